@@ -1,0 +1,15 @@
+//! Compiles the protocol files with a compiler that is itself a crate, so that no `protoc` is needed.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed=proto");
+    let descriptors = protox::compile(["callgate/v1/authorization.proto"], ["proto"])?;
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    // Reflection serves the descriptors as they were compiled, comments left out.
+    let encoded = protox::prost::Message::encode_to_vec(&descriptors);
+    std::fs::write(out.join("callgate_descriptor.bin"), encoded)?;
+    tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
+    Ok(())
+}

@@ -1,0 +1,64 @@
+//! One decision, as it goes on record.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use smol_str::SmolStr;
+use uuid::Uuid;
+
+use crate::call::context::CallContext;
+use crate::call::decision::Decision;
+
+/// Everything a trace, a metric, a log line or an auditor may want to know of one decision.
+///
+/// It borrows: it lives for the moment between deciding and answering.
+#[derive(Debug, Clone)]
+pub struct DecisionRecord<'a> {
+    /// Names the decision (UUID version 7, so ids sort by time).
+    pub decision_id: Uuid,
+    /// The enforcement point that asked.
+    pub caller: &'a Arc<str>,
+    /// The front door it came through, e.g. `grpc`.
+    pub adapter: &'static str,
+    /// What was asked.
+    pub question: Question<'a>,
+    /// What was answered.
+    pub decision: &'a Decision,
+    /// The revision it was made at.
+    pub revision: u64,
+    /// The digest of the policy set, `sha256:<hex>`.
+    pub policy_set_digest: &'a Arc<str>,
+    /// Whether nothing was to be changed by it.
+    pub is_dry_run: bool,
+    /// When the question arrived.
+    pub started_at: SystemTime,
+    /// How long deciding took.
+    pub took: Duration,
+}
+
+/// The two kinds of question.
+#[derive(Debug, Clone, Copy)]
+pub enum Question<'a> {
+    /// A call of an agent or a server.
+    Call(&'a CallContext),
+    /// Which tools of a list may be called.
+    Filter {
+        /// Who asks and for whom; the operation is `ListTools`.
+        call: &'a CallContext,
+        /// How many tools were kept.
+        kept: usize,
+        /// How many were hidden.
+        hidden: usize,
+    },
+    /// Cedar's own question: the action's id.
+    Cedar {
+        /// The principal, as Cedar writes it.
+        principal: &'a SmolStr,
+        /// The action.
+        action: &'a SmolStr,
+        /// The resource.
+        resource: &'a SmolStr,
+        /// The trace the caller named.
+        trace: &'a crate::call::context::TraceContext,
+    },
+}

@@ -1,0 +1,217 @@
+//! The question: one call that an agent, a server or a user interface wants to make.
+//!
+//! Plain data, already parsed: an adapter makes a [`CallContext`] from its wire format, and nothing
+//! after that knows which protocol the question came in.
+
+use std::net::IpAddr;
+use std::time::SystemTime;
+
+use cedar_policy_core::ast::EntityUID;
+use serde_json::{Map, Value as Json};
+use smol_str::SmolStr;
+
+/// One call to decide.
+#[derive(Debug, Clone)]
+pub struct CallContext {
+    /// Who acts: an agent or a person for client calls, a server for server-initiated ones.
+    pub subject: Subject,
+    /// For whom the subject acts; `None` if on its own authority.
+    pub delegation: Option<Delegation>,
+    /// What is to happen.
+    pub operation: Operation,
+    /// The session, task and step it belongs to.
+    pub workflow: Workflow,
+    /// Approvals the call relies on.
+    pub approval_ids: Vec<SmolStr>,
+    /// Where it comes from.
+    pub environment: Environment,
+    /// The trace the decision belongs to. Never evidence.
+    pub trace: TraceContext,
+}
+
+/// Who acts.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// The Cedar entity, e.g. `Mcp::Agent::"support"`.
+    pub entity: EntityUID,
+    /// How the identity came to be known.
+    pub identity: Identity,
+    /// Claims the caller passes on; the configuration says which become facts.
+    pub claims: Map<String, Json>,
+}
+
+/// How the subject's identity came to be known.
+#[derive(Debug, Clone, Default)]
+pub struct Identity {
+    /// `jwt`, `spiffe`, `mtls` …; `None` if the caller did not say.
+    pub method: Option<SmolStr>,
+    /// Whether the caller verified it cryptographically.
+    pub verified: bool,
+}
+
+/// The chain from the root of the authority to the subject (RFC 8693, `sub` and `act`).
+#[derive(Debug, Clone)]
+pub struct Delegation {
+    /// On whose behalf everything happens: a person, or an agent acting on its own.
+    pub root: EntityUID,
+    /// The actors between root and subject, nearest to the root first.
+    pub actors: Vec<EntityUID>,
+    /// What was lent, as OAuth scopes.
+    pub scopes: Vec<SmolStr>,
+    /// Whether the caller verified the chain.
+    pub verified: bool,
+    /// Stored grants the call relies on.
+    pub grant_ids: Vec<SmolStr>,
+    /// When the lent authority ends.
+    pub expires_at: Option<SystemTime>,
+}
+
+/// What the call wants to do.
+#[derive(Debug, Clone)]
+pub struct Operation {
+    /// Who set it off.
+    pub initiator: Initiator,
+    /// The MCP server concerned, by its registered name.
+    pub server: SmolStr,
+    /// The operation itself.
+    pub kind: OperationKind,
+}
+
+/// Who set a call off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Initiator {
+    /// The agent's side.
+    Client,
+    /// The MCP server.
+    Server,
+    /// A user interface that a server supplied.
+    Ui,
+}
+
+/// Every operation of the Model Context Protocol that is decided.
+#[derive(Debug, Clone)]
+pub enum OperationKind {
+    /// `tools/call`.
+    CallTool(ToolCall),
+    /// `tools/list`.
+    ListTools,
+    /// `prompts/list`.
+    ListPrompts,
+    /// `resources/list` and `resources/templates/list`.
+    ListResources,
+    /// `resources/read`.
+    ReadResource { uri: SmolStr },
+    /// `prompts/get`.
+    GetPrompt { name: SmolStr, arguments: Vec<SmolStr> },
+    /// `completion/complete`, for a prompt.
+    CompletePrompt { name: SmolStr },
+    /// `completion/complete`, for a resource template.
+    CompleteResource { uri: SmolStr },
+    /// `resources/subscribe` and `subscriptions/listen`.
+    Subscribe { uri: SmolStr },
+    /// `sampling/createMessage`.
+    Sample(Sampling),
+    /// `elicitation/create` in form mode, with the form's JSON Schema.
+    ElicitForm { requested_schema: Json },
+    /// `elicitation/create` in URL mode.
+    ElicitUrl { url: String },
+    /// `roots/list`.
+    ListRoots,
+}
+
+/// A tool and what it is called with.
+#[derive(Debug, Clone)]
+pub struct ToolCall {
+    /// The tool's name on its server.
+    pub tool: SmolStr,
+    /// The arguments; empty if absent on the wire.
+    pub arguments: Map<String, Json>,
+    /// `sha256:<hex>` of the definition as the gateway saw it.
+    pub definition_digest: Option<SmolStr>,
+    /// The resource acted upon, if the gateway knows it.
+    pub target: Option<SmolStr>,
+}
+
+/// What `sampling/createMessage` asks for.
+#[derive(Debug, Clone, Default)]
+pub struct Sampling {
+    /// Upper bound on the tokens to write.
+    pub max_tokens: i64,
+    /// `none`, `thisServer` or `allServers`.
+    pub include_context: SmolStr,
+    /// Names of the tools offered to the model.
+    pub tools: Vec<SmolStr>,
+    /// Number of messages sent along.
+    pub messages: i64,
+    /// Whether the server sets a system prompt.
+    pub has_system_prompt: bool,
+}
+
+/// The work a call belongs to.
+#[derive(Debug, Clone, Default)]
+pub struct Workflow {
+    /// The agent's session with its client.
+    pub session_id: Option<SmolStr>,
+    /// The task, if the call is made within one.
+    pub task_id: Option<SmolStr>,
+    /// The step of that task.
+    pub step: Option<SmolStr>,
+    /// Why the call is made.
+    pub purpose: Option<SmolStr>,
+    /// The tool call or JSON-RPC request; for the trace only.
+    pub request_id: Option<SmolStr>,
+}
+
+/// Where a call comes from.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    /// The client's address as the gateway saw it.
+    pub source_address: Option<IpAddr>,
+}
+
+/// W3C Trace Context, as text.
+#[derive(Debug, Clone, Default)]
+pub struct TraceContext {
+    /// The `traceparent` header.
+    pub traceparent: Option<String>,
+    /// The `tracestate` header.
+    pub tracestate: Option<String>,
+}
+
+impl OperationKind {
+    /// The MCP method, as on the wire.
+    pub fn method(&self) -> &'static str {
+        match self {
+            Self::CallTool(_) => "tools/call",
+            Self::ListTools => "tools/list",
+            Self::ListPrompts => "prompts/list",
+            Self::ListResources => "resources/list",
+            Self::ReadResource { .. } => "resources/read",
+            Self::GetPrompt { .. } => "prompts/get",
+            Self::CompletePrompt { .. } | Self::CompleteResource { .. } => "completion/complete",
+            Self::Subscribe { .. } => "resources/subscribe",
+            Self::Sample(_) => "sampling/createMessage",
+            Self::ElicitForm { .. } | Self::ElicitUrl { .. } => "elicitation/create",
+            Self::ListRoots => "roots/list",
+        }
+    }
+
+    /// Whether only a server ever asks for this.
+    pub fn is_server_only(&self) -> bool {
+        matches!(
+            self,
+            Self::Sample(_) | Self::ElicitForm { .. } | Self::ElicitUrl { .. } | Self::ListRoots
+        )
+    }
+}
+
+impl Initiator {
+    /// The word policies compare with.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Server => "server",
+            Self::Ui => "ui",
+        }
+    }
+}

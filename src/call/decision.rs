@@ -1,0 +1,181 @@
+//! The answer: allow or deny, with the reasons and the policies behind it.
+
+use std::sync::Arc;
+
+use cedar_policy_core::ast::EntityUID;
+use smol_str::SmolStr;
+
+use crate::engine::policy::PolicyInfo;
+
+/// Whether the call may happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// It may.
+    Allow,
+    /// It may not.
+    Deny,
+}
+
+/// The answer to one call.
+#[derive(Debug, Clone)]
+pub struct Decision {
+    /// Allow or deny.
+    pub outcome: Outcome,
+    /// Why not, most important first; empty on an allow.
+    pub reasons: Vec<Reason>,
+    /// The permits of an allow, the forbids of a deny; each policy once.
+    pub determining: Vec<Arc<PolicyInfo>>,
+    /// Shadow policies that would have changed the outcome.
+    pub shadow: Vec<Arc<PolicyInfo>>,
+    /// How each principal fared: the subject first, then its delegators up to the root.
+    pub principals: Vec<PrincipalDecision>,
+}
+
+/// How one principal fared.
+#[derive(Debug, Clone)]
+pub struct PrincipalDecision {
+    /// Who was asked about.
+    pub principal: EntityUID,
+    /// Under which Cedar action.
+    pub action: EntityUID,
+    /// On which Cedar resource.
+    pub resource: EntityUID,
+    /// What Cedar's answer amounts to, errors denying.
+    pub outcome: Outcome,
+    /// Permits that were satisfied.
+    pub permits: Vec<Arc<PolicyInfo>>,
+    /// Forbids that were satisfied.
+    pub forbids: Vec<Arc<PolicyInfo>>,
+    /// Policies that could not be evaluated.
+    pub errors: Vec<(Arc<PolicyInfo>, String)>,
+    /// How many policies were evaluated.
+    pub policies_evaluated: u32,
+    /// How many entities the request could see.
+    pub entities_in_slice: u32,
+}
+
+/// One reason for a deny.
+#[derive(Debug, Clone)]
+pub struct Reason {
+    /// The stable code.
+    pub code: ReasonCode,
+    /// A sentence that may be shown to the agent.
+    pub message: String,
+    /// The principal that was not allowed, if it is about one.
+    pub principal: Option<EntityUID>,
+    /// What is missing, for [`ReasonCode::ContextMissing`].
+    pub missing: Vec<String>,
+    /// The policies behind it; only for callers entitled to explanations.
+    pub policies: Vec<SmolStr>,
+    /// What went wrong in detail; only for callers entitled to explanations.
+    pub detail: Option<String>,
+}
+
+/// Stable, machine-readable reasons. The wire names are the same in upper snake case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ReasonCode {
+    /// No policy permits the call.
+    NoPermit,
+    /// A policy forbids the call.
+    Forbidden,
+    /// A policy that applies could not be evaluated.
+    EvaluationError,
+    /// A fact that the action requires is missing.
+    ContextMissing,
+    /// A fact is not of the type that the action requires.
+    ContextInvalid,
+    /// The lent authority has ended.
+    DelegationExpired,
+    /// The delegation chain does not hold together or cannot be verified.
+    DelegationChainBroken,
+    /// Someone for whom the subject acts may not do this.
+    DelegatorDenied,
+    /// The task is not open here.
+    TaskClosed,
+    /// The approval is not valid for this call.
+    ApprovalInvalid,
+    /// The tool is not registered.
+    ToolUnknown,
+    /// The tool's definition is not the pinned one.
+    ToolChanged,
+    /// The server is not registered.
+    ServerUnknown,
+    /// The subject or a delegator is not known.
+    SubjectUnknown,
+    /// The caller is not trusted to assert what the call asserts.
+    CallerNotTrusted,
+    /// The demanded revision is not here yet.
+    Stale,
+    /// Too many questions at once.
+    Overloaded,
+    /// Callgate failed while deciding.
+    Internal,
+}
+
+impl ReasonCode {
+    /// The name on the wire and in traces.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NoPermit => "NO_PERMIT",
+            Self::Forbidden => "FORBIDDEN",
+            Self::EvaluationError => "EVALUATION_ERROR",
+            Self::ContextMissing => "CONTEXT_MISSING",
+            Self::ContextInvalid => "CONTEXT_INVALID",
+            Self::DelegationExpired => "DELEGATION_EXPIRED",
+            Self::DelegationChainBroken => "DELEGATION_CHAIN_BROKEN",
+            Self::DelegatorDenied => "DELEGATOR_DENIED",
+            Self::TaskClosed => "TASK_CLOSED",
+            Self::ApprovalInvalid => "APPROVAL_INVALID",
+            Self::ToolUnknown => "TOOL_UNKNOWN",
+            Self::ToolChanged => "TOOL_CHANGED",
+            Self::ServerUnknown => "SERVER_UNKNOWN",
+            Self::SubjectUnknown => "SUBJECT_UNKNOWN",
+            Self::CallerNotTrusted => "CALLER_NOT_TRUSTED",
+            Self::Stale => "STALE",
+            Self::Overloaded => "OVERLOADED",
+            Self::Internal => "INTERNAL",
+        }
+    }
+}
+
+impl Reason {
+    /// A reason with a code and the sentence an agent may see, about nobody in particular.
+    pub fn new(code: ReasonCode, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            principal: None,
+            missing: Vec::new(),
+            policies: Vec::new(),
+            detail: None,
+        }
+    }
+}
+
+impl Decision {
+    /// A deny for one reason, before or instead of asking Cedar.
+    pub fn deny(reason: Reason) -> Self {
+        Self {
+            outcome: Outcome::Deny,
+            reasons: vec![reason],
+            determining: Vec::new(),
+            shadow: Vec::new(),
+            principals: Vec::new(),
+        }
+    }
+
+    /// Whether the call may happen.
+    pub fn is_allow(&self) -> bool {
+        self.outcome == Outcome::Allow
+    }
+}
+
+impl Outcome {
+    /// `allow` or `deny`, as in traces.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+        }
+    }
+}

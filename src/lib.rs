@@ -1,0 +1,18 @@
+//! Callgate decides, for every single call an AI agent or an MCP server wants to make, whether it may
+//! happen: now, for this person, with these arguments.
+//!
+//! The server is [`cli`] and [`server`]; the same decision in process is three types:
+//! [`Snapshot`] (compiled policies and entities), [`CallContext`] (the question) and [`Decision`].
+
+pub mod audit;
+pub mod call;
+pub mod config;
+pub mod engine;
+pub mod identity;
+pub mod proto;
+pub mod service;
+pub mod telemetry;
+
+pub use call::context::CallContext;
+pub use call::decision::Decision;
+pub use engine::snapshot::Snapshot;

@@ -1,0 +1,10 @@
+//! The messages and services compiled from `proto/`.
+
+/// Package `callgate.v1`.
+#[allow(missing_docs, clippy::all)]
+pub mod v1 {
+    tonic::include_proto!("callgate.v1");
+
+    /// The compiled descriptors, for server reflection.
+    pub const DESCRIPTOR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/callgate_descriptor.bin"));
+}

@@ -1,0 +1,7 @@
+//! The use case: take one snapshot, decide, record, answer.
+//!
+//! Start at [`decisions::Service`].
+//!
+//! Invariant: no wire formats. Adapters parse before and encode after.
+
+pub mod decisions;
