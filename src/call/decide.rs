@@ -18,7 +18,12 @@ pub struct Asker<'a> {
 }
 
 /// Decides one call. Pure: the same inputs give the same decision.
-pub fn decide(snapshot: &Snapshot, call: &CallContext, asker: Asker<'_>, now: SystemTime) -> Decision {
+pub fn decide(
+    snapshot: &Snapshot,
+    call: &CallContext,
+    asker: Asker<'_>,
+    now: SystemTime,
+) -> Decision {
     let _ = (snapshot, call, asker, now);
     todo!()
 }

@@ -3,3 +3,4 @@
 //! Invariant: a leaf. Plain values with their defaults and their checks; it starts nothing.
 
 pub mod claims;
+pub mod telemetry;

@@ -88,7 +88,10 @@ pub struct Service {
 impl Service {
     /// A service with nothing loaded: it answers [`NotReady`] until the first [`Service::publish`].
     pub fn new(settings: Settings, recorder: Recorder) -> Self {
-        Self { _settings: settings, _recorder: recorder }
+        Self {
+            _settings: settings,
+            _recorder: recorder,
+        }
     }
 
     /// Puts a generation into service and returns its revision. Calls under way keep the one they took.
@@ -103,7 +106,11 @@ impl Service {
     }
 
     /// Decides one call.
-    pub async fn authorize(&self, ask: Ask<'_>, call: &CallContext) -> Result<Answer<Decision>, NotReady> {
+    pub async fn authorize(
+        &self,
+        ask: Ask<'_>,
+        call: &CallContext,
+    ) -> Result<Answer<Decision>, NotReady> {
         let _ = (ask, call);
         todo!()
     }
