@@ -6,7 +6,7 @@ use cedar_policy_core::ast::{
     Context, EntityUID, EntityUIDEntry, Literal, Request, Value, ValueKind,
 };
 use cedar_policy_core::entities::{Entities, NoEntitiesSchema, TCComputation};
-use cedar_policy_core::evaluator::{EvaluationError, Evaluator};
+use cedar_policy_core::evaluator::Evaluator;
 use cedar_policy_core::extensions::Extensions;
 use smol_str::SmolStr;
 
@@ -28,8 +28,8 @@ pub struct Query<'a> {
     pub context: Context,
     /// Entities known to this request only, and additions to stored ones.
     pub overlays: &'a [Overlay],
-    /// Attributes of the context that are not known yet. A policy that fails for want of one is
-    /// neither satisfied nor in error: it is open.
+    /// Attributes of the context that are not known yet. What a policy that reads one would say is
+    /// open.
     pub unknown: &'a [&'a str],
 }
 
@@ -44,6 +44,18 @@ pub struct Overlay {
     pub attributes: Vec<(SmolStr, Value)>,
     /// Tags, where the stored entity has none of that name.
     pub tags: Vec<(SmolStr, Value)>,
+}
+
+impl Overlay {
+    /// An entity of which only the name is known.
+    pub fn bare(uid: EntityUID) -> Self {
+        Self {
+            uid,
+            parents: Vec::new(),
+            attributes: Vec::new(),
+            tags: Vec::new(),
+        }
+    }
 }
 
 /// What the policies say. Policies in `@mode("shadow")` appear in the `shadow` lists only.
@@ -111,11 +123,14 @@ impl Evaluation {
             (Verdict::Satisfied, true, false) => &mut self.shadow_permits,
             (Verdict::Satisfied | Verdict::Failed(_), true, _) => &mut self.shadow_forbids,
             (Verdict::Failed(message), false, _) => {
-                self.errors.push(PolicyError { policy: Arc::clone(info), message });
+                self.errors.push(PolicyError {
+                    policy: Arc::clone(info),
+                    message,
+                });
                 return;
             }
             (Verdict::Open, false, false) => &mut self.open_permits,
-            // A forbid that may or may not apply does not settle anything.
+            // A forbid that may or may not apply settles nothing.
             (Verdict::Open, _, _) => return,
         };
         list.push(Arc::clone(info));
@@ -142,9 +157,18 @@ impl Snapshot {
         let action = view(&query.action);
         let resource = view(&query.resource);
         let candidates = self.index().candidates(
-            Scope { uid: &query.principal, entity: principal.as_deref() },
-            Scope { uid: &query.action, entity: action.as_deref() },
-            Scope { uid: &query.resource, entity: resource.as_deref() },
+            Scope {
+                uid: &query.principal,
+                entity: principal.as_deref(),
+            },
+            Scope {
+                uid: &query.action,
+                entity: action.as_deref(),
+            },
+            Scope {
+                uid: &query.resource,
+                entity: resource.as_deref(),
+            },
         );
         let mut evaluation = Evaluation::default();
         if candidates.is_empty() {
@@ -153,7 +177,9 @@ impl Snapshot {
         let policies = candidates.iter().map(|&place| self.policy(place));
         let mut known: Vec<_> = [principal, action].into_iter().flatten().collect();
         // The same entity may stand in two places.
-        known.extend(resource.filter(|entity| known.iter().all(|other| other.uid() != entity.uid())));
+        known.extend(
+            resource.filter(|entity| known.iter().all(|other| other.uid() != entity.uid())),
+        );
         let visible = slice::slice(self, query, policies.clone(), known);
         evaluation.entities_in_slice = visible.len() as u32;
         evaluation.policies_evaluated = candidates.len() as u32;
@@ -197,22 +223,19 @@ impl Query<'_> {
 
 impl Compiled {
     fn verdict(&self, evaluator: &Evaluator<'_>, unknown: &[&str]) -> Verdict {
-        let value = match evaluator.interpret(&self.condition, self.policy.env()) {
-            Ok(value) => value,
-            Err(error) => return self.failure(error, unknown),
-        };
-        match value.value {
-            ValueKind::Lit(Literal::Bool(true)) => Verdict::Satisfied,
-            ValueKind::Lit(Literal::Bool(false)) => Verdict::Unsatisfied,
-            _ => Verdict::Failed(format!("the condition is `{value}`, not a boolean")),
-        }
-    }
-
-    fn failure(&self, error: EvaluationError, unknown: &[&str]) -> Verdict {
-        let lacks_attribute = matches!(error, EvaluationError::RecordAttrDoesNotExist(_));
-        if lacks_attribute && unknown.iter().any(|attribute| self.context.reads(attribute)) {
+        if unknown
+            .iter()
+            .any(|attribute| self.context.reads(attribute))
+        {
             return Verdict::Open;
         }
-        Verdict::Failed(error.to_string())
+        match evaluator.interpret(&self.condition, self.policy.env()) {
+            Ok(value) => match value.value {
+                ValueKind::Lit(Literal::Bool(true)) => Verdict::Satisfied,
+                ValueKind::Lit(Literal::Bool(false)) => Verdict::Unsatisfied,
+                _ => Verdict::Failed(format!("the condition is `{value}`, not a boolean")),
+            },
+            Err(error) => Verdict::Failed(error.to_string()),
+        }
     }
 }

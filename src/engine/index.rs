@@ -46,8 +46,12 @@ impl PolicyIndex {
         let mut index = Self::default();
         for (place, compiled) in policies.iter().enumerate() {
             let policy = &compiled.policy;
-            let principal = index.numbers.of_constraint(policy.principal_constraint().as_inner());
-            let resource = index.numbers.of_constraint(policy.resource_constraint().as_inner());
+            let principal = index
+                .numbers
+                .of_constraint(policy.principal_constraint().as_inner());
+            let resource = index
+                .numbers
+                .of_constraint(policy.resource_constraint().as_inner());
             let bucket = index
                 .by_principal
                 .entry(principal)
@@ -57,16 +61,24 @@ impl PolicyIndex {
             match policy.action_constraint() {
                 ActionConstraint::Any => bucket.0.push((ANY, place as PolicyNo)),
                 ActionConstraint::Eq(action) => {
-                    bucket.0.push((index.numbers.of_entity(action), place as PolicyNo));
+                    bucket
+                        .0
+                        .push((index.numbers.of_entity(action), place as PolicyNo));
                 }
                 ActionConstraint::In(actions) => {
                     for action in actions {
-                        bucket.0.push((index.numbers.of_entity(action), place as PolicyNo));
+                        bucket
+                            .0
+                            .push((index.numbers.of_entity(action), place as PolicyNo));
                     }
                 }
             }
         }
-        for bucket in index.by_principal.values_mut().flat_map(HashMap::values_mut) {
+        for bucket in index
+            .by_principal
+            .values_mut()
+            .flat_map(HashMap::values_mut)
+        {
             bucket.0.sort_unstable();
             bucket.0.dedup();
             bucket.0.shrink_to_fit();
@@ -86,7 +98,9 @@ impl PolicyIndex {
         let resources = self.numbers.of_scope(resource);
         let mut found = Vec::new();
         for number in principals {
-            let Some(by_resource) = self.by_principal.get(&number) else { continue };
+            let Some(by_resource) = self.by_principal.get(&number) else {
+                continue;
+            };
             // Whichever is shorter is walked.
             if by_resource.len() < resources.len() {
                 for (resource, bucket) in by_resource {
@@ -95,7 +109,10 @@ impl PolicyIndex {
                     }
                 }
             } else {
-                for bucket in resources.iter().filter_map(|resource| by_resource.get(resource)) {
+                for bucket in resources
+                    .iter()
+                    .filter_map(|resource| by_resource.get(resource))
+                {
                     bucket.collect(&actions, &mut found);
                 }
             }
@@ -117,7 +134,9 @@ impl Bucket {
     fn collect(&self, actions: &[ScopeNo], found: &mut Vec<PolicyNo>) {
         for &action in actions {
             let start = self.0.partition_point(|&(number, _)| number < action);
-            let run = self.0[start..].iter().take_while(|&&(number, _)| number == action);
+            let run = self.0[start..]
+                .iter()
+                .take_while(|&&(number, _)| number == action);
             found.extend(run.map(|&(_, policy)| policy));
         }
     }

@@ -49,7 +49,10 @@ pub(super) struct UnknownValue;
 
 impl Key {
     pub(super) fn pack(uid: &EntityUID, names: &mut Names) -> Self {
-        Self { ty: names.intern_type(uid.entity_type()), eid: eid_of(uid) }
+        Self {
+            ty: names.intern_type(uid.entity_type()),
+            eid: eid_of(uid),
+        }
     }
 
     pub(super) fn unpack(&self, names: &Names) -> EntityUID {
@@ -84,8 +87,16 @@ impl Packed {
             .into_iter()
             .map(|(name, value)| Ok((name, PackedValue::pack(value, names, pool)?)))
             .collect::<Result<_, UnknownValue>>()?;
-        let parents = parents.iter().map(|parent| Key::pack(parent, names)).collect();
-        Ok(Self { key, parents, attributes, tags })
+        let parents = parents
+            .iter()
+            .map(|parent| Key::pack(parent, names))
+            .collect();
+        Ok(Self {
+            key,
+            parents,
+            attributes,
+            tags,
+        })
     }
 
     /// Cedar's form of it, under these ancestors.
@@ -102,23 +113,24 @@ impl Packed {
             }),
             indirect,
             parents,
-            self.tags.iter().map(|(name, value)| (name.clone(), value.unpack(names).into())),
+            self.tags
+                .iter()
+                .map(|(name, value)| (name.clone(), value.unpack(names).into())),
         )
     }
 
     pub(super) fn attribute(&self, names: &Names, name: &str) -> Option<Value> {
         let number = names.attribute_number(name)?;
-        let (_, value) = self.attributes.iter().find(|(candidate, _)| *candidate == number)?;
+        let (_, value) = self
+            .attributes
+            .iter()
+            .find(|(candidate, _)| *candidate == number)?;
         Some(value.unpack(names))
     }
 }
 
 impl PackedValue {
-    fn pack(
-        value: PartialValue,
-        names: &mut Names,
-        pool: &mut Pool,
-    ) -> Result<Self, UnknownValue> {
+    fn pack(value: PartialValue, names: &mut Names, pool: &mut Pool) -> Result<Self, UnknownValue> {
         let PartialValue::Value(value) = value else {
             return Err(UnknownValue);
         };
@@ -156,9 +168,10 @@ impl Pool {
 /// Source locations keep the text they point into alive.
 fn without_locations(kind: ValueKind) -> Value {
     let kind = match kind {
-        ValueKind::Set(set) => {
-            ValueKind::Set(Set::new(set.iter().map(|value| without_locations(value.value.clone()))))
-        }
+        ValueKind::Set(set) => ValueKind::Set(Set::new(
+            set.iter()
+                .map(|value| without_locations(value.value.clone())),
+        )),
         ValueKind::Record(record) => ValueKind::record(
             record
                 .iter()

@@ -66,7 +66,11 @@ pub(super) fn compile(policies: &PolicySet, with_literals: bool) -> Vec<Compiled
                 condition
             }
         };
-        let literals = if with_literals { literals_of(&condition, policy) } else { Box::default() };
+        let literals = if with_literals {
+            literals_of(&condition, policy)
+        } else {
+            Box::default()
+        };
         compiled.push(Compiled {
             info: Arc::new(PolicyInfo::of(policy)),
             context: ContextUse::of(&condition),
@@ -87,7 +91,11 @@ impl PolicyInfo {
         };
         let list = |name: &str| -> Vec<Arc<str>> {
             let text = annotation(name).unwrap_or_default();
-            text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(Arc::from).collect()
+            text.split(',')
+                .map(str::trim)
+                .filter(|item| !item.is_empty())
+                .map(Arc::from)
+                .collect()
         };
         Self {
             id: SmolStr::new(policy.id().as_ref()),

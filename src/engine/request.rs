@@ -26,7 +26,9 @@ impl Snapshot {
         action: &EntityUID,
         resource: &EntityUID,
     ) -> Result<(), RequestFault> {
-        let Some(schema) = self.schema() else { return Ok(()) };
+        let Some(schema) = self.schema() else {
+            return Ok(());
+        };
         schema
             .validate_scope_variables(Some(principal), Some(action), Some(resource))
             .map_err(|error| RequestFault::Invalid(error.to_string()))
@@ -35,7 +37,9 @@ impl Snapshot {
     /// Checks a context against what the action declares. All that is missing is listed at once.
     /// Without a schema everything is fine.
     pub fn check_context(&self, action: &EntityUID, context: &Context) -> Result<(), RequestFault> {
-        let Some(schema) = self.schema() else { return Ok(()) };
+        let Some(schema) = self.schema() else {
+            return Ok(());
+        };
         let Err(error) = schema.validate_context(context, action, Extensions::all_available())
         else {
             return Ok(());
@@ -68,7 +72,12 @@ fn find_missing<'v>(
                 if let (Type::Record { attrs, .. }, ValueKind::Record(record)) =
                     (attribute.attr_type.as_ref(), &value.value)
                 {
-                    find_missing(attrs, &|name| record.get(name), &format!("{path}."), missing);
+                    find_missing(
+                        attrs,
+                        &|name| record.get(name),
+                        &format!("{path}."),
+                        missing,
+                    );
                 }
             }
         }

@@ -8,9 +8,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use cedar_policy_core::ast::{
-    Context, Entity, EntityUID, Literal, PartialValue, Value, ValueKind,
-};
+use cedar_policy_core::ast::{Context, Entity, EntityUID, Literal, PartialValue, Value, ValueKind};
 use foldhash::fast::RandomState;
 
 use crate::engine::evaluate::{Overlay, Query};
@@ -18,7 +16,11 @@ use crate::engine::policy::Compiled;
 use crate::engine::snapshot::{Reach, Snapshot};
 
 /// Unpacks an entity as this request sees it: stored, overlaid, or both. An action comes as it is kept.
-pub(super) fn view(snapshot: &Snapshot, overlays: &[Overlay], uid: &EntityUID) -> Option<Arc<Entity>> {
+pub(super) fn view(
+    snapshot: &Snapshot,
+    overlays: &[Overlay],
+    uid: &EntityUID,
+) -> Option<Arc<Entity>> {
     if let Some(action) = snapshot.action(uid) {
         return Some(Arc::clone(action));
     }
@@ -52,10 +54,13 @@ pub(super) fn view(snapshot: &Snapshot, overlays: &[Overlay], uid: &EntityUID) -
 fn with_additions(stored: Entity, overlay: &Overlay) -> Entity {
     let (uid, mut attributes, indirect, parents, mut tags) = stored.into_inner();
     for (name, value) in &overlay.attributes {
-        attributes.entry(name.clone()).or_insert_with(|| value.clone().into());
+        attributes
+            .entry(name.clone())
+            .or_insert_with(|| value.clone().into());
     }
     for (name, value) in &overlay.tags {
-        tags.entry(name.clone()).or_insert_with(|| value.clone().into());
+        tags.entry(name.clone())
+            .or_insert_with(|| value.clone().into());
     }
     Entity::new_with_attr_partial_value(uid, attributes, indirect, parents, tags)
 }
@@ -113,7 +118,9 @@ impl Walk<'_> {
         context: &Context,
         policies: impl Iterator<Item = &'s Compiled> + Clone,
     ) {
-        let Context::Value(attributes) = context else { return };
+        let Context::Value(attributes) = context else {
+            return;
+        };
         for (name, value) in attributes.iter() {
             if holds_entity(value) && policies.clone().any(|policy| policy.context.reads(name)) {
                 self.note(value);

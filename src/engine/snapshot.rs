@@ -85,8 +85,18 @@ impl Snapshot {
             .iter()
             .filter_map(|uid| Some((uid.clone(), Arc::new(entities.unpack(uid, &[])?))))
             .collect();
-        let rules = Rules { policies, index, actions, schema: parts.schema, reach: parts.reach };
-        Ok(Self { rules: Arc::new(rules), entities, revision: 0 })
+        let rules = Rules {
+            policies,
+            index,
+            actions,
+            schema: parts.schema,
+            reach: parts.reach,
+        };
+        Ok(Self {
+            rules: Arc::new(rules),
+            entities,
+            revision: 0,
+        })
     }
 
     /// The revision this snapshot was published as; 0 before that.
@@ -96,7 +106,10 @@ impl Snapshot {
 
     /// The same snapshot under another revision.
     pub fn at_revision(&self, revision: u64) -> Self {
-        Self { revision, ..self.clone() }
+        Self {
+            revision,
+            ..self.clone()
+        }
     }
 
     /// A snapshot in which these entities are added or replaced. Costs as much as is changed, not as
@@ -106,13 +119,19 @@ impl Snapshot {
         if let Some(action) = entities.iter().find(|entity| entity.uid().is_action()) {
             return Err(BuildError::ActionFixed(action.uid().clone()));
         }
-        Ok(Self { entities: self.entities.upsert(entities)?, ..self.clone() })
+        Ok(Self {
+            entities: self.entities.upsert(entities)?,
+            ..self.clone()
+        })
     }
 
     /// A snapshot without these entities. What had them as parents keeps the names; actions stay.
     pub fn remove<'a>(&self, uids: impl IntoIterator<Item = &'a EntityUID>) -> Self {
         let uids = uids.into_iter().filter(|uid| !uid.is_action());
-        Self { entities: self.entities.remove(uids), ..self.clone() }
+        Self {
+            entities: self.entities.remove(uids),
+            ..self.clone()
+        }
     }
 
     /// Whether an entity is stored.

@@ -94,7 +94,10 @@ impl EntityStore {
         };
         // Only an added entity can close a cycle.
         for entity in &loader.added {
-            if store.lineage(&entity.parents).any(|ancestor| *ancestor == entity.key) {
+            if store
+                .lineage(&entity.parents)
+                .any(|ancestor| *ancestor == entity.key)
+            {
                 return Err(BuildError::EntityCycle(entity.key.unpack(&store.names)));
             }
         }
@@ -106,7 +109,9 @@ impl EntityStore {
         let mut shards = self.shards.to_vec();
         let mut len = self.len;
         for uid in uids {
-            let Some(ty) = self.names.type_number(uid.entity_type()) else { continue };
+            let Some(ty) = self.names.type_number(uid.entity_type()) else {
+                continue;
+            };
             let eid: &str = uid.eid().as_ref();
             let hash = hash_of(&self.hasher, ty, eid);
             let shard = Arc::make_mut(&mut shards[shard_of(hash)]);
@@ -115,7 +120,11 @@ impl EntityStore {
                 len -= 1;
             }
         }
-        Self { shards: shards.into(), len, ..self.clone() }
+        Self {
+            shards: shards.into(),
+            len,
+            ..self.clone()
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -152,7 +161,10 @@ impl EntityStore {
     pub(super) fn add_lineage_of(&self, uids: &[EntityUID], ancestors: &mut HashSet<EntityUID>) {
         for uid in uids {
             if let Some(packed) = self.find(uid) {
-                ancestors.extend(self.lineage(&packed.parents).map(|key| key.unpack(&self.names)));
+                ancestors.extend(
+                    self.lineage(&packed.parents)
+                        .map(|key| key.unpack(&self.names)),
+                );
             }
         }
     }
@@ -165,11 +177,20 @@ impl EntityStore {
     fn find_key(&self, ty: TypeNo, eid: &str) -> Option<&Packed> {
         let hash = hash_of(&self.hasher, ty, eid);
         let shard = &self.shards[shard_of(hash)];
-        shard.0.find(hash, |packed| is_named(packed, ty, eid)).map(Arc::as_ref)
+        shard
+            .0
+            .find(hash, |packed| is_named(packed, ty, eid))
+            .map(Arc::as_ref)
     }
 
     fn lineage<'s>(&'s self, parents: &'s [Key]) -> Lineage<'s> {
-        Lineage { store: self, seen: parents.iter().collect(), index: None, next: 0, expanded: 0 }
+        Lineage {
+            store: self,
+            seen: parents.iter().collect(),
+            index: None,
+            next: 0,
+            expanded: 0,
+        }
     }
 }
 
@@ -211,7 +232,9 @@ impl<'s> Iterator for Lineage<'s> {
         while self.next == self.seen.len() && self.expanded < self.seen.len() {
             let key = self.seen[self.expanded];
             self.expanded += 1;
-            let Some(packed) = self.store.find_key(key.ty, &key.eid) else { continue };
+            let Some(packed) = self.store.find_key(key.ty, &key.eid) else {
+                continue;
+            };
             for parent in &packed.parents {
                 self.see(parent);
             }
