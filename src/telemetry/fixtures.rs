@@ -5,7 +5,6 @@ use std::time::{Duration, SystemTime};
 
 use cedar_policy_core::ast::EntityUID;
 use serde_json::{Map, Value as Json, json};
-use smol_str::SmolStr;
 use uuid::Uuid;
 
 use crate::audit::record::{DecisionRecord, Question};
@@ -169,10 +168,11 @@ pub fn call(kind: OperationKind) -> CallContext {
     }
 }
 
-pub fn cedar_names() -> [SmolStr; 3] {
+pub fn cedar_names() -> [EntityUID; 3] {
     [
-        r#"App::Person::"alice""#.into(),
-        r#"App::Action::"view""#.into(),
-        r#"App::Photo::"p1""#.into(),
+        r#"App::Person::"alice""#,
+        r#"App::Action::"view""#,
+        r#"App::Photo::"p1""#,
     ]
+    .map(uid)
 }

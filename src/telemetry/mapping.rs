@@ -133,9 +133,9 @@ pub fn attributes(record: &DecisionRecord<'_>, redaction: &Redaction, each: impl
             resource,
             trace: _,
         } => {
-            out.text("callgate.subject", redaction.entity_text(principal));
-            out.text("callgate.cedar.action", action.as_str().to_owned());
-            out.text("callgate.cedar.resource", redaction.entity_text(resource));
+            out.text("callgate.subject", redaction.entity(principal));
+            out.text("callgate.cedar.action", action.to_string());
+            out.text("callgate.cedar.resource", redaction.entity(resource));
         }
     }
 }
@@ -358,7 +358,7 @@ pub fn log_fields<'a>(record: &DecisionRecord<'a>, redaction: &Redaction) -> Log
             return LogFields {
                 server: None,
                 tool: None,
-                subject: redaction.entity_text(principal),
+                subject: redaction.entity(principal),
                 on_behalf_of: None,
             };
         }

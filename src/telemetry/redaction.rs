@@ -110,40 +110,25 @@ impl Redaction {
         }
     }
 
-    /// An entity's name, its id replaced if it may be a person's.
+    /// An entity's name, its id replaced if it may be a person's or a URI.
     pub fn entity(&self, uid: &EntityUID) -> String {
         let id: &str = uid.eid().as_ref();
-        let name = uid.entity_type().name();
-        let mut namespaces =
-            AsRef::<cedar_policy_core::ast::InternalName>::as_ref(name).namespace_components();
-        let is_mcp = namespaces
-            .next()
-            .is_some_and(|first| first.as_ref() == "Mcp")
-            && namespaces.next().is_none();
-        let is_program = is_mcp && PROGRAMS.contains(&name.basename_as_ref().as_ref());
-        self.named(&uid.entity_type().to_string(), id, is_program)
-    }
-
-    /// The same for an entity as Cedar writes it, `Type::"id"`.
-    pub fn entity_text(&self, text: &str) -> String {
-        match text.split_once("::\"") {
-            Some((of_type, rest)) => {
-                let is_program = of_type
-                    .strip_prefix("Mcp::")
-                    .is_some_and(|name| PROGRAMS.contains(&name));
-                self.named(of_type, rest.strip_suffix('"').unwrap_or(rest), is_program)
-            }
-            None => self.named("?", text, false),
-        }
-    }
-
-    fn named(&self, of_type: &str, id: &str, is_program: bool) -> String {
-        if is_program || self.clear.users {
-            return [of_type, "::\"", id, "\""].concat();
+        let of_type = uid.entity_type().to_string();
+        if self.is_clear(&of_type) {
+            return [&of_type, "::\"", id, "\""].concat();
         }
         match self.digest(id) {
-            Some(digest) => [of_type, "::hmac:", &digest].concat(),
-            None => [of_type, "::redacted"].concat(),
+            Some(digest) => [&of_type, "::hmac:", &digest].concat(),
+            None => [&of_type, "::redacted"].concat(),
+        }
+    }
+
+    fn is_clear(&self, of_type: &str) -> bool {
+        match of_type.strip_prefix("Mcp::") {
+            Some("Resource") => self.clear.uris,
+            Some(name) if PROGRAMS.contains(&name) => true,
+            // Somebody's own type could name anybody.
+            Some(_) | None => self.clear.users,
         }
     }
 }
