@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use opentelemetry_otlp::{ExporterBuildError, MetricExporter, SpanExporter, WithTonicConfig};
+use opentelemetry_otlp::{
+    ExporterBuildError, MetricExporter, SpanExporter, WithExportConfig, WithTonicConfig,
+};
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::Temporality;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
@@ -23,6 +25,9 @@ use crate::telemetry::metrics::Live;
 
 /// A collector that stays away is mentioned this often.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
+
+/// Looks up an environment variable.
+pub type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// What to export, and what is wrong with the variables that say so.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -69,22 +74,23 @@ impl Plan {
     /// The specification would export to `localhost:4317` when nothing is set. A decision point that
     /// nobody told about a collector would then try to reach one for ever, on every laptop and in
     /// every test, and complain about it. So exporting starts with the first variable that says
-    /// where to, or with `OTEL_TRACES_EXPORTER=otlp`, which asks for the default endpoint by name.
-    pub fn from_env(var: &dyn Fn(&str) -> Option<String>) -> Self {
+    /// where to, with the configuration's `telemetry.endpoint`, or with `OTEL_TRACES_EXPORTER=otlp`,
+    /// which asks for the default endpoint by name.
+    pub fn from_env(endpoint: Option<&str>, var: Variables<'_>) -> Self {
         let var = |name: &str| var(name).filter(|value| !value.trim().is_empty());
         let mut plan = Self::default();
         if var("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
             return plan;
         }
-        plan.traces = plan.is_wanted(Signal::Traces, &var);
-        plan.metrics = plan.is_wanted(Signal::Metrics, &var);
+        plan.traces = plan.is_wanted(Signal::Traces, endpoint, &var);
+        plan.metrics = plan.is_wanted(Signal::Metrics, endpoint, &var);
         plan
     }
 
-    fn is_wanted(&mut self, signal: Signal, var: &dyn Fn(&str) -> Option<String>) -> bool {
+    fn is_wanted(&mut self, signal: Signal, endpoint: Option<&str>, var: Variables<'_>) -> bool {
         let name = signal.exporter_variable();
         let is_wanted = match var(name).as_deref() {
-            None => either(signal, "ENDPOINT", var).is_some(),
+            None => endpoint.is_some() || either(signal, "ENDPOINT", var).is_some(),
             Some("otlp") => true,
             Some("none") => false,
             Some(other) => {
@@ -123,11 +129,7 @@ impl Signal {
 }
 
 /// The signal's own variable, else the one for all signals; with the name it was found under.
-fn either(
-    signal: Signal,
-    suffix: &str,
-    var: &dyn Fn(&str) -> Option<String>,
-) -> Option<(String, String)> {
+fn either(signal: Signal, suffix: &str, var: Variables<'_>) -> Option<(String, String)> {
     [signal.infix(), ""].into_iter().find_map(|infix| {
         let name = format!("OTEL_EXPORTER_OTLP_{infix}{suffix}");
         var(&name).map(|value| (name, value))
@@ -136,11 +138,15 @@ fn either(
 
 /// The exporter of spans. Needs a tokio runtime around it, now and while it is used.
 pub fn spans(
+    endpoint: Option<&str>,
     live: &Arc<Live>,
-    var: &dyn Fn(&str) -> Option<String>,
+    var: Variables<'_>,
 ) -> Result<Watched<SpanExporter>, ExporterError> {
     let mut builder = SpanExporter::builder().with_tonic();
-    if let Some(tls) = tls(Signal::Traces, var)? {
+    if let Some(endpoint) = endpoint {
+        builder = builder.with_endpoint(endpoint);
+    }
+    if let Some(tls) = tls(Signal::Traces, endpoint, var)? {
         builder = builder.with_tls_config(tls);
     }
     Ok(Watched::new(builder.build()?, "spans", live))
@@ -148,11 +154,15 @@ pub fn spans(
 
 /// The exporter of metrics. Needs a tokio runtime around it, now and while it is used.
 pub fn metrics(
+    endpoint: Option<&str>,
     live: &Arc<Live>,
-    var: &dyn Fn(&str) -> Option<String>,
+    var: Variables<'_>,
 ) -> Result<Watched<MetricExporter>, ExporterError> {
     let mut builder = MetricExporter::builder().with_tonic();
-    if let Some(tls) = tls(Signal::Metrics, var)? {
+    if let Some(endpoint) = endpoint {
+        builder = builder.with_endpoint(endpoint);
+    }
+    if let Some(tls) = tls(Signal::Metrics, endpoint, var)? {
         builder = builder.with_tls_config(tls);
     }
     Ok(Watched::new(builder.build()?, "metrics", live))
@@ -161,10 +171,12 @@ pub fn metrics(
 /// The trust in a collector reached by TLS, and what Callgate shows it.
 fn tls(
     signal: Signal,
-    var: &dyn Fn(&str) -> Option<String>,
+    endpoint: Option<&str>,
+    var: Variables<'_>,
 ) -> Result<Option<ClientTlsConfig>, ExporterError> {
     let var = |name: &str| var(name).filter(|value| !value.trim().is_empty());
-    let is_cleartext = either(signal, "ENDPOINT", &var).is_none_or(|(_, endpoint)| {
+    let from_env = either(signal, "ENDPOINT", &var).map(|(_, endpoint)| endpoint);
+    let is_cleartext = endpoint.or(from_env.as_deref()).is_none_or(|endpoint| {
         endpoint
             .trim_start()
             .to_ascii_lowercase()

@@ -13,6 +13,7 @@ use opentelemetry_sdk::trace::SdkTracer;
 
 use crate::audit::record::{DecisionRecord, Question};
 use crate::call::context::TraceContext;
+use crate::config::telemetry::DecisionLog;
 use crate::engine::policy::PolicyInfo;
 use crate::telemetry::mapping;
 use crate::telemetry::metrics::{InFlight, Live, Metrics, Refusal, Reload};
@@ -33,7 +34,7 @@ struct Inner {
     metrics: Option<Metrics>,
     live: Arc<Live>,
     redaction: Redaction,
-    log_allowed: bool,
+    decision_log: DecisionLog,
 }
 
 /// What a recorder is made of.
@@ -47,8 +48,8 @@ pub struct Parts<'a> {
     pub live: Arc<Live>,
     /// What stands for sensitive values.
     pub redaction: Redaction,
-    /// Whether allowed calls are logged at INFO too.
-    pub log_allowed: bool,
+    /// Which decisions are logged at INFO.
+    pub decision_log: DecisionLog,
 }
 
 impl Recorder {
@@ -61,7 +62,7 @@ impl Recorder {
                 metrics: parts.meter.map(|meter| Metrics::new(meter, &parts.live)),
                 live: parts.live,
                 redaction: parts.redaction,
-                log_allowed: parts.log_allowed,
+                decision_log: parts.decision_log,
             }),
         }
     }
@@ -178,7 +179,12 @@ impl Recorder {
                 }
             };
         }
-        if !record.decision.is_allow() || self.inner.log_allowed {
+        let is_for_info = match self.inner.decision_log {
+            DecisionLog::Denied => !record.decision.is_allow(),
+            DecisionLog::All => true,
+            DecisionLog::None => false,
+        };
+        if is_for_info {
             line!(INFO);
         } else {
             line!(DEBUG);

@@ -5,7 +5,6 @@
 //!
 //! Invariant: without a key nothing is exported in place of a sensitive value, rather than the value.
 
-use std::collections::BTreeMap;
 use std::io;
 
 use cedar_policy_core::ast::EntityUID;
@@ -33,36 +32,37 @@ pub struct Redaction {
     arguments: Vec<ArgumentRule>,
 }
 
-/// Arguments that may be exported as they are.
-#[derive(Debug, Clone)]
+/// An argument that may be exported as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct ArgumentRule {
     /// Server and tool; `None` for every tool.
     tool: Option<(Box<str>, Box<str>)>,
-    /// Each argument's name, and the attribute it becomes.
-    names: Vec<(Box<str>, Key)>,
+    /// The argument's name.
+    name: Box<str>,
+    /// The attribute it becomes.
+    attribute: Key,
 }
 
-/// Why a redaction cannot be made.
+/// A key too short to keep anything secret.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum RedactionError {
-    /// The key is too short to keep anything secret.
-    #[error("the telemetry key has {0} bytes, but needs at least {MIN_KEY_BYTES}")]
-    KeyTooShort(usize),
-    /// A pattern that names no tool.
-    #[error("telemetry.arguments: `{0}` is neither `*` nor `<server>/<tool>`")]
-    NoSuchTool(String),
-}
+#[error("the key of the telemetry digests has {0} bytes, but needs at least {MIN_KEY_BYTES}")]
+pub struct KeyTooShort(pub usize);
 
 impl Redaction {
     /// A redaction with a key.
-    pub fn new(key: &[u8], config: &Telemetry) -> Result<Self, RedactionError> {
+    pub fn new(key: &[u8], config: &Telemetry) -> Result<Self, KeyTooShort> {
         if key.len() < MIN_KEY_BYTES {
-            return Err(RedactionError::KeyTooShort(key.len()));
+            return Err(KeyTooShort(key.len()));
         }
         Ok(Self {
             key: Hmac::new_from_slice(key).ok(),
             clear: config.clear,
-            arguments: argument_rules(&config.arguments)?,
+            arguments: config
+                .arguments
+                .allow
+                .iter()
+                .map(|text| ArgumentRule::parse(text))
+                .collect(),
         })
     }
 
@@ -99,13 +99,8 @@ impl Redaction {
                 None => true,
                 Some((of_server, name)) => &**of_server == server && &**name == tool,
             };
-            if !applies {
-                continue;
-            }
-            for (name, key) in &rule.names {
-                if let Some(value) = arguments.get(&**name) {
-                    each(KeyValue::new(key.clone(), exported(value)));
-                }
+            if let Some(value) = arguments.get(&*rule.name).filter(|_| applies) {
+                each(KeyValue::new(rule.attribute.clone(), exported(value)));
             }
         }
     }
@@ -143,32 +138,25 @@ impl std::fmt::Debug for Redaction {
     }
 }
 
-fn argument_rules(
-    config: &BTreeMap<String, Vec<String>>,
-) -> Result<Vec<ArgumentRule>, RedactionError> {
-    config
-        .iter()
-        .map(|(pattern, names)| {
-            // A tool's own name may contain slashes, a server's may not.
-            let tool = match pattern.split_once('/') {
-                Some((server, tool)) if !server.is_empty() && !tool.is_empty() => {
-                    Some((server.into(), tool.into()))
-                }
-                None if pattern == "*" => None,
-                _ => return Err(RedactionError::NoSuchTool(pattern.clone())),
-            };
-            let names = names
-                .iter()
-                .map(|name| {
-                    (
-                        name.as_str().into(),
-                        Key::from(format!("callgate.argument.{name}")),
-                    )
-                })
-                .collect();
-            Ok(ArgumentRule { tool, names })
-        })
-        .collect()
+impl ArgumentRule {
+    fn parse(text: &str) -> Self {
+        // A tool's own name may contain slashes, a server's may not. Whatever does not have the long
+        // form is the name of an argument, which may contain anything.
+        let scoped = text.split_once(':').and_then(|(tool, name)| {
+            let (server, tool) = tool.split_once('/')?;
+            Some(((server.into(), tool.into()), name))
+        });
+        let (tool, name) = match scoped {
+            Some((tool, name)) => (Some(tool), name),
+            None => (None, text),
+        };
+        let attribute = Key::from(format!("callgate.argument.{name}"));
+        Self {
+            tool,
+            name: name.into(),
+            attribute,
+        }
+    }
 }
 
 fn exported(value: &Json) -> Value {

@@ -21,15 +21,15 @@ use tracing_subscriber::util::SubscriberInitExt;
 use uuid::Uuid;
 
 use crate::config;
-use crate::telemetry::exporters::{self, ExporterError, Plan};
+use crate::telemetry::exporters::{self, ExporterError, Plan, Variables};
 use crate::telemetry::metrics::Live;
 use crate::telemetry::recorder::{Parts, Recorder};
-use crate::telemetry::redaction::{Redaction, RedactionError};
+use crate::telemetry::redaction::{KeyTooShort, MIN_KEY_BYTES, Redaction};
 
 /// What is logged unless somebody asks for something else.
 pub const DEFAULT_FILTER: &str = "info";
 
-/// The variable that holds the key of the digests.
+/// The variable that holds the key of the digests, unless the configuration names another source.
 pub const KEY_VARIABLE: &str = "CALLGATE_TELEMETRY_KEY";
 
 /// Lines that may wait for standard error; beyond them lines are dropped rather than decisions delayed.
@@ -61,8 +61,11 @@ pub enum SetupError {
     /// Something else logs already.
     #[error("logging is set up already")]
     LoggingTwice,
+    /// The variable that is to hold the key.
+    #[error("telemetry.arguments.hmac_key_env: the variable `{0}` is not set")]
+    KeyVariable(String),
     /// The file with the key.
-    #[error("telemetry.key_file: cannot read `{path}`: {source}")]
+    #[error("telemetry.arguments.hmac_key_file: cannot read `{path}`: {source}")]
     KeyFile {
         /// The file.
         path: String,
@@ -72,9 +75,9 @@ pub enum SetupError {
     /// No key could be drawn.
     #[error("no random bytes for the telemetry key: {0}")]
     Random(getrandom::Error),
-    /// The key or the list of open arguments.
+    /// The key.
     #[error(transparent)]
-    Redaction(#[from] RedactionError),
+    Key(#[from] KeyTooShort),
     /// An exporter.
     #[error(transparent)]
     Exporter(#[from] ExporterError),
@@ -146,17 +149,18 @@ impl Telemetry {
     pub fn start(config: &config::telemetry::Telemetry) -> Result<Self, SetupError> {
         let var = |name: &str| std::env::var(name).ok();
         let redaction = redaction(config, &var)?;
-        let plan = Plan::from_env(&var);
+        let endpoint = config.endpoint.as_deref();
+        let plan = Plan::from_env(endpoint, &var);
         for warning in &plan.warnings {
             tracing::warn!("{warning}");
         }
         let live = Arc::new(Live::default());
-        let resource = resource(&var);
+        let resource = resource(config.service_name.as_deref(), &var);
         let tracer_provider = match plan.traces {
             true => Some(
                 SdkTracerProvider::builder()
                     .with_resource(resource.clone())
-                    .with_batch_exporter(exporters::spans(&live, &var)?)
+                    .with_batch_exporter(exporters::spans(endpoint, &live, &var)?)
                     .build(),
             ),
             false => None,
@@ -165,7 +169,7 @@ impl Telemetry {
             true => Some(
                 SdkMeterProvider::builder()
                     .with_resource(resource)
-                    .with_periodic_exporter(exporters::metrics(&live, &var)?)
+                    .with_periodic_exporter(exporters::metrics(endpoint, &live, &var)?)
                     .build(),
             ),
             false => None,
@@ -204,7 +208,7 @@ impl Telemetry {
             meter: meter.as_ref(),
             live,
             redaction,
-            log_allowed: config.log_allowed,
+            decision_log: config.decision_log,
         });
         Self {
             recorder,
@@ -258,16 +262,19 @@ impl Telemetry {
 
 fn redaction(
     config: &config::telemetry::Telemetry,
-    var: &dyn Fn(&str) -> Option<String>,
+    var: Variables<'_>,
 ) -> Result<Redaction, SetupError> {
-    let key = match (var(KEY_VARIABLE), &config.key_file) {
-        (Some(key), _) => key.trim().as_bytes().to_vec(),
-        (None, Some(path)) => read_key(path)?,
-        (None, None) => {
-            let mut key = [0; 32];
-            getrandom::fill(&mut key).map_err(SetupError::Random)?;
-            key.to_vec()
-        }
+    let source = &config.arguments;
+    let key = match (&source.hmac_key_file, &source.hmac_key_env) {
+        (Some(path), _) => read_key(path)?,
+        (None, Some(name)) => match var(name) {
+            Some(key) => key.trim().as_bytes().to_vec(),
+            None => return Err(SetupError::KeyVariable(name.clone())),
+        },
+        (None, None) => match var(KEY_VARIABLE) {
+            Some(key) => key.trim().as_bytes().to_vec(),
+            None => random_key()?,
+        },
     };
     Ok(Redaction::new(&key, config)?)
 }
@@ -280,8 +287,15 @@ fn read_key(path: &Path) -> Result<Vec<u8>, SetupError> {
     Ok(bytes.trim_ascii().to_vec())
 }
 
-/// Who sends: the SDK adds what `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` say, and that wins.
-fn resource(var: &dyn Fn(&str) -> Option<String>) -> Resource {
+fn random_key() -> Result<Vec<u8>, SetupError> {
+    let mut key = vec![0; MIN_KEY_BYTES];
+    getrandom::fill(&mut key).map_err(SetupError::Random)?;
+    Ok(key)
+}
+
+/// Who sends: the SDK adds what `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` say, which wins
+/// over everything but a name in the configuration.
+fn resource(service_name: Option<&str>, var: Variables<'_>) -> Resource {
     const NAME: Key = Key::from_static_str("service.name");
     const INSTANCE: Key = Key::from_static_str("service.instance.id");
     const VERSION: Key = Key::from_static_str("service.version");
@@ -291,8 +305,10 @@ fn resource(var: &dyn Fn(&str) -> Option<String>) -> Resource {
             .get(&NAME)
             .is_some_and(|name| !name.as_str().starts_with("unknown_service"));
     let mut ours = Vec::new();
-    if !is_named {
-        ours.push(KeyValue::new(NAME, "callgate"));
+    match service_name {
+        Some(name) => ours.push(KeyValue::new(NAME, name.to_owned())),
+        None if is_named => {}
+        None => ours.push(KeyValue::new(NAME, "callgate")),
     }
     if from_env.get(&VERSION).is_none() {
         ours.push(KeyValue::new(VERSION, env!("CARGO_PKG_VERSION")));

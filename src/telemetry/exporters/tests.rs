@@ -4,7 +4,7 @@ use opentelemetry_sdk::trace::SpanExporter as _;
 use super::*;
 
 fn plan(variables: &[(&str, &str)]) -> Plan {
-    Plan::from_env(&lookup(variables))
+    Plan::from_env(None, &lookup(variables))
 }
 
 fn lookup(variables: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> {
@@ -39,6 +39,20 @@ fn an_endpoint_starts_its_signals() {
         "http://collector:4317",
     )]);
     assert!(!other.traces && other.metrics);
+}
+
+#[test]
+fn an_endpoint_from_the_configuration_starts_both() {
+    let plan = Plan::from_env(Some("https://collector:4317"), &lookup(&[]));
+    assert!(plan.traces && plan.metrics);
+    let off = lookup(&[("OTEL_METRICS_EXPORTER", "none")]);
+    assert!(!Plan::from_env(Some("https://collector:4317"), &off).metrics);
+    let cleartext = lookup(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://elsewhere:4317")]);
+    assert!(
+        tls(Signal::Traces, Some("https://collector:4317"), &cleartext)
+            .unwrap()
+            .is_some()
+    );
 }
 
 #[test]
@@ -82,6 +96,7 @@ fn trust_is_set_up_for_tls_endpoints_only() {
     let is_tls = |endpoint| {
         tls(
             Signal::Traces,
+            None,
             &lookup(&[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)]),
         )
         .unwrap()
@@ -90,7 +105,7 @@ fn trust_is_set_up_for_tls_endpoints_only() {
     assert!(is_tls("https://collector:4317"));
     assert!(is_tls("collector:4317"), "the SDK makes this one https");
     assert!(!is_tls("http://collector:4317"));
-    assert!(tls(Signal::Traces, &lookup(&[])).unwrap().is_none());
+    assert!(tls(Signal::Traces, None, &lookup(&[])).unwrap().is_none());
 }
 
 #[test]
@@ -99,7 +114,7 @@ fn a_certificate_that_cannot_be_read_is_named() {
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector:4317"),
         ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "/no/such/file"),
     ];
-    let error = tls(Signal::Traces, &lookup(&variables))
+    let error = tls(Signal::Traces, None, &lookup(&variables))
         .unwrap_err()
         .to_string();
     assert!(
@@ -109,7 +124,7 @@ fn a_certificate_that_cannot_be_read_is_named() {
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector:4317"),
         ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "/some/key"),
     ];
-    let error = tls(Signal::Metrics, &lookup(&half))
+    let error = tls(Signal::Metrics, None, &lookup(&half))
         .unwrap_err()
         .to_string();
     assert!(

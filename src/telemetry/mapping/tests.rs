@@ -105,9 +105,7 @@ fn what_the_configuration_opens_is_exported_as_it_is() {
         r#"
         clear = { users = true, uris = true, purposes = true, addresses = true }
         [arguments]
-        "*" = ["repo"]
-        "github/create_issue" = ["missing"]
-        "gitlab/create_issue" = ["title"]
+        allow = ["repo", "missing", "gitlab/create_issue:title"]
         "#,
     )
     .unwrap();

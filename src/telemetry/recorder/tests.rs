@@ -48,7 +48,7 @@ impl Bench {
             meter: Some(&meter_provider.meter("callgate")),
             live: Arc::default(),
             redaction: fixtures::redaction(&Telemetry::default()),
-            log_allowed: false,
+            decision_log: DecisionLog::Denied,
         });
         Self {
             recorder,
@@ -346,11 +346,22 @@ fn an_allow_is_logged_at_debug_unless_asked_for() {
     let record = || asked.record(Question::Call(&call));
     assert_eq!(logged(tracing::Level::INFO, || quiet.record(&record())), "");
     assert!(logged(tracing::Level::DEBUG, || quiet.record(&record())).contains("\"allow\""));
-    let loud = Recorder::new(Parts {
-        log_allowed: true,
-        ..Parts::default()
-    });
+    let with = |decision_log| {
+        Recorder::new(Parts {
+            decision_log,
+            ..Parts::default()
+        })
+    };
+    let loud = with(DecisionLog::All);
     assert!(logged(tracing::Level::INFO, || loud.record(&record())).contains("\"allow\""));
+    let denied = Asked::with(deny(ReasonCode::Forbidden));
+    let silent = with(DecisionLog::None);
+    let line = || {
+        logged(tracing::Level::INFO, || {
+            silent.record(&denied.record(Question::Call(&call)));
+        })
+    };
+    assert_eq!(line(), "");
 }
 
 const SENTINEL: &str = "sentinel-";

@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::config::telemetry::ArgumentExport;
 use crate::telemetry::fixtures::{arguments, redaction, uid};
 
 fn strict() -> Redaction {
@@ -54,20 +55,31 @@ fn a_short_key_is_refused() {
     let error = Redaction::new(&[1; 31], &Telemetry::default()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the telemetry key has 31 bytes, but needs at least 32"
+        "the key of the telemetry digests has 31 bytes, but needs at least 32"
     );
 }
 
 #[test]
-fn a_pattern_that_names_no_tool_is_refused() {
-    for pattern in ["github", "/create", "github/", ""] {
-        let config = Telemetry {
-            arguments: [(pattern.to_owned(), vec![])].into(),
-            ..Telemetry::default()
-        };
-        let error = Redaction::new(&[1; 32], &config).unwrap_err();
-        assert_eq!(error, RedactionError::NoSuchTool(pattern.to_owned()));
-    }
+fn an_open_argument_has_a_short_and_a_long_form() {
+    let rule = |text: &str| {
+        let rule = ArgumentRule::parse(text);
+        let tool = rule.tool.map(|(server, tool)| format!("{server}|{tool}"));
+        (tool, rule.name.into_string(), rule.attribute.to_string())
+    };
+    let expected = |tool: Option<&str>, name: &str| {
+        (
+            tool.map(str::to_owned),
+            name.to_owned(),
+            format!("callgate.argument.{name}"),
+        )
+    };
+    assert_eq!(rule("repo"), expected(None, "repo"));
+    assert_eq!(
+        rule("github/create:title"),
+        expected(Some("github|create"), "title")
+    );
+    assert_eq!(rule("fs/a/b:x:y"), expected(Some("fs|a/b"), "x:y"));
+    assert_eq!(rule("x:y"), expected(None, "x:y"));
 }
 
 #[test]
@@ -95,7 +107,10 @@ fn names_of_programs_stay_and_names_of_people_do_not() {
 #[test]
 fn an_open_argument_is_cut_at_a_character() {
     let config = Telemetry {
-        arguments: [("*".to_owned(), vec!["text".to_owned()])].into(),
+        arguments: ArgumentExport {
+            allow: vec!["text".to_owned()],
+            ..Default::default()
+        },
         ..Telemetry::default()
     };
     let redaction = redaction(&config);

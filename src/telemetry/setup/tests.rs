@@ -1,6 +1,7 @@
 use std::time::Instant;
 
 use super::*;
+use crate::config::telemetry::ArgumentExport;
 
 #[test]
 fn a_filter_that_nobody_understands_is_named() {
@@ -10,38 +11,60 @@ fn a_filter_that_nobody_understands_is_named() {
 }
 
 #[test]
-fn the_variable_wins_over_the_file_and_short_keys_are_refused() {
+fn the_key_comes_from_where_the_configuration_says() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("key");
     std::fs::write(&path, format!("{}\n", "f".repeat(32))).unwrap();
-    let config = config::telemetry::Telemetry {
-        key_file: Some(path.clone()),
+    let with = |arguments: ArgumentExport| config::telemetry::Telemetry {
+        arguments,
         ..Default::default()
     };
-    let digest = |redaction: Redaction| redaction.digest("x").unwrap();
+    let plain = with(ArgumentExport::default());
+    let digest = |key: &str| {
+        Redaction::new(key.repeat(32).as_bytes(), &plain)
+            .unwrap()
+            .digest("x")
+            .unwrap()
+    };
+    let var = |name: &str| match name {
+        KEY_VARIABLE => Some("v".repeat(32)),
+        "OTHER" => Some("o".repeat(32)),
+        _ => None,
+    };
+    let used = |config| redaction(&config, &var).unwrap().digest("x").unwrap();
 
-    let from_file = redaction(&config, &|_| None).unwrap();
-    let from_variable = redaction(&config, &|name| {
-        (name == KEY_VARIABLE).then(|| "v".repeat(32))
-    })
-    .unwrap();
-    assert_ne!(digest(from_file.clone()), digest(from_variable));
-    let same_key = Redaction::new("f".repeat(32).as_bytes(), &config).unwrap();
+    assert_eq!(used(plain.clone()), digest("v"));
+    let named = ArgumentExport {
+        hmac_key_env: Some("OTHER".to_owned()),
+        ..Default::default()
+    };
+    assert_eq!(used(with(named.clone())), digest("o"));
+    let file = ArgumentExport {
+        hmac_key_file: Some(path.clone()),
+        ..Default::default()
+    };
     assert_eq!(
-        digest(from_file),
-        digest(same_key),
+        used(with(file.clone())),
+        digest("f"),
         "the line's end is not part of the key"
     );
 
-    let error = redaction(&config, &|_| Some("short".to_owned())).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "the telemetry key has 5 bytes, but needs at least 32"
+    let error = redaction(&with(named), &|_| None).unwrap_err().to_string();
+    assert!(
+        error.ends_with("the variable `OTHER` is not set"),
+        "{error}"
+    );
+    let error = redaction(&plain, &|_| Some("short".to_owned()))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.ends_with("has 5 bytes, but needs at least 32"),
+        "{error}"
     );
     std::fs::remove_file(path).unwrap();
-    let error = redaction(&config, &|_| None).unwrap_err().to_string();
+    let error = redaction(&with(file), &var).unwrap_err().to_string();
     assert!(
-        error.starts_with("telemetry.key_file: cannot read `"),
+        error.starts_with("telemetry.arguments.hmac_key_file: cannot read `"),
         "{error}"
     );
 }
@@ -55,8 +78,17 @@ fn without_a_key_every_process_draws_its_own() {
 
 #[test]
 fn the_resource_names_the_service() {
-    let resource = resource(&|_| None);
-    let get = |key: &'static str| resource.get(&Key::new(key)).map(|value| value.to_string());
+    let resource = |name| super::resource(name, &|_| None);
+    let get = |key: &'static str| {
+        resource(None)
+            .get(&Key::new(key))
+            .map(|value| value.to_string())
+    };
+    let named = resource(Some("edge-pdp")).get(&Key::new("service.name"));
+    assert_eq!(
+        named.map(|value| value.to_string()).as_deref(),
+        Some("edge-pdp")
+    );
     assert_eq!(get("service.name").as_deref(), Some("callgate"));
     assert_eq!(
         get("service.version").as_deref(),
