@@ -1,3 +1,5 @@
 //! Every integration test, in one binary.
 
+mod architecture;
+mod corpus;
 mod full_scan;
