@@ -3,3 +3,6 @@
 mod architecture;
 mod corpus;
 mod full_scan;
+mod harness;
+mod real_parts;
+mod telemetry;
