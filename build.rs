@@ -10,6 +10,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Reflection serves the descriptors as they were compiled, comments left out.
     let encoded = protox::prost::Message::encode_to_vec(&descriptors);
     std::fs::write(out.join("callgate_descriptor.bin"), encoded)?;
-    tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
+    tonic_prost_build::configure()
+        .bytes(".")
+        .codec_path("crate::proto::codec::ProtobufCodec")
+        .compile_fds(descriptors)?;
     Ok(())
 }
