@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use smol_str::SmolStr;
+use cedar_policy_core::ast::EntityUID;
 use uuid::Uuid;
 
 use crate::call::context::CallContext;
@@ -50,14 +50,14 @@ pub enum Question<'a> {
         /// How many were hidden.
         hidden: usize,
     },
-    /// Cedar's own question: the action's id.
+    /// Cedar's own question.
     Cedar {
-        /// The principal, as Cedar writes it.
-        principal: &'a SmolStr,
+        /// The principal.
+        principal: &'a EntityUID,
         /// The action.
-        action: &'a SmolStr,
+        action: &'a EntityUID,
         /// The resource.
-        resource: &'a SmolStr,
+        resource: &'a EntityUID,
         /// The trace the caller named.
         trace: &'a crate::call::context::TraceContext,
     },

@@ -102,7 +102,10 @@ pub enum OperationKind {
     /// `resources/read`.
     ReadResource { uri: SmolStr },
     /// `prompts/get`.
-    GetPrompt { name: SmolStr, arguments: Vec<SmolStr> },
+    GetPrompt {
+        name: SmolStr,
+        arguments: Vec<SmolStr>,
+    },
     /// `completion/complete`, for a prompt.
     CompletePrompt { name: SmolStr },
     /// `completion/complete`, for a resource template.

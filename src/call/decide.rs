@@ -1,12 +1,28 @@
-//! From one call to one decision.
+//! From one call to one decision, in order: verify evidence, gather facts, ask Cedar for everyone
+//! involved, put the answers together.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use cedar_policy_core::ast::{Context, EntityUID};
+use smol_str::SmolStr;
+
+use crate::call::answer;
+use crate::call::claims;
 use crate::call::context::CallContext;
-use crate::call::decision::Decision;
+use crate::call::decision::{Decision, Reason, ReasonCode};
+use crate::call::evidence;
+use crate::call::facts;
+use crate::call::model::{self, TYPES};
+use crate::call::plan::{self, Plan};
 use crate::config::claims::ClaimMapping;
+use crate::engine::evaluate::{Overlay, Query};
+use crate::engine::request::RequestFault;
 use crate::engine::snapshot::Snapshot;
 use crate::identity::caller::Caller;
+
+/// Facts that depend on arguments, which nobody has while tools are merely listed.
+const UNKNOWN_WHEN_LISTING: [&str; 3] = ["arguments", "input", "target"];
 
 /// Who asks, and how its claims are read.
 #[derive(Debug, Clone, Copy)]
@@ -18,16 +34,173 @@ pub struct Asker<'a> {
 }
 
 /// Decides one call. Pure: the same inputs give the same decision.
-pub fn decide(snapshot: &Snapshot, call: &CallContext, asker: Asker<'_>, now: SystemTime) -> Decision {
-    let _ = (snapshot, call, asker, now);
-    todo!()
+pub fn decide(
+    snapshot: &Snapshot,
+    call: &CallContext,
+    asker: Asker<'_>,
+    now: SystemTime,
+) -> Decision {
+    try_decide(snapshot, call, asker, now).unwrap_or_else(Decision::deny)
+}
+
+/// The error is the reason of a deny that no policy was asked about.
+fn try_decide(
+    snapshot: &Snapshot,
+    call: &CallContext,
+    asker: Asker<'_>,
+    now: SystemTime,
+) -> Result<Decision, Reason> {
+    evidence::verify_call(snapshot, call, &asker.caller.rights, now)?;
+    let plan = plan::of_call(snapshot, call, asker.caller)?;
+    let mut ground = Ground::prepare(snapshot, call, asker, now)?;
+    ground.overlays.extend(plan.overlays.iter().cloned());
+    let principals = evidence::principals(call);
+    check_scopes(snapshot, &principals, &plan)?;
+    let mut evaluated = Vec::with_capacity(principals.len());
+    for facts in plan.contexts(ground.facts) {
+        let context = Context::Value(Arc::new(facts));
+        snapshot
+            .check_context(&plan.action, &context)
+            .map_err(reason_of_fault)?;
+        for principal in &principals {
+            let query = Query {
+                principal: EntityUID::clone(principal),
+                action: plan.action.clone(),
+                resource: plan.resource.clone(),
+                context: context.clone(),
+                overlays: &ground.overlays,
+                unknown: &[],
+            };
+            evaluated.push((EntityUID::clone(principal), snapshot.evaluate(&query)));
+        }
+    }
+    Ok(answer::combine(&call.subject.entity, &plan, evaluated))
+}
+
+/// Which of a server's tools the subject may call with some arguments or other.
+///
+/// The error is the reason why it may call none.
+pub fn filter_tools(
+    snapshot: &Snapshot,
+    call: &CallContext,
+    tools: &[SmolStr],
+    asker: Asker<'_>,
+    now: SystemTime,
+) -> Result<Vec<ToolVerdict>, Reason> {
+    evidence::verify_call(snapshot, call, &asker.caller.rights, now)?;
+    let ground = Ground::prepare(snapshot, call, asker, now)?;
+    let context = Context::Value(Arc::new(ground.facts));
+    let principals = evidence::principals(call);
+    let verdict = |tool: &SmolStr| -> Result<(), ReasonCode> {
+        let plan =
+            plan::of_listing(snapshot, &call.operation, tool).map_err(|reason| reason.code)?;
+        check_scopes(snapshot, &principals, &plan).map_err(|reason| reason.code)?;
+        for principal in &principals {
+            let evaluation = snapshot.evaluate(&Query {
+                principal: EntityUID::clone(principal),
+                action: plan.action.clone(),
+                resource: plan.resource.clone(),
+                context: context.clone(),
+                overlays: &ground.overlays,
+                unknown: &UNKNOWN_WHEN_LISTING,
+            });
+            if !evaluation.may_allow() {
+                return Err(answer::code_of(
+                    &evaluation,
+                    *principal == &call.subject.entity,
+                ));
+            }
+        }
+        Ok(())
+    };
+    let verdicts = tools
+        .iter()
+        .map(|tool| ToolVerdict {
+            tool: tool.clone(),
+            hidden: verdict(tool).err(),
+        })
+        .collect();
+    Ok(verdicts)
 }
 
 /// One tool that [`filter_tools`] was asked about.
 #[derive(Debug, Clone)]
 pub struct ToolVerdict {
     /// The tool's name on its server.
-    pub tool: smol_str::SmolStr,
+    pub tool: SmolStr,
     /// `None` if some call of it would be allowed, else why none would.
-    pub hidden: Option<crate::call::decision::ReasonCode>,
+    pub hidden: Option<ReasonCode>,
+}
+
+/// What holds for every request of one call.
+struct Ground {
+    facts: facts::Facts,
+    overlays: Vec<Overlay>,
+}
+
+impl Ground {
+    fn prepare(
+        snapshot: &Snapshot,
+        call: &CallContext,
+        asker: Asker<'_>,
+        now: SystemTime,
+    ) -> Result<Self, Reason> {
+        let asserted = claims::read(&call.subject.claims, asker.claims)
+            .map_err(|fault| Reason::new(ReasonCode::ContextInvalid, fault.to_string()))?;
+        let gateway = model::entity(&TYPES.gateway, SmolStr::new(&asker.caller.id));
+        let facts = facts::common(call, &asserted, &gateway, now);
+        let mut overlays = Vec::new();
+        let root = call.delegation.as_ref().map(|delegation| &delegation.root);
+        // People whom only the identity provider knows, and the gateway, need not be stored.
+        for uid in [Some(&call.subject.entity), root, Some(&gateway)]
+            .into_iter()
+            .flatten()
+        {
+            if !snapshot.contains(uid) {
+                overlays.push(Overlay::bare(uid.clone()));
+            }
+        }
+        if !asserted.groups.is_empty() || !asserted.tags.is_empty() {
+            overlays.retain(|overlay| overlay.uid != call.subject.entity);
+            overlays.push(Overlay {
+                parents: asserted.groups,
+                tags: asserted.tags,
+                ..Overlay::bare(call.subject.entity.clone())
+            });
+        }
+        Ok(Self { facts, overlays })
+    }
+}
+
+/// Everyone involved must be somebody the action can be asked about.
+fn check_scopes(snapshot: &Snapshot, principals: &[&EntityUID], plan: &Plan) -> Result<(), Reason> {
+    for principal in principals {
+        snapshot
+            .check_scope(principal, &plan.action, &plan.resource)
+            .map_err(|fault| {
+                let mut reason = reason_of_fault(fault);
+                reason.principal = Some(EntityUID::clone(principal));
+                reason
+            })?;
+    }
+    Ok(())
+}
+
+fn reason_of_fault(fault: RequestFault) -> Reason {
+    match fault {
+        RequestFault::ContextMissing(missing) => {
+            let message = format!("the call lacks {}", missing.join(", "));
+            let mut reason = Reason::new(ReasonCode::ContextMissing, message);
+            reason.missing = missing;
+            reason
+        }
+        RequestFault::Invalid(message) => {
+            let mut reason = Reason::new(
+                ReasonCode::ContextInvalid,
+                "the call does not fit the action's schema",
+            );
+            reason.detail = Some(message);
+            reason
+        }
+    }
 }

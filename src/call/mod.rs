@@ -1,12 +1,22 @@
 //! The domain: from a call and its facts to Cedar requests, and from their answers to one decision.
 //!
-//! Start at [`decide::decide`]; the question is [`context::CallContext`], the answer
-//! [`decision::Decision`]. [`model`] names the entities and actions of the `Mcp` schema.
+//! Start at [`decide::decide`]. The question is [`context::CallContext`], the answer
+//! [`decision::Decision`]. On the way: [`evidence`] (does what the call claims hold?), [`plan`] (which
+//! action, on what), [`facts`] (what policies may know), [`answer`] (all must allow). [`model`] names
+//! the entities and actions of the `Mcp` schema.
 //!
 //! Invariant: pure. No IO, no storage, no wire formats, no clock of its own; the same inputs give the
 //! same decision.
 
+pub mod answer;
+pub mod claims;
 pub mod context;
 pub mod decide;
 pub mod decision;
+pub mod elicitation;
+pub mod evidence;
+pub mod facts;
+pub mod input;
 pub mod model;
+pub mod plan;
+pub mod target;

@@ -1,7 +1,11 @@
-//! What is known of a policy besides its condition: its name, its owner and its annotations.
+//! Policies as they are kept for evaluation, each with its name, its owner and its annotations.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use cedar_policy_core::ast::{
+    AnyId, Effect, EntityUID, Expr, ExprKind, Literal, Policy, PolicySet, Var,
+};
 use smol_str::SmolStr;
 
 /// A policy's identity and annotations, made once at load and shared by every answer that names it.
@@ -21,4 +25,142 @@ pub struct PolicyInfo {
     pub is_shadow: bool,
     /// Permit or forbid.
     pub is_forbid: bool,
+}
+
+/// A policy ready to be evaluated.
+#[derive(Debug)]
+pub(super) struct Compiled {
+    pub(super) info: Arc<PolicyInfo>,
+    /// Scope and conditions as one expression; links of one template share it.
+    pub(super) condition: Arc<Expr>,
+    pub(super) policy: Policy,
+    pub(super) context: ContextUse,
+    /// Entities the policy names. Kept only where it might look into them.
+    pub(super) literals: Box<[EntityUID]>,
+}
+
+/// Which attributes of the context a policy reads, so that a request need not show it the others' entities.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum ContextUse {
+    /// Only these.
+    Attributes(Box<[SmolStr]>),
+    /// The context as a whole.
+    Whole,
+}
+
+/// Prepares every policy of a set, in a fixed order.
+pub(super) fn compile(policies: &PolicySet, with_literals: bool) -> Vec<Compiled> {
+    let mut conditions: HashMap<SmolStr, Arc<Expr>> = HashMap::new();
+    let mut sorted: Vec<&Policy> = policies.policies().collect();
+    sorted.sort_by(|a, b| a.id().cmp(b.id()));
+    let mut compiled = Vec::with_capacity(sorted.len());
+    for policy in sorted {
+        let template_id = SmolStr::new(policy.template().id().as_ref());
+        let condition = match conditions.get(&template_id) {
+            Some(condition) => Arc::clone(condition),
+            None => {
+                let condition = Arc::new(policy.condition());
+                if !policy.is_static() {
+                    conditions.insert(template_id, Arc::clone(&condition));
+                }
+                condition
+            }
+        };
+        let literals = if with_literals {
+            literals_of(&condition, policy)
+        } else {
+            Box::default()
+        };
+        compiled.push(Compiled {
+            info: Arc::new(PolicyInfo::of(policy)),
+            context: ContextUse::of(&condition),
+            condition,
+            policy: policy.clone(),
+            literals,
+        });
+    }
+    compiled
+}
+
+impl PolicyInfo {
+    fn of(policy: &Policy) -> Self {
+        let annotation = |name: &str| -> Option<Arc<str>> {
+            let key: AnyId = name.parse().ok()?;
+            let text = policy.annotation(&key)?;
+            Some(Arc::from(AsRef::<str>::as_ref(text)))
+        };
+        let list = |name: &str| -> Vec<Arc<str>> {
+            let text = annotation(name).unwrap_or_default();
+            text.split(',')
+                .map(str::trim)
+                .filter(|item| !item.is_empty())
+                .map(Arc::from)
+                .collect()
+        };
+        Self {
+            id: SmolStr::new(policy.id().as_ref()),
+            owner: annotation("owner"),
+            controls: list("controls"),
+            reason: annotation("reason"),
+            obligations: list("obligation"),
+            is_shadow: annotation("mode").is_some_and(|mode| &*mode == "shadow"),
+            is_forbid: policy.effect() == Effect::Forbid,
+        }
+    }
+}
+
+impl ContextUse {
+    fn of(condition: &Expr) -> Self {
+        let is_context = |expr: &Expr| matches!(expr.expr_kind(), ExprKind::Var(Var::Context));
+        let mut mentions = 0_usize;
+        let mut narrow_mentions = 0_usize;
+        let mut attributes: Vec<SmolStr> = Vec::new();
+        for expr in condition.subexpressions() {
+            match expr.expr_kind() {
+                ExprKind::Var(Var::Context) => mentions += 1,
+                ExprKind::GetAttr { expr, attr } if is_context(expr) => {
+                    narrow_mentions += 1;
+                    attributes.push(attr.clone());
+                }
+                // A test for presence shows no entity, but the name counts as read: it may be unknown yet.
+                ExprKind::HasAttr { expr, attr } if is_context(expr) => {
+                    narrow_mentions += 1;
+                    attributes.push(attr.clone());
+                }
+                ExprKind::ExtHasAttr { expr, attrs } if is_context(expr) => {
+                    narrow_mentions += 1;
+                    attributes.push(attrs.first().clone());
+                }
+                _ => {}
+            }
+        }
+        if mentions > narrow_mentions {
+            return Self::Whole;
+        }
+        attributes.sort();
+        attributes.dedup();
+        Self::Attributes(attributes.into())
+    }
+
+    /// Whether the policy reads this attribute.
+    pub(super) fn reads(&self, attribute: &str) -> bool {
+        match self {
+            Self::Attributes(names) => names.iter().any(|name| name == attribute),
+            Self::Whole => true,
+        }
+    }
+}
+
+fn literals_of(condition: &Expr, policy: &Policy) -> Box<[EntityUID]> {
+    let mut literals: Vec<EntityUID> = condition
+        .subexpressions()
+        .filter_map(|expr| match expr.expr_kind() {
+            ExprKind::Lit(Literal::EntityUID(uid)) => Some(EntityUID::clone(uid)),
+            _ => None,
+        })
+        .chain(policy.env().values().cloned())
+        .collect();
+    literals.sort();
+    literals.dedup();
+    literals.into()
 }

@@ -1,19 +1,41 @@
 //! Everything one decision reads, of one revision, immutable.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use cedar_policy_core::ast::{Entity, EntityUID, PolicySet, Value};
 use cedar_policy_core::validator::ValidatorSchema;
+use foldhash::fast::RandomState;
+
+use crate::engine::index::{PolicyIndex, PolicyNo};
+use crate::engine::policy::{self, Compiled};
+use crate::engine::store::EntityStore;
 
 /// Policies, entities and schema of one revision. Cloning is cheap.
 #[derive(Debug, Clone)]
-pub struct Snapshot {}
+pub struct Snapshot {
+    rules: Arc<Rules>,
+    entities: EntityStore,
+    revision: u64,
+}
+
+/// What changes only when a bundle is loaded.
+#[derive(Debug)]
+struct Rules {
+    policies: Vec<Compiled>,
+    index: PolicyIndex,
+    /// Actions are few and part of every request, so they are kept as Cedar wants them.
+    actions: HashMap<EntityUID, Arc<Entity>, RandomState>,
+    schema: Option<Arc<ValidatorSchema>>,
+    reach: Reach,
+}
 
 /// What a snapshot is built from.
 pub struct Parts<E> {
     /// Static policies and template links.
     pub policies: PolicySet,
-    /// Entities with their direct parents; ancestors are worked out here.
+    /// Entities, a schema's actions among them. Only their direct parents are read; all other
+    /// ancestors are worked out here.
     pub entities: E,
     /// The schema; `None` turns request checking off.
     pub schema: Option<Arc<ValidatorSchema>>,
@@ -42,74 +64,123 @@ pub enum BuildError {
     /// An entity whose attributes are not plain values.
     #[error("entity `{0}` has an attribute whose value is not known")]
     UnknownValue(EntityUID),
+    /// A change of an action, which only a schema can make.
+    #[error("action `{0}` cannot be changed")]
+    ActionFixed(EntityUID),
 }
 
 impl Snapshot {
     /// Compiles policies and entities. Costs time in proportion to both; never call it on a request.
     pub fn build<E: IntoIterator<Item = Entity>>(parts: Parts<E>) -> Result<Self, BuildError> {
-        let _ = parts.entities.into_iter();
-        todo!()
+        let with_literals = parts.reach == Reach::Unbounded;
+        let policies = policy::compile(&parts.policies, with_literals);
+        let index = PolicyIndex::build(&policies);
+        let mut action_uids = Vec::new();
+        let entities = EntityStore::build(parts.entities.into_iter().inspect(|entity| {
+            if entity.uid().is_action() {
+                action_uids.push(entity.uid().clone());
+            }
+        }))?;
+        let actions = action_uids
+            .iter()
+            .filter_map(|uid| Some((uid.clone(), Arc::new(entities.unpack(uid, &[])?))))
+            .collect();
+        let rules = Rules {
+            policies,
+            index,
+            actions,
+            schema: parts.schema,
+            reach: parts.reach,
+        };
+        Ok(Self {
+            rules: Arc::new(rules),
+            entities,
+            revision: 0,
+        })
     }
 
     /// The revision this snapshot was published as; 0 before that.
     pub fn revision(&self) -> u64 {
-        todo!()
+        self.revision
     }
 
     /// The same snapshot under another revision.
     pub fn at_revision(&self, revision: u64) -> Self {
-        let _ = revision;
-        todo!()
+        Self {
+            revision,
+            ..self.clone()
+        }
     }
 
-    /// A snapshot in which these entities are added or replaced. Costs O(changed).
+    /// A snapshot in which these entities are added or replaced. Costs as much as is changed, not as
+    /// much as there is. Actions belong to the schema and are refused.
     pub fn upsert(&self, entities: impl IntoIterator<Item = Entity>) -> Result<Self, BuildError> {
-        let _ = entities.into_iter();
-        todo!()
+        let entities: Vec<Entity> = entities.into_iter().collect();
+        if let Some(action) = entities.iter().find(|entity| entity.uid().is_action()) {
+            return Err(BuildError::ActionFixed(action.uid().clone()));
+        }
+        Ok(Self {
+            entities: self.entities.upsert(entities)?,
+            ..self.clone()
+        })
     }
 
-    /// A snapshot without these entities.
+    /// A snapshot without these entities. What had them as parents keeps the names; actions stay.
     pub fn remove<'a>(&self, uids: impl IntoIterator<Item = &'a EntityUID>) -> Self {
-        let _ = uids.into_iter();
-        todo!()
+        let uids = uids.into_iter().filter(|uid| !uid.is_action());
+        Self {
+            entities: self.entities.remove(uids),
+            ..self.clone()
+        }
     }
 
     /// Whether an entity is stored.
     pub fn contains(&self, uid: &EntityUID) -> bool {
-        let _ = uid;
-        todo!()
+        self.entities.contains(uid)
     }
 
     /// A stored entity's attribute.
     pub fn attribute(&self, uid: &EntityUID, name: &str) -> Option<Value> {
-        let _ = (uid, name);
-        todo!()
+        self.entities.attribute(uid, name)
     }
 
-    /// Whether the schema declares this action; without a schema, yes.
+    /// Whether an action of this name is known.
     pub fn has_action(&self, action: &EntityUID) -> bool {
-        let _ = action;
-        todo!()
+        self.rules.actions.contains_key(action)
     }
 
     /// The schema.
     pub fn schema(&self) -> Option<&Arc<ValidatorSchema>> {
-        todo!()
-    }
-
-    /// Stored entities whose direct parents include `parent`, e.g. the tools of a server.
-    pub fn children(&self, parent: &EntityUID) -> Vec<EntityUID> {
-        let _ = parent;
-        todo!()
+        self.rules.schema.as_ref()
     }
 
     /// How many policies.
     pub fn policy_count(&self) -> usize {
-        todo!()
+        self.rules.policies.len()
     }
 
-    /// How many stored entities.
+    /// How many stored entities, actions not counted.
     pub fn entity_count(&self) -> usize {
-        todo!()
+        self.entities.len() - self.rules.actions.len()
+    }
+
+    pub(super) fn action(&self, uid: &EntityUID) -> Option<&Arc<Entity>> {
+        self.rules.actions.get(uid)
+    }
+
+    pub(super) fn entities(&self) -> &EntityStore {
+        &self.entities
+    }
+
+    pub(super) fn index(&self) -> &PolicyIndex {
+        &self.rules.index
+    }
+
+    pub(super) fn policy(&self, number: PolicyNo) -> &Compiled {
+        &self.rules.policies[number as usize]
+    }
+
+    pub(super) fn reach(&self) -> Reach {
+        self.rules.reach
     }
 }

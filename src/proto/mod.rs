@@ -10,5 +10,6 @@ pub mod v1 {
     tonic::include_proto!("callgate.v1");
 
     /// The compiled descriptors, for server reflection.
-    pub const DESCRIPTOR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/callgate_descriptor.bin"));
+    pub const DESCRIPTOR: &[u8] =
+        include_bytes!(concat!(env!("OUT_DIR"), "/callgate_descriptor.bin"));
 }

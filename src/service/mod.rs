@@ -4,4 +4,5 @@
 //!
 //! Invariant: no wire formats. Adapters parse before and encode after.
 
+mod cedar;
 pub mod decisions;

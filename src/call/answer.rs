@@ -1,0 +1,160 @@
+//! From what Cedar said of each principal to one decision: all must be allowed.
+
+use std::sync::Arc;
+
+use cedar_policy_core::ast::EntityUID;
+
+use crate::call::decision::{Decision, Outcome, PrincipalDecision, Reason, ReasonCode};
+use crate::call::plan::Plan;
+use crate::engine::evaluate::Evaluation;
+use crate::engine::policy::PolicyInfo;
+
+/// Puts the answers together. The subject comes first among the evaluations, its delegators after it.
+pub fn combine(
+    subject: &EntityUID,
+    plan: &Plan,
+    evaluated: Vec<(EntityUID, Evaluation)>,
+) -> Decision {
+    let is_allow = evaluated
+        .iter()
+        .all(|(_, evaluation)| evaluation.is_allow());
+    let mut reasons: Vec<Reason> = Vec::new();
+    let mut determining = Vec::new();
+    for (principal, evaluation) in &evaluated {
+        if is_allow {
+            add_new(&mut determining, &evaluation.permits);
+        } else if !evaluation.is_allow() {
+            add_new(&mut determining, &evaluation.forbids);
+            let reason = reason_of(principal, principal == subject, evaluation);
+            // One call may be asked about several times, once for each target.
+            if !reasons.iter().any(|known| known.says_the_same_as(&reason)) {
+                reasons.push(reason);
+            }
+        }
+    }
+    let shadow = shadow_flips(is_allow, &evaluated);
+    let principals = evaluated
+        .into_iter()
+        .map(|(principal, evaluation)| principal_decision(principal, plan, evaluation))
+        .collect();
+    let outcome = if is_allow {
+        Outcome::Allow
+    } else {
+        Outcome::Deny
+    };
+    Decision {
+        outcome,
+        reasons,
+        determining,
+        shadow,
+        principals,
+    }
+}
+
+/// The code for an evaluation that does not allow.
+pub fn code_of(evaluation: &Evaluation, is_subject: bool) -> ReasonCode {
+    if !is_subject {
+        return ReasonCode::DelegatorDenied;
+    }
+    own_code(evaluation)
+}
+
+fn own_code(evaluation: &Evaluation) -> ReasonCode {
+    if !evaluation.forbids.is_empty() {
+        ReasonCode::Forbidden
+    } else if !evaluation.errors.is_empty() {
+        ReasonCode::EvaluationError
+    } else {
+        ReasonCode::NoPermit
+    }
+}
+
+fn reason_of(principal: &EntityUID, is_subject: bool, evaluation: &Evaluation) -> Reason {
+    let forbidding = evaluation
+        .forbids
+        .iter()
+        .find_map(|policy| policy.reason.as_deref());
+    let why = match own_code(evaluation) {
+        ReasonCode::Forbidden => forbidding.unwrap_or("a policy forbids this call"),
+        ReasonCode::EvaluationError => "a policy that applies to this call could not be evaluated",
+        _ => "no policy permits this call",
+    };
+    let message = if is_subject {
+        why.to_owned()
+    } else {
+        format!("someone for whom this call is made may not make it: {why}")
+    };
+    let mut reason = Reason::new(code_of(evaluation, is_subject), message);
+    reason.principal = Some(principal.clone());
+    let errors = evaluation.errors.iter();
+    reason.policies = evaluation
+        .forbids
+        .iter()
+        .chain(errors.clone().map(|error| &error.policy))
+        .map(|policy| policy.id.clone())
+        .collect();
+    let details: Vec<String> = errors
+        .map(|error| format!("{}: {}", error.policy.id, error.message))
+        .collect();
+    reason.detail = (!details.is_empty()).then(|| details.join("; "));
+    reason
+}
+
+/// Policies that would have turned the outcome, had they been enforced. To turn an allow one principal
+/// is enough; to turn a deny, all who were denied have to be permitted.
+fn shadow_flips(is_allow: bool, evaluated: &[(EntityUID, Evaluation)]) -> Vec<Arc<PolicyInfo>> {
+    let mut flips = Vec::new();
+    for (_, evaluation) in evaluated {
+        let own = evaluation.shadow_flips();
+        if !is_allow && own.is_empty() && !evaluation.is_allow() {
+            return Vec::new();
+        }
+        if is_allow || !evaluation.is_allow() {
+            add_new(&mut flips, own);
+        }
+    }
+    flips
+}
+
+fn add_new(known: &mut Vec<Arc<PolicyInfo>>, policies: &[Arc<PolicyInfo>]) {
+    for policy in policies {
+        if !known.iter().any(|other| Arc::ptr_eq(other, policy)) {
+            known.push(Arc::clone(policy));
+        }
+    }
+}
+
+fn principal_decision(
+    principal: EntityUID,
+    plan: &Plan,
+    evaluation: Evaluation,
+) -> PrincipalDecision {
+    let outcome = if evaluation.is_allow() {
+        Outcome::Allow
+    } else {
+        Outcome::Deny
+    };
+    PrincipalDecision {
+        principal,
+        action: plan.action.clone(),
+        resource: plan.resource.clone(),
+        outcome,
+        permits: evaluation.permits,
+        forbids: evaluation.forbids,
+        errors: evaluation
+            .errors
+            .into_iter()
+            .map(|error| (error.policy, error.message))
+            .collect(),
+        policies_evaluated: evaluation.policies_evaluated,
+        entities_in_slice: evaluation.entities_in_slice,
+    }
+}
+
+impl Reason {
+    fn says_the_same_as(&self, other: &Self) -> bool {
+        self.code == other.code
+            && self.principal == other.principal
+            && self.policies == other.policies
+    }
+}

@@ -1,0 +1,81 @@
+//! Claims as facts: what a token says of the subject, for one call.
+//!
+//! A claim may add membership in groups and tags. It never replaces what is stored of the subject, and
+//! `context.identity` tells policies what was added this way.
+
+use cedar_policy_core::ast::{EntityUID, Value};
+use serde_json::{Map, Value as Json};
+use smol_str::{SmolStr, format_smolstr};
+
+use crate::call::model::{self, TYPES};
+use crate::config::claims::ClaimMapping;
+
+/// Most values that one call's claims may add, groups and tag values together.
+pub const MAX_CLAIM_VALUES: usize = 256;
+
+/// What the claims of one call add to its subject.
+#[derive(Debug, Clone, Default)]
+pub struct Asserted {
+    /// Groups it belongs to for this call.
+    pub groups: Vec<EntityUID>,
+    /// Tags it carries for this call.
+    pub tags: Vec<(SmolStr, Value)>,
+}
+
+/// Why claims are refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ClaimFault {
+    /// Neither text nor a list of texts, nor a number or boolean where one may be.
+    #[error("claim `{0}` is not text or a list of texts")]
+    NotText(String),
+    /// Beyond [`MAX_CLAIM_VALUES`].
+    #[error("the claims have more than {MAX_CLAIM_VALUES} values")]
+    TooMany,
+}
+
+/// Reads the claims that the configuration maps; the others are of no concern.
+pub fn read(claims: &Map<String, Json>, mapping: &ClaimMapping) -> Result<Asserted, ClaimFault> {
+    let mut asserted = Asserted::default();
+    let mut count = 0;
+    for group in &mapping.groups {
+        for value in values_of(claims, &group.claim, &mut count)? {
+            let id = format_smolstr!("{}{value}", group.prefix);
+            asserted.groups.push(model::entity(&TYPES.group, id));
+        }
+    }
+    for attribute in &mapping.attributes {
+        let values = values_of(claims, &attribute.claim, &mut count)?;
+        if !values.is_empty() {
+            let texts = values.into_iter().map(|text| Value::new(text, None));
+            asserted
+                .tags
+                .push((SmolStr::new(&attribute.tag), Value::set(texts, None)));
+        }
+    }
+    Ok(asserted)
+}
+
+/// The values of a claim. OAuth's `scope` is one text of several words, so words are values.
+fn values_of(
+    claims: &Map<String, Json>,
+    name: &str,
+    count: &mut usize,
+) -> Result<Vec<SmolStr>, ClaimFault> {
+    let not_text = || ClaimFault::NotText(name.to_owned());
+    let values: Vec<SmolStr> = match claims.get(name) {
+        None | Some(Json::Null) => Vec::new(),
+        Some(Json::String(text)) => text.split_ascii_whitespace().map(SmolStr::new).collect(),
+        Some(Json::Bool(value)) => vec![format_smolstr!("{value}")],
+        Some(Json::Number(value)) => vec![format_smolstr!("{value}")],
+        Some(Json::Array(items)) => items
+            .iter()
+            .map(|item| item.as_str().map(SmolStr::new).ok_or_else(not_text))
+            .collect::<Result<_, _>>()?,
+        Some(Json::Object(_)) => return Err(not_text()),
+    };
+    *count += values.len();
+    if *count > MAX_CLAIM_VALUES {
+        return Err(ClaimFault::TooMany);
+    }
+    Ok(values)
+}

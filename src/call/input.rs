@@ -1,0 +1,134 @@
+//! A call's arguments as facts: their names always, their values where the tool's own action types them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use cedar_policy_core::ast::{EntityUID, Value};
+use cedar_policy_core::validator::types::{Attributes, Type};
+use serde_json::{Map, Value as Json};
+use smol_str::SmolStr;
+
+use crate::engine::snapshot::Snapshot;
+
+/// Arguments, read.
+#[derive(Debug, Clone, Default)]
+pub struct Input {
+    /// Names of all arguments.
+    pub names: Vec<SmolStr>,
+    /// Names of those that `typed` does not cover.
+    pub untyped: Vec<SmolStr>,
+    /// The record `input`, if the action declares one.
+    pub typed: Option<Value>,
+}
+
+/// An argument whose value is not of the declared type.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("argument `{path}` is not {expected}")]
+pub struct InputFault {
+    /// Where, e.g. `input.labels`.
+    pub path: String,
+    /// What the action declares.
+    pub expected: &'static str,
+}
+
+/// Reads the arguments of a call under the action it is decided by. What is required but absent stays
+/// absent: the check of the whole context lists it together with everything else that is missing.
+pub fn read(
+    snapshot: &Snapshot,
+    action: &EntityUID,
+    arguments: &Map<String, Json>,
+) -> Result<Input, InputFault> {
+    let names: Vec<SmolStr> = arguments.keys().map(SmolStr::new).collect();
+    let Some(declared) = declared_input(snapshot, action) else {
+        return Ok(Input {
+            untyped: names.clone(),
+            names,
+            typed: None,
+        });
+    };
+    let untyped = names
+        .iter()
+        .filter(|name| declared.get_attr(name).is_none())
+        .cloned()
+        .collect();
+    let typed = record(arguments, declared, "input")?;
+    Ok(Input {
+        names,
+        untyped,
+        typed: Some(typed),
+    })
+}
+
+fn declared_input<'s>(snapshot: &'s Snapshot, action: &EntityUID) -> Option<&'s Attributes> {
+    let context = snapshot.schema()?.context_type(action)?;
+    let input = attributes(context)?.get_attr("input")?;
+    attributes(&input.attr_type)
+}
+
+fn attributes(ty: &Type) -> Option<&Attributes> {
+    match ty {
+        Type::Record { attrs, .. } => Some(attrs),
+        _ => None,
+    }
+}
+
+fn record(
+    members: &Map<String, Json>,
+    declared: &Attributes,
+    path: &str,
+) -> Result<Value, InputFault> {
+    let mut fields = BTreeMap::new();
+    for (name, attribute) in declared.iter() {
+        // JSON clients write null for "not given".
+        if let Some(member) = members
+            .get(name.as_str())
+            .filter(|member| !member.is_null())
+        {
+            let value = value(member, &attribute.attr_type, &format!("{path}.{name}"))?;
+            fields.insert(name.clone(), value);
+        }
+    }
+    Ok(Value::record_arc(Arc::new(fields), None))
+}
+
+fn value(json: &Json, declared: &Type, path: &str) -> Result<Value, InputFault> {
+    let not = |expected| InputFault {
+        path: path.to_owned(),
+        expected,
+    };
+    match declared {
+        Type::Bool(_) => {
+            let bool = json.as_bool().ok_or_else(|| not("true or false"))?;
+            Ok(Value::new(bool, None))
+        }
+        Type::Long => {
+            let long = json
+                .as_i64()
+                .ok_or_else(|| not("a whole number of 64 bits"))?;
+            Ok(Value::new(long, None))
+        }
+        Type::String => {
+            let text = json.as_str().ok_or_else(|| not("text"))?;
+            Ok(Value::new(SmolStr::new(text), None))
+        }
+        Type::Set {
+            element_type: Some(element),
+        } => {
+            let items = json.as_array().ok_or_else(|| not("a list"))?;
+            let items: Vec<Value> = items
+                .iter()
+                .enumerate()
+                .map(|(place, item)| value(item, element, &format!("{path}[{place}]")))
+                .collect::<Result<_, _>>()?;
+            Ok(Value::set(items, None))
+        }
+        Type::Record { attrs, .. } => {
+            let members = json.as_object().ok_or_else(|| not("an object"))?;
+            record(members, attrs, path)
+        }
+        Type::Never
+        | Type::Entity(_)
+        | Type::Set { element_type: None }
+        | Type::ExtensionType { .. } => Err(not("of a type that arguments can have")),
+    }
+}

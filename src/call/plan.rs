@@ -1,0 +1,236 @@
+//! What to ask Cedar: the action, the resource and the particular facts of each operation.
+
+use smol_str::SmolStr;
+use url::Url;
+
+use cedar_policy_core::ast::EntityUID;
+use serde_json::Value as Json;
+
+use crate::call::context::{CallContext, Initiator, Operation, OperationKind, ToolCall};
+use crate::call::decision::{Reason, ReasonCode};
+use crate::call::elicitation;
+use crate::call::evidence::{self, RegisteredTool};
+use crate::call::facts::{self, Facts};
+use crate::call::input;
+use crate::call::model::{self, TYPES};
+use crate::call::target;
+use crate::engine::evaluate::Overlay;
+use crate::engine::snapshot::Snapshot;
+use crate::identity::caller::Caller;
+
+/// Most resources that one call may act upon.
+pub const MAX_TARGETS: usize = 32;
+
+/// One operation, in Cedar's terms.
+#[derive(Debug)]
+pub struct Plan {
+    /// Which action is asked about.
+    pub action: EntityUID,
+    /// On which resource.
+    pub resource: EntityUID,
+    /// Entities that only this call knows: what it acts upon.
+    pub overlays: Vec<Overlay>,
+    /// Facts of this operation, beside the common ones.
+    own_facts: Facts,
+    /// What the call acts upon. All must be allowed.
+    targets: Vec<EntityUID>,
+}
+
+impl Plan {
+    /// An action on a resource, with nothing particular about it.
+    pub fn new(action: EntityUID, resource: EntityUID) -> Self {
+        Self {
+            action,
+            resource,
+            overlays: Vec::new(),
+            own_facts: Facts::new(),
+            targets: Vec::new(),
+        }
+    }
+
+    /// The contexts to ask with: one for each target, or one without.
+    pub fn contexts(&self, common: Facts) -> Vec<Facts> {
+        let mut facts = common;
+        facts.extend(
+            self.own_facts
+                .iter()
+                .map(|(name, value)| (name.clone(), value.clone())),
+        );
+        if self.targets.is_empty() {
+            return vec![facts];
+        }
+        let with_target = |target: &EntityUID| {
+            let mut facts = facts.clone();
+            facts::add_target(&mut facts, target);
+            facts
+        };
+        self.targets.iter().map(with_target).collect()
+    }
+
+    fn add_target(&mut self, server: &str, text: &str, what: &str) -> Result<EntityUID, Reason> {
+        let overlay = target::resource(server, text)
+            .map_err(|fault| Reason::new(ReasonCode::ContextInvalid, format!("{what} {fault}")))?;
+        let uid = overlay.uid.clone();
+        self.overlays.push(overlay);
+        Ok(uid)
+    }
+}
+
+/// What to ask about a call.
+pub fn of_call(snapshot: &Snapshot, call: &CallContext, caller: &Caller) -> Result<Plan, Reason> {
+    let server = &call.operation.server;
+    let gateway = || model::entity(&TYPES.gateway, SmolStr::new(&caller.id));
+    match &call.operation.kind {
+        OperationKind::CallTool(tool) => of_tool_call(snapshot, &call.operation, tool),
+        OperationKind::ListTools => Ok(of_server("list_tools", server)),
+        OperationKind::ListPrompts => Ok(of_server("list_prompts", server)),
+        OperationKind::ListResources => Ok(of_server("list_resources", server)),
+        OperationKind::ReadResource { uri } => of_resource("read_resource", server, uri),
+        OperationKind::Subscribe { uri } => of_resource("subscribe", server, uri),
+        OperationKind::CompleteResource { uri } => of_resource("complete", server, uri),
+        OperationKind::CompletePrompt { name } => Ok(of_prompt("complete", server, name)),
+        OperationKind::GetPrompt { name, arguments } => {
+            let mut plan = of_prompt("get_prompt", server, name);
+            let names = arguments.clone();
+            let input = input::Input {
+                untyped: names.clone(),
+                names,
+                typed: None,
+            };
+            facts::add_input(&mut plan.own_facts, input);
+            Ok(plan)
+        }
+        OperationKind::Sample(sampling) => {
+            let mut plan = Plan::new(model::action("sample"), gateway());
+            facts::add_sampling(&mut plan.own_facts, sampling);
+            Ok(plan)
+        }
+        OperationKind::ElicitForm { requested_schema } => of_form(requested_schema, gateway()),
+        OperationKind::ElicitUrl { url } => of_url(url, gateway()),
+        OperationKind::ListRoots => Ok(Plan::new(model::action("list_roots"), gateway())),
+    }
+}
+
+/// What to ask about a tool of which only the name is known.
+pub fn of_listing(
+    snapshot: &Snapshot,
+    operation: &Operation,
+    tool: &SmolStr,
+) -> Result<Plan, Reason> {
+    let registered = evidence::registered_tool(snapshot, &operation.server, tool)?;
+    let action = tool_action(snapshot, operation, tool, &registered);
+    Ok(Plan::new(action, registered.uid))
+}
+
+fn of_tool_call(
+    snapshot: &Snapshot,
+    operation: &Operation,
+    call: &ToolCall,
+) -> Result<Plan, Reason> {
+    let registered = evidence::verify_tool(snapshot, &operation.server, call)?;
+    let action = tool_action(snapshot, operation, &call.tool, &registered);
+    let input = input::read(snapshot, &action, &call.arguments)
+        .map_err(|fault| Reason::new(ReasonCode::ContextInvalid, fault.to_string()))?;
+    let mut plan = Plan::new(action, registered.uid);
+    facts::add_input(&mut plan.own_facts, input);
+    if let Some(text) = &call.target {
+        let uid = plan.add_target(&operation.server, text, "the target")?;
+        plan.targets.push(uid);
+        return Ok(plan);
+    }
+    for name in &registered.target_arguments {
+        let what = format!("argument `{name}`");
+        for text in target_texts(call, name)? {
+            let uid = plan.add_target(&operation.server, text, &what)?;
+            if !plan.targets.contains(&uid) {
+                plan.targets.push(uid);
+            }
+        }
+    }
+    if plan.targets.len() > MAX_TARGETS {
+        let message = format!("the call acts upon more than {MAX_TARGETS} resources");
+        return Err(Reason::new(ReasonCode::ContextInvalid, message));
+    }
+    Ok(plan)
+}
+
+/// A tool with an action of its own is asked about under that; a reverse call never is.
+fn tool_action(
+    snapshot: &Snapshot,
+    operation: &Operation,
+    tool: &str,
+    registered: &RegisteredTool,
+) -> EntityUID {
+    if operation.initiator == Initiator::Server {
+        return registered.effect.reverse_action();
+    }
+    let typed = model::typed_action(&operation.server, tool);
+    if snapshot.has_action(&typed) {
+        typed
+    } else {
+        registered.effect.call_action()
+    }
+}
+
+/// The texts of an argument that names what a call acts upon: one, or a list.
+fn target_texts<'c>(call: &'c ToolCall, name: &SmolStr) -> Result<Vec<&'c str>, Reason> {
+    let missing = || {
+        let path = format!("arguments.{name}");
+        let mut reason = Reason::new(ReasonCode::ContextMissing, format!("the call lacks {path}"));
+        reason.missing = vec![path];
+        reason
+    };
+    match call.arguments.get(name.as_str()) {
+        Some(Json::String(text)) => Ok(vec![text]),
+        Some(Json::Array(items)) if !items.is_empty() => items
+            .iter()
+            .map(|item| item.as_str().ok_or_else(missing))
+            .collect(),
+        _ => Err(missing()),
+    }
+}
+
+fn of_server(action: &str, server: &SmolStr) -> Plan {
+    Plan::new(model::action(action), model::server(server))
+}
+
+fn of_prompt(action: &str, server: &SmolStr, name: &str) -> Plan {
+    let uid = model::prompt(server, name);
+    let mut plan = Plan::new(model::action(action), uid.clone());
+    plan.overlays.push(Overlay {
+        parents: vec![model::server(server)],
+        ..Overlay::bare(uid)
+    });
+    plan
+}
+
+fn of_resource(action: &str, server: &SmolStr, uri: &str) -> Result<Plan, Reason> {
+    let mut plan = Plan::new(model::action(action), model::server(server));
+    let uid = plan.add_target(server, uri, "the resource's URI")?;
+    plan.resource = uid.clone();
+    plan.targets.push(uid);
+    Ok(plan)
+}
+
+fn of_form(requested_schema: &Json, gateway: EntityUID) -> Result<Plan, Reason> {
+    let Some(form) = elicitation::read_form(requested_schema) else {
+        let mut reason = Reason::new(
+            ReasonCode::ContextMissing,
+            "the form lacks requestedSchema.properties",
+        );
+        reason.missing = vec!["requestedSchema.properties".to_owned()];
+        return Err(reason);
+    };
+    let mut plan = Plan::new(model::action("elicit_form"), gateway);
+    facts::add_form(&mut plan.own_facts, form);
+    Ok(plan)
+}
+
+fn of_url(url: &str, gateway: EntityUID) -> Result<Plan, Reason> {
+    let invalid = || Reason::new(ReasonCode::ContextInvalid, "the URL to visit has no host");
+    let parsed = Url::parse(url).map_err(|_| invalid())?;
+    let host = parsed.host_str().ok_or_else(invalid)?;
+    let mut plan = Plan::new(model::action("elicit_url"), gateway);
+    facts::add_url(&mut plan.own_facts, parsed.scheme(), host);
+    Ok(plan)
+}

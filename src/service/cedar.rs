@@ -1,0 +1,50 @@
+//! Cedar's own question, decided by Callgate's rule: any error denies.
+
+use cedar_policy_core::ast::EntityUID;
+
+use crate::call::answer;
+use crate::call::decision::{Decision, Reason, ReasonCode};
+use crate::call::plan::Plan;
+use crate::engine::evaluate::Query;
+use crate::engine::request::RequestFault;
+use crate::engine::snapshot::Snapshot;
+use crate::service::decisions::CedarQuestion;
+
+/// Decides one question.
+pub(super) fn decide(snapshot: &Snapshot, question: &CedarQuestion) -> Decision {
+    let CedarQuestion {
+        principal,
+        action,
+        resource,
+        context,
+        ..
+    } = question;
+    let checked = snapshot
+        .check_scope(principal, action, resource)
+        .and_then(|()| snapshot.check_context(action, context));
+    if let Err(fault) = checked {
+        return Decision::deny(reason_of(fault, principal));
+    }
+    let evaluation = snapshot.evaluate(&Query {
+        principal: principal.clone(),
+        action: action.clone(),
+        resource: resource.clone(),
+        context: context.clone(),
+        overlays: &[],
+        unknown: &[],
+    });
+    let plan = Plan::new(action.clone(), resource.clone());
+    answer::combine(principal, &plan, vec![(principal.clone(), evaluation)])
+}
+
+/// Unlike an agent, who asks in Cedar's terms is told in Cedar's terms.
+fn reason_of(fault: RequestFault, principal: &EntityUID) -> Reason {
+    let (code, missing) = match &fault {
+        RequestFault::ContextMissing(missing) => (ReasonCode::ContextMissing, missing.clone()),
+        RequestFault::Invalid(_) => (ReasonCode::ContextInvalid, Vec::new()),
+    };
+    let mut reason = Reason::new(code, fault.to_string());
+    reason.principal = Some(principal.clone());
+    reason.missing = missing;
+    reason
+}
