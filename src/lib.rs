@@ -5,6 +5,7 @@
 //! [`Snapshot`] (compiled policies and entities), [`CallContext`] (the question) and [`Decision`].
 
 pub mod audit;
+pub mod bundle;
 pub mod call;
 pub mod config;
 pub mod engine;
