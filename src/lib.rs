@@ -4,6 +4,7 @@
 //! The server is [`cli`] and [`server`]; the same decision in process is three types:
 //! [`Snapshot`] (compiled policies and entities), [`CallContext`] (the question) and [`Decision`].
 
+pub mod adapters;
 pub mod audit;
 pub mod bundle;
 pub mod call;
