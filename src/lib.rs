@@ -12,6 +12,7 @@ pub mod config;
 pub mod engine;
 pub mod identity;
 pub mod proto;
+pub mod server;
 pub mod service;
 pub mod telemetry;
 
