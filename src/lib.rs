@@ -6,6 +6,7 @@
 
 pub mod adapters;
 pub mod audit;
+pub mod authoring;
 pub mod bundle;
 pub mod call;
 pub mod config;

@@ -122,7 +122,12 @@ pub fn compile(files: &Files) -> Result<Bundle, Faults> {
         reach: Reach::Level(checked.level),
     };
     let snapshot = Snapshot::build::<Vec<Entity>>(parts).map_err(|error| {
-        let (BuildError::DuplicateEntity(uid) | BuildError::EntityCycle(uid) | BuildError::UnknownValue(uid) | BuildError::ActionFixed(uid)) = &error;
+        let uid = match &error {
+            BuildError::DuplicateEntity(uid)
+            | BuildError::EntityCycle(uid)
+            | BuildError::UnknownValue(uid)
+            | BuildError::ActionFixed(uid) => uid,
+        };
         let fault = checked.collected.fault_of(uid, error.to_string());
         let anywhere = || Fault::of_file(&Arc::from("<entities>"), error.to_string());
         Faults::one(fault.unwrap_or_else(anywhere))

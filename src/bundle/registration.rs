@@ -75,9 +75,9 @@ pub struct ToolEntry {
     /// The definition that was pinned before the server changed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_digest: Option<String>,
-    /// The argument that names the resource acted upon.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub target_argument: Option<String>,
+    /// The arguments that name the resources acted upon; a call without one of them is denied.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub target_arguments: Vec<String>,
     /// Whether policies may look at its arguments, as `context.input`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub typed: bool,
@@ -367,7 +367,12 @@ fn check_tool(origin: Origin<'_>, name: &str, tool: &ToolEntry, faults: &mut Vec
     if tool.typed && !tool.input_schema.as_ref().is_some_and(Json::is_object) {
         say("typed", "a typed tool needs its `input_schema`".to_owned());
     }
-    let lists = [("yields", tool.yields.len()), ("groups", tool.groups.len()), ("tags", tool.tags.len())];
+    let lists = [
+        ("yields", tool.yields.len()),
+        ("target_arguments", tool.target_arguments.len()),
+        ("groups", tool.groups.len()),
+        ("tags", tool.tags.len()),
+    ];
     for (field, count) in lists {
         if count > MAX_LIST {
             say(field, format!("more than {MAX_LIST} {field}"));
@@ -400,7 +405,9 @@ impl Registration {
                 "owner": user(tool.owner.as_ref().unwrap_or(&server.owner)),
             });
             set(&mut attrs, "digest", tool.digest.as_ref());
-            set(&mut attrs, "target_argument", tool.target_argument.as_ref());
+            if !tool.target_arguments.is_empty() {
+                attrs["target_arguments"] = json!(tool.target_arguments);
+            }
             let mut parents = vec![uid("Mcp::Server", &server.name)];
             parents.extend(groups(&tool.groups));
             let id = format!("{}/{name}", server.name);

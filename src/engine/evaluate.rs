@@ -151,6 +151,10 @@ impl Snapshot {
     /// The permits, forbids and errors are those of Cedar's own evaluation of the whole policy set
     /// over all entities. The cost depends on the policies that can apply and the entities they can
     /// see, not on how many there are.
+    ///
+    /// Under [`Reach::Level`](crate::engine::snapshot::Reach::Level) this holds for requests that
+    /// [`Snapshot::check_scope`] and [`Snapshot::check_context`] accept: the proof of a level speaks
+    /// of no others.
     pub fn evaluate(&self, query: &Query<'_>) -> Evaluation {
         let view = |uid: &EntityUID| slice::view(self, query.overlays, uid);
         let principal = view(&query.principal);

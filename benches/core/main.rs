@@ -1,0 +1,233 @@
+//! What a decision costs, and how that grows: `cargo bench --bench core`.
+//!
+//! Prints lines `METRIC <name> <value> <unit>`. Machines differ and are noisy, so what counts are the
+//! ratios, both sides of which are measured alternately in one run.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::hint::black_box;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Instant, SystemTime};
+
+use callgate::call::decide::{Asker, decide};
+use callgate::config::claims::ClaimMapping;
+use callgate::engine::evaluate::Query;
+use callgate::engine::snapshot::{Parts, Reach};
+use callgate::identity::caller::Caller;
+use callgate::{CallContext, Snapshot};
+use cedar_policy_core::ast::{Entity, PolicySet, Request};
+use cedar_policy_core::authorizer::Authorizer;
+use cedar_policy_core::entities::{Entities, NoEntitiesSchema, TCComputation};
+use cedar_policy_core::extensions::Extensions;
+
+mod world;
+
+/// Counts live bytes, to say what a policy and an entity occupy.
+struct Counting;
+
+static LIVE_BYTES: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call goes to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        LIVE_BYTES.fetch_add(layout.size(), Ordering::Relaxed);
+        // SAFETY: as the caller promised.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        LIVE_BYTES.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: as the caller promised.
+        unsafe { System.dealloc(block, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn live_bytes() -> usize {
+    LIVE_BYTES.load(Ordering::Relaxed)
+}
+
+fn metric(name: &str, value: f64, unit: &str) {
+    println!("METRIC {name} {value:.3} {unit}");
+}
+
+/// Seconds that one of `runs` takes.
+fn time(runs: usize, mut work: impl FnMut(usize)) -> f64 {
+    let start = Instant::now();
+    for run in 0..runs {
+        work(run);
+    }
+    start.elapsed().as_secs_f64() / runs as f64
+}
+
+fn median(mut samples: Vec<f64>) -> f64 {
+    samples.sort_by(f64::total_cmp);
+    samples[samples.len() / 2]
+}
+
+struct Scene {
+    snapshot: Snapshot,
+    calls: Vec<CallContext>,
+}
+
+impl Scene {
+    fn build(policies: usize, entities: usize) -> Self {
+        let snapshot = world::snapshot(policies, entities);
+        Self {
+            snapshot,
+            calls: world::calls(policies, entities, 512),
+        }
+    }
+
+    /// Seconds for one decision about an agent's call for a person.
+    fn time_decisions(&self, runs: usize) -> f64 {
+        let caller = Caller::local();
+        let claims = ClaimMapping::default();
+        let asker = Asker {
+            caller: &caller,
+            claims: &claims,
+        };
+        let now = SystemTime::now();
+        time(runs, |run| {
+            let call = &self.calls[run % self.calls.len()];
+            black_box(decide(&self.snapshot, call, asker, now));
+        })
+    }
+}
+
+fn main() {
+    let start = Instant::now();
+    let large = Scene::build(10_000, 100_000);
+    metric(
+        "core.build.10000p_100000e",
+        start.elapsed().as_secs_f64(),
+        "s",
+    );
+    let small = Scene::build(100, 1_000);
+    check_that_both_outcomes_occur(&small);
+    check_that_both_outcomes_occur(&large);
+    flatness(&small, &large);
+    against_full_scan(&large);
+    upsert(&large);
+    memory();
+}
+
+/// A benchmark of nothing but denials would flatter.
+fn check_that_both_outcomes_occur(scene: &Scene) {
+    let caller = Caller::local();
+    let claims = ClaimMapping::default();
+    let asker = Asker {
+        caller: &caller,
+        claims: &claims,
+    };
+    let now = SystemTime::now();
+    let allowed = |call: &&CallContext| decide(&scene.snapshot, call, asker, now).is_allow();
+    let allows = scene.calls.iter().filter(allowed).count();
+    assert!(
+        allows * 4 > scene.calls.len(),
+        "only {allows} of {} are allowed",
+        scene.calls.len()
+    );
+    assert!(allows < scene.calls.len(), "nothing is denied");
+}
+
+fn flatness(small: &Scene, large: &Scene) {
+    let mut small_times = Vec::new();
+    let mut large_times = Vec::new();
+    for _ in 0..21 {
+        small_times.push(small.time_decisions(1_000));
+        large_times.push(large.time_decisions(1_000));
+    }
+    let (small_time, large_time) = (median(small_times), median(large_times));
+    metric("core.decide.100p_1ke", small_time * 1e6, "us");
+    metric("core.decide.10000p_100000ke", large_time * 1e6, "us");
+    metric("core.flatness", large_time / small_time, "ratio");
+}
+
+fn against_full_scan(scene: &Scene) {
+    let policies = world::policies(10_000);
+    let entities = Entities::from_entities(
+        world::entities(10_000, 100_000),
+        None::<&NoEntitiesSchema>,
+        TCComputation::ComputeNow,
+        Extensions::all_available(),
+    )
+    .expect("the world's entities are sound");
+    let queries: Vec<Query<'static>> = world::queries(&scene.calls);
+    let authorizer = Authorizer::new();
+    let scan = |query: &Query<'_>| {
+        let request = Request::new_unchecked(
+            query.principal.clone().into(),
+            query.action.clone().into(),
+            query.resource.clone().into(),
+            Some(query.context.clone()),
+        );
+        authorizer.is_authorized(request, &policies, &entities)
+    };
+    let mut ratios = Vec::new();
+    let mut scan_times = Vec::new();
+    for round in 0..7 {
+        let scan_time = time(10, |run| {
+            black_box(scan(&queries[(round * 10 + run) % queries.len()]));
+        });
+        let engine_time = time(2_000, |run| {
+            black_box(scene.snapshot.evaluate(&queries[run % queries.len()]));
+        });
+        scan_times.push(scan_time);
+        ratios.push(scan_time / engine_time);
+    }
+    metric("core.full_scan.10000p", median(scan_times) * 1e6, "us");
+    metric("core.vs_full_scan.10000p", median(ratios), "times");
+}
+
+fn upsert(scene: &Scene) {
+    let changed: Vec<Entity> = world::tools_with_six_attributes(500);
+    let mut snapshot = scene.snapshot.clone();
+    let samples = (0..5).map(|_| {
+        time(100, |run| {
+            let entity = changed[run % changed.len()].clone();
+            snapshot = snapshot.upsert([entity]).expect("the entity is sound");
+        })
+    });
+    metric(
+        "engine.upsert_one.100000e",
+        median(samples.collect()) * 1e3,
+        "ms",
+    );
+}
+
+/// Bytes that stay in use once `make` is done, while what it made lives.
+fn bytes_of<T>(make: impl FnOnce() -> T) -> usize {
+    let before = live_bytes();
+    let made = make();
+    let bytes = live_bytes() - before;
+    drop(made);
+    bytes
+}
+
+fn memory() {
+    const TOOLS: usize = 100_000;
+    let tools = || Parts {
+        policies: PolicySet::new(),
+        entities: world::tools_with_six_attributes(TOOLS),
+        schema: None,
+        reach: Reach::Level(2),
+    };
+    let bytes = bytes_of(|| Snapshot::build(tools()).expect("the tools are sound"));
+    metric("mem.bytes_per_entity", bytes as f64 / TOOLS as f64, "bytes");
+
+    const POLICIES: usize = 10_000;
+    let policies = || Parts {
+        policies: world::policies(POLICIES),
+        entities: Vec::<Entity>::new(),
+        schema: None,
+        reach: Reach::Level(2),
+    };
+    let bytes = bytes_of(|| Snapshot::build(policies()).expect("there is nothing to be unsound"));
+    metric(
+        "mem.bytes_per_policy",
+        bytes as f64 / POLICIES as f64,
+        "bytes",
+    );
+}

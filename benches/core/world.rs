@@ -1,0 +1,275 @@
+//! A company of any size: teams of users and agents, servers with tools, and policies that name them.
+//!
+//! A larger company has more teams, each with about as many rules as before. So the rules that concern
+//! one call stay as many as they were, and what is measured is the price of all the others.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use callgate::call::context::{
+    Delegation, Environment, Identity, Initiator, Operation, OperationKind, Subject, ToolCall,
+    TraceContext, Workflow,
+};
+use callgate::call::model::{self, SCHEMA, TYPES};
+use callgate::engine::evaluate::Query;
+use callgate::engine::snapshot::{Parts, Reach};
+use callgate::{CallContext, Snapshot};
+use cedar_policy_core::ast::{Context, Entity, EntityUID, PolicySet, Value};
+use cedar_policy_core::extensions::Extensions;
+use cedar_policy_core::parser::parse_policyset;
+use cedar_policy_core::validator::ValidatorSchema;
+use serde_json::json;
+use smol_str::{SmolStr, format_smolstr};
+
+const POLICIES_PER_TEAM: usize = 10;
+const TOOLS_PER_SERVER: usize = 20;
+/// Of every ten entities one is a user, one an agent, and the others are tools.
+const USER_SHARE: usize = 10;
+
+/// Rules for everybody, as any company has them.
+const COMPANY_RULES: &str = r#"
+    forbid (principal is Mcp::Agent, action, resource) unless { principal.active };
+    forbid (principal, action in [Mcp::Action::"call_write", Mcp::Action::"call_admin"], resource)
+        unless { context.identity.verified };
+    forbid (principal, action in Mcp::Action::"call_tool", resource)
+        when { context has delegation && context.delegation.depth > 4 };
+    forbid (principal is Mcp::Agent, action in Mcp::Action::"call_tool", resource is Mcp::Tool)
+        when { resource.sensitivity == "restricted" && !(principal.owner == resource.owner) };
+    permit (principal, action in Mcp::Action::"discover", resource);
+"#;
+
+fn teams(policies: usize) -> usize {
+    (policies / POLICIES_PER_TEAM).max(1)
+}
+
+fn servers(entities: usize) -> usize {
+    (entities * (USER_SHARE - 2) / USER_SHARE / TOOLS_PER_SERVER).max(1)
+}
+
+fn server_of(team: usize, place: usize, servers: usize) -> usize {
+    (team * 7 + place) % servers
+}
+
+pub fn policies(count: usize) -> PolicySet {
+    // The servers named are those of a world ten times as large as its policies, as measured here.
+    let servers = servers(count * 10);
+    let mut text = String::from(COMPANY_RULES);
+    for team in 0..teams(count) {
+        let group = format!("Mcp::Group::\"team{team}\"");
+        for place in 0..POLICIES_PER_TEAM {
+            let server = format!("Mcp::Server::\"s{}\"", server_of(team, place, servers));
+            let policy = match place {
+                0..=5 => format!(
+                    "permit (principal in {group}, action == Mcp::Action::\"call_read\", resource in {server});"
+                ),
+                6 | 7 => format!(
+                    "permit (principal in {group}, action == Mcp::Action::\"call_write\", resource in {server})
+                     when {{ context has delegation && context.delegation.verified }};"
+                ),
+                _ => format!(
+                    "forbid (principal in {group}, action in Mcp::Action::\"call_tool\", resource in {server})
+                     when {{ resource.egress && !context.arguments.untyped.isEmpty() }};"
+                ),
+            };
+            text.push_str(&policy);
+            text.push('\n');
+        }
+    }
+    parse_policyset(&text).expect("the policies parse")
+}
+
+pub fn entities(policies: usize, count: usize) -> Vec<Entity> {
+    let teams = teams(policies);
+    let people = count / USER_SHARE;
+    let mut entities = Vec::with_capacity(count + teams);
+    let everyone = uid("Group", "everyone");
+    for team in 0..teams {
+        entities.push(entity(
+            uid("Group", &format!("team{team}")),
+            [],
+            [everyone.clone()],
+        ));
+    }
+    for person in 0..people {
+        let team = uid("Group", &format!("team{}", person % teams));
+        let user = uid("User", &format!("u{person}"));
+        let agent = [("owner", user.clone().into()), ("active", true.into())];
+        entities.push(entity(user, [("active", true.into())], [team.clone()]));
+        entities.push(entity(uid("Agent", &format!("a{person}")), agent, [team]));
+    }
+    for server in 0..servers(count) {
+        let owner = uid("User", &format!("u{}", server % people.max(1)));
+        let attributes = [("owner", owner.clone().into()), ("active", true.into())];
+        let server = format!("s{server}");
+        let server_uid = uid("Server", &server);
+        entities.push(entity(server_uid.clone(), attributes, []));
+        for tool in 0..TOOLS_PER_SERVER {
+            let effect = if tool % 4 == 3 { "write" } else { "read" };
+            let id = format!("{server}/t{tool}");
+            entities.push(tool_entity(&id, effect, owner.clone(), server_uid.clone()));
+        }
+    }
+    entities
+}
+
+/// Tools as a registration makes them: six attributes, one server.
+pub fn tools_with_six_attributes(count: usize) -> Vec<Entity> {
+    (0..count)
+        .map(|number| {
+            let server = number / TOOLS_PER_SERVER;
+            let owner = uid("User", &format!("u{}", server % 100));
+            tool_entity(
+                &format!("s{server}/t{}", number % TOOLS_PER_SERVER),
+                "read",
+                owner,
+                uid("Server", &format!("s{server}")),
+            )
+        })
+        .collect()
+}
+
+fn tool_entity(id: &str, effect: &str, owner: EntityUID, server: EntityUID) -> Entity {
+    let yields = Value::set([Value::new("private", None)], None);
+    let attributes = [
+        ("effect", Value::new(effect, None)),
+        ("confirmed", true.into()),
+        ("yields", yields),
+        ("egress", false.into()),
+        ("sensitivity", Value::new("internal", None)),
+        ("owner", owner.into()),
+    ];
+    entity(uid("Tool", id), attributes, [server])
+}
+
+fn entity<const A: usize, const P: usize>(
+    uid: EntityUID,
+    attributes: [(&'static str, Value); A],
+    parents: [EntityUID; P],
+) -> Entity {
+    Entity::new_with_attr_partial_value(
+        uid,
+        attributes.map(|(name, value)| (SmolStr::new_static(name), value.into())),
+        HashSet::new(),
+        HashSet::from(parents),
+        [],
+    )
+}
+
+fn uid(ty: &str, id: &str) -> EntityUID {
+    let ty = match ty {
+        "Agent" => &TYPES.agent,
+        "Group" => &TYPES.group,
+        "Server" => &TYPES.server,
+        "Tool" => &TYPES.tool,
+        _ => &TYPES.user,
+    };
+    model::entity(ty, id)
+}
+
+pub fn snapshot(policy_count: usize, entity_count: usize) -> Snapshot {
+    let (schema, _) = ValidatorSchema::from_cedarschema_str(SCHEMA, Extensions::all_available())
+        .expect("the schema parses");
+    let actions = schema.action_entities().expect("the schema has actions");
+    let entities = entities(policy_count, entity_count);
+    Snapshot::build(Parts {
+        policies: policies(policy_count),
+        entities: entities.into_iter().chain(actions.iter().cloned()),
+        schema: Some(Arc::new(schema)),
+        reach: Reach::Level(2),
+    })
+    .expect("the world is sound")
+}
+
+/// Calls of agents for people of their team: four of five to a server the team may use.
+pub fn calls(policy_count: usize, entity_count: usize, count: usize) -> Vec<CallContext> {
+    let people = entity_count / USER_SHARE;
+    let servers = servers(entity_count);
+    let call = |number: usize| {
+        let person = number * 7919 % people;
+        let team = person % teams(policy_count);
+        let place = if number % 5 == 4 {
+            POLICIES_PER_TEAM + 3
+        } else {
+            number % 6
+        };
+        CallContext {
+            subject: Subject {
+                entity: uid("Agent", &format!("a{person}")),
+                identity: Identity {
+                    method: Some(SmolStr::new_static("jwt")),
+                    verified: true,
+                },
+                claims: serde_json::Map::new(),
+            },
+            delegation: Some(Delegation {
+                root: uid("User", &format!("u{person}")),
+                actors: Vec::new(),
+                scopes: vec![SmolStr::new_static("tools")],
+                verified: true,
+                grant_ids: Vec::new(),
+                expires_at: None,
+            }),
+            operation: Operation {
+                initiator: Initiator::Client,
+                server: format_smolstr!("s{}", server_of(team, place, servers)),
+                kind: OperationKind::CallTool(ToolCall {
+                    tool: format_smolstr!("t{}", number % 3),
+                    arguments: arguments(),
+                    definition_digest: None,
+                    target: None,
+                }),
+            },
+            workflow: Workflow {
+                purpose: Some(SmolStr::new_static("support")),
+                ..Workflow::default()
+            },
+            approval_ids: Vec::new(),
+            environment: Environment::default(),
+            trace: TraceContext::default(),
+        }
+    };
+    (0..count).map(call).collect()
+}
+
+fn arguments() -> serde_json::Map<String, serde_json::Value> {
+    let arguments = json!({ "path": "/srv/app/report.txt", "lines": 40, "follow": false });
+    arguments.as_object().cloned().unwrap_or_default()
+}
+
+/// The calls as plain Cedar requests, with a context as the calls have it.
+pub fn queries(calls: &[CallContext]) -> Vec<Query<'static>> {
+    let identity = Value::record([("verified", Value::from(true))], None);
+    let delegation = Value::record(
+        [
+            ("verified", Value::from(true)),
+            ("depth", Value::from(1_i64)),
+        ],
+        None,
+    );
+    let arguments = Value::record([("untyped", Value::empty_set(None))], None);
+    let context = Context::Value(Arc::new(
+        [
+            ("identity", identity),
+            ("delegation", delegation),
+            ("arguments", arguments),
+        ]
+        .map(|(name, value)| (SmolStr::new_static(name), value))
+        .into(),
+    ));
+    calls
+        .iter()
+        .map(|call| {
+            let OperationKind::CallTool(tool) = &call.operation.kind else {
+                unreachable!("the world only calls tools")
+            };
+            Query {
+                principal: call.subject.entity.clone(),
+                action: model::action("call_read"),
+                resource: model::tool(&call.operation.server, &tool.tool),
+                context: context.clone(),
+                overlays: &[],
+                unknown: &[],
+            }
+        })
+        .collect()
+}
