@@ -4,6 +4,7 @@
 //! The server is [`cli`] and [`server`]; the same decision in process is three types:
 //! [`Snapshot`] (compiled policies and entities), [`CallContext`] (the question) and [`Decision`].
 
+pub mod adapters;
 pub mod audit;
 pub mod authoring;
 pub mod bundle;
@@ -13,6 +14,7 @@ pub mod config;
 pub mod engine;
 pub mod identity;
 pub mod proto;
+pub mod server;
 pub mod service;
 pub mod telemetry;
 

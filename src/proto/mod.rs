@@ -3,6 +3,7 @@
 //! Invariant: generated code and its codec, nothing else.
 
 pub mod codec;
+pub mod json;
 
 /// Package `callgate.v1`.
 #[allow(missing_docs, clippy::all)]

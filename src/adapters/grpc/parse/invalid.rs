@@ -113,6 +113,12 @@ impl Invalid {
         &self.path
     }
 
+    /// The same, seen from the message around it.
+    #[must_use]
+    pub fn inside(self, outer: impl Display) -> Self {
+        Self { path: format!("{outer}.{}", self.path), problem: self.problem }
+    }
+
     /// What is wrong with it.
     pub fn problem(&self) -> &Problem {
         &self.problem
@@ -127,6 +133,6 @@ pub(super) trait Within<T> {
 
 impl<T> Within<T> for Result<T, Invalid> {
     fn within(self, outer: impl Display) -> Result<T, Invalid> {
-        self.map_err(|inner| Invalid { path: format!("{outer}.{}", inner.path), problem: inner.problem })
+        self.map_err(|inner| inner.inside(outer))
     }
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use cedar_policy_core::ast::Context;
 use cedar_policy_core::entities::ContextJsonParser;
 use cedar_policy_core::extensions::Extensions;
-use cedar_policy_core::validator::{ValidatorSchema, context_schema_for_action};
+use cedar_policy_core::validator::{ContextSchema, ValidatorSchema, context_schema_for_action};
 use prost_types::Timestamp;
 use serde_json::Value as Json;
 use smol_str::SmolStr;
@@ -139,7 +139,7 @@ impl Parser<'_> {
         check_count(wire.actors.len(), limits.actors, "actors")?;
         let mut actors = Vec::with_capacity(wire.actors.len());
         for (index, actor) in wire.actors.into_iter().enumerate() {
-            actors.push(self.mcp_entity(actor).map_err(|inner| at(inner, "actors", index))?);
+            actors.push(self.mcp_entity(actor).map_err(|inner| at_item(inner, "actors", index))?);
         }
         Ok(Delegation {
             root: self.entity(wire.root, "root")?,
@@ -222,8 +222,8 @@ pub fn transport_trace(metadata: &MetadataMap) -> TraceContext {
 }
 
 /// Puts the index of a list's item into the path of what is wrong with it.
-pub(super) fn at(inner: Invalid, list: &str, index: usize) -> Invalid {
-    Invalid::new(format!("{list}[{index}].{}", inner.path()), inner.problem().clone())
+pub(super) fn at_item(inner: Invalid, list: &str, index: usize) -> Invalid {
+    inner.inside(format_args!("{list}[{index}]"))
 }
 
 pub(super) fn check_count(items: usize, limit: u32, field: &'static str) -> Result<(), Invalid> {
@@ -275,15 +275,13 @@ fn cedar_context(
     schema: Option<&ValidatorSchema>,
     action: &cedar_policy_core::ast::EntityUID,
 ) -> Result<Context, String> {
-    use cedar_policy_core::entities::NullContextSchema;
-
     let extensions = Extensions::all_available();
     if let Some(expected) = schema.and_then(|schema| context_schema_for_action(schema, action))
         && let Ok(context) = ContextJsonParser::new(Some(&expected), extensions).from_json_value(fields.clone())
     {
         return Ok(context);
     }
-    ContextJsonParser::new(None::<&NullContextSchema>, extensions)
+    ContextJsonParser::new(None::<&ContextSchema>, extensions)
         .from_json_value(fields)
         .map_err(|error| error.to_string())
 }
