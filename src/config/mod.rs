@@ -33,8 +33,8 @@ pub struct Config {
     pub listen: Listen,
     /// The server's certificate, and whose client certificates it accepts. Changes need a restart.
     pub tls: Option<Tls>,
-    /// The enforcement points that may ask. Reloaded, but a server started without any caller needs
-    /// a restart to get its first.
+    /// The enforcement points that may ask. Reloaded; but once there are callers, taking all of them
+    /// away lets nobody in until a restart.
     pub callers: Vec<CallerEntry>,
     /// Which claims become facts. Reloaded.
     pub claims: ClaimMapping,

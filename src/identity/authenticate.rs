@@ -101,6 +101,11 @@ impl Authenticator {
         this
     }
 
+    /// Whether it takes everyone for the local caller.
+    pub fn is_local(&self) -> bool {
+        self.local.is_some()
+    }
+
     /// The caller that the evidence proves.
     ///
     /// Everything shown must fit: a wrong token is refused even beside a good certificate.
