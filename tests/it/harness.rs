@@ -5,7 +5,6 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -71,38 +70,41 @@ impl Bundle {
 /// A running `callgate serve`. Dropping it kills it.
 pub struct Server {
     process: Child,
-    port: u16,
+    target: String,
     log: PathBuf,
 }
 
 impl Server {
     /// Starts the server and waits until its health service says that it serves.
     pub fn start(bundle: &Bundle, variables: &[(&str, &str)]) -> Self {
-        let port = free_port();
-        let config = bundle.policies().join("callgate.toml");
-        let more = fs::read_to_string(&config).unwrap_or_default();
-        fs::write(
-            &config,
-            format!("{more}\n[listen]\ngrpc = \"127.0.0.1:{port}\"\n"),
-        )
-        .unwrap();
         let log = bundle.folder().join("server.log");
         let process = callgate(bundle.folder())
-            .arg("serve")
+            .args(["serve", "--listen", "127.0.0.1:0"])
             .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(fs::File::create(&log).unwrap())
             .spawn()
             .unwrap();
-        let mut server = Self { process, port, log };
+        let mut server = Self {
+            process,
+            target: String::new(),
+            log,
+        };
+        server.target = server.wait_for("a line that says where it listens", |server| {
+            server.log().lines().find_map(|line| {
+                let line: Json = serde_json::from_str(line).ok()?;
+                let address = line["address"].as_str()?;
+                (line["message"] == "listening").then(|| address.to_owned())
+            })
+        });
         server.wait_until_serving();
         server
     }
 
     /// Where it listens, e.g. `127.0.0.1:50051`.
-    pub fn target(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+    pub fn target(&self) -> &str {
+        &self.target
     }
 
     /// What it has logged so far.
@@ -129,22 +131,25 @@ impl Server {
             .enable_all()
             .build()
             .unwrap();
-        let address = format!("http://{}", self.target());
-        let (process, log) = (&mut self.process, &self.log);
-        wait_for("a serving server", || {
-            if let Some(status) = process.try_wait().unwrap() {
-                panic!(
-                    "the server ended with {status}:\n{}",
-                    fs::read_to_string(log).unwrap()
-                );
-            }
+        self.wait_for("a serving server", |server| {
             runtime.block_on(async {
-                let channel = Endpoint::from_shared(address.clone()).ok()?.connect().await.ok()?;
-                let mut client = HealthClient::new(channel);
-                let answer = client.check(HealthCheckRequest::default()).await.ok()?;
+                let address = format!("http://{}", server.target);
+                let channel = Endpoint::from_shared(address).ok()?.connect().await.ok()?;
+                let request = HealthCheckRequest::default();
+                let answer = HealthClient::new(channel).check(request).await.ok()?;
                 (answer.into_inner().status() == ServingStatus::Serving).then_some(())
             })
         });
+    }
+
+    /// Waits as long as the process lives.
+    fn wait_for<T>(&mut self, what: &str, mut answer: impl FnMut(&Self) -> Option<T>) -> T {
+        wait_for(what, || {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                panic!("the server ended with {status}:\n{}", self.log());
+            }
+            answer(self)
+        })
     }
 }
 
@@ -171,14 +176,6 @@ fn callgate(folder: &Path) -> Command {
         }
     }
     command
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
 }
 
 /// Asks again and again until there is an answer.
