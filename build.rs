@@ -12,6 +12,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     std::fs::write(out.join("callgate_descriptor.bin"), encoded)?;
     tonic_prost_build::configure()
         .bytes(".")
+        .codec_path("crate::proto::codec::ProtobufCodec")
         .compile_fds(descriptors)?;
     Ok(())
 }

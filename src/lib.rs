@@ -4,12 +4,17 @@
 //! The server is [`cli`] and [`server`]; the same decision in process is three types:
 //! [`Snapshot`] (compiled policies and entities), [`CallContext`] (the question) and [`Decision`].
 
+pub mod adapters;
 pub mod audit;
+pub mod authoring;
+pub mod bundle;
 pub mod call;
+pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod identity;
 pub mod proto;
+pub mod server;
 pub mod service;
 pub mod telemetry;
 

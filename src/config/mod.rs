@@ -1,5 +1,102 @@
 //! `callgate.toml`: what the server listens on, whom it trusts, and every limit.
 //!
+//! Start at [`Config`]. [`Config::from_toml`] reads the text and reports every fault with its place;
+//! a missing file is [`Config::default`]. Each section has a module of its own, and says whether a
+//! change takes effect on reload or on restart.
+//!
 //! Invariant: a leaf. Plain values with their defaults and their checks; it starts nothing.
 
+pub mod callers;
+mod check;
 pub mod claims;
+pub mod fault;
+pub mod limits;
+pub mod listen;
+mod place;
+pub mod telemetry;
+
+use serde::Deserialize;
+
+use crate::config::callers::CallerEntry;
+use crate::config::claims::ClaimMapping;
+use crate::config::fault::ConfigFault;
+use crate::config::limits::Limits;
+use crate::config::listen::{Listen, Tls};
+use crate::config::place::Document;
+use crate::config::telemetry::Telemetry;
+
+/// The whole configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where to listen. Changes need a restart.
+    pub listen: Listen,
+    /// The server's certificate, and whose client certificates it accepts. Changes need a restart.
+    pub tls: Option<Tls>,
+    /// The enforcement points that may ask. Reloaded; but once there are callers, taking all of them
+    /// away lets nobody in until a restart.
+    pub callers: Vec<CallerEntry>,
+    /// Which claims become facts. Reloaded.
+    pub claims: ClaimMapping,
+    /// Limits on everything that comes from outside. Each says when a change takes effect.
+    pub limits: Limits,
+    /// Whether the directory is watched. Changes need a restart.
+    pub reload: Reload,
+    /// Traces, metrics and the decision log. Changes need a restart.
+    pub telemetry: Telemetry,
+    /// How policies are validated. Reloaded.
+    pub schema: SchemaSettings,
+}
+
+/// How changes of the directory are noticed.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Reload {
+    /// Whether changed files are loaded by themselves; SIGHUP always loads them.
+    pub watch: bool,
+    /// How long the directory must be quiet before it is loaded.
+    pub debounce_ms: u64,
+}
+
+/// How policies are validated.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SchemaSettings {
+    /// How many dereferences a policy may make (`principal.owner.manager` has two). Every one costs
+    /// each decision a wider look at the entities.
+    pub max_dereference_level: u32,
+}
+
+impl Default for Reload {
+    fn default() -> Self {
+        Self { watch: true, debounce_ms: 200 }
+    }
+}
+
+impl Default for SchemaSettings {
+    fn default() -> Self {
+        Self { max_dereference_level: 3 }
+    }
+}
+
+impl Config {
+    /// The name of the file in a policy directory.
+    pub const FILE_NAME: &'static str = "callgate.toml";
+
+    /// Reads the text of a configuration file. `file_name` is for the messages only.
+    ///
+    /// A text that is not TOML, or does not have the shape of [`Config`], has one fault. Otherwise
+    /// every value is checked and every fault reported.
+    pub fn from_toml(text: &str, file_name: &str) -> Result<Self, Vec<ConfigFault>> {
+        let document = Document::new(text, file_name);
+        let config: Self = match toml::from_str(text) {
+            Ok(config) => config,
+            Err(error) => return Err(vec![document.syntax_fault(&error)]),
+        };
+        let faults = check::faults(&config, &document);
+        if faults.is_empty() { Ok(config) } else { Err(faults) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

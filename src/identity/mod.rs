@@ -1,8 +1,12 @@
 //! Who is asking, and what that caller may ask about.
 //!
 //! A *caller* is an enforcement point: a gateway, a proxy, a sidecar. It is not the agent the
-//! question is about. Start at [`caller`].
+//! question is about. Start at [`authenticate::Authenticator`], which turns [`authenticate::Evidence`]
+//! into a [`caller::Caller`]; [`doorkeeper::Doorkeeper`] lets it be swapped while requests come in.
 //!
 //! Invariant: a leaf. Nothing here knows of policies, calls or wire formats.
 
+pub mod authenticate;
 pub mod caller;
+pub mod certificate;
+pub mod doorkeeper;

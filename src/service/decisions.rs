@@ -132,6 +132,12 @@ impl Service {
         revision
     }
 
+    /// Waits for the first generation.
+    pub async fn ready(&self) {
+        // The sender lives as long as the service, so waiting cannot fail.
+        let _ = self.revisions.subscribe().wait_for(|newest| *newest > 0).await;
+    }
+
     /// The generation in service.
     pub fn live(&self) -> Option<Arc<Generation>> {
         self.live.load_full()

@@ -1,14 +1,232 @@
 //! From a decision record to a span, metrics and a log line.
 
-use crate::audit::record::DecisionRecord;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use opentelemetry::Context;
+use opentelemetry::metrics::Meter;
+use opentelemetry::propagation::{Extractor, TextMapPropagator};
+use opentelemetry::trace::{Span, SpanBuilder, SpanKind, Status, TraceId, Tracer};
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::trace::SdkTracer;
+
+use crate::audit::record::{DecisionRecord, Question};
+use crate::call::context::TraceContext;
+use crate::config::telemetry::DecisionLog;
+use crate::engine::policy::PolicyInfo;
+use crate::telemetry::mapping;
+use crate::telemetry::metrics::{InFlight, Live, Metrics, Refusal, Reload};
+use crate::telemetry::redaction::Redaction;
 
 /// Puts decisions on record. Cloning is cheap.
+///
+/// The default one has nowhere to export to: it writes log lines only.
 #[derive(Debug, Clone, Default)]
-pub struct Recorder {}
+pub struct Recorder {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    tracer: Option<SdkTracer>,
+    propagator: TraceContextPropagator,
+    metrics: Option<Metrics>,
+    live: Arc<Live>,
+    redaction: Redaction,
+    decision_log: DecisionLog,
+}
+
+/// What a recorder is made of.
+#[derive(Debug, Default)]
+pub struct Parts<'a> {
+    /// Makes the spans; `None` makes none.
+    pub tracer: Option<SdkTracer>,
+    /// Makes the metrics; `None` makes none.
+    pub meter: Option<&'a Meter>,
+    /// The numbers that gauges and exporters share.
+    pub live: Arc<Live>,
+    /// What stands for sensitive values.
+    pub redaction: Redaction,
+    /// Which decisions are logged at INFO.
+    pub decision_log: DecisionLog,
+}
 
 impl Recorder {
+    /// A recorder that exports.
+    pub fn new(parts: Parts<'_>) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                tracer: parts.tracer,
+                propagator: TraceContextPropagator::new(),
+                metrics: parts.meter.map(|meter| Metrics::new(meter, &parts.live)),
+                live: parts.live,
+                redaction: parts.redaction,
+                decision_log: parts.decision_log,
+            }),
+        }
+    }
+
     /// Records one decision: span, metrics, log line. Never blocks and never fails the decision.
     pub fn record(&self, record: &DecisionRecord<'_>) {
-        let _ = record;
+        let trace_id = self
+            .inner
+            .tracer
+            .as_ref()
+            .and_then(|tracer| self.span(tracer, record));
+        if let Some(metrics) = &self.inner.metrics {
+            metrics.decision(record);
+        }
+        self.log(record, trace_id);
+    }
+
+    /// Notes what went live.
+    pub fn published(&self, revision: u64, policies: usize, entities: usize) {
+        self.inner.live.published(revision, policies, entities);
+    }
+
+    /// Counts an attempt to load the bundle.
+    pub fn reload(&self, outcome: Reload) {
+        if let Some(metrics) = &self.inner.metrics {
+            metrics.reload(outcome);
+        }
+    }
+
+    /// Counts a request that was turned away undecided.
+    pub fn refusal(&self, adapter: &'static str, why: Refusal) {
+        if let Some(metrics) = &self.inner.metrics {
+            metrics.refusal(adapter, why);
+        }
+    }
+
+    /// Counts a request as in flight until the guard is dropped.
+    pub fn enter(&self) -> InFlight {
+        self.inner.live.enter()
+    }
+
+    fn span(&self, tracer: &SdkTracer, record: &DecisionRecord<'_>) -> Option<TraceId> {
+        let builder = SpanBuilder::from_name("authorize")
+            .with_kind(SpanKind::Server)
+            .with_start_time(record.started_at)
+            .with_attributes(Vec::with_capacity(mapping::USUAL_ATTRIBUTES));
+        let mut span = tracer.build_with_context(builder, &self.parent(record));
+        // The sampler has spoken: without a span to fill, name and attributes need not be made.
+        if !span.is_recording() {
+            return None;
+        }
+        span.update_name(mapping::span_name(record));
+        mapping::attributes(record, &self.inner.redaction, |attribute| {
+            span.set_attribute(attribute)
+        });
+        if mapping::is_failure(record) {
+            span.set_status(Status::error("callgate failed while deciding"));
+        }
+        let trace_id = span.span_context().trace_id();
+        let ended_at = record
+            .started_at
+            .checked_add(record.took)
+            .unwrap_or(record.started_at);
+        span.end_with_timestamp(ended_at);
+        self.inner
+            .live
+            .spans_recorded
+            .fetch_add(1, Ordering::Relaxed);
+        Some(trace_id)
+    }
+
+    fn parent(&self, record: &DecisionRecord<'_>) -> Context {
+        let trace = match record.question {
+            Question::Call(call) | Question::Filter { call, .. } => &call.trace,
+            Question::Cedar { trace, .. } => trace,
+        };
+        match trace.traceparent {
+            Some(_) => self
+                .inner
+                .propagator
+                .extract_with_context(&Context::new(), &Carrier(trace)),
+            None => Context::new(),
+        }
+    }
+
+    fn log(&self, record: &DecisionRecord<'_>, trace_id: Option<TraceId>) {
+        // The level of an event is fixed where it is written, so there are two of them.
+        macro_rules! line {
+            ($level:ident) => {
+                if tracing::enabled!(target: "callgate::decision", tracing::Level::$level) {
+                    let fields = mapping::log_fields(record, &self.inner.redaction);
+                    let decision = record.decision;
+                    tracing::event!(
+                        target: "callgate::decision",
+                        tracing::Level::$level,
+                        decision = decision.outcome.as_str(),
+                        reason = mapping::reason(record).map(|code| code.as_str()),
+                        operation = mapping::operation(&record.question),
+                        server = fields.server,
+                        tool = fields.tool,
+                        subject = fields.subject.as_str(),
+                        on_behalf_of = fields.on_behalf_of.as_deref(),
+                        policies = listed(&decision.determining),
+                        shadow = listed(&decision.shadow),
+                        caller = &**record.caller,
+                        adapter = record.adapter,
+                        revision = record.revision,
+                        dry_run = record.is_dry_run.then_some(true),
+                        took_us = u64::try_from(record.took.as_micros()).unwrap_or(u64::MAX),
+                        decision_id = %record.decision_id,
+                        trace_id = trace_id.map(tracing::field::display),
+                        "decided"
+                    );
+                }
+            };
+        }
+        let is_for_info = match self.inner.decision_log {
+            DecisionLog::Denied => !record.decision.is_allow(),
+            DecisionLog::All => true,
+            DecisionLog::None => false,
+        };
+        if is_for_info {
+            line!(INFO);
+        } else {
+            line!(DEBUG);
+        }
     }
 }
+
+/// The ids of policies, if there are any.
+fn listed(policies: &[Arc<PolicyInfo>]) -> Option<tracing::field::DisplayValue<Listed<'_>>> {
+    (!policies.is_empty()).then(|| tracing::field::display(Listed(policies)))
+}
+
+struct Listed<'a>(&'a [Arc<PolicyInfo>]);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, policy) in self.0.iter().enumerate() {
+            if at > 0 {
+                f.write_str(",")?;
+            }
+            f.write_str(&policy.id)?;
+        }
+        Ok(())
+    }
+}
+
+/// Hands the trace context that came with a call to the W3C propagator.
+struct Carrier<'a>(&'a TraceContext);
+
+impl Extractor for Carrier<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        match key {
+            "traceparent" => self.0.traceparent.as_deref(),
+            "tracestate" => self.0.tracestate.as_deref(),
+            _ => None,
+        }
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        vec!["traceparent", "tracestate"]
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,9 @@
 //! The messages and services compiled from `proto/`.
+//!
+//! Invariant: generated code and its codec, nothing else.
+
+pub mod codec;
+pub mod json;
 
 /// Package `callgate.v1`.
 #[allow(missing_docs, clippy::all)]

@@ -1,0 +1,233 @@
+//! The five RPCs.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use arc_swap::ArcSwap;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::server::TlsConnectInfo;
+use tonic::{Extensions, Request, Response, Status, Streaming};
+
+use crate::adapters::grpc::encode::{self, Detail};
+use crate::adapters::grpc::parse::{EntityTypes, Parser, at_item, check_count, transport_trace};
+use crate::adapters::grpc::refusal::Refusal;
+use crate::adapters::grpc::stream::{self, AnswerStream};
+use crate::call::context::{CallContext, TraceContext};
+use crate::config::limits::Limits;
+use crate::identity::authenticate::Evidence;
+use crate::identity::caller::{Caller, Rpc};
+use crate::identity::certificate::Peer;
+use crate::identity::doorkeeper::Doorkeeper;
+use crate::proto::v1;
+use crate::proto::v1::authorization_server;
+use crate::service::decisions::{Ask, Service};
+
+/// How this front door is called in traces.
+const ADAPTER: &str = "grpc";
+
+/// `callgate.v1.Authorization`. Cloning is cheap.
+#[derive(Clone)]
+pub struct Authorization {
+    pub(super) shared: Arc<Shared>,
+}
+
+/// What all requests share.
+pub(super) struct Shared {
+    service: Arc<Service>,
+    pub(super) doorkeeper: Arc<Doorkeeper>,
+    pub(super) limits: Arc<ArcSwap<Limits>>,
+    types: EntityTypes,
+    pub(super) draining: CancellationToken,
+    pub(super) open_streams: AtomicU32,
+}
+
+impl Authorization {
+    /// The RPCs over a service. Streams end once `draining` is cancelled.
+    pub fn new(
+        service: Arc<Service>,
+        doorkeeper: Arc<Doorkeeper>,
+        limits: Arc<ArcSwap<Limits>>,
+        draining: CancellationToken,
+    ) -> Self {
+        let types = EntityTypes::default();
+        let open_streams = AtomicU32::new(0);
+        Self { shared: Arc::new(Shared { service, doorkeeper, limits, types, draining, open_streams }) }
+    }
+}
+
+impl Shared {
+    /// Who asks, if it may use this RPC.
+    pub(super) fn admit(&self, evidence: Evidence<'_>, rpc: Rpc) -> Result<Arc<Caller>, Refusal> {
+        let caller = self.doorkeeper.current().authenticate(evidence)?;
+        if caller.rights.rpcs.contains(rpc) {
+            Ok(caller)
+        } else {
+            Err(Refusal::NotAllowed { caller: caller.id.to_string(), rpc })
+        }
+    }
+
+    /// Answers one `AuthorizeRequest`.
+    pub(super) async fn authorize(
+        &self,
+        caller: &Caller,
+        transport_trace: &TraceContext,
+        request: v1::AuthorizeRequest,
+    ) -> Result<v1::AuthorizeResponse, Refusal> {
+        let limits = self.limits.load();
+        let (ask, detail) = ask(caller, &request);
+        let parser = Parser { limits: &limits, types: &self.types, transport_trace };
+        let call = parser.call_context(request.call_context)?;
+        // The guard of the limits must not be held while the service waits.
+        drop(limits);
+        let answer = self.service.authorize(ask, &call).await?;
+        Ok(encode::authorize(answer, detail))
+    }
+
+    async fn authorize_batch(
+        &self,
+        caller: &Caller,
+        transport_trace: &TraceContext,
+        requests: Vec<v1::AuthorizeRequest>,
+    ) -> Result<v1::AuthorizeBatchResponse, Refusal> {
+        let limits = self.limits.load_full();
+        check_count(requests.len(), limits.batch, "requests")?;
+        let parser = Parser { limits: &limits, types: &self.types, transport_trace };
+        let mut asks: Vec<(Ask<'_>, CallContext)> = Vec::with_capacity(requests.len());
+        let mut details = Vec::with_capacity(requests.len());
+        for (index, request) in requests.into_iter().enumerate() {
+            let (ask, detail) = ask(caller, &request);
+            let call =
+                parser.call_context(request.call_context).map_err(|inner| at_item(inner, "requests", index))?;
+            asks.push((ask, call));
+            details.push(detail);
+        }
+        let answers = self.service.authorize_batch(&asks).await?;
+        let responses =
+            answers.into_iter().zip(details).map(|(answer, detail)| encode::authorize(answer, detail)).collect();
+        Ok(v1::AuthorizeBatchResponse { responses })
+    }
+
+    async fn filter_tools(
+        &self,
+        caller: &Caller,
+        transport_trace: &TraceContext,
+        request: v1::FilterToolsRequest,
+    ) -> Result<v1::FilterToolsResponse, Refusal> {
+        let ask =
+            Ask { caller, adapter: ADAPTER, at_least_revision: request.at_least_revision, is_dry_run: false };
+        let limits = self.limits.load_full();
+        let filter = Parser { limits: &limits, types: &self.types, transport_trace }.filter(request)?;
+        let answer = self.service.filter_tools(ask, &filter.call, &filter.tools).await?;
+        Ok(encode::filter_tools(answer))
+    }
+
+    async fn is_authorized(
+        &self,
+        caller: &Caller,
+        transport_trace: &TraceContext,
+        request: v1::IsAuthorizedRequest,
+    ) -> Result<v1::IsAuthorizedResponse, Refusal> {
+        let ask =
+            Ask { caller, adapter: ADAPTER, at_least_revision: request.at_least_revision, is_dry_run: false };
+        let detail = Detail { is_entitled: caller.rights.explain, is_wanted: request.explain };
+        let question = {
+            let limits = self.limits.load();
+            let live = self.service.live();
+            let schema = live.as_ref().and_then(|generation| generation.snapshot.schema());
+            Parser { limits: &limits, types: &self.types, transport_trace }
+                .cedar_question(request, schema.map(Arc::as_ref))?
+        };
+        let answer = self.service.is_authorized(ask, question).await?;
+        Ok(encode::is_authorized(answer, detail))
+    }
+}
+
+fn ask<'a>(caller: &'a Caller, request: &v1::AuthorizeRequest) -> (Ask<'a>, Detail) {
+    let ask = Ask {
+        caller,
+        adapter: ADAPTER,
+        at_least_revision: request.at_least_revision,
+        is_dry_run: request.dry_run,
+    };
+    (ask, Detail { is_entitled: caller.rights.explain, is_wanted: request.explain })
+}
+
+/// Hands over what a request shows of its sender: its `authorization` header, and the names in the
+/// certificate of its connection.
+pub(super) fn with_evidence<T>(
+    metadata: &tonic::metadata::MetadataMap,
+    extensions: &Extensions,
+    use_it: impl FnOnce(Evidence<'_>) -> T,
+) -> T {
+    let connection = extensions.get::<TlsConnectInfo<Peer>>();
+    let chain = connection.and_then(TlsConnectInfo::peer_certs);
+    let names = match (connection, &chain) {
+        (Some(connection), Some(chain)) => connection.get_ref().names(chain),
+        _ => &[],
+    };
+    let authorization = metadata.get("authorization").map(|value| value.as_encoded_bytes());
+    use_it(Evidence { authorization, names })
+}
+
+/// The caller and the trace of one unary request, and its message.
+struct Admitted<T> {
+    caller: Arc<Caller>,
+    trace: TraceContext,
+    message: T,
+}
+
+impl Shared {
+    fn admit_unary<T>(&self, request: Request<T>, rpc: Rpc) -> Result<Admitted<T>, Refusal> {
+        let (metadata, extensions, message) = request.into_parts();
+        let caller = with_evidence(&metadata, &extensions, |evidence| self.admit(evidence, rpc))?;
+        Ok(Admitted { caller, trace: transport_trace(&metadata), message })
+    }
+
+    pub(super) fn close_stream(&self) {
+        self.open_streams.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[tonic::async_trait]
+impl authorization_server::Authorization for Authorization {
+    async fn authorize(
+        &self,
+        request: Request<v1::AuthorizeRequest>,
+    ) -> Result<Response<v1::AuthorizeResponse>, Status> {
+        let Admitted { caller, trace, message } = self.shared.admit_unary(request, Rpc::Authorize)?;
+        Ok(Response::new(self.shared.authorize(&caller, &trace, message).await?))
+    }
+
+    async fn authorize_batch(
+        &self,
+        request: Request<v1::AuthorizeBatchRequest>,
+    ) -> Result<Response<v1::AuthorizeBatchResponse>, Status> {
+        let Admitted { caller, trace, message } = self.shared.admit_unary(request, Rpc::AuthorizeBatch)?;
+        Ok(Response::new(self.shared.authorize_batch(&caller, &trace, message.requests).await?))
+    }
+
+    type AuthorizeStreamStream = AnswerStream;
+
+    async fn authorize_stream(
+        &self,
+        request: Request<Streaming<v1::AuthorizeStreamRequest>>,
+    ) -> Result<Response<AnswerStream>, Status> {
+        Ok(Response::new(stream::answer(self, request)?))
+    }
+
+    async fn filter_tools(
+        &self,
+        request: Request<v1::FilterToolsRequest>,
+    ) -> Result<Response<v1::FilterToolsResponse>, Status> {
+        let Admitted { caller, trace, message } = self.shared.admit_unary(request, Rpc::FilterTools)?;
+        Ok(Response::new(self.shared.filter_tools(&caller, &trace, message).await?))
+    }
+
+    async fn is_authorized(
+        &self,
+        request: Request<v1::IsAuthorizedRequest>,
+    ) -> Result<Response<v1::IsAuthorizedResponse>, Status> {
+        let Admitted { caller, trace, message } = self.shared.admit_unary(request, Rpc::IsAuthorized)?;
+        Ok(Response::new(self.shared.is_authorized(&caller, &trace, message).await?))
+    }
+}

@@ -1,0 +1,188 @@
+//! From decisions to the messages of `callgate.v1`.
+//!
+//! Which policies are behind an answer, and what went wrong in them, is for callers with the right
+//! `explain`; everyone gets the outcome, the reasons' codes and sentences, and the obligations.
+
+use std::sync::Arc;
+
+use cedar_policy_core::ast::EntityUID;
+
+use crate::call::decide::ToolVerdict;
+use crate::call::decision::{Decision, Outcome, PrincipalDecision, Reason, ReasonCode};
+use crate::engine::policy::PolicyInfo;
+use crate::proto::v1;
+use crate::service::decisions::Answer;
+
+/// How much of what is behind an answer goes out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Detail {
+    /// The caller may see policies and errors.
+    pub is_entitled: bool,
+    /// The request asked for the explanation.
+    pub is_wanted: bool,
+}
+
+/// The answer to one call.
+pub fn authorize(answer: Answer<Decision>, detail: Detail) -> v1::AuthorizeResponse {
+    let explanation = explanation(&answer, detail);
+    let Answer { value: decision, decision_id, revision, .. } = answer;
+    v1::AuthorizeResponse {
+        decision: outcome(decision.outcome).into(),
+        decision_id: decision_id.to_string(),
+        revision,
+        obligations: obligations(&decision, detail),
+        determining_policies: policy_refs(&decision.determining, detail),
+        reasons: decision.reasons.into_iter().map(|it| reason(it, detail)).collect(),
+        approval: None,
+        explanation,
+    }
+}
+
+/// The answer to Cedar's own question.
+pub fn is_authorized(answer: Answer<Decision>, detail: Detail) -> v1::IsAuthorizedResponse {
+    let explanation = explanation(&answer, detail);
+    let Answer { value: decision, decision_id, revision, .. } = answer;
+    let errors = if detail.is_entitled {
+        decision.principals.iter().flat_map(|principal| policy_errors(principal)).collect()
+    } else {
+        Vec::new()
+    };
+    v1::IsAuthorizedResponse {
+        decision: outcome(decision.outcome).into(),
+        decision_id: decision_id.to_string(),
+        revision,
+        determining_policies: policy_refs(&decision.determining, detail),
+        reasons: decision.reasons.into_iter().map(|it| reason(it, detail)).collect(),
+        errors,
+        explanation,
+    }
+}
+
+/// The answer about a list of tools.
+pub fn filter_tools(answer: Answer<Vec<ToolVerdict>>) -> v1::FilterToolsResponse {
+    let mut response = v1::FilterToolsResponse {
+        decision_id: answer.decision_id.to_string(),
+        revision: answer.revision,
+        ..v1::FilterToolsResponse::default()
+    };
+    for verdict in answer.value {
+        let tool = verdict.tool.into();
+        match verdict.hidden {
+            None => response.tools.push(tool),
+            Some(code) => response.hidden.push(v1::HiddenTool { tool, code: reason_code(code).into() }),
+        }
+    }
+    response
+}
+
+fn outcome(outcome: Outcome) -> v1::Decision {
+    match outcome {
+        Outcome::Allow => v1::Decision::Allow,
+        Outcome::Deny => v1::Decision::Deny,
+    }
+}
+
+fn reason(reason: Reason, detail: Detail) -> v1::Reason {
+    let (policy_ids, detail) = if detail.is_entitled {
+        (reason.policies.into_iter().map(Into::into).collect(), reason.detail.unwrap_or_default())
+    } else {
+        (Vec::new(), String::new())
+    };
+    v1::Reason {
+        code: reason_code(reason.code).into(),
+        message: reason.message,
+        principal: reason.principal.as_ref().map(entity_ref),
+        missing: reason.missing,
+        policy_ids,
+        detail,
+    }
+}
+
+fn policy_refs(policies: &[Arc<PolicyInfo>], detail: Detail) -> Vec<v1::PolicyRef> {
+    if !detail.is_entitled {
+        return Vec::new();
+    }
+    let policy_ref = |policy: &Arc<PolicyInfo>| v1::PolicyRef {
+        id: policy.id.to_string(),
+        owner: policy.owner.as_deref().unwrap_or_default().to_owned(),
+        controls: policy.controls.iter().map(ToString::to_string).collect(),
+    };
+    policies.iter().map(policy_ref).collect()
+}
+
+/// Every caller gets the obligations: the answer does not hold without them.
+fn obligations(decision: &Decision, detail: Detail) -> Vec<v1::Obligation> {
+    let of_policy = |policy: &Arc<PolicyInfo>| {
+        let policy = Arc::clone(policy);
+        (0..policy.obligations.len()).map(move |index| v1::Obligation {
+            id: policy.obligations[index].to_string(),
+            policy_id: if detail.is_entitled { policy.id.to_string() } else { String::new() },
+        })
+    };
+    decision.determining.iter().flat_map(of_policy).collect()
+}
+
+fn explanation(answer: &Answer<Decision>, detail: Detail) -> Option<v1::Explanation> {
+    if !(detail.is_entitled && detail.is_wanted) {
+        return None;
+    }
+    let decision = &answer.value;
+    let principal = |it: &PrincipalDecision| v1::PrincipalExplanation {
+        principal: Some(entity_ref(&it.principal)),
+        action: Some(entity_ref(&it.action)),
+        resource: Some(entity_ref(&it.resource)),
+        decision: outcome(it.outcome).into(),
+        permits: ids(&it.permits),
+        forbids: ids(&it.forbids),
+        errors: policy_errors(it).collect(),
+        policies_evaluated: it.policies_evaluated,
+        policies_total: answer.policies_total,
+        entities_in_slice: it.entities_in_slice,
+    };
+    Some(v1::Explanation {
+        principals: decision.principals.iter().map(principal).collect(),
+        shadow_policy_ids: ids(&decision.shadow),
+    })
+}
+
+fn policy_errors(principal: &PrincipalDecision) -> impl Iterator<Item = v1::PolicyError> {
+    principal.errors.iter().map(|(policy, message)| v1::PolicyError {
+        policy_id: policy.id.to_string(),
+        message: message.clone(),
+    })
+}
+
+fn ids(policies: &[Arc<PolicyInfo>]) -> Vec<String> {
+    policies.iter().map(|policy| policy.id.to_string()).collect()
+}
+
+fn entity_ref(uid: &EntityUID) -> v1::EntityRef {
+    let id: &str = uid.eid().as_ref();
+    v1::EntityRef { r#type: uid.entity_type().to_string(), id: id.to_owned() }
+}
+
+fn reason_code(code: ReasonCode) -> v1::ReasonCode {
+    match code {
+        ReasonCode::NoPermit => v1::ReasonCode::NoPermit,
+        ReasonCode::Forbidden => v1::ReasonCode::Forbidden,
+        ReasonCode::EvaluationError => v1::ReasonCode::EvaluationError,
+        ReasonCode::ContextMissing => v1::ReasonCode::ContextMissing,
+        ReasonCode::ContextInvalid => v1::ReasonCode::ContextInvalid,
+        ReasonCode::DelegationExpired => v1::ReasonCode::DelegationExpired,
+        ReasonCode::DelegationChainBroken => v1::ReasonCode::DelegationChainBroken,
+        ReasonCode::DelegatorDenied => v1::ReasonCode::DelegatorDenied,
+        ReasonCode::TaskClosed => v1::ReasonCode::TaskClosed,
+        ReasonCode::ApprovalInvalid => v1::ReasonCode::ApprovalInvalid,
+        ReasonCode::ToolUnknown => v1::ReasonCode::ToolUnknown,
+        ReasonCode::ToolChanged => v1::ReasonCode::ToolChanged,
+        ReasonCode::ServerUnknown => v1::ReasonCode::ServerUnknown,
+        ReasonCode::SubjectUnknown => v1::ReasonCode::SubjectUnknown,
+        ReasonCode::CallerNotTrusted => v1::ReasonCode::CallerNotTrusted,
+        ReasonCode::Stale => v1::ReasonCode::Stale,
+        ReasonCode::Overloaded => v1::ReasonCode::Overloaded,
+        ReasonCode::Internal => v1::ReasonCode::Internal,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,290 @@
+//! From the messages of `callgate.v1` to the types of the domain.
+//!
+//! Start at [`Parser::call_context`]. Messages are taken apart, not copied; every limit is checked here,
+//! and every refusal names the field by its path.
+
+mod entity;
+pub mod invalid;
+mod json;
+mod operation;
+
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
+
+use cedar_policy_core::ast::Context;
+use cedar_policy_core::entities::ContextJsonParser;
+use cedar_policy_core::extensions::Extensions;
+use cedar_policy_core::validator::{ContextSchema, ValidatorSchema, context_schema_for_action};
+use prost_types::Timestamp;
+use serde_json::Value as Json;
+use smol_str::SmolStr;
+use tonic::metadata::MetadataMap;
+
+use crate::adapters::grpc::parse::entity::EntityTypes as Types;
+use crate::adapters::grpc::parse::invalid::{Invalid, Problem, Shown, Within};
+use crate::call::context::{
+    CallContext, Delegation, Environment, Identity, Initiator, Operation, OperationKind, Subject, TraceContext,
+    Workflow,
+};
+use crate::config::limits::Limits;
+use crate::proto::v1;
+use crate::service::decisions::CedarQuestion;
+
+pub use crate::adapters::grpc::parse::entity::EntityTypes;
+
+/// What parsing needs besides the message.
+#[derive(Clone, Copy)]
+pub struct Parser<'a> {
+    /// The limits in force.
+    pub limits: &'a Limits,
+    /// Entity types that have been seen before.
+    pub types: &'a Types,
+    /// The trace that the transport names, for calls that name none.
+    pub transport_trace: &'a TraceContext,
+}
+
+/// A question about tools: who asks, and the names to filter.
+pub struct Filter {
+    /// The call; its operation is `ListTools`.
+    pub call: CallContext,
+    /// The names; none means every registered tool.
+    pub tools: Vec<SmolStr>,
+}
+
+impl Parser<'_> {
+    /// One call, from the field `call_context`.
+    pub fn call_context(&self, wire: Option<v1::CallContext>) -> Result<CallContext, Invalid> {
+        const FIELD: &str = "call_context";
+        let wire = wire.ok_or_else(|| Invalid::new(FIELD, Problem::Missing))?;
+        self.call(wire, None).within(FIELD)
+    }
+
+    /// The question of `FilterTools`.
+    pub fn filter(&self, wire: v1::FilterToolsRequest) -> Result<Filter, Invalid> {
+        const FIELD: &str = "call_context";
+        let context = wire.call_context.ok_or_else(|| Invalid::new(FIELD, Problem::Missing))?;
+        let server = self.required_id(wire.server, "server")?;
+        let operation = Operation { initiator: Initiator::Client, server, kind: OperationKind::ListTools };
+        let call = self.call(context, Some(operation)).within(FIELD)?;
+        let tools = self.ids(wire.tools, self.limits.tools, "tools")?;
+        Ok(Filter { call, tools })
+    }
+
+    /// Cedar's own question. A schema lets the context be written as Cedar's own tools allow.
+    pub fn cedar_question(
+        &self,
+        wire: v1::IsAuthorizedRequest,
+        schema: Option<&ValidatorSchema>,
+    ) -> Result<CedarQuestion, Invalid> {
+        use v1::is_authorized_request::ContextForm;
+
+        let action = self.exact_entity(wire.action, "action")?;
+        let depth = self.limits.json_depth;
+        let (fields, field) = match wire.context_form {
+            None => (serde_json::Map::new(), "context"),
+            Some(ContextForm::ContextJson(text)) => (json::object(&text, depth, "context_json")?, "context_json"),
+            Some(ContextForm::Context(wire)) => (json::from_struct(wire, depth, "context")?, "context"),
+        };
+        let context = cedar_context(Json::Object(fields), schema, &action)
+            .map_err(|said| Invalid::new(field, Problem::NotAContext(said)))?;
+        Ok(CedarQuestion {
+            principal: self.exact_entity(wire.principal, "principal")?,
+            resource: self.exact_entity(wire.resource, "resource")?,
+            action,
+            context,
+            trace: self.transport_trace.clone(),
+        })
+    }
+
+    fn call(&self, wire: v1::CallContext, operation: Option<Operation>) -> Result<CallContext, Invalid> {
+        let subject = self.subject(wire.subject)?;
+        let operation = match operation {
+            Some(operation) => operation,
+            None => self.operation(wire.operation, &subject.entity)?,
+        };
+        Ok(CallContext {
+            subject,
+            delegation: wire.delegation.map(|wire| self.delegation(wire).within("delegation")).transpose()?,
+            operation,
+            workflow: match wire.workflow {
+                Some(wire) => self.workflow(wire).within("workflow")?,
+                None => Workflow::default(),
+            },
+            approval_ids: self.ids(wire.approval_ids, self.limits.list_items, "approval_ids")?,
+            environment: environment(wire.environment).within("environment")?,
+            trace: self.trace(wire.trace),
+        })
+    }
+
+    fn subject(&self, wire: Option<v1::Subject>) -> Result<Subject, Invalid> {
+        const FIELD: &str = "subject";
+        let wire = wire.ok_or_else(|| Invalid::new(FIELD, Problem::Missing))?;
+        let entity = self.entity(wire.entity, "entity").within(FIELD)?;
+        let identity = match wire.identity {
+            Some(v1::Identity { method, verified }) => {
+                let method = self.optional_id(method, "method").within("identity").within(FIELD)?;
+                Identity { method, verified }
+            }
+            None => Identity::default(),
+        };
+        let claims = match wire.claims {
+            Some(claims) => json::from_struct(claims, self.limits.json_depth, "claims").within(FIELD)?,
+            None => serde_json::Map::new(),
+        };
+        Ok(Subject { entity, identity, claims })
+    }
+
+    fn delegation(&self, wire: v1::Delegation) -> Result<Delegation, Invalid> {
+        let limits = self.limits;
+        check_count(wire.actors.len(), limits.actors, "actors")?;
+        let mut actors = Vec::with_capacity(wire.actors.len());
+        for (index, actor) in wire.actors.into_iter().enumerate() {
+            actors.push(self.mcp_entity(actor).map_err(|inner| at_item(inner, "actors", index))?);
+        }
+        Ok(Delegation {
+            root: self.entity(wire.root, "root")?,
+            actors,
+            scopes: self.ids(wire.scopes, limits.list_items, "scopes")?,
+            verified: wire.verified,
+            grant_ids: self.ids(wire.grant_ids, limits.list_items, "grant_ids")?,
+            expires_at: wire.expires_at.map(|time| system_time(time, "expires_at")).transpose()?,
+        })
+    }
+
+    fn workflow(&self, wire: v1::Workflow) -> Result<Workflow, Invalid> {
+        Ok(Workflow {
+            session_id: self.optional_id(wire.session_id, "session_id")?,
+            task_id: self.optional_id(wire.task_id, "task_id")?,
+            step: self.optional_id(wire.step, "step")?,
+            purpose: self.optional_text(wire.purpose, "purpose")?,
+            request_id: self.optional_id(wire.request_id, "request_id")?,
+        })
+    }
+
+    /// The call's own trace, else the transport's. A trace is never evidence, so one that cannot be used
+    /// is left out, as W3C Trace Context says, and never refuses a call.
+    fn trace(&self, wire: Option<v1::TraceContext>) -> TraceContext {
+        match wire {
+            Some(wire) if !wire.traceparent.is_empty() => {
+                let fits = |text: &str| !text.is_empty() && text.len() <= self.limits.text_bytes as usize;
+                TraceContext {
+                    traceparent: fits(&wire.traceparent).then_some(wire.traceparent),
+                    tracestate: fits(&wire.tracestate).then_some(wire.tracestate),
+                }
+            }
+            _ => self.transport_trace.clone(),
+        }
+    }
+
+    // ------------------------------------------------------------ ids, names and text
+
+    fn required_id(&self, text: String, field: &'static str) -> Result<SmolStr, Invalid> {
+        self.optional_id(text, field)?.ok_or_else(|| Invalid::new(field, Problem::Missing))
+    }
+
+    /// An id or a name. They go to logs and traces, so control characters are refused.
+    fn optional_id(&self, text: String, field: &'static str) -> Result<Option<SmolStr>, Invalid> {
+        check_length(&text, self.limits.id_bytes, field)?;
+        if text.bytes().any(|byte| byte.is_ascii_control()) {
+            return Err(Invalid::new(field, Problem::ControlCharacter));
+        }
+        Ok((!text.is_empty()).then(|| SmolStr::from(text)))
+    }
+
+    fn optional_text(&self, text: String, field: &'static str) -> Result<Option<SmolStr>, Invalid> {
+        check_length(&text, self.limits.text_bytes, field)?;
+        Ok((!text.is_empty()).then(|| SmolStr::from(text)))
+    }
+
+    fn required_text(&self, text: String, field: &'static str) -> Result<SmolStr, Invalid> {
+        self.optional_text(text, field)?.ok_or_else(|| Invalid::new(field, Problem::Missing))
+    }
+
+    fn ids(&self, wire: Vec<String>, limit: u32, field: &'static str) -> Result<Vec<SmolStr>, Invalid> {
+        check_count(wire.len(), limit, field)?;
+        let mut ids = Vec::with_capacity(wire.len());
+        for (index, text) in wire.into_iter().enumerate() {
+            ids.push(self.required_id(text, field).map_err(|inner| {
+                Invalid::new(format!("{field}[{index}]"), inner.problem().clone())
+            })?);
+        }
+        Ok(ids)
+    }
+}
+
+/// The trace that the transport's headers name.
+pub fn transport_trace(metadata: &MetadataMap) -> TraceContext {
+    let header = |name| metadata.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    match header("traceparent") {
+        None => TraceContext::default(),
+        traceparent => TraceContext { traceparent, tracestate: header("tracestate") },
+    }
+}
+
+/// Puts the index of a list's item into the path of what is wrong with it.
+pub(super) fn at_item(inner: Invalid, list: &str, index: usize) -> Invalid {
+    inner.inside(format_args!("{list}[{index}]"))
+}
+
+pub(super) fn check_count(items: usize, limit: u32, field: &'static str) -> Result<(), Invalid> {
+    if items > limit as usize {
+        return Err(Invalid::new(field, Problem::TooMany { items, limit }));
+    }
+    Ok(())
+}
+
+fn check_length(text: &str, limit: u32, field: &'static str) -> Result<(), Invalid> {
+    if text.len() > limit as usize {
+        return Err(Invalid::new(field, Problem::TooLong { bytes: text.len(), limit }));
+    }
+    Ok(())
+}
+
+fn environment(wire: Option<v1::Environment>) -> Result<Environment, Invalid> {
+    const FIELD: &str = "source_address";
+    let Some(v1::Environment { source_address: text }) = wire else { return Ok(Environment::default()) };
+    if text.is_empty() {
+        return Ok(Environment::default());
+    }
+    let address: IpAddr =
+        text.parse().map_err(|_| Invalid::new(FIELD, Problem::NotAnAddress(Shown::new(&text))))?;
+    Ok(Environment { source_address: Some(address) })
+}
+
+fn system_time(wire: Timestamp, field: &'static str) -> Result<SystemTime, Invalid> {
+    // The range that protobuf's own documentation gives, years 1 to 9999.
+    const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+    let not_a_time = || Invalid::new(field, Problem::NotATime);
+    let nanos = u32::try_from(wire.nanos).ok().filter(|nanos| *nanos < 1_000_000_000).ok_or_else(not_a_time)?;
+    if !SECONDS.contains(&wire.seconds) {
+        return Err(not_a_time());
+    }
+    let whole = Duration::from_secs(wire.seconds.unsigned_abs());
+    let at_second = if wire.seconds < 0 {
+        SystemTime::UNIX_EPOCH.checked_sub(whole)
+    } else {
+        SystemTime::UNIX_EPOCH.checked_add(whole)
+    };
+    at_second.and_then(|time| time.checked_add(Duration::from_nanos(nanos.into()))).ok_or_else(not_a_time)
+}
+
+/// Reads a context as Cedar's own tools do: with the schema's help where that works out, else as it
+/// stands. What then does not fit the schema is for the decision to say, as a deny with its reason.
+fn cedar_context(
+    fields: Json,
+    schema: Option<&ValidatorSchema>,
+    action: &cedar_policy_core::ast::EntityUID,
+) -> Result<Context, String> {
+    let extensions = Extensions::all_available();
+    if let Some(expected) = schema.and_then(|schema| context_schema_for_action(schema, action))
+        && let Ok(context) = ContextJsonParser::new(Some(&expected), extensions).from_json_value(fields.clone())
+    {
+        return Ok(context);
+    }
+    ContextJsonParser::new(None::<&ContextSchema>, extensions)
+        .from_json_value(fields)
+        .map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests;

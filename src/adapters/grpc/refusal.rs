@@ -1,0 +1,81 @@
+//! Everything that can keep a question from being answered, and the status each becomes.
+
+use tonic::{Code, Status};
+
+use crate::adapters::grpc::parse::invalid::Invalid;
+use crate::identity::authenticate;
+use crate::identity::caller::Rpc;
+use crate::service::decisions::NotReady;
+
+/// Why a question is not answered. An enforcement point treats every one as a deny.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// A field cannot be used.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// Nobody knows who asks.
+    #[error(transparent)]
+    Unauthenticated(#[from] authenticate::Refusal),
+    /// The caller has no right to this RPC.
+    #[error("caller `{caller}` has no right to use `{}`: add it to `rights.rpcs`", rpc.name())]
+    NotAllowed {
+        /// Who asks.
+        caller: String,
+        /// The RPC.
+        rpc: Rpc,
+    },
+    /// Nothing is loaded yet.
+    #[error("{0}")]
+    NotReady(NotReady),
+    /// Too many streams are open.
+    #[error("{limit} streams are open, as many as `limits.open_streams` allows: try again later")]
+    TooManyStreams {
+        /// The limit.
+        limit: u32,
+    },
+    /// Too many requests are under way.
+    #[error("{limit} requests are under way, as many as `limits.concurrent_requests` allows: try again later")]
+    TooManyRequests {
+        /// The limit.
+        limit: u32,
+    },
+    /// No answer in the time that the caller or the configuration gives it.
+    #[error("no answer within the deadline")]
+    DeadlineExceeded,
+    /// The server is stopping.
+    #[error("the server is stopping: ask again on a new connection")]
+    Draining,
+    /// The answer panicked.
+    #[error("the answer failed inside the server")]
+    Panicked,
+}
+
+impl Refusal {
+    /// The gRPC status code.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Invalid(_) => Code::InvalidArgument,
+            Self::Unauthenticated(_) => Code::Unauthenticated,
+            Self::NotAllowed { .. } => Code::PermissionDenied,
+            Self::NotReady(_) | Self::Draining => Code::Unavailable,
+            Self::TooManyStreams { .. } | Self::TooManyRequests { .. } => Code::ResourceExhausted,
+            Self::DeadlineExceeded => Code::DeadlineExceeded,
+            Self::Panicked => Code::Internal,
+        }
+    }
+}
+
+impl From<NotReady> for Refusal {
+    fn from(not_ready: NotReady) -> Self {
+        Self::NotReady(not_ready)
+    }
+}
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        Status::new(refusal.code(), refusal.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests;

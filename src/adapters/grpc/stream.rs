@@ -1,0 +1,157 @@
+//! `AuthorizeStream`: one answer for each request, in the order asked.
+//!
+//! A request that cannot be used is answered with its error and the stream goes on. While the server
+//! drains, what has arrived is answered, and then the stream ends.
+
+use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+
+use tokio_stream::{Stream, StreamExt};
+use tokio_util::sync::WaitForCancellationFutureOwned;
+use tonic::metadata::MetadataMap;
+use tonic::{Extensions, Request, Status, Streaming};
+
+use crate::adapters::grpc::authorization::{Authorization, Shared, with_evidence};
+use crate::adapters::grpc::parse::transport_trace;
+use crate::adapters::grpc::refusal::Refusal;
+use crate::call::context::TraceContext;
+use crate::identity::authenticate::Authenticator;
+use crate::identity::caller::{Caller, Rpc};
+use crate::proto::v1;
+use crate::proto::v1::authorize_stream_response::Outcome;
+
+/// The answers, one for each request.
+pub type AnswerStream =
+    Pin<Box<dyn Stream<Item = Result<v1::AuthorizeStreamResponse, Status>> + Send + 'static>>;
+
+/// Starts answering.
+pub(super) fn answer(
+    authorization: &Authorization,
+    request: Request<Streaming<v1::AuthorizeStreamRequest>>,
+) -> Result<AnswerStream, Refusal> {
+    let (metadata, extensions, requests) = request.into_parts();
+    let session = Arc::new(Session::open(&authorization.shared, metadata, extensions)?);
+    let requests = UntilDrained::new(requests, &session.shared);
+    Ok(Box::pin(requests.then(move |request| answer_one(Arc::clone(&session), request))))
+}
+
+/// One open stream.
+struct Session {
+    shared: Arc<Shared>,
+    metadata: MetadataMap,
+    extensions: Extensions,
+    trace: TraceContext,
+    admitted: std::sync::Mutex<(Arc<Authenticator>, Arc<Caller>)>,
+}
+
+impl Session {
+    fn open(shared: &Arc<Shared>, metadata: MetadataMap, extensions: Extensions) -> Result<Self, Refusal> {
+        let authenticator = shared.doorkeeper.current();
+        let caller =
+            with_evidence(&metadata, &extensions, |evidence| shared.admit(evidence, Rpc::AuthorizeStream))?;
+        let limit = shared.limits.load().open_streams;
+        if shared.open_streams.fetch_add(1, Ordering::AcqRel) >= limit {
+            shared.close_stream();
+            return Err(Refusal::TooManyStreams { limit });
+        }
+        Ok(Self {
+            shared: Arc::clone(shared),
+            trace: transport_trace(&metadata),
+            metadata,
+            extensions,
+            admitted: std::sync::Mutex::new((authenticator, caller)),
+        })
+    }
+
+    /// The caller, asked for its credentials again if the callers were reloaded since.
+    fn caller(&self) -> Result<Arc<Caller>, Refusal> {
+        let current = self.shared.doorkeeper.current();
+        let mut admitted = self.admitted.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if !Arc::ptr_eq(&admitted.0, &current) {
+            let caller = with_evidence(&self.metadata, &self.extensions, |evidence| {
+                self.shared.admit(evidence, Rpc::AuthorizeStream)
+            })?;
+            *admitted = (current, caller);
+        }
+        Ok(Arc::clone(&admitted.1))
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.shared.close_stream();
+    }
+}
+
+async fn answer_one(
+    session: Arc<Session>,
+    request: Result<v1::AuthorizeStreamRequest, Status>,
+) -> Result<v1::AuthorizeStreamResponse, Status> {
+    let v1::AuthorizeStreamRequest { correlation_id, request } = request?;
+    let caller = session.caller()?;
+    let outcome = async {
+        let request = request.unwrap_or_default();
+        session.shared.authorize(&caller, &session.trace, request).await
+    };
+    let outcome = match unless_panicking(outcome).await.unwrap_or(Err(Refusal::Panicked)) {
+        Ok(response) => Outcome::Response(response),
+        Err(refusal) => {
+            let refusal = match refusal {
+                Refusal::Invalid(invalid) => Refusal::Invalid(invalid.inside("request")),
+                other => other,
+            };
+            Outcome::Error(v1::RequestError { code: refusal.code() as i32, message: refusal.to_string() })
+        }
+    };
+    Ok(v1::AuthorizeStreamResponse { correlation_id, outcome: Some(outcome) })
+}
+
+/// The requests, until the server drains: then those that have arrived, and the reason for the end.
+struct UntilDrained {
+    requests: Streaming<v1::AuthorizeStreamRequest>,
+    draining: Pin<Box<WaitForCancellationFutureOwned>>,
+    is_over: bool,
+}
+
+impl UntilDrained {
+    fn new(requests: Streaming<v1::AuthorizeStreamRequest>, shared: &Shared) -> Self {
+        let draining = Box::pin(shared.draining.clone().cancelled_owned());
+        Self { requests, draining, is_over: false }
+    }
+}
+
+impl Stream for UntilDrained {
+    type Item = Result<v1::AuthorizeStreamRequest, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.is_over {
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(item) = Pin::new(&mut self.requests).poll_next(context) {
+            self.is_over = !matches!(item, Some(Ok(_)));
+            return Poll::Ready(item);
+        }
+        if self.draining.as_mut().poll(context).is_ready() {
+            self.is_over = true;
+            return Poll::Ready(Some(Err(Refusal::Draining.into())));
+        }
+        Poll::Pending
+    }
+}
+
+/// Runs a future to its end; `None` if it panics on the way.
+async fn unless_panicking<F: Future>(future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        // A future that has panicked is dropped and never polled again.
+        match std::panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+            Ok(poll) => poll.map(Some),
+            Err(_) => Poll::Ready(None),
+        }
+    })
+    .await
+}

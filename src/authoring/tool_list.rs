@@ -1,0 +1,150 @@
+//! A server's answer to `tools/list`, as any server may give it.
+//!
+//! Start at [`parse`]. What is not understood is kept for the digest and otherwise left alone.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value as Json, json};
+use sha2::{Digest, Sha256};
+
+use crate::bundle::fault::{Fault, Origin};
+use crate::bundle::files::hex;
+use crate::bundle::json::{self, Step};
+use crate::bundle::registration::{MAX_TOOLS, tool_name_fault};
+
+/// Objects and lists within each other, in the shape that is kept of a tool's arguments.
+const MAX_SHAPE_DEPTH: usize = 8;
+/// Properties of one object in that shape.
+const MAX_SHAPE_PROPERTIES: usize = 256;
+
+/// One tool as its server describes it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ListedTool {
+    /// Its name.
+    pub name: String,
+    /// `sha256:<hex>` over the canonical JSON (RFC 8785) of the whole definition.
+    pub digest: String,
+    /// `annotations.readOnlyHint`.
+    pub read_only_hint: Option<bool>,
+    /// `annotations.destructiveHint`.
+    pub destructive_hint: Option<bool>,
+    /// `annotations.openWorldHint`.
+    pub open_world_hint: Option<bool>,
+    /// The shape of its arguments: names, types and which are required, nothing else.
+    pub shape: Json,
+}
+
+/// Reads `{"tools": […]}`, with or without `serverInfo`, or the JSON-RPC response around it.
+pub fn parse(origin: Origin<'_>) -> Result<Vec<ListedTool>, Vec<Fault>> {
+    let document = json::parse(origin).map_err(|fault| vec![fault])?;
+    let (path, list) = find_list(&document).ok_or_else(|| {
+        let message = "there is no list of tools: expected an object with `tools`, or with `result.tools`";
+        vec![json::fault_at(origin, &[], message).narrow()]
+    })?;
+    if list.len() > MAX_TOOLS {
+        return Err(vec![json::fault_at(origin, path, format!("more than {MAX_TOOLS} tools")).narrow()]);
+    }
+    let mut faults = Vec::new();
+    let mut seen = BTreeSet::new();
+    let mut tools = Vec::with_capacity(list.len());
+    for (index, definition) in list.iter().enumerate() {
+        let mut steps = path.to_vec();
+        steps.push(Step::Index(index));
+        let read = read_tool(definition).and_then(|tool| {
+            if seen.insert(tool.name.clone()) {
+                return Ok(tool);
+            }
+            Err(format!("the tool `{}` is listed twice", tool.name))
+        });
+        match read {
+            Ok(tool) => tools.push(tool),
+            Err(message) => faults.push(json::fault_at(origin, &steps, message).narrow()),
+        }
+    }
+    if let Some(cursor) = next_cursor(&document) {
+        let message = format!("the list is not complete: it goes on at cursor `{cursor}`");
+        let fault = json::fault_at(origin, path, message).narrow();
+        faults.push(fault.with_help("fetch all pages of `tools/list` and join their `tools`"));
+    }
+    if faults.is_empty() { Ok(tools) } else { Err(faults) }
+}
+
+fn find_list(document: &Json) -> Option<(&'static [Step<'static>], &Vec<Json>)> {
+    const HERE: &[Step<'static>] = &[Step::Key("tools")];
+    const WITHIN: &[Step<'static>] = &[Step::Key("result"), Step::Key("tools")];
+    let here = document.get("tools").and_then(Json::as_array).map(|list| (HERE, list));
+    here.or_else(|| document.get("result")?.get("tools")?.as_array().map(|list| (WITHIN, list)))
+}
+
+fn next_cursor(document: &Json) -> Option<&str> {
+    let here = document.get("nextCursor").and_then(Json::as_str);
+    here.or_else(|| document.get("result")?.get("nextCursor")?.as_str())
+}
+
+fn read_tool(definition: &Json) -> Result<ListedTool, String> {
+    let object = definition.as_object().ok_or("a tool is an object")?;
+    let name = object.get("name").ok_or("a tool without `name`")?;
+    let name = name.as_str().ok_or("a tool's `name` is text")?.to_owned();
+    if let Some(message) = tool_name_fault(&name) {
+        return Err(message);
+    }
+    let hint = |name: &str| object.get("annotations")?.get(name)?.as_bool();
+    Ok(ListedTool {
+        digest: digest(definition)?,
+        read_only_hint: hint("readOnlyHint"),
+        destructive_hint: hint("destructiveHint"),
+        open_world_hint: hint("openWorldHint"),
+        shape: shape(object.get("inputSchema").unwrap_or(&Json::Null), 0),
+        name,
+    })
+}
+
+/// `sha256:<hex>` over the canonical JSON (RFC 8785) of a definition.
+pub fn digest(definition: &Json) -> Result<String, String> {
+    let canonical = serde_json_canonicalizer::to_vec(definition).map_err(|error| error.to_string())?;
+    Ok(format!("sha256:{}", hex(&Sha256::digest(canonical))))
+}
+
+/// What typing arguments needs of a JSON Schema. Descriptions, defaults and the like stay with the
+/// server: a registration is read by people.
+fn shape(schema: &Json, depth: usize) -> Json {
+    const UNSAYABLE: [&str; 5] = ["$ref", "anyOf", "oneOf", "allOf", "not"];
+    let Some(object) = schema.as_object().filter(|_| depth <= MAX_SHAPE_DEPTH) else {
+        return json!({});
+    };
+    if UNSAYABLE.iter().any(|word| object.contains_key(*word)) {
+        return json!({});
+    }
+    let mut kept = Map::new();
+    let of_strings = |list: &Json| list.as_array().is_some_and(|l| !l.is_empty() && l.iter().all(Json::is_string));
+    match object.get("type") {
+        Some(Json::String(name)) => {
+            kept.insert("type".to_owned(), json!(name));
+        }
+        None if object.get("enum").is_some_and(of_strings) => {
+            kept.insert("type".to_owned(), json!("string"));
+        }
+        None if depth == 0 => {
+            kept.insert("type".to_owned(), json!("object"));
+        }
+        _ => return json!({}),
+    }
+    if let Some(properties) = object.get("properties").and_then(Json::as_object) {
+        let shapes = properties.iter().take(MAX_SHAPE_PROPERTIES);
+        let shapes: Map<String, Json> =
+            shapes.map(|(name, property)| (name.clone(), shape(property, depth + 1))).collect();
+        let required = object.get("required").and_then(Json::as_array).into_iter().flatten();
+        let required: Vec<&str> = required.filter_map(Json::as_str).filter(|name| shapes.contains_key(*name)).collect();
+        if !required.is_empty() {
+            kept.insert("required".to_owned(), json!(required));
+        }
+        kept.insert("properties".to_owned(), Json::Object(shapes));
+    }
+    if let Some(items) = object.get("items") {
+        kept.insert("items".to_owned(), shape(items, depth + 1));
+    }
+    Json::Object(kept)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,221 @@
+//! Entities: of `entities/*.json`, of the registrations, and the schema's own actions.
+//!
+//! Start at [`collect`].
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use cedar_policy_core::ast::{Entity, EntityUID, PartialValue, Value, ValueKind};
+use cedar_policy_core::entities::conformance::EntitySchemaConformanceChecker;
+use cedar_policy_core::entities::{EntityJsonParser, NoEntitiesSchema, TCComputation};
+use cedar_policy_core::extensions::Extensions;
+use cedar_policy_core::validator::{CoreSchema, ValidatorSchema};
+use serde_json::Value as Json;
+
+use crate::bundle::fault::Fault;
+use crate::bundle::files::Source;
+use crate::bundle::json::{self, Step};
+use crate::bundle::registration::Registration;
+
+/// The most entities of a bundle.
+pub const MAX_ENTITIES: usize = 5_000_000;
+/// Finding a place costs a walk through its file: after this many of a kind, the rest is left out.
+const MAX_TOLD: usize = 200;
+
+/// Every entity, and where it is written.
+#[derive(Debug, Default)]
+pub struct Collected {
+    /// The entities, with direct parents.
+    pub entities: Vec<Entity>,
+    places: HashMap<EntityUID, Place>,
+}
+
+/// Where an entity is written.
+#[derive(Debug, Clone)]
+struct Place {
+    source: Source,
+    path: Path,
+}
+
+#[derive(Debug, Clone)]
+enum Path {
+    Element(usize),
+    Members(Vec<String>),
+}
+
+impl Place {
+    fn steps(&self) -> Vec<Step<'_>> {
+        match &self.path {
+            Path::Element(index) => vec![Step::Index(*index)],
+            Path::Members(keys) => keys.iter().map(|key| Step::Key(key)).collect(),
+        }
+    }
+
+    fn fault(&self, message: impl Into<String>) -> Fault {
+        json::fault_at(self.source.origin(), &self.steps(), message).narrow()
+    }
+
+    fn shown(&self) -> String {
+        let fault = self.fault("");
+        format!("`{}` line {}", fault.file, fault.line.unwrap_or(0))
+    }
+}
+
+impl Collected {
+    /// How many entities are written down, the schema's actions left out.
+    pub fn written(&self) -> usize {
+        self.places.len()
+    }
+
+    /// A fault at the place of an entity; `None` if it is not written anywhere.
+    pub fn fault_of(&self, uid: &EntityUID, message: impl Into<String>) -> Option<Fault> {
+        self.places.get(uid).map(|place| place.fault(message))
+    }
+}
+
+/// Parses and checks every entity. Without a schema (because it has faults itself) only the form is checked.
+pub fn collect<'a>(
+    sources: impl Iterator<Item = &'a Source>,
+    registrations: &[(&'a Source, Registration)],
+    schema: Option<&ValidatorSchema>,
+    faults: &mut Vec<Fault>,
+    warnings: &mut Vec<Fault>,
+) -> Collected {
+    let mut reader = Reader {
+        core: schema.map(CoreSchema::new),
+        collected: Collected::default(),
+        faults,
+        told: 0,
+    };
+    for (source, registration) in registrations {
+        for (path, json) in registration.entities() {
+            let path = Path::Members(path.into_iter().map(str::to_owned).collect());
+            reader.entity(Place { source: (*source).clone(), path }, json);
+        }
+    }
+    for source in sources {
+        match json::parse(source.origin()) {
+            Ok(Json::Array(list)) => {
+                for (index, element) in list.into_iter().enumerate() {
+                    reader.entity(Place { source: source.clone(), path: Path::Element(index) }, element);
+                }
+            }
+            Ok(_) => reader.faults.push(json::fault_at(source.origin(), &[], "entities are a list")),
+            Err(fault) => reader.faults.push(fault),
+        }
+    }
+    let mut collected = reader.collected;
+    warn_of_unknown(&collected, warnings);
+    match schema.map(ValidatorSchema::action_entities) {
+        Some(Ok(actions)) => collected.entities.extend(actions.iter().cloned()),
+        Some(Err(error)) => faults.push(Fault::of_file(&Arc::from("<schema>"), error.to_string())),
+        None => {}
+    }
+    collected
+}
+
+struct Reader<'s, 'f> {
+    core: Option<CoreSchema<'s>>,
+    collected: Collected,
+    faults: &'f mut Vec<Fault>,
+    told: usize,
+}
+
+impl Reader<'_, '_> {
+    fn entity(&mut self, place: Place, json: Json) {
+        if self.collected.entities.len() >= MAX_ENTITIES {
+            if self.collected.entities.len() == MAX_ENTITIES && self.faults.is_empty() {
+                self.faults.push(place.fault(format!("the bundle holds more than {MAX_ENTITIES} entities")));
+            }
+            return;
+        }
+        if self.told >= MAX_TOLD {
+            return;
+        }
+        match self.parse(json) {
+            Ok(entity) if entity.uid().entity_type().is_action() => {
+                self.tell(place.fault("actions are defined in the schema, not among the entities"));
+            }
+            Ok(entity) => self.keep(place, entity),
+            Err(message) => self.tell(place.fault(message)),
+        }
+    }
+
+    fn tell(&mut self, fault: Fault) {
+        self.told += 1;
+        self.faults.push(fault);
+    }
+
+    fn parse(&self, json: Json) -> Result<Entity, String> {
+        let extensions = Extensions::all_available();
+        let tc = TCComputation::ComputeNow;
+        let Some(core) = &self.core else {
+            let parser = EntityJsonParser::<NoEntitiesSchema>::new(None, extensions, tc);
+            return parser.single_from_json_value(json).map_err(|error| chain(&error));
+        };
+        let parser = EntityJsonParser::new(Some(core), extensions, tc);
+        let entity = parser.single_from_json_value(json).map_err(|error| chain(&error))?;
+        let checker = EntitySchemaConformanceChecker::new(core, extensions);
+        checker.validate_entity(&entity).map_err(|error| chain(&error))?;
+        Ok(entity)
+    }
+
+    fn keep(&mut self, place: Place, entity: Entity) {
+        if let Some(earlier) = self.collected.places.get(entity.uid()) {
+            let uid = entity.uid();
+            let here = place.fault(format!("the entity `{uid}` is defined twice, also in {}", earlier.shown()));
+            let there = earlier.fault(format!("the entity `{uid}` is defined twice, also in {}", place.shown()));
+            self.tell(here);
+            self.tell(there);
+            return;
+        }
+        self.collected.places.insert(entity.uid().clone(), place);
+        self.collected.entities.push(entity);
+    }
+}
+
+/// A parent or an owner that nobody has defined is legal, but most often a slip of the pen.
+fn warn_of_unknown(collected: &Collected, warnings: &mut Vec<Fault>) {
+    let mut told = 0;
+    for entity in &collected.entities {
+        let parents = entity.parents().map(|parent| ("parent", parent));
+        let owner = entity.get("owner").and_then(referenced).map(|owner| ("owner", owner));
+        for (word, uid) in parents.chain(owner) {
+            if !collected.places.contains_key(uid) {
+                told += 1;
+                if told > MAX_TOLD {
+                    return;
+                }
+                let message = format!("the {word} `{uid}` of `{}` is not defined", entity.uid());
+                warnings.extend(collected.fault_of(entity.uid(), message));
+            }
+        }
+    }
+}
+
+fn referenced(value: &PartialValue) -> Option<&EntityUID> {
+    match value {
+        PartialValue::Value(Value { value: ValueKind::Lit(literal), .. }) => match literal {
+            cedar_policy_core::ast::Literal::EntityUID(uid) => Some(uid.as_ref()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Cedar says the essential part of an error in its sources.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let more = cause.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

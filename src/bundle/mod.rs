@@ -1,0 +1,228 @@
+//! A directory of policies, schema, entities and registrations: compiled into one snapshot, or all its
+//! faults with their places.
+//!
+//! Start at [`load`]. [`files`] finds and reads, one module per kind of file parses
+//! ([`schema`], [`policies`], [`links`], [`entities`], [`registration`]), [`validate`] checks policies
+//! against the schema, [`fault`] says what is wrong and where.
+//!
+//! Invariant: no network, no running server, no clock: the same files give the same bundle, and a bundle
+//! with a fault in it gives no snapshot at all.
+
+pub mod entities;
+pub mod fault;
+pub mod files;
+pub mod json;
+pub mod links;
+pub mod policies;
+pub mod registration;
+pub mod schema;
+pub mod typed;
+pub mod validate;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use cedar_policy_core::ast::{Entity, PolicySet};
+use cedar_policy_core::validator::ValidatorSchema;
+use serde::Serialize;
+
+use crate::bundle::entities::Collected;
+use crate::bundle::fault::{Fault, Faults};
+use crate::bundle::files::{Files, Kind, Source};
+use crate::bundle::policies::PolicyEntry;
+use crate::bundle::registration::{Effect, Registration, Status};
+use crate::config::Config;
+use crate::engine::snapshot::{BuildError, Parts, Reach, Snapshot};
+
+/// A compiled directory.
+#[derive(Debug, Clone)]
+pub struct Bundle {
+    /// Policies, entities and schema, not yet published (revision 0).
+    pub snapshot: Snapshot,
+    /// `sha256:<hex>` over names and contents of all files.
+    pub digest: Arc<str>,
+    /// `callgate.toml`, or its defaults.
+    pub config: Config,
+    /// What deserves a second look.
+    pub warnings: Vec<Fault>,
+    /// How much there is of everything.
+    pub counts: Counts,
+    /// The policies, by file and line.
+    pub policies: Vec<PolicyEntry>,
+    /// The registered tools, by server and name.
+    pub tools: Vec<ToolSummary>,
+}
+
+/// How much a bundle holds of everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Counts {
+    /// Files read.
+    pub files: usize,
+    /// Schema fragments, the embedded one included.
+    pub schema_fragments: usize,
+    /// Policies that stand by themselves.
+    pub policies: usize,
+    /// Templates.
+    pub templates: usize,
+    /// Links of templates.
+    pub links: usize,
+    /// Entities that are written down, registrations included, actions not.
+    pub entities: usize,
+    /// Registered servers.
+    pub servers: usize,
+    /// Registered tools.
+    pub tools: usize,
+    /// Tools with an action of their own.
+    pub typed_tools: usize,
+    /// The most dereferences a policy makes.
+    pub level: u32,
+}
+
+/// A registered tool, as far as a report needs it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ToolSummary {
+    /// Its server.
+    pub server: String,
+    /// Its name there.
+    pub name: String,
+    /// The effect it is registered with.
+    pub effect: Effect,
+    /// Whether a person stands behind that.
+    pub status: Status,
+    /// Whether the server changed it after it was confirmed.
+    pub is_changed: bool,
+}
+
+/// Everything that goes into a snapshot, checked.
+struct Checked {
+    policies: PolicySet,
+    collected: Collected,
+    schema: Arc<ValidatorSchema>,
+    level: u32,
+    config: Config,
+    warnings: Vec<Fault>,
+    counts: Counts,
+    entries: Vec<PolicyEntry>,
+    tools: Vec<ToolSummary>,
+}
+
+/// Reads and compiles a directory.
+pub fn load(dir: &Path) -> Result<Bundle, Faults> {
+    compile(&files::read(dir)?)
+}
+
+/// Compiles what was read.
+pub fn compile(files: &Files) -> Result<Bundle, Faults> {
+    let mut checked = check(files)?;
+    let entities = std::mem::take(&mut checked.collected.entities);
+    let parts = Parts {
+        policies: checked.policies,
+        entities,
+        schema: Some(checked.schema),
+        reach: Reach::Level(checked.level),
+    };
+    let snapshot = Snapshot::build::<Vec<Entity>>(parts).map_err(|error| {
+        let uid = match &error {
+            BuildError::DuplicateEntity(uid)
+            | BuildError::EntityCycle(uid)
+            | BuildError::UnknownValue(uid)
+            | BuildError::ActionFixed(uid) => uid,
+        };
+        let fault = checked.collected.fault_of(uid, error.to_string());
+        let anywhere = || Fault::of_file(&Arc::from("<entities>"), error.to_string());
+        Faults::one(fault.unwrap_or_else(anywhere))
+    })?;
+    Ok(Bundle {
+        snapshot,
+        digest: Arc::clone(&files.digest),
+        config: checked.config,
+        warnings: checked.warnings,
+        counts: checked.counts,
+        policies: checked.entries,
+        tools: checked.tools,
+    })
+}
+
+/// Parses and validates every file, and collects the faults of all of them.
+fn check(files: &Files) -> Result<Checked, Faults> {
+    let mut faults = files.faults.clone();
+    let mut warnings = files.warnings.clone();
+    let config = read_config(files, &mut faults);
+    let registrations = read_registrations(files, &mut faults);
+    let merged = schema::merge(files.of(Kind::Schema), &registrations, &mut faults, &mut warnings);
+    let mut policies = policies::collect(files.of(Kind::Policies), &mut faults, &mut warnings);
+    let links = links::collect(files.of(Kind::Links), &mut policies, &mut faults);
+    let schema = merged.as_ref().map(|merged| &*merged.schema);
+    let sources = files.of(Kind::Entities);
+    let collected = entities::collect(sources, &registrations, schema, &mut faults, &mut warnings);
+    let max_level = config.schema.max_dereference_level;
+    let level = schema.and_then(|schema| {
+        validate::validate(schema, &policies, &links, max_level, &mut faults, &mut warnings)
+    });
+    if let Some(faults) = Faults::from_list(faults) {
+        return Err(faults);
+    }
+    let (Some(merged), Some(level)) = (merged, level) else {
+        return Err(Faults::one(Fault::of_file(&Arc::from("<bundle>"), "the bundle could not be checked")));
+    };
+    fault::order(&mut warnings);
+    let templates = policies.entries.iter().filter(|entry| entry.is_template).count();
+    let counts = Counts {
+        files: files.sources.len(),
+        schema_fragments: files.of(Kind::Schema).count() + 1,
+        policies: policies.entries.len() - templates,
+        templates,
+        links: links.len(),
+        entities: collected.written(),
+        servers: registrations.len(),
+        tools: registrations.iter().map(|(_, registration)| registration.tools.len()).sum(),
+        typed_tools: merged.typed_actions,
+        level,
+    };
+    Ok(Checked {
+        policies: policies.set,
+        collected,
+        schema: merged.schema,
+        level,
+        config,
+        warnings,
+        counts,
+        entries: policies.entries,
+        tools: summaries(&registrations),
+    })
+}
+
+fn read_config(files: &Files, faults: &mut Vec<Fault>) -> Config {
+    let Some(source) = files.of(Kind::Config).next() else {
+        return Config::default();
+    };
+    Config::from_toml(&source.text, &source.file).unwrap_or_else(|found| {
+        faults.extend(found.into_iter().map(|fault| {
+            Fault::at(source.origin(), fault.span.start, fault.span.len(), fault.message)
+        }));
+        Config::default()
+    })
+}
+
+fn read_registrations<'a>(files: &'a Files, faults: &mut Vec<Fault>) -> Vec<(&'a Source, Registration)> {
+    let sources = files.of(Kind::Registration);
+    sources.filter_map(|source| Some((source, registration::parse(source, faults)?))).collect()
+}
+
+fn summaries(registrations: &[(&Source, Registration)]) -> Vec<ToolSummary> {
+    let of_server = |registration: &Registration| {
+        let server = registration.server.name.clone();
+        let summary = |(name, tool): (&String, &registration::ToolEntry)| ToolSummary {
+            server: server.clone(),
+            name: name.clone(),
+            effect: tool.effect,
+            status: tool.status,
+            is_changed: tool.previous_digest.is_some(),
+        };
+        registration.tools.iter().map(summary).collect::<Vec<_>>()
+    };
+    registrations.iter().flat_map(|(_, registration)| of_server(registration)).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,223 @@
+//! Policies and templates of every `*.cedar` file, under the ids that answers will name.
+//!
+//! Start at [`collect`].
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use cedar_policy_core::ast::{Annotation, AnyId, Effect, PolicyID, PolicySet, Template};
+use cedar_policy_core::parser::{Loc, parse_policyset};
+
+use crate::bundle::fault::{Fault, Origin};
+use crate::bundle::files::Source;
+use crate::bundle::schema::every_diagnostic;
+
+/// The most policies, templates and links of a bundle.
+pub const MAX_POLICIES: usize = 500_000;
+/// The longest policy id, in bytes.
+const MAX_ID_BYTES: usize = 256;
+/// Annotations with a meaning; others are the team's own.
+const KNOWN: [&str; 6] = ["id", "owner", "controls", "reason", "obligation", "mode"];
+
+/// Where a policy is written, and what is known of it before it is evaluated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyEntry {
+    /// Its id in the set.
+    pub id: String,
+    /// The file.
+    pub file: Arc<str>,
+    /// The line it begins on, from 1.
+    pub line: u32,
+    /// Who answers for it (`@owner`).
+    pub owner: Option<String>,
+    /// Permit or forbid.
+    pub is_forbid: bool,
+    /// Whether it is a template, which decides nothing until it is linked.
+    pub is_template: bool,
+    /// `@mode("shadow")`.
+    pub is_shadow: bool,
+}
+
+/// Every policy of the bundle.
+#[derive(Debug, Default)]
+pub struct Policies {
+    /// Cedar's set.
+    pub set: PolicySet,
+    /// What and where they are, in the order of files and lines.
+    pub entries: Vec<PolicyEntry>,
+    /// Spans by id, for faults found later.
+    places: HashMap<String, (usize, usize, usize)>,
+    sources: Vec<Source>,
+}
+
+impl Policies {
+    /// The file a policy or template stands in, and its span.
+    pub fn place(&self, id: &str) -> Option<(Origin<'_>, usize, usize)> {
+        let (source, offset, length) = self.places.get(id)?;
+        self.sources.get(*source).map(|source| (source.origin(), *offset, *length))
+    }
+}
+
+/// Parses every file. Policies of a file that does not parse are missing from the set.
+pub fn collect<'a>(
+    sources: impl Iterator<Item = &'a Source>,
+    faults: &mut Vec<Fault>,
+    warnings: &mut Vec<Fault>,
+) -> Policies {
+    let mut policies = Policies::default();
+    for source in sources {
+        match parse_policyset(&source.text) {
+            Ok(set) => {
+                let index = policies.sources.len();
+                policies.sources.push(source.clone());
+                let mut templates: Vec<&Template> = set.all_templates().collect();
+                templates.sort_by_key(|template| template.loc().map_or(0, Loc::start));
+                for (position, template) in templates.into_iter().enumerate() {
+                    policies.add(index, position, template, faults, warnings);
+                }
+            }
+            Err(errors) => {
+                faults.extend(errors.iter().flat_map(|error| every_diagnostic(source.origin(), error)));
+            }
+        }
+    }
+    policies
+}
+
+impl Policies {
+    fn add(
+        &mut self,
+        source_index: usize,
+        position: usize,
+        template: &Template,
+        faults: &mut Vec<Fault>,
+        warnings: &mut Vec<Fault>,
+    ) {
+        let source = self.sources[source_index].clone();
+        let origin = source.origin();
+        let (offset, length) = template.loc().map_or((0, 0), |loc| (loc.start(), loc.end() - loc.start()));
+        let whole = |message: String| Fault::at(origin, offset, first_line(origin.text, offset, length), message);
+        if self.entries.len() >= MAX_POLICIES {
+            if self.entries.len() == MAX_POLICIES {
+                faults.push(whole(format!("the bundle holds more than {MAX_POLICIES} policies")));
+            }
+            return;
+        }
+        let annotations = check_annotations(origin, template, faults, warnings);
+        let id = match annotations.get("id") {
+            Some((id, _)) if !id.is_empty() => (*id).to_owned(),
+            _ => format!("{}#{}", source.stem, position + 1),
+        };
+        let is_template = template.slots().next().is_some();
+        if let Some((earlier, earlier_offset, earlier_length)) = self.place(&id) {
+            let message = |other: &Fault| {
+                format!("the policy id `{id}` is used twice, also in `{}` line {}", other.file, other.line.unwrap_or(0))
+            };
+            let length = first_line(earlier.text, earlier_offset, earlier_length);
+            let here = whole(String::new());
+            let there = Fault::at(earlier, earlier_offset, length, message(&here));
+            let here_too = whole(message(&there));
+            faults.push(here_too);
+            faults.push(there);
+            return;
+        }
+        let named = template.new_id(PolicyID::from_string(&id));
+        let added = match cedar_policy_core::ast::StaticPolicy::try_from(named.clone()) {
+            Ok(policy) => self.set.add_static(policy),
+            Err(_) => self.set.add_template(named),
+        };
+        if let Err(error) = added {
+            faults.push(whole(error.to_string()));
+            return;
+        }
+        self.places.insert(id.clone(), (source_index, offset, length));
+        self.entries.push(PolicyEntry {
+            id,
+            file: Arc::clone(&source.file),
+            line: whole(String::new()).line.unwrap_or(1),
+            owner: annotations.get("owner").map(|(owner, _)| (*owner).to_owned()),
+            is_forbid: template.effect() == Effect::Forbid,
+            is_template,
+            is_shadow: annotations.get("mode").is_some_and(|(mode, _)| *mode == "shadow"),
+        });
+    }
+}
+
+type Annotated<'a> = HashMap<&'a str, (&'a str, Option<&'a Loc>)>;
+
+/// A wrong mode would enforce what was meant to be watched, or the other way round; a misspelt name
+/// would silently lose an owner or a control.
+fn check_annotations<'a>(
+    origin: Origin<'_>,
+    template: &'a Template,
+    faults: &mut Vec<Fault>,
+    warnings: &mut Vec<Fault>,
+) -> Annotated<'a> {
+    let read = |(name, value): (&'a AnyId, &'a Annotation)| {
+        let name: &str = name.as_ref();
+        (name, (value.val.as_str(), value.loc.as_ref()))
+    };
+    let annotations: Annotated<'a> = template.annotations().map(read).collect();
+    let at = |loc: Option<&Loc>, message: String| match loc.or(template.loc()) {
+        Some(loc) => Fault::at(origin, loc.start(), loc.end() - loc.start(), message),
+        None => Fault::of_file(origin.file, message),
+    };
+    for (name, (value, loc)) in &annotations {
+        match *name {
+            "mode" if !matches!(*value, "shadow" | "enforce") => {
+                let message = format!("`{value}` is not a mode");
+                faults.push(at(*loc, message).with_help("write `@mode(\"shadow\")`, or `@mode(\"enforce\")` like none"));
+            }
+            "id" if value.is_empty() => faults.push(at(*loc, "an empty policy id".to_owned())),
+            "id" if value.len() > MAX_ID_BYTES => {
+                faults.push(at(*loc, format!("a policy id is longer than {MAX_ID_BYTES} bytes")));
+            }
+            "id" if value.chars().any(|c| c.is_control() || c == '`') => {
+                faults.push(at(*loc, "a policy id holds a backtick or a control character".to_owned()));
+            }
+            name if KNOWN.contains(&name) => {}
+            name => {
+                if let Some(meant) = near_miss(name) {
+                    let warning = at(*loc, format!("`@{name}` means nothing here"));
+                    warnings.push(warning.with_help(format!("did you mean `@{meant}`?")));
+                }
+            }
+        }
+    }
+    annotations
+}
+
+/// The known annotation that a name is one or two slips away from.
+fn near_miss(name: &str) -> Option<&'static str> {
+    let lower = name.to_lowercase();
+    let reach = |known: &str| if known.len() <= 4 { 1 } else { 2 };
+    KNOWN.into_iter().find(|known| lower != "id" && slips(&lower, known) <= reach(known) && lower.len() > 1)
+}
+
+/// The edit distance with swapped neighbours as one slip.
+fn slips(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(32).collect(), b.chars().collect());
+    let mut table = vec![vec![0; b.len() + 1]; a.len() + 1];
+    for i in 0..=a.len() {
+        for j in 0..=b.len() {
+            table[i][j] = if i == 0 || j == 0 {
+                i + j
+            } else {
+                let change = table[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+                let plain = change.min(table[i - 1][j] + 1).min(table[i][j - 1] + 1);
+                let is_swap = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+                if is_swap { plain.min(table[i - 2][j - 2] + 1) } else { plain }
+            };
+        }
+    }
+    table[a.len()][b.len()]
+}
+
+/// A whole policy under carets says less than its first line.
+pub(crate) fn first_line(text: &str, offset: usize, length: usize) -> usize {
+    let span = text.get(offset..offset + length).unwrap_or_default();
+    span.find('\n').unwrap_or(length)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,132 @@
+//! Strict validation, and how far policies look (Cedar RFC 76).
+//!
+//! Start at [`validate`].
+
+use cedar_policy_core::ast::{PolicyID, PolicySet, Template};
+use cedar_policy_core::validator::validation_errors::EntityDerefViolationKind;
+use cedar_policy_core::validator::{ValidationError, ValidationMode, Validator, ValidatorSchema};
+use miette::Diagnostic;
+
+use crate::bundle::fault::Fault;
+use crate::bundle::json::{self, Step};
+use crate::bundle::links::LinkPlaces;
+use crate::bundle::policies::{Policies, first_line};
+
+/// Checks every policy, template and link against the schema, and finds the smallest level of
+/// dereference at which all of them pass. `None` if some do not pass at `max_level`.
+pub fn validate(
+    schema: &ValidatorSchema,
+    policies: &Policies,
+    links: &LinkPlaces<'_>,
+    max_level: u32,
+    faults: &mut Vec<Fault>,
+    warnings: &mut Vec<Fault>,
+) -> Option<u32> {
+    let validator = Validator::new(schema.clone());
+    let before = faults.len();
+    let mut level = 0;
+    // The first pass types everything; later passes only those that looked further than the last level.
+    let first = validator.validate_with_level(&policies.set, ValidationMode::Strict, level);
+    let mut beyond: Vec<PolicyID> = Vec::new();
+    for error in first.validation_errors() {
+        match level_violation(error) {
+            Some((id, Violation::TooFar)) => beyond.push(id),
+            Some((_, Violation::Never)) => {
+                let help = "bind the fact to principal, resource or context instead of naming its entity";
+                faults.push(place(policies, links, id_in(error), error).with_help(help));
+            }
+            None => faults.push(place(policies, links, id_in(error), error)),
+        }
+    }
+    let told = first.validation_warnings().map(|warning| {
+        let id = backticked(&warning.to_string());
+        place(policies, links, id, warning)
+    });
+    warnings.extend(told);
+    while !beyond.is_empty() && level < max_level {
+        level += 1;
+        let remaining = templates(&policies.set, &beyond);
+        let result = validator.validate_with_level(&remaining, ValidationMode::Strict, level);
+        let violated = result.validation_errors().filter_map(level_violation);
+        beyond = violated.filter(|(_, kind)| matches!(kind, Violation::TooFar)).map(|(id, _)| id).collect();
+    }
+    beyond.sort();
+    beyond.dedup();
+    for id in beyond {
+        let message = format!("the policy `{id}` looks further than {max_level} entities away from the request");
+        let help = "put the fact on an entity nearer to principal, resource or context, or raise \
+                    `max_dereference_level` in `callgate.toml`";
+        faults.push(at_policy(policies, links, &id.to_string(), message).with_help(help));
+    }
+    (faults.len() == before).then_some(level)
+}
+
+enum Violation {
+    TooFar,
+    Never,
+}
+
+fn level_violation(error: &ValidationError) -> Option<(PolicyID, Violation)> {
+    let ValidationError::EntityDerefLevelViolation(violation) = error else {
+        return None;
+    };
+    let kind = match violation.violation_kind {
+        EntityDerefViolationKind::MaximumLevelExceeded { .. } => Violation::TooFar,
+        EntityDerefViolationKind::LiteralDerefTarget => Violation::Never,
+    };
+    Some((violation.policy_id.clone(), kind))
+}
+
+/// A set of just these policies and templates. Links dereference what their templates do.
+fn templates(set: &PolicySet, ids: &[PolicyID]) -> PolicySet {
+    let mut chosen = PolicySet::new();
+    for template in ids.iter().filter_map(|id| set.get_template(id)) {
+        // An id that was added already says the same.
+        let _ = add(&mut chosen, template);
+    }
+    chosen
+}
+
+fn add(set: &mut PolicySet, template: &Template) -> Result<(), cedar_policy_core::ast::PolicySetError> {
+    match cedar_policy_core::ast::StaticPolicy::try_from(template.clone()) {
+        Ok(policy) => set.add_static(policy),
+        Err(_) => set.add_template(template.clone()),
+    }
+}
+
+fn id_in(error: &ValidationError) -> Option<String> {
+    backticked(&error.to_string())
+}
+
+/// Cedar's validator begins every message with ``for policy `ID` ``.
+fn backticked(message: &str) -> Option<String> {
+    let rest = message.strip_prefix("for policy `")?;
+    rest.split_once('`').map(|(id, _)| id.to_owned())
+}
+
+fn place(policies: &Policies, links: &LinkPlaces<'_>, id: Option<String>, error: &dyn Diagnostic) -> Fault {
+    let Some(id) = id else {
+        return Fault::of_file(&std::sync::Arc::from("<policies>"), error.to_string());
+    };
+    let has_label = error.labels().is_some_and(|mut labels| labels.next().is_some());
+    match policies.place(&id) {
+        Some((origin, ..)) if has_label => Fault::from_diagnostic(origin, error),
+        _ => {
+            let fault = at_policy(policies, links, &id, error.to_string());
+            match error.help() {
+                Some(help) => fault.with_help(help.to_string()),
+                None => fault,
+            }
+        }
+    }
+}
+
+fn at_policy(policies: &Policies, links: &LinkPlaces<'_>, id: &str, message: String) -> Fault {
+    if let Some((origin, offset, length)) = policies.place(id) {
+        return Fault::at(origin, offset, first_line(origin.text, offset, length), message);
+    }
+    match links.get(id) {
+        Some((source, index)) => json::fault_at(source.origin(), &[Step::Index(*index)], message),
+        None => Fault::of_file(&std::sync::Arc::from("<policies>"), message),
+    }
+}

@@ -1,0 +1,161 @@
+//! `callgate serve`: the decision service.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::ValueEnum;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::bundle::{self, Bundle};
+use crate::cli::output::{Exit, Output};
+use crate::config::Config;
+use crate::server::doors::Doors;
+use crate::server::listen::Listener;
+use crate::server::{self, Setup, tls};
+use crate::service::decisions::{Generation, Service, Settings};
+use crate::telemetry::setup::{LogFormat, Telemetry, start_logging};
+
+/// How long spans and metrics that wait may take to go out at the end.
+const FLUSH: Duration = Duration::from_secs(5);
+/// Evaluating deeply nested policies needs more stack than a thread has by default.
+const STACK_BYTES: usize = 8 << 20;
+
+/// Answers questions about calls, over gRPC
+///
+/// Loads a directory of policies, schema, entities and registrations and answers
+/// `callgate.v1.Authorization`. What it listens on, who may ask and every limit is in
+/// `callgate.toml` in that directory; without one it listens on 127.0.0.1:50051 for this machine.
+///
+/// SIGHUP loads the directory again, and so does a change in it. A directory with faults changes
+/// nothing: the last good one stays. SIGTERM and SIGINT end it once every request is answered.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The directory
+    #[arg(default_value = "./policies")]
+    pub dir: PathBuf,
+    /// Listen on this TCP address, in place of what the configuration says (may be repeated)
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Vec<SocketAddr>,
+    /// Listen on a Unix socket at this path, in place of what the configuration says (may be repeated)
+    #[arg(long, value_name = "PATH")]
+    pub unix: Vec<PathBuf>,
+    /// What log lines look like
+    #[arg(long, value_enum, default_value_t)]
+    pub log_format: Format,
+    /// How to report faults of the directory
+    #[arg(long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+/// What log lines look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Format {
+    /// Text on a terminal, JSON otherwise.
+    #[default]
+    Auto,
+    /// Text for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  callgate serve                                      serve ./policies on 127.0.0.1:50051
+  callgate serve policies --listen 127.0.0.1:9000     on another port
+  callgate serve policies --unix /run/callgate.sock   on a Unix socket alone
+  RUST_LOG=debug callgate serve                       tell more
+
+Ask it something from another terminal:
+  callgate authorize --endpoint http://127.0.0.1:50051 --agent support --server github --tool get_issue
+
+Exit codes: 0 stopped as asked, 1 error, 3 the directory has faults.";
+
+/// Serves until it is told to stop.
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    let bundle = match bundle::load(&args.dir) {
+        Ok(bundle) => bundle,
+        Err(faults) => return args.output.faults(&faults),
+    };
+    let _logging = start_logging(None, args.log_format.into())?;
+    for warning in &bundle.warnings {
+        tracing::warn!("{}", warning.as_warning());
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_stack_size(STACK_BYTES)
+        .build()
+        .context("the runtime cannot start")?;
+    runtime.block_on(serve(args, bundle))?;
+    Ok(Exit::Done)
+}
+
+async fn serve(args: &Args, bundle: Bundle) -> anyhow::Result<()> {
+    let stop = stop_signal()?;
+    let Bundle { snapshot, digest, config, .. } = bundle;
+    let listeners = bind(args, &config).await?;
+    let tls = load_tls(&args.dir, &config)?;
+    let telemetry = Telemetry::start(&config.telemetry, &args.dir)?;
+    let settings = Settings { stale_wait: Duration::from_millis(config.limits.stale_wait_ms.into()) };
+    let service = Arc::new(Service::new(settings, telemetry.recorder()));
+    let doors = Doors::open(&config);
+    let revision =
+        service.publish(Generation { snapshot, claims: config.claims.clone(), policy_set_digest: digest });
+    for listener in &listeners {
+        tracing::info!(address = listener.address(), revision, "listening");
+    }
+    let setup = Setup { service, doorkeeper: doors.doorkeeper, limits: doors.limits, tls };
+    let served = server::serve(listeners, setup, stop).await;
+    telemetry.shutdown(FLUSH).await;
+    tracing::info!("stopped");
+    Ok(served?)
+}
+
+/// Binds what the command line names, or else what the configuration names.
+async fn bind(args: &Args, config: &Config) -> anyhow::Result<Vec<Listener>> {
+    let (addresses, paths) = if args.listen.is_empty() && args.unix.is_empty() {
+        (&config.listen.grpc, &config.listen.unix)
+    } else {
+        (&args.listen, &args.unix)
+    };
+    let mut listeners = Vec::new();
+    for address in addresses {
+        listeners.push(Listener::tcp(*address, config.tls.is_some()).await?);
+    }
+    for path in paths {
+        listeners.push(Listener::unix(path, config.listen.unix_mode).await?);
+    }
+    Ok(listeners)
+}
+
+fn load_tls(base: &Path, config: &Config) -> anyhow::Result<Option<tonic::transport::ServerTlsConfig>> {
+    let handshake = Duration::from_millis(config.limits.handshake_ms.into());
+    let loaded = config.tls.as_ref().map(|files| tls::load(files, base, handshake));
+    Ok(loaded.transpose()?)
+}
+
+/// Completes on SIGTERM or SIGINT.
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be awaited")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be awaited")?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+impl From<Format> for LogFormat {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Auto => Self::Auto,
+            Format::Text => Self::Text,
+            Format::Json => Self::Json,
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! `[[callers]]`: the enforcement points that may ask, how they prove who they are, and their rights.
+
+use serde::Deserialize;
+
+/// One enforcement point. It proves who it is with any one of its tokens or certificate names.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CallerEntry {
+    /// Its name: in traces, and as `Mcp::Gateway` in policies.
+    pub id: String,
+    /// SHA-256 of its bearer tokens, 64 hexadecimal digits each. Two of them let a token be changed
+    /// without a gap. `printf %s "$TOKEN" | sha256sum` makes one.
+    #[serde(default)]
+    pub token_sha256: Vec<String>,
+    /// SPIFFE ids of its client certificate, e.g. `spiffe://example.org/gateway`.
+    #[serde(default)]
+    pub spiffe: Vec<String>,
+    /// Other subject alternative names of its client certificate: `dns:<name>` or `uri:<uri>`.
+    #[serde(default)]
+    pub tls_san: Vec<String>,
+    /// What it may ask, and what of its word counts. The default is nothing.
+    #[serde(default)]
+    pub rights: RightsEntry,
+}
+
+/// What a caller may ask, and what of its word counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RightsEntry {
+    /// The RPCs it may use, by name; `"*"` means all of them.
+    pub rpcs: Vec<RpcName>,
+    /// Whether the subjects it names count as who they say they are.
+    pub assert_identity: bool,
+    /// Whether the delegation chains it passes on count.
+    pub assert_delegation: bool,
+    /// Whether the claims it passes on count.
+    pub assert_claims: bool,
+    /// Whether it may see the policies and errors behind a decision.
+    pub explain: bool,
+}
+
+/// The name of an RPC of `callgate.v1.Authorization`, or all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum RpcName {
+    /// Every RPC.
+    #[serde(rename = "*")]
+    All,
+    /// `Authorize`.
+    Authorize,
+    /// `AuthorizeBatch`.
+    AuthorizeBatch,
+    /// `AuthorizeStream`.
+    AuthorizeStream,
+    /// `FilterTools`.
+    FilterTools,
+    /// `IsAuthorized`.
+    IsAuthorized,
+}
+
+/// Reads 64 hexadecimal digits.
+pub fn parse_sha256(text: &str) -> Option<[u8; 32]> {
+    let digits = text.as_bytes();
+    if digits.len() != 64 {
+        return None;
+    }
+    let mut bytes = [0; 32];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        let high = char::from(pair[0]).to_digit(16)?;
+        let low = char::from(pair[1]).to_digit(16)?;
+        *byte = u8::try_from(high * 16 + low).ok()?;
+    }
+    Some(bytes)
+}

@@ -1,0 +1,221 @@
+//! The checks that need more than one value, or more than its type.
+
+use std::collections::HashMap;
+
+use crate::config::Config;
+use crate::config::callers::{CallerEntry, parse_sha256};
+use crate::config::fault::ConfigFault;
+use crate::config::limits::Limits;
+use crate::config::listen::Listen;
+use crate::config::place::Document;
+use crate::config::telemetry::Telemetry;
+
+const MAX_DEREFERENCE_LEVEL: u32 = 16;
+const MAX_DEBOUNCE_MS: u64 = 60_000;
+const MAX_CALLERS: usize = 1_000;
+const MAX_CALLER_ID_BYTES: usize = 128;
+
+/// Every fault of a configuration that has the right shape.
+pub(super) fn faults(config: &Config, document: &Document<'_>) -> Vec<ConfigFault> {
+    let mut faults = Faults { document, found: Vec::new() };
+    listeners(config, &mut faults);
+    callers(config, &mut faults);
+    claims(config, &mut faults);
+    limits(&config.limits, &mut faults);
+    telemetry(&config.telemetry, &mut faults);
+    let level = config.schema.max_dereference_level;
+    if level > MAX_DEREFERENCE_LEVEL {
+        faults.add(
+            "schema.max_dereference_level",
+            format!("is {level}, but must be at most {MAX_DEREFERENCE_LEVEL}"),
+        );
+    }
+    if config.reload.debounce_ms > MAX_DEBOUNCE_MS {
+        let given = config.reload.debounce_ms;
+        faults.add("reload.debounce_ms", format!("is {given}, but must be at most {MAX_DEBOUNCE_MS}"));
+    }
+    faults.found
+}
+
+struct Faults<'a> {
+    document: &'a Document<'a>,
+    found: Vec<ConfigFault>,
+}
+
+impl Faults<'_> {
+    fn add(&mut self, path: impl AsRef<str>, said: impl AsRef<str>) {
+        self.found.push(self.document.fault(path.as_ref(), said));
+    }
+}
+
+fn listeners(config: &Config, faults: &mut Faults<'_>) {
+    let Config { listen, tls, callers, .. } = config;
+    if listen.grpc.is_empty() && listen.unix.is_empty() {
+        faults.add("listen", "names no address: set `grpc`, `unix` or both");
+    }
+    for (index, address) in listen.grpc.iter().enumerate() {
+        if let Err(refusal) = Listen::check_address(*address, tls.is_some()) {
+            faults.add(format!("listen.grpc[{index}]"), refusal.to_string());
+        }
+        if address.port() != 0 && listen.grpc[..index].contains(address) {
+            faults.add(format!("listen.grpc[{index}]"), format!("names `{address}` twice"));
+        }
+    }
+    for (index, path) in listen.unix.iter().enumerate() {
+        let field = format!("listen.unix[{index}]");
+        if path.as_os_str().is_empty() {
+            faults.add(&field, "is an empty path");
+        } else if listen.unix[..index].contains(path) {
+            faults.add(&field, format!("names `{}` twice", path.display()));
+        }
+    }
+    if tls.is_some() && callers.is_empty() {
+        faults.add("tls", "is set without any `[[callers]]`, so nobody could authenticate: add the callers");
+    }
+}
+
+fn callers(config: &Config, faults: &mut Faults<'_>) {
+    if config.callers.len() > MAX_CALLERS {
+        let count = config.callers.len();
+        faults.add("callers", format!("has {count} entries, but at most {MAX_CALLERS} are allowed"));
+    }
+    let has_client_ca = config.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+    let mut ids: HashMap<&str, usize> = HashMap::new();
+    let mut credentials: HashMap<String, usize> = HashMap::new();
+    for (index, caller) in config.callers.iter().enumerate() {
+        caller_id(index, caller, faults);
+        if let Some(first) = ids.insert(&caller.id, index) {
+            faults.add(format!("callers[{index}].id"), format!("`{}` is also `callers[{first}]`", caller.id));
+        }
+        if caller.token_sha256.is_empty() && caller.spiffe.is_empty() && caller.tls_san.is_empty() {
+            faults.add(
+                format!("callers[{index}]"),
+                "has no way to authenticate: set `token_sha256`, `spiffe` or `tls_san`",
+            );
+        }
+        for (field, credential) in caller_credentials(index, caller, has_client_ca, faults) {
+            if let Some(first) = credentials.insert(credential, index) {
+                faults.add(field, format!("is a credential that `callers[{first}]` has already"));
+            }
+        }
+    }
+}
+
+fn caller_id(index: usize, caller: &CallerEntry, faults: &mut Faults<'_>) {
+    let field = format!("callers[{index}].id");
+    if caller.id.is_empty() {
+        faults.add(field, "is empty");
+    } else if caller.id.len() > MAX_CALLER_ID_BYTES {
+        faults.add(field, format!("is longer than {MAX_CALLER_ID_BYTES} bytes"));
+    } else if caller.id.chars().any(char::is_control) {
+        faults.add(field, "holds a control character");
+    }
+}
+
+/// The well-formed credentials of a caller, normalised so that duplicates show, with their fields.
+fn caller_credentials(
+    index: usize,
+    caller: &CallerEntry,
+    has_client_ca: bool,
+    faults: &mut Faults<'_>,
+) -> Vec<(String, String)> {
+    let mut credentials = Vec::new();
+    for (at, token) in caller.token_sha256.iter().enumerate() {
+        let field = format!("callers[{index}].token_sha256[{at}]");
+        match parse_sha256(token) {
+            Some(_) => credentials.push((field, token.to_ascii_lowercase())),
+            // Perhaps somebody put the token itself here: never repeat it.
+            None => faults.add(field, "is not a SHA-256 digest, 64 hexadecimal digits"),
+        }
+    }
+    for (at, id) in caller.spiffe.iter().enumerate() {
+        let field = format!("callers[{index}].spiffe[{at}]");
+        if is_spiffe_id(id) {
+            credentials.push((field, format!("uri:{id}")));
+        } else {
+            faults.add(field, format!("`{id}` is not a SPIFFE id such as `spiffe://example.org/gateway`"));
+        }
+    }
+    for (at, name) in caller.tls_san.iter().enumerate() {
+        let field = format!("callers[{index}].tls_san[{at}]");
+        match name.split_once(':') {
+            Some(("dns", host)) if !host.is_empty() && !host.contains('*') => {
+                credentials.push((field, format!("dns:{}", host.to_ascii_lowercase())));
+            }
+            Some(("uri", uri)) if uri.contains(':') => credentials.push((field, name.clone())),
+            _ => faults.add(
+                field,
+                format!("`{name}` is neither `dns:<name>` nor `uri:<uri>`; wildcards are not allowed"),
+            ),
+        }
+    }
+    if !has_client_ca && !(caller.spiffe.is_empty() && caller.tls_san.is_empty()) {
+        let field = if caller.spiffe.is_empty() { "tls_san" } else { "spiffe" };
+        faults.add(
+            format!("callers[{index}].{field}"),
+            "needs client certificates: set `tls.client_ca` to the authority that signs them",
+        );
+    }
+    credentials
+}
+
+fn is_spiffe_id(id: &str) -> bool {
+    let Some(rest) = id.strip_prefix("spiffe://") else { return false };
+    let (domain, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let is_domain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._".contains(c);
+    let is_path = |c: char| c.is_ascii_alphanumeric() || "-._/".contains(c);
+    id.len() <= 2_048 && !domain.is_empty() && domain.chars().all(is_domain) && path.chars().all(is_path)
+}
+
+fn claims(config: &Config, faults: &mut Faults<'_>) {
+    for (index, group) in config.claims.groups.iter().enumerate() {
+        if group.claim.is_empty() {
+            faults.add(format!("claims.groups[{index}].claim"), "is empty");
+        }
+    }
+    for (index, attribute) in config.claims.attributes.iter().enumerate() {
+        if attribute.claim.is_empty() {
+            faults.add(format!("claims.attributes[{index}].claim"), "is empty");
+        }
+        if attribute.tag.is_empty() {
+            faults.add(format!("claims.attributes[{index}].tag"), "is empty");
+        }
+        if config.claims.attributes[..index].iter().any(|other| other.tag == attribute.tag) {
+            let field = format!("claims.attributes[{index}].tag");
+            faults.add(field, format!("`{}` is the tag of another claim already", attribute.tag));
+        }
+    }
+}
+
+fn limits(limits: &Limits, faults: &mut Faults<'_>) {
+    for (name, value, range) in limits.table() {
+        if !range.contains(&value) {
+            let (low, high) = range.into_inner();
+            faults.add(format!("limits.{name}"), format!("is {value}, but must be from {low} to {high}"));
+        }
+    }
+    if limits.stale_wait_ms >= limits.deadline_ms {
+        let (wait, deadline) = (limits.stale_wait_ms, limits.deadline_ms);
+        faults.add(
+            "limits.stale_wait_ms",
+            format!("is {wait}, but must be less than `limits.deadline_ms`, which is {deadline}"),
+        );
+    }
+}
+
+fn telemetry(telemetry: &Telemetry, faults: &mut Faults<'_>) {
+    if let Some(endpoint) = &telemetry.endpoint {
+        let is_http = url::Url::parse(endpoint).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+        if !is_http {
+            let said = format!("`{endpoint}` is not a URL such as `http://127.0.0.1:4317`");
+            faults.add("telemetry.endpoint", said);
+        }
+    }
+    if telemetry.service_name.as_ref().is_some_and(String::is_empty) {
+        faults.add("telemetry.service_name", "is empty");
+    }
+    let arguments = &telemetry.arguments;
+    if arguments.hmac_key_file.is_some() && arguments.hmac_key_env.is_some() {
+        faults.add("telemetry.arguments.hmac_key_env", "is set beside `hmac_key_file`: the key can have one source");
+    }
+}

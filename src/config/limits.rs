@@ -1,0 +1,72 @@
+//! `[limits]`: a bound on everything that comes from outside.
+//!
+//! Every limit has a default, a range, a unit in its name where it has one, and says when a change
+//! takes effect.
+
+use std::ops::RangeInclusive;
+
+use serde::Deserialize;
+
+/// Makes [`Limits`], its defaults and its ranges from one table.
+macro_rules! limits {
+    ($($(#[doc = $doc:literal])+ $name:ident: $default:literal in $low:literal..=$high:literal;)+) => {
+        /// A bound on everything that comes from outside.
+        #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct Limits {
+            $($(#[doc = $doc])+ pub $name: u32,)+
+        }
+
+        impl Default for Limits {
+            fn default() -> Self {
+                Self { $($name: $default,)+ }
+            }
+        }
+
+        impl Limits {
+            /// Each limit: its name, its value and the range it must be in.
+            pub fn table(&self) -> Vec<(&'static str, u32, RangeInclusive<u32>)> {
+                vec![$((stringify!($name), self.$name, $low..=$high),)+]
+            }
+        }
+    };
+}
+
+limits! {
+    /// Bytes of one request message. Restart.
+    message_bytes: 1_048_576 in 4_096..=67_108_864;
+    /// Bytes of a request's headers. Restart.
+    header_bytes: 16_384 in 4_096..=1_048_576;
+    /// Bytes of an id or a name: entities, servers, tools, tasks, scopes. Reloaded.
+    id_bytes: 1_024 in 16..=65_536;
+    /// Bytes of other text: URIs, a purpose, a message to a person. Reloaded.
+    text_bytes: 16_384 in 64..=1_048_576;
+    /// Levels of nesting in JSON: arguments, claims, contexts, forms. Reloaded.
+    json_depth: 32 in 1..=100;
+    /// Items of any list without a limit of its own: scopes, approvals, names of arguments. Reloaded.
+    list_items: 256 in 1..=10_000;
+    /// Actors between the root of a delegation and its subject; each is one more question. Reloaded.
+    actors: 16 in 0..=64;
+    /// Requests in one batch. Reloaded.
+    batch: 256 in 1..=10_000;
+    /// Tools in one filter, and names a sampling request may offer. Reloaded.
+    tools: 1_000 in 1..=100_000;
+    /// Requests under way in the whole server; one more is shed with RESOURCE_EXHAUSTED. Reloaded.
+    concurrent_requests: 1_024 in 1..=1_000_000;
+    /// `AuthorizeStream` streams open in the whole server; one more is shed. Reloaded.
+    open_streams: 1_024 in 1..=1_000_000;
+    /// HTTP/2 streams of one connection. Restart.
+    streams_per_connection: 256 in 1..=100_000;
+    /// Connections in the whole server; one more is closed at once. Restart.
+    connections: 4_096 in 1..=1_000_000;
+    /// Longest time for one answer, from its headers on; a client may ask for less. Reloaded.
+    deadline_ms: 2_000 in 1..=60_000;
+    /// Longest wait for a revision that is not here yet; less than `deadline_ms`. Restart.
+    stale_wait_ms: 500 in 0..=59_999;
+    /// Longest TLS handshake. Restart.
+    handshake_ms: 10_000 in 100..=60_000;
+    /// How often a silent connection is asked whether it is alive. Restart.
+    keepalive_ms: 60_000 in 1_000..=3_600_000;
+    /// Longest time between the signal to stop and the end. Restart.
+    drain_ms: 10_000 in 0..=600_000;
+}

@@ -1,0 +1,94 @@
+//! `[listen]` and `[tls]`: sockets and certificates.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use crate::config::place::one_or_many;
+
+/// Where to listen. Each is one address or a list of them.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Listen {
+    /// TCP addresses. Without `[tls]` they must be loopback addresses.
+    #[serde(deserialize_with = "one_or_many")]
+    pub grpc: Vec<SocketAddr>,
+    /// Paths of Unix sockets.
+    #[serde(deserialize_with = "one_or_many")]
+    pub unix: Vec<PathBuf>,
+    /// Who may open the Unix sockets, as file permissions in octal. The default is their owner alone.
+    pub unix_mode: SocketMode,
+}
+
+/// File permissions of a Unix socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct SocketMode(pub u32);
+
+/// The server's certificate, and whose client certificates it accepts. Paths are relative to the
+/// configuration file.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The certificate chain, PEM, the server's own first.
+    pub cert: PathBuf,
+    /// Its private key, PEM.
+    pub key: PathBuf,
+    /// The certificate authorities, PEM, that sign the callers' certificates.
+    #[serde(default)]
+    pub client_ca: Option<PathBuf>,
+    /// Whether a caller may come without a certificate (and then needs a token).
+    #[serde(default)]
+    pub client_certificate: ClientCertificate,
+}
+
+/// Whether callers must show a certificate, where `client_ca` is set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientCertificate {
+    /// No connection without one.
+    #[default]
+    Required,
+    /// A token will do.
+    Optional,
+}
+
+/// A TCP address that cannot be listened on as things are.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "would offer decisions in cleartext on `{0}`: set `[tls]` with `cert` and `key`, or listen on a loopback \
+     address such as `127.0.0.1:50051`, or on a Unix socket"
+)]
+pub struct CleartextBeyondLoopback(pub SocketAddr);
+
+impl Listen {
+    /// The address of a server that is not configured.
+    pub const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 50051);
+
+    /// Refuses an address that other machines can reach, unless there is TLS.
+    pub fn check_address(address: SocketAddr, has_tls: bool) -> Result<(), CleartextBeyondLoopback> {
+        let is_loopback = match address.ip() {
+            IpAddr::V4(ip) => ip.is_loopback(),
+            IpAddr::V6(ip) => ip.to_canonical().is_loopback(),
+        };
+        if has_tls || is_loopback { Ok(()) } else { Err(CleartextBeyondLoopback(address)) }
+    }
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self { grpc: vec![Self::DEFAULT], unix: Vec::new(), unix_mode: SocketMode(0o600) }
+    }
+}
+
+impl TryFrom<String> for SocketMode {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match u32::from_str_radix(&text, 8) {
+            Ok(mode) if mode <= 0o777 => Ok(Self(mode)),
+            _ => Err(format!("`{text}` is not a file permission in octal, such as `0660`")),
+        }
+    }
+}

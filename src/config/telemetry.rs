@@ -1,0 +1,70 @@
+//! `[telemetry]`: where traces and metrics go, and what they may show.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// Traces, metrics and the decision log. The standard `OTEL_*` variables hold where this is silent.
+///
+/// By default nothing that could identify a person or reveal what a call carries is exported in the
+/// clear.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Telemetry {
+    /// The OTLP/gRPC endpoint, e.g. `http://127.0.0.1:4317`; wins over `OTEL_EXPORTER_OTLP_ENDPOINT`.
+    /// With neither set nothing is exported.
+    pub endpoint: Option<String>,
+    /// The service's name in traces; wins over `OTEL_SERVICE_NAME`. The default is `callgate`.
+    pub service_name: Option<String>,
+    /// Which decisions are logged at INFO, one line each; the others are logged at DEBUG.
+    pub decision_log: DecisionLog,
+    /// Sensitive facts that may be exported as they are.
+    pub clear: Clear,
+    /// What becomes of tool arguments.
+    pub arguments: ArgumentExport,
+}
+
+/// Which decisions are logged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DecisionLog {
+    /// Denied ones.
+    #[default]
+    Denied,
+    /// Every one.
+    All,
+    /// None; spans and metrics still tell of them.
+    None,
+}
+
+/// Sensitive facts: a keyed digest is exported in place of each that is not opened here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Clear {
+    /// Names of people, and of every other principal that is not an agent or a server.
+    pub users: bool,
+    /// URIs of resources and targets.
+    pub uris: bool,
+    /// Stated purposes.
+    pub purposes: bool,
+    /// Network addresses of clients.
+    pub addresses: bool,
+}
+
+/// What becomes of tool arguments: a keyed digest over their canonical JSON (RFC 8785), by which equal
+/// arguments can be recognised.
+///
+/// The same key makes the digests of all other sensitive facts. Without a key from here or from the
+/// variable `CALLGATE_TELEMETRY_KEY`, every process draws one of its own: equal values then have equal
+/// digests within one run of one server, and nowhere else.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ArgumentExport {
+    /// A file with the key, at least 32 bytes; relative to the configuration file.
+    pub hmac_key_file: Option<PathBuf>,
+    /// The name of an environment variable with the key.
+    pub hmac_key_env: Option<String>,
+    /// Arguments whose values may be exported in the clear: `<argument>` for every tool, or
+    /// `<server>/<tool>:<argument>` for one.
+    pub allow: Vec<String>,
+}

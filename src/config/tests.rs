@@ -1,0 +1,198 @@
+use std::net::SocketAddr;
+
+use super::*;
+use crate::config::callers::{RightsEntry, RpcName};
+use crate::config::listen::{ClientCertificate, SocketMode};
+use crate::config::telemetry::DecisionLog;
+
+const DIGEST: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+fn faults(text: &str) -> Vec<String> {
+    match Config::from_toml(text, "callgate.toml") {
+        Ok(_) => Vec::new(),
+        Err(faults) => faults.iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[test]
+fn nothing_is_the_default() {
+    let config = Config::from_toml("", "callgate.toml").expect("no faults");
+    assert_eq!(config, Config::default());
+    assert_eq!(config.listen.grpc, ["127.0.0.1:50051".parse::<SocketAddr>().expect("an address")]);
+    assert_eq!(config.schema.max_dereference_level, 3);
+}
+
+#[test]
+fn the_defaults_pass_their_own_checks() {
+    for (name, value, range) in Limits::default().table() {
+        assert!(range.contains(&value), "{name}");
+    }
+}
+
+#[test]
+fn every_section_is_read() {
+    let text = format!(
+        r#"
+[listen]
+grpc = ["127.0.0.1:0", "0.0.0.0:50051"]
+unix = "/run/callgate.sock"
+unix_mode = "0660"
+
+[tls]
+cert = "tls/server.pem"
+key = "tls/server.key"
+client_ca = "tls/ca.pem"
+client_certificate = "optional"
+
+[[callers]]
+id = "edge"
+token_sha256 = ["{DIGEST}"]
+spiffe = ["spiffe://example.org/edge"]
+tls_san = ["dns:edge.example.org", "uri:https://example.org/edge"]
+rights = {{ rpcs = ["Authorize", "FilterTools"], assert_identity = true, explain = true }}
+
+[[claims.groups]]
+claim = "groups"
+
+[limits]
+batch = 10
+
+[reload]
+watch = false
+debounce_ms = 50
+
+[telemetry]
+endpoint = "http://127.0.0.1:4317"
+decision_log = "all"
+arguments = {{ hmac_key_env = "KEY", allow = ["repo"] }}
+
+[schema]
+max_dereference_level = 5
+"#
+    );
+    let config = Config::from_toml(&text, "callgate.toml").expect("no faults");
+    assert_eq!(config.listen.grpc.len(), 2);
+    assert_eq!(config.listen.unix_mode, SocketMode(0o660));
+    assert_eq!(config.tls.expect("tls").client_certificate, ClientCertificate::Optional);
+    assert_eq!(
+        config.callers[0].rights,
+        RightsEntry {
+            rpcs: vec![RpcName::Authorize, RpcName::FilterTools],
+            assert_identity: true,
+            explain: true,
+            ..RightsEntry::default()
+        }
+    );
+    assert_eq!(config.claims.groups[0].prefix, "claim:");
+    assert_eq!((config.limits.batch, config.limits.actors), (10, Limits::default().actors));
+    assert!(!config.reload.watch);
+    assert_eq!(config.telemetry.decision_log, DecisionLog::All);
+    assert_eq!(config.telemetry.arguments.allow, ["repo"]);
+    assert_eq!(config.schema.max_dereference_level, 5);
+}
+
+#[test]
+fn a_fault_of_shape_names_file_line_column_and_field() {
+    for (text, wanted) in [
+        ("[limits]\nbatch = \"ten\"\n", "callgate.toml:2:9: `limits.batch`: invalid type"),
+        ("[limits]\n\nbach = 1\n", "callgate.toml:3:1: `limits.bach`: unknown field `bach`"),
+        ("[listen]\ngrpc = \"localhost\"\n", "callgate.toml:2:8: `listen.grpc`: `localhost`: invalid socket address"),
+        ("[listen]\ngrpc = [\"127.0.0.1:1\", 3]\n", "callgate.toml:2:24: `listen.grpc[1]`: invalid type"),
+        ("[listen]\nunix_mode = \"rw\"\n", "callgate.toml:2:13: `listen.unix_mode`: `rw` is not a file permission"),
+        ("[[callers]]\nid = \"a\"\n[callers.rights]\nrpcs = [\"Authorise\"]\n", "callgate.toml:4:9: `callers[0].rights.rpcs[0]`: unknown variant `Authorise`"),
+        ("[[callers]]\n", "callgate.toml:1:1: `callers[0]`: missing field `id`"),
+        ("[limits\n", "callgate.toml:1:8: "),
+        ("[limits]\nbatch = -1\n", "callgate.toml:2:9: `limits.batch`: invalid value"),
+    ] {
+        let found = faults(text);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with(wanted), "{}\n  wanted {wanted}", found[0]);
+    }
+}
+
+#[test]
+fn every_fault_of_meaning_is_reported_with_its_place() {
+    let text = format!(
+        r#"[listen]
+grpc = ["0.0.0.0:50051", "[::1]:1"]
+
+[limits]
+batch = 0
+stale_wait_ms = 5000
+
+[[callers]]
+id = "edge"
+token_sha256 = ["secret", "{DIGEST}"]
+
+[[callers]]
+id = "edge"
+token_sha256 = ["{upper}"]
+spiffe = ["spiffe://Example.org/x"]
+
+[[callers]]
+id = "nobody"
+
+[schema]
+max_dereference_level = 99
+
+[telemetry]
+endpoint = "collector:4317"
+"#,
+        upper = DIGEST.to_uppercase(),
+    );
+    let found = faults(&text);
+    for wanted in [
+        "callgate.toml:2:9: `listen.grpc[0]` would offer decisions in cleartext on `0.0.0.0:50051`: set `[tls]`",
+        "callgate.toml:5:9: `limits.batch` is 0, but must be from 1 to 10000",
+        "callgate.toml:6:17: `limits.stale_wait_ms` is 5000, but must be less than `limits.deadline_ms`",
+        "callgate.toml:10:17: `callers[0].token_sha256[0]` is not a SHA-256 digest",
+        "callgate.toml:13:6: `callers[1].id` `edge` is also `callers[0]`",
+        "callgate.toml:14:17: `callers[1].token_sha256[0]` is a credential that `callers[0]` has already",
+        "callgate.toml:15:11: `callers[1].spiffe[0]` `spiffe://Example.org/x` is not a SPIFFE id",
+        "callgate.toml:15:10: `callers[1].spiffe` needs client certificates",
+        "callgate.toml:17:1: `callers[2]` has no way to authenticate",
+        "callgate.toml:21:25: `schema.max_dereference_level` is 99",
+        "callgate.toml:24:12: `telemetry.endpoint` `collector:4317` is not a URL",
+    ] {
+        assert!(found.iter().any(|fault| fault.starts_with(wanted)), "{wanted}\n  not in {found:#?}");
+    }
+    assert_eq!(found.len(), 11, "{found:#?}");
+    assert!(!found.iter().any(|fault| fault.contains("`secret`")), "a token must not be repeated");
+}
+
+#[test]
+fn only_loopback_goes_without_tls() {
+    for (address, is_fine) in [
+        ("127.0.0.1:1", true),
+        ("127.8.8.8:1", true),
+        ("[::1]:1", true),
+        ("[::ffff:127.0.0.1]:1", true),
+        ("0.0.0.0:1", false),
+        ("[::]:1", false),
+        ("192.0.2.1:1", false),
+        ("10.0.0.1:1", false),
+    ] {
+        let address = address.parse().expect("an address");
+        assert_eq!(Listen::check_address(address, false).is_ok(), is_fine, "{address}");
+        assert!(Listen::check_address(address, true).is_ok(), "{address}");
+    }
+}
+
+#[test]
+fn tls_without_callers_is_a_fault() {
+    let found = faults("[tls]\ncert = \"a\"\nkey = \"b\"\n");
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("`tls` is set without any `[[callers]]`"), "{found:?}");
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_text_is_answered(text in "\\PC{0,200}", key in "[a-z\\[\\]=.\"0-9 \n]{0,80}") {
+        for text in [&text, &key, &format!("[limits]\n{key}\n[[callers]]\n{text}")] {
+            if let Err(faults) = Config::from_toml(text, "f") {
+                proptest::prop_assert!(!faults.is_empty());
+                proptest::prop_assert!(faults.iter().all(|fault| fault.line >= 1 && fault.column >= 1));
+            }
+        }
+    }
+}

@@ -1,0 +1,54 @@
+use rcgen::{CertificateParams, KeyPair, SanType};
+
+use super::*;
+
+fn certificate(names: Vec<SanType>) -> Vec<u8> {
+    let mut params = CertificateParams::default();
+    params.subject_alt_names = names;
+    let key = KeyPair::generate().expect("a key");
+    params.self_signed(&key).expect("a certificate").der().to_vec()
+}
+
+fn uri(text: &str) -> SanType {
+    SanType::URI(text.try_into().expect("ascii"))
+}
+
+fn dns(text: &str) -> SanType {
+    SanType::DnsName(text.try_into().expect("ascii"))
+}
+
+#[test]
+fn uris_and_dns_names_are_read_and_addresses_are_not() {
+    let der = certificate(vec![
+        uri("spiffe://example.org/edge"),
+        dns("Edge.Example.ORG"),
+        SanType::IpAddress("192.0.2.1".parse().expect("an address")),
+    ]);
+    assert_eq!(
+        peer_names(&der),
+        [PeerName::Uri("spiffe://example.org/edge".into()), PeerName::Dns("edge.example.org".into())]
+    );
+}
+
+#[test]
+fn a_second_uri_beside_a_spiffe_id_voids_both() {
+    let der = certificate(vec![uri("spiffe://example.org/edge"), uri("https://example.org/"), dns("a.example")]);
+    assert_eq!(peer_names(&der), [PeerName::Dns("a.example".into())]);
+}
+
+#[test]
+fn what_is_not_a_certificate_has_no_names() {
+    assert_eq!(peer_names(b""), []);
+    assert_eq!(peer_names(&[0x30, 0x82, 0xff, 0xff, 1, 2, 3]), []);
+    let der = certificate(vec![uri("spiffe://example.org/edge")]);
+    for end in (0..der.len()).step_by(7) {
+        assert_eq!(peer_names(&der[..end]), [], "cut at {end}");
+    }
+}
+
+#[test]
+fn a_connection_reads_its_names_once() {
+    let peer = Peer::default();
+    assert_eq!(peer.names(&[certificate(vec![dns("a.example")])]).len(), 1);
+    assert_eq!(peer.names(&[] as &[Vec<u8>]).len(), 1);
+}

@@ -1,0 +1,29 @@
+//! The authenticator in force, which a reload swaps.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::identity::authenticate::Authenticator;
+
+/// Holds the authenticator in force. Requests see either the old one or the new one, whole.
+pub struct Doorkeeper {
+    current: ArcSwap<Authenticator>,
+}
+
+impl Doorkeeper {
+    /// Starts with one authenticator.
+    pub fn new(authenticator: Authenticator) -> Self {
+        Self { current: ArcSwap::from_pointee(authenticator) }
+    }
+
+    /// The authenticator in force.
+    pub fn current(&self) -> Arc<Authenticator> {
+        self.current.load_full()
+    }
+
+    /// Puts another one in force. Open streams are asked for their credentials again.
+    pub fn replace(&self, authenticator: Authenticator) {
+        self.current.store(Arc::new(authenticator));
+    }
+}

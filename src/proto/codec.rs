@@ -1,0 +1,55 @@
+//! Protobuf over gRPC, where bytes that are not the message are the sender's fault.
+//!
+//! The stock codec reports them as INTERNAL, which reads like a failure of this server.
+
+use std::marker::PhantomData;
+
+use prost::Message;
+use tonic::Status;
+use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder};
+use tonic_prost::ProstEncoder;
+
+/// Encodes `T`, decodes `U`.
+#[derive(Debug, Clone)]
+pub struct ProtobufCodec<T, U>(PhantomData<(T, U)>);
+
+/// Decodes `U`, and calls what is not one INVALID_ARGUMENT.
+#[derive(Debug, Clone)]
+pub struct ProtobufDecoder<U>(PhantomData<U>);
+
+impl<T, U> Default for ProtobufCodec<T, U> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T, U> Codec for ProtobufCodec<T, U>
+where
+    T: Message + Send + 'static,
+    U: Message + Default + Send + 'static,
+{
+    type Encode = T;
+    type Decode = U;
+    type Encoder = ProstEncoder<T>;
+    type Decoder = ProtobufDecoder<U>;
+
+    fn encoder(&mut self) -> Self::Encoder {
+        ProstEncoder::new(BufferSettings::default())
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        ProtobufDecoder(PhantomData)
+    }
+}
+
+impl<U: Message + Default> Decoder for ProtobufDecoder<U> {
+    type Item = U;
+    type Error = Status;
+
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
+        match U::decode(buffer) {
+            Ok(message) => Ok(Some(message)),
+            Err(error) => Err(Status::invalid_argument(format!("not a protobuf message of this RPC: {error}"))),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! From the configuration to callers, and what of it a reload may change.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::config::Config;
+use crate::config::callers::{CallerEntry, RightsEntry, RpcName, parse_sha256};
+use crate::config::limits::Limits;
+use crate::identity::authenticate::{Authenticator, Credentials, TokenDigest};
+use crate::identity::caller::{Caller, Rights, Rpc, RpcSet};
+use crate::identity::certificate::PeerName;
+use crate::identity::doorkeeper::Doorkeeper;
+
+/// The parts of a running server that a reload swaps.
+#[derive(Clone)]
+pub struct Doors {
+    /// Who may ask.
+    pub doorkeeper: Arc<Doorkeeper>,
+    /// The limits.
+    pub limits: Arc<ArcSwap<Limits>>,
+}
+
+impl Doors {
+    /// The doors of a server that starts with this configuration. Without callers everyone who can
+    /// reach it is the local caller: `Config` allows that on loopback and Unix sockets only.
+    pub fn open(config: &Config) -> Self {
+        let authenticator = match config.callers.as_slice() {
+            [] => Authenticator::local(),
+            callers => authenticator(callers),
+        };
+        Self {
+            doorkeeper: Arc::new(Doorkeeper::new(authenticator)),
+            limits: Arc::new(ArcSwap::from_pointee(config.limits.clone())),
+        }
+    }
+
+    /// Puts the callers and limits of a reloaded configuration in force.
+    ///
+    /// Once callers are configured, taking all of them away lets nobody in: only a restart opens the
+    /// server to everyone on its machine.
+    pub fn apply(&self, config: &Config) {
+        self.limits.store(Arc::new(config.limits.clone()));
+        if !config.callers.is_empty() || !self.doorkeeper.current().is_local() {
+            self.doorkeeper.replace(authenticator(&config.callers));
+        }
+    }
+}
+
+fn authenticator(callers: &[CallerEntry]) -> Authenticator {
+    Authenticator::new(callers.iter().map(|entry| {
+        let caller = Caller { id: Arc::from(entry.id.as_str()), rights: rights(&entry.rights) };
+        (caller, credentials(entry))
+    }))
+}
+
+fn rights(entry: &RightsEntry) -> Rights {
+    Rights {
+        rpcs: entry.rpcs.iter().flat_map(|name| rpcs(*name)).copied().collect::<RpcSet>(),
+        assert_identity: entry.assert_identity,
+        assert_delegation: entry.assert_delegation,
+        assert_claims: entry.assert_claims,
+        explain: entry.explain,
+    }
+}
+
+fn rpcs(name: RpcName) -> &'static [Rpc] {
+    match name {
+        RpcName::All => &Rpc::ALL,
+        RpcName::Authorize => &[Rpc::Authorize],
+        RpcName::AuthorizeBatch => &[Rpc::AuthorizeBatch],
+        RpcName::AuthorizeStream => &[Rpc::AuthorizeStream],
+        RpcName::FilterTools => &[Rpc::FilterTools],
+        RpcName::IsAuthorized => &[Rpc::IsAuthorized],
+    }
+}
+
+fn credentials(entry: &CallerEntry) -> Credentials {
+    let spiffe = entry.spiffe.iter().map(|id| PeerName::Uri(id.clone()));
+    let sans = entry.tls_san.iter().filter_map(|name| match name.split_once(':')? {
+        ("dns", host) => Some(PeerName::Dns(host.to_ascii_lowercase())),
+        ("uri", uri) => Some(PeerName::Uri(uri.to_owned())),
+        _ => None,
+    });
+    Credentials {
+        tokens: entry
+            .token_sha256
+            .iter()
+            .filter_map(|digest| parse_sha256(digest).map(TokenDigest::from_bytes))
+            .collect(),
+        names: spiffe.chain(sans).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,279 @@
+//! Sockets: binding, accepting, and a limit on connections.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Sleep;
+use tokio_stream::Stream;
+use tonic::transport::server::Connected;
+
+use crate::config::listen::{CleartextBeyondLoopback, Listen, SocketMode};
+use crate::identity::certificate::Peer;
+
+/// How long to wait after a failure to accept, such as too many open files, before trying again.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A bound socket.
+pub enum Listener {
+    /// TCP.
+    Tcp(TcpListener),
+    /// A Unix socket, and its file.
+    Unix(UnixListener, SocketFile),
+}
+
+/// Why a socket cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// Others could read what is asked and answered.
+    #[error("the server {0}")]
+    Cleartext(#[from] CleartextBeyondLoopback),
+    /// A TCP address cannot be bound.
+    #[error("`{address}` cannot be listened on: {source}")]
+    Tcp {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// A Unix socket cannot be made.
+    #[error("`{}` cannot be listened on: {source}", path.display())]
+    Unix {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// There is a file that is not a socket.
+    #[error("`{}` is there already and not a socket: remove it or choose another path", .0.display())]
+    NotASocket(PathBuf),
+    /// Another process listens.
+    #[error("`{}` is in use by another process", .0.display())]
+    InUse(PathBuf),
+}
+
+/// The file of a Unix socket; dropping it removes the file, unless another process has replaced it.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    inode: u64,
+}
+
+impl Listener {
+    /// Binds a TCP address, but never one that offers cleartext to other machines.
+    pub async fn tcp(address: SocketAddr, has_tls: bool) -> Result<Self, ListenError> {
+        Listen::check_address(address, has_tls)?;
+        let bound = TcpListener::bind(address).await;
+        bound.map(Self::Tcp).map_err(|source| ListenError::Tcp { address, source })
+    }
+
+    /// Makes a Unix socket that only those whom `mode` allows can open, at no time anybody else.
+    pub async fn unix(path: &Path, mode: SocketMode) -> Result<Self, ListenError> {
+        make_way(path).await?;
+        let failed = |source| ListenError::Unix { path: path.to_owned(), source };
+        // Bound under another name and renamed: nobody can connect before the permissions are right.
+        let hidden = hidden_name(path);
+        let _ = std::fs::remove_file(&hidden);
+        let listener = UnixListener::bind(&hidden).map_err(failed)?;
+        let placed = std::fs::set_permissions(&hidden, std::fs::Permissions::from_mode(mode.0))
+            .and_then(|()| std::fs::rename(&hidden, path))
+            .and_then(|()| std::fs::symlink_metadata(path));
+        match placed {
+            Ok(metadata) => Ok(Self::Unix(
+                listener,
+                SocketFile { path: path.to_owned(), inode: metadata.ino() },
+            )),
+            Err(source) => {
+                let _ = std::fs::remove_file(&hidden);
+                Err(failed(source))
+            }
+        }
+    }
+
+    /// Whether it is a TCP listener.
+    pub fn is_tcp(&self) -> bool {
+        matches!(self, Self::Tcp(_))
+    }
+
+    /// The address, as a client would name it.
+    pub fn address(&self) -> String {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().map_or_else(|_| "tcp".to_owned(), |it| it.to_string()),
+            Self::Unix(_, file) => format!("unix:{}", file.path.display()),
+        }
+    }
+
+    /// Accepts connections for as long as the gate has room.
+    pub fn incoming(self, gate: Gate) -> Incoming {
+        Incoming { listener: self, gate, pause: None }
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let is_ours = std::fs::symlink_metadata(&self.path).is_ok_and(|metadata| metadata.ino() == self.inode);
+        if is_ours {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn hidden_name(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.{}", std::process::id()))
+}
+
+/// Makes sure that nothing is lost by putting a socket at `path`: only a socket that nobody listens on
+/// may be replaced.
+async fn make_way(path: &Path) -> Result<(), ListenError> {
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(ListenError::Unix { path: path.to_owned(), source }),
+        Ok(metadata) if !metadata.file_type().is_socket() => Err(ListenError::NotASocket(path.to_owned())),
+        Ok(_) => match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
+            _ => Err(ListenError::InUse(path.to_owned())),
+        },
+    }
+}
+
+/// Counts the connections of all listeners.
+#[derive(Clone)]
+pub struct Gate {
+    room: Arc<Semaphore>,
+    size: u32,
+}
+
+impl Gate {
+    /// A gate for this many connections.
+    pub fn new(size: u32) -> Self {
+        Self { room: Arc::new(Semaphore::new(size as usize)), size }
+    }
+
+    /// How many are open.
+    pub fn open(&self) -> usize {
+        (self.size as usize).saturating_sub(self.room.available_permits())
+    }
+}
+
+/// The connections of one listener.
+pub struct Incoming {
+    listener: Listener,
+    gate: Gate,
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+impl Stream for Incoming {
+    type Item = io::Result<Connection>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            if let Some(pause) = &mut self.pause {
+                ready!(pause.as_mut().poll(context));
+                self.pause = None;
+            }
+            let accepted = match &self.listener {
+                Listener::Tcp(listener) => ready!(listener.poll_accept(context)).map(|(io, _)| Socket::Tcp(io)),
+                Listener::Unix(listener, _) => {
+                    ready!(listener.poll_accept(context)).map(|(io, _)| Socket::Unix(io))
+                }
+            };
+            match accepted {
+                Ok(socket) => {
+                    if let Socket::Tcp(io) = &socket {
+                        // Failing to set it costs time and nothing else.
+                        let _ = io.set_nodelay(true);
+                    }
+                    match Arc::clone(&self.gate.room).try_acquire_owned() {
+                        Ok(permit) => {
+                            return Poll::Ready(Some(Ok(Connection {
+                                socket,
+                                peer: Peer::default(),
+                                _permit: permit,
+                            })));
+                        }
+                        Err(_) => tracing::debug!("a connection beyond `limits.connections` was closed"),
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    self.pause = Some(Box::pin(tokio::time::sleep(ACCEPT_PAUSE)));
+                }
+            }
+        }
+    }
+}
+
+/// One connection; while it lives it takes room in the gate.
+pub struct Connection {
+    socket: Socket,
+    peer: Peer,
+    _permit: OwnedSemaphorePermit,
+}
+
+enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// Calls a poll function of whichever socket it is.
+macro_rules! of_socket {
+    ($self:ident, $call:ident $(, $argument:expr)*) => {
+        match &mut $self.get_mut().socket {
+            Socket::Tcp(io) => Pin::new(io).$call($($argument),*),
+            Socket::Unix(io) => Pin::new(io).$call($($argument),*),
+        }
+    };
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        of_socket!(self, poll_read, context, buffer)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        of_socket!(self, poll_write, context, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        of_socket!(self, poll_write_vectored, context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        of_socket!(self, poll_flush, context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        of_socket!(self, poll_shutdown, context)
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = Peer;
+
+    fn connect_info(&self) -> Peer {
+        self.peer.clone()
+    }
+}

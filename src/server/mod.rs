@@ -1,0 +1,208 @@
+//! The running server: sockets, TLS, limits, health, reflection, and an end without lost answers.
+//!
+//! Start at [`serve`], which is *given* its listeners and the signal to stop. [`listen`] binds and
+//! accepts, [`tls`] reads certificates, [`doors`] makes callers of the configuration, [`shield`] sheds
+//! load, keeps deadlines and catches panics.
+//!
+//! Invariant: no decisions and no protocol. What a request says is the adapters' business.
+
+pub mod doors;
+pub mod listen;
+pub mod shield;
+pub mod tls;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tonic::server::NamedService;
+use tonic::service::Routes;
+use tonic::transport::{Server, ServerTlsConfig};
+use tonic_health::ServingStatus;
+use tonic_health::server::{HealthReporter, HealthService};
+
+use crate::adapters::grpc::authorization::Authorization;
+use crate::config::limits::Limits;
+use crate::identity::doorkeeper::Doorkeeper;
+use crate::proto::v1;
+use crate::proto::v1::authorization_server::AuthorizationServer;
+use crate::server::listen::{Gate, Listener};
+use crate::server::shield::Shield;
+use crate::service::decisions::Service;
+
+/// How long a connection may leave a keepalive question unanswered.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What the server offers, and under which limits.
+#[derive(Clone)]
+pub struct Setup {
+    /// Who answers.
+    pub service: Arc<Service>,
+    /// Who may ask.
+    pub doorkeeper: Arc<Doorkeeper>,
+    /// The limits; a reload may swap them.
+    pub limits: Arc<ArcSwap<Limits>>,
+    /// Certificates for TCP listeners; without them they speak cleartext.
+    pub tls: Option<ServerTlsConfig>,
+}
+
+/// Why the server cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The certificates do not work together.
+    #[error("the certificates cannot be used: {0}")]
+    Tls(String),
+    /// The reflection service cannot be made.
+    #[error("server reflection cannot be set up: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// A listener failed.
+    #[error("a listener failed: {0}")]
+    Transport(#[from] tonic::transport::Error),
+    /// The task of a listener failed.
+    #[error("the task of a listener failed: {0}")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+/// Serves until `stop` completes, and then until every request under way is answered or
+/// `limits.drain_ms` are over.
+pub async fn serve(
+    listeners: Vec<Listener>,
+    setup: Setup,
+    stop: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    let limits = setup.limits.load_full();
+    let draining = CancellationToken::new();
+    let stopped = CancellationToken::new();
+    let mut health = Health::new().await;
+    let routes = routes(&setup, &health, &limits, draining.clone())?;
+    let gate = Gate::new(limits.connections);
+    let mut servers = JoinSet::new();
+    for listener in listeners {
+        let mut server = builder(&limits, setup.tls.as_ref().filter(|_| listener.is_tcp()))?;
+        let incoming = listener.incoming(gate.clone());
+        let signal = stopped.clone().cancelled_owned();
+        servers.spawn(server.add_routes(routes.clone()).serve_with_incoming_shutdown(incoming, signal));
+    }
+    tokio::select! {
+        () = stop => {}
+        never = health.follow(&setup.service) => match never {},
+        Some(ended) = servers.join_next() => {
+            // Without a signal to stop no listener ends of its own accord.
+            stopped.cancel();
+            draining.cancel();
+            ended??;
+        }
+    }
+    tracing::info!("stopping: requests under way are answered, new ones refused");
+    health.set(ServingStatus::NotServing).await;
+    draining.cancel();
+    stopped.cancel();
+    health.end_watches().await;
+    let drained = async {
+        while let Some(ended) = servers.join_next().await {
+            ended??;
+        }
+        Ok::<(), ServeError>(())
+    };
+    match tokio::time::timeout(Duration::from_millis(limits.drain_ms.into()), drained).await {
+        Ok(result) => result,
+        Err(_) => {
+            let connections = gate.open();
+            tracing::warn!(connections, "stopped with connections still open after `limits.drain_ms`");
+            Ok(())
+        }
+    }
+}
+
+fn builder(limits: &Limits, tls: Option<&ServerTlsConfig>) -> Result<Server, ServeError> {
+    let server = Server::builder()
+        .max_concurrent_streams(limits.streams_per_connection)
+        .http2_max_header_list_size(limits.header_bytes)
+        .http2_keepalive_interval(Some(Duration::from_millis(limits.keepalive_ms.into())))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT));
+    match tls {
+        None => Ok(server),
+        Some(tls) => server.tls_config(tls.clone()).map_err(|error| ServeError::Tls(with_causes(&error))),
+    }
+}
+
+fn routes(
+    setup: &Setup,
+    health: &Health,
+    limits: &Limits,
+    draining: CancellationToken,
+) -> Result<Routes, ServeError> {
+    let authorization = Authorization::new(
+        Arc::clone(&setup.service),
+        Arc::clone(&setup.doorkeeper),
+        Arc::clone(&setup.limits),
+        draining,
+    );
+    let authorization =
+        AuthorizationServer::new(authorization).max_decoding_message_size(limits.message_bytes as usize);
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(v1::DESCRIPTOR)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let mut routes = Routes::builder();
+    routes
+        .add_service(Shield::new(authorization, Arc::clone(&setup.limits)))
+        .add_service(health.service())
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?);
+    Ok(routes.routes())
+}
+
+/// What `grpc.health.v1` says, of the server as a whole and of the service by its name.
+struct Health {
+    reporter: HealthReporter,
+}
+
+impl Health {
+    const NAMES: [&'static str; 2] = ["", AuthorizationServer::<Authorization>::NAME];
+
+    async fn new() -> Self {
+        let this = Self { reporter: HealthReporter::new() };
+        this.set(ServingStatus::NotServing).await;
+        this
+    }
+
+    fn service(&self) -> tonic_health::pb::health_server::HealthServer<HealthService> {
+        tonic_health::pb::health_server::HealthServer::new(HealthService::from_health_reporter(
+            self.reporter.clone(),
+        ))
+    }
+
+    async fn set(&self, status: ServingStatus) {
+        for name in Self::NAMES {
+            self.reporter.set_service_status(name, status).await;
+        }
+    }
+
+    /// Says SERVING once something is live; what is live once stays so.
+    async fn follow(&self, service: &Service) -> std::convert::Infallible {
+        service.ready().await;
+        self.set(ServingStatus::Serving).await;
+        std::future::pending().await
+    }
+
+    /// Ends the streams of those who watch, after they have heard the last status.
+    async fn end_watches(&mut self) {
+        for name in Self::NAMES {
+            self.reporter.clear_service_status(name).await;
+        }
+    }
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,154 @@
+//! What stands before every request: a limit on how many are under way, a deadline, and a net for panics.
+//!
+//! A request counts from the moment its headers arrive, so that those still waiting for a thread count
+//! too: that is what overload looks like when answers take microseconds.
+
+use std::convert::Infallible;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use http::{HeaderMap, Request, Response};
+use tokio::time::{Instant, Sleep};
+use tonic::Status;
+use tonic::body::Body;
+use tonic::server::NamedService;
+use tower::Service;
+
+use crate::adapters::grpc::refusal::Refusal;
+use crate::config::limits::Limits;
+
+/// Shields a service. Its clones count together.
+#[derive(Clone)]
+pub struct Shield<S> {
+    inner: S,
+    limits: Arc<ArcSwap<Limits>>,
+    under_way: Arc<AtomicU32>,
+}
+
+impl<S> Shield<S> {
+    /// Shields a service with these limits.
+    pub fn new(inner: S, limits: Arc<ArcSwap<Limits>>) -> Self {
+        Self { inner, limits, under_way: Arc::default() }
+    }
+}
+
+impl<S: NamedService> NamedService for Shield<S> {
+    const NAME: &'static str = S::NAME;
+}
+
+impl<S> Service<Request<Body>> for Shield<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S::Future: Unpin,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Shielded<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let (limit, longest) = {
+            let limits = self.limits.load();
+            (limits.concurrent_requests, Duration::from_millis(limits.deadline_ms.into()))
+        };
+        let place = Place(Arc::clone(&self.under_way));
+        if place.0.fetch_add(1, Ordering::AcqRel) >= limit {
+            return Shielded(State::Refused(Some(Refusal::TooManyRequests { limit })));
+        }
+        let asked = grpc_timeout(request.headers()).unwrap_or(longest);
+        Shielded(State::Running {
+            future: self.inner.call(request),
+            deadline: Instant::now() + asked.min(longest),
+            timer: None,
+            _place: place,
+        })
+    }
+}
+
+/// One request's place among those under way.
+struct Place(Arc<AtomicU32>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// A request under way.
+pub struct Shielded<F>(State<F>);
+
+enum State<F> {
+    Refused(Option<Refusal>),
+    Running {
+        future: F,
+        deadline: Instant,
+        /// Made when the request first has to wait, which most never do.
+        timer: Option<Pin<Box<Sleep>>>,
+        _place: Place,
+    },
+}
+
+impl<F> Future for Shielded<F>
+where
+    F: Future<Output = Result<Response<Body>, Infallible>> + Unpin,
+{
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let refusal = match &mut self.0 {
+            State::Refused(refusal) => refusal.take(),
+            State::Running { future, deadline, timer, .. } => {
+                // A future that has panicked is dropped below and never polled again.
+                match catch_unwind(AssertUnwindSafe(|| Pin::new(future).poll(context))) {
+                    Ok(Poll::Ready(response)) => return Poll::Ready(response),
+                    Err(_) => Some(Refusal::Panicked),
+                    Ok(Poll::Pending) => {
+                        let timer =
+                            timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(*deadline)));
+                        if timer.as_mut().poll(context).is_pending() {
+                            return Poll::Pending;
+                        }
+                        Some(Refusal::DeadlineExceeded)
+                    }
+                }
+            }
+        };
+        self.0 = State::Refused(None);
+        let refusal = refusal.unwrap_or(Refusal::Panicked);
+        if refusal == Refusal::Panicked {
+            tracing::error!("a request panicked and was answered with INTERNAL");
+        }
+        Poll::Ready(Ok(Status::from(refusal).into_http()))
+    }
+}
+
+/// The time that the client gives: at most eight digits and a unit. What is malformed counts as absent,
+/// and the configured deadline holds.
+fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let amount: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(amount * 3_600)),
+        "M" => Some(Duration::from_secs(amount * 60)),
+        "S" => Some(Duration::from_secs(amount)),
+        "m" => Some(Duration::from_millis(amount)),
+        "u" => Some(Duration::from_micros(amount)),
+        "n" => Some(Duration::from_nanos(amount)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

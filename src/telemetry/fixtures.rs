@@ -1,0 +1,178 @@
+//! Records for the tests of this room: one of each kind of question, with every field filled.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use cedar_policy_core::ast::EntityUID;
+use serde_json::{Map, Value as Json, json};
+use uuid::Uuid;
+
+use crate::audit::record::{DecisionRecord, Question};
+use crate::call::context::{
+    CallContext, Delegation, Environment, Identity, Initiator, Operation, OperationKind, Sampling,
+    Subject, ToolCall, TraceContext, Workflow,
+};
+use crate::call::decision::{Decision, Outcome, Reason, ReasonCode};
+use crate::config::telemetry::Telemetry;
+use crate::engine::policy::PolicyInfo;
+use crate::telemetry::redaction::Redaction;
+
+pub const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";
+pub const PARENT_ID: &str = "b7ad6b7169203331";
+
+/// The parts of a record that outlive it.
+pub struct Asked {
+    pub caller: Arc<str>,
+    pub digest: Arc<str>,
+    pub decision: Decision,
+}
+
+impl Asked {
+    pub fn with(decision: Decision) -> Self {
+        Self {
+            caller: "edge".into(),
+            digest: "sha256:5eed".into(),
+            decision,
+        }
+    }
+
+    pub fn record<'a>(&'a self, question: Question<'a>) -> DecisionRecord<'a> {
+        DecisionRecord {
+            decision_id: Uuid::from_u128(0x0192_0000_0000_7000_8000_0000_0000_0001),
+            caller: &self.caller,
+            adapter: "grpc",
+            question,
+            decision: &self.decision,
+            revision: 7,
+            policy_set_digest: &self.digest,
+            is_dry_run: false,
+            started_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
+            took: Duration::from_micros(42),
+        }
+    }
+}
+
+pub fn redaction(config: &Telemetry) -> Redaction {
+    Redaction::new(&[7; 32], config).unwrap()
+}
+
+pub fn uid(name: &str) -> EntityUID {
+    name.parse().unwrap()
+}
+
+pub fn policy(id: &str) -> Arc<PolicyInfo> {
+    Arc::new(PolicyInfo {
+        id: id.into(),
+        owner: Some("platform-security".into()),
+        controls: vec!["OWASP:ASI02".into(), "NIST-CSF:PR.AA-05".into()],
+        reason: Some("ask the release team".into()),
+        obligations: vec!["log:full".into()],
+        is_shadow: false,
+        is_forbid: false,
+    })
+}
+
+pub fn allow() -> Decision {
+    Decision {
+        outcome: Outcome::Allow,
+        reasons: Vec::new(),
+        determining: vec![policy("read.broad"), policy("read.engineering")],
+        shadow: vec![policy("shadow.no-night-work")],
+        principals: Vec::new(),
+    }
+}
+
+pub fn deny(code: ReasonCode) -> Decision {
+    let mut reason = Reason::new(code, "message-that-stays-here");
+    reason.missing = vec!["context.purpose".to_owned()];
+    reason.detail = Some("detail-that-stays-here".to_owned());
+    Decision {
+        determining: vec![policy("write.needs-person")],
+        ..Decision::deny(reason)
+    }
+}
+
+pub fn arguments(value: Json) -> Map<String, Json> {
+    match value {
+        Json::Object(map) => map,
+        other => panic!("not an object: {other}"),
+    }
+}
+
+/// A tool call by an agent for a person, with every field filled.
+pub fn tool_call() -> CallContext {
+    CallContext {
+        delegation: Some(Delegation {
+            root: uid(r#"Mcp::User::"alice@example.com""#),
+            actors: vec![uid(r#"Mcp::Agent::"planner""#)],
+            scopes: vec!["repo".into()],
+            verified: true,
+            grant_ids: Vec::new(),
+            expires_at: None,
+        }),
+        ..call(OperationKind::CallTool(ToolCall {
+            tool: "create_issue".into(),
+            arguments: arguments(json!({"repo": "callgate", "title": "title-that-stays-here"})),
+            definition_digest: None,
+            target: Some("https://github.com/callgate/callgate".into()),
+        }))
+    }
+}
+
+/// A server that asks for text.
+pub fn sampling() -> CallContext {
+    let kind = OperationKind::Sample(Sampling {
+        max_tokens: 512,
+        include_context: "none".into(),
+        tools: vec!["search".into()],
+        messages: 2,
+        has_system_prompt: true,
+    });
+    let mut call = call(kind);
+    call.subject.entity = uid(r#"Mcp::Server::"github""#);
+    call.operation.initiator = Initiator::Server;
+    call
+}
+
+pub fn call(kind: OperationKind) -> CallContext {
+    CallContext {
+        subject: Subject {
+            entity: uid(r#"Mcp::Agent::"release""#),
+            identity: Identity {
+                method: Some("jwt".into()),
+                verified: true,
+            },
+            claims: arguments(json!({"email": "claim-that-stays-here"})),
+        },
+        delegation: None,
+        operation: Operation {
+            initiator: Initiator::Client,
+            server: "github".into(),
+            kind,
+        },
+        workflow: Workflow {
+            session_id: Some("session-1".into()),
+            task_id: Some("task-1".into()),
+            step: Some("draft".into()),
+            purpose: Some("close the quarter".into()),
+            request_id: Some("17".into()),
+        },
+        approval_ids: vec!["approval-1".into()],
+        environment: Environment {
+            source_address: Some([192, 0, 2, 7].into()),
+        },
+        trace: TraceContext {
+            traceparent: Some(format!("00-{TRACE_ID}-{PARENT_ID}-01")),
+            tracestate: Some("vendor=value".to_owned()),
+        },
+    }
+}
+
+pub fn cedar_names() -> [EntityUID; 3] {
+    [
+        r#"App::Person::"alice""#,
+        r#"App::Action::"view""#,
+        r#"App::Photo::"p1""#,
+    ]
+    .map(uid)
+}

@@ -1,0 +1,273 @@
+//! The metrics, and the live numbers behind the gauges.
+//!
+//! Invariant: every label is one of a fixed set of words, so the number of series has a bound that no
+//! caller can move.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Instant;
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Counter, Histogram, Meter};
+
+use crate::audit::record::DecisionRecord;
+use crate::telemetry::mapping;
+
+/// Bounds of the latency histogram in seconds: decisions take microseconds.
+const LATENCY_BOUNDS: [f64; 14] = [
+    5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 5e-2, 0.1, 1.0,
+];
+
+/// How an attempt to load a bundle ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reload {
+    /// It went live.
+    Applied,
+    /// It was the same as the live one.
+    Unchanged,
+    /// It had faults; the live one stays.
+    Faulty,
+}
+
+/// The limit on which a request was turned away before it could be decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// Too many requests at once.
+    Overloaded,
+    /// It took longer than it may.
+    Deadline,
+    /// It was malformed or too large.
+    Malformed,
+    /// The caller is unknown, or may not ask this.
+    NotEntitled,
+}
+
+/// Instruments of a meter.
+#[derive(Debug)]
+pub struct Metrics {
+    decisions: Counter<u64>,
+    duration: Histogram<f64>,
+    shadow_flips: Counter<u64>,
+    reloads: Counter<u64>,
+    refusals: Counter<u64>,
+}
+
+/// Numbers that gauges read at each export.
+#[derive(Debug)]
+pub struct Live {
+    started: Instant,
+    revision: AtomicU64,
+    policies: AtomicU64,
+    entities: AtomicU64,
+    /// Milliseconds from `started` to the last publication.
+    published_ms: AtomicU64,
+    in_flight: AtomicI64,
+    pub(crate) spans_recorded: AtomicU64,
+    pub(crate) spans_exported: AtomicU64,
+    pub(crate) spans_failed: AtomicU64,
+}
+
+/// Counts a request as in flight for as long as it is held.
+#[derive(Debug)]
+#[must_use = "the request counts as in flight only while this is held"]
+pub struct InFlight(Arc<Live>);
+
+impl Reload {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Unchanged => "unchanged",
+            Self::Faulty => "faulty",
+        }
+    }
+}
+
+impl Refusal {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Overloaded => "overloaded",
+            Self::Deadline => "deadline",
+            Self::Malformed => "malformed",
+            Self::NotEntitled => "not_entitled",
+        }
+    }
+}
+
+impl Metrics {
+    /// Makes every instrument, the gauges reading from `live`.
+    pub fn new(meter: &Meter, live: &Arc<Live>) -> Self {
+        live.observe(meter);
+        Self {
+            decisions: meter
+                .u64_counter("callgate.decisions")
+                .with_unit("{decision}")
+                .with_description("Decisions made")
+                .build(),
+            duration: meter
+                .f64_histogram("callgate.decision.duration")
+                .with_unit("s")
+                .with_description("Time from a parsed question to its decision")
+                .with_boundaries(LATENCY_BOUNDS.to_vec())
+                .build(),
+            shadow_flips: meter
+                .u64_counter("callgate.shadow.flips")
+                .with_unit("{decision}")
+                .with_description("Decisions that policies in shadow mode would have changed")
+                .build(),
+            reloads: meter
+                .u64_counter("callgate.reloads")
+                .with_unit("{reload}")
+                .with_description("Attempts to load the bundle")
+                .build(),
+            refusals: meter
+                .u64_counter("callgate.refusals")
+                .with_unit("{request}")
+                .with_description("Requests turned away undecided")
+                .build(),
+        }
+    }
+
+    /// Counts one decision.
+    pub fn decision(&self, record: &DecisionRecord<'_>) {
+        let labels = mapping::labels(record);
+        self.decisions.add(1, &labels);
+        self.duration.record(record.took.as_secs_f64(), &labels);
+        if !record.decision.shadow.is_empty() {
+            self.shadow_flips.add(1, &labels);
+        }
+    }
+
+    /// Counts one attempt to load the bundle.
+    pub fn reload(&self, outcome: Reload) {
+        self.reloads
+            .add(1, &[KeyValue::new("callgate.reload", outcome.as_str())]);
+    }
+
+    /// Counts one request that was turned away.
+    pub fn refusal(&self, adapter: &'static str, why: Refusal) {
+        let labels = [
+            KeyValue::new("callgate.adapter", adapter),
+            KeyValue::new("callgate.refusal", why.as_str()),
+        ];
+        self.refusals.add(1, &labels);
+    }
+}
+
+impl Default for Live {
+    fn default() -> Self {
+        Self {
+            started: Instant::now(),
+            revision: AtomicU64::new(0),
+            policies: AtomicU64::new(0),
+            entities: AtomicU64::new(0),
+            published_ms: AtomicU64::new(0),
+            in_flight: AtomicI64::new(0),
+            spans_recorded: AtomicU64::new(0),
+            spans_exported: AtomicU64::new(0),
+            spans_failed: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Live {
+    /// Notes what went live, and when.
+    pub fn published(&self, revision: u64, policies: usize, entities: usize) {
+        self.revision.store(revision, Ordering::Relaxed);
+        self.policies.store(policies as u64, Ordering::Relaxed);
+        self.entities.store(entities as u64, Ordering::Relaxed);
+        self.published_ms.store(self.now_ms(), Ordering::Relaxed);
+    }
+
+    /// Counts a request as in flight until the guard is dropped.
+    pub fn enter(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(Arc::clone(self))
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn age_ms(&self) -> u64 {
+        self.now_ms()
+            .saturating_sub(self.published_ms.load(Ordering::Relaxed))
+    }
+
+    fn observe(self: &Arc<Self>, meter: &Meter) {
+        type Read = fn(&Live) -> u64;
+        let gauges: [(&str, &str, &str, Read); 3] = [
+            (
+                "callgate.snapshot.revision",
+                "{revision}",
+                "Revision in service",
+                |live| live.revision.load(Ordering::Relaxed),
+            ),
+            (
+                "callgate.policies",
+                "{policy}",
+                "Policies in service",
+                |live| live.policies.load(Ordering::Relaxed),
+            ),
+            (
+                "callgate.entities",
+                "{entity}",
+                "Entities in service",
+                |live| live.entities.load(Ordering::Relaxed),
+            ),
+        ];
+        for (name, unit, description, read) in gauges {
+            let live = Arc::clone(self);
+            meter
+                .u64_observable_gauge(name)
+                .with_unit(unit)
+                .with_description(description)
+                .with_callback(move |observer| observer.observe(read(&live), &[]))
+                .build();
+        }
+        let live = Arc::clone(self);
+        meter
+            .f64_observable_gauge("callgate.snapshot.age")
+            .with_unit("s")
+            .with_description("Time since the revision in service went live")
+            .with_callback(move |observer| {
+                observer.observe(live.age_ms() as f64 / 1000.0, &[]);
+            })
+            .build();
+        let live = Arc::clone(self);
+        meter
+            .i64_observable_up_down_counter("callgate.requests.in_flight")
+            .with_unit("{request}")
+            .with_description("Requests being answered")
+            .with_callback(move |observer| {
+                observer.observe(live.in_flight.load(Ordering::Relaxed), &[]);
+            })
+            .build();
+        self.observe_spans(meter);
+    }
+
+    /// What is recorded and neither exported nor failed waits in the queue or was dropped from it.
+    fn observe_spans(self: &Arc<Self>, meter: &Meter) {
+        let live = Arc::clone(self);
+        meter
+            .u64_observable_counter("callgate.spans")
+            .with_unit("{span}")
+            .with_description("Spans by what became of them")
+            .with_callback(move |observer| {
+                for (state, count) in [
+                    ("recorded", &live.spans_recorded),
+                    ("exported", &live.spans_exported),
+                    ("failed", &live.spans_failed),
+                ] {
+                    let labels = [KeyValue::new("callgate.span.state", state)];
+                    observer.observe(count.load(Ordering::Relaxed), &labels);
+                }
+            })
+            .build();
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,325 @@
+//! Starting and stopping: logs to standard error, spans and metrics to a collector.
+//!
+//! Start at [`start_logging`] and [`Telemetry::start`].
+//!
+//! Invariant: stopping takes no longer than it is given, whatever the collector does.
+
+use std::io::{IsTerminal, stderr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use opentelemetry::metrics::MeterProvider;
+use opentelemetry::trace::TracerProvider;
+use opentelemetry::{InstrumentationScope, Key, KeyValue};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::metrics::SdkMeterProvider;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::util::SubscriberInitExt;
+use uuid::Uuid;
+
+use crate::config;
+use crate::telemetry::exporters::{self, ExporterError, Plan, Variables};
+use crate::telemetry::metrics::Live;
+use crate::telemetry::recorder::{Parts, Recorder};
+use crate::telemetry::redaction::{KeyTooShort, MIN_KEY_BYTES, Redaction};
+
+/// What is logged unless somebody asks for something else.
+pub const DEFAULT_FILTER: &str = "info";
+
+/// The variable that holds the key of the digests, unless the configuration names another source.
+pub const KEY_VARIABLE: &str = "CALLGATE_TELEMETRY_KEY";
+
+/// Lines that may wait for standard error; beyond them lines are dropped rather than decisions delayed.
+const LOG_QUEUE_LINES: usize = 16_384;
+
+/// What log lines look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    #[default]
+    Auto,
+    /// Text for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Why logs or telemetry cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// A filter nobody understands.
+    #[error("log filter `{filter}`: {source}")]
+    Filter {
+        /// What was given.
+        filter: String,
+        /// What is wrong with it.
+        source: tracing_subscriber::filter::ParseError,
+    },
+    /// Something else logs already.
+    #[error("logging is set up already")]
+    LoggingTwice,
+    /// The variable that is to hold the key.
+    #[error("telemetry.arguments.hmac_key_env: the variable `{0}` is not set")]
+    KeyVariable(String),
+    /// The file with the key.
+    #[error("telemetry.arguments.hmac_key_file: cannot read `{path}`: {source}")]
+    KeyFile {
+        /// The file.
+        path: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// No key could be drawn.
+    #[error("no random bytes for the telemetry key: {0}")]
+    Random(getrandom::Error),
+    /// The key.
+    #[error(transparent)]
+    Key(#[from] KeyTooShort),
+    /// An exporter.
+    #[error(transparent)]
+    Exporter(#[from] ExporterError),
+}
+
+/// Keeps the log flowing; dropping it writes what is still waiting.
+#[must_use = "log lines that wait are lost unless this is dropped at the very end"]
+pub struct Logging {
+    _worker: WorkerGuard,
+}
+
+/// The running exporters, and the recorder that feeds them.
+#[derive(Debug)]
+pub struct Telemetry {
+    recorder: Recorder,
+    tracer_provider: Option<SdkTracerProvider>,
+    meter_provider: Option<SdkMeterProvider>,
+}
+
+/// Starts logging to standard error. `filter` wins over `RUST_LOG`; both have its syntax.
+///
+/// A thread of its own writes, so that a reader that stalls never holds up a decision.
+pub fn start_logging(filter: Option<&str>, format: LogFormat) -> Result<Logging, SetupError> {
+    let from_env = std::env::var(EnvFilter::DEFAULT_ENV)
+        .ok()
+        .filter(|value| !value.is_empty());
+    let filter = filter.map(str::to_owned).or(from_env);
+    let filter = parse_filter(filter.as_deref().unwrap_or(DEFAULT_FILTER))?;
+    let (writer, worker) = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(LOG_QUEUE_LINES)
+        .thread_name("callgate-log")
+        .finish(stderr());
+    let is_terminal = stderr().is_terminal();
+    let is_text = match format {
+        LogFormat::Auto => is_terminal,
+        LogFormat::Text => true,
+        LogFormat::Json => false,
+    };
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(writer);
+    let started = if is_text {
+        let wants_colour = is_terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+        builder.with_ansi(wants_colour).finish().try_init()
+    } else {
+        builder
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .finish()
+            .try_init()
+    };
+    started.map_err(|_| SetupError::LoggingTwice)?;
+    Ok(Logging { _worker: worker })
+}
+
+fn parse_filter(filter: &str) -> Result<EnvFilter, SetupError> {
+    EnvFilter::builder()
+        .parse(filter)
+        .map_err(|source| SetupError::Filter {
+            filter: filter.to_owned(),
+            source,
+        })
+}
+
+impl Telemetry {
+    /// Starts what the configuration and the `OTEL_*` variables ask for. Paths in the configuration
+    /// are relative to `base`. Needs a tokio runtime around it.
+    pub fn start(config: &config::telemetry::Telemetry, base: &Path) -> Result<Self, SetupError> {
+        let var = |name: &str| std::env::var(name).ok();
+        let redaction = redaction(config, base, &var)?;
+        let endpoint = config.endpoint.as_deref();
+        let plan = Plan::from_env(endpoint, &var);
+        for warning in &plan.warnings {
+            tracing::warn!("{warning}");
+        }
+        let live = Arc::new(Live::default());
+        let resource = resource(config.service_name.as_deref(), &var);
+        let tracer_provider = match plan.traces {
+            true => Some(
+                SdkTracerProvider::builder()
+                    .with_resource(resource.clone())
+                    .with_batch_exporter(exporters::spans(endpoint, &live, &var)?)
+                    .build(),
+            ),
+            false => None,
+        };
+        let meter_provider = match plan.metrics {
+            true => Some(
+                SdkMeterProvider::builder()
+                    .with_resource(resource)
+                    .with_periodic_exporter(exporters::metrics(endpoint, &live, &var)?)
+                    .build(),
+            ),
+            false => None,
+        };
+        tracing::debug!(
+            spans = plan.traces,
+            metrics = plan.metrics,
+            "telemetry started"
+        );
+        Ok(Self::with_providers(
+            config,
+            redaction,
+            live,
+            tracer_provider,
+            meter_provider,
+        ))
+    }
+
+    fn with_providers(
+        config: &config::telemetry::Telemetry,
+        redaction: Redaction,
+        live: Arc<Live>,
+        tracer_provider: Option<SdkTracerProvider>,
+        meter_provider: Option<SdkMeterProvider>,
+    ) -> Self {
+        let scope = InstrumentationScope::builder("callgate")
+            .with_version(env!("CARGO_PKG_VERSION"))
+            .build();
+        let meter = meter_provider
+            .as_ref()
+            .map(|provider| provider.meter_with_scope(scope.clone()));
+        let recorder = Recorder::new(Parts {
+            tracer: tracer_provider
+                .as_ref()
+                .map(|provider| provider.tracer_with_scope(scope)),
+            meter: meter.as_ref(),
+            live,
+            redaction,
+            decision_log: config.decision_log,
+        });
+        Self {
+            recorder,
+            tracer_provider,
+            meter_provider,
+        }
+    }
+
+    /// The recorder that feeds the exporters.
+    pub fn recorder(&self) -> Recorder {
+        self.recorder.clone()
+    }
+
+    /// Sends what is still waiting, for no longer than `within`, and stops.
+    pub async fn shutdown(self, within: Duration) {
+        let Self {
+            recorder,
+            tracer_provider,
+            meter_provider,
+        } = self;
+        drop(recorder);
+        if tracer_provider.is_none() && meter_provider.is_none() {
+            return;
+        }
+        let (done, finished) = tokio::sync::oneshot::channel();
+        // A thread of its own: flushing blocks, and a runtime that stops would wait for a blocking
+        // task of its own for as long as the collector lets it.
+        let spawned = std::thread::Builder::new()
+            .name("callgate-flush".to_owned())
+            .spawn(move || {
+                let spans = tracer_provider.map(|provider| provider.shutdown_with_timeout(within));
+                let metrics = meter_provider.map(|provider| provider.shutdown_with_timeout(within));
+                let failed = [spans, metrics]
+                    .into_iter()
+                    .flatten()
+                    .any(|result| result.is_err());
+                // Nobody listens any more once the time is up.
+                let _ = done.send(failed);
+            });
+        if let Err(error) = spawned {
+            tracing::warn!(%error, "cannot flush telemetry");
+            return;
+        }
+        match tokio::time::timeout(within, finished).await {
+            Ok(Ok(false)) => tracing::debug!("telemetry flushed"),
+            Ok(Ok(true) | Err(_)) => tracing::warn!("some telemetry could not be flushed"),
+            Err(_) => tracing::warn!(?within, "telemetry was not flushed in time"),
+        }
+    }
+}
+
+fn redaction(
+    config: &config::telemetry::Telemetry,
+    base: &Path,
+    var: Variables<'_>,
+) -> Result<Redaction, SetupError> {
+    let source = &config.arguments;
+    let key = match (&source.hmac_key_file, &source.hmac_key_env) {
+        (Some(path), _) => read_key(&base.join(path))?,
+        (None, Some(name)) => match var(name) {
+            Some(key) => key.trim().as_bytes().to_vec(),
+            None => return Err(SetupError::KeyVariable(name.clone())),
+        },
+        (None, None) => match var(KEY_VARIABLE) {
+            Some(key) => key.trim().as_bytes().to_vec(),
+            None => random_key()?,
+        },
+    };
+    Ok(Redaction::new(&key, config)?)
+}
+
+fn read_key(path: &Path) -> Result<Vec<u8>, SetupError> {
+    let bytes = std::fs::read(path).map_err(|source| SetupError::KeyFile {
+        path: path.display().to_string(),
+        source,
+    })?;
+    Ok(bytes.trim_ascii().to_vec())
+}
+
+fn random_key() -> Result<Vec<u8>, SetupError> {
+    let mut key = vec![0; MIN_KEY_BYTES];
+    getrandom::fill(&mut key).map_err(SetupError::Random)?;
+    Ok(key)
+}
+
+/// Who sends: the SDK adds what `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` say, which wins
+/// over everything but a name in the configuration.
+fn resource(service_name: Option<&str>, var: Variables<'_>) -> Resource {
+    const NAME: Key = Key::from_static_str("service.name");
+    const INSTANCE: Key = Key::from_static_str("service.instance.id");
+    const VERSION: Key = Key::from_static_str("service.version");
+    let from_env = Resource::builder().build();
+    let is_named = var("OTEL_SERVICE_NAME").is_some_and(|name| !name.is_empty())
+        || from_env
+            .get(&NAME)
+            .is_some_and(|name| !name.as_str().starts_with("unknown_service"));
+    let mut ours = Vec::new();
+    match service_name {
+        Some(name) => ours.push(KeyValue::new(NAME, name.to_owned())),
+        None if is_named => {}
+        None => ours.push(KeyValue::new(NAME, "callgate")),
+    }
+    if from_env.get(&VERSION).is_none() {
+        ours.push(KeyValue::new(VERSION, env!("CARGO_PKG_VERSION")));
+    }
+    if from_env.get(&INSTANCE).is_none() {
+        ours.push(KeyValue::new(INSTANCE, Uuid::now_v7().to_string()));
+    }
+    Resource::builder().with_attributes(ours).build()
+}
+
+#[cfg(test)]
+mod tests;

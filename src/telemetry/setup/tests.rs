@@ -1,0 +1,150 @@
+use std::time::Instant;
+
+use super::*;
+use crate::config::telemetry::ArgumentExport;
+
+#[test]
+fn a_filter_that_nobody_understands_is_named() {
+    let error = parse_filter("callgate=loud").unwrap_err().to_string();
+    assert!(error.starts_with("log filter `callgate=loud`: "), "{error}");
+    parse_filter("info,callgate=debug").unwrap();
+}
+
+#[test]
+fn the_key_comes_from_where_the_configuration_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("key");
+    std::fs::write(&path, format!("{}\n", "f".repeat(32))).unwrap();
+    let with = |arguments: ArgumentExport| config::telemetry::Telemetry {
+        arguments,
+        ..Default::default()
+    };
+    let plain = with(ArgumentExport::default());
+    let digest = |key: &str| {
+        Redaction::new(key.repeat(32).as_bytes(), &plain)
+            .unwrap()
+            .digest("x")
+            .unwrap()
+    };
+    let var = |name: &str| match name {
+        KEY_VARIABLE => Some("v".repeat(32)),
+        "OTHER" => Some("o".repeat(32)),
+        _ => None,
+    };
+    let used = |config| {
+        redaction(&config, dir.path(), &var)
+            .unwrap()
+            .digest("x")
+            .unwrap()
+    };
+
+    assert_eq!(used(plain.clone()), digest("v"));
+    let named = ArgumentExport {
+        hmac_key_env: Some("OTHER".to_owned()),
+        ..Default::default()
+    };
+    assert_eq!(used(with(named.clone())), digest("o"));
+    let file = ArgumentExport {
+        hmac_key_file: Some("key".into()),
+        ..Default::default()
+    };
+    assert_eq!(
+        used(with(file.clone())),
+        digest("f"),
+        "the line's end is not part of the key"
+    );
+
+    let error = redaction(&with(named), Path::new("."), &|_| None)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.ends_with("the variable `OTHER` is not set"),
+        "{error}"
+    );
+    let error = redaction(&plain, Path::new("."), &|_| Some("short".to_owned()))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.ends_with("has 5 bytes, but needs at least 32"),
+        "{error}"
+    );
+    std::fs::remove_file(path).unwrap();
+    let error = redaction(&with(file), dir.path(), &var)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.starts_with("telemetry.arguments.hmac_key_file: cannot read `"),
+        "{error}"
+    );
+}
+
+#[test]
+fn without_a_key_every_process_draws_its_own() {
+    let config = config::telemetry::Telemetry::default();
+    let draw = || {
+        redaction(&config, Path::new("."), &|_| None)
+            .unwrap()
+            .digest("x")
+            .unwrap()
+    };
+    assert_ne!(draw(), draw());
+}
+
+#[test]
+fn the_resource_names_the_service() {
+    let resource = |name| super::resource(name, &|_| None);
+    let get = |key: &'static str| {
+        resource(None)
+            .get(&Key::new(key))
+            .map(|value| value.to_string())
+    };
+    let named = resource(Some("edge-pdp")).get(&Key::new("service.name"));
+    assert_eq!(
+        named.map(|value| value.to_string()).as_deref(),
+        Some("edge-pdp")
+    );
+    assert_eq!(get("service.name").as_deref(), Some("callgate"));
+    assert_eq!(
+        get("service.version").as_deref(),
+        Some(env!("CARGO_PKG_VERSION"))
+    );
+    assert!(get("service.instance.id").is_some());
+}
+
+/// An exporter that never comes back, as with a collector that accepts and stays silent.
+#[derive(Debug)]
+struct Stuck;
+
+impl opentelemetry_sdk::trace::SpanExporter for Stuck {
+    async fn export(
+        &self,
+        _: Vec<opentelemetry_sdk::trace::SpanData>,
+    ) -> opentelemetry_sdk::error::OTelSdkResult {
+        std::thread::sleep(Duration::from_secs(20));
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn stopping_takes_no_longer_than_it_is_given() {
+    use opentelemetry::trace::Tracer;
+    let provider = SdkTracerProvider::builder()
+        .with_batch_exporter(Stuck)
+        .build();
+    provider.tracer("test").start("one");
+    let config = config::telemetry::Telemetry::default();
+    let telemetry = Telemetry::with_providers(
+        &config,
+        Redaction::default(),
+        Arc::default(),
+        Some(provider),
+        None,
+    );
+    let begun = Instant::now();
+    telemetry.shutdown(Duration::from_millis(200)).await;
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "took {:?}",
+        begun.elapsed()
+    );
+}
