@@ -9,6 +9,7 @@ pub mod audit;
 pub mod authoring;
 pub mod bundle;
 pub mod call;
+pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod identity;

@@ -171,7 +171,8 @@ fn merge(tool: &ListedTool, known: Option<ToolEntry>) -> (Change, ToolEntry) {
 fn confirm(entry: &mut ToolEntry) {
     entry.status = Status::Confirmed;
     entry.previous_digest = None;
-    entry.why.remove("status");
+    // The reasons for a guess that somebody has answered for.
+    entry.why.clear();
 }
 
 fn line(name: &str, change: Change, entry: &ToolEntry) -> ToolReport {

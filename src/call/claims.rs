@@ -79,3 +79,6 @@ fn values_of(
     }
     Ok(values)
 }
+
+#[cfg(test)]
+mod tests;

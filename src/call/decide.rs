@@ -204,3 +204,6 @@ fn reason_of_fault(fault: RequestFault) -> Reason {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

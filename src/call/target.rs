@@ -186,3 +186,6 @@ fn decoded(text: &str) -> Result<String, TargetFault> {
     }
     Ok(decoded.into_owned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -99,7 +99,7 @@ async fn serve(args: &Args, bundle: Bundle) -> anyhow::Result<()> {
     let Bundle { snapshot, digest, config, .. } = bundle;
     let listeners = bind(args, &config).await?;
     let tls = load_tls(&args.dir, &config)?;
-    let telemetry = Telemetry::start(&config.telemetry)?;
+    let telemetry = Telemetry::start(&config.telemetry, &args.dir)?;
     let settings = Settings { stale_wait: Duration::from_millis(config.limits.stale_wait_ms.into()) };
     let service = Arc::new(Service::new(settings, telemetry.recorder()));
     let doors = Doors::open(&config);

@@ -243,3 +243,6 @@ impl Compiled {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

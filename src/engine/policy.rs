@@ -164,3 +164,6 @@ fn literals_of(condition: &Expr, policy: &Policy) -> Box<[EntityUID]> {
     literals.dedup();
     literals.into()
 }
+
+#[cfg(test)]
+mod tests;

@@ -287,3 +287,6 @@ fn shard_of(hash: u64) -> usize {
 fn is_named(packed: &Packed, ty: TypeNo, eid: &str) -> bool {
     packed.key.ty == ty && packed.key.eid == eid
 }
+
+#[cfg(test)]
+mod tests;

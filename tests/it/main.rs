@@ -1,8 +1,13 @@
 //! Every integration test, in one binary.
 
+mod architecture;
+mod corpus;
 mod full_scan;
 mod fuzz;
+mod harness;
 mod lifecycle;
+mod real_parts;
 mod rpcs;
 mod serving;
+mod telemetry;
 mod transport;

@@ -1,0 +1,761 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use cedar_policy_core::ast::Entity;
+use cedar_policy_core::entities::{EntityJsonParser, TCComputation};
+use cedar_policy_core::extensions::Extensions;
+use cedar_policy_core::parser::parse_policyset;
+use cedar_policy_core::validator::{CoreSchema, ValidatorSchema};
+use serde_json::{Value as Json, json};
+
+use super::*;
+use crate::call::context::{
+    Delegation, Environment, Identity, Initiator, Operation, OperationKind, Sampling, Subject,
+    ToolCall, TraceContext, Workflow,
+};
+use crate::call::model::SCHEMA;
+use crate::config::claims::GroupClaim;
+use crate::engine::snapshot::{Parts, Reach};
+use crate::identity::caller::{Rights, RpcSet};
+
+/// A tool with an action of its own, whose arguments are typed.
+const TYPED: &str = r#"
+    namespace Mcp {
+        action "github/create_issue" in [call_write] appliesTo {
+            principal: [User, Agent], resource: [Tool], context: IssueFacts,
+        };
+        type IssueFacts = {
+            input: { title: String, labels?: Set<String>, number?: Long, on?: Bool, milestone?: { name: String } },
+            arguments: Arguments, initiator: String, identity: Identity, environment: Environment,
+            delegation?: Delegation, purpose?: String, target?: Resource, task?: TaskFacts,
+            session?: Session, usage?: Usage, approval?: Approval,
+        };
+    }
+"#;
+
+const READ_FOR_STAFF: &str =
+    r#"permit (principal in Mcp::Group::"staff", action == Mcp::Action::"call_read", resource);"#;
+
+fn person(id: &str) -> EntityUID {
+    model::entity(&TYPES.user, id)
+}
+
+fn agent(id: &str) -> EntityUID {
+    model::entity(&TYPES.agent, id)
+}
+
+fn world(policies: &str) -> Snapshot {
+    let text = SCHEMA
+        .trim_end()
+        .strip_suffix('}')
+        .expect("the schema is one namespace");
+    let typed = TYPED
+        .trim()
+        .strip_prefix("namespace Mcp {")
+        .expect("one namespace");
+    let (schema, _) = ValidatorSchema::from_cedarschema_str(
+        &format!("{text}{typed}"),
+        Extensions::all_available(),
+    )
+    .expect("the schema parses");
+    let core = CoreSchema::new(&schema);
+    let parser = EntityJsonParser::new(
+        Some(&core),
+        Extensions::all_available(),
+        TCComputation::ComputeNow,
+    );
+    let entities = parser
+        .from_json_value(entities())
+        .expect("the entities fit the schema");
+    let entities: Vec<Entity> = entities.iter().cloned().collect();
+    Snapshot::build(Parts {
+        policies: parse_policyset(policies).expect("policies parse"),
+        entities,
+        schema: Some(Arc::new(schema)),
+        reach: Reach::Level(2),
+    })
+    .expect("no fault")
+}
+
+fn entities() -> Json {
+    let uid = |ty: &str, id: &str| json!({ "type": format!("Mcp::{ty}"), "id": id });
+    let staff = || json!([uid("Group", "staff")]);
+    let agent = |id: &str, parents: Json| {
+        json!({ "uid": uid("Agent", id), "parents": parents,
+                "attrs": { "owner": { "__entity": uid("User", "alice") }, "active": true } })
+    };
+    let tool = |id: &str, effect: &str, confirmed: bool, more: Json| {
+        let mut attributes = json!({
+            "effect": effect, "confirmed": confirmed, "yields": [], "egress": false,
+            "sensitivity": "internal", "owner": { "__entity": uid("User", "alice") },
+        });
+        for (name, value) in more.as_object().into_iter().flatten() {
+            attributes[name] = value.clone();
+        }
+        let server = id.split('/').next().unwrap_or_default();
+        json!({ "uid": uid("Tool", id), "parents": [uid("Server", server)], "attrs": attributes })
+    };
+    let server = |id: &str| {
+        json!({ "uid": uid("Server", id), "parents": [],
+                "attrs": { "owner": { "__entity": uid("User", "alice") }, "active": true } })
+    };
+    json!([
+        { "uid": uid("User", "alice"), "attrs": { "active": true }, "parents": staff() },
+        { "uid": uid("User", "mallory"), "attrs": { "active": true }, "parents": [] },
+        agent("helper", staff()),
+        agent("planner", staff()),
+        agent("stray", json!([])),
+        server("github"),
+        server("files"),
+        tool("github/create_issue", "write", true, json!({})),
+        tool("github/get_issue", "read", true, json!({ "digest": "sha256:aa" })),
+        tool("github/merge", "read", false, json!({})),
+        tool("github/odd", "destroy", true, json!({})),
+        tool("files/read", "read", true, json!({ "target_arguments": ["path"] })),
+    ])
+}
+
+fn tool_call(server: &str, tool: &str, arguments: Json) -> CallContext {
+    CallContext {
+        subject: Subject {
+            entity: agent("helper"),
+            identity: Identity {
+                method: Some("jwt".into()),
+                verified: true,
+            },
+            claims: serde_json::Map::new(),
+        },
+        delegation: Some(Delegation {
+            root: person("alice"),
+            actors: vec![],
+            scopes: vec![],
+            verified: true,
+            grant_ids: vec![],
+            expires_at: None,
+        }),
+        operation: Operation {
+            initiator: Initiator::Client,
+            server: server.into(),
+            kind: OperationKind::CallTool(ToolCall {
+                tool: tool.into(),
+                arguments: arguments.as_object().cloned().unwrap_or_default(),
+                definition_digest: None,
+                target: None,
+            }),
+        },
+        workflow: Workflow::default(),
+        approval_ids: vec![],
+        environment: Environment::default(),
+        trace: TraceContext::default(),
+    }
+}
+
+fn get_issue() -> CallContext {
+    tool_call("github", "get_issue", json!({}))
+}
+
+fn decide_with(
+    policies: &str,
+    call: &CallContext,
+    rights: Rights,
+    claims: &ClaimMapping,
+) -> Decision {
+    let caller = Caller {
+        id: "edge".into(),
+        rights,
+    };
+    decide(
+        &world(policies),
+        call,
+        Asker {
+            caller: &caller,
+            claims,
+        },
+        SystemTime::now(),
+    )
+}
+
+fn trusted() -> Rights {
+    Rights {
+        rpcs: RpcSet::all(),
+        assert_identity: true,
+        assert_delegation: true,
+        assert_claims: true,
+        explain: true,
+    }
+}
+
+fn ask(policies: &str, call: &CallContext) -> Decision {
+    decide_with(policies, call, trusted(), &ClaimMapping::default())
+}
+
+fn code(policies: &str, call: &CallContext) -> ReasonCode {
+    let decision = ask(policies, call);
+    assert!(!decision.is_allow(), "{decision:?}");
+    decision.reasons[0].code
+}
+
+#[test]
+fn agent_and_person_must_both_be_allowed() {
+    assert!(ask(READ_FOR_STAFF, &get_issue()).is_allow());
+
+    let mut for_mallory = get_issue();
+    for_mallory.delegation.as_mut().expect("delegated").root = person("mallory");
+    let decision = ask(READ_FOR_STAFF, &for_mallory);
+    assert_eq!(decision.reasons.len(), 1);
+    assert_eq!(decision.reasons[0].code, ReasonCode::DelegatorDenied);
+    assert_eq!(decision.reasons[0].principal, Some(person("mallory")));
+
+    let mut by_stray = get_issue();
+    by_stray.subject.entity = agent("stray");
+    assert_eq!(code(READ_FOR_STAFF, &by_stray), ReasonCode::NoPermit);
+}
+
+#[test]
+fn every_link_of_the_chain_is_asked_nearest_first() {
+    let mut call = get_issue();
+    call.delegation.as_mut().expect("delegated").actors = vec![agent("stray"), agent("planner")];
+    let decision = ask(READ_FOR_STAFF, &call);
+    let asked: Vec<&EntityUID> = decision.principals.iter().map(|p| &p.principal).collect();
+    assert_eq!(
+        asked,
+        [
+            &agent("helper"),
+            &agent("planner"),
+            &agent("stray"),
+            &person("alice")
+        ]
+    );
+    assert_eq!(decision.reasons[0].code, ReasonCode::DelegatorDenied);
+    assert_eq!(decision.reasons[0].principal, Some(agent("stray")));
+}
+
+#[test]
+fn a_forbid_speaks_with_its_own_reason() {
+    let policies = format!(
+        "{READ_FOR_STAFF}
+         @id(\"quiet\") @reason(\"not on Sundays\") forbid (principal is Mcp::Agent, action, resource);"
+    );
+    let decision = ask(&policies, &get_issue());
+    assert_eq!(decision.reasons[0].code, ReasonCode::Forbidden);
+    assert_eq!(decision.reasons[0].message, "not on Sundays");
+    assert_eq!(decision.determining.len(), 1);
+}
+
+#[test]
+fn an_error_denies_and_names_the_policy() {
+    let policies = format!(
+        "{READ_FOR_STAFF}
+         forbid (principal, action, resource) when {{ principal.owner.active }};"
+    );
+    let mut call = get_issue();
+    call.delegation = None;
+    let mut world_without_owner = world(&policies);
+    world_without_owner = world_without_owner.remove([&person("alice")]);
+    let caller = Caller {
+        id: "edge".into(),
+        rights: trusted(),
+    };
+    let asker = Asker {
+        caller: &caller,
+        claims: &ClaimMapping::default(),
+    };
+    let decision = decide(&world_without_owner, &call, asker, SystemTime::now());
+    assert_eq!(decision.reasons[0].code, ReasonCode::EvaluationError);
+    assert_eq!(decision.reasons[0].policies.len(), 1);
+    assert!(
+        decision.reasons[0]
+            .detail
+            .as_deref()
+            .is_some_and(|detail| detail.contains("alice"))
+    );
+}
+
+#[test]
+fn what_a_tool_can_do_comes_from_its_registration() {
+    let only = |action: &str| {
+        format!("permit (principal, action == Mcp::Action::\"{action}\", resource);")
+    };
+    assert!(ask(&only("call_read"), &get_issue()).is_allow());
+    for (tool, why) in [
+        ("merge", "nobody confirmed it"),
+        ("odd", "nobody knows that effect"),
+    ] {
+        let call = tool_call("github", tool, json!({}));
+        assert!(!ask(&only("call_read"), &call).is_allow(), "{why}");
+        assert!(ask(&only("call_admin"), &call).is_allow(), "{why}");
+    }
+}
+
+#[test]
+fn what_is_not_registered_or_has_changed_is_denied() {
+    let allow_all = "permit (principal, action, resource);";
+    assert_eq!(
+        code(allow_all, &tool_call("github", "nope", json!({}))),
+        ReasonCode::ToolUnknown
+    );
+    assert_eq!(
+        code(allow_all, &tool_call("nope", "x", json!({}))),
+        ReasonCode::ServerUnknown
+    );
+    let with_digest = |digest: &str| {
+        let mut call = get_issue();
+        if let OperationKind::CallTool(tool) = &mut call.operation.kind {
+            tool.definition_digest = Some(digest.into());
+        }
+        call
+    };
+    assert_eq!(
+        code(allow_all, &with_digest("sha256:bb")),
+        ReasonCode::ToolChanged
+    );
+    assert!(ask(allow_all, &with_digest("sha256:aa")).is_allow());
+}
+
+#[test]
+fn a_gateway_is_believed_only_as_far_as_it_is_trusted() {
+    let allow_all = "permit (principal, action, resource);";
+    let code_with = |rights: Rights, call: &CallContext| {
+        let decision = decide_with(allow_all, call, rights, &ClaimMapping::default());
+        decision.reasons.first().map(|reason| reason.code)
+    };
+    let untrusted = Some(ReasonCode::CallerNotTrusted);
+    assert_eq!(code_with(trusted(), &get_issue()), None);
+    assert_eq!(
+        code_with(
+            Rights {
+                assert_identity: false,
+                ..trusted()
+            },
+            &get_issue()
+        ),
+        untrusted
+    );
+    assert_eq!(
+        code_with(
+            Rights {
+                assert_delegation: false,
+                ..trusted()
+            },
+            &get_issue()
+        ),
+        untrusted
+    );
+    let mut with_claims = get_issue();
+    with_claims
+        .subject
+        .claims
+        .insert("groups".to_owned(), json!(["x"]));
+    assert_eq!(
+        code_with(
+            Rights {
+                assert_claims: false,
+                ..trusted()
+            },
+            &with_claims
+        ),
+        untrusted
+    );
+    assert_eq!(
+        code_with(
+            Rights {
+                assert_claims: false,
+                ..trusted()
+            },
+            &get_issue()
+        ),
+        None
+    );
+}
+
+#[test]
+fn broken_evidence_denies_whatever_the_policies_say() {
+    let allow_all = "permit (principal, action, resource);";
+    let changed = |change: &dyn Fn(&mut CallContext)| {
+        let mut call = get_issue();
+        change(&mut call);
+        code(allow_all, &call)
+    };
+    let with_chain = |change: &dyn Fn(&mut Delegation)| {
+        changed(&|call| change(call.delegation.as_mut().expect("delegated")))
+    };
+    use ReasonCode as Code;
+    let hour = Duration::from_secs(3600);
+    assert_eq!(
+        with_chain(&|d| d.expires_at = Some(SystemTime::now() - hour)),
+        Code::DelegationExpired
+    );
+    assert_eq!(
+        with_chain(&|d| d.grant_ids = vec!["g".into()]),
+        Code::DelegationChainBroken
+    );
+    assert_eq!(
+        with_chain(&|d| d.root = agent("helper")),
+        Code::DelegationChainBroken
+    );
+    assert_eq!(
+        with_chain(&|d| d.root = model::server(&"github".into())),
+        Code::DelegationChainBroken
+    );
+    assert_eq!(
+        with_chain(&|d| d.actors = vec![agent("helper")]),
+        Code::DelegationChainBroken
+    );
+    assert_eq!(
+        with_chain(&|d| d.actors = vec![person("alice")]),
+        Code::DelegationChainBroken
+    );
+    assert_eq!(
+        with_chain(&|d| d.actors = vec![agent("ghost")]),
+        Code::SubjectUnknown
+    );
+    assert_eq!(
+        with_chain(&|d| d.actors = vec![agent("planner"); evidence::MAX_DELEGATION_DEPTH]),
+        Code::DelegationChainBroken
+    );
+    assert_eq!(
+        changed(&|call| call.subject.entity = agent("ghost")),
+        Code::SubjectUnknown
+    );
+    assert_eq!(
+        changed(&|call| call.workflow.task_id = Some("t".into())),
+        Code::TaskClosed
+    );
+    assert_eq!(
+        changed(&|call| call.approval_ids = vec!["a".into()]),
+        Code::ApprovalInvalid
+    );
+}
+
+#[test]
+fn typed_arguments_are_checked_and_all_that_is_missing_is_listed() {
+    let policies = r#"permit (principal, action == Mcp::Action::"github/create_issue", resource)
+        when { context.input.title like "bug:*" && context.arguments.untyped.isEmpty() };"#;
+    let create = |arguments: Json| tool_call("github", "create_issue", arguments);
+    assert!(
+        ask(
+            policies,
+            &create(json!({ "title": "bug: x", "labels": ["a"], "number": null }))
+        )
+        .is_allow()
+    );
+    assert_eq!(
+        code(policies, &create(json!({ "title": "x" }))),
+        ReasonCode::NoPermit
+    );
+    assert_eq!(
+        code(policies, &create(json!({ "title": "bug:", "more": 1 }))),
+        ReasonCode::NoPermit
+    );
+
+    let decision = ask(policies, &create(json!({ "milestone": {} })));
+    assert_eq!(decision.reasons[0].code, ReasonCode::ContextMissing);
+    assert_eq!(
+        decision.reasons[0].missing,
+        ["input.milestone.name", "input.title"]
+    );
+
+    for (arguments, path) in [
+        (json!({ "title": 7 }), "input.title"),
+        (
+            json!({ "title": "", "labels": ["a", 1] }),
+            "input.labels[1]",
+        ),
+        (json!({ "title": "", "number": 1.5 }), "input.number"),
+        (
+            json!({ "title": "", "number": 9_223_372_036_854_775_808_u64 }),
+            "input.number",
+        ),
+        (json!({ "title": "", "on": "yes" }), "input.on"),
+    ] {
+        let decision = ask(policies, &create(arguments));
+        assert_eq!(decision.reasons[0].code, ReasonCode::ContextInvalid);
+        assert!(
+            decision.reasons[0].message.contains(path),
+            "{:?}",
+            decision.reasons
+        );
+    }
+}
+
+#[test]
+fn a_boundary_around_a_place_holds_for_every_target() {
+    let policies = r#"permit (principal, action == Mcp::Action::"call_read", resource)
+        when { context has target && context.target in Mcp::Resource::"file:///srv/app" };"#;
+    let read = |path: Json| tool_call("files", "read", json!({ "path": path }));
+    assert!(ask(policies, &read(json!("/srv/app/a.txt"))).is_allow());
+    assert!(
+        ask(
+            policies,
+            &read(json!(["/srv/app/a.txt", "/srv/app/b/c.txt"]))
+        )
+        .is_allow()
+    );
+    assert_eq!(
+        code(policies, &read(json!(["/srv/app/a.txt", "/etc/passwd"]))),
+        ReasonCode::NoPermit
+    );
+    assert_eq!(
+        code(policies, &read(json!("/srv/application/a.txt"))),
+        ReasonCode::NoPermit
+    );
+    assert_eq!(
+        code(policies, &read(json!("/srv/app/../../etc/passwd"))),
+        ReasonCode::ContextInvalid
+    );
+    assert_eq!(code(policies, &read(json!([]))), ReasonCode::ContextMissing);
+    assert_eq!(code(policies, &read(json!(7))), ReasonCode::ContextMissing);
+    assert_eq!(
+        ask(policies, &read(json!(null))).reasons[0].missing,
+        ["arguments.path"]
+    );
+    let many: Vec<String> = (0..100).map(|n| format!("/srv/app/{n}")).collect();
+    assert_eq!(
+        code(policies, &read(json!(many))),
+        ReasonCode::ContextInvalid
+    );
+}
+
+#[test]
+fn claims_add_to_the_subject_of_one_call_and_policies_can_tell() {
+    let mapping = ClaimMapping {
+        groups: vec![GroupClaim {
+            claim: "groups".to_owned(),
+            prefix: String::new(),
+        }],
+        attributes: vec![],
+    };
+    let mut call = get_issue();
+    call.subject.entity = person("guest");
+    call.delegation = None;
+    call.subject
+        .claims
+        .insert("groups".to_owned(), json!(["staff"]));
+    assert!(decide_with(READ_FOR_STAFF, &call, trusted(), &mapping).is_allow());
+    assert!(
+        !ask(READ_FOR_STAFF, &call).is_allow(),
+        "an unmapped claim does not count"
+    );
+    let stored_only = format!(
+        "{READ_FOR_STAFF} forbid (principal, action, resource)
+         when {{ context.identity.asserted_groups.contains(Mcp::Group::\"staff\") }};"
+    );
+    let decision = decide_with(&stored_only, &call, trusted(), &mapping);
+    assert_eq!(decision.reasons[0].code, ReasonCode::Forbidden);
+}
+
+#[test]
+fn what_a_server_asks_for_is_decided_in_its_own_name() {
+    let server_call = |kind: OperationKind| {
+        let mut call = get_issue();
+        call.subject.entity = model::server(&"github".into());
+        call.operation = Operation {
+            initiator: Initiator::Server,
+            server: "github".into(),
+            kind,
+        };
+        call
+    };
+    let form = |name: &str| {
+        server_call(OperationKind::ElicitForm {
+            requested_schema: json!({ "properties": { name: { "type": "string" } } }),
+        })
+    };
+    let policies = r#"
+        permit (principal == Mcp::Server::"github", action in Mcp::Action::"server_initiated", resource);
+        forbid (principal, action == Mcp::Action::"elicit_form", resource)
+            unless { context.elicitation.secret_fields.isEmpty() };
+        forbid (principal, action == Mcp::Action::"elicit_url", resource)
+            unless { context.elicitation.host == "github.com" && context.elicitation.scheme == "https" };
+        forbid (principal, action == Mcp::Action::"sample", resource)
+            unless { context.sampling.include_context == "none" && context.sampling.max_tokens <= 1000 };
+    "#;
+    assert!(ask(policies, &form("branch")).is_allow());
+    assert_eq!(code(policies, &form("api_key")), ReasonCode::Forbidden);
+    let url = |url: &str| {
+        server_call(OperationKind::ElicitUrl {
+            url: url.to_owned(),
+        })
+    };
+    assert!(ask(policies, &url("https://github.com/login")).is_allow());
+    assert_eq!(
+        code(policies, &url("https://github.com.evil.example/login")),
+        ReasonCode::Forbidden
+    );
+    assert_eq!(
+        code(policies, &url("javascript:alert(1)")),
+        ReasonCode::ContextInvalid
+    );
+    let sample = |max_tokens: i64| {
+        server_call(OperationKind::Sample(Sampling {
+            max_tokens,
+            ..Sampling::default()
+        }))
+    };
+    assert!(ask(policies, &sample(1_000)).is_allow());
+    assert_eq!(code(policies, &sample(1_001)), ReasonCode::Forbidden);
+    assert!(ask(policies, &server_call(OperationKind::ListRoots)).is_allow());
+    let mut by_agent = server_call(OperationKind::ListRoots);
+    by_agent.subject.entity = agent("helper");
+    by_agent.delegation = None;
+    assert_eq!(code(policies, &by_agent), ReasonCode::ContextInvalid);
+}
+
+#[test]
+fn a_reverse_call_asks_the_server_and_everyone_it_acts_for() {
+    let mut call = get_issue();
+    call.subject.entity = model::server(&"files".into());
+    call.operation.initiator = Initiator::Server;
+    let calls_only = "permit (principal, action in Mcp::Action::\"call_tool\", resource);";
+    assert_eq!(code(calls_only, &call), ReasonCode::NoPermit);
+    let for_server = r#"permit (principal is Mcp::Server, action == Mcp::Action::"reverse_call_read", resource);"#;
+    assert_eq!(code(for_server, &call), ReasonCode::DelegatorDenied);
+    let for_all = r#"permit (principal, action == Mcp::Action::"reverse_call_read", resource);"#;
+    assert!(ask(for_all, &call).is_allow());
+}
+
+#[test]
+fn every_client_operation_has_its_action_and_resource() {
+    let call = |kind: OperationKind| {
+        let mut call = get_issue();
+        call.operation.kind = kind;
+        call
+    };
+    use OperationKind as Kind;
+    for (kind, action, resource) in [
+        (Kind::ListTools, "list_tools", "Mcp::Server::\"github\""),
+        (Kind::ListPrompts, "list_prompts", "Mcp::Server::\"github\""),
+        (
+            Kind::ListResources,
+            "list_resources",
+            "Mcp::Server::\"github\"",
+        ),
+        (
+            Kind::ReadResource {
+                uri: "https://h/a".into(),
+            },
+            "read_resource",
+            "Mcp::Resource::\"https://h/a\"",
+        ),
+        (
+            Kind::Subscribe {
+                uri: "file:///a".into(),
+            },
+            "subscribe",
+            "Mcp::Resource::\"file:///a\"",
+        ),
+        (
+            Kind::GetPrompt {
+                name: "p".into(),
+                arguments: vec![],
+            },
+            "get_prompt",
+            "Mcp::Prompt::\"github/p\"",
+        ),
+        (
+            Kind::CompletePrompt { name: "p".into() },
+            "complete",
+            "Mcp::Prompt::\"github/p\"",
+        ),
+        (
+            Kind::CompleteResource {
+                uri: "x://y/z".into(),
+            },
+            "complete",
+            "Mcp::Resource::\"x://y/z\"",
+        ),
+    ] {
+        let policy = format!(
+            "permit (principal, action == Mcp::Action::\"{action}\", resource == {resource});"
+        );
+        assert!(ask(&policy, &call(kind.clone())).is_allow(), "{kind:?}");
+    }
+    let of_server = r#"permit (principal, action in Mcp::Action::"use_context", resource in Mcp::Server::"github");"#;
+    assert!(
+        ask(
+            of_server,
+            &call(Kind::GetPrompt {
+                name: "p".into(),
+                arguments: vec![]
+            })
+        )
+        .is_allow()
+    );
+}
+
+#[test]
+fn a_list_shows_the_tools_that_some_call_could_reach() {
+    let policies = r#"
+        permit (principal in Mcp::Group::"staff", action == Mcp::Action::"call_read", resource);
+        permit (principal, action == Mcp::Action::"github/create_issue", resource) when { context.input.title == "x" };
+        forbid (principal, action, resource) unless { context has target || context.arguments.names.isEmpty() };
+    "#;
+    let caller = Caller {
+        id: "edge".into(),
+        rights: trusted(),
+    };
+    let claims = ClaimMapping::default();
+    let mut call = get_issue();
+    call.operation.kind = OperationKind::ListTools;
+    let names = ["get_issue", "create_issue", "merge", "nope"].map(SmolStr::from);
+    let list = |call: &CallContext| {
+        let asker = Asker {
+            caller: &caller,
+            claims: &claims,
+        };
+        filter_tools(&world(policies), call, &names, asker, SystemTime::now())
+    };
+    let hidden: Vec<_> = list(&call)
+        .expect("evidence holds")
+        .iter()
+        .map(|verdict| verdict.hidden)
+        .collect();
+    assert_eq!(
+        hidden,
+        [
+            None,
+            None,
+            Some(ReasonCode::NoPermit),
+            Some(ReasonCode::ToolUnknown)
+        ]
+    );
+    call.subject.entity = agent("ghost");
+    assert_eq!(
+        list(&call).expect_err("nobody knows it").code,
+        ReasonCode::SubjectUnknown
+    );
+}
+
+#[test]
+fn all_actions_share_the_facts_of_every_action() {
+    let (schema, _) = ValidatorSchema::from_cedarschema_str(SCHEMA, Extensions::all_available())
+        .expect("the embedded schema parses");
+    let names = |action: &str| -> Vec<String> {
+        match schema.context_type(&model::action(action)) {
+            Some(cedar_policy_core::validator::types::Type::Record { attrs, .. }) => {
+                attrs.keys().map(ToString::to_string).collect()
+            }
+            other => panic!("{action} has no context: {other:?}"),
+        }
+    };
+    let facts = names("list_tools");
+    for action in [
+        "call_read",
+        "reverse_call_admin",
+        "sample",
+        "elicit_form",
+        "elicit_url",
+        "get_prompt",
+    ] {
+        let own = names(action);
+        assert!(
+            facts.iter().all(|fact| own.contains(fact)),
+            "{action}: {own:?}"
+        );
+        assert_eq!(
+            own.len(),
+            facts.len() + 1,
+            "{action} adds one fact of its own"
+        );
+    }
+}

@@ -1,0 +1,117 @@
+//! `callgate check`: is everything in a directory in order?
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::authoring::check::{self, Report};
+use crate::cli::output::{Exit, Output};
+
+/// Checks a directory of policies as the server would load it
+///
+/// Reads every policy, schema, entity and registration, and reports all faults at once, each with file,
+/// line and caret. Policies and entities are validated strictly against the merged schema.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The directory
+    #[arg(default_value = "./policies")]
+    pub dir: PathBuf,
+    /// Fail on warnings, too
+    #[arg(long)]
+    pub strict: bool,
+    /// How to answer
+    #[arg(long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  callgate check                           check ./policies
+  callgate check policies --strict         for a pipeline: warnings fail as well
+  callgate check policies --output json    faults as {file, line, column, message, help}
+
+Exit codes: 0 in order, 1 error, 3 faults (or, with --strict, warnings).";
+
+/// Checks and prints.
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    let report = match check::check(&args.dir) {
+        Ok(report) => report,
+        Err(faults) => return args.output.faults(&faults),
+    };
+    let is_fine = !args.strict || report.warnings.is_empty();
+    let dir = args.dir.display().to_string();
+    args.output.answer(&Text { dir: &dir, report: &report }, &Json { ok: is_fine, report: &report })?;
+    Ok(if is_fine { Exit::Done } else { Exit::Faults })
+}
+
+#[derive(Serialize)]
+struct Json<'a> {
+    ok: bool,
+    #[serde(flatten)]
+    report: &'a Report,
+}
+
+struct Text<'a> {
+    dir: &'a str,
+    report: &'a Report,
+}
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Report { counts, .. } = self.report;
+        for warning in &self.report.warnings {
+            writeln!(f, "{}", warning.as_warning())?;
+        }
+        writeln!(f, "{} is in order", self.dir)?;
+        writeln!(f)?;
+        writeln!(f, "  policies  {} (templates {}, links {})", counts.policies, counts.templates, counts.links)?;
+        let width = self.report.concerns.iter().map(|concern| concern.file.len()).max().unwrap_or(0);
+        for concern in &self.report.concerns {
+            let (permits, forbids) = (count(concern.permits, "permit"), count(concern.forbids, "forbid"));
+            writeln!(f, "            {:width$}  {permits}, {forbids}", concern.file)?;
+        }
+        if !self.report.owners.is_empty() {
+            let owners = self.report.owners.iter().map(|(owner, count)| format!("{owner} {count}"));
+            writeln!(f, "  owners    {}", owners.collect::<Vec<_>>().join(", "))?;
+        }
+        list(f, "  no owner  ", &self.report.unowned)?;
+        list(f, "  shadow    ", &self.report.shadow)?;
+        writeln!(f, "  level     {} (the most steps a policy looks away from the call)", counts.level)?;
+        writeln!(f, "  schema    {}", count(counts.schema_fragments, "fragment"))?;
+        writeln!(f, "  entities  {}", counts.entities)?;
+        writeln!(f, "  servers   {}", counts.servers)?;
+        let effects = self.report.effects.iter().map(|(effect, count)| format!(", {effect} {count}"));
+        let effects: String = effects.collect();
+        writeln!(f, "  tools     {}{effects}, typed {}", counts.tools, counts.typed_tools)?;
+        self.unconfirmed(f)?;
+        writeln!(f, "  digest    {}", self.report.digest)
+    }
+}
+
+impl Text<'_> {
+    fn unconfirmed(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unconfirmed = &self.report.unconfirmed;
+        if unconfirmed.is_empty() {
+            return Ok(());
+        }
+        let tools = count(unconfirmed.len(), "tool");
+        writeln!(f, "\n  {tools} not confirmed by anyone; until then each counts as admin:")?;
+        for tool in unconfirmed {
+            let changed = if tool.is_changed { ", changed by its server" } else { "" };
+            writeln!(f, "            {} (proposed: {}{changed})", tool.tool, tool.proposed_effect)?;
+        }
+        writeln!(f)
+    }
+}
+
+fn list(f: &mut fmt::Formatter<'_>, label: &str, ids: &[String]) -> fmt::Result {
+    if ids.is_empty() { Ok(()) } else { writeln!(f, "{label}{}", ids.join(", ")) }
+}
+
+/// `1 fault`, `2 faults`.
+pub(crate) fn count(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}

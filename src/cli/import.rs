@@ -1,0 +1,219 @@
+//! `callgate import tools`: from a server's `tools/list` to its registration.
+
+use std::fmt;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use serde_json::json;
+
+use crate::authoring::import::{self, Change, Choices, ImportError, Imported};
+use crate::bundle::fault::{Faults, Origin};
+use crate::bundle::registration::{self, Registration, Status, server_name_fault};
+use crate::cli::check::count;
+use crate::cli::output::{Exit, Output};
+
+/// The largest list.
+const MAX_LIST_BYTES: u64 = 64 << 20;
+
+/// Brings in what other programs know
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    Tools(ToolsArgs),
+}
+
+/// Turns a server's `tools/list` result into its registration
+///
+/// Every tool gets its definition's digest and a proposal: its effect (read, write or admin), what its
+/// results bring into a session, whether it can carry data out. Proposals come from names, arguments and
+/// the server's hints, and err on the side of suspicion. Until a person confirms an entry, the tool
+/// counts as admin: edit its `status` in the file, or name it with --confirm.
+///
+/// Run it again when the server changes: confirmed entries stay as long as the definition is the same,
+/// and what people wrote is kept.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+struct ToolsArgs {
+    /// The list: {"tools": […]} or the JSON-RPC response around it; `-` reads stdin
+    list: PathBuf,
+    /// The server's name, as callers will name it
+    #[arg(long, value_name = "NAME")]
+    server: String,
+    /// The person who answers for it (Mcp::User)
+    #[arg(long, value_name = "USER")]
+    owner: Option<String>,
+    /// Tools whose entries you have read and stand behind
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    confirm: Vec<String>,
+    /// Tools whose arguments policies may look at, as context.input
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    typed: Vec<String>,
+    /// The directory of policies; the registration is its tools/NAME.json
+    #[arg(long, value_name = "DIR", default_value = "./policies")]
+    policies: PathBuf,
+    /// Report, but write nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// How to answer
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  callgate import tools git-tools.json --server git --owner ines
+      writes ./policies/tools/git.json, every tool proposed
+  callgate import tools git-tools.json --server git --confirm git_status,git_log
+      after reading their entries: confirms two of them
+  callgate import tools git-tools.json --server git --dry-run
+      what would change?
+
+Exit codes: 0 done, 1 error, 3 the list or the existing registration has faults.";
+
+impl Args {
+    /// How to answer.
+    pub fn output(&self) -> Output {
+        let What::Tools(args) = &self.what;
+        args.output
+    }
+}
+
+/// Imports and prints.
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    let What::Tools(args) = &args.what;
+    // The name becomes part of a path.
+    if let Some(message) = server_name_fault(&args.server) {
+        bail!(message);
+    }
+    let target = args.policies.join("tools").join(format!("{}.json", args.server));
+    let existing = match existing(&target)? {
+        Ok(existing) => existing,
+        Err(faults) => return args.output.faults(&faults),
+    };
+    let list = read_list(&args.list)?;
+    let file: Arc<str> = Arc::from(args.list.display().to_string());
+    let choices = Choices {
+        server: args.server.clone(),
+        owner: args.owner.clone(),
+        confirm: args.confirm.iter().cloned().collect(),
+        typed: args.typed.iter().cloned().collect(),
+    };
+    let imported = match import::import(Origin { file: &file, text: &list }, existing, &choices) {
+        Ok(imported) => imported,
+        Err(ImportError::List(faults)) => return args.output.faults(&faults),
+        Err(error) => return Err(error.into()),
+    };
+    if !args.dry_run {
+        write(&target, &imported.to_json()?)?;
+    }
+    let target = target.display().to_string();
+    let text = Text { imported: &imported, target: &target, is_dry_run: args.dry_run };
+    let json = json!({
+        "ok": true,
+        "file": target,
+        "written": !args.dry_run,
+        "tools": imported.tools,
+        "registration": imported.registration,
+    });
+    args.output.answer(&text, &json)?;
+    Ok(Exit::Done)
+}
+
+fn existing(path: &Path) -> anyhow::Result<Result<Option<Registration>, Faults>> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Ok(None)),
+        Err(error) => return Err(error).with_context(|| format!("cannot read `{}`", path.display())),
+    };
+    let file: Arc<str> = Arc::from(path.display().to_string());
+    let mut faults = Vec::new();
+    let registration = registration::parse_text(Origin { file: &file, text: &text }, &mut faults);
+    Ok(match Faults::from_list(faults) {
+        Some(faults) => Err(faults),
+        None => Ok(registration),
+    })
+}
+
+fn read_list(path: &Path) -> anyhow::Result<String> {
+    let mut text = String::new();
+    let mut read = |reader: &mut dyn Read| reader.take(MAX_LIST_BYTES + 1).read_to_string(&mut text);
+    let result = if path.as_os_str() == "-" {
+        read(&mut io::stdin().lock())
+    } else {
+        fs::File::open(path).and_then(|mut file| read(&mut file))
+    };
+    result.with_context(|| format!("cannot read `{}`", path.display()))?;
+    if text.len() as u64 > MAX_LIST_BYTES {
+        bail!("`{}` is larger than {MAX_LIST_BYTES} bytes", path.display());
+    }
+    Ok(text)
+}
+
+/// A running server may be watching: it sees the old file or the new one, never half of one.
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(dir).with_context(|| format!("cannot create `{}`", dir.display()))?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let unfinished = dir.join(format!(".{name}.{}", std::process::id()));
+    let result = fs::File::create(&unfinished)
+        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&unfinished, path));
+    if result.is_err() {
+        // What is left over is hidden, and this process may not remove it either.
+        let _ = fs::remove_file(&unfinished);
+    }
+    result.with_context(|| format!("cannot write `{}`", path.display()))
+}
+
+struct Text<'a> {
+    imported: &'a Imported,
+    target: &'a str,
+    is_dry_run: bool,
+}
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let imported = self.imported;
+        let width = imported.tools.iter().map(|tool| tool.name.chars().count()).max().unwrap_or(0).min(48);
+        for tool in &imported.tools {
+            let sign = match tool.change {
+                Change::Added => '+',
+                Change::Changed => '!',
+                Change::Removed => '-',
+                Change::Unchanged => ' ',
+            };
+            let name = printable(&tool.name);
+            write!(f, "{sign} {name:width$}  {:5}  ", tool.effect)?;
+            match (tool.change, tool.status, &tool.why) {
+                (Change::Removed, _, _) => writeln!(f, "removed")?,
+                (_, status, Some(why)) => writeln!(f, "{status:9}  {why}")?,
+                (_, status, None) => writeln!(f, "{status}")?,
+            }
+        }
+        let n = |change| imported.count(change);
+        let tools = count(imported.registration.tools.len(), "tool");
+        let verb = if self.is_dry_run { "would be written to" } else { "written to" };
+        writeln!(f, "\n{tools} {verb} {}", self.target)?;
+        let (added, changed, removed) = (n(Change::Added), n(Change::Changed), n(Change::Removed));
+        writeln!(f, "{added} added, {changed} changed, {removed} removed, {} unchanged", n(Change::Unchanged))?;
+        if imported.awaiting() > 0 {
+            let awaiting = count(imported.awaiting(), "tool");
+            writeln!(f, "{awaiting} proposed: each counts as admin until you set its `status` to `{}`", Status::Confirmed.as_str())?;
+            writeln!(f, "in the file, or name it with --confirm")?;
+        }
+        Ok(())
+    }
+}
+
+/// A server chooses its tools' names; a terminal must not act on them.
+fn printable(name: &str) -> String {
+    name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}

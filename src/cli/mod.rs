@@ -1,0 +1,67 @@
+//! The command line: one file per verb. Each parses its arguments, calls a room below, prints, and
+//! says how it went.
+//!
+//! Start at [`main`].
+//!
+//! Invariant: no logic worth testing elsewhere. What a verb does can be done without it.
+
+pub mod check;
+pub mod import;
+pub mod output;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::cli::output::Exit;
+
+/// Decides, for every call an AI agent makes, whether it may happen.
+#[derive(Debug, Parser)]
+#[command(name = "callgate", version, about, long_about = LONG_ABOUT, after_long_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const LONG_ABOUT: &str = "\
+Callgate decides, for every call an AI agent or an MCP server wants to make, whether it may happen: \
+now, for this person, with these arguments. It answers from Cedar policies in a directory, over gRPC, \
+and leaves a trace of every answer.
+
+From nothing to the first look at your policies:
+
+  callgate import tools tools-list.json --server git    register a server's tools
+  callgate check policies                               is everything in order?";
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done or allowed, 1 error, 2 denied, 3 the directory has faults.";
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Check(check::Args),
+    Import(import::Args),
+}
+
+/// Runs the command line and says how the process ends.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let (output, result) = match cli.verb {
+        Verb::Check(args) => (args.output, check::run(&args)),
+        Verb::Import(args) => (args.output(), import::run(&args)),
+    };
+    result.unwrap_or_else(|error| output.error(&error)).into()
+}
+
+/// Help goes to stdout and is no error. A mistake is exit 1: 2 means that a call was denied.
+fn usage(error: &clap::Error) -> ExitCode {
+    // There is nobody to tell if the terminal is gone.
+    let _ = error.print();
+    let exit = if error.use_stderr() { Exit::Error } else { Exit::Done };
+    exit.into()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,81 @@
+//! How every verb answers: text for people, JSON for programs, and the exit code.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::bundle::fault::Faults;
+
+/// The form of the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs: one JSON document on stdout.
+    Json,
+}
+
+/// How the process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Done, or allowed.
+    Done,
+    /// Something went wrong.
+    Error,
+    /// The call was denied.
+    Denied,
+    /// The directory has faults.
+    Faults,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::Error => 1,
+            Exit::Denied => 2,
+            Exit::Faults => 3,
+        })
+    }
+}
+
+impl Output {
+    /// Prints an answer.
+    pub fn answer(self, text: &impl fmt::Display, json: &impl Serialize) -> anyhow::Result<()> {
+        let mut out = io::stdout().lock();
+        let written = match self {
+            Self::Text => write!(out, "{text}"),
+            Self::Json => writeln!(out, "{}", serde_json::to_string_pretty(json)?),
+        };
+        match written {
+            // A reader such as `head` that has seen enough is no error.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            written => Ok(written?),
+        }
+    }
+
+    /// Prints the faults of a directory.
+    pub fn faults(self, faults: &Faults) -> anyhow::Result<Exit> {
+        match self {
+            Self::Text => eprintln!("{faults}"),
+            Self::Json => self.answer(&"", &json!({"ok": false, "faults": faults}))?,
+        }
+        Ok(Exit::Faults)
+    }
+
+    /// Prints what went wrong, with its causes.
+    pub fn error(self, error: &anyhow::Error) -> Exit {
+        let message = format!("{error:#}");
+        match self {
+            Self::Text => eprintln!("error: {message}"),
+            // Nobody is left to tell if this cannot be written either.
+            Self::Json => drop(self.answer(&"", &json!({"ok": false, "error": message}))),
+        }
+        Exit::Error
+    }
+}

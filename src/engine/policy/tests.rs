@@ -1,0 +1,72 @@
+use cedar_policy_core::parser::parse_policyset;
+
+use super::*;
+
+fn compile_one(text: &str) -> Compiled {
+    let set = parse_policyset(text).expect("a policy");
+    compile(&set, true).into_iter().next().expect("one policy")
+}
+
+#[test]
+fn annotations_are_read_once_and_for_all() {
+    let compiled = compile_one(
+        r#"@id("a") @owner("security") @controls("OWASP:ASI02, NIST-CSF:PR.AA-05") @reason("no")
+           @obligation("log:full") @mode("shadow") forbid (principal, action, resource);"#,
+    );
+    let info = &compiled.info;
+    assert_eq!(info.owner.as_deref(), Some("security"));
+    assert_eq!(
+        info.controls.iter().map(|c| &**c).collect::<Vec<_>>(),
+        ["OWASP:ASI02", "NIST-CSF:PR.AA-05"]
+    );
+    assert_eq!(info.reason.as_deref(), Some("no"));
+    assert_eq!(info.obligations.len(), 1);
+    assert!(info.is_shadow && info.is_forbid);
+}
+
+#[test]
+fn only_the_attributes_that_a_policy_reads_count_as_read() {
+    let uses = |condition: &str| {
+        compile_one(&format!(
+            "permit (principal, action, resource) when {{ {condition} }};"
+        ))
+        .context
+    };
+    let narrow = uses("context.a.b == 1 && context has c && context.a has d && context has e.f");
+    assert!(narrow.reads("a") && narrow.reads("c") && narrow.reads("e"));
+    assert!(!narrow.reads("b") && !narrow.reads("f"));
+    assert_eq!(
+        uses("principal == resource"),
+        ContextUse::Attributes(Box::default())
+    );
+    assert_eq!(uses("{x: context}.x.a == 1"), ContextUse::Whole);
+    assert_eq!(
+        uses("context.a == 1 && context == {a: 1}"),
+        ContextUse::Whole
+    );
+}
+
+#[test]
+fn links_of_a_template_share_its_condition() {
+    let text = r#"permit (principal == ?principal, action, resource) when { principal.n > 1 };"#;
+    let mut set = cedar_policy::PolicySet::new();
+    let template = cedar_policy::Template::parse(Some(cedar_policy::PolicyId::new("t")), text)
+        .expect("a template");
+    set.add_template(template).expect("no other");
+    for name in ["one", "two"] {
+        let values = [(
+            cedar_policy::SlotId::principal(),
+            format!("U::\"{name}\"").parse().expect("a uid"),
+        )];
+        set.link(
+            cedar_policy::PolicyId::new("t"),
+            cedar_policy::PolicyId::new(name),
+            values.into(),
+        )
+        .expect("fits");
+    }
+    let compiled = compile(set.as_ref(), true);
+    assert_eq!(compiled.len(), 2);
+    assert!(Arc::ptr_eq(&compiled[0].condition, &compiled[1].condition));
+    assert_ne!(compiled[0].literals, compiled[1].literals);
+}
