@@ -3,6 +3,11 @@
 mod architecture;
 mod corpus;
 mod full_scan;
+mod fuzz;
 mod harness;
+mod lifecycle;
 mod real_parts;
+mod rpcs;
+mod serving;
 mod telemetry;
+mod transport;

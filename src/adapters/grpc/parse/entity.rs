@@ -41,16 +41,23 @@ impl EntityTypes {
         match self.known.get(name) {
             Some(found) => Ok(found.clone()),
             None if name.contains("::") => self.other(name),
-            None => self.other(&format!("Mcp::{name}")),
+            None => self
+                .other(&format!("Mcp::{name}"))
+                .map_err(|_| Problem::NotAnEntityType(Shown::new(name))),
         }
     }
 
     /// The type of a name, exactly as given: Cedar's own question has types without a namespace.
-    fn exact(&self, name: &str) -> Result<EntityType, Problem> {
+    pub(super) fn exact(&self, name: &str) -> Result<EntityType, Problem> {
         if name.contains("::") && let Some(found) = self.known.get(name) {
             return Ok(found.clone());
         }
         self.other(name)
+    }
+
+    #[cfg(test)]
+    pub(super) fn remembered(&self) -> usize {
+        self.others.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     fn other(&self, name: &str) -> Result<EntityType, Problem> {

@@ -126,6 +126,10 @@ impl ValueSeed<'_> {
             .ok_or_else(|| E::custom(format!("nested deeper than {} levels", self.max_depth)))?;
         Ok(ValueSeed { levels, max_depth: self.max_depth, beyond_i64: self.beyond_i64 })
     }
+
+    fn again(&mut self) -> ValueSeed<'_> {
+        ValueSeed { levels: self.levels, max_depth: self.max_depth, beyond_i64: self.beyond_i64 }
+    }
 }
 
 impl<'de> DeserializeSeed<'de> for ValueSeed<'_> {
@@ -177,7 +181,8 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<Json, A::Error> {
         let mut all = Vec::new();
-        while let Some(item) = items.next_element_seed(self.deeper()?)? {
+        let mut inner = self.deeper()?;
+        while let Some(item) = items.next_element_seed(inner.again())? {
             all.push(item);
         }
         Ok(Json::Array(all))
@@ -185,12 +190,13 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut entries: A) -> Result<Json, A::Error> {
         let mut map = Map::new();
+        let mut inner = self.deeper()?;
         while let Some(key) = entries.next_key::<String>()? {
             if map.contains_key(&key) {
                 // Readers differ in which of the two they take: what is decided must be what is done.
                 return Err(A::Error::custom(format!("the key `{}` appears twice", Shown::new(&key))));
             }
-            map.insert(key, entries.next_value_seed(self.deeper()?)?);
+            map.insert(key, entries.next_value_seed(inner.again())?);
         }
         Ok(Json::Object(map))
     }
