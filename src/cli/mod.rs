@@ -5,9 +5,11 @@
 //!
 //! Invariant: no logic worth testing elsewhere. What a verb does can be done without it.
 
+pub mod authorize;
 pub mod check;
 pub mod import;
 pub mod output;
+pub mod serve;
 
 use std::process::ExitCode;
 
@@ -38,6 +40,8 @@ Exit codes: 0 done or allowed, 1 error, 2 denied, 3 the directory has faults.";
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Serve(serve::Args),
+    Authorize(authorize::Args),
     Check(check::Args),
     Import(import::Args),
 }
@@ -49,6 +53,8 @@ pub fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     let (output, result) = match cli.verb {
+        Verb::Serve(args) => (args.output, serve::run(&args)),
+        Verb::Authorize(args) => (args.output, authorize::run(&args)),
         Verb::Check(args) => (args.output, check::run(&args)),
         Verb::Import(args) => (args.output(), import::run(&args)),
     };
