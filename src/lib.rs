@@ -14,6 +14,7 @@ pub mod config;
 pub mod engine;
 pub mod identity;
 pub mod proto;
+pub mod reload;
 pub mod server;
 pub mod service;
 pub mod telemetry;
