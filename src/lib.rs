@@ -53,6 +53,8 @@ pub mod cli;
 #[doc(hidden)]
 pub mod proto;
 #[doc(hidden)]
+pub mod reload;
+#[doc(hidden)]
 pub mod server;
 #[doc(hidden)]
 pub mod service;
