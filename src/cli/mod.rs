@@ -30,10 +30,12 @@ Callgate decides, for every call an AI agent or an MCP server wants to make, whe
 now, for this person, with these arguments. It answers from Cedar policies in a directory, over gRPC, \
 and leaves a trace of every answer.
 
-From nothing to the first look at your policies:
+From nothing to the first decision:
 
-  callgate import tools tools-list.json --server git    register a server's tools
-  callgate check policies                               is everything in order?";
+  callgate import tools tools-list.json --server git          register a server's tools
+  callgate check policies                                     is everything in order?
+  callgate authorize --agent coder --server git --tool log    decide one call, and say why
+  callgate serve                                              decide for gateways, over gRPC";
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done or allowed, 1 error, 2 denied, 3 the directory has faults.";
@@ -41,7 +43,7 @@ Exit codes: 0 done or allowed, 1 error, 2 denied, 3 the directory has faults.";
 #[derive(Debug, Subcommand)]
 enum Verb {
     Serve(serve::Args),
-    Authorize(authorize::Args),
+    Authorize(Box<authorize::Args>),
     Check(check::Args),
     Import(import::Args),
 }

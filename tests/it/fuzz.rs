@@ -70,15 +70,21 @@ async fn send(channel: &Channel, rpc: &'static str, bytes: Vec<u8>) -> Result<()
 
 /// Good messages, one for each RPC, rich in fields.
 fn good(rpc: &str) -> Vec<u8> {
-    let request = v1::AuthorizeRequest { explain: true, ..call_for("log", "ana") };
+    let request = v1::AuthorizeRequest {
+        explain: true,
+        ..call_for("log", "ana")
+    };
     match rpc.rsplit('/').next() {
         Some("Authorize") => request.encode_to_vec(),
-        Some("AuthorizeBatch") => {
-            v1::AuthorizeBatchRequest { requests: vec![request, call("purge")] }.encode_to_vec()
+        Some("AuthorizeBatch") => v1::AuthorizeBatchRequest {
+            requests: vec![request, call("purge")],
         }
-        Some("AuthorizeStream") => {
-            v1::AuthorizeStreamRequest { correlation_id: "c".into(), request: Some(request) }.encode_to_vec()
+        .encode_to_vec(),
+        Some("AuthorizeStream") => v1::AuthorizeStreamRequest {
+            correlation_id: "c".into(),
+            request: Some(request),
         }
+        .encode_to_vec(),
         Some("FilterTools") => v1::FilterToolsRequest {
             call_context: request.call_context,
             server: "git".into(),
@@ -128,8 +134,12 @@ fn changed(mut bytes: Vec<u8>, changes: &[Change]) -> Vec<u8> {
         match change {
             Change::Set(at, byte) if length > 0 => bytes[at % length] = *byte,
             Change::Set(..) => {}
-            Change::Insert(at, new) => drop(bytes.splice(place(at)..place(at), new.iter().copied())),
-            Change::Remove(at, count) => drop(bytes.drain(place(at)..(place(at) + count).min(length))),
+            Change::Insert(at, new) => {
+                drop(bytes.splice(place(at)..place(at), new.iter().copied()))
+            }
+            Change::Remove(at, count) => {
+                drop(bytes.drain(place(at)..(place(at) + count).min(length)))
+            }
             Change::Repeat(at, count) => {
                 let again = bytes[place(at)..(place(at) + count).min(length)].to_vec();
                 bytes.extend(again);
@@ -142,42 +152,73 @@ fn changed(mut bytes: Vec<u8>, changes: &[Change]) -> Vec<u8> {
 
 #[test]
 fn no_bytes_on_any_rpc_bring_the_server_down() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
     let server = runtime.block_on(start("[limits]\nstale_wait_ms = 1\n"));
     let channel = runtime.block_on(server.channel());
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000);
+    let cases = std::env::var("PROPTEST_CASES")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(1_000);
     let bytes = prop_oneof![
         1 => prop::collection::vec(any::<u8>(), 0..200).prop_map(|bytes| (bytes, Vec::new())),
         4 => prop::collection::vec(change(), 1..6).prop_map(|changes| (Vec::new(), changes)),
     ];
-    let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
+    let mut runner = TestRunner::new(Config {
+        cases,
+        failure_persistence: None,
+        ..Config::default()
+    });
     let mut refused = std::cell::Cell::new(0_u32);
     runner
         .run(&(0..RPCS.len(), bytes), |(rpc, (random, changes))| {
             let rpc = RPCS[rpc];
-            let bytes = if changes.is_empty() { random } else { changed(good(rpc), &changes) };
+            let bytes = if changes.is_empty() {
+                random
+            } else {
+                changed(good(rpc), &changes)
+            };
             if let Err(status) = runtime.block_on(send(&channel, rpc, bytes)) {
-                prop_assert_eq!(status.code(), Code::InvalidArgument, "{}: {:?}", rpc, status);
+                prop_assert_eq!(
+                    status.code(),
+                    Code::InvalidArgument,
+                    "{}: {:?}",
+                    rpc,
+                    status
+                );
                 prop_assert!(!status.message().is_empty());
                 refused.set(refused.get() + 1);
             }
             let mut client = v1::authorization_client::AuthorizationClient::new(channel.clone());
-            let next = runtime.block_on(client.authorize(call("log"))).expect("the next call is answered");
+            let next = runtime
+                .block_on(client.authorize(call("log")))
+                .expect("the next call is answered");
             prop_assert_eq!(next.into_inner().decision(), Decision::Allow);
             Ok(())
         })
         .unwrap_or_else(|failure| panic!("{failure}"));
-    assert!(*refused.get_mut() > cases / 10, "the changes break enough to be worth anything");
+    assert!(
+        *refused.get_mut() > cases / 10,
+        "the changes break enough to be worth anything"
+    );
 }
 
 #[test]
 fn the_good_messages_are_good() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
         let server = start("").await;
         let channel = server.channel().await;
         for rpc in RPCS {
-            send(&channel, rpc, good(rpc)).await.unwrap_or_else(|status| panic!("{rpc}: {status:?}"));
+            send(&channel, rpc, good(rpc))
+                .await
+                .unwrap_or_else(|status| panic!("{rpc}: {status:?}"));
         }
     });
 }

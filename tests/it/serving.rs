@@ -101,15 +101,21 @@ pub async fn start_empty(config: &str, files: &[(&str, &str)]) -> Running {
     for (name, text) in files {
         std::fs::write(dir.path().join(name), text).expect("a file");
     }
-    let config = Config::from_toml(config, "callgate.toml").unwrap_or_else(|faults| panic!("{faults:?}"));
+    let config =
+        Config::from_toml(config, "callgate.toml").unwrap_or_else(|faults| panic!("{faults:?}"));
     let tls = config.tls.as_ref().map(|files| {
-        tls::load(files, dir.path(), Duration::from_secs(5)).unwrap_or_else(|fault| panic!("{fault}"))
+        tls::load(files, dir.path(), Duration::from_secs(5))
+            .unwrap_or_else(|fault| panic!("{fault}"))
     });
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-    let tcp = Listener::tcp(loopback, tls.is_some()).await.expect("a listener");
+    let tcp = Listener::tcp(loopback, tls.is_some())
+        .await
+        .expect("a listener");
     let address = tcp.address().parse().expect("an address");
     let socket = dir.path().join("callgate.sock");
-    let unix = Listener::unix(&socket, SocketMode(0o600)).await.expect("a socket");
+    let unix = Listener::unix(&socket, SocketMode(0o600))
+        .await
+        .expect("a socket");
     let stale_wait = Duration::from_millis(config.limits.stale_wait_ms.into());
     let service = Arc::new(Service::new(Settings { stale_wait }, Recorder::default()));
     let doors = Doors::open(&config);
@@ -123,7 +129,15 @@ pub async fn start_empty(config: &str, files: &[(&str, &str)]) -> Running {
     let ended = tokio::spawn(server::serve(vec![tcp, unix], setup, async {
         let _ = stopped.await;
     }));
-    Running { address, socket, service, doors, stop: Some(stop), ended, _dir: dir }
+    Running {
+        address,
+        socket,
+        service,
+        doors,
+        stop: Some(stop),
+        ended,
+        _dir: dir,
+    }
 }
 
 /// Starts a server that answers.
@@ -141,7 +155,8 @@ impl Running {
 
     /// A channel over TCP.
     pub async fn channel(&self) -> Channel {
-        let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).expect("an endpoint");
+        let endpoint =
+            Endpoint::from_shared(format!("http://{}", self.address)).expect("an endpoint");
         endpoint.connect().await.expect("a connection")
     }
 
@@ -160,7 +175,10 @@ impl Running {
 }
 
 pub fn entity(of_type: &str, id: &str) -> Option<v1::EntityRef> {
-    Some(v1::EntityRef { r#type: of_type.into(), id: id.into() })
+    Some(v1::EntityRef {
+        r#type: of_type.into(),
+        id: id.into(),
+    })
 }
 
 /// `coder` calls a tool of `git`, for nobody but itself.
@@ -169,14 +187,19 @@ pub fn call(tool: &str) -> v1::AuthorizeRequest {
         call_context: Some(v1::CallContext {
             subject: Some(v1::Subject {
                 entity: entity("Agent", "coder"),
-                identity: Some(v1::Identity { method: "test".into(), verified: true }),
+                identity: Some(v1::Identity {
+                    method: "test".into(),
+                    verified: true,
+                }),
                 claims: None,
             }),
             operation: Some(v1::Operation {
                 server: "git".into(),
                 kind: Some(Kind::CallTool(v1::CallTool {
                     tool: tool.into(),
-                    input: Some(v1::call_tool::Input::ArgumentsJson(br#"{"n": 3}"#.as_slice().into())),
+                    input: Some(v1::call_tool::Input::ArgumentsJson(
+                        br#"{"n": 3}"#.as_slice().into(),
+                    )),
                     ..v1::CallTool::default()
                 })),
                 ..v1::Operation::default()
@@ -190,8 +213,11 @@ pub fn call(tool: &str) -> v1::AuthorizeRequest {
 /// The same, on behalf of a person.
 pub fn call_for(tool: &str, person: &str) -> v1::AuthorizeRequest {
     let mut request = call(tool);
-    context(&mut request).delegation =
-        Some(v1::Delegation { root: entity("User", person), verified: true, ..v1::Delegation::default() });
+    context(&mut request).delegation = Some(v1::Delegation {
+        root: entity("User", person),
+        verified: true,
+        ..v1::Delegation::default()
+    });
     request
 }
 
@@ -201,5 +227,8 @@ pub fn context(request: &mut v1::AuthorizeRequest) -> &mut v1::CallContext {
 
 /// A question that waits for a revision that never comes.
 pub fn waiting() -> v1::AuthorizeRequest {
-    v1::AuthorizeRequest { at_least_revision: 1_000, ..call("log") }
+    v1::AuthorizeRequest {
+        at_least_revision: 1_000,
+        ..call("log")
+    }
 }

@@ -9,8 +9,15 @@ fn config(text: &str) -> Config {
 
 fn who(doors: &Doors, token: &str) -> Result<String, Refusal> {
     let header = format!("Bearer {token}");
-    let evidence = Evidence { authorization: Some(header.as_bytes()), names: &[] };
-    doors.doorkeeper.current().authenticate(evidence).map(|caller| caller.id.to_string())
+    let evidence = Evidence {
+        authorization: Some(header.as_bytes()),
+        names: &[],
+    };
+    doors
+        .doorkeeper
+        .current()
+        .authenticate(evidence)
+        .map(|caller| caller.id.to_string())
 }
 
 #[test]
@@ -21,18 +28,39 @@ fn every_right_of_the_configuration_becomes_one_of_the_caller() {
         ABC.to_uppercase()
     );
     let doors = Doors::open(&config(&text));
-    let evidence = Evidence { authorization: Some(b"Bearer abc"), names: &[] };
-    let caller = doors.doorkeeper.current().authenticate(evidence).expect("a caller");
+    let evidence = Evidence {
+        authorization: Some(b"Bearer abc"),
+        names: &[],
+    };
+    let caller = doors
+        .doorkeeper
+        .current()
+        .authenticate(evidence)
+        .expect("a caller");
     assert_eq!(&*caller.id, "edge");
-    let rpcs: Vec<_> = Rpc::ALL.into_iter().filter(|rpc| caller.rights.rpcs.contains(*rpc)).collect();
+    let rpcs: Vec<_> = Rpc::ALL
+        .into_iter()
+        .filter(|rpc| caller.rights.rpcs.contains(*rpc))
+        .collect();
     assert_eq!(rpcs, [Rpc::FilterTools, Rpc::IsAuthorized]);
     let rights = &caller.rights;
-    assert!(rights.assert_delegation && rights.assert_claims && !rights.assert_identity && !rights.explain);
+    assert!(
+        rights.assert_delegation
+            && rights.assert_claims
+            && !rights.assert_identity
+            && !rights.explain
+    );
 }
 
 #[test]
 fn a_star_means_every_rpc_and_no_list_means_none() {
-    let rights = |rpcs: Vec<RpcName>| rights(&RightsEntry { rpcs, ..RightsEntry::default() }).rpcs;
+    let rights = |rpcs: Vec<RpcName>| {
+        rights(&RightsEntry {
+            rpcs,
+            ..RightsEntry::default()
+        })
+        .rpcs
+    };
     assert_eq!(rights(vec![RpcName::All]), RpcSet::all());
     assert_eq!(rights(vec![]), RpcSet::default());
 }

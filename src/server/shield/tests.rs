@@ -13,7 +13,10 @@ struct Script(Arc<Mutex<Vec<Pin<Box<dyn Future<Output = Answer> + Send>>>>>);
 
 impl Script {
     fn of<F: Future<Output = Answer> + Send + 'static>(futures: Vec<F>) -> Self {
-        let boxed = futures.into_iter().rev().map(|it| Box::pin(it) as Pin<Box<dyn Future<Output = Answer> + Send>>);
+        let boxed = futures
+            .into_iter()
+            .rev()
+            .map(|it| Box::pin(it) as Pin<Box<dyn Future<Output = Answer> + Send>>);
         Self(Arc::new(Mutex::new(boxed.collect())))
     }
 }
@@ -28,18 +31,28 @@ impl Service<Request<Body>> for Script {
     }
 
     fn call(&mut self, _: Request<Body>) -> Self::Future {
-        self.0.lock().expect("not poisoned").pop().expect("a future")
+        self.0
+            .lock()
+            .expect("not poisoned")
+            .pop()
+            .expect("a future")
     }
 }
 
 fn limits(concurrent_requests: u32, deadline_ms: u32) -> Arc<ArcSwap<Limits>> {
-    let limits = Limits { concurrent_requests, deadline_ms, ..Limits::default() };
+    let limits = Limits {
+        concurrent_requests,
+        deadline_ms,
+        ..Limits::default()
+    };
     Arc::new(ArcSwap::from_pointee(limits))
 }
 
 fn request(timeout: Option<&str>) -> Request<Body> {
     let builder = Request::builder();
-    let builder = timeout.into_iter().fold(builder, |builder, text| builder.header("grpc-timeout", text));
+    let builder = timeout.into_iter().fold(builder, |builder, text| {
+        builder.header("grpc-timeout", text)
+    });
     builder.body(Body::empty()).expect("a request")
 }
 
@@ -49,7 +62,10 @@ fn fine() -> Ready<Answer> {
 
 fn status_of(answer: Answer) -> Option<String> {
     let Ok(response) = answer;
-    response.headers().get("grpc-status").map(|value| value.to_str().expect("text").to_owned())
+    response
+        .headers()
+        .get("grpc-status")
+        .map(|value| value.to_str().expect("text").to_owned())
 }
 
 #[tokio::test]
@@ -68,7 +84,11 @@ async fn one_request_too_many_is_shed_and_the_next_is_not() {
     let mut shield = Shield::new(Script::of(vec![waits, Box::pin(fine())]), limits(1, 5_000));
     let first = shield.call(request(None));
     let second = shield.clone().call(request(None));
-    assert_eq!(status_of(second.await).as_deref(), Some("8"), "RESOURCE_EXHAUSTED");
+    assert_eq!(
+        status_of(second.await).as_deref(),
+        Some("8"),
+        "RESOURCE_EXHAUSTED"
+    );
     answer.send(()).expect("awaited");
     assert_eq!(status_of(first.await), None);
     assert_eq!(status_of(shield.call(request(None)).await), None);
@@ -85,12 +105,27 @@ async fn a_request_that_is_given_up_makes_room() {
 
 #[tokio::test]
 async fn the_shorter_of_both_deadlines_holds() {
-    for (configured_ms, asked, longest_ms) in [(50, None, 1_000), (5_000, Some("40m"), 1_000), (50, Some("8H"), 1_000), (50, Some("nonsense"), 1_000)] {
-        let mut shield = Shield::new(Script::of(vec![std::future::pending()]), limits(1, configured_ms));
+    for (configured_ms, asked, longest_ms) in [
+        (50, None, 1_000),
+        (5_000, Some("40m"), 1_000),
+        (50, Some("8H"), 1_000),
+        (50, Some("nonsense"), 1_000),
+    ] {
+        let mut shield = Shield::new(
+            Script::of(vec![std::future::pending()]),
+            limits(1, configured_ms),
+        );
         let asked_at = Instant::now();
         let status = status_of(shield.call(request(asked)).await);
-        assert_eq!(status.as_deref(), Some("4"), "DEADLINE_EXCEEDED for {asked:?}");
-        assert!(asked_at.elapsed() < Duration::from_millis(longest_ms), "{asked:?}");
+        assert_eq!(
+            status.as_deref(),
+            Some("4"),
+            "DEADLINE_EXCEEDED for {asked:?}"
+        );
+        assert!(
+            asked_at.elapsed() < Duration::from_millis(longest_ms),
+            "{asked:?}"
+        );
     }
 }
 
@@ -99,7 +134,11 @@ async fn a_panic_is_answered_and_makes_room() {
     let futures: Vec<Pin<Box<dyn Future<Output = Answer> + Send>>> =
         vec![Box::pin(async { panic!("a bug") }), Box::pin(fine())];
     let mut shield = Shield::new(Script::of(futures), limits(1, 1_000));
-    assert_eq!(status_of(shield.call(request(None)).await).as_deref(), Some("13"), "INTERNAL");
+    assert_eq!(
+        status_of(shield.call(request(None)).await).as_deref(),
+        Some("13"),
+        "INTERNAL"
+    );
     assert_eq!(status_of(shield.call(request(None)).await), None);
 }
 

@@ -29,21 +29,40 @@ fn values_come_out_as_they_went_in() {
 fn what_would_change_on_the_way_is_refused() {
     for (text, wanted) in [
         ("[[[[[]]]]]", "nested deeper than 4 levels"),
-        ("{\"a\":{\"b\":{\"c\":{\"d\":{}}}}}", "nested deeper than 4 levels"),
-        ("{\"a\":1,\"b\":{\"a\":2,\"a\":3}}", "the key `a` appears twice"),
+        (
+            "{\"a\":{\"b\":{\"c\":{\"d\":{}}}}}",
+            "nested deeper than 4 levels",
+        ),
+        (
+            "{\"a\":1,\"b\":{\"a\":2,\"a\":3}}",
+            "the key `a` appears twice",
+        ),
         ("18446744073709551615", "does not fit 64 bits"),
-        ("-9223372036854775809", "the whole number `-9223372036854775809` does not fit 64 bits"),
-        ("[\"9\\\"9\", 99999999999999999999999]", "the whole number `99999999999999999999999`"),
+        (
+            "-9223372036854775809",
+            "the whole number `-9223372036854775809` does not fit 64 bits",
+        ),
+        (
+            "[\"9\\\"9\", 99999999999999999999999]",
+            "the whole number `99999999999999999999999`",
+        ),
         ("1e999", "number out of range"),
         ("{} {}", "trailing"),
         ("\"\\ud800\"", "surrogate"),
         ("", "EOF"),
     ] {
         let said = read(text).expect_err(text);
-        assert!(said.starts_with("`field` is not JSON that can be used: ") && said.contains(wanted), "{said}");
+        assert!(
+            said.starts_with("`field` is not JSON that can be used: ") && said.contains(wanted),
+            "{said}"
+        );
     }
     let deep = "[".repeat(100_000);
-    assert!(read(&deep).expect_err("deep").contains("nested deeper than 4 levels"));
+    assert!(
+        read(&deep)
+            .expect_err("deep")
+            .contains("nested deeper than 4 levels")
+    );
 }
 
 #[test]
@@ -56,7 +75,10 @@ fn an_object_is_wanted_and_nothing_is_an_empty_one() {
     assert_eq!(object(b"", 4, "field"), Ok(Map::new()));
     assert_eq!(object(b"{}", 4, "field"), Ok(Map::new()));
     let said = object(b"[]", 4, "field").expect_err("a list").to_string();
-    assert_eq!(said, "`field` is not JSON that can be used: it must be an object");
+    assert_eq!(
+        said,
+        "`field` is not JSON that can be used: it must be an object"
+    );
 }
 
 fn wire(value: &Json) -> WireValue {
@@ -65,23 +87,31 @@ fn wire(value: &Json) -> WireValue {
         Json::Bool(value) => Kind::BoolValue(*value),
         Json::Number(number) => Kind::NumberValue(number.as_f64().expect("a double")),
         Json::String(text) => Kind::StringValue(text.clone()),
-        Json::Array(items) => {
-            Kind::ListValue(prost_types::ListValue { values: items.iter().map(wire).collect() })
-        }
+        Json::Array(items) => Kind::ListValue(prost_types::ListValue {
+            values: items.iter().map(wire).collect(),
+        }),
         Json::Object(fields) => Kind::StructValue(wire_struct(fields)),
     };
     WireValue { kind: Some(kind) }
 }
 
 fn wire_struct(fields: &Map<String, Json>) -> Struct {
-    Struct { fields: fields.iter().map(|(key, value)| (key.clone(), wire(value))).collect() }
+    Struct {
+        fields: fields
+            .iter()
+            .map(|(key, value)| (key.clone(), wire(value)))
+            .collect(),
+    }
 }
 
 #[test]
 fn a_struct_says_the_same_as_the_text() {
     let value = json!({"a": [1, -2, 0.5, "x", null, {"b": true}], "n": 9_007_199_254_740_992_i64});
     let fields = value.as_object().expect("an object");
-    assert_eq!(from_struct(wire_struct(fields), 4, "field").map(Json::Object), Ok(value.clone()));
+    assert_eq!(
+        from_struct(wire_struct(fields), 4, "field").map(Json::Object),
+        Ok(value.clone())
+    );
 }
 
 #[test]
@@ -92,12 +122,21 @@ fn numbers_of_a_struct_must_be_exact() {
         (9_007_199_254_740_994.0, Problem::BeyondDouble),
         (-1e300, Problem::BeyondDouble),
     ] {
-        let fields = [("n".to_owned(), WireValue { kind: Some(Kind::NumberValue(number)) })].into();
+        let fields = [(
+            "n".to_owned(),
+            WireValue {
+                kind: Some(Kind::NumberValue(number)),
+            },
+        )]
+        .into();
         let refused = from_struct(Struct { fields }, 4, "field").expect_err("refused");
         assert_eq!(refused, Invalid::new("field", problem));
     }
     let deep = wire_struct(json!({"a": [[[[]]]]}).as_object().expect("an object"));
-    assert_eq!(from_struct(deep, 4, "f").expect_err("deep"), Invalid::new("f", Problem::TooDeep(4)));
+    assert_eq!(
+        from_struct(deep, 4, "f").expect_err("deep"),
+        Invalid::new("f", Problem::TooDeep(4))
+    );
 }
 
 proptest! {
