@@ -42,6 +42,14 @@ impl Bundle {
         bundle
     }
 
+    /// A copy of the policies in this repository.
+    pub fn shipped() -> Self {
+        let bundle = Self::empty();
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+        copy(&shipped, &bundle.policies());
+        bundle
+    }
+
     /// Writes a file below `policies/`.
     pub fn file(&self, path: &str, text: &str) -> &Self {
         let path = self.policies().join(path);
@@ -176,6 +184,19 @@ fn callgate(folder: &Path) -> Command {
         }
     }
     command
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            fs::copy(&path, &target).unwrap();
+        }
+    }
 }
 
 /// Asks again and again until there is an answer.

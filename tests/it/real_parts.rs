@@ -172,6 +172,88 @@ fn a_client_without_stubs_streams_and_filters() {
     assert_ne!(answer["decision"], "DECISION_ALLOW", "{answer}");
 }
 
+#[test]
+#[ignore = "needs the Python packages that tests/run installs"]
+fn the_shipped_policies_answer_a_client_without_stubs() {
+    let server = Server::start(&Bundle::shipped(), &[]);
+    let asked = |agent: &str, person: Option<&str>, server: &str, tool: &str, arguments: Json| {
+        let mut asked = request(
+            json!({"type": "Agent", "id": agent}),
+            json!({"server": server, "call_tool": {"tool": tool, "arguments": arguments}}),
+        );
+        let context = &mut asked["call_context"];
+        context["subject"]["identity"] = json!({"method": "jwt", "verified": true});
+        if let Some(person) = person {
+            context["delegation"] =
+                json!({"root": {"type": "User", "id": person}, "verified": true});
+        }
+        asked
+    };
+    let issue = json!({"owner": "acme", "repo": "shop", "issue_number": 1});
+    let pull = json!({"owner": "acme", "repo": "shop", "pull_number": 1});
+    let post = json!({"channel_id": "C1", "text": "hello"});
+    let requests = [
+        asked("support", Some("tara"), "github", "get_issue", issue),
+        asked(
+            "release",
+            Some("ravi"),
+            "github",
+            "merge_pull_request",
+            pull.clone(),
+        ),
+        asked(
+            "release",
+            Some("owen"),
+            "github",
+            "merge_pull_request",
+            pull,
+        ),
+        asked(
+            "research",
+            Some("noor"),
+            "slack",
+            "slack_post_message",
+            post.clone(),
+        ),
+        asked("support", None, "slack", "slack_post_message", post),
+    ];
+    let answers = ask(&server, AUTHORIZE, &[], &requests);
+    let policies = |answer: &Json| -> Vec<String> {
+        let named = answer["determining_policies"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        named
+            .iter()
+            .map(|policy| policy["id"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(answers[0]["decision"], "DECISION_ALLOW", "{}", answers[0]);
+    assert!(
+        policies(&answers[0]).contains(&"reading.people".to_owned()),
+        "{}",
+        answers[0]
+    );
+    assert_eq!(answers[1]["decision"], "DECISION_ALLOW", "{}", answers[1]);
+    assert_eq!(policies(&answers[1]), ["admin.merge"]);
+    assert_eq!(
+        codes(&answers[2]),
+        ["REASON_CODE_DELEGATOR_DENIED"],
+        "owen is no release manager"
+    );
+    assert_eq!(codes(&answers[3])[0], "REASON_CODE_FORBIDDEN");
+    assert!(
+        policies(&answers[3]).contains(&"egress.research".to_owned()),
+        "{}",
+        answers[3]
+    );
+    assert!(
+        policies(&answers[4]).contains(&"writing.needs_a_person".to_owned()),
+        "{}",
+        answers[4]
+    );
+}
+
 /// A company around one real server: engineers and their agents read and write, interns only read.
 fn company(server: &str) -> Bundle {
     let bundle = Bundle::empty();
