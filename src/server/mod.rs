@@ -55,13 +55,13 @@ pub enum ServeError {
     #[error("the certificates cannot be used: {0}")]
     Tls(String),
     /// The reflection service cannot be made.
-    #[error("server reflection cannot be set up: {0}")]
+    #[error("server reflection cannot be set up")]
     Reflection(#[from] tonic_reflection::server::Error),
     /// A listener failed.
-    #[error("a listener failed: {0}")]
+    #[error("a listener failed")]
     Transport(#[from] tonic::transport::Error),
     /// The task of a listener failed.
-    #[error("the task of a listener failed: {0}")]
+    #[error("the task of a listener failed")]
     Task(#[from] tokio::task::JoinError),
 }
 
