@@ -217,5 +217,3 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-#[cfg(test)]
-mod tests;

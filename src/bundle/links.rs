@@ -96,5 +96,3 @@ impl Uid {
     }
 }
 
-#[cfg(test)]
-mod tests;

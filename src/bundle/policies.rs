@@ -219,5 +219,3 @@ pub(crate) fn first_line(text: &str, offset: usize, length: usize) -> usize {
     span.find('\n').unwrap_or(length)
 }
 
-#[cfg(test)]
-mod tests;

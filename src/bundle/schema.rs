@@ -259,5 +259,3 @@ fn locate_in_registrations(
     }
 }
 
-#[cfg(test)]
-mod tests;

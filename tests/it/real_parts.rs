@@ -139,21 +139,19 @@ fn a_client_without_stubs_streams_and_filters() {
         assert_eq!(answer["response"]["decision"], expected, "{answer}");
     }
 
-    let filter = json!({"call_context": {"subject": {"entity": helper}}, "server": "notes"});
+    let filter = json!({"call_context": {"subject": {"entity": helper}}, "server": "notes",
+        "tools": ["merge_notes", "list_notes", "drop_notes", "add_note"]});
     let answer = &ask(
         &server,
         "callgate.v1.Authorization/FilterTools",
         &[],
         &[filter],
     )[0];
-    let mut shown: Vec<&str> = answer["tools"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter_map(Json::as_str)
-        .collect();
-    shown.sort_unstable();
-    assert_eq!(shown, ["add_note", "list_notes"], "{answer}");
+    assert_eq!(
+        answer["tools"],
+        json!(["list_notes", "add_note"]),
+        "in the order given"
+    );
     assert_eq!(
         answer["hidden"].as_array().map(Vec::len),
         Some(2),
@@ -246,6 +244,15 @@ fn import(bundle: &Bundle, name: &str, program: &[&str], confirmed: &str) -> Vec
         .iter()
         .map(|tool| tool["name"].as_str().unwrap().to_owned())
         .collect()
+}
+
+/// Changes the effect of a tool, as its owner would in an editor.
+fn reclassify(bundle: &Bundle, name: &str, tool: &str, effect: &str) {
+    let file = format!("tools/{name}.json");
+    let text = fs::read_to_string(bundle.policies().join(&file)).unwrap();
+    let mut registration: Json = serde_json::from_str(&text).unwrap();
+    registration["tools"][tool]["effect"] = json!(effect);
+    bundle.file(&file, &registration.to_string());
 }
 
 /// The agent `coder` makes calls for somebody, through a gateway that asks Callgate and then the server.
@@ -355,8 +362,8 @@ fn a_real_git_server_does_what_policies_allow_and_no_more() {
     assert!(ran(&results[4]), "{}", results[4]);
     assert_eq!(
         results[5]["codes"],
-        json!(["REASON_CODE_NO_PERMIT"]),
-        "not confirmed: admin"
+        json!(["REASON_CODE_NO_PERMIT", "REASON_CODE_DELEGATOR_DENIED"]),
+        "not confirmed, so it counts as admin"
     );
     assert_eq!(results[6]["codes"], json!(["REASON_CODE_TOOL_UNKNOWN"]));
     assert!(ran(&results[7]) && results[7]["text"].as_str().unwrap().contains("second"));
@@ -384,6 +391,8 @@ fn a_real_filesystem_server_does_what_policies_allow_and_no_more() {
     let confirmed = "read_text_file,list_directory,write_file";
     let tools = import(&bundle, "filesystem", &program, confirmed);
     assert!(tools.iter().any(|tool| tool == "move_file"), "{tools:?}");
+    // The server calls it destructive, so the import proposes admin; its owner knows better.
+    reclassify(&bundle, "filesystem", "write_file", "write");
     let server = Server::start(&bundle, &[]);
 
     let file = |name: &str| root.join(name).to_str().unwrap().to_owned();
@@ -419,8 +428,8 @@ fn a_real_filesystem_server_does_what_policies_allow_and_no_more() {
     assert!(ran(&results[3]), "{}", results[3]);
     assert_eq!(
         results[4]["codes"],
-        json!(["REASON_CODE_NO_PERMIT"]),
-        "not confirmed: admin"
+        json!(["REASON_CODE_NO_PERMIT", "REASON_CODE_DELEGATOR_DENIED"]),
+        "not confirmed, so it counts as admin"
     );
     assert!(!root.join("ivo.txt").exists() && root.join("report.txt").exists());
     assert_eq!(fs::read_to_string(root.join("ana.txt")).unwrap(), "kept");

@@ -1,0 +1,102 @@
+use std::sync::Arc;
+
+use super::*;
+
+fn source(text: &str) -> Source {
+    Source {
+        kind: crate::bundle::files::Kind::Registration,
+        file: Arc::from("tools/git.json"),
+        stem: Arc::from("git"),
+        text: Arc::from(text),
+    }
+}
+
+fn faults(text: &str) -> Vec<(Option<u32>, String)> {
+    let mut faults = Vec::new();
+    let parsed = parse(&source(text), &mut faults);
+    assert_eq!(parsed.is_none(), !faults.is_empty());
+    faults.into_iter().map(|fault| (fault.line, fault.message)).collect()
+}
+
+const SERVER: &str = r#""server": {"name": "git", "owner": "owen"}"#;
+
+#[test]
+fn the_least_a_registration_needs() {
+    let entry = r#"{"effect": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"}"#;
+    let text = format!("{{{SERVER}, \"tools\": {{\"git_log\": {entry}}}}}");
+    let mut faults = Vec::new();
+    let registration = parse(&source(&text), &mut faults).expect("no faults");
+    assert!(registration.server.active);
+    let entities = registration.entities();
+    assert_eq!(entities[1].0, ["tools", "git_log"]);
+    assert_eq!(entities[1].1["uid"]["id"], "git/git_log");
+    // Whoever owns the server owns its tools.
+    assert_eq!(entities[1].1["attrs"]["owner"]["id"], "owen");
+    assert!(entities[1].1["attrs"].get("target_arguments").is_none());
+}
+
+#[test]
+fn every_entry_that_is_wrong_is_told_at_its_field() {
+    let text = r#"{
+ "server": {"name": "git", "owner": "", "colour": "red"},
+ "tools": {
+  "a": {"effect": "peek",
+        "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
+  "b": {"effect": "read", "status": "confirmed", "yields": [],
+        "egress": "no", "sensitivity": "internal"},
+  "c": {"effect": "read", "status": "confirmed", "yields": ["Very Private"], "egress": false, "sensitivity": "internal",
+        "digest": "sha256:12"},
+  "d": {"effect": "read"},
+  "e": {"effect": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
+        "typed": true}
+ },
+ "extra": 1
+}"#;
+    let found = faults(text);
+    let told: Vec<(u32, &str)> = found.iter().map(|(line, message)| (line.unwrap_or(0), message.as_str())).collect();
+    let expected = [
+        (14, "unknown field `extra`, expected `server` or `tools`"),
+        (2, "unknown field `colour`"),
+        (4, "`effect`: unknown variant `peek`, expected one of `read`, `write`, `admin`"),
+        (7, "`egress`: invalid type: string \"no\", expected a boolean"),
+        (9, "`digest` is not `sha256:`"),
+        (8, "`Very Private` is not a label"),
+        (10, "missing field `status`"),
+        (12, "a typed tool needs its `input_schema`"),
+    ];
+    for (line, message) in expected {
+        assert!(told.iter().any(|(at, text)| *at == line && text.contains(message)), "{line} {message}: {told:#?}");
+    }
+}
+
+#[test]
+fn the_file_is_called_after_its_server() {
+    let text = r#"{"server": {"name": "github", "owner": "o"}, "tools": {}}"#;
+    assert_eq!(faults(text)[0].1, "the file of the server `github` is called `github.json`, not `git.json`");
+}
+
+#[test]
+fn other_shapes_are_faults() {
+    for text in ["", "[]", "null", "{}", r#"{"server": 1, "tools": []}"#, "{\"tools\": {\"\": {}}}"] {
+        assert!(!faults(text).is_empty(), "{text}");
+    }
+    let twice = format!("{{{SERVER}, \"tools\": {{\"a\": {{}}, \"a\": {{}}}}}}");
+    assert!(faults(&twice)[0].1.contains("the key `a` occurs twice"));
+}
+
+#[test]
+fn names_of_servers_fit_into_paths_and_ids() {
+    for name in ["git", "mcp-server.v2_x", "9p"] {
+        assert_eq!(server_name_fault(name), None);
+    }
+    for name in ["", "a/b", "..", "-x", "a b", "ä", &"x".repeat(65)] {
+        assert!(server_name_fault(name).is_some(), "{name}");
+    }
+}
+
+#[test]
+fn what_nobody_confirmed_is_admin() {
+    let text = r#"{"effect": "read", "status": "proposed", "yields": [], "egress": false, "sensitivity": "public"}"#;
+    let entry: ToolEntry = serde_json::from_str(text).expect("an entry");
+    assert_eq!(entry.effective(), Effect::Admin);
+}

@@ -1,0 +1,173 @@
+use std::fs;
+use std::future::pending;
+
+use super::*;
+use crate::service::decisions::Settings;
+
+const GOOD: &str = "@id(\"all\") permit (principal, action, resource);";
+const OTHER: &str = "@id(\"none\") forbid (principal, action, resource);";
+const BROKEN: &str = "permit (principal, action";
+
+struct Bench {
+    dir: tempfile::TempDir,
+    service: Arc<Service>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let settings = Settings { stale_wait: Duration::ZERO };
+        let bench = Self { dir, service: Arc::new(Service::new(settings, Recorder::default())) };
+        bench.write("a.cedar", GOOD);
+        bench
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.dir.path().join(name), text).expect("a file");
+    }
+
+    fn start(&self) -> Reloader {
+        let bundle = bundle::load(self.dir.path()).expect("a good directory");
+        let digest = Arc::clone(&bundle.digest);
+        let revision = self.service.publish(Generation {
+            snapshot: bundle.snapshot,
+            claims: bundle.config.claims,
+            policy_set_digest: bundle.digest,
+        });
+        Reloader::new(self.dir.path(), Arc::clone(&self.service), Recorder::default(), digest, revision)
+    }
+}
+
+#[tokio::test]
+async fn an_unchanged_directory_swaps_nothing() {
+    let bench = Bench::new();
+    let mut reloader = bench.start();
+    let before = bench.service.live().expect("live");
+    bench.write("a.cedar", GOOD);
+    bench.write("notes.txt", "not part of it");
+    assert_eq!(reloader.reload().await, Outcome::Unchanged);
+    let after = bench.service.live().expect("live");
+    assert!(Arc::ptr_eq(&before, &after));
+}
+
+#[tokio::test]
+async fn a_fault_keeps_the_last_good_and_is_told() {
+    let bench = Bench::new();
+    let mut reloader = bench.start();
+    let status = reloader.status();
+    bench.write("b.cedar", BROKEN);
+    assert_eq!(reloader.reload().await, Outcome::Faulty);
+    assert_eq!(reloader.reload().await, Outcome::Faulty);
+    {
+        let status = status.borrow();
+        assert_eq!(status.consecutive_failures, 2);
+        assert_eq!(status.revision, 1);
+        assert!(status.last_fault.as_ref().is_some_and(|text| text.contains("b.cedar:1:")), "{status:?}");
+    }
+    assert_eq!(bench.service.live().map(|live| live.snapshot.revision()), Some(1));
+    // Taking the mistake back is success, and swaps nothing.
+    fs::remove_file(bench.dir.path().join("b.cedar")).expect("removed");
+    assert_eq!(reloader.reload().await, Outcome::Unchanged);
+    assert_eq!(status.borrow().last_fault, None);
+    assert_eq!(status.borrow().consecutive_failures, 0);
+}
+
+#[tokio::test]
+async fn the_same_fault_is_told_once_while_watching() {
+    let bench = Bench::new();
+    let mut reloader = bench.start();
+    bench.write("b.cedar", BROKEN);
+    for _ in 0..3 {
+        assert_eq!(reloader.attempt(Cause::Change).await, Outcome::Faulty);
+    }
+    assert_eq!(reloader.status().borrow().consecutive_failures, 1);
+    // Whoever asks is answered.
+    assert_eq!(reloader.attempt(Cause::Signal).await, Outcome::Faulty);
+    assert_eq!(reloader.status().borrow().consecutive_failures, 2);
+}
+
+#[tokio::test]
+async fn a_change_goes_into_service_with_its_configuration() {
+    let bench = Bench::new();
+    let (told, mut configs) = mpsc::unbounded_channel();
+    let mut reloader = bench.start().on_publish(move |config| {
+        let _ = told.send(config.claims.groups.len());
+    });
+    bench.write("callgate.toml", "[[claims.groups]]\nclaim = \"groups\"\n");
+    assert_eq!(reloader.reload().await, Outcome::Published(2));
+    assert_eq!(configs.recv().await, Some(1));
+    assert_eq!(bench.service.live().map(|live| live.claims.groups.len()), Some(1));
+    assert_eq!(reloader.status().borrow().revision, 2);
+}
+
+#[tokio::test]
+async fn a_directory_that_vanished_is_a_fault() {
+    let bench = Bench::new();
+    let mut reloader = bench.start();
+    fs::remove_dir_all(bench.dir.path()).expect("removed");
+    assert_eq!(reloader.reload().await, Outcome::Faulty);
+    assert!(bench.service.live().is_some());
+}
+
+async fn until(status: &mut watch::Receiver<ReloadStatus>, what: impl FnMut(&ReloadStatus) -> bool) {
+    let waited = timeout(Duration::from_secs(20), status.wait_for(what)).await;
+    assert!(waited.is_ok_and(|seen| seen.is_ok()), "it did not come: {:?}", status.borrow());
+}
+
+#[tokio::test]
+async fn files_saved_the_way_editors_do_are_noticed() {
+    let bench = Bench::new();
+    let reloader = bench.start();
+    let mut status = reloader.status();
+    tokio::spawn(reloader.run(Some(Duration::from_millis(50)), pending()));
+    until(&mut status, |status| status.is_watching).await;
+    // Written in two steps.
+    bench.write("b.cedar", &OTHER[..20]);
+    bench.write("b.cedar", OTHER);
+    until(&mut status, |status| status.revision == 2).await;
+    // Written beside and renamed over it.
+    bench.write(".b.cedar.swp", "// changed\n");
+    fs::rename(bench.dir.path().join(".b.cedar.swp"), bench.dir.path().join("b.cedar")).expect("renamed");
+    until(&mut status, |status| status.revision == 3).await;
+    // In a directory that was not there before.
+    fs::create_dir(bench.dir.path().join("more")).expect("a directory");
+    bench.write("more/c.cedar", OTHER);
+    until(&mut status, |status| status.revision == 4).await;
+    // A mistake, and its correction.
+    bench.write("more/c.cedar", BROKEN);
+    until(&mut status, |status| status.last_fault.is_some()).await;
+    bench.write("more/c.cedar", GOOD.replace("all", "more").as_str());
+    until(&mut status, |status| status.revision == 5 && status.last_fault.is_none()).await;
+}
+
+#[tokio::test]
+async fn a_directory_that_is_replaced_is_noticed_and_watched() {
+    let bench = Bench::new();
+    let reloader = bench.start();
+    let mut status = reloader.status();
+    tokio::spawn(reloader.run(Some(Duration::from_millis(50)), pending()));
+    until(&mut status, |status| status.is_watching).await;
+    let dir = bench.dir.path();
+    let (old, new) = (dir.with_extension("old"), dir.with_extension("new"));
+    fs::create_dir(&new).expect("a directory");
+    fs::write(new.join("a.cedar"), OTHER).expect("a file");
+    fs::rename(dir, &old).expect("moved away");
+    fs::rename(&new, dir).expect("moved in");
+    until(&mut status, |status| status.revision == 2).await;
+    bench.write("a.cedar", GOOD);
+    until(&mut status, |status| status.revision == 3).await;
+    fs::remove_dir_all(&old).expect("removed");
+}
+
+#[tokio::test]
+async fn reading_does_not_cause_reading() {
+    let bench = Bench::new();
+    let reloader = bench.start();
+    let mut status = reloader.status();
+    tokio::spawn(reloader.run(Some(Duration::from_millis(20)), pending()));
+    until(&mut status, |status| status.is_watching).await;
+    sleep(Duration::from_millis(200)).await;
+    let before = status.borrow_and_update().last_success;
+    sleep(Duration::from_millis(300)).await;
+    assert_eq!(status.borrow().last_success, before);
+}
