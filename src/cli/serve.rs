@@ -8,10 +8,12 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::ValueEnum;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
 
 use crate::bundle::{self, Bundle};
 use crate::cli::output::{Exit, Output};
 use crate::config::Config;
+use crate::reload::Reloader;
 use crate::server::doors::Doors;
 use crate::server::listen::Listener;
 use crate::server::{self, Setup, tls};
@@ -113,11 +115,14 @@ async fn serve(args: &Args, bundle: Bundle) -> anyhow::Result<()> {
     let revision = service.publish(Generation {
         snapshot,
         claims: config.claims.clone(),
-        policy_set_digest: digest,
+        policy_set_digest: Arc::clone(&digest),
     });
     for listener in &listeners {
         tracing::info!(address = listener.address(), revision, "listening");
     }
+    let recorder = telemetry.recorder();
+    let reloader = Reloader::new(&args.dir, Arc::clone(&service), recorder, digest, revision);
+    let reloading = reload(reloader, doors.clone(), &config);
     let setup = Setup {
         service,
         doorkeeper: doors.doorkeeper,
@@ -125,9 +130,32 @@ async fn serve(args: &Args, bundle: Bundle) -> anyhow::Result<()> {
         tls,
     };
     let served = server::serve(listeners, setup, stop).await;
+    reloading.abort();
     telemetry.shutdown(FLUSH).await;
     tracing::info!("stopped");
     Ok(served?)
+}
+
+/// Loads the directory again whenever it changes or somebody asks, callers and limits included.
+fn reload(reloader: Reloader, doors: Doors, config: &Config) -> JoinHandle<()> {
+    let debounce = Duration::from_millis(config.reload.debounce_ms);
+    let started_with = config.clone();
+    let reloader = reloader.on_publish(move |config| {
+        doors.apply(config);
+        let waiting = config.needs_restart(&started_with);
+        if !waiting.is_empty() {
+            tracing::warn!(
+                sections = waiting.join(", "),
+                "changes of these need a restart"
+            );
+        }
+    });
+    let watch = config.reload.watch.then_some(debounce);
+    tokio::spawn(async move {
+        if let Err(error) = reloader.run(watch, std::future::pending()).await {
+            tracing::error!(%error, "the directory is not loaded again until a restart");
+        }
+    })
 }
 
 /// Binds what the command line names, or else what the configuration names.

@@ -235,6 +235,28 @@ fn tls_without_callers_is_a_fault() {
     );
 }
 
+#[test]
+fn what_a_reload_cannot_change_is_named() {
+    let read =
+        |text: &str| Config::from_toml(text, "f").unwrap_or_else(|faults| panic!("{faults:?}"));
+    let start = read("");
+    for (text, wanted) in [
+        (
+            "[limits]\nbatch = 7\n[schema]\nmax_dereference_level = 1\n",
+            &[][..],
+        ),
+        ("[[claims.groups]]\nclaim = \"groups\"\n", &[]),
+        ("[limits]\nmessage_bytes = 8192\n", &["limits"]),
+        (
+            "[listen]\ngrpc = \"127.0.0.1:1\"\n[reload]\nwatch = false\n",
+            &["listen", "reload"],
+        ),
+        ("[telemetry]\ndecision_log = \"all\"\n", &["telemetry"]),
+    ] {
+        assert_eq!(read(text).needs_restart(&start), wanted, "{text}");
+    }
+}
+
 proptest::proptest! {
     #[test]
     fn any_text_is_answered(text in "\\PC{0,200}", key in "[a-z\\[\\]=.\"0-9 \n]{0,80}") {

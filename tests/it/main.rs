@@ -13,3 +13,4 @@ mod rpcs;
 mod serving;
 mod telemetry;
 mod transport;
+mod verbs;
