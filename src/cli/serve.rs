@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::ValueEnum;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::bundle::{self, Bundle};
@@ -122,18 +123,33 @@ async fn serve(args: &Args, bundle: Bundle) -> anyhow::Result<()> {
     }
     let recorder = telemetry.recorder();
     let reloader = Reloader::new(&args.dir, Arc::clone(&service), recorder, digest, revision);
+    let bundle_is_good = is_good(&reloader);
     let reloading = reload(reloader, doors.clone(), &config);
     let setup = Setup {
         service,
         doorkeeper: doors.doorkeeper,
         limits: doors.limits,
         tls,
+        bundle_is_good,
     };
     let served = server::serve(listeners, setup, stop).await;
     reloading.abort();
     telemetry.shutdown(FLUSH).await;
     tracing::info!("stopped");
     Ok(served?)
+}
+
+/// Whether the last attempt to load the directory found no fault.
+fn is_good(reloader: &Reloader) -> watch::Receiver<bool> {
+    let (good, is_good) = watch::channel(true);
+    let mut status = reloader.status();
+    tokio::spawn(async move {
+        while status.changed().await.is_ok() {
+            let has_fault = status.borrow_and_update().last_fault.is_some();
+            good.send_replace(!has_fault);
+        }
+    });
+    is_good
 }
 
 /// Loads the directory again whenever it changes or somebody asks, callers and limits included.
