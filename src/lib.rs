@@ -1,22 +1,64 @@
 //! Callgate decides, for every single call an AI agent or an MCP server wants to make, whether it may
 //! happen: now, for this person, with these arguments.
 //!
-//! The server is [`cli`] and [`server`]; the same decision in process is three types:
-//! [`Snapshot`] (compiled policies and entities), [`CallContext`] (the question) and [`Decision`].
+//! Most people run it as a server: `callgate serve`. The same decision in process needs three types:
+//! [`Snapshot`], compiled policies and entities; [`CallContext`], the question; [`Decision`], the
+//! answer. [`bundle::load`] compiles a directory, [`call::decide::decide`] decides:
+//!
+//! ```
+//! use std::path::Path;
+//! use std::time::SystemTime;
+//!
+//! use callgate::call::context::{Delegation, Operation, Subject};
+//! use callgate::call::decide::{Asker, decide};
+//! use callgate::call::model::{TYPES, entity};
+//! use callgate::config::claims::ClaimMapping;
+//! use callgate::identity::caller::Caller;
+//! use callgate::{CallContext, Decision, Snapshot, bundle};
+//!
+//! let snapshot: Snapshot = bundle::load(Path::new("policies")).expect("no faults").snapshot;
+//!
+//! let mut call = CallContext::new(
+//!     Subject::verified(entity(&TYPES.agent, "support"), "jwt"),
+//!     Operation::call_tool("github", "get_issue", serde_json::Map::new()),
+//! );
+//! call.delegation = Some(Delegation::verified_from(entity(&TYPES.user, "sam")));
+//!
+//! let caller = Caller::local();
+//! let asker = Asker { caller: &caller, claims: &ClaimMapping::default() };
+//! let decision: Decision = decide(&snapshot, &call, asker, SystemTime::now());
+//! assert!(decision.is_allow(), "{:?}", decision.reasons);
+//! ```
+//!
+//! Deciding is pure: nothing is counted, consumed or put on record. That is what the server adds.
+//! `examples/decide.rs` shows more of an answer.
 
-pub mod adapters;
-pub mod audit;
-pub mod authoring;
+#![warn(missing_docs)]
+
 pub mod bundle;
 pub mod call;
-pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod identity;
+
+// What the server is made of. Public for the binary, the tests and the benchmarks; not an interface.
+#[doc(hidden)]
+pub mod adapters;
+#[doc(hidden)]
+pub mod audit;
+#[doc(hidden)]
+pub mod authoring;
+#[doc(hidden)]
+pub mod cli;
+#[doc(hidden)]
 pub mod proto;
+#[doc(hidden)]
 pub mod reload;
+#[doc(hidden)]
 pub mod server;
+#[doc(hidden)]
 pub mod service;
+#[doc(hidden)]
 pub mod telemetry;
 
 pub use call::context::CallContext;

@@ -6,10 +6,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use callgate::call::context::{
-    Delegation, Environment, Identity, Initiator, Operation, OperationKind, Subject, ToolCall,
-    TraceContext, Workflow,
-};
+use callgate::call::context::{Delegation, Operation, OperationKind, Subject};
 use callgate::call::model::{self, SCHEMA, TYPES};
 use callgate::engine::evaluate::Query;
 use callgate::engine::snapshot::{Parts, Reach};
@@ -192,41 +189,18 @@ pub fn calls(policy_count: usize, entity_count: usize, count: usize) -> Vec<Call
         } else {
             number % 6
         };
-        CallContext {
-            subject: Subject {
-                entity: uid("Agent", &format!("a{person}")),
-                identity: Identity {
-                    method: Some(SmolStr::new_static("jwt")),
-                    verified: true,
-                },
-                claims: serde_json::Map::new(),
-            },
-            delegation: Some(Delegation {
-                root: uid("User", &format!("u{person}")),
-                actors: Vec::new(),
-                scopes: vec![SmolStr::new_static("tools")],
-                verified: true,
-                grant_ids: Vec::new(),
-                expires_at: None,
-            }),
-            operation: Operation {
-                initiator: Initiator::Client,
-                server: format_smolstr!("s{}", server_of(team, place, servers)),
-                kind: OperationKind::CallTool(ToolCall {
-                    tool: format_smolstr!("t{}", number % 3),
-                    arguments: arguments(),
-                    definition_digest: None,
-                    target: None,
-                }),
-            },
-            workflow: Workflow {
-                purpose: Some(SmolStr::new_static("support")),
-                ..Workflow::default()
-            },
-            approval_ids: Vec::new(),
-            environment: Environment::default(),
-            trace: TraceContext::default(),
-        }
+        let server = format_smolstr!("s{}", server_of(team, place, servers));
+        let tool = format_smolstr!("t{}", number % 3);
+        let mut call = CallContext::new(
+            Subject::verified(uid("Agent", &format!("a{person}")), "jwt"),
+            Operation::call_tool(server, tool, arguments()),
+        );
+        call.delegation = Some(Delegation::verified_from(uid(
+            "User",
+            &format!("u{person}"),
+        )));
+        call.workflow.purpose = Some(SmolStr::new_static("support"));
+        call
     };
     (0..count).map(call).collect()
 }

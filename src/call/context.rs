@@ -100,24 +100,44 @@ pub enum OperationKind {
     /// `resources/list` and `resources/templates/list`.
     ListResources,
     /// `resources/read`.
-    ReadResource { uri: SmolStr },
+    ReadResource {
+        /// Which.
+        uri: SmolStr,
+    },
     /// `prompts/get`.
     GetPrompt {
+        /// Which.
         name: SmolStr,
+        /// Names of its arguments.
         arguments: Vec<SmolStr>,
     },
     /// `completion/complete`, for a prompt.
-    CompletePrompt { name: SmolStr },
+    CompletePrompt {
+        /// Which prompt.
+        name: SmolStr,
+    },
     /// `completion/complete`, for a resource template.
-    CompleteResource { uri: SmolStr },
+    CompleteResource {
+        /// The template.
+        uri: SmolStr,
+    },
     /// `resources/subscribe` and `subscriptions/listen`.
-    Subscribe { uri: SmolStr },
+    Subscribe {
+        /// To what.
+        uri: SmolStr,
+    },
     /// `sampling/createMessage`.
     Sample(Sampling),
     /// `elicitation/create` in form mode, with the form's JSON Schema.
-    ElicitForm { requested_schema: Json },
+    ElicitForm {
+        /// The form.
+        requested_schema: Json,
+    },
     /// `elicitation/create` in URL mode.
-    ElicitUrl { url: String },
+    ElicitUrl {
+        /// Where the person is to go.
+        url: String,
+    },
     /// `roots/list`.
     ListRoots,
 }
@@ -179,6 +199,71 @@ pub struct TraceContext {
     pub traceparent: Option<String>,
     /// The `tracestate` header.
     pub tracestate: Option<String>,
+}
+
+impl CallContext {
+    /// A call about which nothing is known but who wants to do what.
+    pub fn new(subject: Subject, operation: Operation) -> Self {
+        Self {
+            subject,
+            delegation: None,
+            operation,
+            workflow: Workflow::default(),
+            approval_ids: Vec::new(),
+            environment: Environment::default(),
+            trace: TraceContext::default(),
+        }
+    }
+}
+
+impl Subject {
+    /// A subject whose identity the caller has verified by this method, without claims.
+    pub fn verified(entity: EntityUID, method: impl Into<SmolStr>) -> Self {
+        let identity = Identity {
+            method: Some(method.into()),
+            verified: true,
+        };
+        Self {
+            entity,
+            identity,
+            claims: Map::new(),
+        }
+    }
+}
+
+impl Delegation {
+    /// Authority verified to come from `root` without anybody in between.
+    pub fn verified_from(root: EntityUID) -> Self {
+        Self {
+            root,
+            actors: Vec::new(),
+            scopes: Vec::new(),
+            verified: true,
+            grant_ids: Vec::new(),
+            expires_at: None,
+        }
+    }
+}
+
+impl Operation {
+    /// A client's `tools/call`.
+    pub fn call_tool(
+        server: impl Into<SmolStr>,
+        tool: impl Into<SmolStr>,
+        arguments: Map<String, Json>,
+    ) -> Self {
+        let call = ToolCall {
+            tool: tool.into(),
+            arguments,
+            definition_digest: None,
+            target: None,
+        };
+        Self {
+            initiator: Initiator::Client,
+            server: server.into(),
+            kind: OperationKind::CallTool(call),
+        }
+    }
 }
 
 impl OperationKind {

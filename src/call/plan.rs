@@ -56,15 +56,11 @@ impl Plan {
                 .iter()
                 .map(|(name, value)| (name.clone(), value.clone())),
         );
-        if self.targets.is_empty() {
-            return vec![facts];
+        let mut contexts = vec![facts; self.targets.len().max(1)];
+        for (facts, target) in contexts.iter_mut().zip(&self.targets) {
+            facts::add_target(facts, target);
         }
-        let with_target = |target: &EntityUID| {
-            let mut facts = facts.clone();
-            facts::add_target(&mut facts, target);
-            facts
-        };
-        self.targets.iter().map(with_target).collect()
+        contexts
     }
 
     fn add_target(&mut self, server: &str, text: &str, what: &str) -> Result<EntityUID, Reason> {

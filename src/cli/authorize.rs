@@ -98,13 +98,23 @@ struct Call {
 #[command(next_help_heading = "Who decides")]
 struct Place {
     /// This directory
-    #[arg(long, value_name = "DIR", default_value = "./policies", conflicts_with = "endpoint")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "./policies",
+        conflicts_with = "endpoint"
+    )]
     policies: PathBuf,
     /// A running server: `http://…`, `https://…` or `unix:/path`
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
     /// The bearer token to show
-    #[arg(long, env = "CALLGATE_TOKEN", hide_env_values = true, requires = "endpoint")]
+    #[arg(
+        long,
+        env = "CALLGATE_TOKEN",
+        hide_env_values = true,
+        requires = "endpoint"
+    )]
     token: Option<String>,
     /// The certificate authority of an `https` server, PEM
     #[arg(long, value_name = "FILE", requires = "endpoint")]
@@ -144,7 +154,9 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         explain: args.explain,
         ..v1::AuthorizeRequest::default()
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let answered = match &args.place.endpoint {
         Some(endpoint) => runtime.block_on(ask_server(endpoint, &args.place, request))?,
         None => match bundle::load(&args.place.policies) {
@@ -153,17 +165,37 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         },
     };
     let response = answered.map_err(|status| worded(&status))?;
-    args.output.answer(&Text(&response), &json::write("AuthorizeResponse", &response)?)?;
+    args.output.answer(
+        &Text(&response),
+        &json::write("AuthorizeResponse", &response)?,
+    )?;
     Ok(match response.decision() {
         v1::Decision::Allow => Exit::Done,
         v1::Decision::Deny | v1::Decision::Unspecified => Exit::Denied,
     })
 }
 
-async fn ask_here(bundle: Bundle, request: v1::AuthorizeRequest) -> Result<v1::AuthorizeResponse, Status> {
-    let Bundle { snapshot, digest, config, .. } = bundle;
-    let service = Arc::new(Service::new(Settings { stale_wait: Duration::ZERO }, Recorder::default()));
-    service.publish(Generation { snapshot, claims: config.claims, policy_set_digest: digest });
+async fn ask_here(
+    bundle: Bundle,
+    request: v1::AuthorizeRequest,
+) -> Result<v1::AuthorizeResponse, Status> {
+    let Bundle {
+        snapshot,
+        digest,
+        config,
+        ..
+    } = bundle;
+    let service = Arc::new(Service::new(
+        Settings {
+            stale_wait: Duration::ZERO,
+        },
+        Recorder::default(),
+    ));
+    service.publish(Generation {
+        snapshot,
+        claims: config.claims,
+        policy_set_digest: digest,
+    });
     let doorkeeper = Arc::new(Doorkeeper::new(Authenticator::local()));
     let limits: Arc<ArcSwap<Limits>> = Arc::new(ArcSwap::from_pointee(config.limits));
     let rpcs = Authorization::new(service, doorkeeper, limits, CancellationToken::new());
@@ -180,45 +212,61 @@ async fn ask_server(
     request.set_timeout(TIMEOUT);
     if let Some(token) = &place.token {
         let header = format!("Bearer {token}").parse();
-        request.metadata_mut().insert("authorization", header.context("the token has characters that no header can carry")?);
+        request.metadata_mut().insert(
+            "authorization",
+            header.context("the token has characters that no header can carry")?,
+        );
     }
     let answer = AuthorizationClient::new(channel).authorize(request).await;
     Ok(answer.map(tonic::Response::into_inner))
 }
 
 async fn connect(endpoint: &str, place: &Place) -> anyhow::Result<Channel> {
-    let read = |path: &PathBuf| std::fs::read(path).with_context(|| format!("`{}` cannot be read", path.display()));
+    let read = |path: &PathBuf| {
+        std::fs::read(path).with_context(|| format!("`{}` cannot be read", path.display()))
+    };
     let mut target = Endpoint::from_shared(endpoint.to_owned())
         .with_context(|| format!("`{endpoint}` is not an address of a server"))?
         .connect_timeout(TIMEOUT);
     if endpoint.starts_with("https:") {
         let Some(ca) = &place.ca else {
-            bail!("`{endpoint}` needs `--ca` with the authority that signed the server's certificate");
+            bail!(
+                "`{endpoint}` needs `--ca` with the authority that signed the server's certificate"
+            );
         };
         let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(ca)?));
         if let (Some(cert), Some(key)) = (&place.cert, &place.key) {
             tls = tls.identity(Identity::from_pem(read(cert)?, read(key)?));
         }
-        target = target.tls_config(tls).context("the certificates cannot be used")?;
+        target = target
+            .tls_config(tls)
+            .context("the certificates cannot be used")?;
     } else if place.ca.is_some() || place.cert.is_some() {
         bail!("`--ca` and `--cert` are for `https` endpoints, `{endpoint}` is not one");
     }
-    target.connect().await.with_context(|| format!("`{endpoint}` cannot be reached"))
+    target
+        .connect()
+        .await
+        .with_context(|| format!("`{endpoint}` cannot be reached"))
 }
 
 fn worded(status: &Status) -> anyhow::Error {
-    anyhow::anyhow!("the question was not answered: {} ({:?})", status.message(), status.code())
+    anyhow::anyhow!(
+        "the question was not answered: {} ({:?})",
+        status.message(),
+        status.code()
+    )
 }
 
 impl Call {
     fn context(&self) -> anyhow::Result<v1::CallContext> {
         match &self.file {
             Some(path) => read_call(path),
-            None => self.from_flags(),
+            None => self.flags_as_call(),
         }
     }
 
-    fn from_flags(&self) -> anyhow::Result<v1::CallContext> {
+    fn flags_as_call(&self) -> anyhow::Result<v1::CallContext> {
         let person = self.user.as_deref().map(|id| entity("User", id));
         let agent = self.agent.as_deref().map(|id| entity("Agent", id));
         let (subject, root) = match (agent, person) {
@@ -230,7 +278,10 @@ impl Call {
         Ok(v1::CallContext {
             subject: Some(v1::Subject {
                 entity: Some(subject),
-                identity: Some(v1::Identity { method: "cli".to_owned(), verified }),
+                identity: Some(v1::Identity {
+                    method: "cli".to_owned(),
+                    verified,
+                }),
                 claims: None,
             }),
             delegation: root.map(|root| v1::Delegation {
@@ -245,17 +296,22 @@ impl Call {
                 kind: Some(self.kind()?),
                 ..v1::Operation::default()
             }),
-            workflow: self
-                .purpose
+            workflow: self.purpose.clone().map(|purpose| v1::Workflow {
+                purpose,
+                ..v1::Workflow::default()
+            }),
+            environment: self
+                .source_address
                 .clone()
-                .map(|purpose| v1::Workflow { purpose, ..v1::Workflow::default() }),
-            environment: self.source_address.clone().map(|source_address| v1::Environment { source_address }),
+                .map(|source_address| v1::Environment { source_address }),
             ..v1::CallContext::default()
         })
     }
 
     fn kind(&self) -> anyhow::Result<Kind> {
-        let Some(tool) = self.tool.clone() else { return Ok(Kind::ListTools(v1::ListTools {})) };
+        let Some(tool) = self.tool.clone() else {
+            return Ok(Kind::ListTools(v1::ListTools {}));
+        };
         let text = match &self.arguments {
             Some(text) => text.clone(),
             None => {
@@ -268,8 +324,14 @@ impl Call {
                 serde_json::to_string(&arguments)?
             }
         };
-        let input = Some(v1::call_tool::Input::ArgumentsJson(text.into_bytes().into()));
-        Ok(Kind::CallTool(v1::CallTool { tool, input, ..v1::CallTool::default() }))
+        let input = Some(v1::call_tool::Input::ArgumentsJson(
+            text.into_bytes().into(),
+        ));
+        Ok(Kind::CallTool(v1::CallTool {
+            tool,
+            input,
+            ..v1::CallTool::default()
+        }))
     }
 }
 
@@ -277,17 +339,28 @@ fn read_call(path: &PathBuf) -> anyhow::Result<v1::CallContext> {
     let mut text = String::new();
     let is_stdin = path.as_os_str() == "-";
     let read = if is_stdin {
-        std::io::stdin().take(MAX_FILE_BYTES).read_to_string(&mut text)
+        std::io::stdin()
+            .take(MAX_FILE_BYTES)
+            .read_to_string(&mut text)
     } else {
-        std::fs::File::open(path).and_then(|file| file.take(MAX_FILE_BYTES).read_to_string(&mut text))
+        std::fs::File::open(path)
+            .and_then(|file| file.take(MAX_FILE_BYTES).read_to_string(&mut text))
     };
-    let name = if is_stdin { "standard input".to_owned() } else { format!("`{}`", path.display()) };
+    let name = if is_stdin {
+        "standard input".to_owned()
+    } else {
+        format!("`{}`", path.display())
+    };
     read.with_context(|| format!("{name} cannot be read"))?;
-    json::read("CallContext", &text).with_context(|| format!("{name} is not a `callgate.v1.CallContext`"))
+    json::read("CallContext", &text)
+        .with_context(|| format!("{name} is not a `callgate.v1.CallContext`"))
 }
 
 fn entity(of_type: &str, id: &str) -> v1::EntityRef {
-    v1::EntityRef { r#type: of_type.to_owned(), id: id.to_owned() }
+    v1::EntityRef {
+        r#type: of_type.to_owned(),
+        id: id.to_owned(),
+    }
 }
 
 fn name_and_value(text: &str) -> Result<(String, Json), String> {
@@ -335,29 +408,54 @@ impl fmt::Display for Text<'_> {
         if let Some(explanation) = &response.explanation {
             explain(f, explanation)?;
         }
-        writeln!(f, "  decision  {} at revision {}", response.decision_id, response.revision)
+        writeln!(
+            f,
+            "  decision  {} at revision {}",
+            response.decision_id, response.revision
+        )
     }
 }
 
 fn explain(f: &mut fmt::Formatter<'_>, explanation: &v1::Explanation) -> fmt::Result {
     for it in &explanation.principals {
-        let (Some(principal), Some(action), Some(resource)) = (&it.principal, &it.action, &it.resource) else {
+        let (Some(principal), Some(action), Some(resource)) =
+            (&it.principal, &it.action, &it.resource)
+        else {
             continue;
         };
-        writeln!(f, "  asked     {} {} {}: {}", Entity(principal), Entity(action), Entity(resource), outcome(it.decision()))?;
+        writeln!(
+            f,
+            "  asked     {} {} {}: {}",
+            Entity(principal),
+            Entity(action),
+            Entity(resource),
+            outcome(it.decision())
+        )?;
         for (label, ids) in [("permit", &it.permits), ("forbid", &it.forbids)] {
             if !ids.is_empty() {
                 writeln!(f, "            {label} by {}", ids.join(", "))?;
             }
         }
         for error in &it.errors {
-            writeln!(f, "            error in {}: {}", error.policy_id, error.message)?;
+            writeln!(
+                f,
+                "            error in {}: {}",
+                error.policy_id, error.message
+            )?;
         }
         let (evaluated, total) = (it.policies_evaluated, it.policies_total);
-        writeln!(f, "            {evaluated} of {total} policies, {} entities in view", it.entities_in_slice)?;
+        writeln!(
+            f,
+            "            {evaluated} of {total} policies, {} entities in view",
+            it.entities_in_slice
+        )?;
     }
     if !explanation.shadow_policy_ids.is_empty() {
-        writeln!(f, "  shadow    {} would change this", explanation.shadow_policy_ids.join(", "))?;
+        writeln!(
+            f,
+            "  shadow    {} would change this",
+            explanation.shadow_policy_ids.join(", ")
+        )?;
     }
     Ok(())
 }

@@ -5,9 +5,11 @@
 //!
 //! Invariant: no logic worth testing elsewhere. What a verb does can be done without it.
 
+pub mod authorize;
 pub mod check;
 pub mod import;
 pub mod output;
+pub mod serve;
 
 use std::process::ExitCode;
 
@@ -28,16 +30,20 @@ Callgate decides, for every call an AI agent or an MCP server wants to make, whe
 now, for this person, with these arguments. It answers from Cedar policies in a directory, over gRPC, \
 and leaves a trace of every answer.
 
-From nothing to the first look at your policies:
+From nothing to the first decision:
 
-  callgate import tools tools-list.json --server git    register a server's tools
-  callgate check policies                               is everything in order?";
+  callgate import tools tools-list.json --server git          register a server's tools
+  callgate check policies                                     is everything in order?
+  callgate authorize --agent coder --server git --tool log    decide one call, and say why
+  callgate serve                                              decide for gateways, over gRPC";
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done or allowed, 1 error, 2 denied, 3 the directory has faults.";
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Serve(serve::Args),
+    Authorize(Box<authorize::Args>),
     Check(check::Args),
     Import(import::Args),
 }
@@ -49,6 +55,8 @@ pub fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     let (output, result) = match cli.verb {
+        Verb::Serve(args) => (args.output, serve::run(&args)),
+        Verb::Authorize(args) => (args.output, authorize::run(&args)),
         Verb::Check(args) => (args.output, check::run(&args)),
         Verb::Import(args) => (args.output(), import::run(&args)),
     };

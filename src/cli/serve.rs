@@ -96,19 +96,34 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 
 async fn serve(args: &Args, bundle: Bundle) -> anyhow::Result<()> {
     let stop = stop_signal()?;
-    let Bundle { snapshot, digest, config, .. } = bundle;
+    let Bundle {
+        snapshot,
+        digest,
+        config,
+        ..
+    } = bundle;
     let listeners = bind(args, &config).await?;
     let tls = load_tls(&args.dir, &config)?;
-    let telemetry = Telemetry::start(&config.telemetry)?;
-    let settings = Settings { stale_wait: Duration::from_millis(config.limits.stale_wait_ms.into()) };
+    let telemetry = Telemetry::start(&config.telemetry, &args.dir)?;
+    let settings = Settings {
+        stale_wait: Duration::from_millis(config.limits.stale_wait_ms.into()),
+    };
     let service = Arc::new(Service::new(settings, telemetry.recorder()));
     let doors = Doors::open(&config);
-    let revision =
-        service.publish(Generation { snapshot, claims: config.claims.clone(), policy_set_digest: digest });
+    let revision = service.publish(Generation {
+        snapshot,
+        claims: config.claims.clone(),
+        policy_set_digest: digest,
+    });
     for listener in &listeners {
         tracing::info!(address = listener.address(), revision, "listening");
     }
-    let setup = Setup { service, doorkeeper: doors.doorkeeper, limits: doors.limits, tls };
+    let setup = Setup {
+        service,
+        doorkeeper: doors.doorkeeper,
+        limits: doors.limits,
+        tls,
+    };
     let served = server::serve(listeners, setup, stop).await;
     telemetry.shutdown(FLUSH).await;
     tracing::info!("stopped");
@@ -132,9 +147,15 @@ async fn bind(args: &Args, config: &Config) -> anyhow::Result<Vec<Listener>> {
     Ok(listeners)
 }
 
-fn load_tls(base: &Path, config: &Config) -> anyhow::Result<Option<tonic::transport::ServerTlsConfig>> {
+fn load_tls(
+    base: &Path,
+    config: &Config,
+) -> anyhow::Result<Option<tonic::transport::ServerTlsConfig>> {
     let handshake = Duration::from_millis(config.limits.handshake_ms.into());
-    let loaded = config.tls.as_ref().map(|files| tls::load(files, base, handshake));
+    let loaded = config
+        .tls
+        .as_ref()
+        .map(|files| tls::load(files, base, handshake));
     Ok(loaded.transpose()?)
 }
 

@@ -17,7 +17,10 @@ const MAX_CALLER_ID_BYTES: usize = 128;
 
 /// Every fault of a configuration that has the right shape.
 pub(super) fn faults(config: &Config, document: &Document<'_>) -> Vec<ConfigFault> {
-    let mut faults = Faults { document, found: Vec::new() };
+    let mut faults = Faults {
+        document,
+        found: Vec::new(),
+    };
     listeners(config, &mut faults);
     callers(config, &mut faults);
     claims(config, &mut faults);
@@ -32,7 +35,10 @@ pub(super) fn faults(config: &Config, document: &Document<'_>) -> Vec<ConfigFaul
     }
     if config.reload.debounce_ms > MAX_DEBOUNCE_MS {
         let given = config.reload.debounce_ms;
-        faults.add("reload.debounce_ms", format!("is {given}, but must be at most {MAX_DEBOUNCE_MS}"));
+        faults.add(
+            "reload.debounce_ms",
+            format!("is {given}, but must be at most {MAX_DEBOUNCE_MS}"),
+        );
     }
     faults.found
 }
@@ -49,7 +55,12 @@ impl Faults<'_> {
 }
 
 fn listeners(config: &Config, faults: &mut Faults<'_>) {
-    let Config { listen, tls, callers, .. } = config;
+    let Config {
+        listen,
+        tls,
+        callers,
+        ..
+    } = config;
     if listen.grpc.is_empty() && listen.unix.is_empty() {
         faults.add("listen", "names no address: set `grpc`, `unix` or both");
     }
@@ -58,7 +69,10 @@ fn listeners(config: &Config, faults: &mut Faults<'_>) {
             faults.add(format!("listen.grpc[{index}]"), refusal.to_string());
         }
         if address.port() != 0 && listen.grpc[..index].contains(address) {
-            faults.add(format!("listen.grpc[{index}]"), format!("names `{address}` twice"));
+            faults.add(
+                format!("listen.grpc[{index}]"),
+                format!("names `{address}` twice"),
+            );
         }
     }
     for (index, path) in listen.unix.iter().enumerate() {
@@ -70,22 +84,34 @@ fn listeners(config: &Config, faults: &mut Faults<'_>) {
         }
     }
     if tls.is_some() && callers.is_empty() {
-        faults.add("tls", "is set without any `[[callers]]`, so nobody could authenticate: add the callers");
+        faults.add(
+            "tls",
+            "is set without any `[[callers]]`, so nobody could authenticate: add the callers",
+        );
     }
 }
 
 fn callers(config: &Config, faults: &mut Faults<'_>) {
     if config.callers.len() > MAX_CALLERS {
         let count = config.callers.len();
-        faults.add("callers", format!("has {count} entries, but at most {MAX_CALLERS} are allowed"));
+        faults.add(
+            "callers",
+            format!("has {count} entries, but at most {MAX_CALLERS} are allowed"),
+        );
     }
-    let has_client_ca = config.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+    let has_client_ca = config
+        .tls
+        .as_ref()
+        .is_some_and(|tls| tls.client_ca.is_some());
     let mut ids: HashMap<&str, usize> = HashMap::new();
     let mut credentials: HashMap<String, usize> = HashMap::new();
     for (index, caller) in config.callers.iter().enumerate() {
         caller_id(index, caller, faults);
         if let Some(first) = ids.insert(&caller.id, index) {
-            faults.add(format!("callers[{index}].id"), format!("`{}` is also `callers[{first}]`", caller.id));
+            faults.add(
+                format!("callers[{index}].id"),
+                format!("`{}` is also `callers[{first}]`", caller.id),
+            );
         }
         if caller.token_sha256.is_empty() && caller.spiffe.is_empty() && caller.tls_san.is_empty() {
             faults.add(
@@ -95,7 +121,10 @@ fn callers(config: &Config, faults: &mut Faults<'_>) {
         }
         for (field, credential) in caller_credentials(index, caller, has_client_ca, faults) {
             if let Some(first) = credentials.insert(credential, index) {
-                faults.add(field, format!("is a credential that `callers[{first}]` has already"));
+                faults.add(
+                    field,
+                    format!("is a credential that `callers[{first}]` has already"),
+                );
             }
         }
     }
@@ -133,7 +162,10 @@ fn caller_credentials(
         if is_spiffe_id(id) {
             credentials.push((field, format!("uri:{id}")));
         } else {
-            faults.add(field, format!("`{id}` is not a SPIFFE id such as `spiffe://example.org/gateway`"));
+            faults.add(
+                field,
+                format!("`{id}` is not a SPIFFE id such as `spiffe://example.org/gateway`"),
+            );
         }
     }
     for (at, name) in caller.tls_san.iter().enumerate() {
@@ -145,12 +177,19 @@ fn caller_credentials(
             Some(("uri", uri)) if uri.contains(':') => credentials.push((field, name.clone())),
             _ => faults.add(
                 field,
-                format!("`{name}` is neither `dns:<name>` nor `uri:<uri>`; wildcards are not allowed"),
+                format!(
+                    "`{name}` is neither `dns:<name>` nor `uri:<uri>`; wildcards are not allowed"
+                ),
             ),
         }
     }
-    if !has_client_ca && !(caller.spiffe.is_empty() && caller.tls_san.is_empty()) {
-        let field = if caller.spiffe.is_empty() { "tls_san" } else { "spiffe" };
+    let has_names = !caller.spiffe.is_empty() || !caller.tls_san.is_empty();
+    if has_names && !has_client_ca {
+        let field = if caller.spiffe.is_empty() {
+            "tls_san"
+        } else {
+            "spiffe"
+        };
         faults.add(
             format!("callers[{index}].{field}"),
             "needs client certificates: set `tls.client_ca` to the authority that signs them",
@@ -160,11 +199,16 @@ fn caller_credentials(
 }
 
 fn is_spiffe_id(id: &str) -> bool {
-    let Some(rest) = id.strip_prefix("spiffe://") else { return false };
+    let Some(rest) = id.strip_prefix("spiffe://") else {
+        return false;
+    };
     let (domain, path) = rest.split_once('/').unwrap_or((rest, ""));
     let is_domain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._".contains(c);
     let is_path = |c: char| c.is_ascii_alphanumeric() || "-._/".contains(c);
-    id.len() <= 2_048 && !domain.is_empty() && domain.chars().all(is_domain) && path.chars().all(is_path)
+    id.len() <= 2_048
+        && !domain.is_empty()
+        && domain.chars().all(is_domain)
+        && path.chars().all(is_path)
 }
 
 fn claims(config: &Config, faults: &mut Faults<'_>) {
@@ -180,9 +224,15 @@ fn claims(config: &Config, faults: &mut Faults<'_>) {
         if attribute.tag.is_empty() {
             faults.add(format!("claims.attributes[{index}].tag"), "is empty");
         }
-        if config.claims.attributes[..index].iter().any(|other| other.tag == attribute.tag) {
+        if config.claims.attributes[..index]
+            .iter()
+            .any(|other| other.tag == attribute.tag)
+        {
             let field = format!("claims.attributes[{index}].tag");
-            faults.add(field, format!("`{}` is the tag of another claim already", attribute.tag));
+            faults.add(
+                field,
+                format!("`{}` is the tag of another claim already", attribute.tag),
+            );
         }
     }
 }
@@ -191,7 +241,10 @@ fn limits(limits: &Limits, faults: &mut Faults<'_>) {
     for (name, value, range) in limits.table() {
         if !range.contains(&value) {
             let (low, high) = range.into_inner();
-            faults.add(format!("limits.{name}"), format!("is {value}, but must be from {low} to {high}"));
+            faults.add(
+                format!("limits.{name}"),
+                format!("is {value}, but must be from {low} to {high}"),
+            );
         }
     }
     if limits.stale_wait_ms >= limits.deadline_ms {
@@ -205,17 +258,25 @@ fn limits(limits: &Limits, faults: &mut Faults<'_>) {
 
 fn telemetry(telemetry: &Telemetry, faults: &mut Faults<'_>) {
     if let Some(endpoint) = &telemetry.endpoint {
-        let is_http = url::Url::parse(endpoint).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+        let is_http =
+            url::Url::parse(endpoint).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
         if !is_http {
             let said = format!("`{endpoint}` is not a URL such as `http://127.0.0.1:4317`");
             faults.add("telemetry.endpoint", said);
         }
     }
-    if telemetry.service_name.as_ref().is_some_and(String::is_empty) {
+    if telemetry
+        .service_name
+        .as_ref()
+        .is_some_and(String::is_empty)
+    {
         faults.add("telemetry.service_name", "is empty");
     }
     let arguments = &telemetry.arguments;
     if arguments.hmac_key_file.is_some() && arguments.hmac_key_env.is_some() {
-        faults.add("telemetry.arguments.hmac_key_env", "is set beside `hmac_key_file`: the key can have one source");
+        faults.add(
+            "telemetry.arguments.hmac_key_env",
+            "is set beside `hmac_key_file`: the key can have one source",
+        );
     }
 }

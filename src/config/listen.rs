@@ -67,18 +67,29 @@ impl Listen {
     pub const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 50051);
 
     /// Refuses an address that other machines can reach, unless there is TLS.
-    pub fn check_address(address: SocketAddr, has_tls: bool) -> Result<(), CleartextBeyondLoopback> {
+    pub fn check_address(
+        address: SocketAddr,
+        has_tls: bool,
+    ) -> Result<(), CleartextBeyondLoopback> {
         let is_loopback = match address.ip() {
             IpAddr::V4(ip) => ip.is_loopback(),
             IpAddr::V6(ip) => ip.to_canonical().is_loopback(),
         };
-        if has_tls || is_loopback { Ok(()) } else { Err(CleartextBeyondLoopback(address)) }
+        if has_tls || is_loopback {
+            Ok(())
+        } else {
+            Err(CleartextBeyondLoopback(address))
+        }
     }
 }
 
 impl Default for Listen {
     fn default() -> Self {
-        Self { grpc: vec![Self::DEFAULT], unix: Vec::new(), unix_mode: SocketMode(0o600) }
+        Self {
+            grpc: vec![Self::DEFAULT],
+            unix: Vec::new(),
+            unix_mode: SocketMode(0o600),
+        }
     }
 }
 
@@ -88,7 +99,9 @@ impl TryFrom<String> for SocketMode {
     fn try_from(text: String) -> Result<Self, String> {
         match u32::from_str_radix(&text, 8) {
             Ok(mode) if mode <= 0o777 => Ok(Self(mode)),
-            _ => Err(format!("`{text}` is not a file permission in octal, such as `0660`")),
+            _ => Err(format!(
+                "`{text}` is not a file permission in octal, such as `0660`"
+            )),
         }
     }
 }

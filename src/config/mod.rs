@@ -69,13 +69,18 @@ pub struct SchemaSettings {
 
 impl Default for Reload {
     fn default() -> Self {
-        Self { watch: true, debounce_ms: 200 }
+        Self {
+            watch: true,
+            debounce_ms: 200,
+        }
     }
 }
 
 impl Default for SchemaSettings {
     fn default() -> Self {
-        Self { max_dereference_level: 3 }
+        Self {
+            max_dereference_level: 3,
+        }
     }
 }
 
@@ -94,7 +99,11 @@ impl Config {
             Err(error) => return Err(vec![document.syntax_fault(&error)]),
         };
         let faults = check::faults(&config, &document);
-        if faults.is_empty() { Ok(config) } else { Err(faults) }
+        if faults.is_empty() {
+            Ok(config)
+        } else {
+            Err(faults)
+        }
     }
 }
 

@@ -17,7 +17,11 @@ pub(super) struct Document<'a> {
 
 impl<'a> Document<'a> {
     pub(super) fn new(text: &'a str, file: &str) -> Self {
-        Self { text, file: Arc::from(file), tree: DeTable::parse(text).ok() }
+        Self {
+            text,
+            file: Arc::from(file),
+            tree: DeTable::parse(text).ok(),
+        }
     }
 
     /// The fault of a text that cannot be read into the model.
@@ -25,7 +29,11 @@ impl<'a> Document<'a> {
         let span = error.span().unwrap_or(0..0);
         let field = self.path_at(span.start).unwrap_or_default();
         let said = error.message().trim_end();
-        let message = if field.is_empty() { said.to_owned() } else { format!("`{field}`: {said}") };
+        let message = if field.is_empty() {
+            said.to_owned()
+        } else {
+            format!("`{field}`: {said}")
+        };
         self.fault_at(span, field, message)
     }
 
@@ -54,14 +62,18 @@ impl<'a> Document<'a> {
         let mut table = self.tree.as_ref().map(Spanned::get_ref);
         for step in path.split('.') {
             let (name, index) = split_index(step);
-            let Some((key, value)) = table.and_then(|table| table.get_key_value(name)) else { break };
+            let Some((key, value)) = table.and_then(|table| table.get_key_value(name)) else {
+                break;
+            };
             found = Some(match value.get_ref() {
                 // A table's own span is its header or nothing; its key is what people look for.
                 DeValue::Table(_) => key.span(),
                 _ => value.span(),
             });
             let mut inner = value.get_ref();
-            if let Some(item) = index.and_then(|index| inner.as_array().and_then(|items| items.get(index))) {
+            if let Some(item) =
+                index.and_then(|index| inner.as_array().and_then(|items| items.get(index)))
+            {
                 found = Some(item.span());
                 inner = item.get_ref();
             }
@@ -156,7 +168,8 @@ where
     where
         T::Err: std::fmt::Display,
     {
-        text.parse().map_err(|error| E::custom(format!("`{text}`: {error}")))
+        text.parse()
+            .map_err(|error| E::custom(format!("`{text}`: {error}")))
     }
 
     deserializer.deserialize_any(OneOrMany(std::marker::PhantomData))

@@ -18,7 +18,10 @@ fn faults(text: &str) -> Vec<String> {
 fn nothing_is_the_default() {
     let config = Config::from_toml("", "callgate.toml").expect("no faults");
     assert_eq!(config, Config::default());
-    assert_eq!(config.listen.grpc, ["127.0.0.1:50051".parse::<SocketAddr>().expect("an address")]);
+    assert_eq!(
+        config.listen.grpc,
+        ["127.0.0.1:50051".parse::<SocketAddr>().expect("an address")]
+    );
     assert_eq!(config.schema.max_dereference_level, 3);
 }
 
@@ -73,7 +76,10 @@ max_dereference_level = 5
     let config = Config::from_toml(&text, "callgate.toml").expect("no faults");
     assert_eq!(config.listen.grpc.len(), 2);
     assert_eq!(config.listen.unix_mode, SocketMode(0o660));
-    assert_eq!(config.tls.expect("tls").client_certificate, ClientCertificate::Optional);
+    assert_eq!(
+        config.tls.expect("tls").client_certificate,
+        ClientCertificate::Optional
+    );
     assert_eq!(
         config.callers[0].rights,
         RightsEntry {
@@ -84,7 +90,10 @@ max_dereference_level = 5
         }
     );
     assert_eq!(config.claims.groups[0].prefix, "claim:");
-    assert_eq!((config.limits.batch, config.limits.actors), (10, Limits::default().actors));
+    assert_eq!(
+        (config.limits.batch, config.limits.actors),
+        (10, Limits::default().actors)
+    );
     assert!(!config.reload.watch);
     assert_eq!(config.telemetry.decision_log, DecisionLog::All);
     assert_eq!(config.telemetry.arguments.allow, ["repo"]);
@@ -94,19 +103,47 @@ max_dereference_level = 5
 #[test]
 fn a_fault_of_shape_names_file_line_column_and_field() {
     for (text, wanted) in [
-        ("[limits]\nbatch = \"ten\"\n", "callgate.toml:2:9: `limits.batch`: invalid type"),
-        ("[limits]\n\nbach = 1\n", "callgate.toml:3:1: `limits.bach`: unknown field `bach`"),
-        ("[listen]\ngrpc = \"localhost\"\n", "callgate.toml:2:8: `listen.grpc`: `localhost`: invalid socket address"),
-        ("[listen]\ngrpc = [\"127.0.0.1:1\", 3]\n", "callgate.toml:2:24: `listen.grpc[1]`: invalid type"),
-        ("[listen]\nunix_mode = \"rw\"\n", "callgate.toml:2:13: `listen.unix_mode`: `rw` is not a file permission"),
-        ("[[callers]]\nid = \"a\"\n[callers.rights]\nrpcs = [\"Authorise\"]\n", "callgate.toml:4:9: `callers[0].rights.rpcs[0]`: unknown variant `Authorise`"),
-        ("[[callers]]\n", "callgate.toml:1:1: `callers[0]`: missing field `id`"),
+        (
+            "[limits]\nbatch = \"ten\"\n",
+            "callgate.toml:2:9: `limits.batch`: invalid type",
+        ),
+        (
+            "[limits]\n\nbach = 1\n",
+            "callgate.toml:3:1: `limits.bach`: unknown field `bach`",
+        ),
+        (
+            "[listen]\ngrpc = \"localhost\"\n",
+            "callgate.toml:2:8: `listen.grpc`: `localhost`: invalid socket address",
+        ),
+        (
+            "[listen]\ngrpc = [\"127.0.0.1:1\", 3]\n",
+            "callgate.toml:2:24: `listen.grpc[1]`: invalid type",
+        ),
+        (
+            "[listen]\nunix_mode = \"rw\"\n",
+            "callgate.toml:2:13: `listen.unix_mode`: `rw` is not a file permission",
+        ),
+        (
+            "[[callers]]\nid = \"a\"\n[callers.rights]\nrpcs = [\"Authorise\"]\n",
+            "callgate.toml:4:9: `callers[0].rights.rpcs[0]`: unknown variant `Authorise`",
+        ),
+        (
+            "[[callers]]\n",
+            "callgate.toml:1:1: `callers[0]`: missing field `id`",
+        ),
         ("[limits\n", "callgate.toml:1:8: "),
-        ("[limits]\nbatch = -1\n", "callgate.toml:2:9: `limits.batch`: invalid value"),
+        (
+            "[limits]\nbatch = -1\n",
+            "callgate.toml:2:9: `limits.batch`: invalid value",
+        ),
     ] {
         let found = faults(text);
         assert_eq!(found.len(), 1, "{found:?}");
-        assert!(found[0].starts_with(wanted), "{}\n  wanted {wanted}", found[0]);
+        assert!(
+            found[0].starts_with(wanted),
+            "{}\n  wanted {wanted}",
+            found[0]
+        );
     }
 }
 
@@ -154,10 +191,16 @@ endpoint = "collector:4317"
         "callgate.toml:21:25: `schema.max_dereference_level` is 99",
         "callgate.toml:24:12: `telemetry.endpoint` `collector:4317` is not a URL",
     ] {
-        assert!(found.iter().any(|fault| fault.starts_with(wanted)), "{wanted}\n  not in {found:#?}");
+        assert!(
+            found.iter().any(|fault| fault.starts_with(wanted)),
+            "{wanted}\n  not in {found:#?}"
+        );
     }
     assert_eq!(found.len(), 11, "{found:#?}");
-    assert!(!found.iter().any(|fault| fault.contains("`secret`")), "a token must not be repeated");
+    assert!(
+        !found.iter().any(|fault| fault.contains("`secret`")),
+        "a token must not be repeated"
+    );
 }
 
 #[test]
@@ -173,7 +216,11 @@ fn only_loopback_goes_without_tls() {
         ("10.0.0.1:1", false),
     ] {
         let address = address.parse().expect("an address");
-        assert_eq!(Listen::check_address(address, false).is_ok(), is_fine, "{address}");
+        assert_eq!(
+            Listen::check_address(address, false).is_ok(),
+            is_fine,
+            "{address}"
+        );
         assert!(Listen::check_address(address, true).is_ok(), "{address}");
     }
 }
@@ -182,7 +229,10 @@ fn only_loopback_goes_without_tls() {
 fn tls_without_callers_is_a_fault() {
     let found = faults("[tls]\ncert = \"a\"\nkey = \"b\"\n");
     assert_eq!(found.len(), 1, "{found:?}");
-    assert!(found[0].contains("`tls` is set without any `[[callers]]`"), "{found:?}");
+    assert!(
+        found[0].contains("`tls` is set without any `[[callers]]`"),
+        "{found:?}"
+    );
 }
 
 proptest::proptest! {

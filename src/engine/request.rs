@@ -1,8 +1,12 @@
 //! Whether a request is one that the schema knows, and if not, what is missing or wrong.
 
-use cedar_policy_core::ast::{Context, EntityUID, RequestSchema, Value, ValueKind};
+use std::collections::BTreeMap;
+
+use cedar_policy_core::ast::{Context, EntityUID, Literal, RequestSchema, Value, ValueKind};
 use cedar_policy_core::extensions::Extensions;
-use cedar_policy_core::validator::types::{Attributes, Type};
+use cedar_policy_core::validator::types::{Attributes, BoolType, EntityKind, Type};
+use cedar_policy_core::validator::{ValidatorEntityTypeKind, ValidatorSchema};
+use smol_str::SmolStr;
 
 use crate::engine::snapshot::Snapshot;
 
@@ -40,6 +44,12 @@ impl Snapshot {
         let Some(schema) = self.schema() else {
             return Ok(());
         };
+        if let (Some(Type::Record { attrs, .. }), Context::Value(values)) =
+            (schema.context_type(action), context)
+            && is_record_of(schema, attrs, values)
+        {
+            return Ok(());
+        }
         let Err(error) = schema.validate_context(context, action, Extensions::all_available())
         else {
             return Ok(());
@@ -55,6 +65,56 @@ impl Snapshot {
         }
         Err(RequestFault::ContextMissing(missing))
     }
+}
+
+/// Whether a record certainly has this type. Cedar's own check turns every value into an expression
+/// first, which costs more than a decision; it is asked only about what is not plainly right.
+fn is_record_of(
+    schema: &ValidatorSchema,
+    declared: &Attributes,
+    values: &BTreeMap<SmolStr, Value>,
+) -> bool {
+    let mut present = 0;
+    for (name, attribute) in declared.iter() {
+        match values.get(name) {
+            None if attribute.is_required => return false,
+            None => {}
+            Some(value) if is_value_of(schema, &attribute.attr_type, value) => present += 1,
+            Some(_) => return false,
+        }
+    }
+    present == values.len()
+}
+
+fn is_value_of(schema: &ValidatorSchema, declared: &Type, value: &Value) -> bool {
+    match (declared, &value.value) {
+        (Type::Bool(BoolType::AnyBool), ValueKind::Lit(Literal::Bool(_)))
+        | (Type::Long, ValueKind::Lit(Literal::Long(_)))
+        | (Type::String, ValueKind::Lit(Literal::String(_))) => true,
+        (Type::Entity(EntityKind::Entity(types)), ValueKind::Lit(Literal::EntityUID(uid))) => {
+            types.get_single_entity() == Some(uid.entity_type()) && has_free_names(schema, uid)
+        }
+        (
+            Type::Set {
+                element_type: Some(element),
+            },
+            ValueKind::Set(set),
+        ) => set.iter().all(|item| is_value_of(schema, element, item)),
+        (Type::Record { attrs, .. }, ValueKind::Record(record)) => {
+            is_record_of(schema, attrs, record)
+        }
+        (Type::ExtensionType { name }, ValueKind::ExtensionValue(value)) => {
+            value.typename() == *name
+        }
+        _ => false,
+    }
+}
+
+/// Whether entities of this type may have any name: those of an enumeration and actions may not.
+fn has_free_names(schema: &ValidatorSchema, uid: &EntityUID) -> bool {
+    schema
+        .get_entity_type(uid.entity_type())
+        .is_some_and(|ty| matches!(ty.kind, ValidatorEntityTypeKind::Standard(_)))
 }
 
 fn find_missing<'v>(
@@ -83,3 +143,6 @@ fn find_missing<'v>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

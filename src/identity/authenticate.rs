@@ -36,7 +36,9 @@ pub struct Evidence<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// Neither a token nor a certificate with a name.
-    #[error("this server answers configured callers only: send `authorization: Bearer <token>` or a client certificate")]
+    #[error(
+        "this server answers configured callers only: send `authorization: Bearer <token>` or a client certificate"
+    )]
     NoCredentials,
     /// An `authorization` header that is not a bearer token.
     #[error("the `authorization` header is not `Bearer <token>`")]
@@ -84,12 +86,19 @@ impl fmt::Debug for TokenDigest {
 impl Authenticator {
     /// Knows exactly these callers; with none of them, it refuses everyone.
     pub fn new(entries: impl IntoIterator<Item = (Caller, Credentials)>) -> Self {
-        let mut this = Self { callers: Vec::new(), tokens: Vec::new(), names: HashMap::new(), local: None };
+        let mut this = Self {
+            callers: Vec::new(),
+            tokens: Vec::new(),
+            names: HashMap::new(),
+            local: None,
+        };
         for (caller, credentials) in entries {
             let index = this.callers.len();
             this.callers.push(Arc::new(caller));
-            this.tokens.extend(credentials.tokens.into_iter().map(|token| (token, index)));
-            this.names.extend(credentials.names.into_iter().map(|name| (name, index)));
+            this.tokens
+                .extend(credentials.tokens.into_iter().map(|token| (token, index)));
+            this.names
+                .extend(credentials.names.into_iter().map(|name| (name, index)));
         }
         this
     }
@@ -116,7 +125,10 @@ impl Authenticator {
         if self.callers.is_empty() {
             return Err(Refusal::NoCallers);
         }
-        let by_token = evidence.authorization.map(|header| self.by_token(header)).transpose()?;
+        let by_token = evidence
+            .authorization
+            .map(|header| self.by_token(header))
+            .transpose()?;
         let by_name = self.by_names(evidence.names)?;
         let index = match (by_token, by_name) {
             (Some(token), Some(name)) if token != name => return Err(Refusal::Conflict),

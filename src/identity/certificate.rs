@@ -23,7 +23,12 @@ pub struct Peer {
 impl Peer {
     /// The names in the end-entity certificate of a chain that the handshake has verified.
     pub fn names(&self, chain: &[impl AsRef<[u8]>]) -> &[PeerName] {
-        self.names.get_or_init(|| chain.first().map(|der| peer_names(der.as_ref())).unwrap_or_default())
+        self.names.get_or_init(|| {
+            chain
+                .first()
+                .map(|der| peer_names(der.as_ref()))
+                .unwrap_or_default()
+        })
     }
 }
 
@@ -32,8 +37,12 @@ impl Peer {
 /// An X.509-SVID has exactly one URI, its SPIFFE id. A certificate with a SPIFFE id and any further URI
 /// is not one, so none of its URIs counts.
 pub fn peer_names(der: &[u8]) -> Vec<PeerName> {
-    let Ok((_, certificate)) = X509Certificate::from_der(der) else { return Vec::new() };
-    let Ok(Some(extension)) = certificate.subject_alternative_name() else { return Vec::new() };
+    let Ok((_, certificate)) = X509Certificate::from_der(der) else {
+        return Vec::new();
+    };
+    let Ok(Some(extension)) = certificate.subject_alternative_name() else {
+        return Vec::new();
+    };
     let mut names = Vec::new();
     for name in &extension.value.general_names {
         match name {
@@ -42,7 +51,15 @@ pub fn peer_names(der: &[u8]) -> Vec<PeerName> {
             _ => {}
         }
     }
-    let uris = || names.iter().filter_map(|name| if let PeerName::Uri(uri) = name { Some(uri) } else { None });
+    let uris = || {
+        names.iter().filter_map(|name| {
+            if let PeerName::Uri(uri) = name {
+                Some(uri)
+            } else {
+                None
+            }
+        })
+    };
     if uris().count() > 1 && uris().any(|uri| uri.starts_with("spiffe://")) {
         names.retain(|name| !matches!(name, PeerName::Uri(_)));
     }

@@ -14,7 +14,9 @@ pub struct Doorkeeper {
 impl Doorkeeper {
     /// Starts with one authenticator.
     pub fn new(authenticator: Authenticator) -> Self {
-        Self { current: ArcSwap::from_pointee(authenticator) }
+        Self {
+            current: ArcSwap::from_pointee(authenticator),
+        }
     }
 
     /// The authenticator in force.

@@ -49,7 +49,9 @@ impl<U: Message + Default> Decoder for ProtobufDecoder<U> {
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
         match U::decode(buffer) {
             Ok(message) => Ok(Some(message)),
-            Err(error) => Err(Status::invalid_argument(format!("not a protobuf message of this RPC: {error}"))),
+            Err(error) => Err(Status::invalid_argument(format!(
+                "not a protobuf message of this RPC: {error}"
+            ))),
         }
     }
 }

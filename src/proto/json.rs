@@ -22,10 +22,13 @@ pub enum JsonError {
     Protobuf(#[from] prost::DecodeError),
 }
 
-static POOL: LazyLock<Option<DescriptorPool>> = LazyLock::new(|| DescriptorPool::decode(v1::DESCRIPTOR).ok());
+static POOL: LazyLock<Option<DescriptorPool>> =
+    LazyLock::new(|| DescriptorPool::decode(v1::DESCRIPTOR).ok());
 
 fn descriptor(name: &str) -> Result<MessageDescriptor, JsonError> {
-    let found = POOL.as_ref().and_then(|pool| pool.get_message_by_name(&format!("callgate.v1.{name}")));
+    let found = POOL
+        .as_ref()
+        .and_then(|pool| pool.get_message_by_name(&format!("callgate.v1.{name}")));
     found.ok_or_else(|| JsonError::Unknown(name.to_owned()))
 }
 

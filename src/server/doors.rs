@@ -49,14 +49,22 @@ impl Doors {
 
 fn authenticator(callers: &[CallerEntry]) -> Authenticator {
     Authenticator::new(callers.iter().map(|entry| {
-        let caller = Caller { id: Arc::from(entry.id.as_str()), rights: rights(&entry.rights) };
+        let caller = Caller {
+            id: Arc::from(entry.id.as_str()),
+            rights: rights(&entry.rights),
+        };
         (caller, credentials(entry))
     }))
 }
 
 fn rights(entry: &RightsEntry) -> Rights {
     Rights {
-        rpcs: entry.rpcs.iter().flat_map(|name| rpcs(*name)).copied().collect::<RpcSet>(),
+        rpcs: entry
+            .rpcs
+            .iter()
+            .flat_map(|name| rpcs(*name))
+            .copied()
+            .collect::<RpcSet>(),
         assert_identity: entry.assert_identity,
         assert_delegation: entry.assert_delegation,
         assert_claims: entry.assert_claims,
@@ -77,11 +85,14 @@ fn rpcs(name: RpcName) -> &'static [Rpc] {
 
 fn credentials(entry: &CallerEntry) -> Credentials {
     let spiffe = entry.spiffe.iter().map(|id| PeerName::Uri(id.clone()));
-    let sans = entry.tls_san.iter().filter_map(|name| match name.split_once(':')? {
-        ("dns", host) => Some(PeerName::Dns(host.to_ascii_lowercase())),
-        ("uri", uri) => Some(PeerName::Uri(uri.to_owned())),
-        _ => None,
-    });
+    let sans = entry
+        .tls_san
+        .iter()
+        .filter_map(|name| match name.split_once(':')? {
+            ("dns", host) => Some(PeerName::Dns(host.to_ascii_lowercase())),
+            ("uri", uri) => Some(PeerName::Uri(uri.to_owned())),
+            _ => None,
+        });
     Credentials {
         tokens: entry
             .token_sha256

@@ -72,13 +72,18 @@ impl Listener {
     pub async fn tcp(address: SocketAddr, has_tls: bool) -> Result<Self, ListenError> {
         Listen::check_address(address, has_tls)?;
         let bound = TcpListener::bind(address).await;
-        bound.map(Self::Tcp).map_err(|source| ListenError::Tcp { address, source })
+        bound
+            .map(Self::Tcp)
+            .map_err(|source| ListenError::Tcp { address, source })
     }
 
     /// Makes a Unix socket that only those whom `mode` allows can open, at no time anybody else.
     pub async fn unix(path: &Path, mode: SocketMode) -> Result<Self, ListenError> {
         make_way(path).await?;
-        let failed = |source| ListenError::Unix { path: path.to_owned(), source };
+        let failed = |source| ListenError::Unix {
+            path: path.to_owned(),
+            source,
+        };
         // Bound under another name and renamed: nobody can connect before the permissions are right.
         let hidden = hidden_name(path);
         let _ = std::fs::remove_file(&hidden);
@@ -89,7 +94,10 @@ impl Listener {
         match placed {
             Ok(metadata) => Ok(Self::Unix(
                 listener,
-                SocketFile { path: path.to_owned(), inode: metadata.ino() },
+                SocketFile {
+                    path: path.to_owned(),
+                    inode: metadata.ino(),
+                },
             )),
             Err(source) => {
                 let _ = std::fs::remove_file(&hidden);
@@ -106,20 +114,27 @@ impl Listener {
     /// The address, as a client would name it.
     pub fn address(&self) -> String {
         match self {
-            Self::Tcp(listener) => listener.local_addr().map_or_else(|_| "tcp".to_owned(), |it| it.to_string()),
+            Self::Tcp(listener) => listener
+                .local_addr()
+                .map_or_else(|_| "tcp".to_owned(), |it| it.to_string()),
             Self::Unix(_, file) => format!("unix:{}", file.path.display()),
         }
     }
 
     /// Accepts connections for as long as the gate has room.
     pub fn incoming(self, gate: Gate) -> Incoming {
-        Incoming { listener: self, gate, pause: None }
+        Incoming {
+            listener: self,
+            gate,
+            pause: None,
+        }
     }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let is_ours = std::fs::symlink_metadata(&self.path).is_ok_and(|metadata| metadata.ino() == self.inode);
+        let is_ours = std::fs::symlink_metadata(&self.path)
+            .is_ok_and(|metadata| metadata.ino() == self.inode);
         if is_ours {
             let _ = std::fs::remove_file(&self.path);
         }
@@ -136,8 +151,13 @@ fn hidden_name(path: &Path) -> PathBuf {
 async fn make_way(path: &Path) -> Result<(), ListenError> {
     match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(source) => Err(ListenError::Unix { path: path.to_owned(), source }),
-        Ok(metadata) if !metadata.file_type().is_socket() => Err(ListenError::NotASocket(path.to_owned())),
+        Err(source) => Err(ListenError::Unix {
+            path: path.to_owned(),
+            source,
+        }),
+        Ok(metadata) if !metadata.file_type().is_socket() => {
+            Err(ListenError::NotASocket(path.to_owned()))
+        }
         Ok(_) => match UnixStream::connect(path).await {
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
             _ => Err(ListenError::InUse(path.to_owned())),
@@ -155,7 +175,10 @@ pub struct Gate {
 impl Gate {
     /// A gate for this many connections.
     pub fn new(size: u32) -> Self {
-        Self { room: Arc::new(Semaphore::new(size as usize)), size }
+        Self {
+            room: Arc::new(Semaphore::new(size as usize)),
+            size,
+        }
     }
 
     /// How many are open.
@@ -181,7 +204,9 @@ impl Stream for Incoming {
                 self.pause = None;
             }
             let accepted = match &self.listener {
-                Listener::Tcp(listener) => ready!(listener.poll_accept(context)).map(|(io, _)| Socket::Tcp(io)),
+                Listener::Tcp(listener) => {
+                    ready!(listener.poll_accept(context)).map(|(io, _)| Socket::Tcp(io))
+                }
                 Listener::Unix(listener, _) => {
                     ready!(listener.poll_accept(context)).map(|(io, _)| Socket::Unix(io))
                 }
@@ -200,7 +225,9 @@ impl Stream for Incoming {
                                 _permit: permit,
                             })));
                         }
-                        Err(_) => tracing::debug!("a connection beyond `limits.connections` was closed"),
+                        Err(_) => {
+                            tracing::debug!("a connection beyond `limits.connections` was closed")
+                        }
                     }
                 }
                 Err(error) => {
@@ -245,7 +272,11 @@ impl AsyncRead for Connection {
 }
 
 impl AsyncWrite for Connection {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         of_socket!(self, poll_write, context, bytes)
     }
 

@@ -83,7 +83,11 @@ pub async fn serve(
         let mut server = builder(&limits, setup.tls.as_ref().filter(|_| listener.is_tcp()))?;
         let incoming = listener.incoming(gate.clone());
         let signal = stopped.clone().cancelled_owned();
-        servers.spawn(server.add_routes(routes.clone()).serve_with_incoming_shutdown(incoming, signal));
+        servers.spawn(
+            server
+                .add_routes(routes.clone())
+                .serve_with_incoming_shutdown(incoming, signal),
+        );
     }
     tokio::select! {
         () = stop => {}
@@ -110,7 +114,10 @@ pub async fn serve(
         Ok(result) => result,
         Err(_) => {
             let connections = gate.open();
-            tracing::warn!(connections, "stopped with connections still open after `limits.drain_ms`");
+            tracing::warn!(
+                connections,
+                "stopped with connections still open after `limits.drain_ms`"
+            );
             Ok(())
         }
     }
@@ -124,7 +131,9 @@ fn builder(limits: &Limits, tls: Option<&ServerTlsConfig>) -> Result<Server, Ser
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT));
     match tls {
         None => Ok(server),
-        Some(tls) => server.tls_config(tls.clone()).map_err(|error| ServeError::Tls(with_causes(&error))),
+        Some(tls) => server
+            .tls_config(tls.clone())
+            .map_err(|error| ServeError::Tls(with_causes(&error))),
     }
 }
 
@@ -140,8 +149,8 @@ fn routes(
         Arc::clone(&setup.limits),
         draining,
     );
-    let authorization =
-        AuthorizationServer::new(authorization).max_decoding_message_size(limits.message_bytes as usize);
+    let authorization = AuthorizationServer::new(authorization)
+        .max_decoding_message_size(limits.message_bytes as usize);
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(v1::DESCRIPTOR)
@@ -165,7 +174,9 @@ impl Health {
     const NAMES: [&'static str; 2] = ["", AuthorizationServer::<Authorization>::NAME];
 
     async fn new() -> Self {
-        let this = Self { reporter: HealthReporter::new() };
+        let this = Self {
+            reporter: HealthReporter::new(),
+        };
         this.set(ServingStatus::NotServing).await;
         this
     }

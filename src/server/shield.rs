@@ -33,7 +33,11 @@ pub struct Shield<S> {
 impl<S> Shield<S> {
     /// Shields a service with these limits.
     pub fn new(inner: S, limits: Arc<ArcSwap<Limits>>) -> Self {
-        Self { inner, limits, under_way: Arc::default() }
+        Self {
+            inner,
+            limits,
+            under_way: Arc::default(),
+        }
     }
 }
 
@@ -57,7 +61,10 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let (limit, longest) = {
             let limits = self.limits.load();
-            (limits.concurrent_requests, Duration::from_millis(limits.deadline_ms.into()))
+            (
+                limits.concurrent_requests,
+                Duration::from_millis(limits.deadline_ms.into()),
+            )
         };
         let place = Place(Arc::clone(&self.under_way));
         if place.0.fetch_add(1, Ordering::AcqRel) >= limit {
@@ -105,14 +112,19 @@ where
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let refusal = match &mut self.0 {
             State::Refused(refusal) => refusal.take(),
-            State::Running { future, deadline, timer, .. } => {
+            State::Running {
+                future,
+                deadline,
+                timer,
+                ..
+            } => {
                 // A future that has panicked is dropped below and never polled again.
                 match catch_unwind(AssertUnwindSafe(|| Pin::new(future).poll(context))) {
                     Ok(Poll::Ready(response)) => return Poll::Ready(response),
                     Err(_) => Some(Refusal::Panicked),
                     Ok(Poll::Pending) => {
-                        let timer =
-                            timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(*deadline)));
+                        let timer = timer
+                            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(*deadline)));
                         if timer.as_mut().poll(context).is_pending() {
                             return Poll::Pending;
                         }

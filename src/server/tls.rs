@@ -37,23 +37,51 @@ pub enum TlsFault {
 /// Reads what `[tls]` names; relative paths start at `base`.
 pub fn load(tls: &Tls, base: &Path, handshake: Duration) -> Result<ServerTlsConfig, TlsFault> {
     let certificate = read("cert", base, &tls.cert)?;
-    require("cert", base, &tls.cert, "certificate", has_certificate(&certificate))?;
+    require(
+        "cert",
+        base,
+        &tls.cert,
+        "certificate",
+        has_certificate(&certificate),
+    )?;
     let key = read("key", base, &tls.key)?;
-    require("key", base, &tls.key, "private key", PrivateKeyDer::from_pem_slice(&key).is_ok())?;
-    let config = ServerTlsConfig::new().identity(Identity::from_pem(certificate, key)).timeout(handshake);
-    let Some(path) = &tls.client_ca else { return Ok(config) };
+    require(
+        "key",
+        base,
+        &tls.key,
+        "private key",
+        PrivateKeyDer::from_pem_slice(&key).is_ok(),
+    )?;
+    let config = ServerTlsConfig::new()
+        .identity(Identity::from_pem(certificate, key))
+        .timeout(handshake);
+    let Some(path) = &tls.client_ca else {
+        return Ok(config);
+    };
     let authority = read("client_ca", base, path)?;
-    require("client_ca", base, path, "certificate", has_certificate(&authority))?;
+    require(
+        "client_ca",
+        base,
+        path,
+        "certificate",
+        has_certificate(&authority),
+    )?;
     let is_optional = match tls.client_certificate {
         ClientCertificate::Required => false,
         ClientCertificate::Optional => true,
     };
-    Ok(config.client_ca_root(Certificate::from_pem(authority)).client_auth_optional(is_optional))
+    Ok(config
+        .client_ca_root(Certificate::from_pem(authority))
+        .client_auth_optional(is_optional))
 }
 
 fn read(field: &'static str, base: &Path, path: &Path) -> Result<Vec<u8>, TlsFault> {
     let path = base.join(path);
-    std::fs::read(&path).map_err(|source| TlsFault::Unreadable { field, path, source })
+    std::fs::read(&path).map_err(|source| TlsFault::Unreadable {
+        field,
+        path,
+        source,
+    })
 }
 
 fn require(
@@ -63,7 +91,15 @@ fn require(
     wanted: &'static str,
     is_there: bool,
 ) -> Result<(), TlsFault> {
-    if is_there { Ok(()) } else { Err(TlsFault::NotPem { field, path: base.join(path), wanted }) }
+    if is_there {
+        Ok(())
+    } else {
+        Err(TlsFault::NotPem {
+            field,
+            path: base.join(path),
+            wanted,
+        })
+    }
 }
 
 /// Whether there is a certificate, and nothing broken after it.

@@ -118,6 +118,7 @@ impl Service {
     pub fn publish(&self, generation: Generation) -> u64 {
         let revision = self.last_revision.fetch_add(1, Ordering::AcqRel) + 1;
         let snapshot = generation.snapshot.at_revision(revision);
+        let (policies, entities) = (snapshot.policy_count(), snapshot.entity_count());
         let generation = Arc::new(Generation {
             snapshot,
             ..generation
@@ -127,6 +128,7 @@ impl Service {
             if revision > *newest {
                 self.live.store(Some(generation));
                 *newest = revision;
+                self.recorder.published(revision, policies, entities);
             }
         });
         revision

@@ -145,10 +145,11 @@ fn parse_filter(filter: &str) -> Result<EnvFilter, SetupError> {
 }
 
 impl Telemetry {
-    /// Starts what the `OTEL_*` variables ask for. Needs a tokio runtime around it.
-    pub fn start(config: &config::telemetry::Telemetry) -> Result<Self, SetupError> {
+    /// Starts what the configuration and the `OTEL_*` variables ask for. Paths in the configuration
+    /// are relative to `base`. Needs a tokio runtime around it.
+    pub fn start(config: &config::telemetry::Telemetry, base: &Path) -> Result<Self, SetupError> {
         let var = |name: &str| std::env::var(name).ok();
-        let redaction = redaction(config, &var)?;
+        let redaction = redaction(config, base, &var)?;
         let endpoint = config.endpoint.as_deref();
         let plan = Plan::from_env(endpoint, &var);
         for warning in &plan.warnings {
@@ -262,11 +263,12 @@ impl Telemetry {
 
 fn redaction(
     config: &config::telemetry::Telemetry,
+    base: &Path,
     var: Variables<'_>,
 ) -> Result<Redaction, SetupError> {
     let source = &config.arguments;
     let key = match (&source.hmac_key_file, &source.hmac_key_env) {
-        (Some(path), _) => read_key(path)?,
+        (Some(path), _) => read_key(&base.join(path))?,
         (None, Some(name)) => match var(name) {
             Some(key) => key.trim().as_bytes().to_vec(),
             None => return Err(SetupError::KeyVariable(name.clone())),

@@ -51,7 +51,16 @@ impl Authorization {
     ) -> Self {
         let types = EntityTypes::default();
         let open_streams = AtomicU32::new(0);
-        Self { shared: Arc::new(Shared { service, doorkeeper, limits, types, draining, open_streams }) }
+        Self {
+            shared: Arc::new(Shared {
+                service,
+                doorkeeper,
+                limits,
+                types,
+                draining,
+                open_streams,
+            }),
+        }
     }
 }
 
@@ -62,7 +71,10 @@ impl Shared {
         if caller.rights.rpcs.contains(rpc) {
             Ok(caller)
         } else {
-            Err(Refusal::NotAllowed { caller: caller.id.to_string(), rpc })
+            Err(Refusal::NotAllowed {
+                caller: caller.id.to_string(),
+                rpc,
+            })
         }
     }
 
@@ -75,7 +87,11 @@ impl Shared {
     ) -> Result<v1::AuthorizeResponse, Refusal> {
         let limits = self.limits.load();
         let (ask, detail) = ask(caller, &request);
-        let parser = Parser { limits: &limits, types: &self.types, transport_trace };
+        let parser = Parser {
+            limits: &limits,
+            types: &self.types,
+            transport_trace,
+        };
         let call = parser.call_context(request.call_context)?;
         // The guard of the limits must not be held while the service waits.
         drop(limits);
@@ -91,19 +107,27 @@ impl Shared {
     ) -> Result<v1::AuthorizeBatchResponse, Refusal> {
         let limits = self.limits.load_full();
         check_count(requests.len(), limits.batch, "requests")?;
-        let parser = Parser { limits: &limits, types: &self.types, transport_trace };
+        let parser = Parser {
+            limits: &limits,
+            types: &self.types,
+            transport_trace,
+        };
         let mut asks: Vec<(Ask<'_>, CallContext)> = Vec::with_capacity(requests.len());
         let mut details = Vec::with_capacity(requests.len());
         for (index, request) in requests.into_iter().enumerate() {
             let (ask, detail) = ask(caller, &request);
-            let call =
-                parser.call_context(request.call_context).map_err(|inner| at_item(inner, "requests", index))?;
+            let call = parser
+                .call_context(request.call_context)
+                .map_err(|inner| at_item(inner, "requests", index))?;
             asks.push((ask, call));
             details.push(detail);
         }
         let answers = self.service.authorize_batch(&asks).await?;
-        let responses =
-            answers.into_iter().zip(details).map(|(answer, detail)| encode::authorize(answer, detail)).collect();
+        let responses = answers
+            .into_iter()
+            .zip(details)
+            .map(|(answer, detail)| encode::authorize(answer, detail))
+            .collect();
         Ok(v1::AuthorizeBatchResponse { responses })
     }
 
@@ -113,11 +137,23 @@ impl Shared {
         transport_trace: &TraceContext,
         request: v1::FilterToolsRequest,
     ) -> Result<v1::FilterToolsResponse, Refusal> {
-        let ask =
-            Ask { caller, adapter: ADAPTER, at_least_revision: request.at_least_revision, is_dry_run: false };
+        let ask = Ask {
+            caller,
+            adapter: ADAPTER,
+            at_least_revision: request.at_least_revision,
+            is_dry_run: false,
+        };
         let limits = self.limits.load_full();
-        let filter = Parser { limits: &limits, types: &self.types, transport_trace }.filter(request)?;
-        let answer = self.service.filter_tools(ask, &filter.call, &filter.tools).await?;
+        let filter = Parser {
+            limits: &limits,
+            types: &self.types,
+            transport_trace,
+        }
+        .filter(request)?;
+        let answer = self
+            .service
+            .filter_tools(ask, &filter.call, &filter.tools)
+            .await?;
         Ok(encode::filter_tools(answer))
     }
 
@@ -127,15 +163,28 @@ impl Shared {
         transport_trace: &TraceContext,
         request: v1::IsAuthorizedRequest,
     ) -> Result<v1::IsAuthorizedResponse, Refusal> {
-        let ask =
-            Ask { caller, adapter: ADAPTER, at_least_revision: request.at_least_revision, is_dry_run: false };
-        let detail = Detail { is_entitled: caller.rights.explain, is_wanted: request.explain };
+        let ask = Ask {
+            caller,
+            adapter: ADAPTER,
+            at_least_revision: request.at_least_revision,
+            is_dry_run: false,
+        };
+        let detail = Detail {
+            is_entitled: caller.rights.explain,
+            is_wanted: request.explain,
+        };
         let question = {
             let limits = self.limits.load();
             let live = self.service.live();
-            let schema = live.as_ref().and_then(|generation| generation.snapshot.schema());
-            Parser { limits: &limits, types: &self.types, transport_trace }
-                .cedar_question(request, schema.map(Arc::as_ref))?
+            let schema = live
+                .as_ref()
+                .and_then(|generation| generation.snapshot.schema());
+            Parser {
+                limits: &limits,
+                types: &self.types,
+                transport_trace,
+            }
+            .cedar_question(request, schema.map(Arc::as_ref))?
         };
         let answer = self.service.is_authorized(ask, question).await?;
         Ok(encode::is_authorized(answer, detail))
@@ -149,7 +198,13 @@ fn ask<'a>(caller: &'a Caller, request: &v1::AuthorizeRequest) -> (Ask<'a>, Deta
         at_least_revision: request.at_least_revision,
         is_dry_run: request.dry_run,
     };
-    (ask, Detail { is_entitled: caller.rights.explain, is_wanted: request.explain })
+    (
+        ask,
+        Detail {
+            is_entitled: caller.rights.explain,
+            is_wanted: request.explain,
+        },
+    )
 }
 
 /// Hands over what a request shows of its sender: its `authorization` header, and the names in the
@@ -165,8 +220,13 @@ pub(super) fn with_evidence<T>(
         (Some(connection), Some(chain)) => connection.get_ref().names(chain),
         _ => &[],
     };
-    let authorization = metadata.get("authorization").map(|value| value.as_encoded_bytes());
-    use_it(Evidence { authorization, names })
+    let authorization = metadata
+        .get("authorization")
+        .map(|value| value.as_encoded_bytes());
+    use_it(Evidence {
+        authorization,
+        names,
+    })
 }
 
 /// The caller and the trace of one unary request, and its message.
@@ -180,7 +240,11 @@ impl Shared {
     fn admit_unary<T>(&self, request: Request<T>, rpc: Rpc) -> Result<Admitted<T>, Refusal> {
         let (metadata, extensions, message) = request.into_parts();
         let caller = with_evidence(&metadata, &extensions, |evidence| self.admit(evidence, rpc))?;
-        Ok(Admitted { caller, trace: transport_trace(&metadata), message })
+        Ok(Admitted {
+            caller,
+            trace: transport_trace(&metadata),
+            message,
+        })
     }
 
     pub(super) fn close_stream(&self) {
@@ -194,16 +258,30 @@ impl authorization_server::Authorization for Authorization {
         &self,
         request: Request<v1::AuthorizeRequest>,
     ) -> Result<Response<v1::AuthorizeResponse>, Status> {
-        let Admitted { caller, trace, message } = self.shared.admit_unary(request, Rpc::Authorize)?;
-        Ok(Response::new(self.shared.authorize(&caller, &trace, message).await?))
+        let Admitted {
+            caller,
+            trace,
+            message,
+        } = self.shared.admit_unary(request, Rpc::Authorize)?;
+        Ok(Response::new(
+            self.shared.authorize(&caller, &trace, message).await?,
+        ))
     }
 
     async fn authorize_batch(
         &self,
         request: Request<v1::AuthorizeBatchRequest>,
     ) -> Result<Response<v1::AuthorizeBatchResponse>, Status> {
-        let Admitted { caller, trace, message } = self.shared.admit_unary(request, Rpc::AuthorizeBatch)?;
-        Ok(Response::new(self.shared.authorize_batch(&caller, &trace, message.requests).await?))
+        let Admitted {
+            caller,
+            trace,
+            message,
+        } = self.shared.admit_unary(request, Rpc::AuthorizeBatch)?;
+        Ok(Response::new(
+            self.shared
+                .authorize_batch(&caller, &trace, message.requests)
+                .await?,
+        ))
     }
 
     type AuthorizeStreamStream = AnswerStream;
@@ -219,15 +297,27 @@ impl authorization_server::Authorization for Authorization {
         &self,
         request: Request<v1::FilterToolsRequest>,
     ) -> Result<Response<v1::FilterToolsResponse>, Status> {
-        let Admitted { caller, trace, message } = self.shared.admit_unary(request, Rpc::FilterTools)?;
-        Ok(Response::new(self.shared.filter_tools(&caller, &trace, message).await?))
+        let Admitted {
+            caller,
+            trace,
+            message,
+        } = self.shared.admit_unary(request, Rpc::FilterTools)?;
+        Ok(Response::new(
+            self.shared.filter_tools(&caller, &trace, message).await?,
+        ))
     }
 
     async fn is_authorized(
         &self,
         request: Request<v1::IsAuthorizedRequest>,
     ) -> Result<Response<v1::IsAuthorizedResponse>, Status> {
-        let Admitted { caller, trace, message } = self.shared.admit_unary(request, Rpc::IsAuthorized)?;
-        Ok(Response::new(self.shared.is_authorized(&caller, &trace, message).await?))
+        let Admitted {
+            caller,
+            trace,
+            message,
+        } = self.shared.admit_unary(request, Rpc::IsAuthorized)?;
+        Ok(Response::new(
+            self.shared.is_authorized(&caller, &trace, message).await?,
+        ))
     }
 }

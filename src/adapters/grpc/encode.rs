@@ -25,14 +25,23 @@ pub struct Detail {
 /// The answer to one call.
 pub fn authorize(answer: Answer<Decision>, detail: Detail) -> v1::AuthorizeResponse {
     let explanation = explanation(&answer, detail);
-    let Answer { value: decision, decision_id, revision, .. } = answer;
+    let Answer {
+        value: decision,
+        decision_id,
+        revision,
+        ..
+    } = answer;
     v1::AuthorizeResponse {
         decision: outcome(decision.outcome).into(),
         decision_id: decision_id.to_string(),
         revision,
         obligations: obligations(&decision, detail),
         determining_policies: policy_refs(&decision.determining, detail),
-        reasons: decision.reasons.into_iter().map(|it| reason(it, detail)).collect(),
+        reasons: decision
+            .reasons
+            .into_iter()
+            .map(|it| reason(it, detail))
+            .collect(),
         approval: None,
         explanation,
     }
@@ -41,9 +50,14 @@ pub fn authorize(answer: Answer<Decision>, detail: Detail) -> v1::AuthorizeRespo
 /// The answer to Cedar's own question.
 pub fn is_authorized(answer: Answer<Decision>, detail: Detail) -> v1::IsAuthorizedResponse {
     let explanation = explanation(&answer, detail);
-    let Answer { value: decision, decision_id, revision, .. } = answer;
+    let Answer {
+        value: decision,
+        decision_id,
+        revision,
+        ..
+    } = answer;
     let errors = if detail.is_entitled {
-        decision.principals.iter().flat_map(|principal| policy_errors(principal)).collect()
+        decision.principals.iter().flat_map(policy_errors).collect()
     } else {
         Vec::new()
     };
@@ -52,7 +66,11 @@ pub fn is_authorized(answer: Answer<Decision>, detail: Detail) -> v1::IsAuthoriz
         decision_id: decision_id.to_string(),
         revision,
         determining_policies: policy_refs(&decision.determining, detail),
-        reasons: decision.reasons.into_iter().map(|it| reason(it, detail)).collect(),
+        reasons: decision
+            .reasons
+            .into_iter()
+            .map(|it| reason(it, detail))
+            .collect(),
         errors,
         explanation,
     }
@@ -69,7 +87,10 @@ pub fn filter_tools(answer: Answer<Vec<ToolVerdict>>) -> v1::FilterToolsResponse
         let tool = verdict.tool.into();
         match verdict.hidden {
             None => response.tools.push(tool),
-            Some(code) => response.hidden.push(v1::HiddenTool { tool, code: reason_code(code).into() }),
+            Some(code) => response.hidden.push(v1::HiddenTool {
+                tool,
+                code: reason_code(code).into(),
+            }),
         }
     }
     response
@@ -84,7 +105,10 @@ fn outcome(outcome: Outcome) -> v1::Decision {
 
 fn reason(reason: Reason, detail: Detail) -> v1::Reason {
     let (policy_ids, detail) = if detail.is_entitled {
-        (reason.policies.into_iter().map(Into::into).collect(), reason.detail.unwrap_or_default())
+        (
+            reason.policies.into_iter().map(Into::into).collect(),
+            reason.detail.unwrap_or_default(),
+        )
     } else {
         (Vec::new(), String::new())
     };
@@ -116,7 +140,11 @@ fn obligations(decision: &Decision, detail: Detail) -> Vec<v1::Obligation> {
         let policy = Arc::clone(policy);
         (0..policy.obligations.len()).map(move |index| v1::Obligation {
             id: policy.obligations[index].to_string(),
-            policy_id: if detail.is_entitled { policy.id.to_string() } else { String::new() },
+            policy_id: if detail.is_entitled {
+                policy.id.to_string()
+            } else {
+                String::new()
+            },
         })
     };
     decision.determining.iter().flat_map(of_policy).collect()
@@ -146,19 +174,28 @@ fn explanation(answer: &Answer<Decision>, detail: Detail) -> Option<v1::Explanat
 }
 
 fn policy_errors(principal: &PrincipalDecision) -> impl Iterator<Item = v1::PolicyError> {
-    principal.errors.iter().map(|(policy, message)| v1::PolicyError {
-        policy_id: policy.id.to_string(),
-        message: message.clone(),
-    })
+    principal
+        .errors
+        .iter()
+        .map(|(policy, message)| v1::PolicyError {
+            policy_id: policy.id.to_string(),
+            message: message.clone(),
+        })
 }
 
 fn ids(policies: &[Arc<PolicyInfo>]) -> Vec<String> {
-    policies.iter().map(|policy| policy.id.to_string()).collect()
+    policies
+        .iter()
+        .map(|policy| policy.id.to_string())
+        .collect()
 }
 
 fn entity_ref(uid: &EntityUID) -> v1::EntityRef {
     let id: &str = uid.eid().as_ref();
-    v1::EntityRef { r#type: uid.entity_type().to_string(), id: id.to_owned() }
+    v1::EntityRef {
+        r#type: uid.entity_type().to_string(),
+        id: id.to_owned(),
+    }
 }
 
 fn reason_code(code: ReasonCode) -> v1::ReasonCode {

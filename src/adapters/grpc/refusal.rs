@@ -34,7 +34,9 @@ pub enum Refusal {
         limit: u32,
     },
     /// Too many requests are under way.
-    #[error("{limit} requests are under way, as many as `limits.concurrent_requests` allows: try again later")]
+    #[error(
+        "{limit} requests are under way, as many as `limits.concurrent_requests` allows: try again later"
+    )]
     TooManyRequests {
         /// The limit.
         limit: u32,

@@ -36,7 +36,9 @@ pub(super) fn answer(
     let (metadata, extensions, requests) = request.into_parts();
     let session = Arc::new(Session::open(&authorization.shared, metadata, extensions)?);
     let requests = UntilDrained::new(requests, &session.shared);
-    Ok(Box::pin(requests.then(move |request| answer_one(Arc::clone(&session), request))))
+    Ok(Box::pin(requests.then(move |request| {
+        answer_one(Arc::clone(&session), request)
+    })))
 }
 
 /// One open stream.
@@ -49,10 +51,15 @@ struct Session {
 }
 
 impl Session {
-    fn open(shared: &Arc<Shared>, metadata: MetadataMap, extensions: Extensions) -> Result<Self, Refusal> {
+    fn open(
+        shared: &Arc<Shared>,
+        metadata: MetadataMap,
+        extensions: Extensions,
+    ) -> Result<Self, Refusal> {
         let authenticator = shared.doorkeeper.current();
-        let caller =
-            with_evidence(&metadata, &extensions, |evidence| shared.admit(evidence, Rpc::AuthorizeStream))?;
+        let caller = with_evidence(&metadata, &extensions, |evidence| {
+            shared.admit(evidence, Rpc::AuthorizeStream)
+        })?;
         let limit = shared.limits.load().open_streams;
         if shared.open_streams.fetch_add(1, Ordering::AcqRel) >= limit {
             shared.close_stream();
@@ -70,7 +77,10 @@ impl Session {
     /// The caller, asked for its credentials again if the callers were reloaded since.
     fn caller(&self) -> Result<Arc<Caller>, Refusal> {
         let current = self.shared.doorkeeper.current();
-        let mut admitted = self.admitted.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut admitted = self
+            .admitted
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if !Arc::ptr_eq(&admitted.0, &current) {
             let caller = with_evidence(&self.metadata, &self.extensions, |evidence| {
                 self.shared.admit(evidence, Rpc::AuthorizeStream)
@@ -91,23 +101,38 @@ async fn answer_one(
     session: Arc<Session>,
     request: Result<v1::AuthorizeStreamRequest, Status>,
 ) -> Result<v1::AuthorizeStreamResponse, Status> {
-    let v1::AuthorizeStreamRequest { correlation_id, request } = request?;
+    let v1::AuthorizeStreamRequest {
+        correlation_id,
+        request,
+    } = request?;
     let caller = session.caller()?;
     let outcome = async {
         let request = request.unwrap_or_default();
-        session.shared.authorize(&caller, &session.trace, request).await
+        session
+            .shared
+            .authorize(&caller, &session.trace, request)
+            .await
     };
-    let outcome = match unless_panicking(outcome).await.unwrap_or(Err(Refusal::Panicked)) {
+    let outcome = match unless_panicking(outcome)
+        .await
+        .unwrap_or(Err(Refusal::Panicked))
+    {
         Ok(response) => Outcome::Response(response),
         Err(refusal) => {
             let refusal = match refusal {
                 Refusal::Invalid(invalid) => Refusal::Invalid(invalid.inside("request")),
                 other => other,
             };
-            Outcome::Error(v1::RequestError { code: refusal.code() as i32, message: refusal.to_string() })
+            Outcome::Error(v1::RequestError {
+                code: refusal.code() as i32,
+                message: refusal.to_string(),
+            })
         }
     };
-    Ok(v1::AuthorizeStreamResponse { correlation_id, outcome: Some(outcome) })
+    Ok(v1::AuthorizeStreamResponse {
+        correlation_id,
+        outcome: Some(outcome),
+    })
 }
 
 /// The requests, until the server drains: then those that have arrived, and the reason for the end.
@@ -120,7 +145,11 @@ struct UntilDrained {
 impl UntilDrained {
     fn new(requests: Streaming<v1::AuthorizeStreamRequest>, shared: &Shared) -> Self {
         let draining = Box::pin(shared.draining.clone().cancelled_owned());
-        Self { requests, draining, is_over: false }
+        Self {
+            requests,
+            draining,
+            is_over: false,
+        }
     }
 }
 

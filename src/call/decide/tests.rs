@@ -9,10 +9,7 @@ use cedar_policy_core::validator::{CoreSchema, ValidatorSchema};
 use serde_json::{Value as Json, json};
 
 use super::*;
-use crate::call::context::{
-    Delegation, Environment, Identity, Initiator, Operation, OperationKind, Sampling, Subject,
-    ToolCall, TraceContext, Workflow,
-};
+use crate::call::context::{Delegation, Initiator, Operation, OperationKind, Sampling, Subject};
 use crate::call::model::SCHEMA;
 use crate::config::claims::GroupClaim;
 use crate::engine::snapshot::{Parts, Reach};
@@ -116,38 +113,13 @@ fn entities() -> Json {
 }
 
 fn tool_call(server: &str, tool: &str, arguments: Json) -> CallContext {
-    CallContext {
-        subject: Subject {
-            entity: agent("helper"),
-            identity: Identity {
-                method: Some("jwt".into()),
-                verified: true,
-            },
-            claims: serde_json::Map::new(),
-        },
-        delegation: Some(Delegation {
-            root: person("alice"),
-            actors: vec![],
-            scopes: vec![],
-            verified: true,
-            grant_ids: vec![],
-            expires_at: None,
-        }),
-        operation: Operation {
-            initiator: Initiator::Client,
-            server: server.into(),
-            kind: OperationKind::CallTool(ToolCall {
-                tool: tool.into(),
-                arguments: arguments.as_object().cloned().unwrap_or_default(),
-                definition_digest: None,
-                target: None,
-            }),
-        },
-        workflow: Workflow::default(),
-        approval_ids: vec![],
-        environment: Environment::default(),
-        trace: TraceContext::default(),
-    }
+    let arguments = arguments.as_object().cloned().unwrap_or_default();
+    let mut call = CallContext::new(
+        Subject::verified(agent("helper"), "jwt"),
+        Operation::call_tool(server, tool, arguments),
+    );
+    call.delegation = Some(Delegation::verified_from(person("alice")));
+    call
 }
 
 fn get_issue() -> CallContext {

@@ -2,7 +2,10 @@ use super::*;
 use crate::identity::caller::Rights;
 
 fn caller(id: &str) -> Caller {
-    Caller { id: Arc::from(id), rights: Rights::default() }
+    Caller {
+        id: Arc::from(id),
+        rights: Rights::default(),
+    }
 }
 
 fn authenticator() -> Authenticator {
@@ -25,8 +28,13 @@ fn authenticator() -> Authenticator {
 }
 
 fn ask(authorization: Option<&str>, names: &[PeerName]) -> Result<String, Refusal> {
-    let evidence = Evidence { authorization: authorization.map(str::as_bytes), names };
-    authenticator().authenticate(evidence).map(|caller| caller.id.to_string())
+    let evidence = Evidence {
+        authorization: authorization.map(str::as_bytes),
+        names,
+    };
+    authenticator()
+        .authenticate(evidence)
+        .map(|caller| caller.id.to_string())
 }
 
 #[test]
@@ -38,8 +46,14 @@ fn any_token_of_a_caller_proves_it() {
 
 #[test]
 fn a_certificate_name_proves_its_caller() {
-    assert_eq!(ask(None, &[PeerName::Uri("spiffe://example.org/edge".into())]), Ok("edge".into()));
-    let names = [PeerName::Dns("other.example.org".into()), PeerName::Dns("mesh.example.org".into())];
+    assert_eq!(
+        ask(None, &[PeerName::Uri("spiffe://example.org/edge".into())]),
+        Ok("edge".into())
+    );
+    let names = [
+        PeerName::Dns("other.example.org".into()),
+        PeerName::Dns("mesh.example.org".into()),
+    ];
     assert_eq!(ask(None, &names), Ok("mesh".into()));
 }
 
@@ -66,24 +80,45 @@ fn whatever_does_not_fit_is_refused() {
         (Some("Bearer mesh-token"), &edge, Refusal::Conflict),
         (None, &both, Refusal::Conflict),
     ] {
-        assert_eq!(ask(authorization, names), Err(refusal), "{authorization:?} {names:?}");
+        assert_eq!(
+            ask(authorization, names),
+            Err(refusal),
+            "{authorization:?} {names:?}"
+        );
     }
 }
 
 #[test]
 fn a_token_and_a_certificate_of_the_same_caller_agree() {
-    assert_eq!(ask(Some("Bearer new"), &[PeerName::Uri("spiffe://example.org/edge".into())]), Ok("edge".into()));
+    assert_eq!(
+        ask(
+            Some("Bearer new"),
+            &[PeerName::Uri("spiffe://example.org/edge".into())]
+        ),
+        Ok("edge".into())
+    );
 }
 
 #[test]
 fn without_callers_nobody_is_let_in_and_local_lets_everyone_in() {
-    let evidence = Evidence { authorization: Some(b"Bearer old"), names: &[] };
-    assert_eq!(Authenticator::new([]).authenticate(evidence).err(), Some(Refusal::NoCallers));
-    let caller = Authenticator::local().authenticate(Evidence::default()).expect("local");
+    let evidence = Evidence {
+        authorization: Some(b"Bearer old"),
+        names: &[],
+    };
+    assert_eq!(
+        Authenticator::new([]).authenticate(evidence).err(),
+        Some(Refusal::NoCallers)
+    );
+    let caller = Authenticator::local()
+        .authenticate(Evidence::default())
+        .expect("local");
     assert_eq!(&*caller.id, "local");
 }
 
 #[test]
 fn a_digest_never_shows_itself() {
-    assert_eq!(format!("{:?}", TokenDigest::of(b"secret")), "TokenDigest(..)");
+    assert_eq!(
+        format!("{:?}", TokenDigest::of(b"secret")),
+        "TokenDigest(..)"
+    );
 }

@@ -6,7 +6,11 @@ fn certificate(names: Vec<SanType>) -> Vec<u8> {
     let mut params = CertificateParams::default();
     params.subject_alt_names = names;
     let key = KeyPair::generate().expect("a key");
-    params.self_signed(&key).expect("a certificate").der().to_vec()
+    params
+        .self_signed(&key)
+        .expect("a certificate")
+        .der()
+        .to_vec()
 }
 
 fn uri(text: &str) -> SanType {
@@ -26,13 +30,20 @@ fn uris_and_dns_names_are_read_and_addresses_are_not() {
     ]);
     assert_eq!(
         peer_names(&der),
-        [PeerName::Uri("spiffe://example.org/edge".into()), PeerName::Dns("edge.example.org".into())]
+        [
+            PeerName::Uri("spiffe://example.org/edge".into()),
+            PeerName::Dns("edge.example.org".into())
+        ]
     );
 }
 
 #[test]
 fn a_second_uri_beside_a_spiffe_id_voids_both() {
-    let der = certificate(vec![uri("spiffe://example.org/edge"), uri("https://example.org/"), dns("a.example")]);
+    let der = certificate(vec![
+        uri("spiffe://example.org/edge"),
+        uri("https://example.org/"),
+        dns("a.example"),
+    ]);
     assert_eq!(peer_names(&der), [PeerName::Dns("a.example".into())]);
 }
 

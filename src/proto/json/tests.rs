@@ -8,7 +8,8 @@ fn both_spellings_of_a_field_are_read() {
         "operation":{"server":"git","callTool":{"tool":"log","arguments":{"n":3}}}}"#;
     let call: v1::CallContext = read("CallContext", text).expect("a message");
     assert_eq!(call.approval_ids, ["x"]);
-    let again: v1::CallContext = read("CallContext", &text.replace("approval_ids", "approvalIds")).expect("a message");
+    let again: v1::CallContext =
+        read("CallContext", &text.replace("approval_ids", "approvalIds")).expect("a message");
     assert_eq!(call, again);
     assert!(matches!(
         call.operation.and_then(|operation| operation.kind),
@@ -25,7 +26,9 @@ fn a_field_that_does_not_exist_is_refused_by_name() {
         ("[]", "sequence"),
         ("", "EOF"),
     ] {
-        let error = read::<v1::CallContext>("CallContext", text).expect_err(text).to_string();
+        let error = read::<v1::CallContext>("CallContext", text)
+            .expect_err(text)
+            .to_string();
         assert!(error.contains(wanted), "{error}");
     }
 }
@@ -35,7 +38,10 @@ fn an_answer_is_written_in_protobufs_own_form() {
     let response = v1::AuthorizeResponse {
         decision: v1::Decision::Deny.into(),
         revision: 7,
-        reasons: vec![v1::Reason { code: v1::ReasonCode::NoPermit.into(), ..v1::Reason::default() }],
+        reasons: vec![v1::Reason {
+            code: v1::ReasonCode::NoPermit.into(),
+            ..v1::Reason::default()
+        }],
         ..v1::AuthorizeResponse::default()
     };
     assert_eq!(

@@ -1,0 +1,166 @@
+use std::future::{Ready, ready};
+use std::sync::Mutex;
+
+use tokio::sync::oneshot;
+
+use super::*;
+
+type Answer = Result<Response<Body>, Infallible>;
+
+/// Answers with whatever future comes next.
+#[derive(Clone)]
+struct Script(Arc<Mutex<Vec<Pin<Box<dyn Future<Output = Answer> + Send>>>>>);
+
+impl Script {
+    fn of<F: Future<Output = Answer> + Send + 'static>(futures: Vec<F>) -> Self {
+        let boxed = futures
+            .into_iter()
+            .rev()
+            .map(|it| Box::pin(it) as Pin<Box<dyn Future<Output = Answer> + Send>>);
+        Self(Arc::new(Mutex::new(boxed.collect())))
+    }
+}
+
+impl Service<Request<Body>> for Script {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<Body>) -> Self::Future {
+        self.0
+            .lock()
+            .expect("not poisoned")
+            .pop()
+            .expect("a future")
+    }
+}
+
+fn limits(concurrent_requests: u32, deadline_ms: u32) -> Arc<ArcSwap<Limits>> {
+    let limits = Limits {
+        concurrent_requests,
+        deadline_ms,
+        ..Limits::default()
+    };
+    Arc::new(ArcSwap::from_pointee(limits))
+}
+
+fn request(timeout: Option<&str>) -> Request<Body> {
+    let builder = Request::builder();
+    let builder = timeout.into_iter().fold(builder, |builder, text| {
+        builder.header("grpc-timeout", text)
+    });
+    builder.body(Body::empty()).expect("a request")
+}
+
+fn fine() -> Ready<Answer> {
+    ready(Ok(Response::new(Body::empty())))
+}
+
+fn status_of(answer: Answer) -> Option<String> {
+    let Ok(response) = answer;
+    response
+        .headers()
+        .get("grpc-status")
+        .map(|value| value.to_str().expect("text").to_owned())
+}
+
+#[tokio::test]
+async fn an_answer_in_time_passes_unchanged() {
+    let mut shield = Shield::new(Script::of(vec![fine()]), limits(1, 1_000));
+    assert_eq!(status_of(shield.call(request(None)).await), None);
+}
+
+#[tokio::test]
+async fn one_request_too_many_is_shed_and_the_next_is_not() {
+    let (answer, answered) = oneshot::channel::<()>();
+    let waits: Pin<Box<dyn Future<Output = Answer> + Send>> = Box::pin(async move {
+        let _ = answered.await;
+        fine().await
+    });
+    let mut shield = Shield::new(Script::of(vec![waits, Box::pin(fine())]), limits(1, 5_000));
+    let first = shield.call(request(None));
+    let second = shield.clone().call(request(None));
+    assert_eq!(
+        status_of(second.await).as_deref(),
+        Some("8"),
+        "RESOURCE_EXHAUSTED"
+    );
+    answer.send(()).expect("awaited");
+    assert_eq!(status_of(first.await), None);
+    assert_eq!(status_of(shield.call(request(None)).await), None);
+}
+
+#[tokio::test]
+async fn a_request_that_is_given_up_makes_room() {
+    let futures: Vec<Pin<Box<dyn Future<Output = Answer> + Send>>> =
+        vec![Box::pin(std::future::pending()), Box::pin(fine())];
+    let mut shield = Shield::new(Script::of(futures), limits(1, 5_000));
+    drop(shield.call(request(None)));
+    assert_eq!(status_of(shield.call(request(None)).await), None);
+}
+
+#[tokio::test]
+async fn the_shorter_of_both_deadlines_holds() {
+    for (configured_ms, asked, longest_ms) in [
+        (50, None, 1_000),
+        (5_000, Some("40m"), 1_000),
+        (50, Some("8H"), 1_000),
+        (50, Some("nonsense"), 1_000),
+    ] {
+        let mut shield = Shield::new(
+            Script::of(vec![std::future::pending()]),
+            limits(1, configured_ms),
+        );
+        let asked_at = Instant::now();
+        let status = status_of(shield.call(request(asked)).await);
+        assert_eq!(
+            status.as_deref(),
+            Some("4"),
+            "DEADLINE_EXCEEDED for {asked:?}"
+        );
+        assert!(
+            asked_at.elapsed() < Duration::from_millis(longest_ms),
+            "{asked:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_panic_is_answered_and_makes_room() {
+    let futures: Vec<Pin<Box<dyn Future<Output = Answer> + Send>>> =
+        vec![Box::pin(async { panic!("a bug") }), Box::pin(fine())];
+    let mut shield = Shield::new(Script::of(futures), limits(1, 1_000));
+    assert_eq!(
+        status_of(shield.call(request(None)).await).as_deref(),
+        Some("13"),
+        "INTERNAL"
+    );
+    assert_eq!(status_of(shield.call(request(None)).await), None);
+}
+
+#[test]
+fn timeouts_are_read_as_grpc_writes_them() {
+    for (text, wanted) in [
+        ("1H", Some(Duration::from_secs(3_600))),
+        ("2M", Some(Duration::from_secs(120))),
+        ("3S", Some(Duration::from_secs(3))),
+        ("4m", Some(Duration::from_millis(4))),
+        ("5u", Some(Duration::from_micros(5))),
+        ("99999999n", Some(Duration::from_nanos(99_999_999))),
+        ("123456789S", None),
+        ("S", None),
+        ("", None),
+        ("1", None),
+        ("-1S", None),
+        ("1s", None),
+    ] {
+        let mut headers = HeaderMap::new();
+        headers.insert("grpc-timeout", text.parse().expect("a header"));
+        assert_eq!(grpc_timeout(&headers), wanted, "{text}");
+    }
+    assert_eq!(grpc_timeout(&HeaderMap::new()), None);
+}

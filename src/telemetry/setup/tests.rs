@@ -31,7 +31,12 @@ fn the_key_comes_from_where_the_configuration_says() {
         "OTHER" => Some("o".repeat(32)),
         _ => None,
     };
-    let used = |config| redaction(&config, &var).unwrap().digest("x").unwrap();
+    let used = |config| {
+        redaction(&config, dir.path(), &var)
+            .unwrap()
+            .digest("x")
+            .unwrap()
+    };
 
     assert_eq!(used(plain.clone()), digest("v"));
     let named = ArgumentExport {
@@ -40,7 +45,7 @@ fn the_key_comes_from_where_the_configuration_says() {
     };
     assert_eq!(used(with(named.clone())), digest("o"));
     let file = ArgumentExport {
-        hmac_key_file: Some(path.clone()),
+        hmac_key_file: Some("key".into()),
         ..Default::default()
     };
     assert_eq!(
@@ -49,12 +54,14 @@ fn the_key_comes_from_where_the_configuration_says() {
         "the line's end is not part of the key"
     );
 
-    let error = redaction(&with(named), &|_| None).unwrap_err().to_string();
+    let error = redaction(&with(named), Path::new("."), &|_| None)
+        .unwrap_err()
+        .to_string();
     assert!(
         error.ends_with("the variable `OTHER` is not set"),
         "{error}"
     );
-    let error = redaction(&plain, &|_| Some("short".to_owned()))
+    let error = redaction(&plain, Path::new("."), &|_| Some("short".to_owned()))
         .unwrap_err()
         .to_string();
     assert!(
@@ -62,7 +69,9 @@ fn the_key_comes_from_where_the_configuration_says() {
         "{error}"
     );
     std::fs::remove_file(path).unwrap();
-    let error = redaction(&with(file), &var).unwrap_err().to_string();
+    let error = redaction(&with(file), dir.path(), &var)
+        .unwrap_err()
+        .to_string();
     assert!(
         error.starts_with("telemetry.arguments.hmac_key_file: cannot read `"),
         "{error}"
@@ -72,7 +81,12 @@ fn the_key_comes_from_where_the_configuration_says() {
 #[test]
 fn without_a_key_every_process_draws_its_own() {
     let config = config::telemetry::Telemetry::default();
-    let draw = || redaction(&config, &|_| None).unwrap().digest("x").unwrap();
+    let draw = || {
+        redaction(&config, Path::new("."), &|_| None)
+            .unwrap()
+            .digest("x")
+            .unwrap()
+    };
     assert_ne!(draw(), draw());
 }
 

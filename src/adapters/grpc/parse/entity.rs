@@ -5,13 +5,14 @@ use std::sync::{PoisonError, RwLock};
 
 use cedar_policy_core::ast::{Eid, EntityType, EntityUID};
 
-use crate::adapters::grpc::parse::{Parser, check_length};
 use crate::adapters::grpc::parse::invalid::{Invalid, Problem, Shown, Within};
+use crate::adapters::grpc::parse::{Parser, check_length};
 use crate::proto::v1;
 
 /// The types of the `Mcp` schema. They are known from the start, so that reading them takes no lock.
-const KNOWN: [&str; 9] =
-    ["Action", "Agent", "Gateway", "Group", "Prompt", "Resource", "Server", "Task", "Tool"];
+const KNOWN: [&str; 9] = [
+    "Action", "Agent", "Gateway", "Group", "Prompt", "Resource", "Server", "Task", "Tool",
+];
 /// Other types are remembered up to this number, so that nobody can fill the memory with names.
 const REMEMBERED: usize = 1_024;
 
@@ -31,7 +32,10 @@ impl Default for EntityTypes {
                 known.insert(full, parsed);
             }
         }
-        Self { known, others: RwLock::default() }
+        Self {
+            known,
+            others: RwLock::default(),
+        }
     }
 }
 
@@ -41,21 +45,38 @@ impl EntityTypes {
         match self.known.get(name) {
             Some(found) => Ok(found.clone()),
             None if name.contains("::") => self.other(name),
-            None => self.other(&format!("Mcp::{name}")),
+            None => self
+                .other(&format!("Mcp::{name}"))
+                .map_err(|_| Problem::NotAnEntityType(Shown::new(name))),
         }
     }
 
     /// The type of a name, exactly as given: Cedar's own question has types without a namespace.
-    fn exact(&self, name: &str) -> Result<EntityType, Problem> {
-        if name.contains("::") && let Some(found) = self.known.get(name) {
+    pub(super) fn exact(&self, name: &str) -> Result<EntityType, Problem> {
+        if name.contains("::")
+            && let Some(found) = self.known.get(name)
+        {
             return Ok(found.clone());
         }
         self.other(name)
     }
 
+    #[cfg(test)]
+    pub(super) fn remembered(&self) -> usize {
+        self.others
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
+    }
+
     fn other(&self, name: &str) -> Result<EntityType, Problem> {
         // The maps hold finished values only, so a poisoned lock guards nothing broken.
-        if let Some(found) = self.others.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+        if let Some(found) = self
+            .others
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name)
+        {
             return Ok(found.clone());
         }
         let parsed = EntityType::from_normalized_str(name)
@@ -93,9 +114,15 @@ impl Parser<'_> {
         field: &'static str,
     ) -> Result<EntityUID, Invalid> {
         let wire = wire.ok_or_else(|| Invalid::new(field, Problem::Missing))?;
-        let entity_type = self.entity_type(&wire.r#type, EntityTypes::exact).within(field)?;
+        let entity_type = self
+            .entity_type(&wire.r#type, EntityTypes::exact)
+            .within(field)?;
         check_length(&wire.id, self.limits.id_bytes, "id").within(field)?;
-        Ok(EntityUID::from_components(entity_type, Eid::new(wire.id), None))
+        Ok(EntityUID::from_components(
+            entity_type,
+            Eid::new(wire.id),
+            None,
+        ))
     }
 
     fn entity_type(

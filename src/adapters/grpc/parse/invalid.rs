@@ -54,7 +54,9 @@ pub enum Problem {
     #[error("holds a number that is not finite")]
     NotFinite,
     /// A whole number in a double, beyond what a double holds exactly.
-    #[error("holds a whole number beyond 2^53, which a Struct cannot carry exactly: send it as JSON text")]
+    #[error(
+        "holds a whole number beyond 2^53, which a Struct cannot carry exactly: send it as JSON text"
+    )]
     BeyondDouble,
     /// A Struct value without a kind.
     #[error("holds a value without a kind")]
@@ -88,7 +90,11 @@ const SHOWN_CHARS: usize = 80;
 impl Shown {
     /// The beginning of a text.
     pub fn new(text: &str) -> Self {
-        let mut shown: String = text.chars().take(SHOWN_CHARS).flat_map(char::escape_debug).collect();
+        let mut shown: String = text
+            .chars()
+            .take(SHOWN_CHARS)
+            .flat_map(char::escape_debug)
+            .collect();
         if text.chars().nth(SHOWN_CHARS).is_some() {
             shown.push('…');
         }
@@ -105,7 +111,10 @@ impl Display for Shown {
 impl Invalid {
     /// A problem with one field.
     pub fn new(field: impl Into<String>, problem: Problem) -> Self {
-        Self { path: field.into(), problem }
+        Self {
+            path: field.into(),
+            problem,
+        }
     }
 
     /// The path of the field.
@@ -116,7 +125,10 @@ impl Invalid {
     /// The same, seen from the message around it.
     #[must_use]
     pub fn inside(self, outer: impl Display) -> Self {
-        Self { path: format!("{outer}.{}", self.path), problem: self.problem }
+        Self {
+            path: format!("{outer}.{}", self.path),
+            problem: self.problem,
+        }
     }
 
     /// What is wrong with it.

@@ -19,35 +19,57 @@ pub(super) fn value(text: &[u8], max_depth: u32, field: &'static str) -> Result<
     let invalid = |said: String| Invalid::new(field, Problem::Json(said));
     let mut reader = serde_json::Deserializer::from_slice(text);
     let mut beyond_i64 = false;
-    let seed = ValueSeed { levels: max_depth, max_depth, beyond_i64: &mut beyond_i64 };
-    let value = seed.deserialize(&mut reader).map_err(|error| invalid(error.to_string()))?;
+    let seed = ValueSeed {
+        levels: max_depth,
+        max_depth,
+        beyond_i64: &mut beyond_i64,
+    };
+    let value = seed
+        .deserialize(&mut reader)
+        .map_err(|error| invalid(error.to_string()))?;
     reader.end().map_err(|error| invalid(error.to_string()))?;
     if beyond_i64 && let Some(literal) = oversized_integer(text) {
         let shown = Shown::new(&literal);
-        return Err(invalid(format!("the whole number `{shown}` does not fit 64 bits")));
+        return Err(invalid(format!(
+            "the whole number `{shown}` does not fit 64 bits"
+        )));
     }
     Ok(value)
 }
 
 /// Reads one JSON object from text; no text at all is the empty object.
-pub(super) fn object(text: &[u8], max_depth: u32, field: &'static str) -> Result<Map<String, Json>, Invalid> {
+pub(super) fn object(
+    text: &[u8],
+    max_depth: u32,
+    field: &'static str,
+) -> Result<Map<String, Json>, Invalid> {
     if text.is_empty() {
         return Ok(Map::new());
     }
     match value(text, max_depth, field)? {
         Json::Object(map) => Ok(map),
-        _ => Err(Invalid::new(field, Problem::Json("it must be an object".to_owned()))),
+        _ => Err(Invalid::new(
+            field,
+            Problem::Json("it must be an object".to_owned()),
+        )),
     }
 }
 
 /// Converts a Struct. Its numbers are doubles, so whole numbers must be small enough to be exact.
-pub(super) fn from_struct(wire: Struct, max_depth: u32, field: &'static str) -> Result<Map<String, Json>, Invalid> {
+pub(super) fn from_struct(
+    wire: Struct,
+    max_depth: u32,
+    field: &'static str,
+) -> Result<Map<String, Json>, Invalid> {
     struct_fields(wire, max_depth, max_depth).map_err(|problem| Invalid::new(field, problem))
 }
 
 fn struct_fields(wire: Struct, levels: u32, max_depth: u32) -> Result<Map<String, Json>, Problem> {
     let levels = levels.checked_sub(1).ok_or(Problem::TooDeep(max_depth))?;
-    wire.fields.into_iter().map(|(key, value)| Ok((key, wire_value(value, levels, max_depth)?))).collect()
+    wire.fields
+        .into_iter()
+        .map(|(key, value)| Ok((key, wire_value(value, levels, max_depth)?)))
+        .collect()
 }
 
 fn wire_value(wire: WireValue, levels: u32, max_depth: u32) -> Result<Json, Problem> {
@@ -60,7 +82,10 @@ fn wire_value(wire: WireValue, levels: u32, max_depth: u32) -> Result<Json, Prob
         Some(Kind::StructValue(inner)) => Json::Object(struct_fields(inner, levels, max_depth)?),
         Some(Kind::ListValue(list)) => {
             let levels = levels.checked_sub(1).ok_or(Problem::TooDeep(max_depth))?;
-            let items = list.values.into_iter().map(|item| wire_value(item, levels, max_depth));
+            let items = list
+                .values
+                .into_iter()
+                .map(|item| wire_value(item, levels, max_depth));
             Json::Array(items.collect::<Result<_, _>>()?)
         }
     })
@@ -85,7 +110,10 @@ fn oversized_integer(text: &[u8]) -> Option<String> {
             rest = after_string(&rest[1..]);
         } else if byte == b'-' || byte.is_ascii_digit() {
             let is_number = |byte: &u8| byte.is_ascii_digit() || b"+-.eE".contains(byte);
-            let end = rest.iter().position(|byte| !is_number(byte)).unwrap_or(rest.len());
+            let end = rest
+                .iter()
+                .position(|byte| !is_number(byte))
+                .unwrap_or(rest.len());
             let literal = String::from_utf8_lossy(&rest[..end]);
             let is_whole = !literal.contains(['.', 'e', 'E']);
             if is_whole && literal.parse::<i64>().is_err() {
@@ -124,7 +152,19 @@ impl ValueSeed<'_> {
             .levels
             .checked_sub(1)
             .ok_or_else(|| E::custom(format!("nested deeper than {} levels", self.max_depth)))?;
-        Ok(ValueSeed { levels, max_depth: self.max_depth, beyond_i64: self.beyond_i64 })
+        Ok(ValueSeed {
+            levels,
+            max_depth: self.max_depth,
+            beyond_i64: self.beyond_i64,
+        })
+    }
+
+    fn again(&mut self) -> ValueSeed<'_> {
+        ValueSeed {
+            levels: self.levels,
+            max_depth: self.max_depth,
+            beyond_i64: self.beyond_i64,
+        }
     }
 }
 
@@ -158,13 +198,17 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
     fn visit_u64<E: Error>(self, value: u64) -> Result<Json, E> {
         match i64::try_from(value) {
             Ok(value) => Ok(Json::Number(value.into())),
-            Err(_) => Err(E::custom(format!("the whole number `{value}` does not fit 64 bits"))),
+            Err(_) => Err(E::custom(format!(
+                "the whole number `{value}` does not fit 64 bits"
+            ))),
         }
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Json, E> {
         *self.beyond_i64 |= value.abs() >= BEYOND_I64;
-        Number::from_f64(value).map(Json::Number).ok_or_else(|| E::custom("a number that is not finite"))
+        Number::from_f64(value)
+            .map(Json::Number)
+            .ok_or_else(|| E::custom("a number that is not finite"))
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Json, E> {
@@ -177,7 +221,8 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<Json, A::Error> {
         let mut all = Vec::new();
-        while let Some(item) = items.next_element_seed(self.deeper()?)? {
+        let mut inner = self.deeper()?;
+        while let Some(item) = items.next_element_seed(inner.again())? {
             all.push(item);
         }
         Ok(Json::Array(all))
@@ -185,12 +230,16 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut entries: A) -> Result<Json, A::Error> {
         let mut map = Map::new();
+        let mut inner = self.deeper()?;
         while let Some(key) = entries.next_key::<String>()? {
             if map.contains_key(&key) {
                 // Readers differ in which of the two they take: what is decided must be what is done.
-                return Err(A::Error::custom(format!("the key `{}` appears twice", Shown::new(&key))));
+                return Err(A::Error::custom(format!(
+                    "the key `{}` appears twice",
+                    Shown::new(&key)
+                )));
             }
-            map.insert(key, entries.next_value_seed(self.deeper()?)?);
+            map.insert(key, entries.next_value_seed(inner.again())?);
         }
         Ok(Json::Object(map))
     }

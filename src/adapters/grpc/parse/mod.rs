@@ -23,8 +23,8 @@ use tonic::metadata::MetadataMap;
 use crate::adapters::grpc::parse::entity::EntityTypes as Types;
 use crate::adapters::grpc::parse::invalid::{Invalid, Problem, Shown, Within};
 use crate::call::context::{
-    CallContext, Delegation, Environment, Identity, Initiator, Operation, OperationKind, Subject, TraceContext,
-    Workflow,
+    CallContext, Delegation, Environment, Identity, Initiator, Operation, OperationKind, Subject,
+    TraceContext, Workflow,
 };
 use crate::config::limits::Limits;
 use crate::proto::v1;
@@ -62,9 +62,15 @@ impl Parser<'_> {
     /// The question of `FilterTools`.
     pub fn filter(&self, wire: v1::FilterToolsRequest) -> Result<Filter, Invalid> {
         const FIELD: &str = "call_context";
-        let context = wire.call_context.ok_or_else(|| Invalid::new(FIELD, Problem::Missing))?;
+        let context = wire
+            .call_context
+            .ok_or_else(|| Invalid::new(FIELD, Problem::Missing))?;
         let server = self.required_id(wire.server, "server")?;
-        let operation = Operation { initiator: Initiator::Client, server, kind: OperationKind::ListTools };
+        let operation = Operation {
+            initiator: Initiator::Client,
+            server,
+            kind: OperationKind::ListTools,
+        };
         let call = self.call(context, Some(operation)).within(FIELD)?;
         let tools = self.ids(wire.tools, self.limits.tools, "tools")?;
         Ok(Filter { call, tools })
@@ -82,8 +88,12 @@ impl Parser<'_> {
         let depth = self.limits.json_depth;
         let (fields, field) = match wire.context_form {
             None => (serde_json::Map::new(), "context"),
-            Some(ContextForm::ContextJson(text)) => (json::object(&text, depth, "context_json")?, "context_json"),
-            Some(ContextForm::Context(wire)) => (json::from_struct(wire, depth, "context")?, "context"),
+            Some(ContextForm::ContextJson(text)) => {
+                (json::object(&text, depth, "context_json")?, "context_json")
+            }
+            Some(ContextForm::Context(wire)) => {
+                (json::from_struct(wire, depth, "context")?, "context")
+            }
         };
         let context = cedar_context(Json::Object(fields), schema, &action)
             .map_err(|said| Invalid::new(field, Problem::NotAContext(said)))?;
@@ -96,7 +106,11 @@ impl Parser<'_> {
         })
     }
 
-    fn call(&self, wire: v1::CallContext, operation: Option<Operation>) -> Result<CallContext, Invalid> {
+    fn call(
+        &self,
+        wire: v1::CallContext,
+        operation: Option<Operation>,
+    ) -> Result<CallContext, Invalid> {
         let subject = self.subject(wire.subject)?;
         let operation = match operation {
             Some(operation) => operation,
@@ -104,7 +118,10 @@ impl Parser<'_> {
         };
         Ok(CallContext {
             subject,
-            delegation: wire.delegation.map(|wire| self.delegation(wire).within("delegation")).transpose()?,
+            delegation: wire
+                .delegation
+                .map(|wire| self.delegation(wire).within("delegation"))
+                .transpose()?,
             operation,
             workflow: match wire.workflow {
                 Some(wire) => self.workflow(wire).within("workflow")?,
@@ -122,16 +139,25 @@ impl Parser<'_> {
         let entity = self.entity(wire.entity, "entity").within(FIELD)?;
         let identity = match wire.identity {
             Some(v1::Identity { method, verified }) => {
-                let method = self.optional_id(method, "method").within("identity").within(FIELD)?;
+                let method = self
+                    .optional_id(method, "method")
+                    .within("identity")
+                    .within(FIELD)?;
                 Identity { method, verified }
             }
             None => Identity::default(),
         };
         let claims = match wire.claims {
-            Some(claims) => json::from_struct(claims, self.limits.json_depth, "claims").within(FIELD)?,
+            Some(claims) => {
+                json::from_struct(claims, self.limits.json_depth, "claims").within(FIELD)?
+            }
             None => serde_json::Map::new(),
         };
-        Ok(Subject { entity, identity, claims })
+        Ok(Subject {
+            entity,
+            identity,
+            claims,
+        })
     }
 
     fn delegation(&self, wire: v1::Delegation) -> Result<Delegation, Invalid> {
@@ -139,7 +165,10 @@ impl Parser<'_> {
         check_count(wire.actors.len(), limits.actors, "actors")?;
         let mut actors = Vec::with_capacity(wire.actors.len());
         for (index, actor) in wire.actors.into_iter().enumerate() {
-            actors.push(self.mcp_entity(actor).map_err(|inner| at_item(inner, "actors", index))?);
+            actors.push(
+                self.mcp_entity(actor)
+                    .map_err(|inner| at_item(inner, "actors", index))?,
+            );
         }
         Ok(Delegation {
             root: self.entity(wire.root, "root")?,
@@ -147,7 +176,10 @@ impl Parser<'_> {
             scopes: self.ids(wire.scopes, limits.list_items, "scopes")?,
             verified: wire.verified,
             grant_ids: self.ids(wire.grant_ids, limits.list_items, "grant_ids")?,
-            expires_at: wire.expires_at.map(|time| system_time(time, "expires_at")).transpose()?,
+            expires_at: wire
+                .expires_at
+                .map(|time| system_time(time, "expires_at"))
+                .transpose()?,
         })
     }
 
@@ -166,7 +198,8 @@ impl Parser<'_> {
     fn trace(&self, wire: Option<v1::TraceContext>) -> TraceContext {
         match wire {
             Some(wire) if !wire.traceparent.is_empty() => {
-                let fits = |text: &str| !text.is_empty() && text.len() <= self.limits.text_bytes as usize;
+                let fits =
+                    |text: &str| !text.is_empty() && text.len() <= self.limits.text_bytes as usize;
                 TraceContext {
                     traceparent: fits(&wire.traceparent).then_some(wire.traceparent),
                     tracestate: fits(&wire.tracestate).then_some(wire.tracestate),
@@ -179,7 +212,8 @@ impl Parser<'_> {
     // ------------------------------------------------------------ ids, names and text
 
     fn required_id(&self, text: String, field: &'static str) -> Result<SmolStr, Invalid> {
-        self.optional_id(text, field)?.ok_or_else(|| Invalid::new(field, Problem::Missing))
+        self.optional_id(text, field)?
+            .ok_or_else(|| Invalid::new(field, Problem::Missing))
     }
 
     /// An id or a name. They go to logs and traces, so control characters are refused.
@@ -197,10 +231,16 @@ impl Parser<'_> {
     }
 
     fn required_text(&self, text: String, field: &'static str) -> Result<SmolStr, Invalid> {
-        self.optional_text(text, field)?.ok_or_else(|| Invalid::new(field, Problem::Missing))
+        self.optional_text(text, field)?
+            .ok_or_else(|| Invalid::new(field, Problem::Missing))
     }
 
-    fn ids(&self, wire: Vec<String>, limit: u32, field: &'static str) -> Result<Vec<SmolStr>, Invalid> {
+    fn ids(
+        &self,
+        wire: Vec<String>,
+        limit: u32,
+        field: &'static str,
+    ) -> Result<Vec<SmolStr>, Invalid> {
         check_count(wire.len(), limit, field)?;
         let mut ids = Vec::with_capacity(wire.len());
         for (index, text) in wire.into_iter().enumerate() {
@@ -214,10 +254,18 @@ impl Parser<'_> {
 
 /// The trace that the transport's headers name.
 pub fn transport_trace(metadata: &MetadataMap) -> TraceContext {
-    let header = |name| metadata.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let header = |name| {
+        metadata
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned)
+    };
     match header("traceparent") {
         None => TraceContext::default(),
-        traceparent => TraceContext { traceparent, tracestate: header("tracestate") },
+        traceparent => TraceContext {
+            traceparent,
+            tracestate: header("tracestate"),
+        },
     }
 }
 
@@ -235,27 +283,44 @@ pub(super) fn check_count(items: usize, limit: u32, field: &'static str) -> Resu
 
 fn check_length(text: &str, limit: u32, field: &'static str) -> Result<(), Invalid> {
     if text.len() > limit as usize {
-        return Err(Invalid::new(field, Problem::TooLong { bytes: text.len(), limit }));
+        return Err(Invalid::new(
+            field,
+            Problem::TooLong {
+                bytes: text.len(),
+                limit,
+            },
+        ));
     }
     Ok(())
 }
 
 fn environment(wire: Option<v1::Environment>) -> Result<Environment, Invalid> {
     const FIELD: &str = "source_address";
-    let Some(v1::Environment { source_address: text }) = wire else { return Ok(Environment::default()) };
+    let Some(v1::Environment {
+        source_address: text,
+    }) = wire
+    else {
+        return Ok(Environment::default());
+    };
     if text.is_empty() {
         return Ok(Environment::default());
     }
-    let address: IpAddr =
-        text.parse().map_err(|_| Invalid::new(FIELD, Problem::NotAnAddress(Shown::new(&text))))?;
-    Ok(Environment { source_address: Some(address) })
+    let address: IpAddr = text
+        .parse()
+        .map_err(|_| Invalid::new(FIELD, Problem::NotAnAddress(Shown::new(&text))))?;
+    Ok(Environment {
+        source_address: Some(address),
+    })
 }
 
 fn system_time(wire: Timestamp, field: &'static str) -> Result<SystemTime, Invalid> {
     // The range that protobuf's own documentation gives, years 1 to 9999.
     const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
     let not_a_time = || Invalid::new(field, Problem::NotATime);
-    let nanos = u32::try_from(wire.nanos).ok().filter(|nanos| *nanos < 1_000_000_000).ok_or_else(not_a_time)?;
+    let nanos = u32::try_from(wire.nanos)
+        .ok()
+        .filter(|nanos| *nanos < 1_000_000_000)
+        .ok_or_else(not_a_time)?;
     if !SECONDS.contains(&wire.seconds) {
         return Err(not_a_time());
     }
@@ -265,7 +330,9 @@ fn system_time(wire: Timestamp, field: &'static str) -> Result<SystemTime, Inval
     } else {
         SystemTime::UNIX_EPOCH.checked_add(whole)
     };
-    at_second.and_then(|time| time.checked_add(Duration::from_nanos(nanos.into()))).ok_or_else(not_a_time)
+    at_second
+        .and_then(|time| time.checked_add(Duration::from_nanos(nanos.into())))
+        .ok_or_else(not_a_time)
 }
 
 /// Reads a context as Cedar's own tools do: with the schema's help where that works out, else as it
@@ -277,7 +344,8 @@ fn cedar_context(
 ) -> Result<Context, String> {
     let extensions = Extensions::all_available();
     if let Some(expected) = schema.and_then(|schema| context_schema_for_action(schema, action))
-        && let Ok(context) = ContextJsonParser::new(Some(&expected), extensions).from_json_value(fields.clone())
+        && let Ok(context) =
+            ContextJsonParser::new(Some(&expected), extensions).from_json_value(fields.clone())
     {
         return Ok(context);
     }

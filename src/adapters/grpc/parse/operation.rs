@@ -17,32 +17,44 @@ impl Parser<'_> {
     ) -> Result<Operation, Invalid> {
         const FIELD: &str = "operation";
         let wire = wire.ok_or_else(|| Invalid::new(FIELD, Problem::Missing))?;
-        let kind = wire.kind.ok_or_else(|| Invalid::new("kind", Problem::Missing)).within(FIELD)?;
+        let kind = wire
+            .kind
+            .ok_or_else(|| Invalid::new("kind", Problem::Missing))
+            .within(FIELD)?;
         let kind = self.kind(kind).within(FIELD)?;
         let initiator = initiator(wire.initiator, &kind).within(FIELD)?;
         let server = self.optional_id(wire.server, "server").within(FIELD)?;
         let server = server_of(server, initiator, &kind, subject).within(FIELD)?;
-        Ok(Operation { initiator, server, kind })
+        Ok(Operation {
+            initiator,
+            server,
+            kind,
+        })
     }
 
     fn kind(&self, wire: Kind) -> Result<OperationKind, Invalid> {
         Ok(match wire {
-            Kind::CallTool(wire) => OperationKind::CallTool(self.call_tool(wire).within("call_tool")?),
+            Kind::CallTool(wire) => {
+                OperationKind::CallTool(self.call_tool(wire).within("call_tool")?)
+            }
             Kind::ListTools(v1::ListTools {}) => OperationKind::ListTools,
             Kind::ListPrompts(v1::ListPrompts {}) => OperationKind::ListPrompts,
             Kind::ListResources(v1::ListResources {}) => OperationKind::ListResources,
-            Kind::ReadResource(wire) => {
-                OperationKind::ReadResource { uri: self.required_text(wire.uri, "uri").within("read_resource")? }
-            }
+            Kind::ReadResource(wire) => OperationKind::ReadResource {
+                uri: self
+                    .required_text(wire.uri, "uri")
+                    .within("read_resource")?,
+            },
             Kind::GetPrompt(wire) => self.get_prompt(wire).within("get_prompt")?,
             Kind::Complete(wire) => self.complete(wire).within("complete")?,
-            Kind::Subscribe(wire) => {
-                OperationKind::Subscribe { uri: self.required_text(wire.uri, "uri").within("subscribe")? }
-            }
+            Kind::Subscribe(wire) => OperationKind::Subscribe {
+                uri: self.required_text(wire.uri, "uri").within("subscribe")?,
+            },
             Kind::Sample(wire) => OperationKind::Sample(self.sample(wire).within("sample")?),
             Kind::ElicitForm(wire) => self.elicit_form(&wire).within("elicit_form")?,
             Kind::ElicitUrl(wire) => {
-                self.optional_text(wire.message, "message").within("elicit_url")?;
+                self.optional_text(wire.message, "message")
+                    .within("elicit_url")?;
                 let url = self.required_text(wire.url, "url").within("elicit_url")?;
                 OperationKind::ElicitUrl { url: url.into() }
             }
@@ -81,12 +93,12 @@ impl Parser<'_> {
         self.optional_id(wire.argument, "argument")?;
         Ok(match wire.reference {
             None => return Err(Invalid::new("reference", Problem::Missing)),
-            Some(Reference::Prompt(name)) => {
-                OperationKind::CompletePrompt { name: self.required_id(name, "prompt")? }
-            }
-            Some(Reference::ResourceUri(uri)) => {
-                OperationKind::CompleteResource { uri: self.required_text(uri, "resource_uri")? }
-            }
+            Some(Reference::Prompt(name)) => OperationKind::CompletePrompt {
+                name: self.required_id(name, "prompt")?,
+            },
+            Some(Reference::ResourceUri(uri)) => OperationKind::CompleteResource {
+                uri: self.required_text(uri, "resource_uri")?,
+            },
         })
     }
 
@@ -96,7 +108,8 @@ impl Parser<'_> {
             "thisServer" => SmolStr::new_static("thisServer"),
             "allServers" => SmolStr::new_static("allServers"),
             other => {
-                let problem = Problem::UnknownWord(Shown::new(other), "`none`, `thisServer` or `allServers`");
+                let problem =
+                    Problem::UnknownWord(Shown::new(other), "`none`, `thisServer` or `allServers`");
                 return Err(Invalid::new("include_context", problem));
             }
         };
@@ -116,7 +129,9 @@ impl Parser<'_> {
             return Err(Invalid::new(FIELD, Problem::Missing));
         }
         let schema = json::object(&wire.requested_schema_json, self.limits.json_depth, FIELD)?;
-        Ok(OperationKind::ElicitForm { requested_schema: schema.into() })
+        Ok(OperationKind::ElicitForm {
+            requested_schema: schema.into(),
+        })
     }
 }
 
@@ -129,11 +144,17 @@ fn initiator(wire: i32, kind: &OperationKind) -> Result<Initiator, Invalid> {
         Ok(v1::Initiator::Ui) => Some(Initiator::Ui),
         Err(_) => return Err(Invalid::new(FIELD, Problem::UnknownValue(wire))),
     };
-    let implied = if kind.is_server_only() { Initiator::Server } else { Initiator::Client };
+    let implied = if kind.is_server_only() {
+        Initiator::Server
+    } else {
+        Initiator::Client
+    };
     match stated {
         Some(stated) if kind.is_server_only() && stated != Initiator::Server => Err(Invalid::new(
             FIELD,
-            Problem::Contradiction("says that the call is not the server's, but only servers make such calls"),
+            Problem::Contradiction(
+                "says that the call is not the server's, but only servers make such calls",
+            ),
         )),
         Some(stated) => Ok(stated),
         None => Ok(implied),
@@ -164,9 +185,9 @@ fn digest(text: String, field: &'static str) -> Result<Option<SmolStr>, Invalid>
     if text.is_empty() {
         return Ok(None);
     }
-    let is_digest = text
-        .strip_prefix("sha256:")
-        .is_some_and(|digits| digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    let is_digest = text.strip_prefix("sha256:").is_some_and(|digits| {
+        digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+    });
     if !is_digest {
         return Err(Invalid::new(field, Problem::NotADigest(Shown::new(&text))));
     }
@@ -174,5 +195,9 @@ fn digest(text: String, field: &'static str) -> Result<Option<SmolStr>, Invalid>
 }
 
 fn not_negative(count: i64, field: &'static str) -> Result<i64, Invalid> {
-    if count < 0 { Err(Invalid::new(field, Problem::Negative(count))) } else { Ok(count) }
+    if count < 0 {
+        Err(Invalid::new(field, Problem::Negative(count)))
+    } else {
+        Ok(count)
+    }
 }

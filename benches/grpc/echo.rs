@@ -1,0 +1,72 @@
+//! A tonic server that answers every call with the same number of bytes and does nothing else.
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::body::Body;
+use tonic::codegen::{Service, http};
+use tonic::server::{Grpc, NamedService, UnaryService};
+use tonic::transport::Server;
+use tonic::{Request, Response, Status};
+use tonic_prost::ProstCodec;
+
+use crate::Fault;
+
+/// The one method.
+pub const PATH: &str = "/bench.Echo/Echo";
+
+#[derive(Clone)]
+struct Echo {
+    answer: Bytes,
+}
+
+impl NamedService for Echo {
+    const NAME: &'static str = "bench.Echo";
+}
+
+impl UnaryService<Bytes> for Echo {
+    type Response = Bytes;
+    type Future = Ready<Result<Response<Bytes>, Status>>;
+
+    fn call(&mut self, _: Request<Bytes>) -> Self::Future {
+        ready(Ok(Response::new(self.answer.clone())))
+    }
+}
+
+impl Service<http::Request<Body>> for Echo {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let method = self.clone();
+        Box::pin(async move {
+            let mut grpc = Grpc::new(ProstCodec::<Bytes, Bytes>::default());
+            Ok(grpc.unary(method, request).await)
+        })
+    }
+}
+
+/// Serves until the process ends, and says on which port.
+pub async fn serve(answer_bytes: usize) -> Result<(), Fault> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    println!("{}", listener.local_addr()?.port());
+    // A message of one bytes field has a tag and a length before its content.
+    let echo = Echo {
+        answer: vec![b'x'; answer_bytes.saturating_sub(3)].into(),
+    };
+    Server::builder()
+        .add_service(echo)
+        .serve_with_incoming(TcpListenerStream::new(listener))
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,89 @@
+//! Servers in processes of their own, so that their CPU time is theirs alone.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tonic::transport::{Channel, Endpoint};
+
+use crate::{ECHO_BYTES, Fault, this_binary};
+
+/// A server that ends with this value.
+pub struct Server {
+    child: Child,
+    port: u16,
+}
+
+impl Server {
+    /// `callgate serve` of a directory, every decision traced to `collector`.
+    pub fn callgate(dir: &Path, collector: &str) -> Result<Self, Fault> {
+        let port = free_port()?;
+        let child = Command::new(env!("CARGO_BIN_EXE_callgate"))
+            .arg("serve")
+            .arg(dir)
+            .args(["--listen", &format!("127.0.0.1:{port}")])
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", collector)
+            .env("OTEL_TRACES_SAMPLER", "always_on")
+            .env("OTEL_BSP_MAX_QUEUE_SIZE", "65536")
+            .env("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "2048")
+            .env("RUST_LOG", "warn")
+            .stderr(Stdio::inherit())
+            .spawn()?;
+        Ok(Self { child, port })
+    }
+
+    /// This program as an echo server.
+    pub fn echo(answer_bytes: usize) -> Result<Self, Fault> {
+        let mut child = Command::new(this_binary()?)
+            .env(ECHO_BYTES, answer_bytes.to_string())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let stdout = child.stdout.take().ok_or("the echo server has no output")?;
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line)?;
+        let port = line.trim().parse()?;
+        Ok(Self { child, port })
+    }
+
+    /// Connects once the server accepts.
+    pub async fn connect(&self) -> Result<Channel, Fault> {
+        let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{}", self.port))?;
+        for _ in 0..300 {
+            if let Ok(channel) = endpoint.connect().await {
+                return Ok(channel);
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Err("the server does not accept connections".into())
+    }
+
+    /// CPU seconds the process has used so far.
+    pub fn cpu_seconds(&self) -> Result<f64, Fault> {
+        // Nanoseconds on a CPU, which `stat` rounds to hundredths of a second; one file per thread.
+        let mut nanoseconds = 0_u64;
+        for thread in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            let text = std::fs::read_to_string(thread?.path().join("schedstat"))?;
+            nanoseconds += text
+                .split_whitespace()
+                .next()
+                .unwrap_or("0")
+                .parse::<u64>()?;
+        }
+        Ok(nanoseconds as f64 / 1e9)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself, and then there is nothing to end.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn free_port() -> Result<u16, Fault> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?
+        .local_addr()?
+        .port())
+}

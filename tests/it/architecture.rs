@@ -1,0 +1,396 @@
+//! The shape of the source: which room may import which, how long a file may be, what must be said at
+//! its top. The text is read, not compiled: what it says is what a reader sees.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// For each room, the rooms right below it. It may use those and whatever lies below them.
+const EDGES: [(&str, &[&str]); 17] = [
+    ("main", &["cli"]),
+    ("cli", &["server", "authoring"]),
+    ("server", &["adapters", "control", "reload"]),
+    ("adapters", &["service"]),
+    ("control", &["service"]),
+    ("reload", &["service", "bundle"]),
+    ("service", &["telemetry", "state"]),
+    ("telemetry", &["audit"]),
+    ("audit", &["call"]),
+    ("state", &["call"]),
+    ("authoring", &["bundle"]),
+    ("bundle", &["call", "engine"]),
+    ("call", &["engine"]),
+    ("engine", &[]),
+    ("config", &[]),
+    ("identity", &[]),
+    ("proto", &[]),
+];
+
+/// Leaves that every room but the other leaves may use.
+const LEAVES: [&str; 2] = ["config", "identity"];
+
+/// The rooms that speak a wire format.
+const SPEAK_PROTO: [&str; 4] = ["adapters", "control", "server", "cli"];
+
+/// What the top of the repository may hold.
+const TOP_LEVEL: [&str; 22] = [
+    ".ci",
+    ".git",
+    ".gitattributes",
+    ".github",
+    ".gitignore",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "Cargo.lock",
+    "Cargo.toml",
+    "LICENSE",
+    "README.md",
+    "benches",
+    "build.rs",
+    "deny.toml",
+    "deploy",
+    "docs",
+    "examples",
+    "policies",
+    "proto",
+    "rustfmt.toml",
+    "src",
+    "tests",
+];
+
+const FORBIDDEN_NAMES: [&str; 5] = ["utils", "common", "types", "helpers", "prelude"];
+
+const MAX_LINES: usize = 500;
+
+/// A source file that is not a test.
+struct Source {
+    path: PathBuf,
+    /// The room it belongs to; `lib` for the crate root.
+    room: String,
+    text: String,
+}
+
+impl Source {
+    fn place(&self, line: usize) -> String {
+        format!("src/{}:{}", self.path.display(), line + 1)
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn files_below(folder: &Path, found: &mut Vec<PathBuf>) {
+    let mut entries: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            files_below(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+fn sources() -> Vec<Source> {
+    let src = root().join("src");
+    let mut paths = Vec::new();
+    files_below(&src, &mut paths);
+    let sources: Vec<Source> = paths
+        .into_iter()
+        .map(|path| {
+            let text = fs::read_to_string(&path).unwrap();
+            let path = path.strip_prefix(&src).unwrap().to_owned();
+            let first = path
+                .components()
+                .next()
+                .unwrap()
+                .as_os_str()
+                .to_str()
+                .unwrap();
+            let room = first.strip_suffix(".rs").unwrap_or(first).to_owned();
+            Source { path, room, text }
+        })
+        .filter(|source| !is_test(source))
+        .collect();
+    assert!(
+        sources.len() > 20,
+        "the walk found only {} files",
+        sources.len()
+    );
+    sources
+}
+
+/// Whether a file holds tests or what only tests use. They may build on any room.
+fn is_test(source: &Source) -> bool {
+    let stem = source.path.file_stem().unwrap().to_str().unwrap();
+    stem == "tests"
+        || stem == "fixtures"
+        || source.path.components().any(|c| c.as_os_str() == "tests")
+}
+
+/// The rooms that each room may use.
+fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
+    let below: BTreeMap<_, _> = EDGES.into_iter().collect();
+    let close = |room: &'static str| {
+        let mut reached = BTreeSet::from([room]);
+        let mut open = vec![room];
+        while let Some(next) = open.pop() {
+            for lower in below[next] {
+                if reached.insert(lower) {
+                    open.push(lower);
+                }
+            }
+        }
+        if !LEAVES.contains(&room) && room != "proto" {
+            reached.extend(LEAVES);
+        }
+        if SPEAK_PROTO.contains(&room) {
+            reached.insert("proto");
+        }
+        reached
+    };
+    EDGES
+        .into_iter()
+        .map(|(room, _)| (room, close(room)))
+        .collect()
+}
+
+/// The rooms named by paths from the crate's root in a line of code.
+fn rooms_used(line: &str) -> Vec<String> {
+    // What stands between quotes is text, e.g. the target of a log line.
+    let code: String = line.split('"').step_by(2).collect::<Vec<_>>().join("\"\"");
+    let mut rooms = Vec::new();
+    for start in ["crate::", "callgate::"] {
+        for (at, _) in code.match_indices(start) {
+            let before = code[..at].chars().next_back();
+            if before.is_some_and(|c| c.is_alphanumeric() || c == '_') {
+                continue;
+            }
+            let rest = &code[at + start.len()..];
+            let names = match rest.strip_prefix('{') {
+                // `use crate::{a::b, c}`: the names at the outermost level.
+                Some(group) => outermost(group),
+                None => vec![leading_name(rest)],
+            };
+            rooms.extend(
+                names
+                    .into_iter()
+                    .filter(|name| !name.is_empty())
+                    .map(str::to_owned),
+            );
+        }
+    }
+    rooms
+}
+
+fn leading_name(text: &str) -> &str {
+    let text = text.trim_start();
+    let end = text
+        .find(|c: char| !c.is_alphanumeric() && c != '_')
+        .unwrap_or(text.len());
+    &text[..end]
+}
+
+fn outermost(group: &str) -> Vec<&str> {
+    let mut depth = 0;
+    let mut names = vec![leading_name(group)];
+    for (at, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => names.push(leading_name(&group[at + 1..])),
+            _ => {}
+        }
+    }
+    names
+}
+
+/// The text with comments blanked, line by line as it was.
+fn code_of(text: &str) -> String {
+    text.lines()
+        .map(|line| {
+            if line.trim_start().starts_with("//") {
+                ""
+            } else {
+                line
+            }
+        })
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+fn report(faults: Vec<String>) {
+    assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+}
+
+#[test]
+fn imports_point_down() {
+    let allowed = allowed();
+    let mut faults = Vec::new();
+    let sources = sources();
+    for source in &sources {
+        // The root declares every room and re-exports the library's three types.
+        if source.room == "lib" {
+            continue;
+        }
+        let Some(may_use) = allowed.get(source.room.as_str()) else {
+            faults.push(format!(
+                "{}: `{}` is not a room",
+                source.place(0),
+                source.room
+            ));
+            continue;
+        };
+        for (number, line) in code_of(&source.text).lines().enumerate() {
+            for used in rooms_used(line) {
+                if !may_use.contains(used.as_str()) {
+                    let place = source.place(number);
+                    faults.push(format!("{place}: `{}` must not use `{used}`", source.room));
+                }
+            }
+            if line.contains("super::super::") {
+                faults.push(format!(
+                    "{}: `super::super` hides where it leads",
+                    source.place(number)
+                ));
+            }
+        }
+    }
+    report(faults);
+}
+
+#[test]
+fn groups_of_imports_name_the_room_they_come_from() {
+    // The check above reads line by line, so no import may start at the root and go on below.
+    let mut faults = Vec::new();
+    for source in sources() {
+        for (number, line) in code_of(&source.text).lines().enumerate() {
+            if line.contains("use crate::{") && !line.contains('}') {
+                faults.push(format!(
+                    "{}: an import of several rooms",
+                    source.place(number)
+                ));
+            }
+        }
+    }
+    report(faults);
+}
+
+#[test]
+fn the_check_of_imports_sees_what_it_should() {
+    assert_eq!(rooms_used("use crate::call::decide::decide;"), ["call"]);
+    assert_eq!(
+        rooms_used("use crate::{call::{a, b}, engine, Decision};"),
+        ["call", "engine", "Decision"]
+    );
+    assert_eq!(
+        rooms_used("let x = crate::engine::snapshot::Reach::Unbounded;"),
+        ["engine"]
+    );
+    assert_eq!(rooms_used("pub(in crate::bundle) fn f()"), ["bundle"]);
+    assert_eq!(rooms_used("use callgate::cli;"), ["cli"]);
+    assert_eq!(rooms_used(r#"f("callgate::cli", crate::call::f)"#), ["call"]);
+    assert_eq!(rooms_used("mycrate::x::y()"), Vec::<String>::new());
+    let allowed = allowed();
+    assert!(allowed["adapters"].contains("call") && allowed["adapters"].contains("proto"));
+    assert!(!allowed["call"].contains("service") && !allowed["engine"].contains("call"));
+    assert!(!allowed["adapters"].contains("server") && !allowed["adapters"].contains("reload"));
+    assert!(!allowed["config"].contains("identity"));
+    assert!(!allowed["service"].contains("proto") && !allowed["service"].contains("bundle"));
+}
+
+#[test]
+fn the_engine_knows_nothing_of_mcp_and_decides_without_waiting() {
+    let mut faults = Vec::new();
+    for source in sources() {
+        let forbidden: &[&str] = match source.room.as_str() {
+            "engine" => &[
+                "Mcp",
+                "tokio::",
+                "tonic::",
+                "async fn",
+                ".await",
+                "std::fs",
+                "SystemTime::now",
+            ],
+            "call" => &[
+                "tokio::",
+                "tonic::",
+                "async fn",
+                ".await",
+                "std::fs",
+                "SystemTime::now",
+            ],
+            "service" => &["tonic::", "prost::"],
+            _ => continue,
+        };
+        for (number, line) in code_of(&source.text).lines().enumerate() {
+            for word in forbidden {
+                if line.contains(word) {
+                    faults.push(format!(
+                        "{}: `{word}` in `{}`",
+                        source.place(number),
+                        source.room
+                    ));
+                }
+            }
+        }
+    }
+    report(faults);
+}
+
+#[test]
+fn files_stay_short_and_say_what_they_are() {
+    let mut faults = Vec::new();
+    for source in sources() {
+        let lines = source.text.lines().count();
+        if lines > MAX_LINES {
+            faults.push(format!(
+                "{}: {lines} lines, more than {MAX_LINES}",
+                source.place(0)
+            ));
+        }
+        if !source.text.starts_with("//!") {
+            faults.push(format!("{}: does not begin with `//!`", source.place(0)));
+        }
+    }
+    report(faults);
+}
+
+#[test]
+fn no_name_says_nothing() {
+    let mut paths = Vec::new();
+    files_below(&root().join("src"), &mut paths);
+    files_below(&root().join("tests"), &mut paths);
+    let faults = paths
+        .iter()
+        .map(|path| path.strip_prefix(root()).unwrap())
+        .filter(|path| {
+            path.iter().any(|part| {
+                let name = part.to_str().unwrap();
+                FORBIDDEN_NAMES.contains(&name.strip_suffix(".rs").unwrap_or(name))
+            })
+        })
+        .map(|path| format!("{}: a name that says nothing", path.display()))
+        .collect();
+    report(faults);
+}
+
+#[test]
+fn the_top_level_holds_what_a_reader_expects() {
+    // What git ignores is nobody's concern.
+    let ignored = fs::read_to_string(root().join(".gitignore")).unwrap();
+    let faults = fs::read_dir(root())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| !TOP_LEVEL.contains(&name.as_str()))
+        .filter(|name| !ignored.lines().any(|line| line.trim_matches('/') == name))
+        .map(|name| format!("`{name}` is not expected at the top level"))
+        .collect();
+    report(faults);
+}

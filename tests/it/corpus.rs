@@ -1,0 +1,252 @@
+//! Decisions that Cedar's maintainers computed: the engine must agree with every one of them, in
+//! decision, reasons and errors.
+//!
+//! The cases are not part of this repository. `CALLGATE_SHARED` names the folder that holds them as
+//! `data/cedar-corpus/cedar-corpus.tar.gz`; without it these tests say so and do nothing.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use callgate::engine::evaluate::{Evaluation, Query};
+use callgate::engine::policy::PolicyInfo;
+use callgate::engine::snapshot::{Parts, Reach, Snapshot};
+use cedar_policy::{Context, Entities, EntityId, EntityTypeName, EntityUid, PolicySet, Schema};
+use serde::Deserialize;
+use serde_json::Value as Json;
+
+/// How many there are; fewer would mean that the test looks past some.
+const CASES: usize = 552;
+const REQUESTS: usize = 4_314;
+
+/// One case: a policy set, a schema, entities, and questions about them.
+#[derive(Debug, Deserialize)]
+pub struct Case {
+    pub policies: PathBuf,
+    pub entities: PathBuf,
+    pub schema: PathBuf,
+    pub requests: Vec<CaseRequest>,
+}
+
+/// One question and its answer.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CaseRequest {
+    pub description: String,
+    pub principal: CaseEntity,
+    pub action: CaseEntity,
+    pub resource: CaseEntity,
+    pub context: Json,
+    #[serde(default = "yes")]
+    pub validate_request: bool,
+    pub decision: String,
+    pub reason: BTreeSet<String>,
+    pub errors: BTreeSet<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct CaseEntity {
+    #[serde(rename = "type")]
+    pub entity_type: String,
+    pub id: String,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// The unpacked corpus, by path.
+pub struct Corpus {
+    files: HashMap<PathBuf, Vec<u8>>,
+}
+
+impl Corpus {
+    /// Unpacks it into memory; `None`, with a line that says so, if it is not there.
+    pub fn open() -> Option<Self> {
+        let Some(shared) = std::env::var_os("CALLGATE_SHARED") else {
+            println!("skipped: CALLGATE_SHARED does not say where the corpus is");
+            return None;
+        };
+        let path = Path::new(&shared).join("data/cedar-corpus/cedar-corpus.tar.gz");
+        let packed = match std::fs::File::open(&path) {
+            Ok(file) => flate2::read::GzDecoder::new(file),
+            Err(error) => {
+                println!("skipped: {}: {error}", path.display());
+                return None;
+            }
+        };
+        let mut files = HashMap::new();
+        for entry in tar::Archive::new(packed).entries().unwrap() {
+            let mut entry = entry.unwrap();
+            let path = entry
+                .path()
+                .unwrap()
+                .strip_prefix("cedar-corpus")
+                .unwrap()
+                .to_owned();
+            let mut bytes = Vec::new();
+            entry.read_to_end(&mut bytes).unwrap();
+            files.insert(path, bytes);
+        }
+        Some(Self { files })
+    }
+
+    /// Every case with its name, in the order of their names.
+    pub fn cases(&self) -> Vec<(PathBuf, Case)> {
+        let mut names: Vec<&PathBuf> = self
+            .files
+            .keys()
+            .filter(|path| path.starts_with("tests") || path.starts_with("corpus-tests"))
+            .filter(|path| {
+                let name = path.to_string_lossy();
+                name.ends_with(".json") && !name.ends_with(".entities.json")
+            })
+            .collect();
+        names.sort();
+        names
+            .into_iter()
+            .map(|name| {
+                (
+                    name.clone(),
+                    serde_json::from_slice(&self.files[name]).unwrap(),
+                )
+            })
+            .collect()
+    }
+
+    /// A file's text.
+    pub fn text(&self, path: &Path) -> &str {
+        std::str::from_utf8(&self.files[path]).unwrap()
+    }
+}
+
+impl CaseEntity {
+    fn uid(&self) -> EntityUid {
+        EntityUid::from_type_name_and_id(
+            EntityTypeName::from_str(&self.entity_type).unwrap(),
+            EntityId::new(&self.id),
+        )
+    }
+}
+
+fn snapshot(corpus: &Corpus, case: &Case, schema: &Schema) -> Snapshot {
+    let policies = PolicySet::from_str(corpus.text(&case.policies)).unwrap();
+    let entities = Entities::from_json_str(corpus.text(&case.entities), Some(schema)).unwrap();
+    let core: &cedar_policy_core::entities::Entities = entities.as_ref();
+    Snapshot::build(Parts {
+        policies: AsRef::<cedar_policy_core::ast::PolicySet>::as_ref(&policies).clone(),
+        entities: core.iter().cloned().collect::<Vec<_>>(),
+        schema: Some(Arc::new(
+            AsRef::<cedar_policy_core::validator::ValidatorSchema>::as_ref(schema).clone(),
+        )),
+        reach: Reach::Unbounded,
+    })
+    .unwrap()
+}
+
+fn ids<'a>(policies: impl IntoIterator<Item = &'a Arc<PolicyInfo>>) -> BTreeSet<String> {
+    policies
+        .into_iter()
+        .map(|policy| policy.id.to_string())
+        .collect()
+}
+
+/// What Cedar alone says: it skips policies that fail.
+fn cedars_decision(evaluation: &Evaluation) -> &'static str {
+    match (evaluation.permits.is_empty(), evaluation.forbids.is_empty()) {
+        (false, true) => "allow",
+        _ => "deny",
+    }
+}
+
+/// Differences between an evaluation and the expected one.
+fn differences(expected: &CaseRequest, evaluation: &Evaluation) -> Vec<String> {
+    let decision = cedars_decision(evaluation);
+    let reasons = match decision {
+        "allow" => ids(&evaluation.permits),
+        _ => ids(&evaluation.forbids),
+    };
+    let errors = ids(evaluation.errors.iter().map(|error| &error.policy));
+    let mut found = Vec::new();
+    if decision != expected.decision {
+        found.push(format!(
+            "decision {decision}, expected {}",
+            expected.decision
+        ));
+    }
+    if reasons != expected.reason {
+        found.push(format!(
+            "reasons {reasons:?}, expected {:?}",
+            expected.reason
+        ));
+    }
+    if errors != expected.errors {
+        found.push(format!("errors {errors:?}, expected {:?}", expected.errors));
+    }
+    // Callgate's rule differs from Cedar's only where a policy failed, and there it denies.
+    let callgates = if expected.errors.is_empty() {
+        expected.decision.as_str()
+    } else {
+        "deny"
+    };
+    if evaluation.is_allow() != (callgates == "allow") {
+        found.push(format!(
+            "callgate allows: {}, expected {callgates}",
+            evaluation.is_allow()
+        ));
+    }
+    found
+}
+
+#[test]
+fn the_engine_agrees_with_every_case() {
+    let Some(corpus) = Corpus::open() else { return };
+    let (mut cases, mut requests, mut failing, mut faults) = (0, 0, 0, Vec::new());
+    for (name, case) in corpus.cases() {
+        cases += 1;
+        let schema = Schema::from_str(corpus.text(&case.schema)).unwrap();
+        let snapshot = snapshot(&corpus, &case, &schema);
+        for request in &case.requests {
+            requests += 1;
+            failing += usize::from(!request.errors.is_empty());
+            let place = format!("{} `{}`", name.display(), request.description);
+            let (principal, action, resource) = (
+                request.principal.uid(),
+                request.action.uid(),
+                request.resource.uid(),
+            );
+            let known = Some((&schema, &action));
+            let context = Context::from_json_value(request.context.clone(), known).unwrap();
+            let query = Query {
+                principal: principal.into(),
+                action: action.into(),
+                resource: resource.into(),
+                context: AsRef::<cedar_policy_core::ast::Context>::as_ref(&context).clone(),
+                overlays: &[],
+                unknown: &[],
+            };
+            if request.validate_request {
+                let scope = snapshot.check_scope(&query.principal, &query.action, &query.resource);
+                let whole =
+                    scope.and_then(|()| snapshot.check_context(&query.action, &query.context));
+                if let Err(fault) = whole {
+                    faults.push(format!("{place}: refused: {fault}"));
+                }
+            }
+            for difference in differences(request, &snapshot.evaluate(&query)) {
+                faults.push(format!("{place}: {difference}"));
+            }
+        }
+    }
+    println!("{cases} cases, {requests} requests, {failing} of them with failing policies");
+    assert!(
+        faults.is_empty(),
+        "{} differences:\n{}",
+        faults.len(),
+        faults.join("\n")
+    );
+    assert_eq!((cases, requests), (CASES, REQUESTS));
+    assert_eq!(failing, 244);
+}

@@ -1,0 +1,279 @@
+//! A real server process over a directory of its own, and the outside programs that talk to it.
+//!
+//! Start at [`Bundle`] and [`Server::start`].
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value as Json;
+use tempfile::TempDir;
+use tonic::transport::Endpoint;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
+/// How long a process may take to be there, or to be gone.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A directory with `policies/` in it.
+pub struct Bundle {
+    folder: TempDir,
+}
+
+impl Bundle {
+    /// An empty one.
+    pub fn empty() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("policies")).unwrap();
+        Self { folder }
+    }
+
+    /// A small company: Alice and the agent `helper` are staff, Bob is not, and the server `notes` has a
+    /// tool of each effect.
+    pub fn small() -> Self {
+        let bundle = Self::empty();
+        bundle.file("notes.cedar", SMALL_POLICIES);
+        bundle.file("entities/people.json", SMALL_PEOPLE);
+        bundle.file("tools/notes.json", SMALL_TOOLS);
+        bundle
+    }
+
+    /// Writes a file below `policies/`.
+    pub fn file(&self, path: &str, text: &str) -> &Self {
+        let path = self.policies().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+        self
+    }
+
+    /// The folder around `policies/`, where the program is run.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The directory of policies.
+    pub fn policies(&self) -> PathBuf {
+        self.folder().join("policies")
+    }
+
+    /// Runs `callgate` here with these arguments, to its end.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = callgate(self.folder());
+        command.args(arguments).output().unwrap()
+    }
+}
+
+/// A running `callgate serve`. Dropping it kills it.
+pub struct Server {
+    process: Child,
+    target: String,
+    log: PathBuf,
+}
+
+impl Server {
+    /// Starts the server and waits until its health service says that it serves.
+    pub fn start(bundle: &Bundle, variables: &[(&str, &str)]) -> Self {
+        let log = bundle.folder().join("server.log");
+        let process = callgate(bundle.folder())
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .envs(variables.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        let mut server = Self {
+            process,
+            target: String::new(),
+            log,
+        };
+        server.target = server.wait_for("a line that says where it listens", |server| {
+            server.log().lines().find_map(|line| {
+                let line: Json = serde_json::from_str(line).ok()?;
+                let address = line["address"].as_str()?;
+                (line["message"] == "listening").then(|| address.to_owned())
+            })
+        });
+        server.wait_until_serving();
+        server
+    }
+
+    /// Where it listens, e.g. `127.0.0.1:50051`.
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// Asks it to stop, waits until it has, and gives its exit status and its log.
+    pub fn stop(mut self) -> (ExitStatus, String) {
+        let pid = self.process.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+        let ended = wait_for("the server's end", || self.process.try_wait().unwrap());
+        (ended, self.log())
+    }
+
+    fn wait_until_serving(&mut self) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        self.wait_for("a serving server", |server| {
+            runtime.block_on(async {
+                let address = format!("http://{}", server.target);
+                let channel = Endpoint::from_shared(address).ok()?.connect().await.ok()?;
+                let request = HealthCheckRequest::default();
+                let answer = HealthClient::new(channel).check(request).await.ok()?;
+                (answer.into_inner().status() == ServingStatus::Serving).then_some(())
+            })
+        });
+    }
+
+    /// Waits as long as the process lives.
+    fn wait_for<T>(&mut self, what: &str, mut answer: impl FnMut(&Self) -> Option<T>) -> T {
+        wait_for(what, || {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                panic!("the server ended with {status}:\n{}", self.log());
+            }
+            answer(self)
+        })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A command of the program under test, without any setting of the shell that runs the tests.
+fn callgate(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_callgate"));
+    command.current_dir(folder);
+    for (name, _) in std::env::vars_os() {
+        let is_setting = name.to_str().is_some_and(|name| {
+            ["OTEL_", "CALLGATE_", "RUST_LOG"]
+                .iter()
+                .any(|start| name.starts_with(start))
+        });
+        if is_setting {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// Asks again and again until there is an answer.
+pub fn wait_for<T>(what: &str, mut answer: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(answer) = answer() {
+            return answer;
+        }
+        assert!(begun.elapsed() < PATIENCE, "waited {PATIENCE:?} for {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The Python that tests/run installed.
+pub fn python() -> OsString {
+    std::env::var_os("CALLGATE_TEST_PYTHON")
+        .expect("CALLGATE_TEST_PYTHON names no Python: run tests/run, which installs one")
+}
+
+/// One of the programs in tests/clients.
+pub fn client(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/clients")
+        .join(name)
+}
+
+/// Runs a program on some lines of JSON and gives its lines of JSON back.
+pub fn on_lines(command: &mut Command, lines: &[Json]) -> Vec<Json> {
+    let mut process = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = process.stdin.take().unwrap();
+    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    // A program that ends early says why below.
+    let _ = input.write_all(text.as_bytes());
+    drop(input);
+    let output = process.wait_with_output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{command:?} ended with {}:\n{errors}",
+        output.status
+    );
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+/// Calls a method of the server from Python, through reflection.
+pub fn ask(server: &Server, method: &str, options: &[&str], requests: &[Json]) -> Vec<Json> {
+    let mut command = Command::new(python());
+    command
+        .arg(client("call.py"))
+        .arg(server.target())
+        .arg(method)
+        .args(options);
+    on_lines(&mut command, requests)
+}
+
+const SMALL_POLICIES: &str = r#"
+@id("notes.read")
+@owner("notes-team")
+@controls("OWASP:ASI02")
+permit (principal, action in Mcp::Action::"call_read", resource in Mcp::Server::"notes");
+
+@id("notes.write")
+@owner("notes-team")
+@controls("OWASP:ASI03,NIST-CSF:PR.AA-05")
+@obligation("log:full")
+permit (principal in Mcp::Group::"staff", action == Mcp::Action::"call_write", resource in Mcp::Server::"notes");
+
+@id("notes.never-drop")
+@owner("security")
+@reason("notes are never dropped by an agent")
+forbid (principal, action == Mcp::Action::"call_admin", resource == Mcp::Tool::"notes/drop_notes");
+"#;
+
+const SMALL_PEOPLE: &str = r#"[
+  {"uid": {"type": "Mcp::Group", "id": "staff"}, "attrs": {}, "parents": []},
+  {"uid": {"type": "Mcp::User", "id": "alice"}, "attrs": {"active": true},
+   "parents": [{"type": "Mcp::Group", "id": "staff"}]},
+  {"uid": {"type": "Mcp::User", "id": "bob"}, "attrs": {"active": true}, "parents": []},
+  {"uid": {"type": "Mcp::Agent", "id": "helper"},
+   "attrs": {"active": true, "owner": {"__entity": {"type": "Mcp::User", "id": "alice"}}},
+   "parents": [{"type": "Mcp::Group", "id": "staff"}]}
+]"#;
+
+const SMALL_TOOLS: &str = r#"{
+  "server": {"name": "notes", "owner": "alice"},
+  "tools": {
+    "list_notes": {"effect": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
+    "add_note": {"effect": "write", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
+    "drop_notes": {"effect": "admin", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
+    "merge_notes": {"effect": "write", "status": "proposed", "yields": [], "egress": false, "sensitivity": "internal"}
+  }
+}"#;

@@ -1,0 +1,234 @@
+//! A server in this process, with policies about a server `git` with the tools `log`, `commit` and `purge`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use callgate::bundle;
+use callgate::config::Config;
+use callgate::config::listen::SocketMode;
+use callgate::proto::v1;
+use callgate::proto::v1::authorization_client::AuthorizationClient;
+use callgate::proto::v1::operation::Kind;
+use callgate::server::doors::Doors;
+use callgate::server::listen::Listener;
+use callgate::server::{self, ServeError, Setup, tls};
+use callgate::service::decisions::{Generation, Service, Settings};
+use callgate::telemetry::recorder::Recorder;
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tonic::transport::{Channel, Endpoint};
+
+const POLICIES: &str = r#"
+@id("read") @owner("security") @controls("OWASP:ASI02,NIST-CSF:PR.AA-05") @obligation("log:full")
+permit (principal, action in Mcp::Action::"call_read", resource);
+
+@id("list")
+permit (principal, action in Mcp::Action::"discover", resource);
+
+@id("write-by-developers")
+permit (principal, action in Mcp::Action::"call_write", resource)
+when { principal in Mcp::Group::"developers" };
+
+@id("never-purge") @reason("history is kept")
+forbid (principal, action, resource == Mcp::Tool::"git/purge");
+"#;
+
+const ENTITIES: &str = r#"[
+  {"uid": {"type": "Mcp::Group", "id": "developers"}, "attrs": {}, "parents": []},
+  {"uid": {"type": "Mcp::User", "id": "ana"}, "attrs": {}, "parents": [{"type": "Mcp::Group", "id": "developers"}]},
+  {"uid": {"type": "Mcp::User", "id": "bob"}, "attrs": {}, "parents": []},
+  {"uid": {"type": "Mcp::Agent", "id": "coder"},
+   "attrs": {"owner": {"__entity": {"type": "Mcp::User", "id": "ana"}}, "active": true},
+   "parents": [{"type": "Mcp::Group", "id": "developers"}]}
+]"#;
+
+const TOOLS: &str = r#"{
+  "server": {"name": "git", "owner": "ana"},
+  "tools": {
+    "log": {"effect": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
+    "commit": {"effect": "write", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
+    "purge": {"effect": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"}
+  }
+}"#;
+
+/// A directory that [`bundle::load`] accepts.
+pub fn directory() -> TempDir {
+    let dir = tempfile::tempdir().expect("a directory");
+    for (path, text) in [
+        ("policies.cedar", POLICIES),
+        ("entities/people.json", ENTITIES),
+        ("tools/git.json", TOOLS),
+    ] {
+        let path = dir.path().join(path);
+        std::fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
+        std::fs::write(path, text).expect("a file");
+    }
+    dir
+}
+
+/// What [`directory`] compiles to.
+pub fn generation() -> Generation {
+    let dir = directory();
+    let bundle = bundle::load(dir.path()).unwrap_or_else(|faults| panic!("{faults}"));
+    Generation {
+        snapshot: bundle.snapshot,
+        claims: bundle.config.claims,
+        policy_set_digest: bundle.digest,
+    }
+}
+
+/// A running server.
+pub struct Running {
+    /// Its TCP address.
+    pub address: SocketAddr,
+    /// Its Unix socket.
+    pub socket: PathBuf,
+    /// Who answers.
+    pub service: Arc<Service>,
+    /// What a reload swaps.
+    pub doors: Doors,
+    stop: Option<oneshot::Sender<()>>,
+    ended: JoinHandle<Result<(), ServeError>>,
+    _dir: TempDir,
+}
+
+/// Starts a server with nothing loaded, on TCP and a Unix socket.
+pub async fn start_empty(config: &str, files: &[(&str, &str)]) -> Running {
+    let dir = tempfile::tempdir().expect("a directory");
+    for (name, text) in files {
+        std::fs::write(dir.path().join(name), text).expect("a file");
+    }
+    let config =
+        Config::from_toml(config, "callgate.toml").unwrap_or_else(|faults| panic!("{faults:?}"));
+    let tls = config.tls.as_ref().map(|files| {
+        tls::load(files, dir.path(), Duration::from_secs(5))
+            .unwrap_or_else(|fault| panic!("{fault}"))
+    });
+    let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+    let tcp = Listener::tcp(loopback, tls.is_some())
+        .await
+        .expect("a listener");
+    let address = tcp.address().parse().expect("an address");
+    let socket = dir.path().join("callgate.sock");
+    let unix = Listener::unix(&socket, SocketMode(0o600))
+        .await
+        .expect("a socket");
+    let stale_wait = Duration::from_millis(config.limits.stale_wait_ms.into());
+    let service = Arc::new(Service::new(Settings { stale_wait }, Recorder::default()));
+    let doors = Doors::open(&config);
+    let setup = Setup {
+        service: Arc::clone(&service),
+        doorkeeper: Arc::clone(&doors.doorkeeper),
+        limits: Arc::clone(&doors.limits),
+        tls,
+    };
+    let (stop, stopped) = oneshot::channel::<()>();
+    let ended = tokio::spawn(server::serve(vec![tcp, unix], setup, async {
+        let _ = stopped.await;
+    }));
+    Running {
+        address,
+        socket,
+        service,
+        doors,
+        stop: Some(stop),
+        ended,
+        _dir: dir,
+    }
+}
+
+/// Starts a server that answers.
+pub async fn start(config: &str) -> Running {
+    let running = start_empty(config, &[]).await;
+    running.service.publish(generation());
+    running
+}
+
+impl Running {
+    /// A client over TCP.
+    pub async fn client(&self) -> AuthorizationClient<Channel> {
+        AuthorizationClient::new(self.channel().await)
+    }
+
+    /// A channel over TCP.
+    pub async fn channel(&self) -> Channel {
+        let endpoint =
+            Endpoint::from_shared(format!("http://{}", self.address)).expect("an endpoint");
+        endpoint.connect().await.expect("a connection")
+    }
+
+    /// Tells the server to stop.
+    pub fn stop(&mut self) {
+        let _ = self.stop.take().expect("stopped once").send(());
+    }
+
+    /// Waits for the server's end.
+    pub async fn ended(self) -> Result<(), ServeError> {
+        tokio::time::timeout(Duration::from_secs(10), self.ended)
+            .await
+            .expect("the server ends in time")
+            .expect("the server does not panic")
+    }
+}
+
+pub fn entity(of_type: &str, id: &str) -> Option<v1::EntityRef> {
+    Some(v1::EntityRef {
+        r#type: of_type.into(),
+        id: id.into(),
+    })
+}
+
+/// `coder` calls a tool of `git`, for nobody but itself.
+pub fn call(tool: &str) -> v1::AuthorizeRequest {
+    v1::AuthorizeRequest {
+        call_context: Some(v1::CallContext {
+            subject: Some(v1::Subject {
+                entity: entity("Agent", "coder"),
+                identity: Some(v1::Identity {
+                    method: "test".into(),
+                    verified: true,
+                }),
+                claims: None,
+            }),
+            operation: Some(v1::Operation {
+                server: "git".into(),
+                kind: Some(Kind::CallTool(v1::CallTool {
+                    tool: tool.into(),
+                    input: Some(v1::call_tool::Input::ArgumentsJson(
+                        br#"{"n": 3}"#.as_slice().into(),
+                    )),
+                    ..v1::CallTool::default()
+                })),
+                ..v1::Operation::default()
+            }),
+            ..v1::CallContext::default()
+        }),
+        ..v1::AuthorizeRequest::default()
+    }
+}
+
+/// The same, on behalf of a person.
+pub fn call_for(tool: &str, person: &str) -> v1::AuthorizeRequest {
+    let mut request = call(tool);
+    context(&mut request).delegation = Some(v1::Delegation {
+        root: entity("User", person),
+        verified: true,
+        ..v1::Delegation::default()
+    });
+    request
+}
+
+pub fn context(request: &mut v1::AuthorizeRequest) -> &mut v1::CallContext {
+    request.call_context.get_or_insert_default()
+}
+
+/// A question that waits for a revision that never comes.
+pub fn waiting() -> v1::AuthorizeRequest {
+    v1::AuthorizeRequest {
+        at_least_revision: 1_000,
+        ..call("log")
+    }
+}
