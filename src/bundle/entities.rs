@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use cedar_policy_core::ast::{Entity, EntityUID, PartialValue, Value, ValueKind};
+use cedar_policy_core::ast::{Entity, EntityUID, Literal, PartialValue, Value, ValueKind};
 use cedar_policy_core::entities::conformance::EntitySchemaConformanceChecker;
 use cedar_policy_core::entities::{EntityJsonParser, NoEntitiesSchema, TCComputation};
 use cedar_policy_core::extensions::Extensions;
@@ -229,12 +229,9 @@ fn warn_of_unknown(collected: &Collected, warnings: &mut Vec<Fault>) {
 fn referenced(value: &PartialValue) -> Option<&EntityUID> {
     match value {
         PartialValue::Value(Value {
-            value: ValueKind::Lit(literal),
+            value: ValueKind::Lit(Literal::EntityUID(uid)),
             ..
-        }) => match literal {
-            cedar_policy_core::ast::Literal::EntityUID(uid) => Some(uid.as_ref()),
-            _ => None,
-        },
+        }) => Some(uid.as_ref()),
         _ => None,
     }
 }

@@ -81,9 +81,12 @@ pub fn merge<'a>(
         .into_iter()
         .map(ValidatorSchemaFragment::from_schema_fragment)
         .collect();
-    let schema = compiled.and_then(|compiled| {
-        ValidatorSchema::from_schema_fragments(compiled, Extensions::all_available())
-    });
+    let schema = match compiled {
+        Ok(compiled) => {
+            ValidatorSchema::from_schema_fragments(compiled, Extensions::all_available())
+        }
+        Err(error) => Err(error),
+    };
     match schema {
         Ok(schema) => match schema.check_complete() {
             Ok(()) => {

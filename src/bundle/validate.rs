@@ -24,8 +24,9 @@ pub fn validate(
 ) -> Option<u32> {
     let validator = Validator::new(schema.clone());
     let before = faults.len();
-    let mut level = 0;
-    // The first pass types everything; later passes only those that looked further than the last level.
+    // Typing costs by far the most, so the first pass is made at the level that most policies need; later
+    // passes see only what looked further.
+    let mut level = max_level.min(1);
     let first = validator.validate_with_level(&policies.set, ValidationMode::Strict, level);
     let mut beyond: Vec<PolicyID> = Vec::new();
     let mut found = Vec::new();
@@ -56,6 +57,9 @@ pub fn validate(
             .map(|(id, _)| id)
             .collect();
     }
+    if level == 1 && beyond.is_empty() && fits_level_zero(&validator, &policies.set) {
+        level = 0;
+    }
     beyond.sort();
     beyond.dedup();
     for id in beyond {
@@ -64,7 +68,7 @@ pub fn validate(
         );
         let help = "put the fact on an entity nearer to principal, resource or context, or raise \
                     `max_dereference_level` in `callgate.toml`";
-        faults.push(at_policy(policies, links, &id.to_string(), message).with_help(help));
+        faults.push(at_policy(policies, links, id.as_ref(), message).with_help(help));
     }
     (faults.len() == before).then_some(level)
 }
@@ -121,6 +125,15 @@ fn level_violation(error: &ValidationError) -> Option<(PolicyID, Violation)> {
         EntityDerefViolationKind::LiteralDerefTarget => Violation::Never,
     };
     Some((violation.policy_id.clone(), kind))
+}
+
+/// Whether no policy looks away from the request at all. The first that does ends the search.
+fn fits_level_zero(validator: &Validator, set: &PolicySet) -> bool {
+    set.all_templates().all(|template| {
+        let one = templates(set, std::slice::from_ref(template.id()));
+        let result = validator.validate_with_level(&one, ValidationMode::Strict, 0);
+        !result.validation_errors().any(|error| level_violation(error).is_some())
+    })
 }
 
 /// A set of just these policies and templates. Links dereference what their templates do.
