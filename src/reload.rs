@@ -88,7 +88,13 @@ enum Found {
 
 impl Reloader {
     /// A reloader for what is in service: the directory it came from, its digest and its revision.
-    pub fn new(dir: &Path, service: Arc<Service>, recorder: Recorder, digest: Arc<str>, revision: u64) -> Self {
+    pub fn new(
+        dir: &Path,
+        service: Arc<Service>,
+        recorder: Recorder,
+        digest: Arc<str>,
+        revision: u64,
+    ) -> Self {
         let (status, _) = watch::channel(ReloadStatus {
             last_success: SystemTime::now(),
             last_fault: None,
@@ -97,7 +103,14 @@ impl Reloader {
             revision,
             is_watching: false,
         });
-        Self { dir: dir.to_owned(), service, recorder, on_publish: Box::new(|_| {}), status, failed: None }
+        Self {
+            dir: dir.to_owned(),
+            service,
+            recorder,
+            on_publish: Box::new(|_| {}),
+            status,
+            failed: None,
+        }
     }
 
     /// Calls `f` with the configuration of every generation, right after it went into service.
@@ -113,7 +126,11 @@ impl Reloader {
 
     /// Loads on SIGHUP, and, if `debounce` is given, once the directory has changed and then been quiet
     /// that long. Returns when `stop` does.
-    pub async fn run(mut self, debounce: Option<Duration>, stop: impl Future<Output = ()>) -> std::io::Result<()> {
+    pub async fn run(
+        mut self,
+        debounce: Option<Duration>,
+        stop: impl Future<Output = ()>,
+    ) -> std::io::Result<()> {
         let mut hangup = signal(SignalKind::hangup())?;
         let (changed, mut changes) = mpsc::channel(1);
         let mut watcher = debounce.and_then(|_| self.watch(changed));
@@ -200,7 +217,11 @@ impl Reloader {
         self.recorder.reload(Reload::Faulty);
         let text: Arc<str> = Arc::from(faults.to_string());
         let revision = self.status.borrow().revision;
-        tracing::error!(revision, faults = faults.count(), "the directory has faults and is not loaded\n{text}");
+        tracing::error!(
+            revision,
+            faults = faults.count(),
+            "the directory has faults and is not loaded\n{text}"
+        );
         self.status.send_modify(|status| {
             status.last_fault = Some(text);
             status.consecutive_failures += 1;
@@ -212,9 +233,12 @@ impl Reloader {
     fn watch(&self, changed: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
         let started = start_watching(&self.dir, changed);
         let is_watching = started.is_ok();
-        self.status.send_modify(|status| status.is_watching = is_watching);
+        self.status
+            .send_modify(|status| status.is_watching = is_watching);
         started
-            .inspect_err(|error| tracing::warn!(%error, "changes are not noticed; send SIGHUP to load them"))
+            .inspect_err(
+                |error| tracing::warn!(%error, "changes are not noticed; send SIGHUP to load them"),
+            )
             .ok()
     }
 }
@@ -265,7 +289,10 @@ fn look(dir: &Path, live: &Arc<str>, failed: Option<&Arc<str>>) -> Found {
 async fn quiet(changes: &mut mpsc::Receiver<()>, debounce: Duration) {
     let patience = Instant::now() + debounce * MAX_DEBOUNCES;
     // The sender drops what does not fit, so a change after this is never lost: it is in the channel.
-    while timeout(debounce, changes.recv()).await.is_ok_and(|change| change.is_some()) {
+    while timeout(debounce, changes.recv())
+        .await
+        .is_ok_and(|change| change.is_some())
+    {
         if Instant::now() >= patience {
             return;
         }
@@ -300,7 +327,11 @@ fn concerns(event: &Event, dir: &Path) -> bool {
     let is_change = match event.kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
         EventKind::Access(_) => false,
-        EventKind::Any | EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_) | EventKind::Other => true,
+        EventKind::Any
+        | EventKind::Create(_)
+        | EventKind::Modify(_)
+        | EventKind::Remove(_)
+        | EventKind::Other => true,
     };
     is_change && event.paths.iter().any(|path| path.starts_with(dir))
 }
