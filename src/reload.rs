@@ -61,6 +61,7 @@ type OnPublish = Box<dyn Fn(&Config) + Send + Sync>;
 /// Loads the directory again and again.
 pub struct Reloader {
     dir: PathBuf,
+    config: Option<PathBuf>,
     service: Arc<Service>,
     recorder: Recorder,
     on_publish: OnPublish,
@@ -105,12 +106,20 @@ impl Reloader {
         });
         Self {
             dir: dir.to_owned(),
+            config: None,
             service,
             recorder,
             on_publish: Box::new(|_| {}),
             status,
             failed: None,
         }
+    }
+
+    /// Reads the configuration from this file rather than the directory. It is read again together with
+    /// the directory, but changes of it alone are not noticed without SIGHUP.
+    pub fn with_config(mut self, path: Option<&Path>) -> Self {
+        self.config = path.map(Path::to_owned);
+        self
     }
 
     /// Calls `f` with the configuration of every generation, right after it went into service.
@@ -163,8 +172,11 @@ impl Reloader {
     async fn attempt(&mut self, cause: Cause) -> Outcome {
         let live = Arc::clone(&self.status.borrow().digest);
         let failed = self.failed.clone().filter(|_| cause == Cause::Change);
-        let dir = self.dir.clone();
-        let looked = tokio::task::spawn_blocking(move || look(&dir, &live, failed.as_ref())).await;
+        let (dir, config) = (self.dir.clone(), self.config.clone());
+        let looked = tokio::task::spawn_blocking(move || {
+            look(&dir, config.as_deref(), &live, failed.as_ref())
+        })
+        .await;
         let found = looked.unwrap_or_else(|error| {
             // A panic in there is a defect, but no reason to stop answering.
             tracing::error!(%error, "loading the directory broke off");
@@ -266,9 +278,14 @@ impl ReloadStatus {
 }
 
 /// Reads, and compiles only what is neither in service nor known to be faulty.
-fn look(dir: &Path, live: &Arc<str>, failed: Option<&Arc<str>>) -> Found {
+fn look(
+    dir: &Path,
+    config: Option<&Path>,
+    live: &Arc<str>,
+    failed: Option<&Arc<str>>,
+) -> Found {
     let files: Files = match files::read(dir) {
-        Ok(files) => files,
+        Ok(files) => config.into_iter().fold(files, Files::with_config),
         Err(faults) => return Found::Faulty(faults, None),
     };
     // A file that could not be read is not in the digest.

@@ -84,6 +84,36 @@ impl Files {
             .iter()
             .filter(move |source| source.kind == kind)
     }
+
+    /// The same, with the configuration from a file that need not be in the directory.
+    pub fn with_config(mut self, path: &Path) -> Self {
+        self.sources.retain(|source| source.kind != Kind::Config);
+        let file: Arc<str> = Arc::from(path.display().to_string());
+        let text = read_bounded(path)
+            .map_err(|message| Fault::of_file(&file, message))
+            .and_then(|bytes| {
+                String::from_utf8(bytes).map_err(|error| not_text(&file, error.as_bytes()))
+            });
+        match text {
+            Ok(text) => {
+                let mut digest = Sha256::new();
+                digest.update(self.digest.as_bytes());
+                digest.update(&text);
+                self.digest = Arc::from(format!("sha256:{}", hex(&digest.finalize())));
+                let stem = Arc::from(path.file_stem().unwrap_or_default().to_string_lossy());
+                let text = Arc::from(text);
+                let kind = Kind::Config;
+                self.sources.push(Source {
+                    kind,
+                    file,
+                    stem,
+                    text,
+                });
+            }
+            Err(fault) => self.faults.push(fault),
+        }
+        self
+    }
 }
 
 /// Reads a directory. A directory that cannot be read at all is an error; a file that cannot be read

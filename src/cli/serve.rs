@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::bundle::files::{self, Files};
 use crate::bundle::{self, Bundle};
 use crate::cli::output::{Exit, Output};
 use crate::config::Config;
@@ -40,6 +41,9 @@ pub struct Args {
     /// The directory
     #[arg(default_value = "./policies")]
     pub dir: PathBuf,
+    /// Read the configuration from this file rather than from `callgate.toml` in the directory
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Listen on this TCP address, in place of what the configuration says (may be repeated)
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Vec<SocketAddr>,
@@ -78,9 +82,21 @@ Ask it something from another terminal:
 
 Exit codes: 0 stopped as asked, 1 error, 3 the directory has faults.";
 
+impl Args {
+    /// Where relative paths in the configuration start.
+    fn base(&self) -> &Path {
+        let beside = self.config.as_deref().and_then(Path::parent);
+        beside.unwrap_or(&self.dir)
+    }
+}
+
 /// Serves until it is told to stop.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let bundle = match bundle::load(&args.dir) {
+    let loaded = files::read(&args.dir).and_then(|files| {
+        let config = args.config.as_deref();
+        bundle::compile(&config.into_iter().fold(files, Files::with_config))
+    });
+    let bundle = match loaded {
         Ok(bundle) => bundle,
         Err(faults) => return args.output.faults(&faults),
     };
@@ -106,8 +122,8 @@ async fn serve(args: &Args, bundle: Bundle) -> anyhow::Result<()> {
         ..
     } = bundle;
     let listeners = bind(args, &config).await?;
-    let tls = load_tls(&args.dir, &config)?;
-    let telemetry = Telemetry::start(&config.telemetry, &args.dir)?;
+    let tls = load_tls(args.base(), &config)?;
+    let telemetry = Telemetry::start(&config.telemetry, args.base())?;
     let settings = Settings {
         stale_wait: Duration::from_millis(config.limits.stale_wait_ms.into()),
     };
@@ -123,6 +139,7 @@ async fn serve(args: &Args, bundle: Bundle) -> anyhow::Result<()> {
     }
     let recorder = telemetry.recorder();
     let reloader = Reloader::new(&args.dir, Arc::clone(&service), recorder, digest, revision);
+    let reloader = reloader.with_config(args.config.as_deref());
     let bundle_is_good = is_good(&reloader);
     let reloading = reload(reloader, doors.clone(), &config);
     let setup = Setup {

@@ -89,6 +89,29 @@ fn the_exit_code_is_the_answer() {
 }
 
 #[test]
+fn the_configuration_may_lie_elsewhere() {
+    let bundle = Bundle::small();
+    bundle.file("callgate.toml", "[limits]\nbatch = 0\n");
+    bundle.file("../elsewhere.toml", "[listen]\ngrpc = \"0.0.0.0:50051\"\n");
+    let inside = bundle.run(&["serve"]);
+    assert_eq!(inside.status.code(), Some(3));
+    assert!(
+        text(&inside).contains("`limits.batch` is 0"),
+        "{}",
+        text(&inside)
+    );
+    let elsewhere = bundle.run(&["serve", "--config", "elsewhere.toml"]);
+    assert_eq!(elsewhere.status.code(), Some(3));
+    let said = text(&elsewhere);
+    assert!(
+        said.contains("elsewhere.toml:2") && said.contains("cleartext on `0.0.0.0:50051`"),
+        "{said}"
+    );
+    let absent = bundle.run(&["serve", "--config", "absent.toml"]);
+    assert_eq!(absent.status.code(), Some(3), "{}", text(&absent));
+}
+
+#[test]
 fn a_person_between_the_agent_and_the_tool_counts() {
     let bundle = Bundle::small();
     let write = [
