@@ -132,7 +132,9 @@ fn fits_level_zero(validator: &Validator, set: &PolicySet) -> bool {
     set.all_templates().all(|template| {
         let one = templates(set, std::slice::from_ref(template.id()));
         let result = validator.validate_with_level(&one, ValidationMode::Strict, 0);
-        !result.validation_errors().any(|error| level_violation(error).is_some())
+        !result
+            .validation_errors()
+            .any(|error| level_violation(error).is_some())
     })
 }
 
