@@ -162,7 +162,10 @@ fn routes(
     };
     let mut routes = Routes::builder();
     routes
-        .add_service(Shield::new(authorization, Arc::clone(&setup.limits)))
+        .add_service(
+            Shield::new(authorization, Arc::clone(&setup.limits))
+                .recording(setup.service.recorder().clone()),
+        )
         .add_service(health.service())
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);

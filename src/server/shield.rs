@@ -1,7 +1,8 @@
 //! What stands before every request: a limit on how many are under way, a deadline, and a net for panics.
 //!
 //! A request counts from the moment its headers arrive, so that those still waiting for a thread count
-//! too: that is what overload looks like when answers take microseconds.
+//! too: that is what overload looks like when answers take microseconds. Every request that ends without
+//! an answer is counted here, whoever turned it away.
 
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,13 +15,16 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use http::{HeaderMap, Request, Response};
 use tokio::time::{Instant, Sleep};
-use tonic::Status;
 use tonic::body::Body;
 use tonic::server::NamedService;
+use tonic::{Code, Status};
 use tower::Service;
 
+use crate::adapters::grpc::authorization::ADAPTER;
 use crate::adapters::grpc::refusal::Refusal;
 use crate::config::limits::Limits;
+use crate::telemetry::metrics::{InFlight, Refusal as Refused};
+use crate::telemetry::recorder::Recorder;
 
 /// Shields a service. Its clones count together.
 #[derive(Clone)]
@@ -28,6 +32,7 @@ pub struct Shield<S> {
     inner: S,
     limits: Arc<ArcSwap<Limits>>,
     under_way: Arc<AtomicU32>,
+    recorder: Recorder,
 }
 
 impl<S> Shield<S> {
@@ -37,7 +42,13 @@ impl<S> Shield<S> {
             inner,
             limits,
             under_way: Arc::default(),
+            recorder: Recorder::default(),
         }
+    }
+
+    /// Counts requests under way and refusals with this recorder.
+    pub fn recording(self, recorder: Recorder) -> Self {
+        Self { recorder, ..self }
     }
 }
 
@@ -68,15 +79,24 @@ where
         };
         let place = Place(Arc::clone(&self.under_way));
         if place.0.fetch_add(1, Ordering::AcqRel) >= limit {
-            return Shielded(State::Refused(Some(Refusal::TooManyRequests { limit })));
+            let refused = State::Refused(Some(Refusal::TooManyRequests { limit }));
+            return Shielded {
+                state: refused,
+                recorder: self.recorder.clone(),
+            };
         }
         let asked = grpc_timeout(request.headers()).unwrap_or(longest);
-        Shielded(State::Running {
+        let running = State::Running {
             future: self.inner.call(request),
             deadline: Instant::now() + asked.min(longest),
             timer: None,
             _place: place,
-        })
+            _in_flight: self.recorder.enter(),
+        };
+        Shielded {
+            state: running,
+            recorder: self.recorder.clone(),
+        }
     }
 }
 
@@ -90,7 +110,10 @@ impl Drop for Place {
 }
 
 /// A request under way.
-pub struct Shielded<F>(State<F>);
+pub struct Shielded<F> {
+    state: State<F>,
+    recorder: Recorder,
+}
 
 enum State<F> {
     Refused(Option<Refusal>),
@@ -100,6 +123,7 @@ enum State<F> {
         /// Made when the request first has to wait, which most never do.
         timer: Option<Pin<Box<Sleep>>>,
         _place: Place,
+        _in_flight: InFlight,
     },
 }
 
@@ -110,7 +134,8 @@ where
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let refusal = match &mut self.0 {
+        let this = &mut *self;
+        let refusal = match &mut this.state {
             State::Refused(refusal) => refusal.take(),
             State::Running {
                 future,
@@ -120,7 +145,11 @@ where
             } => {
                 // A future that has panicked is dropped below and never polled again.
                 match catch_unwind(AssertUnwindSafe(|| Pin::new(future).poll(context))) {
-                    Ok(Poll::Ready(response)) => return Poll::Ready(response),
+                    Ok(Poll::Ready(Ok(response))) => {
+                        count_refusal(&this.recorder, response.headers());
+                        return Poll::Ready(Ok(response));
+                    }
+                    Ok(Poll::Ready(Err(never))) => match never {},
                     Err(_) => Some(Refusal::Panicked),
                     Ok(Poll::Pending) => {
                         let timer = timer
@@ -133,13 +162,32 @@ where
                 }
             }
         };
-        self.0 = State::Refused(None);
+        this.state = State::Refused(None);
         let refusal = refusal.unwrap_or(Refusal::Panicked);
         if refusal == Refusal::Panicked {
             tracing::error!("a request panicked and was answered with INTERNAL");
         }
-        Poll::Ready(Ok(Status::from(refusal).into_http()))
+        let response = Status::from(refusal).into_http();
+        count_refusal(&this.recorder, response.headers());
+        Poll::Ready(Ok(response))
     }
+}
+
+/// A response that is an error has its status among the headers; an answer has it at its end.
+fn count_refusal(recorder: &Recorder, headers: &HeaderMap) {
+    let Some(status) = headers.get(Status::GRPC_STATUS) else {
+        return;
+    };
+    let why = match Code::from_bytes(status.as_bytes()) {
+        Code::Ok => return,
+        Code::InvalidArgument | Code::OutOfRange | Code::Unimplemented => Refused::Malformed,
+        Code::Unauthenticated | Code::PermissionDenied => Refused::NotEntitled,
+        Code::ResourceExhausted => Refused::Overloaded,
+        Code::DeadlineExceeded | Code::Cancelled => Refused::Deadline,
+        Code::Unavailable => Refused::Unavailable,
+        _ => Refused::Failed,
+    };
+    recorder.refusal(ADAPTER, why);
 }
 
 /// The time that the client gives: at most eight digits and a unit. What is malformed counts as absent,

@@ -114,6 +114,11 @@ impl Service {
         }
     }
 
+    /// Where decisions go on record.
+    pub fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+
     /// Puts a generation into service and returns its revision. Calls under way keep the one they took.
     pub fn publish(&self, generation: Generation) -> u64 {
         let revision = self.last_revision.fetch_add(1, Ordering::AcqRel) + 1;

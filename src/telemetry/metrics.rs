@@ -40,6 +40,10 @@ pub enum Refusal {
     Malformed,
     /// The caller is unknown, or may not ask this.
     NotEntitled,
+    /// Nothing is loaded yet, or the server is stopping.
+    Unavailable,
+    /// The answer failed inside the server.
+    Failed,
 }
 
 /// Instruments of a meter.
@@ -89,6 +93,8 @@ impl Refusal {
             Self::Deadline => "deadline",
             Self::Malformed => "malformed",
             Self::NotEntitled => "not_entitled",
+            Self::Unavailable => "unavailable",
+            Self::Failed => "failed",
         }
     }
 }

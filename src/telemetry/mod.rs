@@ -5,6 +5,7 @@
 //!
 //! Invariant: no decisions, and never an argument in the clear unless the configuration names it.
 
+pub mod canonical;
 pub mod exporters;
 #[cfg(test)]
 mod fixtures;

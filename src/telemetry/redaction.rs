@@ -5,8 +5,6 @@
 //!
 //! Invariant: without a key nothing is exported in place of a sensitive value, rather than the value.
 
-use std::io;
-
 use cedar_policy_core::ast::EntityUID;
 use hmac::{Hmac, KeyInit, Mac};
 use opentelemetry::{Key, KeyValue, Value};
@@ -14,6 +12,7 @@ use serde_json::{Map, Value as Json};
 use sha2::Sha256;
 
 use crate::config::telemetry::{Clear, Telemetry};
+use crate::telemetry::canonical;
 
 /// Fewer bytes than these could be guessed.
 pub const MIN_KEY_BYTES: usize = 32;
@@ -80,10 +79,12 @@ impl Redaction {
 
     /// The keyed digest of a call's arguments in RFC 8785 canonical form, in hexadecimal.
     pub fn arguments_digest(&self, arguments: &Map<String, Json>) -> Option<String> {
-        let mut sink = MacWriter(self.key.clone()?);
+        let mut mac = self.key.clone()?;
+        let mut text = Vec::with_capacity(256);
         // The canonical form cannot hold some numbers; such arguments leave no digest.
-        serde_json_canonicalizer::to_writer(arguments, &mut sink).ok()?;
-        Some(hex(sink.0))
+        canonical::write_object(arguments, &mut text).ok()?;
+        mac.update(&text);
+        Some(hex(mac))
     }
 
     /// The arguments of one call that the configuration opened.
@@ -174,7 +175,9 @@ fn exported(value: &Json) -> Value {
 
 fn cut(mut text: String) -> String {
     if text.len() > MAX_ARGUMENT_BYTES {
-        text.truncate(text.floor_char_boundary(MAX_ARGUMENT_BYTES));
+        let fits = |end: &usize| text.is_char_boundary(*end);
+        let end = (0..=MAX_ARGUMENT_BYTES).rev().find(fits).unwrap_or(0);
+        text.truncate(end);
         text.push('…');
     }
     text
@@ -189,20 +192,6 @@ fn hex(mac: Hmac<Sha256>) -> String {
         text.push(char::from(DIGITS[usize::from(byte & 15)]));
     }
     text
-}
-
-/// Hashes what is written, so that the canonical text is never held in memory as a whole.
-struct MacWriter(Hmac<Sha256>);
-
-impl io::Write for MacWriter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 #[cfg(test)]

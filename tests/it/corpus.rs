@@ -1,5 +1,5 @@
 //! Decisions that Cedar's maintainers computed: the engine must agree with every one of them, in
-//! decision, reasons and errors.
+//! decision, reasons and errors, and so must a server that is asked over gRPC.
 //!
 //! The cases are not part of this repository. `CALLGATE_SHARED` names the folder that holds them as
 //! `data/cedar-corpus/cedar-corpus.tar.gz`; without it these tests say so and do nothing.
@@ -10,16 +10,27 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
+use callgate::bundle;
 use callgate::engine::evaluate::{Evaluation, Query};
 use callgate::engine::policy::PolicyInfo;
 use callgate::engine::snapshot::{Parts, Reach, Snapshot};
+use callgate::proto::v1;
+use callgate::proto::v1::authorization_client::AuthorizationClient;
+use callgate::proto::v1::is_authorized_request::ContextForm;
 use cedar_policy::{Context, Entities, EntityId, EntityTypeName, EntityUid, PolicySet, Schema};
 use serde::Deserialize;
 use serde_json::Value as Json;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::harness::{Bundle, Server};
 
 /// How many there are; fewer would mean that the test looks past some.
 const CASES: usize = 552;
 const REQUESTS: usize = 4_314;
+
+/// Every so many generated cases are asked over gRPC. Those made by hand have types called `User`
+/// without a namespace, which no schema can have beside `Mcp::User`.
+const SAMPLE_EVERY: usize = 4;
 
 /// One case: a policy set, a schema, entities, and questions about them.
 #[derive(Debug, Deserialize)]
@@ -27,6 +38,8 @@ pub struct Case {
     pub policies: PathBuf,
     pub entities: PathBuf,
     pub schema: PathBuf,
+    #[serde(rename = "shouldValidate")]
+    pub should_validate: bool,
     pub requests: Vec<CaseRequest>,
 }
 
@@ -249,4 +262,149 @@ fn the_engine_agrees_with_every_case() {
     );
     assert_eq!((cases, requests), (CASES, REQUESTS));
     assert_eq!(failing, 244);
+}
+
+/// The case's entities without its actions, which the schema declares anyway.
+fn entities_for_bundle(text: &str) -> String {
+    let mut entities: Vec<Json> = serde_json::from_str(text).unwrap();
+    entities.retain(|entity| {
+        let of_type = entity["uid"]["type"]
+            .as_str()
+            .or_else(|| entity["uid"]["__entity"]["type"].as_str());
+        !of_type.is_some_and(|name| name == "Action" || name.ends_with("::Action"))
+    });
+    serde_json::to_string(&entities).unwrap()
+}
+
+/// The case as a directory for the server, if it can be one: its policies have to validate.
+fn directory(corpus: &Corpus, case: &Case) -> Option<Bundle> {
+    let bundle = Bundle::empty();
+    bundle.file("case.cedar", corpus.text(&case.policies));
+    bundle.file("case.cedarschema", corpus.text(&case.schema));
+    let entities = entities_for_bundle(corpus.text(&case.entities));
+    bundle.file("entities/case.json", &entities);
+    bundle.file("callgate.toml", "[schema]\nmax_dereference_level = 10\n");
+    bundle::load(&bundle.policies()).is_ok().then_some(bundle)
+}
+
+/// A policy without `@id` is named after its file, counted from one; in the corpus from zero.
+fn corpus_name(id: &str) -> String {
+    match id.strip_prefix("case#") {
+        Some(position) => format!("policy{}", position.parse::<usize>().unwrap() - 1),
+        None => id.to_owned(),
+    }
+}
+
+fn over_the_wire(request: &CaseRequest) -> v1::IsAuthorizedRequest {
+    let entity = |entity: &CaseEntity| {
+        Some(v1::EntityRef {
+            r#type: entity.entity_type.clone(),
+            id: entity.id.clone(),
+        })
+    };
+    v1::IsAuthorizedRequest {
+        principal: entity(&request.principal),
+        action: entity(&request.action),
+        resource: entity(&request.resource),
+        context_form: Some(ContextForm::ContextJson(request.context.to_string().into())),
+        at_least_revision: 0,
+        explain: true,
+    }
+}
+
+/// Differences between an answer and the expected one, by Callgate's rule.
+fn wire_differences(expected: &CaseRequest, answer: &v1::IsAuthorizedResponse) -> Vec<String> {
+    let is_allow = answer.decision() == v1::Decision::Allow;
+    let wants_allow = expected.errors.is_empty() && expected.decision == "allow";
+    let mut found = Vec::new();
+    if is_allow != wants_allow {
+        found.push(format!("allowed: {is_allow}, expected {wants_allow}"));
+    }
+    let errors: BTreeSet<String> = answer
+        .errors
+        .iter()
+        .map(|error| corpus_name(&error.policy_id))
+        .collect();
+    if errors != expected.errors {
+        found.push(format!("errors {errors:?}, expected {:?}", expected.errors));
+    }
+    let told = answer.explanation.as_ref().map(|told| &told.principals);
+    let Some([principal]) = told.map(Vec::as_slice) else {
+        found.push("the explanation is not about one principal".to_owned());
+        return found;
+    };
+    let named = match expected.decision.as_str() {
+        "allow" => &principal.permits,
+        _ => &principal.forbids,
+    };
+    let reasons: BTreeSet<String> = named.iter().map(|id| corpus_name(id)).collect();
+    if reasons != expected.reason {
+        found.push(format!(
+            "reasons {reasons:?}, expected {:?}",
+            expected.reason
+        ));
+    }
+    found
+}
+
+async fn ask_all(target: &str, case: &Case) -> Vec<String> {
+    let endpoint = Endpoint::from_shared(format!("http://{target}")).unwrap();
+    let channel: Channel = endpoint.connect().await.unwrap();
+    let mut client = AuthorizationClient::new(channel);
+    let mut faults = Vec::new();
+    for request in &case.requests {
+        match client.is_authorized(over_the_wire(request)).await {
+            Ok(answer) => {
+                let found = wire_differences(request, &answer.into_inner());
+                faults.extend(
+                    found
+                        .into_iter()
+                        .map(|one| format!("{}: {one}", request.description)),
+                );
+            }
+            Err(status) => faults.push(format!("{}: {status}", request.description)),
+        }
+    }
+    faults
+}
+
+#[test]
+fn a_server_agrees_with_a_sample() {
+    let Some(corpus) = Corpus::open() else { return };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let (mut asked, mut cases, mut faults) = (0, 0, Vec::new());
+    let generated = |(name, _): &(PathBuf, Case)| name.starts_with("corpus-tests");
+    for (name, case) in corpus
+        .cases()
+        .into_iter()
+        .filter(generated)
+        .step_by(SAMPLE_EVERY)
+    {
+        if !case.should_validate {
+            continue;
+        }
+        let Some(bundle) = directory(&corpus, &case) else {
+            continue;
+        };
+        let server = Server::start(&bundle, &[]);
+        let found = runtime.block_on(ask_all(server.target(), &case));
+        faults.extend(
+            found
+                .into_iter()
+                .map(|one| format!("{} {one}", name.display())),
+        );
+        asked += case.requests.len();
+        cases += 1;
+    }
+    println!("{asked} requests of {cases} cases over gRPC");
+    assert!(
+        faults.is_empty(),
+        "{} differences:\n{}",
+        faults.len(),
+        faults.join("\n")
+    );
+    assert!(cases >= 80, "the sample shrank to {cases} cases");
 }

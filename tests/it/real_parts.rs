@@ -263,7 +263,7 @@ fn through_gateway(server: &Server, name: &str, program: &[&str], calls: &[Json]
         .args([
             "calls",
             "--callgate",
-            &server.target(),
+            server.target(),
             "--server",
             name,
             "--",

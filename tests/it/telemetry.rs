@@ -296,6 +296,7 @@ fn a_receiver_gets_metrics() {
         call("list_notes", "x", false),
         call("list_notes", "y", false),
         call("drop_notes", "z", false),
+        call("", "malformed", false),
     ];
     ask(&server, AUTHORIZE, &[], &requests);
     let counted = |metrics: &[Json]| -> Option<Vec<(String, String)>> {
@@ -333,6 +334,13 @@ fn a_receiver_gets_metrics() {
     };
     assert_eq!(gauge("callgate.snapshot.revision").as_deref(), Some("1"));
     assert_eq!(gauge("callgate.policies").as_deref(), Some("3"));
+    let refused = metrics
+        .iter()
+        .find(|metric| metric["name"] == "callgate.refusals")
+        .map(|metric| &metric["sum"]["dataPoints"][0])
+        .expect("a malformed question is counted");
+    let why = attribute(refused, "callgate.refusal");
+    assert_eq!(why.as_deref(), Some("malformed"));
     assert!(receiver.spans().is_empty(), "OTEL_TRACES_EXPORTER=none");
 }
 

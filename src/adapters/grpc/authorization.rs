@@ -23,7 +23,7 @@ use crate::proto::v1::authorization_server;
 use crate::service::decisions::{Ask, Service};
 
 /// How this front door is called in traces.
-const ADAPTER: &str = "grpc";
+pub const ADAPTER: &str = "grpc";
 
 /// `callgate.v1.Authorization`. Cloning is cheap.
 #[derive(Clone)]
