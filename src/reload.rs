@@ -61,6 +61,7 @@ type OnPublish = Box<dyn Fn(&Config) + Send + Sync>;
 /// Loads the directory again and again.
 pub struct Reloader {
     dir: PathBuf,
+    config: Option<PathBuf>,
     service: Arc<Service>,
     recorder: Recorder,
     on_publish: OnPublish,
@@ -88,7 +89,13 @@ enum Found {
 
 impl Reloader {
     /// A reloader for what is in service: the directory it came from, its digest and its revision.
-    pub fn new(dir: &Path, service: Arc<Service>, recorder: Recorder, digest: Arc<str>, revision: u64) -> Self {
+    pub fn new(
+        dir: &Path,
+        service: Arc<Service>,
+        recorder: Recorder,
+        digest: Arc<str>,
+        revision: u64,
+    ) -> Self {
         let (status, _) = watch::channel(ReloadStatus {
             last_success: SystemTime::now(),
             last_fault: None,
@@ -97,7 +104,22 @@ impl Reloader {
             revision,
             is_watching: false,
         });
-        Self { dir: dir.to_owned(), service, recorder, on_publish: Box::new(|_| {}), status, failed: None }
+        Self {
+            dir: dir.to_owned(),
+            config: None,
+            service,
+            recorder,
+            on_publish: Box::new(|_| {}),
+            status,
+            failed: None,
+        }
+    }
+
+    /// Reads the configuration from this file rather than the directory. It is read again together with
+    /// the directory, but changes of it alone are not noticed without SIGHUP.
+    pub fn with_config(mut self, path: Option<&Path>) -> Self {
+        self.config = path.map(Path::to_owned);
+        self
     }
 
     /// Calls `f` with the configuration of every generation, right after it went into service.
@@ -113,7 +135,11 @@ impl Reloader {
 
     /// Loads on SIGHUP, and, if `debounce` is given, once the directory has changed and then been quiet
     /// that long. Returns when `stop` does.
-    pub async fn run(mut self, debounce: Option<Duration>, stop: impl Future<Output = ()>) -> std::io::Result<()> {
+    pub async fn run(
+        mut self,
+        debounce: Option<Duration>,
+        stop: impl Future<Output = ()>,
+    ) -> std::io::Result<()> {
         let mut hangup = signal(SignalKind::hangup())?;
         let (changed, mut changes) = mpsc::channel(1);
         let mut watcher = debounce.and_then(|_| self.watch(changed));
@@ -146,8 +172,11 @@ impl Reloader {
     async fn attempt(&mut self, cause: Cause) -> Outcome {
         let live = Arc::clone(&self.status.borrow().digest);
         let failed = self.failed.clone().filter(|_| cause == Cause::Change);
-        let dir = self.dir.clone();
-        let looked = tokio::task::spawn_blocking(move || look(&dir, &live, failed.as_ref())).await;
+        let (dir, config) = (self.dir.clone(), self.config.clone());
+        let looked = tokio::task::spawn_blocking(move || {
+            look(&dir, config.as_deref(), &live, failed.as_ref())
+        })
+        .await;
         let found = looked.unwrap_or_else(|error| {
             // A panic in there is a defect, but no reason to stop answering.
             tracing::error!(%error, "loading the directory broke off");
@@ -200,7 +229,11 @@ impl Reloader {
         self.recorder.reload(Reload::Faulty);
         let text: Arc<str> = Arc::from(faults.to_string());
         let revision = self.status.borrow().revision;
-        tracing::error!(revision, faults = faults.count(), "the directory has faults and is not loaded\n{text}");
+        tracing::error!(
+            revision,
+            faults = faults.count(),
+            "the directory has faults and is not loaded\n{text}"
+        );
         self.status.send_modify(|status| {
             status.last_fault = Some(text);
             status.consecutive_failures += 1;
@@ -212,9 +245,12 @@ impl Reloader {
     fn watch(&self, changed: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
         let started = start_watching(&self.dir, changed);
         let is_watching = started.is_ok();
-        self.status.send_modify(|status| status.is_watching = is_watching);
+        self.status
+            .send_modify(|status| status.is_watching = is_watching);
         started
-            .inspect_err(|error| tracing::warn!(%error, "changes are not noticed; send SIGHUP to load them"))
+            .inspect_err(
+                |error| tracing::warn!(%error, "changes are not noticed; send SIGHUP to load them"),
+            )
             .ok()
     }
 }
@@ -242,9 +278,14 @@ impl ReloadStatus {
 }
 
 /// Reads, and compiles only what is neither in service nor known to be faulty.
-fn look(dir: &Path, live: &Arc<str>, failed: Option<&Arc<str>>) -> Found {
+fn look(
+    dir: &Path,
+    config: Option<&Path>,
+    live: &Arc<str>,
+    failed: Option<&Arc<str>>,
+) -> Found {
     let files: Files = match files::read(dir) {
-        Ok(files) => files,
+        Ok(files) => config.into_iter().fold(files, Files::with_config),
         Err(faults) => return Found::Faulty(faults, None),
     };
     // A file that could not be read is not in the digest.
@@ -265,7 +306,10 @@ fn look(dir: &Path, live: &Arc<str>, failed: Option<&Arc<str>>) -> Found {
 async fn quiet(changes: &mut mpsc::Receiver<()>, debounce: Duration) {
     let patience = Instant::now() + debounce * MAX_DEBOUNCES;
     // The sender drops what does not fit, so a change after this is never lost: it is in the channel.
-    while timeout(debounce, changes.recv()).await.is_ok_and(|change| change.is_some()) {
+    while timeout(debounce, changes.recv())
+        .await
+        .is_ok_and(|change| change.is_some())
+    {
         if Instant::now() >= patience {
             return;
         }
@@ -300,7 +344,11 @@ fn concerns(event: &Event, dir: &Path) -> bool {
     let is_change = match event.kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
         EventKind::Access(_) => false,
-        EventKind::Any | EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_) | EventKind::Other => true,
+        EventKind::Any
+        | EventKind::Create(_)
+        | EventKind::Modify(_)
+        | EventKind::Remove(_)
+        | EventKind::Other => true,
     };
     is_change && event.paths.iter().any(|path| path.starts_with(dir))
 }

@@ -14,7 +14,7 @@ use callgate::engine::evaluate::Query;
 use callgate::engine::snapshot::{Parts, Reach};
 use callgate::identity::caller::Caller;
 use callgate::{CallContext, Snapshot};
-use cedar_policy_core::ast::{Entity, PolicySet, Request};
+use cedar_policy_core::ast::{Entity, EntityUID, PolicySet, Request};
 use cedar_policy_core::authorizer::Authorizer;
 use cedar_policy_core::entities::{Entities, NoEntitiesSchema, TCComputation};
 use cedar_policy_core::extensions::Extensions;
@@ -154,11 +154,11 @@ fn against_full_scan(scene: &Scene) {
         Extensions::all_available(),
     )
     .expect("the world's entities are sound");
-    let queries: Vec<Query<'static>> = world::queries(&scene.calls);
+    let queries = world::queries(&scene.calls);
     let authorizer = Authorizer::new();
-    let scan = |query: &Query<'_>| {
+    let scan = |(principal, query): &(EntityUID, Query<'_>)| {
         let request = Request::new_unchecked(
-            query.principal.clone().into(),
+            principal.clone().into(),
             query.action.clone().into(),
             query.resource.clone().into(),
             Some(query.context.clone()),
@@ -172,7 +172,8 @@ fn against_full_scan(scene: &Scene) {
             black_box(scan(&queries[(round * 10 + run) % queries.len()]));
         });
         let engine_time = time(2_000, |run| {
-            black_box(scene.snapshot.evaluate(&queries[run % queries.len()]));
+            let (principal, query) = &queries[run % queries.len()];
+            black_box(scene.snapshot.evaluate(query, principal));
         });
         scan_times.push(scan_time);
         ratios.push(scan_time / engine_time);

@@ -211,7 +211,7 @@ fn arguments() -> serde_json::Map<String, serde_json::Value> {
 }
 
 /// The calls as plain Cedar requests, with a context as the calls have it.
-pub fn queries(calls: &[CallContext]) -> Vec<Query<'static>> {
+pub fn queries(calls: &[CallContext]) -> Vec<(EntityUID, Query<'static>)> {
     let identity = Value::record([("verified", Value::from(true))], None);
     let delegation = Value::record(
         [
@@ -236,14 +236,14 @@ pub fn queries(calls: &[CallContext]) -> Vec<Query<'static>> {
             let OperationKind::CallTool(tool) = &call.operation.kind else {
                 unreachable!("the world only calls tools")
             };
-            Query {
-                principal: call.subject.entity.clone(),
+            let query = Query {
                 action: model::action("call_read"),
                 resource: model::tool(&call.operation.server, &tool.tool),
                 context: context.clone(),
                 overlays: &[],
                 unknown: &[],
-            }
+            };
+            (call.subject.entity.clone(), query)
         })
         .collect()
 }

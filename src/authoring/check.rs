@@ -65,18 +65,34 @@ fn report(bundle: &Bundle) -> Report {
     let mut concerns: Vec<Concern> = Vec::new();
     let mut owners: BTreeMap<String, usize> = BTreeMap::new();
     for policy in &bundle.policies {
-        if concerns.last().is_none_or(|concern| *concern.file != *policy.file) {
-            concerns.push(Concern { file: policy.file.to_string(), permits: 0, forbids: 0 });
+        if concerns
+            .last()
+            .is_none_or(|concern| *concern.file != *policy.file)
+        {
+            concerns.push(Concern {
+                file: policy.file.to_string(),
+                permits: 0,
+                forbids: 0,
+            });
         }
         if let Some(concern) = concerns.last_mut() {
-            *(if policy.is_forbid { &mut concern.forbids } else { &mut concern.permits }) += 1;
+            *(if policy.is_forbid {
+                &mut concern.forbids
+            } else {
+                &mut concern.permits
+            }) += 1;
         }
         if let Some(owner) = &policy.owner {
             *owners.entry(owner.clone()).or_default() += 1;
         }
     }
     let ids = |keep: fn(&bundle::policies::PolicyEntry) -> bool| {
-        bundle.policies.iter().filter(|policy| keep(policy)).map(|policy| policy.id.clone()).collect()
+        bundle
+            .policies
+            .iter()
+            .filter(|policy| keep(policy))
+            .map(|policy| policy.id.clone())
+            .collect()
     };
     let mut effects: BTreeMap<String, usize> = BTreeMap::new();
     let mut unconfirmed = Vec::new();

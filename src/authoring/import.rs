@@ -9,7 +9,9 @@ use serde::Serialize;
 use crate::authoring::propose;
 use crate::authoring::tool_list::{self, ListedTool};
 use crate::bundle::fault::{Fault, Faults, Origin};
-use crate::bundle::registration::{Effect, Registration, ServerEntry, Status, ToolEntry, server_name_fault};
+use crate::bundle::registration::{
+    Effect, Registration, ServerEntry, Status, ToolEntry, server_name_fault,
+};
 
 /// The owner of a server that nobody has claimed yet.
 pub const UNASSIGNED: &str = "unassigned";
@@ -96,8 +98,15 @@ pub fn import(
     if let Some(message) = server_name_fault(&choices.server) {
         return Err(ImportError::ServerName(message));
     }
-    if let Some(other) = existing.as_ref().map(|known| &known.server.name).filter(|name| **name != choices.server) {
-        return Err(ImportError::OtherServer { found: other.clone(), wanted: choices.server.clone() });
+    if let Some(other) = existing
+        .as_ref()
+        .map(|known| &known.server.name)
+        .filter(|name| **name != choices.server)
+    {
+        return Err(ImportError::OtherServer {
+            found: other.clone(),
+            wanted: choices.server.clone(),
+        });
     }
     let listed = tool_list::parse(list).map_err(|faults| {
         let nothing = || Faults::one(Fault::of_file(list.file, "the list could not be read"));
@@ -113,7 +122,10 @@ pub fn import(
         None => (new_server(&choices.server), BTreeMap::new()),
     };
     let server = match &choices.owner {
-        Some(owner) => ServerEntry { owner: owner.clone(), ..server },
+        Some(owner) => ServerEntry {
+            owner: owner.clone(),
+            ..server
+        },
         None => server,
     };
     let mut tools = BTreeMap::new();
@@ -127,9 +139,16 @@ pub fn import(
         report.push(line(&tool.name, change, &entry));
         tools.insert(tool.name, entry);
     }
-    report.extend(known.iter().map(|(name, entry)| line(name, Change::Removed, entry)));
+    report.extend(
+        known
+            .iter()
+            .map(|(name, entry)| line(name, Change::Removed, entry)),
+    );
     report.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(Imported { registration: Registration { server, tools }, tools: report })
+    Ok(Imported {
+        registration: Registration { server, tools },
+        tools: report,
+    })
 }
 
 fn new_server(name: &str) -> ServerEntry {
@@ -176,7 +195,11 @@ fn confirm(entry: &mut ToolEntry) {
 }
 
 fn line(name: &str, change: Change, entry: &ToolEntry) -> ToolReport {
-    let why = entry.why.get("status").or_else(|| entry.why.get("effect")).cloned();
+    let why = entry
+        .why
+        .get("status")
+        .or_else(|| entry.why.get("effect"))
+        .cloned();
     ToolReport {
         name: name.to_owned(),
         change,
@@ -194,12 +217,16 @@ impl Imported {
 
     /// How many tools underwent a change.
     pub fn count(&self, change: Change) -> usize {
-        self.tools.iter().filter(|tool| tool.change == change).count()
+        self.tools
+            .iter()
+            .filter(|tool| tool.change == change)
+            .count()
     }
 
     /// How many tools await a person.
     pub fn awaiting(&self) -> usize {
-        let awaits = |tool: &&ToolReport| tool.change != Change::Removed && tool.status == Status::Proposed;
+        let awaits =
+            |tool: &&ToolReport| tool.change != Change::Removed && tool.status == Status::Proposed;
         self.tools.iter().filter(awaits).count()
     }
 }

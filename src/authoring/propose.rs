@@ -12,57 +12,233 @@ use crate::bundle::registration::{Effect, Sensitivity, Status, ToolEntry};
 
 /// Verbs and nouns of tools that change who may do what, that cannot be undone, or that run anything.
 const ADMIN: [&str; 58] = [
-    "admin", "approve", "authorize", "ban", "block", "bash", "cancel", "command", "credential", "credentials", "delete",
-    "deploy", "destroy", "disable", "drop", "enable", "erase", "eval", "evaluate", "exec", "execute", "force", "grant",
-    "impersonate", "install", "invite", "invoke", "kill", "merge", "migrate", "password", "pay", "permission",
-    "permissions", "publish", "purge", "refund", "release", "remove", "revoke", "rollback", "rotate", "run", "script",
-    "secret", "secrets", "shell", "shutdown", "spawn", "sudo", "terminate", "token", "tokens", "transfer", "truncate",
-    "uninstall", "unlink", "wipe",
+    "admin",
+    "approve",
+    "authorize",
+    "ban",
+    "block",
+    "bash",
+    "cancel",
+    "command",
+    "credential",
+    "credentials",
+    "delete",
+    "deploy",
+    "destroy",
+    "disable",
+    "drop",
+    "enable",
+    "erase",
+    "eval",
+    "evaluate",
+    "exec",
+    "execute",
+    "force",
+    "grant",
+    "impersonate",
+    "install",
+    "invite",
+    "invoke",
+    "kill",
+    "merge",
+    "migrate",
+    "password",
+    "pay",
+    "permission",
+    "permissions",
+    "publish",
+    "purge",
+    "refund",
+    "release",
+    "remove",
+    "revoke",
+    "rollback",
+    "rotate",
+    "run",
+    "script",
+    "secret",
+    "secrets",
+    "shell",
+    "shutdown",
+    "spawn",
+    "sudo",
+    "terminate",
+    "token",
+    "tokens",
+    "transfer",
+    "truncate",
+    "uninstall",
+    "unlink",
+    "wipe",
 ];
 /// Words of tools that take a statement in a language of its own.
 const STATEMENT: [&str; 6] = ["query", "sql", "graphql", "cypher", "mutation", "statement"];
 /// Verbs of tools that change something.
 const WRITE: [&str; 62] = [
-    "add", "append", "archive", "assign", "attach", "book", "checkout", "clone", "close", "comment", "commit", "convert",
-    "copy", "create", "draft", "edit", "fork", "generate", "import", "init", "insert", "label", "link", "lock", "make",
-    "mark", "modify", "move", "notify", "patch", "pin", "post", "push", "put", "react", "record", "register", "rename",
-    "reopen", "replace", "reply", "reset", "respond", "restore", "save", "schedule", "send", "set", "share", "star",
-    "start", "stop", "store", "submit", "subscribe", "sync", "toggle", "trigger", "unlock", "update", "upload", "write",
+    "add",
+    "append",
+    "archive",
+    "assign",
+    "attach",
+    "book",
+    "checkout",
+    "clone",
+    "close",
+    "comment",
+    "commit",
+    "convert",
+    "copy",
+    "create",
+    "draft",
+    "edit",
+    "fork",
+    "generate",
+    "import",
+    "init",
+    "insert",
+    "label",
+    "link",
+    "lock",
+    "make",
+    "mark",
+    "modify",
+    "move",
+    "notify",
+    "patch",
+    "pin",
+    "post",
+    "push",
+    "put",
+    "react",
+    "record",
+    "register",
+    "rename",
+    "reopen",
+    "replace",
+    "reply",
+    "reset",
+    "respond",
+    "restore",
+    "save",
+    "schedule",
+    "send",
+    "set",
+    "share",
+    "star",
+    "start",
+    "stop",
+    "store",
+    "submit",
+    "subscribe",
+    "sync",
+    "toggle",
+    "trigger",
+    "unlock",
+    "update",
+    "upload",
+    "write",
 ];
 /// Verbs of tools that only look.
 const READ: [&str; 22] = [
-    "browse", "count", "describe", "diff", "fetch", "find", "get", "head", "history", "info", "list", "log", "lookup",
-    "peek", "read", "search", "show", "stat", "status", "tail", "tree", "view",
+    "browse", "count", "describe", "diff", "fetch", "find", "get", "head", "history", "info",
+    "list", "log", "lookup", "peek", "read", "search", "show", "stat", "status", "tail", "tree",
+    "view",
 ];
 /// Words of tools whose call carries something to other people or places.
 const SENDING: [&str; 21] = [
-    "comment", "email", "fetch", "http", "invite", "mail", "message", "notify", "post", "publish", "push", "reply",
-    "request", "respond", "send", "share", "sms", "submit", "tweet", "upload", "webhook",
+    "comment", "email", "fetch", "http", "invite", "mail", "message", "notify", "post", "publish",
+    "push", "reply", "request", "respond", "send", "share", "sms", "submit", "tweet", "upload",
+    "webhook",
 ];
 /// Words of tools that bring in what strangers wrote.
 const OUTSIDE: [&str; 20] = [
-    "browse", "comment", "comments", "crawl", "email", "fetch", "history", "http", "inbox", "issue", "issues", "mail",
-    "message", "messages", "page", "replies", "scrape", "thread", "url", "web",
+    "browse", "comment", "comments", "crawl", "email", "fetch", "history", "http", "inbox",
+    "issue", "issues", "mail", "message", "messages", "page", "replies", "scrape", "thread", "url",
+    "web",
 ];
 /// Words of tools that bring in what belongs to the company.
 const PRIVATE: [&str; 44] = [
-    "account", "branch", "channel", "channels", "code", "commit", "commits", "contact", "customer", "database", "db",
-    "diff", "directories", "directory", "doc", "document", "documents", "env", "file", "files", "git", "graph", "history",
-    "issue", "issues", "log", "mail", "memory", "message", "messages", "nodes", "profile", "pull", "query", "record",
-    "repo", "repository", "row", "schema", "sql", "table", "thread", "user", "users",
+    "account",
+    "branch",
+    "channel",
+    "channels",
+    "code",
+    "commit",
+    "commits",
+    "contact",
+    "customer",
+    "database",
+    "db",
+    "diff",
+    "directories",
+    "directory",
+    "doc",
+    "document",
+    "documents",
+    "env",
+    "file",
+    "files",
+    "git",
+    "graph",
+    "history",
+    "issue",
+    "issues",
+    "log",
+    "mail",
+    "memory",
+    "message",
+    "messages",
+    "nodes",
+    "profile",
+    "pull",
+    "query",
+    "record",
+    "repo",
+    "repository",
+    "row",
+    "schema",
+    "sql",
+    "table",
+    "thread",
+    "user",
+    "users",
 ];
 /// Words of tools that touch secrets.
-const SECRET: [&str; 9] =
-    ["credential", "credentials", "env", "key", "keys", "password", "secret", "secrets", "token"];
+const SECRET: [&str; 9] = [
+    "credential",
+    "credentials",
+    "env",
+    "key",
+    "keys",
+    "password",
+    "secret",
+    "secrets",
+    "token",
+];
 /// Words of tools that touch what only some may see.
 const CONFIDENTIAL: [&str; 15] = [
-    "account", "contact", "customer", "database", "db", "email", "inbox", "mail", "patient", "payment", "payroll",
-    "profile", "query", "sql", "users",
+    "account", "contact", "customer", "database", "db", "email", "inbox", "mail", "patient",
+    "payment", "payroll", "profile", "query", "sql", "users",
 ];
 /// Arguments that name a place.
 const PLACES: [&str; 17] = [
-    "path", "paths", "file", "file_path", "filepath", "filename", "directory", "dir", "repo_path", "repo_dir", "source",
-    "destination", "uri", "uris", "url", "urls", "resource_uri",
+    "path",
+    "paths",
+    "file",
+    "file_path",
+    "filepath",
+    "filename",
+    "directory",
+    "dir",
+    "repo_path",
+    "repo_dir",
+    "source",
+    "destination",
+    "uri",
+    "uris",
+    "url",
+    "urls",
+    "resource_uri",
 ];
 
 /// Proposes an entry. Its status is always [`Status::Proposed`].
@@ -77,7 +253,10 @@ pub fn propose(tool: &ListedTool) -> ToolEntry {
     let target_arguments = target_arguments(&tool.shape);
     if !target_arguments.is_empty() {
         let names = target_arguments.join("`, `");
-        why.insert("target_arguments".to_owned(), format!("`{names}` must be given and names a place"));
+        why.insert(
+            "target_arguments".to_owned(),
+            format!("`{names}` must be given and names a place"),
+        );
     }
     ToolEntry {
         effect,
@@ -106,16 +285,27 @@ struct Words {
 impl Words {
     fn of(tool: &ListedTool) -> Self {
         let properties = tool.shape.get("properties").and_then(Json::as_object);
-        let names = properties.into_iter().flat_map(|properties| properties.keys());
-        Self { name: split(&tool.name), arguments: names.flat_map(|name| split(name)).collect() }
+        let names = properties
+            .into_iter()
+            .flat_map(|properties| properties.keys());
+        Self {
+            name: split(&tool.name),
+            arguments: names.flat_map(|name| split(name)).collect(),
+        }
     }
 
     fn in_name<'w>(&self, list: &'w [&'w str]) -> Option<&'w str> {
-        list.iter().copied().find(|word| self.name.iter().any(|own| own == word))
+        list.iter()
+            .copied()
+            .find(|word| self.name.iter().any(|own| own == word))
     }
 
     fn anywhere<'w>(&self, list: &'w [&'w str]) -> Option<&'w str> {
-        let in_arguments = || list.iter().copied().find(|word| self.arguments.iter().any(|own| own == word));
+        let in_arguments = || {
+            list.iter()
+                .copied()
+                .find(|word| self.arguments.iter().any(|own| own == word))
+        };
         self.in_name(list).or_else(in_arguments)
     }
 }
@@ -143,7 +333,9 @@ fn effect(tool: &ListedTool, words: &Words) -> (Effect, String) {
         return (Effect::Admin, format!("the name says `{word}`"));
     }
     if let Some(word) = words.anywhere(&STATEMENT) {
-        let is_search = words.in_name(&["search", "find", "lookup", "list"]).is_some();
+        let is_search = words
+            .in_name(&["search", "find", "lookup", "list"])
+            .is_some();
         if words.in_name(&STATEMENT).is_some() || !is_search {
             let reason = format!("`{word}`: the call can be whatever its statement says");
             return (Effect::Admin, reason);
@@ -152,25 +344,43 @@ fn effect(tool: &ListedTool, words: &Words) -> (Effect, String) {
     if let Some(word) = words.in_name(&WRITE) {
         let says = format!("the name says `{word}`");
         return match (tool.destructive_hint, tool.read_only_hint) {
-            (Some(true), _) => (Effect::Admin, format!("{says}, and its server calls it destructive")),
-            (_, Some(true)) => (Effect::Write, format!("{says}; its server's claim to be read-only does not count")),
+            (Some(true), _) => (
+                Effect::Admin,
+                format!("{says}, and its server calls it destructive"),
+            ),
+            (_, Some(true)) => (
+                Effect::Write,
+                format!("{says}; its server's claim to be read-only does not count"),
+            ),
             _ => (Effect::Write, says),
         };
     }
     let Some(word) = words.in_name(&READ) else {
-        return (Effect::Admin, "nothing in the name says what it does".to_owned());
+        return (
+            Effect::Admin,
+            "nothing in the name says what it does".to_owned(),
+        );
     };
     let says = format!("the name says `{word}`");
     match (tool.destructive_hint, tool.read_only_hint) {
-        (Some(true), Some(false) | None) => {
-            (Effect::Admin, format!("{says}, but its server calls it destructive"))
-        }
-        (_, Some(false)) => (Effect::Write, format!("{says}, but its server says it changes something")),
+        (Some(true), Some(false) | None) => (
+            Effect::Admin,
+            format!("{says}, but its server calls it destructive"),
+        ),
+        (_, Some(false)) => (
+            Effect::Write,
+            format!("{says}, but its server says it changes something"),
+        ),
         _ => (Effect::Read, says),
     }
 }
 
-fn yields(tool: &ListedTool, words: &Words, effect: Effect, why: &mut BTreeMap<String, String>) -> Vec<String> {
+fn yields(
+    tool: &ListedTool,
+    words: &Words,
+    effect: Effect,
+    why: &mut BTreeMap<String, String>,
+) -> Vec<String> {
     let (mut labels, mut reasons) = (Vec::new(), Vec::new());
     let mut add = |label: &str, reason: String| {
         labels.push(label.to_owned());
@@ -180,8 +390,14 @@ fn yields(tool: &ListedTool, words: &Words, effect: Effect, why: &mut BTreeMap<S
     if effect != Effect::Write {
         match (words.anywhere(&OUTSIDE), tool.open_world_hint) {
             (Some(word), _) => add("untrusted", format!("untrusted: `{word}`")),
-            (None, Some(true)) => add("untrusted", "untrusted: its server says it reaches outside".to_owned()),
-            (None, None) => add("untrusted", "untrusted: nothing says it stays inside".to_owned()),
+            (None, Some(true)) => add(
+                "untrusted",
+                "untrusted: its server says it reaches outside".to_owned(),
+            ),
+            (None, None) => add(
+                "untrusted",
+                "untrusted: nothing says it stays inside".to_owned(),
+            ),
             (None, Some(false)) => {}
         }
         if let Some(word) = words.anywhere(&PRIVATE) {
@@ -197,11 +413,21 @@ fn yields(tool: &ListedTool, words: &Words, effect: Effect, why: &mut BTreeMap<S
     labels
 }
 
-fn egress(tool: &ListedTool, words: &Words, effect: Effect, why: &mut BTreeMap<String, String>) -> bool {
-    let is_url = words.arguments.iter().any(|word| matches!(word.as_str(), "url" | "urls" | "webhook" | "recipient"));
+fn egress(
+    tool: &ListedTool,
+    words: &Words,
+    effect: Effect,
+    why: &mut BTreeMap<String, String>,
+) -> bool {
+    let is_url = words
+        .arguments
+        .iter()
+        .any(|word| matches!(word.as_str(), "url" | "urls" | "webhook" | "recipient"));
     let reads = effect == Effect::Read;
     let reason = match (words.in_name(&SENDING), tool.open_world_hint) {
-        (Some(word), _) if !reads || matches!(word, "fetch" | "http" | "request") => Some(format!("the name says `{word}`")),
+        (Some(word), _) if !reads || matches!(word, "fetch" | "http" | "request") => {
+            Some(format!("the name says `{word}`"))
+        }
         _ if is_url => Some("an argument says where to".to_owned()),
         (_, Some(true)) => Some("its server says it reaches outside".to_owned()),
         (_, None) if !reads => Some("nothing says it stays inside".to_owned()),
@@ -225,9 +451,15 @@ fn sensitivity(words: &Words, why: &mut BTreeMap<String, String>) -> Sensitivity
 /// Only what every call has to give: a target that is absent denies.
 fn target_arguments(shape: &Json) -> Vec<String> {
     let required = shape.get("required").and_then(Json::as_array);
-    let required: Vec<&str> = required.into_iter().flatten().filter_map(Json::as_str).collect();
+    let required: Vec<&str> = required
+        .into_iter()
+        .flatten()
+        .filter_map(Json::as_str)
+        .collect();
     let is_text = |name: &str| {
-        let property = shape.get("properties").and_then(|properties| properties.get(name));
+        let property = shape
+            .get("properties")
+            .and_then(|properties| properties.get(name));
         let kind = |schema: &Json| schema.get("type").and_then(Json::as_str).map(str::to_owned);
         property.is_some_and(|property| match kind(property).as_deref() {
             Some("string") => true,
@@ -235,7 +467,9 @@ fn target_arguments(shape: &Json) -> Vec<String> {
             _ => false,
         })
     };
-    let names = required.into_iter().filter(|name| is_place(name) && is_text(name));
+    let names = required
+        .into_iter()
+        .filter(|name| is_place(name) && is_text(name));
     names.map(str::to_owned).collect()
 }
 

@@ -38,11 +38,14 @@ pub struct ListedTool {
 pub fn parse(origin: Origin<'_>) -> Result<Vec<ListedTool>, Vec<Fault>> {
     let document = json::parse(origin).map_err(|fault| vec![fault])?;
     let (path, list) = find_list(&document).ok_or_else(|| {
-        let message = "there is no list of tools: expected an object with `tools`, or with `result.tools`";
+        let message =
+            "there is no list of tools: expected an object with `tools`, or with `result.tools`";
         vec![json::fault_at(origin, &[], message).narrow()]
     })?;
     if list.len() > MAX_TOOLS {
-        return Err(vec![json::fault_at(origin, path, format!("more than {MAX_TOOLS} tools")).narrow()]);
+        return Err(vec![
+            json::fault_at(origin, path, format!("more than {MAX_TOOLS} tools")).narrow(),
+        ]);
     }
     let mut faults = Vec::new();
     let mut seen = BTreeSet::new();
@@ -66,14 +69,27 @@ pub fn parse(origin: Origin<'_>) -> Result<Vec<ListedTool>, Vec<Fault>> {
         let fault = json::fault_at(origin, path, message).narrow();
         faults.push(fault.with_help("fetch all pages of `tools/list` and join their `tools`"));
     }
-    if faults.is_empty() { Ok(tools) } else { Err(faults) }
+    if faults.is_empty() {
+        Ok(tools)
+    } else {
+        Err(faults)
+    }
 }
 
 fn find_list(document: &Json) -> Option<(&'static [Step<'static>], &Vec<Json>)> {
     const HERE: &[Step<'static>] = &[Step::Key("tools")];
     const WITHIN: &[Step<'static>] = &[Step::Key("result"), Step::Key("tools")];
-    let here = document.get("tools").and_then(Json::as_array).map(|list| (HERE, list));
-    here.or_else(|| document.get("result")?.get("tools")?.as_array().map(|list| (WITHIN, list)))
+    let here = document
+        .get("tools")
+        .and_then(Json::as_array)
+        .map(|list| (HERE, list));
+    here.or_else(|| {
+        document
+            .get("result")?
+            .get("tools")?
+            .as_array()
+            .map(|list| (WITHIN, list))
+    })
 }
 
 fn next_cursor(document: &Json) -> Option<&str> {
@@ -101,7 +117,8 @@ fn read_tool(definition: &Json) -> Result<ListedTool, String> {
 
 /// `sha256:<hex>` over the canonical JSON (RFC 8785) of a definition.
 pub fn digest(definition: &Json) -> Result<String, String> {
-    let canonical = serde_json_canonicalizer::to_vec(definition).map_err(|error| error.to_string())?;
+    let canonical =
+        serde_json_canonicalizer::to_vec(definition).map_err(|error| error.to_string())?;
     Ok(format!("sha256:{}", hex(&Sha256::digest(canonical))))
 }
 
@@ -116,7 +133,10 @@ fn shape(schema: &Json, depth: usize) -> Json {
         return json!({});
     }
     let mut kept = Map::new();
-    let of_strings = |list: &Json| list.as_array().is_some_and(|l| !l.is_empty() && l.iter().all(Json::is_string));
+    let of_strings = |list: &Json| {
+        list.as_array()
+            .is_some_and(|l| !l.is_empty() && l.iter().all(Json::is_string))
+    };
     match object.get("type") {
         Some(Json::String(name)) => {
             kept.insert("type".to_owned(), json!(name));
@@ -131,10 +151,18 @@ fn shape(schema: &Json, depth: usize) -> Json {
     }
     if let Some(properties) = object.get("properties").and_then(Json::as_object) {
         let shapes = properties.iter().take(MAX_SHAPE_PROPERTIES);
-        let shapes: Map<String, Json> =
-            shapes.map(|(name, property)| (name.clone(), shape(property, depth + 1))).collect();
-        let required = object.get("required").and_then(Json::as_array).into_iter().flatten();
-        let required: Vec<&str> = required.filter_map(Json::as_str).filter(|name| shapes.contains_key(*name)).collect();
+        let shapes: Map<String, Json> = shapes
+            .map(|(name, property)| (name.clone(), shape(property, depth + 1)))
+            .collect();
+        let required = object
+            .get("required")
+            .and_then(Json::as_array)
+            .into_iter()
+            .flatten();
+        let required: Vec<&str> = required
+            .filter_map(Json::as_str)
+            .filter(|name| shapes.contains_key(*name))
+            .collect();
         if !required.is_empty() {
             kept.insert("required".to_owned(), json!(required));
         }

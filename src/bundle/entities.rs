@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use cedar_policy_core::ast::{Entity, EntityUID, PartialValue, Value, ValueKind};
+use cedar_policy_core::ast::{Entity, EntityUID, Literal, PartialValue, Value, ValueKind};
 use cedar_policy_core::entities::conformance::EntitySchemaConformanceChecker;
 use cedar_policy_core::entities::{EntityJsonParser, NoEntitiesSchema, TCComputation};
 use cedar_policy_core::extensions::Extensions;
@@ -90,17 +90,33 @@ pub fn collect<'a>(
     for (source, registration) in registrations {
         for (path, json) in registration.entities() {
             let path = Path::Members(path.into_iter().map(str::to_owned).collect());
-            reader.entity(Place { source: (*source).clone(), path }, json);
+            reader.entity(
+                Place {
+                    source: (*source).clone(),
+                    path,
+                },
+                json,
+            );
         }
     }
     for source in sources {
         match json::parse(source.origin()) {
             Ok(Json::Array(list)) => {
                 for (index, element) in list.into_iter().enumerate() {
-                    reader.entity(Place { source: source.clone(), path: Path::Element(index) }, element);
+                    reader.entity(
+                        Place {
+                            source: source.clone(),
+                            path: Path::Element(index),
+                        },
+                        element,
+                    );
                 }
             }
-            Ok(_) => reader.faults.push(json::fault_at(source.origin(), &[], "entities are a list")),
+            Ok(_) => {
+                reader
+                    .faults
+                    .push(json::fault_at(source.origin(), &[], "entities are a list"))
+            }
             Err(fault) => reader.faults.push(fault),
         }
     }
@@ -125,7 +141,9 @@ impl Reader<'_, '_> {
     fn entity(&mut self, place: Place, json: Json) {
         if self.collected.entities.len() >= MAX_ENTITIES {
             if self.collected.entities.len() == MAX_ENTITIES && self.faults.is_empty() {
-                self.faults.push(place.fault(format!("the bundle holds more than {MAX_ENTITIES} entities")));
+                self.faults.push(place.fault(format!(
+                    "the bundle holds more than {MAX_ENTITIES} entities"
+                )));
             }
             return;
         }
@@ -151,20 +169,32 @@ impl Reader<'_, '_> {
         let tc = TCComputation::ComputeNow;
         let Some(core) = &self.core else {
             let parser = EntityJsonParser::<NoEntitiesSchema>::new(None, extensions, tc);
-            return parser.single_from_json_value(json).map_err(|error| chain(&error));
+            return parser
+                .single_from_json_value(json)
+                .map_err(|error| chain(&error));
         };
         let parser = EntityJsonParser::new(Some(core), extensions, tc);
-        let entity = parser.single_from_json_value(json).map_err(|error| chain(&error))?;
+        let entity = parser
+            .single_from_json_value(json)
+            .map_err(|error| chain(&error))?;
         let checker = EntitySchemaConformanceChecker::new(core, extensions);
-        checker.validate_entity(&entity).map_err(|error| chain(&error))?;
+        checker
+            .validate_entity(&entity)
+            .map_err(|error| chain(&error))?;
         Ok(entity)
     }
 
     fn keep(&mut self, place: Place, entity: Entity) {
         if let Some(earlier) = self.collected.places.get(entity.uid()) {
             let uid = entity.uid();
-            let here = place.fault(format!("the entity `{uid}` is defined twice, also in {}", earlier.shown()));
-            let there = earlier.fault(format!("the entity `{uid}` is defined twice, also in {}", place.shown()));
+            let here = place.fault(format!(
+                "the entity `{uid}` is defined twice, also in {}",
+                earlier.shown()
+            ));
+            let there = earlier.fault(format!(
+                "the entity `{uid}` is defined twice, also in {}",
+                place.shown()
+            ));
             self.tell(here);
             self.tell(there);
             return;
@@ -179,7 +209,10 @@ fn warn_of_unknown(collected: &Collected, warnings: &mut Vec<Fault>) {
     let mut told = 0;
     for entity in &collected.entities {
         let parents = entity.parents().map(|parent| ("parent", parent));
-        let owner = entity.get("owner").and_then(referenced).map(|owner| ("owner", owner));
+        let owner = entity
+            .get("owner")
+            .and_then(referenced)
+            .map(|owner| ("owner", owner));
         for (word, uid) in parents.chain(owner) {
             if !collected.places.contains_key(uid) {
                 told += 1;
@@ -195,10 +228,10 @@ fn warn_of_unknown(collected: &Collected, warnings: &mut Vec<Fault>) {
 
 fn referenced(value: &PartialValue) -> Option<&EntityUID> {
     match value {
-        PartialValue::Value(Value { value: ValueKind::Lit(literal), .. }) => match literal {
-            cedar_policy_core::ast::Literal::EntityUID(uid) => Some(uid.as_ref()),
-            _ => None,
-        },
+        PartialValue::Value(Value {
+            value: ValueKind::Lit(Literal::EntityUID(uid)),
+            ..
+        }) => Some(uid.as_ref()),
         _ => None,
     }
 }
@@ -216,4 +249,3 @@ fn chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
-

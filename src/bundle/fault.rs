@@ -70,12 +70,19 @@ impl Fault {
     }
 
     /// A fault at a span of bytes. A span that is not one of the text's is moved to where it could be.
-    pub fn at(origin: Origin<'_>, offset: usize, length: usize, message: impl Into<String>) -> Self {
+    pub fn at(
+        origin: Origin<'_>,
+        offset: usize,
+        length: usize,
+        message: impl Into<String>,
+    ) -> Self {
         let text = origin.text;
         let start = floor_char_boundary(text, offset);
         let end = floor_char_boundary(text, start.saturating_add(length)).max(start);
         let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
-        let line_end = text[start..].find('\n').map_or(text.len(), |newline| start + newline);
+        let line_end = text[start..]
+            .find('\n')
+            .map_or(text.len(), |newline| start + newline);
         let line = text[..start].bytes().filter(|byte| *byte == b'\n').count();
         let column = text[line_start..start].chars().count();
         let width = text[start..end.min(line_end)].chars().count().max(1);
@@ -87,15 +94,36 @@ impl Fault {
     }
 
     /// A fault at a line and column counted from 1, as parsers of JSON report them.
-    pub fn at_line(origin: Origin<'_>, line: usize, column: usize, message: impl Into<String>) -> Self {
+    pub fn at_line(
+        origin: Origin<'_>,
+        line: usize,
+        column: usize,
+        message: impl Into<String>,
+    ) -> Self {
         let skipped = line.saturating_sub(1);
-        let offset: usize = origin.text.split_inclusive('\n').take(skipped).map(str::len).sum();
-        Self::at(origin, offset.saturating_add(column.saturating_sub(1)), 1, message)
+        let offset: usize = origin
+            .text
+            .split_inclusive('\n')
+            .take(skipped)
+            .map(str::len)
+            .sum();
+        Self::at(
+            origin,
+            offset.saturating_add(column.saturating_sub(1)),
+            1,
+            message,
+        )
     }
 
     /// Adds what to do about it.
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
+        self
+    }
+
+    /// Adds a remark to the message.
+    pub fn and_more(mut self, remark: &str) -> Self {
+        self.message = format!("{} {remark}", self.message);
         self
     }
 
@@ -115,7 +143,10 @@ impl Fault {
             Some(label) => Self::at(origin, label.offset(), label.len(), message),
             None => Self::of_file(origin.file, message),
         };
-        let noted = labels.iter().filter_map(|label| label.label()).filter(|note| !note.is_empty());
+        let noted = labels
+            .iter()
+            .filter_map(|label| label.label())
+            .filter(|note| !note.is_empty());
         let help = diagnostic.help().map(|help| help.to_string());
         let notes: Vec<String> = noted.map(str::to_owned).chain(help).collect();
         if !notes.is_empty() {
@@ -125,27 +156,37 @@ impl Fault {
     }
 
     fn write(&self, f: &mut fmt::Formatter<'_>, word: &str) -> fmt::Result {
-        writeln!(f, "{word}: {}", self.message)?;
+        writeln!(f, "{word}: {}", printable(&self.message))?;
+        let file = printable(&self.file);
         let gutter = self.line.map_or(1, |line| line.to_string().len());
         match (self.line, self.column) {
-            (Some(line), Some(column)) => writeln!(f, "{:gutter$}--> {}:{line}:{column}", "", self.file)?,
-            _ => writeln!(f, "{:gutter$}--> {}", "", self.file)?,
+            (Some(line), Some(column)) => writeln!(f, "{:gutter$}--> {file}:{line}:{column}", "")?,
+            _ => writeln!(f, "{:gutter$}--> {file}", "")?,
         }
         if let (Some(excerpt), Some(line)) = (&self.excerpt, self.line) {
             writeln!(f, "{:gutter$} |", "")?;
             writeln!(f, "{line} | {}", excerpt.text)?;
             let indent = excerpt.caret_start;
-            writeln!(f, "{:gutter$} | {:indent$}{}", "", "", "^".repeat(excerpt.caret_chars))?;
+            writeln!(
+                f,
+                "{:gutter$} | {:indent$}{}",
+                "",
+                "",
+                "^".repeat(excerpt.caret_chars)
+            )?;
         }
         if let Some(help) = &self.help {
-            writeln!(f, "{:gutter$} = help: {help}", "")?;
+            writeln!(f, "{:gutter$} = help: {}", "", printable(help))?;
         }
         Ok(())
     }
 
     /// The fault as a warning, for people.
     pub fn as_warning(&self) -> impl fmt::Display + '_ {
-        Worded { fault: self, word: "warning" }
+        Worded {
+            fault: self,
+            word: "warning",
+        }
     }
 }
 
@@ -168,21 +209,40 @@ impl fmt::Display for Fault {
 
 impl Excerpt {
     fn new(line: &str, caret_start: usize, caret_chars: usize) -> Self {
-        // A terminal must not act on what a file holds, and a tab would move the caret.
-        let clean: Vec<char> = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        let clean_len = clean.iter().rposition(|c| *c != ' ').map_or(0, |last| last + 1);
+        // A tab would move the caret.
+        let clean: Vec<char> = line
+            .chars()
+            .map(|c| if is_printable(c) { c } else { ' ' })
+            .collect();
+        let clean_len = clean
+            .iter()
+            .rposition(|c| *c != ' ')
+            .map_or(0, |last| last + 1);
         if clean_len <= MAX_SHOWN_CHARS {
             let text = clean[..clean_len].iter().collect();
-            return Self { text, caret_start, caret_chars };
+            return Self {
+                text,
+                caret_start,
+                caret_chars,
+            };
         }
-        let from = caret_start.saturating_sub(MAX_SHOWN_CHARS / 3).min(clean_len);
+        let from = caret_start
+            .saturating_sub(MAX_SHOWN_CHARS / 3)
+            .min(clean_len);
         let to = from.saturating_add(MAX_SHOWN_CHARS).min(clean_len);
-        let (before, after) = (if from > 0 { "…" } else { "" }, if to < clean_len { "…" } else { "" });
+        let (before, after) = (
+            if from > 0 { "…" } else { "" },
+            if to < clean_len { "…" } else { "" },
+        );
         let shown: String = clean[from..to].iter().collect();
         let caret_start = caret_start - from + before.chars().count();
         let room = (to - from + 1).saturating_sub(caret_start).max(1);
         let text = format!("{before}{shown}{after}");
-        Self { text, caret_start, caret_chars: caret_chars.min(room) }
+        Self {
+            text,
+            caret_start,
+            caret_chars: caret_chars.min(room),
+        }
     }
 }
 
@@ -197,7 +257,10 @@ impl Faults {
 
     /// A single fault.
     pub fn one(fault: Fault) -> Self {
-        Self { list: vec![fault], left_out: 0 }
+        Self {
+            list: vec![fault],
+            left_out: 0,
+        }
     }
 
     /// The faults, by place.
@@ -215,7 +278,10 @@ impl Faults {
 pub(crate) fn order(list: &mut Vec<Fault>) {
     list.sort_by(|a, b| {
         let key = |fault: &Fault| (fault.line, fault.column);
-        a.file.cmp(&b.file).then(key(a).cmp(&key(b))).then_with(|| a.message.cmp(&b.message))
+        a.file
+            .cmp(&b.file)
+            .then(key(a).cmp(&key(b)))
+            .then_with(|| a.message.cmp(&b.message))
     });
     list.dedup();
 }
@@ -253,6 +319,25 @@ fn full_message(diagnostic: &dyn Diagnostic) -> String {
         source = cause.source();
     }
     message
+}
+
+/// A terminal must not act on what a file holds.
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| {
+            if c == '\n' || is_printable(c) {
+                c
+            } else {
+                '\u{fffd}'
+            }
+        })
+        .collect()
+}
+
+/// Neither a control character nor one that turns the direction of the text around it.
+fn is_printable(c: char) -> bool {
+    !c.is_control()
+        && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn floor_char_boundary(text: &str, index: usize) -> usize {

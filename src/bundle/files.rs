@@ -70,14 +70,49 @@ pub struct Files {
 impl Source {
     /// The place faults of this file point into.
     pub fn origin(&self) -> Origin<'_> {
-        Origin { file: &self.file, text: &self.text }
+        Origin {
+            file: &self.file,
+            text: &self.text,
+        }
     }
 }
 
 impl Files {
     /// The files of one kind.
     pub fn of(&self, kind: Kind) -> impl Iterator<Item = &Source> {
-        self.sources.iter().filter(move |source| source.kind == kind)
+        self.sources
+            .iter()
+            .filter(move |source| source.kind == kind)
+    }
+
+    /// The same, with the configuration from a file that need not be in the directory.
+    pub fn with_config(mut self, path: &Path) -> Self {
+        self.sources.retain(|source| source.kind != Kind::Config);
+        let file: Arc<str> = Arc::from(path.display().to_string());
+        let text = read_bounded(path)
+            .map_err(|message| Fault::of_file(&file, message))
+            .and_then(|bytes| {
+                String::from_utf8(bytes).map_err(|error| not_text(&file, error.as_bytes()))
+            });
+        match text {
+            Ok(text) => {
+                let mut digest = Sha256::new();
+                digest.update(self.digest.as_bytes());
+                digest.update(&text);
+                self.digest = Arc::from(format!("sha256:{}", hex(&digest.finalize())));
+                let stem = Arc::from(path.file_stem().unwrap_or_default().to_string_lossy());
+                let text = Arc::from(text);
+                let kind = Kind::Config;
+                self.sources.push(Source {
+                    kind,
+                    file,
+                    stem,
+                    text,
+                });
+            }
+            Err(fault) => self.faults.push(fault),
+        }
+        self
     }
 }
 
@@ -86,10 +121,13 @@ impl Files {
 pub fn read(dir: &Path) -> Result<Files, Faults> {
     let shown: Arc<str> = Arc::from(dir.display().to_string());
     let fail = |message: String| {
-        let fault = Fault::of_file(&shown, message).with_help("name a directory that holds `*.cedar` files");
+        let fault = Fault::of_file(&shown, message)
+            .with_help("name a directory that holds `*.cedar` files");
         Faults::one(fault)
     };
-    let root = dir.canonicalize().map_err(|error| fail(format!("cannot read the directory: {}", plain(&error))))?;
+    let root = dir
+        .canonicalize()
+        .map_err(|error| fail(format!("cannot read the directory: {}", plain(&error))))?;
     if !root.is_dir() {
         return Err(fail("this is not a directory".to_owned()));
     }
@@ -128,21 +166,35 @@ impl Walk {
 
     fn directory(&mut self, relative: &Path, depth: usize) {
         if depth > MAX_DEPTH {
-            return self.fault(relative, format!("directories nest deeper than {MAX_DEPTH}"));
+            return self.fault(
+                relative,
+                format!("directories nest deeper than {MAX_DEPTH}"),
+            );
         }
         let listing = match fs::read_dir(self.root.join(relative)) {
             Ok(listing) => listing,
-            Err(error) => return self.fault(relative, format!("cannot read the directory: {}", plain(&error))),
+            Err(error) => {
+                return self.fault(
+                    relative,
+                    format!("cannot read the directory: {}", plain(&error)),
+                );
+            }
         };
         let mut names = Vec::new();
         for entry in listing {
             self.entries += 1;
             if self.entries > MAX_ENTRIES {
-                return self.fault(relative, format!("the directory holds more than {MAX_ENTRIES} entries"));
+                return self.fault(
+                    relative,
+                    format!("the directory holds more than {MAX_ENTRIES} entries"),
+                );
             }
             match entry {
                 Ok(entry) => names.push(entry.file_name()),
-                Err(error) => self.fault(relative, format!("cannot read the directory: {}", plain(&error))),
+                Err(error) => self.fault(
+                    relative,
+                    format!("cannot read the directory: {}", plain(&error)),
+                ),
             }
         }
         names.sort();
@@ -163,7 +215,12 @@ impl Walk {
             Ok(resolved) => resolved,
             // Gone between listing and reading: an editor saved; the watcher will call again.
             Err(error) if error.kind() == io::ErrorKind::NotFound && !full.is_symlink() => return,
-            Err(error) => return self.fault(relative, format!("cannot follow the link: {}", plain(&error))),
+            Err(error) => {
+                return self.fault(
+                    relative,
+                    format!("cannot follow the link: {}", plain(&error)),
+                );
+            }
         };
         let kind = kind_of(relative);
         if resolved.is_dir() {
@@ -171,7 +228,10 @@ impl Walk {
                 return self.fault(relative, "the link leads out of the directory");
             }
             if !self.visited.insert(resolved) {
-                return self.fault(relative, "the link leads to a directory that is read already");
+                return self.fault(
+                    relative,
+                    "the link leads to a directory that is read already",
+                );
             }
             return self.directory(relative, depth + 1);
         }
@@ -184,7 +244,8 @@ impl Walk {
                 self.found.push((parts.join("/"), kind));
             }
             Err(Some(help)) => {
-                let warning = Fault::of_file(&self.shown(relative), "this file is not read").with_help(help);
+                let warning =
+                    Fault::of_file(&self.shown(relative), "this file is not read").with_help(help);
                 self.warnings.push(warning);
             }
             Err(None) => {}
@@ -209,7 +270,10 @@ impl Walk {
             };
             total += bytes.len() as u64;
             if total > MAX_TOTAL_BYTES {
-                self.fault(path, format!("the directory's files exceed {MAX_TOTAL_BYTES} bytes together"));
+                self.fault(
+                    path,
+                    format!("the directory's files exceed {MAX_TOTAL_BYTES} bytes together"),
+                );
                 break;
             }
             // Lengths go first, so that no two sets of files look the same.
@@ -217,22 +281,43 @@ impl Walk {
                 digest.update((part.len() as u64).to_be_bytes());
                 digest.update(part);
             }
-            let stem = path.file_stem().map(|stem| stem.to_string_lossy()).unwrap_or_default();
+            let stem = path
+                .file_stem()
+                .map(|stem| stem.to_string_lossy())
+                .unwrap_or_default();
             match String::from_utf8(bytes) {
-                Ok(text) => sources.push(Source { kind, file: shown, stem: Arc::from(stem), text: Arc::from(text) }),
+                Ok(text) => sources.push(Source {
+                    kind,
+                    file: shown,
+                    stem: Arc::from(stem),
+                    text: Arc::from(text),
+                }),
                 Err(error) => self.faults.push(not_text(&shown, error.as_bytes())),
             }
         }
         let digest = Arc::from(format!("sha256:{}", hex(&digest.finalize())));
-        Files { sources, faults: self.faults, warnings: self.warnings, digest }
+        Files {
+            sources,
+            faults: self.faults,
+            warnings: self.warnings,
+            digest,
+        }
     }
 }
 
 /// What a file holds; or, if it is not part of a bundle, perhaps why that may surprise.
 fn kind_of(relative: &Path) -> Result<Kind, Option<&'static str>> {
-    let name = relative.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let room = relative.parent().and_then(|parent| parent.iter().next()).and_then(|room| room.to_str());
-    let extension = Path::new(name).extension().and_then(|extension| extension.to_str());
+    let name = relative
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
+    let room = relative
+        .parent()
+        .and_then(|parent| parent.iter().next())
+        .and_then(|room| room.to_str());
+    let extension = Path::new(name)
+        .extension()
+        .and_then(|extension| extension.to_str());
     match (extension, room) {
         (Some("cedarschema"), _) => Ok(Kind::Schema),
         (Some("cedar"), _) => Ok(Kind::Policies),
@@ -240,12 +325,12 @@ fn kind_of(relative: &Path) -> Result<Kind, Option<&'static str>> {
         (Some("json"), Some("links")) => Ok(Kind::Links),
         (Some("json"), Some("entities")) => Ok(Kind::Entities),
         (Some("json"), Some("tools")) => Ok(Kind::Registration),
-        (Some("json"), None) if name.ends_with(".cedarschema.json") => {
-            Err(Some("write the schema in Cedar's own syntax, as `*.cedarschema`"))
-        }
-        (Some("json"), None) => {
-            Err(Some("entities belong in `entities/`, registrations in `tools/`, template links in `links/`"))
-        }
+        (Some("json"), None) if name.ends_with(".cedarschema.json") => Err(Some(
+            "write the schema in Cedar's own syntax, as `*.cedarschema`",
+        )),
+        (Some("json"), None) => Err(Some(
+            "entities belong in `entities/`, registrations in `tools/`, template links in `links/`",
+        )),
         (Some("toml"), None) if name == "callgate.toml" => Ok(Kind::Config),
         (Some("toml"), None) => Err(Some("the configuration is called `callgate.toml`")),
         _ => Err(None),
@@ -260,7 +345,9 @@ fn read_bounded(path: &Path) -> Result<Vec<u8>, String> {
         return Err("this is not a regular file".to_owned());
     }
     let mut bytes = Vec::new();
-    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(cannot)?;
+    file.take(MAX_FILE_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(cannot)?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(format!("the file is larger than {MAX_FILE_BYTES} bytes"));
     }
@@ -268,7 +355,11 @@ fn read_bounded(path: &Path) -> Result<Vec<u8>, String> {
 }
 
 fn not_text(file: &Arc<str>, bytes: &[u8]) -> Fault {
-    let valid = bytes.utf8_chunks().next().map(|chunk| chunk.valid()).unwrap_or_default();
+    let valid = bytes
+        .utf8_chunks()
+        .next()
+        .map(|chunk| chunk.valid())
+        .unwrap_or_default();
     let text = format!("{valid}\u{fffd}");
     let origin = Origin { file, text: &text };
     Fault::at(origin, valid.len(), 1, "this byte is not UTF-8 text")
@@ -277,7 +368,9 @@ fn not_text(file: &Arc<str>, bytes: &[u8]) -> Fault {
 /// The operating system's words without the error number.
 fn plain(error: &io::Error) -> String {
     let text = error.to_string();
-    let bare = text.rfind(" (os error").map_or(text.as_str(), |at| &text[..at]);
+    let bare = text
+        .rfind(" (os error")
+        .map_or(text.as_str(), |at| &text[..at]);
     bare.to_lowercase()
 }
 
@@ -285,7 +378,10 @@ fn plain(error: &io::Error) -> String {
 pub(crate) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble & 15)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
+    bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(*byte)])
+        .collect()
 }
 
 #[cfg(test)]

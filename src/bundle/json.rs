@@ -22,18 +22,30 @@ pub enum Step<'a> {
 pub fn parse(origin: Origin<'_>) -> Result<Json, Fault> {
     let text = origin.text.strip_prefix('\u{feff}').unwrap_or(origin.text);
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let parsed = Strict.deserialize(&mut deserializer).and_then(|json| deserializer.end().map(|()| json));
+    let parsed = Strict
+        .deserialize(&mut deserializer)
+        .and_then(|json| deserializer.end().map(|()| json));
     parsed.map_err(|error| {
         // serde_json puts the place into the message as well; it is shown once, as the place.
         let message = error.to_string();
-        let bare = message.rfind(" at line ").map_or(message.as_str(), |at| &message[..at]);
-        Fault::at_line(origin, error.line(), error.column(), format!("not valid JSON: {bare}"))
+        let bare = message
+            .rfind(" at line ")
+            .map_or(message.as_str(), |at| &message[..at]);
+        Fault::at_line(
+            origin,
+            error.line(),
+            error.column(),
+            format!("not valid JSON: {bare}"),
+        )
     })
 }
 
 /// Where the value at `path` begins, in a text that [`parse`] accepted; as far as the path exists.
 pub fn offset_of(text: &str, path: &[Step<'_>]) -> usize {
-    let mut cursor = Cursor { bytes: text.as_bytes(), at: 0 };
+    let mut cursor = Cursor {
+        bytes: text.as_bytes(),
+        at: 0,
+    };
     if text.starts_with('\u{feff}') {
         cursor.at = '\u{feff}'.len_utf8();
     }
@@ -50,7 +62,10 @@ pub fn offset_of(text: &str, path: &[Step<'_>]) -> usize {
 /// A fault at the value that `path` leads to.
 pub fn fault_at(origin: Origin<'_>, path: &[Step<'_>], message: impl Into<String>) -> Fault {
     let offset = offset_of(origin.text, path);
-    let mut cursor = Cursor { bytes: origin.text.as_bytes(), at: offset };
+    let mut cursor = Cursor {
+        bytes: origin.text.as_bytes(),
+        at: offset,
+    };
     cursor.skip_value();
     Fault::at(origin, offset, cursor.at - offset, message)
 }
@@ -109,7 +124,11 @@ impl Cursor<'_> {
     /// Moves to the value that `step` leads to; stays if there is none.
     fn enter(&mut self, text: &str, step: Step<'_>) -> bool {
         let start = self.at;
-        let expected = if matches!(step, Step::Key(_)) { b'{' } else { b'[' };
+        let expected = if matches!(step, Step::Key(_)) {
+            b'{'
+        } else {
+            b'['
+        };
         if self.peek() != Some(expected) {
             return false;
         }
@@ -124,7 +143,8 @@ impl Cursor<'_> {
                 Step::Key(wanted) => {
                     let from = self.at;
                     self.skip_string();
-                    let key = serde_json::from_str::<String>(text.get(from..self.at).unwrap_or_default());
+                    let key =
+                        serde_json::from_str::<String>(text.get(from..self.at).unwrap_or_default());
                     self.skip_space();
                     self.at += 1;
                     self.skip_space();
@@ -203,7 +223,9 @@ impl<'de> Visitor<'de> for Strict {
         let mut object = Map::new();
         while let Some(key) = members.next_key::<String>()? {
             if object.contains_key(&key) {
-                return Err(A::Error::custom(format_args!("the key `{key}` occurs twice")));
+                return Err(A::Error::custom(format_args!(
+                    "the key `{key}` occurs twice"
+                )));
             }
             let value = members.next_value_seed(Strict)?;
             object.insert(key, value);

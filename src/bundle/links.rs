@@ -66,33 +66,56 @@ fn add(element: &Json, policies: &mut Policies, places: &LinkPlaces<'_>) -> Resu
     if places.len() >= MAX_POLICIES {
         return Err(format!("the bundle holds more than {MAX_POLICIES} links"));
     }
-    let taken = policies.place(&link.id).map(|(Origin { file, .. }, ..)| file.to_string());
-    let taken = taken.or_else(|| places.get(&link.id).map(|(source, _)| source.file.to_string()));
+    let taken = policies
+        .place(&link.id)
+        .map(|(Origin { file, .. }, ..)| file.to_string());
+    let taken = taken.or_else(|| {
+        places
+            .get(&link.id)
+            .map(|(source, _)| source.file.to_string())
+    });
     if let Some(file) = taken {
-        return Err(format!("the policy id `{}` is used twice, also in `{file}`", link.id));
+        return Err(format!(
+            "the policy id `{}` is used twice, also in `{file}`",
+            link.id
+        ));
     }
     if link.id.is_empty() {
         return Err("an empty policy id".to_owned());
     }
     let mut values = HashMap::new();
-    for (slot, uid) in [(SlotId::principal(), link.principal), (SlotId::resource(), link.resource)] {
+    for (slot, uid) in [
+        (SlotId::principal(), link.principal),
+        (SlotId::resource(), link.resource),
+    ] {
         if let Some(uid) = uid {
             values.insert(slot, uid.parse()?);
         }
     }
     let template = PolicyID::from_string(&link.template);
-    let is_template = policies.set.get_template(&template).is_some_and(|found| found.slots().next().is_some());
+    let is_template = policies
+        .set
+        .get_template(&template)
+        .is_some_and(|found| found.slots().next().is_some());
     if !is_template {
         return Err(format!("there is no template `{}`", link.template));
     }
-    let linked = policies.set.link(template, PolicyID::from_string(&link.id), values);
+    let linked = policies
+        .set
+        .link(template, PolicyID::from_string(&link.id), values);
     linked.map(|_| ()).map_err(|error| error.to_string())
 }
 
 impl Uid {
     fn parse(&self) -> Result<EntityUID, String> {
-        let name = self.r#type.parse().map_err(|_| format!("`{}` is not an entity type", self.r#type))?;
-        Ok(EntityUID::from_components(name, cedar_policy_core::ast::Eid::new(self.id.as_str()), None))
+        let name = self
+            .r#type
+            .parse()
+            .map_err(|_| format!("`{}` is not an entity type", self.r#type))?;
+        Ok(EntityUID::from_components(
+            name,
+            cedar_policy_core::ast::Eid::new(self.id.as_str()),
+            None,
+        ))
     }
 }
-

@@ -149,7 +149,12 @@ fn check(files: &Files) -> Result<Checked, Faults> {
     let mut warnings = files.warnings.clone();
     let config = read_config(files, &mut faults);
     let registrations = read_registrations(files, &mut faults);
-    let merged = schema::merge(files.of(Kind::Schema), &registrations, &mut faults, &mut warnings);
+    let merged = schema::merge(
+        files.of(Kind::Schema),
+        &registrations,
+        &mut faults,
+        &mut warnings,
+    );
     let mut policies = policies::collect(files.of(Kind::Policies), &mut faults, &mut warnings);
     let links = links::collect(files.of(Kind::Links), &mut policies, &mut faults);
     let schema = merged.as_ref().map(|merged| &*merged.schema);
@@ -157,16 +162,30 @@ fn check(files: &Files) -> Result<Checked, Faults> {
     let collected = entities::collect(sources, &registrations, schema, &mut faults, &mut warnings);
     let max_level = config.schema.max_dereference_level;
     let level = schema.and_then(|schema| {
-        validate::validate(schema, &policies, &links, max_level, &mut faults, &mut warnings)
+        validate::validate(
+            schema,
+            &policies,
+            &links,
+            max_level,
+            &mut faults,
+            &mut warnings,
+        )
     });
     if let Some(faults) = Faults::from_list(faults) {
         return Err(faults);
     }
     let (Some(merged), Some(level)) = (merged, level) else {
-        return Err(Faults::one(Fault::of_file(&Arc::from("<bundle>"), "the bundle could not be checked")));
+        return Err(Faults::one(Fault::of_file(
+            &Arc::from("<bundle>"),
+            "the bundle could not be checked",
+        )));
     };
     fault::order(&mut warnings);
-    let templates = policies.entries.iter().filter(|entry| entry.is_template).count();
+    let templates = policies
+        .entries
+        .iter()
+        .filter(|entry| entry.is_template)
+        .count();
     let counts = Counts {
         files: files.sources.len(),
         schema_fragments: files.of(Kind::Schema).count() + 1,
@@ -175,7 +194,10 @@ fn check(files: &Files) -> Result<Checked, Faults> {
         links: links.len(),
         entities: collected.written(),
         servers: registrations.len(),
-        tools: registrations.iter().map(|(_, registration)| registration.tools.len()).sum(),
+        tools: registrations
+            .iter()
+            .map(|(_, registration)| registration.tools.len())
+            .sum(),
         typed_tools: merged.typed_actions,
         level,
     };
@@ -198,15 +220,25 @@ fn read_config(files: &Files, faults: &mut Vec<Fault>) -> Config {
     };
     Config::from_toml(&source.text, &source.file).unwrap_or_else(|found| {
         faults.extend(found.into_iter().map(|fault| {
-            Fault::at(source.origin(), fault.span.start, fault.span.len(), fault.message)
+            Fault::at(
+                source.origin(),
+                fault.span.start,
+                fault.span.len(),
+                fault.message,
+            )
         }));
         Config::default()
     })
 }
 
-fn read_registrations<'a>(files: &'a Files, faults: &mut Vec<Fault>) -> Vec<(&'a Source, Registration)> {
+fn read_registrations<'a>(
+    files: &'a Files,
+    faults: &mut Vec<Fault>,
+) -> Vec<(&'a Source, Registration)> {
     let sources = files.of(Kind::Registration);
-    sources.filter_map(|source| Some((source, registration::parse(source, faults)?))).collect()
+    sources
+        .filter_map(|source| Some((source, registration::parse(source, faults)?)))
+        .collect()
 }
 
 fn summaries(registrations: &[(&Source, Registration)]) -> Vec<ToolSummary> {
@@ -221,7 +253,10 @@ fn summaries(registrations: &[(&Source, Registration)]) -> Vec<ToolSummary> {
         };
         registration.tools.iter().map(summary).collect::<Vec<_>>()
     };
-    registrations.iter().flat_map(|(_, registration)| of_server(registration)).collect()
+    registrations
+        .iter()
+        .flat_map(|(_, registration)| of_server(registration))
+        .collect()
 }
 
 #[cfg(test)]

@@ -54,7 +54,9 @@ impl Policies {
     /// The file a policy or template stands in, and its span.
     pub fn place(&self, id: &str) -> Option<(Origin<'_>, usize, usize)> {
         let (source, offset, length) = self.places.get(id)?;
-        self.sources.get(*source).map(|source| (source.origin(), *offset, *length))
+        self.sources
+            .get(*source)
+            .map(|source| (source.origin(), *offset, *length))
     }
 }
 
@@ -77,7 +79,11 @@ pub fn collect<'a>(
                 }
             }
             Err(errors) => {
-                faults.extend(errors.iter().flat_map(|error| every_diagnostic(source.origin(), error)));
+                faults.extend(
+                    errors
+                        .iter()
+                        .flat_map(|error| every_diagnostic(source.origin(), error)),
+                );
             }
         }
     }
@@ -95,11 +101,22 @@ impl Policies {
     ) {
         let source = self.sources[source_index].clone();
         let origin = source.origin();
-        let (offset, length) = template.loc().map_or((0, 0), |loc| (loc.start(), loc.end() - loc.start()));
-        let whole = |message: String| Fault::at(origin, offset, first_line(origin.text, offset, length), message);
+        let (offset, length) = template
+            .loc()
+            .map_or((0, 0), |loc| (loc.start(), loc.end() - loc.start()));
+        let whole = |message: String| {
+            Fault::at(
+                origin,
+                offset,
+                first_line(origin.text, offset, length),
+                message,
+            )
+        };
         if self.entries.len() >= MAX_POLICIES {
             if self.entries.len() == MAX_POLICIES {
-                faults.push(whole(format!("the bundle holds more than {MAX_POLICIES} policies")));
+                faults.push(whole(format!(
+                    "the bundle holds more than {MAX_POLICIES} policies"
+                )));
             }
             return;
         }
@@ -111,7 +128,11 @@ impl Policies {
         let is_template = template.slots().next().is_some();
         if let Some((earlier, earlier_offset, earlier_length)) = self.place(&id) {
             let message = |other: &Fault| {
-                format!("the policy id `{id}` is used twice, also in `{}` line {}", other.file, other.line.unwrap_or(0))
+                format!(
+                    "the policy id `{id}` is used twice, also in `{}` line {}",
+                    other.file,
+                    other.line.unwrap_or(0)
+                )
             };
             let length = first_line(earlier.text, earlier_offset, earlier_length);
             let here = whole(String::new());
@@ -130,15 +151,20 @@ impl Policies {
             faults.push(whole(error.to_string()));
             return;
         }
-        self.places.insert(id.clone(), (source_index, offset, length));
+        self.places
+            .insert(id.clone(), (source_index, offset, length));
         self.entries.push(PolicyEntry {
             id,
             file: Arc::clone(&source.file),
             line: whole(String::new()).line.unwrap_or(1),
-            owner: annotations.get("owner").map(|(owner, _)| (*owner).to_owned()),
+            owner: annotations
+                .get("owner")
+                .map(|(owner, _)| (*owner).to_owned()),
             is_forbid: template.effect() == Effect::Forbid,
             is_template,
-            is_shadow: annotations.get("mode").is_some_and(|(mode, _)| *mode == "shadow"),
+            is_shadow: annotations
+                .get("mode")
+                .is_some_and(|(mode, _)| *mode == "shadow"),
         });
     }
 }
@@ -166,14 +192,23 @@ fn check_annotations<'a>(
         match *name {
             "mode" if !matches!(*value, "shadow" | "enforce") => {
                 let message = format!("`{value}` is not a mode");
-                faults.push(at(*loc, message).with_help("write `@mode(\"shadow\")`, or `@mode(\"enforce\")` like none"));
+                faults.push(
+                    at(*loc, message)
+                        .with_help("write `@mode(\"shadow\")`, or `@mode(\"enforce\")` like none"),
+                );
             }
             "id" if value.is_empty() => faults.push(at(*loc, "an empty policy id".to_owned())),
             "id" if value.len() > MAX_ID_BYTES => {
-                faults.push(at(*loc, format!("a policy id is longer than {MAX_ID_BYTES} bytes")));
+                faults.push(at(
+                    *loc,
+                    format!("a policy id is longer than {MAX_ID_BYTES} bytes"),
+                ));
             }
             "id" if value.chars().any(|c| c.is_control() || c == '`') => {
-                faults.push(at(*loc, "a policy id holds a backtick or a control character".to_owned()));
+                faults.push(at(
+                    *loc,
+                    "a policy id holds a backtick or a control character".to_owned(),
+                ));
             }
             name if KNOWN.contains(&name) => {}
             name => {
@@ -191,7 +226,9 @@ fn check_annotations<'a>(
 fn near_miss(name: &str) -> Option<&'static str> {
     let lower = name.to_lowercase();
     let reach = |known: &str| if known.len() <= 4 { 1 } else { 2 };
-    KNOWN.into_iter().find(|known| lower != "id" && slips(&lower, known) <= reach(known) && lower.len() > 1)
+    KNOWN
+        .into_iter()
+        .find(|known| lower != "id" && slips(&lower, known) <= reach(known) && lower.len() > 1)
 }
 
 /// The edit distance with swapped neighbours as one slip.
@@ -206,7 +243,11 @@ fn slips(a: &str, b: &str) -> usize {
                 let change = table[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
                 let plain = change.min(table[i - 1][j] + 1).min(table[i][j - 1] + 1);
                 let is_swap = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
-                if is_swap { plain.min(table[i - 2][j - 2] + 1) } else { plain }
+                if is_swap {
+                    plain.min(table[i - 2][j - 2] + 1)
+                } else {
+                    plain
+                }
             };
         }
     }
@@ -218,4 +259,3 @@ pub(crate) fn first_line(text: &str, offset: usize, length: usize) -> usize {
     let span = text.get(offset..offset + length).unwrap_or_default();
     span.find('\n').unwrap_or(length)
 }
-

@@ -193,11 +193,14 @@ impl ToolEntry {
 /// Why a name cannot be a server's; `None` if it can.
 pub fn server_name_fault(name: &str) -> Option<String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let is_fine = name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(allowed);
+    let is_fine =
+        name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(allowed);
     if is_fine && name.len() <= 64 {
         return None;
     }
-    Some(format!("`{name}` cannot name a server: use up to 64 letters, digits, `-`, `_` and `.`"))
+    Some(format!(
+        "`{name}` cannot name a server: use up to 64 letters, digits, `-`, `_` and `.`"
+    ))
 }
 
 /// Why a name cannot be a tool's; `None` if it can.
@@ -212,7 +215,8 @@ pub fn tool_name_fault(name: &str) -> Option<String> {
 /// Whether a text is `sha256:` and 64 lower-case hexadecimal digits.
 pub fn is_digest(text: &str) -> bool {
     let is_hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
-    text.strip_prefix("sha256:").is_some_and(|hex| hex.len() == 64 && hex.chars().all(is_hex))
+    text.strip_prefix("sha256:")
+        .is_some_and(|hex| hex.len() == 64 && hex.chars().all(is_hex))
 }
 
 /// Parses a file. Each entry is read by itself, so that one that is wrong does not hide the others.
@@ -237,7 +241,11 @@ pub fn parse_text(origin: Origin<'_>, faults: &mut Vec<Fault>) -> Option<Registr
     let parsed = match json::parse(origin) {
         Ok(Json::Object(object)) => object,
         Ok(_) => {
-            faults.push(json::fault_at(origin, &[], "a registration is an object with `server` and `tools`"));
+            faults.push(json::fault_at(
+                origin,
+                &[],
+                "a registration is an object with `server` and `tools`",
+            ));
             return None;
         }
         Err(fault) => {
@@ -245,7 +253,10 @@ pub fn parse_text(origin: Origin<'_>, faults: &mut Vec<Fault>) -> Option<Registr
             return None;
         }
     };
-    for key in parsed.keys().filter(|key| !matches!(key.as_str(), "server" | "tools")) {
+    for key in parsed
+        .keys()
+        .filter(|key| !matches!(key.as_str(), "server" | "tools"))
+    {
         let message = format!("unknown field `{key}`, expected `server` or `tools`");
         faults.push(json::fault_at(origin, &[Step::Key(key)], message));
     }
@@ -254,7 +265,11 @@ pub fn parse_text(origin: Origin<'_>, faults: &mut Vec<Fault>) -> Option<Registr
     match parsed.get("tools") {
         Some(Json::Object(entries)) => {
             if entries.len() > MAX_TOOLS {
-                faults.push(json::fault_at(origin, &[Step::Key("tools")], format!("more than {MAX_TOOLS} tools")));
+                faults.push(json::fault_at(
+                    origin,
+                    &[Step::Key("tools")],
+                    format!("more than {MAX_TOOLS} tools"),
+                ));
                 return None;
             }
             for name in entries.keys() {
@@ -262,7 +277,8 @@ pub fn parse_text(origin: Origin<'_>, faults: &mut Vec<Fault>) -> Option<Registr
                 if let Some(message) = tool_name_fault(name) {
                     faults.push(json::fault_at(origin, &path, message));
                 }
-                if let Some(entry) = member::<ToolEntry>(origin, entries, &["tools", name], faults) {
+                if let Some(entry) = member::<ToolEntry>(origin, entries, &["tools", name], faults)
+                {
                     check_tool(origin, name, &entry, faults);
                     tools.insert(name.clone(), entry);
                 }
@@ -290,7 +306,11 @@ fn member<T: for<'de> Deserialize<'de>>(
     let mut steps: Vec<Step<'_>> = path.iter().map(|key| Step::Key(key)).collect();
     let Some(value) = object.get(name) else {
         steps.pop();
-        faults.push(json::fault_at(origin, &steps, format!("missing field `{name}`")));
+        faults.push(json::fault_at(
+            origin,
+            &steps,
+            format!("missing field `{name}`"),
+        ));
         return None;
     };
     match T::deserialize(value) {
@@ -301,10 +321,10 @@ fn member<T: for<'de> Deserialize<'de>>(
             if let Some(field) = &field {
                 steps.push(Step::Key(field));
             }
-            let message = field.as_ref().filter(|field| !message.contains(&format!("`{field}`"))).map_or_else(
-                || message.clone(),
-                |field| format!("`{field}`: {message}"),
-            );
+            let message = field
+                .as_ref()
+                .filter(|field| !message.contains(&format!("`{field}`")))
+                .map_or_else(|| message.clone(), |field| format!("`{field}`: {message}"));
             faults.push(json::fault_at(origin, &steps, message));
             None
         }
@@ -322,20 +342,29 @@ fn culprit<T: for<'de> Deserialize<'de>>(value: &Json) -> Option<String> {
     keys.find(|key| {
         let mut rest = object.clone();
         rest.remove(key.as_str());
-        T::deserialize(&Json::Object(rest)).err().is_none_or(|error| error.to_string() != complaint)
+        T::deserialize(&Json::Object(rest))
+            .err()
+            .is_none_or(|error| error.to_string() != complaint)
     })
     .cloned()
 }
 
 fn check_server(origin: Origin<'_>, server: &ServerEntry, faults: &mut Vec<Fault>) {
     let mut say = |field: &str, message: String| {
-        faults.push(json::fault_at(origin, &[Step::Key("server"), Step::Key(field)], message));
+        faults.push(json::fault_at(
+            origin,
+            &[Step::Key("server"), Step::Key(field)],
+            message,
+        ));
     };
     if let Some(message) = server_name_fault(&server.name) {
         say("name", message);
     }
     if server.owner.is_empty() {
-        say("owner", "an empty `owner`; name the person who answers for the server".to_owned());
+        say(
+            "owner",
+            "an empty `owner`; name the person who answers for the server".to_owned(),
+        );
     }
     for (field, count) in [("groups", server.groups.len()), ("tags", server.tags.len())] {
         if count > MAX_LIST {
@@ -349,20 +378,36 @@ fn check_tool(origin: Origin<'_>, name: &str, tool: &ToolEntry, faults: &mut Vec
         let path = [Step::Key("tools"), Step::Key(name), Step::Key(field)];
         faults.push(json::fault_at(origin, &path, message));
     };
-    for (field, digest) in [("digest", &tool.digest), ("previous_digest", &tool.previous_digest)] {
+    for (field, digest) in [
+        ("digest", &tool.digest),
+        ("previous_digest", &tool.previous_digest),
+    ] {
         if digest.as_deref().is_some_and(|digest| !is_digest(digest)) {
-            say(field, format!("`{field}` is not `sha256:` and 64 lower-case hexadecimal digits"));
+            say(
+                field,
+                format!("`{field}` is not `sha256:` and 64 lower-case hexadecimal digits"),
+            );
         }
     }
     if tool.owner.as_deref() == Some("") {
-        say("owner", "an empty `owner`; leave it out to mean the server's owner".to_owned());
+        say(
+            "owner",
+            "an empty `owner`; leave it out to mean the server's owner".to_owned(),
+        );
     }
     let is_label = |label: &String| {
-        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | ':' | '.');
+        let allowed = |c: char| {
+            c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | ':' | '.')
+        };
         !label.is_empty() && label.len() <= 64 && label.chars().all(allowed)
     };
     if let Some(label) = tool.yields.iter().find(|label| !is_label(label)) {
-        say("yields", format!("`{label}` is not a label: use lower-case letters, digits, `-`, `_`, `:` and `.`"));
+        say(
+            "yields",
+            format!(
+                "`{label}` is not a label: use lower-case letters, digits, `-`, `_`, `:` and `.`"
+            ),
+        );
     }
     if tool.typed && !tool.input_schema.as_ref().is_some_and(Json::is_object) {
         say("typed", "a typed tool needs its `input_schema`".to_owned());

@@ -50,13 +50,18 @@ pub fn merge<'a>(
     let before = faults.len();
     let embedded_file: Arc<str> = Arc::from(EMBEDDED);
     let embedded_text: Arc<str> = Arc::from(SCHEMA);
-    let mut parts: Vec<Part> = parse(&embedded_file, &embedded_text, faults, warnings).into_iter().collect();
-    let model = parts.first().map(|part| serde_json::to_value(&part.fragment));
+    let mut parts: Vec<Part> = parse(&embedded_file, &embedded_text, faults, warnings)
+        .into_iter()
+        .collect();
+    let model = parts
+        .first()
+        .map(|part| serde_json::to_value(&part.fragment));
     for source in sources {
         parts.extend(parse(&source.file, &source.text, faults, warnings));
     }
     report_redefinitions(&parts, faults);
-    let mut fragments: Vec<Fragment<RawName>> = parts.iter().map(|part| part.fragment.clone()).collect();
+    let mut fragments: Vec<Fragment<RawName>> =
+        parts.iter().map(|part| part.fragment.clone()).collect();
     let mut typed_actions = 0;
     match model {
         Some(Ok(model)) => match typed_fragment(&model, registrations) {
@@ -72,13 +77,24 @@ pub fn merge<'a>(
     if faults.len() > before {
         return None;
     }
-    let compiled: Result<Vec<_>, _> =
-        fragments.into_iter().map(ValidatorSchemaFragment::from_schema_fragment).collect();
-    let schema = compiled
-        .and_then(|compiled| ValidatorSchema::from_schema_fragments(compiled, Extensions::all_available()));
+    let compiled: Result<Vec<_>, _> = fragments
+        .into_iter()
+        .map(ValidatorSchemaFragment::from_schema_fragment)
+        .collect();
+    let schema = match compiled {
+        Ok(compiled) => {
+            ValidatorSchema::from_schema_fragments(compiled, Extensions::all_available())
+        }
+        Err(error) => Err(error),
+    };
     match schema {
         Ok(schema) => match schema.check_complete() {
-            Ok(()) => return Some(Merged { schema: Arc::new(schema), typed_actions }),
+            Ok(()) => {
+                return Some(Merged {
+                    schema: Arc::new(schema),
+                    typed_actions,
+                });
+            }
             Err(error) => faults.push(placed(&parts, &error)),
         },
         Err(error) => faults.push(locate_in_registrations(registrations, &parts, &error)),
@@ -96,7 +112,11 @@ fn parse(
     match Fragment::from_cedarschema_str(text, Extensions::all_available()) {
         Ok((fragment, found)) => {
             warnings.extend(found.map(|warning| Fault::from_diagnostic(origin, &warning)));
-            Some(Part { file: Arc::clone(file), text: Arc::clone(text), fragment })
+            Some(Part {
+                file: Arc::clone(file),
+                text: Arc::clone(text),
+                fragment,
+            })
         }
         Err(error) => {
             faults.extend(every_diagnostic(origin, &error));
@@ -108,7 +128,13 @@ fn parse(
 /// A parser may have more than one complaint about a file.
 pub(crate) fn every_diagnostic(origin: Origin<'_>, error: &dyn Diagnostic) -> Vec<Fault> {
     let mut faults = vec![Fault::from_diagnostic(origin, error)];
-    faults.extend(error.related().into_iter().flatten().map(|other| Fault::from_diagnostic(origin, other)));
+    faults.extend(
+        error
+            .related()
+            .into_iter()
+            .flatten()
+            .map(|other| Fault::from_diagnostic(origin, other)),
+    );
     faults
 }
 
@@ -120,16 +146,31 @@ fn definitions(fragment: &Fragment<RawName>) -> impl Iterator<Item = (String, Op
             None => name.to_string(),
         };
         let types = definition.common_types.iter().map(move |(name, common)| {
-            (format!("type `{}`", qualify(name.as_ref())), common.loc.as_ref())
+            (
+                format!("type `{}`", qualify(name.as_ref())),
+                common.loc.as_ref(),
+            )
         });
-        let entities = definition.entity_types.iter().filter(|(_, entity)| !entity.external).map(
-            move |(name, entity)| (format!("entity type `{}`", qualify(name)), entity.loc.as_ref()),
-        );
-        let actions = definition.actions.iter().filter(|(_, action)| !action.external).map(
-            move |(name, action)| {
-                (format!("action `{}`", qualify(&format_args!("Action::\"{name}\""))), action.loc.as_ref())
-            },
-        );
+        let entities = definition
+            .entity_types
+            .iter()
+            .filter(|(_, entity)| !entity.external)
+            .map(move |(name, entity)| {
+                (
+                    format!("entity type `{}`", qualify(name)),
+                    entity.loc.as_ref(),
+                )
+            });
+        let actions = definition
+            .actions
+            .iter()
+            .filter(|(_, action)| !action.external)
+            .map(move |(name, action)| {
+                (
+                    format!("action `{}`", qualify(&format_args!("Action::\"{name}\""))),
+                    action.loc.as_ref(),
+                )
+            });
         types.chain(entities).chain(actions)
     })
 }
@@ -148,10 +189,16 @@ fn report_redefinitions(parts: &[Part], faults: &mut Vec<Fault>) {
             if &*part.file == EMBEDDED {
                 continue;
             }
-            let others = places.iter().filter(|(other, _)| other != index).map(|(other, _)| &*parts[*other].file);
+            let others = places
+                .iter()
+                .filter(|(other, _)| other != index)
+                .map(|(other, _)| &*parts[*other].file);
             let others = others.collect::<Vec<_>>().join("`, `");
             let message = format!("the {name} is also defined in `{others}`");
-            let origin = Origin { file: &part.file, text: &part.text };
+            let origin = Origin {
+                file: &part.file,
+                text: &part.text,
+            };
             faults.push(match loc {
                 Some(loc) => Fault::at(origin, loc.start(), loc.end() - loc.start(), message),
                 None => Fault::of_file(&part.file, message),
@@ -165,8 +212,9 @@ fn typed_fragment(
     model: &Json,
     registrations: &[(&Source, Registration)],
 ) -> Result<(usize, Option<Fragment<RawName>>), String> {
-    let actions = typed_actions(model, registrations)
-        .ok_or_else(|| "the actions `call_read`, `call_write` and `call_admin` lack a context record".to_owned())?;
+    let actions = typed_actions(model, registrations).ok_or_else(|| {
+        "the actions `call_read`, `call_write` and `call_admin` lack a context record".to_owned()
+    })?;
     let count = actions.len();
     if count == 0 {
         return Ok((0, None));
@@ -176,7 +224,10 @@ fn typed_fragment(
     Ok((count, Some(fragment)))
 }
 
-fn typed_actions(model: &Json, registrations: &[(&Source, Registration)]) -> Option<Map<String, Json>> {
+fn typed_actions(
+    model: &Json,
+    registrations: &[(&Source, Registration)],
+) -> Option<Map<String, Json>> {
     let mut actions = Map::new();
     for (_, registration) in registrations {
         for (name, tool) in &registration.tools {
@@ -190,7 +241,10 @@ fn typed_actions(model: &Json, registrations: &[(&Source, Registration)]) -> Opt
             let mut context = resolve_record(model, applies_to.get("context")?)?;
             let mut input = typed::input_type(input_schema);
             input["required"] = json!(true);
-            context.get_mut("attributes")?.as_object_mut()?.insert("input".to_owned(), input);
+            context
+                .get_mut("attributes")?
+                .as_object_mut()?
+                .insert("input".to_owned(), input);
             applies_to["context"] = context;
             let action = json!({"memberOf": [{"id": group}], "appliesTo": applies_to});
             actions.insert(format!("{}/{name}", registration.server.name), action);
@@ -204,7 +258,10 @@ fn resolve_record(model: &Json, context: &Json) -> Option<Json> {
     if context.get("attributes").is_some() {
         return Some(context.clone());
     }
-    let name = context.get("name").or_else(|| context.get("type"))?.as_str()?;
+    let name = context
+        .get("name")
+        .or_else(|| context.get("type"))?
+        .as_str()?;
     let record = model[NAMESPACE]["commonTypes"].get(name)?;
     record.get("attributes").map(|_| record.clone())
 }
@@ -220,10 +277,19 @@ fn placed(parts: &[Part], error: &dyn Diagnostic) -> Fault {
         !text.is_empty() && part.text.trim_end_matches('\n') == text.trim_end_matches('\n')
     });
     match found {
-        Some(part) => Fault::from_diagnostic(Origin { file: &part.file, text: &part.text }, error),
+        Some(part) => Fault::from_diagnostic(
+            Origin {
+                file: &part.file,
+                text: &part.text,
+            },
+            error,
+        ),
         None => {
             // Cedar does not say where; the first of the directory's own files is the likeliest.
-            let file = parts.get(1).or(parts.first()).map_or_else(|| Arc::from(EMBEDDED), |part| Arc::clone(&part.file));
+            let file = parts
+                .get(1)
+                .or(parts.first())
+                .map_or_else(|| Arc::from(EMBEDDED), |part| Arc::clone(&part.file));
             let help = error.help().map(|help| help.to_string());
             let fault = Fault::of_file(&file, error.to_string());
             help.into_iter().fold(fault, Fault::with_help)
@@ -249,13 +315,18 @@ fn locate_in_registrations(
                 .map(move |(name, _)| (format!("\"{server}/{name}\""), (*source, name.as_str())))
         })
         .collect();
-    let concerned = names.iter().find(|(action, _)| message.contains(action.as_str()));
+    let concerned = names
+        .iter()
+        .find(|(action, _)| message.contains(action.as_str()));
     match concerned {
         Some((_, (source, tool))) => {
-            let path = [Step::Key("tools"), Step::Key(tool), Step::Key("input_schema")];
+            let path = [
+                Step::Key("tools"),
+                Step::Key(tool),
+                Step::Key("input_schema"),
+            ];
             json::fault_at(source.origin(), &path, message)
         }
         None => placed(parts, error),
     }
 }
-

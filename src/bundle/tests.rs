@@ -28,7 +28,10 @@ fn shown<'a>(faults: impl Iterator<Item = &'a Fault>) -> Vec<String> {
 }
 
 fn has(list: &[String], wanted: &str) {
-    assert!(list.iter().any(|fault| fault.contains(wanted)), "no `{wanted}` in {list:#?}");
+    assert!(
+        list.iter().any(|fault| fault.contains(wanted)),
+        "no `{wanted}` in {list:#?}"
+    );
 }
 
 fn tool(extra: &str) -> String {
@@ -39,13 +42,21 @@ fn tool(extra: &str) -> String {
     )
 }
 
-const OWEN: (&str, &str) =
-    ("entities/people.json", r#"[{"uid": {"type": "Mcp::User", "id": "owen"}, "attrs": {}, "parents": []}]"#);
+const OWEN: (&str, &str) = (
+    "entities/people.json",
+    r#"[{"uid": {"type": "Mcp::User", "id": "owen"}, "attrs": {}, "parents": []}]"#,
+);
 
 #[test]
 fn an_empty_directory_loads_and_permits_nothing() {
     let bundle = load_files(&[]).expect("nothing is wrong");
-    assert_eq!(bundle.counts, Counts { schema_fragments: 1, ..Counts::default() });
+    assert_eq!(
+        bundle.counts,
+        Counts {
+            schema_fragments: 1,
+            ..Counts::default()
+        }
+    );
     assert_eq!(bundle.snapshot.policy_count(), 0);
     assert_eq!(bundle.snapshot.revision(), 0);
     // The actions of the schema are there.
@@ -56,32 +67,67 @@ fn an_empty_directory_loads_and_permits_nothing() {
 #[test]
 fn faults_of_every_file_are_told_at_once() {
     let found = faults(&[
-        ("a.cedar", "permit (principal, action, resource)\nwhen { principal.nme == 1 };"),
+        (
+            "a.cedar",
+            "permit (principal, action, resource)\nwhen { principal.nme == 1 };",
+        ),
         ("b.cedar", "permit (principal"),
-        ("c.cedar", "permit (principal is Mcp::Usr, action, resource);"),
-        ("s.cedarschema", "namespace Shop { entity Order = { total Long }; }"),
+        (
+            "c.cedar",
+            "permit (principal is Mcp::Usr, action, resource);",
+        ),
+        (
+            "s.cedarschema",
+            "namespace Shop { entity Order = { total Long }; }",
+        ),
         ("entities/e.json", "[{\"uid\": 1}]"),
         ("entities/f.json", "[1,"),
         ("links/l.json", "{}"),
         ("tools/git.json", "{\"server\": {}}"),
-        ("callgate.toml", "[schema]\nmax_dereference_level = \"deep\""),
+        (
+            "callgate.toml",
+            "[schema]\nmax_dereference_level = \"deep\"",
+        ),
     ]);
-    for file in ["b.cedar:1", "s.cedarschema:1", "e.json:1", "f.json:1", "l.json:1", "git.json:1", "callgate.toml:2"] {
+    for file in [
+        "b.cedar:1",
+        "s.cedarschema:1",
+        "e.json:1",
+        "f.json:1",
+        "l.json:1",
+        "git.json:1",
+        "callgate.toml:2",
+    ] {
         has(&found, file);
     }
     // Without a schema nobody can say what is wrong with these.
-    assert!(!found.iter().any(|fault| fault.starts_with("c.cedar")), "{found:#?}");
+    assert!(
+        !found.iter().any(|fault| fault.starts_with("c.cedar")),
+        "{found:#?}"
+    );
 }
 
 #[test]
 fn policies_are_validated_strictly() {
     let found = faults(&[
-        ("a.cedar", "permit (principal is Mcp::User, action, resource)\nwhen { principal.nme == 1 };"),
-        ("c.cedar", "permit (principal is Mcp::Usr, action, resource);"),
-        ("d.cedar", "permit (principal, action == Mcp::Action::\"call_raed\", resource);"),
+        (
+            "a.cedar",
+            "permit (principal is Mcp::User, action, resource)\nwhen { principal.nme == 1 };",
+        ),
+        (
+            "c.cedar",
+            "permit (principal is Mcp::Usr, action, resource);",
+        ),
+        (
+            "d.cedar",
+            "permit (principal, action == Mcp::Action::\"call_raed\", resource);",
+        ),
     ]);
     has(&found, "a.cedar:2 for policy `a#1`, attribute `nme`");
-    has(&found, "c.cedar:1 for policy `c#1`, unrecognized entity type");
+    has(
+        &found,
+        "c.cedar:1 for policy `c#1`, unrecognized entity type",
+    );
     has(&found, "d.cedar:1 for policy `d#1`, unrecognized action");
 }
 
@@ -92,11 +138,21 @@ fn ids_are_annotations_or_places_and_unique() {
         "permit (principal, action, resource);\n@id(\"named\")\nforbid (principal, action, resource);",
     )]);
     let bundle = bundle.expect("nothing is wrong");
-    let ids: Vec<_> = bundle.policies.iter().map(|policy| (policy.id.as_str(), policy.line)).collect();
+    let ids: Vec<_> = bundle
+        .policies
+        .iter()
+        .map(|policy| (policy.id.as_str(), policy.line))
+        .collect();
     assert_eq!(ids, [("reads#1", 1), ("named", 2)]);
     let found = faults(&[
-        ("a.cedar", "@id(\"x\") permit (principal, action, resource);"),
-        ("b.cedar", "\n@id(\"x\") forbid (principal, action, resource);"),
+        (
+            "a.cedar",
+            "@id(\"x\") permit (principal, action, resource);",
+        ),
+        (
+            "b.cedar",
+            "\n@id(\"x\") forbid (principal, action, resource);",
+        ),
     ]);
     assert_eq!(found.len(), 2, "{found:#?}");
     has(&found, "a.cedar:1 the policy id `x` is used twice");
@@ -105,35 +161,63 @@ fn ids_are_annotations_or_places_and_unique() {
 
 #[test]
 fn modes_are_checked_and_misspelt_annotations_pointed_out() {
-    let found = faults(&[("a.cedar", "@mode(\"shadwo\")\npermit (principal, action, resource);")]);
+    let found = faults(&[(
+        "a.cedar",
+        "@mode(\"shadwo\")\npermit (principal, action, resource);",
+    )]);
     has(&found, "a.cedar:1 `shadwo` is not a mode");
     let text = "@onwer(\"x\")\n@Mode(\"shadow\")\n@ticket(\"OPS-1\")\n@reasons(\"x\")\npermit (principal, action, resource);";
     let bundle = load_files(&[("a.cedar", text)]).expect("warnings only");
     let warnings = shown(bundle.warnings.iter());
     assert_eq!(warnings.len(), 3, "{warnings:#?}");
     has(&warnings, "a.cedar:1 `@onwer` means nothing here");
-    let help: Vec<_> = bundle.warnings.iter().filter_map(|warning| warning.help.as_deref()).collect();
-    assert_eq!(help, ["did you mean `@owner`?", "did you mean `@mode`?", "did you mean `@reason`?"]);
+    let help: Vec<_> = bundle
+        .warnings
+        .iter()
+        .filter_map(|warning| warning.help.as_deref())
+        .collect();
+    assert_eq!(
+        help,
+        [
+            "did you mean `@owner`?",
+            "did you mean `@mode`?",
+            "did you mean `@reason`?"
+        ]
+    );
 }
 
 #[test]
 fn the_level_is_the_smallest_that_fits() {
     let level = |condition: &str| {
-        let text = format!("permit (principal is Mcp::Agent, action in Mcp::Action::\"call_tool\", resource) when {{ {condition} }};");
+        let text = format!(
+            "permit (principal is Mcp::Agent, action in Mcp::Action::\"call_tool\", resource) when {{ {condition} }};"
+        );
         load_files(&[("a.cedar", text.as_str())]).map(|bundle| bundle.counts.level)
     };
     // `action in` looks at the action's groups already.
     assert_eq!(level("context.initiator == \"client\"").expect("fits"), 1);
     let flat = "permit (principal, action == Mcp::Action::\"call_read\", resource) when { context.initiator == \"client\" };";
-    assert_eq!(load_files(&[("a.cedar", flat)]).expect("fits").counts.level, 0);
+    assert_eq!(
+        load_files(&[("a.cedar", flat)]).expect("fits").counts.level,
+        0
+    );
     assert_eq!(level("principal.active").expect("fits"), 1);
     assert_eq!(level("principal.owner has name").expect("fits"), 2);
     let deep = [
-        ("s.cedarschema", "entity Node = { next?: Node, on: Bool };\naction look appliesTo { principal: Node, resource: Node };"),
-        ("a.cedar", "@id(\"deep\")\npermit (principal, action == Action::\"look\", resource)\nwhen { principal has next && principal.next has next && principal.next.next has next && principal.next.next.next.on };"),
+        (
+            "s.cedarschema",
+            "entity Node = { next?: Node, on: Bool };\naction look appliesTo { principal: Node, resource: Node };",
+        ),
+        (
+            "a.cedar",
+            "@id(\"deep\")\npermit (principal, action == Action::\"look\", resource)\nwhen { principal has next && principal.next has next && principal.next.next has next && principal.next.next.next.on };",
+        ),
     ];
     let found = faults(&deep);
-    has(&found, "a.cedar:1 the policy `deep` looks further than 3 entities away from the request");
+    has(
+        &found,
+        "a.cedar:1 the policy `deep` looks further than 3 entities away from the request",
+    );
     let mut raised = deep.to_vec();
     raised.push(("callgate.toml", "[schema]\nmax_dereference_level = 4"));
     assert_eq!(load_files(&raised).expect("fits").counts.level, 4);
@@ -142,28 +226,58 @@ fn the_level_is_the_smallest_that_fits() {
 #[test]
 fn entity_literals_are_never_looked_into() {
     let text = "permit (principal, action in Mcp::Action::\"call_tool\", resource) when { Mcp::Agent::\"a\".active };";
-    has(&faults(&[("a.cedar", text)]), "entity literals cannot be dereferenced");
+    has(
+        &faults(&[("a.cedar", text)]),
+        "entity literals cannot be dereferenced",
+    );
 }
 
 #[test]
 fn schemas_add_and_never_redefine() {
     let more = [
-        ("one.cedarschema", "namespace Shop { entity Order = { total: Long }; }"),
-        ("two.cedarschema", "namespace Mcp { entity Robot in [Group] = { arms: Long }; }"),
-        ("entities/r.json", r#"[{"uid": {"type": "Mcp::Robot", "id": "r"}, "attrs": {"arms": 2}, "parents": []}]"#),
+        (
+            "one.cedarschema",
+            "namespace Shop { entity Order = { total: Long }; }",
+        ),
+        (
+            "two.cedarschema",
+            "namespace Mcp { entity Robot in [Group] = { arms: Long }; }",
+        ),
+        (
+            "entities/r.json",
+            r#"[{"uid": {"type": "Mcp::Robot", "id": "r"}, "attrs": {"arms": 2}, "parents": []}]"#,
+        ),
     ];
     assert_eq!(load_files(&more).expect("fits").counts.schema_fragments, 3);
     let found = faults(&[
-        ("a.cedarschema", "namespace Mcp {\n  entity User = { evil: Bool };\n}"),
+        (
+            "a.cedarschema",
+            "namespace Mcp {\n  entity User = { evil: Bool };\n}",
+        ),
         ("b.cedarschema", "namespace Shop { entity Order; }"),
         ("c.cedarschema", "namespace Shop { entity Order; }"),
         ("d.cedarschema", "namespace Mcp { action call_read; }"),
     ]);
-    has(&found, "a.cedarschema:2 the entity type `Mcp::User` is also defined in `<callgate>/mcp.cedarschema`");
-    has(&found, "b.cedarschema:1 the entity type `Shop::Order` is also defined in");
-    has(&found, "c.cedarschema:1 the entity type `Shop::Order` is also defined in");
-    has(&found, "d.cedarschema:1 the action `Mcp::Action::\"call_read\"` is also defined in");
-    let found = faults(&[("a.cedarschema", "namespace Shop {\n  entity Order = { by: Custommer };\n}")]);
+    has(
+        &found,
+        "a.cedarschema:2 the entity type `Mcp::User` is also defined in `<callgate>/mcp.cedarschema`",
+    );
+    has(
+        &found,
+        "b.cedarschema:1 the entity type `Shop::Order` is also defined in",
+    );
+    has(
+        &found,
+        "c.cedarschema:1 the entity type `Shop::Order` is also defined in",
+    );
+    has(
+        &found,
+        "d.cedarschema:1 the action `Mcp::Action::\"call_read\"` is also defined in",
+    );
+    let found = faults(&[(
+        "a.cedarschema",
+        "namespace Shop {\n  entity Order = { by: Custommer };\n}",
+    )]);
     has(&found, "a.cedarschema:2 ");
     has(&found, "Custommer");
 }
@@ -182,7 +296,15 @@ fn entities_are_checked_and_found_again_in_their_files() {
   {"uid": {"type": "Mcp::Action", "id": "call_read"}, "attrs": {}, "parents": []}
 ]"#,
     )]);
-    for place in ["e.json:2 the entity", "e.json:3", "e.json:4", "e.json:5 the entity", "e.json:6", "e.json:7", "e.json:8"] {
+    for place in [
+        "e.json:2 the entity",
+        "e.json:3",
+        "e.json:4",
+        "e.json:5 the entity",
+        "e.json:6",
+        "e.json:7",
+        "e.json:8",
+    ] {
         has(&found, place);
     }
     has(&found, "e.json:8 entity does not conform");
@@ -191,7 +313,9 @@ fn entities_are_checked_and_found_again_in_their_files() {
 #[test]
 fn a_cycle_is_a_fault_at_one_of_its_entities() {
     let group = |id: &str, parent: &str| {
-        format!(r#"{{"uid": {{"type": "Mcp::Group", "id": "{id}"}}, "attrs": {{}}, "parents": [{{"type": "Mcp::Group", "id": "{parent}"}}]}}"#)
+        format!(
+            r#"{{"uid": {{"type": "Mcp::Group", "id": "{id}"}}, "attrs": {{}}, "parents": [{{"type": "Mcp::Group", "id": "{parent}"}}]}}"#
+        )
     };
     let text = format!("[\n{},\n{}\n]", group("a", "b"), group("b", "a"));
     let found = faults(&[("entities/g.json", &text)]);
@@ -204,16 +328,29 @@ fn a_tool_is_defined_in_one_place() {
     let entity = r#"[{"uid": {"type": "Mcp::Server", "id": "git"}, "attrs": {"owner": {"type": "Mcp::User", "id": "owen"}, "active": true}, "parents": []}]"#;
     let found = faults(&[("tools/git.json", &tool("")), ("entities/s.json", entity)]);
     assert_eq!(found.len(), 2, "{found:#?}");
-    has(&found, "git.json:1 the entity `Mcp::Server::\"git\"` is defined twice");
-    has(&found, "s.json:1 the entity `Mcp::Server::\"git\"` is defined twice");
+    has(
+        &found,
+        "git.json:1 the entity `Mcp::Server::\"git\"` is defined twice",
+    );
+    has(
+        &found,
+        "s.json:1 the entity `Mcp::Server::\"git\"` is defined twice",
+    );
 }
 
 #[test]
 fn unknown_owners_and_groups_are_warnings() {
-    let bundle = load_files(&[("tools/git.json", &tool(", \"groups\": [\"nobody\"]"))]).expect("warnings only");
+    let bundle = load_files(&[("tools/git.json", &tool(", \"groups\": [\"nobody\"]"))])
+        .expect("warnings only");
     let warnings = shown(bundle.warnings.iter());
-    has(&warnings, "the parent `Mcp::Group::\"nobody\"` of `Mcp::Tool::\"git/git_log\"` is not defined");
-    has(&warnings, "the owner `Mcp::User::\"owen\"` of `Mcp::Server::\"git\"` is not defined");
+    has(
+        &warnings,
+        "the parent `Mcp::Group::\"nobody\"` of `Mcp::Tool::\"git/git_log\"` is not defined",
+    );
+    has(
+        &warnings,
+        "the owner `Mcp::User::\"owen\"` of `Mcp::Server::\"git\"` is not defined",
+    );
     let bundle = load_files(&[("tools/git.json", &tool("")), OWEN]).expect("fine");
     assert!(bundle.warnings.is_empty(), "{:?}", bundle.warnings);
 }
@@ -222,10 +359,16 @@ fn unknown_owners_and_groups_are_warnings() {
 fn a_typed_tool_has_its_own_action_with_its_argument_types() {
     let schema = r#", "typed": true, "input_schema": {"properties": {"repo path": {"type": "string"}, "n": {"type": "integer"}}, "required": ["n"]}"#;
     let policy = |condition: &str| {
-        format!("permit (principal, action == Mcp::Action::\"git/git_log\", resource) when {{ {condition} }};")
+        format!(
+            "permit (principal, action == Mcp::Action::\"git/git_log\", resource) when {{ {condition} }};"
+        )
     };
     let with = |condition: &str, schema: &str| {
-        load_files(&[("tools/git.json", &tool(schema)), OWEN, ("a.cedar", &policy(condition))])
+        load_files(&[
+            ("tools/git.json", &tool(schema)),
+            OWEN,
+            ("a.cedar", &policy(condition)),
+        ])
     };
     let fine = "context.input.n < 10 && context.input has \"repo path\" && context.input[\"repo path\"] like \"/srv/*\" && context.identity.verified";
     assert_eq!(with(fine, schema).expect("typed").counts.typed_tools, 1);
@@ -247,8 +390,14 @@ fn a_typed_tool_has_its_own_action_with_its_argument_types() {
 fn groups_of(bundle: &Bundle, action: &EntityUID) -> Vec<String> {
     let schema = bundle.snapshot.schema().expect("a schema");
     let actions = schema.action_entities().expect("actions");
-    let found = actions.iter().find(|entity| entity.uid() == action).expect("the action");
-    let mut groups: Vec<_> = found.ancestors().map(|group| group.eid().escaped().to_string()).collect();
+    let found = actions
+        .iter()
+        .find(|entity| entity.uid() == action)
+        .expect("the action");
+    let mut groups: Vec<_> = found
+        .ancestors()
+        .map(|group| group.eid().escaped().to_string())
+        .collect();
     groups.sort();
     groups
 }
@@ -256,11 +405,20 @@ fn groups_of(bundle: &Bundle, action: &EntityUID) -> Vec<String> {
 #[test]
 fn templates_are_linked() {
     let template = "@id(\"share\")\npermit (principal == ?principal, action in Mcp::Action::\"call_read\", resource in ?resource);";
-    let link = |template: &str, id: &str, slots: &str| format!(r#"{{"template": "{template}", "id": "{id}"{slots}}}"#);
+    let link = |template: &str, id: &str, slots: &str| {
+        format!(r#"{{"template": "{template}", "id": "{id}"{slots}}}"#)
+    };
     let both = r#", "principal": {"type": "Mcp::User", "id": "a"}, "resource": {"type": "Mcp::Server", "id": "git"}"#;
     let good = format!("[{}]", link("share", "share-a", both));
     let bundle = load_files(&[("t.cedar", template), ("links/l.json", &good)]).expect("linked");
-    assert_eq!((bundle.counts.templates, bundle.counts.links, bundle.counts.policies), (1, 1, 0));
+    assert_eq!(
+        (
+            bundle.counts.templates,
+            bundle.counts.links,
+            bundle.counts.policies
+        ),
+        (1, 1, 0)
+    );
     let bad = format!(
         "[{},\n{},\n{},\n{},\n{}]",
         link("share", "x", ""),
@@ -271,10 +429,19 @@ fn templates_are_linked() {
     );
     let found = faults(&[("t.cedar", template), ("team.links.json", &bad)]);
     assert_eq!(found.len(), 4, "{found:#?}");
-    has(&found, "team.links.json:1 the following slots were not provided");
+    has(
+        &found,
+        "team.links.json:1 the following slots were not provided",
+    );
     has(&found, "team.links.json:2 there is no template `shrae`");
-    has(&found, "team.links.json:3 the policy id `share` is used twice");
-    has(&found, "team.links.json:5 `no such type` is not an entity type");
+    has(
+        &found,
+        "team.links.json:3 the policy id `share` is used twice",
+    );
+    has(
+        &found,
+        "team.links.json:5 `no such type` is not an entity type",
+    );
 }
 
 #[test]

@@ -23,8 +23,13 @@ fn record(schema: &Json, depth: usize) -> Option<Json> {
     if properties.len() > MAX_PROPERTIES {
         return None;
     }
-    let required: Vec<&str> =
-        schema.get("required").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str).collect();
+    let required: Vec<&str> = schema
+        .get("required")
+        .and_then(Json::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Json::as_str)
+        .collect();
     let mut attributes = Map::new();
     for (name, property) in properties {
         if let Some(mut cedar) = value_type(property, depth) {
@@ -53,7 +58,10 @@ fn primitive(schema: &Json) -> Option<&'static str> {
     if is_combined(schema) {
         return None;
     }
-    let of_strings = |list: &Json| list.as_array().is_some_and(|l| !l.is_empty() && l.iter().all(Json::is_string));
+    let of_strings = |list: &Json| {
+        list.as_array()
+            .is_some_and(|l| !l.is_empty() && l.iter().all(Json::is_string))
+    };
     match schema.get("type") {
         Some(Json::String(name)) => match name.as_str() {
             "string" => Some("String"),
@@ -69,8 +77,17 @@ fn primitive(schema: &Json) -> Option<&'static str> {
 /// Whether a schema means more than its own `type` says.
 fn is_combined(schema: &Json) -> bool {
     const COMBINERS: [&str; 11] = [
-        "$ref", "$dynamicRef", "anyOf", "oneOf", "allOf", "not", "if", "patternProperties", "dependentSchemas",
-        "dependentRequired", "unevaluatedProperties",
+        "$ref",
+        "$dynamicRef",
+        "anyOf",
+        "oneOf",
+        "allOf",
+        "not",
+        "if",
+        "patternProperties",
+        "dependentSchemas",
+        "dependentRequired",
+        "unevaluatedProperties",
     ];
     COMBINERS.iter().any(|word| schema.get(word).is_some())
 }

@@ -7,7 +7,7 @@ use cedar_policy_core::validator::validation_errors::EntityDerefViolationKind;
 use cedar_policy_core::validator::{ValidationError, ValidationMode, Validator, ValidatorSchema};
 use miette::Diagnostic;
 
-use crate::bundle::fault::Fault;
+use crate::bundle::fault::{self, Fault};
 use crate::bundle::json::{self, Step};
 use crate::bundle::links::LinkPlaces;
 use crate::bundle::policies::{Policies, first_line};
@@ -24,20 +24,24 @@ pub fn validate(
 ) -> Option<u32> {
     let validator = Validator::new(schema.clone());
     let before = faults.len();
-    let mut level = 0;
-    // The first pass types everything; later passes only those that looked further than the last level.
+    // Typing costs by far the most, so the first pass is made at the level that most policies need; later
+    // passes see only what looked further.
+    let mut level = max_level.min(1);
     let first = validator.validate_with_level(&policies.set, ValidationMode::Strict, level);
     let mut beyond: Vec<PolicyID> = Vec::new();
+    let mut found = Vec::new();
     for error in first.validation_errors() {
         match level_violation(error) {
             Some((id, Violation::TooFar)) => beyond.push(id),
             Some((_, Violation::Never)) => {
-                let help = "bind the fact to principal, resource or context instead of naming its entity";
-                faults.push(place(policies, links, id_in(error), error).with_help(help));
+                let help =
+                    "bind the fact to principal, resource or context instead of naming its entity";
+                found.push(place(policies, links, id_in(error), error).with_help(help));
             }
-            None => faults.push(place(policies, links, id_in(error), error)),
+            None => found.push(place(policies, links, id_in(error), error)),
         }
     }
+    faults.extend(once_per_place(found));
     let told = first.validation_warnings().map(|warning| {
         let id = backticked(&warning.to_string());
         place(policies, links, id, warning)
@@ -48,17 +52,63 @@ pub fn validate(
         let remaining = templates(&policies.set, &beyond);
         let result = validator.validate_with_level(&remaining, ValidationMode::Strict, level);
         let violated = result.validation_errors().filter_map(level_violation);
-        beyond = violated.filter(|(_, kind)| matches!(kind, Violation::TooFar)).map(|(id, _)| id).collect();
+        beyond = violated
+            .filter(|(_, kind)| matches!(kind, Violation::TooFar))
+            .map(|(id, _)| id)
+            .collect();
+    }
+    if level == 1 && beyond.is_empty() && fits_level_zero(&validator, &policies.set) {
+        level = 0;
     }
     beyond.sort();
     beyond.dedup();
     for id in beyond {
-        let message = format!("the policy `{id}` looks further than {max_level} entities away from the request");
+        let message = format!(
+            "the policy `{id}` looks further than {max_level} entities away from the request"
+        );
         let help = "put the fact on an entity nearer to principal, resource or context, or raise \
                     `max_dereference_level` in `callgate.toml`";
-        faults.push(at_policy(policies, links, &id.to_string(), message).with_help(help));
+        faults.push(at_policy(policies, links, id.as_ref(), message).with_help(help));
     }
     (faults.len() == before).then_some(level)
+}
+
+/// Cedar types a policy once for every action it may apply to, and repeats one mistake for each.
+fn once_per_place(mut found: Vec<Fault>) -> Vec<Fault> {
+    fault::order(&mut found);
+    let mut groups: Vec<(String, Fault, usize)> = Vec::new();
+    for fault in found {
+        let general = without_actions(&fault.message);
+        let known = groups
+            .iter_mut()
+            .rev()
+            .take_while(|(_, first, _)| is_same_place(first, &fault));
+        match known.into_iter().find(|(message, ..)| *message == general) {
+            Some((.., more)) => *more += 1,
+            None => groups.push((general, fault, 0)),
+        }
+    }
+    let told = groups.into_iter().map(|(_, fault, more)| match more {
+        0 => fault,
+        1 => fault.and_more("(likewise for 1 other action)"),
+        _ => fault.and_more(&format!("(likewise for {more} other actions)")),
+    });
+    told.collect()
+}
+
+fn is_same_place(a: &Fault, b: &Fault) -> bool {
+    (&a.file, a.line, a.column) == (&b.file, b.line, b.column)
+}
+
+/// A message with the names of its actions taken out.
+fn without_actions(message: &str) -> String {
+    let mut parts = message.split("Action::\"");
+    let mut general = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        general.push_str("Action");
+        general.push_str(part.split_once('"').map_or("", |(_, rest)| rest));
+    }
+    general
 }
 
 enum Violation {
@@ -77,6 +127,17 @@ fn level_violation(error: &ValidationError) -> Option<(PolicyID, Violation)> {
     Some((violation.policy_id.clone(), kind))
 }
 
+/// Whether no policy looks away from the request at all. The first that does ends the search.
+fn fits_level_zero(validator: &Validator, set: &PolicySet) -> bool {
+    set.all_templates().all(|template| {
+        let one = templates(set, std::slice::from_ref(template.id()));
+        let result = validator.validate_with_level(&one, ValidationMode::Strict, 0);
+        !result
+            .validation_errors()
+            .any(|error| level_violation(error).is_some())
+    })
+}
+
 /// A set of just these policies and templates. Links dereference what their templates do.
 fn templates(set: &PolicySet, ids: &[PolicyID]) -> PolicySet {
     let mut chosen = PolicySet::new();
@@ -87,7 +148,10 @@ fn templates(set: &PolicySet, ids: &[PolicyID]) -> PolicySet {
     chosen
 }
 
-fn add(set: &mut PolicySet, template: &Template) -> Result<(), cedar_policy_core::ast::PolicySetError> {
+fn add(
+    set: &mut PolicySet,
+    template: &Template,
+) -> Result<(), cedar_policy_core::ast::PolicySetError> {
     match cedar_policy_core::ast::StaticPolicy::try_from(template.clone()) {
         Ok(policy) => set.add_static(policy),
         Err(_) => set.add_template(template.clone()),
@@ -104,11 +168,18 @@ fn backticked(message: &str) -> Option<String> {
     rest.split_once('`').map(|(id, _)| id.to_owned())
 }
 
-fn place(policies: &Policies, links: &LinkPlaces<'_>, id: Option<String>, error: &dyn Diagnostic) -> Fault {
+fn place(
+    policies: &Policies,
+    links: &LinkPlaces<'_>,
+    id: Option<String>,
+    error: &dyn Diagnostic,
+) -> Fault {
     let Some(id) = id else {
         return Fault::of_file(&std::sync::Arc::from("<policies>"), error.to_string());
     };
-    let has_label = error.labels().is_some_and(|mut labels| labels.next().is_some());
+    let has_label = error
+        .labels()
+        .is_some_and(|mut labels| labels.next().is_some());
     match policies.place(&id) {
         Some((origin, ..)) if has_label => Fault::from_diagnostic(origin, error),
         _ => {
@@ -123,7 +194,12 @@ fn place(policies: &Policies, links: &LinkPlaces<'_>, id: Option<String>, error:
 
 fn at_policy(policies: &Policies, links: &LinkPlaces<'_>, id: &str, message: String) -> Fault {
     if let Some((origin, offset, length)) = policies.place(id) {
-        return Fault::at(origin, offset, first_line(origin.text, offset, length), message);
+        return Fault::at(
+            origin,
+            offset,
+            first_line(origin.text, offset, length),
+            message,
+        );
     }
     match links.get(id) {
         Some((source, index)) => json::fault_at(source.origin(), &[Step::Index(*index)], message),

@@ -62,17 +62,15 @@ fn try_decide(
         snapshot
             .check_context(&plan.action, &context)
             .map_err(reason_of_fault)?;
-        for principal in &principals {
-            let query = Query {
-                principal: EntityUID::clone(principal),
-                action: plan.action.clone(),
-                resource: plan.resource.clone(),
-                context: context.clone(),
-                overlays: &ground.overlays,
-                unknown: &[],
-            };
-            evaluated.push((EntityUID::clone(principal), snapshot.evaluate(&query)));
-        }
+        let query = Query {
+            action: plan.action.clone(),
+            resource: plan.resource.clone(),
+            context,
+            overlays: &ground.overlays,
+            unknown: &[],
+        };
+        let evaluations = snapshot.evaluate_each(&query, &principals);
+        evaluated.extend(principals.iter().map(|&uid| uid.clone()).zip(evaluations));
     }
     Ok(answer::combine(&call.subject.entity, &plan, evaluated))
 }
@@ -95,20 +93,17 @@ pub fn filter_tools(
         let plan =
             plan::of_listing(snapshot, &call.operation, tool).map_err(|reason| reason.code)?;
         check_scopes(snapshot, &principals, &plan).map_err(|reason| reason.code)?;
-        for principal in &principals {
-            let evaluation = snapshot.evaluate(&Query {
-                principal: EntityUID::clone(principal),
-                action: plan.action.clone(),
-                resource: plan.resource.clone(),
-                context: context.clone(),
-                overlays: &ground.overlays,
-                unknown: &UNKNOWN_WHEN_LISTING,
-            });
+        let query = Query {
+            action: plan.action.clone(),
+            resource: plan.resource.clone(),
+            context: context.clone(),
+            overlays: &ground.overlays,
+            unknown: &UNKNOWN_WHEN_LISTING,
+        };
+        let evaluations = snapshot.evaluate_each(&query, &principals);
+        for (principal, evaluation) in principals.iter().zip(evaluations) {
             if !evaluation.may_allow() {
-                return Err(answer::code_of(
-                    &evaluation,
-                    *principal == &call.subject.entity,
-                ));
+                return Err(answer::code_of(&evaluation, *principal == &call.subject.entity));
             }
         }
         Ok(())

@@ -54,6 +54,7 @@ pub struct Args {
 /// The call.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "The call")]
+#[command(group = clap::ArgGroup::new("who").args(["agent", "user", "file"]).required(true).multiple(true))]
 struct Call {
     /// Read the call from a file in the JSON form of `callgate.v1.CallContext`; `-` is standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = ["agent", "user", "server", "tool", "purpose"])]
@@ -62,7 +63,7 @@ struct Call {
     #[arg(long, value_name = "ID")]
     agent: Option<String>,
     /// The person for whom the agent acts; without an agent, the person who acts
-    #[arg(long, value_name = "ID", required_unless_present_any = ["agent", "file"])]
+    #[arg(long, value_name = "ID")]
     user: Option<String>,
     /// An agent between the person and the agent that acts, nearest to the person first (may be repeated)
     #[arg(long, value_name = "ID", requires_all = ["agent", "user"])]

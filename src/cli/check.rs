@@ -42,7 +42,16 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     };
     let is_fine = !args.strict || report.warnings.is_empty();
     let dir = args.dir.display().to_string();
-    args.output.answer(&Text { dir: &dir, report: &report }, &Json { ok: is_fine, report: &report })?;
+    args.output.answer(
+        &Text {
+            dir: &dir,
+            report: &report,
+        },
+        &Json {
+            ok: is_fine,
+            report: &report,
+        },
+    )?;
     Ok(if is_fine { Exit::Done } else { Exit::Faults })
 }
 
@@ -66,25 +75,62 @@ impl fmt::Display for Text<'_> {
         }
         writeln!(f, "{} is in order", self.dir)?;
         writeln!(f)?;
-        writeln!(f, "  policies  {} (templates {}, links {})", counts.policies, counts.templates, counts.links)?;
-        let width = self.report.concerns.iter().map(|concern| concern.file.len()).max().unwrap_or(0);
+        writeln!(
+            f,
+            "  policies  {} (templates {}, links {})",
+            counts.policies, counts.templates, counts.links
+        )?;
+        let width = self
+            .report
+            .concerns
+            .iter()
+            .map(|concern| concern.file.len())
+            .max()
+            .unwrap_or(0);
         for concern in &self.report.concerns {
-            let (permits, forbids) = (count(concern.permits, "permit"), count(concern.forbids, "forbid"));
-            writeln!(f, "            {:width$}  {permits}, {forbids}", concern.file)?;
+            let (permits, forbids) = (
+                count(concern.permits, "permit"),
+                count(concern.forbids, "forbid"),
+            );
+            writeln!(
+                f,
+                "            {:width$}  {permits}, {forbids}",
+                concern.file
+            )?;
         }
         if !self.report.owners.is_empty() {
-            let owners = self.report.owners.iter().map(|(owner, count)| format!("{owner} {count}"));
+            let owners = self
+                .report
+                .owners
+                .iter()
+                .map(|(owner, count)| format!("{owner} {count}"));
             writeln!(f, "  owners    {}", owners.collect::<Vec<_>>().join(", "))?;
         }
         list(f, "  no owner  ", &self.report.unowned)?;
         list(f, "  shadow    ", &self.report.shadow)?;
-        writeln!(f, "  level     {} (the most steps a policy looks away from the call)", counts.level)?;
-        writeln!(f, "  schema    {}", count(counts.schema_fragments, "fragment"))?;
+        writeln!(
+            f,
+            "  level     {} (the most steps a policy looks away from the call)",
+            counts.level
+        )?;
+        writeln!(
+            f,
+            "  schema    {}",
+            count(counts.schema_fragments, "fragment")
+        )?;
         writeln!(f, "  entities  {}", counts.entities)?;
         writeln!(f, "  servers   {}", counts.servers)?;
-        let effects = self.report.effects.iter().map(|(effect, count)| format!(", {effect} {count}"));
+        let effects = self
+            .report
+            .effects
+            .iter()
+            .map(|(effect, count)| format!(", {effect} {count}"));
         let effects: String = effects.collect();
-        writeln!(f, "  tools     {}{effects}, typed {}", counts.tools, counts.typed_tools)?;
+        writeln!(
+            f,
+            "  tools     {}{effects}, typed {}",
+            counts.tools, counts.typed_tools
+        )?;
         self.unconfirmed(f)?;
         writeln!(f, "  digest    {}", self.report.digest)
     }
@@ -97,17 +143,32 @@ impl Text<'_> {
             return Ok(());
         }
         let tools = count(unconfirmed.len(), "tool");
-        writeln!(f, "\n  {tools} not confirmed by anyone; until then each counts as admin:")?;
+        writeln!(
+            f,
+            "\n  {tools} not confirmed by anyone; until then each counts as admin:"
+        )?;
         for tool in unconfirmed {
-            let changed = if tool.is_changed { ", changed by its server" } else { "" };
-            writeln!(f, "            {} (proposed: {}{changed})", tool.tool, tool.proposed_effect)?;
+            let changed = if tool.is_changed {
+                ", changed by its server"
+            } else {
+                ""
+            };
+            writeln!(
+                f,
+                "            {} (proposed: {}{changed})",
+                tool.tool, tool.proposed_effect
+            )?;
         }
         writeln!(f)
     }
 }
 
 fn list(f: &mut fmt::Formatter<'_>, label: &str, ids: &[String]) -> fmt::Result {
-    if ids.is_empty() { Ok(()) } else { writeln!(f, "{label}{}", ids.join(", ")) }
+    if ids.is_empty() {
+        Ok(())
+    } else {
+        writeln!(f, "{label}{}", ids.join(", "))
+    }
 }
 
 /// `1 fault`, `2 faults`.

@@ -93,7 +93,10 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     if let Some(message) = server_name_fault(&args.server) {
         bail!(message);
     }
-    let target = args.policies.join("tools").join(format!("{}.json", args.server));
+    let target = args
+        .policies
+        .join("tools")
+        .join(format!("{}.json", args.server));
     let existing = match existing(&target)? {
         Ok(existing) => existing,
         Err(faults) => return args.output.faults(&faults),
@@ -106,7 +109,14 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         confirm: args.confirm.iter().cloned().collect(),
         typed: args.typed.iter().cloned().collect(),
     };
-    let imported = match import::import(Origin { file: &file, text: &list }, existing, &choices) {
+    let imported = match import::import(
+        Origin {
+            file: &file,
+            text: &list,
+        },
+        existing,
+        &choices,
+    ) {
         Ok(imported) => imported,
         Err(ImportError::List(faults)) => return args.output.faults(&faults),
         Err(error) => return Err(error.into()),
@@ -115,7 +125,11 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         write(&target, &imported.to_json()?)?;
     }
     let target = target.display().to_string();
-    let text = Text { imported: &imported, target: &target, is_dry_run: args.dry_run };
+    let text = Text {
+        imported: &imported,
+        target: &target,
+        is_dry_run: args.dry_run,
+    };
     let json = json!({
         "ok": true,
         "file": target,
@@ -131,11 +145,19 @@ fn existing(path: &Path) -> anyhow::Result<Result<Option<Registration>, Faults>>
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Ok(None)),
-        Err(error) => return Err(error).with_context(|| format!("cannot read `{}`", path.display())),
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot read `{}`", path.display()));
+        }
     };
     let file: Arc<str> = Arc::from(path.display().to_string());
     let mut faults = Vec::new();
-    let registration = registration::parse_text(Origin { file: &file, text: &text }, &mut faults);
+    let registration = registration::parse_text(
+        Origin {
+            file: &file,
+            text: &text,
+        },
+        &mut faults,
+    );
     Ok(match Faults::from_list(faults) {
         Some(faults) => Err(faults),
         None => Ok(registration),
@@ -144,7 +166,8 @@ fn existing(path: &Path) -> anyhow::Result<Result<Option<Registration>, Faults>>
 
 fn read_list(path: &Path) -> anyhow::Result<String> {
     let mut text = String::new();
-    let mut read = |reader: &mut dyn Read| reader.take(MAX_LIST_BYTES + 1).read_to_string(&mut text);
+    let mut read =
+        |reader: &mut dyn Read| reader.take(MAX_LIST_BYTES + 1).read_to_string(&mut text);
     let result = if path.as_os_str() == "-" {
         read(&mut io::stdin().lock())
     } else {
@@ -164,7 +187,10 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let unfinished = dir.join(format!(".{name}.{}", std::process::id()));
     let result = fs::File::create(&unfinished)
-        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
+        .and_then(|mut file| {
+            file.write_all(text.as_bytes())
+                .and_then(|()| file.sync_all())
+        })
         .and_then(|()| fs::rename(&unfinished, path));
     if result.is_err() {
         // What is left over is hidden, and this process may not remove it either.
@@ -182,7 +208,13 @@ struct Text<'a> {
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let imported = self.imported;
-        let width = imported.tools.iter().map(|tool| tool.name.chars().count()).max().unwrap_or(0).min(48);
+        let width = imported
+            .tools
+            .iter()
+            .map(|tool| tool.name.chars().count())
+            .max()
+            .unwrap_or(0)
+            .min(48);
         for tool in &imported.tools {
             let sign = match tool.change {
                 Change::Added => '+',
@@ -200,13 +232,25 @@ impl fmt::Display for Text<'_> {
         }
         let n = |change| imported.count(change);
         let tools = count(imported.registration.tools.len(), "tool");
-        let verb = if self.is_dry_run { "would be written to" } else { "written to" };
+        let verb = if self.is_dry_run {
+            "would be written to"
+        } else {
+            "written to"
+        };
         writeln!(f, "\n{tools} {verb} {}", self.target)?;
         let (added, changed, removed) = (n(Change::Added), n(Change::Changed), n(Change::Removed));
-        writeln!(f, "{added} added, {changed} changed, {removed} removed, {} unchanged", n(Change::Unchanged))?;
+        writeln!(
+            f,
+            "{added} added, {changed} changed, {removed} removed, {} unchanged",
+            n(Change::Unchanged)
+        )?;
         if imported.awaiting() > 0 {
             let awaiting = count(imported.awaiting(), "tool");
-            writeln!(f, "{awaiting} proposed: each counts as admin until you set its `status` to `{}`", Status::Confirmed.as_str())?;
+            writeln!(
+                f,
+                "{awaiting} proposed: each counts as admin until you set its `status` to `{}`",
+                Status::Confirmed.as_str()
+            )?;
             writeln!(f, "in the file, or name it with --confirm")?;
         }
         Ok(())
@@ -215,5 +259,7 @@ impl fmt::Display for Text<'_> {
 
 /// A server chooses its tools' names; a terminal must not act on them.
 fn printable(name: &str) -> String {
-    name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    name.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
 }

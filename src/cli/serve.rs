@@ -8,10 +8,14 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::ValueEnum;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
+use crate::bundle::files::{self, Files};
 use crate::bundle::{self, Bundle};
 use crate::cli::output::{Exit, Output};
 use crate::config::Config;
+use crate::reload::Reloader;
 use crate::server::doors::Doors;
 use crate::server::listen::Listener;
 use crate::server::{self, Setup, tls};
@@ -37,6 +41,9 @@ pub struct Args {
     /// The directory
     #[arg(default_value = "./policies")]
     pub dir: PathBuf,
+    /// Read the configuration from this file rather than from `callgate.toml` in the directory
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Listen on this TCP address, in place of what the configuration says (may be repeated)
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Vec<SocketAddr>,
@@ -75,9 +82,21 @@ Ask it something from another terminal:
 
 Exit codes: 0 stopped as asked, 1 error, 3 the directory has faults.";
 
+impl Args {
+    /// Where relative paths in the configuration start.
+    fn base(&self) -> &Path {
+        let beside = self.config.as_deref().and_then(Path::parent);
+        beside.unwrap_or(&self.dir)
+    }
+}
+
 /// Serves until it is told to stop.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let bundle = match bundle::load(&args.dir) {
+    let loaded = files::read(&args.dir).and_then(|files| {
+        let config = args.config.as_deref();
+        bundle::compile(&config.into_iter().fold(files, Files::with_config))
+    });
+    let bundle = match loaded {
         Ok(bundle) => bundle,
         Err(faults) => return args.output.faults(&faults),
     };
@@ -103,8 +122,8 @@ async fn serve(args: &Args, bundle: Bundle) -> anyhow::Result<()> {
         ..
     } = bundle;
     let listeners = bind(args, &config).await?;
-    let tls = load_tls(&args.dir, &config)?;
-    let telemetry = Telemetry::start(&config.telemetry, &args.dir)?;
+    let tls = load_tls(args.base(), &config)?;
+    let telemetry = Telemetry::start(&config.telemetry, args.base())?;
     let settings = Settings {
         stale_wait: Duration::from_millis(config.limits.stale_wait_ms.into()),
     };
@@ -113,21 +132,63 @@ async fn serve(args: &Args, bundle: Bundle) -> anyhow::Result<()> {
     let revision = service.publish(Generation {
         snapshot,
         claims: config.claims.clone(),
-        policy_set_digest: digest,
+        policy_set_digest: Arc::clone(&digest),
     });
     for listener in &listeners {
         tracing::info!(address = listener.address(), revision, "listening");
     }
+    let recorder = telemetry.recorder();
+    let reloader = Reloader::new(&args.dir, Arc::clone(&service), recorder, digest, revision);
+    let reloader = reloader.with_config(args.config.as_deref());
+    let bundle_is_good = is_good(&reloader);
+    let reloading = reload(reloader, doors.clone(), &config);
     let setup = Setup {
         service,
         doorkeeper: doors.doorkeeper,
         limits: doors.limits,
         tls,
+        bundle_is_good,
     };
     let served = server::serve(listeners, setup, stop).await;
+    reloading.abort();
     telemetry.shutdown(FLUSH).await;
     tracing::info!("stopped");
     Ok(served?)
+}
+
+/// Whether the last attempt to load the directory found no fault.
+fn is_good(reloader: &Reloader) -> watch::Receiver<bool> {
+    let (good, is_good) = watch::channel(true);
+    let mut status = reloader.status();
+    tokio::spawn(async move {
+        while status.changed().await.is_ok() {
+            let has_fault = status.borrow_and_update().last_fault.is_some();
+            good.send_replace(!has_fault);
+        }
+    });
+    is_good
+}
+
+/// Loads the directory again whenever it changes or somebody asks, callers and limits included.
+fn reload(reloader: Reloader, doors: Doors, config: &Config) -> JoinHandle<()> {
+    let debounce = Duration::from_millis(config.reload.debounce_ms);
+    let started_with = config.clone();
+    let reloader = reloader.on_publish(move |config| {
+        doors.apply(config);
+        let waiting = config.needs_restart(&started_with);
+        if !waiting.is_empty() {
+            tracing::warn!(
+                sections = waiting.join(", "),
+                "changes of these need a restart"
+            );
+        }
+    });
+    let watch = config.reload.watch.then_some(debounce);
+    tokio::spawn(async move {
+        if let Err(error) = reloader.run(watch, std::future::pending()).await {
+            tracing::error!(%error, "the directory is not loaded again until a restart");
+        }
+    })
 }
 
 /// Binds what the command line names, or else what the configuration names.

@@ -70,3 +70,19 @@ limits! {
     /// Longest time between the signal to stop and the end. Restart.
     drain_ms: 10_000 in 0..=600_000;
 }
+
+impl Limits {
+    /// The limits that a running server does not change.
+    pub fn fixed_at_start(&self) -> [u32; 8] {
+        [
+            self.message_bytes,
+            self.header_bytes,
+            self.streams_per_connection,
+            self.connections,
+            self.stale_wait_ms,
+            self.handshake_ms,
+            self.keepalive_ms,
+            self.drain_ms,
+        ]
+    }
+}

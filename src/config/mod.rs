@@ -105,6 +105,28 @@ impl Config {
             Err(faults)
         }
     }
+
+    /// The sections of a reloaded configuration that differ from what the server started with and do
+    /// not take effect before a restart.
+    pub fn needs_restart(&self, started_with: &Self) -> Vec<&'static str> {
+        let mut sections = Vec::new();
+        if self.listen != started_with.listen {
+            sections.push("listen");
+        }
+        if self.tls != started_with.tls {
+            sections.push("tls");
+        }
+        if self.telemetry != started_with.telemetry {
+            sections.push("telemetry");
+        }
+        if self.reload != started_with.reload {
+            sections.push("reload");
+        }
+        if self.limits.fixed_at_start() != started_with.limits.fixed_at_start() {
+            sections.push("limits");
+        }
+        sections
+    }
 }
 
 #[cfg(test)]

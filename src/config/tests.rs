@@ -235,6 +235,73 @@ fn tls_without_callers_is_a_fault() {
     );
 }
 
+#[test]
+fn what_a_reload_cannot_change_is_named() {
+    let read =
+        |text: &str| Config::from_toml(text, "f").unwrap_or_else(|faults| panic!("{faults:?}"));
+    let start = read("");
+    for (text, wanted) in [
+        (
+            "[limits]\nbatch = 7\n[schema]\nmax_dereference_level = 1\n",
+            &[][..],
+        ),
+        ("[[claims.groups]]\nclaim = \"groups\"\n", &[]),
+        ("[limits]\nmessage_bytes = 8192\n", &["limits"]),
+        (
+            "[listen]\ngrpc = \"127.0.0.1:1\"\n[reload]\nwatch = false\n",
+            &["listen", "reload"],
+        ),
+        ("[telemetry]\ndecision_log = \"all\"\n", &["telemetry"]),
+    ] {
+        assert_eq!(read(text).needs_restart(&start), wanted, "{text}");
+    }
+}
+
+const GUIDE: &str = include_str!("../../docs/configuration.md");
+
+#[test]
+fn the_example_of_the_guide_is_a_configuration_with_every_section() {
+    let (_, rest) = GUIDE.split_once("```toml\n").expect("an example");
+    let (example, _) = rest.split_once("```").expect("its end");
+    let config = Config::from_toml(example, "f").unwrap_or_else(|faults| panic!("{faults:?}"));
+    assert!(config.tls.is_some() && config.callers.len() == 1 && config.claims.groups.len() == 1);
+    for section in [
+        "listen",
+        "tls",
+        "callers",
+        "claims",
+        "limits",
+        "reload",
+        "telemetry",
+        "schema",
+    ] {
+        assert!(example.contains(section), "{section}");
+    }
+}
+
+#[test]
+fn the_guide_knows_every_limit_with_its_range() {
+    let number = |text: &str| text.trim().replace(',', "").parse::<u32>().ok();
+    let fixed = Limits::default().fixed_at_start().len();
+    let mut restarts = 0;
+    for (name, default, range) in Limits::default().table() {
+        let start = format!("| `{name}` |");
+        let line = GUIDE
+            .lines()
+            .find(|line| line.starts_with(&start))
+            .expect(name);
+        let cells: Vec<_> = line.trim_matches('|').split('|').collect();
+        let (low, high) = range.into_inner();
+        assert_eq!(
+            [number(cells[1]), number(cells[2]), number(cells[3])],
+            [Some(default), Some(low), Some(high)],
+            "{name}"
+        );
+        restarts += usize::from(cells[4].trim() == "restart");
+    }
+    assert_eq!(restarts, fixed);
+}
+
 proptest::proptest! {
     #[test]
     fn any_text_is_answered(text in "\\PC{0,200}", key in "[a-z\\[\\]=.\"0-9 \n]{0,80}") {

@@ -15,11 +15,9 @@ use crate::engine::policy::{Compiled, PolicyInfo};
 use crate::engine::slice;
 use crate::engine::snapshot::Snapshot;
 
-/// Cedar's question, with what this one request adds to its entities.
+/// Cedar's question but for who asks it, with what this one request adds to the entities.
 #[derive(Debug, Clone)]
 pub struct Query<'a> {
-    /// Who.
-    pub principal: EntityUID,
     /// Does what.
     pub action: EntityUID,
     /// To what.
@@ -155,39 +153,31 @@ impl Snapshot {
     /// Under [`Reach::Level`](crate::engine::snapshot::Reach::Level) this holds for requests that
     /// [`Snapshot::check_scope`] and [`Snapshot::check_context`] accept: the proof of a level speaks
     /// of no others.
-    pub fn evaluate(&self, query: &Query<'_>) -> Evaluation {
+    pub fn evaluate(&self, query: &Query<'_>, principal: &EntityUID) -> Evaluation {
+        self.evaluate_each(query, &[principal]).pop().unwrap_or_default()
+    }
+
+    /// The same for several principals who ask the same; what they all see is unpacked once.
+    pub fn evaluate_each(&self, query: &Query<'_>, principals: &[&EntityUID]) -> Vec<Evaluation> {
         let view = |uid: &EntityUID| slice::view(self, query.overlays, uid);
-        let principal = view(&query.principal);
         let action = view(&query.action);
         let resource = view(&query.resource);
-        let candidates = self.index().candidates(
-            Scope {
-                uid: &query.principal,
-                entity: principal.as_deref(),
-            },
-            Scope {
-                uid: &query.action,
-                entity: action.as_deref(),
-            },
-            Scope {
-                uid: &query.resource,
-                entity: resource.as_deref(),
-            },
-        );
-        let mut evaluation = Evaluation::default();
-        if candidates.is_empty() {
-            return evaluation;
-        }
-        let policies = candidates.iter().map(|&place| self.policy(place));
-        let mut known: Vec<_> = [principal, action].into_iter().flatten().collect();
-        // The same entity may stand in two places.
-        known.extend(
-            resource.filter(|entity| known.iter().all(|other| other.uid() != entity.uid())),
-        );
-        let visible = slice::slice(self, query, policies.clone(), known);
-        evaluation.entities_in_slice = visible.len() as u32;
-        evaluation.policies_evaluated = candidates.len() as u32;
-
+        let asking: Vec<_> = principals.iter().map(|principal| view(principal)).collect();
+        let candidates: Vec<Vec<&Compiled>> = principals
+            .iter()
+            .zip(&asking)
+            .map(|(principal, entity)| {
+                let numbers = self.index().candidates(
+                    Scope { uid: principal, entity: entity.as_deref() },
+                    Scope { uid: &query.action, entity: action.as_deref() },
+                    Scope { uid: &query.resource, entity: resource.as_deref() },
+                );
+                numbers.into_iter().map(|number| self.policy(number)).collect()
+            })
+            .collect();
+        let known = asking.into_iter().chain([action, resource]).flatten();
+        let visible = slice::slice(self, query, candidates.iter().flatten().copied(), known);
+        let entities_in_slice = visible.len() as u32;
         let extensions = Extensions::all_available();
         let entities = Entities::new().add_entities(
             visible,
@@ -195,29 +185,37 @@ impl Snapshot {
             TCComputation::AssumeAlreadyComputed,
             extensions,
         );
-        let entities = match entities {
-            Ok(entities) => entities,
-            // Cannot happen, since no uid is unpacked twice; were it to, nothing may be allowed.
-            Err(error) => {
-                let message = error.to_string();
-                policies.for_each(|compiled| {
-                    evaluation.count(compiled, Verdict::Failed(message.clone()));
-                });
-                return evaluation;
-            }
-        };
-        let evaluator = Evaluator::new(query.to_request(), &entities, extensions);
-        for compiled in policies {
-            evaluation.count(compiled, compiled.verdict(&evaluator, query.unknown));
-        }
-        evaluation
+        principals
+            .iter()
+            .zip(&candidates)
+            .map(|(principal, candidates)| {
+                let mut evaluation = Evaluation {
+                    policies_evaluated: candidates.len() as u32,
+                    entities_in_slice,
+                    ..Evaluation::default()
+                };
+                let evaluator = entities
+                    .as_ref()
+                    .map(|entities| Evaluator::new(query.to_request(principal), entities, extensions));
+                for compiled in candidates {
+                    let verdict = match &evaluator {
+                        Ok(evaluator) => compiled.verdict(evaluator, query.unknown),
+                        // No uid is unpacked twice, so this cannot happen; were it to, nothing
+                        // may be allowed.
+                        Err(error) => Verdict::Failed(error.to_string()),
+                    };
+                    evaluation.count(compiled, verdict);
+                }
+                evaluation
+            })
+            .collect()
     }
 }
 
 impl Query<'_> {
-    fn to_request(&self) -> Request {
+    fn to_request(&self, principal: &EntityUID) -> Request {
         Request::new_unchecked(
-            EntityUIDEntry::known(self.principal.clone(), None),
+            EntityUIDEntry::known(principal.clone(), None),
             EntityUIDEntry::known(self.action.clone(), None),
             EntityUIDEntry::known(self.resource.clone(), None),
             Some(self.context.clone()),
@@ -226,19 +224,25 @@ impl Query<'_> {
 }
 
 impl Compiled {
+    /// What the policy says, given that its scope matches.
     fn verdict(&self, evaluator: &Evaluator<'_>, unknown: &[&str]) -> Verdict {
-        if unknown
-            .iter()
-            .any(|attribute| self.context.reads(attribute))
-        {
+        let Some(condition) = &self.condition else {
+            return Verdict::Satisfied;
+        };
+        if unknown.iter().any(|attribute| self.context.reads(attribute)) {
             return Verdict::Open;
         }
-        match evaluator.interpret(&self.condition, self.policy.env()) {
+        let outcome = match evaluator.interpret(condition, self.policy.env()) {
             Ok(value) => match value.value {
-                ValueKind::Lit(Literal::Bool(true)) => Verdict::Satisfied,
-                ValueKind::Lit(Literal::Bool(false)) => Verdict::Unsatisfied,
-                _ => Verdict::Failed(format!("the condition is `{value}`, not a boolean")),
+                ValueKind::Lit(Literal::Bool(satisfied)) => Ok(satisfied),
+                // Cedar says what is wrong with it.
+                _ => evaluator.evaluate(&self.policy),
             },
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(true) => Verdict::Satisfied,
+            Ok(false) => Verdict::Unsatisfied,
             Err(error) => Verdict::Failed(error.to_string()),
         }
     }

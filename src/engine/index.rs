@@ -3,7 +3,8 @@
 //! A policy whose scope does not match is never satisfied and never errs, so leaving it out changes
 //! nothing (Cedar proves this of its slicing). The index finds the rest without looking at the others:
 //! every policy sits in one place, named by what its scope says of principal and resource, and within
-//! that place under each action it names.
+//! that place under each action it names. It is exact: what it finds matches in all three, so nobody
+//! has to evaluate a scope again.
 
 use std::collections::HashMap;
 
@@ -33,13 +34,21 @@ pub(super) struct PolicyIndex {
 #[derive(Debug, Default)]
 struct Bucket(Vec<(ScopeNo, PolicyNo)>);
 
-/// The types and entities that scopes mention.
+/// What scopes say, numbered.
 #[derive(Debug, Default)]
 struct ScopeNumbers {
+    /// `is T`
     types: HashMap<EntityType, ScopeNo, RandomState>,
-    entities: HashMap<EntityUID, ScopeNo, RandomState>,
+    /// `== e`
+    equal: ByEntity,
+    /// `in e`
+    inside: ByEntity,
+    /// `is T in e`
+    inside_by_type: HashMap<EntityType, ByEntity, RandomState>,
     last: ScopeNo,
 }
+
+type ByEntity = HashMap<EntityUID, ScopeNo, RandomState>;
 
 impl PolicyIndex {
     pub(super) fn build(policies: &[Compiled]) -> Self {
@@ -61,15 +70,11 @@ impl PolicyIndex {
             match policy.action_constraint() {
                 ActionConstraint::Any => bucket.0.push((ANY, place as PolicyNo)),
                 ActionConstraint::Eq(action) => {
-                    bucket
-                        .0
-                        .push((index.numbers.of_entity(action), place as PolicyNo));
+                    bucket.0.push((index.numbers.equal_to(action), place as PolicyNo));
                 }
                 ActionConstraint::In(actions) => {
                     for action in actions {
-                        bucket
-                            .0
-                            .push((index.numbers.of_entity(action), place as PolicyNo));
+                        bucket.0.push((index.numbers.inside(action), place as PolicyNo));
                     }
                 }
             }
@@ -144,42 +149,57 @@ impl Bucket {
 
 impl ScopeNumbers {
     fn of_constraint(&mut self, constraint: &PrincipalOrResourceConstraint) -> ScopeNo {
+        use EntityReference::EUID;
+        use PrincipalOrResourceConstraint as Constraint;
         match constraint {
-            PrincipalOrResourceConstraint::Any => ANY,
-            PrincipalOrResourceConstraint::Is(ty) => self.of_type(ty),
-            PrincipalOrResourceConstraint::Eq(reference)
-            | PrincipalOrResourceConstraint::In(reference)
-            | PrincipalOrResourceConstraint::IsIn(_, reference) => match reference {
-                EntityReference::EUID(uid) => self.of_entity(uid),
-                // A link fills every slot; a scope still open is looked at for every request.
-                EntityReference::Slot(_) => ANY,
-            },
+            Constraint::Is(ty) => *entry(&mut self.types, ty.as_ref(), &mut self.last),
+            Constraint::Eq(EUID(uid)) => self.equal_to(uid),
+            Constraint::In(EUID(uid)) => self.inside(uid),
+            Constraint::IsIn(ty, EUID(uid)) => {
+                let by_entity = self.inside_by_type.entry(EntityType::clone(ty)).or_default();
+                *entry(by_entity, uid.as_ref(), &mut self.last)
+            }
+            Constraint::Any => ANY,
+            // A policy is a template with every slot filled, so there are none left here.
+            Constraint::Eq(EntityReference::Slot(_))
+            | Constraint::In(EntityReference::Slot(_))
+            | Constraint::IsIn(_, EntityReference::Slot(_)) => ANY,
         }
     }
 
-    fn of_type(&mut self, ty: &EntityType) -> ScopeNo {
-        *self.types.entry(ty.clone()).or_insert_with(|| {
-            self.last += 1;
-            self.last
-        })
+    fn equal_to(&mut self, uid: &EntityUID) -> ScopeNo {
+        *entry(&mut self.equal, uid, &mut self.last)
     }
 
-    fn of_entity(&mut self, uid: &EntityUID) -> ScopeNo {
-        *self.entities.entry(uid.clone()).or_insert_with(|| {
-            self.last += 1;
-            self.last
-        })
+    fn inside(&mut self, uid: &EntityUID) -> ScopeNo {
+        *entry(&mut self.inside, uid, &mut self.last)
     }
 
     /// Every number under which a policy about this variable can sit.
     fn of_scope(&self, scope: Scope<'_>) -> Vec<ScopeNo> {
+        let ty = scope.uid.entity_type();
+        let of_type = self.inside_by_type.get(ty);
         let mut numbers = Vec::with_capacity(8);
         numbers.push(ANY);
-        numbers.extend(self.types.get(scope.uid.entity_type()));
-        numbers.extend(self.entities.get(scope.uid));
-        if let Some(entity) = scope.entity {
-            numbers.extend(entity.ancestors().filter_map(|uid| self.entities.get(uid)));
+        numbers.extend(self.types.get(ty));
+        numbers.extend(self.equal.get(scope.uid));
+        // An entity is in itself.
+        let ancestors = scope.entity.into_iter().flat_map(Entity::ancestors);
+        for uid in ancestors.chain([scope.uid]) {
+            numbers.extend(self.inside.get(uid));
+            numbers.extend(of_type.and_then(|by_entity| by_entity.get(uid)));
         }
         numbers
     }
+}
+
+fn entry<'m, K: Clone + Eq + std::hash::Hash>(
+    numbers: &'m mut HashMap<K, ScopeNo, RandomState>,
+    key: &K,
+    last: &mut ScopeNo,
+) -> &'m ScopeNo {
+    numbers.entry(key.clone()).or_insert_with(|| {
+        *last += 1;
+        *last
+    })
 }

@@ -1,6 +1,5 @@
 //! Policies as they are kept for evaluation, each with its name, its owner and its annotations.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use cedar_policy_core::ast::{
@@ -31,8 +30,9 @@ pub struct PolicyInfo {
 #[derive(Debug)]
 pub(super) struct Compiled {
     pub(super) info: Arc<PolicyInfo>,
-    /// Scope and conditions as one expression; links of one template share it.
-    pub(super) condition: Arc<Expr>,
+    /// What its `when` and `unless` say, if it has any; links of one template share it. The scope is
+    /// the index's business.
+    pub(super) condition: Option<Arc<Expr>>,
     pub(super) policy: Policy,
     pub(super) context: ContextUse,
     /// Entities the policy names. Kept only where it might look into them.
@@ -50,36 +50,19 @@ pub(super) enum ContextUse {
 
 /// Prepares every policy of a set, in a fixed order.
 pub(super) fn compile(policies: &PolicySet, with_literals: bool) -> Vec<Compiled> {
-    let mut conditions: HashMap<SmolStr, Arc<Expr>> = HashMap::new();
     let mut sorted: Vec<&Policy> = policies.policies().collect();
     sorted.sort_by(|a, b| a.id().cmp(b.id()));
-    let mut compiled = Vec::with_capacity(sorted.len());
-    for policy in sorted {
-        let template_id = SmolStr::new(policy.template().id().as_ref());
-        let condition = match conditions.get(&template_id) {
-            Some(condition) => Arc::clone(condition),
-            None => {
-                let condition = Arc::new(policy.condition());
-                if !policy.is_static() {
-                    conditions.insert(template_id, Arc::clone(&condition));
-                }
-                condition
-            }
-        };
-        let literals = if with_literals {
-            literals_of(&condition, policy)
-        } else {
-            Box::default()
-        };
-        compiled.push(Compiled {
+    let compile = |policy: &Policy| {
+        let condition = policy.non_scope_constraints_arc().cloned();
+        Compiled {
             info: Arc::new(PolicyInfo::of(policy)),
-            context: ContextUse::of(&condition),
+            context: condition.as_deref().map_or(ContextUse::none(), ContextUse::of),
+            literals: condition.as_deref().filter(|_| with_literals).map(literals_of).unwrap_or_default(),
             condition,
             policy: policy.clone(),
-            literals,
-        });
-    }
-    compiled
+        }
+    };
+    sorted.into_iter().map(compile).collect()
 }
 
 impl PolicyInfo {
@@ -110,6 +93,10 @@ impl PolicyInfo {
 }
 
 impl ContextUse {
+    fn none() -> Self {
+        Self::Attributes(Box::default())
+    }
+
     fn of(condition: &Expr) -> Self {
         let is_context = |expr: &Expr| matches!(expr.expr_kind(), ExprKind::Var(Var::Context));
         let mut mentions = 0_usize;
@@ -151,14 +138,13 @@ impl ContextUse {
     }
 }
 
-fn literals_of(condition: &Expr, policy: &Policy) -> Box<[EntityUID]> {
+fn literals_of(condition: &Expr) -> Box<[EntityUID]> {
     let mut literals: Vec<EntityUID> = condition
         .subexpressions()
         .filter_map(|expr| match expr.expr_kind() {
             ExprKind::Lit(Literal::EntityUID(uid)) => Some(EntityUID::clone(uid)),
             _ => None,
         })
-        .chain(policy.env().values().cloned())
         .collect();
     literals.sort();
     literals.dedup();

@@ -16,8 +16,13 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let settings = Settings { stale_wait: Duration::ZERO };
-        let bench = Self { dir, service: Arc::new(Service::new(settings, Recorder::default())) };
+        let settings = Settings {
+            stale_wait: Duration::ZERO,
+        };
+        let bench = Self {
+            dir,
+            service: Arc::new(Service::new(settings, Recorder::default())),
+        };
         bench.write("a.cedar", GOOD);
         bench
     }
@@ -34,7 +39,13 @@ impl Bench {
             claims: bundle.config.claims,
             policy_set_digest: bundle.digest,
         });
-        Reloader::new(self.dir.path(), Arc::clone(&self.service), Recorder::default(), digest, revision)
+        Reloader::new(
+            self.dir.path(),
+            Arc::clone(&self.service),
+            Recorder::default(),
+            digest,
+            revision,
+        )
     }
 }
 
@@ -62,9 +73,18 @@ async fn a_fault_keeps_the_last_good_and_is_told() {
         let status = status.borrow();
         assert_eq!(status.consecutive_failures, 2);
         assert_eq!(status.revision, 1);
-        assert!(status.last_fault.as_ref().is_some_and(|text| text.contains("b.cedar:1:")), "{status:?}");
+        assert!(
+            status
+                .last_fault
+                .as_ref()
+                .is_some_and(|text| text.contains("b.cedar:1:")),
+            "{status:?}"
+        );
     }
-    assert_eq!(bench.service.live().map(|live| live.snapshot.revision()), Some(1));
+    assert_eq!(
+        bench.service.live().map(|live| live.snapshot.revision()),
+        Some(1)
+    );
     // Taking the mistake back is success, and swaps nothing.
     fs::remove_file(bench.dir.path().join("b.cedar")).expect("removed");
     assert_eq!(reloader.reload().await, Outcome::Unchanged);
@@ -96,7 +116,10 @@ async fn a_change_goes_into_service_with_its_configuration() {
     bench.write("callgate.toml", "[[claims.groups]]\nclaim = \"groups\"\n");
     assert_eq!(reloader.reload().await, Outcome::Published(2));
     assert_eq!(configs.recv().await, Some(1));
-    assert_eq!(bench.service.live().map(|live| live.claims.groups.len()), Some(1));
+    assert_eq!(
+        bench.service.live().map(|live| live.claims.groups.len()),
+        Some(1)
+    );
     assert_eq!(reloader.status().borrow().revision, 2);
 }
 
@@ -109,9 +132,16 @@ async fn a_directory_that_vanished_is_a_fault() {
     assert!(bench.service.live().is_some());
 }
 
-async fn until(status: &mut watch::Receiver<ReloadStatus>, what: impl FnMut(&ReloadStatus) -> bool) {
+async fn until(
+    status: &mut watch::Receiver<ReloadStatus>,
+    what: impl FnMut(&ReloadStatus) -> bool,
+) {
     let waited = timeout(Duration::from_secs(20), status.wait_for(what)).await;
-    assert!(waited.is_ok_and(|seen| seen.is_ok()), "it did not come: {:?}", status.borrow());
+    assert!(
+        waited.is_ok_and(|seen| seen.is_ok()),
+        "it did not come: {:?}",
+        status.borrow()
+    );
 }
 
 #[tokio::test]
@@ -127,7 +157,11 @@ async fn files_saved_the_way_editors_do_are_noticed() {
     until(&mut status, |status| status.revision == 2).await;
     // Written beside and renamed over it.
     bench.write(".b.cedar.swp", "// changed\n");
-    fs::rename(bench.dir.path().join(".b.cedar.swp"), bench.dir.path().join("b.cedar")).expect("renamed");
+    fs::rename(
+        bench.dir.path().join(".b.cedar.swp"),
+        bench.dir.path().join("b.cedar"),
+    )
+    .expect("renamed");
     until(&mut status, |status| status.revision == 3).await;
     // In a directory that was not there before.
     fs::create_dir(bench.dir.path().join("more")).expect("a directory");
@@ -137,7 +171,10 @@ async fn files_saved_the_way_editors_do_are_noticed() {
     bench.write("more/c.cedar", BROKEN);
     until(&mut status, |status| status.last_fault.is_some()).await;
     bench.write("more/c.cedar", GOOD.replace("all", "more").as_str());
-    until(&mut status, |status| status.revision == 5 && status.last_fault.is_none()).await;
+    until(&mut status, |status| {
+        status.revision == 5 && status.last_fault.is_none()
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -35,9 +35,9 @@ pub enum Listener {
 pub enum ListenError {
     /// Others could read what is asked and answered.
     #[error("the server {0}")]
-    Cleartext(#[from] CleartextBeyondLoopback),
+    Cleartext(CleartextBeyondLoopback),
     /// A TCP address cannot be bound.
-    #[error("`{address}` cannot be listened on: {source}")]
+    #[error("`{address}` cannot be listened on")]
     Tcp {
         /// The address.
         address: SocketAddr,
@@ -45,7 +45,7 @@ pub enum ListenError {
         source: io::Error,
     },
     /// A Unix socket cannot be made.
-    #[error("`{}` cannot be listened on: {source}", path.display())]
+    #[error("`{}` cannot be listened on", path.display())]
     Unix {
         /// The path.
         path: PathBuf,
@@ -70,7 +70,7 @@ pub struct SocketFile {
 impl Listener {
     /// Binds a TCP address, but never one that offers cleartext to other machines.
     pub async fn tcp(address: SocketAddr, has_tls: bool) -> Result<Self, ListenError> {
-        Listen::check_address(address, has_tls)?;
+        Listen::check_address(address, has_tls).map_err(ListenError::Cleartext)?;
         let bound = TcpListener::bind(address).await;
         bound
             .map(Self::Tcp)

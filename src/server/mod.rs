@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
@@ -46,6 +47,9 @@ pub struct Setup {
     pub limits: Arc<ArcSwap<Limits>>,
     /// Certificates for TCP listeners; without them they speak cleartext.
     pub tls: Option<ServerTlsConfig>,
+    /// Whether the directory is as good as what is in service; `grpc.health.v1` tells under the name
+    /// `callgate.bundle`.
+    pub bundle_is_good: watch::Receiver<bool>,
 }
 
 /// Why the server cannot run.
@@ -55,13 +59,13 @@ pub enum ServeError {
     #[error("the certificates cannot be used: {0}")]
     Tls(String),
     /// The reflection service cannot be made.
-    #[error("server reflection cannot be set up: {0}")]
+    #[error("server reflection cannot be set up")]
     Reflection(#[from] tonic_reflection::server::Error),
     /// A listener failed.
-    #[error("a listener failed: {0}")]
+    #[error("a listener failed")]
     Transport(#[from] tonic::transport::Error),
     /// The task of a listener failed.
-    #[error("the task of a listener failed: {0}")]
+    #[error("the task of a listener failed")]
     Task(#[from] tokio::task::JoinError),
 }
 
@@ -91,7 +95,7 @@ pub async fn serve(
     }
     tokio::select! {
         () = stop => {}
-        never = health.follow(&setup.service) => match never {},
+        never = health.follow(&setup.service, setup.bundle_is_good.clone()) => match never {},
         Some(ended) = servers.join_next() => {
             // Without a signal to stop no listener ends of its own accord.
             stopped.cancel();
@@ -175,12 +179,16 @@ struct Health {
 
 impl Health {
     const NAMES: [&'static str; 2] = ["", AuthorizationServer::<Authorization>::NAME];
+    /// Fails while the directory has faults and an older generation is in service: a matter for those
+    /// who watch, and no reason to take the server out of service.
+    const BUNDLE: &'static str = "callgate.bundle";
 
     async fn new() -> Self {
         let this = Self {
             reporter: HealthReporter::new(),
         };
         this.set(ServingStatus::NotServing).await;
+        this.set_bundle(false).await;
         this
     }
 
@@ -196,16 +204,34 @@ impl Health {
         }
     }
 
+    async fn set_bundle(&self, is_good: bool) {
+        let status = match is_good {
+            true => ServingStatus::Serving,
+            false => ServingStatus::NotServing,
+        };
+        self.reporter.set_service_status(Self::BUNDLE, status).await;
+    }
+
     /// Says SERVING once something is live; what is live once stays so.
-    async fn follow(&self, service: &Service) -> std::convert::Infallible {
+    async fn follow(
+        &self,
+        service: &Service,
+        mut bundle_is_good: watch::Receiver<bool>,
+    ) -> std::convert::Infallible {
         service.ready().await;
         self.set(ServingStatus::Serving).await;
-        std::future::pending().await
+        loop {
+            let is_good = *bundle_is_good.borrow_and_update();
+            self.set_bundle(is_good).await;
+            if bundle_is_good.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     /// Ends the streams of those who watch, after they have heard the last status.
     async fn end_watches(&mut self) {
-        for name in Self::NAMES {
+        for name in Self::NAMES.into_iter().chain([Self::BUNDLE]) {
             self.reporter.clear_service_status(name).await;
         }
     }

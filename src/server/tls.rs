@@ -13,7 +13,7 @@ use crate::config::listen::{ClientCertificate, Tls};
 #[derive(Debug, thiserror::Error)]
 pub enum TlsFault {
     /// A file cannot be read.
-    #[error("`tls.{field}`: `{}` cannot be read: {source}", path.display())]
+    #[error("`tls.{field}`: `{}` cannot be read", path.display())]
     Unreadable {
         /// The field that names it.
         field: &'static str,

@@ -25,14 +25,14 @@ pub(super) fn decide(snapshot: &Snapshot, question: &CedarQuestion) -> Decision 
     if let Err(fault) = checked {
         return Decision::deny(reason_of(fault, principal));
     }
-    let evaluation = snapshot.evaluate(&Query {
-        principal: principal.clone(),
+    let query = Query {
         action: action.clone(),
         resource: resource.clone(),
         context: context.clone(),
         overlays: &[],
         unknown: &[],
-    });
+    };
+    let evaluation = snapshot.evaluate(&query, principal);
     let plan = Plan::new(action.clone(), resource.clone());
     answer::combine(principal, &plan, vec![(principal.clone(), evaluation)])
 }

@@ -232,8 +232,8 @@ fn the_engine_agrees_with_every_case() {
             );
             let known = Some((&schema, &action));
             let context = Context::from_json_value(request.context.clone(), known).unwrap();
+            let principal = principal.into();
             let query = Query {
-                principal: principal.into(),
                 action: action.into(),
                 resource: resource.into(),
                 context: AsRef::<cedar_policy_core::ast::Context>::as_ref(&context).clone(),
@@ -241,14 +241,14 @@ fn the_engine_agrees_with_every_case() {
                 unknown: &[],
             };
             if request.validate_request {
-                let scope = snapshot.check_scope(&query.principal, &query.action, &query.resource);
+                let scope = snapshot.check_scope(&principal, &query.action, &query.resource);
                 let whole =
                     scope.and_then(|()| snapshot.check_context(&query.action, &query.context));
                 if let Err(fault) = whole {
                     faults.push(format!("{place}: refused: {fault}"));
                 }
             }
-            for difference in differences(request, &snapshot.evaluate(&query)) {
+            for difference in differences(request, &snapshot.evaluate(&query, &principal)) {
                 faults.push(format!("{place}: {difference}"));
             }
         }

@@ -14,6 +14,7 @@ use cedar_policy::{
     Authorizer, Context, Decision, Entities, EntityUid, PolicyId, PolicySet, Request, Schema,
     SlotId, ValidationMode, Validator,
 };
+use cedar_policy_core::ast::EntityUID;
 use cedar_policy_core::validator::ValidatorSchema;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -396,12 +397,13 @@ fn cedar_says(policies: &PolicySet, entities: &Entities, question: &Question) ->
     (response.decision(), reasons.collect(), errors.collect())
 }
 
+fn core(text: &str) -> EntityUID {
+    AsRef::<EntityUID>::as_ref(&parse_uid(text)).clone()
+}
+
 fn query(question: &Question) -> Query<'static> {
-    let core =
-        |text: &str| AsRef::<cedar_policy_core::ast::EntityUID>::as_ref(&parse_uid(text)).clone();
     let context = Context::from_json_value(question.context.clone(), None).expect("contexts load");
     Query {
-        principal: core(&question.principal),
         action: core(&question.action),
         resource: core(&question.resource),
         context: AsRef::<cedar_policy_core::ast::Context>::as_ref(&context).clone(),
@@ -411,15 +413,17 @@ fn query(question: &Question) -> Query<'static> {
 }
 
 /// Whether the question is one that the schema knows. Level proofs speak of no others.
-fn conforms(snapshot: &Snapshot, query: &Query<'_>) -> bool {
-    let scope = snapshot.check_scope(&query.principal, &query.action, &query.resource);
+fn conforms(snapshot: &Snapshot, query: &Query<'_>, principal: &EntityUID) -> bool {
+    let scope = snapshot.check_scope(principal, &query.action, &query.resource);
     scope
         .and_then(|()| snapshot.check_context(&query.action, &query.context))
         .is_ok()
 }
 
-fn engine_says(snapshot: &Snapshot, query: &Query<'_>) -> Outcome {
-    let evaluation = snapshot.evaluate(query);
+fn engine_says(snapshot: &Snapshot, query: &Query<'_>, principal: &EntityUID) -> Outcome {
+    // Whoever else asks the same makes no difference.
+    let others = [&core("U::\"u0\""), principal, &core("G::\"g1\"")];
+    let evaluation = snapshot.evaluate_each(query, &others).swap_remove(1);
     let is_allow = evaluation.forbids.is_empty() && !evaluation.permits.is_empty();
     assert_eq!(
         evaluation.is_allow(),
@@ -488,13 +492,14 @@ fn compare(world: &World, proof: Proof, schema: &Schema, tally: &mut Tally) {
 
     for question in &world.requests {
         let query = query(question);
-        if proof == Proof::Level && !conforms(&first, &query) {
+        let principal = core(&question.principal);
+        if proof == Proof::Level && !conforms(&first, &query, &principal) {
             continue;
         }
         for (snapshot, entities) in [(&first, &before), (&second, &after), (&third, &without)] {
             let wanted = cedar_says(&policies, entities, question);
             assert_eq!(
-                engine_says(snapshot, &query),
+                engine_says(snapshot, &query, &principal),
                 wanted,
                 "{policies}\n{question:?}"
             );

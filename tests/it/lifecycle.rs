@@ -79,6 +79,25 @@ async fn health_says_serving_only_once_something_is_live() {
 }
 
 #[tokio::test]
+async fn health_tells_of_a_faulty_directory_and_serves_on() {
+    let server = start("").await;
+    let becomes = async |wanted| {
+        let mut tries = 0;
+        while health(&server, "callgate.bundle").await != wanted {
+            tries += 1;
+            assert!(tries < 100, "never {wanted:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    becomes(ServingStatus::Serving).await;
+    server.bundle_is_good.send_replace(false);
+    becomes(ServingStatus::NotServing).await;
+    assert_eq!(health(&server, SERVICE).await, ServingStatus::Serving);
+    server.bundle_is_good.send_replace(true);
+    becomes(ServingStatus::Serving).await;
+}
+
+#[tokio::test]
 async fn reflection_answers_in_both_versions() {
     use tonic_reflection::pb::{v1 as new, v1alpha as old};
 

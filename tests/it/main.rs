@@ -1,15 +1,22 @@
 //! Every integration test, in one binary.
 
 mod architecture;
+mod bundle_fuzz;
 mod certificates;
+mod check;
+mod command;
 mod corpus;
 mod full_scan;
 mod fuzz;
 mod harness;
+mod import;
 mod lifecycle;
 mod malformed;
 mod real_parts;
+mod reload;
 mod rpcs;
 mod serving;
+mod shipped_policies;
 mod telemetry;
 mod transport;
+mod verbs;

@@ -17,7 +17,7 @@ use callgate::server::{self, ServeError, Setup, tls};
 use callgate::service::decisions::{Generation, Service, Settings};
 use callgate::telemetry::recorder::Recorder;
 use tempfile::TempDir;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tonic::transport::{Channel, Endpoint};
 
@@ -90,6 +90,8 @@ pub struct Running {
     pub service: Arc<Service>,
     /// What a reload swaps.
     pub doors: Doors,
+    /// Whether its directory has no faults.
+    pub bundle_is_good: watch::Sender<bool>,
     stop: Option<oneshot::Sender<()>>,
     ended: JoinHandle<Result<(), ServeError>>,
     _dir: TempDir,
@@ -119,11 +121,13 @@ pub async fn start_empty(config: &str, files: &[(&str, &str)]) -> Running {
     let stale_wait = Duration::from_millis(config.limits.stale_wait_ms.into());
     let service = Arc::new(Service::new(Settings { stale_wait }, Recorder::default()));
     let doors = Doors::open(&config);
+    let (bundle_is_good, is_good) = watch::channel(true);
     let setup = Setup {
         service: Arc::clone(&service),
         doorkeeper: Arc::clone(&doors.doorkeeper),
         limits: Arc::clone(&doors.limits),
         tls,
+        bundle_is_good: is_good,
     };
     let (stop, stopped) = oneshot::channel::<()>();
     let ended = tokio::spawn(server::serve(vec![tcp, unix], setup, async {
@@ -134,6 +138,7 @@ pub async fn start_empty(config: &str, files: &[(&str, &str)]) -> Running {
         socket,
         service,
         doors,
+        bundle_is_good,
         stop: Some(stop),
         ended,
         _dir: dir,

@@ -8,9 +8,20 @@ use serde_json::{Value as Json, json};
 use super::*;
 use crate::bundle;
 
-fn run(list: &Json, existing: Option<Registration>, choices: &Choices) -> Result<Imported, ImportError> {
+fn run(
+    list: &Json,
+    existing: Option<Registration>,
+    choices: &Choices,
+) -> Result<Imported, ImportError> {
     let file = Arc::from("list.json");
-    import(Origin { file: &file, text: &list.to_string() }, existing, choices)
+    import(
+        Origin {
+            file: &file,
+            text: &list.to_string(),
+        },
+        existing,
+        choices,
+    )
 }
 
 fn choices(confirm: &[&str]) -> Choices {
@@ -27,7 +38,11 @@ fn first() -> Imported {
 }
 
 fn changes(imported: &Imported) -> Vec<(&str, Change, Status)> {
-    imported.tools.iter().map(|tool| (tool.name.as_str(), tool.change, tool.status)).collect()
+    imported
+        .tools
+        .iter()
+        .map(|tool| (tool.name.as_str(), tool.change, tool.status))
+        .collect()
 }
 
 #[test]
@@ -71,7 +86,10 @@ fn a_changed_definition_loses_its_confirmation_and_keeps_what_people_wrote() {
     ];
     assert_eq!(changes(&after), expected);
     let entry = &after.registration.tools["get_a"];
-    assert_eq!((entry.effect, entry.owner.as_deref()), (Effect::Write, Some("ines")));
+    assert_eq!(
+        (entry.effect, entry.owner.as_deref()),
+        (Effect::Write, Some("ines"))
+    );
     assert_eq!(entry.yields, ["secret"]);
     assert_eq!(entry.previous_digest, pinned);
     assert_ne!(entry.digest, pinned);
@@ -82,25 +100,47 @@ fn a_changed_definition_loses_its_confirmation_and_keeps_what_people_wrote() {
     assert_eq!(third.registration.tools["get_a"].previous_digest, pinned);
     let confirmed = run(&list, Some(third.registration), &choices(&["get_a"])).expect("imported");
     let entry = &confirmed.registration.tools["get_a"];
-    assert_eq!((entry.status, &entry.previous_digest), (Status::Confirmed, &None));
+    assert_eq!(
+        (entry.status, &entry.previous_digest),
+        (Status::Confirmed, &None)
+    );
 }
 
 #[test]
 fn mistakes_of_the_person_are_told() {
     let list = json!({"tools": []});
-    assert!(matches!(run(&list, None, &choices(&["x"])), Err(ImportError::NoSuchTool(name)) if name == "x"));
-    let other = Choices { server: "../x".to_owned(), ..Choices::default() };
-    assert!(matches!(run(&list, None, &other), Err(ImportError::ServerName(_))));
-    let other = Choices { server: "other".to_owned(), ..Choices::default() };
-    assert!(matches!(run(&list, Some(first().registration), &other), Err(ImportError::OtherServer { .. })));
+    assert!(
+        matches!(run(&list, None, &choices(&["x"])), Err(ImportError::NoSuchTool(name)) if name == "x")
+    );
+    let other = Choices {
+        server: "../x".to_owned(),
+        ..Choices::default()
+    };
+    assert!(matches!(
+        run(&list, None, &other),
+        Err(ImportError::ServerName(_))
+    ));
+    let other = Choices {
+        server: "other".to_owned(),
+        ..Choices::default()
+    };
+    assert!(matches!(
+        run(&list, Some(first().registration), &other),
+        Err(ImportError::OtherServer { .. })
+    ));
 }
 
 fn loads(imported: &Imported) -> Result<usize, String> {
     let dir = tempfile::tempdir().expect("a temporary directory");
     fs::create_dir(dir.path().join("tools")).expect("a directory");
-    let file = dir.path().join("tools").join(format!("{}.json", imported.registration.server.name));
+    let file = dir
+        .path()
+        .join("tools")
+        .join(format!("{}.json", imported.registration.server.name));
     fs::write(file, imported.to_json().expect("JSON")).expect("a file");
-    bundle::load(dir.path()).map(|bundle| bundle.counts.typed_tools).map_err(|faults| faults.to_string())
+    bundle::load(dir.path())
+        .map(|bundle| bundle.counts.typed_tools)
+        .map_err(|faults| faults.to_string())
 }
 
 fn shared() -> Option<PathBuf> {
@@ -122,14 +162,27 @@ fn every_real_list_becomes_a_bundle_with_all_its_tools_typed() {
         }
         let text = fs::read_to_string(&path).expect("a list");
         let list: Json = serde_json::from_str(&text).expect("JSON");
-        let names = list["tools"].as_array().expect("tools").iter().filter_map(|tool| tool["name"].as_str());
+        let names = list["tools"]
+            .as_array()
+            .expect("tools")
+            .iter()
+            .filter_map(|tool| tool["name"].as_str());
         let wanted = Choices {
-            server: path.file_stem().expect("a name").to_string_lossy().into_owned(),
+            server: path
+                .file_stem()
+                .expect("a name")
+                .to_string_lossy()
+                .into_owned(),
             typed: names.map(str::to_owned).collect(),
             ..Choices::default()
         };
         let imported = run(&list, None, &wanted).expect("imported");
-        assert_eq!(loads(&imported), Ok(wanted.typed.len()), "{}", path.display());
+        assert_eq!(
+            loads(&imported),
+            Ok(wanted.typed.len()),
+            "{}",
+            path.display()
+        );
         tools += wanted.typed.len();
     }
     assert!(tools >= 80, "{tools} tools");
@@ -139,20 +192,37 @@ fn every_real_list_becomes_a_bundle_with_all_its_tools_typed() {
 fn the_shipped_registrations_pin_the_definitions_that_the_servers_publish() {
     let Some(shared) = shared() else { return };
     for server in ["filesystem", "git", "github", "slack", "postgres", "fetch"] {
-        let list = fs::read_to_string(shared.join(format!("data/mcp-tools/{server}.json"))).expect("a list");
-        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("policies/tools/{server}.json"));
+        let list = fs::read_to_string(shared.join(format!("data/mcp-tools/{server}.json")))
+            .expect("a list");
+        let path =
+            PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("policies/tools/{server}.json"));
         let registration: Registration =
-            serde_json::from_str(&fs::read_to_string(path).expect("a registration")).expect("a registration");
-        let wanted = Choices { server: server.to_owned(), ..Choices::default() };
+            serde_json::from_str(&fs::read_to_string(path).expect("a registration"))
+                .expect("a registration");
+        let wanted = Choices {
+            server: server.to_owned(),
+            ..Choices::default()
+        };
         let list = serde_json::from_str(&list).expect("JSON");
         let imported = run(&list, Some(registration.clone()), &wanted).expect("imported");
-        assert_eq!(imported.count(Change::Unchanged), registration.tools.len(), "{server}");
+        assert_eq!(
+            imported.count(Change::Unchanged),
+            registration.tools.len(),
+            "{server}"
+        );
         assert_eq!(imported.registration, registration);
     }
 }
 
 fn any_schema() -> impl Strategy<Value = Json> {
-    let word = prop_oneof![Just("string"), Just("integer"), Just("boolean"), Just("array"), Just("object"), Just("odd")];
+    let word = prop_oneof![
+        Just("string"),
+        Just("integer"),
+        Just("boolean"),
+        Just("array"),
+        Just("object"),
+        Just("odd")
+    ];
     let leaf = prop_oneof![
         word.prop_map(|word| json!({"type": word})),
         Just(json!(true)),
@@ -166,17 +236,35 @@ fn any_schema() -> impl Strategy<Value = Json> {
         let name = prop_oneof![
             "[a-z_.$ -]{0,8}",
             ".{0,6}",
-            prop::sample::select(vec!["__entity", "__extn", "type", "name", "context", "principal", "in", "if", "Set", "path"])
-                .prop_map(str::to_owned),
+            prop::sample::select(vec![
+                "__entity",
+                "__extn",
+                "type",
+                "name",
+                "context",
+                "principal",
+                "in",
+                "if",
+                "Set",
+                "path"
+            ])
+            .prop_map(str::to_owned),
         ];
         prop_oneof![
-            (prop::collection::vec((name, inner.clone(), any::<bool>()), 0..4)).prop_map(|properties| {
-                let required: Vec<_> =
-                    properties.iter().filter(|(_, _, required)| *required).map(|(name, ..)| name.clone()).collect();
-                let properties: serde_json::Map<_, _> =
-                    properties.into_iter().map(|(name, schema, _)| (name, schema)).collect();
-                json!({"type": "object", "properties": properties, "required": required})
-            }),
+            (prop::collection::vec((name, inner.clone(), any::<bool>()), 0..4)).prop_map(
+                |properties| {
+                    let required: Vec<_> = properties
+                        .iter()
+                        .filter(|(_, _, required)| *required)
+                        .map(|(name, ..)| name.clone())
+                        .collect();
+                    let properties: serde_json::Map<_, _> = properties
+                        .into_iter()
+                        .map(|(name, schema, _)| (name, schema))
+                        .collect();
+                    json!({"type": "object", "properties": properties, "required": required})
+                }
+            ),
             inner.prop_map(|inner| json!({"type": "array", "items": inner})),
         ]
     })
@@ -184,17 +272,31 @@ fn any_schema() -> impl Strategy<Value = Json> {
 
 fn any_tool() -> impl Strategy<Value = Json> {
     let name = prop_oneof!["[a-z]{1,8}([_./-][a-z]{1,8}){0,3}", ".{1,12}"];
-    let hint = || prop_oneof![Just(json!(null)), Just(json!(true)), Just(json!(false)), Just(json!("x"))];
-    (name, proptest::option::of(any_schema()), hint(), hint(), hint()).prop_map(|(name, schema, a, b, c)| {
-        let mut tool = json!({
-            "name": name,
-            "annotations": {"readOnlyHint": a, "destructiveHint": b, "openWorldHint": c},
-        });
-        if let Some(schema) = schema {
-            tool["inputSchema"] = schema;
-        }
-        tool
-    })
+    let hint = || {
+        prop_oneof![
+            Just(json!(null)),
+            Just(json!(true)),
+            Just(json!(false)),
+            Just(json!("x"))
+        ]
+    };
+    (
+        name,
+        proptest::option::of(any_schema()),
+        hint(),
+        hint(),
+        hint(),
+    )
+        .prop_map(|(name, schema, a, b, c)| {
+            let mut tool = json!({
+                "name": name,
+                "annotations": {"readOnlyHint": a, "destructiveHint": b, "openWorldHint": c},
+            });
+            if let Some(schema) = schema {
+                tool["inputSchema"] = schema;
+            }
+            tool
+        })
 }
 
 proptest! {

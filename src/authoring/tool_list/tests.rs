@@ -3,7 +3,10 @@ use std::sync::Arc;
 use super::*;
 
 fn parse_text(text: &str) -> Result<Vec<ListedTool>, Vec<Fault>> {
-    parse(Origin { file: &Arc::from("list.json"), text })
+    parse(Origin {
+        file: &Arc::from("list.json"),
+        text,
+    })
 }
 
 #[test]
@@ -22,7 +25,10 @@ fn every_wrapping_of_a_list_is_read() {
 fn every_tool_that_cannot_be_read_is_told_with_its_place() {
     let text = "{\"tools\": [\n {\"name\": \"a\"},\n {\"name\": \"a\"},\n {\"name\": 3},\n {},\n \"b\",\n {\"name\": \"\"}\n]}";
     let faults = parse_text(text).expect_err("faults");
-    let told: Vec<_> = faults.iter().map(|fault| (fault.line.unwrap_or(0), fault.message.as_str())).collect();
+    let told: Vec<_> = faults
+        .iter()
+        .map(|fault| (fault.line.unwrap_or(0), fault.message.as_str()))
+        .collect();
     let expected = [
         (3, "the tool `a` is listed twice"),
         (4, "a tool's `name` is text"),
@@ -35,13 +41,21 @@ fn every_tool_that_cannot_be_read_is_told_with_its_place() {
 
 #[test]
 fn a_page_is_not_a_list() {
-    let faults = parse_text(r#"{"result": {"tools": [], "nextCursor": "abc"}}"#).expect_err("a page");
+    let faults =
+        parse_text(r#"{"result": {"tools": [], "nextCursor": "abc"}}"#).expect_err("a page");
     assert!(faults[0].message.contains("goes on at cursor `abc`"));
 }
 
 #[test]
 fn other_documents_are_faults() {
-    for text in ["", "[]", "{}", "{\"tools\": {}}", "{\"error\": {\"code\": 1}}", "{\"tools\": [{\"name\": \"a\", \"name\": \"b\"}]}"] {
+    for text in [
+        "",
+        "[]",
+        "{}",
+        "{\"tools\": {}}",
+        "{\"error\": {\"code\": 1}}",
+        "{\"tools\": [{\"name\": \"a\", \"name\": \"b\"}]}",
+    ] {
         assert!(parse_text(text).is_err(), "{text}");
     }
 }
@@ -53,9 +67,22 @@ fn the_digest_covers_the_whole_definition_and_not_how_it_is_written() {
         tools[0].digest.clone()
     };
     let base = digest(r#"{"name": "a", "description": "é", "inputSchema": {"x": 1.0, "y": [1]}}"#);
-    assert_eq!(base, digest("{ \"inputSchema\": {\"y\":[1],\"x\":1}, \"description\": \"\\u00e9\",\n\"name\": \"a\"}"));
-    assert_ne!(base, digest(r#"{"name": "a", "description": "e", "inputSchema": {"x": 1, "y": [1]}}"#));
-    assert_ne!(base, digest(r#"{"name": "a", "description": "é", "inputSchema": {"x": 1, "y": [1]}, "title": ""}"#));
+    assert_eq!(
+        base,
+        digest(
+            "{ \"inputSchema\": {\"y\":[1],\"x\":1}, \"description\": \"\\u00e9\",\n\"name\": \"a\"}"
+        )
+    );
+    assert_ne!(
+        base,
+        digest(r#"{"name": "a", "description": "e", "inputSchema": {"x": 1, "y": [1]}}"#)
+    );
+    assert_ne!(
+        base,
+        digest(
+            r#"{"name": "a", "description": "é", "inputSchema": {"x": 1, "y": [1]}, "title": ""}"#
+        )
+    );
     // As `sha256sum` has it.
     let known = "sha256:d9d719b27480b55cd4918020e7473e716ed3569c8adafe926cf9b10b4f8ef064";
     assert_eq!(digest(r#"{"name": "a"}"#), known);
@@ -84,7 +111,13 @@ fn the_shape_keeps_what_typing_needs() {
         },
     });
     assert_eq!(shape(&schema, 0), expected);
-    for strange in [json!(null), json!(true), json!([]), json!("x"), json!({"$ref": "#"})] {
+    for strange in [
+        json!(null),
+        json!(true),
+        json!([]),
+        json!("x"),
+        json!({"$ref": "#"}),
+    ] {
         assert_eq!(shape(&strange, 0), json!({}));
     }
 }

@@ -15,7 +15,13 @@ fn dir(files: &[(&str, &[u8])]) -> tempfile::TempDir {
 fn names(files: &Files) -> Vec<(String, Kind)> {
     let name = |source: &Source| {
         let path = Path::new(&*source.file);
-        (path.file_name().unwrap_or_default().to_string_lossy().into_owned(), source.kind)
+        (
+            path.file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
+            source.kind,
+        )
     };
     files.sources.iter().map(name).collect()
 }
@@ -49,13 +55,20 @@ fn every_kind_is_found_by_name_and_place() {
         ("team.links.json", Kind::Links),
         ("git.json", Kind::Registration),
     ];
-    assert_eq!(names(&files), expected.map(|(name, kind)| (name.to_owned(), kind)));
+    assert_eq!(
+        names(&files),
+        expected.map(|(name, kind)| (name.to_owned(), kind))
+    );
     assert!(files.faults.is_empty() && files.warnings.is_empty());
 }
 
 #[test]
 fn misplaced_files_are_pointed_out() {
-    let dir = dir(&[("people.json", b"[]"), ("config.toml", b""), ("x.cedarschema.json", b"{}")]);
+    let dir = dir(&[
+        ("people.json", b"[]"),
+        ("config.toml", b""),
+        ("x.cedarschema.json", b"{}"),
+    ]);
     let files = read(dir.path()).expect("readable");
     assert!(files.sources.is_empty());
     assert_eq!(files.warnings.len(), 3);
@@ -65,7 +78,10 @@ fn misplaced_files_are_pointed_out() {
 fn the_digest_covers_names_and_contents_and_nothing_else() {
     let digest = |files: &[(&str, &[u8])]| read(dir(files).path()).expect("readable").digest;
     let base = digest(&[("a.cedar", b"1"), ("b.cedar", b"2")]);
-    assert_eq!(base, digest(&[("b.cedar", b"2"), ("a.cedar", b"1"), ("notes.txt", b"x")]));
+    assert_eq!(
+        base,
+        digest(&[("b.cedar", b"2"), ("a.cedar", b"1"), ("notes.txt", b"x")])
+    );
     assert_ne!(base, digest(&[("a.cedar", b"1"), ("b.cedar", b"3")]));
     assert_ne!(base, digest(&[("a.cedar", b"1"), ("c.cedar", b"2")]));
     assert_ne!(base, digest(&[("a.cedar", b"12"), ("b.cedar", b"")]));
@@ -76,14 +92,32 @@ fn the_digest_covers_names_and_contents_and_nothing_else() {
 fn links_out_of_the_directory_are_refused() {
     let outside = dir(&[("secret.cedar", b"permit(principal, action, resource);")]);
     let inside = dir(&[("a.cedar", b"")]);
-    symlink(outside.path().join("secret.cedar"), inside.path().join("b.cedar")).expect("a link");
+    symlink(
+        outside.path().join("secret.cedar"),
+        inside.path().join("b.cedar"),
+    )
+    .expect("a link");
     symlink(outside.path(), inside.path().join("more")).expect("a link");
-    symlink("/nowhere/at/all.cedar", inside.path().join("dangling.cedar")).expect("a link");
+    symlink(
+        "/nowhere/at/all.cedar",
+        inside.path().join("dangling.cedar"),
+    )
+    .expect("a link");
     let files = read(inside.path()).expect("readable");
     assert_eq!(names(&files).len(), 1);
-    let messages: Vec<_> = files.faults.iter().map(|fault| fault.message.as_str()).collect();
+    let messages: Vec<_> = files
+        .faults
+        .iter()
+        .map(|fault| fault.message.as_str())
+        .collect();
     assert_eq!(messages.len(), 3, "{messages:?}");
-    assert_eq!(messages.iter().filter(|message| message.contains("leads out of the directory")).count(), 2);
+    assert_eq!(
+        messages
+            .iter()
+            .filter(|message| message.contains("leads out of the directory"))
+            .count(),
+        2
+    );
 }
 
 #[test]
@@ -104,18 +138,35 @@ fn links_within_the_directory_are_followed_once() {
 
 #[test]
 fn what_is_not_text_or_not_a_file_is_a_fault() {
-    let dir = dir(&[("a.cedar", b"permit\n(\xff\xfe"), ("deep/1/2/3/4/5/6/7/8/9/x.cedar", b"")]);
+    let dir = dir(&[
+        ("a.cedar", b"permit\n(\xff\xfe"),
+        ("deep/1/2/3/4/5/6/7/8/9/x.cedar", b""),
+    ]);
     fs::create_dir(dir.path().join("b.cedar")).expect("a directory may be called anything");
     let files = read(dir.path()).expect("readable");
-    let at: Vec<_> = files.faults.iter().map(|fault| (fault.line, fault.column)).collect();
+    let at: Vec<_> = files
+        .faults
+        .iter()
+        .map(|fault| (fault.line, fault.column))
+        .collect();
     assert!(at.contains(&(Some(2), Some(2))), "{:?}", files.faults);
-    assert!(files.faults.iter().any(|fault| fault.message.contains("deeper")), "{:?}", files.faults);
+    assert!(
+        files
+            .faults
+            .iter()
+            .any(|fault| fault.message.contains("deeper")),
+        "{:?}",
+        files.faults
+    );
 }
 
 #[test]
 fn a_directory_that_is_none_is_an_error() {
     let missing = read(Path::new("/nowhere/at/all")).expect_err("missing");
-    assert!(missing.to_string().contains("no such file or directory"), "{missing}");
+    assert!(
+        missing.to_string().contains("no such file or directory"),
+        "{missing}"
+    );
     let dir = dir(&[("a.cedar", b"")]);
     assert!(read(&dir.path().join("a.cedar")).is_err());
 }

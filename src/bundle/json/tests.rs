@@ -5,7 +5,10 @@ use proptest::prelude::*;
 use super::*;
 
 fn parse_text(text: &str) -> Result<Json, Fault> {
-    parse(Origin { file: &Arc::from("x.json"), text })
+    parse(Origin {
+        file: &Arc::from("x.json"),
+        text,
+    })
 }
 
 #[test]
@@ -17,7 +20,15 @@ fn a_key_that_occurs_twice_is_a_fault_at_its_place() {
 
 #[test]
 fn broken_and_deep_texts_are_faults() {
-    for text in ["", "{", "[1,]", "{\"a\":1} x", "nul", "1e999", "\"\\ud800\""] {
+    for text in [
+        "",
+        "{",
+        "[1,]",
+        "{\"a\":1} x",
+        "nul",
+        "1e999",
+        "\"\\ud800\"",
+    ] {
         assert!(parse_text(text).is_err(), "{text}");
     }
     assert!(parse_text(&"[".repeat(100_000)).is_err());
@@ -29,7 +40,15 @@ fn places_are_found_through_escapes_and_nesting() {
     assert!(parse_text(text).is_ok());
     let at = |path: &[Step<'_>]| &text[offset_of(text, path)..];
     assert!(at(&[Step::Key("x\"y"), Step::Index(1)]).starts_with("\"[,\""));
-    assert!(at(&[Step::Key("x\"y"), Step::Index(2), Step::Key("k"), Step::Key("z")]).starts_with("true"));
+    assert!(
+        at(&[
+            Step::Key("x\"y"),
+            Step::Index(2),
+            Step::Key("k"),
+            Step::Key("z")
+        ])
+        .starts_with("true")
+    );
     assert!(at(&[Step::Key("é")]).starts_with("3 }"));
     // What is not there: the nearest place that is.
     assert!(at(&[Step::Key("x\"y"), Step::Index(9)]).starts_with("[ {"));
@@ -54,7 +73,9 @@ fn any_json() -> impl Strategy<Value = Json> {
 
 fn check_places(text: &str, value: &Json, path: &mut Vec<Step<'_>>) {
     let tail = &text[offset_of(text, path)..];
-    let found = serde_json::Deserializer::from_str(tail).into_iter::<Json>().next();
+    let found = serde_json::Deserializer::from_str(tail)
+        .into_iter::<Json>()
+        .next();
     assert_eq!(found.and_then(Result::ok).as_ref(), Some(value));
 }
 

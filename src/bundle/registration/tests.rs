@@ -15,7 +15,10 @@ fn faults(text: &str) -> Vec<(Option<u32>, String)> {
     let mut faults = Vec::new();
     let parsed = parse(&source(text), &mut faults);
     assert_eq!(parsed.is_none(), !faults.is_empty());
-    faults.into_iter().map(|fault| (fault.line, fault.message)).collect()
+    faults
+        .into_iter()
+        .map(|fault| (fault.line, fault.message))
+        .collect()
 }
 
 const SERVER: &str = r#""server": {"name": "git", "owner": "owen"}"#;
@@ -53,31 +56,54 @@ fn every_entry_that_is_wrong_is_told_at_its_field() {
  "extra": 1
 }"#;
     let found = faults(text);
-    let told: Vec<(u32, &str)> = found.iter().map(|(line, message)| (line.unwrap_or(0), message.as_str())).collect();
+    let told: Vec<(u32, &str)> = found
+        .iter()
+        .map(|(line, message)| (line.unwrap_or(0), message.as_str()))
+        .collect();
     let expected = [
         (14, "unknown field `extra`, expected `server` or `tools`"),
         (2, "unknown field `colour`"),
-        (4, "`effect`: unknown variant `peek`, expected one of `read`, `write`, `admin`"),
-        (7, "`egress`: invalid type: string \"no\", expected a boolean"),
+        (
+            4,
+            "`effect`: unknown variant `peek`, expected one of `read`, `write`, `admin`",
+        ),
+        (
+            7,
+            "`egress`: invalid type: string \"no\", expected a boolean",
+        ),
         (9, "`digest` is not `sha256:`"),
         (8, "`Very Private` is not a label"),
         (10, "missing field `status`"),
         (12, "a typed tool needs its `input_schema`"),
     ];
     for (line, message) in expected {
-        assert!(told.iter().any(|(at, text)| *at == line && text.contains(message)), "{line} {message}: {told:#?}");
+        assert!(
+            told.iter()
+                .any(|(at, text)| *at == line && text.contains(message)),
+            "{line} {message}: {told:#?}"
+        );
     }
 }
 
 #[test]
 fn the_file_is_called_after_its_server() {
     let text = r#"{"server": {"name": "github", "owner": "o"}, "tools": {}}"#;
-    assert_eq!(faults(text)[0].1, "the file of the server `github` is called `github.json`, not `git.json`");
+    assert_eq!(
+        faults(text)[0].1,
+        "the file of the server `github` is called `github.json`, not `git.json`"
+    );
 }
 
 #[test]
 fn other_shapes_are_faults() {
-    for text in ["", "[]", "null", "{}", r#"{"server": 1, "tools": []}"#, "{\"tools\": {\"\": {}}}"] {
+    for text in [
+        "",
+        "[]",
+        "null",
+        "{}",
+        r#"{"server": 1, "tools": []}"#,
+        "{\"tools\": {\"\": {}}}",
+    ] {
         assert!(!faults(text).is_empty(), "{text}");
     }
     let twice = format!("{{{SERVER}, \"tools\": {{\"a\": {{}}, \"a\": {{}}}}}}");

@@ -50,8 +50,14 @@ fn what_cedar_cannot_say_is_left_out() {
             "true": true,
         }
     });
-    assert_eq!(input_type(&schema), json!({"type": "Record", "attributes": {}}));
-    assert_eq!(input_type(&json!(null)), json!({"type": "Record", "attributes": {}}));
+    assert_eq!(
+        input_type(&schema),
+        json!({"type": "Record", "attributes": {}})
+    );
+    assert_eq!(
+        input_type(&json!(null)),
+        json!({"type": "Record", "attributes": {}})
+    );
 }
 
 #[test]

@@ -20,7 +20,6 @@ fn uid(text: &str) -> EntityUID {
 
 fn ask<'a>(overlays: &'a [Overlay], unknown: &'a [&'a str]) -> Query<'a> {
     Query {
-        principal: uid("U::\"p\""),
         action: uid("Action::\"a\""),
         resource: uid("R::\"r\""),
         context: Context::empty(),
@@ -36,7 +35,7 @@ fn an_error_denies_although_cedar_would_skip_it() {
            forbid (principal, action, resource) when { context.gone };"#,
         vec![],
     );
-    let evaluation = snapshot.evaluate(&ask(&[], &[]));
+    let evaluation = snapshot.evaluate(&ask(&[], &[]), &uid("U::\"p\""));
     assert_eq!(evaluation.permits.len(), 1);
     assert_eq!(evaluation.errors.len(), 1);
     assert!(!evaluation.is_allow());
@@ -63,8 +62,8 @@ fn an_overlay_adds_and_never_replaces() {
         tags: vec![("t".into(), Value::new("added", None))],
         ..Overlay::bare(uid("U::\"p\""))
     };
-    assert!(snapshot.evaluate(&ask(&[overlay], &[])).is_allow());
-    assert!(!snapshot.evaluate(&ask(&[], &[])).is_allow());
+    assert!(snapshot.evaluate(&ask(&[overlay], &[]), &uid("U::\"p\"")).is_allow());
+    assert!(!snapshot.evaluate(&ask(&[], &[]), &uid("U::\"p\"")).is_allow());
 }
 
 #[test]
@@ -83,7 +82,7 @@ fn an_overlay_can_stand_for_an_entity_that_is_not_stored() {
         attributes: vec![("n".into(), Value::new(1, None))],
         ..Overlay::bare(uid("R::\"r\""))
     };
-    assert!(snapshot.evaluate(&ask(&[overlay], &[])).is_allow());
+    assert!(snapshot.evaluate(&ask(&[overlay], &[]), &uid("U::\"p\"")).is_allow());
 }
 
 #[test]
@@ -94,7 +93,7 @@ fn shadow_policies_are_reported_and_never_enforced() {
            @mode("shadow") permit (principal, action, resource) when { context.gone };"#,
         vec![],
     );
-    let evaluation = snapshot.evaluate(&ask(&[], &[]));
+    let evaluation = snapshot.evaluate(&ask(&[], &[]), &uid("U::\"p\""));
     assert!(evaluation.is_allow());
     assert_eq!(
         evaluation.shadow_flips().len(),
@@ -106,13 +105,13 @@ fn shadow_policies_are_reported_and_never_enforced() {
 #[test]
 fn a_shadow_permit_flips_a_deny_only_if_nothing_else_denies() {
     let policies = r#"@mode("shadow") permit (principal, action, resource);"#;
-    let evaluation = snapshot(policies, vec![]).evaluate(&ask(&[], &[]));
+    let evaluation = snapshot(policies, vec![]).evaluate(&ask(&[], &[]), &uid("U::\"p\""));
     assert!(!evaluation.is_allow());
     assert_eq!(evaluation.shadow_flips().len(), 1);
     let forbidden = format!("{policies} forbid (principal, action, resource);");
     assert!(
         snapshot(&forbidden, vec![])
-            .evaluate(&ask(&[], &[]))
+            .evaluate(&ask(&[], &[]), &uid("U::\"p\""))
             .shadow_flips()
             .is_empty()
     );
@@ -121,19 +120,19 @@ fn a_shadow_permit_flips_a_deny_only_if_nothing_else_denies() {
 #[test]
 fn what_reads_the_unknown_is_open() {
     let permit = r#"permit (principal, action, resource) when { context.input.n == 1 };"#;
-    let evaluation = snapshot(permit, vec![]).evaluate(&ask(&[], &["input"]));
+    let evaluation = snapshot(permit, vec![]).evaluate(&ask(&[], &["input"]), &uid("U::\"p\""));
     assert!(evaluation.may_allow() && !evaluation.is_allow());
     let with_forbid =
         format!("{permit} forbid (principal, action, resource) unless {{ context has input }};");
     assert!(
         snapshot(&with_forbid, vec![])
-            .evaluate(&ask(&[], &["input"]))
+            .evaluate(&ask(&[], &["input"]), &uid("U::\"p\""))
             .may_allow()
     );
     let forbidden = format!("{permit} forbid (principal, action, resource);");
     assert!(
         !snapshot(&forbidden, vec![])
-            .evaluate(&ask(&[], &["input"]))
+            .evaluate(&ask(&[], &["input"]), &uid("U::\"p\""))
             .may_allow()
     );
 }

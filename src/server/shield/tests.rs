@@ -6,17 +6,15 @@ use tokio::sync::oneshot;
 use super::*;
 
 type Answer = Result<Response<Body>, Infallible>;
+type Coming = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
 /// Answers with whatever future comes next.
 #[derive(Clone)]
-struct Script(Arc<Mutex<Vec<Pin<Box<dyn Future<Output = Answer> + Send>>>>>);
+struct Script(Arc<Mutex<Vec<Coming>>>);
 
 impl Script {
     fn of<F: Future<Output = Answer> + Send + 'static>(futures: Vec<F>) -> Self {
-        let boxed = futures
-            .into_iter()
-            .rev()
-            .map(|it| Box::pin(it) as Pin<Box<dyn Future<Output = Answer> + Send>>);
+        let boxed = futures.into_iter().rev().map(|it| Box::pin(it) as Coming);
         Self(Arc::new(Mutex::new(boxed.collect())))
     }
 }
@@ -24,7 +22,7 @@ impl Script {
 impl Service<Request<Body>> for Script {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Answer> + Send>>;
+    type Future = Coming;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
@@ -77,7 +75,7 @@ async fn an_answer_in_time_passes_unchanged() {
 #[tokio::test]
 async fn one_request_too_many_is_shed_and_the_next_is_not() {
     let (answer, answered) = oneshot::channel::<()>();
-    let waits: Pin<Box<dyn Future<Output = Answer> + Send>> = Box::pin(async move {
+    let waits: Coming = Box::pin(async move {
         let _ = answered.await;
         fine().await
     });
@@ -96,8 +94,7 @@ async fn one_request_too_many_is_shed_and_the_next_is_not() {
 
 #[tokio::test]
 async fn a_request_that_is_given_up_makes_room() {
-    let futures: Vec<Pin<Box<dyn Future<Output = Answer> + Send>>> =
-        vec![Box::pin(std::future::pending()), Box::pin(fine())];
+    let futures: Vec<Coming> = vec![Box::pin(std::future::pending()), Box::pin(fine())];
     let mut shield = Shield::new(Script::of(futures), limits(1, 5_000));
     drop(shield.call(request(None)));
     assert_eq!(status_of(shield.call(request(None)).await), None);
@@ -131,8 +128,7 @@ async fn the_shorter_of_both_deadlines_holds() {
 
 #[tokio::test]
 async fn a_panic_is_answered_and_makes_room() {
-    let futures: Vec<Pin<Box<dyn Future<Output = Answer> + Send>>> =
-        vec![Box::pin(async { panic!("a bug") }), Box::pin(fine())];
+    let futures: Vec<Coming> = vec![Box::pin(async { panic!("a bug") }), Box::pin(fine())];
     let mut shield = Shield::new(Script::of(futures), limits(1, 1_000));
     assert_eq!(
         status_of(shield.call(request(None)).await).as_deref(),

@@ -48,7 +48,7 @@ fn what_would_change_on_the_way_is_refused() {
         ),
         ("1e999", "number out of range"),
         ("{} {}", "trailing"),
-        ("\"\\ud800\"", "surrogate"),
+        ("\"\\ud800\"", "hex escape"),
         ("", "EOF"),
     ] {
         let said = read(text).expect_err(text);

@@ -1,0 +1,159 @@
+//! Reloading under load: every answer belongs to exactly one of the generations.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use callgate::bundle;
+use callgate::call::context::TraceContext;
+use callgate::identity::caller::Caller;
+use callgate::reload::{Outcome, Reloader};
+use callgate::service::decisions::{Ask, CedarQuestion, Generation, Service, Settings};
+use callgate::telemetry::recorder::Recorder;
+use cedar_policy_core::ast::Context;
+
+/// Two directories that answer alike but for different reasons, so that a mixture would show: in each,
+/// the policy names the group that only its own entities have.
+fn write(dir: &Path, side: &str) {
+    let policy = format!(
+        "@id(\"{side}\")\npermit (principal in Mcp::Group::\"{side}\", action in Mcp::Action::\"discover\", resource);\n\
+         @id(\"{side}.not\")\nforbid (principal, action, resource)\nunless {{ principal in Mcp::Group::\"{side}\" }};\n"
+    );
+    let entities = format!(
+        r#"[{{"uid": {{"type": "Mcp::User", "id": "u"}}, "attrs": {{}}, "parents": [{{"type": "Mcp::Group", "id": "{side}"}}]}},
+            {{"uid": {{"type": "Mcp::Group", "id": "{side}"}}, "attrs": {{}}, "parents": []}}]"#
+    );
+    fs::create_dir_all(dir.join("entities")).expect("a directory");
+    fs::write(dir.join("a.cedar"), policy).expect("a file");
+    fs::write(dir.join("entities/e.json"), entities).expect("a file");
+}
+
+fn question() -> CedarQuestion {
+    let uid = |text: &str| text.parse().expect("a uid");
+    let facts = serde_json::json!({
+        "initiator": "client",
+        "identity": {"verified": true, "method": "jwt", "asserted_groups": [], "asserted_attributes": []},
+        "environment": {
+            "now": {"__extn": {"fn": "datetime", "arg": "2026-01-01T00:00:00Z"}},
+            "gateway": {"__entity": {"type": "Mcp::Gateway", "id": "g"}},
+        },
+    });
+    let parser = cedar_policy_core::entities::json::ContextJsonParser::new(
+        None::<&cedar_policy_core::entities::json::NullContextSchema>,
+        cedar_policy_core::extensions::Extensions::all_available(),
+    );
+    CedarQuestion {
+        principal: uid("Mcp::User::\"u\""),
+        action: uid("Mcp::Action::\"list_tools\""),
+        resource: uid("Mcp::Server::\"s\""),
+        context: parser
+            .from_json_value(facts)
+            .unwrap_or_else(|_| Context::empty()),
+        trace: TraceContext::default(),
+    }
+}
+
+/// Notes which side a revision is; it can be only one.
+fn note(seen: &Mutex<BTreeMap<u64, String>>, revision: u64, side: &str) {
+    let mut seen = seen.lock().expect("no asker has failed");
+    let known = seen.entry(revision).or_insert_with(|| side.to_owned());
+    assert_eq!(known, side, "two generations under revision {revision}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn every_answer_belongs_to_exactly_one_generation() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    write(dir.path(), "left");
+    let first = bundle::load(dir.path()).unwrap_or_else(|faults| panic!("{faults}"));
+    let service = Arc::new(Service::new(
+        Settings {
+            stale_wait: Duration::ZERO,
+        },
+        Recorder::default(),
+    ));
+    let digest = Arc::clone(&first.digest);
+    let revision = service.publish(Generation {
+        snapshot: first.snapshot,
+        claims: first.config.claims,
+        policy_set_digest: first.digest,
+    });
+    let mut reloader = Reloader::new(
+        dir.path(),
+        Arc::clone(&service),
+        Recorder::default(),
+        digest,
+        revision,
+    );
+    let stop = Arc::new(AtomicBool::new(false));
+    // Which side each revision is, as far as answers have shown.
+    let seen: Arc<Mutex<BTreeMap<u64, String>>> = Arc::default();
+    let askers: Vec<_> = (0..4)
+        .map(|_| {
+            let (service, stop, seen) =
+                (Arc::clone(&service), Arc::clone(&stop), Arc::clone(&seen));
+            tokio::spawn(async move {
+                let caller = Caller::local();
+                let mut asked = 0u64;
+                let mut newest = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    let ask = Ask {
+                        caller: &caller,
+                        adapter: "test",
+                        at_least_revision: newest,
+                        is_dry_run: false,
+                    };
+                    let answer = service
+                        .is_authorized(ask, question())
+                        .await
+                        .expect("something is loaded");
+                    assert!(
+                        answer.revision >= newest,
+                        "revision {} after {newest}",
+                        answer.revision
+                    );
+                    newest = answer.revision;
+                    // A policy of one generation over entities of the other would deny.
+                    assert!(answer.value.is_allow(), "{:?}", answer.value);
+                    let ids: Vec<_> = answer
+                        .value
+                        .determining
+                        .iter()
+                        .map(|policy| policy.id.to_string())
+                        .collect();
+                    assert_eq!(ids.len(), 1);
+                    note(&seen, answer.revision, &ids[0]);
+                    asked += 1;
+                    if asked.is_multiple_of(64) {
+                        tokio::task::yield_now().await;
+                    }
+                }
+                asked
+            })
+        })
+        .collect();
+    let mut expected = BTreeMap::from([(1, "left".to_owned())]);
+    for round in 0..40u64 {
+        let side = if round % 2 == 0 { "right" } else { "left" };
+        write(dir.path(), side);
+        let outcome = reloader.reload().await;
+        let Outcome::Published(revision) = outcome else {
+            panic!("{outcome:?}")
+        };
+        expected.insert(revision, side.to_owned());
+        assert_eq!(reloader.reload().await, Outcome::Unchanged);
+    }
+    stop.store(true, Ordering::Relaxed);
+    let mut asked = 0;
+    for asker in askers {
+        asked += asker.await.expect("no answer was wrong");
+    }
+    let seen = seen.lock().expect("no asker has failed");
+    assert!(asked > 1_000, "only {asked} answers");
+    assert!(seen.len() > 10, "only {} generations were seen", seen.len());
+    for (revision, side) in seen.iter() {
+        assert_eq!(expected.get(revision), Some(side), "revision {revision}");
+    }
+}
