@@ -294,7 +294,10 @@ fn the_check_of_imports_sees_what_it_should() {
     );
     assert_eq!(rooms_used("pub(in crate::bundle) fn f()"), ["bundle"]);
     assert_eq!(rooms_used("use callgate::cli;"), ["cli"]);
-    assert_eq!(rooms_used(r#"f("callgate::cli", crate::call::f)"#), ["call"]);
+    assert_eq!(
+        rooms_used(r#"f("callgate::cli", crate::call::f)"#),
+        ["call"]
+    );
     assert_eq!(rooms_used("mycrate::x::y()"), Vec::<String>::new());
     let allowed = allowed();
     assert!(allowed["adapters"].contains("call") && allowed["adapters"].contains("proto"));
