@@ -278,12 +278,7 @@ impl ReloadStatus {
 }
 
 /// Reads, and compiles only what is neither in service nor known to be faulty.
-fn look(
-    dir: &Path,
-    config: Option<&Path>,
-    live: &Arc<str>,
-    failed: Option<&Arc<str>>,
-) -> Found {
+fn look(dir: &Path, config: Option<&Path>, live: &Arc<str>, failed: Option<&Arc<str>>) -> Found {
     let files: Files = match files::read(dir) {
         Ok(files) => config.into_iter().fold(files, Files::with_config),
         Err(faults) => return Found::Faulty(faults, None),

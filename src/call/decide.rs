@@ -103,7 +103,10 @@ pub fn filter_tools(
         let evaluations = snapshot.evaluate_each(&query, &principals);
         for (principal, evaluation) in principals.iter().zip(evaluations) {
             if !evaluation.may_allow() {
-                return Err(answer::code_of(&evaluation, *principal == &call.subject.entity));
+                return Err(answer::code_of(
+                    &evaluation,
+                    *principal == &call.subject.entity,
+                ));
             }
         }
         Ok(())

@@ -67,7 +67,11 @@ pub fn main() -> ExitCode {
 fn usage(error: &clap::Error) -> ExitCode {
     // There is nobody to tell if the terminal is gone.
     let _ = error.print();
-    let exit = if error.use_stderr() { Exit::Error } else { Exit::Done };
+    let exit = if error.use_stderr() {
+        Exit::Error
+    } else {
+        Exit::Done
+    };
     exit.into()
 }
 

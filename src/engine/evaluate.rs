@@ -154,7 +154,9 @@ impl Snapshot {
     /// [`Snapshot::check_scope`] and [`Snapshot::check_context`] accept: the proof of a level speaks
     /// of no others.
     pub fn evaluate(&self, query: &Query<'_>, principal: &EntityUID) -> Evaluation {
-        self.evaluate_each(query, &[principal]).pop().unwrap_or_default()
+        self.evaluate_each(query, &[principal])
+            .pop()
+            .unwrap_or_default()
     }
 
     /// The same for several principals who ask the same; what they all see is unpacked once.
@@ -168,11 +170,23 @@ impl Snapshot {
             .zip(&asking)
             .map(|(principal, entity)| {
                 let numbers = self.index().candidates(
-                    Scope { uid: principal, entity: entity.as_deref() },
-                    Scope { uid: &query.action, entity: action.as_deref() },
-                    Scope { uid: &query.resource, entity: resource.as_deref() },
+                    Scope {
+                        uid: principal,
+                        entity: entity.as_deref(),
+                    },
+                    Scope {
+                        uid: &query.action,
+                        entity: action.as_deref(),
+                    },
+                    Scope {
+                        uid: &query.resource,
+                        entity: resource.as_deref(),
+                    },
                 );
-                numbers.into_iter().map(|number| self.policy(number)).collect()
+                numbers
+                    .into_iter()
+                    .map(|number| self.policy(number))
+                    .collect()
             })
             .collect();
         let known = asking.into_iter().chain([action, resource]).flatten();
@@ -194,9 +208,9 @@ impl Snapshot {
                     entities_in_slice,
                     ..Evaluation::default()
                 };
-                let evaluator = entities
-                    .as_ref()
-                    .map(|entities| Evaluator::new(query.to_request(principal), entities, extensions));
+                let evaluator = entities.as_ref().map(|entities| {
+                    Evaluator::new(query.to_request(principal), entities, extensions)
+                });
                 for compiled in candidates {
                     let verdict = match &evaluator {
                         Ok(evaluator) => compiled.verdict(evaluator, query.unknown),
@@ -229,7 +243,10 @@ impl Compiled {
         let Some(condition) = &self.condition else {
             return Verdict::Satisfied;
         };
-        if unknown.iter().any(|attribute| self.context.reads(attribute)) {
+        if unknown
+            .iter()
+            .any(|attribute| self.context.reads(attribute))
+        {
             return Verdict::Open;
         }
         let outcome = match evaluator.interpret(condition, self.policy.env()) {

@@ -70,11 +70,15 @@ impl PolicyIndex {
             match policy.action_constraint() {
                 ActionConstraint::Any => bucket.0.push((ANY, place as PolicyNo)),
                 ActionConstraint::Eq(action) => {
-                    bucket.0.push((index.numbers.equal_to(action), place as PolicyNo));
+                    bucket
+                        .0
+                        .push((index.numbers.equal_to(action), place as PolicyNo));
                 }
                 ActionConstraint::In(actions) => {
                     for action in actions {
-                        bucket.0.push((index.numbers.inside(action), place as PolicyNo));
+                        bucket
+                            .0
+                            .push((index.numbers.inside(action), place as PolicyNo));
                     }
                 }
             }
@@ -156,7 +160,10 @@ impl ScopeNumbers {
             Constraint::Eq(EUID(uid)) => self.equal_to(uid),
             Constraint::In(EUID(uid)) => self.inside(uid),
             Constraint::IsIn(ty, EUID(uid)) => {
-                let by_entity = self.inside_by_type.entry(EntityType::clone(ty)).or_default();
+                let by_entity = self
+                    .inside_by_type
+                    .entry(EntityType::clone(ty))
+                    .or_default();
                 *entry(by_entity, uid.as_ref(), &mut self.last)
             }
             Constraint::Any => ANY,

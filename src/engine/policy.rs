@@ -56,8 +56,14 @@ pub(super) fn compile(policies: &PolicySet, with_literals: bool) -> Vec<Compiled
         let condition = policy.non_scope_constraints_arc().cloned();
         Compiled {
             info: Arc::new(PolicyInfo::of(policy)),
-            context: condition.as_deref().map_or(ContextUse::none(), ContextUse::of),
-            literals: condition.as_deref().filter(|_| with_literals).map(literals_of).unwrap_or_default(),
+            context: condition
+                .as_deref()
+                .map_or(ContextUse::none(), ContextUse::of),
+            literals: condition
+                .as_deref()
+                .filter(|_| with_literals)
+                .map(literals_of)
+                .unwrap_or_default(),
             condition,
             policy: policy.clone(),
         }

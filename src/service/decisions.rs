@@ -142,7 +142,11 @@ impl Service {
     /// Waits for the first generation.
     pub async fn ready(&self) {
         // The sender lives as long as the service, so waiting cannot fail.
-        let _ = self.revisions.subscribe().wait_for(|newest| *newest > 0).await;
+        let _ = self
+            .revisions
+            .subscribe()
+            .wait_for(|newest| *newest > 0)
+            .await;
     }
 
     /// The generation in service.

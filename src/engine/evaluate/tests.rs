@@ -62,8 +62,16 @@ fn an_overlay_adds_and_never_replaces() {
         tags: vec![("t".into(), Value::new("added", None))],
         ..Overlay::bare(uid("U::\"p\""))
     };
-    assert!(snapshot.evaluate(&ask(&[overlay], &[]), &uid("U::\"p\"")).is_allow());
-    assert!(!snapshot.evaluate(&ask(&[], &[]), &uid("U::\"p\"")).is_allow());
+    assert!(
+        snapshot
+            .evaluate(&ask(&[overlay], &[]), &uid("U::\"p\""))
+            .is_allow()
+    );
+    assert!(
+        !snapshot
+            .evaluate(&ask(&[], &[]), &uid("U::\"p\""))
+            .is_allow()
+    );
 }
 
 #[test]
@@ -82,7 +90,11 @@ fn an_overlay_can_stand_for_an_entity_that_is_not_stored() {
         attributes: vec![("n".into(), Value::new(1, None))],
         ..Overlay::bare(uid("R::\"r\""))
     };
-    assert!(snapshot.evaluate(&ask(&[overlay], &[]), &uid("U::\"p\"")).is_allow());
+    assert!(
+        snapshot
+            .evaluate(&ask(&[overlay], &[]), &uid("U::\"p\""))
+            .is_allow()
+    );
 }
 
 #[test]
