@@ -450,3 +450,24 @@ fn policies_that_can_never_apply_are_warnings() {
     let bundle = load_files(&[("a.cedar", text)]).expect("a warning only");
     has(&shown(bundle.warnings.iter()), "a.cedar:1 for policy `a#1`");
 }
+
+#[test]
+fn a_large_set_is_validated_as_a_small_one_is() {
+    let fine = "permit (principal, action == Mcp::Action::\"call_read\", resource) when { resource.egress };\n";
+    let template = "@id(\"t\")\npermit (principal == ?principal, action == Mcp::Action::\"call_read\", resource) when { resource.egres };\n";
+    let link = r#"[{"template": "t", "id": "l", "principal": {"type": "Mcp::Usr", "id": "a"}}]"#;
+    let bad = "permit (principal, action == Mcp::Action::\"call_read\", resource) when { resource.egres };\n";
+    let large = format!("{}{bad}{}{bad}", fine.repeat(200), fine.repeat(100));
+    let found = faults(&[
+        ("a.cedar", &large),
+        ("t.cedar", template),
+        ("links/l.json", link),
+    ]);
+    has(&found, "a.cedar:201 for policy `a#201`, attribute `egres`");
+    has(&found, "a.cedar:302 for policy `a#302`, attribute `egres`");
+    has(&found, "t.cedar:2 for policy `t`, attribute `egres`");
+    has(&found, "l.json:1 for policy `l`, unrecognized entity type");
+    assert_eq!(found.len(), 4, "{found:#?}");
+    let bundle = load_files(&[("a.cedar", &fine.repeat(300))]).expect("fine");
+    assert_eq!((bundle.counts.level, bundle.counts.policies), (1, 300));
+}

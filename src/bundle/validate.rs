@@ -2,15 +2,27 @@
 //!
 //! Start at [`validate`].
 
+use std::num::NonZero;
+use std::panic::resume_unwind;
+use std::thread;
+
 use cedar_policy_core::ast::{PolicyID, PolicySet, Template};
 use cedar_policy_core::validator::validation_errors::EntityDerefViolationKind;
-use cedar_policy_core::validator::{ValidationError, ValidationMode, Validator, ValidatorSchema};
+use cedar_policy_core::validator::{
+    ValidationError, ValidationMode, ValidationResult, ValidationWarning, Validator,
+    ValidatorSchema,
+};
 use miette::Diagnostic;
 
 use crate::bundle::fault::{self, Fault};
 use crate::bundle::json::{self, Step};
 use crate::bundle::links::LinkPlaces;
 use crate::bundle::policies::{Policies, first_line};
+
+/// Sets smaller than this are not worth a thread.
+const SHARED_OUT: usize = 128;
+/// Typing deeply nested policies needs more stack than a thread has by default.
+const STACK_BYTES: usize = 8 << 20;
 
 /// Checks every policy, template and link against the schema, and finds the smallest level of
 /// dereference at which all of them pass. `None` if some do not pass at `max_level`.
@@ -27,10 +39,10 @@ pub fn validate(
     // Typing costs by far the most, so the first pass is made at the level that most policies need; later
     // passes see only what looked further.
     let mut level = max_level.min(1);
-    let first = validator.validate_with_level(&policies.set, ValidationMode::Strict, level);
+    let first = first_pass(&validator, &policies.set, level);
     let mut beyond: Vec<PolicyID> = Vec::new();
     let mut found = Vec::new();
-    for error in first.validation_errors() {
+    for error in &first.errors {
         match level_violation(error) {
             Some((id, Violation::TooFar)) => beyond.push(id),
             Some((_, Violation::Never)) => {
@@ -42,7 +54,7 @@ pub fn validate(
         }
     }
     faults.extend(once_per_place(found));
-    let told = first.validation_warnings().map(|warning| {
+    let told = first.warnings.iter().map(|warning| {
         let id = backticked(&warning.to_string());
         place(policies, links, id, warning)
     });
@@ -125,6 +137,69 @@ fn level_violation(error: &ValidationError) -> Option<(PolicyID, Violation)> {
         EntityDerefViolationKind::LiteralDerefTarget => Violation::Never,
     };
     Some((violation.policy_id.clone(), kind))
+}
+
+/// What the validator has to say of a set.
+#[derive(Default)]
+struct Verdicts {
+    errors: Vec<ValidationError>,
+    warnings: Vec<ValidationWarning>,
+}
+
+impl Verdicts {
+    fn add(&mut self, result: ValidationResult) {
+        let (errors, warnings) = result.into_errors_and_warnings();
+        self.errors.extend(errors);
+        self.warnings.extend(warnings);
+    }
+}
+
+/// Validates a whole set. Policies are typed one by one, each for every action of the schema, so a large
+/// set is shared out between the processors.
+fn first_pass(validator: &Validator, set: &PolicySet, level: u32) -> Verdicts {
+    let mut verdicts = Verdicts::default();
+    let mode = ValidationMode::Strict;
+    let alone: Vec<PolicyID> = set
+        .static_policies()
+        .map(|policy| policy.id().clone())
+        .collect();
+    let workers = thread::available_parallelism().map_or(1, NonZero::get);
+    if alone.len() < SHARED_OUT || workers == 1 {
+        verdicts.add(validator.validate_with_level(set, mode, level));
+        return verdicts;
+    }
+    verdicts.add(validator.validate_with_level(&templates_and_links(set), mode, level));
+    let check = |ids: &[PolicyID]| validator.validate_with_level(&templates(set, ids), mode, level);
+    let check = &check;
+    thread::scope(|scope| {
+        let shares = alone.chunks(alone.len().div_ceil(workers)).map(|ids| {
+            let worker = thread::Builder::new().stack_size(STACK_BYTES);
+            (ids, worker.spawn_scoped(scope, move || check(ids)))
+        });
+        for (ids, worker) in shares.collect::<Vec<_>>() {
+            // Where the system has no thread left, this one does the work.
+            let result = match worker {
+                Ok(worker) => worker.join().unwrap_or_else(|panic| resume_unwind(panic)),
+                Err(_) => check(ids),
+            };
+            verdicts.add(result);
+        }
+    });
+    verdicts
+}
+
+/// The templates of a set and their links, without the policies that stand by themselves.
+fn templates_and_links(set: &PolicySet) -> PolicySet {
+    let ids: Vec<PolicyID> = set
+        .templates()
+        .map(|template| template.id().clone())
+        .collect();
+    let mut chosen = templates(set, &ids);
+    for link in set.policies().filter(|policy| !policy.is_static()) {
+        // Its template is there, and its id was unique in the larger set.
+        let _ = chosen.add(link.clone());
+    }
+    chosen
 }
 
 /// Whether no policy looks away from the request at all. The first that does ends the search.
