@@ -98,7 +98,7 @@ pub enum ReasonCode {
     ToolUnknown,
     /// The tool's definition is not the pinned one.
     ToolChanged,
-    /// The server is not registered.
+    /// The server is not registered, or out of service.
     ServerUnknown,
     /// The subject or a delegator is not known.
     SubjectUnknown,

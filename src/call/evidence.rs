@@ -42,6 +42,10 @@ pub fn verify_call(
         let message = format!("server `{}` is not registered", call.operation.server);
         return Err(Reason::new(ReasonCode::ServerUnknown, message));
     }
+    if flag(snapshot, &server, "active") == Some(false) {
+        let message = format!("server `{}` is out of service", call.operation.server);
+        return Err(Reason::new(ReasonCode::ServerUnknown, message));
+    }
     Ok(())
 }
 
@@ -157,12 +161,7 @@ pub fn registered_tool(
         let message = format!("tool `{name}` is not registered for server `{server}`");
         return Err(Reason::new(ReasonCode::ToolUnknown, message));
     }
-    let confirmed = matches!(
-        snapshot
-            .attribute(&uid, "confirmed")
-            .map(|value| value.value),
-        Some(ValueKind::Lit(Literal::Bool(true)))
-    );
+    let confirmed = flag(snapshot, &uid, "confirmed") == Some(true);
     let effect = snapshot.attribute(&uid, "effect");
     let effect = effect
         .as_ref()
@@ -180,6 +179,13 @@ pub fn registered_tool(
         effect: effect.filter(|_| confirmed).unwrap_or(Effect::Admin),
         target_arguments,
     })
+}
+
+fn flag(snapshot: &Snapshot, uid: &EntityUID, name: &str) -> Option<bool> {
+    match snapshot.attribute(uid, name)?.value {
+        ValueKind::Lit(Literal::Bool(value)) => Some(value),
+        _ => None,
+    }
 }
 
 fn text_of(value: &Value) -> Option<&SmolStr> {

@@ -104,6 +104,9 @@ fn entities() -> Json {
         agent("stray", json!([])),
         server("github"),
         server("files"),
+        { "uid": uid("Server", "retired"), "parents": [],
+          "attrs": { "owner": { "__entity": uid("User", "alice") }, "active": false } },
+        tool("retired/read", "read", true, json!({})),
         tool("github/create_issue", "write", true, json!({})),
         tool("github/get_issue", "read", true, json!({ "digest": "sha256:aa" })),
         tool("github/merge", "read", false, json!({})),
@@ -268,6 +271,10 @@ fn what_is_not_registered_or_has_changed_is_denied() {
     );
     assert_eq!(
         code(allow_all, &tool_call("nope", "x", json!({}))),
+        ReasonCode::ServerUnknown
+    );
+    assert_eq!(
+        code(allow_all, &tool_call("retired", "read", json!({}))),
         ReasonCode::ServerUnknown
     );
     let with_digest = |digest: &str| {
