@@ -277,14 +277,28 @@ fn check(schema: &ValidatorSchema, world: &World, max_level: u32) {
 
 #[test]
 fn every_scope_is_judged_as_by_the_whole_schema() {
-    let schema = schema();
     let principals = PRINCIPALS.iter().chain(&SLOTTED_PRINCIPALS);
     let scopes = principals.flat_map(|principal| ACTIONS.map(|action| (principal, action)));
     let texts = scopes.map(|(principal, action)| {
         format!("permit ({principal}, {action}, resource) when {{ principal has active }};\n")
     });
-    let world = World::new(&texts.collect::<Vec<_>>());
-    assert!(world.policies.entries.len() > SHARED_OUT);
+    compare_many(&texts.collect::<Vec<_>>());
+}
+
+#[test]
+fn conditions_about_other_actions_than_those_of_the_scope_are_judged_as_by_the_whole_schema() {
+    let pairs = ACTIONS
+        .iter()
+        .flat_map(|scope| CONDITIONS.map(|condition| (scope, condition)));
+    let texts = pairs.map(|(scope, condition)| {
+        format!("forbid (principal, {scope}, resource) when {{ {condition} }};\n")
+    });
+    compare_many(&texts.collect::<Vec<_>>());
+}
+
+fn compare_many(texts: &[String]) {
+    assert!(texts.len() > SHARED_OUT);
+    let (schema, world) = (schema(), World::new(texts));
     for level in 0..=1 {
         compare(&schema, &world.policies.set, level);
     }
