@@ -9,10 +9,7 @@
 //! Invariant: errors and warnings are those of one `Validator` with the whole schema over the whole set.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::num::NonZero;
-use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use cedar_policy_core::ast::{
     EntityReference, EntityType, EntityUID, Policy, PolicyID, PolicySet,
@@ -24,13 +21,13 @@ use cedar_policy_core::validator::{
     ValidatorSchema,
 };
 
+use crate::bundle::workers::share_out;
+
 /// Sets smaller than this are not worth a thread.
 const SHARED_OUT: usize = 128;
 /// So many policies of one scope are typed at a time: enough to be worth a schema of their own, few enough
 /// that all processors end at about the same time.
 const BATCH: usize = 64;
-/// Typing deeply nested policies needs more stack than a thread has by default.
-const STACK_BYTES: usize = 8 << 20;
 
 /// What the validator has to say.
 #[derive(Debug, Default)]
@@ -89,8 +86,8 @@ impl<'a> Judge<'a> {
             0 => in_batches(None, templates.collect()),
             _ => self.batches(templates),
         };
-        let parts = share_out(&batches, |batch| {
-            let narrow = self.narrow(batch);
+        let parts = each(batches, |batch| {
+            let narrow = self.narrow(&batch);
             let validator = narrow.as_ref().unwrap_or(&self.whole);
             let chosen = self.subset(&batch.templates);
             validator.validate_with_level(&chosen, ValidationMode::Strict, level)
@@ -107,8 +104,8 @@ impl<'a> Judge<'a> {
     /// Whether nothing in the set looks away from the request at all. Only of a set without mistakes.
     pub fn fits_level_zero(&self) -> bool {
         let looks_away = AtomicBool::new(false);
-        share_out(&self.batches(self.set.all_templates()), |batch| {
-            let narrow = self.narrow(batch);
+        each(self.batches(self.set.all_templates()), |batch| {
+            let narrow = self.narrow(&batch);
             let validator = narrow.as_ref().unwrap_or(&self.whole);
             for template in &batch.templates {
                 // The first that does ends the search.
@@ -248,29 +245,9 @@ fn in_batches<'a>(named: Option<Named<'a>>, templates: Vec<&'a Template>) -> Vec
 }
 
 /// Does the work of all batches, on all processors if it is much.
-fn share_out<R: Send>(batches: &[Batch<'_>], work: impl Fn(&Batch<'_>) -> R + Sync) -> Vec<R> {
-    let workers = thread::available_parallelism().map_or(1, NonZero::get);
+fn each<'a, R: Send>(batches: Vec<Batch<'a>>, work: impl Fn(Batch<'a>) -> R + Sync) -> Vec<R> {
     let policies: usize = batches.iter().map(|batch| batch.templates.len()).sum();
-    if policies < SHARED_OUT || workers == 1 {
-        return batches.iter().map(work).collect();
-    }
-    let next = AtomicUsize::new(0);
-    let take = || batches.get(next.fetch_add(1, Ordering::Relaxed));
-    let drain = || std::iter::from_fn(take).map(&work).collect::<Vec<R>>();
-    thread::scope(|scope| {
-        let spawn = |_| {
-            let worker = thread::Builder::new().stack_size(STACK_BYTES);
-            worker.spawn_scoped(scope, drain).ok()
-        };
-        let workers: Vec<_> = (0..workers).filter_map(spawn).collect();
-        let joined = workers
-            .into_iter()
-            .map(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)));
-        let mut done: Vec<R> = joined.flatten().collect();
-        // Where the system has no thread left, this one does the work.
-        done.extend(drain());
-        done
-    })
+    share_out(batches, policies >= SHARED_OUT, work)
 }
 
 #[cfg(test)]
