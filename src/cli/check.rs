@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::authoring::check::{self, Report};
+use crate::bundle::Counts;
 use crate::cli::output::{Exit, Output};
 
 /// Checks a directory of policies as the server would load it
@@ -75,11 +76,7 @@ impl fmt::Display for Text<'_> {
         }
         writeln!(f, "{} is in order", self.dir)?;
         writeln!(f)?;
-        writeln!(
-            f,
-            "  policies  {} (templates {}, links {})",
-            counts.policies, counts.templates, counts.links
-        )?;
+        writeln!(f, "  policies  {}{}", counts.policies, of_templates(counts))?;
         let width = self
             .report
             .concerns
@@ -160,6 +157,15 @@ impl Text<'_> {
             )?;
         }
         writeln!(f)
+    }
+}
+
+/// What there is to say of the policies beside their number.
+fn of_templates(counts: &Counts) -> String {
+    match (counts.policies, counts.templates, counts.links) {
+        (0, 0, 0) => ", so everything is denied".to_owned(),
+        (_, 0, 0) => String::new(),
+        (_, templates, links) => format!(" (templates {templates}, links {links})"),
     }
 }
 
