@@ -117,23 +117,27 @@ impl fmt::Display for Text<'_> {
         )?;
         writeln!(f, "  entities  {}", counts.entities)?;
         writeln!(f, "  servers   {}", counts.servers)?;
-        let effects = self
-            .report
-            .effects
-            .iter()
-            .map(|(effect, count)| format!(", {effect} {count}"));
-        let effects: String = effects.collect();
-        writeln!(
-            f,
-            "  tools     {}{effects}, typed {}",
-            counts.tools, counts.typed_tools
-        )?;
+        writeln!(f, "  tools     {}{}", counts.tools, self.kinds_of_tools())?;
         self.unconfirmed(f)?;
         writeln!(f, "  digest    {}", self.report.digest)
     }
 }
 
 impl Text<'_> {
+    fn kinds_of_tools(&self) -> String {
+        let effects = self.report.effects.iter();
+        let mut kinds: Vec<(&str, usize)> = effects.map(|(effect, n)| (&**effect, *n)).collect();
+        kinds.push(("unconfirmed", self.report.unconfirmed.len()));
+        kinds.push(("typed", self.report.counts.typed_tools));
+        let kinds = kinds.iter().filter(|(_, n)| *n > 0);
+        let kinds: Vec<String> = kinds.map(|(kind, n)| format!("{kind} {n}")).collect();
+        if kinds.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", kinds.join(", "))
+        }
+    }
+
     fn unconfirmed(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let unconfirmed = &self.report.unconfirmed;
         if unconfirmed.is_empty() {
