@@ -322,7 +322,11 @@ impl Call {
             return Ok(Kind::ListTools(v1::ListTools {}));
         };
         let text = match &self.arguments {
-            Some(text) => text.clone(),
+            Some(text) => {
+                serde_json::from_str::<Map<String, Json>>(text)
+                    .context("`--arguments` is not a JSON object")?;
+                text.clone()
+            }
             None => {
                 let mut arguments = Map::new();
                 for (name, value) in &self.args {

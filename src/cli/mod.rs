@@ -19,7 +19,7 @@ use crate::cli::output::Exit;
 
 /// Decides, for every call an AI agent makes, whether it may happen.
 #[derive(Debug, Parser)]
-#[command(name = "callgate", version, about, long_about = LONG_ABOUT, after_long_help = EXIT_CODES)]
+#[command(name = "callgate", version, long_about = LONG_ABOUT, after_long_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
