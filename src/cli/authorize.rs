@@ -457,11 +457,7 @@ fn explain(f: &mut fmt::Formatter<'_>, explanation: &v1::Explanation) -> fmt::Re
             )?;
         }
         let (evaluated, total) = (it.policies_evaluated, it.policies_total);
-        writeln!(
-            f,
-            "            {evaluated} of {total} policies, {} entities in view",
-            it.entities_in_slice
-        )?;
+        writeln!(f, "            {evaluated} of {total} policies apply")?;
     }
     if !explanation.shadow_policy_ids.is_empty() {
         writeln!(

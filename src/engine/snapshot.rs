@@ -74,9 +74,8 @@ impl Snapshot {
     pub fn build<E: IntoIterator<Item = Entity>>(parts: Parts<E>) -> Result<Self, BuildError> {
         let with_literals = parts.reach == Reach::Unbounded;
         let policies = policy::compile(&parts.policies, with_literals);
-        let index = PolicyIndex::build(&policies);
         let mut action_uids = Vec::new();
-        let entities = EntityStore::build(parts.entities.into_iter().inspect(|entity| {
+        let mut entities = EntityStore::build(parts.entities.into_iter().inspect(|entity| {
             if entity.uid().is_action() {
                 action_uids.push(entity.uid().clone());
             }
@@ -85,6 +84,7 @@ impl Snapshot {
             .iter()
             .filter_map(|uid| Some((uid.clone(), Arc::new(entities.unpack(uid, &[])?))))
             .collect();
+        let index = PolicyIndex::build(&policies, entities.names_mut());
         let rules = Rules {
             policies,
             index,
