@@ -11,6 +11,7 @@ pub mod collector;
 pub mod exporters;
 #[cfg(test)]
 mod fixtures;
+pub mod lately;
 pub mod mapping;
 pub mod metrics;
 pub mod otlp;

@@ -231,16 +231,22 @@ impl Backwards {
     }
 
     #[inline]
-    fn varint(&mut self, mut value: u64) {
-        let mut bytes = [0; 10];
-        let mut length = 0;
-        while value >= 0x80 {
-            bytes[length] = value.to_le_bytes()[0] | 0x80;
-            value >>= 7;
-            length += 1;
+    fn byte(&mut self, byte: u8) {
+        if self.start == 0 {
+            self.grow(1);
         }
-        bytes[length] = value.to_le_bytes()[0];
-        self.raw(&bytes[..=length]);
+        self.start -= 1;
+        self.memory[self.start] = byte;
+    }
+
+    #[inline]
+    fn varint(&mut self, value: u64) {
+        // Seven bits to a byte, the lowest first; all but the last byte say that another follows.
+        let last = value.checked_ilog2().unwrap_or_default() / 7;
+        self.byte((value >> (7 * last)).to_le_bytes()[0]);
+        for place in (0..last).rev() {
+            self.byte((value >> (7 * place)).to_le_bytes()[0] | 0x80);
+        }
     }
 
     #[inline]
