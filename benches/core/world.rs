@@ -236,8 +236,28 @@ fn arguments() -> serde_json::Map<String, serde_json::Value> {
     arguments.as_object().cloned().unwrap_or_default()
 }
 
+/// A plain Cedar request.
+pub struct Question {
+    pub principal: EntityUID,
+    pub action: EntityUID,
+    pub resource: EntityUID,
+    pub context: Context,
+}
+
+impl Question {
+    pub fn query(&self) -> Query<'_> {
+        Query {
+            action: &self.action,
+            resource: &self.resource,
+            context: &self.context,
+            overlays: &[],
+            unknown: &[],
+        }
+    }
+}
+
 /// The calls as plain Cedar requests, with a context as the calls have it.
-pub fn queries(calls: &[CallContext]) -> Vec<(EntityUID, Query<'static>)> {
+pub fn questions(calls: &[CallContext]) -> Vec<Question> {
     let identity = Value::record([("verified", Value::from(true))], None);
     let delegation = Value::record(
         [
@@ -262,14 +282,12 @@ pub fn queries(calls: &[CallContext]) -> Vec<(EntityUID, Query<'static>)> {
             let OperationKind::CallTool(tool) = &call.operation.kind else {
                 unreachable!("the world only calls tools")
             };
-            let query = Query {
+            Question {
+                principal: call.subject.entity.clone(),
                 action: model::action("call_read"),
                 resource: model::tool(&call.operation.server, &tool.tool),
                 context: context.clone(),
-                overlays: &[],
-                unknown: &[],
-            };
-            (call.subject.entity.clone(), query)
+            }
         })
         .collect()
 }

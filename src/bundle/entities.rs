@@ -232,25 +232,42 @@ impl Parser<'_> {
     }
 }
 
-/// A parent or an owner that nobody has defined is legal, but most often a slip of the pen.
+/// A parent or an owner that nobody has defined is legal, but most often a slip of the pen. One file tends
+/// to repeat it, all tools of a server for one, so it is told once a file.
 fn warn_of_unknown(collected: &Collected, warnings: &mut Vec<Fault>) {
-    let mut told = 0;
+    let mut slips: Vec<(&EntityUID, &EntityUID, &str, usize)> = Vec::new();
+    let mut known: HashMap<(&str, &str, &EntityUID), usize> = HashMap::new();
     for entity in &collected.entities {
+        let Some(place) = collected.places.get(entity.uid()) else {
+            continue;
+        };
         let parents = entity.parents().map(|parent| ("parent", parent));
         let owner = entity
             .get("owner")
             .and_then(referenced)
             .map(|owner| ("owner", owner));
         for (word, uid) in parents.chain(owner) {
-            if !collected.places.contains_key(uid) {
-                told += 1;
-                if told > MAX_TOLD {
-                    return;
+            if collected.places.contains_key(uid) {
+                continue;
+            }
+            match known.get(&(&*place.source.file, word, uid)) {
+                Some(&index) => slips[index].3 += 1,
+                None if slips.len() < MAX_TOLD => {
+                    known.insert((&*place.source.file, word, uid), slips.len());
+                    slips.push((entity.uid(), uid, word, 0));
                 }
-                let message = format!("the {word} `{uid}` of `{}` is not defined", entity.uid());
-                warnings.extend(collected.fault_of(entity.uid(), message));
+                None => {}
             }
         }
+    }
+    for (entity, uid, word, more) in slips {
+        let more = match more {
+            0 => String::new(),
+            1 => " (likewise for 1 other entity)".to_owned(),
+            _ => format!(" (likewise for {more} other entities)"),
+        };
+        let message = format!("the {word} `{uid}` of `{entity}` is not defined{more}");
+        warnings.extend(collected.fault_of(entity, message));
     }
 }
 

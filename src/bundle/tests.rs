@@ -368,8 +368,9 @@ fn unknown_owners_and_groups_are_warnings() {
     );
     has(
         &warnings,
-        "the owner `Mcp::User::\"owen\"` of `Mcp::Server::\"git\"` is not defined",
+        "the owner `Mcp::User::\"owen\"` of `Mcp::Server::\"git\"` is not defined (likewise for 1 other entity)",
     );
+    assert_eq!(warnings.len(), 2, "{warnings:#?}");
     let bundle = load_files(&[("tools/git.json", &tool("")), OWEN]).expect("fine");
     assert!(bundle.warnings.is_empty(), "{:?}", bundle.warnings);
 }

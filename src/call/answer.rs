@@ -147,7 +147,6 @@ fn principal_decision(
             .map(|error| (error.policy, error.message))
             .collect(),
         policies_evaluated: evaluation.policies_evaluated,
-        entities_in_slice: evaluation.entities_in_slice,
     }
 }
 

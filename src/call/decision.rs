@@ -50,8 +50,6 @@ pub struct PrincipalDecision {
     pub errors: Vec<(Arc<PolicyInfo>, String)>,
     /// How many policies were evaluated.
     pub policies_evaluated: u32,
-    /// How many entities the request could see.
-    pub entities_in_slice: u32,
 }
 
 /// One reason for a deny.

@@ -2,28 +2,28 @@
 
 use std::sync::Arc;
 
-use cedar_policy_core::ast::{
-    Context, EntityUID, EntityUIDEntry, Literal, Request, Value, ValueKind,
-};
+use cedar_policy_core::ast::{Context, EntityUID, EntityUIDEntry, Request, Value};
 use cedar_policy_core::entities::{Entities, NoEntitiesSchema, TCComputation};
 use cedar_policy_core::evaluator::Evaluator;
 use cedar_policy_core::extensions::Extensions;
 use smol_str::SmolStr;
 
-use crate::engine::index::Scope;
+use crate::engine::context::ContextSource;
 use crate::engine::policy::{Compiled, PolicyInfo};
+use crate::engine::quick::QuickEvaluator;
 use crate::engine::slice;
 use crate::engine::snapshot::Snapshot;
+use crate::engine::view::{Name, Sight};
 
 /// Cedar's question but for who asks it, with what this one request adds to the entities.
-#[derive(Debug, Clone)]
+#[derive(Clone, Copy)]
 pub struct Query<'a> {
     /// Does what.
-    pub action: EntityUID,
+    pub action: &'a EntityUID,
     /// To what.
-    pub resource: EntityUID,
+    pub resource: &'a EntityUID,
     /// Under which circumstances.
-    pub context: Context,
+    pub context: &'a dyn ContextSource,
     /// Entities known to this request only, and additions to stored ones.
     pub overlays: &'a [Overlay],
     /// Attributes of the context that are not known yet. What a policy that reads one would say is
@@ -73,8 +73,6 @@ pub struct Evaluation {
     pub shadow_forbids: Vec<Arc<PolicyInfo>>,
     /// How many policies were evaluated.
     pub policies_evaluated: u32,
-    /// How many entities the request could see.
-    pub entities_in_slice: u32,
 }
 
 /// A policy that could not be evaluated.
@@ -159,39 +157,74 @@ impl Snapshot {
             .unwrap_or_default()
     }
 
-    /// The same for several principals who ask the same; what they all see is unpacked once.
-    pub fn evaluate_each(&self, query: &Query<'_>, principals: &[&EntityUID]) -> Vec<Evaluation> {
-        let view = |uid: &EntityUID| slice::view(self, query.overlays, uid);
-        let action = view(&query.action);
-        let resource = view(&query.resource);
-        let asking: Vec<_> = principals.iter().map(|principal| view(principal)).collect();
-        let candidates: Vec<Vec<&Compiled>> = principals
+    /// The same for several principals who ask the same.
+    pub fn evaluate_each<'q>(
+        &'q self,
+        query: &'q Query<'_>,
+        principals: &[&'q EntityUID],
+    ) -> Vec<Evaluation> {
+        let sight = Sight {
+            snapshot: self,
+            overlays: query.overlays,
+        };
+        let action = sight.view(Name::Given(query.action));
+        let resource = sight.view(Name::Given(query.resource));
+        let actions = self.index().numbers(&action, sight);
+        let resources = self.index().numbers(&resource, sight);
+        let evaluate = |principal: &'q EntityUID| {
+            let view = sight.view(Name::Given(principal));
+            let numbers = self.index().numbers(&view, sight);
+            let candidates: Vec<&Compiled> = self
+                .index()
+                .candidates(&numbers, &actions, &resources)
+                .into_iter()
+                .map(|number| self.policy(number))
+                .collect();
+            let quick = QuickEvaluator {
+                sight,
+                principal: &view,
+                action: &action,
+                resource: &resource,
+                context: query.context,
+            };
+            let verdicts = candidates
+                .iter()
+                .map(|compiled| compiled.quick_verdict(&quick, query));
+            let mut verdicts: Vec<Option<Verdict>> = verdicts.collect();
+            if verdicts.iter().any(Option::is_none) {
+                self.ask_cedar(query, principal, &candidates, &mut verdicts);
+            }
+            let mut evaluation = Evaluation {
+                policies_evaluated: candidates.len() as u32,
+                ..Evaluation::default()
+            };
+            for (compiled, verdict) in candidates.into_iter().zip(verdicts.into_iter().flatten()) {
+                evaluation.count(compiled, verdict);
+            }
+            evaluation
+        };
+        principals.iter().copied().map(evaluate).collect()
+    }
+
+    /// Has Cedar's own evaluator fill in the verdicts that are still open.
+    fn ask_cedar(
+        &self,
+        query: &Query<'_>,
+        principal: &EntityUID,
+        candidates: &[&Compiled],
+        verdicts: &mut [Option<Verdict>],
+    ) {
+        let open = candidates
             .iter()
-            .zip(&asking)
-            .map(|(principal, entity)| {
-                let numbers = self.index().candidates(
-                    Scope {
-                        uid: principal,
-                        entity: entity.as_deref(),
-                    },
-                    Scope {
-                        uid: &query.action,
-                        entity: action.as_deref(),
-                    },
-                    Scope {
-                        uid: &query.resource,
-                        entity: resource.as_deref(),
-                    },
-                );
-                numbers
-                    .into_iter()
-                    .map(|number| self.policy(number))
-                    .collect()
-            })
-            .collect();
-        let known = asking.into_iter().chain([action, resource]).flatten();
-        let visible = slice::slice(self, query, candidates.iter().flatten().copied(), known);
-        let entities_in_slice = visible.len() as u32;
+            .zip(&*verdicts)
+            .filter(|(_, verdict)| verdict.is_none());
+        let policies = open.map(|(compiled, _)| *compiled);
+        let asked = [principal, query.action, query.resource];
+        let known = asked
+            .into_iter()
+            .filter_map(|uid| slice::view(self, query.overlays, uid));
+        let context = query.context.to_context();
+        let visible = slice::slice(self, query.overlays, &context, policies, known);
         let extensions = Extensions::all_available();
         let entities = Entities::new().add_entities(
             visible,
@@ -199,65 +232,58 @@ impl Snapshot {
             TCComputation::AssumeAlreadyComputed,
             extensions,
         );
-        principals
-            .iter()
-            .zip(&candidates)
-            .map(|(principal, candidates)| {
-                let mut evaluation = Evaluation {
-                    policies_evaluated: candidates.len() as u32,
-                    entities_in_slice,
-                    ..Evaluation::default()
-                };
-                let evaluator = entities.as_ref().map(|entities| {
-                    Evaluator::new(query.to_request(principal), entities, extensions)
-                });
-                for compiled in candidates {
-                    let verdict = match &evaluator {
-                        Ok(evaluator) => compiled.verdict(evaluator, query.unknown),
-                        // No uid is unpacked twice, so this cannot happen; were it to, nothing
-                        // may be allowed.
-                        Err(error) => Verdict::Failed(error.to_string()),
-                    };
-                    evaluation.count(compiled, verdict);
-                }
-                evaluation
-            })
-            .collect()
+        let evaluator = entities.as_ref().map(|entities| {
+            Evaluator::new(query.request_of(principal, context), entities, extensions)
+        });
+        for (compiled, verdict) in candidates.iter().zip(verdicts) {
+            verdict.get_or_insert_with(|| match &evaluator {
+                Ok(evaluator) => compiled.verdict(evaluator),
+                // No uid is unpacked twice, so this cannot happen; were it to, nothing may be allowed.
+                Err(error) => Verdict::Failed(error.to_string()),
+            });
+        }
     }
 }
 
 impl Query<'_> {
-    fn to_request(&self, principal: &EntityUID) -> Request {
+    fn request_of(self, principal: &EntityUID, context: Context) -> Request {
         Request::new_unchecked(
             EntityUIDEntry::known(principal.clone(), None),
             EntityUIDEntry::known(self.action.clone(), None),
             EntityUIDEntry::known(self.resource.clone(), None),
-            Some(self.context.clone()),
+            Some(context),
         )
     }
 }
 
 impl Compiled {
-    /// What the policy says, given that its scope matches.
-    fn verdict(&self, evaluator: &Evaluator<'_>, unknown: &[&str]) -> Verdict {
+    /// What the policy says, given that its scope matches; `None` if Cedar has to be asked.
+    fn quick_verdict<'a>(
+        &'a self,
+        quick: &QuickEvaluator<'_, 'a>,
+        query: &Query<'_>,
+    ) -> Option<Verdict> {
         let Some(condition) = &self.condition else {
-            return Verdict::Satisfied;
+            return Some(Verdict::Satisfied);
         };
-        if unknown
+        if query
+            .unknown
             .iter()
             .any(|attribute| self.context.reads(attribute))
         {
-            return Verdict::Open;
+            return Some(Verdict::Open);
         }
-        let outcome = match evaluator.interpret(condition, self.policy.env()) {
-            Ok(value) => match value.value {
-                ValueKind::Lit(Literal::Bool(satisfied)) => Ok(satisfied),
-                // Cedar says what is wrong with it.
-                _ => evaluator.evaluate(&self.policy),
-            },
-            Err(error) => Err(error),
-        };
-        match outcome {
+        let holds = quick.holds(condition, self.policy.env())?;
+        Some(if holds {
+            Verdict::Satisfied
+        } else {
+            Verdict::Unsatisfied
+        })
+    }
+
+    /// What the policy says in Cedar's own words.
+    fn verdict(&self, evaluator: &Evaluator<'_>) -> Verdict {
+        match evaluator.evaluate(&self.policy) {
             Ok(true) => Verdict::Satisfied,
             Ok(false) => Verdict::Unsatisfied,
             Err(error) => Verdict::Failed(error.to_string()),

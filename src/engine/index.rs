@@ -6,17 +6,19 @@
 //! that place under each action it names. It is exact: what it finds matches in all three, so nobody
 //! has to evaluate a scope again.
 
-use std::collections::HashMap;
-
 use cedar_policy_core::ast::{
-    ActionConstraint, Entity, EntityReference, EntityType, EntityUID, PrincipalOrResourceConstraint,
+    ActionConstraint, EntityReference, EntityUID, PrincipalOrResourceConstraint,
 };
 use foldhash::fast::RandomState;
+use hashbrown::HashMap;
 
+use crate::engine::names::{Names, TypeNo};
+use crate::engine::packed::{Key, KeyRef};
 use crate::engine::policy::Compiled;
+use crate::engine::view::{Sight, View};
 
 /// What a scope says of one variable: nothing, a type, or an entity. Numbered when the index is built.
-type ScopeNo = u32;
+pub(super) type ScopeNo = u32;
 /// A scope that says nothing.
 const ANY: ScopeNo = 0;
 
@@ -38,29 +40,30 @@ struct Bucket(Vec<(ScopeNo, PolicyNo)>);
 #[derive(Debug, Default)]
 struct ScopeNumbers {
     /// `is T`
-    types: HashMap<EntityType, ScopeNo, RandomState>,
+    types: HashMap<TypeNo, ScopeNo, RandomState>,
     /// `== e`
     equal: ByEntity,
     /// `in e`
     inside: ByEntity,
     /// `is T in e`
-    inside_by_type: HashMap<EntityType, ByEntity, RandomState>,
+    inside_by_type: HashMap<TypeNo, ByEntity, RandomState>,
     last: ScopeNo,
 }
 
-type ByEntity = HashMap<EntityUID, ScopeNo, RandomState>;
+type ByEntity = HashMap<Key, ScopeNo, RandomState>;
 
 impl PolicyIndex {
-    pub(super) fn build(policies: &[Compiled]) -> Self {
+    /// `names` learns the names that scopes mention.
+    pub(super) fn build(policies: &[Compiled], names: &mut Names) -> Self {
         let mut index = Self::default();
         for (place, compiled) in policies.iter().enumerate() {
             let policy = &compiled.policy;
             let principal = index
                 .numbers
-                .of_constraint(policy.principal_constraint().as_inner());
+                .of_constraint(policy.principal_constraint().as_inner(), names);
             let resource = index
                 .numbers
-                .of_constraint(policy.resource_constraint().as_inner());
+                .of_constraint(policy.resource_constraint().as_inner(), names);
             let bucket = index
                 .by_principal
                 .entry(principal)
@@ -72,13 +75,13 @@ impl PolicyIndex {
                 ActionConstraint::Eq(action) => {
                     bucket
                         .0
-                        .push((index.numbers.equal_to(action), place as PolicyNo));
+                        .push((index.numbers.equal_to(action, names), place as PolicyNo));
                 }
                 ActionConstraint::In(actions) => {
                     for action in actions {
                         bucket
                             .0
-                            .push((index.numbers.inside(action), place as PolicyNo));
+                            .push((index.numbers.inside(action, names), place as PolicyNo));
                     }
                 }
             }
@@ -95,26 +98,28 @@ impl PolicyIndex {
         index
     }
 
-    /// Every policy whose scope can match, each once, in order.
+    /// Every number under which a policy about this entity can sit.
+    pub(super) fn numbers(&self, entity: &View<'_>, sight: Sight<'_>) -> Vec<ScopeNo> {
+        self.numbers.of_entity(entity, sight)
+    }
+
+    /// Every policy whose scope matches, each once, in order.
     pub(super) fn candidates(
         &self,
-        principal: Scope<'_>,
-        action: Scope<'_>,
-        resource: Scope<'_>,
+        principals: &[ScopeNo],
+        actions: &[ScopeNo],
+        resources: &[ScopeNo],
     ) -> Vec<PolicyNo> {
-        let principals = self.numbers.of_scope(principal);
-        let actions = self.numbers.of_scope(action);
-        let resources = self.numbers.of_scope(resource);
         let mut found = Vec::new();
         for number in principals {
-            let Some(by_resource) = self.by_principal.get(&number) else {
+            let Some(by_resource) = self.by_principal.get(number) else {
                 continue;
             };
             // Whichever is shorter is walked.
             if by_resource.len() < resources.len() {
                 for (resource, bucket) in by_resource {
                     if resources.contains(resource) {
-                        bucket.collect(&actions, &mut found);
+                        bucket.collect(actions, &mut found);
                     }
                 }
             } else {
@@ -122,7 +127,7 @@ impl PolicyIndex {
                     .iter()
                     .filter_map(|resource| by_resource.get(resource))
                 {
-                    bucket.collect(&actions, &mut found);
+                    bucket.collect(actions, &mut found);
                 }
             }
         }
@@ -130,13 +135,6 @@ impl PolicyIndex {
         found.dedup();
         found
     }
-}
-
-/// One variable of a request: its uid, and its entity if there is one.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Scope<'a> {
-    pub(super) uid: &'a EntityUID,
-    pub(super) entity: Option<&'a Entity>,
 }
 
 impl Bucket {
@@ -152,60 +150,71 @@ impl Bucket {
 }
 
 impl ScopeNumbers {
-    fn of_constraint(&mut self, constraint: &PrincipalOrResourceConstraint) -> ScopeNo {
-        use EntityReference::EUID;
+    fn of_constraint(
+        &mut self,
+        constraint: &PrincipalOrResourceConstraint,
+        names: &mut Names,
+    ) -> ScopeNo {
+        use EntityReference::{EUID, Slot};
         use PrincipalOrResourceConstraint as Constraint;
         match constraint {
-            Constraint::Is(ty) => *entry(&mut self.types, ty.as_ref(), &mut self.last),
-            Constraint::Eq(EUID(uid)) => self.equal_to(uid),
-            Constraint::In(EUID(uid)) => self.inside(uid),
+            Constraint::Is(ty) => entry(&mut self.types, names.intern_type(ty), &mut self.last),
+            Constraint::Eq(EUID(uid)) => self.equal_to(uid, names),
+            Constraint::In(EUID(uid)) => self.inside(uid, names),
             Constraint::IsIn(ty, EUID(uid)) => {
                 let by_entity = self
                     .inside_by_type
-                    .entry(EntityType::clone(ty))
+                    .entry(names.intern_type(ty))
                     .or_default();
-                *entry(by_entity, uid.as_ref(), &mut self.last)
+                entry(by_entity, Key::pack(uid, names), &mut self.last)
             }
-            Constraint::Any => ANY,
-            // A policy is a template with every slot filled, so there are none left here.
-            Constraint::Eq(EntityReference::Slot(_))
-            | Constraint::In(EntityReference::Slot(_))
-            | Constraint::IsIn(_, EntityReference::Slot(_)) => ANY,
+            // A policy is a template with every slot filled, so there are no slots here.
+            Constraint::Any
+            | Constraint::Eq(Slot(_))
+            | Constraint::In(Slot(_))
+            | Constraint::IsIn(_, Slot(_)) => ANY,
         }
     }
 
-    fn equal_to(&mut self, uid: &EntityUID) -> ScopeNo {
-        *entry(&mut self.equal, uid, &mut self.last)
+    fn equal_to(&mut self, uid: &EntityUID, names: &mut Names) -> ScopeNo {
+        entry(&mut self.equal, Key::pack(uid, names), &mut self.last)
     }
 
-    fn inside(&mut self, uid: &EntityUID) -> ScopeNo {
-        *entry(&mut self.inside, uid, &mut self.last)
+    fn inside(&mut self, uid: &EntityUID, names: &mut Names) -> ScopeNo {
+        entry(&mut self.inside, Key::pack(uid, names), &mut self.last)
     }
 
-    /// Every number under which a policy about this variable can sit.
-    fn of_scope(&self, scope: Scope<'_>) -> Vec<ScopeNo> {
-        let ty = scope.uid.entity_type();
-        let of_type = self.inside_by_type.get(ty);
+    fn of_entity(&self, entity: &View<'_>, sight: Sight<'_>) -> Vec<ScopeNo> {
         let mut numbers = Vec::with_capacity(8);
         numbers.push(ANY);
-        numbers.extend(self.types.get(ty));
-        numbers.extend(self.equal.get(scope.uid));
+        let own_key = sight.key_of(entity.name);
+        let of_type = own_key.and_then(|key| self.inside_by_type.get(&key.ty));
+        if let Some(key) = own_key {
+            numbers.extend(self.types.get(&key.ty));
+            numbers.extend(self.equal.get(&key));
+        }
+        let mut add_inside = |key: KeyRef<'_>| {
+            numbers.extend(self.inside.get(&key));
+            numbers.extend(of_type.and_then(|by_entity| by_entity.get(&key)));
+        };
         // An entity is in itself.
-        let ancestors = scope.entity.into_iter().flat_map(Entity::ancestors);
-        for uid in ancestors.chain([scope.uid]) {
-            numbers.extend(self.inside.get(uid));
-            numbers.extend(of_type.and_then(|by_entity| by_entity.get(uid)));
+        own_key.into_iter().for_each(&mut add_inside);
+        for ancestor in entity.ancestors() {
+            sight
+                .key_of(*ancestor)
+                .into_iter()
+                .for_each(&mut add_inside);
         }
         numbers
     }
 }
 
-fn entry<'m, K: Clone + Eq + std::hash::Hash>(
-    numbers: &'m mut HashMap<K, ScopeNo, RandomState>,
-    key: &K,
+fn entry<K: Eq + std::hash::Hash>(
+    numbers: &mut HashMap<K, ScopeNo, RandomState>,
+    key: K,
     last: &mut ScopeNo,
-) -> &'m ScopeNo {
-    numbers.entry(key.clone()).or_insert_with(|| {
+) -> ScopeNo {
+    *numbers.entry(key).or_insert_with(|| {
         *last += 1;
         *last
     })

@@ -20,6 +20,19 @@ pub(super) struct Key {
     pub(super) eid: SmolStr,
 }
 
+/// A key that borrows, to look others up with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct KeyRef<'k> {
+    pub(super) ty: TypeNo,
+    pub(super) eid: &'k str,
+}
+
+impl hashbrown::Equivalent<Key> for KeyRef<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        self.ty == key.ty && key.eid == self.eid
+    }
+}
+
 /// One entity.
 #[derive(Debug)]
 pub(super) struct Packed {
@@ -39,6 +52,16 @@ enum PackedValue {
     Shared(Arc<Value>),
 }
 
+/// A value looked at where it rests.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Peek<'p> {
+    Bool(bool),
+    Long(i64),
+    String(&'p str),
+    Entity(&'p Key),
+    Shared(&'p Value),
+}
+
 /// Sets, records and extension values met while packing, so that equal ones are kept once.
 #[derive(Debug, Default)]
 pub(super) struct Pool(BTreeSet<Arc<Value>>);
@@ -52,6 +75,13 @@ impl Key {
         Self {
             ty: names.intern_type(uid.entity_type()),
             eid: eid_of(uid),
+        }
+    }
+
+    pub(super) fn borrow(&self) -> KeyRef<'_> {
+        KeyRef {
+            ty: self.ty,
+            eid: &self.eid,
         }
     }
 
@@ -99,6 +129,21 @@ impl Packed {
         })
     }
 
+    /// A value of the entity where it rests.
+    pub(super) fn peek(&self, attribute: AttrNo) -> Option<Peek<'_>> {
+        let (_, value) = self
+            .attributes
+            .iter()
+            .find(|(number, _)| *number == attribute)?;
+        Some(value.peek())
+    }
+
+    /// The value of a tag where it rests.
+    pub(super) fn peek_tag(&self, tag: &str) -> Option<Peek<'_>> {
+        let (_, value) = self.tags.iter().find(|(name, _)| name == tag)?;
+        Some(value.peek())
+    }
+
     /// Cedar's form of it, under these ancestors.
     pub(super) fn unpack(
         &self,
@@ -141,6 +186,16 @@ impl PackedValue {
             ValueKind::Lit(Literal::EntityUID(uid)) => Self::Entity(Key::pack(&uid, names)),
             kind => Self::Shared(pool.share(without_locations(kind))),
         })
+    }
+
+    fn peek(&self) -> Peek<'_> {
+        match self {
+            Self::Bool(bool) => Peek::Bool(*bool),
+            Self::Long(long) => Peek::Long(*long),
+            Self::String(text) => Peek::String(text),
+            Self::Entity(key) => Peek::Entity(key),
+            Self::Shared(value) => Peek::Shared(value),
+        }
     }
 
     fn unpack(&self, names: &Names) -> Value {

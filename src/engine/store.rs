@@ -13,7 +13,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use crate::engine::names::{Names, TypeNo};
-use crate::engine::packed::{Key, Packed, Pool};
+use crate::engine::packed::{Key, KeyRef, Packed, Pool};
 use crate::engine::snapshot::BuildError;
 
 /// Enough that a shard of a store of a million entities holds a thousand.
@@ -169,12 +169,30 @@ impl EntityStore {
         }
     }
 
-    fn find(&self, uid: &EntityUID) -> Option<&Packed> {
-        let ty = self.names.type_number(uid.entity_type())?;
-        self.find_key(ty, uid.eid().as_ref())
+    pub(super) fn names(&self) -> &Names {
+        &self.names
     }
 
-    fn find_key(&self, ty: TypeNo, eid: &str) -> Option<&Packed> {
+    /// For numbering names that are not stored, before the store is in use.
+    pub(super) fn names_mut(&mut self) -> &mut Names {
+        Arc::make_mut(&mut self.names)
+    }
+
+    /// The key of a uid; `None` if nothing stored mentions its type.
+    pub(super) fn key_of<'k>(&self, uid: &'k EntityUID) -> Option<KeyRef<'k>> {
+        let ty = self.names.type_number(uid.entity_type())?;
+        Some(KeyRef {
+            ty,
+            eid: uid.eid().as_ref(),
+        })
+    }
+
+    pub(super) fn find(&self, uid: &EntityUID) -> Option<&Packed> {
+        let key = self.key_of(uid)?;
+        self.find_key(key.ty, key.eid)
+    }
+
+    pub(super) fn find_key(&self, ty: TypeNo, eid: &str) -> Option<&Packed> {
         let hash = hash_of(&self.hasher, ty, eid);
         let shard = &self.shards[shard_of(hash)];
         shard
@@ -183,7 +201,7 @@ impl EntityStore {
             .map(Arc::as_ref)
     }
 
-    fn lineage<'s>(&'s self, parents: &'s [Key]) -> Lineage<'s> {
+    pub(super) fn lineage<'s>(&'s self, parents: &'s [Key]) -> Lineage<'s> {
         Lineage {
             store: self,
             seen: parents.iter().collect(),
@@ -195,7 +213,7 @@ impl EntityStore {
 }
 
 /// Walks the hierarchy upwards, nearest first, each ancestor once.
-struct Lineage<'s> {
+pub(super) struct Lineage<'s> {
     store: &'s EntityStore,
     seen: Vec<&'s Key>,
     /// Only for the rare entity with many ancestors: a scan of few beats hashing.

@@ -165,7 +165,6 @@ fn explanation(answer: &Answer<Decision>, detail: Detail) -> Option<v1::Explanat
         errors: policy_errors(it).collect(),
         policies_evaluated: it.policies_evaluated,
         policies_total: answer.policies_total,
-        entities_in_slice: it.entities_in_slice,
     };
     Some(v1::Explanation {
         principals: decision.principals.iter().map(principal).collect(),
