@@ -202,13 +202,13 @@ impl World {
 }
 
 /// Everything Cedar says of a finding but its suggestions, which differ from one hash table to the next.
-fn said(finding: &(impl Diagnostic + ToString)) -> String {
+fn said(finding: &impl Diagnostic) -> String {
     let labels = finding.labels().into_iter().flatten();
     let spans: Vec<_> = labels.map(|label| (label.offset(), label.len())).collect();
-    format!("{} {spans:?}", finding.to_string())
+    format!("{finding} {spans:?}")
 }
 
-fn sorted(errors: &[impl Diagnostic + ToString]) -> Vec<String> {
+fn sorted(errors: &[impl Diagnostic]) -> Vec<String> {
     let mut all: Vec<String> = errors.iter().map(said).collect();
     all.sort();
     all
