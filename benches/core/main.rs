@@ -8,6 +8,7 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime};
 
+use callgate::bundle;
 use callgate::call::decide::{Asker, decide};
 use callgate::config::claims::ClaimMapping;
 use callgate::engine::snapshot::{Parts, Reach};
@@ -101,7 +102,7 @@ fn main() {
     let start = Instant::now();
     let large = Scene::build(10_000, 100_000);
     metric(
-        "core.build.10000p_100000e",
+        "core.build_unchecked.10000p_100000e",
         start.elapsed().as_secs_f64(),
         "s",
     );
@@ -112,6 +113,18 @@ fn main() {
     against_full_scan(&large);
     upsert(&large);
     memory();
+    load();
+}
+
+/// What a start or a change of the files costs: everything read, parsed, checked and compiled.
+fn load() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    world::write(dir.path(), 10_000, 100_000);
+    let start = Instant::now();
+    let bundle = bundle::load(dir.path()).expect("the world is sound");
+    let seconds = start.elapsed().as_secs_f64();
+    assert!(bundle.counts.policies >= 10_000 && bundle.counts.entities >= 100_000);
+    metric("load.10000p_100000e", seconds, "s");
 }
 
 /// A benchmark of nothing but denials would flatter.

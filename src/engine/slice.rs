@@ -22,7 +22,7 @@ pub(super) fn view(
     uid: &EntityUID,
 ) -> Option<Arc<Entity>> {
     if let Some(action) = snapshot.action(uid) {
-        return Some(Arc::clone(action));
+        return Some(Arc::clone(&action.entity));
     }
     let overlay = overlays.iter().find(|overlay| overlay.uid == *uid);
     let entities = snapshot.entities();
