@@ -1,8 +1,9 @@
 //! Where spans and metrics go: the standard `OTEL_*` variables, read once at the start.
 //!
-//! Start at [`Plan::from_env`]. The SDK itself reads endpoints, headers, timeouts, compression, the
-//! sampler, span limits, `OTEL_BSP_*`, `OTEL_METRIC_EXPORT_INTERVAL` and resource attributes. Here is
-//! what it leaves to the program: whether to export at all, and the trust in a TLS endpoint.
+//! Start at [`Plan::from_env`]. The SDK itself reads the sampler, span limits, `OTEL_BSP_*`,
+//! `OTEL_METRIC_EXPORT_INTERVAL` and resource attributes, the exporters endpoints, headers, timeouts and
+//! compression. Here is what they leave to the program: whether to export at all, and the trust in a TLS
+//! endpoint.
 //!
 //! Invariant: nothing about telemetry stops a decision. What cannot be exported is said in the log,
 //! once in a while.
@@ -11,9 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use opentelemetry_otlp::{
-    ExporterBuildError, MetricExporter, SpanExporter, WithExportConfig, WithTonicConfig,
-};
+use opentelemetry_otlp::{ExporterBuildError, MetricExporter, WithExportConfig, WithTonicConfig};
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::Temporality;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
@@ -21,6 +20,7 @@ use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::trace::SpanData;
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
+use crate::telemetry::collector::Collector;
 use crate::telemetry::metrics::Live;
 
 /// A collector that stays away is mentioned this often.
@@ -42,7 +42,7 @@ pub struct Plan {
 
 /// One of the kinds of telemetry that are exported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Signal {
+pub(super) enum Signal {
     Traces,
     Metrics,
 }
@@ -129,7 +129,7 @@ impl Signal {
 }
 
 /// The signal's own variable, else the one for all signals; with the name it was found under.
-fn either(signal: Signal, suffix: &str, var: Variables<'_>) -> Option<(String, String)> {
+pub(super) fn either(signal: Signal, suffix: &str, var: Variables<'_>) -> Option<(String, String)> {
     [signal.infix(), ""].into_iter().find_map(|infix| {
         let name = format!("OTEL_EXPORTER_OTLP_{infix}{suffix}");
         var(&name).map(|value| (name, value))
@@ -141,15 +141,10 @@ pub fn spans(
     endpoint: Option<&str>,
     live: &Arc<Live>,
     var: Variables<'_>,
-) -> Result<Watched<SpanExporter>, ExporterError> {
-    let mut builder = SpanExporter::builder().with_tonic();
-    if let Some(endpoint) = endpoint {
-        builder = builder.with_endpoint(endpoint);
-    }
-    if let Some(tls) = tls(Signal::Traces, endpoint, var)? {
-        builder = builder.with_tls_config(tls);
-    }
-    Ok(Watched::new(builder.build()?, "spans", live))
+) -> Result<Watched<Collector>, ExporterError> {
+    let tls = tls(Signal::Traces, endpoint, var)?;
+    let collector = Collector::new(endpoint, tls, var)?;
+    Ok(Watched::new(collector, "spans", live))
 }
 
 /// The exporter of metrics. Needs a tokio runtime around it, now and while it is used.

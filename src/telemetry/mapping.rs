@@ -133,9 +133,9 @@ pub fn attributes(record: &DecisionRecord<'_>, redaction: &Redaction, each: impl
             resource,
             trace: _,
         } => {
-            out.text("callgate.subject", redaction.entity(principal));
-            out.text("callgate.cedar.action", action.to_string());
-            out.text("callgate.cedar.resource", redaction.entity(resource));
+            out.put("callgate.subject", redaction.entity(principal));
+            out.put("callgate.cedar.action", action.to_string());
+            out.put("callgate.cedar.resource", redaction.entity(resource));
         }
     }
 }
@@ -150,13 +150,9 @@ impl<F: FnMut(KeyValue)> Attributes<'_, F> {
         (self.each)(KeyValue::new(key, value));
     }
 
-    fn text(&mut self, key: &'static str, value: String) {
-        self.put(key, value);
-    }
-
     fn optional(&mut self, key: &'static str, value: Option<&SmolStr>) {
         if let Some(value) = value {
-            self.put(key, value.to_string());
+            self.put(key, String::from(value.as_str()));
         }
     }
 
@@ -198,7 +194,9 @@ impl<F: FnMut(KeyValue)> Attributes<'_, F> {
     fn decision(&mut self, record: &DecisionRecord<'_>) {
         let decision = record.decision;
         self.put("callgate.decision", decision.outcome.as_str());
-        self.put("callgate.decision.id", record.decision_id.to_string());
+        let mut id = uuid::Uuid::encode_buffer();
+        let id = record.decision_id.hyphenated().encode_lower(&mut id);
+        self.put("callgate.decision.id", String::from(&*id));
         self.put("callgate.operation", operation(&record.question));
         self.put("callgate.adapter", record.adapter);
         self.put("callgate.caller", Arc::clone(record.caller));
@@ -247,7 +245,10 @@ impl<F: FnMut(KeyValue)> Attributes<'_, F> {
         self.put("mcp.method.name", call.operation.kind.method());
         self.put("callgate.initiator", call.operation.initiator.as_str());
         if !call.operation.server.is_empty() {
-            self.put("callgate.server", call.operation.server.to_string());
+            self.put(
+                "callgate.server",
+                String::from(call.operation.server.as_str()),
+            );
         }
         self.people(call);
         self.operation(call);
@@ -259,7 +260,7 @@ impl<F: FnMut(KeyValue)> Attributes<'_, F> {
             "callgate.approval.id",
             call.approval_ids
                 .iter()
-                .map(|id| id.to_string().into())
+                .map(|id| String::from(id.as_str()).into())
                 .collect(),
         );
         let clear = self.redaction.clear();
@@ -283,7 +284,7 @@ impl<F: FnMut(KeyValue)> Attributes<'_, F> {
     }
 
     fn people(&mut self, call: &CallContext) {
-        self.text(
+        self.put(
             "callgate.subject",
             self.redaction.entity(&call.subject.entity),
         );
@@ -292,7 +293,7 @@ impl<F: FnMut(KeyValue)> Attributes<'_, F> {
             self.put("gen_ai.agent.id", id.to_owned());
         }
         if let Some(delegation) = &call.delegation {
-            self.text(
+            self.put(
                 "callgate.delegation.root",
                 self.redaction.entity(&delegation.root),
             );
@@ -304,7 +305,7 @@ impl<F: FnMut(KeyValue)> Attributes<'_, F> {
     fn operation(&mut self, call: &CallContext) {
         match &call.operation.kind {
             OperationKind::CallTool(tool_call) => {
-                self.put("gen_ai.tool.name", tool_call.tool.to_string());
+                self.put("gen_ai.tool.name", String::from(tool_call.tool.as_str()));
                 if let Some(digest) = self.redaction.arguments_digest(&tool_call.arguments) {
                     self.put("callgate.arguments.hmac", digest);
                 }
@@ -324,7 +325,7 @@ impl<F: FnMut(KeyValue)> Attributes<'_, F> {
             OperationKind::ElicitUrl { url } => self.uri(url),
             OperationKind::GetPrompt { name, arguments: _ }
             | OperationKind::CompletePrompt { name } => {
-                self.put("callgate.prompt.name", name.to_string());
+                self.put("callgate.prompt.name", String::from(name.as_str()));
             }
             OperationKind::Sample(sampling) => {
                 self.put("gen_ai.request.max_tokens", sampling.max_tokens);
@@ -345,9 +346,9 @@ pub struct LogFields<'a> {
     /// The tool called.
     pub tool: Option<&'a str>,
     /// Who acts.
-    pub subject: String,
+    pub subject: Arc<str>,
     /// For whom.
-    pub on_behalf_of: Option<String>,
+    pub on_behalf_of: Option<Arc<str>>,
 }
 
 /// The fields of the log line that have to be made.
@@ -384,7 +385,7 @@ fn is_agent(uid: &EntityUID) -> bool {
 fn ids(policies: &[Arc<PolicyInfo>]) -> Vec<StringValue> {
     policies
         .iter()
-        .map(|policy| policy.id.to_string().into())
+        .map(|policy| String::from(policy.id.as_str()).into())
         .collect()
 }
 

@@ -163,7 +163,7 @@ impl Recorder {
                         operation = mapping::operation(&record.question),
                         server = fields.server,
                         tool = fields.tool,
-                        subject = fields.subject.as_str(),
+                        subject = &*fields.subject,
                         on_behalf_of = fields.on_behalf_of.as_deref(),
                         policies = listed(&decision.determining),
                         shadow = listed(&decision.shadow),

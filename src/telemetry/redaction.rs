@@ -5,6 +5,8 @@
 //!
 //! Invariant: without a key nothing is exported in place of a sensitive value, rather than the value.
 
+use std::sync::Arc;
+
 use cedar_policy_core::ast::EntityUID;
 use hmac::{Hmac, KeyInit, Mac};
 use opentelemetry::{Key, KeyValue, Value};
@@ -13,6 +15,7 @@ use sha2::Sha256;
 
 use crate::config::telemetry::{Clear, Telemetry};
 use crate::telemetry::canonical;
+use crate::telemetry::lately::Lately;
 
 /// Fewer bytes than these could be guessed.
 pub const MIN_KEY_BYTES: usize = 32;
@@ -23,12 +26,17 @@ const MAX_ARGUMENT_BYTES: usize = 256;
 /// Types of the namespace `Mcp` whose names are those of programs and tools, not of people.
 const PROGRAMS: [&str; 6] = ["Agent", "Server", "Gateway", "Tool", "Prompt", "Group"];
 
+/// Longer texts are not remembered: they hardly ever recur, and would take memory.
+const MAX_REMEMBERED_BYTES: usize = 256;
+
 /// Decides for each sensitive value what leaves in its place.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Redaction {
     key: Option<Hmac<Sha256>>,
     clear: Clear,
     arguments: Vec<ArgumentRule>,
+    digests: Lately<String>,
+    entities: Lately<EntityUID>,
 }
 
 /// An argument that may be exported as it is.
@@ -62,6 +70,8 @@ impl Redaction {
                 .iter()
                 .map(|text| ArgumentRule::parse(text))
                 .collect(),
+            digests: Lately::default(),
+            entities: Lately::default(),
         })
     }
 
@@ -71,20 +81,23 @@ impl Redaction {
     }
 
     /// The keyed digest of a text, in hexadecimal.
-    pub fn digest(&self, text: &str) -> Option<String> {
-        let mut mac = self.key.clone()?;
-        mac.update(text.as_bytes());
-        Some(hex(mac))
+    pub fn digest(&self, text: &str) -> Option<Arc<str>> {
+        let key = self.key.as_ref()?;
+        let make = || hex(key, text.as_bytes()).as_ref().into();
+        Some(if text.len() <= MAX_REMEMBERED_BYTES {
+            self.digests.get_or_make(text, make)
+        } else {
+            make()
+        })
     }
 
     /// The keyed digest of a call's arguments in RFC 8785 canonical form, in hexadecimal.
     pub fn arguments_digest(&self, arguments: &Map<String, Json>) -> Option<String> {
-        let mut mac = self.key.clone()?;
+        let key = self.key.as_ref()?;
         let mut text = Vec::with_capacity(256);
         // The canonical form cannot hold some numbers; such arguments leave no digest.
         canonical::write_object(arguments, &mut text).ok()?;
-        mac.update(&text);
-        Some(hex(mac))
+        Some(hex(key, &text).as_ref().to_owned())
     }
 
     /// The arguments of one call that the configuration opened.
@@ -107,14 +120,22 @@ impl Redaction {
     }
 
     /// An entity's name, its id replaced if it may be a person's or a URI.
-    pub fn entity(&self, uid: &EntityUID) -> String {
+    pub fn entity(&self, uid: &EntityUID) -> Arc<str> {
+        let id: &str = uid.eid().as_ref();
+        if id.len() > MAX_REMEMBERED_BYTES {
+            return self.name(uid).into();
+        }
+        self.entities.get_or_make(uid, || self.name(uid).into())
+    }
+
+    fn name(&self, uid: &EntityUID) -> String {
         let id: &str = uid.eid().as_ref();
         let of_type = uid.entity_type().to_string();
         if self.is_clear(&of_type) {
             return [&of_type, "::\"", id, "\""].concat();
         }
-        match self.digest(id) {
-            Some(digest) => [&of_type, "::hmac:", &digest].concat(),
+        match &self.key {
+            Some(key) => [&of_type, "::hmac:", hex(key, id.as_bytes()).as_ref()].concat(),
             None => [&of_type, "::redacted"].concat(),
         }
     }
@@ -183,15 +204,27 @@ fn cut(mut text: String) -> String {
     text
 }
 
-fn hex(mac: Hmac<Sha256>) -> String {
+/// The keyed digest of some bytes, in hexadecimal.
+fn hex(key: &Hmac<Sha256>, bytes: &[u8]) -> Hex {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let bytes = mac.finalize().into_bytes();
-    let mut text = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    let mut mac = key.clone();
+    mac.update(bytes);
+    let mut text = [0; 64];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(mac.finalize().into_bytes()) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
     }
-    text
+    Hex(text)
+}
+
+/// Hexadecimal digits.
+struct Hex([u8; 64]);
+
+impl AsRef<str> for Hex {
+    fn as_ref(&self) -> &str {
+        // Digits are always text.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
 }
 
 #[cfg(test)]

@@ -15,8 +15,8 @@ fn the_digest_is_hmac_sha256() {
     assert_eq!(
         redaction
             .digest("Test Using Larger Than Block-Size Key - Hash Key First")
-            .unwrap(),
-        "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"
+            .as_deref(),
+        Some("60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54")
     );
 }
 
@@ -29,8 +29,8 @@ fn the_digest_of_arguments_ignores_how_they_were_written() {
         strict().arguments_digest(&other)
     );
     assert_eq!(
-        strict().arguments_digest(&one),
-        strict().digest(r#"{"a":"é","b":1}"#)
+        strict().arguments_digest(&one).as_deref(),
+        strict().digest(r#"{"a":"é","b":1}"#).as_deref()
     );
     let changed = arguments(json!({"a": "é", "b": 2}));
     assert_ne!(
@@ -45,7 +45,7 @@ fn without_a_key_nothing_stands_for_the_value() {
     assert_eq!(redaction.digest("x"), None);
     assert_eq!(redaction.arguments_digest(&arguments(json!({}))), None);
     assert_eq!(
-        redaction.entity(&uid(r#"Mcp::User::"alice""#)),
+        &*redaction.entity(&uid(r#"Mcp::User::"alice""#)),
         "Mcp::User::redacted"
     );
 }
@@ -86,7 +86,7 @@ fn an_open_argument_has_a_short_and_a_long_form() {
 fn names_of_programs_stay_and_names_of_people_do_not() {
     let redaction = strict();
     for name in [r#"Mcp::Agent::"support""#, r#"Mcp::Server::"github""#] {
-        assert_eq!(redaction.entity(&uid(name)), name);
+        assert_eq!(&*redaction.entity(&uid(name)), name);
     }
     for name in [
         r#"Mcp::User::"alice""#,
@@ -98,7 +98,7 @@ fn names_of_programs_stay_and_names_of_people_do_not() {
         let shown = redaction.entity(&uid(name));
         assert!(!shown.contains("alice"), "{shown}");
         assert!(
-            shown.ends_with(&redaction.digest("alice").unwrap()),
+            shown.ends_with(&*redaction.digest("alice").unwrap()),
             "{shown}"
         );
     }
@@ -142,7 +142,7 @@ fn resources_are_opened_with_the_uris() {
     };
     let redaction = redaction(&config);
     assert_eq!(
-        redaction.entity(&uid(r#"Mcp::Resource::"a:b""#)),
+        &*redaction.entity(&uid(r#"Mcp::Resource::"a:b""#)),
         r#"Mcp::Resource::"a:b""#
     );
     assert!(
