@@ -9,7 +9,7 @@ use smol_str::SmolStr;
 use crate::call::context::{CallContext, Delegation, ToolCall};
 use crate::call::decision::{Reason, ReasonCode};
 use crate::call::model::{self, Effect, TYPES};
-use crate::engine::snapshot::Snapshot;
+use crate::engine::snapshot::{Snapshot, Stored};
 use crate::identity::caller::Rights;
 
 /// Most links from the root of a delegation to the subject.
@@ -37,16 +37,18 @@ pub fn verify_call(
         let message = format!("approval `{approval}` is not valid for this call");
         return Err(Reason::new(ReasonCode::ApprovalInvalid, message));
     }
-    let server = model::server(&call.operation.server);
-    if !snapshot.contains(&server) {
-        let message = format!("server `{}` is not registered", call.operation.server);
-        return Err(Reason::new(ReasonCode::ServerUnknown, message));
+    verify_server(snapshot, &call.operation.server)
+}
+
+fn verify_server(snapshot: &Snapshot, name: &SmolStr) -> Result<(), Reason> {
+    let unknown = |message: String| Err(Reason::new(ReasonCode::ServerUnknown, message));
+    match snapshot.entity(&model::server(name)) {
+        None => unknown(format!("server `{name}` is not registered")),
+        Some(server) if flag(server, "active") == Some(false) => {
+            unknown(format!("server `{name}` is out of service"))
+        }
+        Some(_) => Ok(()),
     }
-    if flag(snapshot, &server, "active") == Some(false) {
-        let message = format!("server `{}` is out of service", call.operation.server);
-        return Err(Reason::new(ReasonCode::ServerUnknown, message));
-    }
-    Ok(())
 }
 
 /// The caller's word counts only as far as its configuration says.
@@ -139,13 +141,17 @@ pub fn verify_tool(
     server: &str,
     call: &ToolCall,
 ) -> Result<RegisteredTool, Reason> {
-    let tool = registered_tool(snapshot, server, &call.tool)?;
-    let pinned = snapshot.attribute(&tool.uid, "digest");
-    if let (Some(pinned), Some(seen)) = (pinned.as_ref().and_then(text_of), &call.definition_digest)
-        && pinned != seen
-    {
-        let message = format!("the definition of tool `{}` has changed", call.tool);
-        return Err(Reason::new(ReasonCode::ToolChanged, message));
+    let (tool, stored) = find_tool(snapshot, server, &call.tool)?;
+    if let Some(seen) = &call.definition_digest {
+        let pinned = stored.attribute("digest");
+        if pinned
+            .as_ref()
+            .and_then(text_of)
+            .is_some_and(|pinned| pinned != seen)
+        {
+            let message = format!("the definition of tool `{}` has changed", call.tool);
+            return Err(Reason::new(ReasonCode::ToolChanged, message));
+        }
     }
     Ok(tool)
 }
@@ -156,33 +162,42 @@ pub fn registered_tool(
     server: &str,
     name: &str,
 ) -> Result<RegisteredTool, Reason> {
+    find_tool(snapshot, server, name).map(|(tool, _)| tool)
+}
+
+fn find_tool<'s>(
+    snapshot: &'s Snapshot,
+    server: &str,
+    name: &str,
+) -> Result<(RegisteredTool, Stored<'s>), Reason> {
     let uid = model::tool(server, name);
-    if !snapshot.contains(&uid) {
+    let Some(stored) = snapshot.entity(&uid) else {
         let message = format!("tool `{name}` is not registered for server `{server}`");
         return Err(Reason::new(ReasonCode::ToolUnknown, message));
-    }
-    let confirmed = flag(snapshot, &uid, "confirmed") == Some(true);
-    let effect = snapshot.attribute(&uid, "effect");
+    };
+    let is_confirmed = flag(stored, "confirmed") == Some(true);
+    let effect = stored.attribute("effect").filter(|_| is_confirmed);
     let effect = effect
         .as_ref()
         .and_then(text_of)
         .and_then(|name| Effect::from_name(name));
-    let target_arguments = match snapshot.attribute(&uid, "target_arguments") {
-        Some(Value {
-            value: ValueKind::Set(names),
-            ..
-        }) => names.iter().filter_map(text_of).cloned().collect(),
+    let target_arguments = match stored
+        .attribute("target_arguments")
+        .map(|value| value.value)
+    {
+        Some(ValueKind::Set(names)) => names.iter().filter_map(text_of).cloned().collect(),
         _ => Vec::new(),
     };
-    Ok(RegisteredTool {
+    let tool = RegisteredTool {
         uid,
-        effect: effect.filter(|_| confirmed).unwrap_or(Effect::Admin),
+        effect: effect.unwrap_or(Effect::Admin),
         target_arguments,
-    })
+    };
+    Ok((tool, stored))
 }
 
-fn flag(snapshot: &Snapshot, uid: &EntityUID, name: &str) -> Option<bool> {
-    match snapshot.attribute(uid, name)?.value {
+fn flag(entity: Stored<'_>, name: &str) -> Option<bool> {
+    match entity.attribute(name)?.value {
         ValueKind::Lit(Literal::Bool(value)) => Some(value),
         _ => None,
     }

@@ -174,12 +174,7 @@ impl Snapshot {
         let evaluate = |principal: &'q EntityUID| {
             let view = sight.view(Name::Given(principal));
             let numbers = self.index().numbers(&view, sight);
-            let candidates: Vec<&Compiled> = self
-                .index()
-                .candidates(&numbers, &actions, &resources)
-                .into_iter()
-                .map(|number| self.policy(number))
-                .collect();
+            let candidates = self.index().candidates(&numbers, &actions, &resources);
             let quick = QuickEvaluator {
                 sight,
                 principal: &view,
@@ -187,44 +182,41 @@ impl Snapshot {
                 resource: &resource,
                 context: query.context,
             };
-            let verdicts = candidates
-                .iter()
-                .map(|compiled| compiled.quick_verdict(&quick, query));
-            let mut verdicts: Vec<Option<Verdict>> = verdicts.collect();
-            if verdicts.iter().any(Option::is_none) {
-                self.ask_cedar(query, principal, &candidates, &mut verdicts);
-            }
             let mut evaluation = Evaluation {
                 policies_evaluated: candidates.len() as u32,
                 ..Evaluation::default()
             };
-            for (compiled, verdict) in candidates.into_iter().zip(verdicts.into_iter().flatten()) {
-                evaluation.count(compiled, verdict);
+            let mut left_to_cedar = Vec::new();
+            for number in candidates {
+                let compiled = self.policy(number);
+                match compiled.quick_verdict(&quick, query) {
+                    Some(verdict) => evaluation.count(compiled, verdict),
+                    None => left_to_cedar.push(compiled),
+                }
+            }
+            if !left_to_cedar.is_empty() {
+                self.ask_cedar(query, principal, &left_to_cedar, &mut evaluation);
             }
             evaluation
         };
         principals.iter().copied().map(evaluate).collect()
     }
 
-    /// Has Cedar's own evaluator fill in the verdicts that are still open.
+    /// Has Cedar's own evaluator say what these policies say.
     fn ask_cedar(
         &self,
         query: &Query<'_>,
         principal: &EntityUID,
-        candidates: &[&Compiled],
-        verdicts: &mut [Option<Verdict>],
+        policies: &[&Compiled],
+        evaluation: &mut Evaluation,
     ) {
-        let open = candidates
-            .iter()
-            .zip(&*verdicts)
-            .filter(|(_, verdict)| verdict.is_none());
-        let policies = open.map(|(compiled, _)| *compiled);
         let asked = [principal, query.action, query.resource];
         let known = asked
             .into_iter()
             .filter_map(|uid| slice::view(self, query.overlays, uid));
         let context = query.context.to_context();
-        let visible = slice::slice(self, query.overlays, &context, policies, known);
+        let candidates = policies.iter().copied();
+        let visible = slice::slice(self, query.overlays, &context, candidates, known);
         let extensions = Extensions::all_available();
         let entities = Entities::new().add_entities(
             visible,
@@ -235,12 +227,13 @@ impl Snapshot {
         let evaluator = entities.as_ref().map(|entities| {
             Evaluator::new(query.request_of(principal, context), entities, extensions)
         });
-        for (compiled, verdict) in candidates.iter().zip(verdicts) {
-            verdict.get_or_insert_with(|| match &evaluator {
+        for compiled in policies {
+            let verdict = match &evaluator {
                 Ok(evaluator) => compiled.verdict(evaluator),
                 // No uid is unpacked twice, so this cannot happen; were it to, nothing may be allowed.
                 Err(error) => Verdict::Failed(error.to_string()),
-            });
+            };
+            evaluation.count(compiled, verdict);
         }
     }
 }

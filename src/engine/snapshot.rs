@@ -8,6 +8,8 @@ use cedar_policy_core::validator::ValidatorSchema;
 use foldhash::fast::RandomState;
 
 use crate::engine::index::{PolicyIndex, PolicyNo};
+use crate::engine::names::Names;
+use crate::engine::packed::Packed;
 use crate::engine::policy::{self, Compiled};
 use crate::engine::request;
 use crate::engine::store::EntityStore;
@@ -29,6 +31,20 @@ struct Rules {
     actions: HashMap<EntityUID, Action, RandomState>,
     schema: Option<Arc<ValidatorSchema>>,
     reach: Reach,
+}
+
+/// A stored entity, to read attributes from.
+#[derive(Debug, Clone, Copy)]
+pub struct Stored<'s> {
+    packed: &'s Packed,
+    names: &'s Names,
+}
+
+impl Stored<'_> {
+    /// The attribute of this name.
+    pub fn attribute(&self, name: &str) -> Option<Value> {
+        self.packed.attribute(self.names, name)
+    }
 }
 
 /// An action, and whom it is plainly about: types whose entities may have any name. What else the
@@ -152,9 +168,13 @@ impl Snapshot {
         self.entities.contains(uid)
     }
 
-    /// A stored entity's attribute.
-    pub fn attribute(&self, uid: &EntityUID, name: &str) -> Option<Value> {
-        self.entities.attribute(uid, name)
+    /// A stored entity.
+    pub fn entity(&self, uid: &EntityUID) -> Option<Stored<'_>> {
+        let packed = self.entities.find(uid)?;
+        Some(Stored {
+            packed,
+            names: self.entities.names(),
+        })
     }
 
     /// Whether an action of this name is known.

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
-use cedar_policy_core::ast::{Entity, EntityUID, Value};
+use cedar_policy_core::ast::{Entity, EntityUID};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
@@ -133,10 +133,6 @@ impl EntityStore {
 
     pub(super) fn contains(&self, uid: &EntityUID) -> bool {
         self.find(uid).is_some()
-    }
-
-    pub(super) fn attribute(&self, uid: &EntityUID, name: &str) -> Option<Value> {
-        self.find(uid)?.attribute(&self.names, name)
     }
 
     /// Cedar's form of a stored entity, all its ancestors worked out, with further parents if given.

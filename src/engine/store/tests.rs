@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use cedar_policy_core::ast::{Eid, EntityType};
+use cedar_policy_core::ast::{Eid, EntityType, Value};
 use proptest::prelude::*;
 use smol_str::SmolStr;
 
@@ -106,7 +106,8 @@ proptest! {
         for (store, model) in history {
             prop_assert_eq!(store.len(), model.len());
             for number in 0..20_u8 {
-                let stored = store.attribute(&uid(&format!("e{number}")), "v");
+                let stored = store.find(&uid(&format!("e{number}")));
+                let stored = stored.and_then(|packed| packed.attribute(store.names(), "v"));
                 prop_assert_eq!(stored, model.get(&number).map(|value| Value::new(*value, None)));
             }
         }
