@@ -205,7 +205,7 @@ impl Reloader {
     fn publish(&mut self, bundle: Bundle) -> Outcome {
         self.failed = None;
         for warning in &bundle.warnings {
-            tracing::warn!("{}", warning.as_warning());
+            tracing::warn!(file = %warning.file, line = warning.line, "{}", warning.message);
         }
         let digest = Arc::clone(&bundle.digest);
         let revision = self.service.publish(Generation {

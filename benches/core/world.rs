@@ -4,6 +4,8 @@
 //! one call stay as many as they were, and what is measured is the price of all the others.
 
 use std::collections::HashSet;
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
 use callgate::call::context::{Delegation, Operation, OperationKind, Subject};
@@ -48,38 +50,44 @@ fn server_of(team: usize, place: usize, servers: usize) -> usize {
 }
 
 pub fn policies(count: usize) -> PolicySet {
+    parse_policyset(&policy_texts(count).concat()).expect("the policies parse")
+}
+
+/// The rules for everybody, and a text of its own for every team.
+pub fn policy_texts(count: usize) -> Vec<String> {
     // The servers named are those of a world ten times as large as its policies, as measured here.
     let servers = servers(count * 10);
-    let mut text = String::from(COMPANY_RULES);
-    for team in 0..teams(count) {
-        let group = format!("Mcp::Group::\"team{team}\"");
-        for place in 0..POLICIES_PER_TEAM {
-            let server = format!("Mcp::Server::\"s{}\"", server_of(team, place, servers));
-            let policy = match place {
-                0..=5 => format!(
-                    "permit (principal in {group}, action == Mcp::Action::\"call_read\", resource in {server});"
-                ),
-                6 | 7 => format!(
-                    "permit (principal in {group}, action == Mcp::Action::\"call_write\", resource in {server})
-                     when {{ context has delegation && context.delegation.verified }};"
-                ),
-                _ => format!(
-                    "forbid (principal in {group}, action in Mcp::Action::\"call_tool\", resource in {server})
-                     when {{ resource.egress && !context.arguments.untyped.isEmpty() }};"
-                ),
-            };
-            text.push_str(&policy);
-            text.push('\n');
+    let mut texts = vec![String::from(COMPANY_RULES)];
+    texts.extend((0..teams(count)).map(|team| team_rules(team, servers)));
+    texts
+}
+
+fn team_rules(team: usize, servers: usize) -> String {
+    let group = format!("Mcp::Group::\"team{team}\"");
+    let rule = |place: usize| {
+        let server = format!("Mcp::Server::\"s{}\"", server_of(team, place, servers));
+        match place {
+            0..=5 => format!(
+                "permit (principal in {group}, action == Mcp::Action::\"call_read\", resource in {server});\n"
+            ),
+            6 | 7 => format!(
+                "permit (principal in {group}, action == Mcp::Action::\"call_write\", resource in {server})
+                 when {{ context has delegation && context.delegation.verified }};\n"
+            ),
+            _ => format!(
+                "forbid (principal in {group}, action in Mcp::Action::\"call_tool\", resource in {server})
+                 when {{ resource.egress && !context.arguments.untyped.isEmpty() }};\n"
+            ),
         }
-    }
-    parse_policyset(&text).expect("the policies parse")
+    };
+    (0..POLICIES_PER_TEAM).map(rule).collect()
 }
 
 pub fn entities(policies: usize, count: usize) -> Vec<Entity> {
     let teams = teams(policies);
     let people = count / USER_SHARE;
-    let mut entities = Vec::with_capacity(count + teams);
     let everyone = uid("Group", "everyone");
+    let mut entities = vec![entity(everyone.clone(), [], [])];
     for team in 0..teams {
         entities.push(entity(
             uid("Group", &format!("team{team}")),
@@ -163,6 +171,24 @@ fn uid(ty: &str, id: &str) -> EntityUID {
     model::entity(ty, id)
 }
 
+/// Writes a world as a bundle: `rules*.cedar` of a thousand policies each, `entities/*.json`.
+pub fn write(dir: &Path, policy_count: usize, entity_count: usize) {
+    let teams_per_file = 1_000 / POLICIES_PER_TEAM;
+    let texts = policy_texts(policy_count);
+    for (number, texts) in texts.chunks(teams_per_file).enumerate() {
+        fs::write(dir.join(format!("rules{number}.cedar")), texts.concat()).expect("a file");
+    }
+    let room = dir.join("entities");
+    fs::create_dir(&room).expect("a directory");
+    let entities = entities(policy_count, entity_count);
+    for (number, entities) in entities.chunks(10_000).enumerate() {
+        let json = |entity: &Entity| entity.to_json_value().expect("JSON can say it");
+        let list: Vec<_> = entities.iter().map(json).collect();
+        let text = serde_json::to_vec(&list).expect("JSON");
+        fs::write(room.join(format!("part{number}.json")), text).expect("a file");
+    }
+}
+
 pub fn snapshot(policy_count: usize, entity_count: usize) -> Snapshot {
     let (schema, _) = ValidatorSchema::from_cedarschema_str(SCHEMA, Extensions::all_available())
         .expect("the schema parses");
@@ -210,8 +236,28 @@ fn arguments() -> serde_json::Map<String, serde_json::Value> {
     arguments.as_object().cloned().unwrap_or_default()
 }
 
+/// A plain Cedar request.
+pub struct Question {
+    pub principal: EntityUID,
+    pub action: EntityUID,
+    pub resource: EntityUID,
+    pub context: Context,
+}
+
+impl Question {
+    pub fn query(&self) -> Query<'_> {
+        Query {
+            action: &self.action,
+            resource: &self.resource,
+            context: &self.context,
+            overlays: &[],
+            unknown: &[],
+        }
+    }
+}
+
 /// The calls as plain Cedar requests, with a context as the calls have it.
-pub fn queries(calls: &[CallContext]) -> Vec<(EntityUID, Query<'static>)> {
+pub fn questions(calls: &[CallContext]) -> Vec<Question> {
     let identity = Value::record([("verified", Value::from(true))], None);
     let delegation = Value::record(
         [
@@ -236,14 +282,12 @@ pub fn queries(calls: &[CallContext]) -> Vec<(EntityUID, Query<'static>)> {
             let OperationKind::CallTool(tool) = &call.operation.kind else {
                 unreachable!("the world only calls tools")
             };
-            let query = Query {
+            Question {
+                principal: call.subject.entity.clone(),
                 action: model::action("call_read"),
                 resource: model::tool(&call.operation.server, &tool.tool),
                 context: context.clone(),
-                overlays: &[],
-                unknown: &[],
-            };
-            (call.subject.entity.clone(), query)
+            }
         })
         .collect()
 }

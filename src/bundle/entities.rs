@@ -16,11 +16,17 @@ use crate::bundle::fault::Fault;
 use crate::bundle::files::Source;
 use crate::bundle::json::{self, Step};
 use crate::bundle::registration::Registration;
+use crate::bundle::workers::share_out;
 
 /// The most entities of a bundle.
 pub const MAX_ENTITIES: usize = 5_000_000;
 /// Finding a place costs a walk through its file: after this many of a kind, the rest is left out.
 const MAX_TOLD: usize = 200;
+
+/// Files with fewer entities than this are not worth a thread.
+const SHARED_OUT: usize = 512;
+/// So many are parsed at a time.
+const BATCH: usize = 256;
 
 /// Every entity, and where it is written.
 #[derive(Debug, Default)]
@@ -90,26 +96,20 @@ pub fn collect<'a>(
     for (source, registration) in registrations {
         for (path, json) in registration.entities() {
             let path = Path::Members(path.into_iter().map(str::to_owned).collect());
-            reader.entity(
-                Place {
-                    source: (*source).clone(),
-                    path,
-                },
-                json,
-            );
+            let parsed = reader.parser().parse(json);
+            let source = (*source).clone();
+            reader.take(Place { source, path }, parsed);
         }
     }
     for source in sources {
         match json::parse(source.origin()) {
             Ok(Json::Array(list)) => {
-                for (index, element) in list.into_iter().enumerate() {
-                    reader.entity(
-                        Place {
-                            source: source.clone(),
-                            path: Path::Element(index),
-                        },
-                        element,
-                    );
+                for (index, parsed) in reader.parse_all(list).into_iter().enumerate() {
+                    let place = Place {
+                        source: source.clone(),
+                        path: Path::Element(index),
+                    };
+                    reader.take(place, parsed);
                 }
             }
             Ok(_) => {
@@ -138,7 +138,29 @@ struct Reader<'s, 'f> {
 }
 
 impl Reader<'_, '_> {
-    fn entity(&mut self, place: Place, json: Json) {
+    fn parser(&self) -> Parser<'_> {
+        Parser {
+            core: self.core.as_ref(),
+        }
+    }
+
+    /// Parses the entities of a file, on all processors if they are many.
+    fn parse_all(&self, mut list: Vec<Json>) -> Vec<Result<Entity, String>> {
+        let is_much = list.len() >= SHARED_OUT;
+        let mut batches = Vec::new();
+        while !list.is_empty() {
+            batches.push(list.split_off(list.len().saturating_sub(BATCH)));
+        }
+        batches.reverse();
+        let parser = self.parser();
+        let parse = |batch: Vec<Json>| -> Vec<_> {
+            batch.into_iter().map(|json| parser.parse(json)).collect()
+        };
+        let parsed = share_out(batches, is_much, parse);
+        parsed.into_iter().flatten().collect()
+    }
+
+    fn take(&mut self, place: Place, parsed: Result<Entity, String>) {
         if self.collected.entities.len() >= MAX_ENTITIES {
             if self.collected.entities.len() == MAX_ENTITIES && self.faults.is_empty() {
                 self.faults.push(place.fault(format!(
@@ -150,7 +172,7 @@ impl Reader<'_, '_> {
         if self.told >= MAX_TOLD {
             return;
         }
-        match self.parse(json) {
+        match parsed {
             Ok(entity) if entity.uid().entity_type().is_action() => {
                 self.tell(place.fault("actions are defined in the schema, not among the entities"));
             }
@@ -162,26 +184,6 @@ impl Reader<'_, '_> {
     fn tell(&mut self, fault: Fault) {
         self.told += 1;
         self.faults.push(fault);
-    }
-
-    fn parse(&self, json: Json) -> Result<Entity, String> {
-        let extensions = Extensions::all_available();
-        let tc = TCComputation::ComputeNow;
-        let Some(core) = &self.core else {
-            let parser = EntityJsonParser::<NoEntitiesSchema>::new(None, extensions, tc);
-            return parser
-                .single_from_json_value(json)
-                .map_err(|error| chain(&error));
-        };
-        let parser = EntityJsonParser::new(Some(core), extensions, tc);
-        let entity = parser
-            .single_from_json_value(json)
-            .map_err(|error| chain(&error))?;
-        let checker = EntitySchemaConformanceChecker::new(core, extensions);
-        checker
-            .validate_entity(&entity)
-            .map_err(|error| chain(&error))?;
-        Ok(entity)
     }
 
     fn keep(&mut self, place: Place, entity: Entity) {
@@ -204,25 +206,68 @@ impl Reader<'_, '_> {
     }
 }
 
-/// A parent or an owner that nobody has defined is legal, but most often a slip of the pen.
+struct Parser<'a> {
+    core: Option<&'a CoreSchema<'a>>,
+}
+
+impl Parser<'_> {
+    fn parse(&self, json: Json) -> Result<Entity, String> {
+        let extensions = Extensions::all_available();
+        let tc = TCComputation::ComputeNow;
+        let Some(core) = self.core else {
+            let parser = EntityJsonParser::<NoEntitiesSchema>::new(None, extensions, tc);
+            return parser
+                .single_from_json_value(json)
+                .map_err(|error| chain(&error));
+        };
+        let parser = EntityJsonParser::new(Some(core), extensions, tc);
+        let entity = parser
+            .single_from_json_value(json)
+            .map_err(|error| chain(&error))?;
+        let checker = EntitySchemaConformanceChecker::new(core, extensions);
+        checker
+            .validate_entity(&entity)
+            .map_err(|error| chain(&error))?;
+        Ok(entity)
+    }
+}
+
+/// A parent or an owner that nobody has defined is legal, but most often a slip of the pen. One file tends
+/// to repeat it, all tools of a server for one, so it is told once a file.
 fn warn_of_unknown(collected: &Collected, warnings: &mut Vec<Fault>) {
-    let mut told = 0;
+    let mut slips: Vec<(&EntityUID, &EntityUID, &str, usize)> = Vec::new();
+    let mut known: HashMap<(&str, &str, &EntityUID), usize> = HashMap::new();
     for entity in &collected.entities {
+        let Some(place) = collected.places.get(entity.uid()) else {
+            continue;
+        };
         let parents = entity.parents().map(|parent| ("parent", parent));
         let owner = entity
             .get("owner")
             .and_then(referenced)
             .map(|owner| ("owner", owner));
         for (word, uid) in parents.chain(owner) {
-            if !collected.places.contains_key(uid) {
-                told += 1;
-                if told > MAX_TOLD {
-                    return;
+            if collected.places.contains_key(uid) {
+                continue;
+            }
+            match known.get(&(&*place.source.file, word, uid)) {
+                Some(&index) => slips[index].3 += 1,
+                None if slips.len() < MAX_TOLD => {
+                    known.insert((&*place.source.file, word, uid), slips.len());
+                    slips.push((entity.uid(), uid, word, 0));
                 }
-                let message = format!("the {word} `{uid}` of `{}` is not defined", entity.uid());
-                warnings.extend(collected.fault_of(entity.uid(), message));
+                None => {}
             }
         }
+    }
+    for (entity, uid, word, more) in slips {
+        let more = match more {
+            0 => String::new(),
+            1 => " (likewise for 1 other entity)".to_owned(),
+            _ => format!(" (likewise for {more} other entities)"),
+        };
+        let message = format!("the {word} `{uid}` of `{entity}` is not defined{more}");
+        warnings.extend(collected.fault_of(entity, message));
     }
 }
 

@@ -3,7 +3,8 @@
 //!
 //! Start at [`load`]. [`files`] finds and reads, one module per kind of file parses
 //! ([`schema`], [`policies`], [`links`], [`entities`], [`registration`]), [`validate`] checks policies
-//! against the schema, [`fault`] says what is wrong and where.
+//! against the schema ([`verdicts`] asks Cedar), [`fault`] says what is wrong and where, [`workers`] shares
+//! out what takes long.
 //!
 //! Invariant: no network, no running server, no clock: the same files give the same bundle, and a bundle
 //! with a fault in it gives no snapshot at all.
@@ -18,6 +19,8 @@ pub mod registration;
 pub mod schema;
 pub mod typed;
 pub mod validate;
+pub mod verdicts;
+pub mod workers;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -74,8 +74,14 @@ pub fn collect<'a>(
                 policies.sources.push(source.clone());
                 let mut templates: Vec<&Template> = set.all_templates().collect();
                 templates.sort_by_key(|template| template.loc().map_or(0, Loc::start));
+                // Counting from the top for every policy would take long for a long file.
+                let (mut line, mut counted) = (1, 0);
                 for (position, template) in templates.into_iter().enumerate() {
-                    policies.add(index, position, template, faults, warnings);
+                    let start = template.loc().map_or(counted, Loc::start);
+                    let between = source.text.get(counted..start).unwrap_or_default();
+                    line += between.matches('\n').count();
+                    counted = start;
+                    policies.add(index, (position, line), template, faults, warnings);
                 }
             }
             Err(errors) => {
@@ -94,7 +100,7 @@ impl Policies {
     fn add(
         &mut self,
         source_index: usize,
-        position: usize,
+        (position, line): (usize, usize),
         template: &Template,
         faults: &mut Vec<Fault>,
         warnings: &mut Vec<Fault>,
@@ -156,7 +162,7 @@ impl Policies {
         self.entries.push(PolicyEntry {
             id,
             file: Arc::clone(&source.file),
-            line: whole(String::new()).line.unwrap_or(1),
+            line: u32::try_from(line).unwrap_or(u32::MAX),
             owner: annotations
                 .get("owner")
                 .map(|(owner, _)| (*owner).to_owned()),

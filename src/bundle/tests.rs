@@ -311,6 +311,25 @@ fn entities_are_checked_and_found_again_in_their_files() {
 }
 
 #[test]
+fn faults_of_a_large_file_of_entities_keep_their_places() {
+    let line = |number: usize| match number {
+        299 | 899 => {
+            r#"{"uid": {"type": "Mcp::Nobody", "id": "x"}, "attrs": {}, "parents": []}"#.to_owned()
+        }
+        _ => format!(
+            r#"{{"uid": {{"type": "Mcp::User", "id": "u{}"}}, "attrs": {{}}, "parents": []}}"#,
+            number % 700
+        ),
+    };
+    let lines: Vec<String> = (0..=700).chain([899]).map(line).collect();
+    let found = faults(&[("entities/e.json", &format!("[{}]", lines.join(",\n")))]);
+    assert_eq!(found.len(), 4, "{found:#?}");
+    for place in [1, 300, 701, 702] {
+        has(&found, &format!("e.json:{place} "));
+    }
+}
+
+#[test]
 fn a_cycle_is_a_fault_at_one_of_its_entities() {
     let group = |id: &str, parent: &str| {
         format!(
@@ -349,8 +368,9 @@ fn unknown_owners_and_groups_are_warnings() {
     );
     has(
         &warnings,
-        "the owner `Mcp::User::\"owen\"` of `Mcp::Server::\"git\"` is not defined",
+        "the owner `Mcp::User::\"owen\"` of `Mcp::Server::\"git\"` is not defined (likewise for 1 other entity)",
     );
+    assert_eq!(warnings.len(), 2, "{warnings:#?}");
     let bundle = load_files(&[("tools/git.json", &tool("")), OWEN]).expect("fine");
     assert!(bundle.warnings.is_empty(), "{:?}", bundle.warnings);
 }

@@ -2,27 +2,18 @@
 //!
 //! Start at [`validate`].
 
-use std::num::NonZero;
-use std::panic::resume_unwind;
-use std::thread;
+use std::collections::BTreeSet;
 
-use cedar_policy_core::ast::{PolicyID, PolicySet, Template};
+use cedar_policy_core::ast::PolicyID;
 use cedar_policy_core::validator::validation_errors::EntityDerefViolationKind;
-use cedar_policy_core::validator::{
-    ValidationError, ValidationMode, ValidationResult, ValidationWarning, Validator,
-    ValidatorSchema,
-};
+use cedar_policy_core::validator::{ValidationError, ValidatorSchema};
 use miette::Diagnostic;
 
 use crate::bundle::fault::{self, Fault};
 use crate::bundle::json::{self, Step};
 use crate::bundle::links::LinkPlaces;
 use crate::bundle::policies::{Policies, first_line};
-
-/// Sets smaller than this are not worth a thread.
-const SHARED_OUT: usize = 128;
-/// Typing deeply nested policies needs more stack than a thread has by default.
-const STACK_BYTES: usize = 8 << 20;
+use crate::bundle::verdicts::Judge;
 
 /// Checks every policy, template and link against the schema, and finds the smallest level of
 /// dereference at which all of them pass. `None` if some do not pass at `max_level`.
@@ -34,17 +25,19 @@ pub fn validate(
     faults: &mut Vec<Fault>,
     warnings: &mut Vec<Fault>,
 ) -> Option<u32> {
-    let validator = Validator::new(schema.clone());
+    let judge = Judge::new(schema, &policies.set);
     let before = faults.len();
     // Typing costs by far the most, so the first pass is made at the level that most policies need; later
     // passes see only what looked further.
     let mut level = max_level.min(1);
-    let first = first_pass(&validator, &policies.set, level);
-    let mut beyond: Vec<PolicyID> = Vec::new();
+    let first = judge.all(level);
+    let mut beyond: BTreeSet<PolicyID> = BTreeSet::new();
     let mut found = Vec::new();
     for error in &first.errors {
         match level_violation(error) {
-            Some((id, Violation::TooFar)) => beyond.push(id),
+            Some((id, Violation::TooFar)) => {
+                beyond.insert(id);
+            }
             Some((_, Violation::Never)) => {
                 let help =
                     "bind the fact to principal, resource or context instead of naming its entity";
@@ -61,19 +54,13 @@ pub fn validate(
     warnings.extend(told);
     while !beyond.is_empty() && level < max_level {
         level += 1;
-        let remaining = templates(&policies.set, &beyond);
-        let result = validator.validate_with_level(&remaining, ValidationMode::Strict, level);
-        let violated = result.validation_errors().filter_map(level_violation);
+        let further = judge.these(&beyond, level).errors;
+        let violated = further.iter().filter_map(level_violation);
         beyond = violated
             .filter(|(_, kind)| matches!(kind, Violation::TooFar))
             .map(|(id, _)| id)
             .collect();
     }
-    if level == 1 && beyond.is_empty() && fits_level_zero(&validator, &policies.set) {
-        level = 0;
-    }
-    beyond.sort();
-    beyond.dedup();
     for id in beyond {
         let message = format!(
             "the policy `{id}` looks further than {max_level} entities away from the request"
@@ -82,7 +69,13 @@ pub fn validate(
                     `max_dereference_level` in `callgate.toml`";
         faults.push(at_policy(policies, links, id.as_ref(), message).with_help(help));
     }
-    (faults.len() == before).then_some(level)
+    if faults.len() > before {
+        return None;
+    }
+    if level == 1 && judge.fits_level_zero() {
+        level = 0;
+    }
+    Some(level)
 }
 
 /// Cedar types a policy once for every action it may apply to, and repeats one mistake for each.
@@ -137,100 +130,6 @@ fn level_violation(error: &ValidationError) -> Option<(PolicyID, Violation)> {
         EntityDerefViolationKind::LiteralDerefTarget => Violation::Never,
     };
     Some((violation.policy_id.clone(), kind))
-}
-
-/// What the validator has to say of a set.
-#[derive(Default)]
-struct Verdicts {
-    errors: Vec<ValidationError>,
-    warnings: Vec<ValidationWarning>,
-}
-
-impl Verdicts {
-    fn add(&mut self, result: ValidationResult) {
-        let (errors, warnings) = result.into_errors_and_warnings();
-        self.errors.extend(errors);
-        self.warnings.extend(warnings);
-    }
-}
-
-/// Validates a whole set. Policies are typed one by one, each for every action of the schema, so a large
-/// set is shared out between the processors.
-fn first_pass(validator: &Validator, set: &PolicySet, level: u32) -> Verdicts {
-    let mut verdicts = Verdicts::default();
-    let mode = ValidationMode::Strict;
-    let alone: Vec<PolicyID> = set
-        .static_policies()
-        .map(|policy| policy.id().clone())
-        .collect();
-    let workers = thread::available_parallelism().map_or(1, NonZero::get);
-    if alone.len() < SHARED_OUT || workers == 1 {
-        verdicts.add(validator.validate_with_level(set, mode, level));
-        return verdicts;
-    }
-    verdicts.add(validator.validate_with_level(&templates_and_links(set), mode, level));
-    let check = |ids: &[PolicyID]| validator.validate_with_level(&templates(set, ids), mode, level);
-    let check = &check;
-    thread::scope(|scope| {
-        let shares = alone.chunks(alone.len().div_ceil(workers)).map(|ids| {
-            let worker = thread::Builder::new().stack_size(STACK_BYTES);
-            (ids, worker.spawn_scoped(scope, move || check(ids)))
-        });
-        for (ids, worker) in shares.collect::<Vec<_>>() {
-            // Where the system has no thread left, this one does the work.
-            let result = match worker {
-                Ok(worker) => worker.join().unwrap_or_else(|panic| resume_unwind(panic)),
-                Err(_) => check(ids),
-            };
-            verdicts.add(result);
-        }
-    });
-    verdicts
-}
-
-/// The templates of a set and their links, without the policies that stand by themselves.
-fn templates_and_links(set: &PolicySet) -> PolicySet {
-    let ids: Vec<PolicyID> = set
-        .templates()
-        .map(|template| template.id().clone())
-        .collect();
-    let mut chosen = templates(set, &ids);
-    for link in set.policies().filter(|policy| !policy.is_static()) {
-        // Its template is there, and its id was unique in the larger set.
-        let _ = chosen.add(link.clone());
-    }
-    chosen
-}
-
-/// Whether no policy looks away from the request at all. The first that does ends the search.
-fn fits_level_zero(validator: &Validator, set: &PolicySet) -> bool {
-    set.all_templates().all(|template| {
-        let one = templates(set, std::slice::from_ref(template.id()));
-        let result = validator.validate_with_level(&one, ValidationMode::Strict, 0);
-        !result
-            .validation_errors()
-            .any(|error| level_violation(error).is_some())
-    })
-}
-
-/// A set of just these policies and templates. Links dereference what their templates do.
-fn templates(set: &PolicySet, ids: &[PolicyID]) -> PolicySet {
-    let mut chosen = PolicySet::new();
-    for template in ids.iter().filter_map(|id| set.get_template(id)) {
-        // An id that was added already says the same.
-        let _ = add(&mut chosen, template);
-    }
-    chosen
-}
-
-fn add(
-    set: &mut PolicySet,
-    template: &Template,
-) -> Result<(), cedar_policy_core::ast::PolicySetError> {
-    match cedar_policy_core::ast::StaticPolicy::try_from(template.clone()) {
-        Ok(policy) => set.add_static(policy),
-        Err(_) => set.add_template(template.clone()),
-    }
 }
 
 fn id_in(error: &ValidationError) -> Option<String> {

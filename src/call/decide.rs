@@ -1,21 +1,21 @@
 //! From one call to one decision, in order: verify evidence, gather facts, ask Cedar for everyone
 //! involved, put the answers together.
 
-use std::sync::Arc;
 use std::time::SystemTime;
 
-use cedar_policy_core::ast::{Context, EntityUID};
+use cedar_policy_core::ast::EntityUID;
 use smol_str::SmolStr;
 
 use crate::call::answer;
-use crate::call::claims;
+use crate::call::claims::{self, Asserted};
 use crate::call::context::CallContext;
 use crate::call::decision::{Decision, Reason, ReasonCode};
 use crate::call::evidence;
-use crate::call::facts;
+use crate::call::facts::{self, Facts, OwnFacts};
 use crate::call::model::{self, TYPES};
 use crate::call::plan::{self, Plan};
 use crate::config::claims::ClaimMapping;
+use crate::engine::context::ContextSource;
 use crate::engine::evaluate::{Overlay, Query};
 use crate::engine::request::RequestFault;
 use crate::engine::snapshot::Snapshot;
@@ -52,21 +52,26 @@ fn try_decide(
 ) -> Result<Decision, Reason> {
     evidence::verify_call(snapshot, call, &asker.caller.rights, now)?;
     let plan = plan::of_call(snapshot, call, asker.caller)?;
-    let mut ground = Ground::prepare(snapshot, call, asker, now)?;
-    ground.overlays.extend(plan.overlays.iter().cloned());
+    let scene = Scene::of(snapshot, call, asker)?;
     let principals = evidence::principals(call);
     check_scopes(snapshot, &principals, &plan)?;
+    let overlays = [scene.overlays.as_slice(), &plan.overlays].concat();
     let mut evaluated = Vec::with_capacity(principals.len());
-    for facts in plan.contexts(ground.facts) {
-        let context = Context::Value(Arc::new(facts));
-        snapshot
-            .check_context(&plan.action, &context)
-            .map_err(reason_of_fault)?;
+    // Without a target there is still one question to ask.
+    let targets = plan.targets.iter().map(Some);
+    for target in targets.chain(plan.targets.is_empty().then_some(None)) {
+        let facts = Facts::new(scene.ground(call, now), &plan.own, target);
+        if plan.is_declared {
+            let context = facts.to_context();
+            snapshot
+                .check_context(&plan.action, &context)
+                .map_err(reason_of_fault)?;
+        }
         let query = Query {
-            action: plan.action.clone(),
-            resource: plan.resource.clone(),
-            context,
-            overlays: &ground.overlays,
+            action: &plan.action,
+            resource: &plan.resource,
+            context: &facts,
+            overlays: &overlays,
             unknown: &[],
         };
         let evaluations = snapshot.evaluate_each(&query, &principals);
@@ -86,18 +91,18 @@ pub fn filter_tools(
     now: SystemTime,
 ) -> Result<Vec<ToolVerdict>, Reason> {
     evidence::verify_call(snapshot, call, &asker.caller.rights, now)?;
-    let ground = Ground::prepare(snapshot, call, asker, now)?;
-    let context = Context::Value(Arc::new(ground.facts));
+    let scene = Scene::of(snapshot, call, asker)?;
+    let facts = Facts::new(scene.ground(call, now), &OwnFacts::Nothing, None);
     let principals = evidence::principals(call);
     let verdict = |tool: &SmolStr| -> Result<(), ReasonCode> {
         let plan =
             plan::of_listing(snapshot, &call.operation, tool).map_err(|reason| reason.code)?;
         check_scopes(snapshot, &principals, &plan).map_err(|reason| reason.code)?;
         let query = Query {
-            action: plan.action.clone(),
-            resource: plan.resource.clone(),
-            context: context.clone(),
-            overlays: &ground.overlays,
+            action: &plan.action,
+            resource: &plan.resource,
+            context: &facts,
+            overlays: &scene.overlays,
             unknown: &UNKNOWN_WHEN_LISTING,
         };
         let evaluations = snapshot.evaluate_each(&query, &principals);
@@ -130,23 +135,19 @@ pub struct ToolVerdict {
     pub hidden: Option<ReasonCode>,
 }
 
-/// What holds for every request of one call.
-struct Ground {
-    facts: facts::Facts,
+/// What holds for every question about one call.
+struct Scene {
+    asserted: Asserted,
+    gateway: EntityUID,
+    /// What the call adds to the entities, whatever it does.
     overlays: Vec<Overlay>,
 }
 
-impl Ground {
-    fn prepare(
-        snapshot: &Snapshot,
-        call: &CallContext,
-        asker: Asker<'_>,
-        now: SystemTime,
-    ) -> Result<Self, Reason> {
+impl Scene {
+    fn of(snapshot: &Snapshot, call: &CallContext, asker: Asker<'_>) -> Result<Self, Reason> {
         let asserted = claims::read(&call.subject.claims, asker.claims)
             .map_err(|fault| Reason::new(ReasonCode::ContextInvalid, fault.to_string()))?;
         let gateway = model::entity(&TYPES.gateway, SmolStr::new(&asker.caller.id));
-        let facts = facts::common(call, &asserted, &gateway, now);
         let mut overlays = Vec::new();
         let root = call.delegation.as_ref().map(|delegation| &delegation.root);
         // People whom only the identity provider knows, and the gateway, need not be stored.
@@ -161,12 +162,25 @@ impl Ground {
         if !asserted.groups.is_empty() || !asserted.tags.is_empty() {
             overlays.retain(|overlay| overlay.uid != call.subject.entity);
             overlays.push(Overlay {
-                parents: asserted.groups,
-                tags: asserted.tags,
+                parents: asserted.groups.clone(),
+                tags: asserted.tags.clone(),
                 ..Overlay::bare(call.subject.entity.clone())
             });
         }
-        Ok(Self { facts, overlays })
+        Ok(Self {
+            asserted,
+            gateway,
+            overlays,
+        })
+    }
+
+    fn ground<'s>(&'s self, call: &'s CallContext, now: SystemTime) -> facts::Ground<'s> {
+        facts::Ground {
+            call,
+            asserted: &self.asserted,
+            gateway: &self.gateway,
+            now,
+        }
     }
 }
 

@@ -1,13 +1,13 @@
 //! Facts: what policies may know of a call, as the `context` of its Cedar requests.
 //!
-//! One function for each record of the schema (`mcp.cedarschema`), in its order.
+//! Start at [`Facts`]: each fact is made when a policy first looks at it, and most policies look at few.
+//! One function for each record of the schema (`mcp.cedarschema`).
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::cell::{OnceCell, RefCell};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
-use cedar_policy_core::ast::{EntityUID, Name, PartialValue, Value};
+use cedar_policy_core::ast::{Context, EntityUID, Name, PartialValue, Value};
 use cedar_policy_core::extensions::Extensions;
 use smol_str::{SmolStr, format_smolstr};
 
@@ -16,80 +16,188 @@ use crate::call::context::{CallContext, Delegation, Sampling};
 use crate::call::elicitation::Form;
 use crate::call::input::Input;
 use crate::call::model::TYPES;
+use crate::engine::context::ContextSource;
 
-/// The attributes of a context under construction.
-pub type Facts = BTreeMap<SmolStr, Value>;
+/// Everything that can be known of one call acting upon one target.
+pub struct Facts<'c> {
+    /// What everything the call does has in common.
+    pub ground: Ground<'c>,
+    /// What is particular to its operation.
+    pub own: &'c OwnFacts,
+    /// What it acts upon.
+    pub target: Option<&'c EntityUID>,
+    made: [OnceCell<Option<Value>>; Fact::ALL.len()],
+}
 
-static DATETIME: LazyLock<Option<Name>> =
-    LazyLock::new(|| Name::parse_unqualified_name("datetime").ok());
-static IPADDR: LazyLock<Option<Name>> = LazyLock::new(|| Name::parse_unqualified_name("ip").ok());
+/// What facts are made from, whatever the operation.
+#[derive(Clone, Copy)]
+pub struct Ground<'c> {
+    /// The call.
+    pub call: &'c CallContext,
+    /// What its claims add to the subject.
+    pub asserted: &'c Asserted,
+    /// The enforcement point that asks.
+    pub gateway: &'c EntityUID,
+    /// The time of the decision.
+    pub now: SystemTime,
+}
 
-/// The facts of every action.
-pub fn common(
-    call: &CallContext,
-    asserted: &Asserted,
-    gateway: &EntityUID,
-    now: SystemTime,
-) -> Facts {
-    let mut facts = Facts::new();
-    put(
-        &mut facts,
-        "initiator",
-        SmolStr::new_static(call.operation.initiator.as_str()),
-    );
-    put(&mut facts, "identity", identity(call, asserted));
-    put(&mut facts, "environment", environment(call, gateway, now));
-    if let Some(chain) = &call.delegation {
-        put(&mut facts, "delegation", delegation(chain));
+/// Facts that only some operations have.
+#[derive(Debug)]
+pub enum OwnFacts {
+    /// None.
+    Nothing,
+    /// The arguments of a tool or prompt.
+    Arguments(Input),
+    /// What a form asks for.
+    Form(Form),
+    /// Where a person is to be sent.
+    Url {
+        /// The URL's scheme.
+        scheme: SmolStr,
+        /// Its host.
+        host: SmolStr,
+    },
+    /// What a model is asked to write.
+    Sampling(Sampling),
+}
+
+/// The attributes of a context.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fact {
+    Arguments,
+    Delegation,
+    Elicitation,
+    Environment,
+    Identity,
+    Initiator,
+    Input,
+    Purpose,
+    Sampling,
+    Target,
+}
+
+impl Fact {
+    const ALL: [Self; 10] = [
+        Self::Arguments,
+        Self::Delegation,
+        Self::Elicitation,
+        Self::Environment,
+        Self::Identity,
+        Self::Initiator,
+        Self::Input,
+        Self::Purpose,
+        Self::Sampling,
+        Self::Target,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Arguments => "arguments",
+            Self::Delegation => "delegation",
+            Self::Elicitation => "elicitation",
+            Self::Environment => "environment",
+            Self::Identity => "identity",
+            Self::Initiator => "initiator",
+            Self::Input => "input",
+            Self::Purpose => "purpose",
+            Self::Sampling => "sampling",
+            Self::Target => "target",
+        }
     }
-    if let Some(purpose) = &call.workflow.purpose {
-        put(&mut facts, "purpose", purpose.clone());
+}
+
+impl<'c> Facts<'c> {
+    /// Facts of a call, none of them made yet.
+    pub fn new(ground: Ground<'c>, own: &'c OwnFacts, target: Option<&'c EntityUID>) -> Self {
+        Self {
+            ground,
+            own,
+            target,
+            made: Default::default(),
+        }
     }
-    facts
-}
 
-/// Adds the facts of a tool call.
-pub fn add_input(facts: &mut Facts, input: Input) {
-    let arguments = record([
-        ("names", strings(input.names)),
-        ("untyped", strings(input.untyped)),
-    ]);
-    put(facts, "arguments", arguments);
-    if let Some(typed) = input.typed {
-        put(facts, "input", typed);
+    fn get(&self, fact: Fact) -> Option<&Value> {
+        self.made[fact as usize]
+            .get_or_init(|| self.make(fact))
+            .as_ref()
+    }
+
+    fn make(&self, fact: Fact) -> Option<Value> {
+        let Ground {
+            call,
+            asserted,
+            gateway,
+            now,
+        } = self.ground;
+        match (fact, self.own) {
+            (Fact::Initiator, _) => Some(Value::new(
+                SmolStr::new_static(call.operation.initiator.as_str()),
+                None,
+            )),
+            (Fact::Identity, _) => Some(identity(call, asserted)),
+            (Fact::Environment, _) => Some(environment(call, gateway, now)),
+            (Fact::Delegation, _) => call.delegation.as_ref().map(delegation),
+            (Fact::Purpose, _) => call
+                .workflow
+                .purpose
+                .clone()
+                .map(|purpose| Value::new(purpose, None)),
+            (Fact::Target, _) => self.target.map(|target| Value::new(target.clone(), None)),
+            (Fact::Arguments, OwnFacts::Arguments(input)) => Some(arguments(input)),
+            (Fact::Input, OwnFacts::Arguments(input)) => input.typed.clone(),
+            (Fact::Elicitation, OwnFacts::Form(form)) => Some(elicitation_form(form)),
+            (Fact::Elicitation, OwnFacts::Url { scheme, host }) => {
+                Some(elicitation_url(scheme, host))
+            }
+            (Fact::Sampling, OwnFacts::Sampling(sampling)) => Some(sampling_record(sampling)),
+            (Fact::Arguments | Fact::Input | Fact::Elicitation | Fact::Sampling, _) => None,
+        }
     }
 }
 
-/// Adds what a call acts upon.
-pub fn add_target(facts: &mut Facts, target: &EntityUID) {
-    put(facts, "target", target.clone());
+impl ContextSource for Facts<'_> {
+    fn attribute(&self, name: &str) -> Option<&Value> {
+        let fact = Fact::ALL.into_iter().find(|fact| fact.name() == name)?;
+        self.get(fact)
+    }
+
+    fn to_context(&self) -> Context {
+        let made = |fact: Fact| Some((SmolStr::new_static(fact.name()), self.get(fact)?.clone()));
+        Context::Value(Arc::new(Fact::ALL.into_iter().filter_map(made).collect()))
+    }
 }
 
-/// Adds what a form asks for.
-pub fn add_form(facts: &mut Facts, form: Form) {
-    let form = record([
-        ("field_names", strings(form.field_names)),
-        ("secret_fields", strings(form.secret_fields)),
-    ]);
-    put(facts, "elicitation", form);
+fn arguments(input: &Input) -> Value {
+    let names = strings(input.names.iter().cloned());
+    let untyped = match &input.typed {
+        None => names.clone(),
+        Some(_) => strings(input.untyped.iter().cloned()),
+    };
+    record([("names", names), ("untyped", untyped)])
 }
 
-/// Adds where a person is to be sent.
-pub fn add_url(facts: &mut Facts, scheme: &str, host: &str) {
-    let url = record([
-        ("scheme", Value::new(SmolStr::new(scheme), None)),
-        ("host", Value::new(SmolStr::new(host), None)),
-    ]);
-    put(facts, "elicitation", url);
+fn elicitation_form(form: &Form) -> Value {
+    record([
+        ("field_names", strings(form.field_names.iter().cloned())),
+        ("secret_fields", strings(form.secret_fields.iter().cloned())),
+    ])
 }
 
-/// Adds what a model is asked to write.
-pub fn add_sampling(facts: &mut Facts, sampling: &Sampling) {
+fn elicitation_url(scheme: &SmolStr, host: &SmolStr) -> Value {
+    record([
+        ("scheme", Value::new(scheme.clone(), None)),
+        ("host", Value::new(host.clone(), None)),
+    ])
+}
+
+fn sampling_record(sampling: &Sampling) -> Value {
     let context = match sampling.include_context.as_str() {
         "" => SmolStr::new_static("none"),
         _ => sampling.include_context.clone(),
     };
-    let sampling = record([
+    record([
         ("max_tokens", Value::new(sampling.max_tokens, None)),
         ("include_context", Value::new(context, None)),
         ("tools", strings(sampling.tools.iter().cloned())),
@@ -98,9 +206,12 @@ pub fn add_sampling(facts: &mut Facts, sampling: &Sampling) {
             "system_prompt",
             Value::new(sampling.has_system_prompt, None),
         ),
-    ]);
-    put(facts, "sampling", sampling);
+    ])
 }
+
+static DATETIME: LazyLock<Option<Name>> =
+    LazyLock::new(|| Name::parse_unqualified_name("datetime").ok());
+static IPADDR: LazyLock<Option<Name>> = LazyLock::new(|| Name::parse_unqualified_name("ip").ok());
 
 fn identity(call: &CallContext, asserted: &Asserted) -> Value {
     let identity = &call.subject.identity;
@@ -177,10 +288,6 @@ fn extension_value(constructor: &Option<Name>, text: SmolStr) -> Option<Value> {
         Ok(PartialValue::Value(value)) => Some(value),
         Ok(PartialValue::Residual(_)) | Err(_) => None,
     }
-}
-
-fn put(facts: &mut Facts, name: &'static str, value: impl Into<Value>) {
-    facts.insert(SmolStr::new_static(name), value.into());
 }
 
 fn record(fields: impl IntoIterator<Item = (&'static str, Value)>) -> Value {

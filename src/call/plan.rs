@@ -10,7 +10,7 @@ use crate::call::context::{CallContext, Initiator, Operation, OperationKind, Too
 use crate::call::decision::{Reason, ReasonCode};
 use crate::call::elicitation;
 use crate::call::evidence::{self, RegisteredTool};
-use crate::call::facts::{self, Facts};
+use crate::call::facts::OwnFacts;
 use crate::call::input;
 use crate::call::model::{self, TYPES};
 use crate::call::target;
@@ -31,9 +31,12 @@ pub struct Plan {
     /// Entities that only this call knows: what it acts upon.
     pub overlays: Vec<Overlay>,
     /// Facts of this operation, beside the common ones.
-    own_facts: Facts,
+    pub own: OwnFacts,
     /// What the call acts upon. All must be allowed.
-    targets: Vec<EntityUID>,
+    pub targets: Vec<EntityUID>,
+    /// Whether the action is one that somebody declared, so that the facts have to be checked. The
+    /// facts of the built-in actions are right by construction.
+    pub is_declared: bool,
 }
 
 impl Plan {
@@ -43,24 +46,10 @@ impl Plan {
             action,
             resource,
             overlays: Vec::new(),
-            own_facts: Facts::new(),
+            own: OwnFacts::Nothing,
             targets: Vec::new(),
+            is_declared: false,
         }
-    }
-
-    /// The contexts to ask with: one for each target, or one without.
-    pub fn contexts(&self, common: Facts) -> Vec<Facts> {
-        let mut facts = common;
-        facts.extend(
-            self.own_facts
-                .iter()
-                .map(|(name, value)| (name.clone(), value.clone())),
-        );
-        let mut contexts = vec![facts; self.targets.len().max(1)];
-        for (facts, target) in contexts.iter_mut().zip(&self.targets) {
-            facts::add_target(facts, target);
-        }
-        contexts
     }
 
     fn add_target(&mut self, server: &str, text: &str, what: &str) -> Result<EntityUID, Reason> {
@@ -93,12 +82,12 @@ pub fn of_call(snapshot: &Snapshot, call: &CallContext, caller: &Caller) -> Resu
                 names,
                 typed: None,
             };
-            facts::add_input(&mut plan.own_facts, input);
+            plan.own = OwnFacts::Arguments(input);
             Ok(plan)
         }
         OperationKind::Sample(sampling) => {
             let mut plan = Plan::new(model::action("sample"), gateway());
-            facts::add_sampling(&mut plan.own_facts, sampling);
+            plan.own = OwnFacts::Sampling(sampling.clone());
             Ok(plan)
         }
         OperationKind::ElicitForm { requested_schema } => of_form(requested_schema, gateway()),
@@ -114,7 +103,7 @@ pub fn of_listing(
     tool: &SmolStr,
 ) -> Result<Plan, Reason> {
     let registered = evidence::registered_tool(snapshot, &operation.server, tool)?;
-    let action = tool_action(snapshot, operation, tool, &registered);
+    let (action, _) = tool_action(snapshot, operation, tool, &registered);
     Ok(Plan::new(action, registered.uid))
 }
 
@@ -124,11 +113,12 @@ fn of_tool_call(
     call: &ToolCall,
 ) -> Result<Plan, Reason> {
     let registered = evidence::verify_tool(snapshot, &operation.server, call)?;
-    let action = tool_action(snapshot, operation, &call.tool, &registered);
+    let (action, is_declared) = tool_action(snapshot, operation, &call.tool, &registered);
     let input = input::read(snapshot, &action, &call.arguments)
         .map_err(|fault| Reason::new(ReasonCode::ContextInvalid, fault.to_string()))?;
     let mut plan = Plan::new(action, registered.uid);
-    facts::add_input(&mut plan.own_facts, input);
+    plan.own = OwnFacts::Arguments(input);
+    plan.is_declared = is_declared;
     if let Some(text) = &call.target {
         let uid = plan.add_target(&operation.server, text, "the target")?;
         plan.targets.push(uid);
@@ -150,21 +140,22 @@ fn of_tool_call(
     Ok(plan)
 }
 
-/// A tool with an action of its own is asked about under that; a reverse call never is.
+/// A tool with an action of its own is asked about under that; a reverse call never is. Tells as well
+/// whether it is one.
 fn tool_action(
     snapshot: &Snapshot,
     operation: &Operation,
     tool: &str,
     registered: &RegisteredTool,
-) -> EntityUID {
+) -> (EntityUID, bool) {
     if operation.initiator == Initiator::Server {
-        return registered.effect.reverse_action();
+        return (registered.effect.reverse_action(), false);
     }
-    let typed = model::typed_action(&operation.server, tool);
-    if snapshot.has_action(&typed) {
-        typed
+    let own = model::typed_action(&operation.server, tool);
+    if snapshot.has_action(&own) {
+        (own, true)
     } else {
-        registered.effect.call_action()
+        (registered.effect.call_action(), false)
     }
 }
 
@@ -218,7 +209,7 @@ fn of_form(requested_schema: &Json, gateway: EntityUID) -> Result<Plan, Reason> 
         return Err(reason);
     };
     let mut plan = Plan::new(model::action("elicit_form"), gateway);
-    facts::add_form(&mut plan.own_facts, form);
+    plan.own = OwnFacts::Form(form);
     Ok(plan)
 }
 
@@ -227,6 +218,9 @@ fn of_url(url: &str, gateway: EntityUID) -> Result<Plan, Reason> {
     let parsed = Url::parse(url).map_err(|_| invalid())?;
     let host = parsed.host_str().ok_or_else(invalid)?;
     let mut plan = Plan::new(model::action("elicit_url"), gateway);
-    facts::add_url(&mut plan.own_facts, parsed.scheme(), host);
+    plan.own = OwnFacts::Url {
+        scheme: parsed.scheme().into(),
+        host: host.into(),
+    };
     Ok(plan)
 }

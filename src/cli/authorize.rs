@@ -28,6 +28,8 @@ use crate::telemetry::recorder::Recorder;
 
 /// How long a server may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// How the address of a server may begin.
+const SCHEMES: [&str; 3] = ["http://", "https://", "unix:"];
 /// The largest file with a call.
 const MAX_FILE_BYTES: u64 = 4 << 20;
 
@@ -44,10 +46,10 @@ pub struct Args {
     #[command(flatten)]
     place: Place,
     /// Also tell how each person and agent involved fared
-    #[arg(long)]
+    #[arg(long, help_heading = "The answer")]
     explain: bool,
     /// How to answer
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value_t, help_heading = "The answer")]
     pub output: Output,
 }
 
@@ -130,12 +132,12 @@ struct Place {
 
 const EXAMPLES: &str = "\
 Examples:
-  May the support agent, working for Ana, read an issue?
-    callgate authorize --agent support --user ana --server github --tool get_issue \\
+  May the support agent, working for Sam, read an issue?
+    callgate authorize --agent support --user sam --server github --tool get_issue \\
         --arg owner=acme --arg repo=shop --arg issue_number=7
 
   The same question to a running server:
-    callgate authorize --endpoint http://127.0.0.1:50051 --agent support --user ana \\
+    callgate authorize --endpoint http://127.0.0.1:50051 --agent support --user sam \\
         --server github --tool get_issue
 
   A call from a file, every principal explained, for a program:
@@ -143,8 +145,9 @@ Examples:
 
   where call.json is, for instance:
     {\"subject\": {\"entity\": {\"type\": \"Agent\", \"id\": \"support\"}},
-     \"delegation\": {\"root\": {\"type\": \"User\", \"id\": \"ana\"}, \"verified\": true},
-     \"operation\": {\"server\": \"github\", \"callTool\": {\"tool\": \"get_issue\", \"arguments\": {\"repo\": \"shop\"}}}}
+     \"delegation\": {\"root\": {\"type\": \"User\", \"id\": \"sam\"}, \"verified\": true},
+     \"operation\": {\"server\": \"github\",
+                   \"callTool\": {\"tool\": \"get_issue\", \"arguments\": {\"repo\": \"shop\"}}}}
 
 Exit codes: 0 allowed, 1 error, 2 denied, 3 the directory has faults.";
 
@@ -226,6 +229,11 @@ async fn connect(endpoint: &str, place: &Place) -> anyhow::Result<Channel> {
     let read = |path: &PathBuf| {
         std::fs::read(path).with_context(|| format!("`{}` cannot be read", path.display()))
     };
+    if !SCHEMES.iter().any(|scheme| endpoint.starts_with(scheme)) {
+        bail!(
+            "`{endpoint}` is not an address of a server; it starts with `http://`, `https://` or `unix:`"
+        );
+    }
     let mut target = Endpoint::from_shared(endpoint.to_owned())
         .with_context(|| format!("`{endpoint}` is not an address of a server"))?
         .connect_timeout(TIMEOUT);
@@ -314,7 +322,11 @@ impl Call {
             return Ok(Kind::ListTools(v1::ListTools {}));
         };
         let text = match &self.arguments {
-            Some(text) => text.clone(),
+            Some(text) => {
+                serde_json::from_str::<Map<String, Json>>(text)
+                    .context("`--arguments` is not a JSON object")?;
+                text.clone()
+            }
             None => {
                 let mut arguments = Map::new();
                 for (name, value) in &self.args {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::authoring::check::{self, Report};
+use crate::bundle::Counts;
 use crate::cli::output::{Exit, Output};
 
 /// Checks a directory of policies as the server would load it
@@ -75,11 +76,7 @@ impl fmt::Display for Text<'_> {
         }
         writeln!(f, "{} is in order", self.dir)?;
         writeln!(f)?;
-        writeln!(
-            f,
-            "  policies  {} (templates {}, links {})",
-            counts.policies, counts.templates, counts.links
-        )?;
+        writeln!(f, "  policies  {}{}", counts.policies, of_templates(counts))?;
         let width = self
             .report
             .concerns
@@ -120,23 +117,27 @@ impl fmt::Display for Text<'_> {
         )?;
         writeln!(f, "  entities  {}", counts.entities)?;
         writeln!(f, "  servers   {}", counts.servers)?;
-        let effects = self
-            .report
-            .effects
-            .iter()
-            .map(|(effect, count)| format!(", {effect} {count}"));
-        let effects: String = effects.collect();
-        writeln!(
-            f,
-            "  tools     {}{effects}, typed {}",
-            counts.tools, counts.typed_tools
-        )?;
+        writeln!(f, "  tools     {}{}", counts.tools, self.kinds_of_tools())?;
         self.unconfirmed(f)?;
         writeln!(f, "  digest    {}", self.report.digest)
     }
 }
 
 impl Text<'_> {
+    fn kinds_of_tools(&self) -> String {
+        let effects = self.report.effects.iter();
+        let mut kinds: Vec<(&str, usize)> = effects.map(|(effect, n)| (&**effect, *n)).collect();
+        kinds.push(("unconfirmed", self.report.unconfirmed.len()));
+        kinds.push(("typed", self.report.counts.typed_tools));
+        let kinds = kinds.iter().filter(|(_, n)| *n > 0);
+        let kinds: Vec<String> = kinds.map(|(kind, n)| format!("{kind} {n}")).collect();
+        if kinds.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", kinds.join(", "))
+        }
+    }
+
     fn unconfirmed(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let unconfirmed = &self.report.unconfirmed;
         if unconfirmed.is_empty() {
@@ -160,6 +161,15 @@ impl Text<'_> {
             )?;
         }
         writeln!(f)
+    }
+}
+
+/// What there is to say of the policies beside their number.
+fn of_templates(counts: &Counts) -> String {
+    match (counts.policies, counts.templates, counts.links) {
+        (0, 0, 0) => ", so everything is denied".to_owned(),
+        (_, 0, 0) => String::new(),
+        (_, templates, links) => format!(" (templates {templates}, links {links})"),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::cli::output::Exit;
 
 /// Decides, for every call an AI agent makes, whether it may happen.
 #[derive(Debug, Parser)]
-#[command(name = "callgate", version, about, long_about = LONG_ABOUT, after_long_help = EXIT_CODES)]
+#[command(name = "callgate", version, long_about = LONG_ABOUT, after_long_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -32,10 +32,11 @@ and leaves a trace of every answer.
 
 From nothing to the first decision:
 
-  callgate import tools tools-list.json --server git          register a server's tools
-  callgate check policies                                     is everything in order?
-  callgate authorize --agent coder --server git --tool log    decide one call, and say why
-  callgate serve                                              decide for gateways, over gRPC";
+  callgate import tools list.json --server git                    register a server's tools
+  callgate check                                                  is everything in order?
+  callgate authorize --agent release --server git --tool git_log --arg repo_path=/srv/app
+                                                                  decide one call, and say why
+  callgate serve                                                  decide for gateways, over gRPC";
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done or allowed, 1 error, 2 denied, 3 the directory has faults.";

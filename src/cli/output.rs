@@ -70,7 +70,7 @@ impl Output {
 
     /// Prints what went wrong, with its causes.
     pub fn error(self, error: &anyhow::Error) -> Exit {
-        let message = format!("{error:#}");
+        let message = with_causes(error);
         match self {
             Self::Text => eprintln!("error: {message}"),
             // Nobody is left to tell if this cannot be written either.
@@ -78,4 +78,16 @@ impl Output {
         }
         Exit::Error
     }
+}
+
+/// An error and its causes in one line. Many a library repeats a cause in its own words: once will do.
+pub(super) fn with_causes(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }

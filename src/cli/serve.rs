@@ -78,7 +78,8 @@ Examples:
   RUST_LOG=debug callgate serve                       tell more
 
 Ask it something from another terminal:
-  callgate authorize --endpoint http://127.0.0.1:50051 --agent support --server github --tool get_issue
+  callgate authorize --endpoint http://127.0.0.1:50051 --agent support --user sam \\
+      --server github --tool get_issue
 
 Exit codes: 0 stopped as asked, 1 error, 3 the directory has faults.";
 
@@ -102,7 +103,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     };
     let _logging = start_logging(None, args.log_format.into())?;
     for warning in &bundle.warnings {
-        tracing::warn!("{}", warning.as_warning());
+        tracing::warn!(file = %warning.file, line = warning.line, "{}", warning.message);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -8,6 +8,7 @@ use cedar_policy_core::evaluator::Evaluator;
 use cedar_policy_core::extensions::Extensions;
 use smol_str::SmolStr;
 
+use crate::engine::context::ContextSource;
 use crate::engine::policy::{Compiled, PolicyInfo};
 use crate::engine::quick::QuickEvaluator;
 use crate::engine::slice;
@@ -15,14 +16,14 @@ use crate::engine::snapshot::Snapshot;
 use crate::engine::view::{Name, Sight};
 
 /// Cedar's question but for who asks it, with what this one request adds to the entities.
-#[derive(Debug, Clone)]
+#[derive(Clone, Copy)]
 pub struct Query<'a> {
     /// Does what.
-    pub action: EntityUID,
+    pub action: &'a EntityUID,
     /// To what.
-    pub resource: EntityUID,
+    pub resource: &'a EntityUID,
     /// Under which circumstances.
-    pub context: Context,
+    pub context: &'a dyn ContextSource,
     /// Entities known to this request only, and additions to stored ones.
     pub overlays: &'a [Overlay],
     /// Attributes of the context that are not known yet. What a policy that reads one would say is
@@ -166,8 +167,8 @@ impl Snapshot {
             snapshot: self,
             overlays: query.overlays,
         };
-        let action = sight.view(Name::Given(&query.action));
-        let resource = sight.view(Name::Given(&query.resource));
+        let action = sight.view(Name::Given(query.action));
+        let resource = sight.view(Name::Given(query.resource));
         let actions = self.index().numbers(&action, sight);
         let resources = self.index().numbers(&resource, sight);
         let evaluate = |principal: &'q EntityUID| {
@@ -184,7 +185,7 @@ impl Snapshot {
                 principal: &view,
                 action: &action,
                 resource: &resource,
-                context: &query.context,
+                context: query.context,
             };
             let verdicts = candidates
                 .iter()
@@ -218,11 +219,12 @@ impl Snapshot {
             .zip(&*verdicts)
             .filter(|(_, verdict)| verdict.is_none());
         let policies = open.map(|(compiled, _)| *compiled);
-        let asked = [principal, &query.action, &query.resource];
+        let asked = [principal, query.action, query.resource];
         let known = asked
             .into_iter()
             .filter_map(|uid| slice::view(self, query.overlays, uid));
-        let visible = slice::slice(self, query, policies, known);
+        let context = query.context.to_context();
+        let visible = slice::slice(self, query.overlays, &context, policies, known);
         let extensions = Extensions::all_available();
         let entities = Entities::new().add_entities(
             visible,
@@ -230,9 +232,9 @@ impl Snapshot {
             TCComputation::AssumeAlreadyComputed,
             extensions,
         );
-        let evaluator = entities
-            .as_ref()
-            .map(|entities| Evaluator::new(query.to_request(principal), entities, extensions));
+        let evaluator = entities.as_ref().map(|entities| {
+            Evaluator::new(query.request_of(principal, context), entities, extensions)
+        });
         for (compiled, verdict) in candidates.iter().zip(verdicts) {
             verdict.get_or_insert_with(|| match &evaluator {
                 Ok(evaluator) => compiled.verdict(evaluator),
@@ -244,12 +246,12 @@ impl Snapshot {
 }
 
 impl Query<'_> {
-    fn to_request(&self, principal: &EntityUID) -> Request {
+    fn request_of(self, principal: &EntityUID, context: Context) -> Request {
         Request::new_unchecked(
             EntityUIDEntry::known(principal.clone(), None),
             EntityUIDEntry::known(self.action.clone(), None),
             EntityUIDEntry::known(self.resource.clone(), None),
-            Some(self.context.clone()),
+            Some(context),
         )
     }
 }

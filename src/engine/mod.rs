@@ -9,6 +9,7 @@
 //!
 //! Invariant: no async, no IO, no clock, no wire types, no word of MCP.
 
+pub mod context;
 pub mod evaluate;
 mod index;
 mod names;

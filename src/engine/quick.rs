@@ -10,23 +10,26 @@
 use std::collections::BTreeMap;
 
 use cedar_policy_core::ast::{
-    BinaryOp, Context, Expr, ExprKind, Literal, Set, SlotEnv, UnaryOp, Value, ValueKind, Var,
+    BinaryOp, Expr, ExprKind, Literal, Set, SlotEnv, UnaryOp, Value, ValueKind, Var,
 };
 use smol_str::SmolStr;
 
+use crate::engine::context::ContextSource;
 use crate::engine::view::{Name, Sight, View};
 
 /// Deeper conditions are left to Cedar, which watches the stack.
 const MAX_DEPTH: usize = 64;
 
 /// A value, borrowed from wherever it rests.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(super) enum Quick<'a> {
     Bool(bool),
     Long(i64),
     String(&'a str),
     Entity(Name<'a>),
     Set(&'a Set),
+    /// The whole context: nothing but its attributes can be asked for here.
+    Context(&'a dyn ContextSource),
     Record(&'a BTreeMap<SmolStr, Value>),
     Extension(&'a Value),
 }
@@ -37,7 +40,7 @@ pub(super) struct QuickEvaluator<'v, 'a> {
     pub(super) principal: &'v View<'a>,
     pub(super) action: &'v View<'a>,
     pub(super) resource: &'v View<'a>,
-    pub(super) context: &'a Context,
+    pub(super) context: &'a dyn ContextSource,
 }
 
 impl<'a> Quick<'a> {
@@ -92,7 +95,7 @@ impl<'v, 'a> Walk<'v, 'a> {
         Some(match expr.expr_kind() {
             ExprKind::Lit(literal) => Quick::from_literal(literal),
             ExprKind::Slot(slot) => Quick::Entity(Name::Given(self.slots.get(slot)?)),
-            ExprKind::Var(variable) => self.variable(*variable)?,
+            ExprKind::Var(variable) => self.variable(*variable),
             ExprKind::And { left, right } => {
                 Quick::Bool(self.bool(left, depth)? && self.bool(right, depth)?)
             }
@@ -143,16 +146,13 @@ impl<'v, 'a> Walk<'v, 'a> {
         })
     }
 
-    fn variable(&self, variable: Var) -> Option<Quick<'a>> {
-        Some(match variable {
+    fn variable(&self, variable: Var) -> Quick<'a> {
+        match variable {
             Var::Principal => Quick::Entity(self.request.principal.name),
             Var::Action => Quick::Entity(self.request.action.name),
             Var::Resource => Quick::Entity(self.request.resource.name),
-            Var::Context => match self.request.context {
-                Context::Value(attributes) => Quick::Record(attributes),
-                Context::RestrictedResidual(_) => return None,
-            },
-        })
+            Var::Context => Quick::Context(self.request.context),
+        }
     }
 
     fn unary(&self, op: UnaryOp, arg: &'a Expr, depth: usize) -> Option<Quick<'a>> {
@@ -183,6 +183,9 @@ impl<'v, 'a> Walk<'v, 'a> {
         }
         let other = self.value(right, depth)?;
         Some(match (op, one, other) {
+            (BinaryOp::Eq, Quick::Context(_), _) | (BinaryOp::Eq, _, Quick::Context(_)) => {
+                return None;
+            }
             (BinaryOp::Eq, one, other) => Quick::Bool(self.is_equal(one, other)),
             (BinaryOp::Less, Quick::Long(one), Quick::Long(other)) => Quick::Bool(one < other),
             (BinaryOp::LessEq, Quick::Long(one), Quick::Long(other)) => Quick::Bool(one <= other),
@@ -201,6 +204,7 @@ impl<'v, 'a> Walk<'v, 'a> {
             (BinaryOp::In, Quick::Entity(one), Quick::Set(set)) => {
                 Quick::Bool(self.is_in_set(one, set)?)
             }
+            (BinaryOp::Contains, _, Quick::Context(_)) => return None,
             (BinaryOp::Contains, Quick::Set(set), value) => Quick::Bool(self.contains(set, value)),
             (BinaryOp::ContainsAll, Quick::Set(one), Quick::Set(other)) => {
                 Quick::Bool(other.is_subset(one))
@@ -230,6 +234,13 @@ impl<'v, 'a> Walk<'v, 'a> {
             values.push(self.value(item, depth)?);
         }
         let wanted = self.value(wanted, depth)?;
+        if values
+            .iter()
+            .chain([&wanted])
+            .any(|value| matches!(value, Quick::Context(_)))
+        {
+            return None;
+        }
         Some(values.into_iter().any(|value| self.is_equal(value, wanted)))
     }
 
@@ -280,6 +291,7 @@ impl<'v, 'a> Walk<'v, 'a> {
     fn on(&self, value: Quick<'a>) -> Option<Holder<'v, 'a>> {
         match value {
             Quick::Record(record) => Some(Holder::Record(record)),
+            Quick::Context(context) => Some(Holder::Context(context)),
             Quick::Entity(name) => Some(match self.known(name) {
                 Some(view) => Holder::Known(view),
                 None => Holder::Looked(self.request.sight.view(name)),
@@ -307,6 +319,7 @@ impl<'v, 'a> Walk<'v, 'a> {
 }
 
 enum Holder<'v, 'a> {
+    Context(&'a dyn ContextSource),
     Record(&'a BTreeMap<SmolStr, Value>),
     Known(&'v View<'a>),
     Looked(View<'a>),
@@ -314,6 +327,7 @@ enum Holder<'v, 'a> {
 
 fn get<'a>(holder: Holder<'_, 'a>, attribute: &str) -> Option<Quick<'a>> {
     match holder {
+        Holder::Context(context) => context.attribute(attribute).map(Quick::from_value),
         Holder::Record(record) => record.get(attribute).map(Quick::from_value),
         Holder::Known(view) => view.attribute(attribute),
         Holder::Looked(view) => view.attribute(attribute),
@@ -322,6 +336,7 @@ fn get<'a>(holder: Holder<'_, 'a>, attribute: &str) -> Option<Quick<'a>> {
 
 fn has(holder: &Holder<'_, '_>, attribute: &str) -> bool {
     match holder {
+        Holder::Context(context) => context.attribute(attribute).is_some(),
         Holder::Record(record) => record.contains_key(attribute),
         Holder::Known(view) => view.attribute(attribute).is_some(),
         Holder::Looked(view) => view.attribute(attribute).is_some(),

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use cedar_policy_core::ast::{Context, EntityUID, Literal, RequestSchema, Value, ValueKind};
+use cedar_policy_core::ast::{
+    Context, EntityType, EntityUID, Literal, RequestSchema, Value, ValueKind,
+};
 use cedar_policy_core::extensions::Extensions;
 use cedar_policy_core::validator::types::{Attributes, BoolType, EntityKind, Type};
 use cedar_policy_core::validator::{ValidatorEntityTypeKind, ValidatorSchema};
@@ -33,9 +35,24 @@ impl Snapshot {
         let Some(schema) = self.schema() else {
             return Ok(());
         };
+        if self.is_plainly_about(principal, action, resource) {
+            return Ok(());
+        }
         schema
             .validate_scope_variables(Some(principal), Some(action), Some(resource))
             .map_err(|error| RequestFault::Invalid(error.to_string()))
+    }
+
+    fn is_plainly_about(
+        &self,
+        principal: &EntityUID,
+        action: &EntityUID,
+        resource: &EntityUID,
+    ) -> bool {
+        self.action(action).is_some_and(|action| {
+            action.principals.contains(principal.entity_type())
+                && action.resources.contains(resource.entity_type())
+        })
     }
 
     /// Checks a context against what the action declares. All that is missing is listed at once.
@@ -92,7 +109,8 @@ fn is_value_of(schema: &ValidatorSchema, declared: &Type, value: &Value) -> bool
         | (Type::Long, ValueKind::Lit(Literal::Long(_)))
         | (Type::String, ValueKind::Lit(Literal::String(_))) => true,
         (Type::Entity(EntityKind::Entity(types)), ValueKind::Lit(Literal::EntityUID(uid))) => {
-            types.get_single_entity() == Some(uid.entity_type()) && has_free_names(schema, uid)
+            types.get_single_entity() == Some(uid.entity_type())
+                && has_free_names(schema, uid.entity_type())
         }
         (
             Type::Set {
@@ -111,9 +129,9 @@ fn is_value_of(schema: &ValidatorSchema, declared: &Type, value: &Value) -> bool
 }
 
 /// Whether entities of this type may have any name: those of an enumeration and actions may not.
-fn has_free_names(schema: &ValidatorSchema, uid: &EntityUID) -> bool {
+pub(super) fn has_free_names(schema: &ValidatorSchema, ty: &EntityType) -> bool {
     schema
-        .get_entity_type(uid.entity_type())
+        .get_entity_type(ty)
         .is_some_and(|ty| matches!(ty.kind, ValidatorEntityTypeKind::Standard(_)))
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use cedar_policy_core::ast::{Context, Entity, EntityUID, Literal, PartialValue, Value, ValueKind};
 use foldhash::fast::RandomState;
 
-use crate::engine::evaluate::{Overlay, Query};
+use crate::engine::evaluate::Overlay;
 use crate::engine::policy::Compiled;
 use crate::engine::snapshot::{Reach, Snapshot};
 
@@ -22,7 +22,7 @@ pub(super) fn view(
     uid: &EntityUID,
 ) -> Option<Arc<Entity>> {
     if let Some(action) = snapshot.action(uid) {
-        return Some(Arc::clone(action));
+        return Some(Arc::clone(&action.entity));
     }
     let overlay = overlays.iter().find(|overlay| overlay.uid == *uid);
     let entities = snapshot.entities();
@@ -68,13 +68,14 @@ fn with_additions(stored: Entity, overlay: &Overlay) -> Entity {
 /// Everything these policies can see of the world in this request, beginning with what is known.
 pub(super) fn slice<'s>(
     snapshot: &'s Snapshot,
-    query: &Query<'_>,
+    overlays: &[Overlay],
+    context: &Context,
     policies: impl Iterator<Item = &'s Compiled> + Clone,
     known: impl Iterator<Item = Arc<Entity>>,
 ) -> Vec<Arc<Entity>> {
     let mut walk = Walk {
         snapshot,
-        overlays: query.overlays,
+        overlays,
         seen: HashSet::default(),
         found: Vec::new(),
         frontier: Vec::new(),
@@ -93,7 +94,7 @@ pub(super) fn slice<'s>(
         Reach::Level(level) => level - 1,
         Reach::Unbounded => u32::MAX,
     };
-    walk.start_from_context(&query.context, policies.clone());
+    walk.start_from_context(context, policies.clone());
     if snapshot.reach() == Reach::Unbounded {
         walk.start_from_literals(policies);
     }

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use cedar_policy_core::ast::{Entity, EntityUID, PolicySet, Value};
+use cedar_policy_core::ast::{Entity, EntityType, EntityUID, PolicySet, Value};
 use cedar_policy_core::validator::ValidatorSchema;
 use foldhash::fast::RandomState;
 
 use crate::engine::index::{PolicyIndex, PolicyNo};
 use crate::engine::policy::{self, Compiled};
+use crate::engine::request;
 use crate::engine::store::EntityStore;
 
 /// Policies, entities and schema of one revision. Cloning is cheap.
@@ -25,9 +26,18 @@ struct Rules {
     policies: Vec<Compiled>,
     index: PolicyIndex,
     /// Actions are few and part of every request, so they are kept as Cedar wants them.
-    actions: HashMap<EntityUID, Arc<Entity>, RandomState>,
+    actions: HashMap<EntityUID, Action, RandomState>,
     schema: Option<Arc<ValidatorSchema>>,
     reach: Reach,
+}
+
+/// An action, and whom it is plainly about: types whose entities may have any name. What else the
+/// schema allows, it has to be asked.
+#[derive(Debug)]
+pub(super) struct Action {
+    pub(super) entity: Arc<Entity>,
+    pub(super) principals: Vec<EntityType>,
+    pub(super) resources: Vec<EntityType>,
 }
 
 /// What a snapshot is built from.
@@ -82,7 +92,10 @@ impl Snapshot {
         }))?;
         let actions = action_uids
             .iter()
-            .filter_map(|uid| Some((uid.clone(), Arc::new(entities.unpack(uid, &[])?))))
+            .filter_map(|uid| {
+                let entity = entities.unpack(uid, &[])?;
+                Some((uid.clone(), Action::new(entity, parts.schema.as_deref())))
+            })
             .collect();
         let index = PolicyIndex::build(&policies, entities.names_mut());
         let rules = Rules {
@@ -164,7 +177,7 @@ impl Snapshot {
         self.entities.len() - self.rules.actions.len()
     }
 
-    pub(super) fn action(&self, uid: &EntityUID) -> Option<&Arc<Entity>> {
+    pub(super) fn action(&self, uid: &EntityUID) -> Option<&Action> {
         self.rules.actions.get(uid)
     }
 
@@ -182,5 +195,30 @@ impl Snapshot {
 
     pub(super) fn reach(&self) -> Reach {
         self.rules.reach
+    }
+}
+
+impl Action {
+    fn new(entity: Entity, schema: Option<&ValidatorSchema>) -> Self {
+        let uid = entity.uid();
+        let plain =
+            |ty: &&EntityType| schema.is_some_and(|schema| request::has_free_names(schema, ty));
+        let principals = schema.and_then(|schema| schema.principals_for_action(uid));
+        let resources = schema.and_then(|schema| schema.resources_for_action(uid));
+        Self {
+            principals: principals
+                .into_iter()
+                .flatten()
+                .filter(plain)
+                .cloned()
+                .collect(),
+            resources: resources
+                .into_iter()
+                .flatten()
+                .filter(plain)
+                .cloned()
+                .collect(),
+            entity: Arc::new(entity),
+        }
     }
 }

@@ -38,7 +38,10 @@ impl<'a> Sight<'a> {
     pub(super) fn view(self, name: Name<'a>) -> View<'a> {
         let store = self.snapshot.entities();
         let action = match name {
-            Name::Given(uid) => self.snapshot.action(uid).map(AsRef::as_ref),
+            Name::Given(uid) => self
+                .snapshot
+                .action(uid)
+                .map(|action| action.entity.as_ref()),
             Name::Stored(_) => None,
         };
         View {

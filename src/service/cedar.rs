@@ -26,9 +26,9 @@ pub(super) fn decide(snapshot: &Snapshot, question: &CedarQuestion) -> Decision 
         return Decision::deny(reason_of(fault, principal));
     }
     let query = Query {
-        action: action.clone(),
-        resource: resource.clone(),
-        context: context.clone(),
+        action,
+        resource,
+        context,
         overlays: &[],
         unknown: &[],
     };

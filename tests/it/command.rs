@@ -59,6 +59,8 @@ impl Workplace {
         let mut child = Command::new(env!("CARGO_BIN_EXE_callgate"))
             .args(args)
             .current_dir(self.path())
+            // Help is as wide as the terminal says.
+            .env_remove("COLUMNS")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -18,6 +18,7 @@ use callgate::proto::v1;
 use callgate::proto::v1::authorization_client::AuthorizationClient;
 use callgate::proto::v1::is_authorized_request::ContextForm;
 use cedar_policy::{Context, Entities, EntityId, EntityTypeName, EntityUid, PolicySet, Schema};
+use cedar_policy_core::ast::EntityUID;
 use serde::Deserialize;
 use serde_json::Value as Json;
 use tonic::transport::{Channel, Endpoint};
@@ -232,18 +233,19 @@ fn the_engine_agrees_with_every_case() {
             );
             let known = Some((&schema, &action));
             let context = Context::from_json_value(request.context.clone(), known).unwrap();
-            let principal = principal.into();
+            let (principal, action, resource): (EntityUID, EntityUID, EntityUID) =
+                (principal.into(), action.into(), resource.into());
+            let context: &cedar_policy_core::ast::Context = context.as_ref();
             let query = Query {
-                action: action.into(),
-                resource: resource.into(),
-                context: AsRef::<cedar_policy_core::ast::Context>::as_ref(&context).clone(),
+                action: &action,
+                resource: &resource,
+                context,
                 overlays: &[],
                 unknown: &[],
             };
             if request.validate_request {
-                let scope = snapshot.check_scope(&principal, &query.action, &query.resource);
-                let whole =
-                    scope.and_then(|()| snapshot.check_context(&query.action, &query.context));
+                let scope = snapshot.check_scope(&principal, &action, &resource);
+                let whole = scope.and_then(|()| snapshot.check_context(&action, context));
                 if let Err(fault) = whole {
                     faults.push(format!("{place}: refused: {fault}"));
                 }

@@ -12,6 +12,7 @@ mod harness;
 mod import;
 mod lifecycle;
 mod malformed;
+mod readme;
 mod real_parts;
 mod reload;
 mod rpcs;

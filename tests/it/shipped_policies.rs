@@ -246,15 +246,8 @@ fn every_shipped_policy_decides_some_row() {
         .map(|policy| policy.id.as_str())
         .filter(|id| !named.contains(*id))
         .collect();
-    // Nothing that is shipped is restricted, suspended, or a server out of service: their own tests below.
-    assert_eq!(
-        untested,
-        [
-            "data.restricted",
-            "kill_switch.server",
-            "kill_switch.suspended"
-        ]
-    );
+    // Nothing that is shipped is restricted or suspended: their own tests are below.
+    assert_eq!(untested, ["data.restricted", "kill_switch.suspended"]);
 }
 
 #[test]
@@ -337,43 +330,12 @@ fn one_word_takes_a_server_out_of_service() {
     let inactive = changed("tools/github.json", |text| {
         text.replace("\"active\": true", "\"active\": false")
     });
-    answer(
-        &inactive,
+    for row in [
         "it = 'it asks nothing'\nfrom_server = 'github'\nkind = 'sample'\n\
-         want = 'deny'\nreason = 'FORBIDDEN'\npolicies = ['kill_switch.server']",
-    );
-}
-
-#[test]
-fn restricted_tools_are_for_the_security_team() {
-    let restricted = changed("tools/git.json", |text| {
-        text.replace("\"internal\"", "\"restricted\"")
-    });
-    let row = |user: &str, rest: &str| {
-        format!(
-            "it = '{user}'\nuser = '{user}'\nserver = 'git'\ntool = 'git_log'\narguments = {{ repo_path = '/srv/shop' }}\n{rest}"
-        )
-    };
-    answer(
-        &restricted,
-        &row(
-            "lena",
-            "want = 'deny'\nreason = 'FORBIDDEN'\npolicies = ['data.restricted']",
-        ),
-    );
-    answer(
-        &restricted,
-        &row("ines", "want = 'allow'\npolicies = ['reading.people']"),
-    );
-}
-
-#[test]
-fn a_tool_that_nobody_confirmed_counts_as_admin() {
-    let proposed = changed("tools/github.json", |text| {
-        text.replace("\"confirmed\"", "\"proposed\"")
-    });
-    answer(
-        &proposed,
-        "it = 'not even read'\nuser = 'lena'\nserver = 'github'\ntool = 'get_issue'\nwant = 'deny'\nreason = 'NO_PERMIT'",
-    );
+         want = 'deny'\nreason = 'SERVER_UNKNOWN'",
+        "it = 'nobody calls it'\nuser = 'sam'\nserver = 'github'\ntool = 'get_issue'\n\
+         want = 'deny'\nreason = 'SERVER_UNKNOWN'",
+    ] {
+        answer(&inactive, row);
+    }
 }

@@ -70,6 +70,7 @@ fn the_exit_code_is_the_answer() {
         &with(READ, &["--arguments", "[1]"]),
         &with(READ, &["--endpoint", "http://127.0.0.1:1"]),
         &with(READ, &["--endpoint", "https://127.0.0.1:1"]),
+        &with(READ, &["--endpoint", "127.0.0.1:1"]),
         &["authorize", "--file", "absent.json"],
     ] {
         let output = bundle.run(arguments);

@@ -263,9 +263,11 @@ impl authorization_server::Authorization for Authorization {
             trace,
             message,
         } = self.shared.admit_unary(request, Rpc::Authorize)?;
-        Ok(Response::new(
-            self.shared.authorize(&caller, &trace, message).await?,
-        ))
+        let answer = self.shared.authorize(&caller, &trace, message).await?;
+        // The connection writes out whatever is ready when it is woken. Letting other requests be
+        // decided first gives it several answers to write at once, which saves more than it costs.
+        tokio::task::yield_now().await;
+        Ok(Response::new(answer))
     }
 
     async fn authorize_batch(

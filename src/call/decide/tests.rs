@@ -738,3 +738,81 @@ fn all_actions_share_the_facts_of_every_action() {
         );
     }
 }
+
+/// Facts of the built-in actions are not checked at each call, so that they fit is shown here.
+#[test]
+fn facts_of_built_in_actions_fit_the_schema_by_construction() {
+    let snapshot = world(READ_FOR_STAFF);
+    let caller = Caller {
+        id: "edge".into(),
+        rights: trusted(),
+    };
+    let claims = ClaimMapping {
+        groups: vec![GroupClaim {
+            claim: "groups".to_owned(),
+            prefix: "idp:".to_owned(),
+        }],
+        attributes: vec![],
+    };
+    let asker = Asker {
+        caller: &caller,
+        claims: &claims,
+    };
+    let mut calls = vec![
+        get_issue(),
+        tool_call("files", "read", json!({ "path": ["/a", "/b"] })),
+    ];
+    use OperationKind as Kind;
+    for kind in [
+        Kind::ListTools,
+        Kind::ListPrompts,
+        Kind::ListResources,
+        Kind::ReadResource {
+            uri: "https://h/a".into(),
+        },
+        Kind::Subscribe {
+            uri: "file:///a".into(),
+        },
+        Kind::GetPrompt {
+            name: "p".into(),
+            arguments: vec!["x".into()],
+        },
+        Kind::CompletePrompt { name: "p".into() },
+        Kind::CompleteResource {
+            uri: "x://y/z".into(),
+        },
+        Kind::Sample(Sampling::default()),
+        Kind::ElicitForm {
+            requested_schema: json!({ "properties": { "pin": {} } }),
+        },
+        Kind::ElicitUrl {
+            url: "https://h/a".to_owned(),
+        },
+        Kind::ListRoots,
+    ] {
+        let mut call = get_issue();
+        call.operation.kind = kind;
+        calls.push(call);
+    }
+    let mut reverse = get_issue();
+    reverse.operation.initiator = Initiator::Server;
+    calls.push(reverse);
+    for call in &mut calls {
+        for delegation in [None, Some(person("alice")), Some(agent("planner"))] {
+            call.delegation = delegation.map(Delegation::verified_from);
+            call.subject
+                .claims
+                .insert("groups".to_owned(), json!(["x"]));
+            call.workflow.purpose = Some("because".into());
+            call.environment.source_address = "2001:db8::1".parse().ok();
+            let plan = plan::of_call(&snapshot, call, &caller).expect("it can be asked");
+            assert!(!plan.is_declared);
+            let scene = Scene::of(&snapshot, call, asker).expect("the claims are text");
+            for target in plan.targets.iter().map(Some).chain([None]) {
+                let facts = Facts::new(scene.ground(call, SystemTime::now()), &plan.own, target);
+                let checked = snapshot.check_context(&plan.action, &facts.to_context());
+                assert_eq!(checked, Ok(()), "{call:?}");
+            }
+        }
+    }
+}

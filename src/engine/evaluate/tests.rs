@@ -1,3 +1,5 @@
+use std::sync::LazyLock;
+
 use cedar_policy_core::ast::Entity;
 use cedar_policy_core::parser::parse_policyset;
 
@@ -14,15 +16,19 @@ fn snapshot(policies: &str, entities: Vec<Entity>) -> Snapshot {
     .expect("no fault")
 }
 
+static ACTION: LazyLock<EntityUID> = LazyLock::new(|| uid("Action::\"a\""));
+static RESOURCE: LazyLock<EntityUID> = LazyLock::new(|| uid("R::\"r\""));
+static EMPTY: LazyLock<Context> = LazyLock::new(Context::empty);
+
 fn uid(text: &str) -> EntityUID {
     text.parse().expect("a uid")
 }
 
 fn ask<'a>(overlays: &'a [Overlay], unknown: &'a [&'a str]) -> Query<'a> {
     Query {
-        action: uid("Action::\"a\""),
-        resource: uid("R::\"r\""),
-        context: Context::empty(),
+        action: &ACTION,
+        resource: &RESOURCE,
+        context: &*EMPTY,
         overlays,
         unknown,
     }
