@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 
 use crate::identity::authenticate::Authenticator;
 
@@ -20,8 +20,8 @@ impl Doorkeeper {
     }
 
     /// The authenticator in force.
-    pub fn current(&self) -> Arc<Authenticator> {
-        self.current.load_full()
+    pub fn current(&self) -> Guard<Arc<Authenticator>> {
+        self.current.load()
     }
 
     /// Puts another one in force. Open streams are asked for their credentials again.

@@ -4,6 +4,8 @@
 //! sort it, which costs ten times what is needed; it is still asked about numbers, where the form is
 //! subtle, and a property test holds the rest to it.
 
+use std::cmp::Ordering;
+
 use serde_json::{Map, Number, Value as Json};
 
 /// The largest integer that JSON's numbers, which are doubles, hold exactly.
@@ -12,7 +14,7 @@ const MAX_EXACT: u64 = 1 << 53;
 /// Appends an object in canonical form.
 pub fn write_object(object: &Map<String, Json>, out: &mut Vec<u8>) -> serde_json::Result<()> {
     let mut entries: Vec<_> = object.iter().collect();
-    entries.sort_unstable_by(|(one, _), (other, _)| one.encode_utf16().cmp(other.encode_utf16()));
+    entries.sort_unstable_by(|(one, _), (other, _)| order(one, other));
     out.push(b'{');
     for (at, (key, value)) in entries.into_iter().enumerate() {
         if at > 0 {
@@ -24,6 +26,15 @@ pub fn write_object(object: &Map<String, Json>, out: &mut Vec<u8>) -> serde_json
     }
     out.push(b'}');
     Ok(())
+}
+
+/// The order of UTF-16, which for ASCII is that of the bytes.
+fn order(one: &str, other: &str) -> Ordering {
+    if one.is_ascii() && other.is_ascii() {
+        one.cmp(other)
+    } else {
+        one.encode_utf16().cmp(other.encode_utf16())
+    }
 }
 
 fn write(value: &Json, out: &mut Vec<u8>) -> serde_json::Result<()> {

@@ -17,8 +17,10 @@ const PLACES: usize = 512;
 pub struct Lately<K> {
     /// Seeded, so that nobody can choose keys that share a place.
     hasher: RandomState,
-    places: Box<[Mutex<Option<(K, Arc<str>)>>]>,
+    places: Box<[Place<K>]>,
 }
+
+type Place<K> = Mutex<Option<(K, Arc<str>)>>;
 
 impl<K> Default for Lately<K> {
     fn default() -> Self {
@@ -53,7 +55,7 @@ impl<K> Lately<K> {
         }
     }
 
-    fn place<Q: Hash + ?Sized>(&self, key: &Q) -> Option<&Mutex<Option<(K, Arc<str>)>>> {
+    fn place<Q: Hash + ?Sized>(&self, key: &Q) -> Option<&Place<K>> {
         let hash = self.hasher.hash_one(key) % PLACES as u64;
         self.places.get(usize::try_from(hash).ok()?)
     }

@@ -7,7 +7,10 @@ use std::sync::atomic::Ordering;
 use opentelemetry::Context;
 use opentelemetry::metrics::Meter;
 use opentelemetry::propagation::{Extractor, TextMapPropagator};
-use opentelemetry::trace::{Span, SpanBuilder, SpanKind, Status, TraceId, Tracer};
+use opentelemetry::trace::{
+    Span, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt, TraceFlags, TraceId,
+    TraceState, Tracer,
+};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracer;
 
@@ -139,12 +142,15 @@ impl Recorder {
             Question::Call(call) | Question::Filter { call, .. } => &call.trace,
             Question::Cedar { trace, .. } => trace,
         };
-        match trace.traceparent {
-            Some(_) => self
+        if trace.traceparent.is_none() {
+            return Context::new();
+        }
+        match usual_parent(trace) {
+            Some(parent) => Context::new().with_remote_span_context(parent),
+            None => self
                 .inner
                 .propagator
                 .extract_with_context(&Context::new(), &Carrier(trace)),
-            None => Context::new(),
         }
     }
 
@@ -190,6 +196,30 @@ impl Recorder {
             line!(DEBUG);
         }
     }
+}
+
+/// The parent that a `traceparent` of version 00 names, without a `tracestate`, as most calls have it.
+/// The propagator reads all others, and would read this one the same, if not as quickly.
+fn usual_parent(trace: &TraceContext) -> Option<SpanContext> {
+    let text = trace.traceparent.as_deref()?.strip_prefix("00-")?;
+    let is_plain = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'-');
+    if text.len() != 52 || trace.tracestate.is_some() || !text.bytes().all(is_plain) {
+        return None;
+    }
+    let (trace_id, rest) = text.split_once('-')?;
+    let (span_id, flags) = rest.split_once('-')?;
+    if trace_id.len() != 32 || span_id.len() != 16 {
+        return None;
+    }
+    let flags = TraceFlags::new(u8::from_str_radix(flags, 16).ok()?);
+    let parent = SpanContext::new(
+        TraceId::from_hex(trace_id).ok()?,
+        SpanId::from_hex(span_id).ok()?,
+        flags & TraceFlags::SAMPLED,
+        true,
+        TraceState::NONE,
+    );
+    parent.is_valid().then_some(parent)
 }
 
 /// The ids of policies, if there are any.

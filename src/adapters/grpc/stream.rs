@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
+use arc_swap::Guard;
 use tokio_stream::{Stream, StreamExt};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::metadata::MetadataMap;
@@ -56,7 +57,7 @@ impl Session {
         metadata: MetadataMap,
         extensions: Extensions,
     ) -> Result<Self, Refusal> {
-        let authenticator = shared.doorkeeper.current();
+        let authenticator = Guard::into_inner(shared.doorkeeper.current());
         let caller = with_evidence(&metadata, &extensions, |evidence| {
             shared.admit(evidence, Rpc::AuthorizeStream)
         })?;
@@ -85,7 +86,7 @@ impl Session {
             let caller = with_evidence(&self.metadata, &self.extensions, |evidence| {
                 self.shared.admit(evidence, Rpc::AuthorizeStream)
             })?;
-            *admitted = (current, caller);
+            *admitted = (Guard::into_inner(current), caller);
         }
         Ok(Arc::clone(&admitted.1))
     }

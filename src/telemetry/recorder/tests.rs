@@ -205,6 +205,29 @@ fn a_broken_traceparent_starts_a_trace_of_its_own() {
     }
 }
 
+proptest! {
+    #[test]
+    fn the_quick_way_to_the_parent_leads_where_the_long_way_does(
+        traceparent in "0[0-1]-(0{32}|[0-9a-fA-F]{32}|[+0-9a-f]{31,33})-(0{16}|[+0-9a-f]{15,17})-[+0-9a-f]{1,3}(-0)?",
+    ) {
+        let trace = TraceContext { traceparent: Some(traceparent), tracestate: None };
+        let long = TraceContextPropagator::new().extract_with_context(&Context::new(), &Carrier(&trace));
+        if let Some(quick) = usual_parent(&trace) {
+            let long = long.span().span_context().clone();
+            prop_assert_eq!(quick, long);
+        }
+    }
+}
+
+#[test]
+fn the_usual_parent_is_found_the_quick_way() {
+    let trace = TraceContext {
+        tracestate: None,
+        ..tool_call().trace
+    };
+    assert!(usual_parent(&trace).is_some_and(|parent| parent.is_sampled()));
+}
+
 #[test]
 fn the_sampler_is_obeyed() {
     let asked = Asked::with(allow());

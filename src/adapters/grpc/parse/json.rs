@@ -5,6 +5,7 @@ use std::fmt;
 use prost_types::value::Kind;
 use prost_types::{Struct, Value as WireValue};
 use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::{Map, Number, Value as Json};
 
 use crate::adapters::grpc::parse::invalid::{Invalid, Problem, Shown};
@@ -232,14 +233,16 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
         let mut map = Map::new();
         let mut inner = self.deeper()?;
         while let Some(key) = entries.next_key::<String>()? {
-            if map.contains_key(&key) {
-                // Readers differ in which of the two they take: what is decided must be what is done.
-                return Err(A::Error::custom(format!(
-                    "the key `{}` appears twice",
-                    Shown::new(&key)
-                )));
-            }
-            map.insert(key, entries.next_value_seed(inner.again())?);
+            match map.entry(key) {
+                Entry::Vacant(place) => place.insert(entries.next_value_seed(inner.again())?),
+                Entry::Occupied(place) => {
+                    // Readers differ in which of the two they take: what is decided must be what is done.
+                    return Err(A::Error::custom(format!(
+                        "the key `{}` appears twice",
+                        Shown::new(place.key())
+                    )));
+                }
+            };
         }
         Ok(Json::Object(map))
     }
