@@ -12,21 +12,45 @@ use cedar_policy_core::extensions::Extensions;
 use smol_str::{SmolStr, format_smolstr};
 
 use crate::call::claims::Asserted;
-use crate::call::context::{CallContext, Delegation, Sampling};
+use crate::call::context::{CallContext, Delegation, Identity, Sampling};
 use crate::call::elicitation::Form;
 use crate::call::input::Input;
 use crate::call::model::TYPES;
-use crate::engine::context::ContextSource;
+use crate::engine::context::{self, ContextSource, Seen};
 
 /// Everything that can be known of one call acting upon one target.
 pub struct Facts<'c> {
-    /// What everything the call does has in common.
-    pub ground: Ground<'c>,
-    /// What is particular to its operation.
-    pub own: &'c OwnFacts,
-    /// What it acts upon.
-    pub target: Option<&'c EntityUID>,
-    made: [OnceCell<Option<Value>>; Fact::ALL.len()],
+    ground: Ground<'c>,
+    own: &'c OwnFacts,
+    target: Option<&'c EntityUID>,
+    identity: IdentityFacts<'c>,
+    delegation: Option<DelegationFacts<'c>>,
+    arguments: Option<ArgumentFacts<'c>>,
+    environment: OnceCell<Value>,
+    elicitation: OnceCell<Option<Value>>,
+    sampling: OnceCell<Option<Value>>,
+}
+
+/// How the subject is known, and what this call's claims add to it.
+struct IdentityFacts<'c> {
+    identity: &'c Identity,
+    asserted: &'c Asserted,
+    asserted_groups: OnceCell<Value>,
+    asserted_attributes: OnceCell<Value>,
+}
+
+/// For whom the subject acts.
+struct DelegationFacts<'c> {
+    chain: &'c Delegation,
+    actors: OnceCell<Value>,
+    scopes: OnceCell<Value>,
+}
+
+/// What a tool or prompt is called with.
+struct ArgumentFacts<'c> {
+    input: &'c Input,
+    names: OnceCell<Value>,
+    untyped: OnceCell<Value>,
 }
 
 /// What facts are made from, whatever the operation.
@@ -62,120 +86,202 @@ pub enum OwnFacts {
     Sampling(Sampling),
 }
 
-/// The attributes of a context.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fact {
-    Arguments,
-    Delegation,
-    Elicitation,
-    Environment,
-    Identity,
-    Initiator,
-    Input,
-    Purpose,
-    Sampling,
-    Target,
-}
-
-impl Fact {
-    const ALL: [Self; 10] = [
-        Self::Arguments,
-        Self::Delegation,
-        Self::Elicitation,
-        Self::Environment,
-        Self::Identity,
-        Self::Initiator,
-        Self::Input,
-        Self::Purpose,
-        Self::Sampling,
-        Self::Target,
+impl<'c> Facts<'c> {
+    const NAMES: [&'static str; 10] = [
+        "arguments",
+        "delegation",
+        "elicitation",
+        "environment",
+        "identity",
+        "initiator",
+        "input",
+        "purpose",
+        "sampling",
+        "target",
     ];
 
-    fn name(self) -> &'static str {
-        match self {
-            Self::Arguments => "arguments",
-            Self::Delegation => "delegation",
-            Self::Elicitation => "elicitation",
-            Self::Environment => "environment",
-            Self::Identity => "identity",
-            Self::Initiator => "initiator",
-            Self::Input => "input",
-            Self::Purpose => "purpose",
-            Self::Sampling => "sampling",
-            Self::Target => "target",
-        }
-    }
-}
-
-impl<'c> Facts<'c> {
     /// Facts of a call, none of them made yet.
     pub fn new(ground: Ground<'c>, own: &'c OwnFacts, target: Option<&'c EntityUID>) -> Self {
+        let input = match own {
+            OwnFacts::Arguments(input) => Some(input),
+            _ => None,
+        };
         Self {
             ground,
             own,
             target,
-            made: Default::default(),
+            identity: IdentityFacts {
+                identity: &ground.call.subject.identity,
+                asserted: ground.asserted,
+                asserted_groups: OnceCell::new(),
+                asserted_attributes: OnceCell::new(),
+            },
+            delegation: ground
+                .call
+                .delegation
+                .as_ref()
+                .map(|chain| DelegationFacts {
+                    chain,
+                    actors: OnceCell::new(),
+                    scopes: OnceCell::new(),
+                }),
+            arguments: input.map(|input| ArgumentFacts {
+                input,
+                names: OnceCell::new(),
+                untyped: OnceCell::new(),
+            }),
+            environment: OnceCell::new(),
+            elicitation: OnceCell::new(),
+            sampling: OnceCell::new(),
         }
     }
 
-    fn get(&self, fact: Fact) -> Option<&Value> {
-        self.made[fact as usize]
-            .get_or_init(|| self.make(fact))
-            .as_ref()
-    }
-
-    fn make(&self, fact: Fact) -> Option<Value> {
+    fn environment(&self) -> &Value {
         let Ground {
-            call,
-            asserted,
-            gateway,
-            now,
+            call, gateway, now, ..
         } = self.ground;
-        match (fact, self.own) {
-            (Fact::Initiator, _) => Some(Value::new(
-                SmolStr::new_static(call.operation.initiator.as_str()),
-                None,
-            )),
-            (Fact::Identity, _) => Some(identity(call, asserted)),
-            (Fact::Environment, _) => Some(environment(call, gateway, now)),
-            (Fact::Delegation, _) => call.delegation.as_ref().map(delegation),
-            (Fact::Purpose, _) => call
-                .workflow
-                .purpose
-                .clone()
-                .map(|purpose| Value::new(purpose, None)),
-            (Fact::Target, _) => self.target.map(|target| Value::new(target.clone(), None)),
-            (Fact::Arguments, OwnFacts::Arguments(input)) => Some(arguments(input)),
-            (Fact::Input, OwnFacts::Arguments(input)) => input.typed.clone(),
-            (Fact::Elicitation, OwnFacts::Form(form)) => Some(elicitation_form(form)),
-            (Fact::Elicitation, OwnFacts::Url { scheme, host }) => {
-                Some(elicitation_url(scheme, host))
-            }
-            (Fact::Sampling, OwnFacts::Sampling(sampling)) => Some(sampling_record(sampling)),
-            (Fact::Arguments | Fact::Input | Fact::Elicitation | Fact::Sampling, _) => None,
-        }
+        self.environment
+            .get_or_init(|| environment(call, gateway, now))
+    }
+
+    fn elicitation(&self) -> Option<&Value> {
+        let make = || match self.own {
+            OwnFacts::Form(form) => Some(elicitation_form(form)),
+            OwnFacts::Url { scheme, host } => Some(elicitation_url(scheme, host)),
+            OwnFacts::Nothing | OwnFacts::Arguments(_) | OwnFacts::Sampling(_) => None,
+        };
+        self.elicitation.get_or_init(make).as_ref()
+    }
+
+    fn sampling(&self) -> Option<&Value> {
+        let make = || match self.own {
+            OwnFacts::Sampling(sampling) => Some(sampling_record(sampling)),
+            _ => None,
+        };
+        self.sampling.get_or_init(make).as_ref()
     }
 }
 
 impl ContextSource for Facts<'_> {
-    fn attribute(&self, name: &str) -> Option<&Value> {
-        let fact = Fact::ALL.into_iter().find(|fact| fact.name() == name)?;
-        self.get(fact)
+    fn attribute(&self, name: &str) -> Option<Seen<'_>> {
+        let call = self.ground.call;
+        match name {
+            "arguments" => self
+                .arguments
+                .as_ref()
+                .map(|arguments| Seen::Record(arguments)),
+            "delegation" => self
+                .delegation
+                .as_ref()
+                .map(|delegation| Seen::Record(delegation)),
+            "elicitation" => self.elicitation().map(Seen::Value),
+            "environment" => Some(Seen::Value(self.environment())),
+            "identity" => Some(Seen::Record(&self.identity)),
+            "initiator" => Some(Seen::Text(call.operation.initiator.as_str())),
+            "input" => self
+                .arguments
+                .as_ref()?
+                .input
+                .typed
+                .as_ref()
+                .map(Seen::Value),
+            "purpose" => call.workflow.purpose.as_deref().map(Seen::Text),
+            "sampling" => self.sampling().map(Seen::Value),
+            "target" => self.target.map(Seen::Entity),
+            _ => None,
+        }
     }
 
     fn to_context(&self) -> Context {
-        let made = |fact: Fact| Some((SmolStr::new_static(fact.name()), self.get(fact)?.clone()));
-        Context::Value(Arc::new(Fact::ALL.into_iter().filter_map(made).collect()))
+        context::collect(self, &Self::NAMES)
     }
 }
 
-fn arguments(input: &Input) -> Value {
-    let names = strings(input.names.iter().cloned());
-    let untyped = match &input.typed {
-        None => names.clone(),
-        Some(_) => strings(input.untyped.iter().cloned()),
-    };
-    record([("names", names), ("untyped", untyped)])
+impl ContextSource for IdentityFacts<'_> {
+    fn attribute(&self, name: &str) -> Option<Seen<'_>> {
+        Some(match name {
+            "verified" => Seen::Bool(self.identity.verified),
+            "method" => Seen::Text(self.identity.method.as_deref().unwrap_or("none")),
+            "asserted_groups" => Seen::Value(
+                self.asserted_groups
+                    .get_or_init(|| entities(self.asserted.groups.iter().cloned())),
+            ),
+            "asserted_attributes" => {
+                Seen::Value(self.asserted_attributes.get_or_init(|| {
+                    strings(self.asserted.tags.iter().map(|(name, _)| name.clone()))
+                }))
+            }
+            _ => return None,
+        })
+    }
+
+    fn to_context(&self) -> Context {
+        let names = [
+            "verified",
+            "method",
+            "asserted_groups",
+            "asserted_attributes",
+        ];
+        context::collect(self, &names)
+    }
+}
+
+impl ContextSource for DelegationFacts<'_> {
+    fn attribute(&self, name: &str) -> Option<Seen<'_>> {
+        let chain = self.chain;
+        let is_person = *chain.root.entity_type() == TYPES.user;
+        Some(match name {
+            "root" if is_person => Seen::Entity(&chain.root),
+            "root_agent" if !is_person => Seen::Entity(&chain.root),
+            "actors" => Seen::Value(
+                self.actors
+                    .get_or_init(|| entities(chain.actors.iter().cloned())),
+            ),
+            "first" => Seen::Entity(chain.actors.first()?),
+            "last" => Seen::Entity(chain.actors.last()?),
+            // Links from the root to the subject.
+            "depth" => Seen::Long(chain.actors.len() as i64 + 1),
+            "scopes" => Seen::Value(
+                self.scopes
+                    .get_or_init(|| strings(chain.scopes.iter().cloned())),
+            ),
+            "verified" => Seen::Bool(chain.verified),
+            "source" => Seen::Text("asserted"),
+            _ => return None,
+        })
+    }
+
+    fn to_context(&self) -> Context {
+        let names = [
+            "root",
+            "root_agent",
+            "actors",
+            "first",
+            "last",
+            "depth",
+            "scopes",
+            "verified",
+            "source",
+        ];
+        context::collect(self, &names)
+    }
+}
+
+impl ContextSource for ArgumentFacts<'_> {
+    fn attribute(&self, name: &str) -> Option<Seen<'_>> {
+        let Input { names, untyped, .. } = self.input;
+        Some(Seen::Value(match name {
+            "names" => self.names.get_or_init(|| strings(names.iter().cloned())),
+            "untyped" => self
+                .untyped
+                .get_or_init(|| strings(untyped.iter().cloned())),
+            _ => return None,
+        }))
+    }
+
+    fn to_context(&self) -> Context {
+        context::collect(self, &["names", "untyped"])
+    }
 }
 
 fn elicitation_form(form: &Form) -> Value {
@@ -213,23 +319,6 @@ static DATETIME: LazyLock<Option<Name>> =
     LazyLock::new(|| Name::parse_unqualified_name("datetime").ok());
 static IPADDR: LazyLock<Option<Name>> = LazyLock::new(|| Name::parse_unqualified_name("ip").ok());
 
-fn identity(call: &CallContext, asserted: &Asserted) -> Value {
-    let identity = &call.subject.identity;
-    let method = identity
-        .method
-        .clone()
-        .unwrap_or(SmolStr::new_static("none"));
-    record([
-        ("verified", Value::new(identity.verified, None)),
-        ("method", Value::new(method, None)),
-        ("asserted_groups", entities(asserted.groups.iter().cloned())),
-        (
-            "asserted_attributes",
-            strings(asserted.tags.iter().map(|(name, _)| name.clone())),
-        ),
-    ])
-}
-
 fn environment(call: &CallContext, gateway: &EntityUID, now: SystemTime) -> Value {
     let address = call
         .environment
@@ -240,25 +329,6 @@ fn environment(call: &CallContext, gateway: &EntityUID, now: SystemTime) -> Valu
             .into_iter()
             .chain(time(now).map(|now| ("now", now)))
             .chain(address.map(|address| ("source_address", address))),
-    )
-}
-
-fn delegation(chain: &Delegation) -> Value {
-    let is_person = *chain.root.entity_type() == TYPES.user;
-    let root = if is_person { "root" } else { "root_agent" };
-    let agent = |uid: &EntityUID| Value::new(uid.clone(), None);
-    record(
-        [
-            (root, Value::new(chain.root.clone(), None)),
-            ("actors", entities(chain.actors.iter().cloned())),
-            ("depth", Value::new(chain.actors.len() as i64 + 1, None)),
-            ("scopes", strings(chain.scopes.iter().cloned())),
-            ("verified", Value::new(chain.verified, None)),
-            ("source", Value::new(SmolStr::new_static("asserted"), None)),
-        ]
-        .into_iter()
-        .chain(chain.actors.first().map(|uid| ("first", agent(uid))))
-        .chain(chain.actors.last().map(|uid| ("last", agent(uid)))),
     )
 }
 

@@ -14,7 +14,7 @@ use cedar_policy_core::ast::{
 };
 use smol_str::SmolStr;
 
-use crate::engine::context::ContextSource;
+use crate::engine::context::{ContextSource, Seen};
 use crate::engine::view::{Name, Sight, View};
 
 /// Deeper conditions are left to Cedar, which watches the stack.
@@ -28,8 +28,8 @@ pub(super) enum Quick<'a> {
     String(&'a str),
     Entity(Name<'a>),
     Set(&'a Set),
-    /// The whole context: nothing but its attributes can be asked for here.
-    Context(&'a dyn ContextSource),
+    /// The context, or a record in it that is not made yet: nothing but attributes can be asked for here.
+    Source(&'a dyn ContextSource),
     Record(&'a BTreeMap<SmolStr, Value>),
     Extension(&'a Value),
 }
@@ -50,6 +50,17 @@ impl<'a> Quick<'a> {
             ValueKind::Set(set) => Self::Set(set),
             ValueKind::Record(record) => Self::Record(record),
             ValueKind::ExtensionValue(_) => Self::Extension(value),
+        }
+    }
+
+    fn from_seen(seen: Seen<'a>) -> Self {
+        match seen {
+            Seen::Bool(bool) => Self::Bool(bool),
+            Seen::Long(long) => Self::Long(long),
+            Seen::Text(text) => Self::String(text),
+            Seen::Entity(uid) => Self::Entity(Name::Given(uid)),
+            Seen::Value(value) => Self::from_value(value),
+            Seen::Record(source) => Self::Source(source),
         }
     }
 
@@ -151,7 +162,7 @@ impl<'v, 'a> Walk<'v, 'a> {
             Var::Principal => Quick::Entity(self.request.principal.name),
             Var::Action => Quick::Entity(self.request.action.name),
             Var::Resource => Quick::Entity(self.request.resource.name),
-            Var::Context => Quick::Context(self.request.context),
+            Var::Context => Quick::Source(self.request.context),
         }
     }
 
@@ -183,7 +194,7 @@ impl<'v, 'a> Walk<'v, 'a> {
         }
         let other = self.value(right, depth)?;
         Some(match (op, one, other) {
-            (BinaryOp::Eq, Quick::Context(_), _) | (BinaryOp::Eq, _, Quick::Context(_)) => {
+            (BinaryOp::Eq, Quick::Source(_), _) | (BinaryOp::Eq, _, Quick::Source(_)) => {
                 return None;
             }
             (BinaryOp::Eq, one, other) => Quick::Bool(self.is_equal(one, other)),
@@ -204,7 +215,7 @@ impl<'v, 'a> Walk<'v, 'a> {
             (BinaryOp::In, Quick::Entity(one), Quick::Set(set)) => {
                 Quick::Bool(self.is_in_set(one, set)?)
             }
-            (BinaryOp::Contains, _, Quick::Context(_)) => return None,
+            (BinaryOp::Contains, _, Quick::Source(_)) => return None,
             (BinaryOp::Contains, Quick::Set(set), value) => Quick::Bool(self.contains(set, value)),
             (BinaryOp::ContainsAll, Quick::Set(one), Quick::Set(other)) => {
                 Quick::Bool(other.is_subset(one))
@@ -237,7 +248,7 @@ impl<'v, 'a> Walk<'v, 'a> {
         if values
             .iter()
             .chain([&wanted])
-            .any(|value| matches!(value, Quick::Context(_)))
+            .any(|value| matches!(value, Quick::Source(_)))
         {
             return None;
         }
@@ -291,7 +302,7 @@ impl<'v, 'a> Walk<'v, 'a> {
     fn on(&self, value: Quick<'a>) -> Option<Holder<'v, 'a>> {
         match value {
             Quick::Record(record) => Some(Holder::Record(record)),
-            Quick::Context(context) => Some(Holder::Context(context)),
+            Quick::Source(context) => Some(Holder::Source(context)),
             Quick::Entity(name) => Some(match self.known(name) {
                 Some(view) => Holder::Known(view),
                 None => Holder::Looked(self.request.sight.view(name)),
@@ -319,7 +330,7 @@ impl<'v, 'a> Walk<'v, 'a> {
 }
 
 enum Holder<'v, 'a> {
-    Context(&'a dyn ContextSource),
+    Source(&'a dyn ContextSource),
     Record(&'a BTreeMap<SmolStr, Value>),
     Known(&'v View<'a>),
     Looked(View<'a>),
@@ -327,7 +338,7 @@ enum Holder<'v, 'a> {
 
 fn get<'a>(holder: Holder<'_, 'a>, attribute: &str) -> Option<Quick<'a>> {
     match holder {
-        Holder::Context(context) => context.attribute(attribute).map(Quick::from_value),
+        Holder::Source(context) => context.attribute(attribute).map(Quick::from_seen),
         Holder::Record(record) => record.get(attribute).map(Quick::from_value),
         Holder::Known(view) => view.attribute(attribute),
         Holder::Looked(view) => view.attribute(attribute),
@@ -336,7 +347,7 @@ fn get<'a>(holder: Holder<'_, 'a>, attribute: &str) -> Option<Quick<'a>> {
 
 fn has(holder: &Holder<'_, '_>, attribute: &str) -> bool {
     match holder {
-        Holder::Context(context) => context.attribute(attribute).is_some(),
+        Holder::Source(context) => context.attribute(attribute).is_some(),
         Holder::Record(record) => record.contains_key(attribute),
         Holder::Known(view) => view.attribute(attribute).is_some(),
         Holder::Looked(view) => view.attribute(attribute).is_some(),
