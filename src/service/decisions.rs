@@ -154,6 +154,23 @@ impl Service {
         self.live.load_full()
     }
 
+    /// Decides one call at once, unless it has to wait for its revision.
+    pub fn authorize_now(
+        &self,
+        ask: Ask<'_>,
+        call: &CallContext,
+    ) -> Result<Option<Answer<Decision>>, NotReady> {
+        let generation = self.live().ok_or(NotReady)?;
+        if generation.snapshot.revision() < ask.at_least_revision {
+            return Ok(None);
+        }
+        Ok(Some(self.decide(
+            Pending::start(ask, generation),
+            call,
+            None,
+        )))
+    }
+
     /// Decides one call.
     pub async fn authorize(
         &self,

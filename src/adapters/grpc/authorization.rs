@@ -64,6 +64,19 @@ impl Authorization {
     }
 }
 
+/// What became of a request at first sight.
+enum Outcome<'c> {
+    Decided(v1::AuthorizeResponse),
+    Waiting(Box<Waiting<'c>>),
+}
+
+/// A call that waits for a revision.
+struct Waiting<'c> {
+    ask: Ask<'c>,
+    detail: Detail,
+    call: CallContext,
+}
+
 impl Shared {
     /// Who asks, if it may use this RPC.
     pub(super) fn admit(&self, evidence: Evidence<'_>, rpc: Rpc) -> Result<Arc<Caller>, Refusal> {
@@ -85,6 +98,23 @@ impl Shared {
         transport_trace: &TraceContext,
         request: v1::AuthorizeRequest,
     ) -> Result<v1::AuthorizeResponse, Refusal> {
+        match self.authorize_now(caller, transport_trace, request)? {
+            Outcome::Decided(response) => Ok(response),
+            Outcome::Waiting(waiting) => {
+                let waited = Box::pin(self.service.authorize(waiting.ask, &waiting.call));
+                Ok(encode::authorize(waited.await?, waiting.detail))
+            }
+        }
+    }
+
+    /// Nearly every request is answered here, in one go. A future that held the call while it waits
+    /// would be moved about at its full size for all of them.
+    fn authorize_now<'c>(
+        &self,
+        caller: &'c Caller,
+        transport_trace: &TraceContext,
+        request: v1::AuthorizeRequest,
+    ) -> Result<Outcome<'c>, Refusal> {
         let limits = self.limits.load();
         let (ask, detail) = ask(caller, &request);
         let parser = Parser {
@@ -93,10 +123,10 @@ impl Shared {
             transport_trace,
         };
         let call = parser.call_context(request.call_context)?;
-        // The guard of the limits must not be held while the service waits.
-        drop(limits);
-        let answer = self.service.authorize(ask, &call).await?;
-        Ok(encode::authorize(answer, detail))
+        Ok(match self.service.authorize_now(ask, &call)? {
+            Some(answer) => Outcome::Decided(encode::authorize(answer, detail)),
+            None => Outcome::Waiting(Box::new(Waiting { ask, detail, call })),
+        })
     }
 
     async fn authorize_batch(
