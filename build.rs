@@ -11,6 +11,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let encoded = protox::prost::Message::encode_to_vec(&descriptors);
     std::fs::write(out.join("callgate_descriptor.bin"), encoded)?;
     tonic_prost_build::configure()
+        // A call is a large message in a small one that is handed on often.
+        .boxed(".callgate.v1.AuthorizeRequest.call_context")
+        .boxed(".callgate.v1.FilterToolsRequest.call_context")
         .bytes(".")
         .codec_path("crate::proto::codec::ProtobufCodec")
         .compile_fds(descriptors)?;

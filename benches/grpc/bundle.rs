@@ -77,7 +77,7 @@ pub fn typical_call() -> v1::AuthorizeRequest {
     };
     let arguments = r#"{"owner":"acme","repo":"shop","issue_number":4711}"#;
     v1::AuthorizeRequest {
-        call_context: Some(v1::CallContext {
+        call_context: Some(Box::new(v1::CallContext {
             subject: Some(v1::Subject {
                 entity: entity("Agent", "support"),
                 identity: Some(v1::Identity {
@@ -115,7 +115,7 @@ pub fn typical_call() -> v1::AuthorizeRequest {
                 tracestate: String::new(),
             }),
             ..Default::default()
-        }),
+        })),
         ..Default::default()
     }
 }

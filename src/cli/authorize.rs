@@ -154,7 +154,7 @@ Exit codes: 0 allowed, 1 error, 2 denied, 3 the directory has faults.";
 /// Asks, and prints the answer.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let request = v1::AuthorizeRequest {
-        call_context: Some(args.call.context()?),
+        call_context: Some(Box::new(args.call.context()?)),
         explain: args.explain,
         ..v1::AuthorizeRequest::default()
     };

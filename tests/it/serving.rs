@@ -189,7 +189,7 @@ pub fn entity(of_type: &str, id: &str) -> Option<v1::EntityRef> {
 /// `coder` calls a tool of `git`, for nobody but itself.
 pub fn call(tool: &str) -> v1::AuthorizeRequest {
     v1::AuthorizeRequest {
-        call_context: Some(v1::CallContext {
+        call_context: Some(Box::new(v1::CallContext {
             subject: Some(v1::Subject {
                 entity: entity("Agent", "coder"),
                 identity: Some(v1::Identity {
@@ -210,7 +210,7 @@ pub fn call(tool: &str) -> v1::AuthorizeRequest {
                 ..v1::Operation::default()
             }),
             ..v1::CallContext::default()
-        }),
+        })),
         ..v1::AuthorizeRequest::default()
     }
 }

@@ -53,10 +53,10 @@ pub struct Filter {
 
 impl Parser<'_> {
     /// One call, from the field `call_context`.
-    pub fn call_context(&self, wire: Option<v1::CallContext>) -> Result<CallContext, Invalid> {
+    pub fn call_context(&self, wire: Option<Box<v1::CallContext>>) -> Result<CallContext, Invalid> {
         const FIELD: &str = "call_context";
         let wire = wire.ok_or_else(|| Invalid::new(FIELD, Problem::Missing))?;
-        self.call(wire, None).within(FIELD)
+        self.call(*wire, None).within(FIELD)
     }
 
     /// The question of `FilterTools`.
@@ -71,7 +71,7 @@ impl Parser<'_> {
             server,
             kind: OperationKind::ListTools,
         };
-        let call = self.call(context, Some(operation)).within(FIELD)?;
+        let call = self.call(*context, Some(operation)).within(FIELD)?;
         let tools = self.ids(wire.tools, self.limits.tools, "tools")?;
         Ok(Filter { call, tools })
     }

@@ -18,7 +18,7 @@ fn parse_with(
         transport_trace,
     };
     parser
-        .call_context(Some(context))
+        .call_context(Some(Box::new(context)))
         .map_err(|invalid| invalid.to_string())
 }
 
