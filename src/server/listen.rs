@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -21,6 +22,10 @@ use crate::identity::certificate::Peer;
 
 /// How long to wait after a failure to accept, such as too many open files, before trying again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long after one unanswered question a silent connection is asked again, and how often.
+const KEEPALIVE_RETRY: Duration = Duration::from_secs(5);
+const KEEPALIVE_RETRIES: u32 = 4;
 
 /// A bound socket.
 pub enum Listener {
@@ -122,10 +127,14 @@ impl Listener {
     }
 
     /// Accepts connections for as long as the gate has room.
-    pub fn incoming(self, gate: Gate) -> Incoming {
+    pub fn incoming(self, gate: Gate, keepalive: Duration) -> Incoming {
         Incoming {
             listener: self,
             gate,
+            keepalive: TcpKeepalive::new()
+                .with_time(keepalive)
+                .with_interval(KEEPALIVE_RETRY)
+                .with_retries(KEEPALIVE_RETRIES),
             pause: None,
         }
     }
@@ -191,6 +200,7 @@ impl Gate {
 pub struct Incoming {
     listener: Listener,
     gate: Gate,
+    keepalive: TcpKeepalive,
     pause: Option<Pin<Box<Sleep>>>,
 }
 
@@ -214,8 +224,9 @@ impl Stream for Incoming {
             match accepted {
                 Ok(socket) => {
                     if let Socket::Tcp(io) = &socket {
-                        // Failing to set it costs time and nothing else.
+                        // Failing to set these costs time and nothing else.
                         let _ = io.set_nodelay(true);
+                        let _ = SockRef::from(io).set_tcp_keepalive(&self.keepalive);
                     }
                     match Arc::clone(&self.gate.room).try_acquire_owned() {
                         Ok(permit) => {

@@ -33,9 +33,6 @@ use crate::server::listen::{Gate, Listener};
 use crate::server::shield::Shield;
 use crate::service::decisions::Service;
 
-/// How long a connection may leave a keepalive question unanswered.
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
-
 /// What the server offers, and under which limits.
 #[derive(Clone)]
 pub struct Setup {
@@ -82,10 +79,11 @@ pub async fn serve(
     let mut health = Health::new().await;
     let routes = routes(&setup, &health, &limits, draining.clone())?;
     let gate = Gate::new(limits.connections);
+    let keepalive = Duration::from_millis(limits.keepalive_ms.into());
     let mut servers = JoinSet::new();
     for listener in listeners {
         let mut server = builder(&limits, setup.tls.as_ref().filter(|_| listener.is_tcp()))?;
-        let incoming = listener.incoming(gate.clone());
+        let incoming = listener.incoming(gate.clone(), keepalive);
         let signal = stopped.clone().cancelled_owned();
         servers.spawn(
             server
@@ -130,9 +128,7 @@ pub async fn serve(
 fn builder(limits: &Limits, tls: Option<&ServerTlsConfig>) -> Result<Server, ServeError> {
     let server = Server::builder()
         .max_concurrent_streams(limits.streams_per_connection)
-        .http2_max_header_list_size(limits.header_bytes)
-        .http2_keepalive_interval(Some(Duration::from_millis(limits.keepalive_ms.into())))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT));
+        .http2_max_header_list_size(limits.header_bytes);
     match tls {
         None => Ok(server),
         Some(tls) => server

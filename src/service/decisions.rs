@@ -9,7 +9,7 @@ use arc_swap::ArcSwapOption;
 use cedar_policy_core::ast::{Context, EntityUID};
 use smol_str::SmolStr;
 use tokio::sync::watch;
-use uuid::Uuid;
+use uuid::{NoContext, Timestamp, Uuid};
 
 use crate::audit::record::{DecisionRecord, Question};
 use crate::call::context::{CallContext, TraceContext};
@@ -295,7 +295,7 @@ impl Service {
         question: Question<'_>,
         decision: Decision,
     ) -> Answer<Decision> {
-        let decision_id = Uuid::now_v7();
+        let decision_id = decision_id(pending.started_at);
         let snapshot = &pending.generation.snapshot;
         self.recorder.record(&DecisionRecord {
             decision_id,
@@ -361,6 +361,16 @@ impl<T> Answer<T> {
             policies_total: self.policies_total,
         }
     }
+}
+
+/// A UUID version 7 of that moment. The library's own clock orders ids within a millisecond, behind a
+/// lock that all threads would share; nothing here depends on that order.
+fn decision_id(at: SystemTime) -> Uuid {
+    let since_epoch = at
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    let (seconds, nanoseconds) = (since_epoch.as_secs(), since_epoch.subsec_nanos());
+    Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, nanoseconds))
 }
 
 fn stale_reason(wanted: u64, have: u64) -> Option<Reason> {
