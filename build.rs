@@ -5,7 +5,13 @@ use std::path::PathBuf;
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
-    let descriptors = protox::compile(["callgate/v1/authorization.proto"], ["proto"])?;
+    let descriptors = protox::compile(
+        [
+            "callgate/v1/authorization.proto",
+            "callgate/v1/control.proto",
+        ],
+        ["proto"],
+    )?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     // Reflection serves the descriptors as they were compiled, comments left out.
     let encoded = protox::prost::Message::encode_to_vec(&descriptors);

@@ -59,6 +59,8 @@ pub mod server;
 #[doc(hidden)]
 pub mod service;
 #[doc(hidden)]
+pub mod state;
+#[doc(hidden)]
 pub mod telemetry;
 
 pub use call::context::CallContext;

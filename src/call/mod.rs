@@ -22,6 +22,7 @@ pub mod elicitation;
 pub mod evidence;
 pub mod facts;
 pub mod input;
+pub mod live;
 pub mod model;
 pub mod plan;
 pub mod target;

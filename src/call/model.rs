@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use cedar_policy_core::ast::{Eid, EntityType, EntityUID};
+use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
 
 /// The schema of the namespace `Mcp`, part of every bundle.
@@ -25,6 +26,8 @@ pub struct Types {
     pub resource: EntityType,
     /// `Mcp::Server`.
     pub server: EntityType,
+    /// `Mcp::Task`.
+    pub task: EntityType,
     /// `Mcp::Tool`.
     pub tool: EntityType,
     /// `Mcp::User`.
@@ -45,13 +48,15 @@ pub static TYPES: LazyLock<Types> = LazyLock::new(|| {
         prompt: named("Prompt"),
         resource: named("Resource"),
         server: named("Server"),
+        task: named("Task"),
         tool: named("Tool"),
         user: named("User"),
     }
 });
 
 /// What a tool can do, as registered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Effect {
     /// It only looks.
     Read,

@@ -95,6 +95,16 @@ pub fn resource(server: &str, text: &str) -> Result<Overlay, TargetFault> {
     hierarchy(&root, path, attributes)
 }
 
+/// Whether one place is another or lies within it, as their canonical names tell.
+pub fn contains(whole: &EntityUID, place: &EntityUID) -> bool {
+    let (whole_name, name): (&str, &str) = (whole.eid().as_ref(), place.eid().as_ref());
+    let Some(rest) = name.strip_prefix(whole_name) else {
+        return false;
+    };
+    whole.entity_type() == place.entity_type()
+        && (rest.is_empty() || rest.starts_with('/') || whole_name.ends_with(['/', ':']))
+}
+
 struct Attributes<'a> {
     uri: &'a str,
     scheme: Option<&'a str>,

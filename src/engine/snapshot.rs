@@ -177,6 +177,20 @@ impl Snapshot {
         })
     }
 
+    /// Whether an entity is another or, as far as stored entities tell, has it as an ancestor.
+    pub fn is_in(&self, uid: &EntityUID, ancestor: &EntityUID) -> bool {
+        if uid == ancestor {
+            return true;
+        }
+        let (Some(packed), Some(wanted)) =
+            (self.entities.find(uid), self.entities.key_of(ancestor))
+        else {
+            return false;
+        };
+        let mut lineage = self.entities.lineage(&packed.parents);
+        lineage.any(|key| key.ty == wanted.ty && *key.eid == *wanted.eid)
+    }
+
     /// Whether an action of this name is known.
     pub fn has_action(&self, action: &EntityUID) -> bool {
         self.rules.actions.contains_key(action)

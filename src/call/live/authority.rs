@@ -1,0 +1,59 @@
+//! Everything that is lent, open or approved at one revision.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use rpds::RedBlackTreeMapSync;
+use smol_str::SmolStr;
+
+use crate::call::live::approval::{Approval, ApprovalStatus};
+use crate::call::live::grant::{Grant, GrantStatus};
+use crate::call::live::task::{Task, TaskStatus};
+
+/// Delegations, tasks and approvals of one revision. Cloning is cheap, and a changed copy shares what
+/// did not change. Ids sort by the time they were made.
+#[derive(Debug, Clone, Default)]
+pub struct Authority {
+    /// Delegations, by id.
+    pub grants: RedBlackTreeMapSync<SmolStr, Arc<Grant>>,
+    /// Tasks, by id.
+    pub tasks: RedBlackTreeMapSync<SmolStr, Arc<Task>>,
+    /// Approvals, by id.
+    pub approvals: RedBlackTreeMapSync<SmolStr, Arc<Approval>>,
+}
+
+impl Authority {
+    /// How a grant stands, with its task.
+    pub fn grant_status(&self, grant: &Grant, now: SystemTime) -> GrantStatus {
+        match grant.status(now) {
+            GrantStatus::Active if self.is_over(grant.task.as_ref(), now) => GrantStatus::TaskOver,
+            status => status,
+        }
+    }
+
+    /// How an approval stands after that many uses, with its task.
+    pub fn approval_status(
+        &self,
+        approval: &Approval,
+        uses: u32,
+        now: SystemTime,
+    ) -> ApprovalStatus {
+        match approval.status(uses, now) {
+            ApprovalStatus::Approved | ApprovalStatus::Pending
+                if self.is_over(approval.call.task.as_ref(), now) =>
+            {
+                ApprovalStatus::TaskOver
+            }
+            status => status,
+        }
+    }
+
+    /// Whether there was a task and it is no longer open.
+    fn is_over(&self, task: Option<&SmolStr>, now: SystemTime) -> bool {
+        let open = |id| {
+            let task = self.tasks.get(id)?;
+            Some(task.status(now) == TaskStatus::Open)
+        };
+        task.is_some_and(|id| open(id) != Some(true))
+    }
+}

@@ -1,0 +1,84 @@
+//! One write to the live authority, and what is kept about it.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use cedar_policy_core::ast::EntityUID;
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use crate::call::live::approval::Approval;
+use crate::call::live::form;
+use crate::call::live::grant::Grant;
+use crate::call::live::task::Task;
+
+/// What a write does. Each carries the whole new state of what it is about.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// A directory went into service.
+    Bundle {
+        /// Its digest, `sha256:<hex>`.
+        digest: SmolStr,
+    },
+    /// An entity was added or replaced.
+    Entity {
+        /// Its name.
+        #[serde(with = "form::uid")]
+        uid: EntityUID,
+        /// The entity in Cedar's JSON form.
+        json: Arc<str>,
+    },
+    /// An entity was taken away.
+    EntityGone {
+        /// Its name.
+        #[serde(with = "form::uid")]
+        uid: EntityUID,
+    },
+    /// A delegation was granted, narrowed or revoked.
+    Grant(Arc<Grant>),
+    /// A task was opened, advanced or closed.
+    Task(Arc<Task>),
+    /// An approval was asked for or decided.
+    Approval(Arc<Approval>),
+    /// A session was ended.
+    SessionEnded {
+        /// Its id.
+        session: SmolStr,
+    },
+}
+
+/// A change with everything that is kept about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// Its revision; every entry has the next one.
+    pub revision: u64,
+    /// When.
+    pub at: SystemTime,
+    /// What the caller asked for, e.g. `GrantDelegation`.
+    pub verb: SmolStr,
+    /// What was changed.
+    pub change: Change,
+    /// Who asked.
+    pub asker: Asked,
+}
+
+/// Who asked for a change, and under which key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// The caller, as configured; `callgate` for what the server does by itself.
+    pub caller: SmolStr,
+    /// The principal that Cedar was asked about.
+    pub principal: Option<EntityUID>,
+    /// The caller's idempotency key.
+    pub key: Option<Key>,
+}
+
+/// Makes a repeated request one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    /// The caller's own name for the request.
+    pub text: SmolStr,
+    /// SHA-256 over what was asked, so that one key cannot stand for two requests.
+    pub request: [u8; 32],
+}

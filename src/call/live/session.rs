@@ -1,0 +1,104 @@
+//! What a session has seen and done so far.
+
+use std::sync::Arc;
+
+use cedar_policy_core::ast::{EntityUID, Value};
+use smol_str::SmolStr;
+
+/// How many of the last steps are kept.
+pub const LAST_STEPS: usize = 8;
+/// Most labels of one session. Registrations are few, so this is never near; one more denies.
+pub const MAX_LABELS: usize = 64;
+/// Most different tools that are remembered of one session; one more denies.
+pub const MAX_TOOLS: usize = 1_024;
+
+/// A session at one moment. Cloning is cheap; the sets are Cedar values already.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// Goes up with every change, so that a decision can tell whether what it saw still holds.
+    pub version: u64,
+    /// Whether it was ended; nothing is allowed in it then.
+    pub is_ended: bool,
+    /// Allowed calls so far.
+    pub calls: u64,
+    /// What the calls brought into it.
+    pub labels: Arc<Members<SmolStr>>,
+    /// The tools called.
+    pub tools: Arc<Members<EntityUID>>,
+    /// The last tools called, the latest last; at most [`LAST_STEPS`].
+    pub last: Arc<[EntityUID]>,
+}
+
+/// A set and its Cedar value.
+#[derive(Debug, Clone)]
+pub struct Members<T> {
+    items: Vec<T>,
+    value: Value,
+}
+
+impl<T: Clone + PartialEq + Into<Value>> Members<T> {
+    /// The set of these.
+    pub fn new(items: Vec<T>) -> Self {
+        let value = Value::set(items.iter().cloned().map(Into::into), None);
+        Self { items, value }
+    }
+
+    /// The members, in the order in which they came.
+    pub fn items(&self) -> &[T] {
+        &self.items
+    }
+
+    /// The set as a Cedar value.
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+
+    /// The same set, or a new one if there is something new.
+    fn with(self: &Arc<Self>, more: &[T]) -> Arc<Self> {
+        let is_new = |item: &&T| !self.items.contains(item);
+        let new: Vec<T> = more.iter().filter(is_new).cloned().collect();
+        if new.is_empty() {
+            return Arc::clone(self);
+        }
+        Arc::new(Self::new([self.items.as_slice(), &new].concat()))
+    }
+}
+
+impl Session {
+    /// A session in which nothing has happened.
+    pub fn new() -> Self {
+        Self {
+            version: 0,
+            is_ended: false,
+            calls: 0,
+            labels: Arc::new(Members::new(Vec::new())),
+            tools: Arc::new(Members::new(Vec::new())),
+            last: Arc::from([]),
+        }
+    }
+
+    /// The session once a call of `tool`, which yields these labels, has been allowed.
+    pub fn after(&self, tool: &EntityUID, yields: &[SmolStr]) -> Self {
+        let skipped = (self.last.len() + 1).saturating_sub(LAST_STEPS);
+        let last = self.last[skipped..].iter().chain([tool]).cloned();
+        Self {
+            version: self.version + 1,
+            is_ended: self.is_ended,
+            calls: self.calls + 1,
+            labels: self.labels.with(yields),
+            tools: self.tools.with(std::slice::from_ref(tool)),
+            last: last.collect(),
+        }
+    }
+
+    /// Whether there is no room for what a call would add.
+    pub fn is_full(&self) -> bool {
+        self.labels.items.len() > MAX_LABELS || self.tools.items.len() > MAX_TOOLS
+    }
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Self::new()
+    }
+}

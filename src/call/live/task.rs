@@ -1,0 +1,111 @@
+//! A task: privilege that exists for one piece of work and ends with it.
+
+use std::time::SystemTime;
+
+use cedar_policy_core::ast::{EntityUID, Value};
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use crate::call::live::form;
+use crate::call::live::scope::Scope;
+use crate::call::model::{self, TYPES};
+use crate::engine::evaluate::Overlay;
+
+/// One piece of work of an agent for a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Task {
+    /// Names it.
+    pub id: SmolStr,
+    /// Who works. Agents that it lends to may work in the task as well.
+    #[serde(with = "form::uid")]
+    pub agent: EntityUID,
+    /// For whom.
+    #[serde(with = "form::uid")]
+    pub person: EntityUID,
+    /// What it is about, in the words of whoever opened it.
+    pub purpose: SmolStr,
+    /// Which calls belong to it; `None` if any may, which leaves the limits below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
+    /// How many calls may be allowed in it; `None` without a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call_budget: Option<u64>,
+    /// Its steps in order; empty if it has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<Step>,
+    /// Which of the steps it is at.
+    #[serde(default)]
+    pub at_step: usize,
+    /// When it was opened.
+    #[serde(with = "form::moment")]
+    pub opened_at: SystemTime,
+    /// Open until just before here.
+    #[serde(with = "form::moment")]
+    pub deadline: SystemTime,
+    /// When it was closed before that.
+    #[serde(
+        default,
+        with = "form::maybe_moment",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub closed_at: Option<SystemTime>,
+}
+
+/// One step of a task: while the task is at it, only these calls belong to the task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// Its name.
+    pub name: SmolStr,
+    /// Which calls it covers.
+    pub scope: Scope,
+}
+
+/// How a task stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TaskStatus {
+    /// Calls may be made in it.
+    Open,
+    /// Somebody ended it.
+    Closed,
+    /// Its deadline is over.
+    Overdue,
+}
+
+impl Task {
+    /// How it stands.
+    pub fn status(&self, now: SystemTime) -> TaskStatus {
+        if self.closed_at.is_some() {
+            TaskStatus::Closed
+        } else if self.deadline <= now {
+            TaskStatus::Overdue
+        } else {
+            TaskStatus::Open
+        }
+    }
+
+    /// The step it is at.
+    pub fn step(&self) -> Option<&Step> {
+        self.steps.get(self.at_step)
+    }
+
+    /// `Mcp::Task::"<id>"`.
+    pub fn uid(&self) -> EntityUID {
+        model::entity(&TYPES.task, self.id.clone())
+    }
+
+    /// Its entity, for the requests that are asked about it.
+    pub fn overlay(&self) -> Overlay {
+        let attributes = [
+            ("agent", Value::new(self.agent.clone(), None)),
+            ("person", Value::new(self.person.clone(), None)),
+            ("purpose", Value::new(self.purpose.clone(), None)),
+        ];
+        Overlay {
+            attributes: attributes
+                .into_iter()
+                .map(|(name, value)| (SmolStr::new_static(name), value))
+                .collect(),
+            ..Overlay::bare(self.uid())
+        }
+    }
+}

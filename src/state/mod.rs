@@ -1,0 +1,14 @@
+//! Durable control data and live facts, ordered by revision.
+//!
+//! Start at [`store::Store`], what any database has to do. [`writer`] is the one thread that writes;
+//! [`sqlite`] is the embedded default. [`sessions`], [`usage`] and [`meters`] are the facts that change
+//! with every call: they live in memory, and what must not be lost is written before the answer.
+//!
+//! Invariant: no decisions. Whether a call may happen is asked elsewhere; here it is only written down.
+
+pub mod meters;
+pub mod sessions;
+pub mod sqlite;
+pub mod store;
+pub mod usage;
+pub mod writer;
