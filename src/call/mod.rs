@@ -24,6 +24,8 @@ pub mod decision;
 pub mod elicitation;
 pub mod evidence;
 pub mod facts;
+#[cfg(test)]
+mod fixtures;
 pub mod govern;
 pub mod input;
 pub mod live;

@@ -19,11 +19,16 @@ use crate::reload::Reloader;
 use crate::server::doors::Doors;
 use crate::server::listen::Listener;
 use crate::server::{self, Setup, tls};
-use crate::service::decisions::{Generation, Service, Settings};
+use crate::service::clock::SystemClock;
+use crate::service::decisions::{Service, Settings};
+use crate::service::generation::Load;
+use crate::state::sqlite::Sqlite;
 use crate::telemetry::setup::{LogFormat, Telemetry, start_logging};
 
 /// How long spans and metrics that wait may take to go out at the end.
 const FLUSH: Duration = Duration::from_secs(5);
+/// Where the state is kept if nothing else is said.
+const STATE_FILE: &str = "./callgate.db";
 /// Evaluating deeply nested policies needs more stack than a thread has by default.
 const STACK_BYTES: usize = 8 << 20;
 
@@ -127,14 +132,18 @@ async fn serve(args: &Args, bundle: Bundle) -> anyhow::Result<()> {
     let telemetry = Telemetry::start(&config.telemetry, args.base())?;
     let settings = Settings {
         stale_wait: Duration::from_millis(config.limits.stale_wait_ms.into()),
+        ..Settings::default()
     };
-    let service = Arc::new(Service::new(settings, telemetry.recorder()));
+    let store = Box::new(Sqlite::open(Path::new(STATE_FILE))?);
+    let recorder = telemetry.recorder();
+    let service = Service::open(settings, recorder, store, Arc::new(SystemClock))?;
+    let service = Arc::new(service);
     let doors = Doors::open(&config);
-    let revision = service.publish(Generation {
+    let revision = service.publish(Load {
         snapshot,
         claims: config.claims.clone(),
         policy_set_digest: Arc::clone(&digest),
-    });
+    })?;
     for listener in &listeners {
         tracing::info!(address = listener.address(), revision, "listening");
     }
