@@ -140,6 +140,26 @@ impl Ledger {
         self.changes.subscribe()
     }
 
+    /// Forgets keys, and what of authority has been over since before a moment. If changes are under way
+    /// authority is left as it is until the next time.
+    pub fn forget(&self, before: SystemTime) {
+        let mut head = self.head();
+        head.keys.retain(|_, known| known.at >= before);
+        let (Some(newest), Some(live)) = (head.generation.clone(), self.live()) else {
+            return;
+        };
+        if !Arc::ptr_eq(&newest, &live) {
+            return;
+        }
+        let next = Arc::new(Generation {
+            authority: newest.authority.without_ended(before),
+            ..Generation::clone(&newest)
+        });
+        // The writer puts changes into service, and none is under way.
+        self.live.store(Some(Arc::clone(&next)));
+        head.generation = Some(next);
+    }
+
     /// The thread that writes.
     pub fn writer(&self) -> &Writer {
         &self.writer

@@ -15,6 +15,7 @@ impl UsageLedger {
     pub fn allowed(&self, actor: &EntityUID, tool: Option<&EntityUID>, now: SystemTime) -> bool {
         true
     }
+    pub fn forget(&self, before: SystemTime) {}
     pub fn denied(&self, actor: &EntityUID, now: SystemTime) {}
     pub fn dirty(&self) -> Vec<Write> {
         Vec::new()
