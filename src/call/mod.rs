@@ -14,6 +14,9 @@
 )]
 
 pub mod answer;
+pub mod asking;
+pub mod chain;
+pub mod challenge;
 pub mod claims;
 pub mod context;
 pub mod decide;
@@ -21,8 +24,12 @@ pub mod decision;
 pub mod elicitation;
 pub mod evidence;
 pub mod facts;
+#[cfg(test)]
+mod fixtures;
+pub mod govern;
 pub mod input;
 pub mod live;
 pub mod model;
 pub mod plan;
 pub mod target;
+pub mod world;

@@ -72,6 +72,12 @@ pub enum TaskStatus {
 }
 
 impl Task {
+    /// When it ends, or ended.
+    pub fn ended_at(&self) -> SystemTime {
+        self.closed_at
+            .map_or(self.deadline, |at| at.min(self.deadline))
+    }
+
     /// How it stands.
     pub fn status(&self, now: SystemTime) -> TaskStatus {
         if self.closed_at.is_some() {
@@ -81,6 +87,15 @@ impl Task {
         } else {
             TaskStatus::Open
         }
+    }
+
+    /// Whether it names its tools one by one, rather than whole servers or groups, or none.
+    pub fn lists_tools(&self) -> bool {
+        let lists = |scope: &Scope| scope.servers.is_empty() && scope.groups.is_empty();
+        self.scope
+            .as_ref()
+            .or(self.step().map(|step| &step.scope))
+            .is_some_and(lists)
     }
 
     /// The step it is at.
