@@ -36,6 +36,36 @@ pub struct DecisionRecord<'a> {
     pub took: Duration,
 }
 
+/// For whom a call was made.
+#[derive(Debug, Clone, Copy)]
+pub struct LentBy<'a> {
+    /// On whose behalf.
+    pub root: &'a EntityUID,
+    /// Links from there to the subject.
+    pub depth: usize,
+}
+
+impl<'a> LentBy<'a> {
+    /// As the call says, or, where it only names grants, as the decision found.
+    pub fn of(call: &'a CallContext, decision: &'a Decision) -> Option<Self> {
+        let delegation = call.delegation.as_ref()?;
+        let found = decision
+            .principals
+            .last()
+            .filter(|_| decision.principals.len() > 1);
+        match &delegation.root {
+            Some(root) => Some(Self {
+                root,
+                depth: delegation.actors.len() + 1,
+            }),
+            None => found.map(|last| Self {
+                root: &last.principal,
+                depth: decision.principals.len() - 1,
+            }),
+        }
+    }
+}
+
 /// The two kinds of question.
 #[derive(Debug, Clone, Copy)]
 pub enum Question<'a> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cedar_policy_core::ast::EntityUID;
 
-use crate::call::decision::{Decision, Outcome, PrincipalDecision, Reason, ReasonCode};
+use crate::call::decision::{Decision, Effects, Outcome, PrincipalDecision, Reason, ReasonCode};
 use crate::call::plan::Plan;
 use crate::engine::evaluate::Evaluation;
 use crate::engine::policy::PolicyInfo;
@@ -48,6 +48,8 @@ pub fn combine(
         determining,
         shadow,
         principals,
+        challenge: None,
+        effects: Effects::default(),
     }
 }
 

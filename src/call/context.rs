@@ -52,15 +52,16 @@ pub struct Identity {
 /// The chain from the root of the authority to the subject (RFC 8693, `sub` and `act`).
 #[derive(Debug, Clone)]
 pub struct Delegation {
-    /// On whose behalf everything happens: a person, or an agent acting on its own.
-    pub root: EntityUID,
+    /// On whose behalf everything happens: a person, or an agent acting on its own. `None` only if
+    /// `grant_ids` tell.
+    pub root: Option<EntityUID>,
     /// The actors between root and subject, nearest to the root first.
     pub actors: Vec<EntityUID>,
     /// What was lent, as OAuth scopes.
     pub scopes: Vec<SmolStr>,
     /// Whether the caller verified the chain.
     pub verified: bool,
-    /// Stored grants the call relies on.
+    /// Stored grants the call relies on: one for each link, the root's first, or the last one alone.
     pub grant_ids: Vec<SmolStr>,
     /// When the lent authority ends.
     pub expires_at: Option<SystemTime>,
@@ -235,11 +236,25 @@ impl Delegation {
     /// Authority verified to come from `root` without anybody in between.
     pub fn verified_from(root: EntityUID) -> Self {
         Self {
-            root,
+            root: Some(root),
             actors: Vec::new(),
             scopes: Vec::new(),
             verified: true,
             grant_ids: Vec::new(),
+            expires_at: None,
+        }
+    }
+}
+
+impl Delegation {
+    /// Authority that stored grants lend; the last one is enough.
+    pub fn by_grants(grant_ids: Vec<SmolStr>) -> Self {
+        Self {
+            root: None,
+            actors: Vec::new(),
+            scopes: Vec::new(),
+            verified: false,
+            grant_ids,
             expires_at: None,
         }
     }

@@ -1,10 +1,12 @@
 //! The answer: allow or deny, with the reasons and the policies behind it.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use cedar_policy_core::ast::EntityUID;
 use smol_str::SmolStr;
 
+use crate::call::live::approval::ApprovedCall;
 use crate::engine::policy::PolicyInfo;
 
 /// Whether the call may happen.
@@ -29,6 +31,36 @@ pub struct Decision {
     pub shadow: Vec<Arc<PolicyInfo>>,
     /// How each principal fared: the subject first, then its delegators up to the root.
     pub principals: Vec<PrincipalDecision>,
+    /// What an approval has to answer, for a deny with [`ReasonCode::ApprovalRequired`].
+    pub challenge: Option<Box<Challenge>>,
+    /// What an allow uses up and leaves behind. Nothing has happened yet.
+    pub effects: Effects,
+}
+
+/// What an approval has to answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Challenge {
+    /// `sha256:<hex>` over the call and its expiry.
+    pub digest: SmolStr,
+    /// When an answer comes too late. Whole seconds.
+    pub expires_at: SystemTime,
+    /// How long that is from the decision.
+    pub valid_for: Duration,
+    /// The call.
+    pub call: ApprovedCall,
+}
+
+/// What an allowed call uses up and leaves behind.
+#[derive(Debug, Clone, Default)]
+pub struct Effects {
+    /// The approval it uses, and how often that may be used.
+    pub approval: Option<(SmolStr, u32)>,
+    /// The task whose budget it draws on, and that budget.
+    pub budget: Option<(SmolStr, u64)>,
+    /// The tool it calls.
+    pub tool: Option<EntityUID>,
+    /// The labels it brings into its session.
+    pub yields: Vec<SmolStr>,
 }
 
 /// How one principal fared.
@@ -84,12 +116,24 @@ pub enum ReasonCode {
     ContextInvalid,
     /// The lent authority has ended.
     DelegationExpired,
+    /// The lent authority was taken back.
+    DelegationRevoked,
+    /// What was lent does not cover the call.
+    DelegationOutOfScope,
     /// The delegation chain does not hold together or cannot be verified.
     DelegationChainBroken,
     /// Someone for whom the subject acts may not do this.
     DelegatorDenied,
     /// The task is not open here.
     TaskClosed,
+    /// The call does not belong to its task.
+    TaskOutOfScope,
+    /// The task has made all the calls it may.
+    TaskBudgetSpent,
+    /// The session was ended.
+    SessionEnded,
+    /// A person's approval would turn this into an allow.
+    ApprovalRequired,
     /// The approval is not valid for this call.
     ApprovalInvalid,
     /// The tool is not registered.
@@ -106,6 +150,8 @@ pub enum ReasonCode {
     Stale,
     /// Too many questions at once.
     Overloaded,
+    /// What the call would use up or leave behind could not be written down.
+    StoreUnavailable,
     /// Callgate failed while deciding.
     Internal,
 }
@@ -122,7 +168,13 @@ impl ReasonCode {
             Self::DelegationExpired => "DELEGATION_EXPIRED",
             Self::DelegationChainBroken => "DELEGATION_CHAIN_BROKEN",
             Self::DelegatorDenied => "DELEGATOR_DENIED",
+            Self::DelegationRevoked => "DELEGATION_REVOKED",
+            Self::DelegationOutOfScope => "DELEGATION_OUT_OF_SCOPE",
             Self::TaskClosed => "TASK_CLOSED",
+            Self::TaskOutOfScope => "TASK_OUT_OF_SCOPE",
+            Self::TaskBudgetSpent => "TASK_BUDGET_SPENT",
+            Self::SessionEnded => "SESSION_ENDED",
+            Self::ApprovalRequired => "APPROVAL_REQUIRED",
             Self::ApprovalInvalid => "APPROVAL_INVALID",
             Self::ToolUnknown => "TOOL_UNKNOWN",
             Self::ToolChanged => "TOOL_CHANGED",
@@ -131,6 +183,7 @@ impl ReasonCode {
             Self::CallerNotTrusted => "CALLER_NOT_TRUSTED",
             Self::Stale => "STALE",
             Self::Overloaded => "OVERLOADED",
+            Self::StoreUnavailable => "STORE_UNAVAILABLE",
             Self::Internal => "INTERNAL",
         }
     }
@@ -159,6 +212,8 @@ impl Decision {
             determining: Vec::new(),
             shadow: Vec::new(),
             principals: Vec::new(),
+            challenge: None,
+            effects: Effects::default(),
         }
     }
 
@@ -170,6 +225,8 @@ impl Decision {
             determining: Vec::new(),
             shadow: Vec::new(),
             principals: Vec::new(),
+            challenge: None,
+            effects: Effects::default(),
         }
     }
 

@@ -1,43 +1,202 @@
 //! Evidence: whether what the call claims about itself holds. What does not hold denies, and no policy
 //! can override that.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use cedar_policy_core::ast::{EntityUID, Literal, Value, ValueKind};
 use smol_str::SmolStr;
 
+use crate::call::chain::Chain;
 use crate::call::context::{CallContext, Delegation, ToolCall};
 use crate::call::decision::{Reason, ReasonCode};
+use crate::call::live::approval::{Approval, ApprovalStatus, ApprovedCall};
+use crate::call::live::scope::Reach;
+use crate::call::live::task::{Task, TaskStatus};
 use crate::call::model::{self, Effect, TYPES};
+use crate::call::world::World;
+use crate::call::{challenge, world};
 use crate::engine::snapshot::{Snapshot, Stored};
 use crate::identity::caller::Rights;
 
-/// Most links from the root of a delegation to the subject.
-pub const MAX_DELEGATION_DEPTH: usize = 16;
+/// What a call relies on, verified.
+#[derive(Debug, Clone, Default)]
+pub struct Evidence<'c> {
+    /// For whom it is made.
+    pub chain: Option<Chain<'c>>,
+    /// The open task it belongs to.
+    pub task: Option<&'c Task>,
+}
 
 /// Verifies everything about a call that does not depend on what it wants to do.
-pub fn verify_call(
-    snapshot: &Snapshot,
-    call: &CallContext,
+pub fn verify_call<'c>(
+    world: &World<'c>,
+    call: &'c CallContext,
     rights: &Rights,
     now: SystemTime,
-) -> Result<(), Reason> {
-    verify_caller(call, rights)?;
+) -> Result<Evidence<'c>, Reason> {
+    let snapshot = world.snapshot;
+    verify_asserted(call, rights)?;
     verify_known(snapshot, &call.subject.entity)?;
-    if let Some(delegation) = &call.delegation {
-        verify_delegation(snapshot, delegation, &call.subject.entity, now)?;
+    let chain = Chain::of_call(world.authority, call, now)?;
+    if let Some(chain) = &chain {
+        verify_known(snapshot, &chain.root)?;
+        for actor in &*chain.actors {
+            verify_known(snapshot, actor)?;
+        }
     }
-    if let Some(task) = &call.workflow.task_id {
-        return Err(Reason::new(
+    let task = verify_task(world, call, chain.as_ref(), now)?;
+    if world.past.session.is_some_and(|session| session.is_ended) {
+        let message = "the session has ended";
+        return Err(Reason::new(ReasonCode::SessionEnded, message));
+    }
+    verify_server(snapshot, &call.operation.server)?;
+    Ok(Evidence { chain, task })
+}
+
+impl<'c> Evidence<'c> {
+    /// Whether everything the call relies on covers what it wants to do.
+    pub fn covers(&self, snapshot: &Snapshot, reach: &Reach<'_>) -> Result<(), Reason> {
+        if let Some(chain) = &self.chain {
+            chain.covers(snapshot, reach)?;
+        }
+        let Some(task) = self.task else {
+            return Ok(());
+        };
+        let step = task.step().map(|step| &step.scope);
+        for scope in task.scope.iter().chain(step) {
+            if let Err(outside) = scope.covers(snapshot, reach) {
+                return Err(outside_task(format!("the task does not cover {outside}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// The principals whose permission the call needs: the subject first, then everyone it acts for up
+    /// to the root. What only a server asks for is asked in the server's own name.
+    pub fn principals<'e>(&'e self, call: &'e CallContext) -> Vec<&'e EntityUID> {
+        let mut principals = vec![&call.subject.entity];
+        let is_own_request = call.operation.kind.is_server_only();
+        if let Some(chain) = self.chain.as_ref().filter(|_| !is_own_request) {
+            principals.extend(chain.actors.iter().rev());
+            principals.push(&chain.root);
+        }
+        principals
+    }
+
+    /// The approvals that the call names; every one of them has to be good for exactly this call.
+    pub fn approvals(
+        &self,
+        world: &World<'c>,
+        call: &'c CallContext,
+        described: impl FnOnce() -> Option<ApprovedCall>,
+        now: SystemTime,
+    ) -> Result<Vec<&'c Arc<Approval>>, Reason> {
+        if call.approval_ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let described = described();
+        let each = call.approval_ids.iter().enumerate();
+        each.map(|(index, id)| {
+            let uses = world
+                .past
+                .approval_uses
+                .get(index)
+                .copied()
+                .unwrap_or(u32::MAX);
+            let approval = world.authority.approvals.get(id);
+            let fault = match (approval, &described) {
+                (None, _) => "is not known",
+                (_, None) => "is not for this kind of call",
+                (Some(approval), Some(described)) => {
+                    match world.authority.approval_status(approval, uses, now) {
+                        ApprovalStatus::Approved if challenge::fits(approval, described) => {
+                            return verify_approver(world.snapshot, approval).map(|()| approval);
+                        }
+                        ApprovalStatus::Approved => "is for another call",
+                        ApprovalStatus::Pending => "has not been given yet",
+                        ApprovalStatus::Rejected => "was refused",
+                        ApprovalStatus::Expired => "has expired",
+                        ApprovalStatus::Used => "has been used",
+                        ApprovalStatus::TaskOver => "was for a task that is over",
+                    }
+                }
+            };
+            Err(bad_approval(id, fault))
+        })
+        .collect()
+    }
+}
+
+/// The word of a person who has left since counts no more.
+fn verify_approver(snapshot: &Snapshot, approval: &Approval) -> Result<(), Reason> {
+    let approver = approval
+        .word
+        .as_ref()
+        .and_then(|word| snapshot.entity(&word.by));
+    match approver.and_then(|approver| flag(approver, "active")) {
+        Some(false) => Err(bad_approval(
+            &approval.id,
+            "was given by somebody who has left",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn bad_approval(id: &SmolStr, fault: &str) -> Reason {
+    Reason::new(
+        ReasonCode::ApprovalInvalid,
+        format!("approval `{id}` {fault}"),
+    )
+}
+
+fn outside_task(message: String) -> Reason {
+    Reason::new(ReasonCode::TaskOutOfScope, message)
+}
+
+fn verify_task<'c>(
+    world: &World<'c>,
+    call: &CallContext,
+    chain: Option<&Chain<'_>>,
+    now: SystemTime,
+) -> Result<Option<&'c Task>, Reason> {
+    let Some(id) = &call.workflow.task_id else {
+        return Ok(None);
+    };
+    let closed = |why: &str| {
+        Err(Reason::new(
             ReasonCode::TaskClosed,
-            format!("task `{task}` is not open"),
-        ));
+            format!("task `{id}` {why}"),
+        ))
+    };
+    let Some(task) = world.authority.tasks.get(id).map(Arc::as_ref) else {
+        return closed("is not known");
+    };
+    match task.status(now) {
+        TaskStatus::Open => {}
+        TaskStatus::Closed => return closed("is closed"),
+        TaskStatus::Overdue => return closed("is over"),
     }
-    if let Some(approval) = call.approval_ids.first() {
-        let message = format!("approval `{approval}` is not valid for this call");
-        return Err(Reason::new(ReasonCode::ApprovalInvalid, message));
+    let actors = chain.map_or(&[] as &[EntityUID], |chain| &chain.actors);
+    if task.agent != call.subject.entity && !actors.contains(&task.agent) {
+        let who = &call.subject.entity;
+        return Err(outside_task(format!("task `{id}` is not for `{who}`")));
     }
-    verify_server(snapshot, &call.operation.server)
+    if chain.is_none_or(|chain| *chain.root != task.person) {
+        let message = format!("task `{id}` is for another person than the call");
+        return Err(outside_task(message));
+    }
+    let at = task.step().map(|step| &step.name);
+    if call.workflow.step.is_some() && call.workflow.step.as_ref() != at {
+        let at = at.map_or("at no step", SmolStr::as_str);
+        return Err(outside_task(format!(
+            "task `{id}` is at another step: {at}"
+        )));
+    }
+    if world.past.calls_left == Some(0) {
+        return Err(world::budget_spent(id));
+    }
+    Ok(Some(task))
 }
 
 fn verify_server(snapshot: &Snapshot, name: &SmolStr) -> Result<(), Reason> {
@@ -52,7 +211,7 @@ fn verify_server(snapshot: &Snapshot, name: &SmolStr) -> Result<(), Reason> {
 }
 
 /// The caller's word counts only as far as its configuration says.
-fn verify_caller(call: &CallContext, rights: &Rights) -> Result<(), Reason> {
+pub fn verify_asserted(call: &CallContext, rights: &Rights) -> Result<(), Reason> {
     let untrusted = |what: &str| {
         let message = format!("the gateway is not trusted to state {what}");
         Err(Reason::new(ReasonCode::CallerNotTrusted, message))
@@ -60,7 +219,9 @@ fn verify_caller(call: &CallContext, rights: &Rights) -> Result<(), Reason> {
     if !rights.assert_identity {
         return untrusted("who is calling");
     }
-    if call.delegation.is_some() && !rights.assert_delegation {
+    // A chain of stored grants speaks for itself.
+    let is_asserted = |delegation: &Delegation| delegation.grant_ids.is_empty();
+    if call.delegation.as_ref().is_some_and(is_asserted) && !rights.assert_delegation {
         return untrusted("for whom a call is made");
     }
     if !call.subject.claims.is_empty() && !rights.assert_claims {
@@ -70,58 +231,13 @@ fn verify_caller(call: &CallContext, rights: &Rights) -> Result<(), Reason> {
 }
 
 /// A person may be known to the identity provider alone; everybody else has to be stored.
-fn verify_known(snapshot: &Snapshot, uid: &EntityUID) -> Result<(), Reason> {
+pub fn verify_known(snapshot: &Snapshot, uid: &EntityUID) -> Result<(), Reason> {
     if *uid.entity_type() == TYPES.user || snapshot.contains(uid) {
         return Ok(());
     }
     let mut reason = Reason::new(ReasonCode::SubjectUnknown, format!("`{uid}` is not known"));
     reason.principal = Some(uid.clone());
     Err(reason)
-}
-
-fn verify_delegation(
-    snapshot: &Snapshot,
-    delegation: &Delegation,
-    subject: &EntityUID,
-    now: SystemTime,
-) -> Result<(), Reason> {
-    let broken = |message: String, link: &EntityUID| {
-        let mut reason = Reason::new(ReasonCode::DelegationChainBroken, message);
-        reason.principal = Some(link.clone());
-        Err(reason)
-    };
-    if let Some(grant) = delegation.grant_ids.first() {
-        return broken(format!("grant `{grant}` is not known"), &delegation.root);
-    }
-    if delegation.expires_at.is_some_and(|end| end <= now) {
-        let message = "the authority this call relies on has expired";
-        return Err(Reason::new(ReasonCode::DelegationExpired, message));
-    }
-    if delegation.actors.len() + 1 > MAX_DELEGATION_DEPTH {
-        let message = format!("the delegation has more than {MAX_DELEGATION_DEPTH} links");
-        return broken(message, &delegation.root);
-    }
-    let root_type = delegation.root.entity_type();
-    if *root_type != TYPES.user && *root_type != TYPES.agent {
-        let message = format!("`{}` is neither a user nor an agent", delegation.root);
-        return broken(message, &delegation.root);
-    }
-    verify_known(snapshot, &delegation.root)?;
-    let mut seen = vec![subject, &delegation.root];
-    if subject == &delegation.root {
-        return broken(format!("`{subject}` cannot act for itself"), subject);
-    }
-    for actor in &delegation.actors {
-        if *actor.entity_type() != TYPES.agent {
-            return broken(format!("`{actor}` is not an agent"), actor);
-        }
-        if seen.contains(&actor) {
-            return broken(format!("`{actor}` appears twice in the delegation"), actor);
-        }
-        verify_known(snapshot, actor)?;
-        seen.push(actor);
-    }
-    Ok(())
 }
 
 /// A registered tool, as far as decisions need it.
@@ -133,6 +249,8 @@ pub struct RegisteredTool {
     pub effect: Effect,
     /// The arguments that name what it acts upon.
     pub target_arguments: Vec<SmolStr>,
+    /// What reading from it brings into a session.
+    pub yields: Vec<SmolStr>,
 }
 
 /// Looks a tool up and holds its definition against the pinned one.
@@ -181,19 +299,26 @@ fn find_tool<'s>(
         .as_ref()
         .and_then(text_of)
         .and_then(|name| Effect::from_name(name));
-    let target_arguments = match stored
-        .attribute("target_arguments")
-        .map(|value| value.value)
-    {
-        Some(ValueKind::Set(names)) => names.iter().filter_map(text_of).cloned().collect(),
-        _ => Vec::new(),
-    };
     let tool = RegisteredTool {
         uid,
         effect: effect.unwrap_or(Effect::Admin),
-        target_arguments,
+        target_arguments: texts(stored, "target_arguments"),
+        yields: texts(stored, "yields"),
     };
     Ok((tool, stored))
+}
+
+/// The definition a tool is pinned to.
+pub fn pinned_definition(snapshot: &Snapshot, tool: &EntityUID) -> Option<SmolStr> {
+    let digest = snapshot.entity(tool)?.attribute("digest")?;
+    text_of(&digest).cloned()
+}
+
+fn texts(entity: Stored<'_>, name: &str) -> Vec<SmolStr> {
+    match entity.attribute(name).map(|value| value.value) {
+        Some(ValueKind::Set(texts)) => texts.iter().filter_map(text_of).cloned().collect(),
+        _ => Vec::new(),
+    }
 }
 
 fn flag(entity: Stored<'_>, name: &str) -> Option<bool> {
@@ -208,16 +333,4 @@ fn text_of(value: &Value) -> Option<&SmolStr> {
         ValueKind::Lit(Literal::String(text)) => Some(text),
         _ => None,
     }
-}
-
-/// The principals whose permission the call needs: the subject first, then everyone it acts for up to
-/// the root. What only a server asks for is asked in the server's own name.
-pub fn principals(call: &CallContext) -> Vec<&EntityUID> {
-    let mut principals = vec![&call.subject.entity];
-    let is_own_request = call.operation.kind.is_server_only();
-    if let Some(delegation) = call.delegation.as_ref().filter(|_| !is_own_request) {
-        principals.extend(delegation.actors.iter().rev());
-        principals.push(&delegation.root);
-    }
-    principals
 }

@@ -1,9 +1,13 @@
 //! Facts: what policies may know of a call, as the `context` of its Cedar requests.
 //!
 //! Start at [`Facts`]: each fact is made when a policy first looks at it, and most policies look at few.
-//! One function for each record of the schema (`mcp.cedarschema`).
+//! One function for each record of the schema (`mcp.cedarschema`); those of live authority are in
+//! [`live`].
+
+pub mod live;
 
 use std::cell::{OnceCell, RefCell};
+use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
@@ -11,11 +15,15 @@ use cedar_policy_core::ast::{Context, EntityUID, Name, PartialValue, Value};
 use cedar_policy_core::extensions::Extensions;
 use smol_str::{SmolStr, format_smolstr};
 
+use crate::call::chain::Chain;
 use crate::call::claims::Asserted;
-use crate::call::context::{CallContext, Delegation, Identity, Sampling};
+use crate::call::context::{Identity, Initiator, Sampling};
 use crate::call::elicitation::Form;
+use crate::call::facts::live::{ApprovalFacts, SessionFacts, TaskFacts, UsageFacts};
 use crate::call::input::Input;
+use crate::call::live::task::Task;
 use crate::call::model::TYPES;
+use crate::call::world::Past;
 use crate::engine::context::{self, ContextSource, Seen};
 
 /// Everything that can be known of one call acting upon one target.
@@ -26,6 +34,9 @@ pub struct Facts<'c> {
     identity: IdentityFacts<'c>,
     delegation: Option<DelegationFacts<'c>>,
     arguments: Option<ArgumentFacts<'c>>,
+    task: Option<TaskFacts<'c>>,
+    session: Option<SessionFacts<'c>>,
+    usage: Option<UsageFacts>,
     environment: OnceCell<Value>,
     elicitation: OnceCell<Option<Value>>,
     sampling: OnceCell<Option<Value>>,
@@ -41,7 +52,7 @@ struct IdentityFacts<'c> {
 
 /// For whom the subject acts.
 struct DelegationFacts<'c> {
-    chain: &'c Delegation,
+    chain: &'c Chain<'c>,
     actors: OnceCell<Value>,
     scopes: OnceCell<Value>,
 }
@@ -53,15 +64,29 @@ struct ArgumentFacts<'c> {
     untyped: OnceCell<Value>,
 }
 
-/// What facts are made from, whatever the operation.
+/// What facts are made from, whatever is asked.
 #[derive(Clone, Copy)]
 pub struct Ground<'c> {
-    /// The call.
-    pub call: &'c CallContext,
-    /// What its claims add to the subject.
+    /// How the principal came to be known.
+    pub identity: &'c Identity,
+    /// What its claims add to it.
     pub asserted: &'c Asserted,
+    /// Who set it off.
+    pub initiator: Initiator,
+    /// Why, in the words of whoever started the work.
+    pub purpose: Option<&'c str>,
+    /// The client's address as the gateway saw it.
+    pub source_address: Option<IpAddr>,
     /// The enforcement point that asks.
     pub gateway: &'c EntityUID,
+    /// For whom, or the delegation it is about.
+    pub chain: Option<&'c Chain<'c>>,
+    /// The task it belongs to, or is about.
+    pub task: Option<&'c Task>,
+    /// What has happened so far.
+    pub past: Past<'c>,
+    /// The approval it has.
+    pub approval: Option<ApprovalFacts<'c>>,
     /// The time of the decision.
     pub now: SystemTime,
 }
@@ -87,7 +112,8 @@ pub enum OwnFacts {
 }
 
 impl<'c> Facts<'c> {
-    const NAMES: [&'static str; 10] = [
+    const NAMES: [&'static str; 14] = [
+        "approval",
         "arguments",
         "delegation",
         "elicitation",
@@ -97,7 +123,10 @@ impl<'c> Facts<'c> {
         "input",
         "purpose",
         "sampling",
+        "session",
         "target",
+        "task",
+        "usage",
     ];
 
     /// Facts of a call, none of them made yet.
@@ -111,25 +140,28 @@ impl<'c> Facts<'c> {
             own,
             target,
             identity: IdentityFacts {
-                identity: &ground.call.subject.identity,
+                identity: ground.identity,
                 asserted: ground.asserted,
                 asserted_groups: OnceCell::new(),
                 asserted_attributes: OnceCell::new(),
             },
-            delegation: ground
-                .call
-                .delegation
-                .as_ref()
-                .map(|chain| DelegationFacts {
-                    chain,
-                    actors: OnceCell::new(),
-                    scopes: OnceCell::new(),
-                }),
+            delegation: ground.chain.map(|chain| DelegationFacts {
+                chain,
+                actors: OnceCell::new(),
+                scopes: OnceCell::new(),
+            }),
             arguments: input.map(|input| ArgumentFacts {
                 input,
                 names: OnceCell::new(),
                 untyped: OnceCell::new(),
             }),
+            task: ground.task.map(|task| TaskFacts {
+                task,
+                uid: task.uid(),
+                calls_left: ground.past.calls_left,
+            }),
+            session: ground.past.session.map(SessionFacts),
+            usage: ground.past.usage.map(UsageFacts),
             environment: OnceCell::new(),
             elicitation: OnceCell::new(),
             sampling: OnceCell::new(),
@@ -137,11 +169,7 @@ impl<'c> Facts<'c> {
     }
 
     fn environment(&self) -> &Value {
-        let Ground {
-            call, gateway, now, ..
-        } = self.ground;
-        self.environment
-            .get_or_init(|| environment(call, gateway, now))
+        self.environment.get_or_init(|| environment(&self.ground))
     }
 
     fn elicitation(&self) -> Option<&Value> {
@@ -164,8 +192,12 @@ impl<'c> Facts<'c> {
 
 impl ContextSource for Facts<'_> {
     fn attribute(&self, name: &str) -> Option<Seen<'_>> {
-        let call = self.ground.call;
         match name {
+            "approval" => self
+                .ground
+                .approval
+                .as_ref()
+                .map(|approval| Seen::Record(approval)),
             "arguments" => self
                 .arguments
                 .as_ref()
@@ -177,7 +209,7 @@ impl ContextSource for Facts<'_> {
             "elicitation" => self.elicitation().map(Seen::Value),
             "environment" => Some(Seen::Value(self.environment())),
             "identity" => Some(Seen::Record(&self.identity)),
-            "initiator" => Some(Seen::Text(call.operation.initiator.as_str())),
+            "initiator" => Some(Seen::Text(self.ground.initiator.as_str())),
             "input" => self
                 .arguments
                 .as_ref()?
@@ -185,9 +217,12 @@ impl ContextSource for Facts<'_> {
                 .typed
                 .as_ref()
                 .map(Seen::Value),
-            "purpose" => call.workflow.purpose.as_deref().map(Seen::Text),
+            "purpose" => self.ground.purpose.map(Seen::Text),
             "sampling" => self.sampling().map(Seen::Value),
+            "session" => self.session.as_ref().map(|session| Seen::Record(session)),
             "target" => self.target.map(Seen::Entity),
+            "task" => self.task.as_ref().map(|task| Seen::Record(task)),
+            "usage" => self.usage.as_ref().map(|usage| Seen::Record(usage)),
             _ => None,
         }
     }
@@ -240,13 +275,15 @@ impl ContextSource for DelegationFacts<'_> {
             "first" => Seen::Entity(chain.actors.first()?),
             "last" => Seen::Entity(chain.actors.last()?),
             // Links from the root to the subject.
-            "depth" => Seen::Long(chain.actors.len() as i64 + 1),
+            "depth" => Seen::Long(chain.depth() as i64),
+            "effect" => Seen::Text(chain.effect()?.as_str()),
             "scopes" => Seen::Value(
                 self.scopes
                     .get_or_init(|| strings(chain.scopes.iter().cloned())),
             ),
-            "verified" => Seen::Bool(chain.verified),
-            "source" => Seen::Text("asserted"),
+            "verified" => Seen::Bool(chain.is_verified),
+            "source" if chain.grants.is_empty() => Seen::Text("asserted"),
+            "source" => Seen::Text("stored"),
             _ => return None,
         })
     }
@@ -259,6 +296,7 @@ impl ContextSource for DelegationFacts<'_> {
             "first",
             "last",
             "depth",
+            "effect",
             "scopes",
             "verified",
             "source",
@@ -319,15 +357,14 @@ static DATETIME: LazyLock<Option<Name>> =
     LazyLock::new(|| Name::parse_unqualified_name("datetime").ok());
 static IPADDR: LazyLock<Option<Name>> = LazyLock::new(|| Name::parse_unqualified_name("ip").ok());
 
-fn environment(call: &CallContext, gateway: &EntityUID, now: SystemTime) -> Value {
-    let address = call
-        .environment
+fn environment(ground: &Ground<'_>) -> Value {
+    let address = ground
         .source_address
         .and_then(|address| extension_value(&IPADDR, format_smolstr!("{address}")));
     record(
-        [("gateway", Value::new(gateway.clone(), None))]
+        [("gateway", Value::new(ground.gateway.clone(), None))]
             .into_iter()
-            .chain(time(now).map(|now| ("now", now)))
+            .chain(time(ground.now).map(|now| ("now", now)))
             .chain(address.map(|address| ("source_address", address))),
     )
 }

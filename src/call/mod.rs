@@ -14,6 +14,9 @@
 )]
 
 pub mod answer;
+pub mod asking;
+pub mod chain;
+pub mod challenge;
 pub mod claims;
 pub mod context;
 pub mod decide;
@@ -22,8 +25,10 @@ pub mod definition;
 pub mod elicitation;
 pub mod evidence;
 pub mod facts;
+pub mod govern;
 pub mod input;
 pub mod live;
 pub mod model;
 pub mod plan;
 pub mod target;
+pub mod world;

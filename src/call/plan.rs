@@ -12,7 +12,8 @@ use crate::call::elicitation;
 use crate::call::evidence::{self, RegisteredTool};
 use crate::call::facts::OwnFacts;
 use crate::call::input;
-use crate::call::model::{self, TYPES};
+use crate::call::live::scope::Reach;
+use crate::call::model::{self, Effect, TYPES};
 use crate::call::target;
 use crate::engine::evaluate::Overlay;
 use crate::engine::snapshot::Snapshot;
@@ -34,6 +35,10 @@ pub struct Plan {
     pub own: OwnFacts,
     /// What the call acts upon. All must be allowed.
     pub targets: Vec<EntityUID>,
+    /// What it can do.
+    pub effect: Effect,
+    /// What reading from its tool brings into a session.
+    pub yields: Vec<SmolStr>,
     /// Whether the action is one that somebody declared, so that the facts have to be checked. The
     /// facts of the built-in actions are right by construction.
     pub is_declared: bool,
@@ -48,7 +53,25 @@ impl Plan {
             overlays: Vec::new(),
             own: OwnFacts::Nothing,
             targets: Vec::new(),
+            effect: Effect::Read,
+            yields: Vec::new(),
             is_declared: false,
+        }
+    }
+
+    /// The tool it is about, if it is about one.
+    pub fn tool(&self) -> Option<&EntityUID> {
+        Some(&self.resource).filter(|uid| *uid.entity_type() == TYPES.tool)
+    }
+
+    /// What the call reaches for.
+    pub fn reach<'p>(&'p self, server: &'p EntityUID) -> Reach<'p> {
+        Reach {
+            tool: self.tool(),
+            server,
+            effect: self.effect,
+            targets: Some(&self.targets),
+            overlays: &self.overlays,
         }
     }
 
@@ -104,7 +127,9 @@ pub fn of_listing(
 ) -> Result<Plan, Reason> {
     let registered = evidence::registered_tool(snapshot, &operation.server, tool)?;
     let (action, _) = tool_action(snapshot, operation, tool, &registered);
-    Ok(Plan::new(action, registered.uid))
+    let mut plan = Plan::new(action, registered.uid);
+    plan.effect = registered.effect;
+    Ok(plan)
 }
 
 fn of_tool_call(
@@ -119,6 +144,8 @@ fn of_tool_call(
     let mut plan = Plan::new(action, registered.uid);
     plan.own = OwnFacts::Arguments(input);
     plan.is_declared = is_declared;
+    plan.effect = registered.effect;
+    plan.yields = registered.yields;
     if let Some(text) = &call.target {
         let uid = plan.add_target(&operation.server, text, "the target")?;
         plan.targets.push(uid);

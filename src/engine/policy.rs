@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use cedar_policy_core::ast::{
-    AnyId, Effect, EntityUID, Expr, ExprKind, Literal, Policy, PolicySet, Var,
+    ActionConstraint, AnyId, Effect, Entity, EntityUID, Expr, ExprKind, Literal, Policy, PolicySet,
+    Var,
 };
 use smol_str::SmolStr;
 
@@ -71,6 +72,26 @@ pub(super) fn compile(policies: &PolicySet, with_literals: bool) -> Vec<Compiled
     sorted.into_iter().map(compile).collect()
 }
 
+impl Compiled {
+    /// Whether the policy says that it is about this action, or a group that it belongs to.
+    pub(super) fn is_about(&self, action: &Entity) -> bool {
+        let is_meant =
+            |named: &EntityUID| named == action.uid() || action.ancestors().any(|uid| uid == named);
+        match self.policy.template().action_constraint() {
+            ActionConstraint::Eq(named) => is_meant(named),
+            ActionConstraint::In(named) => named.iter().any(|named| is_meant(named)),
+            ActionConstraint::Any => false,
+        }
+    }
+
+    /// Every entity that the policy names, in its scope or its conditions.
+    pub(super) fn names(&self) -> Vec<EntityUID> {
+        let mut named = literals_of(&self.policy.condition()).into_vec();
+        named.extend(self.policy.env().values().cloned());
+        named
+    }
+}
+
 impl PolicyInfo {
     fn of(policy: &Policy) -> Self {
         let annotation = |name: &str| -> Option<Arc<str>> {
@@ -133,6 +154,25 @@ impl ContextUse {
         attributes.sort();
         attributes.dedup();
         Self::Attributes(attributes.into())
+    }
+
+    /// What several policies read between them.
+    pub(super) fn all<'a>(each: impl Iterator<Item = &'a Self>) -> Self {
+        let mut attributes: Vec<SmolStr> = Vec::new();
+        for one in each {
+            match one {
+                Self::Whole => return Self::Whole,
+                Self::Attributes(names) => attributes.extend(names.iter().cloned()),
+            }
+            attributes.sort();
+            attributes.dedup();
+        }
+        Self::Attributes(attributes.into())
+    }
+
+    /// Whether the policy reads this attribute by its name.
+    pub(super) fn names(&self, attribute: &str) -> bool {
+        matches!(self, Self::Attributes(names) if names.iter().any(|name| name == attribute))
     }
 
     /// Whether the policy reads this attribute.

@@ -10,7 +10,7 @@ use foldhash::fast::RandomState;
 use crate::engine::index::{PolicyIndex, PolicyNo};
 use crate::engine::names::Names;
 use crate::engine::packed::Packed;
-use crate::engine::policy::{self, Compiled};
+use crate::engine::policy::{self, Compiled, ContextUse};
 use crate::engine::request;
 use crate::engine::store::EntityStore;
 
@@ -31,6 +31,8 @@ struct Rules {
     actions: HashMap<EntityUID, Action, RandomState>,
     schema: Option<Arc<ValidatorSchema>>,
     reach: Reach,
+    /// What any of the policies reads of the context.
+    reads: ContextUse,
 }
 
 /// A stored entity, to read attributes from.
@@ -115,6 +117,7 @@ impl Snapshot {
             .collect();
         let index = PolicyIndex::build(&policies, entities.names_mut());
         let rules = Rules {
+            reads: ContextUse::all(policies.iter().map(|compiled| &compiled.context)),
             policies,
             index,
             actions,
@@ -194,6 +197,25 @@ impl Snapshot {
     /// Whether an action of this name is known.
     pub fn has_action(&self, action: &EntityUID) -> bool {
         self.rules.actions.contains_key(action)
+    }
+
+    /// Whether any policy reads this attribute of the context.
+    pub fn reads(&self, attribute: &str) -> bool {
+        self.rules.reads.reads(attribute)
+    }
+
+    /// The entities that policies name if they read an attribute of the context or are about an action.
+    /// Looks through all policies; for use at load.
+    pub fn named_where(&self, reads: &str, about: &EntityUID) -> Vec<EntityUID> {
+        let about = self.action(about).map(|action| &action.entity);
+        let is_meant = |compiled: &&Compiled| {
+            compiled.context.names(reads) || about.is_some_and(|action| compiled.is_about(action))
+        };
+        let policies = self.rules.policies.iter().filter(is_meant);
+        let mut named: Vec<EntityUID> = policies.flat_map(Compiled::names).collect();
+        named.sort();
+        named.dedup();
+        named
     }
 
     /// The schema.

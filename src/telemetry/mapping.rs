@@ -13,9 +13,9 @@ use cedar_policy_core::ast::EntityUID;
 use opentelemetry::{KeyValue, StringValue, Value};
 use smol_str::SmolStr;
 
-use crate::audit::record::{DecisionRecord, Question};
+use crate::audit::record::{DecisionRecord, LentBy, Question};
 use crate::call::context::{CallContext, OperationKind};
-use crate::call::decision::ReasonCode;
+use crate::call::decision::{Decision, ReasonCode};
 use crate::engine::policy::PolicyInfo;
 use crate::telemetry::redaction::Redaction;
 
@@ -121,9 +121,9 @@ pub fn attributes(record: &DecisionRecord<'_>, redaction: &Redaction, each: impl
     let mut out = Attributes { each, redaction };
     out.decision(record);
     match record.question {
-        Question::Call(call) => out.call(call),
+        Question::Call(call) => out.call(call, record.decision),
         Question::Filter { call, kept, hidden } => {
-            out.call(call);
+            out.call(call, record.decision);
             out.count("callgate.filter.kept", kept);
             out.count("callgate.filter.hidden", hidden);
         }
@@ -241,7 +241,7 @@ impl<F: FnMut(KeyValue)> Attributes<'_, F> {
         self.texts("callgate.shadow", ids(&decision.shadow));
     }
 
-    fn call(&mut self, call: &CallContext) {
+    fn call(&mut self, call: &CallContext, decision: &Decision) {
         self.put("mcp.method.name", call.operation.kind.method());
         self.put("callgate.initiator", call.operation.initiator.as_str());
         if !call.operation.server.is_empty() {
@@ -250,7 +250,7 @@ impl<F: FnMut(KeyValue)> Attributes<'_, F> {
                 String::from(call.operation.server.as_str()),
             );
         }
-        self.people(call);
+        self.people(call, decision);
         self.operation(call);
         self.optional("mcp.session.id", call.workflow.session_id.as_ref());
         self.optional("jsonrpc.request.id", call.workflow.request_id.as_ref());
@@ -283,7 +283,7 @@ impl<F: FnMut(KeyValue)> Attributes<'_, F> {
         }
     }
 
-    fn people(&mut self, call: &CallContext) {
+    fn people(&mut self, call: &CallContext, decision: &Decision) {
         self.put(
             "callgate.subject",
             self.redaction.entity(&call.subject.entity),
@@ -292,13 +292,10 @@ impl<F: FnMut(KeyValue)> Attributes<'_, F> {
             let id: &str = call.subject.entity.eid().as_ref();
             self.put("gen_ai.agent.id", id.to_owned());
         }
-        if let Some(delegation) = &call.delegation {
-            self.put(
-                "callgate.delegation.root",
-                self.redaction.entity(&delegation.root),
-            );
+        if let Some(lent) = LentBy::of(call, decision) {
+            self.put("callgate.delegation.root", self.redaction.entity(lent.root));
             // Links from the root to the subject, as policies count them.
-            self.count("callgate.delegation.depth", delegation.actors.len() + 1);
+            self.count("callgate.delegation.depth", lent.depth);
         }
     }
 
@@ -371,10 +368,7 @@ pub fn log_fields<'a>(record: &DecisionRecord<'a>, redaction: &Redaction) -> Log
             _ => None,
         },
         subject: redaction.entity(&call.subject.entity),
-        on_behalf_of: call
-            .delegation
-            .as_ref()
-            .map(|lent| redaction.entity(&lent.root)),
+        on_behalf_of: LentBy::of(call, record.decision).map(|lent| redaction.entity(lent.root)),
     }
 }
 

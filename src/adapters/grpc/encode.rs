@@ -8,7 +8,7 @@ use std::sync::Arc;
 use cedar_policy_core::ast::EntityUID;
 
 use crate::call::decide::ToolVerdict;
-use crate::call::decision::{Decision, Outcome, PrincipalDecision, Reason, ReasonCode};
+use crate::call::decision::{Challenge, Decision, Outcome, PrincipalDecision, Reason, ReasonCode};
 use crate::engine::policy::PolicyInfo;
 use crate::proto::v1;
 use crate::service::decisions::Answer;
@@ -42,8 +42,18 @@ pub fn authorize(answer: Answer<Decision>, detail: Detail) -> v1::AuthorizeRespo
             .into_iter()
             .map(|it| reason(it, detail))
             .collect(),
-        approval: None,
+        approval: decision.challenge.as_deref().map(challenge),
         explanation,
+    }
+}
+
+/// What an approval has to answer.
+fn challenge(challenge: &Challenge) -> v1::ApprovalChallenge {
+    v1::ApprovalChallenge {
+        digest: challenge.digest.to_string(),
+        // Lengths and moments that the limits allow fit their wire forms.
+        valid_for: challenge.valid_for.try_into().ok(),
+        expires_at: Some(challenge.expires_at.into()),
     }
 }
 
@@ -207,7 +217,13 @@ fn reason_code(code: ReasonCode) -> v1::ReasonCode {
         ReasonCode::DelegationExpired => v1::ReasonCode::DelegationExpired,
         ReasonCode::DelegationChainBroken => v1::ReasonCode::DelegationChainBroken,
         ReasonCode::DelegatorDenied => v1::ReasonCode::DelegatorDenied,
+        ReasonCode::DelegationRevoked => v1::ReasonCode::DelegationRevoked,
+        ReasonCode::DelegationOutOfScope => v1::ReasonCode::DelegationOutOfScope,
         ReasonCode::TaskClosed => v1::ReasonCode::TaskClosed,
+        ReasonCode::TaskOutOfScope => v1::ReasonCode::TaskOutOfScope,
+        ReasonCode::TaskBudgetSpent => v1::ReasonCode::TaskBudgetSpent,
+        ReasonCode::SessionEnded => v1::ReasonCode::SessionEnded,
+        ReasonCode::ApprovalRequired => v1::ReasonCode::ApprovalRequired,
         ReasonCode::ApprovalInvalid => v1::ReasonCode::ApprovalInvalid,
         ReasonCode::ToolUnknown => v1::ReasonCode::ToolUnknown,
         ReasonCode::ToolChanged => v1::ReasonCode::ToolChanged,
@@ -216,6 +232,7 @@ fn reason_code(code: ReasonCode) -> v1::ReasonCode {
         ReasonCode::CallerNotTrusted => v1::ReasonCode::CallerNotTrusted,
         ReasonCode::Stale => v1::ReasonCode::Stale,
         ReasonCode::Overloaded => v1::ReasonCode::Overloaded,
+        ReasonCode::StoreUnavailable => v1::ReasonCode::StoreUnavailable,
         ReasonCode::Internal => v1::ReasonCode::Internal,
     }
 }

@@ -37,8 +37,8 @@ pub struct Reach<'a> {
     pub server: &'a EntityUID,
     /// What it can do; looking at lists and material is reading.
     pub effect: Effect,
-    /// What it acts upon.
-    pub targets: &'a [EntityUID],
+    /// What it acts upon; `None` while nobody knows.
+    pub targets: Option<&'a [EntityUID]>,
     /// The places that contain those, where only the call knows them.
     pub overlays: &'a [Overlay],
 }
@@ -86,15 +86,14 @@ impl Scope {
         if reach.effect > self.effect {
             return Err(OutOfScope::Effect(reach.effect));
         }
-        if self.targets.is_empty() {
+        let Some(targets) = reach.targets.filter(|_| !self.targets.is_empty()) else {
             return Ok(());
-        }
+        };
         // A scope of places says nothing of listing what there is; a call has to name its place.
-        if reach.targets.is_empty() && reach.tool.is_some() {
+        if targets.is_empty() && reach.tool.is_some() {
             return Err(OutOfScope::NoTarget);
         }
-        let outside = reach
-            .targets
+        let outside = targets
             .iter()
             .find(|target| !self.covers_place(snapshot, target, reach.overlays));
         outside.map_or(Ok(()), |target| Err(OutOfScope::Target(name(target))))
@@ -135,7 +134,7 @@ impl Scope {
             Some(tool) => self.names(snapshot, tool),
             None => {
                 self.names(snapshot, reach.server)
-                    || (reach.targets.is_empty()
+                    || (reach.targets.is_none_or(<[EntityUID]>::is_empty)
                         && self
                             .tools
                             .iter()

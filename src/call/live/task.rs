@@ -83,6 +83,15 @@ impl Task {
         }
     }
 
+    /// Whether it names its tools one by one, rather than whole servers or groups, or none.
+    pub fn lists_tools(&self) -> bool {
+        let lists = |scope: &Scope| scope.servers.is_empty() && scope.groups.is_empty();
+        self.scope
+            .as_ref()
+            .or(self.step().map(|step| &step.scope))
+            .is_some_and(lists)
+    }
+
     /// The step it is at.
     pub fn step(&self) -> Option<&Step> {
         self.steps.get(self.at_step)

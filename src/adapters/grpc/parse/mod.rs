@@ -171,7 +171,11 @@ impl Parser<'_> {
             );
         }
         Ok(Delegation {
-            root: self.entity(wire.root, "root")?,
+            root: if wire.root.is_none() && !wire.grant_ids.is_empty() {
+                None
+            } else {
+                Some(self.entity(wire.root, "root")?)
+            },
             actors,
             scopes: self.ids(wire.scopes, limits.list_items, "scopes")?,
             verified: wire.verified,

@@ -1,0 +1,183 @@
+//! One call, ready to be asked about, with or without an approval.
+
+use std::time::SystemTime;
+
+use cedar_policy_core::ast::EntityUID;
+use smol_str::SmolStr;
+
+use crate::call::claims::{self, Asserted};
+use crate::call::context::{CallContext, Subject};
+use crate::call::decide::Asker;
+use crate::call::decision::{Reason, ReasonCode};
+use crate::call::evidence::Evidence;
+use crate::call::facts::live::ApprovalFacts;
+use crate::call::facts::{Facts, Ground};
+use crate::call::live::task::Task;
+use crate::call::model::{self, TYPES};
+use crate::call::plan::Plan;
+use crate::call::world::World;
+use crate::engine::context::ContextSource;
+use crate::engine::evaluate::{Evaluation, Overlay, Query};
+use crate::engine::request::RequestFault;
+use crate::engine::snapshot::Snapshot;
+
+/// A call with everything that its questions have in common.
+pub struct Asking<'a> {
+    /// What it is decided from.
+    pub world: &'a World<'a>,
+    /// The call.
+    pub call: &'a CallContext,
+    /// What it relies on.
+    pub evidence: &'a Evidence<'a>,
+    /// What it comes to in Cedar's terms.
+    pub plan: &'a Plan,
+    /// Who asks.
+    pub scene: &'a Scene,
+    /// When.
+    pub now: SystemTime,
+}
+
+/// One principal and what the policies say of it, for each target in turn.
+pub type Evaluated = Vec<(EntityUID, Evaluation)>;
+
+impl<'a> Asking<'a> {
+    /// Asks about every principal and every target.
+    pub fn ask(
+        &self,
+        principals: &[&EntityUID],
+        approval: Option<ApprovalFacts<'_>>,
+        unknown: &[&str],
+    ) -> Result<Evaluated, Reason> {
+        let (snapshot, plan) = (self.world.snapshot, self.plan);
+        let overlays = [self.scene.overlays.as_slice(), &plan.overlays].concat();
+        let mut evaluated = Vec::with_capacity(principals.len());
+        // Without a target there is still one question to ask.
+        let targets = plan.targets.iter().map(Some);
+        for target in targets.chain(plan.targets.is_empty().then_some(None)) {
+            let ground = Ground {
+                approval,
+                ..self.ground()
+            };
+            let facts = Facts::new(ground, &plan.own, target);
+            if plan.is_declared {
+                let context = facts.to_context();
+                snapshot
+                    .check_context(&plan.action, &context)
+                    .map_err(reason_of_fault)?;
+            }
+            let query = Query {
+                action: &plan.action,
+                resource: &plan.resource,
+                context: &facts,
+                overlays: &overlays,
+                unknown,
+            };
+            let evaluations = snapshot.evaluate_each(&query, principals);
+            evaluated.extend(principals.iter().map(|&uid| uid.clone()).zip(evaluations));
+        }
+        Ok(evaluated)
+    }
+
+    /// What the facts of the call are made from, without an approval.
+    pub fn ground(&self) -> Ground<'_> {
+        Ground {
+            identity: &self.call.subject.identity,
+            asserted: &self.scene.asserted,
+            initiator: self.call.operation.initiator,
+            purpose: self.call.workflow.purpose.as_deref(),
+            source_address: self.call.environment.source_address,
+            gateway: &self.scene.gateway,
+            chain: self.evidence.chain.as_ref(),
+            task: self.evidence.task,
+            past: self.world.past,
+            approval: None,
+            now: self.now,
+        }
+    }
+}
+
+/// What holds for every question that one caller asks about one subject.
+pub struct Scene {
+    /// What the subject's claims add to it.
+    pub asserted: Asserted,
+    /// The enforcement point that asks.
+    pub gateway: EntityUID,
+    /// What the question adds to the entities, whatever it is about.
+    pub overlays: Vec<Overlay>,
+}
+
+impl Scene {
+    /// The scene for a subject, somebody for whom it acts and a task, if there are such.
+    pub fn of(
+        snapshot: &Snapshot,
+        subject: &Subject,
+        root: Option<&EntityUID>,
+        task: Option<&Task>,
+        asker: Asker<'_>,
+    ) -> Result<Self, Reason> {
+        let asserted = claims::read(&subject.claims, asker.claims)
+            .map_err(|fault| Reason::new(ReasonCode::ContextInvalid, fault.to_string()))?;
+        let gateway = model::entity(&TYPES.gateway, SmolStr::new(&asker.caller.id));
+        let mut overlays = Vec::new();
+        // People whom only the identity provider knows, and the gateway, need not be stored.
+        for uid in [Some(&subject.entity), root, Some(&gateway)]
+            .into_iter()
+            .flatten()
+        {
+            if !snapshot.contains(uid) {
+                overlays.push(Overlay::bare(uid.clone()));
+            }
+        }
+        if !asserted.groups.is_empty() || !asserted.tags.is_empty() {
+            overlays.retain(|overlay| overlay.uid != subject.entity);
+            overlays.push(Overlay {
+                parents: asserted.groups.clone(),
+                tags: asserted.tags.clone(),
+                ..Overlay::bare(subject.entity.clone())
+            });
+        }
+        overlays.extend(task.map(Task::overlay));
+        Ok(Self {
+            asserted,
+            gateway,
+            overlays,
+        })
+    }
+}
+
+/// Everyone involved must be somebody the action can be asked about.
+pub fn check_scopes(
+    snapshot: &Snapshot,
+    principals: &[&EntityUID],
+    plan: &Plan,
+) -> Result<(), Reason> {
+    for principal in principals {
+        snapshot
+            .check_scope(principal, &plan.action, &plan.resource)
+            .map_err(|fault| {
+                let mut reason = reason_of_fault(fault);
+                reason.principal = Some(EntityUID::clone(principal));
+                reason
+            })?;
+    }
+    Ok(())
+}
+
+fn reason_of_fault(fault: RequestFault) -> Reason {
+    match fault {
+        RequestFault::ContextMissing(missing) => {
+            let message = format!("the call lacks {}", missing.join(", "));
+            let mut reason = Reason::new(ReasonCode::ContextMissing, message);
+            reason.missing = missing;
+            reason
+        }
+        RequestFault::Invalid(message) => {
+            let mut reason = Reason::new(
+                ReasonCode::ContextInvalid,
+                "the call does not fit the action's schema",
+            );
+            reason.detail = Some(message);
+            reason
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Approvals: whether one would turn a deny into an allow, and for exactly which call it has to be.
+//!
+//! Nothing in a policy marks it as one that an approval satisfies. A denied call is asked about again
+//! with an approval *assumed*, of everybody who might give it and may.
+
+use std::time::{Duration, SystemTime};
+
+use cedar_policy_core::ast::{EntityUID, Literal, Value, ValueKind};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use smol_str::{SmolStr, format_smolstr};
+
+use crate::call::asking::{Asking, Scene, check_scopes};
+use crate::call::chain::Chain;
+use crate::call::context::{CallContext, OperationKind};
+use crate::call::decision::Challenge;
+use crate::call::evidence;
+use crate::call::facts::live::ApprovalFacts;
+use crate::call::live::approval::{Approval, ApprovedCall};
+use crate::call::live::form;
+use crate::call::model::{self, TYPES};
+use crate::call::plan::Plan;
+use crate::engine::evaluate::Overlay;
+use crate::engine::snapshot::Snapshot;
+
+/// How long a challenge is good for where nothing else is said.
+pub const VALID_FOR: Duration = Duration::from_secs(900);
+
+/// The fact that an approval becomes.
+const APPROVAL: [&str; 1] = ["approval"];
+/// How an approver will be known cannot be said before there is one.
+const UNKNOWN_OF_APPROVER: [&str; 1] = ["identity"];
+
+/// What is digested: a change of any part makes it another call.
+#[derive(Serialize)]
+struct Digested<'a> {
+    call: &'a ApprovedCall,
+    /// Seconds since the Unix epoch.
+    expires_at: u64,
+}
+
+/// The digest of a call and an expiry: `sha256:<hex>` over canonical JSON (RFC 8785).
+pub fn digest(call: &ApprovedCall, expires_at: SystemTime) -> SmolStr {
+    let digested = Digested {
+        call,
+        expires_at: form::millis(expires_at) / 1000,
+    };
+    // Texts, lists and one whole number: there is nothing in it that JSON cannot say.
+    let canonical = serde_json_canonicalizer::to_vec(&digested).unwrap_or_default();
+    format_smolstr!("sha256:{}", Hex(&Sha256::digest(canonical)))
+}
+
+/// Whether an approval is for exactly this call.
+pub fn fits(approval: &Approval, call: &ApprovedCall) -> bool {
+    approval.digest == digest(call, approval.expires_at)
+}
+
+/// What of a call an approval is bound to; `None` for anything but a tool call.
+pub fn describe(
+    snapshot: &Snapshot,
+    call: &CallContext,
+    chain: Option<&Chain<'_>>,
+    plan: &Plan,
+) -> Option<ApprovedCall> {
+    let OperationKind::CallTool(tool) = &call.operation.kind else {
+        return None;
+    };
+    let arguments = serde_json_canonicalizer::to_string(&tool.arguments).ok()?;
+    Some(ApprovedCall {
+        subject: call.subject.entity.clone(),
+        root: chain.map(|chain| EntityUID::clone(&chain.root)),
+        actors: chain.map_or_else(Vec::new, |chain| chain.actors.to_vec()),
+        server: call.operation.server.clone(),
+        tool: tool.tool.clone(),
+        definition: evidence::pinned_definition(snapshot, &plan.resource),
+        arguments,
+        target: tool.target.clone(),
+        task: call.workflow.task_id.clone(),
+    })
+}
+
+/// What an approval would have to answer, if one would turn this deny into an allow.
+pub fn find(asking: &Asking<'_>, principals: &[&EntityUID]) -> Option<Challenge> {
+    let Asking { world, plan, .. } = asking;
+    if !world.snapshot.reads(APPROVAL[0]) {
+        return None;
+    }
+    let call = describe(
+        world.snapshot,
+        asking.call,
+        asking.evidence.chain.as_ref(),
+        plan,
+    )?;
+    // Cheap, and true of most denies: no approval by anybody would help.
+    let open = asking.ask(principals, None, &APPROVAL).ok()?;
+    if !open.iter().all(|(_, evaluation)| evaluation.may_allow()) {
+        return None;
+    }
+    let would_allow = |approver: &Approver| {
+        let approval = ApprovalFacts {
+            approver: &approver.uid,
+            age_seconds: 0,
+        };
+        let scene = approver.joined(asking.scene);
+        let assumed = Asking {
+            scene: &scene,
+            ..*asking
+        };
+        let evaluated = assumed.ask(principals, Some(approval), &[]);
+        evaluated.is_ok_and(|all| all.iter().all(|(_, evaluation)| evaluation.is_allow()))
+            && may_approve(&assumed, &approver.uid)
+    };
+    candidates(asking)
+        .iter()
+        .find(|approver| would_allow(approver))?;
+    let expires_at = whole_seconds(asking.now + world.valid_for);
+    Some(Challenge {
+        digest: digest(&call, expires_at),
+        expires_at,
+        valid_for: expires_at.duration_since(asking.now).unwrap_or_default(),
+        call,
+    })
+}
+
+/// Challenges end at whole seconds, so that every wire form carries them unchanged.
+pub fn whole_seconds(at: SystemTime) -> SystemTime {
+    let since = at
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    SystemTime::UNIX_EPOCH + Duration::from_secs(since.as_secs())
+}
+
+/// Whether Cedar lets somebody approve the call, however they will be known.
+fn may_approve(asking: &Asking<'_>, approver: &EntityUID) -> bool {
+    let plan = approving(asking.plan);
+    let asking = Asking {
+        plan: &plan,
+        ..*asking
+    };
+    check_scopes(asking.world.snapshot, &[approver], &plan).is_ok()
+        && asking
+            .ask(&[approver], None, &UNKNOWN_OF_APPROVER)
+            .is_ok_and(|all| all.iter().all(|(_, evaluation)| evaluation.may_allow()))
+}
+
+/// The question whether a call may be approved: the same tool and targets under another action.
+pub fn approving(plan: &Plan) -> Plan {
+    Plan {
+        overlays: plan.overlays.clone(),
+        targets: plan.targets.clone(),
+        ..Plan::new(model::action("approve_call"), plan.resource.clone())
+    }
+}
+
+/// Somebody who might approve a call.
+struct Approver {
+    uid: EntityUID,
+    /// The groups it is assumed to be in, if nobody in particular is meant.
+    stands_for: Vec<EntityUID>,
+}
+
+impl Approver {
+    fn joined(&self, scene: &Scene) -> Scene {
+        let mut overlays = scene.overlays.clone();
+        if !overlays.iter().any(|overlay| overlay.uid == self.uid) {
+            let mut overlay = Overlay::bare(self.uid.clone());
+            if !self.stands_for.is_empty() {
+                overlay.parents.clone_from(&self.stands_for);
+                let active = (SmolStr::new_static("active"), Value::new(true, None));
+                overlay.attributes.push(active);
+            }
+            overlays.push(overlay);
+        }
+        Scene {
+            asserted: scene.asserted.clone(),
+            gateway: scene.gateway.clone(),
+            overlays,
+        }
+    }
+}
+
+/// The delegating person, the owners of tool and targets, whom policies about approvals name, and
+/// somebody who is in all the groups that they name.
+fn candidates(asking: &Asking<'_>) -> Vec<Approver> {
+    let snapshot = asking.world.snapshot;
+    let root = asking.evidence.chain.as_ref().map(|chain| &*chain.root);
+    let things = std::iter::once(&asking.plan.resource).chain(&asking.plan.targets);
+    let owners = things.filter_map(|thing| owner_of(snapshot, thing));
+    let named = asking.world.named_approvers;
+    let (people, groups): (Vec<_>, Vec<_>) = named
+        .iter()
+        .filter(|uid| [&TYPES.user, &TYPES.group].contains(&uid.entity_type()))
+        .cloned()
+        .partition(|uid| *uid.entity_type() == TYPES.user);
+    let mut approvers: Vec<Approver> = Vec::new();
+    let everyone = root.cloned().into_iter().chain(owners).chain(people);
+    for uid in everyone.filter(|uid| is_eligible(asking.call, uid)) {
+        if !approvers.iter().any(|known| known.uid == uid) {
+            approvers.push(Approver {
+                uid,
+                stands_for: Vec::new(),
+            });
+        }
+    }
+    if !groups.is_empty() {
+        approvers.push(Approver {
+            uid: model::entity(&TYPES.user, "(a member of the groups that policies name)"),
+            stands_for: groups,
+        });
+    }
+    approvers
+}
+
+/// Persons approve, and nobody approves what it does itself.
+fn is_eligible(call: &CallContext, uid: &EntityUID) -> bool {
+    *uid.entity_type() == TYPES.user && *uid != call.subject.entity
+}
+
+fn owner_of(snapshot: &Snapshot, uid: &EntityUID) -> Option<EntityUID> {
+    match snapshot.entity(uid)?.attribute("owner")?.value {
+        ValueKind::Lit(Literal::EntityUID(owner)) => Some(EntityUID::clone(&owner)),
+        _ => None,
+    }
+}
+
+/// Bytes as lower-case hexadecimal digits.
+struct Hex<'a>(&'a [u8]);
+
+impl std::fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

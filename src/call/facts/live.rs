@@ -1,0 +1,134 @@
+//! Facts of live authority: the task, the session, usage and the approval.
+
+use std::time::SystemTime;
+
+use cedar_policy_core::ast::{Context, EntityUID};
+
+use crate::call::live::approval::Approval;
+use crate::call::live::session::Session;
+use crate::call::live::task::Task;
+use crate::call::live::usage::Usage;
+use crate::engine::context::{self, ContextSource, Seen};
+
+/// The task a call belongs to.
+pub(super) struct TaskFacts<'c> {
+    pub(super) task: &'c Task,
+    pub(super) uid: EntityUID,
+    pub(super) calls_left: Option<u64>,
+}
+
+/// What the session of a call has seen.
+pub(super) struct SessionFacts<'c>(pub(super) &'c Session);
+
+/// How much actor and tool have been used.
+pub(super) struct UsageFacts(pub(super) Usage);
+
+/// Who approved a call, and how long ago.
+#[derive(Debug, Clone, Copy)]
+pub struct ApprovalFacts<'c> {
+    /// Who.
+    pub approver: &'c EntityUID,
+    /// Seconds since.
+    pub age_seconds: i64,
+}
+
+impl<'c> ApprovalFacts<'c> {
+    /// The facts of an approval that was given.
+    pub fn of(approval: &'c Approval, now: SystemTime) -> Option<Self> {
+        let word = approval.word.as_ref()?;
+        let age = now.duration_since(word.at).unwrap_or_default();
+        Some(Self {
+            approver: &word.by,
+            age_seconds: number(age.as_secs()),
+        })
+    }
+}
+
+impl ContextSource for TaskFacts<'_> {
+    fn attribute(&self, name: &str) -> Option<Seen<'_>> {
+        Some(match name {
+            "task" => Seen::Entity(&self.uid),
+            "step" => Seen::Text(&self.task.step()?.name),
+            "calls_left" => Seen::Long(number(self.calls_left?)),
+            "lists_tools" => Seen::Bool(self.task.lists_tools()),
+            _ => return None,
+        })
+    }
+
+    fn to_context(&self) -> Context {
+        context::collect(self, &["task", "step", "calls_left", "lists_tools"])
+    }
+}
+
+impl ContextSource for SessionFacts<'_> {
+    fn attribute(&self, name: &str) -> Option<Seen<'_>> {
+        let Self(session) = self;
+        Some(match name {
+            "labels" => Seen::Value(session.labels.value()),
+            "calls" => Seen::Long(number(session.calls)),
+            "tools_used" => Seen::Value(session.tools.value()),
+            "previous" => Seen::Entity(session.last.last()?),
+            _ => return None,
+        })
+    }
+
+    fn to_context(&self) -> Context {
+        context::collect(self, &["labels", "calls", "tools_used", "previous"])
+    }
+}
+
+impl UsageFacts {
+    const NAMES: [&'static str; 9] = [
+        "last_minute",
+        "last_hour",
+        "last_day",
+        "actor_last_minute",
+        "actor_last_hour",
+        "actor_last_day",
+        "recent_denials",
+        "first_use",
+        "distinct_tools",
+    ];
+}
+
+impl ContextSource for UsageFacts {
+    fn attribute(&self, name: &str) -> Option<Seen<'_>> {
+        let Self(usage) = self;
+        let count = match name {
+            "last_minute" => usage.tool.minute,
+            "last_hour" => usage.tool.hour,
+            "last_day" => usage.tool.day,
+            "actor_last_minute" => usage.actor.minute,
+            "actor_last_hour" => usage.actor.hour,
+            "actor_last_day" => usage.actor.day,
+            "recent_denials" => usage.recent_denials,
+            "distinct_tools" => usage.distinct_tools,
+            "first_use" => return Some(Seen::Bool(usage.is_first_use)),
+            _ => return None,
+        };
+        Some(Seen::Long(number(count)))
+    }
+
+    fn to_context(&self) -> Context {
+        context::collect(self, &Self::NAMES)
+    }
+}
+
+impl ContextSource for ApprovalFacts<'_> {
+    fn attribute(&self, name: &str) -> Option<Seen<'_>> {
+        Some(match name {
+            "approver" => Seen::Entity(self.approver),
+            "age_seconds" => Seen::Long(self.age_seconds),
+            _ => return None,
+        })
+    }
+
+    fn to_context(&self) -> Context {
+        context::collect(self, &["approver", "age_seconds"])
+    }
+}
+
+/// As Cedar has it; what is beyond its numbers is its greatest one.
+fn number(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

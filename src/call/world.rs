@@ -1,0 +1,62 @@
+//! What a decision is made from: one revision, and what has happened so far.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use cedar_policy_core::ast::EntityUID;
+use smol_str::SmolStr;
+
+use crate::call::challenge;
+use crate::call::decision::{Reason, ReasonCode};
+use crate::call::live::authority::Authority;
+use crate::call::live::session::Session;
+use crate::call::live::usage::Usage;
+use crate::engine::snapshot::Snapshot;
+
+/// Everything that a decision reads, besides the call.
+#[derive(Debug, Clone, Copy)]
+pub struct World<'w> {
+    /// Policies, entities, schema.
+    pub snapshot: &'w Snapshot,
+    /// What is lent, open and approved.
+    pub authority: &'w Authority,
+    /// What has happened so far.
+    pub past: Past<'w>,
+    /// Whom policies about approvals name: users, and groups of them.
+    pub named_approvers: &'w [EntityUID],
+    /// How long a challenge is good for.
+    pub valid_for: Duration,
+}
+
+/// What has happened so far, as far as it concerns one call.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Past<'w> {
+    /// The session that the call names.
+    pub session: Option<&'w Session>,
+    /// How much the subject, and the tool by the subject, have been used; `None` if nobody looked.
+    pub usage: Option<Usage>,
+    /// What is left of the budget of the task that the call names; `None` if it has none.
+    pub calls_left: Option<u64>,
+    /// How often the approvals that the call names were used, in the same order.
+    pub approval_uses: &'w [u32],
+}
+
+impl<'w> From<&'w Snapshot> for World<'w> {
+    /// Policies and entities alone: nothing is lent, open or approved, and nothing has happened.
+    fn from(snapshot: &'w Snapshot) -> Self {
+        static NOTHING: LazyLock<Authority> = LazyLock::new(Authority::default);
+        Self {
+            snapshot,
+            authority: &NOTHING,
+            past: Past::default(),
+            named_approvers: &[],
+            valid_for: challenge::VALID_FOR,
+        }
+    }
+}
+
+/// The reason to deny once a task has made all the calls it may.
+pub fn budget_spent(task: &SmolStr) -> Reason {
+    let message = format!("task `{task}` has made all the calls it may");
+    Reason::new(ReasonCode::TaskBudgetSpent, message)
+}
