@@ -50,6 +50,9 @@ pub struct Args {
     /// Listen on a Unix socket at this path, in place of what the configuration says (may be repeated)
     #[arg(long, value_name = "PATH")]
     pub unix: Vec<PathBuf>,
+    /// Keep live authority in this database file, in place of what the configuration says
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
     /// What log lines look like
     #[arg(long, value_enum, default_value_t)]
     pub log_format: Format,
@@ -75,6 +78,7 @@ Examples:
   callgate serve                                      serve ./policies on 127.0.0.1:50051
   callgate serve policies --listen 127.0.0.1:9000     on another port
   callgate serve policies --unix /run/callgate.sock   on a Unix socket alone
+  callgate serve --state /var/lib/callgate/state.db   with its database somewhere else
   RUST_LOG=debug callgate serve                       tell more
 
 Ask it something from another terminal:
