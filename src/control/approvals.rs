@@ -17,7 +17,7 @@ use crate::control::error::ControlError;
 use crate::control::page::{Listed, Page};
 use crate::control::view::{ApprovalView, View};
 use crate::control::write::{Control, Done, Scene};
-use crate::service::decisions::Generation;
+use crate::service::generation::Generation;
 use crate::service::ledger::{Plan, Written};
 
 /// A call that is to be approved, and the challenge of its deny.
@@ -185,7 +185,7 @@ impl ApprovalFilter {
 }
 
 fn plan_request(scene: &Scene<'_>, request: &ApprovalRequest) -> Result<Plan, ControlError> {
-    let challenge = challenge_of(scene, scene.decide(&request.call))?;
+    let challenge = challenge_of(scene, scene.decide(&request.call)?)?;
     let (digest, expires_at) = match &request.challenge {
         None => (challenge.digest, challenge.expires_at),
         Some(given) => {
@@ -298,7 +298,7 @@ fn check_room(scene: &Scene<'_>) -> Result<(), ControlError> {
 /// Whoever may say yes may say no: a person, whom Cedar lets approve this call.
 fn may_decide(
     scene: &Scene<'_>,
-    approval: &Approval,
+    approval: &Arc<Approval>,
     uses: u32,
     comment: Option<SmolStr>,
 ) -> Result<Word, ControlError> {
@@ -308,8 +308,7 @@ fn may_decide(
         return Err(ControlError::invalid("actor.entity", message));
     }
     scene.govern_approval(&approval.call)?;
-    let used = scene.service.uses_of(&approval.id);
-    let how = match scene.generation.authority.approval_status(approval, used, scene.now) {
+    let how = match scene.view().approval(approval).status {
         ApprovalStatus::Pending => None,
         ApprovalStatus::Approved | ApprovalStatus::Used => Some("was given already"),
         ApprovalStatus::Rejected => Some("was refused already"),

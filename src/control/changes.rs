@@ -15,7 +15,7 @@ use crate::control::approvals::ApprovalFilter;
 use crate::control::error::ControlError;
 use crate::control::view::ApprovalView;
 use crate::control::write::Control;
-use crate::service::decisions::Generation;
+use crate::service::generation::Generation;
 
 /// Past changes are read this many at a time.
 const PAGE: usize = 256;
@@ -63,7 +63,7 @@ impl Control {
     /// Follows the changes after a revision.
     pub fn watch_changes(self: &Arc<Self>, after: u64) -> Result<Changes, ControlError> {
         // Whoever listens before it reads misses nothing.
-        let live = self.service.changes();
+        let live = self.service.ledger().changes();
         let newest = self.view(|view| Ok(view.generation.snapshot.revision()))?;
         if after > newest {
             let message = format!("is {after}, but the newest revision is {newest}");
@@ -83,7 +83,7 @@ impl Control {
         self: &Arc<Self>,
         filter: ApprovalFilter,
     ) -> Result<ApprovalWatch, ControlError> {
-        let live = self.service.changes();
+        let live = self.service.ledger().changes();
         let generation = self.service.live().ok_or(ControlError::NotReady)?;
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -18,7 +18,7 @@ use crate::control::page::{Listed, Page};
 use crate::control::scopes;
 use crate::control::view::GrantView;
 use crate::control::write::{About, Control, Done, Scene, whole_millis};
-use crate::service::decisions::Generation;
+use crate::service::generation::Generation;
 use crate::service::ledger::{Plan, Written};
 
 const SECONDS_OF_A_DAY: u64 = 24 * 60 * 60;

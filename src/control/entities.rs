@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cedar_policy_core::ast::{Entity, EntityUID};
 use serde_json::Value as Json;
-use smol_str::{SmolStr, ToSmolStr};
+use smol_str::ToSmolStr;
 
 use crate::call::live::change::Change;
 use crate::call::model::TYPES;
@@ -12,9 +12,8 @@ use crate::control::author::Author;
 use crate::control::error::ControlError;
 use crate::control::page::{Listed, Page};
 use crate::control::write::{About, Control, Scene};
-use crate::service::decisions::Generation;
+use crate::service::generation::{self, Generation};
 use crate::service::ledger::Plan;
-use crate::service::stored;
 
 /// Where an entity comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +77,7 @@ impl Control {
             let snapshot = &view.generation.snapshot;
             let unknown = || ControlError::not_found("entity", &uid.to_string());
             let entity = snapshot.cedar_entity(uid).ok_or_else(unknown)?;
-            let source = match view.generation.stored.in_bundle(uid) {
+            let source = match view.generation.stored.is_in_directory(uid) {
                 true => EntitySource::Bundle,
                 false => EntitySource::Stored,
             };
@@ -99,26 +98,28 @@ impl Control {
         page: &Page,
     ) -> Result<Listed<EntityView>, ControlError> {
         let size = page.size(&self.limits())?;
+        let after = page.after.as_ref().map(|token| token.parse::<EntityUID>());
+        let after = after.transpose().map_err(|_| {
+            ControlError::invalid("page_token", "is not a token of this list")
+        })?;
         self.view(|view| {
             let generation = view.generation;
-            let mut named: Vec<(SmolStr, &EntityUID, &Arc<str>)> = generation
-                .stored
-                .iter()
-                .filter(|(uid, _)| {
-                    of_type.is_none_or(|ty| uid.entity_type().to_string() == ty)
-                })
-                .map(|(uid, json)| (uid.to_smolstr(), uid, json))
-                .filter(|(name, ..)| page.after.as_ref().is_none_or(|after| name > after))
-                .collect();
-            named.sort_unstable_by(|(one, ..), (other, ..)| one.cmp(other));
-            let more = named.len() > size;
-            named.truncate(size);
-            let next = named.last().filter(|_| more).map(|(name, ..)| name.clone());
-            let items = named
-                .into_iter()
-                .filter_map(|(_, uid, json)| stored_view(generation, uid, json));
+            let mut next = None;
+            let mut items: Vec<EntityView> = Vec::new();
+            for (uid, json) in generation.stored.iter() {
+                let is_before = after.as_ref().is_some_and(|after| uid <= after);
+                let is_wanted = of_type.is_none_or(|ty| uid.entity_type().to_string() == ty);
+                if is_before || !is_wanted {
+                    continue;
+                }
+                if items.len() == size {
+                    next = items.last().map(|last| last.uid.to_smolstr());
+                    break;
+                }
+                items.extend(stored_view(generation, uid, json));
+            }
             Ok(Listed {
-                items: items.collect(),
+                items,
                 next,
                 revision: generation.snapshot.revision(),
             })
@@ -128,7 +129,7 @@ impl Control {
 
 /// An entity that was put, in the form in which it was put.
 pub fn stored_view(generation: &Generation, uid: &EntityUID, json: &str) -> Option<EntityView> {
-    let source = match generation.stored.in_bundle(uid) {
+    let source = match generation.stored.is_in_directory(uid) {
         true => EntitySource::Shadowed,
         false => EntitySource::Stored,
     };
@@ -163,7 +164,7 @@ pub(super) fn plan_entity(
     let snapshot = &scene.generation.snapshot;
     let schema = snapshot.schema().map(Arc::as_ref);
     let fault = |said: String| ControlError::invalid(field, format!("cannot be used: {said}"));
-    let entity = stored::parse_entity(schema, &json).map_err(fault)?;
+    let entity = generation::parse_entity(schema, &json).map_err(fault)?;
     if entity.uid() != uid {
         return refuse("has another name than its JSON form".to_owned());
     }
@@ -178,7 +179,7 @@ pub(super) fn plan_entity(
 
 /// The directory has the last word about what it defines.
 pub(super) fn refuse_of_bundle(scene: &Scene<'_>, uid: &EntityUID) -> Result<(), ControlError> {
-    if scene.generation.stored.in_bundle(uid) {
+    if scene.generation.stored.is_in_directory(uid) {
         let message = format!("`{uid}` is defined in the directory: change it there");
         return Err(ControlError::Precondition(message));
     }

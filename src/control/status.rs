@@ -51,18 +51,18 @@ impl Control {
             let pending = approvals
                 .map(|approval| view.approval(approval).status)
                 .filter(|status| *status == ApprovalStatus::Pending);
-            let shadowed = generation.stored.shadowed();
+            let shadowed: Vec<_> = generation.stored.shadowed().cloned().collect();
             Ok(Status {
                 revision: snapshot.revision(),
                 policy_set_digest: Arc::clone(&generation.policy_set_digest),
                 policies: snapshot.policy_count(),
                 entities: snapshot.entity_count(),
-                stored_entities: generation.stored.iter().count() - shadowed.len(),
-                shadowed_entities: shadowed.to_vec(),
+                stored_entities: generation.stored.len() - shadowed.len(),
+                shadowed_entities: shadowed,
                 delegations: authority.grants.size(),
                 open_tasks: tasks.filter(|status| is_open(*status)).count(),
                 pending_approvals: pending.count(),
-                sessions: self.service.session_count(),
+                sessions: self.service.facts().sessions.len(),
                 now: view.now,
                 store_fault: self.service.store_fault(),
             })

@@ -16,7 +16,7 @@ use crate::control::page::{Listed, Page};
 use crate::control::scopes;
 use crate::control::view::TaskView;
 use crate::control::write::{About, Control, Done, Scene, whole_millis};
-use crate::service::decisions::Generation;
+use crate::service::generation::Generation;
 use crate::service::ledger::{Plan, Written};
 
 const SECONDS_OF_AN_HOUR: u64 = 60 * 60;

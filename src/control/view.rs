@@ -6,7 +6,8 @@ use std::time::SystemTime;
 use crate::call::live::approval::{Approval, ApprovalStatus};
 use crate::call::live::grant::{Grant, GrantStatus};
 use crate::call::live::task::{Task, TaskStatus};
-use crate::service::decisions::{Generation, Service};
+use crate::service::decisions::Service;
+use crate::service::generation::Generation;
 
 /// A delegation and how it stands.
 #[derive(Debug, Clone)]
@@ -75,7 +76,7 @@ impl View<'_> {
     }
 
     pub(super) fn approval(&self, approval: &Arc<Approval>) -> ApprovalView {
-        let used = self.service.uses_of(&approval.id);
+        let used = self.service.facts().meters.approval_uses(&approval.id);
         let authority = &self.generation.authority;
         ApprovalView {
             status: authority.approval_status(approval, used, self.now),

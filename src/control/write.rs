@@ -10,6 +10,7 @@ use smol_str::SmolStr;
 
 use crate::audit::control::{ControlRecord, Outcome};
 use crate::call::chain::Chain;
+use crate::call::context::CallContext;
 use crate::call::decide::Asker;
 use crate::call::decision::{Decision, ReasonCode};
 use crate::call::govern::{self, Governing};
@@ -17,12 +18,14 @@ use crate::call::live::approval::{Approval, ApprovedCall};
 use crate::call::live::grant::Grant;
 use crate::call::live::task::{Task, TaskStatus};
 use crate::call::model::{self, TYPES};
+use crate::call::world::{Past, World};
 use crate::config::limits::Limits;
 use crate::control::author::Author;
 use crate::control::error::{ControlError, shown};
 use crate::control::ids::Ids;
 use crate::control::view::View;
-use crate::service::decisions::{Generation, Service};
+use crate::service::decisions::Service;
+use crate::service::generation::Generation;
 use crate::service::ledger::{Plan, WriteError, Written};
 
 /// The use cases of the write side.
@@ -80,7 +83,7 @@ impl Control {
         View {
             service: &self.service,
             generation,
-            now: whole_millis(self.service.clock()),
+            now: whole_millis(self.service.now()),
         }
     }
 
@@ -94,7 +97,8 @@ impl Control {
         let mut attempt = Attempt::start(&self.service, verb, author);
         let limits = self.limits();
         let decided = &mut attempt.decided;
-        let planned = |generation: &Generation, now: SystemTime| {
+        let now = self.service.now();
+        let planned = |generation: &Generation| {
             let scene = Scene {
                 generation,
                 now: whole_millis(now),
@@ -109,14 +113,17 @@ impl Control {
             plan
         };
         let written = match check_author(author) {
-            Ok(()) => self.service.write(author.asked(), planned).await,
+            Ok(()) => {
+                let ledger = self.service.ledger();
+                ledger.write(author.asked(), now, planned).await
+            }
             Err(error) => Err(WriteError::Refused(error)),
         };
         let written = written.map_err(|error| match error {
             WriteError::NotReady => ControlError::NotReady,
             WriteError::Refused(error) => error,
             WriteError::KeyReused => ControlError::KeyReused,
-            WriteError::Entity(said) => ControlError::invalid("entity", said),
+            WriteError::Misfit(misfit) => ControlError::Precondition(misfit.to_string()),
             WriteError::Store(error) => {
                 tracing::error!(verb, error = %error, "a change could not be written");
                 ControlError::Unavailable
@@ -218,15 +225,31 @@ impl<'s> Scene<'s> {
             chain: about.chain,
             task: about.task,
         };
-        let decision = govern::govern(&self.generation.world(), &governing, self.asker(), self.now);
+        let world = self.world(about.task);
+        let decision = govern::govern(&world, &governing, self.asker(), self.now);
         self.take(decision)
     }
 
     /// Asks Cedar whether the actor may approve this call.
     pub(super) fn govern_approval(&self, call: &ApprovedCall) -> Result<(), ControlError> {
-        let world = self.generation.world();
+        let task = call.task.as_ref();
+        let task = task.and_then(|id| self.generation.authority.tasks.get(id));
+        let world = self.world(task.map(Arc::as_ref));
         let decision = govern::approve(&world, call, &self.author.actor, self.asker(), self.now);
         self.take(decision)
+    }
+
+    fn world(&self, task: Option<&Task>) -> World<'_> {
+        World {
+            snapshot: &self.generation.snapshot,
+            authority: &self.generation.authority,
+            past: Past {
+                calls_left: task.and_then(|task| self.service.calls_left(task)),
+                ..Past::default()
+            },
+            named_approvers: &self.generation.named_approvers,
+            valid_for: self.service.settings().approval_valid_for,
+        }
     }
 
     /// What stands for this installation as a whole: the caller's own gateway.
@@ -234,19 +257,30 @@ impl<'s> Scene<'s> {
         model::entity(&TYPES.gateway, SmolStr::new(&self.author.caller.id))
     }
 
-    pub(super) fn asker(&self) -> Asker<'s> {
+    /// Decides a call as if it were made now, by what is in service. Nothing is used up.
+    pub(super) fn decide(&self, call: &CallContext) -> Result<Decision, ControlError> {
+        let decided = self.service.rehearse(&self.author.caller, call);
+        decided.map_err(|_| ControlError::NotReady)
+    }
+
+    fn asker(&self) -> Asker<'s> {
         Asker {
             caller: &self.author.caller,
             claims: &self.generation.claims,
         }
     }
 
-    pub(super) fn take(&self, decision: Decision) -> Result<(), ControlError> {
+    fn take(&self, decision: Decision) -> Result<(), ControlError> {
         if decision.is_allow() {
-            *self.decided.borrow_mut() = Some(decision);
+            self.note(decision);
             return Ok(());
         }
         Err(ControlError::denied(decision))
+    }
+
+    /// Keeps the decision behind a write, for the record.
+    pub(super) fn note(&self, decision: Decision) {
+        *self.decided.borrow_mut() = Some(decision);
     }
 }
 
