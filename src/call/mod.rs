@@ -25,6 +25,8 @@ pub mod definition;
 pub mod elicitation;
 pub mod evidence;
 pub mod facts;
+#[cfg(test)]
+mod fixtures;
 pub mod govern;
 pub mod input;
 pub mod live;

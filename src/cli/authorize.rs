@@ -23,7 +23,8 @@ use crate::proto::v1::authorization_client::AuthorizationClient;
 use crate::proto::v1::authorization_server::Authorization as _;
 use crate::proto::v1::operation::Kind;
 use crate::proto::{json, v1};
-use crate::service::decisions::{Generation, Service, Settings};
+use crate::service::decisions::{Service, Settings};
+use crate::service::generation::Load;
 use crate::telemetry::recorder::Recorder;
 
 /// How long a server may take to answer.
@@ -189,17 +190,15 @@ async fn ask_here(
         config,
         ..
     } = bundle;
-    let service = Arc::new(Service::new(
-        Settings {
-            stale_wait: Duration::ZERO,
-        },
-        Recorder::default(),
-    ));
-    service.publish(Generation {
+    let unavailable = |error: &dyn std::error::Error| Status::unavailable(error.to_string());
+    let service = Service::in_memory(Settings::default(), Recorder::default());
+    let service = Arc::new(service.map_err(|error| unavailable(&error))?);
+    let load = Load {
         snapshot,
         claims: config.claims,
         policy_set_digest: digest,
-    });
+    };
+    service.publish(load).map_err(|error| unavailable(&error))?;
     let doorkeeper = Arc::new(Doorkeeper::new(Authenticator::local()));
     let limits: Arc<ArcSwap<Limits>> = Arc::new(ArcSwap::from_pointee(config.limits));
     let rpcs = Authorization::new(service, doorkeeper, limits, CancellationToken::new());
