@@ -172,7 +172,9 @@ impl Control {
 impl ApprovalFilter {
     /// Whether it fits, however it stands.
     pub(super) fn fits(&self, call: &ApprovedCall) -> bool {
-        self.subject.as_ref().is_none_or(|subject| call.subject == *subject)
+        self.subject
+            .as_ref()
+            .is_none_or(|subject| call.subject == *subject)
             && (self.root.is_none() || call.root == self.root)
             && (self.task.is_none() || call.task == self.task)
     }
@@ -219,7 +221,11 @@ fn challenge_of(scene: &Scene<'_>, decision: Decision) -> Result<Challenge, Cont
         let first = decision.reasons.first();
         first.is_some_and(|reason| reason.code == ReasonCode::ApprovalRequired)
     };
-    match decision.challenge.clone().filter(|_| is_required(&decision)) {
+    match decision
+        .challenge
+        .clone()
+        .filter(|_| is_required(&decision))
+    {
         Some(challenge) => {
             scene.note(decision);
             Ok(*challenge)
@@ -239,8 +245,14 @@ fn check_challenge(
     }
     let minutes = scene.limits.approval_minutes;
     let longest = Duration::from_secs(u64::from(minutes) * 60);
-    if scene.now.checked_add(longest).is_some_and(|last| given.expires_at > last) {
-        let message = format!("is more than {minutes} minutes from now, which `limits.approval_minutes` allows");
+    if scene
+        .now
+        .checked_add(longest)
+        .is_some_and(|last| given.expires_at > last)
+    {
+        let message = format!(
+            "is more than {minutes} minutes from now, which `limits.approval_minutes` allows"
+        );
         return Err(ControlError::invalid("challenge.expires_at", message));
     }
     if challenge::digest(call, given.expires_at) != given.digest {
@@ -270,7 +282,10 @@ fn pending_like<'s>(
             return Ok(Some(approval));
         }
         if request.challenge.is_some() {
-            let message = format!("approval `{}` of this challenge was decided already", approval.id);
+            let message = format!(
+                "approval `{}` of this challenge was decided already",
+                approval.id
+            );
             return Err(ControlError::Precondition(message));
         }
     }
@@ -282,14 +297,12 @@ fn check_room(scene: &Scene<'_>) -> Result<(), ControlError> {
     let limit = scene.limits.pending_approvals;
     let is_full = approvals.size() >= limit as usize && {
         let view = scene.view();
-        let is_pending =
-            |it: &&Arc<Approval>| view.approval(it).status == ApprovalStatus::Pending;
+        let is_pending = |it: &&Arc<Approval>| view.approval(it).status == ApprovalStatus::Pending;
         approvals.values().filter(is_pending).count() >= limit as usize
     };
     if is_full {
-        let message = format!(
-            "{limit} approvals are pending, as many as `limits.pending_approvals` allows"
-        );
+        let message =
+            format!("{limit} approvals are pending, as many as `limits.pending_approvals` allows");
         return Err(ControlError::TooMany(message));
     }
     Ok(())

@@ -7,6 +7,7 @@ use std::time::Duration;
 use smol_str::SmolStr;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::oneshot;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::call::live::approval::{Approval, ApprovalStatus};
@@ -16,6 +17,7 @@ use crate::control::error::ControlError;
 use crate::control::view::ApprovalView;
 use crate::control::write::Control;
 use crate::service::generation::Generation;
+use crate::state::store::StoreError;
 
 /// Past changes are read this many at a time.
 const PAGE: usize = 256;
@@ -131,7 +133,16 @@ impl Changes {
     }
 
     async fn read(&mut self) -> Result<(), WatchEnd> {
-        let read = self.control.service.entries_after(self.last, PAGE).await;
+        let after = self.last;
+        let (done, read) = oneshot::channel();
+        let asked = self.control.service.ledger().writer().access(move |store| {
+            // Nobody waits any more if the watcher is gone.
+            let _ = done.send(store.and_then(|store| store.entries_after(after, PAGE)));
+        });
+        let read = match asked {
+            Ok(()) => read.await.unwrap_or(Err(StoreError::Closed)),
+            Err(error) => Err(error),
+        };
         let entries = read.map_err(|error| {
             tracing::error!(error = %error, "changes could not be read");
             ControlError::Unavailable
@@ -196,7 +207,10 @@ impl ApprovalWatch {
         let found = self.control.approval_as_of(generation, approval);
         let stands = (found.status, found.used);
         let before = self.told.get(&approval.id);
-        let is_wanted = self.filter.status.is_none_or(|status| status == found.status);
+        let is_wanted = self
+            .filter
+            .status
+            .is_none_or(|status| status == found.status);
         if before == Some(&stands) || (before.is_none() && !is_wanted) {
             return;
         }

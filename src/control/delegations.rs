@@ -189,7 +189,8 @@ fn plan_grant(scene: &Scene<'_>, new: NewGrant) -> Result<Plan, ControlError> {
     check_times(scene, &grant)?;
     let limit = scene.limits.delegations;
     if scene.generation.authority.grants.size() >= limit as usize {
-        let message = format!("{limit} delegations are stored, as many as `limits.delegations` allows");
+        let message =
+            format!("{limit} delegations are stored, as many as `limits.delegations` allows");
         return Err(ControlError::TooMany(message));
     }
     if let Some(id) = &grant.parent {
@@ -232,8 +233,13 @@ fn check_times(scene: &Scene<'_>, grant: &Grant) -> Result<(), ControlError> {
     }
     let days = scene.limits.delegation_days;
     let longest = Duration::from_secs(u64::from(days) * SECONDS_OF_A_DAY);
-    if scene.now.checked_add(longest).is_some_and(|last| grant.expires_at > last) {
-        let message = format!("is more than {days} days from now, which `limits.delegation_days` allows");
+    if scene
+        .now
+        .checked_add(longest)
+        .is_some_and(|last| grant.expires_at > last)
+    {
+        let message =
+            format!("is more than {days} days from now, which `limits.delegation_days` allows");
         return Err(ControlError::invalid("expires_at", message));
     }
     Ok(())
@@ -243,7 +249,10 @@ fn check_times(scene: &Scene<'_>, grant: &Grant) -> Result<(), ControlError> {
 fn check_parent(scene: &Scene<'_>, parent: &Arc<Grant>, grant: &Grant) -> Result<(), ControlError> {
     if parent.to != grant.from {
         let message = format!("delegation `{}` was lent to somebody else", parent.id);
-        return Err(ControlError::evidence(ReasonCode::DelegationChainBroken, message));
+        return Err(ControlError::evidence(
+            ReasonCode::DelegationChainBroken,
+            message,
+        ));
     }
     let how = match scene.view().grant(parent).status {
         GrantStatus::Active => None,
@@ -253,17 +262,25 @@ fn check_parent(scene: &Scene<'_>, parent: &Arc<Grant>, grant: &Grant) -> Result
         GrantStatus::TaskOver => Some("was for a task that is over"),
     };
     if let Some(how) = how {
-        return Err(ControlError::Precondition(format!("delegation `{}` {how}", parent.id)));
+        return Err(ControlError::Precondition(format!(
+            "delegation `{}` {how}",
+            parent.id
+        )));
     }
     let beyond = |what: &str| {
         let message = format!("delegation `{}` {what}", parent.id);
-        Err(ControlError::evidence(ReasonCode::DelegationOutOfScope, message))
+        Err(ControlError::evidence(
+            ReasonCode::DelegationOutOfScope,
+            message,
+        ))
     };
     if parent.lend_depth == 0 {
         return beyond("may not be lent on");
     }
     if grant.lend_depth >= parent.lend_depth {
-        return beyond("may not be lent on that often: `lend_depth` has to be smaller than its own");
+        return beyond(
+            "may not be lent on that often: `lend_depth` has to be smaller than its own",
+        );
     }
     if grant.not_before < parent.not_before || grant.expires_at > parent.expires_at {
         return beyond("does not last as long as what is lent on from it");
@@ -321,7 +338,12 @@ fn check_task(chain: &Chain<'_>, grant: &Grant, task: &Task) -> Result<(), Contr
 
 fn plan_narrowing(scene: &Scene<'_>, narrowing: Narrowing) -> Result<Plan, ControlError> {
     let grant = scene.grant("delegation", &narrowing.id)?;
-    let Narrowing { id: _, scope, expires_at, lend_depth } = narrowing;
+    let Narrowing {
+        id: _,
+        scope,
+        expires_at,
+        lend_depth,
+    } = narrowing;
     if scope.is_none() && expires_at.is_none() && lend_depth.is_none() {
         let message = "or `expires_at` or `lend_depth` is required";
         return Err(ControlError::invalid("scope", message));
@@ -338,7 +360,10 @@ fn plan_narrowing(scene: &Scene<'_>, narrowing: Narrowing) -> Result<Plan, Contr
         GrantStatus::TaskOver => Some("was for a task that is over"),
     };
     if let Some(how) = how {
-        return Err(ControlError::Precondition(format!("delegation `{}` {how}", grant.id)));
+        return Err(ControlError::Precondition(format!(
+            "delegation `{}` {how}",
+            grant.id
+        )));
     }
     let mut narrowed = Grant::clone(grant);
     if let Some(scope) = scope {

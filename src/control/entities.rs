@@ -99,9 +99,9 @@ impl Control {
     ) -> Result<Listed<EntityView>, ControlError> {
         let size = page.size(&self.limits())?;
         let after = page.after.as_ref().map(|token| token.parse::<EntityUID>());
-        let after = after.transpose().map_err(|_| {
-            ControlError::invalid("page_token", "is not a token of this list")
-        })?;
+        let after = after
+            .transpose()
+            .map_err(|_| ControlError::invalid("page_token", "is not a token of this list"))?;
         self.view(|view| {
             let generation = view.generation;
             let mut next = None;
@@ -158,7 +158,10 @@ pub(super) fn plan_entity(
     let json: Arc<str> = json.to_string().into();
     let limit = scene.limits.text_bytes as usize;
     if json.len() > limit {
-        return refuse(format!("has {} bytes, but at most {limit} are allowed", json.len()));
+        return refuse(format!(
+            "has {} bytes, but at most {limit} are allowed",
+            json.len()
+        ));
     }
     refuse_of_bundle(scene, uid)?;
     let snapshot = &scene.generation.snapshot;

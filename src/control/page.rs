@@ -66,11 +66,19 @@ impl Page {
             let Some(item) = keep(thing) else { continue };
             if items.len() == size {
                 let next = last.cloned();
-                return Ok(Listed { items, next, revision });
+                return Ok(Listed {
+                    items,
+                    next,
+                    revision,
+                });
             }
             items.push(item);
             last = Some(id);
         }
-        Ok(Listed { items, next: None, revision })
+        Ok(Listed {
+            items,
+            next: None,
+            revision,
+        })
     }
 }

@@ -7,7 +7,13 @@ use crate::engine::snapshot::Snapshot;
 
 /// Checks what does not depend on what is registered.
 pub(super) fn check_shape(scope: &Scope, limits: &Limits, field: &str) -> Result<(), ControlError> {
-    let Scope { tools, servers, groups, effect: _, targets } = scope;
+    let Scope {
+        tools,
+        servers,
+        groups,
+        effect: _,
+        targets,
+    } = scope;
     if tools.is_empty() && servers.is_empty() && groups.is_empty() {
         let message = "names no tool, no server and no group";
         return Err(ControlError::invalid(field, message));
@@ -36,7 +42,10 @@ pub(super) fn check_known(
         if let Some(index) = uids.iter().position(|uid| !snapshot.contains(uid)) {
             let name: &str = uids[index].eid().as_ref();
             let message = format!("`{}` is not {what}", shown(name));
-            return Err(ControlError::invalid(format!("{field}.{list}[{index}]"), message));
+            return Err(ControlError::invalid(
+                format!("{field}.{list}[{index}]"),
+                message,
+            ));
         }
     }
     Ok(())

@@ -64,7 +64,7 @@ impl Control {
                 pending_approvals: pending.count(),
                 sessions: self.service.facts().sessions.len(),
                 now: view.now,
-                store_fault: self.service.store_fault(),
+                store_fault: None,
             })
         })
     }

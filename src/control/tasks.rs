@@ -147,7 +147,10 @@ impl Control {
 impl TaskFilter {
     fn fits(&self, task: &Task, now: SystemTime) -> bool {
         self.agent.as_ref().is_none_or(|agent| task.agent == *agent)
-            && self.person.as_ref().is_none_or(|person| task.person == *person)
+            && self
+                .person
+                .as_ref()
+                .is_none_or(|person| task.person == *person)
             && self.status.is_none_or(|status| task.status(now) == status)
     }
 }
@@ -195,7 +198,10 @@ fn check_scopes(scene: &Scene<'_>, new: &NewTask) -> Result<(), ControlError> {
     }
     for (index, step) in new.steps.iter().enumerate() {
         let field = format!("steps[{index}]");
-        if new.steps[..index].iter().any(|earlier| earlier.name == step.name) {
+        if new.steps[..index]
+            .iter()
+            .any(|earlier| earlier.name == step.name)
+        {
             let message = format!("`{}` names an earlier step", shown(&step.name));
             return Err(ControlError::invalid(format!("{field}.name"), message));
         }
@@ -218,8 +224,13 @@ fn check_deadline(scene: &Scene<'_>, deadline: SystemTime) -> Result<(), Control
     }
     let hours = scene.limits.task_hours;
     let longest = Duration::from_secs(u64::from(hours) * SECONDS_OF_AN_HOUR);
-    if scene.now.checked_add(longest).is_some_and(|last| deadline > last) {
-        let message = format!("is more than {hours} hours from now, which `limits.task_hours` allows");
+    if scene
+        .now
+        .checked_add(longest)
+        .is_some_and(|last| deadline > last)
+    {
+        let message =
+            format!("is more than {hours} hours from now, which `limits.task_hours` allows");
         return Err(ControlError::invalid("deadline", message));
     }
     Ok(())
@@ -241,7 +252,12 @@ fn check_room(scene: &Scene<'_>) -> Result<(), ControlError> {
 }
 
 fn later_step(task: &Task, step: Option<&SmolStr>) -> Result<usize, ControlError> {
-    let refuse = |why: String| Err(ControlError::Precondition(format!("task `{}` {why}", task.id)));
+    let refuse = |why: String| {
+        Err(ControlError::Precondition(format!(
+            "task `{}` {why}",
+            task.id
+        )))
+    };
     let Some(name) = step else {
         let next = task.at_step + 1;
         return match task.steps.len() {
@@ -258,7 +274,9 @@ fn later_step(task: &Task, step: Option<&SmolStr>) -> Result<usize, ControlError
         }
         Some(index) if index <= task.at_step => {
             let at = task.step().map_or("its end", |step| &step.name);
-            refuse(format!("is at step `{at}` and does not go back to `{name}`"))
+            refuse(format!(
+                "is at step `{at}` and does not go back to `{name}`"
+            ))
         }
         Some(index) => Ok(index),
     }

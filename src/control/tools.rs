@@ -115,11 +115,16 @@ fn digest_of(definition: &Json, tool: &str) -> Result<SmolStr, ControlError> {
     const FIELD: &str = "definition_json";
     let invalid = |message: String| ControlError::invalid(FIELD, message);
     if definition.get("name").and_then(Json::as_str) != Some(tool) {
-        let message = format!("is not the definition of `{}`: that has it as its `name`", shown(tool));
+        let message = format!(
+            "is not the definition of `{}`: that has it as its `name`",
+            shown(tool)
+        );
         return Err(invalid(message));
     }
     let digest = definition::digest(definition);
-    digest.map(SmolStr::from).map_err(|said| invalid(format!("has no canonical form: {said}")))
+    digest
+        .map(SmolStr::from)
+        .map_err(|said| invalid(format!("has no canonical form: {said}")))
 }
 
 fn check_tool(new: &NewTool) -> Result<(), ControlError> {
@@ -132,9 +137,8 @@ fn check_tool(new: &NewTool) -> Result<(), ControlError> {
         let message = format!("`{given}` is not one of `{known}`");
         return Err(ControlError::invalid("sensitivity", message));
     }
-    let allowed = |byte: u8| {
-        byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_:.".contains(&byte)
-    };
+    let allowed =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_:.".contains(&byte);
     let is_label = |label: &SmolStr| label.len() <= MAX_LABEL_BYTES && label.bytes().all(allowed);
     if let Some(index) = new.yields.iter().position(|label| !is_label(label)) {
         let message = format!(
@@ -157,7 +161,11 @@ fn check_server(scene: &Scene<'_>, server: &SmolStr) -> Result<(), ControlError>
 /// The entity that a registration in the directory would become. A person asks for it, so it counts as
 /// confirmed.
 fn entity_of(uid: &EntityUID, new: &NewTool, digest: Option<&SmolStr>) -> Json {
-    let texts = |list: &[SmolStr]| list.iter().map(|text| json!(text.as_str())).collect::<Json>();
+    let texts = |list: &[SmolStr]| {
+        list.iter()
+            .map(|text| json!(text.as_str()))
+            .collect::<Json>()
+    };
     let named = |ty: &str, id: &str| json!({"type": ty, "id": id});
     let mut attrs = json!({
         "effect": new.effect.as_str(),

@@ -64,7 +64,10 @@ impl View<'_> {
             status = authority.grant_status(parent, self.now);
             link = parent;
         }
-        GrantView { grant: Arc::clone(grant), status }
+        GrantView {
+            grant: Arc::clone(grant),
+            status,
+        }
     }
 
     pub(super) fn task(&self, task: &Arc<Task>) -> TaskView {

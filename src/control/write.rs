@@ -140,7 +140,10 @@ fn check_author(author: &Author) -> Result<(), ControlError> {
     let (rights, actor) = (&author.caller.rights, &author.actor);
     let untrusted = |what: &str| {
         let message = format!("the caller is not trusted to state {what}");
-        Err(ControlError::evidence(ReasonCode::CallerNotTrusted, message))
+        Err(ControlError::evidence(
+            ReasonCode::CallerNotTrusted,
+            message,
+        ))
     };
     if !rights.assert_identity {
         return untrusted("who is asking");

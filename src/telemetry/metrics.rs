@@ -166,7 +166,8 @@ impl Metrics {
     pub fn write(&self, record: &ControlRecord<'_>) {
         let labels = control::labels(record);
         self.writes.add(1, &labels);
-        self.write_duration.record(record.took.as_secs_f64(), &labels);
+        self.write_duration
+            .record(record.took.as_secs_f64(), &labels);
     }
 
     /// Counts one attempt to load the bundle.

@@ -86,11 +86,7 @@ fn with<M>(admitted: &Admitted<M>, actor: Subject, key: Option<Key>) -> Author {
 }
 
 /// The key, bound to everything else that is asked.
-fn key<M: Write>(
-    parser: &Parser<'_>,
-    rpc: Rpc,
-    message: &mut M,
-) -> Result<Option<Key>, Invalid> {
+fn key<M: Write>(parser: &Parser<'_>, rpc: Rpc, message: &mut M) -> Result<Option<Key>, Invalid> {
     const FIELD: &str = "idempotency_key";
     let text = message.take_key();
     let limit = parser.limits.key_bytes;

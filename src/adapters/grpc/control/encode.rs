@@ -95,7 +95,14 @@ fn step(step: &Step) -> v1::TaskStep {
 }
 
 pub(super) fn approval(view: ApprovalView) -> v1::Approval {
-    let Approval { id, digest, call, requested_at, expires_at, word } = &*view.approval;
+    let Approval {
+        id,
+        digest,
+        call,
+        requested_at,
+        expires_at,
+        word,
+    } = &*view.approval;
     v1::Approval {
         id: id.to_string(),
         digest: digest.to_string(),
@@ -121,7 +128,10 @@ pub(super) fn approval(view: ApprovalView) -> v1::Approval {
         .into(),
         decided_by: word.as_ref().map(|word| entity_ref(&word.by)),
         decided_at: word.as_ref().map(|word| timestamp(word.at)),
-        comment: word.as_ref().and_then(|word| word.comment.clone()).unwrap_or_default(),
+        comment: word
+            .as_ref()
+            .and_then(|word| word.comment.clone())
+            .unwrap_or_default(),
         uses: word.as_ref().map_or(0, |word| word.uses),
         used: view.used,
     }
@@ -199,7 +209,9 @@ pub(super) fn change(
             },
         }),
         Change::EntityGone { uid } => Wire::EntityDeleted(entity_ref(uid)),
-        Change::Grant(grant) => Wire::Delegation(delegation(control.grant_as_of(generation, grant))),
+        Change::Grant(grant) => {
+            Wire::Delegation(delegation(control.grant_as_of(generation, grant)))
+        }
         Change::Task(it) => Wire::Task(task(control.task_as_of(generation, it))),
         Change::Approval(it) => Wire::Approval(approval(control.approval_as_of(generation, it))),
         Change::SessionEnded { session } => Wire::SessionEnded(session.to_string()),

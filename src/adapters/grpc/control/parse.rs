@@ -36,7 +36,10 @@ impl Parser<'_> {
         })
     }
 
-    pub(super) fn narrowing(&self, wire: v1::NarrowDelegationRequest) -> Result<Narrowing, Invalid> {
+    pub(super) fn narrowing(
+        &self,
+        wire: v1::NarrowDelegationRequest,
+    ) -> Result<Narrowing, Invalid> {
         let scope = wire.scope;
         let expires_at = wire.expires_at;
         Ok(Narrowing {
@@ -89,7 +92,8 @@ impl Parser<'_> {
             call_budget: wire.call_budget,
             steps: steps
                 .map(|(index, step)| {
-                    self.step(step).map_err(|inner| at_item(inner, "steps", index))
+                    self.step(step)
+                        .map_err(|inner| at_item(inner, "steps", index))
                 })
                 .collect::<Result<_, _>>()?,
             deadline: required_time(wire.deadline, "deadline")?,
@@ -221,7 +225,9 @@ impl Parser<'_> {
         check_count(wire.parents.len(), self.limits.list_items, "parents")?;
         let parents = wire.parents.into_iter().enumerate().map(|(index, parent)| {
             let parent = self.mcp_entity(parent);
-            parent.map(|uid| name(&uid)).map_err(|inner| at_item(inner, "parents", index))
+            parent
+                .map(|uid| name(&uid))
+                .map_err(|inner| at_item(inner, "parents", index))
         });
         let form = json!({
             "uid": name(&uid),
@@ -277,7 +283,8 @@ impl Parser<'_> {
         wire: Option<v1::EntityRef>,
         field: &'static str,
     ) -> Result<Option<EntityUID>, Invalid> {
-        wire.map(|wire| self.mcp_entity(wire).within(field)).transpose()
+        wire.map(|wire| self.mcp_entity(wire).within(field))
+            .transpose()
     }
 
     fn required_scope(
@@ -325,7 +332,10 @@ fn is_tool_name(text: &str) -> bool {
 fn place(text: &SmolStr, index: usize) -> Result<EntityUID, Invalid> {
     let refuse = |why: String| {
         let path = format!("targets[{index}]");
-        Err(Invalid::new(path, Problem::NotAPlace(Shown::new(text), why)))
+        Err(Invalid::new(
+            path,
+            Problem::NotAPlace(Shown::new(text), why),
+        ))
     };
     let parsed = if text.starts_with('/') || Url::parse(text).is_ok() {
         target::resource("", text)

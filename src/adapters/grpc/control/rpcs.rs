@@ -88,7 +88,11 @@ impl Shared {
         }
     }
 
-    pub(super) fn admit_unary<T>(&self, request: Request<T>, rpc: Rpc) -> Result<Admitted<T>, Refusal> {
+    pub(super) fn admit_unary<T>(
+        &self,
+        request: Request<T>,
+        rpc: Rpc,
+    ) -> Result<Admitted<T>, Refusal> {
         let (metadata, extensions, message) = request.into_parts();
         let caller = with_evidence(&metadata, &extensions, |evidence| self.admit(evidence, rpc))?;
         Ok(Admitted {
@@ -151,9 +155,10 @@ impl control_server::Control for ControlApi {
         request: Request<v1::PutEntityRequest>,
     ) -> Result<Response<v1::PutEntityResponse>, Status> {
         let (author, (uid, form)) =
-            self.shared.write(request, Rpc::PutEntity, |parser, message| {
-                parser.whole_entity(message.entity)
-            })?;
+            self.shared
+                .write(request, Rpc::PutEntity, |parser, message| {
+                    parser.whole_entity(message.entity)
+                })?;
         let put = self.control().put_entity(&author, uid, form).await;
         let revision = put.map_err(told(&author.caller))?;
         Ok(Response::new(v1::PutEntityResponse { revision }))
@@ -163,9 +168,11 @@ impl control_server::Control for ControlApi {
         &self,
         request: Request<v1::GetEntityRequest>,
     ) -> Result<Response<v1::GetEntityResponse>, Status> {
-        let (caller, uid) = self.shared.read(request, Rpc::GetEntity, |parser, message| {
-            parser.entity(message.uid, "uid")
-        })?;
+        let (caller, uid) = self
+            .shared
+            .read(request, Rpc::GetEntity, |parser, message| {
+                parser.entity(message.uid, "uid")
+            })?;
         let found = self.control().get_entity(&uid);
         let (entity, revision) = found.map_err(told(&caller))?;
         Ok(Response::new(v1::GetEntityResponse {
@@ -179,21 +186,26 @@ impl control_server::Control for ControlApi {
         request: Request<v1::ListEntitiesRequest>,
     ) -> Result<Response<v1::ListEntitiesResponse>, Status> {
         let (caller, (of_type, page)) =
-            self.shared.read(request, Rpc::ListEntities, |parser, message| {
-                let of_type = parser.optional_id(message.r#type, "type")?;
-                Ok((of_type, parser.page(message.page_size, message.page_token)?))
-            })?;
+            self.shared
+                .read(request, Rpc::ListEntities, |parser, message| {
+                    let of_type = parser.optional_id(message.r#type, "type")?;
+                    Ok((of_type, parser.page(message.page_size, message.page_token)?))
+                })?;
         let listed = self.control().list_entities(of_type.as_deref(), &page);
-        Ok(Response::new(encode::entities(listed.map_err(told(&caller))?)))
+        Ok(Response::new(encode::entities(
+            listed.map_err(told(&caller))?,
+        )))
     }
 
     async fn delete_entity(
         &self,
         request: Request<v1::DeleteEntityRequest>,
     ) -> Result<Response<v1::DeleteEntityResponse>, Status> {
-        let (author, uid) = self.shared.write(request, Rpc::DeleteEntity, |parser, message| {
-            parser.entity(message.uid, "uid")
-        })?;
+        let (author, uid) = self
+            .shared
+            .write(request, Rpc::DeleteEntity, |parser, message| {
+                parser.entity(message.uid, "uid")
+            })?;
         let deleted = self.control().delete_entity(&author, uid).await;
         let revision = deleted.map_err(told(&author.caller))?;
         Ok(Response::new(v1::DeleteEntityResponse { revision }))
@@ -203,9 +215,11 @@ impl control_server::Control for ControlApi {
         &self,
         request: Request<v1::RegisterToolRequest>,
     ) -> Result<Response<v1::RegisterToolResponse>, Status> {
-        let (author, new) = self.shared.write(request, Rpc::RegisterTool, |parser, message| {
-            parser.new_tool(message)
-        })?;
+        let (author, new) = self
+            .shared
+            .write(request, Rpc::RegisterTool, |parser, message| {
+                parser.new_tool(message)
+            })?;
         let done = self.control().register_tool(&author, new).await;
         let done = done.map_err(told(&author.caller))?;
         Ok(Response::new(v1::RegisterToolResponse {
@@ -218,9 +232,11 @@ impl control_server::Control for ControlApi {
         &self,
         request: Request<v1::PinToolRequest>,
     ) -> Result<Response<v1::PinToolResponse>, Status> {
-        let (author, new) = self.shared.write(request, Rpc::PinTool, |parser, message| {
-            parser.new_pin(message)
-        })?;
+        let (author, new) = self
+            .shared
+            .write(request, Rpc::PinTool, |parser, message| {
+                parser.new_pin(message)
+            })?;
         let done = self.control().pin_tool(&author, new).await;
         let done = done.map_err(told(&author.caller))?;
         Ok(Response::new(v1::PinToolResponse {
@@ -234,9 +250,10 @@ impl control_server::Control for ControlApi {
         request: Request<v1::GrantDelegationRequest>,
     ) -> Result<Response<v1::GrantDelegationResponse>, Status> {
         let (author, new) =
-            self.shared.write(request, Rpc::GrantDelegation, |parser, message| {
-                parser.new_grant(message)
-            })?;
+            self.shared
+                .write(request, Rpc::GrantDelegation, |parser, message| {
+                    parser.new_grant(message)
+                })?;
         let done = self.control().grant_delegation(&author, new).await;
         let done = done.map_err(told(&author.caller))?;
         Ok(Response::new(v1::GrantDelegationResponse {
@@ -250,9 +267,10 @@ impl control_server::Control for ControlApi {
         request: Request<v1::NarrowDelegationRequest>,
     ) -> Result<Response<v1::NarrowDelegationResponse>, Status> {
         let (author, narrowing) =
-            self.shared.write(request, Rpc::NarrowDelegation, |parser, message| {
-                parser.narrowing(message)
-            })?;
+            self.shared
+                .write(request, Rpc::NarrowDelegation, |parser, message| {
+                    parser.narrowing(message)
+                })?;
         let done = self.control().narrow_delegation(&author, narrowing).await;
         let done = done.map_err(told(&author.caller))?;
         Ok(Response::new(v1::NarrowDelegationResponse {
@@ -266,9 +284,10 @@ impl control_server::Control for ControlApi {
         request: Request<v1::RevokeDelegationRequest>,
     ) -> Result<Response<v1::RevokeDelegationResponse>, Status> {
         let (author, id) =
-            self.shared.write(request, Rpc::RevokeDelegation, |parser, message| {
-                parser.required_id(message.id, "id")
-            })?;
+            self.shared
+                .write(request, Rpc::RevokeDelegation, |parser, message| {
+                    parser.required_id(message.id, "id")
+                })?;
         let done = self.control().revoke_delegation(&author, id).await;
         let done = done.map_err(told(&author.caller))?;
         Ok(Response::new(v1::RevokeDelegationResponse {
@@ -282,20 +301,25 @@ impl control_server::Control for ControlApi {
         request: Request<v1::ListDelegationsRequest>,
     ) -> Result<Response<v1::ListDelegationsResponse>, Status> {
         let (caller, (filter, page)) =
-            self.shared.read(request, Rpc::ListDelegations, |parser, message| {
-                parser.grant_filter(message)
-            })?;
+            self.shared
+                .read(request, Rpc::ListDelegations, |parser, message| {
+                    parser.grant_filter(message)
+                })?;
         let listed = self.control().list_delegations(&filter, &page);
-        Ok(Response::new(encode::delegations(listed.map_err(told(&caller))?)))
+        Ok(Response::new(encode::delegations(
+            listed.map_err(told(&caller))?,
+        )))
     }
 
     async fn open_task(
         &self,
         request: Request<v1::OpenTaskRequest>,
     ) -> Result<Response<v1::OpenTaskResponse>, Status> {
-        let (author, new) = self.shared.write(request, Rpc::OpenTask, |parser, message| {
-            parser.new_task(message)
-        })?;
+        let (author, new) = self
+            .shared
+            .write(request, Rpc::OpenTask, |parser, message| {
+                parser.new_task(message)
+            })?;
         let done = self.control().open_task(&author, new).await;
         let done = done.map_err(told(&author.caller))?;
         Ok(Response::new(v1::OpenTaskResponse {
@@ -309,10 +333,11 @@ impl control_server::Control for ControlApi {
         request: Request<v1::AdvanceTaskRequest>,
     ) -> Result<Response<v1::AdvanceTaskResponse>, Status> {
         let (author, (id, step)) =
-            self.shared.write(request, Rpc::AdvanceTask, |parser, message| {
-                let id = parser.required_id(message.id, "id")?;
-                Ok((id, parser.optional_id(message.step, "step")?))
-            })?;
+            self.shared
+                .write(request, Rpc::AdvanceTask, |parser, message| {
+                    let id = parser.required_id(message.id, "id")?;
+                    Ok((id, parser.optional_id(message.step, "step")?))
+                })?;
         let done = self.control().advance_task(&author, id, step).await;
         let done = done.map_err(told(&author.caller))?;
         Ok(Response::new(v1::AdvanceTaskResponse {
@@ -325,9 +350,11 @@ impl control_server::Control for ControlApi {
         &self,
         request: Request<v1::CloseTaskRequest>,
     ) -> Result<Response<v1::CloseTaskResponse>, Status> {
-        let (author, id) = self.shared.write(request, Rpc::CloseTask, |parser, message| {
-            parser.required_id(message.id, "id")
-        })?;
+        let (author, id) = self
+            .shared
+            .write(request, Rpc::CloseTask, |parser, message| {
+                parser.required_id(message.id, "id")
+            })?;
         let done = self.control().close_task(&author, id).await;
         let done = done.map_err(told(&author.caller))?;
         Ok(Response::new(v1::CloseTaskResponse {
@@ -341,9 +368,10 @@ impl control_server::Control for ControlApi {
         request: Request<v1::ListTasksRequest>,
     ) -> Result<Response<v1::ListTasksResponse>, Status> {
         let (caller, (filter, page)) =
-            self.shared.read(request, Rpc::ListTasks, |parser, message| {
-                parser.task_filter(message)
-            })?;
+            self.shared
+                .read(request, Rpc::ListTasks, |parser, message| {
+                    parser.task_filter(message)
+                })?;
         let listed = self.control().list_tasks(&filter, &page);
         Ok(Response::new(encode::tasks(listed.map_err(told(&caller))?)))
     }
@@ -365,9 +393,11 @@ impl control_server::Control for ControlApi {
         &self,
         request: Request<v1::ApproveCallRequest>,
     ) -> Result<Response<v1::ApproveCallResponse>, Status> {
-        let (author, yes) = self.shared.write(request, Rpc::ApproveCall, |parser, message| {
-            parser.yes(message)
-        })?;
+        let (author, yes) = self
+            .shared
+            .write(request, Rpc::ApproveCall, |parser, message| {
+                parser.yes(message)
+            })?;
         let done = self.control().approve_call(&author, yes).await;
         let done = done.map_err(told(&author.caller))?;
         Ok(Response::new(v1::ApproveCallResponse {
@@ -380,9 +410,11 @@ impl control_server::Control for ControlApi {
         &self,
         request: Request<v1::RejectCallRequest>,
     ) -> Result<Response<v1::RejectCallResponse>, Status> {
-        let (author, no) = self.shared.write(request, Rpc::RejectCall, |parser, message| {
-            parser.no(message)
-        })?;
+        let (author, no) = self
+            .shared
+            .write(request, Rpc::RejectCall, |parser, message| {
+                parser.no(message)
+            })?;
         let done = self.control().reject_call(&author, no).await;
         let done = done.map_err(told(&author.caller))?;
         Ok(Response::new(v1::RejectCallResponse {
@@ -396,11 +428,14 @@ impl control_server::Control for ControlApi {
         request: Request<v1::ListApprovalsRequest>,
     ) -> Result<Response<v1::ListApprovalsResponse>, Status> {
         let (caller, (filter, page)) =
-            self.shared.read(request, Rpc::ListApprovals, |parser, message| {
-                parser.approval_filter(message)
-            })?;
+            self.shared
+                .read(request, Rpc::ListApprovals, |parser, message| {
+                    parser.approval_filter(message)
+                })?;
         let listed = self.control().list_approvals(&filter, &page);
-        Ok(Response::new(encode::approvals(listed.map_err(told(&caller))?)))
+        Ok(Response::new(encode::approvals(
+            listed.map_err(told(&caller))?,
+        )))
     }
 
     type WatchApprovalsStream = Told<v1::WatchApprovalsResponse>;
@@ -422,9 +457,11 @@ impl control_server::Control for ControlApi {
         &self,
         request: Request<v1::EndSessionRequest>,
     ) -> Result<Response<v1::EndSessionResponse>, Status> {
-        let (author, session) = self.shared.write(request, Rpc::EndSession, |parser, message| {
-            parser.required_id(message.session_id, "session_id")
-        })?;
+        let (author, session) =
+            self.shared
+                .write(request, Rpc::EndSession, |parser, message| {
+                    parser.required_id(message.session_id, "session_id")
+                })?;
         let ended = self.control().end_session(&author, session).await;
         let revision = ended.map_err(told(&author.caller))?;
         Ok(Response::new(v1::EndSessionResponse { revision }))

@@ -101,7 +101,10 @@ impl Parser<'_> {
     }
 
     /// An entity of a list; `Agent` alone means `Mcp::Agent`.
-    pub(in crate::adapters::grpc) fn mcp_entity(&self, wire: v1::EntityRef) -> Result<EntityUID, Invalid> {
+    pub(in crate::adapters::grpc) fn mcp_entity(
+        &self,
+        wire: v1::EntityRef,
+    ) -> Result<EntityUID, Invalid> {
         let entity_type = self.entity_type(&wire.r#type, EntityTypes::mcp)?;
         let id = self.required_id(wire.id, "id")?;
         Ok(EntityUID::from_components(entity_type, Eid::new(id), None))

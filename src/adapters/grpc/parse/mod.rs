@@ -221,13 +221,21 @@ impl Parser<'_> {
 
     // ------------------------------------------------------------ ids, names and text
 
-    pub(in crate::adapters::grpc) fn required_id(&self, text: String, field: &'static str) -> Result<SmolStr, Invalid> {
+    pub(in crate::adapters::grpc) fn required_id(
+        &self,
+        text: String,
+        field: &'static str,
+    ) -> Result<SmolStr, Invalid> {
         self.optional_id(text, field)?
             .ok_or_else(|| Invalid::new(field, Problem::Missing))
     }
 
     /// An id or a name. They go to logs and traces, so control characters are refused.
-    pub(in crate::adapters::grpc) fn optional_id(&self, text: String, field: &'static str) -> Result<Option<SmolStr>, Invalid> {
+    pub(in crate::adapters::grpc) fn optional_id(
+        &self,
+        text: String,
+        field: &'static str,
+    ) -> Result<Option<SmolStr>, Invalid> {
         check_length(&text, self.limits.id_bytes, field)?;
         if text.bytes().any(|byte| byte.is_ascii_control()) {
             return Err(Invalid::new(field, Problem::ControlCharacter));
@@ -235,12 +243,20 @@ impl Parser<'_> {
         Ok((!text.is_empty()).then(|| SmolStr::from(text)))
     }
 
-    pub(in crate::adapters::grpc) fn optional_text(&self, text: String, field: &'static str) -> Result<Option<SmolStr>, Invalid> {
+    pub(in crate::adapters::grpc) fn optional_text(
+        &self,
+        text: String,
+        field: &'static str,
+    ) -> Result<Option<SmolStr>, Invalid> {
         check_length(&text, self.limits.text_bytes, field)?;
         Ok((!text.is_empty()).then(|| SmolStr::from(text)))
     }
 
-    pub(in crate::adapters::grpc) fn required_text(&self, text: String, field: &'static str) -> Result<SmolStr, Invalid> {
+    pub(in crate::adapters::grpc) fn required_text(
+        &self,
+        text: String,
+        field: &'static str,
+    ) -> Result<SmolStr, Invalid> {
         self.optional_text(text, field)?
             .ok_or_else(|| Invalid::new(field, Problem::Missing))
     }
@@ -284,14 +300,22 @@ pub(in crate::adapters::grpc) fn at_item(inner: Invalid, list: &str, index: usiz
     inner.inside(format_args!("{list}[{index}]"))
 }
 
-pub(in crate::adapters::grpc) fn check_count(items: usize, limit: u32, field: &'static str) -> Result<(), Invalid> {
+pub(in crate::adapters::grpc) fn check_count(
+    items: usize,
+    limit: u32,
+    field: &'static str,
+) -> Result<(), Invalid> {
     if items > limit as usize {
         return Err(Invalid::new(field, Problem::TooMany { items, limit }));
     }
     Ok(())
 }
 
-pub(in crate::adapters::grpc) fn check_length(text: &str, limit: u32, field: &'static str) -> Result<(), Invalid> {
+pub(in crate::adapters::grpc) fn check_length(
+    text: &str,
+    limit: u32,
+    field: &'static str,
+) -> Result<(), Invalid> {
     if text.len() > limit as usize {
         return Err(Invalid::new(
             field,
@@ -323,7 +347,10 @@ fn environment(wire: Option<v1::Environment>) -> Result<Environment, Invalid> {
     })
 }
 
-pub(in crate::adapters::grpc) fn system_time(wire: Timestamp, field: &'static str) -> Result<SystemTime, Invalid> {
+pub(in crate::adapters::grpc) fn system_time(
+    wire: Timestamp,
+    field: &'static str,
+) -> Result<SystemTime, Invalid> {
     // The range that protobuf's own documentation gives, years 1 to 9999.
     const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
     let not_a_time = || Invalid::new(field, Problem::NotATime);
