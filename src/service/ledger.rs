@@ -78,6 +78,18 @@ pub struct Ledger {
     recorder: Recorder,
 }
 
+/// What became of a request at first sight.
+enum Begun {
+    /// It was carried out before.
+    Repeated(KnownKey),
+    /// It is on its way to the store.
+    Submitted(
+        SmolStr,
+        Arc<Generation>,
+        oneshot::Receiver<Result<(), StoreError>>,
+    ),
+}
+
 /// The newest state, changes under way included.
 struct Head {
     generation: Option<Arc<Generation>>,
@@ -216,36 +228,9 @@ impl Ledger {
         now: SystemTime,
         plan: impl FnOnce(&Generation) -> Result<Plan, E>,
     ) -> Result<Written, WriteError<E>> {
-        let (done, written) = oneshot::channel();
-        let (id, next) = {
-            let mut head = self.head();
-            let generation = head.generation.clone().ok_or(WriteError::NotReady)?;
-            if let Some(known) = head.known(&asked) {
-                let known = known.map_err(|()| WriteError::KeyReused)?.clone();
-                drop(head);
-                return self.repeat(known).await;
-            }
-            let plan = plan(&generation).map_err(WriteError::Refused)?;
-            let revision = head.revision + 1;
-            let next = Arc::new(generation.after(&plan.change, revision)?);
-            let key = asked.key.clone().map(|key| (asked.caller.clone(), key));
-            let entry = Entry {
-                revision,
-                at: now,
-                verb: SmolStr::new_static(plan.verb),
-                change: plan.change,
-                asker: asked,
-            };
-            // Handed over under the lock, so that the order of revisions is the order of writing.
-            self.submit(&next, entry, plan.id.clone(), move |result| {
-                // Nobody waits any more if the request is gone; the change is made all the same.
-                let _ = done.send(result);
-            })?;
-            head.take(&next);
-            if let Some((caller, key)) = key {
-                head.remember(caller, key, revision, &plan.id, now);
-            }
-            (plan.id, next)
+        let (id, next, written) = match self.begin(asked, now, plan)? {
+            Begun::Repeated(known) => return self.repeat(known).await,
+            Begun::Submitted(id, next, written) => (id, next, written),
         };
         written.await.map_err(|_| StoreError::Closed)??;
         Ok(Written {
@@ -253,6 +238,43 @@ impl Ledger {
             id,
             generation: next,
         })
+    }
+
+    /// Plans a change and hands it over, or finds that it was asked for before.
+    fn begin<E>(
+        self: &Arc<Self>,
+        asked: Asked,
+        now: SystemTime,
+        plan: impl FnOnce(&Generation) -> Result<Plan, E>,
+    ) -> Result<Begun, WriteError<E>> {
+        let (done, written) = oneshot::channel();
+        let mut head = self.head();
+        let generation = head.generation.clone().ok_or(WriteError::NotReady)?;
+        if let Some(known) = head.known(&asked) {
+            let known = known.map_err(|()| WriteError::KeyReused)?;
+            return Ok(Begun::Repeated(known.clone()));
+        }
+        let plan = plan(&generation).map_err(WriteError::Refused)?;
+        let revision = head.revision + 1;
+        let next = Arc::new(generation.after(&plan.change, revision)?);
+        let key = asked.key.clone().map(|key| (asked.caller.clone(), key));
+        let entry = Entry {
+            revision,
+            at: now,
+            verb: SmolStr::new_static(plan.verb),
+            change: plan.change,
+            asker: asked,
+        };
+        // Handed over under the lock, so that the order of revisions is the order of writing.
+        self.submit(&next, entry, plan.id.clone(), move |result| {
+            // Nobody waits any more if the request is gone; the change is made all the same.
+            let _ = done.send(result);
+        })?;
+        head.take(&next);
+        if let Some((caller, key)) = key {
+            head.remember(caller, key, revision, &plan.id, now);
+        }
+        Ok(Begun::Submitted(plan.id, next, written))
     }
 
     /// The answer of a request that was carried out before, once its change is in service.
