@@ -11,6 +11,7 @@ mod fuzz;
 mod harness;
 mod import;
 mod lifecycle;
+mod live;
 mod malformed;
 mod readme;
 mod real_parts;
