@@ -5,6 +5,7 @@ mod bundle_fuzz;
 mod certificates;
 mod check;
 mod command;
+mod control_verbs;
 mod corpus;
 mod full_scan;
 mod fuzz;
