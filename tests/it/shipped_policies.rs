@@ -151,7 +151,7 @@ impl Case {
                 claims: Map::new(),
             },
             delegation: self.for_user.as_ref().map(|person| Delegation {
-                root: uid("User", person),
+                root: Some(uid("User", person)),
                 actors: self.via.iter().map(|agent| uid("Agent", agent)).collect(),
                 scopes: Vec::new(),
                 verified: self.delegation_verified,
