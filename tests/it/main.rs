@@ -20,6 +20,7 @@ mod reload;
 mod rpcs;
 mod serving;
 mod shipped_policies;
+mod store;
 mod telemetry;
 mod transport;
 mod verbs;
