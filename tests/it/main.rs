@@ -15,6 +15,7 @@ mod malformed;
 mod readme;
 mod real_parts;
 mod reload;
+mod rows;
 mod rpcs;
 mod serving;
 mod shipped_policies;
