@@ -51,6 +51,8 @@ pub mod authoring;
 #[doc(hidden)]
 pub mod cli;
 #[doc(hidden)]
+pub mod control;
+#[doc(hidden)]
 pub mod proto;
 #[doc(hidden)]
 pub mod reload;

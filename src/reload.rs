@@ -20,7 +20,8 @@ use crate::bundle::fault::Faults;
 use crate::bundle::files::{self, Files};
 use crate::bundle::{self, Bundle};
 use crate::config::Config;
-use crate::service::decisions::{Generation, Service};
+use crate::service::decisions::Service;
+use crate::service::generation::Load;
 use crate::telemetry::metrics::Reload;
 use crate::telemetry::recorder::Recorder;
 
@@ -186,7 +187,7 @@ impl Reloader {
         match found {
             Found::Unchanged => self.unchanged(),
             Found::KnownFault => Outcome::Faulty,
-            Found::Good(bundle) => self.publish(*bundle),
+            Found::Good(bundle) => self.publish(*bundle).await,
             Found::Faulty(faults, digest) => self.faulty(&faults, digest),
         }
     }
@@ -202,20 +203,41 @@ impl Reloader {
         Outcome::Unchanged
     }
 
-    fn publish(&mut self, bundle: Bundle) -> Outcome {
-        self.failed = None;
+    async fn publish(&mut self, bundle: Bundle) -> Outcome {
         for warning in &bundle.warnings {
             tracing::warn!(file = %warning.file, line = warning.line, "{}", warning.message);
         }
         let digest = Arc::clone(&bundle.digest);
-        let revision = self.service.publish(Generation {
+        let load = Load {
             snapshot: bundle.snapshot,
             claims: bundle.config.claims.clone(),
             policy_set_digest: Arc::clone(&digest),
-        });
-        (self.on_publish)(&bundle.config);
+        };
+        // It waits for the store, so it must not hold up requests.
+        let service = Arc::clone(&self.service);
+        let published = tokio::task::spawn_blocking(move || service.publish(load)).await;
+        let why = match published {
+            Ok(Ok(revision)) => {
+                return self.published(revision, digest, &bundle.config, bundle.policies.len());
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        let fault = bundle::fault::Fault::of_file(&Arc::from("<store>"), why);
+        self.faulty(&Faults::one(fault), Some(digest))
+    }
+
+    fn published(
+        &mut self,
+        revision: u64,
+        digest: Arc<str>,
+        config: &Config,
+        policies: usize,
+    ) -> Outcome {
+        self.failed = None;
+        (self.on_publish)(config);
         self.recorder.reload(Reload::Applied);
-        tracing::info!(revision, %digest, policies = bundle.policies.len(), "the directory is in service");
+        tracing::info!(revision, %digest, policies, "the directory is in service");
         self.status.send_modify(|status| {
             status.succeed();
             status.digest = digest;

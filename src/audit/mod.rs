@@ -1,7 +1,8 @@
-//! The decision record: what was asked, what was answered, on whose authority.
+//! The record: what was asked, what was answered, on whose authority.
 //!
-//! Start at [`record::DecisionRecord`].
+//! Start at [`record::DecisionRecord`]; [`control::ControlRecord`] is the same for writes.
 //!
 //! Invariant: no policy logic. A record states what happened; it decides nothing.
 
+pub mod control;
 pub mod record;

@@ -5,12 +5,11 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value as Json, json};
-use sha2::{Digest, Sha256};
 
 use crate::bundle::fault::{Fault, Origin};
-use crate::bundle::files::hex;
 use crate::bundle::json::{self, Step};
 use crate::bundle::registration::{MAX_TOOLS, tool_name_fault};
+use crate::call::definition;
 
 /// Objects and lists within each other, in the shape that is kept of a tool's arguments.
 const MAX_SHAPE_DEPTH: usize = 8;
@@ -106,20 +105,13 @@ fn read_tool(definition: &Json) -> Result<ListedTool, String> {
     }
     let hint = |name: &str| object.get("annotations")?.get(name)?.as_bool();
     Ok(ListedTool {
-        digest: digest(definition)?,
+        digest: definition::digest(definition)?,
         read_only_hint: hint("readOnlyHint"),
         destructive_hint: hint("destructiveHint"),
         open_world_hint: hint("openWorldHint"),
         shape: shape(object.get("inputSchema").unwrap_or(&Json::Null), 0),
         name,
     })
-}
-
-/// `sha256:<hex>` over the canonical JSON (RFC 8785) of a definition.
-pub fn digest(definition: &Json) -> Result<String, String> {
-    let canonical =
-        serde_json_canonicalizer::to_vec(definition).map_err(|error| error.to_string())?;
-    Ok(format!("sha256:{}", hex(&Sha256::digest(canonical))))
 }
 
 /// What typing arguments needs of a JSON Schema. Descriptions, defaults and the like stay with the

@@ -21,9 +21,12 @@ pub mod claims;
 pub mod context;
 pub mod decide;
 pub mod decision;
+pub mod definition;
 pub mod elicitation;
 pub mod evidence;
 pub mod facts;
+#[cfg(test)]
+mod fixtures;
 pub mod govern;
 pub mod input;
 pub mod live;

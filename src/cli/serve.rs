@@ -19,7 +19,12 @@ use crate::reload::Reloader;
 use crate::server::doors::Doors;
 use crate::server::listen::Listener;
 use crate::server::{self, Setup, tls};
-use crate::service::decisions::{Generation, Service, Settings};
+use crate::service::clock::SystemClock;
+use crate::service::decisions::{Service, Settings};
+use crate::service::generation::Load;
+use crate::service::keeper::Keep;
+use crate::state::sqlite::Sqlite;
+use crate::telemetry::recorder::Recorder;
 use crate::telemetry::setup::{LogFormat, Telemetry, start_logging};
 
 /// How long spans and metrics that wait may take to go out at the end.
@@ -50,6 +55,9 @@ pub struct Args {
     /// Listen on a Unix socket at this path, in place of what the configuration says (may be repeated)
     #[arg(long, value_name = "PATH")]
     pub unix: Vec<PathBuf>,
+    /// Keep live authority in this database file, in place of what the configuration says
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
     /// What log lines look like
     #[arg(long, value_enum, default_value_t)]
     pub log_format: Format,
@@ -75,6 +83,7 @@ Examples:
   callgate serve                                      serve ./policies on 127.0.0.1:50051
   callgate serve policies --listen 127.0.0.1:9000     on another port
   callgate serve policies --unix /run/callgate.sock   on a Unix socket alone
+  callgate serve --state /var/lib/callgate/state.db   with its database somewhere else
   RUST_LOG=debug callgate serve                       tell more
 
 Ask it something from another terminal:
@@ -125,16 +134,14 @@ async fn serve(args: &Args, bundle: Bundle) -> anyhow::Result<()> {
     let listeners = bind(args, &config).await?;
     let tls = load_tls(args.base(), &config)?;
     let telemetry = Telemetry::start(&config.telemetry, args.base())?;
-    let settings = Settings {
-        stale_wait: Duration::from_millis(config.limits.stale_wait_ms.into()),
-    };
-    let service = Arc::new(Service::new(settings, telemetry.recorder()));
+    let recorder = telemetry.recorder();
+    let service = Arc::new(open_service(args, &config, recorder)?);
     let doors = Doors::open(&config);
-    let revision = service.publish(Generation {
+    let revision = service.publish(Load {
         snapshot,
         claims: config.claims.clone(),
         policy_set_digest: Arc::clone(&digest),
-    });
+    })?;
     for listener in &listeners {
         tracing::info!(address = listener.address(), revision, "listening");
     }
@@ -144,17 +151,52 @@ async fn serve(args: &Args, bundle: Bundle) -> anyhow::Result<()> {
     let bundle_is_good = is_good(&reloader);
     let reloading = reload(reloader, doors.clone(), &config);
     let setup = Setup {
-        service,
+        service: Arc::clone(&service),
         doorkeeper: doors.doorkeeper,
         limits: doors.limits,
         tls,
         bundle_is_good,
     };
+    let keeping = keep(&service, &config);
     let served = server::serve(listeners, setup, stop).await;
     reloading.abort();
+    keeping.abort();
+    tokio::task::spawn_blocking(move || service.close()).await?;
     telemetry.shutdown(FLUSH).await;
     tracing::info!("stopped");
     Ok(served?)
+}
+
+/// Opens the store and the service over it.
+fn open_service(args: &Args, config: &Config, recorder: Recorder) -> anyhow::Result<Service> {
+    let configured = || config.state.path(args.base());
+    let file = args.state.clone().unwrap_or_else(configured);
+    let store = Box::new(Sqlite::open(&file)?);
+    tracing::info!(file = %file.display(), "the store is open");
+    let limits = &config.limits;
+    let settings = Settings {
+        stale_wait: Duration::from_millis(limits.stale_wait_ms.into()),
+        approval_valid_for: Duration::from_secs(limits.approval_valid_seconds.into()),
+        sessions: limits.sessions as usize,
+        session_idle: hours(config.state.session_idle_hours),
+        ..Settings::default()
+    };
+    let clock = Arc::new(SystemClock);
+    Ok(Service::open(settings, recorder, store, clock)?)
+}
+
+/// Writes behind, and forgets what is over, until it is aborted.
+fn keep(service: &Arc<Service>, config: &Config) -> JoinHandle<()> {
+    let service = Arc::clone(service);
+    let keep = Keep {
+        ended: hours(config.state.keep_ended_hours),
+        changes: 24 * hours(config.state.keep_changes_days),
+    };
+    tokio::spawn(async move { service.keep(keep).await })
+}
+
+fn hours(count: u32) -> Duration {
+    Duration::from_secs(u64::from(count) * 3_600)
 }
 
 /// Whether the last attempt to load the directory found no fault.

@@ -27,7 +27,8 @@ pub struct CallerEntry {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RightsEntry {
-    /// The RPCs it may use, by name; `"*"` means all of them.
+    /// The RPCs it may use, by name; `"*"` means every one of `Authorization`, `"Control/*"` every one of
+    /// `Control`.
     pub rpcs: Vec<RpcName>,
     /// Whether the subjects it names count as who they say they are.
     pub assert_identity: bool,
@@ -39,12 +40,15 @@ pub struct RightsEntry {
     pub explain: bool,
 }
 
-/// The name of an RPC of `callgate.v1.Authorization`, or all of them.
+/// The name of an RPC, or of all RPCs of one service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub enum RpcName {
-    /// Every RPC.
+    /// Every RPC of `Authorization`, and none of `Control`: who may ask may not therefore change anything.
     #[serde(rename = "*")]
-    All,
+    Authorization,
+    /// Every RPC of `Control`.
+    #[serde(rename = "Control/*")]
+    Control,
     /// `Authorize`.
     Authorize,
     /// `AuthorizeBatch`.
@@ -55,6 +59,50 @@ pub enum RpcName {
     FilterTools,
     /// `IsAuthorized`.
     IsAuthorized,
+    /// `PutEntity`.
+    PutEntity,
+    /// `GetEntity`.
+    GetEntity,
+    /// `ListEntities`.
+    ListEntities,
+    /// `DeleteEntity`.
+    DeleteEntity,
+    /// `RegisterTool`.
+    RegisterTool,
+    /// `PinTool`.
+    PinTool,
+    /// `GrantDelegation`.
+    GrantDelegation,
+    /// `NarrowDelegation`.
+    NarrowDelegation,
+    /// `RevokeDelegation`.
+    RevokeDelegation,
+    /// `ListDelegations`.
+    ListDelegations,
+    /// `OpenTask`.
+    OpenTask,
+    /// `AdvanceTask`.
+    AdvanceTask,
+    /// `CloseTask`.
+    CloseTask,
+    /// `ListTasks`.
+    ListTasks,
+    /// `RequestApproval`.
+    RequestApproval,
+    /// `ApproveCall`.
+    ApproveCall,
+    /// `RejectCall`.
+    RejectCall,
+    /// `ListApprovals`.
+    ListApprovals,
+    /// `WatchApprovals`.
+    WatchApprovals,
+    /// `EndSession`.
+    EndSession,
+    /// `GetStatus`.
+    GetStatus,
+    /// `WatchChanges`.
+    WatchChanges,
 }
 
 /// Reads 64 hexadecimal digits.

@@ -8,10 +8,14 @@ use crate::config::fault::ConfigFault;
 use crate::config::limits::Limits;
 use crate::config::listen::Listen;
 use crate::config::place::Document;
+use crate::config::state::State;
 use crate::config::telemetry::Telemetry;
 
 const MAX_DEREFERENCE_LEVEL: u32 = 16;
 const MAX_DEBOUNCE_MS: u64 = 60_000;
+const MAX_KEEP_ENDED_HOURS: u32 = 87_600;
+const MAX_KEEP_CHANGES_DAYS: u32 = 3_650;
+const MAX_SESSION_IDLE_HOURS: u32 = 8_760;
 const MAX_CALLERS: usize = 1_000;
 const MAX_CALLER_ID_BYTES: usize = 128;
 
@@ -25,6 +29,7 @@ pub(super) fn faults(config: &Config, document: &Document<'_>) -> Vec<ConfigFaul
     callers(config, &mut faults);
     claims(config, &mut faults);
     limits(&config.limits, &mut faults);
+    state(&config.state, &mut faults);
     telemetry(&config.telemetry, &mut faults);
     let level = config.schema.max_dereference_level;
     if level > MAX_DEREFERENCE_LEVEL {
@@ -253,6 +258,48 @@ fn limits(limits: &Limits, faults: &mut Faults<'_>) {
             "limits.stale_wait_ms",
             format!("is {wait}, but must be less than `limits.deadline_ms`, which is {deadline}"),
         );
+    }
+    let longest = limits.approval_minutes.saturating_mul(60);
+    if limits.approval_valid_seconds > longest {
+        let given = limits.approval_valid_seconds;
+        faults.add(
+            "limits.approval_valid_seconds",
+            format!("is {given}, but `limits.approval_minutes` allows {longest} at most"),
+        );
+    }
+}
+
+fn state(state: &State, faults: &mut Faults<'_>) {
+    if state
+        .file
+        .as_ref()
+        .is_some_and(|file| file.as_os_str().is_empty())
+    {
+        faults.add("state.file", "is an empty path");
+    }
+    for (name, given, most) in [
+        (
+            "keep_ended_hours",
+            state.keep_ended_hours,
+            MAX_KEEP_ENDED_HOURS,
+        ),
+        (
+            "keep_changes_days",
+            state.keep_changes_days,
+            MAX_KEEP_CHANGES_DAYS,
+        ),
+        (
+            "session_idle_hours",
+            state.session_idle_hours,
+            MAX_SESSION_IDLE_HOURS,
+        ),
+    ] {
+        if !(1..=most).contains(&given) {
+            faults.add(
+                format!("state.{name}"),
+                format!("is {given}, but must be from 1 to {most}"),
+            );
+        }
     }
 }
 

@@ -69,11 +69,43 @@ limits! {
     keepalive_ms: 60_000 in 1_000..=3_600_000;
     /// Longest time between the signal to stop and the end. Restart.
     drain_ms: 10_000 in 0..=600_000;
+    /// Days that a delegation may last. Reloaded.
+    delegation_days: 90 in 1..=3_650;
+    /// Times that a delegation may be lent on, one after the other. Reloaded.
+    lend_depth: 4 in 0..=64;
+    /// Hours that a task may last. Reloaded.
+    task_hours: 168 in 1..=8_760;
+    /// Steps of one task. Reloaded.
+    task_steps: 64 in 0..=1_000;
+    /// Tools, servers, groups and targets in one scope, together. Reloaded.
+    scope_items: 256 in 1..=10_000;
+    /// Minutes that an approval may be good for, from the request on. Reloaded.
+    approval_minutes: 60 in 1..=10_080;
+    /// Seconds that a challenge is good for where nobody asks for another time. Restart.
+    approval_valid_seconds: 900 in 10..=604_800;
+    /// Uses that one approval may allow. Reloaded.
+    approval_uses: 10 in 1..=10_000;
+    /// Delegations that are stored. Reloaded.
+    delegations: 1_000_000 in 1..=100_000_000;
+    /// Tasks that are open. Reloaded.
+    open_tasks: 100_000 in 1..=10_000_000;
+    /// Approvals that nobody has decided yet. Reloaded.
+    pending_approvals: 100_000 in 1..=10_000_000;
+    /// Sessions that are remembered. Restart.
+    sessions: 1_000_000 in 1..=100_000_000;
+    /// Items on one page of a list. Reloaded.
+    page_size: 1_000 in 1..=10_000;
+    /// `WatchApprovals` and `WatchChanges` streams open in the whole server; one more is shed. Reloaded.
+    watchers: 256 in 1..=100_000;
+    /// Writes under way in the whole server; one more is shed with RESOURCE_EXHAUSTED. Restart.
+    writes_under_way: 1_024 in 1..=100_000;
+    /// Bytes of an idempotency key. Reloaded.
+    key_bytes: 128 in 16..=1_024;
 }
 
 impl Limits {
     /// The limits that a running server does not change.
-    pub fn fixed_at_start(&self) -> [u32; 8] {
+    pub fn fixed_at_start(&self) -> [u32; 11] {
         [
             self.message_bytes,
             self.header_bytes,
@@ -83,6 +115,9 @@ impl Limits {
             self.handshake_ms,
             self.keepalive_ms,
             self.drain_ms,
+            self.approval_valid_seconds,
+            self.sessions,
+            self.writes_under_way,
         ]
     }
 }

@@ -13,6 +13,7 @@ pub mod fault;
 pub mod limits;
 pub mod listen;
 mod place;
+pub mod state;
 pub mod telemetry;
 
 use serde::Deserialize;
@@ -23,6 +24,7 @@ use crate::config::fault::ConfigFault;
 use crate::config::limits::Limits;
 use crate::config::listen::{Listen, Tls};
 use crate::config::place::Document;
+use crate::config::state::State;
 use crate::config::telemetry::Telemetry;
 
 /// The whole configuration.
@@ -40,6 +42,8 @@ pub struct Config {
     pub claims: ClaimMapping,
     /// Limits on everything that comes from outside. Each says when a change takes effect.
     pub limits: Limits,
+    /// Where live authority is kept, and for how long. Changes need a restart.
+    pub state: State,
     /// Whether the directory is watched. Changes need a restart.
     pub reload: Reload,
     /// Traces, metrics and the decision log. Changes need a restart.
@@ -121,6 +125,9 @@ impl Config {
         }
         if self.reload != started_with.reload {
             sections.push("reload");
+        }
+        if self.state != started_with.state {
+            sections.push("state");
         }
         if self.limits.fixed_at_start() != started_with.limits.fixed_at_start() {
             sections.push("limits");

@@ -1,4 +1,5 @@
 use std::net::SocketAddr;
+use std::path::Path;
 
 use super::*;
 use crate::config::callers::{RightsEntry, RpcName};
@@ -60,6 +61,11 @@ claim = "groups"
 [limits]
 batch = 10
 
+[state]
+file = "../state/callgate.db"
+keep_ended_hours = 24
+session_idle_hours = 2
+
 [reload]
 watch = false
 debounce_ms = 50
@@ -93,6 +99,15 @@ max_dereference_level = 5
     assert_eq!(
         (config.limits.batch, config.limits.actors),
         (10, Limits::default().actors)
+    );
+    assert_eq!(
+        config.state,
+        State {
+            file: Some("../state/callgate.db".into()),
+            keep_ended_hours: 24,
+            session_idle_hours: 2,
+            ..State::default()
+        }
     );
     assert!(!config.reload.watch);
     assert_eq!(config.telemetry.decision_log, DecisionLog::All);
@@ -204,6 +219,54 @@ endpoint = "collector:4317"
 }
 
 #[test]
+fn what_is_kept_is_bounded_and_an_approval_fits_its_own_limit() {
+    let text = r#"
+[state]
+file = ""
+keep_ended_hours = 0
+keep_changes_days = 3651
+session_idle_hours = 8761
+
+[limits]
+approval_minutes = 1
+approval_valid_seconds = 61
+"#;
+    assert_eq!(
+        faults(text),
+        [
+            "callgate.toml:10:26: `limits.approval_valid_seconds` is 61, but `limits.approval_minutes` allows 60 at most",
+            "callgate.toml:3:8: `state.file` is an empty path",
+            "callgate.toml:4:20: `state.keep_ended_hours` is 0, but must be from 1 to 87600",
+            "callgate.toml:5:21: `state.keep_changes_days` is 3651, but must be from 1 to 3650",
+            "callgate.toml:6:22: `state.session_idle_hours` is 8761, but must be from 1 to 8760",
+        ]
+    );
+    assert!(
+        faults(&text.replace("61\n", "60\n"))
+            .iter()
+            .all(|it| it.contains("`state."))
+    );
+}
+
+#[test]
+fn the_database_lies_beside_the_configuration_or_in_the_working_directory() {
+    let base = Path::new("/etc/callgate");
+    let at = |file: Option<&str>| {
+        let state = State {
+            file: file.map(Into::into),
+            ..State::default()
+        };
+        state.path(base)
+    };
+    assert_eq!(at(None), Path::new("./callgate.db"));
+    assert_eq!(
+        at(Some("../lib/a.db")),
+        Path::new("/etc/callgate/../lib/a.db")
+    );
+    assert_eq!(at(Some("/var/lib/a.db")), Path::new("/var/lib/a.db"));
+}
+
+#[test]
 fn only_loopback_goes_without_tls() {
     for (address, is_fine) in [
         ("127.0.0.1:1", true),
@@ -247,6 +310,8 @@ fn what_a_reload_cannot_change_is_named() {
         ),
         ("[[claims.groups]]\nclaim = \"groups\"\n", &[]),
         ("[limits]\nmessage_bytes = 8192\n", &["limits"]),
+        ("[limits]\nsessions = 10\n", &["limits"]),
+        ("[state]\nsession_idle_hours = 1\n", &["state"]),
         (
             "[listen]\ngrpc = \"127.0.0.1:1\"\n[reload]\nwatch = false\n",
             &["listen", "reload"],
@@ -271,6 +336,7 @@ fn the_example_of_the_guide_is_a_configuration_with_every_section() {
         "callers",
         "claims",
         "limits",
+        "state",
         "reload",
         "telemetry",
         "schema",

@@ -180,6 +180,11 @@ impl Snapshot {
         })
     }
 
+    /// A stored entity in Cedar's own form, all its ancestors worked out.
+    pub fn cedar_entity(&self, uid: &EntityUID) -> Option<Entity> {
+        self.entities.unpack(uid, &[])
+    }
+
     /// Whether an entity is another or, as far as stored entities tell, has it as an ancestor.
     pub fn is_in(&self, uid: &EntityUID, ancestor: &EntityUID) -> bool {
         if uid == ancestor {

@@ -26,7 +26,7 @@ pub struct Rights {
     pub explain: bool,
 }
 
-/// The RPCs of `callgate.v1.Authorization`.
+/// An RPC of `callgate.v1.Authorization` or of `callgate.v1.Control`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rpc {
     /// `Authorize`.
@@ -39,20 +39,90 @@ pub enum Rpc {
     FilterTools,
     /// `IsAuthorized`.
     IsAuthorized,
+    /// `PutEntity`.
+    PutEntity,
+    /// `GetEntity`.
+    GetEntity,
+    /// `ListEntities`.
+    ListEntities,
+    /// `DeleteEntity`.
+    DeleteEntity,
+    /// `RegisterTool`.
+    RegisterTool,
+    /// `PinTool`.
+    PinTool,
+    /// `GrantDelegation`.
+    GrantDelegation,
+    /// `NarrowDelegation`.
+    NarrowDelegation,
+    /// `RevokeDelegation`.
+    RevokeDelegation,
+    /// `ListDelegations`.
+    ListDelegations,
+    /// `OpenTask`.
+    OpenTask,
+    /// `AdvanceTask`.
+    AdvanceTask,
+    /// `CloseTask`.
+    CloseTask,
+    /// `ListTasks`.
+    ListTasks,
+    /// `RequestApproval`.
+    RequestApproval,
+    /// `ApproveCall`.
+    ApproveCall,
+    /// `RejectCall`.
+    RejectCall,
+    /// `ListApprovals`.
+    ListApprovals,
+    /// `WatchApprovals`.
+    WatchApprovals,
+    /// `EndSession`.
+    EndSession,
+    /// `GetStatus`.
+    GetStatus,
+    /// `WatchChanges`.
+    WatchChanges,
 }
 
 /// A set of RPCs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct RpcSet(u8);
+pub struct RpcSet(u64);
 
 impl Rpc {
-    /// Every RPC.
-    pub const ALL: [Rpc; 5] = [
+    /// Every RPC of `Authorization`: they answer questions.
+    pub const AUTHORIZATION: [Rpc; 5] = [
         Rpc::Authorize,
         Rpc::AuthorizeBatch,
         Rpc::AuthorizeStream,
         Rpc::FilterTools,
         Rpc::IsAuthorized,
+    ];
+
+    /// Every RPC of `Control`: they change what decisions are made from, or tell of it.
+    pub const CONTROL: [Rpc; 22] = [
+        Rpc::PutEntity,
+        Rpc::GetEntity,
+        Rpc::ListEntities,
+        Rpc::DeleteEntity,
+        Rpc::RegisterTool,
+        Rpc::PinTool,
+        Rpc::GrantDelegation,
+        Rpc::NarrowDelegation,
+        Rpc::RevokeDelegation,
+        Rpc::ListDelegations,
+        Rpc::OpenTask,
+        Rpc::AdvanceTask,
+        Rpc::CloseTask,
+        Rpc::ListTasks,
+        Rpc::RequestApproval,
+        Rpc::ApproveCall,
+        Rpc::RejectCall,
+        Rpc::ListApprovals,
+        Rpc::WatchApprovals,
+        Rpc::EndSession,
+        Rpc::GetStatus,
+        Rpc::WatchChanges,
     ];
 
     /// Its name in the protocol and in the configuration.
@@ -63,30 +133,57 @@ impl Rpc {
             Rpc::AuthorizeStream => "AuthorizeStream",
             Rpc::FilterTools => "FilterTools",
             Rpc::IsAuthorized => "IsAuthorized",
+            Rpc::PutEntity => "PutEntity",
+            Rpc::GetEntity => "GetEntity",
+            Rpc::ListEntities => "ListEntities",
+            Rpc::DeleteEntity => "DeleteEntity",
+            Rpc::RegisterTool => "RegisterTool",
+            Rpc::PinTool => "PinTool",
+            Rpc::GrantDelegation => "GrantDelegation",
+            Rpc::NarrowDelegation => "NarrowDelegation",
+            Rpc::RevokeDelegation => "RevokeDelegation",
+            Rpc::ListDelegations => "ListDelegations",
+            Rpc::OpenTask => "OpenTask",
+            Rpc::AdvanceTask => "AdvanceTask",
+            Rpc::CloseTask => "CloseTask",
+            Rpc::ListTasks => "ListTasks",
+            Rpc::RequestApproval => "RequestApproval",
+            Rpc::ApproveCall => "ApproveCall",
+            Rpc::RejectCall => "RejectCall",
+            Rpc::ListApprovals => "ListApprovals",
+            Rpc::WatchApprovals => "WatchApprovals",
+            Rpc::EndSession => "EndSession",
+            Rpc::GetStatus => "GetStatus",
+            Rpc::WatchChanges => "WatchChanges",
         }
+    }
+
+    fn bit(self) -> u64 {
+        1 << self as u64
     }
 }
 
 impl RpcSet {
-    /// All of them.
+    /// All of them, of both services.
     pub fn all() -> Self {
-        Rpc::ALL.into_iter().collect()
+        Rpc::AUTHORIZATION.into_iter().chain(Rpc::CONTROL).collect()
     }
 
     /// Whether `rpc` is among them.
     pub fn contains(self, rpc: Rpc) -> bool {
-        self.0 & (1 << rpc as u8) != 0
+        self.0 & rpc.bit() != 0
     }
 }
 
 impl FromIterator<Rpc> for RpcSet {
     fn from_iter<I: IntoIterator<Item = Rpc>>(rpcs: I) -> Self {
-        Self(rpcs.into_iter().fold(0, |bits, rpc| bits | 1 << rpc as u8))
+        Self(rpcs.into_iter().fold(0, |bits, rpc| bits | rpc.bit()))
     }
 }
 
 impl Caller {
-    /// The local caller with every right: the command line deciding against a directory.
+    /// The local caller with every right: the command line deciding against a directory, and everyone on
+    /// the machine of a server without configured callers.
     pub fn local() -> Self {
         Self {
             id: Arc::from("local"),

@@ -16,12 +16,10 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let settings = Settings {
-            stale_wait: Duration::ZERO,
-        };
+        let service = Service::in_memory(Settings::default(), Recorder::default());
         let bench = Self {
             dir,
-            service: Arc::new(Service::new(settings, Recorder::default())),
+            service: Arc::new(service.expect("a service")),
         };
         bench.write("a.cedar", GOOD);
         bench
@@ -34,11 +32,12 @@ impl Bench {
     fn start(&self) -> Reloader {
         let bundle = bundle::load(self.dir.path()).expect("a good directory");
         let digest = Arc::clone(&bundle.digest);
-        let revision = self.service.publish(Generation {
+        let load = Load {
             snapshot: bundle.snapshot,
             claims: bundle.config.claims,
             policy_set_digest: bundle.digest,
-        });
+        };
+        let revision = self.service.publish(load).expect("published");
         Reloader::new(
             self.dir.path(),
             Arc::clone(&self.service),

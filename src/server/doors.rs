@@ -74,12 +74,35 @@ fn rights(entry: &RightsEntry) -> Rights {
 
 fn rpcs(name: RpcName) -> &'static [Rpc] {
     match name {
-        RpcName::All => &Rpc::ALL,
+        RpcName::Authorization => &Rpc::AUTHORIZATION,
+        RpcName::Control => &Rpc::CONTROL,
         RpcName::Authorize => &[Rpc::Authorize],
         RpcName::AuthorizeBatch => &[Rpc::AuthorizeBatch],
         RpcName::AuthorizeStream => &[Rpc::AuthorizeStream],
         RpcName::FilterTools => &[Rpc::FilterTools],
         RpcName::IsAuthorized => &[Rpc::IsAuthorized],
+        RpcName::PutEntity => &[Rpc::PutEntity],
+        RpcName::GetEntity => &[Rpc::GetEntity],
+        RpcName::ListEntities => &[Rpc::ListEntities],
+        RpcName::DeleteEntity => &[Rpc::DeleteEntity],
+        RpcName::RegisterTool => &[Rpc::RegisterTool],
+        RpcName::PinTool => &[Rpc::PinTool],
+        RpcName::GrantDelegation => &[Rpc::GrantDelegation],
+        RpcName::NarrowDelegation => &[Rpc::NarrowDelegation],
+        RpcName::RevokeDelegation => &[Rpc::RevokeDelegation],
+        RpcName::ListDelegations => &[Rpc::ListDelegations],
+        RpcName::OpenTask => &[Rpc::OpenTask],
+        RpcName::AdvanceTask => &[Rpc::AdvanceTask],
+        RpcName::CloseTask => &[Rpc::CloseTask],
+        RpcName::ListTasks => &[Rpc::ListTasks],
+        RpcName::RequestApproval => &[Rpc::RequestApproval],
+        RpcName::ApproveCall => &[Rpc::ApproveCall],
+        RpcName::RejectCall => &[Rpc::RejectCall],
+        RpcName::ListApprovals => &[Rpc::ListApprovals],
+        RpcName::WatchApprovals => &[Rpc::WatchApprovals],
+        RpcName::EndSession => &[Rpc::EndSession],
+        RpcName::GetStatus => &[Rpc::GetStatus],
+        RpcName::WatchChanges => &[Rpc::WatchChanges],
     }
 }
 

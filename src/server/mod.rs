@@ -25,10 +25,12 @@ use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, HealthService};
 
 use crate::adapters::grpc::authorization::Authorization;
+use crate::adapters::grpc::control::rpcs::ControlApi;
 use crate::config::limits::Limits;
 use crate::identity::doorkeeper::Doorkeeper;
 use crate::proto::v1;
 use crate::proto::v1::authorization_server::AuthorizationServer;
+use crate::proto::v1::control_server::ControlServer;
 use crate::server::listen::{Gate, Listener};
 use crate::server::shield::Shield;
 use crate::service::decisions::Service;
@@ -147,10 +149,18 @@ fn routes(
         Arc::clone(&setup.service),
         Arc::clone(&setup.doorkeeper),
         Arc::clone(&setup.limits),
-        draining,
+        draining.clone(),
     );
     let authorization = AuthorizationServer::new(authorization)
         .max_decoding_message_size(limits.message_bytes as usize);
+    let control = ControlApi::new(
+        Arc::clone(&setup.service),
+        Arc::clone(&setup.doorkeeper),
+        Arc::clone(&setup.limits),
+        draining,
+    );
+    let control =
+        ControlServer::new(control).max_decoding_message_size(limits.message_bytes as usize);
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(v1::DESCRIPTOR)
@@ -162,19 +172,27 @@ fn routes(
             Shield::new(authorization, Arc::clone(&setup.limits))
                 .recording(setup.service.recorder().clone()),
         )
+        .add_service(
+            Shield::new(control, Arc::clone(&setup.limits))
+                .recording(setup.service.recorder().clone()),
+        )
         .add_service(health.service())
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);
     Ok(routes.routes())
 }
 
-/// What `grpc.health.v1` says, of the server as a whole and of the service by its name.
+/// What `grpc.health.v1` says, of the server as a whole and of the services by their names.
 struct Health {
     reporter: HealthReporter,
 }
 
 impl Health {
-    const NAMES: [&'static str; 2] = ["", AuthorizationServer::<Authorization>::NAME];
+    const NAMES: [&'static str; 3] = [
+        "",
+        AuthorizationServer::<Authorization>::NAME,
+        ControlServer::<ControlApi>::NAME,
+    ];
     /// Fails while the directory has faults and an older generation is in service: a matter for those
     /// who watch, and no reason to take the server out of service.
     const BUNDLE: &'static str = "callgate.bundle";

@@ -1,42 +1,61 @@
 //! The service every front door asks.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use arc_swap::ArcSwapOption;
 use cedar_policy_core::ast::{Context, EntityUID};
 use smol_str::SmolStr;
-use tokio::sync::watch;
-use uuid::{NoContext, Timestamp, Uuid};
+use tokio::sync::oneshot;
+use uuid::Uuid;
 
 use crate::audit::record::{DecisionRecord, Question};
+use crate::call::challenge;
 use crate::call::context::{CallContext, TraceContext};
-use crate::call::decide::{self, Asker, ToolVerdict};
+use crate::call::decide::{self, ToolVerdict};
 use crate::call::decision::{Decision, Reason, ReasonCode};
-use crate::config::claims::ClaimMapping;
-use crate::engine::snapshot::Snapshot;
+use crate::call::live::task::Task;
+use crate::call::world::{Past, World};
 use crate::identity::caller::Caller;
 use crate::service::cedar;
+use crate::service::clock::{Clock, Forward, SystemClock};
+use crate::service::effects::{LiveFacts, Taken};
+use crate::service::generation::{Generation, Load};
+use crate::service::ledger::{Ledger, WriteError};
+use crate::service::pending::{Made, Pending, Writing, decision_id, settle, stale_reason};
+use crate::state::sqlite::Sqlite;
+use crate::state::store::{Store, StoreError, Write};
+use crate::state::writer::Writer;
 use crate::telemetry::recorder::Recorder;
 
-/// What one load of a bundle brings into service, as one unit.
-#[derive(Debug, Clone)]
-pub struct Generation {
-    /// Policies, entities, schema.
-    pub snapshot: Snapshot,
-    /// How claims become facts.
-    pub claims: ClaimMapping,
-    /// `sha256:<hex>` over the bundle's content.
-    pub policy_set_digest: Arc<str>,
-}
+/// How often a call is decided again because its session has changed meanwhile. Each time another call
+/// of that session has gone through, so this is never near.
+const MOST_ATTEMPTS: u32 = 10_000;
 
-/// How long the service waits.
+/// How long the service waits, and how much it remembers.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// How long a demand for a later revision may wait before it is denied with `STALE`.
     pub stale_wait: Duration,
+    /// How long the challenge of a deny is good for.
+    pub approval_valid_for: Duration,
+    /// Most sessions that are remembered at once.
+    pub sessions: usize,
+    /// How long a session must be silent before it may be forgotten.
+    pub session_idle: Duration,
+    /// Most actors, and pairs of an actor and a tool, that are counted at once.
+    pub counted: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            stale_wait: Duration::from_millis(500),
+            approval_valid_for: challenge::VALID_FOR,
+            sessions: 1_000_000,
+            session_idle: Duration::from_secs(24 * 3_600),
+            counted: 1_000_000,
+        }
+    }
 }
 
 /// Who asks, and how.
@@ -87,31 +106,59 @@ pub struct NotReady;
 
 /// Decides from the live generation, and puts every answer on record.
 pub struct Service {
-    live: ArcSwapOption<Generation>,
-    revisions: watch::Sender<u64>,
-    last_revision: AtomicU64,
+    ledger: Arc<Ledger>,
+    facts: Arc<LiveFacts>,
+    clock: Forward,
     settings: Settings,
     recorder: Recorder,
 }
 
-/// One question under way: what is needed to put its answer on record.
-struct Pending<'a> {
-    ask: Ask<'a>,
-    generation: Arc<Generation>,
-    started_at: SystemTime,
-    clock: Instant,
+/// What became of a question at first sight.
+pub enum Now<'a> {
+    /// It is answered.
+    Answered(Answer<Decision>),
+    /// The answer has to wait; [`Service::finish`] does.
+    Later(Later<'a>),
+}
+
+/// A question whose answer has to wait.
+pub struct Later<'a>(Waiting<'a>);
+
+enum Waiting<'a> {
+    /// For its revision.
+    Revision(Ask<'a>),
+    /// For what it used up to be written.
+    Writing(Pending<'a>, Decision, Writing),
 }
 
 impl Service {
-    /// A service with nothing loaded: it answers [`NotReady`] until the first [`Service::publish`].
-    pub fn new(settings: Settings, recorder: Recorder) -> Self {
-        Self {
-            live: ArcSwapOption::empty(),
-            revisions: watch::Sender::new(0),
-            last_revision: AtomicU64::new(0),
+    /// A service over a store, with nothing loaded: it answers [`NotReady`] until the first
+    /// [`Service::publish`].
+    pub fn open(
+        settings: Settings,
+        recorder: Recorder,
+        mut store: Box<dyn Store>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StoreError> {
+        let mut loaded = store.load()?;
+        let facts = Arc::new(LiveFacts::restore(&settings, &mut loaded)?);
+        let clock = Forward::new(clock, loaded.clock);
+        let sessions = Arc::clone(&facts);
+        let writer = Writer::start(store)?;
+        let ledger = Ledger::new(&mut loaded, writer, sessions, recorder.clone());
+        Ok(Self {
+            ledger: Arc::new(ledger),
+            facts,
+            clock,
             settings,
             recorder,
-        }
+        })
+    }
+
+    /// A service that remembers nothing beyond its own end.
+    pub fn in_memory(settings: Settings, recorder: Recorder) -> Result<Self, StoreError> {
+        let store = Box::new(Sqlite::in_memory()?);
+        Self::open(settings, recorder, store, Arc::new(SystemClock))
     }
 
     /// Where decisions go on record.
@@ -119,56 +166,81 @@ impl Service {
         &self.recorder
     }
 
-    /// Puts a generation into service and returns its revision. Calls under way keep the one they took.
-    pub fn publish(&self, generation: Generation) -> u64 {
-        let revision = self.last_revision.fetch_add(1, Ordering::AcqRel) + 1;
-        let snapshot = generation.snapshot.at_revision(revision);
-        let (policies, entities) = (snapshot.policy_count(), snapshot.entity_count());
-        let generation = Arc::new(Generation {
-            snapshot,
-            ..generation
-        });
-        self.revisions.send_modify(|newest| {
-            // Publishers that overtake each other must not bring an older generation back.
-            if revision > *newest {
-                self.live.store(Some(generation));
-                *newest = revision;
-                self.recorder.published(revision, policies, entities);
-            }
-        });
-        revision
+    /// The write side.
+    pub fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
+    }
+
+    /// What has happened so far.
+    pub fn facts(&self) -> &Arc<LiveFacts> {
+        &self.facts
+    }
+
+    /// Now, as decisions see it.
+    pub fn now(&self) -> SystemTime {
+        self.clock.now()
+    }
+
+    /// The limits it was opened with.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Puts a directory into service and returns its revision. Calls under way keep the one they took.
+    /// Waits for the store; never call it on a request.
+    pub fn publish(&self, load: Load) -> Result<u64, WriteError<()>> {
+        self.ledger.publish(load, self.now())
     }
 
     /// Waits for the first generation.
     pub async fn ready(&self) {
         // The sender lives as long as the service, so waiting cannot fail.
-        let _ = self
-            .revisions
-            .subscribe()
-            .wait_for(|newest| *newest > 0)
-            .await;
+        let _ = self.ledger.revisions().wait_for(|newest| *newest > 0).await;
     }
 
     /// The generation in service.
     pub fn live(&self) -> Option<Arc<Generation>> {
-        self.live.load_full()
+        self.ledger.live()
     }
 
-    /// Decides one call at once, unless it has to wait for its revision.
-    pub fn authorize_now(
-        &self,
-        ask: Ask<'_>,
-        call: &CallContext,
-    ) -> Result<Option<Answer<Decision>>, NotReady> {
+    /// What is left of a task's budget; `None` if it has none.
+    pub fn calls_left(&self, task: &Task) -> Option<u64> {
+        let budget = task.call_budget?;
+        Some(self.facts.meters.calls_left(&task.id, budget))
+    }
+
+    /// Decides one call at once, unless the answer has to wait: for its revision, or for what it uses up
+    /// to be written.
+    pub fn authorize_now<'a>(&self, ask: Ask<'a>, call: &CallContext) -> Result<Now<'a>, NotReady> {
         let generation = self.live().ok_or(NotReady)?;
-        if generation.snapshot.revision() < ask.at_least_revision {
-            return Ok(None);
+        if generation.revision() < ask.at_least_revision {
+            return Ok(Now::Later(Later(Waiting::Revision(ask))));
         }
-        Ok(Some(self.decide(
-            Pending::start(ask, generation),
-            call,
-            None,
-        )))
+        Ok(self.begin(self.start(ask, generation), call, None))
+    }
+
+    /// Waits for what the answer has to wait for.
+    pub async fn finish(
+        &self,
+        later: Later<'_>,
+        call: &CallContext,
+    ) -> Result<Answer<Decision>, NotReady> {
+        let mut waiting = later.0;
+        loop {
+            match waiting {
+                Waiting::Writing(pending, decision, writing) => {
+                    let decision = settle(decision, writing).await;
+                    return Ok(self.record(&pending, Question::Call(call), decision));
+                }
+                Waiting::Revision(ask) => {
+                    let (pending, stale) = self.take(ask).await?;
+                    match self.begin(pending, call, stale) {
+                        Now::Answered(answer) => return Ok(answer),
+                        Now::Later(later) => waiting = later.0,
+                    }
+                }
+            }
+        }
     }
 
     /// Decides one call.
@@ -177,8 +249,10 @@ impl Service {
         ask: Ask<'_>,
         call: &CallContext,
     ) -> Result<Answer<Decision>, NotReady> {
-        let (pending, stale) = self.take(ask).await?;
-        Ok(self.decide(pending, call, stale))
+        match self.authorize_now(ask, call)? {
+            Now::Answered(answer) => Ok(answer),
+            Now::Later(later) => self.finish(later, call).await,
+        }
     }
 
     /// Decides several calls against one generation, in order.
@@ -189,14 +263,37 @@ impl Service {
         let Some((ask, _)) = asks.iter().max_by_key(|(ask, _)| ask.at_least_revision) else {
             return Ok(Vec::new());
         };
-        let (pending, _) = self.take(*ask).await?;
-        let revision = pending.generation.snapshot.revision();
-        let answers = asks.iter().map(|(ask, call)| {
-            let generation = Arc::clone(&pending.generation);
-            let stale = stale_reason(ask.at_least_revision, revision);
-            self.decide(Pending::start(*ask, generation), call, stale)
-        });
-        Ok(answers.collect())
+        let (first, _) = self.take(*ask).await?;
+        let revision = first.generation.revision();
+        // Each is decided with what those before it left behind; then all of them wait together.
+        let begun: Vec<Now<'_>> = asks
+            .iter()
+            .map(|(ask, call)| {
+                let stale = stale_reason(ask.at_least_revision, revision);
+                self.begin(self.start(*ask, Arc::clone(&first.generation)), call, stale)
+            })
+            .collect();
+        let mut answers = Vec::with_capacity(begun.len());
+        for (now, (_, call)) in begun.into_iter().zip(asks) {
+            answers.push(match now {
+                Now::Answered(answer) => answer,
+                Now::Later(later) => self.finish(later, call).await?,
+            });
+        }
+        Ok(answers)
+    }
+
+    /// Whether a call would be allowed, and the challenge if an approval would make it so. Nothing is
+    /// used up and nothing goes on record.
+    pub fn rehearse(&self, caller: &Caller, call: &CallContext) -> Result<Decision, NotReady> {
+        let ask = Ask {
+            caller,
+            adapter: "control",
+            at_least_revision: 0,
+            is_dry_run: true,
+        };
+        let pending = self.start(ask, self.live().ok_or(NotReady)?);
+        Ok(self.decide(&pending, call).decision)
     }
 
     /// Which tools of a server the subject may call.
@@ -210,7 +307,9 @@ impl Service {
         let filtered = match stale {
             Some(reason) => Err(reason),
             None => pending.guarded(Err, |generation, asker| {
-                decide::filter_tools(&generation.snapshot, call, tools, asker, pending.started_at)
+                let seen = self.facts.look(generation, call, pending.started_at);
+                let world = self.world(generation, seen.past());
+                decide::filter_tools(world, call, tools, asker, pending.started_at)
             }),
         };
         let (decision, verdicts) = match filtered {
@@ -259,34 +358,105 @@ impl Service {
         Ok(self.record(&pending, question, decision))
     }
 
-    fn decide(
+    /// Decides, and answers unless something has to be written first.
+    fn begin<'a>(
         &self,
-        pending: Pending<'_>,
+        pending: Pending<'a>,
         call: &CallContext,
         stale: Option<Reason>,
-    ) -> Answer<Decision> {
-        let decision = match stale {
-            Some(reason) => Decision::deny(reason),
-            None => pending.guarded(Decision::deny, |generation, asker| {
-                decide::decide(&generation.snapshot, call, asker, pending.started_at)
-            }),
+    ) -> Now<'a> {
+        let made = match stale {
+            Some(reason) => Made::denied(reason),
+            None => self.decide(&pending, call),
         };
-        self.record(&pending, Question::Call(call), decision)
+        if made.writes.is_empty() {
+            return Now::Answered(self.record(&pending, Question::Call(call), made.decision));
+        }
+        let writing = self.write(made.writes);
+        Now::Later(Later(Waiting::Writing(pending, made.decision, writing)))
+    }
+
+    /// Decides, and takes what an allow uses up.
+    fn decide(&self, pending: &Pending<'_>, call: &CallContext) -> Made {
+        pending.guarded(Made::denied, |generation, asker| {
+            let now = pending.started_at;
+            for _ in 0..MOST_ATTEMPTS {
+                let seen = self.facts.look(generation, call, now);
+                let world = self.world(generation, seen.past());
+                let decision = decide::decide(world, call, asker, now);
+                if pending.ask.is_dry_run {
+                    return Made::unwritten(decision);
+                }
+                if !decision.is_allow() {
+                    self.facts.denied(call, now);
+                    return Made::unwritten(decision);
+                }
+                match self.facts.take(&seen, call, &decision.effects, now) {
+                    Taken::Done => return Made::unwritten(decision),
+                    Taken::Write(writes) => return Made { decision, writes },
+                    Taken::Changed => {}
+                    Taken::Lost(reason) => {
+                        self.facts.denied(call, now);
+                        return Made::denied(reason);
+                    }
+                }
+            }
+            let message = "too many calls of this session at once";
+            Made::denied(Reason::new(ReasonCode::Overloaded, message))
+        })
+    }
+
+    fn world<'w>(&self, generation: &'w Generation, past: Past<'w>) -> World<'w> {
+        World {
+            snapshot: &generation.snapshot,
+            authority: &generation.authority,
+            past,
+            named_approvers: &generation.named_approvers,
+            valid_for: self.settings.approval_valid_for,
+        }
+    }
+
+    /// Hands over what has to be written before an answer.
+    fn write(&self, writes: Vec<Write>) -> Writing {
+        let (done, writing) = oneshot::channel();
+        let facts = Arc::clone(&self.facts);
+        let written = writes.clone();
+        let submitted = self.ledger.writer().submit(writes, move |result| {
+            if result.is_ok() {
+                facts.settled(&written);
+            }
+            // Nobody waits any more if the request is gone; what was used up stays so.
+            let _ = done.send(result);
+        });
+        if let Err(error) = submitted {
+            tracing::error!(%error, "what a call uses up is not written");
+        }
+        // What was refused is never told of, which says the same.
+        writing
+    }
+
+    fn start<'a>(&self, ask: Ask<'a>, generation: Arc<Generation>) -> Pending<'a> {
+        Pending {
+            ask,
+            generation,
+            started_at: self.now(),
+            clock: Instant::now(),
+        }
     }
 
     /// Takes the generation to decide from, after waiting for a demanded revision, and the reason to
     /// deny if it did not come in time.
     async fn take<'a>(&self, ask: Ask<'a>) -> Result<(Pending<'a>, Option<Reason>), NotReady> {
         let mut generation = self.live().ok_or(NotReady)?;
-        if generation.snapshot.revision() < ask.at_least_revision {
-            let mut revisions = self.revisions.subscribe();
+        if generation.revision() < ask.at_least_revision {
+            let mut revisions = self.ledger.revisions();
             let arrived = revisions.wait_for(|newest| *newest >= ask.at_least_revision);
             // Too late is as good as not at all; which of the two shows below.
             let _ = tokio::time::timeout(self.settings.stale_wait, arrived).await;
             generation = self.live().ok_or(NotReady)?;
         }
-        let stale = stale_reason(ask.at_least_revision, generation.snapshot.revision());
-        Ok((Pending::start(ask, generation), stale))
+        let stale = stale_reason(ask.at_least_revision, generation.revision());
+        Ok((self.start(ask, generation), stale))
     }
 
     fn record(
@@ -318,40 +488,6 @@ impl Service {
     }
 }
 
-impl<'a> Pending<'a> {
-    fn start(ask: Ask<'a>, generation: Arc<Generation>) -> Self {
-        Self {
-            ask,
-            generation,
-            started_at: SystemTime::now(),
-            clock: Instant::now(),
-        }
-    }
-
-    /// Decides, and turns a panic into a deny: whoever asks must hear an answer, and never an allow.
-    fn guarded<T>(
-        &self,
-        deny: impl FnOnce(Reason) -> T,
-        decide: impl FnOnce(&Generation, Asker<'_>) -> T,
-    ) -> T {
-        let asker = Asker {
-            caller: self.ask.caller,
-            claims: &self.generation.claims,
-        };
-        // Nothing that a decision reads can be changed by it, so nothing is left half done.
-        catch_unwind(AssertUnwindSafe(|| decide(&self.generation, asker))).unwrap_or_else(|_| {
-            tracing::error!(
-                caller = &*self.ask.caller.id,
-                "a decision panicked and was denied"
-            );
-            deny(Reason::new(
-                ReasonCode::Internal,
-                "the decision could not be made",
-            ))
-        })
-    }
-}
-
 impl<T> Answer<T> {
     fn map<U>(self, change: impl FnOnce(T) -> U) -> Answer<U> {
         Answer {
@@ -361,21 +497,4 @@ impl<T> Answer<T> {
             policies_total: self.policies_total,
         }
     }
-}
-
-/// A UUID version 7 of that moment. The library's own clock orders ids within a millisecond, behind a
-/// lock that all threads would share; nothing here depends on that order.
-fn decision_id(at: SystemTime) -> Uuid {
-    let since_epoch = at
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    let (seconds, nanoseconds) = (since_epoch.as_secs(), since_epoch.subsec_nanos());
-    Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, nanoseconds))
-}
-
-fn stale_reason(wanted: u64, have: u64) -> Option<Reason> {
-    (have < wanted).then(|| {
-        let message = format!("revision {wanted} has not arrived here, the newest is {have}");
-        Reason::new(ReasonCode::Stale, message)
-    })
 }

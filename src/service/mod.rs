@@ -1,6 +1,8 @@
-//! The use case: take one snapshot, decide, record, answer.
+//! The use case: take one generation, decide, take what an allow uses up, record, answer.
 //!
-//! Start at [`decisions::Service`].
+//! Start at [`decisions::Service`]. [`generation`] is everything of one revision, [`ledger`] the order in
+//! which revisions come about, [`effects`] what allowed calls use up and leave behind, [`keeper`] what
+//! is written behind, [`clock`] the one clock.
 //!
 //! Invariant: no wire formats. Adapters parse before and encode after.
 
@@ -10,4 +12,10 @@
 )]
 
 mod cedar;
+pub mod clock;
 pub mod decisions;
+pub mod effects;
+pub mod generation;
+pub mod keeper;
+pub mod ledger;
+mod pending;

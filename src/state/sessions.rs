@@ -1,1 +1,293 @@
-//! Being built.
+//! What sessions have seen and done, in memory.
+//!
+//! A decision takes a session as it is with [`Sessions::get`], and if it allows, puts what comes after
+//! with [`Sessions::advance`]. That works only if nothing happened in between, so two calls of one session
+//! cannot both be decided on what was before either of them: the later one is decided again.
+//!
+//! # When an answer may leave
+//!
+//! Labels must survive a crash. An allow rests on two kinds of them: those that its own call adds, and
+//! those that other calls added a moment ago and that are in memory, but perhaps not yet on the disk.
+//! [`Advanced::labels`] holds both: every label of the session that nobody has reported as written.
+//! Whoever got it writes them all ([`Advanced::write`]), reports that with [`Sessions::settled`], and
+//! answers then. So no answer waits for the write of another, a write that failed is made up for by the
+//! next call, and ordinarily, as labels rarely are new, there is nothing to write.
+//!
+//! Counts, tools and last steps are written behind, from [`Sessions::dirty`].
+//!
+//! # What is forgotten
+//!
+//! A session is silent from its last allowed call on. One that is silent for longer than the idle time
+//! may be dropped when room is needed; then it begins anew. An ended one is never dropped for room, only
+//! by [`Sessions::forget`].
+
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use smol_str::SmolStr;
+
+use crate::call::live::session::{Members, Session};
+use crate::state::store::{StoredSession, Write};
+
+#[cfg(test)]
+mod tests;
+
+/// Sessions by id.
+#[derive(Debug)]
+pub struct Sessions {
+    shards: Box<[Mutex<Shard>]>,
+    hasher: RandomState,
+    /// The most sessions of one shard.
+    room: usize,
+    idle: Duration,
+    /// The version given last. No two states of any sessions get the same one, so one that was dropped
+    /// and began anew is not taken for what it was.
+    version: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    sessions: HashMap<SmolStr, Slot, RandomState>,
+    /// Those with something to write behind.
+    dirty: Vec<SmolStr>,
+    /// No session that may be dropped was silent before this.
+    silent_since: Option<SystemTime>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    session: Session,
+    /// Labels that nobody has reported as written.
+    unsettled: Vec<SmolStr>,
+    is_dirty: bool,
+    /// When it was changed last.
+    at: SystemTime,
+}
+
+/// A session has come further.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Advanced {
+    /// Its version now.
+    pub version: u64,
+    /// The labels to write before the answer. Empty ordinarily.
+    pub labels: Vec<SmolStr>,
+}
+
+impl Advanced {
+    /// What to write before the answer, if anything.
+    pub fn write(&self, id: &SmolStr, at: SystemTime) -> Option<Write> {
+        let labels = self.labels.clone();
+        let id = id.clone();
+        (!labels.is_empty()).then_some(Write::SessionLabels { id, labels, at })
+    }
+}
+
+/// Why a session did not come further.
+#[derive(Debug, Clone)]
+pub enum Behind {
+    /// It changed since it was looked at. This is what it is now; decide again.
+    Changed(Session),
+    /// There is no room for one more session.
+    Full,
+}
+
+impl Sessions {
+    /// Room for about this many sessions. When it is needed, those that were silent for longer than
+    /// `idle` make room.
+    pub fn new(capacity: usize, idle: Duration) -> Self {
+        // Few sessions would be spread unevenly.
+        let shards = (capacity / 1_024).clamp(1, 64).next_power_of_two();
+        Self {
+            shards: (0..shards).map(|_| Mutex::default()).collect(),
+            hasher: RandomState::default(),
+            room: capacity.div_ceil(shards),
+            idle,
+            version: AtomicU64::new(0),
+        }
+    }
+
+    /// The session as it is; a new one, version 0, if it is not known. A new one is only remembered once
+    /// something happens in it.
+    pub fn get(&self, id: &str) -> Session {
+        let shard = self.shard(id);
+        let slot = shard.sessions.get(id);
+        slot.map_or_else(Session::new, |slot| slot.session.clone())
+    }
+
+    /// Replaces the session by `next` (its version is given here), if it still has the version that the
+    /// decision saw.
+    ///
+    /// Before the answer leaves, what [`Advanced`] names has to be written.
+    pub fn advance(
+        &self,
+        id: &SmolStr,
+        seen: u64,
+        next: Session,
+        now: SystemTime,
+    ) -> Result<Advanced, Behind> {
+        let mut shard = self.shard(id);
+        match shard.sessions.get(id) {
+            Some(slot) if slot.session.version != seen || slot.session.is_ended => {
+                return Err(Behind::Changed(slot.session.clone()));
+            }
+            Some(_) => {}
+            None if seen != 0 => return Err(Behind::Changed(Session::new())),
+            None => {
+                if !shard.has_room(self.room, self.idle, now) {
+                    return Err(Behind::Full);
+                }
+            }
+        }
+        let version = self.next_version();
+        let slot = shard.touch(id, now);
+        let known = &slot.session.labels;
+        if !Arc::ptr_eq(known, &next.labels) {
+            let new = |label: &&SmolStr| !known.items().contains(label);
+            let new = next.labels.items().iter().filter(new).cloned();
+            slot.unsettled.extend(new);
+        }
+        slot.session = Session { version, ..next };
+        Ok(Advanced {
+            version,
+            labels: slot.unsettled.clone(),
+        })
+    }
+
+    /// These labels of the session are written. To be called for what [`Advanced`] named, and only once
+    /// the store said so.
+    pub fn settled(&self, id: &str, labels: &[SmolStr]) {
+        if let Some(slot) = self.shard(id).sessions.get_mut(id) {
+            slot.unsettled.retain(|label| !labels.contains(label));
+        }
+    }
+
+    /// Ends a session, known or not; whatever was decided on what it was does not advance it. For a
+    /// change that is written already, so there is always room.
+    pub fn end(&self, id: &SmolStr, now: SystemTime) {
+        let version = self.next_version();
+        let mut shard = self.shard(id);
+        let slot = shard.touch(id, now);
+        slot.session.version = version;
+        slot.session.is_ended = true;
+    }
+
+    /// What changed since this was asked last, to be written behind.
+    pub fn dirty(&self) -> Vec<Write> {
+        let mut changed = Vec::new();
+        for shard in &self.shards {
+            let mut shard = lock(shard);
+            for id in std::mem::take(&mut shard.dirty) {
+                if let Some(slot) = shard.sessions.get_mut(&id) {
+                    slot.is_dirty = false;
+                    changed.push((id, slot.session.clone(), slot.at));
+                }
+            }
+        }
+        let write = |(id, session, at): (SmolStr, Session, SystemTime)| Write::Session {
+            id,
+            calls: session.calls,
+            tools: session.tools.items().to_vec(),
+            last: session.last.to_vec(),
+            at,
+        };
+        changed.into_iter().map(write).collect()
+    }
+
+    /// Takes over what a store holds. For the start, before anything else.
+    pub fn restore(&self, stored: Vec<StoredSession>) {
+        for stored in stored {
+            let session = Session {
+                version: self.next_version(),
+                is_ended: stored.is_ended,
+                calls: stored.calls,
+                labels: Arc::new(Members::new(stored.labels)),
+                tools: Arc::new(Members::new(stored.tools)),
+                last: stored.last.into(),
+            };
+            let slot = Slot {
+                session,
+                unsettled: Vec::new(),
+                is_dirty: false,
+                at: stored.at,
+            };
+            let mut shard = self.shard(&stored.id);
+            shard.silent_since = None;
+            shard.sessions.insert(stored.id, slot);
+        }
+    }
+
+    /// Forgets the sessions that nothing happened in since then, ended ones too. Has to come before the
+    /// store forgets them, and a minute more of them: what is kept here must be kept there, and that is
+    /// written a little later.
+    pub fn forget(&self, before: SystemTime) {
+        for shard in &self.shards {
+            let mut shard = lock(shard);
+            shard.sessions.retain(|_, slot| slot.at >= before);
+        }
+    }
+
+    /// How many sessions are known.
+    pub fn len(&self) -> usize {
+        let shards = self.shards.iter();
+        shards.map(|shard| lock(shard).sessions.len()).sum()
+    }
+
+    /// Whether none is known.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn next_version(&self) -> u64 {
+        self.version.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    fn shard(&self, id: &str) -> MutexGuard<'_, Shard> {
+        // The upper bits: the map within looks at the lower ones.
+        let hash = self.hasher.hash_one(id) >> 32;
+        lock(&self.shards[hash as usize & (self.shards.len() - 1)])
+    }
+}
+
+impl Shard {
+    /// Whether there is room for one more session, or room can be made.
+    fn has_room(&mut self, room: usize, idle: Duration, now: SystemTime) -> bool {
+        if self.sessions.len() < room {
+            return true;
+        }
+        let is_idle = |at: SystemTime| at.checked_add(idle).is_some_and(|until| until < now);
+        // Looking through all of them is only worth it if one can have become idle since.
+        if self.silent_since.is_some_and(|at| !is_idle(at)) {
+            return false;
+        }
+        self.sessions
+            .retain(|_, slot| slot.session.is_ended || !is_idle(slot.at));
+        let droppable = self.sessions.values().filter(|slot| !slot.session.is_ended);
+        self.silent_since = Some(droppable.map(|slot| slot.at).min().unwrap_or(now));
+        self.sessions.len() < room
+    }
+
+    /// The session, which is about to change.
+    fn touch(&mut self, id: &SmolStr, now: SystemTime) -> &mut Slot {
+        let slot = self.sessions.entry_ref(id).or_insert_with(|| Slot {
+            session: Session::new(),
+            unsettled: Vec::new(),
+            is_dirty: false,
+            at: now,
+        });
+        slot.at = slot.at.max(now);
+        if !slot.is_dirty {
+            slot.is_dirty = true;
+            self.dirty.push(id.clone());
+        }
+        slot
+    }
+}
+
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    // Whatever panicked while it was held, every session in it is as it was before or after.
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -12,9 +12,9 @@ use crate::call::live::change::Entry;
 /// A database. One writer owns it; decisions never wait for it to read.
 ///
 /// Only as wide as a second implementation needs: everything is loaded at once, written in order, and
-/// told again by revision.
+/// told again by revision. `tests/it/store.rs` is what every store has to pass.
 pub trait Store: Send {
-    /// Everything there is.
+    /// Everything there is. That no two servers write to it is for the store to make sure of before.
     fn load(&mut self) -> Result<Loaded, StoreError>;
 
     /// Writes all of it or nothing. What it returned `Ok` for survives the process and the machine.
@@ -23,11 +23,13 @@ pub trait Store: Send {
     /// [`StoreError::OutOfOrder`].
     fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError>;
 
-    /// The entries after a revision, in order, at most `limit`.
+    /// The entries after a revision, in order, at most `limit`. Old ones may have been forgotten: then the
+    /// first is not the next one, and whoever asked has to load everything again.
     fn entries_after(&mut self, revision: u64, limit: usize) -> Result<Vec<Entry>, StoreError>;
 
-    /// Forgets what ended before these moments. See [`Retention`].
-    fn prune(&mut self, before: &Retention) -> Result<(), StoreError>;
+    /// Forgets some of what ended before these moments, see [`Retention`]: as much as is done in a few
+    /// milliseconds, so that writes do not wait long. To be called again until nothing is left.
+    fn prune(&mut self, before: &Retention) -> Result<Pruned, StoreError>;
 }
 
 /// One thing to write.
@@ -94,12 +96,26 @@ pub enum Write {
     Clock(SystemTime),
 }
 
+impl Write {
+    /// When what it says happened, if it says so. Time has come at least this far.
+    pub fn at(&self) -> Option<SystemTime> {
+        match self {
+            Self::Entry { entry, .. } => Some(entry.at),
+            Self::SessionLabels { at, .. } | Self::Session { at, .. } | Self::Usage { at, .. } => {
+                Some(*at)
+            }
+            Self::Clock(at) => Some(*at),
+            Self::ApprovalUsed { .. } | Self::TaskSpent { .. } => None,
+        }
+    }
+}
+
 /// Everything that a store holds.
 #[derive(Debug, Default)]
 pub struct Loaded {
     /// The last revision; 0 before the first.
     pub revision: u64,
-    /// How far time has come; `None` before the first write.
+    /// How far time has come: the latest moment of anything written. `None` before the first.
     pub clock: Option<SystemTime>,
     /// The digest of the directory that was in service last.
     pub bundle_digest: Option<SmolStr>,
@@ -169,7 +185,8 @@ pub struct StoredUsage {
 }
 
 /// How long what has ended is kept. Ended means: a delegation revoked or expired, a task closed or
-/// overdue, an approval rejected, used up or expired, a session ended or silent, all before `ended`.
+/// overdue, an approval rejected or expired, a session ended or silent, all before `ended`. Delegations
+/// and approvals of a task also end with it. A task goes last, so that nothing outlives its task.
 #[derive(Debug, Clone, Copy)]
 pub struct Retention {
     /// Delegations, tasks, approvals and sessions that ended before this.
@@ -180,8 +197,21 @@ pub struct Retention {
     pub changes: SystemTime,
 }
 
-/// Why a store did not do what it should.
-#[derive(Debug, thiserror::Error)]
+/// What one step of pruning took away, so that memory can forget the same.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// Delegations.
+    pub grants: Vec<SmolStr>,
+    /// Tasks.
+    pub tasks: Vec<SmolStr>,
+    /// Approvals.
+    pub approvals: Vec<SmolStr>,
+    /// Whether there may be more.
+    pub is_partial: bool,
+}
+
+/// Why a store did not do what it should. Shared by everybody whose writes failed together.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// It cannot be opened.
     #[error("the store {place} cannot be opened: {why}")]
@@ -201,9 +231,12 @@ pub enum StoreError {
         /// The newest that is known.
         known: u32,
     },
-    /// Something in it cannot be read.
-    #[error("the store holds something that cannot be read: {0}")]
+    /// Something in it makes no sense.
+    #[error("the store is damaged: {0}")]
     Damaged(String),
+    /// It did not answer.
+    #[error("the store cannot be read: {0}")]
+    Read(String),
     /// It did not write.
     #[error("the store did not write: {0}")]
     Write(String),
@@ -215,6 +248,9 @@ pub enum StoreError {
         /// The one to write.
         found: u64,
     },
+    /// More waits to be written than is good.
+    #[error("the store is too slow: too many writes wait")]
+    Busy,
     /// The thread that writes has ended.
     #[error("the store is closed")]
     Closed,

@@ -1,1 +1,325 @@
-//! Being built.
+//! The one thread that writes.
+//!
+//! Whoever writes hands over what is to be written and a function to be told. What has piled up
+//! meanwhile becomes one commit: the disk is waited for once for all of it, which is what makes many
+//! small durable writes cheap.
+//!
+//! Order is everything here: writes reach the store in the order in which they were submitted, and their
+//! callers are told in that order.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use crate::state::store::{Pruned, Retention, Store, StoreError, Write};
+
+#[cfg(test)]
+mod tests;
+
+/// The most submissions in one commit.
+const GROUP: usize = 256;
+/// The most that wait; one more is refused.
+const WAITING: usize = 65_536;
+
+type Done<T> = Box<dyn FnOnce(Result<T, StoreError>) + Send>;
+type Access = Box<dyn FnOnce(Result<&mut dyn Store, StoreError>) + Send>;
+
+/// The way to the thread that owns the store. Dropping it writes what waits and ends the thread.
+#[derive(Debug)]
+pub struct Writer {
+    queue: Arc<Queue>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What waits for the thread.
+#[derive(Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    came: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    jobs: VecDeque<Job>,
+    /// Nothing more is taken.
+    is_closed: bool,
+}
+
+enum Job {
+    Write(Submission),
+    /// Something else to do with the store, once everything before it is written.
+    Access(Access),
+    Prune(Retention, Pruned, Done<Pruned>),
+}
+
+struct Submission {
+    writes: Vec<Write>,
+    done: Done<()>,
+}
+
+impl Writer {
+    /// Hands the store to a thread of its own.
+    pub fn start(store: Box<dyn Store>) -> Result<Self, StoreError> {
+        let queue = Arc::new(Queue::default());
+        let mine = Arc::clone(&queue);
+        let thread = thread::Builder::new()
+            .name("callgate-store".to_owned())
+            .spawn(move || work(store, &mine))
+            .map_err(|error| StoreError::Write(error.to_string()))?;
+        Ok(Self {
+            queue,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// Writes all of it or nothing, together with what others write at the same time. `done` is told on
+    /// the store's thread, so it should only pass the word on; in the order of submission.
+    ///
+    /// Never waits. Refuses, and does not call `done`, if too much waits ([`StoreError::Busy`]) or the
+    /// writer was closed.
+    pub fn submit(
+        &self,
+        writes: Vec<Write>,
+        done: impl FnOnce(Result<(), StoreError>) + Send + 'static,
+    ) -> Result<(), StoreError> {
+        let done = Box::new(done);
+        self.queue.put(Job::Write(Submission { writes, done }))
+    }
+
+    /// Does something with the store on its thread, after everything submitted before. What is submitted
+    /// later waits for it, so it should be short. It gets an error instead of the store if that broke.
+    ///
+    /// Refuses like [`Writer::submit`].
+    pub fn access(
+        &self,
+        work: impl FnOnce(Result<&mut dyn Store, StoreError>) + Send + 'static,
+    ) -> Result<(), StoreError> {
+        self.queue.put(Job::Access(Box::new(work)))
+    }
+
+    /// Prunes the store in small steps, with other writes between them. `done` gets all that went;
+    /// if the writer is closed meanwhile, what went until then.
+    ///
+    /// Refuses like [`Writer::submit`].
+    pub fn prune(
+        &self,
+        before: Retention,
+        done: impl FnOnce(Result<Pruned, StoreError>) + Send + 'static,
+    ) -> Result<(), StoreError> {
+        let done = Box::new(done);
+        self.queue.put(Job::Prune(before, Pruned::default(), done))
+    }
+
+    /// How many submissions wait.
+    pub fn waiting(&self) -> usize {
+        self.queue.lock().jobs.len()
+    }
+
+    /// Takes no more, writes what waits, and returns once the store is closed.
+    pub fn close(&self) {
+        self.queue.close();
+        let thread = self.thread.lock();
+        if let Some(thread) = thread.unwrap_or_else(PoisonError::into_inner).take() {
+            // From a `done` it would wait for itself; the thread ends without being waited for.
+            if thread.thread().id() != thread::current().id() {
+                // It catches the panics of others, and has none of its own to tell.
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let waiting = self.lock();
+        f.debug_struct("Queue")
+            .field("waiting", &waiting.jobs.len())
+            .field("is_closed", &waiting.is_closed)
+            .finish()
+    }
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // Nothing can panic while it is held.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put(&self, job: Job) -> Result<(), StoreError> {
+        let mut waiting = self.lock();
+        if waiting.is_closed {
+            return Err(StoreError::Closed);
+        }
+        if waiting.jobs.len() >= WAITING {
+            return Err(StoreError::Busy);
+        }
+        waiting.jobs.push_back(job);
+        drop(waiting);
+        self.came.notify_one();
+        Ok(())
+    }
+
+    fn is_closed(&self) -> bool {
+        self.lock().is_closed
+    }
+
+    fn close(&self) {
+        self.lock().is_closed = true;
+        self.came.notify_one();
+    }
+
+    /// Waits for something to do; nothing once it is closed and empty.
+    fn next(&self) -> Option<VecDeque<Job>> {
+        let mut waiting = self.lock();
+        loop {
+            if !waiting.jobs.is_empty() {
+                let count = waiting.jobs.len().min(GROUP);
+                return Some(waiting.jobs.drain(..count).collect());
+            }
+            if waiting.is_closed {
+                return None;
+            }
+            let woken = self.came.wait(waiting);
+            waiting = woken.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// The store on its thread.
+struct Worker<'q> {
+    store: Box<dyn Store>,
+    queue: &'q Queue,
+    /// The store panicked. Nothing is known of what it holds in memory, so it is not asked again.
+    is_broken: bool,
+}
+
+fn work(store: Box<dyn Store>, queue: &Queue) {
+    let mut worker = Worker {
+        store,
+        queue,
+        is_broken: false,
+    };
+    while let Some(jobs) = queue.next() {
+        let mut group = Vec::new();
+        for job in jobs {
+            match job {
+                Job::Write(submission) => group.push(submission),
+                Job::Access(work) => {
+                    worker.write(std::mem::take(&mut group));
+                    worker.access(work);
+                }
+                Job::Prune(before, gone, done) => {
+                    worker.write(std::mem::take(&mut group));
+                    worker.prune(before, gone, done);
+                }
+            }
+        }
+        worker.write(group);
+    }
+}
+
+impl Worker<'_> {
+    /// One commit for all; if that fails, each by itself, so that none suffers from another.
+    fn write(&mut self, group: Vec<Submission>) {
+        match group.len() {
+            0 => {}
+            1 => {
+                for submission in group {
+                    let result = self.commit(&submission.writes);
+                    tell(submission.done, result);
+                }
+            }
+            _ => self.write_together(group),
+        }
+    }
+
+    fn write_together(&mut self, group: Vec<Submission>) {
+        let mut writes = Vec::with_capacity(group.len());
+        let parts: Vec<_> = group
+            .into_iter()
+            .map(|submission| {
+                let from = writes.len();
+                writes.extend(submission.writes);
+                (from..writes.len(), submission.done)
+            })
+            .collect();
+        let together = self.commit(&writes);
+        for (part, done) in parts {
+            let result = match &together {
+                Ok(()) => Ok(()),
+                Err(_) => self.commit(&writes[part]),
+            };
+            tell(done, result);
+        }
+    }
+
+    fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+        if writes.is_empty() && !self.is_broken {
+            return Ok(());
+        }
+        self.guarded(|store| store.commit(writes))
+    }
+
+    fn access(&mut self, work: Access) {
+        if self.is_broken {
+            return tell_caught(|| work(Err(StoreError::Closed)));
+        }
+        // A panic in here may have been the store's. Whoever waits finds its channel closed.
+        let _ = self.guarded(|store| {
+            work(Ok(store));
+            Ok(())
+        });
+    }
+
+    fn prune(&mut self, before: Retention, mut gone: Pruned, done: Done<Pruned>) {
+        let step = match self.guarded(|store| store.prune(&before)) {
+            Ok(step) => step,
+            Err(error) => return tell(done, Err(error)),
+        };
+        gone.grants.extend(step.grants);
+        gone.tasks.extend(step.tasks);
+        gone.approvals.extend(step.approvals);
+        gone.is_partial = step.is_partial;
+        // The rest can wait for the next start.
+        if !step.is_partial || self.queue.is_closed() {
+            return tell(done, Ok(gone));
+        }
+        // Accepted once, so it has a place however many wait.
+        let rest = Job::Prune(before, gone, done);
+        self.queue.lock().jobs.push_back(rest);
+    }
+
+    /// A panic of the store is its end, not that of whoever waits for an answer.
+    fn guarded<T>(
+        &mut self,
+        work: impl FnOnce(&mut dyn Store) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        if self.is_broken {
+            return Err(StoreError::Closed);
+        }
+        let store = self.store.as_mut();
+        catch_unwind(AssertUnwindSafe(|| work(store))).unwrap_or_else(|_| {
+            tracing::error!("the store panicked; nothing more is written until a restart");
+            self.is_broken = true;
+            Err(StoreError::Closed)
+        })
+    }
+}
+
+fn tell<T>(done: Done<T>, result: Result<T, StoreError>) {
+    tell_caught(|| done(result));
+}
+
+/// A panic of one who is told must not keep the others from being told.
+fn tell_caught(tell: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(tell)).is_err() {
+        tracing::error!("a panic after a write");
+    }
+}

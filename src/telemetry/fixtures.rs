@@ -12,7 +12,7 @@ use crate::call::context::{
     CallContext, Delegation, Environment, Identity, Initiator, Operation, OperationKind, Sampling,
     Subject, ToolCall, TraceContext, Workflow,
 };
-use crate::call::decision::{Decision, Outcome, Reason, ReasonCode};
+use crate::call::decision::{Decision, Effects, Outcome, Reason, ReasonCode};
 use crate::config::telemetry::Telemetry;
 use crate::engine::policy::PolicyInfo;
 use crate::telemetry::redaction::Redaction;
@@ -79,6 +79,8 @@ pub fn allow() -> Decision {
         determining: vec![policy("read.broad"), policy("read.engineering")],
         shadow: vec![policy("shadow.no-night-work")],
         principals: Vec::new(),
+        challenge: None,
+        effects: Effects::default(),
     }
 }
 
@@ -103,7 +105,7 @@ pub fn arguments(value: Json) -> Map<String, Json> {
 pub fn tool_call() -> CallContext {
     CallContext {
         delegation: Some(Delegation {
-            root: uid(r#"Mcp::User::"alice@example.com""#),
+            root: Some(uid(r#"Mcp::User::"alice@example.com""#)),
             actors: vec![uid(r#"Mcp::Agent::"planner""#)],
             scopes: vec!["repo".into()],
             verified: true,

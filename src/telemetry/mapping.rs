@@ -376,14 +376,14 @@ fn is_agent(uid: &EntityUID) -> bool {
     uid.entity_type().name().basename_as_ref().as_ref() == "Agent"
 }
 
-fn ids(policies: &[Arc<PolicyInfo>]) -> Vec<StringValue> {
+pub(super) fn ids(policies: &[Arc<PolicyInfo>]) -> Vec<StringValue> {
     policies
         .iter()
         .map(|policy| String::from(policy.id.as_str()).into())
         .collect()
 }
 
-fn each_once<'a, I>(
+pub(super) fn each_once<'a, I>(
     policies: &'a [Arc<PolicyInfo>],
     of: impl Fn(&'a PolicyInfo) -> I,
 ) -> Vec<StringValue>

@@ -10,12 +10,18 @@ use std::time::Instant;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter};
 
+use crate::audit::control::ControlRecord;
 use crate::audit::record::DecisionRecord;
-use crate::telemetry::mapping;
+use crate::telemetry::{control, mapping};
 
 /// Bounds of the latency histogram in seconds: decisions take microseconds.
 const LATENCY_BOUNDS: [f64; 14] = [
     5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 5e-2, 0.1, 1.0,
+];
+
+/// Bounds of the histogram of writes in seconds: they wait for the disk.
+const WRITE_BOUNDS: [f64; 12] = [
+    1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.5, 2.0,
 ];
 
 /// How an attempt to load a bundle ended.
@@ -54,6 +60,8 @@ pub struct Metrics {
     shadow_flips: Counter<u64>,
     reloads: Counter<u64>,
     refusals: Counter<u64>,
+    writes: Counter<u64>,
+    write_duration: Histogram<f64>,
 }
 
 /// Numbers that gauges read at each export.
@@ -130,6 +138,17 @@ impl Metrics {
                 .with_unit("{request}")
                 .with_description("Requests turned away undecided")
                 .build(),
+            writes: meter
+                .u64_counter("callgate.control.writes")
+                .with_unit("{write}")
+                .with_description("Attempts to change what decisions are made from")
+                .build(),
+            write_duration: meter
+                .f64_histogram("callgate.control.duration")
+                .with_unit("s")
+                .with_description("Time from a parsed request to its durable change")
+                .with_boundaries(WRITE_BOUNDS.to_vec())
+                .build(),
         }
     }
 
@@ -141,6 +160,14 @@ impl Metrics {
         if !record.decision.shadow.is_empty() {
             self.shadow_flips.add(1, &labels);
         }
+    }
+
+    /// Counts one attempt to change something.
+    pub fn write(&self, record: &ControlRecord<'_>) {
+        let labels = control::labels(record);
+        self.writes.add(1, &labels);
+        self.write_duration
+            .record(record.took.as_secs_f64(), &labels);
     }
 
     /// Counts one attempt to load the bundle.

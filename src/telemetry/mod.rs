@@ -1,13 +1,14 @@
 //! Tracing and OTLP: the set-up, and the one mapping from a decision record to span, metrics and log line.
 //!
 //! Start at [`recorder::Recorder`], which every decision passes; [`mapping`] says what a record
-//! becomes, [`redaction`] what of it stays here; [`setup`] starts and stops the exporters, of which
+//! becomes and [`control`] the same for writes, [`redaction`] what of it stays here; [`setup`] starts and stops the exporters, of which
 //! [`collector`] sends the spans.
 //!
 //! Invariant: no decisions, and never an argument in the clear unless the configuration names it.
 
 pub mod canonical;
 pub mod collector;
+pub mod control;
 pub mod exporters;
 #[cfg(test)]
 mod fixtures;

@@ -14,13 +14,14 @@ use opentelemetry::trace::{
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracer;
 
+use crate::audit::control::ControlRecord;
 use crate::audit::record::{DecisionRecord, Question};
 use crate::call::context::TraceContext;
 use crate::config::telemetry::DecisionLog;
 use crate::engine::policy::PolicyInfo;
-use crate::telemetry::mapping;
 use crate::telemetry::metrics::{InFlight, Live, Metrics, Refusal, Reload};
 use crate::telemetry::redaction::Redaction;
+use crate::telemetry::{control, mapping};
 
 /// Puts decisions on record. Cloning is cheap.
 ///
@@ -83,6 +84,52 @@ impl Recorder {
         self.log(record, trace_id);
     }
 
+    /// Records one attempt to change something: span, metrics, log line. Never blocks and never fails
+    /// the attempt.
+    pub fn control(&self, record: &ControlRecord<'_>) {
+        let tracer = self.inner.tracer.as_ref();
+        let trace_id = tracer.and_then(|tracer| self.control_span(tracer, record));
+        if let Some(metrics) = &self.inner.metrics {
+            metrics.write(record);
+        }
+        let redaction = &self.inner.redaction;
+        tracing::info!(
+            target: "callgate::control",
+            verb = record.verb,
+            outcome = record.outcome.as_str(),
+            reason = control::reason(record).map(|code| code.as_str()),
+            id = control::thing(record, redaction).as_deref(),
+            actor = &*redaction.entity(record.actor),
+            policies = record.decision.and_then(|decision| listed(&decision.determining)),
+            caller = &**record.caller,
+            adapter = record.adapter,
+            revision = record.revision,
+            took_us = u64::try_from(record.took.as_micros()).unwrap_or(u64::MAX),
+            trace_id = trace_id.map(tracing::field::display),
+            "asked to change"
+        );
+    }
+
+    fn control_span(&self, tracer: &SdkTracer, record: &ControlRecord<'_>) -> Option<TraceId> {
+        let builder = SpanBuilder::from_name(control::span_name(record))
+            .with_kind(SpanKind::Server)
+            .with_start_time(record.started_at);
+        let mut span = tracer.build_with_context(builder, &self.parent(record.trace));
+        if !span.is_recording() {
+            return None;
+        }
+        span.set_attributes(control::attributes(record, &self.inner.redaction));
+        if control::is_failure(record) {
+            span.set_status(Status::error("callgate could not write"));
+        }
+        let trace_id = span.span_context().trace_id();
+        let ended_at = record.started_at.checked_add(record.took);
+        span.end_with_timestamp(ended_at.unwrap_or(record.started_at));
+        let recorded = &self.inner.live.spans_recorded;
+        recorded.fetch_add(1, Ordering::Relaxed);
+        Some(trace_id)
+    }
+
     /// Notes what went live.
     pub fn published(&self, revision: u64, policies: usize, entities: usize) {
         self.inner.live.published(revision, policies, entities);
@@ -112,7 +159,11 @@ impl Recorder {
             .with_kind(SpanKind::Server)
             .with_start_time(record.started_at)
             .with_attributes(Vec::with_capacity(mapping::USUAL_ATTRIBUTES));
-        let mut span = tracer.build_with_context(builder, &self.parent(record));
+        let trace = match record.question {
+            Question::Call(call) | Question::Filter { call, .. } => &call.trace,
+            Question::Cedar { trace, .. } => trace,
+        };
+        let mut span = tracer.build_with_context(builder, &self.parent(trace));
         // The sampler has spoken: without a span to fill, name and attributes need not be made.
         if !span.is_recording() {
             return None;
@@ -137,11 +188,7 @@ impl Recorder {
         Some(trace_id)
     }
 
-    fn parent(&self, record: &DecisionRecord<'_>) -> Context {
-        let trace = match record.question {
-            Question::Call(call) | Question::Filter { call, .. } => &call.trace,
-            Question::Cedar { trace, .. } => trace,
-        };
+    fn parent(&self, trace: &TraceContext) -> Context {
         if trace.traceparent.is_none() {
             return Context::new();
         }

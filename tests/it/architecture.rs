@@ -10,7 +10,7 @@ const EDGES: [(&str, &[&str]); 17] = [
     ("main", &["cli"]),
     ("cli", &["server", "authoring"]),
     ("server", &["adapters", "control", "reload"]),
-    ("adapters", &["service"]),
+    ("adapters", &["control", "service"]),
     ("control", &["service"]),
     ("reload", &["service", "bundle"]),
     ("service", &["telemetry", "state"]),
@@ -302,6 +302,7 @@ fn the_check_of_imports_sees_what_it_should() {
     let allowed = allowed();
     assert!(allowed["adapters"].contains("call") && allowed["adapters"].contains("proto"));
     assert!(!allowed["call"].contains("service") && !allowed["engine"].contains("call"));
+    assert!(allowed["adapters"].contains("control") && !allowed["control"].contains("adapters"));
     assert!(!allowed["adapters"].contains("server") && !allowed["adapters"].contains("reload"));
     assert!(!allowed["config"].contains("identity"));
     assert!(!allowed["service"].contains("proto") && !allowed["service"].contains("bundle"));

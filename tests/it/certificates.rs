@@ -55,7 +55,7 @@ async fn start_tls(authority: &Authority, config: &str) -> Running {
         ("ca.pem", &authority.ca.pem()),
     ];
     let server = start_empty(config, &files).await;
-    server.service.publish(generation());
+    server.service.publish(generation()).expect("published");
     server
 }
 

@@ -62,7 +62,7 @@ async fn health_says_serving_only_once_something_is_live() {
             .map(|it| it.status())
     };
     assert_eq!(next().await, Some(ServingStatus::NotServing));
-    server.service.publish(generation());
+    server.service.publish(generation()).expect("published");
     assert_eq!(next().await, Some(ServingStatus::Serving));
     for name in ["", SERVICE] {
         assert_eq!(health(&server, name).await, ServingStatus::Serving);

@@ -5,13 +5,13 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use callgate::bundle;
 use callgate::call::context::TraceContext;
 use callgate::identity::caller::Caller;
 use callgate::reload::{Outcome, Reloader};
-use callgate::service::decisions::{Ask, CedarQuestion, Generation, Service, Settings};
+use callgate::service::decisions::{Ask, CedarQuestion, Service, Settings};
+use callgate::service::generation::Load;
 use callgate::telemetry::recorder::Recorder;
 use cedar_policy_core::ast::Context;
 
@@ -68,18 +68,15 @@ async fn every_answer_belongs_to_exactly_one_generation() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     write(dir.path(), "left");
     let first = bundle::load(dir.path()).unwrap_or_else(|faults| panic!("{faults}"));
-    let service = Arc::new(Service::new(
-        Settings {
-            stale_wait: Duration::ZERO,
-        },
-        Recorder::default(),
-    ));
+    let service = Service::in_memory(Settings::default(), Recorder::default());
+    let service = Arc::new(service.expect("a service"));
     let digest = Arc::clone(&first.digest);
-    let revision = service.publish(Generation {
+    let load = Load {
         snapshot: first.snapshot,
         claims: first.config.claims,
         policy_set_digest: first.digest,
-    });
+    };
+    let revision = service.publish(load).expect("published");
     let mut reloader = Reloader::new(
         dir.path(),
         Arc::clone(&service),

@@ -14,7 +14,8 @@ use callgate::proto::v1::operation::Kind;
 use callgate::server::doors::Doors;
 use callgate::server::listen::Listener;
 use callgate::server::{self, ServeError, Setup, tls};
-use callgate::service::decisions::{Generation, Service, Settings};
+use callgate::service::decisions::{Service, Settings};
+use callgate::service::generation::Load;
 use callgate::telemetry::recorder::Recorder;
 use tempfile::TempDir;
 use tokio::sync::{oneshot, watch};
@@ -70,10 +71,10 @@ pub fn directory() -> TempDir {
 }
 
 /// What [`directory`] compiles to.
-pub fn generation() -> Generation {
+pub fn generation() -> Load {
     let dir = directory();
     let bundle = bundle::load(dir.path()).unwrap_or_else(|faults| panic!("{faults}"));
-    Generation {
+    Load {
         snapshot: bundle.snapshot,
         claims: bundle.config.claims,
         policy_set_digest: bundle.digest,
@@ -119,7 +120,12 @@ pub async fn start_empty(config: &str, files: &[(&str, &str)]) -> Running {
         .await
         .expect("a socket");
     let stale_wait = Duration::from_millis(config.limits.stale_wait_ms.into());
-    let service = Arc::new(Service::new(Settings { stale_wait }, Recorder::default()));
+    let settings = Settings {
+        stale_wait,
+        ..Settings::default()
+    };
+    let service = Service::in_memory(settings, Recorder::default());
+    let service = Arc::new(service.expect("a service"));
     let doors = Doors::open(&config);
     let (bundle_is_good, is_good) = watch::channel(true);
     let setup = Setup {
@@ -148,7 +154,7 @@ pub async fn start_empty(config: &str, files: &[(&str, &str)]) -> Running {
 /// Starts a server that answers.
 pub async fn start(config: &str) -> Running {
     let running = start_empty(config, &[]).await;
-    running.service.publish(generation());
+    running.service.publish(generation()).expect("published");
     running
 }
 

@@ -20,7 +20,7 @@ use crate::identity::certificate::Peer;
 use crate::identity::doorkeeper::Doorkeeper;
 use crate::proto::v1;
 use crate::proto::v1::authorization_server;
-use crate::service::decisions::{Ask, Service};
+use crate::service::decisions::{Ask, Later, Now, Service};
 
 /// How this front door is called in traces.
 pub const ADAPTER: &str = "grpc";
@@ -70,9 +70,9 @@ enum Outcome<'c> {
     Waiting(Box<Waiting<'c>>),
 }
 
-/// A call that waits for a revision.
+/// A call whose answer waits.
 struct Waiting<'c> {
-    ask: Ask<'c>,
+    later: Later<'c>,
     detail: Detail,
     call: CallContext,
 }
@@ -101,8 +101,13 @@ impl Shared {
         match self.authorize_now(caller, transport_trace, request)? {
             Outcome::Decided(response) => Ok(response),
             Outcome::Waiting(waiting) => {
-                let waited = Box::pin(self.service.authorize(waiting.ask, &waiting.call));
-                Ok(encode::authorize(waited.await?, waiting.detail))
+                let Waiting {
+                    later,
+                    detail,
+                    call,
+                } = *waiting;
+                let waited = Box::pin(self.service.finish(later, &call));
+                Ok(encode::authorize(waited.await?, detail))
             }
         }
     }
@@ -124,8 +129,12 @@ impl Shared {
         };
         let call = parser.call_context(request.call_context)?;
         Ok(match self.service.authorize_now(ask, &call)? {
-            Some(answer) => Outcome::Decided(encode::authorize(answer, detail)),
-            None => Outcome::Waiting(Box::new(Waiting { ask, detail, call })),
+            Now::Answered(answer) => Outcome::Decided(encode::authorize(answer, detail)),
+            Now::Later(later) => Outcome::Waiting(Box::new(Waiting {
+                later,
+                detail,
+                call,
+            })),
         })
     }
 

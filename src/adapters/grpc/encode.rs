@@ -113,7 +113,7 @@ fn outcome(outcome: Outcome) -> v1::Decision {
     }
 }
 
-fn reason(reason: Reason, detail: Detail) -> v1::Reason {
+pub(super) fn reason(reason: Reason, detail: Detail) -> v1::Reason {
     let (policy_ids, detail) = if detail.is_entitled {
         (
             reason.policies.into_iter().map(Into::into).collect(),
@@ -199,7 +199,7 @@ fn ids(policies: &[Arc<PolicyInfo>]) -> Vec<String> {
         .collect()
 }
 
-fn entity_ref(uid: &EntityUID) -> v1::EntityRef {
+pub(super) fn entity_ref(uid: &EntityUID) -> v1::EntityRef {
     let id: &str = uid.eid().as_ref();
     v1::EntityRef {
         r#type: uid.entity_type().to_string(),

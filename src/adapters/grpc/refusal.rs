@@ -33,6 +33,12 @@ pub enum Refusal {
         /// The limit.
         limit: u32,
     },
+    /// Too many watchers.
+    #[error("{limit} watches are open, as many as `limits.watchers` allows: try again later")]
+    TooManyWatchers {
+        /// The limit.
+        limit: u32,
+    },
     /// Too many requests are under way.
     #[error(
         "{limit} requests are under way, as many as `limits.concurrent_requests` allows: try again later"
@@ -60,7 +66,9 @@ impl Refusal {
             Self::Unauthenticated(_) => Code::Unauthenticated,
             Self::NotAllowed { .. } => Code::PermissionDenied,
             Self::NotReady(_) | Self::Draining => Code::Unavailable,
-            Self::TooManyStreams { .. } | Self::TooManyRequests { .. } => Code::ResourceExhausted,
+            Self::TooManyStreams { .. }
+            | Self::TooManyWatchers { .. }
+            | Self::TooManyRequests { .. } => Code::ResourceExhausted,
             Self::DeadlineExceeded => Code::DeadlineExceeded,
             Self::Panicked => Code::Internal,
         }

@@ -1,133 +1,29 @@
-use std::sync::Arc;
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use cedar_policy_core::ast::Entity;
-use cedar_policy_core::entities::{EntityJsonParser, TCComputation};
+use cedar_policy_core::ast::EntityUID;
 use cedar_policy_core::extensions::Extensions;
-use cedar_policy_core::parser::parse_policyset;
-use cedar_policy_core::validator::{CoreSchema, ValidatorSchema};
+use cedar_policy_core::validator::ValidatorSchema;
 use serde_json::{Value as Json, json};
 
 use super::*;
-use crate::call::context::{Delegation, Initiator, Operation, OperationKind, Sampling, Subject};
+use crate::call::chain::{Chain, MAX_LINKS};
+use crate::call::context::{Delegation, Initiator, Operation, OperationKind, Sampling};
+use crate::call::facts::Ground;
+use crate::call::fixtures::{agent, get_issue, person, tool_call, trusted, world};
+use crate::call::live::authority::Authority;
+use crate::call::live::scope::Scope;
+use crate::call::live::session::Session;
+use crate::call::live::task::{Step, Task};
+use crate::call::live::usage::Usage;
 use crate::call::model::SCHEMA;
+use crate::call::world::Past;
 use crate::config::claims::GroupClaim;
-use crate::engine::snapshot::{Parts, Reach};
-use crate::identity::caller::{Rights, RpcSet};
-
-/// A tool with an action of its own, whose arguments are typed.
-const TYPED: &str = r#"
-    namespace Mcp {
-        action "github/create_issue" in [call_write] appliesTo {
-            principal: [User, Agent], resource: [Tool], context: IssueFacts,
-        };
-        type IssueFacts = {
-            input: { title: String, labels?: Set<String>, number?: Long, on?: Bool, milestone?: { name: String } },
-            arguments: Arguments, initiator: String, identity: Identity, environment: Environment,
-            delegation?: Delegation, purpose?: String, target?: Resource, task?: TaskFacts,
-            session?: Session, usage?: Usage, approval?: Approval,
-        };
-    }
-"#;
+use crate::engine::context::ContextSource;
+use crate::identity::caller::Rights;
 
 const READ_FOR_STAFF: &str =
     r#"permit (principal in Mcp::Group::"staff", action == Mcp::Action::"call_read", resource);"#;
-
-fn person(id: &str) -> EntityUID {
-    model::entity(&TYPES.user, id)
-}
-
-fn agent(id: &str) -> EntityUID {
-    model::entity(&TYPES.agent, id)
-}
-
-fn world(policies: &str) -> Snapshot {
-    let text = SCHEMA
-        .trim_end()
-        .strip_suffix('}')
-        .expect("the schema is one namespace");
-    let typed = TYPED
-        .trim()
-        .strip_prefix("namespace Mcp {")
-        .expect("one namespace");
-    let (schema, _) = ValidatorSchema::from_cedarschema_str(
-        &format!("{text}{typed}"),
-        Extensions::all_available(),
-    )
-    .expect("the schema parses");
-    let core = CoreSchema::new(&schema);
-    let parser = EntityJsonParser::new(
-        Some(&core),
-        Extensions::all_available(),
-        TCComputation::ComputeNow,
-    );
-    let entities = parser
-        .from_json_value(entities())
-        .expect("the entities fit the schema");
-    let entities: Vec<Entity> = entities.iter().cloned().collect();
-    Snapshot::build(Parts {
-        policies: parse_policyset(policies).expect("policies parse"),
-        entities,
-        schema: Some(Arc::new(schema)),
-        reach: Reach::Level(2),
-    })
-    .expect("no fault")
-}
-
-fn entities() -> Json {
-    let uid = |ty: &str, id: &str| json!({ "type": format!("Mcp::{ty}"), "id": id });
-    let staff = || json!([uid("Group", "staff")]);
-    let agent = |id: &str, parents: Json| {
-        json!({ "uid": uid("Agent", id), "parents": parents,
-                "attrs": { "owner": { "__entity": uid("User", "alice") }, "active": true } })
-    };
-    let tool = |id: &str, effect: &str, confirmed: bool, more: Json| {
-        let mut attributes = json!({
-            "effect": effect, "confirmed": confirmed, "yields": [], "egress": false,
-            "sensitivity": "internal", "owner": { "__entity": uid("User", "alice") },
-        });
-        for (name, value) in more.as_object().into_iter().flatten() {
-            attributes[name] = value.clone();
-        }
-        let server = id.split('/').next().unwrap_or_default();
-        json!({ "uid": uid("Tool", id), "parents": [uid("Server", server)], "attrs": attributes })
-    };
-    let server = |id: &str| {
-        json!({ "uid": uid("Server", id), "parents": [],
-                "attrs": { "owner": { "__entity": uid("User", "alice") }, "active": true } })
-    };
-    json!([
-        { "uid": uid("User", "alice"), "attrs": { "active": true }, "parents": staff() },
-        { "uid": uid("User", "mallory"), "attrs": { "active": true }, "parents": [] },
-        agent("helper", staff()),
-        agent("planner", staff()),
-        agent("stray", json!([])),
-        server("github"),
-        server("files"),
-        { "uid": uid("Server", "retired"), "parents": [],
-          "attrs": { "owner": { "__entity": uid("User", "alice") }, "active": false } },
-        tool("retired/read", "read", true, json!({})),
-        tool("github/create_issue", "write", true, json!({})),
-        tool("github/get_issue", "read", true, json!({ "digest": "sha256:aa" })),
-        tool("github/merge", "read", false, json!({})),
-        tool("github/odd", "destroy", true, json!({})),
-        tool("files/read", "read", true, json!({ "target_arguments": ["path"] })),
-    ])
-}
-
-fn tool_call(server: &str, tool: &str, arguments: Json) -> CallContext {
-    let arguments = arguments.as_object().cloned().unwrap_or_default();
-    let mut call = CallContext::new(
-        Subject::verified(agent("helper"), "jwt"),
-        Operation::call_tool(server, tool, arguments),
-    );
-    call.delegation = Some(Delegation::verified_from(person("alice")));
-    call
-}
-
-fn get_issue() -> CallContext {
-    tool_call("github", "get_issue", json!({}))
-}
 
 fn decide_with(
     policies: &str,
@@ -150,16 +46,6 @@ fn decide_with(
     )
 }
 
-fn trusted() -> Rights {
-    Rights {
-        rpcs: RpcSet::all(),
-        assert_identity: true,
-        assert_delegation: true,
-        assert_claims: true,
-        explain: true,
-    }
-}
-
 fn ask(policies: &str, call: &CallContext) -> Decision {
     decide_with(policies, call, trusted(), &ClaimMapping::default())
 }
@@ -175,7 +61,7 @@ fn agent_and_person_must_both_be_allowed() {
     assert!(ask(READ_FOR_STAFF, &get_issue()).is_allow());
 
     let mut for_mallory = get_issue();
-    for_mallory.delegation.as_mut().expect("delegated").root = person("mallory");
+    for_mallory.delegation.as_mut().expect("delegated").root = Some(person("mallory"));
     let decision = ask(READ_FOR_STAFF, &for_mallory);
     assert_eq!(decision.reasons.len(), 1);
     assert_eq!(decision.reasons[0].code, ReasonCode::DelegatorDenied);
@@ -369,11 +255,11 @@ fn broken_evidence_denies_whatever_the_policies_say() {
         Code::DelegationChainBroken
     );
     assert_eq!(
-        with_chain(&|d| d.root = agent("helper")),
+        with_chain(&|d| d.root = Some(agent("helper"))),
         Code::DelegationChainBroken
     );
     assert_eq!(
-        with_chain(&|d| d.root = model::server(&"github".into())),
+        with_chain(&|d| d.root = Some(model::server(&"github".into()))),
         Code::DelegationChainBroken
     );
     assert_eq!(
@@ -389,7 +275,7 @@ fn broken_evidence_denies_whatever_the_policies_say() {
         Code::SubjectUnknown
     );
     assert_eq!(
-        with_chain(&|d| d.actors = vec![agent("planner"); evidence::MAX_DELEGATION_DEPTH]),
+        with_chain(&|d| d.actors = vec![agent("planner"); MAX_LINKS]),
         Code::DelegationChainBroken
     );
     assert_eq!(
@@ -807,12 +693,78 @@ fn facts_of_built_in_actions_fit_the_schema_by_construction() {
             call.environment.source_address = "2001:db8::1".parse().ok();
             let plan = plan::of_call(&snapshot, call, &caller).expect("it can be asked");
             assert!(!plan.is_declared);
-            let scene = Scene::of(&snapshot, call, asker).expect("the claims are text");
-            for target in plan.targets.iter().map(Some).chain([None]) {
-                let facts = Facts::new(scene.ground(call, SystemTime::now()), &plan.own, target);
-                let checked = snapshot.check_context(&plan.action, &facts.to_context());
-                assert_eq!(checked, Ok(()), "{call:?}");
+            let task = task();
+            for has_lived in [false, true] {
+                let chain = Chain::of_call(&NOTHING, call, SystemTime::now()).expect("a chain");
+                let evidence = Evidence {
+                    chain,
+                    task: has_lived.then_some(&task),
+                };
+                let mut world = World::from(&snapshot);
+                let session = Session::new().after(&model::tool("github", "merge"), &["a".into()]);
+                if has_lived {
+                    world.past = Past {
+                        session: Some(&session),
+                        usage: Some(Usage::default()),
+                        calls_left: Some(3),
+                        approval_uses: &[],
+                    };
+                }
+                let root = evidence.chain.as_ref().map(|chain| &*chain.root);
+                let scene = Scene::of(&snapshot, &call.subject, root, evidence.task, asker)
+                    .expect("the claims are text");
+                let asking = Asking {
+                    world: &world,
+                    call,
+                    evidence: &evidence,
+                    plan: &plan,
+                    scene: &scene,
+                    now: SystemTime::now(),
+                };
+                let approver = person("alice");
+                let approval = has_lived.then_some(ApprovalFacts {
+                    approver: &approver,
+                    age_seconds: 3,
+                });
+                for target in plan.targets.iter().map(Some).chain([None]) {
+                    let ground = Ground {
+                        approval,
+                        ..asking.ground()
+                    };
+                    let facts = Facts::new(ground, &plan.own, target).to_context();
+                    let checked = snapshot.check_context(&plan.action, &facts);
+                    assert_eq!(checked, Ok(()), "{call:?}");
+                }
             }
         }
     }
 }
+
+fn task() -> Task {
+    let now = SystemTime::now();
+    let scope = Scope {
+        tools: vec![model::tool("github", "get_issue")],
+        servers: Vec::new(),
+        groups: Vec::new(),
+        effect: model::Effect::Read,
+        targets: Vec::new(),
+    };
+    Task {
+        id: "t".into(),
+        agent: agent("helper"),
+        person: person("alice"),
+        purpose: "to see".into(),
+        scope: None,
+        call_budget: Some(5),
+        steps: vec![Step {
+            name: "one".into(),
+            scope,
+        }],
+        at_step: 0,
+        opened_at: now,
+        deadline: now + Duration::from_secs(60),
+        closed_at: None,
+    }
+}
+
+static NOTHING: LazyLock<Authority> = LazyLock::new(Authority::default);

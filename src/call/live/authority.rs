@@ -1,5 +1,6 @@
 //! Everything that is lent, open or approved at one revision.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -46,6 +47,33 @@ impl Authority {
             }
             status => status,
         }
+    }
+
+    /// The same without what has been over since before a moment. A task goes last: what it was opened
+    /// for can tell that it is over.
+    pub fn without_ended(&self, before: SystemTime) -> Self {
+        let mut next = self.clone();
+        for (id, grant) in &self.grants {
+            if grant.ended_at() < before {
+                next.grants.remove_mut(id);
+            }
+        }
+        for (id, approval) in &self.approvals {
+            if approval.expires_at < before {
+                next.approvals.remove_mut(id);
+            }
+        }
+        let tasks_of_grants = next.grants.values().filter_map(|grant| grant.task.as_ref());
+        let tasks_of_approvals = next.approvals.values();
+        let tasks_of_approvals =
+            tasks_of_approvals.filter_map(|approval| approval.call.task.as_ref());
+        let needed: HashSet<&SmolStr> = tasks_of_grants.chain(tasks_of_approvals).collect();
+        for (id, task) in &self.tasks {
+            if task.ended_at() < before && !needed.contains(id) {
+                next.tasks.remove_mut(id);
+            }
+        }
+        next
     }
 
     /// Whether there was a task and it is no longer open.

@@ -65,6 +65,12 @@ pub enum GrantStatus {
 }
 
 impl Grant {
+    /// When it ends, or ended.
+    pub fn ended_at(&self) -> SystemTime {
+        self.revoked_at
+            .map_or(self.expires_at, |at| at.min(self.expires_at))
+    }
+
     /// How it stands, its task left aside.
     pub fn status(&self, now: SystemTime) -> GrantStatus {
         if self.revoked_at.is_some() {

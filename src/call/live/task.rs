@@ -72,6 +72,12 @@ pub enum TaskStatus {
 }
 
 impl Task {
+    /// When it ends, or ended.
+    pub fn ended_at(&self) -> SystemTime {
+        self.closed_at
+            .map_or(self.deadline, |at| at.min(self.deadline))
+    }
+
     /// How it stands.
     pub fn status(&self, now: SystemTime) -> TaskStatus {
         if self.closed_at.is_some() {

@@ -1,5 +1,8 @@
+use prost_reflect::DescriptorPool;
+
 use super::*;
 use crate::identity::authenticate::{Evidence, Refusal};
+use crate::proto::v1;
 
 const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
@@ -38,8 +41,9 @@ fn every_right_of_the_configuration_becomes_one_of_the_caller() {
         .authenticate(evidence)
         .expect("a caller");
     assert_eq!(&*caller.id, "edge");
-    let rpcs: Vec<_> = Rpc::ALL
+    let rpcs: Vec<_> = Rpc::AUTHORIZATION
         .into_iter()
+        .chain(Rpc::CONTROL)
         .filter(|rpc| caller.rights.rpcs.contains(*rpc))
         .collect();
     assert_eq!(rpcs, [Rpc::FilterTools, Rpc::IsAuthorized]);
@@ -52,17 +56,54 @@ fn every_right_of_the_configuration_becomes_one_of_the_caller() {
     );
 }
 
+/// The methods of a service, as the protocol has them.
+fn methods(service: &str) -> Vec<String> {
+    let pool = DescriptorPool::decode(v1::DESCRIPTOR).expect("descriptors");
+    let found = pool
+        .get_service_by_name(&format!("callgate.v1.{service}"))
+        .expect("a service");
+    found.methods().map(|it| it.name().to_owned()).collect()
+}
+
+fn allowed(names: &[&str]) -> RpcSet {
+    let names = names
+        .iter()
+        .map(|name| format!("\"{name}\""))
+        .collect::<Vec<_>>();
+    let text = format!(
+        "[[callers]]\nid = \"edge\"\ntoken_sha256 = [\"{ABC}\"]\nrights = {{ rpcs = [{}] }}\n",
+        names.join(", ")
+    );
+    rights(&config(&text).callers[0].rights).rpcs
+}
+
 #[test]
-fn a_star_means_every_rpc_and_no_list_means_none() {
-    let rights = |rpcs: Vec<RpcName>| {
-        rights(&RightsEntry {
-            rpcs,
-            ..RightsEntry::default()
-        })
-        .rpcs
-    };
-    assert_eq!(rights(vec![RpcName::All]), RpcSet::all());
-    assert_eq!(rights(vec![]), RpcSet::default());
+fn every_rpc_of_the_protocol_can_be_allowed_by_its_name() {
+    for (service, rpcs) in [
+        ("Authorization", &Rpc::AUTHORIZATION[..]),
+        ("Control", &Rpc::CONTROL),
+    ] {
+        let names: Vec<_> = rpcs.iter().map(|rpc| rpc.name()).collect();
+        assert_eq!(names, methods(service));
+        for rpc in rpcs {
+            let alone = RpcSet::from_iter([*rpc]);
+            assert_eq!(allowed(&[rpc.name()]), alone, "{}", rpc.name());
+            assert_ne!(alone, RpcSet::default(), "{}", rpc.name());
+        }
+    }
+}
+
+#[test]
+fn a_star_means_every_question_and_control_has_a_star_of_its_own() {
+    let questions = RpcSet::from_iter(Rpc::AUTHORIZATION);
+    let control = RpcSet::from_iter(Rpc::CONTROL);
+    assert_eq!(allowed(&["*"]), questions);
+    assert!(Rpc::CONTROL.iter().all(|rpc| !questions.contains(*rpc)));
+    assert_eq!(allowed(&["Control/*"]), control);
+    assert!(Rpc::AUTHORIZATION.iter().all(|rpc| !control.contains(*rpc)));
+    assert_eq!(allowed(&["*", "Control/*"]), RpcSet::all());
+    assert_eq!(allowed(&[]), RpcSet::default());
+    assert_eq!(Caller::local().rights.rpcs, RpcSet::all());
 }
 
 #[test]

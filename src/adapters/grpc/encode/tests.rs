@@ -1,6 +1,7 @@
 use uuid::Uuid;
 
 use super::*;
+use crate::call::decision::Effects;
 
 const EVERYTHING: Detail = Detail {
     is_entitled: true,
@@ -47,6 +48,8 @@ fn denied() -> Answer<Decision> {
                 errors: vec![(policy("broken"), "integer overflow".into())],
                 policies_evaluated: 3,
             }],
+            challenge: None,
+            effects: Effects::default(),
         },
         decision_id: Uuid::from_u128(7),
         revision: 9,

@@ -91,7 +91,7 @@ impl EntityTypes {
 
 impl Parser<'_> {
     /// An entity that must be there; `Agent` alone means `Mcp::Agent`.
-    pub(super) fn entity(
+    pub(in crate::adapters::grpc) fn entity(
         &self,
         wire: Option<v1::EntityRef>,
         field: &'static str,
@@ -101,14 +101,17 @@ impl Parser<'_> {
     }
 
     /// An entity of a list; `Agent` alone means `Mcp::Agent`.
-    pub(super) fn mcp_entity(&self, wire: v1::EntityRef) -> Result<EntityUID, Invalid> {
+    pub(in crate::adapters::grpc) fn mcp_entity(
+        &self,
+        wire: v1::EntityRef,
+    ) -> Result<EntityUID, Invalid> {
         let entity_type = self.entity_type(&wire.r#type, EntityTypes::mcp)?;
         let id = self.required_id(wire.id, "id")?;
         Ok(EntityUID::from_components(entity_type, Eid::new(id), None))
     }
 
     /// An entity that must be there, exactly as given: any type, and any id that Cedar allows.
-    pub(super) fn exact_entity(
+    pub(in crate::adapters::grpc) fn exact_entity(
         &self,
         wire: Option<v1::EntityRef>,
         field: &'static str,

@@ -70,6 +70,9 @@ pub enum Problem {
     /// Not a digest.
     #[error("`{0}` is not `sha256:` followed by 64 hexadecimal digits")]
     NotADigest(Shown),
+    /// Not a place.
+    #[error("`{0}` is not a place: {1}")]
+    NotAPlace(Shown, String),
     /// Not a point in time.
     #[error("is not a time between the years 1 and 9999")]
     NotATime,
@@ -138,7 +141,7 @@ impl Invalid {
 }
 
 /// Adds the name of the message around a field, on the way out: paths cost nothing while all is well.
-pub(super) trait Within<T> {
+pub(in crate::adapters::grpc) trait Within<T> {
     /// The same, one level further out.
     fn within(self, outer: impl Display) -> Result<T, Invalid>;
 }

@@ -16,7 +16,11 @@ const EXACT_IN_DOUBLE: f64 = 9_007_199_254_740_992.0;
 const BEYOND_I64: f64 = 9_223_372_036_854_775_808.0;
 
 /// Reads one JSON value from text.
-pub(super) fn value(text: &[u8], max_depth: u32, field: &'static str) -> Result<Json, Invalid> {
+pub(in crate::adapters::grpc) fn value(
+    text: &[u8],
+    max_depth: u32,
+    field: &'static str,
+) -> Result<Json, Invalid> {
     let invalid = |said: String| Invalid::new(field, Problem::Json(said));
     let mut reader = serde_json::Deserializer::from_slice(text);
     let mut beyond_i64 = false;
@@ -39,7 +43,7 @@ pub(super) fn value(text: &[u8], max_depth: u32, field: &'static str) -> Result<
 }
 
 /// Reads one JSON object from text; no text at all is the empty object.
-pub(super) fn object(
+pub(in crate::adapters::grpc) fn object(
     text: &[u8],
     max_depth: u32,
     field: &'static str,
@@ -57,7 +61,7 @@ pub(super) fn object(
 }
 
 /// Converts a Struct. Its numbers are doubles, so whole numbers must be small enough to be exact.
-pub(super) fn from_struct(
+pub(in crate::adapters::grpc) fn from_struct(
     wire: Struct,
     max_depth: u32,
     field: &'static str,

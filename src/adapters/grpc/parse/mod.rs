@@ -5,7 +5,7 @@
 
 mod entity;
 pub mod invalid;
-mod json;
+pub(in crate::adapters::grpc) mod json;
 mod operation;
 
 use std::net::IpAddr;
@@ -15,7 +15,7 @@ use cedar_policy_core::ast::Context;
 use cedar_policy_core::entities::ContextJsonParser;
 use cedar_policy_core::extensions::Extensions;
 use cedar_policy_core::validator::{ContextSchema, ValidatorSchema, context_schema_for_action};
-use prost_types::Timestamp;
+use prost_types::{Struct, Timestamp};
 use serde_json::Value as Json;
 use smol_str::SmolStr;
 use tonic::metadata::MetadataMap;
@@ -136,21 +136,27 @@ impl Parser<'_> {
     fn subject(&self, wire: Option<v1::Subject>) -> Result<Subject, Invalid> {
         const FIELD: &str = "subject";
         let wire = wire.ok_or_else(|| Invalid::new(FIELD, Problem::Missing))?;
-        let entity = self.entity(wire.entity, "entity").within(FIELD)?;
-        let identity = match wire.identity {
+        self.principal(wire.entity, wire.identity, wire.claims)
+            .within(FIELD)
+    }
+
+    /// Somebody who acts, and how that is known.
+    pub(in crate::adapters::grpc) fn principal(
+        &self,
+        entity: Option<v1::EntityRef>,
+        identity: Option<v1::Identity>,
+        claims: Option<Struct>,
+    ) -> Result<Subject, Invalid> {
+        let entity = self.entity(entity, "entity")?;
+        let identity = match identity {
             Some(v1::Identity { method, verified }) => {
-                let method = self
-                    .optional_id(method, "method")
-                    .within("identity")
-                    .within(FIELD)?;
+                let method = self.optional_id(method, "method").within("identity")?;
                 Identity { method, verified }
             }
             None => Identity::default(),
         };
-        let claims = match wire.claims {
-            Some(claims) => {
-                json::from_struct(claims, self.limits.json_depth, "claims").within(FIELD)?
-            }
+        let claims = match claims {
+            Some(claims) => json::from_struct(claims, self.limits.json_depth, "claims")?,
             None => serde_json::Map::new(),
         };
         Ok(Subject {
@@ -215,13 +221,21 @@ impl Parser<'_> {
 
     // ------------------------------------------------------------ ids, names and text
 
-    fn required_id(&self, text: String, field: &'static str) -> Result<SmolStr, Invalid> {
+    pub(in crate::adapters::grpc) fn required_id(
+        &self,
+        text: String,
+        field: &'static str,
+    ) -> Result<SmolStr, Invalid> {
         self.optional_id(text, field)?
             .ok_or_else(|| Invalid::new(field, Problem::Missing))
     }
 
     /// An id or a name. They go to logs and traces, so control characters are refused.
-    fn optional_id(&self, text: String, field: &'static str) -> Result<Option<SmolStr>, Invalid> {
+    pub(in crate::adapters::grpc) fn optional_id(
+        &self,
+        text: String,
+        field: &'static str,
+    ) -> Result<Option<SmolStr>, Invalid> {
         check_length(&text, self.limits.id_bytes, field)?;
         if text.bytes().any(|byte| byte.is_ascii_control()) {
             return Err(Invalid::new(field, Problem::ControlCharacter));
@@ -229,17 +243,25 @@ impl Parser<'_> {
         Ok((!text.is_empty()).then(|| SmolStr::from(text)))
     }
 
-    fn optional_text(&self, text: String, field: &'static str) -> Result<Option<SmolStr>, Invalid> {
+    pub(in crate::adapters::grpc) fn optional_text(
+        &self,
+        text: String,
+        field: &'static str,
+    ) -> Result<Option<SmolStr>, Invalid> {
         check_length(&text, self.limits.text_bytes, field)?;
         Ok((!text.is_empty()).then(|| SmolStr::from(text)))
     }
 
-    fn required_text(&self, text: String, field: &'static str) -> Result<SmolStr, Invalid> {
+    pub(in crate::adapters::grpc) fn required_text(
+        &self,
+        text: String,
+        field: &'static str,
+    ) -> Result<SmolStr, Invalid> {
         self.optional_text(text, field)?
             .ok_or_else(|| Invalid::new(field, Problem::Missing))
     }
 
-    fn ids(
+    pub(in crate::adapters::grpc) fn ids(
         &self,
         wire: Vec<String>,
         limit: u32,
@@ -274,18 +296,26 @@ pub fn transport_trace(metadata: &MetadataMap) -> TraceContext {
 }
 
 /// Puts the index of a list's item into the path of what is wrong with it.
-pub(super) fn at_item(inner: Invalid, list: &str, index: usize) -> Invalid {
+pub(in crate::adapters::grpc) fn at_item(inner: Invalid, list: &str, index: usize) -> Invalid {
     inner.inside(format_args!("{list}[{index}]"))
 }
 
-pub(super) fn check_count(items: usize, limit: u32, field: &'static str) -> Result<(), Invalid> {
+pub(in crate::adapters::grpc) fn check_count(
+    items: usize,
+    limit: u32,
+    field: &'static str,
+) -> Result<(), Invalid> {
     if items > limit as usize {
         return Err(Invalid::new(field, Problem::TooMany { items, limit }));
     }
     Ok(())
 }
 
-fn check_length(text: &str, limit: u32, field: &'static str) -> Result<(), Invalid> {
+pub(in crate::adapters::grpc) fn check_length(
+    text: &str,
+    limit: u32,
+    field: &'static str,
+) -> Result<(), Invalid> {
     if text.len() > limit as usize {
         return Err(Invalid::new(
             field,
@@ -317,7 +347,10 @@ fn environment(wire: Option<v1::Environment>) -> Result<Environment, Invalid> {
     })
 }
 
-fn system_time(wire: Timestamp, field: &'static str) -> Result<SystemTime, Invalid> {
+pub(in crate::adapters::grpc) fn system_time(
+    wire: Timestamp,
+    field: &'static str,
+) -> Result<SystemTime, Invalid> {
     // The range that protobuf's own documentation gives, years 1 to 9999.
     const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
     let not_a_time = || Invalid::new(field, Problem::NotATime);

@@ -1,0 +1,288 @@
+//! From the write side's answers to the messages of `callgate.v1.Control`.
+
+use std::time::SystemTime;
+
+use cedar_policy_core::ast::EntityUID;
+use prost_types::value::Kind;
+use prost_types::{ListValue, Struct, Timestamp, Value};
+use serde_json::{Map, Value as Json};
+
+use crate::adapters::grpc::encode::entity_ref;
+use crate::call::live::approval::{Approval, ApprovalStatus};
+use crate::call::live::change::{Change, Entry};
+use crate::call::live::grant::{Grant, GrantStatus};
+use crate::call::live::scope::Scope;
+use crate::call::live::task::{Step, Task, TaskStatus};
+use crate::call::model::Effect;
+use crate::control::entities::{EntitySource, EntityView, stored_view};
+use crate::control::page::Listed;
+use crate::control::status::Status;
+use crate::control::view::{ApprovalView, GrantView, TaskView};
+use crate::control::write::Control;
+use crate::proto::v1;
+use crate::service::generation::Generation;
+
+pub(super) fn delegation(view: GrantView) -> v1::StoredDelegation {
+    let grant: &Grant = &view.grant;
+    v1::StoredDelegation {
+        id: grant.id.to_string(),
+        from: Some(entity_ref(&grant.from)),
+        to: Some(entity_ref(&grant.to)),
+        scope: Some(scope(&grant.scope)),
+        task_id: text(grant.task.as_ref()),
+        parent_id: text(grant.parent.as_ref()),
+        lend_depth: grant.lend_depth,
+        not_before: Some(timestamp(grant.not_before)),
+        expires_at: Some(timestamp(grant.expires_at)),
+        created_at: Some(timestamp(grant.created_at)),
+        revoked_at: grant.revoked_at.map(timestamp),
+        status: match view.status {
+            GrantStatus::Active => v1::DelegationStatus::Active,
+            GrantStatus::NotYet => v1::DelegationStatus::NotYet,
+            GrantStatus::Expired => v1::DelegationStatus::Expired,
+            GrantStatus::Revoked => v1::DelegationStatus::Revoked,
+            GrantStatus::TaskOver => v1::DelegationStatus::TaskOver,
+        }
+        .into(),
+    }
+}
+
+pub(super) fn delegations(listed: Listed<GrantView>) -> v1::ListDelegationsResponse {
+    v1::ListDelegationsResponse {
+        delegations: listed.items.into_iter().map(delegation).collect(),
+        next_page_token: text(listed.next.as_ref()),
+        revision: listed.revision,
+    }
+}
+
+pub(super) fn task(view: TaskView) -> v1::Task {
+    let task: &Task = &view.task;
+    v1::Task {
+        id: task.id.to_string(),
+        agent: Some(entity_ref(&task.agent)),
+        person: Some(entity_ref(&task.person)),
+        purpose: task.purpose.to_string(),
+        scope: task.scope.as_ref().map(scope),
+        call_budget: task.call_budget,
+        calls_left: view.calls_left,
+        steps: task.steps.iter().map(step).collect(),
+        step: text(task.step().map(|step| &step.name)),
+        opened_at: Some(timestamp(task.opened_at)),
+        deadline: Some(timestamp(task.deadline)),
+        closed_at: task.closed_at.map(timestamp),
+        status: match view.status {
+            TaskStatus::Open => v1::TaskStatus::Open,
+            TaskStatus::Closed => v1::TaskStatus::Closed,
+            TaskStatus::Overdue => v1::TaskStatus::Overdue,
+        }
+        .into(),
+    }
+}
+
+pub(super) fn tasks(listed: Listed<TaskView>) -> v1::ListTasksResponse {
+    v1::ListTasksResponse {
+        tasks: listed.items.into_iter().map(task).collect(),
+        next_page_token: text(listed.next.as_ref()),
+        revision: listed.revision,
+    }
+}
+
+fn step(step: &Step) -> v1::TaskStep {
+    v1::TaskStep {
+        name: step.name.to_string(),
+        scope: Some(scope(&step.scope)),
+    }
+}
+
+pub(super) fn approval(view: ApprovalView) -> v1::Approval {
+    let Approval {
+        id,
+        digest,
+        call,
+        requested_at,
+        expires_at,
+        word,
+    } = &*view.approval;
+    v1::Approval {
+        id: id.to_string(),
+        digest: digest.to_string(),
+        subject: Some(entity_ref(&call.subject)),
+        root: call.root.as_ref().map(entity_ref),
+        actors: call.actors.iter().map(entity_ref).collect(),
+        server: call.server.to_string(),
+        tool: call.tool.to_string(),
+        arguments_json: call.arguments.clone().into(),
+        definition_digest: text(call.definition.as_ref()),
+        target: text(call.target.as_ref()),
+        task_id: text(call.task.as_ref()),
+        requested_at: Some(timestamp(*requested_at)),
+        expires_at: Some(timestamp(*expires_at)),
+        status: match view.status {
+            ApprovalStatus::Pending => v1::ApprovalStatus::Pending,
+            ApprovalStatus::Approved => v1::ApprovalStatus::Approved,
+            ApprovalStatus::Rejected => v1::ApprovalStatus::Rejected,
+            ApprovalStatus::Expired => v1::ApprovalStatus::Expired,
+            ApprovalStatus::Used => v1::ApprovalStatus::Used,
+            ApprovalStatus::TaskOver => v1::ApprovalStatus::TaskOver,
+        }
+        .into(),
+        decided_by: word.as_ref().map(|word| entity_ref(&word.by)),
+        decided_at: word.as_ref().map(|word| timestamp(word.at)),
+        comment: word
+            .as_ref()
+            .and_then(|word| word.comment.clone())
+            .unwrap_or_default(),
+        uses: word.as_ref().map_or(0, |word| word.uses),
+        used: view.used,
+    }
+}
+
+pub(super) fn approvals(listed: Listed<ApprovalView>) -> v1::ListApprovalsResponse {
+    v1::ListApprovalsResponse {
+        approvals: listed.items.into_iter().map(approval).collect(),
+        next_page_token: text(listed.next.as_ref()),
+        revision: listed.revision,
+    }
+}
+
+pub(super) fn entity(view: EntityView) -> v1::Entity {
+    let part = |name: &str| match view.json.get(name) {
+        Some(Json::Object(fields)) if !fields.is_empty() => Some(structure(fields)),
+        _ => None,
+    };
+    let parents = view.json.get("parents").and_then(Json::as_array);
+    v1::Entity {
+        uid: Some(entity_ref(&view.uid)),
+        attributes: part("attrs"),
+        parents: parents.into_iter().flatten().filter_map(parent).collect(),
+        tags: part("tags"),
+        source: match view.source {
+            EntitySource::Bundle => v1::EntitySource::Bundle,
+            EntitySource::Stored => v1::EntitySource::Stored,
+            EntitySource::Shadowed => v1::EntitySource::Shadowed,
+        }
+        .into(),
+    }
+}
+
+pub(super) fn entities(listed: Listed<EntityView>) -> v1::ListEntitiesResponse {
+    v1::ListEntitiesResponse {
+        entities: listed.items.into_iter().map(entity).collect(),
+        next_page_token: text(listed.next.as_ref()),
+        revision: listed.revision,
+    }
+}
+
+pub(super) fn status(status: Status) -> v1::GetStatusResponse {
+    v1::GetStatusResponse {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        revision: status.revision,
+        policy_set_digest: status.policy_set_digest.to_string(),
+        policies: count(status.policies),
+        entities: count(status.entities),
+        stored_entities: count(status.stored_entities),
+        shadowed_entities: status.shadowed_entities.iter().map(entity_ref).collect(),
+        delegations: count(status.delegations),
+        open_tasks: count(status.open_tasks),
+        pending_approvals: count(status.pending_approvals),
+        sessions: count(status.sessions),
+        now: Some(timestamp(status.now)),
+        store_fault: status.store_fault.unwrap_or_default(),
+    }
+}
+
+/// A change; how a delegation, a task or an approval stands is told as of `generation`.
+pub(super) fn change(
+    control: &Control,
+    generation: &Generation,
+    entry: &Entry,
+) -> v1::WatchChangesResponse {
+    use v1::watch_changes_response::Change as Wire;
+
+    let change = match &entry.change {
+        Change::Bundle { digest } => Wire::BundleDigest(digest.to_string()),
+        Change::Entity { uid, json } => Wire::Entity(match stored_view(generation, uid, json) {
+            Some(view) => entity(view),
+            None => v1::Entity {
+                uid: Some(entity_ref(uid)),
+                ..v1::Entity::default()
+            },
+        }),
+        Change::EntityGone { uid } => Wire::EntityDeleted(entity_ref(uid)),
+        Change::Grant(grant) => {
+            Wire::Delegation(delegation(control.grant_as_of(generation, grant)))
+        }
+        Change::Task(it) => Wire::Task(task(control.task_as_of(generation, it))),
+        Change::Approval(it) => Wire::Approval(approval(control.approval_as_of(generation, it))),
+        Change::SessionEnded { session } => Wire::SessionEnded(session.to_string()),
+    };
+    v1::WatchChangesResponse {
+        revision: entry.revision,
+        at: Some(timestamp(entry.at)),
+        verb: entry.verb.to_string(),
+        caller: entry.asker.caller.to_string(),
+        actor: entry.asker.principal.as_ref().map(entity_ref),
+        change: Some(change),
+    }
+}
+
+fn scope(scope: &Scope) -> v1::Scope {
+    v1::Scope {
+        tools: ids(&scope.tools),
+        servers: ids(&scope.servers),
+        groups: ids(&scope.groups),
+        effect: match scope.effect {
+            Effect::Read => v1::Effect::Read,
+            Effect::Write => v1::Effect::Write,
+            Effect::Admin => v1::Effect::Admin,
+        }
+        .into(),
+        targets: ids(&scope.targets),
+    }
+}
+
+fn ids(uids: &[EntityUID]) -> Vec<String> {
+    let id = |uid: &EntityUID| AsRef::<str>::as_ref(uid.eid()).to_owned();
+    uids.iter().map(id).collect()
+}
+
+fn text(text: Option<&smol_str::SmolStr>) -> String {
+    text.map(ToString::to_string).unwrap_or_default()
+}
+
+fn timestamp(at: SystemTime) -> Timestamp {
+    Timestamp::from(at)
+}
+
+fn count(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+fn parent(json: &Json) -> Option<v1::EntityRef> {
+    let part = |name: &str| json.get(name)?.as_str().map(str::to_owned);
+    Some(v1::EntityRef {
+        r#type: part("type")?,
+        id: part("id")?,
+    })
+}
+
+fn structure(fields: &Map<String, Json>) -> Struct {
+    let field = |(name, value): (&String, &Json)| (name.clone(), wire_value(value));
+    Struct {
+        fields: fields.iter().map(field).collect(),
+    }
+}
+
+fn wire_value(json: &Json) -> Value {
+    let kind = match json {
+        Json::Null => Kind::NullValue(0),
+        Json::Bool(value) => Kind::BoolValue(*value),
+        Json::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or_default()),
+        Json::String(text) => Kind::StringValue(text.clone()),
+        Json::Array(items) => Kind::ListValue(ListValue {
+            values: items.iter().map(wire_value).collect(),
+        }),
+        Json::Object(fields) => Kind::StructValue(structure(fields)),
+    };
+    Value { kind: Some(kind) }
+}

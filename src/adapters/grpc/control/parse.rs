@@ -1,0 +1,379 @@
+//! From the messages of `callgate.v1.Control` to the requests of the write side.
+
+use cedar_policy_core::ast::EntityUID;
+use serde_json::{Value as Json, json};
+use smol_str::SmolStr;
+use url::Url;
+
+use crate::adapters::grpc::parse::invalid::{Invalid, Problem, Shown, Within};
+use crate::adapters::grpc::parse::{Parser, at_item, check_count, json as strict, system_time};
+use crate::call::live::approval::ApprovalStatus;
+use crate::call::live::grant::GrantStatus;
+use crate::call::live::scope::Scope;
+use crate::call::live::task::{Step, TaskStatus};
+use crate::call::model::{self, Effect, TYPES};
+use crate::call::target;
+use crate::control::approvals::{ApprovalFilter, ApprovalRequest, GivenChallenge, No, Yes};
+use crate::control::delegations::{GrantFilter, Narrowing, NewGrant};
+use crate::control::page::Page;
+use crate::control::tasks::{NewTask, TaskFilter};
+use crate::control::tools::{NewPin, NewTool};
+use crate::proto::v1;
+
+impl Parser<'_> {
+    pub(super) fn new_grant(&self, wire: v1::GrantDelegationRequest) -> Result<NewGrant, Invalid> {
+        let not_before = wire.not_before;
+        Ok(NewGrant {
+            to: self.entity(wire.to, "to")?,
+            scope: self.required_scope(wire.scope, "scope")?,
+            task: self.optional_id(wire.task_id, "task_id")?,
+            parent: self.optional_id(wire.parent_id, "parent_id")?,
+            lend_depth: wire.lend_depth,
+            not_before: not_before
+                .map(|time| system_time(time, "not_before"))
+                .transpose()?,
+            expires_at: required_time(wire.expires_at, "expires_at")?,
+        })
+    }
+
+    pub(super) fn narrowing(
+        &self,
+        wire: v1::NarrowDelegationRequest,
+    ) -> Result<Narrowing, Invalid> {
+        let scope = wire.scope;
+        let expires_at = wire.expires_at;
+        Ok(Narrowing {
+            id: self.required_id(wire.id, "id")?,
+            scope: scope
+                .map(|scope| self.scope(scope).within("scope"))
+                .transpose()?,
+            expires_at: expires_at
+                .map(|time| system_time(time, "expires_at"))
+                .transpose()?,
+            lend_depth: wire.lend_depth,
+        })
+    }
+
+    pub(super) fn grant_filter(
+        &self,
+        wire: v1::ListDelegationsRequest,
+    ) -> Result<(GrantFilter, Page), Invalid> {
+        use v1::DelegationStatus as Wire;
+
+        let status = match wire_status::<Wire>(wire.status)? {
+            Wire::Unspecified => None,
+            Wire::Active => Some(GrantStatus::Active),
+            Wire::NotYet => Some(GrantStatus::NotYet),
+            Wire::Expired => Some(GrantStatus::Expired),
+            Wire::Revoked => Some(GrantStatus::Revoked),
+            Wire::TaskOver => Some(GrantStatus::TaskOver),
+        };
+        let filter = GrantFilter {
+            id: self.optional_id(wire.id, "id")?,
+            from: self.optional_entity(wire.from, "from")?,
+            to: self.optional_entity(wire.to, "to")?,
+            task: self.optional_id(wire.task_id, "task_id")?,
+            status,
+        };
+        Ok((filter, self.page(wire.page_size, wire.page_token)?))
+    }
+
+    pub(super) fn new_task(&self, wire: v1::OpenTaskRequest) -> Result<NewTask, Invalid> {
+        check_count(wire.steps.len(), self.limits.task_steps, "steps")?;
+        let steps = wire.steps.into_iter().enumerate();
+        let scope = wire.scope;
+        Ok(NewTask {
+            agent: self.entity(wire.agent, "agent")?,
+            person: self.entity(wire.person, "person")?,
+            purpose: self.required_text(wire.purpose, "purpose")?,
+            scope: scope
+                .map(|scope| self.scope(scope).within("scope"))
+                .transpose()?,
+            call_budget: wire.call_budget,
+            steps: steps
+                .map(|(index, step)| {
+                    self.step(step)
+                        .map_err(|inner| at_item(inner, "steps", index))
+                })
+                .collect::<Result<_, _>>()?,
+            deadline: required_time(wire.deadline, "deadline")?,
+        })
+    }
+
+    fn step(&self, wire: v1::TaskStep) -> Result<Step, Invalid> {
+        Ok(Step {
+            name: self.required_id(wire.name, "name")?,
+            scope: self.required_scope(wire.scope, "scope")?,
+        })
+    }
+
+    pub(super) fn task_filter(
+        &self,
+        wire: v1::ListTasksRequest,
+    ) -> Result<(TaskFilter, Page), Invalid> {
+        use v1::TaskStatus as Wire;
+
+        let status = match wire_status::<Wire>(wire.status)? {
+            Wire::Unspecified => None,
+            Wire::Open => Some(TaskStatus::Open),
+            Wire::Closed => Some(TaskStatus::Closed),
+            Wire::Overdue => Some(TaskStatus::Overdue),
+        };
+        let filter = TaskFilter {
+            id: self.optional_id(wire.id, "id")?,
+            agent: self.optional_entity(wire.agent, "agent")?,
+            person: self.optional_entity(wire.person, "person")?,
+            status,
+        };
+        Ok((filter, self.page(wire.page_size, wire.page_token)?))
+    }
+
+    pub(super) fn approval_request(
+        &self,
+        wire: v1::RequestApprovalRequest,
+    ) -> Result<ApprovalRequest, Invalid> {
+        let challenge = wire.challenge;
+        Ok(ApprovalRequest {
+            call: self.call_context(wire.call_context.map(Box::new))?,
+            challenge: challenge
+                .map(|challenge| self.challenge(challenge).within("challenge"))
+                .transpose()?,
+        })
+    }
+
+    fn challenge(&self, wire: v1::ApprovalChallenge) -> Result<GivenChallenge, Invalid> {
+        Ok(GivenChallenge {
+            digest: self.required_id(wire.digest, "digest")?,
+            expires_at: required_time(wire.expires_at, "expires_at")?,
+        })
+    }
+
+    pub(super) fn yes(&self, wire: v1::ApproveCallRequest) -> Result<Yes, Invalid> {
+        Ok(Yes {
+            id: self.required_id(wire.id, "id")?,
+            digest: self.required_id(wire.digest, "digest")?,
+            uses: wire.uses,
+            comment: self.optional_text(wire.comment, "comment")?,
+        })
+    }
+
+    pub(super) fn no(&self, wire: v1::RejectCallRequest) -> Result<No, Invalid> {
+        Ok(No {
+            id: self.required_id(wire.id, "id")?,
+            comment: self.optional_text(wire.comment, "comment")?,
+        })
+    }
+
+    pub(super) fn approval_filter(
+        &self,
+        wire: v1::ListApprovalsRequest,
+    ) -> Result<(ApprovalFilter, Page), Invalid> {
+        let watched = v1::WatchApprovalsRequest {
+            subject: wire.subject,
+            root: wire.root,
+            task_id: wire.task_id,
+            status: wire.status,
+        };
+        let filter = ApprovalFilter {
+            id: self.optional_id(wire.id, "id")?,
+            ..self.watched_approvals(watched)?
+        };
+        Ok((filter, self.page(wire.page_size, wire.page_token)?))
+    }
+
+    pub(super) fn watched_approvals(
+        &self,
+        wire: v1::WatchApprovalsRequest,
+    ) -> Result<ApprovalFilter, Invalid> {
+        use v1::ApprovalStatus as Wire;
+
+        let status = match wire_status::<Wire>(wire.status)? {
+            Wire::Unspecified => None,
+            Wire::Pending => Some(ApprovalStatus::Pending),
+            Wire::Approved => Some(ApprovalStatus::Approved),
+            Wire::Rejected => Some(ApprovalStatus::Rejected),
+            Wire::Expired => Some(ApprovalStatus::Expired),
+            Wire::Used => Some(ApprovalStatus::Used),
+            Wire::TaskOver => Some(ApprovalStatus::TaskOver),
+        };
+        Ok(ApprovalFilter {
+            id: None,
+            subject: self.optional_entity(wire.subject, "subject")?,
+            root: self.optional_entity(wire.root, "root")?,
+            task: self.optional_id(wire.task_id, "task_id")?,
+            status,
+        })
+    }
+
+    /// The whole entity, its name and its form in Cedar's JSON.
+    pub(super) fn whole_entity(
+        &self,
+        wire: Option<v1::Entity>,
+    ) -> Result<(EntityUID, Json), Invalid> {
+        const FIELD: &str = "entity";
+        let wire = wire.ok_or_else(|| Invalid::new(FIELD, Problem::Missing))?;
+        self.entity_form(wire).within(FIELD)
+    }
+
+    fn entity_form(&self, wire: v1::Entity) -> Result<(EntityUID, Json), Invalid> {
+        let depth = self.limits.json_depth;
+        let uid = self.entity(wire.uid, "uid")?;
+        let fields = |wire: Option<prost_types::Struct>, field| match wire {
+            Some(wire) => strict::from_struct(wire, depth, field),
+            None => Ok(serde_json::Map::new()),
+        };
+        check_count(wire.parents.len(), self.limits.list_items, "parents")?;
+        let parents = wire.parents.into_iter().enumerate().map(|(index, parent)| {
+            let parent = self.mcp_entity(parent);
+            parent
+                .map(|uid| name(&uid))
+                .map_err(|inner| at_item(inner, "parents", index))
+        });
+        let form = json!({
+            "uid": name(&uid),
+            "attrs": fields(wire.attributes, "attributes")?,
+            "parents": parents.collect::<Result<Vec<Json>, _>>()?,
+            "tags": fields(wire.tags, "tags")?,
+        });
+        Ok((uid, form))
+    }
+
+    pub(super) fn new_tool(&self, wire: v1::RegisterToolRequest) -> Result<NewTool, Invalid> {
+        let (depth, items) = (self.limits.json_depth, self.limits.list_items);
+        let definition = wire.definition_json;
+        Ok(NewTool {
+            server: self.required_id(wire.server, "server")?,
+            tool: self.required_id(wire.tool, "tool")?,
+            effect: effect(wire.effect)?,
+            yields: self.ids(wire.yields, items, "yields")?,
+            egress: wire.egress,
+            sensitivity: self.required_id(wire.sensitivity, "sensitivity")?,
+            owner: self.required_id(wire.owner, "owner")?,
+            groups: self.ids(wire.groups, items, "groups")?,
+            target_arguments: self.ids(wire.target_arguments, items, "target_arguments")?,
+            definition: (!definition.is_empty())
+                .then(|| strict::value(&definition, depth, "definition_json"))
+                .transpose()?,
+        })
+    }
+
+    pub(super) fn new_pin(&self, wire: v1::PinToolRequest) -> Result<NewPin, Invalid> {
+        const FIELD: &str = "definition_json";
+        if wire.definition_json.is_empty() {
+            return Err(Invalid::new(FIELD, Problem::Missing));
+        }
+        Ok(NewPin {
+            server: self.required_id(wire.server, "server")?,
+            tool: self.required_id(wire.tool, "tool")?,
+            definition: strict::value(&wire.definition_json, self.limits.json_depth, FIELD)?,
+        })
+    }
+
+    // ------------------------------------------------------------ what many have in common
+
+    pub(super) fn page(&self, size: u32, token: String) -> Result<Page, Invalid> {
+        Ok(Page {
+            size,
+            after: self.optional_id(token, "page_token")?,
+        })
+    }
+
+    fn optional_entity(
+        &self,
+        wire: Option<v1::EntityRef>,
+        field: &'static str,
+    ) -> Result<Option<EntityUID>, Invalid> {
+        wire.map(|wire| self.mcp_entity(wire).within(field))
+            .transpose()
+    }
+
+    fn required_scope(
+        &self,
+        wire: Option<v1::Scope>,
+        field: &'static str,
+    ) -> Result<Scope, Invalid> {
+        let wire = wire.ok_or_else(|| Invalid::new(field, Problem::Missing))?;
+        self.scope(wire).within(field)
+    }
+
+    fn scope(&self, wire: v1::Scope) -> Result<Scope, Invalid> {
+        let limit = self.limits.scope_items;
+        let entities = |names: Vec<SmolStr>, ty| {
+            let entities = names.into_iter().map(|name| model::entity(ty, name));
+            entities.collect::<Vec<_>>()
+        };
+        let tools = self.ids(wire.tools, limit, "tools")?;
+        if let Some(index) = tools.iter().position(|tool| !is_tool_name(tool)) {
+            let problem = Problem::UnknownWord(Shown::new(&tools[index]), "`<server>/<tool>`");
+            return Err(Invalid::new(format!("tools[{index}]"), problem));
+        }
+        let targets = self.ids(wire.targets, limit, "targets")?;
+        Ok(Scope {
+            tools: entities(tools, &TYPES.tool),
+            servers: entities(self.ids(wire.servers, limit, "servers")?, &TYPES.server),
+            groups: entities(self.ids(wire.groups, limit, "groups")?, &TYPES.group),
+            effect: effect(wire.effect)?,
+            targets: targets
+                .iter()
+                .enumerate()
+                .map(|(index, text)| place(text, index))
+                .collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+fn is_tool_name(text: &str) -> bool {
+    text.split_once('/')
+        .is_some_and(|(server, tool)| !server.is_empty() && !tool.is_empty())
+}
+
+/// A place under its canonical name: an absolute path, a URI, or `<server>:<text>` for what only that
+/// server understands.
+fn place(text: &SmolStr, index: usize) -> Result<EntityUID, Invalid> {
+    let refuse = |why: String| {
+        let path = format!("targets[{index}]");
+        Err(Invalid::new(
+            path,
+            Problem::NotAPlace(Shown::new(text), why),
+        ))
+    };
+    let parsed = if text.starts_with('/') || Url::parse(text).is_ok() {
+        target::resource("", text)
+    } else if let Some((server, rest)) = text.split_once(':').filter(|(it, _)| !it.is_empty()) {
+        target::resource(server, rest)
+    } else {
+        let why = "it is neither an absolute path nor a URI nor `<server>:<text>`";
+        return refuse(why.to_owned());
+    };
+    match parsed {
+        Ok(overlay) => Ok(overlay.uid),
+        Err(fault) => refuse(format!("it {fault}")),
+    }
+}
+
+fn effect(wire: i32) -> Result<Effect, Invalid> {
+    match v1::Effect::try_from(wire) {
+        Ok(v1::Effect::Unspecified) => Err(Invalid::new("effect", Problem::Missing)),
+        Ok(v1::Effect::Read) => Ok(Effect::Read),
+        Ok(v1::Effect::Write) => Ok(Effect::Write),
+        Ok(v1::Effect::Admin) => Ok(Effect::Admin),
+        Err(_) => Err(Invalid::new("effect", Problem::UnknownValue(wire))),
+    }
+}
+
+fn wire_status<T: TryFrom<i32>>(wire: i32) -> Result<T, Invalid> {
+    T::try_from(wire).map_err(|_| Invalid::new("status", Problem::UnknownValue(wire)))
+}
+
+fn required_time(
+    wire: Option<prost_types::Timestamp>,
+    field: &'static str,
+) -> Result<std::time::SystemTime, Invalid> {
+    let wire = wire.ok_or_else(|| Invalid::new(field, Problem::Missing))?;
+    system_time(wire, field)
+}
+
+fn name(uid: &EntityUID) -> Json {
+    let id: &str = uid.eid().as_ref();
+    json!({"type": uid.entity_type().to_string(), "id": id})
+}

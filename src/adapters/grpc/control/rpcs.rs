@@ -1,0 +1,493 @@
+//! The RPCs of `callgate.v1.Control`.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use arc_swap::ArcSwap;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+use crate::adapters::grpc::authorization::with_evidence;
+use crate::adapters::grpc::control::author::{self, Acted};
+use crate::adapters::grpc::control::watch::{ApprovalSource, ChangeSource, Told, Watcher};
+use crate::adapters::grpc::control::{encode, refusal};
+use crate::adapters::grpc::parse::invalid::Invalid;
+use crate::adapters::grpc::parse::{EntityTypes, Parser, transport_trace};
+use crate::adapters::grpc::refusal::Refusal;
+use crate::call::context::TraceContext;
+use crate::config::limits::Limits;
+use crate::control::author::Author;
+use crate::control::error::ControlError;
+use crate::control::write::Control;
+use crate::identity::authenticate::Evidence;
+use crate::identity::caller::{Caller, Rpc};
+use crate::identity::doorkeeper::Doorkeeper;
+use crate::proto::v1;
+use crate::proto::v1::control_server;
+use crate::service::decisions::Service;
+
+/// `callgate.v1.Control`. Cloning is cheap.
+#[derive(Clone)]
+pub struct ControlApi {
+    shared: Arc<Shared>,
+}
+
+/// What all requests share.
+pub(super) struct Shared {
+    control: Arc<Control>,
+    pub(super) doorkeeper: Arc<Doorkeeper>,
+    pub(super) limits: Arc<ArcSwap<Limits>>,
+    types: EntityTypes,
+    pub(super) draining: CancellationToken,
+    pub(super) watchers: AtomicU32,
+}
+
+/// The caller and the trace of one unary request, and its message.
+pub(super) struct Admitted<T> {
+    pub(super) caller: Arc<Caller>,
+    pub(super) trace: TraceContext,
+    pub(super) message: T,
+}
+
+impl ControlApi {
+    /// The RPCs over a service. Streams end once `draining` is cancelled.
+    pub fn new(
+        service: Arc<Service>,
+        doorkeeper: Arc<Doorkeeper>,
+        limits: Arc<ArcSwap<Limits>>,
+        draining: CancellationToken,
+    ) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                control: Arc::new(Control::new(service, Arc::clone(&limits))),
+                doorkeeper,
+                limits,
+                types: EntityTypes::default(),
+                draining,
+                watchers: AtomicU32::new(0),
+            }),
+        }
+    }
+
+    fn control(&self) -> &Control {
+        &self.shared.control
+    }
+}
+
+impl Shared {
+    /// Who asks, if it may use this RPC.
+    pub(super) fn admit(&self, evidence: Evidence<'_>, rpc: Rpc) -> Result<Arc<Caller>, Refusal> {
+        let caller = self.doorkeeper.current().authenticate(evidence)?;
+        if caller.rights.rpcs.contains(rpc) {
+            Ok(caller)
+        } else {
+            Err(Refusal::NotAllowed {
+                caller: caller.id.to_string(),
+                rpc,
+            })
+        }
+    }
+
+    pub(super) fn admit_unary<T>(
+        &self,
+        request: Request<T>,
+        rpc: Rpc,
+    ) -> Result<Admitted<T>, Refusal> {
+        let (metadata, extensions, message) = request.into_parts();
+        let caller = with_evidence(&metadata, &extensions, |evidence| self.admit(evidence, rpc))?;
+        Ok(Admitted {
+            caller,
+            trace: transport_trace(&metadata),
+            message,
+        })
+    }
+
+    pub(super) fn parsing<T>(
+        &self,
+        trace: &TraceContext,
+        parse: impl FnOnce(&Parser<'_>) -> Result<T, Invalid>,
+    ) -> Result<T, Refusal> {
+        let limits = self.limits.load();
+        Ok(parse(&Parser {
+            limits: &limits,
+            types: &self.types,
+            transport_trace: trace,
+        })?)
+    }
+
+    /// The author and the request of a write.
+    fn write<M: Acted, T>(
+        &self,
+        request: Request<M>,
+        rpc: Rpc,
+        parse: impl FnOnce(&Parser<'_>, M) -> Result<T, Invalid>,
+    ) -> Result<(Author, T), Refusal> {
+        let mut admitted = self.admit_unary(request, rpc)?;
+        let trace = admitted.trace.clone();
+        self.parsing(&trace, |parser| {
+            let author = author::of(parser, rpc, &mut admitted)?;
+            Ok((author, parse(parser, admitted.message)?))
+        })
+    }
+
+    /// The caller and the request of a read.
+    fn read<M, T>(
+        &self,
+        request: Request<M>,
+        rpc: Rpc,
+        parse: impl FnOnce(&Parser<'_>, M) -> Result<T, Invalid>,
+    ) -> Result<(Arc<Caller>, T), Refusal> {
+        let admitted = self.admit_unary(request, rpc)?;
+        let parsed = self.parsing(&admitted.trace, |parser| parse(parser, admitted.message))?;
+        Ok((admitted.caller, parsed))
+    }
+}
+
+/// Turns an error into the status that this caller is told.
+fn told(caller: &Caller) -> impl Fn(ControlError) -> Status {
+    move |error| refusal::status(error, caller)
+}
+
+#[tonic::async_trait]
+impl control_server::Control for ControlApi {
+    async fn put_entity(
+        &self,
+        request: Request<v1::PutEntityRequest>,
+    ) -> Result<Response<v1::PutEntityResponse>, Status> {
+        let (author, (uid, form)) =
+            self.shared
+                .write(request, Rpc::PutEntity, |parser, message| {
+                    parser.whole_entity(message.entity)
+                })?;
+        let put = self.control().put_entity(&author, uid, form).await;
+        let revision = put.map_err(told(&author.caller))?;
+        Ok(Response::new(v1::PutEntityResponse { revision }))
+    }
+
+    async fn get_entity(
+        &self,
+        request: Request<v1::GetEntityRequest>,
+    ) -> Result<Response<v1::GetEntityResponse>, Status> {
+        let (caller, uid) = self
+            .shared
+            .read(request, Rpc::GetEntity, |parser, message| {
+                parser.entity(message.uid, "uid")
+            })?;
+        let found = self.control().get_entity(&uid);
+        let (entity, revision) = found.map_err(told(&caller))?;
+        Ok(Response::new(v1::GetEntityResponse {
+            entity: Some(encode::entity(entity)),
+            revision,
+        }))
+    }
+
+    async fn list_entities(
+        &self,
+        request: Request<v1::ListEntitiesRequest>,
+    ) -> Result<Response<v1::ListEntitiesResponse>, Status> {
+        let (caller, (of_type, page)) =
+            self.shared
+                .read(request, Rpc::ListEntities, |parser, message| {
+                    let of_type = parser.optional_id(message.r#type, "type")?;
+                    Ok((of_type, parser.page(message.page_size, message.page_token)?))
+                })?;
+        let listed = self.control().list_entities(of_type.as_deref(), &page);
+        Ok(Response::new(encode::entities(
+            listed.map_err(told(&caller))?,
+        )))
+    }
+
+    async fn delete_entity(
+        &self,
+        request: Request<v1::DeleteEntityRequest>,
+    ) -> Result<Response<v1::DeleteEntityResponse>, Status> {
+        let (author, uid) = self
+            .shared
+            .write(request, Rpc::DeleteEntity, |parser, message| {
+                parser.entity(message.uid, "uid")
+            })?;
+        let deleted = self.control().delete_entity(&author, uid).await;
+        let revision = deleted.map_err(told(&author.caller))?;
+        Ok(Response::new(v1::DeleteEntityResponse { revision }))
+    }
+
+    async fn register_tool(
+        &self,
+        request: Request<v1::RegisterToolRequest>,
+    ) -> Result<Response<v1::RegisterToolResponse>, Status> {
+        let (author, new) = self
+            .shared
+            .write(request, Rpc::RegisterTool, |parser, message| {
+                parser.new_tool(message)
+            })?;
+        let done = self.control().register_tool(&author, new).await;
+        let done = done.map_err(told(&author.caller))?;
+        Ok(Response::new(v1::RegisterToolResponse {
+            revision: done.revision,
+            digest: done.value.map(String::from).unwrap_or_default(),
+        }))
+    }
+
+    async fn pin_tool(
+        &self,
+        request: Request<v1::PinToolRequest>,
+    ) -> Result<Response<v1::PinToolResponse>, Status> {
+        let (author, new) = self
+            .shared
+            .write(request, Rpc::PinTool, |parser, message| {
+                parser.new_pin(message)
+            })?;
+        let done = self.control().pin_tool(&author, new).await;
+        let done = done.map_err(told(&author.caller))?;
+        Ok(Response::new(v1::PinToolResponse {
+            revision: done.revision,
+            digest: done.value.into(),
+        }))
+    }
+
+    async fn grant_delegation(
+        &self,
+        request: Request<v1::GrantDelegationRequest>,
+    ) -> Result<Response<v1::GrantDelegationResponse>, Status> {
+        let (author, new) =
+            self.shared
+                .write(request, Rpc::GrantDelegation, |parser, message| {
+                    parser.new_grant(message)
+                })?;
+        let done = self.control().grant_delegation(&author, new).await;
+        let done = done.map_err(told(&author.caller))?;
+        Ok(Response::new(v1::GrantDelegationResponse {
+            delegation: Some(encode::delegation(done.value)),
+            revision: done.revision,
+        }))
+    }
+
+    async fn narrow_delegation(
+        &self,
+        request: Request<v1::NarrowDelegationRequest>,
+    ) -> Result<Response<v1::NarrowDelegationResponse>, Status> {
+        let (author, narrowing) =
+            self.shared
+                .write(request, Rpc::NarrowDelegation, |parser, message| {
+                    parser.narrowing(message)
+                })?;
+        let done = self.control().narrow_delegation(&author, narrowing).await;
+        let done = done.map_err(told(&author.caller))?;
+        Ok(Response::new(v1::NarrowDelegationResponse {
+            delegation: Some(encode::delegation(done.value)),
+            revision: done.revision,
+        }))
+    }
+
+    async fn revoke_delegation(
+        &self,
+        request: Request<v1::RevokeDelegationRequest>,
+    ) -> Result<Response<v1::RevokeDelegationResponse>, Status> {
+        let (author, id) =
+            self.shared
+                .write(request, Rpc::RevokeDelegation, |parser, message| {
+                    parser.required_id(message.id, "id")
+                })?;
+        let done = self.control().revoke_delegation(&author, id).await;
+        let done = done.map_err(told(&author.caller))?;
+        Ok(Response::new(v1::RevokeDelegationResponse {
+            delegation: Some(encode::delegation(done.value)),
+            revision: done.revision,
+        }))
+    }
+
+    async fn list_delegations(
+        &self,
+        request: Request<v1::ListDelegationsRequest>,
+    ) -> Result<Response<v1::ListDelegationsResponse>, Status> {
+        let (caller, (filter, page)) =
+            self.shared
+                .read(request, Rpc::ListDelegations, |parser, message| {
+                    parser.grant_filter(message)
+                })?;
+        let listed = self.control().list_delegations(&filter, &page);
+        Ok(Response::new(encode::delegations(
+            listed.map_err(told(&caller))?,
+        )))
+    }
+
+    async fn open_task(
+        &self,
+        request: Request<v1::OpenTaskRequest>,
+    ) -> Result<Response<v1::OpenTaskResponse>, Status> {
+        let (author, new) = self
+            .shared
+            .write(request, Rpc::OpenTask, |parser, message| {
+                parser.new_task(message)
+            })?;
+        let done = self.control().open_task(&author, new).await;
+        let done = done.map_err(told(&author.caller))?;
+        Ok(Response::new(v1::OpenTaskResponse {
+            task: Some(encode::task(done.value)),
+            revision: done.revision,
+        }))
+    }
+
+    async fn advance_task(
+        &self,
+        request: Request<v1::AdvanceTaskRequest>,
+    ) -> Result<Response<v1::AdvanceTaskResponse>, Status> {
+        let (author, (id, step)) =
+            self.shared
+                .write(request, Rpc::AdvanceTask, |parser, message| {
+                    let id = parser.required_id(message.id, "id")?;
+                    Ok((id, parser.optional_id(message.step, "step")?))
+                })?;
+        let done = self.control().advance_task(&author, id, step).await;
+        let done = done.map_err(told(&author.caller))?;
+        Ok(Response::new(v1::AdvanceTaskResponse {
+            task: Some(encode::task(done.value)),
+            revision: done.revision,
+        }))
+    }
+
+    async fn close_task(
+        &self,
+        request: Request<v1::CloseTaskRequest>,
+    ) -> Result<Response<v1::CloseTaskResponse>, Status> {
+        let (author, id) = self
+            .shared
+            .write(request, Rpc::CloseTask, |parser, message| {
+                parser.required_id(message.id, "id")
+            })?;
+        let done = self.control().close_task(&author, id).await;
+        let done = done.map_err(told(&author.caller))?;
+        Ok(Response::new(v1::CloseTaskResponse {
+            task: Some(encode::task(done.value)),
+            revision: done.revision,
+        }))
+    }
+
+    async fn list_tasks(
+        &self,
+        request: Request<v1::ListTasksRequest>,
+    ) -> Result<Response<v1::ListTasksResponse>, Status> {
+        let (caller, (filter, page)) =
+            self.shared
+                .read(request, Rpc::ListTasks, |parser, message| {
+                    parser.task_filter(message)
+                })?;
+        let listed = self.control().list_tasks(&filter, &page);
+        Ok(Response::new(encode::tasks(listed.map_err(told(&caller))?)))
+    }
+
+    async fn request_approval(
+        &self,
+        request: Request<v1::RequestApprovalRequest>,
+    ) -> Result<Response<v1::RequestApprovalResponse>, Status> {
+        let (author, asked) = self.shared.approval_request(request)?;
+        let done = self.control().request_approval(&author, asked).await;
+        let done = done.map_err(told(&author.caller))?;
+        Ok(Response::new(v1::RequestApprovalResponse {
+            approval: Some(encode::approval(done.value)),
+            revision: done.revision,
+        }))
+    }
+
+    async fn approve_call(
+        &self,
+        request: Request<v1::ApproveCallRequest>,
+    ) -> Result<Response<v1::ApproveCallResponse>, Status> {
+        let (author, yes) = self
+            .shared
+            .write(request, Rpc::ApproveCall, |parser, message| {
+                parser.yes(message)
+            })?;
+        let done = self.control().approve_call(&author, yes).await;
+        let done = done.map_err(told(&author.caller))?;
+        Ok(Response::new(v1::ApproveCallResponse {
+            approval: Some(encode::approval(done.value)),
+            revision: done.revision,
+        }))
+    }
+
+    async fn reject_call(
+        &self,
+        request: Request<v1::RejectCallRequest>,
+    ) -> Result<Response<v1::RejectCallResponse>, Status> {
+        let (author, no) = self
+            .shared
+            .write(request, Rpc::RejectCall, |parser, message| {
+                parser.no(message)
+            })?;
+        let done = self.control().reject_call(&author, no).await;
+        let done = done.map_err(told(&author.caller))?;
+        Ok(Response::new(v1::RejectCallResponse {
+            approval: Some(encode::approval(done.value)),
+            revision: done.revision,
+        }))
+    }
+
+    async fn list_approvals(
+        &self,
+        request: Request<v1::ListApprovalsRequest>,
+    ) -> Result<Response<v1::ListApprovalsResponse>, Status> {
+        let (caller, (filter, page)) =
+            self.shared
+                .read(request, Rpc::ListApprovals, |parser, message| {
+                    parser.approval_filter(message)
+                })?;
+        let listed = self.control().list_approvals(&filter, &page);
+        Ok(Response::new(encode::approvals(
+            listed.map_err(told(&caller))?,
+        )))
+    }
+
+    type WatchApprovalsStream = Told<v1::WatchApprovalsResponse>;
+
+    async fn watch_approvals(
+        &self,
+        request: Request<v1::WatchApprovalsRequest>,
+    ) -> Result<Response<Self::WatchApprovalsStream>, Status> {
+        let (watcher, message) = Watcher::admit(&self.shared, request, Rpc::WatchApprovals)?;
+        let filter = self.shared.parsing(&TraceContext::default(), |parser| {
+            parser.watched_approvals(message)
+        })?;
+        let watch = self.shared.control.watch_approvals(filter);
+        let source = ApprovalSource(watch.map_err(told(watcher.caller()))?);
+        Ok(Response::new(watcher.tell(source)))
+    }
+
+    async fn end_session(
+        &self,
+        request: Request<v1::EndSessionRequest>,
+    ) -> Result<Response<v1::EndSessionResponse>, Status> {
+        let (author, session) =
+            self.shared
+                .write(request, Rpc::EndSession, |parser, message| {
+                    parser.required_id(message.session_id, "session_id")
+                })?;
+        let ended = self.control().end_session(&author, session).await;
+        let revision = ended.map_err(told(&author.caller))?;
+        Ok(Response::new(v1::EndSessionResponse { revision }))
+    }
+
+    async fn get_status(
+        &self,
+        request: Request<v1::GetStatusRequest>,
+    ) -> Result<Response<v1::GetStatusResponse>, Status> {
+        let admitted = self.shared.admit_unary(request, Rpc::GetStatus)?;
+        let status = self.control().status().map_err(told(&admitted.caller))?;
+        Ok(Response::new(encode::status(status)))
+    }
+
+    type WatchChangesStream = Told<v1::WatchChangesResponse>;
+
+    async fn watch_changes(
+        &self,
+        request: Request<v1::WatchChangesRequest>,
+    ) -> Result<Response<Self::WatchChangesStream>, Status> {
+        let (watcher, message) = Watcher::admit(&self.shared, request, Rpc::WatchChanges)?;
+        let changes = self.shared.control.watch_changes(message.after_revision);
+        let source = ChangeSource {
+            control: Arc::clone(&self.shared.control),
+            changes: changes.map_err(told(watcher.caller()))?,
+        };
+        Ok(Response::new(watcher.tell(source)))
+    }
+}

@@ -1,0 +1,162 @@
+//! `WatchChanges` and `WatchApprovals`: streams that tell what changes until the client has enough, the
+//! server drains, or the caller may no longer watch.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use arc_swap::Guard;
+use tokio::sync::mpsc;
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::metadata::MetadataMap;
+use tonic::{Extensions, Request, Status};
+
+use crate::adapters::grpc::authorization::with_evidence;
+use crate::adapters::grpc::control::rpcs::Shared;
+use crate::adapters::grpc::control::{encode, refusal};
+use crate::adapters::grpc::refusal::Refusal;
+use crate::control::changes::{ApprovalWatch, Changes, WatchEnd};
+use crate::control::write::Control;
+use crate::identity::authenticate::Authenticator;
+use crate::identity::caller::{Caller, Rpc};
+use crate::proto::v1;
+
+/// What a watcher is told.
+pub type Told<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send + 'static>>;
+
+/// Messages that wait for a client before its changes do.
+const AHEAD: usize = 16;
+
+/// What a stream is made of.
+pub(super) trait Source: Send + 'static {
+    /// One message.
+    type Item: Send + 'static;
+
+    /// The next one, once there is one.
+    fn next(&mut self) -> impl Future<Output = Result<Self::Item, WatchEnd>> + Send;
+}
+
+/// [`Changes`] as messages.
+pub(super) struct ChangeSource {
+    pub(super) control: Arc<Control>,
+    pub(super) changes: Changes,
+}
+
+/// [`ApprovalWatch`] as messages.
+pub(super) struct ApprovalSource(pub(super) ApprovalWatch);
+
+impl Source for ChangeSource {
+    type Item = v1::WatchChangesResponse;
+
+    async fn next(&mut self) -> Result<Self::Item, WatchEnd> {
+        let (entry, generation) = self.changes.next().await?;
+        Ok(encode::change(&self.control, &generation, &entry))
+    }
+}
+
+impl Source for ApprovalSource {
+    type Item = v1::WatchApprovalsResponse;
+
+    async fn next(&mut self) -> Result<Self::Item, WatchEnd> {
+        let (approval, revision) = self.0.next().await?;
+        Ok(v1::WatchApprovalsResponse {
+            approval: Some(encode::approval(approval)),
+            revision,
+        })
+    }
+}
+
+/// Somebody who watches. Counts as long as it is held.
+pub(super) struct Watcher {
+    shared: Arc<Shared>,
+    rpc: Rpc,
+    metadata: MetadataMap,
+    extensions: Extensions,
+    admitted: (Arc<Authenticator>, Arc<Caller>),
+}
+
+impl Watcher {
+    /// Lets a watcher in, and gives its request.
+    pub(super) fn admit<T>(
+        shared: &Arc<Shared>,
+        request: Request<T>,
+        rpc: Rpc,
+    ) -> Result<(Self, T), Refusal> {
+        let (metadata, extensions, message) = request.into_parts();
+        let authenticator = Guard::into_inner(shared.doorkeeper.current());
+        let caller = with_evidence(&metadata, &extensions, |evidence| {
+            shared.admit(evidence, rpc)
+        })?;
+        let limit = shared.limits.load().watchers;
+        if shared.watchers.fetch_add(1, Ordering::AcqRel) >= limit {
+            shared.watchers.fetch_sub(1, Ordering::AcqRel);
+            return Err(Refusal::TooManyWatchers { limit });
+        }
+        let watcher = Self {
+            shared: Arc::clone(shared),
+            rpc,
+            metadata,
+            extensions,
+            admitted: (authenticator, caller),
+        };
+        Ok((watcher, message))
+    }
+
+    pub(super) fn caller(&self) -> &Caller {
+        &self.admitted.1
+    }
+
+    /// Asks for the credentials again if the callers were reloaded since.
+    fn check(&mut self) -> Result<(), Refusal> {
+        let current = self.shared.doorkeeper.current();
+        if !Arc::ptr_eq(&self.admitted.0, &current) {
+            let caller = with_evidence(&self.metadata, &self.extensions, |evidence| {
+                self.shared.admit(evidence, self.rpc)
+            })?;
+            self.admitted = (Guard::into_inner(current), caller);
+        }
+        Ok(())
+    }
+
+    /// Tells a source's messages from now on.
+    pub(super) fn tell<S: Source>(self, source: S) -> Told<S::Item> {
+        let (out, told) = mpsc::channel(AHEAD);
+        tokio::spawn(self.run(source, out));
+        Box::pin(ReceiverStream::new(told))
+    }
+
+    async fn run<S: Source>(mut self, mut source: S, out: mpsc::Sender<Result<S::Item, Status>>) {
+        let draining = self.shared.draining.clone();
+        loop {
+            let next = tokio::select! {
+                biased;
+                () = out.closed() => return,
+                () = draining.cancelled() => Err(Refusal::Draining.into()),
+                next = source.next() => {
+                    next.map_err(|end| refusal::end_of_watch(end, self.caller()))
+                }
+            };
+            let next = match (next, self.check()) {
+                (Ok(item), Ok(())) => Ok(item),
+                (Err(status), _) => Err(status),
+                (_, Err(refusal)) => Err(refusal.into()),
+            };
+            let is_end = next.is_err();
+            let sent = tokio::select! {
+                sent = out.send(next) => sent,
+                // Whoever does not take what is there cannot be told why it ends, either.
+                () = draining.cancelled(), if !is_end => return,
+            };
+            if is_end || sent.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.shared.watchers.fetch_sub(1, Ordering::AcqRel);
+    }
+}

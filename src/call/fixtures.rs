@@ -1,0 +1,136 @@
+//! A small world that the tests of this room share.
+
+use std::sync::Arc;
+
+use cedar_policy_core::ast::{Entity, EntityUID};
+use cedar_policy_core::entities::{EntityJsonParser, TCComputation};
+use cedar_policy_core::extensions::Extensions;
+use cedar_policy_core::parser::parse_policyset;
+use cedar_policy_core::validator::{CoreSchema, ValidatorSchema};
+use serde_json::{Value as Json, json};
+
+use crate::call::context::{CallContext, Delegation, Operation, Subject};
+use crate::call::model::{self, SCHEMA, TYPES};
+use crate::engine::snapshot::{Parts, Reach, Snapshot};
+use crate::identity::caller::{Rights, RpcSet};
+
+/// A tool with an action of its own, whose arguments are typed.
+pub const TYPED: &str = r#"
+    namespace Mcp {
+        action "github/create_issue" in [call_write] appliesTo {
+            principal: [User, Agent], resource: [Tool], context: IssueFacts,
+        };
+        type IssueFacts = {
+            input: { title: String, labels?: Set<String>, number?: Long, on?: Bool, milestone?: { name: String } },
+            arguments: Arguments, initiator: String, identity: Identity, environment: Environment,
+            delegation?: Delegation, purpose?: String, target?: Resource, task?: TaskFacts,
+            session?: Session, usage?: Usage, approval?: Approval,
+        };
+    }
+"#;
+
+pub fn person(id: &str) -> EntityUID {
+    model::entity(&TYPES.user, id)
+}
+
+pub fn agent(id: &str) -> EntityUID {
+    model::entity(&TYPES.agent, id)
+}
+
+pub fn world(policies: &str) -> Snapshot {
+    let text = SCHEMA
+        .trim_end()
+        .strip_suffix('}')
+        .expect("the schema is one namespace");
+    let typed = TYPED
+        .trim()
+        .strip_prefix("namespace Mcp {")
+        .expect("one namespace");
+    let (schema, _) = ValidatorSchema::from_cedarschema_str(
+        &format!("{text}{typed}"),
+        Extensions::all_available(),
+    )
+    .expect("the schema parses");
+    let core = CoreSchema::new(&schema);
+    let parser = EntityJsonParser::new(
+        Some(&core),
+        Extensions::all_available(),
+        TCComputation::ComputeNow,
+    );
+    let entities = parser
+        .from_json_value(entities())
+        .expect("the entities fit the schema");
+    let entities: Vec<Entity> = entities.iter().cloned().collect();
+    Snapshot::build(Parts {
+        policies: parse_policyset(policies).expect("policies parse"),
+        entities,
+        schema: Some(Arc::new(schema)),
+        reach: Reach::Level(2),
+    })
+    .expect("no fault")
+}
+
+pub fn entities() -> Json {
+    let uid = |ty: &str, id: &str| json!({ "type": format!("Mcp::{ty}"), "id": id });
+    let staff = || json!([uid("Group", "staff")]);
+    let agent = |id: &str, parents: Json| {
+        json!({ "uid": uid("Agent", id), "parents": parents,
+                "attrs": { "owner": { "__entity": uid("User", "alice") }, "active": true } })
+    };
+    let tool = |id: &str, effect: &str, confirmed: bool, more: Json| {
+        let mut attributes = json!({
+            "effect": effect, "confirmed": confirmed, "yields": [], "egress": false,
+            "sensitivity": "internal", "owner": { "__entity": uid("User", "alice") },
+        });
+        for (name, value) in more.as_object().into_iter().flatten() {
+            attributes[name] = value.clone();
+        }
+        let server = id.split('/').next().unwrap_or_default();
+        json!({ "uid": uid("Tool", id), "parents": [uid("Server", server)], "attrs": attributes })
+    };
+    let server = |id: &str| {
+        json!({ "uid": uid("Server", id), "parents": [],
+                "attrs": { "owner": { "__entity": uid("User", "alice") }, "active": true } })
+    };
+    json!([
+        { "uid": uid("User", "alice"), "attrs": { "active": true }, "parents": staff() },
+        { "uid": uid("User", "mallory"), "attrs": { "active": true }, "parents": [] },
+        agent("helper", staff()),
+        agent("planner", staff()),
+        agent("stray", json!([])),
+        server("github"),
+        server("files"),
+        { "uid": uid("Server", "retired"), "parents": [],
+          "attrs": { "owner": { "__entity": uid("User", "alice") }, "active": false } },
+        tool("retired/read", "read", true, json!({})),
+        tool("github/create_issue", "write", true, json!({})),
+        tool("github/get_issue", "read", true, json!({ "digest": "sha256:aa" })),
+        tool("github/merge", "read", false, json!({})),
+        tool("github/odd", "destroy", true, json!({})),
+        tool("files/read", "read", true, json!({ "target_arguments": ["path"] })),
+    ])
+}
+
+pub fn tool_call(server: &str, tool: &str, arguments: Json) -> CallContext {
+    let arguments = arguments.as_object().cloned().unwrap_or_default();
+    let mut call = CallContext::new(
+        Subject::verified(agent("helper"), "jwt"),
+        Operation::call_tool(server, tool, arguments),
+    );
+    call.delegation = Some(Delegation::verified_from(person("alice")));
+    call
+}
+
+pub fn get_issue() -> CallContext {
+    tool_call("github", "get_issue", json!({}))
+}
+
+pub fn trusted() -> Rights {
+    Rights {
+        rpcs: RpcSet::all(),
+        assert_identity: true,
+        assert_delegation: true,
+        assert_claims: true,
+        explain: true,
+    }
+}

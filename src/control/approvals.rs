@@ -1,0 +1,356 @@
+//! Approvals: asked for, given, refused, listed.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use cedar_policy_core::ast::EntityUID;
+use smol_str::SmolStr;
+
+use crate::call::challenge;
+use crate::call::context::CallContext;
+use crate::call::decision::{Challenge, Decision, ReasonCode};
+use crate::call::live::approval::{Approval, ApprovalStatus, ApprovedCall, Word};
+use crate::call::live::change::Change;
+use crate::call::model::TYPES;
+use crate::control::author::Author;
+use crate::control::error::ControlError;
+use crate::control::page::{Listed, Page};
+use crate::control::view::{ApprovalView, View};
+use crate::control::write::{Control, Done, Scene};
+use crate::service::generation::Generation;
+use crate::service::ledger::{Plan, Written};
+
+/// A call that is to be approved, and the challenge of its deny.
+#[derive(Debug, Clone)]
+pub struct ApprovalRequest {
+    /// The call as it was decided. Its subject asks.
+    pub call: CallContext,
+    /// Its challenge; `None` makes a new one.
+    pub challenge: Option<GivenChallenge>,
+}
+
+/// A challenge as it came back.
+#[derive(Debug, Clone)]
+pub struct GivenChallenge {
+    /// `sha256:<hex>` over the call and its expiry.
+    pub digest: SmolStr,
+    /// When an answer comes too late.
+    pub expires_at: SystemTime,
+}
+
+/// A yes.
+#[derive(Debug, Clone)]
+pub struct Yes {
+    /// To which approval.
+    pub id: SmolStr,
+    /// What the approver has seen.
+    pub digest: SmolStr,
+    /// How often the call may be made; 0 for once.
+    pub uses: u32,
+    /// Why.
+    pub comment: Option<SmolStr>,
+}
+
+/// A no.
+#[derive(Debug, Clone)]
+pub struct No {
+    /// To which approval.
+    pub id: SmolStr,
+    /// Why.
+    pub comment: Option<SmolStr>,
+}
+
+/// Which approvals are wanted. Each that is given must fit.
+#[derive(Debug, Clone, Default)]
+pub struct ApprovalFilter {
+    /// Its name.
+    pub id: Option<SmolStr>,
+    /// Who acts.
+    pub subject: Option<EntityUID>,
+    /// For whom.
+    pub root: Option<EntityUID>,
+    /// The task it belongs to.
+    pub task: Option<SmolStr>,
+    /// How it stands.
+    pub status: Option<ApprovalStatus>,
+}
+
+impl Control {
+    /// Asks for a person's approval of a call that was denied with `APPROVAL_REQUIRED`. A call that
+    /// waits for one already gets no second.
+    pub async fn request_approval(
+        &self,
+        author: &Author,
+        request: ApprovalRequest,
+    ) -> Result<Done<ApprovalView>, ControlError> {
+        let plan = move |scene: &Scene<'_>| plan_request(scene, &request);
+        let written = self.write("RequestApproval", author, plan).await?;
+        self.approved(written)
+    }
+
+    /// Says yes.
+    pub async fn approve_call(
+        &self,
+        author: &Author,
+        yes: Yes,
+    ) -> Result<Done<ApprovalView>, ControlError> {
+        let plan = move |scene: &Scene<'_>| {
+            let limit = scene.limits.approval_uses;
+            if yes.uses > limit {
+                let message = format!("is {}, but at most {limit} are allowed", yes.uses);
+                return Err(ControlError::invalid("uses", message));
+            }
+            let approval = scene.approval(&yes.id)?;
+            if approval.digest != yes.digest {
+                let message = "is not the digest of this approval: it is for another call";
+                return Err(ControlError::invalid("digest", message));
+            }
+            let word = may_decide(scene, approval, yes.uses.max(1), yes.comment)?;
+            Ok(planned("ApproveCall", with_word(approval, word)))
+        };
+        let written = self.write("ApproveCall", author, plan).await?;
+        self.approved(written)
+    }
+
+    /// Says no.
+    pub async fn reject_call(
+        &self,
+        author: &Author,
+        no: No,
+    ) -> Result<Done<ApprovalView>, ControlError> {
+        let plan = move |scene: &Scene<'_>| {
+            let approval = scene.approval(&no.id)?;
+            let word = may_decide(scene, approval, 0, no.comment)?;
+            Ok(planned("RejectCall", with_word(approval, word)))
+        };
+        let written = self.write("RejectCall", author, plan).await?;
+        self.approved(written)
+    }
+
+    /// Approvals in the order in which they were asked for.
+    pub fn list_approvals(
+        &self,
+        filter: &ApprovalFilter,
+        page: &Page,
+    ) -> Result<Listed<ApprovalView>, ControlError> {
+        let limits = self.limits();
+        self.view(|view| {
+            let approvals = &view.generation.authority.approvals;
+            let revision = view.generation.snapshot.revision();
+            let keep = |approval: &Arc<Approval>| filter.pick(&view, approval);
+            match &filter.id {
+                Some(id) => Ok(Listed {
+                    items: approvals.get(id).and_then(keep).into_iter().collect(),
+                    next: None,
+                    revision,
+                }),
+                None => page.of(approvals, &limits, revision, keep),
+            }
+        })
+    }
+
+    /// An approval as it stands in a generation.
+    pub fn approval_as_of(
+        &self,
+        generation: &Generation,
+        approval: &Arc<Approval>,
+    ) -> ApprovalView {
+        self.view_of(generation).approval(approval)
+    }
+
+    fn approved(&self, written: Written) -> Result<Done<ApprovalView>, ControlError> {
+        let approval = written.generation.authority.approvals.get(&written.id);
+        // A repeated request may be about something that has been forgotten since.
+        let approval = approval.ok_or_else(|| ControlError::not_found("approval", &written.id))?;
+        Ok(Done {
+            value: self.approval_as_of(&written.generation, approval),
+            revision: written.revision,
+        })
+    }
+}
+
+impl ApprovalFilter {
+    /// Whether it fits, however it stands.
+    pub(super) fn fits(&self, call: &ApprovedCall) -> bool {
+        self.subject
+            .as_ref()
+            .is_none_or(|subject| call.subject == *subject)
+            && (self.root.is_none() || call.root == self.root)
+            && (self.task.is_none() || call.task == self.task)
+    }
+
+    fn pick(&self, view: &View<'_>, approval: &Arc<Approval>) -> Option<ApprovalView> {
+        let found = self.fits(&approval.call).then(|| view.approval(approval))?;
+        let wanted = self.status.unwrap_or(found.status);
+        (found.status == wanted).then_some(found)
+    }
+}
+
+fn plan_request(scene: &Scene<'_>, request: &ApprovalRequest) -> Result<Plan, ControlError> {
+    let challenge = challenge_of(scene, scene.decide(&request.call)?)?;
+    let (digest, expires_at) = match &request.challenge {
+        None => (challenge.digest, challenge.expires_at),
+        Some(given) => {
+            check_challenge(scene, given, &challenge.call)?;
+            (given.digest.clone(), given.expires_at)
+        }
+    };
+    if let Some(same) = pending_like(scene, request, &digest, &challenge.call)? {
+        // Written again as it is, so that the answer is as durable as any other.
+        return Ok(planned("RequestApproval", Approval::clone(same)));
+    }
+    check_room(scene)?;
+    let approval = Approval {
+        id: scene.next_id("appr"),
+        digest,
+        call: challenge.call,
+        requested_at: scene.now,
+        expires_at,
+        word: None,
+    };
+    Ok(planned("RequestApproval", approval))
+}
+
+/// Only a call that an approval would allow can be approved.
+fn challenge_of(scene: &Scene<'_>, decision: Decision) -> Result<Challenge, ControlError> {
+    if decision.is_allow() {
+        let message = "the call is allowed as it is: it needs no approval";
+        return Err(ControlError::Precondition(message.to_owned()));
+    }
+    let is_required = |decision: &Decision| {
+        let first = decision.reasons.first();
+        first.is_some_and(|reason| reason.code == ReasonCode::ApprovalRequired)
+    };
+    match decision
+        .challenge
+        .clone()
+        .filter(|_| is_required(&decision))
+    {
+        Some(challenge) => {
+            scene.note(decision);
+            Ok(*challenge)
+        }
+        None => Err(ControlError::denied(decision)),
+    }
+}
+
+fn check_challenge(
+    scene: &Scene<'_>,
+    given: &GivenChallenge,
+    call: &ApprovedCall,
+) -> Result<(), ControlError> {
+    if given.expires_at <= scene.now {
+        let message = "is over: ask for a decision again";
+        return Err(ControlError::invalid("challenge.expires_at", message));
+    }
+    let minutes = scene.limits.approval_minutes;
+    let longest = Duration::from_secs(u64::from(minutes) * 60);
+    if scene
+        .now
+        .checked_add(longest)
+        .is_some_and(|last| given.expires_at > last)
+    {
+        let message = format!(
+            "is more than {minutes} minutes from now, which `limits.approval_minutes` allows"
+        );
+        return Err(ControlError::invalid("challenge.expires_at", message));
+    }
+    if challenge::digest(call, given.expires_at) != given.digest {
+        let message = "is not the digest of this call and `expires_at`";
+        return Err(ControlError::invalid("challenge.digest", message));
+    }
+    Ok(())
+}
+
+/// The approval that the same call waits for: under the same challenge, or any if none was given.
+fn pending_like<'s>(
+    scene: &Scene<'s>,
+    request: &ApprovalRequest,
+    digest: &SmolStr,
+    call: &ApprovedCall,
+) -> Result<Option<&'s Arc<Approval>>, ControlError> {
+    let view = scene.view();
+    for approval in scene.generation.authority.approvals.values() {
+        let is_same = match &request.challenge {
+            Some(_) => approval.digest == *digest,
+            None => approval.call == *call,
+        };
+        if !is_same {
+            continue;
+        }
+        if view.approval(approval).status == ApprovalStatus::Pending {
+            return Ok(Some(approval));
+        }
+        if request.challenge.is_some() {
+            let message = format!(
+                "approval `{}` of this challenge was decided already",
+                approval.id
+            );
+            return Err(ControlError::Precondition(message));
+        }
+    }
+    Ok(None)
+}
+
+fn check_room(scene: &Scene<'_>) -> Result<(), ControlError> {
+    let approvals = &scene.generation.authority.approvals;
+    let limit = scene.limits.pending_approvals;
+    let is_full = approvals.size() >= limit as usize && {
+        let view = scene.view();
+        let is_pending = |it: &&Arc<Approval>| view.approval(it).status == ApprovalStatus::Pending;
+        approvals.values().filter(is_pending).count() >= limit as usize
+    };
+    if is_full {
+        let message =
+            format!("{limit} approvals are pending, as many as `limits.pending_approvals` allows");
+        return Err(ControlError::TooMany(message));
+    }
+    Ok(())
+}
+
+/// Whoever may say yes may say no: a person, whom Cedar lets approve this call.
+fn may_decide(
+    scene: &Scene<'_>,
+    approval: &Arc<Approval>,
+    uses: u32,
+    comment: Option<SmolStr>,
+) -> Result<Word, ControlError> {
+    let actor = scene.actor();
+    if *actor.entity_type() != TYPES.user {
+        let message = "is not a user: only a person decides on approvals";
+        return Err(ControlError::invalid("actor.entity", message));
+    }
+    scene.govern_approval(&approval.call)?;
+    let how = match scene.view().approval(approval).status {
+        ApprovalStatus::Pending => None,
+        ApprovalStatus::Approved | ApprovalStatus::Used => Some("was given already"),
+        ApprovalStatus::Rejected => Some("was refused already"),
+        ApprovalStatus::Expired => Some("has expired"),
+        ApprovalStatus::TaskOver => Some("was for a task that is over"),
+    };
+    if let Some(how) = how {
+        let message = format!("approval `{}` {how}", approval.id);
+        return Err(ControlError::Precondition(message));
+    }
+    Ok(Word {
+        by: actor.clone(),
+        at: scene.now,
+        uses,
+        comment: comment.map(String::from),
+    })
+}
+
+fn with_word(approval: &Approval, word: Word) -> Approval {
+    Approval {
+        word: Some(word),
+        ..approval.clone()
+    }
+}
+
+fn planned(verb: &'static str, approval: Approval) -> Plan {
+    Plan {
+        verb,
+        id: approval.id.clone(),
+        change: Change::Approval(Arc::new(approval)),
+    }
+}

@@ -1,0 +1,228 @@
+//! What watchers follow: every change in order, and approvals as they change.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use smol_str::SmolStr;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::oneshot;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use crate::call::live::approval::{Approval, ApprovalStatus};
+use crate::call::live::change::{Change, Entry};
+use crate::control::approvals::ApprovalFilter;
+use crate::control::error::ControlError;
+use crate::control::view::ApprovalView;
+use crate::control::write::Control;
+use crate::service::generation::Generation;
+use crate::state::store::StoreError;
+
+/// Past changes are read this many at a time.
+const PAGE: usize = 256;
+/// How often approvals are looked at that change without a change: they expire and are used.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Why a watch ends.
+#[derive(Debug, thiserror::Error)]
+pub enum WatchEnd {
+    /// Changes came faster than they were taken.
+    #[error("changes came faster than they were taken: go on from the last one that was told")]
+    Lagged,
+    /// Changes that were asked for are no longer kept.
+    #[error("changes before revision {first} are no longer kept: read the state anew")]
+    Forgotten {
+        /// The first that is kept.
+        first: u64,
+    },
+    /// They cannot be read, or there will be no more.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+}
+
+/// Every change after a revision, in order, each once.
+pub struct Changes {
+    control: Arc<Control>,
+    live: Receiver<Arc<Entry>>,
+    read: VecDeque<Arc<Entry>>,
+    last: u64,
+    is_live: bool,
+}
+
+/// Every approval that fits, as it is now and whenever it changes.
+pub struct ApprovalWatch {
+    control: Arc<Control>,
+    filter: ApprovalFilter,
+    live: Receiver<Arc<Entry>>,
+    /// How those that were told stood then, as long as they can still change.
+    told: BTreeMap<SmolStr, (ApprovalStatus, u32)>,
+    waiting: VecDeque<(ApprovalView, u64)>,
+    look: Interval,
+}
+
+impl Control {
+    /// Follows the changes after a revision.
+    pub fn watch_changes(self: &Arc<Self>, after: u64) -> Result<Changes, ControlError> {
+        // Whoever listens before it reads misses nothing.
+        let live = self.service.ledger().changes();
+        let newest = self.view(|view| Ok(view.generation.snapshot.revision()))?;
+        if after > newest {
+            let message = format!("is {after}, but the newest revision is {newest}");
+            return Err(ControlError::invalid("after_revision", message));
+        }
+        Ok(Changes {
+            control: Arc::clone(self),
+            live,
+            read: VecDeque::new(),
+            last: after,
+            is_live: false,
+        })
+    }
+
+    /// Follows approvals.
+    pub fn watch_approvals(
+        self: &Arc<Self>,
+        filter: ApprovalFilter,
+    ) -> Result<ApprovalWatch, ControlError> {
+        let live = self.service.ledger().changes();
+        let generation = self.service.live().ok_or(ControlError::NotReady)?;
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut watch = ApprovalWatch {
+            control: Arc::clone(self),
+            filter,
+            live,
+            told: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            look,
+        };
+        for approval in generation.authority.approvals.values() {
+            watch.consider(&generation, approval, generation.snapshot.revision());
+        }
+        Ok(watch)
+    }
+}
+
+impl Changes {
+    /// The next change, and the state it is part of or a later one. Waits for it.
+    pub async fn next(&mut self) -> Result<(Arc<Entry>, Arc<Generation>), WatchEnd> {
+        let entry = self.next_entry().await?;
+        let generation = self.control.service.live().ok_or(ControlError::NotReady)?;
+        self.last = entry.revision;
+        Ok((entry, generation))
+    }
+
+    async fn next_entry(&mut self) -> Result<Arc<Entry>, WatchEnd> {
+        loop {
+            if let Some(entry) = self.read.pop_front() {
+                return Ok(entry);
+            }
+            if !self.is_live {
+                self.read().await?;
+                continue;
+            }
+            match self.live.recv().await {
+                Ok(entry) if entry.revision <= self.last => {}
+                Ok(entry) if entry.revision == self.last + 1 => return Ok(entry),
+                Ok(_) => self.is_live = false,
+                Err(RecvError::Lagged(_)) => return Err(WatchEnd::Lagged),
+                Err(RecvError::Closed) => return Err(ControlError::NotReady.into()),
+            }
+        }
+    }
+
+    async fn read(&mut self) -> Result<(), WatchEnd> {
+        let after = self.last;
+        let (done, read) = oneshot::channel();
+        let asked = self.control.service.ledger().writer().access(move |store| {
+            // Nobody waits any more if the watcher is gone.
+            let _ = done.send(store.and_then(|store| store.entries_after(after, PAGE)));
+        });
+        let read = match asked {
+            Ok(()) => read.await.unwrap_or(Err(StoreError::Closed)),
+            Err(error) => Err(error),
+        };
+        let entries = read.map_err(|error| {
+            tracing::error!(error = %error, "changes could not be read");
+            ControlError::Unavailable
+        })?;
+        match entries.first() {
+            None => self.is_live = true,
+            Some(first) if first.revision != self.last + 1 => {
+                let first = first.revision;
+                return Err(WatchEnd::Forgotten { first });
+            }
+            Some(_) => self.read = entries.into_iter().map(Arc::new).collect(),
+        }
+        Ok(())
+    }
+}
+
+impl ApprovalWatch {
+    /// The next approval that is new or has changed, and the revision. Waits for it.
+    pub async fn next(&mut self) -> Result<(ApprovalView, u64), WatchEnd> {
+        loop {
+            if let Some(told) = self.waiting.pop_front() {
+                return Ok(told);
+            }
+            let entry = tokio::select! {
+                entry = self.live.recv() => Some(entry),
+                _ = self.look.tick() => None,
+            };
+            let generation = self.control.service.live().ok_or(ControlError::NotReady)?;
+            match entry {
+                None => self.look_again(&generation),
+                Some(Ok(entry)) => match &entry.change {
+                    Change::Approval(approval) => {
+                        self.consider(&generation, approval, entry.revision);
+                    }
+                    Change::Task(_) => self.look_again(&generation),
+                    _ => {}
+                },
+                Some(Err(RecvError::Lagged(_))) => return Err(WatchEnd::Lagged),
+                Some(Err(RecvError::Closed)) => return Err(ControlError::NotReady.into()),
+            }
+        }
+    }
+
+    fn look_again(&mut self, generation: &Generation) {
+        let told: Vec<SmolStr> = self.told.keys().cloned().collect();
+        for id in told {
+            match generation.authority.approvals.get(&id) {
+                Some(approval) => {
+                    self.consider(generation, approval, generation.snapshot.revision());
+                }
+                None => {
+                    self.told.remove(&id);
+                }
+            }
+        }
+    }
+
+    fn consider(&mut self, generation: &Generation, approval: &Arc<Approval>, revision: u64) {
+        if !self.filter.fits(&approval.call) {
+            return;
+        }
+        let found = self.control.approval_as_of(generation, approval);
+        let stands = (found.status, found.used);
+        let before = self.told.get(&approval.id);
+        let is_wanted = self
+            .filter
+            .status
+            .is_none_or(|status| status == found.status);
+        if before == Some(&stands) || (before.is_none() && !is_wanted) {
+            return;
+        }
+        let can_change = matches!(
+            found.status,
+            ApprovalStatus::Pending | ApprovalStatus::Approved
+        );
+        if is_wanted && can_change {
+            self.told.insert(approval.id.clone(), stands);
+        } else {
+            self.told.remove(&approval.id);
+        }
+        self.waiting.push_back((found, revision));
+    }
+}

@@ -1,0 +1,211 @@
+//! Entities: put, looked at, listed, deleted.
+
+use std::sync::Arc;
+
+use cedar_policy_core::ast::{Entity, EntityUID};
+use serde_json::Value as Json;
+use smol_str::ToSmolStr;
+
+use crate::call::live::change::Change;
+use crate::call::model::TYPES;
+use crate::control::author::Author;
+use crate::control::error::ControlError;
+use crate::control::page::{Listed, Page};
+use crate::control::write::{About, Control, Scene};
+use crate::service::generation::{self, Generation};
+use crate::service::ledger::Plan;
+
+/// Where an entity comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntitySource {
+    /// The directory. It wins over what is stored.
+    Bundle,
+    /// It was put, and is in force.
+    Stored,
+    /// It was put, but the directory has since defined one of the same name, which is in force.
+    Shadowed,
+}
+
+/// An entity in Cedar's JSON form: `uid`, `attrs`, `parents`, `tags`.
+#[derive(Debug, Clone)]
+pub struct EntityView {
+    /// Its name.
+    pub uid: EntityUID,
+    /// The whole of it.
+    pub json: Json,
+    /// Where it comes from.
+    pub source: EntitySource,
+}
+
+impl Control {
+    /// Adds an entity, or replaces one that was put before. Gives the revision.
+    pub async fn put_entity(
+        &self,
+        author: &Author,
+        uid: EntityUID,
+        json: Json,
+    ) -> Result<u64, ControlError> {
+        let plan = move |scene: &Scene<'_>| {
+            let change = plan_entity(scene, &uid, &json, "entity")?;
+            scene.govern("edit_entities", &scene.gateway(), About::default())?;
+            Ok(planned("PutEntity", &uid, change))
+        };
+        Ok(self.write("PutEntity", author, plan).await?.revision)
+    }
+
+    /// Takes away an entity that was put. Gives the revision.
+    pub async fn delete_entity(
+        &self,
+        author: &Author,
+        uid: EntityUID,
+    ) -> Result<u64, ControlError> {
+        let plan = move |scene: &Scene<'_>| {
+            scene.govern("edit_entities", &scene.gateway(), About::default())?;
+            if scene.generation.stored.get(&uid).is_none() {
+                refuse_of_bundle(scene, &uid)?;
+                return Err(ControlError::not_found("entity", &uid.to_string()));
+            }
+            let change = Change::EntityGone { uid: uid.clone() };
+            Ok(planned("DeleteEntity", &uid, change))
+        };
+        Ok(self.write("DeleteEntity", author, plan).await?.revision)
+    }
+
+    /// An entity as decisions see it, and the revision it was read at.
+    pub fn get_entity(&self, uid: &EntityUID) -> Result<(EntityView, u64), ControlError> {
+        self.view(|view| {
+            let snapshot = &view.generation.snapshot;
+            let unknown = || ControlError::not_found("entity", &uid.to_string());
+            let entity = snapshot.cedar_entity(uid).ok_or_else(unknown)?;
+            let source = match view.generation.stored.is_in_directory(uid) {
+                true => EntitySource::Bundle,
+                false => EntitySource::Stored,
+            };
+            let json = json_of(&entity).ok_or_else(unknown)?;
+            let found = EntityView {
+                uid: uid.clone(),
+                json,
+                source,
+            };
+            Ok((found, snapshot.revision()))
+        })
+    }
+
+    /// Entities that were put, by type and id.
+    pub fn list_entities(
+        &self,
+        of_type: Option<&str>,
+        page: &Page,
+    ) -> Result<Listed<EntityView>, ControlError> {
+        let size = page.size(&self.limits())?;
+        let after = page.after.as_ref().map(|token| token.parse::<EntityUID>());
+        let after = after
+            .transpose()
+            .map_err(|_| ControlError::invalid("page_token", "is not a token of this list"))?;
+        self.view(|view| {
+            let generation = view.generation;
+            let mut next = None;
+            let mut items: Vec<EntityView> = Vec::new();
+            for (uid, json) in generation.stored.iter() {
+                let is_before = after.as_ref().is_some_and(|after| uid <= after);
+                let is_wanted = of_type.is_none_or(|ty| uid.entity_type().to_string() == ty);
+                if is_before || !is_wanted {
+                    continue;
+                }
+                if items.len() == size {
+                    next = items.last().map(|last| last.uid.to_smolstr());
+                    break;
+                }
+                items.extend(stored_view(generation, uid, json));
+            }
+            Ok(Listed {
+                items,
+                next,
+                revision: generation.snapshot.revision(),
+            })
+        })
+    }
+}
+
+/// An entity that was put, in the form in which it was put.
+pub fn stored_view(generation: &Generation, uid: &EntityUID, json: &str) -> Option<EntityView> {
+    let source = match generation.stored.is_in_directory(uid) {
+        true => EntitySource::Shadowed,
+        false => EntitySource::Stored,
+    };
+    Some(EntityView {
+        uid: uid.clone(),
+        json: serde_json::from_str(json).ok()?,
+        source,
+    })
+}
+
+/// What puts an entity, once it is clear that it can be put.
+pub(super) fn plan_entity(
+    scene: &Scene<'_>,
+    uid: &EntityUID,
+    json: &Json,
+    field: &str,
+) -> Result<Change, ControlError> {
+    let refuse = |message: String| Err(ControlError::invalid(field, message));
+    if uid.is_action() {
+        return refuse("is an action, and those belong to the schema".to_owned());
+    }
+    // What a policy reads of a task has to be the task's own.
+    if *uid.entity_type() == TYPES.task {
+        return refuse("is a task: tasks are opened, not put".to_owned());
+    }
+    let json: Arc<str> = json.to_string().into();
+    let limit = scene.limits.text_bytes as usize;
+    if json.len() > limit {
+        return refuse(format!(
+            "has {} bytes, but at most {limit} are allowed",
+            json.len()
+        ));
+    }
+    refuse_of_bundle(scene, uid)?;
+    let snapshot = &scene.generation.snapshot;
+    let schema = snapshot.schema().map(Arc::as_ref);
+    let fault = |said: String| ControlError::invalid(field, format!("cannot be used: {said}"));
+    let entity = generation::parse_entity(schema, &json).map_err(fault)?;
+    if entity.uid() != uid {
+        return refuse("has another name than its JSON form".to_owned());
+    }
+    snapshot
+        .upsert([entity])
+        .map_err(|error| fault(error.to_string()))?;
+    Ok(Change::Entity {
+        uid: uid.clone(),
+        json,
+    })
+}
+
+/// The directory has the last word about what it defines.
+pub(super) fn refuse_of_bundle(scene: &Scene<'_>, uid: &EntityUID) -> Result<(), ControlError> {
+    if scene.generation.stored.is_in_directory(uid) {
+        let message = format!("`{uid}` is defined in the directory: change it there");
+        return Err(ControlError::Precondition(message));
+    }
+    Ok(())
+}
+
+pub(super) fn planned(verb: &'static str, uid: &EntityUID, change: Change) -> Plan {
+    Plan {
+        verb,
+        id: uid.to_smolstr(),
+        change,
+    }
+}
+
+/// Its JSON form with its direct parents only: what further ancestors there are is not its own affair.
+fn json_of(entity: &Entity) -> Option<Json> {
+    let mut json = entity.to_json_value().ok()?;
+    let name = |uid: &EntityUID| {
+        let id: &str = uid.eid().as_ref();
+        serde_json::json!({"type": uid.entity_type().to_string(), "id": id})
+    };
+    let mut parents: Vec<&EntityUID> = entity.parents().collect();
+    parents.sort();
+    json["parents"] = parents.into_iter().map(name).collect();
+    Some(json)
+}

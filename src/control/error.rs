@@ -1,0 +1,81 @@
+//! Why a request of the write side is not carried out.
+
+use crate::call::decision::{Decision, Reason, ReasonCode};
+
+/// Why a request is not carried out. Nothing was changed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ControlError {
+    /// A field cannot be used.
+    #[error("`{field}` {message}")]
+    Invalid {
+        /// Its path in the request.
+        field: String,
+        /// What is wrong with it; completes "`field` …".
+        message: String,
+    },
+    /// Evidence or Cedar says no.
+    #[error("{}", first_message(.0))]
+    Denied(Box<Decision>),
+    /// There is no such thing.
+    #[error("{0}")]
+    NotFound(String),
+    /// The thing is not in a state in which this can be done.
+    #[error("{0}")]
+    Precondition(String),
+    /// The idempotency key was used for another request.
+    #[error("`idempotency_key` was used for another request")]
+    KeyReused,
+    /// A limit is reached.
+    #[error("{0}")]
+    TooMany(String),
+    /// Nothing is loaded yet.
+    #[error("no policies are loaded")]
+    NotReady,
+    /// The store did not write. Whether it has is not known; asking again with the same key is safe.
+    #[error("the change could not be written: ask again with the same `idempotency_key`")]
+    Unavailable,
+}
+
+impl ControlError {
+    /// A problem with one field.
+    pub(super) fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Invalid {
+            field: field.into(),
+            message: message.into(),
+        }
+    }
+
+    /// A field names something that is not there.
+    pub(super) fn not_found(what: &str, id: &str) -> Self {
+        Self::NotFound(format!("{what} `{}` is not known", shown(id)))
+    }
+
+    /// A deny that no policy was asked about.
+    pub(super) fn evidence(code: ReasonCode, message: impl Into<String>) -> Self {
+        Self::denied(Decision::deny(Reason::new(code, message)))
+    }
+
+    /// A deny.
+    pub(super) fn denied(decision: Decision) -> Self {
+        Self::Denied(Box::new(decision))
+    }
+}
+
+/// Text of a caller as it appears in a message: cut short, control characters escaped.
+pub(super) fn shown(text: &str) -> String {
+    const SHOWN_CHARS: usize = 80;
+    let mut shown: String = text
+        .chars()
+        .take(SHOWN_CHARS)
+        .flat_map(char::escape_debug)
+        .collect();
+    if text.chars().nth(SHOWN_CHARS).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+fn first_message(decision: &Decision) -> &str {
+    let first = decision.reasons.first();
+    first.map_or("this is not allowed", |reason| &reason.message)
+}

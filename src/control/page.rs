@@ -1,0 +1,84 @@
+//! One page of a list.
+
+use std::sync::Arc;
+
+use rpds::RedBlackTreeMapSync;
+use smol_str::SmolStr;
+use std::ops::Bound;
+
+use crate::config::limits::Limits;
+use crate::control::error::ControlError;
+
+/// Items on a page where nobody says how many.
+const USUAL_SIZE: u32 = 100;
+
+/// Which page of a list is wanted.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    /// At most this many items; 0 for [the usual number](USUAL_SIZE).
+    pub size: u32,
+    /// The token that came with the page before.
+    pub after: Option<SmolStr>,
+}
+
+/// A page, and the revision it was read at.
+#[derive(Debug, Clone)]
+pub struct Listed<T> {
+    /// The items.
+    pub items: Vec<T>,
+    /// Leads to the next page; `None` on the last.
+    pub next: Option<SmolStr>,
+    /// The revision of all items.
+    pub revision: u64,
+}
+
+impl Page {
+    /// How many items to give.
+    pub(super) fn size(&self, limits: &Limits) -> Result<usize, ControlError> {
+        let limit = limits.page_size;
+        if self.size > limit {
+            let message = format!("is {}, but at most {limit} are allowed", self.size);
+            return Err(ControlError::invalid("page_size", message));
+        }
+        let size = match self.size {
+            0 => USUAL_SIZE.min(limit),
+            size => size,
+        };
+        Ok(size as usize)
+    }
+
+    /// The items of a map that `keep` makes something of, from where the page before ended.
+    pub(super) fn of<T, V>(
+        &self,
+        map: &RedBlackTreeMapSync<SmolStr, Arc<T>>,
+        limits: &Limits,
+        revision: u64,
+        mut keep: impl FnMut(&Arc<T>) -> Option<V>,
+    ) -> Result<Listed<V>, ControlError> {
+        let size = self.size(limits)?;
+        let start = match &self.after {
+            Some(after) => Bound::Excluded(after.as_str()),
+            None => Bound::Unbounded,
+        };
+        let mut items = Vec::new();
+        let mut last: Option<&SmolStr> = None;
+        for (id, thing) in map.range::<str, _>((start, Bound::Unbounded)) {
+            let Some(item) = keep(thing) else { continue };
+            if items.len() == size {
+                let next = last.cloned();
+                return Ok(Listed {
+                    items,
+                    next,
+                    revision,
+                });
+            }
+            items.push(item);
+            last = Some(id);
+        }
+        Ok(Listed {
+            items,
+            next: None,
+            revision,
+        })
+    }
+}

@@ -1,0 +1,52 @@
+//! Whether a scope says something that can be meant.
+
+use crate::call::live::scope::Scope;
+use crate::config::limits::Limits;
+use crate::control::error::{ControlError, shown};
+use crate::engine::snapshot::Snapshot;
+
+/// Checks what does not depend on what is registered.
+pub(super) fn check_shape(scope: &Scope, limits: &Limits, field: &str) -> Result<(), ControlError> {
+    let Scope {
+        tools,
+        servers,
+        groups,
+        effect: _,
+        targets,
+    } = scope;
+    if tools.is_empty() && servers.is_empty() && groups.is_empty() {
+        let message = "names no tool, no server and no group";
+        return Err(ControlError::invalid(field, message));
+    }
+    let items = tools.len() + servers.len() + groups.len() + targets.len();
+    let limit = limits.scope_items;
+    if items > limit as usize {
+        let message = format!("has {items} items, but at most {limit} are allowed");
+        return Err(ControlError::invalid(field, message));
+    }
+    Ok(())
+}
+
+/// Checks that tools and servers are registered. Groups need no entity of their own: one that nobody is
+/// in covers nothing.
+pub(super) fn check_known(
+    scope: &Scope,
+    snapshot: &Snapshot,
+    field: &str,
+) -> Result<(), ControlError> {
+    let lists = [
+        ("tools", "a registered tool", &scope.tools),
+        ("servers", "a registered server", &scope.servers),
+    ];
+    for (list, what, uids) in lists {
+        if let Some(index) = uids.iter().position(|uid| !snapshot.contains(uid)) {
+            let name: &str = uids[index].eid().as_ref();
+            let message = format!("`{}` is not {what}", shown(name));
+            return Err(ControlError::invalid(
+                format!("{field}.{list}[{index}]"),
+                message,
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,29 @@
+//! Sessions: ended.
+
+use smol_str::SmolStr;
+
+use crate::call::live::change::Change;
+use crate::control::author::Author;
+use crate::control::error::ControlError;
+use crate::control::write::{About, Control, Scene};
+use crate::service::ledger::Plan;
+
+impl Control {
+    /// Ends a session: nothing is allowed in it any more, whether it has begun or not. Doing so again
+    /// succeeds and changes nothing. Gives the revision.
+    pub async fn end_session(
+        &self,
+        author: &Author,
+        session: SmolStr,
+    ) -> Result<u64, ControlError> {
+        let plan = move |scene: &Scene<'_>| {
+            scene.govern("end_session", &scene.gateway(), About::default())?;
+            Ok(Plan {
+                verb: "EndSession",
+                id: session.clone(),
+                change: Change::SessionEnded { session },
+            })
+        };
+        Ok(self.write("EndSession", author, plan).await?.revision)
+    }
+}

@@ -1,0 +1,298 @@
+//! Tasks: opened, moved on, closed, listed.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use cedar_policy_core::ast::EntityUID;
+use smol_str::SmolStr;
+
+use crate::call::live::change::Change;
+use crate::call::live::scope::Scope;
+use crate::call::live::task::{Step, Task, TaskStatus};
+use crate::call::model::TYPES;
+use crate::control::author::Author;
+use crate::control::error::{ControlError, shown};
+use crate::control::page::{Listed, Page};
+use crate::control::scopes;
+use crate::control::view::TaskView;
+use crate::control::write::{About, Control, Done, Scene, whole_millis};
+use crate::service::generation::Generation;
+use crate::service::ledger::{Plan, Written};
+
+const SECONDS_OF_AN_HOUR: u64 = 60 * 60;
+
+/// A piece of work that is to begin.
+#[derive(Debug, Clone)]
+pub struct NewTask {
+    /// Who works.
+    pub agent: EntityUID,
+    /// For whom.
+    pub person: EntityUID,
+    /// What it is about.
+    pub purpose: SmolStr,
+    /// Which calls belong to it; `None` for any.
+    pub scope: Option<Scope>,
+    /// How many calls may be allowed in it; `None` without a limit.
+    pub call_budget: Option<u64>,
+    /// Its steps in order.
+    pub steps: Vec<Step>,
+    /// Open until just before here.
+    pub deadline: SystemTime,
+}
+
+/// Which tasks are wanted. Each that is given must fit.
+#[derive(Debug, Clone, Default)]
+pub struct TaskFilter {
+    /// Its name.
+    pub id: Option<SmolStr>,
+    /// Who works.
+    pub agent: Option<EntityUID>,
+    /// For whom.
+    pub person: Option<EntityUID>,
+    /// How it stands.
+    pub status: Option<TaskStatus>,
+}
+
+impl Control {
+    /// Opens a task.
+    pub async fn open_task(
+        &self,
+        author: &Author,
+        new: NewTask,
+    ) -> Result<Done<TaskView>, ControlError> {
+        let plan = move |scene: &Scene<'_>| plan_opening(scene, new);
+        let written = self.write("OpenTask", author, plan).await?;
+        self.tasked(written)
+    }
+
+    /// Moves a task on to a later step; to the next one if none is named.
+    pub async fn advance_task(
+        &self,
+        author: &Author,
+        id: SmolStr,
+        step: Option<SmolStr>,
+    ) -> Result<Done<TaskView>, ControlError> {
+        let plan = move |scene: &Scene<'_>| {
+            let task = scene.task("task", &id)?;
+            scene.govern("advance_task", &task.uid(), about(task))?;
+            let task = scene.open_task("task", &id)?;
+            let advanced = Task {
+                at_step: later_step(task, step.as_ref())?,
+                ..Task::clone(task)
+            };
+            Ok(planned("AdvanceTask", advanced))
+        };
+        let written = self.write("AdvanceTask", author, plan).await?;
+        self.tasked(written)
+    }
+
+    /// Closes a task. Its delegations and approvals end in the same revision.
+    pub async fn close_task(
+        &self,
+        author: &Author,
+        id: SmolStr,
+    ) -> Result<Done<TaskView>, ControlError> {
+        let plan = move |scene: &Scene<'_>| {
+            let task = scene.task("task", &id)?;
+            scene.govern("close_task", &task.uid(), about(task))?;
+            let task = scene.open_task("task", &id)?;
+            let closed = Task {
+                closed_at: Some(scene.now),
+                ..Task::clone(task)
+            };
+            Ok(planned("CloseTask", closed))
+        };
+        let written = self.write("CloseTask", author, plan).await?;
+        self.tasked(written)
+    }
+
+    /// Tasks in the order in which they were opened.
+    pub fn list_tasks(
+        &self,
+        filter: &TaskFilter,
+        page: &Page,
+    ) -> Result<Listed<TaskView>, ControlError> {
+        let limits = self.limits();
+        self.view(|view| {
+            let tasks = &view.generation.authority.tasks;
+            let revision = view.generation.snapshot.revision();
+            let keep = |task: &Arc<Task>| filter.fits(task, view.now).then(|| view.task(task));
+            match &filter.id {
+                Some(id) => Ok(Listed {
+                    items: tasks.get(id).and_then(keep).into_iter().collect(),
+                    next: None,
+                    revision,
+                }),
+                None => page.of(tasks, &limits, revision, keep),
+            }
+        })
+    }
+
+    /// A task as it stands in a generation.
+    pub fn task_as_of(&self, generation: &Generation, task: &Arc<Task>) -> TaskView {
+        self.view_of(generation).task(task)
+    }
+
+    fn tasked(&self, written: Written) -> Result<Done<TaskView>, ControlError> {
+        let task = written.generation.authority.tasks.get(&written.id);
+        // A repeated request may be about something that has been forgotten since.
+        let task = task.ok_or_else(|| ControlError::not_found("task", &written.id))?;
+        Ok(Done {
+            value: self.task_as_of(&written.generation, task),
+            revision: written.revision,
+        })
+    }
+}
+
+impl TaskFilter {
+    fn fits(&self, task: &Task, now: SystemTime) -> bool {
+        self.agent.as_ref().is_none_or(|agent| task.agent == *agent)
+            && self
+                .person
+                .as_ref()
+                .is_none_or(|person| task.person == *person)
+            && self.status.is_none_or(|status| task.status(now) == status)
+    }
+}
+
+fn plan_opening(scene: &Scene<'_>, new: NewTask) -> Result<Plan, ControlError> {
+    scene.check_agent(&new.agent, "agent")?;
+    if *new.person.entity_type() != TYPES.user {
+        return Err(ControlError::invalid("person", "is not a user"));
+    }
+    if new.call_budget == Some(0) {
+        let message = "is 0: leave it out for a task without a limit";
+        return Err(ControlError::invalid("call_budget", message));
+    }
+    check_scopes(scene, &new)?;
+    let deadline = whole_millis(new.deadline);
+    check_deadline(scene, deadline)?;
+    check_room(scene)?;
+    let task = Task {
+        id: scene.next_id("task"),
+        agent: new.agent,
+        person: new.person,
+        purpose: new.purpose,
+        scope: new.scope,
+        call_budget: new.call_budget,
+        steps: new.steps,
+        at_step: 0,
+        opened_at: scene.now,
+        deadline,
+        closed_at: None,
+    };
+    scene.govern("open_task", &task.agent, about(&task))?;
+    Ok(planned("OpenTask", task))
+}
+
+fn check_scopes(scene: &Scene<'_>, new: &NewTask) -> Result<(), ControlError> {
+    let snapshot = &scene.generation.snapshot;
+    if let Some(scope) = &new.scope {
+        scopes::check_shape(scope, scene.limits, "scope")?;
+        scopes::check_known(scope, snapshot, "scope")?;
+    }
+    let (steps, limit) = (new.steps.len(), scene.limits.task_steps);
+    if steps > limit as usize {
+        let message = format!("has {steps} items, but at most {limit} are allowed");
+        return Err(ControlError::invalid("steps", message));
+    }
+    for (index, step) in new.steps.iter().enumerate() {
+        let field = format!("steps[{index}]");
+        if new.steps[..index]
+            .iter()
+            .any(|earlier| earlier.name == step.name)
+        {
+            let message = format!("`{}` names an earlier step", shown(&step.name));
+            return Err(ControlError::invalid(format!("{field}.name"), message));
+        }
+        let field = format!("{field}.scope");
+        scopes::check_shape(&step.scope, scene.limits, &field)?;
+        scopes::check_known(&step.scope, snapshot, &field)?;
+        if let Some(whole) = &new.scope {
+            step.scope.is_within(snapshot, whole).map_err(|outside| {
+                let message = format!("is wider than the task's: that does not cover {outside}");
+                ControlError::invalid(field, message)
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn check_deadline(scene: &Scene<'_>, deadline: SystemTime) -> Result<(), ControlError> {
+    if deadline <= scene.now {
+        return Err(ControlError::invalid("deadline", "is over already"));
+    }
+    let hours = scene.limits.task_hours;
+    let longest = Duration::from_secs(u64::from(hours) * SECONDS_OF_AN_HOUR);
+    if scene
+        .now
+        .checked_add(longest)
+        .is_some_and(|last| deadline > last)
+    {
+        let message =
+            format!("is more than {hours} hours from now, which `limits.task_hours` allows");
+        return Err(ControlError::invalid("deadline", message));
+    }
+    Ok(())
+}
+
+fn check_room(scene: &Scene<'_>) -> Result<(), ControlError> {
+    let tasks = &scene.generation.authority.tasks;
+    let limit = scene.limits.open_tasks;
+    // Counting takes long with many tasks, and is hardly ever needed.
+    let is_full = tasks.size() >= limit as usize && {
+        let is_open = |task: &&Arc<Task>| task.status(scene.now) == TaskStatus::Open;
+        tasks.values().filter(is_open).count() >= limit as usize
+    };
+    if is_full {
+        let message = format!("{limit} tasks are open, as many as `limits.open_tasks` allows");
+        return Err(ControlError::TooMany(message));
+    }
+    Ok(())
+}
+
+fn later_step(task: &Task, step: Option<&SmolStr>) -> Result<usize, ControlError> {
+    let refuse = |why: String| {
+        Err(ControlError::Precondition(format!(
+            "task `{}` {why}",
+            task.id
+        )))
+    };
+    let Some(name) = step else {
+        let next = task.at_step + 1;
+        return match task.steps.len() {
+            0 => refuse("has no steps".to_owned()),
+            steps if next < steps => Ok(next),
+            _ => refuse("is at its last step".to_owned()),
+        };
+    };
+    let wanted = task.steps.iter().position(|step| step.name == *name);
+    match wanted {
+        None => {
+            let message = format!("`{}` is no step of task `{}`", shown(name), task.id);
+            Err(ControlError::invalid("step", message))
+        }
+        Some(index) if index <= task.at_step => {
+            let at = task.step().map_or("its end", |step| &step.name);
+            refuse(format!(
+                "is at step `{at}` and does not go back to `{name}`"
+            ))
+        }
+        Some(index) => Ok(index),
+    }
+}
+
+fn about(task: &Task) -> About<'_> {
+    About {
+        chain: None,
+        task: Some(task),
+    }
+}
+
+fn planned(verb: &'static str, task: Task) -> Plan {
+    Plan {
+        verb,
+        id: task.id.clone(),
+        change: Change::Task(Arc::new(task)),
+    }
+}

@@ -1,0 +1,188 @@
+//! Tools: registered, and pinned to a definition.
+
+use cedar_policy_core::ast::EntityUID;
+use serde_json::{Value as Json, json};
+use smol_str::SmolStr;
+
+use crate::call::definition;
+use crate::call::model::{self, Effect};
+use crate::control::author::Author;
+use crate::control::entities::{plan_entity, planned, refuse_of_bundle};
+use crate::control::error::{ControlError, shown};
+use crate::control::write::{About, Control, Done, Scene};
+
+/// The longest name of a tool, in bytes, as in registrations.
+const MAX_NAME_BYTES: usize = 512;
+/// The longest label, in bytes, as in registrations.
+const MAX_LABEL_BYTES: usize = 64;
+/// The words for how sensitive what a tool touches is.
+const SENSITIVITIES: [&str; 4] = ["public", "internal", "confidential", "restricted"];
+
+/// A tool as a person registers it.
+#[derive(Debug, Clone)]
+pub struct NewTool {
+    /// The server.
+    pub server: SmolStr,
+    /// The tool's name on that server.
+    pub tool: SmolStr,
+    /// What calling it does.
+    pub effect: Effect,
+    /// What reading from it brings into a session.
+    pub yields: Vec<SmolStr>,
+    /// Whether it can send data out.
+    pub egress: bool,
+    /// How sensitive what it touches is.
+    pub sensitivity: SmolStr,
+    /// Who answers for it: a user's id.
+    pub owner: SmolStr,
+    /// Groups it belongs to, besides its server.
+    pub groups: Vec<SmolStr>,
+    /// The arguments that name the resources acted upon.
+    pub target_arguments: Vec<SmolStr>,
+    /// The definition to pin.
+    pub definition: Option<Json>,
+}
+
+/// A new definition of a tool.
+#[derive(Debug, Clone)]
+pub struct NewPin {
+    /// The server.
+    pub server: SmolStr,
+    /// The tool's name on that server.
+    pub tool: SmolStr,
+    /// The definition to pin.
+    pub definition: Json,
+}
+
+impl Control {
+    /// Registers a tool, or registers it anew. Gives the pinned digest.
+    pub async fn register_tool(
+        &self,
+        author: &Author,
+        new: NewTool,
+    ) -> Result<Done<Option<SmolStr>>, ControlError> {
+        let definition = new.definition.as_ref();
+        let digest = definition.map(|definition| digest_of(definition, &new.tool));
+        let digest = digest.transpose();
+        let pinned = digest.clone();
+        let plan = move |scene: &Scene<'_>| {
+            let digest = digest?;
+            check_tool(&new)?;
+            check_server(scene, &new.server)?;
+            let uid = model::tool(&new.server, &new.tool);
+            let json = entity_of(&uid, &new, digest.as_ref());
+            let change = plan_entity(scene, &uid, &json, "tool")?;
+            scene.govern("edit_entities", &scene.gateway(), About::default())?;
+            Ok(planned("RegisterTool", &uid, change))
+        };
+        let written = self.write("RegisterTool", author, plan).await?;
+        Ok(Done {
+            value: pinned?,
+            revision: written.revision,
+        })
+    }
+
+    /// Accepts a new definition of a tool that was registered here. Gives the pinned digest.
+    pub async fn pin_tool(
+        &self,
+        author: &Author,
+        new: NewPin,
+    ) -> Result<Done<SmolStr>, ControlError> {
+        let digest = digest_of(&new.definition, &new.tool);
+        let pinned = digest.clone();
+        let plan = move |scene: &Scene<'_>| {
+            let digest = digest?;
+            let uid = model::tool(&new.server, &new.tool);
+            refuse_of_bundle(scene, &uid)?;
+            let known = scene.generation.stored.get(&uid);
+            let known = known.ok_or_else(|| ControlError::not_found("tool", uid.eid().as_ref()))?;
+            let mut json: Json = serde_json::from_str(known)
+                .map_err(|error| ControlError::Precondition(error.to_string()))?;
+            json["attrs"]["digest"] = json!(digest.as_str());
+            let change = plan_entity(scene, &uid, &json, "tool")?;
+            scene.govern("edit_entities", &scene.gateway(), About::default())?;
+            Ok(planned("PinTool", &uid, change))
+        };
+        let written = self.write("PinTool", author, plan).await?;
+        Ok(Done {
+            value: pinned?,
+            revision: written.revision,
+        })
+    }
+}
+
+fn digest_of(definition: &Json, tool: &str) -> Result<SmolStr, ControlError> {
+    const FIELD: &str = "definition_json";
+    let invalid = |message: String| ControlError::invalid(FIELD, message);
+    if definition.get("name").and_then(Json::as_str) != Some(tool) {
+        let message = format!(
+            "is not the definition of `{}`: that has it as its `name`",
+            shown(tool)
+        );
+        return Err(invalid(message));
+    }
+    let digest = definition::digest(definition);
+    digest
+        .map(SmolStr::from)
+        .map_err(|said| invalid(format!("has no canonical form: {said}")))
+}
+
+fn check_tool(new: &NewTool) -> Result<(), ControlError> {
+    if new.tool.len() > MAX_NAME_BYTES {
+        let message = format!("is longer than {MAX_NAME_BYTES} bytes");
+        return Err(ControlError::invalid("tool", message));
+    }
+    if !SENSITIVITIES.contains(&new.sensitivity.as_str()) {
+        let (given, known) = (shown(&new.sensitivity), SENSITIVITIES.join("`, `"));
+        let message = format!("`{given}` is not one of `{known}`");
+        return Err(ControlError::invalid("sensitivity", message));
+    }
+    let allowed =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_:.".contains(&byte);
+    let is_label = |label: &SmolStr| label.len() <= MAX_LABEL_BYTES && label.bytes().all(allowed);
+    if let Some(index) = new.yields.iter().position(|label| !is_label(label)) {
+        let message = format!(
+            "`{}` is not a label: use lower-case letters, digits, `-`, `_`, `:` and `.`",
+            shown(&new.yields[index])
+        );
+        return Err(ControlError::invalid(format!("yields[{index}]"), message));
+    }
+    Ok(())
+}
+
+fn check_server(scene: &Scene<'_>, server: &SmolStr) -> Result<(), ControlError> {
+    if !scene.generation.snapshot.contains(&model::server(server)) {
+        let message = format!("`{}` is not a registered server", shown(server));
+        return Err(ControlError::invalid("server", message));
+    }
+    Ok(())
+}
+
+/// The entity that a registration in the directory would become. A person asks for it, so it counts as
+/// confirmed.
+fn entity_of(uid: &EntityUID, new: &NewTool, digest: Option<&SmolStr>) -> Json {
+    let texts = |list: &[SmolStr]| {
+        list.iter()
+            .map(|text| json!(text.as_str()))
+            .collect::<Json>()
+    };
+    let named = |ty: &str, id: &str| json!({"type": ty, "id": id});
+    let mut attrs = json!({
+        "effect": new.effect.as_str(),
+        "confirmed": true,
+        "yields": texts(&new.yields),
+        "egress": new.egress,
+        "sensitivity": new.sensitivity.as_str(),
+        "owner": {"__entity": named("Mcp::User", &new.owner)},
+    });
+    if let Some(digest) = digest {
+        attrs["digest"] = json!(digest.as_str());
+    }
+    if !new.target_arguments.is_empty() {
+        attrs["target_arguments"] = texts(&new.target_arguments);
+    }
+    let mut parents = vec![named("Mcp::Server", &new.server)];
+    parents.extend(new.groups.iter().map(|group| named("Mcp::Group", group)));
+    let id: &str = uid.eid().as_ref();
+    json!({"uid": named("Mcp::Tool", id), "attrs": attrs, "parents": parents, "tags": {}})
+}

@@ -1,0 +1,371 @@
+//! One write, from the request to the record.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use arc_swap::ArcSwap;
+use cedar_policy_core::ast::EntityUID;
+use smol_str::SmolStr;
+
+use crate::audit::control::{ControlRecord, Outcome};
+use crate::call::chain::Chain;
+use crate::call::context::CallContext;
+use crate::call::decide::Asker;
+use crate::call::decision::{Decision, ReasonCode};
+use crate::call::govern::{self, Governing};
+use crate::call::live::approval::{Approval, ApprovedCall};
+use crate::call::live::grant::Grant;
+use crate::call::live::task::{Task, TaskStatus};
+use crate::call::model::{self, TYPES};
+use crate::call::world::{Past, World};
+use crate::config::limits::Limits;
+use crate::control::author::Author;
+use crate::control::error::{ControlError, shown};
+use crate::control::ids::Ids;
+use crate::control::view::View;
+use crate::service::decisions::Service;
+use crate::service::generation::Generation;
+use crate::service::ledger::{Plan, WriteError, Written};
+
+/// The use cases of the write side.
+pub struct Control {
+    pub(super) service: Arc<Service>,
+    limits: Arc<ArcSwap<Limits>>,
+    ids: Ids,
+}
+
+/// What a write came to.
+#[derive(Debug, Clone)]
+pub struct Done<T> {
+    /// What was made or changed, as it stands now.
+    pub value: T,
+    /// The revision of the write; that of the first one if the request was repeated.
+    pub revision: u64,
+}
+
+/// What a write is planned from.
+pub(super) struct Scene<'s> {
+    pub(super) generation: &'s Generation,
+    /// Whole milliseconds, as they are stored.
+    pub(super) now: SystemTime,
+    pub(super) author: &'s Author,
+    pub(super) limits: &'s Limits,
+    pub(super) service: &'s Service,
+    ids: &'s Ids,
+    decided: RefCell<Option<Decision>>,
+}
+
+impl Control {
+    /// The use cases over a service, under limits that a reload may swap.
+    pub fn new(service: Arc<Service>, limits: Arc<ArcSwap<Limits>>) -> Self {
+        Self {
+            service,
+            limits,
+            ids: Ids::default(),
+        }
+    }
+
+    pub(super) fn limits(&self) -> Arc<Limits> {
+        self.limits.load_full()
+    }
+
+    /// The newest state in service, and the time.
+    pub(super) fn view<T>(
+        &self,
+        look: impl FnOnce(View<'_>) -> Result<T, ControlError>,
+    ) -> Result<T, ControlError> {
+        let generation = self.service.live().ok_or(ControlError::NotReady)?;
+        look(self.view_of(&generation))
+    }
+
+    pub(super) fn view_of<'v>(&'v self, generation: &'v Generation) -> View<'v> {
+        View {
+            service: &self.service,
+            generation,
+            now: whole_millis(self.service.now()),
+        }
+    }
+
+    /// Plans a write against the newest state, carries it out, and puts the attempt on record.
+    pub(super) async fn write(
+        &self,
+        verb: &'static str,
+        author: &Author,
+        plan: impl FnOnce(&Scene<'_>) -> Result<Plan, ControlError> + Send,
+    ) -> Result<Written, ControlError> {
+        let mut attempt = Attempt::start(&self.service, verb, author);
+        let limits = self.limits();
+        let decided = &mut attempt.decided;
+        let now = self.service.now();
+        let planned = |generation: &Generation| {
+            let scene = Scene {
+                generation,
+                now: whole_millis(now),
+                author,
+                limits: &limits,
+                service: &self.service,
+                ids: &self.ids,
+                decided: RefCell::new(None),
+            };
+            let plan = plan(&scene);
+            *decided = Some(scene.decided.into_inner());
+            plan
+        };
+        let written = match check_author(author) {
+            Ok(()) => {
+                let ledger = self.service.ledger();
+                ledger.write(author.asked(), now, planned).await
+            }
+            Err(error) => Err(WriteError::Refused(error)),
+        };
+        let written = written.map_err(|error| match error {
+            WriteError::NotReady => ControlError::NotReady,
+            WriteError::Refused(error) => error,
+            WriteError::KeyReused => ControlError::KeyReused,
+            WriteError::Misfit(misfit) => ControlError::Precondition(misfit.to_string()),
+            WriteError::Store(error) => {
+                tracing::error!(verb, error = %error, "a change could not be written");
+                ControlError::Unavailable
+            }
+        });
+        attempt.end(&written);
+        written
+    }
+}
+
+/// The caller's word about the actor has to count, and the actor to be one who can act. Whether it is
+/// known is looked up when Cedar is asked.
+fn check_author(author: &Author) -> Result<(), ControlError> {
+    let (rights, actor) = (&author.caller.rights, &author.actor);
+    let untrusted = |what: &str| {
+        let message = format!("the caller is not trusted to state {what}");
+        Err(ControlError::evidence(
+            ReasonCode::CallerNotTrusted,
+            message,
+        ))
+    };
+    if !rights.assert_identity {
+        return untrusted("who is asking");
+    }
+    if !actor.claims.is_empty() && !rights.assert_claims {
+        return untrusted("claims about the actor");
+    }
+    let ty = actor.entity.entity_type();
+    if *ty != TYPES.user && *ty != TYPES.agent {
+        let message = "is neither a user nor an agent";
+        return Err(ControlError::invalid("actor.entity", message));
+    }
+    Ok(())
+}
+
+impl<'s> Scene<'s> {
+    pub(super) fn actor(&self) -> &'s EntityUID {
+        &self.author.actor.entity
+    }
+
+    pub(super) fn next_id(&self, kind: &'static str) -> SmolStr {
+        self.ids.next(kind, self.now)
+    }
+
+    pub(super) fn view(&self) -> View<'_> {
+        View {
+            service: self.service,
+            generation: self.generation,
+            now: self.now,
+        }
+    }
+
+    pub(super) fn grant(&self, field: &str, id: &str) -> Result<&'s Arc<Grant>, ControlError> {
+        let found = self.generation.authority.grants.get(id);
+        found.ok_or_else(|| ControlError::not_found(field, id))
+    }
+
+    pub(super) fn task(&self, field: &str, id: &str) -> Result<&'s Arc<Task>, ControlError> {
+        let found = self.generation.authority.tasks.get(id);
+        found.ok_or_else(|| ControlError::not_found(field, id))
+    }
+
+    pub(super) fn open_task(&self, field: &str, id: &str) -> Result<&'s Arc<Task>, ControlError> {
+        let task = self.task(field, id)?;
+        let how = match task.status(self.now) {
+            TaskStatus::Open => return Ok(task),
+            TaskStatus::Closed => "is closed",
+            TaskStatus::Overdue => "is past its deadline",
+        };
+        Err(ControlError::Precondition(format!("task `{id}` {how}")))
+    }
+
+    pub(super) fn approval(&self, id: &str) -> Result<&'s Arc<Approval>, ControlError> {
+        let found = self.generation.authority.approvals.get(id);
+        found.ok_or_else(|| ControlError::not_found("approval", id))
+    }
+
+    /// An agent that is to be given something has to be registered.
+    pub(super) fn check_agent(&self, agent: &EntityUID, field: &str) -> Result<(), ControlError> {
+        if *agent.entity_type() != TYPES.agent {
+            return Err(ControlError::invalid(field, "is not an agent"));
+        }
+        if !self.generation.snapshot.contains(agent) {
+            let name: &str = agent.eid().as_ref();
+            let message = format!("names agent `{}`, which is not known", shown(name));
+            return Err(ControlError::invalid(field, message));
+        }
+        Ok(())
+    }
+
+    /// Asks Cedar whether the actor may do this to that.
+    pub(super) fn govern(
+        &self,
+        action: &'static str,
+        resource: &EntityUID,
+        about: About<'_>,
+    ) -> Result<(), ControlError> {
+        let governing = Governing {
+            actor: &self.author.actor,
+            action,
+            resource,
+            chain: about.chain,
+            task: about.task,
+        };
+        let world = self.world(about.task);
+        let decision = govern::govern(&world, &governing, self.asker(), self.now);
+        self.take(decision)
+    }
+
+    /// Asks Cedar whether the actor may approve this call.
+    pub(super) fn govern_approval(&self, call: &ApprovedCall) -> Result<(), ControlError> {
+        let task = call.task.as_ref();
+        let task = task.and_then(|id| self.generation.authority.tasks.get(id));
+        let world = self.world(task.map(Arc::as_ref));
+        let decision = govern::approve(&world, call, &self.author.actor, self.asker(), self.now);
+        self.take(decision)
+    }
+
+    fn world(&self, task: Option<&Task>) -> World<'_> {
+        World {
+            snapshot: &self.generation.snapshot,
+            authority: &self.generation.authority,
+            past: Past {
+                calls_left: task.and_then(|task| self.service.calls_left(task)),
+                ..Past::default()
+            },
+            named_approvers: &self.generation.named_approvers,
+            valid_for: self.service.settings().approval_valid_for,
+        }
+    }
+
+    /// What stands for this installation as a whole: the caller's own gateway.
+    pub(super) fn gateway(&self) -> EntityUID {
+        model::entity(&TYPES.gateway, SmolStr::new(&self.author.caller.id))
+    }
+
+    /// Decides a call as if it were made now, by what is in service. Nothing is used up.
+    pub(super) fn decide(&self, call: &CallContext) -> Result<Decision, ControlError> {
+        let decided = self.service.rehearse(&self.author.caller, call);
+        decided.map_err(|_| ControlError::NotReady)
+    }
+
+    fn asker(&self) -> Asker<'s> {
+        Asker {
+            caller: &self.author.caller,
+            claims: &self.generation.claims,
+        }
+    }
+
+    fn take(&self, decision: Decision) -> Result<(), ControlError> {
+        if decision.is_allow() {
+            self.note(decision);
+            return Ok(());
+        }
+        Err(ControlError::denied(decision))
+    }
+
+    /// Keeps the decision behind a write, for the record.
+    pub(super) fn note(&self, decision: Decision) {
+        *self.decided.borrow_mut() = Some(decision);
+    }
+}
+
+/// What a question to Cedar is about, besides its resource.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct About<'a> {
+    pub(super) chain: Option<&'a Chain<'a>>,
+    pub(super) task: Option<&'a Task>,
+}
+
+/// Moments are stored in milliseconds; what is in memory is the same.
+pub(super) fn whole_millis(at: SystemTime) -> SystemTime {
+    let since = at
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    let beyond = Duration::from_nanos(u64::from(since.subsec_nanos() % 1_000_000));
+    at.checked_sub(beyond).unwrap_or(at)
+}
+
+/// A write under way. If nobody waits for it any more, that goes on record.
+struct Attempt<'a> {
+    service: &'a Service,
+    verb: &'static str,
+    author: &'a Author,
+    started_at: SystemTime,
+    clock: Instant,
+    /// Whether a plan was asked for, and what Cedar said to it.
+    decided: Option<Option<Decision>>,
+    is_over: bool,
+}
+
+impl<'a> Attempt<'a> {
+    fn start(service: &'a Service, verb: &'static str, author: &'a Author) -> Self {
+        Self {
+            service,
+            verb,
+            author,
+            started_at: SystemTime::now(),
+            clock: Instant::now(),
+            decided: None,
+            is_over: false,
+        }
+    }
+
+    fn end(mut self, result: &Result<Written, ControlError>) {
+        self.is_over = true;
+        let outcome = match result {
+            Ok(_) if self.decided.is_some() => Outcome::Done,
+            Ok(_) => Outcome::Repeated,
+            Err(ControlError::Denied(_)) => Outcome::Denied,
+            Err(ControlError::NotReady | ControlError::Unavailable) => Outcome::Failed,
+            Err(_) => Outcome::Refused,
+        };
+        let written = result.as_ref().ok();
+        let decision = match result {
+            Err(ControlError::Denied(decision)) => Some(&**decision),
+            _ => self.decided.as_ref().and_then(Option::as_ref),
+        };
+        self.record(outcome, written, decision);
+    }
+
+    fn record(&self, outcome: Outcome, written: Option<&Written>, decision: Option<&Decision>) {
+        self.service.recorder().control(&ControlRecord {
+            verb: self.verb,
+            caller: &self.author.caller.id,
+            adapter: self.author.adapter,
+            actor: &self.author.actor.entity,
+            outcome,
+            revision: written.map(|written| written.revision),
+            id: written.map(|written| written.id.as_str()),
+            decision,
+            trace: &self.author.trace,
+            started_at: self.started_at,
+            took: self.clock.elapsed(),
+        });
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.record(Outcome::Abandoned, None, None);
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! What an allowed call uses up and leaves behind: taken in memory first, then written, then answered.
+//!
+//! Order: the session, the budget, the approval. Each step either holds or denies; what an earlier step
+//! took is not given back, so a call that loses a race costs its session or task a little and gains
+//! nothing.
+
+use std::time::SystemTime;
+
+use crate::call::context::{CallContext, OperationKind};
+use crate::call::decision::{Effects, Reason, ReasonCode};
+use crate::call::live::session::Session;
+use crate::call::live::usage::Usage;
+use crate::call::model;
+use crate::call::world::{self, Past};
+use crate::service::decisions::Settings;
+use crate::service::generation::Generation;
+use crate::state::meters::{Meters, Spend};
+use crate::state::sessions::{Behind, Sessions};
+use crate::state::store::{Loaded, StoreError, Write};
+use crate::state::usage::UsageLedger;
+use cedar_policy_core::ast::EntityUID;
+
+/// What has happened so far and changes with every call.
+pub struct LiveFacts {
+    /// Sessions.
+    pub sessions: Sessions,
+    /// Counts.
+    pub usage: UsageLedger,
+    /// Budgets and uses of approvals.
+    pub meters: Meters,
+}
+
+/// What has happened so far, as one decision sees it.
+pub struct Seen {
+    session: Option<Session>,
+    usage: Option<Usage>,
+    calls_left: Option<u64>,
+    approval_uses: Vec<u32>,
+}
+
+impl Seen {
+    /// As the decision takes it.
+    pub fn past(&self) -> Past<'_> {
+        Past {
+            session: self.session.as_ref(),
+            usage: self.usage,
+            calls_left: self.calls_left,
+            approval_uses: &self.approval_uses,
+        }
+    }
+}
+
+/// How taking the effects of an allow went.
+pub enum Taken {
+    /// All taken; nothing has to be written before the answer.
+    Done,
+    /// All taken; the answer waits until this is written.
+    Write(Vec<Write>),
+    /// The session has changed since it was seen: decide again.
+    Changed,
+    /// Somebody else was quicker.
+    Lost(Reason),
+}
+
+impl LiveFacts {
+    /// What a store held of it.
+    pub fn restore(settings: &Settings, loaded: &mut Loaded) -> Result<Self, StoreError> {
+        let facts = Self {
+            sessions: Sessions::new(settings.sessions, settings.session_idle),
+            usage: UsageLedger::new(settings.counted),
+            meters: Meters::new(),
+        };
+        facts.sessions.restore(std::mem::take(&mut loaded.sessions));
+        facts.usage.restore(std::mem::take(&mut loaded.usage))?;
+        let uses = std::mem::take(&mut loaded.approval_uses);
+        facts
+            .meters
+            .restore(uses, std::mem::take(&mut loaded.task_spent));
+        Ok(facts)
+    }
+
+    /// Looks at everything that concerns a call.
+    pub fn look(&self, generation: &Generation, call: &CallContext, now: SystemTime) -> Seen {
+        let session = call.workflow.session_id.as_ref();
+        let task = call.workflow.task_id.as_ref();
+        let task = task.and_then(|id| generation.authority.tasks.get(id));
+        let budget = task.and_then(|task| Some((&task.id, task.call_budget?)));
+        let usage = || {
+            self.usage
+                .view(&call.subject.entity, tool_of(call).as_ref(), now)
+        };
+        Seen {
+            session: session.map(|id| self.sessions.get(id)),
+            // Counting is cheap, but looking at counts that no policy reads is cheaper still.
+            usage: generation.snapshot.reads("usage").then(usage),
+            calls_left: budget.map(|(id, budget)| self.meters.calls_left(id, budget)),
+            approval_uses: (call.approval_ids.iter())
+                .map(|id| self.meters.approval_uses(id))
+                .collect(),
+        }
+    }
+
+    /// Takes the effects of an allow.
+    pub fn take(
+        &self,
+        seen: &Seen,
+        call: &CallContext,
+        effects: &Effects,
+        now: SystemTime,
+    ) -> Taken {
+        let mut writes = Vec::new();
+        let session = call.workflow.session_id.as_ref().zip(seen.session.as_ref());
+        if let Some(((id, seen), tool)) = session.zip(effects.tool.as_ref()) {
+            let next = seen.after(tool, &effects.yields);
+            if next.is_full() {
+                return Taken::Lost(no_room("no more can be remembered of this session"));
+            }
+            match self.sessions.advance(id, seen.version, next, now) {
+                Ok(advanced) => writes.extend(advanced.write(id, now)),
+                Err(Behind::Changed(_)) => return Taken::Changed,
+                Err(Behind::Full) => {
+                    return Taken::Lost(no_room("no more sessions can be remembered"));
+                }
+            }
+        }
+        if let Some((task, budget)) = &effects.budget {
+            match self.meters.spend(task, *budget) {
+                Spend::Taken => {}
+                Spend::Reserve { spent } => writes.push(Write::TaskSpent {
+                    id: task.clone(),
+                    spent,
+                    is_exact: false,
+                }),
+                Spend::Exhausted => return Taken::Lost(world::budget_spent(task)),
+            }
+        }
+        if let Some((approval, max)) = &effects.approval {
+            let Some(uses) = self.meters.use_approval(approval, *max) else {
+                let message = format!("approval `{approval}` has been used");
+                return Taken::Lost(Reason::new(ReasonCode::ApprovalInvalid, message));
+            };
+            writes.push(Write::ApprovalUsed {
+                id: approval.clone(),
+                uses,
+            });
+        }
+        let actor = &call.subject.entity;
+        if !self.usage.allowed(actor, effects.tool.as_ref(), now) {
+            return Taken::Lost(no_room("no more can be counted"));
+        }
+        if writes.is_empty() {
+            Taken::Done
+        } else {
+            Taken::Write(writes)
+        }
+    }
+}
+
+impl LiveFacts {
+    /// What was written needs not be written again.
+    pub fn settled(&self, writes: &[Write]) {
+        for write in writes {
+            match write {
+                Write::SessionLabels { id, labels, .. } => self.sessions.settled(id, labels),
+                Write::TaskSpent { id, spent, .. } => self.meters.settled(id, *spent),
+                _ => {}
+            }
+        }
+    }
+
+    /// Counts a denied call.
+    pub fn denied(&self, call: &CallContext, now: SystemTime) {
+        self.usage.denied(&call.subject.entity, now);
+    }
+}
+
+fn no_room(message: &str) -> Reason {
+    Reason::new(ReasonCode::Overloaded, message)
+}
+
+fn tool_of(call: &CallContext) -> Option<EntityUID> {
+    match &call.operation.kind {
+        OperationKind::CallTool(tool) => Some(model::tool(&call.operation.server, &tool.tool)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

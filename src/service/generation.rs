@@ -1,0 +1,220 @@
+//! Everything of one revision: what a directory brought, and what was changed since.
+
+use std::sync::Arc;
+
+use cedar_policy_core::ast::{Entity, EntityUID};
+use cedar_policy_core::entities::{EntityJsonParser, TCComputation};
+use cedar_policy_core::extensions::Extensions;
+use cedar_policy_core::validator::{CoreSchema, ValidatorSchema};
+use rpds::RedBlackTreeMapSync;
+
+use crate::call::live::authority::Authority;
+use crate::call::live::change::Change;
+use crate::call::model;
+use crate::config::claims::ClaimMapping;
+use crate::engine::snapshot::Snapshot;
+
+/// What one load of a directory brings into service, as one unit.
+#[derive(Debug, Clone)]
+pub struct Load {
+    /// Policies, entities, schema.
+    pub snapshot: Snapshot,
+    /// How claims become facts.
+    pub claims: ClaimMapping,
+    /// `sha256:<hex>` over the directory's content.
+    pub policy_set_digest: Arc<str>,
+}
+
+/// Everything of one revision, immutable. A changed copy shares what did not change.
+#[derive(Debug, Clone)]
+pub struct Generation {
+    /// Policies, schema, and entities: the directory's and the stored ones.
+    pub snapshot: Snapshot,
+    /// How claims become facts.
+    pub claims: ClaimMapping,
+    /// `sha256:<hex>` over the directory's content.
+    pub policy_set_digest: Arc<str>,
+    /// What is lent, open and approved.
+    pub authority: Authority,
+    /// Entities that were put here.
+    pub stored: StoredEntities,
+    /// Whom policies about approvals name.
+    pub named_approvers: Arc<[EntityUID]>,
+}
+
+/// Entities that were put through the control API, in Cedar's JSON form.
+///
+/// The directory wins: where it defines an entity of the same name, the stored one is set aside, which
+/// [`StoredEntities::shadowed`] tells, until the directory no longer defines it.
+#[derive(Debug, Clone)]
+pub struct StoredEntities {
+    all: RedBlackTreeMapSync<EntityUID, Arc<str>>,
+    /// What the directory brought, without them.
+    directory: Snapshot,
+}
+
+/// An entity that cannot be taken into service.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the stored entity `{uid}` does not fit: {why}")]
+pub struct Misfit {
+    /// Which.
+    pub uid: EntityUID,
+    /// Why.
+    pub why: String,
+}
+
+impl StoredEntities {
+    /// The stored form of an entity, set aside or not.
+    pub fn get(&self, uid: &EntityUID) -> Option<&Arc<str>> {
+        self.all.get(uid)
+    }
+
+    /// Every stored entity, in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&EntityUID, &Arc<str>)> {
+        self.all.iter()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.all.size()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// Whether the directory defines an entity of this name.
+    pub fn is_in_directory(&self, uid: &EntityUID) -> bool {
+        self.directory.contains(uid)
+    }
+
+    /// Stored entities that the directory defines as well.
+    pub fn shadowed(&self) -> impl Iterator<Item = &EntityUID> {
+        self.all.keys().filter(|uid| self.is_in_directory(uid))
+    }
+}
+
+impl Generation {
+    /// A directory with what is stored beside it.
+    pub fn new(
+        load: Load,
+        authority: Authority,
+        stored: RedBlackTreeMapSync<EntityUID, Arc<str>>,
+        revision: u64,
+    ) -> Result<Self, Misfit> {
+        let directory = load.snapshot;
+        let mut entities = Vec::new();
+        let schema = directory.schema().map(Arc::as_ref);
+        for (uid, json) in stored.iter().filter(|(uid, _)| !directory.contains(uid)) {
+            let why = |why| Misfit {
+                uid: uid.clone(),
+                why,
+            };
+            entities.push(parse_entity(schema, json).map_err(why)?);
+        }
+        let first = entities.first().map(|entity| entity.uid().clone());
+        let snapshot = match first {
+            None => directory.clone(),
+            Some(uid) => directory.upsert(entities).map_err(|error| Misfit {
+                uid,
+                why: error.to_string(),
+            })?,
+        };
+        let named = directory.named_where("approval", &model::action("approve_call"));
+        Ok(Self {
+            snapshot: snapshot.at_revision(revision),
+            claims: load.claims,
+            policy_set_digest: load.policy_set_digest,
+            authority,
+            stored: StoredEntities {
+                all: stored,
+                directory,
+            },
+            named_approvers: named.into(),
+        })
+    }
+
+    /// The same with another directory.
+    pub fn with(&self, load: Load, revision: u64) -> Result<Self, Misfit> {
+        Self::new(
+            load,
+            self.authority.clone(),
+            self.stored.all.clone(),
+            revision,
+        )
+    }
+
+    /// The generation after a change. A directory goes into service by [`Generation::with`].
+    pub fn after(&self, change: &Change, revision: u64) -> Result<Self, Misfit> {
+        let mut next = self.clone();
+        match change {
+            Change::Grant(grant) => {
+                let id = grant.id.clone();
+                next.authority.grants.insert_mut(id, Arc::clone(grant));
+            }
+            Change::Task(task) => {
+                let id = task.id.clone();
+                next.authority.tasks.insert_mut(id, Arc::clone(task));
+            }
+            Change::Approval(approval) => {
+                let id = approval.id.clone();
+                next.authority
+                    .approvals
+                    .insert_mut(id, Arc::clone(approval));
+            }
+            Change::Entity { uid, json } => {
+                let schema = self.snapshot.schema().map(Arc::as_ref);
+                let misfit = |why: String| Misfit {
+                    uid: uid.clone(),
+                    why,
+                };
+                let entity = parse_entity(schema, json).map_err(misfit)?;
+                if entity.uid() != uid {
+                    return Err(misfit(format!("it is named `{}` in itself", entity.uid())));
+                }
+                let upserted = self.snapshot.upsert([entity]);
+                next.snapshot = upserted.map_err(|error| misfit(error.to_string()))?;
+                next.stored.all.insert_mut(uid.clone(), Arc::clone(json));
+            }
+            Change::EntityGone { uid } => {
+                if !self.stored.is_in_directory(uid) {
+                    next.snapshot = self.snapshot.remove([uid]);
+                }
+                next.stored.all.remove_mut(uid);
+            }
+            Change::SessionEnded { .. } | Change::Bundle { .. } => {}
+        }
+        next.snapshot = next.snapshot.at_revision(revision);
+        Ok(next)
+    }
+
+    /// The revision.
+    pub fn revision(&self) -> u64 {
+        self.snapshot.revision()
+    }
+}
+
+/// Reads one entity in Cedar's JSON form and checks it against the schema.
+pub fn parse_entity(schema: Option<&ValidatorSchema>, json: &str) -> Result<Entity, String> {
+    let core = schema.map(CoreSchema::new);
+    let extensions = Extensions::all_available();
+    let parser = EntityJsonParser::new(
+        core.as_ref(),
+        extensions,
+        TCComputation::AssumeAlreadyComputed,
+    );
+    let value = serde_json::from_str(json).map_err(|error| error.to_string())?;
+    parser
+        .single_from_json_value(value)
+        .map_err(|error| with_causes(&error))
+}
+
+/// An error and what is behind it, in one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,93 @@
+//! What the service does beside answering: it writes behind what may be lost for a second, and forgets
+//! what has ended long ago.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::service::decisions::Service;
+use crate::state::store::{Pruned, Retention, StoreError, Write};
+
+/// How often what is written behind is written.
+pub const FLUSH_EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked for what can be forgotten.
+const PRUNE_EVERY: Duration = Duration::from_secs(600);
+/// By how much longer the store keeps sessions than memory does: what is kept here must be kept there.
+const MARGIN: Duration = Duration::from_secs(60);
+
+/// How long what is over is kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Keep {
+    /// Delegations, tasks and approvals after their end, silent sessions, idempotency keys and counts.
+    pub ended: Duration,
+    /// Changes, to be told to watchers.
+    pub changes: Duration,
+}
+
+impl Service {
+    /// Flushes and prunes until it is dropped.
+    pub async fn keep(&self, keep: Keep) {
+        let mut flush = tokio::time::interval(FLUSH_EVERY);
+        flush.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut prune = tokio::time::interval(PRUNE_EVERY);
+        loop {
+            tokio::select! {
+                _ = flush.tick() => self.flush(),
+                _ = prune.tick() => self.prune(keep),
+            }
+        }
+    }
+
+    /// Hands what has changed since the last time to the writer: sessions but for their labels, counts,
+    /// and how far time has come.
+    pub fn flush(&self) {
+        let mut writes = self.facts().sessions.dirty();
+        writes.extend(self.facts().usage.dirty());
+        writes.push(Write::Clock(self.now()));
+        let submitted = self.ledger().writer().submit(writes, |result| {
+            if let Err(error) = result {
+                tracing::error!(%error, "counts and sessions were not written");
+            }
+        });
+        if let Err(error) = submitted {
+            tracing::error!(%error, "counts and sessions are not written");
+        }
+    }
+
+    /// Forgets what has been over for long, here and in the store.
+    pub fn prune(&self, keep: Keep) {
+        let before = |age: Duration| {
+            let at = self.now().checked_sub(age);
+            at.unwrap_or(SystemTime::UNIX_EPOCH)
+        };
+        let ended = before(keep.ended);
+        self.facts().sessions.forget(ended);
+        self.facts().usage.forget(ended);
+        self.ledger().forget(ended);
+        let retention = Retention {
+            ended: before(keep.ended + MARGIN),
+            recent: before(keep.ended + MARGIN),
+            changes: before(keep.changes),
+        };
+        let facts = Arc::clone(self.facts());
+        let done = move |result: Result<Pruned, StoreError>| match result {
+            Ok(gone) => facts.meters.forget(&gone.approvals, &gone.tasks),
+            Err(error) => tracing::error!(%error, "the store was not pruned"),
+        };
+        if let Err(error) = self.ledger().writer().prune(retention, done) {
+            tracing::error!(%error, "the store is not pruned");
+        }
+    }
+
+    /// Writes everything that is left and closes the store. Nothing is written after that.
+    pub fn close(&self) {
+        self.flush();
+        let released = self.facts().meters.release();
+        if let Err(error) = self.ledger().writer().submit(released, |_| {}) {
+            tracing::error!(%error, "unused budgets are not given back");
+        }
+        self.ledger().writer().close();
+    }
+}
+
+#[cfg(test)]
+mod tests;

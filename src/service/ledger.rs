@@ -1,0 +1,411 @@
+//! The write side of the service: one order for all changes, and none in service before it is durable.
+//!
+//! A change is planned against the newest state, changes under way included, gets the next revision, and
+//! goes to the writer. Once written it goes into service, in the same order. If writing fails, what
+//! was planned on top of it fails as well.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwapOption;
+use smol_str::SmolStr;
+use tokio::sync::{broadcast, oneshot, watch};
+
+use crate::call::live::authority::Authority;
+use crate::call::live::change::{Asked, Change, Entry, Key};
+use crate::service::effects::LiveFacts;
+use crate::service::generation::{Generation, Load, Misfit};
+use crate::state::store::{KnownKey, Loaded, StoreError, Write};
+use crate::state::writer::Writer;
+use crate::telemetry::recorder::Recorder;
+
+/// How many changes a watcher may lag behind before it has to read them from the store.
+const CHANGES_KEPT: usize = 4_096;
+/// How long a repeated request waits for the first one that is still under way.
+const REPEAT_WAIT: Duration = Duration::from_secs(5);
+
+/// A change, planned.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// What was asked for, e.g. `GrantDelegation`.
+    pub verb: &'static str,
+    /// What changes.
+    pub change: Change,
+    /// What it makes or changes, for the answer of a repeated request.
+    pub id: SmolStr,
+}
+
+/// A change that is durable and in service.
+#[derive(Debug, Clone)]
+pub struct Written {
+    /// Its revision.
+    pub revision: u64,
+    /// What it made or changed.
+    pub id: SmolStr,
+    /// A generation that has it.
+    pub generation: Arc<Generation>,
+}
+
+/// Why a change was not made. Nothing of it is in service.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum WriteError<E> {
+    /// No directory is loaded.
+    #[error("no policies are loaded")]
+    NotReady,
+    /// It was planned and found wrong.
+    #[error("the change is refused")]
+    Refused(E),
+    /// The idempotency key was used for another request.
+    #[error("the idempotency key was used for another request")]
+    KeyReused,
+    /// An entity that does not fit.
+    #[error(transparent)]
+    Misfit(#[from] Misfit),
+    /// The store did not write.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What is in service, and the order in which it changes.
+pub struct Ledger {
+    live: ArcSwapOption<Generation>,
+    revisions: watch::Sender<u64>,
+    changes: broadcast::Sender<Arc<Entry>>,
+    head: Mutex<Head>,
+    writer: Writer,
+    facts: Arc<LiveFacts>,
+    recorder: Recorder,
+}
+
+/// What became of a request at first sight.
+enum Begun {
+    /// It was carried out before.
+    Repeated(KnownKey),
+    /// It is on its way to the store.
+    Submitted(
+        SmolStr,
+        Arc<Generation>,
+        oneshot::Receiver<Result<(), StoreError>>,
+    ),
+}
+
+/// The newest state, changes under way included.
+struct Head {
+    generation: Option<Arc<Generation>>,
+    revision: u64,
+    /// What the store held at the start; taken by the first directory.
+    loaded: Option<Restored>,
+    keys: HashMap<(SmolStr, SmolStr), KnownKey>,
+}
+
+/// What the store held at the start, as far as generations are made of it.
+struct Restored {
+    authority: Authority,
+    entities: Vec<(cedar_policy_core::ast::EntityUID, Arc<str>)>,
+    digest: Option<SmolStr>,
+}
+
+impl Ledger {
+    /// A ledger over what a store held.
+    pub fn new(
+        loaded: &mut Loaded,
+        writer: Writer,
+        facts: Arc<LiveFacts>,
+        recorder: Recorder,
+    ) -> Self {
+        let keys = std::mem::take(&mut loaded.keys).into_iter();
+        Self {
+            live: ArcSwapOption::empty(),
+            revisions: watch::Sender::new(0),
+            changes: broadcast::Sender::new(CHANGES_KEPT),
+            head: Mutex::new(Head {
+                generation: None,
+                revision: loaded.revision,
+                loaded: Some(Restored {
+                    authority: std::mem::take(&mut loaded.authority),
+                    entities: std::mem::take(&mut loaded.entities),
+                    digest: loaded.bundle_digest.take(),
+                }),
+                keys: keys
+                    .map(|key| ((key.caller.clone(), key.text.clone()), key))
+                    .collect(),
+            }),
+            writer,
+            facts,
+            recorder,
+        }
+    }
+
+    /// The generation in service.
+    pub fn live(&self) -> Option<Arc<Generation>> {
+        self.live.load_full()
+    }
+
+    /// The newest revision in service, now and whenever it changes; 0 before the first.
+    pub fn revisions(&self) -> watch::Receiver<u64> {
+        self.revisions.subscribe()
+    }
+
+    /// Every change from now on, in order.
+    pub fn changes(&self) -> broadcast::Receiver<Arc<Entry>> {
+        self.changes.subscribe()
+    }
+
+    /// Forgets keys, and what of authority has been over since before a moment. If changes are under way
+    /// authority is left as it is until the next time.
+    pub fn forget(&self, before: SystemTime) {
+        let mut head = self.head();
+        head.keys.retain(|_, known| known.at >= before);
+        let (Some(newest), Some(live)) = (head.generation.clone(), self.live()) else {
+            return;
+        };
+        if !Arc::ptr_eq(&newest, &live) {
+            return;
+        }
+        let next = Arc::new(Generation {
+            authority: newest.authority.without_ended(before),
+            ..Generation::clone(&newest)
+        });
+        // The writer puts changes into service, and none is under way.
+        self.live.store(Some(Arc::clone(&next)));
+        head.generation = Some(next);
+    }
+
+    /// The thread that writes.
+    pub fn writer(&self) -> &Writer {
+        &self.writer
+    }
+
+    /// Puts a directory into service and returns its revision. One that is what the store says was in
+    /// service last keeps the revision. Waits for the store; never call it on a request.
+    pub fn publish(self: &Arc<Self>, load: Load, now: SystemTime) -> Result<u64, WriteError<()>> {
+        let digest = SmolStr::new(&load.policy_set_digest);
+        let (done, written) = std::sync::mpsc::sync_channel(1);
+        let revision = {
+            let mut head = self.head();
+            let is_known = head.generation.is_none()
+                && head
+                    .loaded
+                    .as_ref()
+                    .is_some_and(|loaded| loaded.digest.as_ref() == Some(&digest));
+            let revision = head.revision + u64::from(!is_known);
+            let next = Arc::new(head.with(load, revision)?);
+            if is_known {
+                head.take(&next);
+                self.put(&next);
+                return Ok(revision);
+            }
+            let entry = Entry {
+                revision,
+                at: now,
+                verb: SmolStr::new_static("LoadDirectory"),
+                change: Change::Bundle {
+                    digest: digest.clone(),
+                },
+                asker: Asked {
+                    caller: SmolStr::new_static("callgate"),
+                    principal: None,
+                    key: None,
+                },
+            };
+            self.submit(&next, entry, digest, move |result| {
+                // Nobody waits any more only if the publisher is gone.
+                let _ = done.send(result);
+            })?;
+            head.take(&next);
+            revision
+        };
+        written.recv().map_err(|_| StoreError::Closed)??;
+        Ok(revision)
+    }
+
+    /// Plans a change against the newest state, writes it and puts it into service. `plan` runs while
+    /// no other change is planned, so it must not wait for anything.
+    pub async fn write<E>(
+        self: &Arc<Self>,
+        asked: Asked,
+        now: SystemTime,
+        plan: impl FnOnce(&Generation) -> Result<Plan, E>,
+    ) -> Result<Written, WriteError<E>> {
+        let (id, next, written) = match self.begin(asked, now, plan)? {
+            Begun::Repeated(known) => return self.repeat(known).await,
+            Begun::Submitted(id, next, written) => (id, next, written),
+        };
+        written.await.map_err(|_| StoreError::Closed)??;
+        Ok(Written {
+            revision: next.revision(),
+            id,
+            generation: next,
+        })
+    }
+
+    /// Plans a change and hands it over, or finds that it was asked for before.
+    fn begin<E>(
+        self: &Arc<Self>,
+        asked: Asked,
+        now: SystemTime,
+        plan: impl FnOnce(&Generation) -> Result<Plan, E>,
+    ) -> Result<Begun, WriteError<E>> {
+        let (done, written) = oneshot::channel();
+        let mut head = self.head();
+        let generation = head.generation.clone().ok_or(WriteError::NotReady)?;
+        if let Some(known) = head.known(&asked) {
+            let known = known.map_err(|()| WriteError::KeyReused)?;
+            return Ok(Begun::Repeated(known.clone()));
+        }
+        let plan = plan(&generation).map_err(WriteError::Refused)?;
+        let revision = head.revision + 1;
+        let next = Arc::new(generation.after(&plan.change, revision)?);
+        let key = asked.key.clone().map(|key| (asked.caller.clone(), key));
+        let entry = Entry {
+            revision,
+            at: now,
+            verb: SmolStr::new_static(plan.verb),
+            change: plan.change,
+            asker: asked,
+        };
+        // Handed over under the lock, so that the order of revisions is the order of writing.
+        self.submit(&next, entry, plan.id.clone(), move |result| {
+            // Nobody waits any more if the request is gone; the change is made all the same.
+            let _ = done.send(result);
+        })?;
+        head.take(&next);
+        if let Some((caller, key)) = key {
+            head.remember(caller, key, revision, &plan.id, now);
+        }
+        Ok(Begun::Submitted(plan.id, next, written))
+    }
+
+    /// The answer of a request that was carried out before, once its change is in service.
+    async fn repeat<E>(&self, known: KnownKey) -> Result<Written, WriteError<E>> {
+        let mut revisions = self.revisions();
+        let arrived = revisions.wait_for(|newest| *newest >= known.revision);
+        let in_time = tokio::time::timeout(REPEAT_WAIT, arrived).await;
+        match (in_time, self.live()) {
+            (Ok(Ok(_)), Some(generation)) => Ok(Written {
+                revision: known.revision,
+                id: known.id,
+                generation,
+            }),
+            _ => Err(StoreError::Closed.into()),
+        }
+    }
+
+    fn submit(
+        self: &Arc<Self>,
+        next: &Arc<Generation>,
+        entry: Entry,
+        id: SmolStr,
+        done: impl FnOnce(Result<(), StoreError>) + Send + 'static,
+    ) -> Result<(), StoreError> {
+        let (ledger, next) = (Arc::clone(self), Arc::clone(next));
+        let written = entry.clone();
+        self.writer
+            .submit(vec![Write::Entry { entry, id }], move |result| {
+                match &result {
+                    Ok(()) => ledger.put_changed(&next, written),
+                    Err(error) => ledger.fall_back(error),
+                }
+                done(result);
+            })
+    }
+
+    /// A change is written: into service with it.
+    fn put_changed(&self, next: &Arc<Generation>, entry: Entry) {
+        if let Change::SessionEnded { session } = &entry.change {
+            self.facts.sessions.end(session, entry.at);
+        }
+        self.put(next);
+        let mut head = self.head();
+        // Only after an earlier change failed.
+        if head.revision < next.revision() {
+            head.take(next);
+        }
+        drop(head);
+        // Nobody may be watching.
+        let _ = self.changes.send(Arc::new(entry));
+    }
+
+    fn put(&self, next: &Arc<Generation>) {
+        let snapshot = &next.snapshot;
+        self.revisions.send_modify(|newest| {
+            // Written in order, so this is always the newer one; were it not, the newer one stays.
+            if next.revision() >= *newest {
+                self.live.store(Some(Arc::clone(next)));
+                *newest = next.revision();
+            }
+        });
+        self.recorder.published(
+            next.revision(),
+            snapshot.policy_count(),
+            snapshot.entity_count(),
+        );
+    }
+
+    /// A change was not written: what was planned on top of it is not to be built on.
+    fn fall_back(&self, error: &StoreError) {
+        tracing::error!(%error, "a change could not be written and is not made");
+        let mut head = self.head();
+        let Some(live) = self.live() else {
+            return;
+        };
+        head.revision = live.revision();
+        let newest = head.revision;
+        head.keys.retain(|_, known| known.revision <= newest);
+        head.generation = Some(live);
+    }
+
+    fn head(&self) -> std::sync::MutexGuard<'_, Head> {
+        // What a panic left behind was never handed to the writer.
+        self.head.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Head {
+    /// This is the newest state now.
+    fn take(&mut self, next: &Arc<Generation>) {
+        self.revision = next.revision();
+        self.generation = Some(Arc::clone(next));
+        self.loaded = None;
+    }
+
+    fn with(&self, load: Load, revision: u64) -> Result<Generation, Misfit> {
+        match (&self.generation, &self.loaded) {
+            (Some(generation), _) => generation.with(load, revision),
+            (None, Some(restored)) => {
+                let entities = restored.entities.iter().cloned().collect();
+                Generation::new(load, restored.authority.clone(), entities, revision)
+            }
+            (None, None) => {
+                Generation::new(load, Authority::default(), Default::default(), revision)
+            }
+        }
+    }
+
+    /// What a request with this key got before; the error is that it was another request.
+    fn known(&self, asked: &Asked) -> Option<Result<&KnownKey, ()>> {
+        let key = asked.key.as_ref()?;
+        let known = self.keys.get(&(asked.caller.clone(), key.text.clone()))?;
+        Some(if known.request == key.request {
+            Ok(known)
+        } else {
+            Err(())
+        })
+    }
+
+    fn remember(&mut self, caller: SmolStr, key: Key, revision: u64, id: &SmolStr, at: SystemTime) {
+        let known = KnownKey {
+            caller: caller.clone(),
+            text: key.text.clone(),
+            request: key.request,
+            revision,
+            id: id.clone(),
+            at,
+        };
+        self.keys.insert((caller, key.text), known);
+    }
+}
+
+#[cfg(test)]
+mod tests;

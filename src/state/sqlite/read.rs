@@ -1,0 +1,329 @@
+//! From rows to what they stand for.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use cedar_policy_core::ast::{Eid, EntityType, EntityUID};
+use rusqlite::types::FromSqlError;
+use rusqlite::{Connection, ErrorCode, Params, Row};
+use serde::de::DeserializeOwned;
+use smol_str::SmolStr;
+
+use crate::call::live::approval::Approval;
+use crate::call::live::authority::Authority;
+use crate::call::live::change::{Asked, Entry, Key};
+use crate::call::live::form;
+use crate::call::live::grant::Grant;
+use crate::call::live::task::Task;
+use crate::state::sqlite::{Reached, number};
+use crate::state::store::{KnownKey, Loaded, StoreError, StoredSession, StoredUsage};
+
+/// How far the file has come.
+pub(super) fn reached(connection: &Connection) -> Result<Reached, StoreError> {
+    let mut reached = Reached::default();
+    each(
+        connection,
+        "SELECT coalesce(max(revision), 0) FROM change_log",
+        [],
+        |row| {
+            reached.revision = count(row, 0)?;
+            Ok(())
+        },
+    )?;
+    if let Some(millis) = noted(connection, "clock")? {
+        let millis = millis.parse().ok().and_then(form::from_millis);
+        let clock = millis.ok_or_else(|| StoreError::Damaged("the time in `meta`".to_owned()))?;
+        reached.clock = Some(clock);
+    }
+    Ok(reached)
+}
+
+/// Everything there is.
+pub(super) fn load(connection: &Connection, reached: Reached) -> Result<Loaded, StoreError> {
+    let mut names = Names::default();
+    Ok(Loaded {
+        revision: reached.revision,
+        clock: reached.clock,
+        bundle_digest: noted(connection, "bundle_digest")?,
+        entities: entities(connection, &mut names)?,
+        authority: authority(connection)?,
+        keys: keys(connection)?,
+        approval_uses: all(connection, "SELECT id, uses FROM approval_uses", |row| {
+            let uses = u32::try_from(count(row, 1)?);
+            Ok((
+                text(row, 0)?.into(),
+                uses.map_err(|_| strange(row, 1, "not a count of uses"))?,
+            ))
+        })?,
+        task_spent: all(connection, "SELECT id, spent FROM task_spent", |row| {
+            Ok((text(row, 0)?.into(), count(row, 1)?))
+        })?,
+        sessions: sessions(connection)?,
+        usage: usage(connection, &mut names)?,
+    })
+}
+
+/// The entries after a revision, in order.
+pub(super) fn entries_after(
+    connection: &Connection,
+    revision: u64,
+    limit: usize,
+) -> Result<Vec<Entry>, StoreError> {
+    let mut names = Names::default();
+    let mut found = Vec::new();
+    each(
+        connection,
+        "SELECT revision, at, verb, caller, principal_type, principal_id, key_text, key_request,
+            change FROM change_log WHERE revision > ?1 ORDER BY revision LIMIT ?2",
+        [number(revision), number(limit as u64)],
+        |row| {
+            found.push(entry(row, &mut names)?);
+            Ok(())
+        },
+    )?;
+    Ok(found)
+}
+
+fn entry(row: &Row<'_>, names: &mut Names) -> Result<Entry, StoreError> {
+    let principal = match maybe_text(row, 4)? {
+        Some(_) => Some(names.uid(row, 4)?),
+        None => None,
+    };
+    let key = match maybe_text(row, 6)? {
+        Some(text) => Some(Key {
+            text: text.into(),
+            request: hash(row, 7)?,
+        }),
+        None => None,
+    };
+    Ok(Entry {
+        revision: count(row, 0)?,
+        at: moment(row, 1)?,
+        verb: text(row, 2)?.into(),
+        change: body(row, 8)?,
+        asker: Asked {
+            caller: text(row, 3)?.into(),
+            principal,
+            key,
+        },
+    })
+}
+
+fn entities(
+    connection: &Connection,
+    names: &mut Names,
+) -> Result<Vec<(EntityUID, Arc<str>)>, StoreError> {
+    all(connection, "SELECT type, id, body FROM entities", |row| {
+        Ok((names.uid(row, 0)?, text(row, 2)?.into()))
+    })
+}
+
+fn authority(connection: &Connection) -> Result<Authority, StoreError> {
+    let mut authority = Authority::default();
+    each(connection, "SELECT id, body FROM grants", [], |row| {
+        let grant: Grant = body(row, 1)?;
+        authority.grants.insert_mut(grant.id.clone(), grant.into());
+        Ok(())
+    })?;
+    each(connection, "SELECT id, body FROM tasks", [], |row| {
+        let task: Task = body(row, 1)?;
+        authority.tasks.insert_mut(task.id.clone(), task.into());
+        Ok(())
+    })?;
+    each(connection, "SELECT id, body FROM approvals", [], |row| {
+        let approval: Approval = body(row, 1)?;
+        let id = approval.id.clone();
+        authority.approvals.insert_mut(id, approval.into());
+        Ok(())
+    })?;
+    Ok(authority)
+}
+
+fn keys(connection: &Connection) -> Result<Vec<KnownKey>, StoreError> {
+    let sql = "SELECT caller, text, request, revision, id, at FROM idempotency_keys";
+    all(connection, sql, |row| {
+        Ok(KnownKey {
+            caller: text(row, 0)?.into(),
+            text: text(row, 1)?.into(),
+            request: hash(row, 2)?,
+            revision: count(row, 3)?,
+            id: text(row, 4)?.into(),
+            at: moment(row, 5)?,
+        })
+    })
+}
+
+fn sessions(connection: &Connection) -> Result<Vec<StoredSession>, StoreError> {
+    let mut labels: HashMap<SmolStr, Vec<SmolStr>> = HashMap::new();
+    each(
+        connection,
+        "SELECT session, label FROM session_labels ORDER BY session, at, label",
+        [],
+        |row| {
+            let of = labels.entry(text(row, 0)?.into()).or_default();
+            of.push(text(row, 1)?.into());
+            Ok(())
+        },
+    )?;
+    let sql = "SELECT id, is_ended, calls, tools, last, at FROM sessions";
+    all(connection, sql, |row| {
+        let id: SmolStr = text(row, 0)?.into();
+        Ok(StoredSession {
+            is_ended: count(row, 1)? != 0,
+            calls: count(row, 2)?,
+            labels: labels.remove(&id).unwrap_or_default(),
+            tools: uids(row, 3)?,
+            last: uids(row, 4)?,
+            at: moment(row, 5)?,
+            id,
+        })
+    })
+}
+
+fn usage(connection: &Connection, names: &mut Names) -> Result<Vec<StoredUsage>, StoreError> {
+    let sql = "SELECT actor_type, actor_id, tool_type, tool_id, counters, at FROM usage";
+    all(connection, sql, |row| {
+        let has_tool = !text(row, 2)?.is_empty();
+        Ok(StoredUsage {
+            actor: names.uid(row, 0)?,
+            tool: has_tool.then(|| names.uid(row, 2)).transpose()?,
+            counters: bytes(row, 4)?.to_vec(),
+            at: moment(row, 5)?,
+        })
+    })
+}
+
+/// A value of which there is one.
+fn noted(connection: &Connection, name: &str) -> Result<Option<SmolStr>, StoreError> {
+    let mut found = None;
+    each(
+        connection,
+        "SELECT value FROM meta WHERE name = ?1",
+        [name],
+        |row| {
+            found = Some(text(row, 0)?.into());
+            Ok(())
+        },
+    )?;
+    Ok(found)
+}
+
+/// Does something with every row.
+fn each(
+    connection: &Connection,
+    sql: &str,
+    values: impl Params,
+    mut take: impl FnMut(&Row<'_>) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mut statement = connection.prepare(sql).map_err(read_error)?;
+    let mut rows = statement.query(values).map_err(read_error)?;
+    while let Some(row) = rows.next().map_err(read_error)? {
+        take(row)?;
+    }
+    Ok(())
+}
+
+/// What every row stands for.
+fn all<T>(
+    connection: &Connection,
+    sql: &str,
+    mut read: impl FnMut(&Row<'_>) -> Result<T, StoreError>,
+) -> Result<Vec<T>, StoreError> {
+    let mut found = Vec::new();
+    each(connection, sql, [], |row| {
+        found.push(read(row)?);
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+fn read_error(error: rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            StoreError::Damaged(error.to_string())
+        }
+        _ => StoreError::Read(error.to_string()),
+    }
+}
+
+/// A value that is not what its column should hold.
+fn strange(row: &Row<'_>, column: usize, why: impl std::fmt::Display) -> StoreError {
+    let name = row.as_ref().column_name(column).unwrap_or("?");
+    let first = match row
+        .get_ref(0)
+        .map(|value| value.as_str().map(str::to_owned))
+    {
+        Ok(Ok(first)) => format!(" (first column `{first}`)"),
+        _ => String::new(),
+    };
+    StoreError::Damaged(format!("column `{name}`{first}: {why}"))
+}
+
+fn cell<'r, T>(
+    row: &'r Row<'_>,
+    column: usize,
+    read: impl FnOnce(rusqlite::types::ValueRef<'r>) -> Result<T, FromSqlError>,
+) -> Result<T, StoreError> {
+    let value = row.get_ref(column).map_err(read_error)?;
+    read(value).map_err(|error| strange(row, column, error))
+}
+
+fn text<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r str, StoreError> {
+    cell(row, column, |value| value.as_str())
+}
+
+fn maybe_text<'r>(row: &'r Row<'_>, column: usize) -> Result<Option<&'r str>, StoreError> {
+    cell(row, column, |value| value.as_str_or_null())
+}
+
+fn bytes<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r [u8], StoreError> {
+    cell(row, column, |value| value.as_blob())
+}
+
+fn hash(row: &Row<'_>, column: usize) -> Result<[u8; 32], StoreError> {
+    let bytes = bytes(row, column)?;
+    bytes
+        .try_into()
+        .map_err(|_| strange(row, column, "not 32 bytes"))
+}
+
+fn count(row: &Row<'_>, column: usize) -> Result<u64, StoreError> {
+    let number = cell(row, column, |value| value.as_i64())?;
+    u64::try_from(number).map_err(|_| strange(row, column, "less than nothing"))
+}
+
+fn moment(row: &Row<'_>, column: usize) -> Result<SystemTime, StoreError> {
+    form::from_millis(count(row, column)?).ok_or_else(|| strange(row, column, "no moment"))
+}
+
+fn body<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<T, StoreError> {
+    serde_json::from_str(text(row, column)?).map_err(|error| strange(row, column, error))
+}
+
+fn uids(row: &Row<'_>, column: usize) -> Result<Vec<EntityUID>, StoreError> {
+    let mut json = serde_json::Deserializer::from_str(text(row, column)?);
+    form::uids::deserialize(&mut json).map_err(|error| strange(row, column, error))
+}
+
+/// The types of entities seen so far; parsing one costs more than reading a row.
+#[derive(Default)]
+struct Names(HashMap<String, EntityType>);
+
+impl Names {
+    /// The name whose type is in this column and whose id is in the next.
+    fn uid(&mut self, row: &Row<'_>, column: usize) -> Result<EntityUID, StoreError> {
+        let ty = text(row, column)?;
+        let ty = match self.0.get(ty) {
+            Some(known) => known.clone(),
+            None => {
+                let parsed = EntityType::from_normalized_str(ty)
+                    .map_err(|error| strange(row, column, error))?;
+                self.0.insert(ty.to_owned(), parsed.clone());
+                parsed
+            }
+        };
+        let id = Eid::new(text(row, column + 1)?);
+        Ok(EntityUID::from_components(ty, id, None))
+    }
+}

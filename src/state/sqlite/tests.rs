@@ -1,0 +1,225 @@
+use std::fs;
+
+use smol_str::SmolStr;
+
+use super::*;
+use crate::call::live::change::{Asked, Change};
+
+fn entry(revision: u64) -> Write {
+    Write::Entry {
+        entry: Entry {
+            revision,
+            at: SystemTime::UNIX_EPOCH + Duration::from_secs(revision),
+            verb: "Load".into(),
+            change: Change::Bundle {
+                digest: SmolStr::new(format!("sha256:{revision}")),
+            },
+            asker: Asked {
+                caller: "callgate".into(),
+                principal: None,
+                key: None,
+            },
+        },
+        id: "bundle".into(),
+    }
+}
+
+fn refusal(path: &Path) -> String {
+    Sqlite::open(path).unwrap_err().to_string()
+}
+
+#[test]
+fn one_server_at_a_time_opens_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("callgate.db");
+    let mut first = Sqlite::open(&path).unwrap();
+    assert!(refusal(&path).contains("another process has it open"));
+    // Still so once it was written to, and the refused ones took nothing away from the first.
+    first.commit(&[entry(1)]).unwrap();
+    assert!(refusal(&path).contains("another process has it open"));
+    first.commit(&[entry(2)]).unwrap();
+    drop(first);
+    let mut second = Sqlite::open(&path).unwrap();
+    assert_eq!(second.load().unwrap().revision, 2);
+    assert!(refusal(&path).contains("another process has it open"));
+}
+
+#[cfg(unix)]
+#[test]
+fn only_its_owner_may_read_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Sqlite::open(&folder.path().join("callgate.db")).unwrap();
+    store.commit(&[entry(1)]).unwrap();
+    let modes: Vec<(String, u32)> = fs::read_dir(folder.path())
+        .unwrap()
+        .map(|file| {
+            let file = file.unwrap();
+            let mode = file.metadata().unwrap().permissions().mode() & 0o777;
+            (file.file_name().into_string().unwrap(), mode)
+        })
+        .collect();
+    assert_eq!(modes.len(), 2, "the file and its log: {modes:?}");
+    assert!(modes.iter().all(|(_, mode)| *mode == 0o600), "{modes:?}");
+}
+
+#[test]
+fn what_was_committed_is_in_the_files_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Sqlite::open(&folder.path().join("callgate.db")).unwrap();
+    for revision in 1..=20 {
+        store.commit(&[entry(revision)]).unwrap();
+        // What a process leaves behind that is killed now.
+        let copy = tempfile::tempdir().unwrap();
+        for name in ["callgate.db", "callgate.db-wal"] {
+            fs::copy(folder.path().join(name), copy.path().join(name)).unwrap();
+        }
+        let mut left = Sqlite::open(&copy.path().join("callgate.db")).unwrap();
+        assert_eq!(left.load().unwrap().revision, revision);
+    }
+}
+
+#[test]
+fn a_file_that_is_no_store_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("text");
+    fs::write(
+        &text,
+        "not a database, and longer than a header of one".repeat(99),
+    )
+    .unwrap();
+    let before = fs::read(&text).unwrap();
+    let refused = refusal(&text);
+    assert!(refused.contains("text cannot be opened"), "{refused}");
+    assert!(refused.contains("not a SQLite database"), "{refused}");
+    assert_eq!(fs::read(&text).unwrap(), before);
+
+    let foreign = folder.path().join("foreign");
+    let other = Connection::open(&foreign).unwrap();
+    other.execute_batch("CREATE TABLE theirs (x)").unwrap();
+    drop(other);
+    let refused = refusal(&foreign);
+    assert!(refused.contains("of another program"), "{refused}");
+    let other = Connection::open(&foreign).unwrap();
+    let tables: i64 = other
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(tables, 1);
+
+    assert!(refusal(folder.path()).contains("cannot be opened"));
+    assert!(refusal(&folder.path().join("none/callgate.db")).contains("cannot be opened"));
+}
+
+#[test]
+fn a_file_of_a_newer_program_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("callgate.db");
+    let store = Sqlite::open(&path).unwrap();
+    store
+        .connection
+        .pragma_update(None, "user_version", 99)
+        .unwrap();
+    drop(store);
+    let refused = Sqlite::open(&path).unwrap_err();
+    assert!(
+        matches!(
+            refused,
+            StoreError::TooNew {
+                found: 99,
+                known: 1,
+                ..
+            }
+        ),
+        "{refused}"
+    );
+    let connection = Connection::open(&path).unwrap();
+    connection.pragma_update(None, "user_version", -1).unwrap();
+    drop(connection);
+    assert!(matches!(
+        Sqlite::open(&path),
+        Err(StoreError::TooNew { .. })
+    ));
+}
+
+#[test]
+fn damage_is_found_when_it_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("callgate.db");
+    let mut store = Sqlite::open(&path).unwrap();
+    for revision in 1..=200 {
+        store.commit(&[entry(revision)]).unwrap();
+    }
+    drop(store);
+    let whole = fs::read(&path).unwrap();
+    // Every page but the first few is torn.
+    let mut torn = whole.clone();
+    for byte in torn.iter_mut().skip(4096) {
+        *byte = 0xa5;
+    }
+    fs::write(&path, &torn).unwrap();
+    let read = Sqlite::open(&path).and_then(|mut store| store.load());
+    let error = read.unwrap_err();
+    assert!(
+        matches!(error, StoreError::Damaged(_) | StoreError::Open { .. }),
+        "{error}"
+    );
+    // The rest is missing.
+    fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    let read = Sqlite::open(&path).and_then(|mut store| store.load());
+    assert!(read.is_err());
+}
+
+#[test]
+fn a_row_that_makes_no_sense_is_named() {
+    let bad = [
+        ("INSERT INTO grants VALUES ('g1', NULL, 0, '{}')", "body"),
+        (
+            "INSERT INTO entities VALUES ('not a type', 'x', '{}')",
+            "type",
+        ),
+        ("INSERT INTO task_spent VALUES ('t1', -1)", "spent"),
+        (
+            "INSERT INTO approval_uses VALUES ('a1', 4294967296)",
+            "uses",
+        ),
+        (
+            "INSERT INTO sessions (id, tools, at) VALUES ('s1', 'x', 0)",
+            "tools",
+        ),
+        (
+            "INSERT INTO idempotency_keys VALUES ('c1', 'k', x'00', 1, 'x', 0)",
+            "request",
+        ),
+    ];
+    for (sql, column) in bad {
+        let mut store = Sqlite::in_memory().unwrap();
+        store.connection.execute_batch(sql).unwrap();
+        let error = store.load().unwrap_err();
+        let StoreError::Damaged(why) = &error else {
+            panic!("{error}");
+        };
+        assert!(why.contains(&format!("column `{column}`")), "{why}");
+    }
+}
+
+#[test]
+fn pruning_takes_a_few_rows_at_a_time() {
+    let mut store = Sqlite::in_memory().unwrap();
+    let writes: Vec<Write> = (1..=25).map(entry).collect();
+    store.commit(&writes).unwrap();
+    let at = SystemTime::UNIX_EPOCH + Duration::from_secs(100);
+    let before = Retention {
+        ended: at,
+        recent: at,
+        changes: at,
+    };
+    let mut left = Vec::new();
+    for _ in 0..4 {
+        let is_partial = prune::step(&store.connection, &before, 10)
+            .unwrap()
+            .is_partial;
+        left.push((is_partial, store.entries_after(0, 100).unwrap().len()));
+    }
+    assert_eq!(left, [(true, 15), (true, 5), (false, 1), (false, 1)]);
+    assert_eq!(store.entries_after(0, 100).unwrap()[0].revision, 25);
+}
