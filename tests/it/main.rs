@@ -1,5 +1,6 @@
 //! Every integration test, in one binary.
 
+mod agentdojo;
 mod architecture;
 mod bundle_fuzz;
 mod certificates;
