@@ -12,6 +12,7 @@ mod fuzz;
 mod harness;
 mod import;
 mod lifecycle;
+mod live;
 mod malformed;
 mod readme;
 mod real_parts;
