@@ -1,5 +1,6 @@
 //! Every integration test, in one binary.
 
+mod agentdojo;
 mod architecture;
 mod bundle_fuzz;
 mod certificates;
@@ -17,6 +18,7 @@ mod malformed;
 mod readme;
 mod real_parts;
 mod reload;
+mod rows;
 mod rpcs;
 mod serving;
 mod shipped_policies;
