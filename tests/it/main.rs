@@ -1,5 +1,6 @@
 //! Every integration test, in one binary.
 
+mod agentdojo;
 mod architecture;
 mod bundle_fuzz;
 mod certificates;
@@ -12,13 +13,16 @@ mod fuzz;
 mod harness;
 mod import;
 mod lifecycle;
+mod live;
 mod malformed;
 mod readme;
 mod real_parts;
 mod reload;
+mod rows;
 mod rpcs;
 mod serving;
 mod shipped_policies;
+mod store;
 mod telemetry;
 mod transport;
 mod verbs;
