@@ -1,20 +1,24 @@
 //! Every integration test, in one binary.
 
+mod agentdojo;
 mod architecture;
 mod bundle_fuzz;
 mod certificates;
 mod check;
 mod command;
+mod control_verbs;
 mod corpus;
 mod full_scan;
 mod fuzz;
 mod harness;
 mod import;
 mod lifecycle;
+mod live;
 mod malformed;
 mod readme;
 mod real_parts;
 mod reload;
+mod rows;
 mod rpcs;
 mod serving;
 mod shipped_policies;
