@@ -337,9 +337,8 @@ fn check_task(chain: &Chain<'_>, grant: &Grant, task: &Task) -> Result<(), Contr
 }
 
 fn plan_narrowing(scene: &Scene<'_>, narrowing: Narrowing) -> Result<Plan, ControlError> {
-    let grant = scene.grant("delegation", &narrowing.id)?;
     let Narrowing {
-        id: _,
+        id,
         scope,
         expires_at,
         lend_depth,
@@ -352,6 +351,7 @@ fn plan_narrowing(scene: &Scene<'_>, narrowing: Narrowing) -> Result<Plan, Contr
         scopes::check_shape(scope, scene.limits, "scope")?;
         scopes::check_known(scope, &scene.generation.snapshot, "scope")?;
     }
+    let grant = scene.grant("delegation", &id)?;
     may_take_back(scene, grant)?;
     let how = match scene.view().grant(grant).status {
         GrantStatus::Active | GrantStatus::NotYet => None,

@@ -14,8 +14,11 @@ use callgate::proto::v1::operation::Kind;
 use callgate::server::doors::Doors;
 use callgate::server::listen::Listener;
 use callgate::server::{self, ServeError, Setup, tls};
-use callgate::service::decisions::{Service, Settings};
+use callgate::service::clock::{Clock, SystemClock};
+use callgate::service::decisions::Service;
 use callgate::service::generation::Load;
+use callgate::service::settings::Settings;
+use callgate::state::sqlite::Sqlite;
 use callgate::telemetry::recorder::Recorder;
 use tempfile::TempDir;
 use tokio::sync::{oneshot, watch};
@@ -100,6 +103,15 @@ pub struct Running {
 
 /// Starts a server with nothing loaded, on TCP and a Unix socket.
 pub async fn start_empty(config: &str, files: &[(&str, &str)]) -> Running {
+    start_empty_at(config, files, Arc::new(SystemClock)).await
+}
+
+/// The same, at a time of the test's own.
+pub async fn start_empty_at(
+    config: &str,
+    files: &[(&str, &str)],
+    clock: Arc<dyn Clock>,
+) -> Running {
     let dir = tempfile::tempdir().expect("a directory");
     for (name, text) in files {
         std::fs::write(dir.path().join(name), text).expect("a file");
@@ -124,7 +136,8 @@ pub async fn start_empty(config: &str, files: &[(&str, &str)]) -> Running {
         stale_wait,
         ..Settings::default()
     };
-    let service = Service::in_memory(settings, Recorder::default());
+    let store = Box::new(Sqlite::in_memory().expect("a store"));
+    let service = Service::open(settings, Recorder::default(), store, clock);
     let service = Arc::new(service.expect("a service"));
     let doors = Doors::open(&config);
     let (bundle_is_good, is_good) = watch::channel(true);
