@@ -9,6 +9,7 @@ mod command;
 mod corpus;
 mod full_scan;
 mod fuzz;
+mod guide;
 mod harness;
 mod import;
 mod lifecycle;
