@@ -1,7 +1,7 @@
 //! The service every front door asks.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use cedar_policy_core::ast::{Context, EntityUID};
 use smol_str::SmolStr;
