@@ -92,6 +92,12 @@ pub enum Initiator {
 /// Every operation of the Model Context Protocol that is decided.
 #[derive(Debug, Clone)]
 pub enum OperationKind {
+    /// What keeps a conversation with a server going and reaches for nothing in it: `initialize`,
+    /// `server/discover`, `ping`, `tasks/get`, a notification, the stream of a session.
+    Connect {
+        /// The MCP method, or the HTTP method of a session's stream.
+        method: &'static str,
+    },
     /// `tools/call`.
     CallTool(ToolCall),
     /// `tools/list`.
@@ -285,6 +291,7 @@ impl OperationKind {
     /// The MCP method, as on the wire.
     pub fn method(&self) -> &'static str {
         match self {
+            Self::Connect { method } => method,
             Self::CallTool(_) => "tools/call",
             Self::ListTools => "tools/list",
             Self::ListPrompts => "prompts/list",

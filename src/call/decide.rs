@@ -107,7 +107,10 @@ fn try_decide(
 fn effects(call: &CallContext, evidence: &Evidence<'_>, plan: &Plan) -> Effects {
     let is_listing = matches!(
         call.operation.kind,
-        OperationKind::ListTools | OperationKind::ListPrompts | OperationKind::ListResources
+        OperationKind::Connect { .. }
+            | OperationKind::ListTools
+            | OperationKind::ListPrompts
+            | OperationKind::ListResources
     );
     let task = evidence.task.filter(|_| !is_listing);
     Effects {

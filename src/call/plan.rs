@@ -90,6 +90,7 @@ pub fn of_call(snapshot: &Snapshot, call: &CallContext, caller: &Caller) -> Resu
     let gateway = || model::entity(&TYPES.gateway, SmolStr::new(&caller.id));
     match &call.operation.kind {
         OperationKind::CallTool(tool) => of_tool_call(snapshot, &call.operation, tool),
+        OperationKind::Connect { .. } => Ok(of_server("connect", server)),
         OperationKind::ListTools => Ok(of_server("list_tools", server)),
         OperationKind::ListPrompts => Ok(of_server("list_prompts", server)),
         OperationKind::ListResources => Ok(of_server("list_resources", server)),

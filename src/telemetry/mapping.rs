@@ -74,6 +74,7 @@ fn span_name_without_tool(question: &Question<'_>) -> &'static str {
         Question::Cedar { .. } => return "authorize cedar",
     };
     match call.operation.kind {
+        OperationKind::Connect { .. } => "authorize connect",
         OperationKind::CallTool(_) => "authorize tools/call",
         OperationKind::ListTools => "authorize tools/list",
         OperationKind::ListPrompts => "authorize prompts/list",
@@ -328,6 +329,7 @@ impl<F: FnMut(KeyValue)> Attributes<'_, F> {
                 self.put("gen_ai.request.max_tokens", sampling.max_tokens);
             }
             OperationKind::ElicitForm { .. }
+            | OperationKind::Connect { .. }
             | OperationKind::ListTools
             | OperationKind::ListPrompts
             | OperationKind::ListResources

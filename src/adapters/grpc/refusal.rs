@@ -2,7 +2,7 @@
 
 use tonic::{Code, Status};
 
-use crate::adapters::grpc::parse::invalid::Invalid;
+use crate::adapters::invalid::Invalid;
 use crate::identity::authenticate;
 use crate::identity::caller::Rpc;
 use crate::service::decisions::NotReady;

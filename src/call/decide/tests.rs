@@ -488,6 +488,11 @@ fn every_client_operation_has_its_action_and_resource() {
     };
     use OperationKind as Kind;
     for (kind, action, resource) in [
+        (
+            Kind::Connect { method: "ping" },
+            "connect",
+            "Mcp::Server::\"github\"",
+        ),
         (Kind::ListTools, "list_tools", "Mcp::Server::\"github\""),
         (Kind::ListPrompts, "list_prompts", "Mcp::Server::\"github\""),
         (
@@ -650,6 +655,9 @@ fn facts_of_built_in_actions_fit_the_schema_by_construction() {
     ];
     use OperationKind as Kind;
     for kind in [
+        Kind::Connect {
+            method: "initialize",
+        },
         Kind::ListTools,
         Kind::ListPrompts,
         Kind::ListResources,

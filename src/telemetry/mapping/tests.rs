@@ -86,6 +86,13 @@ fn every_operation_names_its_span_after_its_method() {
 }
 
 #[test]
+fn upkeep_has_one_span_name_and_tells_its_method() {
+    let ping = call(OperationKind::Connect { method: "ping" });
+    assert_eq!(name_of(&ping, &Asked::with(allow())), "authorize connect");
+    assert_eq!(ping.operation.kind.method(), "ping");
+}
+
+#[test]
 fn labels_do_not_change_with_what_a_caller_says() {
     let asked = Asked::with(allow());
     let mut other = tool_call();

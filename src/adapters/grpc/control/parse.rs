@@ -5,8 +5,9 @@ use serde_json::{Value as Json, json};
 use smol_str::SmolStr;
 use url::Url;
 
-use crate::adapters::grpc::parse::invalid::{Invalid, Problem, Shown, Within};
-use crate::adapters::grpc::parse::{Parser, at_item, check_count, json as strict, system_time};
+use crate::adapters::grpc::parse::{Parser, at_item, check_count, system_time};
+use crate::adapters::invalid::{Invalid, Problem, Shown, Within};
+use crate::adapters::json as strict;
 use crate::call::live::approval::ApprovalStatus;
 use crate::call::live::grant::GrantStatus;
 use crate::call::live::scope::Scope;

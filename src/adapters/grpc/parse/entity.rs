@@ -5,8 +5,8 @@ use std::sync::{PoisonError, RwLock};
 
 use cedar_policy_core::ast::{Eid, EntityType, EntityUID};
 
-use crate::adapters::grpc::parse::invalid::{Invalid, Problem, Shown, Within};
 use crate::adapters::grpc::parse::{Parser, check_length};
+use crate::adapters::invalid::{Invalid, Problem, Shown, Within};
 use crate::proto::v1;
 
 /// The types of the `Mcp` schema. They are known from the start, so that reading them takes no lock.

@@ -4,8 +4,6 @@
 //! and every refusal names the field by its path.
 
 mod entity;
-pub mod invalid;
-pub(in crate::adapters::grpc) mod json;
 mod operation;
 
 use std::net::IpAddr;
@@ -21,7 +19,8 @@ use smol_str::SmolStr;
 use tonic::metadata::MetadataMap;
 
 use crate::adapters::grpc::parse::entity::EntityTypes as Types;
-use crate::adapters::grpc::parse::invalid::{Invalid, Problem, Shown, Within};
+use crate::adapters::invalid::{Invalid, Problem, Shown, Within};
+use crate::adapters::json;
 use crate::call::context::{
     CallContext, Delegation, Environment, Identity, Initiator, Operation, OperationKind, Subject,
     TraceContext, Workflow,

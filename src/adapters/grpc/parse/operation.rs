@@ -3,8 +3,10 @@
 use cedar_policy_core::ast::EntityUID;
 use smol_str::SmolStr;
 
-use crate::adapters::grpc::parse::invalid::{Invalid, Problem, Shown, Within};
-use crate::adapters::grpc::parse::{Parser, check_count, json};
+use crate::adapters::grpc::parse::{Parser, check_count};
+use crate::adapters::invalid::{Invalid, Problem, Shown, Within};
+use crate::adapters::json;
+use crate::adapters::mcp::methods;
 use crate::call::context::{Initiator, Operation, OperationKind, Sampling, ToolCall};
 use crate::proto::v1;
 use crate::proto::v1::operation::Kind;
@@ -37,6 +39,7 @@ impl Parser<'_> {
             Kind::CallTool(wire) => {
                 OperationKind::CallTool(self.call_tool(wire).within("call_tool")?)
             }
+            Kind::Connect(wire) => connect(&wire.method).within("connect")?,
             Kind::ListTools(v1::ListTools {}) => OperationKind::ListTools,
             Kind::ListPrompts(v1::ListPrompts {}) => OperationKind::ListPrompts,
             Kind::ListResources(v1::ListResources {}) => OperationKind::ListResources,
@@ -133,6 +136,21 @@ impl Parser<'_> {
             requested_schema: schema.into(),
         })
     }
+}
+
+fn connect(method: &str) -> Result<OperationKind, Invalid> {
+    let method = if method.is_empty() {
+        "initialize"
+    } else {
+        methods::upkeep(method).ok_or_else(|| {
+            let problem = Problem::UnknownWord(
+                Shown::new(method),
+                "a method that keeps a conversation going",
+            );
+            Invalid::new("method", problem)
+        })?
+    };
+    Ok(OperationKind::Connect { method })
 }
 
 fn initiator(wire: i32, kind: &OperationKind) -> Result<Initiator, Invalid> {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::adapters::grpc::parse::invalid::Problem;
+use crate::adapters::invalid::Problem;
 
 #[test]
 fn every_refusal_has_its_status_and_says_what_to_do() {

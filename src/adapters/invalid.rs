@@ -44,6 +44,9 @@ pub enum Problem {
     /// A word that is not one of those allowed.
     #[error("`{0}` is not {1}")]
     UnknownWord(Shown, &'static str),
+    /// A JSON value of another shape than expected.
+    #[error("must be {0}")]
+    NotOfShape(&'static str),
     /// Not JSON, or JSON beyond a limit.
     #[error("is not JSON that can be used: {0}")]
     Json(String),
@@ -141,7 +144,7 @@ impl Invalid {
 }
 
 /// Adds the name of the message around a field, on the way out: paths cost nothing while all is well.
-pub(in crate::adapters::grpc) trait Within<T> {
+pub(in crate::adapters) trait Within<T> {
     /// The same, one level further out.
     fn within(self, outer: impl Display) -> Result<T, Invalid>;
 }

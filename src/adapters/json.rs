@@ -8,7 +8,7 @@ use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::map::Entry;
 use serde_json::{Map, Number, Value as Json};
 
-use crate::adapters::grpc::parse::invalid::{Invalid, Problem, Shown};
+use crate::adapters::invalid::{Invalid, Problem, Shown};
 
 /// Whole numbers in doubles are exact up to here.
 const EXACT_IN_DOUBLE: f64 = 9_007_199_254_740_992.0;
@@ -16,7 +16,7 @@ const EXACT_IN_DOUBLE: f64 = 9_007_199_254_740_992.0;
 const BEYOND_I64: f64 = 9_223_372_036_854_775_808.0;
 
 /// Reads one JSON value from text.
-pub(in crate::adapters::grpc) fn value(
+pub(in crate::adapters) fn value(
     text: &[u8],
     max_depth: u32,
     field: &'static str,
@@ -43,7 +43,7 @@ pub(in crate::adapters::grpc) fn value(
 }
 
 /// Reads one JSON object from text; no text at all is the empty object.
-pub(in crate::adapters::grpc) fn object(
+pub(in crate::adapters) fn object(
     text: &[u8],
     max_depth: u32,
     field: &'static str,
@@ -61,7 +61,7 @@ pub(in crate::adapters::grpc) fn object(
 }
 
 /// Converts a Struct. Its numbers are doubles, so whole numbers must be small enough to be exact.
-pub(in crate::adapters::grpc) fn from_struct(
+pub(in crate::adapters) fn from_struct(
     wire: Struct,
     max_depth: u32,
     field: &'static str,

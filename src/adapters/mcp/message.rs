@@ -1,0 +1,176 @@
+//! One JSON-RPC message, read as strictly as the strictest server would.
+
+use serde_json::{Map, Value as Json};
+
+use crate::adapters::invalid::{Invalid, Shown};
+use crate::adapters::json;
+use crate::config::limits::Limits;
+
+/// Levels around the arguments of a call: the message and its `params`. The limit counts from there.
+const LEVELS_AROUND: u32 = 2;
+
+/// The id of a request, as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Id {
+    /// A text.
+    Text(String),
+    /// A whole number.
+    Number(i64),
+}
+
+/// One message.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Message {
+    /// It wants an answer.
+    Request {
+        /// Comes back with the answer.
+        id: Id,
+        /// What is asked for, e.g. `tools/call`.
+        method: String,
+        /// With what; empty if absent.
+        params: Map<String, Json>,
+    },
+    /// It wants none.
+    Notification {
+        /// What has happened, e.g. `notifications/cancelled`.
+        method: String,
+        /// Particulars; empty if absent.
+        params: Map<String, Json>,
+    },
+    /// It answers a request of the other side.
+    Reply {
+        /// The id of that request.
+        id: Id,
+        /// Whether it tells anything: a result with members.
+        tells: bool,
+    },
+}
+
+/// Why something is not a message. The text is safe to send.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// Not JSON, or JSON beyond a limit.
+    #[error("{0}")]
+    Json(Invalid),
+    /// A JSON array.
+    #[error("batches are not part of the protocol: send one message a request")]
+    Batch,
+    /// Another JSON value.
+    #[error("a message is a JSON object")]
+    NotAnObject,
+    /// `jsonrpc` is not `2.0`.
+    #[error("`jsonrpc` must be \"2.0\"")]
+    Version,
+    /// A member that messages do not have.
+    #[error("`{0}` is not a member of a message")]
+    Member(Shown),
+    /// `id` is neither a text nor a whole number, or too long.
+    #[error("`id` must be a whole number of 64 bits or a text of at most {0} bytes")]
+    Id(u32),
+    /// `method` is not a text.
+    #[error("`method` must be a text")]
+    Method,
+    /// `params` is not an object.
+    #[error("`params` must be an object")]
+    Params,
+    /// Neither request nor notification nor reply, or several of them.
+    #[error("a message has either `method`, or `id` with one of `result` and `error`")]
+    Shape,
+}
+
+/// Something that is not a message, and its id as far as there is one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// The id, for the error that goes back.
+    pub id: Option<Id>,
+    /// What is wrong.
+    pub fault: Fault,
+}
+
+impl Id {
+    /// As JSON.
+    pub fn to_json(&self) -> Json {
+        match self {
+            Self::Text(text) => Json::from(text.as_str()),
+            Self::Number(number) => Json::from(*number),
+        }
+    }
+
+    fn read(json: Json, limit: u32) -> Result<Self, Fault> {
+        match json {
+            Json::String(text) if text.len() <= limit as usize => Ok(Self::Text(text)),
+            Json::Number(number) => number.as_i64().map(Self::Number).ok_or(Fault::Id(limit)),
+            _ => Err(Fault::Id(limit)),
+        }
+    }
+}
+
+impl Fault {
+    /// The code of JSON-RPC.
+    pub fn code(&self) -> i64 {
+        match self {
+            Self::Json(_) => -32700,
+            Self::Params => -32602,
+            _ => -32600,
+        }
+    }
+}
+
+/// Reads one message: no key twice at any depth, no number that would change on the way, no nesting beyond
+/// the limit, no member that the protocol does not have.
+pub fn read(text: &[u8], limits: &Limits) -> Result<Message, Unreadable> {
+    let anonymous = |fault| Unreadable { id: None, fault };
+    let depth = limits.json_depth.saturating_add(LEVELS_AROUND);
+    let value = json::value(text, depth, "body").map_err(|it| anonymous(Fault::Json(it)))?;
+    let mut members = match value {
+        Json::Object(members) => members,
+        Json::Array(_) => return Err(anonymous(Fault::Batch)),
+        _ => return Err(anonymous(Fault::NotAnObject)),
+    };
+    let id = members
+        .remove("id")
+        .map(|id| Id::read(id, limits.id_bytes))
+        .transpose()
+        .map_err(anonymous)?;
+    of_members(members, id.clone()).map_err(|fault| Unreadable { id, fault })
+}
+
+fn of_members(mut members: Map<String, Json>, id: Option<Id>) -> Result<Message, Fault> {
+    if members.remove("jsonrpc") != Some(Json::from("2.0")) {
+        return Err(Fault::Version);
+    }
+    let method = members.remove("method");
+    let params = members.remove("params");
+    let result = members.remove("result");
+    let error = members.remove("error");
+    if let Some(other) = members.keys().next() {
+        return Err(Fault::Member(Shown::new(other)));
+    }
+    match (method, id, result, error) {
+        (Some(method), id, None, None) => {
+            let Json::String(method) = method else {
+                return Err(Fault::Method);
+            };
+            let params = match params {
+                None => Map::new(),
+                Some(Json::Object(params)) => params,
+                Some(_) => return Err(Fault::Params),
+            };
+            Ok(match id {
+                Some(id) => Message::Request { id, method, params },
+                None => Message::Notification { method, params },
+            })
+        }
+        (None, Some(id), Some(Json::Object(result)), None) if params.is_none() => {
+            let tells = !result.is_empty();
+            Ok(Message::Reply { id, tells })
+        }
+        (None, Some(id), None, Some(_)) if params.is_none() => {
+            Ok(Message::Reply { id, tells: false })
+        }
+        _ => Err(Fault::Shape),
+    }
+}
+
+#[cfg(test)]
+mod tests;

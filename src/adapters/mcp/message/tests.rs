@@ -1,0 +1,230 @@
+use super::*;
+
+fn read_text(text: &str) -> Result<Message, Unreadable> {
+    read(text.as_bytes(), &Limits::default())
+}
+
+fn fault(text: &str) -> Fault {
+    read_text(text).expect_err(text).fault
+}
+
+#[test]
+fn the_three_kinds_of_messages_are_told_apart() {
+    let request =
+        read_text(r#" {"jsonrpc":"2.0","id":7,"method":"tools/list","params":{"cursor":"x"}} "#);
+    let Ok(Message::Request { id, method, params }) = request else {
+        panic!("{request:?}");
+    };
+    assert_eq!((id, method.as_str()), (Id::Number(7), "tools/list"));
+    assert_eq!(params["cursor"], "x");
+
+    let without_params = read_text(r#"{"jsonrpc":"2.0","id":"a","method":"ping"}"#);
+    let expected = Message::Request {
+        id: Id::Text("a".to_owned()),
+        method: "ping".to_owned(),
+        params: Map::new(),
+    };
+    assert_eq!(without_params, Ok(expected));
+
+    let notification = read_text(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
+    assert!(matches!(notification, Ok(Message::Notification { .. })));
+
+    for (text, expected) in [
+        (r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, false),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"result":{"action":"accept"}}"#,
+            true,
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"error":{"code":-1,"message":"no"}}"#,
+            false,
+        ),
+    ] {
+        let reply = read_text(text);
+        let id = Id::Number(1);
+        assert_eq!(
+            reply,
+            Ok(Message::Reply {
+                id,
+                tells: expected
+            }),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn what_two_readers_could_read_differently_is_refused() {
+    for (what, text, said) in [
+        (
+            "a batch",
+            r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#,
+            "batches",
+        ),
+        ("an empty batch", "[]", "batches"),
+        ("a text", r#""tools/call""#, "a JSON object"),
+        ("nothing", "", "not JSON"),
+        (
+            "a cut body",
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/ca"#,
+            "not JSON",
+        ),
+        (
+            "a second message",
+            r#"{"jsonrpc":"2.0","id":1,"method":"ping"}{}"#,
+            "not JSON",
+        ),
+        (
+            "two methods",
+            r#"{"jsonrpc":"2.0","id":1,"method":"ping","method":"tools/call"}"#,
+            "twice",
+        ),
+        (
+            "two methods, one escaped",
+            r#"{"jsonrpc":"2.0","id":1,"method":"ping","\u006dethod":"tools/call"}"#,
+            "twice",
+        ),
+        (
+            "two names below",
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","name":"b"}}"#,
+            "twice",
+        ),
+        (
+            "two arguments",
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","arguments":{"x":1,"x":2}}}"#,
+            "twice",
+        ),
+        (
+            "a method in capitals",
+            r#"{"jsonrpc":"2.0","id":1,"method":"ping","Method":"tools/call"}"#,
+            "`Method`",
+        ),
+        (
+            "a long s",
+            "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\",\"param\u{17f}\":{}}",
+            "not a member",
+        ),
+        (
+            "method and result",
+            r#"{"jsonrpc":"2.0","id":1,"method":"ping","result":{}}"#,
+            "either",
+        ),
+        (
+            "result and error",
+            r#"{"jsonrpc":"2.0","id":1,"result":{},"error":{}}"#,
+            "either",
+        ),
+        (
+            "a reply with parameters",
+            r#"{"jsonrpc":"2.0","id":1,"result":{},"params":{}}"#,
+            "either",
+        ),
+        (
+            "a reply to nothing",
+            r#"{"jsonrpc":"2.0","result":{}}"#,
+            "either",
+        ),
+        ("nothing but a version", r#"{"jsonrpc":"2.0"}"#, "either"),
+        ("no version", r#"{"id":1,"method":"ping"}"#, "jsonrpc"),
+        (
+            "a version of another kind",
+            r#"{"jsonrpc":2.0,"id":1,"method":"ping"}"#,
+            "jsonrpc",
+        ),
+        (
+            "a method that is no text",
+            r#"{"jsonrpc":"2.0","id":1,"method":["ping"]}"#,
+            "`method`",
+        ),
+        (
+            "parameters in a list",
+            r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":[1]}"#,
+            "`params`",
+        ),
+        (
+            "parameters that are null",
+            r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":null}"#,
+            "`params`",
+        ),
+        (
+            "half a character",
+            r#"{"jsonrpc":"2.0","id":1,"method":"\ud800"}"#,
+            "not JSON",
+        ),
+        (
+            "a byte order mark",
+            "\u{feff}{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}",
+            "not JSON",
+        ),
+        (
+            "a number beyond 64 bits",
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","arguments":{"n":9223372036854775808}}}"#,
+            "64 bits",
+        ),
+        (
+            "a number far beyond 64 bits",
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","arguments":{"n":123456789012345678901234567890}}}"#,
+            "64 bits",
+        ),
+    ] {
+        let shown = fault(text).to_string();
+        assert!(shown.contains(said), "{what}: {shown}");
+    }
+    let not_utf8 = read(
+        b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"\xff\"}",
+        &Limits::default(),
+    );
+    assert_eq!(not_utf8.expect_err("not UTF-8").fault.code(), -32700);
+}
+
+#[test]
+fn ids_come_back_as_they_came_or_not_at_all() {
+    for id in [
+        "0",
+        "-9223372036854775808",
+        "9223372036854775807",
+        r#""""#,
+        r#""a\nb""#,
+    ] {
+        let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#);
+        let Ok(Message::Request { id: read, .. }) = read_text(&text) else {
+            panic!("{text}");
+        };
+        assert_eq!(read.to_json().to_string(), id);
+    }
+    for id in [
+        "null",
+        "1.5",
+        "1e3",
+        "true",
+        "[1]",
+        "{}",
+        "9223372036854775808",
+    ] {
+        let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#);
+        assert_eq!(read_text(&text).expect_err(id).id, None, "{id}");
+    }
+    let long = "x".repeat(Limits::default().id_bytes as usize + 1);
+    let text = format!(r#"{{"jsonrpc":"2.0","id":"{long}","method":"ping"}}"#);
+    assert_eq!(fault(&text), Fault::Id(Limits::default().id_bytes));
+
+    let unreadable = read_text(r#"{"jsonrpc":"2.0","id":5,"method":"ping","extra":1}"#);
+    assert_eq!(unreadable.expect_err("a fault").id, Some(Id::Number(5)));
+}
+
+#[test]
+fn arguments_may_be_nested_as_deeply_as_elsewhere() {
+    let limits = Limits {
+        json_depth: 3,
+        ..Limits::default()
+    };
+    let call = |arguments: &str| {
+        format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"a","arguments":{arguments}}}}}"#
+        )
+    };
+    assert!(read(call(r#"{"a":{"b":[1]}}"#).as_bytes(), &limits).is_ok());
+    let too_deep = read(call(r#"{"a":{"b":[[1]]}}"#).as_bytes(), &limits);
+    let said = too_deep.expect_err("too deep").fault.to_string();
+    assert!(said.contains("nested deeper"), "{said}");
+}
