@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::authoring::check::{self, Report};
 use crate::bundle::Counts;
 use crate::cli::output::{Exit, Output};
+use crate::cli::shown::count;
 
 /// Checks a directory of policies as the server would load it
 ///
@@ -179,10 +180,4 @@ fn list(f: &mut fmt::Formatter<'_>, label: &str, ids: &[String]) -> fmt::Result 
     } else {
         writeln!(f, "{label}{}", ids.join(", "))
     }
-}
-
-/// `1 fault`, `2 faults`.
-pub(crate) fn count(count: usize, noun: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{plural}")
 }

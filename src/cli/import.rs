@@ -12,8 +12,8 @@ use serde_json::json;
 use crate::authoring::import::{self, Change, Choices, ImportError, Imported};
 use crate::bundle::fault::{Faults, Origin};
 use crate::bundle::registration::{self, Registration, Status, server_name_fault};
-use crate::cli::check::count;
 use crate::cli::output::{Exit, Output};
+use crate::cli::shown::{count, printable};
 
 /// The largest list.
 const MAX_LIST_BYTES: u64 = 64 << 20;
@@ -255,11 +255,4 @@ impl fmt::Display for Text<'_> {
         }
         Ok(())
     }
-}
-
-/// A server chooses its tools' names; a terminal must not act on them.
-fn printable(name: &str) -> String {
-    name.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
 }

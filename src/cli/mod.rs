@@ -1,4 +1,4 @@
-//! The command line: one file per verb. Each parses its arguments, calls a room below, prints, and
+//! The command line: one file per verb, and those that change a running server in [`control`]. Each parses its arguments, calls a room below, prints, and
 //! says how it went.
 //!
 //! Start at [`main`].
@@ -6,15 +6,21 @@
 //! Invariant: no logic worth testing elsewhere. What a verb does can be done without it.
 
 pub mod authorize;
+pub mod call;
 pub mod check;
+pub mod connect;
+pub mod control;
 pub mod import;
+pub mod name;
 pub mod output;
 pub mod serve;
+pub mod shown;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::cli::control::{approval, changes, delegation, entity, session, status, task, tool};
 use crate::cli::output::Exit;
 
 /// Decides, for every call an AI agent makes, whether it may happen.
@@ -36,7 +42,14 @@ From nothing to the first decision:
   callgate check                                                  is everything in order?
   callgate authorize --agent release --server git --tool git_log --arg repo_path=/srv/app
                                                                   decide one call, and say why
-  callgate serve                                                  decide for gateways, over gRPC";
+  callgate serve                                                  decide for gateways, over gRPC
+
+Then, with a server running, for one piece of work:
+
+  callgate task open --as user:sam --agent support --user sam --purpose triage --for 2h
+  callgate delegation grant --as user:sam --to support --server github --effect read --for 2h
+  callgate approval watch                                         which calls wait for a person?
+  callgate changes                                                who changed what?";
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done or allowed, 1 error, 2 denied, 3 the directory has faults.";
@@ -47,6 +60,14 @@ enum Verb {
     Authorize(Box<authorize::Args>),
     Check(check::Args),
     Import(import::Args),
+    Entity(Box<entity::Args>),
+    Tool(Box<tool::Args>),
+    Delegation(Box<delegation::Args>),
+    Task(Box<task::Args>),
+    Approval(Box<approval::Args>),
+    Session(Box<session::Args>),
+    Status(Box<status::Args>),
+    Changes(Box<changes::Args>),
 }
 
 /// Runs the command line and says how the process ends.
@@ -60,6 +81,14 @@ pub fn main() -> ExitCode {
         Verb::Authorize(args) => (args.output, authorize::run(&args)),
         Verb::Check(args) => (args.output, check::run(&args)),
         Verb::Import(args) => (args.output(), import::run(&args)),
+        Verb::Entity(args) => (args.ask.output, entity::run(&args)),
+        Verb::Tool(args) => (args.ask.output, tool::run(&args)),
+        Verb::Delegation(args) => (args.ask.output, delegation::run(&args)),
+        Verb::Task(args) => (args.ask.output, task::run(&args)),
+        Verb::Approval(args) => (args.ask.output, approval::run(&args)),
+        Verb::Session(args) => (args.ask.output, session::run(&args)),
+        Verb::Status(args) => (args.ask.output, status::run(&args)),
+        Verb::Changes(args) => (args.ask.output, changes::run(&args)),
     };
     result.unwrap_or_else(|error| output.error(&error)).into()
 }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::bundle::fault::Faults;
+use crate::cli::connect::Refused;
 
 /// The form of the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -59,6 +60,21 @@ impl Output {
         }
     }
 
+    /// Prints one of many answers, each as soon as it is there: JSON is one document a line. Says whether
+    /// anybody still reads.
+    pub fn next(self, text: &impl fmt::Display, json: &impl Serialize) -> anyhow::Result<bool> {
+        let mut out = io::stdout().lock();
+        let written = match self {
+            Self::Text => write!(out, "{text}"),
+            Self::Json => writeln!(out, "{}", serde_json::to_string(json)?),
+        };
+        match written.and_then(|()| out.flush()) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Prints the faults of a directory.
     pub fn faults(self, faults: &Faults) -> anyhow::Result<Exit> {
         match self {
@@ -68,15 +84,21 @@ impl Output {
         Ok(Exit::Faults)
     }
 
-    /// Prints what went wrong, with its causes.
+    /// Prints what went wrong, with its causes. That a change was denied is no error, but an answer.
     pub fn error(self, error: &anyhow::Error) -> Exit {
-        let message = with_causes(error);
-        match self {
-            Self::Text => eprintln!("error: {message}"),
+        let refused = error.downcast_ref::<Refused>();
+        let is_deny = refused.is_some_and(Refused::is_deny);
+        match (self, refused) {
+            (Self::Text, Some(refused)) if is_deny => eprintln!("denied: {refused}"),
+            (Self::Text, _) => eprintln!("error: {}", with_causes(error)),
             // Nobody is left to tell if this cannot be written either.
-            Self::Json => drop(self.answer(&"", &json!({"ok": false, "error": message}))),
+            (Self::Json, Some(refused)) => drop(self.answer(&"", &refused.json())),
+            (Self::Json, None) => {
+                let message = with_causes(error);
+                drop(self.answer(&"", &json!({"ok": false, "error": message})));
+            }
         }
-        Exit::Error
+        if is_deny { Exit::Denied } else { Exit::Error }
     }
 }
 

@@ -2,7 +2,9 @@ use anyhow::anyhow;
 use clap::{CommandFactory, Parser};
 
 use super::Cli;
+use super::authorize::request_instead;
 use super::output::with_causes;
+use crate::proto::v1;
 
 /// Everything a help text tells people to type. An explanation may stand to the right of it.
 fn commands_in(text: &str) -> Vec<String> {
@@ -39,7 +41,7 @@ fn what_help_tells_people_to_type_can_be_typed() {
         .iter()
         .flat_map(|text| commands_in(text))
         .collect();
-    assert!(commands.len() >= 14, "{commands:#?}");
+    assert!(commands.len() >= 40, "{commands:#?}");
     for command in commands {
         let parsed = Cli::try_parse_from(command.split_whitespace());
         assert!(parsed.is_ok(), "{command}: {}", parsed.unwrap_err());
@@ -55,4 +57,100 @@ fn a_cause_is_told_once() {
         with_causes(&error),
         "`a` cannot be reached: connect: no route"
     );
+}
+
+#[test]
+fn the_command_that_asks_for_an_approval_can_be_typed() {
+    let typed = [
+        "--endpoint",
+        "http://127.0.0.1:1",
+        "--token=secret",
+        "--token",
+        "authorize",
+        "--agent=support",
+        "--server",
+        "github",
+        "--tool",
+        "close_issue",
+        "--arg",
+        "title=it's done",
+        "--explain",
+        "--output",
+        "text",
+        "--purpose",
+        "authorize",
+    ];
+    let challenge = v1::ApprovalChallenge {
+        digest: "sha256:00".to_owned(),
+        valid_for: None,
+        expires_at: Some(prost_types::Timestamp {
+            seconds: 1_900_000_000,
+            nanos: 0,
+        }),
+    };
+    let command = request_instead(&typed.map(str::to_owned), &challenge);
+    assert_eq!(
+        command,
+        "callgate approval request --endpoint http://127.0.0.1:1 --agent=support --server github \
+         --tool close_issue --arg 'title=it'\\''s done' --purpose authorize \
+         --challenge sha256:00 --expires 2030-03-17T17:46:40Z"
+    );
+    let words = command.replace("it'\\''s done", "it").replace('\'', "");
+    let parsed = Cli::try_parse_from(words.split_whitespace());
+    assert!(parsed.is_ok(), "{}", parsed.unwrap_err());
+}
+
+#[test]
+fn where_the_server_is_may_be_said_before_or_after_the_verb() {
+    for words in [
+        &["callgate", "task", "--endpoint", "http://a:1", "list"][..],
+        &["callgate", "task", "list", "--endpoint", "http://a:1"],
+        &[
+            "callgate",
+            "status",
+            "--endpoint",
+            "unix:/a",
+            "--output",
+            "json",
+        ],
+    ] {
+        let parsed = Cli::try_parse_from(words);
+        assert!(parsed.is_ok(), "{words:?}: {}", parsed.unwrap_err());
+    }
+}
+
+#[test]
+fn what_a_change_needs_is_asked_for() {
+    const GRANT: &[&str] = &["delegation", "grant", "--to", "support", "--server", "git"];
+    for (words, wanted) in [
+        (&["task", "close", "task-1"][..], "--as"),
+        (&["task", "close", "task-1", "--as", "sam"], "user:sam"),
+        (&["task", "close", "--as", "user:sam"], "<ID>"),
+        (&["session", "end", "--as", "user:sam"], "<ID>"),
+        (
+            &[
+                "approval", "approve", "a", "--as", "user:sam", "--uses", "0",
+            ],
+            "--uses",
+        ),
+        (&["approval", "request", "--server", "git"], "--agent"),
+        (
+            &["tool", "pin", "git_log", "--as", "user:sam"],
+            "SERVER/TOOL",
+        ),
+        (&["entity", "get", "kim"], "user:sam"),
+        (
+            &["task", "list", "--status", "done"],
+            "open, closed, overdue",
+        ),
+        (GRANT, "--until"),
+        (&["status", "--cert", "a.pem"], "--cert-key"),
+    ] {
+        let words = [&["callgate"], words].concat();
+        let said = Cli::try_parse_from(&words)
+            .map(|_| ())
+            .expect_err("a mistake");
+        let said = said.to_string();
+        assert!(said.contains(wanted), "{words:?}: {said}");
+    }
 }

@@ -1,18 +1,17 @@
 //! The service every front door asks.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use cedar_policy_core::ast::{Context, EntityUID};
 use smol_str::SmolStr;
 use tokio::sync::oneshot;
-use uuid::{NoContext, Timestamp, Uuid};
+use uuid::Uuid;
 
 use crate::audit::record::{DecisionRecord, Question};
 use crate::call::challenge;
 use crate::call::context::{CallContext, TraceContext};
-use crate::call::decide::{self, Asker, ToolVerdict};
+use crate::call::decide::{self, ToolVerdict};
 use crate::call::decision::{Decision, Reason, ReasonCode};
 use crate::call::live::task::Task;
 use crate::call::world::{Past, World};
@@ -22,6 +21,7 @@ use crate::service::clock::{Clock, Forward, SystemClock};
 use crate::service::effects::{LiveFacts, Taken};
 use crate::service::generation::{Generation, Load};
 use crate::service::ledger::{Ledger, WriteError};
+use crate::service::pending::{Made, Pending, Writing, decision_id, settle, stale_reason};
 use crate::state::sqlite::Sqlite;
 use crate::state::store::{Store, StoreError, Write};
 use crate::state::writer::Writer;
@@ -113,20 +113,6 @@ pub struct Service {
     recorder: Recorder,
 }
 
-/// One question under way: what is needed to put its answer on record.
-struct Pending<'a> {
-    ask: Ask<'a>,
-    generation: Arc<Generation>,
-    started_at: SystemTime,
-    clock: Instant,
-}
-
-/// A decision, and what has to be written before it is the answer.
-struct Made {
-    decision: Decision,
-    writes: Vec<Write>,
-}
-
 /// What became of a question at first sight.
 pub enum Now<'a> {
     /// It is answered.
@@ -144,9 +130,6 @@ enum Waiting<'a> {
     /// For what it used up to be written.
     Writing(Pending<'a>, Decision, Writing),
 }
-
-/// Tells once something is written, or why not.
-type Writing = oneshot::Receiver<Result<(), StoreError>>;
 
 impl Service {
     /// A service over a store, with nothing loaded: it answers [`NotReady`] until the first
@@ -505,56 +488,6 @@ impl Service {
     }
 }
 
-impl Pending<'_> {
-    /// Decides, and turns a panic into a deny: whoever asks must hear an answer, and never an allow.
-    fn guarded<T>(
-        &self,
-        deny: impl FnOnce(Reason) -> T,
-        decide: impl FnOnce(&Generation, Asker<'_>) -> T,
-    ) -> T {
-        let asker = Asker {
-            caller: self.ask.caller,
-            claims: &self.generation.claims,
-        };
-        // Of what a decision reads it changes only counters and sessions, each in one step.
-        catch_unwind(AssertUnwindSafe(|| decide(&self.generation, asker))).unwrap_or_else(|_| {
-            tracing::error!(
-                caller = &*self.ask.caller.id,
-                "a decision panicked and was denied"
-            );
-            deny(Reason::new(
-                ReasonCode::Internal,
-                "the decision could not be made",
-            ))
-        })
-    }
-}
-
-impl Made {
-    fn unwritten(decision: Decision) -> Self {
-        Self {
-            decision,
-            writes: Vec::new(),
-        }
-    }
-
-    fn denied(reason: Reason) -> Self {
-        Self::unwritten(Decision::deny(reason))
-    }
-}
-
-/// What cannot be written must not be allowed.
-async fn settle(decision: Decision, writing: Writing) -> Decision {
-    let why = match writing.await {
-        Ok(Ok(())) => return decision,
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => StoreError::Closed.to_string(),
-    };
-    tracing::error!(why, "a call was denied because the store did not write");
-    let message = "what this call would use up could not be written down";
-    Decision::deny(Reason::new(ReasonCode::StoreUnavailable, message))
-}
-
 impl<T> Answer<T> {
     fn map<U>(self, change: impl FnOnce(T) -> U) -> Answer<U> {
         Answer {
@@ -564,21 +497,4 @@ impl<T> Answer<T> {
             policies_total: self.policies_total,
         }
     }
-}
-
-/// A UUID version 7 of that moment. The library's own clock orders ids within a millisecond, behind a
-/// lock that all threads would share; nothing here depends on that order.
-fn decision_id(at: SystemTime) -> Uuid {
-    let since_epoch = at
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    let (seconds, nanoseconds) = (since_epoch.as_secs(), since_epoch.subsec_nanos());
-    Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, nanoseconds))
-}
-
-fn stale_reason(wanted: u64, have: u64) -> Option<Reason> {
-    (have < wanted).then(|| {
-        let message = format!("revision {wanted} has not arrived here, the newest is {have}");
-        Reason::new(ReasonCode::Stale, message)
-    })
 }

@@ -18,3 +18,4 @@ pub mod effects;
 pub mod generation;
 pub mod keeper;
 pub mod ledger;
+mod pending;

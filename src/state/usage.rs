@@ -1,26 +1,342 @@
-//! Being built.
-#![allow(missing_docs, unused)]
+//! How much actors and tools have been used lately.
+//!
+//! Windows slide over buckets: a minute is twelve of five seconds and the one that is running, an hour
+//! twelve of five minutes, a day 24 of an hour, each and the running one. So a call is never counted too
+//! short, and leaves up to one bucket late. See [`counters`].
+//!
+//! Every shard holds whole actors, so one look answers everything about an actor and a tool. What changed
+//! is written behind, from [`UsageLedger::dirty`].
+//!
+//! There is room for a number of pairs of an actor and a tool. When it is used up, those that have been
+//! silent for more than a day and whose only use is to tell that this is not the first time are dropped;
+//! if that does not help, an allow is not counted, and whoever asked has to deny.
+
+use std::hash::BuildHasher;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use cedar_policy_core::ast::EntityUID;
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
+use crate::call::live::form;
 use crate::call::live::usage::Usage;
 use crate::state::store::{StoreError, StoredUsage, Write};
-use cedar_policy_core::ast::EntityUID;
-use std::time::SystemTime;
-pub struct UsageLedger;
+
+mod counters;
+#[cfg(test)]
+mod tests;
+
+use counters::{Counters, Day, Hour};
+
+/// Seconds since the Unix epoch, which is as fine as buckets need it.
+type Seconds = u64;
+
+/// An actor and a tool; without one, what is counted of the actor alone.
+type Changed = (EntityUID, Option<EntityUID>);
+
+/// After that long a pair counts in no window.
+const SILENT: Seconds = 26 * 3_600;
+
+/// Counts by actor, and by actor and tool.
+#[derive(Debug)]
+pub struct UsageLedger {
+    shards: Box<[Mutex<Shard>]>,
+    hasher: RandomState,
+    /// The most entries of one shard: actors, and pairs of an actor and a tool.
+    room: usize,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    actors: HashMap<EntityUID, Actor, RandomState>,
+    entries: usize,
+    /// Those with something to write behind.
+    dirty: Vec<Changed>,
+    /// No entry that may be dropped was silent before this.
+    silent_since: Option<Seconds>,
+}
+
+#[derive(Debug, Default)]
+struct Actor {
+    allowed: Counters,
+    denied: Hour,
+    /// For each hour, how many tools were used last in it.
+    tools_by_hour: Day,
+    tools: HashMap<EntityUID, Tool, RandomState>,
+    is_dirty: bool,
+    at: Seconds,
+}
+
+#[derive(Debug, Default)]
+struct Tool {
+    allowed: Counters,
+    is_dirty: bool,
+    at: Seconds,
+}
+
 impl UsageLedger {
+    /// Room for about this many actors and pairs of an actor and a tool together.
     pub fn new(capacity: usize) -> Self {
-        Self
+        // Few actors would be spread unevenly.
+        let shards = (capacity / 1_024).clamp(1, 64).next_power_of_two();
+        Self {
+            shards: (0..shards).map(|_| Mutex::default()).collect(),
+            hasher: RandomState::default(),
+            room: capacity.div_ceil(shards),
+        }
     }
+
+    /// What a decision is told. Without a tool, what is said of a tool is all zero.
     pub fn view(&self, actor: &EntityUID, tool: Option<&EntityUID>, now: SystemTime) -> Usage {
-        Usage::default()
+        let now = seconds(now);
+        let mut shard = self.shard(actor);
+        let Some(actor) = shard.actors.get_mut(actor) else {
+            return Usage {
+                is_first_use: tool.is_some(),
+                ..Usage::default()
+            };
+        };
+        let known = tool.and_then(|tool| actor.tools.get_mut(tool));
+        Usage {
+            is_first_use: tool.is_some() && known.is_none(),
+            tool: known.map_or_else(Default::default, |tool| tool.allowed.windows(now)),
+            actor: actor.allowed.windows(now),
+            recent_denials: actor.denied.count(now),
+            distinct_tools: actor.tools_by_hour.count(now),
+        }
     }
+
+    /// Counts an allowed call. `false` if there is no room to count it: then it must not be allowed.
+    #[must_use]
     pub fn allowed(&self, actor: &EntityUID, tool: Option<&EntityUID>, now: SystemTime) -> bool {
-        true
+        let now = seconds(now);
+        let mut shard = self.shard(actor);
+        let Shard { actors, dirty, .. } = &mut *shard;
+        let known = actors.get_mut(actor);
+        let is_known = known.is_some();
+        if known.is_some_and(|known| known.allow(actor, tool, now, dirty)) {
+            return true;
+        }
+        let more = usize::from(!is_known) + usize::from(tool.is_some());
+        if !shard.has_room(more, self.room, now) {
+            return false;
+        }
+        let shard = &mut *shard;
+        let entry = shard.actors.entry_ref(actor).or_insert_with(|| {
+            shard.entries += 1;
+            Actor::default()
+        });
+        if let Some(tool) = tool {
+            shard.entries += 1;
+            entry.meet(tool.clone(), Counters::default(), now);
+        }
+        entry.allow(actor, tool, now, &mut shard.dirty)
     }
-    pub fn forget(&self, before: SystemTime) {}
-    pub fn denied(&self, actor: &EntityUID, now: SystemTime) {}
+
+    /// Counts a denied call. Denials alone take only half of the room for actors that are not known yet,
+    /// as anybody can be denied under any name.
+    pub fn denied(&self, actor: &EntityUID, now: SystemTime) {
+        let now = seconds(now);
+        let mut shard = self.shard(actor);
+        if !shard.actors.contains_key(actor) && !shard.has_room(1, self.room.div_ceil(2), now) {
+            return;
+        }
+        let shard = &mut *shard;
+        let entry = shard.actors.entry_ref(actor).or_insert_with(|| {
+            shard.entries += 1;
+            Actor::default()
+        });
+        entry.denied.add(now);
+        entry.touch(actor, now, &mut shard.dirty);
+    }
+
+    /// What changed since this was asked last, to be written behind.
     pub fn dirty(&self) -> Vec<Write> {
-        Vec::new()
+        let mut writes = Vec::new();
+        for shard in &self.shards {
+            let mut shard = lock(shard);
+            for (actor, tool) in std::mem::take(&mut shard.dirty) {
+                let Some(entry) = shard.actors.get_mut(&actor) else {
+                    continue;
+                };
+                let (counters, at) = match &tool {
+                    None => {
+                        entry.is_dirty = false;
+                        (
+                            counters::write(&entry.allowed, Some(&entry.denied)),
+                            entry.at,
+                        )
+                    }
+                    Some(tool) => match entry.tools.get_mut(tool) {
+                        Some(tool) => {
+                            tool.is_dirty = false;
+                            (counters::write(&tool.allowed, None), tool.at)
+                        }
+                        None => continue,
+                    },
+                };
+                writes.push(Write::Usage {
+                    actor,
+                    tool,
+                    counters,
+                    at: moment(at),
+                });
+            }
+        }
+        writes
     }
+
+    /// Takes over what a store holds. For the start, before anything else.
     pub fn restore(&self, stored: Vec<StoredUsage>) -> Result<(), StoreError> {
+        for stored in stored {
+            let Some((allowed, denied)) = counters::read(&stored.counters) else {
+                return Err(StoreError::Damaged(format!(
+                    "the counters of {} cannot be read",
+                    stored.actor
+                )));
+            };
+            let at = seconds(stored.at);
+            let mut shard = self.shard(&stored.actor);
+            let shard = &mut *shard;
+            shard.silent_since = None;
+            let entry = shard.actors.entry(stored.actor).or_insert_with(|| {
+                shard.entries += 1;
+                Actor::default()
+            });
+            entry.at = entry.at.max(at);
+            match stored.tool {
+                None => {
+                    entry.allowed = allowed;
+                    entry.denied = denied;
+                }
+                Some(tool) => {
+                    shard.entries += 1;
+                    entry.meet(tool, allowed, at);
+                }
+            }
+        }
         Ok(())
     }
+
+    /// Forgets what was silent since then, and with it that it was ever used. For what the store forgets.
+    pub fn forget(&self, before: SystemTime) {
+        let before = seconds(before);
+        for shard in &self.shards {
+            lock(shard).forget(before);
+        }
+    }
+
+    /// How many actors and pairs of an actor and a tool are known.
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(|shard| lock(shard).entries).sum()
+    }
+
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn shard(&self, actor: &EntityUID) -> MutexGuard<'_, Shard> {
+        // The upper bits: the map within looks at the lower ones.
+        let hash = self.hasher.hash_one(actor) >> 32;
+        lock(&self.shards[hash as usize & (self.shards.len() - 1)])
+    }
+}
+
+impl Shard {
+    /// Whether there is room for that many more entries, or it can be made.
+    fn has_room(&mut self, more: usize, room: usize, now: Seconds) -> bool {
+        let fits = |entries: usize| entries + more <= room;
+        if fits(self.entries) {
+            return true;
+        }
+        let before = now.saturating_sub(SILENT);
+        // Looking through all of them is only worth it if one can have become silent since.
+        if self.silent_since.is_none_or(|since| since < before) {
+            self.forget(before);
+            let oldest = |actor: &Actor| {
+                let tools = actor.tools.values().map(|tool| tool.at);
+                tools.min().unwrap_or(actor.at)
+            };
+            self.silent_since = Some(self.actors.values().map(oldest).min().unwrap_or(now));
+        }
+        fits(self.entries)
+    }
+
+    fn forget(&mut self, before: Seconds) {
+        self.actors.retain(|_, actor| {
+            let hours = &mut actor.tools_by_hour;
+            actor.tools.retain(|_, tool| {
+                let stays = tool.at >= before;
+                if !stays {
+                    hours.take_away(tool.at);
+                }
+                stays
+            });
+            !actor.tools.is_empty() || actor.at >= before
+        });
+        let entries = self.actors.values().map(|actor| 1 + actor.tools.len());
+        self.entries = entries.sum();
+    }
+}
+
+impl Actor {
+    /// Counts an allowed call, unless the tool is not known.
+    fn allow(
+        &mut self,
+        name: &EntityUID,
+        tool: Option<&EntityUID>,
+        now: Seconds,
+        dirty: &mut Vec<Changed>,
+    ) -> bool {
+        if let Some(tool_name) = tool {
+            let Some(tool) = self.tools.get_mut(tool_name) else {
+                return false;
+            };
+            tool.allowed.add(now);
+            let at = tool.at.max(now);
+            self.tools_by_hour.take_away(tool.at);
+            self.tools_by_hour.add(at);
+            tool.at = at;
+            if !std::mem::replace(&mut tool.is_dirty, true) {
+                dirty.push((name.clone(), Some(tool_name.clone())));
+            }
+        }
+        self.allowed.add(now);
+        self.touch(name, now, dirty);
+        true
+    }
+
+    /// Adds a tool that was used at that time.
+    fn meet(&mut self, tool: EntityUID, allowed: Counters, at: Seconds) {
+        self.tools_by_hour.add(at);
+        let entry = Tool {
+            allowed,
+            is_dirty: false,
+            at,
+        };
+        self.tools.insert(tool, entry);
+    }
+
+    /// Its own counters have changed.
+    fn touch(&mut self, name: &EntityUID, now: Seconds, dirty: &mut Vec<Changed>) {
+        self.at = self.at.max(now);
+        if !std::mem::replace(&mut self.is_dirty, true) {
+            dirty.push((name.clone(), None));
+        }
+    }
+}
+
+fn seconds(at: SystemTime) -> Seconds {
+    form::millis(at) / 1_000
+}
+
+fn moment(at: Seconds) -> SystemTime {
+    form::from_millis(at.saturating_mul(1_000)).unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    // Nothing in here panics while it is held.
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
 }

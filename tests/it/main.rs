@@ -1,5 +1,6 @@
 //! Every integration test, in one binary.
 
+mod agentdojo;
 mod architecture;
 mod bundle_fuzz;
 mod certificates;
@@ -11,6 +12,7 @@ mod control_delegations;
 mod control_entities;
 mod control_malformed;
 mod control_tasks;
+mod control_verbs;
 mod control_watches;
 mod corpus;
 mod full_scan;
@@ -18,13 +20,16 @@ mod fuzz;
 mod harness;
 mod import;
 mod lifecycle;
+mod live;
 mod malformed;
 mod readme;
 mod real_parts;
 mod reload;
+mod rows;
 mod rpcs;
 mod serving;
 mod shipped_policies;
+mod store;
 mod telemetry;
 mod transport;
 mod verbs;

@@ -187,6 +187,7 @@ fn the_shipped_policies_answer_a_client_without_stubs() {
             context["delegation"] =
                 json!({"root": {"type": "User", "id": person}, "verified": true});
         }
+        context["workflow"] = json!({"session_id": format!("{agent} calls {tool}")});
         asked
     };
     let issue = json!({"owner": "acme", "repo": "shop", "issue_number": 1});
@@ -234,12 +235,19 @@ fn the_shipped_policies_answer_a_client_without_stubs() {
         "{}",
         answers[0]
     );
-    assert_eq!(answers[1]["decision"], "DECISION_ALLOW", "{}", answers[1]);
-    assert_eq!(policies(&answers[1]), ["admin.merge"]);
     assert_eq!(
-        codes(&answers[2]),
-        ["REASON_CODE_DELEGATOR_DENIED"],
-        "owen is no release manager"
+        codes(&answers[1])[0],
+        "REASON_CODE_APPROVAL_REQUIRED",
+        "a second person has to agree"
+    );
+    assert!(
+        policies(&answers[2]).contains(&"approvals.admin".to_owned()),
+        "{}",
+        answers[2]
+    );
+    assert!(
+        !codes(&answers[2]).contains(&"REASON_CODE_APPROVAL_REQUIRED"),
+        "owen is no release manager, so nobody is asked"
     );
     assert_eq!(codes(&answers[3])[0], "REASON_CODE_FORBIDDEN");
     assert!(

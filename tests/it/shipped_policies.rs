@@ -3,69 +3,10 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
 
 use callgate::bundle::{self, Bundle};
-use callgate::call::context::{
-    CallContext, Delegation, Environment, Identity, Initiator, Operation, OperationKind, Sampling,
-    Subject, ToolCall, TraceContext, Workflow,
-};
-use callgate::call::decide::{Asker, decide};
-use callgate::call::decision::Decision;
-use callgate::identity::caller::Caller;
-use cedar_policy_core::ast::EntityUID;
-use serde::Deserialize;
-use serde_json::{Map, Value as Json, json};
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Table {
-    case: Vec<Case>,
-}
-
-/// One row. Who asks for what, and what the answer must be.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Case {
-    it: String,
-    user: Option<String>,
-    agent: Option<String>,
-    from_server: Option<String>,
-    for_user: Option<String>,
-    #[serde(default)]
-    via: Vec<String>,
-    #[serde(default = "yes")]
-    identity_verified: bool,
-    #[serde(default = "yes")]
-    delegation_verified: bool,
-    server: Option<String>,
-    #[serde(default = "call")]
-    kind: String,
-    tool: Option<String>,
-    #[serde(default)]
-    arguments: Map<String, Json>,
-    definition_digest: Option<String>,
-    #[serde(default)]
-    fields: Vec<String>,
-    url: Option<String>,
-    uri: Option<String>,
-    #[serde(default)]
-    max_tokens: i64,
-    #[serde(default)]
-    include_context: String,
-    want: String,
-    reason: Option<String>,
-    #[serde(default)]
-    policies: BTreeSet<String>,
-}
-
-fn yes() -> bool {
-    true
-}
-
-fn call() -> String {
-    "call".to_owned()
-}
+use crate::rows::{Case, Table};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -73,126 +14,6 @@ fn root() -> PathBuf {
 
 fn shipped() -> Bundle {
     bundle::load(&root().join("policies")).unwrap_or_else(|faults| panic!("{faults}"))
-}
-
-fn uid(kind: &str, id: &str) -> EntityUID {
-    let text = format!("Mcp::{kind}::{}", json!(id));
-    text.parse()
-        .unwrap_or_else(|error| panic!("{text}: {error}"))
-}
-
-impl Case {
-    fn subject(&self) -> EntityUID {
-        match (&self.user, &self.agent, &self.from_server) {
-            (Some(user), None, None) => uid("User", user),
-            (None, Some(agent), None) => uid("Agent", agent),
-            (None, None, Some(server)) => uid("Server", server),
-            _ => panic!(
-                "`{}` names one subject: user, agent or from_server",
-                self.it
-            ),
-        }
-    }
-
-    fn operation(&self) -> OperationKind {
-        let text = |text: &Option<String>| text.clone().unwrap_or_default();
-        match self.kind.as_str() {
-            "call" | "reverse_call" => OperationKind::CallTool(ToolCall {
-                tool: text(&self.tool).into(),
-                arguments: self.arguments.clone(),
-                definition_digest: self.definition_digest.clone().map(Into::into),
-                target: None,
-            }),
-            "list_tools" => OperationKind::ListTools,
-            "read_resource" => OperationKind::ReadResource {
-                uri: text(&self.uri).into(),
-            },
-            "form" => {
-                let fields = self
-                    .fields
-                    .iter()
-                    .map(|name| (name.clone(), json!({"type": "string"})));
-                let fields: Map<String, Json> = fields.collect();
-                OperationKind::ElicitForm {
-                    requested_schema: json!({"type": "object", "properties": fields}),
-                }
-            }
-            "url" => OperationKind::ElicitUrl {
-                url: text(&self.url),
-            },
-            "sample" => OperationKind::Sample(Sampling {
-                max_tokens: self.max_tokens,
-                include_context: self.include_context.as_str().into(),
-                ..Sampling::default()
-            }),
-            "roots" => OperationKind::ListRoots,
-            other => panic!("`{}`: no such kind `{other}`", self.it),
-        }
-    }
-
-    fn context(&self) -> CallContext {
-        let initiator = if self.from_server.is_some() {
-            Initiator::Server
-        } else {
-            Initiator::Client
-        };
-        let server = self
-            .server
-            .clone()
-            .or_else(|| self.from_server.clone())
-            .unwrap_or_default();
-        CallContext {
-            subject: Subject {
-                entity: self.subject(),
-                identity: Identity {
-                    method: Some("jwt".into()),
-                    verified: self.identity_verified,
-                },
-                claims: Map::new(),
-            },
-            delegation: self.for_user.as_ref().map(|person| Delegation {
-                root: Some(uid("User", person)),
-                actors: self.via.iter().map(|agent| uid("Agent", agent)).collect(),
-                scopes: Vec::new(),
-                verified: self.delegation_verified,
-                grant_ids: Vec::new(),
-                expires_at: None,
-            }),
-            operation: Operation {
-                initiator,
-                server: server.into(),
-                kind: self.operation(),
-            },
-            workflow: Workflow::default(),
-            approval_ids: Vec::new(),
-            environment: Environment::default(),
-            trace: TraceContext::default(),
-        }
-    }
-
-    /// What is not as the row says; `None` if all of it is.
-    fn difference(&self, decision: &Decision) -> Option<String> {
-        let outcome = decision.outcome.as_str();
-        let reason = decision
-            .reasons
-            .first()
-            .map(|reason| reason.code.as_str().to_owned());
-        let policies: BTreeSet<String> = decision
-            .determining
-            .iter()
-            .map(|policy| policy.id.to_string())
-            .collect();
-        let is_as_wanted =
-            outcome == self.want && reason == self.reason && policies == self.policies;
-        (!is_as_wanted).then(|| {
-            let wanted = (&self.want, &self.reason, &self.policies);
-            format!(
-                "{}\n    wanted {wanted:?}\n    got    {:?}",
-                self.it,
-                (outcome, reason, policies)
-            )
-        })
-    }
 }
 
 fn tables() -> Vec<(String, Table)> {
@@ -210,18 +31,12 @@ fn tables() -> Vec<(String, Table)> {
 #[test]
 fn every_row_is_decided_as_it_says() {
     let bundle = shipped();
-    let caller = Caller::local();
-    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000);
     let mut differences = Vec::new();
     let mut rows = 0;
     for (file, table) in tables() {
         for case in table.case {
             rows += 1;
-            let asker = Asker {
-                caller: &caller,
-                claims: &bundle.config.claims,
-            };
-            let decision = decide(&bundle.snapshot, &case.context(), asker, now);
+            let decision = case.decide(&bundle);
             differences.extend(
                 case.difference(&decision)
                     .map(|difference| format!("{file}: {difference}")),
@@ -237,7 +52,7 @@ fn every_shipped_policy_decides_some_row() {
     let named: BTreeSet<String> = tables()
         .into_iter()
         .flat_map(|(_, table)| table.case)
-        .flat_map(|case| case.policies)
+        .flat_map(|case| case.policies().map(str::to_owned).collect::<Vec<_>>())
         .collect();
     let bundle = shipped();
     let untested: Vec<_> = bundle
@@ -308,12 +123,7 @@ fn copy(from: &std::path::Path, to: &std::path::Path) {
 
 fn answer(bundle: &Bundle, row: &str) {
     let case: Case = toml::from_str(row).expect("a row");
-    let caller = Caller::local();
-    let asker = Asker {
-        caller: &caller,
-        claims: &bundle.config.claims,
-    };
-    let decision = decide(&bundle.snapshot, &case.context(), asker, SystemTime::now());
+    let decision = case.decide(bundle);
     assert_eq!(case.difference(&decision), None);
 }
 

@@ -71,6 +71,10 @@ fn the_exit_code_is_the_answer() {
         &with(READ, &["--endpoint", "http://127.0.0.1:1"]),
         &with(READ, &["--endpoint", "https://127.0.0.1:1"]),
         &with(READ, &["--endpoint", "127.0.0.1:1"]),
+        &with(READ, &["--grant", "grant-1"]),
+        &with(READ, &["--task", "task-1"]),
+        &with(READ, &["--approval", "approval-1"]),
+        &with(READ, &["--ca", "ca.pem"]),
         &["authorize", "--file", "absent.json"],
     ] {
         let output = bundle.run(arguments);

@@ -1,1 +1,224 @@
+use std::sync::atomic::AtomicU64;
+use std::thread;
 
+use proptest::prelude::*;
+
+use super::*;
+
+const ID: SmolStr = SmolStr::new_static("x");
+
+/// Runs the same on several threads at once.
+fn race<T: Send>(threads: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let work = &work;
+    let barrier = std::sync::Barrier::new(threads);
+    let barrier = &barrier;
+    thread::scope(|scope| {
+        let start = |number| {
+            scope.spawn(move || {
+                barrier.wait();
+                work(number)
+            })
+        };
+        let running: Vec<_> = (0..threads).map(start).collect();
+        running.into_iter().map(|one| one.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn of_ten_thousand_racing_uses_of_one_exactly_one_succeeds() {
+    let meters = Meters::new();
+    let got = race(20, |_| {
+        let uses = (0..500).filter_map(|_| meters.use_approval(&ID, 1));
+        uses.collect::<Vec<_>>()
+    });
+    assert_eq!(got.concat(), [1]);
+    assert_eq!(meters.approval_uses(&ID), 1);
+}
+
+#[test]
+fn an_approval_of_several_uses_counts_each_once() {
+    let meters = Meters::new();
+    let got = race(8, |_| {
+        let uses = (0..50).filter_map(|_| meters.use_approval(&ID, 100));
+        uses.collect::<Vec<_>>()
+    });
+    let mut got = got.concat();
+    got.sort_unstable();
+    assert!(got.into_iter().eq(1..=100));
+    assert_eq!(meters.use_approval(&ID, 0), None);
+}
+
+#[test]
+fn a_use_that_was_given_back_can_be_had_again() {
+    let meters = Meters::new();
+    assert_eq!(meters.use_approval(&ID, 1), Some(1));
+    meters.give_use_back(&ID);
+    assert_eq!(meters.use_approval(&ID, 1), Some(1));
+    assert_eq!(meters.use_approval(&ID, 1), None);
+    meters.give_use_back("unknown");
+    assert_eq!(meters.approval_uses("unknown"), 0);
+}
+
+#[test]
+fn no_call_is_answered_on_a_block_that_is_not_written() {
+    let meters = Meters::new();
+    // Blocks of 4.
+    let budget = 64;
+    let pending = Spend::Reserve { spent: 4 };
+    assert_eq!(meters.spend(&ID, budget), pending);
+    assert_eq!(meters.spend(&ID, budget), pending, "not yet written");
+    meters.settled(&ID, 4);
+    assert_eq!(meters.spend(&ID, budget), Spend::Taken);
+    assert_eq!(meters.spend(&ID, budget), Spend::Taken);
+    assert_eq!(meters.spend(&ID, budget), Spend::Reserve { spent: 8 });
+    // The first block is reported again; that says nothing of the second.
+    meters.settled(&ID, 4);
+    assert_eq!(meters.spend(&ID, budget), Spend::Reserve { spent: 8 });
+    assert_eq!(meters.calls_left(&ID, budget), 58);
+}
+
+#[test]
+fn blocks_fit_the_budget() {
+    for (budget, expected) in [(1, 1), (15, 1), (32, 2), (1_024, 64), (1_000_000, 64)] {
+        let meters = Meters::new();
+        let first = meters.spend(&ID, budget);
+        assert_eq!(first, Spend::Reserve { spent: expected }, "{budget}");
+    }
+    assert_eq!(Meters::new().spend(&ID, 0), Spend::Exhausted);
+}
+
+#[test]
+fn budgets_are_never_overspent_by_threads() {
+    let meters = Meters::new();
+    let written = AtomicU64::new(0);
+    let got = race(8, |_| {
+        let mut got = 0;
+        for _ in 0..500 {
+            match meters.spend(&ID, 1_000) {
+                Spend::Exhausted => {}
+                Spend::Taken => {
+                    got += 1;
+                    assert!(written.load(Ordering::SeqCst) > 0);
+                }
+                Spend::Reserve { spent } => {
+                    written.fetch_max(spent, Ordering::SeqCst);
+                    meters.settled(&ID, spent);
+                    got += 1;
+                }
+            }
+        }
+        got
+    });
+    assert_eq!(got.into_iter().sum::<u64>(), 1_000);
+    assert_eq!(meters.calls_left(&ID, 1_000), 0);
+    assert_eq!(written.into_inner(), 1_000);
+}
+
+#[test]
+fn what_was_not_spent_is_given_back_at_the_end() {
+    let meters = Meters::new();
+    let other = SmolStr::new_static("whole");
+    meters.spend(&ID, 1_024);
+    meters.spend(&other, 1);
+    let mut writes = meters.release();
+    assert_eq!(writes.len(), 1, "the other one has nothing to give back");
+    let Some(Write::TaskSpent {
+        id,
+        spent: 1,
+        is_exact: true,
+    }) = writes.pop()
+    else {
+        panic!("{writes:?}");
+    };
+    assert_eq!(id, ID);
+    // A reservation that is reported late, and a call that comes late.
+    meters.settled(&ID, 64);
+    assert_eq!(meters.spend(&ID, 1_024), Spend::Exhausted);
+}
+
+#[test]
+fn what_the_store_forgot_is_forgotten() {
+    let meters = Meters::new();
+    meters.restore(vec![(ID, 3)], vec![(ID, 5)]);
+    assert_eq!(
+        (meters.approval_uses(&ID), meters.calls_left(&ID, 9)),
+        (3, 4)
+    );
+    meters.forget(&[ID], &[]);
+    assert_eq!(
+        (meters.approval_uses(&ID), meters.calls_left(&ID, 9)),
+        (0, 4)
+    );
+    meters.forget(&[], &[ID]);
+    assert_eq!(meters.calls_left(&ID, 9), 9);
+}
+
+/// What happens to a task: a call, the oldest write under way done, a crash, an orderly restart.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Call,
+    Refused,
+    Written,
+    WriteFailed,
+    Crash,
+    Restart,
+}
+
+proptest! {
+    /// A call is answered when its own write is done, in the order of the writes. A crash loses the
+    /// writes under way and whatever is in memory.
+    #[test]
+    fn no_crash_lets_a_task_spend_more_than_its_budget(
+        budget in 1..200u64,
+        steps in proptest::collection::vec(prop_oneof![
+            20 => Just(Step::Call),
+            2 => Just(Step::Refused),
+            8 => Just(Step::Written),
+            1 => Just(Step::WriteFailed),
+            1 => Just(Step::Crash),
+            1 => Just(Step::Restart),
+        ], 0..400),
+    ) {
+        let mut meters = Meters::new();
+        let mut durable = 0;
+        let mut under_way = std::collections::VecDeque::new();
+        let mut answered = 0;
+        for step in steps {
+            match step {
+                Step::Call => match meters.spend(&ID, budget) {
+                    Spend::Taken => answered += 1,
+                    Spend::Reserve { spent } => under_way.push_back(spent),
+                    Spend::Exhausted => {}
+                },
+                Step::Refused => if meters.spend(&ID, budget) != Spend::Exhausted {
+                    meters.give_call_back(&ID);
+                },
+                Step::Written => if let Some(spent) = under_way.pop_front() {
+                    durable = durable.max(spent);
+                    meters.settled(&ID, spent);
+                    answered += 1;
+                },
+                Step::WriteFailed => { under_way.pop_front(); },
+                Step::Crash | Step::Restart => {
+                    if matches!(step, Step::Restart) {
+                        for spent in under_way.drain(..) {
+                            durable = durable.max(spent);
+                            meters.settled(&ID, spent);
+                            answered += 1;
+                        }
+                        for write in meters.release() {
+                            if let Write::TaskSpent { spent, .. } = write {
+                                durable = spent;
+                            }
+                        }
+                    }
+                    under_way.clear();
+                    meters = Meters::new();
+                    meters.restore(Vec::new(), vec![(ID, durable)]);
+                }
+            }
+            prop_assert!(answered <= budget, "{answered} of {budget}");
+            prop_assert!(answered <= durable, "answered {answered}, written {durable}");
+        }
+    }
+}

@@ -6,10 +6,12 @@ use super::*;
 use crate::call::live::change::Entry;
 use crate::state::store::Loaded;
 
+type Commits = Arc<Mutex<Vec<Vec<String>>>>;
+
 /// Remembers its commits. A write for the approval `bad` fails, one for `panic` panics.
 #[derive(Default)]
 struct Fake {
-    commits: Arc<Mutex<Vec<Vec<String>>>>,
+    commits: Commits,
     prunes_left: usize,
 }
 
@@ -57,7 +59,7 @@ fn used(id: &str) -> Vec<Write> {
 }
 
 /// A writer, what it committed, and a thread that is held up until the sender is used.
-fn held_up(fake: Fake) -> (Writer, Arc<Mutex<Vec<Vec<String>>>>, mpsc::Sender<()>) {
+fn held_up(fake: Fake) -> (Writer, Commits, mpsc::Sender<()>) {
     let commits = Arc::clone(&fake.commits);
     let writer = Writer::start(Box::new(fake)).unwrap();
     let (go, wait) = mpsc::channel::<()>();

@@ -1,0 +1,300 @@
+//! How a verb reaches a running server: where it is, what to show it, and what its refusals mean.
+//!
+//! Start at [`Server::reach`].
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use prost::Message;
+use serde_json::{Value as Json, json};
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic::{Code, Request, Status};
+
+use crate::cli::shown;
+use crate::proto::v1;
+use crate::proto::v1::authorization_client::AuthorizationClient;
+use crate::proto::v1::control_client::ControlClient;
+
+/// Where a server listens that is not configured.
+pub const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:50051";
+/// How long a server may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// How the address of a server may begin.
+const SCHEMES: [&str; 3] = ["http://", "https://", "unix:"];
+/// The largest answer. A page of approvals carries the arguments of each.
+const MAX_ANSWER_BYTES: usize = 256 << 20;
+
+/// What to show a server, and by what to know it.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Credentials {
+    /// The bearer token to show
+    #[arg(
+        long,
+        env = "CALLGATE_TOKEN",
+        hide_env_values = true,
+        global = true,
+        display_order = 901
+    )]
+    pub token: Option<String>,
+    /// Read the bearer token from this file; wins over `--token`
+    #[arg(long, value_name = "FILE", global = true, display_order = 902)]
+    pub token_file: Option<PathBuf>,
+    /// The certificate authority of an `https` server, PEM
+    #[arg(long, value_name = "FILE", global = true, display_order = 903)]
+    pub ca: Option<PathBuf>,
+    /// The client certificate to show, PEM
+    #[arg(
+        long,
+        value_name = "FILE",
+        global = true,
+        requires = "cert_key",
+        display_order = 904
+    )]
+    pub cert: Option<PathBuf>,
+    /// The client certificate's private key, PEM
+    #[arg(
+        long,
+        value_name = "FILE",
+        global = true,
+        requires = "cert",
+        display_order = 905
+    )]
+    pub cert_key: Option<PathBuf>,
+}
+
+/// A connection to a server.
+pub struct Server {
+    channel: Channel,
+    authorization: Option<MetadataValue<Ascii>>,
+}
+
+/// A status in place of an answer.
+#[derive(Debug, thiserror::Error)]
+pub struct Refused {
+    /// Whether a change was asked for.
+    pub is_change: bool,
+    /// What the server said.
+    pub status: Box<Status>,
+    /// What to do about it, if there is something.
+    pub hint: Option<String>,
+}
+
+impl Server {
+    /// Connects.
+    pub async fn reach(endpoint: &str, credentials: &Credentials) -> anyhow::Result<Self> {
+        Ok(Self {
+            authorization: credentials.header()?,
+            channel: connect(endpoint, credentials).await?,
+        })
+    }
+
+    /// The side that answers questions.
+    pub fn authorization(&self) -> AuthorizationClient<Channel> {
+        AuthorizationClient::new(self.channel.clone())
+    }
+
+    /// The side that takes changes.
+    pub fn control(&self) -> ControlClient<Channel> {
+        ControlClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    /// A request that has to be answered soon.
+    pub fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = self.lasting_request(message);
+        request.set_timeout(TIMEOUT);
+        request
+    }
+
+    /// A request whose answers may go on for ever.
+    pub fn lasting_request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        if let Some(header) = &self.authorization {
+            let metadata = request.metadata_mut();
+            metadata.insert("authorization", header.clone());
+        }
+        request
+    }
+}
+
+impl Credentials {
+    /// Whether anything is given that only a server can make use of. A token may come from the
+    /// environment, so it says nothing.
+    pub fn name_a_server(&self) -> bool {
+        self.ca.is_some() || self.cert.is_some() || self.token_file.is_some()
+    }
+
+    fn header(&self) -> anyhow::Result<Option<MetadataValue<Ascii>>> {
+        let token = match &self.token_file {
+            Some(path) => {
+                let text = String::from_utf8(read(path)?).context("the token is not text")?;
+                Some(text.trim().to_owned())
+            }
+            None => self.token.clone(),
+        };
+        let header = token.map(|token| {
+            let mut header: MetadataValue<Ascii> = format!("Bearer {token}")
+                .parse()
+                .context("the token has characters that no header can carry")?;
+            header.set_sensitive(true);
+            anyhow::Ok(header)
+        });
+        header.transpose()
+    }
+}
+
+/// Runs a client to its end.
+pub fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(work)
+}
+
+async fn connect(endpoint: &str, credentials: &Credentials) -> anyhow::Result<Channel> {
+    if !SCHEMES.iter().any(|scheme| endpoint.starts_with(scheme)) {
+        bail!(
+            "`{endpoint}` is not an address of a server; it starts with `http://`, `https://` or `unix:`"
+        );
+    }
+    let mut target = Endpoint::from_shared(endpoint.to_owned())
+        .with_context(|| format!("`{endpoint}` is not an address of a server"))?
+        .connect_timeout(TIMEOUT);
+    if endpoint.starts_with("https:") {
+        let Some(ca) = &credentials.ca else {
+            bail!(
+                "`{endpoint}` needs `--ca` with the authority that signed the server's certificate"
+            );
+        };
+        let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(ca)?));
+        if let (Some(cert), Some(key)) = (&credentials.cert, &credentials.cert_key) {
+            tls = tls.identity(Identity::from_pem(read(cert)?, read(key)?));
+        }
+        target = target
+            .tls_config(tls)
+            .context("the certificates cannot be used")?;
+    } else if credentials.ca.is_some() || credentials.cert.is_some() {
+        bail!("`--ca` and `--cert` are for `https` endpoints, `{endpoint}` is not one");
+    }
+    target
+        .connect()
+        .await
+        .with_context(|| format!("`{endpoint}` cannot be reached"))
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("`{}` cannot be read", path.display()))
+}
+
+impl Refused {
+    /// A question that was not answered.
+    pub fn question(status: Status) -> Self {
+        Self {
+            is_change: false,
+            status: Box::new(status),
+            hint: None,
+        }
+    }
+
+    /// A change that was not made. `again` tells how to ask for it again without making it twice.
+    pub fn change(status: Status, again: String) -> Self {
+        let mut refused = Self {
+            is_change: true,
+            ..Self::question(status)
+        };
+        if refused.is_open() {
+            let hint = format!("Whether it was made all the same is not known. {again}");
+            refused.hint = Some(hint);
+        }
+        refused
+    }
+
+    /// Whether the server understood and said no: who asks may not do this.
+    pub fn is_deny(&self) -> bool {
+        self.is_change && self.status.code() == Code::PermissionDenied
+    }
+
+    fn what(&self) -> &'static str {
+        match (self.is_change, self.is_open()) {
+            (false, _) => "the question was not answered",
+            (true, false) => "nothing was changed",
+            (true, true) => "the change was not confirmed",
+        }
+    }
+
+    /// Whether a change may have been made all the same.
+    fn is_open(&self) -> bool {
+        !matches!(
+            self.status.code(),
+            Code::InvalidArgument
+                | Code::NotFound
+                | Code::AlreadyExists
+                | Code::PermissionDenied
+                | Code::ResourceExhausted
+                | Code::FailedPrecondition
+                | Code::OutOfRange
+                | Code::Unimplemented
+                | Code::Unauthenticated
+        )
+    }
+
+    /// Everything about it, for programs.
+    pub fn json(&self) -> Json {
+        let mut it = json!({
+            "ok": false,
+            "code": format!("{:?}", self.status.code()),
+            "error": format!("{}: {}", self.what(), self.status.message()),
+        });
+        if !self.reasons().is_empty() {
+            let reasons = self.reasons().into_iter().map(|reason| {
+                json!({
+                    "code": reason.code().as_str_name(),
+                    "message": reason.message,
+                    "principal": reason.principal.as_ref().map(shown::entity),
+                    "policyIds": reason.policy_ids,
+                })
+            });
+            it["reasons"] = reasons.collect();
+        }
+        if let Some(hint) = &self.hint {
+            it["hint"] = hint.as_str().into();
+        }
+        it
+    }
+
+    /// The reasons that came with the status.
+    fn reasons(&self) -> Vec<v1::Reason> {
+        let details = tonic_types::pb::Status::decode(self.status.details());
+        let details = details.map_or_else(|_| Vec::new(), |status| status.details);
+        let reasons = details
+            .iter()
+            .filter(|any| any.type_url.ends_with("/callgate.v1.Reason"));
+        reasons
+            .filter_map(|any| v1::Reason::decode(any.value.as_slice()).ok())
+            .collect()
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (code, message) = (self.status.code(), self.status.message());
+        write!(
+            f,
+            "{}: {} ({code:?})",
+            self.what(),
+            shown::printable(message)
+        )?;
+        for reason in self.reasons() {
+            write!(f, "\n{}", shown::reason(&reason).trim_end())?;
+        }
+        match &self.hint {
+            Some(hint) => write!(f, "\n{hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,60 @@
+//! `callgate status`: what is in service.
+
+use crate::cli::control::Ask;
+use crate::cli::output::Exit;
+use crate::cli::shown::{Facts, entities, moment};
+use crate::proto::v1;
+
+/// Tells what a running server has in service
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    #[command(flatten)]
+    pub ask: Ask,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  callgate status
+  callgate status --endpoint unix:/run/callgate.sock --output json
+
+Exit codes: 0 done, 1 error or something is wrong with the store.";
+
+/// Asks, and prints the answer.
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    let asked = v1::GetStatusRequest {};
+    let answer = args
+        .ask
+        .question(asked, async |to, it| to.get_status(it).await)?;
+    let exit = args
+        .ask
+        .answer(&text(&answer), "GetStatusResponse", &answer)?;
+    Ok(if answer.store_fault.is_empty() {
+        exit
+    } else {
+        Exit::Error
+    })
+}
+
+fn text(it: &v1::GetStatusResponse) -> Facts {
+    let stored = match it.stored_entities {
+        0 => String::new(),
+        count => format!(", {count} of them put here"),
+    };
+    let store = match it.store_fault.as_str() {
+        "" => "in order",
+        fault => fault,
+    };
+    Facts::new(format!("callgate {}", it.version))
+        .revision(it.revision)
+        .fact("policies", it.policies)
+        .fact("digest", &it.policy_set_digest)
+        .fact("entities", format!("{}{stored}", it.entities))
+        .fact("shadowed", entities(&it.shadowed_entities))
+        .fact("lent", it.delegations)
+        .fact("tasks", format!("{} open", it.open_tasks))
+        .fact("approvals", format!("{} pending", it.pending_approvals))
+        .fact("sessions", it.sessions)
+        .fact("store", store)
+        .maybe("time", it.now.as_ref().map(moment))
+}

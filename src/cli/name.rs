@@ -1,0 +1,120 @@
+//! How people name things on the command line: `user:sam`, `github/get_issue`, `repo=shop`.
+
+use cedar_policy_core::ast::EntityUID;
+use serde_json::Value as Json;
+
+use crate::proto::v1::EntityRef;
+
+/// The short names of types, and the types.
+const KINDS: [(&str, &str); 9] = [
+    ("user", "Mcp::User"),
+    ("agent", "Mcp::Agent"),
+    ("group", "Mcp::Group"),
+    ("server", "Mcp::Server"),
+    ("tool", "Mcp::Tool"),
+    ("resource", "Mcp::Resource"),
+    ("prompt", "Mcp::Prompt"),
+    ("task", "Mcp::Task"),
+    ("gateway", "Mcp::Gateway"),
+];
+
+/// The entity of a type.
+pub fn of(of_type: &str, id: &str) -> EntityRef {
+    EntityRef {
+        r#type: of_type.to_owned(),
+        id: id.to_owned(),
+    }
+}
+
+/// Reads `user:sam`, `agent:support`, `group:staff` … or the whole name `Mcp::User::"sam"`.
+pub fn entity(text: &str) -> Result<EntityRef, String> {
+    let said = || {
+        format!(
+            "`{text}` is neither a short name such as `user:sam` or `agent:support` nor a whole one such as `Mcp::User::\"sam\"`"
+        )
+    };
+    match recognised(text) {
+        Some(found) => found.ok_or_else(said),
+        None => Err(said()),
+    }
+}
+
+/// Reads an agent: its id, or any name that [`entity`] reads.
+pub fn agent(text: &str) -> Result<EntityRef, String> {
+    or_id(text, "Mcp::Agent")
+}
+
+/// Reads a person: the id, or any name that [`entity`] reads.
+pub fn user(text: &str) -> Result<EntityRef, String> {
+    or_id(text, "Mcp::User")
+}
+
+/// Reads a type: `user`, or its whole name.
+pub fn kind(text: &str) -> Result<String, String> {
+    let known = KINDS.iter().find(|(short, _)| *short == text);
+    Ok(known.map_or(text, |(_, whole)| whole).to_owned())
+}
+
+/// Reads `<server>/<tool>`.
+pub fn tool(text: &str) -> Result<(String, String), String> {
+    match text.split_once('/') {
+        Some((server, tool)) if !server.is_empty() && !tool.is_empty() => {
+            Ok((server.to_owned(), tool.to_owned()))
+        }
+        _ => Err(format!(
+            "`{text}` is not SERVER/TOOL, such as `github/get_issue`"
+        )),
+    }
+}
+
+/// Reads `NAME=VALUE`; the value is JSON, or else a string.
+pub fn with_value(text: &str) -> Result<(String, Json), String> {
+    let (name, value) = in_two(text)?;
+    let value = serde_json::from_str(value).unwrap_or_else(|_| Json::String(value.to_owned()));
+    Ok((name.to_owned(), value))
+}
+
+/// Reads `NAME=VALUE`; the value is a string.
+pub fn with_text(text: &str) -> Result<(String, String), String> {
+    let (name, value) = in_two(text)?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// Reads `NAME=ENTITY`.
+pub fn with_entity(text: &str) -> Result<(String, EntityRef), String> {
+    let (name, value) = in_two(text)?;
+    Ok((name.to_owned(), entity(value)?))
+}
+
+fn in_two(text: &str) -> Result<(&str, &str), String> {
+    let (name, value) = text.split_once('=').ok_or("it must be NAME=VALUE")?;
+    if name.is_empty() {
+        return Err("the name is empty".to_owned());
+    }
+    Ok((name, value))
+}
+
+/// Nothing if the text does not look like a name with a type; `Some(None)` if it does but is not one.
+fn recognised(text: &str) -> Option<Option<EntityRef>> {
+    if let Some((kind, id)) = text.split_once(':')
+        && let Some((_, whole)) = KINDS.iter().find(|(short, _)| *short == kind)
+    {
+        return Some((!id.is_empty()).then(|| of(whole, id)));
+    }
+    if !text.contains("::\"") {
+        return None;
+    }
+    let uid = text.parse::<EntityUID>().ok();
+    Some(uid.map(|uid| of(&uid.entity_type().to_string(), uid.eid().as_ref())))
+}
+
+fn or_id(text: &str, whole: &str) -> Result<EntityRef, String> {
+    match recognised(text) {
+        Some(_) => entity(text),
+        None if text.is_empty() => Err("the id is empty".to_owned()),
+        None => Ok(of(whole, text)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,98 @@
+//! One question under way, from its arrival to its record.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use tokio::sync::oneshot;
+use uuid::{NoContext, Timestamp, Uuid};
+
+use crate::call::decide::Asker;
+use crate::call::decision::{Decision, Reason, ReasonCode};
+use crate::service::decisions::Ask;
+use crate::service::generation::Generation;
+use crate::state::store::{StoreError, Write};
+
+/// One question under way: what is needed to put its answer on record.
+pub(super) struct Pending<'a> {
+    pub(super) ask: Ask<'a>,
+    pub(super) generation: Arc<Generation>,
+    pub(super) started_at: SystemTime,
+    pub(super) clock: Instant,
+}
+
+/// A decision, and what has to be written before it is the answer.
+pub(super) struct Made {
+    pub(super) decision: Decision,
+    pub(super) writes: Vec<Write>,
+}
+
+/// Tells once something is written, or why not.
+pub(super) type Writing = oneshot::Receiver<Result<(), StoreError>>;
+
+impl Pending<'_> {
+    /// Decides, and turns a panic into a deny: whoever asks must hear an answer, and never an allow.
+    pub(super) fn guarded<T>(
+        &self,
+        deny: impl FnOnce(Reason) -> T,
+        decide: impl FnOnce(&Generation, Asker<'_>) -> T,
+    ) -> T {
+        let asker = Asker {
+            caller: self.ask.caller,
+            claims: &self.generation.claims,
+        };
+        // Of what a decision reads it changes only counters and sessions, each in one step.
+        catch_unwind(AssertUnwindSafe(|| decide(&self.generation, asker))).unwrap_or_else(|_| {
+            tracing::error!(
+                caller = &*self.ask.caller.id,
+                "a decision panicked and was denied"
+            );
+            deny(Reason::new(
+                ReasonCode::Internal,
+                "the decision could not be made",
+            ))
+        })
+    }
+}
+
+impl Made {
+    pub(super) fn unwritten(decision: Decision) -> Self {
+        Self {
+            decision,
+            writes: Vec::new(),
+        }
+    }
+
+    pub(super) fn denied(reason: Reason) -> Self {
+        Self::unwritten(Decision::deny(reason))
+    }
+}
+
+/// What cannot be written must not be allowed.
+pub(super) async fn settle(decision: Decision, writing: Writing) -> Decision {
+    let why = match writing.await {
+        Ok(Ok(())) => return decision,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => StoreError::Closed.to_string(),
+    };
+    tracing::error!(why, "a call was denied because the store did not write");
+    let message = "what this call would use up could not be written down";
+    Decision::deny(Reason::new(ReasonCode::StoreUnavailable, message))
+}
+
+/// A UUID version 7 of that moment. The library's own clock orders ids within a millisecond, behind a
+/// lock that all threads would share; nothing here depends on that order.
+pub(super) fn decision_id(at: SystemTime) -> Uuid {
+    let since_epoch = at
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    let (seconds, nanoseconds) = (since_epoch.as_secs(), since_epoch.subsec_nanos());
+    Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, nanoseconds))
+}
+
+pub(super) fn stale_reason(wanted: u64, have: u64) -> Option<Reason> {
+    (have < wanted).then(|| {
+        let message = format!("revision {wanted} has not arrived here, the newest is {have}");
+        Reason::new(ReasonCode::Stale, message)
+    })
+}

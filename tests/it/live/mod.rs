@@ -1,0 +1,7 @@
+//! Live authority: what is lent, opened, approved and taken back, against decisions that run meanwhile.
+//!
+//! Start at [`office`], a small company with the real service and the real write side over it.
+
+mod model;
+mod office;
+mod races;

@@ -1,0 +1,423 @@
+//! Random histories of lending, narrowing, taking back, tasks and calls, against a model that is too
+//! simple to be wrong.
+
+use std::time::Duration;
+
+use callgate::call::model::Effect;
+use callgate::control::delegations::{Narrowing, NewGrant};
+use callgate::control::tasks::NewTask;
+use proptest::prelude::*;
+use smol_str::SmolStr;
+
+use crate::live::office::{Office, agent, by_grants, call, person, tools};
+
+const AGENTS: [&str; 3] = ["one", "two", "three"];
+/// Each tool with its effect.
+const TOOLS: [(&str, Effect); 4] = [
+    ("mail/list", Effect::Read),
+    ("files/read", Effect::Read),
+    ("files/write", Effect::Write),
+    ("mail/send", Effect::Write),
+];
+const EFFECTS: [Effect; 2] = [Effect::Read, Effect::Write];
+
+/// One step of a history. Indices are taken modulo what there is.
+#[derive(Debug, Clone)]
+enum Step {
+    /// A person lends.
+    Lend {
+        to: usize,
+        power: Power,
+        task: Option<usize>,
+    },
+    /// An agent lends on.
+    LendOn {
+        parent: usize,
+        to: usize,
+        power: Power,
+    },
+    Narrow {
+        grant: usize,
+        power: Power,
+    },
+    Revoke {
+        grant: usize,
+    },
+    Open {
+        agent: usize,
+        power: Power,
+        budget: u64,
+    },
+    Close {
+        task: usize,
+    },
+    Pass {
+        seconds: u64,
+    },
+    TurnBack {
+        seconds: u64,
+    },
+    Call {
+        grant: usize,
+        by: usize,
+        tool: usize,
+        task: Option<usize>,
+    },
+}
+
+/// What is lent.
+#[derive(Debug, Clone, Copy)]
+struct Power {
+    /// A bit for each tool.
+    tools: u8,
+    effect: usize,
+    depth: u32,
+    seconds: u64,
+}
+
+/// The model of a grant: what was said when it was made, and since.
+#[derive(Debug, Clone)]
+struct Lent {
+    id: SmolStr,
+    to: usize,
+    parent: Option<usize>,
+    task: Option<usize>,
+    tools: u8,
+    effect: Effect,
+    depth: u32,
+    ends: u64,
+    is_revoked: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Open {
+    id: SmolStr,
+    agent: usize,
+    tools: u8,
+    effect: Effect,
+    left: u64,
+    ends: u64,
+    is_closed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Model {
+    now: u64,
+    lent: Vec<Lent>,
+    tasks: Vec<Open>,
+}
+
+impl Model {
+    fn is_open(&self, task: usize) -> bool {
+        !self.tasks[task].is_closed && self.now < self.tasks[task].ends
+    }
+
+    /// Whether one link lets the call pass, looked at by itself.
+    fn passes(&self, link: &Lent, tool: usize, task: Option<usize>) -> bool {
+        let for_task = link
+            .task
+            .is_none_or(|of| task == Some(of) && self.is_open(of));
+        !link.is_revoked
+            && self.now < link.ends
+            && link.tools & (1 << tool) != 0
+            && TOOLS[tool].1 <= link.effect
+            && for_task
+    }
+
+    /// The links from the root to this grant.
+    fn chain(&self, grant: usize) -> Vec<usize> {
+        let mut chain = vec![grant];
+        while let Some(parent) = self.lent[chain[chain.len() - 1]].parent {
+            chain.push(parent);
+        }
+        chain
+    }
+
+    fn allows(&self, grant: usize, by: usize, tool: usize, task: Option<usize>) -> bool {
+        let chain = self.chain(grant);
+        let links = chain
+            .iter()
+            .all(|link| self.passes(&self.lent[*link], tool, task));
+        let in_task = task.is_none_or(|task| {
+            let open = &self.tasks[task];
+            let is_agents = chain.iter().any(|link| self.lent[*link].to == open.agent);
+            self.is_open(task)
+                && is_agents
+                && open.left > 0
+                && open.tools & (1 << tool) != 0
+                && TOOLS[tool].1 <= open.effect
+        });
+        self.lent[grant].to == by && links && in_task
+    }
+}
+
+fn power() -> impl Strategy<Value = Power> {
+    (1..16_u8, 0..2_usize, 0..3_u32, 1..400_u64).prop_map(|(tools, effect, depth, seconds)| Power {
+        tools,
+        effect,
+        depth,
+        seconds,
+    })
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let some_task = || prop::option::weighted(0.3, 0..8_usize);
+    prop_oneof![
+        3 => (0..3_usize, power(), some_task()).prop_map(|(to, power, task)| Step::Lend { to, power, task }),
+        3 => (0..16_usize, 0..3_usize, power()).prop_map(|(parent, to, power)| Step::LendOn { parent, to, power }),
+        2 => (0..16_usize, power()).prop_map(|(grant, power)| Step::Narrow { grant, power }),
+        1 => (0..16_usize).prop_map(|grant| Step::Revoke { grant }),
+        1 => (0..3_usize, power(), 0..4_u64).prop_map(|(agent, power, budget)| Step::Open { agent, power, budget }),
+        1 => (0..8_usize).prop_map(|task| Step::Close { task }),
+        2 => (1..120_u64).prop_map(|seconds| Step::Pass { seconds }),
+        1 => (1..500_u64).prop_map(|seconds| Step::TurnBack { seconds }),
+        12 => (0..16_usize, 0..3_usize, 0..4_usize, some_task())
+            .prop_map(|(grant, by, tool, task)| Step::Call { grant, by, tool, task }),
+    ]
+}
+
+fn scope(power: &Power) -> callgate::call::live::scope::Scope {
+    let named = TOOLS.iter().enumerate();
+    let named: Vec<&str> = named
+        .filter(|(index, _)| power.tools & (1 << index) != 0)
+        .map(|(_, (name, _))| *name)
+        .collect();
+    tools(&named, EFFECTS[power.effect])
+}
+
+/// The company and its model, side by side.
+struct Both {
+    office: Office,
+    model: Model,
+    /// How far the clock was turned back and has not caught up yet.
+    behind: u64,
+    allowed: usize,
+}
+
+impl Both {
+    async fn take(&mut self, step: &Step) {
+        let pick = |index: usize, of: usize| (of > 0).then(|| index % of);
+        match step {
+            Step::Lend { to, power, task } => {
+                let task = task.and_then(|task| pick(task, self.model.tasks.len()));
+                self.lend(*to, power, None, task).await;
+            }
+            Step::LendOn { parent, to, power } => {
+                if let Some(parent) = pick(*parent, self.model.lent.len()) {
+                    let task = self.model.lent[parent].task;
+                    self.lend(*to, power, Some(parent), task).await;
+                }
+            }
+            Step::Narrow { grant, power } => {
+                if let Some(grant) = pick(*grant, self.model.lent.len()) {
+                    self.narrow(grant, power).await;
+                }
+            }
+            Step::Revoke { grant } => {
+                if let Some(grant) = pick(*grant, self.model.lent.len()) {
+                    let id = self.model.lent[grant].id.clone();
+                    let author = self.office.author(&person("ana"));
+                    self.office
+                        .control
+                        .revoke_delegation(&author, id)
+                        .await
+                        .unwrap();
+                    self.model.lent[grant].is_revoked = true;
+                }
+            }
+            Step::Open {
+                agent,
+                power,
+                budget,
+            } => self.open(*agent, power, *budget).await,
+            Step::Close { task } => {
+                if let Some(task) = pick(*task, self.model.tasks.len()) {
+                    let id = self.model.tasks[task].id.clone();
+                    let author = self.office.author(&person("ana"));
+                    // Closed or overdue already: there is nothing left to close.
+                    let closed = self.office.control.close_task(&author, id).await;
+                    self.model.tasks[task].is_closed |= closed.is_ok();
+                }
+            }
+            Step::Pass { seconds } => {
+                self.office.pass(Duration::from_secs(*seconds));
+                // Time goes on only once it is past where it was.
+                let caught_up = self.behind.min(*seconds);
+                self.behind -= caught_up;
+                self.model.now += seconds - caught_up;
+            }
+            Step::TurnBack { seconds } => {
+                self.office.turn_back(Duration::from_secs(*seconds));
+                self.behind += seconds;
+            }
+            Step::Call {
+                grant,
+                by,
+                tool,
+                task,
+            } => {
+                if let Some(grant) = pick(*grant, self.model.lent.len()) {
+                    let task = task.and_then(|task| pick(task, self.model.tasks.len()));
+                    self.call(grant, *by, *tool, task).await;
+                }
+            }
+        }
+    }
+
+    async fn lend(&mut self, to: usize, power: &Power, parent: Option<usize>, task: Option<usize>) {
+        let lender = match parent {
+            Some(parent) => agent(AGENTS[self.model.lent[parent].to]),
+            None => person("ana"),
+        };
+        let new = NewGrant {
+            to: agent(AGENTS[to]),
+            scope: scope(power),
+            task: task.map(|task| self.model.tasks[task].id.clone()),
+            parent: parent.map(|parent| self.model.lent[parent].id.clone()),
+            lend_depth: power.depth,
+            not_before: None,
+            expires_at: self.office.service.now() + Duration::from_secs(power.seconds),
+        };
+        let author = self.office.author(&lender);
+        let Ok(done) = self.office.control.grant_delegation(&author, new).await else {
+            return;
+        };
+        let lent = Lent {
+            id: done.value.grant.id.clone(),
+            to,
+            parent,
+            task,
+            tools: power.tools,
+            effect: EFFECTS[power.effect],
+            depth: power.depth,
+            ends: self.model.now + power.seconds,
+            is_revoked: false,
+        };
+        if let Some(parent) = parent.map(|parent| &self.model.lent[parent]) {
+            assert!(!parent.is_revoked && self.model.now < parent.ends);
+            assert_eq!(lent.tools & !parent.tools, 0, "more tools than were lent");
+            assert!(lent.effect <= parent.effect && lent.ends <= parent.ends);
+            assert!(lent.depth < parent.depth, "lent on too often");
+        }
+        self.model.lent.push(lent);
+    }
+
+    async fn narrow(&mut self, grant: usize, power: &Power) {
+        let known = &self.model.lent[grant];
+        let narrowing = Narrowing {
+            id: known.id.clone(),
+            scope: Some(scope(power)),
+            expires_at: Some(self.office.service.now() + Duration::from_secs(power.seconds)),
+            lend_depth: Some(power.depth),
+        };
+        let author = self.office.author(&person("ana"));
+        if self
+            .office
+            .control
+            .narrow_delegation(&author, narrowing)
+            .await
+            .is_err()
+        {
+            return;
+        }
+        let ends = self.model.now + power.seconds;
+        let known = &mut self.model.lent[grant];
+        assert_eq!(power.tools & !known.tools, 0, "narrowing widened");
+        assert!(EFFECTS[power.effect] <= known.effect && ends <= known.ends);
+        assert!(power.depth <= known.depth);
+        known.tools = power.tools;
+        known.effect = EFFECTS[power.effect];
+        known.ends = ends;
+        known.depth = power.depth;
+    }
+
+    async fn open(&mut self, by: usize, power: &Power, budget: u64) {
+        let new = NewTask {
+            agent: agent(AGENTS[by]),
+            person: person("ana"),
+            purpose: "to see".into(),
+            scope: Some(scope(power)),
+            call_budget: (budget > 0).then_some(budget),
+            steps: Vec::new(),
+            deadline: self.office.service.now() + Duration::from_secs(power.seconds),
+        };
+        let author = self.office.author(&person("ana"));
+        let opened = self.office.control.open_task(&author, new).await.unwrap();
+        self.model.tasks.push(Open {
+            id: opened.value.task.id.clone(),
+            agent: by,
+            tools: power.tools,
+            effect: EFFECTS[power.effect],
+            left: if budget > 0 { budget } else { u64::MAX },
+            ends: self.model.now + power.seconds,
+            is_closed: false,
+        });
+    }
+
+    async fn call(&mut self, grant: usize, by: usize, tool: usize, task: Option<usize>) {
+        let made = call(&agent(AGENTS[by]), TOOLS[tool].0);
+        let mut made = by_grants(made, &[self.model.lent[grant].id.clone()]);
+        made.workflow.task_id = task.map(|task| self.model.tasks[task].id.clone());
+        let decision = self.office.decide(&made).await;
+        let expected = self.model.allows(grant, by, tool, task);
+        // A chain in which a narrowed link may be lent on no more often than its child is broken.
+        let chain = self.model.chain(grant);
+        let lent = |link: &usize| &self.model.lent[*link];
+        let is_broken = chain
+            .windows(2)
+            .any(|pair| lent(&pair[0]).depth >= lent(&pair[1]).depth);
+        assert_eq!(
+            decision.is_allow(),
+            expected && !is_broken,
+            "{made:?}\n{:?}\n{:#?}",
+            decision.reasons,
+            self.model
+        );
+        if decision.is_allow() {
+            self.allowed += 1;
+            if let Some(task) = task {
+                self.model.tasks[task].left -= 1;
+            }
+        }
+    }
+}
+
+#[test]
+fn decisions_are_those_of_the_model() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let cases = std::env::var("CALLGATE_PROPERTY_CASES").ok();
+    let cases = cases
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(96_u32)
+        .min(2_000);
+    let allowed = std::cell::Cell::new(0);
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
+        cases,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    });
+    let histories = prop::collection::vec(step(), 1..60);
+    let result = runner.run(&histories, |history| {
+        let mut both = Both {
+            office: Office::open(),
+            model: Model::default(),
+            behind: 0,
+            allowed: 0,
+        };
+        runtime.block_on(async {
+            for step in &history {
+                both.take(step).await;
+            }
+        });
+        allowed.set(allowed.get() + both.allowed);
+        Ok(())
+    });
+    result.unwrap_or_else(|failure| panic!("{failure}"));
+    assert!(
+        allowed.get() > 0,
+        "histories in which nothing is allowed show nothing"
+    );
+}

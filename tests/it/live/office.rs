@@ -1,0 +1,210 @@
+//! A small company in one process: the service and its write side, over a store in memory, with a clock
+//! that is set by hand.
+
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use callgate::bundle;
+use callgate::call::context::{CallContext, Delegation, Operation, Subject};
+use callgate::call::decision::Decision;
+use callgate::call::live::scope::Scope;
+use callgate::call::model::{self, Effect, TYPES};
+use callgate::config::limits::Limits;
+use callgate::control::author::Author;
+use callgate::control::write::Control;
+use callgate::identity::caller::Caller;
+use callgate::service::clock::Clock;
+use callgate::service::decisions::{Ask, Service, Settings};
+use callgate::service::generation::Load;
+use callgate::state::sqlite::Sqlite;
+use callgate::telemetry::recorder::Recorder;
+use cedar_policy_core::ast::EntityUID;
+use serde_json::Map;
+use smol_str::SmolStr;
+
+/// What every test of this folder needs of policies; each says more.
+const POLICIES: &str = r#"
+@id("govern") permit (principal is Mcp::User, action in Mcp::Action::"govern", resource);
+@id("lend-on") permit (principal is Mcp::Agent, action == Mcp::Action::"grant_delegation", resource);
+@id("people") permit (principal is Mcp::User, action in Mcp::Action::"call_tool", resource);
+@id("agents") permit (principal is Mcp::Agent, action in Mcp::Action::"call_tool", resource)
+when { context has delegation };
+@id("approve-admin") @reason("administration is approved")
+forbid (principal is Mcp::Agent, action in Mcp::Action::"call_admin", resource)
+unless { context has approval };
+@id("nothing-private-out") @reason("what is private stays")
+forbid (principal is Mcp::Agent, action in Mcp::Action::"call_tool", resource == Mcp::Tool::"mail/send")
+when { context has session && context.session.labels.contains("private") };
+@id("nothing-private-after-out") @reason("what was sent is not followed by what is private")
+forbid (principal is Mcp::Agent, action in Mcp::Action::"call_tool", resource == Mcp::Tool::"files/read")
+when { context has session && context.session.labels.contains("sent") };
+"#;
+
+const ENTITIES: &str = r#"[
+  {"uid": {"type": "Mcp::User", "id": "ana"}, "attrs": {}, "parents": []},
+  {"uid": {"type": "Mcp::User", "id": "bob"}, "attrs": {}, "parents": []},
+  {"uid": {"type": "Mcp::Agent", "id": "one"}, "attrs": {"owner": {"__entity": {"type": "Mcp::User", "id": "ana"}}, "active": true}, "parents": []},
+  {"uid": {"type": "Mcp::Agent", "id": "two"}, "attrs": {"owner": {"__entity": {"type": "Mcp::User", "id": "ana"}}, "active": true}, "parents": []},
+  {"uid": {"type": "Mcp::Agent", "id": "three"}, "attrs": {"owner": {"__entity": {"type": "Mcp::User", "id": "ana"}}, "active": true}, "parents": []}
+]"#;
+
+const FILES: &str = r#"{
+  "server": {"name": "files", "owner": "bob"},
+  "tools": {
+    "read": {"effect": "read", "status": "confirmed", "yields": ["private"], "egress": false, "sensitivity": "internal"},
+    "write": {"effect": "write", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
+    "format": {"effect": "admin", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"}
+  }
+}"#;
+
+const MAIL: &str = r#"{
+  "server": {"name": "mail", "owner": "bob"},
+  "tools": {
+    "list": {"effect": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
+    "send": {"effect": "write", "status": "confirmed", "yields": ["sent"], "egress": true, "sensitivity": "internal"}
+  }
+}"#;
+
+/// Compiled once: every company of these tests is the same.
+static LOADED: LazyLock<Load> = LazyLock::new(|| {
+    let dir = tempfile::tempdir().unwrap();
+    for (path, text) in [
+        ("all.cedar", POLICIES),
+        ("entities/all.json", ENTITIES),
+        ("tools/files.json", FILES),
+        ("tools/mail.json", MAIL),
+    ] {
+        let path = dir.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    let bundle = bundle::load(dir.path()).unwrap_or_else(|faults| panic!("{faults}"));
+    Load {
+        snapshot: bundle.snapshot,
+        claims: bundle.config.claims,
+        policy_set_digest: bundle.digest,
+    }
+});
+
+/// A clock that is set by hand.
+pub struct HandClock(Mutex<SystemTime>);
+
+impl Clock for HandClock {
+    fn now(&self) -> SystemTime {
+        *self.0.lock().unwrap()
+    }
+}
+
+/// The company.
+pub struct Office {
+    pub service: Arc<Service>,
+    pub control: Control,
+    pub caller: Arc<Caller>,
+    clock: Arc<HandClock>,
+}
+
+impl Office {
+    /// Open, with nothing lent.
+    pub fn open() -> Self {
+        let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let clock = Arc::new(HandClock(Mutex::new(start)));
+        let store = Box::new(Sqlite::in_memory().unwrap());
+        let settings = Settings::default();
+        let service = Service::open(settings, Recorder::default(), store, clock.clone()).unwrap();
+        let service = Arc::new(service);
+        service.publish(LOADED.clone()).unwrap();
+        let limits = Arc::new(ArcSwap::from_pointee(Limits::default()));
+        Self {
+            control: Control::new(Arc::clone(&service), limits),
+            service,
+            caller: Arc::new(Caller::local()),
+            clock,
+        }
+    }
+
+    /// Now.
+    pub fn now(&self) -> SystemTime {
+        self.clock.now()
+    }
+
+    /// Sets the clock on.
+    pub fn pass(&self, time: Duration) {
+        *self.clock.0.lock().unwrap() += time;
+    }
+
+    /// Sets the clock back.
+    pub fn turn_back(&self, time: Duration) {
+        *self.clock.0.lock().unwrap() -= time;
+    }
+
+    /// Who asks for a write.
+    pub fn author(&self, actor: &EntityUID) -> Author {
+        Author {
+            caller: Arc::clone(&self.caller),
+            adapter: "test",
+            actor: Subject::verified(actor.clone(), "test"),
+            key: None,
+            trace: Default::default(),
+        }
+    }
+
+    /// Decides a call.
+    pub async fn decide(&self, call: &CallContext) -> Decision {
+        let ask = Ask {
+            caller: &self.caller,
+            adapter: "test",
+            at_least_revision: 0,
+            is_dry_run: false,
+        };
+        self.service.authorize(ask, call).await.unwrap().value
+    }
+}
+
+/// `Mcp::User`.
+pub fn person(id: &str) -> EntityUID {
+    model::entity(&TYPES.user, id)
+}
+
+/// `Mcp::Agent`.
+pub fn agent(id: &str) -> EntityUID {
+    model::entity(&TYPES.agent, id)
+}
+
+/// These tools, named as `<server>/<tool>`, up to an effect.
+pub fn tools(names: &[&str], effect: Effect) -> Scope {
+    let tool = |name: &&str| {
+        let (server, tool) = name.split_once('/').unwrap();
+        model::tool(server, tool)
+    };
+    Scope {
+        tools: names.iter().map(tool).collect(),
+        servers: Vec::new(),
+        groups: Vec::new(),
+        effect,
+        targets: Vec::new(),
+    }
+}
+
+/// A call of `<server>/<tool>` by an agent.
+pub fn call(by: &EntityUID, tool: &str) -> CallContext {
+    let (server, tool) = tool.split_once('/').unwrap();
+    let operation = Operation::call_tool(server, tool, Map::new());
+    CallContext::new(Subject::verified(by.clone(), "test"), operation)
+}
+
+/// The same on what grants lend.
+pub fn by_grants(call: CallContext, ids: &[SmolStr]) -> CallContext {
+    CallContext {
+        delegation: Some(Delegation::by_grants(ids.to_vec())),
+        ..call
+    }
+}
+
+/// The same for a person, as a token says.
+pub fn for_person(call: CallContext, root: &EntityUID) -> CallContext {
+    CallContext {
+        delegation: Some(Delegation::verified_from(root.clone())),
+        ..call
+    }
+}

@@ -1,0 +1,888 @@
+//! What every store has to do, whatever database it is. A new one gets a line in `STORES`.
+//!
+//! What is particular to SQLite, such as files and their locks, is tested beside it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use callgate::call::live::approval::{Approval, ApprovedCall, Word};
+use callgate::call::live::change::{Asked, Change, Entry, Key};
+use callgate::call::live::grant::Grant;
+use callgate::call::live::scope::Scope;
+use callgate::call::live::task::{Step, Task};
+use callgate::call::model::{Effect, TYPES, entity, server, tool};
+use callgate::state::sqlite::Sqlite;
+use callgate::state::store::{
+    KnownKey, Loaded, Pruned, Retention, Store, StoreError, StoredSession, StoredUsage, Write,
+};
+use cedar_policy_core::ast::EntityUID;
+use proptest::prelude::*;
+use smol_str::SmolStr;
+
+/// A kind of store.
+struct Kind {
+    name: &'static str,
+    /// Opens the store that lives in this folder.
+    open: fn(&Path) -> Box<dyn Store>,
+    /// Whether it is still there after it was closed.
+    lasts: bool,
+}
+
+const STORES: [Kind; 2] = [
+    Kind {
+        name: "SQLite in a file",
+        open: |folder| Box::new(Sqlite::open(&folder.join("callgate.db")).unwrap()),
+        lasts: true,
+    },
+    Kind {
+        name: "SQLite in memory",
+        open: |_| Box::new(Sqlite::in_memory().unwrap()),
+        lasts: false,
+    },
+];
+
+/// A store under test.
+struct Bench {
+    kind: &'static Kind,
+    folder: tempfile::TempDir,
+    store: Box<dyn Store>,
+}
+
+impl Bench {
+    fn new(kind: &'static Kind) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = (kind.open)(folder.path());
+        Self {
+            kind,
+            folder,
+            store,
+        }
+    }
+
+    /// Closes and opens it, if it lasts.
+    fn reopen(self) -> Self {
+        let Self {
+            kind,
+            folder,
+            store,
+        } = self;
+        if !kind.lasts {
+            return Self {
+                kind,
+                folder,
+                store,
+            };
+        }
+        drop(store);
+        let store = (kind.open)(folder.path());
+        Self {
+            kind,
+            folder,
+            store,
+        }
+    }
+
+    fn commit(&mut self, writes: &[Write]) {
+        self.store.commit(writes).unwrap();
+    }
+
+    fn load(&mut self) -> Plain {
+        plain(self.store.load().unwrap())
+    }
+
+    /// What is loaded, by the open store and by one that is opened again.
+    fn load_twice(mut self) -> (Self, Plain) {
+        let now = self.load();
+        let mut again = self.reopen();
+        assert_eq!(again.load(), now, "{}: opened again", again.kind.name);
+        (again, now)
+    }
+}
+
+/// Runs a case against every store.
+fn each(case: impl Fn(Bench)) {
+    for kind in &STORES {
+        println!("{}", kind.name);
+        case(Bench::new(kind));
+    }
+}
+
+/// What was loaded, in an order of its own, so that it can be compared.
+#[derive(Debug, Default, Clone, PartialEq)]
+struct Plain {
+    revision: u64,
+    clock: Option<SystemTime>,
+    bundle_digest: Option<SmolStr>,
+    entities: BTreeMap<EntityUID, Arc<str>>,
+    grants: BTreeMap<SmolStr, Grant>,
+    tasks: BTreeMap<SmolStr, Task>,
+    approvals: BTreeMap<SmolStr, Approval>,
+    keys: BTreeMap<(SmolStr, SmolStr), KnownKey>,
+    approval_uses: BTreeMap<SmolStr, u32>,
+    task_spent: BTreeMap<SmolStr, u64>,
+    sessions: BTreeMap<SmolStr, StoredSession>,
+    usage: BTreeMap<(EntityUID, Option<EntityUID>), StoredUsage>,
+}
+
+fn plain(loaded: Loaded) -> Plain {
+    let authority = &loaded.authority;
+    let grants = authority.grants.iter();
+    let tasks = authority.tasks.iter();
+    let approvals = authority.approvals.iter();
+    Plain {
+        revision: loaded.revision,
+        clock: loaded.clock,
+        bundle_digest: loaded.bundle_digest,
+        entities: unique(loaded.entities.iter().cloned()),
+        grants: unique(grants.map(|(id, grant)| (id.clone(), Grant::clone(grant)))),
+        tasks: unique(tasks.map(|(id, task)| (id.clone(), Task::clone(task)))),
+        approvals: unique(approvals.map(|(id, one)| (id.clone(), Approval::clone(one)))),
+        keys: unique(
+            (loaded.keys.into_iter()).map(|key| ((key.caller.clone(), key.text.clone()), key)),
+        ),
+        approval_uses: unique(loaded.approval_uses),
+        task_spent: unique(loaded.task_spent),
+        sessions: unique(loaded.sessions.into_iter().map(|mut session| {
+            session.labels.sort();
+            (session.id.clone(), session)
+        })),
+        usage: unique(
+            (loaded.usage.into_iter())
+                .map(|usage| ((usage.actor.clone(), usage.tool.clone()), usage)),
+        ),
+    }
+}
+
+fn unique<K: Ord + std::fmt::Debug, V>(pairs: impl IntoIterator<Item = (K, V)>) -> BTreeMap<K, V> {
+    let mut map = BTreeMap::new();
+    for (key, value) in pairs {
+        let named = format!("{key:?}");
+        assert!(map.insert(key, value).is_none(), "{named} was loaded twice");
+    }
+    map
+}
+
+/// A moment, in milliseconds after some other. Stores keep no finer time.
+fn at(millis: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(1_800_000_000_000 + millis)
+}
+
+fn agent(id: &str) -> EntityUID {
+    entity(&TYPES.agent, id)
+}
+
+fn person(id: &str) -> EntityUID {
+    entity(&TYPES.user, id)
+}
+
+fn scope() -> Scope {
+    Scope {
+        tools: vec![
+            tool("github", "get_issue"),
+            tool("github", "\"quoted\" \u{1f980}"),
+        ],
+        servers: vec![server(&"slack".into())],
+        groups: vec![entity(&TYPES.group, "readers")],
+        effect: Effect::Write,
+        targets: vec![entity(&TYPES.resource, "file:///tmp/a b")],
+    }
+}
+
+fn grant(id: &str) -> Grant {
+    Grant {
+        id: id.into(),
+        from: person("sam"),
+        to: agent("support"),
+        scope: scope(),
+        task: None,
+        parent: Some("g0".into()),
+        lend_depth: 2,
+        not_before: at(1),
+        expires_at: at(1_000),
+        revoked_at: None,
+        created_at: at(0),
+    }
+}
+
+fn task(id: &str) -> Task {
+    let step = Step {
+        name: "look".into(),
+        scope: scope(),
+    };
+    Task {
+        id: id.into(),
+        agent: agent("support"),
+        person: person("sam"),
+        purpose: "answer a ticket; DROP TABLE tasks".into(),
+        scope: Some(scope()),
+        call_budget: Some(u64::from(u32::MAX) + 1),
+        steps: vec![step],
+        at_step: 0,
+        opened_at: at(0),
+        deadline: at(1_000),
+        closed_at: None,
+    }
+}
+
+fn approval(id: &str) -> Approval {
+    Approval {
+        id: id.into(),
+        digest: "sha256:00".into(),
+        call: ApprovedCall {
+            subject: agent("support"),
+            root: Some(person("sam")),
+            actors: vec![agent("planner")],
+            server: "github".into(),
+            tool: "get_issue".into(),
+            definition: Some("sha256:11".into()),
+            arguments: r#"{"number":1}"#.into(),
+            target: None,
+            task: None,
+        },
+        requested_at: at(0),
+        expires_at: at(1_000),
+        word: None,
+    }
+}
+
+fn word(uses: u32, millis: u64) -> Option<Word> {
+    Some(Word {
+        by: person("sam"),
+        at: at(millis),
+        uses,
+        comment: Some("fine".into()),
+    })
+}
+
+fn entry(revision: u64, change: Change) -> Entry {
+    Entry {
+        revision,
+        at: at(revision),
+        verb: "Test".into(),
+        change,
+        asker: Asked {
+            caller: "admin".into(),
+            principal: Some(person("sam")),
+            key: None,
+        },
+    }
+}
+
+fn write(revision: u64, change: Change) -> Write {
+    Write::Entry {
+        entry: entry(revision, change),
+        id: "id".into(),
+    }
+}
+
+fn bundle(digest: &str) -> Change {
+    Change::Bundle {
+        digest: digest.into(),
+    }
+}
+
+fn entity_put(id: &str, json: &str) -> Change {
+    Change::Entity {
+        uid: person(id),
+        json: json.into(),
+    }
+}
+
+fn ended(session: &str) -> Change {
+    Change::SessionEnded {
+        session: session.into(),
+    }
+}
+
+fn labels(id: &str, labels: &[&str], millis: u64) -> Write {
+    Write::SessionLabels {
+        id: id.into(),
+        labels: labels.iter().map(|label| SmolStr::new(label)).collect(),
+        at: at(millis),
+    }
+}
+
+fn session(id: &str, calls: u64, millis: u64) -> Write {
+    Write::Session {
+        id: id.into(),
+        calls,
+        tools: vec![tool("a", "b")],
+        last: vec![tool("a", "b"); calls.min(8) as usize],
+        at: at(millis),
+    }
+}
+
+fn used(id: &str, uses: u32) -> Write {
+    let id = id.into();
+    Write::ApprovalUsed { id, uses }
+}
+
+fn spent(id: &str, spent: u64, is_exact: bool) -> Write {
+    Write::TaskSpent {
+        id: id.into(),
+        spent,
+        is_exact,
+    }
+}
+
+fn usage(actor: &str, tool: Option<EntityUID>, counters: &[u8], millis: u64) -> Write {
+    Write::Usage {
+        actor: agent(actor),
+        tool,
+        counters: counters.to_vec(),
+        at: at(millis),
+    }
+}
+
+/// Prunes until nothing is left to prune.
+fn prune(bench: &mut Bench, ended: u64, recent: u64, changes: u64) -> Pruned {
+    let before = Retention {
+        ended: at(ended),
+        recent: at(recent),
+        changes: at(changes),
+    };
+    let mut gone = Pruned::default();
+    loop {
+        let step = bench.store.prune(&before).unwrap();
+        gone.grants.extend(step.grants);
+        gone.tasks.extend(step.tasks);
+        gone.approvals.extend(step.approvals);
+        if !step.is_partial {
+            break;
+        }
+    }
+    gone.grants.sort();
+    gone.tasks.sort();
+    gone.approvals.sort();
+    gone
+}
+
+#[test]
+fn a_new_store_holds_nothing() {
+    each(|bench| {
+        let (mut bench, loaded) = bench.load_twice();
+        assert_eq!(loaded, Plain::default());
+        assert_eq!(bench.store.entries_after(0, 10), Ok(Vec::new()));
+        bench.commit(&[]);
+        prune(&mut bench, 1, 1, 1);
+        assert_eq!(bench.load(), Plain::default());
+    });
+}
+
+#[test]
+fn what_was_written_is_loaded() {
+    each(|mut bench| {
+        let mut revoked = grant("g1");
+        revoked.revoked_at = Some(at(5));
+        let mut advanced = task("t1");
+        advanced.closed_at = Some(at(6));
+        let mut approved = approval("a1");
+        approved.word = word(3, 7);
+        bench.commit(&[
+            write(1, bundle("sha256:1")),
+            write(2, entity_put("kim", "{}")),
+            write(3, entity_put("ann", "{}")),
+            write(4, Change::Grant(grant("g1").into())),
+            write(5, Change::Grant(grant("g2").into())),
+            write(6, Change::Task(task("t1").into())),
+        ]);
+        bench.commit(&[
+            write(7, Change::Approval(approval("a1").into())),
+            write(8, bundle("sha256:2")),
+            write(9, entity_put("kim", r#"{"attrs":{"\u0000":1}}"#)),
+            write(10, Change::EntityGone { uid: person("ann") }),
+            write(11, Change::Grant(revoked.clone().into())),
+            write(12, Change::Task(advanced.clone().into())),
+            write(13, Change::Approval(approved.clone().into())),
+            used("a1", 2),
+            spent("t1", u64::from(u32::MAX) + 7, false),
+            usage("support", None, &[], 14),
+            usage("support", Some(tool("a", "b")), &[0, 255], 15),
+            labels("s1", &["private"], 16),
+            session("s1", 3, 17),
+        ]);
+        let (_, loaded) = bench.load_twice();
+        let expected = Plain {
+            revision: 13,
+            clock: Some(at(17)),
+            bundle_digest: Some("sha256:2".into()),
+            entities: BTreeMap::from([(person("kim"), r#"{"attrs":{"\u0000":1}}"#.into())]),
+            grants: BTreeMap::from([("g1".into(), revoked), ("g2".into(), grant("g2"))]),
+            tasks: BTreeMap::from([("t1".into(), advanced)]),
+            approvals: BTreeMap::from([("a1".into(), approved)]),
+            keys: BTreeMap::new(),
+            approval_uses: BTreeMap::from([("a1".into(), 2)]),
+            task_spent: BTreeMap::from([("t1".into(), u64::from(u32::MAX) + 7)]),
+            sessions: unique([(
+                "s1".into(),
+                StoredSession {
+                    id: "s1".into(),
+                    is_ended: false,
+                    calls: 3,
+                    labels: vec!["private".into()],
+                    tools: vec![tool("a", "b")],
+                    last: vec![tool("a", "b"); 3],
+                    at: at(17),
+                },
+            )]),
+            usage: [(None, vec![], 14), (Some(tool("a", "b")), vec![0, 255], 15)]
+                .into_iter()
+                .map(|(tool, counters, millis)| {
+                    let stored = StoredUsage {
+                        actor: agent("support"),
+                        tool: tool.clone(),
+                        counters,
+                        at: at(millis),
+                    };
+                    ((agent("support"), tool), stored)
+                })
+                .collect(),
+        };
+        assert_eq!(loaded, expected);
+    });
+}
+
+#[test]
+fn changes_are_told_in_order() {
+    each(|mut bench| {
+        let mut grants = entry(2, Change::Grant(grant("g1").into()));
+        grants.asker.key = Some(Key {
+            text: "k1".into(),
+            request: [7; 32],
+        });
+        let mut opens = entry(3, Change::Task(task("t1").into()));
+        opens.asker.principal = None;
+        let entries = [
+            entry(1, bundle("sha256:1")),
+            grants,
+            opens,
+            entry(4, Change::Approval(approval("a1").into())),
+            entry(5, entity_put("kim", "{}")),
+            entry(6, Change::EntityGone { uid: person("kim") }),
+            entry(7, ended("s1")),
+        ];
+        let write = |entry: &Entry| Write::Entry {
+            entry: entry.clone(),
+            id: "id".into(),
+        };
+        bench.commit(&entries.iter().map(write).collect::<Vec<_>>());
+        let mut bench = bench.reopen();
+        assert_eq!(bench.store.entries_after(0, 100).unwrap(), entries);
+        assert_eq!(bench.store.entries_after(2, 3).unwrap(), entries[2..5]);
+        assert_eq!(bench.store.entries_after(6, 0).unwrap(), []);
+        assert_eq!(bench.store.entries_after(7, 10).unwrap(), []);
+        assert_eq!(bench.store.entries_after(u64::MAX, 10).unwrap(), []);
+    });
+}
+
+#[test]
+fn a_change_out_of_order_is_refused_with_all_that_came_with_it() {
+    each(|mut bench| {
+        bench.commit(&[write(1, bundle("sha256:1"))]);
+        let before = bench.load();
+        for (revisions, last, found) in [
+            (&[1][..], 1, 1),
+            (&[3], 1, 3),
+            (&[0], 1, 0),
+            (&[2, 2], 2, 2),
+            (&[2, 4], 2, 4),
+        ] {
+            let mut writes = vec![labels("s1", &["private"], 9), Write::Clock(at(99))];
+            let entries = revisions
+                .iter()
+                .map(|revision| write(*revision, bundle("sha256:2")));
+            writes.extend(entries);
+            let refused = bench.store.commit(&writes);
+            assert_eq!(refused, Err(StoreError::OutOfOrder { last, found }));
+            assert_eq!(bench.load(), before);
+        }
+        bench.commit(&[write(2, bundle("sha256:2"))]);
+        let mut bench = bench.reopen();
+        let refused = bench.store.commit(&[write(2, bundle("sha256:3"))]);
+        assert_eq!(refused, Err(StoreError::OutOfOrder { last: 2, found: 2 }));
+        bench.commit(&[write(3, bundle("sha256:3"))]);
+    });
+}
+
+#[test]
+fn a_key_is_kept_with_what_it_led_to() {
+    each(|mut bench| {
+        let keyed = |revision, caller: &str, request, id: &str| {
+            let mut entry = entry(revision, bundle("sha256:1"));
+            entry.asker.caller = caller.into();
+            entry.asker.key = Some(Key {
+                text: "k1".into(),
+                request: [request; 32],
+            });
+            let id = id.into();
+            Write::Entry { entry, id }
+        };
+        bench.commit(&[keyed(1, "one", 1, "g1"), keyed(2, "two", 2, "g2")]);
+        let (mut bench, loaded) = bench.load_twice();
+        let key = |caller: &str, request, revision, id: &str| KnownKey {
+            caller: caller.into(),
+            text: "k1".into(),
+            request: [request; 32],
+            revision,
+            id: id.into(),
+            at: at(revision),
+        };
+        let keys: Vec<_> = loaded.keys.into_values().collect();
+        assert_eq!(keys, [key("one", 1, 1, "g1"), key("two", 2, 2, "g2")]);
+        // A key that memory has forgotten may come again.
+        bench.commit(&[keyed(3, "one", 3, "g3")]);
+        let keys: Vec<_> = bench.load().keys.into_values().collect();
+        assert_eq!(keys, [key("one", 3, 3, "g3"), key("two", 2, 2, "g2")]);
+    });
+}
+
+#[test]
+fn what_was_used_never_becomes_less() {
+    each(|mut bench| {
+        bench.commit(&[used("a", 5), spent("t", 64, false)]);
+        bench.commit(&[used("a", 3), spent("t", 10, false)]);
+        let (mut bench, loaded) = bench.load_twice();
+        assert_eq!((loaded.approval_uses["a"], loaded.task_spent["t"]), (5, 64));
+        bench.commit(&[spent("t", 20, true), spent("new", 4, true)]);
+        let (mut bench, loaded) = bench.load_twice();
+        assert_eq!((loaded.task_spent["t"], loaded.task_spent["new"]), (20, 4));
+        bench.commit(&[spent("t", 19, false), spent("t", 21, false)]);
+        assert_eq!(bench.load().task_spent["t"], 21);
+    });
+}
+
+#[test]
+fn time_never_goes_back() {
+    each(|mut bench| {
+        bench.commit(&[Write::Clock(at(50))]);
+        bench.commit(&[Write::Clock(at(40)), write(1, bundle("sha256:1"))]);
+        let (mut bench, loaded) = bench.load_twice();
+        assert_eq!(loaded.clock, Some(at(50)));
+        // Whatever says when it happened moves it.
+        bench.commit(&[session("s1", 1, 60)]);
+        assert_eq!(bench.load().clock, Some(at(60)));
+        bench.commit(&[labels("s1", &["x"], 70)]);
+        assert_eq!(bench.load().clock, Some(at(70)));
+        bench.commit(&[usage("a", None, &[1], 80), Write::Clock(at(75))]);
+        let (_, loaded) = bench.load_twice();
+        assert_eq!(loaded.clock, Some(at(80)));
+    });
+}
+
+#[test]
+fn a_session_keeps_its_labels_and_its_end() {
+    each(|mut bench| {
+        bench.commit(&[labels("s1", &["private", "untrusted"], 5)]);
+        bench.commit(&[session("s1", 2, 6), labels("s1", &["private", "secret"], 4)]);
+        bench.commit(&[write(1, ended("s1")), write(2, ended("unknown"))]);
+        bench.commit(&[
+            session("s1", 3, 3),
+            labels("s1", &[], 2),
+            session("unknown", 1, 1),
+        ]);
+        let (_, loaded) = bench.load_twice();
+        let expected = StoredSession {
+            id: "s1".into(),
+            is_ended: true,
+            calls: 3,
+            labels: ["private", "secret", "untrusted"]
+                .map(SmolStr::new)
+                .to_vec(),
+            tools: vec![tool("a", "b")],
+            last: vec![tool("a", "b"); 3],
+            at: at(6),
+        };
+        assert_eq!(loaded.sessions["s1"], expected);
+        let unknown = &loaded.sessions["unknown"];
+        assert_eq!((unknown.is_ended, unknown.at), (true, at(2)));
+    });
+}
+
+#[test]
+fn what_has_long_ended_is_pruned() {
+    each(|mut bench| {
+        let with = |mut grant: Grant, expires_at, revoked_at: Option<u64>| {
+            grant.expires_at = at(expires_at);
+            grant.revoked_at = revoked_at.map(at);
+            Change::Grant(grant.into())
+        };
+        let opened = |id: &str, deadline, closed_at: Option<u64>| {
+            let mut task = task(id);
+            task.deadline = at(deadline);
+            task.closed_at = closed_at.map(at);
+            Change::Task(task.into())
+        };
+        let asked = |id: &str, expires_at, word| {
+            let mut approval = approval(id);
+            approval.expires_at = at(expires_at);
+            approval.word = word;
+            Change::Approval(approval.into())
+        };
+        let changes = [
+            with(grant("expired"), 99, None),
+            with(grant("just not"), 100, None),
+            with(grant("revoked"), 500, Some(99)),
+            with(grant("revoked later"), 500, Some(100)),
+            opened("overdue", 99, None),
+            opened("closed", 500, Some(99)),
+            opened("closed later", 500, Some(100)),
+            opened("open", 500, None),
+            asked("pending", 500, None),
+            asked("over", 99, word(1, 50)),
+            asked("rejected", 500, word(0, 99)),
+            asked("approved", 500, word(1, 50)),
+            ended("ended"),
+            bundle("sha256:1"),
+        ];
+        let write = |(number, change): (usize, Change)| write(number as u64 + 1, change);
+        bench.commit(
+            &changes
+                .into_iter()
+                .enumerate()
+                .map(write)
+                .collect::<Vec<_>>(),
+        );
+        bench.commit(&[
+            used("over", 1),
+            used("approved", 1),
+            spent("overdue", 9, false),
+            spent("open", 9, false),
+            labels("silent", &["private"], 99),
+            labels("active", &["private"], 99),
+            session("active", 1, 100),
+            usage("old", None, &[1], 9),
+            usage("new", None, &[1], 10),
+        ]);
+        let gone = prune(&mut bench, 100, 10, 12);
+        assert_eq!(gone.grants, ["expired", "revoked"]);
+        assert_eq!(gone.tasks, ["closed", "overdue"]);
+        assert_eq!(gone.approvals, ["over", "rejected"]);
+        let (mut bench, left) = bench.load_twice();
+        let keys =
+            |keys: Vec<&SmolStr>| keys.into_iter().map(SmolStr::to_string).collect::<Vec<_>>();
+        assert_eq!(
+            keys(left.grants.keys().collect()),
+            ["just not", "revoked later"]
+        );
+        assert_eq!(keys(left.tasks.keys().collect()), ["closed later", "open"]);
+        assert_eq!(
+            keys(left.approvals.keys().collect()),
+            ["approved", "pending"]
+        );
+        assert_eq!(keys(left.approval_uses.keys().collect()), ["approved"]);
+        assert_eq!(keys(left.task_spent.keys().collect()), ["open"]);
+        assert_eq!(keys(left.sessions.keys().collect()), ["active"]);
+        assert_eq!(left.sessions["active"].labels, ["private"]);
+        assert_eq!(
+            left.usage
+                .keys()
+                .map(|(actor, _)| actor)
+                .collect::<Vec<_>>(),
+            [&agent("new")]
+        );
+        assert_eq!((left.revision, left.clock), (14, Some(at(100))));
+        let told = bench.store.entries_after(0, 100).unwrap();
+        assert!(told.iter().map(|entry| entry.revision).eq(12..=14));
+        assert_eq!(prune(&mut bench, 100, 10, 12), Pruned::default());
+        // A session that comes again has nothing of what it was.
+        bench.commit(&[session("silent", 1, 200)]);
+        assert!(bench.load().sessions["silent"].labels.is_empty());
+    });
+}
+
+#[test]
+fn what_belongs_to_a_task_goes_with_it() {
+    each(|mut bench| {
+        let lent = |id: &str, task: &str| {
+            let mut grant = grant(id);
+            grant.task = Some(task.into());
+            Change::Grant(grant.into())
+        };
+        let asked = |id: &str, task: &str| {
+            let mut approval = approval(id);
+            approval.call.task = Some(task.into());
+            Change::Approval(approval.into())
+        };
+        let mut closed = task("closed");
+        closed.closed_at = Some(at(9));
+        let mut revision = 0;
+        let mut writes = vec![
+            Change::Task(closed.into()),
+            Change::Task(task("open").into()),
+        ];
+        // More than go in one step, so that the task has to wait for the last.
+        let names: Vec<String> = (0..1_200).map(|number| format!("g{number:04}")).collect();
+        writes.extend(names.iter().map(|name| lent(name, "closed")));
+        writes.extend([
+            lent("stays", "open"),
+            asked("a1", "closed"),
+            asked("a2", "open"),
+        ]);
+        let write = |change| {
+            revision += 1;
+            write(revision, change)
+        };
+        bench.commit(&writes.into_iter().map(write).collect::<Vec<_>>());
+        let gone = prune(&mut bench, 10, 0, 0);
+        assert_eq!(gone.grants, names);
+        assert_eq!(
+            (gone.tasks, gone.approvals),
+            (vec!["closed".into()], vec!["a1".into()])
+        );
+        let (_, left) = bench.load_twice();
+        assert_eq!(left.grants.keys().collect::<Vec<_>>(), ["stays"]);
+        assert_eq!(left.approvals.keys().collect::<Vec<_>>(), ["a2"]);
+        assert_eq!(left.tasks.keys().collect::<Vec<_>>(), ["open"]);
+    });
+}
+
+#[test]
+fn the_newest_change_and_the_keys_outlive_their_time() {
+    each(|mut bench| {
+        let mut keyed = entry(1, bundle("sha256:1"));
+        keyed.asker.key = Some(Key {
+            text: "k1".into(),
+            request: [0; 32],
+        });
+        let id = "id".into();
+        bench.commit(&[
+            Write::Entry { entry: keyed, id },
+            write(2, bundle("sha256:2")),
+        ]);
+        prune(&mut bench, 0, 0, 1_000);
+        let (mut bench, left) = bench.load_twice();
+        assert_eq!((left.revision, left.keys.len()), (2, 1));
+        assert_eq!(bench.store.entries_after(0, 9).unwrap().len(), 1);
+        prune(&mut bench, 0, 1_000, 1_000);
+        let (mut bench, left) = bench.load_twice();
+        assert_eq!((left.revision, left.keys.len()), (2, 0));
+        bench.commit(&[write(3, bundle("sha256:3"))]);
+    });
+}
+
+/// A commit: what it writes, and whether its last change comes out of order.
+fn commits() -> impl Strategy<Value = Vec<(Vec<u8>, bool)>> {
+    let commit = (
+        proptest::collection::vec(any::<u8>(), 0..6),
+        prop::bool::weighted(0.2),
+    );
+    proptest::collection::vec(commit, 1..20)
+}
+
+/// One of several small writes, told by a byte.
+fn small_write(byte: u8, revision: &mut u64) -> Write {
+    let name = ["x", "y"][usize::from(byte >> 7)];
+    let size = u64::from(byte >> 3 & 15);
+    let mut change = |change| {
+        *revision += 1;
+        write(*revision, change)
+    };
+    match byte % 8 {
+        0 => used(name, size as u32),
+        1 => spent(name, size, false),
+        2 => spent(name, size, true),
+        3 => labels(name, &[["p", "q", "r"][size as usize % 3]], size),
+        4 => session(name, size, size),
+        5 => change(ended(name)),
+        6 => change(entity_put(name, &size.to_string())),
+        _ => Write::Clock(at(size)),
+    }
+}
+
+/// What a store should hold after these writes.
+fn model(state: &mut Plain, writes: &[Write]) {
+    for write in writes {
+        state.clock = state.clock.max(write.at());
+        let fresh = |id: &SmolStr, at| StoredSession {
+            id: id.clone(),
+            is_ended: false,
+            calls: 0,
+            labels: Vec::new(),
+            tools: Vec::new(),
+            last: Vec::new(),
+            at,
+        };
+        let mut session = |id: &SmolStr, at: SystemTime, change: &dyn Fn(&mut StoredSession)| {
+            let known = state.sessions.entry(id.clone());
+            let known = known.or_insert_with(|| fresh(id, at));
+            known.at = known.at.max(at);
+            change(known);
+        };
+        match write {
+            Write::ApprovalUsed { id, uses } => {
+                let known = state.approval_uses.entry(id.clone()).or_default();
+                *known = (*known).max(*uses);
+            }
+            Write::TaskSpent {
+                id,
+                spent,
+                is_exact,
+            } => {
+                let known = state.task_spent.entry(id.clone()).or_default();
+                *known = if *is_exact {
+                    *spent
+                } else {
+                    (*known).max(*spent)
+                };
+            }
+            Write::SessionLabels { id, labels, at } => session(id, *at, &|session| {
+                session.labels.extend(labels.iter().cloned());
+                session.labels.sort();
+                session.labels.dedup();
+            }),
+            Write::Session {
+                id,
+                calls,
+                tools,
+                last,
+                at,
+            } => session(id, *at, &|session| {
+                session.calls = *calls;
+                session.tools.clone_from(tools);
+                session.last.clone_from(last);
+            }),
+            Write::Entry { entry, .. } => {
+                match &entry.change {
+                    Change::SessionEnded { session: id } => {
+                        session(id, entry.at, &|session| session.is_ended = true);
+                    }
+                    Change::Entity { uid, json } => {
+                        state.entities.insert(uid.clone(), Arc::clone(json));
+                    }
+                    other => panic!("not in this test: {other:?}"),
+                }
+                state.revision = entry.revision;
+            }
+            Write::Usage { .. } | Write::Clock(_) => {}
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+
+    /// Any history, some of whose commits are refused and leave nothing behind.
+    #[test]
+    fn a_store_holds_what_was_committed_and_nothing_else(commits in commits()) {
+        each(|mut bench| {
+            let mut expected = Plain::default();
+            for (bytes, is_refused) in &commits {
+                let mut revision = expected.revision;
+                let mut writes: Vec<Write> =
+                    bytes.iter().map(|byte| small_write(*byte, &mut revision)).collect();
+                if *is_refused {
+                    writes.push(write(revision + 2, bundle("sha256:0")));
+                    let refused = bench.store.commit(&writes);
+                    assert!(matches!(refused, Err(StoreError::OutOfOrder { .. })));
+                } else {
+                    bench.commit(&writes);
+                    model(&mut expected, &writes);
+                }
+            }
+            let (_, loaded) = bench.load_twice();
+            assert_eq!(loaded, expected);
+        });
+    }
+}
