@@ -5,7 +5,6 @@ use std::time::Duration;
 use callgate::proto::v1;
 use callgate::proto::v1::ApprovalStatus;
 use callgate::proto::v1::watch_changes_response::Change;
-use callgate::server::doors::Doors;
 use tonic::{Code, Streaming};
 
 use crate::control::{World, actor, assert_refused, by, callers, person};
@@ -255,9 +254,7 @@ async fn a_watch_ends_for_who_may_no_longer_watch() {
         &crate::transport::digest("x"),
     );
     let config = callgate::config::Config::from_toml(&without, "callgate.toml").unwrap();
-    let doors = Doors::open(&config);
-    drop(doors);
-    world.server.doors.reload(&config);
+    world.server.doors.apply(&config);
     let request = v1::GrantDelegationRequest {
         actor: actor("User", "sam"),
         ..world.grant()
