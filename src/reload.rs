@@ -203,6 +203,10 @@ impl Reloader {
         Outcome::Unchanged
     }
 
+    #[expect(
+        clippy::result_large_err,
+        reason = "made once for a load that went wrong"
+    )]
     async fn publish(&mut self, bundle: Bundle) -> Outcome {
         for warning in &bundle.warnings {
             tracing::warn!(file = %warning.file, line = warning.line, "{}", warning.message);

@@ -55,6 +55,12 @@ pub fn verify_call<'c>(
 }
 
 impl<'c> Evidence<'c> {
+    /// Whether there is anything that could leave the call out.
+    pub fn is_bounded(&self) -> bool {
+        let has_grants = |chain: &Chain<'_>| !chain.grants.is_empty();
+        self.task.is_some() || self.chain.as_ref().is_some_and(has_grants)
+    }
+
     /// Whether everything the call relies on covers what it wants to do.
     pub fn covers(&self, snapshot: &Snapshot, reach: &Reach<'_>) -> Result<(), Reason> {
         if let Some(chain) = &self.chain {

@@ -20,8 +20,9 @@ use crate::identity::authenticate::Authenticator;
 use crate::identity::doorkeeper::Doorkeeper;
 use crate::proto::v1::authorization_server::Authorization as _;
 use crate::proto::{json, v1};
-use crate::service::decisions::{Service, Settings};
+use crate::service::decisions::Service;
 use crate::service::generation::Load;
+use crate::service::settings::Settings;
 use crate::telemetry::recorder::Recorder;
 
 /// Decides one call, and says why

@@ -247,8 +247,9 @@ impl Refused {
             "code": format!("{:?}", self.status.code()),
             "error": format!("{}: {}", self.what(), self.status.message()),
         });
-        if !self.reasons().is_empty() {
-            let reasons = self.reasons().into_iter().map(|reason| {
+        let reasons = self.reasons();
+        if !reasons.is_empty() {
+            let reasons = reasons.into_iter().map(|reason| {
                 json!({
                     "code": reason.code().as_str_name(),
                     "message": reason.message,
@@ -279,14 +280,13 @@ impl Refused {
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (code, message) = (self.status.code(), self.status.message());
-        write!(
-            f,
-            "{}: {} ({code:?})",
-            self.what(),
-            shown::printable(message)
-        )?;
-        for reason in self.reasons() {
+        let reasons = self.reasons();
+        f.write_str(self.what())?;
+        if reasons.is_empty() {
+            let (code, message) = (self.status.code(), self.status.message());
+            write!(f, ": {} ({code:?})", shown::printable(message))?;
+        }
+        for reason in reasons {
             write!(f, "\n{}", shown::reason(&reason).trim_end())?;
         }
         match &self.hint {

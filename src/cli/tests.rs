@@ -49,6 +49,26 @@ fn what_help_tells_people_to_type_can_be_typed() {
 }
 
 #[test]
+fn every_verb_shows_how_it_is_typed() {
+    fn leaves(command: &clap::Command, path: &str, found: &mut Vec<(String, bool)>) {
+        let has_example = command
+            .get_after_help()
+            .is_some_and(|text| text.to_string().contains("callgate "));
+        if !command.has_subcommands() {
+            found.push((path.to_owned(), has_example));
+        }
+        for below in command.get_subcommands() {
+            leaves(below, &format!("{path} {}", below.get_name()), found);
+        }
+    }
+    let mut found = Vec::new();
+    leaves(&Cli::command(), "callgate", &mut found);
+    assert!(found.len() > 20, "{found:?}");
+    let silent: Vec<_> = found.iter().filter(|(_, has)| !has).collect();
+    assert!(silent.is_empty(), "{silent:?}");
+}
+
+#[test]
 fn a_cause_is_told_once() {
     let error = anyhow!("no route")
         .context("connect: no route")
@@ -137,6 +157,10 @@ fn what_a_change_needs_is_asked_for() {
         (
             &["tool", "pin", "git_log", "--as", "user:sam"],
             "SERVER/TOOL",
+        ),
+        (
+            &["tool", "register", "git/a", "--owner", "agent:b"],
+            "not a person",
         ),
         (&["entity", "get", "kim"], "user:sam"),
         (

@@ -2,7 +2,7 @@ use std::fs;
 use std::future::pending;
 
 use super::*;
-use crate::service::decisions::Settings;
+use crate::service::settings::Settings;
 
 const GOOD: &str = "@id(\"all\") permit (principal, action, resource);";
 const OTHER: &str = "@id(\"none\") forbid (principal, action, resource);";

@@ -1,7 +1,7 @@
 //! The service every front door asks.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use cedar_policy_core::ast::{Context, EntityUID};
 use smol_str::SmolStr;
@@ -9,7 +9,6 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::audit::record::{DecisionRecord, Question};
-use crate::call::challenge;
 use crate::call::context::{CallContext, TraceContext};
 use crate::call::decide::{self, ToolVerdict};
 use crate::call::decision::{Decision, Reason, ReasonCode};
@@ -22,6 +21,7 @@ use crate::service::effects::{LiveFacts, Taken};
 use crate::service::generation::{Generation, Load};
 use crate::service::ledger::{Ledger, WriteError};
 use crate::service::pending::{Made, Pending, Writing, decision_id, settle, stale_reason};
+use crate::service::settings::Settings;
 use crate::state::sqlite::Sqlite;
 use crate::state::store::{Store, StoreError, Write};
 use crate::state::writer::Writer;
@@ -30,33 +30,6 @@ use crate::telemetry::recorder::Recorder;
 /// How often a call is decided again because its session has changed meanwhile. Each time another call
 /// of that session has gone through, so this is never near.
 const MOST_ATTEMPTS: u32 = 10_000;
-
-/// How long the service waits, and how much it remembers.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// How long a demand for a later revision may wait before it is denied with `STALE`.
-    pub stale_wait: Duration,
-    /// How long the challenge of a deny is good for.
-    pub approval_valid_for: Duration,
-    /// Most sessions that are remembered at once.
-    pub sessions: usize,
-    /// How long a session must be silent before it may be forgotten.
-    pub session_idle: Duration,
-    /// Most actors, and pairs of an actor and a tool, that are counted at once.
-    pub counted: usize,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            stale_wait: Duration::from_millis(500),
-            approval_valid_for: challenge::VALID_FOR,
-            sessions: 1_000_000,
-            session_idle: Duration::from_secs(24 * 3_600),
-            counted: 1_000_000,
-        }
-    }
-}
 
 /// Who asks, and how.
 #[derive(Debug, Clone, Copy)]
@@ -114,6 +87,10 @@ pub struct Service {
 }
 
 /// What became of a question at first sight.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every question is answered at once"
+)]
 pub enum Now<'a> {
     /// It is answered.
     Answered(Answer<Decision>),
@@ -122,8 +99,12 @@ pub enum Now<'a> {
 }
 
 /// A question whose answer has to wait.
-pub struct Later<'a>(Waiting<'a>);
+pub struct Later<'a>(Box<Waiting<'a>>);
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "boxed where it is kept, and nearly always the larger one"
+)]
 enum Waiting<'a> {
     /// For its revision.
     Revision(Ask<'a>),
@@ -214,7 +195,7 @@ impl Service {
     pub fn authorize_now<'a>(&self, ask: Ask<'a>, call: &CallContext) -> Result<Now<'a>, NotReady> {
         let generation = self.live().ok_or(NotReady)?;
         if generation.revision() < ask.at_least_revision {
-            return Ok(Now::Later(Later(Waiting::Revision(ask))));
+            return Ok(Now::Later(Later(Box::new(Waiting::Revision(ask)))));
         }
         Ok(self.begin(self.start(ask, generation), call, None))
     }
@@ -225,7 +206,7 @@ impl Service {
         later: Later<'_>,
         call: &CallContext,
     ) -> Result<Answer<Decision>, NotReady> {
-        let mut waiting = later.0;
+        let mut waiting = *later.0;
         loop {
             match waiting {
                 Waiting::Writing(pending, decision, writing) => {
@@ -236,7 +217,7 @@ impl Service {
                     let (pending, stale) = self.take(ask).await?;
                     match self.begin(pending, call, stale) {
                         Now::Answered(answer) => return Ok(answer),
-                        Now::Later(later) => waiting = later.0,
+                        Now::Later(later) => waiting = *later.0,
                     }
                 }
             }
@@ -373,7 +354,8 @@ impl Service {
             return Now::Answered(self.record(&pending, Question::Call(call), made.decision));
         }
         let writing = self.write(made.writes);
-        Now::Later(Later(Waiting::Writing(pending, made.decision, writing)))
+        let waiting = Waiting::Writing(pending, made.decision, writing);
+        Now::Later(Later(Box::new(waiting)))
     }
 
     /// Decides, and takes what an allow uses up.

@@ -14,6 +14,9 @@ const PRUNE_EVERY: Duration = Duration::from_secs(600);
 /// By how much longer the store keeps sessions than memory does: what is kept here must be kept there.
 const MARGIN: Duration = Duration::from_secs(60);
 
+/// Counts of a day need what happened in it, and in the hour that began before it.
+const DAY_AND_MORE: Duration = Duration::from_secs(26 * 3_600);
+
 /// How long what is over is kept.
 #[derive(Debug, Clone, Copy)]
 pub struct Keep {
@@ -43,7 +46,8 @@ impl Service {
         let mut writes = self.facts().sessions.dirty();
         writes.extend(self.facts().usage.dirty());
         writes.push(Write::Clock(self.now()));
-        let submitted = self.ledger().writer().submit(writes, |result| {
+        // In small pieces, so that answers that wait for their writes do not wait for these.
+        let submitted = self.ledger().writer().submit_behind(writes, |result| {
             if let Err(error) = result {
                 tracing::error!(%error, "counts and sessions were not written");
             }
@@ -59,13 +63,15 @@ impl Service {
             let at = self.now().checked_sub(age);
             at.unwrap_or(SystemTime::UNIX_EPOCH)
         };
-        let ended = before(keep.ended);
-        self.facts().sessions.forget(ended);
-        self.facts().usage.forget(ended);
-        self.ledger().forget(ended);
+        // Sessions and counts are of use for longer than what is kept only to be listed may be kept.
+        let silent = keep.ended.max(self.settings().session_idle);
+        let counted = keep.ended.max(DAY_AND_MORE);
+        self.facts().sessions.forget(before(silent));
+        self.facts().usage.forget(before(counted));
+        self.ledger().forget(before(keep.ended));
         let retention = Retention {
-            ended: before(keep.ended + MARGIN),
-            recent: before(keep.ended + MARGIN),
+            ended: before(silent + MARGIN),
+            recent: before(counted + MARGIN),
             changes: before(keep.changes),
         };
         let facts = Arc::clone(self.facts());

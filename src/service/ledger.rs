@@ -94,13 +94,16 @@ enum Begun {
 struct Head {
     generation: Option<Arc<Generation>>,
     revision: u64,
-    /// What the store held at the start; taken by the first directory.
+    /// Goes up whenever the newest state falls back to what is in service.
+    attempt: u64,
+    /// What the store held at the start; of use until the first directory is in service.
     loaded: Option<Restored>,
     keys: HashMap<(SmolStr, SmolStr), KnownKey>,
 }
 
 /// What the store held at the start, as far as generations are made of it.
 struct Restored {
+    revision: u64,
     authority: Authority,
     entities: Vec<(cedar_policy_core::ast::EntityUID, Arc<str>)>,
     digest: Option<SmolStr>,
@@ -122,7 +125,9 @@ impl Ledger {
             head: Mutex::new(Head {
                 generation: None,
                 revision: loaded.revision,
+                attempt: 0,
                 loaded: Some(Restored {
+                    revision: loaded.revision,
                     authority: std::mem::take(&mut loaded.authority),
                     entities: std::mem::take(&mut loaded.entities),
                     digest: loaded.bundle_digest.take(),
@@ -209,7 +214,7 @@ impl Ledger {
                     key: None,
                 },
             };
-            self.submit(&next, entry, digest, move |result| {
+            self.submit(&next, entry, digest, head.attempt, move |result| {
                 // Nobody waits any more only if the publisher is gone.
                 let _ = done.send(result);
             })?;
@@ -266,7 +271,7 @@ impl Ledger {
             asker: asked,
         };
         // Handed over under the lock, so that the order of revisions is the order of writing.
-        self.submit(&next, entry, plan.id.clone(), move |result| {
+        self.submit(&next, entry, plan.id.clone(), head.attempt, move |result| {
             // Nobody waits any more if the request is gone; the change is made all the same.
             let _ = done.send(result);
         })?;
@@ -297,6 +302,7 @@ impl Ledger {
         next: &Arc<Generation>,
         entry: Entry,
         id: SmolStr,
+        attempt: u64,
         done: impl FnOnce(Result<(), StoreError>) + Send + 'static,
     ) -> Result<(), StoreError> {
         let (ledger, next) = (Arc::clone(self), Arc::clone(next));
@@ -305,7 +311,7 @@ impl Ledger {
             .submit(vec![Write::Entry { entry, id }], move |result| {
                 match &result {
                     Ok(()) => ledger.put_changed(&next, written),
-                    Err(error) => ledger.fall_back(error),
+                    Err(error) => ledger.fall_back(error, attempt),
                 }
                 done(result);
             })
@@ -317,12 +323,6 @@ impl Ledger {
             self.facts.sessions.end(session, entry.at);
         }
         self.put(next);
-        let mut head = self.head();
-        // Only after an earlier change failed.
-        if head.revision < next.revision() {
-            head.take(next);
-        }
-        drop(head);
         // Nobody may be watching.
         let _ = self.changes.send(Arc::new(entry));
     }
@@ -344,16 +344,24 @@ impl Ledger {
     }
 
     /// A change was not written: what was planned on top of it is not to be built on.
-    fn fall_back(&self, error: &StoreError) {
+    ///
+    /// What was planned on top of it is on its way already and will fail for its revision, behind what is
+    /// planned anew. Only the first failure of an attempt turns back; the others must not undo the next.
+    fn fall_back(&self, error: &StoreError, attempt: u64) {
         tracing::error!(%error, "a change could not be written and is not made");
         let mut head = self.head();
-        let Some(live) = self.live() else {
+        if head.attempt != attempt {
             return;
+        }
+        head.attempt += 1;
+        head.generation = self.live();
+        head.revision = match (&head.generation, &head.loaded) {
+            (Some(live), _) => live.revision(),
+            (None, Some(restored)) => restored.revision,
+            (None, None) => 0,
         };
-        head.revision = live.revision();
         let newest = head.revision;
         head.keys.retain(|_, known| known.revision <= newest);
-        head.generation = Some(live);
     }
 
     fn head(&self) -> std::sync::MutexGuard<'_, Head> {
@@ -367,7 +375,6 @@ impl Head {
     fn take(&mut self, next: &Arc<Generation>) {
         self.revision = next.revision();
         self.generation = Some(Arc::clone(next));
-        self.loaded = None;
     }
 
     fn with(&self, load: Load, revision: u64) -> Result<Generation, Misfit> {

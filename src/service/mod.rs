@@ -19,3 +19,4 @@ pub mod generation;
 pub mod keeper;
 pub mod ledger;
 mod pending;
+pub mod settings;

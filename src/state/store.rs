@@ -189,9 +189,10 @@ pub struct StoredUsage {
 /// and approvals of a task also end with it. A task goes last, so that nothing outlives its task.
 #[derive(Debug, Clone, Copy)]
 pub struct Retention {
-    /// Delegations, tasks, approvals and sessions that ended before this.
+    /// Delegations, tasks, approvals and sessions that ended before this: longer ago than the time after
+    /// which a silent session may begin anew, or one would lose its labels too soon.
     pub ended: SystemTime,
-    /// Idempotency keys and usage from before this.
+    /// Idempotency keys and usage from before this: more than a day ago, or usage would be counted short.
     pub recent: SystemTime,
     /// Changes from before this. The newest is always kept.
     pub changes: SystemTime,

@@ -5,7 +5,8 @@
 //! small durable writes cheap.
 //!
 //! Order is everything here: writes reach the store in the order in which they were submitted, and their
-//! callers are told in that order.
+//! callers are told in that order. What may be lost for a second has a queue of its own,
+//! [`Writer::submit_behind`], so that nobody waits for it.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,6 +22,10 @@ mod tests;
 const GROUP: usize = 256;
 /// The most that wait; one more is refused.
 const WAITING: usize = 65_536;
+/// The most writes of those that nobody waits for in one commit: a few milliseconds.
+const BEHIND: usize = 512;
+/// The most submissions of those that wait.
+const BEHIND_WAITING: usize = 16;
 
 type Done<T> = Box<dyn FnOnce(Result<T, StoreError>) + Send>;
 type Access = Box<dyn FnOnce(Result<&mut dyn Store, StoreError>) + Send>;
@@ -42,6 +47,8 @@ struct Queue {
 #[derive(Default)]
 struct Waiting {
     jobs: VecDeque<Job>,
+    /// What nobody waits for.
+    behind: VecDeque<Behind>,
     /// Nothing more is taken.
     is_closed: bool,
 }
@@ -56,6 +63,20 @@ enum Job {
 struct Submission {
     writes: Vec<Write>,
     done: Done<()>,
+}
+
+/// Writes without hurry, as far as they are not written yet.
+struct Behind {
+    writes: VecDeque<Write>,
+    /// How it went so far.
+    result: Result<(), StoreError>,
+    done: Done<()>,
+}
+
+/// What the thread does next.
+struct Round {
+    jobs: VecDeque<Job>,
+    behind: Option<Behind>,
 }
 
 impl Writer {
@@ -85,6 +106,27 @@ impl Writer {
     ) -> Result<(), StoreError> {
         let done = Box::new(done);
         self.queue.put(Job::Write(Submission { writes, done }))
+    }
+
+    /// Writes what may be lost for a second: some of it after each commit of what is submitted, so that
+    /// nobody waits long for it. It is not one transaction, and comes before or after anything else;
+    /// among themselves, such submissions keep their order. `done` gets the first error, if any.
+    ///
+    /// Refuses like [`Writer::submit`], if many such submissions wait.
+    pub fn submit_behind(
+        &self,
+        writes: Vec<Write>,
+        done: impl FnOnce(Result<(), StoreError>) + Send + 'static,
+    ) -> Result<(), StoreError> {
+        let behind = Behind {
+            writes: writes.into(),
+            result: Ok(()),
+            done: Box::new(done),
+        };
+        self.queue.add(|waiting| {
+            let is_full = waiting.behind.len() >= BEHIND_WAITING;
+            (!is_full).then(|| waiting.behind.push_back(behind))
+        })
     }
 
     /// Does something with the store on its thread, after everything submitted before. What is submitted
@@ -153,14 +195,19 @@ impl Queue {
     }
 
     fn put(&self, job: Job) -> Result<(), StoreError> {
+        self.add(|waiting| {
+            let is_full = waiting.jobs.len() >= WAITING;
+            (!is_full).then(|| waiting.jobs.push_back(job))
+        })
+    }
+
+    /// Adds something, unless it is closed or there is no room.
+    fn add(&self, add: impl FnOnce(&mut Waiting) -> Option<()>) -> Result<(), StoreError> {
         let mut waiting = self.lock();
         if waiting.is_closed {
             return Err(StoreError::Closed);
         }
-        if waiting.jobs.len() >= WAITING {
-            return Err(StoreError::Busy);
-        }
-        waiting.jobs.push_back(job);
+        add(&mut waiting).ok_or(StoreError::Busy)?;
         drop(waiting);
         self.came.notify_one();
         Ok(())
@@ -176,12 +223,15 @@ impl Queue {
     }
 
     /// Waits for something to do; nothing once it is closed and empty.
-    fn next(&self) -> Option<VecDeque<Job>> {
+    fn next(&self) -> Option<Round> {
         let mut waiting = self.lock();
         loop {
-            if !waiting.jobs.is_empty() {
+            if !waiting.jobs.is_empty() || !waiting.behind.is_empty() {
                 let count = waiting.jobs.len().min(GROUP);
-                return Some(waiting.jobs.drain(..count).collect());
+                return Some(Round {
+                    jobs: waiting.jobs.drain(..count).collect(),
+                    behind: waiting.behind.pop_front(),
+                });
             }
             if waiting.is_closed {
                 return None;
@@ -206,26 +256,46 @@ fn work(store: Box<dyn Store>, queue: &Queue) {
         queue,
         is_broken: false,
     };
-    while let Some(jobs) = queue.next() {
+    while let Some(round) = queue.next() {
+        worker.work(round.jobs);
+        if let Some(behind) = round.behind {
+            worker.write_behind(behind);
+        }
+    }
+}
+
+impl Worker<'_> {
+    fn work(&mut self, jobs: VecDeque<Job>) {
         let mut group = Vec::new();
         for job in jobs {
             match job {
                 Job::Write(submission) => group.push(submission),
                 Job::Access(work) => {
-                    worker.write(std::mem::take(&mut group));
-                    worker.access(work);
+                    self.write(std::mem::take(&mut group));
+                    self.access(work);
                 }
                 Job::Prune(before, gone, done) => {
-                    worker.write(std::mem::take(&mut group));
-                    worker.prune(before, gone, done);
+                    self.write(std::mem::take(&mut group));
+                    self.prune(before, gone, done);
                 }
             }
         }
-        worker.write(group);
+        self.write(group);
     }
-}
 
-impl Worker<'_> {
+    /// Some of it; the rest is next in its queue.
+    fn write_behind(&mut self, mut behind: Behind) {
+        let count = behind.writes.len().min(BEHIND);
+        let writes: Vec<Write> = behind.writes.drain(..count).collect();
+        let result = self.commit(&writes);
+        behind.result = behind.result.and(result);
+        if behind.writes.is_empty() {
+            tell(behind.done, behind.result);
+        } else {
+            self.queue.lock().behind.push_front(behind);
+        }
+    }
+
     /// One commit for all; if that fails, each by itself, so that none suffers from another.
     fn write(&mut self, group: Vec<Submission>) {
         match group.len() {

@@ -135,7 +135,7 @@ fn entities_are_put_shown_and_taken_away() {
     let put = "entity put user:kim --attr active=true --parent group:staff";
     let said = desk.told(2, &format!("{put} --as user:bob"));
     assert!(
-        said.starts_with("denied: nothing was changed: ") && said.contains("(NO_PERMIT)"),
+        said.starts_with("denied: nothing was changed\n  because ") && said.contains("(NO_PERMIT)"),
         "{said}"
     );
     let refused = desk.json(2, &format!("{put} --as user:bob"));

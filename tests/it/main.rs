@@ -17,6 +17,7 @@ mod control_watches;
 mod corpus;
 mod full_scan;
 mod fuzz;
+mod guide;
 mod harness;
 mod import;
 mod lifecycle;

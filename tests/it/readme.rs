@@ -92,7 +92,7 @@ fn filesystem_tools() -> Json {
 }
 
 /// Runs a script as a reader would who has `callgate` on the path.
-fn shell(folder: &Path, script: &str) -> String {
+pub fn shell(folder: &Path, script: &str) -> String {
     let binaries = Path::new(env!("CARGO_BIN_EXE_callgate"))
         .parent()
         .expect("a directory");
@@ -109,7 +109,7 @@ fn shell(folder: &Path, script: &str) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
-fn lines_match(expected: &[&str], said: &[&str]) -> bool {
+pub fn lines_match(expected: &[&str], said: &[&str]) -> bool {
     match expected.split_first() {
         None => said.is_empty(),
         Some((&"…", rest)) => (0..=said.len()).any(|skip| lines_match(rest, &said[skip..])),

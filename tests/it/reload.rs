@@ -10,8 +10,9 @@ use callgate::bundle;
 use callgate::call::context::TraceContext;
 use callgate::identity::caller::Caller;
 use callgate::reload::{Outcome, Reloader};
-use callgate::service::decisions::{Ask, CedarQuestion, Service, Settings};
+use callgate::service::decisions::{Ask, CedarQuestion, Service};
 use callgate::service::generation::Load;
+use callgate::service::settings::Settings;
 use callgate::telemetry::recorder::Recorder;
 use cedar_policy_core::ast::Context;
 

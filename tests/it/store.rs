@@ -299,7 +299,7 @@ fn ended(session: &str) -> Change {
 fn labels(id: &str, labels: &[&str], millis: u64) -> Write {
     Write::SessionLabels {
         id: id.into(),
-        labels: labels.iter().map(|label| SmolStr::new(label)).collect(),
+        labels: labels.iter().map(SmolStr::new).collect(),
         at: at(millis),
     }
 }

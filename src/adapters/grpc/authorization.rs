@@ -65,6 +65,10 @@ impl Authorization {
 }
 
 /// What became of a request at first sight.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every request is decided at once, and its answer moves on from here"
+)]
 enum Outcome<'c> {
     Decided(v1::AuthorizeResponse),
     Waiting(Box<Waiting<'c>>),

@@ -186,3 +186,6 @@ fn name(uid: &EntityUID) -> String {
     let id: &str = uid.eid().as_ref();
     id.to_owned()
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,7 +32,7 @@ fn a_denied_change_says_why_and_to_whom() {
     assert!(refused.is_deny());
     assert_eq!(
         refused.to_string(),
-        "nothing was changed: no policy permits this (PermissionDenied)\n  \
+        "nothing was changed\n  \
          because   no policy permits this (NO_PERMIT)\n            \
          for Mcp::User::\"bob\\n\"\n            by a"
     );

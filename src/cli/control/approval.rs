@@ -48,6 +48,7 @@ enum Verb {
 ///
 /// The call is described as for `callgate authorize`. Its subject asks.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 struct AskFor {
     #[command(flatten)]
     call: Call,
@@ -70,6 +71,7 @@ struct AskFor {
 ///
 /// Without `--digest` the approval is looked up, the call is shown, and the yes is to what was shown.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 struct Approve {
     /// The approval
     #[arg(value_name = "ID")]
@@ -89,6 +91,7 @@ struct Approve {
 
 /// Says no to a call
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 struct Reject {
     /// The approval
     #[arg(value_name = "ID")]
@@ -119,6 +122,7 @@ struct Filter {
 
 /// Lists approvals in the order in which they were asked for
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 struct List {
     #[command(flatten)]
     filter: Filter,
@@ -133,6 +137,7 @@ struct List {
 ///
 /// With `--output json` each is one line.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 struct Watch {
     #[command(flatten)]
     filter: Filter,

@@ -54,6 +54,7 @@ enum Verb {
 
 /// Lends authority to an agent
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 #[command(group = clap::ArgGroup::new("end").args(["lasting", "until"]).required(true))]
 struct Grant {
     /// The agent that may act: its id, or any name
@@ -88,6 +89,7 @@ struct Grant {
 ///
 /// What is given replaces what was, and must lie within it. A scope is replaced whole.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 struct Narrow {
     /// The delegation
     #[arg(value_name = "ID")]
@@ -105,6 +107,7 @@ struct Narrow {
 
 /// Takes a delegation back, and with it whatever was lent on from it
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 struct Revoke {
     /// The delegation
     #[arg(value_name = "ID")]
@@ -115,6 +118,7 @@ struct Revoke {
 
 /// Lists delegations in the order in which they were made
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 struct List {
     /// Only what this person or agent lent: a person's id, or any name
     #[arg(long, value_name = "NAME", value_parser = name::user)]

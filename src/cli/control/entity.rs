@@ -51,6 +51,7 @@ enum Verb {
 /// {"uid": {"type": "Mcp::User", "id": "kim"}, "attrs": {"active": true},
 ///  "parents": [{"type": "Mcp::Group", "id": "staff"}], "tags": {"team": ["billing"]}}
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 #[command(verbatim_doc_comment)]
 struct Put {
     /// The entity: `user:kim`, `agent:scout`, `group:staff` or a whole name
@@ -77,6 +78,7 @@ struct Put {
 
 /// Shows an entity as decisions see it
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 struct Get {
     /// The entity: `user:kim` or a whole name
     #[arg(value_parser = name::entity)]
@@ -85,6 +87,7 @@ struct Get {
 
 /// Lists entities that were put, by type and id
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 struct List {
     /// Only this type: `user`, `agent` or a whole name
     #[arg(long = "type", value_name = "TYPE", value_parser = name::kind)]
@@ -95,6 +98,7 @@ struct List {
 
 /// Takes away an entity that was put
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 struct Delete {
     /// The entity: `user:kim` or a whole name
     #[arg(value_parser = name::entity)]

@@ -28,6 +28,7 @@ enum Verb {
 
 /// Ends a session: nothing is allowed in it any more
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 struct End {
     /// The session
     #[arg(value_name = "ID")]

@@ -50,6 +50,7 @@ enum Verb {
 ///
 /// Without a scope any call may belong to it; the budget, the end and the steps bound it all the same.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 #[command(group = clap::ArgGroup::new("end").args(["lasting", "until"]).required(true))]
 struct Open {
     /// The agent that works: its id, or any name
@@ -78,6 +79,7 @@ struct Open {
 
 /// Moves a task on to its next step, or to a later one
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 struct Advance {
     /// The task
     #[arg(value_name = "ID")]
@@ -91,6 +93,7 @@ struct Advance {
 
 /// Closes a task; its delegations and approvals end with it
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 struct Close {
     /// The task
     #[arg(value_name = "ID")]
@@ -101,6 +104,7 @@ struct Close {
 
 /// Lists tasks in the order in which they were opened
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 struct List {
     /// Only of this agent: its id, or any name
     #[arg(long, value_name = "AGENT", value_parser = name::agent)]

@@ -38,6 +38,7 @@ enum Verb {
 
 /// Registers a tool, or registers it anew, and pins its definition
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 struct Register {
     /// The tool
     #[arg(value_name = "SERVER/TOOL", value_parser = name::tool)]
@@ -45,8 +46,8 @@ struct Register {
     /// What a call does at most: read, write or admin
     #[arg(long, value_name = "EFFECT", value_parser = given::effect)]
     effect: v1::Effect,
-    /// The person who answers for it
-    #[arg(long, value_name = "USER")]
+    /// The person who answers for it: the id, or `user:` and the id
+    #[arg(long, value_name = "USER", value_parser = person)]
     owner: String,
     /// How sensitive it is: public, internal, confidential or restricted
     #[arg(long, value_name = "LEVEL")]
@@ -72,6 +73,7 @@ struct Register {
 
 /// Accepts a new definition of a tool that was registered here
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 struct Pin {
     /// The tool
     #[arg(value_name = "SERVER/TOOL", value_parser = name::tool)]
@@ -101,6 +103,14 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             let text = shown(&it.tool, "is pinned", &answer.digest, answer.revision);
             ask.answer(&text, "PinToolResponse", &answer)
         }
+    }
+}
+
+/// The protocol names the owner by the id alone.
+fn person(text: &str) -> Result<String, String> {
+    match name::user(text)? {
+        it if it.r#type == "Mcp::User" => Ok(it.id),
+        it => Err(format!("it is a `{}`, not a person", it.r#type)),
     }
 }
 

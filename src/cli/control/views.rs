@@ -20,8 +20,9 @@ pub fn delegation(it: &v1::StoredDelegation) -> Facts {
         0 => facts,
         times => facts.fact("lends on", count(times as usize, "time")),
     };
+    let starts = it.not_before.filter(|at| it.created_at != Some(*at));
     facts
-        .maybe("starts", it.not_before.as_ref().map(moment))
+        .maybe("starts", starts.as_ref().map(moment))
         .maybe("until", it.expires_at.as_ref().map(moment))
         .maybe("made", it.created_at.as_ref().map(moment))
         .maybe("revoked", it.revoked_at.as_ref().map(moment))

@@ -18,7 +18,7 @@ fn tool(name: &str) -> EntityUID {
 }
 
 fn labels(names: &[&str]) -> Vec<SmolStr> {
-    names.iter().map(|name| SmolStr::new(name)).collect()
+    names.iter().map(SmolStr::new).collect()
 }
 
 /// A call that is decided on what the session is now.

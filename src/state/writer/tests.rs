@@ -208,6 +208,66 @@ fn pruning_goes_on_until_nothing_is_left_and_lets_others_write() {
 }
 
 #[test]
+fn what_nobody_waits_for_holds_nobody_up() {
+    let (writer, commits, go) = held_up(Fake::default());
+    let told = Told::default();
+    let slow: Vec<Write> = (0..2 * BEHIND + 1).flat_map(|_| used("slow")).collect();
+    let done = Arc::clone(&told);
+    writer
+        .submit_behind(slow, move |result| {
+            done.lock().unwrap().push(("slow".to_owned(), result));
+        })
+        .unwrap();
+    // Comes later, is written earlier, and does not hold up the slow ones for ever either.
+    for number in 0..=GROUP {
+        submit(&writer, &number.to_string(), &told);
+    }
+    go.send(()).unwrap();
+    writer.close();
+    let commits = commits.lock().unwrap();
+    let sizes: Vec<(bool, usize)> = commits
+        .iter()
+        .map(|names| (names[0] == "slow", names.len()))
+        .collect();
+    let expected = [
+        (false, GROUP),
+        (true, BEHIND),
+        (false, 1),
+        (true, BEHIND),
+        (true, 1),
+    ];
+    assert_eq!(sizes, expected);
+    let told = told.lock().unwrap();
+    assert_eq!(told.last(), Some(&("slow".to_owned(), Ok(()))));
+}
+
+#[test]
+fn what_is_written_behind_is_told_its_first_error_and_goes_on() {
+    let (writer, commits, go) = held_up(Fake::default());
+    let told = Told::default();
+    let mut writes = used("bad");
+    writes.extend((0..BEHIND).flat_map(|_| used("good")));
+    let done = Arc::clone(&told);
+    writer
+        .submit_behind(writes, move |result| {
+            done.lock().unwrap().push((String::new(), result));
+        })
+        .unwrap();
+    for _ in 1..BEHIND_WAITING {
+        writer.submit_behind(Vec::new(), |_| {}).unwrap();
+    }
+    let refused = writer.submit_behind(Vec::new(), |_| panic!("never told"));
+    assert_eq!(refused, Err(StoreError::Busy));
+    go.send(()).unwrap();
+    writer.close();
+    assert_eq!(*commits.lock().unwrap(), [["good"]]);
+    let failed = Err(StoreError::Write("bad".to_owned()));
+    assert_eq!(*told.lock().unwrap(), [(String::new(), failed)]);
+    let refused = writer.submit_behind(Vec::new(), |_| panic!("never told"));
+    assert_eq!(refused, Err(StoreError::Closed));
+}
+
+#[test]
 fn a_full_or_closed_writer_refuses() {
     let (writer, _, go) = held_up(Fake::default());
     for _ in 0..WAITING {

@@ -194,7 +194,7 @@ async fn nothing_is_allowed_once_a_revocation_is_acknowledged() {
     let office = Arc::new(Office::open());
     for _ in 0..100 {
         let id = lend(&office, None).await;
-        let made = by_grants(call(&agent("one"), "mail/list"), &[id.clone()]);
+        let made = by_grants(call(&agent("one"), "mail/list"), std::slice::from_ref(&id));
         assert!(office.decide(&made).await.is_allow());
         let author = office.author(&person("ana"));
         let end = async {

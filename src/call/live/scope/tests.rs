@@ -1,0 +1,171 @@
+use super::*;
+use crate::call::fixtures::world;
+use crate::call::model::{self, TYPES};
+use crate::call::target;
+
+fn nothing() -> Scope {
+    Scope {
+        tools: Vec::new(),
+        servers: Vec::new(),
+        groups: Vec::new(),
+        effect: Effect::Admin,
+        targets: Vec::new(),
+    }
+}
+
+fn place(text: &str) -> EntityUID {
+    target::resource("files", text).expect("a place").uid
+}
+
+fn places(texts: &[&str]) -> Vec<EntityUID> {
+    texts.iter().map(|text| place(text)).collect()
+}
+
+#[test]
+fn a_tool_is_covered_by_itself_or_its_server() {
+    let snapshot = world("");
+    let (read, github) = (
+        model::tool("files", "read"),
+        model::server(&"github".into()),
+    );
+    let files = model::server(&"files".into());
+    let reach = Reach {
+        tool: Some(&read),
+        server: &files,
+        effect: Effect::Read,
+        targets: Some(&[]),
+        overlays: &[],
+    };
+    let covers = |scope: Scope| scope.covers(&snapshot, &reach);
+    assert_eq!(
+        covers(nothing()),
+        Err(OutOfScope::Tool("files/read".into()))
+    );
+    let by_tool = Scope {
+        tools: vec![read.clone()],
+        ..nothing()
+    };
+    assert_eq!(covers(by_tool), Ok(()));
+    let by_server = |server: &EntityUID| Scope {
+        servers: vec![server.clone()],
+        ..nothing()
+    };
+    assert_eq!(covers(by_server(&files)), Ok(()));
+    let outside = covers(by_server(&github));
+    assert_eq!(outside, Err(OutOfScope::Tool("files/read".into())));
+}
+
+#[test]
+fn a_server_of_which_one_tool_is_lent_may_be_looked_at_but_not_read() {
+    let snapshot = world("");
+    let server = model::server(&"files".into());
+    let scope = Scope {
+        tools: vec![model::tool("files", "read")],
+        ..nothing()
+    };
+    let listing = Reach {
+        tool: None,
+        server: &server,
+        effect: Effect::Read,
+        targets: Some(&[]),
+        overlays: &[],
+    };
+    assert_eq!(scope.covers(&snapshot, &listing), Ok(()));
+    let material = places(&["/srv/a"]);
+    let reading = Reach {
+        targets: Some(&material),
+        ..listing
+    };
+    let outside = scope.covers(&snapshot, &reading);
+    assert_eq!(outside, Err(OutOfScope::Server("files".into())));
+}
+
+#[test]
+fn every_target_has_to_be_within_a_place() {
+    let snapshot = world("");
+    let (tool, server) = (model::tool("files", "read"), model::server(&"files".into()));
+    let scope = Scope {
+        tools: vec![tool.clone()],
+        targets: places(&["/srv/app"]),
+        ..nothing()
+    };
+    let covers = |targets: Option<&[&str]>| {
+        let targets = targets.map(places);
+        let reach = Reach {
+            tool: Some(&tool),
+            server: &server,
+            effect: Effect::Read,
+            targets: targets.as_deref(),
+            overlays: &[],
+        };
+        scope.covers(&snapshot, &reach)
+    };
+    assert_eq!(covers(Some(&["/srv/app", "/srv/app/a/b"])), Ok(()));
+    let beside = covers(Some(&["/srv/app/a", "/srv/apple"]));
+    assert_eq!(beside, Err(OutOfScope::Target("file:///srv/apple".into())));
+    assert_eq!(covers(Some(&[])), Err(OutOfScope::NoTarget));
+    // Nobody knows the targets while tools are listed.
+    assert_eq!(covers(None), Ok(()));
+}
+
+#[test]
+fn effects_are_ordered() {
+    let snapshot = world("");
+    let (tool, server) = (model::tool("files", "read"), model::server(&"files".into()));
+    let scope = |effect| Scope {
+        tools: vec![tool.clone()],
+        effect,
+        ..nothing()
+    };
+    let all = [Effect::Read, Effect::Write, Effect::Admin];
+    for most in all {
+        for effect in all {
+            let reach = Reach {
+                tool: Some(&tool),
+                server: &server,
+                effect,
+                targets: Some(&[]),
+                overlays: &[],
+            };
+            let covered = scope(most).covers(&snapshot, &reach).is_ok();
+            assert_eq!(covered, effect <= most);
+            let within = scope(effect).is_within(&snapshot, &scope(most)).is_ok();
+            assert_eq!(within, effect <= most);
+        }
+    }
+}
+
+#[test]
+fn a_scope_within_another_leaves_nothing_out() {
+    let snapshot = world("");
+    let wide = Scope {
+        servers: vec![model::server(&"files".into())],
+        groups: vec![model::entity(&TYPES.group, "staff")],
+        targets: places(&["/srv"]),
+        ..nothing()
+    };
+    let narrow = Scope {
+        tools: vec![model::tool("files", "read")],
+        targets: places(&["/srv/app"]),
+        ..nothing()
+    };
+    let within = |change: &dyn Fn(&mut Scope)| {
+        let mut scope = narrow.clone();
+        change(&mut scope);
+        scope.is_within(&snapshot, &wide)
+    };
+    assert_eq!(within(&|_| {}), Ok(()));
+    let other = model::tool("github", "merge");
+    let tool = within(&|scope| scope.tools.push(other.clone()));
+    assert_eq!(tool, Err(OutOfScope::Tool("github/merge".into())));
+    let server = within(&|scope| scope.servers.push(model::server(&"github".into())));
+    assert_eq!(server, Err(OutOfScope::Server("github".into())));
+    let group = within(&|scope| scope.groups.push(model::entity(&TYPES.group, "other")));
+    assert_eq!(group, Err(OutOfScope::Group("other".into())));
+    assert_eq!(
+        within(&|scope| scope.targets.clear()),
+        Err(OutOfScope::NoTarget)
+    );
+    let outside = within(&|scope| scope.targets.push(place("/etc")));
+    assert_eq!(outside, Err(OutOfScope::Target("file:///etc".into())));
+}

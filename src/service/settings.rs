@@ -1,0 +1,32 @@
+//! How long the service waits, and how much it remembers.
+
+use std::time::Duration;
+
+use crate::call::challenge;
+
+/// How long the service waits, and how much it remembers.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How long a demand for a later revision may wait before it is denied with `STALE`.
+    pub stale_wait: Duration,
+    /// How long the challenge of a deny is good for.
+    pub approval_valid_for: Duration,
+    /// Most sessions that are remembered at once.
+    pub sessions: usize,
+    /// How long a session must be silent before it may be forgotten.
+    pub session_idle: Duration,
+    /// Most actors, and pairs of an actor and a tool, that are counted at once.
+    pub counted: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            stale_wait: Duration::from_millis(500),
+            approval_valid_for: challenge::VALID_FOR,
+            sessions: 1_000_000,
+            session_idle: Duration::from_secs(24 * 3_600),
+            counted: 1_000_000,
+        }
+    }
+}
