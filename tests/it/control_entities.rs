@@ -45,6 +45,25 @@ fn bot() -> v1::PutEntityRequest {
     }
 }
 
+/// The tool `git/blame`, as an entity.
+fn tool() -> v1::Entity {
+    let owner = fields([("type", text("Mcp::User")), ("id", text("sam"))]).unwrap();
+    let nothing = ListValue { values: Vec::new() };
+    v1::Entity {
+        uid: entity("Mcp::Tool", "git/blame"),
+        attributes: fields([
+            ("owner", value(Kind::StructValue(owner))),
+            ("effect", text("read")),
+            ("sensitivity", text("internal")),
+            ("confirmed", value(Kind::BoolValue(true))),
+            ("egress", value(Kind::BoolValue(false))),
+            ("yields", value(Kind::ListValue(nothing))),
+        ]),
+        parents: vec![entity("Mcp::Server", "git").unwrap()],
+        ..Default::default()
+    }
+}
+
 fn get(of_type: &str, id: &str) -> v1::GetEntityRequest {
     v1::GetEntityRequest {
         uid: entity(of_type, id),
@@ -255,6 +274,30 @@ const SPOILS: &[Spoil] = &[
         },
         Code::InvalidArgument,
         "is its own ancestor",
+    ),
+    (
+        |it| {
+            it.uid = entity("Server", "git/log");
+            it.parents.clear();
+        },
+        Code::InvalidArgument,
+        "`entity` is a server with `/` in its name",
+    ),
+    (
+        |it| {
+            *it = tool();
+            it.parents = vec![entity("Group", "reading").unwrap()];
+        },
+        Code::InvalidArgument,
+        "`entity` is a tool, `<server>/<tool>`, without that server as its parent",
+    ),
+    (
+        |it| {
+            *it = tool();
+            it.uid = entity("Tool", "svn/blame");
+        },
+        Code::InvalidArgument,
+        "without that server as its parent",
     ),
     (
         |it| it.tags = fields([("long", text(&"x".repeat(20_000)))]),

@@ -181,7 +181,7 @@ async fn what_every_request_needs_is_asked_for() {
         approve_call: v1::ApproveCallRequest { actor: actor.clone(), ..Default::default() } => "`id` is required";
         reject_call: v1::RejectCallRequest { actor: actor.clone(), ..Default::default() } => "`id` is required";
         list_approvals: v1::ListApprovalsRequest { status: 99, ..Default::default() } => "`status` 99 is not";
-        list_approvals: v1::ListApprovalsRequest { page_token: "a\n".into(), ..Default::default() } => "`page_token` holds";
+        list_approvals: v1::ListApprovalsRequest { page_token: "a".repeat(16_385), ..Default::default() } => "`page_token` has 16385 bytes";
         watch_approvals: v1::WatchApprovalsRequest { status: 99, ..Default::default() } => "`status` 99 is not";
         end_session: v1::EndSessionRequest { actor: actor.clone(), ..Default::default() } => "`session_id` is required";
         watch_changes: v1::WatchChangesRequest { after_revision: 2 } => "`after_revision` is 2, but the newest revision is 1";

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use callgate::call::live::change::Asked;
 use callgate::proto::v1;
 use callgate::proto::v1::ApprovalStatus;
 use callgate::proto::v1::watch_changes_response::Change;
+use callgate::service::generation::Generation;
+use callgate::service::ledger::Plan;
 use tonic::{Code, Streaming};
 
 use crate::control::{World, actor, assert_refused, by, callers, person};
@@ -185,6 +188,62 @@ async fn approvals_are_told_as_they_are_and_as_they_change() {
         (told.id.as_str(), told.status()),
         (&*third.id, ApprovalStatus::Expired)
     );
+}
+
+/// More changes than are kept for those who are slow.
+const MANY: u64 = 12_000;
+
+#[tokio::test]
+async fn who_is_too_slow_hears_so_and_can_go_on() {
+    let mut world = World::start().await;
+    let mut slow = world.changes(1).await;
+    let service = std::sync::Arc::clone(&world.server.service);
+    let mut writes = tokio::task::JoinSet::new();
+    for number in 0..MANY {
+        let service = std::sync::Arc::clone(&service);
+        writes.spawn(async move {
+            let asked = Asked {
+                caller: "test".into(),
+                principal: None,
+                key: None,
+            };
+            let session: smol_str::SmolStr = format!("{number:0>1000}").into();
+            let plan = |_: &Generation| -> Result<Plan, ()> {
+                Ok(Plan {
+                    verb: "EndSession",
+                    id: session.clone(),
+                    change: callgate::call::live::change::Change::SessionEnded { session },
+                })
+            };
+            let now = service.now();
+            service
+                .ledger()
+                .write(asked, now, plan)
+                .await
+                .expect("written");
+        });
+    }
+    writes.join_all().await;
+    let mut last = 1;
+    let status = loop {
+        match end(&mut slow).await {
+            Ok(Some(change)) => {
+                assert_eq!(change.revision, last + 1);
+                last = change.revision;
+            }
+            Ok(None) => panic!("it ended at {last} without a word"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(status.code(), Code::Aborted, "{status:?}");
+    assert!(
+        status.message().contains("go on from the last one"),
+        "{status:?}"
+    );
+    let mut resumed = world.changes(last).await;
+    for revision in last + 1..=MANY + 1 {
+        assert_eq!(next(&mut resumed).await.revision, revision);
+    }
 }
 
 #[tokio::test]
