@@ -134,8 +134,8 @@ impl Control {
     }
 }
 
-/// The caller's word about the actor has to count, and the actor to be one who can act. Whether it is
-/// known is looked up when Cedar is asked.
+/// The caller's word about the actor has to count. Whether the actor is known is looked up when Cedar is
+/// asked.
 fn check_author(author: &Author) -> Result<(), ControlError> {
     let (rights, actor) = (&author.caller.rights, &author.actor);
     let untrusted = |what: &str| {
@@ -150,11 +150,6 @@ fn check_author(author: &Author) -> Result<(), ControlError> {
     }
     if !actor.claims.is_empty() && !rights.assert_claims {
         return untrusted("claims about the actor");
-    }
-    let ty = actor.entity.entity_type();
-    if *ty != TYPES.user && *ty != TYPES.agent {
-        let message = "is neither a user nor an agent";
-        return Err(ControlError::invalid("actor.entity", message));
     }
     Ok(())
 }
@@ -221,6 +216,11 @@ impl<'s> Scene<'s> {
         resource: &EntityUID,
         about: About<'_>,
     ) -> Result<(), ControlError> {
+        let ty = self.actor().entity_type();
+        if *ty != TYPES.user && *ty != TYPES.agent {
+            let message = "is neither a user nor an agent";
+            return Err(ControlError::invalid("actor.entity", message));
+        }
         let governing = Governing {
             actor: &self.author.actor,
             action,
@@ -369,3 +369,6 @@ impl Drop for Attempt<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -274,7 +274,7 @@ impl Parser<'_> {
     pub(super) fn page(&self, size: u32, token: String) -> Result<Page, Invalid> {
         Ok(Page {
             size,
-            after: self.optional_id(token, "page_token")?,
+            after: self.optional_text(token, "page_token")?,
         })
     }
 
