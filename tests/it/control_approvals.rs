@@ -433,3 +433,64 @@ async fn asking_again_under_a_key_asks_once() {
     let answer = world.client.request_approval(by("edge", other)).await;
     assert_refused(answer, Code::AlreadyExists, "another request");
 }
+
+#[tokio::test]
+async fn nobody_approves_a_call_of_their_own() {
+    let mut world = World::start().await;
+    let mut own = question("commit");
+    let call = context(&mut own);
+    call.subject.get_or_insert_default().entity = entity("User", "sec");
+    call.delegation = None;
+    let pending = world.requested(asked(&own, None)).await;
+    let request = v1::ApproveCallRequest {
+        actor: person("sec"),
+        ..yes(&pending)
+    };
+    let answer = world.client.approve_call(by("edge", request)).await;
+    assert_refused(
+        answer,
+        Code::PermissionDenied,
+        "nobody approves a call of their own",
+    );
+}
+
+#[tokio::test]
+async fn of_many_answers_at_once_one_counts() {
+    let mut world = World::start().await;
+    let pending = world.requested(asked(&question("commit"), None)).await;
+    let mut answers = tokio::task::JoinSet::new();
+    for number in 0..40 {
+        let mut client = world.client.clone();
+        let (yes, no) = (yes(&pending), no(&pending));
+        answers.spawn(async move {
+            if number % 2 == 0 {
+                client.approve_call(by("edge", yes)).await.map(|_| ())
+            } else {
+                client.reject_call(by("edge", no)).await.map(|_| ())
+            }
+        });
+    }
+    let answers = answers.join_all().await;
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1);
+    for status in answers.into_iter().filter_map(Result::err) {
+        assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
+    }
+}
+
+#[tokio::test]
+async fn one_key_asked_for_at_once_is_one_write() {
+    let world = World::start().await;
+    let mut answers = tokio::task::JoinSet::new();
+    for _ in 0..40 {
+        let mut client = world.client.clone();
+        let request = v1::GrantDelegationRequest {
+            idempotency_key: "same".into(),
+            ..world.grant()
+        };
+        answers.spawn(async move { client.grant_delegation(by("edge", request)).await });
+    }
+    for answer in answers.join_all().await {
+        let answer = answer.expect("a delegation").into_inner();
+        assert_eq!(answer.revision, 2);
+    }
+}

@@ -10,6 +10,7 @@ mod control;
 mod control_approvals;
 mod control_delegations;
 mod control_entities;
+mod control_fuzz;
 mod control_malformed;
 mod control_tasks;
 mod control_verbs;

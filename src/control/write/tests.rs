@@ -59,6 +59,10 @@ permit (principal == Mcp::User::"sec", action == Mcp::Action::"end_session", res
 
 impl Bench {
     fn new() -> Self {
+        Self::with(Limits::default())
+    }
+
+    fn with(limits: Limits) -> Self {
         let spans = InMemorySpanExporter::default();
         let provider = SdkTracerProvider::builder()
             .with_simple_exporter(spans.clone())
@@ -83,7 +87,7 @@ impl Bench {
             policy_set_digest: bundle.digest,
         };
         service.publish(load).unwrap();
-        let limits = Arc::new(ArcSwap::from_pointee(Limits::default()));
+        let limits = Arc::new(ArcSwap::from_pointee(limits));
         Self {
             control: Control::new(Arc::new(service), limits),
             answers,
@@ -155,6 +159,15 @@ async fn every_attempt_is_on_record() {
         matches!(failed, Err(ControlError::Unavailable)),
         "{failed:?}"
     );
+    let status = bench.control.status().await.unwrap();
+    let said = "the store did not write: the disk is full";
+    assert_eq!(status.store_fault.as_deref(), Some(said));
+    bench.answers.send(Ok(())).unwrap();
+    let sec = author("sec", None);
+    let healed = bench.control.end_session(&sec, "u".into()).await;
+    assert_eq!(healed.unwrap(), 3);
+    let status = bench.control.status().await.unwrap();
+    assert_eq!((status.revision, status.store_fault), (3, None));
     assert_eq!(
         bench.recorded(),
         [
@@ -163,6 +176,7 @@ async fn every_attempt_is_on_record() {
             row("denied", "NO_PERMIT", ""),
             row("refused", "", ""),
             row("failed", "", ""),
+            row("done", "", "3"),
         ]
     );
 }
@@ -182,6 +196,32 @@ async fn who_does_not_wait_is_on_record_and_can_ask_again() {
     let again = bench.control.end_session(&sec, "s".into()).await;
     assert_eq!(again.unwrap(), 2);
     assert_eq!(bench.recorded()[1], row("repeated", "", "2"));
+}
+
+#[tokio::test]
+async fn there_is_a_limit_to_writes_under_way() {
+    let bench = Bench::with(Limits {
+        writes_under_way: 1,
+        ..Limits::default()
+    });
+    let sec = author("sec", None);
+    let mut first = Box::pin(bench.control.end_session(&sec, "s".into()));
+    let waiting = std::future::poll_fn(|context| {
+        std::task::Poll::Ready(first.as_mut().poll(context).is_pending())
+    });
+    assert!(waiting.await, "the store is held");
+    let second = bench.control.end_session(&sec, "t".into()).await;
+    assert!(
+        matches!(second, Err(ControlError::TooMany(_))),
+        "{second:?}"
+    );
+    bench.answers.send(Ok(())).unwrap();
+    assert_eq!(first.await.unwrap(), 2);
+    bench.answers.send(Ok(())).unwrap();
+    assert_eq!(
+        bench.control.end_session(&sec, "t".into()).await.unwrap(),
+        3
+    );
 }
 
 #[test]

@@ -377,3 +377,6 @@ fn name(uid: &EntityUID) -> Json {
     let id: &str = uid.eid().as_ref();
     json!({"type": uid.entity_type().to_string(), "id": id})
 }
+
+#[cfg(test)]
+mod tests;
