@@ -30,7 +30,7 @@ when { resource has yields && resource.yields.contains("secret") };
 @id("rate") forbid (principal is Mcp::Agent, action in Mcp::Action::"call_tool", resource)
 when { context has delegation && context.delegation.depth >= 1000000000 };
 @id("task") forbid (principal is Mcp::Agent, action in Mcp::Action::"call_tool", resource)
-unless { context has delegation && context.delegation.root == Mcp::User::"ana" };
+unless { context has delegation && context.delegation has root && context.delegation.root == Mcp::User::"ana" };
 "#;
 
 const PEOPLE: &str = r#"[

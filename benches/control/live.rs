@@ -33,7 +33,6 @@ pub async fn measure() -> Result<(), Fault> {
     let folder = scratch()?;
     let policies = folder.path().join("policies");
     company::write(&policies, true)?;
-    // Every caller has to keep coming back, and no writer is to be turned away.
     let server = Server::start(folder.path())?;
     let channel = server.connect().await?;
     revoke_to_deny(&server, channel.clone()).await?;
