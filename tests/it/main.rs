@@ -16,6 +16,7 @@ mod control_tasks;
 mod control_verbs;
 mod control_watches;
 mod corpus;
+mod crash;
 mod full_scan;
 mod fuzz;
 mod guide;
