@@ -178,8 +178,14 @@ fn count_refusal(recorder: &Recorder, headers: &HeaderMap) {
     let Some(status) = headers.get(Status::GRPC_STATUS) else {
         return;
     };
+    // A status with details is the answer to a write, which is on record already.
+    if headers.contains_key(Status::GRPC_STATUS_DETAILS) {
+        return;
+    }
     let why = match Code::from_bytes(status.as_bytes()) {
         Code::Ok => return,
+        // So is what was understood and cannot be done.
+        Code::NotFound | Code::AlreadyExists | Code::FailedPrecondition => return,
         Code::InvalidArgument | Code::OutOfRange | Code::Unimplemented => Refused::Malformed,
         Code::Unauthenticated | Code::PermissionDenied => Refused::NotEntitled,
         Code::ResourceExhausted => Refused::Overloaded,

@@ -196,6 +196,7 @@ impl Ledger {
                     .is_some_and(|loaded| loaded.digest.as_ref() == Some(&digest));
             let revision = head.revision + u64::from(!is_known);
             let next = Arc::new(head.with(load, revision)?);
+            warn_of_shadowed(&next);
             if is_known {
                 head.take(&next);
                 self.put(&next);
@@ -367,6 +368,13 @@ impl Ledger {
     fn head(&self) -> std::sync::MutexGuard<'_, Head> {
         // What a panic left behind was never handed to the writer.
         self.head.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Neither the directory nor what is stored replaces the other without a word.
+fn warn_of_shadowed(generation: &Generation) {
+    for uid in generation.stored.shadowed() {
+        tracing::warn!(entity = %uid, "the directory defines an entity that is stored as well: the stored one is set aside");
     }
 }
 
