@@ -1,11 +1,12 @@
 //! The front doors, one folder per protocol: parse a question, ask the service, encode its answer.
 //!
-//! Start at [`grpc`], the native one. [`mcp`] reads the Model Context Protocol for the doors whose callers
+//! Start at [`grpc`], the native one; [`ext_authz`] is for Envoy. [`mcp`] reads the Model Context Protocol for the doors whose callers
 //! pass it on as it is. [`json`] and [`invalid`] are how every door reads JSON and names a fault.
 //!
 //! Invariant: no decisions and no storage. An adapter that cannot read a question refuses it and names
 //! the field; it never guesses.
 
+pub mod ext_authz;
 pub mod grpc;
 pub mod invalid;
 pub(in crate::adapters) mod json;

@@ -155,6 +155,7 @@ async fn serve(args: &Args, bundle: Bundle) -> anyhow::Result<()> {
         service: Arc::clone(&service),
         doorkeeper: doors.doorkeeper,
         limits: doors.limits,
+        ext_authz: doors.ext_authz,
         tls,
         bundle_is_good,
     };

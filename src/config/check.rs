@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use crate::config::Config;
 use crate::config::callers::{CallerEntry, parse_sha256};
+use crate::config::ext_authz::{ExtAuthz, IdentitySource};
 use crate::config::fault::ConfigFault;
 use crate::config::limits::Limits;
 use crate::config::listen::Listen;
@@ -28,6 +29,7 @@ pub(super) fn faults(config: &Config, document: &Document<'_>) -> Vec<ConfigFaul
     listeners(config, &mut faults);
     callers(config, &mut faults);
     claims(config, &mut faults);
+    ext_authz(&config.ext_authz, &config.callers, &mut faults);
     limits(&config.limits, &mut faults);
     state(&config.state, &mut faults);
     telemetry(&config.telemetry, &mut faults);
@@ -239,6 +241,56 @@ fn claims(config: &Config, faults: &mut Faults<'_>) {
                 format!("`{}` is the tag of another claim already", attribute.tag),
             );
         }
+    }
+}
+
+fn ext_authz(settings: &ExtAuthz, known: &[CallerEntry], faults: &mut Faults<'_>) {
+    for (field, header) in settings.headers() {
+        if http::HeaderName::try_from(header).is_err() {
+            faults.add(field, format!("`{header}` is not the name of a header"));
+        }
+    }
+    for (index, source) in settings.identity.iter().enumerate() {
+        let field = format!("ext_authz.identity[{index}]");
+        let callers = match source {
+            IdentitySource::Spiffe { prefix, callers } => {
+                if !prefix.starts_with("spiffe://") || !prefix.ends_with('/') {
+                    let said =
+                        format!("`{prefix}` does not begin with `spiffe://` and end with `/`");
+                    faults.add(format!("{field}.prefix"), said);
+                }
+                callers
+            }
+            IdentitySource::Jwt {
+                payload, callers, ..
+            } => {
+                if payload.is_empty() {
+                    faults.add(format!("{field}.payload"), "is empty");
+                }
+                callers
+            }
+            IdentitySource::Header { callers, .. } => callers,
+        };
+        for (at, caller) in callers.iter().enumerate() {
+            if !known.iter().any(|entry| entry.id == *caller) {
+                let said = format!("`{caller}` is the `id` of no caller");
+                faults.add(format!("{field}.callers[{at}]"), said);
+            }
+        }
+    }
+    for (index, route) in settings.servers.iter().enumerate() {
+        let field = format!("ext_authz.servers[{index}]");
+        if !route.path.starts_with('/') || route.path.contains(['?', '#']) {
+            let said = format!("`{}` is not a path such as `/mcp`", route.path);
+            faults.add(format!("{field}.path"), said);
+        }
+        if route.server.is_empty() {
+            faults.add(format!("{field}.server"), "is empty");
+        }
+    }
+    if !matches!(settings.denied_status, 200 | 403) {
+        let said = format!("is {}, but must be 200 or 403", settings.denied_status);
+        faults.add("ext_authz.denied_status", said);
     }
 }
 

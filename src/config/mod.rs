@@ -9,6 +9,7 @@
 pub mod callers;
 mod check;
 pub mod claims;
+pub mod ext_authz;
 pub mod fault;
 pub mod limits;
 pub mod listen;
@@ -20,6 +21,7 @@ use serde::Deserialize;
 
 use crate::config::callers::CallerEntry;
 use crate::config::claims::ClaimMapping;
+use crate::config::ext_authz::ExtAuthz;
 use crate::config::fault::ConfigFault;
 use crate::config::limits::Limits;
 use crate::config::listen::{Listen, Tls};
@@ -40,6 +42,8 @@ pub struct Config {
     pub callers: Vec<CallerEntry>,
     /// Which claims become facts. Reloaded.
     pub claims: ClaimMapping,
+    /// How Envoy's external authorization is read. Reloaded.
+    pub ext_authz: ExtAuthz,
     /// Limits on everything that comes from outside. Each says when a change takes effect.
     pub limits: Limits,
     /// Where live authority is kept, and for how long. Changes need a restart.

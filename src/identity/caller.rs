@@ -26,7 +26,7 @@ pub struct Rights {
     pub explain: bool,
 }
 
-/// An RPC of `callgate.v1.Authorization` or of `callgate.v1.Control`.
+/// An RPC of `callgate.v1.Authorization` or of `callgate.v1.Control`, or a door for gateways.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rpc {
     /// `Authorize`.
@@ -83,6 +83,8 @@ pub enum Rpc {
     GetStatus,
     /// `WatchChanges`.
     WatchChanges,
+    /// `Check` of Envoy's external authorization.
+    ExtAuthzCheck,
 }
 
 /// A set of RPCs.
@@ -125,6 +127,10 @@ impl Rpc {
         Rpc::WatchChanges,
     ];
 
+    /// The doors of protocols that gateways speak already: they ask questions, and take who is asking out
+    /// of requests.
+    pub const DOORS: [Rpc; 1] = [Rpc::ExtAuthzCheck];
+
     /// Its name in the protocol and in the configuration.
     pub fn name(self) -> &'static str {
         match self {
@@ -155,6 +161,7 @@ impl Rpc {
             Rpc::EndSession => "EndSession",
             Rpc::GetStatus => "GetStatus",
             Rpc::WatchChanges => "WatchChanges",
+            Rpc::ExtAuthzCheck => "ext_authz.Check",
         }
     }
 
@@ -164,9 +171,10 @@ impl Rpc {
 }
 
 impl RpcSet {
-    /// All of them, of both services.
+    /// All of them, of both services and of every door.
     pub fn all() -> Self {
-        Rpc::AUTHORIZATION.into_iter().chain(Rpc::CONTROL).collect()
+        let own = Rpc::AUTHORIZATION.into_iter().chain(Rpc::CONTROL);
+        own.chain(Rpc::DOORS).collect()
     }
 
     /// Whether `rpc` is among them.

@@ -14,3 +14,12 @@ pub mod v1 {
     pub const DESCRIPTOR: &[u8] =
         include_bytes!(concat!(env!("OUT_DIR"), "/callgate_descriptor.bin"));
 }
+
+/// The protocols of Envoy.
+#[allow(missing_docs, clippy::all)]
+pub mod envoy {
+    /// Package `envoy.service.auth.v3`.
+    pub mod auth {
+        tonic::include_proto!("envoy.service.auth.v3");
+    }
+}

@@ -24,10 +24,13 @@ use tonic::transport::{Server, ServerTlsConfig};
 use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, HealthService};
 
+use crate::adapters::ext_authz::check::Check;
 use crate::adapters::grpc::authorization::Authorization;
 use crate::adapters::grpc::control::rpcs::ControlApi;
+use crate::config::ext_authz::ExtAuthz;
 use crate::config::limits::Limits;
 use crate::identity::doorkeeper::Doorkeeper;
+use crate::proto::envoy::auth::authorization_server::AuthorizationServer as CheckServer;
 use crate::proto::v1;
 use crate::proto::v1::authorization_server::AuthorizationServer;
 use crate::proto::v1::control_server::ControlServer;
@@ -44,6 +47,8 @@ pub struct Setup {
     pub doorkeeper: Arc<Doorkeeper>,
     /// The limits; a reload may swap them.
     pub limits: Arc<ArcSwap<Limits>>,
+    /// How Envoy's external authorization is read; a reload may swap it.
+    pub ext_authz: Arc<ArcSwap<ExtAuthz>>,
     /// Certificates for TCP listeners; without them they speak cleartext.
     pub tls: Option<ServerTlsConfig>,
     /// Whether the directory is as good as what is in service; `grpc.health.v1` tells under the name
@@ -161,6 +166,13 @@ fn routes(
     );
     let control =
         ControlServer::new(control).max_decoding_message_size(limits.message_bytes as usize);
+    let check = Check::new(
+        Arc::clone(&setup.service),
+        Arc::clone(&setup.doorkeeper),
+        Arc::clone(&setup.limits),
+        Arc::clone(&setup.ext_authz),
+    );
+    let check = CheckServer::new(check).max_decoding_message_size(limits.message_bytes as usize);
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(v1::DESCRIPTOR)
@@ -176,6 +188,10 @@ fn routes(
             Shield::new(control, Arc::clone(&setup.limits))
                 .recording(setup.service.recorder().clone()),
         )
+        .add_service(
+            Shield::new(check, Arc::clone(&setup.limits))
+                .recording(setup.service.recorder().clone()),
+        )
         .add_service(health.service())
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);
@@ -188,10 +204,11 @@ struct Health {
 }
 
 impl Health {
-    const NAMES: [&'static str; 3] = [
+    const NAMES: [&'static str; 4] = [
         "",
         AuthorizationServer::<Authorization>::NAME,
         ControlServer::<ControlApi>::NAME,
+        CheckServer::<Check>::NAME,
     ];
     /// Fails while the directory has faults and an older generation is in service: a matter for those
     /// who watch, and no reason to take the server out of service.

@@ -145,6 +145,7 @@ pub async fn start_empty_at(
         service: Arc::clone(&service),
         doorkeeper: Arc::clone(&doors.doorkeeper),
         limits: Arc::clone(&doors.limits),
+        ext_authz: Arc::clone(&doors.ext_authz),
         tls,
         bundle_is_good: is_good,
     };

@@ -252,7 +252,7 @@ fn ask<'a>(caller: &'a Caller, request: &v1::AuthorizeRequest) -> (Ask<'a>, Deta
 
 /// Hands over what a request shows of its sender: its `authorization` header, and the names in the
 /// certificate of its connection.
-pub(super) fn with_evidence<T>(
+pub(in crate::adapters) fn with_evidence<T>(
     metadata: &tonic::metadata::MetadataMap,
     extensions: &Extensions,
     use_it: impl FnOnce(Evidence<'_>) -> T,

@@ -93,6 +93,10 @@ fn every_rpc_of_the_protocol_can_be_allowed_by_its_name() {
     }
 }
 
+fn questions_and_control() -> RpcSet {
+    Rpc::AUTHORIZATION.into_iter().chain(Rpc::CONTROL).collect()
+}
+
 #[test]
 fn a_star_means_every_question_and_control_has_a_star_of_its_own() {
     let questions = RpcSet::from_iter(Rpc::AUTHORIZATION);
@@ -101,7 +105,16 @@ fn a_star_means_every_question_and_control_has_a_star_of_its_own() {
     assert!(Rpc::CONTROL.iter().all(|rpc| !questions.contains(*rpc)));
     assert_eq!(allowed(&["Control/*"]), control);
     assert!(Rpc::AUTHORIZATION.iter().all(|rpc| !control.contains(*rpc)));
-    assert_eq!(allowed(&["*", "Control/*"]), RpcSet::all());
+    let both = questions_and_control();
+    assert_eq!(allowed(&["*", "Control/*"]), both);
+    assert!(
+        Rpc::DOORS.iter().all(|rpc| !both.contains(*rpc)),
+        "a door is opened by its name alone"
+    );
+    assert_eq!(
+        allowed(&["ext_authz.Check"]),
+        RpcSet::from_iter([Rpc::ExtAuthzCheck])
+    );
     assert_eq!(allowed(&[]), RpcSet::default());
     assert_eq!(Caller::local().rights.rpcs, RpcSet::all());
 }

@@ -1,0 +1,142 @@
+//! `[ext_authz]`: how Envoy's external authorization is read. Reloaded.
+
+use serde::Deserialize;
+
+/// How the requests that Envoy asks about become calls. By default nobody is known and nothing is MCP, so
+/// everything is denied.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ExtAuthz {
+    /// Where identities come from, the first that a request has counts.
+    pub identity: Vec<IdentitySource>,
+    /// Which requests go to which server. A route's context extension `callgate.server` comes first.
+    pub servers: Vec<ServerRoute>,
+    /// Whether what Envoy's MCP filter has found may stand in for the body.
+    pub body: Body,
+    /// The header with the session's name.
+    pub session_header: String,
+    /// The header with the task's name; none by default.
+    pub task_header: Option<String>,
+    /// The header with the names of approvals, separated by commas; none by default.
+    pub approval_header: Option<String>,
+    /// The header with the names of stored delegations, separated by commas; none by default.
+    pub grant_header: Option<String>,
+    /// Whether a client's replies to a server pass, which carry what the server asked for.
+    pub pass_replies: bool,
+    /// The HTTP status of a denied request: 200, so that clients see its JSON-RPC error, or 403.
+    pub denied_status: u16,
+}
+
+/// Whether a request can be decided without its body.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Body {
+    /// The body decides; what the MCP filter has found must agree with it.
+    #[default]
+    Required,
+    /// Without a body the MCP filter's word counts. It stops reading early, so a second key of the same
+    /// name further on escapes it, and it takes no arguments along unless told to.
+    Optional,
+}
+
+/// One source of identities.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, tag = "from", rename_all = "lowercase")]
+pub enum IdentitySource {
+    /// The SPIFFE id of the client certificate that Envoy has verified.
+    Spiffe {
+        /// What comes before the name of the agent, e.g. `spiffe://example.org/agent/`.
+        prefix: String,
+        /// Whose requests it counts for; empty means every caller's.
+        #[serde(default)]
+        callers: Vec<String>,
+    },
+    /// The payload of a token that Envoy's JWT filter has verified. `sub` is the person, `act` who acts
+    /// for it (RFC 8693).
+    Jwt {
+        /// The key under which the filter keeps the payload (`payload_in_metadata`).
+        payload: String,
+        /// A claim that names the agent where there is no `act`, e.g. `azp`.
+        #[serde(default)]
+        agent_claim: Option<String>,
+        /// Whether the claims go to the decision; the caller needs `assert_claims`.
+        #[serde(default)]
+        claims: bool,
+        /// Whose requests it counts for; empty means every caller's.
+        #[serde(default)]
+        callers: Vec<String>,
+    },
+    /// Headers. Envoy has to take away what clients send under these names.
+    Header {
+        /// The header with the name of the agent.
+        agent: String,
+        /// The header with the name of the person for whom it acts.
+        #[serde(default)]
+        person: Option<String>,
+        /// Whether whoever writes the headers has verified them cryptographically.
+        #[serde(default)]
+        verified: bool,
+        /// Whose requests it counts for; empty means every caller's.
+        #[serde(default)]
+        callers: Vec<String>,
+    },
+}
+
+/// Requests that go to one server.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerRoute {
+    /// The `Host`, with its port if it has one; absent means every host.
+    #[serde(default)]
+    pub host: Option<String>,
+    /// The whole path without the query.
+    pub path: String,
+    /// The name under which the server is registered.
+    pub server: String,
+}
+
+impl Default for ExtAuthz {
+    fn default() -> Self {
+        Self {
+            identity: Vec::new(),
+            servers: Vec::new(),
+            body: Body::Required,
+            session_header: "mcp-session-id".to_owned(),
+            task_header: None,
+            approval_header: None,
+            grant_header: None,
+            pass_replies: false,
+            denied_status: 200,
+        }
+    }
+}
+
+impl ExtAuthz {
+    /// Every header that is named, with the path of its setting.
+    pub fn headers(&self) -> Vec<(String, &str)> {
+        let mut headers = vec![("ext_authz.session_header".to_owned(), &*self.session_header)];
+        for (name, header) in [
+            ("task_header", &self.task_header),
+            ("approval_header", &self.approval_header),
+            ("grant_header", &self.grant_header),
+        ] {
+            headers.extend(
+                header
+                    .iter()
+                    .map(|it| (format!("ext_authz.{name}"), it.as_str())),
+            );
+        }
+        for (index, source) in self.identity.iter().enumerate() {
+            if let IdentitySource::Header { agent, person, .. } = source {
+                let field = format!("ext_authz.identity[{index}]");
+                headers.push((format!("{field}.agent"), agent));
+                headers.extend(
+                    person
+                        .iter()
+                        .map(|it| (format!("{field}.person"), it.as_str())),
+                );
+            }
+        }
+        headers
+    }
+}
