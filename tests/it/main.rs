@@ -17,6 +17,7 @@ mod control_verbs;
 mod control_watches;
 mod corpus;
 mod crash;
+mod envoy;
 mod ext_authz;
 mod full_scan;
 mod fuzz;

@@ -1,0 +1,187 @@
+//! A real Envoy with the configuration of `deploy/`, between a real MCP client and a real MCP server.
+
+use std::fs::{self, File};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::{Value as Json, json};
+
+use crate::harness::{Bundle, Server, client, on_lines, python, wait_for};
+
+const SETTINGS: &str = r#"
+[ext_authz]
+
+[[ext_authz.identity]]
+from = "jwt"
+payload = "jwt_payload"
+"#;
+
+const LOOKING: &str = r#"
+@id("notes.look")
+permit (principal, action in Mcp::Action::"discover", resource in Mcp::Server::"notes");
+"#;
+
+/// A process that ends with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn python_runs(arguments: &[&str]) -> Command {
+    let mut command = Command::new(python());
+    command.arg(client("mcp_http.py")).args(arguments);
+    command
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+fn wait_until_open(port: u16, what: &str) {
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    wait_for(what, || TcpStream::connect(address).ok());
+}
+
+fn serve_notes(port: u16, log: &Path) -> Running {
+    let server = python_runs(&["serve", &port.to_string()])
+        .stdout(File::create(log).unwrap())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_until_open(port, "the MCP server");
+    Running(server)
+}
+
+/// The binary that the Python package brings along.
+fn envoy() -> PathBuf {
+    let find =
+        "import envoy, os; print(os.path.join(os.path.dirname(envoy.__file__), '_bin', 'envoy'))";
+    let output = Command::new(python()).args(["-c", find]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap().trim().into()
+}
+
+/// Starts Envoy with the shipped configuration, at other addresses and with other keys.
+fn start_envoy(folder: &Path, ports: [(u16, &str); 3], keys: &Path) -> Running {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/envoy/ext-authz.yaml");
+    let mut text = fs::read_to_string(shipped).unwrap();
+    let mut put = |from: &str, to: &str| {
+        assert!(text.contains(from), "the configuration has `{from}`");
+        text = text.replace(from, to);
+    };
+    put("/etc/envoy/jwks.json", keys.to_str().unwrap());
+    for (port, shipped) in ports {
+        put(
+            &format!("port_value: {shipped}}}"),
+            &format!("port_value: {port}}}"),
+        );
+    }
+    // The machine that runs the tests may be busy with others.
+    put("timeout: 0.5s", "timeout: 10s");
+    let config = folder.join("envoy.yaml");
+    fs::write(&config, text).unwrap();
+    let envoy = Command::new(envoy())
+        .arg("--config-path")
+        .arg(config)
+        .args([
+            "--use-dynamic-base-id",
+            "--concurrency",
+            "1",
+            "--log-level",
+            "warn",
+        ])
+        .stdout(Stdio::null())
+        .stderr(File::create(folder.join("envoy.log")).unwrap())
+        .spawn()
+        .unwrap();
+    wait_until_open(ports[0].0, "Envoy");
+    Running(envoy)
+}
+
+#[test]
+#[ignore = "needs the Python packages that tests/run installs"]
+fn envoy_lets_through_what_policies_allow_and_nothing_without_callgate() {
+    let bundle = Bundle::small();
+    bundle.file("callgate.toml", SETTINGS);
+    bundle.file("looking.cedar", LOOKING);
+    let callgate = Server::start(&bundle, &[]);
+    let callgate_port = callgate
+        .target()
+        .rsplit(':')
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap();
+
+    let folder = tempfile::tempdir().unwrap();
+    let ran = folder.path().join("ran.log");
+    let notes_port = free_port();
+    let _notes = serve_notes(notes_port, &ran);
+    let keys = folder.path().join("jwks.json");
+    let claims = [
+        json!({"sub": "alice", "act": {"sub": "helper"}}),
+        json!({"sub": "bob", "act": {"sub": "helper"}}),
+    ];
+    let tokens = on_lines(&mut python_runs(&["keys", keys.to_str().unwrap()]), &claims);
+    let other_keys = folder.path().join("other.json");
+    let forged = on_lines(
+        &mut python_runs(&["keys", other_keys.to_str().unwrap()]),
+        &claims[..1],
+    );
+    let envoy_port = free_port();
+    let ports = [
+        (envoy_port, "10000"),
+        (notes_port, "8000"),
+        (callgate_port, "50051"),
+    ];
+    let _envoy = start_envoy(folder.path(), ports, &keys);
+
+    let url = format!("http://127.0.0.1:{envoy_port}/mcp");
+    let call = |token: &Json, tool: &str| json!({"token": token, "tool": tool});
+    let mut adds = call(&tokens[0], "add_note");
+    adds["arguments"] = json!({"text": "milk"});
+    let calls = [
+        call(&tokens[0], "list_notes"),
+        adds,
+        call(&tokens[0], "drop_notes"),
+        call(&tokens[1], "add_note"),
+        call(&forged[0], "list_notes"),
+        call(&Json::Null, "list_notes"),
+    ];
+    let seen = on_lines(&mut python_runs(&["calls", &url]), &calls);
+    assert_eq!(seen[0], json!({"text": "no notes"}));
+    assert_eq!(seen[1], json!({"text": "added milk"}));
+    assert_eq!(seen[2]["code"], -32001, "{}", seen[2]);
+    assert_eq!(seen[2]["message"], "notes are never dropped by an agent");
+    assert_eq!(seen[2]["data"]["authorization"]["reason"], "FORBIDDEN");
+    assert_eq!(seen[3]["code"], -32001, "bob is no staff: {}", seen[3]);
+    assert_eq!(
+        seen[3]["data"]["authorization"]["reason"],
+        "DELEGATOR_DENIED"
+    );
+    for outsider in &seen[4..] {
+        assert!(outsider.get("text").is_none(), "{outsider}");
+    }
+
+    let (ended, _) = callgate.stop();
+    assert!(ended.success());
+    let seen = on_lines(&mut python_runs(&["calls", &url]), &calls[..2]);
+    for refused in &seen {
+        assert!(refused.get("text").is_none(), "{refused}");
+    }
+    let ran = fs::read_to_string(ran).unwrap();
+    let ran: Vec<_> = ran.lines().filter(|line| line.ends_with(" runs")).collect();
+    assert_eq!(
+        ran,
+        ["list_notes runs", "add_note runs"],
+        "and nothing else"
+    );
+}
