@@ -309,6 +309,7 @@ fn what_a_reload_cannot_change_is_named() {
             &[][..],
         ),
         ("[[claims.groups]]\nclaim = \"groups\"\n", &[]),
+        ("[ext_authz]\npass_replies = true\n", &[]),
         ("[limits]\nmessage_bytes = 8192\n", &["limits"]),
         ("[limits]\nsessions = 10\n", &["limits"]),
         ("[state]\nsession_idle_hours = 1\n", &["state"]),
@@ -319,6 +320,68 @@ fn what_a_reload_cannot_change_is_named() {
         ("[telemetry]\ndecision_log = \"all\"\n", &["telemetry"]),
     ] {
         assert_eq!(read(text).needs_restart(&start), wanted, "{text}");
+    }
+}
+
+#[test]
+fn what_envoy_is_read_with_is_checked() {
+    let identity = |it: &str| format!("[[ext_authz.identity]]\n{it}\n");
+    let setting = |it: &str| format!("[ext_authz]\n{it}\n");
+    for (text, field, said) in [
+        (
+            setting("session_header = 'a b'"),
+            "ext_authz.session_header",
+            "not the name of a header",
+        ),
+        (
+            identity("from = 'header'\nagent = ''"),
+            "ext_authz.identity[0].agent",
+            "not the name of a header",
+        ),
+        (
+            identity("from = 'spiffe'\nprefix = 'spiffe://a'"),
+            "ext_authz.identity[0].prefix",
+            "end with `/`",
+        ),
+        (
+            identity("from = 'jwt'\npayload = ''"),
+            "ext_authz.identity[0].payload",
+            "is empty",
+        ),
+        (
+            identity("from = 'jwt'\npayload = 'p'\ncallers = ['edge']"),
+            "ext_authz.identity[0].callers[0]",
+            "is the `id` of no caller",
+        ),
+        (
+            setting("servers = [{ path = 'mcp', server = 's' }]"),
+            "ext_authz.servers[0].path",
+            "not a path",
+        ),
+        (
+            setting("servers = [{ path = '/mcp', server = '' }]"),
+            "ext_authz.servers[0].server",
+            "is empty",
+        ),
+        (
+            setting("denied_status = 404"),
+            "ext_authz.denied_status",
+            "200 or 403",
+        ),
+    ] {
+        let found = faults(&text);
+        assert_eq!(found.len(), 1, "{text}: {found:?}");
+        assert!(
+            found[0].contains(field) && found[0].contains(said),
+            "{found:?}"
+        );
+    }
+    for unknown in [
+        "from = 'cookie'",
+        "from = 'jwt'",
+        "from = 'spiffe'\nprefix = 'spiffe://a/'\nagent = 'b'",
+    ] {
+        assert_eq!(faults(&identity(unknown)).len(), 1, "{unknown}");
     }
 }
 
@@ -335,6 +398,7 @@ fn the_example_of_the_guide_is_a_configuration_with_every_section() {
         "tls",
         "callers",
         "claims",
+        "ext_authz",
         "limits",
         "state",
         "reload",

@@ -618,6 +618,117 @@ async fn nothing_passes_unconfigured_or_without_the_right() {
     assert_eq!(empty.expect_err("nothing").code(), Code::InvalidArgument);
 }
 
+#[tokio::test]
+async fn a_source_counts_for_the_callers_it_names() {
+    let digest = |byte: &str| byte.repeat(32);
+    // Of `abc`.
+    let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    let rights = r#"{ rpcs = ["ext_authz.Check"], assert_identity = true }"#;
+    for (named, status) in [("edge", None), ("other", Some(401))] {
+        let config = format!(
+            r#"
+[ext_authz]
+servers = [{{ path = "/mcp", server = "git" }}]
+[[ext_authz.identity]]
+from = "header"
+agent = "x-agent"
+person = "x-person"
+callers = ["{named}"]
+[[callers]]
+id = "edge"
+token_sha256 = ["{abc}"]
+rights = {rights}
+[[callers]]
+id = "other"
+token_sha256 = ["{}"]
+rights = {rights}
+"#,
+            digest("5a")
+        );
+        let server = start(&config).await;
+        let mut client = Client::new(server.channel().await);
+        let mut ask = async |http: HttpRequest| {
+            let attributes = Some(attributes(http));
+            let mut request = tonic::Request::new(CheckRequest { attributes });
+            let token = "Bearer abc".parse().expect("a header");
+            request.metadata_mut().insert("authorization", token);
+            client.check(request).await.expect("an answer").into_inner()
+        };
+        let log = || post(tool_call("log").to_string());
+        let answer = ask(log()).await;
+        match status {
+            None => assert!(is_ok(&answer), "{answer:?}"),
+            Some(status) => assert_eq!(seen(&answer).0, status),
+        }
+        if status.is_none() {
+            // It may say who acts, and not for whom.
+            let answer = ask(with(log(), "x-person", "ana")).await;
+            assert_eq!(listed(&answer, "reasons"), ["CALLER_NOT_TRUSTED"]);
+        }
+    }
+}
+
+/// Whether a request passes a server with these further settings.
+async fn passes(settings: &str, attributes: AttributeContext) -> Result<(), i32> {
+    let config = CONFIG.replace("[ext_authz]\n", &format!("[ext_authz]\n{settings}\n"));
+    let server = start(&config).await;
+    let mut client = Client::new(server.channel().await);
+    let answer = check(&mut client, attributes).await;
+    match is_ok(&answer) {
+        true => Ok(()),
+        false => Err(seen(&answer).0),
+    }
+}
+
+#[tokio::test]
+async fn settings_open_what_they_name_and_no_more() {
+    let reply = || {
+        attributes(post(
+            r#"{"jsonrpc":"2.0","id":1,"result":{"action":"accept"}}"#,
+        ))
+    };
+    assert_eq!(passes("", reply()).await, Err(403));
+    assert_eq!(passes("pass_replies = true", reply()).await, Ok(()));
+
+    let purge = || attributes(post(tool_call("purge").to_string()));
+    assert_eq!(passes("denied_status = 403", purge()).await, Err(403));
+
+    let found = |name: &str| {
+        let found = json!({"method": "tools/call", "id": 7, "is_mcp_request": true, "params": {"name": name}});
+        finding(attributes(post("")), MCP, &found)
+    };
+    let optional = "body = \"optional\"";
+    assert_eq!(passes("", found("log")).await, Err(400));
+    assert_eq!(passes(optional, found("log")).await, Ok(()));
+    assert_eq!(passes(optional, found("purge")).await, Err(200));
+    let not_mcp = finding(
+        attributes(post("")),
+        MCP,
+        &json!({"method": "tools/call", "id": 7}),
+    );
+    assert_eq!(passes(optional, not_mcp).await, Err(400));
+    let reply = json!({"method": "__jsonrpc_response", "id": 7, "is_mcp_request": true});
+    let reply = finding(attributes(post("")), MCP, &reply);
+    assert_eq!(
+        passes(optional, reply).await,
+        Err(403),
+        "what it tells is not seen"
+    );
+
+    let routed = |server: &str| {
+        let mut attributes = attributes(HttpRequest {
+            path: "/elsewhere".to_owned(),
+            ..post(tool_call("log").to_string())
+        });
+        let extension = ("callgate.server".to_owned(), server.to_owned());
+        attributes.context_extensions.extend([extension]);
+        attributes
+    };
+    assert_eq!(passes("", routed("git")).await, Ok(()));
+    assert_eq!(passes("", routed("other")).await, Err(200));
+    assert_eq!(passes("", routed("")).await, Err(403));
+}
+
 /// The same call as the native RPC and as MCP.
 fn pairs() -> Vec<(Kind, Json)> {
     let mut pairs = Vec::new();

@@ -184,3 +184,6 @@ fn metadata(answers: &[Answer<Decision>], obligations: &[String]) -> Struct {
         fields: fields.into_iter().collect(),
     }
 }
+
+#[cfg(test)]
+mod tests;

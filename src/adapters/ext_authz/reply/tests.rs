@@ -1,0 +1,54 @@
+use super::*;
+use crate::call::decision::Reason;
+
+fn deny(code: ReasonCode, message: &str) -> Answer<Decision> {
+    Answer {
+        value: Decision::deny(Reason::new(code, message)),
+        decision_id: uuid::Uuid::nil(),
+        revision: 3,
+        policies_total: 1,
+    }
+}
+
+fn turned(response: CheckResponse) -> (i32, Option<String>) {
+    let Some(HttpResponse::DeniedResponse(denied)) = response.http_response else {
+        panic!("no deny");
+    };
+    let mut headers = denied.headers.into_iter().filter_map(|it| it.header);
+    let challenge = headers.find(|it| it.key == "www-authenticate");
+    let status = denied.status.expect("a status").code;
+    (status, challenge.map(|it| it.value))
+}
+
+#[test]
+fn more_authority_is_asked_for_where_it_would_help() {
+    for code in [
+        ReasonCode::ApprovalRequired,
+        ReasonCode::DelegationOutOfScope,
+    ] {
+        let answer = deny(code, "ask \"ravi\" \r\nfirst");
+        let (status, challenge) = turned(denied(None, &answer, 200));
+        assert_eq!(status, 403);
+        let expected =
+            "Bearer error=\"insufficient_scope\", error_description=\"ask 'ravi' ''first\"";
+        assert_eq!(
+            challenge.as_deref(),
+            Some(expected),
+            "nothing ends the header early"
+        );
+    }
+    let answer = deny(ReasonCode::Forbidden, "never");
+    assert_eq!(turned(denied(None, &answer, 200)), (200, None));
+    assert_eq!(turned(denied(None, &answer, 403)), (403, None));
+}
+
+#[test]
+fn an_allow_takes_away_what_a_client_sent_under_our_names() {
+    let mut answer = deny(ReasonCode::Forbidden, "never");
+    answer.value = Decision::allow_unconditionally();
+    let Some(HttpResponse::OkResponse(ok)) = allowed(&[answer]).http_response else {
+        panic!("no allow");
+    };
+    assert_eq!(ok.headers_to_remove, [OBLIGATIONS]);
+    assert_eq!(ok.headers[0].append_action, OVERWRITE);
+}
