@@ -10,6 +10,7 @@ pub mod callers;
 mod check;
 pub mod claims;
 pub mod fault;
+pub mod http;
 pub mod limits;
 pub mod listen;
 mod place;
@@ -21,6 +22,7 @@ use serde::Deserialize;
 use crate::config::callers::CallerEntry;
 use crate::config::claims::ClaimMapping;
 use crate::config::fault::ConfigFault;
+use crate::config::http::{Authzen, Toolhive};
 use crate::config::limits::Limits;
 use crate::config::listen::{Listen, Tls};
 use crate::config::place::Document;
@@ -40,6 +42,10 @@ pub struct Config {
     pub callers: Vec<CallerEntry>,
     /// Which claims become facts. Reloaded.
     pub claims: ClaimMapping,
+    /// OpenID AuthZEN. Changes need a restart.
+    pub authzen: Authzen,
+    /// The decision point of ToolHive. Changes need a restart.
+    pub toolhive: Toolhive,
     /// Limits on everything that comes from outside. Each says when a change takes effect.
     pub limits: Limits,
     /// Where live authority is kept, and for how long. Changes need a restart.
@@ -119,6 +125,12 @@ impl Config {
         }
         if self.tls != started_with.tls {
             sections.push("tls");
+        }
+        if self.authzen != started_with.authzen {
+            sections.push("authzen");
+        }
+        if self.toolhive != started_with.toolhive {
+            sections.push("toolhive");
         }
         if self.telemetry != started_with.telemetry {
             sections.push("telemetry");

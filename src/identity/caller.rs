@@ -22,11 +22,14 @@ pub struct Rights {
     pub assert_delegation: bool,
     /// Whether the claims it passes on count.
     pub assert_claims: bool,
+    /// Whether what it says of subjects and resources themselves counts, where nothing stored says
+    /// otherwise.
+    pub assert_properties: bool,
     /// Whether it may see policies and errors behind a decision.
     pub explain: bool,
 }
 
-/// An RPC of `callgate.v1.Authorization` or of `callgate.v1.Control`.
+/// An RPC of `callgate.v1.Authorization` or of `callgate.v1.Control`, or what another protocol offers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rpc {
     /// `Authorize`.
@@ -83,6 +86,12 @@ pub enum Rpc {
     GetStatus,
     /// `WatchChanges`.
     WatchChanges,
+    /// AuthZEN, access evaluation: one question or several.
+    AuthzenEvaluation,
+    /// AuthZEN, search for subjects, resources and actions.
+    AuthzenSearch,
+    /// The HTTP decision point of ToolHive.
+    ToolhiveDecision,
 }
 
 /// A set of RPCs.
@@ -125,6 +134,13 @@ impl Rpc {
         Rpc::WatchChanges,
     ];
 
+    /// What the other protocols offer. Each has to be allowed by its own name.
+    pub const DOORS: [Rpc; 3] = [
+        Rpc::AuthzenEvaluation,
+        Rpc::AuthzenSearch,
+        Rpc::ToolhiveDecision,
+    ];
+
     /// Its name in the protocol and in the configuration.
     pub fn name(self) -> &'static str {
         match self {
@@ -155,6 +171,9 @@ impl Rpc {
             Rpc::EndSession => "EndSession",
             Rpc::GetStatus => "GetStatus",
             Rpc::WatchChanges => "WatchChanges",
+            Rpc::AuthzenEvaluation => "authzen.Evaluation",
+            Rpc::AuthzenSearch => "authzen.Search",
+            Rpc::ToolhiveDecision => "toolhive.Decision",
         }
     }
 
@@ -164,9 +183,10 @@ impl Rpc {
 }
 
 impl RpcSet {
-    /// All of them, of both services.
+    /// All of them, of both services and of every other protocol.
     pub fn all() -> Self {
-        Rpc::AUTHORIZATION.into_iter().chain(Rpc::CONTROL).collect()
+        let native = Rpc::AUTHORIZATION.into_iter().chain(Rpc::CONTROL);
+        native.chain(Rpc::DOORS).collect()
     }
 
     /// Whether `rpc` is among them.
@@ -192,6 +212,7 @@ impl Caller {
                 assert_identity: true,
                 assert_delegation: true,
                 assert_claims: true,
+                assert_properties: true,
                 explain: true,
             },
         }

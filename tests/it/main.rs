@@ -2,6 +2,9 @@
 
 mod agentdojo;
 mod architecture;
+mod authzen;
+mod authzen_malformed;
+mod authzen_todo;
 mod bundle_fuzz;
 mod certificates;
 mod check;
@@ -19,10 +22,13 @@ mod full_scan;
 mod fuzz;
 mod guide;
 mod harness;
+mod http_agrees;
+mod http_listener;
 mod import;
 mod lifecycle;
 mod live;
 mod malformed;
+mod plain_http;
 mod readme;
 mod real_parts;
 mod reload;

@@ -79,6 +79,9 @@ pub enum Problem {
     /// Two fields that exclude each other.
     #[error("{0}")]
     Contradiction(&'static str),
+    /// A JSON value of the wrong type.
+    #[error("must be {0}")]
+    NotOfType(&'static str),
     /// A context that Cedar cannot read.
     #[error("is not a Cedar context: {0}")]
     NotAContext(String),
@@ -141,7 +144,7 @@ impl Invalid {
 }
 
 /// Adds the name of the message around a field, on the way out: paths cost nothing while all is well.
-pub(in crate::adapters::grpc) trait Within<T> {
+pub(in crate::adapters) trait Within<T> {
     /// The same, one level further out.
     fn within(self, outer: impl Display) -> Result<T, Invalid>;
 }

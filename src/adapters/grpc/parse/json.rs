@@ -43,7 +43,7 @@ pub(in crate::adapters::grpc) fn value(
 }
 
 /// Reads one JSON object from text; no text at all is the empty object.
-pub(in crate::adapters::grpc) fn object(
+pub(in crate::adapters) fn object(
     text: &[u8],
     max_depth: u32,
     field: &'static str,
