@@ -157,6 +157,7 @@ fn new_server(name: &str) -> ServerEntry {
         owner: UNASSIGNED.to_owned(),
         active: true,
         environment: None,
+        yields: None,
         groups: Vec::new(),
         tags: BTreeMap::new(),
     }

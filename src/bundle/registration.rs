@@ -44,6 +44,9 @@ pub struct ServerEntry {
     /// Where it runs, e.g. `production`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<String>,
+    /// Labels that its resources and prompts bring into a session; `untrusted` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub yields: Option<Vec<String>>,
     /// Groups it belongs to: `Mcp::Group::"<group>"`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<String>,
@@ -366,11 +369,33 @@ fn check_server(origin: Origin<'_>, server: &ServerEntry, faults: &mut Vec<Fault
             "an empty `owner`; name the person who answers for the server".to_owned(),
         );
     }
-    for (field, count) in [("groups", server.groups.len()), ("tags", server.tags.len())] {
+    let yields = server.yields.as_deref().unwrap_or_default();
+    if let Some(fault) = label_fault(yields) {
+        say("yields", fault);
+    }
+    let lists = [
+        ("yields", yields.len()),
+        ("groups", server.groups.len()),
+        ("tags", server.tags.len()),
+    ];
+    for (field, count) in lists {
         if count > MAX_LIST {
             say(field, format!("more than {MAX_LIST} {field}"));
         }
     }
+}
+
+fn label_fault(labels: &[String]) -> Option<String> {
+    let is_label = |label: &&String| {
+        let allowed = |c: char| {
+            c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | ':' | '.')
+        };
+        !label.is_empty() && label.len() <= 64 && label.chars().all(allowed)
+    };
+    let label = labels.iter().find(|label| !is_label(label))?;
+    Some(format!(
+        "`{label}` is not a label: use lower-case letters, digits, `-`, `_`, `:` and `.`"
+    ))
 }
 
 fn check_tool(origin: Origin<'_>, name: &str, tool: &ToolEntry, faults: &mut Vec<Fault>) {
@@ -395,19 +420,8 @@ fn check_tool(origin: Origin<'_>, name: &str, tool: &ToolEntry, faults: &mut Vec
             "an empty `owner`; leave it out to mean the server's owner".to_owned(),
         );
     }
-    let is_label = |label: &String| {
-        let allowed = |c: char| {
-            c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | ':' | '.')
-        };
-        !label.is_empty() && label.len() <= 64 && label.chars().all(allowed)
-    };
-    if let Some(label) = tool.yields.iter().find(|label| !is_label(label)) {
-        say(
-            "yields",
-            format!(
-                "`{label}` is not a label: use lower-case letters, digits, `-`, `_`, `:` and `.`"
-            ),
-        );
+    if let Some(fault) = label_fault(&tool.yields) {
+        say("yields", fault);
     }
     if tool.typed && !tool.input_schema.as_ref().is_some_and(Json::is_object) {
         say("typed", "a typed tool needs its `input_schema`".to_owned());
@@ -431,6 +445,7 @@ impl Registration {
         let server = &self.server;
         let mut attrs = json!({"owner": user(&server.owner), "active": server.active});
         set(&mut attrs, "environment", server.environment.as_ref());
+        set(&mut attrs, "yields", server.yields.as_ref());
         let mut list = vec![(
             vec!["server"],
             json!({
@@ -463,7 +478,7 @@ impl Registration {
     }
 }
 
-fn set(attrs: &mut Json, name: &str, value: Option<&String>) {
+fn set(attrs: &mut Json, name: &str, value: Option<impl Serialize>) {
     if let (Some(value), Some(attrs)) = (value, attrs.as_object_mut()) {
         attrs.insert(name.to_owned(), json!(value));
     }

@@ -314,6 +314,15 @@ fn find_tool<'s>(
     Ok((tool, stored))
 }
 
+/// What a server's resources and prompts bring into a session. Strangers may have written what nobody has
+/// said anything about.
+pub fn material_of(snapshot: &Snapshot, server: &SmolStr) -> Vec<SmolStr> {
+    match snapshot.entity(&model::server(server)) {
+        Some(stored) if stored.attribute("yields").is_some() => texts(stored, "yields"),
+        _ => vec![SmolStr::new_static("untrusted")],
+    }
+}
+
 /// The definition a tool is pinned to.
 pub fn pinned_definition(snapshot: &Snapshot, tool: &EntityUID) -> Option<SmolStr> {
     let digest = snapshot.entity(tool)?.attribute("digest")?;

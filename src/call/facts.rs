@@ -160,7 +160,10 @@ impl<'c> Facts<'c> {
                 uid: task.uid(),
                 calls_left: ground.past.calls_left,
             }),
-            session: ground.past.session.map(SessionFacts),
+            session: ground.past.session.map(|session| SessionFacts {
+                session,
+                recent: OnceCell::new(),
+            }),
             usage: ground.past.usage.map(UsageFacts),
             environment: OnceCell::new(),
             elicitation: OnceCell::new(),

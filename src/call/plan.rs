@@ -37,7 +37,7 @@ pub struct Plan {
     pub targets: Vec<EntityUID>,
     /// What it can do.
     pub effect: Effect,
-    /// What reading from its tool brings into a session.
+    /// What its answer brings into a session.
     pub yields: Vec<SmolStr>,
     /// Whether the action is one that somebody declared, so that the facts have to be checked. The
     /// facts of the built-in actions are right by construction.
@@ -57,6 +57,10 @@ impl Plan {
             yields: Vec::new(),
             is_declared: false,
         }
+    }
+
+    fn yielding(self, yields: Vec<SmolStr>) -> Self {
+        Self { yields, ..self }
     }
 
     /// The tool it is about, if it is about one.
@@ -93,8 +97,14 @@ pub fn of_call(snapshot: &Snapshot, call: &CallContext, caller: &Caller) -> Resu
         OperationKind::ListTools => Ok(of_server("list_tools", server)),
         OperationKind::ListPrompts => Ok(of_server("list_prompts", server)),
         OperationKind::ListResources => Ok(of_server("list_resources", server)),
-        OperationKind::ReadResource { uri } => of_resource("read_resource", server, uri),
-        OperationKind::Subscribe { uri } => of_resource("subscribe", server, uri),
+        OperationKind::ReadResource { uri } => {
+            let plan = of_resource("read_resource", server, uri)?;
+            Ok(plan.yielding(evidence::material_of(snapshot, server)))
+        }
+        OperationKind::Subscribe { uri } => {
+            let plan = of_resource("subscribe", server, uri)?;
+            Ok(plan.yielding(evidence::material_of(snapshot, server)))
+        }
         OperationKind::CompleteResource { uri } => of_resource("complete", server, uri),
         OperationKind::CompletePrompt { name } => Ok(of_prompt("complete", server, name)),
         OperationKind::GetPrompt { name, arguments } => {
@@ -106,7 +116,7 @@ pub fn of_call(snapshot: &Snapshot, call: &CallContext, caller: &Caller) -> Resu
                 typed: None,
             };
             plan.own = OwnFacts::Arguments(input);
-            Ok(plan)
+            Ok(plan.yielding(evidence::material_of(snapshot, server)))
         }
         OperationKind::Sample(sampling) => {
             let mut plan = Plan::new(model::action("sample"), gateway());

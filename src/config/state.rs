@@ -16,7 +16,8 @@ pub struct State {
     pub keep_ended_hours: u32,
     /// Days for which changes are kept, to be told by `WatchChanges`; 1 to 3,650.
     pub keep_changes_days: u32,
-    /// Hours without a call after which a session is forgotten; 1 to 8,760.
+    /// Hours without a call after which a session may be forgotten if there is no room for another; 1 to
+    /// 8,760. After `keep_ended_hours` it is, in any case.
     pub session_idle_hours: u32,
 }
 

@@ -171,6 +171,7 @@ pub(super) fn plan_entity(
     if entity.uid() != uid {
         return refuse("has another name than its JSON form".to_owned());
     }
+    check_place(&entity).map_err(|why| ControlError::invalid(field, why))?;
     snapshot
         .upsert([entity])
         .map_err(|error| fault(error.to_string()))?;
@@ -178,6 +179,28 @@ pub(super) fn plan_entity(
         uid: uid.clone(),
         json,
     })
+}
+
+/// The name of a tool says which server it belongs to, and policies about a server are to hold for it.
+fn check_place(entity: &Entity) -> Result<(), &'static str> {
+    let ty = entity.uid().entity_type();
+    let id: &str = entity.uid().eid().as_ref();
+    if *ty == TYPES.server && id.contains('/') {
+        return Err("is a server with `/` in its name");
+    }
+    if *ty != TYPES.tool {
+        return Ok(());
+    }
+    let is_server = |uid: &&EntityUID| *uid.entity_type() == TYPES.server;
+    let mut servers = entity.parents().filter(is_server);
+    let is_its_own = |server: &EntityUID| {
+        let name = id.strip_prefix(AsRef::<str>::as_ref(server.eid()));
+        name.is_some_and(|rest| rest.len() > 1 && rest.starts_with('/'))
+    };
+    match (servers.next(), servers.next()) {
+        (Some(server), None) if is_its_own(server) => Ok(()),
+        _ => Err("is a tool, `<server>/<tool>`, without that server as its parent"),
+    }
 }
 
 /// The directory has the last word about what it defines.

@@ -1,14 +1,19 @@
 //! How things stand.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::sync::PoisonError;
+use std::time::{Duration, SystemTime};
 
 use cedar_policy_core::ast::EntityUID;
+use tokio::sync::oneshot;
 
 use crate::call::live::approval::ApprovalStatus;
 use crate::call::live::task::TaskStatus;
 use crate::control::error::ControlError;
 use crate::control::write::Control;
+
+/// A store that takes longer to be looked at is at fault.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// What is in service.
 #[derive(Debug, Clone)]
@@ -41,7 +46,8 @@ pub struct Status {
 
 impl Control {
     /// How things stand. Counts everything, so it takes longer than other reads.
-    pub fn status(&self) -> Result<Status, ControlError> {
+    pub async fn status(&self) -> Result<Status, ControlError> {
+        let store_fault = self.store_fault().await;
         self.view(|view| {
             let generation = view.generation;
             let (snapshot, authority) = (&generation.snapshot, &generation.authority);
@@ -64,8 +70,28 @@ impl Control {
                 pending_approvals: pending.count(),
                 sessions: self.service.facts().sessions.len(),
                 now: view.now,
-                store_fault: None,
+                store_fault,
             })
         })
+    }
+
+    /// What is wrong with the store: it does not answer, or did not write the last time.
+    async fn store_fault(&self) -> Option<String> {
+        let (done, looked) = oneshot::channel();
+        let asked = self.service.ledger().writer().access(move |store| {
+            // Nobody waits any more if it took too long.
+            let _ = done.send(store.map(|_| ()));
+        });
+        if let Err(error) = asked {
+            return Some(error.to_string());
+        }
+        match tokio::time::timeout(LOOK, looked).await {
+            Ok(Ok(Ok(()))) => {
+                let fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
+                fault.clone()
+            }
+            Ok(Ok(Err(error))) => Some(error.to_string()),
+            Ok(Err(_)) | Err(_) => Some("the store does not answer".to_owned()),
+        }
     }
 }

@@ -1,12 +1,13 @@
 //! One write, from the request to the record.
 
 use std::cell::RefCell;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use cedar_policy_core::ast::EntityUID;
 use smol_str::SmolStr;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::audit::control::{ControlRecord, Outcome};
 use crate::call::chain::Chain;
@@ -27,12 +28,17 @@ use crate::control::view::View;
 use crate::service::decisions::Service;
 use crate::service::generation::Generation;
 use crate::service::ledger::{Plan, WriteError, Written};
+use crate::state::store::StoreError;
 
 /// The use cases of the write side.
 pub struct Control {
     pub(super) service: Arc<Service>,
     limits: Arc<ArcSwap<Limits>>,
     ids: Ids,
+    /// Writes that may still come under way.
+    places: Semaphore,
+    /// Why the last write was not written; `None` if it was.
+    pub(super) fault: Mutex<Option<String>>,
 }
 
 /// What a write came to.
@@ -59,10 +65,13 @@ pub(super) struct Scene<'s> {
 impl Control {
     /// The use cases over a service, under limits that a reload may swap.
     pub fn new(service: Arc<Service>, limits: Arc<ArcSwap<Limits>>) -> Self {
+        let places = limits.load().writes_under_way as usize;
         Self {
             service,
             limits,
             ids: Ids::default(),
+            places: Semaphore::new(places),
+            fault: Mutex::new(None),
         }
     }
 
@@ -112,30 +121,54 @@ impl Control {
             *decided = Some(scene.decided.into_inner());
             plan
         };
-        let written = match check_author(author) {
-            Ok(()) => {
+        let written = match self.may_begin(author) {
+            Ok(_place) => {
                 let ledger = self.service.ledger();
-                ledger.write(author.asked(), now, planned).await
+                let written = ledger.write(author.asked(), now, planned).await;
+                self.note_fault(&written);
+                written.map_err(error_of)
             }
-            Err(error) => Err(WriteError::Refused(error)),
+            Err(error) => Err(error),
         };
-        let written = written.map_err(|error| match error {
-            WriteError::NotReady => ControlError::NotReady,
-            WriteError::Refused(error) => error,
-            WriteError::KeyReused => ControlError::KeyReused,
-            WriteError::Misfit(misfit) => ControlError::Precondition(misfit.to_string()),
-            WriteError::Store(error) => {
-                tracing::error!(verb, error = %error, "a change could not be written");
-                ControlError::Unavailable
-            }
-        });
         attempt.end(&written);
         written
     }
+
+    fn may_begin(&self, author: &Author) -> Result<SemaphorePermit<'_>, ControlError> {
+        check_author(author)?;
+        self.places.try_acquire().map_err(|_| {
+            let message = "as many writes are under way as `limits.writes_under_way` allows";
+            ControlError::TooMany(message.to_owned())
+        })
+    }
+
+    fn note_fault<E>(&self, written: &Result<Written, WriteError<E>>) {
+        let fault = match written {
+            Ok(_) => None,
+            Err(WriteError::Store(error)) => {
+                tracing::error!(%error, "a change could not be written");
+                Some(error.to_string())
+            }
+            Err(_) => return,
+        };
+        // A text that somebody panicked with is still one.
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+    }
 }
 
-/// The caller's word about the actor has to count, and the actor to be one who can act. Whether it is
-/// known is looked up when Cedar is asked.
+fn error_of(error: WriteError<ControlError>) -> ControlError {
+    match error {
+        WriteError::NotReady => ControlError::NotReady,
+        WriteError::Refused(error) => error,
+        WriteError::KeyReused => ControlError::KeyReused,
+        WriteError::Misfit(misfit) => ControlError::Precondition(misfit.to_string()),
+        WriteError::Store(StoreError::Busy) => ControlError::TooMany(StoreError::Busy.to_string()),
+        WriteError::Store(_) => ControlError::Unavailable,
+    }
+}
+
+/// The caller's word about the actor has to count. Whether the actor is known is looked up when Cedar is
+/// asked.
 fn check_author(author: &Author) -> Result<(), ControlError> {
     let (rights, actor) = (&author.caller.rights, &author.actor);
     let untrusted = |what: &str| {
@@ -150,11 +183,6 @@ fn check_author(author: &Author) -> Result<(), ControlError> {
     }
     if !actor.claims.is_empty() && !rights.assert_claims {
         return untrusted("claims about the actor");
-    }
-    let ty = actor.entity.entity_type();
-    if *ty != TYPES.user && *ty != TYPES.agent {
-        let message = "is neither a user nor an agent";
-        return Err(ControlError::invalid("actor.entity", message));
     }
     Ok(())
 }
@@ -221,6 +249,11 @@ impl<'s> Scene<'s> {
         resource: &EntityUID,
         about: About<'_>,
     ) -> Result<(), ControlError> {
+        let ty = self.actor().entity_type();
+        if *ty != TYPES.user && *ty != TYPES.agent {
+            let message = "is neither a user nor an agent";
+            return Err(ControlError::invalid("actor.entity", message));
+        }
         let governing = Governing {
             actor: &self.author.actor,
             action,
@@ -369,3 +402,6 @@ impl Drop for Attempt<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

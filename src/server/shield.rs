@@ -207,8 +207,14 @@ fn count_refusal(recorder: &Recorder, dialect: Dialect, response: &Response<Body
 /// A response that is an error has its status among the headers; an answer has it at its end.
 fn grpc_refusal(headers: &HeaderMap) -> Option<(&'static str, Refused)> {
     let status = headers.get(Status::GRPC_STATUS)?;
+    // A status with details is the answer to a write, which is on record already.
+    if headers.contains_key(Status::GRPC_STATUS_DETAILS) {
+        return None;
+    }
     let why = match Code::from_bytes(status.as_bytes()) {
         Code::Ok => return None,
+        // So is what was understood and cannot be done.
+        Code::NotFound | Code::AlreadyExists | Code::FailedPrecondition => return None,
         Code::InvalidArgument | Code::OutOfRange | Code::Unimplemented => Refused::Malformed,
         Code::Unauthenticated | Code::PermissionDenied => Refused::NotEntitled,
         Code::ResourceExhausted => Refused::Overloaded,

@@ -110,8 +110,10 @@ impl LiveFacts {
     ) -> Taken {
         let mut writes = Vec::new();
         let session = call.workflow.session_id.as_ref().zip(seen.session.as_ref());
-        if let Some(((id, seen), tool)) = session.zip(effects.tool.as_ref()) {
-            let next = seen.after(tool, &effects.yields);
+        // Looking at lists leaves nothing behind.
+        let leaves_something = effects.tool.is_some() || !effects.yields.is_empty();
+        if let Some((id, seen)) = session.filter(|_| leaves_something) {
+            let next = seen.after(effects.tool.as_ref(), &effects.yields);
             if next.is_full() {
                 return Taken::Lost(no_room("no more can be remembered of this session"));
             }

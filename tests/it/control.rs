@@ -205,7 +205,8 @@ impl World {
     }
 }
 
-fn load() -> Load {
+/// What these policies, entities and tools compile to.
+pub fn load() -> Load {
     let dir = tempfile::tempdir().expect("a directory");
     for (path, text) in [
         ("policies.cedar", POLICIES),

@@ -58,7 +58,7 @@ impl Decoder for Raw {
     }
 }
 
-async fn send(channel: &Channel, rpc: &'static str, bytes: Vec<u8>) -> Result<(), Status> {
+pub async fn send(channel: &Channel, rpc: &'static str, bytes: Vec<u8>) -> Result<(), Status> {
     let mut grpc = tonic::client::Grpc::new(channel.clone());
     grpc.ready().await.expect("the connection lives");
     let path = http::uri::PathAndQuery::from_static(rpc);
@@ -108,7 +108,7 @@ fn good(rpc: &str) -> Vec<u8> {
 
 /// One change of a message.
 #[derive(Debug, Clone)]
-enum Change {
+pub enum Change {
     Set(usize, u8),
     Insert(usize, Vec<u8>),
     Remove(usize, usize),
@@ -116,7 +116,7 @@ enum Change {
     Cut(usize),
 }
 
-fn change() -> impl Strategy<Value = Change> {
+pub fn change() -> impl Strategy<Value = Change> {
     let at = any::<usize>();
     prop_oneof![
         4 => (at, any::<u8>()).prop_map(|(at, byte)| Change::Set(at, byte)),
@@ -127,7 +127,7 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-fn changed(mut bytes: Vec<u8>, changes: &[Change]) -> Vec<u8> {
+pub fn changed(mut bytes: Vec<u8>, changes: &[Change]) -> Vec<u8> {
     for change in changes {
         let length = bytes.len();
         let place = |at: &usize| at % (length + 1);

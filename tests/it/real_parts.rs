@@ -403,6 +403,65 @@ fn repository(folder: &Path) {
 
 #[test]
 #[ignore = "needs the Python packages that tests/run installs"]
+fn a_client_without_stubs_lends_and_takes_back() {
+    let server = Server::start(&Bundle::shipped(), &[]);
+    let control = |method: &str, message: Json| -> Json {
+        let path = format!("callgate.v1.Control/{method}");
+        ask(&server, &path, &[], &[message]).remove(0)
+    };
+    let tara = || json!({"entity": {"type": "User", "id": "tara"}, "identity": {"method": "jwt", "verified": true}});
+    let lent = control(
+        "GrantDelegation",
+        json!({"actor": tara(), "idempotency_key": "one", "to": {"type": "Agent", "id": "support"},
+            "scope": {"tools": ["github/get_issue"], "effect": "EFFECT_READ"}, "expires_at": "2099-01-01T00:00:00Z"}),
+    );
+    let fault = lent["rpc_error"]["message"].as_str().unwrap_or_default();
+    assert!(fault.contains("expires_at"), "{lent}");
+    let soon = std::time::SystemTime::now() + std::time::Duration::from_secs(3_600);
+    let soon = humantime::format_rfc3339_seconds(soon).to_string();
+    let grant = || {
+        json!({"actor": tara(), "idempotency_key": "two", "to": {"type": "Agent", "id": "support"},
+            "scope": {"tools": ["github/get_issue"], "effect": "EFFECT_READ"}, "expires_at": soon})
+    };
+    let lent = control("GrantDelegation", grant());
+    let id = lent["delegation"]["id"]
+        .as_str()
+        .unwrap_or_else(|| panic!("{lent}"));
+    assert_eq!(control("GrantDelegation", grant())["delegation"]["id"], id);
+    let call = |tool: &str| {
+        let arguments = json!({"owner": "acme", "repo": "shop", "issue_number": 1});
+        let mut asked = request(
+            json!({"type": "Agent", "id": "support"}),
+            json!({"server": "github", "call_tool": {"tool": tool, "arguments": arguments}}),
+        );
+        asked["call_context"]["subject"]["identity"] = json!({"method": "jwt", "verified": true});
+        asked["call_context"]["delegation"] = json!({"grant_ids": [id]});
+        asked
+    };
+    let answers = ask(
+        &server,
+        AUTHORIZE,
+        &[],
+        &[call("get_issue"), call("create_issue")],
+    );
+    assert_eq!(answers[0]["decision"], "DECISION_ALLOW", "{}", answers[0]);
+    assert_eq!(codes(&answers[1])[0], "REASON_CODE_DELEGATION_OUT_OF_SCOPE");
+    let revoked = control("RevokeDelegation", json!({"actor": tara(), "id": id}));
+    assert_eq!(
+        revoked["delegation"]["status"], "DELEGATION_STATUS_REVOKED",
+        "{revoked}"
+    );
+    let mut late = call("get_issue");
+    late["at_least_revision"] = revoked["revision"].clone();
+    let answers = ask(&server, AUTHORIZE, &[], &[late]);
+    assert_eq!(codes(&answers[0])[0], "REASON_CODE_DELEGATION_REVOKED");
+    let stranger = json!({"actor": {"entity": {"type": "User", "id": "nobody"}}, "id": id});
+    let denied = control("RevokeDelegation", stranger);
+    assert_eq!(denied["rpc_error"]["code"], "PERMISSION_DENIED", "{denied}");
+}
+
+#[test]
+#[ignore = "needs the Python packages that tests/run installs"]
 fn a_real_git_server_does_what_policies_allow_and_no_more() {
     let folder = tempfile::tempdir().unwrap();
     repository(folder.path());

@@ -79,7 +79,12 @@ impl Toolhive {
             &admitted.trace,
         )?;
         let is_allow = match asked {
-            Asked::Call(call) => {
+            Asked::Call(mut call) => {
+                // ToolHive sends claims with everything. Where its word on them does not count, the call
+                // is judged without them.
+                if !admitted.caller.rights.assert_claims {
+                    call.subject.claims.clear();
+                }
                 let ask = Ask {
                     caller: &admitted.caller,
                     adapter: ADAPTER,

@@ -701,7 +701,8 @@ fn facts_of_built_in_actions_fit_the_schema_by_construction() {
                     task: has_lived.then_some(&task),
                 };
                 let mut world = World::from(&snapshot);
-                let session = Session::new().after(&model::tool("github", "merge"), &["a".into()]);
+                let session =
+                    Session::new().after(Some(&model::tool("github", "merge")), &["a".into()]);
                 if has_lived {
                     world.past = Past {
                         session: Some(&session),
@@ -768,3 +769,20 @@ fn task() -> Task {
 }
 
 static NOTHING: LazyLock<Authority> = LazyLock::new(Authority::default);
+
+#[test]
+fn material_of_a_server_counts_as_written_by_strangers_unless_it_is_said_otherwise() {
+    let look = r#"permit (principal, action in Mcp::Action::"use_context", resource);"#;
+    let mut call = get_issue();
+    call.operation.kind = OperationKind::ReadResource {
+        uri: "https://h/a".into(),
+    };
+    let decision = ask(look, &call);
+    assert!(decision.is_allow(), "{decision:?}");
+    assert_eq!(decision.effects.yields, ["untrusted"]);
+    call.operation.server = "files".into();
+    assert_eq!(ask(look, &call).effects.yields, ["private"]);
+    call.operation.kind = OperationKind::ListResources;
+    let list = r#"permit (principal, action in Mcp::Action::"discover", resource);"#;
+    assert!(ask(list, &call).effects.yields.is_empty());
+}

@@ -1,8 +1,9 @@
 //! Facts of live authority: the task, the session, usage and the approval.
 
+use std::cell::OnceCell;
 use std::time::SystemTime;
 
-use cedar_policy_core::ast::{Context, EntityUID};
+use cedar_policy_core::ast::{Context, EntityUID, Value};
 
 use crate::call::live::approval::Approval;
 use crate::call::live::session::Session;
@@ -18,7 +19,10 @@ pub(super) struct TaskFacts<'c> {
 }
 
 /// What the session of a call has seen.
-pub(super) struct SessionFacts<'c>(pub(super) &'c Session);
+pub(super) struct SessionFacts<'c> {
+    pub(super) session: &'c Session,
+    pub(super) recent: OnceCell<Value>,
+}
 
 /// How much actor and tool have been used.
 pub(super) struct UsageFacts(pub(super) Usage);
@@ -62,18 +66,31 @@ impl ContextSource for TaskFacts<'_> {
 
 impl ContextSource for SessionFacts<'_> {
     fn attribute(&self, name: &str) -> Option<Seen<'_>> {
-        let Self(session) = self;
+        let session = self.session;
+        let recent = || {
+            Value::set(
+                session
+                    .last
+                    .iter()
+                    .map(|tool| Value::new(tool.clone(), None)),
+                None,
+            )
+        };
         Some(match name {
             "labels" => Seen::Value(session.labels.value()),
             "calls" => Seen::Long(number(session.calls)),
             "tools_used" => Seen::Value(session.tools.value()),
+            "recent_tools" => Seen::Value(self.recent.get_or_init(recent)),
             "previous" => Seen::Entity(session.last.last()?),
             _ => return None,
         })
     }
 
     fn to_context(&self) -> Context {
-        context::collect(self, &["labels", "calls", "tools_used", "previous"])
+        context::collect(
+            self,
+            &["labels", "calls", "tools_used", "recent_tools", "previous"],
+        )
     }
 }
 

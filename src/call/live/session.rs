@@ -77,16 +77,17 @@ impl Session {
         }
     }
 
-    /// The session once a call of `tool`, which yields these labels, has been allowed.
-    pub fn after(&self, tool: &EntityUID, yields: &[SmolStr]) -> Self {
-        let skipped = (self.last.len() + 1).saturating_sub(LAST_STEPS);
-        let last = self.last[skipped..].iter().chain([tool]).cloned();
+    /// The session once a call that yields these labels has been allowed, of a tool if it was one.
+    pub fn after(&self, tool: Option<&EntityUID>, yields: &[SmolStr]) -> Self {
+        let tool = tool.map_or(&[] as &[_], std::slice::from_ref);
+        let skipped = (self.last.len() + tool.len()).saturating_sub(LAST_STEPS);
+        let last = self.last[skipped..].iter().chain(tool).cloned();
         Self {
             version: self.version + 1,
             is_ended: self.is_ended,
             calls: self.calls + 1,
             labels: self.labels.with(yields),
-            tools: self.tools.with(std::slice::from_ref(tool)),
+            tools: self.tools.with(tool),
             last: last.collect(),
         }
     }

@@ -1,1 +1,182 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::*;
+use crate::call::live::task::Task;
+use crate::call::model::{self, TYPES};
+use crate::service::clock::SystemClock;
+use crate::service::decisions::Service;
+use crate::service::settings::Settings;
+use crate::state::sqlite::Sqlite;
+use crate::state::store::{Pruned, Retention, Store};
+
+/// A store that fails when it is told to.
+struct Faulty {
+    inner: Sqlite,
+    /// How many of the next commits with a change fail.
+    failures: Arc<AtomicUsize>,
+}
+
+impl Store for Faulty {
+    fn load(&mut self) -> Result<Loaded, StoreError> {
+        self.inner.load()
+    }
+
+    fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+        let has_entry = writes
+            .iter()
+            .any(|write| matches!(write, Write::Entry { .. }));
+        let fails = |left: usize| left.checked_sub(1);
+        if has_entry
+            && self
+                .failures
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, fails)
+                .is_ok()
+        {
+            return Err(StoreError::Write("told to fail".to_owned()));
+        }
+        self.inner.commit(writes)
+    }
+
+    fn entries_after(&mut self, revision: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.inner.entries_after(revision, limit)
+    }
+
+    fn prune(&mut self, before: &Retention) -> Result<Pruned, StoreError> {
+        self.inner.prune(before)
+    }
+}
+
+fn service() -> (Service, Arc<AtomicUsize>) {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(
+        dir.path().join("all.cedar"),
+        "permit (principal, action, resource);",
+    )
+    .expect("a file");
+    let bundle = crate::bundle::load(dir.path()).unwrap_or_else(|faults| panic!("{faults}"));
+    let failures = Arc::new(AtomicUsize::new(0));
+    let store = Box::new(Faulty {
+        inner: Sqlite::in_memory().expect("a store"),
+        failures: Arc::clone(&failures),
+    });
+    let settings = Settings::default();
+    let service = Service::open(settings, Recorder::default(), store, Arc::new(SystemClock));
+    let service = service.expect("a service");
+    let load = Load {
+        snapshot: bundle.snapshot,
+        claims: bundle.config.claims,
+        policy_set_digest: bundle.digest,
+    };
+    service.publish(load).expect("published");
+    (service, failures)
+}
+
+fn task(id: &str) -> Plan {
+    let now = SystemTime::UNIX_EPOCH;
+    let task = Task {
+        id: id.into(),
+        agent: model::entity(&TYPES.agent, "a"),
+        person: model::entity(&TYPES.user, "u"),
+        purpose: "p".into(),
+        scope: None,
+        call_budget: None,
+        steps: Vec::new(),
+        at_step: 0,
+        opened_at: now,
+        deadline: now,
+        closed_at: None,
+    };
+    Plan {
+        verb: "OpenTask",
+        change: Change::Task(Arc::new(task)),
+        id: id.into(),
+    }
+}
+
+fn asked(key: Option<(&str, u8)>) -> Asked {
+    Asked {
+        caller: "c".into(),
+        principal: None,
+        key: key.map(|(text, request)| Key {
+            text: text.into(),
+            request: [request; 32],
+        }),
+    }
+}
+
+async fn open(
+    service: &Service,
+    id: &str,
+    key: Option<(&str, u8)>,
+) -> Result<Written, WriteError<()>> {
+    let plan = task(id);
+    service
+        .ledger()
+        .write(asked(key), service.now(), |_| Ok(plan))
+        .await
+}
+
+#[tokio::test]
+async fn a_change_that_is_not_written_is_not_made() {
+    let (service, failures) = service();
+    failures.store(1, Ordering::SeqCst);
+    let failed = open(&service, "a", Some(("k", 1))).await;
+    assert!(matches!(failed, Err(WriteError::Store(_))), "{failed:?}");
+    let live = service.live().expect("live");
+    assert_eq!((live.revision(), live.authority.tasks.size()), (1, 0));
+    // The key was not used up, and the next change gets the revision.
+    let written = open(&service, "a", Some(("k", 1))).await.expect("written");
+    assert_eq!(written.revision, 2);
+    assert_eq!(service.live().expect("live").authority.tasks.size(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_was_built_on_a_failure_fails_and_nothing_acknowledged_is_lost() {
+    let (service, failures) = service();
+    let service = Arc::new(service);
+    let mut running = tokio::task::JoinSet::new();
+    for worker in 0..8 {
+        let (service, failures) = (Arc::clone(&service), Arc::clone(&failures));
+        running.spawn(async move {
+            let mut made = Vec::new();
+            for number in 0..60 {
+                if number % 7 == worker % 7 {
+                    failures.fetch_add(1, Ordering::SeqCst);
+                }
+                let id = format!("{worker}-{number}");
+                if open(&service, &id, None).await.is_ok() {
+                    // Acknowledged is in service, there and then.
+                    let live = service.live().expect("live");
+                    assert!(live.authority.tasks.contains_key(id.as_str()));
+                    made.push(id);
+                }
+            }
+            made
+        });
+    }
+    let mut made = Vec::new();
+    while let Some(some) = running.join_next().await {
+        made.extend(some.expect("no panic"));
+    }
+    let live = service.live().expect("live");
+    assert!(made.len() > 100, "{}", made.len());
+    assert!(made.len() < 480, "nothing failed");
+    assert_eq!(live.authority.tasks.size(), made.len());
+    assert!(
+        made.iter()
+            .all(|id| live.authority.tasks.contains_key(id.as_str()))
+    );
+    assert_eq!(live.revision(), 1 + made.len() as u64);
+}
+
+#[tokio::test]
+async fn a_repeated_request_is_one_request() {
+    let (service, _) = service();
+    let first = open(&service, "a", Some(("k", 1))).await.expect("written");
+    open(&service, "b", None).await.expect("written");
+    let again = open(&service, "c", Some(("k", 1))).await.expect("repeated");
+    assert_eq!((again.revision, again.id.as_str()), (first.revision, "a"));
+    let other = open(&service, "d", Some(("k", 2))).await;
+    assert!(matches!(other, Err(WriteError::KeyReused)), "{other:?}");
+    assert_eq!(service.live().expect("live").authority.tasks.size(), 2);
+}

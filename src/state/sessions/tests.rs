@@ -24,7 +24,7 @@ fn labels(names: &[&str]) -> Vec<SmolStr> {
 /// A call that is decided on what the session is now.
 fn call(sessions: &Sessions, id: &SmolStr, yields: &[&str], now: SystemTime) -> Advanced {
     let seen = sessions.get(id);
-    let next = seen.after(&tool("t"), &labels(yields));
+    let next = seen.after(Some(&tool("t")), &labels(yields));
     sessions.advance(id, seen.version, next, now).unwrap()
 }
 
@@ -39,12 +39,12 @@ fn changed(result: Result<Advanced, Behind>) -> Session {
 fn a_decision_on_what_was_before_does_not_count() {
     let sessions = Sessions::new(100, IDLE);
     let before = sessions.get(&ID);
-    let one = before.after(&tool("a"), &labels(&["private"]));
-    let other = before.after(&tool("b"), &labels(&["untrusted"]));
+    let one = before.after(Some(&tool("a")), &labels(&["private"]));
+    let other = before.after(Some(&tool("b")), &labels(&["untrusted"]));
     sessions.advance(&ID, before.version, one, at(0)).unwrap();
     let now = changed(sessions.advance(&ID, before.version, other, at(0)));
     assert_eq!(now.labels.items(), labels(&["private"]));
-    let other = now.after(&tool("b"), &labels(&["untrusted"]));
+    let other = now.after(Some(&tool("b")), &labels(&["untrusted"]));
     sessions.advance(&ID, now.version, other, at(1)).unwrap();
     let now = sessions.get(&ID);
     assert_eq!(now.labels.items(), labels(&["private", "untrusted"]));
@@ -82,7 +82,7 @@ fn an_ended_session_stays_ended() {
     call(&sessions, &ID, &["private"], at(0));
     let before = sessions.get(&ID);
     sessions.end(&ID, at(1));
-    let next = before.after(&tool("t"), &[]);
+    let next = before.after(Some(&tool("t")), &[]);
     let now = changed(sessions.advance(&ID, before.version, next.clone(), at(1)));
     assert!(now.is_ended);
     // Not even for one who saw that it is.
@@ -91,7 +91,7 @@ fn an_ended_session_stays_ended() {
     let unknown = SmolStr::new("unknown");
     let seen = sessions.get(&unknown);
     sessions.end(&unknown, at(1));
-    let next = seen.after(&tool("t"), &[]);
+    let next = seen.after(Some(&tool("t")), &[]);
     assert!(changed(sessions.advance(&unknown, seen.version, next, at(1))).is_ended);
 }
 
@@ -103,7 +103,7 @@ fn a_session_that_began_anew_is_not_what_it_was() {
     }
     let old = sessions.get(&ID);
     sessions.forget(at(1));
-    let next = old.after(&tool("t"), &[]);
+    let next = old.after(Some(&tool("t")), &[]);
     let now = changed(sessions.advance(&ID, old.version, next.clone(), at(1)));
     assert_eq!((now.version, now.labels.items().len()), (0, 0));
     for _ in 0..5 {
@@ -120,7 +120,7 @@ fn a_full_map_drops_the_silent_and_refuses_otherwise() {
         call(&sessions, &id(number), &["private"], at(number * 1_000));
     }
     sessions.end(&id(0), at(0));
-    let new = Session::new().after(&tool("t"), &[]);
+    let new = Session::new().after(Some(&tool("t")), &[]);
     let refused = sessions.advance(&id(3), 0, new.clone(), at(3_000));
     assert!(matches!(refused, Err(Behind::Full)));
     // The ended one is kept however long it is silent; the next one is idle now.
@@ -202,7 +202,7 @@ fn parallel_calls_of_one_session_follow_one_another() {
                     let label = [SmolStr::new(format!("{}", (thread + number) % 5))];
                     let mut seen = sessions.get(&ID);
                     loop {
-                        let next = seen.after(&tool("t"), &label);
+                        let next = seen.after(Some(&tool("t")), &label);
                         match sessions.advance(&ID, seen.version, next, at(0)) {
                             Ok(advanced) => break versions.push(advanced.version),
                             Err(Behind::Changed(now)) => seen = now,

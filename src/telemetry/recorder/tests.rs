@@ -1,6 +1,8 @@
 use std::io::Write;
 use std::sync::Mutex;
+use std::time::{Duration, SystemTime};
 
+use cedar_policy_core::ast::EntityUID;
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -14,6 +16,7 @@ use serde_json::{Map, Value as Json};
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::*;
+use crate::audit::control::Outcome;
 use crate::call::context::{CallContext, OperationKind};
 use crate::call::decision::ReasonCode;
 use crate::config::telemetry::Telemetry;
@@ -472,5 +475,80 @@ proptest! {
             let is_on_wire = wire.windows(text.len()).any(|window| window == text.as_bytes());
             prop_assert!(!is_on_wire, "`{text}` was exported");
         }
+    }
+}
+
+/// A write of every field, with this outcome.
+fn write<'a>(
+    asked: &'a Asked,
+    actor: &'a EntityUID,
+    trace: &'a TraceContext,
+    outcome: Outcome,
+) -> ControlRecord<'a> {
+    ControlRecord {
+        verb: "PutEntity",
+        caller: &asked.caller,
+        adapter: "grpc",
+        actor,
+        outcome,
+        revision: (outcome == Outcome::Done).then_some(8),
+        id: (outcome == Outcome::Done).then_some(r#"Mcp::User::"bob@example.com""#),
+        decision: Some(&asked.decision),
+        trace,
+        started_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
+        took: Duration::from_micros(950),
+    }
+}
+
+#[test]
+fn a_write_and_a_write_that_was_denied() {
+    let (done, denied) = (
+        Asked::with(allow()),
+        Asked::with(deny(ReasonCode::NoPermit)),
+    );
+    let actor = fixtures::uid(r#"Mcp::User::"alice@example.com""#);
+    let trace = tool_call().trace;
+    let bench = Bench::new();
+    let lines = logged(tracing::Level::INFO, || {
+        bench
+            .recorder
+            .control(&write(&done, &actor, &trace, Outcome::Done));
+        bench
+            .recorder
+            .control(&write(&denied, &actor, &trace, Outcome::Denied));
+    });
+    let spans: Vec<String> = bench.spans().iter().map(shown).collect();
+    let metrics: Vec<String> = metric_lines(&bench.metrics())
+        .into_iter()
+        .filter(|line| line.contains("control"))
+        .collect();
+    let everything = [spans.join("\n\n"), lines, metrics.join("\n")].join("\n\n");
+    assert!(!everything.contains("example.com"), "{everything}");
+    insta::assert_snapshot!(everything);
+}
+
+#[test]
+fn only_a_failure_to_write_is_a_span_error() {
+    let asked = Asked::with(allow());
+    let actor = fixtures::uid(r#"Mcp::Agent::"helper""#);
+    for (outcome, is_error) in [
+        (Outcome::Done, false),
+        (Outcome::Repeated, false),
+        (Outcome::Denied, false),
+        (Outcome::Refused, false),
+        (Outcome::Abandoned, false),
+        (Outcome::Failed, true),
+    ] {
+        let bench = Bench::new();
+        let trace = TraceContext::default();
+        bench
+            .recorder
+            .control(&write(&asked, &actor, &trace, outcome));
+        let span = bench.spans().remove(0);
+        assert_eq!(
+            matches!(span.status, Status::Error { .. }),
+            is_error,
+            "{outcome:?}"
+        );
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Start at [`office`], a small company with the real service and the real write side over it.
 
+mod broken_store;
 mod model;
 mod office;
 mod races;

@@ -19,6 +19,7 @@ use callgate::service::decisions::{Ask, Service};
 use callgate::service::generation::Load;
 use callgate::service::settings::Settings;
 use callgate::state::sqlite::Sqlite;
+use callgate::state::store::Store;
 use callgate::telemetry::recorder::Recorder;
 use cedar_policy_core::ast::EntityUID;
 use serde_json::Map;
@@ -108,9 +109,13 @@ pub struct Office {
 impl Office {
     /// Open, with nothing lent.
     pub fn open() -> Self {
+        Self::over(Box::new(Sqlite::in_memory().unwrap()))
+    }
+
+    /// The same over another store.
+    pub fn over(store: Box<dyn Store>) -> Self {
         let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let clock = Arc::new(HandClock(Mutex::new(start)));
-        let store = Box::new(Sqlite::in_memory().unwrap());
         let settings = Settings::default();
         let service = Service::open(settings, Recorder::default(), store, clock.clone()).unwrap();
         let service = Arc::new(service);

@@ -274,7 +274,7 @@ impl Parser<'_> {
     pub(super) fn page(&self, size: u32, token: String) -> Result<Page, Invalid> {
         Ok(Page {
             size,
-            after: self.optional_id(token, "page_token")?,
+            after: self.optional_text(token, "page_token")?,
         })
     }
 
@@ -377,3 +377,6 @@ fn name(uid: &EntityUID) -> Json {
     let id: &str = uid.eid().as_ref();
     json!({"type": uid.entity_type().to_string(), "id": id})
 }
+
+#[cfg(test)]
+mod tests;

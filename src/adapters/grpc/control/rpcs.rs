@@ -472,7 +472,8 @@ impl control_server::Control for ControlApi {
         request: Request<v1::GetStatusRequest>,
     ) -> Result<Response<v1::GetStatusResponse>, Status> {
         let admitted = self.shared.admit_unary(request, Rpc::GetStatus)?;
-        let status = self.control().status().map_err(told(&admitted.caller))?;
+        let status = self.control().status().await;
+        let status = status.map_err(told(&admitted.caller))?;
         Ok(Response::new(encode::status(status)))
     }
 

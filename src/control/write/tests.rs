@@ -1,0 +1,243 @@
+use std::sync::mpsc;
+
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
+
+use super::*;
+use crate::bundle;
+use crate::call::context::{Subject, TraceContext};
+use crate::call::live::change::{Change, Entry, Key};
+use crate::identity::caller::Caller;
+use crate::service::clock::SystemClock;
+use crate::service::generation::Load;
+use crate::service::settings::Settings;
+use crate::state::sqlite::Sqlite;
+use crate::state::store::{Loaded, Pruned, Retention, Store, StoreError, Write};
+use crate::telemetry::recorder::{Parts, Recorder};
+
+/// A store that answers a commit of a write only when it is told how.
+struct Held {
+    inner: Sqlite,
+    answers: mpsc::Receiver<Result<(), StoreError>>,
+}
+
+impl Store for Held {
+    fn load(&mut self) -> Result<Loaded, StoreError> {
+        self.inner.load()
+    }
+
+    fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+        let is_asked = |write: &Write| match write {
+            Write::Entry { entry, .. } => !matches!(entry.change, Change::Bundle { .. }),
+            _ => false,
+        };
+        if writes.iter().any(is_asked) {
+            self.answers.recv().unwrap_or(Err(StoreError::Closed))?;
+        }
+        self.inner.commit(writes)
+    }
+
+    fn entries_after(&mut self, revision: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.inner.entries_after(revision, limit)
+    }
+
+    fn prune(&mut self, before: &Retention) -> Result<Pruned, StoreError> {
+        self.inner.prune(before)
+    }
+}
+
+struct Bench {
+    control: Control,
+    answers: mpsc::Sender<Result<(), StoreError>>,
+    provider: SdkTracerProvider,
+    spans: InMemorySpanExporter,
+}
+
+const POLICIES: &str = r#"
+permit (principal == Mcp::User::"sec", action == Mcp::Action::"end_session", resource);
+"#;
+
+impl Bench {
+    fn new() -> Self {
+        Self::with(Limits::default())
+    }
+
+    fn with(limits: Limits) -> Self {
+        let spans = InMemorySpanExporter::default();
+        let provider = SdkTracerProvider::builder()
+            .with_simple_exporter(spans.clone())
+            .build();
+        let recorder = Recorder::new(Parts {
+            tracer: Some(provider.tracer("callgate")),
+            ..Parts::default()
+        });
+        let (answers, receiver) = mpsc::channel();
+        let store = Box::new(Held {
+            inner: Sqlite::in_memory().unwrap(),
+            answers: receiver,
+        });
+        let clock = Arc::new(SystemClock);
+        let service = Service::open(Settings::default(), recorder, store, clock).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("policies.cedar"), POLICIES).unwrap();
+        let bundle = bundle::load(dir.path()).unwrap();
+        let load = Load {
+            snapshot: bundle.snapshot,
+            claims: bundle.config.claims,
+            policy_set_digest: bundle.digest,
+        };
+        service.publish(load).unwrap();
+        let limits = Arc::new(ArcSwap::from_pointee(limits));
+        Self {
+            control: Control::new(Arc::new(service), limits),
+            answers,
+            provider,
+            spans,
+        }
+    }
+
+    /// The outcome, the reason and the revision of every attempt on record.
+    fn recorded(&self) -> Vec<[String; 3]> {
+        self.provider.force_flush().unwrap();
+        let spans = self.spans.get_finished_spans().unwrap();
+        let attribute = |span: &opentelemetry_sdk::trace::SpanData, name: &str| {
+            let found = span.attributes.iter().find(|one| one.key.as_str() == name);
+            found.map_or(String::new(), |one| one.value.to_string())
+        };
+        let names = [
+            "callgate.control.outcome",
+            "callgate.reason",
+            "callgate.revision",
+        ];
+        spans
+            .iter()
+            .filter(|span| span.name == "control EndSession")
+            .map(|span| names.map(|name| attribute(span, name)))
+            .collect()
+    }
+}
+
+fn author(user: &str, key: Option<&str>) -> Author {
+    Author {
+        caller: Arc::new(Caller::local()),
+        adapter: "test",
+        actor: Subject::verified(model::entity(&TYPES.user, user), "test"),
+        key: key.map(|text| Key {
+            text: text.into(),
+            request: [7; 32],
+        }),
+        trace: TraceContext::default(),
+    }
+}
+
+fn row(outcome: &str, reason: &str, revision: &str) -> [String; 3] {
+    [outcome, reason, revision].map(str::to_owned)
+}
+
+#[tokio::test]
+async fn every_attempt_is_on_record() {
+    let bench = Bench::new();
+    let (sec, eve) = (author("sec", Some("key")), author("eve", None));
+    bench.answers.send(Ok(())).unwrap();
+    let done = bench.control.end_session(&sec, "s".into()).await;
+    assert_eq!(done.unwrap(), 2);
+    let again = bench.control.end_session(&sec, "s".into()).await;
+    assert_eq!(again.unwrap(), 2);
+    let denied = bench.control.end_session(&eve, "s".into()).await;
+    assert!(matches!(denied, Err(ControlError::Denied(_))), "{denied:?}");
+    let mut other = sec.clone();
+    other.key.as_mut().unwrap().request = [8; 32];
+    let reused = bench.control.end_session(&other, "t".into()).await;
+    assert!(matches!(reused, Err(ControlError::KeyReused)), "{reused:?}");
+    let broken = StoreError::Write("the disk is full".to_owned());
+    bench.answers.send(Err(broken)).unwrap();
+    let failed = bench
+        .control
+        .end_session(&author("sec", None), "u".into())
+        .await;
+    assert!(
+        matches!(failed, Err(ControlError::Unavailable)),
+        "{failed:?}"
+    );
+    let status = bench.control.status().await.unwrap();
+    let said = "the store did not write: the disk is full";
+    assert_eq!(status.store_fault.as_deref(), Some(said));
+    bench.answers.send(Ok(())).unwrap();
+    let sec = author("sec", None);
+    let healed = bench.control.end_session(&sec, "u".into()).await;
+    assert_eq!(healed.unwrap(), 3);
+    let status = bench.control.status().await.unwrap();
+    assert_eq!((status.revision, status.store_fault), (3, None));
+    assert_eq!(
+        bench.recorded(),
+        [
+            row("done", "", "2"),
+            row("repeated", "", "2"),
+            row("denied", "NO_PERMIT", ""),
+            row("refused", "", ""),
+            row("failed", "", ""),
+            row("done", "", "3"),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn who_does_not_wait_is_on_record_and_can_ask_again() {
+    let bench = Bench::new();
+    let sec = author("sec", Some("key"));
+    let mut asked = Box::pin(bench.control.end_session(&sec, "s".into()));
+    let waiting = std::future::poll_fn(|context| {
+        std::task::Poll::Ready(asked.as_mut().poll(context).is_pending())
+    });
+    assert!(waiting.await, "the store is held");
+    drop(asked);
+    assert_eq!(bench.recorded(), [row("abandoned", "", "")]);
+    bench.answers.send(Ok(())).unwrap();
+    let again = bench.control.end_session(&sec, "s".into()).await;
+    assert_eq!(again.unwrap(), 2);
+    assert_eq!(bench.recorded()[1], row("repeated", "", "2"));
+}
+
+#[tokio::test]
+async fn there_is_a_limit_to_writes_under_way() {
+    let bench = Bench::with(Limits {
+        writes_under_way: 1,
+        ..Limits::default()
+    });
+    let sec = author("sec", None);
+    let mut first = Box::pin(bench.control.end_session(&sec, "s".into()));
+    let waiting = std::future::poll_fn(|context| {
+        std::task::Poll::Ready(first.as_mut().poll(context).is_pending())
+    });
+    assert!(waiting.await, "the store is held");
+    let second = bench.control.end_session(&sec, "t".into()).await;
+    assert!(
+        matches!(second, Err(ControlError::TooMany(_))),
+        "{second:?}"
+    );
+    bench.answers.send(Ok(())).unwrap();
+    assert_eq!(first.await.unwrap(), 2);
+    bench.answers.send(Ok(())).unwrap();
+    assert_eq!(
+        bench.control.end_session(&sec, "t".into()).await.unwrap(),
+        3
+    );
+}
+
+#[test]
+fn ids_sort_by_the_order_in_which_they_were_made() {
+    let ids = Ids::default();
+    let now = SystemTime::now();
+    let made: Vec<SmolStr> = (0..1_000).map(|_| ids.next("grant", now)).collect();
+    assert!(made.is_sorted() && made[0].starts_with("grant-"));
+    let later = ids.next("grant", now + Duration::from_millis(1));
+    assert!(made[999] < later);
+}
+
+#[test]
+fn moments_are_cut_to_what_is_stored() {
+    let at = SystemTime::UNIX_EPOCH + Duration::from_nanos(1_234_567_890);
+    let cut = SystemTime::UNIX_EPOCH + Duration::from_millis(1_234);
+    assert_eq!(whole_millis(at), cut);
+    assert_eq!(whole_millis(cut), cut);
+}

@@ -1,0 +1,246 @@
+//! A store that fails while the service runs: a full disk, a file that is gone or can only be read.
+//!
+//! What cannot be written is not in service and not allowed. What needs no writing goes on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use callgate::call::decision::{Decision, ReasonCode};
+use callgate::call::live::change::Entry;
+use callgate::call::model::Effect;
+use callgate::control::approvals::{ApprovalRequest, Yes};
+use callgate::control::delegations::NewGrant;
+use callgate::control::error::ControlError;
+use callgate::control::tasks::NewTask;
+use callgate::state::sqlite::Sqlite;
+use callgate::state::store::{Loaded, Pruned, Retention, Store, StoreError, Write};
+use smol_str::SmolStr;
+
+use crate::live::office::{Office, agent, by_grants, call, for_person, person, tools};
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// A store whose disk can be full.
+struct Fragile {
+    store: Sqlite,
+    is_full: Arc<AtomicBool>,
+}
+
+impl Store for Fragile {
+    fn load(&mut self) -> Result<Loaded, StoreError> {
+        self.store.load()
+    }
+
+    fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+        if self.is_full.load(Ordering::SeqCst) {
+            return Err(StoreError::Write("database or disk is full".to_owned()));
+        }
+        self.store.commit(writes)
+    }
+
+    fn entries_after(&mut self, revision: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.store.entries_after(revision, limit)
+    }
+
+    fn prune(&mut self, before: &Retention) -> Result<Pruned, StoreError> {
+        self.store.prune(before)
+    }
+}
+
+fn office() -> (Office, Arc<AtomicBool>) {
+    let is_full = Arc::new(AtomicBool::new(false));
+    let store = Fragile {
+        store: Sqlite::in_memory().unwrap(),
+        is_full: Arc::clone(&is_full),
+    };
+    (Office::over(Box::new(store)), is_full)
+}
+
+fn lending(office: &Office) -> NewGrant {
+    NewGrant {
+        to: agent("one"),
+        scope: tools(&["mail/list"], Effect::Read),
+        task: None,
+        parent: None,
+        lend_depth: 0,
+        not_before: None,
+        expires_at: office.now() + HOUR,
+    }
+}
+
+async fn lend(office: &Office) -> Result<SmolStr, ControlError> {
+    let author = office.author(&person("ana"));
+    let lent = office.control.grant_delegation(&author, lending(office));
+    Ok(lent.await?.value.grant.id.clone())
+}
+
+fn is_unwritten(decision: &Decision) -> bool {
+    !decision.is_allow() && decision.reasons[0].code == ReasonCode::StoreUnavailable
+}
+
+#[tokio::test]
+async fn a_change_that_is_not_written_is_not_in_service() {
+    let (office, is_full) = office();
+    let kept = lend(&office).await.unwrap();
+    let made = by_grants(
+        call(&agent("one"), "mail/list"),
+        std::slice::from_ref(&kept),
+    );
+    let before = office.service.live().unwrap();
+    let mut changes = office.service.ledger().changes();
+    is_full.store(true, Ordering::SeqCst);
+    let author = office.author(&person("ana"));
+    for _ in 0..3 {
+        let refused = lend(&office).await.unwrap_err();
+        assert!(matches!(refused, ControlError::Unavailable), "{refused:?}");
+        let revoked = office.control.revoke_delegation(&author, kept.clone());
+        let refused = revoked.await.unwrap_err();
+        assert!(matches!(refused, ControlError::Unavailable), "{refused:?}");
+    }
+    let live = office.service.live().unwrap();
+    assert_eq!(live.revision(), before.revision());
+    assert_eq!(live.authority.grants.size(), 1);
+    assert!(live.authority.grants[&kept].revoked_at.is_none());
+    assert!(changes.try_recv().is_err(), "nothing is told");
+    assert!(office.decide(&made).await.is_allow(), "calls go on");
+
+    is_full.store(false, Ordering::SeqCst);
+    let next = lend(&office).await.unwrap();
+    assert_eq!(changes.try_recv().unwrap().revision, before.revision() + 1);
+    let revoked = office
+        .control
+        .revoke_delegation(&author, kept.clone())
+        .await;
+    assert_eq!(revoked.unwrap().revision, before.revision() + 2);
+    let denied = office.decide(&made).await;
+    assert_eq!(denied.reasons[0].code, ReasonCode::DelegationRevoked);
+    let made = by_grants(call(&agent("one"), "mail/list"), &[next]);
+    assert!(office.decide(&made).await.is_allow());
+}
+
+#[tokio::test]
+async fn many_changes_at_once_fail_together_and_come_back_together() {
+    let (office, is_full) = office();
+    let office = Arc::new(office);
+    let before = office.service.live().unwrap().revision();
+    is_full.store(true, Ordering::SeqCst);
+    let lend_all = || {
+        let mut all = tokio::task::JoinSet::new();
+        for _ in 0..50 {
+            let office = Arc::clone(&office);
+            all.spawn(async move { lend(&office).await.is_ok() });
+        }
+        all.join_all()
+    };
+    assert!(lend_all().await.iter().all(|is_lent| !is_lent));
+    assert_eq!(office.service.live().unwrap().revision(), before);
+    is_full.store(false, Ordering::SeqCst);
+    assert!(lend_all().await.iter().all(|is_lent| *is_lent));
+    let live = office.service.live().unwrap();
+    assert_eq!(live.revision(), before + 50);
+    assert_eq!(live.authority.grants.size(), 50);
+}
+
+#[tokio::test]
+async fn a_label_that_is_not_written_is_a_call_that_is_not_made() {
+    let (office, is_full) = office();
+    let in_session = |tool: &str, session: &str| {
+        let mut made = for_person(call(&agent("one"), tool), &person("ana"));
+        made.workflow.session_id = Some(session.into());
+        made
+    };
+    assert!(
+        office
+            .decide(&in_session("files/read", "old"))
+            .await
+            .is_allow()
+    );
+    is_full.store(true, Ordering::SeqCst);
+    let read = office.decide(&in_session("files/read", "old")).await;
+    assert!(read.is_allow(), "its label was written before: {read:?}");
+    let plain = office.decide(&in_session("mail/list", "new")).await;
+    assert!(plain.is_allow(), "it brings no label: {plain:?}");
+    for _ in 0..3 {
+        let read = office.decide(&in_session("files/read", "new")).await;
+        assert!(is_unwritten(&read), "{read:?}");
+    }
+    is_full.store(false, Ordering::SeqCst);
+    assert!(
+        office
+            .decide(&in_session("files/read", "new"))
+            .await
+            .is_allow()
+    );
+    let sent = office.decide(&in_session("mail/send", "new")).await;
+    assert_eq!(sent.reasons[0].code, ReasonCode::Forbidden);
+}
+
+#[tokio::test]
+async fn a_budget_that_is_not_written_is_not_spent_on_an_allow() {
+    let (office, is_full) = office();
+    let task = NewTask {
+        agent: agent("one"),
+        person: person("ana"),
+        purpose: "to list".into(),
+        scope: None,
+        call_budget: Some(10),
+        steps: Vec::new(),
+        deadline: office.now() + HOUR,
+    };
+    let author = office.author(&person("ana"));
+    let opened = office.control.open_task(&author, task).await.unwrap();
+    let mut made = for_person(call(&agent("one"), "mail/list"), &person("ana"));
+    made.workflow.task_id = Some(opened.value.task.id.clone());
+    let mut allowed = u32::from(office.decide(&made).await.is_allow());
+    is_full.store(true, Ordering::SeqCst);
+    for _ in 0..3 {
+        let decision = office.decide(&made).await;
+        assert!(is_unwritten(&decision), "{decision:?}");
+    }
+    is_full.store(false, Ordering::SeqCst);
+    loop {
+        let decision = office.decide(&made).await;
+        if !decision.is_allow() {
+            assert_eq!(decision.reasons[0].code, ReasonCode::TaskBudgetSpent);
+            break;
+        }
+        allowed += 1;
+    }
+    assert!((1..=10).contains(&allowed), "{allowed}");
+}
+
+#[tokio::test]
+async fn a_use_that_is_not_written_is_not_allowed() {
+    let (office, is_full) = office();
+    let mut made = for_person(call(&agent("one"), "files/format"), &person("ana"));
+    let request = ApprovalRequest {
+        call: made.clone(),
+        challenge: None,
+    };
+    let author = office.author(&agent("one"));
+    let asked = office
+        .control
+        .request_approval(&author, request)
+        .await
+        .unwrap();
+    let approval = &asked.value.approval;
+    let yes = Yes {
+        id: approval.id.clone(),
+        digest: approval.digest.clone(),
+        uses: 1,
+        comment: None,
+    };
+    let author = office.author(&person("bob"));
+    office.control.approve_call(&author, yes).await.unwrap();
+    made.approval_ids = vec![approval.id.clone()];
+    is_full.store(true, Ordering::SeqCst);
+    let decision = office.decide(&made).await;
+    assert!(is_unwritten(&decision), "{decision:?}");
+    is_full.store(false, Ordering::SeqCst);
+    let mut allowed = 0;
+    for _ in 0..3 {
+        allowed += u32::from(office.decide(&made).await.is_allow());
+    }
+    assert!(allowed <= 1, "{allowed}");
+}
