@@ -298,3 +298,59 @@ async fn what_the_schema_does_not_know_is_denied() {
         );
     }
 }
+
+#[tokio::test]
+async fn damaged_bytes_are_answered_or_refused_and_never_break_the_server() {
+    let server = certified("").await;
+    let mut question = tuple("bob", "write", "record-1");
+    question["action"]["properties"] = json!({"soft": true});
+    question["subject"]["properties"] = json!({"role": "admin"});
+    question["page"] = json!({"limit": 1, "token": ""});
+    question["evaluations"] = json!([{"context": {"time": "now"}}]);
+    let whole = question.to_string();
+    let json = [("content-type", "application/json")];
+    let mut state = 1_u64;
+    let mut random = |below: usize| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (state >> 33) as usize % below
+    };
+    let (mut answered, mut refused) = (0, 0);
+    for path in [
+        EVALUATION,
+        EVALUATIONS,
+        SUBJECTS,
+        RESOURCES,
+        ACTIONS,
+        "/toolhive/decision",
+    ] {
+        for _ in 0..200 {
+            let mut text: Vec<char> = whole.chars().collect();
+            for _ in 0..=random(2) {
+                let at = random(text.len());
+                let replacement = ['"', '{', '}', '[', ',', ':', '0', 'é', '\\', 'n'][random(10)];
+                match random(3) {
+                    0 => text[at] = replacement,
+                    1 => text.insert(at, replacement),
+                    _ => drop(text.remove(at)),
+                }
+            }
+            let text: String = text.into_iter().collect();
+            let reply = send(server.http_address, "POST", path, &json, &text).await;
+            match reply.status {
+                200 => answered += 1,
+                400 => refused += 1,
+                other => panic!("{other} for {path}: {text}"),
+            }
+            if path == EVALUATION && reply.status == 200 {
+                // Nothing of this can make bob write an active record.
+                assert_eq!(reply.json()["decision"], false, "{text}");
+            }
+        }
+    }
+    assert!(
+        answered > 20 && refused > 20,
+        "{answered} answered, {refused} refused"
+    );
+}

@@ -109,7 +109,7 @@ async fn authzen_and_is_authorized_agree_with_their_reasons() {
         ("user", "bob"),
     ];
     let (mut allowed, mut denied) = (0, 0);
-    for round in 0..500 {
+    for round in 0..2_000 {
         let parts = [
             *dice.pick(&subjects),
             *dice.pick(&actions),
@@ -185,7 +185,7 @@ async fn toolhive_and_authorize_agree() {
     let mut client = server.client().await;
     let mut dice = Dice(11);
     let (mut allowed, mut denied) = (0, 0);
-    for round in 0..300 {
+    for round in 0..1_500 {
         let subject = *dice.pick(&["ana", "bob", "nobody"]);
         let at = *dice.pick(&["git", "git", "svn"]);
         let args = dice

@@ -12,6 +12,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::authzen::{EVALUATION, certified, tuple};
 use crate::certificates::{Authority, start_tls};
+use crate::harness::{Bundle, Server};
 use crate::plain_http::{exchange, post, request, send};
 use crate::serving::start_empty;
 use crate::transport::digest;
@@ -99,6 +100,32 @@ async fn one_connection_carries_many_requests_and_two_authorizations_are_none() 
     )
     .await;
     assert_eq!(reply.status, 401);
+}
+
+#[tokio::test]
+async fn a_url_with_user_and_password_will_do_where_nothing_else_can_be_sent() {
+    let config = format!(
+        "[[callers]]\nid = \"edge\"\ntoken_sha256 = [\"{}\"]\nrights = {{ rpcs = [\"authzen.Evaluation\"] }}\n",
+        digest("t0ken")
+    );
+    let server = certified(&config).await;
+    let question = tuple("alice", "read", "record-1").to_string();
+    let json = ("content-type", "application/json");
+    for (credentials, status) in [
+        // edge:t0ken
+        ("Basic ZWRnZTp0MGtlbg==", 200),
+        ("basic ZWRnZTp0MGtlbg==", 200),
+        // other:t0ken, edge:wrong, no colon, no base64, nothing
+        ("Basic b3RoZXI6dDBrZW4=", 401),
+        ("Basic ZWRnZTp3cm9uZw==", 401),
+        ("Basic ZWRnZQ==", 401),
+        ("Basic !", 401),
+        ("Basic ", 401),
+    ] {
+        let headers = [json, ("authorization", credentials)];
+        let reply = send(server.http_address, "POST", EVALUATION, &headers, &question).await;
+        assert_eq!(reply.status, status, "{credentials}: {reply:?}");
+    }
 }
 
 #[tokio::test]
@@ -203,4 +230,26 @@ async fn with_certificates_it_speaks_tls_to_clients_of_http_1_and_nothing_else()
     let mut answer = Vec::new();
     let _ = cleartext.read_to_end(&mut answer).await;
     assert!(!answer.starts_with(b"HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn the_program_itself_listens_where_it_is_told_to() {
+    let server = Server::start(&Bundle::small(), &[]);
+    let address = server.http_target().parse().expect("an address");
+    let json = [("content-type", "application/json")];
+    for (tool, wanted) in [("list_notes", true), ("drop_notes", false)] {
+        let question = json!({
+            "principal": {"sub": "alice"}, "operation": "mcp:tool:call",
+            "resource": format!("mrn:mcp:notes:tool:{tool}"),
+        });
+        let path = "/toolhive/decision";
+        let reply = send(address, "POST", path, &json, &question.to_string()).await;
+        assert_eq!(
+            (reply.status, reply.json()),
+            (200, json!({"allow": wanted})),
+            "{tool}"
+        );
+    }
+    let (ended, log) = server.stop();
+    assert!(ended.success(), "{log}");
 }

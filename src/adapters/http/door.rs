@@ -1,8 +1,11 @@
 //! Who asks over HTTP, and the JSON object in a request's body.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::request::Parts;
@@ -52,7 +55,7 @@ impl Door {
     /// Who asks, if it may use this.
     pub fn admit(&self, head: &Parts, rpc: Rpc) -> Result<Arc<Caller>, Refusal> {
         let mut shown = head.headers.get_all(AUTHORIZATION).iter();
-        let authorization = shown.next().map(HeaderValue::as_bytes);
+        let authorization = shown.next().map(Shown::of).transpose()?;
         if shown.next().is_some() {
             // Which of the two counts would be anybody's guess.
             return Err(authenticate::Refusal::NotBearer.into());
@@ -64,10 +67,15 @@ impl Door {
             _ => &[],
         };
         let evidence = Evidence {
-            authorization,
+            authorization: authorization.as_ref().map(|it| it.header.as_ref()),
             names,
         };
-        let caller = self.doorkeeper.current().authenticate(evidence)?;
+        let doorkeeper = self.doorkeeper.current();
+        let caller = doorkeeper.authenticate(evidence)?;
+        let user = authorization.as_ref().and_then(|it| it.user.as_deref());
+        if user.is_some_and(|user| *user != *caller.id) && !doorkeeper.is_local() {
+            return Err(authenticate::Refusal::Conflict.into());
+        }
         if !caller.rights.rpcs.contains(rpc) {
             let caller = caller.id.to_string();
             return Err(Refusal::NotAllowed { caller, rpc });
@@ -82,6 +90,36 @@ impl Door {
             return Err(Refusal::EmptyBody);
         }
         Ok(json::object(body, depth, "body")?)
+    }
+}
+
+/// An `authorization` header. A client that can only be given a URL sends the user and password in it as
+/// `Basic`: they are the caller's id and its token.
+struct Shown<'a> {
+    header: Cow<'a, [u8]>,
+    user: Option<String>,
+}
+
+impl<'a> Shown<'a> {
+    fn of(header: &'a HeaderValue) -> Result<Self, authenticate::Refusal> {
+        let bytes = header.as_bytes();
+        let basic = bytes
+            .split_at_checked(6)
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"basic "));
+        let Some((_, encoded)) = basic else {
+            return Ok(Self {
+                header: bytes.into(),
+                user: None,
+            });
+        };
+        let decoded = STANDARD.decode(encoded).ok();
+        let decoded = decoded.and_then(|bytes| String::from_utf8(bytes).ok());
+        let parts = decoded.as_deref().and_then(|text| text.split_once(':'));
+        let (user, token) = parts.ok_or(authenticate::Refusal::NotBearer)?;
+        Ok(Self {
+            header: format!("Bearer {token}").into_bytes().into(),
+            user: Some(user.to_owned()),
+        })
     }
 }
 

@@ -40,7 +40,6 @@ trait FromNormalized {
 
 impl FromNormalized for EntityType {
     fn from_normalized(text: &str) -> EntityType {
-        use cedar_policy_core::FromNormalizedStr;
         EntityType::from_normalized_str(text).expect("a type")
     }
 }

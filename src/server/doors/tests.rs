@@ -101,9 +101,24 @@ fn a_star_means_every_question_and_control_has_a_star_of_its_own() {
     assert!(Rpc::CONTROL.iter().all(|rpc| !questions.contains(*rpc)));
     assert_eq!(allowed(&["Control/*"]), control);
     assert!(Rpc::AUTHORIZATION.iter().all(|rpc| !control.contains(*rpc)));
-    assert_eq!(allowed(&["*", "Control/*"]), RpcSet::all());
+    let both = allowed(&["*", "Control/*"]);
+    let native = Rpc::AUTHORIZATION.into_iter().chain(Rpc::CONTROL);
+    assert_eq!(both, native.collect());
     assert_eq!(allowed(&[]), RpcSet::default());
     assert_eq!(Caller::local().rights.rpcs, RpcSet::all());
+}
+
+#[test]
+fn other_protocols_are_allowed_by_their_names_alone() {
+    for rpc in Rpc::DOORS {
+        assert!(
+            !allowed(&["*", "Control/*"]).contains(rpc),
+            "{}",
+            rpc.name()
+        );
+        assert_eq!(allowed(&[rpc.name()]), RpcSet::from_iter([rpc]));
+        assert!(Caller::local().rights.rpcs.contains(rpc));
+    }
 }
 
 #[test]

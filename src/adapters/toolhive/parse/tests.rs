@@ -1,4 +1,3 @@
-use cedar_policy_core::FromNormalizedStr as _;
 use serde_json::json;
 
 use super::*;
