@@ -351,7 +351,7 @@ async fn pages_follow_each_other_and_bring_everything_once() {
 #[tokio::test]
 async fn discovery_names_every_endpoint_under_the_servers_own_address() {
     for (config, base) in [
-        ("", "http://pdp.test:8180"),
+        ("", "http://localhost:8180"),
         (
             "[authzen]\nurl = \"https://pdp.example.com/t1\"\n",
             "https://pdp.example.com/t1",

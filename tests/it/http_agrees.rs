@@ -6,10 +6,11 @@ use callgate::proto::v1::authorization_client::AuthorizationClient;
 use callgate::proto::v1::is_authorized_request::ContextForm;
 use callgate::proto::v1::operation::Kind;
 use serde_json::{Value as Json, json};
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Endpoint};
 
 use crate::authzen::{EVALUATION, certified};
-use crate::plain_http::post;
+use crate::harness::{Bundle, Server};
+use crate::plain_http::{post, send};
 use crate::serving::{Running, entity, start};
 
 const TOOLHIVE: &str = "/toolhive/decision";
@@ -288,4 +289,88 @@ async fn toolhive_hears_no_for_what_is_not_known_and_an_error_for_what_cannot_be
             .message()
             .starts_with("`context.mcp.resource_id` says something else")
     );
+}
+
+/// The lines of the decision log, without what differs from one decision to the next.
+fn decisions(log: &str) -> Vec<Json> {
+    let lines = log
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Json>(line).ok());
+    lines
+        .filter(|line| line["target"] == "callgate::decision")
+        .map(|mut line| {
+            let fields = line.as_object_mut().expect("an object");
+            for volatile in ["timestamp", "took_us", "decision_id", "adapter"] {
+                assert!(fields.remove(volatile).is_some(), "{volatile}: {fields:?}");
+            }
+            line
+        })
+        .collect()
+}
+
+#[test]
+fn what_is_on_record_differs_in_nothing_but_the_door() {
+    let bundle = Bundle::small();
+    bundle.file("callgate.toml", "[telemetry]\ndecision_log = \"all\"\n");
+    let server = Server::start(&bundle, &[]);
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let address = server.http_target().parse().expect("an address");
+    let json = [("content-type", "application/json")];
+    let mut asked = 0;
+    runtime.block_on(async {
+        let target = format!("http://{}", server.target());
+        let channel = Endpoint::from_shared(target)
+            .expect("an endpoint")
+            .connect()
+            .await;
+        let mut client = AuthorizationClient::new(channel.expect("a connection"));
+        for subject in ["alice", "bob"] {
+            for tool in [
+                "list_notes",
+                "add_note",
+                "drop_notes",
+                "merge_notes",
+                "unheard-of",
+            ] {
+                let call = v1::CallTool {
+                    tool: tool.into(),
+                    ..v1::CallTool::default()
+                };
+                let request = native(subject, "notes", Kind::CallTool(call));
+                client.authorize(request).await.expect("an answer");
+                let resource = format!("mrn:mcp:notes:tool:{tool}");
+                let question =
+                    toolhive(subject, "mcp:tool:call", &resource, &json!({})).to_string();
+                let reply = send(address, "POST", TOOLHIVE, &json, &question).await;
+                assert_eq!(reply.status, 200);
+                asked += 1;
+
+                let request = v1::IsAuthorizedRequest {
+                    principal: entity("Mcp::User", subject),
+                    action: entity("Mcp::Action", "call_read"),
+                    resource: entity("Mcp::Tool", tool),
+                    ..v1::IsAuthorizedRequest::default()
+                };
+                client.is_authorized(request).await.expect("an answer");
+                let question = json!({
+                    "subject": {"type": "Mcp::User", "id": subject},
+                    "action": {"name": "Mcp::Action::\"call_read\""},
+                    "resource": {"type": "Mcp::Tool", "id": tool},
+                })
+                .to_string();
+                let reply = send(address, "POST", EVALUATION, &json, &question).await;
+                assert_eq!(reply.status, 200);
+                asked += 1;
+            }
+        }
+    });
+    let (ended, log) = server.stop();
+    assert!(ended.success(), "{log}");
+    let decisions = decisions(&log);
+    assert_eq!(decisions.len(), 2 * asked, "{log}");
+    for pair in decisions.chunks(2) {
+        assert_eq!(pair[0], pair[1]);
+    }
+    assert!(decisions.iter().any(|line| line["decision"] == "allow"));
+    assert!(decisions.iter().any(|line| line["decision"] == "deny"));
 }

@@ -52,7 +52,7 @@ async fn a_body_that_does_not_come_ends_at_the_deadline_and_holds_a_place_until_
     let mut slow = TcpStream::connect(server.http_address)
         .await
         .expect("a connection");
-    let head = "POST /access/v1/evaluation HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\
+    let head = "POST /access/v1/evaluation HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\
                 content-type: application/json\r\ncontent-length: 100\r\n\r\n{";
     slow.write_all(head.as_bytes()).await.expect("sent");
     let question = tuple("alice", "read", "record-1");
@@ -125,6 +125,44 @@ async fn a_url_with_user_and_password_will_do_where_nothing_else_can_be_sent() {
         let headers = [json, ("authorization", credentials)];
         let reply = send(server.http_address, "POST", EVALUATION, &headers, &question).await;
         assert_eq!(reply.status, status, "{credentials}: {reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn without_callers_only_this_machine_by_its_own_name_is_answered() {
+    let open = certified("").await;
+    let config = format!(
+        "[[callers]]\nid = \"edge\"\ntoken_sha256 = [\"{}\"]\nrights = {{ rpcs = [\"authzen.Evaluation\"] }}\n",
+        digest("edge")
+    );
+    let closed = certified(&config).await;
+    let question = tuple("alice", "read", "record-1").to_string();
+    let headers = [
+        ("content-type", "application/json"),
+        ("authorization", "Bearer edge"),
+    ];
+    for (host, status) in [
+        ("localhost", 200),
+        ("LOCALHOST:80", 200),
+        ("127.0.0.1:8180", 200),
+        ("127.1.2.3", 200),
+        ("[::1]:8180", 200),
+        ("evil.example:8180", 403),
+        ("localhost.evil.example", 403),
+        ("10.0.0.1", 403),
+        ("a@localhost", 403),
+        ("", 403),
+    ] {
+        let text = request("POST", EVALUATION, &headers, &question);
+        let text = String::from_utf8(text).expect("text");
+        let text = text.replace("host: localhost:8180", &format!("host: {host}"));
+        for (server, wanted) in [(&open, status), (&closed, 200)] {
+            let stream = TcpStream::connect(server.http_address)
+                .await
+                .expect("a connection");
+            let reply = exchange(stream, text.as_bytes()).await;
+            assert_eq!(reply.status, wanted, "{host}: {reply:?}");
+        }
     }
 }
 
@@ -216,7 +254,7 @@ async fn with_certificates_it_speaks_tls_to_clients_of_http_1_and_nothing_else()
         .await
         .expect("a connection");
     let document = exchange(stream, &discover).await.json();
-    assert_eq!(document["policy_decision_point"], "https://pdp.test:8180");
+    assert_eq!(document["policy_decision_point"], "https://localhost:8180");
 
     assert!(
         connect(server.http_address, &Authority::new(), &[])
@@ -232,18 +270,21 @@ async fn with_certificates_it_speaks_tls_to_clients_of_http_1_and_nothing_else()
     assert!(!answer.starts_with(b"HTTP/1.1 200"));
 }
 
-#[tokio::test]
-async fn the_program_itself_listens_where_it_is_told_to() {
-    let server = Server::start(&Bundle::small(), &[]);
+#[test]
+fn the_program_itself_listens_where_it_is_told_to() {
+    let bundle = Bundle::small();
+    let server = Server::start(&bundle, &[]);
     let address = server.http_target().parse().expect("an address");
     let json = [("content-type", "application/json")];
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     for (tool, wanted) in [("list_notes", true), ("drop_notes", false)] {
         let question = json!({
             "principal": {"sub": "alice"}, "operation": "mcp:tool:call",
             "resource": format!("mrn:mcp:notes:tool:{tool}"),
-        });
+        })
+        .to_string();
         let path = "/toolhive/decision";
-        let reply = send(address, "POST", path, &json, &question.to_string()).await;
+        let reply = runtime.block_on(send(address, "POST", path, &json, &question));
         assert_eq!(
             (reply.status, reply.json()),
             (200, json!({"allow": wanted})),

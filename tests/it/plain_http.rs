@@ -69,7 +69,7 @@ pub async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, request:
 /// The text of a request that asks the server to close afterwards.
 pub fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Vec<u8> {
     let mut text =
-        format!("{method} {path} HTTP/1.1\r\nhost: pdp.test:8180\r\nconnection: close\r\n");
+        format!("{method} {path} HTTP/1.1\r\nhost: localhost:8180\r\nconnection: close\r\n");
     for (name, value) in headers {
         text.push_str(&format!("{name}: {value}\r\n"));
     }

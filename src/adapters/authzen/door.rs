@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::HOST;
 use http::request::Parts;
-use http::uri::Authority;
 use http::{Method, Response, StatusCode};
 use serde_json::{Map, Value as Json, json};
 
@@ -13,7 +11,7 @@ use crate::adapters::authzen::encode;
 use crate::adapters::authzen::parse::{self, Parser};
 use crate::adapters::grpc::parse::check_count;
 use crate::adapters::grpc::parse::invalid::{Invalid, Problem, Shown};
-use crate::adapters::http::door::{Door, check_content_type, is_encrypted, reply, trace};
+use crate::adapters::http::door::{Door, check_content_type, host, is_encrypted, reply, trace};
 use crate::adapters::http::fields::optional_object;
 use crate::adapters::http::refusal::Refusal;
 use crate::call::context::TraceContext;
@@ -216,7 +214,8 @@ impl Authzen {
             Some(url) => url.clone(),
             None => {
                 let scheme = if is_encrypted(head) { "https" } else { "http" };
-                format!("{scheme}://{}", host(head)?)
+                let host = host(head).ok_or_else(|| Invalid::new("host", Problem::Missing))?;
+                format!("{scheme}://{host}")
             }
         };
         let at = |path: &str| format!("{base}{path}");
@@ -230,19 +229,6 @@ impl Authzen {
         });
         Ok(reply(StatusCode::OK, &document))
     }
-}
-
-/// The host that the client asked for.
-fn host(head: &Parts) -> Result<Authority, Refusal> {
-    const FIELD: &str = "host";
-    if let Some(authority) = head.uri.authority() {
-        return Ok(authority.clone());
-    }
-    let text = head.headers.get(HOST).and_then(|it| it.to_str().ok());
-    let authority = text.and_then(|text| text.parse::<Authority>().ok());
-    Ok(authority
-        .filter(|it| !it.as_str().contains('@'))
-        .ok_or_else(|| Invalid::new(FIELD, Problem::Missing))?)
 }
 
 /// With which outcome the evaluations are over early.

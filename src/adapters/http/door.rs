@@ -1,14 +1,16 @@
 //! Who asks over HTTP, and the JSON object in a request's body.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use http::request::Parts;
+use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::{Map, Value as Json};
 use tonic::transport::server::TlsConnectInfo;
@@ -71,6 +73,9 @@ impl Door {
             names,
         };
         let doorkeeper = self.doorkeeper.current();
+        if doorkeeper.is_local() && !host(head).is_some_and(|host| is_loopback(&host)) {
+            return Err(Refusal::ForeignHost);
+        }
         let caller = doorkeeper.authenticate(evidence)?;
         let user = authorization.as_ref().and_then(|it| it.user.as_deref());
         if user.is_some_and(|user| *user != *caller.id) && !doorkeeper.is_local() {
@@ -121,6 +126,25 @@ impl<'a> Shown<'a> {
             user: Some(user.to_owned()),
         })
     }
+}
+
+/// The host that the client asked for.
+pub fn host(head: &Parts) -> Option<Authority> {
+    let host = match head.uri.authority() {
+        Some(authority) => authority.clone(),
+        None => head.headers.get(HOST)?.to_str().ok()?.parse().ok()?,
+    };
+    (!host.as_str().contains('@')).then_some(host)
+}
+
+/// Whether a host is this machine by its name. A web page that has its own name point here is not.
+fn is_loopback(host: &Authority) -> bool {
+    let name = host.host();
+    let address = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost")
+        || address
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 /// Whether the connection is encrypted.

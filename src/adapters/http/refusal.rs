@@ -53,6 +53,11 @@ pub enum Refusal {
         /// What for.
         rpc: Rpc,
     },
+    /// Everyone on this machine may ask, but a web page in a browser on it is not of this machine.
+    #[error(
+        "without configured callers, only requests for `localhost` or a loopback address are answered"
+    )]
+    ForeignHost,
     /// Nothing is here.
     #[error("there is nothing at this path")]
     NotFound,
@@ -102,7 +107,7 @@ impl Refusal {
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::HeadersTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
-            Self::NotAllowed { .. } => StatusCode::FORBIDDEN,
+            Self::NotAllowed { .. } | Self::ForeignHost => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotReady(_) | Self::TooManyRequests { .. } => StatusCode::SERVICE_UNAVAILABLE,
@@ -136,7 +141,9 @@ impl Refusal {
 
     fn why(&self) -> metrics::Refusal {
         match self {
-            Self::Unauthenticated(_) | Self::NotAllowed { .. } => metrics::Refusal::NotEntitled,
+            Self::Unauthenticated(_) | Self::NotAllowed { .. } | Self::ForeignHost => {
+                metrics::Refusal::NotEntitled
+            }
             Self::NotReady(_) => metrics::Refusal::Unavailable,
             Self::TooManyRequests { .. } => metrics::Refusal::Overloaded,
             Self::DeadlineExceeded => metrics::Refusal::Deadline,

@@ -20,6 +20,7 @@ fn every_refusal_has_a_status_a_message_and_the_headers_that_go_with_it() {
             403,
             None,
         ),
+        (Refusal::ForeignHost, 403, None),
         (Refusal::NotFound, 404, None),
         (
             Refusal::MethodNotAllowed { allowed: "POST" },
