@@ -89,11 +89,11 @@ impl<'c> Chain<'c> {
         subject: &EntityUID,
     ) -> Result<Self, Reason> {
         let ids = &delegation.grant_ids;
-        let unknown = |id: &SmolStr| broken(format!("grant `{id}` is not known"));
-        if let Some(id) = ids.iter().find(|id| !authority.grants.contains_key(*id)) {
-            return Err(unknown(id));
+        let mut last = None;
+        for id in ids {
+            let known = authority.grants.get(id);
+            last = Some(known.ok_or_else(|| broken(format!("grant `{id}` is not known")))?);
         }
-        let last = ids.last().and_then(|id| authority.grants.get(id));
         let last = last.ok_or_else(|| broken("no grant is named"))?;
         let grants = climb(authority, last)?;
         // One id stands for the whole chain that it ends; several have to be that chain.
