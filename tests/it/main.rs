@@ -30,6 +30,7 @@ mod real_parts;
 mod reload;
 mod rows;
 mod rpcs;
+mod scenarios;
 mod serving;
 mod shipped_policies;
 mod store;
