@@ -36,6 +36,7 @@ mod real_parts;
 mod reload;
 mod rows;
 mod rpcs;
+mod scenarios;
 mod serving;
 mod shipped_policies;
 mod store;
