@@ -3,7 +3,7 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::plain_http::{post, post_as, send, start_with};
+use crate::plain_http::{load, post, post_as, send, start_with};
 use crate::serving::Running;
 use crate::transport::digest;
 
@@ -346,6 +346,62 @@ async fn pages_follow_each_other_and_bring_everything_once() {
         seen.dedup();
         assert_eq!(seen.len(), wanted, "{path}: {seen:?}");
     }
+}
+
+#[tokio::test]
+async fn a_search_looks_at_a_bounded_number_of_entities_and_goes_on_from_there() {
+    let mut files = files(true);
+    let people: Vec<Json> = (0..200)
+        .map(|n| {
+            let parents = match n % 10 {
+                0 => json!([{"type": "team", "id": "staff"}]),
+                _ => json!([]),
+            };
+            json!({"uid": {"type": "user", "id": format!("u{n}")}, "attrs": {}, "parents": parents})
+        })
+        .collect();
+    files.push(("entities/people.json", Json::from(people).to_string()));
+    let server = start_with("[limits]\nsearch_candidates = 7\n", &files).await;
+    let mut request = json!({"subject": {"type": "user"}, "action": {"name": "read"},
+        "resource": {"type": "record", "id": "record-1"}});
+    let (mut seen, mut pages, mut empty) = (Vec::new(), 0, 0);
+    loop {
+        let json = post(&server, SUBJECTS, &request).await.json();
+        let results = json["results"].as_array().expect("an array");
+        pages += 1;
+        empty += usize::from(results.is_empty());
+        seen.extend(results.iter().map(|it| it["id"].to_string()));
+        let token = json["page"]["next_token"].as_str().expect("a token");
+        if token.is_empty() {
+            break;
+        }
+        request["page"] = json!({"token": token});
+    }
+    assert_eq!(seen.len(), 22, "{seen:?}");
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), 22, "nobody twice");
+    assert!(
+        pages >= 202 / 7 && empty > 0,
+        "{pages} pages, {empty} empty"
+    );
+}
+
+#[tokio::test]
+async fn a_token_ends_with_the_load_it_came_from() {
+    let server = certified("").await;
+    let mut request = json!({"subject": {"type": "user"}, "action": {"name": "read"},
+        "resource": {"type": "record", "id": "record-1"}, "page": {"limit": 1}});
+    let json = post(&server, SUBJECTS, &request).await.json();
+    request["page"]["token"] = json["page"]["next_token"].clone();
+    assert_eq!(post(&server, SUBJECTS, &request).await.status, 200);
+    server
+        .service
+        .publish(load(&files(true)))
+        .expect("published");
+    let reply = post(&server, SUBJECTS, &request).await;
+    assert_eq!(reply.status, 400, "{reply:?}");
+    assert!(reply.message().contains("begin again"), "{reply:?}");
 }
 
 #[tokio::test]

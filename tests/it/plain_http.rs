@@ -115,6 +115,12 @@ pub async fn post_as(server: &Running, token: &str, path: &str, body: &Json) -> 
 /// A server over a directory of its own.
 pub async fn start_with(config: &str, files: &[(&str, String)]) -> Running {
     let running = start_empty(config, &[]).await;
+    running.service.publish(load(files)).expect("published");
+    running
+}
+
+/// What a directory with these files compiles to.
+pub fn load(files: &[(&str, String)]) -> Load {
     let dir = tempfile::tempdir().expect("a directory");
     for (path, text) in files {
         let path = dir.path().join(path);
@@ -122,11 +128,9 @@ pub async fn start_with(config: &str, files: &[(&str, String)]) -> Running {
         std::fs::write(path, text).expect("a file");
     }
     let bundle = bundle::load(dir.path()).unwrap_or_else(|faults| panic!("{faults}"));
-    let load = Load {
+    Load {
         snapshot: bundle.snapshot,
         claims: bundle.config.claims,
         policy_set_digest: bundle.digest,
-    };
-    running.service.publish(load).expect("published");
-    running
+    }
 }
