@@ -82,6 +82,9 @@ pub enum Problem {
     /// Two fields that exclude each other.
     #[error("{0}")]
     Contradiction(&'static str),
+    /// A JSON value of the wrong type.
+    #[error("must be {0}")]
+    NotOfType(&'static str),
     /// A context that Cedar cannot read.
     #[error("is not a Cedar context: {0}")]
     NotAContext(String),

@@ -80,6 +80,23 @@ pub enum Question<'a> {
         /// How many were hidden.
         hidden: usize,
     },
+    /// Which entities Cedar's own question would be allowed with.
+    Search {
+        /// What was sought: `subject`, `resource` or `action`.
+        sought: &'static str,
+        /// The principal, unless sought.
+        principal: Option<&'a EntityUID>,
+        /// The action, unless sought.
+        action: Option<&'a EntityUID>,
+        /// The resource, unless sought.
+        resource: Option<&'a EntityUID>,
+        /// How many were found.
+        kept: usize,
+        /// How many were looked at and left out.
+        hidden: usize,
+        /// The trace the caller named.
+        trace: &'a crate::call::context::TraceContext,
+    },
     /// Cedar's own question.
     Cedar {
         /// The principal.

@@ -89,11 +89,11 @@ impl<'c> Chain<'c> {
         subject: &EntityUID,
     ) -> Result<Self, Reason> {
         let ids = &delegation.grant_ids;
-        let unknown = |id: &SmolStr| broken(format!("grant `{id}` is not known"));
-        if let Some(id) = ids.iter().find(|id| !authority.grants.contains_key(*id)) {
-            return Err(unknown(id));
+        let mut last = None;
+        for id in ids {
+            let known = authority.grants.get(id);
+            last = Some(known.ok_or_else(|| broken(format!("grant `{id}` is not known")))?);
         }
-        let last = ids.last().and_then(|id| authority.grants.get(id));
         let last = last.ok_or_else(|| broken("no grant is named"))?;
         let grants = climb(authority, last)?;
         // One id stands for the whole chain that it ends; several have to be that chain.
@@ -123,18 +123,21 @@ impl<'c> Chain<'c> {
         };
         for pair in grants.windows(2) {
             if pair[0].to != pair[1].from || pair[1].lend_depth >= pair[0].lend_depth {
-                let message = format!(
+                let mut reason =
+                    broken("a link of the delegation does not follow from the one before");
+                reason.detail = Some(format!(
                     "grant `{}` does not follow from `{}`",
                     pair[1].id, pair[0].id
-                );
-                return Err(broken(message));
+                ));
+                return Err(reason);
             }
         }
         // A server asks on behalf of the agent that called it; everybody else is the last link's `to`.
         let is_server = *subject.entity_type() == TYPES.server;
         if !is_server && last.to != *subject {
-            let mut reason = broken(format!("grant `{}` is not for `{subject}`", last.id));
+            let mut reason = broken(format!("what was lent is not for `{subject}`"));
             reason.principal = Some(subject.clone());
+            reason.detail = Some(format!("grant `{}`", last.id));
             return Err(reason);
         }
         let actors = grants.len() - usize::from(!is_server);
@@ -212,7 +215,11 @@ fn climb<'a>(authority: &'a Authority, last: &'a Grant) -> Result<Vec<&'a Grant>
     let mut next = last.parent.as_ref();
     while let Some(id) = next {
         let parent = authority.grants.get(id).map(Arc::as_ref);
-        let parent = parent.ok_or_else(|| broken(format!("grant `{id}` is not known")))?;
+        let parent = parent.ok_or_else(|| {
+            let mut reason = broken("what this was lent on from is not known any more");
+            reason.detail = Some(format!("grant `{id}`"));
+            reason
+        })?;
         if grants.len() == MAX_LINKS {
             return Err(broken(format!(
                 "the delegation has more than {MAX_LINKS} links"

@@ -63,7 +63,9 @@ fn try_decide(
     let describe = || challenge::describe(snapshot, call, evidence.chain.as_ref(), &plan);
     let approvals = evidence.approvals(world, call, describe, now)?;
     let root = evidence.chain.as_ref().map(|chain| &*chain.root);
-    let scene = Scene::of(snapshot, &call.subject, root, evidence.task, asker)?;
+    // Nobody looks into an entity that no policy can come across.
+    let task = evidence.task.filter(|_| snapshot.reads("task"));
+    let scene = Scene::of(snapshot, &call.subject, root, task, asker)?;
     let principals = evidence.principals(call);
     check_scopes(snapshot, &principals, &plan)?;
     let asking = Asking {
@@ -135,7 +137,9 @@ pub fn filter_tools<'w>(
     let snapshot = world.snapshot;
     let evidence = evidence::verify_call(world, call, &asker.caller.rights, now)?;
     let root = evidence.chain.as_ref().map(|chain| &*chain.root);
-    let scene = Scene::of(snapshot, &call.subject, root, evidence.task, asker)?;
+    // Nobody looks into an entity that no policy can come across.
+    let task = evidence.task.filter(|_| snapshot.reads("task"));
+    let scene = Scene::of(snapshot, &call.subject, root, task, asker)?;
     let listing = Plan::new(
         model::action("list_tools"),
         model::server(&call.operation.server),

@@ -132,6 +132,7 @@ pub fn trusted() -> Rights {
         assert_identity: true,
         assert_delegation: true,
         assert_claims: true,
+        assert_properties: true,
         explain: true,
     }
 }

@@ -37,7 +37,8 @@ const STACK_BYTES: usize = 8 << 20;
 ///
 /// Loads a directory of policies, schema, entities and registrations and answers
 /// `callgate.v1.Authorization`. What it listens on, who may ask and every limit is in
-/// `callgate.toml` in that directory; without one it listens on 127.0.0.1:50051 for this machine.
+/// `callgate.toml` in that directory; without one it listens on 127.0.0.1:50051 for this machine, and on
+/// 127.0.0.1:8180 for AuthZEN and ToolHive.
 ///
 /// SIGHUP loads the directory again, and so does a change in it. A directory with faults changes
 /// nothing: the last good one stays. SIGTERM and SIGINT end it once every request is answered.
@@ -53,6 +54,10 @@ pub struct Args {
     /// Listen on this TCP address, in place of what the configuration says (may be repeated)
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Vec<SocketAddr>,
+    /// Listen for plain HTTP (AuthZEN, ToolHive) on this TCP address, in place of what the configuration
+    /// says (may be repeated)
+    #[arg(long, value_name = "ADDRESS")]
+    pub http: Vec<SocketAddr>,
     /// Listen on a Unix socket at this path, in place of what the configuration says (may be repeated)
     #[arg(long, value_name = "PATH")]
     pub unix: Vec<PathBuf>,
@@ -83,6 +88,7 @@ const EXAMPLES: &str = "\
 Examples:
   callgate serve                                      serve ./policies on 127.0.0.1:50051
   callgate serve policies --listen 127.0.0.1:9000     on another port
+  callgate serve policies --http 127.0.0.1:9080       AuthZEN and ToolHive on another port
   callgate serve policies --unix /run/callgate.sock   on a Unix socket alone
   callgate serve --state /var/lib/callgate/state.db   with its database somewhere else
   RUST_LOG=debug callgate serve                       tell more
@@ -144,7 +150,13 @@ async fn serve(args: &Args, bundle: Bundle) -> anyhow::Result<()> {
         policy_set_digest: Arc::clone(&digest),
     })?;
     for listener in &listeners {
-        tracing::info!(address = listener.address(), revision, "listening");
+        let protocol = if listener.is_http() { "http" } else { "grpc" };
+        tracing::info!(
+            address = listener.address(),
+            protocol,
+            revision,
+            "listening"
+        );
     }
     let recorder = telemetry.recorder();
     let reloader = Reloader::new(&args.dir, Arc::clone(&service), recorder, digest, revision);
@@ -157,6 +169,8 @@ async fn serve(args: &Args, bundle: Bundle) -> anyhow::Result<()> {
         limits: doors.limits,
         ext_authz: doors.ext_authz,
         tls,
+        authzen: config.authzen.clone(),
+        toolhive: config.toolhive.clone(),
         bundle_is_good,
     };
     let keeping = keep(&service, &config);
@@ -238,14 +252,21 @@ fn reload(reloader: Reloader, doors: Doors, config: &Config) -> JoinHandle<()> {
 
 /// Binds what the command line names, or else what the configuration names.
 async fn bind(args: &Args, config: &Config) -> anyhow::Result<Vec<Listener>> {
-    let (addresses, paths) = if args.listen.is_empty() && args.unix.is_empty() {
-        (&config.listen.grpc, &config.listen.unix)
+    let is_silent = args.listen.is_empty() && args.unix.is_empty();
+    let (addresses, paths, https) = if is_silent && args.http.is_empty() {
+        let listen = &config.listen;
+        (&listen.grpc, &listen.unix, &listen.http)
+    } else if is_silent {
+        (&config.listen.grpc, &config.listen.unix, &args.http)
     } else {
-        (&args.listen, &args.unix)
+        (&args.listen, &args.unix, &args.http)
     };
     let mut listeners = Vec::new();
     for address in addresses {
         listeners.push(Listener::tcp(*address, config.tls.is_some()).await?);
+    }
+    for address in https {
+        listeners.push(Listener::http(*address, config.tls.is_some()).await?);
     }
     for path in paths {
         listeners.push(Listener::unix(path, config.listen.unix_mode).await?);
@@ -253,10 +274,7 @@ async fn bind(args: &Args, config: &Config) -> anyhow::Result<Vec<Listener>> {
     Ok(listeners)
 }
 
-fn load_tls(
-    base: &Path,
-    config: &Config,
-) -> anyhow::Result<Option<tonic::transport::ServerTlsConfig>> {
+fn load_tls(base: &Path, config: &Config) -> anyhow::Result<Option<tls::ServerTls>> {
     let handshake = Duration::from_millis(config.limits.handshake_ms.into());
     let loaded = config
         .tls

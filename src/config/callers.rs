@@ -28,7 +28,7 @@ pub struct CallerEntry {
 #[serde(deny_unknown_fields, default)]
 pub struct RightsEntry {
     /// The RPCs it may use, by name; `"*"` means every one of `Authorization`, `"Control/*"` every one of
-    /// `Control`.
+    /// `Control`. What other protocols offer has to be named, e.g. `"authzen.Evaluation"`.
     pub rpcs: Vec<RpcName>,
     /// Whether the subjects it names count as who they say they are.
     pub assert_identity: bool,
@@ -36,6 +36,9 @@ pub struct RightsEntry {
     pub assert_delegation: bool,
     /// Whether the claims it passes on count.
     pub assert_claims: bool,
+    /// Whether the properties of subjects and resources that it sends count, where nothing stored says
+    /// otherwise.
+    pub assert_properties: bool,
     /// Whether it may see the policies and errors behind a decision.
     pub explain: bool,
 }
@@ -44,6 +47,7 @@ pub struct RightsEntry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub enum RpcName {
     /// Every RPC of `Authorization`, and none of `Control`: who may ask may not therefore change anything.
+    /// No other protocol either: what a caller may do does not grow with what the server offers.
     #[serde(rename = "*")]
     Authorization,
     /// Every RPC of `Control`.
@@ -107,6 +111,15 @@ pub enum RpcName {
     /// it is asked about, so it is opened to Envoy by name and to nobody else by accident.
     #[serde(rename = "ext_authz.Check")]
     ExtAuthzCheck,
+    /// AuthZEN, access evaluation: one question or several.
+    #[serde(rename = "authzen.Evaluation")]
+    AuthzenEvaluation,
+    /// AuthZEN, search for subjects, resources and actions.
+    #[serde(rename = "authzen.Search")]
+    AuthzenSearch,
+    /// The HTTP decision point of ToolHive.
+    #[serde(rename = "toolhive.Decision")]
+    ToolhiveDecision,
 }
 
 /// Reads 64 hexadecimal digits.

@@ -30,6 +30,7 @@ pub(super) fn faults(config: &Config, document: &Document<'_>) -> Vec<ConfigFaul
     callers(config, &mut faults);
     claims(config, &mut faults);
     ext_authz(&config.ext_authz, &config.callers, &mut faults);
+    http(config, &mut faults);
     limits(&config.limits, &mut faults);
     state(&config.state, &mut faults);
     telemetry(&config.telemetry, &mut faults);
@@ -68,8 +69,8 @@ fn listeners(config: &Config, faults: &mut Faults<'_>) {
         callers,
         ..
     } = config;
-    if listen.grpc.is_empty() && listen.unix.is_empty() {
-        faults.add("listen", "names no address: set `grpc`, `unix` or both");
+    if listen.grpc.is_empty() && listen.unix.is_empty() && listen.http.is_empty() {
+        faults.add("listen", "names no address: set `grpc`, `http` or `unix`");
     }
     for (index, address) in listen.grpc.iter().enumerate() {
         if let Err(refusal) = Listen::check_address(*address, tls.is_some()) {
@@ -80,6 +81,16 @@ fn listeners(config: &Config, faults: &mut Faults<'_>) {
                 format!("listen.grpc[{index}]"),
                 format!("names `{address}` twice"),
             );
+        }
+    }
+    for (index, address) in listen.http.iter().enumerate() {
+        let field = format!("listen.http[{index}]");
+        if let Err(refusal) = Listen::check_address(*address, tls.is_some()) {
+            faults.add(&field, refusal.to_string());
+        }
+        let earlier = listen.grpc.iter().chain(&listen.http[..index]);
+        if address.port() != 0 && earlier.into_iter().any(|other| other == address) {
+            faults.add(&field, format!("names `{address}` twice"));
         }
     }
     for (index, path) in listen.unix.iter().enumerate() {
@@ -216,6 +227,33 @@ fn is_spiffe_id(id: &str) -> bool {
         && !domain.is_empty()
         && domain.chars().all(is_domain)
         && path.chars().all(is_path)
+}
+
+fn http(config: &Config, faults: &mut Faults<'_>) {
+    if let Some(text) = &config.authzen.url {
+        let is_base = url::Url::parse(text).is_ok_and(|url| {
+            matches!(url.scheme(), "http" | "https")
+                && url.has_host()
+                && url.query().is_none()
+                && url.fragment().is_none()
+        });
+        if !is_base || text.ends_with('/') {
+            let said = format!("`{text}` is not a URL such as `https://pdp.example.com`");
+            faults.add("authzen.url", said);
+        }
+    }
+    let subject_type = &config.toolhive.subject_type;
+    if !is_entity_type(subject_type) {
+        let said = format!("`{subject_type}` is not an entity type such as `Mcp::User`");
+        faults.add("toolhive.subject_type", said);
+    }
+}
+
+fn is_entity_type(name: &str) -> bool {
+    name.split("::").all(|part| {
+        let is_start = |c: char| c.is_ascii_alphabetic() || c == '_';
+        part.starts_with(is_start) && part.chars().all(|c| is_start(c) || c.is_ascii_digit())
+    })
 }
 
 fn claims(config: &Config, faults: &mut Faults<'_>) {

@@ -95,6 +95,8 @@ limits! {
     sessions: 1_000_000 in 1..=100_000_000;
     /// Items on one page of a list. Reloaded.
     page_size: 1_000 in 1..=10_000;
+    /// Entities that one search looks at before its page ends. Reloaded.
+    search_candidates: 2_000 in 1..=10_000;
     /// `WatchApprovals` and `WatchChanges` streams open in the whole server; one more is shed. Reloaded.
     watchers: 256 in 1..=100_000;
     /// Writes under way in the whole server; one more is shed with RESOURCE_EXHAUSTED. Restart.

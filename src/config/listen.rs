@@ -14,6 +14,9 @@ pub struct Listen {
     /// TCP addresses. Without `[tls]` they must be loopback addresses.
     #[serde(deserialize_with = "one_or_many")]
     pub grpc: Vec<SocketAddr>,
+    /// TCP addresses for the protocols over plain HTTP. Without `[tls]` they must be loopback addresses.
+    #[serde(deserialize_with = "one_or_many")]
+    pub http: Vec<SocketAddr>,
     /// Paths of Unix sockets.
     #[serde(deserialize_with = "one_or_many")]
     pub unix: Vec<PathBuf>,
@@ -66,6 +69,9 @@ impl Listen {
     /// The address of a server that is not configured.
     pub const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 50051);
 
+    /// The HTTP address of a server that is not configured.
+    pub const DEFAULT_HTTP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8180);
+
     /// Refuses an address that other machines can reach, unless there is TLS.
     pub fn check_address(
         address: SocketAddr,
@@ -87,6 +93,7 @@ impl Default for Listen {
     fn default() -> Self {
         Self {
             grpc: vec![Self::DEFAULT],
+            http: vec![Self::DEFAULT_HTTP],
             unix: Vec::new(),
             unix_mode: SocketMode(0o600),
         }

@@ -11,6 +11,7 @@ mod check;
 pub mod claims;
 pub mod ext_authz;
 pub mod fault;
+pub mod http;
 pub mod limits;
 pub mod listen;
 mod place;
@@ -23,6 +24,7 @@ use crate::config::callers::CallerEntry;
 use crate::config::claims::ClaimMapping;
 use crate::config::ext_authz::ExtAuthz;
 use crate::config::fault::ConfigFault;
+use crate::config::http::{Authzen, Toolhive};
 use crate::config::limits::Limits;
 use crate::config::listen::{Listen, Tls};
 use crate::config::place::Document;
@@ -44,6 +46,10 @@ pub struct Config {
     pub claims: ClaimMapping,
     /// How Envoy's external authorization is read. Reloaded.
     pub ext_authz: ExtAuthz,
+    /// OpenID AuthZEN. Changes need a restart.
+    pub authzen: Authzen,
+    /// The decision point of ToolHive. Changes need a restart.
+    pub toolhive: Toolhive,
     /// Limits on everything that comes from outside. Each says when a change takes effect.
     pub limits: Limits,
     /// Where live authority is kept, and for how long. Changes need a restart.
@@ -123,6 +129,12 @@ impl Config {
         }
         if self.tls != started_with.tls {
             sections.push("tls");
+        }
+        if self.authzen != started_with.authzen {
+            sections.push("authzen");
+        }
+        if self.toolhive != started_with.toolhive {
+            sections.push("toolhive");
         }
         if self.telemetry != started_with.telemetry {
             sections.push("telemetry");

@@ -267,6 +267,48 @@ fn the_database_lies_beside_the_configuration_or_in_the_working_directory() {
 }
 
 #[test]
+fn plain_http_has_an_address_of_its_own_and_the_same_conditions() {
+    let listen = Listen::default();
+    assert_eq!(
+        listen.http,
+        ["127.0.0.1:8180".parse::<SocketAddr>().expect("an address")]
+    );
+    let text = r#"
+[listen]
+grpc = "127.0.0.1:1"
+http = ["0.0.0.0:8180", "127.0.0.1:1"]
+
+[authzen]
+url = "pdp.example.com"
+
+[toolhive]
+subject_type = "Mcp::"
+"#;
+    assert_eq!(
+        faults(text),
+        [
+            "callgate.toml:4:9: `listen.http[0]` would offer decisions in cleartext on `0.0.0.0:8180`: set `[tls]` with `cert` and `key`, or listen on a loopback address such as `127.0.0.1:50051`, or on a Unix socket",
+            "callgate.toml:4:25: `listen.http[1]` names `127.0.0.1:1` twice",
+            "callgate.toml:7:7: `authzen.url` `pdp.example.com` is not a URL such as `https://pdp.example.com`",
+            "callgate.toml:10:16: `toolhive.subject_type` `Mcp::` is not an entity type such as `Mcp::User`",
+        ]
+    );
+    for url in [
+        "https://a/",
+        "https://a?b",
+        "https://a#b",
+        "ftp://a",
+        "https://",
+    ] {
+        assert_eq!(
+            faults(&format!("[authzen]\nurl = \"{url}\"\n")).len(),
+            1,
+            "{url}"
+        );
+    }
+}
+
+#[test]
 fn only_loopback_goes_without_tls() {
     for (address, is_fine) in [
         ("127.0.0.1:1", true),
@@ -400,6 +442,8 @@ fn the_example_of_the_guide_is_a_configuration_with_every_section() {
         "claims",
         "ext_authz",
         "limits",
+        "authzen",
+        "toolhive",
         "state",
         "reload",
         "telemetry",

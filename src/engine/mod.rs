@@ -5,7 +5,7 @@
 //! request through `index` (which policies can apply at all) and `quick` (what their conditions say of
 //! entities where they rest, seen through `view`). What `quick` leaves open, errors above all, goes to
 //! Cedar's own evaluator over a `slice` of the entities. [`request`] checks a request against the schema
-//! first. Entities rest in `store`, packed.
+//! first. Entities rest in `store`, packed; [`walk`] goes through those of one type, page by page.
 //!
 //! Invariant: no async, no IO, no clock, no wire types, no word of MCP.
 
@@ -21,3 +21,4 @@ mod slice;
 pub mod snapshot;
 mod store;
 mod view;
+pub mod walk;

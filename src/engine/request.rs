@@ -10,6 +10,7 @@ use cedar_policy_core::validator::types::{Attributes, BoolType, EntityKind, Type
 use cedar_policy_core::validator::{ValidatorEntityTypeKind, ValidatorSchema};
 use smol_str::SmolStr;
 
+use crate::engine::evaluate::Overlay;
 use crate::engine::snapshot::Snapshot;
 
 /// Why a request is not one that the schema knows.
@@ -81,6 +82,43 @@ impl Snapshot {
             return Err(RequestFault::Invalid(error.to_string()));
         }
         Err(RequestFault::ContextMissing(missing))
+    }
+}
+
+/// What a request says of an entity.
+#[derive(Debug, Clone)]
+pub struct Asserted {
+    /// Which entity.
+    pub uid: EntityUID,
+    /// Its attributes, as they are said to be.
+    pub attributes: Vec<(SmolStr, Value)>,
+}
+
+impl Snapshot {
+    /// What is asserted of an entity, as something a request may add: attributes that the schema does not
+    /// declare are left out, since no policy can read them, and one of the wrong type is a fault. Without
+    /// a schema everything is fine.
+    pub fn overlay(&self, asserted: &Asserted) -> Result<Overlay, RequestFault> {
+        let mut overlay = Overlay::bare(asserted.uid.clone());
+        let Some(schema) = self.schema() else {
+            overlay.attributes.clone_from(&asserted.attributes);
+            return Ok(overlay);
+        };
+        let Some(declared) = schema.get_entity_type(asserted.uid.entity_type()) else {
+            return Ok(overlay);
+        };
+        for (name, value) in &asserted.attributes {
+            let Some(attribute) = declared.attr(name) else {
+                continue;
+            };
+            if !is_value_of(schema, &attribute.attr_type, value) {
+                let uid = &asserted.uid;
+                let fault = format!("the attribute `{name}` of `{uid}` has another type");
+                return Err(RequestFault::Invalid(fault));
+            }
+            overlay.attributes.push((name.clone(), value.clone()));
+        }
+        Ok(overlay)
     }
 }
 

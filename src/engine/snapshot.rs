@@ -242,6 +242,10 @@ impl Snapshot {
         self.rules.actions.get(uid)
     }
 
+    pub(super) fn action_names(&self) -> impl Iterator<Item = &EntityUID> {
+        self.rules.actions.keys()
+    }
+
     pub(super) fn entities(&self) -> &EntityStore {
         &self.entities
     }

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
-use cedar_policy_core::ast::{Entity, EntityUID};
+use cedar_policy_core::ast::{Entity, EntityType, EntityUID};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
@@ -195,6 +195,38 @@ impl EntityStore {
             .0
             .find(hash, |packed| is_named(packed, ty, eid))
             .map(Arc::as_ref)
+    }
+
+    /// Tells the order of this store, and of all that were made from it by changes, from other orders.
+    pub(super) fn order(&self) -> u64 {
+        hash_of(&self.hasher, TypeNo::MAX, "order")
+    }
+
+    pub(super) fn shard_count(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// The entities of a type in one shard, those up to `done` left out, in the order of their hashes;
+    /// and how many entities there were to look at.
+    pub(super) fn of_type(
+        &self,
+        ty: &EntityType,
+        shard: usize,
+        done: Option<u64>,
+    ) -> (Vec<(u64, EntityUID)>, usize) {
+        let (Some(ty), Some(shard)) = (self.names.type_number(ty), self.shards.get(shard)) else {
+            return (Vec::new(), 0);
+        };
+        let mut found: Vec<(u64, EntityUID)> = shard
+            .0
+            .iter()
+            .filter(|packed| packed.key.ty == ty)
+            .map(|packed| (hash_of(&self.hasher, ty, &packed.key.eid), packed))
+            .filter(|(hash, _)| done.is_none_or(|done| *hash > done))
+            .map(|(hash, packed)| (hash, packed.key.unpack(&self.names)))
+            .collect();
+        found.sort_unstable();
+        (found, shard.0.len())
     }
 
     pub(super) fn lineage<'s>(&'s self, parents: &'s [Key]) -> Lineage<'s> {

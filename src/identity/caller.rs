@@ -22,11 +22,14 @@ pub struct Rights {
     pub assert_delegation: bool,
     /// Whether the claims it passes on count.
     pub assert_claims: bool,
+    /// Whether what it says of subjects and resources themselves counts, where nothing stored says
+    /// otherwise.
+    pub assert_properties: bool,
     /// Whether it may see policies and errors behind a decision.
     pub explain: bool,
 }
 
-/// An RPC of `callgate.v1.Authorization` or of `callgate.v1.Control`, or a door for gateways.
+/// An RPC of `callgate.v1.Authorization` or of `callgate.v1.Control`, or what another protocol offers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rpc {
     /// `Authorize`.
@@ -83,6 +86,12 @@ pub enum Rpc {
     GetStatus,
     /// `WatchChanges`.
     WatchChanges,
+    /// AuthZEN, access evaluation: one question or several.
+    AuthzenEvaluation,
+    /// AuthZEN, search for subjects, resources and actions.
+    AuthzenSearch,
+    /// The HTTP decision point of ToolHive.
+    ToolhiveDecision,
     /// `Check` of Envoy's external authorization.
     ExtAuthzCheck,
 }
@@ -127,9 +136,13 @@ impl Rpc {
         Rpc::WatchChanges,
     ];
 
-    /// The doors of protocols that gateways speak already: they ask questions, and take who is asking out
-    /// of requests.
-    pub const DOORS: [Rpc; 1] = [Rpc::ExtAuthzCheck];
+    /// What the other protocols offer. Each has to be allowed by its own name.
+    pub const DOORS: [Rpc; 4] = [
+        Rpc::AuthzenEvaluation,
+        Rpc::AuthzenSearch,
+        Rpc::ToolhiveDecision,
+        Rpc::ExtAuthzCheck,
+    ];
 
     /// Its name in the protocol and in the configuration.
     pub fn name(self) -> &'static str {
@@ -161,6 +174,9 @@ impl Rpc {
             Rpc::EndSession => "EndSession",
             Rpc::GetStatus => "GetStatus",
             Rpc::WatchChanges => "WatchChanges",
+            Rpc::AuthzenEvaluation => "authzen.Evaluation",
+            Rpc::AuthzenSearch => "authzen.Search",
+            Rpc::ToolhiveDecision => "toolhive.Decision",
             Rpc::ExtAuthzCheck => "ext_authz.Check",
         }
     }
@@ -171,10 +187,10 @@ impl Rpc {
 }
 
 impl RpcSet {
-    /// All of them, of both services and of every door.
+    /// All of them, of both services and of every other protocol.
     pub fn all() -> Self {
-        let own = Rpc::AUTHORIZATION.into_iter().chain(Rpc::CONTROL);
-        own.chain(Rpc::DOORS).collect()
+        let native = Rpc::AUTHORIZATION.into_iter().chain(Rpc::CONTROL);
+        native.chain(Rpc::DOORS).collect()
     }
 
     /// Whether `rpc` is among them.
@@ -200,6 +216,7 @@ impl Caller {
                 assert_identity: true,
                 assert_delegation: true,
                 assert_claims: true,
+                assert_properties: true,
                 explain: true,
             },
         }

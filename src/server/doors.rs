@@ -73,6 +73,7 @@ fn rights(entry: &RightsEntry) -> Rights {
         assert_identity: entry.assert_identity,
         assert_delegation: entry.assert_delegation,
         assert_claims: entry.assert_claims,
+        assert_properties: entry.assert_properties,
         explain: entry.explain,
     }
 }
@@ -109,6 +110,9 @@ fn rpcs(name: RpcName) -> &'static [Rpc] {
         RpcName::GetStatus => &[Rpc::GetStatus],
         RpcName::WatchChanges => &[Rpc::WatchChanges],
         RpcName::ExtAuthzCheck => &[Rpc::ExtAuthzCheck],
+        RpcName::AuthzenEvaluation => &[Rpc::AuthzenEvaluation],
+        RpcName::AuthzenSearch => &[Rpc::AuthzenSearch],
+        RpcName::ToolhiveDecision => &[Rpc::ToolhiveDecision],
     }
 }
 

@@ -29,8 +29,10 @@ const KEEPALIVE_RETRIES: u32 = 4;
 
 /// A bound socket.
 pub enum Listener {
-    /// TCP.
+    /// TCP, for gRPC.
     Tcp(TcpListener),
+    /// TCP, for the protocols over plain HTTP.
+    Http(TcpListener),
     /// A Unix socket, and its file.
     Unix(UnixListener, SocketFile),
 }
@@ -82,6 +84,14 @@ impl Listener {
             .map_err(|source| ListenError::Tcp { address, source })
     }
 
+    /// Binds a TCP address for the protocols over plain HTTP, under the same condition.
+    pub async fn http(address: SocketAddr, has_tls: bool) -> Result<Self, ListenError> {
+        match Self::tcp(address, has_tls).await? {
+            Self::Tcp(listener) => Ok(Self::Http(listener)),
+            other => Ok(other),
+        }
+    }
+
     /// Makes a Unix socket that only those whom `mode` allows can open, at no time anybody else.
     pub async fn unix(path: &Path, mode: SocketMode) -> Result<Self, ListenError> {
         make_way(path).await?;
@@ -113,13 +123,18 @@ impl Listener {
 
     /// Whether it is a TCP listener.
     pub fn is_tcp(&self) -> bool {
-        matches!(self, Self::Tcp(_))
+        matches!(self, Self::Tcp(_) | Self::Http(_))
+    }
+
+    /// Whether it is for the protocols over plain HTTP.
+    pub fn is_http(&self) -> bool {
+        matches!(self, Self::Http(_))
     }
 
     /// The address, as a client would name it.
     pub fn address(&self) -> String {
         match self {
-            Self::Tcp(listener) => listener
+            Self::Tcp(listener) | Self::Http(listener) => listener
                 .local_addr()
                 .map_or_else(|_| "tcp".to_owned(), |it| it.to_string()),
             Self::Unix(_, file) => format!("unix:{}", file.path.display()),
@@ -214,7 +229,7 @@ impl Stream for Incoming {
                 self.pause = None;
             }
             let accepted = match &self.listener {
-                Listener::Tcp(listener) => {
+                Listener::Tcp(listener) | Listener::Http(listener) => {
                     ready!(listener.poll_accept(context)).map(|(io, _)| Socket::Tcp(io))
                 }
                 Listener::Unix(listener, _) => {

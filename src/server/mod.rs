@@ -2,11 +2,14 @@
 //!
 //! Start at [`serve`], which is *given* its listeners and the signal to stop. [`listen`] binds and
 //! accepts, [`tls`] reads certificates, [`doors`] makes callers of the configuration, [`shield`] sheds
-//! load, keeps deadlines and catches panics.
+//! load, keeps deadlines and catches panics. `http` reads the requests of the protocols over plain HTTP, and
+//! `handshake` opens their encrypted connections.
 //!
 //! Invariant: no decisions and no protocol. What a request says is the adapters' business.
 
 pub mod doors;
+mod handshake;
+mod http;
 pub mod listen;
 pub mod shield;
 pub mod tls;
@@ -28,6 +31,7 @@ use crate::adapters::ext_authz::check::Check;
 use crate::adapters::grpc::authorization::Authorization;
 use crate::adapters::grpc::control::rpcs::ControlApi;
 use crate::config::ext_authz::ExtAuthz;
+use crate::config::http::{Authzen, Toolhive};
 use crate::config::limits::Limits;
 use crate::identity::doorkeeper::Doorkeeper;
 use crate::proto::envoy::auth::authorization_server::AuthorizationServer as CheckServer;
@@ -36,6 +40,7 @@ use crate::proto::v1::authorization_server::AuthorizationServer;
 use crate::proto::v1::control_server::ControlServer;
 use crate::server::listen::{Gate, Listener};
 use crate::server::shield::Shield;
+use crate::server::tls::ServerTls;
 use crate::service::decisions::Service;
 
 /// What the server offers, and under which limits.
@@ -50,7 +55,11 @@ pub struct Setup {
     /// How Envoy's external authorization is read; a reload may swap it.
     pub ext_authz: Arc<ArcSwap<ExtAuthz>>,
     /// Certificates for TCP listeners; without them they speak cleartext.
-    pub tls: Option<ServerTlsConfig>,
+    pub tls: Option<ServerTls>,
+    /// How AuthZEN is spoken.
+    pub authzen: Authzen,
+    /// How ToolHive is answered.
+    pub toolhive: Toolhive,
     /// Whether the directory is as good as what is in service; `grpc.health.v1` tells under the name
     /// `callgate.bundle`.
     pub bundle_is_good: watch::Receiver<bool>,
@@ -85,13 +94,28 @@ pub async fn serve(
     let stopped = CancellationToken::new();
     let mut health = Health::new().await;
     let routes = routes(&setup, &health, &limits, draining.clone())?;
+    let http_doors = http::Doors::new(&setup, &limits);
     let gate = Gate::new(limits.connections);
     let keepalive = Duration::from_millis(limits.keepalive_ms.into());
     let mut servers = JoinSet::new();
     for listener in listeners {
-        let mut server = builder(&limits, setup.tls.as_ref().filter(|_| listener.is_tcp()))?;
+        let tls = setup.tls.as_ref().filter(|_| listener.is_tcp());
+        let is_http = listener.is_http();
         let incoming = listener.incoming(gate.clone(), keepalive);
         let signal = stopped.clone().cancelled_owned();
+        if is_http {
+            let server = http_builder(&limits);
+            let doors = http_doors.clone();
+            match tls {
+                None => servers.spawn(server.serve_with_incoming_shutdown(doors, incoming, signal)),
+                Some(tls) => {
+                    let incoming = handshake::encrypted(incoming, tls);
+                    servers.spawn(server.serve_with_incoming_shutdown(doors, incoming, signal))
+                }
+            };
+            continue;
+        }
+        let mut server = builder(&limits, tls.map(|tls| &tls.grpc))?;
         servers.spawn(
             server
                 .add_routes(routes.clone())
@@ -130,6 +154,13 @@ pub async fn serve(
             Ok(())
         }
     }
+}
+
+fn http_builder(limits: &Limits) -> Server {
+    Server::builder()
+        .accept_http1(true)
+        .max_concurrent_streams(limits.streams_per_connection)
+        .http2_max_header_list_size(limits.header_bytes)
 }
 
 fn builder(limits: &Limits, tls: Option<&ServerTlsConfig>) -> Result<Server, ServeError> {

@@ -26,10 +26,26 @@ use crate::config::limits::Limits;
 use crate::telemetry::metrics::{InFlight, Refusal as Refused};
 use crate::telemetry::recorder::Recorder;
 
+/// How a protocol says that a request is refused, and how to tell from a response that one was.
+#[derive(Clone, Copy)]
+pub struct Dialect {
+    /// The response of a refusal by the shield itself.
+    pub refuse: fn(Refusal) -> Response<Body>,
+    /// Which protocol refused, and why, if the response is a refusal.
+    pub refused: fn(&Response<Body>) -> Option<(&'static str, Refused)>,
+}
+
+/// gRPC.
+const GRPC: Dialect = Dialect {
+    refuse: |refusal| Status::from(refusal).into_http(),
+    refused: |response| grpc_refusal(response.headers()),
+};
+
 /// Shields a service. Its clones count together.
 #[derive(Clone)]
 pub struct Shield<S> {
     inner: S,
+    dialect: Dialect,
     limits: Arc<ArcSwap<Limits>>,
     under_way: Arc<AtomicU32>,
     recorder: Recorder,
@@ -40,10 +56,16 @@ impl<S> Shield<S> {
     pub fn new(inner: S, limits: Arc<ArcSwap<Limits>>) -> Self {
         Self {
             inner,
+            dialect: GRPC,
             limits,
             under_way: Arc::default(),
             recorder: Recorder::default(),
         }
+    }
+
+    /// Refuses in another protocol than gRPC.
+    pub fn speaking(self, dialect: Dialect) -> Self {
+        Self { dialect, ..self }
     }
 
     /// Counts requests under way and refusals with this recorder.
@@ -82,6 +104,7 @@ where
             let refused = State::Refused(Some(Refusal::TooManyRequests { limit }));
             return Shielded {
                 state: refused,
+                dialect: self.dialect,
                 recorder: self.recorder.clone(),
             };
         }
@@ -95,6 +118,7 @@ where
         };
         Shielded {
             state: running,
+            dialect: self.dialect,
             recorder: self.recorder.clone(),
         }
     }
@@ -112,6 +136,7 @@ impl Drop for Place {
 /// A request under way.
 pub struct Shielded<F> {
     state: State<F>,
+    dialect: Dialect,
     recorder: Recorder,
 }
 
@@ -146,7 +171,7 @@ where
                 // A future that has panicked is dropped below and never polled again.
                 match catch_unwind(AssertUnwindSafe(|| Pin::new(future).poll(context))) {
                     Ok(Poll::Ready(Ok(response))) => {
-                        count_refusal(&this.recorder, response.headers());
+                        count_refusal(&this.recorder, this.dialect, &response);
                         return Poll::Ready(Ok(response));
                     }
                     Ok(Poll::Ready(Err(never))) => match never {},
@@ -167,25 +192,29 @@ where
         if refusal == Refusal::Panicked {
             tracing::error!("a request panicked and was answered with INTERNAL");
         }
-        let response = Status::from(refusal).into_http();
-        count_refusal(&this.recorder, response.headers());
+        let response = (this.dialect.refuse)(refusal);
+        count_refusal(&this.recorder, this.dialect, &response);
         Poll::Ready(Ok(response))
     }
 }
 
+fn count_refusal(recorder: &Recorder, dialect: Dialect, response: &Response<Body>) {
+    if let Some((adapter, why)) = (dialect.refused)(response) {
+        recorder.refusal(adapter, why);
+    }
+}
+
 /// A response that is an error has its status among the headers; an answer has it at its end.
-fn count_refusal(recorder: &Recorder, headers: &HeaderMap) {
-    let Some(status) = headers.get(Status::GRPC_STATUS) else {
-        return;
-    };
+fn grpc_refusal(headers: &HeaderMap) -> Option<(&'static str, Refused)> {
+    let status = headers.get(Status::GRPC_STATUS)?;
     // A status with details is the answer to a write, which is on record already.
     if headers.contains_key(Status::GRPC_STATUS_DETAILS) {
-        return;
+        return None;
     }
     let why = match Code::from_bytes(status.as_bytes()) {
-        Code::Ok => return,
+        Code::Ok => return None,
         // So is what was understood and cannot be done.
-        Code::NotFound | Code::AlreadyExists | Code::FailedPrecondition => return,
+        Code::NotFound | Code::AlreadyExists | Code::FailedPrecondition => return None,
         Code::InvalidArgument | Code::OutOfRange | Code::Unimplemented => Refused::Malformed,
         Code::Unauthenticated | Code::PermissionDenied => Refused::NotEntitled,
         Code::ResourceExhausted => Refused::Overloaded,
@@ -193,7 +222,7 @@ fn count_refusal(recorder: &Recorder, headers: &HeaderMap) {
         Code::Unavailable => Refused::Unavailable,
         _ => Refused::Failed,
     };
-    recorder.refusal(ADAPTER, why);
+    Some((ADAPTER, why))
 }
 
 /// The time that the client gives: at most eight digits and a unit. What is malformed counts as absent,

@@ -1,10 +1,14 @@
 //! Certificates and keys, from files.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 
 use crate::config::listen::{ClientCertificate, Tls};
@@ -22,6 +26,9 @@ pub enum TlsFault {
         /// Why.
         source: std::io::Error,
     },
+    /// Certificate, key and authorities do not work together.
+    #[error("the certificates cannot be used: {0}")]
+    Unusable(String),
     /// A file does not hold what it should.
     #[error("`tls.{field}`: `{}` holds no {wanted} in PEM form", path.display())]
     NotPem {
@@ -34,8 +41,19 @@ pub enum TlsFault {
     },
 }
 
+/// Certificates as each kind of listener wants them.
+#[derive(Debug, Clone)]
+pub struct ServerTls {
+    /// For gRPC, which speaks HTTP/2 alone.
+    pub grpc: ServerTlsConfig,
+    /// For everything else, which HTTP/1.1 must do for.
+    pub http: Arc<ServerConfig>,
+    /// The longest handshake.
+    pub handshake: Duration,
+}
+
 /// Reads what `[tls]` names; relative paths start at `base`.
-pub fn load(tls: &Tls, base: &Path, handshake: Duration) -> Result<ServerTlsConfig, TlsFault> {
+pub fn load(tls: &Tls, base: &Path, handshake: Duration) -> Result<ServerTls, TlsFault> {
     let certificate = read("cert", base, &tls.cert)?;
     require(
         "cert",
@@ -52,11 +70,15 @@ pub fn load(tls: &Tls, base: &Path, handshake: Duration) -> Result<ServerTlsConf
         "private key",
         PrivateKeyDer::from_pem_slice(&key).is_ok(),
     )?;
-    let config = ServerTlsConfig::new()
-        .identity(Identity::from_pem(certificate, key))
+    let grpc = ServerTlsConfig::new()
+        .identity(Identity::from_pem(&certificate, &key))
         .timeout(handshake);
     let Some(path) = &tls.client_ca else {
-        return Ok(config);
+        return Ok(ServerTls {
+            grpc,
+            http: http(&certificate, &key, None)?,
+            handshake,
+        });
     };
     let authority = read("client_ca", base, path)?;
     require(
@@ -70,9 +92,53 @@ pub fn load(tls: &Tls, base: &Path, handshake: Duration) -> Result<ServerTlsConf
         ClientCertificate::Required => false,
         ClientCertificate::Optional => true,
     };
-    Ok(config
+    let http = http(&certificate, &key, Some((&authority, is_optional)))?;
+    let grpc = grpc
         .client_ca_root(Certificate::from_pem(authority))
-        .client_auth_optional(is_optional))
+        .client_auth_optional(is_optional);
+    Ok(ServerTls {
+        grpc,
+        http,
+        handshake,
+    })
+}
+
+/// The same for HTTP/2 and HTTP/1.1, whichever the client speaks.
+fn http(
+    certificate: &[u8],
+    key: &[u8],
+    authority: Option<(&[u8], bool)>,
+) -> Result<Arc<ServerConfig>, TlsFault> {
+    let unusable = |error: &dyn std::fmt::Display| TlsFault::Unusable(error.to_string());
+    let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| unusable(&error))?;
+    let builder = match authority {
+        None => builder.with_no_client_auth(),
+        Some((authority, is_optional)) => {
+            let mut roots = RootCertStore::empty();
+            roots.add_parsable_certificates(certificates(authority));
+            let provider = Arc::new(ring::default_provider());
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
+            let verifier = if is_optional {
+                verifier.allow_unauthenticated()
+            } else {
+                verifier
+            };
+            builder.with_client_cert_verifier(verifier.build().map_err(|error| unusable(&error))?)
+        }
+    };
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| unusable(&error))?;
+    let mut config = builder
+        .with_single_cert(certificates(certificate).collect(), key)
+        .map_err(|error| unusable(&error))?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// Those that can be read; that all can be is checked before.
+fn certificates(pem: &[u8]) -> impl Iterator<Item = CertificateDer<'static>> {
+    CertificateDer::pem_slice_iter(pem).filter_map(Result::ok)
 }
 
 fn read(field: &'static str, base: &Path, path: &Path) -> Result<Vec<u8>, TlsFault> {

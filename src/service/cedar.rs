@@ -5,7 +5,7 @@ use cedar_policy_core::ast::EntityUID;
 use crate::call::answer;
 use crate::call::decision::{Decision, Reason, ReasonCode};
 use crate::call::plan::Plan;
-use crate::engine::evaluate::Query;
+use crate::engine::evaluate::{Overlay, Query};
 use crate::engine::request::RequestFault;
 use crate::engine::snapshot::Snapshot;
 use crate::service::decisions::CedarQuestion;
@@ -17,6 +17,7 @@ pub(super) fn decide(snapshot: &Snapshot, question: &CedarQuestion) -> Decision 
         action,
         resource,
         context,
+        asserted,
         ..
     } = question;
     let checked = snapshot
@@ -25,11 +26,17 @@ pub(super) fn decide(snapshot: &Snapshot, question: &CedarQuestion) -> Decision 
     if let Err(fault) = checked {
         return Decision::deny(reason_of(fault, principal));
     }
+    let overlays: Result<Vec<Overlay>, RequestFault> =
+        asserted.iter().map(|it| snapshot.overlay(it)).collect();
+    let overlays = match overlays {
+        Ok(overlays) => overlays,
+        Err(fault) => return Decision::deny(reason_of(fault, principal)),
+    };
     let query = Query {
         action,
         resource,
         context,
-        overlays: &[],
+        overlays: &overlays,
         unknown: &[],
     };
     let evaluation = snapshot.evaluate(&query, principal);

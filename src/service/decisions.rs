@@ -14,6 +14,7 @@ use crate::call::decide::{self, ToolVerdict};
 use crate::call::decision::{Decision, Reason, ReasonCode};
 use crate::call::live::task::Task;
 use crate::call::world::{Past, World};
+use crate::engine::request::Asserted;
 use crate::identity::caller::Caller;
 use crate::service::cedar;
 use crate::service::clock::{Clock, Forward, SystemClock};
@@ -68,6 +69,8 @@ pub struct CedarQuestion {
     pub resource: EntityUID,
     /// Under which circumstances.
     pub context: Context,
+    /// What the caller says of principal and resource, where nothing stored says otherwise.
+    pub asserted: Vec<Asserted>,
     /// The trace the caller named.
     pub trace: TraceContext,
 }
@@ -417,7 +420,7 @@ impl Service {
         writing
     }
 
-    fn start<'a>(&self, ask: Ask<'a>, generation: Arc<Generation>) -> Pending<'a> {
+    pub(super) fn start<'a>(&self, ask: Ask<'a>, generation: Arc<Generation>) -> Pending<'a> {
         Pending {
             ask,
             generation,
@@ -428,7 +431,10 @@ impl Service {
 
     /// Takes the generation to decide from, after waiting for a demanded revision, and the reason to
     /// deny if it did not come in time.
-    async fn take<'a>(&self, ask: Ask<'a>) -> Result<(Pending<'a>, Option<Reason>), NotReady> {
+    pub(super) async fn take<'a>(
+        &self,
+        ask: Ask<'a>,
+    ) -> Result<(Pending<'a>, Option<Reason>), NotReady> {
         let mut generation = self.live().ok_or(NotReady)?;
         if generation.revision() < ask.at_least_revision {
             let mut revisions = self.ledger.revisions();
@@ -441,7 +447,7 @@ impl Service {
         Ok((self.start(ask, generation), stale))
     }
 
-    fn record(
+    pub(super) fn record(
         &self,
         pending: &Pending<'_>,
         question: Question<'_>,
@@ -471,7 +477,7 @@ impl Service {
 }
 
 impl<T> Answer<T> {
-    fn map<U>(self, change: impl FnOnce(T) -> U) -> Answer<U> {
+    pub(super) fn map<U>(self, change: impl FnOnce(T) -> U) -> Answer<U> {
         Answer {
             value: change(self.value),
             decision_id: self.decision_id,

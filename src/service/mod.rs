@@ -2,7 +2,7 @@
 //!
 //! Start at [`decisions::Service`]. [`generation`] is everything of one revision, [`ledger`] the order in
 //! which revisions come about, [`effects`] what allowed calls use up and leave behind, [`keeper`] what
-//! is written behind, [`clock`] the one clock.
+//! is written behind, [`clock`] the one clock. [`search`] asks Cedar's own question of many entities.
 //!
 //! Invariant: no wire formats. Adapters parse before and encode after.
 
@@ -19,4 +19,5 @@ pub mod generation;
 pub mod keeper;
 pub mod ledger;
 mod pending;
+pub mod search;
 pub mod settings;

@@ -150,7 +150,8 @@ impl Sessions {
             let new = next.labels.items().iter().filter(new).cloned();
             slot.unsettled.extend(new);
         }
-        slot.session = Session { version, ..next };
+        slot.session = next;
+        slot.session.version = version;
         Ok(Advanced {
             version,
             labels: slot.unsettled.clone(),
@@ -191,7 +192,7 @@ impl Sessions {
             id,
             calls: session.calls,
             tools: session.tools.items().to_vec(),
-            last: session.last.to_vec(),
+            last: session.last_tools().cloned().collect(),
             at,
         };
         changed.into_iter().map(write).collect()
@@ -200,14 +201,13 @@ impl Sessions {
     /// Takes over what a store holds. For the start, before anything else.
     pub fn restore(&self, stored: Vec<StoredSession>) {
         for stored in stored {
-            let session = Session {
-                version: self.next_version(),
-                is_ended: stored.is_ended,
-                calls: stored.calls,
-                labels: Arc::new(Members::new(stored.labels)),
-                tools: Arc::new(Members::new(stored.tools)),
-                last: stored.last.into(),
-            };
+            let mut session = Session::new();
+            session.version = self.next_version();
+            session.is_ended = stored.is_ended;
+            session.calls = stored.calls;
+            session.labels = Arc::new(Members::new(stored.labels));
+            session.tools = Arc::new(Members::new(stored.tools));
+            let session = session.with_last_tools(&stored.last);
             let slot = Slot {
                 session,
                 unsettled: Vec::new(),

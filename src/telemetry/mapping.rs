@@ -28,6 +28,7 @@ pub fn operation(question: &Question<'_>) -> &'static str {
         Question::Call(call) => call.operation.kind.method(),
         Question::Filter { .. } => "tools/filter",
         Question::Cedar { .. } => "cedar",
+        Question::Search { .. } => "cedar/search",
     }
 }
 
@@ -72,6 +73,7 @@ fn span_name_without_tool(question: &Question<'_>) -> &'static str {
         Question::Call(call) => call,
         Question::Filter { .. } => return "authorize tools/filter",
         Question::Cedar { .. } => return "authorize cedar",
+        Question::Search { .. } => return "authorize cedar/search",
     };
     match call.operation.kind {
         OperationKind::Connect { .. } => "authorize connect",
@@ -133,10 +135,20 @@ pub fn attributes(record: &DecisionRecord<'_>, redaction: &Redaction, each: impl
             action,
             resource,
             trace: _,
+        } => out.cedar(Some(principal), Some(action), Some(resource)),
+        Question::Search {
+            sought,
+            principal,
+            action,
+            resource,
+            kept,
+            hidden,
+            trace: _,
         } => {
-            out.put("callgate.subject", redaction.entity(principal));
-            out.put("callgate.cedar.action", action.to_string());
-            out.put("callgate.cedar.resource", redaction.entity(resource));
+            out.put("callgate.search.sought", sought);
+            out.cedar(principal, action, resource);
+            out.count("callgate.filter.kept", kept);
+            out.count("callgate.filter.hidden", hidden);
         }
     }
 }
@@ -149,6 +161,23 @@ struct Attributes<'a, F> {
 impl<F: FnMut(KeyValue)> Attributes<'_, F> {
     fn put(&mut self, key: &'static str, value: impl Into<Value>) {
         (self.each)(KeyValue::new(key, value));
+    }
+
+    fn cedar(
+        &mut self,
+        principal: Option<&EntityUID>,
+        action: Option<&EntityUID>,
+        resource: Option<&EntityUID>,
+    ) {
+        if let Some(principal) = principal {
+            self.put("callgate.subject", self.redaction.entity(principal));
+        }
+        if let Some(action) = action {
+            self.put("callgate.cedar.action", action.to_string());
+        }
+        if let Some(resource) = resource {
+            self.put("callgate.cedar.resource", self.redaction.entity(resource));
+        }
     }
 
     fn optional(&mut self, key: &'static str, value: Option<&SmolStr>) {
@@ -359,6 +388,14 @@ pub fn log_fields<'a>(record: &DecisionRecord<'a>, redaction: &Redaction) -> Log
                 server: None,
                 tool: None,
                 subject: redaction.entity(principal),
+                on_behalf_of: None,
+            };
+        }
+        Question::Search { principal, .. } => {
+            return LogFields {
+                server: None,
+                tool: None,
+                subject: principal.map_or_else(|| Arc::from(""), |it| redaction.entity(it)),
                 on_behalf_of: None,
             };
         }

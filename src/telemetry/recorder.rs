@@ -161,7 +161,7 @@ impl Recorder {
             .with_attributes(Vec::with_capacity(mapping::USUAL_ATTRIBUTES));
         let trace = match record.question {
             Question::Call(call) | Question::Filter { call, .. } => &call.trace,
-            Question::Cedar { trace, .. } => trace,
+            Question::Cedar { trace, .. } | Question::Search { trace, .. } => trace,
         };
         let mut span = tracer.build_with_context(builder, &self.parent(trace));
         // The sampler has spoken: without a span to fill, name and attributes need not be made.

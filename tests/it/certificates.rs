@@ -13,18 +13,23 @@ use crate::serving::{Running, call, generation, start_empty};
 use crate::transport::{digest, two_callers, with_token};
 
 /// A certificate authority with a server's certificate and two clients'.
-struct Authority {
+pub struct Authority {
     ca: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
         Self {
             ca: CertifiedIssuer::self_signed(params, key).expect("a certificate"),
         }
+    }
+
+    /// Its own certificate.
+    pub fn pem(&self) -> String {
+        self.ca.pem()
     }
 
     fn issue(&self, names: Vec<SanType>, usage: ExtendedKeyUsagePurpose) -> (String, String) {
@@ -47,7 +52,7 @@ impl Authority {
     }
 }
 
-async fn start_tls(authority: &Authority, config: &str) -> Running {
+pub async fn start_tls(authority: &Authority, config: &str) -> Running {
     let (cert, key) = authority.server();
     let files = [
         ("server.pem", cert.as_str()),

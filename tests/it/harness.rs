@@ -79,6 +79,7 @@ impl Bundle {
 pub struct Server {
     process: Child,
     target: String,
+    http_target: String,
     log: PathBuf,
 }
 
@@ -88,6 +89,7 @@ impl Server {
         let log = bundle.folder().join("server.log");
         let process = callgate(bundle.folder())
             .args(["serve", "--listen", "127.0.0.1:0"])
+            .args(["--http", "127.0.0.1:0"])
             .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -97,15 +99,21 @@ impl Server {
         let mut server = Self {
             process,
             target: String::new(),
+            http_target: String::new(),
             log,
         };
-        server.target = server.wait_for("a line that says where it listens", |server| {
-            server.log().lines().find_map(|line| {
-                let line: Json = serde_json::from_str(line).ok()?;
-                let address = line["address"].as_str()?;
-                (line["message"] == "listening").then(|| address.to_owned())
+        let mut listens_for = |protocol: &str| {
+            server.wait_for("a line that says where it listens", |server| {
+                server.log().lines().find_map(|line| {
+                    let line: Json = serde_json::from_str(line).ok()?;
+                    let address = line["address"].as_str()?;
+                    let is_meant = line["message"] == "listening" && line["protocol"] == protocol;
+                    is_meant.then(|| address.to_owned())
+                })
             })
-        });
+        };
+        let (target, http_target) = (listens_for("grpc"), listens_for("http"));
+        (server.target, server.http_target) = (target, http_target);
         server.wait_until_serving();
         server
     }
@@ -113,6 +121,11 @@ impl Server {
     /// Where it listens, e.g. `127.0.0.1:50051`.
     pub fn target(&self) -> &str {
         &self.target
+    }
+
+    /// Where it listens for plain HTTP.
+    pub fn http_target(&self) -> &str {
+        &self.http_target
     }
 
     /// What it has logged so far.

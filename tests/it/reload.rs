@@ -53,6 +53,7 @@ fn question() -> CedarQuestion {
         context: parser
             .from_json_value(facts)
             .unwrap_or_else(|_| Context::empty()),
+        asserted: Vec::new(),
         trace: TraceContext::default(),
     }
 }

@@ -121,10 +121,9 @@ pub fn uid(kind: &str, id: &str) -> EntityUID {
 /// A session that has seen this.
 pub fn session(labels: &[String]) -> Session {
     let labels = labels.iter().map(|label| label.as_str().into()).collect();
-    Session {
-        labels: Arc::new(Members::new(labels)),
-        ..Session::new()
-    }
+    let mut session = Session::new();
+    session.labels = Arc::new(Members::new(labels));
+    session
 }
 
 /// An open task.

@@ -88,6 +88,8 @@ pub fn generation() -> Load {
 pub struct Running {
     /// Its TCP address.
     pub address: SocketAddr,
+    /// Its TCP address for plain HTTP.
+    pub http_address: SocketAddr,
     /// Its Unix socket.
     pub socket: PathBuf,
     /// Who answers.
@@ -127,6 +129,10 @@ pub async fn start_empty_at(
         .await
         .expect("a listener");
     let address = tcp.address().parse().expect("an address");
+    let http = Listener::http(loopback, tls.is_some())
+        .await
+        .expect("a listener");
+    let http_address = http.address().parse().expect("an address");
     let socket = dir.path().join("callgate.sock");
     let unix = Listener::unix(&socket, SocketMode(0o600))
         .await
@@ -147,14 +153,17 @@ pub async fn start_empty_at(
         limits: Arc::clone(&doors.limits),
         ext_authz: Arc::clone(&doors.ext_authz),
         tls,
+        authzen: config.authzen.clone(),
+        toolhive: config.toolhive.clone(),
         bundle_is_good: is_good,
     };
     let (stop, stopped) = oneshot::channel::<()>();
-    let ended = tokio::spawn(server::serve(vec![tcp, unix], setup, async {
+    let ended = tokio::spawn(server::serve(vec![tcp, unix, http], setup, async {
         let _ = stopped.await;
     }));
     Running {
         address,
+        http_address,
         socket,
         service,
         doors,

@@ -68,20 +68,15 @@ impl ContextSource for SessionFacts<'_> {
     fn attribute(&self, name: &str) -> Option<Seen<'_>> {
         let session = self.session;
         let recent = || {
-            Value::set(
-                session
-                    .last
-                    .iter()
-                    .map(|tool| Value::new(tool.clone(), None)),
-                None,
-            )
+            let tools = session.last_tools().cloned();
+            Value::set(tools.map(|tool| Value::new(tool, None)), None)
         };
         Some(match name {
             "labels" => Seen::Value(session.labels.value()),
             "calls" => Seen::Long(number(session.calls)),
             "tools_used" => Seen::Value(session.tools.value()),
             "recent_tools" => Seen::Value(self.recent.get_or_init(recent)),
-            "previous" => Seen::Entity(session.last.last()?),
+            "previous" => Seen::Entity(session.last_tools().next_back()?),
             _ => return None,
         })
     }

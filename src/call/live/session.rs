@@ -1,6 +1,6 @@
 //! What a session has seen and done so far.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use cedar_policy_core::ast::{EntityUID, Value};
 use smol_str::SmolStr;
@@ -25,8 +25,29 @@ pub struct Session {
     pub labels: Arc<Members<SmolStr>>,
     /// The tools called.
     pub tools: Arc<Members<EntityUID>>,
-    /// The last tools called, the latest last; at most [`LAST_STEPS`].
-    pub last: Arc<[EntityUID]>,
+    /// The last steps.
+    recent: Recent,
+}
+
+/// The last tools called, the latest last, as places in the list of all tools called: nothing has to be
+/// copied to remember one more.
+#[derive(Debug, Clone, Copy, Default)]
+struct Recent {
+    places: [u16; LAST_STEPS],
+    count: usize,
+}
+
+impl Recent {
+    /// The same with one more step; the oldest goes if there is no room.
+    fn with(mut self, place: u16) -> Self {
+        if self.count == LAST_STEPS {
+            self.places.rotate_left(1);
+            self.count -= 1;
+        }
+        self.places[self.count] = place;
+        self.count += 1;
+        self
+    }
 }
 
 /// A set and its Cedar value.
@@ -53,6 +74,11 @@ impl<T: Clone + PartialEq + Into<Value>> Members<T> {
         &self.value
     }
 
+    fn place_of(&self, item: &T) -> Option<u16> {
+        let place = self.items.iter().position(|known| known == item)?;
+        u16::try_from(place).ok()
+    }
+
     /// The same set, or a new one if there is something new.
     fn with(self: &Arc<Self>, more: &[T]) -> Arc<Self> {
         let is_new = |item: &&T| !self.items.contains(item);
@@ -67,28 +93,47 @@ impl<T: Clone + PartialEq + Into<Value>> Members<T> {
 impl Session {
     /// A session in which nothing has happened.
     pub fn new() -> Self {
-        Self {
+        static NEW: LazyLock<Session> = LazyLock::new(|| Session {
             version: 0,
             is_ended: false,
             calls: 0,
             labels: Arc::new(Members::new(Vec::new())),
             tools: Arc::new(Members::new(Vec::new())),
-            last: Arc::from([]),
+            recent: Recent::default(),
+        });
+        NEW.clone()
+    }
+
+    /// The same with other last steps, the latest last; those that are not among its tools are left out.
+    pub fn with_last_tools(self, last: &[EntityUID]) -> Self {
+        let places = last.iter().filter_map(|tool| self.tools.place_of(tool));
+        Self {
+            recent: places.fold(Recent::default(), Recent::with),
+            ..self
         }
+    }
+
+    /// The last tools called, the latest last; at most [`LAST_STEPS`].
+    pub fn last_tools(&self) -> impl DoubleEndedIterator<Item = &EntityUID> {
+        let places = &self.recent.places[..self.recent.count];
+        places
+            .iter()
+            .filter_map(|place| self.tools.items.get(usize::from(*place)))
     }
 
     /// The session once a call that yields these labels has been allowed, of a tool if it was one.
     pub fn after(&self, tool: Option<&EntityUID>, yields: &[SmolStr]) -> Self {
-        let tool = tool.map_or(&[] as &[_], std::slice::from_ref);
-        let skipped = (self.last.len() + tool.len()).saturating_sub(LAST_STEPS);
-        let last = self.last[skipped..].iter().chain(tool).cloned();
+        let tools = self
+            .tools
+            .with(tool.map_or(&[] as &[_], std::slice::from_ref));
+        let place = tool.and_then(|tool| tools.place_of(tool));
         Self {
             version: self.version + 1,
             is_ended: self.is_ended,
             calls: self.calls + 1,
             labels: self.labels.with(yields),
-            tools: self.tools.with(tool),
-            last: last.collect(),
+            recent: place.map_or(self.recent, |place| self.recent.with(place)),
+            tools,
         }
     }
 

@@ -93,10 +93,6 @@ fn every_rpc_of_the_protocol_can_be_allowed_by_its_name() {
     }
 }
 
-fn questions_and_control() -> RpcSet {
-    Rpc::AUTHORIZATION.into_iter().chain(Rpc::CONTROL).collect()
-}
-
 #[test]
 fn a_star_means_every_question_and_control_has_a_star_of_its_own() {
     let questions = RpcSet::from_iter(Rpc::AUTHORIZATION);
@@ -105,18 +101,30 @@ fn a_star_means_every_question_and_control_has_a_star_of_its_own() {
     assert!(Rpc::CONTROL.iter().all(|rpc| !questions.contains(*rpc)));
     assert_eq!(allowed(&["Control/*"]), control);
     assert!(Rpc::AUTHORIZATION.iter().all(|rpc| !control.contains(*rpc)));
-    let both = questions_and_control();
-    assert_eq!(allowed(&["*", "Control/*"]), both);
+    let both = allowed(&["*", "Control/*"]);
+    let native = Rpc::AUTHORIZATION.into_iter().chain(Rpc::CONTROL);
+    assert_eq!(both, native.collect());
     assert!(
         Rpc::DOORS.iter().all(|rpc| !both.contains(*rpc)),
         "a door is opened by its name alone"
     );
-    assert_eq!(
-        allowed(&["ext_authz.Check"]),
-        RpcSet::from_iter([Rpc::ExtAuthzCheck])
-    );
+    let envoy = RpcSet::from_iter([Rpc::ExtAuthzCheck]);
+    assert_eq!(allowed(&["ext_authz.Check"]), envoy);
     assert_eq!(allowed(&[]), RpcSet::default());
     assert_eq!(Caller::local().rights.rpcs, RpcSet::all());
+}
+
+#[test]
+fn other_protocols_are_allowed_by_their_names_alone() {
+    for rpc in Rpc::DOORS {
+        assert!(
+            !allowed(&["*", "Control/*"]).contains(rpc),
+            "{}",
+            rpc.name()
+        );
+        assert_eq!(allowed(&[rpc.name()]), RpcSet::from_iter([rpc]));
+        assert!(Caller::local().rights.rpcs.contains(rpc));
+    }
 }
 
 #[test]

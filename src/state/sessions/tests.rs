@@ -49,7 +49,7 @@ fn a_decision_on_what_was_before_does_not_count() {
     let now = sessions.get(&ID);
     assert_eq!(now.labels.items(), labels(&["private", "untrusted"]));
     assert_eq!(
-        (now.calls, now.last.to_vec()),
+        (now.calls, now.last_tools().cloned().collect()),
         (2, vec![tool("a"), tool("b")])
     );
 }
@@ -182,7 +182,10 @@ fn what_was_stored_goes_on() {
     let session = sessions.get(&ID);
     assert_ne!(session.version, 0, "it is not a new one");
     assert_eq!(session.labels.items(), labels(&["private"]));
-    assert_eq!((session.calls, session.last.to_vec()), (5, vec![tool("a")]));
+    assert_eq!(
+        (session.calls, session.last_tools().cloned().collect()),
+        (5, vec![tool("a")])
+    );
     assert!(sessions.dirty().is_empty());
     let next = call(&sessions, &ID, &["private"], at(1));
     assert!(next.labels.is_empty(), "it is written already");

@@ -170,6 +170,32 @@ fn cedars_own_question() {
 }
 
 #[test]
+fn a_search_says_what_was_sought_and_how_much_was_found() {
+    let [_, action, resource] = fixtures::cedar_names();
+    let trace = TraceContext::default();
+    let question = Question::Search {
+        sought: "subject",
+        principal: None,
+        action: Some(&action),
+        resource: Some(&resource),
+        kept: 3,
+        hidden: 4,
+        trace: &trace,
+    };
+    let shown = shown(&one_span(&Asked::with(allow()), question));
+    for part in [
+        "authorize cedar/search",
+        "callgate.search.sought",
+        "callgate.filter.kept",
+        "callgate.filter.hidden",
+        "callgate.cedar.action",
+    ] {
+        assert!(shown.contains(part), "{part} is not in\n{shown}");
+    }
+    assert!(!shown.contains("callgate.subject"), "{shown}");
+}
+
+#[test]
 fn only_a_failure_is_a_span_error() {
     let call = tool_call();
     for code in [

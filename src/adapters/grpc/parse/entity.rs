@@ -52,7 +52,7 @@ impl EntityTypes {
     }
 
     /// The type of a name, exactly as given: Cedar's own question has types without a namespace.
-    pub(super) fn exact(&self, name: &str) -> Result<EntityType, Problem> {
+    pub(in crate::adapters) fn exact(&self, name: &str) -> Result<EntityType, Problem> {
         if name.contains("::")
             && let Some(found) = self.known.get(name)
         {

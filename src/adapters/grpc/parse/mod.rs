@@ -101,6 +101,7 @@ impl Parser<'_> {
             resource: self.exact_entity(wire.resource, "resource")?,
             action,
             context,
+            asserted: Vec::new(),
             trace: self.transport_trace.clone(),
         })
     }
@@ -299,7 +300,7 @@ pub(in crate::adapters::grpc) fn at_item(inner: Invalid, list: &str, index: usiz
     inner.inside(format_args!("{list}[{index}]"))
 }
 
-pub(in crate::adapters::grpc) fn check_count(
+pub(in crate::adapters) fn check_count(
     items: usize,
     limit: u32,
     field: &'static str,
@@ -310,7 +311,7 @@ pub(in crate::adapters::grpc) fn check_count(
     Ok(())
 }
 
-pub(in crate::adapters::grpc) fn check_length(
+pub(in crate::adapters) fn check_length(
     text: &str,
     limit: u32,
     field: &'static str,
@@ -373,7 +374,7 @@ pub(in crate::adapters::grpc) fn system_time(
 
 /// Reads a context as Cedar's own tools do: with the schema's help where that works out, else as it
 /// stands. What then does not fit the schema is for the decision to say, as a deny with its reason.
-fn cedar_context(
+pub(in crate::adapters) fn cedar_context(
     fields: Json,
     schema: Option<&ValidatorSchema>,
     action: &cedar_policy_core::ast::EntityUID,

@@ -1,0 +1,252 @@
+//! The endpoints.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Method, Response, StatusCode};
+use serde_json::{Map, Value as Json, json};
+
+use crate::adapters::authzen::encode;
+use crate::adapters::authzen::parse::{self, Parser};
+use crate::adapters::grpc::parse::check_count;
+use crate::adapters::http::door::{Door, check_content_type, host, is_encrypted, reply, trace};
+use crate::adapters::http::fields::optional_object;
+use crate::adapters::http::refusal::Refusal;
+use crate::adapters::invalid::{Invalid, Problem, Shown};
+use crate::call::context::TraceContext;
+use crate::call::decision::Outcome;
+use crate::config::http::Authzen as Settings;
+use crate::config::limits::Limits;
+use crate::identity::caller::{Caller, Rpc};
+use crate::service::decisions::{Ask, NotReady};
+
+/// How this front door is called in traces.
+pub const ADAPTER: &str = "authzen";
+
+const EVALUATION: &str = "/access/v1/evaluation";
+const EVALUATIONS: &str = "/access/v1/evaluations";
+const SEARCH_SUBJECT: &str = "/access/v1/search/subject";
+const SEARCH_RESOURCE: &str = "/access/v1/search/resource";
+const SEARCH_ACTION: &str = "/access/v1/search/action";
+const DISCOVERY: &str = "/.well-known/authzen-configuration";
+
+/// AuthZEN over a service.
+pub struct Authzen {
+    pub(super) door: Door,
+    settings: Settings,
+}
+
+/// What a path stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Endpoint {
+    Evaluation,
+    Evaluations,
+    SearchSubject,
+    SearchResource,
+    SearchAction,
+    Discovery,
+}
+
+/// A request whose caller may ask.
+pub struct Admitted {
+    pub(super) endpoint: Endpoint,
+    pub(super) caller: Arc<Caller>,
+    pub(super) trace: TraceContext,
+}
+
+/// What becomes of a request at its head.
+pub enum Head {
+    /// It is answered by its body.
+    Asks(Admitted),
+    /// It has no body to wait for.
+    Answered(Response<Bytes>),
+}
+
+impl Endpoint {
+    fn of(path: &str) -> Option<Self> {
+        Some(match path {
+            EVALUATION => Self::Evaluation,
+            EVALUATIONS => Self::Evaluations,
+            SEARCH_SUBJECT => Self::SearchSubject,
+            SEARCH_RESOURCE => Self::SearchResource,
+            SEARCH_ACTION => Self::SearchAction,
+            DISCOVERY => Self::Discovery,
+            _ => return None,
+        })
+    }
+
+    fn right(self) -> Rpc {
+        match self {
+            Self::Evaluation | Self::Evaluations | Self::Discovery => Rpc::AuthzenEvaluation,
+            Self::SearchSubject | Self::SearchResource | Self::SearchAction => Rpc::AuthzenSearch,
+        }
+    }
+}
+
+impl Authzen {
+    /// AuthZEN through a door.
+    pub fn new(door: Door, settings: Settings) -> Self {
+        Self { door, settings }
+    }
+
+    /// Whether a path is one of AuthZEN's.
+    pub fn is_at(path: &str) -> bool {
+        Endpoint::of(path).is_some()
+    }
+
+    /// Looks at everything of a request but its body.
+    pub fn admit(&self, head: &Parts) -> Result<Head, Refusal> {
+        let endpoint = Endpoint::of(head.uri.path()).ok_or(Refusal::NotFound)?;
+        if endpoint == Endpoint::Discovery {
+            if head.method != Method::GET {
+                return Err(Refusal::MethodNotAllowed { allowed: "GET" });
+            }
+            // What it says is public: whoever can reach the server knows it already.
+            return Ok(Head::Answered(self.discovery(head)?));
+        }
+        if head.method != Method::POST {
+            return Err(Refusal::MethodNotAllowed { allowed: "POST" });
+        }
+        let caller = self.door.admit(head, endpoint.right())?;
+        check_content_type(&head.headers)?;
+        let trace = trace(&head.headers);
+        Ok(Head::Asks(Admitted {
+            endpoint,
+            caller,
+            trace,
+        }))
+    }
+
+    /// Answers a body.
+    pub async fn answer(
+        &self,
+        admitted: &Admitted,
+        body: &[u8],
+    ) -> Result<Response<Bytes>, Refusal> {
+        let request = self.door.object(body)?;
+        let answer = match admitted.endpoint {
+            Endpoint::Evaluation => self.evaluation(admitted, &request).await?,
+            Endpoint::Evaluations => self.evaluations(admitted, &request).await?,
+            _ => self.search(admitted, &request)?,
+        };
+        Ok(reply(StatusCode::OK, &answer))
+    }
+
+    pub(super) fn ask<'a>(&self, admitted: &'a Admitted) -> Ask<'a> {
+        Ask {
+            caller: &admitted.caller,
+            adapter: ADAPTER,
+            at_least_revision: 0,
+            is_dry_run: false,
+        }
+    }
+
+    pub(super) fn parser<'a>(&'a self, limits: &'a Limits, admitted: &'a Admitted) -> Parser<'a> {
+        Parser {
+            limits,
+            types: &self.door.types,
+            properties_count: admitted.caller.rights.assert_properties,
+            trace: &admitted.trace,
+        }
+    }
+
+    async fn evaluation(
+        &self,
+        admitted: &Admitted,
+        request: &Map<String, Json>,
+    ) -> Result<Json, Refusal> {
+        let question = {
+            let limits = self.door.limits.load();
+            let live = self.door.service.live().ok_or(NotReady)?;
+            let schema = live.snapshot.schema().map(Arc::as_ref);
+            self.parser(&limits, admitted).question(request, schema)?
+        };
+        let ask = self.ask(admitted);
+        let answer = self.door.service.is_authorized(ask, question).await?;
+        let may_explain = admitted.caller.rights.explain;
+        Ok(encode::decision(
+            &answer,
+            self.settings.context,
+            may_explain,
+        ))
+    }
+
+    async fn evaluations(
+        &self,
+        admitted: &Admitted,
+        request: &Map<String, Json>,
+    ) -> Result<Json, Refusal> {
+        const FIELD: &str = "evaluations";
+        let items = match request.get(FIELD) {
+            Some(Json::Array(items)) if !items.is_empty() => items,
+            None | Some(Json::Null | Json::Array(_)) => {
+                return self.evaluation(admitted, request).await;
+            }
+            Some(_) => return Err(Invalid::new(FIELD, Problem::NotOfType("an array")).into()),
+        };
+        let limits = self.door.limits.load_full();
+        check_count(items.len(), limits.batch, FIELD)?;
+        let until = semantic(request)?;
+        let defaults = parse::Defaults::of(request)?;
+        let live = self.door.service.live().ok_or(NotReady)?;
+        let schema = live.snapshot.schema().map(Arc::as_ref);
+        let parser = self.parser(&limits, admitted);
+        let questions = items
+            .iter()
+            .map(|item| parser.question(&defaults.fill(item)?, schema));
+        let ask = self.ask(admitted);
+        let service = &self.door.service;
+        let answers = service.is_authorized_each(ask, questions, until)?;
+        let may_explain = admitted.caller.rights.explain;
+        let answers: Vec<Json> = answers
+            .iter()
+            .map(|answer| match answer {
+                Ok(answer) => encode::decision(answer, self.settings.context, may_explain),
+                Err(invalid) => encode::item_error(invalid),
+            })
+            .collect();
+        Ok(json!({ FIELD: answers }))
+    }
+
+    fn discovery(&self, head: &Parts) -> Result<Response<Bytes>, Refusal> {
+        let base = match &self.settings.url {
+            Some(url) => url.clone(),
+            None => {
+                let scheme = if is_encrypted(head) { "https" } else { "http" };
+                let host = host(head).ok_or_else(|| Invalid::new("host", Problem::Missing))?;
+                format!("{scheme}://{host}")
+            }
+        };
+        let at = |path: &str| format!("{base}{path}");
+        let document = json!({
+            "policy_decision_point": base,
+            "access_evaluation_endpoint": at(EVALUATION),
+            "access_evaluations_endpoint": at(EVALUATIONS),
+            "search_subject_endpoint": at(SEARCH_SUBJECT),
+            "search_resource_endpoint": at(SEARCH_RESOURCE),
+            "search_action_endpoint": at(SEARCH_ACTION),
+        });
+        Ok(reply(StatusCode::OK, &document))
+    }
+}
+
+/// With which outcome the evaluations are over early.
+fn semantic(request: &Map<String, Json>) -> Result<Option<Outcome>, Invalid> {
+    const FIELD: &str = "evaluations_semantic";
+    const WORDS: &str = "`execute_all`, `deny_on_first_deny` or `permit_on_first_permit`";
+    let Some(options) = optional_object(request, "options")? else {
+        return Ok(None);
+    };
+    let problem = match options.get(FIELD) {
+        None | Some(Json::Null) => return Ok(None),
+        Some(Json::String(word)) => match word.as_str() {
+            "execute_all" => return Ok(None),
+            "deny_on_first_deny" => return Ok(Some(Outcome::Deny)),
+            "permit_on_first_permit" => return Ok(Some(Outcome::Allow)),
+            _ => Problem::UnknownWord(Shown::new(word), WORDS),
+        },
+        Some(_) => Problem::NotOfType("a string"),
+    };
+    Err(Invalid::new(FIELD, problem).inside("options"))
+}

@@ -1,0 +1,97 @@
+//! Which page of a search is asked for, and the token of the next one.
+
+use serde_json::{Map, Value as Json};
+use sha2::{Digest, Sha256};
+
+use crate::adapters::http::fields::{optional_object, optional_text};
+use crate::adapters::http::refusal::Refusal;
+use crate::adapters::invalid::{Invalid, Problem};
+use crate::engine::walk::Place;
+
+const FIELD: &str = "page";
+
+/// What a search asks, in short: a token is good for the same search only.
+pub(super) type Fingerprint = [u8; 8];
+
+/// Which page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Page {
+    /// Where the one before ended.
+    pub(super) after: Option<Place>,
+    /// The most to find.
+    pub(super) most: usize,
+}
+
+/// The fingerprint of a search by one caller.
+pub(super) fn fingerprint(caller: &str, path: &str, request: &Map<String, Json>) -> Fingerprint {
+    let mut digest = Sha256::new();
+    for part in [caller, path] {
+        digest.update((part.len() as u64).to_le_bytes());
+        digest.update(part);
+    }
+    for (name, value) in request.iter().filter(|(name, _)| *name != FIELD) {
+        digest.update(name);
+        // What came in as JSON can be written as JSON.
+        digest.update(serde_json_canonicalizer::to_vec(value).unwrap_or_default());
+    }
+    let digest: [u8; 32] = digest.finalize().into();
+    let mut short = Fingerprint::default();
+    short.copy_from_slice(&digest[..8]);
+    short
+}
+
+/// The page that a request asks for.
+pub(super) fn of(
+    request: &Map<String, Json>,
+    fingerprint: Fingerprint,
+    page_size: u32,
+) -> Result<Page, Refusal> {
+    let Some(page) = optional_object(request, FIELD)? else {
+        let most = page_size as usize;
+        return Ok(Page { after: None, most });
+    };
+    let most = match page.get("limit") {
+        None | Some(Json::Null) => page_size,
+        Some(limit) => match limit.as_u64() {
+            Some(limit) if limit > 0 => u32::try_from(limit).unwrap_or(u32::MAX).min(page_size),
+            _ => {
+                let problem = Problem::NotOfType("a positive whole number");
+                return Err(Invalid::new("limit", problem).inside(FIELD).into());
+            }
+        },
+    };
+    let token = optional_text(page, "token").map_err(|inner| inner.inside(FIELD))?;
+    let after = match token {
+        None | Some("") => None,
+        Some(token) => Some(place(token, fingerprint).ok_or(Refusal::OtherPage)?),
+    };
+    let most = most as usize;
+    Ok(Page { after, most })
+}
+
+/// The token of the page after a place; empty if there is none.
+pub(super) fn token(next: Option<Place>, fingerprint: Fingerprint) -> String {
+    let Some(Place { order, shard, done }) = next else {
+        return String::new();
+    };
+    let fingerprint = u64::from_be_bytes(fingerprint);
+    format!("{fingerprint:016x}{order:016x}{shard:08x}{done:016x}")
+}
+
+fn place(token: &str, fingerprint: Fingerprint) -> Option<Place> {
+    if token.len() != 56 || !token.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let number = |from: usize, to: usize| u64::from_str_radix(&token[from..to], 16).ok();
+    if number(0, 16)? != u64::from_be_bytes(fingerprint) {
+        return None;
+    }
+    Some(Place {
+        order: number(16, 32)?,
+        shard: u32::try_from(number(32, 40)?).ok()?,
+        done: number(40, 56)?,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,228 @@
+//! From AuthZEN's subject, action, resource and context to Cedar's own question.
+
+use std::borrow::Cow;
+
+use cedar_policy_core::FromNormalizedStr as _;
+use cedar_policy_core::ast::{Context, Eid, EntityType, EntityUID};
+use cedar_policy_core::entities::ContextJsonParser;
+use cedar_policy_core::extensions::Extensions;
+use cedar_policy_core::validator::{ContextSchema, ValidatorSchema};
+use serde_json::{Map, Value as Json};
+
+use crate::adapters::authzen::declared;
+use crate::adapters::grpc::parse::{EntityTypes, cedar_context, check_length};
+use crate::adapters::http::fields::{object, optional_object, text};
+use crate::adapters::invalid::{Invalid, Problem, Shown, Within as _};
+use crate::call::context::TraceContext;
+use crate::config::limits::Limits;
+use crate::engine::request::Asserted;
+use crate::service::decisions::CedarQuestion;
+
+/// The entity type of actions without a namespace.
+const ACTION: &str = "Action";
+
+/// What parsing needs besides the request.
+#[derive(Clone, Copy)]
+pub(super) struct Parser<'a> {
+    /// The limits in force.
+    pub(super) limits: &'a Limits,
+    /// Entity types that have been seen before.
+    pub(super) types: &'a EntityTypes,
+    /// Whether what the caller says of subjects and resources counts.
+    pub(super) properties_count: bool,
+    /// The trace that the request names.
+    pub(super) trace: &'a TraceContext,
+}
+
+/// The fields that single evaluations fall back on.
+pub(super) struct Defaults<'m>(&'m Map<String, Json>);
+
+/// The four fields, and those of each that it needs.
+const FIELDS: [(&str, &[&str]); 4] = [
+    ("subject", &["type", "id"]),
+    ("action", &["name"]),
+    ("resource", &["type", "id"]),
+    ("context", &[]),
+];
+
+impl<'m> Defaults<'m> {
+    /// Those at the top of a request.
+    pub(super) fn of(request: &'m Map<String, Json>) -> Result<Self, Invalid> {
+        for (field, _) in FIELDS {
+            optional_object(request, field)?;
+        }
+        Ok(Self(request))
+    }
+
+    /// One evaluation with what it leaves out. What it says of a subject, action, resource or context
+    /// replaces the default as a whole; only a `type`, `id` or `name` that it lacks is filled in.
+    pub(super) fn fill(&self, item: &'m Json) -> Result<Map<String, Json>, Invalid> {
+        let Json::Object(item) = item else {
+            let problem = Problem::NotOfType("an object");
+            return Err(Invalid::new("evaluations[]", problem));
+        };
+        let mut filled = Map::new();
+        for (field, needed) in FIELDS {
+            let default = optional_object(self.0, field)?;
+            let Some(own) = optional_object(item, field)? else {
+                if let Some(default) = default {
+                    filled.insert(field.to_owned(), Json::Object(default.clone()));
+                }
+                continue;
+            };
+            let mut own = own.clone();
+            for name in needed {
+                let fallback = default.and_then(|default| default.get(*name));
+                if let (false, Some(fallback)) = (own.contains_key(*name), fallback) {
+                    own.insert((*name).to_owned(), fallback.clone());
+                }
+            }
+            filled.insert(field.to_owned(), Json::Object(own));
+        }
+        Ok(filled)
+    }
+}
+
+impl Parser<'_> {
+    /// The whole question.
+    pub(super) fn question(
+        &self,
+        request: &Map<String, Json>,
+        schema: Option<&ValidatorSchema>,
+    ) -> Result<CedarQuestion, Invalid> {
+        let principal = self.party(request, "subject")?;
+        let action = self.action(request)?;
+        let resource = self.party(request, "resource")?;
+        let context = self.context(request, &action, schema)?;
+        let mut asserted = Vec::new();
+        asserted.extend(self.asserted(request, "subject", &principal, schema)?);
+        asserted.extend(self.asserted(request, "resource", &resource, schema)?);
+        Ok(CedarQuestion {
+            principal,
+            action,
+            resource,
+            context,
+            asserted,
+            trace: self.trace.clone(),
+        })
+    }
+
+    /// A subject or resource, by its type and id, exactly as given.
+    pub(super) fn party(
+        &self,
+        request: &Map<String, Json>,
+        field: &'static str,
+    ) -> Result<EntityUID, Invalid> {
+        let ty = self.party_type(request, field)?;
+        let id = text(object(request, field)?, "id").within(field)?;
+        check_length(id, self.limits.id_bytes, "id").within(field)?;
+        Ok(EntityUID::from_components(ty, Eid::new(id), None))
+    }
+
+    /// The type of a subject or resource.
+    pub(super) fn party_type(
+        &self,
+        request: &Map<String, Json>,
+        field: &'static str,
+    ) -> Result<EntityType, Invalid> {
+        let name = text(object(request, field)?, "type").within(field)?;
+        check_length(name, self.limits.id_bytes, "type").within(field)?;
+        let exact = self.types.exact(name);
+        exact.map_err(|problem| Invalid::new("type", problem).inside(field))
+    }
+
+    /// `read` is `Action::"read"`. An action of a namespace has its full name: `Mcp::Action::"call_read"`.
+    pub(super) fn action(&self, request: &Map<String, Json>) -> Result<EntityUID, Invalid> {
+        const FIELD: &str = "action";
+        let name = text(object(request, FIELD)?, "name").within(FIELD)?;
+        check_length(name, self.limits.id_bytes, "name").within(FIELD)?;
+        if let Some(action) = full_action(name) {
+            return Ok(action);
+        }
+        let ty = self.types.exact(ACTION);
+        let ty = ty.map_err(|problem| Invalid::new("name", problem).inside(FIELD))?;
+        Ok(EntityUID::from_components(ty, Eid::new(name), None))
+    }
+
+    /// The context, of which the action's properties are part.
+    pub(super) fn context(
+        &self,
+        request: &Map<String, Json>,
+        action: &EntityUID,
+        schema: Option<&ValidatorSchema>,
+    ) -> Result<Context, Invalid> {
+        const FIELD: &str = "context";
+        let mut fields = optional_object(request, FIELD)?
+            .cloned()
+            .unwrap_or_default();
+        let properties = match optional_object(request, "action")? {
+            Some(action) => optional_object(action, "properties").within("action")?,
+            None => None,
+        };
+        for (name, value) in properties.into_iter().flatten() {
+            if fields.get(name).is_some_and(|known| known != value) {
+                let said = "says something else than `context`";
+                let field = format!("action.properties.{}", Shown::new(name));
+                return Err(Invalid::new(field, Problem::Contradiction(said)));
+            }
+            fields.insert(name.clone(), value.clone());
+        }
+        let fields = declared::context(schema, action, fields);
+        cedar_context(Json::Object(fields), schema, action)
+            .map_err(|said| Invalid::new(FIELD, Problem::NotAContext(said)))
+    }
+
+    /// What the caller says of a subject or resource, if its word counts and it says anything.
+    pub(super) fn asserted(
+        &self,
+        request: &Map<String, Json>,
+        field: &'static str,
+        uid: &EntityUID,
+        schema: Option<&ValidatorSchema>,
+    ) -> Result<Option<Asserted>, Invalid> {
+        const PROPERTIES: &str = "properties";
+        let party = object(request, field)?;
+        let Some(properties) = optional_object(party, PROPERTIES).within(field)? else {
+            return Ok(None);
+        };
+        if !self.properties_count {
+            return Ok(None);
+        }
+        let fields = declared::properties(schema, uid.entity_type(), properties.clone());
+        let parser = ContextJsonParser::new(None::<&ContextSchema>, Extensions::all_available());
+        let values = parser
+            .from_json_value(Json::Object(fields))
+            .map_err(|error| {
+                let problem = Problem::NotAContext(error.to_string());
+                Invalid::new(PROPERTIES, problem).inside(field)
+            })?;
+        let Context::Value(values) = values else {
+            return Ok(None);
+        };
+        let attributes = values
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        let uid = uid.clone();
+        Ok(Some(Asserted { uid, attributes }))
+    }
+}
+
+/// An action under its full name.
+fn full_action(name: &str) -> Option<EntityUID> {
+    if !name.ends_with('"') {
+        return None;
+    }
+    let uid = EntityUID::from_normalized_str(name).ok()?;
+    uid.is_action().then_some(uid)
+}
+
+/// The name under which an action is asked about.
+pub(super) fn action_name(action: &EntityUID) -> Cow<'_, str> {
+    if action.entity_type().to_string() == ACTION {
+        let id: &str = action.eid().as_ref();
+        Cow::Borrowed(id)
+    } else {
+        Cow::Owned(action.to_string())
+    }
+}

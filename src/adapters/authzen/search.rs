@@ -1,0 +1,150 @@
+//! Search for subjects, resources and actions.
+
+use std::sync::Arc;
+
+use cedar_policy_core::ast::{Context, EntityUID};
+use serde_json::{Map, Value as Json, json};
+
+use crate::adapters::authzen::door::{Admitted, Authzen, Endpoint};
+use crate::adapters::authzen::parse::Parser;
+use crate::adapters::authzen::{encode, page};
+use crate::adapters::http::refusal::Refusal;
+use crate::adapters::invalid::{Invalid, Problem};
+use crate::engine::request::Asserted;
+use crate::engine::snapshot::Snapshot;
+use crate::service::decisions::{CedarQuestion, NotReady};
+use crate::service::search::{Found, Search, SearchError, Sought};
+
+impl Authzen {
+    pub(super) fn search(
+        &self,
+        admitted: &Admitted,
+        request: &Map<String, Json>,
+    ) -> Result<Json, Refusal> {
+        let limits = self.door.limits.load_full();
+        let parser = self.parser(&limits, admitted);
+        let endpoint = format!("{:?}", admitted.endpoint);
+        let print = page::fingerprint(&admitted.caller.id, &endpoint, request);
+        let page = page::of(request, print, limits.page_size)?;
+        let live = self.door.service.live().ok_or(NotReady)?;
+        let parts = match Parts::of(&parser, admitted.endpoint, request, &live.snapshot) {
+            Ok(parts) => parts,
+            // Of a type that cannot exist there are none.
+            Err(invalid) if matches!(invalid.problem(), Problem::NotAnEntityType(_)) => {
+                return Ok(results(Vec::new(), String::new()));
+            }
+            Err(invalid) => return Err(invalid.into()),
+        };
+        let search = Search {
+            sought: parts.sought.clone(),
+            principal: parts.principal.clone(),
+            action: parts.action.clone(),
+            resource: parts.resource.clone(),
+            after: page.after,
+            most: page.most,
+            candidates: limits.search_candidates as usize,
+            trace: admitted.trace.clone(),
+        };
+        let question = |snapshot: &Snapshot, candidate: &EntityUID| {
+            parts.question(&parser, request, snapshot, candidate)
+        };
+        let ask = self.ask(admitted);
+        let answer = self.door.service.search(ask, &search, question);
+        let Found { entities, next } = match answer {
+            Ok(answer) => answer.value,
+            Err(SearchError::NotReady(not_ready)) => return Err(not_ready.into()),
+            Err(SearchError::PlaceGone(_)) => return Err(Refusal::OtherPage),
+        };
+        let found = entities
+            .iter()
+            .map(|uid| encode::found(&search.sought, uid))
+            .collect();
+        Ok(results(found, page::token(next, print)))
+    }
+}
+
+fn results(found: Vec<Json>, next_token: String) -> Json {
+    let page = json!({"next_token": next_token, "count": found.len()});
+    json!({"results": found, "page": page})
+}
+
+/// A search, read.
+struct Parts {
+    sought: Sought,
+    principal: Option<EntityUID>,
+    action: Option<EntityUID>,
+    resource: Option<EntityUID>,
+    /// None if the action is sought: the context depends on it.
+    context: Option<Context>,
+    asserted: Vec<Asserted>,
+}
+
+impl Parts {
+    fn of(
+        parser: &Parser<'_>,
+        endpoint: Endpoint,
+        request: &Map<String, Json>,
+        snapshot: &Snapshot,
+    ) -> Result<Self, Invalid> {
+        let schema = snapshot.schema().map(Arc::as_ref);
+        let party = |field| parser.party(request, field).map(Some);
+        let (sought, principal, resource) = match endpoint {
+            Endpoint::SearchSubject => {
+                let ty = parser.party_type(request, "subject")?;
+                (Sought::Subject(ty), None, party("resource")?)
+            }
+            Endpoint::SearchResource => {
+                let principal = party("subject")?;
+                let ty = parser.party_type(request, "resource")?;
+                (Sought::Resource(ty), principal, None)
+            }
+            _ => (Sought::Action, party("subject")?, party("resource")?),
+        };
+        let (action, context) = if sought == Sought::Action {
+            (None, None)
+        } else {
+            let action = parser.action(request)?;
+            let context = parser.context(request, &action, schema)?;
+            (Some(action), Some(context))
+        };
+        let mut asserted = Vec::new();
+        for (field, uid) in [("subject", &principal), ("resource", &resource)] {
+            if let Some(uid) = uid {
+                asserted.extend(parser.asserted(request, field, uid, schema)?);
+            }
+        }
+        Ok(Self {
+            sought,
+            principal,
+            action,
+            resource,
+            context,
+            asserted,
+        })
+    }
+
+    /// The question about one candidate; `None` if there is none to ask.
+    fn question(
+        &self,
+        parser: &Parser<'_>,
+        request: &Map<String, Json>,
+        snapshot: &Snapshot,
+        candidate: &EntityUID,
+    ) -> Option<CedarQuestion> {
+        let schema = snapshot.schema().map(Arc::as_ref);
+        let or_candidate = |known: &Option<EntityUID>| known.as_ref().unwrap_or(candidate).clone();
+        let action = or_candidate(&self.action);
+        let context = match &self.context {
+            Some(context) => context.clone(),
+            None => parser.context(request, &action, schema).ok()?,
+        };
+        Some(CedarQuestion {
+            principal: or_candidate(&self.principal),
+            action,
+            resource: or_candidate(&self.resource),
+            context,
+            asserted: self.asserted.clone(),
+            trace: parser.trace.clone(),
+        })
+    }
+}

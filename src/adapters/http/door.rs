@@ -1,0 +1,187 @@
+//! Who asks over HTTP, and the JSON object in a request's body.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use http::request::Parts;
+use http::uri::Authority;
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use serde_json::{Map, Value as Json};
+use tonic::transport::server::TlsConnectInfo;
+
+use crate::adapters::grpc::parse::EntityTypes;
+use crate::adapters::http::refusal::Refusal;
+use crate::adapters::json;
+use crate::call::context::TraceContext;
+use crate::config::limits::Limits;
+use crate::identity::authenticate::{self, Evidence};
+use crate::identity::caller::{Caller, Rpc};
+use crate::identity::certificate::Peer;
+use crate::identity::doorkeeper::Doorkeeper;
+use crate::service::decisions::Service;
+
+/// Levels of JSON around what `limits.json_depth` is about.
+const ENVELOPE: u32 = 4;
+
+/// What all requests of a protocol share.
+pub struct Door {
+    /// Who answers.
+    pub service: Arc<Service>,
+    /// The limits in force.
+    pub limits: Arc<ArcSwap<Limits>>,
+    /// Entity types that have been seen before.
+    pub types: EntityTypes,
+    doorkeeper: Arc<Doorkeeper>,
+}
+
+impl Door {
+    /// A door to a service.
+    pub fn new(
+        service: Arc<Service>,
+        doorkeeper: Arc<Doorkeeper>,
+        limits: Arc<ArcSwap<Limits>>,
+    ) -> Self {
+        Self {
+            service,
+            limits,
+            types: EntityTypes::default(),
+            doorkeeper,
+        }
+    }
+
+    /// Who asks, if it may use this.
+    pub fn admit(&self, head: &Parts, rpc: Rpc) -> Result<Arc<Caller>, Refusal> {
+        let mut shown = head.headers.get_all(AUTHORIZATION).iter();
+        let authorization = shown.next().map(Shown::of).transpose()?;
+        if shown.next().is_some() {
+            // Which of the two counts would be anybody's guess.
+            return Err(authenticate::Refusal::NotBearer.into());
+        }
+        let connection = head.extensions.get::<TlsConnectInfo<Peer>>();
+        let chain = connection.and_then(TlsConnectInfo::peer_certs);
+        let names = match (connection, &chain) {
+            (Some(connection), Some(chain)) => connection.get_ref().names(chain),
+            _ => &[],
+        };
+        let evidence = Evidence {
+            authorization: authorization.as_ref().map(|it| it.header.as_ref()),
+            names,
+        };
+        let doorkeeper = self.doorkeeper.current();
+        if doorkeeper.is_local() && !host(head).is_some_and(|host| is_loopback(&host)) {
+            return Err(Refusal::ForeignHost);
+        }
+        let caller = doorkeeper.authenticate(evidence)?;
+        let user = authorization.as_ref().and_then(|it| it.user.as_deref());
+        if user.is_some_and(|user| *user != *caller.id) && !doorkeeper.is_local() {
+            return Err(authenticate::Refusal::Conflict.into());
+        }
+        if !caller.rights.rpcs.contains(rpc) {
+            let caller = caller.id.to_string();
+            return Err(Refusal::NotAllowed { caller, rpc });
+        }
+        Ok(caller)
+    }
+
+    /// The object in a body.
+    pub fn object(&self, body: &[u8]) -> Result<Map<String, Json>, Refusal> {
+        let depth = self.limits.load().json_depth.saturating_add(ENVELOPE);
+        if body.is_empty() {
+            return Err(Refusal::EmptyBody);
+        }
+        Ok(json::object(body, depth, "body")?)
+    }
+}
+
+/// An `authorization` header. A client that can only be given a URL sends the user and password in it as
+/// `Basic`: they are the caller's id and its token.
+struct Shown<'a> {
+    header: Cow<'a, [u8]>,
+    user: Option<String>,
+}
+
+impl<'a> Shown<'a> {
+    fn of(header: &'a HeaderValue) -> Result<Self, authenticate::Refusal> {
+        let bytes = header.as_bytes();
+        let basic = bytes
+            .split_at_checked(6)
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"basic "));
+        let Some((_, encoded)) = basic else {
+            return Ok(Self {
+                header: bytes.into(),
+                user: None,
+            });
+        };
+        let decoded = STANDARD.decode(encoded).ok();
+        let decoded = decoded.and_then(|bytes| String::from_utf8(bytes).ok());
+        let parts = decoded.as_deref().and_then(|text| text.split_once(':'));
+        let (user, token) = parts.ok_or(authenticate::Refusal::NotBearer)?;
+        Ok(Self {
+            header: format!("Bearer {token}").into_bytes().into(),
+            user: Some(user.to_owned()),
+        })
+    }
+}
+
+/// The host that the client asked for.
+pub fn host(head: &Parts) -> Option<Authority> {
+    let host = match head.uri.authority() {
+        Some(authority) => authority.clone(),
+        None => head.headers.get(HOST)?.to_str().ok()?.parse().ok()?,
+    };
+    (!host.as_str().contains('@')).then_some(host)
+}
+
+/// Whether a host is this machine by its name. A web page that has its own name point here is not.
+fn is_loopback(host: &Authority) -> bool {
+    let name = host.host();
+    let address = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost")
+        || address
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+/// Whether the connection is encrypted.
+pub fn is_encrypted(head: &Parts) -> bool {
+    head.extensions.get::<TlsConnectInfo<Peer>>().is_some()
+}
+
+/// Refuses a body that does not call itself JSON.
+pub fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
+    let given = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let essence = given.and_then(|text| text.split(';').next()).map(str::trim);
+    match essence {
+        Some(essence) if essence.eq_ignore_ascii_case("application/json") => Ok(()),
+        _ => Err(Refusal::NotJson),
+    }
+}
+
+/// The trace that the headers name.
+pub fn trace(headers: &HeaderMap) -> TraceContext {
+    let header = |name| Some(headers.get(name)?.to_str().ok()?.to_owned());
+    match header("traceparent") {
+        None => TraceContext::default(),
+        traceparent => TraceContext {
+            traceparent,
+            tracestate: header("tracestate"),
+        },
+    }
+}
+
+/// A JSON response.
+pub fn reply(status: StatusCode, body: &Json) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from(body.to_string()));
+    *response.status_mut() = status;
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    response
+}

@@ -1,0 +1,163 @@
+//! Everything that can keep a question over HTTP from being answered, and the status each becomes.
+
+use bytes::Bytes;
+use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, Response, StatusCode};
+use serde_json::json;
+
+use crate::adapters::http::door::reply;
+use crate::adapters::invalid::Invalid;
+use crate::identity::authenticate;
+use crate::identity::caller::Rpc;
+use crate::service::decisions::NotReady;
+use crate::telemetry::metrics;
+
+/// Why a question is not answered. An enforcement point treats every one as a deny.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// A field cannot be used.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// No body.
+    #[error("the body is empty, but must be a JSON object")]
+    EmptyBody,
+    /// A body of another kind.
+    #[error("the `content-type` must be `application/json`")]
+    NotJson,
+    /// The body broke off.
+    #[error("the body could not be read to its end")]
+    BrokenBody,
+    /// Too large a body.
+    #[error("the body has more than {limit} bytes, as many as `limits.message_bytes` allows")]
+    TooLarge {
+        /// The limit.
+        limit: u32,
+    },
+    /// Headers beyond the limit.
+    #[error("the headers have more than {limit} bytes, as many as `limits.header_bytes` allows")]
+    HeadersTooLarge {
+        /// The limit.
+        limit: u32,
+    },
+    /// A page of an earlier load.
+    #[error("`page.token` is of another search, or of an earlier state: begin again without it")]
+    OtherPage,
+    /// Nobody knows who asks.
+    #[error(transparent)]
+    Unauthenticated(#[from] authenticate::Refusal),
+    /// The caller has no right to this.
+    #[error("caller `{caller}` has no right to use `{}`: add it to `rights.rpcs`", rpc.name())]
+    NotAllowed {
+        /// Who asks.
+        caller: String,
+        /// What for.
+        rpc: Rpc,
+    },
+    /// Everyone on this machine may ask, but a web page in a browser on it is not of this machine.
+    #[error(
+        "without configured callers, only requests for `localhost` or a loopback address are answered"
+    )]
+    ForeignHost,
+    /// Nothing is here.
+    #[error("there is nothing at this path")]
+    NotFound,
+    /// Another method is wanted.
+    #[error("use {allowed} here")]
+    MethodNotAllowed {
+        /// The method.
+        allowed: &'static str,
+    },
+    /// Nothing is loaded yet.
+    #[error("{0}")]
+    NotReady(NotReady),
+    /// Too many requests are under way.
+    #[error(
+        "{limit} requests are under way, as many as `limits.concurrent_requests` allows: try again later"
+    )]
+    TooManyRequests {
+        /// The limit.
+        limit: u32,
+    },
+    /// No answer in time.
+    #[error("no answer within the deadline")]
+    DeadlineExceeded,
+    /// The answer panicked.
+    #[error("the answer failed inside the server")]
+    Panicked,
+}
+
+/// Which protocol refused, and what kind of refusal it is, beside a response: for the metrics.
+#[derive(Debug, Clone, Copy)]
+pub struct Refused {
+    /// The protocol.
+    pub adapter: &'static str,
+    /// The kind.
+    pub why: metrics::Refusal,
+}
+
+impl Refusal {
+    /// The HTTP status.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Invalid(_)
+            | Self::EmptyBody
+            | Self::NotJson
+            | Self::BrokenBody
+            | Self::OtherPage => StatusCode::BAD_REQUEST,
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::HeadersTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
+            Self::NotAllowed { .. } | Self::ForeignHost => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NotReady(_) | Self::TooManyRequests { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
+            Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The response of a protocol that refuses: a status and `{"error": {"status", "message"}}`.
+    pub fn response(&self, adapter: &'static str) -> Response<Bytes> {
+        let status = self.status();
+        let error = json!({"error": {"status": status.as_u16(), "message": self.to_string()}});
+        let mut response = reply(status, &error);
+        let headers = response.headers_mut();
+        match self {
+            Self::Unauthenticated(_) => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            Self::MethodNotAllowed { allowed } => {
+                headers.insert(ALLOW, HeaderValue::from_static(allowed));
+            }
+            Self::NotReady(_) | Self::TooManyRequests { .. } => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            _ => {}
+        }
+        let why = self.why();
+        response.extensions_mut().insert(Refused { adapter, why });
+        response
+    }
+
+    fn why(&self) -> metrics::Refusal {
+        match self {
+            Self::Unauthenticated(_) | Self::NotAllowed { .. } | Self::ForeignHost => {
+                metrics::Refusal::NotEntitled
+            }
+            Self::NotReady(_) => metrics::Refusal::Unavailable,
+            Self::TooManyRequests { .. } => metrics::Refusal::Overloaded,
+            Self::DeadlineExceeded => metrics::Refusal::Deadline,
+            Self::Panicked => metrics::Refusal::Failed,
+            _ => metrics::Refusal::Malformed,
+        }
+    }
+}
+
+impl From<NotReady> for Refusal {
+    fn from(not_ready: NotReady) -> Self {
+        Self::NotReady(not_ready)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+//! The endpoint.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cedar_policy_core::ast::EntityType;
+use http::request::Parts;
+use http::{Method, Response, StatusCode};
+use serde_json::json;
+
+use crate::adapters::http::door::{Door, check_content_type, reply, trace};
+use crate::adapters::http::refusal::Refusal;
+use crate::adapters::toolhive::parse::{self, Asked};
+use crate::call::context::TraceContext;
+use crate::config::http::Toolhive as Settings;
+use crate::identity::caller::{Caller, Rpc};
+use crate::service::decisions::Ask;
+
+/// How this front door is called in traces.
+pub const ADAPTER: &str = "toolhive";
+
+/// ToolHive is configured with all of it but the last segment.
+const DECISION: &str = "/toolhive/decision";
+
+/// ToolHive's decision point over a service.
+pub struct Toolhive {
+    door: Door,
+    /// None if the configured name is no type; then nobody is anybody.
+    subject_type: Option<EntityType>,
+}
+
+/// A request whose caller may ask.
+pub struct Admitted {
+    caller: Arc<Caller>,
+    trace: TraceContext,
+    is_probe: bool,
+}
+
+impl Toolhive {
+    /// ToolHive's decision point through a door.
+    pub fn new(door: Door, settings: &Settings) -> Self {
+        let subject_type = EntityType::from_normalized_str(&settings.subject_type).ok();
+        Self { door, subject_type }
+    }
+
+    /// Whether a path is ToolHive's.
+    pub fn is_at(path: &str) -> bool {
+        path == DECISION
+    }
+
+    /// Looks at everything of a request but its body.
+    pub fn admit(&self, head: &Parts) -> Result<Admitted, Refusal> {
+        if head.method != Method::POST {
+            return Err(Refusal::MethodNotAllowed { allowed: "POST" });
+        }
+        let caller = self.door.admit(head, Rpc::ToolhiveDecision)?;
+        check_content_type(&head.headers)?;
+        let is_probe = head.uri.query() == Some("probe=true");
+        let trace = trace(&head.headers);
+        Ok(Admitted {
+            caller,
+            trace,
+            is_probe,
+        })
+    }
+
+    /// Answers a body.
+    pub async fn answer(
+        &self,
+        admitted: &Admitted,
+        body: &[u8],
+    ) -> Result<Response<Bytes>, Refusal> {
+        let request = self.door.object(body)?;
+        let limits = self.door.limits.load_full();
+        let asked = parse::call(
+            &request,
+            self.subject_type.as_ref(),
+            &limits,
+            &admitted.trace,
+        )?;
+        let is_allow = match asked {
+            Asked::Call(mut call) => {
+                // ToolHive sends claims with everything. Where its word on them does not count, the call
+                // is judged without them.
+                if !admitted.caller.rights.assert_claims {
+                    call.subject.claims.clear();
+                }
+                let ask = Ask {
+                    caller: &admitted.caller,
+                    adapter: ADAPTER,
+                    at_least_revision: 0,
+                    is_dry_run: admitted.is_probe,
+                };
+                let answer = self.door.service.authorize(ask, &call).await?;
+                answer.value.is_allow()
+            }
+            Asked::Unknown => {
+                tracing::warn!(
+                    caller = &*admitted.caller.id,
+                    "ToolHive asked about an operation that is not known here; it was denied"
+                );
+                false
+            }
+        };
+        Ok(reply(StatusCode::OK, &json!({"allow": is_allow})))
+    }
+}

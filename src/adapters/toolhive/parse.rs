@@ -1,0 +1,186 @@
+//! From principal, operation, resource and context to a call.
+//!
+//! ToolHive says everything twice where it is configured to: in the operation and the resource name, and
+//! in `context.mcp`. What is said twice must agree.
+
+use cedar_policy_core::ast::{Eid, EntityType, EntityUID};
+use serde_json::{Map, Value as Json};
+use smol_str::SmolStr;
+
+use crate::adapters::grpc::parse::{check_count, check_length};
+use crate::adapters::http::fields::{id, object, optional_object, optional_text, text};
+use crate::adapters::invalid::{Invalid, Problem, Shown, Within as _};
+use crate::call::context::{
+    CallContext, Identity, Initiator, Operation, OperationKind, Subject, ToolCall, TraceContext,
+};
+use crate::config::limits::Limits;
+
+/// What ToolHive asks about.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every question is about a call"
+)]
+pub(super) enum Asked {
+    /// A call.
+    Call(CallContext),
+    /// An operation that this version does not know.
+    Unknown,
+}
+
+/// The features and operations that ToolHive knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verb {
+    CallTool,
+    ListTools,
+    GetPrompt,
+    ListPrompts,
+    ReadResource,
+    ListResources,
+}
+
+impl Verb {
+    fn of(operation: &str) -> Option<(Self, &'static str, &'static str)> {
+        Some(match operation {
+            "mcp:tool:call" => (Self::CallTool, "tool", "call"),
+            "mcp:tool:list" => (Self::ListTools, "tool", "list"),
+            "mcp:prompt:get" => (Self::GetPrompt, "prompt", "get"),
+            "mcp:prompt:list" => (Self::ListPrompts, "prompt", "list"),
+            "mcp:resource:read" => (Self::ReadResource, "resource", "read"),
+            "mcp:resource:list" => (Self::ListResources, "resource", "list"),
+            _ => return None,
+        })
+    }
+}
+
+/// One question.
+pub(super) fn call(
+    request: &Map<String, Json>,
+    subject_type: Option<&EntityType>,
+    limits: &Limits,
+    trace: &TraceContext,
+) -> Result<Asked, Invalid> {
+    let subject = subject(request, subject_type, limits)?;
+    let Some((verb, feature, operation)) = Verb::of(text(request, "operation")?) else {
+        return Ok(Asked::Unknown);
+    };
+    let (server, name) = resource(text(request, "resource")?, feature, limits)?;
+    let mcp = match optional_object(request, "context")? {
+        Some(context) => optional_object(context, "mcp").within("context")?,
+        None => None,
+    };
+    if let Some(mcp) = mcp {
+        agrees(mcp, "feature", feature)?;
+        agrees(mcp, "operation", operation)?;
+        agrees(mcp, "resource_id", &name)?;
+    }
+    let arguments = match mcp {
+        Some(mcp) => optional_object(mcp, "args").within("context.mcp")?,
+        None => None,
+    };
+    let operation = Operation {
+        initiator: Initiator::Client,
+        server,
+        kind: kind(verb, &name, arguments, limits)?,
+    };
+    let mut call = CallContext::new(subject, operation);
+    call.trace = trace.clone();
+    Ok(Asked::Call(call))
+}
+
+/// Whom the `sub` claim names. ToolHive has verified the token; whether its word counts is a matter of
+/// the caller's rights.
+fn subject(
+    request: &Map<String, Json>,
+    subject_type: Option<&EntityType>,
+    limits: &Limits,
+) -> Result<Subject, Invalid> {
+    const FIELD: &str = "principal";
+    let principal = object(request, FIELD)?;
+    let name = text(principal, "sub").within(FIELD)?;
+    let name = id(name, limits.id_bytes, "sub").within(FIELD)?;
+    let Some(subject_type) = subject_type else {
+        let problem = Problem::NotAnEntityType(Shown::new("toolhive.subject_type"));
+        return Err(Invalid::new(FIELD, problem));
+    };
+    Ok(Subject {
+        entity: EntityUID::from_components(subject_type.clone(), Eid::new(name), None),
+        identity: Identity {
+            method: Some(SmolStr::new_static("jwt")),
+            verified: true,
+        },
+        claims: principal.clone(),
+    })
+}
+
+/// Server and name in `mrn:mcp:<server>:<feature>:<name>`. The name may hold colons, the server may not.
+fn resource(
+    text: &str,
+    feature: &'static str,
+    limits: &Limits,
+) -> Result<(SmolStr, SmolStr), Invalid> {
+    const FIELD: &str = "resource";
+    const FORM: &str =
+        "of the form `mrn:mcp:<server>:<feature>:<name>`, of the operation's feature";
+    check_length(text, limits.text_bytes, FIELD)?;
+    let parts = text
+        .strip_prefix("mrn:mcp:")
+        .and_then(|rest| rest.split_once(':'))
+        .and_then(|(server, rest)| Some((server, rest.split_once(':')?)));
+    match parts {
+        Some((server, (named, name))) if named == feature => {
+            Ok((id(server, limits.id_bytes, FIELD)?, SmolStr::new(name)))
+        }
+        _ => Err(Invalid::new(
+            FIELD,
+            Problem::UnknownWord(Shown::new(text), FORM),
+        )),
+    }
+}
+
+/// Refuses a `context.mcp` that says something else.
+fn agrees(mcp: &Map<String, Json>, field: &'static str, wanted: &str) -> Result<(), Invalid> {
+    const OUTER: &str = "context.mcp";
+    match optional_text(mcp, field).within(OUTER)? {
+        Some(given) if given != wanted => {
+            let said = "says something else than `operation` and `resource`";
+            Err(Invalid::new(field, Problem::Contradiction(said)).inside(OUTER))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn kind(
+    verb: Verb,
+    name: &SmolStr,
+    arguments: Option<&Map<String, Json>>,
+    limits: &Limits,
+) -> Result<OperationKind, Invalid> {
+    const FIELD: &str = "resource";
+    let named = || id(name, limits.id_bytes, FIELD);
+    Ok(match verb {
+        Verb::CallTool => OperationKind::CallTool(ToolCall {
+            tool: named()?,
+            arguments: arguments.cloned().unwrap_or_default(),
+            definition_digest: None,
+            target: None,
+        }),
+        Verb::ListTools => OperationKind::ListTools,
+        Verb::GetPrompt => {
+            let arguments = arguments.map(Map::keys).into_iter().flatten();
+            let arguments: Vec<SmolStr> = arguments.map(SmolStr::new).collect();
+            check_count(arguments.len(), limits.list_items, "context.mcp.args")?;
+            let name = named()?;
+            OperationKind::GetPrompt { name, arguments }
+        }
+        Verb::ListPrompts => OperationKind::ListPrompts,
+        Verb::ReadResource => {
+            let uri = id(name, limits.text_bytes, FIELD)?;
+            OperationKind::ReadResource { uri }
+        }
+        Verb::ListResources => OperationKind::ListResources,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,39 @@
+//! `[authzen]` and `[toolhive]`: the protocols over plain HTTP.
+
+use serde::Deserialize;
+
+/// OpenID AuthZEN.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Authzen {
+    /// The server's address as its clients know it, e.g. `https://pdp.example.com`, for the discovery
+    /// document. Without it the document names whatever host the client asked for.
+    pub url: Option<String>,
+    /// Whether decisions carry a `context` with their id, reasons and obligations.
+    pub context: bool,
+}
+
+/// The decision point of ToolHive.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Toolhive {
+    /// The entity type of whom the `sub` claim names.
+    pub subject_type: String,
+}
+
+impl Default for Authzen {
+    fn default() -> Self {
+        Self {
+            url: None,
+            context: true,
+        }
+    }
+}
+
+impl Default for Toolhive {
+    fn default() -> Self {
+        Self {
+            subject_type: "Mcp::User".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! The protocols over plain HTTP: which of them a path belongs to, and reading what was sent.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Request, Response};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use tonic::body::Body;
+use tower::Service;
+
+use crate::adapters::authzen::door::{self as authzen, Authzen};
+use crate::adapters::grpc::refusal::Refusal as Shed;
+use crate::adapters::http::door::Door;
+use crate::adapters::http::refusal::{Refusal, Refused};
+use crate::adapters::toolhive::door::{self as toolhive, Toolhive};
+use crate::config::limits::Limits;
+use crate::server::Setup;
+use crate::server::shield::{Dialect, Shield};
+
+/// How a request that no protocol has answered is called in metrics.
+const NO_PROTOCOL: &str = "http";
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// A response on its way.
+type Coming = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+/// Every protocol over plain HTTP, behind the shield. An `x-request-id` comes back with whatever is
+/// answered.
+#[derive(Clone)]
+pub(super) struct Doors(Shield<Protocols>);
+
+/// The protocols.
+#[derive(Clone)]
+struct Protocols {
+    authzen: Arc<Authzen>,
+    toolhive: Arc<Toolhive>,
+    message_bytes: u32,
+    header_bytes: u32,
+}
+
+/// How these protocols refuse.
+const PLAIN: Dialect = Dialect {
+    refuse: |shed| finished(refusal_of(shed).response(NO_PROTOCOL)),
+    refused: |response| {
+        let refused = response.extensions().get::<Refused>()?;
+        Some((refused.adapter, refused.why))
+    },
+};
+
+impl Doors {
+    /// The doors of a server.
+    pub(super) fn new(setup: &Setup, limits: &Limits) -> Self {
+        let door = || {
+            Door::new(
+                Arc::clone(&setup.service),
+                Arc::clone(&setup.doorkeeper),
+                Arc::clone(&setup.limits),
+            )
+        };
+        let protocols = Protocols {
+            authzen: Arc::new(Authzen::new(door(), setup.authzen.clone())),
+            toolhive: Arc::new(Toolhive::new(door(), &setup.toolhive)),
+            message_bytes: limits.message_bytes,
+            header_bytes: limits.header_bytes,
+        };
+        let shield = Shield::new(protocols, Arc::clone(&setup.limits))
+            .speaking(PLAIN)
+            .recording(setup.service.recorder().clone());
+        Self(shield)
+    }
+}
+
+impl Service<Request<Body>> for Doors {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Coming;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let request_id: Option<HeaderValue> = request.headers().get(&REQUEST_ID).cloned();
+        let coming = self.0.call(request);
+        Box::pin(async move {
+            let mut response = coming.await?;
+            if let Some(request_id) = request_id {
+                response.headers_mut().insert(REQUEST_ID, request_id);
+            }
+            Ok(response)
+        })
+    }
+}
+
+impl Service<Request<Body>> for Protocols {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Coming;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let this = self.clone();
+        Box::pin(async move {
+            let (head, body) = request.into_parts();
+            let path = head.uri.path();
+            let (adapter, answer) = if Authzen::is_at(path) {
+                (authzen::ADAPTER, this.authzen(&head, body).await)
+            } else if Toolhive::is_at(path) {
+                (toolhive::ADAPTER, this.toolhive(&head, body).await)
+            } else {
+                (NO_PROTOCOL, Err(Refusal::NotFound))
+            };
+            let response = answer.unwrap_or_else(|refusal| refusal.response(adapter));
+            Ok(finished(response))
+        })
+    }
+}
+
+impl Protocols {
+    async fn authzen(&self, head: &Parts, body: Body) -> Result<Response<Bytes>, Refusal> {
+        self.check_headers(head)?;
+        match self.authzen.admit(head)? {
+            authzen::Head::Answered(response) => Ok(response),
+            authzen::Head::Asks(admitted) => {
+                let body = self.read(body).await?;
+                self.authzen.answer(&admitted, &body).await
+            }
+        }
+    }
+
+    async fn toolhive(&self, head: &Parts, body: Body) -> Result<Response<Bytes>, Refusal> {
+        self.check_headers(head)?;
+        let admitted = self.toolhive.admit(head)?;
+        let body = self.read(body).await?;
+        self.toolhive.answer(&admitted, &body).await
+    }
+
+    /// HTTP/2 checks this itself, HTTP/1.1 does not.
+    fn check_headers(&self, head: &Parts) -> Result<(), Refusal> {
+        let headers = head.headers.iter();
+        let bytes: usize = headers
+            .map(|(name, value)| name.as_str().len() + value.len())
+            .sum();
+        let limit = self.header_bytes;
+        if bytes + head.uri.path().len() > limit as usize {
+            return Err(Refusal::HeadersTooLarge { limit });
+        }
+        Ok(())
+    }
+
+    async fn read(&self, body: Body) -> Result<Bytes, Refusal> {
+        let limit = self.message_bytes;
+        match Limited::new(body, limit as usize).collect().await {
+            Ok(collected) => Ok(collected.to_bytes()),
+            Err(error) if error.is::<LengthLimitError>() => Err(Refusal::TooLarge { limit }),
+            Err(_) => Err(Refusal::BrokenBody),
+        }
+    }
+}
+
+fn finished(response: Response<Bytes>) -> Response<Body> {
+    response.map(|bytes| Body::new(Full::new(bytes)))
+}
+
+/// What the shield says, in these protocols' words. It says nothing but the first three.
+fn refusal_of(shed: Shed) -> Refusal {
+    match shed {
+        Shed::TooManyRequests { limit } => Refusal::TooManyRequests { limit },
+        Shed::DeadlineExceeded => Refusal::DeadlineExceeded,
+        _ => Refusal::Panicked,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,218 @@
+//! Cedar's own question asked of many: who may do this, to what, and what may be done.
+//!
+//! And several such questions in one go. Everything is decided from one generation.
+
+use cedar_policy_core::ast::{EntityType, EntityUID};
+
+use crate::audit::record::Question;
+use crate::call::context::TraceContext;
+use crate::call::decision::{Decision, Outcome, Reason};
+use crate::engine::snapshot::Snapshot;
+use crate::engine::walk::{Place, PlaceGone};
+use crate::service::cedar;
+use crate::service::decisions::{Answer, Ask, CedarQuestion, NotReady, Service};
+use crate::service::pending::Pending;
+
+/// What is sought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sought {
+    /// Stored principals of a type.
+    Subject(EntityType),
+    /// Stored resources of a type.
+    Resource(EntityType),
+    /// Actions.
+    Action,
+}
+
+/// A search: everything of a question but what is sought.
+#[derive(Debug, Clone)]
+pub struct Search {
+    /// What is sought.
+    pub sought: Sought,
+    /// The principal, unless sought.
+    pub principal: Option<EntityUID>,
+    /// The action, unless sought.
+    pub action: Option<EntityUID>,
+    /// The resource, unless sought.
+    pub resource: Option<EntityUID>,
+    /// Where the page before ended.
+    pub after: Option<Place>,
+    /// The most to find.
+    pub most: usize,
+    /// The most to look at. A page ends there, however little was found.
+    pub candidates: usize,
+    /// The trace the caller named.
+    pub trace: TraceContext,
+}
+
+/// One page of what was found.
+#[derive(Debug, Clone, Default)]
+pub struct Found {
+    /// Those for which the question is allowed.
+    pub entities: Vec<EntityUID>,
+    /// Where the next page starts; `None` if there is none.
+    pub next: Option<Place>,
+}
+
+/// Why there is no page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SearchError {
+    /// Nothing is loaded.
+    #[error(transparent)]
+    NotReady(#[from] NotReady),
+    /// The place is one of an earlier load.
+    #[error(transparent)]
+    PlaceGone(#[from] PlaceGone),
+}
+
+impl Sought {
+    /// What is sought, in one word.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Subject(_) => "subject",
+            Self::Resource(_) => "resource",
+            Self::Action => "action",
+        }
+    }
+}
+
+impl Service {
+    /// Asks several questions of one generation, in order, and stops after the first with the outcome
+    /// `until`. A question that could not be read counts as a deny and keeps its fault.
+    pub fn is_authorized_each<E>(
+        &self,
+        ask: Ask<'_>,
+        questions: impl Iterator<Item = Result<CedarQuestion, E>>,
+        until: Option<Outcome>,
+    ) -> Result<Vec<Result<Answer<Decision>, E>>, NotReady> {
+        let generation = self.live().ok_or(NotReady)?;
+        let mut answers = Vec::new();
+        for question in questions {
+            let answer = question.map(|question| {
+                let pending = self.start(ask, generation.clone());
+                self.answer(&pending, &question)
+            });
+            let outcome = match &answer {
+                Ok(answer) => answer.value.outcome,
+                Err(_) => Outcome::Deny,
+            };
+            answers.push(answer);
+            if until == Some(outcome) {
+                break;
+            }
+        }
+        Ok(answers)
+    }
+
+    fn answer(&self, pending: &Pending<'_>, question: &CedarQuestion) -> Answer<Decision> {
+        let decision = pending.guarded(Decision::deny, |generation, _| {
+            cedar::decide(&generation.snapshot, question)
+        });
+        let asked = Question::Cedar {
+            principal: &question.principal,
+            action: &question.action,
+            resource: &question.resource,
+            trace: &question.trace,
+        };
+        self.record(pending, asked, decision)
+    }
+
+    /// Finds one page. `question` makes the whole question of a candidate; `None` leaves it out. The
+    /// search as a whole is one record.
+    pub fn search(
+        &self,
+        ask: Ask<'_>,
+        search: &Search,
+        question: impl Fn(&Snapshot, &EntityUID) -> Option<CedarQuestion>,
+    ) -> Result<Answer<Found>, SearchError> {
+        let generation = self.live().ok_or(NotReady)?;
+        let pending = self.start(ask, generation);
+        let mut looked_at = 0;
+        let found = pending.guarded(
+            |reason: Reason| Ok(Err(reason)),
+            |generation, _| {
+                let snapshot = &generation.snapshot;
+                let candidates = candidates(snapshot, search)?;
+                let allowed = |candidate: &EntityUID| {
+                    looked_at += 1;
+                    question(snapshot, candidate)
+                        .is_some_and(|question| cedar::decide(snapshot, &question).is_allow())
+                };
+                Ok(Ok(page(candidates, search.most, allowed)))
+            },
+        );
+        let (decision, found) = match found.map_err(SearchError::PlaceGone)? {
+            Ok(found) => (Decision::allow_unconditionally(), found),
+            Err(reason) => (Decision::deny(reason), Found::default()),
+        };
+        let asked = Question::Search {
+            sought: search.sought.as_str(),
+            principal: search.principal.as_ref(),
+            action: search.action.as_ref(),
+            resource: search.resource.as_ref(),
+            kept: found.entities.len(),
+            hidden: looked_at - found.entities.len().min(looked_at),
+            trace: &search.trace,
+        };
+        let answer = self.record(&pending, asked, decision);
+        Ok(answer.map(|_| found))
+    }
+}
+
+/// Those to look at, each with the place after it, and the place after all of them.
+struct Candidates {
+    each: Vec<(EntityUID, Place)>,
+    next: Option<Place>,
+}
+
+fn candidates(snapshot: &Snapshot, search: &Search) -> Result<Candidates, PlaceGone> {
+    let ty = match &search.sought {
+        Sought::Subject(ty) | Sought::Resource(ty) => ty,
+        Sought::Action => return actions(snapshot, search),
+    };
+    let piece = snapshot.walk(ty, search.after, search.candidates)?;
+    Ok(Candidates {
+        each: piece.entities,
+        next: piece.next,
+    })
+}
+
+fn actions(snapshot: &Snapshot, search: &Search) -> Result<Candidates, PlaceGone> {
+    let start = snapshot.place_of_action(0);
+    if search.after.is_some_and(|place| place.order != start.order) {
+        return Err(PlaceGone);
+    }
+    let first = search.after.map_or(0, |place| place.shard);
+    let actions = snapshot.actions();
+    let count = actions.len();
+    let each: Vec<(EntityUID, Place)> = actions
+        .into_iter()
+        .zip(1_u32..)
+        .skip(first as usize)
+        .take(search.candidates)
+        .map(|(action, number)| (action, snapshot.place_of_action(number)))
+        .collect();
+    let is_all = first as usize + each.len() >= count;
+    let next = each.last().map(|(_, at)| *at).filter(|_| !is_all);
+    Ok(Candidates { each, next })
+}
+
+/// Fills a page. One that is full ends before the first candidate it has not looked at.
+fn page(candidates: Candidates, most: usize, mut allowed: impl FnMut(&EntityUID) -> bool) -> Found {
+    let mut entities = Vec::new();
+    let mut last = None;
+    for (candidate, at) in candidates.each {
+        if entities.len() >= most {
+            let next = last;
+            return Found { entities, next };
+        }
+        last = Some(at);
+        if allowed(&candidate) {
+            entities.push(candidate);
+        }
+    }
+    Found {
+        entities,
+        next: candidates.next,
+    }
+}

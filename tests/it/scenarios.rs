@@ -1,0 +1,172 @@
+//! Stories that a security person can read: what Callgate does, and what is heard of it.
+//!
+//! The stories are the TOML files in `scenarios/`, one for each part of live authority; how to read and
+//! write them is told in `scenarios/README.md`. Start at [`story`] for their form. [`play`] plays a story
+//! on a [`stage`]: the real service and both front doors in this process, a clock that is set by hand and
+//! a store that can be made to fail.
+//!
+//! Invariant: whatever a story expects, an answer to an agent never names a policy or a delegation.
+
+mod play;
+mod scope;
+mod stage;
+mod standing;
+mod store;
+mod story;
+mod wire;
+mod world;
+mod writes;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use callgate::proto::v1;
+
+use crate::scenarios::play::Player;
+use crate::scenarios::story::{Scenario, Story};
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it/scenarios")
+}
+
+fn read(name: &str) -> Story {
+    let text = fs::read_to_string(folder().join(name)).expect("a story");
+    toml::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// What went another way than a scenario says: where, what was expected and what came.
+async fn difference(file: &str, scenario: &Scenario) -> Option<String> {
+    let mut player = match Player::enter(scenario) {
+        Ok(player) => player,
+        Err(fault) => return Some(format!("{file}: {}: {fault}", scenario.title)),
+    };
+    for (index, step) in scenario.steps.iter().enumerate() {
+        if let Err(fault) = player.play(step).await {
+            let what = step.story.as_deref().unwrap_or("");
+            let number = index + 1;
+            let title = &scenario.title;
+            return Some(format!("{file}: {title}\n  step {number} {what}\n{fault}"));
+        }
+    }
+    None
+}
+
+async fn goes_as_it_says(file: &str) {
+    let story = read(file);
+    assert!(!story.scenario.is_empty());
+    let mut differences = Vec::new();
+    for scenario in &story.scenario {
+        differences.extend(difference(file, scenario).await);
+    }
+    assert!(differences.is_empty(), "\n{}\n", differences.join("\n\n"));
+}
+
+macro_rules! stories {
+    ($($name:ident)+) => {
+        /// Each is played by the test of its name.
+        const STORIES: &[&str] = &[$(concat!(stringify!($name), ".toml")),+];
+        $(
+            #[tokio::test]
+            async fn $name() {
+                goes_as_it_says(concat!(stringify!($name), ".toml")).await;
+            }
+        )+
+    };
+}
+
+stories! { approvals control delegations reasons revisions sessions tasks time usage }
+
+#[test]
+fn every_story_is_played() {
+    let found: BTreeSet<String> = fs::read_dir(folder())
+        .expect("the stories")
+        .map(|entry| entry.expect("an entry").file_name().into_string().unwrap())
+        .filter(|name| name.ends_with(".toml"))
+        .collect();
+    let played: BTreeSet<String> = STORIES.iter().map(ToString::to_string).collect();
+    assert_eq!(found, played);
+}
+
+#[test]
+fn titles_are_told_once() {
+    let mut told = BTreeSet::new();
+    for file in STORIES {
+        for scenario in read(file).scenario {
+            assert!(told.insert(scenario.title.clone()), "{}", scenario.title);
+        }
+    }
+    assert!(told.len() >= 60, "only {} scenarios were found", told.len());
+}
+
+#[test]
+fn every_reason_code_shows_what_agents_and_administrators_see() {
+    let mut shown = BTreeSet::new();
+    for scenario in read("reasons.toml").scenario {
+        let reason = scenario.reason.clone().expect("a reason");
+        let name = format!("REASON_CODE_{reason}");
+        let known = v1::ReasonCode::from_str_name(&name);
+        assert!(known.is_some(), "{reason} is no reason code");
+        assert!(
+            scenario.shows_both_views_of(&reason),
+            "{reason} is not shown as agents and administrators see it"
+        );
+        assert!(shown.insert(name), "{reason} is shown twice");
+    }
+    let all: BTreeSet<String> = (1..)
+        .map_while(|number| v1::ReasonCode::try_from(number).ok())
+        .map(|code| code.as_str_name().to_owned())
+        .collect();
+    assert_eq!(shown, all);
+}
+
+const WRONG: &str = r#"
+[[scenario]]
+title = "Nobody lends to a stranger"
+[[scenario.steps]]
+do = "Ana calls"
+call = { by = "user:ana", tool = "notes/read" }
+expect = "allow"
+[[scenario.steps]]
+do = "and is wrongly expected not to"
+call = { by = "user:ana", tool = "notes/read" }
+expect = { deny = "NO_PERMIT" }
+"#;
+
+#[tokio::test]
+async fn a_difference_names_its_place_and_both_sides() {
+    let story: Story = toml::from_str(WRONG).expect("a story");
+    let said = difference("wrong.toml", &story.scenario[0]).await;
+    let said = said.expect("a difference");
+    for part in [
+        "wrong.toml: Nobody lends to a stranger",
+        "step 2 and is wrongly expected not to",
+        "expected deny, NO_PERMIT",
+        "came     allow",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}
+
+#[test]
+fn what_nobody_understands_is_refused() {
+    for (from, to, said) in [
+        ("tool =", "tol =", "unknown field `tol`"),
+        ("title =", "titel =", "unknown field `titel`"),
+        ("call =", "cal =", "unknown variant `cal`"),
+        ("do =", "pass = '1h'\ndo =", "exactly 1"),
+        ("call = {", "revoke = { id = 'g',", "unknown field `tool`"),
+    ] {
+        let wrong = WRONG.replace(from, to);
+        let error = toml::from_str::<Story>(&wrong).err().expect("an error");
+        assert!(error.to_string().contains(said), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn an_expectation_that_nobody_understands_is_a_difference() {
+    let wrong = WRONG.replace("deny = \"NO_PERMIT\"", "deni = \"NO_PERMIT\"");
+    let story: Story = toml::from_str(&wrong).expect("a story");
+    let said = difference("wrong.toml", &story.scenario[0]).await;
+    assert!(said.is_some_and(|said| said.contains("unknown field `deni`")));
+}
