@@ -297,7 +297,7 @@ impl<'l> Params<'l> {
             include_context,
             tools,
             messages: i64::try_from(messages).unwrap_or(i64::MAX),
-            has_system_prompt: prompt.is_some_and(|prompt| *prompt != Json::from("")),
+            has_system_prompt: prompt.is_some_and(|prompt| prompt.as_str() != Some("")),
         })
     }
 
