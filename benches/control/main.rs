@@ -4,7 +4,7 @@
 //! denies while others call, and how many writes it takes. In this process: what live facts cost a
 //! decision, and what many stored delegations occupy and cost at the start.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+use std::alloc::{GlobalAlloc, Layout};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -18,18 +18,18 @@ struct Counting;
 
 static LIVE_BYTES: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: every call goes to the allocator unchanged.
+// SAFETY: every call goes unchanged to the allocator that the server uses.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         LIVE_BYTES.fetch_add(layout.size(), Ordering::Relaxed);
         // SAFETY: as the caller promised.
-        unsafe { System.alloc(layout) }
+        unsafe { mimalloc::MiMalloc.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         LIVE_BYTES.fetch_sub(layout.size(), Ordering::Relaxed);
         // SAFETY: as the caller promised.
-        unsafe { System.dealloc(block, layout) }
+        unsafe { mimalloc::MiMalloc.dealloc(block, layout) }
     }
 }
 

@@ -1,5 +1,6 @@
 //! One call, ready to be asked about, with or without an approval.
 
+use std::borrow::Cow;
 use std::time::SystemTime;
 
 use cedar_policy_core::ast::EntityUID;
@@ -49,7 +50,11 @@ impl<'a> Asking<'a> {
         unknown: &[&str],
     ) -> Result<Evaluated, Reason> {
         let (snapshot, plan) = (self.world.snapshot, self.plan);
-        let overlays = [self.scene.overlays.as_slice(), &plan.overlays].concat();
+        let overlays = if plan.overlays.is_empty() {
+            Cow::Borrowed(&self.scene.overlays)
+        } else {
+            Cow::Owned([self.scene.overlays.as_slice(), &plan.overlays].concat())
+        };
         let mut evaluated = Vec::with_capacity(principals.len());
         // Without a target there is still one question to ask.
         let targets = plan.targets.iter().map(Some);

@@ -188,9 +188,10 @@ impl Default for Meters {
     }
 }
 
-/// How many calls are reserved at once: few enough that losing them does not matter.
+/// How many calls are reserved at once: few enough that losing them does not matter, many enough that
+/// hardly a call of a large budget waits.
 fn block(budget: u64) -> u64 {
-    (budget / 16).clamp(1, 64)
+    (budget / 16).clamp(1, 1_024)
 }
 
 /// A map behind several locks.

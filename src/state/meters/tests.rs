@@ -79,7 +79,7 @@ fn no_call_is_answered_on_a_block_that_is_not_written() {
 
 #[test]
 fn blocks_fit_the_budget() {
-    for (budget, expected) in [(1, 1), (15, 1), (32, 2), (1_024, 64), (1_000_000, 64)] {
+    for (budget, expected) in [(1, 1), (15, 1), (32, 2), (1_024, 64), (1_000_000, 1_024)] {
         let meters = Meters::new();
         let first = meters.spend(&ID, budget);
         assert_eq!(first, Spend::Reserve { spent: expected }, "{budget}");
