@@ -31,6 +31,8 @@ pub(super) struct Ring<const BUCKETS: usize, const WIDTH: u64> {
     newest: u64,
     /// Bucket *n* is at *n* modulo their number.
     counts: [u32; BUCKETS],
+    /// Their sum: looked at with every call, and then no more than a number.
+    total: u64,
 }
 
 impl Counters {
@@ -53,28 +55,34 @@ impl<const BUCKETS: usize, const WIDTH: u64> Ring<BUCKETS, WIDTH> {
     /// Counts one more at that time, which may be a little before the latest.
     pub(super) fn add(&mut self, at: u64) {
         self.advance(at);
-        if let Some(count) = self.bucket(at) {
-            *count = count.saturating_add(1);
+        if let Some(count) = self.place(at).map(|place| &mut self.counts[place])
+            && let Some(more) = count.checked_add(1)
+        {
+            *count = more;
+            self.total += 1;
         }
     }
 
     /// Counts one less at that time, if it still counts.
     pub(super) fn take_away(&mut self, at: u64) {
-        if let Some(count) = self.bucket(at) {
-            *count = count.saturating_sub(1);
+        if let Some(count) = self.place(at).map(|place| &mut self.counts[place])
+            && let Some(less) = count.checked_sub(1)
+        {
+            *count = less;
+            self.total -= 1;
         }
     }
 
     pub(super) fn count(&mut self, now: u64) -> u64 {
         self.advance(now);
-        self.counts.iter().map(|count| u64::from(*count)).sum()
+        self.total
     }
 
-    /// The bucket of that time, if it is in the ring.
-    fn bucket(&mut self, at: u64) -> Option<&mut u32> {
+    /// Where the bucket of that time is, if it is in the ring.
+    fn place(&self, at: u64) -> Option<usize> {
         let bucket = at / WIDTH;
         let age = self.newest.checked_sub(bucket)?;
-        (age < BUCKETS as u64).then(|| &mut self.counts[(bucket % BUCKETS as u64) as usize])
+        (age < BUCKETS as u64).then_some((bucket % BUCKETS as u64) as usize)
     }
 
     /// Empties what comes to lie between the newest bucket and now.
@@ -85,9 +93,11 @@ impl<const BUCKETS: usize, const WIDTH: u64> Ring<BUCKETS, WIDTH> {
         }
         if bucket - self.newest >= BUCKETS as u64 {
             self.counts = [0; BUCKETS];
+            self.total = 0;
         } else {
             for skipped in self.newest + 1..=bucket {
-                self.counts[(skipped % BUCKETS as u64) as usize] = 0;
+                let count = &mut self.counts[(skipped % BUCKETS as u64) as usize];
+                self.total -= u64::from(std::mem::take(count));
             }
         }
         self.newest = bucket;
@@ -106,7 +116,11 @@ impl<const BUCKETS: usize, const WIDTH: u64> Ring<BUCKETS, WIDTH> {
         for count in &mut counts {
             *count = u32::try_from(read_number(bytes)?).ok()?;
         }
-        Some(Self { newest, counts })
+        Some(Self {
+            newest,
+            counts,
+            total: counts.iter().map(|count| u64::from(*count)).sum(),
+        })
     }
 }
 
@@ -115,6 +129,7 @@ impl<const BUCKETS: usize, const WIDTH: u64> Default for Ring<BUCKETS, WIDTH> {
         Self {
             newest: 0,
             counts: [0; BUCKETS],
+            total: 0,
         }
     }
 }
