@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::bundle::fault::{Fault, Origin};
 use crate::bundle::json::{self, Step};
 use crate::bundle::registration::{MAX_TOOLS, tool_name_fault};
-use crate::call::definition;
+use crate::call::canonical;
 
 /// Objects and lists within each other, in the shape that is kept of a tool's arguments.
 const MAX_SHAPE_DEPTH: usize = 8;
@@ -105,7 +105,7 @@ fn read_tool(definition: &Json) -> Result<ListedTool, String> {
     }
     let hint = |name: &str| object.get("annotations")?.get(name)?.as_bool();
     Ok(ListedTool {
-        digest: definition::digest(definition)?,
+        digest: canonical::digest(definition)?,
         read_only_hint: hint("readOnlyHint"),
         destructive_hint: hint("destructiveHint"),
         open_world_hint: hint("openWorldHint"),

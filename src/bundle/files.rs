@@ -14,6 +14,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::bundle::fault::{Fault, Faults, Origin};
+use crate::call::canonical;
 
 /// The largest file.
 pub const MAX_FILE_BYTES: u64 = 64 << 20;
@@ -99,7 +100,7 @@ impl Files {
                 let mut digest = Sha256::new();
                 digest.update(self.digest.as_bytes());
                 digest.update(&text);
-                self.digest = Arc::from(format!("sha256:{}", hex(&digest.finalize())));
+                self.digest = Arc::from(format!("sha256:{}", canonical::hex(&digest.finalize())));
                 let stem = Arc::from(path.file_stem().unwrap_or_default().to_string_lossy());
                 let text = Arc::from(text);
                 let kind = Kind::Config;
@@ -295,7 +296,7 @@ impl Walk {
                 Err(error) => self.faults.push(not_text(&shown, error.as_bytes())),
             }
         }
-        let digest = Arc::from(format!("sha256:{}", hex(&digest.finalize())));
+        let digest = Arc::from(format!("sha256:{}", canonical::hex(&digest.finalize())));
         Files {
             sources,
             faults: self.faults,
@@ -372,16 +373,6 @@ fn plain(error: &io::Error) -> String {
         .rfind(" (os error")
         .map_or(text.as_str(), |at| &text[..at]);
     bare.to_lowercase()
-}
-
-/// Lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble & 15)]);
-    bytes
-        .iter()
-        .flat_map(|byte| [digit(byte >> 4), digit(*byte)])
-        .collect()
 }
 
 #[cfg(test)]

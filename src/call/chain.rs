@@ -70,7 +70,8 @@ impl<'c> Chain<'c> {
         Self::of_grants(climb(authority, last)?, &last.to)
     }
 
-    fn asserted(delegation: &'c Delegation) -> Result<Self, Reason> {
+    /// The chain that a call asserts.
+    pub(super) fn asserted(delegation: &'c Delegation) -> Result<Self, Reason> {
         let Some(root) = &delegation.root else {
             return Err(broken("the delegation names neither its root nor a grant"));
         };

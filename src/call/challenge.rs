@@ -7,10 +7,10 @@ use std::time::{Duration, SystemTime};
 
 use cedar_policy_core::ast::{EntityUID, Literal, Value, ValueKind};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
-use smol_str::{SmolStr, format_smolstr};
+use smol_str::SmolStr;
 
 use crate::call::asking::{Asking, Scene, check_scopes};
+use crate::call::canonical;
 use crate::call::chain::Chain;
 use crate::call::context::{CallContext, OperationKind};
 use crate::call::decision::Challenge;
@@ -46,13 +46,12 @@ pub fn digest(call: &ApprovedCall, expires_at: SystemTime) -> SmolStr {
         expires_at: form::millis(expires_at) / 1000,
     };
     // Texts, lists and one whole number: there is nothing in it that JSON cannot say.
-    let canonical = serde_json_canonicalizer::to_vec(&digested).unwrap_or_default();
-    format_smolstr!("sha256:{}", Hex(&Sha256::digest(canonical)))
+    canonical::digest(&digested).unwrap_or_default().into()
 }
 
 /// Whether an approval is for exactly this call.
 pub fn fits(approval: &Approval, call: &ApprovedCall) -> bool {
-    approval.digest == digest(call, approval.expires_at)
+    !approval.digest.is_empty() && approval.digest == digest(call, approval.expires_at)
 }
 
 /// What of a call an approval is bound to; `None` for anything but a tool call.
@@ -220,15 +219,6 @@ fn owner_of(snapshot: &Snapshot, uid: &EntityUID) -> Option<EntityUID> {
     match snapshot.entity(uid)?.attribute("owner")?.value {
         ValueKind::Lit(Literal::EntityUID(owner)) => Some(EntityUID::clone(&owner)),
         _ => None,
-    }
-}
-
-/// Bytes as lower-case hexadecimal digits.
-struct Hex<'a>(&'a [u8]);
-
-impl std::fmt::Display for Hex<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 

@@ -88,7 +88,7 @@ fn try_approve(
     }
     let made = call_of(approved)?;
     let plan = plan::of_call(world.snapshot, &made, asker.caller)?;
-    let chain = approved_chain(approved, made.delegation.as_ref());
+    let chain = made.delegation.as_ref().map(Chain::asserted).transpose()?;
     let task = approved
         .task
         .as_ref()
@@ -161,22 +161,6 @@ fn call_of(approved: &ApprovedCall) -> Result<CallContext, Reason> {
         },
         ..CallContext::new(subject, operation)
     })
-}
-
-fn approved_chain<'a>(
-    approved: &'a ApprovedCall,
-    delegation: Option<&'a Delegation>,
-) -> Option<Chain<'a>> {
-    use std::borrow::Cow;
-    delegation
-        .zip(approved.root.as_ref())
-        .map(|(delegation, root)| Chain {
-            root: Cow::Borrowed(root),
-            actors: Cow::Borrowed(&approved.actors),
-            scopes: &delegation.scopes,
-            is_verified: true,
-            grants: Vec::new(),
-        })
 }
 
 #[cfg(test)]

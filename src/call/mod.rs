@@ -15,13 +15,13 @@
 
 pub mod answer;
 pub mod asking;
+pub mod canonical;
 pub mod chain;
 pub mod challenge;
 pub mod claims;
 pub mod context;
 pub mod decide;
 pub mod decision;
-pub mod definition;
 pub mod elicitation;
 pub mod evidence;
 pub mod facts;

@@ -4,7 +4,7 @@ use cedar_policy_core::ast::EntityUID;
 use serde_json::{Value as Json, json};
 use smol_str::SmolStr;
 
-use crate::call::definition;
+use crate::call::canonical;
 use crate::call::model::{self, Effect};
 use crate::control::author::Author;
 use crate::control::entities::{plan_entity, planned, refuse_of_bundle};
@@ -121,7 +121,7 @@ fn digest_of(definition: &Json, tool: &str) -> Result<SmolStr, ControlError> {
         );
         return Err(invalid(message));
     }
-    let digest = definition::digest(definition);
+    let digest = canonical::digest(definition);
     digest
         .map(SmolStr::from)
         .map_err(|said| invalid(format!("has no canonical form: {said}")))

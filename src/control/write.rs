@@ -276,16 +276,11 @@ impl<'s> Scene<'s> {
     }
 
     fn world(&self, task: Option<&Task>) -> World<'_> {
-        World {
-            snapshot: &self.generation.snapshot,
-            authority: &self.generation.authority,
-            past: Past {
-                calls_left: task.and_then(|task| self.service.calls_left(task)),
-                ..Past::default()
-            },
-            named_approvers: &self.generation.named_approvers,
-            valid_for: self.service.settings().approval_valid_for,
-        }
+        let past = Past {
+            calls_left: task.and_then(|task| self.service.calls_left(task)),
+            ..Past::default()
+        };
+        self.service.world(self.generation, past)
     }
 
     /// What stands for this installation as a whole: the caller's own gateway.

@@ -42,6 +42,7 @@ use crate::server::listen::{Gate, Listener};
 use crate::server::shield::Shield;
 use crate::server::tls::ServerTls;
 use crate::service::decisions::Service;
+use crate::telemetry::causes::with_causes;
 
 /// What the server offers, and under which limits.
 #[derive(Clone)]
@@ -297,14 +298,4 @@ impl Health {
             self.reporter.clear_service_status(name).await;
         }
     }
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -391,7 +391,8 @@ impl Service {
         })
     }
 
-    fn world<'w>(&self, generation: &'w Generation, past: Past<'w>) -> World<'w> {
+    /// What a decision is made from, in a generation and with what has happened so far.
+    pub fn world<'w>(&self, generation: &'w Generation, past: Past<'w>) -> World<'w> {
         World {
             snapshot: &generation.snapshot,
             authority: &generation.authority,

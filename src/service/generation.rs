@@ -13,6 +13,7 @@ use crate::call::live::change::Change;
 use crate::call::model;
 use crate::config::claims::ClaimMapping;
 use crate::engine::snapshot::Snapshot;
+use crate::telemetry::causes::with_causes;
 
 /// What one load of a directory brings into service, as one unit.
 #[derive(Debug, Clone)]
@@ -208,12 +209,6 @@ pub fn parse_entity(schema: Option<&ValidatorSchema>, json: &str) -> Result<Enti
     parser
         .single_from_json_value(value)
         .map_err(|error| with_causes(&error))
-}
-
-/// An error and what is behind it, in one line.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ use tonic::{Code, Extensions, Request, Status};
 use tonic_prost::ProstCodec;
 use tonic_types::StatusExt;
 
+use crate::telemetry::causes::with_causes;
 use crate::telemetry::exporters::{Signal, Variables, either};
 use crate::telemetry::otlp::{self, Backwards};
 
@@ -229,16 +230,6 @@ fn failure(status: &Status) -> OTelSdkError {
         text = format!("{text}: {}", with_causes(cause));
     }
     OTelSdkError::InternalFailure(text)
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// The endpoint with its scheme, and who said so.
