@@ -37,6 +37,7 @@ impl Dice {
 
 /// What is asked.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "there is one of them at a time")]
 pub enum Question {
     /// Whether a call may be made.
     Call(Call),

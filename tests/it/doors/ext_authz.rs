@@ -64,13 +64,11 @@ fn attributes(call: &Call, company: &Company) -> AttributeContext {
             structure(&json!({"jwt_payload": token})),
         )]
         .into(),
-        ..Metadata::default()
     });
     let peer = call.address.map(|address| Peer {
         address: Some(Address {
             socket_address: Some(SocketAddress {
                 address: address.to_owned(),
-                ..SocketAddress::default()
             }),
         }),
         ..Peer::default()

@@ -105,7 +105,7 @@ impl Native {
 
 impl Answer {
     /// As much of it as another answer could say.
-    fn as_far_as(mut self, other: &Self, question: &Question) -> Self {
+    fn limited_to(mut self, other: &Self, question: &Question) -> Self {
         self.reasons = self.reasons.filter(|_| other.reasons.is_some());
         self.said = self.said.filter(|_| other.said.is_some());
         self.obligations = self.obligations.filter(|_| other.obligations.is_some());
@@ -147,7 +147,7 @@ async fn agree<D: Door>(seed: u64, rounds: usize) -> Tally {
         let what = format!("{asked}: {question:?}");
         assert_eq!(
             answer,
-            expected.clone().as_far_as(&answer, &question),
+            expected.clone().limited_to(&answer, &question),
             "{what}"
         );
         let [expected_records, records] = [one.recorded(), other.recorded()];

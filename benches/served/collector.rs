@@ -14,7 +14,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
-use crate::Fault;
+use crate::served::Fault;
 
 /// The running receiver.
 pub struct Collector {
