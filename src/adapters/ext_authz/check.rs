@@ -14,6 +14,7 @@ use crate::adapters::grpc::authorization::with_evidence;
 use crate::adapters::grpc::refusal::Refusal;
 use crate::adapters::invalid::{Invalid, Problem};
 use crate::adapters::json;
+use crate::adapters::mcp::answers;
 use crate::adapters::mcp::denial;
 use crate::adapters::mcp::message::{self, Id, Message, Unreadable};
 use crate::adapters::mcp::methods::{self, Sender};
@@ -220,11 +221,21 @@ impl Reading<'_> {
                 })?;
                 Ok((None, asked))
             }
-            // A reply carries what a server asked for, and who asks is not seen here.
-            Message::Reply { tells, .. } if tells && !self.settings.pass_replies => {
+            // What the server asked for is not seen here, so there is a switch beside the policies.
+            Message::Reply {
+                result: Some(result),
+                ..
+            } if result.is_empty() || self.settings.pass_replies => {
+                let asked = answers::of_reply(server, &result);
+                let asked = asked.map_err(|undecided| Refused {
+                    status: 403,
+                    ..self.undecided(&undecided)
+                })?;
+                Ok((None, asked))
+            }
+            Message::Reply { .. } => {
                 Err(turned(403, "replies to servers are not let through").into())
             }
-            Message::Reply { .. } => Ok((None, operations::upkeep(server, methods::REPLY))),
         }
     }
 
