@@ -8,6 +8,7 @@
 //! Invariant: nothing of any gateway, and nothing is guessed. What two readers could read differently (a key
 //! twice, a key in other letters, a method nobody knows) is a fault, because the server is the other reader.
 
+pub mod conversation;
 pub mod denial;
 pub mod header;
 pub mod message;
