@@ -27,10 +27,10 @@ use tonic::transport::{Server, ServerTlsConfig};
 use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, HealthService};
 
-use crate::adapters::ext_authz::check::Check;
+use crate::adapters::envoy::ext_authz::ExtAuthz;
 use crate::adapters::grpc::authorization::Authorization;
 use crate::adapters::grpc::control::rpcs::ControlApi;
-use crate::config::ext_authz::ExtAuthz;
+use crate::config::envoy::Envoy;
 use crate::config::http::{Authzen, Toolhive};
 use crate::config::limits::Limits;
 use crate::identity::doorkeeper::Doorkeeper;
@@ -53,8 +53,8 @@ pub struct Setup {
     pub doorkeeper: Arc<Doorkeeper>,
     /// The limits; a reload may swap them.
     pub limits: Arc<ArcSwap<Limits>>,
-    /// How Envoy's external authorization is read; a reload may swap it.
-    pub ext_authz: Arc<ArcSwap<ExtAuthz>>,
+    /// How requests that Envoy asks about are read; a reload may swap it.
+    pub envoy: Arc<ArcSwap<Envoy>>,
     /// Certificates for TCP listeners; without them they speak cleartext.
     pub tls: Option<ServerTls>,
     /// How AuthZEN is spoken.
@@ -198,11 +198,11 @@ fn routes(
     );
     let control =
         ControlServer::new(control).max_decoding_message_size(limits.message_bytes as usize);
-    let check = Check::new(
+    let check = ExtAuthz::new(
         Arc::clone(&setup.service),
         Arc::clone(&setup.doorkeeper),
         Arc::clone(&setup.limits),
-        Arc::clone(&setup.ext_authz),
+        Arc::clone(&setup.envoy),
     );
     let check = CheckServer::new(check).max_decoding_message_size(limits.message_bytes as usize);
     let reflection = || {
@@ -240,7 +240,7 @@ impl Health {
         "",
         AuthorizationServer::<Authorization>::NAME,
         ControlServer::<ControlApi>::NAME,
-        CheckServer::<Check>::NAME,
+        CheckServer::<ExtAuthz>::NAME,
     ];
     /// Fails while the directory has faults and an older generation is in service: a matter for those
     /// who watch, and no reason to take the server out of service.
