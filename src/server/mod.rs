@@ -31,6 +31,7 @@ use crate::adapters::ext_authz::check::Check;
 use crate::adapters::grpc::authorization::Authorization;
 use crate::adapters::grpc::control::rpcs::ControlApi;
 use crate::config::ext_authz::ExtAuthz;
+use crate::config::ext_mcp::ExtMcp;
 use crate::config::http::{Authzen, Toolhive};
 use crate::config::limits::Limits;
 use crate::identity::doorkeeper::Doorkeeper;
@@ -55,6 +56,8 @@ pub struct Setup {
     pub limits: Arc<ArcSwap<Limits>>,
     /// How Envoy's external authorization is read; a reload may swap it.
     pub ext_authz: Arc<ArcSwap<ExtAuthz>>,
+    /// How agentgateway's `ExtMcp` is read; a reload may swap it.
+    pub ext_mcp: Arc<ArcSwap<ExtMcp>>,
     /// Certificates for TCP listeners; without them they speak cleartext.
     pub tls: Option<ServerTls>,
     /// How AuthZEN is spoken.
