@@ -147,7 +147,7 @@ struct Params<'l> {
 
 impl<'l> Params<'l> {
     fn new(members: Map<String, Json>, limits: &'l Limits) -> Result<Self, Invalid> {
-        no_look_alikes(&members, "params")?;
+        no_look_alikes(&members, &DECISIVE, "params")?;
         Ok(Self { members, limits })
     }
 
@@ -204,7 +204,7 @@ impl<'l> Params<'l> {
         let Some(reference) = self.object("ref")? else {
             return Err(Invalid::new("params.ref", Problem::Missing));
         };
-        no_look_alikes(&reference, "params.ref")?;
+        no_look_alikes(&reference, &DECISIVE, "params.ref")?;
         let mut reference = Params {
             members: reference,
             limits: self.limits,
@@ -228,7 +228,7 @@ impl<'l> Params<'l> {
     fn listen(&mut self) -> Result<Vec<OperationKind>, Invalid> {
         const URIS: &str = "params.notifications.resourceSubscriptions";
         let wanted = self.object("notifications")?.unwrap_or_default();
-        no_look_alikes(&wanted, "params.notifications")?;
+        no_look_alikes(&wanted, &DECISIVE, "params.notifications")?;
         let mut kinds = vec![OperationKind::Connect {
             method: "subscriptions/listen",
         }];
@@ -382,11 +382,15 @@ impl<'l> Params<'l> {
 }
 
 /// Refuses members that a careless reader would take for one that decides.
-fn no_look_alikes(members: &Map<String, Json>, field: &str) -> Result<(), Invalid> {
+pub(super) fn no_look_alikes(
+    members: &Map<String, Json>,
+    decisive: &[&str],
+    field: &str,
+) -> Result<(), Invalid> {
     for name in members.keys() {
         let folded = folded(name);
         let is_other_spelling = |known: &&str| *known != name && self::folded(known) == folded;
-        if let Some(known) = DECISIVE.iter().find(|known| is_other_spelling(known)) {
+        if let Some(known) = decisive.iter().find(|known| is_other_spelling(known)) {
             let problem = Problem::UnknownWord(Shown::new(name), "how the protocol spells it");
             return Err(Invalid::new(format!("{field}.{known}"), problem));
         }
@@ -423,7 +427,7 @@ fn check_length(text: &str, limit: u32, field: &str) -> Result<(), Invalid> {
     Ok(())
 }
 
-fn check_count(items: usize, limit: u32, field: &str) -> Result<(), Invalid> {
+pub(super) fn check_count(items: usize, limit: u32, field: &str) -> Result<(), Invalid> {
     if items > limit as usize {
         return Err(Invalid::new(field, Problem::TooMany { items, limit }));
     }
