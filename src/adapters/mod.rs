@@ -1,6 +1,6 @@
 //! The front doors, one folder per protocol: parse a question, ask the service, encode its answer.
 //!
-//! Start at [`grpc`], the native one. [`ext_authz`] is for Envoy. [`http`] is what those over plain HTTP
+//! Start at [`grpc`], the native one. [`ext_authz`] is for Envoy, [`ext_mcp`] for agentgateway. [`http`] is what those over plain HTTP
 //! share: [`authzen`] and [`toolhive`]. [`mcp`] reads the Model Context Protocol for the doors whose callers
 //! pass it on as it is. [`json`] and [`invalid`] are how every door reads JSON and names a fault.
 //!
@@ -9,9 +9,11 @@
 
 pub mod authzen;
 pub mod ext_authz;
+pub mod ext_mcp;
 pub mod grpc;
 pub mod http;
 pub mod invalid;
 pub(in crate::adapters) mod json;
 pub mod mcp;
+pub(in crate::adapters) mod token;
 pub mod toolhive;

@@ -8,7 +8,7 @@ use crate::adapters::invalid::{Invalid, Problem};
 use crate::adapters::mcp::conversation::Conversation;
 use crate::adapters::mcp::methods::Sender;
 use crate::adapters::mcp::operations::{self, Asked, Undecided};
-use crate::adapters::mcp::origins::Origins;
+use crate::adapters::mcp::origins::{Called, Origins};
 use crate::call::context::{CallContext, Initiator, Operation, OperationKind};
 use crate::call::decision::Decision;
 use crate::call::listing::{Hidden, Offered};
@@ -66,6 +66,7 @@ struct List {
     method: &'static str,
     member: &'static str,
     name: &'static str,
+    called: Called,
     kind: OperationKind,
     offered: fn(SmolStr) -> Offered,
 }
@@ -75,6 +76,7 @@ const LISTS: [List; 4] = [
         method: "tools/list",
         member: "tools",
         name: "name",
+        called: Called::ByName,
         kind: OperationKind::ListTools,
         offered: Offered::Tool,
     },
@@ -82,6 +84,7 @@ const LISTS: [List; 4] = [
         method: "prompts/list",
         member: "prompts",
         name: "name",
+        called: Called::ByName,
         kind: OperationKind::ListPrompts,
         offered: Offered::Prompt,
     },
@@ -89,6 +92,7 @@ const LISTS: [List; 4] = [
         method: "resources/list",
         member: "resources",
         name: "uri",
+        called: Called::ByUri,
         kind: OperationKind::ListResources,
         offered: Offered::Resource,
     },
@@ -96,6 +100,7 @@ const LISTS: [List; 4] = [
         method: "resources/templates/list",
         member: "resourceTemplates",
         name: "uriTemplate",
+        called: Called::ByUri,
         kind: OperationKind::ListResources,
         offered: Offered::Template,
     },
@@ -303,7 +308,8 @@ impl Judge<'_> {
                 .get(list.name)
                 .and_then(Json::as_str)
                 .ok_or_else(|| not(field, "a list of objects with names"))?;
-            named.extend(self.origins.of(name).map(|(server, name)| Named {
+            let readings = self.origins.of(name, list.called);
+            named.extend(readings.map(|(server, name)| Named {
                 entry,
                 server,
                 offered: (list.offered)(name),
