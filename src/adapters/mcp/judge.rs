@@ -263,6 +263,10 @@ impl Judge<'_> {
             if mine.is_empty() {
                 continue;
             }
+            if !self.may_list(list, server).await? {
+                mine.iter().for_each(|named| shown[named.entry] = false);
+                continue;
+            }
             let offered: Vec<_> = mine.iter().map(|it| it.offered.clone()).collect();
             let hidden = self.hidden(list, server, &offered).await?;
             for (named, hidden) in mine.iter().zip(hidden) {
@@ -279,19 +283,34 @@ impl Judge<'_> {
         Ok(Ok(entries.len() != before))
     }
 
+    /// Whether the client may look at a server's list at all. Of one server it was asked before the list came;
+    /// of several whose lists are merged, perhaps not all.
+    async fn may_list(&self, list: &List, server: &SmolStr) -> Result<bool, NotReady> {
+        if self.origins.only().is_some() {
+            return Ok(true);
+        }
+        let call = self.looks(list, server);
+        let answer = self.service.authorize(self.ask, &call).await?;
+        Ok(answer.value.is_allow())
+    }
+
     async fn hidden(
         &self,
         list: &List,
         server: &SmolStr,
         offered: &[Offered],
     ) -> Result<Vec<Hidden>, NotReady> {
-        let call = self.conversation.call(Operation {
+        let call = self.looks(list, server);
+        let answer = self.service.filter(self.ask, &call, offered).await?;
+        Ok(answer.value)
+    }
+
+    fn looks(&self, list: &List, server: &SmolStr) -> CallContext {
+        self.conversation.call(Operation {
             initiator: Initiator::Client,
             server: server.clone(),
             kind: list.kind.clone(),
-        });
-        let answer = self.service.filter(self.ask, &call, offered).await?;
-        Ok(answer.value)
+        })
     }
 
     /// Who offers each entry of a list under which name. An entry that could be read as an offer of several
