@@ -167,7 +167,7 @@ async fn serve(args: &Args, bundle: Bundle) -> anyhow::Result<()> {
         service: Arc::clone(&service),
         doorkeeper: doors.doorkeeper,
         limits: doors.limits,
-        ext_authz: doors.ext_authz,
+        envoy: doors.envoy,
         ext_mcp: doors.ext_mcp,
         tls,
         authzen: config.authzen.clone(),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::config::Config;
 use crate::config::callers::{CallerEntry, parse_sha256};
-use crate::config::ext_authz::{ExtAuthz, IdentitySource};
+use crate::config::envoy::{Envoy, IdentitySource};
 use crate::config::ext_mcp::ExtMcp;
 use crate::config::fault::ConfigFault;
 use crate::config::limits::Limits;
@@ -30,7 +30,7 @@ pub(super) fn faults(config: &Config, document: &Document<'_>) -> Vec<ConfigFaul
     listeners(config, &mut faults);
     callers(config, &mut faults);
     claims(config, &mut faults);
-    ext_authz(&config.ext_authz, &config.callers, &mut faults);
+    envoy(&config.envoy, &config.callers, &mut faults);
     ext_mcp(&config.ext_mcp, &config.callers, &mut faults);
     http(config, &mut faults);
     limits(&config.limits, &mut faults);
@@ -284,14 +284,14 @@ fn claims(config: &Config, faults: &mut Faults<'_>) {
     }
 }
 
-fn ext_authz(settings: &ExtAuthz, known: &[CallerEntry], faults: &mut Faults<'_>) {
+fn envoy(settings: &Envoy, known: &[CallerEntry], faults: &mut Faults<'_>) {
     for (field, header) in settings.headers() {
         if http::HeaderName::try_from(header).is_err() {
             faults.add(field, format!("`{header}` is not the name of a header"));
         }
     }
     for (index, source) in settings.identity.iter().enumerate() {
-        let field = format!("ext_authz.identity[{index}]");
+        let field = format!("envoy.identity[{index}]");
         let callers = match source {
             IdentitySource::Spiffe { prefix, callers } => {
                 if !prefix.starts_with("spiffe://") || !prefix.ends_with('/') {
@@ -314,7 +314,7 @@ fn ext_authz(settings: &ExtAuthz, known: &[CallerEntry], faults: &mut Faults<'_>
         sources_callers(&field, callers, known, faults);
     }
     for (index, route) in settings.servers.iter().enumerate() {
-        let field = format!("ext_authz.servers[{index}]");
+        let field = format!("envoy.servers[{index}]");
         if !route.path.starts_with('/') || route.path.contains(['?', '#']) {
             let said = format!("`{}` is not a path such as `/mcp`", route.path);
             faults.add(format!("{field}.path"), said);
@@ -323,9 +323,14 @@ fn ext_authz(settings: &ExtAuthz, known: &[CallerEntry], faults: &mut Faults<'_>
             faults.add(format!("{field}.server"), "is empty");
         }
     }
+    for (index, server) in settings.verified_servers.iter().enumerate() {
+        if server.is_empty() {
+            faults.add(format!("envoy.verified_servers[{index}]"), "is empty");
+        }
+    }
     if !matches!(settings.denied_status, 200 | 403) {
         let said = format!("is {}, but must be 200 or 403", settings.denied_status);
-        faults.add("ext_authz.denied_status", said);
+        faults.add("envoy.denied_status", said);
     }
 }
 

@@ -27,11 +27,11 @@ use tonic::transport::{Server, ServerTlsConfig};
 use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, HealthService};
 
-use crate::adapters::ext_authz::check::Check;
+use crate::adapters::envoy::ext_authz::ExtAuthz;
 use crate::adapters::ext_mcp::door::ExtMcp;
 use crate::adapters::grpc::authorization::Authorization;
 use crate::adapters::grpc::control::rpcs::ControlApi;
-use crate::config::ext_authz::ExtAuthz;
+use crate::config::envoy::Envoy;
 use crate::config::ext_mcp::ExtMcp as ExtMcpSettings;
 use crate::config::http::{Authzen, Toolhive};
 use crate::config::limits::Limits;
@@ -56,8 +56,8 @@ pub struct Setup {
     pub doorkeeper: Arc<Doorkeeper>,
     /// The limits; a reload may swap them.
     pub limits: Arc<ArcSwap<Limits>>,
-    /// How Envoy's external authorization is read; a reload may swap it.
-    pub ext_authz: Arc<ArcSwap<ExtAuthz>>,
+    /// How requests that Envoy asks about are read; a reload may swap it.
+    pub envoy: Arc<ArcSwap<Envoy>>,
     /// How agentgateway's `ExtMcp` is read; a reload may swap it.
     pub ext_mcp: Arc<ArcSwap<ExtMcpSettings>>,
     /// Certificates for TCP listeners; without them they speak cleartext.
@@ -203,11 +203,11 @@ fn routes(
     );
     let control =
         ControlServer::new(control).max_decoding_message_size(limits.message_bytes as usize);
-    let check = Check::new(
+    let check = ExtAuthz::new(
         Arc::clone(&setup.service),
         Arc::clone(&setup.doorkeeper),
         Arc::clone(&setup.limits),
-        Arc::clone(&setup.ext_authz),
+        Arc::clone(&setup.envoy),
     );
     let check = CheckServer::new(check).max_decoding_message_size(limits.message_bytes as usize);
     let ext_mcp = ExtMcp::new(
@@ -257,7 +257,7 @@ impl Health {
         "",
         AuthorizationServer::<Authorization>::NAME,
         ControlServer::<ControlApi>::NAME,
-        CheckServer::<Check>::NAME,
+        CheckServer::<ExtAuthz>::NAME,
         ExtMcpServer::<ExtMcp>::NAME,
     ];
     /// Fails while the directory has faults and an older generation is in service: a matter for those

@@ -151,7 +151,7 @@ pub async fn start_empty_at(
         service: Arc::clone(&service),
         doorkeeper: Arc::clone(&doors.doorkeeper),
         limits: Arc::clone(&doors.limits),
-        ext_authz: Arc::clone(&doors.ext_authz),
+        envoy: Arc::clone(&doors.envoy),
         ext_mcp: Arc::clone(&doors.ext_mcp),
         tls,
         authzen: config.authzen.clone(),

@@ -5,7 +5,7 @@ use prost_types::value::Kind;
 use prost_types::{Struct, Value as WireValue};
 use serde_json::{Map, Value as Json};
 
-use crate::adapters::ext_authz::wire::{Headers, Unfit};
+use crate::adapters::envoy::request::{Headers, Unfit};
 use crate::adapters::mcp::message::{Id, Message};
 use crate::adapters::mcp::{header, operations};
 
