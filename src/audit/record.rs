@@ -71,11 +71,11 @@ impl<'a> LentBy<'a> {
 pub enum Question<'a> {
     /// A call of an agent or a server.
     Call(&'a CallContext),
-    /// Which tools of a list may be called.
+    /// What of a list may be used.
     Filter {
-        /// Who asks and for whom; the operation is `ListTools`.
+        /// Who asks and for whom; the operation is the listing.
         call: &'a CallContext,
-        /// How many tools were kept.
+        /// How many were kept.
         kept: usize,
         /// How many were hidden.
         hidden: usize,

@@ -3,28 +3,18 @@
 
 use std::time::SystemTime;
 
-use smol_str::SmolStr;
-
 use crate::call::answer;
 use crate::call::asking::{Asking, Scene, check_scopes};
 use crate::call::challenge;
 use crate::call::context::{CallContext, OperationKind};
 use crate::call::decision::{Decision, Effects, Reason, ReasonCode};
 use crate::call::evidence::{self, Evidence};
-use crate::call::facts::Facts;
-use crate::call::facts::OwnFacts;
 use crate::call::facts::live::ApprovalFacts;
-use crate::call::live::scope::Reach;
 use crate::call::model;
 use crate::call::plan::{self, Plan};
 use crate::call::world::World;
 use crate::config::claims::ClaimMapping;
-use crate::engine::evaluate::Query;
 use crate::identity::caller::Caller;
-
-/// Facts that nobody has while tools are merely listed: what depends on arguments, and the approval that
-/// may yet come.
-const UNKNOWN_WHEN_LISTING: [&str; 4] = ["approval", "arguments", "input", "target"];
 
 /// Who asks, and how its claims are read.
 #[derive(Debug, Clone, Copy)]
@@ -121,85 +111,6 @@ fn effects(call: &CallContext, evidence: &Evidence<'_>, plan: &Plan) -> Effects 
         tool: plan.tool().cloned(),
         yields: plan.yields.clone(),
     }
-}
-
-/// Which of a server's tools the subject may call with some arguments or other.
-///
-/// The error is the reason why it may call none.
-pub fn filter_tools<'w>(
-    world: impl Into<World<'w>>,
-    call: &CallContext,
-    tools: &[SmolStr],
-    asker: Asker<'_>,
-    now: SystemTime,
-) -> Result<Vec<ToolVerdict>, Reason> {
-    let world = &world.into();
-    let snapshot = world.snapshot;
-    let evidence = evidence::verify_call(world, call, &asker.caller.rights, now)?;
-    let root = evidence.chain.as_ref().map(|chain| &*chain.root);
-    // Nobody looks into an entity that no policy can come across.
-    let task = evidence.task.filter(|_| snapshot.reads("task"));
-    let scene = Scene::of(snapshot, &call.subject, root, task, asker)?;
-    let listing = Plan::new(
-        model::action("list_tools"),
-        model::server(&call.operation.server),
-    );
-    let asking = Asking {
-        world,
-        call,
-        evidence: &evidence,
-        plan: &listing,
-        scene: &scene,
-        now,
-    };
-    let facts = Facts::new(asking.ground(), &OwnFacts::Nothing, None);
-    let principals = evidence.principals(call);
-    let verdict = |tool: &SmolStr| -> Result<(), ReasonCode> {
-        let plan =
-            plan::of_listing(snapshot, &call.operation, tool).map_err(|reason| reason.code)?;
-        let reach = Reach {
-            targets: None,
-            ..plan.reach(&listing.resource)
-        };
-        evidence
-            .covers(snapshot, &reach)
-            .map_err(|reason| reason.code)?;
-        check_scopes(snapshot, &principals, &plan).map_err(|reason| reason.code)?;
-        let query = Query {
-            action: &plan.action,
-            resource: &plan.resource,
-            context: &facts,
-            overlays: &scene.overlays,
-            unknown: &UNKNOWN_WHEN_LISTING,
-        };
-        let evaluations = snapshot.evaluate_each(&query, &principals);
-        for (principal, evaluation) in principals.iter().zip(evaluations) {
-            if !evaluation.may_allow() {
-                return Err(answer::code_of(
-                    &evaluation,
-                    *principal == &call.subject.entity,
-                ));
-            }
-        }
-        Ok(())
-    };
-    let verdicts = tools
-        .iter()
-        .map(|tool| ToolVerdict {
-            tool: tool.clone(),
-            hidden: verdict(tool).err(),
-        })
-        .collect();
-    Ok(verdicts)
-}
-
-/// One tool that [`filter_tools`] was asked about.
-#[derive(Debug, Clone)]
-pub struct ToolVerdict {
-    /// The tool's name on its server.
-    pub tool: SmolStr,
-    /// `None` if some call of it would be allowed, else why none would.
-    pub hidden: Option<ReasonCode>,
 }
 
 #[cfg(test)]

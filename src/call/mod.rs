@@ -2,8 +2,8 @@
 //!
 //! Start at [`decide::decide`]. The question is [`context::CallContext`], the answer
 //! [`decision::Decision`]. On the way: [`evidence`] (does what the call claims hold?), [`plan`] (which
-//! action, on what), [`facts`] (what policies may know), [`answer`] (all must allow). [`model`] names
-//! the entities and actions of the `Mcp` schema.
+//! action, on what), [`facts`] (what policies may know), [`answer`] (all must allow). [`listing`] asks about
+//! what a server offers before anybody uses it. [`model`] names the entities and actions of the `Mcp` schema.
 //!
 //! Invariant: pure. No IO, no storage, no wire formats, no clock of its own; the same inputs give the
 //! same decision.
@@ -14,6 +14,7 @@
 )]
 
 pub mod answer;
+pub mod answers;
 pub mod asking;
 pub mod canonical;
 pub mod chain;
@@ -26,9 +27,10 @@ pub mod elicitation;
 pub mod evidence;
 pub mod facts;
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 pub mod govern;
 pub mod input;
+pub mod listing;
 pub mod live;
 pub mod model;
 pub mod plan;

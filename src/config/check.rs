@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use crate::config::Config;
 use crate::config::callers::{CallerEntry, parse_sha256};
-use crate::config::ext_authz::{ExtAuthz, IdentitySource};
+use crate::config::envoy::{Envoy, IdentitySource};
+use crate::config::ext_mcp::ExtMcp;
 use crate::config::fault::ConfigFault;
 use crate::config::limits::Limits;
 use crate::config::listen::Listen;
@@ -29,7 +30,8 @@ pub(super) fn faults(config: &Config, document: &Document<'_>) -> Vec<ConfigFaul
     listeners(config, &mut faults);
     callers(config, &mut faults);
     claims(config, &mut faults);
-    ext_authz(&config.ext_authz, &config.callers, &mut faults);
+    envoy(&config.envoy, &config.callers, &mut faults);
+    ext_mcp(&config.ext_mcp, &config.callers, &mut faults);
     http(config, &mut faults);
     limits(&config.limits, &mut faults);
     state(&config.state, &mut faults);
@@ -282,14 +284,14 @@ fn claims(config: &Config, faults: &mut Faults<'_>) {
     }
 }
 
-fn ext_authz(settings: &ExtAuthz, known: &[CallerEntry], faults: &mut Faults<'_>) {
+fn envoy(settings: &Envoy, known: &[CallerEntry], faults: &mut Faults<'_>) {
     for (field, header) in settings.headers() {
         if http::HeaderName::try_from(header).is_err() {
             faults.add(field, format!("`{header}` is not the name of a header"));
         }
     }
     for (index, source) in settings.identity.iter().enumerate() {
-        let field = format!("ext_authz.identity[{index}]");
+        let field = format!("envoy.identity[{index}]");
         let callers = match source {
             IdentitySource::Spiffe { prefix, callers } => {
                 if !prefix.starts_with("spiffe://") || !prefix.ends_with('/') {
@@ -309,15 +311,10 @@ fn ext_authz(settings: &ExtAuthz, known: &[CallerEntry], faults: &mut Faults<'_>
             }
             IdentitySource::Header { callers, .. } => callers,
         };
-        for (at, caller) in callers.iter().enumerate() {
-            if !known.iter().any(|entry| entry.id == *caller) {
-                let said = format!("`{caller}` is the `id` of no caller");
-                faults.add(format!("{field}.callers[{at}]"), said);
-            }
-        }
+        sources_callers(&field, callers, known, faults);
     }
     for (index, route) in settings.servers.iter().enumerate() {
-        let field = format!("ext_authz.servers[{index}]");
+        let field = format!("envoy.servers[{index}]");
         if !route.path.starts_with('/') || route.path.contains(['?', '#']) {
             let said = format!("`{}` is not a path such as `/mcp`", route.path);
             faults.add(format!("{field}.path"), said);
@@ -326,9 +323,46 @@ fn ext_authz(settings: &ExtAuthz, known: &[CallerEntry], faults: &mut Faults<'_>
             faults.add(format!("{field}.server"), "is empty");
         }
     }
+    for (index, server) in settings.verified_servers.iter().enumerate() {
+        if server.is_empty() {
+            faults.add(format!("envoy.verified_servers[{index}]"), "is empty");
+        }
+    }
     if !matches!(settings.denied_status, 200 | 403) {
         let said = format!("is {}, but must be 200 or 403", settings.denied_status);
-        faults.add("ext_authz.denied_status", said);
+        faults.add("envoy.denied_status", said);
+    }
+}
+
+fn ext_mcp(settings: &ExtMcp, known: &[CallerEntry], faults: &mut Faults<'_>) {
+    for (field, key) in settings.keys() {
+        if key.is_empty() {
+            faults.add(field, "is empty");
+        }
+    }
+    for (index, source) in settings.identity.iter().enumerate() {
+        let field = format!("ext_mcp.identity[{index}]");
+        sources_callers(&field, source.callers(), known, faults);
+    }
+    for (index, server) in settings.verified_servers.iter().enumerate() {
+        if server.is_empty() {
+            faults.add(format!("ext_mcp.verified_servers[{index}]"), "is empty");
+        }
+    }
+}
+
+/// The callers that a source of identities names have to be there.
+fn sources_callers(
+    field: &str,
+    callers: &[String],
+    known: &[CallerEntry],
+    faults: &mut Faults<'_>,
+) {
+    for (at, caller) in callers.iter().enumerate() {
+        if !known.iter().any(|entry| entry.id == *caller) {
+            let said = format!("`{caller}` is the `id` of no caller");
+            faults.add(format!("{field}.callers[{at}]"), said);
+        }
     }
 }
 

@@ -9,7 +9,8 @@
 pub mod callers;
 mod check;
 pub mod claims;
-pub mod ext_authz;
+pub mod envoy;
+pub mod ext_mcp;
 pub mod fault;
 pub mod http;
 pub mod limits;
@@ -22,7 +23,8 @@ use serde::Deserialize;
 
 use crate::config::callers::CallerEntry;
 use crate::config::claims::ClaimMapping;
-use crate::config::ext_authz::ExtAuthz;
+use crate::config::envoy::Envoy;
+use crate::config::ext_mcp::ExtMcp;
 use crate::config::fault::ConfigFault;
 use crate::config::http::{Authzen, Toolhive};
 use crate::config::limits::Limits;
@@ -44,8 +46,10 @@ pub struct Config {
     pub callers: Vec<CallerEntry>,
     /// Which claims become facts. Reloaded.
     pub claims: ClaimMapping,
-    /// How Envoy's external authorization is read. Reloaded.
-    pub ext_authz: ExtAuthz,
+    /// How requests that Envoy asks about are read. Reloaded.
+    pub envoy: Envoy,
+    /// How agentgateway's `ExtMcp` is read. Reloaded.
+    pub ext_mcp: ExtMcp,
     /// OpenID AuthZEN. Changes need a restart.
     pub authzen: Authzen,
     /// The decision point of ToolHive. Changes need a restart.

@@ -351,7 +351,7 @@ fn what_a_reload_cannot_change_is_named() {
             &[][..],
         ),
         ("[[claims.groups]]\nclaim = \"groups\"\n", &[]),
-        ("[ext_authz]\npass_replies = true\n", &[]),
+        ("[envoy]\npass_replies = true\n", &[]),
         ("[limits]\nmessage_bytes = 8192\n", &["limits"]),
         ("[limits]\nsessions = 10\n", &["limits"]),
         ("[state]\nsession_idle_hours = 1\n", &["state"]),
@@ -367,47 +367,52 @@ fn what_a_reload_cannot_change_is_named() {
 
 #[test]
 fn what_envoy_is_read_with_is_checked() {
-    let identity = |it: &str| format!("[[ext_authz.identity]]\n{it}\n");
-    let setting = |it: &str| format!("[ext_authz]\n{it}\n");
+    let identity = |it: &str| format!("[[envoy.identity]]\n{it}\n");
+    let setting = |it: &str| format!("[envoy]\n{it}\n");
     for (text, field, said) in [
         (
             setting("session_header = 'a b'"),
-            "ext_authz.session_header",
+            "envoy.session_header",
             "not the name of a header",
         ),
         (
             identity("from = 'header'\nagent = ''"),
-            "ext_authz.identity[0].agent",
+            "envoy.identity[0].agent",
             "not the name of a header",
         ),
         (
             identity("from = 'spiffe'\nprefix = 'spiffe://a'"),
-            "ext_authz.identity[0].prefix",
+            "envoy.identity[0].prefix",
             "end with `/`",
         ),
         (
             identity("from = 'jwt'\npayload = ''"),
-            "ext_authz.identity[0].payload",
+            "envoy.identity[0].payload",
             "is empty",
         ),
         (
             identity("from = 'jwt'\npayload = 'p'\ncallers = ['edge']"),
-            "ext_authz.identity[0].callers[0]",
+            "envoy.identity[0].callers[0]",
             "is the `id` of no caller",
         ),
         (
             setting("servers = [{ path = 'mcp', server = 's' }]"),
-            "ext_authz.servers[0].path",
+            "envoy.servers[0].path",
             "not a path",
         ),
         (
             setting("servers = [{ path = '/mcp', server = '' }]"),
-            "ext_authz.servers[0].server",
+            "envoy.servers[0].server",
+            "is empty",
+        ),
+        (
+            setting("verified_servers = ['git', '']"),
+            "envoy.verified_servers[1]",
             "is empty",
         ),
         (
             setting("denied_status = 404"),
-            "ext_authz.denied_status",
+            "envoy.denied_status",
             "200 or 403",
         ),
     ] {
@@ -440,7 +445,7 @@ fn the_example_of_the_guide_is_a_configuration_with_every_section() {
         "tls",
         "callers",
         "claims",
-        "ext_authz",
+        "envoy",
         "limits",
         "authzen",
         "toolhive",

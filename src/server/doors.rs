@@ -6,7 +6,8 @@ use arc_swap::ArcSwap;
 
 use crate::config::Config;
 use crate::config::callers::{CallerEntry, RightsEntry, RpcName, parse_sha256};
-use crate::config::ext_authz::ExtAuthz;
+use crate::config::envoy::Envoy;
+use crate::config::ext_mcp::ExtMcp;
 use crate::config::limits::Limits;
 use crate::identity::authenticate::{Authenticator, Credentials, TokenDigest};
 use crate::identity::caller::{Caller, Rights, Rpc, RpcSet};
@@ -20,8 +21,10 @@ pub struct Doors {
     pub doorkeeper: Arc<Doorkeeper>,
     /// The limits.
     pub limits: Arc<ArcSwap<Limits>>,
-    /// How Envoy's external authorization is read.
-    pub ext_authz: Arc<ArcSwap<ExtAuthz>>,
+    /// How requests that Envoy asks about are read.
+    pub envoy: Arc<ArcSwap<Envoy>>,
+    /// How agentgateway's `ExtMcp` is read.
+    pub ext_mcp: Arc<ArcSwap<ExtMcp>>,
 }
 
 impl Doors {
@@ -35,7 +38,8 @@ impl Doors {
         Self {
             doorkeeper: Arc::new(Doorkeeper::new(authenticator)),
             limits: Arc::new(ArcSwap::from_pointee(config.limits.clone())),
-            ext_authz: Arc::new(ArcSwap::from_pointee(config.ext_authz.clone())),
+            envoy: Arc::new(ArcSwap::from_pointee(config.envoy.clone())),
+            ext_mcp: Arc::new(ArcSwap::from_pointee(config.ext_mcp.clone())),
         }
     }
 
@@ -45,7 +49,8 @@ impl Doors {
     /// server to everyone on its machine.
     pub fn apply(&self, config: &Config) {
         self.limits.store(Arc::new(config.limits.clone()));
-        self.ext_authz.store(Arc::new(config.ext_authz.clone()));
+        self.envoy.store(Arc::new(config.envoy.clone()));
+        self.ext_mcp.store(Arc::new(config.ext_mcp.clone()));
         if !config.callers.is_empty() || !self.doorkeeper.current().is_local() {
             self.doorkeeper.replace(authenticator(&config.callers));
         }
@@ -110,6 +115,7 @@ fn rpcs(name: RpcName) -> &'static [Rpc] {
         RpcName::GetStatus => &[Rpc::GetStatus],
         RpcName::WatchChanges => &[Rpc::WatchChanges],
         RpcName::ExtAuthzCheck => &[Rpc::ExtAuthzCheck],
+        RpcName::ExtMcpCheck => &[Rpc::ExtMcpCheck],
         RpcName::AuthzenEvaluation => &[Rpc::AuthzenEvaluation],
         RpcName::AuthzenSearch => &[Rpc::AuthzenSearch],
         RpcName::ToolhiveDecision => &[Rpc::ToolhiveDecision],

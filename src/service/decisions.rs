@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use cedar_policy_core::ast::{Context, EntityUID};
-use smol_str::SmolStr;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::audit::record::{DecisionRecord, Question};
 use crate::call::context::{CallContext, TraceContext};
-use crate::call::decide::{self, ToolVerdict};
+use crate::call::decide;
 use crate::call::decision::{Decision, Reason, ReasonCode};
 use crate::call::live::task::Task;
 use crate::call::world::{Past, World};
@@ -278,46 +277,6 @@ impl Service {
         };
         let pending = self.start(ask, self.live().ok_or(NotReady)?);
         Ok(self.decide(&pending, call).decision)
-    }
-
-    /// Which tools of a server the subject may call.
-    pub async fn filter_tools(
-        &self,
-        ask: Ask<'_>,
-        call: &CallContext,
-        tools: &[SmolStr],
-    ) -> Result<Answer<Vec<ToolVerdict>>, NotReady> {
-        let (pending, stale) = self.take(ask).await?;
-        let filtered = match stale {
-            Some(reason) => Err(reason),
-            None => pending.guarded(Err, |generation, asker| {
-                let seen = self.facts.look(generation, call, pending.started_at);
-                let world = self.world(generation, seen.past());
-                decide::filter_tools(world, call, tools, asker, pending.started_at)
-            }),
-        };
-        let (decision, verdicts) = match filtered {
-            Ok(verdicts) => (Decision::allow_unconditionally(), verdicts),
-            Err(reason) => {
-                let hidden = Some(reason.code);
-                let hide = |tool: &SmolStr| ToolVerdict {
-                    tool: tool.clone(),
-                    hidden,
-                };
-                (Decision::deny(reason), tools.iter().map(hide).collect())
-            }
-        };
-        let hidden = verdicts
-            .iter()
-            .filter(|verdict| verdict.hidden.is_some())
-            .count();
-        let question = Question::Filter {
-            call,
-            kept: verdicts.len() - hidden,
-            hidden,
-        };
-        let answer = self.record(&pending, question, decision);
-        Ok(answer.map(|_| verdicts))
     }
 
     /// Asks Cedar's own question; any policy error denies.

@@ -2,7 +2,7 @@
 //!
 //! Start at [`decisions::Service`]. [`generation`] is everything of one revision, [`ledger`] the order in
 //! which revisions come about, [`effects`] what allowed calls use up and leave behind, [`keeper`] what
-//! is written behind, [`clock`] the one clock. [`search`] asks Cedar's own question of many entities.
+//! is written behind, [`clock`] the one clock. [`listing`] says what of a list may be used, [`search`] asks Cedar's own question of many entities.
 //!
 //! Invariant: no wire formats. Adapters parse before and encode after.
 
@@ -18,6 +18,7 @@ pub mod effects;
 pub mod generation;
 pub mod keeper;
 pub mod ledger;
+mod listing;
 mod pending;
 pub mod search;
 pub mod settings;

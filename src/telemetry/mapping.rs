@@ -26,7 +26,7 @@ const MAX_TOOL_IN_SPAN_NAME: usize = 64;
 pub fn operation(question: &Question<'_>) -> &'static str {
     match question {
         Question::Call(call) => call.operation.kind.method(),
-        Question::Filter { .. } => "tools/filter",
+        Question::Filter { call, .. } => filter(call)[1],
         Question::Cedar { .. } => "cedar",
         Question::Search { .. } => "cedar/search",
     }
@@ -71,7 +71,7 @@ pub fn span_name(record: &DecisionRecord<'_>) -> Cow<'static, str> {
 fn span_name_without_tool(question: &Question<'_>) -> &'static str {
     let call = match question {
         Question::Call(call) => call,
-        Question::Filter { .. } => return "authorize tools/filter",
+        Question::Filter { call, .. } => return filter(call)[0],
         Question::Cedar { .. } => return "authorize cedar",
         Question::Search { .. } => return "authorize cedar/search",
     };
@@ -92,6 +92,15 @@ fn span_name_without_tool(question: &Question<'_>) -> &'static str {
             "authorize elicitation/create"
         }
         OperationKind::ListRoots => "authorize roots/list",
+    }
+}
+
+/// A filtered list as a span's name, and as an operation.
+fn filter(call: &CallContext) -> [&'static str; 2] {
+    match call.operation.kind {
+        OperationKind::ListPrompts => ["authorize prompts/filter", "prompts/filter"],
+        OperationKind::ListResources => ["authorize resources/filter", "resources/filter"],
+        _ => ["authorize tools/filter", "tools/filter"],
     }
 }
 

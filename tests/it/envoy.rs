@@ -10,9 +10,9 @@ use serde_json::{Value as Json, json};
 use crate::harness::{Bundle, Server, client, on_lines, python, wait_for};
 
 const SETTINGS: &str = r#"
-[ext_authz]
+[envoy]
 
-[[ext_authz.identity]]
+[[envoy.identity]]
 from = "jwt"
 payload = "jwt_payload"
 "#;

@@ -15,20 +15,20 @@ use tonic::transport::Channel;
 use crate::serving::start;
 
 const CONFIG: &str = r#"
-[ext_authz]
+[envoy]
 servers = [{ path = "/mcp", server = "git" }]
 task_header = "x-task"
 approval_header = "x-approvals"
 
-[[ext_authz.identity]]
+[[envoy.identity]]
 from = "jwt"
 payload = "jwt_payload"
 
-[[ext_authz.identity]]
+[[envoy.identity]]
 from = "spiffe"
 prefix = "spiffe://example.org/agent/"
 
-[[ext_authz.identity]]
+[[envoy.identity]]
 from = "header"
 agent = "x-agent"
 person = "x-person"
@@ -624,9 +624,9 @@ async fn a_source_counts_for_the_callers_it_names() {
     for (named, status) in [("edge", None), ("other", Some(401))] {
         let config = format!(
             r#"
-[ext_authz]
+[envoy]
 servers = [{{ path = "/mcp", server = "git" }}]
-[[ext_authz.identity]]
+[[envoy.identity]]
 from = "header"
 agent = "x-agent"
 person = "x-person"
@@ -667,7 +667,7 @@ rights = {rights}
 
 /// Whether a request passes a server with these further settings.
 async fn passes(settings: &str, attributes: AttributeContext) -> Result<(), i32> {
-    let config = CONFIG.replace("[ext_authz]\n", &format!("[ext_authz]\n{settings}\n"));
+    let config = CONFIG.replace("[envoy]\n", &format!("[envoy]\n{settings}\n"));
     let server = start(&config).await;
     let mut client = Client::new(server.channel().await);
     let answer = check(&mut client, attributes).await;

@@ -13,6 +13,7 @@ use crate::adapters::grpc::parse::{EntityTypes, Parser, at_item, check_count, tr
 use crate::adapters::grpc::refusal::Refusal;
 use crate::adapters::grpc::stream::{self, AnswerStream};
 use crate::call::context::{CallContext, TraceContext};
+use crate::call::listing::Offered;
 use crate::config::limits::Limits;
 use crate::identity::authenticate::Evidence;
 use crate::identity::caller::{Caller, Rpc};
@@ -193,11 +194,9 @@ impl Shared {
             transport_trace,
         }
         .filter(request)?;
-        let answer = self
-            .service
-            .filter_tools(ask, &filter.call, &filter.tools)
-            .await?;
-        Ok(encode::filter_tools(answer))
+        let offered: Vec<_> = filter.tools.iter().cloned().map(Offered::Tool).collect();
+        let answer = self.service.filter(ask, &filter.call, &offered).await?;
+        Ok(encode::filter_tools(filter.tools, answer))
     }
 
     async fn is_authorized(

@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use cedar_policy_core::ast::EntityUID;
 
-use crate::call::decide::ToolVerdict;
 use crate::call::decision::{Challenge, Decision, Outcome, PrincipalDecision, Reason, ReasonCode};
+use crate::call::listing::Hidden;
 use crate::engine::policy::PolicyInfo;
 use crate::proto::v1;
 use crate::service::decisions::Answer;
+use smol_str::SmolStr;
 
 /// How much of what is behind an answer goes out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,15 +88,15 @@ pub fn is_authorized(answer: Answer<Decision>, detail: Detail) -> v1::IsAuthoriz
 }
 
 /// The answer about a list of tools.
-pub fn filter_tools(answer: Answer<Vec<ToolVerdict>>) -> v1::FilterToolsResponse {
+pub fn filter_tools(tools: Vec<SmolStr>, answer: Answer<Vec<Hidden>>) -> v1::FilterToolsResponse {
     let mut response = v1::FilterToolsResponse {
         decision_id: answer.decision_id.to_string(),
         revision: answer.revision,
         ..v1::FilterToolsResponse::default()
     };
-    for verdict in answer.value {
-        let tool = verdict.tool.into();
-        match verdict.hidden {
+    for (tool, hidden) in tools.into_iter().zip(answer.value) {
+        let tool = tool.into();
+        match hidden {
             None => response.tools.push(tool),
             Some(code) => response.hidden.push(v1::HiddenTool {
                 tool,

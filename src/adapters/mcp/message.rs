@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json};
 
-use crate::adapters::invalid::{Invalid, Shown};
+use crate::adapters::invalid::{Invalid, Problem, Shown};
 use crate::adapters::json;
 use crate::config::limits::Limits;
 
@@ -41,8 +41,9 @@ pub enum Message {
     Reply {
         /// The id of that request.
         id: Id,
-        /// Whether it tells anything: a result with members.
-        tells: bool,
+        /// What it tells: the members of its result, none if it is an error. `None` if a gateway has seen
+        /// that there is a reply and not what is in it.
+        result: Option<Map<String, Json>>,
     },
 }
 
@@ -135,6 +136,21 @@ pub fn read(text: &[u8], limits: &Limits) -> Result<Message, Unreadable> {
     of_members(members, id.clone()).map_err(|fault| Unreadable { id, fault })
 }
 
+/// Reads parameters or a result that come without their message, as strictly as [`read`]. `field` names them in
+/// errors.
+pub fn members(
+    text: &[u8],
+    limits: &Limits,
+    field: &'static str,
+) -> Result<Map<String, Json>, Invalid> {
+    // One level of the message is not there.
+    let depth = limits.json_depth.saturating_add(LEVELS_AROUND - 1);
+    match json::value(text, depth, field)? {
+        Json::Object(members) => Ok(members),
+        _ => Err(Invalid::new(field, Problem::NotOfShape("an object"))),
+    }
+}
+
 fn of_members(mut members: Map<String, Json>, id: Option<Id>) -> Result<Message, Fault> {
     if members.remove("jsonrpc") != Some(Json::from("2.0")) {
         return Err(Fault::Version);
@@ -162,11 +178,12 @@ fn of_members(mut members: Map<String, Json>, id: Option<Id>) -> Result<Message,
             })
         }
         (None, Some(id), Some(Json::Object(result)), None) if params.is_none() => {
-            let tells = !result.is_empty();
-            Ok(Message::Reply { id, tells })
+            let result = Some(result);
+            Ok(Message::Reply { id, result })
         }
         (None, Some(id), None, Some(_)) if params.is_none() => {
-            Ok(Message::Reply { id, tells: false })
+            let result = Some(Map::new());
+            Ok(Message::Reply { id, result })
         }
         _ => Err(Fault::Shape),
     }

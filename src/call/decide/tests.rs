@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 use super::*;
 use crate::call::chain::{Chain, MAX_LINKS};
 use crate::call::context::{Delegation, Initiator, Operation, OperationKind, Sampling};
-use crate::call::facts::Ground;
+use crate::call::facts::{Facts, Ground};
 use crate::call::fixtures::{agent, get_issue, person, tool_call, trusted, world};
 use crate::call::live::authority::Authority;
 use crate::call::live::scope::Scope;
@@ -414,11 +414,7 @@ fn what_a_server_asks_for_is_decided_in_its_own_name() {
     let server_call = |kind: OperationKind| {
         let mut call = get_issue();
         call.subject.entity = model::server(&"github".into());
-        call.operation = Operation {
-            initiator: Initiator::Server,
-            server: "github".into(),
-            kind,
-        };
+        call.operation = Operation::new(Initiator::Server, "github", kind);
         call
     };
     let form = |name: &str| {
@@ -550,49 +546,6 @@ fn every_client_operation_has_its_action_and_resource() {
             })
         )
         .is_allow()
-    );
-}
-
-#[test]
-fn a_list_shows_the_tools_that_some_call_could_reach() {
-    let policies = r#"
-        permit (principal in Mcp::Group::"staff", action == Mcp::Action::"call_read", resource);
-        permit (principal, action == Mcp::Action::"github/create_issue", resource) when { context.input.title == "x" };
-        forbid (principal, action, resource) unless { context has target || context.arguments.names.isEmpty() };
-    "#;
-    let caller = Caller {
-        id: "edge".into(),
-        rights: trusted(),
-    };
-    let claims = ClaimMapping::default();
-    let mut call = get_issue();
-    call.operation.kind = OperationKind::ListTools;
-    let names = ["get_issue", "create_issue", "merge", "nope"].map(SmolStr::from);
-    let list = |call: &CallContext| {
-        let asker = Asker {
-            caller: &caller,
-            claims: &claims,
-        };
-        filter_tools(&world(policies), call, &names, asker, SystemTime::now())
-    };
-    let hidden: Vec<_> = list(&call)
-        .expect("evidence holds")
-        .iter()
-        .map(|verdict| verdict.hidden)
-        .collect();
-    assert_eq!(
-        hidden,
-        [
-            None,
-            None,
-            Some(ReasonCode::NoPermit),
-            Some(ReasonCode::ToolUnknown)
-        ]
-    );
-    call.subject.entity = agent("ghost");
-    assert_eq!(
-        list(&call).expect_err("nobody knows it").code,
-        ReasonCode::SubjectUnknown
     );
 }
 

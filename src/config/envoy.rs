@@ -1,4 +1,5 @@
-//! `[ext_authz]`: how Envoy's external authorization is read. Reloaded.
+//! `[envoy]`: how requests that Envoy asks about are read, by external authorization and by external
+//! processing alike. Reloaded.
 
 use serde::Deserialize;
 
@@ -6,11 +7,14 @@ use serde::Deserialize;
 /// everything is denied.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct ExtAuthz {
+pub struct Envoy {
     /// Where identities come from, the first that a request has counts.
     pub identity: Vec<IdentitySource>,
     /// Which requests go to which server. A route's context extension `callgate.server` comes first.
     pub servers: Vec<ServerRoute>,
+    /// The servers that Envoy reaches over connections that prove who they are (TLS). What those ask for by
+    /// themselves is believed to be theirs.
+    pub verified_servers: Vec<String>,
     /// Whether what Envoy's MCP filter has found may stand in for the body.
     pub body: Body,
     /// The header with the session's name.
@@ -95,11 +99,12 @@ pub struct ServerRoute {
     pub server: String,
 }
 
-impl Default for ExtAuthz {
+impl Default for Envoy {
     fn default() -> Self {
         Self {
             identity: Vec::new(),
             servers: Vec::new(),
+            verified_servers: Vec::new(),
             body: Body::Required,
             session_header: "mcp-session-id".to_owned(),
             task_header: None,
@@ -111,10 +116,10 @@ impl Default for ExtAuthz {
     }
 }
 
-impl ExtAuthz {
+impl Envoy {
     /// Every header that is named, with the path of its setting.
     pub fn headers(&self) -> Vec<(String, &str)> {
-        let mut headers = vec![("ext_authz.session_header".to_owned(), &*self.session_header)];
+        let mut headers = vec![("envoy.session_header".to_owned(), &*self.session_header)];
         for (name, header) in [
             ("task_header", &self.task_header),
             ("approval_header", &self.approval_header),
@@ -123,12 +128,12 @@ impl ExtAuthz {
             headers.extend(
                 header
                     .iter()
-                    .map(|it| (format!("ext_authz.{name}"), it.as_str())),
+                    .map(|it| (format!("envoy.{name}"), it.as_str())),
             );
         }
         for (index, source) in self.identity.iter().enumerate() {
             if let IdentitySource::Header { agent, person, .. } = source {
-                let field = format!("ext_authz.identity[{index}]");
+                let field = format!("envoy.identity[{index}]");
                 headers.push((format!("{field}.agent"), agent));
                 headers.extend(
                     person

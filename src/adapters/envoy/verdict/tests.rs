@@ -1,23 +1,22 @@
+use uuid::Uuid;
+
 use super::*;
+use crate::adapters::told::{DECISION_ID, OBLIGATIONS};
 use crate::call::decision::Reason;
 
 fn deny(code: ReasonCode, message: &str) -> Answer<Decision> {
     Answer {
         value: Decision::deny(Reason::new(code, message)),
-        decision_id: uuid::Uuid::nil(),
+        decision_id: Uuid::nil(),
         revision: 3,
         policies_total: 1,
     }
 }
 
-fn turned(response: CheckResponse) -> (i32, Option<String>) {
-    let Some(HttpResponse::DeniedResponse(denied)) = response.http_response else {
-        panic!("no deny");
-    };
-    let mut headers = denied.headers.into_iter().filter_map(|it| it.header);
-    let challenge = headers.find(|it| it.key == "www-authenticate");
-    let status = denied.status.expect("a status").code;
-    (status, challenge.map(|it| it.value))
+fn turned(turned: TurnedAway) -> (u16, Option<String>) {
+    let mut headers = turned.headers.into_iter();
+    let challenge = headers.find(|(name, _)| *name == "www-authenticate");
+    (turned.status, challenge.map(|(_, value)| value))
 }
 
 #[test]
@@ -46,9 +45,7 @@ fn more_authority_is_asked_for_where_it_would_help() {
 fn an_allow_takes_away_what_a_client_sent_under_our_names() {
     let mut answer = deny(ReasonCode::Forbidden, "never");
     answer.value = Decision::allow_unconditionally();
-    let Some(HttpResponse::OkResponse(ok)) = allowed(&[answer]).http_response else {
-        panic!("no allow");
-    };
-    assert_eq!(ok.headers_to_remove, [OBLIGATIONS]);
-    assert_eq!(ok.headers[0].append_action, OVERWRITE);
+    let passes = allowed(&[answer]);
+    assert_eq!(passes.without, [OBLIGATIONS]);
+    assert_eq!(passes.headers[0].0, DECISION_ID);
 }

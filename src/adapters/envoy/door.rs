@@ -1,0 +1,93 @@
+//! What both filters' doors are made of: whom they admit, and how they decide about a request.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tonic::Extensions;
+use tonic::metadata::MetadataMap;
+
+use crate::adapters::envoy::reading::{Question, Reading};
+use crate::adapters::envoy::request::HttpRequest;
+use crate::adapters::envoy::verdict::{self, Verdict};
+use crate::adapters::grpc::authorization::with_evidence;
+use crate::adapters::grpc::refusal::Refusal;
+use crate::config::envoy::Envoy;
+use crate::config::limits::Limits;
+use crate::identity::caller::{Caller, Rpc};
+use crate::identity::doorkeeper::Doorkeeper;
+use crate::service::decisions::{Ask, Service};
+
+/// A door over a service. Cloning is cheap.
+#[derive(Clone)]
+pub(super) struct Door {
+    pub(super) service: Arc<Service>,
+    doorkeeper: Arc<Doorkeeper>,
+    pub(super) limits: Arc<ArcSwap<Limits>>,
+    pub(super) settings: Arc<ArcSwap<Envoy>>,
+}
+
+impl Door {
+    pub(super) fn new(
+        service: Arc<Service>,
+        doorkeeper: Arc<Doorkeeper>,
+        limits: Arc<ArcSwap<Limits>>,
+        settings: Arc<ArcSwap<Envoy>>,
+    ) -> Self {
+        Self {
+            service,
+            doorkeeper,
+            limits,
+            settings,
+        }
+    }
+
+    /// Who asks, if it may use this RPC.
+    pub(super) fn admit(
+        &self,
+        metadata: &MetadataMap,
+        extensions: &Extensions,
+        rpc: Rpc,
+    ) -> Result<Arc<Caller>, Refusal> {
+        let caller = with_evidence(metadata, extensions, |evidence| {
+            self.doorkeeper.current().authenticate(evidence)
+        })?;
+        if !caller.rights.rpcs.contains(rpc) {
+            let caller = caller.id.to_string();
+            return Err(Refusal::NotAllowed { caller, rpc });
+        }
+        Ok(caller)
+    }
+
+    /// Decides about a request. The question comes back with the verdict, as far as there is one.
+    pub(super) async fn verdict(
+        &self,
+        caller: &Caller,
+        adapter: &'static str,
+        http: &HttpRequest,
+    ) -> Result<(Verdict, Option<Question>), Refusal> {
+        let limits = self.limits.load_full();
+        let settings = self.settings.load_full();
+        let reading = Reading {
+            caller,
+            limits: &limits,
+            settings: &settings,
+        };
+        let question = match reading.question(http) {
+            Ok(question) => question,
+            Err(stopped) => return Ok((stopped.into(), None)),
+        };
+        let ask = asking(caller, adapter);
+        let verdict = verdict::of(&self.service, ask, &question, settings.denied_status).await?;
+        Ok((verdict, Some(question)))
+    }
+}
+
+/// A question of this caller through this door.
+pub(super) fn asking<'a>(caller: &'a Caller, adapter: &'static str) -> Ask<'a> {
+    Ask {
+        caller,
+        adapter,
+        at_least_revision: 0,
+        is_dry_run: false,
+    }
+}

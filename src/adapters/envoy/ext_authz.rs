@@ -1,0 +1,160 @@
+//! `Check`: one HTTP request, decided.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use tonic::{Code, Request, Response, Status};
+
+use crate::adapters::envoy::door::Door;
+use crate::adapters::envoy::request::{HttpRequest, Unfit, header_value};
+use crate::adapters::envoy::verdict::{Header, TurnedAway, Verdict};
+use crate::adapters::grpc::refusal::Refusal;
+use crate::adapters::invalid::{Invalid, Problem};
+use crate::adapters::mcp::repeated::Headers;
+use crate::config::envoy::Envoy;
+use crate::config::limits::Limits;
+use crate::identity::caller::Rpc;
+use crate::identity::doorkeeper::Doorkeeper;
+use crate::proto::envoy::auth::authorization_server::Authorization;
+use crate::proto::envoy::auth::check_response::HttpResponse;
+use crate::proto::envoy::auth::{
+    self, AttributeContext, CheckRequest, CheckResponse, DeniedHttpResponse, HeaderValue,
+    HeaderValueOption, HttpStatus, OkHttpResponse,
+};
+use crate::service::decisions::Service;
+
+/// How this front door is called in traces.
+pub const ADAPTER: &str = "ext_authz";
+
+/// Under which name a route's context extensions say which server it leads to.
+const SERVER_EXTENSION: &str = "callgate.server";
+/// `OVERWRITE_IF_EXISTS_OR_ADD`: what a client sends under our names never gets through.
+const OVERWRITE: i32 = 2;
+
+/// `envoy.service.auth.v3.Authorization`. Cloning is cheap.
+#[derive(Clone)]
+pub struct ExtAuthz {
+    door: Door,
+}
+
+impl ExtAuthz {
+    /// The RPC over a service.
+    pub fn new(
+        service: Arc<Service>,
+        doorkeeper: Arc<Doorkeeper>,
+        limits: Arc<ArcSwap<Limits>>,
+        settings: Arc<ArcSwap<Envoy>>,
+    ) -> Self {
+        Self {
+            door: Door::new(service, doorkeeper, limits, settings),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Authorization for ExtAuthz {
+    async fn check(
+        &self,
+        request: Request<CheckRequest>,
+    ) -> Result<Response<CheckResponse>, Status> {
+        let (metadata, extensions, message) = request.into_parts();
+        let caller = self
+            .door
+            .admit(&metadata, &extensions, Rpc::ExtAuthzCheck)?;
+        let missing = |field| Refusal::from(Invalid::new(field, Problem::Missing));
+        let mut attributes = message.attributes.ok_or_else(|| missing("attributes"))?;
+        let http = attributes.request.as_mut().and_then(|it| it.http.take());
+        let http = http.ok_or_else(|| missing("attributes.request.http"))?;
+        let http = request_of(attributes, http);
+        let (verdict, _) = self.door.verdict(&caller, ADAPTER, &http).await?;
+        Ok(Response::new(encode(verdict)))
+    }
+}
+
+fn request_of(mut attributes: AttributeContext, mut http: auth::HttpRequest) -> HttpRequest {
+    let raw = http.header_map.take().unwrap_or_default().headers;
+    let raw = raw
+        .into_iter()
+        .map(|header| (header.key, header_value(header.value, &header.raw_value)));
+    let headers = Headers::of(std::mem::take(&mut http.headers).into_iter().chain(raw));
+    let body = body(&mut http, &headers);
+    let source = attributes.source.unwrap_or_default();
+    let address = source.address.and_then(|it| it.socket_address);
+    HttpRequest {
+        method: http.method,
+        path: http.path,
+        host: http.host,
+        headers,
+        body,
+        server: attributes.context_extensions.remove(SERVER_EXTENSION),
+        principal: source.principal,
+        source: address.and_then(|it| it.address.parse().ok()),
+        metadata: attributes
+            .metadata_context
+            .map_or_else(HashMap::new, |it| it.filter_metadata),
+    }
+}
+
+/// The whole body, or why there is none.
+fn body(http: &mut auth::HttpRequest, headers: &Headers) -> Result<Bytes, Unfit> {
+    let text = std::mem::take(&mut http.body);
+    let raw = std::mem::take(&mut http.raw_body);
+    if !text.is_empty() && !raw.is_empty() && text.as_bytes() != raw {
+        return Err(Unfit::TwoBodies);
+    }
+    let body = if raw.is_empty() { text.into() } else { raw };
+    let partial = headers.get("x-envoy-auth-partial-body")?;
+    let is_of_size = http.size <= 0 || usize::try_from(http.size) == Ok(body.len());
+    if partial.is_some_and(|partial| partial != "false") || !(body.is_empty() || is_of_size) {
+        return Err(Unfit::Cut);
+    }
+    Ok(body)
+}
+
+fn encode(verdict: Verdict) -> CheckResponse {
+    match verdict {
+        Verdict::Passes(passes) => CheckResponse {
+            status: Some(status(Code::Ok)),
+            http_response: Some(HttpResponse::OkResponse(OkHttpResponse {
+                headers: passes.headers.into_iter().map(header).collect(),
+                headers_to_remove: passes.without.into_iter().map(str::to_owned).collect(),
+            })),
+            dynamic_metadata: Some(passes.metadata),
+        },
+        Verdict::TurnedAway(turned) => turned_away(turned),
+    }
+}
+
+fn turned_away(turned: TurnedAway) -> CheckResponse {
+    CheckResponse {
+        status: Some(status(Code::PermissionDenied)),
+        http_response: Some(HttpResponse::DeniedResponse(DeniedHttpResponse {
+            status: Some(HttpStatus {
+                code: turned.status.into(),
+            }),
+            headers: turned.headers.into_iter().map(header).collect(),
+            body: turned.body,
+        })),
+        dynamic_metadata: turned.metadata,
+    }
+}
+
+fn status(code: Code) -> auth::Status {
+    auth::Status {
+        code: code.into(),
+        message: String::new(),
+    }
+}
+
+fn header((key, value): Header) -> HeaderValueOption {
+    HeaderValueOption {
+        header: Some(HeaderValue {
+            key: key.to_owned(),
+            value,
+            ..HeaderValue::default()
+        }),
+        append_action: OVERWRITE,
+    }
+}

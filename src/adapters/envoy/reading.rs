@@ -1,0 +1,266 @@
+//! What a request asks for, of which server, and who asks.
+
+use smol_str::SmolStr;
+
+use crate::adapters::envoy::agreement;
+use crate::adapters::envoy::identity::{self, Evidence};
+use crate::adapters::envoy::refused::{Refused, Stopped};
+use crate::adapters::envoy::request::HttpRequest;
+use crate::adapters::json;
+use crate::adapters::mcp::answers;
+use crate::adapters::mcp::conversation::Conversation;
+use crate::adapters::mcp::message::{self, Id, Message};
+use crate::adapters::mcp::methods::{self, Sender};
+use crate::adapters::mcp::operations::{self, Asked};
+use crate::adapters::mcp::repeated::Headers;
+use crate::adapters::token::Known;
+use crate::call::context::{Delegation, Environment, Identity, Operation, TraceContext, Workflow};
+use crate::config::envoy::{Body, Envoy};
+use crate::config::limits::Limits;
+use crate::identity::caller::Caller;
+
+/// Where Envoy's MCP filter keeps what it has found.
+const MCP_NAMESPACE: &str = "envoy.filters.http.mcp";
+
+/// What a request is read with.
+#[derive(Clone, Copy)]
+pub(super) struct Reading<'a> {
+    pub(super) caller: &'a Caller,
+    pub(super) limits: &'a Limits,
+    pub(super) settings: &'a Envoy,
+}
+
+/// What a request asks for.
+#[derive(Debug)]
+pub(super) struct Question {
+    /// The id that an error goes back with.
+    pub(super) id: Option<Id>,
+    /// Who talks to whom.
+    pub(super) conversation: Conversation,
+    /// All of these have to be allowed.
+    pub(super) operations: Vec<Operation>,
+}
+
+/// What a message asks for.
+struct Wanted {
+    id: Option<Id>,
+    asked: Asked,
+}
+
+impl Reading<'_> {
+    /// What the request asks for, or why that is not decided.
+    pub(super) fn question(&self, http: &HttpRequest) -> Result<Question, Stopped> {
+        let Some(server) = http.server(self.settings) else {
+            return Err(Refused::new(403, "no server is configured for this host and path").into());
+        };
+        let server = SmolStr::new(server);
+        let Wanted { id, asked } = match http.method.as_str() {
+            "POST" => self.wanted(self.message(http)?, &server)?,
+            method @ ("GET" | "DELETE") => stream(method, &http.headers, &server)?,
+            _ => {
+                return Err(Refused::new(405, "MCP has no requests of this HTTP method").into());
+            }
+        };
+        let with_id = |refused: Refused| Stopped {
+            id: id.clone(),
+            refused,
+        };
+        let Asked::Decide(operations) = asked else {
+            return Err(with_id(Refused::new(403, "only servers send this")));
+        };
+        let evidence = Evidence {
+            caller: self.caller,
+            http,
+            limits: self.limits,
+        };
+        let known = identity::of(&evidence, &self.settings.identity)
+            .map_err(|said| with_id(Refused::new(403, said)))?
+            .ok_or_else(|| with_id(Refused::new(401, "nobody is known to make this request")))?;
+        let conversation = self
+            .conversation(known, &server, id.as_ref(), http)
+            .map_err(with_id)?;
+        Ok(Question {
+            id,
+            conversation,
+            operations,
+        })
+    }
+
+    /// The message, once headers and metadata agree with it.
+    fn message(&self, http: &HttpRequest) -> Result<Message, Stopped> {
+        let found = http.metadata.get(MCP_NAMESPACE);
+        let body = http.plain_body().map_err(Refused::from)?;
+        let message = match (body.is_empty(), found) {
+            (false, _) => message::read(body, self.limits)?,
+            (true, Some(found)) if self.settings.body == Body::Optional => {
+                let depth = self.limits.json_depth.saturating_add(2);
+                let unusable = || Refused::new(400, "what the MCP filter has read cannot be used");
+                let found = json::from_struct(found.clone(), depth, "mcp");
+                let found = found.map_err(|_| unusable())?;
+                agreement::message_of(found).ok_or_else(unusable)?
+            }
+            (true, _) => {
+                let said = "the body is not here: let Envoy pass it on";
+                return Err(Refused::new(400, said).into());
+            }
+        };
+        let agreed = agreement::with_headers(&message, &http.headers)
+            .and_then(|()| found.map_or(Ok(()), |found| agreement::with_metadata(&message, found)));
+        agreed.map_err(|disagreement| Stopped {
+            id: id_of(&message),
+            refused: disagreement.into(),
+        })?;
+        Ok(message)
+    }
+
+    fn wanted(&self, message: Message, server: &SmolStr) -> Result<Wanted, Stopped> {
+        match message {
+            Message::Request { id, method, params } => {
+                let asked =
+                    operations::of_request(Sender::Client, server, &method, params, self.limits);
+                match asked {
+                    Ok(asked) => Ok(Wanted {
+                        id: Some(id),
+                        asked,
+                    }),
+                    Err(undecided) => Err(Stopped {
+                        id: Some(id),
+                        refused: Refused::undecided(self.settings.denied_status, &undecided),
+                    }),
+                }
+            }
+            Message::Notification { method, .. } => {
+                let asked = operations::of_notification(Sender::Client, server, &method);
+                let asked = asked.map_err(|undecided| Refused::undecided(403, &undecided))?;
+                Ok(Wanted { id: None, asked })
+            }
+            // What the server asked for may not have been seen, so there is a switch beside the policies.
+            Message::Reply {
+                result: Some(result),
+                ..
+            } if result.is_empty() || self.settings.pass_replies => {
+                let asked = answers::of_reply(server, &result);
+                let asked = asked.map_err(|undecided| Refused::undecided(403, &undecided))?;
+                Ok(Wanted { id: None, asked })
+            }
+            Message::Reply { .. } => {
+                Err(Refused::new(403, "replies to servers are not let through").into())
+            }
+        }
+    }
+
+    fn conversation(
+        &self,
+        known: Known,
+        server: &SmolStr,
+        id: Option<&Id>,
+        http: &HttpRequest,
+    ) -> Result<Conversation, Refused> {
+        let settings = self.settings;
+        let headers = &http.headers;
+        let Known {
+            subject,
+            mut delegation,
+        } = known;
+        let grant_ids = self.names(headers, settings.grant_header.as_deref())?;
+        if !grant_ids.is_empty() {
+            delegation
+                .get_or_insert_with(|| Delegation::by_grants(Vec::new()))
+                .grant_ids = grant_ids;
+        }
+        let workflow = Workflow {
+            session_id: self.name(headers, Some(&settings.session_header))?,
+            task_id: self.name(headers, settings.task_header.as_deref())?,
+            request_id: id.and_then(traceable),
+            ..Workflow::default()
+        };
+        let is_verified = settings.verified_servers.iter().any(|it| it == server);
+        let peer = Identity {
+            method: is_verified.then_some(SmolStr::new_static("tls")),
+            verified: is_verified,
+        };
+        // A trace is never evidence, so one that cannot be used is left out.
+        let of_trace = |name| {
+            let value = headers.get(name).ok().flatten()?;
+            (value.len() <= self.limits.text_bytes as usize).then(|| value.to_owned())
+        };
+        Ok(Conversation {
+            subject,
+            delegation,
+            workflow,
+            approval_ids: self.names(headers, settings.approval_header.as_deref())?,
+            environment: Environment {
+                source_address: http.source,
+            },
+            trace: TraceContext {
+                traceparent: of_trace("traceparent"),
+                tracestate: of_trace("tracestate"),
+            },
+            peer,
+        })
+    }
+
+    /// The name in a header.
+    fn name(&self, headers: &Headers, header: Option<&str>) -> Result<Option<SmolStr>, Refused> {
+        let Some(value) = header.map_or(Ok(None), |header| headers.get(header))? else {
+            return Ok(None);
+        };
+        let is_name = value.len() <= self.limits.id_bytes as usize
+            && !value.bytes().any(|byte| byte.is_ascii_control());
+        match is_name {
+            true => Ok((!value.is_empty()).then(|| SmolStr::new(value))),
+            false => Err(Refused::new(
+                400,
+                "a header with a name is too long or not a name",
+            )),
+        }
+    }
+
+    /// The names in a header, separated by commas.
+    fn names(&self, headers: &Headers, header: Option<&str>) -> Result<Vec<SmolStr>, Refused> {
+        let Some(value) = header.map_or(Ok(None), |header| headers.get(header))? else {
+            return Ok(Vec::new());
+        };
+        let names: Vec<_> = value.split(',').map(str::trim).collect();
+        let is_name = |name: &&str| {
+            !name.is_empty()
+                && name.len() <= self.limits.id_bytes as usize
+                && !name.bytes().any(|byte| byte.is_ascii_control())
+        };
+        if names.len() > self.limits.list_items as usize || !names.iter().all(is_name) {
+            let said = "a header with names is too long or not a list";
+            return Err(Refused::new(400, said));
+        }
+        Ok(names.into_iter().map(SmolStr::new).collect())
+    }
+}
+
+/// `GET` opens the stream of a session, `DELETE` ends the session; both need to say which.
+fn stream(method: &str, headers: &Headers, server: &SmolStr) -> Result<Wanted, Stopped> {
+    let session = headers.get("mcp-session-id").map_err(Refused::from)?;
+    if session.is_none_or(str::is_empty) {
+        let said = "only a session has a stream: send `Mcp-Session-Id`";
+        return Err(Refused::new(405, said).into());
+    }
+    let known = methods::STREAM.into_iter().find(|known| *known == method);
+    Ok(Wanted {
+        id: None,
+        asked: operations::upkeep(server, known.unwrap_or(methods::REPLY)),
+    })
+}
+
+fn id_of(message: &Message) -> Option<Id> {
+    match message {
+        Message::Request { id, .. } => Some(id.clone()),
+        Message::Notification { .. } | Message::Reply { .. } => None,
+    }
+}
+
+/// A request's id as it may stand in a trace.
+fn traceable(id: &Id) -> Option<SmolStr> {
+    let text = match id {
+        Id::Text(text) => SmolStr::new(text),
+        Id::Number(number) => smol_str::format_smolstr!("{number}"),
+    };
+    Some(text).filter(|it| !it.is_empty() && !it.bytes().any(|byte| byte.is_ascii_control()))
+}

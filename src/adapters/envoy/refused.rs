@@ -1,0 +1,85 @@
+//! Why there is nothing to decide about a request.
+
+use crate::adapters::envoy::agreement::Disagreement;
+use crate::adapters::envoy::request::Unfit;
+use crate::adapters::mcp::denial;
+use crate::adapters::mcp::message::{Id, Unreadable};
+use crate::adapters::mcp::operations::Undecided;
+use crate::adapters::mcp::repeated::Twice;
+
+/// A refusal before any decision.
+#[derive(Debug, Clone)]
+pub(super) struct Refused {
+    /// The HTTP status.
+    pub(super) status: u16,
+    /// The code of JSON-RPC.
+    pub(super) code: i64,
+    /// Safe to send.
+    pub(super) message: String,
+}
+
+/// A refusal, and the id that the error goes back with.
+#[derive(Debug)]
+pub(super) struct Stopped {
+    pub(super) id: Option<Id>,
+    pub(super) refused: Refused,
+}
+
+impl Refused {
+    pub(super) fn new(status: u16, message: &str) -> Self {
+        Self {
+            status,
+            code: denial::DENIED,
+            message: message.to_owned(),
+        }
+    }
+
+    /// A message that nobody decides, with this HTTP status.
+    pub(super) fn undecided(status: u16, undecided: &Undecided) -> Self {
+        Self {
+            status,
+            code: undecided.code(),
+            message: undecided.to_string(),
+        }
+    }
+}
+
+impl From<Refused> for Stopped {
+    fn from(refused: Refused) -> Self {
+        Self { id: None, refused }
+    }
+}
+
+impl From<Unreadable> for Stopped {
+    fn from(unreadable: Unreadable) -> Self {
+        let Unreadable { id, fault } = unreadable;
+        let refused = Refused {
+            status: 400,
+            code: fault.code(),
+            message: fault.to_string(),
+        };
+        Self { id, refused }
+    }
+}
+
+impl From<Unfit> for Refused {
+    fn from(unfit: Unfit) -> Self {
+        Self::new(400, &unfit.to_string())
+    }
+}
+
+impl From<Twice> for Refused {
+    fn from(twice: Twice) -> Self {
+        Unfit::from(twice).into()
+    }
+}
+
+impl From<Disagreement> for Refused {
+    fn from(disagreement: Disagreement) -> Self {
+        Self {
+            status: 400,
+            code: denial::HEADER_MISMATCH,
+            message: disagreement.to_string(),
+        }
+    }
+}

@@ -1,0 +1,67 @@
+use super::*;
+use crate::call::context::OperationKind;
+use crate::call::model::{TYPES, entity};
+
+fn operation(initiator: Initiator) -> Operation {
+    let kind = match initiator {
+        Initiator::Server => OperationKind::ListRoots,
+        Initiator::Client | Initiator::Ui => OperationKind::ListTools,
+    };
+    Operation::new(initiator, "files", kind)
+}
+
+fn conversation(delegation: Option<Delegation>) -> Conversation {
+    Conversation {
+        subject: Subject::verified(entity(&TYPES.agent, "helper"), "jwt"),
+        delegation,
+        workflow: Workflow {
+            session_id: Some("s".into()),
+            ..Workflow::default()
+        },
+        approval_ids: vec!["yes".into()],
+        environment: Environment::default(),
+        trace: TraceContext::default(),
+        peer: Identity::default(),
+    }
+}
+
+#[test]
+fn the_client_asks_in_its_own_name() {
+    let alice = entity(&TYPES.user, "alice");
+    let call =
+        conversation(Some(Delegation::verified_from(alice))).call(operation(Initiator::Client));
+    assert_eq!(call.subject.entity, entity(&TYPES.agent, "helper"));
+    assert!(call.delegation.expect("as it was").actors.is_empty());
+    assert_eq!(call.approval_ids, ["yes"]);
+}
+
+#[test]
+fn a_server_asks_on_behalf_of_the_client_that_called_it() {
+    let (alice, helper) = (entity(&TYPES.user, "alice"), entity(&TYPES.agent, "helper"));
+    let asked = conversation(Some(Delegation::verified_from(alice.clone())))
+        .call(operation(Initiator::Server));
+    assert_eq!(asked.subject.entity, model::server(&"files".into()));
+    assert!(
+        !asked.subject.identity.verified,
+        "nobody has said who the server is"
+    );
+    let delegation = asked.delegation.expect("the client's");
+    assert_eq!(
+        (delegation.root, delegation.actors),
+        (Some(alice), vec![helper.clone()])
+    );
+    assert!(asked.approval_ids.is_empty());
+    assert_eq!(asked.workflow.session_id.as_deref(), Some("s"));
+
+    let alone = conversation(None).call(operation(Initiator::Server));
+    let delegation = alone.delegation.expect("the client itself");
+    assert_eq!(
+        (delegation.root, delegation.actors),
+        (Some(helper), Vec::new())
+    );
+
+    let by_grant = conversation(Some(Delegation::by_grants(vec!["g".into()])))
+        .call(operation(Initiator::Server));
+    let delegation = by_grant.delegation.expect("the grant");
+    assert_eq!((delegation.root, delegation.actors), (None, Vec::new()));
+}

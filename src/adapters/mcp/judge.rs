@@ -1,0 +1,368 @@
+//! What a server sends, judged on its way to the client: lists lose what the client may not use, and what
+//! the server asks for is decided in the server's name.
+
+use serde_json::{Map, Value as Json};
+use smol_str::SmolStr;
+
+use crate::adapters::invalid::{Invalid, Problem, Shown};
+use crate::adapters::mcp::conversation::Conversation;
+use crate::adapters::mcp::methods::Sender;
+use crate::adapters::mcp::operations::{self, Asked, Undecided};
+use crate::adapters::mcp::origins::{Called, Origins};
+use crate::adapters::mcp::spelling::no_look_alikes;
+use crate::call::context::{CallContext, Initiator, Operation, OperationKind};
+use crate::call::decision::Decision;
+use crate::call::listing::{Hidden, Offered};
+use crate::config::limits::Limits;
+use crate::service::decisions::{Answer, Ask, NotReady, Service};
+
+/// Where a server that cannot wait for an answer asks for it (revision 2026-07-28).
+const INPUT_REQUESTS: &str = "inputRequests";
+
+/// Members of results that decide what a client does with them. A reader that does not mind the case of
+/// letters would take another spelling for the same member.
+const DECISIVE: [&str; 10] = [
+    "tools",
+    "prompts",
+    "resources",
+    "resourceTemplates",
+    INPUT_REQUESTS,
+    "name",
+    "uri",
+    "uriTemplate",
+    "method",
+    "params",
+];
+
+/// What becomes of something that a server has sent.
+#[derive(Debug)]
+pub enum Passage {
+    /// It passes.
+    AsItIs,
+    /// This passes instead: a list without what the client may not use.
+    Changed(Map<String, Json>),
+    /// It does not pass, because the server may not ask for this.
+    Denied(Box<Answer<Decision>>),
+    /// It does not pass, because it cannot be judged. The text is safe to send.
+    Refused(Undecided),
+}
+
+/// Judges what one server, or several whose answers a gateway has merged, send in one conversation.
+#[derive(Clone, Copy)]
+pub struct Judge<'a> {
+    /// Who decides.
+    pub service: &'a Service,
+    /// Who asks.
+    pub ask: Ask<'a>,
+    /// Who talks to whom.
+    pub conversation: &'a Conversation,
+    /// Which server it comes from.
+    pub origins: &'a Origins,
+    /// The limits on what is read.
+    pub limits: &'a Limits,
+}
+
+/// One kind of list, and how its entries are called.
+struct List {
+    method: &'static str,
+    member: &'static str,
+    name: &'static str,
+    called: Called,
+    kind: OperationKind,
+    offered: fn(SmolStr) -> Offered,
+}
+
+const LISTS: [List; 4] = [
+    List {
+        method: "tools/list",
+        member: "tools",
+        name: "name",
+        called: Called::ByName,
+        kind: OperationKind::ListTools,
+        offered: Offered::Tool,
+    },
+    List {
+        method: "prompts/list",
+        member: "prompts",
+        name: "name",
+        called: Called::ByName,
+        kind: OperationKind::ListPrompts,
+        offered: Offered::Prompt,
+    },
+    List {
+        method: "resources/list",
+        member: "resources",
+        name: "uri",
+        called: Called::ByUri,
+        kind: OperationKind::ListResources,
+        offered: Offered::Resource,
+    },
+    List {
+        method: "resources/templates/list",
+        member: "resourceTemplates",
+        name: "uriTemplate",
+        called: Called::ByUri,
+        kind: OperationKind::ListResources,
+        offered: Offered::Template,
+    },
+];
+
+impl Judge<'_> {
+    /// Judges the `result` of a reply. `method` is what it answers; if nobody knows, the result is judged by
+    /// its shape, as a client might take it for an answer to anything.
+    pub async fn result(
+        &self,
+        method: Option<&str>,
+        mut result: Map<String, Json>,
+    ) -> Result<Passage, NotReady> {
+        if let Some(passage) = self.input_requests(&result).await? {
+            return Ok(passage);
+        }
+        let mut is_changed = false;
+        for list in &LISTS {
+            if method.is_some_and(|method| method != list.method) {
+                continue;
+            }
+            match self.filter(list, &mut result).await? {
+                Ok(changed) => is_changed |= changed,
+                Err(invalid) => return Ok(Passage::Refused(invalid.into())),
+            }
+        }
+        Ok(match is_changed {
+            true => Passage::Changed(result),
+            false => Passage::AsItIs,
+        })
+    }
+
+    /// Judges a request of the server (revision 2025-11-25).
+    pub async fn request(
+        &self,
+        method: &str,
+        params: Map<String, Json>,
+    ) -> Result<Passage, NotReady> {
+        match self.asked(method, params) {
+            Ok(calls) => self.decide(calls).await,
+            Err(undecided) => Ok(Passage::Refused(undecided)),
+        }
+    }
+
+    /// Judges a notification of the server. One about a task may ask for something, too.
+    pub async fn notification(
+        &self,
+        method: &str,
+        params: Map<String, Json>,
+    ) -> Result<Passage, NotReady> {
+        let Some(server) = self.origins.only() else {
+            return Ok(Passage::Refused(whose()));
+        };
+        match operations::of_notification(Sender::Server, server, method) {
+            Ok(Asked::Harmless) => {
+                let asked = self.input_requests(&params).await?;
+                Ok(asked.unwrap_or(Passage::AsItIs))
+            }
+            // Nothing that a server tells keeps a conversation of its client going.
+            Ok(Asked::Decide(_)) => {
+                let unknown = Undecided::Unknown(Shown::new(method));
+                Ok(Passage::Refused(unknown))
+            }
+            Err(undecided) => Ok(Passage::Refused(undecided)),
+        }
+    }
+
+    /// Decides everything that a result asks of the client; `None` if all of it may be asked.
+    async fn input_requests(
+        &self,
+        result: &Map<String, Json>,
+    ) -> Result<Option<Passage>, NotReady> {
+        // The state of a task holds the result of the call that it stands for.
+        let inner = result.get("result").and_then(Json::as_object);
+        let mut calls = Vec::new();
+        for (holder, field) in [(Some(result), "result"), (inner, "result.result")] {
+            let Some(holder) = holder else { continue };
+            match self.input_requests_in(holder, field) {
+                Ok(more) => calls.extend(more),
+                Err(undecided) => return Ok(Some(Passage::Refused(undecided))),
+            }
+        }
+        Ok(match self.decide(calls).await? {
+            Passage::AsItIs => None,
+            other => Some(other),
+        })
+    }
+
+    fn input_requests_in(
+        &self,
+        holder: &Map<String, Json>,
+        field: &str,
+    ) -> Result<Vec<CallContext>, Undecided> {
+        no_look_alikes(holder, &DECISIVE, field)?;
+        let field = format!("{field}.{INPUT_REQUESTS}");
+        let requests = match holder.get(INPUT_REQUESTS) {
+            None | Some(Json::Null) => return Ok(Vec::new()),
+            Some(Json::Object(requests)) => requests,
+            Some(_) => return Err(not(&field, "an object").into()),
+        };
+        operations::check_count(requests.len(), self.limits.list_items, &field)?;
+        let mut calls = Vec::new();
+        for request in requests.values() {
+            let request = request
+                .as_object()
+                .ok_or_else(|| not(&field, "an object of requests"))?;
+            no_look_alikes(request, &DECISIVE, &field)?;
+            let method = request
+                .get("method")
+                .and_then(Json::as_str)
+                .ok_or_else(|| not(&field, "an object of requests with a `method`"))?;
+            let params = match request.get("params") {
+                None => Map::new(),
+                Some(Json::Object(params)) => params.clone(),
+                Some(_) => return Err(not(&field, "an object of requests with `params`").into()),
+            };
+            calls.extend(self.asked(method, params)?);
+        }
+        Ok(calls)
+    }
+
+    /// The calls that a request of the server comes to.
+    fn asked(
+        &self,
+        method: &str,
+        params: Map<String, Json>,
+    ) -> Result<Vec<CallContext>, Undecided> {
+        let server = self.origins.only().ok_or_else(whose)?;
+        let asked = operations::of_request(Sender::Server, server, method, params, self.limits)?;
+        Ok(match asked {
+            Asked::Harmless => Vec::new(),
+            Asked::Decide(operations) => operations
+                .into_iter()
+                .map(|operation| self.conversation.call(operation))
+                .collect(),
+        })
+    }
+
+    async fn decide(&self, calls: Vec<CallContext>) -> Result<Passage, NotReady> {
+        let asks: Vec<_> = calls.into_iter().map(|call| (self.ask, call)).collect();
+        let answers = self.service.authorize_batch(&asks).await?;
+        let denied = answers.into_iter().find(|answer| !answer.value.is_allow());
+        Ok(denied.map_or(Passage::AsItIs, |denied| Passage::Denied(Box::new(denied))))
+    }
+
+    /// Takes out of a list what the client may not use. Tells whether anything was taken out.
+    async fn filter(
+        &self,
+        list: &List,
+        result: &mut Map<String, Json>,
+    ) -> Result<Result<bool, Invalid>, NotReady> {
+        let field = format!("result.{}", list.member);
+        let Some(entries) = result.get_mut(list.member) else {
+            return Ok(Ok(false));
+        };
+        let Json::Array(entries) = entries else {
+            return Ok(Err(not(&field, "a list")));
+        };
+        let named = match self.names(list, entries, &field) {
+            Ok(named) => named,
+            Err(invalid) => return Ok(Err(invalid)),
+        };
+        let mut shown = vec![true; entries.len()];
+        for server in self.origins.servers() {
+            let mine: Vec<_> = named
+                .iter()
+                .filter(|named| *named.server == *server)
+                .collect();
+            if mine.is_empty() {
+                continue;
+            }
+            if !self.may_list(list, server).await? {
+                mine.iter().for_each(|named| shown[named.entry] = false);
+                continue;
+            }
+            let offered: Vec<_> = mine.iter().map(|it| it.offered.clone()).collect();
+            let hidden = self.hidden(list, server, &offered).await?;
+            for (named, hidden) in mine.iter().zip(hidden) {
+                shown[named.entry] &= hidden.is_none();
+            }
+        }
+        for (entry, shown) in shown.iter_mut().enumerate() {
+            // What no server is known to offer is not shown.
+            *shown &= named.iter().any(|named| named.entry == entry);
+        }
+        let before = entries.len();
+        let mut each = shown.iter();
+        entries.retain(|_| each.next().copied().unwrap_or_default());
+        Ok(Ok(entries.len() != before))
+    }
+
+    /// Whether the client may look at a server's list at all. Of one server it was asked before the list came;
+    /// of several whose lists are merged, perhaps not all.
+    async fn may_list(&self, list: &List, server: &SmolStr) -> Result<bool, NotReady> {
+        if self.origins.only().is_some() {
+            return Ok(true);
+        }
+        let call = self.looks(list, server);
+        let answer = self.service.authorize(self.ask, &call).await?;
+        Ok(answer.value.is_allow())
+    }
+
+    async fn hidden(
+        &self,
+        list: &List,
+        server: &SmolStr,
+        offered: &[Offered],
+    ) -> Result<Vec<Hidden>, NotReady> {
+        let call = self.looks(list, server);
+        let answer = self.service.filter(self.ask, &call, offered).await?;
+        Ok(answer.value)
+    }
+
+    fn looks(&self, list: &List, server: &SmolStr) -> CallContext {
+        self.conversation.call(Operation::new(
+            Initiator::Client,
+            server.clone(),
+            list.kind.clone(),
+        ))
+    }
+
+    /// Who offers each entry of a list under which name. An entry that could be read as an offer of several
+    /// servers appears once for each.
+    fn names(&self, list: &List, entries: &[Json], field: &str) -> Result<Vec<Named<'_>>, Invalid> {
+        operations::check_count(entries.len(), self.limits.tools, field)?;
+        let mut named = Vec::with_capacity(entries.len());
+        for (entry, json) in entries.iter().enumerate() {
+            let members = json
+                .as_object()
+                .ok_or_else(|| not(field, "a list of objects"))?;
+            no_look_alikes(members, &DECISIVE, field)?;
+            let name = members
+                .get(list.name)
+                .and_then(Json::as_str)
+                .ok_or_else(|| not(field, "a list of objects with names"))?;
+            let readings = self.origins.of(name, list.called);
+            named.extend(readings.map(|(server, name)| Named {
+                entry,
+                server,
+                offered: (list.offered)(name),
+            }));
+        }
+        Ok(named)
+    }
+}
+
+/// One reading of one entry of a list.
+struct Named<'a> {
+    entry: usize,
+    server: &'a SmolStr,
+    offered: Offered,
+}
+
+fn whose() -> Undecided {
+    let said = "of one server, where only one could be answered";
+    not("service_names", said).into()
+}
+
+fn not(field: &str, expected: &'static str) -> Invalid {
+    Invalid::new(field, Problem::NotOfShape(expected))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,120 @@
+//! Who acts, and for whom, in the payload of a token that somebody else has verified (RFC 8693).
+
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Map, Value as Json};
+use smol_str::SmolStr;
+
+use crate::call::context::{Delegation, Subject};
+use crate::call::model::{TYPES, entity};
+use crate::config::limits::Limits;
+
+/// Who acts, and for whom.
+#[derive(Debug, Clone)]
+pub(in crate::adapters) struct Known {
+    pub(in crate::adapters) subject: Subject,
+    pub(in crate::adapters) delegation: Option<Delegation>,
+}
+
+/// How claims are read.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::adapters) struct Reading<'a> {
+    /// A claim that names the agent where there is no `act`.
+    pub(in crate::adapters) agent_claim: Option<&'a str>,
+    /// Whether the claims go to the decision.
+    pub(in crate::adapters) passes_claims: bool,
+    pub(in crate::adapters) limits: &'a Limits,
+}
+
+/// `sub` is the person; the outermost `act` acts now, and those within acted before it, the innermost for
+/// the person. The error is safe to send.
+pub(in crate::adapters) fn of_claims(
+    token: Map<String, Json>,
+    reading: Reading<'_>,
+) -> Result<Known, &'static str> {
+    let limits = reading.limits;
+    let person = claim(&token, "sub", limits)?.ok_or("the token has no `sub`")?;
+    let mut actors = Vec::new();
+    let mut act = token.get("act");
+    while let Some(actor) = act {
+        let actor = actor.as_object().ok_or("the token's `act` is no object")?;
+        let name = claim(actor, "sub", limits)?.ok_or("the token's `act` has no `sub`")?;
+        actors.push(entity(&TYPES.agent, name));
+        act = actor.get("act");
+    }
+    actors.reverse();
+    if let (true, Some(named)) = (actors.is_empty(), reading.agent_claim) {
+        let agent = claim(&token, named, limits)?.ok_or("the token names no agent")?;
+        actors.push(entity(&TYPES.agent, agent));
+    }
+    let person = entity(&TYPES.user, person);
+    let acting = actors.pop();
+    let delegation = match acting {
+        None => None,
+        Some(_) => Some(Delegation {
+            actors,
+            scopes: scopes(&token)?,
+            expires_at: expiry(&token)?,
+            ..Delegation::verified_from(person.clone())
+        }),
+    };
+    let mut subject = Subject::verified(acting.unwrap_or(person), "jwt");
+    if reading.passes_claims {
+        subject.claims = token;
+    }
+    Ok(Known {
+        subject,
+        delegation,
+    })
+}
+
+/// A text as the name of somebody.
+pub(in crate::adapters) fn name(text: &str, limits: &Limits) -> Result<SmolStr, &'static str> {
+    let is_name = !text.is_empty()
+        && text.len() <= limits.id_bytes as usize
+        && !text.bytes().any(|byte| byte.is_ascii_control());
+    if !is_name {
+        return Err("an identity is empty, too long or holds a control character");
+    }
+    Ok(SmolStr::new(text))
+}
+
+fn claim(
+    claims: &Map<String, Json>,
+    named: &str,
+    limits: &Limits,
+) -> Result<Option<SmolStr>, &'static str> {
+    match claims.get(named) {
+        None => Ok(None),
+        Some(Json::String(text)) => name(text, limits).map(Some),
+        Some(_) => Err("the token names somebody by something that is no text"),
+    }
+}
+
+fn scopes(token: &Map<String, Json>) -> Result<Vec<SmolStr>, &'static str> {
+    match token.get("scope") {
+        None => Ok(Vec::new()),
+        Some(Json::String(text)) => Ok(text.split_ascii_whitespace().map(SmolStr::new).collect()),
+        Some(_) => Err("the token's `scope` is no text"),
+    }
+}
+
+/// Parts of a second are left out: authority ends early rather than late.
+fn expiry(token: &Map<String, Json>) -> Result<Option<SystemTime>, &'static str> {
+    const NO_TIME: &str = "the token's `exp` is no time";
+    let Some(claimed) = token.get("exp") else {
+        return Ok(None);
+    };
+    let seconds = claimed.as_u64().map(Duration::from_secs).or_else(|| {
+        let seconds = claimed.as_f64()?.floor();
+        Duration::try_from_secs_f64(seconds).ok()
+    });
+    let after = seconds.ok_or(NO_TIME)?;
+    SystemTime::UNIX_EPOCH
+        .checked_add(after)
+        .map(Some)
+        .ok_or(NO_TIME)
+}
+
+#[cfg(test)]
+mod tests;

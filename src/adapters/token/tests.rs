@@ -1,0 +1,94 @@
+use serde_json::json;
+
+use super::*;
+
+fn read(token: Json, agent_claim: Option<&str>) -> Result<Known, &'static str> {
+    let limits = Limits::default();
+    let Json::Object(token) = token else {
+        panic!("no object");
+    };
+    let reading = Reading {
+        agent_claim,
+        passes_claims: false,
+        limits: &limits,
+    };
+    of_claims(token, reading)
+}
+
+#[test]
+fn the_outermost_actor_acts_and_the_innermost_came_first() {
+    let token = json!({
+        "sub": "ana", "scope": "read write", "exp": 12.9,
+        "act": {"sub": "last", "act": {"sub": "middle", "act": {"sub": "first"}}},
+    });
+    let known = read(token, None).expect("known");
+    assert_eq!(known.subject.entity.to_string(), r#"Mcp::Agent::"last""#);
+    let delegation = known.delegation.expect("somebody stands behind it");
+    assert_eq!(
+        delegation.root.expect("a person").to_string(),
+        r#"Mcp::User::"ana""#
+    );
+    let actors: Vec<_> = delegation.actors.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        actors,
+        [r#"Mcp::Agent::"first""#, r#"Mcp::Agent::"middle""#]
+    );
+    assert_eq!(delegation.scopes, ["read", "write"]);
+    let after = Duration::from_secs(12);
+    assert_eq!(delegation.expires_at, Some(SystemTime::UNIX_EPOCH + after));
+    assert!(delegation.verified);
+}
+
+#[test]
+fn without_actors_a_person_acts_or_whom_a_claim_names() {
+    let alone = read(json!({"sub": "ana"}), None).expect("known");
+    assert_eq!(alone.subject.entity.to_string(), r#"Mcp::User::"ana""#);
+    assert!(alone.delegation.is_none());
+    let by_claim = read(json!({"sub": "ana", "azp": "bot"}), Some("azp")).expect("known");
+    assert_eq!(by_claim.subject.entity.to_string(), r#"Mcp::Agent::"bot""#);
+    assert!(by_claim.delegation.is_some());
+    let actor = json!({"sub": "ana", "azp": "bot", "act": {"sub": "other"}});
+    let by_actor = read(actor, Some("azp")).expect("known");
+    assert_eq!(
+        by_actor.subject.entity.to_string(),
+        r#"Mcp::Agent::"other""#
+    );
+}
+
+#[test]
+fn what_cannot_be_read_names_nobody() {
+    for (token, said) in [
+        (json!({}), "no `sub`"),
+        (json!({"sub": ""}), "empty"),
+        (json!({"sub": "a\nb"}), "control character"),
+        (json!({"sub": "a".repeat(5_000)}), "too long"),
+        (json!({"sub": ["ana"]}), "no text"),
+        (json!({"sub": "ana", "act": "bot"}), "no object"),
+        (json!({"sub": "ana", "act": {}}), "has no `sub`"),
+        (
+            json!({"sub": "ana", "act": {"sub": "a", "act": {"sub": 1}}}),
+            "no text",
+        ),
+        (
+            json!({"sub": "ana", "act": {"sub": "a"}, "scope": ["x"]}),
+            "`scope`",
+        ),
+        (
+            json!({"sub": "ana", "act": {"sub": "a"}, "exp": "soon"}),
+            "`exp`",
+        ),
+        (
+            json!({"sub": "ana", "act": {"sub": "a"}, "exp": -1}),
+            "`exp`",
+        ),
+        (
+            json!({"sub": "ana", "act": {"sub": "a"}, "exp": u64::MAX}),
+            "`exp`",
+        ),
+    ] {
+        let error = read(token.clone(), None).expect_err("nobody");
+        assert!(error.contains(said), "{token}: {error}");
+    }
+    let error = read(json!({"sub": "ana"}), Some("azp")).expect_err("nobody");
+    assert!(error.contains("no agent"), "{error}");
+}

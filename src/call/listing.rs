@@ -1,0 +1,191 @@
+//! Listing: which of the things that a server offers the subject could use in some way or other.
+//!
+//! Nobody knows yet with which arguments, and which approval may come. A policy that reads what is not
+//! known counts as one that may yet allow, so a list shows too much rather than too little; the call
+//! itself is decided when it comes.
+
+use std::borrow::Cow;
+use std::time::SystemTime;
+
+use smol_str::SmolStr;
+
+use crate::call::answer;
+use crate::call::asking::{Asking, Scene, check_scopes};
+use crate::call::context::{CallContext, Operation, OperationKind};
+use crate::call::decide::Asker;
+use crate::call::decision::{Reason, ReasonCode};
+use crate::call::evidence;
+use crate::call::facts::Facts;
+use crate::call::model;
+use crate::call::plan::{self, Plan};
+use crate::call::world::World;
+use crate::engine::evaluate::Query;
+
+/// One thing that a server offers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Offered {
+    /// A tool, by its name on the server.
+    Tool(SmolStr),
+    /// A prompt, by its name on the server.
+    Prompt(SmolStr),
+    /// A resource, by its URI.
+    Resource(SmolStr),
+    /// Resources of a pattern, by their URI template (RFC 6570). It stands for the folder that its fixed
+    /// part names.
+    Template(SmolStr),
+}
+
+/// `None` if some use of it would be allowed, else why none would.
+pub type Hidden = Option<ReasonCode>;
+
+/// Looks at each in turn. The operation of `call` says of which server they are, and that they are listed.
+///
+/// The error is the reason why none may be used.
+pub fn filter<'w>(
+    world: impl Into<World<'w>>,
+    call: &CallContext,
+    offered: &[Offered],
+    asker: Asker<'_>,
+    now: SystemTime,
+) -> Result<Vec<Hidden>, Reason> {
+    let world = &world.into();
+    let snapshot = world.snapshot;
+    let evidence = evidence::verify_call(world, call, &asker.caller.rights, now)?;
+    let root = evidence.chain.as_ref().map(|chain| &*chain.root);
+    // Nobody looks into an entity that no policy can come across.
+    let task = evidence.task.filter(|_| snapshot.reads("task"));
+    let scene = Scene::of(snapshot, &call.subject, root, task, asker)?;
+    let nothing = Plan::new(
+        model::action("list_tools"),
+        model::server(&call.operation.server),
+    );
+    let asking = Asking {
+        world,
+        call,
+        evidence: &evidence,
+        plan: &nothing,
+        scene: &scene,
+        now,
+    };
+    let listing = Listing {
+        asking: &asking,
+        asker,
+        common: Facts::new(asking.ground(), &nothing.own, None),
+    };
+    Ok(offered
+        .iter()
+        .map(|offered| listing.verdict(offered).err())
+        .collect())
+}
+
+/// What all of a list have in common.
+struct Listing<'a> {
+    asking: &'a Asking<'a>,
+    asker: Asker<'a>,
+    /// Facts of whatever has none of its own.
+    common: Facts<'a>,
+}
+
+impl Listing<'_> {
+    fn verdict(&self, offered: &Offered) -> Result<(), ReasonCode> {
+        let Asking {
+            world,
+            call,
+            evidence,
+            scene,
+            ..
+        } = self.asking;
+        let Use { plan, unknown } = self.use_of(offered).map_err(|reason| reason.code)?;
+        let mut reach = plan.reach(&self.asking.plan.resource);
+        if unknown.contains(&"target") {
+            reach.targets = None;
+        }
+        let principals = evidence.principals(call);
+        evidence
+            .covers(world.snapshot, &reach)
+            .and_then(|()| check_scopes(world.snapshot, &principals, &plan))
+            .map_err(|reason| reason.code)?;
+        let own;
+        let (facts, overlays) = if plan.overlays.is_empty() {
+            (&self.common, Cow::Borrowed(&scene.overlays))
+        } else {
+            own = Facts::new(self.asking.ground(), &plan.own, plan.targets.first());
+            let overlays = [scene.overlays.as_slice(), &plan.overlays].concat();
+            (&own, Cow::Owned(overlays))
+        };
+        let query = Query {
+            action: &plan.action,
+            resource: &plan.resource,
+            context: facts,
+            overlays: &overlays,
+            unknown,
+        };
+        let evaluations = world.snapshot.evaluate_each(&query, &principals);
+        for (principal, evaluation) in principals.iter().zip(evaluations) {
+            if !evaluation.may_allow() {
+                let is_subject = *principal == &call.subject.entity;
+                return Err(answer::code_of(&evaluation, is_subject));
+            }
+        }
+        Ok(())
+    }
+
+    /// How it would be used, and what is not known about that.
+    fn use_of(&self, offered: &Offered) -> Result<Use, Reason> {
+        let Asking { world, call, .. } = self.asking;
+        let (snapshot, operation) = (world.snapshot, &call.operation);
+        let used = |kind| {
+            let operation = Operation {
+                kind,
+                ..operation.clone()
+            };
+            let call = CallContext {
+                operation,
+                ..CallContext::clone(call)
+            };
+            plan::of_call(snapshot, &call, self.asker.caller)
+        };
+        Ok(match offered {
+            Offered::Tool(name) => Use {
+                plan: plan::of_listing(snapshot, operation, name)?,
+                unknown: &["answers", "approval", "arguments", "input", "target"],
+            },
+            Offered::Prompt(name) => Use {
+                plan: used(OperationKind::GetPrompt {
+                    name: name.clone(),
+                    arguments: Vec::new(),
+                })?,
+                unknown: &["answers", "approval", "arguments"],
+            },
+            Offered::Resource(uri) => Use {
+                plan: used(OperationKind::ReadResource { uri: uri.clone() })?,
+                unknown: &["answers", "approval"],
+            },
+            Offered::Template(template) => Use {
+                plan: used(OperationKind::ReadResource {
+                    uri: folder_of(template),
+                })?,
+                unknown: &["answers", "approval", "target"],
+            },
+        })
+    }
+}
+
+struct Use {
+    plan: Plan,
+    unknown: &'static [&'static str],
+}
+
+/// What stands before the first expression of a template, up to its last slash. A template that begins with
+/// an expression is itself.
+fn folder_of(template: &SmolStr) -> SmolStr {
+    let fixed = template.split('{').next().unwrap_or_default();
+    match fixed.rfind('/') {
+        _ if fixed.len() == template.len() => template.clone(),
+        Some(slash) => SmolStr::new(&fixed[..=slash]),
+        None => template.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

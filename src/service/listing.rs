@@ -1,0 +1,43 @@
+//! What a server offers, and what of it the subject could use.
+
+use crate::audit::record::Question;
+use crate::call::context::CallContext;
+use crate::call::decision::Decision;
+use crate::call::listing::{self, Hidden, Offered};
+use crate::service::decisions::{Answer, Ask, NotReady, Service};
+
+impl Service {
+    /// Says of each whether the subject could use it, in order; as a whole it is one record. The operation
+    /// of `call` is the listing: which server, and what is listed.
+    pub async fn filter(
+        &self,
+        ask: Ask<'_>,
+        call: &CallContext,
+        offered: &[Offered],
+    ) -> Result<Answer<Vec<Hidden>>, NotReady> {
+        let (pending, stale) = self.take(ask).await?;
+        let filtered = match stale {
+            Some(reason) => Err(reason),
+            None => pending.guarded(Err, |generation, asker| {
+                let seen = self.facts().look(generation, call, pending.started_at);
+                let world = self.world(generation, seen.past());
+                listing::filter(world, call, offered, asker, pending.started_at)
+            }),
+        };
+        let (decision, verdicts) = match filtered {
+            Ok(verdicts) => (Decision::allow_unconditionally(), verdicts),
+            Err(reason) => {
+                let hidden = Some(reason.code);
+                (Decision::deny(reason), vec![hidden; offered.len()])
+            }
+        };
+        let hidden = verdicts.iter().flatten().count();
+        let question = Question::Filter {
+            call,
+            kept: verdicts.len() - hidden,
+            hidden,
+        };
+        let answer = self.record(&pending, question, decision);
+        Ok(answer.map(|_| verdicts))
+    }
+}
