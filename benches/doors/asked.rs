@@ -23,12 +23,12 @@ use crate::web::{Web, post};
 
 /// Where Envoy's requests come from, in the measurement and in front of a server.
 const SETTINGS: &str = r#"
-[ext_authz]
+[envoy]
 servers = [{ path = "/mcp", server = "github" }]
-[[ext_authz.identity]]
+[[envoy.identity]]
 from = "jwt"
 payload = "jwt_payload"
-[[ext_authz.identity]]
+[[envoy.identity]]
 from = "header"
 agent = "x-agent"
 person = "x-person"

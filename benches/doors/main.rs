@@ -43,7 +43,10 @@ async fn measure() -> Result<(), Fault> {
     let callgate = Server::callgate(dir.path(), &collector.endpoint, http_port)?;
     let channel = callgate.connect().await?;
     cpu(&callgate, channel, http_port).await?;
-    assert!(collector.spans() > 0, "every decision was to be traced");
+    assert!(
+        collector.spans().await > 0,
+        "every decision was to be traced"
+    );
     envoy::measure(callgate.port()).await
 }
 

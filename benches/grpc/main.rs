@@ -6,7 +6,7 @@
 //! CPU time that each process used per call.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use callgate::proto::v1;
 use callgate::proto::v1::authorization_client::AuthorizationClient;
@@ -70,8 +70,7 @@ async fn measure() -> Result<(), Fault> {
     cpu(&callgate, &echo, &authorize, &bare).await?;
     latency(&authorize, &bare).await?;
     streaming(channel, request).await?;
-    let exported = collector.spans();
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    let exported = collector.spans().await;
     println!("spans exported while measuring: {exported}");
     assert!(exported > 0, "every call was to be traced");
     Ok(())

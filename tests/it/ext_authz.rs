@@ -366,6 +366,29 @@ async fn whatever_two_readers_could_read_differently_is_turned_away() {
             400,
         ),
         (
+            "an argument below 64 bits",
+            raw(
+                r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"log","arguments":{"n":-9223372036854775809}}}"#,
+            ),
+            400,
+        ),
+        (
+            "a number beyond all",
+            raw(
+                r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"log","arguments":{"n":1e999}}}"#,
+            ),
+            400,
+        ),
+        (
+            "a body of too many levels",
+            raw(&format!(
+                r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"log","arguments":{{"n":{}{}}}}}}}"#,
+                "[".repeat(200),
+                "]".repeat(200)
+            )),
+            400,
+        ),
+        (
             "an id beyond 64 bits",
             raw(r#"{"jsonrpc":"2.0","id":9223372036854775808,"method":"ping"}"#),
             400,
@@ -724,4 +747,98 @@ async fn settings_open_what_they_name_and_no_more() {
     assert_eq!(passes("", routed("git")).await, Ok(()));
     assert_eq!(passes("", routed("other")).await, Err(200));
     assert_eq!(passes("", routed("")).await, Err(403));
+}
+
+#[tokio::test]
+async fn plain_requests_are_decided_where_a_route_says_what_they_are() {
+    let routes = r#"
+[[envoy.routes]]
+method = "GET"
+path = "/repos/{name}/log"
+server = "git"
+tool = "log"
+query = ["most"]
+
+[[envoy.routes]]
+method = "DELETE"
+path = "/repos/{name}"
+server = "git"
+tool = "purge"
+"#;
+    let server = start(&format!("{CONFIG}\n{routes}")).await;
+    let mut client = Client::new(server.channel().await);
+    let plain = |method: &str, path: &str| HttpRequest {
+        method: method.to_owned(),
+        path: path.to_owned(),
+        ..post("")
+    };
+    let allowed = check(&mut client, attributes(plain("GET", "/repos/a/log?most=7"))).await;
+    assert!(is_ok(&allowed), "{allowed:?}");
+    assert_eq!(listed(&allowed, "obligations"), ["log:full"]);
+
+    let denied = check(&mut client, attributes(plain("DELETE", "/repos/a"))).await;
+    let (status, body, response) = seen(&denied);
+    let id = header(response, "x-callgate-decision-id");
+    let expected = json!({
+        "type": "about:blank", "title": "Forbidden", "status": 403, "detail": "history is kept",
+        "reason": "FORBIDDEN", "decision_id": id,
+    });
+    assert_eq!((status, body), (403, expected));
+    let problem = Some("application/problem+json");
+    assert_eq!(header(response, "content-type"), problem);
+    assert_eq!(listed(&denied, "reasons"), ["FORBIDDEN"]);
+
+    let mut nobody = plain("GET", "/repos/a/log");
+    nobody.headers.remove("x-agent");
+    for (what, http, expected, said) in [
+        (
+            "no route",
+            plain("PUT", "/repos/a"),
+            403,
+            "no server is configured for this host and path",
+        ),
+        (
+            "a step up",
+            plain("GET", "/repos/a/../log"),
+            400,
+            "the path is not plain",
+        ),
+        (
+            "a key twice",
+            plain("GET", "/repos/a/log?most=1&most=2"),
+            400,
+            "the query has a key twice",
+        ),
+        (
+            "nobody",
+            nobody,
+            401,
+            "nobody is known to make this request",
+        ),
+        (
+            "an override",
+            with(
+                plain("GET", "/repos/a/log"),
+                "x-http-method-override",
+                "DELETE",
+            ),
+            400,
+            "a header asks for another method",
+        ),
+    ] {
+        let answer = check(&mut client, attributes(http)).await;
+        let (status, body, response) = seen(&answer);
+        assert_eq!(status, expected, "{what}: {body}");
+        assert_eq!(body["status"], expected, "{what}: {body}");
+        let detail = body["detail"].as_str().unwrap_or_default();
+        assert!(detail.starts_with(said), "{what}: {body}");
+        assert_eq!(header(response, "content-type"), problem, "{what}");
+    }
+    // MCP stays what it was.
+    let answer = check(
+        &mut client,
+        attributes(post(tool_call("purge").to_string())),
+    )
+    .await;
+    assert_eq!(seen(&answer).1["error"]["code"], -32001);
 }

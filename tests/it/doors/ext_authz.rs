@@ -83,18 +83,18 @@ fn attributes(call: &Call, company: &Company) -> AttributeContext {
 
 impl Door for ExtAuthz {
     const CONFIG: &'static str = r#"
-[ext_authz]
+[envoy]
 servers = [
   { path = "/git", server = "git" }, { path = "/mail", server = "mail" }, { path = "/other", server = "other" },
 ]
 task_header = "x-task"
 approval_header = "x-approvals"
 grant_header = "x-grants"
-[[ext_authz.identity]]
+[[envoy.identity]]
 from = "jwt"
 payload = "jwt_payload"
 claims = true
-[[ext_authz.identity]]
+[[envoy.identity]]
 from = "header"
 agent = "x-agent"
 person = "x-person"
