@@ -22,6 +22,7 @@ mod corpus;
 mod crash;
 mod doors;
 mod envoy;
+mod envoy_identity;
 mod ext_authz;
 mod full_scan;
 mod fuzz;
