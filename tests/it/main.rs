@@ -30,6 +30,7 @@ mod guide;
 mod harness;
 mod http_listener;
 mod import;
+mod istio;
 mod lifecycle;
 mod live;
 mod malformed;
