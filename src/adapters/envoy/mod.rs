@@ -13,6 +13,8 @@ mod agreement;
 mod door;
 pub mod ext_authz;
 mod identity;
+mod plain;
+mod problem;
 mod reading;
 mod refused;
 mod request;
