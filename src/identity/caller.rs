@@ -94,6 +94,8 @@ pub enum Rpc {
     ToolhiveDecision,
     /// `Check` of Envoy's external authorization.
     ExtAuthzCheck,
+    /// `Process` of Envoy's external processing.
+    ExtProcProcess,
 }
 
 /// A set of RPCs.
@@ -137,11 +139,12 @@ impl Rpc {
     ];
 
     /// What the other protocols offer. Each has to be allowed by its own name.
-    pub const DOORS: [Rpc; 4] = [
+    pub const DOORS: [Rpc; 5] = [
         Rpc::AuthzenEvaluation,
         Rpc::AuthzenSearch,
         Rpc::ToolhiveDecision,
         Rpc::ExtAuthzCheck,
+        Rpc::ExtProcProcess,
     ];
 
     /// Its name in the protocol and in the configuration.
@@ -178,6 +181,7 @@ impl Rpc {
             Rpc::AuthzenSearch => "authzen.Search",
             Rpc::ToolhiveDecision => "toolhive.Decision",
             Rpc::ExtAuthzCheck => "ext_authz.Check",
+            Rpc::ExtProcProcess => "ext_proc.Process",
         }
     }
 
