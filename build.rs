@@ -7,6 +7,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
     let descriptors = protox::compile(
         [
+            "agentgateway/ext_mcp.proto",
             "callgate/v1/authorization.proto",
             "callgate/v1/control.proto",
             "envoy/service/auth/v3/external_auth.proto",

@@ -1,19 +1,21 @@
 //! The front doors, one folder per protocol: parse a question, ask the service, encode its answer.
 //!
-//! Start at [`grpc`], the native one. [`envoy`] is for Envoy's filters. [`http`] is what those over plain HTTP
-//! share: [`authzen`] and [`toolhive`]. [`mcp`] reads the Model Context Protocol for the doors whose callers
-//! pass it on as it is. [`token`] reads who acts out of a verified token; [`json`] and [`invalid`] are how every door
-//! reads JSON and names a fault.
+//! Start at [`grpc`], the native one. [`envoy`] is for Envoy's filters, [`ext_mcp`] for agentgateway. [`http`] is
+//! what those over plain HTTP share: [`authzen`] and [`toolhive`]. [`mcp`] reads the Model Context Protocol for
+//! the doors whose callers pass it on as it is. `token` reads who acts out of a verified token, `told` is what
+//! gateways hear beside yes or no; `json` and [`invalid`] are how every door reads JSON and names a fault.
 //!
 //! Invariant: no decisions and no storage. An adapter that cannot read a question refuses it and names
 //! the field; it never guesses.
 
 pub mod authzen;
 pub mod envoy;
+pub mod ext_mcp;
 pub mod grpc;
 pub mod http;
 pub mod invalid;
 pub(in crate::adapters) mod json;
 pub mod mcp;
 pub(in crate::adapters) mod token;
+pub(in crate::adapters) mod told;
 pub mod toolhive;

@@ -168,6 +168,7 @@ async fn serve(args: &Args, bundle: Bundle) -> anyhow::Result<()> {
         doorkeeper: doors.doorkeeper,
         limits: doors.limits,
         envoy: doors.envoy,
+        ext_mcp: doors.ext_mcp,
         tls,
         authzen: config.authzen.clone(),
         toolhive: config.toolhive.clone(),

@@ -114,6 +114,9 @@ pub enum RpcName {
     /// Envoy's external processing. No star includes it, for the same reason.
     #[serde(rename = "ext_proc.Process")]
     ExtProcProcess,
+    /// Both questions of agentgateway's `ExtMcp`. Opened by name for the same reason.
+    #[serde(rename = "ext_mcp.Check")]
+    ExtMcpCheck,
     /// AuthZEN, access evaluation: one question or several.
     #[serde(rename = "authzen.Evaluation")]
     AuthzenEvaluation,

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use crate::config::Config;
 use crate::config::callers::{CallerEntry, parse_sha256};
 use crate::config::envoy::{Envoy, IdentitySource};
+use crate::config::ext_mcp::ExtMcp;
 use crate::config::fault::ConfigFault;
 use crate::config::limits::Limits;
 use crate::config::listen::Listen;
@@ -30,6 +31,7 @@ pub(super) fn faults(config: &Config, document: &Document<'_>) -> Vec<ConfigFaul
     callers(config, &mut faults);
     claims(config, &mut faults);
     envoy(&config.envoy, &config.callers, &mut faults);
+    ext_mcp(&config.ext_mcp, &config.callers, &mut faults);
     http(config, &mut faults);
     limits(&config.limits, &mut faults);
     state(&config.state, &mut faults);
@@ -309,12 +311,7 @@ fn envoy(settings: &Envoy, known: &[CallerEntry], faults: &mut Faults<'_>) {
             }
             IdentitySource::Header { callers, .. } => callers,
         };
-        for (at, caller) in callers.iter().enumerate() {
-            if !known.iter().any(|entry| entry.id == *caller) {
-                let said = format!("`{caller}` is the `id` of no caller");
-                faults.add(format!("{field}.callers[{at}]"), said);
-            }
-        }
+        sources_callers(&field, callers, known, faults);
     }
     for (index, route) in settings.servers.iter().enumerate() {
         let field = format!("envoy.servers[{index}]");
@@ -334,6 +331,38 @@ fn envoy(settings: &Envoy, known: &[CallerEntry], faults: &mut Faults<'_>) {
     if !matches!(settings.denied_status, 200 | 403) {
         let said = format!("is {}, but must be 200 or 403", settings.denied_status);
         faults.add("envoy.denied_status", said);
+    }
+}
+
+fn ext_mcp(settings: &ExtMcp, known: &[CallerEntry], faults: &mut Faults<'_>) {
+    for (field, key) in settings.keys() {
+        if key.is_empty() {
+            faults.add(field, "is empty");
+        }
+    }
+    for (index, source) in settings.identity.iter().enumerate() {
+        let field = format!("ext_mcp.identity[{index}]");
+        sources_callers(&field, source.callers(), known, faults);
+    }
+    for (index, server) in settings.verified_servers.iter().enumerate() {
+        if server.is_empty() {
+            faults.add(format!("ext_mcp.verified_servers[{index}]"), "is empty");
+        }
+    }
+}
+
+/// The callers that a source of identities names have to be there.
+fn sources_callers(
+    field: &str,
+    callers: &[String],
+    known: &[CallerEntry],
+    faults: &mut Faults<'_>,
+) {
+    for (at, caller) in callers.iter().enumerate() {
+        if !known.iter().any(|entry| entry.id == *caller) {
+            let said = format!("`{caller}` is the `id` of no caller");
+            faults.add(format!("{field}.callers[{at}]"), said);
+        }
     }
 }
 

@@ -10,6 +10,7 @@ pub mod callers;
 mod check;
 pub mod claims;
 pub mod envoy;
+pub mod ext_mcp;
 pub mod fault;
 pub mod http;
 pub mod limits;
@@ -23,6 +24,7 @@ use serde::Deserialize;
 use crate::config::callers::CallerEntry;
 use crate::config::claims::ClaimMapping;
 use crate::config::envoy::Envoy;
+use crate::config::ext_mcp::ExtMcp;
 use crate::config::fault::ConfigFault;
 use crate::config::http::{Authzen, Toolhive};
 use crate::config::limits::Limits;
@@ -46,6 +48,8 @@ pub struct Config {
     pub claims: ClaimMapping,
     /// How requests that Envoy asks about are read. Reloaded.
     pub envoy: Envoy,
+    /// How agentgateway's `ExtMcp` is read. Reloaded.
+    pub ext_mcp: ExtMcp,
     /// OpenID AuthZEN. Changes need a restart.
     pub authzen: Authzen,
     /// The decision point of ToolHive. Changes need a restart.

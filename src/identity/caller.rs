@@ -96,6 +96,8 @@ pub enum Rpc {
     ExtAuthzCheck,
     /// `Process` of Envoy's external processing.
     ExtProcProcess,
+    /// `CheckRequest` and `CheckResponse` of agentgateway's `ExtMcp`.
+    ExtMcpCheck,
 }
 
 /// A set of RPCs.
@@ -139,12 +141,13 @@ impl Rpc {
     ];
 
     /// What the other protocols offer. Each has to be allowed by its own name.
-    pub const DOORS: [Rpc; 5] = [
+    pub const DOORS: [Rpc; 6] = [
         Rpc::AuthzenEvaluation,
         Rpc::AuthzenSearch,
         Rpc::ToolhiveDecision,
         Rpc::ExtAuthzCheck,
         Rpc::ExtProcProcess,
+        Rpc::ExtMcpCheck,
     ];
 
     /// Its name in the protocol and in the configuration.
@@ -182,6 +185,7 @@ impl Rpc {
             Rpc::ToolhiveDecision => "toolhive.Decision",
             Rpc::ExtAuthzCheck => "ext_authz.Check",
             Rpc::ExtProcProcess => "ext_proc.Process",
+            Rpc::ExtMcpCheck => "ext_mcp.Check",
         }
     }
 

@@ -15,6 +15,15 @@ pub mod v1 {
         include_bytes!(concat!(env!("OUT_DIR"), "/callgate_descriptor.bin"));
 }
 
+/// The protocol of agentgateway.
+#[allow(missing_docs, clippy::all)]
+pub mod agentgateway {
+    /// Package `agentgateway.dev.ext_mcp`.
+    pub mod ext_mcp {
+        tonic::include_proto!("agentgateway.dev.ext_mcp");
+    }
+}
+
 /// The protocols of Envoy.
 #[allow(missing_docs, clippy::all)]
 pub mod envoy {

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use crate::config::Config;
 use crate::config::callers::{CallerEntry, RightsEntry, RpcName, parse_sha256};
 use crate::config::envoy::Envoy;
+use crate::config::ext_mcp::ExtMcp;
 use crate::config::limits::Limits;
 use crate::identity::authenticate::{Authenticator, Credentials, TokenDigest};
 use crate::identity::caller::{Caller, Rights, Rpc, RpcSet};
@@ -22,6 +23,8 @@ pub struct Doors {
     pub limits: Arc<ArcSwap<Limits>>,
     /// How requests that Envoy asks about are read.
     pub envoy: Arc<ArcSwap<Envoy>>,
+    /// How agentgateway's `ExtMcp` is read.
+    pub ext_mcp: Arc<ArcSwap<ExtMcp>>,
 }
 
 impl Doors {
@@ -36,6 +39,7 @@ impl Doors {
             doorkeeper: Arc::new(Doorkeeper::new(authenticator)),
             limits: Arc::new(ArcSwap::from_pointee(config.limits.clone())),
             envoy: Arc::new(ArcSwap::from_pointee(config.envoy.clone())),
+            ext_mcp: Arc::new(ArcSwap::from_pointee(config.ext_mcp.clone())),
         }
     }
 
@@ -46,6 +50,7 @@ impl Doors {
     pub fn apply(&self, config: &Config) {
         self.limits.store(Arc::new(config.limits.clone()));
         self.envoy.store(Arc::new(config.envoy.clone()));
+        self.ext_mcp.store(Arc::new(config.ext_mcp.clone()));
         if !config.callers.is_empty() || !self.doorkeeper.current().is_local() {
             self.doorkeeper.replace(authenticator(&config.callers));
         }
@@ -111,6 +116,7 @@ fn rpcs(name: RpcName) -> &'static [Rpc] {
         RpcName::WatchChanges => &[Rpc::WatchChanges],
         RpcName::ExtAuthzCheck => &[Rpc::ExtAuthzCheck],
         RpcName::ExtProcProcess => &[Rpc::ExtProcProcess],
+        RpcName::ExtMcpCheck => &[Rpc::ExtMcpCheck],
         RpcName::AuthzenEvaluation => &[Rpc::AuthzenEvaluation],
         RpcName::AuthzenSearch => &[Rpc::AuthzenSearch],
         RpcName::ToolhiveDecision => &[Rpc::ToolhiveDecision],

@@ -28,12 +28,15 @@ use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, HealthService};
 
 use crate::adapters::envoy::ext_authz::ExtAuthz;
+use crate::adapters::ext_mcp::door::ExtMcp;
 use crate::adapters::grpc::authorization::Authorization;
 use crate::adapters::grpc::control::rpcs::ControlApi;
 use crate::config::envoy::Envoy;
+use crate::config::ext_mcp::ExtMcp as ExtMcpSettings;
 use crate::config::http::{Authzen, Toolhive};
 use crate::config::limits::Limits;
 use crate::identity::doorkeeper::Doorkeeper;
+use crate::proto::agentgateway::ext_mcp::ext_mcp_server::ExtMcpServer;
 use crate::proto::envoy::auth::authorization_server::AuthorizationServer as CheckServer;
 use crate::proto::v1;
 use crate::proto::v1::authorization_server::AuthorizationServer;
@@ -55,6 +58,8 @@ pub struct Setup {
     pub limits: Arc<ArcSwap<Limits>>,
     /// How requests that Envoy asks about are read; a reload may swap it.
     pub envoy: Arc<ArcSwap<Envoy>>,
+    /// How agentgateway's `ExtMcp` is read; a reload may swap it.
+    pub ext_mcp: Arc<ArcSwap<ExtMcpSettings>>,
     /// Certificates for TCP listeners; without them they speak cleartext.
     pub tls: Option<ServerTls>,
     /// How AuthZEN is spoken.
@@ -205,6 +210,14 @@ fn routes(
         Arc::clone(&setup.envoy),
     );
     let check = CheckServer::new(check).max_decoding_message_size(limits.message_bytes as usize);
+    let ext_mcp = ExtMcp::new(
+        Arc::clone(&setup.service),
+        Arc::clone(&setup.doorkeeper),
+        Arc::clone(&setup.limits),
+        Arc::clone(&setup.ext_mcp),
+    );
+    let ext_mcp =
+        ExtMcpServer::new(ext_mcp).max_decoding_message_size(limits.message_bytes as usize);
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(v1::DESCRIPTOR)
@@ -224,6 +237,10 @@ fn routes(
             Shield::new(check, Arc::clone(&setup.limits))
                 .recording(setup.service.recorder().clone()),
         )
+        .add_service(
+            Shield::new(ext_mcp, Arc::clone(&setup.limits))
+                .recording(setup.service.recorder().clone()),
+        )
         .add_service(health.service())
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);
@@ -236,11 +253,12 @@ struct Health {
 }
 
 impl Health {
-    const NAMES: [&'static str; 4] = [
+    const NAMES: [&'static str; 5] = [
         "",
         AuthorizationServer::<Authorization>::NAME,
         ControlServer::<ControlApi>::NAME,
         CheckServer::<ExtAuthz>::NAME,
+        ExtMcpServer::<ExtMcp>::NAME,
     ];
     /// Fails while the directory has faults and an older generation is in service: a matter for those
     /// who watch, and no reason to take the server out of service.

@@ -152,6 +152,7 @@ pub async fn start_empty_at(
         doorkeeper: Arc::clone(&doors.doorkeeper),
         limits: Arc::clone(&doors.limits),
         envoy: Arc::clone(&doors.envoy),
+        ext_mcp: Arc::clone(&doors.ext_mcp),
         tls,
         authzen: config.authzen.clone(),
         toolhive: config.toolhive.clone(),

@@ -1,27 +1,26 @@
 //! Whether headers, body and the MCP filter's metadata say the same. The server acts on the body; whoever
 //! routed the request may have acted on the others.
 
+use std::borrow::Cow;
+
 use prost_types::value::Kind;
 use prost_types::{Struct, Value as WireValue};
 use serde_json::{Map, Value as Json};
 
-use crate::adapters::envoy::request::{Headers, Unfit};
 use crate::adapters::mcp::message::{Id, Message};
-use crate::adapters::mcp::{header, operations};
+use crate::adapters::mcp::operations;
+use crate::adapters::mcp::repeated::{self, Body, Headers};
 
 /// The method by which the MCP filter calls a client's reply.
 const REPLY: &str = "__jsonrpc_response";
-const VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 
 /// What disagrees. The text is safe to send.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Disagreement {
-    #[error("the header `{0}` and the body disagree")]
-    Header(&'static str),
+    #[error(transparent)]
+    Repeated(#[from] repeated::Disagreement),
     #[error("what the MCP filter has read and the body disagree in `{0}`")]
     Metadata(&'static str),
-    #[error(transparent)]
-    Unfit(#[from] Unfit),
 }
 
 /// Holds the headers that repeat the body against it.
@@ -33,23 +32,12 @@ pub(super) fn with_headers(message: &Message, headers: &Headers) -> Result<(), D
         Message::Reply { .. } => (None, None),
     };
     let name = method.and_then(|method| operations::named(method, params?));
-    let meta = params.and_then(|params| params.get("_meta"));
-    let version = meta.and_then(|meta| meta.get(VERSION)?.as_str());
-    for (header, expected) in [("mcp-method", method), ("mcp-name", name)] {
-        let Some(value) = headers.get(header)? else {
-            continue;
-        };
-        let value = header::decoded(value).ok_or(Disagreement::Header(header))?;
-        if Some(&*value) != expected {
-            return Err(Disagreement::Header(header));
-        }
-    }
-    match (headers.get("mcp-protocol-version")?, version) {
-        (Some(header), Some(version)) if header != version => {
-            Err(Disagreement::Header("mcp-protocol-version"))
-        }
-        _ => Ok(()),
-    }
+    let body = Body {
+        method,
+        names: name.into_iter().map(Cow::Borrowed).collect(),
+        version: params.and_then(repeated::version),
+    };
+    Ok(repeated::agree(headers, &body)?)
 }
 
 /// Holds everything that the MCP filter has found against the body. It finds less than there is.

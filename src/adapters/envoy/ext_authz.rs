@@ -8,10 +8,11 @@ use bytes::Bytes;
 use tonic::{Code, Request, Response, Status};
 
 use crate::adapters::envoy::door::Door;
-use crate::adapters::envoy::request::{Headers, HttpRequest, Unfit, header_value};
+use crate::adapters::envoy::request::{HttpRequest, Unfit, header_value};
 use crate::adapters::envoy::verdict::{Header, TurnedAway, Verdict};
 use crate::adapters::grpc::refusal::Refusal;
 use crate::adapters::invalid::{Invalid, Problem};
+use crate::adapters::mcp::repeated::Headers;
 use crate::config::envoy::Envoy;
 use crate::config::limits::Limits;
 use crate::identity::caller::Rpc;

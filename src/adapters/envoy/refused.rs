@@ -5,6 +5,7 @@ use crate::adapters::envoy::request::Unfit;
 use crate::adapters::mcp::denial;
 use crate::adapters::mcp::message::{Id, Unreadable};
 use crate::adapters::mcp::operations::Undecided;
+use crate::adapters::mcp::repeated::Twice;
 
 /// A refusal before any decision.
 #[derive(Debug, Clone)]
@@ -64,6 +65,12 @@ impl From<Unreadable> for Stopped {
 impl From<Unfit> for Refused {
     fn from(unfit: Unfit) -> Self {
         Self::new(400, &unfit.to_string())
+    }
+}
+
+impl From<Twice> for Refused {
+    fn from(twice: Twice) -> Self {
+        Unfit::from(twice).into()
     }
 }
 

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use prost_types::Struct;
 
+use crate::adapters::mcp::repeated::{Headers, Twice};
 use crate::config::envoy::Envoy;
 
 /// One HTTP request of a client, and what Envoy knows of it.
@@ -26,44 +27,17 @@ pub(super) struct HttpRequest {
     pub(super) metadata: HashMap<String, Struct>,
 }
 
-/// The headers of a request, in lower case. A header that comes twice has two values.
-#[derive(Debug, Default)]
-pub(super) struct Headers(HashMap<String, Vec<String>>);
-
 /// Why a request cannot be read. Denied, with this sentence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unfit {
-    #[error("the header `{0}` comes twice")]
-    Twice(String),
+    #[error(transparent)]
+    Twice(#[from] Twice),
     #[error("the body is cut: let Envoy pass on all of it")]
     Cut,
     #[error("the body comes in two forms that differ")]
     TwoBodies,
     #[error("the body is compressed")]
     Compressed,
-}
-
-impl Headers {
-    /// From names and values, in any order.
-    pub(super) fn of(all: impl IntoIterator<Item = (String, String)>) -> Self {
-        let mut headers: HashMap<String, Vec<String>> = HashMap::new();
-        for (name, value) in all {
-            headers
-                .entry(name.to_ascii_lowercase())
-                .or_default()
-                .push(value);
-        }
-        Self(headers)
-    }
-
-    /// The one value of a header, if it is there.
-    pub(super) fn get(&self, name: &str) -> Result<Option<&str>, Unfit> {
-        match self.0.get(&name.to_ascii_lowercase()).map(Vec::as_slice) {
-            None | Some([]) => Ok(None),
-            Some([value]) => Ok(Some(value)),
-            Some(_) => Err(Unfit::Twice(name.to_owned())),
-        }
-    }
 }
 
 /// The value of a header that comes as text or as bytes. Bytes that are no text equal nothing that anybody

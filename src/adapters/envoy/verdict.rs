@@ -1,20 +1,15 @@
 //! What becomes of a request: the service decides, and what Envoy is told is written here, whichever of its
 //! filters asked.
 
-use std::collections::BTreeMap;
-
-use prost_types::value::Kind;
-use prost_types::{ListValue, Struct, Value as WireValue};
+use prost_types::Struct;
 
 use crate::adapters::envoy::reading::Question;
 use crate::adapters::envoy::refused::{Refused, Stopped};
 use crate::adapters::mcp::denial;
 use crate::adapters::mcp::message::Id;
+use crate::adapters::told::{self, quotable};
 use crate::call::decision::{Decision, ReasonCode};
 use crate::service::decisions::{Answer, Ask, NotReady, Service};
-
-const DECISION_ID: &str = "x-callgate-decision-id";
-const OBLIGATIONS: &str = "x-callgate-obligations";
 
 /// Whether a request passes.
 #[derive(Debug)]
@@ -72,18 +67,11 @@ pub(super) async fn of(
 
 /// All answers allow.
 fn allowed(answers: &[Answer<Decision>]) -> Passes {
-    let obligations = obligations(answers);
-    let mut headers = Vec::new();
-    headers.extend(answers.first().map(decision_id));
-    let mut without = Vec::new();
-    match obligations.is_empty() {
-        true => without.push(OBLIGATIONS),
-        false => headers.push((OBLIGATIONS, obligations.join(","))),
-    }
+    let (headers, without) = told::headers(answers);
     Passes {
         headers,
         without,
-        metadata: metadata(answers, &obligations),
+        metadata: told::metadata(answers),
     }
 }
 
@@ -105,7 +93,7 @@ fn denied(id: Option<&Id>, answer: &Answer<Decision>, usual: u16) -> TurnedAway 
         status,
         headers,
         body: denial::denied(id, &answer.value, &decision_id_text).to_string(),
-        metadata: Some(metadata(answers, &obligations(answers))),
+        metadata: Some(told::metadata(answers)),
     }
 }
 
@@ -141,68 +129,11 @@ fn is_step_up(code: ReasonCode) -> bool {
 }
 
 fn decision_id(answer: &Answer<Decision>) -> Header {
-    (DECISION_ID, answer.decision_id.to_string())
+    (told::DECISION_ID, answer.decision_id.to_string())
 }
 
 fn json() -> Header {
     ("content-type", "application/json".to_owned())
-}
-
-/// Text as it may stand between quotes in a header.
-fn quotable(text: &str) -> String {
-    let is_plain = |c: char| (' '..='~').contains(&c) && c != '"' && c != '\\';
-    text.chars()
-        .map(|c| if is_plain(c) { c } else { '\'' })
-        .collect()
-}
-
-/// What an allow does not hold without, each once.
-fn obligations(answers: &[Answer<Decision>]) -> Vec<String> {
-    let mut all: Vec<String> = Vec::new();
-    let policies = answers.iter().flat_map(|answer| &answer.value.determining);
-    for obligation in policies.flat_map(|policy| policy.obligations.iter()) {
-        let obligation = quotable(obligation);
-        if !all.contains(&obligation) {
-            all.push(obligation);
-        }
-    }
-    all
-}
-
-fn metadata(answers: &[Answer<Decision>], obligations: &[String]) -> Struct {
-    let text = |text: &str| WireValue {
-        kind: Some(Kind::StringValue(text.to_owned())),
-    };
-    let list = |values: Vec<WireValue>| WireValue {
-        kind: Some(Kind::ListValue(ListValue { values })),
-    };
-    let is_allow = answers.iter().all(|answer| answer.value.is_allow());
-    let reasons = answers.iter().flat_map(|answer| &answer.value.reasons);
-    let ids = answers.iter().map(|it| text(&it.decision_id.to_string()));
-    let mut fields = BTreeMap::from([
-        (
-            "decision".to_owned(),
-            text(if is_allow { "allow" } else { "deny" }),
-        ),
-        ("decision_ids".to_owned(), list(ids.collect())),
-        (
-            "reasons".to_owned(),
-            list(reasons.map(|it| text(it.code.as_str())).collect()),
-        ),
-        (
-            "obligations".to_owned(),
-            list(obligations.iter().map(|it| text(it)).collect()),
-        ),
-    ]);
-    if let Some(answer) = answers.first() {
-        // Revisions count up from 1: a double holds them for longer than anything runs.
-        let revision = answer.revision.to_string().parse().unwrap_or_default();
-        let kind = Some(Kind::NumberValue(revision));
-        fields.insert("revision".to_owned(), WireValue { kind });
-    }
-    Struct {
-        fields: fields.into_iter().collect(),
-    }
 }
 
 #[cfg(test)]

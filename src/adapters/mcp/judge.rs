@@ -8,7 +8,7 @@ use crate::adapters::invalid::{Invalid, Problem, Shown};
 use crate::adapters::mcp::conversation::Conversation;
 use crate::adapters::mcp::methods::Sender;
 use crate::adapters::mcp::operations::{self, Asked, Undecided};
-use crate::adapters::mcp::origins::Origins;
+use crate::adapters::mcp::origins::{Called, Origins};
 use crate::adapters::mcp::spelling::no_look_alikes;
 use crate::call::context::{CallContext, Initiator, Operation, OperationKind};
 use crate::call::decision::Decision;
@@ -67,6 +67,7 @@ struct List {
     method: &'static str,
     member: &'static str,
     name: &'static str,
+    called: Called,
     kind: OperationKind,
     offered: fn(SmolStr) -> Offered,
 }
@@ -76,6 +77,7 @@ const LISTS: [List; 4] = [
         method: "tools/list",
         member: "tools",
         name: "name",
+        called: Called::ByName,
         kind: OperationKind::ListTools,
         offered: Offered::Tool,
     },
@@ -83,6 +85,7 @@ const LISTS: [List; 4] = [
         method: "prompts/list",
         member: "prompts",
         name: "name",
+        called: Called::ByName,
         kind: OperationKind::ListPrompts,
         offered: Offered::Prompt,
     },
@@ -90,6 +93,7 @@ const LISTS: [List; 4] = [
         method: "resources/list",
         member: "resources",
         name: "uri",
+        called: Called::ByUri,
         kind: OperationKind::ListResources,
         offered: Offered::Resource,
     },
@@ -97,6 +101,7 @@ const LISTS: [List; 4] = [
         method: "resources/templates/list",
         member: "resourceTemplates",
         name: "uriTemplate",
+        called: Called::ByUri,
         kind: OperationKind::ListResources,
         offered: Offered::Template,
     },
@@ -268,6 +273,10 @@ impl Judge<'_> {
             if mine.is_empty() {
                 continue;
             }
+            if !self.may_list(list, server).await? {
+                mine.iter().for_each(|named| shown[named.entry] = false);
+                continue;
+            }
             let offered: Vec<_> = mine.iter().map(|it| it.offered.clone()).collect();
             let hidden = self.hidden(list, server, &offered).await?;
             for (named, hidden) in mine.iter().zip(hidden) {
@@ -284,19 +293,34 @@ impl Judge<'_> {
         Ok(Ok(entries.len() != before))
     }
 
+    /// Whether the client may look at a server's list at all. Of one server it was asked before the list came;
+    /// of several whose lists are merged, perhaps not all.
+    async fn may_list(&self, list: &List, server: &SmolStr) -> Result<bool, NotReady> {
+        if self.origins.only().is_some() {
+            return Ok(true);
+        }
+        let call = self.looks(list, server);
+        let answer = self.service.authorize(self.ask, &call).await?;
+        Ok(answer.value.is_allow())
+    }
+
     async fn hidden(
         &self,
         list: &List,
         server: &SmolStr,
         offered: &[Offered],
     ) -> Result<Vec<Hidden>, NotReady> {
-        let call = self.conversation.call(Operation::new(
+        let call = self.looks(list, server);
+        let answer = self.service.filter(self.ask, &call, offered).await?;
+        Ok(answer.value)
+    }
+
+    fn looks(&self, list: &List, server: &SmolStr) -> CallContext {
+        self.conversation.call(Operation::new(
             Initiator::Client,
             server.clone(),
             list.kind.clone(),
-        ));
-        let answer = self.service.filter(self.ask, &call, offered).await?;
-        Ok(answer.value)
+        ))
     }
 
     /// Who offers each entry of a list under which name. An entry that could be read as an offer of several
@@ -313,7 +337,8 @@ impl Judge<'_> {
                 .get(list.name)
                 .and_then(Json::as_str)
                 .ok_or_else(|| not(field, "a list of objects with names"))?;
-            named.extend(self.origins.of(name).map(|(server, name)| Named {
+            let readings = self.origins.of(name, list.called);
+            named.extend(readings.map(|(server, name)| Named {
                 entry,
                 server,
                 offered: (list.offered)(name),

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json};
 
-use crate::adapters::invalid::{Invalid, Shown};
+use crate::adapters::invalid::{Invalid, Problem, Shown};
 use crate::adapters::json;
 use crate::config::limits::Limits;
 
@@ -134,6 +134,21 @@ pub fn read(text: &[u8], limits: &Limits) -> Result<Message, Unreadable> {
         .transpose()
         .map_err(anonymous)?;
     of_members(members, id.clone()).map_err(|fault| Unreadable { id, fault })
+}
+
+/// Reads parameters or a result that come without their message, as strictly as [`read`]. `field` names them in
+/// errors.
+pub fn members(
+    text: &[u8],
+    limits: &Limits,
+    field: &'static str,
+) -> Result<Map<String, Json>, Invalid> {
+    // One level of the message is not there.
+    let depth = limits.json_depth.saturating_add(LEVELS_AROUND - 1);
+    match json::value(text, depth, field)? {
+        Json::Object(members) => Ok(members),
+        _ => Err(Invalid::new(field, Problem::NotOfShape("an object"))),
+    }
 }
 
 fn of_members(mut members: Map<String, Json>, id: Option<Id>) -> Result<Message, Fault> {

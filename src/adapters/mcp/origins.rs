@@ -2,30 +2,68 @@
 
 use smol_str::SmolStr;
 
-/// The servers behind an answer. Where a gateway merges the lists of several, it puts a server's name and an
-/// underscore before each name of that server.
+/// Where user interfaces are kept; a client knows them by this.
+const UI: &str = "ui://";
+
+/// The servers behind an answer. A gateway that merges the answers of several puts their names before the
+/// names in it, as agentgateway does: `<server>_<name>` for tools and prompts, `<server>+<uri>` for resources,
+/// and `ui://<server>+<rest>` for user interfaces.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origins(Vec<SmolStr>);
+pub struct Origins {
+    servers: Vec<SmolStr>,
+    naming: Naming,
+}
+
+/// Whether names have their server's in front.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Naming {
+    Plain,
+    Prefixed,
+}
+
+/// How something is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Called {
+    /// By a name: tools and prompts.
+    ByName,
+    /// By a URI or a template of it.
+    ByUri,
+}
 
 impl Origins {
     /// One server, whose names are as they are.
     pub fn one(server: SmolStr) -> Self {
-        Self(vec![server])
+        Self::plain(vec![server])
+    }
+
+    /// Servers whose names are as they are. If they are several, nobody can tell whose a name is.
+    pub fn plain(servers: Vec<SmolStr>) -> Self {
+        let naming = Naming::Plain;
+        Self { servers, naming }
+    }
+
+    /// Servers whose names stand before their own, even if it is one alone.
+    pub fn prefixed(servers: Vec<SmolStr>) -> Self {
+        let naming = Naming::Prefixed;
+        Self { servers, naming }
     }
 
     /// Several servers whose lists are merged. One alone is as [`Origins::one`].
     pub fn merged(servers: Vec<SmolStr>) -> Self {
-        Self(servers)
+        match servers.len() {
+            0 | 1 => Self::plain(servers),
+            _ => Self::prefixed(servers),
+        }
     }
 
     /// All of them.
     pub fn servers(&self) -> &[SmolStr] {
-        &self.0
+        &self.servers
     }
 
     /// The only one, if it is the only one.
     pub fn only(&self) -> Option<&SmolStr> {
-        match self.0.as_slice() {
+        match self.servers.as_slice() {
             [server] => Some(server),
             _ => None,
         }
@@ -33,14 +71,43 @@ impl Origins {
 
     /// Which server offers something of this name, and what it calls it. Several if it can be read in several
     /// ways, none if in no way.
-    pub fn of(&self, name: &str) -> impl Iterator<Item = (&SmolStr, SmolStr)> {
-        let is_only = self.0.len() == 1;
-        self.0.iter().filter_map(move |server| {
-            let own = match is_only {
-                true => name,
-                false => name.strip_prefix(server.as_str())?.strip_prefix('_')?,
-            };
-            Some((server, SmolStr::new(own)))
-        })
+    pub fn of(&self, name: &str, called: Called) -> impl Iterator<Item = (&SmolStr, SmolStr)> {
+        let plain = self.only().filter(|_| self.naming == Naming::Plain);
+        let prefixed = match self.naming {
+            Naming::Plain => &[],
+            Naming::Prefixed => self.servers.as_slice(),
+        };
+        let plain = plain.map(|server| (server, SmolStr::new(name)));
+        let prefixed = prefixed
+            .iter()
+            .filter_map(move |server| Some((server, own_name(server, name, called)?)));
+        plain.into_iter().chain(prefixed)
     }
 }
+
+/// What a client calls what `server` calls `name`, where names have their server's in front.
+pub fn prefixed(server: &str, name: &str, called: Called) -> String {
+    match (called, name.strip_prefix(UI)) {
+        (Called::ByName, _) => format!("{server}_{name}"),
+        (Called::ByUri, None) => format!("{server}+{name}"),
+        (Called::ByUri, Some(rest)) => format!("{UI}{server}+{rest}"),
+    }
+}
+
+fn own_name(server: &str, name: &str, called: Called) -> Option<SmolStr> {
+    let after = |name: &str, mark| {
+        let rest = name.strip_prefix(server)?.strip_prefix(mark)?;
+        Some(rest.to_owned())
+    };
+    match (called, name.strip_prefix(UI)) {
+        (Called::ByName, _) => after(name, '_').map(SmolStr::from),
+        (Called::ByUri, None) => after(name, '+')
+            // Interfaces are named in one way only.
+            .filter(|own| !own.starts_with(UI))
+            .map(SmolStr::from),
+        (Called::ByUri, Some(rest)) => Some(smol_str::format_smolstr!("{UI}{}", after(rest, '+')?)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,257 @@
+//! `CheckRequest` and `CheckResponse`.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tonic::metadata::MetadataMap;
+use tonic::{Extensions, Request, Response, Status};
+
+use crate::adapters::ext_mcp::identity::Evidence;
+use crate::adapters::ext_mcp::reply;
+use crate::adapters::ext_mcp::request::{self, Refused};
+use crate::adapters::grpc::authorization::with_evidence;
+use crate::adapters::grpc::parse::transport_trace;
+use crate::adapters::grpc::refusal::Refusal;
+use crate::adapters::mcp::conversation::Conversation;
+use crate::adapters::mcp::judge::{Judge, Passage};
+use crate::adapters::mcp::message;
+use crate::adapters::mcp::methods::{self, Sender};
+use crate::adapters::mcp::operations::{self, Asked, Undecided};
+use crate::adapters::mcp::origins::Origins;
+use crate::call::context::TraceContext;
+use crate::config::ext_mcp::ExtMcp as Settings;
+use crate::config::limits::Limits;
+use crate::identity::caller::{Caller, Rpc};
+use crate::identity::doorkeeper::Doorkeeper;
+use crate::proto::agentgateway::ext_mcp::ext_mcp_server::ExtMcp as Wire;
+use crate::proto::agentgateway::ext_mcp::{
+    McpRequest, McpRequestResult, McpResponse, McpResponseResult,
+};
+use crate::service::decisions::{Ask, NotReady, Service};
+
+/// How this front door is called in traces.
+pub const ADAPTER: &str = "ext_mcp";
+
+/// About completions the gateway asks only on the way back, without the parameters.
+const COMPLETE: &str = "completion/complete";
+
+/// What tells of servers as they meet a client, with instructions that models read.
+const GREETINGS: [&str; 2] = ["initialize", "server/discover"];
+
+/// `agentgateway.dev.ext_mcp.ExtMcp`. Cloning is cheap.
+#[derive(Clone)]
+pub struct ExtMcp {
+    service: Arc<Service>,
+    doorkeeper: Arc<Doorkeeper>,
+    limits: Arc<ArcSwap<Limits>>,
+    settings: Arc<ArcSwap<Settings>>,
+}
+
+impl ExtMcp {
+    /// The service over Callgate's.
+    pub fn new(
+        service: Arc<Service>,
+        doorkeeper: Arc<Doorkeeper>,
+        limits: Arc<ArcSwap<Limits>>,
+        settings: Arc<ArcSwap<Settings>>,
+    ) -> Self {
+        Self {
+            service,
+            doorkeeper,
+            limits,
+            settings,
+        }
+    }
+
+    fn admit(&self, metadata: &MetadataMap, extensions: &Extensions) -> Result<Admitted, Refusal> {
+        const RPC: Rpc = Rpc::ExtMcpCheck;
+        let caller = with_evidence(metadata, extensions, |evidence| {
+            self.doorkeeper.current().authenticate(evidence)
+        })?;
+        if !caller.rights.rpcs.contains(RPC) {
+            let caller = caller.id.to_string();
+            return Err(Refusal::NotAllowed { caller, rpc: RPC });
+        }
+        Ok(Admitted {
+            caller,
+            trace: transport_trace(metadata),
+            limits: self.limits.load_full(),
+            settings: self.settings.load_full(),
+        })
+    }
+
+    /// Decides about a request. What goes to several servers passes if one of them may be asked: what the
+    /// others answer is taken out on the way back.
+    async fn on_request(
+        &self,
+        admitted: &Admitted,
+        mut request: McpRequest,
+    ) -> Result<McpRequestResult, NotReady> {
+        let metadata = request.metadata_context.take();
+        let read = || {
+            let limits = &admitted.limits;
+            let servers = request::servers(&request.service_names, limits)?;
+            let asked = request::asked(&request, &servers, limits)?;
+            let conversation = admitted.evidence().conversation(metadata, only(&servers))?;
+            Ok((asked, conversation))
+        };
+        let (asked, conversation) = match read() {
+            Ok(read) => read,
+            Err(refused) => return Ok(reply::refused(refused)),
+        };
+        let sizes: Vec<_> = asked.iter().map(Vec::len).collect();
+        let call = |operation| (admitted.ask(), conversation.call(operation));
+        let asks: Vec<_> = asked.into_iter().flatten().map(call).collect();
+        let answers = self.service.authorize_batch(&asks).await?;
+        let mut rest = answers.as_slice();
+        let mut denied = None;
+        for size in sizes {
+            let (of_server, others) = rest.split_at(size);
+            rest = others;
+            match of_server.iter().find(|answer| !answer.value.is_allow()) {
+                None if !of_server.is_empty() => return Ok(reply::allowed(of_server)),
+                found => denied = denied.or(found),
+            }
+        }
+        Ok(match denied {
+            Some(denied) => reply::denied(denied),
+            None => reply::refused(Refused::denied("nothing was decided")),
+        })
+    }
+
+    /// Judges an answer.
+    async fn on_response(
+        &self,
+        admitted: &Admitted,
+        mut response: McpResponse,
+    ) -> Result<McpResponseResult, NotReady> {
+        let metadata = response.metadata_context.take();
+        let method = response.method.as_str();
+        let read = || {
+            let limits = &admitted.limits;
+            let servers = request::servers(&response.service_names, limits)?;
+            if method == COMPLETE && !admitted.settings.pass_completions {
+                return Err(Refused::denied(
+                    "completions are not let through: nobody was asked before the server was",
+                ));
+            }
+            let result = message::members(&response.mcp_response, limits, "mcp_response");
+            let result = result.map_err(Undecided::Invalid)?;
+            let conversation = admitted.evidence().conversation(metadata, only(&servers))?;
+            let origins = request::origins(servers, admitted.settings.prefix_mode);
+            Ok((result, conversation, origins))
+        };
+        let (mut result, conversation, origins) = match read() {
+            Ok(read) => read,
+            Err(refused) => return Ok(reply::passage(Err(refused))),
+        };
+        let is_told_less = GREETINGS.contains(&method)
+            && result.contains_key("instructions")
+            && !self
+                .may_meet_all(admitted, &conversation, &origins, method)
+                .await?;
+        if is_told_less {
+            result.remove("instructions");
+        }
+        let judge = Judge {
+            service: &self.service,
+            ask: admitted.ask(),
+            conversation: &conversation,
+            origins: &origins,
+            limits: &admitted.limits,
+        };
+        // What answers a method that nobody knows is judged by its shape.
+        let known = methods::request(Sender::Client, method).map(|known| known.name);
+        let kept = is_told_less.then(|| result.clone());
+        Ok(reply::passage(Ok(
+            match (judge.result(known, result).await?, kept) {
+                (Passage::AsItIs, Some(kept)) => Passage::Changed(kept),
+                (passage, _) => passage,
+            },
+        )))
+    }
+
+    /// Whether the client may meet every one of several servers. The gateway writes their instructions into
+    /// one text.
+    async fn may_meet_all(
+        &self,
+        admitted: &Admitted,
+        conversation: &Conversation,
+        origins: &Origins,
+        method: &str,
+    ) -> Result<bool, NotReady> {
+        let Some(method) = methods::upkeep(method) else {
+            return Ok(false);
+        };
+        if origins.only().is_some() {
+            return Ok(true);
+        }
+        let mut asks = Vec::new();
+        for server in origins.servers() {
+            if let Asked::Decide(operations) = operations::upkeep(server, method) {
+                let call = |operation| (admitted.ask(), conversation.call(operation));
+                asks.extend(operations.into_iter().map(call));
+            }
+        }
+        let answers = self.service.authorize_batch(&asks).await?;
+        Ok(answers.iter().all(|answer| answer.value.is_allow()))
+    }
+}
+
+/// A caller that may ask, and what its question is read with.
+struct Admitted {
+    caller: Arc<Caller>,
+    trace: TraceContext,
+    limits: Arc<Limits>,
+    settings: Arc<Settings>,
+}
+
+impl Admitted {
+    fn ask(&self) -> Ask<'_> {
+        Ask {
+            caller: &self.caller,
+            adapter: ADAPTER,
+            at_least_revision: 0,
+            is_dry_run: false,
+        }
+    }
+
+    fn evidence(&self) -> Evidence<'_> {
+        Evidence {
+            caller: &self.caller,
+            limits: &self.limits,
+            settings: &self.settings,
+            trace: &self.trace,
+        }
+    }
+}
+
+fn only<T>(several: &[T]) -> Option<&T> {
+    match several {
+        [one] => Some(one),
+        _ => None,
+    }
+}
+
+#[tonic::async_trait]
+impl Wire for ExtMcp {
+    async fn check_request(
+        &self,
+        request: Request<McpRequest>,
+    ) -> Result<Response<McpRequestResult>, Status> {
+        let (metadata, extensions, message) = request.into_parts();
+        let admitted = self.admit(&metadata, &extensions)?;
+        let result = self.on_request(&admitted, message).await;
+        Ok(Response::new(result.map_err(Refusal::from)?))
+    }
+
+    async fn check_response(
+        &self,
+        request: Request<McpResponse>,
+    ) -> Result<Response<McpResponseResult>, Status> {
+        let (metadata, extensions, message) = request.into_parts();
+        let admitted = self.admit(&metadata, &extensions)?;
+        let result = self.on_response(&admitted, message).await;
+        Ok(Response::new(result.map_err(Refusal::from)?))
+    }
+}

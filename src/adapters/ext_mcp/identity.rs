@@ -1,0 +1,233 @@
+//! Whose conversation it is. The gateway's configuration makes metadata of each request; nothing else counts.
+
+use prost_types::Struct;
+use serde_json::{Map, Value as Json};
+use smol_str::SmolStr;
+
+use crate::adapters::ext_mcp::request::Refused;
+use crate::adapters::json;
+use crate::adapters::mcp::conversation::Conversation;
+use crate::adapters::token::{self, Known, Reading};
+use crate::call::context::{Delegation, Environment, Identity, Subject, TraceContext, Workflow};
+use crate::call::model::{TYPES, entity};
+use crate::config::ext_mcp::{ExtMcp, IdentitySource};
+use crate::config::limits::Limits;
+use crate::identity::caller::Caller;
+
+/// Levels around the claims of a token: the metadata.
+const LEVELS_AROUND: u32 = 1;
+
+/// What conversations are read with.
+#[derive(Clone, Copy)]
+pub(super) struct Evidence<'a> {
+    pub(super) caller: &'a Caller,
+    pub(super) limits: &'a Limits,
+    pub(super) settings: &'a ExtMcp,
+    /// The trace that the gateway's question belongs to.
+    pub(super) trace: &'a TraceContext,
+}
+
+impl Evidence<'_> {
+    /// Who talks to a server, or to several. A server is believed to be itself if it is the only one and the
+    /// configuration says that the gateway knows it.
+    pub(super) fn conversation(
+        &self,
+        metadata: Option<Struct>,
+        server: Option<&SmolStr>,
+    ) -> Result<Conversation, Refused> {
+        let metadata = self.read(metadata.unwrap_or_default())?;
+        let settings = self.settings;
+        let known = self.known(&metadata)?;
+        let Known {
+            subject,
+            mut delegation,
+        } = known.ok_or(Refused::denied("nobody is known to make this request"))?;
+        let grant_ids = metadata.names(settings.grants_key.as_deref())?;
+        if !grant_ids.is_empty() {
+            delegation
+                .get_or_insert_with(|| Delegation::by_grants(Vec::new()))
+                .grant_ids = grant_ids;
+        }
+        let source = metadata.name(Some(&settings.source_key))?;
+        let source_address = source
+            .map(|text| {
+                text.parse()
+                    .map_err(|_| Refused::invalid("the client's address is none"))
+            })
+            .transpose()?;
+        let is_verified = server.is_some_and(|server| {
+            let mut verified = settings.verified_servers.iter();
+            verified.any(|verified| verified == server)
+        });
+        Ok(Conversation {
+            subject,
+            delegation,
+            workflow: Workflow {
+                session_id: metadata.name(Some(&settings.session_key))?,
+                task_id: metadata.name(settings.task_key.as_deref())?,
+                ..Workflow::default()
+            },
+            approval_ids: metadata.names(settings.approvals_key.as_deref())?,
+            environment: Environment { source_address },
+            trace: metadata.trace(self.trace),
+            peer: Identity {
+                method: is_verified.then_some(SmolStr::new_static("tls")),
+                verified: is_verified,
+            },
+        })
+    }
+
+    fn read(&self, metadata: Struct) -> Result<Metadata<'_>, Refused> {
+        const FIELD: &str = "metadata_context";
+        let depth = self.limits.json_depth.saturating_add(LEVELS_AROUND);
+        let members = json::from_struct(metadata, depth, FIELD)
+            .map_err(|invalid| Refused::invalid(&invalid.to_string()))?;
+        Ok(Metadata {
+            members,
+            limits: self.limits,
+        })
+    }
+
+    /// Whom the first configured source that is there names; an error if it cannot be used.
+    fn known(&self, metadata: &Metadata<'_>) -> Result<Option<Known>, Refused> {
+        for source in &self.settings.identity {
+            let callers = source.callers();
+            if !callers.is_empty() && !callers.iter().any(|it| **it == *self.caller.id) {
+                continue;
+            }
+            let known = match source {
+                IdentitySource::Jwt {
+                    key,
+                    agent_claim,
+                    claims,
+                    ..
+                } => self.by_token(metadata, key, agent_claim.as_deref(), *claims),
+                IdentitySource::Keys {
+                    agent,
+                    person,
+                    verified,
+                    ..
+                } => self.by_keys(metadata, agent, person.as_deref(), *verified),
+            };
+            if let Some(known) = known.map_err(Refused::denied)? {
+                return Ok(Some(known));
+            }
+        }
+        Ok(None)
+    }
+
+    fn by_token(
+        &self,
+        metadata: &Metadata<'_>,
+        key: &str,
+        agent_claim: Option<&str>,
+        passes_claims: bool,
+    ) -> Result<Option<Known>, &'static str> {
+        let claims = match metadata.members.get(key) {
+            None | Some(Json::Null) => return Ok(None),
+            Some(Json::Object(claims)) => claims.clone(),
+            Some(_) => return Err("the token's payload is no object"),
+        };
+        let reading = Reading {
+            agent_claim,
+            passes_claims,
+            limits: self.limits,
+        };
+        token::of_claims(claims, reading).map(Some)
+    }
+
+    fn by_keys(
+        &self,
+        metadata: &Metadata<'_>,
+        agent: &str,
+        person: Option<&str>,
+        verified: bool,
+    ) -> Result<Option<Known>, &'static str> {
+        let named = |key| {
+            let text = metadata.text(key)?;
+            text.map(|text| token::name(text, self.limits)).transpose()
+        };
+        let Some(agent) = named(agent)? else {
+            return Ok(None);
+        };
+        let person = person.map_or(Ok(None), named)?;
+        let subject = Subject {
+            entity: entity(&TYPES.agent, agent),
+            identity: Identity {
+                method: Some(SmolStr::new_static("metadata")),
+                verified,
+            },
+            claims: Map::new(),
+        };
+        let delegation = person.map(|person| Delegation {
+            verified,
+            ..Delegation::verified_from(entity(&TYPES.user, person))
+        });
+        Ok(Some(Known {
+            subject,
+            delegation,
+        }))
+    }
+}
+
+/// What the gateway's configuration makes of a request. An expression that cannot be evaluated leaves its key
+/// out; null is as good as absent.
+struct Metadata<'a> {
+    members: Map<String, Json>,
+    limits: &'a Limits,
+}
+
+impl Metadata<'_> {
+    fn text(&self, key: &str) -> Result<Option<&str>, &'static str> {
+        match self.members.get(key) {
+            None | Some(Json::Null) => Ok(None),
+            Some(Json::String(text)) => Ok(Some(text)),
+            Some(_) => Err("the metadata names something by what is no text"),
+        }
+    }
+
+    fn name(&self, key: Option<&str>) -> Result<Option<SmolStr>, Refused> {
+        let text = key.map_or(Ok(None), |key| self.text(key));
+        let text = text.map_err(Refused::invalid)?;
+        let name = text
+            .filter(|text| !text.is_empty())
+            .map(|text| self.checked(text));
+        name.transpose()
+    }
+
+    /// Names separated by commas.
+    fn names(&self, key: Option<&str>) -> Result<Vec<SmolStr>, Refused> {
+        let text = key.map_or(Ok(None), |key| self.text(key));
+        let Some(text) = text.map_err(Refused::invalid)? else {
+            return Ok(Vec::new());
+        };
+        let names: Vec<_> = text.split(',').map(str::trim).collect();
+        if names.len() > self.limits.list_items as usize {
+            return Err(Refused::invalid("the metadata has a list that is too long"));
+        }
+        names.into_iter().map(|name| self.checked(name)).collect()
+    }
+
+    fn checked(&self, text: &str) -> Result<SmolStr, Refused> {
+        token::name(text, self.limits).map_err(|_| {
+            Refused::invalid(
+                "the metadata has a name that is empty, too long or holds a control character",
+            )
+        })
+    }
+
+    /// The gateway's own trace, or else the client's. Never evidence: one that cannot be used is left out.
+    fn trace(&self, transport: &TraceContext) -> TraceContext {
+        if transport.traceparent.is_some() {
+            return transport.clone();
+        }
+        let of_client = |key| {
+            let text = self.text(key).ok().flatten()?;
+            (text.len() <= self.limits.text_bytes as usize).then(|| text.to_owned())
+        };
+        TraceContext {
+            traceparent: of_client("traceparent"),
+            tracestate: of_client("tracestate"),
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! What a client asks for, and of which servers.
+
+use std::borrow::Cow;
+
+use serde_json::Map;
+use smol_str::SmolStr;
+
+use crate::adapters::mcp::message;
+use crate::adapters::mcp::methods::Sender;
+use crate::adapters::mcp::operations::{self, Asked, Undecided};
+use crate::adapters::mcp::origins::{Called, Origins, prefixed};
+use crate::adapters::mcp::repeated::{self, Body, Disagreement, Headers};
+use crate::adapters::token;
+use crate::call::context::Operation;
+use crate::config::ext_mcp::PrefixMode;
+use crate::config::limits::Limits;
+use crate::proto::agentgateway::ext_mcp::authorization_error::Code;
+use crate::proto::agentgateway::ext_mcp::{McpHeader, McpRequest};
+
+/// What goes to every target and whose answers are merged. The gateway passes no parameters of it on.
+/// `subscriptions/listen` does, too, but what it listens to is in its parameters.
+const MERGED: [&str; 8] = [
+    "initialize",
+    "server/discover",
+    "ping",
+    "logging/setLevel",
+    "tools/list",
+    "prompts/list",
+    "resources/list",
+    "resources/templates/list",
+];
+
+/// Why there is nothing to decide.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) code: Code,
+    /// Safe to send.
+    pub(super) reason: String,
+}
+
+impl Refused {
+    pub(super) fn denied(reason: &str) -> Self {
+        Self {
+            code: Code::PermissionDenied,
+            reason: reason.to_owned(),
+        }
+    }
+
+    pub(super) fn invalid(reason: &str) -> Self {
+        Self {
+            code: Code::Invalid,
+            reason: reason.to_owned(),
+        }
+    }
+}
+
+impl From<Undecided> for Refused {
+    fn from(undecided: Undecided) -> Self {
+        let code = match undecided {
+            Undecided::Refused { .. } => Code::PermissionDenied,
+            Undecided::Unknown(_) | Undecided::Invalid(_) => Code::Invalid,
+        };
+        Self {
+            code,
+            reason: undecided.to_string(),
+        }
+    }
+}
+
+impl From<Disagreement> for Refused {
+    fn from(disagreement: Disagreement) -> Self {
+        Self::invalid(&disagreement.to_string())
+    }
+}
+
+/// What a request asks of each server that it goes to.
+pub(super) fn asked(
+    request: &McpRequest,
+    servers: &[SmolStr],
+    limits: &Limits,
+) -> Result<Vec<Vec<Operation>>, Refused> {
+    let method = request.method.as_str();
+    let is_merged = MERGED.contains(&method);
+    let params = match &request.mcp_request {
+        None if is_merged => Map::new(),
+        None => {
+            return Err(Refused::invalid(
+                "`mcp_request` is required for this method",
+            ));
+        }
+        Some(text) => message::members(text, limits, "mcp_request").map_err(Undecided::Invalid)?,
+    };
+    if servers.len() > 1 && !is_merged {
+        return Err(Refused::invalid(
+            "a request of this method goes to one server",
+        ));
+    }
+    // The gateway may put an `initialize` of its own before a request, which then has that request's headers.
+    if method != "initialize" {
+        let body = Body {
+            method: Some(method),
+            names: names(method, operations::named(method, &params), servers),
+            version: repeated::version(&params),
+        };
+        repeated::agree(&headers(&request.headers), &body)?;
+    }
+    let mut all = Vec::with_capacity(servers.len());
+    for server in servers {
+        let params = params.clone();
+        match operations::of_request(Sender::Client, server, method, params, limits)? {
+            Asked::Decide(operations) => all.push(operations),
+            Asked::Harmless => return Err(Refused::denied("only servers send this")),
+        }
+    }
+    Ok(all)
+}
+
+/// The targets, whose names in the gateway are those of servers here.
+pub(super) fn servers(names: &[String], limits: &Limits) -> Result<Vec<SmolStr>, Refused> {
+    let mut servers: Vec<SmolStr> = Vec::with_capacity(names.len());
+    if names.is_empty() || names.len() > limits.list_items as usize {
+        return Err(Refused::invalid("`service_names` is empty or too long"));
+    }
+    for name in names {
+        let name = token::name(name, limits)
+            .map_err(|_| Refused::invalid("`service_names` has a name that is none"))?;
+        if servers.contains(&name) {
+            return Err(Refused::invalid("`service_names` names a server twice"));
+        }
+        servers.push(name);
+    }
+    Ok(servers)
+}
+
+/// Whose the names in an answer are.
+pub(super) fn origins(servers: Vec<SmolStr>, mode: PrefixMode) -> Origins {
+    match mode {
+        PrefixMode::Conditional => Origins::merged(servers),
+        PrefixMode::Always => Origins::prefixed(servers),
+        PrefixMode::Never => Origins::plain(servers),
+    }
+}
+
+/// The gateway tells the server's name of a thing. The client that wrote the header may have known it by
+/// another, with the server's name in front.
+fn names<'a>(method: &str, own: Option<&'a str>, servers: &[SmolStr]) -> Vec<Cow<'a, str>> {
+    let Some(own) = own else {
+        return Vec::new();
+    };
+    let mut names = vec![Cow::Borrowed(own)];
+    for server in servers {
+        names.push(Cow::Owned(match method {
+            "tools/call" | "prompts/get" => prefixed(server, own, Called::ByName),
+            method if method.starts_with("resources/") => prefixed(server, own, Called::ByUri),
+            // The ids of tasks.
+            _ => format!("{server}+{own}"),
+        }));
+    }
+    names
+}
+
+/// Values that are no text equal nothing that anybody compares them with.
+fn headers(all: &[McpHeader]) -> Headers {
+    Headers::of(all.iter().map(|header| {
+        let value = String::from_utf8_lossy(&header.value).into_owned();
+        (header.key.clone(), value)
+    }))
+}
