@@ -28,6 +28,8 @@ pub(super) struct Reading<'a> {
     pub(super) caller: &'a Caller,
     pub(super) limits: &'a Limits,
     pub(super) settings: &'a Envoy,
+    /// Whether what servers ask for is seen, too, so that policies alone decide what is replied to them.
+    pub(super) sees_servers: bool,
 }
 
 /// What a request asks for.
@@ -35,6 +37,9 @@ pub(super) struct Reading<'a> {
 pub(super) struct Question {
     /// The id that an error goes back with.
     pub(super) id: Option<Id>,
+    /// The method, if it is a request.
+    pub(super) method: Option<String>,
+    pub(super) server: SmolStr,
     /// Who talks to whom.
     pub(super) conversation: Conversation,
     /// All of these have to be allowed.
@@ -44,7 +49,18 @@ pub(super) struct Question {
 /// What a message asks for.
 struct Wanted {
     id: Option<Id>,
+    method: Option<String>,
     asked: Asked,
+}
+
+impl Wanted {
+    fn without_answer(asked: Asked) -> Self {
+        Self {
+            id: None,
+            method: None,
+            asked,
+        }
+    }
 }
 
 impl Reading<'_> {
@@ -54,7 +70,7 @@ impl Reading<'_> {
             return Err(Refused::new(403, "no server is configured for this host and path").into());
         };
         let server = SmolStr::new(server);
-        let Wanted { id, asked } = match http.method.as_str() {
+        let Wanted { id, method, asked } = match http.method.as_str() {
             "POST" => self.wanted(self.message(http)?, &server)?,
             method @ ("GET" | "DELETE") => stream(method, &http.headers, &server)?,
             _ => {
@@ -81,6 +97,8 @@ impl Reading<'_> {
             .map_err(with_id)?;
         Ok(Question {
             id,
+            method,
+            server,
             conversation,
             operations,
         })
@@ -121,6 +139,7 @@ impl Reading<'_> {
                 match asked {
                     Ok(asked) => Ok(Wanted {
                         id: Some(id),
+                        method: Some(method),
                         asked,
                     }),
                     Err(undecided) => Err(Stopped {
@@ -132,16 +151,16 @@ impl Reading<'_> {
             Message::Notification { method, .. } => {
                 let asked = operations::of_notification(Sender::Client, server, &method);
                 let asked = asked.map_err(|undecided| Refused::undecided(403, &undecided))?;
-                Ok(Wanted { id: None, asked })
+                Ok(Wanted::without_answer(asked))
             }
             // What the server asked for may not have been seen, so there is a switch beside the policies.
             Message::Reply {
                 result: Some(result),
                 ..
-            } if result.is_empty() || self.settings.pass_replies => {
+            } if result.is_empty() || self.sees_servers || self.settings.pass_replies => {
                 let asked = answers::of_reply(server, &result);
                 let asked = asked.map_err(|undecided| Refused::undecided(403, &undecided))?;
-                Ok(Wanted { id: None, asked })
+                Ok(Wanted::without_answer(asked))
             }
             Message::Reply { .. } => {
                 Err(Refused::new(403, "replies to servers are not let through").into())
@@ -243,10 +262,8 @@ fn stream(method: &str, headers: &Headers, server: &SmolStr) -> Result<Wanted, S
         return Err(Refused::new(405, said).into());
     }
     let known = methods::STREAM.into_iter().find(|known| *known == method);
-    Ok(Wanted {
-        id: None,
-        asked: operations::upkeep(server, known.unwrap_or(methods::REPLY)),
-    })
+    let asked = operations::upkeep(server, known.unwrap_or(methods::REPLY));
+    Ok(Wanted::without_answer(asked))
 }
 
 fn id_of(message: &Message) -> Option<Id> {
