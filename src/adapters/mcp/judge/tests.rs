@@ -13,7 +13,7 @@ use crate::service::settings::Settings;
 use crate::telemetry::recorder::Recorder;
 
 const POLICIES: &str = r#"
-    permit (principal, action in [Mcp::Action::"call_read", Mcp::Action::"get_prompt"], resource);
+    permit (principal, action in [Mcp::Action::"discover", Mcp::Action::"call_read", Mcp::Action::"get_prompt"], resource);
     permit (principal, action == Mcp::Action::"read_resource", resource in Mcp::Resource::"file:///srv/docs");
     permit (principal == Mcp::Server::"github", action == Mcp::Action::"elicit_form", resource)
       when { context.elicitation.secret_fields.isEmpty() && context.delegation.root == Mcp::User::"alice" };
