@@ -642,6 +642,38 @@ async fn notifications_and_what_cannot_be_read_are_dropped() {
     let text = "data: {\"jsonrpc\":\"2.0\",\"id\":7,\"result\":{},\"Result\":{}}\n\n";
     let passed = exchange.body(&[text.as_bytes()]).await.expect("a body");
     assert_eq!(message_of(&passed)["error"]["code"], -32001);
+    // A server that could not read a request says so to nobody; what it wants of a person is decided still.
+    let nobody = |data: Json| json!({"jsonrpc": "2.0", "id": null, "error": {"code": -32042, "message": "m", "data": data}});
+    let visit = |url: &str| json!({"elicitations": [{"mode": "url", "elicitationId": "e", "message": "m", "url": url}]});
+    for (message, expected) in [
+        (nobody(json!({})), "-32602"),
+        (nobody(json!({"elicitations": []})), "-32042"),
+        (nobody(visit("https://github.com/a")), "-32042"),
+        (nobody(visit("https://evil.example.com/a")), "-32001"),
+        (
+            json!({"jsonrpc": "2.0", "error": {"code": -32000, "message": "m"}}),
+            "-32000",
+        ),
+        (json!({"jsonrpc": "2.0", "error": "m"}), "-32001"),
+        (
+            json!({"jsonrpc": "2.0", "id": null, "error": {}, "result": {}}),
+            "-32001",
+        ),
+    ] {
+        let mut exchange = Exchange::open(&server).await;
+        exchange.pass(&list()).await;
+        let answer = [(":status", "404"), ("content-type", "application/json")];
+        exchange
+            .tell(Request::ResponseHeaders(headers(&answer, false)))
+            .await;
+        exchange.hear().await.expect("go on");
+        let passed = exchange
+            .body(&[message.to_string().as_bytes()])
+            .await
+            .expect("a body");
+        let passed: Json = serde_json::from_slice(&passed).expect("JSON");
+        assert_eq!(passed["error"]["code"].to_string(), expected, "{message}");
+    }
     // So is a whole answer that is none.
     for text in [
         "hello",

@@ -3,6 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use crate::adapters::invalid::{Invalid, Problem};
+use crate::adapters::json;
 use crate::adapters::mcp::denial;
 use crate::adapters::mcp::judge::{Judge, Passage};
 use crate::adapters::mcp::message::{self, Id, Message, Unreadable};
@@ -43,6 +44,9 @@ pub(super) async fn judge(
 ) -> Result<Fate, NotReady> {
     let message = match message::read(text, judge.limits) {
         Ok(message) => message,
+        Err(unreadable) if unreadable.id.is_none() && answers_nobody(judge, text) => {
+            return Ok(fate_of_reply(None, error(judge, text).await?));
+        }
         Err(unreadable) => return Ok(fate_of_unreadable(unreadable)),
     };
     match message {
@@ -55,7 +59,7 @@ pub(super) async fn judge(
                 }
                 None => error(judge, text).await?,
             };
-            Ok(fate_of_reply(&id, passage))
+            Ok(fate_of_reply(Some(&id), passage))
         }
         Message::Request { id, method, params } => {
             let passage = judge.request(&method, params).await?;
@@ -72,6 +76,20 @@ pub(super) async fn judge(
             })
         }
     }
+}
+
+/// Whether a message is the error of a server that could not read, or find, what it was asked for.
+fn answers_nobody(judge: &Judge<'_>, text: &[u8]) -> bool {
+    let Ok(Json::Object(members)) = json::value(text, judge.limits.json_depth, "body") else {
+        return false;
+    };
+    let is_error = members.get("error").is_some_and(Json::is_object);
+    let is_of_nobody = members.get("id").is_none_or(Json::is_null);
+    let known = ["jsonrpc", "id", "error"];
+    is_error
+        && is_of_nobody
+        && members.get("jsonrpc").and_then(Json::as_str) == Some("2.0")
+        && members.keys().all(|name| known.contains(&name.as_str()))
 }
 
 /// An error tells, and asks for nothing, but for one that says what the person has to visit.
@@ -111,11 +129,12 @@ fn fate_of_unreadable(Unreadable { id, fault }: Unreadable) -> Fate {
     }
 }
 
-fn fate_of_reply(id: &Id, passage: Passage) -> Fate {
+fn fate_of_reply(id: Option<&Id>, passage: Passage) -> Fate {
     match passage {
         Passage::AsItIs => Fate::Passes,
         Passage::Changed(result) => {
-            Fate::Instead(json!({"jsonrpc": "2.0", "id": id.to_json(), "result": result}))
+            let id = id.map_or(Json::Null, Id::to_json);
+            Fate::Instead(json!({"jsonrpc": "2.0", "id": id, "result": result}))
         }
         other => Fate::Instead(turned_away(id, other)),
     }
@@ -125,7 +144,7 @@ fn fate_of_request(id: &Id, passage: Passage) -> Fate {
     if matches!(passage, Passage::AsItIs) {
         return Fate::Passes;
     }
-    let mut error = turned_away(id, passage);
+    let mut error = turned_away(Some(id), passage);
     let why = error["error"].take();
     Fate::Instead(json!({
         "jsonrpc": "2.0", "id": id.to_json(), "method": DENIED, "params": why,
@@ -133,20 +152,20 @@ fn fate_of_request(id: &Id, passage: Passage) -> Fate {
 }
 
 /// The error that stands for what does not pass.
-fn turned_away(id: &Id, passage: Passage) -> Json {
+fn turned_away(id: Option<&Id>, passage: Passage) -> Json {
     match passage {
         Passage::Denied(answer) => {
             let decision_id = answer.decision_id.to_string();
-            denial::denied(Some(id), &answer.value, &decision_id)
+            denial::denied(id, &answer.value, &decision_id)
         }
         Passage::Refused(undecided) => refused(id, &undecided),
         Passage::AsItIs | Passage::Changed(_) => {
-            denial::refused(Some(id), denial::DENIED, "the message does not pass")
+            denial::refused(id, denial::DENIED, "the message does not pass")
         }
     }
 }
 
-fn refused(id: &Id, undecided: &Undecided) -> Json {
+fn refused(id: Option<&Id>, undecided: &Undecided) -> Json {
     let said = format!("what the server sent does not pass: {undecided}");
-    denial::refused(Some(id), undecided.code(), &said)
+    denial::refused(id, undecided.code(), &said)
 }
