@@ -24,6 +24,7 @@ mod doors;
 mod envoy;
 mod envoy_identity;
 mod ext_authz;
+mod ext_proc;
 mod full_scan;
 mod fuzz;
 mod guide;
