@@ -730,7 +730,7 @@ async fn settings_open_what_they_name_and_no_more() {
 }
 
 /// The same call as the native RPC and as MCP.
-fn pairs() -> Vec<(Kind, Json)> {
+pub fn pairs() -> Vec<(Kind, Json)> {
     let mut pairs = Vec::new();
     let arguments = [
         json!({}),

@@ -22,6 +22,7 @@ mod corpus;
 mod crash;
 mod envoy;
 mod ext_authz;
+mod ext_mcp;
 mod full_scan;
 mod fuzz;
 mod guide;
