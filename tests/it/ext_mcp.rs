@@ -59,7 +59,7 @@ forbid (principal, action, resource == Mcp::Tool::"git/purge");
 permit (principal, action in Mcp::Action::"use_context", resource);
 
 @id("no-secrets")
-forbid (principal, action in Mcp::Action::"use_context", resource == Mcp::Resource::"git/file:///secret");
+forbid (principal, action in Mcp::Action::"use_context", resource in Mcp::Resource::"file:///secret");
 
 @id("ask")
 permit (principal == Mcp::Server::"git", action == Mcp::Action::"elicit_form", resource)

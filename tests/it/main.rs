@@ -23,6 +23,7 @@ mod crash;
 mod envoy;
 mod ext_authz;
 mod ext_mcp;
+mod ext_mcp_results;
 mod full_scan;
 mod fuzz;
 mod guide;
