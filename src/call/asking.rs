@@ -96,6 +96,7 @@ impl<'a> Asking<'a> {
             task: self.evidence.task,
             past: self.world.past,
             approval: None,
+            answers: self.call.operation.answers.as_deref(),
             now: self.now,
         }
     }

@@ -10,6 +10,8 @@ use cedar_policy_core::ast::EntityUID;
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
+use crate::call::answers::Answers;
+
 /// One call to decide.
 #[derive(Debug, Clone)]
 pub struct CallContext {
@@ -76,6 +78,8 @@ pub struct Operation {
     pub server: SmolStr,
     /// The operation itself.
     pub kind: OperationKind,
+    /// What goes back to the server with it, if the server has asked for something.
+    pub answers: Option<Box<Answers>>,
 }
 
 /// Who set a call off.
@@ -267,6 +271,16 @@ impl Delegation {
 }
 
 impl Operation {
+    /// An operation with which nothing goes back to a server that asked.
+    pub fn new(initiator: Initiator, server: impl Into<SmolStr>, kind: OperationKind) -> Self {
+        Self {
+            initiator,
+            server: server.into(),
+            kind,
+            answers: None,
+        }
+    }
+
     /// A client's `tools/call`.
     pub fn call_tool(
         server: impl Into<SmolStr>,
@@ -279,11 +293,7 @@ impl Operation {
             definition_digest: None,
             target: None,
         };
-        Self {
-            initiator: Initiator::Client,
-            server: server.into(),
-            kind: OperationKind::CallTool(call),
-        }
+        Self::new(Initiator::Client, server, OperationKind::CallTool(call))
     }
 }
 

@@ -77,7 +77,7 @@ fn describes_secret(schema: &Json, depth: usize) -> bool {
 }
 
 /// Whether a text names a secret: `apiKey`, `API key` and `api_key` are the same words.
-fn names_secret(text: &str) -> bool {
+pub(super) fn names_secret(text: &str) -> bool {
     let words = words_of(text);
     if words
         .iter()

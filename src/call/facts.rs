@@ -15,6 +15,7 @@ use cedar_policy_core::ast::{Context, EntityUID, Name, PartialValue, Value};
 use cedar_policy_core::extensions::Extensions;
 use smol_str::{SmolStr, format_smolstr};
 
+use crate::call::answers::Answers;
 use crate::call::chain::Chain;
 use crate::call::claims::Asserted;
 use crate::call::context::{Identity, Initiator, Sampling};
@@ -34,6 +35,7 @@ pub struct Facts<'c> {
     identity: IdentityFacts<'c>,
     delegation: Option<DelegationFacts<'c>>,
     arguments: Option<ArgumentFacts<'c>>,
+    answers: Option<AnswerFacts<'c>>,
     task: Option<TaskFacts<'c>>,
     session: Option<SessionFacts<'c>>,
     usage: Option<UsageFacts>,
@@ -64,6 +66,12 @@ struct ArgumentFacts<'c> {
     untyped: OnceCell<Value>,
 }
 
+/// What goes back to a server.
+struct AnswerFacts<'c> {
+    answers: &'c Answers,
+    cells: [OnceCell<Value>; 3],
+}
+
 /// What facts are made from, whatever is asked.
 #[derive(Clone, Copy)]
 pub struct Ground<'c> {
@@ -87,6 +95,8 @@ pub struct Ground<'c> {
     pub past: Past<'c>,
     /// The approval it has.
     pub approval: Option<ApprovalFacts<'c>>,
+    /// What goes back to the server with it.
+    pub answers: Option<&'c Answers>,
     /// The time of the decision.
     pub now: SystemTime,
 }
@@ -106,13 +116,16 @@ pub enum OwnFacts {
         scheme: SmolStr,
         /// Its host.
         host: SmolStr,
+        /// The part of it that somebody registered.
+        domain: Option<SmolStr>,
     },
     /// What a model is asked to write.
     Sampling(Sampling),
 }
 
 impl<'c> Facts<'c> {
-    const NAMES: [&'static str; 14] = [
+    const NAMES: [&'static str; 15] = [
+        "answers",
         "approval",
         "arguments",
         "delegation",
@@ -155,6 +168,10 @@ impl<'c> Facts<'c> {
                 names: OnceCell::new(),
                 untyped: OnceCell::new(),
             }),
+            answers: ground.answers.map(|answers| AnswerFacts {
+                answers,
+                cells: Default::default(),
+            }),
             task: ground.task.map(|task| TaskFacts {
                 task,
                 uid: task.uid(),
@@ -178,7 +195,11 @@ impl<'c> Facts<'c> {
     fn elicitation(&self) -> Option<&Value> {
         let make = || match self.own {
             OwnFacts::Form(form) => Some(elicitation_form(form)),
-            OwnFacts::Url { scheme, host } => Some(elicitation_url(scheme, host)),
+            OwnFacts::Url {
+                scheme,
+                host,
+                domain,
+            } => Some(elicitation_url(scheme, host, domain.as_ref())),
             OwnFacts::Nothing | OwnFacts::Arguments(_) | OwnFacts::Sampling(_) => None,
         };
         self.elicitation.get_or_init(make).as_ref()
@@ -196,6 +217,7 @@ impl<'c> Facts<'c> {
 impl ContextSource for Facts<'_> {
     fn attribute(&self, name: &str) -> Option<Seen<'_>> {
         match name {
+            "answers" => self.answers.as_ref().map(|answers| Seen::Record(answers)),
             "approval" => self
                 .ground
                 .approval
@@ -325,6 +347,28 @@ impl ContextSource for ArgumentFacts<'_> {
     }
 }
 
+impl AnswerFacts<'_> {
+    const NAMES: [&'static str; 3] = ["kinds", "field_names", "secret_fields"];
+}
+
+impl ContextSource for AnswerFacts<'_> {
+    fn attribute(&self, name: &str) -> Option<Seen<'_>> {
+        let Answers {
+            kinds,
+            field_names,
+            secret_fields,
+        } = self.answers;
+        let index = Self::NAMES.iter().position(|known| *known == name)?;
+        let texts = [kinds, field_names, secret_fields][index];
+        let value = self.cells[index].get_or_init(|| strings(texts.iter().cloned()));
+        Some(Seen::Value(value))
+    }
+
+    fn to_context(&self) -> Context {
+        context::collect(self, &Self::NAMES)
+    }
+}
+
 fn elicitation_form(form: &Form) -> Value {
     record([
         ("field_names", strings(form.field_names.iter().cloned())),
@@ -332,11 +376,13 @@ fn elicitation_form(form: &Form) -> Value {
     ])
 }
 
-fn elicitation_url(scheme: &SmolStr, host: &SmolStr) -> Value {
-    record([
-        ("scheme", Value::new(scheme.clone(), None)),
-        ("host", Value::new(host.clone(), None)),
-    ])
+fn elicitation_url(scheme: &SmolStr, host: &SmolStr, domain: Option<&SmolStr>) -> Value {
+    let text = |text: &SmolStr| Value::new(text.clone(), None);
+    record(
+        [("scheme", text(scheme)), ("host", text(host))]
+            .into_iter()
+            .chain(domain.map(|domain| ("domain", text(domain)))),
+    )
 }
 
 fn sampling_record(sampling: &Sampling) -> Value {

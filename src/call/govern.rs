@@ -48,11 +48,11 @@ pub fn govern(
     // Nothing is called: of the call that carries the question only the subject is looked at.
     let call = CallContext::new(
         governing.actor.clone(),
-        Operation {
-            initiator: Initiator::Client,
-            server: SmolStr::default(),
-            kind: OperationKind::ListTools,
-        },
+        Operation::new(
+            Initiator::Client,
+            SmolStr::default(),
+            OperationKind::ListTools,
+        ),
     );
     let evidence = Evidence {
         chain: governing.chain.cloned(),
@@ -135,16 +135,16 @@ fn ask(
 fn call_of(approved: &ApprovedCall) -> Result<CallContext, Reason> {
     let arguments = serde_json::from_str(&approved.arguments)
         .map_err(|_| Reason::new(ReasonCode::Internal, "the approval cannot be read"))?;
-    let operation = Operation {
-        initiator: Initiator::Client,
-        server: approved.server.clone(),
-        kind: OperationKind::CallTool(ToolCall {
+    let operation = Operation::new(
+        Initiator::Client,
+        approved.server.clone(),
+        OperationKind::CallTool(ToolCall {
             tool: approved.tool.clone(),
             arguments,
             definition_digest: None,
             target: approved.target.clone(),
         }),
-    };
+    );
     let subject = Subject {
         entity: approved.subject.clone(),
         identity: Default::default(),

@@ -14,6 +14,7 @@
 )]
 
 pub mod answer;
+pub mod answers;
 pub mod asking;
 pub mod canonical;
 pub mod chain;
@@ -26,7 +27,7 @@ pub mod elicitation;
 pub mod evidence;
 pub mod facts;
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 pub mod govern;
 pub mod input;
 pub mod listing;

@@ -251,6 +251,16 @@ fn of_form(requested_schema: &Json, gateway: EntityUID) -> Result<Plan, Reason> 
     Ok(plan)
 }
 
+/// The part of a host that somebody registered, by the Public Suffix List. A name under no suffix that is
+/// on the list has none.
+fn registered_domain(host: &str) -> Option<SmolStr> {
+    let host = host.trim_end_matches('.').as_bytes();
+    let domain = psl::domain(host).filter(|domain| domain.suffix().is_known())?;
+    std::str::from_utf8(domain.as_bytes())
+        .ok()
+        .map(SmolStr::new)
+}
+
 fn of_url(url: &str, gateway: EntityUID) -> Result<Plan, Reason> {
     let invalid = || Reason::new(ReasonCode::ContextInvalid, "the URL to visit has no host");
     let parsed = Url::parse(url).map_err(|_| invalid())?;
@@ -259,6 +269,7 @@ fn of_url(url: &str, gateway: EntityUID) -> Result<Plan, Reason> {
     plan.own = OwnFacts::Url {
         scheme: parsed.scheme().into(),
         host: host.into(),
+        domain: parsed.domain().and_then(registered_domain),
     };
     Ok(plan)
 }

@@ -147,11 +147,7 @@ pub fn call(kind: OperationKind) -> CallContext {
             claims: arguments(json!({"email": "claim-that-stays-here"})),
         },
         delegation: None,
-        operation: Operation {
-            initiator: Initiator::Client,
-            server: "github".into(),
-            kind,
-        },
+        operation: Operation::new(Initiator::Client, "github", kind),
         workflow: Workflow {
             session_id: Some("session-1".into()),
             task_id: Some("task-1".into()),

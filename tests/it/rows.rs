@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use callgate::bundle::Bundle;
+use callgate::call::answers::Answers;
 use callgate::call::chain::Chain;
 use callgate::call::context::{
     CallContext, Delegation, Environment, Identity, Initiator, Operation, OperationKind, Sampling,
@@ -71,6 +72,9 @@ pub struct Case {
     session: Option<Vec<String>>,
     /// The tools that its task names; empty for a task that names none; absent: there is no task.
     task: Option<Vec<String>>,
+    /// The results that go back to the server with it.
+    #[serde(default)]
+    answers: Vec<Map<String, Json>>,
     /// How much the agent has done of late; absent: nobody looked.
     usage: Option<Counts>,
     /// Who approves the call once an approval is asked for.
@@ -238,9 +242,8 @@ impl Case {
                 ..Delegation::verified_from(uid("User", person))
             }),
             operation: Operation {
-                initiator,
-                server: server.into(),
-                kind: self.operation(),
+                answers: self.answers(),
+                ..Operation::new(initiator, server, self.operation())
             },
             workflow: Workflow {
                 task_id: self.task.as_ref().map(|_| "t".into()),
@@ -250,6 +253,14 @@ impl Case {
             environment: Environment::default(),
             trace: TraceContext::default(),
         }
+    }
+
+    fn answers(&self) -> Option<Box<Answers>> {
+        let mut answers = Answers::default();
+        for result in &self.answers {
+            answers.add(result).expect("a result of a known kind");
+        }
+        (!self.answers.is_empty()).then(|| Box::new(answers))
     }
 
     fn usage(&self) -> Option<Usage> {

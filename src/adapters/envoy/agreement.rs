@@ -115,7 +115,7 @@ pub(super) fn message_of(mut found: Map<String, Json>) -> Option<Message> {
     let is_mcp = found.get("is_mcp_request") == Some(&Json::Bool(true));
     match id {
         // What a reply tells is not there to be seen.
-        Some(id) if is_mcp && method == REPLY => Some(Message::Reply { id, tells: true }),
+        Some(id) if is_mcp && method == REPLY => Some(Message::Reply { id, result: None }),
         Some(id) if is_mcp => Some(Message::Request { id, method, params }),
         None if is_mcp => Some(Message::Notification { method, params }),
         _ => None,

@@ -7,6 +7,7 @@ use crate::adapters::envoy::identity::{self, Evidence};
 use crate::adapters::envoy::refused::{Refused, Stopped};
 use crate::adapters::envoy::request::HttpRequest;
 use crate::adapters::json;
+use crate::adapters::mcp::answers;
 use crate::adapters::mcp::conversation::Conversation;
 use crate::adapters::mcp::message::{self, Id, Message};
 use crate::adapters::mcp::methods::{self, Sender};
@@ -133,14 +134,18 @@ impl Reading<'_> {
                 let asked = asked.map_err(|undecided| Refused::undecided(403, &undecided))?;
                 Ok(Wanted { id: None, asked })
             }
-            // A reply carries what a server asked for, and who asks is not seen here.
-            Message::Reply { tells, .. } if tells && !self.settings.pass_replies => {
+            // What the server asked for may not have been seen, so there is a switch beside the policies.
+            Message::Reply {
+                result: Some(result),
+                ..
+            } if result.is_empty() || self.settings.pass_replies => {
+                let asked = answers::of_reply(server, &result);
+                let asked = asked.map_err(|undecided| Refused::undecided(403, &undecided))?;
+                Ok(Wanted { id: None, asked })
+            }
+            Message::Reply { .. } => {
                 Err(Refused::new(403, "replies to servers are not let through").into())
             }
-            Message::Reply { .. } => Ok(Wanted {
-                id: None,
-                asked: operations::upkeep(server, methods::REPLY),
-            }),
         }
     }
 

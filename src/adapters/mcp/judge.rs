@@ -4,11 +4,12 @@
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
-use crate::adapters::invalid::{Invalid, Problem};
+use crate::adapters::invalid::{Invalid, Problem, Shown};
 use crate::adapters::mcp::conversation::Conversation;
 use crate::adapters::mcp::methods::Sender;
 use crate::adapters::mcp::operations::{self, Asked, Undecided};
 use crate::adapters::mcp::origins::{Called, Origins};
+use crate::adapters::mcp::spelling::no_look_alikes;
 use crate::call::context::{CallContext, Initiator, Operation, OperationKind};
 use crate::call::decision::Decision;
 use crate::call::listing::{Hidden, Offered};
@@ -145,17 +146,26 @@ impl Judge<'_> {
         }
     }
 
-    /// Judges a notification of the server.
-    pub fn notification(&self, method: &str) -> Passage {
+    /// Judges a notification of the server. One about a task may ask for something, too.
+    pub async fn notification(
+        &self,
+        method: &str,
+        params: Map<String, Json>,
+    ) -> Result<Passage, NotReady> {
         let Some(server) = self.origins.only() else {
-            return Passage::Refused(whose());
+            return Ok(Passage::Refused(whose()));
         };
         match operations::of_notification(Sender::Server, server, method) {
-            Ok(Asked::Harmless) => Passage::AsItIs,
-            Ok(Asked::Decide(_)) => Passage::Refused(Undecided::Unknown(
-                crate::adapters::invalid::Shown::new(method),
-            )),
-            Err(undecided) => Passage::Refused(undecided),
+            Ok(Asked::Harmless) => {
+                let asked = self.input_requests(&params).await?;
+                Ok(asked.unwrap_or(Passage::AsItIs))
+            }
+            // Nothing that a server tells keeps a conversation of its client going.
+            Ok(Asked::Decide(_)) => {
+                let unknown = Undecided::Unknown(Shown::new(method));
+                Ok(Passage::Refused(unknown))
+            }
+            Err(undecided) => Ok(Passage::Refused(undecided)),
         }
     }
 
@@ -164,10 +174,10 @@ impl Judge<'_> {
         &self,
         result: &Map<String, Json>,
     ) -> Result<Option<Passage>, NotReady> {
-        // The state of a task carries them, too.
-        let task = result.get("task").and_then(Json::as_object);
+        // The state of a task holds the result of the call that it stands for.
+        let inner = result.get("result").and_then(Json::as_object);
         let mut calls = Vec::new();
-        for (holder, field) in [(Some(result), "result"), (task, "result.task")] {
+        for (holder, field) in [(Some(result), "result"), (inner, "result.result")] {
             let Some(holder) = holder else { continue };
             match self.input_requests_in(holder, field) {
                 Ok(more) => calls.extend(more),
@@ -185,7 +195,7 @@ impl Judge<'_> {
         holder: &Map<String, Json>,
         field: &str,
     ) -> Result<Vec<CallContext>, Undecided> {
-        operations::no_look_alikes(holder, &DECISIVE, field)?;
+        no_look_alikes(holder, &DECISIVE, field)?;
         let field = format!("{field}.{INPUT_REQUESTS}");
         let requests = match holder.get(INPUT_REQUESTS) {
             None | Some(Json::Null) => return Ok(Vec::new()),
@@ -198,7 +208,7 @@ impl Judge<'_> {
             let request = request
                 .as_object()
                 .ok_or_else(|| not(&field, "an object of requests"))?;
-            operations::no_look_alikes(request, &DECISIVE, &field)?;
+            no_look_alikes(request, &DECISIVE, &field)?;
             let method = request
                 .get("method")
                 .and_then(Json::as_str)
@@ -306,11 +316,11 @@ impl Judge<'_> {
     }
 
     fn looks(&self, list: &List, server: &SmolStr) -> CallContext {
-        self.conversation.call(Operation {
-            initiator: Initiator::Client,
-            server: server.clone(),
-            kind: list.kind.clone(),
-        })
+        self.conversation.call(Operation::new(
+            Initiator::Client,
+            server.clone(),
+            list.kind.clone(),
+        ))
     }
 
     /// Who offers each entry of a list under which name. An entry that could be read as an offer of several
@@ -322,7 +332,7 @@ impl Judge<'_> {
             let members = json
                 .as_object()
                 .ok_or_else(|| not(field, "a list of objects"))?;
-            operations::no_look_alikes(members, &DECISIVE, field)?;
+            no_look_alikes(members, &DECISIVE, field)?;
             let name = members
                 .get(list.name)
                 .and_then(Json::as_str)
@@ -353,3 +363,6 @@ fn whose() -> Undecided {
 fn not(field: &str, expected: &'static str) -> Invalid {
     Invalid::new(field, Problem::NotOfShape(expected))
 }
+
+#[cfg(test)]
+mod tests;

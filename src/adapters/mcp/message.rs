@@ -41,8 +41,9 @@ pub enum Message {
     Reply {
         /// The id of that request.
         id: Id,
-        /// Whether it tells anything: a result with members.
-        tells: bool,
+        /// What it tells: the members of its result, none if it is an error. `None` if a gateway has seen
+        /// that there is a reply and not what is in it.
+        result: Option<Map<String, Json>>,
     },
 }
 
@@ -177,11 +178,12 @@ fn of_members(mut members: Map<String, Json>, id: Option<Id>) -> Result<Message,
             })
         }
         (None, Some(id), Some(Json::Object(result)), None) if params.is_none() => {
-            let tells = !result.is_empty();
-            Ok(Message::Reply { id, tells })
+            let result = Some(result);
+            Ok(Message::Reply { id, result })
         }
         (None, Some(id), None, Some(_)) if params.is_none() => {
-            Ok(Message::Reply { id, tells: false })
+            let result = Some(Map::new());
+            Ok(Message::Reply { id, result })
         }
         _ => Err(Fault::Shape),
     }

@@ -86,8 +86,6 @@ const fn server(name: &'static str, era: Era, meaning: Meaning) -> Method {
     }
 }
 
-const TASK_INPUT: &str = "answers to a server inside a task are not decided: let the client repeat the call with \
-                          its answers instead";
 const TASKS_OF_CLIENTS: &str = "a server's look at the tasks of a client is not decided";
 
 /// Every request of both eras.
@@ -116,7 +114,7 @@ pub const REQUESTS: [Method; 31] = [
     client("tasks/result", Era::Sessions, Meaning::Upkeep),
     client("tasks/list", Era::Sessions, Meaning::Upkeep),
     client("tasks/cancel", Era::Both, Meaning::Upkeep),
-    client("tasks/update", Era::Stateless, Meaning::Refused(TASK_INPUT)),
+    client("tasks/update", Era::Stateless, Meaning::Upkeep),
     server("ping", Era::Sessions, Meaning::Harmless),
     server("sampling/createMessage", Era::Both, Meaning::Sample),
     server("elicitation/create", Era::Both, Meaning::Elicit),

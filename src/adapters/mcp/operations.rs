@@ -4,34 +4,12 @@ use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
 use crate::adapters::invalid::{Invalid, Problem, Shown};
+use crate::adapters::mcp::answers;
 use crate::adapters::mcp::methods::{self, Meaning, Method, Sender};
+use crate::adapters::mcp::spelling::{DECISIVE, no_look_alikes, one_spelling};
+use crate::call::answers::Answers;
 use crate::call::context::{Initiator, Operation, OperationKind, Sampling, ToolCall};
 use crate::config::limits::Limits;
-
-/// Members of parameters that say what is asked for. A reader that does not mind the case of letters, as
-/// some do, would take another spelling for the same member.
-const DECISIVE: [&str; 20] = [
-    "arguments",
-    "includeContext",
-    "inputResponses",
-    "maxTokens",
-    "messages",
-    "mode",
-    "name",
-    "notifications",
-    "prompt",
-    "promptsListChanged",
-    "ref",
-    "requestedSchema",
-    "resourceSubscriptions",
-    "resourcesListChanged",
-    "systemPrompt",
-    "taskId",
-    "tools",
-    "toolsListChanged",
-    "type",
-    "uri",
-];
 
 /// What a message asks for.
 #[derive(Debug, Clone)]
@@ -82,6 +60,7 @@ pub fn of_request(
     let method =
         methods::request(sender, method).ok_or_else(|| Undecided::Unknown(Shown::new(method)))?;
     let mut params = Params::new(params, limits)?;
+    let answers = params.answers()?.map(Box::new);
     let kinds = match method.meaning {
         Meaning::Listen => params.listen()?,
         _ => match params.kind(method)? {
@@ -94,9 +73,8 @@ pub fn of_request(
         Sender::Server => Initiator::Server,
     };
     let operation = |kind| Operation {
-        initiator,
-        server: server.clone(),
-        kind,
+        answers: answers.clone(),
+        ..Operation::new(initiator, server.clone(), kind)
     };
     Ok(Asked::Decide(kinds.into_iter().map(operation).collect()))
 }
@@ -114,11 +92,11 @@ pub fn of_notification(sender: Sender, server: &SmolStr, method: &str) -> Result
 
 /// To keep a conversation with a server going. `method` is one that [`methods::upkeep`] knows.
 pub fn upkeep(server: &SmolStr, method: &'static str) -> Asked {
-    Asked::Decide(vec![Operation {
-        initiator: Initiator::Client,
-        server: server.clone(),
-        kind: OperationKind::Connect { method },
-    }])
+    Asked::Decide(vec![Operation::new(
+        Initiator::Client,
+        server.clone(),
+        OperationKind::Connect { method },
+    )])
 }
 
 /// What `Mcp-Name` has to repeat, for the methods that have it.
@@ -173,6 +151,18 @@ impl<'l> Params<'l> {
                 return Err(refused(method, "it asks for more than one thing"));
             }
         }))
+    }
+
+    /// What goes back to a server that has asked for something before it goes on.
+    fn answers(&mut self) -> Result<Option<Answers>, Invalid> {
+        const FIELD: &str = "params.inputResponses";
+        let Some(responses) = self.object("inputResponses")? else {
+            return Ok(None);
+        };
+        match responses.is_empty() {
+            true => Ok(None),
+            false => answers::read(&responses, self.limits, FIELD).map(Some),
+        }
     }
 
     fn call_tool(&mut self) -> Result<ToolCall, Invalid> {
@@ -379,40 +369,6 @@ impl<'l> Params<'l> {
         }
         Ok(SmolStr::new(text))
     }
-}
-
-/// Refuses members that a careless reader would take for one that decides.
-pub(super) fn no_look_alikes(
-    members: &Map<String, Json>,
-    decisive: &[&str],
-    field: &str,
-) -> Result<(), Invalid> {
-    for name in members.keys() {
-        let folded = folded(name);
-        let is_other_spelling = |known: &&str| *known != name && self::folded(known) == folded;
-        if let Some(known) = decisive.iter().find(|known| is_other_spelling(known)) {
-            let problem = Problem::UnknownWord(Shown::new(name), "how the protocol spells it");
-            return Err(Invalid::new(format!("{field}.{known}"), problem));
-        }
-    }
-    Ok(())
-}
-
-/// Refuses two members whose names differ in nothing but the case of their letters.
-fn one_spelling(members: &Map<String, Json>, field: &str) -> Result<(), Invalid> {
-    let mut seen = std::collections::HashSet::with_capacity(members.len());
-    for name in members.keys() {
-        if !seen.insert(folded(name)) {
-            let said = format!("`{}` appears in two spellings", Shown::new(name));
-            return Err(Invalid::new(field, Problem::Json(said)));
-        }
-    }
-    Ok(())
-}
-
-/// Upper case first: then the long s and the Kelvin sign are an s and a k, as they are for such readers.
-fn folded(name: &str) -> String {
-    name.to_uppercase().to_lowercase()
 }
 
 fn not(field: &str, expected: &'static str) -> Invalid {

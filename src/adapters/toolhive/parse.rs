@@ -78,11 +78,11 @@ pub(super) fn call(
         Some(mcp) => optional_object(mcp, "args").within("context.mcp")?,
         None => None,
     };
-    let operation = Operation {
-        initiator: Initiator::Client,
+    let operation = Operation::new(
+        Initiator::Client,
         server,
-        kind: kind(verb, &name, arguments, limits)?,
-    };
+        kind(verb, &name, arguments, limits)?,
+    );
     let mut call = CallContext::new(subject, operation);
     call.trace = trace.clone();
     Ok(Asked::Call(call))

@@ -414,11 +414,7 @@ fn what_a_server_asks_for_is_decided_in_its_own_name() {
     let server_call = |kind: OperationKind| {
         let mut call = get_issue();
         call.subject.entity = model::server(&"github".into());
-        call.operation = Operation {
-            initiator: Initiator::Server,
-            server: "github".into(),
-            kind,
-        };
+        call.operation = Operation::new(Initiator::Server, "github", kind);
         call
     };
     let form = |name: &str| {

@@ -1,6 +1,7 @@
 use uuid::Uuid;
 
 use super::*;
+use crate::adapters::told::{DECISION_ID, OBLIGATIONS};
 use crate::call::decision::Reason;
 
 fn deny(code: ReasonCode, message: &str) -> Answer<Decision> {

@@ -65,11 +65,7 @@ impl Parser<'_> {
             .call_context
             .ok_or_else(|| Invalid::new(FIELD, Problem::Missing))?;
         let server = self.required_id(wire.server, "server")?;
-        let operation = Operation {
-            initiator: Initiator::Client,
-            server,
-            kind: OperationKind::ListTools,
-        };
+        let operation = Operation::new(Initiator::Client, server, OperationKind::ListTools);
         let call = self.call(*context, Some(operation)).within(FIELD)?;
         let tools = self.ids(wire.tools, self.limits.tools, "tools")?;
         Ok(Filter { call, tools })

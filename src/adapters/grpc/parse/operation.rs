@@ -1,12 +1,14 @@
 //! `Operation`: what the call wants to do.
 
+use bytes::Bytes;
 use cedar_policy_core::ast::EntityUID;
 use smol_str::SmolStr;
 
 use crate::adapters::grpc::parse::{Parser, check_count};
 use crate::adapters::invalid::{Invalid, Problem, Shown, Within};
 use crate::adapters::json;
-use crate::adapters::mcp::methods;
+use crate::adapters::mcp::{answers, methods};
+use crate::call::answers::Answers;
 use crate::call::context::{Initiator, Operation, OperationKind, Sampling, ToolCall};
 use crate::proto::v1;
 use crate::proto::v1::operation::Kind;
@@ -27,11 +29,25 @@ impl Parser<'_> {
         let initiator = initiator(wire.initiator, &kind).within(FIELD)?;
         let server = self.optional_id(wire.server, "server").within(FIELD)?;
         let server = server_of(server, initiator, &kind, subject).within(FIELD)?;
+        let answers = self.answers(&wire.input_responses_json).within(FIELD)?;
+        if answers.is_some() && initiator == Initiator::Server {
+            let problem = Problem::Contradiction("goes to a server, but the call is the server's");
+            return Err(Invalid::new("input_responses_json", problem)).within(FIELD);
+        }
         Ok(Operation {
-            initiator,
-            server,
-            kind,
+            answers: answers.map(Box::new),
+            ..Operation::new(initiator, server, kind)
         })
+    }
+
+    /// What goes back to a server, as the protocol writes it.
+    fn answers(&self, text: &Bytes) -> Result<Option<Answers>, Invalid> {
+        const FIELD: &str = "input_responses_json";
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let responses = json::object(text, self.limits.json_depth, FIELD)?;
+        answers::read(&responses, self.limits, FIELD).map(Some)
     }
 
     fn kind(&self, wire: Kind) -> Result<OperationKind, Invalid> {

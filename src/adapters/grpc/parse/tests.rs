@@ -45,6 +45,7 @@ fn list_tools() -> v1::Operation {
         server: "git".into(),
         kind: Some(Kind::ListTools(v1::ListTools {})),
         initiator: 0,
+        ..v1::Operation::default()
     }
 }
 
@@ -176,6 +177,7 @@ fn whoever_sets_a_call_off_is_implied_by_its_kind() {
             initiator: initiator.into(),
             server: server.into(),
             kind: Some(kind),
+            ..v1::Operation::default()
         };
         let parsed = parse(context("Server", operation.clone()));
         match (parsed, wanted) {

@@ -7,11 +7,7 @@ fn operation(initiator: Initiator) -> Operation {
         Initiator::Server => OperationKind::ListRoots,
         Initiator::Client | Initiator::Ui => OperationKind::ListTools,
     };
-    Operation {
-        initiator,
-        server: "files".into(),
-        kind,
-    }
+    Operation::new(initiator, "files", kind)
 }
 
 fn conversation(delegation: Option<Delegation>) -> Conversation {

@@ -160,7 +160,7 @@ fn every_request_of_both_eras_is_decided_or_refused_by_name() {
             CLIENT,
             "tasks/update",
             json!({}),
-            "-32601 `tasks/update` is refused: answers to a server",
+            "client: tasks/update connect",
         ),
         (SERVER, "ping", json!({}), "harmless"),
         (
@@ -564,4 +564,90 @@ fn what_the_name_header_repeats_depends_on_the_method() {
     assert_eq!(named("resources/read", params), Some("a:b"));
     assert_eq!(named("tasks/cancel", params), Some("t"));
     assert_eq!(named("tools/list", params), None);
+}
+
+#[test]
+fn what_goes_back_to_a_server_is_told_apart_by_its_shape() {
+    let answers = |asked: Result<Asked, Undecided>| match asked {
+        Ok(Asked::Decide(operations)) => operations[0].answers.clone(),
+        other => panic!("{other:?}"),
+    };
+    let sampled =
+        json!({"model": "m", "role": "assistant", "content": {"type": "text", "text": "x"}});
+    let filled = json!({"action": "accept", "content": {"city": "Bern", "password": "p"}});
+    for (method, params) in [
+        (
+            "tools/call",
+            json!({"name": "read", "inputResponses": {"a": sampled, "b": filled}}),
+        ),
+        (
+            "prompts/get",
+            json!({"name": "p", "inputResponses": {"a": sampled, "b": filled}}),
+        ),
+        (
+            "resources/read",
+            json!({"uri": "file:///a", "inputResponses": {"a": sampled, "b": filled}}),
+        ),
+        (
+            "tasks/update",
+            json!({"taskId": "t", "inputResponses": {"a": sampled, "b": filled}}),
+        ),
+    ] {
+        let told = answers(ask(CLIENT, method, params)).expect(method);
+        assert_eq!(told.kinds, ["sampling", "elicitation"], "{method}");
+        assert_eq!(told.secret_fields, ["password"], "{method}");
+    }
+    let none = answers(ask(
+        CLIENT,
+        "tools/call",
+        json!({"name": "read", "inputResponses": {}}),
+    ));
+    assert_eq!(none, None);
+
+    let server = SmolStr::new("files");
+    let reply = |result: &Json| answers::of_reply(&server, result.as_object().expect("an object"));
+    assert_eq!(answers(reply(&json!({}))), None, "the answer to a ping");
+    assert_eq!(
+        answers(reply(&filled)).expect("it tells").field_names.len(),
+        2
+    );
+    for (asked, said) in [
+        (
+            reply(&json!({"content": "x"})),
+            "`result` must be the result of sampling",
+        ),
+        (
+            reply(&json!({"Action": "accept"})),
+            "`result.action` `Action` is not how",
+        ),
+        (
+            ask(
+                CLIENT,
+                "tools/call",
+                json!({"name": "read", "inputResponses": {"a": {"x": 1}}}),
+            ),
+            "`params.inputResponses` must be the result of sampling",
+        ),
+        (
+            ask(
+                CLIENT,
+                "tools/call",
+                json!({"name": "read", "inputResponses": [filled]}),
+            ),
+            "`params.inputResponses` must be an object",
+        ),
+        (
+            ask(
+                CLIENT,
+                "tools/call",
+                json!({"name": "read", "InputResponses": {}}),
+            ),
+            "`params.inputResponses` `InputResponses` is not how",
+        ),
+    ] {
+        let Err(undecided) = asked else {
+            panic!("{said}: decided")
+        };
+        assert!(undecided.to_string().starts_with(said), "{undecided}");
+    }
 }

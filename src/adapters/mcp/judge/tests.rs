@@ -1,0 +1,318 @@
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::*;
+use crate::call::context::{Delegation, Environment, Identity, Subject, TraceContext, Workflow};
+use crate::call::decision::ReasonCode;
+use crate::call::fixtures::{agent, person, trusted, world};
+use crate::config::claims::ClaimMapping;
+use crate::identity::caller::Caller;
+use crate::service::generation::Load;
+use crate::service::settings::Settings;
+use crate::telemetry::recorder::Recorder;
+
+const POLICIES: &str = r#"
+    permit (principal, action in [Mcp::Action::"discover", Mcp::Action::"call_read", Mcp::Action::"get_prompt"], resource);
+    permit (principal, action == Mcp::Action::"read_resource", resource in Mcp::Resource::"file:///srv/docs");
+    permit (principal == Mcp::Server::"github", action == Mcp::Action::"elicit_form", resource)
+      when { context.elicitation.secret_fields.isEmpty() && context.delegation.root == Mcp::User::"alice" };
+    permit (principal == Mcp::Server::"github", action == Mcp::Action::"elicit_url", resource)
+      when { context.elicitation has domain && context.elicitation.domain == "example.co.uk" };
+    forbid (principal, action == Mcp::Action::"get_prompt", resource == Mcp::Prompt::"github/deploy");
+"#;
+
+struct Scene {
+    service: Service,
+    caller: Caller,
+    conversation: Conversation,
+    origins: Origins,
+    limits: Limits,
+}
+
+impl Scene {
+    fn of(servers: &[&str]) -> Self {
+        let service = Service::in_memory(Settings::default(), Recorder::default());
+        let service = service.expect("a service");
+        let load = Load {
+            snapshot: world(POLICIES),
+            claims: ClaimMapping::default(),
+            policy_set_digest: Arc::from("sha256:00"),
+        };
+        service.publish(load).expect("published");
+        Self {
+            service,
+            caller: Caller {
+                id: "edge".into(),
+                rights: trusted(),
+            },
+            conversation: Conversation {
+                subject: Subject::verified(agent("helper"), "jwt"),
+                delegation: Some(Delegation::verified_from(person("alice"))),
+                workflow: Workflow::default(),
+                approval_ids: Vec::new(),
+                environment: Environment::default(),
+                trace: TraceContext::default(),
+                peer: Identity::default(),
+            },
+            origins: Origins::merged(servers.iter().map(SmolStr::new).collect()),
+            limits: Limits::default(),
+        }
+    }
+
+    fn judge(&self) -> Judge<'_> {
+        Judge {
+            service: &self.service,
+            ask: Ask {
+                caller: &self.caller,
+                adapter: "test",
+                at_least_revision: 0,
+                is_dry_run: false,
+            },
+            conversation: &self.conversation,
+            origins: &self.origins,
+            limits: &self.limits,
+        }
+    }
+
+    async fn result(&self, method: Option<&str>, result: Json) -> Passage {
+        let Json::Object(result) = result else {
+            panic!("{result} is no object");
+        };
+        self.judge().result(method, result).await.expect("ready")
+    }
+}
+
+/// What passes, as text.
+fn shown(passage: Passage) -> String {
+    match passage {
+        Passage::AsItIs => "as it is".to_owned(),
+        Passage::Changed(result) => Json::Object(result).to_string(),
+        Passage::Denied(answer) => answer.value.reasons[0].code.as_str().to_owned(),
+        Passage::Refused(undecided) => format!("{}: {undecided}", undecided.code()),
+    }
+}
+
+#[tokio::test]
+async fn lists_lose_what_the_client_may_not_use() {
+    let scene = Scene::of(&["github"]);
+    let tool = |name: &str| json!({"name": name, "inputSchema": {}});
+    let tools = json!({"tools": [tool("get_issue"), tool("merge"), tool("nobody_knows")], "nextCursor": "c"});
+    let kept = json!({"tools": [tool("get_issue")], "nextCursor": "c"}).to_string();
+    for method in [Some("tools/list"), None] {
+        assert_eq!(shown(scene.result(method, tools.clone()).await), kept);
+    }
+    let other = scene.result(Some("tools/call"), tools).await;
+    assert_eq!(shown(other), "as it is", "it is no list for a client");
+
+    let prompts = json!({"prompts": [{"name": "review"}, {"name": "deploy"}]});
+    let passage = scene.result(Some("prompts/list"), prompts).await;
+    assert_eq!(
+        shown(passage),
+        json!({"prompts": [{"name": "review"}]}).to_string()
+    );
+
+    let resources =
+        json!({"resources": [{"uri": "file:///srv/docs/a"}, {"uri": "file:///etc/passwd"}]});
+    let passage = scene.result(Some("resources/list"), resources).await;
+    assert_eq!(
+        shown(passage),
+        json!({"resources": [{"uri": "file:///srv/docs/a"}]}).to_string()
+    );
+
+    let templates = json!({"resourceTemplates": [{"uriTemplate": "file:///srv/docs/{x}"}, {"uriTemplate": "file:///{x}"}]});
+    let passage = scene
+        .result(Some("resources/templates/list"), templates)
+        .await;
+    let kept = json!({"resourceTemplates": [{"uriTemplate": "file:///srv/docs/{x}"}]});
+    assert_eq!(shown(passage), kept.to_string());
+
+    let all = scene
+        .result(Some("tools/list"), json!({"tools": [tool("get_issue")]}))
+        .await;
+    assert_eq!(shown(all), "as it is");
+    assert_eq!(
+        shown(scene.result(Some("tools/list"), json!({})).await),
+        "as it is"
+    );
+}
+
+#[tokio::test]
+async fn merged_lists_are_judged_by_the_server_that_each_name_tells() {
+    let scene = Scene::of(&["github", "files"]);
+    let names = [
+        "github_get_issue",
+        "files_read",
+        "files_get_issue",
+        "get_issue",
+        "other_read",
+    ];
+    let tools: Vec<_> = names.iter().map(|name| json!({"name": name})).collect();
+    let passage = scene
+        .result(Some("tools/list"), json!({"tools": tools}))
+        .await;
+    let kept = json!({"tools": [{"name": "github_get_issue"}, {"name": "files_read"}]});
+    assert_eq!(shown(passage), kept.to_string());
+}
+
+#[tokio::test]
+async fn what_a_server_asks_for_in_a_result_is_decided_in_its_name() {
+    let scene = Scene::of(&["github"]);
+    let form = |field: &str| json!({"method": "elicitation/create", "params": {"message": "?", "requestedSchema": {"properties": {field: {"type": "string"}}}}});
+    let url = |url: &str| json!({"method": "elicitation/create", "params": {"mode": "url", "message": "?", "url": url}});
+    let requests =
+        |requests: Json| json!({"resultType": "input_required", "inputRequests": requests});
+    for (asked, expected) in [
+        (requests(json!({"a": form("city")})), "as it is"),
+        (requests(json!({})), "as it is"),
+        (
+            requests(json!({"a": form("city"), "b": form("password")})),
+            "NO_PERMIT",
+        ),
+        (
+            requests(json!({"a": url("https://login.example.co.uk/x")})),
+            "as it is",
+        ),
+        (
+            requests(json!({"a": url("https://example.co.uk.evil.org/x")})),
+            "NO_PERMIT",
+        ),
+        (requests(json!({"a": url("https://co.uk/x")})), "NO_PERMIT"),
+        (
+            requests(json!({"a": url("https://127.0.0.1/x")})),
+            "NO_PERMIT",
+        ),
+        (
+            requests(json!({"a": {"method": "roots/list"}})),
+            "NO_PERMIT",
+        ),
+        (
+            requests(
+                json!({"a": {"method": "sampling/createMessage", "params": {"maxTokens": 9, "messages": []}}}),
+            ),
+            "NO_PERMIT",
+        ),
+        // The task that the state of which was asked for.
+        (
+            json!({"status": "input_required", "inputRequests": {"a": form("password")}}),
+            "NO_PERMIT",
+        ),
+        (
+            json!({"result": {"inputRequests": {"a": form("password")}}}),
+            "NO_PERMIT",
+        ),
+        (
+            requests(json!({"a": {"method": "tools/call", "params": {"name": "get_issue"}}})),
+            "NO_PERMIT",
+        ),
+        (
+            requests(json!({"a": {"method": "tasks/get", "params": {}}})),
+            "-32601: `tasks/get` is refused: a server's look at the tasks of a client is not decided",
+        ),
+        (
+            requests(json!({"a": {"method": "shell/run"}})),
+            "-32601: `shell/run` is not a method that is known here",
+        ),
+        (
+            requests(json!([form("city")])),
+            "-32602: `result.inputRequests` must be an object",
+        ),
+        (
+            json!({"InputRequests": {"a": form("password")}}),
+            "-32602: `result.inputRequests` `InputRequests` is not how the protocol spells it",
+        ),
+    ] {
+        let passage = scene.result(Some("tools/call"), asked.clone()).await;
+        assert_eq!(shown(passage), expected, "{asked}");
+        let passage = scene.result(None, asked.clone()).await;
+        assert_eq!(shown(passage), expected, "{asked}, whatever it answers");
+    }
+    let asked = requests(json!({"a": form("city")}));
+    let merged = Scene::of(&["github", "files"]).result(None, asked).await;
+    assert!(
+        matches!(merged, Passage::Refused(_)),
+        "nobody knows who asks: {merged:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_request_or_notification_of_a_server_is_judged() {
+    let scene = Scene::of(&["github"]);
+    let judge = scene.judge();
+    let params = |json: Json| json.as_object().cloned().expect("an object");
+    let form = |field: &str| params(json!({"requestedSchema": {"properties": {field: {}}}}));
+    let asked = judge.request("elicitation/create", form("city")).await;
+    assert_eq!(shown(asked.expect("ready")), "as it is");
+    let asked = judge.request("elicitation/create", form("password")).await;
+    assert_eq!(shown(asked.expect("ready")), "NO_PERMIT");
+    let asked = judge.request("ping", Map::new()).await;
+    assert_eq!(shown(asked.expect("ready")), "as it is");
+    let asked = judge.request("initialize", Map::new()).await;
+    assert!(matches!(asked, Ok(Passage::Refused(_))));
+
+    let told = judge.notification(
+        "notifications/message",
+        params(json!({"level": "info", "data": "x"})),
+    );
+    assert_eq!(shown(told.await.expect("ready")), "as it is");
+    let told = judge
+        .notification("notifications/initialized", Map::new())
+        .await;
+    assert!(matches!(told, Ok(Passage::Refused(_))));
+    let state = json!({"taskId": "t", "status": "input_required", "inputRequests": {"a": {"method": "roots/list"}}});
+    let told = judge
+        .notification("notifications/tasks", params(state))
+        .await;
+    assert_eq!(shown(told.expect("ready")), "NO_PERMIT");
+}
+
+#[tokio::test]
+async fn a_list_that_cannot_be_read_does_not_pass() {
+    let scene = Scene::of(&["github"]);
+    for (list, said) in [
+        (json!({"tools": {}}), "`result.tools` must be a list"),
+        (
+            json!({"tools": ["get_issue"]}),
+            "`result.tools` must be a list of objects",
+        ),
+        (
+            json!({"tools": [{"title": "x"}]}),
+            "`result.tools` must be a list of objects with names",
+        ),
+        (
+            json!({"tools": [{"name": 1}]}),
+            "`result.tools` must be a list of objects with names",
+        ),
+        (
+            json!({"tools": [{"name": "get_issue", "Name": "merge"}]}),
+            "`result.tools.name` `Name` is not how the protocol spells it",
+        ),
+        (
+            json!({"tools": [], "TOOLS": [{"name": "merge"}]}),
+            "`result.tools` `TOOLS` is not how the protocol spells it",
+        ),
+    ] {
+        let passage = shown(scene.result(Some("tools/list"), list.clone()).await);
+        assert_eq!(passage, format!("-32602: {said}"), "{list}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_who_is_not_known_sees_anything() {
+    let mut scene = Scene::of(&["github"]);
+    scene.conversation.subject = Subject::verified(agent("ghost"), "jwt");
+    let passage = scene
+        .result(
+            Some("tools/list"),
+            json!({"tools": [{"name": "get_issue"}]}),
+        )
+        .await;
+    assert_eq!(shown(passage), json!({"tools": []}).to_string());
+    let passage = scene
+        .result(
+            None,
+            json!({"inputRequests": {"a": {"method": "roots/list"}}}),
+        )
+        .await;
+    assert_eq!(shown(passage), ReasonCode::SubjectUnknown.as_str());
+}

@@ -1,0 +1,73 @@
+//! What a client sends back to a server that has asked for something: data that leaves for that server.
+//!
+//! The revision 2026-07-28 of the protocol has them inside the repeated call (`inputResponses`), the one of
+//! 2025-11-25 in replies of their own. Neither says what it answers, so its shape has to.
+
+use serde_json::{Map, Value as Json};
+use smol_str::SmolStr;
+
+use crate::call::elicitation::names_secret;
+
+/// Several answers taken together, without what they say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answers {
+    /// `sampling`, `elicitation` or `roots`, each once.
+    pub kinds: Vec<SmolStr>,
+    /// Names of the form fields that were filled in.
+    pub field_names: Vec<SmolStr>,
+    /// Those that look like they hold a secret.
+    pub secret_fields: Vec<SmolStr>,
+}
+
+/// An answer of no known shape, or of several at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "is not the result of sampling (`model`), elicitation (`action`) or a look at roots (`roots`)"
+)]
+pub struct UnknownAnswer;
+
+/// Most fields of forms in one call; what is beyond is beyond reading by a person, too.
+pub const MAX_FIELDS: usize = 1_000;
+
+impl Answers {
+    /// Adds one answer: the `result` of a reply, or one of `inputResponses`.
+    pub fn add(&mut self, result: &Map<String, Json>) -> Result<(), UnknownAnswer> {
+        let model = result.get("model").filter(|it| it.is_string());
+        let action = result.get("action").and_then(Json::as_str);
+        let roots = result.get("roots").filter(|it| it.is_array());
+        let kind = match (model, action, roots) {
+            (Some(_), None, None) => "sampling",
+            (None, Some("accept" | "decline" | "cancel"), None) => "elicitation",
+            (None, None, Some(_)) => "roots",
+            _ => return Err(UnknownAnswer),
+        };
+        if action.is_some() {
+            self.add_fields(result.get("content"))?;
+        }
+        if !self.kinds.iter().any(|known| known == kind) {
+            self.kinds.push(SmolStr::new_static(kind));
+        }
+        Ok(())
+    }
+
+    fn add_fields(&mut self, content: Option<&Json>) -> Result<(), UnknownAnswer> {
+        let fields = match content {
+            None | Some(Json::Null) => return Ok(()),
+            Some(Json::Object(fields)) => fields,
+            Some(_) => return Err(UnknownAnswer),
+        };
+        for name in fields.keys() {
+            if self.field_names.len() == MAX_FIELDS {
+                return Err(UnknownAnswer);
+            }
+            if names_secret(name) {
+                self.secret_fields.push(SmolStr::new(name));
+            }
+            self.field_names.push(SmolStr::new(name));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
