@@ -24,6 +24,8 @@ mod doors;
 mod envoy;
 mod envoy_identity;
 mod ext_authz;
+mod ext_mcp;
+mod ext_mcp_results;
 mod ext_proc;
 mod full_scan;
 mod fuzz;
