@@ -75,7 +75,15 @@ pub fn directory() -> TempDir {
 
 /// What [`directory`] compiles to.
 pub fn generation() -> Load {
+    generation_with(&[])
+}
+
+/// The same, with further files.
+fn generation_with(files: &[(&str, &str)]) -> Load {
     let dir = directory();
+    for (path, text) in files {
+        std::fs::write(dir.path().join(path), text).expect("a file");
+    }
     let bundle = bundle::load(dir.path()).unwrap_or_else(|faults| panic!("{faults}"));
     Load {
         snapshot: bundle.snapshot,
@@ -187,8 +195,14 @@ pub async fn start_recorded(
 
 /// Starts a server that answers.
 pub async fn start(config: &str) -> Running {
+    start_with(config, &[]).await
+}
+
+/// The same, with further policies.
+pub async fn start_with(config: &str, files: &[(&str, &str)]) -> Running {
     let running = start_empty(config, &[]).await;
-    running.service.publish(generation()).expect("published");
+    let generation = generation_with(files);
+    running.service.publish(generation).expect("published");
     running
 }
 

@@ -29,6 +29,8 @@ pub(super) struct Reading<'a> {
     pub(super) caller: &'a Caller,
     pub(super) limits: &'a Limits,
     pub(super) settings: &'a Envoy,
+    /// Whether what servers ask for is seen, too, so that policies alone decide what is replied to them.
+    pub(super) sees_servers: bool,
 }
 
 /// What a request asks for.
@@ -38,6 +40,10 @@ pub(super) struct Question {
     pub(super) id: Option<Id>,
     /// Whether it is no MCP: what comes back is none either.
     pub(super) is_plain: bool,
+    /// The method, if it is a request of MCP.
+    pub(super) method: Option<String>,
+    /// The server that it goes to.
+    pub(super) server: SmolStr,
     /// Who talks to whom.
     pub(super) conversation: Conversation,
     /// All of these have to be allowed.
@@ -47,7 +53,18 @@ pub(super) struct Question {
 /// What a message asks for.
 struct Wanted {
     id: Option<Id>,
+    method: Option<String>,
     asked: Asked,
+}
+
+impl Wanted {
+    fn without_answer(asked: Asked) -> Self {
+        Self {
+            id: None,
+            method: None,
+            asked,
+        }
+    }
 }
 
 impl Reading<'_> {
@@ -57,7 +74,7 @@ impl Reading<'_> {
             return self.plain(http);
         };
         let server = SmolStr::new(server);
-        let Wanted { id, asked } = match http.method.as_str() {
+        let Wanted { id, method, asked } = match http.method.as_str() {
             "POST" => self.wanted(self.message(http)?, &server)?,
             method @ ("GET" | "DELETE") => stream(method, &http.headers, &server)?,
             _ => {
@@ -73,6 +90,8 @@ impl Reading<'_> {
             Ok(conversation) => Ok(Question {
                 id,
                 is_plain: false,
+                method,
+                server,
                 conversation,
                 operations,
             }),
@@ -96,6 +115,8 @@ impl Reading<'_> {
         Ok(Question {
             id: None,
             is_plain: true,
+            method: None,
+            server: operation.server.clone(),
             conversation,
             operations: vec![operation],
         })
@@ -151,6 +172,7 @@ impl Reading<'_> {
                 match asked {
                     Ok(asked) => Ok(Wanted {
                         id: Some(id),
+                        method: Some(method),
                         asked,
                     }),
                     Err(undecided) => {
@@ -163,16 +185,16 @@ impl Reading<'_> {
             Message::Notification { method, .. } => {
                 let asked = operations::of_notification(Sender::Client, server, &method);
                 let asked = asked.map_err(|undecided| Refused::undecided(403, &undecided))?;
-                Ok(Wanted { id: None, asked })
+                Ok(Wanted::without_answer(asked))
             }
             // What the server asked for may not have been seen, so there is a switch beside the policies.
             Message::Reply {
                 result: Some(result),
                 ..
-            } if result.is_empty() || self.settings.pass_replies => {
+            } if result.is_empty() || self.sees_servers || self.settings.pass_replies => {
                 let asked = answers::of_reply(server, &result);
                 let asked = asked.map_err(|undecided| Refused::undecided(403, &undecided))?;
-                Ok(Wanted { id: None, asked })
+                Ok(Wanted::without_answer(asked))
             }
             Message::Reply { .. } => {
                 Err(Refused::new(403, "replies to servers are not let through").into())
@@ -274,10 +296,8 @@ fn stream(method: &str, headers: &Headers, server: &SmolStr) -> Result<Wanted, S
         return Err(Refused::new(405, said).into());
     }
     let known = methods::STREAM.into_iter().find(|known| *known == method);
-    Ok(Wanted {
-        id: None,
-        asked: operations::upkeep(server, known.unwrap_or(methods::REPLY)),
-    })
+    let asked = operations::upkeep(server, known.unwrap_or(methods::REPLY));
+    Ok(Wanted::without_answer(asked))
 }
 
 fn id_of(message: &Message) -> Option<Id> {
