@@ -24,6 +24,7 @@ impl Server {
     pub fn callgate(dir: &Path, collector: &str, http_port: u16) -> Result<Self, Fault> {
         let port = free_port()?;
         let child = Command::new(env!("CARGO_BIN_EXE_callgate"))
+            .current_dir(dir)
             .arg("serve")
             .arg(dir)
             .args(["--listen", &format!("127.0.0.1:{port}")])
