@@ -23,7 +23,7 @@ permit (principal, action in Mcp::Action::"discover", resource in Mcp::Server::"
 "#;
 
 /// A process that ends with the test.
-struct Running(Child);
+pub struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -33,19 +33,35 @@ impl Drop for Running {
     }
 }
 
+impl Running {
+    /// Starts it, and waits until it listens on a port. What it says goes to a file.
+    pub fn start(command: &mut Command, port: u16, log: &Path) -> Self {
+        let log = File::create(log).unwrap();
+        let child = command.stdout(log.try_clone().unwrap()).stderr(log).spawn();
+        let running = Self(child.unwrap());
+        wait_until_open(port, "a server");
+        running
+    }
+}
+
 fn python_runs(arguments: &[&str]) -> Command {
     let mut command = Command::new(python());
     command.arg(client("mcp_http.py")).args(arguments);
     command
 }
 
+/// Writes keys to a file, and tokens with these claims that they have signed.
+pub fn tokens(keys: &Path, claims: &[Json]) -> Vec<Json> {
+    on_lines(&mut python_runs(&["keys", keys.to_str().unwrap()]), claims)
+}
+
 /// A port that was free a moment ago.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }
 
-fn wait_until_open(port: u16, what: &str) {
+pub fn wait_until_open(port: u16, what: &str) {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     wait_for(what, || TcpStream::connect(address).ok());
 }
@@ -88,6 +104,11 @@ fn start_envoy(folder: &Path, ports: [(u16, &str); 3], keys: &Path) -> Running {
     put("timeout: 0.5s", "timeout: 10s");
     let config = folder.join("envoy.yaml");
     fs::write(&config, text).unwrap();
+    run_envoy(&config, folder, ports[0].0)
+}
+
+/// Starts Envoy and waits until it listens on a port. What it says goes to a file in the folder.
+pub fn run_envoy(config: &Path, folder: &Path, port: u16) -> Running {
     let envoy = Command::new(envoy())
         .arg("--config-path")
         .arg(config)
@@ -102,7 +123,7 @@ fn start_envoy(folder: &Path, ports: [(u16, &str); 3], keys: &Path) -> Running {
         .stderr(File::create(folder.join("envoy.log")).unwrap())
         .spawn()
         .unwrap();
-    wait_until_open(ports[0].0, "Envoy");
+    wait_until_open(port, "Envoy");
     Running(envoy)
 }
 
@@ -130,12 +151,9 @@ fn envoy_lets_through_what_policies_allow_and_nothing_without_callgate() {
         json!({"sub": "alice", "act": {"sub": "helper"}}),
         json!({"sub": "bob", "act": {"sub": "helper"}}),
     ];
-    let tokens = on_lines(&mut python_runs(&["keys", keys.to_str().unwrap()]), &claims);
     let other_keys = folder.path().join("other.json");
-    let forged = on_lines(
-        &mut python_runs(&["keys", other_keys.to_str().unwrap()]),
-        &claims[..1],
-    );
+    let forged = tokens(&other_keys, &claims[..1]);
+    let tokens = tokens(&keys, &claims);
     let envoy_port = free_port();
     let ports = [
         (envoy_port, "10000"),

@@ -21,6 +21,7 @@ mod control_watches;
 mod corpus;
 mod crash;
 mod envoy;
+mod envoy_processing;
 mod ext_authz;
 mod ext_proc;
 mod full_scan;
