@@ -122,6 +122,16 @@ pub async fn start_empty_at(
     files: &[(&str, &str)],
     clock: Arc<dyn Clock>,
 ) -> Running {
+    start_recorded(config, files, clock, Recorder::default()).await
+}
+
+/// The same, with a recorder of the test's own.
+pub async fn start_recorded(
+    config: &str,
+    files: &[(&str, &str)],
+    clock: Arc<dyn Clock>,
+    recorder: Recorder,
+) -> Running {
     let dir = tempfile::tempdir().expect("a directory");
     for (name, text) in files {
         std::fs::write(dir.path().join(name), text).expect("a file");
@@ -151,7 +161,7 @@ pub async fn start_empty_at(
         ..Settings::default()
     };
     let store = Box::new(Sqlite::in_memory().expect("a store"));
-    let service = Service::open(settings, Recorder::default(), store, clock);
+    let service = Service::open(settings, recorder, store, clock);
     let service = Arc::new(service.expect("a service"));
     let doors = Doors::open(&config);
     let (bundle_is_good, is_good) = watch::channel(true);

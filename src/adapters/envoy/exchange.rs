@@ -118,6 +118,8 @@ struct Passed {
     awaited: Option<Awaited>,
     /// Its response is a stream without an end.
     is_endless: bool,
+    /// It is no MCP, and so is its response.
+    is_plain: bool,
 }
 
 /// What is done with the body of a response.
@@ -239,7 +241,7 @@ impl Exchange {
         let (verdict, question) = self.door.verdict(caller, ADAPTER, true, http).await?;
         Ok(vec![match (verdict, question) {
             (Verdict::Passes(passes), Some(question)) => {
-                let is_endless = http.method == "GET";
+                let is_endless = http.method == "GET" && !question.is_plain;
                 self.stage = Stage::Passed(Box::new(Passed::of(question, is_endless)));
                 Told::Passes(at, passes)
             }
@@ -260,6 +262,7 @@ impl Exchange {
     ) -> Told {
         let limit = self.door.limits.load().message_bytes as usize;
         let way = match content::of(status, headers, is_all) {
+            _ if passed.is_plain => Way::Untouched,
             Ok(Content::Other) => Way::Untouched,
             Ok(Content::Nothing) => Way::Nothing,
             Ok(Content::Message) => Way::Whole(Some(BytesMut::new())),
@@ -293,6 +296,7 @@ impl Passed {
             origins: Origins::one(question.server),
             awaited: awaited.map(|(id, method)| Awaited { id, method }),
             is_endless,
+            is_plain: question.is_plain,
         }
     }
 

@@ -18,6 +18,8 @@ pub mod ext_authz;
 pub mod ext_proc;
 mod identity;
 mod messages;
+mod plain;
+mod problem;
 mod processing;
 mod reading;
 mod refused;
