@@ -23,6 +23,7 @@ mod crash;
 mod doors;
 mod envoy;
 mod envoy_identity;
+mod envoy_processing;
 mod ext_authz;
 mod ext_mcp;
 mod ext_mcp_results;
