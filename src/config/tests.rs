@@ -352,6 +352,7 @@ fn what_a_reload_cannot_change_is_named() {
         ),
         ("[[claims.groups]]\nclaim = \"groups\"\n", &[]),
         ("[envoy]\npass_replies = true\n", &[]),
+        ("[ext_mcp]\npass_completions = true\n", &[]),
         ("[limits]\nmessage_bytes = 8192\n", &["limits"]),
         ("[limits]\nsessions = 10\n", &["limits"]),
         ("[state]\nsession_idle_hours = 1\n", &["state"]),
@@ -523,5 +524,53 @@ proptest::proptest! {
                 proptest::prop_assert!(faults.iter().all(|fault| fault.line >= 1 && fault.column >= 1));
             }
         }
+    }
+}
+
+#[test]
+fn what_agentgateway_is_read_with_is_checked() {
+    let identity = |it: &str| format!("[[ext_mcp.identity]]\n{it}\n");
+    let setting = |it: &str| format!("[ext_mcp]\n{it}\n");
+    for (text, field, said) in [
+        (
+            setting("session_key = ''"),
+            "ext_mcp.session_key",
+            "is empty",
+        ),
+        (setting("grants_key = ''"), "ext_mcp.grants_key", "is empty"),
+        (
+            setting("verified_servers = ['git', '']"),
+            "ext_mcp.verified_servers[1]",
+            "is empty",
+        ),
+        (
+            identity("from = 'jwt'\nkey = ''"),
+            "ext_mcp.identity[0].key",
+            "is empty",
+        ),
+        (
+            identity("from = 'keys'\nagent = 'agent'\nperson = ''"),
+            "ext_mcp.identity[0].person",
+            "is empty",
+        ),
+        (
+            identity("from = 'keys'\nagent = 'agent'\ncallers = ['edge']"),
+            "ext_mcp.identity[0].callers[0]",
+            "is the `id` of no caller",
+        ),
+    ] {
+        let found = faults(&text);
+        assert_eq!(found.len(), 1, "{text}: {found:?}");
+        assert!(
+            found[0].contains(field) && found[0].contains(said),
+            "{found:?}"
+        );
+    }
+    for text in [
+        setting("prefix_mode = 'sometimes'"),
+        identity("from = 'header'\nagent = 'x'"),
+        identity("from = 'jwt'\nkey = 'jwt'\nsource = 'x'"),
+    ] {
+        assert_eq!(faults(&text).len(), 1, "{text}");
     }
 }

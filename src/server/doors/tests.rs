@@ -110,6 +110,8 @@ fn a_star_means_every_question_and_control_has_a_star_of_its_own() {
     );
     let envoy = RpcSet::from_iter([Rpc::ExtAuthzCheck, Rpc::ExtProcProcess]);
     assert_eq!(allowed(&["ext_authz.Check", "ext_proc.Process"]), envoy);
+    let agentgateway = RpcSet::from_iter([Rpc::ExtMcpCheck]);
+    assert_eq!(allowed(&["ext_mcp.Check"]), agentgateway);
     assert_eq!(allowed(&[]), RpcSet::default());
     assert_eq!(Caller::local().rights.rpcs, RpcSet::all());
 }
