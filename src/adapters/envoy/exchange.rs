@@ -348,8 +348,7 @@ impl Judging<'_> {
                 let limit = self.limits.message_bytes;
                 self.refused(&format!("the server's answer has more than {limit} bytes"))
             }
-            // The second half of the last line end. Anything else is an event that never ended.
-            Way::Events(splitter) if splitter.rest() == b"\n" => splitter.rest().into(),
+            // An event that never ended is none.
             Way::Events(_) => BytesMut::new(),
         })
     }
