@@ -11,6 +11,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             "callgate/v1/authorization.proto",
             "callgate/v1/control.proto",
             "envoy/service/auth/v3/external_auth.proto",
+            "envoy/service/ext_proc/v3/external_processor.proto",
         ],
         ["proto"],
     )?;

@@ -2,7 +2,9 @@
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
+use std::io::{BufRead, BufReader};
 use std::pin::Pin;
+use std::process::{Command, Stdio};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -15,7 +17,11 @@ use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 
-use crate::Fault;
+use crate::served::Fault;
+use crate::served::process::Server as Process;
+
+/// Set in the process that is the echo server: how many bytes it answers with.
+pub const BYTES: &str = "CALLGATE_BENCH_ECHO_BYTES";
 
 /// The one method.
 pub const PATH: &str = "/bench.Echo/Echo";
@@ -54,6 +60,19 @@ impl Service<http::Request<Body>> for Echo {
             Ok(grpc.unary(method, request).await)
         })
     }
+}
+
+/// This program as an echo server, in a process of its own.
+pub fn spawn(answer_bytes: usize) -> Result<Process, Fault> {
+    let mut child = Command::new(std::env::current_exe()?)
+        .env(BYTES, answer_bytes.to_string())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let stdout = child.stdout.take().ok_or("the echo server has no output")?;
+    let mut line = String::new();
+    BufReader::new(stdout).read_line(&mut line)?;
+    let port = line.trim().parse()?;
+    Ok(Process::new(child, port))
 }
 
 /// Serves until the process ends, and says on which port.

@@ -111,6 +111,9 @@ pub enum RpcName {
     /// it is asked about, so it is opened to Envoy by name and to nobody else by accident.
     #[serde(rename = "ext_authz.Check")]
     ExtAuthzCheck,
+    /// Envoy's external processing. No star includes it, for the same reason.
+    #[serde(rename = "ext_proc.Process")]
+    ExtProcProcess,
     /// Both questions of agentgateway's `ExtMcp`. Opened by name for the same reason.
     #[serde(rename = "ext_mcp.Check")]
     ExtMcpCheck,

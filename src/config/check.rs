@@ -323,6 +323,17 @@ fn envoy(settings: &Envoy, known: &[CallerEntry], faults: &mut Faults<'_>) {
             faults.add(format!("{field}.server"), "is empty");
         }
     }
+    for (index, route) in settings.routes.iter().enumerate() {
+        let field = format!("envoy.routes[{index}]");
+        for (name, said) in route.faults() {
+            faults.add(format!("{field}.{name}"), said);
+        }
+        let earlier = &settings.routes[..index];
+        if let Some(same) = earlier.iter().position(|it| it.is_for_same(route)) {
+            let said = format!("is for the same requests as envoy.routes[{same}]");
+            faults.add(format!("{field}.path"), said);
+        }
+    }
     for (index, server) in settings.verified_servers.iter().enumerate() {
         if server.is_empty() {
             faults.add(format!("envoy.verified_servers[{index}]"), "is empty");

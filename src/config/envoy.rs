@@ -3,6 +3,8 @@
 
 use serde::Deserialize;
 
+use crate::config::routes::PlainRoute;
+
 /// How the requests that Envoy asks about become calls. By default nobody is known and nothing is MCP, so
 /// everything is denied.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -12,6 +14,8 @@ pub struct Envoy {
     pub identity: Vec<IdentitySource>,
     /// Which requests go to which server. A route's context extension `callgate.server` comes first.
     pub servers: Vec<ServerRoute>,
+    /// Which requests of plain HTTP stand for calls of which tools.
+    pub routes: Vec<PlainRoute>,
     /// The servers that Envoy reaches over connections that prove who they are (TLS). What those ask for by
     /// themselves is believed to be theirs.
     pub verified_servers: Vec<String>,
@@ -104,6 +108,7 @@ impl Default for Envoy {
         Self {
             identity: Vec::new(),
             servers: Vec::new(),
+            routes: Vec::new(),
             verified_servers: Vec::new(),
             body: Body::Required,
             session_header: "mcp-session-id".to_owned(),

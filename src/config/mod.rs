@@ -16,6 +16,7 @@ pub mod http;
 pub mod limits;
 pub mod listen;
 mod place;
+pub mod routes;
 pub mod state;
 pub mod telemetry;
 

@@ -370,6 +370,10 @@ fn what_a_reload_cannot_change_is_named() {
 fn what_envoy_is_read_with_is_checked() {
     let identity = |it: &str| format!("[[envoy.identity]]\n{it}\n");
     let setting = |it: &str| format!("[envoy]\n{it}\n");
+    let route = |method: &str, path: &str, tool: &str, query: &str| {
+        let to = format!("server = 's'\ntool = '{tool}'\nquery = {query}");
+        format!("[[envoy.routes]]\nmethod = '{method}'\npath = '{path}'\n{to}\n")
+    };
     for (text, field, said) in [
         (
             setting("session_header = 'a b'"),
@@ -405,6 +409,35 @@ fn what_envoy_is_read_with_is_checked() {
             setting("servers = [{ path = '/mcp', server = '' }]"),
             "envoy.servers[0].server",
             "is empty",
+        ),
+        (
+            route("get", "/a/{b}", "t", "[]"),
+            "envoy.routes[0].method",
+            "in capitals",
+        ),
+        (
+            route("GET", "/a/{b}", "", "[]"),
+            "envoy.routes[0].tool",
+            "is empty",
+        ),
+        (
+            route("GET", "/a/{b}", "t", "['b']"),
+            "envoy.routes[0].query",
+            "another argument's name",
+        ),
+        (
+            route("GET", "/a/../b", "t", "[]"),
+            "envoy.routes[0].path",
+            "without escapes",
+        ),
+        (
+            [
+                route("GET", "/a/{b}", "t", "[]"),
+                route("GET", "/a/{c}", "u", "[]"),
+            ]
+            .concat(),
+            "envoy.routes[1].path",
+            "the same requests as envoy.routes[0]",
         ),
         (
             setting("verified_servers = ['git', '']"),

@@ -94,6 +94,8 @@ pub enum Rpc {
     ToolhiveDecision,
     /// `Check` of Envoy's external authorization.
     ExtAuthzCheck,
+    /// `Process` of Envoy's external processing.
+    ExtProcProcess,
     /// `CheckRequest` and `CheckResponse` of agentgateway's `ExtMcp`.
     ExtMcpCheck,
 }
@@ -139,11 +141,12 @@ impl Rpc {
     ];
 
     /// What the other protocols offer. Each has to be allowed by its own name.
-    pub const DOORS: [Rpc; 5] = [
+    pub const DOORS: [Rpc; 6] = [
         Rpc::AuthzenEvaluation,
         Rpc::AuthzenSearch,
         Rpc::ToolhiveDecision,
         Rpc::ExtAuthzCheck,
+        Rpc::ExtProcProcess,
         Rpc::ExtMcpCheck,
     ];
 
@@ -181,6 +184,7 @@ impl Rpc {
             Rpc::AuthzenSearch => "authzen.Search",
             Rpc::ToolhiveDecision => "toolhive.Decision",
             Rpc::ExtAuthzCheck => "ext_authz.Check",
+            Rpc::ExtProcProcess => "ext_proc.Process",
             Rpc::ExtMcpCheck => "ext_mcp.Check",
         }
     }

@@ -31,4 +31,9 @@ pub mod envoy {
     pub mod auth {
         tonic::include_proto!("envoy.service.auth.v3");
     }
+
+    /// Package `envoy.service.ext_proc.v3`.
+    pub mod processing {
+        tonic::include_proto!("envoy.service.ext_proc.v3");
+    }
 }

@@ -115,6 +115,7 @@ fn rpcs(name: RpcName) -> &'static [Rpc] {
         RpcName::GetStatus => &[Rpc::GetStatus],
         RpcName::WatchChanges => &[Rpc::WatchChanges],
         RpcName::ExtAuthzCheck => &[Rpc::ExtAuthzCheck],
+        RpcName::ExtProcProcess => &[Rpc::ExtProcProcess],
         RpcName::ExtMcpCheck => &[Rpc::ExtMcpCheck],
         RpcName::AuthzenEvaluation => &[Rpc::AuthzenEvaluation],
         RpcName::AuthzenSearch => &[Rpc::AuthzenSearch],

@@ -28,6 +28,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, HealthService};
 
 use crate::adapters::envoy::ext_authz::ExtAuthz;
+use crate::adapters::envoy::ext_proc::ExtProc;
 use crate::adapters::ext_mcp::door::ExtMcp;
 use crate::adapters::grpc::authorization::Authorization;
 use crate::adapters::grpc::control::rpcs::ControlApi;
@@ -38,6 +39,7 @@ use crate::config::limits::Limits;
 use crate::identity::doorkeeper::Doorkeeper;
 use crate::proto::agentgateway::ext_mcp::ext_mcp_server::ExtMcpServer;
 use crate::proto::envoy::auth::authorization_server::AuthorizationServer as CheckServer;
+use crate::proto::envoy::processing::external_processor_server::ExternalProcessorServer;
 use crate::proto::v1;
 use crate::proto::v1::authorization_server::AuthorizationServer;
 use crate::proto::v1::control_server::ControlServer;
@@ -199,7 +201,7 @@ fn routes(
         Arc::clone(&setup.service),
         Arc::clone(&setup.doorkeeper),
         Arc::clone(&setup.limits),
-        draining,
+        draining.clone(),
     );
     let control =
         ControlServer::new(control).max_decoding_message_size(limits.message_bytes as usize);
@@ -210,6 +212,15 @@ fn routes(
         Arc::clone(&setup.envoy),
     );
     let check = CheckServer::new(check).max_decoding_message_size(limits.message_bytes as usize);
+    let process = ExtProc::new(
+        Arc::clone(&setup.service),
+        Arc::clone(&setup.doorkeeper),
+        Arc::clone(&setup.limits),
+        Arc::clone(&setup.envoy),
+        draining,
+    );
+    let process = ExternalProcessorServer::new(process)
+        .max_decoding_message_size(limits.message_bytes as usize);
     let ext_mcp = ExtMcp::new(
         Arc::clone(&setup.service),
         Arc::clone(&setup.doorkeeper),
@@ -238,6 +249,10 @@ fn routes(
                 .recording(setup.service.recorder().clone()),
         )
         .add_service(
+            Shield::new(process, Arc::clone(&setup.limits))
+                .recording(setup.service.recorder().clone()),
+        )
+        .add_service(
             Shield::new(ext_mcp, Arc::clone(&setup.limits))
                 .recording(setup.service.recorder().clone()),
         )
@@ -253,11 +268,12 @@ struct Health {
 }
 
 impl Health {
-    const NAMES: [&'static str; 5] = [
+    const NAMES: [&'static str; 6] = [
         "",
         AuthorizationServer::<Authorization>::NAME,
         ControlServer::<ControlApi>::NAME,
         CheckServer::<ExtAuthz>::NAME,
+        ExternalProcessorServer::<ExtProc>::NAME,
         ExtMcpServer::<ExtMcp>::NAME,
     ];
     /// Fails while the directory has faults and an older generation is in service: a matter for those

@@ -3,8 +3,8 @@
 use callgate::proto::v1::Decision;
 use callgate::proto::v1::authorization_client::AuthorizationClient;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    SanType,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType,
 };
 use tonic::Code;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
@@ -34,6 +34,10 @@ impl Authority {
 
     fn issue(&self, names: Vec<SanType>, usage: ExtendedKeyUsagePurpose) -> (String, String) {
         let mut params = CertificateParams::default();
+        // By default it would have the authority's own name, and look as if it had signed itself.
+        let mut name = DistinguishedName::new();
+        name.push(DnType::CommonName, "issued");
+        params.distinguished_name = name;
         params.subject_alt_names = names;
         params.extended_key_usages = vec![usage];
         let key = KeyPair::generate().expect("a key");
@@ -41,12 +45,14 @@ impl Authority {
         (certificate.pem(), key.serialize_pem())
     }
 
-    fn server(&self) -> (String, String) {
+    /// The certificate of `localhost` and its key.
+    pub fn server(&self) -> (String, String) {
         let name = SanType::DnsName("localhost".try_into().expect("ascii"));
         self.issue(vec![name], ExtendedKeyUsagePurpose::ServerAuth)
     }
 
-    fn client(&self, uri: &str) -> (String, String) {
+    /// The certificate of a client with this name, and its key.
+    pub fn client(&self, uri: &str) -> (String, String) {
         let name = SanType::URI(uri.try_into().expect("ascii"));
         self.issue(vec![name], ExtendedKeyUsagePurpose::ClientAuth)
     }

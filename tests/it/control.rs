@@ -112,6 +112,10 @@ pub fn callers() -> String {
 pub struct TestClock(AtomicU64);
 
 impl TestClock {
+    pub fn new() -> Self {
+        Self(AtomicU64::new(1_800_000_000_000))
+    }
+
     pub fn pass(&self, time: Duration) {
         let millis = u64::try_from(time.as_millis()).unwrap();
         self.0.fetch_add(millis, Ordering::SeqCst);
@@ -138,7 +142,7 @@ impl World {
 
     /// With further configuration in front of the callers, e.g. limits.
     pub async fn with(config: &str) -> Self {
-        let clock = Arc::new(TestClock(AtomicU64::new(1_800_000_000_000)));
+        let clock = Arc::new(TestClock::new());
         let config = format!("{config}\n{}", callers());
         let server = start_empty_at(&config, &[], Arc::clone(&clock) as Arc<dyn Clock>).await;
         server.service.publish(load()).expect("a revision");

@@ -23,7 +23,7 @@ permit (principal, action in Mcp::Action::"discover", resource in Mcp::Server::"
 "#;
 
 /// A process that ends with the test.
-struct Running(Child);
+pub struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -40,12 +40,12 @@ fn python_runs(arguments: &[&str]) -> Command {
 }
 
 /// A port that was free a moment ago.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }
 
-fn wait_until_open(port: u16, what: &str) {
+pub fn wait_until_open(port: u16, what: &str) {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     wait_for(what, || TcpStream::connect(address).ok());
 }
@@ -88,6 +88,11 @@ fn start_envoy(folder: &Path, ports: [(u16, &str); 3], keys: &Path) -> Running {
     put("timeout: 0.5s", "timeout: 10s");
     let config = folder.join("envoy.yaml");
     fs::write(&config, text).unwrap();
+    run_envoy(&config, folder, ports[0].0)
+}
+
+/// Starts Envoy and waits until it listens on a port. What it says goes to a file in the folder.
+pub fn run_envoy(config: &Path, folder: &Path, port: u16) -> Running {
     let envoy = Command::new(envoy())
         .arg("--config-path")
         .arg(config)
@@ -102,7 +107,7 @@ fn start_envoy(folder: &Path, ports: [(u16, &str); 3], keys: &Path) -> Running {
         .stderr(File::create(folder.join("envoy.log")).unwrap())
         .spawn()
         .unwrap();
-    wait_until_open(ports[0].0, "Envoy");
+    wait_until_open(port, "Envoy");
     Running(envoy)
 }
 

@@ -1,5 +1,4 @@
-//! Envoy's external authorization, through gRPC: what passes, what is turned away and how, and that it
-//! decides as the native RPC does.
+//! Envoy's external authorization, through gRPC: what passes, what is turned away and how.
 
 use callgate::proto::envoy::auth::authorization_client::AuthorizationClient;
 use callgate::proto::envoy::auth::check_response::HttpResponse;
@@ -7,15 +6,13 @@ use callgate::proto::envoy::auth::{
     AttributeContext, CheckRequest, CheckResponse, DeniedHttpResponse, HeaderMap, HeaderValue,
     HttpRequest, Metadata, Peer, Request,
 };
-use callgate::proto::v1;
-use callgate::proto::v1::operation::Kind;
 use prost_types::value::Kind as WireKind;
 use prost_types::{ListValue, Struct, Value as WireValue};
 use serde_json::{Value as Json, json};
 use tonic::Code;
 use tonic::transport::Channel;
 
-use crate::serving::{entity, start};
+use crate::serving::start;
 
 const CONFIG: &str = r#"
 [envoy]
@@ -366,6 +363,29 @@ async fn whatever_two_readers_could_read_differently_is_turned_away() {
             raw(
                 r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"log","arguments":{"n":18446744073709551616}}}"#,
             ),
+            400,
+        ),
+        (
+            "an argument below 64 bits",
+            raw(
+                r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"log","arguments":{"n":-9223372036854775809}}}"#,
+            ),
+            400,
+        ),
+        (
+            "a number beyond all",
+            raw(
+                r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"log","arguments":{"n":1e999}}}"#,
+            ),
+            400,
+        ),
+        (
+            "a body of too many levels",
+            raw(&format!(
+                r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"log","arguments":{{"n":{}{}}}}}}}"#,
+                "[".repeat(200),
+                "]".repeat(200)
+            )),
             400,
         ),
         (
@@ -729,184 +749,96 @@ async fn settings_open_what_they_name_and_no_more() {
     assert_eq!(passes("", routed("")).await, Err(403));
 }
 
-/// The same call as the native RPC and as MCP.
-pub fn pairs() -> Vec<(Kind, Json)> {
-    let mut pairs = Vec::new();
-    let arguments = [
-        json!({}),
-        json!({"n": i64::MIN, "m": i64::MAX, "x": 0.1}),
-        json!({"path": "/a", "deep": {"a": [1, {"b": null}]}}),
-        json!({"text": "l\u{43e}g\n\u{1f600}"}),
-    ];
-    for tool in [
-        "log",
-        "commit",
-        "purge",
-        "other",
-        "l\u{43e}g",
-        "a/b.c-d",
-        "Log",
-        "log ",
-    ] {
-        for arguments in &arguments {
-            let kind = Kind::CallTool(v1::CallTool {
-                tool: tool.to_owned(),
-                input: Some(v1::call_tool::Input::ArgumentsJson(
-                    arguments.to_string().into(),
-                )),
-                ..v1::CallTool::default()
-            });
-            pairs.push((
-                kind,
-                json!({"method": "tools/call", "params": {"name": tool, "arguments": arguments}}),
-            ));
-        }
-    }
-    for uri in [
-        "file:///a",
-        "file:///a/../b",
-        "https://h/a?b#c",
-        "no uri",
-        "x",
-    ] {
-        let uri = || uri.to_owned();
-        let read = Kind::ReadResource(v1::ReadResource { uri: uri() });
-        pairs.push((
-            read,
-            json!({"method": "resources/read", "params": {"uri": uri()}}),
-        ));
-        let subscribe = Kind::Subscribe(v1::Subscribe { uri: uri() });
-        pairs.push((
-            subscribe,
-            json!({"method": "resources/subscribe", "params": {"uri": uri()}}),
-        ));
-        let reference = Some(v1::complete::Reference::ResourceUri(uri()));
-        let complete = Kind::Complete(v1::Complete {
-            reference,
-            ..v1::Complete::default()
-        });
-        let params = json!({"ref": {"type": "ref/resource", "uri": uri()}});
-        pairs.push((
-            complete,
-            json!({"method": "completion/complete", "params": params}),
-        ));
-    }
-    let prompt = Kind::GetPrompt(v1::GetPrompt {
-        name: "p".to_owned(),
-        arguments: [("a".to_owned(), "b".to_owned())].into(),
-    });
-    pairs.push((
-        prompt,
-        json!({"method": "prompts/get", "params": {"name": "p", "arguments": {"a": "b"}}}),
-    ));
-    for (kind, method) in [
-        (Kind::ListTools(v1::ListTools {}), "tools/list"),
-        (Kind::ListPrompts(v1::ListPrompts {}), "prompts/list"),
-        (
-            Kind::ListResources(v1::ListResources {}),
-            "resources/templates/list",
-        ),
-        (
-            Kind::Connect(v1::Connect {
-                method: "ping".to_owned(),
-            }),
-            "ping",
-        ),
-    ] {
-        pairs.push((kind, json!({"method": method})));
-    }
-    pairs
-}
-
 #[tokio::test]
-async fn it_decides_as_the_native_rpc_does() {
-    let server = start(CONFIG).await;
-    let mut native = server.client().await;
-    let mut envoy = Client::new(server.channel().await);
-    let (mut compared, mut allowed) = (0, 0);
-    for (kind, message) in pairs() {
-        for agent in ["coder", "ghost", "Coder"] {
-            for person in [None, Some("ana"), Some("bob"), Some("nobody")] {
-                for session in ["", "s-1", "s-2"] {
-                    let subject = v1::Subject {
-                        entity: entity("Agent", agent),
-                        identity: Some(v1::Identity {
-                            method: "header".to_owned(),
-                            verified: true,
-                        }),
-                        claims: None,
-                    };
-                    let call = v1::CallContext {
-                        subject: Some(subject),
-                        delegation: person.map(|person| v1::Delegation {
-                            root: entity("User", person),
-                            verified: true,
-                            ..v1::Delegation::default()
-                        }),
-                        operation: Some(v1::Operation {
-                            server: "git".to_owned(),
-                            kind: Some(kind.clone()),
-                            ..v1::Operation::default()
-                        }),
-                        workflow: Some(v1::Workflow {
-                            session_id: session.to_owned(),
-                            ..v1::Workflow::default()
-                        }),
-                        ..v1::CallContext::default()
-                    };
-                    let request = v1::AuthorizeRequest {
-                        call_context: Some(Box::new(call)),
-                        ..v1::AuthorizeRequest::default()
-                    };
-                    let expected = native
-                        .authorize(request)
-                        .await
-                        .expect("an answer")
-                        .into_inner();
+async fn plain_requests_are_decided_where_a_route_says_what_they_are() {
+    let routes = r#"
+[[envoy.routes]]
+method = "GET"
+path = "/repos/{name}/log"
+server = "git"
+tool = "log"
+query = ["most"]
 
-                    let mut message = message.clone();
-                    message["jsonrpc"] = json!("2.0");
-                    message["id"] = json!(compared);
-                    let mut http = with(post(message.to_string()), "x-agent", agent);
-                    if let Some(person) = person {
-                        http = with(http, "x-person", person);
-                    }
-                    if !session.is_empty() {
-                        http = with(http, "mcp-session-id", session);
-                    }
-                    let answer = check(&mut envoy, attributes(http)).await;
-                    let what = format!("{agent} for {person:?}: {message}");
-                    assert_eq!(
-                        is_ok(&answer),
-                        expected.decision() == v1::Decision::Allow,
-                        "{what}"
-                    );
-                    let codes: Vec<_> = expected
-                        .reasons
-                        .iter()
-                        .map(|reason| reason.code().as_str_name().replace("REASON_CODE_", ""))
-                        .collect();
-                    assert_eq!(listed(&answer, "reasons"), codes, "{what}");
-                    let obligations: Vec<_> = expected
-                        .obligations
-                        .iter()
-                        .map(|it| it.id.clone())
-                        .collect();
-                    assert_eq!(listed(&answer, "obligations"), obligations, "{what}");
-                    if !is_ok(&answer) {
-                        let (_, body, _) = seen(&answer);
-                        let said = &expected.reasons[0].message;
-                        assert_eq!(body["error"]["message"], *said, "{what}");
-                        assert_eq!(body["id"], compared);
-                    }
-                    compared += 1;
-                    allowed += usize::from(is_ok(&answer));
-                }
-            }
-        }
+[[envoy.routes]]
+method = "DELETE"
+path = "/repos/{name}"
+server = "git"
+tool = "purge"
+"#;
+    let server = start(&format!("{CONFIG}\n{routes}")).await;
+    let mut client = Client::new(server.channel().await);
+    let plain = |method: &str, path: &str| HttpRequest {
+        method: method.to_owned(),
+        path: path.to_owned(),
+        ..post("")
+    };
+    let allowed = check(&mut client, attributes(plain("GET", "/repos/a/log?most=7"))).await;
+    assert!(is_ok(&allowed), "{allowed:?}");
+    assert_eq!(listed(&allowed, "obligations"), ["log:full"]);
+
+    let denied = check(&mut client, attributes(plain("DELETE", "/repos/a"))).await;
+    let (status, body, response) = seen(&denied);
+    let id = header(response, "x-callgate-decision-id");
+    let expected = json!({
+        "type": "about:blank", "title": "Forbidden", "status": 403, "detail": "history is kept",
+        "reason": "FORBIDDEN", "decision_id": id,
+    });
+    assert_eq!((status, body), (403, expected));
+    let problem = Some("application/problem+json");
+    assert_eq!(header(response, "content-type"), problem);
+    assert_eq!(listed(&denied, "reasons"), ["FORBIDDEN"]);
+
+    let mut nobody = plain("GET", "/repos/a/log");
+    nobody.headers.remove("x-agent");
+    for (what, http, expected, said) in [
+        (
+            "no route",
+            plain("PUT", "/repos/a"),
+            403,
+            "no server is configured for this host and path",
+        ),
+        (
+            "a step up",
+            plain("GET", "/repos/a/../log"),
+            400,
+            "the path is not plain",
+        ),
+        (
+            "a key twice",
+            plain("GET", "/repos/a/log?most=1&most=2"),
+            400,
+            "the query has a key twice",
+        ),
+        (
+            "nobody",
+            nobody,
+            401,
+            "nobody is known to make this request",
+        ),
+        (
+            "an override",
+            with(
+                plain("GET", "/repos/a/log"),
+                "x-http-method-override",
+                "DELETE",
+            ),
+            400,
+            "a header asks for another method",
+        ),
+    ] {
+        let answer = check(&mut client, attributes(http)).await;
+        let (status, body, response) = seen(&answer);
+        assert_eq!(status, expected, "{what}: {body}");
+        assert_eq!(body["status"], expected, "{what}: {body}");
+        let detail = body["detail"].as_str().unwrap_or_default();
+        assert!(detail.starts_with(said), "{what}: {body}");
+        assert_eq!(header(response, "content-type"), problem, "{what}");
     }
-    assert!(
-        compared >= 1_000 && allowed > 100,
-        "{allowed} of {compared} allowed"
-    );
+    // MCP stays what it was.
+    let answer = check(
+        &mut client,
+        attributes(post(tool_call("purge").to_string())),
+    )
+    .await;
+    assert_eq!(seen(&answer).1["error"]["code"], -32001);
 }

@@ -17,7 +17,6 @@ use serde_json::{Value as Json, json};
 use tonic::Code;
 use tonic::transport::Channel;
 
-use crate::ext_authz::pairs;
 use crate::serving::{Running, entity, start_empty};
 
 pub const CONFIG: &str = r#"
@@ -743,87 +742,4 @@ async fn a_spent_budget_is_an_exhausted_resource() {
     let error = error(&second);
     assert_eq!(error.code(), ErrorCode::ResourceExhausted, "{error:?}");
     assert_eq!(authorization(error)["reason"], "TASK_BUDGET_SPENT");
-}
-
-#[tokio::test]
-async fn it_decides_as_the_native_rpc_does() {
-    let server = start(CONFIG).await;
-    let mut native = server.client().await;
-    let mut client = client(&server).await;
-    let (mut compared, mut allowed) = (0, 0);
-    for (kind, message) in pairs() {
-        for agent in ["coder", "guest", "ghost", "Coder"] {
-            for person in [None, Some("ana"), Some("bob"), Some("nobody")] {
-                for session in ["", "s-1", "s-2"] {
-                    let subject = v1::Subject {
-                        entity: entity("Agent", agent),
-                        identity: Some(v1::Identity {
-                            method: "metadata".to_owned(),
-                            verified: true,
-                        }),
-                        claims: None,
-                    };
-                    let call = v1::CallContext {
-                        subject: Some(subject),
-                        delegation: person.map(|person| v1::Delegation {
-                            root: entity("User", person),
-                            verified: true,
-                            ..v1::Delegation::default()
-                        }),
-                        operation: Some(v1::Operation {
-                            server: "git".to_owned(),
-                            kind: Some(kind.clone()),
-                            ..v1::Operation::default()
-                        }),
-                        workflow: Some(v1::Workflow {
-                            session_id: session.to_owned(),
-                            ..v1::Workflow::default()
-                        }),
-                        environment: Some(v1::Environment {
-                            source_address: "192.0.2.7".to_owned(),
-                            ..v1::Environment::default()
-                        }),
-                        ..v1::CallContext::default()
-                    };
-                    let asked = v1::AuthorizeRequest {
-                        call_context: Some(Box::new(call)),
-                        ..v1::AuthorizeRequest::default()
-                    };
-                    let expected = native.authorize(asked).await.expect("an answer");
-                    let expected = expected.into_inner();
-
-                    let mut metadata =
-                        json!({"agent": agent, "source": "192.0.2.7", "session": session});
-                    if let Some(person) = person {
-                        metadata["person"] = json!(person);
-                    }
-                    let method = message["method"].as_str().unwrap();
-                    let params = message.get("params").cloned();
-                    let asked = knowing(&metadata, request(method, params));
-                    let answer = check(&mut client, asked).await;
-                    let what = format!("{agent} for {person:?}: {message}");
-                    let is_allow = expected.decision() == v1::Decision::Allow;
-                    assert_eq!(passes(&answer), is_allow, "{what}");
-                    let codes: Vec<_> = expected
-                        .reasons
-                        .iter()
-                        .map(|reason| reason.code().as_str_name().replace("REASON_CODE_", ""))
-                        .collect();
-                    assert_eq!(told(&answer, "reasons"), json!(codes), "{what}");
-                    let obligations: Vec<_> =
-                        expected.obligations.iter().map(|it| &it.id).collect();
-                    assert_eq!(told(&answer, "obligations"), json!(obligations), "{what}");
-                    if !is_allow {
-                        assert_eq!(error(&answer).reason, expected.reasons[0].message, "{what}");
-                    }
-                    compared += 1;
-                    allowed += usize::from(is_allow);
-                }
-            }
-        }
-    }
-    assert!(
-        compared >= 2_000 && allowed > 200,
-        "{allowed} of {compared} allowed"
-    );
 }

@@ -44,12 +44,24 @@ impl Reply {
 }
 
 /// Sends bytes and reads until the server closes.
-pub async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, request: &[u8]) -> Reply {
+pub async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(stream: S, request: &[u8]) -> Reply {
+    let answer = exchange_if_it_may(stream, request).await;
+    answer.expect("an HTTP response")
+}
+
+/// The same, with nothing from a server that closes without a word.
+pub async fn exchange_if_it_may<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
+    request: &[u8],
+) -> Option<Reply> {
     // A server that refuses early may not read all of it.
     let _ = stream.write_all(request).await;
     let _ = stream.flush().await;
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer).await;
+    if answer.is_empty() {
+        return None;
+    }
     let answer = String::from_utf8(answer).expect("text");
     let (head, body) = answer
         .split_once("\r\n\r\n")
@@ -57,13 +69,13 @@ pub async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, request:
     let mut lines = head.lines();
     let status = lines.next().and_then(|line| line.split(' ').nth(1));
     let headers = lines.filter_map(|line| line.split_once(':'));
-    Reply {
+    Some(Reply {
         status: status.and_then(|it| it.parse().ok()).expect("a status"),
         headers: headers
             .map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()))
             .collect(),
         body: body.to_owned(),
-    }
+    })
 }
 
 /// The text of a request that asks the server to close afterwards.

@@ -75,7 +75,15 @@ pub fn directory() -> TempDir {
 
 /// What [`directory`] compiles to.
 pub fn generation() -> Load {
+    generation_with(&[])
+}
+
+/// The same, with further files.
+fn generation_with(files: &[(&str, &str)]) -> Load {
     let dir = directory();
+    for (path, text) in files {
+        std::fs::write(dir.path().join(path), text).expect("a file");
+    }
     let bundle = bundle::load(dir.path()).unwrap_or_else(|faults| panic!("{faults}"));
     Load {
         snapshot: bundle.snapshot,
@@ -114,6 +122,16 @@ pub async fn start_empty_at(
     files: &[(&str, &str)],
     clock: Arc<dyn Clock>,
 ) -> Running {
+    start_recorded(config, files, clock, Recorder::default()).await
+}
+
+/// The same, with a recorder of the test's own.
+pub async fn start_recorded(
+    config: &str,
+    files: &[(&str, &str)],
+    clock: Arc<dyn Clock>,
+    recorder: Recorder,
+) -> Running {
     let dir = tempfile::tempdir().expect("a directory");
     for (name, text) in files {
         std::fs::write(dir.path().join(name), text).expect("a file");
@@ -143,7 +161,7 @@ pub async fn start_empty_at(
         ..Settings::default()
     };
     let store = Box::new(Sqlite::in_memory().expect("a store"));
-    let service = Service::open(settings, Recorder::default(), store, clock);
+    let service = Service::open(settings, recorder, store, clock);
     let service = Arc::new(service.expect("a service"));
     let doors = Doors::open(&config);
     let (bundle_is_good, is_good) = watch::channel(true);
@@ -177,8 +195,14 @@ pub async fn start_empty_at(
 
 /// Starts a server that answers.
 pub async fn start(config: &str) -> Running {
+    start_with(config, &[]).await
+}
+
+/// The same, with further policies.
+pub async fn start_with(config: &str, files: &[(&str, &str)]) -> Running {
     let running = start_empty(config, &[]).await;
-    running.service.publish(generation()).expect("published");
+    let generation = generation_with(files);
+    running.service.publish(generation).expect("published");
     running
 }
 

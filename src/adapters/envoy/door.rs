@@ -58,11 +58,12 @@ impl Door {
         Ok(caller)
     }
 
-    /// Decides about a request. The question comes back with the verdict, as far as there is one.
+    /// Decides about a request. `sees_servers` says whether this door judges what servers send, too. The question comes back with the verdict, as far as there is one.
     pub(super) async fn verdict(
         &self,
         caller: &Caller,
         adapter: &'static str,
+        sees_servers: bool,
         http: &HttpRequest,
     ) -> Result<(Verdict, Option<Question>), Refusal> {
         let limits = self.limits.load_full();
@@ -71,6 +72,7 @@ impl Door {
             caller,
             limits: &limits,
             settings: &settings,
+            sees_servers,
         };
         let question = match reading.question(http) {
             Ok(question) => question,

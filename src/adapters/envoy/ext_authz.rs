@@ -68,7 +68,7 @@ impl Authorization for ExtAuthz {
         let http = attributes.request.as_mut().and_then(|it| it.http.take());
         let http = http.ok_or_else(|| missing("attributes.request.http"))?;
         let http = request_of(attributes, http);
-        let (verdict, _) = self.door.verdict(&caller, ADAPTER, &http).await?;
+        let (verdict, _) = self.door.verdict(&caller, ADAPTER, false, &http).await?;
         Ok(Response::new(encode(verdict)))
     }
 }

@@ -10,9 +10,17 @@
 //! lets a request through.
 
 mod agreement;
+mod content;
 mod door;
+mod events;
+mod exchange;
 pub mod ext_authz;
+pub mod ext_proc;
 mod identity;
+mod messages;
+mod plain;
+mod problem;
+mod processing;
 mod reading;
 mod refused;
 mod request;

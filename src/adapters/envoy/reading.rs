@@ -4,6 +4,7 @@ use smol_str::SmolStr;
 
 use crate::adapters::envoy::agreement;
 use crate::adapters::envoy::identity::{self, Evidence};
+use crate::adapters::envoy::plain;
 use crate::adapters::envoy::refused::{Refused, Stopped};
 use crate::adapters::envoy::request::HttpRequest;
 use crate::adapters::json;
@@ -28,6 +29,8 @@ pub(super) struct Reading<'a> {
     pub(super) caller: &'a Caller,
     pub(super) limits: &'a Limits,
     pub(super) settings: &'a Envoy,
+    /// Whether what servers ask for is seen, too, so that policies alone decide what is replied to them.
+    pub(super) sees_servers: bool,
 }
 
 /// What a request asks for.
@@ -35,6 +38,12 @@ pub(super) struct Reading<'a> {
 pub(super) struct Question {
     /// The id that an error goes back with.
     pub(super) id: Option<Id>,
+    /// Whether it is no MCP: what comes back is none either.
+    pub(super) is_plain: bool,
+    /// The method, if it is a request of MCP.
+    pub(super) method: Option<String>,
+    /// The server that it goes to.
+    pub(super) server: SmolStr,
     /// Who talks to whom.
     pub(super) conversation: Conversation,
     /// All of these have to be allowed.
@@ -44,46 +53,91 @@ pub(super) struct Question {
 /// What a message asks for.
 struct Wanted {
     id: Option<Id>,
+    method: Option<String>,
     asked: Asked,
+}
+
+impl Wanted {
+    fn without_answer(asked: Asked) -> Self {
+        Self {
+            id: None,
+            method: None,
+            asked,
+        }
+    }
 }
 
 impl Reading<'_> {
     /// What the request asks for, or why that is not decided.
     pub(super) fn question(&self, http: &HttpRequest) -> Result<Question, Stopped> {
         let Some(server) = http.server(self.settings) else {
-            return Err(Refused::new(403, "no server is configured for this host and path").into());
+            return self.plain(http);
         };
         let server = SmolStr::new(server);
-        let Wanted { id, asked } = match http.method.as_str() {
+        let Wanted { id, method, asked } = match http.method.as_str() {
             "POST" => self.wanted(self.message(http)?, &server)?,
             method @ ("GET" | "DELETE") => stream(method, &http.headers, &server)?,
             _ => {
                 return Err(Refused::new(405, "MCP has no requests of this HTTP method").into());
             }
         };
-        let with_id = |refused: Refused| Stopped {
-            id: id.clone(),
-            refused,
-        };
         let Asked::Decide(operations) = asked else {
-            return Err(with_id(Refused::new(403, "only servers send this")));
+            let refused = Refused::new(403, "only servers send this");
+            return Err(Stopped::with_id(id, refused));
         };
+        let conversation = self.who(&server, id.as_ref(), http);
+        match conversation {
+            Ok(conversation) => Ok(Question {
+                id,
+                is_plain: false,
+                method,
+                server,
+                conversation,
+                operations,
+            }),
+            Err(refused) => Err(Stopped::with_id(id, refused)),
+        }
+    }
+
+    /// What a request of plain HTTP asks for.
+    fn plain(&self, http: &HttpRequest) -> Result<Question, Stopped> {
+        let routes = &self.settings.routes;
+        let unknown = || Refused::new(403, "no server is configured for this host and path");
+        if routes.is_empty() {
+            return Err(unknown().into());
+        }
+        let operation = plain::operation(http, routes, self.limits)
+            .map_err(|odd| Stopped::plainly(Refused::new(400, &odd.to_string())))?
+            .ok_or_else(|| Stopped::plainly(unknown()))?;
+        let conversation = self
+            .who(&operation.server, None, http)
+            .map_err(Stopped::plainly)?;
+        Ok(Question {
+            id: None,
+            is_plain: true,
+            method: None,
+            server: operation.server.clone(),
+            conversation,
+            operations: vec![operation],
+        })
+    }
+
+    /// Who asks a server.
+    fn who(
+        &self,
+        server: &SmolStr,
+        id: Option<&Id>,
+        http: &HttpRequest,
+    ) -> Result<Conversation, Refused> {
         let evidence = Evidence {
             caller: self.caller,
             http,
             limits: self.limits,
         };
         let known = identity::of(&evidence, &self.settings.identity)
-            .map_err(|said| with_id(Refused::new(403, said)))?
-            .ok_or_else(|| with_id(Refused::new(401, "nobody is known to make this request")))?;
-        let conversation = self
-            .conversation(known, &server, id.as_ref(), http)
-            .map_err(with_id)?;
-        Ok(Question {
-            id,
-            conversation,
-            operations,
-        })
+            .map_err(|said| Refused::new(403, said))?
+            .ok_or_else(|| Refused::new(401, "nobody is known to make this request"))?;
+        self.conversation(known, server, id, http)
     }
 
     /// The message, once headers and metadata agree with it.
@@ -106,10 +160,7 @@ impl Reading<'_> {
         };
         let agreed = agreement::with_headers(&message, &http.headers)
             .and_then(|()| found.map_or(Ok(()), |found| agreement::with_metadata(&message, found)));
-        agreed.map_err(|disagreement| Stopped {
-            id: id_of(&message),
-            refused: disagreement.into(),
-        })?;
+        agreed.map_err(|disagreement| Stopped::with_id(id_of(&message), disagreement.into()))?;
         Ok(message)
     }
 
@@ -121,27 +172,29 @@ impl Reading<'_> {
                 match asked {
                     Ok(asked) => Ok(Wanted {
                         id: Some(id),
+                        method: Some(method),
                         asked,
                     }),
-                    Err(undecided) => Err(Stopped {
-                        id: Some(id),
-                        refused: Refused::undecided(self.settings.denied_status, &undecided),
-                    }),
+                    Err(undecided) => {
+                        let usual = self.settings.denied_status;
+                        let refused = Refused::undecided(usual, &undecided);
+                        Err(Stopped::with_id(Some(id), refused))
+                    }
                 }
             }
             Message::Notification { method, .. } => {
                 let asked = operations::of_notification(Sender::Client, server, &method);
                 let asked = asked.map_err(|undecided| Refused::undecided(403, &undecided))?;
-                Ok(Wanted { id: None, asked })
+                Ok(Wanted::without_answer(asked))
             }
             // What the server asked for may not have been seen, so there is a switch beside the policies.
             Message::Reply {
                 result: Some(result),
                 ..
-            } if result.is_empty() || self.settings.pass_replies => {
+            } if result.is_empty() || self.sees_servers || self.settings.pass_replies => {
                 let asked = answers::of_reply(server, &result);
                 let asked = asked.map_err(|undecided| Refused::undecided(403, &undecided))?;
-                Ok(Wanted { id: None, asked })
+                Ok(Wanted::without_answer(asked))
             }
             Message::Reply { .. } => {
                 Err(Refused::new(403, "replies to servers are not let through").into())
@@ -243,10 +296,8 @@ fn stream(method: &str, headers: &Headers, server: &SmolStr) -> Result<Wanted, S
         return Err(Refused::new(405, said).into());
     }
     let known = methods::STREAM.into_iter().find(|known| *known == method);
-    Ok(Wanted {
-        id: None,
-        asked: operations::upkeep(server, known.unwrap_or(methods::REPLY)),
-    })
+    let asked = operations::upkeep(server, known.unwrap_or(methods::REPLY));
+    Ok(Wanted::without_answer(asked))
 }
 
 fn id_of(message: &Message) -> Option<Id> {

@@ -22,7 +22,29 @@ pub(super) struct Refused {
 #[derive(Debug)]
 pub(super) struct Stopped {
     pub(super) id: Option<Id>,
+    /// Whether it was no MCP.
+    pub(super) is_plain: bool,
     pub(super) refused: Refused,
+}
+
+impl Stopped {
+    /// Of a request of plain HTTP.
+    pub(super) fn plainly(refused: Refused) -> Self {
+        Self {
+            id: None,
+            is_plain: true,
+            refused,
+        }
+    }
+
+    /// Of a message.
+    pub(super) fn with_id(id: Option<Id>, refused: Refused) -> Self {
+        Self {
+            id,
+            is_plain: false,
+            refused,
+        }
+    }
 }
 
 impl Refused {
@@ -46,7 +68,7 @@ impl Refused {
 
 impl From<Refused> for Stopped {
     fn from(refused: Refused) -> Self {
-        Self { id: None, refused }
+        Self::with_id(None, refused)
     }
 }
 
@@ -58,7 +80,7 @@ impl From<Unreadable> for Stopped {
             code: fault.code(),
             message: fault.to_string(),
         };
-        Self { id, refused }
+        Self::with_id(id, refused)
     }
 }
 

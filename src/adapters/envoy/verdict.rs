@@ -3,6 +3,7 @@
 
 use prost_types::Struct;
 
+use crate::adapters::envoy::problem;
 use crate::adapters::envoy::reading::Question;
 use crate::adapters::envoy::refused::{Refused, Stopped};
 use crate::adapters::mcp::denial;
@@ -60,6 +61,13 @@ pub(super) async fn of(
             let refused = Refused::new(403, "nothing was decided");
             Verdict::TurnedAway(TurnedAway::of(id, &refused))
         }
+        Some(denied) if question.is_plain => Verdict::TurnedAway(
+            TurnedAway {
+                body: problem::denied(&denied.value, &denied.decision_id.to_string()).to_string(),
+                ..self::denied(None, denied, 403)
+            }
+            .as_problem(),
+        ),
         // What wants no answer gets none that looks like one.
         Some(denied) => Verdict::TurnedAway(self::denied(id, denied, id.map_or(403, |_| usual))),
     })
@@ -112,11 +120,33 @@ impl TurnedAway {
             metadata: None,
         }
     }
+
+    /// The same with a body that is a problem document.
+    fn as_problem(mut self) -> Self {
+        let is_type = |header: &Header| header.0 == json().0;
+        self.headers.retain(|header| !is_type(header));
+        self.headers
+            .push((json().0, problem::MEDIA_TYPE.to_owned()));
+        self
+    }
 }
 
 impl From<Stopped> for Verdict {
     fn from(stopped: Stopped) -> Self {
-        Self::TurnedAway(TurnedAway::of(stopped.id.as_ref(), &stopped.refused))
+        let turned = TurnedAway::of(stopped.id.as_ref(), &stopped.refused);
+        if !stopped.is_plain {
+            return Self::TurnedAway(turned);
+        }
+        let Refused {
+            status, message, ..
+        } = stopped.refused;
+        Self::TurnedAway(
+            TurnedAway {
+                body: problem::refused(status, &message).to_string(),
+                ..turned
+            }
+            .as_problem(),
+        )
     }
 }
 

@@ -11,4 +11,4 @@ pub mod control;
 pub mod encode;
 pub mod parse;
 pub mod refusal;
-mod stream;
+pub(in crate::adapters) mod stream;

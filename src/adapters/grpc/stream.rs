@@ -174,7 +174,7 @@ impl Stream for UntilDrained {
 }
 
 /// Runs a future to its end; `None` if it panics on the way.
-async fn unless_panicking<F: Future>(future: F) -> Option<F::Output> {
+pub(in crate::adapters) async fn unless_panicking<F: Future>(future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     poll_fn(|context| {
         // A future that has panicked is dropped and never polled again.

@@ -51,6 +51,11 @@ impl Headers {
         Self(headers)
     }
 
+    /// Whether a header is there.
+    pub(in crate::adapters) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// The one value of a header, if it is there.
     pub(in crate::adapters) fn get(&self, name: &str) -> Result<Option<&str>, Twice> {
         match self.0.get(&name.to_ascii_lowercase()).map(Vec::as_slice) {

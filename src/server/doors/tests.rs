@@ -108,8 +108,8 @@ fn a_star_means_every_question_and_control_has_a_star_of_its_own() {
         Rpc::DOORS.iter().all(|rpc| !both.contains(*rpc)),
         "a door is opened by its name alone"
     );
-    let envoy = RpcSet::from_iter([Rpc::ExtAuthzCheck]);
-    assert_eq!(allowed(&["ext_authz.Check"]), envoy);
+    let envoy = RpcSet::from_iter([Rpc::ExtAuthzCheck, Rpc::ExtProcProcess]);
+    assert_eq!(allowed(&["ext_authz.Check", "ext_proc.Process"]), envoy);
     let agentgateway = RpcSet::from_iter([Rpc::ExtMcpCheck]);
     assert_eq!(allowed(&["ext_mcp.Check"]), agentgateway);
     assert_eq!(allowed(&[]), RpcSet::default());

@@ -1,13 +1,12 @@
 //! Servers in processes of their own, so that their CPU time is theirs alone.
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tonic::transport::{Channel, Endpoint};
 
-use crate::{ECHO_BYTES, Fault, this_binary};
+use crate::served::Fault;
 
 /// A server that ends with this value.
 pub struct Server {
@@ -16,13 +15,19 @@ pub struct Server {
 }
 
 impl Server {
-    /// `callgate serve` of a directory, every decision traced to `collector`.
-    pub fn callgate(dir: &Path, collector: &str) -> Result<Self, Fault> {
+    /// A process that listens on this port of the loopback.
+    pub fn new(child: Child, port: u16) -> Self {
+        Self { child, port }
+    }
+
+    /// `callgate serve` of a directory with plain HTTP on `http_port`, every decision traced to `collector`.
+    pub fn callgate(dir: &Path, collector: &str, http_port: u16) -> Result<Self, Fault> {
         let port = free_port()?;
         let child = Command::new(env!("CARGO_BIN_EXE_callgate"))
             .arg("serve")
             .arg(dir)
             .args(["--listen", &format!("127.0.0.1:{port}")])
+            .args(["--http", &format!("127.0.0.1:{http_port}")])
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", collector)
             .env("OTEL_TRACES_SAMPLER", "always_on")
             .env("OTEL_BSP_MAX_QUEUE_SIZE", "65536")
@@ -30,25 +35,17 @@ impl Server {
             .env("RUST_LOG", "warn")
             .stderr(Stdio::inherit())
             .spawn()?;
-        Ok(Self { child, port })
+        Ok(Self::new(child, port))
     }
 
-    /// This program as an echo server.
-    pub fn echo(answer_bytes: usize) -> Result<Self, Fault> {
-        let mut child = Command::new(this_binary()?)
-            .env(ECHO_BYTES, answer_bytes.to_string())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let stdout = child.stdout.take().ok_or("the echo server has no output")?;
-        let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line)?;
-        let port = line.trim().parse()?;
-        Ok(Self { child, port })
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Connects once the server accepts.
     pub async fn connect(&self) -> Result<Channel, Fault> {
-        let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{}", self.port))?;
+        let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{}", self.port()))?;
         for _ in 0..300 {
             if let Ok(channel) = endpoint.connect().await {
                 return Ok(channel);
@@ -82,7 +79,8 @@ impl Drop for Server {
     }
 }
 
-fn free_port() -> Result<u16, Fault> {
+/// A port of the loopback that was free a moment ago.
+pub fn free_port() -> Result<u16, Fault> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?
         .local_addr()?
         .port())

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
     TraceService, TraceServiceServer,
@@ -14,7 +15,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
-use crate::Fault;
+use crate::served::Fault;
 
 /// The running receiver.
 pub struct Collector {
@@ -39,9 +40,16 @@ impl TraceService for Receiver {
 }
 
 impl Collector {
-    /// Spans received so far.
-    pub fn spans(&self) -> usize {
-        self.spans.load(Ordering::Relaxed)
+    /// Spans received so far. The first come when the exporter has waited long enough.
+    pub async fn spans(&self) -> usize {
+        for _ in 0..100 {
+            let spans = self.spans.load(Ordering::Relaxed);
+            if spans > 0 {
+                return spans;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        0
     }
 }
 

@@ -1,0 +1,178 @@
+//! The question, as each door has it: whether the agent `support` may look an issue up for `sam`.
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::path::Path;
+
+use callgate::proto::envoy::auth::authorization_client::AuthorizationClient as EnvoyClient;
+use callgate::proto::envoy::auth::check_response::HttpResponse;
+use callgate::proto::envoy::auth::{
+    AttributeContext, CheckRequest, HttpRequest, Metadata, Request,
+};
+use callgate::proto::v1;
+use callgate::proto::v1::authorization_client::AuthorizationClient;
+use prost::Message as _;
+use prost_types::value::Kind;
+use prost_types::{ListValue, Struct, Value as WireValue};
+use serde_json::{Value as Json, json};
+use tonic::transport::Channel;
+
+use crate::served::load::Load;
+use crate::served::{Fault, bundle};
+use crate::web::{Web, post};
+
+/// Where Envoy's requests come from, in the measurement and in front of a server.
+const SETTINGS: &str = r#"
+[envoy]
+servers = [{ path = "/mcp", server = "github" }]
+[[envoy.identity]]
+from = "jwt"
+payload = "jwt_payload"
+[[envoy.identity]]
+from = "header"
+agent = "x-agent"
+person = "x-person"
+verified = true
+"#;
+
+const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+/// Says in a directory's settings what Envoy's requests mean.
+pub fn configure(dir: &Path) -> Result<(), Fault> {
+    let path = dir.join("callgate.toml");
+    let mut file = OpenOptions::new().append(true).open(path)?;
+    Ok(file.write_all(SETTINGS.as_bytes())?)
+}
+
+/// The call as MCP has it.
+pub fn message() -> Json {
+    json!({
+        "jsonrpc": "2.0", "id": 7, "method": "tools/call",
+        "params": {"name": "get_issue", "arguments": {"owner": "acme", "repo": "shop", "issue_number": 4711}},
+    })
+}
+
+/// Sees to it that what is measured are allows.
+pub async fn assert_allowed(channel: Channel) -> Result<(), Fault> {
+    let mut client = AuthorizationClient::new(channel.clone());
+    let native = client.authorize(bundle::typical_call()).await?.into_inner();
+    assert_eq!(native.decision(), v1::Decision::Allow, "{native:?}");
+    let envoy = EnvoyClient::new(channel).check(check()).await?.into_inner();
+    let is_ok = matches!(envoy.http_response, Some(HttpResponse::OkResponse(_)));
+    assert!(is_ok, "{envoy:?}");
+    Ok(())
+}
+
+/// `callgate.v1.Authorization/Authorize`.
+pub fn native(channel: Channel) -> Load {
+    let request = bundle::typical_call().encode_to_vec();
+    Load::new(channel, "/callgate.v1.Authorization/Authorize", request)
+}
+
+/// `envoy.service.auth.v3.Authorization/Check`.
+pub fn ext_authz(channel: Channel) -> Load {
+    let path = "/envoy.service.auth.v3.Authorization/Check";
+    Load::new(channel, path, check().encode_to_vec())
+}
+
+fn check() -> CheckRequest {
+    let headers = [
+        (":method", "POST"),
+        (":path", "/mcp"),
+        (":authority", "mcp.example.org"),
+        ("content-type", "application/json"),
+        ("accept", "application/json, text/event-stream"),
+        ("user-agent", "python-httpx/0.28.1"),
+        ("mcp-session-id", "0197-session"),
+        ("mcp-protocol-version", "2025-11-25"),
+        ("x-forwarded-proto", "https"),
+        ("x-request-id", "f2b7c5a8-6f0e-4f57-9a53-0a8f7c1f7f10"),
+        ("traceparent", TRACE),
+    ];
+    let http = HttpRequest {
+        method: "POST".to_owned(),
+        path: "/mcp".to_owned(),
+        host: "mcp.example.org".to_owned(),
+        size: -1,
+        headers: headers
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
+        raw_body: message().to_string().into(),
+        ..HttpRequest::default()
+    };
+    let token = json!({"jwt_payload": {
+        "iss": "https://login.example.org", "aud": "mcp", "sub": "sam", "scope": "tools", "act": {"sub": "support"},
+    }});
+    CheckRequest {
+        attributes: Some(AttributeContext {
+            request: Some(Request { http: Some(http) }),
+            metadata_context: Some(Metadata {
+                filter_metadata: [("envoy.filters.http.jwt_authn".to_owned(), structure(&token))]
+                    .into(),
+            }),
+            ..AttributeContext::default()
+        }),
+    }
+}
+
+/// AuthZEN's evaluation. It knows no chains: the person asks, with all facts of the call as context.
+pub fn authzen(port: u16) -> Web {
+    let body = json!({
+        "subject": {"type": "Mcp::User", "id": "sam"},
+        "action": {"name": "Mcp::Action::\"call_read\""},
+        "resource": {"type": "Mcp::Tool", "id": "github/get_issue"},
+        "context": {
+            "initiator": "client",
+            "identity": {"verified": true, "method": "jwt", "asserted_groups": [], "asserted_attributes": []},
+            "environment": {
+                "now": {"__extn": {"fn": "datetime", "arg": "2026-07-28T12:00:00Z"}},
+                "source_address": {"__extn": {"fn": "ip", "arg": "10.1.2.3"}},
+                "gateway": {"__entity": {"type": "Mcp::Gateway", "id": "local"}},
+            },
+            "arguments": {"names": ["owner", "repo", "issue_number"], "untyped": []},
+            "purpose": "customer question",
+        },
+    });
+    let answer = "\"decision\":true";
+    Web::new(
+        port,
+        post(port, "/access/v1/evaluation", TRACE, &body),
+        answer,
+    )
+}
+
+/// ToolHive's decision point. It knows no chains either.
+pub fn toolhive(port: u16) -> Web {
+    let arguments = message()["params"]["arguments"].take();
+    let body = json!({
+        "principal": {"sub": "sam", "iss": "https://login.example.org", "aud": "mcp", "scope": "tools"},
+        "operation": "mcp:tool:call",
+        "resource": "mrn:mcp:github:tool:get_issue",
+        "context": {"mcp": {"feature": "tool", "operation": "call", "resource_id": "get_issue", "args": arguments}},
+    });
+    let answer = "\"allow\":true";
+    Web::new(port, post(port, "/toolhive/decision", TRACE, &body), answer)
+}
+
+fn structure(json: &Json) -> Struct {
+    let members = json.as_object().into_iter().flatten();
+    Struct {
+        fields: members
+            .map(|(name, value)| (name.clone(), wire(value)))
+            .collect(),
+    }
+}
+
+fn wire(json: &Json) -> WireValue {
+    let kind = match json {
+        Json::Null => Kind::NullValue(0),
+        Json::Bool(value) => Kind::BoolValue(*value),
+        Json::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or_default()),
+        Json::String(text) => Kind::StringValue(text.clone()),
+        Json::Array(items) => Kind::ListValue(ListValue {
+            values: items.iter().map(wire).collect(),
+        }),
+        Json::Object(_) => Kind::StructValue(structure(json)),
+    };
+    WireValue { kind: Some(kind) }
+}

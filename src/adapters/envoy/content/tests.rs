@@ -1,0 +1,66 @@
+use super::*;
+
+fn read(status: u16, headers: &[(&str, &str)]) -> Result<Content, &'static str> {
+    let headers = headers
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    of(status, &Headers::of(headers), false)
+}
+
+#[test]
+fn what_a_client_could_take_for_mcp_is_judged() {
+    for (named, expected) in [
+        ("application/json", Content::Message),
+        ("Application/JSON; charset=UTF-8", Content::Message),
+        ("application/problem+json", Content::Message),
+        ("text/event-stream", Content::Events),
+        ("text/event-stream;charset=\"utf-8\"", Content::Events),
+    ] {
+        for status in [200, 202, 400, 404, 500] {
+            let read = read(status, &[("content-type", named)]);
+            assert_eq!(read, Ok(expected), "{status} {named}");
+        }
+    }
+    assert_eq!(
+        read(404, &[("content-type", "text/plain")]),
+        Ok(Content::Other)
+    );
+    assert_eq!(
+        read(200, &[("content-type", "text/plain")]),
+        Ok(Content::Nothing)
+    );
+    assert_eq!(read(404, &[]), Ok(Content::Nothing));
+    let none = Headers::of([]);
+    assert_eq!(of(202, &none, true), Ok(Content::Other));
+}
+
+#[test]
+fn what_readers_could_disagree_about_is_refused() {
+    for headers in [
+        &[
+            ("content-type", "application/json"),
+            ("content-type", "text/plain"),
+        ][..],
+        &[("content-type", "text/plain, application/json")],
+        &[("content-type", "text/plain; as=text/event-stream")],
+        &[("content-type", "application/jsonl")],
+        &[("content-type", "application/json; charset=utf-7")],
+        &[("content-type", "application/json; charset = utf-16")],
+        &[
+            ("content-type", "application/json"),
+            ("content-encoding", "gzip"),
+        ],
+        &[
+            ("content-type", "application/json"),
+            ("content-encoding", "identity"),
+            ("content-encoding", "br"),
+        ],
+    ] {
+        assert!(read(200, headers).is_err(), "{headers:?}");
+    }
+    let identity = [
+        ("content-type", "text/json"),
+        ("content-encoding", "identity"),
+    ];
+    assert_eq!(read(200, &identity), Ok(Content::Message));
+}

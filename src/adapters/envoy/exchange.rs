@@ -1,0 +1,437 @@
+//! One HTTP request and its response, step by step.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use prost_types::Struct;
+use smol_str::SmolStr;
+
+use crate::adapters::envoy::content::{self, Content};
+use crate::adapters::envoy::door::{Door, asking};
+use crate::adapters::envoy::events::{Event, Splitter};
+use crate::adapters::envoy::ext_proc::ADAPTER;
+use crate::adapters::envoy::messages::{self, Awaited, Fate};
+use crate::adapters::envoy::reading::Question;
+use crate::adapters::envoy::refused::Refused;
+use crate::adapters::envoy::request::{HttpRequest, Unfit};
+use crate::adapters::envoy::verdict::{Passes, TurnedAway, Verdict};
+use crate::adapters::grpc::refusal::Refusal;
+use crate::adapters::mcp::conversation::Conversation;
+use crate::adapters::mcp::denial;
+use crate::adapters::mcp::judge::Judge;
+use crate::adapters::mcp::message::Id;
+use crate::adapters::mcp::origins::Origins;
+use crate::adapters::mcp::repeated::Headers;
+use crate::config::limits::Limits;
+use crate::identity::caller::Caller;
+
+/// What Envoy tells.
+#[derive(Debug)]
+pub(super) enum Heard {
+    RequestHeaders {
+        http: HttpRequest,
+        /// There is no body.
+        is_all: bool,
+    },
+    RequestBody {
+        body: Bytes,
+        /// Nothing of the body is missing.
+        is_all: bool,
+        /// What filters have found out by now.
+        metadata: HashMap<String, Struct>,
+    },
+    RequestTrailers,
+    ResponseHeaders {
+        status: u16,
+        headers: Headers,
+        /// There is no body.
+        is_all: bool,
+    },
+    ResponseBody {
+        piece: Bytes,
+        is_last: bool,
+    },
+    ResponseTrailers,
+}
+
+/// What Envoy is told.
+#[derive(Debug)]
+pub(super) enum Told {
+    /// The headers of the request may stay as they are until its body is here.
+    Wait,
+    /// The request passes, at its headers or at its body.
+    Passes(At, Passes),
+    TurnedAway(TurnedAway),
+    RequestTrailers,
+    ResponseHeaders,
+    ResponseBody {
+        bytes: Bytes,
+        is_last: bool,
+    },
+    ResponseTrailers,
+}
+
+/// Where a request was decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum At {
+    Headers,
+    Body,
+}
+
+/// Why an exchange cannot go on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Broken {
+    #[error("{0} came {1}")]
+    OutOfOrder(&'static str, &'static str),
+    #[error(
+        "an event of the server has more than {0} bytes, as many as `limits.message_bytes` allows"
+    )]
+    TooLong(usize),
+    #[error("the server sent something that is no event, or that readers understand differently")]
+    Malformed,
+    #[error(transparent)]
+    Refusal(#[from] Refusal),
+}
+
+/// One exchange between a client and a server.
+pub(super) struct Exchange {
+    door: Door,
+    stage: Stage,
+}
+
+enum Stage {
+    Start,
+    /// The headers are here, the body is not.
+    Body(Box<HttpRequest>),
+    /// The request passed.
+    Passed(Box<Passed>),
+    /// The response's headers passed. Without a [`Passed`] it is Envoy's own.
+    Response(Option<Box<Passed>>, Way),
+    Over,
+}
+
+/// A request that passed.
+struct Passed {
+    conversation: Conversation,
+    origins: Origins,
+    awaited: Option<Awaited>,
+    /// Its response is a stream without an end.
+    is_endless: bool,
+    /// It is no MCP, and so is its response.
+    is_plain: bool,
+}
+
+/// What is done with the body of a response.
+enum Way {
+    /// It passes.
+    Untouched,
+    /// It is swallowed.
+    Nothing,
+    /// One message. `None` once it is too long.
+    Whole(Option<BytesMut>),
+    /// Event after event.
+    Events(Splitter),
+}
+
+impl Exchange {
+    pub(super) fn new(door: Door) -> Self {
+        Self {
+            door,
+            stage: Stage::Start,
+        }
+    }
+
+    /// Whether nobody knows when the response ends.
+    pub(super) fn is_endless(&self) -> bool {
+        match &self.stage {
+            Stage::Passed(passed) | Stage::Response(Some(passed), _) => passed.is_endless,
+            _ => false,
+        }
+    }
+
+    /// Takes the next thing that Envoy tells, and says what to tell it.
+    pub(super) async fn hear(
+        &mut self,
+        caller: &Caller,
+        heard: Heard,
+    ) -> Result<Vec<Told>, Broken> {
+        let stage = std::mem::replace(&mut self.stage, Stage::Over);
+        let when = stage.name();
+        match (heard, stage) {
+            (Heard::RequestHeaders { mut http, is_all }, Stage::Start) => {
+                if is_all {
+                    http.body = Ok(Bytes::new());
+                    return self.decide(caller, At::Headers, &http).await;
+                }
+                self.stage = Stage::Body(Box::new(http));
+                Ok(vec![Told::Wait])
+            }
+            (
+                Heard::RequestBody {
+                    body,
+                    is_all,
+                    metadata,
+                },
+                Stage::Body(mut http),
+            ) => {
+                http.metadata.extend(metadata);
+                http.body = if is_all { Ok(body) } else { Err(Unfit::Cut) };
+                self.decide(caller, At::Body, &http).await
+            }
+            (Heard::RequestTrailers, Stage::Passed(passed)) => {
+                self.stage = Stage::Passed(passed);
+                Ok(vec![Told::RequestTrailers])
+            }
+            (
+                Heard::ResponseHeaders {
+                    status,
+                    headers,
+                    is_all,
+                },
+                Stage::Passed(passed),
+            ) => Ok(vec![self.response(passed, status, &headers, is_all)]),
+            // An answer of Envoy itself to a request that has not been here. A server can send none.
+            (
+                Heard::ResponseHeaders {
+                    status,
+                    headers,
+                    is_all,
+                },
+                Stage::Start | Stage::Body(_),
+            ) if !(200..300).contains(&status) => {
+                let way = match content::of(status, &headers, is_all) {
+                    Ok(Content::Other) => Way::Untouched,
+                    _ => Way::Nothing,
+                };
+                self.stage = Stage::Response(None, way);
+                Ok(vec![Told::ResponseHeaders])
+            }
+            (Heard::ResponseBody { piece, is_last }, Stage::Response(passed, mut way)) => {
+                let judging = self.judging(caller, passed.as_deref());
+                let mut bytes = judging.piece(&mut way, piece).await?;
+                if is_last {
+                    bytes.extend(judging.end(&mut way).await?);
+                } else {
+                    self.stage = Stage::Response(passed, way);
+                }
+                let bytes = bytes.freeze();
+                Ok(match bytes.is_empty() && !is_last {
+                    true => Vec::new(),
+                    false => vec![Told::ResponseBody { bytes, is_last }],
+                })
+            }
+            (Heard::ResponseTrailers, Stage::Response(passed, mut way)) => {
+                let judging = self.judging(caller, passed.as_deref());
+                let bytes = judging.end(&mut way).await?.freeze();
+                let is_last = false;
+                let body = Told::ResponseBody { bytes, is_last };
+                Ok(vec![body, Told::ResponseTrailers])
+            }
+            (heard, _) => Err(Broken::OutOfOrder(heard.name(), when)),
+        }
+    }
+
+    async fn decide(
+        &mut self,
+        caller: &Caller,
+        at: At,
+        http: &HttpRequest,
+    ) -> Result<Vec<Told>, Broken> {
+        let (verdict, question) = self.door.verdict(caller, ADAPTER, true, http).await?;
+        Ok(vec![match (verdict, question) {
+            (Verdict::Passes(passes), Some(question)) => {
+                let is_endless = http.method == "GET";
+                self.stage = Stage::Passed(Box::new(Passed::of(question, is_endless)));
+                Told::Passes(at, passes)
+            }
+            (Verdict::TurnedAway(turned), _) => Told::TurnedAway(turned),
+            (Verdict::Passes(_), None) => {
+                let refused = Refused::new(403, "nothing was decided");
+                Told::TurnedAway(TurnedAway::of(None, &refused))
+            }
+        }])
+    }
+
+    fn response(
+        &mut self,
+        passed: Box<Passed>,
+        status: u16,
+        headers: &Headers,
+        is_all: bool,
+    ) -> Told {
+        let limit = self.door.limits.load().message_bytes as usize;
+        let way = match content::of(status, headers, is_all) {
+            _ if passed.is_plain => Way::Untouched,
+            Ok(Content::Other) => Way::Untouched,
+            Ok(Content::Nothing) => Way::Nothing,
+            Ok(Content::Message) => Way::Whole(Some(BytesMut::new())),
+            Ok(Content::Events) => Way::Events(Splitter::new(limit)),
+            Err(said) => {
+                return Told::TurnedAway(TurnedAway::of(
+                    passed.awaited.as_ref().map(|it| &it.id),
+                    &Refused::new(502, said),
+                ));
+            }
+        };
+        self.stage = Stage::Response(Some(passed), way);
+        Told::ResponseHeaders
+    }
+
+    fn judging<'a>(&'a self, caller: &'a Caller, passed: Option<&'a Passed>) -> Judging<'a> {
+        Judging {
+            door: &self.door,
+            caller,
+            limits: self.door.limits.load_full(),
+            passed,
+        }
+    }
+}
+
+impl Passed {
+    fn of(question: Question, is_endless: bool) -> Self {
+        let awaited = question.id.zip(question.method);
+        Self {
+            conversation: question.conversation,
+            origins: Origins::one(question.server),
+            awaited: awaited.map(|(id, method)| Awaited { id, method }),
+            is_endless,
+            is_plain: question.is_plain,
+        }
+    }
+
+    fn server(&self) -> Option<&SmolStr> {
+        self.origins.only()
+    }
+}
+
+/// What bodies of responses are judged with.
+struct Judging<'a> {
+    door: &'a Door,
+    caller: &'a Caller,
+    limits: Arc<Limits>,
+    passed: Option<&'a Passed>,
+}
+
+impl Judging<'_> {
+    /// What of a piece may pass now.
+    async fn piece(&self, way: &mut Way, piece: Bytes) -> Result<BytesMut, Broken> {
+        let limit = self.limits.message_bytes as usize;
+        match way {
+            Way::Untouched => Ok(piece.into()),
+            Way::Nothing => Ok(BytesMut::new()),
+            Way::Whole(whole) => {
+                *whole = whole.take().filter(|it| it.len() + piece.len() <= limit);
+                if let Some(whole) = whole {
+                    whole.extend_from_slice(&piece);
+                }
+                Ok(BytesMut::new())
+            }
+            Way::Events(splitter) => {
+                let mut passing = BytesMut::new();
+                let events = splitter.push(&piece).map_err(|_| Broken::TooLong(limit))?;
+                for raw in events {
+                    passing.extend(self.event(raw).await?);
+                }
+                Ok(passing)
+            }
+        }
+    }
+
+    /// What passes at the end.
+    async fn end(&self, way: &mut Way) -> Result<BytesMut, Broken> {
+        Ok(match way {
+            Way::Untouched | Way::Nothing => BytesMut::new(),
+            Way::Whole(Some(whole)) if whole.is_empty() => BytesMut::new(),
+            Way::Whole(Some(whole)) => self.whole(std::mem::take(whole)).await?,
+            Way::Whole(None) => {
+                let limit = self.limits.message_bytes;
+                self.refused(&format!("the server's answer has more than {limit} bytes"))
+            }
+            // The second half of the last line end. Anything else is an event that never ended.
+            Way::Events(splitter) if splitter.rest() == b"\n" => splitter.rest().into(),
+            Way::Events(_) => BytesMut::new(),
+        })
+    }
+
+    async fn event(&self, raw: Bytes) -> Result<Bytes, Broken> {
+        let event = Event::read(raw).map_err(|_| Broken::Malformed)?;
+        if event.data.is_empty() {
+            return Ok(event.raw);
+        }
+        Ok(match self.fate(event.data.as_bytes()).await? {
+            Fate::Passes if event.is_plain => event.raw,
+            Fate::Passes => event.with_data(&event.data),
+            Fate::Instead(json) => event.with_data(&json.to_string()),
+            Fate::Dropped(why) => {
+                self.warn(&why);
+                Bytes::new()
+            }
+        })
+    }
+
+    async fn whole(&self, text: BytesMut) -> Result<BytesMut, Broken> {
+        Ok(match self.fate(&text).await? {
+            Fate::Passes => text,
+            Fate::Instead(json) => json.to_string().as_bytes().into(),
+            Fate::Dropped(why) => {
+                self.warn(&why);
+                self.refused(&format!("the server's answer cannot be read: {why}"))
+            }
+        })
+    }
+
+    async fn fate(&self, text: &[u8]) -> Result<Fate, Broken> {
+        let Some(passed) = self.passed else {
+            return Ok(Fate::Dropped("nothing was decided".to_owned()));
+        };
+        let judge = Judge {
+            service: &self.door.service,
+            ask: asking(self.caller, ADAPTER),
+            conversation: &passed.conversation,
+            origins: &passed.origins,
+            limits: &self.limits,
+        };
+        let fate = messages::judge(&judge, passed.awaited.as_ref(), text).await;
+        Ok(fate.map_err(Refusal::from)?)
+    }
+
+    /// The error that the client gets in place of an answer.
+    fn refused(&self, said: &str) -> BytesMut {
+        let awaited = self.passed.and_then(|it| it.awaited.as_ref());
+        let id: Option<&Id> = awaited.map(|it| &it.id);
+        let error = denial::refused(id, denial::DENIED, said);
+        error.to_string().as_bytes().into()
+    }
+
+    fn warn(&self, why: &str) {
+        let server = self.passed.and_then(Passed::server);
+        let server = server.map_or("", SmolStr::as_str);
+        tracing::warn!(server, why, "a message of a server was dropped");
+    }
+}
+
+impl Stage {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Start => "first",
+            Self::Body(_) => "after a request's headers",
+            Self::Passed(_) => "after a request",
+            Self::Response(..) => "after a response's headers",
+            Self::Over => "after the end",
+        }
+    }
+}
+
+impl Heard {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::RequestHeaders { .. } => "a request's headers",
+            Self::RequestBody { .. } => "a request's body",
+            Self::RequestTrailers => "a request's trailers",
+            Self::ResponseHeaders { .. } => "a response's headers",
+            Self::ResponseBody { .. } => "a response's body",
+            Self::ResponseTrailers => "a response's trailers",
+        }
+    }
+}

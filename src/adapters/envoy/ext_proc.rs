@@ -1,0 +1,236 @@
+//! `Process`: HTTP requests decided, and what servers send judged on its way back.
+//!
+//! Envoy lets everything pass once a processor ends its stream without an error. So this end never does: it
+//! ends after Envoy, or with an error, upon which Envoy ends the exchange.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio_stream::Stream;
+use tokio_util::sync::CancellationToken;
+use tonic::metadata::MetadataMap;
+use tonic::{Extensions, Request, Response, Status, Streaming};
+
+use crate::adapters::envoy::door::Door;
+use crate::adapters::envoy::exchange::{Broken, Exchange};
+use crate::adapters::envoy::processing::{self, Unsafe};
+use crate::adapters::grpc::refusal::Refusal;
+use crate::adapters::grpc::stream::unless_panicking;
+use crate::config::envoy::Envoy;
+use crate::config::limits::Limits;
+use crate::identity::caller::Rpc;
+use crate::identity::doorkeeper::Doorkeeper;
+use crate::proto::envoy::processing::external_processor_server::ExternalProcessor;
+use crate::proto::envoy::processing::{ProcessingRequest, ProcessingResponse};
+use crate::service::decisions::Service;
+
+/// How this front door is called in traces.
+pub const ADAPTER: &str = "ext_proc";
+
+/// The metadata of the call in which Envoy's route names its server.
+const SERVER_METADATA: &str = "callgate-server";
+
+/// `envoy.service.ext_proc.v3.ExternalProcessor`. Cloning is cheap.
+#[derive(Clone)]
+pub struct ExtProc {
+    door: Door,
+    draining: CancellationToken,
+    open: Arc<AtomicU32>,
+}
+
+impl ExtProc {
+    /// The RPC over a service. Exchanges without an end break off once `draining` is cancelled.
+    pub fn new(
+        service: Arc<Service>,
+        doorkeeper: Arc<Doorkeeper>,
+        limits: Arc<ArcSwap<Limits>>,
+        settings: Arc<ArcSwap<Envoy>>,
+        draining: CancellationToken,
+    ) -> Self {
+        Self {
+            door: Door::new(service, doorkeeper, limits, settings),
+            draining,
+            open: Arc::default(),
+        }
+    }
+}
+
+/// What Envoy is told.
+pub type Answers = Pin<Box<dyn Stream<Item = Result<ProcessingResponse, Status>> + Send + 'static>>;
+
+#[tonic::async_trait]
+impl ExternalProcessor for ExtProc {
+    type ProcessStream = Answers;
+
+    async fn process(
+        &self,
+        request: Request<Streaming<ProcessingRequest>>,
+    ) -> Result<Response<Self::ProcessStream>, Status> {
+        let (metadata, extensions, messages) = request.into_parts();
+        self.door
+            .admit(&metadata, &extensions, Rpc::ExtProcProcess)?;
+        let mut named = metadata.get_all(SERVER_METADATA).iter();
+        let server = match (named.next(), named.next()) {
+            (None, _) => None,
+            (Some(name), None) => name.to_str().ok().map(str::to_owned),
+            (Some(_), Some(_)) => {
+                let said = format!("`{SERVER_METADATA}` comes twice");
+                return Err(Status::invalid_argument(said));
+            }
+        };
+        let session = Session {
+            _place: Place::take(&self.open, self.door.limits.load().open_streams)?,
+            exchange: Exchange::new(self.door.clone()),
+            door: self.door.clone(),
+            draining: self.draining.clone(),
+            metadata,
+            extensions,
+            messages,
+            server,
+            is_first: true,
+        };
+        Ok(Response::new(Box::pin(Telling::new(session))))
+    }
+}
+
+/// The place of one stream among those that may be open.
+struct Place(Arc<AtomicU32>);
+
+impl Place {
+    fn take(open: &Arc<AtomicU32>, limit: u32) -> Result<Self, Refusal> {
+        let place = Self(Arc::clone(open));
+        match open.fetch_add(1, Ordering::AcqRel) >= limit {
+            true => Err(Refusal::TooManyStreams { limit }),
+            false => Ok(place),
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// One stream: one exchange, and who shows it.
+struct Session {
+    _place: Place,
+    exchange: Exchange,
+    door: Door,
+    draining: CancellationToken,
+    metadata: MetadataMap,
+    extensions: Extensions,
+    messages: Streaming<ProcessingRequest>,
+    server: Option<String>,
+    is_first: bool,
+}
+
+impl Session {
+    /// What to tell upon the next message; `None` once Envoy has ended the stream.
+    async fn next(&mut self) -> Result<Option<Vec<ProcessingResponse>>, Status> {
+        let message = tokio::select! {
+            biased;
+            message = self.messages.message() => message?,
+            () = self.draining.cancelled(), if self.exchange.is_endless() => {
+                return Err(Refusal::Draining.into());
+            }
+        };
+        let Some(message) = message else {
+            return Ok(None);
+        };
+        if std::mem::take(&mut self.is_first) {
+            processing::check(&message).map_err(failed)?;
+        }
+        let heard = processing::heard(message, self.server.as_deref()).map_err(Refusal::from)?;
+        // A caller that may no longer ask is not told anything further.
+        let caller = self
+            .door
+            .admit(&self.metadata, &self.extensions, Rpc::ExtProcProcess)?;
+        let longest = self.door.limits.load().deadline_ms;
+        let hearing = self.exchange.hear(&caller, heard);
+        let told = tokio::time::timeout(Duration::from_millis(longest.into()), hearing).await;
+        let told = told
+            .map_err(|_| Refusal::DeadlineExceeded)?
+            .map_err(broken)?;
+        Ok(Some(told.into_iter().map(processing::told).collect()))
+    }
+}
+
+fn failed(unsafe_: Unsafe) -> Status {
+    tracing::warn!(why = %unsafe_, "Envoy's configuration shows too little: nothing passes");
+    Status::failed_precondition(unsafe_.to_string())
+}
+
+fn broken(broken: Broken) -> Status {
+    match broken {
+        Broken::Refusal(refusal) => refusal.into(),
+        Broken::OutOfOrder(..) => Status::failed_precondition(broken.to_string()),
+        Broken::TooLong(_) | Broken::Malformed => {
+            tracing::warn!(why = %broken, "a stream of events was cut");
+            Status::aborted(broken.to_string())
+        }
+    }
+}
+
+/// The answers of a session, one after the other. It ends after Envoy, or with an error.
+struct Telling {
+    state: State,
+    told: std::vec::IntoIter<ProcessingResponse>,
+}
+
+enum State {
+    Hearing(Pin<Box<dyn Future<Output = Heard> + Send>>),
+    Over,
+}
+
+/// A session, if it goes on, and what to tell.
+type Heard = (
+    Option<Box<Session>>,
+    Result<Vec<ProcessingResponse>, Status>,
+);
+
+impl Telling {
+    fn new(session: Session) -> Self {
+        Self {
+            state: State::Hearing(Box::pin(hear(Box::new(session)))),
+            told: Vec::new().into_iter(),
+        }
+    }
+}
+
+async fn hear(mut session: Box<Session>) -> Heard {
+    match unless_panicking(session.next()).await {
+        Some(Ok(Some(told))) => (Some(session), Ok(told)),
+        Some(Ok(None)) => (None, Ok(Vec::new())),
+        Some(Err(status)) => (None, Err(status)),
+        None => (None, Err(Refusal::Panicked.into())),
+    }
+}
+
+impl Stream for Telling {
+    type Item = Result<ProcessingResponse, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            if let Some(told) = self.told.next() {
+                return Poll::Ready(Some(Ok(told)));
+            }
+            let State::Hearing(hearing) = &mut self.state else {
+                return Poll::Ready(None);
+            };
+            let (session, told) = ready!(hearing.as_mut().poll(context));
+            self.state = match session {
+                Some(session) => State::Hearing(Box::pin(hear(session))),
+                None => State::Over,
+            };
+            match told {
+                Ok(told) => self.told = told.into_iter(),
+                Err(status) => return Poll::Ready(Some(Err(status))),
+            }
+        }
+    }
+}

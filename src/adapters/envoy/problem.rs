@@ -1,0 +1,36 @@
+//! What a client of plain HTTP sees in place of an answer: a problem document (RFC 9457).
+
+use std::time::UNIX_EPOCH;
+
+use http::StatusCode;
+use serde_json::{Value as Json, json};
+
+use crate::call::decision::{Decision, ReasonCode};
+
+/// What such a document is called.
+pub(super) const MEDIA_TYPE: &str = "application/problem+json";
+
+/// A deny. `decision_id` finds the decision in traces and logs.
+pub(super) fn denied(decision: &Decision, decision_id: &str) -> Json {
+    let first = decision.reasons.first();
+    let said = first.map_or("the call is denied", |reason| reason.message.as_str());
+    let mut document = refused(403, said);
+    let code = first.map_or(ReasonCode::Internal, |reason| reason.code);
+    document["reason"] = code.as_str().into();
+    document["decision_id"] = decision_id.into();
+    if let Some(challenge) = &decision.challenge {
+        let since = challenge.expires_at.duration_since(UNIX_EPOCH);
+        let seconds = since.map_or(0, |it| it.as_secs());
+        document["approval"] = json!({"digest": challenge.digest.as_str(), "expires_at": seconds});
+    }
+    document
+}
+
+/// A refusal before any decision.
+pub(super) fn refused(status: u16, said: &str) -> Json {
+    let known = StatusCode::from_u16(status).ok();
+    let title = known.and_then(|it| it.canonical_reason());
+    json!({
+        "type": "about:blank", "title": title.unwrap_or("Refused"), "status": status, "detail": said,
+    })
+}

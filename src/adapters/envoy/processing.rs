@@ -1,0 +1,232 @@
+//! The messages of external processing, taken apart and put together.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+use prost_types::value::Kind;
+use prost_types::{Struct, Value as WireValue};
+
+use crate::adapters::envoy::exchange::{At, Heard, Told};
+use crate::adapters::envoy::request::{HttpRequest, Unfit, header_value};
+use crate::adapters::envoy::verdict::{Header, TurnedAway};
+use crate::adapters::invalid::{Invalid, Problem};
+use crate::adapters::mcp::repeated::Headers;
+use crate::proto::envoy::processing::body_mutation::Mutation;
+use crate::proto::envoy::processing::processing_request::Request;
+use crate::proto::envoy::processing::processing_response::Response;
+use crate::proto::envoy::processing::{
+    BodyMutation, BodyResponse, BodySendMode, CommonResponse, HeaderMap, HeaderMutation,
+    HeaderValue, HeaderValueOption, HeadersResponse, HttpHeaders, HttpStatus, ImmediateResponse,
+    ProcessingRequest, ProcessingResponse, StreamedBodyResponse, TrailersResponse,
+};
+
+/// The name of Envoy's filter: it keeps attributes and metadata under it.
+const FILTER: &str = "envoy.filters.http.ext_proc";
+/// Whom the client's certificate names.
+const PRINCIPAL: &str = "connection.uri_san_peer_certificate";
+const SOURCE: &str = "source.address";
+/// Under what Envoy says why it answered by itself.
+const DETAILS: &str = "callgate";
+/// `OVERWRITE_IF_EXISTS_OR_ADD`: what a client sends under our names never gets through.
+const OVERWRITE: i32 = 2;
+
+/// Why an Envoy with this configuration cannot be served. It would send bodies that nobody looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unsafe {
+    #[error("set `request_body_mode: BUFFERED` and `response_body_mode: FULL_DUPLEX_STREAMED`")]
+    Modes,
+    #[error("turn `observability_mode` off: nothing that is said in it counts")]
+    Observed,
+}
+
+/// Whether Envoy's configuration, which the first message tells, shows every body.
+pub(super) fn check(first: &ProcessingRequest) -> Result<(), Unsafe> {
+    if first.observability_mode {
+        return Err(Unsafe::Observed);
+    }
+    let modes = first.protocol_config.as_ref();
+    let modes = modes.map(|it| (it.request_body_mode(), it.response_body_mode()));
+    match modes {
+        Some((BodySendMode::Buffered, BodySendMode::FullDuplexStreamed)) => Ok(()),
+        _ => Err(Unsafe::Modes),
+    }
+}
+
+/// What a message tells. `server` is how the route names its server.
+pub(super) fn heard(message: ProcessingRequest, server: Option<&str>) -> Result<Heard, Invalid> {
+    let Some(request) = message.request else {
+        return Err(Invalid::new("request", Problem::Missing));
+    };
+    Ok(match request {
+        Request::RequestHeaders(headers) => {
+            let is_all = headers.end_of_stream;
+            let metadata = message.metadata_context.unwrap_or_default();
+            let mut attributes = message.attributes;
+            let found = attributes.remove(FILTER).unwrap_or_default();
+            let mut http = http_request(headers, &found);
+            http.metadata = metadata.filter_metadata;
+            http.server = server.map(str::to_owned);
+            Heard::RequestHeaders { http, is_all }
+        }
+        Request::RequestBody(body) => Heard::RequestBody {
+            body: body.body,
+            is_all: body.end_of_stream,
+            metadata: message
+                .metadata_context
+                .map_or_else(HashMap::new, |it| it.filter_metadata),
+        },
+        Request::RequestTrailers(_) => Heard::RequestTrailers,
+        Request::ResponseHeaders(headers) => {
+            let is_all = headers.end_of_stream;
+            let headers = self::headers(headers);
+            let status = headers.get(":status").ok().flatten();
+            let status = status.and_then(|it| it.parse().ok());
+            let missing = || Invalid::new("response_headers.headers", Problem::Missing);
+            Heard::ResponseHeaders {
+                status: status.ok_or_else(missing)?,
+                headers,
+                is_all,
+            }
+        }
+        Request::ResponseBody(body) => Heard::ResponseBody {
+            piece: body.body,
+            is_last: body.end_of_stream,
+        },
+        Request::ResponseTrailers(_) => Heard::ResponseTrailers,
+    })
+}
+
+fn headers(headers: HttpHeaders) -> Headers {
+    let HeaderMap { headers } = headers.headers.unwrap_or_default();
+    let headers = headers.into_iter();
+    Headers::of(headers.map(|it| (it.key, header_value(it.value, &it.raw_value))))
+}
+
+fn http_request(headers: HttpHeaders, attributes: &Struct) -> HttpRequest {
+    let headers = self::headers(headers);
+    // Two values of one of these are none: nothing is configured for them.
+    let pseudo = |name| {
+        headers
+            .get(name)
+            .ok()
+            .flatten()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    HttpRequest {
+        method: pseudo(":method"),
+        path: pseudo(":path"),
+        host: pseudo(":authority"),
+        body: Err(Unfit::Cut),
+        server: None,
+        principal: text(attributes, PRINCIPAL).unwrap_or_default().to_owned(),
+        source: text(attributes, SOURCE).and_then(address),
+        metadata: HashMap::new(),
+        headers,
+    }
+}
+
+fn text<'a>(attributes: &'a Struct, name: &str) -> Option<&'a str> {
+    match attributes.fields.get(name)?.kind.as_ref()? {
+        Kind::StringValue(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// An address, with or without a port.
+fn address(text: &str) -> Option<IpAddr> {
+    let with_port = text.parse::<SocketAddr>().map(|it| it.ip());
+    with_port.or_else(|_| text.parse()).ok()
+}
+
+/// A message that tells this.
+pub(super) fn told(told: Told) -> ProcessingResponse {
+    let continues = |response| HeadersResponse { response };
+    let (response, metadata) = match told {
+        Told::Wait => (Response::RequestHeaders(continues(None)), None),
+        Told::Passes(at, passes) => {
+            let mut remove_headers: Vec<_> =
+                passes.without.into_iter().map(str::to_owned).collect();
+            // What a server compresses cannot be judged.
+            remove_headers.push("accept-encoding".to_owned());
+            let mutation = HeaderMutation {
+                set_headers: passes.headers.into_iter().map(header).collect(),
+                remove_headers,
+            };
+            let response = Some(CommonResponse {
+                header_mutation: Some(mutation),
+                body_mutation: None,
+            });
+            let response = match at {
+                At::Headers => Response::RequestHeaders(continues(response)),
+                At::Body => Response::RequestBody(BodyResponse { response }),
+            };
+            (response, Some(passes.metadata))
+        }
+        Told::TurnedAway(mut turned) => {
+            let metadata = turned.metadata.take();
+            (Response::ImmediateResponse(immediate(turned)), metadata)
+        }
+        Told::RequestTrailers => (Response::RequestTrailers(TrailersResponse::default()), None),
+        Told::ResponseHeaders => (Response::ResponseHeaders(continues(None)), None),
+        Told::ResponseBody { bytes, is_last } => {
+            (Response::ResponseBody(body(bytes, is_last)), None)
+        }
+        Told::ResponseTrailers => (
+            Response::ResponseTrailers(TrailersResponse::default()),
+            None,
+        ),
+    };
+    ProcessingResponse {
+        response: Some(response),
+        dynamic_metadata: metadata.map(in_namespace),
+    }
+}
+
+fn body(body: Bytes, end_of_stream: bool) -> BodyResponse {
+    let streamed = StreamedBodyResponse {
+        body,
+        end_of_stream,
+    };
+    BodyResponse {
+        response: Some(CommonResponse {
+            header_mutation: None,
+            body_mutation: Some(BodyMutation {
+                mutation: Some(Mutation::StreamedResponse(streamed)),
+            }),
+        }),
+    }
+}
+
+fn immediate(turned: TurnedAway) -> ImmediateResponse {
+    ImmediateResponse {
+        status: Some(HttpStatus {
+            code: turned.status.into(),
+        }),
+        headers: Some(HeaderMutation {
+            set_headers: turned.headers.into_iter().map(header).collect(),
+            remove_headers: Vec::new(),
+        }),
+        body: turned.body.into(),
+        details: DETAILS.to_owned(),
+    }
+}
+
+fn header((key, value): Header) -> HeaderValueOption {
+    HeaderValueOption {
+        header: Some(HeaderValue {
+            key: key.to_owned(),
+            value: String::new(),
+            raw_value: value.into(),
+        }),
+        append_action: OVERWRITE,
+    }
+}
+
+fn in_namespace(found: Struct) -> Struct {
+    let kind = Some(Kind::StructValue(found));
+    Struct {
+        fields: [(FILTER.to_owned(), WireValue { kind })].into(),
+    }
+}
