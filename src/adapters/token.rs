@@ -91,11 +91,17 @@ fn claim(
     }
 }
 
+/// One text, as tokens have it, or a list of texts, as gateways make of it.
 fn scopes(token: &Map<String, Json>) -> Result<Vec<SmolStr>, &'static str> {
+    const NO_TEXT: &str = "the token's `scope` is neither a text nor a list of texts";
     match token.get("scope") {
         None => Ok(Vec::new()),
         Some(Json::String(text)) => Ok(text.split_ascii_whitespace().map(SmolStr::new).collect()),
-        Some(_) => Err("the token's `scope` is no text"),
+        Some(Json::Array(scopes)) => {
+            let texts = scopes.iter().map(|it| it.as_str().map(SmolStr::new));
+            texts.collect::<Option<_>>().ok_or(NO_TEXT)
+        }
+        Some(_) => Err(NO_TEXT),
     }
 }
 

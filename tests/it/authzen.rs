@@ -422,6 +422,7 @@ async fn discovery_names_every_endpoint_under_the_servers_own_address() {
         let at = |path: &str| json!(format!("{base}{path}"));
         let document = reply.json();
         assert_eq!(document["policy_decision_point"], at(""));
+        assert_eq!(document["supported_obligations"], json!(["custom"]));
         for (field, path) in [
             ("access_evaluation_endpoint", EVALUATION),
             ("access_evaluations_endpoint", EVALUATIONS),
@@ -514,7 +515,9 @@ async fn the_context_of_a_decision_holds_what_the_caller_may_see() {
     let allowed = post_as(&server, "plain", EVALUATION, &read).await.json();
     let context = &allowed["context"];
     assert!(uuid::Uuid::parse_str(context["id"].as_str().expect("an id")).is_ok());
-    assert_eq!(context["obligations"], json!([{"id": "log:full"}]));
+    let obligation =
+        json!({"id": "log:full", "type": "custom", "properties": {"name": "log:full"}});
+    assert_eq!(context["obligations"], json!([obligation]));
     assert!(context.get("policies").is_none() && context.get("reasons").is_none());
     let explained = post_as(&server, "trusted", EVALUATION, &read).await.json();
     assert_eq!(explained["context"]["policies"][0]["id"], "read");

@@ -219,7 +219,7 @@ impl Authzen {
             }
         };
         let at = |path: &str| format!("{base}{path}");
-        let document = json!({
+        let mut document = json!({
             "policy_decision_point": base,
             "access_evaluation_endpoint": at(EVALUATION),
             "access_evaluations_endpoint": at(EVALUATIONS),
@@ -227,6 +227,9 @@ impl Authzen {
             "search_resource_endpoint": at(SEARCH_RESOURCE),
             "search_action_endpoint": at(SEARCH_ACTION),
         });
+        if self.settings.context {
+            document["supported_obligations"] = json!([encode::CUSTOM]);
+        }
         Ok(reply(StatusCode::OK, &document))
     }
 }

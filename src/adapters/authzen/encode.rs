@@ -12,6 +12,9 @@ use crate::call::decision::{Decision, Reason};
 use crate::service::decisions::Answer;
 use crate::service::search::Sought;
 
+/// The type of every obligation: what it means is between the policies and the enforcement point.
+pub(super) const CUSTOM: &str = "custom";
+
 /// One decision, with its circumstances if they are wanted.
 pub(super) fn decision(answer: &Answer<Decision>, with_context: bool, may_explain: bool) -> Json {
     let decision = &answer.value;
@@ -47,13 +50,7 @@ fn context(answer: &Answer<Decision>, may_explain: bool) -> Json {
         let reasons: Vec<Json> = reasons.map(|it| reason(it, may_explain)).collect();
         context.insert("reasons".into(), reasons.into());
     }
-    // An answer does not hold without its obligations, so every caller gets them.
-    let obligations: Vec<Json> = decision
-        .determining
-        .iter()
-        .flat_map(|policy| policy.obligations.iter())
-        .map(|obligation| json!({"id": obligation}))
-        .collect();
+    let obligations = obligations(decision);
     if !obligations.is_empty() {
         context.insert("obligations".into(), obligations.into());
     }
@@ -65,6 +62,20 @@ fn context(answer: &Answer<Decision>, may_explain: bool) -> Json {
         context.insert("policies".into(), policies.into());
     }
     Json::Object(context)
+}
+
+/// An answer does not hold without its obligations, so every caller gets them, each once. They are named by
+/// whoever writes the policies, which the draft profile calls `custom`.
+fn obligations(decision: &Decision) -> Vec<Json> {
+    let named = decision.determining.iter().flat_map(|it| &it.obligations);
+    let mut names: Vec<&str> = Vec::new();
+    for name in named {
+        if !names.contains(&&**name) {
+            names.push(name);
+        }
+    }
+    let object = |name: &str| json!({"id": name, "type": CUSTOM, "properties": {"name": name}});
+    names.into_iter().map(object).collect()
 }
 
 fn reason(reason: &Reason, may_explain: bool) -> Json {

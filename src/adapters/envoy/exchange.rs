@@ -241,7 +241,7 @@ impl Exchange {
         let (verdict, question) = self.door.verdict(caller, ADAPTER, true, http).await?;
         Ok(vec![match (verdict, question) {
             (Verdict::Passes(passes), Some(question)) => {
-                let is_endless = http.method == "GET";
+                let is_endless = http.method == "GET" && !question.is_plain;
                 self.stage = Stage::Passed(Box::new(Passed::of(question, is_endless)));
                 Told::Passes(at, passes)
             }

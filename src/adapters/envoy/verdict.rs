@@ -66,7 +66,7 @@ pub(super) async fn of(
                 body: problem::denied(&denied.value, &denied.decision_id.to_string()).to_string(),
                 ..self::denied(None, denied, 403)
             }
-            .as_problem(),
+            .with_problem(),
         ),
         // What wants no answer gets none that looks like one.
         Some(denied) => Verdict::TurnedAway(self::denied(id, denied, id.map_or(403, |_| usual))),
@@ -122,7 +122,7 @@ impl TurnedAway {
     }
 
     /// The same with a body that is a problem document.
-    fn as_problem(mut self) -> Self {
+    fn with_problem(mut self) -> Self {
         let is_type = |header: &Header| header.0 == json().0;
         self.headers.retain(|header| !is_type(header));
         self.headers
@@ -145,7 +145,7 @@ impl From<Stopped> for Verdict {
                 body: problem::refused(status, &message).to_string(),
                 ..turned
             }
-            .as_problem(),
+            .with_problem(),
         )
     }
 }

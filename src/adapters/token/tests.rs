@@ -56,6 +56,16 @@ fn without_actors_a_person_acts_or_whom_a_claim_names() {
 }
 
 #[test]
+fn scopes_are_a_text_or_a_list() {
+    for scope in [json!("read write"), json!(["read", "write"])] {
+        let token = json!({"sub": "ana", "act": {"sub": "bot"}, "scope": scope});
+        let known = read(token, None).expect("known");
+        let delegation = known.delegation.expect("somebody stands behind it");
+        assert_eq!(delegation.scopes, ["read", "write"]);
+    }
+}
+
+#[test]
 fn what_cannot_be_read_names_nobody() {
     for (token, said) in [
         (json!({}), "no `sub`"),
@@ -70,7 +80,7 @@ fn what_cannot_be_read_names_nobody() {
             "no text",
         ),
         (
-            json!({"sub": "ana", "act": {"sub": "a"}, "scope": ["x"]}),
+            json!({"sub": "ana", "act": {"sub": "a"}, "scope": ["x", 1]}),
             "`scope`",
         ),
         (

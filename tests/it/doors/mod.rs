@@ -8,7 +8,7 @@
 //! Invariant: nothing is compared in a door's own way. A door only says how it is asked, and what its answer says.
 
 mod authzen;
-mod call;
+pub mod call;
 mod company;
 mod ext_authz;
 mod record;
