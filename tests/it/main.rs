@@ -1,6 +1,7 @@
 //! Every integration test, in one binary.
 
 mod agentdojo;
+mod agentgateway;
 mod architecture;
 mod authzen;
 mod authzen_malformed;
