@@ -36,12 +36,14 @@ fn main() -> Result<(), Fault> {
 }
 
 async fn measure() -> Result<(), Fault> {
-    let dir = tempfile::tempdir()?;
-    bundle::write(Path::new(env!("CARGO_MANIFEST_DIR")), dir.path())?;
-    asked::configure(dir.path())?;
+    let folder = tempfile::tempdir()?;
+    // Its database lies beside it.
+    let dir = folder.path().join("policies");
+    bundle::write(Path::new(env!("CARGO_MANIFEST_DIR")), &dir)?;
+    asked::configure(&dir)?;
     let collector = collector::start().await?;
     let http_port = free_port()?;
-    let callgate = Server::callgate(dir.path(), &collector.endpoint, http_port)?;
+    let callgate = Server::callgate(&dir, &collector.endpoint, http_port)?;
     let channel = callgate.connect().await?;
     cpu(&callgate, channel, http_port).await?;
     assert!(

@@ -41,10 +41,12 @@ fn main() -> Result<(), Fault> {
 }
 
 async fn measure() -> Result<(), Fault> {
-    let dir = tempfile::tempdir()?;
-    bundle::write(Path::new(env!("CARGO_MANIFEST_DIR")), dir.path())?;
+    let folder = tempfile::tempdir()?;
+    // Its database lies beside it.
+    let dir = folder.path().join("policies");
+    bundle::write(Path::new(env!("CARGO_MANIFEST_DIR")), &dir)?;
     let collector = collector::start().await?;
-    let callgate = Server::callgate(dir.path(), &collector.endpoint, free_port()?)?;
+    let callgate = Server::callgate(&dir, &collector.endpoint, free_port()?)?;
     let channel = callgate.connect().await?;
     let request = bundle::typical_call();
     let answer = AuthorizationClient::new(channel.clone())

@@ -21,12 +21,14 @@ impl Server {
     }
 
     /// `callgate serve` of a directory with plain HTTP on `http_port`, every decision traced to `collector`.
+    /// The database lies beside the directory.
     pub fn callgate(dir: &Path, collector: &str, http_port: u16) -> Result<Self, Fault> {
         let port = free_port()?;
         let child = Command::new(env!("CARGO_BIN_EXE_callgate"))
             .current_dir(dir)
             .arg("serve")
             .arg(dir)
+            .current_dir(dir.parent().unwrap_or(dir))
             .args(["--listen", &format!("127.0.0.1:{port}")])
             .args(["--http", &format!("127.0.0.1:{http_port}")])
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", collector)

@@ -1,5 +1,6 @@
 //! One request against one snapshot.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use cedar_policy_core::ast::{Context, EntityUID, EntityUIDEntry, Request, Value};
@@ -169,7 +170,10 @@ impl Snapshot {
         };
         let action = sight.view(Name::Given(query.action));
         let resource = sight.view(Name::Given(query.resource));
-        let actions = self.index().numbers(&action, sight);
+        let actions = match self.action(query.action) {
+            Some(known) => Cow::Borrowed(&known.scopes),
+            None => Cow::Owned(self.index().numbers(&action, sight)),
+        };
         let resources = self.index().numbers(&resource, sight);
         let evaluate = |principal: &'q EntityUID| {
             let view = sight.view(Name::Given(principal));

@@ -22,6 +22,9 @@ pub(super) type ScopeNo = u32;
 /// A scope that says nothing.
 const ANY: ScopeNo = 0;
 
+/// As many policies as apply to most requests, with some to spare.
+const USUAL_CANDIDATES: usize = 64;
+
 /// A policy's place in the snapshot's list.
 pub(super) type PolicyNo = u32;
 
@@ -110,7 +113,7 @@ impl PolicyIndex {
         actions: &[ScopeNo],
         resources: &[ScopeNo],
     ) -> Vec<PolicyNo> {
-        let mut found = Vec::new();
+        let mut found = Vec::with_capacity(USUAL_CANDIDATES);
         for number in principals {
             let Some(by_resource) = self.by_principal.get(number) else {
                 continue;

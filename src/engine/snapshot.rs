@@ -7,12 +7,13 @@ use cedar_policy_core::ast::{Entity, EntityType, EntityUID, PolicySet, Value};
 use cedar_policy_core::validator::ValidatorSchema;
 use foldhash::fast::RandomState;
 
-use crate::engine::index::{PolicyIndex, PolicyNo};
+use crate::engine::index::{PolicyIndex, PolicyNo, ScopeNo};
 use crate::engine::names::Names;
 use crate::engine::packed::Packed;
 use crate::engine::policy::{self, Compiled, ContextUse};
 use crate::engine::request;
 use crate::engine::store::EntityStore;
+use crate::engine::view::{Name, Sight};
 
 /// Policies, entities and schema of one revision. Cloning is cheap.
 #[derive(Debug, Clone)]
@@ -56,6 +57,8 @@ pub(super) struct Action {
     pub(super) entity: Arc<Entity>,
     pub(super) principals: Vec<EntityType>,
     pub(super) resources: Vec<EntityType>,
+    /// Where policies about it sit. No request can add to that.
+    pub(super) scopes: Vec<ScopeNo>,
 }
 
 /// What a snapshot is built from.
@@ -124,11 +127,29 @@ impl Snapshot {
             schema: parts.schema,
             reach: parts.reach,
         };
-        Ok(Self {
+        let mut snapshot = Self {
             rules: Arc::new(rules),
             entities,
             revision: 0,
-        })
+        };
+        let sight = Sight {
+            snapshot: &snapshot,
+            overlays: &[],
+        };
+        let scopes_of = |uid| {
+            snapshot
+                .index()
+                .numbers(&sight.view(Name::Given(uid)), sight)
+        };
+        let scopes: Vec<_> = action_uids.iter().map(scopes_of).collect();
+        if let Some(rules) = Arc::get_mut(&mut snapshot.rules) {
+            for (uid, scopes) in action_uids.iter().zip(scopes) {
+                if let Some(action) = rules.actions.get_mut(uid) {
+                    action.scopes = scopes;
+                }
+            }
+        }
+        Ok(snapshot)
     }
 
     /// The revision this snapshot was published as; 0 before that.
@@ -283,6 +304,7 @@ impl Action {
                 .filter(plain)
                 .cloned()
                 .collect(),
+            scopes: Vec::new(),
             entity: Arc::new(entity),
         }
     }

@@ -29,8 +29,10 @@ async def talk(url, wanted):
 
     async def elicitation(context, params):
         asked.append("url" if getattr(params, "mode", "form") == "url" else "form")
-        content = {"name": "Ana", "check": True} if asked[-1] == "form" else None
-        return types.ElicitResult(action="accept", content=content)
+        if asked[-1] == "url":
+            return types.ElicitResult(action="accept")
+        texts = [name for name, field in fields(params).items() if field.get("type") == "string"]
+        return types.ElicitResult(action="accept", content=dict.fromkeys(texts, "Ana"))
 
     async def roots(context):
         asked.append("roots")
@@ -62,6 +64,11 @@ async def step(client, wanted):
         return {"failed": text} if result.is_error else {"text": text}
     except MCPError as error:
         return shown(error)
+
+
+def fields(params):
+    schema = params.model_dump(by_alias=True, mode="json", exclude_none=True)["requestedSchema"]
+    return schema["properties"]
 
 
 def shown(error):

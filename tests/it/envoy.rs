@@ -33,10 +33,26 @@ impl Drop for Running {
     }
 }
 
+impl Running {
+    /// Starts it, and waits until it listens on a port. What it says goes to a file.
+    pub fn start(command: &mut Command, port: u16, log: &Path) -> Self {
+        let log = File::create(log).unwrap();
+        let child = command.stdout(log.try_clone().unwrap()).stderr(log).spawn();
+        let running = Self(child.unwrap());
+        wait_until_open(port, "a server");
+        running
+    }
+}
+
 fn python_runs(arguments: &[&str]) -> Command {
     let mut command = Command::new(python());
     command.arg(client("mcp_http.py")).args(arguments);
     command
+}
+
+/// Writes keys to a file, and tokens with these claims that they have signed.
+pub fn tokens(keys: &Path, claims: &[Json]) -> Vec<Json> {
+    on_lines(&mut python_runs(&["keys", keys.to_str().unwrap()]), claims)
 }
 
 /// A port that was free a moment ago.
@@ -135,12 +151,9 @@ fn envoy_lets_through_what_policies_allow_and_nothing_without_callgate() {
         json!({"sub": "alice", "act": {"sub": "helper"}}),
         json!({"sub": "bob", "act": {"sub": "helper"}}),
     ];
-    let tokens = on_lines(&mut python_runs(&["keys", keys.to_str().unwrap()]), &claims);
     let other_keys = folder.path().join("other.json");
-    let forged = on_lines(
-        &mut python_runs(&["keys", other_keys.to_str().unwrap()]),
-        &claims[..1],
-    );
+    let forged = tokens(&other_keys, &claims[..1]);
+    let tokens = tokens(&keys, &claims);
     let envoy_port = free_port();
     let ports = [
         (envoy_port, "10000"),

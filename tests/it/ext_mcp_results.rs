@@ -276,7 +276,7 @@ async fn what_a_server_asks_for_is_decided_in_its_name() {
                 "NO_PERMIT",
             ),
         ] {
-            let in_task = json!({"task": result});
+            let in_task = json!({"status": "completed", "result": result});
             for result in [result, in_task] {
                 let seen = check(&mut client, response(&[servers], method, &result)).await;
                 let shown = match seen {

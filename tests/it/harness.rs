@@ -247,10 +247,14 @@ pub fn on_lines(command: &mut Command, lines: &[Json]) -> Vec<Json> {
         .unwrap();
     let mut input = process.stdin.take().unwrap();
     let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-    // A program that ends early says why below.
-    let _ = input.write_all(text.as_bytes());
-    drop(input);
-    let output = process.wait_with_output().unwrap();
+    // Beside reading: a program may answer more than a pipe holds before it has read everything.
+    let output = std::thread::scope(|scope| {
+        scope.spawn(move || {
+            // A program that ends early says why below.
+            let _ = input.write_all(text.as_bytes());
+        });
+        process.wait_with_output().unwrap()
+    });
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(
         output.status.success(),

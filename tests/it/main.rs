@@ -1,6 +1,7 @@
 //! Every integration test, in one binary.
 
 mod agentdojo;
+mod agentgateway;
 mod architecture;
 mod authzen;
 mod authzen_malformed;
@@ -23,6 +24,7 @@ mod crash;
 mod doors;
 mod envoy;
 mod envoy_identity;
+mod envoy_processing;
 mod ext_authz;
 mod ext_mcp;
 mod ext_mcp_results;

@@ -58,7 +58,8 @@ impl Door {
         Ok(caller)
     }
 
-    /// Decides about a request. `sees_servers` says whether this door judges what servers send, too. The question comes back with the verdict, as far as there is one.
+    /// Decides about a request. `sees_servers` says whether this door judges what servers send, too. The
+    /// question comes back with the verdict, as far as there is one.
     pub(super) async fn verdict(
         &self,
         caller: &Caller,

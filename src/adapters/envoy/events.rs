@@ -55,17 +55,22 @@ impl Splitter {
         }
     }
 
-    /// Takes the next bytes. Every event that they complete comes out, as the bytes it came in.
+    /// Takes the next bytes. Every event that they complete comes out, as the bytes it came in. The bytes of
+    /// all events, one after the other, are those of the stream.
     pub(super) fn push(&mut self, piece: &[u8]) -> Result<Vec<Bytes>, TooLong> {
         self.rest.extend_from_slice(piece);
         let mut events = Vec::new();
         while let Some(byte) = self.rest.get(self.seen) {
             self.seen += 1;
             let is_end = match byte {
-                // The second half of the end of a line. If that line ended an event, the event did not wait
-                // for it, and the next one begins with it.
+                // The second half of the end of a line. After an event it passes at once: the event did not
+                // wait for it, but many readers do.
                 b'\n' if self.after_return => {
                     self.after_return = false;
+                    if self.seen == 1 {
+                        events.push(self.rest.split_to(1).freeze());
+                        self.seen = 0;
+                    }
                     continue;
                 }
                 b'\n' | b'\r' => true,
@@ -82,11 +87,6 @@ impl Splitter {
             }
         }
         Ok(events)
-    }
-
-    /// What has come since the last event. Nobody may take it for one.
-    pub(super) fn rest(&self) -> &[u8] {
-        &self.rest
     }
 }
 

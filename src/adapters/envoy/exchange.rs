@@ -1,29 +1,20 @@
 //! One HTTP request and its response, step by step.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use prost_types::Struct;
-use smol_str::SmolStr;
 
 use crate::adapters::envoy::content::{self, Content};
-use crate::adapters::envoy::door::{Door, asking};
-use crate::adapters::envoy::events::{Event, Splitter};
+use crate::adapters::envoy::door::Door;
+use crate::adapters::envoy::events::Splitter;
 use crate::adapters::envoy::ext_proc::ADAPTER;
-use crate::adapters::envoy::messages::{self, Awaited, Fate};
-use crate::adapters::envoy::reading::Question;
 use crate::adapters::envoy::refused::Refused;
 use crate::adapters::envoy::request::{HttpRequest, Unfit};
+use crate::adapters::envoy::response::{Judging, Passed, Way};
 use crate::adapters::envoy::verdict::{Passes, TurnedAway, Verdict};
 use crate::adapters::grpc::refusal::Refusal;
-use crate::adapters::mcp::conversation::Conversation;
-use crate::adapters::mcp::denial;
-use crate::adapters::mcp::judge::Judge;
-use crate::adapters::mcp::message::Id;
-use crate::adapters::mcp::origins::Origins;
 use crate::adapters::mcp::repeated::Headers;
-use crate::config::limits::Limits;
 use crate::identity::caller::Caller;
 
 /// What Envoy tells.
@@ -111,29 +102,6 @@ enum Stage {
     Over,
 }
 
-/// A request that passed.
-struct Passed {
-    conversation: Conversation,
-    origins: Origins,
-    awaited: Option<Awaited>,
-    /// Its response is a stream without an end.
-    is_endless: bool,
-    /// It is no MCP, and so is its response.
-    is_plain: bool,
-}
-
-/// What is done with the body of a response.
-enum Way {
-    /// It passes.
-    Untouched,
-    /// It is swallowed.
-    Nothing,
-    /// One message. `None` once it is too long.
-    Whole(Option<BytesMut>),
-    /// Event after event.
-    Events(Splitter),
-}
-
 impl Exchange {
     pub(super) fn new(door: Door) -> Self {
         Self {
@@ -207,19 +175,8 @@ impl Exchange {
                 self.stage = Stage::Response(None, way);
                 Ok(vec![Told::ResponseHeaders])
             }
-            (Heard::ResponseBody { piece, is_last }, Stage::Response(passed, mut way)) => {
-                let judging = self.judging(caller, passed.as_deref());
-                let mut bytes = judging.piece(&mut way, piece).await?;
-                if is_last {
-                    bytes.extend(judging.end(&mut way).await?);
-                } else {
-                    self.stage = Stage::Response(passed, way);
-                }
-                let bytes = bytes.freeze();
-                Ok(match bytes.is_empty() && !is_last {
-                    true => Vec::new(),
-                    false => vec![Told::ResponseBody { bytes, is_last }],
-                })
+            (Heard::ResponseBody { piece, is_last }, Stage::Response(passed, way)) => {
+                self.piece(caller, (passed, way), piece, is_last).await
             }
             (Heard::ResponseTrailers, Stage::Response(passed, mut way)) => {
                 let judging = self.judging(caller, passed.as_deref());
@@ -241,7 +198,7 @@ impl Exchange {
         let (verdict, question) = self.door.verdict(caller, ADAPTER, true, http).await?;
         Ok(vec![match (verdict, question) {
             (Verdict::Passes(passes), Some(question)) => {
-                let is_endless = http.method == "GET";
+                let is_endless = http.method == "GET" && !question.is_plain;
                 self.stage = Stage::Passed(Box::new(Passed::of(question, is_endless)));
                 Told::Passes(at, passes)
             }
@@ -278,6 +235,27 @@ impl Exchange {
         Told::ResponseHeaders
     }
 
+    async fn piece(
+        &mut self,
+        caller: &Caller,
+        (passed, mut way): (Option<Box<Passed>>, Way),
+        piece: Bytes,
+        is_last: bool,
+    ) -> Result<Vec<Told>, Broken> {
+        let judging = self.judging(caller, passed.as_deref());
+        let mut bytes = judging.piece(&mut way, piece).await?;
+        if is_last {
+            bytes.extend(judging.end(&mut way).await?);
+        } else {
+            self.stage = Stage::Response(passed, way);
+        }
+        let bytes = bytes.freeze();
+        Ok(match bytes.is_empty() && !is_last {
+            true => Vec::new(),
+            false => vec![Told::ResponseBody { bytes, is_last }],
+        })
+    }
+
     fn judging<'a>(&'a self, caller: &'a Caller, passed: Option<&'a Passed>) -> Judging<'a> {
         Judging {
             door: &self.door,
@@ -285,129 +263,6 @@ impl Exchange {
             limits: self.door.limits.load_full(),
             passed,
         }
-    }
-}
-
-impl Passed {
-    fn of(question: Question, is_endless: bool) -> Self {
-        let awaited = question.id.zip(question.method);
-        Self {
-            conversation: question.conversation,
-            origins: Origins::one(question.server),
-            awaited: awaited.map(|(id, method)| Awaited { id, method }),
-            is_endless,
-            is_plain: question.is_plain,
-        }
-    }
-
-    fn server(&self) -> Option<&SmolStr> {
-        self.origins.only()
-    }
-}
-
-/// What bodies of responses are judged with.
-struct Judging<'a> {
-    door: &'a Door,
-    caller: &'a Caller,
-    limits: Arc<Limits>,
-    passed: Option<&'a Passed>,
-}
-
-impl Judging<'_> {
-    /// What of a piece may pass now.
-    async fn piece(&self, way: &mut Way, piece: Bytes) -> Result<BytesMut, Broken> {
-        let limit = self.limits.message_bytes as usize;
-        match way {
-            Way::Untouched => Ok(piece.into()),
-            Way::Nothing => Ok(BytesMut::new()),
-            Way::Whole(whole) => {
-                *whole = whole.take().filter(|it| it.len() + piece.len() <= limit);
-                if let Some(whole) = whole {
-                    whole.extend_from_slice(&piece);
-                }
-                Ok(BytesMut::new())
-            }
-            Way::Events(splitter) => {
-                let mut passing = BytesMut::new();
-                let events = splitter.push(&piece).map_err(|_| Broken::TooLong(limit))?;
-                for raw in events {
-                    passing.extend(self.event(raw).await?);
-                }
-                Ok(passing)
-            }
-        }
-    }
-
-    /// What passes at the end.
-    async fn end(&self, way: &mut Way) -> Result<BytesMut, Broken> {
-        Ok(match way {
-            Way::Untouched | Way::Nothing => BytesMut::new(),
-            Way::Whole(Some(whole)) if whole.is_empty() => BytesMut::new(),
-            Way::Whole(Some(whole)) => self.whole(std::mem::take(whole)).await?,
-            Way::Whole(None) => {
-                let limit = self.limits.message_bytes;
-                self.refused(&format!("the server's answer has more than {limit} bytes"))
-            }
-            // The second half of the last line end. Anything else is an event that never ended.
-            Way::Events(splitter) if splitter.rest() == b"\n" => splitter.rest().into(),
-            Way::Events(_) => BytesMut::new(),
-        })
-    }
-
-    async fn event(&self, raw: Bytes) -> Result<Bytes, Broken> {
-        let event = Event::read(raw).map_err(|_| Broken::Malformed)?;
-        if event.data.is_empty() {
-            return Ok(event.raw);
-        }
-        Ok(match self.fate(event.data.as_bytes()).await? {
-            Fate::Passes if event.is_plain => event.raw,
-            Fate::Passes => event.with_data(&event.data),
-            Fate::Instead(json) => event.with_data(&json.to_string()),
-            Fate::Dropped(why) => {
-                self.warn(&why);
-                Bytes::new()
-            }
-        })
-    }
-
-    async fn whole(&self, text: BytesMut) -> Result<BytesMut, Broken> {
-        Ok(match self.fate(&text).await? {
-            Fate::Passes => text,
-            Fate::Instead(json) => json.to_string().as_bytes().into(),
-            Fate::Dropped(why) => {
-                self.warn(&why);
-                self.refused(&format!("the server's answer cannot be read: {why}"))
-            }
-        })
-    }
-
-    async fn fate(&self, text: &[u8]) -> Result<Fate, Broken> {
-        let Some(passed) = self.passed else {
-            return Ok(Fate::Dropped("nothing was decided".to_owned()));
-        };
-        let judge = Judge {
-            service: &self.door.service,
-            ask: asking(self.caller, ADAPTER),
-            conversation: &passed.conversation,
-            origins: &passed.origins,
-            limits: &self.limits,
-        };
-        let fate = messages::judge(&judge, passed.awaited.as_ref(), text).await;
-        Ok(fate.map_err(Refusal::from)?)
-    }
-
-    /// The error that the client gets in place of an answer.
-    fn refused(&self, said: &str) -> BytesMut {
-        let awaited = self.passed.and_then(|it| it.awaited.as_ref());
-        let id: Option<&Id> = awaited.map(|it| &it.id);
-        let error = denial::refused(id, denial::DENIED, said);
-        error.to_string().as_bytes().into()
-    }
-
-    fn warn(&self, why: &str) {
-        let server = self.passed.and_then(Passed::server);
-        let server = server.map_or("", SmolStr::as_str);
-        tracing::warn!(server, why, "a message of a server was dropped");
     }
 }
 

@@ -174,10 +174,14 @@ impl Judge<'_> {
         &self,
         result: &Map<String, Json>,
     ) -> Result<Option<Passage>, NotReady> {
-        // The state of a task holds the result of the call that it stands for.
-        let inner = result.get("result").and_then(Json::as_object);
+        // A task that was made has a member of its own, and its state holds the result of the call.
+        let within = |member| result.get(member).and_then(Json::as_object);
         let mut calls = Vec::new();
-        for (holder, field) in [(Some(result), "result"), (inner, "result.result")] {
+        for (holder, field) in [
+            (Some(result), "result"),
+            (within("task"), "result.task"),
+            (within("result"), "result.result"),
+        ] {
             let Some(holder) = holder else { continue };
             match self.input_requests_in(holder, field) {
                 Ok(more) => calls.extend(more),

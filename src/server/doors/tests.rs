@@ -117,6 +117,19 @@ fn a_star_means_every_question_and_control_has_a_star_of_its_own() {
 }
 
 #[test]
+fn every_protocol_over_grpc_can_be_looked_up() {
+    let pool = DescriptorPool::decode(v1::DESCRIPTOR).expect("descriptors");
+    for service in [
+        "callgate.v1.Authorization",
+        "callgate.v1.Control",
+        "envoy.service.auth.v3.Authorization",
+        "agentgateway.dev.ext_mcp.ExtMcp",
+    ] {
+        assert!(pool.get_service_by_name(service).is_some(), "{service}");
+    }
+}
+
+#[test]
 fn other_protocols_are_allowed_by_their_names_alone() {
     for rpc in Rpc::DOORS {
         assert!(
