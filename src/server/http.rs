@@ -50,6 +50,7 @@ const PLAIN: Dialect = Dialect {
         let refused = response.extensions().get::<Refused>()?;
         Some((refused.adapter, refused.why))
     },
+    door: None,
 };
 
 impl Doors {

@@ -27,9 +27,9 @@ use tonic::transport::{Server, ServerTlsConfig};
 use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, HealthService};
 
-use crate::adapters::envoy::ext_authz::ExtAuthz;
-use crate::adapters::envoy::ext_proc::ExtProc;
-use crate::adapters::ext_mcp::door::ExtMcp;
+use crate::adapters::envoy::ext_authz::{self, ExtAuthz};
+use crate::adapters::envoy::ext_proc::{self, ExtProc};
+use crate::adapters::ext_mcp::door::{ADAPTER as EXT_MCP, ExtMcp};
 use crate::adapters::grpc::authorization::Authorization;
 use crate::adapters::grpc::control::rpcs::ControlApi;
 use crate::config::envoy::Envoy;
@@ -246,14 +246,17 @@ fn routes(
         )
         .add_service(
             Shield::new(check, Arc::clone(&setup.limits))
+                .of_door(ext_authz::ADAPTER)
                 .recording(setup.service.recorder().clone()),
         )
         .add_service(
             Shield::new(process, Arc::clone(&setup.limits))
+                .of_door(ext_proc::ADAPTER)
                 .recording(setup.service.recorder().clone()),
         )
         .add_service(
             Shield::new(ext_mcp, Arc::clone(&setup.limits))
+                .of_door(EXT_MCP)
                 .recording(setup.service.recorder().clone()),
         )
         .add_service(health.service())

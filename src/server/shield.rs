@@ -33,12 +33,23 @@ pub struct Dialect {
     pub refuse: fn(Refusal) -> Response<Body>,
     /// Which protocol refused, and why, if the response is a refusal.
     pub refused: fn(&Response<Body>) -> Option<(&'static str, Refused)>,
+    /// The name of the one front door that refuses, where the response does not tell.
+    pub door: Option<&'static str>,
+}
+
+impl Dialect {
+    /// Which front door refused, and why, if the response is a refusal.
+    fn refusal(&self, response: &Response<Body>) -> Option<(&'static str, Refused)> {
+        let (protocol, why) = (self.refused)(response)?;
+        Some((self.door.unwrap_or(protocol), why))
+    }
 }
 
 /// gRPC.
 const GRPC: Dialect = Dialect {
     refuse: |refusal| Status::from(refusal).into_http(),
     refused: |response| grpc_refusal(response.headers()),
+    door: None,
 };
 
 /// Shields a service. Its clones count together.
@@ -66,6 +77,12 @@ impl<S> Shield<S> {
     /// Refuses in another protocol than gRPC.
     pub fn speaking(self, dialect: Dialect) -> Self {
         Self { dialect, ..self }
+    }
+
+    /// Shields this front door, and counts its refusals under its name.
+    pub fn of_door(mut self, door: &'static str) -> Self {
+        self.dialect.door = Some(door);
+        self
     }
 
     /// Counts requests under way and refusals with this recorder.
@@ -199,7 +216,7 @@ where
 }
 
 fn count_refusal(recorder: &Recorder, dialect: Dialect, response: &Response<Body>) {
-    if let Some((adapter, why)) = (dialect.refused)(response) {
+    if let Some((adapter, why)) = dialect.refusal(response) {
         recorder.refusal(adapter, why);
     }
 }

@@ -160,3 +160,13 @@ fn timeouts_are_read_as_grpc_writes_them() {
     }
     assert_eq!(grpc_timeout(&HeaderMap::new()), None);
 }
+
+#[test]
+fn a_refusal_counts_for_the_door_it_comes_from() {
+    let malformed = || Status::invalid_argument("no").into_http();
+    let refusal = |dialect: &Dialect| dialect.refusal(&malformed()).map(|(door, _)| door);
+    assert_eq!(refusal(&GRPC), Some("grpc"));
+    let shield = Shield::new((), limits(1, 1)).of_door("ext_mcp");
+    assert_eq!(refusal(&shield.dialect), Some("ext_mcp"));
+    assert_eq!(shield.dialect.refusal(&Response::new(Body::empty())), None);
+}
