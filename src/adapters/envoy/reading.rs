@@ -214,6 +214,7 @@ impl Reading<'_> {
         let Known {
             subject,
             mut delegation,
+            until,
         } = known;
         let grant_ids = self.names(headers, settings.grant_header.as_deref())?;
         if !grant_ids.is_empty() {
@@ -250,6 +251,7 @@ impl Reading<'_> {
                 tracestate: of_trace("tracestate"),
             },
             peer,
+            until,
         })
     }
 
