@@ -124,7 +124,10 @@ pub fn of_call(snapshot: &Snapshot, call: &CallContext, caller: &Caller) -> Resu
             plan.own = OwnFacts::Sampling(sampling.clone());
             Ok(plan)
         }
-        OperationKind::ElicitForm { requested_schema } => of_form(requested_schema, gateway()),
+        OperationKind::ElicitForm {
+            message,
+            requested_schema,
+        } => of_form(message, requested_schema, gateway()),
         OperationKind::ElicitUrl { url } => of_url(url, gateway()),
         OperationKind::ListRoots => Ok(Plan::new(model::action("list_roots"), gateway())),
     }
@@ -237,11 +240,11 @@ fn of_resource(action: &str, server: &SmolStr, uri: &str) -> Result<Plan, Reason
     Ok(plan)
 }
 
-fn of_form(requested_schema: &Json, gateway: EntityUID) -> Result<Plan, Reason> {
-    let Some(form) = elicitation::read_form(requested_schema) else {
+fn of_form(message: &str, requested_schema: &Json, gateway: EntityUID) -> Result<Plan, Reason> {
+    let Some(form) = elicitation::read_form(message, requested_schema) else {
         let mut reason = Reason::new(
             ReasonCode::ContextMissing,
-            "the form lacks requestedSchema.properties",
+            "the form lacks requestedSchema.properties, or they do not tell all of its fields",
         );
         reason.missing = vec!["requestedSchema.properties".to_owned()];
         return Err(reason);

@@ -419,6 +419,7 @@ fn what_a_server_asks_for_is_decided_in_its_own_name() {
     };
     let form = |name: &str| {
         server_call(OperationKind::ElicitForm {
+            message: String::new(),
             requested_schema: json!({ "properties": { name: { "type": "string" } } }),
         })
     };
@@ -630,6 +631,7 @@ fn facts_of_built_in_actions_fit_the_schema_by_construction() {
         },
         Kind::Sample(Sampling::default()),
         Kind::ElicitForm {
+            message: String::new(),
             requested_schema: json!({ "properties": { "pin": {} } }),
         },
         Kind::ElicitUrl {
