@@ -5,7 +5,7 @@
 //! and a letter that looks like another (UTS 39) is the other. A second look takes digits for the letters
 //! that they stand for. It stays a list of words: what it finds is a fact for policies, and no proof.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
 use unicode_normalization::UnicodeNormalization;
@@ -232,23 +232,48 @@ const HARMLESS_PAIR: [&str; 2] = ["to", "ken"];
 const SMALL_CAPITALS: &str = "ᴀaʙbᴄcᴅdᴇeꜰfɢgʜhɪiᴊjᴋkĸkʟlᴍmʍmɴnᴏoᴘpʀrꜱsᴛtᴜuᴠvᴡwʏyᴢz";
 
 /// The words, folded as texts are.
-struct Vocabulary {
-    words: HashSet<String>,
-    /// The same once digits count as letters, with `l` as `i`: a 1 may stand for either.
-    blurred: HashSet<String>,
-    /// Letters of the longest.
+static FOLDED: LazyLock<Secrets> = LazyLock::new(|| {
+    let all = WORDS.iter().copied().flatten();
+    Secrets::of(all.map(|word| words_of(word, false).concat()))
+});
+/// The same once digits count as letters, with `l` as `i`: a 1 may stand for either.
+static BLURRED: LazyLock<Secrets> =
+    LazyLock::new(|| Secrets::of(FOLDED.names.iter().map(|word| blurred(word))));
+
+/// Names of secrets, to be looked for.
+struct Secrets {
+    names: HashSet<String>,
+    by_first_letter: HashMap<char, Vec<String>>,
+    /// Bytes of the longest.
     longest: usize,
 }
 
-static VOCABULARY: LazyLock<Vocabulary> = LazyLock::new(|| {
-    let all = WORDS.iter().copied().flatten();
-    let words: HashSet<String> = all.map(|word| words_of(word, false).concat()).collect();
-    Vocabulary {
-        blurred: words.iter().map(|word| blurred(word)).collect(),
-        longest: words.iter().map(|word| word.len()).max().unwrap_or(0),
-        words,
+impl Secrets {
+    fn of(names: impl Iterator<Item = String>) -> Self {
+        let names: HashSet<String> = names.collect();
+        let mut by_first_letter: HashMap<char, Vec<String>> = HashMap::new();
+        for name in &names {
+            let letter = name.chars().next().unwrap_or_default();
+            by_first_letter
+                .entry(letter)
+                .or_default()
+                .push(name.clone());
+        }
+        Self {
+            by_first_letter,
+            longest: names.iter().map(String::len).max().unwrap_or(0),
+            names,
+        }
     }
-});
+
+    /// Whether one of them stands anywhere in a word.
+    fn are_in(&self, word: &str) -> bool {
+        word.char_indices().any(|(at, letter)| {
+            let names = self.by_first_letter.get(&letter);
+            names.is_some_and(|names| names.iter().any(|name| word[at..].starts_with(name)))
+        })
+    }
+}
 
 /// Whether a text names a secret: `apiKey`, `API key` and `api_key` are the same words.
 pub(super) fn names_secret(text: &str) -> bool {
@@ -256,12 +281,7 @@ pub(super) fn names_secret(text: &str) -> bool {
     if text.contains(['\u{202d}', '\u{202e}']) {
         return true;
     }
-    let vocabulary = &*VOCABULARY;
-    if holds(
-        &words_of(text, false),
-        &vocabulary.words,
-        vocabulary.longest,
-    ) {
+    if holds(&words_of(text, false), &FOLDED) {
         return true;
     }
     let has_stand_ins = text.chars().any(|c| stand_in(c) != c);
@@ -274,40 +294,42 @@ pub(super) fn names_secret(text: &str) -> bool {
         return true;
     }
     let words: Vec<_> = words.iter().map(|word| blurred(word)).collect();
-    holds(&words, &vocabulary.blurred, vocabulary.longest)
+    holds(&words, &BLURRED)
 }
 
 /// Whether one of these words holds one that names a secret, or several in a row are one.
-fn holds(words: &[String], secrets: &HashSet<String>, longest: usize) -> bool {
+fn holds(words: &[String], secrets: &Secrets) -> bool {
     words.iter().any(|word| is_secret(word, secrets))
-        || (0..words.len()).any(|first| run_is_secret(&words[first..], secrets, longest))
+        || (0..words.len()).any(|first| run_is_secret(&words[first..], secrets))
 }
 
-fn is_secret(word: &str, secrets: &HashSet<String>) -> bool {
+fn is_secret(word: &str, secrets: &Secrets) -> bool {
     let bare = word.trim_end_matches(|c: char| c.is_ascii_digit());
     if WHOLE_WORDS.contains(&word) || WHOLE_WORDS.contains(&bare) {
         return true;
     }
-    if !secrets.iter().any(|secret| word.contains(secret.as_str())) {
+    if !secrets.are_in(word) {
         return false;
     }
     let mut rest = word.to_owned();
     for harmless in HARMLESS {
         rest = rest.replace(harmless, " ");
     }
-    secrets.iter().any(|secret| rest.contains(secret.as_str()))
+    secrets.are_in(&rest)
 }
 
 /// Whether the first words together, from the beginning of the first to the end of another, are a secret's name.
-fn run_is_secret(words: &[String], secrets: &HashSet<String>, longest: usize) -> bool {
+fn run_is_secret(words: &[String], secrets: &Secrets) -> bool {
     let mut run = String::new();
     for (index, word) in words.iter().enumerate() {
         run.push_str(word);
-        if run.len() > longest + 1 {
+        if run.len() > secrets.longest + 1 {
             return false;
         }
-        let is_name = secrets.contains(&run)
-            || run.strip_suffix('s').is_some_and(|it| secrets.contains(it))
+        let is_name = secrets.names.contains(&run)
+            || run
+                .strip_suffix('s')
+                .is_some_and(|it| secrets.names.contains(it))
             || (index > 0 && WHOLE_WORDS.contains(&run.as_str()) && word.len() == 1);
         if index > 0 && is_name && !(index == 1 && words[..2] == HARMLESS_PAIR) {
             return true;
