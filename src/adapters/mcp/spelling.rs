@@ -39,7 +39,7 @@ pub(super) const DECISIVE: [&str; 27] = [
 ];
 
 /// Refuses members that a careless reader would take for one that decides.
-pub(super) fn no_look_alikes(
+pub(in crate::adapters) fn no_look_alikes(
     members: &Map<String, Json>,
     decisive: &[&str],
     field: &str,
