@@ -1,13 +1,23 @@
 //! The question, as each door has it: whether the agent `support` may look an issue up for `sam`.
 
+use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::Path;
 
+use callgate::proto::agentgateway::ext_mcp::McpRequest;
+use callgate::proto::agentgateway::ext_mcp::ext_mcp_client::ExtMcpClient;
+use callgate::proto::agentgateway::ext_mcp::mcp_request_result::Result as Outcome;
 use callgate::proto::envoy::auth::authorization_client::AuthorizationClient as EnvoyClient;
 use callgate::proto::envoy::auth::check_response::HttpResponse;
 use callgate::proto::envoy::auth::{
     AttributeContext, CheckRequest, HttpRequest, Metadata, Request,
+};
+use callgate::proto::envoy::processing::external_processor_client::ExternalProcessorClient;
+use callgate::proto::envoy::processing::processing_response::Response;
+use callgate::proto::envoy::processing::{
+    self, BodySendMode, HeaderMap, HeaderValue, HttpBody, HttpHeaders, ProcessingRequest,
+    ProtocolConfiguration, processing_request,
 };
 use callgate::proto::v1;
 use callgate::proto::v1::authorization_client::AuthorizationClient;
@@ -15,9 +25,11 @@ use prost::Message as _;
 use prost_types::value::Kind;
 use prost_types::{ListValue, Struct, Value as WireValue};
 use serde_json::{Value as Json, json};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
-use crate::served::load::Load;
+use crate::served::load::{Ask, Load};
 use crate::served::{Fault, bundle};
 use crate::web::{Web, post};
 
@@ -33,6 +45,10 @@ from = "header"
 agent = "x-agent"
 person = "x-person"
 verified = true
+[ext_mcp]
+[[ext_mcp.identity]]
+from = "jwt"
+key = "jwt"
 "#;
 
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -57,9 +73,14 @@ pub async fn assert_allowed(channel: Channel) -> Result<(), Fault> {
     let mut client = AuthorizationClient::new(channel.clone());
     let native = client.authorize(bundle::typical_call()).await?.into_inner();
     assert_eq!(native.decision(), v1::Decision::Allow, "{native:?}");
-    let envoy = EnvoyClient::new(channel).check(check()).await?.into_inner();
+    let mut client = EnvoyClient::new(channel.clone());
+    let envoy = client.check(check()).await?.into_inner();
     let is_ok = matches!(envoy.http_response, Some(HttpResponse::OkResponse(_)));
     assert!(is_ok, "{envoy:?}");
+    let mut client = ExtMcpClient::new(channel);
+    let gateway = client.check_request(mcp_request()).await?.into_inner();
+    let is_ok = matches!(gateway.result, Some(Outcome::Pass(_)));
+    assert!(is_ok, "{gateway:?}");
     Ok(())
 }
 
@@ -75,43 +96,135 @@ pub fn ext_authz(channel: Channel) -> Load {
     Load::new(channel, path, check().encode_to_vec())
 }
 
+const HEADERS: [(&str, &str); 11] = [
+    (":method", "POST"),
+    (":path", "/mcp"),
+    (":authority", "mcp.example.org"),
+    ("content-type", "application/json"),
+    ("accept", "application/json, text/event-stream"),
+    ("user-agent", "python-httpx/0.28.1"),
+    ("mcp-session-id", "0197-session"),
+    ("mcp-protocol-version", "2025-11-25"),
+    ("x-forwarded-proto", "https"),
+    ("x-request-id", "f2b7c5a8-6f0e-4f57-9a53-0a8f7c1f7f10"),
+    ("traceparent", TRACE),
+];
+
+/// What the gateway's token filter has verified.
+fn token() -> Json {
+    json!({
+        "iss": "https://login.example.org", "aud": "mcp", "sub": "sam", "scope": "tools", "act": {"sub": "support"},
+    })
+}
+
+/// What Envoy's token filter keeps.
+fn found() -> HashMap<String, Struct> {
+    let namespace = "envoy.filters.http.jwt_authn".to_owned();
+    [(namespace, structure(&json!({"jwt_payload": token()})))].into()
+}
+
 fn check() -> CheckRequest {
-    let headers = [
-        (":method", "POST"),
-        (":path", "/mcp"),
-        (":authority", "mcp.example.org"),
-        ("content-type", "application/json"),
-        ("accept", "application/json, text/event-stream"),
-        ("user-agent", "python-httpx/0.28.1"),
-        ("mcp-session-id", "0197-session"),
-        ("mcp-protocol-version", "2025-11-25"),
-        ("x-forwarded-proto", "https"),
-        ("x-request-id", "f2b7c5a8-6f0e-4f57-9a53-0a8f7c1f7f10"),
-        ("traceparent", TRACE),
-    ];
     let http = HttpRequest {
         method: "POST".to_owned(),
         path: "/mcp".to_owned(),
         host: "mcp.example.org".to_owned(),
         size: -1,
-        headers: headers
+        headers: HEADERS
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into(),
         raw_body: message().to_string().into(),
         ..HttpRequest::default()
     };
-    let token = json!({"jwt_payload": {
-        "iss": "https://login.example.org", "aud": "mcp", "sub": "sam", "scope": "tools", "act": {"sub": "support"},
-    }});
     CheckRequest {
         attributes: Some(AttributeContext {
             request: Some(Request { http: Some(http) }),
             metadata_context: Some(Metadata {
-                filter_metadata: [("envoy.filters.http.jwt_authn".to_owned(), structure(&token))]
-                    .into(),
+                filter_metadata: found(),
             }),
             ..AttributeContext::default()
         }),
+    }
+}
+
+/// agentgateway's `CheckRequest`.
+pub fn ext_mcp(channel: Channel) -> Load {
+    let path = "/agentgateway.dev.ext_mcp.ExtMcp/CheckRequest";
+    Load::new(channel, path, mcp_request().encode_to_vec())
+}
+
+fn mcp_request() -> McpRequest {
+    let params = message()["params"].take();
+    let metadata = json!({
+        "jwt": token(), "session": "0197-session", "source": "10.1.2.3", "traceparent": TRACE,
+    });
+    McpRequest {
+        service_names: vec!["github".to_owned()],
+        method: "tools/call".to_owned(),
+        metadata_context: Some(structure(&metadata)),
+        mcp_request: Some(params.to_string().into()),
+        headers: Vec::new(),
+    }
+}
+
+/// Envoy's external processing: one exchange a decision, up to where the request passes.
+#[derive(Clone)]
+pub struct Exchange {
+    client: ExternalProcessorClient<Channel>,
+    messages: [ProcessingRequest; 2],
+}
+
+impl Ask for Exchange {
+    async fn ask(&mut self) -> Result<(), Fault> {
+        let (tell, messages) = mpsc::channel(2);
+        for message in self.messages.clone() {
+            tell.send(message).await?;
+        }
+        let told = self.client.process(ReceiverStream::new(messages)).await?;
+        let mut told = told.into_inner();
+        let mut next = async || told.message().await.map(|it| it.and_then(|it| it.response));
+        let at_headers = next().await?;
+        let at_body = next().await?;
+        drop(tell);
+        match (at_headers, at_body) {
+            (Some(Response::RequestHeaders(_)), Some(Response::RequestBody(_))) => Ok(()),
+            other => Err(format!("another answer: {other:?}").into()),
+        }
+    }
+}
+
+/// Envoy's external processing.
+pub fn ext_proc(channel: Channel) -> Exchange {
+    let header = |(key, value): (&str, &str)| HeaderValue {
+        key: key.to_owned(),
+        value: String::new(),
+        raw_value: value.as_bytes().to_vec().into(),
+    };
+    let at_headers = ProcessingRequest {
+        request: Some(processing_request::Request::RequestHeaders(HttpHeaders {
+            headers: Some(HeaderMap {
+                headers: HEADERS.map(header).into(),
+            }),
+            end_of_stream: false,
+        })),
+        metadata_context: Some(processing::Metadata {
+            filter_metadata: found(),
+        }),
+        protocol_config: Some(ProtocolConfiguration {
+            request_body_mode: BodySendMode::Buffered.into(),
+            response_body_mode: BodySendMode::FullDuplexStreamed.into(),
+        }),
+        ..ProcessingRequest::default()
+    };
+    let at_body = ProcessingRequest {
+        request: Some(processing_request::Request::RequestBody(HttpBody {
+            body: message().to_string().into(),
+            end_of_stream: true,
+        })),
+        ..ProcessingRequest::default()
+    };
+    Exchange {
+        client: ExternalProcessorClient::new(channel),
+        messages: [at_headers, at_body],
     }
 }
 

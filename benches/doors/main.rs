@@ -15,6 +15,7 @@ mod envoy;
 mod served;
 mod web;
 
+use asked::Exchange;
 use served::load::{self, Load};
 use served::process::{Server, free_port};
 use served::{Fault, IN_FLIGHT, ROUNDS, bundle, calls, collector, median, metric};
@@ -55,6 +56,7 @@ async fn measure() -> Result<(), Fault> {
 /// One way to ask.
 enum Door {
     Grpc(Load),
+    Exchange(Box<Exchange>),
     Web(Web),
 }
 
@@ -62,6 +64,7 @@ impl Door {
     async fn run(&self, calls: usize) -> Result<(), Fault> {
         match self {
             Self::Grpc(load) => load::run(load, calls, IN_FLIGHT).await?,
+            Self::Exchange(exchange) => load::run(&**exchange, calls, IN_FLIGHT).await?,
             Self::Web(web) => load::run(web, calls, IN_FLIGHT).await?,
         };
         Ok(())
@@ -79,7 +82,12 @@ async fn cpu(callgate: &Server, channel: Channel, http_port: u16) -> Result<(), 
     asked::assert_allowed(channel.clone()).await?;
     let native = Door::Grpc(asked::native(channel.clone()));
     let doors = [
-        ("ext_authz", Door::Grpc(asked::ext_authz(channel))),
+        ("ext_authz", Door::Grpc(asked::ext_authz(channel.clone()))),
+        (
+            "ext_proc",
+            Door::Exchange(Box::new(asked::ext_proc(channel.clone()))),
+        ),
+        ("ext_mcp", Door::Grpc(asked::ext_mcp(channel))),
         ("authzen", Door::Web(asked::authzen(http_port))),
         ("toolhive", Door::Web(asked::toolhive(http_port))),
     ];

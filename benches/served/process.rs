@@ -25,6 +25,7 @@ impl Server {
     pub fn callgate(dir: &Path, collector: &str, http_port: u16) -> Result<Self, Fault> {
         let port = free_port()?;
         let child = Command::new(env!("CARGO_BIN_EXE_callgate"))
+            .current_dir(dir)
             .arg("serve")
             .arg(dir)
             .current_dir(dir.parent().unwrap_or(dir))

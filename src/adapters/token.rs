@@ -14,6 +14,8 @@ use crate::config::limits::Limits;
 pub(in crate::adapters) struct Known {
     pub(in crate::adapters) subject: Subject,
     pub(in crate::adapters) delegation: Option<Delegation>,
+    /// When that ends to be known, if anybody has said.
+    pub(in crate::adapters) until: Option<SystemTime>,
 }
 
 /// How claims are read.
@@ -49,12 +51,13 @@ pub(in crate::adapters) fn of_claims(
     }
     let person = entity(&TYPES.user, person);
     let acting = actors.pop();
+    let until = expiry(&token)?;
     let delegation = match acting {
         None => None,
         Some(_) => Some(Delegation {
             actors,
             scopes: scopes(&token)?,
-            expires_at: expiry(&token)?,
+            expires_at: until,
             ..Delegation::verified_from(person.clone())
         }),
     };
@@ -65,6 +68,7 @@ pub(in crate::adapters) fn of_claims(
     Ok(Known {
         subject,
         delegation,
+        until,
     })
 }
 

@@ -3,6 +3,8 @@
 //! Callgate nothing passes.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 
@@ -246,6 +248,65 @@ fn what_a_server_of_either_era_asks_for_reaches_the_client_if_policies_say_so() 
         &[json!({"token": stage.tokens[0], "steps": ["tools"]})],
     );
     assert!(seen[0].get("steps").is_none(), "{}", seen[0]);
+}
+
+/// Sends a request over a connection of its own, and reads the headers of the answer. What follows is its body.
+fn open(
+    url: &str,
+    token: &Json,
+    request: &str,
+    headers: &str,
+    body: &str,
+) -> (Vec<String>, BufReader<TcpStream>) {
+    let address = url.trim_start_matches("http://").trim_end_matches("/mcp");
+    let mut connection = TcpStream::connect(address).unwrap();
+    let token = token.as_str().unwrap();
+    let length = body.len();
+    write!(
+        connection,
+        "{request} /mcp HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\n\
+         accept: application/json, text/event-stream\r\ncontent-type: application/json\r\n\
+         content-length: {length}\r\n{headers}\r\n{body}"
+    )
+    .unwrap();
+    let mut answer = BufReader::new(connection);
+    let lines = answer.by_ref().lines().map(|line| line.unwrap());
+    let headers = lines.take_while(|line| !line.is_empty()).collect();
+    (headers, answer)
+}
+
+#[test]
+#[ignore = "needs the Python packages that tests/run installs"]
+fn a_stream_that_is_open_ends_with_callgate_and_not_as_if_it_were_complete() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let mut server = Command::new(python());
+    server.arg(client("mcp_asks.py")).arg(port.to_string());
+    let _server = Running::start(&mut server, port, &folder.path().join("server.log"));
+    let stage = Stage::of("curious", &["plain"], port);
+    let token = &stage.tokens[0];
+    let initialize = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+        "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"},
+    }});
+    let (headers, _) = open(&stage.url, token, "POST", "", &initialize.to_string());
+    let session = headers
+        .iter()
+        .find(|line| line.starts_with("mcp-session-id"))
+        .unwrap_or_else(|| panic!("{headers:?}"));
+    let (headers, mut stream) = open(&stage.url, token, "GET", &format!("{session}\r\n"), "");
+    assert_eq!(headers[0], "HTTP/1.1 200 OK", "{headers:?}");
+    assert!(
+        headers
+            .iter()
+            .any(|line| line == "transfer-encoding: chunked")
+    );
+
+    // It is killed, and says nothing more.
+    drop(stage.callgate);
+    let mut rest = String::new();
+    // A connection that is reset is as good an end.
+    let _ = stream.read_to_string(&mut rest);
+    assert!(!rest.ends_with("0\r\n\r\n"), "a complete answer: {rest:?}");
 }
 
 #[test]

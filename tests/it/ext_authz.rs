@@ -842,3 +842,14 @@ tool = "purge"
     .await;
     assert_eq!(seen(&answer).1["error"]["code"], -32001);
 }
+
+#[tokio::test]
+async fn a_body_beyond_the_limit_gets_no_answer_that_could_be_an_allow() {
+    let server = start(&format!("{CONFIG}\n[limits]\nmessage_bytes = 4096\n")).await;
+    let mut client = Client::new(server.channel().await);
+    let mut long = tool_call("log");
+    long["params"]["arguments"] = json!({"text": "x".repeat(5_000)});
+    let attributes = Some(attributes(post(long.to_string())));
+    let answer = client.check(CheckRequest { attributes }).await;
+    assert_eq!(answer.expect_err("too long").code(), Code::OutOfRange);
+}

@@ -19,8 +19,11 @@ use crate::harness::{Bundle, Server, python};
 
 const README: &str = include_str!("../../README.md");
 const STORY: &str = "## Your first decision, from an empty directory";
+const GATEWAYS: &str = "## Plug in your gateway";
 /// Where the README's server listens.
 const ADDRESS: &str = "127.0.0.1:50051";
+/// Where it listens for plain HTTP.
+const HTTP_ADDRESS: &str = "127.0.0.1:8180";
 
 struct Fence<'a> {
     language: &'a str,
@@ -206,9 +209,8 @@ fn every_code_is_explained() {
     assert_eq!(explained, codes);
 }
 
-#[test]
-#[ignore = "needs the Python packages that tests/run installs"]
-fn the_python_gateway_gets_the_answers_it_shows() {
+/// The directory that the first steps lead to.
+fn after_the_story() -> Bundle {
     let bundle = Bundle::empty();
     let folder = bundle.folder();
     fs::write(folder.join("list.json"), filesystem_tools().to_string()).unwrap();
@@ -221,8 +223,44 @@ fn the_python_gateway_gets_the_answers_it_shows() {
             _ => {}
         }
     }
+    bundle
+}
+
+#[test]
+#[ignore = "needs curl"]
+fn gateways_over_plain_http_hear_what_is_shown() {
+    let bundle = after_the_story();
     let server = Server::start(&bundle, &[]);
-    let fences = fences("## Plugging in a gateway");
+    let mut compared = 0;
+    for fence in fences(GATEWAYS) {
+        match fence.language {
+            "sh" => assert_eq!(shell(bundle.folder(), &fence.text), "", "{}", fence.text),
+            "console" => {
+                let text = fence.text.replace(HTTP_ADDRESS, server.http_target());
+                // A running server takes a moment to notice a change.
+                let mut last = Err(String::new());
+                for _ in 0..100 {
+                    last = try_console(bundle.folder(), &text, ADDRESS);
+                    if last.is_ok() {
+                        break;
+                    }
+                    thread::sleep(Duration::from_millis(100));
+                }
+                assert!(last.is_ok(), "{}\n{}", last.unwrap_err(), server.log());
+                compared += 1;
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(compared, 2);
+}
+
+#[test]
+#[ignore = "needs the Python packages that tests/run installs"]
+fn the_python_gateway_gets_the_answers_it_shows() {
+    let bundle = after_the_story();
+    let server = Server::start(&bundle, &[]);
+    let fences = fences(GATEWAYS);
     let text_of = |language: &str| {
         let found = fences.iter().find(|fence| fence.language == language);
         &found.expect("a fence").text

@@ -17,6 +17,9 @@ use crate::adapters::grpc::refusal::Refusal;
 use crate::adapters::mcp::repeated::Headers;
 use crate::identity::caller::Caller;
 
+/// The request that is answered with a stream without an end (2026-07-28), as `GET` is before.
+const SUBSCRIPTION: &str = "subscriptions/listen";
+
 /// What Envoy tells.
 #[derive(Debug)]
 pub(super) enum Heard {
@@ -198,7 +201,8 @@ impl Exchange {
         let (verdict, question) = self.door.verdict(caller, ADAPTER, true, http).await?;
         Ok(vec![match (verdict, question) {
             (Verdict::Passes(passes), Some(question)) => {
-                let is_endless = http.method == "GET" && !question.is_plain;
+                let is_subscribed = question.method.as_deref() == Some(SUBSCRIPTION);
+                let is_endless = is_subscribed || http.method == "GET" && !question.is_plain;
                 self.stage = Stage::Passed(Box::new(Passed::of(question, is_endless)));
                 Told::Passes(at, passes)
             }

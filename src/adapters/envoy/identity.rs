@@ -78,6 +78,7 @@ impl Evidence<'_> {
         Ok(Some(Known {
             subject,
             delegation: None,
+            until: None,
         }))
     }
 
@@ -113,6 +114,7 @@ impl Evidence<'_> {
         Ok(Some(Known {
             subject,
             delegation,
+            until: None,
         }))
     }
 

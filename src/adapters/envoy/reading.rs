@@ -215,6 +215,7 @@ impl Reading<'_> {
         let Known {
             subject,
             mut delegation,
+            until,
         } = known;
         let grant_ids = self.names(headers, settings.grant_header.as_deref())?;
         if !grant_ids.is_empty() {
@@ -251,6 +252,7 @@ impl Reading<'_> {
                 tracestate: of_trace("tracestate"),
             },
             peer,
+            until,
         })
     }
 

@@ -41,6 +41,7 @@ impl Evidence<'_> {
         let Known {
             subject,
             mut delegation,
+            until,
         } = known.ok_or(Refused::denied("nobody is known to make this request"))?;
         let grant_ids = metadata.names(settings.grants_key.as_deref())?;
         if !grant_ids.is_empty() {
@@ -70,6 +71,7 @@ impl Evidence<'_> {
             approval_ids: metadata.names(settings.approvals_key.as_deref())?,
             environment: Environment { source_address },
             trace: metadata.trace(self.trace),
+            until,
             peer: Identity {
                 method: is_verified.then_some(SmolStr::new_static("tls")),
                 verified: is_verified,
@@ -166,6 +168,7 @@ impl Evidence<'_> {
         Ok(Some(Known {
             subject,
             delegation,
+            until: None,
         }))
     }
 }

@@ -1,5 +1,7 @@
 //! Who talks to which server: everything of a call but what is to happen.
 
+use std::time::SystemTime;
+
 use serde_json::Map;
 use smol_str::SmolStr;
 
@@ -28,6 +30,8 @@ pub struct Conversation {
     /// How the gateway knows the server. Verified only if the connection to it proves who it is: an address
     /// does not.
     pub peer: Identity,
+    /// When it ends to be known who the client is, if anybody has said. A stream may outlive that.
+    pub until: Option<SystemTime>,
 }
 
 impl Conversation {
@@ -69,6 +73,7 @@ impl Conversation {
         let Some(delegation) = &self.delegation else {
             return Delegation {
                 verified: self.subject.identity.verified,
+                expires_at: self.until,
                 ..Delegation::verified_from(client)
             };
         };

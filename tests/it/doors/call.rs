@@ -48,8 +48,8 @@ pub enum Question {
 /// How somebody became known.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Known {
-    /// A gateway's headers name them.
-    Header,
+    /// The gateway names them, in this way.
+    Named(&'static str),
     /// A verified token does, with these groups among its claims.
     Token(Vec<&'static str>),
 }
@@ -176,10 +176,10 @@ impl Call {
         };
         let is_agent = matches!(by, By::Agent(_));
         let known = match is_agent && dice.below(2) == 0 {
-            true => Known::Header,
+            true => Known::Named("header"),
             false => Known::Token(dice.pick(&[vec![], vec!["writers"], vec!["a", "writers"]])),
         };
-        let by_token = known != Known::Header;
+        let by_token = matches!(known, Known::Token(_));
         // Mostly one that was lent to this agent.
         let grant = dice.sometimes(4, |dice| match by {
             By::Agent("helper") => Some(dice.pick(&[1, 1, 3, 0])),
@@ -265,7 +265,7 @@ impl Call {
             By::Person(name) => ("User", name),
         };
         let method = match self.known {
-            Known::Header => "header",
+            Known::Named(method) => method,
             Known::Token(_) => "jwt",
         };
         let id = |ids: &[String], number: Option<usize>| number.map(|it| ids[it].clone());

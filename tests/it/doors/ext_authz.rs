@@ -1,39 +1,30 @@
 //! Envoy's external authorization.
 
+use std::collections::HashMap;
+
 use callgate::proto::envoy::auth::authorization_client::AuthorizationClient;
 use callgate::proto::envoy::auth::check_response::HttpResponse;
 use callgate::proto::envoy::auth::{
-    Address, AttributeContext, CheckRequest, CheckResponse, HttpRequest, Metadata, Peer, Request,
-    SocketAddress,
+    Address, AttributeContext, CheckRequest, HttpRequest, Metadata, Peer, Request, SocketAddress,
 };
-use prost_types::value::Kind;
+use prost_types::Struct;
 use serde_json::{Value as Json, json};
 use tonic::transport::Channel;
 
 use crate::doors::call::{By, Call, Known, Question, structure};
 use crate::doors::company::Company;
-use crate::doors::{Answer, Challenge, Door};
+use crate::doors::{Answer, Challenge, Door, listed};
 
 pub struct ExtAuthz(AuthorizationClient<Channel>);
 
-/// The texts of a list in the dynamic metadata.
-fn listed(answer: &CheckResponse, name: &str) -> Vec<String> {
-    let metadata = answer.dynamic_metadata.as_ref();
-    let metadata = metadata.unwrap_or_else(|| panic!("nothing was decided: {answer:?}"));
-    let Some(Kind::ListValue(list)) = &metadata.fields[name].kind else {
-        panic!("{metadata:?}");
-    };
-    let text = |value: &prost_types::Value| match &value.kind {
-        Some(Kind::StringValue(text)) => text.clone(),
-        other => panic!("{other:?}"),
-    };
-    list.values.iter().map(text).collect()
-}
+/// Where Envoy keeps what its JWT filter has verified.
+const JWT: &str = "envoy.filters.http.jwt_authn";
 
-fn attributes(call: &Call, company: &Company) -> AttributeContext {
+/// The headers of a request, as a client and the filters before it have written them.
+pub fn headers(call: &Call, company: &Company) -> Vec<(&'static str, String)> {
     let made = &company.made;
-    let mut headers = vec![];
-    if let (By::Agent(agent), Known::Header) = (&call.by, &call.known) {
+    let mut headers = vec![("content-type", "application/json".to_owned())];
+    if let (By::Agent(agent), Known::Named(_)) = (&call.by, &call.known) {
         headers.push(("x-agent", (*agent).to_owned()));
         headers.extend(call.person.map(|it| ("x-person", it.to_owned())));
     }
@@ -43,28 +34,41 @@ fn attributes(call: &Call, company: &Company) -> AttributeContext {
     let approval = call.approval.map(|it| made.approvals[it].clone());
     headers.extend(approval.map(|it| ("x-approvals", it)));
     headers.extend(call.traceparent.map(|it| ("traceparent", it.to_owned())));
-    let headers = headers
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value));
+    headers
+}
 
+/// The body of a request.
+pub fn body(call: &Call) -> Json {
     let (method, params) = call.what.mcp();
-    let body = json!({"jsonrpc": "2.0", "id": call.id, "method": method, "params": params});
+    json!({"jsonrpc": "2.0", "id": call.id, "method": method, "params": params})
+}
+
+/// What Envoy's JWT filter has found.
+pub fn found(call: &Call) -> HashMap<String, Struct> {
+    let payload = |token| (JWT.to_owned(), structure(&json!({"jwt_payload": token})));
+    call.token().map(payload).into_iter().collect()
+}
+
+/// What a client sees in place of an answer: what it is told, and what would have to be approved.
+pub fn seen(body: &[u8], call: &Call) -> (String, Option<Challenge>) {
+    let body: Json = serde_json::from_slice(body).expect("JSON");
+    assert_eq!(body["id"], json!(call.id));
+    let said = body["error"]["message"].as_str().expect("a sentence");
+    (said.to_owned(), Challenge::of(&body["error"]["data"]))
+}
+
+fn attributes(call: &Call, company: &Company) -> AttributeContext {
+    let headers = headers(call, company).into_iter();
+    let headers = headers.map(|(name, value)| (name.to_owned(), value));
     let http = HttpRequest {
         method: "POST".to_owned(),
         path: format!("/{}", call.server),
         host: "gateway.example.org".to_owned(),
         size: -1,
         headers: headers.collect(),
-        raw_body: body.to_string().into(),
+        raw_body: body(call).to_string().into(),
         ..HttpRequest::default()
     };
-    let token = call.token().map(|token| Metadata {
-        filter_metadata: [(
-            "envoy.filters.http.jwt_authn".to_owned(),
-            structure(&json!({"jwt_payload": token})),
-        )]
-        .into(),
-    });
     let peer = call.address.map(|address| Peer {
         address: Some(Address {
             socket_address: Some(SocketAddress {
@@ -76,7 +80,9 @@ fn attributes(call: &Call, company: &Company) -> AttributeContext {
     AttributeContext {
         source: peer,
         request: Some(Request { http: Some(http) }),
-        metadata_context: token,
+        metadata_context: Some(Metadata {
+            filter_metadata: found(call),
+        }),
         ..AttributeContext::default()
     }
 }
@@ -118,25 +124,18 @@ verified = true
         let answer = answer.expect("an answer").into_inner();
         let (said, challenge) = match &answer.http_response {
             Some(HttpResponse::DeniedResponse(denied)) => {
-                let body: Json = serde_json::from_str(&denied.body).expect("JSON");
-                assert_eq!(body["id"], json!(call.id));
-                let authorization = &body["error"]["data"]["authorization"];
-                let hint = authorization["remediationHints"]
-                    .get(0)
-                    .map(|it| Challenge {
-                        digest: it["digest"].as_str().expect("a digest").to_owned(),
-                        expires_at: it["expiresAt"].as_i64().expect("a time"),
-                    });
-                let said = body["error"]["message"].as_str().expect("a sentence");
-                (Some(said.to_owned()), hint)
+                let (said, challenge) = seen(denied.body.as_bytes(), call);
+                (Some(said), challenge)
             }
             _ => (None, None),
         };
+        let told = answer.dynamic_metadata.as_ref();
+        let told = told.unwrap_or_else(|| panic!("nothing was decided: {answer:?}"));
         Answer {
             is_allow: answer.status.as_ref().is_some_and(|it| it.code == 0),
-            reasons: Some(listed(&answer, "reasons")),
+            reasons: Some(listed(told, "reasons")),
             said: said.map(|said| company.made.named(&said)),
-            obligations: Some(listed(&answer, "obligations")),
+            obligations: Some(listed(told, "obligations")),
             challenge: Some(challenge),
         }
     }

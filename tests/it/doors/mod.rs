@@ -11,6 +11,8 @@ mod authzen;
 pub mod call;
 mod company;
 mod ext_authz;
+mod ext_mcp;
+mod ext_proc;
 mod record;
 mod toolhive;
 
@@ -19,12 +21,17 @@ use std::time::Duration;
 
 use callgate::proto::v1;
 use callgate::proto::v1::authorization_client::AuthorizationClient;
+use prost_types::value::Kind;
+use prost_types::{Struct, Value as WireValue};
+use serde_json::Value as Json;
 use tonic::transport::Channel;
 
 use crate::doors::authzen::Authzen;
 use crate::doors::call::{Call, Cedar, Dice, Question};
 use crate::doors::company::Company;
 use crate::doors::ext_authz::ExtAuthz;
+use crate::doors::ext_mcp::ExtMcp;
+use crate::doors::ext_proc::ExtProc;
 use crate::doors::toolhive::Toolhive;
 
 /// How one door is asked.
@@ -63,6 +70,29 @@ struct Challenge {
     digest: String,
     /// Seconds since 1970.
     expires_at: i64,
+}
+
+impl Challenge {
+    /// What the data of a JSON-RPC error say of it.
+    fn of(data: &Json) -> Option<Self> {
+        let hints = &data["authorization"]["remediationHints"];
+        hints.get(0).map(|hint| Self {
+            digest: hint["digest"].as_str().expect("a digest").to_owned(),
+            expires_at: hint["expiresAt"].as_i64().expect("a time"),
+        })
+    }
+}
+
+/// The texts of a list in what a gateway keeps of a decision.
+fn listed(metadata: &Struct, name: &str) -> Vec<String> {
+    let Some(Kind::ListValue(list)) = &metadata.fields[name].kind else {
+        panic!("{metadata:?}");
+    };
+    let text = |value: &WireValue| match &value.kind {
+        Some(Kind::StringValue(text)) => text.clone(),
+        other => panic!("{other:?}"),
+    };
+    list.values.iter().map(text).collect()
 }
 
 /// The native protocol.
@@ -232,6 +262,18 @@ const WHOLE_CALLS: [&str; 16] = [
 #[tokio::test]
 async fn ext_authz_agrees() {
     let tally = agree::<ExtAuthz>(7, ROUNDS).await;
+    assert_seen(&tally, &WHOLE_CALLS);
+}
+
+#[tokio::test]
+async fn ext_proc_agrees() {
+    let tally = agree::<ExtProc>(17, ROUNDS).await;
+    assert_seen(&tally, &WHOLE_CALLS);
+}
+
+#[tokio::test]
+async fn ext_mcp_agrees() {
+    let tally = agree::<ExtMcp>(19, ROUNDS).await;
     assert_seen(&tally, &WHOLE_CALLS);
 }
 

@@ -29,7 +29,7 @@ impl Door for Toolhive {
         };
         let groups = match call.known {
             Known::Token(groups) => groups,
-            Known::Header => Vec::new(),
+            Known::Named(_) => Vec::new(),
         };
         Some(Question::Call(Call {
             by: By::Person(match call.by {

@@ -4,6 +4,8 @@ use callgate::proto::envoy::processing::HttpTrailers;
 use callgate::proto::envoy::processing::processing_request::Request;
 use callgate::proto::envoy::processing::processing_response::Response;
 use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
 use serde_json::{Value as Json, json};
 
 use crate::ext_proc::{
@@ -333,6 +335,113 @@ tool = "log"
         .expect("go on");
     let text = b"{\"tools\": [{\"name\": \"purge\"}]}";
     assert_eq!(exchange.body(&[text]).await.expect("a body"), text);
+}
+
+/// What streams are made of that are meant to be read in two ways.
+const FRAGMENTS: [&str; 29] = [
+    "data: ",
+    "data:",
+    "data",
+    "Data: ",
+    "data : ",
+    " data: ",
+    "\u{feff}data: ",
+    "id: 1",
+    "event: message",
+    ": ",
+    "\n",
+    "\n",
+    "\n\n",
+    "\r",
+    "\r\n",
+    "\u{b}",
+    "\u{85}",
+    "\u{2028}",
+    "\u{0}",
+    " ",
+    "\"",
+    r#"{"jsonrpc":"2.0","id":7,"result":{"tools":[{"name":"purge"}]}}"#,
+    r#"{"jsonrpc":"2.0","id":7,"result":{"tools":[{"name":"log"}]},"x":""#,
+    r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":""#,
+    r#""}}"#,
+    // Whole ones, because so little else comes to an event.
+    concat!(
+        r#"data: {"jsonrpc":"2.0","id":7,"result":{"tools":[{"name":"purge"}]}}"#,
+        "\n\n"
+    ),
+    concat!(
+        r#"data:{"jsonrpc":"2.0","id":7,"result":{"tools":[{"name":"purge"}]}}"#,
+        "\r\n\r\n"
+    ),
+    concat!(
+        r#"data: {"jsonrpc":"2.0","id":7,"#,
+        "\ndata: ",
+        r#""result":{"tools":[{"name":"purge"}]}}"#,
+        "\n\n"
+    ),
+    "\n\n",
+];
+
+/// Every message that the most careless of readers could find in a stream.
+fn found_by_the_careless(text: &str) -> Vec<Json> {
+    let ends = [
+        '\n', '\r', '\u{b}', '\u{c}', '\u{85}', '\u{2028}', '\u{2029}',
+    ];
+    let mut found = Vec::new();
+    for lines in [
+        text.split(&ends[..]).collect::<Vec<_>>(),
+        text.split(&ends[..2]).collect(),
+    ] {
+        for event in lines.split(|line| line.is_empty()) {
+            let data = event.iter().filter_map(|line| {
+                let (name, value) = line.split_once(':')?;
+                let name = name.trim_matches(['\u{feff}', '\u{0}', ' ']).to_lowercase();
+                (name == "data").then_some(value)
+            });
+            let data: Vec<_> = data.collect();
+            let each = data.iter().map(|it| (*it).to_owned());
+            let all = each.chain([data.join("\n"), data.concat(), event.concat()]);
+            found.extend(all.filter_map(|text| serde_json::from_str(text.trim()).ok()));
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn no_reader_finds_what_was_taken_out() {
+    let server = start(CONFIG).await;
+    let strategy = prop::collection::vec(prop::sample::select(&FRAGMENTS[..]), 1..16);
+    let mut runner = TestRunner::deterministic();
+    let (mut passed, mut changed) = (0, 0);
+    for _ in 0..2_000 {
+        let text = strategy.new_tree(&mut runner).unwrap().current().concat();
+        let mut exchange = Exchange::open(&server).await;
+        exchange.pass(&list()).await;
+        exchange
+            .answered_with("text/event-stream")
+            .await
+            .expect("go on");
+        let (early, late) = text.split_at(text.floor_char_boundary(text.len() / 2));
+        // A stream that is cut is as good.
+        let Ok(bytes) = exchange.body(&[early.as_bytes(), late.as_bytes()]).await else {
+            continue;
+        };
+        let seen = String::from_utf8(bytes).expect("text");
+        for message in found_by_the_careless(&seen) {
+            let tools = message["result"]["tools"].as_array();
+            let names = tools.into_iter().flatten().map(|tool| &tool["name"]);
+            assert!(
+                names.clone().all(|name| name != "purge"),
+                "{text:?} became {seen:?}"
+            );
+        }
+        passed += usize::from(!seen.is_empty());
+        changed += usize::from(seen != text && seen.contains("tools"));
+    }
+    assert!(
+        passed > 100 && changed > 20,
+        "{passed} passed, {changed} changed"
+    );
 }
 
 proptest! {

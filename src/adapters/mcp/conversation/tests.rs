@@ -22,6 +22,7 @@ fn conversation(delegation: Option<Delegation>) -> Conversation {
         environment: Environment::default(),
         trace: TraceContext::default(),
         peer: Identity::default(),
+        until: Some(SystemTime::UNIX_EPOCH),
     }
 }
 
@@ -59,6 +60,7 @@ fn a_server_asks_on_behalf_of_the_client_that_called_it() {
         (delegation.root, delegation.actors),
         (Some(helper), Vec::new())
     );
+    assert_eq!(delegation.expires_at, Some(SystemTime::UNIX_EPOCH));
 
     let by_grant = conversation(Some(Delegation::by_grants(vec!["g".into()])))
         .call(operation(Initiator::Server));

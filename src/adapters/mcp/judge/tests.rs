@@ -55,6 +55,7 @@ impl Scene {
                 environment: Environment::default(),
                 trace: TraceContext::default(),
                 peer: Identity::default(),
+                until: None,
             },
             origins: Origins::merged(servers.iter().map(SmolStr::new).collect()),
             limits: Limits::default(),

@@ -1,0 +1,108 @@
+//! agentgateway's `ExtMcp`.
+
+use callgate::proto::agentgateway::ext_mcp::McpRequest;
+use callgate::proto::agentgateway::ext_mcp::ext_mcp_client::ExtMcpClient;
+use callgate::proto::agentgateway::ext_mcp::mcp_request_result::Result as Outcome;
+use serde_json::{Value as Json, json};
+use tonic::transport::Channel;
+
+use crate::doors::call::{By, Call, Known, Question, structure};
+use crate::doors::company::Company;
+use crate::doors::{Answer, Challenge, Door, listed};
+
+pub struct ExtMcp(ExtMcpClient<Channel>);
+
+/// What the gateway's configuration makes of a request.
+fn metadata(call: &Call, company: &Company) -> Json {
+    let made = &company.made;
+    let mut metadata = json!({
+        "session": call.session,
+        "task": call.task.map(|it| &made.tasks[it]),
+        "source": call.address,
+        "traceparent": call.traceparent,
+        "jwt": call.token(),
+    });
+    if let Some(grant) = call.grant {
+        metadata["grants"] = json!(made.grants[grant]);
+    }
+    if let Some(approval) = call.approval {
+        metadata["approvals"] = json!(made.approvals[approval]);
+    }
+    if let (By::Agent(agent), Known::Named(_)) = (&call.by, &call.known) {
+        metadata["agent"] = json!(agent);
+        metadata["person"] = json!(call.person);
+    }
+    metadata
+}
+
+impl Door for ExtMcp {
+    const CONFIG: &'static str = r#"
+[ext_mcp]
+task_key = "task"
+approvals_key = "approvals"
+grants_key = "grants"
+[[ext_mcp.identity]]
+from = "jwt"
+key = "jwt"
+claims = true
+[[ext_mcp.identity]]
+from = "keys"
+agent = "agent"
+person = "person"
+verified = true
+"#;
+
+    async fn of(company: &Company) -> Self {
+        Self(ExtMcpClient::new(company.server.channel().await))
+    }
+
+    /// The gateway keeps the id of a request to itself.
+    fn sayable(question: Question) -> Option<Question> {
+        let Question::Call(call) = question else {
+            return None;
+        };
+        let known = match call.known {
+            Known::Named(_) => Known::Named("metadata"),
+            token => token,
+        };
+        Some(Question::Call(Call {
+            known,
+            id: None,
+            ..call
+        }))
+    }
+
+    async fn ask(&mut self, company: &Company, question: &Question) -> Answer {
+        let Question::Call(call) = question else {
+            unreachable!("it is asked about calls");
+        };
+        let (method, params) = call.what.mcp();
+        let request = McpRequest {
+            service_names: vec![call.server.to_owned()],
+            method: method.to_owned(),
+            metadata_context: Some(structure(&metadata(call, company))),
+            mcp_request: Some(params.to_string().into()),
+            headers: Vec::new(),
+        };
+        let answer = self.0.check_request(request).await;
+        let answer = answer.expect("an answer").into_inner();
+        let (is_allow, said, challenge) = match &answer.result {
+            Some(Outcome::Pass(_)) => (true, None, None),
+            Some(Outcome::Error(error)) => {
+                let data = error.mcp_error.as_deref().expect("data");
+                let data: Json = serde_json::from_slice(data).expect("JSON");
+                (false, Some(error.reason.clone()), Challenge::of(&data))
+            }
+            other => panic!("{other:?}"),
+        };
+        let told = answer.metadata.as_ref();
+        let told = told.unwrap_or_else(|| panic!("nothing was decided: {answer:?}"));
+        Answer {
+            is_allow,
+            reasons: Some(listed(told, "reasons")),
+            said: said.map(|said| company.made.named(&said)),
+            obligations: Some(listed(told, "obligations")),
+            challenge: Some(challenge),
+        }
+    }
+}
