@@ -12,219 +12,61 @@ use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 use unicode_security::skeleton;
 
-/// Words that name a secret wherever they stand in a word, or as words of their own one after the other.
-const WORDS: [&[&str]; 12] = [
+/// Words that name a secret wherever they stand in a word, or as words of their own one after the other. One
+/// text for each language; several words of a language are one here.
+const WORDS: [&str; 12] = [
     // English
-    &[
-        "password",
-        "passwd",
-        "passphrase",
-        "passcode",
-        "passkey",
-        "secret",
-        "token",
-        "credential",
-        "apikey",
-        "accesskey",
-        "privatekey",
-        "signingkey",
-        "encryptionkey",
-        "masterkey",
-        "sshkey",
-        "authcode",
-        "onetimecode",
-        "verificationcode",
-        "securitycode",
-        "recoverycode",
-        "backupcode",
-        "mfacode",
-        "2facode",
-        "pincode",
-        "pinnumber",
-        "seedphrase",
-        "recoveryphrase",
-        "creditcard",
-        "debitcard",
-        "cardnumber",
-        "bankaccount",
-        "socialsecurity",
-    ],
+    "password passwd passphrase passcode passkey secret token credential apikey accesskey \
+     privatekey signingkey encryptionkey masterkey sshkey authcode onetimecode \
+     verificationcode securitycode recoverycode backupcode mfacode 2facode pincode pinnumber \
+     seedphrase recoveryphrase creditcard debitcard cardnumber bankaccount socialsecurity",
     // German
-    &[
-        "passwort",
-        "kennwort",
-        "losungswort",
-        "geheim",
-        "zugangsdaten",
-        "anmeldedaten",
-        "apischlüssel",
-        "zugriffsschlüssel",
-        "privaterschlüssel",
-        "sicherheitscode",
-        "bestätigungscode",
-        "wiederherstellungscode",
-        "kreditkarte",
-        "kartennummer",
-        "prüfziffer",
-        "kontonummer",
-    ],
+    "passwort kennwort losungswort geheim zugangsdaten anmeldedaten apischlüssel \
+     zugriffsschlüssel privaterschlüssel sicherheitscode bestätigungscode \
+     wiederherstellungscode kreditkarte kartennummer prüfziffer kontonummer",
     // French
-    &[
-        "motdepasse",
-        "motsdepasse",
-        "phrasesecrète",
-        "cléapi",
-        "clédapi",
-        "cléprivée",
-        "clédaccès",
-        "jetondaccès",
-        "identifiantsdeconnexion",
-        "codedevérification",
-        "codedesécurité",
-        "codeconfidentiel",
-        "cartebancaire",
-        "cartedecrédit",
-        "numérodecarte",
-    ],
+    "motdepasse motsdepasse phrasesecrète cléapi clédapi cléprivée clédaccès jetondaccès \
+     identifiantsdeconnexion codedevérification codedesécurité codeconfidentiel cartebancaire \
+     cartedecrédit numérodecarte",
     // Spanish
-    &[
-        "contraseña",
-        "palabraclave",
-        "clavedeacceso",
-        "claveprivada",
-        "clavesecreta",
-        "claveapi",
-        "clavedeapi",
-        "frasesemilla",
-        "credencial",
-        "códigodeverificación",
-        "códigodeseguridad",
-        "tarjetadecrédito",
-        "tarjetadedébito",
-        "númerodetarjeta",
-    ],
+    "contraseña suclave tuclave claveactual nuevaclave clavepersonal clavedeacceso \
+     claveprivada clavesecreta claveapi clavedeapi frasesemilla credencial \
+     códigodeverificación códigodeseguridad tarjetadecrédito tarjetadedébito númerodetarjeta",
     // Portuguese
-    &[
-        "senha",
-        "palavrapasse",
-        "chavedeacesso",
-        "chaveprivada",
-        "chaveapi",
-        "chavedeapi",
-        "credenciais",
-        "códigodeverificação",
-        "códigodesegurança",
-        "cartãodecrédito",
-        "númerodocartão",
-    ],
+    "palavrapasse segredo chavedeacesso chaveprivada chaveapi chavedeapi credenciais \
+     códigodeverificação códigodesegurança cartãodecrédito númerodocartão",
     // Italian
-    &[
-        "parolachiave",
-        "parolad'ordine",
-        "segreto",
-        "segreta",
-        "chiaveapi",
-        "chiaveprivata",
-        "chiavediaccesso",
-        "credenziali",
-        "codicediverifica",
-        "codicedisicurezza",
-        "cartadicredito",
-        "numerodellacarta",
-    ],
+    "parolad'ordine segreto segreta chiaveapi chiaveprivata chiavediaccesso credenziali \
+     codicediverifica codicedisicurezza cartadicredito numerodellacarta",
     // Dutch
-    &[
-        "wachtwoord",
-        "geheim",
-        "toegangscode",
-        "privésleutel",
-        "apisleutel",
-        "inloggegevens",
-    ],
+    "wachtwoord geheim toegangscode privésleutel apisleutel inloggegevens",
     // Polish
-    &[
-        "hasło",
-        "hasła",
-        "kluczapi",
-        "kluczprywatny",
-        "kartykredytowej",
-        "numerkarty",
-    ],
+    "hasło hasła kluczapi kluczprywatny kartykredytowej numerkarty",
     // Russian
-    &[
-        "парол",
-        "секрет",
-        "токен",
-        "ключapi",
-        "apiключ",
-        "приватныйключ",
-        "номеркарты",
-        "кодподтверждения",
-    ],
+    "парол секрет токен ключapi apiключ приватныйключ номеркарты кодподтверждения",
     // Chinese
-    &[
-        "密码",
-        "密碼",
-        "口令",
-        "密钥",
-        "密鑰",
-        "私钥",
-        "私鑰",
-        "令牌",
-        "凭据",
-        "憑證",
-        "验证码",
-        "驗證碼",
-        "助记词",
-        "助記詞",
-        "信用卡",
-        "银行卡",
-        "卡号",
-        "卡號",
-        "安全码",
-    ],
+    "密码 密碼 口令 密钥 密鑰 私钥 私鑰 令牌 凭据 憑證 验证码 驗證碼 助记词 助記詞 信用卡 银行卡 卡号 卡號 安全码",
     // Japanese
-    &[
-        "パスワード",
-        "パスフレーズ",
-        "パスコード",
-        "暗証番号",
-        "合言葉",
-        "秘密鍵",
-        "秘密の",
-        "トークン",
-        "シークレット",
-        "apiキー",
-        "アクセスキー",
-        "認証コード",
-        "確認コード",
-        "クレジットカード",
-        "カード番号",
-        "セキュリティコード",
-    ],
+    "パスワード パスフレーズ パスコード 暗証番号 合言葉 秘密鍵 秘密の トークン シークレット apiキー アクセスキー 認証コード 確認コード クレジットカード カード番号 \
+     セキュリティコード",
     // Korean
-    &[
-        "비밀번호",
-        "패스워드",
-        "암호",
-        "비밀키",
-        "개인키",
-        "토큰",
-        "인증번호",
-        "인증코드",
-        "신용카드",
-        "카드번호",
-    ],
+    "비밀번호 패스워드 암호를 암호입력 비밀키 개인키 토큰 인증번호 인증코드 신용카드 카드번호",
 ];
 
 /// Words so short, or so much like others, that they count only on their own.
 const WHOLE_WORDS: [&str; 14] = [
-    "pin", "pins", "otp", "totp", "cvv", "cvc", "iban", "ssn", "pwd", "pw", "mdp", "bearer",
-    "creds", "clave",
+    "pin", "otp", "totp", "cvv", "cvc", "iban", "ssn", "pwd", "pw", "mdp", "bearer", "creds",
+    "senha", "senhas",
 ];
 
-/// What holds one of [`WORDS`] and means nothing of the kind: secretaries of all languages, and what glands do.
-const HARMLESS: [&str; 3] = ["secretar", "secretair", "secretion"];
+/// What holds one of [`WORDS`] and means nothing of the kind: secretaries, what glands do, and where few go.
+const HARMLESS: [&str; 5] = [
+    "secretar",
+    "secretair",
+    "secretion",
+    "segretar",
+    "geheimtip",
+];
 /// Two words that together look like one of [`WORDS`]: "send it to Ken".
 const HARMLESS_PAIR: [&str; 2] = ["to", "ken"];
 
@@ -233,7 +75,7 @@ const SMALL_CAPITALS: &str = "ᴀaʙbᴄcᴅdᴇeꜰfɢgʜhɪiᴊjᴋkĸkʟlᴍm
 
 /// The words, folded as texts are.
 static FOLDED: LazyLock<Secrets> = LazyLock::new(|| {
-    let all = WORDS.iter().copied().flatten();
+    let all = WORDS.iter().flat_map(|words| words.split_whitespace());
     Secrets::of(all.map(|word| words_of(word, false).concat()))
 });
 /// The same once digits count as letters, with `l` as `i`: a 1 may stand for either.

@@ -34,7 +34,9 @@ pub enum TargetFault {
     #[error("contains a `..` segment")]
     Climbs,
     /// Something that systems read in different ways.
-    #[error("contains a backslash, a NUL or another control character")]
+    #[error(
+        "contains a backslash, a NUL or another control character, space at an end, or a URL without its slashes"
+    )]
     Ambiguous,
 }
 
@@ -79,6 +81,7 @@ pub fn resource(server: &str, text: &str) -> Result<Overlay, TargetFault> {
         };
         return Ok(attributes.overlay(SmolStr::new(text), Vec::new()));
     }
+    check_slashes(raw_path, &url)?;
     check_segments(&decoded(raw_path)?)?;
     let path = decoded(url.path())?;
     let path = path.trim_start_matches('/');
@@ -177,10 +180,25 @@ fn check_text(text: &str) -> Result<(), TargetFault> {
     if text.len() > MAX_TARGET_BYTES {
         return Err(TargetFault::TooLong);
     }
-    if text.contains(|c: char| c == '\\' || c.is_control()) {
+    if text.contains(|c: char| c == '\\' || c.is_control()) || text.trim() != text {
         return Err(TargetFault::Ambiguous);
     }
     Ok(())
+}
+
+/// A URL without the slashes that its scheme wants means a place to browsers, and something relative to others.
+fn check_slashes(raw_path: &str, url: &Url) -> Result<(), TargetFault> {
+    let rest = raw_path.split_once(':').map_or("", |(_, rest)| rest);
+    let slashes = rest.len() - rest.trim_start_matches('/').len();
+    let is_clear = match (url.is_special(), url.scheme()) {
+        (true, "file") | (false, _) => slashes > 0,
+        (true, _) => slashes == 2,
+    };
+    if is_clear {
+        Ok(())
+    } else {
+        Err(TargetFault::Ambiguous)
+    }
 }
 
 fn check_segments(path: &str) -> Result<(), TargetFault> {

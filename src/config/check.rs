@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::config::Config;
 use crate::config::callers::{CallerEntry, parse_sha256};
-use crate::config::envoy::{Envoy, IdentitySource};
+use crate::config::envoy::{Envoy, IdentitySource, ServerRoute};
 use crate::config::ext_mcp::ExtMcp;
 use crate::config::fault::ConfigFault;
 use crate::config::limits::Limits;
@@ -284,6 +284,27 @@ fn claims(config: &Config, faults: &mut Faults<'_>) {
     }
 }
 
+fn servers(settings: &Envoy, faults: &mut Faults<'_>) {
+    for (index, route) in settings.servers.iter().enumerate() {
+        let field = format!("envoy.servers[{index}]");
+        if !route.path.starts_with('/') || route.path.contains(['?', '#']) {
+            let said = format!("`{}` is not a path such as `/mcp`", route.path);
+            faults.add(format!("{field}.path"), said);
+        }
+        if route.server.is_empty() {
+            faults.add(format!("{field}.server"), "is empty");
+        }
+        let is_same = |it: &ServerRoute| {
+            let folded = |host: &Option<String>| host.as_ref().map(|it| it.to_ascii_lowercase());
+            it.path == route.path && folded(&it.host) == folded(&route.host)
+        };
+        if let Some(same) = settings.servers[..index].iter().position(is_same) {
+            let said = format!("is for the same requests as envoy.servers[{same}]");
+            faults.add(format!("{field}.path"), said);
+        }
+    }
+}
+
 fn envoy(settings: &Envoy, known: &[CallerEntry], faults: &mut Faults<'_>) {
     for (field, header) in settings.headers() {
         if http::HeaderName::try_from(header).is_err() {
@@ -313,16 +334,7 @@ fn envoy(settings: &Envoy, known: &[CallerEntry], faults: &mut Faults<'_>) {
         };
         sources_callers(&field, callers, known, faults);
     }
-    for (index, route) in settings.servers.iter().enumerate() {
-        let field = format!("envoy.servers[{index}]");
-        if !route.path.starts_with('/') || route.path.contains(['?', '#']) {
-            let said = format!("`{}` is not a path such as `/mcp`", route.path);
-            faults.add(format!("{field}.path"), said);
-        }
-        if route.server.is_empty() {
-            faults.add(format!("{field}.server"), "is empty");
-        }
-    }
+    servers(settings, faults);
     for (index, route) in settings.routes.iter().enumerate() {
         let field = format!("envoy.routes[{index}]");
         for (name, said) in route.faults() {

@@ -406,6 +406,13 @@ fn what_envoy_is_read_with_is_checked() {
             "not a path",
         ),
         (
+            setting(
+                "servers = [{ host = 'A', path = '/mcp', server = 's' }, { host = 'a', path = '/mcp', server = 't' }]",
+            ),
+            "envoy.servers[1].path",
+            "for the same requests",
+        ),
+        (
             setting("servers = [{ path = '/mcp', server = '' }]"),
             "envoy.servers[0].server",
             "is empty",

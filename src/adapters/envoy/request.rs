@@ -66,10 +66,15 @@ impl HttpRequest {
             return Some(server.as_str()).filter(|it| !it.is_empty());
         }
         let path = self.path.split('?').next().unwrap_or_default();
-        let route = settings.servers.iter().find(|route| {
+        let fitting = settings.servers.iter().filter(|route| {
             let is_host = |host: &String| host.eq_ignore_ascii_case(&self.host);
             route.path == path && route.host.as_ref().is_none_or(is_host)
-        })?;
+        });
+        // As Envoy picks its virtual hosts: the one that is named before the one for all others.
+        let route = fitting.max_by_key(|route| route.host.is_some())?;
         Some(&route.server)
     }
 }
+
+#[cfg(test)]
+mod tests;

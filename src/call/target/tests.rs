@@ -48,6 +48,27 @@ fn a_url_is_known_by_host_and_path() {
 }
 
 #[test]
+fn what_is_relative_to_some_and_a_place_to_others_is_refused() {
+    for text in [
+        " /etc/passwd",
+        "/etc/passwd ",
+        "\u{a0}/etc/passwd",
+        " https://example.com/a",
+        "file:etc/passwd",
+        "file:../etc/passwd",
+        "https:example.com/a",
+        "https:/example.com/a",
+        "https:///example.com/a",
+    ] {
+        let answered = resource("files", text).map(|it| it.uid);
+        assert_eq!(answered, Err(TargetFault::Ambiguous), "{text:?}");
+    }
+    assert_eq!(names("file:/srv/a").0, "file:///srv/a");
+    assert_eq!(names("db://orders/7").0, "db://orders/7");
+    assert_eq!(names("db:/orders/7").0, "db:///orders/7");
+}
+
+#[test]
 fn a_host_is_the_same_with_a_dot_at_its_end() {
     assert_eq!(
         names("https://example.com./a/b"),
