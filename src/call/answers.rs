@@ -6,7 +6,8 @@
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
-use crate::call::elicitation::names_secret;
+use crate::call::elicitation::MAX_FIELDS;
+use crate::call::secrets::names_secret;
 
 /// Several answers taken together, without what they say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,9 +26,6 @@ pub struct Answers {
     "is not the result of sampling (`model`), elicitation (`action`) or a look at roots (`roots`)"
 )]
 pub struct UnknownAnswer;
-
-/// Most fields of forms in one call; what is beyond is beyond reading by a person, too.
-pub const MAX_FIELDS: usize = 1_000;
 
 impl Answers {
     /// Adds one answer: the `result` of a reply, or one of `inputResponses`.

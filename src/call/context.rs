@@ -139,9 +139,11 @@ pub enum OperationKind {
     },
     /// `sampling/createMessage`.
     Sample(Sampling),
-    /// `elicitation/create` in form mode, with the form's JSON Schema.
+    /// `elicitation/create` in form mode.
     ElicitForm {
-        /// The form.
+        /// What the person reads above the form; may be empty.
+        message: String,
+        /// The form's JSON Schema.
         requested_schema: Json,
     },
     /// `elicitation/create` in URL mode.

@@ -34,5 +34,6 @@ pub mod listing;
 pub mod live;
 pub mod model;
 pub mod plan;
+mod secrets;
 pub mod target;
 pub mod world;

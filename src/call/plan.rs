@@ -124,7 +124,10 @@ pub fn of_call(snapshot: &Snapshot, call: &CallContext, caller: &Caller) -> Resu
             plan.own = OwnFacts::Sampling(sampling.clone());
             Ok(plan)
         }
-        OperationKind::ElicitForm { requested_schema } => of_form(requested_schema, gateway()),
+        OperationKind::ElicitForm {
+            message,
+            requested_schema,
+        } => of_form(message, requested_schema, gateway()),
         OperationKind::ElicitUrl { url } => of_url(url, gateway()),
         OperationKind::ListRoots => Ok(Plan::new(model::action("list_roots"), gateway())),
     }
@@ -237,11 +240,11 @@ fn of_resource(action: &str, server: &SmolStr, uri: &str) -> Result<Plan, Reason
     Ok(plan)
 }
 
-fn of_form(requested_schema: &Json, gateway: EntityUID) -> Result<Plan, Reason> {
-    let Some(form) = elicitation::read_form(requested_schema) else {
+fn of_form(message: &str, requested_schema: &Json, gateway: EntityUID) -> Result<Plan, Reason> {
+    let Some(form) = elicitation::read_form(message, requested_schema) else {
         let mut reason = Reason::new(
             ReasonCode::ContextMissing,
-            "the form lacks requestedSchema.properties",
+            "the form lacks requestedSchema.properties, or they do not tell all of its fields",
         );
         reason.missing = vec!["requestedSchema.properties".to_owned()];
         return Err(reason);
@@ -261,10 +264,36 @@ fn registered_domain(host: &str) -> Option<SmolStr> {
         .map(SmolStr::new)
 }
 
+/// Whether every reader finds the same host in a URL. Browsers, libraries and people differ in what they make
+/// of users, backslashes, missing slashes and odd letters.
+fn is_written_plainly(url: &str, parsed: &Url, host: &str) -> bool {
+    let is_odd = |c: char| c == '\\' || c.is_control() || c.is_whitespace();
+    let begin = format!("{}://{host}", parsed.scheme());
+    let (Some(said), Some(rest)) = (url.get(..begin.len()), url.get(begin.len()..)) else {
+        return false;
+    };
+    said.eq_ignore_ascii_case(&begin)
+        && (rest.is_empty() || rest.starts_with(['/', '?', '#', ':']))
+        && !url.contains(is_odd)
+        && !host.ends_with('.')
+        && parsed.username().is_empty()
+        && parsed.password().is_none()
+}
+
 fn of_url(url: &str, gateway: EntityUID) -> Result<Plan, Reason> {
-    let invalid = || Reason::new(ReasonCode::ContextInvalid, "the URL to visit has no host");
-    let parsed = Url::parse(url).map_err(|_| invalid())?;
-    let host = parsed.host_str().ok_or_else(invalid)?;
+    let invalid = |said| Reason::new(ReasonCode::ContextInvalid, said);
+    let no_host = "the URL to visit has no host";
+    let parsed = Url::parse(url).map_err(|_| invalid(no_host))?;
+    let host = parsed.host_str().ok_or_else(|| invalid(no_host))?;
+    if !["https", "http"].contains(&parsed.scheme()) {
+        return Err(invalid("the URL to visit is neither https nor http"));
+    }
+    if !is_written_plainly(url, &parsed, host) {
+        let said = "the URL to visit can be read in two ways: it has a user, a backslash, a space or \
+                    control character, a host in other letters than it is looked up by, or one that \
+                    ends with a dot";
+        return Err(invalid(said));
+    }
     let mut plan = Plan::new(model::action("elicit_url"), gateway);
     plan.own = OwnFacts::Url {
         scheme: parsed.scheme().into(),

@@ -82,12 +82,16 @@ pub fn resource(server: &str, text: &str) -> Result<Overlay, TargetFault> {
     check_segments(&decoded(raw_path)?)?;
     let path = decoded(url.path())?;
     let path = path.trim_start_matches('/');
+    // A dot at the end of a host says that the name is whole, which it is anyway.
+    let host = url
+        .host_str()
+        .map(|host| host.strip_suffix('.').unwrap_or(host));
     let attributes = Attributes {
         uri: text,
         scheme: Some(url.scheme()),
-        host: url.host_str(),
+        host,
     };
-    let root = match (url.host_str(), url.port()) {
+    let root = match (host, url.port()) {
         (None, _) => format!("{}:///", url.scheme()),
         (Some(host), None) => format!("{}://{host}/", url.scheme()),
         (Some(host), Some(port)) => format!("{}://{host}:{port}/", url.scheme()),

@@ -192,6 +192,7 @@ impl Case {
                     .map(|name| (name.clone(), json!({"type": "string"})));
                 let fields: Map<String, Json> = fields.collect();
                 OperationKind::ElicitForm {
+                    message: String::new(),
                     requested_schema: json!({"type": "object", "properties": fields}),
                 }
             }

@@ -36,6 +36,7 @@ pub(super) fn with_headers(message: &Message, headers: &Headers) -> Result<(), D
         method,
         names: name.into_iter().map(Cow::Borrowed).collect(),
         version: params.and_then(repeated::version),
+        arguments: method.and_then(|method| repeated::arguments(method, params?)),
     };
     Ok(repeated::agree(headers, &body)?)
 }

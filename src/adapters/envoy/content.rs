@@ -37,9 +37,9 @@ pub(super) fn of(status: u16, headers: &Headers, is_all: bool) -> Result<Content
         _ if (200..300).contains(&status) => return Ok(Content::Nothing),
         _ => return Ok(Content::Other),
     };
-    let charset = parameters.find_map(|it| it.strip_prefix("charset"));
-    let charset = charset.map(|it| it.trim_start_matches(['=', ' ']).trim_matches('"'));
-    if charset.is_some_and(|charset| charset != "utf-8" && charset != "us-ascii") {
+    let charsets = parameters.filter_map(|it| it.strip_prefix("charset"));
+    let mut charsets = charsets.map(|it| it.trim_start_matches(['=', ' ']).trim_matches('"'));
+    if charsets.any(|charset| charset != "utf-8" && charset != "us-ascii") {
         return Err("the server does not answer in UTF-8");
     }
     let encoding = headers.get("content-encoding").map_err(|_| TYPE)?;

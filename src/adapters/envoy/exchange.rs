@@ -222,7 +222,12 @@ impl Exchange {
         is_all: bool,
     ) -> Told {
         let limit = self.door.limits.load().message_bytes as usize;
-        let way = match content::of(status, headers, is_all) {
+        let content = match status {
+            // A client that followed would talk to a server that nobody has decided about.
+            300..400 => Err("the server sends the client elsewhere, which MCP does not have"),
+            _ => content::of(status, headers, is_all),
+        };
+        let way = match content {
             _ if passed.is_plain => Way::Untouched,
             Ok(Content::Other) => Way::Untouched,
             Ok(Content::Nothing) => Way::Nothing,

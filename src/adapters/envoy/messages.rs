@@ -8,6 +8,7 @@ use crate::adapters::mcp::denial;
 use crate::adapters::mcp::judge::{Judge, Passage};
 use crate::adapters::mcp::message::{self, Id, Message, Unreadable};
 use crate::adapters::mcp::operations::Undecided;
+use crate::adapters::mcp::spelling::no_look_alikes;
 use crate::service::decisions::NotReady;
 
 /// A method that no client has, so that every client answers it with an error: nobody but the client can tell
@@ -15,8 +16,10 @@ use crate::service::decisions::NotReady;
 const DENIED: &str = "callgate/denied";
 
 /// The error by which a server says that something has to be visited first (revision 2025-11-25).
-const VISIT_FIRST: i64 = -32042;
+const VISIT_FIRST: f64 = -32042.0;
 const VISITS: &str = "error.data.elicitations";
+/// Members of errors that decide what a client does with them.
+const DECISIVE: [&str; 3] = ["code", "data", "elicitations"];
 
 /// The request whose answer is awaited.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,7 +101,13 @@ async fn error(judge: &Judge<'_>, text: &[u8]) -> Result<Passage, NotReady> {
     let message: Json = serde_json::from_slice(text).unwrap_or_default();
     let error = &message["error"];
     let visits = &error["data"]["elicitations"];
-    if error["code"] != VISIT_FIRST && visits.is_null() {
+    for members in [error.as_object(), error["data"].as_object()] {
+        let Some(members) = members else { continue };
+        if let Err(invalid) = no_look_alikes(members, &DECISIVE, "error") {
+            return Ok(Passage::Refused(invalid.into()));
+        }
+    }
+    if error["code"].as_f64() != Some(VISIT_FIRST) && visits.is_null() {
         return Ok(Passage::AsItIs);
     }
     let invalid = |problem| Passage::Refused(Invalid::new(VISITS, problem).into());

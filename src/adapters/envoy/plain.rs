@@ -52,12 +52,7 @@ pub(super) fn operation(
     routes: &[PlainRoute],
     limits: &Limits,
 ) -> Result<Option<Operation>, Odd> {
-    if http.headers.has("upgrade") || http.method == "CONNECT" {
-        return Err(Odd::Upgrade);
-    }
-    if OTHER_READINGS.iter().any(|header| http.headers.has(header)) {
-        return Err(Odd::Header);
-    }
+    has_one_reading(http)?;
     if http.path.len() > limits.text_bytes as usize {
         return Err(Odd::Long);
     }
@@ -82,6 +77,17 @@ pub(super) fn operation(
         SmolStr::new(&route.tool),
         arguments,
     )))
+}
+
+/// Whether a request is the one that its method and path say, and stays one. True of MCP as of plain HTTP.
+pub(super) fn has_one_reading(http: &HttpRequest) -> Result<(), Odd> {
+    if http.headers.has("upgrade") || http.method == "CONNECT" {
+        return Err(Odd::Upgrade);
+    }
+    if OTHER_READINGS.iter().any(|header| http.headers.has(header)) {
+        return Err(Odd::Header);
+    }
+    Ok(())
 }
 
 fn fits(route: &PlainRoute, http: &HttpRequest, segments: &[String]) -> bool {

@@ -74,6 +74,7 @@ impl Reading<'_> {
             return self.plain(http);
         };
         let server = SmolStr::new(server);
+        plain::has_one_reading(http).map_err(|odd| Refused::new(400, &odd.to_string()))?;
         let Wanted { id, method, asked } = match http.method.as_str() {
             "POST" => self.wanted(self.message(http)?, &server)?,
             method @ ("GET" | "DELETE") => stream(method, &http.headers, &server)?,

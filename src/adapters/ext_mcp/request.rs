@@ -123,6 +123,7 @@ pub(super) fn asked(
             method: Some(method),
             names: names(method, operations::named(method, &params), servers),
             version: repeated::version(&params),
+            arguments: repeated::arguments(method, &params),
         };
         repeated::agree(&headers(&request.headers), &body)?;
     }

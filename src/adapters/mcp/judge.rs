@@ -269,6 +269,11 @@ impl Judge<'_> {
             Err(invalid) => return Ok(Err(invalid)),
         };
         let mut shown = vec![true; entries.len()];
+        // What no server is known to offer is not shown.
+        let mut is_offered = vec![false; entries.len()];
+        named
+            .iter()
+            .for_each(|named| is_offered[named.entry] = true);
         for server in self.origins.servers() {
             let mine: Vec<_> = named
                 .iter()
@@ -287,13 +292,12 @@ impl Judge<'_> {
                 shown[named.entry] &= hidden.is_none();
             }
         }
-        for (entry, shown) in shown.iter_mut().enumerate() {
-            // What no server is known to offer is not shown.
-            *shown &= named.iter().any(|named| named.entry == entry);
-        }
         let before = entries.len();
-        let mut each = shown.iter();
-        entries.retain(|_| each.next().copied().unwrap_or_default());
+        let mut each = shown.iter().zip(&is_offered);
+        entries.retain(|_| {
+            each.next()
+                .is_some_and(|(shown, offered)| *shown && *offered)
+        });
         Ok(Ok(entries.len() != before))
     }
 

@@ -20,4 +20,4 @@ pub mod methods;
 pub mod operations;
 pub mod origins;
 pub(in crate::adapters) mod repeated;
-mod spelling;
+pub(in crate::adapters) mod spelling;

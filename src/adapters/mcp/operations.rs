@@ -292,11 +292,17 @@ impl<'l> Params<'l> {
     }
 
     fn elicit(&mut self) -> Result<OperationKind, Invalid> {
+        let (url, form) = ("url", "requestedSchema");
+        let has = |member| self.members.contains_key(member);
+        // A client that does not mind the mode would take what the other one has.
+        if has(url) && has(form) {
+            return Err(not("params.mode", "that of a form or that of a URL"));
+        }
         match self.members.remove("mode") {
             None => self.form(),
             Some(Json::String(mode)) if mode == "form" => self.form(),
             Some(Json::String(mode)) if mode == "url" => Ok(OperationKind::ElicitUrl {
-                url: self.text("url", "params.url")?,
+                url: self.text(url, "params.url")?,
             }),
             Some(_) => Err(not("params.mode", "`form` or `url`")),
         }
@@ -305,7 +311,14 @@ impl<'l> Params<'l> {
     fn form(&mut self) -> Result<OperationKind, Invalid> {
         let missing = || Invalid::new("params.requestedSchema", Problem::Missing);
         let schema = self.object("requestedSchema")?.ok_or_else(missing)?;
+        no_look_alikes(&schema, &["properties"], "params.requestedSchema")?;
+        let message = match self.members.remove("message") {
+            None => String::new(),
+            Some(Json::String(text)) if text.is_empty() => text,
+            Some(message) => self.checked_text(message, "params.message")?,
+        };
         Ok(OperationKind::ElicitForm {
+            message,
             requested_schema: schema.into(),
         })
     }

@@ -9,6 +9,8 @@ use serde_json::{Map, Value as Json};
 use crate::adapters::mcp::header;
 
 const VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+/// Headers that repeat arguments begin with this.
+const PARAM: &str = "mcp-param-";
 
 /// The headers of a request, in lower case. A header that comes twice has two values.
 #[derive(Debug, Default)]
@@ -24,6 +26,8 @@ pub(in crate::adapters) struct Twice(pub(in crate::adapters) String);
 pub(in crate::adapters) enum Disagreement {
     #[error("the header `{0}` and the body disagree")]
     Header(&'static str),
+    #[error("a header `Mcp-Param-...` tells of an argument that the body does not have")]
+    Argument,
     #[error(transparent)]
     Twice(#[from] Twice),
 }
@@ -36,6 +40,8 @@ pub(in crate::adapters) struct Body<'a> {
     /// What the name may be, in every way that it is spelled between client and server.
     pub(in crate::adapters) names: Vec<Cow<'a, str>>,
     pub(in crate::adapters) version: Option<&'a str>,
+    /// Arguments of a tool, as far as there are any.
+    pub(in crate::adapters) arguments: Option<&'a Map<String, Json>>,
 }
 
 impl Headers {
@@ -71,6 +77,29 @@ pub(in crate::adapters) fn version(params: &Map<String, Json>) -> Option<&str> {
     params.get("_meta")?.get(VERSION)?.as_str()
 }
 
+/// The arguments of a call of a tool.
+pub(in crate::adapters) fn arguments<'p>(
+    method: &str,
+    params: &'p Map<String, Json>,
+) -> Option<&'p Map<String, Json>> {
+    let params = (method == "tools/call").then_some(params)?;
+    params.get("arguments")?.as_object()
+}
+
+/// Whether an argument, at any depth of objects, is what a header says. Which one it has to be stands in the
+/// tool's schema, which its server knows.
+fn repeats_one(arguments: &Map<String, Json>, value: &str) -> bool {
+    arguments.values().any(|argument| match argument {
+        Json::String(text) => text == value,
+        Json::Bool(flag) => flag.to_string() == value,
+        Json::Number(number) => {
+            number.to_string() == value || value.parse().ok() == number.as_f64()
+        }
+        Json::Object(members) => repeats_one(members, value),
+        Json::Null | Json::Array(_) => false,
+    })
+}
+
 /// Holds the headers that repeat a body against it.
 pub(in crate::adapters) fn agree(headers: &Headers, body: &Body<'_>) -> Result<(), Disagreement> {
     let check = |header: &'static str, is: &dyn Fn(&str) -> bool| {
@@ -87,6 +116,16 @@ pub(in crate::adapters) fn agree(headers: &Headers, body: &Body<'_>) -> Result<(
     check("mcp-name", &|value| {
         body.names.iter().any(|name| name == value)
     })?;
+    for (name, _) in headers.0.iter().filter(|it| it.0.starts_with(PARAM)) {
+        let value = headers.get(name)?.and_then(header::decoded);
+        let is_there = |value: &str| {
+            body.arguments
+                .is_some_and(|arguments| repeats_one(arguments, value))
+        };
+        if !value.is_some_and(|value| is_there(&value)) {
+            return Err(Disagreement::Argument);
+        }
+    }
     match (headers.get("mcp-protocol-version")?, body.version) {
         (Some(header), Some(version)) if header != version => {
             Err(Disagreement::Header("mcp-protocol-version"))

@@ -8,13 +8,14 @@ use serde_json::{Map, Value as Json};
 use crate::adapters::invalid::{Invalid, Problem, Shown};
 
 /// Members of parameters that say what is asked for.
-pub(super) const DECISIVE: [&str; 25] = [
+pub(super) const DECISIVE: [&str; 27] = [
     "action",
     "arguments",
     "content",
     "includeContext",
     "inputResponses",
     "maxTokens",
+    "message",
     "messages",
     "mode",
     "model",
@@ -34,17 +35,19 @@ pub(super) const DECISIVE: [&str; 25] = [
     "toolsListChanged",
     "type",
     "uri",
+    "url",
 ];
 
 /// Refuses members that a careless reader would take for one that decides.
-pub(super) fn no_look_alikes(
+pub(in crate::adapters) fn no_look_alikes(
     members: &Map<String, Json>,
     decisive: &[&str],
     field: &str,
 ) -> Result<(), Invalid> {
     for name in members.keys() {
         let folded = folded(name);
-        let is_other_spelling = |known: &&str| *known != name && self::folded(known) == folded;
+        let is_other_spelling =
+            |known: &&str| *known != name && known.eq_ignore_ascii_case(&folded);
         if let Some(known) = decisive.iter().find(|known| is_other_spelling(known)) {
             let problem = Problem::UnknownWord(Shown::new(name), "how the protocol spells it");
             return Err(Invalid::new(format!("{field}.{known}"), problem));

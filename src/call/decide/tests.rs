@@ -419,6 +419,7 @@ fn what_a_server_asks_for_is_decided_in_its_own_name() {
     };
     let form = |name: &str| {
         server_call(OperationKind::ElicitForm {
+            message: String::new(),
             requested_schema: json!({ "properties": { name: { "type": "string" } } }),
         })
     };
@@ -443,10 +444,44 @@ fn what_a_server_asks_for_is_decided_in_its_own_name() {
         code(policies, &url("https://github.com.evil.example/login")),
         ReasonCode::Forbidden
     );
-    assert_eq!(
-        code(policies, &url("javascript:alert(1)")),
-        ReasonCode::ContextInvalid
-    );
+    assert!(ask(policies, &url("HTTPS://GitHub.com:443/login?a=@b#c")).is_allow());
+    for invalid in [
+        "javascript:alert(1)",
+        "javascript://github.com/%0aalert(1)",
+        "data:text/html,hello",
+        "ftp://github.com/",
+        "https:github.com",
+        "https:///github.com",
+        "https:\\\\github.com",
+        "https://github.com\\@evil.example/",
+        "https://github.com:\\@evil.example/",
+        "https://evil.example@github.com/",
+        "https://github.com:443@github.com/",
+        "https://:@github.com/",
+        " https://github.com/",
+        "https://git\thub.com/",
+        "https://github.com/\u{2028}x",
+        "https://%67ithub.com/",
+        "https://github\u{3002}com/",
+        "https://ｇithub.com/",
+        "https://github.com./",
+        "https://gi\u{ad}thub.com/",
+        "https://0x7f.1/",
+    ] {
+        let answered = code(policies, &url(invalid));
+        assert_eq!(answered, ReasonCode::ContextInvalid, "{invalid:?}");
+    }
+    for other in [
+        "https://xn--thub-43da.com/",
+        "https://[::1]/",
+        "http://github.com/",
+    ] {
+        assert_eq!(
+            code(policies, &url(other)),
+            ReasonCode::Forbidden,
+            "{other}"
+        );
+    }
     let sample = |max_tokens: i64| {
         server_call(OperationKind::Sample(Sampling {
             max_tokens,
@@ -630,6 +665,7 @@ fn facts_of_built_in_actions_fit_the_schema_by_construction() {
         },
         Kind::Sample(Sampling::default()),
         Kind::ElicitForm {
+            message: String::new(),
             requested_schema: json!({ "properties": { "pin": {} } }),
         },
         Kind::ElicitUrl {

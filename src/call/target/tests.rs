@@ -48,6 +48,14 @@ fn a_url_is_known_by_host_and_path() {
 }
 
 #[test]
+fn a_host_is_the_same_with_a_dot_at_its_end() {
+    assert_eq!(
+        names("https://example.com./a/b"),
+        names("https://example.com/a/b")
+    );
+}
+
+#[test]
 fn what_is_no_uri_belongs_to_the_server() {
     assert_eq!(
         names("docs/a.md"),

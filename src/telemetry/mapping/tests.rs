@@ -74,6 +74,7 @@ fn every_operation_names_its_span_after_its_method() {
         OperationKind::Subscribe { uri: "a:b".into() },
         OperationKind::Sample(Default::default()),
         OperationKind::ElicitForm {
+            message: String::new(),
             requested_schema: serde_json::json!({}),
         },
         OperationKind::ElicitUrl { url: "a:b".into() },

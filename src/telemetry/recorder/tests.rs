@@ -459,6 +459,7 @@ fn with_arguments(arguments: Map<String, Json>, uri: &str) -> [CallContext; 4] {
     call.subject.entity = fixtures::uid(&format!("Mcp::User::\"{SENTINEL}person\""));
     call.subject.claims = arguments.clone();
     let form = OperationKind::ElicitForm {
+        message: String::new(),
         requested_schema: Json::Object(arguments.clone()),
     };
     let url = OperationKind::ElicitUrl {

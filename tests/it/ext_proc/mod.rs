@@ -1,6 +1,7 @@
 //! Envoy's external processing, through gRPC: requests are decided as `Check` decides them, and what servers
 //! send is judged before it passes. Start at [`Exchange`].
 
+mod attacks;
 mod ends;
 mod requests;
 mod responses;

@@ -46,6 +46,10 @@ fn what_readers_could_disagree_about_is_refused() {
         &[("content-type", "application/jsonl")],
         &[("content-type", "application/json; charset=utf-7")],
         &[("content-type", "application/json; charset = utf-16")],
+        &[(
+            "content-type",
+            "application/json; charset=utf-8; charset=utf-7",
+        )],
         &[
             ("content-type", "application/json"),
             ("content-encoding", "gzip"),

@@ -116,3 +116,27 @@ proptest! {
         prop_assert_eq!(split(&single), split(&[text.as_bytes()]));
     }
 }
+
+proptest! {
+    #[test]
+    fn whatever_bytes_come_none_is_lost_and_data_stays_what_it_is(
+        noise in prop::collection::vec(any::<u8>(), 0..60),
+        line in prop::sample::select(vec!["data: {}\n", "id: 1\r", "\r\n", ": c\n", "\u{feff}", "event"]),
+        end in "[ -~]{0,9}(\n\n|\r\r|\r\n\r\n)",
+    ) {
+        let stream = [&noise, line.as_bytes(), end.as_bytes()].concat();
+        let (events, rest) = split(&[&stream]);
+        prop_assert_eq!([events.concat(), rest].concat(), stream);
+        for raw in events {
+            let Ok(event) = Event::read(raw) else { continue };
+            if event.data.contains('\n') || event.data.is_empty() {
+                continue;
+            }
+            let again = Event::read(event.with_data(&event.data)).expect("an event");
+            if event.is_plain {
+                prop_assert_eq!(&again.data, &event.data);
+            }
+            prop_assert_eq!(again.lines, event.lines);
+        }
+    }
+}

@@ -149,6 +149,7 @@ impl Parser<'_> {
         }
         let schema = json::object(&wire.requested_schema_json, self.limits.json_depth, FIELD)?;
         Ok(OperationKind::ElicitForm {
+            message: wire.message.clone(),
             requested_schema: schema.into(),
         })
     }

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
@@ -316,4 +317,88 @@ async fn nobody_who_is_not_known_sees_anything() {
         )
         .await;
     assert_eq!(shown(passage), ReasonCode::SubjectUnknown.as_str());
+}
+
+/// Results made of what results are made of.
+fn any_result() -> impl Strategy<Value = Json> {
+    let names = [
+        "get_issue",
+        "merge",
+        "github_get_issue",
+        "github_merge",
+        "file:///etc/passwd",
+    ];
+    let leaf = prop_oneof![
+        prop::sample::select(names.to_vec()).prop_map(Json::from),
+        Just(json!(null)),
+        Just(json!(7)),
+        Just(json!({"name": "merge"})),
+        Just(json!({"name": "get_issue", "uri": "file:///srv/docs/a"})),
+        Just(json!({"method": "sampling/createMessage", "params": {"maxTokens": 1}})),
+        Just(
+            json!({"method": "elicitation/create", "params": {"requestedSchema": {"properties": {}}}})
+        ),
+    ];
+    let members = [
+        "tools",
+        "Tools",
+        "prompts",
+        "resources",
+        "resourceTemplates",
+        "inputRequests",
+        "task",
+        "result",
+        "name",
+        "uri",
+        "uriTemplate",
+        "method",
+        "params",
+        "x",
+    ];
+    leaf.prop_recursive(4, 24, 4, move |inner| {
+        let member = prop::sample::select(members.to_vec()).prop_map(str::to_owned);
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Json::from),
+            prop::collection::hash_map(member, inner, 0..4)
+                .prop_map(|members| Json::Object(members.into_iter().collect())),
+        ]
+    })
+    .prop_filter("an object", Json::is_object)
+}
+
+#[test]
+fn whatever_a_server_answers_what_may_not_be_seen_is_not() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let runtime = runtime.expect("a runtime");
+    for servers in [&["github"][..], &["github", "files"]] {
+        let scene = Scene::of(servers);
+        let shown_tools = |result: &Json| -> Vec<Json> {
+            let tools = result["tools"].as_array().cloned().unwrap_or_default();
+            tools.iter().map(|tool| tool["name"].clone()).collect()
+        };
+        let may_see = match servers.len() {
+            1 => json!("get_issue"),
+            _ => json!("github_get_issue"),
+        };
+        let mut runner = proptest::test_runner::TestRunner::default();
+        let outcome = runner.run(&any_result(), |result| {
+            let passed = match runtime.block_on(scene.result(None, result.clone())) {
+                Passage::AsItIs => result,
+                Passage::Changed(changed) => Json::Object(changed),
+                Passage::Denied(_) | Passage::Refused(_) => return Ok(()),
+            };
+            let seen = shown_tools(&passed);
+            prop_assert!(seen.iter().all(|name| *name == may_see), "{passed}");
+            let holders = [&passed, &passed["task"], &passed["result"]];
+            for requests in holders
+                .iter()
+                .filter_map(|it| it["inputRequests"].as_object())
+            {
+                let is_form = |it: &Json| it["method"] == "elicitation/create";
+                prop_assert!(requests.values().all(is_form), "{passed}");
+            }
+            Ok(())
+        });
+        outcome.expect("nothing hidden is seen");
+    }
 }

@@ -1,4 +1,9 @@
+use proptest::prelude::*;
+
 use super::*;
+use crate::adapters::mcp::methods::Sender;
+use crate::adapters::mcp::operations::{Asked, of_request};
+use crate::adapters::mcp::{answers, header};
 
 fn read_text(text: &str) -> Result<Message, Unreadable> {
     read(text.as_bytes(), &Limits::default())
@@ -223,4 +228,71 @@ fn arguments_may_be_nested_as_deeply_as_elsewhere() {
     let too_deep = read(call(r#"{"a":{"b":[[1]]}}"#).as_bytes(), &limits);
     let said = too_deep.expect_err("too deep").fault.to_string();
     assert!(said.contains("nested deeper"), "{said}");
+}
+
+/// Text that looks like a message, and is one now and then.
+fn almost() -> impl Strategy<Value = String> {
+    let token = prop::sample::select(vec![
+        r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":"#,
+        r#"{"jsonrpc":"2.0","id":1,"method":"elicitation/create","params":"#,
+        r#"{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":"#,
+        r#"{"jsonrpc":"2.0","id":"\ud800","result":"#,
+        r#"{"name":"a","arguments":"#,
+        r#"{"inputResponses":{"a":"#,
+        r#"{"requestedSchema":{"properties":"#,
+        r#"{"notifications":{"resourceSubscriptions":["#,
+        r#"{"ref":{"type":"ref/prompt","name":"#,
+        r#""a":"#,
+        r#""a\u0000""#,
+        r#""\udc00""#,
+        "1e999",
+        "-0",
+        "18446744073709551616",
+        "1.5",
+        "null",
+        "true",
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        "\"",
+        "}}",
+        "}}}",
+        "\u{feff}",
+        " ",
+    ]);
+    prop::collection::vec(token, 1..12).prop_map(|tokens| tokens.concat())
+}
+
+proptest! {
+    #[test]
+    fn whatever_comes_is_read_or_refused(
+        bytes in prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..64),
+            almost().prop_map(String::into_bytes),
+        ],
+    ) {
+        let limits = Limits::default();
+        let server = "git".into();
+        match read(&bytes, &limits) {
+            Ok(Message::Request { method, params, .. }) => {
+                for sender in [Sender::Client, Sender::Server] {
+                    let asked = of_request(sender, &server, &method, params.clone(), &limits);
+                    if let Ok(Asked::Decide(operations)) = asked {
+                        prop_assert!(!operations.is_empty());
+                    }
+                }
+            }
+            Ok(Message::Reply { result: Some(result), .. }) => {
+                let _ = answers::of_reply(&server, &result);
+            }
+            Ok(_) | Err(_) => {}
+        }
+    }
+
+    #[test]
+    fn whatever_a_header_holds_is_decoded_or_refused(value in "(=\\?base64\\?)?[A-Za-z0-9+/=?]{0,20}(\\?=)?") {
+        let _ = header::decoded(&value);
+    }
 }

@@ -1,3 +1,5 @@
+use serde_json::json;
+
 use super::*;
 
 fn headers(all: &[(&str, &str)]) -> Headers {
@@ -11,6 +13,7 @@ fn headers_must_say_what_the_body_says() {
         method: Some("tools/call"),
         names: vec!["log".into(), "git_log".into()],
         version: Some("2026-07-28"),
+        ..Body::default()
     };
     for (all, expected) in [
         (&[][..], Ok(())),
@@ -48,4 +51,39 @@ fn what_the_body_does_not_say_no_header_may_add() {
     // A request that names no revision may have one in its header, as before 2026-07-28.
     let version = headers(&[("mcp-protocol-version", "2025-11-25")]);
     assert_eq!(agree(&version, &nameless), Ok(()));
+}
+
+#[test]
+fn a_header_with_an_argument_repeats_one() {
+    let arguments = json!({"region": "eu west", "deep": {"size": 42, "dry": true}, "list": ["x"]});
+    let body = Body {
+        method: Some("tools/call"),
+        arguments: arguments.as_object(),
+        ..Body::default()
+    };
+    for (value, repeats) in [
+        ("eu west", true),
+        ("=?base64?ZXUgd2VzdA==?=", true),
+        ("42", true),
+        ("42.0", true),
+        ("true", true),
+        ("us", false),
+        ("x", false),
+        ("43", false),
+        ("", false),
+        ("=?base64?ZXUgd2VzdA=", false),
+    ] {
+        let told = agree(&headers(&[("Mcp-Param-Region", value)]), &body);
+        let expected = if repeats {
+            Ok(())
+        } else {
+            Err(Disagreement::Argument)
+        };
+        assert_eq!(told, expected, "{value}");
+    }
+    let twice = headers(&[("mcp-param-a", "42"), ("Mcp-Param-A", "42")]);
+    let expected = Twice("mcp-param-a".to_owned()).into();
+    assert_eq!(agree(&twice, &body), Err(expected));
+    let without = agree(&headers(&[("mcp-param-a", "42")]), &Body::default());
+    assert_eq!(without, Err(Disagreement::Argument));
 }
