@@ -66,7 +66,7 @@ impl Refused {
     pub(super) fn logged(&self) -> String {
         let advice = match self.message.as_str() {
             NOBODY => "nothing that `[[envoy.identity]]` names came from Envoy",
-            NO_SERVER => "neither Envoy's route nor `envoy.servers` names one",
+            NO_SERVER => "neither Envoy's route nor `envoy.servers` nor `envoy.routes` does",
             _ => return self.message.clone(),
         };
         format!("{}: {advice}", self.message)

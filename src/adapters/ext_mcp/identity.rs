@@ -52,8 +52,9 @@ impl Evidence<'_> {
         let source = metadata.name(Some(&settings.source_key))?;
         let source_address = source
             .map(|text| {
-                text.parse()
-                    .map_err(|_| Refused::invalid("the client's address is none"))
+                text.parse().map_err(|_| {
+                    Refused::invalid("the client's address is not an IP address: see `source_key`")
+                })
             })
             .transpose()?;
         let is_verified = server.is_some_and(|server| {

@@ -145,8 +145,11 @@ pub(super) fn servers(names: &[String], limits: &Limits) -> Result<Vec<SmolStr>,
         return Err(Refused::invalid("`service_names` is empty or too long"));
     }
     for name in names {
-        let name = token::name(name, limits)
-            .map_err(|_| Refused::invalid("`service_names` has a name that is none"))?;
+        let name = token::name(name, limits).map_err(|_| {
+            Refused::invalid(
+                "`service_names` has a name that is empty, too long or holds a control character",
+            )
+        })?;
         if servers.contains(&name) {
             return Err(Refused::invalid("`service_names` names a server twice"));
         }

@@ -600,3 +600,17 @@ fn a_refusal_is_logged_without_what_came_with_the_request() {
         assert_eq!(without_values(said), logged);
     }
 }
+
+#[test]
+fn a_refusal_has_a_line_unless_load_is_shed() {
+    let recorder = Recorder::default();
+    let line = logged(tracing::Level::INFO, || {
+        recorder.refusal("ext_authz", Refusal::NotEntitled, "no right");
+    });
+    for part in ["turned away", "ext_authz", "not_entitled", "no right"] {
+        assert!(line.contains(part), "{line}");
+    }
+    let shed = || recorder.refusal("grpc", Refusal::Overloaded, "try again later");
+    assert_eq!(logged(tracing::Level::INFO, shed), "");
+    assert!(logged(tracing::Level::DEBUG, shed).contains("overloaded"));
+}
