@@ -73,6 +73,11 @@ impl Collected {
         self.places.len()
     }
 
+    /// Whether an entity is written down.
+    pub fn has(&self, uid: &EntityUID) -> bool {
+        self.places.contains_key(uid)
+    }
+
     /// A fault at the place of an entity; `None` if it is not written anywhere.
     pub fn fault_of(&self, uid: &EntityUID, message: impl Into<String>) -> Option<Fault> {
         self.places.get(uid).map(|place| place.fault(message))

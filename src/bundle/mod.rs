@@ -3,8 +3,8 @@
 //!
 //! Start at [`load`]. [`files`] finds and reads, one module per kind of file parses
 //! ([`schema`], [`policies`], [`links`], [`entities`], [`registration`]), [`validate`] checks policies
-//! against the schema ([`verdicts`] asks Cedar), [`fault`] says what is wrong and where, [`workers`] shares
-//! out what takes long.
+//! against the schema ([`verdicts`] asks Cedar), `gateways` holds the configuration against what is
+//! registered, [`fault`] says what is wrong and where, [`workers`] shares out what takes long.
 //!
 //! Invariant: no network, no running server, no clock: the same files give the same bundle, and a bundle
 //! with a fault in it gives no snapshot at all.
@@ -12,6 +12,7 @@
 pub mod entities;
 pub mod fault;
 pub mod files;
+mod gateways;
 pub mod json;
 pub mod links;
 pub mod policies;
@@ -163,6 +164,7 @@ fn check(files: &Files) -> Result<Checked, Faults> {
     let schema = merged.as_ref().map(|merged| &*merged.schema);
     let sources = files.of(Kind::Entities);
     let collected = entities::collect(sources, &registrations, schema, &mut faults, &mut warnings);
+    gateways::warn(&config, files, &collected, &mut warnings);
     let max_level = config.schema.max_dereference_level;
     let level = schema.and_then(|schema| {
         validate::validate(

@@ -376,6 +376,38 @@ fn unknown_owners_and_groups_are_warnings() {
 }
 
 #[test]
+fn servers_and_tools_of_gateways_that_nobody_registers_are_warnings() {
+    let config = r#"
+[envoy]
+servers = [{ path = "/mcp", server = "gti" }]
+verified_servers = ["git", "gut"]
+[[envoy.routes]]
+method = "GET"
+path = "/log"
+server = "git"
+tool = "git_lgo"
+[ext_mcp]
+verified_servers = ["got"]
+"#;
+    let files = [
+        ("tools/git.json", &*tool("")),
+        OWEN,
+        ("callgate.toml", config),
+    ];
+    let bundle = load_files(&files).expect("warnings only");
+    assert_eq!(
+        shown(bundle.warnings.iter()),
+        [
+            "callgate.toml:2 `envoy.identity` is empty: nobody is known, so every request is denied",
+            "callgate.toml:3 `envoy.servers[0].server` is `gti`, which nothing here registers",
+            "callgate.toml:4 `envoy.verified_servers[1]` is `gut`, which nothing here registers",
+            "callgate.toml:9 `envoy.routes[0].tool` is `git_lgo`, which `git` is not registered with",
+            "callgate.toml:11 `ext_mcp.verified_servers[0]` is `got`, which nothing here registers",
+        ]
+    );
+}
+
+#[test]
 fn a_typed_tool_has_its_own_action_with_its_argument_types() {
     let schema = r#", "typed": true, "input_schema": {"properties": {"repo path": {"type": "string"}, "n": {"type": "integer"}}, "required": ["n"]}"#;
     let policy = |condition: &str| {

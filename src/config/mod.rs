@@ -125,6 +125,11 @@ impl Config {
         }
     }
 
+    /// A remark on the field of this path, at its place in the text of a configuration.
+    pub fn place(text: &str, file_name: &str, field: &str, said: &str) -> ConfigFault {
+        Document::new(text, file_name).fault(field, said)
+    }
+
     /// The sections of a reloaded configuration that differ from what the server started with and do
     /// not take effect before a restart.
     pub fn needs_restart(&self, started_with: &Self) -> Vec<&'static str> {

@@ -50,6 +50,10 @@ const PLAIN: Dialect = Dialect {
         let refused = response.extensions().get::<Refused>()?;
         Some((refused.adapter, refused.why))
     },
+    said: |response| {
+        let refused = response.extensions().get::<Refused>();
+        refused.map_or_else(String::new, |refused| refused.said.clone())
+    },
     door: None,
 };
 

@@ -44,7 +44,9 @@ pub enum ListenError {
     #[error("the server {0}")]
     Cleartext(CleartextBeyondLoopback),
     /// A TCP address cannot be bound.
-    #[error("`{address}` cannot be listened on")]
+    #[error(
+        "`{address}` cannot be listened on; `[listen]` of callgate.toml, `--listen` and `--http` choose another"
+    )]
     Tcp {
         /// The address.
         address: SocketAddr,

@@ -33,6 +33,8 @@ pub struct Dialect {
     pub refuse: fn(Refusal) -> Response<Body>,
     /// Which protocol refused, and why, if the response is a refusal.
     pub refused: fn(&Response<Body>) -> Option<(&'static str, Refused)>,
+    /// What a response that is a refusal tells.
+    pub said: fn(&Response<Body>) -> String,
     /// The name of the one front door that refuses, where the response does not tell.
     pub door: Option<&'static str>,
 }
@@ -49,6 +51,10 @@ impl Dialect {
 const GRPC: Dialect = Dialect {
     refuse: |refusal| Status::from(refusal).into_http(),
     refused: |response| grpc_refusal(response.headers()),
+    said: |response| {
+        let status = Status::from_header_map(response.headers());
+        status.map_or_else(String::new, |status| status.message().to_owned())
+    },
     door: None,
 };
 
@@ -217,7 +223,7 @@ where
 
 fn count_refusal(recorder: &Recorder, dialect: Dialect, response: &Response<Body>) {
     if let Some((adapter, why)) = dialect.refusal(response) {
-        recorder.refusal(adapter, why);
+        recorder.refusal(adapter, why, &(dialect.said)(response));
     }
 }
 

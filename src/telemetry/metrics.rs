@@ -95,7 +95,8 @@ impl Reload {
 }
 
 impl Refusal {
-    fn as_str(self) -> &'static str {
+    /// The word for it in labels and log lines.
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Overloaded => "overloaded",
             Self::Deadline => "deadline",

@@ -52,4 +52,5 @@ mod store;
 mod telemetry;
 mod toolhive;
 mod transport;
+mod turned_away;
 mod verbs;

@@ -227,6 +227,32 @@ fn after_the_story() -> Bundle {
 }
 
 #[test]
+fn clients_meet_a_server_only_once_the_shown_policy_says_so() {
+    let bundle = after_the_story();
+    let lists = [
+        "authorize",
+        "--agent",
+        "helper",
+        "--user",
+        "ana",
+        "--server",
+        "files",
+    ];
+    assert_eq!(bundle.run(&lists).status.code(), Some(2));
+    let fences = fences(GATEWAYS);
+    let policy = fences
+        .iter()
+        .find(|fence| fence.text.contains("files.meet"));
+    assert_eq!(
+        shell(bundle.folder(), &policy.expect("the policy").text),
+        ""
+    );
+    assert_eq!(bundle.run(&lists).status.code(), Some(0));
+    let checked = bundle.run(&["check"]);
+    assert!(checked.stderr.is_empty() && checked.status.success());
+}
+
+#[test]
 #[ignore = "needs curl"]
 fn gateways_over_plain_http_hear_what_is_shown() {
     let bundle = after_the_story();

@@ -77,7 +77,12 @@ impl Door {
         };
         let question = match reading.question(http) {
             Ok(question) => question,
-            Err(stopped) => return Ok((stopped.into(), None)),
+            Err(stopped) => {
+                let refused = &stopped.refused;
+                let recorder = self.service.recorder();
+                recorder.refusal(adapter, refused.kind(), &refused.logged());
+                return Ok((stopped.into(), None));
+            }
         };
         let ask = asking(caller, adapter);
         let verdict = verdict::of(&self.service, ask, &question, settings.denied_status).await?;

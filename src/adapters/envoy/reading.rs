@@ -5,7 +5,7 @@ use smol_str::SmolStr;
 use crate::adapters::envoy::agreement;
 use crate::adapters::envoy::identity::{self, Evidence};
 use crate::adapters::envoy::plain;
-use crate::adapters::envoy::refused::{Refused, Stopped};
+use crate::adapters::envoy::refused::{self, Refused, Stopped};
 use crate::adapters::envoy::request::HttpRequest;
 use crate::adapters::json;
 use crate::adapters::mcp::answers;
@@ -103,7 +103,7 @@ impl Reading<'_> {
     /// What a request of plain HTTP asks for.
     fn plain(&self, http: &HttpRequest) -> Result<Question, Stopped> {
         let routes = &self.settings.routes;
-        let unknown = || Refused::new(403, "no server is configured for this host and path");
+        let unknown = || Refused::new(403, refused::NO_SERVER);
         if routes.is_empty() {
             return Err(unknown().into());
         }
@@ -137,7 +137,7 @@ impl Reading<'_> {
         };
         let known = identity::of(&evidence, &self.settings.identity)
             .map_err(|said| Refused::new(403, said))?
-            .ok_or_else(|| Refused::new(401, "nobody is known to make this request"))?;
+            .ok_or_else(|| Refused::new(401, refused::NOBODY))?;
         self.conversation(known, server, id, http)
     }
 

@@ -6,6 +6,12 @@ use crate::adapters::mcp::denial;
 use crate::adapters::mcp::message::{Id, Unreadable};
 use crate::adapters::mcp::operations::Undecided;
 use crate::adapters::mcp::repeated::Twice;
+use crate::telemetry::metrics;
+
+/// Said if no source of identities is in a request.
+pub(super) const NOBODY: &str = "nobody is known to make this request";
+/// Said if neither a route nor the settings name a server.
+pub(super) const NO_SERVER: &str = "no server is configured for this host and path";
 
 /// A refusal before any decision.
 #[derive(Debug, Clone)]
@@ -53,6 +59,24 @@ impl Refused {
             status,
             code: denial::DENIED,
             message: message.to_owned(),
+        }
+    }
+
+    /// What the log says: more than a client needs, where it is most likely the configuration.
+    pub(super) fn logged(&self) -> String {
+        let advice = match self.message.as_str() {
+            NOBODY => "nothing that `[[envoy.identity]]` names came from Envoy",
+            NO_SERVER => "neither Envoy's route nor `envoy.servers` nor `envoy.routes` does",
+            _ => return self.message.clone(),
+        };
+        format!("{}: {advice}", self.message)
+    }
+
+    /// Under which kind it is counted.
+    pub(super) fn kind(&self) -> metrics::Refusal {
+        match self.status {
+            401 => metrics::Refusal::NotEntitled,
+            _ => metrics::Refusal::Malformed,
         }
     }
 

@@ -97,7 +97,10 @@ impl ExtMcp {
         };
         let (asked, conversation) = match read() {
             Ok(read) => read,
-            Err(refused) => return Ok(reply::refused(refused)),
+            Err(refused) => {
+                self.note(&refused);
+                return Ok(reply::refused(refused));
+            }
         };
         let sizes: Vec<_> = asked.iter().map(Vec::len).collect();
         let call = |operation| (admitted.ask(), conversation.call(operation));
@@ -117,6 +120,11 @@ impl ExtMcp {
             Some(denied) => reply::denied(denied),
             None => reply::refused(Refused::denied("nothing was decided")),
         })
+    }
+
+    fn note(&self, refused: &Refused) {
+        let recorder = self.service.recorder();
+        recorder.refusal(ADAPTER, refused.kind(), &refused.logged());
     }
 
     /// Judges an answer.
@@ -143,7 +151,10 @@ impl ExtMcp {
         };
         let (mut result, conversation, origins) = match read() {
             Ok(read) => read,
-            Err(refused) => return Ok(reply::passage(Err(refused))),
+            Err(refused) => {
+                self.note(&refused);
+                return Ok(reply::passage(Err(refused)));
+            }
         };
         let is_told_less = GREETINGS.contains(&method)
             && result.contains_key("instructions")

@@ -4,7 +4,7 @@ use prost_types::Struct;
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
-use crate::adapters::ext_mcp::request::Refused;
+use crate::adapters::ext_mcp::request::{self, Refused};
 use crate::adapters::json;
 use crate::adapters::mcp::conversation::Conversation;
 use crate::adapters::token::{self, Known, Reading};
@@ -42,7 +42,7 @@ impl Evidence<'_> {
             subject,
             mut delegation,
             until,
-        } = known.ok_or(Refused::denied("nobody is known to make this request"))?;
+        } = known.ok_or(Refused::denied(request::NOBODY))?;
         let grant_ids = metadata.names(settings.grants_key.as_deref())?;
         if !grant_ids.is_empty() {
             delegation
@@ -52,8 +52,9 @@ impl Evidence<'_> {
         let source = metadata.name(Some(&settings.source_key))?;
         let source_address = source
             .map(|text| {
-                text.parse()
-                    .map_err(|_| Refused::invalid("the client's address is none"))
+                text.parse().map_err(|_| {
+                    Refused::invalid("the client's address is not an IP address: see `source_key`")
+                })
             })
             .transpose()?;
         let is_verified = server.is_some_and(|server| {

@@ -16,6 +16,7 @@ use crate::config::ext_mcp::PrefixMode;
 use crate::config::limits::Limits;
 use crate::proto::agentgateway::ext_mcp::authorization_error::Code;
 use crate::proto::agentgateway::ext_mcp::{McpHeader, McpRequest};
+use crate::telemetry::metrics;
 
 /// What goes to every target and whose answers are merged. The gateway passes no parameters of it on.
 /// `subscriptions/listen` does, too, but what it listens to is in its parameters.
@@ -30,6 +31,9 @@ const MERGED: [&str; 8] = [
     "resources/templates/list",
 ];
 
+/// Said if no source of identities is in the metadata.
+pub(super) const NOBODY: &str = "nobody is known to make this request";
+
 /// Why there is nothing to decide.
 #[derive(Debug)]
 pub(super) struct Refused {
@@ -43,6 +47,24 @@ impl Refused {
         Self {
             code: Code::PermissionDenied,
             reason: reason.to_owned(),
+        }
+    }
+
+    /// What the log says: more than a client needs, where it is most likely the configuration.
+    pub(super) fn logged(&self) -> String {
+        match self.reason.as_str() {
+            NOBODY => format!(
+                "{NOBODY}: nothing that `[[ext_mcp.identity]]` names is in the gateway's metadata"
+            ),
+            reason => reason.to_owned(),
+        }
+    }
+
+    /// Under which kind it is counted.
+    pub(super) fn kind(&self) -> metrics::Refusal {
+        match self.reason == NOBODY {
+            true => metrics::Refusal::NotEntitled,
+            false => metrics::Refusal::Malformed,
         }
     }
 
@@ -123,8 +145,11 @@ pub(super) fn servers(names: &[String], limits: &Limits) -> Result<Vec<SmolStr>,
         return Err(Refused::invalid("`service_names` is empty or too long"));
     }
     for name in names {
-        let name = token::name(name, limits)
-            .map_err(|_| Refused::invalid("`service_names` has a name that is none"))?;
+        let name = token::name(name, limits).map_err(|_| {
+            Refused::invalid(
+                "`service_names` has a name that is empty, too long or holds a control character",
+            )
+        })?;
         if servers.contains(&name) {
             return Err(Refused::invalid("`service_names` names a server twice"));
         }

@@ -86,13 +86,15 @@ pub enum Refusal {
     Panicked,
 }
 
-/// Which protocol refused, and what kind of refusal it is, beside a response: for the metrics.
-#[derive(Debug, Clone, Copy)]
+/// Which protocol refused, and what kind of refusal it is, beside a response: for metrics and log.
+#[derive(Debug, Clone)]
 pub struct Refused {
     /// The protocol.
     pub adapter: &'static str,
     /// The kind.
     pub why: metrics::Refusal,
+    /// What its sender is told.
+    pub said: String,
 }
 
 impl Refusal {
@@ -119,7 +121,8 @@ impl Refusal {
     /// The response of a protocol that refuses: a status and `{"error": {"status", "message"}}`.
     pub fn response(&self, adapter: &'static str) -> Response<Bytes> {
         let status = self.status();
-        let error = json!({"error": {"status": status.as_u16(), "message": self.to_string()}});
+        let said = self.to_string();
+        let error = json!({"error": {"status": status.as_u16(), "message": said}});
         let mut response = reply(status, &error);
         let headers = response.headers_mut();
         match self {
@@ -135,7 +138,8 @@ impl Refusal {
             _ => {}
         }
         let why = self.why();
-        response.extensions_mut().insert(Refused { adapter, why });
+        let refused = Refused { adapter, why, said };
+        response.extensions_mut().insert(refused);
         response
     }
 

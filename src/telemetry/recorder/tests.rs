@@ -294,7 +294,9 @@ fn metrics_count_decisions_by_fixed_words_only() {
     }
     bench.recorder.published(7, 20, 300);
     bench.recorder.reload(Reload::Faulty);
-    bench.recorder.refusal("grpc", Refusal::Overloaded);
+    bench
+        .recorder
+        .refusal("grpc", Refusal::Overloaded, "try again later");
     let _held = bench.recorder.enter();
     drop(bench.recorder.enter());
     let mut lines = metric_lines(&bench.metrics());
@@ -578,4 +580,37 @@ fn only_a_failure_to_write_is_a_span_error() {
             "{outcome:?}"
         );
     }
+}
+
+#[test]
+fn a_refusal_is_logged_without_what_came_with_the_request() {
+    for (said, logged) in [
+        ("`subject.id` is required", "`subject.id` is required"),
+        ("`source` `10.1.2.3` is not an IP address", "`source`"),
+        (
+            "`place` is not JSON: invalid type: string \"pin\"",
+            "`place` is not JSON",
+        ),
+        ("`mcp` holds \"pin\"", "`mcp` holds"),
+        (
+            "caller `edge` has no right to use `Check`: add it to `rights.rpcs`",
+            "caller `edge` has no right to use `Check`: add it to `rights.rpcs`",
+        ),
+    ] {
+        assert_eq!(without_values(said), logged);
+    }
+}
+
+#[test]
+fn a_refusal_has_a_line_unless_load_is_shed() {
+    let recorder = Recorder::default();
+    let line = logged(tracing::Level::INFO, || {
+        recorder.refusal("ext_authz", Refusal::NotEntitled, "no right");
+    });
+    for part in ["turned away", "ext_authz", "not_entitled", "no right"] {
+        assert!(line.contains(part), "{line}");
+    }
+    let shed = || recorder.refusal("grpc", Refusal::Overloaded, "try again later");
+    assert_eq!(logged(tracing::Level::INFO, shed), "");
+    assert!(logged(tracing::Level::DEBUG, shed).contains("overloaded"));
 }

@@ -176,7 +176,7 @@ impl Call {
         };
         let is_agent = matches!(by, By::Agent(_));
         let known = match is_agent && dice.below(2) == 0 {
-            true => Known::Named("header"),
+            true => Known::Named(dice.pick(&["header", "header", "spiffe"])),
             false => Known::Token(dice.pick(&[vec![], vec!["writers"], vec!["a", "writers"]])),
         };
         let by_token = matches!(known, Known::Token(_));
@@ -190,6 +190,8 @@ impl Call {
         // A token always says for whom an agent acts. A grant does too.
         let is_lent = match (by_token, grant) {
             (true, _) => is_agent,
+            // A certificate names nobody else.
+            _ if known == Known::Named("spiffe") => false,
             (false, Some(_)) => dice.below(4) == 0,
             (false, None) => dice.below(3) > 0,
         };

@@ -24,7 +24,7 @@ const JWT: &str = "envoy.filters.http.jwt_authn";
 pub fn headers(call: &Call, company: &Company) -> Vec<(&'static str, String)> {
     let made = &company.made;
     let mut headers = vec![("content-type", "application/json".to_owned())];
-    if let (By::Agent(agent), Known::Named(_)) = (&call.by, &call.known) {
+    if let (By::Agent(agent), Known::Named("header")) = (&call.by, &call.known) {
         headers.push(("x-agent", (*agent).to_owned()));
         headers.extend(call.person.map(|it| ("x-person", it.to_owned())));
     }
@@ -41,6 +41,16 @@ pub fn headers(call: &Call, company: &Company) -> Vec<(&'static str, String)> {
 pub fn body(call: &Call) -> Json {
     let (method, params) = call.what.mcp();
     json!({"jsonrpc": "2.0", "id": call.id, "method": method, "params": params})
+}
+
+/// Whom the client's certificate names.
+pub fn principal(call: &Call) -> Option<String> {
+    match (&call.by, &call.known) {
+        (By::Agent(agent), Known::Named("spiffe")) => {
+            Some(format!("spiffe://example.org/agent/{agent}"))
+        }
+        _ => None,
+    }
 }
 
 /// What Envoy's JWT filter has found.
@@ -69,16 +79,17 @@ fn attributes(call: &Call, company: &Company) -> AttributeContext {
         raw_body: body(call).to_string().into(),
         ..HttpRequest::default()
     };
-    let peer = call.address.map(|address| Peer {
-        address: Some(Address {
-            socket_address: Some(SocketAddress {
-                address: address.to_owned(),
-            }),
+    let address = call.address.map(|address| Address {
+        socket_address: Some(SocketAddress {
+            address: address.to_owned(),
         }),
-        ..Peer::default()
     });
+    let peer = Peer {
+        address,
+        principal: principal(call).unwrap_or_default(),
+    };
     AttributeContext {
-        source: peer,
+        source: Some(peer),
         request: Some(Request { http: Some(http) }),
         metadata_context: Some(Metadata {
             filter_metadata: found(call),
@@ -96,6 +107,9 @@ servers = [
 task_header = "x-task"
 approval_header = "x-approvals"
 grant_header = "x-grants"
+[[envoy.identity]]
+from = "spiffe"
+prefix = "spiffe://example.org/agent/"
 [[envoy.identity]]
 from = "jwt"
 payload = "jwt_payload"

@@ -16,7 +16,7 @@ use tonic::transport::Channel;
 
 use crate::doors::call::{Call, Question, structure};
 use crate::doors::company::Company;
-use crate::doors::ext_authz::{self, body, found, seen};
+use crate::doors::ext_authz::{self, body, found, principal, seen};
 use crate::doors::{Answer, Door, listed};
 
 pub struct ExtProc(ExternalProcessorClient<Channel>);
@@ -54,14 +54,14 @@ fn messages(call: &Call, company: &Company) -> [ProcessingRequest; 2] {
         true => format!("[{address}]:4711"),
         false => format!("{address}:4711"),
     });
-    let attributes = address.map(|address| {
-        let attributes = structure(&json!({"source.address": address}));
-        (FILTER.to_owned(), attributes)
+    let known = json!({
+        "source.address": address,
+        "connection.uri_san_peer_certificate": principal(call),
     });
     let at_headers = ProcessingRequest {
         request: Some(Request::RequestHeaders(headers(call, company))),
         metadata_context: Some(metadata()),
-        attributes: attributes.into_iter().collect(),
+        attributes: [(FILTER.to_owned(), structure(&known))].into(),
         protocol_config: Some(ProtocolConfiguration {
             request_body_mode: BodySendMode::Buffered.into(),
             response_body_mode: BodySendMode::FullDuplexStreamed.into(),
