@@ -319,51 +319,41 @@ async fn nobody_who_is_not_known_sees_anything() {
     assert_eq!(shown(passage), ReasonCode::SubjectUnknown.as_str());
 }
 
-/// Results made of what results are made of.
+/// Results made of what results are made of, most of them well, some of them oddly.
 fn any_result() -> impl Strategy<Value = Json> {
     let names = [
         "get_issue",
         "merge",
         "github_get_issue",
         "github_merge",
-        "file:///etc/passwd",
+        "nobody_knows",
     ];
-    let leaf = prop_oneof![
-        prop::sample::select(names.to_vec()).prop_map(Json::from),
-        Just(json!(null)),
-        Just(json!(7)),
-        Just(json!({"name": "merge"})),
-        Just(json!({"name": "get_issue", "uri": "file:///srv/docs/a"})),
-        Just(json!({"method": "sampling/createMessage", "params": {"maxTokens": 1}})),
-        Just(
-            json!({"method": "elicitation/create", "params": {"requestedSchema": {"properties": {}}}})
-        ),
-    ];
-    let members = [
-        "tools",
-        "Tools",
-        "prompts",
-        "resources",
-        "resourceTemplates",
-        "inputRequests",
-        "task",
-        "result",
-        "name",
-        "uri",
-        "uriTemplate",
-        "method",
-        "params",
-        "x",
-    ];
-    leaf.prop_recursive(4, 24, 4, move |inner| {
-        let member = prop::sample::select(members.to_vec()).prop_map(str::to_owned);
-        prop_oneof![
-            prop::collection::vec(inner.clone(), 0..4).prop_map(Json::from),
-            prop::collection::hash_map(member, inner, 0..4)
-                .prop_map(|members| Json::Object(members.into_iter().collect())),
-        ]
+    let entry = (prop::sample::select(names.to_vec()), 0..20).prop_map(|(name, odd)| match odd {
+        0 => json!({"Name": name}),
+        1 => json!({"name": [name]}),
+        2 => json!(name),
+        _ => json!({"name": name, "inputSchema": {}}),
+    });
+    let request = (0..12).prop_map(|odd| match odd {
+        0 => json!({"method": "sampling/createMessage", "params": {"maxTokens": 1}}),
+        1 => json!({"method": "elicitation/create", "params": 1}),
+        2 => json!({"method": "roots/list"}),
+        _ => json!({"method": "elicitation/create", "params": {"requestedSchema": {"properties": {}}}}),
+    });
+    let tools = prop::collection::vec(entry, 0..4);
+    let requests = prop::collection::hash_map("[a-c]", request, 0..3);
+    let requests = prop::option::weighted(0.4, requests);
+    let spelling = prop::sample::select(vec!["tools", "tools", "tools", "Tools", "tooLs"]);
+    let holder = prop::sample::select(vec!["", "task", "result", "structuredContent"]);
+    (spelling, tools, requests, holder).prop_map(|(spelling, tools, requests, holder)| {
+        let mut result = json!({ spelling: tools });
+        match (requests, holder) {
+            (None, _) => {}
+            (Some(requests), "") => result["inputRequests"] = json!(requests),
+            (Some(requests), holder) => result[holder] = json!({ "inputRequests": requests }),
+        }
+        result
     })
-    .prop_filter("an object", Json::is_object)
 }
 
 #[test]
