@@ -8,7 +8,7 @@ use cedar_policy_core::ast::{EntityUID, Literal, Value, ValueKind};
 use smol_str::SmolStr;
 
 use crate::call::chain::Chain;
-use crate::call::context::{CallContext, Delegation, ToolCall};
+use crate::call::context::{CallContext, Delegation};
 use crate::call::decision::{Reason, ReasonCode};
 use crate::call::live::approval::{Approval, ApprovalStatus, ApprovedCall};
 use crate::call::live::scope::Reach;
@@ -259,34 +259,26 @@ pub struct RegisteredTool {
     pub yields: Vec<SmolStr>,
 }
 
-/// Looks a tool up and holds its definition against the pinned one.
+/// Looks a tool up and holds its definition, if anybody has seen it, against the pinned one.
 pub fn verify_tool(
     snapshot: &Snapshot,
     server: &str,
-    call: &ToolCall,
+    name: &str,
+    seen: Option<&SmolStr>,
 ) -> Result<RegisteredTool, Reason> {
-    let (tool, stored) = find_tool(snapshot, server, &call.tool)?;
-    if let Some(seen) = &call.definition_digest {
+    let (tool, stored) = find_tool(snapshot, server, name)?;
+    if let Some(seen) = seen {
         let pinned = stored.attribute("digest");
         if pinned
             .as_ref()
             .and_then(text_of)
             .is_some_and(|pinned| pinned != seen)
         {
-            let message = format!("the definition of tool `{}` has changed", call.tool);
+            let message = format!("the definition of tool `{name}` has changed");
             return Err(Reason::new(ReasonCode::ToolChanged, message));
         }
     }
     Ok(tool)
-}
-
-/// Looks a tool up.
-pub fn registered_tool(
-    snapshot: &Snapshot,
-    server: &str,
-    name: &str,
-) -> Result<RegisteredTool, Reason> {
-    find_tool(snapshot, server, name).map(|(tool, _)| tool)
 }
 
 fn find_tool<'s>(

@@ -29,6 +29,12 @@ pub const TYPED: &str = r#"
     }
 "#;
 
+/// The definition of `github/get_issue`, and the digest that it is pinned to.
+pub const GET_ISSUE: (&str, &str) = (
+    r#"{"name": "get_issue", "inputSchema": {}}"#,
+    "sha256:2882cd97ec3da79b6d6c22ac16e7a4068ab842a46898df9dfdbc9b7da55d0669",
+);
+
 pub fn person(id: &str) -> EntityUID {
     model::entity(&TYPES.user, id)
 }
@@ -105,7 +111,7 @@ pub fn entities() -> Json {
           "attrs": { "owner": { "__entity": uid("User", "alice") }, "active": false } },
         tool("retired/read", "read", true, json!({})),
         tool("github/create_issue", "write", true, json!({})),
-        tool("github/get_issue", "read", true, json!({ "digest": "sha256:aa" })),
+        tool("github/get_issue", "read", true, json!({ "digest": GET_ISSUE.1 })),
         tool("github/merge", "read", false, json!({})),
         tool("github/odd", "destroy", true, json!({})),
         tool("files/read", "read", true, json!({ "target_arguments": ["path"] })),

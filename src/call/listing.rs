@@ -24,8 +24,13 @@ use crate::engine::evaluate::Query;
 /// One thing that a server offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Offered {
-    /// A tool, by its name on the server.
-    Tool(SmolStr),
+    /// A tool.
+    Tool {
+        /// Its name on the server.
+        name: SmolStr,
+        /// `sha256:<hex>` of its definition, if the list shows it as the server wrote it.
+        definition: Option<SmolStr>,
+    },
     /// A prompt, by its name on the server.
     Prompt(SmolStr),
     /// A resource, by its URI.
@@ -146,8 +151,8 @@ impl Listing<'_> {
             plan::of_call(snapshot, &call, self.asker.caller)
         };
         Ok(match offered {
-            Offered::Tool(name) => Use {
-                plan: plan::of_listing(snapshot, operation, name)?,
+            Offered::Tool { name, definition } => Use {
+                plan: plan::of_listing(snapshot, operation, name, definition.as_ref())?,
                 unknown: &["answers", "approval", "arguments", "input", "target"],
             },
             Offered::Prompt(name) => Use {

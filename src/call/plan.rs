@@ -138,8 +138,9 @@ pub fn of_listing(
     snapshot: &Snapshot,
     operation: &Operation,
     tool: &SmolStr,
+    definition: Option<&SmolStr>,
 ) -> Result<Plan, Reason> {
-    let registered = evidence::registered_tool(snapshot, &operation.server, tool)?;
+    let registered = evidence::verify_tool(snapshot, &operation.server, tool, definition)?;
     let (action, _) = tool_action(snapshot, operation, tool, &registered);
     let mut plan = Plan::new(action, registered.uid);
     plan.effect = registered.effect;
@@ -151,7 +152,12 @@ fn of_tool_call(
     operation: &Operation,
     call: &ToolCall,
 ) -> Result<Plan, Reason> {
-    let registered = evidence::verify_tool(snapshot, &operation.server, call)?;
+    let registered = evidence::verify_tool(
+        snapshot,
+        &operation.server,
+        &call.tool,
+        call.definition_digest.as_ref(),
+    )?;
     let (action, is_declared) = tool_action(snapshot, operation, &call.tool, &registered);
     let input = input::read(snapshot, &action, &call.arguments)
         .map_err(|fault| Reason::new(ReasonCode::ContextInvalid, fault.to_string()))?;

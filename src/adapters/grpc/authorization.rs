@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use arc_swap::ArcSwap;
+use smol_str::SmolStr;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TlsConnectInfo;
 use tonic::{Extensions, Request, Response, Status, Streaming};
@@ -194,7 +195,7 @@ impl Shared {
             transport_trace,
         }
         .filter(request)?;
-        let offered: Vec<_> = filter.tools.iter().cloned().map(Offered::Tool).collect();
+        let offered: Vec<_> = filter.tools.iter().cloned().map(named_tool).collect();
         let answer = self.service.filter(ask, &filter.call, &offered).await?;
         Ok(encode::filter_tools(filter.tools, answer))
     }
@@ -230,6 +231,14 @@ impl Shared {
         };
         let answer = self.service.is_authorized(ask, question).await?;
         Ok(encode::is_authorized(answer, detail))
+    }
+}
+
+/// A tool of which the gateway says no more than the name.
+fn named_tool(name: SmolStr) -> Offered {
+    Offered::Tool {
+        name,
+        definition: None,
     }
 }
 

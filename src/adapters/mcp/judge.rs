@@ -10,6 +10,7 @@ use crate::adapters::mcp::methods::Sender;
 use crate::adapters::mcp::operations::{self, Asked, Undecided};
 use crate::adapters::mcp::origins::{Called, Origins};
 use crate::adapters::mcp::spelling::no_look_alikes;
+use crate::call::canonical;
 use crate::call::context::{CallContext, Initiator, Operation, OperationKind};
 use crate::call::decision::Decision;
 use crate::call::listing::{Hidden, Offered};
@@ -69,7 +70,7 @@ struct List {
     name: &'static str,
     called: Called,
     kind: OperationKind,
-    offered: fn(SmolStr) -> Offered,
+    offered: fn(SmolStr, Option<SmolStr>) -> Offered,
 }
 
 const LISTS: [List; 4] = [
@@ -79,7 +80,7 @@ const LISTS: [List; 4] = [
         name: "name",
         called: Called::ByName,
         kind: OperationKind::ListTools,
-        offered: Offered::Tool,
+        offered: |name, definition| Offered::Tool { name, definition },
     },
     List {
         method: "prompts/list",
@@ -87,7 +88,7 @@ const LISTS: [List; 4] = [
         name: "name",
         called: Called::ByName,
         kind: OperationKind::ListPrompts,
-        offered: Offered::Prompt,
+        offered: |name, _| Offered::Prompt(name),
     },
     List {
         method: "resources/list",
@@ -95,7 +96,7 @@ const LISTS: [List; 4] = [
         name: "uri",
         called: Called::ByUri,
         kind: OperationKind::ListResources,
-        offered: Offered::Resource,
+        offered: |name, _| Offered::Resource(name),
     },
     List {
         method: "resources/templates/list",
@@ -103,7 +104,7 @@ const LISTS: [List; 4] = [
         name: "uriTemplate",
         called: Called::ByUri,
         kind: OperationKind::ListResources,
-        offered: Offered::Template,
+        offered: |name, _| Offered::Template(name),
     },
 ];
 
@@ -345,11 +346,16 @@ impl Judge<'_> {
                 .get(list.name)
                 .and_then(Json::as_str)
                 .ok_or_else(|| not(field, "a list of objects with names"))?;
+            // A gateway that merges lists writes their entries anew, so only others can be held against a pin.
+            let is_servers_own = self.origins.only().is_some() && list.member == "tools";
+            // What has no canonical form is nothing that anybody pinned.
+            let definition =
+                is_servers_own.then(|| SmolStr::from(canonical::digest(json).unwrap_or_default()));
             let readings = self.origins.of(name, list.called);
             named.extend(readings.map(|(server, name)| Named {
                 entry,
                 server,
-                offered: (list.offered)(name),
+                offered: (list.offered)(name, definition.clone()),
             }));
         }
         Ok(named)

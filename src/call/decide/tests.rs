@@ -10,7 +10,7 @@ use super::*;
 use crate::call::chain::{Chain, MAX_LINKS};
 use crate::call::context::{Delegation, Initiator, Operation, OperationKind, Sampling};
 use crate::call::facts::{Facts, Ground};
-use crate::call::fixtures::{agent, get_issue, person, tool_call, trusted, world};
+use crate::call::fixtures::{GET_ISSUE, agent, get_issue, person, tool_call, trusted, world};
 use crate::call::live::authority::Authority;
 use crate::call::live::scope::Scope;
 use crate::call::live::session::Session;
@@ -174,7 +174,7 @@ fn what_is_not_registered_or_has_changed_is_denied() {
         code(allow_all, &with_digest("sha256:bb")),
         ReasonCode::ToolChanged
     );
-    assert!(ask(allow_all, &with_digest("sha256:aa")).is_allow());
+    assert!(ask(allow_all, &with_digest(GET_ISSUE.1)).is_allow());
 }
 
 #[test]

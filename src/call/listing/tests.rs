@@ -18,7 +18,10 @@ fn a_list_shows_the_tools_that_some_call_could_reach() {
     let mut call = get_issue();
     call.operation.kind = OperationKind::ListTools;
     let names = ["get_issue", "create_issue", "merge", "nope"];
-    let tools = names.map(|name| Offered::Tool(name.into()));
+    let tools = names.map(|name| Offered::Tool {
+        name: name.into(),
+        definition: None,
+    });
     let list = |call: &CallContext| {
         let asker = Asker {
             caller: &caller,
