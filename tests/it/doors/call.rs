@@ -96,6 +96,13 @@ pub enum What {
     CompletePrompt(&'static str),
     Prompt(&'static str, Json),
     Connect(&'static str),
+    /// The server fills in a form with the person, by the name of its field.
+    Form(&'static str),
+    /// It sends the person to a page.
+    Page(&'static str),
+    /// It has a model write so many tokens.
+    Sample(i64),
+    Roots,
 }
 
 /// Cedar's own question.
@@ -146,7 +153,14 @@ fn what(dice: &mut Dice) -> What {
         "l\u{43e}g",
         "Log",
     ];
-    match dice.below(24) {
+    match dice.below(30) {
+        24 => What::Form(dice.pick(&["city", "city", "api_key"])),
+        25 => What::Page(dice.pick(&[
+            "https://login.example.org/x",
+            "https://example.org.evil.net/",
+        ])),
+        26 => What::Sample(dice.pick(&[50, 5_000])),
+        27 => What::Roots,
         0 => What::ListTools,
         1 => What::ListPrompts,
         2 => What::ListResources,
@@ -262,6 +276,41 @@ impl Call {
 
     /// As the native protocol has it.
     pub fn native(&self, made: &Made) -> v1::CallContext {
+        match self.what.is_servers() {
+            true => self.servers(self.clients(made)),
+            false => self.clients(made),
+        }
+    }
+
+    /// What the server asks for in the middle of what a client has asked it: in its own name, and on behalf of
+    /// the client and everyone for whom that acts.
+    fn servers(&self, of_client: v1::CallContext) -> v1::CallContext {
+        let client = of_client.subject.expect("somebody").entity;
+        let delegation = match of_client.delegation {
+            None => v1::Delegation {
+                root: client,
+                verified: true,
+                ..v1::Delegation::default()
+            },
+            Some(mut delegation) => {
+                if delegation.root.is_some() {
+                    delegation.actors.extend(client);
+                }
+                delegation
+            }
+        };
+        v1::CallContext {
+            subject: Some(v1::Subject {
+                entity: entity("Server", self.server),
+                ..v1::Subject::default()
+            }),
+            delegation: Some(delegation),
+            approval_ids: Vec::new(),
+            ..of_client
+        }
+    }
+
+    fn clients(&self, made: &Made) -> v1::CallContext {
         let (ty, name) = match self.by {
             By::Agent(name) => ("Agent", name),
             By::Person(name) => ("User", name),
@@ -321,6 +370,14 @@ impl Call {
 }
 
 impl What {
+    /// Whether only a server asks for this.
+    pub fn is_servers(&self) -> bool {
+        matches!(
+            self,
+            Self::Form(_) | Self::Page(_) | Self::Sample(_) | Self::Roots
+        )
+    }
+
     fn native(&self) -> Kind {
         let complete = |reference| v1::Complete {
             reference: Some(reference),
@@ -363,6 +420,22 @@ impl What {
             Self::Connect(method) => Kind::Connect(v1::Connect {
                 method: method.to_string(),
             }),
+            Self::Form(_) => {
+                let schema = self.mcp().1["requestedSchema"].to_string();
+                Kind::ElicitForm(v1::ElicitForm {
+                    message: "Please say.".to_owned(),
+                    requested_schema_json: schema.into(),
+                })
+            }
+            Self::Page(url) => Kind::ElicitUrl(v1::ElicitUrl {
+                message: "Please look.".to_owned(),
+                url: url.to_string(),
+            }),
+            Self::Sample(tokens) => Kind::Sample(v1::Sample {
+                max_tokens: *tokens,
+                ..v1::Sample::default()
+            }),
+            Self::Roots => Kind::ListRoots(v1::ListRoots {}),
         }
     }
 
@@ -389,6 +462,20 @@ impl What {
                 ("prompts/get", json!({"name": name, "arguments": arguments}))
             }
             Self::Connect(method) => (method, json!({})),
+            Self::Form(field) => (
+                "elicitation/create",
+                json!({"message": "Please say.",
+                    "requestedSchema": {"type": "object", "properties": {*field: {"type": "string"}}}}),
+            ),
+            Self::Page(url) => (
+                "elicitation/create",
+                json!({"mode": "url", "message": "Please look.", "url": url}),
+            ),
+            Self::Sample(tokens) => (
+                "sampling/createMessage",
+                json!({"maxTokens": tokens, "messages": []}),
+            ),
+            Self::Roots => ("roots/list", json!({})),
         }
     }
 }

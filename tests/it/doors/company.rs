@@ -64,6 +64,19 @@ when { context has usage && context.usage.last_minute >= 40 };
 forbid (principal, action in Mcp::Action::"call_tool", resource)
 when { context.identity.method == "header" };
 
+@id("forms") @obligation("log:full")
+permit (principal == Mcp::Server::"git", action == Mcp::Action::"elicit_form", resource)
+when { context.elicitation.secret_fields.isEmpty() };
+
+@id("pages") permit (principal is Mcp::Server, action == Mcp::Action::"elicit_url", resource)
+when { context.elicitation has domain && context.elicitation.domain == "example.org" };
+
+@id("summaries") permit (principal == Mcp::Server::"mail", action == Mcp::Action::"sample", resource)
+when { context.sampling.max_tokens <= 100 && !(context has session && context.session.labels.contains("private")) };
+
+@id("folders") permit (principal is Mcp::Server, action == Mcp::Action::"list_roots", resource)
+when { context has delegation && context.delegation has root && context.delegation.root == Mcp::User::"ana" };
+
 @id("govern") permit (principal is Mcp::User, action in Mcp::Action::"govern", resource);
 "#;
 

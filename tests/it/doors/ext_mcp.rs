@@ -1,8 +1,9 @@
 //! agentgateway's `ExtMcp`.
 
-use callgate::proto::agentgateway::ext_mcp::McpRequest;
 use callgate::proto::agentgateway::ext_mcp::ext_mcp_client::ExtMcpClient;
 use callgate::proto::agentgateway::ext_mcp::mcp_request_result::Result as Outcome;
+use callgate::proto::agentgateway::ext_mcp::mcp_response_result::Result as Judged;
+use callgate::proto::agentgateway::ext_mcp::{McpRequest, McpResponse};
 use serde_json::{Value as Json, json};
 use tonic::transport::Channel;
 
@@ -35,7 +36,48 @@ fn metadata(call: &Call, company: &Company) -> Json {
     metadata
 }
 
+impl ExtMcp {
+    /// What a server asks for inside the answer to a call.
+    async fn ask_for_server(&mut self, company: &Company, call: &Call) -> Answer {
+        let (method, params) = call.what.mcp();
+        let asks = json!({"resultType": "input_required",
+            "inputRequests": {"a": {"method": method, "params": params}}});
+        let response = McpResponse {
+            service_names: vec![call.server.to_owned()],
+            method: "tools/call".to_owned(),
+            metadata_context: Some(structure(&metadata(call, company))),
+            mcp_response: asks.to_string().into(),
+        };
+        let answer = self.0.check_response(response).await;
+        let data = match answer.expect("an answer").into_inner().result {
+            Some(Judged::Pass(_)) => None,
+            Some(Judged::Error(error)) => {
+                let data = error.mcp_error.as_deref().expect("data");
+                let data: Json = serde_json::from_slice(data).expect("JSON");
+                Some((error.reason, data))
+            }
+            other => panic!("{other:?}"),
+        };
+        let codes = |data: &Json| -> Vec<String> {
+            let reasons = data["authorization"]["reasons"].as_array();
+            let reasons = reasons.expect("reasons").iter();
+            reasons
+                .map(|it| it["code"].as_str().expect("a code").to_owned())
+                .collect()
+        };
+        Answer {
+            is_allow: data.is_none(),
+            reasons: Some(data.as_ref().map_or_else(Vec::new, |(_, data)| codes(data))),
+            said: data.map(|(said, _)| company.made.named(&said)),
+            obligations: None,
+            challenge: None,
+        }
+    }
+}
+
 impl Door for ExtMcp {
+    const HEARS_SERVERS: bool = true;
+
     const CONFIG: &'static str = r#"
 [ext_mcp]
 task_key = "task"
@@ -76,6 +118,9 @@ verified = true
         let Question::Call(call) = question else {
             unreachable!("it is asked about calls");
         };
+        if call.what.is_servers() {
+            return self.ask_for_server(company, call).await;
+        }
         let (method, params) = call.what.mcp();
         let request = McpRequest {
             service_names: vec![call.server.to_owned()],

@@ -39,6 +39,9 @@ trait Door {
     /// What the configuration has to say for it.
     const CONFIG: &'static str;
 
+    /// Whether it hears what servers ask for by itself: not before a client has asked, and on record alone.
+    const HEARS_SERVERS: bool = false;
+
     /// A door of a company.
     async fn of(company: &Company) -> Self;
 
@@ -171,6 +174,9 @@ async fn agree<D: Door>(seed: u64, rounds: usize) -> Tally {
                 _ => Question::Call(Call::any(&mut dice, &one.made)),
             }),
         };
+        let is_servers =
+            |it: &Question| matches!(it, Question::Call(call) if call.what.is_servers());
+        let question = question.filter(|it| D::HEARS_SERVERS || !is_servers(it));
         let Some(question) = question else { continue };
         let expected = native.ask(&one, &question).await;
         let answer = door.ask(&other, &question).await;
@@ -186,6 +192,9 @@ async fn agree<D: Door>(seed: u64, rounds: usize) -> Tally {
 
         let first = records[0].get("callgate.reason").unwrap_or("allow");
         *tally.entry(first.to_owned()).or_default() += 1;
+        if is_servers(&question) {
+            *tally.entry(format!("server {first}")).or_default() += 1;
+        }
         for kind in ["mcp.session.id", "callgate.task.id", "callgate.approval.id"] {
             if expected.is_allow && records[0].get(kind).is_some() {
                 *tally.entry(format!("allow with {kind}")).or_default() += 1;
@@ -275,6 +284,14 @@ async fn ext_proc_agrees() {
 async fn ext_mcp_agrees() {
     let tally = agree::<ExtMcp>(19, ROUNDS).await;
     assert_seen(&tally, &WHOLE_CALLS);
+    assert_seen(
+        &tally,
+        &[
+            "server allow",
+            "server NO_PERMIT",
+            "server DELEGATION_CHAIN_BROKEN",
+        ],
+    );
 }
 
 #[tokio::test]
