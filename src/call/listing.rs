@@ -148,7 +148,7 @@ impl Listing<'_> {
                 operation,
                 ..CallContext::clone(call)
             };
-            plan::of_call(snapshot, &call, self.asker.caller)
+            plan::of_call(snapshot, &call, None, self.asker.caller)
         };
         Ok(match offered {
             Offered::Tool { name, definition } => Use {

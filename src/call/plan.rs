@@ -88,12 +88,18 @@ impl Plan {
     }
 }
 
-/// What to ask about a call.
-pub fn of_call(snapshot: &Snapshot, call: &CallContext, caller: &Caller) -> Result<Plan, Reason> {
+/// What to ask about a call. `shown` is the definition of its tool as a list has shown it; what the gateway says
+/// of this very call comes first.
+pub fn of_call(
+    snapshot: &Snapshot,
+    call: &CallContext,
+    shown: Option<&SmolStr>,
+    caller: &Caller,
+) -> Result<Plan, Reason> {
     let server = &call.operation.server;
     let gateway = || model::entity(&TYPES.gateway, SmolStr::new(&caller.id));
     match &call.operation.kind {
-        OperationKind::CallTool(tool) => of_tool_call(snapshot, &call.operation, tool),
+        OperationKind::CallTool(tool) => of_tool_call(snapshot, &call.operation, tool, shown),
         OperationKind::Connect { .. } => Ok(of_server("connect", server)),
         OperationKind::ListTools => Ok(of_server("list_tools", server)),
         OperationKind::ListPrompts => Ok(of_server("list_prompts", server)),
@@ -151,13 +157,10 @@ fn of_tool_call(
     snapshot: &Snapshot,
     operation: &Operation,
     call: &ToolCall,
+    shown: Option<&SmolStr>,
 ) -> Result<Plan, Reason> {
-    let registered = evidence::verify_tool(
-        snapshot,
-        &operation.server,
-        &call.tool,
-        call.definition_digest.as_ref(),
-    )?;
+    let definition = call.definition_digest.as_ref().or(shown);
+    let registered = evidence::verify_tool(snapshot, &operation.server, &call.tool, definition)?;
     let (action, is_declared) = tool_action(snapshot, operation, &call.tool, &registered);
     let input = input::read(snapshot, &action, &call.arguments)
         .map_err(|fault| Reason::new(ReasonCode::ContextInvalid, fault.to_string()))?;

@@ -14,11 +14,13 @@ use crate::call::model;
 use crate::call::world::{self, Past};
 use crate::service::generation::Generation;
 use crate::service::settings::Settings;
+use crate::state::definitions::Definitions;
 use crate::state::meters::{Meters, Spend};
 use crate::state::sessions::{Behind, Sessions};
 use crate::state::store::{Loaded, StoreError, Write};
 use crate::state::usage::UsageLedger;
 use cedar_policy_core::ast::EntityUID;
+use smol_str::SmolStr;
 
 /// What has happened so far and changes with every call.
 pub struct LiveFacts {
@@ -28,6 +30,8 @@ pub struct LiveFacts {
     pub usage: UsageLedger,
     /// Budgets and uses of approvals.
     pub meters: Meters,
+    /// What lists have shown of tools.
+    pub definitions: Definitions,
 }
 
 /// What has happened so far, as one decision sees it.
@@ -36,6 +40,7 @@ pub struct Seen {
     usage: Option<Usage>,
     calls_left: Option<u64>,
     approval_uses: Vec<u32>,
+    definition: Option<SmolStr>,
 }
 
 impl Seen {
@@ -46,6 +51,7 @@ impl Seen {
             usage: self.usage,
             calls_left: self.calls_left,
             approval_uses: &self.approval_uses,
+            definition: self.definition.as_ref(),
         }
     }
 }
@@ -69,6 +75,7 @@ impl LiveFacts {
             sessions: Sessions::new(settings.sessions, settings.session_idle),
             usage: UsageLedger::new(settings.counted),
             meters: Meters::new(),
+            definitions: Definitions::default(),
         };
         facts.sessions.restore(std::mem::take(&mut loaded.sessions));
         facts.usage.restore(std::mem::take(&mut loaded.usage))?;
@@ -97,7 +104,15 @@ impl LiveFacts {
             approval_uses: (call.approval_ids.iter())
                 .map(|id| self.meters.approval_uses(id))
                 .collect(),
+            definition: self.definition_of(call),
         }
+    }
+
+    fn definition_of(&self, call: &CallContext) -> Option<SmolStr> {
+        if self.definitions.is_empty() {
+            return None;
+        }
+        self.definitions.of(&tool_of(call)?)
     }
 
     /// Takes the effects of an allow.

@@ -1,9 +1,12 @@
 //! What a server offers, and what of it the subject could use.
 
+use smol_str::SmolStr;
+
 use crate::audit::record::Question;
 use crate::call::context::CallContext;
-use crate::call::decision::Decision;
+use crate::call::decision::{Decision, ReasonCode};
 use crate::call::listing::{self, Hidden, Offered};
+use crate::call::model;
 use crate::service::decisions::{Answer, Ask, NotReady, Service};
 
 impl Service {
@@ -31,6 +34,9 @@ impl Service {
                 (Decision::deny(reason), vec![hidden; offered.len()])
             }
         };
+        if decision.is_allow() {
+            self.remember(&call.operation.server, offered, &verdicts);
+        }
         let hidden = verdicts.iter().flatten().count();
         let question = Question::Filter {
             call,
@@ -39,5 +45,24 @@ impl Service {
         };
         let answer = self.record(&pending, question, decision);
         Ok(answer.map(|_| verdicts))
+    }
+
+    /// Calls that come later do not show what they are calls of.
+    fn remember(&self, server: &SmolStr, offered: &[Offered], verdicts: &[Hidden]) {
+        for (offered, hidden) in offered.iter().zip(verdicts) {
+            let Offered::Tool {
+                name,
+                definition: Some(definition),
+            } = offered
+            else {
+                continue;
+            };
+            if *hidden == Some(ReasonCode::ToolUnknown) {
+                continue;
+            }
+            let is_pinned = *hidden != Some(ReasonCode::ToolChanged);
+            let tool = model::tool(server, name);
+            self.facts().definitions.shown(&tool, definition, is_pinned);
+        }
     }
 }

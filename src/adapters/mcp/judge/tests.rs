@@ -6,7 +6,7 @@ use serde_json::json;
 use super::*;
 use crate::call::context::{Delegation, Environment, Identity, Subject, TraceContext, Workflow};
 use crate::call::decision::ReasonCode;
-use crate::call::fixtures::{GET_ISSUE, agent, person, trusted, world};
+use crate::call::fixtures::{GET_ISSUE, agent, get_issue, person, trusted, world};
 use crate::config::claims::ClaimMapping;
 use crate::identity::caller::Caller;
 use crate::service::generation::Load;
@@ -149,7 +149,27 @@ async fn a_tool_that_is_no_longer_what_was_pinned_is_not_shown() {
         let list = json!({ "tools": [tool] });
         let passage = scene.result(Some("tools/list"), list).await;
         assert_eq!(shown(passage), shown_as, "{tool}");
+        let asked = (scene.judge().ask, get_issue());
+        let answers = scene.service.authorize_batch(&[asked]).await;
+        let code = answers.expect("ready")[0]
+            .value
+            .reasons
+            .first()
+            .map(|it| it.code);
+        let expected = (*tool != pinned).then_some(ReasonCode::ToolChanged);
+        assert_eq!(code, expected, "a call after {tool}");
     }
+    let again = json!({ "tools": [pinned] });
+    assert_eq!(
+        shown(scene.result(Some("tools/list"), again).await),
+        "as it is"
+    );
+    let asked = (scene.judge().ask, get_issue());
+    let answers = scene.service.authorize_batch(&[asked]).await;
+    assert!(
+        answers.expect("ready")[0].value.is_allow(),
+        "it is as it was"
+    );
 }
 
 #[tokio::test]
