@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
-use crate::call::context::{Delegation, Subject};
+use crate::call::context::{Delegation, Identity, Subject};
 use crate::call::model::{TYPES, entity};
 use crate::config::limits::Limits;
 
@@ -16,6 +16,45 @@ pub(in crate::adapters) struct Known {
     pub(in crate::adapters) delegation: Option<Delegation>,
     /// When that ends to be known, if anybody has said.
     pub(in crate::adapters) until: Option<SystemTime>,
+}
+
+impl Known {
+    /// An agent, and the person for whom it acts, as a gateway names them in this way.
+    pub(in crate::adapters) fn named(
+        agent: SmolStr,
+        person: Option<SmolStr>,
+        method: &'static str,
+        verified: bool,
+    ) -> Self {
+        let identity = Identity {
+            method: Some(SmolStr::new_static(method)),
+            verified,
+        };
+        Self {
+            subject: Subject {
+                entity: entity(&TYPES.agent, agent),
+                identity,
+                claims: Map::new(),
+            },
+            delegation: person.map(|person| Delegation {
+                verified,
+                ..Delegation::verified_from(entity(&TYPES.user, person))
+            }),
+            until: None,
+        }
+    }
+
+    /// The same, relying on stored grants as well, if there are any.
+    pub(in crate::adapters) fn with_grants(mut self, grant_ids: Vec<SmolStr>) -> Self {
+        if !grant_ids.is_empty() {
+            let delegation = self.delegation.take();
+            self.delegation = Some(Delegation {
+                grant_ids,
+                ..delegation.unwrap_or_else(|| Delegation::by_grants(Vec::new()))
+            });
+        }
+        self
+    }
 }
 
 /// How claims are read.

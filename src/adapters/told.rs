@@ -34,26 +34,42 @@ pub(in crate::adapters) fn obligations(answers: &[Answer<Decision>]) -> Vec<Stri
     all
 }
 
-/// Headers to set on a request that these answers let through, over whatever a client sent, and the names of
-/// those to take away.
-pub(in crate::adapters) fn headers(
-    answers: &[Answer<Decision>],
-) -> (Vec<(&'static str, String)>, Vec<&'static str>) {
-    let (mut set, mut without) = (Vec::new(), Vec::new());
+/// What goes along with a request that passes.
+#[derive(Debug)]
+pub(in crate::adapters) struct Passes {
+    /// Headers to set, over whatever a client sent under the same names.
+    pub(in crate::adapters) headers: Vec<(&'static str, String)>,
+    /// Headers of these names are taken away.
+    pub(in crate::adapters) without: Vec<&'static str>,
+    /// For whatever comes after in the gateway, and for its access log.
+    pub(in crate::adapters) metadata: Struct,
+}
+
+/// These answers let a request through.
+pub(in crate::adapters) fn passes(answers: &[Answer<Decision>]) -> Passes {
+    let (mut headers, mut without) = (Vec::new(), Vec::new());
     let obligations = obligations(answers);
     let id = answers.first().map(|it| it.decision_id.to_string());
     let joined = (!obligations.is_empty()).then(|| obligations.join(","));
     for (name, value) in [(DECISION_ID, id), (OBLIGATIONS, joined)] {
         match value {
-            Some(value) => set.push((name, value)),
+            Some(value) => headers.push((name, value)),
             None => without.push(name),
         }
     }
-    (set, without)
+    Passes {
+        headers,
+        without,
+        metadata: with_obligations(answers, &obligations),
+    }
 }
 
 /// For whatever comes after in the gateway, and for its access log.
 pub(in crate::adapters) fn metadata(answers: &[Answer<Decision>]) -> Struct {
+    with_obligations(answers, &obligations(answers))
+}
+
+fn with_obligations(answers: &[Answer<Decision>], obligations: &[String]) -> Struct {
     let text = |text: &str| WireValue {
         kind: Some(Kind::StringValue(text.to_owned())),
     };
@@ -65,7 +81,6 @@ pub(in crate::adapters) fn metadata(answers: &[Answer<Decision>]) -> Struct {
     let ids = answers.iter().map(|it| text(&it.decision_id.to_string()));
     let reasons = answers.iter().flat_map(|answer| &answer.value.reasons);
     let reasons = reasons.map(|it| text(it.code.as_str()));
-    let obligations = obligations(answers);
     let obligations = obligations.iter().map(|it| text(it));
     let mut fields = BTreeMap::from([
         ("decision", text(decision)),

@@ -45,7 +45,12 @@ fn try_decide(
 ) -> Result<Decision, Reason> {
     let snapshot = world.snapshot;
     let evidence = evidence::verify_call(world, call, &asker.caller.rights, now)?;
-    let plan = plan::of_call(snapshot, call, world.past.definition, asker.caller)?;
+    let plan = plan::of_call(
+        snapshot,
+        &call.operation,
+        world.past.definition,
+        asker.caller,
+    )?;
     if evidence.is_bounded() {
         let server = model::server(&call.operation.server);
         evidence.covers(snapshot, &plan.reach(&server))?;

@@ -140,15 +140,8 @@ impl Listing<'_> {
         let Asking { world, call, .. } = self.asking;
         let (snapshot, operation) = (world.snapshot, &call.operation);
         let used = |kind| {
-            let operation = Operation {
-                kind,
-                ..operation.clone()
-            };
-            let call = CallContext {
-                operation,
-                ..CallContext::clone(call)
-            };
-            plan::of_call(snapshot, &call, None, self.asker.caller)
+            let used = Operation::new(operation.initiator, operation.server.clone(), kind);
+            plan::of_call(snapshot, &used, None, self.asker.caller)
         };
         Ok(match offered {
             Offered::Tool { name, definition } => Use {

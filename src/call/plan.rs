@@ -6,7 +6,7 @@ use url::Url;
 use cedar_policy_core::ast::EntityUID;
 use serde_json::Value as Json;
 
-use crate::call::context::{CallContext, Initiator, Operation, OperationKind, ToolCall};
+use crate::call::context::{Initiator, Operation, OperationKind, ToolCall};
 use crate::call::decision::{Reason, ReasonCode};
 use crate::call::elicitation;
 use crate::call::evidence::{self, RegisteredTool};
@@ -88,18 +88,18 @@ impl Plan {
     }
 }
 
-/// What to ask about a call. `shown` is the definition of its tool as a list has shown it; what the gateway says
+/// What to ask about an operation. `shown` is the definition of its tool as a list has shown it; what the gateway says
 /// of this very call comes first.
 pub fn of_call(
     snapshot: &Snapshot,
-    call: &CallContext,
+    operation: &Operation,
     shown: Option<&SmolStr>,
     caller: &Caller,
 ) -> Result<Plan, Reason> {
-    let server = &call.operation.server;
+    let server = &operation.server;
     let gateway = || model::entity(&TYPES.gateway, SmolStr::new(&caller.id));
-    match &call.operation.kind {
-        OperationKind::CallTool(tool) => of_tool_call(snapshot, &call.operation, tool, shown),
+    match &operation.kind {
+        OperationKind::CallTool(tool) => of_tool_call(snapshot, operation, tool, shown),
         OperationKind::Connect { .. } => Ok(of_server("connect", server)),
         OperationKind::ListTools => Ok(of_server("list_tools", server)),
         OperationKind::ListPrompts => Ok(of_server("list_prompts", server)),

@@ -313,26 +313,22 @@ fn envoy(settings: &Envoy, known: &[CallerEntry], faults: &mut Faults<'_>) {
     }
     for (index, source) in settings.identity.iter().enumerate() {
         let field = format!("envoy.identity[{index}]");
-        let callers = match source {
-            IdentitySource::Spiffe { prefix, callers } => {
+        match source {
+            IdentitySource::Spiffe { prefix, .. } => {
                 if !prefix.starts_with("spiffe://") || !prefix.ends_with('/') {
                     let said =
                         format!("`{prefix}` does not begin with `spiffe://` and end with `/`");
                     faults.add(format!("{field}.prefix"), said);
                 }
-                callers
             }
-            IdentitySource::Jwt {
-                payload, callers, ..
-            } => {
+            IdentitySource::Jwt { payload, .. } => {
                 if payload.is_empty() {
                     faults.add(format!("{field}.payload"), "is empty");
                 }
-                callers
             }
-            IdentitySource::Header { callers, .. } => callers,
-        };
-        sources_callers(&field, callers, known, faults);
+            IdentitySource::Header { .. } => {}
+        }
+        sources_callers(&field, source.callers(), known, faults);
     }
     servers(settings, faults);
     for (index, route) in settings.routes.iter().enumerate() {

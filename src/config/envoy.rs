@@ -121,6 +121,23 @@ impl Default for Envoy {
     }
 }
 
+impl IdentitySource {
+    /// Whether it counts for what this caller asks.
+    pub fn counts_for(&self, caller: &str) -> bool {
+        let callers = self.callers();
+        callers.is_empty() || callers.iter().any(|it| it == caller)
+    }
+
+    /// Whose questions it counts for; empty means every caller's.
+    pub fn callers(&self) -> &[String] {
+        match self {
+            Self::Spiffe { callers, .. }
+            | Self::Jwt { callers, .. }
+            | Self::Header { callers, .. } => callers,
+        }
+    }
+}
+
 impl Envoy {
     /// Every header that is named, with the path of its setting.
     pub fn headers(&self) -> Vec<(String, &str)> {

@@ -125,7 +125,13 @@ impl ExtMcp {
 }
 
 impl IdentitySource {
-    /// Whose requests it counts for; empty means every caller's.
+    /// Whether it counts for what this caller asks.
+    pub fn counts_for(&self, caller: &str) -> bool {
+        let callers = self.callers();
+        callers.is_empty() || callers.iter().any(|it| it == caller)
+    }
+
+    /// Whose questions it counts for; empty means every caller's.
     pub fn callers(&self) -> &[String] {
         match self {
             Self::Jwt { callers, .. } | Self::Keys { callers, .. } => callers,

@@ -9,7 +9,7 @@ use tonic::metadata::MetadataMap;
 use crate::adapters::envoy::reading::{Question, Reading};
 use crate::adapters::envoy::request::HttpRequest;
 use crate::adapters::envoy::verdict::{self, Verdict};
-use crate::adapters::grpc::authorization::with_evidence;
+use crate::adapters::grpc::authorization::{admitted, with_evidence};
 use crate::adapters::grpc::refusal::Refusal;
 use crate::config::envoy::Envoy;
 use crate::config::limits::Limits;
@@ -48,14 +48,9 @@ impl Door {
         extensions: &Extensions,
         rpc: Rpc,
     ) -> Result<Arc<Caller>, Refusal> {
-        let caller = with_evidence(metadata, extensions, |evidence| {
-            self.doorkeeper.current().authenticate(evidence)
-        })?;
-        if !caller.rights.rpcs.contains(rpc) {
-            let caller = caller.id.to_string();
-            return Err(Refusal::NotAllowed { caller, rpc });
-        }
-        Ok(caller)
+        with_evidence(metadata, extensions, |evidence| {
+            admitted(&self.doorkeeper, evidence, rpc)
+        })
     }
 
     /// Decides about a request. `sees_servers` says whether this door judges what servers send, too. The

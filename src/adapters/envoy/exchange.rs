@@ -12,9 +12,10 @@ use crate::adapters::envoy::ext_proc::ADAPTER;
 use crate::adapters::envoy::refused::Refused;
 use crate::adapters::envoy::request::{HttpRequest, Unfit};
 use crate::adapters::envoy::response::{Judging, Passed, Way};
-use crate::adapters::envoy::verdict::{Passes, TurnedAway, Verdict};
+use crate::adapters::envoy::verdict::{TurnedAway, Verdict};
 use crate::adapters::grpc::refusal::Refusal;
 use crate::adapters::mcp::repeated::Headers;
+use crate::adapters::told::Passes;
 use crate::identity::caller::Caller;
 
 /// The request that is answered with a stream without an end (2026-07-28), as `GET` is before.

@@ -6,7 +6,7 @@ use smol_str::SmolStr;
 use crate::adapters::envoy::request::HttpRequest;
 use crate::adapters::json;
 use crate::adapters::token::{self, Known};
-use crate::call::context::{Delegation, Identity, Subject};
+use crate::call::context::Subject;
 use crate::call::model::{TYPES, entity};
 use crate::config::envoy::IdentitySource;
 use crate::config::limits::Limits;
@@ -28,15 +28,9 @@ pub(super) fn of(
     evidence: &Evidence<'_>,
     sources: &[IdentitySource],
 ) -> Result<Option<Known>, &'static str> {
-    for source in sources {
+    let caller = &evidence.caller.id;
+    for source in sources.iter().filter(|it| it.counts_for(caller)) {
         let known = match source {
-            IdentitySource::Spiffe { callers, .. }
-            | IdentitySource::Jwt { callers, .. }
-            | IdentitySource::Header { callers, .. }
-                if !callers.is_empty() && !callers.iter().any(|it| **it == *evidence.caller.id) =>
-            {
-                None
-            }
             IdentitySource::Spiffe { prefix, .. } => evidence.by_spiffe(prefix)?,
             IdentitySource::Jwt {
                 payload,
@@ -92,30 +86,11 @@ impl Evidence<'_> {
         let Some(name) = self.http.headers.get(agent).map_err(|_| TWICE)? else {
             return Ok(None);
         };
-        let subject = Subject {
-            entity: entity(&TYPES.agent, self.name(name)?),
-            identity: Identity {
-                method: Some(SmolStr::new_static("header")),
-                verified,
-            },
-            claims: Map::new(),
-        };
+        let name = self.name(name)?;
         let person = person.map_or(Ok(None), |person| self.http.headers.get(person));
-        let delegation = match person.map_err(|_| TWICE)? {
-            None => None,
-            Some(person) => {
-                let root = entity(&TYPES.user, self.name(person)?);
-                Some(Delegation {
-                    verified,
-                    ..Delegation::verified_from(root)
-                })
-            }
-        };
-        Ok(Some(Known {
-            subject,
-            delegation,
-            until: None,
-        }))
+        let person = person.map_err(|_| TWICE)?;
+        let person = person.map(|person| self.name(person)).transpose()?;
+        Ok(Some(Known::named(name, person, "header", verified)))
     }
 
     fn by_token(

@@ -1,10 +1,9 @@
 //! What a client of plain HTTP sees in place of an answer: a problem document (RFC 9457).
 
-use std::time::UNIX_EPOCH;
-
 use http::StatusCode;
 use serde_json::{Value as Json, json};
 
+use crate::adapters::mcp::denial;
 use crate::call::decision::{Decision, ReasonCode};
 
 /// What such a document is called.
@@ -19,9 +18,9 @@ pub(super) fn denied(decision: &Decision, decision_id: &str) -> Json {
     document["reason"] = code.as_str().into();
     document["decision_id"] = decision_id.into();
     if let Some(challenge) = &decision.challenge {
-        let since = challenge.expires_at.duration_since(UNIX_EPOCH);
-        let seconds = since.map_or(0, |it| it.as_secs());
-        document["approval"] = json!({"digest": challenge.digest.as_str(), "expires_at": seconds});
+        let expires_at = denial::seconds(challenge.expires_at);
+        document["approval"] =
+            json!({"digest": challenge.digest.as_str(), "expires_at": expires_at});
     }
     document
 }

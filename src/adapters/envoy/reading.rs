@@ -9,13 +9,13 @@ use crate::adapters::envoy::refused::{self, Refused, Stopped};
 use crate::adapters::envoy::request::HttpRequest;
 use crate::adapters::json;
 use crate::adapters::mcp::answers;
-use crate::adapters::mcp::conversation::Conversation;
+use crate::adapters::mcp::conversation::{self, Conversation};
 use crate::adapters::mcp::message::{self, Id, Message};
 use crate::adapters::mcp::methods::{self, Sender};
 use crate::adapters::mcp::operations::{self, Asked};
 use crate::adapters::mcp::repeated::Headers;
 use crate::adapters::token::Known;
-use crate::call::context::{Delegation, Environment, Identity, Operation, TraceContext, Workflow};
+use crate::call::context::{Environment, Operation, TraceContext, Workflow};
 use crate::config::envoy::{Body, Envoy};
 use crate::config::limits::Limits;
 use crate::identity::caller::Caller;
@@ -212,17 +212,12 @@ impl Reading<'_> {
     ) -> Result<Conversation, Refused> {
         let settings = self.settings;
         let headers = &http.headers;
+        let grant_ids = self.names(headers, settings.grant_header.as_deref())?;
         let Known {
             subject,
-            mut delegation,
+            delegation,
             until,
-        } = known;
-        let grant_ids = self.names(headers, settings.grant_header.as_deref())?;
-        if !grant_ids.is_empty() {
-            delegation
-                .get_or_insert_with(|| Delegation::by_grants(Vec::new()))
-                .grant_ids = grant_ids;
-        }
+        } = known.with_grants(grant_ids);
         let workflow = Workflow {
             session_id: self.name(headers, Some(&settings.session_header))?,
             task_id: self.name(headers, settings.task_header.as_deref())?,
@@ -230,10 +225,6 @@ impl Reading<'_> {
             ..Workflow::default()
         };
         let is_verified = settings.verified_servers.iter().any(|it| it == server);
-        let peer = Identity {
-            method: is_verified.then_some(SmolStr::new_static("tls")),
-            verified: is_verified,
-        };
         // A trace is never evidence, so one that cannot be used is left out.
         let of_trace = |name| {
             let value = headers.get(name).ok().flatten()?;
@@ -251,7 +242,7 @@ impl Reading<'_> {
                 traceparent: of_trace("traceparent"),
                 tracestate: of_trace("tracestate"),
             },
-            peer,
+            peer: conversation::peer(is_verified),
             until,
         })
     }

@@ -2,13 +2,14 @@
 //! filters asked.
 
 use prost_types::Struct;
+use serde_json::Value as Json;
 
 use crate::adapters::envoy::problem;
 use crate::adapters::envoy::reading::Question;
 use crate::adapters::envoy::refused::{Refused, Stopped};
 use crate::adapters::mcp::denial;
 use crate::adapters::mcp::message::Id;
-use crate::adapters::told::{self, quotable};
+use crate::adapters::told::{self, Passes, quotable};
 use crate::call::decision::{Decision, ReasonCode};
 use crate::service::decisions::{Answer, Ask, NotReady, Service};
 
@@ -17,17 +18,6 @@ use crate::service::decisions::{Answer, Ask, NotReady, Service};
 pub(super) enum Verdict {
     Passes(Passes),
     TurnedAway(TurnedAway),
-}
-
-/// What a request is given along.
-#[derive(Debug)]
-pub(super) struct Passes {
-    /// Headers to set, over whatever a client sent under the same names.
-    pub(super) headers: Vec<Header>,
-    /// Headers of these names are taken away.
-    pub(super) without: Vec<&'static str>,
-    /// For filters further on and for the access log.
-    pub(super) metadata: Struct,
 }
 
 /// The response that the client gets in place of the server's.
@@ -56,37 +46,31 @@ pub(super) async fn of(
     let answers = service.authorize_batch(&asks).await?;
     let denied = answers.iter().find(|answer| !answer.value.is_allow());
     Ok(match denied {
-        None if !answers.is_empty() => Verdict::Passes(allowed(&answers)),
+        None if !answers.is_empty() => Verdict::Passes(told::passes(&answers)),
         None => {
             let refused = Refused::new(403, "nothing was decided");
             Verdict::TurnedAway(TurnedAway::of(id, &refused))
         }
-        Some(denied) if question.is_plain => Verdict::TurnedAway(
-            TurnedAway {
-                body: problem::denied(&denied.value, &denied.decision_id.to_string()).to_string(),
-                ..self::denied(None, denied, 403)
-            }
-            .with_problem(),
-        ),
-        // What wants no answer gets none that looks like one.
-        Some(denied) => Verdict::TurnedAway(self::denied(id, denied, id.map_or(403, |_| usual))),
+        Some(denied) => {
+            let decision_id = denied.decision_id.to_string();
+            Verdict::TurnedAway(match question.is_plain {
+                true => {
+                    let body = problem::denied(&denied.value, &decision_id);
+                    self::denied(denied, 403, Body::problem(&body))
+                }
+                false => {
+                    let body = denial::denied(id, &denied.value, &decision_id);
+                    // What wants no answer gets none that looks like one.
+                    self::denied(denied, id.map_or(403, |_| usual), Body::message(&body))
+                }
+            })
+        }
     })
 }
 
-/// All answers allow.
-fn allowed(answers: &[Answer<Decision>]) -> Passes {
-    let (headers, without) = told::headers(answers);
-    Passes {
-        headers,
-        without,
-        metadata: told::metadata(answers),
-    }
-}
-
 /// One answer denies.
-fn denied(id: Option<&Id>, answer: &Answer<Decision>, usual: u16) -> TurnedAway {
-    let decision_id_text = answer.decision_id.to_string();
-    let mut headers = vec![decision_id(answer)];
+fn denied(answer: &Answer<Decision>, usual: u16, body: Body) -> TurnedAway {
+    let mut headers = vec![(told::DECISION_ID, answer.decision_id.to_string())];
     let mut status = usual;
     let first = answer.value.reasons.first();
     if let Some(reason) = first.filter(|reason| is_step_up(reason.code)) {
@@ -95,58 +79,73 @@ fn denied(id: Option<&Id>, answer: &Answer<Decision>, usual: u16) -> TurnedAway 
         let value = format!("Bearer error=\"insufficient_scope\", error_description=\"{said}\"");
         headers.push(("www-authenticate", value));
     }
-    headers.push(json());
-    let answers = std::slice::from_ref(answer);
+    let metadata = told::metadata(std::slice::from_ref(answer));
     TurnedAway {
-        status,
-        headers,
-        body: denial::denied(id, &answer.value, &decision_id_text).to_string(),
-        metadata: Some(told::metadata(answers)),
+        metadata: Some(metadata),
+        ..TurnedAway::with(status, headers, body)
+    }
+}
+
+/// What the client reads.
+struct Body {
+    media_type: &'static str,
+    text: String,
+}
+
+impl Body {
+    /// A message of JSON-RPC.
+    fn message(json: &Json) -> Self {
+        Self {
+            media_type: "application/json",
+            text: json.to_string(),
+        }
+    }
+
+    /// A problem document.
+    fn problem(json: &Json) -> Self {
+        Self {
+            media_type: problem::MEDIA_TYPE,
+            text: json.to_string(),
+        }
     }
 }
 
 impl TurnedAway {
     /// Nothing was decided.
     pub(super) fn of(id: Option<&Id>, refused: &Refused) -> Self {
+        let body = denial::refused(id, refused.code, &refused.message);
+        Self::undecided(refused, Body::message(&body))
+    }
+
+    fn undecided(refused: &Refused, body: Body) -> Self {
         let mut headers = Vec::new();
         if refused.status == 401 {
             headers.push(("www-authenticate", "Bearer".to_owned()));
         }
-        headers.push(json());
-        Self {
-            status: refused.status,
-            headers,
-            body: denial::refused(id, refused.code, &refused.message).to_string(),
-            metadata: None,
-        }
+        Self::with(refused.status, headers, body)
     }
 
-    /// The same with a body that is a problem document.
-    fn with_problem(mut self) -> Self {
-        let is_type = |header: &Header| header.0 == json().0;
-        self.headers.retain(|header| !is_type(header));
-        self.headers
-            .push((json().0, problem::MEDIA_TYPE.to_owned()));
-        self
+    fn with(status: u16, mut headers: Vec<Header>, body: Body) -> Self {
+        headers.push(("content-type", body.media_type.to_owned()));
+        Self {
+            status,
+            headers,
+            body: body.text,
+            metadata: None,
+        }
     }
 }
 
 impl From<Stopped> for Verdict {
     fn from(stopped: Stopped) -> Self {
-        let turned = TurnedAway::of(stopped.id.as_ref(), &stopped.refused);
-        if !stopped.is_plain {
-            return Self::TurnedAway(turned);
-        }
-        let Refused {
-            status, message, ..
-        } = stopped.refused;
-        Self::TurnedAway(
-            TurnedAway {
-                body: problem::refused(status, &message).to_string(),
-                ..turned
+        let refused = &stopped.refused;
+        Self::TurnedAway(match stopped.is_plain {
+            true => {
+                let body = problem::refused(refused.status, &refused.message);
+                TurnedAway::undecided(refused, Body::problem(&body))
             }
-            .with_problem(),
-        )
+            false => TurnedAway::of(stopped.id.as_ref(), refused),
+        })
     }
 }
 
@@ -156,14 +155,6 @@ fn is_step_up(code: ReasonCode) -> bool {
         code,
         ReasonCode::ApprovalRequired | ReasonCode::DelegationOutOfScope
     )
-}
-
-fn decision_id(answer: &Answer<Decision>) -> Header {
-    (told::DECISION_ID, answer.decision_id.to_string())
-}
-
-fn json() -> Header {
-    ("content-type", "application/json".to_owned())
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use tonic::{Extensions, Request, Response, Status};
 use crate::adapters::ext_mcp::identity::Evidence;
 use crate::adapters::ext_mcp::reply;
 use crate::adapters::ext_mcp::request::{self, Refused};
-use crate::adapters::grpc::authorization::with_evidence;
+use crate::adapters::grpc::authorization::{admitted, with_evidence};
 use crate::adapters::grpc::parse::transport_trace;
 use crate::adapters::grpc::refusal::Refusal;
 use crate::adapters::mcp::conversation::Conversation;
@@ -64,14 +64,9 @@ impl ExtMcp {
     }
 
     fn admit(&self, metadata: &MetadataMap, extensions: &Extensions) -> Result<Admitted, Refusal> {
-        const RPC: Rpc = Rpc::ExtMcpCheck;
         let caller = with_evidence(metadata, extensions, |evidence| {
-            self.doorkeeper.current().authenticate(evidence)
+            admitted(&self.doorkeeper, evidence, Rpc::ExtMcpCheck)
         })?;
-        if !caller.rights.rpcs.contains(RPC) {
-            let caller = caller.id.to_string();
-            return Err(Refusal::NotAllowed { caller, rpc: RPC });
-        }
         Ok(Admitted {
             caller,
             trace: transport_trace(metadata),

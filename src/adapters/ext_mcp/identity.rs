@@ -6,10 +6,9 @@ use smol_str::SmolStr;
 
 use crate::adapters::ext_mcp::request::{self, Refused};
 use crate::adapters::json;
-use crate::adapters::mcp::conversation::Conversation;
+use crate::adapters::mcp::conversation::{self, Conversation};
 use crate::adapters::token::{self, Known, Reading};
-use crate::call::context::{Delegation, Environment, Identity, Subject, TraceContext, Workflow};
-use crate::call::model::{TYPES, entity};
+use crate::call::context::{Environment, TraceContext, Workflow};
 use crate::config::ext_mcp::{ExtMcp, IdentitySource};
 use crate::config::limits::Limits;
 use crate::identity::caller::Caller;
@@ -38,17 +37,13 @@ impl Evidence<'_> {
         let metadata = self.read(metadata.unwrap_or_default())?;
         let settings = self.settings;
         let known = self.known(&metadata)?;
+        let known = known.ok_or(Refused::denied(request::NOBODY))?;
+        let grant_ids = metadata.names(settings.grants_key.as_deref())?;
         let Known {
             subject,
-            mut delegation,
+            delegation,
             until,
-        } = known.ok_or(Refused::denied(request::NOBODY))?;
-        let grant_ids = metadata.names(settings.grants_key.as_deref())?;
-        if !grant_ids.is_empty() {
-            delegation
-                .get_or_insert_with(|| Delegation::by_grants(Vec::new()))
-                .grant_ids = grant_ids;
-        }
+        } = known.with_grants(grant_ids);
         let source = metadata.name(Some(&settings.source_key))?;
         let source_address = source
             .map(|text| {
@@ -73,10 +68,7 @@ impl Evidence<'_> {
             environment: Environment { source_address },
             trace: metadata.trace(self.trace),
             until,
-            peer: Identity {
-                method: is_verified.then_some(SmolStr::new_static("tls")),
-                verified: is_verified,
-            },
+            peer: conversation::peer(is_verified),
         })
     }
 
@@ -93,11 +85,8 @@ impl Evidence<'_> {
 
     /// Whom the first configured source that is there names; an error if it cannot be used.
     fn known(&self, metadata: &Metadata<'_>) -> Result<Option<Known>, Refused> {
-        for source in &self.settings.identity {
-            let callers = source.callers();
-            if !callers.is_empty() && !callers.iter().any(|it| **it == *self.caller.id) {
-                continue;
-            }
+        let sources = self.settings.identity.iter();
+        for source in sources.filter(|it| it.counts_for(&self.caller.id)) {
             let known = match source {
                 IdentitySource::Jwt {
                     key,
@@ -154,23 +143,7 @@ impl Evidence<'_> {
             return Ok(None);
         };
         let person = person.map_or(Ok(None), named)?;
-        let subject = Subject {
-            entity: entity(&TYPES.agent, agent),
-            identity: Identity {
-                method: Some(SmolStr::new_static("metadata")),
-                verified,
-            },
-            claims: Map::new(),
-        };
-        let delegation = person.map(|person| Delegation {
-            verified,
-            ..Delegation::verified_from(entity(&TYPES.user, person))
-        });
-        Ok(Some(Known {
-            subject,
-            delegation,
-            until: None,
-        }))
+        Ok(Some(Known::named(agent, person, "metadata", verified)))
     }
 }
 

@@ -19,8 +19,8 @@ use crate::service::decisions::Answer;
 
 /// A request passes by these answers, of which there is at least one.
 pub(super) fn allowed(answers: &[Answer<Decision>]) -> McpRequestResult {
-    let (set, without) = told::headers(answers);
-    let set = set.into_iter().map(|(name, value)| McpHeader {
+    let passes = told::passes(answers);
+    let set = passes.headers.into_iter().map(|(name, value)| McpHeader {
         key: name.to_owned(),
         value: value.into(),
     });
@@ -28,25 +28,25 @@ pub(super) fn allowed(answers: &[Answer<Decision>]) -> McpRequestResult {
         result: Some(OfRequest::Pass(Pass {})),
         header_mutation: Some(HeaderMutation {
             set: set.collect(),
-            remove: without.into_iter().map(str::to_owned).collect(),
+            remove: passes.without.into_iter().map(str::to_owned).collect(),
         }),
-        metadata: Some(metadata(answers)),
+        metadata: Some(named(passes.metadata, answers)),
     }
 }
 
 /// A request does not pass because of this answer.
 pub(super) fn denied(answer: &Answer<Decision>) -> McpRequestResult {
+    let answers = std::slice::from_ref(answer);
     McpRequestResult {
         result: Some(OfRequest::Error(error(answer))),
         header_mutation: None,
-        metadata: Some(metadata(std::slice::from_ref(answer))),
+        metadata: Some(named(told::metadata(answers), answers)),
     }
 }
 
 /// For expressions in the gateway's configuration, as `mcpGuardrails.<field>`. There a single text is easier to
 /// use than a list.
-fn metadata(answers: &[Answer<Decision>]) -> Struct {
-    let mut metadata = told::metadata(answers);
+fn named(mut metadata: Struct, answers: &[Answer<Decision>]) -> Struct {
     if let Some(answer) = answers.first() {
         let kind = Some(Kind::StringValue(answer.decision_id.to_string()));
         let id = WireValue { kind };

@@ -86,15 +86,7 @@ struct Waiting<'c> {
 impl Shared {
     /// Who asks, if it may use this RPC.
     pub(super) fn admit(&self, evidence: Evidence<'_>, rpc: Rpc) -> Result<Arc<Caller>, Refusal> {
-        let caller = self.doorkeeper.current().authenticate(evidence)?;
-        if caller.rights.rpcs.contains(rpc) {
-            Ok(caller)
-        } else {
-            Err(Refusal::NotAllowed {
-                caller: caller.id.to_string(),
-                rpc,
-            })
-        }
+        admitted(&self.doorkeeper, evidence, rpc)
     }
 
     /// Answers one `AuthorizeRequest`.
@@ -256,6 +248,21 @@ fn ask<'a>(caller: &'a Caller, request: &v1::AuthorizeRequest) -> (Ask<'a>, Deta
             is_wanted: request.explain,
         },
     )
+}
+
+/// Who asks over gRPC, if it may use this RPC.
+pub(in crate::adapters) fn admitted(
+    doorkeeper: &Doorkeeper,
+    evidence: Evidence<'_>,
+    rpc: Rpc,
+) -> Result<Arc<Caller>, Refusal> {
+    let caller = doorkeeper.current().authenticate(evidence)?;
+    if caller.rights.rpcs.contains(rpc) {
+        Ok(caller)
+    } else {
+        let caller = caller.id.to_string();
+        Err(Refusal::NotAllowed { caller, rpc })
+    }
 }
 
 /// Hands over what a request shows of its sender: its `authorization` header, and the names in the

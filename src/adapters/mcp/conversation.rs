@@ -34,6 +34,14 @@ pub struct Conversation {
     pub until: Option<SystemTime>,
 }
 
+/// How the gateway knows a server: by its certificate, or by nothing but where it is.
+pub fn peer(is_verified: bool) -> Identity {
+    Identity {
+        method: is_verified.then_some(SmolStr::new_static("tls")),
+        verified: is_verified,
+    }
+}
+
 impl Conversation {
     /// The call that asks for an operation. What a server asks for, it asks in its own name and on behalf of
     /// the client that called it; approvals are not for that.

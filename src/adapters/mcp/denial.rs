@@ -60,7 +60,7 @@ fn error(id: Option<&Id>, code: i64, message: &str, data: Option<Json>) -> Json 
 }
 
 /// Seconds since 1970.
-fn seconds(time: SystemTime) -> u64 {
+pub(in crate::adapters) fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
 }

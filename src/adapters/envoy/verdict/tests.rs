@@ -26,7 +26,7 @@ fn more_authority_is_asked_for_where_it_would_help() {
         ReasonCode::DelegationOutOfScope,
     ] {
         let answer = deny(code, "ask \"ravi\" \r\nfirst");
-        let (status, challenge) = turned(denied(None, &answer, 200));
+        let (status, challenge) = turned(denied(&answer, 200, Body::message(&Json::Null)));
         assert_eq!(status, 403);
         let expected =
             "Bearer error=\"insufficient_scope\", error_description=\"ask 'ravi' ''first\"";
@@ -37,15 +37,21 @@ fn more_authority_is_asked_for_where_it_would_help() {
         );
     }
     let answer = deny(ReasonCode::Forbidden, "never");
-    assert_eq!(turned(denied(None, &answer, 200)), (200, None));
-    assert_eq!(turned(denied(None, &answer, 403)), (403, None));
+    assert_eq!(
+        turned(denied(&answer, 200, Body::message(&Json::Null))),
+        (200, None)
+    );
+    assert_eq!(
+        turned(denied(&answer, 403, Body::message(&Json::Null))),
+        (403, None)
+    );
 }
 
 #[test]
 fn an_allow_takes_away_what_a_client_sent_under_our_names() {
     let mut answer = deny(ReasonCode::Forbidden, "never");
     answer.value = Decision::allow_unconditionally();
-    let passes = allowed(&[answer]);
+    let passes = told::passes(&[answer]);
     assert_eq!(passes.without, [OBLIGATIONS]);
     assert_eq!(passes.headers[0].0, DECISION_ID);
 }

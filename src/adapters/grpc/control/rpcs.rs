@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use crate::adapters::grpc::authorization::with_evidence;
+use crate::adapters::grpc::authorization::{admitted, with_evidence};
 use crate::adapters::grpc::control::author::{self, Acted};
 use crate::adapters::grpc::control::watch::{ApprovalSource, ChangeSource, Told, Watcher};
 use crate::adapters::grpc::control::{encode, refusal};
@@ -77,15 +77,7 @@ impl ControlApi {
 impl Shared {
     /// Who asks, if it may use this RPC.
     pub(super) fn admit(&self, evidence: Evidence<'_>, rpc: Rpc) -> Result<Arc<Caller>, Refusal> {
-        let caller = self.doorkeeper.current().authenticate(evidence)?;
-        if caller.rights.rpcs.contains(rpc) {
-            Ok(caller)
-        } else {
-            Err(Refusal::NotAllowed {
-                caller: caller.id.to_string(),
-                rpc,
-            })
-        }
+        admitted(&self.doorkeeper, evidence, rpc)
     }
 
     pub(super) fn admit_unary<T>(
