@@ -465,6 +465,8 @@ impl Registration {
                 "owner": user(tool.owner.as_ref().unwrap_or(&server.owner)),
             });
             set(&mut attrs, "digest", tool.digest.as_ref());
+            let schema = tool.input_schema.as_ref().map(Json::to_string);
+            set(&mut attrs, "input_schema", schema);
             if !tool.target_arguments.is_empty() {
                 attrs["target_arguments"] = json!(tool.target_arguments);
             }

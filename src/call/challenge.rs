@@ -14,12 +14,12 @@ use crate::call::canonical;
 use crate::call::chain::Chain;
 use crate::call::context::{CallContext, OperationKind};
 use crate::call::decision::Challenge;
-use crate::call::evidence;
 use crate::call::facts::live::ApprovalFacts;
 use crate::call::live::approval::{Approval, ApprovedCall};
 use crate::call::live::form;
 use crate::call::model::{self, TYPES};
 use crate::call::plan::Plan;
+use crate::call::world::World;
 use crate::engine::evaluate::Overlay;
 use crate::engine::snapshot::Snapshot;
 
@@ -56,7 +56,7 @@ pub fn fits(approval: &Approval, call: &ApprovedCall) -> bool {
 
 /// What of a call an approval is bound to; `None` for anything but a tool call.
 pub fn describe(
-    snapshot: &Snapshot,
+    world: &World<'_>,
     call: &CallContext,
     chain: Option<&Chain<'_>>,
     plan: &Plan,
@@ -71,7 +71,9 @@ pub fn describe(
         actors: chain.map_or_else(Vec::new, |chain| chain.actors.to_vec()),
         server: call.operation.server.clone(),
         tool: tool.tool.clone(),
-        definition: evidence::pinned_definition(snapshot, &plan.resource),
+        definition: world
+            .tool(&plan.resource)
+            .and_then(|tool| tool.digest.clone()),
         arguments,
         target: tool.target.clone(),
         task: call.workflow.task_id.clone(),
@@ -84,12 +86,7 @@ pub fn find(asking: &Asking<'_>, principals: &[&EntityUID]) -> Option<Challenge>
     if !world.snapshot.reads(APPROVAL[0]) {
         return None;
     }
-    let call = describe(
-        world.snapshot,
-        asking.call,
-        asking.evidence.chain.as_ref(),
-        plan,
-    )?;
+    let call = describe(world, asking.call, asking.evidence.chain.as_ref(), plan)?;
     // Cheap, and true of most denies: no approval by anybody would help.
     let open = asking.ask(principals, None, &APPROVAL).ok()?;
     if !open.iter().all(|(_, evaluation)| evaluation.may_allow()) {

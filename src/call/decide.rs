@@ -45,17 +45,12 @@ fn try_decide(
 ) -> Result<Decision, Reason> {
     let snapshot = world.snapshot;
     let evidence = evidence::verify_call(world, call, &asker.caller.rights, now)?;
-    let plan = plan::of_call(
-        snapshot,
-        &call.operation,
-        world.past.definition,
-        asker.caller,
-    )?;
+    let plan = plan::of_call(world, &call.operation, world.past.definition, asker.caller)?;
     if evidence.is_bounded() {
         let server = model::server(&call.operation.server);
         evidence.covers(snapshot, &plan.reach(&server))?;
     }
-    let describe = || challenge::describe(snapshot, call, evidence.chain.as_ref(), &plan);
+    let describe = || challenge::describe(world, call, evidence.chain.as_ref(), &plan);
     let approvals = evidence.approvals(world, call, describe, now)?;
     let root = evidence.chain.as_ref().map(|chain| &*chain.root);
     // Nobody looks into an entity that no policy can come across.

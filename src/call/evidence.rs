@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use cedar_policy_core::ast::{EntityUID, Literal, Value, ValueKind};
+use cedar_policy_core::ast::EntityUID;
 use smol_str::SmolStr;
 
 use crate::call::chain::Chain;
@@ -13,10 +13,11 @@ use crate::call::decision::{Reason, ReasonCode};
 use crate::call::live::approval::{Approval, ApprovalStatus, ApprovedCall};
 use crate::call::live::scope::Reach;
 use crate::call::live::task::{Task, TaskStatus};
-use crate::call::model::{self, Effect, TYPES};
+use crate::call::model::{self, TYPES};
+use crate::call::registration::{RegisteredTool, flag, texts};
 use crate::call::world::World;
 use crate::call::{challenge, world};
-use crate::engine::snapshot::{Snapshot, Stored};
+use crate::engine::snapshot::Snapshot;
 use crate::identity::caller::Rights;
 
 /// What a call relies on, verified.
@@ -246,64 +247,24 @@ pub fn verify_known(snapshot: &Snapshot, uid: &EntityUID) -> Result<(), Reason> 
     Err(reason)
 }
 
-/// A registered tool, as far as decisions need it.
-#[derive(Debug, Clone)]
-pub struct RegisteredTool {
-    /// `Mcp::Tool::"<server>/<tool>"`.
-    pub uid: EntityUID,
-    /// What it can do; admin while nobody has confirmed what it does.
-    pub effect: Effect,
-    /// The arguments that name what it acts upon.
-    pub target_arguments: Vec<SmolStr>,
-    /// What reading from it brings into a session.
-    pub yields: Vec<SmolStr>,
-}
-
 /// Looks a tool up and holds its definition, if anybody has seen it, against the pinned one.
 pub fn verify_tool(
-    snapshot: &Snapshot,
+    world: &World<'_>,
     server: &str,
     name: &str,
     seen: Option<&SmolStr>,
-) -> Result<RegisteredTool, Reason> {
-    let (tool, stored) = find_tool(snapshot, server, name)?;
-    if let Some(seen) = seen {
-        let pinned = stored.attribute("digest");
-        if pinned
-            .as_ref()
-            .and_then(text_of)
-            .is_some_and(|pinned| pinned != seen)
-        {
-            let message = format!("the definition of tool `{name}` has changed");
-            return Err(Reason::new(ReasonCode::ToolChanged, message));
-        }
-    }
-    Ok(tool)
-}
-
-fn find_tool<'s>(
-    snapshot: &'s Snapshot,
-    server: &str,
-    name: &str,
-) -> Result<(RegisteredTool, Stored<'s>), Reason> {
-    let uid = model::tool(server, name);
-    let Some(stored) = snapshot.entity(&uid) else {
+) -> Result<Arc<RegisteredTool>, Reason> {
+    let Some(tool) = world.tool(&model::tool(server, name)) else {
         let message = format!("tool `{name}` is not registered for server `{server}`");
         return Err(Reason::new(ReasonCode::ToolUnknown, message));
     };
-    let is_confirmed = flag(stored, "confirmed") == Some(true);
-    let effect = stored.attribute("effect").filter(|_| is_confirmed);
-    let effect = effect
-        .as_ref()
-        .and_then(text_of)
-        .and_then(|name| Effect::from_name(name));
-    let tool = RegisteredTool {
-        uid,
-        effect: effect.unwrap_or(Effect::Admin),
-        target_arguments: texts(stored, "target_arguments"),
-        yields: texts(stored, "yields"),
-    };
-    Ok((tool, stored))
+    match (&tool.digest, seen) {
+        (Some(pinned), Some(seen)) if pinned != seen => {
+            let message = format!("the definition of tool `{name}` has changed");
+            Err(Reason::new(ReasonCode::ToolChanged, message))
+        }
+        _ => Ok(tool),
+    }
 }
 
 /// What a server's resources and prompts bring into a session. Strangers may have written what nobody has
@@ -312,32 +273,5 @@ pub fn material_of(snapshot: &Snapshot, server: &SmolStr) -> Vec<SmolStr> {
     match snapshot.entity(&model::server(server)) {
         Some(stored) if stored.attribute("yields").is_some() => texts(stored, "yields"),
         _ => vec![SmolStr::new_static("untrusted")],
-    }
-}
-
-/// The definition a tool is pinned to.
-pub fn pinned_definition(snapshot: &Snapshot, tool: &EntityUID) -> Option<SmolStr> {
-    let digest = snapshot.entity(tool)?.attribute("digest")?;
-    text_of(&digest).cloned()
-}
-
-fn texts(entity: Stored<'_>, name: &str) -> Vec<SmolStr> {
-    match entity.attribute(name).map(|value| value.value) {
-        Some(ValueKind::Set(texts)) => texts.iter().filter_map(text_of).cloned().collect(),
-        _ => Vec::new(),
-    }
-}
-
-fn flag(entity: Stored<'_>, name: &str) -> Option<bool> {
-    match entity.attribute(name)?.value {
-        ValueKind::Lit(Literal::Bool(value)) => Some(value),
-        _ => None,
-    }
-}
-
-fn text_of(value: &Value) -> Option<&SmolStr> {
-    match &value.value {
-        ValueKind::Lit(Literal::String(text)) => Some(text),
-        _ => None,
     }
 }

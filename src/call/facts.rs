@@ -62,8 +62,7 @@ struct DelegationFacts<'c> {
 /// What a tool or prompt is called with.
 struct ArgumentFacts<'c> {
     input: &'c Input,
-    names: OnceCell<Value>,
-    untyped: OnceCell<Value>,
+    cells: [OnceCell<Value>; 3],
 }
 
 /// What goes back to a server.
@@ -165,8 +164,7 @@ impl<'c> Facts<'c> {
             }),
             arguments: input.map(|input| ArgumentFacts {
                 input,
-                names: OnceCell::new(),
-                untyped: OnceCell::new(),
+                cells: Default::default(),
             }),
             answers: ground.answers.map(|answers| AnswerFacts {
                 answers,
@@ -330,20 +328,26 @@ impl ContextSource for DelegationFacts<'_> {
     }
 }
 
+impl ArgumentFacts<'_> {
+    const NAMES: [&'static str; 3] = ["names", "untyped", "undeclared"];
+}
+
 impl ContextSource for ArgumentFacts<'_> {
     fn attribute(&self, name: &str) -> Option<Seen<'_>> {
-        let Input { names, untyped, .. } = self.input;
-        Some(Seen::Value(match name {
-            "names" => self.names.get_or_init(|| strings(names.iter().cloned())),
-            "untyped" => self
-                .untyped
-                .get_or_init(|| strings(untyped.iter().cloned())),
-            _ => return None,
-        }))
+        let Input {
+            names,
+            untyped,
+            undeclared,
+            ..
+        } = self.input;
+        let index = Self::NAMES.iter().position(|known| *known == name)?;
+        let texts = [names, untyped, undeclared][index];
+        let value = self.cells[index].get_or_init(|| strings(texts.iter().cloned()));
+        Some(Seen::Value(value))
     }
 
     fn to_context(&self) -> Context {
-        context::collect(self, &["names", "untyped"])
+        context::collect(self, &Self::NAMES)
     }
 }
 

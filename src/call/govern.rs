@@ -87,12 +87,7 @@ fn try_approve(
         return Err(reason);
     }
     let made = call_of(approved)?;
-    let plan = plan::of_call(
-        world.snapshot,
-        &made.operation,
-        world.past.definition,
-        asker.caller,
-    )?;
+    let plan = plan::of_call(world, &made.operation, world.past.definition, asker.caller)?;
     let chain = made.delegation.as_ref().map(Chain::asserted).transpose()?;
     let task = approved
         .task

@@ -17,6 +17,8 @@ pub struct Input {
     pub names: Vec<SmolStr>,
     /// Names of those that `typed` does not cover.
     pub untyped: Vec<SmolStr>,
+    /// Names, at any depth, that the tool's pinned schema does not know.
+    pub undeclared: Vec<SmolStr>,
     /// The record `input`, if the action declares one.
     pub typed: Option<Value>,
 }
@@ -43,7 +45,7 @@ pub fn read(
         return Ok(Input {
             untyped: names.clone(),
             names,
-            typed: None,
+            ..Input::default()
         });
     };
     let untyped = names
@@ -56,6 +58,7 @@ pub fn read(
         names,
         untyped,
         typed: Some(typed),
+        ..Input::default()
     })
 }
 

@@ -138,14 +138,14 @@ impl Listing<'_> {
     /// How it would be used, and what is not known about that.
     fn use_of(&self, offered: &Offered) -> Result<Use, Reason> {
         let Asking { world, call, .. } = self.asking;
-        let (snapshot, operation) = (world.snapshot, &call.operation);
+        let operation = &call.operation;
         let used = |kind| {
             let used = Operation::new(operation.initiator, operation.server.clone(), kind);
-            plan::of_call(snapshot, &used, None, self.asker.caller)
+            plan::of_call(world, &used, None, self.asker.caller)
         };
         Ok(match offered {
             Offered::Tool { name, definition } => Use {
-                plan: plan::of_listing(snapshot, operation, name, definition.as_ref())?,
+                plan: plan::of_listing(world, operation, name, definition.as_ref())?,
                 unknown: &["answers", "approval", "arguments", "input", "target"],
             },
             Offered::Prompt(name) => Use {

@@ -15,6 +15,7 @@
 
 pub mod answer;
 pub mod answers;
+pub mod arguments;
 pub mod asking;
 pub mod canonical;
 pub mod chain;
@@ -34,6 +35,8 @@ pub mod listing;
 pub mod live;
 pub mod model;
 pub mod plan;
+pub mod registration;
 mod secrets;
 pub mod target;
+pub mod visible;
 pub mod world;

@@ -6,15 +6,18 @@ use url::Url;
 use cedar_policy_core::ast::EntityUID;
 use serde_json::Value as Json;
 
+use crate::call::arguments::{Checked, Shape};
 use crate::call::context::{Initiator, Operation, OperationKind, ToolCall};
 use crate::call::decision::{Reason, ReasonCode};
 use crate::call::elicitation;
-use crate::call::evidence::{self, RegisteredTool};
+use crate::call::evidence;
 use crate::call::facts::OwnFacts;
 use crate::call::input;
 use crate::call::live::scope::Reach;
 use crate::call::model::{self, Effect, TYPES};
+use crate::call::registration::RegisteredTool;
 use crate::call::target;
+use crate::call::world::World;
 use crate::engine::evaluate::Overlay;
 use crate::engine::snapshot::Snapshot;
 use crate::identity::caller::Caller;
@@ -91,15 +94,15 @@ impl Plan {
 /// What to ask about an operation. `shown` is the definition of its tool as a list has shown it; what the gateway says
 /// of this very call comes first.
 pub fn of_call(
-    snapshot: &Snapshot,
+    world: &World<'_>,
     operation: &Operation,
     shown: Option<&SmolStr>,
     caller: &Caller,
 ) -> Result<Plan, Reason> {
-    let server = &operation.server;
+    let (snapshot, server) = (world.snapshot, &operation.server);
     let gateway = || model::entity(&TYPES.gateway, SmolStr::new(&caller.id));
     match &operation.kind {
-        OperationKind::CallTool(tool) => of_tool_call(snapshot, operation, tool, shown),
+        OperationKind::CallTool(tool) => of_tool_call(world, operation, tool, shown),
         OperationKind::Connect { .. } => Ok(of_server("connect", server)),
         OperationKind::ListTools => Ok(of_server("list_tools", server)),
         OperationKind::ListPrompts => Ok(of_server("list_prompts", server)),
@@ -119,6 +122,7 @@ pub fn of_call(
             let names = arguments.clone();
             let input = input::Input {
                 untyped: names.clone(),
+                undeclared: names.clone(),
                 names,
                 typed: None,
             };
@@ -141,34 +145,38 @@ pub fn of_call(
 
 /// What to ask about a tool of which only the name is known.
 pub fn of_listing(
-    snapshot: &Snapshot,
+    world: &World<'_>,
     operation: &Operation,
     tool: &SmolStr,
     definition: Option<&SmolStr>,
 ) -> Result<Plan, Reason> {
-    let registered = evidence::verify_tool(snapshot, &operation.server, tool, definition)?;
-    let (action, _) = tool_action(snapshot, operation, tool, &registered);
-    let mut plan = Plan::new(action, registered.uid);
+    let registered = evidence::verify_tool(world, &operation.server, tool, definition)?;
+    let (action, _) = tool_action(world.snapshot, operation, tool, &registered);
+    let mut plan = Plan::new(action, registered.uid.clone());
     plan.effect = registered.effect;
     Ok(plan)
 }
 
 fn of_tool_call(
-    snapshot: &Snapshot,
+    world: &World<'_>,
     operation: &Operation,
     call: &ToolCall,
     shown: Option<&SmolStr>,
 ) -> Result<Plan, Reason> {
     let definition = call.definition_digest.as_ref().or(shown);
-    let registered = evidence::verify_tool(snapshot, &operation.server, &call.tool, definition)?;
-    let (action, is_declared) = tool_action(snapshot, operation, &call.tool, &registered);
-    let input = input::read(snapshot, &action, &call.arguments)
+    let registered = evidence::verify_tool(world, &operation.server, &call.tool, definition)?;
+    let (action, is_declared) = tool_action(world.snapshot, operation, &call.tool, &registered);
+    let undeclared = undeclared_arguments(&registered, call)?;
+    let input = input::read(world.snapshot, &action, &call.arguments)
         .map_err(|fault| Reason::new(ReasonCode::ContextInvalid, fault.to_string()))?;
-    let mut plan = Plan::new(action, registered.uid);
-    plan.own = OwnFacts::Arguments(input);
+    let mut plan = Plan::new(action, registered.uid.clone());
+    plan.own = OwnFacts::Arguments(input::Input {
+        undeclared,
+        ..input
+    });
     plan.is_declared = is_declared;
     plan.effect = registered.effect;
-    plan.yields = registered.yields;
+    plan.yields = registered.yields.clone();
     if let Some(text) = &call.target {
         let uid = plan.add_target(&operation.server, text, "the target")?;
         plan.targets.push(uid);
@@ -188,6 +196,30 @@ fn of_tool_call(
         return Err(Reason::new(ReasonCode::ContextInvalid, message));
     }
     Ok(plan)
+}
+
+/// The arguments that the pinned schema does not know; without one it knows none. What the schema requires must be there.
+fn undeclared_arguments(tool: &RegisteredTool, call: &ToolCall) -> Result<Vec<SmolStr>, Reason> {
+    let Checked {
+        missing,
+        undeclared,
+    } = tool
+        .arguments
+        .as_ref()
+        .unwrap_or(&Shape::UNKNOWN)
+        .check(&call.arguments)
+        .map_err(|fault| Reason::new(ReasonCode::ContextInvalid, fault.to_string()))?;
+    match missing.is_empty() {
+        true => Ok(undeclared),
+        false => Err(missing_facts(missing)),
+    }
+}
+
+fn missing_facts(missing: Vec<String>) -> Reason {
+    let message = format!("the call lacks {}", missing.join(", "));
+    let mut reason = Reason::new(ReasonCode::ContextMissing, message);
+    reason.missing = missing;
+    reason
 }
 
 /// A tool with an action of its own is asked about under that; a reverse call never is. Tells as well
@@ -211,12 +243,7 @@ fn tool_action(
 
 /// The texts of an argument that names what a call acts upon: one, or a list.
 fn target_texts<'c>(call: &'c ToolCall, name: &SmolStr) -> Result<Vec<&'c str>, Reason> {
-    let missing = || {
-        let path = format!("arguments.{name}");
-        let mut reason = Reason::new(ReasonCode::ContextMissing, format!("the call lacks {path}"));
-        reason.missing = vec![path];
-        reason
-    };
+    let missing = || missing_facts(vec![format!("arguments.{name}")]);
     match call.arguments.get(name.as_str()) {
         Some(Json::String(text)) => Ok(vec![text]),
         Some(Json::Array(items)) if !items.is_empty() => items

@@ -1,6 +1,6 @@
 //! What a decision is made from: one revision, and what has happened so far.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use cedar_policy_core::ast::EntityUID;
@@ -11,6 +11,7 @@ use crate::call::decision::{Reason, ReasonCode};
 use crate::call::live::authority::Authority;
 use crate::call::live::session::Session;
 use crate::call::live::usage::Usage;
+use crate::call::registration::{RegisteredTool, Tools};
 use crate::engine::snapshot::Snapshot;
 
 /// Everything that a decision reads, besides the call.
@@ -18,6 +19,8 @@ use crate::engine::snapshot::Snapshot;
 pub struct World<'w> {
     /// Policies, entities, schema.
     pub snapshot: &'w Snapshot,
+    /// The registered tools among the entities, read once; `None` if nobody has: then each is read as it is asked for.
+    pub tools: Option<&'w Tools>,
     /// What is lent, open and approved.
     pub authority: &'w Authority,
     /// What has happened so far.
@@ -50,10 +53,24 @@ impl<'w> From<&'w Snapshot> for World<'w> {
         static NOTHING: LazyLock<Authority> = LazyLock::new(Authority::default);
         Self {
             snapshot,
+            tools: None,
             authority: &NOTHING,
             past: Past::default(),
             named_approvers: &[],
             valid_for: challenge::VALID_FOR,
+        }
+    }
+}
+
+impl World<'_> {
+    /// The registered tool of this name.
+    pub fn tool(&self, uid: &EntityUID) -> Option<Arc<RegisteredTool>> {
+        match self.tools {
+            Some(tools) => tools.get(uid).cloned(),
+            None => {
+                let stored = self.snapshot.entity(uid)?;
+                Some(Arc::new(RegisteredTool::read(uid, stored)))
+            }
         }
     }
 }

@@ -98,7 +98,7 @@ impl Control {
             let known = known.ok_or_else(|| ControlError::not_found("tool", uid.eid().as_ref()))?;
             let mut json: Json = serde_json::from_str(known)
                 .map_err(|error| ControlError::Precondition(error.to_string()))?;
-            json["attrs"]["digest"] = json!(digest.as_str());
+            pin(&mut json["attrs"], &digest, &new.definition);
             let change = plan_entity(scene, &uid, &json, "tool")?;
             scene.govern("edit_entities", &scene.gateway(), About::default())?;
             Ok(planned("PinTool", &uid, change))
@@ -160,6 +160,14 @@ fn check_server(scene: &Scene<'_>, server: &SmolStr) -> Result<(), ControlError>
 
 /// The entity that a registration in the directory would become. A person asks for it, so it counts as
 /// confirmed.
+/// Pins a definition: its digest, and the schema of its arguments.
+fn pin(attrs: &mut Json, digest: &SmolStr, definition: &Json) {
+    attrs["digest"] = json!(digest.as_str());
+    if let Some(schema) = definition.get("inputSchema") {
+        attrs["input_schema"] = Json::String(schema.to_string());
+    }
+}
+
 fn entity_of(uid: &EntityUID, new: &NewTool, digest: Option<&SmolStr>) -> Json {
     let texts = |list: &[SmolStr]| {
         list.iter()
@@ -175,8 +183,8 @@ fn entity_of(uid: &EntityUID, new: &NewTool, digest: Option<&SmolStr>) -> Json {
         "sensitivity": new.sensitivity.as_str(),
         "owner": {"__entity": named("Mcp::User", &new.owner)},
     });
-    if let Some(digest) = digest {
-        attrs["digest"] = json!(digest.as_str());
+    if let (Some(digest), Some(definition)) = (digest, &new.definition) {
+        pin(&mut attrs, digest, definition);
     }
     if !new.target_arguments.is_empty() {
         attrs["target_arguments"] = texts(&new.target_arguments);

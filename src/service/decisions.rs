@@ -354,6 +354,7 @@ impl Service {
     pub fn world<'w>(&self, generation: &'w Generation, past: Past<'w>) -> World<'w> {
         World {
             snapshot: &generation.snapshot,
+            tools: Some(&generation.tools),
             authority: &generation.authority,
             past,
             named_approvers: &generation.named_approvers,

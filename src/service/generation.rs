@@ -11,6 +11,7 @@ use rpds::RedBlackTreeMapSync;
 use crate::call::live::authority::Authority;
 use crate::call::live::change::Change;
 use crate::call::model;
+use crate::call::registration::Tools;
 use crate::config::claims::ClaimMapping;
 use crate::engine::snapshot::Snapshot;
 use crate::telemetry::causes::with_causes;
@@ -31,6 +32,8 @@ pub struct Load {
 pub struct Generation {
     /// Policies, schema, and entities: the directory's and the stored ones.
     pub snapshot: Snapshot,
+    /// The registered tools among the entities.
+    pub tools: Tools,
     /// How claims become facts.
     pub claims: ClaimMapping,
     /// `sha256:<hex>` over the directory's content.
@@ -124,6 +127,7 @@ impl Generation {
         };
         let named = directory.named_where("approval", &model::action("approve_call"));
         Ok(Self {
+            tools: Tools::of(&snapshot),
             snapshot: snapshot.at_revision(revision),
             claims: load.claims,
             policy_set_digest: load.policy_set_digest,
@@ -176,11 +180,13 @@ impl Generation {
                 }
                 let upserted = self.snapshot.upsert([entity]);
                 next.snapshot = upserted.map_err(|error| misfit(error.to_string()))?;
+                next.tools.update(&next.snapshot, uid);
                 next.stored.all.insert_mut(uid.clone(), Arc::clone(json));
             }
             Change::EntityGone { uid } => {
                 if !self.stored.is_in_directory(uid) {
                     next.snapshot = self.snapshot.remove([uid]);
+                    next.tools.update(&next.snapshot, uid);
                 }
                 next.stored.all.remove_mut(uid);
             }

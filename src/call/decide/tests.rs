@@ -688,8 +688,8 @@ fn facts_of_built_in_actions_fit_the_schema_by_construction() {
                 .insert("groups".to_owned(), json!(["x"]));
             call.workflow.purpose = Some("because".into());
             call.environment.source_address = "2001:db8::1".parse().ok();
-            let plan =
-                plan::of_call(&snapshot, &call.operation, None, &caller).expect("it can be asked");
+            let plan = plan::of_call(&World::from(&snapshot), &call.operation, None, &caller)
+                .expect("it can be asked");
             assert!(!plan.is_declared);
             let task = task();
             for has_lived in [false, true] {

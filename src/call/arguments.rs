@@ -1,0 +1,315 @@
+//! The arguments of a call, held against the names in the tool's pinned schema.
+//!
+//! Start at [`Shape::check`]. What values may be is the server's business; names are this one's, because a name decides
+//! who reads a value: an argument that the schema requires is there, one that it does not know is told, and none is
+//! spelled so that another reader takes it for one that it is not.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde_json::{Map, Value as Json};
+use smol_str::SmolStr;
+
+use crate::call::visible::folded;
+
+/// Levels of a schema that are looked at; what lies deeper may have any names.
+const MAX_DEPTH: usize = 16;
+
+/// The names that a JSON Schema knows, at every depth.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Shape {
+    properties: BTreeMap<SmolStr, Shape>,
+    /// Names that have to be there.
+    required: Vec<SmolStr>,
+    /// What the items of a list look like.
+    items: Option<Box<Shape>>,
+    /// Whether the schema allows members beside `properties` in so many words.
+    names_more: bool,
+    /// Whether it says that there are no others. One that says nothing and has no properties is a free-form object.
+    is_closed: bool,
+    /// Whether null is a value of it.
+    takes_null: bool,
+}
+
+/// What the names of a call's arguments come to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// Required and not there, e.g. `arguments.files[0].path`.
+    pub missing: Vec<String>,
+    /// There and not known, e.g. `files[].mode`, each once.
+    pub undeclared: Vec<SmolStr>,
+}
+
+/// An argument that readers take for different ones.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{path}` is spelled like `{other}`: readers that do not mind the case of letters take one for the other"
+)]
+pub struct LookAlike {
+    /// Where, e.g. `arguments.Path`.
+    pub path: String,
+    /// What it is like.
+    pub other: SmolStr,
+}
+
+impl Shape {
+    /// Knows no name: nobody has pinned a schema.
+    pub const UNKNOWN: Self = Self::bare(false);
+
+    /// The names in a schema. What it says in other words than `properties`, `required`, `items`, `$ref` within itself,
+    /// `allOf`, `anyOf` and `oneOf` is taken to allow any names.
+    pub fn of(schema: &Json) -> Self {
+        // At the top a schema without properties is that of a tool without arguments.
+        Self {
+            is_closed: true,
+            ..Compiler { root: schema }.shape(schema, 0)
+        }
+    }
+
+    const fn bare(names_more: bool) -> Self {
+        Self {
+            properties: BTreeMap::new(),
+            required: Vec::new(),
+            items: None,
+            names_more,
+            is_closed: !names_more,
+            takes_null: true,
+        }
+    }
+
+    /// Holds arguments against the schema.
+    pub fn check(&self, arguments: &Map<String, Json>) -> Result<Checked, LookAlike> {
+        let mut checked = Checked::default();
+        self.object(arguments, &Place::default(), &mut checked)?;
+        Ok(checked)
+    }
+
+    fn object(
+        &self,
+        members: &Map<String, Json>,
+        at: &Place,
+        checked: &mut Checked,
+    ) -> Result<(), LookAlike> {
+        self.no_look_alikes(members, at)?;
+        for name in &self.required {
+            let is_there = match members.get(name.as_str()) {
+                None => false,
+                Some(Json::Null) => self.properties.get(name).is_none_or(|it| it.takes_null),
+                Some(_) => true,
+            };
+            if !is_there {
+                checked
+                    .missing
+                    .push(format!("arguments.{}", at.member(name).exact));
+            }
+        }
+        for (name, value) in members {
+            let within = at.member(name);
+            match self.properties.get(name.as_str()) {
+                Some(shape) => shape.value(value, &within, checked)?,
+                None => {
+                    if !self.is_open() && !checked.undeclared.iter().any(|it| *it == within.general)
+                    {
+                        checked.undeclared.push(SmolStr::new(&within.general));
+                    }
+                    FREE.value(value, &within, checked)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether members that are not among the properties are known all the same.
+    fn is_open(&self) -> bool {
+        self.names_more || self.properties.is_empty() && !self.is_closed
+    }
+
+    fn value(&self, value: &Json, at: &Place, checked: &mut Checked) -> Result<(), LookAlike> {
+        match value {
+            Json::Object(members) => self.object(members, at, checked),
+            Json::Array(items) => {
+                let shape = self.items.as_deref().unwrap_or(&FREE);
+                let each = items.iter().enumerate();
+                each.map(|(index, item)| shape.value(item, &at.item(index), checked))
+                    .collect()
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses two members of one name to somebody, and one that somebody takes for a property that it is not. A schema
+    /// that declares both has told its readers apart.
+    fn no_look_alikes(&self, members: &Map<String, Json>, at: &Place) -> Result<(), LookAlike> {
+        let is_plain = |name: &str| matches!(folded(name), std::borrow::Cow::Borrowed(_));
+        if members.keys().all(|name| is_plain(name))
+            && self.properties.keys().all(|name| is_plain(name))
+        {
+            return Ok(());
+        }
+        let mut known: HashMap<String, &str> = HashMap::with_capacity(members.len());
+        let declared = self.properties.keys().map(SmolStr::as_str);
+        for name in declared {
+            known.insert(folded(name).into_owned(), name);
+        }
+        for name in members
+            .keys()
+            .filter(|name| !self.properties.contains_key(name.as_str()))
+        {
+            if let Some(other) = known.insert(folded(name).into_owned(), name) {
+                return Err(LookAlike {
+                    path: format!("arguments.{}", at.member(name).exact),
+                    other: SmolStr::new(other),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Says nothing of names, and so allows them all.
+static FREE: Shape = Shape::bare(true);
+
+/// Where in the arguments something is: `files[0].path`, and `files[].path` whatever the item.
+#[derive(Debug, Clone, Default)]
+struct Place {
+    exact: String,
+    general: String,
+}
+
+impl Place {
+    fn member(&self, name: &str) -> Self {
+        let join = |outer: &str| match outer.is_empty() {
+            true => name.to_owned(),
+            false => format!("{outer}.{name}"),
+        };
+        Self {
+            exact: join(&self.exact),
+            general: join(&self.general),
+        }
+    }
+
+    fn item(&self, index: usize) -> Self {
+        Self {
+            exact: format!("{}[{index}]", self.exact),
+            general: format!("{}[]", self.general),
+        }
+    }
+}
+
+/// Reads one schema.
+struct Compiler<'s> {
+    root: &'s Json,
+}
+
+impl Compiler<'_> {
+    fn shape(&self, schema: &Json, depth: usize) -> Shape {
+        let Json::Object(words) = schema else {
+            return FREE.clone();
+        };
+        if depth > MAX_DEPTH {
+            return FREE.clone();
+        }
+        if let Some(target) = words.get("$ref") {
+            let found = target.as_str().and_then(|it| it.strip_prefix('#'));
+            let found = found.and_then(|it| self.root.pointer(it));
+            return found.map_or_else(|| FREE.clone(), |found| self.shape(found, depth + 1));
+        }
+        let mut shape = own_words(words, |inner| self.shape(inner, depth + 1));
+        let parts = |word: &str| {
+            words
+                .get(word)
+                .and_then(Json::as_array)
+                .into_iter()
+                .flatten()
+        };
+        for part in parts("allOf") {
+            let part = self.shape(part, depth + 1);
+            shape.required.extend(part.required.iter().cloned());
+            shape.takes_null &= part.takes_null;
+            shape.add_names(part);
+        }
+        for word in ["anyOf", "oneOf"] {
+            let choices: Vec<Shape> = parts(word)
+                .map(|part| self.shape(part, depth + 1))
+                .collect();
+            if choices.is_empty() {
+                continue;
+            }
+            // What every choice but null requires is required.
+            let mut objects = choices.iter().filter(|it| !it.is_only_null());
+            if let Some(first) = objects.next() {
+                let rest: Vec<_> = objects.collect();
+                let everywhere = |name: &&SmolStr| rest.iter().all(|it| it.required.contains(name));
+                shape
+                    .required
+                    .extend(first.required.iter().filter(everywhere).cloned());
+            }
+            shape.takes_null &= choices.iter().any(|it| it.takes_null);
+            choices
+                .into_iter()
+                .filter(|it| !it.is_only_null())
+                .for_each(|it| shape.add_names(it));
+        }
+        shape
+    }
+}
+
+impl Shape {
+    fn is_only_null(&self) -> bool {
+        self.takes_null && self.is_closed && !self.names_more && self.properties.is_empty()
+    }
+
+    fn add_names(&mut self, other: Self) {
+        self.names_more |= other.names_more;
+        self.is_closed &= other.is_closed;
+        for (name, shape) in other.properties {
+            match self.properties.get_mut(&name) {
+                Some(known) => known.add_names(shape),
+                None => {
+                    self.properties.insert(name, shape);
+                }
+            }
+        }
+        match (&mut self.items, other.items) {
+            (Some(known), Some(items)) => known.add_names(*items),
+            (items @ None, Some(other)) => *items = Some(other),
+            (_, None) => {}
+        }
+    }
+}
+
+/// What a schema says by itself, its combinations left aside.
+fn own_words(words: &Map<String, Json>, shape_of: impl Fn(&Json) -> Shape) -> Shape {
+    let properties: BTreeMap<SmolStr, Shape> = words
+        .get("properties")
+        .and_then(Json::as_object)
+        .into_iter()
+        .flatten()
+        .map(|(name, inner)| (SmolStr::new(name), shape_of(inner)))
+        .collect();
+    let required = words.get("required").and_then(Json::as_array);
+    let required = required.into_iter().flatten().filter_map(Json::as_str);
+    let more = words.get("additionalProperties");
+    let names_more =
+        more.is_some_and(|it| *it != Json::Bool(false)) || words.contains_key("patternProperties");
+    let takes_null = match words.get("type") {
+        None => words
+            .get("enum")
+            .is_none_or(|it| it.as_array().is_some_and(|all| all.contains(&Json::Null))),
+        Some(Json::String(name)) => name == "null",
+        Some(Json::Array(names)) => names.iter().any(|name| name == "null"),
+        Some(_) => true,
+    };
+    let is_null = words.get("type").is_some_and(|it| it == "null");
+    Shape {
+        names_more,
+        // Null has no members.
+        is_closed: more == Some(&Json::Bool(false)) || is_null,
+        properties,
+        required: required.map(SmolStr::new).collect(),
+        items: words.get("items").map(|items| Box::new(shape_of(items))),
+        takes_null,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+//! A registered tool as decisions read it: made once when the tool goes into service, looked up once per call.
+//!
+//! Start at [`RegisteredTool::read`]: every way to register a tool (a file, the control API) ends in an entity
+//! `Mcp::Tool`, and this is the one reading of it. [`Tools`] keeps them beside a snapshot.
+
+use std::sync::Arc;
+
+use cedar_policy_core::ast::{EntityUID, Literal, Value, ValueKind};
+use rpds::HashTrieMapSync;
+use smol_str::SmolStr;
+
+use crate::call::arguments::Shape;
+use crate::call::model::{Effect, TYPES};
+use crate::engine::snapshot::{Snapshot, Stored};
+use crate::engine::walk::PlaceGone;
+
+/// Entities looked at in one piece when all tools are collected.
+const PIECE: usize = 4_096;
+
+/// A registered tool.
+#[derive(Debug, Clone)]
+pub struct RegisteredTool {
+    /// `Mcp::Tool::"<server>/<tool>"`.
+    pub uid: EntityUID,
+    /// What it can do; admin while nobody has confirmed what it does.
+    pub effect: Effect,
+    /// The arguments that name what it acts upon.
+    pub target_arguments: Vec<SmolStr>,
+    /// What reading from it brings into a session.
+    pub yields: Vec<SmolStr>,
+    /// The pinned definition, `sha256:<hex>`.
+    pub digest: Option<SmolStr>,
+    /// What the pinned schema says of the names of its arguments; `None` if no schema is pinned.
+    pub arguments: Option<Shape>,
+}
+
+/// All registered tools of one revision. Cloning is cheap, and a changed copy shares what did not change.
+#[derive(Debug, Clone, Default)]
+pub struct Tools(HashTrieMapSync<EntityUID, Arc<RegisteredTool>>);
+
+impl RegisteredTool {
+    /// Reads the entity of a tool.
+    pub fn read(uid: &EntityUID, stored: Stored<'_>) -> Self {
+        let is_confirmed = flag(stored, "confirmed") == Some(true);
+        let effect = text(stored, "effect").filter(|_| is_confirmed);
+        let schema = text(stored, "input_schema");
+        let schema = schema.and_then(|text| serde_json::from_str(&text).ok());
+        Self {
+            uid: uid.clone(),
+            effect: effect
+                .and_then(|name| Effect::from_name(&name))
+                .unwrap_or(Effect::Admin),
+            target_arguments: texts(stored, "target_arguments"),
+            yields: texts(stored, "yields"),
+            digest: text(stored, "digest"),
+            arguments: schema.as_ref().map(Shape::of),
+        }
+    }
+}
+
+impl Tools {
+    /// Those among the entities of a snapshot.
+    pub fn of(snapshot: &Snapshot) -> Self {
+        let mut tools = Self::default();
+        let mut after = None;
+        // A place in a snapshot is good for that snapshot.
+        while let Ok::<_, PlaceGone>(piece) = snapshot.walk(&TYPES.tool, after, PIECE) {
+            for (uid, _) in &piece.entities {
+                tools.update(snapshot, uid);
+            }
+            after = piece.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        tools
+    }
+
+    /// Reads one entity anew, if it is a tool: it was put, replaced or taken away.
+    pub fn update(&mut self, snapshot: &Snapshot, uid: &EntityUID) {
+        if *uid.entity_type() != TYPES.tool {
+            return;
+        }
+        match snapshot.entity(uid) {
+            Some(stored) => {
+                let tool = RegisteredTool::read(uid, stored);
+                self.0.insert_mut(uid.clone(), Arc::new(tool));
+            }
+            None => {
+                self.0.remove_mut(uid);
+            }
+        }
+    }
+
+    /// The tool of this name.
+    pub fn get(&self, uid: &EntityUID) -> Option<&Arc<RegisteredTool>> {
+        self.0.get(uid)
+    }
+}
+
+/// The texts of an attribute that is a set of them; none if it is no such thing.
+pub fn texts(entity: Stored<'_>, name: &str) -> Vec<SmolStr> {
+    match entity.attribute(name).map(|value| value.value) {
+        Some(ValueKind::Set(texts)) => texts.iter().filter_map(text_of).cloned().collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// An attribute that is true or false.
+pub fn flag(entity: Stored<'_>, name: &str) -> Option<bool> {
+    match entity.attribute(name)?.value {
+        ValueKind::Lit(Literal::Bool(value)) => Some(value),
+        _ => None,
+    }
+}
+
+fn text(entity: Stored<'_>, name: &str) -> Option<SmolStr> {
+    text_of(&entity.attribute(name)?).cloned()
+}
+
+fn text_of(value: &Value) -> Option<&SmolStr> {
+    match &value.value {
+        ValueKind::Lit(Literal::String(text)) => Some(text),
+        _ => None,
+    }
+}
