@@ -3,7 +3,7 @@
 //! Start at [`grpc`], the native one. [`envoy`] is for Envoy's filters, [`ext_mcp`] for agentgateway. [`http`] is
 //! what those over plain HTTP share: [`authzen`] and [`toolhive`]. [`mcp`] reads the Model Context Protocol for
 //! the doors whose callers pass it on as it is. `token` reads who acts out of a verified token, `told` is what
-//! gateways hear beside yes or no; `json` and [`invalid`] are how every door reads JSON and names a fault.
+//! gateways hear beside yes or no; `json`, `media` and [`invalid`] are how every door reads JSON and names a fault.
 //!
 //! Invariant: no decisions and no storage. An adapter that cannot read a question refuses it and names
 //! the field; it never guesses.
@@ -16,6 +16,7 @@ pub mod http;
 pub mod invalid;
 pub(in crate::adapters) mod json;
 pub mod mcp;
+pub(in crate::adapters) mod media;
 pub(in crate::adapters) mod token;
 pub(in crate::adapters) mod told;
 pub mod toolhive;

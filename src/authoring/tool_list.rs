@@ -10,6 +10,7 @@ use crate::bundle::fault::{Fault, Origin};
 use crate::bundle::json::{self, Step};
 use crate::bundle::registration::{MAX_TOOLS, tool_name_fault};
 use crate::call::canonical;
+use crate::call::json_text::tolerant;
 
 /// Objects and lists within each other, in the shape that is kept of a tool's arguments.
 const MAX_SHAPE_DEPTH: usize = 8;
@@ -35,7 +36,13 @@ pub struct ListedTool {
 
 /// Reads `{"tools": […]}`, with or without `serverInfo`, or the JSON-RPC response around it.
 pub fn parse(origin: Origin<'_>) -> Result<Vec<ListedTool>, Vec<Fault>> {
-    let document = json::parse(origin).map_err(|fault| vec![fault])?;
+    // Digested as the lists are that servers show later.
+    let held = tolerant(origin.text.as_bytes());
+    let held = Origin {
+        text: std::str::from_utf8(&held).unwrap_or(origin.text),
+        ..origin
+    };
+    let document = json::parse(held).map_err(|fault| vec![fault])?;
     let (path, list) = find_list(&document).ok_or_else(|| {
         let message =
             "there is no list of tools: expected an object with `tools`, or with `result.tools`";

@@ -1,7 +1,8 @@
 //! From a tool's JSON Schema to the Cedar type of its `context.input`.
 //!
 //! Start at [`input_type`]. Only what both languages mean alike is taken over; whatever else a schema
-//! says, its property is left out and shows up in `context.arguments.untyped` instead.
+//! says, its property is left out and shows up in `context.arguments.untyped` instead. A number is a `decimal`: a call
+//! whose number has more than Cedar's four places is refused, never rounded.
 
 use serde_json::{Map, Value as Json, json};
 
@@ -47,14 +48,14 @@ fn value_type(schema: &Json, depth: usize) -> Option<Json> {
     match schema.get("type").and_then(Json::as_str) {
         Some("array") => {
             let element = schema.get("items").and_then(primitive)?;
-            Some(json!({"type": "Set", "element": {"type": element}}))
+            Some(json!({"type": "Set", "element": element}))
         }
         Some("object") => record(schema, depth + 1),
-        _ => primitive(schema).map(|name| json!({"type": name})),
+        _ => primitive(schema),
     }
 }
 
-fn primitive(schema: &Json) -> Option<&'static str> {
+fn primitive(schema: &Json) -> Option<Json> {
     if is_combined(schema) {
         return None;
     }
@@ -64,12 +65,13 @@ fn primitive(schema: &Json) -> Option<&'static str> {
     };
     match schema.get("type") {
         Some(Json::String(name)) => match name.as_str() {
-            "string" => Some("String"),
-            "integer" => Some("Long"),
-            "boolean" => Some("Bool"),
+            "string" => Some(json!({"type": "String"})),
+            "integer" => Some(json!({"type": "Long"})),
+            "number" => Some(json!({"type": "Extension", "name": "decimal"})),
+            "boolean" => Some(json!({"type": "Bool"})),
             _ => None,
         },
-        None if schema.get("enum").is_some_and(of_strings) => Some("String"),
+        None if schema.get("enum").is_some_and(of_strings) => Some(json!({"type": "String"})),
         _ => None,
     }
 }

@@ -440,7 +440,8 @@ fn time(now: SystemTime) -> Option<Value> {
     })
 }
 
-fn extension_value(constructor: &Option<Name>, text: SmolStr) -> Option<Value> {
+/// The value of one of Cedar's extension types that a text stands for.
+pub(super) fn extension_value(constructor: &Option<Name>, text: SmolStr) -> Option<Value> {
     let function = Extensions::all_available()
         .func(constructor.as_ref()?)
         .ok()?;

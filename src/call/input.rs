@@ -1,14 +1,18 @@
 //! A call's arguments as facts: their names always, their values where the tool's own action types them.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use cedar_policy_core::ast::{EntityUID, Value};
+use cedar_policy_core::ast::{EntityUID, Name, Value};
 use cedar_policy_core::validator::types::{Attributes, Type};
 use serde_json::{Map, Value as Json};
-use smol_str::SmolStr;
+use smol_str::{SmolStr, format_smolstr};
 
+use crate::call::facts::extension_value;
 use crate::engine::snapshot::Snapshot;
+
+static DECIMAL: LazyLock<Option<Name>> =
+    LazyLock::new(|| Name::parse_unqualified_name("decimal").ok());
 
 /// Arguments, read.
 #[derive(Debug, Clone, Default)]
@@ -108,8 +112,16 @@ fn value(json: &Json, declared: &Type, path: &str) -> Result<Value, InputFault> 
             let long = json
                 .as_i64()
                 .ok_or_else(|| not("a whole number of 64 bits"))?;
-            Ok(Value::new(long, None))
+            // Many servers keep numbers as doubles: they would act upon another one than policies have seen.
+            match is_exact_in_double(long) {
+                true => Ok(Value::new(long, None)),
+                false => Err(not(
+                    "a whole number that every reader takes for the same one",
+                )),
+            }
         }
+        Type::ExtensionType { name } if Some(name) == DECIMAL.as_ref() => decimal(json)
+            .ok_or_else(|| not("a number of at most four places that Cedar's decimal holds")),
         Type::String => {
             let text = json.as_str().ok_or_else(|| not("text"))?;
             Ok(Value::new(SmolStr::new(text), None))
@@ -135,3 +147,29 @@ fn value(json: &Json, declared: &Type, path: &str) -> Result<Value, InputFault> 
         | Type::ExtensionType { .. } => Err(not("of a type that arguments can have")),
     }
 }
+
+/// Whether a double holds exactly this number.
+fn is_exact_in_double(long: i64) -> bool {
+    #[expect(clippy::cast_precision_loss, reason = "the loss is what is looked for")]
+    let double = long as f64;
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a whole number within 128 bits"
+    )]
+    let whole = double as i128;
+    whole == i128::from(long)
+}
+
+/// A number as Cedar's `decimal`, which has four places. One with more is none, and never rounded.
+fn decimal(json: &Json) -> Option<Value> {
+    let number = json.as_number()?;
+    let text = match number.as_i64() {
+        Some(whole) => format_smolstr!("{whole}.0"),
+        // Rust writes the fewest digits that stand for a double, and no exponent.
+        None => format_smolstr!("{}", number.as_f64()?),
+    };
+    extension_value(&DECIMAL, text)
+}
+
+#[cfg(test)]
+mod tests;

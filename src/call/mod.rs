@@ -31,6 +31,7 @@ pub mod facts;
 pub(crate) mod fixtures;
 pub mod govern;
 pub mod input;
+pub mod json_text;
 pub mod listing;
 pub mod live;
 pub mod model;

@@ -14,6 +14,7 @@ use crate::adapters::http::door::{Door, check_content_type, host, is_encrypted, 
 use crate::adapters::http::fields::optional_object;
 use crate::adapters::http::refusal::Refusal;
 use crate::adapters::invalid::{Invalid, Problem, Shown};
+use crate::adapters::json::Names;
 use crate::call::context::TraceContext;
 use crate::call::decision::Outcome;
 use crate::config::http::Authzen as Settings;
@@ -124,7 +125,7 @@ impl Authzen {
         admitted: &Admitted,
         body: &[u8],
     ) -> Result<Response<Bytes>, Refusal> {
-        let request = self.door.object(body)?;
+        let request = self.door.object(body, Names::Distinct)?;
         let answer = match admitted.endpoint {
             Endpoint::Evaluation => self.evaluation(admitted, &request).await?,
             Endpoint::Evaluations => self.evaluations(admitted, &request).await?,

@@ -4,7 +4,7 @@ use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
 use crate::adapters::envoy::request::HttpRequest;
-use crate::adapters::json;
+use crate::adapters::json::{self, Names};
 use crate::adapters::token::{self, Known};
 use crate::call::context::Subject;
 use crate::call::model::{TYPES, entity};
@@ -109,7 +109,7 @@ impl Evidence<'_> {
             return Ok(None);
         };
         let depth = self.limits.json_depth;
-        let mut found = json::from_struct(found.clone(), depth, "jwt")
+        let mut found = json::from_struct(found.clone(), depth, Names::Distinct, "jwt")
             .map_err(|_| "the token holds what cannot be read exactly")?;
         match found.remove(key) {
             None => Ok(None),

@@ -2,13 +2,14 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::adapters::invalid::{Invalid, Problem};
-use crate::adapters::json;
+use crate::adapters::invalid::{Invalid, Problem, Shown};
+use crate::adapters::json::{self, Names};
 use crate::adapters::mcp::denial;
 use crate::adapters::mcp::judge::{Judge, Passage};
-use crate::adapters::mcp::message::{self, Id, Message, Unreadable};
+use crate::adapters::mcp::message::{self, FromServer, Id, Unreadable};
 use crate::adapters::mcp::operations::Undecided;
-use crate::adapters::mcp::spelling::no_look_alikes;
+use crate::adapters::mcp::spelling::{names_of, no_look_alikes};
+use crate::call::json_text::tolerant;
 use crate::service::decisions::NotReady;
 
 /// A method that no client has, so that every client answers it with an error: nobody but the client can tell
@@ -33,8 +34,8 @@ pub(super) struct Awaited {
 pub(super) enum Fate {
     /// It passes as it is.
     Passes,
-    /// This goes to the client in its place.
-    Instead(Json),
+    /// This JSON goes to the client in its place.
+    Instead(String),
     /// Nothing does.
     Dropped(String),
 }
@@ -45,35 +46,32 @@ pub(super) async fn judge(
     awaited: Option<&Awaited>,
     text: &[u8],
 ) -> Result<Fate, NotReady> {
-    let message = match message::read(text, judge.limits) {
+    let message = match message::from_server(text, judge.limits) {
         Ok(message) => message,
-        Err(unreadable) if unreadable.id.is_none() && answers_nobody(judge, text) => {
-            return Ok(fate_of_reply(None, error(judge, text).await?));
-        }
-        Err(unreadable) => return Ok(fate_of_unreadable(unreadable)),
+        Err(unreadable) => return Ok(fate_of_unreadable(unreadable, awaited)),
     };
     match message {
-        Message::Reply { id, result } => {
-            let passage = match result.filter(|result| !result.is_empty()) {
-                Some(result) => {
-                    let awaited = awaited.filter(|awaited| awaited.id == id);
-                    let method = awaited.map(|awaited| awaited.method.as_str());
-                    judge.result(method, result).await?
-                }
-                None => error(judge, text).await?,
-            };
+        FromServer::Result { id, result } => {
+            let awaited = awaited.filter(|awaited| awaited.id == id);
+            let method = awaited.map(|awaited| awaited.method.as_str());
+            let passage = judge.result(method, result.as_bytes()).await?;
             Ok(fate_of_reply(Some(&id), passage))
         }
-        Message::Request { id, method, params } => {
+        FromServer::Error { id, error } => {
+            let passage = self::error(judge, error).await?;
+            Ok(fate_of_reply(id.as_ref(), passage))
+        }
+        FromServer::Request { id, method, params } => {
             let passage = judge.request(&method, params).await?;
             Ok(fate_of_request(&id, passage))
         }
-        Message::Notification { method, params } => {
-            let passage = judge.notification(&method, params).await?;
+        FromServer::Notification { method, params } => {
+            let passage = judge.notification(&method, params.as_ref()).await?;
             Ok(match passage {
                 Passage::AsItIs => Fate::Passes,
                 Passage::Refused(undecided) => Fate::Dropped(undecided.to_string()),
                 Passage::Denied(_) | Passage::Changed(_) => {
+                    let method = Shown::new(&method);
                     Fate::Dropped(format!("`{method}` is denied"))
                 }
             })
@@ -81,29 +79,18 @@ pub(super) async fn judge(
     }
 }
 
-/// Whether a message is the error of a server that could not read, or find, what it was asked for.
-fn answers_nobody(judge: &Judge<'_>, text: &[u8]) -> bool {
-    let Ok(Json::Object(members)) = json::value(text, judge.limits.json_depth, "body") else {
-        return false;
-    };
-    let is_error = members.get("error").is_some_and(Json::is_object);
-    let is_of_nobody = members.get("id").is_none_or(Json::is_null);
-    let known = ["jsonrpc", "id", "error"];
-    is_error
-        && is_of_nobody
-        && members.get("jsonrpc").and_then(Json::as_str) == Some("2.0")
-        && members.keys().all(|name| known.contains(&name.as_str()))
-}
-
 /// An error tells, and asks for nothing, but for one that says what the person has to visit.
-async fn error(judge: &Judge<'_>, text: &[u8]) -> Result<Passage, NotReady> {
-    // It was read before, and strictly.
-    let message: Json = serde_json::from_slice(text).unwrap_or_default();
-    let error = &message["error"];
+async fn error(judge: &Judge<'_>, text: &str) -> Result<Passage, NotReady> {
+    let depth = judge.limits.json_depth;
+    let read = json::value(&tolerant(text.as_bytes()), depth, Names::Protocol, "error");
+    let error = match read {
+        Ok(error) => error,
+        Err(invalid) => return Ok(Passage::Refused(invalid.into())),
+    };
     let visits = &error["data"]["elicitations"];
     for members in [error.as_object(), error["data"].as_object()] {
         let Some(members) = members else { continue };
-        if let Err(invalid) = no_look_alikes(members, &DECISIVE, "error") {
+        if let Err(invalid) = no_look_alikes(names_of(members), &DECISIVE, "error") {
             return Ok(Passage::Refused(invalid.into()));
         }
     }
@@ -128,11 +115,15 @@ async fn error(judge: &Judge<'_>, text: &[u8]) -> Result<Passage, NotReady> {
     Ok(Passage::AsItIs)
 }
 
-fn fate_of_unreadable(Unreadable { id, fault }: Unreadable) -> Fate {
-    match id {
+/// What cannot be read gets an answer, if somebody waits for one: under its own id, or else under that of the request
+/// whose response it came in. A client that hears nothing waits for ever.
+fn fate_of_unreadable(unreadable: Unreadable, awaited: Option<&Awaited>) -> Fate {
+    let Unreadable { id, fault } = unreadable;
+    match id.as_ref().or(awaited.map(|awaited| &awaited.id)) {
         Some(id) => {
             let said = format!("what the server sent cannot be read: {fault}");
-            Fate::Instead(denial::refused(Some(&id), denial::DENIED, &said))
+            let error = denial::refused(Some(id), denial::DENIED, &said);
+            Fate::Instead(error.to_string())
         }
         None => Fate::Dropped(fault.to_string()),
     }
@@ -143,9 +134,11 @@ fn fate_of_reply(id: Option<&Id>, passage: Passage) -> Fate {
         Passage::AsItIs => Fate::Passes,
         Passage::Changed(result) => {
             let id = id.map_or(Json::Null, Id::to_json);
-            Fate::Instead(json!({"jsonrpc": "2.0", "id": id, "result": result}))
+            Fate::Instead(format!(
+                r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#
+            ))
         }
-        other => Fate::Instead(turned_away(id, other)),
+        other => Fate::Instead(turned_away(id, other).to_string()),
     }
 }
 
@@ -155,9 +148,8 @@ fn fate_of_request(id: &Id, passage: Passage) -> Fate {
     }
     let mut error = turned_away(Some(id), passage);
     let why = error["error"].take();
-    Fate::Instead(json!({
-        "jsonrpc": "2.0", "id": id.to_json(), "method": DENIED, "params": why,
-    }))
+    let instead = json!({"jsonrpc": "2.0", "id": id.to_json(), "method": DENIED, "params": why});
+    Fate::Instead(instead.to_string())
 }
 
 /// The error that stands for what does not pass.

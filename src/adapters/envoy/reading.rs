@@ -7,7 +7,7 @@ use crate::adapters::envoy::identity::{self, Evidence};
 use crate::adapters::envoy::plain;
 use crate::adapters::envoy::refused::{self, Refused, Stopped};
 use crate::adapters::envoy::request::HttpRequest;
-use crate::adapters::json;
+use crate::adapters::json::{self, Names};
 use crate::adapters::mcp::answers;
 use crate::adapters::mcp::conversation::{self, Conversation};
 use crate::adapters::mcp::message::{self, Id, Message};
@@ -143,6 +143,7 @@ impl Reading<'_> {
 
     /// The message, once headers and metadata agree with it.
     fn message(&self, http: &HttpRequest) -> Result<Message, Stopped> {
+        http.check_content_type().map_err(Refused::from)?;
         let found = http.metadata.get(MCP_NAMESPACE);
         let body = http.plain_body().map_err(Refused::from)?;
         let message = match (body.is_empty(), found) {
@@ -150,7 +151,7 @@ impl Reading<'_> {
             (true, Some(found)) if self.settings.body == Body::Optional => {
                 let depth = self.limits.json_depth.saturating_add(2);
                 let unusable = || Refused::new(400, "what the MCP filter has read cannot be used");
-                let found = json::from_struct(found.clone(), depth, "mcp");
+                let found = json::from_struct(found.clone(), depth, Names::Protocol, "mcp");
                 let found = found.map_err(|_| unusable())?;
                 agreement::message_of(found).ok_or_else(unusable)?
             }

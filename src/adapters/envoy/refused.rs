@@ -110,7 +110,11 @@ impl From<Unreadable> for Stopped {
 
 impl From<Unfit> for Refused {
     fn from(unfit: Unfit) -> Self {
-        Self::new(400, &unfit.to_string())
+        let status = match unfit {
+            Unfit::NotJson => 415,
+            _ => 400,
+        };
+        Self::new(status, &unfit.to_string())
     }
 }
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use prost_types::Struct;
 
 use crate::adapters::mcp::repeated::{Headers, Twice};
+use crate::adapters::media::Media;
 use crate::config::envoy::Envoy;
 
 /// One HTTP request of a client, and what Envoy knows of it.
@@ -38,6 +39,8 @@ pub(super) enum Unfit {
     TwoBodies,
     #[error("the body is compressed")]
     Compressed,
+    #[error("the `content-type` must be `application/json`, in UTF-8")]
+    NotJson,
 }
 
 /// The value of a header that comes as text or as bytes. Bytes that are no text equal nothing that anybody
@@ -57,6 +60,15 @@ impl HttpRequest {
         match encoding.is_some_and(|encoding| encoding != "identity") {
             true => Err(Unfit::Compressed),
             false => Ok(body),
+        }
+    }
+
+    /// Refuses a body that does not call itself JSON in UTF-8: its server may read it as something else.
+    pub(super) fn check_content_type(&self) -> Result<(), Unfit> {
+        let named = self.headers.get("content-type")?;
+        match named.map(Media::read) {
+            Some(Ok(Media::Json)) => Ok(()),
+            _ => Err(Unfit::NotJson),
         }
     }
 

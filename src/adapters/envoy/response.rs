@@ -117,7 +117,7 @@ impl Judging<'_> {
         Ok(match self.fate(event.data.as_bytes()).await? {
             Fate::Passes if event.is_plain => event.raw,
             Fate::Passes => event.with_data(&event.data),
-            Fate::Instead(json) => event.with_data(&json.to_string()),
+            Fate::Instead(json) => event.with_data(&json),
             Fate::Dropped(why) => {
                 self.warn(&why);
                 Bytes::new()
@@ -128,7 +128,7 @@ impl Judging<'_> {
     async fn whole(&self, text: BytesMut) -> Result<BytesMut, Broken> {
         Ok(match self.fate(&text).await? {
             Fate::Passes => text,
-            Fate::Instead(json) => json.to_string().as_bytes().into(),
+            Fate::Instead(json) => json.as_bytes().into(),
             Fate::Dropped(why) => {
                 self.warn(&why);
                 self.refused(&format!("the server's answer cannot be read: {why}"))

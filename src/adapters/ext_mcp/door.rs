@@ -12,9 +12,9 @@ use crate::adapters::ext_mcp::request::{self, Refused};
 use crate::adapters::grpc::authorization::{admitted, with_evidence};
 use crate::adapters::grpc::parse::transport_trace;
 use crate::adapters::grpc::refusal::Refusal;
+use crate::adapters::json::RawObject;
 use crate::adapters::mcp::conversation::Conversation;
 use crate::adapters::mcp::judge::{Judge, Passage};
-use crate::adapters::mcp::message;
 use crate::adapters::mcp::methods::{self, Sender};
 use crate::adapters::mcp::operations::{self, Asked, Undecided};
 use crate::adapters::mcp::origins::Origins;
@@ -138,13 +138,13 @@ impl ExtMcp {
                     "completions are not let through: nobody was asked before the server was",
                 ));
             }
-            let result = message::members(&response.mcp_response, limits, "mcp_response");
+            let result = RawObject::read(&response.mcp_response, "mcp_response");
             let result = result.map_err(Undecided::Invalid)?;
             let conversation = admitted.evidence().conversation(metadata, only(&servers))?;
             let origins = request::origins(servers, admitted.settings.prefix_mode);
             Ok((result, conversation, origins))
         };
-        let (mut result, conversation, origins) = match read() {
+        let (result, conversation, origins) = match read() {
             Ok(read) => read,
             Err(refused) => {
                 self.note(&refused);
@@ -152,13 +152,12 @@ impl ExtMcp {
             }
         };
         let is_told_less = GREETINGS.contains(&method)
-            && result.contains_key("instructions")
+            && result.get("instructions").is_some()
             && !self
                 .may_meet_all(admitted, &conversation, &origins, method)
                 .await?;
-        if is_told_less {
-            result.remove("instructions");
-        }
+        let kept =
+            is_told_less.then(|| result.with(|name| (name == "instructions").then_some(None)));
         let judge = Judge {
             service: &self.service,
             ask: admitted.ask(),
@@ -168,13 +167,14 @@ impl ExtMcp {
         };
         // What answers a method that nobody knows is judged by its shape.
         let known = methods::request(Sender::Client, method).map(|known| known.name);
-        let kept = is_told_less.then(|| result.clone());
-        Ok(reply::passage(Ok(
-            match (judge.result(known, result).await?, kept) {
-                (Passage::AsItIs, Some(kept)) => Passage::Changed(kept),
-                (passage, _) => passage,
-            },
-        )))
+        let text = kept
+            .as_ref()
+            .map_or(&*response.mcp_response, |kept| kept.as_bytes());
+        let passage = judge.result(known, text).await?;
+        Ok(reply::passage(Ok(match (passage, kept) {
+            (Passage::AsItIs, Some(kept)) => Passage::Changed(kept),
+            (passage, _) => passage,
+        })))
     }
 
     /// Whether the client may meet every one of several servers. The gateway writes their instructions into

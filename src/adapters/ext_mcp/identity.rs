@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
 use crate::adapters::ext_mcp::request::{self, Refused};
-use crate::adapters::json;
+use crate::adapters::json::{self, Names};
 use crate::adapters::mcp::conversation::{self, Conversation};
 use crate::adapters::token::{self, Known, Reading};
 use crate::call::context::{Environment, TraceContext, Workflow};
@@ -75,7 +75,7 @@ impl Evidence<'_> {
     fn read(&self, metadata: Struct) -> Result<Metadata<'_>, Refused> {
         const FIELD: &str = "metadata_context";
         let depth = self.limits.json_depth.saturating_add(LEVELS_AROUND);
-        let members = json::from_struct(metadata, depth, FIELD)
+        let members = json::from_struct(metadata, depth, Names::Distinct, FIELD)
             .map_err(|invalid| Refused::invalid(&invalid.to_string()))?;
         Ok(Metadata {
             members,

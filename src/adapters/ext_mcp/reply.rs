@@ -67,9 +67,7 @@ pub(super) fn refused(refused: Refused) -> McpRequestResult {
 pub(super) fn passage(passage: Result<Passage, Refused>) -> McpResponseResult {
     let result = match passage {
         Ok(Passage::AsItIs) => OfResponse::Pass(Pass {}),
-        Ok(Passage::Changed(result)) => {
-            OfResponse::Mutated(Json::Object(result).to_string().into())
-        }
+        Ok(Passage::Changed(result)) => OfResponse::Mutated(result.into()),
         Ok(Passage::Denied(answer)) => OfResponse::Error(error(&answer)),
         Ok(Passage::Refused(undecided)) => OfResponse::Error(Refused::from(undecided).into()),
         Err(refused) => OfResponse::Error(refused.into()),

@@ -17,7 +17,8 @@ use tonic::transport::server::TlsConnectInfo;
 
 use crate::adapters::grpc::parse::EntityTypes;
 use crate::adapters::http::refusal::Refusal;
-use crate::adapters::json;
+use crate::adapters::json::{self, Names};
+use crate::adapters::media::Media;
 use crate::call::context::TraceContext;
 use crate::config::limits::Limits;
 use crate::identity::authenticate::{self, Evidence};
@@ -90,12 +91,16 @@ impl Door {
     }
 
     /// The object in a body.
-    pub fn object(&self, body: &[u8]) -> Result<Map<String, Json>, Refusal> {
+    pub(in crate::adapters) fn object(
+        &self,
+        body: &[u8],
+        names: Names,
+    ) -> Result<Map<String, Json>, Refusal> {
         let depth = self.limits.load().json_depth.saturating_add(ENVELOPE);
         if body.is_empty() {
             return Err(Refusal::EmptyBody);
         }
-        Ok(json::object(body, depth, "body")?)
+        Ok(json::object(body, depth, names, "body")?)
     }
 }
 
@@ -153,14 +158,15 @@ pub fn is_encrypted(head: &Parts) -> bool {
     head.extensions.get::<TlsConnectInfo<Peer>>().is_some()
 }
 
-/// Refuses a body that does not call itself JSON.
+/// Refuses a body that does not call itself JSON in UTF-8, and one that says twice what it is.
 pub fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
-    let given = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let essence = given.and_then(|text| text.split(';').next()).map(str::trim);
-    match essence {
-        Some(essence) if essence.eq_ignore_ascii_case("application/json") => Ok(()),
+    let mut all = headers.get_all(CONTENT_TYPE).iter();
+    let given = match (all.next(), all.next()) {
+        (Some(only), None) => only.to_str().ok(),
+        _ => None,
+    };
+    match given.map(Media::read) {
+        Some(Ok(Media::Json)) => Ok(()),
         _ => Err(Refusal::NotJson),
     }
 }

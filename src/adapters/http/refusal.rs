@@ -22,7 +22,7 @@ pub enum Refusal {
     #[error("the body is empty, but must be a JSON object")]
     EmptyBody,
     /// A body of another kind.
-    #[error("the `content-type` must be `application/json`")]
+    #[error("the `content-type` must be `application/json`, in UTF-8")]
     NotJson,
     /// The body broke off.
     #[error("the body could not be read to its end")]

@@ -6,7 +6,7 @@ use smol_str::SmolStr;
 use crate::adapters::invalid::{Invalid, Problem};
 use crate::adapters::mcp::methods;
 use crate::adapters::mcp::operations::{Asked, Undecided, check_count};
-use crate::adapters::mcp::spelling::{DECISIVE, no_look_alikes};
+use crate::adapters::mcp::spelling::{DECISIVE, names_of, no_look_alikes};
 use crate::call::answers::{Answers, UnknownAnswer};
 use crate::call::context::{Initiator, Operation, OperationKind};
 use crate::config::limits::Limits;
@@ -23,7 +23,7 @@ pub fn read(
         let result = response
             .as_object()
             .ok_or_else(|| Invalid::new(field, Problem::NotOfShape("an object of results")))?;
-        no_look_alikes(result, &DECISIVE, field)?;
+        no_look_alikes(names_of(result), &DECISIVE, field)?;
         add_answer(&mut answers, result, field)?;
     }
     Ok(answers)
@@ -31,7 +31,7 @@ pub fn read(
 
 /// What the `result` of a client's reply to a request of the server tells that server (revision 2025-11-25).
 pub fn of_reply(server: &SmolStr, result: &Map<String, Json>) -> Result<Asked, Undecided> {
-    no_look_alikes(result, &DECISIVE, "result")?;
+    no_look_alikes(names_of(result), &DECISIVE, "result")?;
     let mut operation = Operation::new(
         Initiator::Client,
         server.clone(),

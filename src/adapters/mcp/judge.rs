@@ -5,17 +5,25 @@ use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
 use crate::adapters::invalid::{Invalid, Problem, Shown};
+use crate::adapters::json::{self, Names, RawObject};
 use crate::adapters::mcp::conversation::Conversation;
 use crate::adapters::mcp::methods::Sender;
 use crate::adapters::mcp::operations::{self, Asked, Undecided};
 use crate::adapters::mcp::origins::{Called, Origins};
-use crate::adapters::mcp::spelling::no_look_alikes;
+use crate::adapters::mcp::spelling::{names_of, no_look_alikes};
 use crate::call::canonical;
 use crate::call::context::{CallContext, Initiator, Operation, OperationKind};
 use crate::call::decision::Decision;
+use crate::call::json_text::tolerant;
 use crate::call::listing::{Hidden, Offered};
 use crate::config::limits::Limits;
 use crate::service::decisions::{Answer, Ask, NotReady, Service};
+
+/// Levels around what a limit on nesting is about: a message and its result.
+const LEVELS_AROUND: u32 = 2;
+
+/// Members of results whose names are the server's own. Nothing in them is judged.
+const UNREAD: [&str; 2] = ["_meta", "structuredContent"];
 
 /// Where a server that cannot wait for an answer asks for it (revision 2026-07-28).
 const INPUT_REQUESTS: &str = "inputRequests";
@@ -40,8 +48,8 @@ const DECISIVE: [&str; 10] = [
 pub enum Passage {
     /// It passes.
     AsItIs,
-    /// This passes instead: a list without what the client may not use.
-    Changed(Map<String, Json>),
+    /// This result passes instead, as JSON: a list without what the client may not use, and the rest as it was written.
+    Changed(String),
     /// It does not pass, because the server may not ask for this.
     Denied(Box<Answer<Decision>>),
     /// It does not pass, because it cannot be judged. The text is safe to send.
@@ -109,30 +117,61 @@ const LISTS: [List; 4] = [
 ];
 
 impl Judge<'_> {
-    /// Judges the `result` of a reply. `method` is what it answers; if nobody knows, the result is judged by
-    /// its shape, as a client might take it for an answer to anything.
-    pub async fn result(
-        &self,
-        method: Option<&str>,
-        mut result: Map<String, Json>,
-    ) -> Result<Passage, NotReady> {
+    /// Judges the `result` of a reply, as it was written. `method` is what it answers; if nobody knows, the result is
+    /// judged by its shape, as a client might take it for an answer to anything.
+    pub async fn result(&self, method: Option<&str>, text: &[u8]) -> Result<Passage, NotReady> {
+        let read = RawObject::read(text, "result");
+        let result = match read.and_then(|result| self.check_names(&result).map(|()| result)) {
+            Ok(result) => result,
+            Err(invalid) => return Ok(Passage::Refused(invalid.into())),
+        };
         if let Some(passage) = self.input_requests(&result).await? {
             return Ok(passage);
         }
-        let mut is_changed = false;
+        let mut changed = Vec::new();
         for list in &LISTS {
             if method.is_some_and(|method| method != list.method) {
                 continue;
             }
-            match self.filter(list, &mut result).await? {
-                Ok(changed) => is_changed |= changed,
+            match self.filter(list, &result).await? {
+                Ok(None) => {}
+                Ok(Some(kept)) => changed.push((list.member, kept)),
                 Err(invalid) => return Ok(Passage::Refused(invalid.into())),
             }
         }
-        Ok(match is_changed {
-            true => Passage::Changed(result),
-            false => Passage::AsItIs,
-        })
+        if changed.is_empty() {
+            return Ok(Passage::AsItIs);
+        }
+        Ok(Passage::Changed(result.with(|name| {
+            let list = changed.iter().find(|(member, _)| *member == name);
+            list.map(|(_, kept)| Some(kept.as_str()))
+        })))
+    }
+
+    /// No reader takes a member for another, at any depth. What holds names of the server's own making is its client's
+    /// business, and so are the values: they need not even be ones that Callgate could hold. Lists are read entry by
+    /// entry.
+    fn check_names(&self, result: &RawObject<'_>) -> Result<(), Invalid> {
+        let is_list = |name: &str| LISTS.iter().any(|list| list.member == name);
+        let parts = result
+            .iter()
+            .filter(|(name, _)| !UNREAD.contains(name) && !is_list(name));
+        for (name, text) in parts {
+            match json::list(text).filter(|_| name == "content") {
+                Some(blocks) => blocks
+                    .into_iter()
+                    .try_for_each(|text| self.read(text, name).map(drop))?,
+                None => self.read(text, name).map(drop)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads something of a server for judging alone.
+    fn read(&self, text: &str, name: &str) -> Result<Json, Invalid> {
+        let depth = self.limits.json_depth.saturating_add(LEVELS_AROUND);
+        let text = tolerant(text.as_bytes());
+        json::value(&text, depth, Names::Protocol, &format!("result.{name}"))
     }
 
     /// Judges a request of the server (revision 2025-11-25).
@@ -148,17 +187,20 @@ impl Judge<'_> {
     }
 
     /// Judges a notification of the server. One about a task may ask for something, too.
-    pub async fn notification(
+    pub(in crate::adapters) async fn notification(
         &self,
         method: &str,
-        params: Map<String, Json>,
+        params: Option<&RawObject<'_>>,
     ) -> Result<Passage, NotReady> {
         let Some(server) = self.origins.only() else {
             return Ok(Passage::Refused(whose()));
         };
         match operations::of_notification(Sender::Server, server, method) {
             Ok(Asked::Harmless) => {
-                let asked = self.input_requests(&params).await?;
+                let asked = match params {
+                    Some(params) => self.input_requests(params).await?,
+                    None => None,
+                };
                 Ok(asked.unwrap_or(Passage::AsItIs))
             }
             // Nothing that a server tells keeps a conversation of its client going.
@@ -171,59 +213,61 @@ impl Judge<'_> {
     }
 
     /// Decides everything that a result asks of the client; `None` if all of it may be asked.
-    async fn input_requests(
-        &self,
-        result: &Map<String, Json>,
-    ) -> Result<Option<Passage>, NotReady> {
-        // A task that was made has a member of its own, and its state holds the result of the call.
-        let within = |member| result.get(member).and_then(Json::as_object);
-        let mut calls = Vec::new();
-        for (holder, field) in [
-            (Some(result), "result"),
-            (within("task"), "result.task"),
-            (within("result"), "result.result"),
-        ] {
-            let Some(holder) = holder else { continue };
-            match self.input_requests_in(holder, field) {
-                Ok(more) => calls.extend(more),
-                Err(undecided) => return Ok(Some(Passage::Refused(undecided))),
-            }
-        }
+    async fn input_requests(&self, result: &RawObject<'_>) -> Result<Option<Passage>, NotReady> {
+        let calls = match self.all_input_requests(result) {
+            Ok(calls) => calls,
+            Err(undecided) => return Ok(Some(Passage::Refused(undecided))),
+        };
         Ok(match self.decide(calls).await? {
             Passage::AsItIs => None,
             other => Some(other),
         })
     }
 
+    fn all_input_requests(&self, result: &RawObject<'_>) -> Result<Vec<CallContext>, Undecided> {
+        let mut calls = self.input_requests_in(result, "result")?;
+        // A task that was made has a member of its own, and its state holds the result of the call.
+        for (member, field) in [("task", "result.task"), ("result", "result.result")] {
+            if let Some(text) = result.get(member).filter(|text| text.starts_with('{')) {
+                let holder = RawObject::read(text.as_bytes(), field)?;
+                calls.extend(self.input_requests_in(&holder, field)?);
+            }
+        }
+        Ok(calls)
+    }
+
     fn input_requests_in(
         &self,
-        holder: &Map<String, Json>,
+        holder: &RawObject<'_>,
         field: &str,
     ) -> Result<Vec<CallContext>, Undecided> {
-        no_look_alikes(holder, &DECISIVE, field)?;
+        no_look_alikes(holder.names(), &DECISIVE, field)?;
         let field = format!("{field}.{INPUT_REQUESTS}");
-        let requests = match holder.get(INPUT_REQUESTS) {
-            None | Some(Json::Null) => return Ok(Vec::new()),
-            Some(Json::Object(requests)) => requests,
-            Some(_) => return Err(not(&field, "an object").into()),
+        let Some(text) = holder.get(INPUT_REQUESTS) else {
+            return Ok(Vec::new());
+        };
+        let depth = self.limits.json_depth.saturating_add(LEVELS_AROUND);
+        let requests = match json::value(text.as_bytes(), depth, Names::Protocol, &field)? {
+            Json::Null => return Ok(Vec::new()),
+            Json::Object(requests) => requests,
+            _ => return Err(not(&field, "an object").into()),
         };
         operations::check_count(requests.len(), self.limits.list_items, &field)?;
         let mut calls = Vec::new();
-        for request in requests.values() {
-            let request = request
-                .as_object()
-                .ok_or_else(|| not(&field, "an object of requests"))?;
-            no_look_alikes(request, &DECISIVE, &field)?;
-            let method = request
-                .get("method")
-                .and_then(Json::as_str)
-                .ok_or_else(|| not(&field, "an object of requests with a `method`"))?;
-            let params = match request.get("params") {
+        for request in requests.into_iter().map(|(_, request)| request) {
+            let Json::Object(mut request) = request else {
+                return Err(not(&field, "an object of requests").into());
+            };
+            no_look_alikes(names_of(&request), &DECISIVE, &field)?;
+            let Some(Json::String(method)) = request.remove("method") else {
+                return Err(not(&field, "an object of requests with a `method`").into());
+            };
+            let params = match request.remove("params") {
                 None => Map::new(),
-                Some(Json::Object(params)) => params.clone(),
+                Some(Json::Object(params)) => params,
                 Some(_) => return Err(not(&field, "an object of requests with `params`").into()),
             };
-            calls.extend(self.asked(method, params)?);
+            calls.extend(self.asked(&method, params)?);
         }
         Ok(calls)
     }
@@ -252,20 +296,20 @@ impl Judge<'_> {
         Ok(denied.map_or(Passage::AsItIs, |denied| Passage::Denied(Box::new(denied))))
     }
 
-    /// Takes out of a list what the client may not use. Tells whether anything was taken out.
+    /// A list without what the client may not use, as JSON; `None` if nothing is taken out.
     async fn filter(
         &self,
         list: &List,
-        result: &mut Map<String, Json>,
-    ) -> Result<Result<bool, Invalid>, NotReady> {
+        result: &RawObject<'_>,
+    ) -> Result<Result<Option<String>, Invalid>, NotReady> {
         let field = format!("result.{}", list.member);
-        let Some(entries) = result.get_mut(list.member) else {
-            return Ok(Ok(false));
+        let Some(text) = result.get(list.member) else {
+            return Ok(Ok(None));
         };
-        let Json::Array(entries) = entries else {
+        let Some(entries) = json::list(text) else {
             return Ok(Err(not(&field, "a list")));
         };
-        let named = match self.names(list, entries, &field) {
+        let named = match self.names(list, &entries, &field) {
             Ok(named) => named,
             Err(invalid) => return Ok(Err(invalid)),
         };
@@ -293,13 +337,13 @@ impl Judge<'_> {
                 shown[named.entry] &= hidden.is_none();
             }
         }
-        let before = entries.len();
-        let mut each = shown.iter().zip(&is_offered);
-        entries.retain(|_| {
-            each.next()
-                .is_some_and(|(shown, offered)| *shown && *offered)
-        });
-        Ok(Ok(entries.len() != before))
+        let each = entries.iter().zip(shown.iter().zip(&is_offered));
+        let kept: Vec<&str> = each
+            .filter(|(_, (shown, is_offered))| **shown && **is_offered)
+            .map(|(entry, _)| *entry)
+            .collect();
+        let is_changed = kept.len() != entries.len();
+        Ok(Ok(is_changed.then(|| format!("[{}]", kept.join(",")))))
     }
 
     /// Whether the client may look at a server's list at all. Of one server it was asked before the list came;
@@ -333,25 +377,31 @@ impl Judge<'_> {
     }
 
     /// Who offers each entry of a list under which name. An entry that could be read as an offer of several
-    /// servers appears once for each.
-    fn names(&self, list: &List, entries: &[Json], field: &str) -> Result<Vec<Named<'_>>, Invalid> {
+    /// servers appears once for each, one that cannot be read not at all.
+    fn names(&self, list: &List, entries: &[&str], field: &str) -> Result<Vec<Named<'_>>, Invalid> {
         operations::check_count(entries.len(), self.limits.tools, field)?;
         let mut named = Vec::with_capacity(entries.len());
-        for (entry, json) in entries.iter().enumerate() {
-            let members = json
-                .as_object()
-                .ok_or_else(|| not(field, "a list of objects"))?;
-            no_look_alikes(members, &DECISIVE, field)?;
-            let name = members
-                .get(list.name)
-                .and_then(Json::as_str)
-                .ok_or_else(|| not(field, "a list of objects with names"))?;
+        for (entry, text) in entries.iter().enumerate() {
+            if !text.starts_with('{') {
+                return Err(not(field, "a list of objects"));
+            }
+            let members = RawObject::read(text.as_bytes(), field)?;
+            no_look_alikes(members.names(), &DECISIVE, field)?;
+            let name = members.get(list.name).filter(|name| name.starts_with('"'));
+            let name = name.ok_or_else(|| not(field, "a list of objects with names"))?;
+            let (Ok(name), Ok(json)) = (
+                serde_json::from_str::<String>(name),
+                self.read(text, list.member),
+            ) else {
+                tracing::warn!(entry, "an entry of a list was left out: it cannot be read");
+                continue;
+            };
             // A gateway that merges lists writes their entries anew, so only others can be held against a pin.
             let is_servers_own = self.origins.only().is_some() && list.member == "tools";
             // What has no canonical form is nothing that anybody pinned.
             let definition =
-                is_servers_own.then(|| SmolStr::from(canonical::digest(json).unwrap_or_default()));
-            let readings = self.origins.of(name, list.called);
+                is_servers_own.then(|| SmolStr::from(canonical::digest(&json).unwrap_or_default()));
+            let readings = self.origins.of(&name, list.called);
             named.extend(readings.map(|(server, name)| Named {
                 entry,
                 server,

@@ -1,9 +1,12 @@
 //! One JSON-RPC message, read as strictly as the strictest server would.
+//!
+//! A client's message is read whole ([`read`]): the server acts on all of it. Of a server's message ([`from_server`]) only
+//! what it asks for is; what it answers is cut into parts, and passes as it was written.
 
 use serde_json::{Map, Value as Json};
 
 use crate::adapters::invalid::{Invalid, Problem, Shown};
-use crate::adapters::json;
+use crate::adapters::json::{self, Names, RawObject};
 use crate::config::limits::Limits;
 
 /// Levels around the arguments of a call: the message and its `params`. The limit counts from there.
@@ -45,6 +48,26 @@ pub enum Message {
         /// that there is a reply and not what is in it.
         result: Option<Map<String, Json>>,
     },
+}
+
+/// One message of a server. What it tells is as it was written.
+#[derive(Debug, Clone)]
+pub(in crate::adapters) enum FromServer<'t> {
+    /// It wants an answer.
+    Request {
+        id: Id,
+        method: String,
+        params: Map<String, Json>,
+    },
+    /// It wants none.
+    Notification {
+        method: String,
+        params: Option<RawObject<'t>>,
+    },
+    /// The result of a client's request.
+    Result { id: Id, result: &'t str },
+    /// What came of a request instead; without an id of one that the server could not read.
+    Error { id: Option<Id>, error: &'t str },
 }
 
 /// Why something is not a message. The text is safe to send.
@@ -122,7 +145,8 @@ impl Fault {
 pub fn read(text: &[u8], limits: &Limits) -> Result<Message, Unreadable> {
     let anonymous = |fault| Unreadable { id: None, fault };
     let depth = limits.json_depth.saturating_add(LEVELS_AROUND);
-    let value = json::value(text, depth, "body").map_err(|it| anonymous(Fault::Json(it)))?;
+    let value = json::value(text, depth, Names::Protocol, "body");
+    let value = value.map_err(|it| anonymous(Fault::Json(it)))?;
     let mut members = match value {
         Json::Object(members) => members,
         Json::Array(_) => return Err(anonymous(Fault::Batch)),
@@ -136,8 +160,7 @@ pub fn read(text: &[u8], limits: &Limits) -> Result<Message, Unreadable> {
     of_members(members, id.clone()).map_err(|fault| Unreadable { id, fault })
 }
 
-/// Reads parameters or a result that come without their message, as strictly as [`read`]. `field` names them in
-/// errors.
+/// Reads parameters that come without their message, as strictly as [`read`]. `field` names them in errors.
 pub fn members(
     text: &[u8],
     limits: &Limits,
@@ -145,9 +168,71 @@ pub fn members(
 ) -> Result<Map<String, Json>, Invalid> {
     // One level of the message is not there.
     let depth = limits.json_depth.saturating_add(LEVELS_AROUND - 1);
-    match json::value(text, depth, field)? {
+    match json::value(text, depth, Names::Protocol, field)? {
         Json::Object(members) => Ok(members),
         _ => Err(Invalid::new(field, Problem::NotOfShape("an object"))),
+    }
+}
+
+/// Reads one message of a server.
+pub(in crate::adapters) fn from_server<'t>(
+    text: &'t [u8],
+    limits: &Limits,
+) -> Result<FromServer<'t>, Unreadable> {
+    let anonymous = |fault| Unreadable { id: None, fault };
+    let first = text.iter().find(|byte| !byte.is_ascii_whitespace());
+    if first == Some(&b'[') {
+        return Err(anonymous(Fault::Batch));
+    }
+    let members = RawObject::read(text, "body").map_err(|it| anonymous(Fault::Json(it)))?;
+    let id = members.get("id").filter(|id| *id != "null");
+    let id = id.map(|id| {
+        let id = json::value(id.as_bytes(), 0, Names::Distinct, "id").map_err(Fault::Json)?;
+        Id::read(id, limits.id_bytes)
+    });
+    let id = id.transpose().map_err(anonymous)?;
+    of_raw(&members, id.clone(), limits).map_err(|fault| Unreadable { id, fault })
+}
+
+fn of_raw<'t>(
+    members: &RawObject<'t>,
+    id: Option<Id>,
+    limits: &Limits,
+) -> Result<FromServer<'t>, Fault> {
+    const MEMBERS: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
+    let text = |name| {
+        let text = members.get(name).map(serde_json::from_str::<String>);
+        text.transpose().ok()
+    };
+    if text("jsonrpc") != Some(Some("2.0".to_owned())) {
+        return Err(Fault::Version);
+    }
+    if let Some((other, _)) = members.iter().find(|(name, _)| !MEMBERS.contains(name)) {
+        return Err(Fault::Member(Shown::new(other)));
+    }
+    let method = text("method").ok_or(Fault::Method)?;
+    let params = members.get("params").filter(|params| *params != "null");
+    let [result, error] = ["result", "error"].map(|name| members.get(name));
+    let is_object = |text: &str| text.starts_with('{');
+    match (method, id, result, error) {
+        (Some(_), _, None, None) if !params.is_none_or(is_object) => Err(Fault::Params),
+        (Some(method), Some(id), None, None) => {
+            let params = params.map(|text| self::members(text.as_bytes(), limits, "params"));
+            let params = params.transpose().map_err(Fault::Json)?.unwrap_or_default();
+            Ok(FromServer::Request { id, method, params })
+        }
+        (Some(method), None, None, None) if !members.iter().any(|(name, _)| name == "id") => {
+            let params = params.map(|text| RawObject::read(text.as_bytes(), "params"));
+            let params = params.transpose().map_err(Fault::Json)?;
+            Ok(FromServer::Notification { method, params })
+        }
+        (None, Some(id), Some(result), None) if params.is_none() && is_object(result) => {
+            Ok(FromServer::Result { id, result })
+        }
+        (None, id, None, Some(error)) if params.is_none() && (id.is_some() || is_object(error)) => {
+            Ok(FromServer::Error { id, error })
+        }
+        _ => Err(Fault::Shape),
     }
 }
 

@@ -6,7 +6,7 @@ use smol_str::SmolStr;
 use crate::adapters::invalid::{Invalid, Problem, Shown};
 use crate::adapters::mcp::answers;
 use crate::adapters::mcp::methods::{self, Meaning, Method, Sender};
-use crate::adapters::mcp::spelling::{DECISIVE, no_look_alikes, one_spelling};
+use crate::adapters::mcp::spelling::{DECISIVE, names_of, no_look_alikes, one_spelling};
 use crate::call::answers::Answers;
 use crate::call::context::{Initiator, Operation, OperationKind, Sampling, ToolCall};
 use crate::config::limits::Limits;
@@ -125,7 +125,7 @@ struct Params<'l> {
 
 impl<'l> Params<'l> {
     fn new(members: Map<String, Json>, limits: &'l Limits) -> Result<Self, Invalid> {
-        no_look_alikes(&members, &DECISIVE, "params")?;
+        no_look_alikes(names_of(&members), &DECISIVE, "params")?;
         Ok(Self { members, limits })
     }
 
@@ -167,7 +167,6 @@ impl<'l> Params<'l> {
 
     fn call_tool(&mut self) -> Result<ToolCall, Invalid> {
         let arguments = self.object("arguments")?.unwrap_or_default();
-        one_spelling(&arguments, "params.arguments")?;
         Ok(ToolCall {
             tool: self.name("name", "params.name")?,
             arguments,
@@ -194,7 +193,7 @@ impl<'l> Params<'l> {
         let Some(reference) = self.object("ref")? else {
             return Err(Invalid::new("params.ref", Problem::Missing));
         };
-        no_look_alikes(&reference, &DECISIVE, "params.ref")?;
+        no_look_alikes(names_of(&reference), &DECISIVE, "params.ref")?;
         let mut reference = Params {
             members: reference,
             limits: self.limits,
@@ -218,7 +217,7 @@ impl<'l> Params<'l> {
     fn listen(&mut self) -> Result<Vec<OperationKind>, Invalid> {
         const URIS: &str = "params.notifications.resourceSubscriptions";
         let wanted = self.object("notifications")?.unwrap_or_default();
-        no_look_alikes(&wanted, &DECISIVE, "params.notifications")?;
+        no_look_alikes(names_of(&wanted), &DECISIVE, "params.notifications")?;
         let mut kinds = vec![OperationKind::Connect {
             method: "subscriptions/listen",
         }];
@@ -311,7 +310,7 @@ impl<'l> Params<'l> {
     fn form(&mut self) -> Result<OperationKind, Invalid> {
         let missing = || Invalid::new("params.requestedSchema", Problem::Missing);
         let schema = self.object("requestedSchema")?.ok_or_else(missing)?;
-        no_look_alikes(&schema, &["properties"], "params.requestedSchema")?;
+        no_look_alikes(names_of(&schema), &["properties"], "params.requestedSchema")?;
         let message = match self.members.remove("message") {
             None => String::new(),
             Some(Json::String(text)) if text.is_empty() => text,

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::adapters::http::door::{Door, check_content_type, reply, trace};
 use crate::adapters::http::refusal::Refusal;
+use crate::adapters::json::Names;
 use crate::adapters::toolhive::parse::{self, Asked};
 use crate::call::context::TraceContext;
 use crate::config::http::Toolhive as Settings;
@@ -70,7 +71,7 @@ impl Toolhive {
         admitted: &Admitted,
         body: &[u8],
     ) -> Result<Response<Bytes>, Refusal> {
-        let request = self.door.object(body)?;
+        let request = self.door.object(body, Names::Protocol)?;
         let limits = self.door.limits.load_full();
         let asked = parse::call(
             &request,

@@ -10,6 +10,8 @@ fn what_both_languages_mean_alike_is_taken_over() {
         "properties": {
             "path": {"type": "string", "format": "date-time"},
             "count": {"type": "integer"},
+            "amount": {"type": "number"},
+            "weights": {"type": "array", "items": {"type": "number"}},
             "raw": {"type": "boolean"},
             "sort": {"enum": ["a", "b"]},
             "tags": {"type": "array", "items": {"type": "string"}},
@@ -21,6 +23,8 @@ fn what_both_languages_mean_alike_is_taken_over() {
         "attributes": {
             "path": {"type": "String", "required": true},
             "count": {"type": "Long", "required": false},
+            "amount": {"type": "Extension", "name": "decimal", "required": false},
+            "weights": {"type": "Set", "element": {"type": "Extension", "name": "decimal"}, "required": false},
             "raw": {"type": "Bool", "required": false},
             "sort": {"type": "String", "required": false},
             "tags": {"type": "Set", "element": {"type": "String"}, "required": false},
@@ -38,7 +42,6 @@ fn what_both_languages_mean_alike_is_taken_over() {
 fn what_cedar_cannot_say_is_left_out() {
     let schema = json!({
         "properties": {
-            "limit": {"type": "number"},
             "maybe": {"anyOf": [{"type": "string"}, {"type": "null"}]},
             "nullable": {"type": ["string", "null"]},
             "elsewhere": {"$ref": "#/$defs/x"},

@@ -7,7 +7,8 @@ use url::Url;
 
 use crate::adapters::grpc::parse::{Parser, at_item, check_count, system_time};
 use crate::adapters::invalid::{Invalid, Problem, Shown, Within};
-use crate::adapters::json as strict;
+use crate::adapters::json::{self as strict, Names};
+use crate::call::json_text::tolerant;
 use crate::call::live::approval::ApprovalStatus;
 use crate::call::live::grant::GrantStatus;
 use crate::call::live::scope::Scope;
@@ -220,7 +221,7 @@ impl Parser<'_> {
         let depth = self.limits.json_depth;
         let uid = self.entity(wire.uid, "uid")?;
         let fields = |wire: Option<prost_types::Struct>, field| match wire {
-            Some(wire) => strict::from_struct(wire, depth, field),
+            Some(wire) => strict::from_struct(wire, depth, Names::Distinct, field),
             None => Ok(serde_json::Map::new()),
         };
         check_count(wire.parents.len(), self.limits.list_items, "parents")?;
@@ -253,7 +254,14 @@ impl Parser<'_> {
             groups: self.ids(wire.groups, items, "groups")?,
             target_arguments: self.ids(wire.target_arguments, items, "target_arguments")?,
             definition: (!definition.is_empty())
-                .then(|| strict::value(&definition, depth, "definition_json"))
+                .then(|| {
+                    strict::value(
+                        &tolerant(&definition),
+                        depth,
+                        Names::Protocol,
+                        "definition_json",
+                    )
+                })
                 .transpose()?,
         })
     }
@@ -266,7 +274,12 @@ impl Parser<'_> {
         Ok(NewPin {
             server: self.required_id(wire.server, "server")?,
             tool: self.required_id(wire.tool, "tool")?,
-            definition: strict::value(&wire.definition_json, self.limits.json_depth, FIELD)?,
+            definition: strict::value(
+                &tolerant(&wire.definition_json),
+                self.limits.json_depth,
+                Names::Protocol,
+                FIELD,
+            )?,
         })
     }
 

@@ -20,7 +20,7 @@ use tonic::metadata::MetadataMap;
 
 use crate::adapters::grpc::parse::entity::EntityTypes as Types;
 use crate::adapters::invalid::{Invalid, Problem, Shown, Within};
-use crate::adapters::json;
+use crate::adapters::json::{self, Names};
 use crate::call::context::{
     CallContext, Delegation, Environment, Identity, Initiator, Operation, OperationKind, Subject,
     TraceContext, Workflow,
@@ -83,12 +83,14 @@ impl Parser<'_> {
         let depth = self.limits.json_depth;
         let (fields, field) = match wire.context_form {
             None => (serde_json::Map::new(), "context"),
-            Some(ContextForm::ContextJson(text)) => {
-                (json::object(&text, depth, "context_json")?, "context_json")
-            }
-            Some(ContextForm::Context(wire)) => {
-                (json::from_struct(wire, depth, "context")?, "context")
-            }
+            Some(ContextForm::ContextJson(text)) => (
+                json::object(&text, depth, Names::Distinct, "context_json")?,
+                "context_json",
+            ),
+            Some(ContextForm::Context(wire)) => (
+                json::from_struct(wire, depth, Names::Distinct, "context")?,
+                "context",
+            ),
         };
         let context = cedar_context(Json::Object(fields), schema, &action)
             .map_err(|said| Invalid::new(field, Problem::NotAContext(said)))?;
@@ -152,7 +154,9 @@ impl Parser<'_> {
             None => Identity::default(),
         };
         let claims = match claims {
-            Some(claims) => json::from_struct(claims, self.limits.json_depth, "claims")?,
+            Some(claims) => {
+                json::from_struct(claims, self.limits.json_depth, Names::Distinct, "claims")?
+            }
             None => serde_json::Map::new(),
         };
         Ok(Subject {

@@ -6,7 +6,7 @@ use smol_str::SmolStr;
 
 use crate::adapters::grpc::parse::{Parser, check_count};
 use crate::adapters::invalid::{Invalid, Problem, Shown, Within};
-use crate::adapters::json;
+use crate::adapters::json::{self, Names};
 use crate::adapters::mcp::{answers, methods};
 use crate::call::answers::Answers;
 use crate::call::context::{Initiator, Operation, OperationKind, Sampling, ToolCall};
@@ -46,7 +46,7 @@ impl Parser<'_> {
         if text.is_empty() {
             return Ok(None);
         }
-        let responses = json::object(text, self.limits.json_depth, FIELD)?;
+        let responses = json::object(text, self.limits.json_depth, Names::Distinct, FIELD)?;
         answers::read(&responses, self.limits, FIELD).map(Some)
     }
 
@@ -89,8 +89,12 @@ impl Parser<'_> {
             tool: self.required_id(wire.tool, "tool")?,
             arguments: match wire.input {
                 None => serde_json::Map::new(),
-                Some(Input::ArgumentsJson(text)) => json::object(&text, depth, "arguments_json")?,
-                Some(Input::Arguments(wire)) => json::from_struct(wire, depth, "arguments")?,
+                Some(Input::ArgumentsJson(text)) => {
+                    json::object(&text, depth, Names::AsDeclared, "arguments_json")?
+                }
+                Some(Input::Arguments(wire)) => {
+                    json::from_struct(wire, depth, Names::AsDeclared, "arguments")?
+                }
             },
             definition_digest: digest(wire.definition_digest, "definition_digest")?,
             target: self.optional_text(wire.target, "target")?,
@@ -147,7 +151,12 @@ impl Parser<'_> {
         if wire.requested_schema_json.is_empty() {
             return Err(Invalid::new(FIELD, Problem::Missing));
         }
-        let schema = json::object(&wire.requested_schema_json, self.limits.json_depth, FIELD)?;
+        let schema = json::object(
+            &wire.requested_schema_json,
+            self.limits.json_depth,
+            Names::Distinct,
+            FIELD,
+        )?;
         Ok(OperationKind::ElicitForm {
             message: wire.message.clone(),
             requested_schema: schema.into(),

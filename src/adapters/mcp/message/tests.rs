@@ -193,17 +193,17 @@ fn ids_come_back_as_they_came_or_not_at_all() {
         };
         assert_eq!(read.to_json().to_string(), id);
     }
-    for id in [
-        "null",
-        "1.5",
-        "1e3",
-        "true",
-        "[1]",
-        "{}",
-        "9223372036854775808",
-    ] {
+    for id in ["null", "1.5", "true", "[1]", "{}", "9223372036854775808"] {
         let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#);
         assert_eq!(read_text(&text).expect_err(id).id, None, "{id}");
+    }
+    // To JSON a number is what it is worth.
+    for (id, worth) in [("1e3", 1_000), ("7.0", 7)] {
+        let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#);
+        assert!(
+            matches!(read_text(&text), Ok(Message::Request { id: Id::Number(read), .. }) if read == worth),
+            "{id}"
+        );
     }
     let long = "x".repeat(Limits::default().id_bytes as usize + 1);
     let text = format!(r#"{{"jsonrpc":"2.0","id":"{long}","method":"ping"}}"#);

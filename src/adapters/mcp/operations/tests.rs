@@ -398,9 +398,9 @@ fn parameters_that_cannot_be_used_are_refused_by_their_path() {
         ),
         (
             CLIENT,
-            "tools/call",
-            json!({"name": "a", "arguments": {"path": 1, "PATH": 2}}),
-            "two spellings",
+            "prompts/get",
+            json!({"name": "a", "arguments": {"path": "1", "PATH": "2"}}),
+            "are one to readers that fold letters",
         ),
         (
             CLIENT,

@@ -1,4 +1,11 @@
-//! JSON from outside: a limit on nesting, no key twice, no number that would change on the way.
+//! JSON from outside, read by one strict reader: a limit on nesting, no name twice, none that another reader takes for
+//! another one, no number that would change on the way.
+//!
+//! Start at [`value`]. `names` says which names may stand side by side, [`json_text`] which numbers every reader takes for
+//! the same. What a server answers need not be read whole: [`RawObject`] cuts it into parts.
+
+mod names;
+mod raw;
 
 use std::fmt;
 
@@ -9,35 +16,43 @@ use serde_json::map::Entry;
 use serde_json::{Map, Number, Value as Json};
 
 use crate::adapters::invalid::{Invalid, Problem, Shown};
+use crate::call::json_text::{self, Inexact};
+
+pub(in crate::adapters) use crate::adapters::json::names::Names;
+pub(in crate::adapters) use crate::adapters::json::raw::{RawObject, list};
 
 /// Whole numbers in doubles are exact up to here.
 const EXACT_IN_DOUBLE: f64 = 9_007_199_254_740_992.0;
-/// Doubles from here on may stand for whole numbers that do not fit 64 bits.
-const BEYOND_I64: f64 = 9_223_372_036_854_775_808.0;
 
 /// Reads one JSON value from text.
 pub(in crate::adapters) fn value(
     text: &[u8],
     max_depth: u32,
-    field: &'static str,
+    names: Names,
+    field: &str,
 ) -> Result<Json, Invalid> {
     let invalid = |said: String| Invalid::new(field, Problem::Json(said));
     let mut reader = serde_json::Deserializer::from_slice(text);
-    let mut beyond_i64 = false;
+    let mut has_doubles = false;
     let seed = ValueSeed {
         levels: max_depth,
         max_depth,
-        beyond_i64: &mut beyond_i64,
+        names,
+        has_doubles: &mut has_doubles,
     };
     let value = seed
         .deserialize(&mut reader)
         .map_err(|error| invalid(error.to_string()))?;
     reader.end().map_err(|error| invalid(error.to_string()))?;
-    if beyond_i64 && let Some(literal) = oversized_integer(text) {
+    // Where all numbers are whole and fit, none has changed.
+    if has_doubles && let Some((literal, why)) = json_text::inexact_number(text) {
         let shown = Shown::new(&literal);
-        return Err(invalid(format!(
-            "the whole number `{shown}` does not fit 64 bits"
-        )));
+        return Err(invalid(match why {
+            Inexact::TooLarge => format!("the whole number `{shown}` does not fit 64 bits"),
+            Inexact::TooManyDigits => {
+                format!("the number `{shown}` has more digits than a double holds")
+            }
+        }));
     }
     Ok(value)
 }
@@ -46,12 +61,13 @@ pub(in crate::adapters) fn value(
 pub(in crate::adapters) fn object(
     text: &[u8],
     max_depth: u32,
-    field: &'static str,
+    names: Names,
+    field: &str,
 ) -> Result<Map<String, Json>, Invalid> {
     if text.is_empty() {
         return Ok(Map::new());
     }
-    match value(text, max_depth, field)? {
+    match value(text, max_depth, names, field)? {
         Json::Object(map) => Ok(map),
         _ => Err(Invalid::new(
             field,
@@ -64,33 +80,59 @@ pub(in crate::adapters) fn object(
 pub(in crate::adapters) fn from_struct(
     wire: Struct,
     max_depth: u32,
+    names: Names,
     field: &'static str,
 ) -> Result<Map<String, Json>, Invalid> {
-    struct_fields(wire, max_depth, max_depth).map_err(|problem| Invalid::new(field, problem))
+    let levels = Levels {
+        left: max_depth,
+        max_depth,
+    };
+    struct_fields(wire, levels, names).map_err(|problem| Invalid::new(field, problem))
 }
 
-fn struct_fields(wire: Struct, levels: u32, max_depth: u32) -> Result<Map<String, Json>, Problem> {
-    let levels = levels.checked_sub(1).ok_or(Problem::TooDeep(max_depth))?;
+/// How many levels may still follow.
+#[derive(Clone, Copy)]
+struct Levels {
+    left: u32,
+    max_depth: u32,
+}
+
+impl Levels {
+    fn deeper(self) -> Result<Self, Problem> {
+        let left = self.left.checked_sub(1);
+        let left = left.ok_or(Problem::TooDeep(self.max_depth))?;
+        Ok(Self { left, ..self })
+    }
+}
+
+fn struct_fields(wire: Struct, levels: Levels, names: Names) -> Result<Map<String, Json>, Problem> {
+    let levels = levels.deeper()?;
+    if let Some(fault) = names.fault(wire.fields.keys()) {
+        return Err(Problem::Json(fault));
+    }
     wire.fields
         .into_iter()
-        .map(|(key, value)| Ok((key, wire_value(value, levels, max_depth)?)))
+        .map(|(key, value)| {
+            let below = names.below(&key);
+            Ok((key, wire_value(value, levels, below)?))
+        })
         .collect()
 }
 
-fn wire_value(wire: WireValue, levels: u32, max_depth: u32) -> Result<Json, Problem> {
+fn wire_value(wire: WireValue, levels: Levels, names: Names) -> Result<Json, Problem> {
     Ok(match wire.kind {
         None => return Err(Problem::NoKind),
         Some(Kind::NullValue(_)) => Json::Null,
         Some(Kind::BoolValue(value)) => Json::Bool(value),
         Some(Kind::StringValue(text)) => Json::String(text),
         Some(Kind::NumberValue(number)) => Json::Number(exact_number(number)?),
-        Some(Kind::StructValue(inner)) => Json::Object(struct_fields(inner, levels, max_depth)?),
+        Some(Kind::StructValue(inner)) => Json::Object(struct_fields(inner, levels, names)?),
         Some(Kind::ListValue(list)) => {
-            let levels = levels.checked_sub(1).ok_or(Problem::TooDeep(max_depth))?;
+            let levels = levels.deeper()?;
             let items = list
                 .values
                 .into_iter()
-                .map(|item| wire_value(item, levels, max_depth));
+                .map(|item| wire_value(item, levels, names));
             Json::Array(items.collect::<Result<_, _>>()?)
         }
     })
@@ -107,48 +149,13 @@ fn exact_number(number: f64) -> Result<Number, Problem> {
     Ok(Number::from(number as i64))
 }
 
-/// The first number in a JSON text that is written as a whole number and does not fit 64 bits.
-fn oversized_integer(text: &[u8]) -> Option<String> {
-    let mut rest = text;
-    while let Some(&byte) = rest.first() {
-        if byte == b'"' {
-            rest = after_string(&rest[1..]);
-        } else if byte == b'-' || byte.is_ascii_digit() {
-            let is_number = |byte: &u8| byte.is_ascii_digit() || b"+-.eE".contains(byte);
-            let end = rest
-                .iter()
-                .position(|byte| !is_number(byte))
-                .unwrap_or(rest.len());
-            let literal = String::from_utf8_lossy(&rest[..end]);
-            let is_whole = !literal.contains(['.', 'e', 'E']);
-            if is_whole && literal.parse::<i64>().is_err() {
-                return Some(literal.into_owned());
-            }
-            rest = &rest[end..];
-        } else {
-            rest = &rest[1..];
-        }
-    }
-    None
-}
-
-fn after_string(text: &[u8]) -> &[u8] {
-    let mut at = 0;
-    while let Some(byte) = text.get(at) {
-        match byte {
-            b'"' => return &text[at + 1..],
-            b'\\' => at += 2,
-            _ => at += 1,
-        }
-    }
-    &[]
-}
-
 /// Reads a value that may be nested `levels` deep.
 struct ValueSeed<'a> {
     levels: u32,
     max_depth: u32,
-    beyond_i64: &'a mut bool,
+    names: Names,
+    /// Whether a number was met that is not written as a whole number of 64 bits.
+    has_doubles: &'a mut bool,
 }
 
 impl ValueSeed<'_> {
@@ -160,15 +167,17 @@ impl ValueSeed<'_> {
         Ok(ValueSeed {
             levels,
             max_depth: self.max_depth,
-            beyond_i64: self.beyond_i64,
+            names: self.names,
+            has_doubles: self.has_doubles,
         })
     }
 
-    fn again(&mut self) -> ValueSeed<'_> {
+    fn with(&mut self, names: Names) -> ValueSeed<'_> {
         ValueSeed {
             levels: self.levels,
             max_depth: self.max_depth,
-            beyond_i64: self.beyond_i64,
+            names,
+            has_doubles: self.has_doubles,
         }
     }
 }
@@ -210,8 +219,8 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Json, E> {
-        *self.beyond_i64 |= value.abs() >= BEYOND_I64;
-        Number::from_f64(value)
+        *self.has_doubles = true;
+        json_text::of_double(value)
             .map(Json::Number)
             .ok_or_else(|| E::custom("a number that is not finite"))
     }
@@ -226,8 +235,9 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<Json, A::Error> {
         let mut all = Vec::new();
+        let names = self.names;
         let mut inner = self.deeper()?;
-        while let Some(item) = items.next_element_seed(inner.again())? {
+        while let Some(item) = items.next_element_seed(inner.with(names))? {
             all.push(item);
         }
         Ok(Json::Array(all))
@@ -235,10 +245,14 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut entries: A) -> Result<Json, A::Error> {
         let mut map = Map::new();
+        let names = self.names;
         let mut inner = self.deeper()?;
         while let Some(key) = entries.next_key::<String>()? {
+            let below = names.below(&key);
             match map.entry(key) {
-                Entry::Vacant(place) => place.insert(entries.next_value_seed(inner.again())?),
+                Entry::Vacant(place) => {
+                    place.insert(entries.next_value_seed(inner.with(below))?);
+                }
                 Entry::Occupied(place) => {
                     // Readers differ in which of the two they take: what is decided must be what is done.
                     return Err(A::Error::custom(format!(
@@ -246,9 +260,12 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
                         Shown::new(place.key())
                     )));
                 }
-            };
+            }
         }
-        Ok(Json::Object(map))
+        match names.fault(map.keys()) {
+            Some(fault) => Err(A::Error::custom(fault)),
+            None => Ok(Json::Object(map)),
+        }
     }
 }
 
