@@ -141,6 +141,7 @@ async fn callgate_decides_about_what_a_sidecar_sends() {
             path: "/mcp".to_owned(),
             host: "notes.mcp.svc.cluster.local:8000".to_owned(),
             raw_body: message.to_string().into(),
+            headers: [("content-type".to_owned(), "application/json".to_owned())].into(),
             ..HttpRequest::default()
         };
         let filter_metadata = token.map(|token| {

@@ -54,7 +54,7 @@ pub(super) async fn judge(
         FromServer::Result { id, result } => {
             let awaited = awaited.filter(|awaited| awaited.id == id);
             let method = awaited.map(|awaited| awaited.method.as_str());
-            let passage = judge.result(method, result.as_bytes()).await?;
+            let passage = judge.result(method, &result).await?;
             Ok(fate_of_reply(Some(&id), passage))
         }
         FromServer::Error { id, error } => {
@@ -62,7 +62,10 @@ pub(super) async fn judge(
             Ok(fate_of_reply(id.as_ref(), passage))
         }
         FromServer::Request { id, method, params } => {
-            let passage = judge.request(&method, params).await?;
+            let passage = match params {
+                Ok(params) => judge.request(&method, params).await?,
+                Err(invalid) => Passage::Refused(invalid.into()),
+            };
             Ok(fate_of_request(&id, passage))
         }
         FromServer::Notification { method, params } => {

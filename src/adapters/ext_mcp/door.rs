@@ -144,7 +144,7 @@ impl ExtMcp {
             let origins = request::origins(servers, admitted.settings.prefix_mode);
             Ok((result, conversation, origins))
         };
-        let (result, conversation, origins) = match read() {
+        let (mut result, conversation, origins) = match read() {
             Ok(read) => read,
             Err(refused) => {
                 self.note(&refused);
@@ -156,8 +156,9 @@ impl ExtMcp {
             && !self
                 .may_meet_all(admitted, &conversation, &origins, method)
                 .await?;
-        let kept =
-            is_told_less.then(|| result.with(|name| (name == "instructions").then_some(None)));
+        if is_told_less {
+            result.remove("instructions");
+        }
         let judge = Judge {
             service: &self.service,
             ask: admitted.ask(),
@@ -167,14 +168,12 @@ impl ExtMcp {
         };
         // What answers a method that nobody knows is judged by its shape.
         let known = methods::request(Sender::Client, method).map(|known| known.name);
-        let text = kept
-            .as_ref()
-            .map_or(&*response.mcp_response, |kept| kept.as_bytes());
-        let passage = judge.result(known, text).await?;
-        Ok(reply::passage(Ok(match (passage, kept) {
-            (Passage::AsItIs, Some(kept)) => Passage::Changed(kept),
-            (passage, _) => passage,
-        })))
+        Ok(reply::passage(Ok(
+            match judge.result(known, &result).await? {
+                Passage::AsItIs if is_told_less => Passage::Changed(result.with(|_| None)),
+                passage => passage,
+            },
+        )))
     }
 
     /// Whether the client may meet every one of several servers. The gateway writes their instructions into

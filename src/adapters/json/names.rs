@@ -13,6 +13,8 @@ pub(in crate::adapters) enum Names {
     Distinct,
     /// Any that differ. Whoever knows which names there can be holds them against each other.
     AsDeclared,
+    /// Any, byte by byte: those of Cedar's own question, which nobody but Cedar reads.
+    Exact,
     /// As in messages of MCP: distinct, but for what holds names of somebody's own making.
     Protocol,
 }
@@ -41,6 +43,9 @@ impl Names {
         self,
         members: impl Iterator<Item = &'n String> + Clone,
     ) -> Option<String> {
+        if self == Self::Exact {
+            return None;
+        }
         if let Some(name) = members.clone().find(|name| has_invisible(name)) {
             return Some(format!(
                 "the key `{}` holds a character that nobody sees",

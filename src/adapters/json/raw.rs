@@ -47,27 +47,29 @@ impl<'t> RawObject<'t> {
             .map(|(name, value)| (name.as_str(), value.get()))
     }
 
+    /// Leaves a member out.
+    pub(in crate::adapters) fn remove(&mut self, name: &str) {
+        self.0.retain(|(known, _)| known != name);
+    }
+
     /// The members' names.
     pub(in crate::adapters) fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(name, _)| name.as_str())
     }
 
-    /// The object as JSON, with other texts for some members; `None` leaves one out.
+    /// The object as JSON, with other texts for some members.
     pub(in crate::adapters) fn with<'a>(
         &'a self,
-        other: impl Fn(&str) -> Option<Option<&'a str>>,
+        other: impl Fn(&str) -> Option<&'a str>,
     ) -> String {
         let mut text = String::from("{");
         for (name, value) in self.iter() {
-            let Some(value) = other(name).unwrap_or(Some(value)) else {
-                continue;
-            };
             if text.len() > 1 {
                 text.push(',');
             }
             text.push_str(&serde_json::Value::from(name).to_string());
             text.push(':');
-            text.push_str(value);
+            text.push_str(other(name).unwrap_or(value));
         }
         text.push('}');
         text

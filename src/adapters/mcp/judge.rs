@@ -119,13 +119,15 @@ const LISTS: [List; 4] = [
 impl Judge<'_> {
     /// Judges the `result` of a reply, as it was written. `method` is what it answers; if nobody knows, the result is
     /// judged by its shape, as a client might take it for an answer to anything.
-    pub async fn result(&self, method: Option<&str>, text: &[u8]) -> Result<Passage, NotReady> {
-        let read = RawObject::read(text, "result");
-        let result = match read.and_then(|result| self.check_names(&result).map(|()| result)) {
-            Ok(result) => result,
-            Err(invalid) => return Ok(Passage::Refused(invalid.into())),
-        };
-        if let Some(passage) = self.input_requests(&result).await? {
+    pub(in crate::adapters) async fn result(
+        &self,
+        method: Option<&str>,
+        result: &RawObject<'_>,
+    ) -> Result<Passage, NotReady> {
+        if let Err(invalid) = self.check_names(result) {
+            return Ok(Passage::Refused(invalid.into()));
+        }
+        if let Some(passage) = self.input_requests(result).await? {
             return Ok(passage);
         }
         let mut changed = Vec::new();
@@ -133,7 +135,7 @@ impl Judge<'_> {
             if method.is_some_and(|method| method != list.method) {
                 continue;
             }
-            match self.filter(list, &result).await? {
+            match self.filter(list, result).await? {
                 Ok(None) => {}
                 Ok(Some(kept)) => changed.push((list.member, kept)),
                 Err(invalid) => return Ok(Passage::Refused(invalid.into())),
@@ -144,7 +146,7 @@ impl Judge<'_> {
         }
         Ok(Passage::Changed(result.with(|name| {
             let list = changed.iter().find(|(member, _)| *member == name);
-            list.map(|(_, kept)| Some(kept.as_str()))
+            list.map(|(_, kept)| kept.as_str())
         })))
     }
 

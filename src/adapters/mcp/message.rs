@@ -57,7 +57,8 @@ pub(in crate::adapters) enum FromServer<'t> {
     Request {
         id: Id,
         method: String,
-        params: Map<String, Json>,
+        /// What is asked for, or why that cannot be read.
+        params: Result<Map<String, Json>, Invalid>,
     },
     /// It wants none.
     Notification {
@@ -65,7 +66,7 @@ pub(in crate::adapters) enum FromServer<'t> {
         params: Option<RawObject<'t>>,
     },
     /// The result of a client's request.
-    Result { id: Id, result: &'t str },
+    Result { id: Id, result: RawObject<'t> },
     /// What came of a request instead; without an id of one that the server could not read.
     Error { id: Option<Id>, error: &'t str },
 }
@@ -191,7 +192,12 @@ pub(in crate::adapters) fn from_server<'t>(
         Id::read(id, limits.id_bytes)
     });
     let id = id.transpose().map_err(anonymous)?;
-    of_raw(&members, id.clone(), limits).map_err(|fault| Unreadable { id, fault })
+    // A server counts its own requests: their ids are nobody's to answer on the client's side.
+    let answered = id.clone().filter(|_| members.get("method").is_none());
+    of_raw(&members, id, limits).map_err(|fault| Unreadable {
+        id: answered,
+        fault,
+    })
 }
 
 fn of_raw<'t>(
@@ -218,7 +224,7 @@ fn of_raw<'t>(
         (Some(_), _, None, None) if !params.is_none_or(is_object) => Err(Fault::Params),
         (Some(method), Some(id), None, None) => {
             let params = params.map(|text| self::members(text.as_bytes(), limits, "params"));
-            let params = params.transpose().map_err(Fault::Json)?.unwrap_or_default();
+            let params = params.transpose().map(Option::unwrap_or_default);
             Ok(FromServer::Request { id, method, params })
         }
         (Some(method), None, None, None) if !members.iter().any(|(name, _)| name == "id") => {
@@ -227,6 +233,7 @@ fn of_raw<'t>(
             Ok(FromServer::Notification { method, params })
         }
         (None, Some(id), Some(result), None) if params.is_none() && is_object(result) => {
+            let result = RawObject::read(result.as_bytes(), "result").map_err(Fault::Json)?;
             Ok(FromServer::Result { id, result })
         }
         (None, id, None, Some(error)) if params.is_none() && (id.is_some() || is_object(error)) => {

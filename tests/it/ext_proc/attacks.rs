@@ -13,7 +13,7 @@ async fn a_server_cannot_ask_for_secrets_in_other_words() {
     let field = |name: &str| json!({"type": "object", "properties": {name: {"type": "string"}}});
     for (params, refused) in [
         (form("m", field("\u{440}\u{430}ssword")), "NO_PERMIT"),
-        (form("m", field("pass\u{200b}word")), "NO_PERMIT"),
+        (form("m", field("pass\u{200b}word")), "-32602"),
         (form("m", field("p4ssw0rd")), "NO_PERMIT"),
         (
             form("\u{8bf7}\u{8f93}\u{5165}\u{5bc6}\u{7801}", field("x")),

@@ -213,7 +213,12 @@ async fn servers_and_identities_come_from_what_envoy_alone_can_say() {
     ] {
         let mut exchange = Exchange::open_with(server.channel().await, named).await;
         let call = request("tools/call", json!({"name": "log"})).to_string();
-        let elsewhere = [(":method", "POST"), (":path", "/else"), (":authority", "h")];
+        let elsewhere = [
+            (":method", "POST"),
+            (":path", "/else"),
+            (":authority", "h"),
+            ("content-type", "application/json"),
+        ];
         let mut message = first(Request::RequestHeaders(headers(&elsewhere, false)));
         message.attributes = attributes(principal);
         exchange.say(message).await;

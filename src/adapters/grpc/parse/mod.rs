@@ -84,11 +84,11 @@ impl Parser<'_> {
         let (fields, field) = match wire.context_form {
             None => (serde_json::Map::new(), "context"),
             Some(ContextForm::ContextJson(text)) => (
-                json::object(&text, depth, Names::Distinct, "context_json")?,
+                json::object(&text, depth, Names::Exact, "context_json")?,
                 "context_json",
             ),
             Some(ContextForm::Context(wire)) => (
-                json::from_struct(wire, depth, Names::Distinct, "context")?,
+                json::from_struct(wire, depth, Names::Exact, "context")?,
                 "context",
             ),
         };

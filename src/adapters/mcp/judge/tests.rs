@@ -79,10 +79,10 @@ impl Scene {
 
     async fn result(&self, method: Option<&str>, result: Json) -> Passage {
         let text = result.to_string();
-        self.judge()
-            .result(method, text.as_bytes())
-            .await
-            .expect("ready")
+        match RawObject::read(text.as_bytes(), "result") {
+            Ok(result) => self.judge().result(method, &result).await.expect("ready"),
+            Err(invalid) => Passage::Refused(invalid.into()),
+        }
     }
 }
 
