@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use cedar_policy_core::ast::EntityUID;
 use smol_str::SmolStr;
 
-use crate::call::live::approval::ApprovedCall;
+use crate::call::live::approval::{ApprovedCall, Circumstances};
 use crate::engine::policy::PolicyInfo;
 
 /// Whether the call may happen.
@@ -48,6 +48,8 @@ pub struct Challenge {
     pub valid_for: Duration,
     /// The call.
     pub call: ApprovedCall,
+    /// What a person decides by.
+    pub circumstances: Circumstances,
 }
 
 /// What an allowed call uses up and leaves behind.

@@ -34,6 +34,7 @@ pub mod input;
 pub mod listing;
 pub mod live;
 pub mod model;
+pub mod order;
 pub mod plan;
 pub mod registration;
 mod secrets;
