@@ -108,7 +108,9 @@ pub fn find(asking: &Asking<'_>, principals: &[&EntityUID]) -> Option<Challenge>
             ..*asking
         };
         let evaluated = assumed.ask(principals, Some(approval), &[]).ok()?;
-        let is_allow = evaluated.iter().all(|(_, evaluation)| evaluation.is_allow());
+        let is_allow = evaluated
+            .iter()
+            .all(|(_, evaluation)| evaluation.is_allow());
         (is_allow && may_approve(&assumed, &approver.uid)).then_some(evaluated)
     };
     let with = candidates(asking).iter().find_map(answers_with)?;
@@ -153,8 +155,10 @@ fn asking_policies(without: &Evaluated, with: &Evaluated) -> Vec<AskingPolicy> {
         let pairs = without.iter().zip(with);
         pairs.filter(|((_, without), _)| !without.is_allow())
     };
-    let forbids = denied().flat_map(|((_, without), (_, with))| new_in(&without.forbids, &with.forbids));
-    let permits = denied().flat_map(|((_, without), (_, with))| new_in(&with.permits, &without.permits));
+    let forbids =
+        denied().flat_map(|((_, without), (_, with))| new_in(&without.forbids, &with.forbids));
+    let permits =
+        denied().flat_map(|((_, without), (_, with))| new_in(&with.permits, &without.permits));
     let mut asking: Vec<AskingPolicy> = Vec::new();
     for policy in forbids.chain(permits) {
         if !asking.iter().any(|known| known.id == policy.id) {
@@ -173,7 +177,9 @@ fn new_in<'p>(
     these: &'p [Arc<PolicyInfo>],
     others: &'p [Arc<PolicyInfo>],
 ) -> impl Iterator<Item = &'p Arc<PolicyInfo>> {
-    these.iter().filter(|policy| !others.iter().any(|other| Arc::ptr_eq(other, policy)))
+    these
+        .iter()
+        .filter(|policy| !others.iter().any(|other| Arc::ptr_eq(other, policy)))
 }
 
 /// Challenges end at whole seconds, so that every wire form carries them unchanged.

@@ -1,5 +1,6 @@
 //! The answer: allow or deny, with the reasons and the policies behind it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -7,6 +8,7 @@ use cedar_policy_core::ast::EntityUID;
 use smol_str::SmolStr;
 
 use crate::call::live::approval::{ApprovedCall, Circumstances};
+use crate::call::visible::escaped;
 use crate::engine::policy::PolicyInfo;
 
 /// Whether the call may happen.
@@ -192,11 +194,17 @@ impl ReasonCode {
 }
 
 impl Reason {
-    /// A reason with a code and the sentence an agent may see, about nobody in particular.
+    /// A reason with a code and the sentence an agent may see, about nobody in particular. Callers choose names in
+    /// it, so nothing in it stays invisible.
     pub fn new(code: ReasonCode, message: impl Into<String>) -> Self {
+        let message: String = message.into();
+        let message = match escaped(&message) {
+            Cow::Borrowed(_) => message,
+            Cow::Owned(escaped) => escaped,
+        };
         Self {
             code,
-            message: message.into(),
+            message,
             principal: None,
             missing: Vec::new(),
             policies: Vec::new(),

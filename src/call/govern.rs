@@ -142,7 +142,10 @@ fn call_of(approved: &ApprovedCall) -> Result<CallContext, Reason> {
         target: approved.target.clone(),
     });
     let responses = approved.responses.as_deref().map(serde_json::from_str);
-    let responses = responses.transpose().map_err(unreadable)?.unwrap_or_default();
+    let responses = responses
+        .transpose()
+        .map_err(unreadable)?
+        .unwrap_or_default();
     let answers = Answers::of(&responses).map_err(unreadable)?;
     let operation = Operation {
         answers: answers.map(Box::new),

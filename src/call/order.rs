@@ -2,6 +2,7 @@
 //!
 //! A JSON object has no order, and none is kept where a value is parsed; it is read from the text, here.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -39,6 +40,48 @@ pub fn of_schema(text: &str) -> Vec<SmolStr> {
 pub fn of_definition(text: &[u8]) -> Vec<SmolStr> {
     let read: Option<Definition> = serde_json::from_slice(text).ok();
     read.unwrap_or_default().schema.properties.0
+}
+
+/// The same for each tool of a list, as in `tools/list` or the response around it; empty if it cannot be read.
+pub fn of_list(text: &str) -> Vec<Vec<SmolStr>> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Tools {
+        tools: Vec<Definition>,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Response {
+        result: Tools,
+    }
+    let here = serde_json::from_str::<Tools>(text).ok();
+    let tools = match here.filter(|it| !it.tools.is_empty()) {
+        Some(here) => here.tools,
+        None => {
+            let response = serde_json::from_str::<Response>(text).ok();
+            response.unwrap_or_default().result.tools
+        }
+    };
+    tools.into_iter().map(|it| it.schema.properties.0).collect()
+}
+
+/// The same for each `input_schema` in the file of a registration, by the name of the tool.
+pub fn of_registration(text: &str) -> BTreeMap<String, Vec<SmolStr>> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Entry {
+        input_schema: Schema,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Registration {
+        tools: BTreeMap<String, Entry>,
+    }
+    let read: Option<Registration> = serde_json::from_str(text).ok();
+    let tools = read.unwrap_or_default().tools.into_iter();
+    tools
+        .map(|(name, entry)| (name, entry.input_schema.properties.0))
+        .collect()
 }
 
 /// The text of a JSON Schema with its properties in this order, those that are not in it after them.

@@ -9,7 +9,10 @@ fn properties_come_as_they_are_written() {
             r#"{"type": "object", "properties": {"to": {}, "body": {"properties": {"x": {}}}, "a": true}}"#,
             &["to", "body", "a"],
         ),
-        (r#"{"properties": {"\u007a": {}, "é": {}, "": {}}}"#, &["z", "é", ""]),
+        (
+            r#"{"properties": {"\u007a": {}, "é": {}, "": {}}}"#,
+            &["z", "é", ""],
+        ),
         (r#"{"properties": {}}"#, &[]),
         ("{}", &[]),
         ("true", &[]),
@@ -34,7 +37,11 @@ fn a_text_keeps_an_order_that_a_value_has_lost() {
     assert_eq!(text, written);
     for order in [&["body".into()][..], &[], &["unknown".into(), "to".into()]] {
         let text = schema_text(&schema, order);
-        assert_eq!(serde_json::from_str::<Json>(&text).unwrap(), schema, "{text}");
+        assert_eq!(
+            serde_json::from_str::<Json>(&text).unwrap(),
+            schema,
+            "{text}"
+        );
     }
     assert_eq!(schema_text(&json!(true), &["a".into()]), "true");
 }

@@ -61,7 +61,10 @@ fn a_token_does_not_depend_on_how_the_search_is_written() {
         assert_ne!(print(other), print(search), "{other}");
     }
     let numbered = |n: u64| print(&format!(r#"{{"context": {{"n": {n}}}}}"#));
-    assert_ne!(numbered(1_122_334_455_667_788_990), numbered(1_122_334_455_667_788_991));
+    assert_ne!(
+        numbered(1_122_334_455_667_788_990),
+        numbered(1_122_334_455_667_788_991)
+    );
 }
 
 #[test]
