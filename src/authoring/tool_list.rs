@@ -22,7 +22,7 @@ const MAX_SHAPE_PROPERTIES: usize = 256;
 pub struct ListedTool {
     /// Its name.
     pub name: String,
-    /// `sha256:<hex>` over the canonical JSON (RFC 8785) of the whole definition.
+    /// `sha256:<hex>` over the canonical JSON of the whole definition.
     pub digest: String,
     /// `annotations.readOnlyHint`.
     pub read_only_hint: Option<bool>,
