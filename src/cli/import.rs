@@ -211,7 +211,7 @@ impl fmt::Display for Text<'_> {
         let width = imported
             .tools
             .iter()
-            .map(|tool| tool.name.chars().count())
+            .map(|tool| printable(&tool.name).chars().count())
             .max()
             .unwrap_or(0)
             .min(48);

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use prost_types::Timestamp;
 
-use crate::call::visible::escaped;
+use crate::call::visible::{escaped, has_invisible, is_invisible};
 use crate::proto::v1;
 
 /// Characters of a long text that are shown at first.
@@ -133,12 +133,29 @@ pub fn folded(text: &str, is_full: bool) -> String {
     format!("{beginning}… ({more}: `--full` shows all)")
 }
 
-/// A word as a shell takes it.
+/// A word as a shell takes it. One with characters that nobody sees has them as escapes, which take the `$'…'` of POSIX
+/// (2024), bash, ksh and zsh.
 pub fn quoted(word: &str) -> String {
+    if has_invisible(word) {
+        return format!(
+            "$'{}'",
+            word.chars().map(in_dollar_quotes).collect::<String>()
+        );
+    }
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {
         word.to_owned()
     } else {
         format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
+fn in_dollar_quotes(c: char) -> String {
+    match (c, u32::from(c)) {
+        ('\'' | '\\', _) => format!("\\{c}"),
+        (c, _) if !is_invisible(c) => c.to_string(),
+        (_, code @ ..=0x7f) => format!("\\{code:03o}"),
+        (_, code @ ..=0xffff) => format!("\\u{code:04x}"),
+        (_, code) => format!("\\U{code:08x}"),
     }
 }

@@ -1,5 +1,5 @@
 //! Names and texts of others cannot act on a terminal, begin a line of their own or hide: through every verb that
-//! prints one, and in the server's log.
+//! prints one.
 
 use std::process::Output;
 
@@ -31,7 +31,8 @@ unless {{ context has approval }};
 
 struct Desk {
     bundle: Bundle,
-    server: Server,
+    /// Ends with the desk.
+    _server: Server,
     endpoint: String,
 }
 
@@ -43,7 +44,7 @@ impl Desk {
         let endpoint = format!("http://{}", server.target());
         Self {
             bundle,
-            server,
+            _server: server,
             endpoint,
         }
     }
@@ -192,8 +193,6 @@ fn every_verb_of_a_server_shows_hostile_names_as_they_are() {
         ];
         harmless(&words, &desk.bundle.run(&words));
     }
-    let (_, log) = desk.server.stop();
-    assert!(!log.contains(is_harmful), "{log:?}");
 }
 
 #[test]
@@ -251,8 +250,6 @@ fn an_approval_shows_hostile_texts_as_they_are() {
             "{said}"
         );
     }
-    let (_, log) = desk.server.stop();
-    assert!(!log.contains(is_harmful), "{log:?}");
 }
 
 #[test]
