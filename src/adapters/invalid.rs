@@ -2,9 +2,11 @@
 
 use std::fmt::{self, Display};
 
+use crate::call::visible::{self, escaped};
+
 /// A field that cannot be used, by its path in the request, e.g. `call_context.operation.call_tool.tool`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{path}` {problem}")]
+#[error("`{}` {problem}", escaped(.path))]
 pub struct Invalid {
     path: String,
     problem: Problem,
@@ -48,7 +50,7 @@ pub enum Problem {
     #[error("must be {0}")]
     NotOfShape(&'static str),
     /// Not JSON, or JSON beyond a limit.
-    #[error("is not JSON that can be used: {0}")]
+    #[error("is not JSON that can be used: {}", escaped(.0))]
     Json(String),
     /// Nested more deeply than the limit.
     #[error("is nested deeper than {0} levels")]
@@ -74,7 +76,7 @@ pub enum Problem {
     #[error("`{0}` is not `sha256:` followed by 64 hexadecimal digits")]
     NotADigest(Shown),
     /// Not a place.
-    #[error("`{0}` is not a place: {1}")]
+    #[error("`{}` is not a place: {}", .0, escaped(.1))]
     NotAPlace(Shown, String),
     /// Not a point in time.
     #[error("is not a time between the years 1 and 9999")]
@@ -86,28 +88,18 @@ pub enum Problem {
     #[error("must be {0}")]
     NotOfType(&'static str),
     /// A context that Cedar cannot read.
-    #[error("is not a Cedar context: {0}")]
+    #[error("is not a Cedar context: {}", escaped(.0))]
     NotAContext(String),
 }
 
-/// Text of a caller as it appears in a message: cut short, control characters escaped.
+/// Text of a caller as it appears in a message: cut short, invisible characters escaped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shown(String);
-
-const SHOWN_CHARS: usize = 80;
 
 impl Shown {
     /// The beginning of a text.
     pub fn new(text: &str) -> Self {
-        let mut shown: String = text
-            .chars()
-            .take(SHOWN_CHARS)
-            .flat_map(char::escape_debug)
-            .collect();
-        if text.chars().nth(SHOWN_CHARS).is_some() {
-            shown.push('…');
-        }
-        Self(shown)
+        Self(visible::shown(text))
     }
 }
 

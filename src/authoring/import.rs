@@ -185,6 +185,7 @@ fn merge(tool: &ListedTool, known: Option<ToolEntry>) -> (Change, ToolEntry) {
     entry.previous_digest = pinned;
     entry.digest = fresh.digest;
     entry.input_schema = fresh.input_schema;
+    entry.argument_order = fresh.argument_order;
     (Change::Changed, entry)
 }
 

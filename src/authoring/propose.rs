@@ -273,6 +273,7 @@ pub fn propose(tool: &ListedTool) -> ToolEntry {
         tags: BTreeMap::new(),
         why,
         input_schema: Some(tool.shape.clone()),
+        argument_order: tool.argument_order.clone(),
     }
 }
 

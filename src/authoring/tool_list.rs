@@ -5,12 +5,13 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value as Json, json};
+use smol_str::SmolStr;
 
 use crate::bundle::fault::{Fault, Origin};
 use crate::bundle::json::{self, Step};
 use crate::bundle::registration::{MAX_TOOLS, tool_name_fault};
-use crate::call::canonical;
 use crate::call::json_text::tolerant;
+use crate::call::{canonical, order};
 
 /// Objects and lists within each other, in the shape that is kept of a tool's arguments.
 const MAX_SHAPE_DEPTH: usize = 8;
@@ -22,7 +23,7 @@ const MAX_SHAPE_PROPERTIES: usize = 256;
 pub struct ListedTool {
     /// Its name.
     pub name: String,
-    /// `sha256:<hex>` over the canonical JSON (RFC 8785) of the whole definition.
+    /// `sha256:<hex>` over the canonical JSON of the whole definition.
     pub digest: String,
     /// `annotations.readOnlyHint`.
     pub read_only_hint: Option<bool>,
@@ -32,6 +33,8 @@ pub struct ListedTool {
     pub open_world_hint: Option<bool>,
     /// The shape of its arguments: names, types and which are required, nothing else.
     pub shape: Json,
+    /// Its arguments in the order of the definition.
+    pub argument_order: Vec<SmolStr>,
 }
 
 /// Reads `{"tools": […]}`, with or without `serverInfo`, or the JSON-RPC response around it.
@@ -76,6 +79,9 @@ pub fn parse(origin: Origin<'_>) -> Result<Vec<ListedTool>, Vec<Fault>> {
         faults.push(fault.with_help("fetch all pages of `tools/list` and join their `tools`"));
     }
     if faults.is_empty() {
+        for (tool, order) in tools.iter_mut().zip(order::of_list(origin.text)) {
+            tool.argument_order = order;
+        }
         Ok(tools)
     } else {
         Err(faults)
@@ -117,6 +123,7 @@ fn read_tool(definition: &Json) -> Result<ListedTool, String> {
         destructive_hint: hint("destructiveHint"),
         open_world_hint: hint("openWorldHint"),
         shape: shape(object.get("inputSchema").unwrap_or(&Json::Null), 0),
+        argument_order: Vec::new(),
         name,
     })
 }

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use miette::Diagnostic;
 use serde::{Serialize, Serializer};
 
+use crate::call::visible::{escaped, escaped_lines, is_invisible};
+
 /// The longest part of a source line that is shown.
 const MAX_SHOWN_CHARS: usize = 120;
 /// How many faults are kept; the rest is counted.
@@ -156,8 +158,8 @@ impl Fault {
     }
 
     fn write(&self, f: &mut fmt::Formatter<'_>, word: &str) -> fmt::Result {
-        writeln!(f, "{word}: {}", printable(&self.message))?;
-        let file = printable(&self.file);
+        writeln!(f, "{word}: {}", escaped_lines(&self.message))?;
+        let file = escaped(&self.file);
         let gutter = self.line.map_or(1, |line| line.to_string().len());
         match (self.line, self.column) {
             (Some(line), Some(column)) => writeln!(f, "{:gutter$}--> {file}:{line}:{column}", "")?,
@@ -176,7 +178,7 @@ impl Fault {
             )?;
         }
         if let Some(help) = &self.help {
-            writeln!(f, "{:gutter$} = help: {}", "", printable(help))?;
+            writeln!(f, "{:gutter$} = help: {}", "", escaped_lines(help))?;
         }
         Ok(())
     }
@@ -209,10 +211,14 @@ impl fmt::Display for Fault {
 
 impl Excerpt {
     fn new(line: &str, caret_start: usize, caret_chars: usize) -> Self {
-        // A tab would move the caret.
+        // A tab would move the caret, and so would an escape.
         let clean: Vec<char> = line
             .chars()
-            .map(|c| if is_printable(c) { c } else { ' ' })
+            .map(|c| match c {
+                '\t' | '\r' => ' ',
+                c if is_invisible(c) => '\u{fffd}',
+                c => c,
+            })
             .collect();
         let clean_len = clean
             .iter()
@@ -319,25 +325,6 @@ fn full_message(diagnostic: &dyn Diagnostic) -> String {
         source = cause.source();
     }
     message
-}
-
-/// A terminal must not act on what a file holds.
-fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| {
-            if c == '\n' || is_printable(c) {
-                c
-            } else {
-                '\u{fffd}'
-            }
-        })
-        .collect()
-}
-
-/// Neither a control character nor one that turns the direction of the text around it.
-fn is_printable(c: char) -> bool {
-    !c.is_control()
-        && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn floor_char_boundary(text: &str, index: usize) -> usize {

@@ -8,10 +8,12 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
+use smol_str::SmolStr;
 
 use crate::bundle::fault::{Fault, Origin};
 use crate::bundle::files::Source;
 use crate::bundle::json::{self, Step};
+use crate::call::order;
 
 /// The longest name of a server or tool, in bytes.
 pub const MAX_NAME_BYTES: usize = 512;
@@ -96,6 +98,9 @@ pub struct ToolEntry {
     /// The shape of its arguments.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_schema: Option<Json>,
+    /// The arguments in the order in which people read them; as `input_schema` has them if it says nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub argument_order: Vec<SmolStr>,
 }
 
 /// What calling a tool does.
@@ -275,13 +280,17 @@ pub fn parse_text(origin: Origin<'_>, faults: &mut Vec<Fault>) -> Option<Registr
                 ));
                 return None;
             }
+            let mut orders = order::of_registration(origin.text);
             for name in entries.keys() {
                 let path = [Step::Key("tools"), Step::Key(name)];
                 if let Some(message) = tool_name_fault(name) {
                     faults.push(json::fault_at(origin, &path, message));
                 }
-                if let Some(entry) = member::<ToolEntry>(origin, entries, &["tools", name], faults)
-                {
+                let entry = member::<ToolEntry>(origin, entries, &["tools", name], faults);
+                if let Some(mut entry) = entry {
+                    if entry.argument_order.is_empty() {
+                        entry.argument_order = orders.remove(name).unwrap_or_default();
+                    }
                     check_tool(origin, name, &entry, faults);
                     tools.insert(name.clone(), entry);
                 }
@@ -465,7 +474,8 @@ impl Registration {
                 "owner": user(tool.owner.as_ref().unwrap_or(&server.owner)),
             });
             set(&mut attrs, "digest", tool.digest.as_ref());
-            let schema = tool.input_schema.as_ref().map(Json::to_string);
+            let schema = tool.input_schema.as_ref();
+            let schema = schema.map(|it| order::schema_text(it, &tool.argument_order));
             set(&mut attrs, "input_schema", schema);
             if !tool.target_arguments.is_empty() {
                 attrs["target_arguments"] = json!(tool.target_arguments);

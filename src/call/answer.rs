@@ -86,7 +86,9 @@ fn reason_of(principal: &EntityUID, is_subject: bool, evaluation: &Evaluation) -
     } else {
         format!("someone for whom this call is made may not make it: {why}")
     };
-    let mut reason = Reason::new(code_of(evaluation, is_subject), message);
+    let mut reason = Reason::new(code_of(evaluation, is_subject), "");
+    // A policy's sentence is its author's, lines and all.
+    reason.message = message;
     reason.principal = Some(principal.clone());
     let errors = evaluation.errors.iter();
     reason.policies = evaluation

@@ -6,10 +6,11 @@
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
+use crate::call::canonical;
 use crate::call::elicitation::MAX_FIELDS;
 use crate::call::secrets::names_secret;
 
-/// Several answers taken together, without what they say.
+/// Several answers taken together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answers {
     /// `sampling`, `elicitation` or `roots`, each once.
@@ -18,6 +19,8 @@ pub struct Answers {
     pub field_names: Vec<SmolStr>,
     /// Those that look like they hold a secret.
     pub secret_fields: Vec<SmolStr>,
+    /// Everything that goes back, as canonical JSON: what a person approves. No fact, and never in telemetry.
+    pub text: String,
 }
 
 /// An answer of no known shape, or of several at once.
@@ -28,6 +31,21 @@ pub struct Answers {
 pub struct UnknownAnswer;
 
 impl Answers {
+    /// What several results say, each under a key of its own; `None` if there is none.
+    pub fn of(responses: &Map<String, Json>) -> Result<Option<Self>, UnknownAnswer> {
+        if responses.is_empty() {
+            return Ok(None);
+        }
+        let mut answers = Self {
+            text: canonical::object_text(responses),
+            ..Self::default()
+        };
+        for response in responses.values() {
+            answers.add(response.as_object().ok_or(UnknownAnswer)?)?;
+        }
+        Ok(Some(answers))
+    }
+
     /// Adds one answer: the `result` of a reply, or one of `inputResponses`.
     pub fn add(&mut self, result: &Map<String, Json>) -> Result<(), UnknownAnswer> {
         let model = result.get("model").filter(|it| it.is_string());

@@ -3,24 +3,26 @@
 //! Nothing in a policy marks it as one that an approval satisfies. A denied call is asked about again
 //! with an approval *assumed*, of everybody who might give it and may.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use cedar_policy_core::ast::{EntityUID, Literal, Value, ValueKind};
 use serde::Serialize;
 use smol_str::SmolStr;
 
-use crate::call::asking::{Asking, Scene, check_scopes};
+use crate::call::asking::{Asking, Evaluated, Scene, check_scopes};
 use crate::call::canonical;
 use crate::call::chain::Chain;
 use crate::call::context::{CallContext, OperationKind};
 use crate::call::decision::Challenge;
 use crate::call::facts::live::ApprovalFacts;
-use crate::call::live::approval::{Approval, ApprovedCall};
+use crate::call::live::approval::{Approval, ApprovedCall, AskingPolicy, Circumstances};
 use crate::call::live::form;
 use crate::call::model::{self, TYPES};
 use crate::call::plan::Plan;
 use crate::call::world::World;
 use crate::engine::evaluate::Overlay;
+use crate::engine::policy::PolicyInfo;
 use crate::engine::snapshot::Snapshot;
 
 /// How long a challenge is good for where nothing else is said.
@@ -39,7 +41,7 @@ struct Digested<'a> {
     expires_at: u64,
 }
 
-/// The digest of a call and an expiry: `sha256:<hex>` over canonical JSON (RFC 8785).
+/// The digest of a call and an expiry: `sha256:<hex>` over [`canonical`] JSON.
 pub fn digest(call: &ApprovedCall, expires_at: SystemTime) -> SmolStr {
     let digested = Digested {
         call,
@@ -64,17 +66,20 @@ pub fn describe(
     let OperationKind::CallTool(tool) = &call.operation.kind else {
         return None;
     };
-    let arguments = serde_json_canonicalizer::to_string(&tool.arguments).ok()?;
+    let operation = &call.operation;
     Some(ApprovedCall {
         subject: call.subject.entity.clone(),
         root: chain.map(|chain| EntityUID::clone(&chain.root)),
         actors: chain.map_or_else(Vec::new, |chain| chain.actors.to_vec()),
-        server: call.operation.server.clone(),
+        initiator: operation.initiator,
+        server: operation.server.clone(),
         tool: tool.tool.clone(),
         definition: world
             .tool(&plan.resource)
             .and_then(|tool| tool.digest.clone()),
-        arguments,
+        arguments: canonical::object_text(&tool.arguments),
+        responses: operation.answers.as_ref().map(|it| it.text.clone()),
+        request_state: operation.request_state.as_deref().map(str::to_owned),
         target: tool.target.clone(),
         task: call.workflow.task_id.clone(),
     })
@@ -92,7 +97,7 @@ pub fn find(asking: &Asking<'_>, principals: &[&EntityUID]) -> Option<Challenge>
     if !open.iter().all(|(_, evaluation)| evaluation.may_allow()) {
         return None;
     }
-    let would_allow = |approver: &Approver| {
+    let answers_with = |approver: &Approver| {
         let approval = ApprovalFacts {
             approver: &approver.uid,
             age_seconds: 0,
@@ -102,20 +107,79 @@ pub fn find(asking: &Asking<'_>, principals: &[&EntityUID]) -> Option<Challenge>
             scene: &scene,
             ..*asking
         };
-        let evaluated = assumed.ask(principals, Some(approval), &[]);
-        evaluated.is_ok_and(|all| all.iter().all(|(_, evaluation)| evaluation.is_allow()))
-            && may_approve(&assumed, &approver.uid)
+        let evaluated = assumed.ask(principals, Some(approval), &[]).ok()?;
+        let is_allow = evaluated
+            .iter()
+            .all(|(_, evaluation)| evaluation.is_allow());
+        (is_allow && may_approve(&assumed, &approver.uid)).then_some(evaluated)
     };
-    candidates(asking)
-        .iter()
-        .find(|approver| would_allow(approver))?;
+    let with = candidates(asking).iter().find_map(answers_with)?;
+    let without = asking.ask(principals, None, &[]).ok()?;
     let expires_at = whole_seconds(asking.now + world.valid_for);
     Some(Challenge {
         digest: digest(&call, expires_at),
         expires_at,
         valid_for: expires_at.duration_since(asking.now).unwrap_or_default(),
         call,
+        circumstances: circumstances(asking, asking_policies(&without, &with)),
     })
+}
+
+/// What a person has to know to decide, beside the call itself.
+fn circumstances(asking: &Asking<'_>, policies: Vec<AskingPolicy>) -> Circumstances {
+    let Asking {
+        world, call, plan, ..
+    } = asking;
+    let tool = world.tool(&plan.resource);
+    let labels = world.past.session.map(|session| session.labels.items());
+    let argument_order = match (&call.operation.kind, &tool) {
+        (OperationKind::CallTool(made), Some(tool)) => {
+            tool.arrange(made.arguments.keys().map(String::as_str))
+        }
+        _ => Vec::new(),
+    };
+    Circumstances {
+        policies,
+        labels: labels.unwrap_or_default().to_vec(),
+        purpose: call.workflow.purpose.clone(),
+        targets: plan.targets.clone(),
+        effect: tool.map(|tool| tool.effect),
+        argument_order,
+    }
+}
+
+/// The policies whose word turns with an approval, for whoever was denied without one: forbids that would not apply
+/// any more, then permits that would. Both lists are of the same principals and targets, in the same order.
+fn asking_policies(without: &Evaluated, with: &Evaluated) -> Vec<AskingPolicy> {
+    let denied = || {
+        let pairs = without.iter().zip(with);
+        pairs.filter(|((_, without), _)| !without.is_allow())
+    };
+    let forbids =
+        denied().flat_map(|((_, without), (_, with))| new_in(&without.forbids, &with.forbids));
+    let permits =
+        denied().flat_map(|((_, without), (_, with))| new_in(&with.permits, &without.permits));
+    let mut asking: Vec<AskingPolicy> = Vec::new();
+    for policy in forbids.chain(permits) {
+        if !asking.iter().any(|known| known.id == policy.id) {
+            asking.push(AskingPolicy {
+                id: policy.id.clone(),
+                owner: policy.owner.clone(),
+                reason: policy.reason.clone(),
+            });
+        }
+    }
+    asking
+}
+
+/// The policies that are in one list and not in the other.
+fn new_in<'p>(
+    these: &'p [Arc<PolicyInfo>],
+    others: &'p [Arc<PolicyInfo>],
+) -> impl Iterator<Item = &'p Arc<PolicyInfo>> {
+    these
+        .iter()
+        .filter(|policy| !others.iter().any(|other| Arc::ptr_eq(other, policy)))
 }
 
 /// Challenges end at whole seconds, so that every wire form carries them unchanged.

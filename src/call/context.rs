@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::time::SystemTime;
 
 use cedar_policy_core::ast::EntityUID;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
@@ -80,12 +81,16 @@ pub struct Operation {
     pub kind: OperationKind,
     /// What goes back to the server with it, if the server has asked for something.
     pub answers: Option<Box<Answers>>,
+    /// What the server gave the client to bring back with a repeated call (`requestState`).
+    pub request_state: Option<Box<str>>,
 }
 
 /// Who set a call off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Initiator {
     /// The agent's side.
+    #[default]
     Client,
     /// The MCP server.
     Server,
@@ -280,6 +285,7 @@ impl Operation {
             server: server.into(),
             kind,
             answers: None,
+            request_state: None,
         }
     }
 

@@ -1,12 +1,14 @@
 //! The answer: allow or deny, with the reasons and the policies behind it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use cedar_policy_core::ast::EntityUID;
 use smol_str::SmolStr;
 
-use crate::call::live::approval::ApprovedCall;
+use crate::call::live::approval::{ApprovedCall, Circumstances};
+use crate::call::visible::escaped;
 use crate::engine::policy::PolicyInfo;
 
 /// Whether the call may happen.
@@ -48,6 +50,8 @@ pub struct Challenge {
     pub valid_for: Duration,
     /// The call.
     pub call: ApprovedCall,
+    /// What a person decides by.
+    pub circumstances: Circumstances,
 }
 
 /// What an allowed call uses up and leaves behind.
@@ -190,11 +194,17 @@ impl ReasonCode {
 }
 
 impl Reason {
-    /// A reason with a code and the sentence an agent may see, about nobody in particular.
+    /// A reason with a code and the sentence an agent may see, about nobody in particular. Callers choose names in
+    /// it, so nothing in it stays invisible.
     pub fn new(code: ReasonCode, message: impl Into<String>) -> Self {
+        let message: String = message.into();
+        let message = match escaped(&message) {
+            Cow::Borrowed(_) => message,
+            Cow::Owned(escaped) => escaped,
+        };
         Self {
             code,
-            message: message.into(),
+            message,
             principal: None,
             missing: Vec::new(),
             policies: Vec::new(),

@@ -361,6 +361,7 @@ impl ContextSource for AnswerFacts<'_> {
             kinds,
             field_names,
             secret_fields,
+            text: _,
         } = self.answers;
         let index = Self::NAMES.iter().position(|known| *known == name)?;
         let texts = [kinds, field_names, secret_fields][index];

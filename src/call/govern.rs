@@ -8,6 +8,7 @@ use cedar_policy_core::ast::EntityUID;
 use smol_str::SmolStr;
 
 use crate::call::answer;
+use crate::call::answers::Answers;
 use crate::call::asking::{Asking, Scene, check_scopes};
 use crate::call::chain::Chain;
 use crate::call::challenge;
@@ -133,18 +134,24 @@ fn ask(
 
 /// The call that an approval describes, as if it were made again.
 fn call_of(approved: &ApprovedCall) -> Result<CallContext, Reason> {
-    let arguments = serde_json::from_str(&approved.arguments)
-        .map_err(|_| Reason::new(ReasonCode::Internal, "the approval cannot be read"))?;
-    let operation = Operation::new(
-        Initiator::Client,
-        approved.server.clone(),
-        OperationKind::CallTool(ToolCall {
-            tool: approved.tool.clone(),
-            arguments,
-            definition_digest: None,
-            target: approved.target.clone(),
-        }),
-    );
+    let arguments = serde_json::from_str(&approved.arguments).map_err(unreadable)?;
+    let kind = OperationKind::CallTool(ToolCall {
+        tool: approved.tool.clone(),
+        arguments,
+        definition_digest: None,
+        target: approved.target.clone(),
+    });
+    let responses = approved.responses.as_deref().map(serde_json::from_str);
+    let responses = responses
+        .transpose()
+        .map_err(unreadable)?
+        .unwrap_or_default();
+    let answers = Answers::of(&responses).map_err(unreadable)?;
+    let operation = Operation {
+        answers: answers.map(Box::new),
+        request_state: approved.request_state.clone().map(Into::into),
+        ..Operation::new(approved.initiator, approved.server.clone(), kind)
+    };
     let subject = Subject {
         entity: approved.subject.clone(),
         identity: Default::default(),
@@ -161,6 +168,10 @@ fn call_of(approved: &ApprovedCall) -> Result<CallContext, Reason> {
         },
         ..CallContext::new(subject, operation)
     })
+}
+
+fn unreadable(_: impl std::error::Error) -> Reason {
+    Reason::new(ReasonCode::Internal, "the approval cannot be read")
 }
 
 #[cfg(test)]

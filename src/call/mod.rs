@@ -35,6 +35,7 @@ pub mod json_text;
 pub mod listing;
 pub mod live;
 pub mod model;
+pub mod order;
 pub mod plan;
 pub mod registration;
 mod secrets;

@@ -11,6 +11,7 @@ use smol_str::SmolStr;
 
 use crate::call::arguments::Shape;
 use crate::call::model::{Effect, TYPES};
+use crate::call::order;
 use crate::engine::snapshot::{Snapshot, Stored};
 use crate::engine::walk::PlaceGone;
 
@@ -32,6 +33,8 @@ pub struct RegisteredTool {
     pub digest: Option<SmolStr>,
     /// What the pinned schema says of the names of its arguments; `None` if no schema is pinned.
     pub arguments: Option<Shape>,
+    /// The arguments as the pinned schema has them, in its order.
+    pub argument_order: Vec<SmolStr>,
 }
 
 /// All registered tools of one revision. Cloning is cheap, and a changed copy shares what did not change.
@@ -44,6 +47,7 @@ impl RegisteredTool {
         let is_confirmed = flag(stored, "confirmed") == Some(true);
         let effect = text(stored, "effect").filter(|_| is_confirmed);
         let schema = text(stored, "input_schema");
+        let argument_order = schema.as_deref().map(order::of_schema).unwrap_or_default();
         let schema = schema.and_then(|text| serde_json::from_str(&text).ok());
         Self {
             uid: uid.clone(),
@@ -54,7 +58,17 @@ impl RegisteredTool {
             yields: texts(stored, "yields"),
             digest: text(stored, "digest"),
             arguments: schema.as_ref().map(Shape::of),
+            argument_order,
         }
+    }
+}
+
+impl RegisteredTool {
+    /// Arguments in the order in which a person reads them: those that name what is acted upon first, then as the
+    /// schema has them.
+    pub fn arrange<'n>(&self, names: impl Iterator<Item = &'n str>) -> Vec<SmolStr> {
+        let is_target = |name: &str| self.target_arguments.iter().any(|target| target == name);
+        order::arranged(names, is_target, &self.argument_order)
     }
 }
 

@@ -13,6 +13,9 @@ use unicode_normalization::UnicodeNormalization as _;
 /// Looks like a space and is a symbol.
 const BRAILLE_BLANK: char = '\u{2800}';
 
+/// Characters of a stranger's text in a message.
+const SHOWN_CHARS: usize = 80;
+
 /// Whether a character is a control or format character, one that is ignored where it is not supported
 /// (Unicode's `Default_Ignorable_Code_Point`: zero-width, bidirectional, variation selectors, tags, fillers), the end of
 /// a line or paragraph, or blank without being the space of the keyboard.
@@ -35,12 +38,32 @@ pub fn has_invisible(text: &str) -> bool {
 
 /// A text with every invisible character as an escape, e.g. `\u{202e}`. A backslash stays one: the text is for people.
 pub fn escaped(text: &str) -> Cow<'_, str> {
-    if !has_invisible(text) {
+    escaped_but(text, |_| false)
+}
+
+/// The same for a text of several lines: their ends stay. Only for text whose lines are its author's, as names and
+/// values of others in it were escaped before.
+pub fn escaped_lines(text: &str) -> Cow<'_, str> {
+    escaped_but(text, |c| c == '\n')
+}
+
+/// Text of a stranger as it appears in a message: escaped and cut short.
+pub fn shown(text: &str) -> String {
+    let mut shown: String = text.chars().take(SHOWN_CHARS).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    escaped(&shown).into_owned()
+}
+
+fn escaped_but(text: &str, stays: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.chars().any(|c| is_invisible(c) && !stays(c)) {
         return Cow::Borrowed(text);
     }
     let mut shown = String::with_capacity(text.len() + 8);
     for c in text.chars() {
         match c {
+            c if stays(c) => shown.push(c),
             '\n' => shown.push_str("\\n"),
             '\r' => shown.push_str("\\r"),
             '\t' => shown.push_str("\\t"),

@@ -14,7 +14,7 @@ use crate::bundle::{self, Bundle};
 use crate::cli::call::Call;
 use crate::cli::connect::{self, Credentials, Server};
 use crate::cli::output::{Exit, Output};
-use crate::cli::shown;
+use crate::cli::shown::{self, printable, printables};
 use crate::config::limits::Limits;
 use crate::identity::authenticate::Authenticator;
 use crate::identity::doorkeeper::Doorkeeper;
@@ -177,7 +177,7 @@ async fn ask_server(
 fn worded(status: &Status) -> anyhow::Error {
     anyhow::anyhow!(
         "the question was not answered: {} ({:?})",
-        status.message(),
+        printable(status.message()),
         status.code()
     )
 }
@@ -226,20 +226,21 @@ impl fmt::Display for Text<'_> {
             f.write_str(&shown::reason(reason))?;
         }
         for policy in &response.determining_policies {
-            write!(f, "  policy    {}", policy.id)?;
+            write!(f, "  policy    {}", printable(&policy.id))?;
             if !policy.owner.is_empty() {
-                write!(f, ", owned by {}", policy.owner)?;
+                write!(f, ", owned by {}", printable(&policy.owner))?;
             }
             if !policy.controls.is_empty() {
-                write!(f, ", for {}", policy.controls.join(", "))?;
+                write!(f, ", for {}", printables(&policy.controls))?;
             }
             writeln!(f)?;
         }
         for obligation in &response.obligations {
-            writeln!(f, "  provided  {}", obligation.id)?;
+            writeln!(f, "  provided  {}", printable(&obligation.id))?;
         }
         if let Some(challenge) = &response.approval {
-            write!(f, "  approval  would allow it: {}", challenge.digest)?;
+            let digest = printable(&challenge.digest);
+            write!(f, "  approval  would allow it: {digest}")?;
             if let Some(at) = &challenge.expires_at {
                 write!(f, ", until {}", shown::moment(at))?;
             }
@@ -251,7 +252,8 @@ impl fmt::Display for Text<'_> {
         writeln!(
             f,
             "  decision  {} at revision {}",
-            response.decision_id, response.revision
+            printable(&response.decision_id),
+            response.revision
         )?;
         match &self.next {
             Some(next) => writeln!(f, "\nTo ask a person for it:\n  {next}"),
@@ -277,14 +279,15 @@ fn explain(f: &mut fmt::Formatter<'_>, explanation: &v1::Explanation) -> fmt::Re
         )?;
         for (label, ids) in [("permit", &it.permits), ("forbid", &it.forbids)] {
             if !ids.is_empty() {
-                writeln!(f, "            {label} by {}", ids.join(", "))?;
+                writeln!(f, "            {label} by {}", printables(ids))?;
             }
         }
         for error in &it.errors {
             writeln!(
                 f,
                 "            error in {}: {}",
-                error.policy_id, error.message
+                printable(&error.policy_id),
+                printable(&error.message)
             )?;
         }
         let (evaluated, total) = (it.policies_evaluated, it.policies_total);
@@ -294,7 +297,7 @@ fn explain(f: &mut fmt::Formatter<'_>, explanation: &v1::Explanation) -> fmt::Re
         writeln!(
             f,
             "  shadow    {} would change this",
-            explanation.shadow_policy_ids.join(", ")
+            printables(&explanation.shadow_policy_ids)
         )?;
     }
     Ok(())

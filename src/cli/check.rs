@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::authoring::check::{self, Report};
 use crate::bundle::Counts;
 use crate::cli::output::{Exit, Output};
-use crate::cli::shown::count;
+use crate::cli::shown::{count, printable, printables};
 
 /// Checks a directory of policies as the server would load it
 ///
@@ -75,14 +75,14 @@ impl fmt::Display for Text<'_> {
         for warning in &self.report.warnings {
             writeln!(f, "{}", warning.as_warning())?;
         }
-        writeln!(f, "{} is in order", self.dir)?;
+        writeln!(f, "{} is in order", printable(self.dir))?;
         writeln!(f)?;
         writeln!(f, "  policies  {}{}", counts.policies, of_templates(counts))?;
         let width = self
             .report
             .concerns
             .iter()
-            .map(|concern| concern.file.len())
+            .map(|concern| printable(&concern.file).len())
             .max()
             .unwrap_or(0);
         for concern in &self.report.concerns {
@@ -93,7 +93,7 @@ impl fmt::Display for Text<'_> {
             writeln!(
                 f,
                 "            {:width$}  {permits}, {forbids}",
-                concern.file
+                printable(&concern.file)
             )?;
         }
         if !self.report.owners.is_empty() {
@@ -101,7 +101,7 @@ impl fmt::Display for Text<'_> {
                 .report
                 .owners
                 .iter()
-                .map(|(owner, count)| format!("{owner} {count}"));
+                .map(|(owner, count)| format!("{} {count}", printable(owner)));
             writeln!(f, "  owners    {}", owners.collect::<Vec<_>>().join(", "))?;
         }
         list(f, "  no owner  ", &self.report.unowned)?;
@@ -158,7 +158,8 @@ impl Text<'_> {
             writeln!(
                 f,
                 "            {} (proposed: {}{changed})",
-                tool.tool, tool.proposed_effect
+                printable(&tool.tool),
+                tool.proposed_effect
             )?;
         }
         writeln!(f)
@@ -178,6 +179,6 @@ fn list(f: &mut fmt::Formatter<'_>, label: &str, ids: &[String]) -> fmt::Result 
     if ids.is_empty() {
         Ok(())
     } else {
-        writeln!(f, "{label}{}", ids.join(", "))
+        writeln!(f, "{label}{}", printables(ids))
     }
 }

@@ -211,7 +211,7 @@ impl fmt::Display for Text<'_> {
         let width = imported
             .tools
             .iter()
-            .map(|tool| tool.name.chars().count())
+            .map(|tool| printable(&tool.name).chars().count())
             .max()
             .unwrap_or(0)
             .min(48);
@@ -226,7 +226,7 @@ impl fmt::Display for Text<'_> {
             write!(f, "{sign} {name:width$}  {:5}  ", tool.effect)?;
             match (tool.change, tool.status, &tool.why) {
                 (Change::Removed, _, _) => writeln!(f, "removed")?,
-                (_, status, Some(why)) => writeln!(f, "{status:9}  {why}")?,
+                (_, status, Some(why)) => writeln!(f, "{status:9}  {}", printable(why))?,
                 (_, status, None) => writeln!(f, "{status}")?,
             }
         }
@@ -237,7 +237,7 @@ impl fmt::Display for Text<'_> {
         } else {
             "written to"
         };
-        writeln!(f, "\n{tools} {verb} {}", self.target)?;
+        writeln!(f, "\n{tools} {verb} {}", printable(self.target))?;
         let (added, changed, removed) = (n(Change::Added), n(Change::Changed), n(Change::Removed));
         writeln!(
             f,

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::bundle::fault::Faults;
+use crate::call::visible::escaped_lines;
 use crate::cli::connect::Refused;
 
 /// The form of the answer.
@@ -50,7 +51,7 @@ impl Output {
     pub fn answer(self, text: &impl fmt::Display, json: &impl Serialize) -> anyhow::Result<()> {
         let mut out = io::stdout().lock();
         let written = match self {
-            Self::Text => write!(out, "{text}"),
+            Self::Text => write!(out, "{}", lines(text)),
             Self::Json => writeln!(out, "{}", serde_json::to_string_pretty(json)?),
         };
         match written {
@@ -65,7 +66,7 @@ impl Output {
     pub fn next(self, text: &impl fmt::Display, json: &impl Serialize) -> anyhow::Result<bool> {
         let mut out = io::stdout().lock();
         let written = match self {
-            Self::Text => write!(out, "{text}"),
+            Self::Text => write!(out, "{}", lines(text)),
             Self::Json => writeln!(out, "{}", serde_json::to_string(json)?),
         };
         match written.and_then(|()| out.flush()) {
@@ -78,7 +79,7 @@ impl Output {
     /// Prints the faults of a directory.
     pub fn faults(self, faults: &Faults) -> anyhow::Result<Exit> {
         match self {
-            Self::Text => eprintln!("{faults}"),
+            Self::Text => eprintln!("{}", lines(faults)),
             Self::Json => self.answer(&"", &json!({"ok": false, "faults": faults}))?,
         }
         Ok(Exit::Faults)
@@ -89,8 +90,10 @@ impl Output {
         let refused = error.downcast_ref::<Refused>();
         let is_deny = refused.is_some_and(Refused::is_deny);
         match (self, refused) {
-            (Self::Text, Some(refused)) if is_deny => eprintln!("denied: {refused}"),
-            (Self::Text, _) => eprintln!("error: {}", with_causes(error)),
+            (Self::Text, Some(refused)) if is_deny => {
+                eprintln!("denied: {}", lines(refused));
+            }
+            (Self::Text, _) => eprintln!("error: {}", lines(&with_causes(error))),
             // Nobody is left to tell if this cannot be written either.
             (Self::Json, Some(refused)) => drop(self.answer(&"", &refused.json())),
             (Self::Json, None) => {
@@ -100,6 +103,12 @@ impl Output {
         }
         if is_deny { Exit::Denied } else { Exit::Error }
     }
+}
+
+/// What goes to a terminal. Whatever a verb prints, nothing in it moves the cursor or hides; names and values of others
+/// are escaped one by one before, so that none of them begins a line.
+fn lines(text: &impl fmt::Display) -> String {
+    escaped_lines(&text.to_string()).into_owned()
 }
 
 /// An error and its causes in one line. Many a library repeats a cause in its own words: once will do.

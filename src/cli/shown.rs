@@ -5,7 +5,11 @@ use std::time::SystemTime;
 
 use prost_types::Timestamp;
 
+use crate::call::visible::{escaped, has_invisible, is_invisible};
 use crate::proto::v1;
+
+/// Characters of a long text that are shown at first.
+const FOLDED_CHARS: usize = 200;
 
 /// A title with facts below it, each on a line of its own.
 #[derive(Debug, Clone)]
@@ -52,7 +56,8 @@ impl fmt::Display for Facts {
 
 /// `Mcp::Agent::"support"`.
 pub fn entity(uid: &v1::EntityRef) -> String {
-    format!("{}::\"{}\"", uid.r#type, uid.id.escape_debug())
+    let id = uid.id.replace('\\', "\\\\").replace('"', "\\\"");
+    printable(&format!("{}::\"{id}\"", uid.r#type))
 }
 
 /// Several of them.
@@ -105,19 +110,52 @@ pub fn count(count: usize, noun: &str) -> String {
     }
 }
 
-/// Others choose names and texts; a terminal must not act on them.
+/// Others choose names and texts: a terminal must not act on them, and a person must see all of them. One line.
 pub fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
+    escaped(text).into_owned()
 }
 
-/// A word as a shell takes it.
+/// Several of them in one line, with commas between.
+pub fn printables<T: AsRef<str>>(texts: &[T]) -> String {
+    let shown: Vec<String> = texts.iter().map(|it| printable(it.as_ref())).collect();
+    shown.join(", ")
+}
+
+/// The beginning of a long text, and how much of it is not shown.
+pub fn folded(text: &str, is_full: bool) -> String {
+    let shown = printable(text);
+    let more = shown.chars().count().saturating_sub(FOLDED_CHARS);
+    if is_full || more == 0 {
+        return shown;
+    }
+    let beginning: String = shown.chars().take(FOLDED_CHARS).collect();
+    let more = count(more, "more character");
+    format!("{beginning}… ({more}: `--full` shows all)")
+}
+
+/// A word as a shell takes it. One with characters that nobody sees has them as escapes, which take the `$'…'` of POSIX
+/// (2024), bash, ksh and zsh.
 pub fn quoted(word: &str) -> String {
+    if has_invisible(word) {
+        return format!(
+            "$'{}'",
+            word.chars().map(in_dollar_quotes).collect::<String>()
+        );
+    }
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {
         word.to_owned()
     } else {
         format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
+fn in_dollar_quotes(c: char) -> String {
+    match (c, u32::from(c)) {
+        ('\'' | '\\', _) => format!("\\{c}"),
+        (c, _) if !is_invisible(c) => c.to_string(),
+        (_, code @ ..=0x7f) => format!("\\{code:03o}"),
+        (_, code @ ..=0xffff) => format!("\\u{code:04x}"),
+        (_, code) => format!("\\U{code:08x}"),
     }
 }

@@ -121,6 +121,22 @@ fn the_command_that_asks_for_an_approval_can_be_typed() {
 }
 
 #[test]
+fn a_word_can_be_typed_and_nothing_in_it_hides() {
+    for (word, typed) in [
+        ("plain", "plain"),
+        ("", "''"),
+        ("it's", "'it'\\''s'"),
+        ("a\\b", "'a\\b'"),
+        ("a\nb", "$'a\\012b'"),
+        ("\u{1b}[2J", "$'\\033[2J'"),
+        ("it's\u{202e}\\", "$'it\\'s\\u202e\\\\'"),
+        ("\u{e0041}\u{9b}", "$'\\U000e0041\\u009b'"),
+    ] {
+        assert_eq!(super::shown::quoted(word), typed);
+    }
+}
+
+#[test]
 fn where_the_server_is_may_be_said_before_or_after_the_verb() {
     for words in [
         &["callgate", "task", "--endpoint", "http://a:1", "list"][..],

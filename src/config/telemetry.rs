@@ -51,7 +51,7 @@ pub struct Clear {
     pub addresses: bool,
 }
 
-/// What becomes of tool arguments: a keyed digest over their canonical JSON (RFC 8785), by which equal
+/// What becomes of tool arguments: a keyed digest over their canonical JSON, by which equal
 /// arguments can be recognised.
 ///
 /// The same key makes the digests of all other sensitive facts. Without a key from here or from the

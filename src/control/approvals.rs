@@ -204,6 +204,7 @@ fn plan_request(scene: &Scene<'_>, request: &ApprovalRequest) -> Result<Plan, Co
         id: scene.next_id("appr"),
         digest,
         call: challenge.call,
+        circumstances: challenge.circumstances,
         requested_at: scene.now,
         expires_at,
         word: None,

@@ -1,6 +1,7 @@
 //! Why a request of the write side is not carried out.
 
 use crate::call::decision::{Decision, Reason, ReasonCode};
+use crate::call::visible::shown;
 
 /// Why a request is not carried out. Nothing was changed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -59,20 +60,6 @@ impl ControlError {
     pub(super) fn denied(decision: Decision) -> Self {
         Self::Denied(Box::new(decision))
     }
-}
-
-/// Text of a caller as it appears in a message: cut short, control characters escaped.
-pub(super) fn shown(text: &str) -> String {
-    const SHOWN_CHARS: usize = 80;
-    let mut shown: String = text
-        .chars()
-        .take(SHOWN_CHARS)
-        .flat_map(char::escape_debug)
-        .collect();
-    if text.chars().nth(SHOWN_CHARS).is_some() {
-        shown.push('…');
-    }
-    shown
 }
 
 fn first_message(decision: &Decision) -> &str {

@@ -1,8 +1,9 @@
 //! Whether a scope says something that can be meant.
 
 use crate::call::live::scope::Scope;
+use crate::call::visible::shown;
 use crate::config::limits::Limits;
-use crate::control::error::{ControlError, shown};
+use crate::control::error::ControlError;
 use crate::engine::snapshot::Snapshot;
 
 /// Checks what does not depend on what is registered.

@@ -6,9 +6,11 @@ use smol_str::SmolStr;
 
 use crate::call::canonical;
 use crate::call::model::{self, Effect};
+use crate::call::order;
+use crate::call::visible::shown;
 use crate::control::author::Author;
 use crate::control::entities::{plan_entity, planned, refuse_of_bundle};
-use crate::control::error::{ControlError, shown};
+use crate::control::error::ControlError;
 use crate::control::write::{About, Control, Done, Scene};
 
 /// The longest name of a tool, in bytes, as in registrations.
@@ -40,7 +42,16 @@ pub struct NewTool {
     /// The arguments that name the resources acted upon.
     pub target_arguments: Vec<SmolStr>,
     /// The definition to pin.
-    pub definition: Option<Json>,
+    pub definition: Option<Definition>,
+}
+
+/// A tool's definition, as in `tools/list`.
+#[derive(Debug, Clone)]
+pub struct Definition {
+    /// The definition.
+    pub json: Json,
+    /// Its arguments as it has them, in its order.
+    pub argument_order: Vec<SmolStr>,
 }
 
 /// A new definition of a tool.
@@ -51,7 +62,7 @@ pub struct NewPin {
     /// The tool's name on that server.
     pub tool: SmolStr,
     /// The definition to pin.
-    pub definition: Json,
+    pub definition: Definition,
 }
 
 impl Control {
@@ -111,7 +122,12 @@ impl Control {
     }
 }
 
-fn digest_of(definition: &Json, tool: &str) -> Result<SmolStr, ControlError> {
+fn digest_of(
+    Definition {
+        json: definition, ..
+    }: &Definition,
+    tool: &str,
+) -> Result<SmolStr, ControlError> {
     const FIELD: &str = "definition_json";
     let invalid = |message: String| ControlError::invalid(FIELD, message);
     if definition.get("name").and_then(Json::as_str) != Some(tool) {
@@ -158,16 +174,17 @@ fn check_server(scene: &Scene<'_>, server: &SmolStr) -> Result<(), ControlError>
     Ok(())
 }
 
-/// The entity that a registration in the directory would become. A person asks for it, so it counts as
-/// confirmed.
 /// Pins a definition: its digest, and the schema of its arguments.
-fn pin(attrs: &mut Json, digest: &SmolStr, definition: &Json) {
+fn pin(attrs: &mut Json, digest: &SmolStr, definition: &Definition) {
     attrs["digest"] = json!(digest.as_str());
-    if let Some(schema) = definition.get("inputSchema") {
-        attrs["input_schema"] = Json::String(schema.to_string());
+    if let Some(schema) = definition.json.get("inputSchema") {
+        let text = order::schema_text(schema, &definition.argument_order);
+        attrs["input_schema"] = Json::String(text);
     }
 }
 
+/// The entity that a registration in the directory would become. A person asks for it, so it counts as
+/// confirmed.
 fn entity_of(uid: &EntityUID, new: &NewTool, digest: Option<&SmolStr>) -> Json {
     let texts = |list: &[SmolStr]| {
         list.iter()

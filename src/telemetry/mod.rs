@@ -6,7 +6,6 @@
 //!
 //! Invariant: no decisions, and never an argument in the clear unless the configuration names it.
 
-pub mod canonical;
 pub mod causes;
 pub mod collector;
 pub mod control;

@@ -13,8 +13,8 @@ use opentelemetry::{Key, KeyValue, Value};
 use serde_json::{Map, Value as Json};
 use sha2::Sha256;
 
+use crate::call::canonical;
 use crate::config::telemetry::{Clear, Telemetry};
-use crate::telemetry::canonical;
 use crate::telemetry::lately::Lately;
 
 /// Fewer bytes than these could be guessed.
@@ -91,13 +91,11 @@ impl Redaction {
         })
     }
 
-    /// The keyed digest of a call's arguments in RFC 8785 canonical form, in hexadecimal.
+    /// The keyed digest of a call's arguments in canonical form, in hexadecimal.
     pub fn arguments_digest(&self, arguments: &Map<String, Json>) -> Option<String> {
         let key = self.key.as_ref()?;
-        let mut text = Vec::with_capacity(256);
-        // The canonical form cannot hold some numbers; such arguments leave no digest.
-        canonical::write_object(arguments, &mut text).ok()?;
-        Some(hex(key, &text).as_ref().to_owned())
+        let text = canonical::object_text(arguments);
+        Some(hex(key, text.as_bytes()).as_ref().to_owned())
     }
 
     /// The arguments of one call that the configuration opened.

@@ -4,6 +4,7 @@
 //!
 //! Invariant: stopping takes no longer than it is given, whatever the collector does.
 
+use std::fmt;
 use std::io::{IsTerminal, stderr};
 use std::path::Path;
 use std::sync::Arc;
@@ -15,11 +16,15 @@ use opentelemetry::{InstrumentationScope, Key, KeyValue};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing::field::Field;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::util::SubscriberInitExt;
 use uuid::Uuid;
 
+use crate::call::visible::{escaped, escaped_lines};
 use crate::config;
 use crate::telemetry::exporters::{self, ExporterError, Plan, Variables};
 use crate::telemetry::metrics::Live;
@@ -122,7 +127,9 @@ pub fn start_logging(filter: Option<&str>, format: LogFormat) -> Result<Logging,
         .with_writer(writer);
     let started = if is_text {
         let wants_colour = is_terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-        builder.with_ansi(wants_colour).finish().try_init()
+        let fields = debug_fn(write_field).delimited(" ");
+        let builder = builder.with_ansi(wants_colour).fmt_fields(fields);
+        builder.finish().try_init()
     } else {
         builder
             .json()
@@ -133,6 +140,16 @@ pub fn start_logging(filter: Option<&str>, format: LogFormat) -> Result<Logging,
     };
     started.map_err(|_| SetupError::LoggingTwice)?;
     Ok(Logging { _worker: worker })
+}
+
+/// One field of a line for people. Names and texts in it are others': a terminal must not act on them, and only what
+/// the program itself says has lines.
+fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    let value = format!("{value:?}");
+    match field.name() {
+        "message" => write!(writer, "{}", escaped_lines(&value)),
+        name => write!(writer, "{name}={}", escaped(&value)),
+    }
 }
 
 fn parse_filter(filter: &str) -> Result<EnvFilter, SetupError> {

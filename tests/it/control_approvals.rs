@@ -89,6 +89,8 @@ async fn a_denied_call_is_approved_and_made_once() {
         requested_at: world.after(0),
         expires_at: challenge.expires_at,
         status: ApprovalStatus::Pending.into(),
+        initiator: v1::Initiator::Client.into(),
+        circumstances: pending.circumstances.clone(),
         ..Default::default()
     };
     assert_eq!(pending, expected);

@@ -342,7 +342,7 @@ fn a_deny_says_what_to_type_and_a_person_says_yes_once() {
     );
     for part in [
         "  status    pending\n",
-        "  tool      notes/share_note\n  with      {\"note\":7}\n",
+        "  tool      notes/share_note\n  effect    write\n  argument  note: 7\n  asks      test.sharing-needs-a-word\n",
         "  status    approved\n",
         "  by        Mcp::User::\"alice\"\n  comment   fine\n",
     ] {

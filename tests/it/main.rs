@@ -2,6 +2,7 @@
 
 mod agentdojo;
 mod agentgateway;
+mod approvals_meaning;
 mod architecture;
 mod authzen;
 mod authzen_malformed;
@@ -33,6 +34,7 @@ mod full_scan;
 mod fuzz;
 mod guide;
 mod harness;
+mod hostile_names;
 mod http_listener;
 mod import;
 mod istio;

@@ -322,6 +322,7 @@ impl Case {
             id: "a".into(),
             digest: challenge.digest.clone(),
             call: challenge.call.clone(),
+            circumstances: Default::default(),
             requested_at: now(),
             expires_at: challenge.expires_at,
             word: Some(Word {

@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 use crate::adapters::http::fields::{optional_object, optional_text};
 use crate::adapters::http::refusal::Refusal;
 use crate::adapters::invalid::{Invalid, Problem};
+use crate::call::canonical;
 use crate::engine::walk::Place;
 
 const FIELD: &str = "page";
@@ -29,11 +30,9 @@ pub(super) fn fingerprint(caller: &str, path: &str, request: &Map<String, Json>)
         digest.update((part.len() as u64).to_le_bytes());
         digest.update(part);
     }
-    for (name, value) in request.iter().filter(|(name, _)| *name != FIELD) {
-        digest.update(name);
-        // What came in as JSON can be written as JSON.
-        digest.update(serde_json_canonicalizer::to_vec(value).unwrap_or_default());
-    }
+    let mut asked = request.clone();
+    asked.remove(FIELD);
+    digest.update(canonical::object_text(&asked));
     let digest: [u8; 32] = digest.finalize().into();
     let mut short = Fingerprint::default();
     short.copy_from_slice(&digest[..8]);

@@ -8,6 +8,7 @@ use crate::adapters::mcp::methods;
 use crate::adapters::mcp::operations::{Asked, Undecided, check_count};
 use crate::adapters::mcp::spelling::{DECISIVE, names_of, no_look_alikes};
 use crate::call::answers::{Answers, UnknownAnswer};
+use crate::call::canonical;
 use crate::call::context::{Initiator, Operation, OperationKind};
 use crate::config::limits::Limits;
 
@@ -16,17 +17,15 @@ pub fn read(
     responses: &Map<String, Json>,
     limits: &Limits,
     field: &str,
-) -> Result<Answers, Invalid> {
+) -> Result<Option<Answers>, Invalid> {
     check_count(responses.len(), limits.list_items, field)?;
-    let mut answers = Answers::default();
     for response in responses.values() {
         let result = response
             .as_object()
             .ok_or_else(|| Invalid::new(field, Problem::NotOfShape("an object of results")))?;
         no_look_alikes(names_of(result), &DECISIVE, field)?;
-        add_answer(&mut answers, result, field)?;
     }
-    Ok(answers)
+    Answers::of(responses).map_err(|fault| of_no_shape(fault, field))
 }
 
 /// What the `result` of a client's reply to a request of the server tells that server (revision 2025-11-25).
@@ -41,20 +40,19 @@ pub fn of_reply(server: &SmolStr, result: &Map<String, Json>) -> Result<Asked, U
     );
     // The answer to a ping, or an error, tells nothing.
     if result.keys().any(|name| name != "_meta") {
-        let mut answers = Answers::default();
-        add_answer(&mut answers, result, "result")?;
+        let mut answers = Answers {
+            text: canonical::object_text(result),
+            ..Answers::default()
+        };
+        answers
+            .add(result)
+            .map_err(|fault| of_no_shape(fault, "result"))?;
         operation.answers = Some(Box::new(answers));
     }
     Ok(Asked::Decide(vec![operation]))
 }
 
-fn add_answer(
-    answers: &mut Answers,
-    result: &Map<String, Json>,
-    field: &str,
-) -> Result<(), Invalid> {
+fn of_no_shape(_: UnknownAnswer, field: &str) -> Invalid {
     let known = "the result of sampling, elicitation or a look at roots";
-    answers
-        .add(result)
-        .map_err(|UnknownAnswer| Invalid::new(field, Problem::NotOfShape(known)))
+    Invalid::new(field, Problem::NotOfShape(known))
 }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::adapters::mcp::message::Id;
 use crate::call::decision::{Decision, ReasonCode};
+use crate::call::visible::escaped_lines;
 
 /// A deny, from the range that the protocol leaves to implementations.
 pub const DENIED: i64 = -32001;
@@ -52,7 +53,7 @@ pub fn refused(id: Option<&Id>, code: i64, message: &str) -> Json {
 }
 
 fn error(id: Option<&Id>, code: i64, message: &str, data: Option<Json>) -> Json {
-    let mut error = json!({ "code": code, "message": message });
+    let mut error = json!({ "code": code, "message": escaped_lines(message) });
     if let Some(data) = data {
         error["data"] = data;
     }

@@ -61,6 +61,7 @@ pub fn of_request(
         methods::request(sender, method).ok_or_else(|| Undecided::Unknown(Shown::new(method)))?;
     let mut params = Params::new(params, limits)?;
     let answers = params.answers()?.map(Box::new);
+    let request_state = params.request_state()?;
     let kinds = match method.meaning {
         Meaning::Listen => params.listen()?,
         _ => match params.kind(method)? {
@@ -74,6 +75,7 @@ pub fn of_request(
     };
     let operation = |kind| Operation {
         answers: answers.clone(),
+        request_state: request_state.clone(),
         ..Operation::new(initiator, server.clone(), kind)
     };
     Ok(Asked::Decide(kinds.into_iter().map(operation).collect()))
@@ -159,9 +161,15 @@ impl<'l> Params<'l> {
         let Some(responses) = self.object("inputResponses")? else {
             return Ok(None);
         };
-        match responses.is_empty() {
-            true => Ok(None),
-            false => answers::read(&responses, self.limits, FIELD).map(Some),
+        answers::read(&responses, self.limits, FIELD)
+    }
+
+    /// What the server wants to see again with the repeated call; nothing in it is looked at.
+    fn request_state(&mut self) -> Result<Option<Box<str>>, Invalid> {
+        match self.members.remove("requestState") {
+            None => Ok(None),
+            Some(Json::String(state)) => Ok(Some(state.into())),
+            Some(_) => Err(not("params.requestState", "a text")),
         }
     }
 

@@ -1,8 +1,10 @@
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::*;
+use crate::call::answers::Answers;
+use crate::call::context::Initiator;
 use crate::call::decide::{Asker, decide};
 use crate::call::decision::{Decision, ReasonCode};
 use crate::call::fixtures::{agent, person, tool_call, trusted, world};
@@ -126,6 +128,7 @@ fn approve(call: &ApprovedCall, uses: u32) -> Authority {
         id: "a".into(),
         digest: digest(call, expires_at),
         call: call.clone(),
+        circumstances: Circumstances::default(),
         requested_at: noon(),
         expires_at,
         word: Some(Word {
@@ -205,7 +208,7 @@ fn every_part_of_a_call_is_in_its_digest() {
         digest(&call, until),
         digest(&call, until + Duration::from_secs(1)),
     ];
-    let changes: [&dyn Fn(&mut ApprovedCall); 9] = [
+    let changes: [&dyn Fn(&mut ApprovedCall); 14] = [
         &|call| call.subject = agent("x"),
         &|call| call.root = None,
         &|call| call.actors.push(agent("x")),
@@ -215,6 +218,11 @@ fn every_part_of_a_call_is_in_its_digest() {
         &|call| call.arguments = "{}".into(),
         &|call| call.target = Some("x".into()),
         &|call| call.task = Some("x".into()),
+        &|call| call.initiator = Initiator::Server,
+        &|call| call.initiator = Initiator::Ui,
+        &|call| call.responses = Some("{}".into()),
+        &|call| call.responses = Some("x".into()),
+        &|call| call.request_state = Some("x".into()),
     ];
     for change in changes {
         let mut other = call.clone();
@@ -230,6 +238,211 @@ fn every_part_of_a_call_is_in_its_digest() {
             .iter()
             .all(|digest| digest.len() == "sha256:".len() + 64)
     );
+}
+
+#[test]
+fn an_approval_from_before_is_read_and_its_digest_stays() {
+    // As it was stored when calls were a client's alone and nothing went back with them.
+    let stored = json!({
+        "id": "appr-1", "digest": "sha256:0",
+        "call": {
+            "subject": {"type": "Mcp::Agent", "id": "helper"}, "root": {"type": "Mcp::User", "id": "alice"},
+            "server": "github", "tool": "create_issue", "arguments": "{\"number\":1}"
+        },
+        "requested_at": 1_800_000_000_000_u64, "expires_at": 1_800_000_900_000_u64
+    });
+    let approval: Approval = serde_json::from_value(stored.clone()).expect("an approval");
+    assert_eq!(approval.call.initiator, Initiator::Client);
+    assert_eq!(approval.circumstances, Circumstances::default());
+    assert_eq!(serde_json::to_value(&approval).expect("JSON"), stored);
+    // SHA-256 of {"call":{"arguments":"{\"number\":1}","root":{"id":"alice","type":"Mcp::User"},"server":"github",
+    // "subject":{"id":"helper","type":"Mcp::Agent"},"tool":"create_issue"},"expires_at":1800000900}, without the break.
+    assert_eq!(
+        digest(&approval.call, approval.expires_at),
+        DIGEST_FROM_BEFORE
+    );
+}
+
+const DIGEST_FROM_BEFORE: &str =
+    "sha256:fa639593a5170d77f77e7e4050398cb3fb338379eeeb3ba8cf4f14a632351538";
+
+/// Parts of a call, each as something else: what was approved for one fits none of the others.
+fn variants() -> Vec<(&'static str, CallContext)> {
+    let with = |change: &dyn Fn(&mut CallContext)| {
+        // No action of its own, so that the facts may have everything.
+        let mut call = tool_call("github", "merge", json!({ "title": "a" }));
+        call.approval_ids = vec!["a".into()];
+        change(&mut call);
+        call
+    };
+    let argument = |value: Json| {
+        with(&|call| {
+            if let OperationKind::CallTool(tool) = &mut call.operation.kind {
+                tool.arguments.insert("extra".into(), value.clone());
+            }
+        })
+    };
+    let answers = |responses: Json| {
+        with(&|call| {
+            let responses = responses.as_object().expect("an object");
+            let answers = Answers::of(responses).expect("answers");
+            call.operation.answers = answers.map(Box::new);
+        })
+    };
+    let accepted = |content: Json| answers(json!({"q": {"action": "accept", "content": content}}));
+    let state = |state: &str| with(&|call| call.operation.request_state = Some(state.into()));
+    vec![
+        ("plain", with(&|_| {})),
+        ("…990", argument(json!(1_122_334_455_667_788_990_u64))),
+        ("…991", argument(json!(1_122_334_455_667_788_991_u64))),
+        ("-…991", argument(json!(-1_122_334_455_667_788_991_i64))),
+        ("2^53", argument(json!(9_007_199_254_740_992_u64))),
+        ("2^53 + 1", argument(json!(9_007_199_254_740_993_u64))),
+        ("u64::MAX", argument(json!(u64::MAX))),
+        ("u64::MAX - 1", argument(json!(u64::MAX - 1))),
+        ("i64::MIN", argument(json!(i64::MIN))),
+        ("within lists", argument(json!([{"n": i64::MAX}]))),
+        (
+            "within lists, one less",
+            argument(json!([{"n": i64::MAX - 1}])),
+        ),
+        ("a text", argument(json!("1"))),
+        (
+            "of a user interface",
+            with(&|call| call.operation.initiator = Initiator::Ui),
+        ),
+        ("accepted", accepted(json!({"card": "1"}))),
+        (
+            "accepted with more",
+            accepted(json!({"card": "1", "pin": "2"})),
+        ),
+        (
+            "accepted …990",
+            accepted(json!({"n": 1_122_334_455_667_788_990_u64})),
+        ),
+        (
+            "accepted …991",
+            accepted(json!({"n": 1_122_334_455_667_788_991_u64})),
+        ),
+        ("declined", answers(json!({"q": {"action": "decline"}}))),
+        (
+            "under another key",
+            answers(json!({"r": {"action": "decline"}})),
+        ),
+        (
+            "sampled",
+            answers(json!({"q": {"model": "m", "content": {"text": "yes"}}})),
+        ),
+        (
+            "sampled otherwise",
+            answers(json!({"q": {"model": "m", "content": {"text": "no"}}})),
+        ),
+        (
+            "roots",
+            answers(json!({"q": {"roots": [{"uri": "file:///a"}]}})),
+        ),
+        (
+            "other roots",
+            answers(json!({"q": {"roots": [{"uri": "file:///b"}]}})),
+        ),
+        ("a state", state("s")),
+        ("another state", state("S")),
+    ]
+}
+
+#[test]
+fn an_approval_for_one_variant_fits_no_other() {
+    let policies = r#"
+        permit (principal, action in [Mcp::Action::"call_admin", Mcp::Action::"reverse_admin"], resource)
+        when { principal is Mcp::User || context has approval };
+        permit (principal in Mcp::Group::"staff", action == Mcp::Action::"approve_call", resource);
+    "#;
+    for (name, call) in variants() {
+        let asked = CallContext {
+            approval_ids: Vec::new(),
+            ..call.clone()
+        };
+        let challenge = denied(policies, &asked).challenge;
+        let challenge = challenge.unwrap_or_else(|| panic!("{name}: no challenge"));
+        let authority = approve(&challenge.call, 1);
+        for (other, made) in variants() {
+            let decision = decide_in(policies, &made, &authority, &[0]);
+            assert_eq!(
+                decision.is_allow(),
+                name == other,
+                "{name} approved, {other} made"
+            );
+            if name != other {
+                assert_eq!(decision.reasons[0].code, ReasonCode::ApprovalInvalid);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_same_call_written_otherwise_is_the_approved_one() {
+    let with = |text: &str| {
+        let mut call = create();
+        if let OperationKind::CallTool(tool) = &mut call.operation.kind {
+            tool.arguments = serde_json::from_str(text).expect("an object");
+        }
+        call
+    };
+    let digest_of = |text: &str| denied(POLICIES, &with(text)).challenge.expect("one").call;
+    let written = digest_of(r#"{"title": "a", "number": 1, "x": [10, 2]}"#);
+    for same in [
+        r#"{"number": 1, "x": [10, 2], "title": "a"}"#,
+        r#"{"number": 1, "x": [1e1, 2.0], "title": "\u0061"}"#,
+        r#" {"x":[ 10.0,2 ],"number":1,"title":"a"} "#,
+    ] {
+        assert_eq!(digest_of(same), written, "{same}");
+    }
+}
+
+#[test]
+fn a_challenge_tells_what_a_person_decides_by() {
+    let policies = r#"
+        @id("by-default") permit (principal, action in Mcp::Action::"call_write", resource);
+        @id("ask-a") @owner("security") @reason("A person reads this first.")
+        forbid (principal is Mcp::Agent, action in Mcp::Action::"call_write", resource)
+        unless { context has approval };
+        @id("ask-b") forbid (principal, action in Mcp::Action::"call_write", resource)
+        unless { context has approval && context.approval.approver in Mcp::Group::"staff" };
+        @id("never-mind") forbid (principal, action in Mcp::Action::"call_write", resource)
+        when { context.initiator == "ui" };
+        @id("approve") permit (principal in Mcp::Group::"staff", action == Mcp::Action::"approve_call", resource);
+    "#;
+    let mut call = create();
+    call.workflow.purpose = Some("triage".into());
+    let told = denied(policies, &call)
+        .challenge
+        .expect("one")
+        .circumstances;
+    let asking = |id: &str, owner: Option<&str>, reason: Option<&str>| AskingPolicy {
+        id: id.into(),
+        owner: owner.map(Into::into),
+        reason: reason.map(Into::into),
+    };
+    assert_eq!(
+        told.policies,
+        [
+            asking(
+                "policy1",
+                Some("security"),
+                Some("A person reads this first.")
+            ),
+            asking("policy2", None, None),
+        ]
+    );
+    assert_eq!(told.purpose.as_deref(), Some("triage"));
+    assert_eq!(told.effect, Some(crate::call::model::Effect::Write));
+    assert_eq!(told.argument_order.len(), 2);
+    // A permit that waits for an approval asks as well.
+    let told = denied(POLICIES, &create())
+        .challenge
+        .expect("one")
+        .circumstances;
+    assert_eq!(told.policies, [asking("policy0", None, None)]);
 }
 
 #[test]

@@ -1,12 +1,15 @@
 //! An approval: a person's yes to exactly one call.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use cedar_policy_core::ast::EntityUID;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+use crate::call::context::Initiator;
 use crate::call::live::form;
+use crate::call::model::Effect;
 
 /// A call that waits for a person's word, or has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +20,9 @@ pub struct Approval {
     pub digest: SmolStr,
     /// The call, so that whoever approves can see what it is.
     pub call: ApprovedCall,
+    /// What was so when it was asked for; not part of what is approved.
+    #[serde(default, skip_serializing_if = "Circumstances::is_empty")]
+    pub circumstances: Circumstances,
     /// When it was asked for.
     #[serde(with = "form::moment")]
     pub requested_at: SystemTime,
@@ -44,6 +50,9 @@ pub struct ApprovedCall {
     /// Who stands between the two, nearest to the root first.
     #[serde(default, with = "form::uids", skip_serializing_if = "Vec::is_empty")]
     pub actors: Vec<EntityUID>,
+    /// Who set it off.
+    #[serde(default, skip_serializing_if = "is_client")]
+    pub initiator: Initiator,
     /// The server.
     pub server: SmolStr,
     /// The tool on that server.
@@ -51,14 +60,58 @@ pub struct ApprovedCall {
     /// The pinned definition, if one is pinned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub definition: Option<SmolStr>,
-    /// The arguments, as canonical JSON (RFC 8785).
+    /// The arguments, as [canonical](crate::call::canonical) JSON.
     pub arguments: String,
+    /// What goes back to a server that has asked for something, as canonical JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub responses: Option<String>,
+    /// What that server wants to see again with the call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_state: Option<String>,
     /// The resource acted upon, if the gateway named one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<SmolStr>,
     /// The task it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<SmolStr>,
+}
+
+/// What was so when an approval was asked for: what a person decides by. The policies are asked again when the call
+/// is made.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Circumstances {
+    /// The policies that ask for a person's word.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<AskingPolicy>,
+    /// The labels of the session.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<SmolStr>,
+    /// Why the call is made, as it says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<SmolStr>,
+    /// What the call acts upon, as policies see it.
+    #[serde(with = "form::uids", skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<EntityUID>,
+    /// What the tool does at most, by its registration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub effect: Option<Effect>,
+    /// The names of the arguments in the order in which to show them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub argument_order: Vec<SmolStr>,
+}
+
+/// A policy that asks for a person's word.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskingPolicy {
+    /// Its id.
+    pub id: SmolStr,
+    /// Who answers for it (`@owner`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Arc<str>>,
+    /// The sentence that people see (`@reason`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Arc<str>>,
 }
 
 /// What a person said.
@@ -92,6 +145,17 @@ pub enum ApprovalStatus {
     Used,
     /// The task it was for is over.
     TaskOver,
+}
+
+/// Calls were a client's alone once; their digests stay.
+fn is_client(initiator: &Initiator) -> bool {
+    *initiator == Initiator::Client
+}
+
+impl Circumstances {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Approval {

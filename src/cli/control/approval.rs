@@ -18,6 +18,9 @@ use crate::proto::v1;
 pub struct Args {
     #[command(flatten)]
     pub ask: Ask,
+    /// Show long texts whole, not only how they begin
+    #[arg(long, global = true, help_heading = "The answer", display_order = 911)]
+    full: bool,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -31,7 +34,7 @@ Examples:
   callgate approval list --status pending
   callgate approval approve approval-1 --as user:sam
   callgate approval reject approval-1 --as user:sam --comment no
-  callgate approval watch --status pending
+  callgate approval watch --status pending --full
 
 Exit codes: 0 done, 1 error, 2 denied.";
 
@@ -145,17 +148,17 @@ struct Watch {
 
 /// Asks, and prints the answer.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let ask = &args.ask;
+    let (ask, is_full) = (&args.ask, args.full);
     match &args.verb {
         Verb::Request(it) => {
             let asked = it.request()?;
             let answer = ask.change(it.once.again(""), asked, async |to, it| {
                 to.request_approval(it).await
             })?;
-            let text = shown(answer.approval.as_ref(), answer.revision);
+            let text = shown(answer.approval.as_ref(), answer.revision, is_full);
             ask.answer(&text, "RequestApprovalResponse", &answer)
         }
-        Verb::Approve(it) => approve(ask, it),
+        Verb::Approve(it) => approve(ask, it, is_full),
         Verb::Reject(it) => {
             let asked = v1::RejectCallRequest {
                 actor: it.write.actor(),
@@ -165,10 +168,10 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             };
             let again = it.write.once.again("");
             let answer = ask.change(again, asked, async |to, it| to.reject_call(it).await)?;
-            let text = shown(answer.approval.as_ref(), answer.revision);
+            let text = shown(answer.approval.as_ref(), answer.revision, is_full);
             ask.answer(&text, "RejectCallResponse", &answer)
         }
-        Verb::List(it) => list(ask, it),
+        Verb::List(it) => list(ask, it, is_full),
         Verb::Watch(it) => {
             let asked = v1::WatchApprovalsRequest {
                 subject: it.filter.agent.clone(),
@@ -180,19 +183,19 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
                 asked,
                 "WatchApprovalsResponse",
                 async |to, it| to.watch_approvals(it).await,
-                |it| format!("{}\n", shown(it.approval.as_ref(), it.revision)),
+                |it| format!("{}\n", shown(it.approval.as_ref(), it.revision, is_full)),
             )
         }
     }
 }
 
-fn shown(approval: Option<&v1::Approval>, revision: u64) -> String {
-    let shown = approval.map(views::approval);
+fn shown(approval: Option<&v1::Approval>, revision: u64, is_full: bool) -> String {
+    let shown = approval.map(|it| views::approval(it, is_full));
     shown.map_or_else(String::new, |it| it.revision(revision).to_string())
 }
 
 /// Nobody should say yes to what they have not seen: without a digest, what is approved is shown first.
-fn approve(ask: &Ask, it: &Approve) -> anyhow::Result<Exit> {
+fn approve(ask: &Ask, it: &Approve, is_full: bool) -> anyhow::Result<Exit> {
     let digest = match &it.digest {
         Some(digest) => digest.clone(),
         None => {
@@ -200,7 +203,7 @@ fn approve(ask: &Ask, it: &Approve) -> anyhow::Result<Exit> {
             // Programs get one document; the call is in it.
             if ask.output == crate::cli::output::Output::Text {
                 ask.output
-                    .next(&format!("{}\n", views::approval(&found)), &())?;
+                    .next(&format!("{}\n", views::approval(&found, is_full)), &())?;
             }
             found.digest
         }
@@ -215,7 +218,7 @@ fn approve(ask: &Ask, it: &Approve) -> anyhow::Result<Exit> {
     };
     let again = it.write.once.again("");
     let answer = ask.change(again, asked, async |to, it| to.approve_call(it).await)?;
-    let text = shown(answer.approval.as_ref(), answer.revision);
+    let text = shown(answer.approval.as_ref(), answer.revision, is_full);
     ask.answer(&text, "ApproveCallResponse", &answer)
 }
 
@@ -231,7 +234,7 @@ fn by_id(ask: &Ask, id: &str) -> anyhow::Result<v1::Approval> {
     }
 }
 
-fn list(ask: &Ask, it: &List) -> anyhow::Result<Exit> {
+fn list(ask: &Ask, it: &List, is_full: bool) -> anyhow::Result<Exit> {
     let all = ask.pages(it.limit.limit, |page_size, page_token| {
         let asked = v1::ListApprovalsRequest {
             subject: it.filter.agent.clone(),
@@ -249,7 +252,11 @@ fn list(ask: &Ask, it: &List) -> anyhow::Result<Exit> {
             revision: answer.revision,
         })
     })?;
-    let shown: Vec<_> = all.items.iter().map(views::approval).collect();
+    let shown: Vec<_> = all
+        .items
+        .iter()
+        .map(|it| views::approval(it, is_full))
+        .collect();
     let text = views::list(&shown, "approval", !all.next.is_empty(), all.revision);
     let answer = v1::ListApprovalsResponse {
         approvals: all.items,

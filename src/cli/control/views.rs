@@ -1,10 +1,12 @@
 //! How delegations, tasks, approvals and entities look to people.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use serde_json::Value as Json;
+use serde_json::value::RawValue;
 
-use crate::cli::shown::{Facts, count, entities, entity, moment, word};
+use crate::cli::shown::{Facts, count, entities, entity, folded, moment, word};
 use crate::proto::{json, v1};
 
 /// A delegation.
@@ -66,20 +68,25 @@ pub fn task_status(it: &v1::Task) -> String {
 }
 
 /// An approval, and the call it is for.
-pub fn approval(it: &v1::Approval) -> Facts {
+pub fn approval(it: &v1::Approval, is_full: bool) -> Facts {
     let tool = if it.tool.is_empty() {
         it.server.clone()
     } else {
         format!("{}/{}", it.server, it.tool)
     };
-    Facts::new(format!("approval {}", it.id))
+    let facts = Facts::new(format!("approval {}", it.id))
         .fact("status", approval_status(it))
         .maybe("agent", it.subject.as_ref().map(entity))
         .maybe("for", it.root.as_ref().map(entity))
         .fact("through", entities(&it.actors))
-        .fact("tool", tool)
-        .fact("with", String::from_utf8_lossy(&it.arguments_json))
-        .fact("target", &it.target)
+        .fact("set off", initiator(it))
+        .fact("tool", tool);
+    let facts = call(facts, it, is_full);
+    let facts = match &it.circumstances {
+        Some(so) => circumstances(facts, so, is_full),
+        None => facts,
+    };
+    facts
         .fact("task", &it.task_id)
         .fact("pinned", &it.definition_digest)
         .fact("digest", &it.digest)
@@ -87,8 +94,97 @@ pub fn approval(it: &v1::Approval) -> Facts {
         .maybe("until", it.expires_at.as_ref().map(moment))
         .maybe("decided", it.decided_at.as_ref().map(moment))
         .maybe("by", it.decided_by.as_ref().map(entity))
-        .fact("comment", &it.comment)
+        .fact("comment", folded(&it.comment, is_full))
         .maybe("used", uses(it))
+}
+
+/// What is approved: every argument on a line of its own, and what goes back to the server.
+fn call(facts: Facts, it: &v1::Approval, is_full: bool) -> Facts {
+    let order = it.circumstances.as_ref();
+    let order = order.map_or(&[] as &[String], |so| &so.argument_order);
+    let facts = match it
+        .circumstances
+        .as_ref()
+        .map(v1::ApprovalCircumstances::effect)
+    {
+        None | Some(v1::Effect::Unspecified) => facts,
+        Some(effect) => facts.fact("effect", word(effect.as_str_name(), "EFFECT_")),
+    };
+    let facts = facts.fact("target", folded(&it.target, is_full));
+    let facts = members(facts, "argument", &it.arguments_json, order, is_full);
+    let facts = members(facts, "answer", &it.input_responses_json, &[], is_full);
+    match it.request_state.is_empty() {
+        true => facts,
+        false => facts.fact(
+            "state",
+            folded(&Json::from(&*it.request_state).to_string(), is_full),
+        ),
+    }
+}
+
+/// The members of an object, each on a line of its own, as they are written; those of `order` first.
+fn members(facts: Facts, label: &str, json: &[u8], order: &[String], is_full: bool) -> Facts {
+    if json.is_empty() {
+        return facts;
+    }
+    let Ok(mut left) = serde_json::from_slice::<BTreeMap<String, Box<RawValue>>>(json) else {
+        return facts.fact(label, folded(&String::from_utf8_lossy(json), is_full));
+    };
+    let line = |name: &str, value: &RawValue| {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+        let name = match !name.is_empty() && name.chars().all(is_plain) {
+            true => name.to_owned(),
+            false => Json::from(name).to_string(),
+        };
+        format!(
+            "{}: {}",
+            folded(&name, is_full),
+            folded(value.get(), is_full)
+        )
+    };
+    let mut lines = Vec::with_capacity(left.len());
+    for name in order {
+        if let Some(value) = left.remove(name) {
+            lines.push(line(name, &value));
+        }
+    }
+    lines.extend(left.iter().map(|(name, value)| line(name, value)));
+    lines
+        .iter()
+        .fold(facts, |facts, line| facts.fact(label, line))
+}
+
+/// What was so when the approval was asked for.
+fn circumstances(facts: Facts, so: &v1::ApprovalCircumstances, is_full: bool) -> Facts {
+    let acts_on = so.targets.iter().map(entity);
+    let facts = acts_on.fold(facts, |facts, target| {
+        facts.fact("acts on", folded(&target, is_full))
+    });
+    let policies = so.policies.iter().map(|policy| {
+        let owner = match policy.owner.as_str() {
+            "" => String::new(),
+            owner => format!(", owned by {owner}"),
+        };
+        let said = match (format!("{}{owner}", policy.id), policy.reason.as_str()) {
+            (who, "") => who,
+            (who, reason) if who.is_empty() => reason.to_owned(),
+            (who, reason) => format!("{who}: {reason}"),
+        };
+        folded(&said, is_full)
+    });
+    policies
+        .fold(facts, |facts, policy| facts.fact("asks", policy))
+        .fact("labels", so.session_labels.join(", "))
+        .fact("purpose", folded(&so.purpose, is_full))
+}
+
+fn initiator(it: &v1::Approval) -> &'static str {
+    match it.initiator() {
+        v1::Initiator::Unspecified => "",
+        v1::Initiator::Client => "by the client",
+        v1::Initiator::Server => "by a server",
+        v1::Initiator::Ui => "by a user interface",
+    }
 }
 
 fn uses(it: &v1::Approval) -> Option<String> {

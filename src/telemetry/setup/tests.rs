@@ -148,3 +148,42 @@ async fn stopping_takes_no_longer_than_it_is_given() {
         begun.elapsed()
     );
 }
+
+#[test]
+fn a_line_for_people_hides_nothing_and_is_one_line() {
+    use std::io::Write;
+    use std::sync::Mutex;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(move || writer.clone())
+        .with_ansi(false)
+        .fmt_fields(debug_fn(write_field).delimited(" "))
+        .finish();
+    let hostile = "x\u{202e}\u{200b}\u{1b}[2J\nINFO allow";
+    tracing::subscriber::with_default(subscriber, || {
+        tracing::info!(tool = %hostile, agent = hostile, "denied");
+    });
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(text.lines().count(), 1, "{text:?}");
+    assert!(
+        text.contains(r"denied tool=x\u{202e}\u{200b}\u{1b}[2J\nINFO allow agent="),
+        "{text:?}"
+    );
+    assert!(
+        !text.trim_end().contains(crate::call::visible::is_invisible),
+        "{text:?}"
+    );
+}

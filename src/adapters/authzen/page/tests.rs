@@ -40,6 +40,34 @@ fn a_token_leads_back_to_its_place_in_the_same_search_alone() {
 }
 
 #[test]
+fn a_token_does_not_depend_on_how_the_search_is_written() {
+    let print = |text: &str| {
+        let search: Map<String, Json> = serde_json::from_str(text).expect("an object");
+        fingerprint("edge", "/subject", &search)
+    };
+    let search = r#"{"subject": {"type": "user", "id": "a"}, "context": {"n": 1}}"#;
+    for same in [
+        r#"{"context": {"n": 1}, "subject": {"id": "a", "type": "user"}}"#,
+        r#"{"page": {"limit": 3}, "context": {"n": 1.0}, "subject": {"type": "\u0075ser", "id": "a"}}"#,
+    ] {
+        assert_eq!(print(same), print(search), "{same}");
+    }
+    for other in [
+        r#"{"subject": {"type": "user", "id": "a"}, "context": {"n": 2}}"#,
+        r#"{"subject": {"type": "user", "id": "a"}}"#,
+        r#"{"subject": {"type": "user", "id": "a", "context": {"n": 1}}}"#,
+        r#"{"subject": {"type": "user"}, "id": "a", "context": {"n": 1}}"#,
+    ] {
+        assert_ne!(print(other), print(search), "{other}");
+    }
+    let numbered = |n: u64| print(&format!(r#"{{"context": {{"n": {n}}}}}"#));
+    assert_ne!(
+        numbered(1_122_334_455_667_788_990),
+        numbered(1_122_334_455_667_788_991)
+    );
+}
+
+#[test]
 fn what_is_no_page_is_refused() {
     let print = Fingerprint::default();
     for (page, wanted) in [

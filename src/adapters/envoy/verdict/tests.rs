@@ -29,7 +29,7 @@ fn more_authority_is_asked_for_where_it_would_help() {
         let (status, challenge) = turned(denied(&answer, 200, Body::message(&Json::Null)));
         assert_eq!(status, 403);
         let expected =
-            "Bearer error=\"insufficient_scope\", error_description=\"ask 'ravi' ''first\"";
+            "Bearer error=\"insufficient_scope\", error_description=\"ask 'ravi' 'r'nfirst\"";
         assert_eq!(
             challenge.as_deref(),
             Some(expected),

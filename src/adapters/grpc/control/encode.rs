@@ -6,9 +6,11 @@ use cedar_policy_core::ast::EntityUID;
 use prost_types::value::Kind;
 use prost_types::{ListValue, Struct, Timestamp, Value};
 use serde_json::{Map, Value as Json};
+use smol_str::SmolStr;
 
 use crate::adapters::grpc::encode::entity_ref;
-use crate::call::live::approval::{Approval, ApprovalStatus};
+use crate::call::context::Initiator;
+use crate::call::live::approval::{Approval, ApprovalStatus, AskingPolicy, Circumstances};
 use crate::call::live::change::{Change, Entry};
 use crate::call::live::grant::{Grant, GrantStatus};
 use crate::call::live::scope::Scope;
@@ -19,6 +21,7 @@ use crate::control::page::Listed;
 use crate::control::status::Status;
 use crate::control::view::{ApprovalView, GrantView, TaskView};
 use crate::control::write::Control;
+use crate::identity::caller::Rights;
 use crate::proto::v1;
 use crate::service::generation::Generation;
 
@@ -94,11 +97,13 @@ fn step(step: &Step) -> v1::TaskStep {
     }
 }
 
-pub(super) fn approval(view: ApprovalView) -> v1::Approval {
+/// Whose policies ask, and under which name, is for callers that may know why something was decided.
+pub(super) fn approval(view: ApprovalView, rights: &Rights) -> v1::Approval {
     let Approval {
         id,
         digest,
         call,
+        circumstances: it,
         requested_at,
         expires_at,
         word,
@@ -134,10 +139,52 @@ pub(super) fn approval(view: ApprovalView) -> v1::Approval {
             .unwrap_or_default(),
         uses: word.as_ref().map_or(0, |word| word.uses),
         used: view.used,
+        initiator: match call.initiator {
+            Initiator::Client => v1::Initiator::Client,
+            Initiator::Server => v1::Initiator::Server,
+            Initiator::Ui => v1::Initiator::Ui,
+        }
+        .into(),
+        input_responses_json: call.responses.clone().unwrap_or_default().into(),
+        request_state: call.request_state.clone().unwrap_or_default(),
+        circumstances: Some(circumstances(it, rights)),
     }
 }
 
-pub(super) fn approvals(listed: Listed<ApprovalView>) -> v1::ListApprovalsResponse {
+fn circumstances(it: &Circumstances, rights: &Rights) -> v1::ApprovalCircumstances {
+    let entitled = |text: &str| match rights.explain {
+        true => text.to_owned(),
+        false => String::new(),
+    };
+    let policy = |policy: &AskingPolicy| v1::AskingPolicy {
+        id: entitled(&policy.id),
+        owner: entitled(policy.owner.as_deref().unwrap_or_default()),
+        reason: policy.reason.as_deref().unwrap_or_default().to_owned(),
+    };
+    let texts = |list: &[SmolStr]| list.iter().map(ToString::to_string).collect();
+    v1::ApprovalCircumstances {
+        policies: it.policies.iter().map(policy).collect(),
+        session_labels: texts(&it.labels),
+        purpose: text(it.purpose.as_ref()),
+        targets: it.targets.iter().map(entity_ref).collect(),
+        effect: it.effect.map_or(v1::Effect::Unspecified, effect).into(),
+        argument_order: texts(&it.argument_order),
+    }
+}
+
+fn effect(effect: Effect) -> v1::Effect {
+    match effect {
+        Effect::Read => v1::Effect::Read,
+        Effect::Write => v1::Effect::Write,
+        Effect::Admin => v1::Effect::Admin,
+    }
+}
+
+pub(super) fn approvals(
+    listed: Listed<ApprovalView>,
+    rights: &Rights,
+) -> v1::ListApprovalsResponse {
+    let approval = |it| approval(it, rights);
     v1::ListApprovalsResponse {
         approvals: listed.items.into_iter().map(approval).collect(),
         next_page_token: text(listed.next.as_ref()),
@@ -196,6 +243,7 @@ pub(super) fn change(
     control: &Control,
     generation: &Generation,
     entry: &Entry,
+    rights: &Rights,
 ) -> v1::WatchChangesResponse {
     use v1::watch_changes_response::Change as Wire;
 
@@ -213,7 +261,9 @@ pub(super) fn change(
             Wire::Delegation(delegation(control.grant_as_of(generation, grant)))
         }
         Change::Task(it) => Wire::Task(task(control.task_as_of(generation, it))),
-        Change::Approval(it) => Wire::Approval(approval(control.approval_as_of(generation, it))),
+        Change::Approval(it) => {
+            Wire::Approval(approval(control.approval_as_of(generation, it), rights))
+        }
         Change::SessionEnded { session } => Wire::SessionEnded(session.to_string()),
     };
     v1::WatchChangesResponse {
@@ -231,12 +281,7 @@ fn scope(scope: &Scope) -> v1::Scope {
         tools: ids(&scope.tools),
         servers: ids(&scope.servers),
         groups: ids(&scope.groups),
-        effect: match scope.effect {
-            Effect::Read => v1::Effect::Read,
-            Effect::Write => v1::Effect::Write,
-            Effect::Admin => v1::Effect::Admin,
-        }
-        .into(),
+        effect: effect(scope.effect).into(),
         targets: ids(&scope.targets),
     }
 }

@@ -14,12 +14,13 @@ use crate::call::live::grant::GrantStatus;
 use crate::call::live::scope::Scope;
 use crate::call::live::task::{Step, TaskStatus};
 use crate::call::model::{self, Effect, TYPES};
+use crate::call::order;
 use crate::call::target;
 use crate::control::approvals::{ApprovalFilter, ApprovalRequest, GivenChallenge, No, Yes};
 use crate::control::delegations::{GrantFilter, Narrowing, NewGrant};
 use crate::control::page::Page;
 use crate::control::tasks::{NewTask, TaskFilter};
-use crate::control::tools::{NewPin, NewTool};
+use crate::control::tools::{Definition, NewPin, NewTool};
 use crate::proto::v1;
 
 impl Parser<'_> {
@@ -241,7 +242,7 @@ impl Parser<'_> {
     }
 
     pub(super) fn new_tool(&self, wire: v1::RegisterToolRequest) -> Result<NewTool, Invalid> {
-        let (depth, items) = (self.limits.json_depth, self.limits.list_items);
+        let items = self.limits.list_items;
         let definition = wire.definition_json;
         Ok(NewTool {
             server: self.required_id(wire.server, "server")?,
@@ -254,14 +255,7 @@ impl Parser<'_> {
             groups: self.ids(wire.groups, items, "groups")?,
             target_arguments: self.ids(wire.target_arguments, items, "target_arguments")?,
             definition: (!definition.is_empty())
-                .then(|| {
-                    strict::value(
-                        &tolerant(&definition),
-                        depth,
-                        Names::Protocol,
-                        "definition_json",
-                    )
-                })
+                .then(|| self.definition(&definition, "definition_json"))
                 .transpose()?,
         })
     }
@@ -274,12 +268,19 @@ impl Parser<'_> {
         Ok(NewPin {
             server: self.required_id(wire.server, "server")?,
             tool: self.required_id(wire.tool, "tool")?,
-            definition: strict::value(
-                &tolerant(&wire.definition_json),
+            definition: self.definition(&wire.definition_json, FIELD)?,
+        })
+    }
+
+    fn definition(&self, text: &[u8], field: &'static str) -> Result<Definition, Invalid> {
+        Ok(Definition {
+            json: strict::value(
+                &tolerant(text),
                 self.limits.json_depth,
                 Names::Protocol,
-                FIELD,
+                field,
             )?,
+            argument_order: order::of_definition(text),
         })
     }
 

@@ -376,7 +376,7 @@ impl control_server::Control for ControlApi {
         let done = self.control().request_approval(&author, asked).await;
         let done = done.map_err(told(&author.caller))?;
         Ok(Response::new(v1::RequestApprovalResponse {
-            approval: Some(encode::approval(done.value)),
+            approval: Some(encode::approval(done.value, &author.caller.rights)),
             revision: done.revision,
         }))
     }
@@ -393,7 +393,7 @@ impl control_server::Control for ControlApi {
         let done = self.control().approve_call(&author, yes).await;
         let done = done.map_err(told(&author.caller))?;
         Ok(Response::new(v1::ApproveCallResponse {
-            approval: Some(encode::approval(done.value)),
+            approval: Some(encode::approval(done.value, &author.caller.rights)),
             revision: done.revision,
         }))
     }
@@ -410,7 +410,7 @@ impl control_server::Control for ControlApi {
         let done = self.control().reject_call(&author, no).await;
         let done = done.map_err(told(&author.caller))?;
         Ok(Response::new(v1::RejectCallResponse {
-            approval: Some(encode::approval(done.value)),
+            approval: Some(encode::approval(done.value, &author.caller.rights)),
             revision: done.revision,
         }))
     }
@@ -427,6 +427,7 @@ impl control_server::Control for ControlApi {
         let listed = self.control().list_approvals(&filter, &page);
         Ok(Response::new(encode::approvals(
             listed.map_err(told(&caller))?,
+            &caller.rights,
         )))
     }
 

@@ -16,11 +16,14 @@ use crate::adapters::grpc::authorization::with_evidence;
 use crate::adapters::grpc::control::rpcs::Shared;
 use crate::adapters::grpc::control::{encode, refusal};
 use crate::adapters::grpc::refusal::Refusal;
+use crate::call::live::change::Entry;
 use crate::control::changes::{ApprovalWatch, Changes, WatchEnd};
+use crate::control::view::ApprovalView;
 use crate::control::write::Control;
 use crate::identity::authenticate::Authenticator;
-use crate::identity::caller::{Caller, Rpc};
+use crate::identity::caller::{Caller, Rights, Rpc};
 use crate::proto::v1;
+use crate::service::generation::Generation;
 
 /// What a watcher is told.
 pub type Told<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send + 'static>>;
@@ -30,11 +33,16 @@ const AHEAD: usize = 16;
 
 /// What a stream is made of.
 pub(super) trait Source: Send + 'static {
+    /// What there is to tell.
+    type News: Send + 'static;
     /// One message.
     type Item: Send + 'static;
 
-    /// The next one, once there is one.
-    fn next(&mut self) -> impl Future<Output = Result<Self::Item, WatchEnd>> + Send;
+    /// The next thing to tell, once there is one.
+    fn next(&mut self) -> impl Future<Output = Result<Self::News, WatchEnd>> + Send;
+
+    /// Its message, for somebody with these rights.
+    fn message(&self, news: Self::News, rights: &Rights) -> Self::Item;
 }
 
 /// [`Changes`] as messages.
@@ -47,23 +55,31 @@ pub(super) struct ChangeSource {
 pub(super) struct ApprovalSource(pub(super) ApprovalWatch);
 
 impl Source for ChangeSource {
+    type News = (Arc<Entry>, Arc<Generation>);
     type Item = v1::WatchChangesResponse;
 
-    async fn next(&mut self) -> Result<Self::Item, WatchEnd> {
-        let (entry, generation) = self.changes.next().await?;
-        Ok(encode::change(&self.control, &generation, &entry))
+    async fn next(&mut self) -> Result<Self::News, WatchEnd> {
+        self.changes.next().await
+    }
+
+    fn message(&self, (entry, generation): Self::News, rights: &Rights) -> Self::Item {
+        encode::change(&self.control, &generation, &entry, rights)
     }
 }
 
 impl Source for ApprovalSource {
+    type News = (ApprovalView, u64);
     type Item = v1::WatchApprovalsResponse;
 
-    async fn next(&mut self) -> Result<Self::Item, WatchEnd> {
-        let (approval, revision) = self.0.next().await?;
-        Ok(v1::WatchApprovalsResponse {
-            approval: Some(encode::approval(approval)),
+    async fn next(&mut self) -> Result<Self::News, WatchEnd> {
+        self.0.next().await
+    }
+
+    fn message(&self, (approval, revision): Self::News, rights: &Rights) -> Self::Item {
+        v1::WatchApprovalsResponse {
+            approval: Some(encode::approval(approval, rights)),
             revision,
-        })
+        }
     }
 }
 
@@ -138,7 +154,7 @@ impl Watcher {
                 }
             };
             let next = match (next, self.check()) {
-                (Ok(item), Ok(())) => Ok(item),
+                (Ok(news), Ok(())) => Ok(source.message(news, &self.caller().rights)),
                 (Err(status), _) => Err(status),
                 (_, Err(refusal)) => Err(refusal.into()),
             };

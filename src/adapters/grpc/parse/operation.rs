@@ -34,8 +34,14 @@ impl Parser<'_> {
             let problem = Problem::Contradiction("goes to a server, but the call is the server's");
             return Err(Invalid::new("input_responses_json", problem)).within(FIELD);
         }
+        let request_state = (!wire.request_state.is_empty()).then(|| wire.request_state.into());
+        if request_state.is_some() && initiator == Initiator::Server {
+            let problem = Problem::Contradiction("goes to a server, but the call is the server's");
+            return Err(Invalid::new("request_state", problem)).within(FIELD);
+        }
         Ok(Operation {
             answers: answers.map(Box::new),
+            request_state,
             ..Operation::new(initiator, server, kind)
         })
     }
@@ -47,7 +53,7 @@ impl Parser<'_> {
             return Ok(None);
         }
         let responses = json::object(text, self.limits.json_depth, Names::Distinct, FIELD)?;
-        answers::read(&responses, self.limits, FIELD).map(Some)
+        answers::read(&responses, self.limits, FIELD)
     }
 
     fn kind(&self, wire: Kind) -> Result<OperationKind, Invalid> {
