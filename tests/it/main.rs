@@ -22,6 +22,7 @@ mod control_watches;
 mod corpus;
 mod crash;
 mod doors;
+mod emptied;
 mod envoy;
 mod envoy_identity;
 mod envoy_processing;

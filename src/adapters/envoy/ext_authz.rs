@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tonic::{Code, Request, Response, Status};
 
 use crate::adapters::envoy::door::Door;
-use crate::adapters::envoy::request::{HttpRequest, Unfit, header_value};
+use crate::adapters::envoy::request::{self, HttpRequest, Unfit, header_value};
 use crate::adapters::envoy::verdict::{Header, TurnedAway, Verdict};
 use crate::adapters::grpc::refusal::Refusal;
 use crate::adapters::invalid::{Invalid, Problem};
@@ -81,6 +81,7 @@ fn request_of(mut attributes: AttributeContext, mut http: auth::HttpRequest) -> 
     let headers = Headers::of(std::mem::take(&mut http.headers).into_iter().chain(raw));
     let body = body(&mut http, &headers);
     let source = attributes.source.unwrap_or_default();
+    // A peer on a socket of Unix has an address of another kind.
     let address = source.address.and_then(|it| it.socket_address);
     HttpRequest {
         method: http.method,
@@ -90,7 +91,7 @@ fn request_of(mut attributes: AttributeContext, mut http: auth::HttpRequest) -> 
         body,
         server: attributes.context_extensions.remove(SERVER_EXTENSION),
         principal: source.principal,
-        source: address.and_then(|it| it.address.parse().ok()),
+        source: address.map_or(Ok(None), |it| request::source(&it.address)),
         metadata: attributes
             .metadata_context
             .map_or_else(HashMap::new, |it| it.filter_metadata),

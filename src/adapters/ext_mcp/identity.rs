@@ -5,9 +5,9 @@ use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
 use crate::adapters::ext_mcp::request::{self, Refused};
-use crate::adapters::json;
 use crate::adapters::mcp::conversation::{self, Conversation};
 use crate::adapters::token::{self, Known, Reading};
+use crate::adapters::{address, json};
 use crate::call::context::{Environment, TraceContext, Workflow};
 use crate::config::ext_mcp::{ExtMcp, IdentitySource};
 use crate::config::limits::Limits;
@@ -47,7 +47,7 @@ impl Evidence<'_> {
         let source = metadata.name(Some(&settings.source_key))?;
         let source_address = source
             .map(|text| {
-                text.parse().map_err(|_| {
+                address::read(&text).map_err(|_| {
                     Refused::invalid("the client's address is not an IP address: see `source_key`")
                 })
             })
