@@ -1,5 +1,6 @@
 //! Every integration test, in one binary.
 
+mod addresses;
 mod agentdojo;
 mod agentgateway;
 mod architecture;

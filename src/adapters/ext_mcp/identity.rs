@@ -44,10 +44,12 @@ impl Evidence<'_> {
             delegation,
             until,
         } = known.with_grants(grant_ids);
-        let source = metadata.name(Some(&settings.source_key))?;
+        let source = metadata.text(&settings.source_key);
+        let source = source.map_err(Refused::invalid)?;
         let source_address = source
+            .filter(|text| !text.is_empty())
             .map(|text| {
-                address::read(&text).map_err(|_| {
+                address::read(text).map_err(|_| {
                     Refused::invalid("the client's address is not an IP address: see `source_key`")
                 })
             })
