@@ -22,6 +22,7 @@ mod control_verbs;
 mod control_watches;
 mod corpus;
 mod crash;
+mod deadlines;
 mod doors;
 mod emptied;
 mod envoy;

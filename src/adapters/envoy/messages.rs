@@ -9,7 +9,7 @@ use crate::adapters::mcp::judge::{Judge, Passage};
 use crate::adapters::mcp::message::{self, Id, Message, Unreadable};
 use crate::adapters::mcp::operations::Undecided;
 use crate::adapters::mcp::spelling::no_look_alikes;
-use crate::service::decisions::NotReady;
+use crate::service::deadline::Unanswered;
 
 /// A method that no client has, so that every client answers it with an error: nobody but the client can tell
 /// a server that its request was not heard.
@@ -44,7 +44,7 @@ pub(super) async fn judge(
     judge: &Judge<'_>,
     awaited: Option<&Awaited>,
     text: &[u8],
-) -> Result<Fate, NotReady> {
+) -> Result<Fate, Unanswered> {
     let message = match message::read(text, judge.limits) {
         Ok(message) => message,
         Err(unreadable) if unreadable.id.is_none() && answers_nobody(judge, text) => {
@@ -96,7 +96,7 @@ fn answers_nobody(judge: &Judge<'_>, text: &[u8]) -> bool {
 }
 
 /// An error tells, and asks for nothing, but for one that says what the person has to visit.
-async fn error(judge: &Judge<'_>, text: &[u8]) -> Result<Passage, NotReady> {
+async fn error(judge: &Judge<'_>, text: &[u8]) -> Result<Passage, Unanswered> {
     // It was read before, and strictly.
     let message: Json = serde_json::from_slice(text).unwrap_or_default();
     let error = &message["error"];

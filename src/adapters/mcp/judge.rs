@@ -15,7 +15,8 @@ use crate::call::context::{CallContext, Initiator, Operation, OperationKind};
 use crate::call::decision::Decision;
 use crate::call::listing::{Hidden, Offered};
 use crate::config::limits::Limits;
-use crate::service::decisions::{Answer, Ask, NotReady, Service};
+use crate::service::deadline::Unanswered;
+use crate::service::decisions::{Answer, Ask, Service};
 
 /// Where a server that cannot wait for an answer asks for it (revision 2026-07-28).
 const INPUT_REQUESTS: &str = "inputRequests";
@@ -115,7 +116,7 @@ impl Judge<'_> {
         &self,
         method: Option<&str>,
         mut result: Map<String, Json>,
-    ) -> Result<Passage, NotReady> {
+    ) -> Result<Passage, Unanswered> {
         if let Some(passage) = self.input_requests(&result).await? {
             return Ok(passage);
         }
@@ -140,7 +141,7 @@ impl Judge<'_> {
         &self,
         method: &str,
         params: Map<String, Json>,
-    ) -> Result<Passage, NotReady> {
+    ) -> Result<Passage, Unanswered> {
         match self.asked(method, params) {
             Ok(calls) => self.decide(calls).await,
             Err(undecided) => Ok(Passage::Refused(undecided)),
@@ -152,7 +153,7 @@ impl Judge<'_> {
         &self,
         method: &str,
         params: Map<String, Json>,
-    ) -> Result<Passage, NotReady> {
+    ) -> Result<Passage, Unanswered> {
         let Some(server) = self.origins.only() else {
             return Ok(Passage::Refused(whose()));
         };
@@ -174,7 +175,7 @@ impl Judge<'_> {
     async fn input_requests(
         &self,
         result: &Map<String, Json>,
-    ) -> Result<Option<Passage>, NotReady> {
+    ) -> Result<Option<Passage>, Unanswered> {
         // A task that was made has a member of its own, and its state holds the result of the call.
         let within = |member| result.get(member).and_then(Json::as_object);
         let mut calls = Vec::new();
@@ -245,7 +246,7 @@ impl Judge<'_> {
         })
     }
 
-    async fn decide(&self, calls: Vec<CallContext>) -> Result<Passage, NotReady> {
+    async fn decide(&self, calls: Vec<CallContext>) -> Result<Passage, Unanswered> {
         let asks: Vec<_> = calls.into_iter().map(|call| (self.ask, call)).collect();
         let answers = self.service.authorize_batch(&asks).await?;
         let denied = answers.into_iter().find(|answer| !answer.value.is_allow());
@@ -257,7 +258,7 @@ impl Judge<'_> {
         &self,
         list: &List,
         result: &mut Map<String, Json>,
-    ) -> Result<Result<bool, Invalid>, NotReady> {
+    ) -> Result<Result<bool, Invalid>, Unanswered> {
         let field = format!("result.{}", list.member);
         let Some(entries) = result.get_mut(list.member) else {
             return Ok(Ok(false));
@@ -304,7 +305,7 @@ impl Judge<'_> {
 
     /// Whether the client may look at a server's list at all. Of one server it was asked before the list came;
     /// of several whose lists are merged, perhaps not all.
-    async fn may_list(&self, list: &List, server: &SmolStr) -> Result<bool, NotReady> {
+    async fn may_list(&self, list: &List, server: &SmolStr) -> Result<bool, Unanswered> {
         if self.origins.only().is_some() {
             return Ok(true);
         }
@@ -318,7 +319,7 @@ impl Judge<'_> {
         list: &List,
         server: &SmolStr,
         offered: &[Offered],
-    ) -> Result<Vec<Hidden>, NotReady> {
+    ) -> Result<Vec<Hidden>, Unanswered> {
         let call = self.looks(list, server);
         let answer = self.service.filter(self.ask, &call, offered).await?;
         Ok(answer.value)

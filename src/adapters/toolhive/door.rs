@@ -8,12 +8,13 @@ use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use serde_json::json;
 
-use crate::adapters::http::door::{Door, check_content_type, reply, trace};
+use crate::adapters::http::door::{Door, check_content_type, deadline, reply, trace};
 use crate::adapters::http::refusal::Refusal;
 use crate::adapters::toolhive::parse::{self, Asked};
 use crate::call::context::TraceContext;
 use crate::config::http::Toolhive as Settings;
 use crate::identity::caller::{Caller, Rpc};
+use crate::service::deadline::Deadline;
 use crate::service::decisions::Ask;
 
 /// How this front door is called in traces.
@@ -34,6 +35,7 @@ pub struct Admitted {
     caller: Arc<Caller>,
     trace: TraceContext,
     is_probe: bool,
+    deadline: Deadline,
 }
 
 impl Toolhive {
@@ -61,6 +63,7 @@ impl Toolhive {
             caller,
             trace,
             is_probe,
+            deadline: deadline(head),
         })
     }
 
@@ -90,6 +93,7 @@ impl Toolhive {
                     adapter: ADAPTER,
                     at_least_revision: 0,
                     is_dry_run: admitted.is_probe,
+                    deadline: admitted.deadline,
                 };
                 let answer = self.door.service.authorize(ask, &call).await?;
                 answer.value.is_allow()
