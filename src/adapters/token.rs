@@ -116,7 +116,9 @@ pub(in crate::adapters) fn of_claims(
 pub(in crate::adapters) fn name(text: &str, limits: &Limits) -> Result<SmolStr, &'static str> {
     match ids::check(text, limits.id_bytes) {
         Ok(()) => Ok(SmolStr::new(text)),
-        Err(_) => Err("an identity is empty, too long or holds a control character"),
+        Err(_) => Err(
+            "an identity is empty, too long or holds a control character or one that nobody sees",
+        ),
     }
 }
 

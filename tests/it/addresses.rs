@@ -277,6 +277,13 @@ async fn a_peer_without_an_address_has_none() {
     let pipe = auth::Address::default();
     assert_eq!(ext_authz(&server, Some(pipe)).await, Ok(true));
     assert_eq!(ext_proc(&server, Struct::default()).await, Ok(true));
+    let null = Value {
+        kind: Some(Kind::NullValue(0)),
+    };
+    let null = Struct {
+        fields: [("source.address".to_owned(), null)].into(),
+    };
+    assert_eq!(ext_proc(&server, null).await, Ok(true));
     for peer in ["", "/run/agent.sock", "@agent", "envoy://internal/1"] {
         let attributes = texts(&[("source.address", peer)]);
         assert_eq!(ext_proc(&server, attributes).await, Ok(true), "{peer}");

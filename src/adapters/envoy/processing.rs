@@ -138,11 +138,17 @@ fn text<'a>(attributes: &'a Struct, name: &str) -> Option<&'a str> {
 /// Envoy has a URL: those are none.
 fn source(attributes: &Struct) -> Result<Option<IpAddr>, Unfit> {
     const ELSEWHERE: [&str; 3] = ["/", "@", "envoy://"];
-    match text(attributes, SOURCE) {
-        None if attributes.fields.contains_key(SOURCE) => request::source(""),
-        None | Some("") => Ok(None),
-        Some(text) if ELSEWHERE.iter().any(|start| text.starts_with(start)) => Ok(None),
-        Some(text) => request::source(text),
+    match attributes.fields.get(SOURCE).map(|it| &it.kind) {
+        None | Some(Some(Kind::NullValue(_))) => Ok(None),
+        Some(Some(Kind::StringValue(text))) if text.is_empty() => Ok(None),
+        Some(Some(Kind::StringValue(text))) => {
+            match ELSEWHERE.iter().any(|start| text.starts_with(start)) {
+                true => Ok(None),
+                false => request::source(text),
+            }
+        }
+        // No kind of value but a text is an address.
+        Some(_) => request::source(""),
     }
 }
 

@@ -42,7 +42,7 @@ pub(super) enum Unfit {
     #[error("the body is compressed")]
     Compressed,
     #[error(transparent)]
-    Source(#[from] Invalid),
+    Source(Box<Invalid>),
 }
 
 /// Where clients' addresses are, in the words of Envoy's attributes.
@@ -52,7 +52,7 @@ const SOURCE: &str = "source.address";
 pub(super) fn source(text: &str) -> Result<Option<IpAddr>, Unfit> {
     match address::read(text) {
         Ok(address) => Ok(Some(address)),
-        Err(problem) => Err(Invalid::new(SOURCE, problem).into()),
+        Err(problem) => Err(Unfit::Source(Box::new(Invalid::new(SOURCE, problem)))),
     }
 }
 

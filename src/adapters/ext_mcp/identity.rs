@@ -190,7 +190,7 @@ impl Metadata<'_> {
     fn checked(&self, text: &str) -> Result<SmolStr, Refused> {
         token::name(text, self.limits).map_err(|_| {
             Refused::invalid(
-                "the metadata has a name that is empty, too long or holds a control character",
+                "the metadata has a name that is empty, too long or holds a control character or one that nobody sees",
             )
         })
     }
