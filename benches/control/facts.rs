@@ -11,6 +11,7 @@ use callgate::call::live::scope::Scope;
 use callgate::call::live::task::Task;
 use callgate::call::model::{self, Effect, TYPES};
 use callgate::identity::caller::Caller;
+use callgate::service::deadline::Deadline;
 use callgate::service::decisions::{Ask, Now, Service};
 use callgate::service::ledger::Plan;
 use callgate::service::settings::Settings;
@@ -124,6 +125,7 @@ impl Side {
             adapter: "bench",
             at_least_revision: 0,
             is_dry_run: false,
+            deadline: Deadline::NONE,
         };
         let before = cpu_seconds("self")?;
         for _ in 0..calls {

@@ -37,6 +37,12 @@ pub enum Problem {
     /// An id or a name with a control character.
     #[error("holds a control character")]
     ControlCharacter,
+    /// An id or a name that looks like another.
+    #[error("holds a character that nobody sees")]
+    InvisibleCharacter,
+    /// An id or a name without anything in it.
+    #[error("holds nothing but blanks")]
+    Blank,
     /// Not the name of an entity type.
     #[error("`{0}` is not an entity type such as `Mcp::Agent`")]
     NotAnEntityType(Shown),

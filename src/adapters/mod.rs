@@ -3,16 +3,20 @@
 //! Start at [`grpc`], the native one. [`envoy`] is for Envoy's filters, [`ext_mcp`] for agentgateway. [`http`] is
 //! what those over plain HTTP share: [`authzen`] and [`toolhive`]. [`mcp`] reads the Model Context Protocol for
 //! the doors whose callers pass it on as it is. `token` reads who acts out of a verified token, `told` is what
-//! gateways hear beside yes or no; `json`, `media` and [`invalid`] are how every door reads JSON and names a fault.
+//! gateways hear beside yes or no; `json`, `media` and [`invalid`] are how every door reads JSON and names a fault. What
+//! an id is, how addresses are written and what counts as absent is the same at every door: `ids`, `address` and `absent`.
 //!
 //! Invariant: no decisions and no storage. An adapter that cannot read a question refuses it and names
 //! the field; it never guesses.
 
+pub(in crate::adapters) mod absent;
+pub(in crate::adapters) mod address;
 pub mod authzen;
 pub mod envoy;
 pub mod ext_mcp;
 pub mod grpc;
 pub mod http;
+pub(in crate::adapters) mod ids;
 pub mod invalid;
 pub(in crate::adapters) mod json;
 pub mod mcp;

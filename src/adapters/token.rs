@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
+use crate::adapters::ids;
 use crate::call::context::{Delegation, Identity, Subject};
 use crate::call::model::{TYPES, entity};
 use crate::config::limits::Limits;
@@ -113,13 +114,12 @@ pub(in crate::adapters) fn of_claims(
 
 /// A text as the name of somebody.
 pub(in crate::adapters) fn name(text: &str, limits: &Limits) -> Result<SmolStr, &'static str> {
-    let is_name = !text.is_empty()
-        && text.len() <= limits.id_bytes as usize
-        && !text.bytes().any(|byte| byte.is_ascii_control());
-    if !is_name {
-        return Err("an identity is empty, too long or holds a control character");
+    match ids::check(text, limits.id_bytes) {
+        Ok(()) => Ok(SmolStr::new(text)),
+        Err(_) => Err(
+            "an identity is empty, too long or holds a control character or one that nobody sees",
+        ),
     }
-    Ok(SmolStr::new(text))
 }
 
 fn claim(
@@ -128,7 +128,7 @@ fn claim(
     limits: &Limits,
 ) -> Result<Option<SmolStr>, &'static str> {
     match claims.get(named) {
-        None => Ok(None),
+        None | Some(Json::Null) => Ok(None),
         Some(Json::String(text)) => name(text, limits).map(Some),
         Some(_) => Err("the token names somebody by something that is no text"),
     }

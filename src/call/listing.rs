@@ -46,10 +46,10 @@ pub type Hidden = Option<ReasonCode>;
 /// Looks at each in turn. The operation of `call` says of which server they are, and that they are listed.
 ///
 /// The error is the reason why none may be used.
-pub fn filter<'w>(
+pub fn filter<'w, 'o>(
     world: impl Into<World<'w>>,
     call: &CallContext,
-    offered: &[Offered],
+    offered: impl IntoIterator<Item = &'o Offered>,
     asker: Asker<'_>,
     now: SystemTime,
 ) -> Result<Vec<Hidden>, Reason> {
@@ -78,7 +78,7 @@ pub fn filter<'w>(
         common: Facts::new(asking.ground(), &nothing.own, None),
     };
     Ok(offered
-        .iter()
+        .into_iter()
         .map(|offered| listing.verdict(offered).err())
         .collect())
 }

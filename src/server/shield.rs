@@ -23,6 +23,7 @@ use tower::Service;
 use crate::adapters::grpc::authorization::ADAPTER;
 use crate::adapters::grpc::refusal::Refusal;
 use crate::config::limits::Limits;
+use crate::service::deadline::Deadline;
 use crate::telemetry::metrics::{InFlight, Refusal as Refused};
 use crate::telemetry::recorder::Recorder;
 
@@ -114,7 +115,7 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let (limit, longest) = {
             let limits = self.limits.load();
             (
@@ -132,9 +133,13 @@ where
             };
         }
         let asked = grpc_timeout(request.headers()).unwrap_or(longest);
+        let deadline = Instant::now() + asked.min(longest);
+        // Whoever makes many decisions in a row looks at it between them.
+        let extensions = request.extensions_mut();
+        extensions.insert(Deadline::at(deadline.into_std()));
         let running = State::Running {
             future: self.inner.call(request),
-            deadline: Instant::now() + asked.min(longest),
+            deadline,
             timer: None,
             _place: place,
             _in_flight: self.recorder.enter(),

@@ -17,6 +17,7 @@ use crate::engine::request::Asserted;
 use crate::identity::caller::Caller;
 use crate::service::cedar;
 use crate::service::clock::{Clock, Forward, SystemClock};
+use crate::service::deadline::{Deadline, Unanswered};
 use crate::service::effects::{LiveFacts, Taken};
 use crate::service::generation::{Generation, Load};
 use crate::service::ledger::{Ledger, WriteError};
@@ -42,6 +43,8 @@ pub struct Ask<'a> {
     pub at_least_revision: u64,
     /// Decide without effects.
     pub is_dry_run: bool,
+    /// When the answer has to be there.
+    pub deadline: Deadline,
 }
 
 /// An answer and where it came from.
@@ -73,11 +76,6 @@ pub struct CedarQuestion {
     /// The trace the caller named.
     pub trace: TraceContext,
 }
-
-/// Nothing is loaded, so nobody can answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no policies are loaded")]
-pub struct NotReady;
 
 /// Decides from the live generation, and puts every answer on record.
 pub struct Service {
@@ -115,7 +113,7 @@ enum Waiting<'a> {
 }
 
 impl Service {
-    /// A service over a store, with nothing loaded: it answers [`NotReady`] until the first
+    /// A service over a store, with nothing loaded: it answers [`Unanswered::NotReady`] until the first
     /// [`Service::publish`].
     pub fn open(
         settings: Settings,
@@ -194,8 +192,12 @@ impl Service {
 
     /// Decides one call at once, unless the answer has to wait: for its revision, or for what it uses up
     /// to be written.
-    pub fn authorize_now<'a>(&self, ask: Ask<'a>, call: &CallContext) -> Result<Now<'a>, NotReady> {
-        let generation = self.live().ok_or(NotReady)?;
+    pub fn authorize_now<'a>(
+        &self,
+        ask: Ask<'a>,
+        call: &CallContext,
+    ) -> Result<Now<'a>, Unanswered> {
+        let generation = self.live().ok_or(Unanswered::NotReady)?;
         if generation.revision() < ask.at_least_revision {
             return Ok(Now::Later(Later(Box::new(Waiting::Revision(ask)))));
         }
@@ -207,7 +209,7 @@ impl Service {
         &self,
         later: Later<'_>,
         call: &CallContext,
-    ) -> Result<Answer<Decision>, NotReady> {
+    ) -> Result<Answer<Decision>, Unanswered> {
         let mut waiting = *later.0;
         loop {
             match waiting {
@@ -231,31 +233,30 @@ impl Service {
         &self,
         ask: Ask<'_>,
         call: &CallContext,
-    ) -> Result<Answer<Decision>, NotReady> {
+    ) -> Result<Answer<Decision>, Unanswered> {
         match self.authorize_now(ask, call)? {
             Now::Answered(answer) => Ok(answer),
             Now::Later(later) => self.finish(later, call).await,
         }
     }
 
-    /// Decides several calls against one generation, in order.
+    /// Decides several calls against one generation, in order: all of them, or none is answered.
     pub async fn authorize_batch(
         &self,
         asks: &[(Ask<'_>, CallContext)],
-    ) -> Result<Vec<Answer<Decision>>, NotReady> {
+    ) -> Result<Vec<Answer<Decision>>, Unanswered> {
         let Some((ask, _)) = asks.iter().max_by_key(|(ask, _)| ask.at_least_revision) else {
             return Ok(Vec::new());
         };
         let (first, _) = self.take(*ask).await?;
         let revision = first.generation.revision();
         // Each is decided with what those before it left behind; then all of them wait together.
-        let begun: Vec<Now<'_>> = asks
-            .iter()
-            .map(|(ask, call)| {
-                let stale = stale_reason(ask.at_least_revision, revision);
-                self.begin(self.start(*ask, Arc::clone(&first.generation)), call, stale)
-            })
-            .collect();
+        let begun = asks.iter().map(|(ask, call)| {
+            ask.deadline.check()?;
+            let stale = stale_reason(ask.at_least_revision, revision);
+            Ok(self.begin(self.start(*ask, Arc::clone(&first.generation)), call, stale))
+        });
+        let begun: Vec<Now<'_>> = begun.collect::<Result<_, Unanswered>>()?;
         let mut answers = Vec::with_capacity(begun.len());
         for (now, (_, call)) in begun.into_iter().zip(asks) {
             answers.push(match now {
@@ -268,14 +269,15 @@ impl Service {
 
     /// Whether a call would be allowed, and the challenge if an approval would make it so. Nothing is
     /// used up and nothing goes on record.
-    pub fn rehearse(&self, caller: &Caller, call: &CallContext) -> Result<Decision, NotReady> {
+    pub fn rehearse(&self, caller: &Caller, call: &CallContext) -> Result<Decision, Unanswered> {
         let ask = Ask {
             caller,
             adapter: "control",
             at_least_revision: 0,
             is_dry_run: true,
+            deadline: Deadline::NONE,
         };
-        let pending = self.start(ask, self.live().ok_or(NotReady)?);
+        let pending = self.start(ask, self.live().ok_or(Unanswered::NotReady)?);
         Ok(self.decide(&pending, call).decision)
     }
 
@@ -284,7 +286,7 @@ impl Service {
         &self,
         ask: Ask<'_>,
         question: CedarQuestion,
-    ) -> Result<Answer<Decision>, NotReady> {
+    ) -> Result<Answer<Decision>, Unanswered> {
         let (pending, stale) = self.take(ask).await?;
         let decision = match stale {
             Some(reason) => Decision::deny(reason),
@@ -395,14 +397,14 @@ impl Service {
     pub(super) async fn take<'a>(
         &self,
         ask: Ask<'a>,
-    ) -> Result<(Pending<'a>, Option<Reason>), NotReady> {
-        let mut generation = self.live().ok_or(NotReady)?;
+    ) -> Result<(Pending<'a>, Option<Reason>), Unanswered> {
+        let mut generation = self.live().ok_or(Unanswered::NotReady)?;
         if generation.revision() < ask.at_least_revision {
             let mut revisions = self.ledger.revisions();
             let arrived = revisions.wait_for(|newest| *newest >= ask.at_least_revision);
             // Too late is as good as not at all; which of the two shows below.
             let _ = tokio::time::timeout(self.settings.stale_wait, arrived).await;
-            generation = self.live().ok_or(NotReady)?;
+            generation = self.live().ok_or(Unanswered::NotReady)?;
         }
         let stale = stale_reason(ask.at_least_revision, generation.revision());
         Ok((self.start(ask, generation), stale))

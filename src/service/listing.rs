@@ -7,7 +7,8 @@ use crate::call::context::CallContext;
 use crate::call::decision::{Decision, ReasonCode};
 use crate::call::listing::{self, Hidden, Offered};
 use crate::call::model;
-use crate::service::decisions::{Answer, Ask, NotReady, Service};
+use crate::service::deadline::Unanswered;
+use crate::service::decisions::{Answer, Ask, Service};
 
 impl Service {
     /// Says of each whether the subject could use it, in order; as a whole it is one record. The operation
@@ -17,16 +18,23 @@ impl Service {
         ask: Ask<'_>,
         call: &CallContext,
         offered: &[Offered],
-    ) -> Result<Answer<Vec<Hidden>>, NotReady> {
+    ) -> Result<Answer<Vec<Hidden>>, Unanswered> {
         let (pending, stale) = self.take(ask).await?;
         let filtered = match stale {
             Some(reason) => Err(reason),
             None => pending.guarded(Err, |generation, asker| {
                 let seen = self.facts().look(generation, call, pending.started_at);
                 let world = self.world(generation, seen.past());
-                listing::filter(world, call, offered, asker, pending.started_at)
+                let in_time = offered.iter().take_while(|_| !ask.deadline.is_over());
+                listing::filter(world, call, in_time, asker, pending.started_at)
             }),
         };
+        if filtered
+            .as_ref()
+            .is_ok_and(|verdicts| verdicts.len() < offered.len())
+        {
+            return Err(Unanswered::Late);
+        }
         let (decision, verdicts) = match filtered {
             Ok(verdicts) => (Decision::allow_unconditionally(), verdicts),
             Err(reason) => {

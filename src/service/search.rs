@@ -10,7 +10,8 @@ use crate::call::decision::{Decision, Outcome, Reason};
 use crate::engine::snapshot::Snapshot;
 use crate::engine::walk::{Place, PlaceGone};
 use crate::service::cedar;
-use crate::service::decisions::{Answer, Ask, CedarQuestion, NotReady, Service};
+use crate::service::deadline::Unanswered;
+use crate::service::decisions::{Answer, Ask, CedarQuestion, Service};
 use crate::service::pending::Pending;
 
 /// What is sought.
@@ -57,9 +58,9 @@ pub struct Found {
 /// Why there is no page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SearchError {
-    /// Nothing is loaded.
+    /// There is no answer to anything.
     #[error(transparent)]
-    NotReady(#[from] NotReady),
+    Unanswered(#[from] Unanswered),
     /// The place is one of an earlier load.
     #[error(transparent)]
     PlaceGone(#[from] PlaceGone),
@@ -84,10 +85,11 @@ impl Service {
         ask: Ask<'_>,
         questions: impl Iterator<Item = Result<CedarQuestion, E>>,
         until: Option<Outcome>,
-    ) -> Result<Vec<Result<Answer<Decision>, E>>, NotReady> {
-        let generation = self.live().ok_or(NotReady)?;
+    ) -> Result<Vec<Result<Answer<Decision>, E>>, Unanswered> {
+        let generation = self.live().ok_or(Unanswered::NotReady)?;
         let mut answers = Vec::new();
         for question in questions {
+            ask.deadline.check()?;
             let answer = question.map(|question| {
                 let pending = self.start(ask, generation.clone());
                 self.answer(&pending, &question)
@@ -125,22 +127,26 @@ impl Service {
         search: &Search,
         question: impl Fn(&Snapshot, &EntityUID) -> Option<CedarQuestion>,
     ) -> Result<Answer<Found>, SearchError> {
-        let generation = self.live().ok_or(NotReady)?;
+        let generation = self.live().ok_or(Unanswered::NotReady)?;
         let pending = self.start(ask, generation);
         let mut looked_at = 0;
         let found = pending.guarded(
             |reason: Reason| Ok(Err(reason)),
             |generation, _| {
                 let snapshot = &generation.snapshot;
-                let candidates = candidates(snapshot, search)?;
+                let mut candidates = candidates(snapshot, search)?;
                 let allowed = |candidate: &EntityUID| {
                     looked_at += 1;
                     question(snapshot, candidate)
                         .is_some_and(|question| cedar::decide(snapshot, &question).is_allow())
                 };
-                Ok(Ok(page(candidates, search.most, allowed)))
+                let in_time = |_: &(EntityUID, Place)| !ask.deadline.is_over();
+                let each = std::mem::take(&mut candidates.each);
+                let each = each.into_iter().take_while(in_time);
+                Ok(Ok(page(each, candidates.next, search.most, allowed)))
             },
         );
+        ask.deadline.check()?;
         let (decision, found) = match found.map_err(SearchError::PlaceGone)? {
             Ok(found) => (Decision::allow_unconditionally(), found),
             Err(reason) => (Decision::deny(reason), Found::default()),
@@ -198,10 +204,15 @@ fn actions(snapshot: &Snapshot, search: &Search) -> Result<Candidates, PlaceGone
 }
 
 /// Fills a page. One that is full ends before the first candidate it has not looked at.
-fn page(candidates: Candidates, most: usize, mut allowed: impl FnMut(&EntityUID) -> bool) -> Found {
+fn page(
+    each: impl Iterator<Item = (EntityUID, Place)>,
+    after_all: Option<Place>,
+    most: usize,
+    mut allowed: impl FnMut(&EntityUID) -> bool,
+) -> Found {
     let mut entities = Vec::new();
     let mut last = None;
-    for (candidate, at) in candidates.each {
+    for (candidate, at) in each {
         if entities.len() >= most {
             let next = last;
             return Found { entities, next };
@@ -213,6 +224,6 @@ fn page(candidates: Candidates, most: usize, mut allowed: impl FnMut(&EntityUID)
     }
     Found {
         entities,
-        next: candidates.next,
+        next: after_all,
     }
 }

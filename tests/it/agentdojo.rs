@@ -39,6 +39,7 @@ use callgate::control::delegations::NewGrant;
 use callgate::control::tasks::NewTask;
 use callgate::control::write::Control;
 use callgate::identity::caller::Caller;
+use callgate::service::deadline::Deadline;
 use callgate::service::decisions::{Ask, Service};
 use callgate::service::generation::Load;
 use callgate::service::settings::Settings;
@@ -280,6 +281,7 @@ impl<'s> Desk<'s> {
             adapter: "test",
             at_least_revision: 0,
             is_dry_run: false,
+            deadline: Deadline::NONE,
         };
         let answer = self.service.authorize(ask, context).await;
         answer.expect("a decision").value

@@ -281,9 +281,8 @@ async fn what_the_schema_does_not_know_is_denied() {
         ("action", json!({"name": "Mcp::Action::\"call_read\""})),
         ("subject", json!({"type": "spaceship", "id": "alice"})),
         ("subject", json!({"type": "record", "id": "record-1"})),
-        ("resource", json!({"type": "record", "id": "record-1\u{0}"})),
+        ("resource", json!({"type": "record", "id": "record-1 "})),
         ("subject", json!({"type": "user", "id": "Alice"})),
-        ("subject", json!({"type": "user", "id": ""})),
     ] {
         let request = spoilt(|it| {
             // Whoever may read everything, but for the one thing that is changed.

@@ -4,6 +4,8 @@
 //! The cases are not part of this repository. `CALLGATE_SHARED` names the folder that holds them as
 //! `data/cedar-corpus/cedar-corpus.tar.gz`; without it these tests say so and do nothing.
 
+mod renamed;
+
 use std::collections::{BTreeSet, HashMap};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -275,14 +277,16 @@ fn entities_for_bundle(text: &str) -> String {
             .or_else(|| entity["uid"]["__entity"]["type"].as_str());
         !of_type.is_some_and(|name| name == "Action" || name.ends_with("::Action"))
     });
-    serde_json::to_string(&entities).unwrap()
+    renamed::entities(entities.into()).to_string()
 }
 
 /// The case as a directory for the server, if it can be one: its policies have to validate.
 fn directory(corpus: &Corpus, case: &Case) -> Option<Bundle> {
     let bundle = Bundle::empty();
-    bundle.file("case.cedar", corpus.text(&case.policies));
-    bundle.file("case.cedarschema", corpus.text(&case.schema));
+    let policies = renamed::policies(corpus.text(&case.policies))?;
+    bundle.file("case.cedar", &policies);
+    let schema = renamed::schema(corpus.text(&case.schema))?;
+    bundle.file("case.cedarschema", &schema);
     let entities = entities_for_bundle(corpus.text(&case.entities));
     bundle.file("entities/case.json", &entities);
     bundle.file("callgate.toml", "[schema]\nmax_dereference_level = 10\n");
@@ -301,14 +305,15 @@ fn over_the_wire(request: &CaseRequest) -> v1::IsAuthorizedRequest {
     let entity = |entity: &CaseEntity| {
         Some(v1::EntityRef {
             r#type: entity.entity_type.clone(),
-            id: entity.id.clone(),
+            id: renamed::id(&entity.id),
         })
     };
+    let context = renamed::entities(request.context.clone());
     v1::IsAuthorizedRequest {
         principal: entity(&request.principal),
         action: entity(&request.action),
         resource: entity(&request.resource),
-        context_form: Some(ContextForm::ContextJson(request.context.to_string().into())),
+        context_form: Some(ContextForm::ContextJson(context.to_string().into())),
         at_least_revision: 0,
         explain: true,
     }

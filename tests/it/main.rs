@@ -1,5 +1,6 @@
 //! Every integration test, in one binary.
 
+mod addresses;
 mod agentdojo;
 mod agentgateway;
 mod approvals_meaning;
@@ -22,7 +23,9 @@ mod control_verbs;
 mod control_watches;
 mod corpus;
 mod crash;
+mod deadlines;
 mod doors;
+mod emptied;
 mod envoy;
 mod envoy_identity;
 mod envoy_processing;

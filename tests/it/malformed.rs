@@ -353,7 +353,39 @@ async fn the_other_rpcs_name_their_fields_too() {
     assert_eq!(status.message(), "`call_context` is required");
 
     type SpoilQuestion = fn(&mut v1::IsAuthorizedRequest);
-    let spoils: [(SpoilQuestion, &str); 7] = [
+    let spoils: [(SpoilQuestion, &str); 15] = [
+        (
+            |it| it.principal = entity("Mcp::Agent", ""),
+            "`principal.id` is required",
+        ),
+        (
+            |it| it.principal = entity("", "support"),
+            "`principal.type` is required",
+        ),
+        (
+            |it| it.action = entity("Mcp::Action", ""),
+            "`action.id` is required",
+        ),
+        (
+            |it| it.action = entity("Mcp::Action", "  "),
+            "`action.id` holds nothing but blanks",
+        ),
+        (
+            |it| it.resource = entity("Mcp::Server", ""),
+            "`resource.id` is required",
+        ),
+        (
+            |it| it.resource = entity("Mcp::Server", "a\nb"),
+            "`resource.id` holds a control character",
+        ),
+        (
+            |it| it.resource = entity("Mcp::Server", "github\u{200b}"),
+            "`resource.id` holds a character that nobody sees",
+        ),
+        (
+            |it| it.resource = entity("\u{202e}", "github"),
+            "`resource.type` `\\u{202e}` is not an entity type",
+        ),
         (|it| it.principal = None, "`principal` is required"),
         (|it| it.action = None, "`action` is required"),
         (|it| it.resource = None, "`resource` is required"),
@@ -371,7 +403,9 @@ async fn the_other_rpcs_name_their_fields_too() {
         ),
         (
             |it| {
-                it.context_form = Some(ContextForm::ContextJson(b"{\"a\":null}".as_slice().into()))
+                it.context_form = Some(ContextForm::ContextJson(
+                    b"{\"a\":[null]}".as_slice().into(),
+                ))
             },
             "`context_json` is not a Cedar context: ",
         ),

@@ -10,6 +10,7 @@ use callgate::bundle;
 use callgate::call::context::TraceContext;
 use callgate::identity::caller::Caller;
 use callgate::reload::{Outcome, Reloader};
+use callgate::service::deadline::Deadline;
 use callgate::service::decisions::{Ask, CedarQuestion, Service};
 use callgate::service::generation::Load;
 use callgate::service::settings::Settings;
@@ -103,6 +104,7 @@ async fn every_answer_belongs_to_exactly_one_generation() {
                         adapter: "test",
                         at_least_revision: newest,
                         is_dry_run: false,
+                        deadline: Deadline::NONE,
                     };
                     let answer = service
                         .is_authorized(ask, question())

@@ -10,7 +10,9 @@ use serde_json::{Map, Value as Json, json};
 use crate::adapters::authzen::encode;
 use crate::adapters::authzen::parse::{self, Parser};
 use crate::adapters::grpc::parse::check_count;
-use crate::adapters::http::door::{Door, check_content_type, host, is_encrypted, reply, trace};
+use crate::adapters::http::door::{
+    Door, check_content_type, deadline, host, is_encrypted, reply, trace,
+};
 use crate::adapters::http::fields::optional_object;
 use crate::adapters::http::refusal::Refusal;
 use crate::adapters::invalid::{Invalid, Problem, Shown};
@@ -20,7 +22,8 @@ use crate::call::decision::Outcome;
 use crate::config::http::Authzen as Settings;
 use crate::config::limits::Limits;
 use crate::identity::caller::{Caller, Rpc};
-use crate::service::decisions::{Ask, NotReady};
+use crate::service::deadline::{Deadline, Unanswered};
+use crate::service::decisions::Ask;
 
 /// How this front door is called in traces.
 pub const ADAPTER: &str = "authzen";
@@ -54,6 +57,7 @@ pub struct Admitted {
     pub(super) endpoint: Endpoint,
     pub(super) caller: Arc<Caller>,
     pub(super) trace: TraceContext,
+    deadline: Deadline,
 }
 
 /// What becomes of a request at its head.
@@ -116,6 +120,7 @@ impl Authzen {
             endpoint,
             caller,
             trace,
+            deadline: deadline(head),
         }))
     }
 
@@ -140,6 +145,7 @@ impl Authzen {
             adapter: ADAPTER,
             at_least_revision: 0,
             is_dry_run: false,
+            deadline: admitted.deadline,
         }
     }
 
@@ -159,7 +165,7 @@ impl Authzen {
     ) -> Result<Json, Refusal> {
         let question = {
             let limits = self.door.limits.load();
-            let live = self.door.service.live().ok_or(NotReady)?;
+            let live = self.door.service.live().ok_or(Unanswered::NotReady)?;
             let schema = live.snapshot.schema().map(Arc::as_ref);
             self.parser(&limits, admitted).question(request, schema)?
         };
@@ -190,7 +196,7 @@ impl Authzen {
         check_count(items.len(), limits.batch, FIELD)?;
         let until = semantic(request)?;
         let defaults = parse::Defaults::of(request)?;
-        let live = self.door.service.live().ok_or(NotReady)?;
+        let live = self.door.service.live().ok_or(Unanswered::NotReady)?;
         let schema = live.snapshot.schema().map(Arc::as_ref);
         let parser = self.parser(&limits, admitted);
         let questions = items

@@ -9,9 +9,10 @@ use cedar_policy_core::extensions::Extensions;
 use cedar_policy_core::validator::{ContextSchema, ValidatorSchema};
 use serde_json::{Map, Value as Json};
 
+use crate::adapters::absent::without_nulls;
 use crate::adapters::authzen::declared;
-use crate::adapters::grpc::parse::{EntityTypes, cedar_context, check_length};
-use crate::adapters::http::fields::{object, optional_object, text};
+use crate::adapters::grpc::parse::{EntityTypes, cedar_context};
+use crate::adapters::http::fields::{id, object, optional_object};
 use crate::adapters::invalid::{Invalid, Problem, Shown, Within as _};
 use crate::call::context::TraceContext;
 use crate::config::limits::Limits;
@@ -37,13 +38,16 @@ pub(super) struct Parser<'a> {
 /// The fields that single evaluations fall back on.
 pub(super) struct Defaults<'m>(&'m Map<String, Json>);
 
-/// The four fields, and those of each that it needs.
-const FIELDS: [(&str, &[&str]); 4] = [
-    ("subject", &["type", "id"]),
-    ("action", &["name"]),
-    ("resource", &["type", "id"]),
-    ("context", &[]),
+/// The four fields of an evaluation, and whether what is in them has a type.
+const FIELDS: [(&str, bool); 4] = [
+    ("subject", true),
+    ("action", false),
+    ("resource", true),
+    ("context", false),
 ];
+
+const TYPE: &str = "type";
+const PROPERTIES: &str = "properties";
 
 impl<'m> Defaults<'m> {
     /// Those at the top of a request.
@@ -55,27 +59,23 @@ impl<'m> Defaults<'m> {
     }
 
     /// One evaluation with what it leaves out. What it says of a subject, action, resource or context
-    /// replaces the default as a whole; only a `type`, `id` or `name` that it lacks is filled in.
+    /// replaces the default as a whole. Only a `type` that it lacks is that of the default: an `id` or a `name` says
+    /// which one is meant, and one that got lost must not become another.
     pub(super) fn fill(&self, item: &'m Json) -> Result<Map<String, Json>, Invalid> {
         let Json::Object(item) = item else {
             let problem = Problem::NotOfType("an object");
             return Err(Invalid::new("evaluations[]", problem));
         };
         let mut filled = Map::new();
-        for (field, needed) in FIELDS {
+        for (field, has_type) in FIELDS {
             let default = optional_object(self.0, field)?;
-            let Some(own) = optional_object(item, field)? else {
-                if let Some(default) = default {
-                    filled.insert(field.to_owned(), Json::Object(default.clone()));
-                }
+            let Some(own) = optional_object(item, field)?.or(default) else {
                 continue;
             };
             let mut own = own.clone();
-            for name in needed {
-                let fallback = default.and_then(|default| default.get(*name));
-                if let (false, Some(fallback)) = (own.contains_key(*name), fallback) {
-                    own.insert((*name).to_owned(), fallback.clone());
-                }
+            let lacks_type = has_type && own.get(TYPE).is_none_or(Json::is_null);
+            if let (true, Some(ty)) = (lacks_type, default.and_then(|it| it.get(TYPE))) {
+                own.insert(TYPE.to_owned(), ty.clone());
             }
             filled.insert(field.to_owned(), Json::Object(own));
         }
@@ -114,8 +114,7 @@ impl Parser<'_> {
         field: &'static str,
     ) -> Result<EntityUID, Invalid> {
         let ty = self.party_type(request, field)?;
-        let id = text(object(request, field)?, "id").within(field)?;
-        check_length(id, self.limits.id_bytes, "id").within(field)?;
+        let id = id(object(request, field)?, self.limits.id_bytes, "id").within(field)?;
         Ok(EntityUID::from_components(ty, Eid::new(id), None))
     }
 
@@ -125,18 +124,16 @@ impl Parser<'_> {
         request: &Map<String, Json>,
         field: &'static str,
     ) -> Result<EntityType, Invalid> {
-        let name = text(object(request, field)?, "type").within(field)?;
-        check_length(name, self.limits.id_bytes, "type").within(field)?;
-        let exact = self.types.exact(name);
-        exact.map_err(|problem| Invalid::new("type", problem).inside(field))
+        let name = id(object(request, field)?, self.limits.id_bytes, TYPE).within(field)?;
+        let exact = self.types.exact(&name);
+        exact.map_err(|problem| Invalid::new(TYPE, problem).inside(field))
     }
 
     /// `read` is `Action::"read"`. An action of a namespace has its full name: `Mcp::Action::"call_read"`.
     pub(super) fn action(&self, request: &Map<String, Json>) -> Result<EntityUID, Invalid> {
         const FIELD: &str = "action";
-        let name = text(object(request, FIELD)?, "name").within(FIELD)?;
-        check_length(name, self.limits.id_bytes, "name").within(FIELD)?;
-        if let Some(action) = full_action(name) {
+        let name = id(object(request, FIELD)?, self.limits.id_bytes, "name").within(FIELD)?;
+        if let Some(action) = full_action(&name) {
             return Ok(action);
         }
         let ty = self.types.exact(ACTION);
@@ -152,20 +149,21 @@ impl Parser<'_> {
         schema: Option<&ValidatorSchema>,
     ) -> Result<Context, Invalid> {
         const FIELD: &str = "context";
-        let mut fields = optional_object(request, FIELD)?
-            .cloned()
-            .unwrap_or_default();
+        let given = |members: Option<&Map<String, Json>>| {
+            members.cloned().map(without_nulls).unwrap_or_default()
+        };
+        let mut fields = given(optional_object(request, FIELD)?);
         let properties = match optional_object(request, "action")? {
-            Some(action) => optional_object(action, "properties").within("action")?,
+            Some(action) => optional_object(action, PROPERTIES).within("action")?,
             None => None,
         };
-        for (name, value) in properties.into_iter().flatten() {
-            if fields.get(name).is_some_and(|known| known != value) {
+        for (name, value) in given(properties) {
+            if fields.get(&name).is_some_and(|known| *known != value) {
                 let said = "says something else than `context`";
-                let field = format!("action.properties.{}", Shown::new(name));
+                let field = format!("action.properties.{}", Shown::new(&name));
                 return Err(Invalid::new(field, Problem::Contradiction(said)));
             }
-            fields.insert(name.clone(), value.clone());
+            fields.insert(name, value);
         }
         let fields = declared::context(schema, action, fields);
         cedar_context(Json::Object(fields), schema, action)
@@ -180,7 +178,6 @@ impl Parser<'_> {
         uid: &EntityUID,
         schema: Option<&ValidatorSchema>,
     ) -> Result<Option<Asserted>, Invalid> {
-        const PROPERTIES: &str = "properties";
         let party = object(request, field)?;
         let Some(properties) = optional_object(party, PROPERTIES).within(field)? else {
             return Ok(None);
@@ -188,7 +185,8 @@ impl Parser<'_> {
         if !self.properties_count {
             return Ok(None);
         }
-        let fields = declared::properties(schema, uid.entity_type(), properties.clone());
+        let fields = without_nulls(properties.clone());
+        let fields = declared::properties(schema, uid.entity_type(), fields);
         let parser = ContextJsonParser::new(None::<&ContextSchema>, Extensions::all_available());
         let values = parser
             .from_json_value(Json::Object(fields))

@@ -12,7 +12,8 @@ use crate::adapters::http::refusal::Refusal;
 use crate::adapters::invalid::{Invalid, Problem};
 use crate::engine::request::Asserted;
 use crate::engine::snapshot::Snapshot;
-use crate::service::decisions::{CedarQuestion, NotReady};
+use crate::service::deadline::Unanswered;
+use crate::service::decisions::CedarQuestion;
 use crate::service::search::{Found, Search, SearchError, Sought};
 
 impl Authzen {
@@ -26,7 +27,7 @@ impl Authzen {
         let endpoint = format!("{:?}", admitted.endpoint);
         let print = page::fingerprint(&admitted.caller.id, &endpoint, request);
         let page = page::of(request, print, limits.page_size)?;
-        let live = self.door.service.live().ok_or(NotReady)?;
+        let live = self.door.service.live().ok_or(Unanswered::NotReady)?;
         let parts = match Parts::of(&parser, admitted.endpoint, request, &live.snapshot) {
             Ok(parts) => parts,
             // Of a type that cannot exist there are none.
@@ -52,7 +53,7 @@ impl Authzen {
         let answer = self.door.service.search(ask, &search, question);
         let Found { entities, next } = match answer {
             Ok(answer) => answer.value,
-            Err(SearchError::NotReady(not_ready)) => return Err(not_ready.into()),
+            Err(SearchError::Unanswered(why)) => return Err(why.into()),
             Err(SearchError::PlaceGone(_)) => return Err(Refusal::OtherPage),
         };
         let found = entities

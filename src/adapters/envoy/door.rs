@@ -15,6 +15,7 @@ use crate::config::envoy::Envoy;
 use crate::config::limits::Limits;
 use crate::identity::caller::{Caller, Rpc};
 use crate::identity::doorkeeper::Doorkeeper;
+use crate::service::deadline::Deadline;
 use crate::service::decisions::{Ask, Service};
 
 /// A door over a service. Cloning is cheap.
@@ -57,15 +58,14 @@ impl Door {
     /// question comes back with the verdict, as far as there is one.
     pub(super) async fn verdict(
         &self,
-        caller: &Caller,
-        adapter: &'static str,
+        ask: Ask<'_>,
         sees_servers: bool,
         http: &HttpRequest,
     ) -> Result<(Verdict, Option<Question>), Refusal> {
         let limits = self.limits.load_full();
         let settings = self.settings.load_full();
         let reading = Reading {
-            caller,
+            caller: ask.caller,
             limits: &limits,
             settings: &settings,
             sees_servers,
@@ -75,22 +75,22 @@ impl Door {
             Err(stopped) => {
                 let refused = &stopped.refused;
                 let recorder = self.service.recorder();
-                recorder.refusal(adapter, refused.kind(), &refused.logged());
+                recorder.refusal(ask.adapter, refused.kind(), &refused.logged());
                 return Ok((stopped.into(), None));
             }
         };
-        let ask = asking(caller, adapter);
         let verdict = verdict::of(&self.service, ask, &question, settings.denied_status).await?;
         Ok((verdict, Some(question)))
     }
 }
 
 /// A question of this caller through this door.
-pub(super) fn asking<'a>(caller: &'a Caller, adapter: &'static str) -> Ask<'a> {
+pub(super) fn asking<'a>(caller: &'a Caller, adapter: &'static str, deadline: Deadline) -> Ask<'a> {
     Ask {
         caller,
         adapter,
         at_least_revision: 0,
         is_dry_run: false,
+        deadline,
     }
 }

@@ -8,7 +8,6 @@ use prost_types::Struct;
 use crate::adapters::envoy::content::{self, Content};
 use crate::adapters::envoy::door::Door;
 use crate::adapters::envoy::events::Splitter;
-use crate::adapters::envoy::ext_proc::ADAPTER;
 use crate::adapters::envoy::refused::Refused;
 use crate::adapters::envoy::request::{HttpRequest, Unfit};
 use crate::adapters::envoy::response::{Judging, Passed, Way};
@@ -16,7 +15,7 @@ use crate::adapters::envoy::verdict::{TurnedAway, Verdict};
 use crate::adapters::grpc::refusal::Refusal;
 use crate::adapters::mcp::repeated::Headers;
 use crate::adapters::told::Passes;
-use crate::identity::caller::Caller;
+use crate::service::decisions::Ask;
 
 /// The request that is answered with a stream without an end (2026-07-28), as `GET` is before.
 const SUBSCRIPTION: &str = "subscriptions/listen";
@@ -123,18 +122,14 @@ impl Exchange {
     }
 
     /// Takes the next thing that Envoy tells, and says what to tell it.
-    pub(super) async fn hear(
-        &mut self,
-        caller: &Caller,
-        heard: Heard,
-    ) -> Result<Vec<Told>, Broken> {
+    pub(super) async fn hear(&mut self, ask: Ask<'_>, heard: Heard) -> Result<Vec<Told>, Broken> {
         let stage = std::mem::replace(&mut self.stage, Stage::Over);
         let when = stage.name();
         match (heard, stage) {
             (Heard::RequestHeaders { mut http, is_all }, Stage::Start) => {
                 if is_all {
                     http.body = Ok(Bytes::new());
-                    return self.decide(caller, At::Headers, &http).await;
+                    return self.decide(ask, At::Headers, &http).await;
                 }
                 self.stage = Stage::Body(Box::new(http));
                 Ok(vec![Told::Wait])
@@ -149,7 +144,7 @@ impl Exchange {
             ) => {
                 http.metadata.extend(metadata);
                 http.body = if is_all { Ok(body) } else { Err(Unfit::Cut) };
-                self.decide(caller, At::Body, &http).await
+                self.decide(ask, At::Body, &http).await
             }
             (Heard::RequestTrailers, Stage::Passed(passed)) => {
                 self.stage = Stage::Passed(passed);
@@ -180,10 +175,10 @@ impl Exchange {
                 Ok(vec![Told::ResponseHeaders])
             }
             (Heard::ResponseBody { piece, is_last }, Stage::Response(passed, way)) => {
-                self.piece(caller, (passed, way), piece, is_last).await
+                self.piece(ask, (passed, way), piece, is_last).await
             }
             (Heard::ResponseTrailers, Stage::Response(passed, mut way)) => {
-                let judging = self.judging(caller, passed.as_deref());
+                let judging = self.judging(ask, passed.as_deref());
                 let bytes = judging.end(&mut way).await?.freeze();
                 let is_last = false;
                 let body = Told::ResponseBody { bytes, is_last };
@@ -195,11 +190,11 @@ impl Exchange {
 
     async fn decide(
         &mut self,
-        caller: &Caller,
+        ask: Ask<'_>,
         at: At,
         http: &HttpRequest,
     ) -> Result<Vec<Told>, Broken> {
-        let (verdict, question) = self.door.verdict(caller, ADAPTER, true, http).await?;
+        let (verdict, question) = self.door.verdict(ask, true, http).await?;
         Ok(vec![match (verdict, question) {
             (Verdict::Passes(passes), Some(question)) => {
                 let is_subscribed = question.method.as_deref() == Some(SUBSCRIPTION);
@@ -247,12 +242,12 @@ impl Exchange {
 
     async fn piece(
         &mut self,
-        caller: &Caller,
+        ask: Ask<'_>,
         (passed, mut way): (Option<Box<Passed>>, Way),
         piece: Bytes,
         is_last: bool,
     ) -> Result<Vec<Told>, Broken> {
-        let judging = self.judging(caller, passed.as_deref());
+        let judging = self.judging(ask, passed.as_deref());
         let mut bytes = judging.piece(&mut way, piece).await?;
         if is_last {
             bytes.extend(judging.end(&mut way).await?);
@@ -266,10 +261,10 @@ impl Exchange {
         })
     }
 
-    fn judging<'a>(&'a self, caller: &'a Caller, passed: Option<&'a Passed>) -> Judging<'a> {
+    fn judging<'a>(&'a self, ask: Ask<'a>, passed: Option<&'a Passed>) -> Judging<'a> {
         Judging {
             door: &self.door,
-            caller,
+            ask,
             limits: self.door.limits.load_full(),
             passed,
         }

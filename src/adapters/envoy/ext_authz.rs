@@ -7,9 +7,10 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tonic::{Code, Request, Response, Status};
 
-use crate::adapters::envoy::door::Door;
-use crate::adapters::envoy::request::{HttpRequest, Unfit, header_value};
+use crate::adapters::envoy::door::{Door, asking};
+use crate::adapters::envoy::request::{self, HttpRequest, Unfit, header_value};
 use crate::adapters::envoy::verdict::{Header, TurnedAway, Verdict};
+use crate::adapters::grpc::authorization::deadline;
 use crate::adapters::grpc::refusal::Refusal;
 use crate::adapters::invalid::{Invalid, Problem};
 use crate::adapters::mcp::repeated::Headers;
@@ -68,7 +69,8 @@ impl Authorization for ExtAuthz {
         let http = attributes.request.as_mut().and_then(|it| it.http.take());
         let http = http.ok_or_else(|| missing("attributes.request.http"))?;
         let http = request_of(attributes, http);
-        let (verdict, _) = self.door.verdict(&caller, ADAPTER, false, &http).await?;
+        let ask = asking(&caller, ADAPTER, deadline(&extensions));
+        let (verdict, _) = self.door.verdict(ask, false, &http).await?;
         Ok(Response::new(encode(verdict)))
     }
 }
@@ -81,6 +83,7 @@ fn request_of(mut attributes: AttributeContext, mut http: auth::HttpRequest) -> 
     let headers = Headers::of(std::mem::take(&mut http.headers).into_iter().chain(raw));
     let body = body(&mut http, &headers);
     let source = attributes.source.unwrap_or_default();
+    // A peer on a socket of Unix has an address of another kind.
     let address = source.address.and_then(|it| it.socket_address);
     HttpRequest {
         method: http.method,
@@ -90,7 +93,7 @@ fn request_of(mut attributes: AttributeContext, mut http: auth::HttpRequest) -> 
         body,
         server: attributes.context_extensions.remove(SERVER_EXTENSION),
         principal: source.principal,
-        source: address.and_then(|it| it.address.parse().ok()),
+        source: address.map_or(Ok(None), |it| request::source(&it.address)),
         metadata: attributes
             .metadata_context
             .map_or_else(HashMap::new, |it| it.filter_metadata),

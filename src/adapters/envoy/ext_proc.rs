@@ -7,7 +7,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio_stream::Stream;
@@ -15,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
 use tonic::{Extensions, Request, Response, Status, Streaming};
 
-use crate::adapters::envoy::door::Door;
+use crate::adapters::envoy::door::{Door, asking};
 use crate::adapters::envoy::exchange::{Broken, Exchange};
 use crate::adapters::envoy::processing::{self, Unsafe};
 use crate::adapters::grpc::refusal::Refusal;
@@ -26,6 +25,7 @@ use crate::identity::caller::Rpc;
 use crate::identity::doorkeeper::Doorkeeper;
 use crate::proto::envoy::processing::external_processor_server::ExternalProcessor;
 use crate::proto::envoy::processing::{ProcessingRequest, ProcessingResponse};
+use crate::service::deadline::Deadline;
 use crate::service::decisions::Service;
 
 /// How this front door is called in traces.
@@ -150,12 +150,12 @@ impl Session {
         let caller = self
             .door
             .admit(&self.metadata, &self.extensions, Rpc::ExtProcProcess)?;
-        let longest = self.door.limits.load().deadline_ms;
-        let hearing = self.exchange.hear(&caller, heard);
-        let told = tokio::time::timeout(Duration::from_millis(longest.into()), hearing).await;
-        let told = told
-            .map_err(|_| Refusal::DeadlineExceeded)?
-            .map_err(broken)?;
+        let deadline = Deadline::in_millis(self.door.limits.load().deadline_ms);
+        let hearing = self
+            .exchange
+            .hear(asking(&caller, ADAPTER, deadline), heard);
+        let told = deadline.within(hearing).await.map_err(Refusal::from)?;
+        let told = told.map_err(broken)?;
         Ok(Some(told.into_iter().map(processing::told).collect()))
     }
 }

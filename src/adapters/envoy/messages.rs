@@ -10,7 +10,7 @@ use crate::adapters::mcp::message::{self, FromServer, Id, Unreadable};
 use crate::adapters::mcp::operations::Undecided;
 use crate::adapters::mcp::spelling::{names_of, no_look_alikes};
 use crate::call::json_text::tolerant;
-use crate::service::decisions::NotReady;
+use crate::service::deadline::Unanswered;
 
 /// A method that no client has, so that every client answers it with an error: nobody but the client can tell
 /// a server that its request was not heard.
@@ -45,7 +45,7 @@ pub(super) async fn judge(
     judge: &Judge<'_>,
     awaited: Option<&Awaited>,
     text: &[u8],
-) -> Result<Fate, NotReady> {
+) -> Result<Fate, Unanswered> {
     let message = match message::from_server(text, judge.limits) {
         Ok(message) => message,
         Err(unreadable) => return Ok(fate_of_unreadable(unreadable, awaited)),
@@ -83,7 +83,7 @@ pub(super) async fn judge(
 }
 
 /// An error tells, and asks for nothing, but for one that says what the person has to visit.
-async fn error(judge: &Judge<'_>, text: &str) -> Result<Passage, NotReady> {
+async fn error(judge: &Judge<'_>, text: &str) -> Result<Passage, Unanswered> {
     let depth = judge.limits.json_depth;
     let read = json::value(&tolerant(text.as_bytes()), depth, Names::Protocol, "error");
     let error = match read {

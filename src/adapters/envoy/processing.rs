@@ -1,14 +1,14 @@
 //! The messages of external processing, taken apart and put together.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use bytes::Bytes;
 use prost_types::value::Kind;
 use prost_types::{Struct, Value as WireValue};
 
 use crate::adapters::envoy::exchange::{At, Heard, Told};
-use crate::adapters::envoy::request::{HttpRequest, Unfit, header_value};
+use crate::adapters::envoy::request::{self, HttpRequest, Unfit, header_value};
 use crate::adapters::envoy::verdict::{Header, TurnedAway};
 use crate::adapters::invalid::{Invalid, Problem};
 use crate::adapters::mcp::repeated::Headers;
@@ -121,7 +121,7 @@ fn http_request(headers: HttpHeaders, attributes: &Struct) -> HttpRequest {
         body: Err(Unfit::Cut),
         server: None,
         principal: text(attributes, PRINCIPAL).unwrap_or_default().to_owned(),
-        source: text(attributes, SOURCE).and_then(address),
+        source: source(attributes),
         metadata: HashMap::new(),
         headers,
     }
@@ -134,10 +134,22 @@ fn text<'a>(attributes: &'a Struct, name: &str) -> Option<&'a str> {
     }
 }
 
-/// An address, with or without a port.
-fn address(text: &str) -> Option<IpAddr> {
-    let with_port = text.parse::<SocketAddr>().map(|it| it.ip());
-    with_port.or_else(|_| text.parse()).ok()
+/// The client's address. A peer on a socket of Unix has the path of it, `@` and a name, or nothing, and a listener within
+/// Envoy has a URL: those are none.
+fn source(attributes: &Struct) -> Result<Option<IpAddr>, Unfit> {
+    const ELSEWHERE: [&str; 3] = ["/", "@", "envoy://"];
+    match attributes.fields.get(SOURCE).map(|it| &it.kind) {
+        None | Some(Some(Kind::NullValue(_))) => Ok(None),
+        Some(Some(Kind::StringValue(text))) if text.is_empty() => Ok(None),
+        Some(Some(Kind::StringValue(text))) => {
+            match ELSEWHERE.iter().any(|start| text.starts_with(start)) {
+                true => Ok(None),
+                false => request::source(text),
+            }
+        }
+        // No kind of value but a text is an address.
+        Some(_) => request::source(""),
+    }
 }
 
 /// A message that tells this.

@@ -7,6 +7,7 @@ use crate::adapters::envoy::identity::{self, Evidence};
 use crate::adapters::envoy::plain;
 use crate::adapters::envoy::refused::{self, Refused, Stopped};
 use crate::adapters::envoy::request::HttpRequest;
+use crate::adapters::ids;
 use crate::adapters::json::{self, Names};
 use crate::adapters::mcp::answers;
 use crate::adapters::mcp::conversation::{self, Conversation};
@@ -222,7 +223,7 @@ impl Reading<'_> {
         let workflow = Workflow {
             session_id: self.name(headers, Some(&settings.session_header))?,
             task_id: self.name(headers, settings.task_header.as_deref())?,
-            request_id: id.and_then(traceable),
+            request_id: id.and_then(|id| traceable(id, self.limits)),
             ..Workflow::default()
         };
         let is_verified = settings.verified_servers.iter().any(|it| it == server);
@@ -237,7 +238,7 @@ impl Reading<'_> {
             workflow,
             approval_ids: self.names(headers, settings.approval_header.as_deref())?,
             environment: Environment {
-                source_address: http.source,
+                source_address: http.source.clone()?,
             },
             trace: TraceContext {
                 traceparent: of_trace("traceparent"),
@@ -253,15 +254,8 @@ impl Reading<'_> {
         let Some(value) = header.map_or(Ok(None), |header| headers.get(header))? else {
             return Ok(None);
         };
-        let is_name = value.len() <= self.limits.id_bytes as usize
-            && !value.bytes().any(|byte| byte.is_ascii_control());
-        match is_name {
-            true => Ok((!value.is_empty()).then(|| SmolStr::new(value))),
-            false => Err(Refused::new(
-                400,
-                "a header with a name is too long or not a name",
-            )),
-        }
+        ids::optional(value, self.limits.id_bytes, "header")
+            .map_err(|_| Refused::new(400, "a header with a name is too long or not a name"))
     }
 
     /// The names in a header, separated by commas.
@@ -270,11 +264,7 @@ impl Reading<'_> {
             return Ok(Vec::new());
         };
         let names: Vec<_> = value.split(',').map(str::trim).collect();
-        let is_name = |name: &&str| {
-            !name.is_empty()
-                && name.len() <= self.limits.id_bytes as usize
-                && !name.bytes().any(|byte| byte.is_ascii_control())
-        };
+        let is_name = |name: &&str| ids::check(name, self.limits.id_bytes).is_ok();
         if names.len() > self.limits.list_items as usize || !names.iter().all(is_name) {
             let said = "a header with names is too long or not a list";
             return Err(Refused::new(400, said));
@@ -303,10 +293,10 @@ fn id_of(message: &Message) -> Option<Id> {
 }
 
 /// A request's id as it may stand in a trace.
-fn traceable(id: &Id) -> Option<SmolStr> {
+fn traceable(id: &Id, limits: &Limits) -> Option<SmolStr> {
     let text = match id {
         Id::Text(text) => SmolStr::new(text),
         Id::Number(number) => smol_str::format_smolstr!("{number}"),
     };
-    Some(text).filter(|it| !it.is_empty() && !it.bytes().any(|byte| byte.is_ascii_control()))
+    Some(text).filter(|it| ids::check(it, limits.text_bytes).is_ok())
 }

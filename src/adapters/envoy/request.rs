@@ -6,6 +6,8 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use prost_types::Struct;
 
+use crate::adapters::address;
+use crate::adapters::invalid::Invalid;
 use crate::adapters::mcp::repeated::{Headers, Twice};
 use crate::adapters::media::Media;
 use crate::config::envoy::Envoy;
@@ -23,7 +25,8 @@ pub(super) struct HttpRequest {
     pub(super) server: Option<String>,
     /// The identity in the client's certificate; empty without one.
     pub(super) principal: String,
-    pub(super) source: Option<IpAddr>,
+    /// The client's address, if it has one, or what is there in its place.
+    pub(super) source: Result<Option<IpAddr>, Unfit>,
     /// What filters before this one have found out, by their namespaces.
     pub(super) metadata: HashMap<String, Struct>,
 }
@@ -41,6 +44,19 @@ pub(super) enum Unfit {
     Compressed,
     #[error("the `content-type` must be `application/json`, in UTF-8")]
     NotJson,
+    #[error(transparent)]
+    Source(Box<Invalid>),
+}
+
+/// Where clients' addresses are, in the words of Envoy's attributes.
+const SOURCE: &str = "source.address";
+
+/// The client's address.
+pub(super) fn source(text: &str) -> Result<Option<IpAddr>, Unfit> {
+    match address::read(text) {
+        Ok(address) => Ok(Some(address)),
+        Err(problem) => Err(Unfit::Source(Box::new(Invalid::new(SOURCE, problem)))),
+    }
 }
 
 /// The value of a header that comes as text or as bytes. Bytes that are no text equal nothing that anybody

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use smol_str::SmolStr;
 
-use crate::adapters::envoy::door::{Door, asking};
+use crate::adapters::envoy::door::Door;
 use crate::adapters::envoy::events::{Event, Splitter};
 use crate::adapters::envoy::exchange::Broken;
-use crate::adapters::envoy::ext_proc::ADAPTER;
 use crate::adapters::envoy::messages::{self, Awaited, Fate};
 use crate::adapters::envoy::reading::Question;
 use crate::adapters::grpc::refusal::Refusal;
@@ -18,7 +17,7 @@ use crate::adapters::mcp::judge::Judge;
 use crate::adapters::mcp::message::Id;
 use crate::adapters::mcp::origins::Origins;
 use crate::config::limits::Limits;
-use crate::identity::caller::Caller;
+use crate::service::decisions::Ask;
 
 /// A request that passed.
 pub(super) struct Passed {
@@ -63,7 +62,7 @@ impl Passed {
 /// What bodies of responses are judged with.
 pub(super) struct Judging<'a> {
     pub(super) door: &'a Door,
-    pub(super) caller: &'a Caller,
+    pub(super) ask: Ask<'a>,
     pub(super) limits: Arc<Limits>,
     /// Absent for an answer of Envoy itself.
     pub(super) passed: Option<&'a Passed>,
@@ -142,7 +141,7 @@ impl Judging<'_> {
         };
         let judge = Judge {
             service: &self.door.service,
-            ask: asking(self.caller, ADAPTER),
+            ask: self.ask,
             conversation: &passed.conversation,
             origins: &passed.origins,
             limits: &self.limits,

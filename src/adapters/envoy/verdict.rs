@@ -11,7 +11,8 @@ use crate::adapters::mcp::denial;
 use crate::adapters::mcp::message::Id;
 use crate::adapters::told::{self, Passes, quotable};
 use crate::call::decision::{Decision, ReasonCode};
-use crate::service::decisions::{Answer, Ask, NotReady, Service};
+use crate::service::deadline::Unanswered;
+use crate::service::decisions::{Answer, Ask, Service};
 
 /// Whether a request passes.
 #[derive(Debug)]
@@ -39,7 +40,7 @@ pub(super) async fn of(
     ask: Ask<'_>,
     question: &Question,
     usual: u16,
-) -> Result<Verdict, NotReady> {
+) -> Result<Verdict, Unanswered> {
     let id = question.id.as_ref();
     let call = |operation| (ask, question.conversation.call(operation));
     let asks: Vec<_> = question.operations.iter().cloned().map(call).collect();

@@ -9,7 +9,7 @@ use tonic::{Extensions, Request, Response, Status};
 use crate::adapters::ext_mcp::identity::Evidence;
 use crate::adapters::ext_mcp::reply;
 use crate::adapters::ext_mcp::request::{self, Refused};
-use crate::adapters::grpc::authorization::{admitted, with_evidence};
+use crate::adapters::grpc::authorization::{admitted, deadline, with_evidence};
 use crate::adapters::grpc::parse::transport_trace;
 use crate::adapters::grpc::refusal::Refusal;
 use crate::adapters::json::RawObject;
@@ -27,7 +27,8 @@ use crate::proto::agentgateway::ext_mcp::ext_mcp_server::ExtMcp as Wire;
 use crate::proto::agentgateway::ext_mcp::{
     McpRequest, McpRequestResult, McpResponse, McpResponseResult,
 };
-use crate::service::decisions::{Ask, NotReady, Service};
+use crate::service::deadline::{Deadline, Unanswered};
+use crate::service::decisions::{Ask, Service};
 
 /// How this front door is called in traces.
 pub const ADAPTER: &str = "ext_mcp";
@@ -70,6 +71,7 @@ impl ExtMcp {
         Ok(Admitted {
             caller,
             trace: transport_trace(metadata),
+            deadline: deadline(extensions),
             limits: self.limits.load_full(),
             settings: self.settings.load_full(),
         })
@@ -81,7 +83,7 @@ impl ExtMcp {
         &self,
         admitted: &Admitted,
         mut request: McpRequest,
-    ) -> Result<McpRequestResult, NotReady> {
+    ) -> Result<McpRequestResult, Unanswered> {
         let metadata = request.metadata_context.take();
         let read = || {
             let limits = &admitted.limits;
@@ -127,7 +129,7 @@ impl ExtMcp {
         &self,
         admitted: &Admitted,
         mut response: McpResponse,
-    ) -> Result<McpResponseResult, NotReady> {
+    ) -> Result<McpResponseResult, Unanswered> {
         let metadata = response.metadata_context.take();
         let method = response.method.as_str();
         let read = || {
@@ -184,7 +186,7 @@ impl ExtMcp {
         conversation: &Conversation,
         origins: &Origins,
         method: &str,
-    ) -> Result<bool, NotReady> {
+    ) -> Result<bool, Unanswered> {
         let Some(method) = methods::upkeep(method) else {
             return Ok(false);
         };
@@ -207,6 +209,7 @@ impl ExtMcp {
 struct Admitted {
     caller: Arc<Caller>,
     trace: TraceContext,
+    deadline: Deadline,
     limits: Arc<Limits>,
     settings: Arc<Settings>,
 }
@@ -218,6 +221,7 @@ impl Admitted {
             adapter: ADAPTER,
             at_least_revision: 0,
             is_dry_run: false,
+            deadline: self.deadline,
         }
     }
 

@@ -4,6 +4,7 @@ use prost_types::Struct;
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
+use crate::adapters::address;
 use crate::adapters::ext_mcp::request::{self, Refused};
 use crate::adapters::json::{self, Names};
 use crate::adapters::mcp::conversation::{self, Conversation};
@@ -44,10 +45,12 @@ impl Evidence<'_> {
             delegation,
             until,
         } = known.with_grants(grant_ids);
-        let source = metadata.name(Some(&settings.source_key))?;
+        let source = metadata.text(&settings.source_key);
+        let source = source.map_err(Refused::invalid)?;
         let source_address = source
+            .filter(|text| !text.is_empty())
             .map(|text| {
-                text.parse().map_err(|_| {
+                address::read(text).map_err(|_| {
                     Refused::invalid("the client's address is not an IP address: see `source_key`")
                 })
             })
@@ -188,7 +191,7 @@ impl Metadata<'_> {
     fn checked(&self, text: &str) -> Result<SmolStr, Refused> {
         token::name(text, self.limits).map_err(|_| {
             Refused::invalid(
-                "the metadata has a name that is empty, too long or holds a control character",
+                "the metadata has a name that is empty, too long or holds a control character or one that nobody sees",
             )
         })
     }

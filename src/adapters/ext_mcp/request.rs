@@ -147,7 +147,7 @@ pub(super) fn servers(names: &[String], limits: &Limits) -> Result<Vec<SmolStr>,
     for name in names {
         let name = token::name(name, limits).map_err(|_| {
             Refused::invalid(
-                "`service_names` has a name that is empty, too long or holds a control character",
+                "`service_names` has a name that is empty, too long or holds a control character or one that nobody sees",
             )
         })?;
         if servers.contains(&name) {

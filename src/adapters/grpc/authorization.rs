@@ -22,6 +22,7 @@ use crate::identity::certificate::Peer;
 use crate::identity::doorkeeper::Doorkeeper;
 use crate::proto::v1;
 use crate::proto::v1::authorization_server;
+use crate::service::deadline::Deadline;
 use crate::service::decisions::{Ask, Later, Now, Service};
 
 /// How this front door is called in traces.
@@ -92,11 +93,10 @@ impl Shared {
     /// Answers one `AuthorizeRequest`.
     pub(super) async fn authorize(
         &self,
-        caller: &Caller,
-        transport_trace: &TraceContext,
+        asking: Asking<'_>,
         request: v1::AuthorizeRequest,
     ) -> Result<v1::AuthorizeResponse, Refusal> {
-        match self.authorize_now(caller, transport_trace, request)? {
+        match self.authorize_now(asking, request)? {
             Outcome::Decided(response) => Ok(response),
             Outcome::Waiting(waiting) => {
                 let Waiting {
@@ -105,7 +105,8 @@ impl Shared {
                     call,
                 } = *waiting;
                 let waited = Box::pin(self.service.finish(later, &call));
-                Ok(encode::authorize(waited.await?, detail))
+                let answer = asking.deadline.within(waited).await??;
+                Ok(encode::authorize(answer, detail))
             }
         }
     }
@@ -114,16 +115,15 @@ impl Shared {
     /// would be moved about at its full size for all of them.
     fn authorize_now<'c>(
         &self,
-        caller: &'c Caller,
-        transport_trace: &TraceContext,
+        asking: Asking<'c>,
         request: v1::AuthorizeRequest,
     ) -> Result<Outcome<'c>, Refusal> {
         let limits = self.limits.load();
-        let (ask, detail) = ask(caller, &request);
+        let (ask, detail) = asking.authorize(&request);
         let parser = Parser {
             limits: &limits,
             types: &self.types,
-            transport_trace,
+            transport_trace: asking.trace,
         };
         let call = parser.call_context(request.call_context)?;
         Ok(match self.service.authorize_now(ask, &call)? {
@@ -138,8 +138,7 @@ impl Shared {
 
     async fn authorize_batch(
         &self,
-        caller: &Caller,
-        transport_trace: &TraceContext,
+        asking: Asking<'_>,
         requests: Vec<v1::AuthorizeRequest>,
     ) -> Result<v1::AuthorizeBatchResponse, Refusal> {
         let limits = self.limits.load_full();
@@ -147,12 +146,12 @@ impl Shared {
         let parser = Parser {
             limits: &limits,
             types: &self.types,
-            transport_trace,
+            transport_trace: asking.trace,
         };
         let mut asks: Vec<(Ask<'_>, CallContext)> = Vec::with_capacity(requests.len());
         let mut details = Vec::with_capacity(requests.len());
         for (index, request) in requests.into_iter().enumerate() {
-            let (ask, detail) = ask(caller, &request);
+            let (ask, detail) = asking.authorize(&request);
             let call = parser
                 .call_context(request.call_context)
                 .map_err(|inner| at_item(inner, "requests", index))?;
@@ -170,21 +169,15 @@ impl Shared {
 
     async fn filter_tools(
         &self,
-        caller: &Caller,
-        transport_trace: &TraceContext,
+        asking: Asking<'_>,
         request: v1::FilterToolsRequest,
     ) -> Result<v1::FilterToolsResponse, Refusal> {
-        let ask = Ask {
-            caller,
-            adapter: ADAPTER,
-            at_least_revision: request.at_least_revision,
-            is_dry_run: false,
-        };
+        let ask = asking.from(request.at_least_revision);
         let limits = self.limits.load_full();
         let filter = Parser {
             limits: &limits,
             types: &self.types,
-            transport_trace,
+            transport_trace: asking.trace,
         }
         .filter(request)?;
         let offered: Vec<_> = filter.tools.iter().cloned().map(named_tool).collect();
@@ -194,18 +187,12 @@ impl Shared {
 
     async fn is_authorized(
         &self,
-        caller: &Caller,
-        transport_trace: &TraceContext,
+        asking: Asking<'_>,
         request: v1::IsAuthorizedRequest,
     ) -> Result<v1::IsAuthorizedResponse, Refusal> {
-        let ask = Ask {
-            caller,
-            adapter: ADAPTER,
-            at_least_revision: request.at_least_revision,
-            is_dry_run: false,
-        };
+        let ask = asking.from(request.at_least_revision);
         let detail = Detail {
-            is_entitled: caller.rights.explain,
+            is_entitled: asking.caller.rights.explain,
             is_wanted: request.explain,
         };
         let question = {
@@ -217,7 +204,7 @@ impl Shared {
             Parser {
                 limits: &limits,
                 types: &self.types,
-                transport_trace,
+                transport_trace: asking.trace,
             }
             .cedar_question(request, schema.map(Arc::as_ref))?
         };
@@ -234,20 +221,42 @@ fn named_tool(name: SmolStr) -> Offered {
     }
 }
 
-fn ask<'a>(caller: &'a Caller, request: &v1::AuthorizeRequest) -> (Ask<'a>, Detail) {
-    let ask = Ask {
-        caller,
-        adapter: ADAPTER,
-        at_least_revision: request.at_least_revision,
-        is_dry_run: request.dry_run,
-    };
-    (
-        ask,
-        Detail {
-            is_entitled: caller.rights.explain,
+/// Who asks, and until when.
+#[derive(Clone, Copy)]
+pub(super) struct Asking<'a> {
+    pub(super) caller: &'a Caller,
+    /// The trace that the transport names.
+    pub(super) trace: &'a TraceContext,
+    pub(super) deadline: Deadline,
+}
+
+impl<'a> Asking<'a> {
+    fn from(self, at_least_revision: u64) -> Ask<'a> {
+        Ask {
+            caller: self.caller,
+            adapter: ADAPTER,
+            at_least_revision,
+            is_dry_run: false,
+            deadline: self.deadline,
+        }
+    }
+
+    fn authorize(self, request: &v1::AuthorizeRequest) -> (Ask<'a>, Detail) {
+        let ask = Ask {
+            is_dry_run: request.dry_run,
+            ..self.from(request.at_least_revision)
+        };
+        let detail = Detail {
+            is_entitled: self.caller.rights.explain,
             is_wanted: request.explain,
-        },
-    )
+        };
+        (ask, detail)
+    }
+}
+
+/// When the answer to a request has to be there.
+pub(in crate::adapters) fn deadline(extensions: &Extensions) -> Deadline {
+    extensions.get().copied().unwrap_or_default()
 }
 
 /// Who asks over gRPC, if it may use this RPC.
@@ -287,22 +296,34 @@ pub(in crate::adapters) fn with_evidence<T>(
     })
 }
 
-/// The caller and the trace of one unary request, and its message.
-struct Admitted<T> {
+/// Who asks by one unary request.
+struct Admitted {
     caller: Arc<Caller>,
     trace: TraceContext,
-    message: T,
+    deadline: Deadline,
+}
+
+impl Admitted {
+    fn asking(&self) -> Asking<'_> {
+        Asking {
+            caller: &self.caller,
+            trace: &self.trace,
+            deadline: self.deadline,
+        }
+    }
 }
 
 impl Shared {
-    fn admit_unary<T>(&self, request: Request<T>, rpc: Rpc) -> Result<Admitted<T>, Refusal> {
+    /// Who asks, and the message.
+    fn admit_unary<T>(&self, request: Request<T>, rpc: Rpc) -> Result<(Admitted, T), Refusal> {
         let (metadata, extensions, message) = request.into_parts();
         let caller = with_evidence(&metadata, &extensions, |evidence| self.admit(evidence, rpc))?;
-        Ok(Admitted {
+        let admitted = Admitted {
             caller,
             trace: transport_trace(&metadata),
-            message,
-        })
+            deadline: deadline(&extensions),
+        };
+        Ok((admitted, message))
     }
 
     pub(super) fn close_stream(&self) {
@@ -316,12 +337,8 @@ impl authorization_server::Authorization for Authorization {
         &self,
         request: Request<v1::AuthorizeRequest>,
     ) -> Result<Response<v1::AuthorizeResponse>, Status> {
-        let Admitted {
-            caller,
-            trace,
-            message,
-        } = self.shared.admit_unary(request, Rpc::Authorize)?;
-        let answer = self.shared.authorize(&caller, &trace, message).await?;
+        let (admitted, message) = self.shared.admit_unary(request, Rpc::Authorize)?;
+        let answer = self.shared.authorize(admitted.asking(), message).await?;
         // The connection writes out whatever is ready when it is woken. Letting other requests be
         // decided first gives it several answers to write at once, which saves more than it costs.
         tokio::task::yield_now().await;
@@ -332,14 +349,10 @@ impl authorization_server::Authorization for Authorization {
         &self,
         request: Request<v1::AuthorizeBatchRequest>,
     ) -> Result<Response<v1::AuthorizeBatchResponse>, Status> {
-        let Admitted {
-            caller,
-            trace,
-            message,
-        } = self.shared.admit_unary(request, Rpc::AuthorizeBatch)?;
+        let (admitted, message) = self.shared.admit_unary(request, Rpc::AuthorizeBatch)?;
         Ok(Response::new(
             self.shared
-                .authorize_batch(&caller, &trace, message.requests)
+                .authorize_batch(admitted.asking(), message.requests)
                 .await?,
         ))
     }
@@ -357,13 +370,9 @@ impl authorization_server::Authorization for Authorization {
         &self,
         request: Request<v1::FilterToolsRequest>,
     ) -> Result<Response<v1::FilterToolsResponse>, Status> {
-        let Admitted {
-            caller,
-            trace,
-            message,
-        } = self.shared.admit_unary(request, Rpc::FilterTools)?;
+        let (admitted, message) = self.shared.admit_unary(request, Rpc::FilterTools)?;
         Ok(Response::new(
-            self.shared.filter_tools(&caller, &trace, message).await?,
+            self.shared.filter_tools(admitted.asking(), message).await?,
         ))
     }
 
@@ -371,13 +380,11 @@ impl authorization_server::Authorization for Authorization {
         &self,
         request: Request<v1::IsAuthorizedRequest>,
     ) -> Result<Response<v1::IsAuthorizedResponse>, Status> {
-        let Admitted {
-            caller,
-            trace,
-            message,
-        } = self.shared.admit_unary(request, Rpc::IsAuthorized)?;
+        let (admitted, message) = self.shared.admit_unary(request, Rpc::IsAuthorized)?;
         Ok(Response::new(
-            self.shared.is_authorized(&caller, &trace, message).await?,
+            self.shared
+                .is_authorized(admitted.asking(), message)
+                .await?,
         ))
     }
 }

@@ -5,7 +5,7 @@ use tonic::{Code, Status};
 use crate::adapters::invalid::Invalid;
 use crate::identity::authenticate;
 use crate::identity::caller::Rpc;
-use crate::service::decisions::NotReady;
+use crate::service::deadline::Unanswered;
 
 /// Why a question is not answered. An enforcement point treats every one as a deny.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,8 +25,8 @@ pub enum Refusal {
         rpc: Rpc,
     },
     /// Nothing is loaded yet.
-    #[error("{0}")]
-    NotReady(NotReady),
+    #[error("no policies are loaded")]
+    NotReady,
     /// Too many streams are open.
     #[error("{limit} streams are open, as many as `limits.open_streams` allows: try again later")]
     TooManyStreams {
@@ -65,7 +65,7 @@ impl Refusal {
             Self::Invalid(_) => Code::InvalidArgument,
             Self::Unauthenticated(_) => Code::Unauthenticated,
             Self::NotAllowed { .. } => Code::PermissionDenied,
-            Self::NotReady(_) | Self::Draining => Code::Unavailable,
+            Self::NotReady | Self::Draining => Code::Unavailable,
             Self::TooManyStreams { .. }
             | Self::TooManyWatchers { .. }
             | Self::TooManyRequests { .. } => Code::ResourceExhausted,
@@ -75,9 +75,12 @@ impl Refusal {
     }
 }
 
-impl From<NotReady> for Refusal {
-    fn from(not_ready: NotReady) -> Self {
-        Self::NotReady(not_ready)
+impl From<Unanswered> for Refusal {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::NotReady => Self::NotReady,
+            Unanswered::Late => Self::DeadlineExceeded,
+        }
     }
 }
 

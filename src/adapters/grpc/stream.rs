@@ -16,7 +16,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::metadata::MetadataMap;
 use tonic::{Extensions, Request, Status, Streaming};
 
-use crate::adapters::grpc::authorization::{Authorization, Shared, with_evidence};
+use crate::adapters::grpc::authorization::{Asking, Authorization, Shared, with_evidence};
 use crate::adapters::grpc::parse::transport_trace;
 use crate::adapters::grpc::refusal::Refusal;
 use crate::call::context::TraceContext;
@@ -24,6 +24,7 @@ use crate::identity::authenticate::Authenticator;
 use crate::identity::caller::{Caller, Rpc};
 use crate::proto::v1;
 use crate::proto::v1::authorize_stream_response::Outcome;
+use crate::service::deadline::Deadline;
 
 /// The answers, one for each request.
 pub type AnswerStream =
@@ -107,12 +108,15 @@ async fn answer_one(
         request,
     } = request?;
     let caller = session.caller()?;
+    // The stream as a whole has no deadline: it is as long as whoever opened it wants.
+    let asking = Asking {
+        caller: &caller,
+        trace: &session.trace,
+        deadline: Deadline::in_millis(session.shared.limits.load().deadline_ms),
+    };
     let outcome = async {
         let request = request.unwrap_or_default();
-        session
-            .shared
-            .authorize(&caller, &session.trace, request)
-            .await
+        session.shared.authorize(asking, request).await
     };
     let outcome = match unless_panicking(outcome)
         .await

@@ -25,6 +25,7 @@ use crate::identity::authenticate::{self, Evidence};
 use crate::identity::caller::{Caller, Rpc};
 use crate::identity::certificate::Peer;
 use crate::identity::doorkeeper::Doorkeeper;
+use crate::service::deadline::Deadline;
 use crate::service::decisions::Service;
 
 /// Levels of JSON around what `limits.json_depth` is about.
@@ -169,6 +170,11 @@ pub fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
         Some(Ok(Media::Json)) => Ok(()),
         _ => Err(Refusal::NotJson),
     }
+}
+
+/// When the answer has to be there.
+pub fn deadline(head: &Parts) -> Deadline {
+    head.extensions.get().copied().unwrap_or_default()
 }
 
 /// The trace that the headers name.

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
-use crate::adapters::grpc::parse::check_length;
+use crate::adapters::ids;
 use crate::adapters::invalid::{Invalid, Problem};
 
 /// An object that must be there.
@@ -43,15 +43,7 @@ pub fn optional_text<'m>(
     }
 }
 
-/// An id or a name: not empty, no longer than the limit. They go to logs and traces, so control
-/// characters are refused.
-pub fn id(text: &str, limit: u32, field: &'static str) -> Result<SmolStr, Invalid> {
-    check_length(text, limit, field)?;
-    if text.is_empty() {
-        return Err(Invalid::new(field, Problem::Missing));
-    }
-    if text.bytes().any(|byte| byte.is_ascii_control()) {
-        return Err(Invalid::new(field, Problem::ControlCharacter));
-    }
-    Ok(SmolStr::new(text))
+/// An id or a name that must be there.
+pub fn id(map: &Map<String, Json>, limit: u32, field: &'static str) -> Result<SmolStr, Invalid> {
+    ids::required(text(map, field)?, limit, field)
 }

@@ -9,7 +9,7 @@ use crate::adapters::http::door::reply;
 use crate::adapters::invalid::Invalid;
 use crate::identity::authenticate;
 use crate::identity::caller::Rpc;
-use crate::service::decisions::NotReady;
+use crate::service::deadline::Unanswered;
 use crate::telemetry::metrics;
 
 /// Why a question is not answered. An enforcement point treats every one as a deny.
@@ -68,8 +68,8 @@ pub enum Refusal {
         allowed: &'static str,
     },
     /// Nothing is loaded yet.
-    #[error("{0}")]
-    NotReady(NotReady),
+    #[error("no policies are loaded")]
+    NotReady,
     /// Too many requests are under way.
     #[error(
         "{limit} requests are under way, as many as `limits.concurrent_requests` allows: try again later"
@@ -112,7 +112,7 @@ impl Refusal {
             Self::NotAllowed { .. } | Self::ForeignHost => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::NotReady(_) | Self::TooManyRequests { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotReady | Self::TooManyRequests { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
             Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -132,7 +132,7 @@ impl Refusal {
             Self::MethodNotAllowed { allowed } => {
                 headers.insert(ALLOW, HeaderValue::from_static(allowed));
             }
-            Self::NotReady(_) | Self::TooManyRequests { .. } => {
+            Self::NotReady | Self::TooManyRequests { .. } => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             _ => {}
@@ -148,7 +148,7 @@ impl Refusal {
             Self::Unauthenticated(_) | Self::NotAllowed { .. } | Self::ForeignHost => {
                 metrics::Refusal::NotEntitled
             }
-            Self::NotReady(_) => metrics::Refusal::Unavailable,
+            Self::NotReady => metrics::Refusal::Unavailable,
             Self::TooManyRequests { .. } => metrics::Refusal::Overloaded,
             Self::DeadlineExceeded => metrics::Refusal::Deadline,
             Self::Panicked => metrics::Refusal::Failed,
@@ -157,9 +157,12 @@ impl Refusal {
     }
 }
 
-impl From<NotReady> for Refusal {
-    fn from(not_ready: NotReady) -> Self {
-        Self::NotReady(not_ready)
+impl From<Unanswered> for Refusal {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::NotReady => Self::NotReady,
+            Unanswered::Late => Self::DeadlineExceeded,
+        }
     }
 }
 

@@ -17,7 +17,8 @@ use crate::call::decision::Decision;
 use crate::call::json_text::tolerant;
 use crate::call::listing::{Hidden, Offered};
 use crate::config::limits::Limits;
-use crate::service::decisions::{Answer, Ask, NotReady, Service};
+use crate::service::deadline::Unanswered;
+use crate::service::decisions::{Answer, Ask, Service};
 
 /// Levels around what a limit on nesting is about: a message and its result.
 const LEVELS_AROUND: u32 = 2;
@@ -123,7 +124,7 @@ impl Judge<'_> {
         &self,
         method: Option<&str>,
         result: &RawObject<'_>,
-    ) -> Result<Passage, NotReady> {
+    ) -> Result<Passage, Unanswered> {
         if let Err(invalid) = self.check_names(result) {
             return Ok(Passage::Refused(invalid.into()));
         }
@@ -181,7 +182,7 @@ impl Judge<'_> {
         &self,
         method: &str,
         params: Map<String, Json>,
-    ) -> Result<Passage, NotReady> {
+    ) -> Result<Passage, Unanswered> {
         match self.asked(method, params) {
             Ok(calls) => self.decide(calls).await,
             Err(undecided) => Ok(Passage::Refused(undecided)),
@@ -193,7 +194,7 @@ impl Judge<'_> {
         &self,
         method: &str,
         params: Option<&RawObject<'_>>,
-    ) -> Result<Passage, NotReady> {
+    ) -> Result<Passage, Unanswered> {
         let Some(server) = self.origins.only() else {
             return Ok(Passage::Refused(whose()));
         };
@@ -215,7 +216,7 @@ impl Judge<'_> {
     }
 
     /// Decides everything that a result asks of the client; `None` if all of it may be asked.
-    async fn input_requests(&self, result: &RawObject<'_>) -> Result<Option<Passage>, NotReady> {
+    async fn input_requests(&self, result: &RawObject<'_>) -> Result<Option<Passage>, Unanswered> {
         let calls = match self.all_input_requests(result) {
             Ok(calls) => calls,
             Err(undecided) => return Ok(Some(Passage::Refused(undecided))),
@@ -291,7 +292,7 @@ impl Judge<'_> {
         })
     }
 
-    async fn decide(&self, calls: Vec<CallContext>) -> Result<Passage, NotReady> {
+    async fn decide(&self, calls: Vec<CallContext>) -> Result<Passage, Unanswered> {
         let asks: Vec<_> = calls.into_iter().map(|call| (self.ask, call)).collect();
         let answers = self.service.authorize_batch(&asks).await?;
         let denied = answers.into_iter().find(|answer| !answer.value.is_allow());
@@ -303,7 +304,7 @@ impl Judge<'_> {
         &self,
         list: &List,
         result: &RawObject<'_>,
-    ) -> Result<Result<Option<String>, Invalid>, NotReady> {
+    ) -> Result<Result<Option<String>, Invalid>, Unanswered> {
         let field = format!("result.{}", list.member);
         let Some(text) = result.get(list.member) else {
             return Ok(Ok(None));
@@ -350,7 +351,7 @@ impl Judge<'_> {
 
     /// Whether the client may look at a server's list at all. Of one server it was asked before the list came;
     /// of several whose lists are merged, perhaps not all.
-    async fn may_list(&self, list: &List, server: &SmolStr) -> Result<bool, NotReady> {
+    async fn may_list(&self, list: &List, server: &SmolStr) -> Result<bool, Unanswered> {
         if self.origins.only().is_some() {
             return Ok(true);
         }
@@ -364,7 +365,7 @@ impl Judge<'_> {
         list: &List,
         server: &SmolStr,
         offered: &[Offered],
-    ) -> Result<Vec<Hidden>, NotReady> {
+    ) -> Result<Vec<Hidden>, Unanswered> {
         let call = self.looks(list, server);
         let answer = self.service.filter(self.ask, &call, offered).await?;
         Ok(answer.value)

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
+use crate::adapters::ids;
 use crate::adapters::invalid::{Invalid, Problem, Shown};
 use crate::adapters::mcp::answers;
 use crate::adapters::mcp::methods::{self, Meaning, Method, Sender};
@@ -380,14 +381,7 @@ impl<'l> Params<'l> {
     }
 
     fn checked_name(&self, text: &str, field: &str) -> Result<SmolStr, Invalid> {
-        if text.is_empty() {
-            return Err(Invalid::new(field, Problem::Missing));
-        }
-        check_length(text, self.limits.id_bytes, field)?;
-        if text.bytes().any(|byte| byte.is_ascii_control()) {
-            return Err(Invalid::new(field, Problem::ControlCharacter));
-        }
-        Ok(SmolStr::new(text))
+        ids::required(text, self.limits.id_bytes, field)
     }
 }
 

@@ -70,6 +70,25 @@ fn what_cannot_be_read_names_nobody() {
     for (token, said) in [
         (json!({}), "no `sub`"),
         (json!({"sub": ""}), "empty"),
+        (json!({"sub": null}), "no `sub`"),
+        (json!({"sub": "  "}), "empty"),
+        (json!({"sub": "ana\u{200b}"}), "nobody sees"),
+        (json!({"sub": "ana", "act": {"sub": ""}}), "empty"),
+        (json!({"sub": "ana", "act": {"sub": null}}), "has no `sub`"),
+        (
+            json!({"sub": "ana", "act": {"sub": "\u{202e}bot"}}),
+            "nobody sees",
+        ),
+        // What bounds authority is there or it is not; null is neither.
+        (json!({"sub": "ana", "act": null}), "no object"),
+        (
+            json!({"sub": "ana", "act": {"sub": "a"}, "scope": null}),
+            "`scope`",
+        ),
+        (
+            json!({"sub": "ana", "act": {"sub": "a"}, "exp": null}),
+            "`exp`",
+        ),
         (json!({"sub": "a\nb"}), "control character"),
         (json!({"sub": "a".repeat(5_000)}), "too long"),
         (json!({"sub": ["ana"]}), "no text"),
@@ -99,6 +118,10 @@ fn what_cannot_be_read_names_nobody() {
         let error = read(token.clone(), None).expect_err("nobody");
         assert!(error.contains(said), "{token}: {error}");
     }
-    let error = read(json!({"sub": "ana"}), Some("azp")).expect_err("nobody");
-    assert!(error.contains("no agent"), "{error}");
+    for token in [json!({"sub": "ana"}), json!({"sub": "ana", "azp": null})] {
+        let error = read(token, Some("azp")).expect_err("nobody");
+        assert!(error.contains("no agent"), "{error}");
+    }
+    let error = read(json!({"sub": "ana", "azp": ""}), Some("azp")).expect_err("nobody");
+    assert!(error.contains("empty"), "{error}");
 }

@@ -8,13 +8,14 @@ use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use serde_json::json;
 
-use crate::adapters::http::door::{Door, check_content_type, reply, trace};
+use crate::adapters::http::door::{Door, check_content_type, deadline, reply, trace};
 use crate::adapters::http::refusal::Refusal;
 use crate::adapters::json::Names;
 use crate::adapters::toolhive::parse::{self, Asked};
 use crate::call::context::TraceContext;
 use crate::config::http::Toolhive as Settings;
 use crate::identity::caller::{Caller, Rpc};
+use crate::service::deadline::Deadline;
 use crate::service::decisions::Ask;
 
 /// How this front door is called in traces.
@@ -35,6 +36,7 @@ pub struct Admitted {
     caller: Arc<Caller>,
     trace: TraceContext,
     is_probe: bool,
+    deadline: Deadline,
 }
 
 impl Toolhive {
@@ -62,6 +64,7 @@ impl Toolhive {
             caller,
             trace,
             is_probe,
+            deadline: deadline(head),
         })
     }
 
@@ -91,6 +94,7 @@ impl Toolhive {
                     adapter: ADAPTER,
                     at_least_revision: 0,
                     is_dry_run: admitted.is_probe,
+                    deadline: admitted.deadline,
                 };
                 let answer = self.door.service.authorize(ask, &call).await?;
                 answer.value.is_allow()

@@ -9,6 +9,7 @@ use smol_str::SmolStr;
 
 use crate::adapters::grpc::parse::{check_count, check_length};
 use crate::adapters::http::fields::{id, object, optional_object, optional_text, text};
+use crate::adapters::ids;
 use crate::adapters::invalid::{Invalid, Problem, Shown, Within as _};
 use crate::call::context::{
     CallContext, Identity, Initiator, Operation, OperationKind, Subject, ToolCall, TraceContext,
@@ -97,8 +98,7 @@ fn subject(
 ) -> Result<Subject, Invalid> {
     const FIELD: &str = "principal";
     let principal = object(request, FIELD)?;
-    let name = text(principal, "sub").within(FIELD)?;
-    let name = id(name, limits.id_bytes, "sub").within(FIELD)?;
+    let name = id(principal, limits.id_bytes, "sub").within(FIELD)?;
     let Some(subject_type) = subject_type else {
         let problem = Problem::NotAnEntityType(Shown::new("toolhive.subject_type"));
         return Err(Invalid::new(FIELD, problem));
@@ -128,9 +128,10 @@ fn resource(
         .and_then(|rest| rest.split_once(':'))
         .and_then(|(server, rest)| Some((server, rest.split_once(':')?)));
     match parts {
-        Some((server, (named, name))) if named == feature => {
-            Ok((id(server, limits.id_bytes, FIELD)?, SmolStr::new(name)))
-        }
+        Some((server, (named, name))) if named == feature => Ok((
+            ids::required(server, limits.id_bytes, FIELD)?,
+            SmolStr::new(name),
+        )),
         _ => Err(Invalid::new(
             FIELD,
             Problem::UnknownWord(Shown::new(text), FORM),
@@ -157,7 +158,7 @@ fn kind(
     limits: &Limits,
 ) -> Result<OperationKind, Invalid> {
     const FIELD: &str = "resource";
-    let named = || id(name, limits.id_bytes, FIELD);
+    let named = || ids::required(name, limits.id_bytes, FIELD);
     Ok(match verb {
         Verb::CallTool => OperationKind::CallTool(ToolCall {
             tool: named()?,
@@ -175,7 +176,7 @@ fn kind(
         }
         Verb::ListPrompts => OperationKind::ListPrompts,
         Verb::ReadResource => {
-            let uri = id(name, limits.text_bytes, FIELD)?;
+            let uri = ids::required(name, limits.text_bytes, FIELD)?;
             OperationKind::ReadResource { uri }
         }
         Verb::ListResources => OperationKind::ListResources,

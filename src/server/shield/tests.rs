@@ -126,6 +126,42 @@ async fn the_shorter_of_both_deadlines_holds() {
     }
 }
 
+/// Answers with what is left until the deadline that it finds.
+#[derive(Clone)]
+struct Told(Arc<Mutex<Option<Deadline>>>);
+
+impl Service<Request<Body>> for Told {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Ready<Answer>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        *self.0.lock().expect("not poisoned") = request.extensions().get().copied();
+        fine()
+    }
+}
+
+#[tokio::test]
+async fn whoever_answers_is_told_the_shorter_deadline() {
+    for (configured_ms, asked, is_over) in [
+        (60_000, None, false),
+        (60_000, Some("8H"), false),
+        (60_000, Some("0n"), true),
+        (0, None, true),
+        (0, Some("8H"), true),
+    ] {
+        let told = Told(Arc::default());
+        let mut shield = Shield::new(told.clone(), limits(1, configured_ms));
+        assert_eq!(status_of(shield.call(request(asked)).await), None);
+        let deadline = told.0.lock().expect("not poisoned").expect("a deadline");
+        assert_eq!(deadline.is_over(), is_over, "{configured_ms} {asked:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_panic_is_answered_and_makes_room() {
     let futures: Vec<Coming> = vec![Box::pin(async { panic!("a bug") }), Box::pin(fine())];

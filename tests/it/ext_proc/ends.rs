@@ -1,6 +1,9 @@
 //! What cannot be judged does not pass, and what cannot go on ends with an error: Envoy takes an end
 //! without one for leave to pass everything.
 
+use std::sync::Arc;
+
+use callgate::config::limits::Limits;
 use callgate::proto::envoy::processing::processing_request::Request;
 use callgate::proto::envoy::processing::processing_response::Response;
 use callgate::proto::envoy::processing::{
@@ -11,6 +14,32 @@ use tonic::Code;
 
 use crate::ext_proc::{CONFIG, Exchange, POST, body, first, headers, list, request, seen};
 use crate::serving::start;
+
+#[tokio::test]
+async fn an_answer_that_takes_too_long_to_judge_ends_with_an_error() {
+    let config = format!("{CONFIG}\n[limits]\nmessage_bytes = 16777216\n");
+    let server = start(&config).await;
+    let mut exchange = Exchange::open(&server).await;
+    exchange.pass(&list()).await;
+    exchange
+        .answered_with("application/json")
+        .await
+        .expect("go on");
+    let limits = Limits {
+        tools: 10_000,
+        message_bytes: 16_777_216,
+        deadline_ms: 5,
+        ..Limits::default()
+    };
+    server.doors.limits.store(Arc::new(limits));
+    let tools: Vec<Json> = (0..10_000)
+        .map(|number| json!({"name": format!("tool-{number}")}))
+        .collect();
+    let answer = json!({"jsonrpc": "2.0", "id": 7, "result": {"tools": tools}}).to_string();
+    let late = exchange.body(&[answer.as_bytes()]).await;
+    let late = late.expect_err("an end with an error");
+    assert_eq!(late.code(), Code::DeadlineExceeded, "{late}");
+}
 
 #[tokio::test]
 async fn too_much_is_cut_loudly() {

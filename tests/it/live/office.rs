@@ -15,6 +15,7 @@ use callgate::control::author::Author;
 use callgate::control::write::Control;
 use callgate::identity::caller::Caller;
 use callgate::service::clock::Clock;
+use callgate::service::deadline::Deadline;
 use callgate::service::decisions::{Ask, Service};
 use callgate::service::generation::Load;
 use callgate::service::settings::Settings;
@@ -162,6 +163,7 @@ impl Office {
             adapter: "test",
             at_least_revision: 0,
             is_dry_run: false,
+            deadline: Deadline::NONE,
         };
         self.service.authorize(ask, call).await.unwrap().value
     }

@@ -28,7 +28,7 @@ fn request(method: &str, path: &str) -> HttpRequest {
         body: Ok(Bytes::new()),
         server: None,
         principal: String::new(),
-        source: None,
+        source: Ok(None),
         metadata: HashMap::new(),
     }
 }

@@ -10,7 +10,7 @@ fn request(host: &str, path: &str) -> HttpRequest {
         body: Ok(Bytes::new()),
         server: None,
         principal: String::new(),
-        source: None,
+        source: Ok(None),
         metadata: HashMap::new(),
     }
 }

@@ -110,7 +110,7 @@ impl Parser<'_> {
         Ok(EntityUID::from_components(entity_type, Eid::new(id), None))
     }
 
-    /// An entity that must be there, exactly as given: any type, and any id that Cedar allows.
+    /// An entity that must be there, under exactly the type that is given.
     pub(in crate::adapters::grpc) fn exact_entity(
         &self,
         wire: Option<v1::EntityRef>,
@@ -120,12 +120,8 @@ impl Parser<'_> {
         let entity_type = self
             .entity_type(&wire.r#type, EntityTypes::exact)
             .within(field)?;
-        check_length(&wire.id, self.limits.id_bytes, "id").within(field)?;
-        Ok(EntityUID::from_components(
-            entity_type,
-            Eid::new(wire.id),
-            None,
-        ))
+        let id = self.required_id(wire.id, "id").within(field)?;
+        Ok(EntityUID::from_components(entity_type, Eid::new(id), None))
     }
 
     fn entity_type(

@@ -6,7 +6,6 @@
 mod entity;
 mod operation;
 
-use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use cedar_policy_core::ast::Context;
@@ -18,9 +17,11 @@ use serde_json::Value as Json;
 use smol_str::SmolStr;
 use tonic::metadata::MetadataMap;
 
+use crate::adapters::absent::without_nulls;
 use crate::adapters::grpc::parse::entity::EntityTypes as Types;
-use crate::adapters::invalid::{Invalid, Problem, Shown, Within};
+use crate::adapters::invalid::{Invalid, Problem, Within};
 use crate::adapters::json::{self, Names};
+use crate::adapters::{address, ids};
 use crate::call::context::{
     CallContext, Delegation, Environment, Identity, Initiator, Operation, OperationKind, Subject,
     TraceContext, Workflow,
@@ -92,7 +93,8 @@ impl Parser<'_> {
                 "context",
             ),
         };
-        let context = cedar_context(Json::Object(fields), schema, &action)
+        let fields = Json::Object(without_nulls(fields));
+        let context = cedar_context(fields, schema, &action)
             .map_err(|said| Invalid::new(field, Problem::NotAContext(said)))?;
         Ok(CedarQuestion {
             principal: self.exact_entity(wire.principal, "principal")?,
@@ -226,21 +228,16 @@ impl Parser<'_> {
         text: String,
         field: &'static str,
     ) -> Result<SmolStr, Invalid> {
-        self.optional_id(text, field)?
-            .ok_or_else(|| Invalid::new(field, Problem::Missing))
+        ids::required(&text, self.limits.id_bytes, field)
     }
 
-    /// An id or a name. They go to logs and traces, so control characters are refused.
+    /// An id or a name. Empty means that there is none, as messages have it.
     pub(in crate::adapters::grpc) fn optional_id(
         &self,
         text: String,
         field: &'static str,
     ) -> Result<Option<SmolStr>, Invalid> {
-        check_length(&text, self.limits.id_bytes, field)?;
-        if text.bytes().any(|byte| byte.is_ascii_control()) {
-            return Err(Invalid::new(field, Problem::ControlCharacter));
-        }
-        Ok((!text.is_empty()).then(|| SmolStr::from(text)))
+        ids::optional(&text, self.limits.id_bytes, field)
     }
 
     pub(in crate::adapters::grpc) fn optional_text(
@@ -339,9 +336,7 @@ fn environment(wire: Option<v1::Environment>) -> Result<Environment, Invalid> {
     if text.is_empty() {
         return Ok(Environment::default());
     }
-    let address: IpAddr = text
-        .parse()
-        .map_err(|_| Invalid::new(FIELD, Problem::NotAnAddress(Shown::new(&text))))?;
+    let address = address::read(&text).map_err(|problem| Invalid::new(FIELD, problem))?;
     Ok(Environment {
         source_address: Some(address),
     })

@@ -89,15 +89,15 @@ fn cedars_own_question_has_types_without_a_namespace() {
         transport_trace: &transport_trace,
     };
     let wire = v1::IsAuthorizedRequest {
-        principal: entity("Agent", ""),
+        principal: entity("Agent", "a \"b\""),
         action: entity("Action", "view"),
-        resource: entity("Acme::Photo", "a\nb"),
+        resource: entity("Acme::Photo", "Zoë/1"),
         ..v1::IsAuthorizedRequest::default()
     };
     let question = parser.cedar_question(wire, None).expect("a question");
-    assert_eq!(question.principal.to_string(), "Agent::\"\"");
+    assert_eq!(question.principal.to_string(), "Agent::\"a \\\"b\\\"\"");
     assert_eq!(question.action.to_string(), "Action::\"view\"");
-    assert_eq!(question.resource.to_string(), "Acme::Photo::\"a\\nb\"");
+    assert_eq!(question.resource.to_string(), "Acme::Photo::\"Zoë/1\"");
 }
 
 #[test]

@@ -23,7 +23,7 @@ fn every_refusal_has_its_status_and_says_what_to_do() {
             "caller `edge` has no right to use `Authorize`: add it to `rights.rpcs`",
         ),
         (
-            Refusal::NotReady(NotReady),
+            Refusal::NotReady,
             Code::Unavailable,
             "no policies are loaded",
         ),

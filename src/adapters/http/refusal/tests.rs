@@ -30,7 +30,7 @@ fn every_refusal_has_a_status_a_message_and_the_headers_that_go_with_it() {
         (Refusal::TooLarge { limit: 4_096 }, 413, None),
         (Refusal::HeadersTooLarge { limit: 4_096 }, 431, None),
         (Refusal::Panicked, 500, None),
-        (Refusal::NotReady(NotReady), 503, Some(("retry-after", "1"))),
+        (Refusal::NotReady, 503, Some(("retry-after", "1"))),
         (
             Refusal::TooManyRequests { limit: 1 },
             503,

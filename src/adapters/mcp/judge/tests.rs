@@ -9,6 +9,7 @@ use crate::call::decision::ReasonCode;
 use crate::call::fixtures::{GET_ISSUE, agent, get_issue, person, trusted, world};
 use crate::config::claims::ClaimMapping;
 use crate::identity::caller::Caller;
+use crate::service::deadline::Deadline;
 use crate::service::generation::Load;
 use crate::service::settings::Settings;
 use crate::telemetry::recorder::Recorder;
@@ -70,6 +71,7 @@ impl Scene {
                 adapter: "test",
                 at_least_revision: 0,
                 is_dry_run: false,
+                deadline: Deadline::NONE,
             },
             conversation: &self.conversation,
             origins: &self.origins,

@@ -1,0 +1,55 @@
+//! Ids and names, as every door takes them.
+//!
+//! They tell one entity from another, and they go to logs and traces, where people read them. So one that is empty or
+//! blank is none, and one with a character that nobody sees is refused: it would look like another.
+
+use smol_str::SmolStr;
+
+use crate::adapters::invalid::{Invalid, Problem};
+use crate::call::visible::has_invisible;
+
+/// What is wrong with an id, if anything is.
+pub(in crate::adapters) fn check(text: &str, limit: u32) -> Result<(), Problem> {
+    if text.len() > limit as usize {
+        let bytes = text.len();
+        return Err(Problem::TooLong { bytes, limit });
+    }
+    if text.is_empty() {
+        return Err(Problem::Missing);
+    }
+    if text.bytes().any(|byte| byte.is_ascii_control()) {
+        return Err(Problem::ControlCharacter);
+    }
+    if has_invisible(text) {
+        return Err(Problem::InvisibleCharacter);
+    }
+    if text.trim().is_empty() {
+        return Err(Problem::Blank);
+    }
+    Ok(())
+}
+
+/// An id that must be there.
+pub(in crate::adapters) fn required(
+    text: &str,
+    limit: u32,
+    field: &str,
+) -> Result<SmolStr, Invalid> {
+    check(text, limit).map_err(|problem| Invalid::new(field, problem))?;
+    Ok(SmolStr::new(text))
+}
+
+/// An id where an empty text means that there is none.
+pub(in crate::adapters) fn optional(
+    text: &str,
+    limit: u32,
+    field: &str,
+) -> Result<Option<SmolStr>, Invalid> {
+    match text.is_empty() {
+        true => Ok(None),
+        false => required(text, limit, field).map(Some),
+    }
+}
+
+#[cfg(test)]
+mod tests;
