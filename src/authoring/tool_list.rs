@@ -33,7 +33,7 @@ pub struct ListedTool {
     pub open_world_hint: Option<bool>,
     /// The shape of its arguments: names, types and which are required, nothing else.
     pub shape: Json,
-    /// Its arguments in the order of the definition.
+    /// Its arguments in the order of the definition; empty if that is by name.
     pub argument_order: Vec<SmolStr>,
 }
 
@@ -80,7 +80,10 @@ pub fn parse(origin: Origin<'_>) -> Result<Vec<ListedTool>, Vec<Fault>> {
     }
     if faults.is_empty() {
         for (tool, order) in tools.iter_mut().zip(order::of_list(origin.text)) {
-            tool.argument_order = order;
+            // What is not in order is put by name.
+            if !order.is_sorted() {
+                tool.argument_order = order;
+            }
         }
         Ok(tools)
     } else {

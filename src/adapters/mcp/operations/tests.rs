@@ -651,3 +651,32 @@ fn what_goes_back_to_a_server_is_told_apart_by_its_shape() {
         assert!(undecided.to_string().starts_with(said), "{undecided}");
     }
 }
+
+#[test]
+fn what_goes_back_to_a_server_is_kept_to_the_last_digit() {
+    let params = json!({
+        "name": "read", "requestState": "opaque",
+        "inputResponses": {"q": {"content": {"n": 1_122_334_455_667_788_991_u64}, "action": "accept"}}
+    });
+    let Ok(Asked::Decide(operations)) = ask(Sender::Client, "tools/call", params) else {
+        panic!("not decided");
+    };
+    let operation = &operations[0];
+    assert_eq!(operation.request_state.as_deref(), Some("opaque"));
+    assert_eq!(
+        operation.answers.as_ref().map(|it| it.text.as_str()),
+        Some(r#"{"q":{"action":"accept","content":{"n":1122334455667788991}}}"#)
+    );
+    for state in [json!(1), json!({}), json!(null), json!(["s"]), json!(true)] {
+        let asked = ask(
+            Sender::Client,
+            "tools/call",
+            json!({"name": "read", "requestState": state}),
+        );
+        let said = asked.map(|_| ()).expect_err("refused").to_string();
+        assert!(
+            said.contains("`params.requestState` must be a text"),
+            "{said}"
+        );
+    }
+}
