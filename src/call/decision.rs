@@ -7,6 +7,7 @@ use cedar_policy_core::ast::EntityUID;
 use smol_str::SmolStr;
 
 use crate::call::live::approval::ApprovedCall;
+use crate::call::target::Target;
 use crate::engine::policy::PolicyInfo;
 
 /// Whether the call may happen.
@@ -31,10 +32,25 @@ pub struct Decision {
     pub shadow: Vec<Arc<PolicyInfo>>,
     /// How each principal fared: the subject first, then its delegators up to the root.
     pub principals: Vec<PrincipalDecision>,
+    /// What the call acts upon, under the names that policies know.
+    pub targets: Vec<DecidedTarget>,
     /// What an approval has to answer, for a deny with [`ReasonCode::ApprovalRequired`].
     pub challenge: Option<Box<Challenge>>,
     /// What an allow uses up and leaves behind. Nothing has happened yet.
     pub effects: Effects,
+}
+
+/// One thing that a call acts upon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DecidedTarget {
+    /// Its canonical name, the id of the entity.
+    pub id: SmolStr,
+    /// What sort of thing it is.
+    pub kind: &'static str,
+    /// What part it plays, if its registration says.
+    pub role: Option<SmolStr>,
+    /// The query of a URL.
+    pub query: Option<SmolStr>,
 }
 
 /// What an approval has to answer.
@@ -212,6 +228,7 @@ impl Decision {
             determining: Vec::new(),
             shadow: Vec::new(),
             principals: Vec::new(),
+            targets: Vec::new(),
             challenge: None,
             effects: Effects::default(),
         }
@@ -225,6 +242,7 @@ impl Decision {
             determining: Vec::new(),
             shadow: Vec::new(),
             principals: Vec::new(),
+            targets: Vec::new(),
             challenge: None,
             effects: Effects::default(),
         }
@@ -233,6 +251,18 @@ impl Decision {
     /// Whether the call may happen.
     pub fn is_allow(&self) -> bool {
         self.outcome == Outcome::Allow
+    }
+}
+
+impl From<&Target> for DecidedTarget {
+    fn from(target: &Target) -> Self {
+        let id: &str = target.uid().eid().as_ref();
+        Self {
+            id: SmolStr::new(id),
+            kind: target.kind.as_str(),
+            role: target.role.clone(),
+            query: target.query.clone(),
+        }
     }
 }
 

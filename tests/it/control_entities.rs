@@ -89,8 +89,12 @@ fn blame() -> v1::RegisterToolRequest {
         sensitivity: "internal".into(),
         owner: "ana".into(),
         groups: vec!["reading".into()],
-        target_arguments: vec!["path".into()],
-        definition_json: br#"{"name": "blame", "inputSchema": {"type": "object"}}"#
+        target_arguments: vec![v1::TargetArgument {
+            argument: "path".into(),
+            kind: "path".into(),
+            ..Default::default()
+        }],
+        definition_json: br#"{"name": "blame", "inputSchema": {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}}"#
             .as_slice()
             .into(),
         ..Default::default()

@@ -49,6 +49,7 @@ mod scenarios;
 mod serving;
 mod shipped_policies;
 mod store;
+mod targets;
 mod telemetry;
 mod toolhive;
 mod transport;
