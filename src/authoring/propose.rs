@@ -231,7 +231,7 @@ pub fn propose(tool: &ListedTool) -> ToolEntry {
     let yields = yields(tool, &words, effect, &mut why);
     let egress = egress(tool, &words, effect, &mut why);
     let sensitivity = sensitivity(&words, &mut why);
-    let target_arguments = targets::propose(&tool.shape);
+    let target_arguments = targets::propose(tool);
     if !target_arguments.is_empty() {
         let names = target_arguments.iter().map(|it| it.argument.as_str());
         let names = names.collect::<Vec<_>>().join("`, `");

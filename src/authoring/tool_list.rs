@@ -31,6 +31,8 @@ pub struct ListedTool {
     pub open_world_hint: Option<bool>,
     /// The shape of its arguments: names, types and which are required, nothing else.
     pub shape: Json,
+    /// The whole schema of its arguments, as the server wrote it.
+    pub schema: Json,
 }
 
 /// Reads `{"tools": […]}`, with or without `serverInfo`, or the JSON-RPC response around it.
@@ -110,6 +112,7 @@ fn read_tool(definition: &Json) -> Result<ListedTool, String> {
         destructive_hint: hint("destructiveHint"),
         open_world_hint: hint("openWorldHint"),
         shape: shape(object.get("inputSchema").unwrap_or(&Json::Null), 0),
+        schema: object.get("inputSchema").cloned().unwrap_or_default(),
         name,
     })
 }

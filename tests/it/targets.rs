@@ -79,7 +79,13 @@ fn a_key_is_a_key_however_its_path_is_written() {
 
 #[test]
 fn paths_of_a_repository_begin_there() {
-    let add = |files: Json| ask("git", "git_add", json!({"repo_path": "/srv/shop", "files": files}));
+    let add = |files: Json| {
+        ask(
+            "git",
+            "git_add",
+            json!({"repo_path": "/srv/shop", "files": files}),
+        )
+    };
     assert_eq!(add(json!(["src/a.rs", "."])), "allow");
     assert_eq!(add(json!(["src/a.rs", "key.pem"])), "FORBIDDEN");
     assert_eq!(add(json!(["/etc/passwd"])), "FORBIDDEN");
@@ -170,7 +176,11 @@ fn the_handbook_is_a_folder_and_not_a_beginning_of_texts() {
         let case: Case = serde_json::from_value(case).expect("a case");
         case.decide(&SHIPPED).is_allow()
     };
-    for uri in ["file:///srv/handbook/a", "file:///srv/handbook", "/srv/handbook/a%20b".replace("%20", " ").as_str()] {
+    for uri in [
+        "file:///srv/handbook/a",
+        "file:///srv/handbook",
+        "/srv/handbook/a%20b".replace("%20", " ").as_str(),
+    ] {
         assert!(read(uri), "{uri}");
     }
     for uri in [
@@ -207,7 +217,13 @@ fn a_channel_is_known_by_its_id_alone() {
     };
     assert_eq!((&*target.id, target.kind), ("slack:C04SUPPORT", "id"));
     assert_eq!(target.role.as_deref(), Some("destination"));
-    for channel in ["C04SUPPORT/C9", "C04SUPPORT/", "slack:C04SUPPORT", "c04support", "C04SUPPORT "] {
+    for channel in [
+        "C04SUPPORT/C9",
+        "C04SUPPORT/",
+        "slack:C04SUPPORT",
+        "c04support",
+        "C04SUPPORT ",
+    ] {
         case["arguments"]["channel_id"] = json!(channel);
         assert!(!decide(&case).is_allow(), "{channel}");
     }

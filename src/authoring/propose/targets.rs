@@ -5,6 +5,7 @@
 use serde_json::Value as Json;
 
 use crate::authoring::propose::split;
+use crate::authoring::tool_list::ListedTool;
 use crate::call::target::argument::Written;
 use crate::call::target::check::check;
 use crate::call::target::schema::{Place, Types};
@@ -65,11 +66,11 @@ const OTHERS: [(&str, Option<&str>); 13] = [
     ("files", None),
 ];
 
-/// The target arguments that a schema suggests.
-pub(super) fn propose(schema: &Json) -> Vec<Written> {
-    let top = Place::top(schema);
+/// The target arguments that a tool's schema suggests. They are held against what a registration keeps of it.
+pub(super) fn propose(tool: &ListedTool) -> Vec<Written> {
+    let top = Place::top(&tool.schema);
     let mut proposals = Proposals {
-        schema,
+        kept: &tool.shape,
         base: base_in(&top),
         is_in_a_repository: ["repo", "repository"]
             .iter()
@@ -94,7 +95,7 @@ fn words(name: &str) -> String {
 }
 
 struct Proposals<'s> {
-    schema: &'s Json,
+    kept: &'s Json,
     base: Option<String>,
     /// Paths within a repository elsewhere are not paths of this machine.
     is_in_a_repository: bool,
@@ -165,7 +166,7 @@ impl Proposals<'_> {
         };
         for is_optional in [false, true] {
             written.optional = is_optional;
-            if check(std::slice::from_ref(&written), Some(self.schema)).is_empty() {
+            if check(std::slice::from_ref(&written), Some(self.kept)).is_empty() {
                 self.list.push(written);
                 return;
             }

@@ -147,17 +147,19 @@ fn targets_are_found_in_lists_and_objects() {
         "save",
         json!({
             "properties": {
-                "files": {"type": "array", "items": {"$ref": "#/$defs/File"}},
+                "files": {"type": "array", "items": file},
+                "others": {"type": "array", "items": {"$ref": "#/$defs/File"}},
                 "options": {"type": "object", "properties": {"target_file": text()}},
                 "recipients": {"type": "array", "items": text()},
                 "participants": {"anyOf": [{"type": "array", "items": {"type": "string", "format": "email"}}, {"type": "null"}]},
             },
             "required": ["files", "recipients"],
-            "$defs": {"File": file},
+            "$defs": {"File": {"type": "object", "properties": {"path": text()}}},
         }),
     );
     for wanted in [
         json!({"argument": "files[].path", "kind": "path"}),
+        json!({"argument": "others[].path", "kind": "path", "optional": true}),
         json!({"argument": "options.target_file", "kind": "path", "optional": true}),
         json!({"argument": "recipients", "role": "recipient"}),
         json!({"argument": "participants", "kind": "email", "role": "recipient", "optional": true}),

@@ -369,7 +369,12 @@ fn a_boundary_around_a_place_holds_for_every_target() {
         ReasonCode::ContextInvalid
     );
     assert_eq!(code(policies, &read(json!([]))), ReasonCode::ContextMissing);
-    assert_eq!(code(policies, &read(json!(7))), ReasonCode::ContextMissing);
+    // A number is an id of the server, and lies nowhere.
+    assert_eq!(code(policies, &read(json!(7))), ReasonCode::NoPermit);
+    assert_eq!(
+        code(policies, &read(json!(7.5))),
+        ReasonCode::ContextInvalid
+    );
     assert_eq!(
         ask(policies, &read(json!(null))).reasons[0].missing,
         ["arguments.path"]

@@ -145,7 +145,15 @@ pub fn read(
 
 /// The one thing that a text names, by its look.
 pub fn one(server: &str, text: &str) -> Result<Target, TargetFault> {
-    let mut targets = read(server, None, text, None)?;
+    single(read(server, None, text, None)?)
+}
+
+/// The one thing that a text names, as this kind.
+pub fn exactly_one(server: &str, kind: Kind, text: &str) -> Result<Target, TargetFault> {
+    single(read(server, Some(kind), text, None)?)
+}
+
+fn single(mut targets: Vec<Target>) -> Result<Target, TargetFault> {
     match (targets.pop(), targets.is_empty()) {
         (Some(target), true) => Ok(target),
         _ => Err(TargetFault::Several),
@@ -237,7 +245,7 @@ impl Named {
     }
 }
 
-/// The name of a place below a root, and the names of what contains it. The root ends with a slash if it is the name of
+/// The name of a place below a root, and the names of what contains it, for segments without escapes. The root ends with a slash if it is the name of
 /// a root of its own, as `file:///` is.
 fn below(root: &str, segments: &[&str]) -> (String, Vec<String>) {
     let mut name = root.to_owned();
@@ -247,7 +255,7 @@ fn below(root: &str, segments: &[&str]) -> (String, Vec<String>) {
         if !name.ends_with('/') {
             name.push('/');
         }
-        name.push_str(segment);
+        name.push_str(&text::escaped(segment));
     }
     (name, containing)
 }

@@ -13,15 +13,23 @@ const MAX_DEPTH: usize = 16;
 pub struct Types(u8);
 
 impl Types {
+    /// Null.
     pub const NULL: Self = Self(1);
+    /// True or false.
     pub const BOOLEAN: Self = Self(2);
+    /// An object.
     pub const OBJECT: Self = Self(4);
+    /// A list.
     pub const ARRAY: Self = Self(8);
+    /// A text.
     pub const STRING: Self = Self(16);
+    /// A number, whole or not.
     pub const NUMBER: Self = Self(32);
+    /// Anything.
     pub const ANY: Self = Self(63);
     const NONE: Self = Self(0);
 
+    /// Whether it may be one of these.
     pub fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }

@@ -1,5 +1,7 @@
 //! The characters of a target, and what escapes stand for.
 
+use std::borrow::Cow;
+
 use unicode_normalization::UnicodeNormalization as _;
 
 use crate::call::target::{MAX_TARGET_BYTES, MAX_TARGET_SEGMENTS, TargetFault};
@@ -102,6 +104,15 @@ pub fn decoded(raw: &str) -> Result<String, TargetFault> {
     }
     check(&text)?;
     Ok(text)
+}
+
+/// A segment as it stands in a name: what would begin a query, a fragment or an escape is escaped, nothing else.
+pub fn escaped(segment: &str) -> Cow<'_, str> {
+    if !segment.contains(['%', '?', '#']) {
+        return Cow::Borrowed(segment);
+    }
+    let segment = segment.replace('%', "%25");
+    Cow::Owned(segment.replace('?', "%3F").replace('#', "%23"))
 }
 
 /// The segments of a path. Empty ones and `.` stand for nothing.

@@ -11,11 +11,16 @@ use crate::call::target::{Kind, Named, TargetFault, below, id, path, text};
 
 /// What a text looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Look {
+pub enum Look {
+    /// It begins with a slash.
     Path,
+    /// It has a scheme and a slash after that.
     Url,
+    /// Its scheme is `mailto`.
     Email,
+    /// It has another scheme.
     Uri,
+    /// It has none.
     Other,
 }
 
@@ -23,7 +28,7 @@ pub(super) enum Look {
 const SPECIAL: [&str; 6] = ["http", "https", "ws", "wss", "ftp", "file"];
 
 /// What a text looks like, nobody having said what it is.
-pub(super) fn look(text: &str) -> Look {
+pub fn look(text: &str) -> Look {
     if text.starts_with('/') {
         return Look::Path;
     }
@@ -54,7 +59,9 @@ pub(super) fn after_authority_mark(name: &str) -> Option<&str> {
 /// Reads a URL.
 pub(super) fn read(raw: &str) -> Result<Named, TargetFault> {
     let (scheme, rest) = split_scheme(raw).ok_or(TargetFault::Not("a URL"))?;
-    no_drive(&scheme)?;
+    if !rest.starts_with("//") {
+        no_drive(&scheme)?;
+    }
     if scheme == "file" {
         return file(rest);
     }
@@ -84,8 +91,6 @@ pub(super) fn read(raw: &str) -> Result<Named, TargetFault> {
     };
     let decoded = text::decoded(raw_path)?;
     let segments = text::segments(&decoded)?;
-    let escaped: Vec<String> = segments.iter().map(|segment| escape(segment)).collect();
-    let segments: Vec<&str> = escaped.iter().map(String::as_str).collect();
     let root = match (&host, parsed.port()) {
         (None, _) => format!("{scheme}:///"),
         (Some(host), None) => format!("{scheme}://{}", host.name),
@@ -100,14 +105,6 @@ pub(super) fn read(raw: &str) -> Result<Named, TargetFault> {
         host,
         query: query.map(str::to_owned),
     })
-}
-
-/// What would otherwise begin a query, a fragment or an escape stays escaped.
-fn escape(segment: &str) -> String {
-    segment
-        .replace('%', "%25")
-        .replace('?', "%3F")
-        .replace('#', "%23")
 }
 
 /// Reads what follows `file:`.

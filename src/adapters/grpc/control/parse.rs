@@ -3,7 +3,6 @@
 use cedar_policy_core::ast::EntityUID;
 use serde_json::{Value as Json, json};
 use smol_str::SmolStr;
-use url::Url;
 
 use crate::adapters::grpc::parse::{Parser, at_item, check_count, system_time};
 use crate::adapters::invalid::{Invalid, Problem, Shown, Within};
@@ -13,8 +12,9 @@ use crate::call::live::grant::GrantStatus;
 use crate::call::live::scope::Scope;
 use crate::call::live::task::{Step, TaskStatus};
 use crate::call::model::{self, Effect, TYPES};
-use crate::call::target;
 use crate::call::target::argument::Written;
+use crate::call::target::url::{self, Look};
+use crate::call::target::{self, Kind};
 use crate::control::approvals::{ApprovalFilter, ApprovalRequest, GivenChallenge, No, Yes};
 use crate::control::delegations::{GrantFilter, Narrowing, NewGrant};
 use crate::control::page::Page;
@@ -358,11 +358,10 @@ fn place(text: &SmolStr, index: usize) -> Result<EntityUID, Invalid> {
             Problem::NotAPlace(Shown::new(text), why),
         ))
     };
-    let parsed = if text.starts_with('/') || Url::parse(text).is_ok() {
+    let parsed = if matches!(url::look(text), Look::Path | Look::Url | Look::Email) {
         target::one("", text)
     } else if let Some((server, rest)) = text.split_once(':').filter(|(it, _)| !it.is_empty()) {
-        // The name is exact; what looks like a path to somebody has to be written as the only way to write one.
-        target::one(server, rest)
+        target::exactly_one(server, Kind::Id, rest)
     } else {
         let why = "it is neither an absolute path nor a URI nor `<server>:<text>`";
         return refuse(why.to_owned());
