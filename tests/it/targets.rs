@@ -2,6 +2,7 @@
 //! than they show.
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::LazyLock;
 
 use callgate::bundle::{self, Bundle};
@@ -226,5 +227,35 @@ fn a_channel_is_known_by_its_id_alone() {
     ] {
         case["arguments"]["channel_id"] = json!(channel);
         assert!(!decide(&case).is_allow(), "{channel}");
+    }
+}
+
+#[test]
+fn an_explanation_shows_what_a_call_acts_upon() {
+    let policies = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("policies");
+    let explain = |tool: &str, arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_callgate"));
+        command.args([
+            "authorize",
+            "--explain",
+            "--user",
+            "owen",
+            "--server",
+            "filesystem",
+        ]);
+        command
+            .arg("--policies")
+            .arg(&policies)
+            .args(["--tool", tool]);
+        command.args(arguments.iter().flat_map(|it| ["--arg", it]));
+        let output = command.output().expect("it runs");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let said = explain("move_file", &["source=/srv/./a b/", "destination=/srv//c"]);
+    for line in [
+        "  target    file:///srv/a b, of the kind path, as source\n",
+        "  target    file:///srv/c, of the kind path, as destination\n",
+    ] {
+        assert!(said.contains(line), "{line} in {said}");
     }
 }

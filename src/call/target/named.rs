@@ -54,7 +54,7 @@ fn read_value(
     value: &Json,
     arguments: &Map<String, Json>,
 ) -> Result<Vec<Target>, NamedFault> {
-    let invalid = |fault: TargetFault| NamedFault::Invalid(format!("`{at}` {fault}"));
+    let invalid = |fault: TargetFault| NamedFault::Invalid(format!("{} {fault}", argument_at(at)));
     match (value, argument.kind) {
         (Json::String(text), kind) => {
             let is_relative = kind == Some(Kind::Path) && !text.starts_with('/');
@@ -70,7 +70,8 @@ fn read_value(
             read(server, Some(Kind::Id), &text, None).map_err(invalid)
         }
         _ => Err(NamedFault::Invalid(format!(
-            "`{at}` is {}, which names no target of the kind `{}`",
+            "{} is {}, which names no target of the kind `{}`",
+            argument_at(at),
             word(value),
             argument.kind.map_or("text", Kind::as_str)
         ))),
@@ -87,7 +88,10 @@ fn base_of<'a>(
     let mut value = None;
     for step in place.steps() {
         let Step::Member(name) = step else {
-            return Err(NamedFault::Invalid(format!("`{at}` is no place")));
+            return Err(NamedFault::Invalid(format!(
+                "{} is no place",
+                argument_at(&at)
+            )));
         };
         at = format!("{at}.{name}");
         value = members.and_then(|members| members.get(name.as_str()));
@@ -97,7 +101,8 @@ fn base_of<'a>(
         None | Some(Json::Null) => Err(NamedFault::Missing(at)),
         Some(Json::String(text)) if text.starts_with('/') => Ok(text),
         Some(_) => Err(NamedFault::Invalid(format!(
-            "`{at}` is not an absolute path, and another path is relative to it"
+            "{} is not an absolute path, and another path is relative to it",
+            argument_at(&at)
         ))),
     }
 }
@@ -113,7 +118,10 @@ fn find<'a>(
     let at = "arguments".to_owned();
     match argument.place.steps().split_first() {
         Some((Step::Member(name), rest)) => walk.member(arguments, name, &at, rest, found),
-        _ => Err(NamedFault::Invalid(format!("`{at}` names no target"))),
+        _ => Err(NamedFault::Invalid(format!(
+            "{} names no target",
+            argument_at(&at)
+        ))),
     }
 }
 
@@ -170,7 +178,8 @@ impl Walk {
                 };
                 let what = word(value);
                 Err(NamedFault::Invalid(format!(
-                    "`{at}` is {what}, not {wanted}"
+                    "{} is {what}, not {wanted}",
+                    argument_at(&at)
                 )))
             }
         }
@@ -190,12 +199,21 @@ impl Walk {
             let at = format!("{at}[{index}]");
             // A list within a list that nobody has spoken of.
             if rest.is_empty() && item.is_array() {
-                return Err(NamedFault::Invalid(format!("`{at}` is a list in a list")));
+                return Err(NamedFault::Invalid(format!(
+                    "{} is a list in a list",
+                    argument_at(&at)
+                )));
             }
             self.value(item, at, rest, found)?;
         }
         Ok(())
     }
+}
+
+/// How a message names a place in the arguments.
+fn argument_at(at: &str) -> String {
+    let within = at.strip_prefix("arguments.").unwrap_or(at);
+    format!("argument `{within}`")
 }
 
 fn word(value: &Json) -> &'static str {
