@@ -110,7 +110,8 @@ fn check_targets(origin: Origin<'_>, name: &str, tool: &ToolEntry, faults: &mut 
             Step::Key("target_arguments"),
             Step::Index(found.index),
         ];
-        if list.get(found.index) != Some(&Written::named(&*list[found.index].argument)) {
+        let is_bare = |it: &Written| *it == Written::named(&*it.argument);
+        if !list.get(found.index).is_some_and(is_bare) {
             path.push(Step::Key(field));
         }
         faults.push(json::fault_at(
