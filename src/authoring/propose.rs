@@ -3,6 +3,8 @@
 //! Start at [`propose`]. The guess errs on the side of suspicion: hints come from the server itself, so
 //! they can make a tool look worse but never better, and what nobody can tell is admin.
 
+mod targets;
+
 use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
@@ -220,27 +222,6 @@ const CONFIDENTIAL: [&str; 15] = [
     "account", "contact", "customer", "database", "db", "email", "inbox", "mail", "patient",
     "payment", "payroll", "profile", "query", "sql", "users",
 ];
-/// Arguments that name a place.
-const PLACES: [&str; 17] = [
-    "path",
-    "paths",
-    "file",
-    "file_path",
-    "filepath",
-    "filename",
-    "directory",
-    "dir",
-    "repo_path",
-    "repo_dir",
-    "source",
-    "destination",
-    "uri",
-    "uris",
-    "url",
-    "urls",
-    "resource_uri",
-];
-
 /// Proposes an entry. Its status is always [`Status::Proposed`].
 pub fn propose(tool: &ListedTool) -> ToolEntry {
     let words = Words::of(tool);
@@ -250,13 +231,12 @@ pub fn propose(tool: &ListedTool) -> ToolEntry {
     let yields = yields(tool, &words, effect, &mut why);
     let egress = egress(tool, &words, effect, &mut why);
     let sensitivity = sensitivity(&words, &mut why);
-    let target_arguments = target_arguments(&tool.shape);
+    let target_arguments = targets::propose(tool);
     if !target_arguments.is_empty() {
-        let names = target_arguments.join("`, `");
-        why.insert(
-            "target_arguments".to_owned(),
-            format!("`{names}` must be given and names a place"),
-        );
+        let names = target_arguments.iter().map(|it| it.argument.as_str());
+        let names = names.collect::<Vec<_>>().join("`, `");
+        let message = format!("by its name, `{names}` says what is acted upon");
+        why.insert("target_arguments".to_owned(), message);
     }
     ToolEntry {
         effect,
@@ -312,7 +292,7 @@ impl Words {
 }
 
 /// `getUserProfile`, `get-user_profile` and `get.user/profile` have the same words.
-fn split(name: &str) -> Vec<String> {
+pub(in crate::authoring) fn split(name: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut previous = ' ';
     for c in name.chars() {
@@ -447,36 +427,6 @@ fn sensitivity(words: &Words, why: &mut BTreeMap<String, String>) -> Sensitivity
     };
     why.extend(word.map(|word| ("sensitivity".to_owned(), format!("`{word}`"))));
     sensitivity
-}
-
-/// Only what every call has to give: a target that is absent denies.
-fn target_arguments(shape: &Json) -> Vec<String> {
-    let required = shape.get("required").and_then(Json::as_array);
-    let required: Vec<&str> = required
-        .into_iter()
-        .flatten()
-        .filter_map(Json::as_str)
-        .collect();
-    let is_text = |name: &str| {
-        let property = shape
-            .get("properties")
-            .and_then(|properties| properties.get(name));
-        let kind = |schema: &Json| schema.get("type").and_then(Json::as_str).map(str::to_owned);
-        property.is_some_and(|property| match kind(property).as_deref() {
-            Some("string") => true,
-            Some("array") => property.get("items").and_then(kind).as_deref() == Some("string"),
-            _ => false,
-        })
-    };
-    let names = required
-        .into_iter()
-        .filter(|name| is_place(name) && is_text(name));
-    names.map(str::to_owned).collect()
-}
-
-fn is_place(name: &str) -> bool {
-    let words = split(name).join("_");
-    PLACES.contains(&words.as_str())
 }
 
 #[cfg(test)]

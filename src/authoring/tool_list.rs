@@ -35,6 +35,8 @@ pub struct ListedTool {
     pub shape: Json,
     /// Its arguments in the order of the definition; empty if that is by name.
     pub argument_order: Vec<SmolStr>,
+    /// The whole schema of its arguments, as the server wrote it.
+    pub schema: Json,
 }
 
 /// Reads `{"tools": […]}`, with or without `serverInfo`, or the JSON-RPC response around it.
@@ -127,6 +129,7 @@ fn read_tool(definition: &Json) -> Result<ListedTool, String> {
         open_world_hint: hint("openWorldHint"),
         shape: shape(object.get("inputSchema").unwrap_or(&Json::Null), 0),
         argument_order: Vec::new(),
+        schema: object.get("inputSchema").cloned().unwrap_or_default(),
         name,
     })
 }

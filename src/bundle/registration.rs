@@ -3,6 +3,8 @@
 //! Start at [`Registration`]. It is what an import writes, what a person edits and confirms, and what
 //! becomes the entities `Mcp::Server` and `Mcp::Tool` (see `docs/registrations.md`).
 
+mod check;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -14,6 +16,7 @@ use crate::bundle::fault::{Fault, Origin};
 use crate::bundle::files::Source;
 use crate::bundle::json::{self, Step};
 use crate::call::order;
+use crate::call::target::argument::Written;
 
 /// The longest name of a server or tool, in bytes.
 pub const MAX_NAME_BYTES: usize = 512;
@@ -80,9 +83,9 @@ pub struct ToolEntry {
     /// The definition that was pinned before the server changed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_digest: Option<String>,
-    /// The arguments that name the resources acted upon; a call without one of them is denied.
+    /// The arguments that name the resources acted upon.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub target_arguments: Vec<String>,
+    pub target_arguments: Vec<Written>,
     /// Whether policies may look at its arguments, as `context.input`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub typed: bool,
@@ -291,7 +294,7 @@ pub fn parse_text(origin: Origin<'_>, faults: &mut Vec<Fault>) -> Option<Registr
                     if entry.argument_order.is_empty() {
                         entry.argument_order = orders.remove(name).unwrap_or_default();
                     }
-                    check_tool(origin, name, &entry, faults);
+                    check::tool(origin, name, &entry, faults);
                     tools.insert(name.clone(), entry);
                 }
             }
@@ -303,7 +306,7 @@ pub fn parse_text(origin: Origin<'_>, faults: &mut Vec<Fault>) -> Option<Registr
         None => faults.push(json::fault_at(origin, &[], "missing field `tools`")),
     }
     let server = server?;
-    check_server(origin, &server, faults);
+    check::server(origin, &server, faults);
     (faults.len() == before).then_some(Registration { server, tools })
 }
 
@@ -361,93 +364,6 @@ fn culprit<T: for<'de> Deserialize<'de>>(value: &Json) -> Option<String> {
     .cloned()
 }
 
-fn check_server(origin: Origin<'_>, server: &ServerEntry, faults: &mut Vec<Fault>) {
-    let mut say = |field: &str, message: String| {
-        faults.push(json::fault_at(
-            origin,
-            &[Step::Key("server"), Step::Key(field)],
-            message,
-        ));
-    };
-    if let Some(message) = server_name_fault(&server.name) {
-        say("name", message);
-    }
-    if server.owner.is_empty() {
-        say(
-            "owner",
-            "an empty `owner`; name the person who answers for the server".to_owned(),
-        );
-    }
-    let yields = server.yields.as_deref().unwrap_or_default();
-    if let Some(fault) = label_fault(yields) {
-        say("yields", fault);
-    }
-    let lists = [
-        ("yields", yields.len()),
-        ("groups", server.groups.len()),
-        ("tags", server.tags.len()),
-    ];
-    for (field, count) in lists {
-        if count > MAX_LIST {
-            say(field, format!("more than {MAX_LIST} {field}"));
-        }
-    }
-}
-
-fn label_fault(labels: &[String]) -> Option<String> {
-    let is_label = |label: &&String| {
-        let allowed = |c: char| {
-            c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | ':' | '.')
-        };
-        !label.is_empty() && label.len() <= 64 && label.chars().all(allowed)
-    };
-    let label = labels.iter().find(|label| !is_label(label))?;
-    Some(format!(
-        "`{label}` is not a label: use lower-case letters, digits, `-`, `_`, `:` and `.`"
-    ))
-}
-
-fn check_tool(origin: Origin<'_>, name: &str, tool: &ToolEntry, faults: &mut Vec<Fault>) {
-    let mut say = |field: &str, message: String| {
-        let path = [Step::Key("tools"), Step::Key(name), Step::Key(field)];
-        faults.push(json::fault_at(origin, &path, message));
-    };
-    for (field, digest) in [
-        ("digest", &tool.digest),
-        ("previous_digest", &tool.previous_digest),
-    ] {
-        if digest.as_deref().is_some_and(|digest| !is_digest(digest)) {
-            say(
-                field,
-                format!("`{field}` is not `sha256:` and 64 lower-case hexadecimal digits"),
-            );
-        }
-    }
-    if tool.owner.as_deref() == Some("") {
-        say(
-            "owner",
-            "an empty `owner`; leave it out to mean the server's owner".to_owned(),
-        );
-    }
-    if let Some(fault) = label_fault(&tool.yields) {
-        say("yields", fault);
-    }
-    if tool.typed && !tool.input_schema.as_ref().is_some_and(Json::is_object) {
-        say("typed", "a typed tool needs its `input_schema`".to_owned());
-    }
-    let lists = [
-        ("yields", tool.yields.len()),
-        ("target_arguments", tool.target_arguments.len()),
-        ("groups", tool.groups.len()),
-        ("tags", tool.tags.len()),
-    ];
-    for (field, count) in lists {
-        if count > MAX_LIST {
-            say(field, format!("more than {MAX_LIST} {field}"));
-        }
-    }
-}
-
 impl Registration {
     /// The server and its tools in Cedar's entity format, each with the path of its entry in the file.
     pub fn entities(&self) -> Vec<(Vec<&str>, Json)> {
@@ -478,7 +394,8 @@ impl Registration {
             let schema = schema.map(|it| order::schema_text(it, &tool.argument_order));
             set(&mut attrs, "input_schema", schema);
             if !tool.target_arguments.is_empty() {
-                attrs["target_arguments"] = json!(tool.target_arguments);
+                let list = tool.target_arguments.iter().map(Written::attribute);
+                attrs["target_arguments"] = list.collect();
             }
             let mut parents = vec![uid("Mcp::Server", &server.name)];
             parents.extend(groups(&tool.groups));

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use cedar_policy_core::ast::EntityUID;
 
-use crate::call::decision::{Decision, Effects, Outcome, PrincipalDecision, Reason, ReasonCode};
+use crate::call::decision::{
+    DecidedTarget, Decision, Effects, Outcome, PrincipalDecision, Reason, ReasonCode,
+};
 use crate::call::plan::Plan;
 use crate::engine::evaluate::Evaluation;
 use crate::engine::policy::PolicyInfo;
@@ -48,6 +50,7 @@ pub fn combine(
         determining,
         shadow,
         principals,
+        targets: plan.targets.iter().map(DecidedTarget::from).collect(),
         challenge: None,
         effects: Effects::default(),
     }

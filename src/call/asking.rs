@@ -1,6 +1,5 @@
 //! One call, ready to be asked about, with or without an approval.
 
-use std::borrow::Cow;
 use std::time::SystemTime;
 
 use cedar_policy_core::ast::EntityUID;
@@ -50,11 +49,6 @@ impl<'a> Asking<'a> {
         unknown: &[&str],
     ) -> Result<Evaluated, Reason> {
         let (snapshot, plan) = (self.world.snapshot, self.plan);
-        let overlays = if plan.overlays.is_empty() {
-            Cow::Borrowed(&self.scene.overlays)
-        } else {
-            Cow::Owned([self.scene.overlays.as_slice(), &plan.overlays].concat())
-        };
         let mut evaluated = Vec::with_capacity(principals.len());
         // Without a target there is still one question to ask.
         let targets = plan.targets.iter().map(Some);
@@ -64,6 +58,8 @@ impl<'a> Asking<'a> {
                 ..self.ground()
             };
             let facts = Facts::new(ground, &plan.own, target);
+            // Each target with its own attributes: two may have the same name.
+            let overlays = plan.overlays(&self.scene.overlays, target);
             if plan.is_declared {
                 let context = facts.to_context();
                 snapshot

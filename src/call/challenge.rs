@@ -20,6 +20,7 @@ use crate::call::live::approval::{Approval, ApprovedCall, AskingPolicy, Circumst
 use crate::call::live::form;
 use crate::call::model::{self, TYPES};
 use crate::call::plan::Plan;
+use crate::call::target::Target;
 use crate::call::world::World;
 use crate::engine::evaluate::Overlay;
 use crate::engine::policy::PolicyInfo;
@@ -142,7 +143,7 @@ fn circumstances(asking: &Asking<'_>, policies: Vec<AskingPolicy>) -> Circumstan
         policies,
         labels: labels.unwrap_or_default().to_vec(),
         purpose: call.workflow.purpose.clone(),
-        targets: plan.targets.clone(),
+        targets: plan.targets.iter().map(|it| it.uid().clone()).collect(),
         effect: tool.map(|tool| tool.effect),
         argument_order,
     }
@@ -244,7 +245,8 @@ impl Approver {
 fn candidates(asking: &Asking<'_>) -> Vec<Approver> {
     let snapshot = asking.world.snapshot;
     let root = asking.evidence.chain.as_ref().map(|chain| &*chain.root);
-    let things = std::iter::once(&asking.plan.resource).chain(&asking.plan.targets);
+    let targets = asking.plan.targets.iter().map(Target::uid);
+    let things = std::iter::once(&asking.plan.resource).chain(targets);
     let owners = things.filter_map(|thing| owner_of(snapshot, thing));
     let named = asking.world.named_approvers;
     let (people, groups): (Vec<_>, Vec<_>) = named

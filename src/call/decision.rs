@@ -8,6 +8,7 @@ use cedar_policy_core::ast::EntityUID;
 use smol_str::SmolStr;
 
 use crate::call::live::approval::{ApprovedCall, Circumstances};
+use crate::call::target::Target;
 use crate::call::visible::escaped;
 use crate::engine::policy::PolicyInfo;
 
@@ -33,10 +34,25 @@ pub struct Decision {
     pub shadow: Vec<Arc<PolicyInfo>>,
     /// How each principal fared: the subject first, then its delegators up to the root.
     pub principals: Vec<PrincipalDecision>,
+    /// What the call acts upon, under the names that policies know.
+    pub targets: Vec<DecidedTarget>,
     /// What an approval has to answer, for a deny with [`ReasonCode::ApprovalRequired`].
     pub challenge: Option<Box<Challenge>>,
     /// What an allow uses up and leaves behind. Nothing has happened yet.
     pub effects: Effects,
+}
+
+/// One thing that a call acts upon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DecidedTarget {
+    /// Its canonical name, the id of the entity.
+    pub id: SmolStr,
+    /// What sort of thing it is.
+    pub kind: &'static str,
+    /// What part it plays, if its registration says.
+    pub role: Option<SmolStr>,
+    /// The query of a URL.
+    pub query: Option<SmolStr>,
 }
 
 /// What an approval has to answer.
@@ -222,6 +238,7 @@ impl Decision {
             determining: Vec::new(),
             shadow: Vec::new(),
             principals: Vec::new(),
+            targets: Vec::new(),
             challenge: None,
             effects: Effects::default(),
         }
@@ -235,6 +252,7 @@ impl Decision {
             determining: Vec::new(),
             shadow: Vec::new(),
             principals: Vec::new(),
+            targets: Vec::new(),
             challenge: None,
             effects: Effects::default(),
         }
@@ -243,6 +261,18 @@ impl Decision {
     /// Whether the call may happen.
     pub fn is_allow(&self) -> bool {
         self.outcome == Outcome::Allow
+    }
+}
+
+impl From<&Target> for DecidedTarget {
+    fn from(target: &Target) -> Self {
+        let id: &str = target.uid().eid().as_ref();
+        Self {
+            id: SmolStr::new(id),
+            kind: target.kind.as_str(),
+            role: target.role.clone(),
+            query: target.query.clone(),
+        }
     }
 }
 

@@ -11,8 +11,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
-use cedar_policy_core::ast::{Context, EntityUID, Name, PartialValue, Value};
-use cedar_policy_core::extensions::Extensions;
+use cedar_policy_core::ast::{Context, EntityUID, Name, Value};
 use smol_str::{SmolStr, format_smolstr};
 
 use crate::call::answers::Answers;
@@ -24,6 +23,8 @@ use crate::call::facts::live::{ApprovalFacts, SessionFacts, TaskFacts, UsageFact
 use crate::call::input::Input;
 use crate::call::live::task::Task;
 use crate::call::model::TYPES;
+use crate::call::target::Target;
+use crate::call::target::host::{Host, address_value, extension_value};
 use crate::call::world::Past;
 use crate::engine::context::{self, ContextSource, Seen};
 
@@ -31,7 +32,7 @@ use crate::engine::context::{self, ContextSource, Seen};
 pub struct Facts<'c> {
     ground: Ground<'c>,
     own: &'c OwnFacts,
-    target: Option<&'c EntityUID>,
+    target: Option<&'c Target>,
     identity: IdentityFacts<'c>,
     delegation: Option<DelegationFacts<'c>>,
     arguments: Option<ArgumentFacts<'c>>,
@@ -114,16 +115,14 @@ pub enum OwnFacts {
         /// The URL's scheme.
         scheme: SmolStr,
         /// Its host.
-        host: SmolStr,
-        /// The part of it that somebody registered.
-        domain: Option<SmolStr>,
+        host: Host,
     },
     /// What a model is asked to write.
     Sampling(Sampling),
 }
 
 impl<'c> Facts<'c> {
-    const NAMES: [&'static str; 15] = [
+    const NAMES: [&'static str; 16] = [
         "answers",
         "approval",
         "arguments",
@@ -137,12 +136,13 @@ impl<'c> Facts<'c> {
         "sampling",
         "session",
         "target",
+        "target_role",
         "task",
         "usage",
     ];
 
     /// Facts of a call, none of them made yet.
-    pub fn new(ground: Ground<'c>, own: &'c OwnFacts, target: Option<&'c EntityUID>) -> Self {
+    pub fn new(ground: Ground<'c>, own: &'c OwnFacts, target: Option<&'c Target>) -> Self {
         let input = match own {
             OwnFacts::Arguments(input) => Some(input),
             _ => None,
@@ -193,11 +193,7 @@ impl<'c> Facts<'c> {
     fn elicitation(&self) -> Option<&Value> {
         let make = || match self.own {
             OwnFacts::Form(form) => Some(elicitation_form(form)),
-            OwnFacts::Url {
-                scheme,
-                host,
-                domain,
-            } => Some(elicitation_url(scheme, host, domain.as_ref())),
+            OwnFacts::Url { scheme, host } => Some(elicitation_url(scheme, host)),
             OwnFacts::Nothing | OwnFacts::Arguments(_) | OwnFacts::Sampling(_) => None,
         };
         self.elicitation.get_or_init(make).as_ref()
@@ -243,7 +239,8 @@ impl ContextSource for Facts<'_> {
             "purpose" => self.ground.purpose.map(Seen::Text),
             "sampling" => self.sampling().map(Seen::Value),
             "session" => self.session.as_ref().map(|session| Seen::Record(session)),
-            "target" => self.target.map(Seen::Entity),
+            "target" => self.target.map(|target| Seen::Entity(target.uid())),
+            "target_role" => self.target?.role.as_deref().map(Seen::Text),
             "task" => self.task.as_ref().map(|task| Seen::Record(task)),
             "usage" => self.usage.as_ref().map(|usage| Seen::Record(usage)),
             _ => None,
@@ -381,13 +378,9 @@ fn elicitation_form(form: &Form) -> Value {
     ])
 }
 
-fn elicitation_url(scheme: &SmolStr, host: &SmolStr, domain: Option<&SmolStr>) -> Value {
-    let text = |text: &SmolStr| Value::new(text.clone(), None);
-    record(
-        [("scheme", text(scheme)), ("host", text(host))]
-            .into_iter()
-            .chain(domain.map(|domain| ("domain", text(domain)))),
-    )
+fn elicitation_url(scheme: &SmolStr, host: &Host) -> Value {
+    let scheme = ("scheme", Value::new(scheme.clone(), None));
+    record(std::iter::once(scheme).chain(host.facts()))
 }
 
 fn sampling_record(sampling: &Sampling) -> Value {
@@ -409,12 +402,9 @@ fn sampling_record(sampling: &Sampling) -> Value {
 
 static DATETIME: LazyLock<Option<Name>> =
     LazyLock::new(|| Name::parse_unqualified_name("datetime").ok());
-static IPADDR: LazyLock<Option<Name>> = LazyLock::new(|| Name::parse_unqualified_name("ip").ok());
 
 fn environment(ground: &Ground<'_>) -> Value {
-    let address = ground
-        .source_address
-        .and_then(|address| extension_value(&IPADDR, format_smolstr!("{address}")));
+    let address = ground.source_address.and_then(address_value);
     record(
         [("gateway", Value::new(ground.gateway.clone(), None))]
             .into_iter()
@@ -439,17 +429,6 @@ fn time(now: SystemTime) -> Option<Value> {
         *last = Some((seconds, value.clone()));
         Some(value)
     })
-}
-
-/// The value of one of Cedar's extension types that a text stands for.
-pub(super) fn extension_value(constructor: &Option<Name>, text: SmolStr) -> Option<Value> {
-    let function = Extensions::all_available()
-        .func(constructor.as_ref()?)
-        .ok()?;
-    match function.call(&[Value::new(text, None)]) {
-        Ok(PartialValue::Value(value)) => Some(value),
-        Ok(PartialValue::Residual(_)) | Err(_) => None,
-    }
 }
 
 fn record(fields: impl IntoIterator<Item = (&'static str, Value)>) -> Value {

@@ -23,7 +23,7 @@ pub const TYPED: &str = r#"
         type IssueFacts = {
             input: { title: String, labels?: Set<String>, number?: Long, on?: Bool, milestone?: { name: String } },
             arguments: Arguments, initiator: String, identity: Identity, environment: Environment,
-            delegation?: Delegation, purpose?: String, target?: Resource, task?: TaskFacts,
+            delegation?: Delegation, purpose?: String, target?: Resource, target_role?: String, task?: TaskFacts,
             session?: Session, usage?: Usage, approval?: Approval,
         };
     }
@@ -114,7 +114,7 @@ pub fn entities() -> Json {
         tool("github/get_issue", "read", true, json!({ "digest": GET_ISSUE.1 })),
         tool("github/merge", "read", false, json!({})),
         tool("github/odd", "destroy", true, json!({})),
-        tool("files/read", "read", true, json!({ "target_arguments": ["path"] })),
+        tool("files/read", "read", true, json!({ "target_arguments": [{ "argument": "path", "optional": false }] })),
     ])
 }
 

@@ -8,7 +8,7 @@ use cedar_policy_core::validator::types::{Attributes, Type};
 use serde_json::{Map, Value as Json};
 use smol_str::{SmolStr, format_smolstr};
 
-use crate::call::facts::extension_value;
+use crate::call::target::host::extension_value;
 use crate::engine::snapshot::Snapshot;
 
 static DECIMAL: LazyLock<Option<Name>> =

@@ -111,12 +111,13 @@ impl Listing<'_> {
             .and_then(|()| check_scopes(world.snapshot, &principals, &plan))
             .map_err(|reason| reason.code)?;
         let own;
-        let (facts, overlays) = if plan.overlays.is_empty() {
-            (&self.common, Cow::Borrowed(&scene.overlays))
+        let target = plan.targets.first();
+        let overlays = plan.overlays(&scene.overlays, target);
+        let facts = if let Cow::Borrowed(_) = overlays {
+            &self.common
         } else {
-            own = Facts::new(self.asking.ground(), &plan.own, plan.targets.first());
-            let overlays = [scene.overlays.as_slice(), &plan.overlays].concat();
-            (&own, Cow::Owned(overlays))
+            own = Facts::new(self.asking.ground(), &plan.own, target);
+            &own
         };
         let query = Query {
             action: &plan.action,
@@ -146,7 +147,14 @@ impl Listing<'_> {
         Ok(match offered {
             Offered::Tool { name, definition } => Use {
                 plan: plan::of_listing(world, operation, name, definition.as_ref())?,
-                unknown: &["answers", "approval", "arguments", "input", "target"],
+                unknown: &[
+                    "answers",
+                    "approval",
+                    "arguments",
+                    "input",
+                    "target",
+                    "target_role",
+                ],
             },
             Offered::Prompt(name) => Use {
                 plan: used(OperationKind::GetPrompt {

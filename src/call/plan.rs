@@ -1,5 +1,7 @@
 //! What to ask Cedar: the action, the resource and the particular facts of each operation.
 
+use std::borrow::Cow;
+
 use smol_str::SmolStr;
 use url::Url;
 
@@ -16,7 +18,9 @@ use crate::call::input;
 use crate::call::live::scope::Reach;
 use crate::call::model::{self, Effect, TYPES};
 use crate::call::registration::RegisteredTool;
-use crate::call::target;
+use crate::call::target::host::Host;
+use crate::call::target::named::{self, NamedFault};
+use crate::call::target::{self, Kind, Target, TargetFault, text};
 use crate::call::world::World;
 use crate::engine::evaluate::Overlay;
 use crate::engine::snapshot::Snapshot;
@@ -32,12 +36,12 @@ pub struct Plan {
     pub action: EntityUID,
     /// On which resource.
     pub resource: EntityUID,
-    /// Entities that only this call knows: what it acts upon.
+    /// Entities that only this call knows, beside what it acts upon.
     pub overlays: Vec<Overlay>,
     /// Facts of this operation, beside the common ones.
     pub own: OwnFacts,
     /// What the call acts upon. All must be allowed.
-    pub targets: Vec<EntityUID>,
+    pub targets: Vec<Target>,
     /// What it can do.
     pub effect: Effect,
     /// What its answer brings into a session.
@@ -78,16 +82,21 @@ impl Plan {
             server,
             effect: self.effect,
             targets: Some(&self.targets),
-            overlays: &self.overlays,
         }
     }
 
-    fn add_target(&mut self, server: &str, text: &str, what: &str) -> Result<EntityUID, Reason> {
-        let overlay = target::resource(server, text)
-            .map_err(|fault| Reason::new(ReasonCode::ContextInvalid, format!("{what} {fault}")))?;
-        let uid = overlay.uid.clone();
-        self.overlays.push(overlay);
-        Ok(uid)
+    /// What a question about one target adds to the entities, beside what the scene adds.
+    pub fn overlays<'s>(
+        &self,
+        scene: &'s Vec<Overlay>,
+        target: Option<&Target>,
+    ) -> Cow<'s, Vec<Overlay>> {
+        if self.overlays.is_empty() && target.is_none() {
+            return Cow::Borrowed(scene);
+        }
+        let target = target.map(|target| target.overlay.clone());
+        let added = self.overlays.iter().cloned().chain(target);
+        Cow::Owned(scene.iter().cloned().chain(added).collect())
     }
 }
 
@@ -108,14 +117,14 @@ pub fn of_call(
         OperationKind::ListPrompts => Ok(of_server("list_prompts", server)),
         OperationKind::ListResources => Ok(of_server("list_resources", server)),
         OperationKind::ReadResource { uri } => {
-            let plan = of_resource("read_resource", server, uri)?;
+            let plan = of_resource(world, "read_resource", server, uri)?;
             Ok(plan.yielding(evidence::material_of(snapshot, server)))
         }
         OperationKind::Subscribe { uri } => {
-            let plan = of_resource("subscribe", server, uri)?;
+            let plan = of_resource(world, "subscribe", server, uri)?;
             Ok(plan.yielding(evidence::material_of(snapshot, server)))
         }
-        OperationKind::CompleteResource { uri } => of_resource("complete", server, uri),
+        OperationKind::CompleteResource { uri } => of_resource(world, "complete", server, uri),
         OperationKind::CompletePrompt { name } => Ok(of_prompt("complete", server, name)),
         OperationKind::GetPrompt { name, arguments } => {
             let mut plan = of_prompt("get_prompt", server, name);
@@ -178,24 +187,81 @@ fn of_tool_call(
     plan.effect = registered.effect;
     plan.yields = registered.yields.clone();
     if let Some(text) = &call.target {
-        let uid = plan.add_target(&operation.server, text, "the target")?;
-        plan.targets.push(uid);
-        return Ok(plan);
-    }
-    for name in &registered.target_arguments {
-        let what = format!("argument `{name}`");
-        for text in target_texts(call, name)? {
-            let uid = plan.add_target(&operation.server, text, &what)?;
-            if !plan.targets.contains(&uid) {
-                plan.targets.push(uid);
-            }
-        }
-    }
-    if plan.targets.len() > MAX_TARGETS {
-        let message = format!("the call acts upon more than {MAX_TARGETS} resources");
-        return Err(Reason::new(ReasonCode::ContextInvalid, message));
+        plan.targets = stated_target(world, &operation.server, text)?;
+    } else {
+        plan.targets = named_targets(world, operation, &registered, call)?;
     }
     Ok(plan)
+}
+
+/// What the gateway says that a call acts upon.
+fn stated_target(world: &World<'_>, server: &SmolStr, text: &str) -> Result<Vec<Target>, Reason> {
+    let targets = target::read(server, None, text, None)
+        .map_err(|fault| invalid(format!("the target {fault}")))?;
+    for target in &targets {
+        no_other_server(world, target, Some(server), "the target")?;
+    }
+    match targets.len() > MAX_TARGETS {
+        true => Err(too_many()),
+        false => Ok(targets),
+    }
+}
+
+/// What the arguments say that it acts upon, as far as the registration tells which of them do.
+fn named_targets(
+    world: &World<'_>,
+    operation: &Operation,
+    registered: &RegisteredTool,
+    call: &ToolCall,
+) -> Result<Vec<Target>, Reason> {
+    let wanted = registered.target_arguments.as_ref().map_err(|fault| {
+        invalid(format!(
+            "the registration of the tool is of no use: `target_arguments` {fault}"
+        ))
+    })?;
+    let targets = named::targets(&operation.server, wanted, &call.arguments, MAX_TARGETS).map_err(
+        |fault| match fault {
+            NamedFault::Missing(place) => missing_facts(vec![place]),
+            NamedFault::Invalid(message) => invalid(message),
+            NamedFault::TooMany => too_many(),
+        },
+    )?;
+    for target in &targets {
+        no_other_server(world, target, None, "an argument that names a target")?;
+    }
+    Ok(targets)
+}
+
+/// A URI such as `slack:C04` has the same name as what the server `slack` knows as `C04`, and is not that.
+fn no_other_server(
+    world: &World<'_>,
+    target: &Target,
+    own: Option<&SmolStr>,
+    what: &str,
+) -> Result<(), Reason> {
+    let name: &str = target.uid().eid().as_ref();
+    let scheme = name.split(':').next().unwrap_or_default();
+    if target.kind != Kind::Uri
+        || own.is_some_and(|own| own == scheme)
+        || !world
+            .snapshot
+            .contains(&model::server(&SmolStr::new(scheme)))
+    {
+        return Ok(());
+    }
+    Err(invalid(format!(
+        "{what} can be read in two ways: `{scheme}` before its colon is a server, and `{name}` would be a thing of that"
+    )))
+}
+
+fn too_many() -> Reason {
+    invalid(format!(
+        "the call acts upon more than {MAX_TARGETS} resources"
+    ))
+}
+
+fn invalid(message: impl Into<String>) -> Reason {
+    Reason::new(ReasonCode::ContextInvalid, message)
 }
 
 /// The arguments that the pinned schema does not know; without one it knows none. What the schema requires must be there.
@@ -241,19 +307,6 @@ fn tool_action(
     }
 }
 
-/// The texts of an argument that names what a call acts upon: one, or a list.
-fn target_texts<'c>(call: &'c ToolCall, name: &SmolStr) -> Result<Vec<&'c str>, Reason> {
-    let missing = || missing_facts(vec![format!("arguments.{name}")]);
-    match call.arguments.get(name.as_str()) {
-        Some(Json::String(text)) => Ok(vec![text]),
-        Some(Json::Array(items)) if !items.is_empty() => items
-            .iter()
-            .map(|item| item.as_str().ok_or_else(missing))
-            .collect(),
-        _ => Err(missing()),
-    }
-}
-
 fn of_server(action: &str, server: &SmolStr) -> Plan {
     Plan::new(model::action(action), model::server(server))
 }
@@ -268,11 +321,17 @@ fn of_prompt(action: &str, server: &SmolStr, name: &str) -> Plan {
     plan
 }
 
-fn of_resource(action: &str, server: &SmolStr, uri: &str) -> Result<Plan, Reason> {
-    let mut plan = Plan::new(model::action(action), model::server(server));
-    let uid = plan.add_target(server, uri, "the resource's URI")?;
-    plan.resource = uid.clone();
-    plan.targets.push(uid);
+fn of_resource(
+    world: &World<'_>,
+    action: &str,
+    server: &SmolStr,
+    uri: &str,
+) -> Result<Plan, Reason> {
+    let target =
+        target::one(server, uri).map_err(|fault| invalid(format!("the resource's URI {fault}")))?;
+    no_other_server(world, &target, Some(server), "the resource's URI")?;
+    let mut plan = Plan::new(model::action(action), target.uid().clone());
+    plan.targets.push(target);
     Ok(plan)
 }
 
@@ -290,51 +349,39 @@ fn of_form(message: &str, requested_schema: &Json, gateway: EntityUID) -> Result
     Ok(plan)
 }
 
-/// The part of a host that somebody registered, by the Public Suffix List. A name under no suffix that is
-/// on the list has none.
-fn registered_domain(host: &str) -> Option<SmolStr> {
-    let host = host.trim_end_matches('.').as_bytes();
-    let domain = psl::domain(host).filter(|domain| domain.suffix().is_known())?;
-    std::str::from_utf8(domain.as_bytes())
-        .ok()
-        .map(SmolStr::new)
-}
-
-/// Whether every reader finds the same host in a URL. Browsers, libraries and people differ in what they make
-/// of users, backslashes, missing slashes and odd letters.
-fn is_written_plainly(url: &str, parsed: &Url, host: &str) -> bool {
-    let is_odd = |c: char| c == '\\' || c.is_control() || c.is_whitespace();
-    let begin = format!("{}://{host}", parsed.scheme());
-    let (Some(said), Some(rest)) = (url.get(..begin.len()), url.get(begin.len()..)) else {
-        return false;
-    };
-    said.eq_ignore_ascii_case(&begin)
-        && (rest.is_empty() || rest.starts_with(['/', '?', '#', ':']))
-        && !url.contains(is_odd)
-        && !host.ends_with('.')
-        && parsed.username().is_empty()
-        && parsed.password().is_none()
-}
-
+/// Whether every reader finds the same host in a URL is for [`Host`] to say; that there is nothing odd around it, for
+/// this. A dot at the end of a host is nothing that a person would see.
 fn of_url(url: &str, gateway: EntityUID) -> Result<Plan, Reason> {
-    let invalid = |said| Reason::new(ReasonCode::ContextInvalid, said);
     let no_host = "the URL to visit has no host";
     let parsed = Url::parse(url).map_err(|_| invalid(no_host))?;
-    let host = parsed.host_str().ok_or_else(|| invalid(no_host))?;
+    if parsed.host_str().is_none() {
+        return Err(invalid(no_host));
+    }
     if !["https", "http"].contains(&parsed.scheme()) {
         return Err(invalid("the URL to visit is neither https nor http"));
     }
-    if !is_written_plainly(url, &parsed, host) {
-        let said = "the URL to visit can be read in two ways: it has a user, a backslash, a space or \
-                    control character, a host in other letters than it is looked up by, or one that \
-                    ends with a dot";
-        return Err(invalid(said));
-    }
+    let host =
+        visited_host(url, &parsed).map_err(|fault| invalid(format!("the URL to visit {fault}")))?;
     let mut plan = Plan::new(model::action("elicit_url"), gateway);
     plan.own = OwnFacts::Url {
         scheme: parsed.scheme().into(),
-        host: host.into(),
-        domain: parsed.domain().and_then(registered_domain),
+        host,
     };
     Ok(plan)
+}
+
+fn visited_host(url: &str, parsed: &Url) -> Result<Host, TargetFault> {
+    // Users, spaces and letters that look like others are looked for in all of it: a person reads all of it.
+    text::check(url)?;
+    let rest = url
+        .get(parsed.scheme().len()..)
+        .and_then(|it| it.strip_prefix("://"));
+    let rest = rest.ok_or(TargetFault::Ambiguous("a URL without its slashes"))?;
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = Host::of_authority(authority, parsed)?;
+    let bare = authority.trim_end_matches(|c: char| c.is_ascii_digit());
+    match authority.ends_with('.') || bare.ends_with(".:") {
+        true => Err(TargetFault::Ambiguous("a host that ends with a dot")),
+        false => Ok(host),
+    }
 }

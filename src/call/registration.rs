@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use cedar_policy_core::ast::{EntityUID, Literal, Value, ValueKind};
 use rpds::HashTrieMapSync;
-use smol_str::SmolStr;
+use smol_str::{SmolStr, format_smolstr};
 
 use crate::call::arguments::Shape;
 use crate::call::model::{Effect, TYPES};
 use crate::call::order;
+use crate::call::target::argument::{TargetArgument, Written};
 use crate::engine::snapshot::{Snapshot, Stored};
 use crate::engine::walk::PlaceGone;
 
@@ -25,8 +26,8 @@ pub struct RegisteredTool {
     pub uid: EntityUID,
     /// What it can do; admin while nobody has confirmed what it does.
     pub effect: Effect,
-    /// The arguments that name what it acts upon.
-    pub target_arguments: Vec<SmolStr>,
+    /// The arguments that name what it acts upon; or why what its registration says of them is of no use, which denies.
+    pub target_arguments: Result<Vec<TargetArgument>, SmolStr>,
     /// What reading from it brings into a session.
     pub yields: Vec<SmolStr>,
     /// The pinned definition, `sha256:<hex>`.
@@ -54,7 +55,7 @@ impl RegisteredTool {
             effect: effect
                 .and_then(|name| Effect::from_name(&name))
                 .unwrap_or(Effect::Admin),
-            target_arguments: texts(stored, "target_arguments"),
+            target_arguments: target_arguments(stored),
             yields: texts(stored, "yields"),
             digest: text(stored, "digest"),
             arguments: schema.as_ref().map(Shape::of),
@@ -67,7 +68,9 @@ impl RegisteredTool {
     /// Arguments in the order in which a person reads them: those that name what is acted upon first, then as the
     /// schema has them.
     pub fn arrange<'n>(&self, names: impl Iterator<Item = &'n str>) -> Vec<SmolStr> {
-        let is_target = |name: &str| self.target_arguments.iter().any(|target| target == name);
+        let targets = self.target_arguments.iter().flatten();
+        let outermost: Vec<_> = targets.filter_map(|it| it.place.outermost()).collect();
+        let is_target = |name: &str| outermost.iter().any(|target| *target == name);
         order::arranged(names, is_target, &self.argument_order)
     }
 }
@@ -110,6 +113,24 @@ impl Tools {
     pub fn get(&self, uid: &EntityUID) -> Option<&Arc<RegisteredTool>> {
         self.0.get(uid)
     }
+}
+
+fn target_arguments(stored: Stored<'_>) -> Result<Vec<TargetArgument>, SmolStr> {
+    let Some(value) = stored.attribute("target_arguments") else {
+        return Ok(Vec::new());
+    };
+    let ValueKind::Set(list) = &value.value else {
+        return Err(SmolStr::new_static("is not a set"));
+    };
+    let mut arguments = Vec::with_capacity(list.len());
+    for value in list.iter() {
+        let written = Written::of_value(value);
+        let written = written.ok_or(SmolStr::new_static("has an entry that is none"))?;
+        let argument = TargetArgument::read(&written)
+            .map_err(|fault| format_smolstr!("`{}` {}", fault.field, fault.message))?;
+        arguments.push(argument);
+    }
+    Ok(arguments)
 }
 
 /// The texts of an attribute that is a set of them; none if it is no such thing.

@@ -293,6 +293,21 @@ fn explain(f: &mut fmt::Formatter<'_>, explanation: &v1::Explanation) -> fmt::Re
         let (evaluated, total) = (it.policies_evaluated, it.policies_total);
         writeln!(f, "            {evaluated} of {total} policies apply")?;
     }
+    for target in &explanation.targets {
+        write!(
+            f,
+            "  target    {}, of the kind {}",
+            shown::printable(&target.id),
+            target.kind
+        )?;
+        if !target.query.is_empty() {
+            write!(f, ", with the query {}", shown::printable(&target.query))?;
+        }
+        if !target.role.is_empty() {
+            write!(f, ", as {}", target.role)?;
+        }
+        writeln!(f)?;
+    }
     if !explanation.shadow_policy_ids.is_empty() {
         writeln!(
             f,

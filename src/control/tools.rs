@@ -1,12 +1,16 @@
 //! Tools: registered, and pinned to a definition.
 
 use cedar_policy_core::ast::EntityUID;
+use serde::Deserialize as _;
 use serde_json::{Value as Json, json};
 use smol_str::SmolStr;
 
 use crate::call::canonical;
 use crate::call::model::{self, Effect};
 use crate::call::order;
+use crate::call::target;
+use crate::call::target::argument::Written;
+use crate::call::target::check::WrittenFault;
 use crate::call::visible::shown;
 use crate::control::author::Author;
 use crate::control::entities::{plan_entity, planned, refuse_of_bundle};
@@ -40,7 +44,7 @@ pub struct NewTool {
     /// Groups it belongs to, besides its server.
     pub groups: Vec<SmolStr>,
     /// The arguments that name the resources acted upon.
-    pub target_arguments: Vec<SmolStr>,
+    pub target_arguments: Vec<Written>,
     /// The definition to pin.
     pub definition: Option<Definition>,
 }
@@ -79,6 +83,11 @@ impl Control {
         let plan = move |scene: &Scene<'_>| {
             let digest = digest?;
             check_tool(&new)?;
+            let schema = new
+                .definition
+                .as_ref()
+                .and_then(|it| it.json.get("inputSchema"));
+            check_targets(&new.target_arguments, schema)?;
             check_server(scene, &new.server)?;
             let uid = model::tool(&new.server, &new.tool);
             let json = entity_of(&uid, &new, digest.as_ref());
@@ -110,6 +119,10 @@ impl Control {
             let mut json: Json = serde_json::from_str(known)
                 .map_err(|error| ControlError::Precondition(error.to_string()))?;
             pin(&mut json["attrs"], &digest, &new.definition);
+            check_targets(
+                &pinned_targets(&json),
+                new.definition.json.get("inputSchema"),
+            )?;
             let change = plan_entity(scene, &uid, &json, "tool")?;
             scene.govern("edit_entities", &scene.gateway(), About::default())?;
             Ok(planned("PinTool", &uid, change))
@@ -166,6 +179,25 @@ fn check_tool(new: &NewTool) -> Result<(), ControlError> {
     Ok(())
 }
 
+/// Refuses target arguments that cannot work with the schema that is pinned.
+fn check_targets(list: &[Written], schema: Option<&Json>) -> Result<(), ControlError> {
+    match target::check::check(list, schema).into_iter().next() {
+        None => Ok(()),
+        Some(WrittenFault { index, fault }) => {
+            let field = format!("target_arguments[{index}].{}", fault.field);
+            Err(ControlError::invalid(field, fault.message))
+        }
+    }
+}
+
+/// The target arguments of a stored tool.
+fn pinned_targets(json: &Json) -> Vec<Written> {
+    let list = json["attrs"]["target_arguments"].as_array();
+    let list = list.into_iter().flatten();
+    list.filter_map(|it| Written::deserialize(it).ok())
+        .collect()
+}
+
 fn check_server(scene: &Scene<'_>, server: &SmolStr) -> Result<(), ControlError> {
     if !scene.generation.snapshot.contains(&model::server(server)) {
         let message = format!("`{}` is not a registered server", shown(server));
@@ -204,7 +236,11 @@ fn entity_of(uid: &EntityUID, new: &NewTool, digest: Option<&SmolStr>) -> Json {
         pin(&mut attrs, digest, definition);
     }
     if !new.target_arguments.is_empty() {
-        attrs["target_arguments"] = texts(&new.target_arguments);
+        attrs["target_arguments"] = new
+            .target_arguments
+            .iter()
+            .map(Written::attribute)
+            .collect();
     }
     let mut parents = vec![named("Mcp::Server", &new.server)];
     parents.extend(new.groups.iter().map(|group| named("Mcp::Group", group)));

@@ -79,6 +79,7 @@ pub fn allow() -> Decision {
         determining: vec![policy("read.broad"), policy("read.engineering")],
         shadow: vec![policy("shadow.no-night-work")],
         principals: Vec::new(),
+        targets: Vec::new(),
         challenge: None,
         effects: Effects::default(),
     }

@@ -231,7 +231,10 @@ async fn the_order_of_the_pinned_schema_is_that_of_the_arguments() {
         effect: v1::Effect::Write.into(),
         sensitivity: "internal".into(),
         owner: "ana".into(),
-        target_arguments: vec!["where".into()],
+        target_arguments: vec![v1::TargetArgument {
+            argument: "where".to_owned(),
+            ..v1::TargetArgument::default()
+        }],
         definition_json: definition.to_owned().into_bytes().into(),
         ..Default::default()
     };

@@ -89,8 +89,12 @@ fn blame() -> v1::RegisterToolRequest {
         sensitivity: "internal".into(),
         owner: "ana".into(),
         groups: vec!["reading".into()],
-        target_arguments: vec!["path".into()],
-        definition_json: br#"{"name": "blame", "inputSchema": {"type": "object"}}"#
+        target_arguments: vec![v1::TargetArgument {
+            argument: "path".into(),
+            kind: "path".into(),
+            ..Default::default()
+        }],
+        definition_json: br#"{"name": "blame", "inputSchema": {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}}"#
             .as_slice()
             .into(),
         ..Default::default()
@@ -390,12 +394,59 @@ async fn lists_hold_what_was_put() {
 }
 
 #[tokio::test]
+async fn a_target_that_no_call_could_name_is_refused() {
+    let mut world = World::start().await;
+    let path = || v1::TargetArgument {
+        argument: "path".into(),
+        kind: "path".into(),
+        ..Default::default()
+    };
+    for (written, said) in [
+        (
+            v1::TargetArgument {
+                argument: "pth".into(),
+                ..path()
+            },
+            "`target_arguments[0].argument` `pth` is not among the arguments",
+        ),
+        (
+            v1::TargetArgument {
+                kind: "place".into(),
+                ..path()
+            },
+            "`target_arguments[0].kind` `place` is not one of",
+        ),
+        (
+            v1::TargetArgument {
+                base: "repo".into(),
+                ..path()
+            },
+            "`target_arguments[0].base` `repo` is not among the arguments",
+        ),
+        (
+            v1::TargetArgument {
+                role: "The Source".into(),
+                ..path()
+            },
+            "`target_arguments[0].role` `The Source` is not a label",
+        ),
+    ] {
+        let asked = v1::RegisterToolRequest {
+            target_arguments: vec![written],
+            ..blame()
+        };
+        let answer = world.client.register_tool(by("edge", asked)).await;
+        assert_refused(answer, Code::InvalidArgument, said);
+    }
+}
+
+#[tokio::test]
 async fn a_tool_is_registered_and_pinned() {
     let mut world = World::start().await;
     let registered = world.client.register_tool(by("edge", blame())).await;
     let registered = registered.expect("registered").into_inner();
-    // SHA-256 over the canonical form, {"inputSchema":{"type":"object"},"name":"blame"}.
-    let digest = "sha256:22c10dcceff227cfe3bdefdb317e3fd48cf9e149249e07261fe03bde24eb542e";
+    // SHA-256 over the canonical form: members in order, no space.
+    let digest = "sha256:1700aaecbcb60932ea538b0983fbafbd292e348504f8f838a1fd92c62433572d";
     assert_eq!(registered.digest, digest);
     let found = world
         .client

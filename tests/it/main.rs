@@ -54,6 +54,7 @@ mod scenarios;
 mod serving;
 mod shipped_policies;
 mod store;
+mod targets;
 mod telemetry;
 mod toolhive;
 mod transport;

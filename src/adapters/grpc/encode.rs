@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use cedar_policy_core::ast::EntityUID;
 
-use crate::call::decision::{Challenge, Decision, Outcome, PrincipalDecision, Reason, ReasonCode};
+use crate::call::decision::{
+    Challenge, DecidedTarget, Decision, Outcome, PrincipalDecision, Reason, ReasonCode,
+};
 use crate::call::listing::Hidden;
 use crate::engine::policy::PolicyInfo;
 use crate::proto::v1;
@@ -180,7 +182,18 @@ fn explanation(answer: &Answer<Decision>, detail: Detail) -> Option<v1::Explanat
     Some(v1::Explanation {
         principals: decision.principals.iter().map(principal).collect(),
         shadow_policy_ids: ids(&decision.shadow),
+        targets: decision.targets.iter().map(target).collect(),
     })
+}
+
+fn target(target: &DecidedTarget) -> v1::TargetExplanation {
+    let text = |text: &Option<SmolStr>| text.as_deref().unwrap_or_default().to_owned();
+    v1::TargetExplanation {
+        id: target.id.to_string(),
+        kind: target.kind.to_owned(),
+        role: text(&target.role),
+        query: text(&target.query),
+    }
 }
 
 fn policy_errors(principal: &PrincipalDecision) -> impl Iterator<Item = v1::PolicyError> {

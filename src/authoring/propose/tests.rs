@@ -104,20 +104,82 @@ fn statements_are_whatever_they_say() {
     assert_eq!(with_argument("search_code", "query").effect, Effect::Read);
 }
 
+fn proposed(name: &str, schema: Json) -> Vec<Json> {
+    let entry = propose(&listed(json!({"name": name, "inputSchema": schema})));
+    let faults =
+        crate::call::target::check::check(&entry.target_arguments, entry.input_schema.as_ref());
+    assert_eq!(faults, [], "what is proposed can be served");
+    let json = |it| serde_json::to_value(it).expect("JSON");
+    entry.target_arguments.iter().map(json).collect()
+}
+
 #[test]
-fn targets_are_what_every_call_must_name() {
-    let entry = propose(&listed(json!({"name": "move_file", "inputSchema": {
-        "properties": {
-            "source": {"type": "string"}, "destination": {"type": "string"},
-            "path": {"type": "string"}, "urls": {"type": "array", "items": {"type": "string"}},
-            "uri": {"type": "number"}, "repoPath": {"type": "string"},
-        },
-        "required": ["source", "destination", "urls", "uri", "repoPath"],
-    }})));
-    assert_eq!(
-        entry.target_arguments,
-        ["source", "destination", "urls", "repoPath"]
+fn targets_are_proposed_with_kind_role_and_what_may_be_left_out() {
+    let text = || json!({"type": "string"});
+    let proposed = proposed(
+        "move_file",
+        json!({
+            "properties": {
+                "source": text(), "destination": text(), "path": text(),
+                "urls": {"type": "array", "items": text()},
+                "uri": {"type": "boolean"}, "absolutePath": text(), "note": text(),
+            },
+            "required": ["source", "destination", "urls", "uri", "absolutePath"],
+        }),
     );
+    for wanted in [
+        json!({"argument": "source", "role": "source"}),
+        json!({"argument": "destination", "role": "destination"}),
+        json!({"argument": "path", "kind": "path", "optional": true}),
+        json!({"argument": "urls", "kind": "url"}),
+        json!({"argument": "absolutePath", "kind": "path"}),
+    ] {
+        assert!(proposed.contains(&wanted), "{wanted} in {proposed:?}");
+    }
+    assert_eq!(proposed.len(), 5, "{proposed:?}");
+}
+
+#[test]
+fn targets_are_found_in_lists_and_objects() {
+    let text = || json!({"type": "string"});
+    let file = json!({"type": "object", "properties": {"path": text(), "content": text()}, "required": ["path"]});
+    let found = proposed(
+        "save",
+        json!({
+            "properties": {
+                "files": {"type": "array", "items": file},
+                "others": {"type": "array", "items": {"$ref": "#/$defs/File"}},
+                "options": {"type": "object", "properties": {"target_file": text()}},
+                "recipients": {"type": "array", "items": text()},
+                "participants": {"anyOf": [{"type": "array", "items": {"type": "string", "format": "email"}}, {"type": "null"}]},
+            },
+            "required": ["files", "recipients"],
+            "$defs": {"File": {"type": "object", "properties": {"path": text()}}},
+        }),
+    );
+    for wanted in [
+        json!({"argument": "files[].path", "kind": "path"}),
+        json!({"argument": "others[].path", "kind": "path", "optional": true}),
+        json!({"argument": "options.target_file", "kind": "path", "optional": true}),
+        json!({"argument": "recipients", "role": "recipient"}),
+        json!({"argument": "participants", "kind": "email", "role": "recipient", "optional": true}),
+    ] {
+        assert!(found.contains(&wanted), "{wanted} in {found:?}");
+    }
+    let git = proposed(
+        "git_add",
+        json!({
+            "properties": {"repo_path": text(), "files": {"type": "array", "items": text()}},
+            "required": ["repo_path", "files"],
+        }),
+    );
+    assert!(git.contains(&json!({"argument": "files", "kind": "path", "base": "repo_path"})));
+    // A path in a repository elsewhere is no path of this machine.
+    let github = proposed(
+        "get_file_contents",
+        json!({"properties": {"repo": text(), "path": text()}, "required": ["repo", "path"]}),
+    );
+    assert_eq!(github, [json!("path")]);
 }
 
 #[test]

@@ -39,6 +39,54 @@ fn the_least_a_registration_needs() {
 }
 
 #[test]
+fn a_target_that_cannot_work_is_told_at_its_place() {
+    let text = r#"{
+ "server": {"name": "git", "owner": "owen"},
+ "tools": {"git_add": {
+  "effect": "write", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
+  "target_arguments": [
+   "repo_path",
+   "repo",
+   {"argument": "files",
+    "kind": "uuid",
+    "base": "repo_path"},
+   {"argument": "note",
+    "kind": "path"},
+   {"argument": "count", "kind": "path"},
+   {"argument": "files", "kind": "path", "base": "repo_path", "role": "source"}],
+  "input_schema": {
+   "properties": {
+    "repo_path": {"type": "string"}, "note": {"type": "string"}, "count": {"type": "integer"},
+    "files": {"type": "array", "items": {"type": "string"}}},
+   "required": ["repo_path", "files", "count"]}}}}"#;
+    let told = faults(text);
+    let lines: Vec<_> = told.iter().map(|(line, _)| line.unwrap_or(0)).collect();
+    assert_eq!(lines, [7, 10, 11, 13], "{told:?}");
+    for ((_, message), said) in told.iter().zip([
+        "`argument`: `repo` is not among the arguments",
+        "`base`: is for arguments of the kind `path`",
+        "mark it `\"optional\": true`",
+        "`kind`: `count` cannot be of the kind `path`",
+    ]) {
+        assert!(message.contains(said), "{message}");
+    }
+}
+
+#[test]
+fn targets_become_an_attribute() {
+    let entry = r#"{"effect": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
+        "target_arguments": ["path", {"argument": "to", "kind": "email", "role": "recipient", "optional": true}]}"#;
+    let text = format!("{{{SERVER}, \"tools\": {{\"send\": {entry}}}}}");
+    let registration = parse(&source(&text), &mut Vec::new()).expect("no faults");
+    let entities = registration.entities();
+    let wanted = json!([
+        {"argument": "path", "optional": false},
+        {"argument": "to", "kind": "email", "role": "recipient", "optional": true},
+    ]);
+    assert_eq!(entities[1].1["attrs"]["target_arguments"], wanted);
+}
+
+#[test]
 fn every_entry_that_is_wrong_is_told_at_its_field() {
     let text = r#"{
  "server": {"name": "git", "owner": "", "colour": "red"},

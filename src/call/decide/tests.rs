@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 
 use super::*;
 use crate::call::chain::{Chain, MAX_LINKS};
-use crate::call::context::{Delegation, Initiator, Operation, OperationKind, Sampling};
+use crate::call::context::{Delegation, Initiator, Operation, OperationKind, Sampling, Subject};
 use crate::call::facts::{Facts, Ground};
 use crate::call::fixtures::{GET_ISSUE, agent, get_issue, person, tool_call, trusted, world};
 use crate::call::live::authority::Authority;
@@ -344,6 +344,101 @@ fn typed_arguments_are_checked_and_all_that_is_missing_is_listed() {
 }
 
 #[test]
+fn targets_of_one_name_are_judged_each_by_itself() {
+    let policies = r#"permit (principal, action == Mcp::Action::"call_read", resource)
+            when { context has target && context.target has public && context.target.public };
+        forbid (principal, action, resource)
+            when { context has target && context.target has query && context.target.query like "*secret*" };"#;
+    let read = |urls: Json| tool_call("files", "read", json!({ "path": urls }));
+    let fine = read(json!([
+        "https://example.com/a?x=1",
+        "https://example.com/a"
+    ]));
+    let decision = ask(policies, &fine);
+    assert!(decision.is_allow(), "{decision:?}");
+    let queries = decision.targets.iter().map(|it| it.query.as_deref());
+    assert_eq!(queries.collect::<Vec<_>>(), [Some("x=1"), None]);
+    for urls in [
+        json!([
+            "https://example.com/a?x=1",
+            "https://example.com/a?x=secret"
+        ]),
+        json!([
+            "https://example.com/a?x=secret",
+            "https://example.com/a?x=1"
+        ]),
+        json!(["https://example.com/a", "https://example.com/a?x=secret#y"]),
+    ] {
+        assert_eq!(
+            code(policies, &read(urls.clone())),
+            ReasonCode::Forbidden,
+            "{urls}"
+        );
+    }
+}
+
+#[test]
+fn the_name_of_a_thing_of_a_server_is_not_given_to_another_text() {
+    let policies = r#"permit (principal, action == Mcp::Action::"call_read", resource);"#;
+    let read = |path: &str| tool_call("files", "read", json!({ "path": path }));
+    assert!(ask(policies, &read("urn:isbn:12")).is_allow());
+    for text in ["github:7", "files:7", "GitHub:7"] {
+        assert_eq!(
+            code(policies, &read(text)),
+            ReasonCode::ContextInvalid,
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn the_hosts_of_pages_to_visit_are_known_as_those_of_targets() {
+    let mut call = get_issue();
+    call.subject = Subject::verified(model::server(&"github".into()), "mtls");
+    call.delegation = None;
+    call.operation.initiator = Initiator::Server;
+    let policies = r#"permit (principal, action == Mcp::Action::"elicit_url", resource)
+        when { context.elicitation.public };"#;
+    let mut visit = |url: &str| {
+        call.operation.kind = OperationKind::ElicitUrl { url: url.into() };
+        let decision = ask(policies, &call);
+        decision.reasons.first().map(|reason| reason.code)
+    };
+    for url in [
+        "https://example.com/a",
+        "https://8.8.8.8/",
+        "https://[2606:4700::1]:8443/?x#y",
+    ] {
+        assert_eq!(visit(url), None, "{url}");
+    }
+    for url in [
+        "https://10.0.0.1/",
+        "https://172.16.0.1/",
+        "https://100.64.0.1/",
+        "https://[::ffff:192.168.0.1]/",
+        "https://intranet/",
+        "https://a.local/",
+        "https://a.example/",
+    ] {
+        assert_eq!(visit(url), Some(ReasonCode::NoPermit), "{url}");
+    }
+    for url in [
+        "https://user@example.com/",
+        "https://2130706433/",
+        "https://example.com./",
+        "https://example.com.:8443/",
+        "https://ex%61mple.com/",
+        "https://example.com\\@a.com/",
+        "https://example\u{ff0e}com/",
+        "https:example.com",
+        "https:///example.com",
+        "ftp://example.com/",
+    ] {
+        assert_eq!(visit(url), Some(ReasonCode::ContextInvalid), "{url}");
+    }
+}
+
+#[test]
 fn a_boundary_around_a_place_holds_for_every_target() {
     let policies = r#"permit (principal, action == Mcp::Action::"call_read", resource)
         when { context has target && context.target in Mcp::Resource::"file:///srv/app" };"#;
@@ -369,7 +464,12 @@ fn a_boundary_around_a_place_holds_for_every_target() {
         ReasonCode::ContextInvalid
     );
     assert_eq!(code(policies, &read(json!([]))), ReasonCode::ContextMissing);
-    assert_eq!(code(policies, &read(json!(7))), ReasonCode::ContextMissing);
+    // A number is an id of the server, and lies nowhere.
+    assert_eq!(code(policies, &read(json!(7))), ReasonCode::NoPermit);
+    assert_eq!(
+        code(policies, &read(json!(7.5))),
+        ReasonCode::ContextInvalid
+    );
     assert_eq!(
         ask(policies, &read(json!(null))).reasons[0].missing,
         ["arguments.path"]

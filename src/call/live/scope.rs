@@ -5,8 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::call::live::form;
 use crate::call::model::{Effect, TYPES};
-use crate::call::target;
-use crate::engine::evaluate::Overlay;
+use crate::call::target::{self, Target};
 use crate::engine::snapshot::Snapshot;
 
 /// Which calls something covers. A call has to fit every part.
@@ -38,9 +37,7 @@ pub struct Reach<'a> {
     /// What it can do; looking at lists and material is reading.
     pub effect: Effect,
     /// What it acts upon; `None` while nobody knows.
-    pub targets: Option<&'a [EntityUID]>,
-    /// The places that contain those, where only the call knows them.
-    pub overlays: &'a [Overlay],
+    pub targets: Option<&'a [Target]>,
 }
 
 /// Why a call, or a narrower scope, is not covered. The text completes "… does not cover".
@@ -95,8 +92,8 @@ impl Scope {
         }
         let outside = targets
             .iter()
-            .find(|target| !self.covers_place(snapshot, target, reach.overlays));
-        outside.map_or(Ok(()), |target| Err(OutOfScope::Target(name(target))))
+            .find(|it| !self.covers_place(snapshot, it.uid(), &it.overlay.parents));
+        outside.map_or(Ok(()), |it| Err(OutOfScope::Target(name(it.uid()))))
     }
 
     /// Whether this scope covers nothing that `wider` does not cover.
@@ -134,7 +131,7 @@ impl Scope {
             Some(tool) => self.names(snapshot, tool),
             None => {
                 self.names(snapshot, reach.server)
-                    || (reach.targets.is_none_or(<[EntityUID]>::is_empty)
+                    || (reach.targets.is_none_or(<[Target]>::is_empty)
                         && self
                             .tools
                             .iter()
@@ -160,10 +157,16 @@ impl Scope {
                 .any(|whole| snapshot.is_in(uid, whole))
     }
 
-    fn covers_place(&self, snapshot: &Snapshot, place: &EntityUID, overlays: &[Overlay]) -> bool {
+    /// Whether a place lies in one of the targets; `containing` is what contains it, where only the call knows that.
+    fn covers_place(
+        &self,
+        snapshot: &Snapshot,
+        place: &EntityUID,
+        containing: &[EntityUID],
+    ) -> bool {
         self.targets
             .iter()
-            .any(|whole| is_within(snapshot, place, whole, overlays))
+            .any(|whole| is_within(snapshot, place, whole, containing))
     }
 }
 
@@ -172,14 +175,14 @@ fn is_within(
     snapshot: &Snapshot,
     place: &EntityUID,
     whole: &EntityUID,
-    overlays: &[Overlay],
+    containing: &[EntityUID],
 ) -> bool {
     if target::contains(whole, place) || snapshot.is_in(place, whole) {
         return true;
     }
-    let overlay = overlays.iter().find(|overlay| overlay.uid == *place);
-    let known = overlay.map_or(&[] as &[EntityUID], |overlay| &overlay.parents);
-    known.iter().any(|parent| snapshot.is_in(parent, whole))
+    containing
+        .iter()
+        .any(|parent| snapshot.is_in(parent, whole))
 }
 
 fn name(uid: &EntityUID) -> String {

@@ -215,5 +215,42 @@ pub fn step(text: &str) -> Result<v1::TaskStep, String> {
     })
 }
 
+/// Reads a target argument: where it is, and after a colon what else is said of it, between commas.
+pub fn target_argument(text: &str) -> Result<v1::TargetArgument, String> {
+    const FORM: &str = "it must be ARGUMENT:kind=KIND,base=BASE,role=ROLE,optional";
+    let (argument, rest) = match text.split_once(':') {
+        Some((argument, rest)) => (argument, Some(rest)),
+        None => (text, None),
+    };
+    if argument.is_empty() {
+        return Err(FORM.to_owned());
+    }
+    let mut read = v1::TargetArgument {
+        argument: argument.to_owned(),
+        ..v1::TargetArgument::default()
+    };
+    for part in rest.into_iter().flat_map(|rest| rest.split(',')) {
+        if part == "optional" {
+            read.optional = true;
+            continue;
+        }
+        let (key, value) = part
+            .split_once('=')
+            .filter(|(_, value)| !value.is_empty())
+            .ok_or_else(|| format!("`{part}` is neither `optional` nor NAME=VALUE: {FORM}"))?;
+        let field = match key {
+            "kind" => &mut read.kind,
+            "base" => &mut read.base,
+            "role" => &mut read.role,
+            _ => return Err(format!("`{key}` is none of kind, base, role, optional")),
+        };
+        if !field.is_empty() {
+            return Err(format!("`{key}` is given twice"));
+        }
+        value.clone_into(field);
+    }
+    Ok(read)
+}
+
 #[cfg(test)]
 mod tests;

@@ -25,7 +25,7 @@ pub struct Args {
 const EXAMPLES: &str = "\
 Examples:
   callgate tool register git/git_blame --as user:ines --effect read --owner ines \\
-      --sensitivity internal --target-argument repo_path --definition git_blame.json
+      --sensitivity internal --target-argument repo_path:kind=path --definition git_blame.json
   callgate tool pin git/git_blame --as user:ines --definition git_blame.json
 
 Exit codes: 0 done, 1 error, 2 denied.";
@@ -61,9 +61,10 @@ struct Register {
     /// A group it belongs to, besides its server (may be repeated)
     #[arg(long = "group", value_name = "NAME")]
     groups: Vec<String>,
-    /// An argument that names what is acted upon (may be repeated)
-    #[arg(long = "target-argument", value_name = "NAME")]
-    target_arguments: Vec<String>,
+    /// An argument that names what is acted upon, e.g. `path:kind=path` or
+    /// `files[].path:kind=path,base=repo_path,role=source,optional` (may be repeated)
+    #[arg(long = "target-argument", value_name = "ARGUMENT", value_parser = given::target_argument)]
+    target_arguments: Vec<v1::TargetArgument>,
     /// Pin the definition in this file, as in `tools/list`; `-` is standard input
     #[arg(long, value_name = "FILE")]
     definition: Option<PathBuf>,

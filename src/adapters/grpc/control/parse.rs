@@ -3,7 +3,6 @@
 use cedar_policy_core::ast::EntityUID;
 use serde_json::{Value as Json, json};
 use smol_str::SmolStr;
-use url::Url;
 
 use crate::adapters::grpc::parse::{Parser, at_item, check_count, system_time};
 use crate::adapters::invalid::{Invalid, Problem, Shown, Within};
@@ -15,7 +14,9 @@ use crate::call::live::scope::Scope;
 use crate::call::live::task::{Step, TaskStatus};
 use crate::call::model::{self, Effect, TYPES};
 use crate::call::order;
-use crate::call::target;
+use crate::call::target::argument::Written;
+use crate::call::target::url::{self, Look};
+use crate::call::target::{self, Kind};
 use crate::control::approvals::{ApprovalFilter, ApprovalRequest, GivenChallenge, No, Yes};
 use crate::control::delegations::{GrantFilter, Narrowing, NewGrant};
 use crate::control::page::Page;
@@ -253,11 +254,30 @@ impl Parser<'_> {
             sensitivity: self.required_id(wire.sensitivity, "sensitivity")?,
             owner: self.required_id(wire.owner, "owner")?,
             groups: self.ids(wire.groups, items, "groups")?,
-            target_arguments: self.ids(wire.target_arguments, items, "target_arguments")?,
+            target_arguments: self.target_arguments(wire.target_arguments)?,
             definition: (!definition.is_empty())
                 .then(|| self.definition(&definition, "definition_json"))
                 .transpose()?,
         })
+    }
+
+    fn target_arguments(&self, wire: Vec<v1::TargetArgument>) -> Result<Vec<Written>, Invalid> {
+        const FIELD: &str = "target_arguments";
+        check_count(wire.len(), self.limits.list_items, FIELD)?;
+        let some = |text: String, field| self.optional_text(text, field);
+        let each = wire.into_iter().enumerate().map(|(index, wire)| {
+            let read = || {
+                Ok(Written {
+                    argument: self.required_text(wire.argument, "argument")?.into(),
+                    kind: some(wire.kind, "kind")?.map(Into::into),
+                    base: some(wire.base, "base")?.map(Into::into),
+                    role: some(wire.role, "role")?.map(Into::into),
+                    optional: wire.optional,
+                })
+            };
+            read().map_err(|inner| at_item(inner, FIELD, index))
+        });
+        each.collect()
     }
 
     pub(super) fn new_pin(&self, wire: v1::PinToolRequest) -> Result<NewPin, Invalid> {
@@ -352,16 +372,16 @@ fn place(text: &SmolStr, index: usize) -> Result<EntityUID, Invalid> {
             Problem::NotAPlace(Shown::new(text), why),
         ))
     };
-    let parsed = if text.starts_with('/') || Url::parse(text).is_ok() {
-        target::resource("", text)
+    let parsed = if matches!(url::look(text), Look::Path | Look::Url | Look::Email) {
+        target::one("", text)
     } else if let Some((server, rest)) = text.split_once(':').filter(|(it, _)| !it.is_empty()) {
-        target::resource(server, rest)
+        target::exactly_one(server, Kind::Id, rest)
     } else {
         let why = "it is neither an absolute path nor a URI nor `<server>:<text>`";
         return refuse(why.to_owned());
     };
     match parsed {
-        Ok(overlay) => Ok(overlay.uid),
+        Ok(target) => Ok(target.uid().clone()),
         Err(fault) => refuse(format!("it {fault}")),
     }
 }

@@ -38,6 +38,12 @@ fn denied() -> Answer<Decision> {
             reasons: vec![reason],
             determining: vec![policy("no")],
             shadow: vec![policy("soon")],
+            targets: vec![DecidedTarget {
+                id: "https://example.com/a".into(),
+                kind: "url",
+                role: Some("source".into()),
+                query: Some("x=1".into()),
+            }],
             principals: vec![PrincipalDecision {
                 principal: uid("Mcp::Agent::\"a\""),
                 action: uid("Mcp::Action::\"call_read\""),

@@ -14,7 +14,12 @@ fn nothing() -> Scope {
 }
 
 fn place(text: &str) -> EntityUID {
-    target::resource("files", text).expect("a place").uid
+    things(&[text]).remove(0).uid().clone()
+}
+
+fn things(texts: &[&str]) -> Vec<Target> {
+    let thing = |text: &&str| target::one("files", text).expect("a place");
+    texts.iter().map(thing).collect()
 }
 
 fn places(texts: &[&str]) -> Vec<EntityUID> {
@@ -34,7 +39,6 @@ fn a_tool_is_covered_by_itself_or_its_server() {
         server: &files,
         effect: Effect::Read,
         targets: Some(&[]),
-        overlays: &[],
     };
     let covers = |scope: Scope| scope.covers(&snapshot, &reach);
     assert_eq!(
@@ -68,10 +72,9 @@ fn a_server_of_which_one_tool_is_lent_may_be_looked_at_but_not_read() {
         server: &server,
         effect: Effect::Read,
         targets: Some(&[]),
-        overlays: &[],
     };
     assert_eq!(scope.covers(&snapshot, &listing), Ok(()));
-    let material = places(&["/srv/a"]);
+    let material = things(&["/srv/a"]);
     let reading = Reach {
         targets: Some(&material),
         ..listing
@@ -90,13 +93,12 @@ fn every_target_has_to_be_within_a_place() {
         ..nothing()
     };
     let covers = |targets: Option<&[&str]>| {
-        let targets = targets.map(places);
+        let targets = targets.map(things);
         let reach = Reach {
             tool: Some(&tool),
             server: &server,
             effect: Effect::Read,
             targets: targets.as_deref(),
-            overlays: &[],
         };
         scope.covers(&snapshot, &reach)
     };
@@ -125,7 +127,6 @@ fn effects_are_ordered() {
                 server: &server,
                 effect,
                 targets: Some(&[]),
-                overlays: &[],
             };
             let covered = scope(most).covers(&snapshot, &reach).is_ok();
             assert_eq!(covered, effect <= most);

@@ -1,6 +1,32 @@
 use super::*;
 
 #[test]
+fn a_target_argument_is_a_name_and_what_else_is_said() {
+    let read = target_argument("files[].path:kind=path,base=repo_path,role=source,optional");
+    let wanted = v1::TargetArgument {
+        argument: "files[].path".into(),
+        kind: "path".into(),
+        base: "repo_path".into(),
+        role: "source".into(),
+        optional: true,
+    };
+    assert_eq!(read, Ok(wanted));
+    let bare = target_argument("path").map(|it| (it.argument, it.kind, it.optional));
+    assert_eq!(bare, Ok(("path".to_owned(), String::new(), false)));
+    for text in [
+        "",
+        ":kind=path",
+        "path:",
+        "path:kind",
+        "path:kind=",
+        "path:sort=path",
+        "path:kind=path,kind=url",
+    ] {
+        assert!(target_argument(text).is_err(), "{text}");
+    }
+}
+
+#[test]
 fn a_step_has_a_name_an_effect_and_something_it_covers() {
     let read = step("gather:effect=read,tool=github/get_issue,server=git,group=a,target=/srv/app")
         .expect("a step");

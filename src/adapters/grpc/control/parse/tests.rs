@@ -17,7 +17,10 @@ fn places_have_one_name_and_keep_it() {
         ("/srv//app/", "file:///srv/app"),
         ("/", "file:///"),
         ("file:///srv/a%20b", "file:///srv/a b"),
-        ("https://user@Example.org/x?q#f", "https://example.org/x"),
+        ("https://Example.org/x?q#f", "https://example.org/x"),
+        ("/srv/c#/100%?", "file:///srv/c%23/100%25%3F"),
+        ("mailto:Bob@Example.org", "mailto:bob@example.org"),
+        ("GitHub:acme", "GitHub:acme"),
         ("github:acme/widgets", "github:acme/widgets"),
         ("my_server:acme/widgets", "my_server:acme/widgets"),
     ] {
@@ -34,8 +37,12 @@ fn what_could_be_anywhere_is_no_place() {
         (":acme", "it is neither"),
         ("/srv/../etc", "it contains a `..` segment"),
         ("my_server:a/../b", "it contains a `..` segment"),
-        ("/srv\\app", "it contains a backslash"),
+        ("/srv\\app", "it has a backslash"),
         ("my_server:", "it is empty"),
+        (
+            "https://user@example.org/x",
+            "it has a user before the host",
+        ),
     ] {
         let refused = named(text).expect_err(text);
         assert!(refused.starts_with("`targets[0]` "), "{refused}");

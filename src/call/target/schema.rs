@@ -1,0 +1,256 @@
+//! What a JSON Schema says of one argument: whether it is there, whether a call must have it, and what it may be.
+//!
+//! `$ref` within the schema, `allOf`, `anyOf` and `oneOf` are followed. What the schema says in other words is taken to
+//! allow anything.
+
+use serde_json::{Map, Value as Json};
+
+/// Levels of references and combinations that are followed.
+const MAX_DEPTH: usize = 16;
+
+/// The JSON types that a value may have, as a set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Types(u8);
+
+impl Types {
+    /// Null.
+    pub const NULL: Self = Self(1);
+    /// True or false.
+    pub const BOOLEAN: Self = Self(2);
+    /// An object.
+    pub const OBJECT: Self = Self(4);
+    /// A list.
+    pub const ARRAY: Self = Self(8);
+    /// A text.
+    pub const STRING: Self = Self(16);
+    /// A number, whole or not.
+    pub const NUMBER: Self = Self(32);
+    /// Anything.
+    pub const ANY: Self = Self(63);
+    const NONE: Self = Self(0);
+
+    /// Whether it may be one of these.
+    pub fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    fn both(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    fn named(name: &str) -> Self {
+        match name {
+            "null" => Self::NULL,
+            "boolean" => Self::BOOLEAN,
+            "object" => Self::OBJECT,
+            "array" => Self::ARRAY,
+            "string" => Self::STRING,
+            "integer" | "number" => Self::NUMBER,
+            _ => Self::ANY,
+        }
+    }
+
+    fn of_value(value: &Json) -> Self {
+        match value {
+            Json::Null => Self::NULL,
+            Json::Bool(_) => Self::BOOLEAN,
+            Json::Number(_) => Self::NUMBER,
+            Json::String(_) => Self::STRING,
+            Json::Array(_) => Self::ARRAY,
+            Json::Object(_) => Self::OBJECT,
+        }
+    }
+}
+
+/// A place in the arguments, as all schemas that speak of it describe it. None: nothing is said of it.
+#[derive(Debug, Clone)]
+pub struct Place<'s> {
+    root: &'s Json,
+    schemas: Vec<&'s Json>,
+}
+
+impl<'s> Place<'s> {
+    /// All arguments of a tool.
+    pub fn top(root: &'s Json) -> Self {
+        Self {
+            root,
+            schemas: vec![root],
+        }
+    }
+
+    /// What it may be.
+    pub fn types(&self) -> Types {
+        match self.schemas.is_empty() {
+            true => Types::ANY,
+            false => self
+                .schemas
+                .iter()
+                .map(|schema| self.types_of(schema, 0))
+                .fold(Types::NONE, Types::and),
+        }
+    }
+
+    /// The member of this name; `None` if there is none.
+    pub fn member(&self, name: &str, is_top: bool) -> Option<Self> {
+        let parts = self.parts();
+        let mut schemas = Vec::new();
+        let (mut is_declared, mut has_properties, mut is_open, mut is_closed) =
+            (false, false, false, false);
+        for words in &parts {
+            let properties = words.get("properties").and_then(Json::as_object);
+            has_properties |= properties.is_some_and(|it| !it.is_empty());
+            if let Some(schema) = properties.and_then(|it| it.get(name)) {
+                is_declared = true;
+                schemas.push(schema);
+            }
+            match words.get("additionalProperties") {
+                Some(Json::Bool(false)) => is_closed = true,
+                Some(_) => is_open = true,
+                None => is_open |= words.contains_key("patternProperties"),
+            }
+        }
+        // An object of which nothing is said may have any members; a tool of which nothing is said has no arguments.
+        let is_free = !has_properties && !is_closed && !is_top;
+        (is_declared || is_open || is_free).then_some(Self {
+            root: self.root,
+            schemas,
+        })
+    }
+
+    /// The names of all members that are declared.
+    pub fn members(&self) -> Vec<&'s str> {
+        let mut names: Vec<&str> = Vec::new();
+        for words in self.parts() {
+            let properties = words.get("properties").and_then(Json::as_object);
+            for name in properties.into_iter().flat_map(Map::keys) {
+                if !names.contains(&name.as_str()) {
+                    names.push(name);
+                }
+            }
+        }
+        names
+    }
+
+    /// Every item of the list.
+    pub fn items(&self) -> Self {
+        let parts = self.parts();
+        Self {
+            root: self.root,
+            schemas: parts
+                .iter()
+                .filter_map(|words| words.get("items"))
+                .collect(),
+        }
+    }
+
+    /// Whether every object here has the member.
+    pub fn requires(&self, name: &str) -> bool {
+        let mut schemas = self.schemas.iter();
+        !self.schemas.is_empty() && schemas.all(|schema| self.does_require(schema, name, 0))
+    }
+
+    /// Whether any schema here gives this format for texts.
+    pub fn has_format(&self, format: &str) -> bool {
+        let is_format =
+            |words: &&Map<String, Json>| words.get("format").is_some_and(|it| it == format);
+        self.parts().iter().any(is_format)
+    }
+
+    /// The schemas here, with what they refer to and are made of.
+    fn parts(&self) -> Vec<&'s Map<String, Json>> {
+        let mut parts = Vec::new();
+        for schema in &self.schemas {
+            self.add_parts(schema, 0, &mut parts);
+        }
+        parts
+    }
+
+    fn add_parts(&self, schema: &'s Json, depth: usize, parts: &mut Vec<&'s Map<String, Json>>) {
+        let Json::Object(words) = schema else {
+            return;
+        };
+        if depth > MAX_DEPTH || parts.iter().any(|known| std::ptr::eq(*known, words)) {
+            return;
+        }
+        parts.push(words);
+        if let Some(schema) = self.referred(words) {
+            self.add_parts(schema, depth + 1, parts);
+        }
+        for word in ["allOf", "anyOf", "oneOf"] {
+            for schema in list(words, word) {
+                self.add_parts(schema, depth + 1, parts);
+            }
+        }
+    }
+
+    fn referred(&self, words: &Map<String, Json>) -> Option<&'s Json> {
+        let target = words.get("$ref")?.as_str()?.strip_prefix('#')?;
+        self.root.pointer(target)
+    }
+
+    fn types_of(&self, schema: &Json, depth: usize) -> Types {
+        let words = match schema {
+            Json::Object(words) if depth <= MAX_DEPTH => words,
+            Json::Bool(false) => return Types::NONE,
+            _ => return Types::ANY,
+        };
+        let mut types = match words.get("type") {
+            Some(Json::String(name)) => Types::named(name),
+            Some(Json::Array(names)) => names
+                .iter()
+                .filter_map(Json::as_str)
+                .map(Types::named)
+                .fold(Types::NONE, Types::and),
+            _ => Types::ANY,
+        };
+        if let Some(Json::Array(values)) = words.get("enum") {
+            let values = values.iter().map(Types::of_value);
+            types = types.both(values.fold(Types::NONE, Types::and));
+        }
+        if let Some(value) = words.get("const") {
+            types = types.both(Types::of_value(value));
+        }
+        if let Some(schema) = self.referred(words) {
+            types = types.both(self.types_of(schema, depth + 1));
+        }
+        for schema in list(words, "allOf") {
+            types = types.both(self.types_of(schema, depth + 1));
+        }
+        for word in ["anyOf", "oneOf"] {
+            let choices = list(words, word).map(|schema| self.types_of(schema, depth + 1));
+            if let Some(choices) = choices.reduce(Types::and) {
+                types = types.both(choices);
+            }
+        }
+        types
+    }
+
+    fn does_require(&self, schema: &Json, name: &str, depth: usize) -> bool {
+        let Json::Object(words) = schema else {
+            return false;
+        };
+        if depth > MAX_DEPTH {
+            return false;
+        }
+        let requires = |schema: &Json| self.does_require(schema, name, depth + 1);
+        let is_only_null = |schema: &&Json| self.types_of(schema, depth + 1) == Types::NULL;
+        let of_choices = |word: &str| {
+            let mut choices = list(words, word).filter(|it| !is_only_null(it)).peekable();
+            choices.peek().is_some() && choices.all(requires)
+        };
+        list(words, "required").any(|it| it == name)
+            || self.referred(words).is_some_and(requires)
+            || list(words, "allOf").any(requires)
+            || of_choices("anyOf")
+            || of_choices("oneOf")
+    }
+}
+
+fn list<'s>(words: &'s Map<String, Json>, word: &str) -> impl Iterator<Item = &'s Json> {
+    let found = words.get(word).and_then(Json::as_array);
+    found.into_iter().flatten()
+}

@@ -1,0 +1,103 @@
+//! Addresses that are not on the open internet, by IANA's registries.
+//!
+//! The tables are IANA's IPv4 and IPv6 Special-Purpose Address Registries (RFC 6890 and RFC 8190), column "Globally
+//! Reachable"; the more particular block decides. Sources:
+//! <https://www.iana.org/assignments/iana-ipv4-special-registry/> and
+//! <https://www.iana.org/assignments/iana-ipv6-special-registry/>. What the registries mark as not applicable (Teredo,
+//! 6to4) or as ended is not open here. To them are added multicast (RFC 5771, RFC 4291) and everything in IPv6 outside
+//! of `2000::/3`, the only block from which global addresses are given out.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// A block, the length of its prefix, and whether it is globally reachable.
+const IPV4: [(Ipv4Addr, u32, bool); 22] = [
+    (Ipv4Addr::new(0, 0, 0, 0), 8, false), // "this network", RFC 791
+    (Ipv4Addr::new(10, 0, 0, 0), 8, false), // private use, RFC 1918
+    (Ipv4Addr::new(100, 64, 0, 0), 10, false), // shared address space, RFC 6598
+    (Ipv4Addr::new(127, 0, 0, 0), 8, false), // loopback, RFC 1122
+    (Ipv4Addr::new(169, 254, 0, 0), 16, false), // link local, RFC 3927
+    (Ipv4Addr::new(172, 16, 0, 0), 12, false), // private use, RFC 1918
+    (Ipv4Addr::new(192, 0, 0, 0), 24, false), // protocol assignments, RFC 6890
+    (Ipv4Addr::new(192, 0, 0, 9), 32, true), // port control anycast, RFC 7723
+    (Ipv4Addr::new(192, 0, 0, 10), 32, true), // TURN anycast, RFC 8155
+    (Ipv4Addr::new(192, 0, 2, 0), 24, false), // documentation, RFC 5737
+    (Ipv4Addr::new(192, 31, 196, 0), 24, true), // AS112, RFC 7535
+    (Ipv4Addr::new(192, 52, 193, 0), 24, true), // AMT, RFC 7450
+    (Ipv4Addr::new(192, 88, 99, 0), 24, false), // 6to4 relays, ended by RFC 7526
+    (Ipv4Addr::new(192, 168, 0, 0), 16, false), // private use, RFC 1918
+    (Ipv4Addr::new(192, 175, 48, 0), 24, true), // AS112, RFC 7534
+    (Ipv4Addr::new(198, 18, 0, 0), 15, false), // benchmarking, RFC 2544
+    (Ipv4Addr::new(198, 51, 100, 0), 24, false), // documentation, RFC 5737
+    (Ipv4Addr::new(203, 0, 113, 0), 24, false), // documentation, RFC 5737
+    (Ipv4Addr::new(224, 0, 0, 0), 4, false), // multicast, RFC 5771
+    (Ipv4Addr::new(240, 0, 0, 0), 4, false), // reserved, RFC 1112
+    (Ipv4Addr::new(255, 255, 255, 255), 32, false), // broadcast, RFC 919
+    (Ipv4Addr::UNSPECIFIED, 32, false),    // "this host", RFC 1122
+];
+
+const fn v6(a: u16, b: u16, c: u16, h: u16) -> Ipv6Addr {
+    Ipv6Addr::new(a, b, c, 0, 0, 0, 0, h)
+}
+
+/// Within `2000::/3`; nothing else is open.
+const IPV6: [(Ipv6Addr, u32, bool); 14] = [
+    (v6(0x2001, 0, 0, 0), 23, false), // protocol assignments, RFC 2928
+    (v6(0x2001, 0, 0, 0), 32, false), // Teredo, RFC 4380
+    (v6(0x2001, 1, 0, 1), 128, true), // port control anycast, RFC 7723
+    (v6(0x2001, 1, 0, 2), 128, true), // TURN anycast, RFC 8155
+    (v6(0x2001, 1, 0, 3), 128, true), // DNS-SD SRP anycast, RFC 9665
+    (v6(0x2001, 2, 0, 0), 48, false), // benchmarking, RFC 5180
+    (v6(0x2001, 3, 0, 0), 32, true),  // AMT, RFC 7450
+    (v6(0x2001, 4, 0x112, 0), 48, true), // AS112, RFC 7535
+    (v6(0x2001, 0x20, 0, 0), 28, true), // ORCHIDv2, RFC 7343
+    (v6(0x2001, 0x30, 0, 0), 28, true), // drone remote ID, RFC 9374
+    (v6(0x2001, 0xdb8, 0, 0), 32, false), // documentation, RFC 3849
+    (v6(0x2002, 0, 0, 0), 16, false), // 6to4, RFC 3056
+    (v6(0x2620, 0x4f, 0x8000, 0), 48, true), // AS112, RFC 7534
+    (v6(0x3fff, 0, 0, 0), 20, false), // documentation, RFC 9637
+];
+
+/// NAT64 (RFC 6052): reaches what is in its last 32 bits.
+const NAT64: Ipv6Addr = v6(0x64, 0xff9b, 0, 0);
+/// Addresses that are given out for global use.
+const GLOBAL_UNICAST: Ipv6Addr = v6(0x2000, 0, 0, 0);
+
+/// Whether an address is on the open internet. What embeds an IPv4 address is as open as that.
+pub(super) fn is_open(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => {
+            by_table(&IPV4, |block, length| is_in_v4(address, block, length)).unwrap_or(true)
+        }
+        IpAddr::V6(address) => is_open_v6(address),
+    }
+}
+
+fn is_open_v6(address: Ipv6Addr) -> bool {
+    if let Some(embedded) = address.to_ipv4_mapped() {
+        return is_open(IpAddr::V4(embedded));
+    }
+    if is_in_v6(address, NAT64, 96) {
+        let [.., a, b, c, d] = address.octets();
+        return is_open(IpAddr::V4(Ipv4Addr::new(a, b, c, d)));
+    }
+    is_in_v6(address, GLOBAL_UNICAST, 3)
+        && by_table(&IPV6, |block, length| is_in_v6(address, block, length)).unwrap_or(true)
+}
+
+/// What the smallest block that matches says.
+fn by_table<A: Copy>(table: &[(A, u32, bool)], is_in: impl Fn(A, u32) -> bool) -> Option<bool> {
+    let matching = table
+        .iter()
+        .filter(|(block, length, _)| is_in(*block, *length));
+    matching
+        .max_by_key(|(_, length, _)| *length)
+        .map(|(.., is_open)| *is_open)
+}
+
+fn is_in_v4(address: Ipv4Addr, block: Ipv4Addr, length: u32) -> bool {
+    (address.to_bits() ^ block.to_bits()).leading_zeros() >= length
+}
+
+fn is_in_v6(address: Ipv6Addr, block: Ipv6Addr, length: u32) -> bool {
+    (address.to_bits() ^ block.to_bits()).leading_zeros() >= length
+}
