@@ -6,6 +6,7 @@ mod agentgateway;
 mod architecture;
 mod authzen;
 mod authzen_malformed;
+mod authzen_text;
 mod authzen_todo;
 mod bundle_fuzz;
 mod certificates;
