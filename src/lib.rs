@@ -18,9 +18,11 @@
 //!
 //! let snapshot: Snapshot = bundle::load(Path::new("policies")).expect("no faults").snapshot;
 //!
+//! let arguments = serde_json::json!({"owner": "acme", "repo": "shop", "issue_number": 7});
+//! let arguments = arguments.as_object().cloned().unwrap_or_default();
 //! let mut call = CallContext::new(
 //!     Subject::verified(entity(&TYPES.agent, "support"), "jwt"),
-//!     Operation::call_tool("github", "get_issue", serde_json::Map::new()),
+//!     Operation::call_tool("github", "get_issue", arguments),
 //! );
 //! call.delegation = Some(Delegation::verified_from(entity(&TYPES.user, "sam")));
 //!

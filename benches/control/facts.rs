@@ -126,6 +126,7 @@ impl Side {
             at_least_revision: 0,
             is_dry_run: false,
             deadline: Deadline::NONE,
+            request_id: None,
         };
         let before = cpu_seconds("self")?;
         for _ in 0..calls {

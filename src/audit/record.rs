@@ -20,6 +20,8 @@ pub struct DecisionRecord<'a> {
     pub caller: &'a Arc<str>,
     /// The front door it came through, e.g. `grpc`.
     pub adapter: &'static str,
+    /// How the one who asked calls the request, if it said so beside the question.
+    pub request_id: Option<&'a str>,
     /// What was asked.
     pub question: Question<'a>,
     /// What was answered.

@@ -4,10 +4,11 @@
 //! who reads a value: an argument that the schema requires is there, one that it does not know is told, and none is
 //! spelled so that another reader takes it for one that it is not.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Map, Value as Json};
-use smol_str::SmolStr;
+use smol_str::{SmolStr, format_smolstr};
 
 use crate::call::visible::folded;
 
@@ -18,6 +19,8 @@ const MAX_DEPTH: usize = 16;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Shape {
     properties: BTreeMap<SmolStr, Shape>,
+    /// The properties by their names as a reader takes them that does not mind the case of letters.
+    folded: BTreeMap<String, SmolStr>,
     /// Names that have to be there.
     required: Vec<SmolStr>,
     /// What the items of a list look like.
@@ -68,6 +71,7 @@ impl Shape {
     const fn bare(names_more: bool) -> Self {
         Self {
             properties: BTreeMap::new(),
+            folded: BTreeMap::new(),
             required: Vec::new(),
             items: None,
             names_more,
@@ -79,14 +83,14 @@ impl Shape {
     /// Holds arguments against the schema.
     pub fn check(&self, arguments: &Map<String, Json>) -> Result<Checked, LookAlike> {
         let mut checked = Checked::default();
-        self.object(arguments, &Place::default(), &mut checked)?;
+        self.object(arguments, &Place::Top, &mut checked)?;
         Ok(checked)
     }
 
     fn object(
         &self,
         members: &Map<String, Json>,
-        at: &Place,
+        at: &Place<'_>,
         checked: &mut Checked,
     ) -> Result<(), LookAlike> {
         self.no_look_alikes(members, at)?;
@@ -97,19 +101,16 @@ impl Shape {
                 Some(_) => true,
             };
             if !is_there {
-                checked
-                    .missing
-                    .push(format!("arguments.{}", at.member(name).exact));
+                checked.missing.push(Place::Member(at, name).exact());
             }
         }
         for (name, value) in members {
-            let within = at.member(name);
+            let within = Place::Member(at, name);
             match self.properties.get(name.as_str()) {
                 Some(shape) => shape.value(value, &within, checked)?,
                 None => {
-                    if !self.is_open() && !checked.undeclared.iter().any(|it| *it == within.general)
-                    {
-                        checked.undeclared.push(SmolStr::new(&within.general));
+                    if !self.is_open() {
+                        checked.note_undeclared(&within);
                     }
                     FREE.value(value, &within, checked)?;
                 }
@@ -123,14 +124,15 @@ impl Shape {
         self.names_more || self.properties.is_empty() && !self.is_closed
     }
 
-    fn value(&self, value: &Json, at: &Place, checked: &mut Checked) -> Result<(), LookAlike> {
+    fn value(&self, value: &Json, at: &Place<'_>, checked: &mut Checked) -> Result<(), LookAlike> {
         match value {
             Json::Object(members) => self.object(members, at, checked),
             Json::Array(items) => {
                 let shape = self.items.as_deref().unwrap_or(&FREE);
-                let each = items.iter().enumerate();
-                each.map(|(index, item)| shape.value(item, &at.item(index), checked))
-                    .collect()
+                for (index, item) in items.iter().enumerate() {
+                    shape.value(item, &Place::Item(at, index), checked)?;
+                }
+                Ok(())
             }
             _ => Ok(()),
         }
@@ -138,25 +140,17 @@ impl Shape {
 
     /// Refuses two members of one name to somebody, and one that somebody takes for a property that it is not. A schema
     /// that declares both has told its readers apart.
-    fn no_look_alikes(&self, members: &Map<String, Json>, at: &Place) -> Result<(), LookAlike> {
-        let is_plain = |name: &str| matches!(folded(name), std::borrow::Cow::Borrowed(_));
-        if members.keys().all(|name| is_plain(name))
-            && self.properties.keys().all(|name| is_plain(name))
-        {
-            return Ok(());
-        }
-        let mut known: HashMap<String, &str> = HashMap::with_capacity(members.len());
-        let declared = self.properties.keys().map(SmolStr::as_str);
-        for name in declared {
-            known.insert(folded(name).into_owned(), name);
-        }
+    fn no_look_alikes(&self, members: &Map<String, Json>, at: &Place<'_>) -> Result<(), LookAlike> {
+        let mut others: HashMap<Cow<'_, str>, &str> = HashMap::new();
         for name in members
             .keys()
             .filter(|name| !self.properties.contains_key(name.as_str()))
         {
-            if let Some(other) = known.insert(folded(name).into_owned(), name) {
+            let folded = folded(name);
+            let declared = self.folded.get(&*folded).map(SmolStr::as_str);
+            if let Some(other) = declared.or_else(|| others.insert(folded, name)) {
                 return Err(LookAlike {
-                    path: format!("arguments.{}", at.member(name).exact),
+                    path: Place::Member(at, name).exact(),
                     other: SmolStr::new(other),
                 });
             }
@@ -165,32 +159,43 @@ impl Shape {
     }
 }
 
+impl Checked {
+    fn note_undeclared(&mut self, at: &Place<'_>) {
+        let general = at.general();
+        if !self.undeclared.contains(&general) {
+            self.undeclared.push(general);
+        }
+    }
+}
+
 /// Says nothing of names, and so allows them all.
 static FREE: Shape = Shape::bare(true);
 
-/// Where in the arguments something is: `files[0].path`, and `files[].path` whatever the item.
-#[derive(Debug, Clone, Default)]
-struct Place {
-    exact: String,
-    general: String,
+/// Where in the arguments something is.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    Top,
+    Member(&'a Place<'a>, &'a str),
+    Item(&'a Place<'a>, usize),
 }
 
-impl Place {
-    fn member(&self, name: &str) -> Self {
-        let join = |outer: &str| match outer.is_empty() {
-            true => name.to_owned(),
-            false => format!("{outer}.{name}"),
-        };
-        Self {
-            exact: join(&self.exact),
-            general: join(&self.general),
+impl Place<'_> {
+    /// `arguments.files[0].path`.
+    fn exact(&self) -> String {
+        match self {
+            Self::Top => "arguments".to_owned(),
+            Self::Member(outer, name) => format!("{}.{name}", outer.exact()),
+            Self::Item(outer, index) => format!("{}[{index}]", outer.exact()),
         }
     }
 
-    fn item(&self, index: usize) -> Self {
-        Self {
-            exact: format!("{}[{index}]", self.exact),
-            general: format!("{}[]", self.general),
+    /// `files[].path`, whatever the item.
+    fn general(&self) -> SmolStr {
+        match self {
+            Self::Top => SmolStr::default(),
+            Self::Member(Self::Top, name) => SmolStr::new(name),
+            Self::Member(outer, name) => format_smolstr!("{}.{name}", outer.general()),
+            Self::Item(outer, _) => format_smolstr!("{}[]", outer.general()),
         }
     }
 }
@@ -261,6 +266,7 @@ impl Shape {
     fn add_names(&mut self, other: Self) {
         self.names_more |= other.names_more;
         self.is_closed &= other.is_closed;
+        self.folded.extend(other.folded);
         for (name, shape) in other.properties {
             match self.properties.get_mut(&name) {
                 Some(known) => known.add_names(shape),
@@ -302,6 +308,10 @@ fn own_words(words: &Map<String, Json>, shape_of: impl Fn(&Json) -> Shape) -> Sh
     let is_null = words.get("type").is_some_and(|it| it == "null");
     Shape {
         names_more,
+        folded: properties
+            .keys()
+            .map(|name| (folded(name).into_owned(), name.clone()))
+            .collect(),
         // Null has no members.
         is_closed: more == Some(&Json::Bool(false)) || is_null,
         properties,

@@ -234,7 +234,7 @@ fn is_spiffe_id(id: &str) -> bool {
 fn http(config: &Config, faults: &mut Faults<'_>) {
     if let Some(text) = &config.authzen.url {
         let is_base = url::Url::parse(text).is_ok_and(|url| {
-            matches!(url.scheme(), "http" | "https")
+            url.scheme() == "https"
                 && url.has_host()
                 && url.query().is_none()
                 && url.fragment().is_none()
@@ -242,6 +242,13 @@ fn http(config: &Config, faults: &mut Faults<'_>) {
         if !is_base || text.ends_with('/') {
             let said = format!("`{text}` is not a URL such as `https://pdp.example.com`");
             faults.add("authzen.url", said);
+        }
+    }
+    for (name, ty) in &config.authzen.types {
+        if name.trim().is_empty() || !is_entity_type(ty) {
+            let said =
+                format!("`{name}` = `{ty}` is not a name and an entity type such as `Mcp::User`");
+            faults.add("authzen.types", said);
         }
     }
     let subject_type = &config.toolhive.subject_type;

@@ -1,5 +1,7 @@
 //! `[authzen]` and `[toolhive]`: the protocols over plain HTTP.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 /// OpenID AuthZEN.
@@ -7,10 +9,12 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields, default)]
 pub struct Authzen {
     /// The server's address as its clients know it, e.g. `https://pdp.example.com`, for the discovery
-    /// document. Without it the document names whatever host the client asked for.
+    /// document. Without it there is one for loopback addresses only.
     pub url: Option<String>,
-    /// Whether decisions carry a `context` with their id, reasons and obligations.
+    /// Whether decisions carry a `context` with their id and reasons. Obligations are always there.
     pub context: bool,
+    /// Entity types by the names that callers have for them, e.g. `"mcp-server"` for `Mcp::Server`.
+    pub types: BTreeMap<String, String>,
 }
 
 /// The decision point of ToolHive.
@@ -26,6 +30,7 @@ impl Default for Authzen {
         Self {
             url: None,
             context: true,
+            types: BTreeMap::new(),
         }
     }
 }

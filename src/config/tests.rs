@@ -280,6 +280,7 @@ http = ["0.0.0.0:8180", "127.0.0.1:1"]
 
 [authzen]
 url = "pdp.example.com"
+types = { "mcp-server" = "Mcp::Server", "api.route" = "Api.Route" }
 
 [toolhive]
 subject_type = "Mcp::"
@@ -290,7 +291,8 @@ subject_type = "Mcp::"
             "callgate.toml:4:9: `listen.http[0]` would offer decisions in cleartext on `0.0.0.0:8180`: set `[tls]` with `cert` and `key`, or listen on a loopback address such as `127.0.0.1:50051`, or on a Unix socket",
             "callgate.toml:4:25: `listen.http[1]` names `127.0.0.1:1` twice",
             "callgate.toml:7:7: `authzen.url` `pdp.example.com` is not a URL such as `https://pdp.example.com`",
-            "callgate.toml:10:16: `toolhive.subject_type` `Mcp::` is not an entity type such as `Mcp::User`",
+            "callgate.toml:8:1: `authzen.types` `api.route` = `Api.Route` is not a name and an entity type such as `Mcp::User`",
+            "callgate.toml:11:16: `toolhive.subject_type` `Mcp::` is not an entity type such as `Mcp::User`",
         ]
     );
     for url in [
@@ -298,6 +300,8 @@ subject_type = "Mcp::"
         "https://a?b",
         "https://a#b",
         "ftp://a",
+        "http://a",
+        "http://localhost:8180",
         "https://",
     ] {
         assert_eq!(

@@ -7,14 +7,14 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Request, Response};
+use http::{HeaderValue, Request, Response};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use tonic::body::Body;
 use tower::Service;
 
 use crate::adapters::authzen::door::{self as authzen, Authzen};
 use crate::adapters::grpc::refusal::Refusal as Shed;
-use crate::adapters::http::door::Door;
+use crate::adapters::http::door::{Door, REQUEST_ID, request_id};
 use crate::adapters::http::refusal::{Refusal, Refused};
 use crate::adapters::toolhive::door::{self as toolhive, Toolhive};
 use crate::config::limits::Limits;
@@ -23,8 +23,6 @@ use crate::server::shield::{Dialect, Shield};
 
 /// How a request that no protocol has answered is called in metrics.
 const NO_PROTOCOL: &str = "http";
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// A response on its way.
 type Coming = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
@@ -54,6 +52,7 @@ const PLAIN: Dialect = Dialect {
         let refused = response.extensions().get::<Refused>();
         refused.map_or_else(String::new, |refused| refused.said.clone())
     },
+    request_id: |response| request_id(response.headers()),
     door: None,
 };
 
@@ -94,9 +93,8 @@ impl Service<Request<Body>> for Doors {
         let coming = self.0.call(request);
         Box::pin(async move {
             let mut response = coming.await?;
-            if let Some(request_id) = request_id {
-                response.headers_mut().insert(REQUEST_ID, request_id);
-            }
+            // A request that was shed has not come as far as to be told its name.
+            named(&mut response, request_id);
             Ok(response)
         })
     }
@@ -116,14 +114,15 @@ impl Service<Request<Body>> for Protocols {
         Box::pin(async move {
             let (head, body) = request.into_parts();
             let path = head.uri.path();
-            let (adapter, answer) = if Authzen::is_at(path) {
+            let (adapter, answer) = if this.authzen.is_at(path) {
                 (authzen::ADAPTER, this.authzen(&head, body).await)
             } else if Toolhive::is_at(path) {
                 (toolhive::ADAPTER, this.toolhive(&head, body).await)
             } else {
                 (NO_PROTOCOL, Err(Refusal::NotFound))
             };
-            let response = answer.unwrap_or_else(|refusal| refusal.response(adapter));
+            let mut response = answer.unwrap_or_else(|refusal| refusal.response(adapter));
+            named(&mut response, head.headers.get(&REQUEST_ID).cloned());
             Ok(finished(response))
         })
     }
@@ -168,6 +167,13 @@ impl Protocols {
             Err(error) if error.is::<LengthLimitError>() => Err(Refusal::TooLarge { limit }),
             Err(_) => Err(Refusal::BrokenBody),
         }
+    }
+}
+
+/// Tells the client which request a response answers.
+fn named<B>(response: &mut Response<B>, request_id: Option<HeaderValue>) {
+    if let Some(request_id) = request_id {
+        response.headers_mut().insert(REQUEST_ID, request_id);
     }
 }
 

@@ -36,6 +36,8 @@ pub struct Dialect {
     pub refused: fn(&Response<Body>) -> Option<(&'static str, Refused)>,
     /// What a response that is a refusal tells.
     pub said: fn(&Response<Body>) -> String,
+    /// How the client called what a response answers.
+    pub request_id: fn(&Response<Body>) -> Option<&str>,
     /// The name of the one front door that refuses, where the response does not tell.
     pub door: Option<&'static str>,
 }
@@ -56,6 +58,7 @@ const GRPC: Dialect = Dialect {
         let status = Status::from_header_map(response.headers());
         status.map_or_else(String::new, |status| status.message().to_owned())
     },
+    request_id: |_| None,
     door: None,
 };
 
@@ -228,7 +231,8 @@ where
 
 fn count_refusal(recorder: &Recorder, dialect: Dialect, response: &Response<Body>) {
     if let Some((adapter, why)) = dialect.refusal(response) {
-        recorder.refusal(adapter, why, &(dialect.said)(response));
+        let request_id = (dialect.request_id)(response);
+        recorder.refusal_of(request_id, adapter, why, &(dialect.said)(response));
     }
 }
 

@@ -18,8 +18,12 @@ pub(super) fn decide(snapshot: &Snapshot, question: &CedarQuestion) -> Decision 
         resource,
         context,
         asserted,
+        denied,
         ..
     } = question;
+    if let Some(reason) = denied {
+        return Decision::deny(reason.clone());
+    }
     let checked = snapshot
         .check_scope(principal, action, resource)
         .and_then(|()| snapshot.check_context(action, context));
@@ -40,8 +44,32 @@ pub(super) fn decide(snapshot: &Snapshot, question: &CedarQuestion) -> Decision 
         unknown: &[],
     };
     let evaluation = snapshot.evaluate(&query, principal);
+    let has_errors = !evaluation.errors.is_empty();
     let plan = Plan::new(action.clone(), resource.clone());
-    answer::combine(principal, &plan, vec![(principal.clone(), evaluation)])
+    let mut decision = answer::combine(principal, &plan, vec![(principal.clone(), evaluation)]);
+    if has_errors {
+        say_who_is_unknown(snapshot, question, &mut decision);
+    }
+    decision
+}
+
+/// A policy that reads what an entity must have fails where there is no such entity: then it is the entity that is to be
+/// mended and not the policy.
+fn say_who_is_unknown(snapshot: &Snapshot, question: &CedarQuestion, decision: &mut Decision) {
+    let is_unknown = |uid: &EntityUID| {
+        !snapshot.contains(uid) && !question.asserted.iter().any(|it| it.uid == *uid)
+    };
+    let (principal, resource) = (&question.principal, &question.resource);
+    let failed = |it: &&mut Reason| it.code == ReasonCode::EvaluationError;
+    for reason in decision.reasons.iter_mut().filter(failed) {
+        if is_unknown(principal) {
+            reason.code = ReasonCode::SubjectUnknown;
+            reason.message = format!("`{principal}` is not known");
+        } else if is_unknown(resource) {
+            reason.message =
+                format!("`{resource}` is not known, and a policy that applies reads of it");
+        }
+    }
 }
 
 /// Unlike an agent, who asks in Cedar's terms is told in Cedar's terms.

@@ -45,6 +45,8 @@ pub struct Ask<'a> {
     pub is_dry_run: bool,
     /// When the answer has to be there.
     pub deadline: Deadline,
+    /// How whoever asks calls the request, for the log.
+    pub request_id: Option<&'a str>,
 }
 
 /// An answer and where it came from.
@@ -73,6 +75,8 @@ pub struct CedarQuestion {
     pub context: Context,
     /// What the caller says of principal and resource, where nothing stored says otherwise.
     pub asserted: Vec<Asserted>,
+    /// Why it is denied whatever the policies say: it is about something that no policy can name.
+    pub denied: Option<Reason>,
     /// The trace the caller named.
     pub trace: TraceContext,
 }
@@ -276,6 +280,7 @@ impl Service {
             at_least_revision: 0,
             is_dry_run: true,
             deadline: Deadline::NONE,
+            request_id: None,
         };
         let pending = self.start(ask, self.live().ok_or(Unanswered::NotReady)?);
         Ok(self.decide(&pending, call).decision)
@@ -422,6 +427,7 @@ impl Service {
             decision_id,
             caller: &pending.ask.caller.id,
             adapter: pending.ask.adapter,
+            request_id: pending.ask.request_id,
             question,
             decision: &decision,
             revision: snapshot.revision(),

@@ -50,20 +50,32 @@ pub struct Search {
 #[derive(Debug, Clone, Default)]
 pub struct Found {
     /// Those for which the question is allowed.
-    pub entities: Vec<EntityUID>,
+    pub hits: Vec<Hit>,
     /// Where the next page starts; `None` if there is none.
     pub next: Option<Place>,
 }
 
+/// One for which the question is allowed.
+#[derive(Debug, Clone)]
+pub struct Hit {
+    /// Who, what, or which action.
+    pub uid: EntityUID,
+    /// The allow, which may oblige whoever acts upon it.
+    pub decision: Decision,
+}
+
 /// Why there is no page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum SearchError {
+pub enum SearchError<E: std::error::Error + 'static> {
     /// There is no answer to anything.
     #[error(transparent)]
     Unanswered(#[from] Unanswered),
     /// The place is one of an earlier load.
     #[error(transparent)]
-    PlaceGone(#[from] PlaceGone),
+    PlaceGone(PlaceGone),
+    /// A question about a candidate cannot be made.
+    #[error(transparent)]
+    Question(E),
 }
 
 impl Sought {
@@ -119,35 +131,37 @@ impl Service {
         self.record(pending, asked, decision)
     }
 
-    /// Finds one page. `question` makes the whole question of a candidate; `None` leaves it out. The
-    /// search as a whole is one record.
-    pub fn search(
+    /// Finds one page. `question` makes the whole question of a candidate; `None` leaves it out, and an error is the
+    /// end of the search. The search as a whole is one record.
+    pub fn search<E: std::error::Error + 'static>(
         &self,
         ask: Ask<'_>,
         search: &Search,
-        question: impl Fn(&Snapshot, &EntityUID) -> Option<CedarQuestion>,
-    ) -> Result<Answer<Found>, SearchError> {
+        question: impl Fn(&Snapshot, &EntityUID) -> Result<Option<CedarQuestion>, E>,
+    ) -> Result<Answer<Found>, SearchError<E>> {
         let generation = self.live().ok_or(Unanswered::NotReady)?;
         let pending = self.start(ask, generation);
         let mut looked_at = 0;
-        let found = pending.guarded(
+        let found: Result<Result<Found, Reason>, SearchError<E>> = pending.guarded(
             |reason: Reason| Ok(Err(reason)),
             |generation, _| {
                 let snapshot = &generation.snapshot;
-                let mut candidates = candidates(snapshot, search)?;
+                let mut candidates =
+                    candidates(snapshot, search).map_err(SearchError::PlaceGone)?;
                 let allowed = |candidate: &EntityUID| {
                     looked_at += 1;
-                    question(snapshot, candidate)
-                        .is_some_and(|question| cedar::decide(snapshot, &question).is_allow())
+                    let question = question(snapshot, candidate).map_err(SearchError::Question)?;
+                    let decision = question.map(|it| cedar::decide(snapshot, &it));
+                    Ok(decision.filter(Decision::is_allow))
                 };
                 let in_time = |_: &(EntityUID, Place)| !ask.deadline.is_over();
                 let each = std::mem::take(&mut candidates.each);
                 let each = each.into_iter().take_while(in_time);
-                Ok(Ok(page(each, candidates.next, search.most, allowed)))
+                page(each, candidates.next, search.most, allowed).map(Ok)
             },
         );
         ask.deadline.check()?;
-        let (decision, found) = match found.map_err(SearchError::PlaceGone)? {
+        let (decision, found) = match found? {
             Ok(found) => (Decision::allow_unconditionally(), found),
             Err(reason) => (Decision::deny(reason), Found::default()),
         };
@@ -156,8 +170,8 @@ impl Service {
             principal: search.principal.as_ref(),
             action: search.action.as_ref(),
             resource: search.resource.as_ref(),
-            kept: found.entities.len(),
-            hidden: looked_at - found.entities.len().min(looked_at),
+            kept: found.hits.len(),
+            hidden: looked_at - found.hits.len().min(looked_at),
             trace: &search.trace,
         };
         let answer = self.record(&pending, asked, decision);
@@ -204,26 +218,27 @@ fn actions(snapshot: &Snapshot, search: &Search) -> Result<Candidates, PlaceGone
 }
 
 /// Fills a page. One that is full ends before the first candidate it has not looked at.
-fn page(
+fn page<E>(
     each: impl Iterator<Item = (EntityUID, Place)>,
     after_all: Option<Place>,
     most: usize,
-    mut allowed: impl FnMut(&EntityUID) -> bool,
-) -> Found {
-    let mut entities = Vec::new();
+    mut allowed: impl FnMut(&EntityUID) -> Result<Option<Decision>, E>,
+) -> Result<Found, E> {
+    let mut hits = Vec::new();
     let mut last = None;
     for (candidate, at) in each {
-        if entities.len() >= most {
+        if hits.len() >= most {
             let next = last;
-            return Found { entities, next };
+            return Ok(Found { hits, next });
         }
         last = Some(at);
-        if allowed(&candidate) {
-            entities.push(candidate);
+        if let Some(decision) = allowed(&candidate)? {
+            let uid = candidate;
+            hits.push(Hit { uid, decision });
         }
     }
-    Found {
-        entities,
+    Ok(Found {
+        hits,
         next: after_all,
-    }
+    })
 }

@@ -41,6 +41,7 @@ impl Asked {
             decision_id: Uuid::from_u128(0x0192_0000_0000_7000_8000_0000_0000_0001),
             caller: &self.caller,
             adapter: "grpc",
+            request_id: None,
             question,
             decision: &self.decision,
             revision: 7,

@@ -145,6 +145,17 @@ impl Recorder {
     /// Counts a request that was turned away undecided, and logs what its sender was told, up to the first
     /// value that came from the sender. Load that is shed is not made worse by a line at INFO for each.
     pub fn refusal(&self, adapter: &'static str, why: Refusal, said: &str) {
+        self.refusal_of(None, adapter, why, said);
+    }
+
+    /// The same, of a request that has a name.
+    pub fn refusal_of(
+        &self,
+        request_id: Option<&str>,
+        adapter: &'static str,
+        why: Refusal,
+        said: &str,
+    ) {
         if let Some(metrics) = &self.inner.metrics {
             metrics.refusal(adapter, why);
         }
@@ -152,11 +163,11 @@ impl Recorder {
         match why {
             Refusal::Malformed | Refusal::NotEntitled | Refusal::Failed => {
                 let why = why.as_str();
-                tracing::info!(target: "callgate::refusal", adapter, why, said, "turned away");
+                tracing::info!(target: "callgate::refusal", adapter, why, said, request_id, "turned away");
             }
             Refusal::Overloaded | Refusal::Deadline | Refusal::Unavailable => {
                 let why = why.as_str();
-                tracing::debug!(target: "callgate::refusal", adapter, why, said, "turned away");
+                tracing::debug!(target: "callgate::refusal", adapter, why, said, request_id, "turned away");
             }
         }
     }
@@ -238,6 +249,7 @@ impl Recorder {
                         dry_run = record.is_dry_run.then_some(true),
                         took_us = u64::try_from(record.took.as_micros()).unwrap_or(u64::MAX),
                         decision_id = %record.decision_id,
+                        request_id = record.request_id,
                         trace_id = trace_id.map(tracing::field::display),
                         "decided"
                     );

@@ -282,6 +282,7 @@ impl<'s> Desk<'s> {
             at_least_revision: 0,
             is_dry_run: false,
             deadline: Deadline::NONE,
+            request_id: None,
         };
         let answer = self.service.authorize(ask, context).await;
         answer.expect("a decision").value

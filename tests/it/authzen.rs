@@ -530,13 +530,10 @@ async fn the_context_of_a_decision_holds_what_the_caller_may_see() {
     assert!(reason["message"].is_string() && reason.get("policies").is_none());
 
     let silent = certified("[authzen]\ncontext = false\n").await;
-    for request in [read, write] {
-        assert!(
-            post(&silent, EVALUATION, &request)
-                .await
-                .json()
-                .get("context")
-                .is_none()
-        );
-    }
+    let denied = post(&silent, EVALUATION, &write).await.json();
+    assert_eq!(denied, json!({"decision": false}));
+    // An allow does not hold without them.
+    let allowed = post(&silent, EVALUATION, &read).await.json();
+    let obligations = json!({"obligations": [obligation]});
+    assert_eq!(allowed, json!({"decision": true, "context": obligations}));
 }

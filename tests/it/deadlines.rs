@@ -177,6 +177,7 @@ async fn nothing_of_several_is_decided_once_the_deadline_is_over() {
         at_least_revision: 0,
         is_dry_run: false,
         deadline,
+        request_id: None,
     };
     let over = late(Deadline::at(Instant::now()));
     let subject = Subject::verified(mcp_entity(&TYPES.agent, "coder"), "test");
@@ -196,6 +197,7 @@ async fn nothing_of_several_is_decided_once_the_deadline_is_over() {
         resource: mcp_entity(&TYPES.server, "git"),
         context: Context::empty(),
         asserted: Vec::new(),
+        denied: None,
         trace: TraceContext::default(),
     };
     let questions = std::iter::once(Ok::<_, Unanswered>(question()));
@@ -219,7 +221,7 @@ async fn nothing_of_several_is_decided_once_the_deadline_is_over() {
         let asked = std::cell::Cell::new(0);
         let ask = |_: &_, _: &_| {
             asked.set(asked.get() + 1);
-            Some(question())
+            Ok::<_, Unanswered>(Some(question()))
         };
         let found = service.search(over, &search, ask);
         assert_eq!(

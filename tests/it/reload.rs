@@ -55,6 +55,7 @@ fn question() -> CedarQuestion {
             .from_json_value(facts)
             .unwrap_or_else(|_| Context::empty()),
         asserted: Vec::new(),
+        denied: None,
         trace: TraceContext::default(),
     }
 }
@@ -105,6 +106,7 @@ async fn every_answer_belongs_to_exactly_one_generation() {
                         at_least_revision: newest,
                         is_dry_run: false,
                         deadline: Deadline::NONE,
+                        request_id: None,
                     };
                     let answer = service
                         .is_authorized(ask, question())

@@ -6,12 +6,13 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use serde_json::{Map, Value as Json, json};
+use url::Url;
 
 use crate::adapters::authzen::encode;
-use crate::adapters::authzen::parse::{self, Parser};
+use crate::adapters::authzen::parse::{self, NamedTypes, Parser};
 use crate::adapters::grpc::parse::check_count;
 use crate::adapters::http::door::{
-    Door, check_content_type, deadline, host, is_encrypted, reply, trace,
+    Door, check_content_type, deadline, host, is_encrypted, is_loopback, reply, request_id, trace,
 };
 use crate::adapters::http::fields::optional_object;
 use crate::adapters::http::refusal::Refusal;
@@ -39,6 +40,10 @@ const DISCOVERY: &str = "/.well-known/authzen-configuration";
 pub struct Authzen {
     pub(super) door: Door,
     settings: Settings,
+    /// The types that the configuration gives names of its callers.
+    named_types: NamedTypes,
+    /// Where the discovery document is, beside [`DISCOVERY`], if the server's own address has a path.
+    discovery: Option<String>,
 }
 
 /// What a path stands for.
@@ -58,6 +63,7 @@ pub struct Admitted {
     pub(super) caller: Arc<Caller>,
     pub(super) trace: TraceContext,
     deadline: Deadline,
+    request_id: Option<String>,
 }
 
 /// What becomes of a request at its head.
@@ -92,17 +98,33 @@ impl Endpoint {
 impl Authzen {
     /// AuthZEN through a door.
     pub fn new(door: Door, settings: Settings) -> Self {
-        Self { door, settings }
+        let named_types = NamedTypes::of(&settings.types);
+        let url = settings.url.as_ref().and_then(|it| Url::parse(it).ok());
+        let path = url.as_ref().map_or("/", Url::path);
+        let discovery = (path != "/").then(|| format!("{DISCOVERY}{path}"));
+        Self {
+            door,
+            settings,
+            named_types,
+            discovery,
+        }
     }
 
     /// Whether a path is one of AuthZEN's.
-    pub fn is_at(path: &str) -> bool {
-        Endpoint::of(path).is_some()
+    pub fn is_at(&self, path: &str) -> bool {
+        self.endpoint(path).is_some()
+    }
+
+    fn endpoint(&self, path: &str) -> Option<Endpoint> {
+        match self.discovery.as_deref() == Some(path) {
+            true => Some(Endpoint::Discovery),
+            false => Endpoint::of(path),
+        }
     }
 
     /// Looks at everything of a request but its body.
     pub fn admit(&self, head: &Parts) -> Result<Head, Refusal> {
-        let endpoint = Endpoint::of(head.uri.path()).ok_or(Refusal::NotFound)?;
+        let endpoint = self.endpoint(head.uri.path()).ok_or(Refusal::NotFound)?;
         if endpoint == Endpoint::Discovery {
             if head.method != Method::GET {
                 return Err(Refusal::MethodNotAllowed { allowed: "GET" });
@@ -121,6 +143,7 @@ impl Authzen {
             caller,
             trace,
             deadline: deadline(head),
+            request_id: request_id(&head.headers).map(str::to_owned),
         }))
     }
 
@@ -146,6 +169,7 @@ impl Authzen {
             at_least_revision: 0,
             is_dry_run: false,
             deadline: admitted.deadline,
+            request_id: admitted.request_id.as_deref(),
         }
     }
 
@@ -153,6 +177,7 @@ impl Authzen {
         Parser {
             limits,
             types: &self.door.types,
+            named_types: &self.named_types,
             properties_count: admitted.caller.rights.assert_properties,
             trace: &admitted.trace,
         }
@@ -222,21 +247,23 @@ impl Authzen {
             None => {
                 let scheme = if is_encrypted(head) { "https" } else { "http" };
                 let host = host(head).ok_or_else(|| Invalid::new("host", Problem::Missing))?;
+                // Whoever can make a client ask under another name would make that name the decision point.
+                if !is_loopback(&host) {
+                    return Err(Refusal::NoIdentifier);
+                }
                 format!("{scheme}://{host}")
             }
         };
         let at = |path: &str| format!("{base}{path}");
-        let mut document = json!({
+        let document = json!({
             "policy_decision_point": base,
             "access_evaluation_endpoint": at(EVALUATION),
             "access_evaluations_endpoint": at(EVALUATIONS),
             "search_subject_endpoint": at(SEARCH_SUBJECT),
             "search_resource_endpoint": at(SEARCH_RESOURCE),
             "search_action_endpoint": at(SEARCH_ACTION),
+            "supported_obligations": [encode::CUSTOM],
         });
-        if self.settings.context {
-            document["supported_obligations"] = json!([encode::CUSTOM]);
-        }
         Ok(reply(StatusCode::OK, &document))
     }
 }

@@ -3,24 +3,33 @@
 //! Which policies are behind an answer is for callers with the right `explain`; everyone gets the reasons'
 //! codes and sentences, and the obligations.
 
-use cedar_policy_core::ast::EntityUID;
+use std::time::{Duration, SystemTime};
+
 use serde_json::{Map, Value as Json, json};
 
 use crate::adapters::authzen::parse::action_name;
 use crate::adapters::invalid::Invalid;
 use crate::call::decision::{Decision, Reason};
 use crate::service::decisions::Answer;
-use crate::service::search::Sought;
+use crate::service::search::Hit;
 
 /// The type of every obligation: what it means is between the policies and the enforcement point.
 pub(super) const CUSTOM: &str = "custom";
 
-/// One decision, with its circumstances if they are wanted.
+const OBLIGATIONS: &str = "obligations";
+
+/// One decision, with its circumstances if they are wanted. What obliges is always there: an allow does not hold
+/// without it.
 pub(super) fn decision(answer: &Answer<Decision>, with_context: bool, may_explain: bool) -> Json {
     let decision = &answer.value;
     let mut encoded = json!({"decision": decision.is_allow()});
     if with_context {
         encoded["context"] = context(answer, may_explain);
+    } else {
+        let obligations = obligations(decision);
+        if !obligations.is_empty() {
+            encoded["context"] = json!({OBLIGATIONS: obligations});
+        }
     }
     encoded
 }
@@ -31,20 +40,33 @@ pub(super) fn item_error(invalid: &Invalid) -> Json {
     json!({"decision": false, "context": {"error": error}})
 }
 
-/// Something found.
-pub(super) fn found(sought: &Sought, uid: &EntityUID) -> Json {
-    let id: &str = uid.eid().as_ref();
-    match sought {
-        Sought::Action => json!({"name": action_name(uid)}),
-        Sought::Subject(ty) | Sought::Resource(ty) => json!({"type": ty.to_string(), "id": id}),
+/// Something found, with what its allow obliges to. `named` is what its type was called, unless it is an action.
+pub(super) fn found(named: Option<&str>, hit: &Hit) -> Json {
+    let id: &str = hit.uid.eid().as_ref();
+    let mut found = match named {
+        None => json!({"name": action_name(&hit.uid)}),
+        Some(named) => json!({"type": named, "id": id}),
+    };
+    let obligations = obligations(&hit.decision);
+    if !obligations.is_empty() {
+        found[OBLIGATIONS] = obligations.into();
     }
+    found
 }
 
 fn context(answer: &Answer<Decision>, may_explain: bool) -> Json {
     let decision = &answer.value;
     let mut context = Map::new();
-    context.insert("id".into(), answer.decision_id.to_string().into());
+    let id = answer.decision_id.to_string();
+    context.insert("id".into(), id.clone().into());
+    context.insert("evaluation_id".into(), id.into());
+    if let Some(at) = evaluated_at(answer) {
+        context.insert("evaluated_at".into(), at.into());
+    }
     context.insert("revision".into(), answer.revision.into());
+    if let Some(first) = decision.reasons.first() {
+        context.insert("reason".into(), first.code.as_str().into());
+    }
     if !decision.reasons.is_empty() {
         let reasons = decision.reasons.iter();
         let reasons: Vec<Json> = reasons.map(|it| reason(it, may_explain)).collect();
@@ -52,7 +74,7 @@ fn context(answer: &Answer<Decision>, may_explain: bool) -> Json {
     }
     let obligations = obligations(decision);
     if !obligations.is_empty() {
-        context.insert("obligations".into(), obligations.into());
+        context.insert(OBLIGATIONS.into(), obligations.into());
     }
     if may_explain && !decision.determining.is_empty() {
         let policies = decision.determining.iter();
@@ -62,6 +84,13 @@ fn context(answer: &Answer<Decision>, may_explain: bool) -> Json {
         context.insert("policies".into(), policies.into());
     }
     Json::Object(context)
+}
+
+/// When it was decided, as the id of the decision tells.
+fn evaluated_at(answer: &Answer<Decision>) -> Option<String> {
+    let (seconds, nanos) = answer.decision_id.get_timestamp()?.to_unix();
+    let at = SystemTime::UNIX_EPOCH.checked_add(Duration::new(seconds, nanos))?;
+    Some(humantime::format_rfc3339_millis(at).to_string())
 }
 
 /// An answer does not hold without its obligations, so every caller gets them, each once. They are named by

@@ -14,7 +14,7 @@ const FIELD: &str = "page";
 /// What a search asks, in short: a token is good for the same search only.
 pub(super) type Fingerprint = [u8; 8];
 
-/// Which page.
+/// Which page. One of nothing is asked for by whoever only wants to know whether it may ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Page {
     /// Where the one before ended.
@@ -52,9 +52,9 @@ pub(super) fn of(
     let most = match page.get("limit") {
         None | Some(Json::Null) => page_size,
         Some(limit) => match limit.as_u64() {
-            Some(limit) if limit > 0 => u32::try_from(limit).unwrap_or(u32::MAX).min(page_size),
-            _ => {
-                let problem = Problem::NotOfType("a positive whole number");
+            Some(limit) => u32::try_from(limit).unwrap_or(u32::MAX).min(page_size),
+            None => {
+                let problem = Problem::NotOfType("a whole number from 0 on");
                 return Err(Invalid::new("limit", problem).inside(FIELD).into());
             }
         },
@@ -62,10 +62,19 @@ pub(super) fn of(
     let token = optional_text(page, "token").map_err(|inner| inner.inside(FIELD))?;
     let after = match token {
         None | Some("") => None,
+        Some(token) if token == again(None, fingerprint) => None,
         Some(token) => Some(place(token, fingerprint).ok_or(Refusal::OtherPage)?),
     };
     let most = most as usize;
     Ok(Page { after, most })
+}
+
+/// The token of the page that starts here; with no place, of the first one.
+pub(super) fn again(after: Option<Place>, fingerprint: Fingerprint) -> String {
+    match after {
+        None => format!("{:016x}", u64::from_be_bytes(fingerprint)),
+        after => token(after, fingerprint),
+    }
 }
 
 /// The token of the page after a place; empty if there is none.

@@ -1,6 +1,7 @@
 //! From AuthZEN's subject, action, resource and context to Cedar's own question.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use cedar_policy_core::FromNormalizedStr as _;
 use cedar_policy_core::ast::{Context, Eid, EntityType, EntityUID};
@@ -15,9 +16,13 @@ use crate::adapters::grpc::parse::{EntityTypes, cedar_context};
 use crate::adapters::http::fields::{id, object, optional_object};
 use crate::adapters::invalid::{Invalid, Problem, Shown, Within as _};
 use crate::call::context::TraceContext;
+use crate::call::decision::{Reason, ReasonCode};
 use crate::config::limits::Limits;
 use crate::engine::request::Asserted;
 use crate::service::decisions::CedarQuestion;
+
+/// The type of what stands for things of a type without a name in Cedar.
+const NAMELESS: &str = "Authzen::Nameless";
 
 /// The entity type of actions without a namespace.
 const ACTION: &str = "Action";
@@ -29,10 +34,27 @@ pub(super) struct Parser<'a> {
     pub(super) limits: &'a Limits,
     /// Entity types that have been seen before.
     pub(super) types: &'a EntityTypes,
+    /// Types under the names that the configuration gives them.
+    pub(super) named_types: &'a NamedTypes,
     /// Whether what the caller says of subjects and resources counts.
     pub(super) properties_count: bool,
     /// The trace that the request names.
     pub(super) trace: &'a TraceContext,
+}
+
+/// Entity types under the names that `[authzen.types]` gives them.
+#[derive(Debug, Default)]
+pub(super) struct NamedTypes(BTreeMap<String, EntityType>);
+
+impl NamedTypes {
+    /// Those that are types. The configuration has been checked.
+    pub(super) fn of(named: &BTreeMap<String, String>) -> Self {
+        let types = named.iter().filter_map(|(name, ty)| {
+            let ty = EntityType::from_normalized_str(ty).ok()?;
+            Some((name.clone(), ty))
+        });
+        Self(types.collect())
+    }
 }
 
 /// The fields that single evaluations fall back on.
@@ -90,9 +112,19 @@ impl Parser<'_> {
         request: &Map<String, Json>,
         schema: Option<&ValidatorSchema>,
     ) -> Result<CedarQuestion, Invalid> {
-        let principal = self.party(request, "subject")?;
+        let mut denied = None;
+        let mut party = |field| {
+            self.party(request, field).or_else(|invalid| {
+                let Problem::NotAnEntityType(name) = invalid.problem() else {
+                    return Err(invalid);
+                };
+                denied = Some(undeclared(name));
+                self.nameless(request, field, name)
+            })
+        };
+        let principal = party("subject")?;
         let action = self.action(request)?;
-        let resource = self.party(request, "resource")?;
+        let resource = party("resource")?;
         let context = self.context(request, &action, schema)?;
         let mut asserted = Vec::new();
         asserted.extend(self.asserted(request, "subject", &principal, schema)?);
@@ -103,8 +135,23 @@ impl Parser<'_> {
             resource,
             context,
             asserted,
+            denied,
             trace: self.trace.clone(),
         })
+    }
+
+    /// What stands for a subject or resource of a type that Cedar has no name for, and so no policy.
+    fn nameless(
+        &self,
+        request: &Map<String, Json>,
+        field: &'static str,
+        name: &Shown,
+    ) -> Result<EntityUID, Invalid> {
+        let id = id(object(request, field)?, self.limits.id_bytes, "id").within(field)?;
+        let ty = self.types.exact(NAMELESS);
+        let ty = ty.map_err(|problem| Invalid::new(TYPE, problem).inside(field))?;
+        let id = format!("{name}::\"{id}\"");
+        Ok(EntityUID::from_components(ty, Eid::new(id), None))
     }
 
     /// A subject or resource, by its type and id, exactly as given.
@@ -125,6 +172,9 @@ impl Parser<'_> {
         field: &'static str,
     ) -> Result<EntityType, Invalid> {
         let name = id(object(request, field)?, self.limits.id_bytes, TYPE).within(field)?;
+        if let Some(named) = self.named_types.0.get(name.as_str()) {
+            return Ok(named.clone());
+        }
         let exact = self.types.exact(&name);
         exact.map_err(|problem| Invalid::new(TYPE, problem).inside(field))
     }
@@ -141,7 +191,7 @@ impl Parser<'_> {
         Ok(EntityUID::from_components(ty, Eid::new(name), None))
     }
 
-    /// The context, of which the action's properties are part.
+    /// The context, of which the action's properties are part. What the action does not declare is in neither.
     pub(super) fn context(
         &self,
         request: &Map<String, Json>,
@@ -150,7 +200,8 @@ impl Parser<'_> {
     ) -> Result<Context, Invalid> {
         const FIELD: &str = "context";
         let given = |members: Option<&Map<String, Json>>| {
-            members.cloned().map(without_nulls).unwrap_or_default()
+            let members = members.cloned().map(without_nulls).unwrap_or_default();
+            declared::context(schema, action, members)
         };
         let mut fields = given(optional_object(request, FIELD)?);
         let properties = match optional_object(request, "action")? {
@@ -165,7 +216,6 @@ impl Parser<'_> {
             }
             fields.insert(name, value);
         }
-        let fields = declared::context(schema, action, fields);
         cedar_context(Json::Object(fields), schema, action)
             .map_err(|said| Invalid::new(FIELD, Problem::NotAContext(said)))
     }
@@ -204,6 +254,14 @@ impl Parser<'_> {
         let uid = uid.clone();
         Ok(Some(Asserted { uid, attributes }))
     }
+}
+
+/// A type that no schema can declare.
+fn undeclared(name: &Shown) -> Reason {
+    let message = format!("the schema declares no entity type `{name}`");
+    let mut reason = Reason::new(ReasonCode::ContextInvalid, message);
+    reason.detail = Some(format!("`[authzen.types]` can say which type `{name}` is"));
+    reason
 }
 
 /// An action under its full name.

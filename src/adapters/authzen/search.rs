@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::adapters::authzen::door::{Admitted, Authzen, Endpoint};
 use crate::adapters::authzen::parse::Parser;
 use crate::adapters::authzen::{encode, page};
+use crate::adapters::http::fields::optional_object;
 use crate::adapters::http::refusal::Refusal;
 use crate::adapters::invalid::{Invalid, Problem};
 use crate::engine::request::Asserted;
@@ -15,6 +16,8 @@ use crate::engine::snapshot::Snapshot;
 use crate::service::deadline::Unanswered;
 use crate::service::decisions::CedarQuestion;
 use crate::service::search::{Found, Search, SearchError, Sought};
+
+const CONTEXT: &str = "context";
 
 impl Authzen {
     pub(super) fn search(
@@ -24,11 +27,12 @@ impl Authzen {
     ) -> Result<Json, Refusal> {
         let limits = self.door.limits.load_full();
         let parser = self.parser(&limits, admitted);
+        let asked = asked(admitted.endpoint, request);
         let endpoint = format!("{:?}", admitted.endpoint);
-        let print = page::fingerprint(&admitted.caller.id, &endpoint, request);
+        let print = page::fingerprint(&admitted.caller.id, &endpoint, &asked);
         let page = page::of(request, print, limits.page_size)?;
         let live = self.door.service.live().ok_or(Unanswered::NotReady)?;
-        let parts = match Parts::of(&parser, admitted.endpoint, request, &live.snapshot) {
+        let parts = match Parts::of(&parser, admitted.endpoint, &asked, &live.snapshot) {
             Ok(parts) => parts,
             // Of a type that cannot exist there are none.
             Err(invalid) if matches!(invalid.problem(), Problem::NotAnEntityType(_)) => {
@@ -36,6 +40,10 @@ impl Authzen {
             }
             Err(invalid) => return Err(invalid.into()),
         };
+        if page.most == 0 {
+            // The next page is the one that this one would have been.
+            return Ok(results(Vec::new(), page::again(page.after, print)));
+        }
         let search = Search {
             sought: parts.sought.clone(),
             principal: parts.principal.clone(),
@@ -47,26 +55,49 @@ impl Authzen {
             trace: admitted.trace.clone(),
         };
         let question = |snapshot: &Snapshot, candidate: &EntityUID| {
-            parts.question(&parser, request, snapshot, candidate)
+            parts.question(&parser, &asked, snapshot, candidate)
         };
         let ask = self.ask(admitted);
         let answer = self.door.service.search(ask, &search, question);
-        let Found { entities, next } = match answer {
+        let Found { hits, next } = match answer {
             Ok(answer) => answer.value,
             Err(SearchError::Unanswered(why)) => return Err(why.into()),
+            Err(SearchError::Question(invalid)) => return Err(invalid.into()),
             Err(SearchError::PlaceGone(_)) => return Err(Refusal::OtherPage),
         };
-        let found = entities
-            .iter()
-            .map(|uid| encode::found(&search.sought, uid))
-            .collect();
-        Ok(results(found, page::token(next, print)))
+        let named = named(admitted.endpoint, &asked);
+        let found = hits.iter().map(|hit| encode::found(named, hit));
+        Ok(results(found.collect(), page::token(next, print)))
     }
+}
+
+/// What a request asks, whatever the order in which it says so. An action is no part of a search for actions.
+fn asked(endpoint: Endpoint, request: &Map<String, Json>) -> Map<String, Json> {
+    let fields = match endpoint {
+        Endpoint::SearchAction => ["subject", "resource", CONTEXT].as_slice(),
+        _ => &["subject", "action", "resource", CONTEXT],
+    };
+    let said = fields.iter().filter_map(|field| {
+        let value = request.get(*field)?;
+        let says_nothing = value.is_null() || *field == CONTEXT && *value == json!({});
+        (!says_nothing).then(|| ((*field).to_owned(), value.clone()))
+    });
+    said.collect()
+}
+
+/// The name of the type that is sought, in the words of whoever seeks; `None` for actions.
+fn named(endpoint: Endpoint, asked: &Map<String, Json>) -> Option<&str> {
+    let field = match endpoint {
+        Endpoint::SearchSubject => "subject",
+        Endpoint::SearchResource => "resource",
+        _ => return None,
+    };
+    asked.get(field)?.get("type")?.as_str()
 }
 
 fn results(found: Vec<Json>, next_token: String) -> Json {
     let page = json!({"next_token": next_token, "count": found.len()});
-    json!({"results": found, "page": page})
+    json!({"page": page, "results": found})
 }
 
 /// A search, read.
@@ -102,6 +133,7 @@ impl Parts {
             _ => (Sought::Action, party("subject")?, party("resource")?),
         };
         let (action, context) = if sought == Sought::Action {
+            optional_object(request, CONTEXT)?;
             (None, None)
         } else {
             let action = parser.action(request)?;
@@ -131,21 +163,33 @@ impl Parts {
         request: &Map<String, Json>,
         snapshot: &Snapshot,
         candidate: &EntityUID,
-    ) -> Option<CedarQuestion> {
+    ) -> Result<Option<CedarQuestion>, Invalid> {
         let schema = snapshot.schema().map(Arc::as_ref);
         let or_candidate = |known: &Option<EntityUID>| known.as_ref().unwrap_or(candidate).clone();
-        let action = or_candidate(&self.action);
+        let (principal, action, resource) = (
+            or_candidate(&self.principal),
+            or_candidate(&self.action),
+            or_candidate(&self.resource),
+        );
         let context = match &self.context {
             Some(context) => context.clone(),
-            None => parser.context(request, &action, schema).ok()?,
+            // What an action that is for others would take of the context is no fault of it.
+            None if snapshot
+                .check_scope(&principal, &action, &resource)
+                .is_err() =>
+            {
+                return Ok(None);
+            }
+            None => parser.context(request, &action, schema)?,
         };
-        Some(CedarQuestion {
-            principal: or_candidate(&self.principal),
+        Ok(Some(CedarQuestion {
+            principal,
             action,
-            resource: or_candidate(&self.resource),
+            resource,
             context,
             asserted: self.asserted.clone(),
+            denied: None,
             trace: parser.trace.clone(),
-        })
+        }))
     }
 }

@@ -92,5 +92,6 @@ pub(super) fn asking<'a>(caller: &'a Caller, adapter: &'static str, deadline: De
         at_least_revision: 0,
         is_dry_run: false,
         deadline,
+        request_id: None,
     }
 }

@@ -222,6 +222,7 @@ impl Admitted {
             at_least_revision: 0,
             is_dry_run: false,
             deadline: self.deadline,
+            request_id: None,
         }
     }
 

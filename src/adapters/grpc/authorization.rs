@@ -238,6 +238,7 @@ impl<'a> Asking<'a> {
             at_least_revision,
             is_dry_run: false,
             deadline: self.deadline,
+            request_id: None,
         }
     }
 

@@ -11,12 +11,14 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value as Json};
 use tonic::transport::server::TlsConnectInfo;
 
 use crate::adapters::grpc::parse::EntityTypes;
 use crate::adapters::http::refusal::Refusal;
+use crate::adapters::ids;
 use crate::adapters::json::{self, Names};
 use crate::adapters::media::Media;
 use crate::call::context::TraceContext;
@@ -27,6 +29,9 @@ use crate::identity::certificate::Peer;
 use crate::identity::doorkeeper::Doorkeeper;
 use crate::service::deadline::Deadline;
 use crate::service::decisions::Service;
+
+/// The longest name of a request that goes to the log.
+const LOGGED_BYTES: u32 = 256;
 
 /// Levels of JSON around what `limits.json_depth` is about.
 const ENVELOPE: u32 = 4;
@@ -71,19 +76,26 @@ impl Door {
             (Some(connection), Some(chain)) => connection.get_ref().names(chain),
             _ => &[],
         };
-        let evidence = Evidence {
-            authorization: authorization.as_ref().map(|it| it.header.as_ref()),
-            names,
-        };
         let doorkeeper = self.doorkeeper.current();
         if doorkeeper.is_local() && !host(head).is_some_and(|host| is_loopback(&host)) {
             return Err(Refusal::ForeignHost);
         }
-        let caller = doorkeeper.authenticate(evidence)?;
-        let user = authorization.as_ref().and_then(|it| it.user.as_deref());
-        if user.is_some_and(|user| *user != *caller.id) && !doorkeeper.is_local() {
-            return Err(authenticate::Refusal::Conflict.into());
-        }
+        let known = |shown: Option<&Shown<'_>>| {
+            let caller = doorkeeper.authenticate(Evidence {
+                authorization: shown.map(|it| it.header.as_ref()),
+                names,
+            })?;
+            let user = shown.and_then(|it| it.user.as_deref());
+            if user.is_some_and(|user| *user != *caller.id) && !doorkeeper.is_local() {
+                return Err(authenticate::Refusal::Conflict);
+            }
+            Ok(caller)
+        };
+        let decoded = authorization.as_ref().and_then(|it| it.decoded.as_deref());
+        let caller = known(authorization.as_ref()).or_else(|refused| match decoded {
+            Some(decoded) => known(Some(decoded)),
+            None => Err(refused),
+        })?;
         if !caller.rights.rpcs.contains(rpc) {
             let caller = caller.id.to_string();
             return Err(Refusal::NotAllowed { caller, rpc });
@@ -110,6 +122,8 @@ impl Door {
 struct Shown<'a> {
     header: Cow<'a, [u8]>,
     user: Option<String>,
+    /// The same as a client of OAuth writes it (RFC 6749, 2.3.1), which encodes both: with the escapes read.
+    decoded: Option<Box<Shown<'static>>>,
 }
 
 impl<'a> Shown<'a> {
@@ -122,17 +136,35 @@ impl<'a> Shown<'a> {
             return Ok(Self {
                 header: bytes.into(),
                 user: None,
+                decoded: None,
             });
         };
         let decoded = STANDARD.decode(encoded).ok();
         let decoded = decoded.and_then(|bytes| String::from_utf8(bytes).ok());
         let parts = decoded.as_deref().and_then(|text| text.split_once(':'));
         let (user, token) = parts.ok_or(authenticate::Refusal::NotBearer)?;
-        Ok(Self {
+        let mut shown = Shown::basic(user, token);
+        let is_encoded = [user, token].iter().any(|it| it.contains(['%', '+']));
+        if let (true, Some(user), Some(token)) = (is_encoded, unescaped(user), unescaped(token)) {
+            shown.decoded = Some(Box::new(Shown::basic(&user, &token)));
+        }
+        Ok(shown)
+    }
+
+    fn basic(user: &str, token: &str) -> Shown<'static> {
+        Shown {
             header: format!("Bearer {token}").into_bytes().into(),
             user: Some(user.to_owned()),
-        })
+            decoded: None,
+        }
     }
+}
+
+/// A text of `application/x-www-form-urlencoded`, if it is one of UTF-8.
+fn unescaped(text: &str) -> Option<String> {
+    let text = text.replace('+', " ");
+    let decoded = percent_decode_str(&text).decode_utf8().ok()?;
+    Some(decoded.into_owned())
 }
 
 /// The host that the client asked for.
@@ -145,7 +177,7 @@ pub fn host(head: &Parts) -> Option<Authority> {
 }
 
 /// Whether a host is this machine by its name. A web page that has its own name point here is not.
-fn is_loopback(host: &Authority) -> bool {
+pub fn is_loopback(host: &Authority) -> bool {
     let name = host.host();
     let address = name.trim_start_matches('[').trim_end_matches(']');
     name.eq_ignore_ascii_case("localhost")
@@ -170,6 +202,15 @@ pub fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
         Some(Ok(Media::Json)) => Ok(()),
         _ => Err(Refusal::NotJson),
     }
+}
+
+/// Under which name a client finds a request again.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// How the client calls the request, if that can stand in a log.
+pub fn request_id(headers: &HeaderMap) -> Option<&str> {
+    let text = headers.get(&REQUEST_ID)?.to_str().ok()?;
+    ids::check(text, LOGGED_BYTES).is_ok().then_some(text)
 }
 
 /// When the answer has to be there.

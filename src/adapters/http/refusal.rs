@@ -58,6 +58,9 @@ pub enum Refusal {
         "without configured callers, only requests for `localhost` or a loopback address are answered"
     )]
     ForeignHost,
+    /// The document would say that somebody else's name is this server's.
+    #[error("only for `localhost` and loopback addresses is this known without `[authzen] url`")]
+    NoIdentifier,
     /// Nothing is here.
     #[error("there is nothing at this path")]
     NotFound,
@@ -109,7 +112,9 @@ impl Refusal {
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::HeadersTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
-            Self::NotAllowed { .. } | Self::ForeignHost => StatusCode::FORBIDDEN,
+            Self::NotAllowed { .. } | Self::ForeignHost | Self::NoIdentifier => {
+                StatusCode::FORBIDDEN
+            }
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotReady | Self::TooManyRequests { .. } => StatusCode::SERVICE_UNAVAILABLE,
@@ -145,9 +150,10 @@ impl Refusal {
 
     fn why(&self) -> metrics::Refusal {
         match self {
-            Self::Unauthenticated(_) | Self::NotAllowed { .. } | Self::ForeignHost => {
-                metrics::Refusal::NotEntitled
-            }
+            Self::Unauthenticated(_)
+            | Self::NotAllowed { .. }
+            | Self::ForeignHost
+            | Self::NoIdentifier => metrics::Refusal::NotEntitled,
             Self::NotReady => metrics::Refusal::Unavailable,
             Self::TooManyRequests { .. } => metrics::Refusal::Overloaded,
             Self::DeadlineExceeded => metrics::Refusal::Deadline,

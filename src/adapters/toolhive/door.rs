@@ -8,7 +8,7 @@ use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use serde_json::json;
 
-use crate::adapters::http::door::{Door, check_content_type, deadline, reply, trace};
+use crate::adapters::http::door::{Door, check_content_type, deadline, reply, request_id, trace};
 use crate::adapters::http::refusal::Refusal;
 use crate::adapters::json::Names;
 use crate::adapters::toolhive::parse::{self, Asked};
@@ -37,6 +37,7 @@ pub struct Admitted {
     trace: TraceContext,
     is_probe: bool,
     deadline: Deadline,
+    request_id: Option<String>,
 }
 
 impl Toolhive {
@@ -65,6 +66,7 @@ impl Toolhive {
             trace,
             is_probe,
             deadline: deadline(head),
+            request_id: request_id(&head.headers).map(str::to_owned),
         })
     }
 
@@ -95,6 +97,7 @@ impl Toolhive {
                     at_least_revision: 0,
                     is_dry_run: admitted.is_probe,
                     deadline: admitted.deadline,
+                    request_id: admitted.request_id.as_deref(),
                 };
                 let answer = self.door.service.authorize(ask, &call).await?;
                 answer.value.is_allow()

@@ -127,10 +127,10 @@ impl Iterator for Scanner<'_> {
 
     fn next(&mut self) -> Option<Unheld> {
         loop {
-            if self.in_string {
-                if let Some(found) = self.in_string() {
-                    return Some(found);
-                }
+            if self.in_string
+                && let Some(found) = self.in_string()
+            {
+                return Some(found);
             }
             match self.text.get(self.at)? {
                 b'"' => {

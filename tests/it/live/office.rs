@@ -164,6 +164,7 @@ impl Office {
             at_least_revision: 0,
             is_dry_run: false,
             deadline: Deadline::NONE,
+            request_id: None,
         };
         self.service.authorize(ask, call).await.unwrap().value
     }

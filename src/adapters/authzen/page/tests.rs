@@ -73,16 +73,12 @@ fn what_is_no_page_is_refused() {
     for (page, wanted) in [
         (json!("x"), "`page` must be an object"),
         (
-            json!({"limit": 0}),
-            "`page.limit` must be a positive whole number",
-        ),
-        (
             json!({"limit": -1}),
-            "`page.limit` must be a positive whole number",
+            "`page.limit` must be a whole number from 0 on",
         ),
         (
             json!({"limit": "1"}),
-            "`page.limit` must be a positive whole number",
+            "`page.limit` must be a whole number from 0 on",
         ),
         (json!({"token": 1}), "`page.token` must be a string"),
         (json!({"token": "zz"}), "`page.token` is of another search"),
@@ -108,4 +104,22 @@ fn no_page_asks_for_more_than_the_limit() {
         assert_eq!((page.after, page.most), (None, 100));
     }
     assert_eq!(token(None, print), "");
+}
+
+#[test]
+fn a_page_of_nothing_leads_to_where_it_would_have_been() {
+    let print = fingerprint(
+        "edge",
+        "/subject",
+        &object(json!({"subject": {"type": "user"}})),
+    );
+    for after in [None, Some(PLACE)] {
+        let token = again(after, print);
+        assert!(!token.is_empty());
+        let next = object(json!({"page": {"token": token, "limit": 0}}));
+        let page = of(&next, print, 100).expect("a page");
+        assert_eq!((page.after, page.most), (after, 0));
+        let other = Fingerprint::default();
+        assert_eq!(of(&next, other, 100), Err(Refusal::OtherPage));
+    }
 }

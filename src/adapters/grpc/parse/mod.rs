@@ -102,6 +102,7 @@ impl Parser<'_> {
             action,
             context,
             asserted: Vec::new(),
+            denied: None,
             trace: self.transport_trace.clone(),
         })
     }

@@ -72,6 +72,7 @@ impl Scene {
                 at_least_revision: 0,
                 is_dry_run: false,
                 deadline: Deadline::NONE,
+                request_id: None,
             },
             conversation: &self.conversation,
             origins: &self.origins,
