@@ -233,6 +233,7 @@ async fn the_order_of_the_pinned_schema_is_that_of_the_arguments() {
         owner: "ana".into(),
         target_arguments: vec![v1::TargetArgument {
             argument: "where".to_owned(),
+            optional: true,
             ..v1::TargetArgument::default()
         }],
         definition_json: definition.to_owned().into_bytes().into(),
