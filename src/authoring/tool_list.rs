@@ -2,6 +2,7 @@
 //!
 //! Start at [`parse`]. What is not understood is kept for the digest and otherwise left alone.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value as Json, json};
@@ -15,6 +16,8 @@ use crate::call::{canonical, order};
 
 /// Objects and lists within each other, in the shape that is kept of a tool's arguments.
 const MAX_SHAPE_DEPTH: usize = 8;
+/// Schemas within the schema of one tool.
+const MAX_SHAPES: usize = 2_048;
 /// Properties of one object in that shape.
 const MAX_SHAPE_PROPERTIES: usize = 256;
 
@@ -127,63 +130,95 @@ fn read_tool(definition: &Json) -> Result<ListedTool, String> {
         read_only_hint: hint("readOnlyHint"),
         destructive_hint: hint("destructiveHint"),
         open_world_hint: hint("openWorldHint"),
-        shape: shape(object.get("inputSchema").unwrap_or(&Json::Null), 0),
+        shape: {
+            let root = object.get("inputSchema").unwrap_or(&Json::Null);
+            let left = Cell::new(MAX_SHAPES);
+            Shaper { root, left }.shape(root, 0)
+        },
         argument_order: Vec::new(),
         schema: object.get("inputSchema").cloned().unwrap_or_default(),
         name,
     })
 }
 
-/// What typing arguments needs of a JSON Schema. Descriptions, defaults and the like stay with the
-/// server: a registration is read by people.
-fn shape(schema: &Json, depth: usize) -> Json {
-    const UNSAYABLE: [&str; 5] = ["$ref", "anyOf", "oneOf", "allOf", "not"];
-    let Some(object) = schema.as_object().filter(|_| depth <= MAX_SHAPE_DEPTH) else {
-        return json!({});
-    };
-    if UNSAYABLE.iter().any(|word| object.contains_key(*word)) {
-        return json!({});
+/// What decisions need of a JSON Schema: names, types, what is required, and how schemas are combined. Descriptions,
+/// defaults and the like stay with the server: a registration is read by people.
+struct Shaper<'s> {
+    root: &'s Json,
+    /// How many schemas may still be looked at: what refers to itself would go on for ever.
+    left: Cell<usize>,
+}
+
+impl Shaper<'_> {
+    fn shape(&self, schema: &Json, depth: usize) -> Json {
+        let is_within = depth <= MAX_SHAPE_DEPTH && self.left.get() > 0;
+        let Some(object) = schema.as_object().filter(|_| is_within) else {
+            return json!({});
+        };
+        self.left.set(self.left.get() - 1);
+        if let Some(target) = object.get("$ref") {
+            let found = target.as_str().and_then(|it| it.strip_prefix('#'));
+            let found = found.and_then(|it| self.root.pointer(it));
+            return found.map_or_else(|| json!({}), |it| self.shape(it, depth + 1));
+        }
+        let mut kept = Map::new();
+        if let Some(name) = type_of(object, depth) {
+            kept.insert("type".to_owned(), name);
+        }
+        for word in ["anyOf", "oneOf", "allOf"] {
+            if let Some(parts) = object.get(word).and_then(Json::as_array) {
+                let parts = parts.iter().map(|part| self.shape(part, depth + 1));
+                kept.insert(word.to_owned(), parts.collect());
+            }
+        }
+        self.members(object, depth, &mut kept);
+        if let Some(items) = object.get("items") {
+            kept.insert("items".to_owned(), self.shape(items, depth + 1));
+        }
+        Json::Object(kept)
     }
-    let mut kept = Map::new();
-    let of_strings = |list: &Json| {
-        list.as_array()
-            .is_some_and(|l| !l.is_empty() && l.iter().all(Json::is_string))
-    };
-    match object.get("type") {
-        Some(Json::String(name)) => {
-            kept.insert("type".to_owned(), json!(name));
+
+    /// The members of an object: which there are, which there have to be, and whether there may be others.
+    fn members(&self, object: &Map<String, Json>, depth: usize, kept: &mut Map<String, Json>) {
+        if let Some(properties) = object.get("properties").and_then(Json::as_object) {
+            let shapes = properties.iter().take(MAX_SHAPE_PROPERTIES);
+            let shapes: Map<String, Json> = shapes
+                .map(|(name, property)| (name.clone(), self.shape(property, depth + 1)))
+                .collect();
+            kept.insert("properties".to_owned(), Json::Object(shapes));
         }
-        None if object.get("enum").is_some_and(of_strings) => {
-            kept.insert("type".to_owned(), json!("string"));
-        }
-        None if depth == 0 => {
-            kept.insert("type".to_owned(), json!("object"));
-        }
-        _ => return json!({}),
-    }
-    if let Some(properties) = object.get("properties").and_then(Json::as_object) {
-        let shapes = properties.iter().take(MAX_SHAPE_PROPERTIES);
-        let shapes: Map<String, Json> = shapes
-            .map(|(name, property)| (name.clone(), shape(property, depth + 1)))
-            .collect();
-        let required = object
-            .get("required")
-            .and_then(Json::as_array)
+        let required = object.get("required").and_then(Json::as_array);
+        let required = required
             .into_iter()
-            .flatten();
-        let required: Vec<&str> = required
-            .filter_map(Json::as_str)
-            .filter(|name| shapes.contains_key(*name))
-            .collect();
+            .flatten()
+            .filter(|name| name.is_string());
+        let required: Vec<&Json> = required.take(MAX_SHAPE_PROPERTIES).collect();
         if !required.is_empty() {
             kept.insert("required".to_owned(), json!(required));
         }
-        kept.insert("properties".to_owned(), Json::Object(shapes));
+        let more = ["additionalProperties", "patternProperties"];
+        let is_open = |word: &&str| object.get(*word).is_some_and(|it| *it != Json::Bool(false));
+        if more.iter().any(|word| is_open(word)) {
+            kept.insert("additionalProperties".to_owned(), json!(true));
+        } else if object.contains_key("additionalProperties") {
+            kept.insert("additionalProperties".to_owned(), json!(false));
+        }
     }
-    if let Some(items) = object.get("items") {
-        kept.insert("items".to_owned(), shape(items, depth + 1));
+}
+
+/// The type or types that a schema names.
+fn type_of(object: &Map<String, Json>, depth: usize) -> Option<Json> {
+    let of_strings = |list: &Json| {
+        let list = list.as_array();
+        list.is_some_and(|it| !it.is_empty() && it.iter().all(Json::is_string))
+    };
+    match object.get("type") {
+        Some(Json::String(name)) => Some(json!(name)),
+        Some(names) if of_strings(names) => Some(names.clone()),
+        None if object.get("enum").is_some_and(of_strings) => Some(json!("string")),
+        None if depth == 0 => Some(json!("object")),
+        _ => None,
     }
-    Json::Object(kept)
 }
 
 #[cfg(test)]

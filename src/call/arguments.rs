@@ -5,6 +5,7 @@
 //! spelled so that another reader takes it for one that it is not.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Map, Value as Json};
@@ -14,6 +15,9 @@ use crate::call::visible::folded;
 
 /// Levels of a schema that are looked at; what lies deeper may have any names.
 const MAX_DEPTH: usize = 16;
+
+/// Schemas within a schema that are looked at; what comes after them may have any names.
+const MAX_SCHEMAS: usize = 4_096;
 
 /// The names that a JSON Schema knows, at every depth.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -61,10 +65,14 @@ impl Shape {
     /// The names in a schema. What it says in other words than `properties`, `required`, `items`, `$ref` within itself,
     /// `allOf`, `anyOf` and `oneOf` is taken to allow any names.
     pub fn of(schema: &Json) -> Self {
+        let compiler = Compiler {
+            root: schema,
+            left: Cell::new(MAX_SCHEMAS),
+        };
         // At the top a schema without properties is that of a tool without arguments.
         Self {
             is_closed: true,
-            ..Compiler { root: schema }.shape(schema, 0)
+            ..compiler.shape(schema, 0)
         }
     }
 
@@ -203,6 +211,8 @@ impl Place<'_> {
 /// Reads one schema.
 struct Compiler<'s> {
     root: &'s Json,
+    /// How many schemas may still be looked at: what refers to itself would go on for ever.
+    left: Cell<usize>,
 }
 
 impl Compiler<'_> {
@@ -210,9 +220,10 @@ impl Compiler<'_> {
         let Json::Object(words) = schema else {
             return FREE.clone();
         };
-        if depth > MAX_DEPTH {
+        if depth > MAX_DEPTH || self.left.get() == 0 {
             return FREE.clone();
         }
+        self.left.set(self.left.get() - 1);
         if let Some(target) = words.get("$ref") {
             let found = target.as_str().and_then(|it| it.strip_prefix('#'));
             let found = found.and_then(|it| self.root.pointer(it));

@@ -97,27 +97,44 @@ fn the_shape_keeps_what_typing_needs() {
             "kind": {"enum": ["a", "b"]},
             "maybe": {"anyOf": [{"type": "string"}, {"type": "null"}]},
             "list": {"type": "array", "items": {"type": "string", "maxLength": 5}},
+            "file": {"$ref": "#/$defs/file"},
         },
+        "$defs": {"file": {"type": "object", "required": ["path"], "properties": {"path": {"type": "string", "title": "P"}}}},
         "required": ["description", "ghost", 3],
     });
     let expected = json!({
-        "type": "object",
-        "required": ["description"],
+        "type": "object", "additionalProperties": false,
+        "required": ["description", "ghost"],
         "properties": {
             "description": {"type": "string"},
             "kind": {"type": "string"},
-            "maybe": {},
+            "maybe": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+            "file": {"type": "object", "required": ["path"], "properties": {"path": {"type": "string"}}},
             "list": {"type": "array", "items": {"type": "string"}},
         },
     });
-    assert_eq!(shape(&schema, 0), expected);
+    let shape = |schema: &Json| {
+        let left = Cell::new(MAX_SHAPES);
+        let shaper = Shaper { root: schema, left };
+        shaper.shape(schema, 0)
+    };
+    assert_eq!(shape(&schema), expected);
     for strange in [
         json!(null),
         json!(true),
         json!([]),
         json!("x"),
         json!({"$ref": "#"}),
+        json!({"$ref": "https://example.com/schema"}),
     ] {
-        assert_eq!(shape(&strange, 0), json!({}));
+        assert_eq!(shape(&strange), json!({}));
     }
+    // What refers to itself again and again ends before it fills the memory.
+    let names: Map<String, Json> = (0..20)
+        .map(|n| (format!("p{n}"), json!({"$ref": "#"})))
+        .collect();
+    let endless = shape(&json!({"properties": names}));
+    assert!(endless.to_string().len() < 1_000_000);
+    let choices = vec![json!({"$ref": "#"}); 20];
+    assert!(shape(&json!({"anyOf": choices})).to_string().len() < 1_000_000);
 }

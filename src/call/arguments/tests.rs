@@ -127,4 +127,9 @@ fn a_schema_that_refers_to_itself_ends() {
         deep = json!({"next": deep});
     }
     assert!(check(schema, deep).is_ok());
+    let names: Map<String, Json> = (0..20)
+        .map(|n| (format!("p{n}"), json!({"$ref": "#"})))
+        .collect();
+    let endless = Shape::of(&json!({"properties": names}));
+    assert!(format!("{endless:?}").len() < 10_000_000);
 }

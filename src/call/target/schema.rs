@@ -3,10 +3,14 @@
 //! `$ref` within the schema, `allOf`, `anyOf` and `oneOf` are followed. What the schema says in other words is taken to
 //! allow anything.
 
+use std::cell::Cell;
+
 use serde_json::{Map, Value as Json};
 
 /// Levels of references and combinations that are followed.
 const MAX_DEPTH: usize = 16;
+/// Schemas that one look takes in.
+const MAX_SCHEMAS: usize = 4_096;
 
 /// The JSON types that a value may have, as a set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +70,32 @@ impl Types {
     }
 }
 
+/// How deep a look has got, and how many schemas it may still look at: what refers to itself would go on for ever.
+#[derive(Clone, Copy)]
+struct Depth<'l> {
+    level: usize,
+    left: &'l Cell<usize>,
+}
+
+impl<'l> Depth<'l> {
+    fn top(left: &'l Cell<usize>) -> Self {
+        Self { level: 0, left }
+    }
+
+    fn deeper(self) -> Self {
+        Self {
+            level: self.level + 1,
+            ..self
+        }
+    }
+
+    fn may_go_on(self) -> bool {
+        let left = self.left.get();
+        self.left.set(left.saturating_sub(1));
+        self.level <= MAX_DEPTH && left > 0
+    }
+}
+
 /// A place in the arguments, as all schemas that speak of it describe it. None: nothing is said of it.
 #[derive(Debug, Clone)]
 pub struct Place<'s> {
@@ -86,11 +116,12 @@ impl<'s> Place<'s> {
     pub fn types(&self) -> Types {
         match self.schemas.is_empty() {
             true => Types::ANY,
-            false => self
-                .schemas
-                .iter()
-                .map(|schema| self.types_of(schema, 0))
-                .fold(Types::NONE, Types::and),
+            false => {
+                let left = Cell::new(MAX_SCHEMAS);
+                let each = self.schemas.iter();
+                each.map(|schema| self.types_of(schema, Depth::top(&left)))
+                    .fold(Types::NONE, Types::and)
+            }
         }
     }
 
@@ -149,8 +180,10 @@ impl<'s> Place<'s> {
 
     /// Whether every object here has the member.
     pub fn requires(&self, name: &str) -> bool {
+        let left = Cell::new(MAX_SCHEMAS);
         let mut schemas = self.schemas.iter();
-        !self.schemas.is_empty() && schemas.all(|schema| self.does_require(schema, name, 0))
+        !self.schemas.is_empty()
+            && schemas.all(|schema| self.does_require(schema, name, Depth::top(&left)))
     }
 
     /// Whether any schema here gives this format for texts.
@@ -192,9 +225,9 @@ impl<'s> Place<'s> {
         self.root.pointer(target)
     }
 
-    fn types_of(&self, schema: &Json, depth: usize) -> Types {
+    fn types_of(&self, schema: &Json, depth: Depth<'_>) -> Types {
         let words = match schema {
-            Json::Object(words) if depth <= MAX_DEPTH => words,
+            Json::Object(words) if depth.may_go_on() => words,
             Json::Bool(false) => return Types::NONE,
             _ => return Types::ANY,
         };
@@ -215,13 +248,13 @@ impl<'s> Place<'s> {
             types = types.both(Types::of_value(value));
         }
         if let Some(schema) = self.referred(words) {
-            types = types.both(self.types_of(schema, depth + 1));
+            types = types.both(self.types_of(schema, depth.deeper()));
         }
         for schema in list(words, "allOf") {
-            types = types.both(self.types_of(schema, depth + 1));
+            types = types.both(self.types_of(schema, depth.deeper()));
         }
         for word in ["anyOf", "oneOf"] {
-            let choices = list(words, word).map(|schema| self.types_of(schema, depth + 1));
+            let choices = list(words, word).map(|schema| self.types_of(schema, depth.deeper()));
             if let Some(choices) = choices.reduce(Types::and) {
                 types = types.both(choices);
             }
@@ -229,15 +262,15 @@ impl<'s> Place<'s> {
         types
     }
 
-    fn does_require(&self, schema: &Json, name: &str, depth: usize) -> bool {
+    fn does_require(&self, schema: &Json, name: &str, depth: Depth<'_>) -> bool {
         let Json::Object(words) = schema else {
             return false;
         };
-        if depth > MAX_DEPTH {
+        if !depth.may_go_on() {
             return false;
         }
-        let requires = |schema: &Json| self.does_require(schema, name, depth + 1);
-        let is_only_null = |schema: &&Json| self.types_of(schema, depth + 1) == Types::NULL;
+        let requires = |schema: &Json| self.does_require(schema, name, depth.deeper());
+        let is_only_null = |schema: &&Json| self.types_of(schema, depth.deeper()) == Types::NULL;
         let of_choices = |word: &str| {
             let mut choices = list(words, word).filter(|it| !is_only_null(it)).peekable();
             choices.peek().is_some() && choices.all(requires)

@@ -162,3 +162,13 @@ fn a_schema_without_arguments_has_none() {
     let endless = json!({"$ref": "#"});
     assert_eq!(check(&[written(json!("path"))], Some(&endless)).len(), 1);
 }
+
+#[test]
+fn a_schema_that_refers_to_itself_again_and_again_is_looked_at_for_a_while() {
+    let choices = vec![json!({"$ref": "#"}); 20];
+    let schema = json!({"anyOf": choices, "properties": {"path": {"anyOf": choices}}});
+    let place = crate::call::target::schema::Place::top(&schema);
+    let path = place.member("path", true).expect("it is declared");
+    let _ = path.types();
+    assert!(!place.requires("path"));
+}
