@@ -180,13 +180,6 @@ impl Shaper<'_> {
 
     /// The members of an object: which there are, which there have to be, and whether there may be others.
     fn members(&self, object: &Map<String, Json>, depth: usize, kept: &mut Map<String, Json>) {
-        if let Some(properties) = object.get("properties").and_then(Json::as_object) {
-            let shapes = properties.iter().take(MAX_SHAPE_PROPERTIES);
-            let shapes: Map<String, Json> = shapes
-                .map(|(name, property)| (name.clone(), self.shape(property, depth + 1)))
-                .collect();
-            kept.insert("properties".to_owned(), Json::Object(shapes));
-        }
         let required = object.get("required").and_then(Json::as_array);
         let required = required
             .into_iter()
@@ -195,6 +188,13 @@ impl Shaper<'_> {
         let required: Vec<&Json> = required.take(MAX_SHAPE_PROPERTIES).collect();
         if !required.is_empty() {
             kept.insert("required".to_owned(), json!(required));
+        }
+        if let Some(properties) = object.get("properties").and_then(Json::as_object) {
+            let shapes = properties.iter().take(MAX_SHAPE_PROPERTIES);
+            let shapes: Map<String, Json> = shapes
+                .map(|(name, property)| (name.clone(), self.shape(property, depth + 1)))
+                .collect();
+            kept.insert("properties".to_owned(), Json::Object(shapes));
         }
         let more = ["additionalProperties", "patternProperties"];
         let is_open = |word: &&str| object.get(*word).is_some_and(|it| *it != Json::Bool(false));
