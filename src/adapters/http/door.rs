@@ -27,9 +27,6 @@ use crate::identity::certificate::Peer;
 use crate::identity::doorkeeper::Doorkeeper;
 use crate::service::decisions::Service;
 
-/// Levels of JSON around what `limits.json_depth` is about.
-const ENVELOPE: u32 = 4;
-
 /// What all requests of a protocol share.
 pub struct Door {
     /// Who answers.
@@ -90,13 +87,14 @@ impl Door {
         Ok(caller)
     }
 
-    /// The object in a body.
+    /// The object in a body. `around` are the levels of JSON around what `limits.json_depth` is about.
     pub(in crate::adapters) fn object(
         &self,
         body: &[u8],
         names: Names,
+        around: u32,
     ) -> Result<Map<String, Json>, Refusal> {
-        let depth = self.limits.load().json_depth.saturating_add(ENVELOPE);
+        let depth = self.limits.load().json_depth.saturating_add(around);
         if body.is_empty() {
             return Err(Refusal::EmptyBody);
         }
