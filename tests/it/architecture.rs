@@ -33,7 +33,7 @@ const LEAVES: [&str; 2] = ["config", "identity"];
 const SPEAK_PROTO: [&str; 4] = ["adapters", "control", "server", "cli"];
 
 /// What the top of the repository may hold.
-const TOP_LEVEL: [&str; 22] = [
+const TOP_LEVEL: [&str; 23] = [
     ".ci",
     ".git",
     ".gitattributes",
@@ -51,6 +51,7 @@ const TOP_LEVEL: [&str; 22] = [
     "deploy",
     "docs",
     "examples",
+    "fuzz",
     "policies",
     "proto",
     "rustfmt.toml",

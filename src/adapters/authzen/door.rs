@@ -29,6 +29,9 @@ use crate::service::decisions::Ask;
 /// How this front door is called in traces.
 pub const ADAPTER: &str = "authzen";
 
+/// Levels around what may be nested: the question, `evaluations`, one of them, and a party in it.
+const LEVELS_AROUND: u32 = 4;
+
 const EVALUATION: &str = "/access/v1/evaluation";
 const EVALUATIONS: &str = "/access/v1/evaluations";
 const SEARCH_SUBJECT: &str = "/access/v1/search/subject";
@@ -153,7 +156,7 @@ impl Authzen {
         admitted: &Admitted,
         body: &[u8],
     ) -> Result<Response<Bytes>, Refusal> {
-        let request = self.door.object(body, Names::Distinct)?;
+        let request = self.door.object(body, Names::Distinct, LEVELS_AROUND)?;
         let answer = match admitted.endpoint {
             Endpoint::Evaluation => self.evaluation(admitted, &request).await?,
             Endpoint::Evaluations => self.evaluations(admitted, &request).await?,

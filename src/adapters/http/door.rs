@@ -33,9 +33,6 @@ use crate::service::decisions::Service;
 /// The longest name of a request that goes to the log.
 const LOGGED_BYTES: u32 = 256;
 
-/// Levels of JSON around what `limits.json_depth` is about.
-const ENVELOPE: u32 = 4;
-
 /// What all requests of a protocol share.
 pub struct Door {
     /// Who answers.
@@ -103,13 +100,14 @@ impl Door {
         Ok(caller)
     }
 
-    /// The object in a body.
+    /// The object in a body. `around` are the levels of JSON around what `limits.json_depth` is about.
     pub(in crate::adapters) fn object(
         &self,
         body: &[u8],
         names: Names,
+        around: u32,
     ) -> Result<Map<String, Json>, Refusal> {
-        let depth = self.limits.load().json_depth.saturating_add(ENVELOPE);
+        let depth = self.limits.load().json_depth.saturating_add(around);
         if body.is_empty() {
             return Err(Refusal::EmptyBody);
         }

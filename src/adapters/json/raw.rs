@@ -12,7 +12,7 @@ use crate::adapters::json::Names;
 
 /// An object whose members have not been read.
 #[derive(Debug, Clone)]
-pub(in crate::adapters) struct RawObject<'t>(Vec<(String, &'t RawValue)>);
+pub struct RawObject<'t>(Vec<(String, &'t RawValue)>);
 
 impl<'t> RawObject<'t> {
     /// Cuts an object. No name comes twice, nor do two that fold to one.
@@ -35,13 +35,13 @@ impl<'t> RawObject<'t> {
     }
 
     /// The member of this name, as it is written.
-    pub(in crate::adapters) fn get(&self, name: &str) -> Option<&'t str> {
+    pub fn get(&self, name: &str) -> Option<&'t str> {
         let member = self.0.iter().find(|(known, _)| known == name);
         member.map(|(_, value)| value.get())
     }
 
     /// Names and members in the order in which they are written.
-    pub(in crate::adapters) fn iter(&self) -> impl Iterator<Item = (&str, &'t str)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &'t str)> {
         self.0
             .iter()
             .map(|(name, value)| (name.as_str(), value.get()))

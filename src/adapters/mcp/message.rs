@@ -52,23 +52,37 @@ pub enum Message {
 
 /// One message of a server. What it tells is as it was written.
 #[derive(Debug, Clone)]
-pub(in crate::adapters) enum FromServer<'t> {
+pub enum FromServer<'t> {
     /// It wants an answer.
     Request {
+        /// Comes back with the answer.
         id: Id,
+        /// What is asked for, e.g. `elicitation/create`.
         method: String,
-        /// What is asked for, or why that cannot be read.
+        /// With what, or why that cannot be read.
         params: Result<Map<String, Json>, Invalid>,
     },
     /// It wants none.
     Notification {
+        /// What has happened.
         method: String,
+        /// Particulars, if there are any.
         params: Option<RawObject<'t>>,
     },
     /// The result of a client's request.
-    Result { id: Id, result: RawObject<'t> },
+    Result {
+        /// The id of that request.
+        id: Id,
+        /// Its members.
+        result: RawObject<'t>,
+    },
     /// What came of a request instead; without an id of one that the server could not read.
-    Error { id: Option<Id>, error: &'t str },
+    Error {
+        /// The id of that request.
+        id: Option<Id>,
+        /// The object, as it is written.
+        error: &'t str,
+    },
 }
 
 /// Why something is not a message. The text is safe to send.
@@ -176,10 +190,7 @@ pub fn members(
 }
 
 /// Reads one message of a server.
-pub(in crate::adapters) fn from_server<'t>(
-    text: &'t [u8],
-    limits: &Limits,
-) -> Result<FromServer<'t>, Unreadable> {
+pub fn from_server<'t>(text: &'t [u8], limits: &Limits) -> Result<FromServer<'t>, Unreadable> {
     let anonymous = |fault| Unreadable { id: None, fault };
     let first = text.iter().find(|byte| !byte.is_ascii_whitespace());
     if first == Some(&b'[') {

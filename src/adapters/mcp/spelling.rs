@@ -64,7 +64,10 @@ pub(in crate::adapters) fn names_of(members: &Map<String, Json>) -> impl Iterato
 }
 
 /// Refuses two members of one name to a reader that does not mind the case of letters.
-pub(super) fn one_spelling(members: &Map<String, Json>, field: &str) -> Result<(), Invalid> {
+pub(in crate::adapters) fn one_spelling(
+    members: &Map<String, Json>,
+    field: &str,
+) -> Result<(), Invalid> {
     match Names::Distinct.fault(members.keys()) {
         Some(fault) => Err(Invalid::new(field, Problem::Json(fault))),
         None => Ok(()),

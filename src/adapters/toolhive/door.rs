@@ -21,6 +21,9 @@ use crate::service::decisions::Ask;
 /// How this front door is called in traces.
 pub const ADAPTER: &str = "toolhive";
 
+/// Levels around the arguments of a call: the question, its `context` and `context.mcp`.
+const LEVELS_AROUND: u32 = 3;
+
 /// ToolHive is configured with all of it but the last segment.
 const DECISION: &str = "/toolhive/decision";
 
@@ -76,7 +79,7 @@ impl Toolhive {
         admitted: &Admitted,
         body: &[u8],
     ) -> Result<Response<Bytes>, Refusal> {
-        let request = self.door.object(body, Names::Protocol)?;
+        let request = self.door.object(body, Names::Protocol, LEVELS_AROUND)?;
         let limits = self.door.limits.load_full();
         let asked = parse::call(
             &request,

@@ -11,6 +11,7 @@ use crate::adapters::grpc::parse::{check_count, check_length};
 use crate::adapters::http::fields::{id, object, optional_object, optional_text, text};
 use crate::adapters::ids;
 use crate::adapters::invalid::{Invalid, Problem, Shown, Within as _};
+use crate::adapters::mcp::spelling::one_spelling;
 use crate::call::context::{
     CallContext, Identity, Initiator, Operation, OperationKind, Subject, ToolCall, TraceContext,
 };
@@ -168,6 +169,9 @@ fn kind(
         }),
         Verb::ListTools => OperationKind::ListTools,
         Verb::GetPrompt => {
+            if let Some(arguments) = arguments {
+                one_spelling(arguments, "context.mcp.args")?;
+            }
             let arguments = arguments.map(Map::keys).into_iter().flatten();
             let arguments: Vec<SmolStr> = arguments.map(SmolStr::new).collect();
             check_count(arguments.len(), limits.list_items, "context.mcp.args")?;

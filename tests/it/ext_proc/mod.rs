@@ -57,7 +57,7 @@ when { context.sampling.max_tokens <= 100 };
 "#;
 
 /// One exchange, as Envoy leads it.
-struct Exchange {
+pub struct Exchange {
     tell: mpsc::Sender<ProcessingRequest>,
     told: Streaming<ProcessingResponse>,
 }
@@ -95,7 +95,7 @@ fn first(request: Request) -> ProcessingRequest {
     }
 }
 
-const POST: [(&str, &str); 5] = [
+pub const POST: [(&str, &str); 5] = [
     (":method", "POST"),
     (":path", "/mcp"),
     (":authority", "gateway.example.org"),
@@ -108,7 +108,7 @@ impl Exchange {
         Self::open_with(server.channel().await, None).await
     }
 
-    async fn open_with(channel: Channel, named: Option<&'static str>) -> Self {
+    pub async fn open_with(channel: Channel, named: Option<&'static str>) -> Self {
         let (tell, requests) = mpsc::channel(64);
         let mut request = tonic::Request::new(ReceiverStream::new(requests));
         if let Some(named) = named {
@@ -142,7 +142,7 @@ impl Exchange {
     }
 
     /// Sends a request with headers of the test's own, up to the decision.
-    async fn ask(&mut self, headers: &[(&str, &str)], text: &[u8]) -> Result<Response, Status> {
+    pub async fn ask(&mut self, headers: &[(&str, &str)], text: &[u8]) -> Result<Response, Status> {
         let headers = self::headers(headers, false);
         self.say(first(Request::RequestHeaders(headers))).await;
         match self.hear().await? {
@@ -154,7 +154,7 @@ impl Exchange {
     }
 
     /// Sends a message that is allowed.
-    async fn pass(&mut self, message: &Json) {
+    pub async fn pass(&mut self, message: &Json) {
         let told = self.ask(&POST, message.to_string().as_bytes()).await;
         assert!(matches!(told, Ok(Response::RequestBody(_))), "{told:?}");
     }
@@ -175,15 +175,21 @@ impl Exchange {
     }
 
     /// The server begins to answer with this type.
-    async fn answered_with(&mut self, of_type: &str) -> Result<Response, Status> {
-        let answer = [(":status", "200"), ("content-type", of_type)];
+    pub async fn answered_with(&mut self, of_type: &str) -> Result<Response, Status> {
+        self.answered_with_any(Some(of_type)).await
+    }
+
+    /// The same, or with none.
+    pub async fn answered_with_any(&mut self, of_type: Option<&str>) -> Result<Response, Status> {
+        let mut answer = vec![(":status", "200")];
+        answer.extend(of_type.map(|it| ("content-type", it)));
         self.tell(Request::ResponseHeaders(headers(&answer, false)))
             .await;
         self.hear().await
     }
 
     /// What passes of a body that comes in these pieces, to its end.
-    async fn body(&mut self, pieces: &[&[u8]]) -> Result<Vec<u8>, Status> {
+    pub async fn body(&mut self, pieces: &[&[u8]]) -> Result<Vec<u8>, Status> {
         let last = pieces.len() - 1;
         for (at, piece) in pieces.iter().enumerate() {
             self.tell(Request::ResponseBody(body(piece, at == last)))
@@ -247,7 +253,7 @@ fn mutated(mutation: Option<HeaderMutation>) -> HashMap<String, String> {
 }
 
 /// What a client sees in place of an answer.
-fn seen(immediate: ImmediateResponse) -> (i32, HashMap<String, String>, Json) {
+pub fn seen(immediate: ImmediateResponse) -> (i32, HashMap<String, String>, Json) {
     let status = immediate.status.expect("a status").code;
     let body = serde_json::from_slice(&immediate.body).expect("JSON");
     (status, mutated(immediate.headers), body)

@@ -110,6 +110,9 @@ impl Parser<'_> {
     fn get_prompt(&self, wire: v1::GetPrompt) -> Result<OperationKind, Invalid> {
         let name = self.required_id(wire.name, "name")?;
         check_count(wire.arguments.len(), self.limits.list_items, "arguments")?;
+        if let Some(fault) = Names::Distinct.fault(wire.arguments.keys()) {
+            return Err(Invalid::new("arguments", Problem::Json(fault)));
+        }
         let names = wire.arguments.into_keys().collect();
         let mut arguments = self.ids(names, self.limits.list_items, "arguments")?;
         arguments.sort_unstable();
