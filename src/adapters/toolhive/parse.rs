@@ -11,6 +11,7 @@ use crate::adapters::grpc::parse::{check_count, check_length};
 use crate::adapters::http::fields::{id, object, optional_object, optional_text, text};
 use crate::adapters::ids;
 use crate::adapters::invalid::{Invalid, Problem, Shown, Within as _};
+use crate::adapters::token;
 use crate::call::context::{
     CallContext, Delegation, Initiator, Operation, OperationKind, Subject, ToolCall, TraceContext,
 };
@@ -118,11 +119,14 @@ fn parties(
         return Err(Invalid::new(FIELD, problem));
     };
     let entity = EntityUID::from_components(subject_type.clone(), Eid::new(name), None);
-    let claims = if who.takes_claims {
-        claims(principal)
-    } else {
-        Map::new()
-    };
+    let mut claims = claims(principal);
+    let scopes = token::scopes(&claims).map_err(|_| {
+        let problem = Problem::NotOfType("a string or a list of strings");
+        Invalid::new("scopes", problem).inside(FIELD)
+    })?;
+    if !who.takes_claims {
+        claims.clear();
+    }
     let Some(agent) = who.agent else {
         let subject = Subject {
             claims,
@@ -132,6 +136,7 @@ fn parties(
     };
     let agent = model::entity(&TYPES.agent, agent);
     let delegation = Delegation {
+        scopes,
         claims: vec![(entity.clone(), claims)],
         ..Delegation::verified_from(entity)
     };
