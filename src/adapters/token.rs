@@ -1,7 +1,10 @@
 //! Who acts, and for whom, in the payload of a token that somebody else has verified (RFC 8693).
+//!
+//! What the token says is about the principal of `sub`; about an actor is only what stands in its own `act` (4.1).
 
 use std::time::{Duration, SystemTime};
 
+use cedar_policy_core::ast::EntityUID;
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
@@ -71,45 +74,69 @@ pub(in crate::adapters) struct Reading<'a> {
 /// `sub` is the person; the outermost `act` acts now, and those within acted before it, the innermost for
 /// the person. The error is safe to send.
 pub(in crate::adapters) fn of_claims(
-    token: Map<String, Json>,
+    mut token: Map<String, Json>,
     reading: Reading<'_>,
 ) -> Result<Known, &'static str> {
     let limits = reading.limits;
     let person = claim(&token, "sub", limits)?.ok_or("the token has no `sub`")?;
-    let mut actors = Vec::new();
-    let mut act = token.get("act");
-    while let Some(actor) = act {
-        let actor = actor.as_object().ok_or("the token's `act` is no object")?;
-        let name = claim(actor, "sub", limits)?.ok_or("the token's `act` has no `sub`")?;
-        actors.push(entity(&TYPES.agent, name));
-        act = actor.get("act");
-    }
-    actors.reverse();
+    let skew = limits.clock_skew();
+    let until = time(&token, "exp")?.map(|end| end.checked_add(skew).unwrap_or(end));
+    let start = time(&token, "nbf")?.map(|start| start.checked_sub(skew).unwrap_or(start));
+    let scopes = scopes(&token)?;
+    let mut actors = actors(token.remove("act"), limits)?;
     if let (true, Some(named)) = (actors.is_empty(), reading.agent_claim) {
         let agent = claim(&token, named, limits)?.ok_or("the token names no agent")?;
-        actors.push(entity(&TYPES.agent, agent));
+        actors.push((entity(&TYPES.agent, agent), Map::new()));
     }
     let person = entity(&TYPES.user, person);
-    let acting = actors.pop();
-    let until = expiry(&token)?;
-    let delegation = match acting {
-        None => None,
-        Some(_) => Some(Delegation {
-            actors,
-            scopes: scopes(&token)?,
-            expires_at: until,
-            ..Delegation::verified_from(person.clone())
-        }),
+    let known = |entity, claims| Subject {
+        claims: if reading.passes_claims {
+            claims
+        } else {
+            Map::new()
+        },
+        ..Subject::verified(entity, "jwt")
     };
-    let mut subject = Subject::verified(acting.unwrap_or(person), "jwt");
+    let Some((acting, its_claims)) = actors.pop() else {
+        return Ok(Known {
+            subject: known(person, token),
+            delegation: None,
+            until,
+        });
+    };
+    let mut delegation = Delegation {
+        actors: actors.iter().map(|(actor, _)| actor.clone()).collect(),
+        scopes,
+        not_before: start,
+        expires_at: until,
+        ..Delegation::verified_from(person.clone())
+    };
     if reading.passes_claims {
-        subject.claims = token;
+        delegation.claims = std::iter::once((person, token)).chain(actors).collect();
     }
     Ok(Known {
-        subject,
-        delegation,
+        subject: known(acting, its_claims),
+        delegation: Some(delegation),
         until,
     })
+}
+
+/// Everyone in `act`, the innermost first, each with what is said of it and of nobody else.
+fn actors(
+    mut act: Option<Json>,
+    limits: &Limits,
+) -> Result<Vec<(EntityUID, Map<String, Json>)>, &'static str> {
+    let mut actors = Vec::new();
+    while let Some(actor) = act.filter(|it| !it.is_null()) {
+        let Json::Object(mut actor) = actor else {
+            return Err("the token's `act` is no object");
+        };
+        let name = claim(&actor, "sub", limits)?.ok_or("the token's `act` has no `sub`")?;
+        act = actor.remove("act");
+        actors.push((entity(&TYPES.agent, name), actor));
+    }
+    actors.reverse();
+    Ok(actors)
 }
 
 /// A text as the name of somebody.
@@ -135,7 +162,7 @@ fn claim(
 }
 
 /// One text, as tokens have it, or a list of texts, as gateways make of it.
-fn scopes(token: &Map<String, Json>) -> Result<Vec<SmolStr>, &'static str> {
+pub(in crate::adapters) fn scopes(token: &Map<String, Json>) -> Result<Vec<SmolStr>, &'static str> {
     const NO_TEXT: &str = "the token's `scope` is neither a text nor a list of texts";
     match token.get("scope") {
         None => Ok(Vec::new()),
@@ -148,10 +175,10 @@ fn scopes(token: &Map<String, Json>) -> Result<Vec<SmolStr>, &'static str> {
     }
 }
 
-/// Parts of a second are left out: authority ends early rather than late.
-fn expiry(token: &Map<String, Json>) -> Result<Option<SystemTime>, &'static str> {
-    const NO_TIME: &str = "the token's `exp` is no time";
-    let Some(claimed) = token.get("exp") else {
+/// A time in whole seconds, parts of them left out: authority ends early rather than late.
+fn time(token: &Map<String, Json>, named: &str) -> Result<Option<SystemTime>, &'static str> {
+    const NO_TIME: &str = "the token's `exp` or `nbf` is no time";
+    let Some(claimed) = token.get(named) else {
         return Ok(None);
     };
     let seconds = claimed.as_u64().map(Duration::from_secs).or_else(|| {

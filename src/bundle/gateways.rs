@@ -5,7 +5,8 @@ use crate::bundle::entities::Collected;
 use crate::bundle::fault::Fault;
 use crate::bundle::files::{Files, Kind};
 use crate::call::model;
-use crate::config::Config;
+use crate::config::callers::{CallerEntry, RpcName};
+use crate::config::{Config, envoy, ext_mcp};
 
 /// Warns of servers and tools that nobody has registered here, and of gateways whose requests nobody can be
 /// known to make. Another process may still register what is missing, so none of it is a fault.
@@ -45,14 +46,15 @@ pub(super) fn warn(
             }
         }
     }
-    let envoy = &config.envoy;
-    let is_used = !(envoy.servers.is_empty() && envoy.routes.is_empty());
-    if is_used && envoy.identity.is_empty() {
+    let settings = &config.envoy;
+    let is_used = !(settings.servers.is_empty() && settings.routes.is_empty());
+    if is_used && settings.identity.is_empty() {
         said.push((
             "envoy.identity".to_owned(),
             "is empty: nobody is known, so every request is denied".to_owned(),
         ));
     }
+    said.extend(unused_claims(config));
     warnings.extend(said.into_iter().map(|(field, said)| {
         let place = Config::place(&source.text, &source.file, &field, &said);
         Fault::at(
@@ -62,6 +64,46 @@ pub(super) fn warn(
             place.message,
         )
     }));
+}
+
+/// Mapped claims that reach no decision, because whoever reads tokens does not pass them on, or may not.
+fn unused_claims(config: &Config) -> Option<(String, String)> {
+    let (field, _) = config.claims.named().next()?;
+    let said = |said: &str| Some((format!("{field}.claim"), said.to_owned()));
+    let callers = &config.callers;
+    if !callers.is_empty() && !callers.iter().any(|it| it.rights.assert_claims) {
+        return said("counts for nobody: no caller has `assert_claims`");
+    }
+    let envoy = config.envoy.identity.iter().filter_map(|it| match it {
+        envoy::IdentitySource::Jwt { claims, .. } => Some(*claims),
+        _ => None,
+    });
+    let ext_mcp = config.ext_mcp.identity.iter().filter_map(|it| match it {
+        ext_mcp::IdentitySource::Jwt { claims, .. } => Some(*claims),
+        ext_mcp::IdentitySource::Keys { .. } => None,
+    });
+    let sources: Vec<bool> = envoy.chain(ext_mcp).collect();
+    let is_unused = !sources.is_empty() && !sources.contains(&true);
+    if is_unused && !callers.iter().any(passes_claims_itself) {
+        return said(
+            "is taken from no token: set `claims = true` in the `[[envoy.identity]]` or `[[ext_mcp.identity]]` that reads them",
+        );
+    }
+    None
+}
+
+/// Whether a caller names claims in its questions, rather than have them read from the requests it asks about.
+fn passes_claims_itself(caller: &CallerEntry) -> bool {
+    use RpcName::{AuthzenEvaluation, AuthzenSearch, ExtAuthzCheck, ExtMcpCheck, ExtProcProcess};
+    let others = [
+        AuthzenEvaluation,
+        AuthzenSearch,
+        ExtAuthzCheck,
+        ExtMcpCheck,
+        ExtProcProcess,
+    ];
+    let rights = &caller.rights;
+    rights.assert_claims && rights.rpcs.iter().any(|rpc| !others.contains(rpc))
 }
 
 /// Every server of `[envoy]` that requests are sent to, with the field around its name, and the tool if it is

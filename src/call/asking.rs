@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use cedar_policy_core::ast::EntityUID;
+use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
 use crate::call::claims::{self, Asserted};
@@ -98,6 +99,53 @@ impl<'a> Asking<'a> {
     }
 }
 
+/// Those for whom a subject acts, as far as a scene needs them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Behind<'a> {
+    /// On whose behalf everything happens.
+    pub root: Option<&'a EntityUID>,
+    /// What the caller says of them, each for itself.
+    pub claims: &'a [(EntityUID, Map<String, Json>)],
+}
+
+impl<'a> Behind<'a> {
+    /// Those behind a call, its chain verified.
+    pub fn of(call: &'a CallContext, evidence: &'a Evidence<'_>) -> Self {
+        let chain = evidence.chain.as_ref();
+        let delegation = call.delegation.as_ref().filter(|_| chain.is_some());
+        Self {
+            root: chain.map(|chain| &*chain.root),
+            claims: delegation.map_or(&[], |delegation| &delegation.claims),
+        }
+    }
+}
+
+/// What claims add to the one they are about.
+fn asserted_of(
+    uid: &EntityUID,
+    claims: &Map<String, Json>,
+    asker: Asker<'_>,
+) -> Result<Asserted, Reason> {
+    claims::read(claims, asker.claims).map_err(|fault| {
+        let mut reason = Reason::new(ReasonCode::ContextInvalid, fault.to_string());
+        reason.principal = Some(uid.clone());
+        reason
+    })
+}
+
+/// Adds to one entity, for this call, what is claimed about it.
+fn lay_over(overlays: &mut Vec<Overlay>, uid: &EntityUID, asserted: Asserted) {
+    if asserted.groups.is_empty() && asserted.tags.is_empty() {
+        return;
+    }
+    overlays.retain(|overlay| overlay.uid != *uid);
+    overlays.push(Overlay {
+        parents: asserted.groups,
+        tags: asserted.tags,
+        ..Overlay::bare(uid.clone())
+    });
+}
+
 /// What holds for every question that one caller asks about one subject.
 pub struct Scene {
     /// What the subject's claims add to it.
@@ -109,20 +157,19 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// The scene for a subject, somebody for whom it acts and a task, if there are such.
+    /// The scene for a subject, those for whom it acts and a task, if there are such.
     pub fn of(
         snapshot: &Snapshot,
         subject: &Subject,
-        root: Option<&EntityUID>,
+        behind: Behind<'_>,
         task: Option<&Task>,
         asker: Asker<'_>,
     ) -> Result<Self, Reason> {
-        let asserted = claims::read(&subject.claims, asker.claims)
-            .map_err(|fault| Reason::new(ReasonCode::ContextInvalid, fault.to_string()))?;
+        let asserted = asserted_of(&subject.entity, &subject.claims, asker)?;
         let gateway = model::entity(&TYPES.gateway, SmolStr::new(&asker.caller.id));
         let mut overlays = Vec::new();
         // People whom only the identity provider knows, and the gateway, need not be stored.
-        for uid in [Some(&subject.entity), root, Some(&gateway)]
+        for uid in [Some(&subject.entity), behind.root, Some(&gateway)]
             .into_iter()
             .flatten()
         {
@@ -130,13 +177,9 @@ impl Scene {
                 overlays.push(Overlay::bare(uid.clone()));
             }
         }
-        if !asserted.groups.is_empty() || !asserted.tags.is_empty() {
-            overlays.retain(|overlay| overlay.uid != subject.entity);
-            overlays.push(Overlay {
-                parents: asserted.groups.clone(),
-                tags: asserted.tags.clone(),
-                ..Overlay::bare(subject.entity.clone())
-            });
+        lay_over(&mut overlays, &subject.entity, asserted.clone());
+        for (uid, claims) in behind.claims {
+            lay_over(&mut overlays, uid, asserted_of(uid, claims, asker)?);
         }
         overlays.extend(task.map(Task::overlay));
         Ok(Self {

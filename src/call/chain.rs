@@ -51,6 +51,10 @@ impl<'c> Chain<'c> {
             let message = "the authority this call relies on has expired";
             return Err(Reason::new(ReasonCode::DelegationExpired, message));
         }
+        if delegation.not_before.is_some_and(|start| start > now) {
+            let message = "the authority this call relies on is not in force yet";
+            return Err(Reason::new(ReasonCode::DelegationOutOfScope, message));
+        }
         let subject = &call.subject.entity;
         let chain = if delegation.grant_ids.is_empty() {
             Self::asserted(delegation)?
@@ -61,6 +65,7 @@ impl<'c> Chain<'c> {
             verify_grant(authority, grant, call.workflow.task_id.as_ref(), now)?;
         }
         chain.verify_parties(subject)?;
+        chain.verify_claims(delegation)?;
         Ok(Some(chain))
     }
 
@@ -180,6 +185,21 @@ impl<'c> Chain<'c> {
             }
             if actor == subject || actor == root || self.actors[..index].contains(actor) {
                 return at(format!("`{actor}` appears twice in the delegation"), actor);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whoever something is claimed about stands in the chain, and once.
+    fn verify_claims(&self, delegation: &Delegation) -> Result<(), Reason> {
+        for (index, (uid, _)) in delegation.claims.iter().enumerate() {
+            let is_known = *uid == *self.root || self.actors.contains(uid);
+            let is_repeated = delegation.claims[..index].iter().any(|(it, _)| it == uid);
+            if !is_known || is_repeated {
+                let mut reason =
+                    broken("claims are about somebody who is not in the delegation, or is twice");
+                reason.principal = Some(uid.clone());
+                return Err(reason);
             }
         }
         Ok(())

@@ -1,7 +1,7 @@
-//! Claims as facts: what a token says of the subject, for one call.
+//! Claims as facts: what a token says of somebody, for one call.
 //!
-//! A claim may add membership in groups and tags. It never replaces what is stored of the subject, and
-//! `context.identity` tells policies what was added this way.
+//! A claim may add membership in groups and tags to the one whom it is about, and to nobody else. It never replaces what
+//! is stored, and `context.identity` tells policies what was added to the subject this way.
 
 use cedar_policy_core::ast::{EntityUID, Value};
 use serde_json::{Map, Value as Json};
@@ -10,10 +10,10 @@ use smol_str::{SmolStr, format_smolstr};
 use crate::call::model::{self, TYPES};
 use crate::config::claims::ClaimMapping;
 
-/// Most values that one call's claims may add, groups and tag values together.
+/// Most values that the claims about one principal may add, groups and tag values together.
 pub const MAX_CLAIM_VALUES: usize = 256;
 
-/// What the claims of one call add to its subject.
+/// What claims add to the one whom they are about.
 #[derive(Debug, Clone, Default)]
 pub struct Asserted {
     /// Groups it belongs to for this call.
@@ -55,16 +55,34 @@ pub fn read(claims: &Map<String, Json>, mapping: &ClaimMapping) -> Result<Assert
     Ok(asserted)
 }
 
-/// The values of a claim. OAuth's `scope` is one text of several words, so words are values.
+/// The one claim whose text is a list of words (RFC 6749, 3.3). Any other text is one value, with all its spaces.
+const WORDS: &str = "scope";
+
+/// A claim by its name, or by its path if it is in an object. What has more of the name as its own comes first: the name
+/// of a claim may be a URL, dots and all.
+pub fn find<'c>(claims: &'c Map<String, Json>, name: &str) -> Option<&'c Json> {
+    let is_there = |value: &&Json| !value.is_null();
+    claims.get(name).filter(is_there).or_else(|| {
+        name.rmatch_indices('.').find_map(|(at, _)| {
+            let inner = claims.get(&name[..at])?.as_object()?;
+            find(inner, &name[at + 1..])
+        })
+    })
+}
+
+/// The values of a claim. Nothing emptied is a value.
 fn values_of(
     claims: &Map<String, Json>,
     name: &str,
     count: &mut usize,
 ) -> Result<Vec<SmolStr>, ClaimFault> {
     let not_text = || ClaimFault::NotText(name.to_owned());
-    let values: Vec<SmolStr> = match claims.get(name) {
+    let mut values: Vec<SmolStr> = match find(claims, name) {
         None | Some(Json::Null) => Vec::new(),
-        Some(Json::String(text)) => text.split_ascii_whitespace().map(SmolStr::new).collect(),
+        Some(Json::String(text)) if name == WORDS => {
+            text.split_ascii_whitespace().map(SmolStr::new).collect()
+        }
+        Some(Json::String(text)) => vec![SmolStr::new(text)],
         Some(Json::Bool(value)) => vec![format_smolstr!("{value}")],
         Some(Json::Number(value)) => vec![format_smolstr!("{value}")],
         Some(Json::Array(items)) => items
@@ -73,6 +91,7 @@ fn values_of(
             .collect::<Result<_, _>>()?,
         Some(Json::Object(_)) => return Err(not_text()),
     };
+    values.retain(|value| !value.is_empty());
     *count += values.len();
     if *count > MAX_CLAIM_VALUES {
         return Err(ClaimFault::TooMany);

@@ -39,7 +39,8 @@ pub struct Subject {
     pub entity: EntityUID,
     /// How the identity came to be known.
     pub identity: Identity,
-    /// Claims the caller passes on; the configuration says which become facts.
+    /// Claims about the subject, and nobody else, that the caller passes on; the configuration says which become
+    /// facts.
     pub claims: Map<String, Json>,
 }
 
@@ -66,8 +67,13 @@ pub struct Delegation {
     pub verified: bool,
     /// Stored grants the call relies on: one for each link, the root's first, or the last one alone.
     pub grant_ids: Vec<SmolStr>,
+    /// When the lent authority begins.
+    pub not_before: Option<SystemTime>,
     /// When the lent authority ends.
     pub expires_at: Option<SystemTime>,
+    /// Claims about those in the chain that the caller passes on, each about the one it stands beside. A token's own
+    /// are about the root, those inside an `act` about that actor (RFC 8693, 4.1).
+    pub claims: Vec<(EntityUID, Map<String, Json>)>,
 }
 
 /// What the call wants to do.
@@ -258,12 +264,19 @@ impl Delegation {
             scopes: Vec::new(),
             verified: true,
             grant_ids: Vec::new(),
+            not_before: None,
             expires_at: None,
+            claims: Vec::new(),
         }
     }
-}
 
-impl Delegation {
+    /// Claims about the root; none if nobody passes any on.
+    pub fn root_claims(&self) -> Option<&Map<String, Json>> {
+        let root = self.root.as_ref()?;
+        let (_, claims) = self.claims.iter().find(|(uid, _)| uid == root)?;
+        Some(claims)
+    }
+
     /// Authority that stored grants lend; the last one is enough.
     pub fn by_grants(grant_ids: Vec<SmolStr>) -> Self {
         Self {
@@ -272,7 +285,9 @@ impl Delegation {
             scopes: Vec::new(),
             verified: false,
             grant_ids,
+            not_before: None,
             expires_at: None,
+            claims: Vec::new(),
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::time::SystemTime;
 
 use crate::call::answer;
-use crate::call::asking::{Asking, Scene, check_scopes};
+use crate::call::asking::{Asking, Behind, Scene, check_scopes};
 use crate::call::challenge;
 use crate::call::context::{CallContext, OperationKind};
 use crate::call::decision::{Decision, Effects, Reason, ReasonCode};
@@ -52,10 +52,15 @@ fn try_decide(
     }
     let describe = || challenge::describe(world, call, evidence.chain.as_ref(), &plan);
     let approvals = evidence.approvals(world, call, describe, now)?;
-    let root = evidence.chain.as_ref().map(|chain| &*chain.root);
     // Nobody looks into an entity that no policy can come across.
     let task = evidence.task.filter(|_| snapshot.reads("task"));
-    let scene = Scene::of(snapshot, &call.subject, root, task, asker)?;
+    let scene = Scene::of(
+        snapshot,
+        &call.subject,
+        Behind::of(call, &evidence),
+        task,
+        asker,
+    )?;
     let principals = evidence.principals(call);
     check_scopes(snapshot, &principals, &plan)?;
     let asking = Asking {

@@ -40,6 +40,7 @@ pub fn verify_call<'c>(
     verify_asserted(call, rights)?;
     verify_known(snapshot, &call.subject.entity)?;
     let chain = Chain::of_call(world.authority, call, now)?;
+    verify_person(call, chain.as_ref(), rights)?;
     if let Some(chain) = &chain {
         verify_known(snapshot, &chain.root)?;
         for actor in &*chain.actors {
@@ -231,10 +232,41 @@ pub fn verify_asserted(call: &CallContext, rights: &Rights) -> Result<(), Reason
     if call.delegation.as_ref().is_some_and(is_asserted) && !rights.assert_delegation {
         return untrusted("for whom a call is made");
     }
-    if !call.subject.claims.is_empty() && !rights.assert_claims {
+    if rights.assert_claims {
+        return Ok(());
+    }
+    if !call.subject.claims.is_empty() {
         return untrusted("claims about the subject");
     }
+    let is_said = |delegation: &Delegation| delegation.claims.iter().any(|(_, it)| !it.is_empty());
+    if call.delegation.as_ref().is_some_and(is_said) {
+        return untrusted("claims about those for whom a call is made");
+    }
     Ok(())
+}
+
+/// Where every call has to name a person, one that names none is denied, whoever makes it: a gateway that left out
+/// for whom an agent acts must not pass for an agent that acts by itself.
+fn verify_person(
+    call: &CallContext,
+    chain: Option<&Chain<'_>>,
+    rights: &Rights,
+) -> Result<(), Reason> {
+    let subject = &call.subject.entity;
+    if !rights.require_delegation || *subject.entity_type() == TYPES.user {
+        return Ok(());
+    }
+    let missing = match chain {
+        Some(chain) if *chain.root.entity_type() == TYPES.user => return Ok(()),
+        Some(_) => "delegation.root",
+        None => "delegation",
+    };
+    let message =
+        format!("the call names no person for whom `{subject}` acts, as its gateway has to");
+    let mut reason = Reason::new(ReasonCode::ContextMissing, message);
+    reason.principal = Some(subject.clone());
+    reason.missing = vec![missing.to_owned()];
+    Err(reason)
 }
 
 /// A person may be known to the identity provider alone; everybody else has to be stored.

@@ -140,5 +140,6 @@ pub fn trusted() -> Rights {
         assert_claims: true,
         assert_properties: true,
         explain: true,
+        require_delegation: false,
     }
 }

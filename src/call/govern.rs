@@ -9,7 +9,7 @@ use smol_str::SmolStr;
 
 use crate::call::answer;
 use crate::call::answers::Answers;
-use crate::call::asking::{Asking, Scene, check_scopes};
+use crate::call::asking::{Asking, Behind, Scene, check_scopes};
 use crate::call::chain::Chain;
 use crate::call::challenge;
 use crate::call::context::{CallContext, Delegation, Operation, Subject, ToolCall, Workflow};
@@ -117,8 +117,8 @@ fn ask(
     let actor = &call.subject.entity;
     evidence::verify_asserted(call, &asker.caller.rights)?;
     evidence::verify_known(world.snapshot, actor)?;
-    let root = evidence.chain.as_ref().map(|chain| &*chain.root);
-    let scene = Scene::of(world.snapshot, &call.subject, root, evidence.task, asker)?;
+    let behind = Behind::of(call, evidence);
+    let scene = Scene::of(world.snapshot, &call.subject, behind, evidence.task, asker)?;
     check_scopes(world.snapshot, &[actor], plan)?;
     let asking = Asking {
         world,

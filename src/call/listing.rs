@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use smol_str::SmolStr;
 
 use crate::call::answer;
-use crate::call::asking::{Asking, Scene, check_scopes};
+use crate::call::asking::{Asking, Behind, Scene, check_scopes};
 use crate::call::context::{CallContext, Operation, OperationKind};
 use crate::call::decide::Asker;
 use crate::call::decision::{Reason, ReasonCode};
@@ -56,10 +56,15 @@ pub fn filter<'w, 'o>(
     let world = &world.into();
     let snapshot = world.snapshot;
     let evidence = evidence::verify_call(world, call, &asker.caller.rights, now)?;
-    let root = evidence.chain.as_ref().map(|chain| &*chain.root);
     // Nobody looks into an entity that no policy can come across.
     let task = evidence.task.filter(|_| snapshot.reads("task"));
-    let scene = Scene::of(snapshot, &call.subject, root, task, asker)?;
+    let scene = Scene::of(
+        snapshot,
+        &call.subject,
+        Behind::of(call, &evidence),
+        task,
+        asker,
+    )?;
     let nothing = Plan::new(
         model::action("list_tools"),
         model::server(&call.operation.server),

@@ -16,10 +16,10 @@ use crate::cli::connect::{self, Credentials, Server};
 use crate::cli::output::{Exit, Output};
 use crate::cli::shown::{self, printable, printables};
 use crate::config::limits::Limits;
-use crate::identity::authenticate::Authenticator;
 use crate::identity::doorkeeper::Doorkeeper;
 use crate::proto::v1::authorization_server::Authorization as _;
 use crate::proto::{json, v1};
+use crate::server::doors;
 use crate::service::decisions::Service;
 use crate::service::generation::Load;
 use crate::service::settings::Settings;
@@ -148,6 +148,7 @@ async fn ask_here(
         config,
         ..
     } = bundle;
+    let doorkeeper = Arc::new(Doorkeeper::new(doors::local(&config)));
     let unavailable = |error: &dyn std::error::Error| Status::unavailable(error.to_string());
     let service = Service::in_memory(Settings::default(), Recorder::default());
     let service = Arc::new(service.map_err(|error| unavailable(&error))?);
@@ -157,7 +158,6 @@ async fn ask_here(
         policy_set_digest: digest,
     };
     service.publish(load).map_err(|error| unavailable(&error))?;
-    let doorkeeper = Arc::new(Doorkeeper::new(Authenticator::local()));
     let limits: Arc<ArcSwap<Limits>> = Arc::new(ArcSwap::from_pointee(config.limits));
     let rpcs = Authorization::new(service, doorkeeper, limits, CancellationToken::new());
     Ok(rpcs.authorize(Request::new(request)).await?.into_inner())

@@ -144,6 +144,11 @@ async fn serve(args: &Args, bundle: Bundle) -> anyhow::Result<()> {
     let recorder = telemetry.recorder();
     let service = Arc::new(open_service(args, &config, recorder)?);
     let doors = Doors::open(&config);
+    if doors.doorkeeper.current().is_local() {
+        tracing::warn!(
+            "no `[[callers]]` are configured: whoever reaches this server on its machine is the caller `local` with every right, names itself as it likes and may approve as anybody"
+        );
+    }
     let revision = service.publish(Load {
         snapshot,
         claims: config.claims.clone(),

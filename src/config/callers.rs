@@ -18,6 +18,13 @@ pub struct CallerEntry {
     /// Other subject alternative names of its client certificate: `dns:<name>` or `uri:<uri>`.
     #[serde(default)]
     pub tls_san: Vec<String>,
+    /// Whether each of its calls has to name a person; absent means what the setting of the same name at the top of
+    /// the file says.
+    #[serde(default)]
+    pub require_delegation: Option<bool>,
+    /// The agent that acts through this caller if it is ToolHive, which tells of none; absent means `toolhive.agent`.
+    #[serde(default)]
+    pub toolhive_agent: Option<String>,
     /// What it may ask, and what of its word counts. The default is nothing.
     #[serde(default)]
     pub rights: RightsEntry,

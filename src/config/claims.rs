@@ -1,6 +1,11 @@
-//! Which claims of a token become facts about the subject of one call.
+//! Which claims of a token become facts about the one whom they are about, for one call.
 
 use serde::Deserialize;
+
+/// Longest name of a claim, in bytes.
+const MAX_NAME_BYTES: usize = 512;
+/// Most dots in the name of a claim: each may be a step into an object.
+const MAX_DOTS: usize = 16;
 
 /// The mapping; empty by default, so that no claim counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -8,29 +13,64 @@ use serde::Deserialize;
 pub struct ClaimMapping {
     /// Claims whose values name groups.
     pub groups: Vec<GroupClaim>,
-    /// Claims whose values become tags of the subject.
+    /// Claims whose values become tags.
     pub attributes: Vec<AttributeClaim>,
 }
 
-/// A claim that makes the subject a member of `Mcp::Group::"<prefix><value>"` for this one call.
+/// A claim that makes whom it is about a member of `Mcp::Group::"<prefix><value>"` for this one call.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GroupClaim {
-    /// The claim: a string, a list of strings, or a string of words separated by spaces (`scope`).
+    /// The claim: a text, which is one group with all its spaces, or a list of texts. Of `scope` alone each word is
+    /// one. A claim in an object is named by its path, e.g. `realm_access.roles`; a claim that has the whole name,
+    /// dots included, comes first.
     pub claim: String,
     /// Put before each value, so that a claim cannot name a stored group by accident.
     #[serde(default = "GroupClaim::default_prefix")]
     pub prefix: String,
 }
 
-/// A claim that becomes a tag of the subject, unless the stored entity has that tag.
+/// A claim that becomes a tag of whom it is about, unless the stored entity has that tag.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AttributeClaim {
-    /// The claim: a string, number, boolean, or a list of strings.
+    /// The claim: a text, number, boolean, or a list of texts; named as in [`GroupClaim::claim`].
     pub claim: String,
     /// The tag's name.
     pub tag: String,
+}
+
+impl ClaimMapping {
+    /// Whether no claim counts.
+    pub fn is_empty(&self) -> bool {
+        self.groups.is_empty() && self.attributes.is_empty()
+    }
+
+    /// Every claim that is named, with the path of its entry.
+    pub fn named(&self) -> impl Iterator<Item = (String, &str)> {
+        let groups = self.groups.iter().enumerate();
+        let groups = groups.map(|(at, it)| (format!("claims.groups[{at}]"), it.claim.as_str()));
+        let attributes = self.attributes.iter().enumerate();
+        groups.chain(
+            attributes.map(|(at, it)| (format!("claims.attributes[{at}]"), it.claim.as_str())),
+        )
+    }
+}
+
+/// What is wrong with the name of a claim.
+pub(super) fn fault_of_name(name: &str) -> Option<String> {
+    if name.is_empty() {
+        return Some("is empty".to_owned());
+    }
+    if name.len() > MAX_NAME_BYTES {
+        return Some(format!("is longer than {MAX_NAME_BYTES} bytes"));
+    }
+    if name.matches('.').count() > MAX_DOTS {
+        return Some(format!("has more than {MAX_DOTS} dots"));
+    }
+    (name == "act" || name.starts_with("act.")).then(|| {
+        "is about the actor: name the claim without `act`, each actor gets its own".to_owned()
+    })
 }
 
 impl GroupClaim {

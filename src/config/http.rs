@@ -23,6 +23,9 @@ pub struct Authzen {
 pub struct Toolhive {
     /// The entity type of whom the `sub` claim names.
     pub subject_type: String,
+    /// The agent that acts through ToolHive, which tells of none (it drops `act`): whom `sub` names is then the one for
+    /// whom it acts. Without it `sub` is who acts. `toolhive_agent` of a caller comes first.
+    pub agent: Option<String>,
 }
 
 impl Default for Authzen {
@@ -39,6 +42,7 @@ impl Default for Toolhive {
     fn default() -> Self {
         Self {
             subject_type: "Mcp::User".to_owned(),
+            agent: None,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! takes effect.
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -61,6 +62,9 @@ limits! {
     connections: 4_096 in 1..=1_000_000;
     /// Longest time for one answer, from its headers on; a client may ask for less. Reloaded.
     deadline_ms: 2_000 in 1..=60_000;
+    /// How far the clocks of those who issue tokens may be off: for so long before its time and after it a token
+    /// counts. Reloaded.
+    clock_skew_seconds: 60 in 0..=300;
     /// Longest wait for a revision that is not here yet; less than `deadline_ms`. Restart.
     stale_wait_ms: 500 in 0..=59_999;
     /// Longest TLS handshake. Restart.
@@ -106,6 +110,11 @@ limits! {
 }
 
 impl Limits {
+    /// How far the clocks of those who issue tokens may be off.
+    pub fn clock_skew(&self) -> Duration {
+        Duration::from_secs(self.clock_skew_seconds.into())
+    }
+
     /// The limits that a running server does not change.
     pub fn fixed_at_start(&self) -> [u32; 11] {
         [

@@ -38,6 +38,9 @@ use crate::config::telemetry::Telemetry;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// Whether each call has to name a person: as the one who acts, or at the root of the delegation. A caller may have
+    /// a setting of its own. Reloaded.
+    pub require_delegation: bool,
     /// Where to listen. Changes need a restart.
     pub listen: Listen,
     /// The server's certificate, and whose client certificates it accepts. Changes need a restart.

@@ -9,6 +9,8 @@ pub struct Caller {
     pub id: Arc<str>,
     /// What it may ask.
     pub rights: Rights,
+    /// The agent behind what it asks through ToolHive, which tells of none.
+    pub toolhive_agent: Option<Arc<str>>,
 }
 
 /// What a caller may ask, and what of its word counts. The default is nothing.
@@ -27,6 +29,8 @@ pub struct Rights {
     pub assert_properties: bool,
     /// Whether it may see policies and errors behind a decision.
     pub explain: bool,
+    /// Whether each of its calls has to name a person: as the one who acts, or at the root of the delegation.
+    pub require_delegation: bool,
 }
 
 /// An RPC of `callgate.v1.Authorization` or of `callgate.v1.Control`, or what another protocol offers.
@@ -219,6 +223,7 @@ impl Caller {
     pub fn local() -> Self {
         Self {
             id: Arc::from("local"),
+            toolhive_agent: None,
             rights: Rights {
                 rpcs: RpcSet::all(),
                 assert_identity: true,
@@ -226,6 +231,7 @@ impl Caller {
                 assert_claims: true,
                 assert_properties: true,
                 explain: true,
+                require_delegation: false,
             },
         }
     }

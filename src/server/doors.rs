@@ -32,8 +32,8 @@ impl Doors {
     /// reach it is the local caller: `Config` allows that on loopback and Unix sockets only.
     pub fn open(config: &Config) -> Self {
         let authenticator = match config.callers.as_slice() {
-            [] => Authenticator::local(),
-            callers => authenticator(callers),
+            [] => local(config),
+            _ => authenticator(config),
         };
         Self {
             doorkeeper: Arc::new(Doorkeeper::new(authenticator)),
@@ -51,24 +51,36 @@ impl Doors {
         self.limits.store(Arc::new(config.limits.clone()));
         self.envoy.store(Arc::new(config.envoy.clone()));
         self.ext_mcp.store(Arc::new(config.ext_mcp.clone()));
-        if !config.callers.is_empty() || !self.doorkeeper.current().is_local() {
-            self.doorkeeper.replace(authenticator(&config.callers));
-        }
+        let is_local = config.callers.is_empty() && self.doorkeeper.current().is_local();
+        self.doorkeeper.replace(match is_local {
+            true => local(config),
+            false => authenticator(config),
+        });
     }
 }
 
-fn authenticator(callers: &[CallerEntry]) -> Authenticator {
-    Authenticator::new(callers.iter().map(|entry| {
+/// Takes everyone for the local caller, of whom only the configuration as a whole demands something.
+pub fn local(config: &Config) -> Authenticator {
+    let mut caller = Caller::local();
+    caller.rights.require_delegation = config.require_delegation;
+    Authenticator::local(caller)
+}
+
+fn authenticator(config: &Config) -> Authenticator {
+    Authenticator::new(config.callers.iter().map(|entry| {
+        let demanded = entry.require_delegation;
         let caller = Caller {
             id: Arc::from(entry.id.as_str()),
-            rights: rights(&entry.rights),
+            rights: rights(&entry.rights, demanded.unwrap_or(config.require_delegation)),
+            toolhive_agent: entry.toolhive_agent.as_deref().map(Arc::from),
         };
         (caller, credentials(entry))
     }))
 }
 
-fn rights(entry: &RightsEntry) -> Rights {
+fn rights(entry: &RightsEntry, require_delegation: bool) -> Rights {
     Rights {
+        require_delegation,
         rpcs: entry
             .rpcs
             .iter()

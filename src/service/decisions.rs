@@ -331,6 +331,8 @@ impl Service {
     fn decide(&self, pending: &Pending<'_>, call: &CallContext) -> Made {
         pending.guarded(Made::denied, |generation, asker| {
             let now = pending.started_at;
+            let caller = &pending.ask.caller.id;
+            generation.mapped.tell(&generation.claims, call, caller);
             for _ in 0..MOST_ATTEMPTS {
                 let seen = self.facts.look(generation, call, now);
                 let world = self.world(generation, seen.past());

@@ -14,6 +14,7 @@ use crate::call::model;
 use crate::call::registration::Tools;
 use crate::config::claims::ClaimMapping;
 use crate::engine::snapshot::Snapshot;
+use crate::service::mapped::Mapped;
 use crate::telemetry::causes::with_causes;
 
 /// What one load of a directory brings into service, as one unit.
@@ -36,6 +37,8 @@ pub struct Generation {
     pub tools: Tools,
     /// How claims become facts.
     pub claims: ClaimMapping,
+    /// Which of them tokens lack, as far as it was told.
+    pub mapped: Arc<Mapped>,
     /// `sha256:<hex>` over the directory's content.
     pub policy_set_digest: Arc<str>,
     /// What is lent, open and approved.
@@ -129,6 +132,7 @@ impl Generation {
         Ok(Self {
             tools: Tools::of(&snapshot),
             snapshot: snapshot.at_revision(revision),
+            mapped: Arc::new(Mapped::of(&load.claims)),
             claims: load.claims,
             policy_set_digest: load.policy_set_digest,
             authority,

@@ -19,7 +19,9 @@ pub mod effects;
 pub mod generation;
 pub mod keeper;
 pub mod ledger;
+
 mod listing;
+mod mapped;
 mod pending;
 pub mod search;
 pub mod settings;

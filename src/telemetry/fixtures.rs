@@ -112,7 +112,9 @@ pub fn tool_call() -> CallContext {
             scopes: vec!["repo".into()],
             verified: true,
             grant_ids: Vec::new(),
+            not_before: None,
             expires_at: None,
+            claims: Vec::new(),
         }),
         ..call(OperationKind::CallTool(ToolCall {
             tool: "create_issue".into(),

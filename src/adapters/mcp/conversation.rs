@@ -78,17 +78,24 @@ impl Conversation {
     /// The client's delegation, one link longer: the client is the last that stands before the server.
     fn through_client(&self) -> Delegation {
         let client = self.subject.entity.clone();
-        let Some(delegation) = &self.delegation else {
-            return Delegation {
+        let mut delegation = match &self.delegation {
+            None => Delegation {
                 verified: self.subject.identity.verified,
                 expires_at: self.until,
-                ..Delegation::verified_from(client)
-            };
+                ..Delegation::verified_from(client.clone())
+            },
+            Some(delegation) => {
+                let mut delegation = delegation.clone();
+                // Stored grants that stand alone tell who the client is.
+                if delegation.root.is_some() {
+                    delegation.actors.push(client.clone());
+                }
+                delegation
+            }
         };
-        let mut delegation = delegation.clone();
-        // Stored grants that stand alone tell who the client is.
-        if delegation.root.is_some() {
-            delegation.actors.push(client);
+        if !self.subject.claims.is_empty() {
+            let claims = self.subject.claims.clone();
+            delegation.claims.push((client, claims));
         }
         delegation
     }

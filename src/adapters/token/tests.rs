@@ -3,13 +3,16 @@ use serde_json::json;
 use super::*;
 
 fn read(token: Json, agent_claim: Option<&str>) -> Result<Known, &'static str> {
-    let limits = Limits::default();
+    let limits = Limits {
+        clock_skew_seconds: 5,
+        ..Limits::default()
+    };
     let Json::Object(token) = token else {
         panic!("no object");
     };
     let reading = Reading {
         agent_claim,
-        passes_claims: false,
+        passes_claims: true,
         limits: &limits,
     };
     of_claims(token, reading)
@@ -18,7 +21,7 @@ fn read(token: Json, agent_claim: Option<&str>) -> Result<Known, &'static str> {
 #[test]
 fn the_outermost_actor_acts_and_the_innermost_came_first() {
     let token = json!({
-        "sub": "ana", "scope": "read write", "exp": 12.9,
+        "sub": "ana", "scope": "read write", "exp": 12.9, "nbf": 8,
         "act": {"sub": "last", "act": {"sub": "middle", "act": {"sub": "first"}}},
     });
     let known = read(token, None).expect("known");
@@ -34,8 +37,9 @@ fn the_outermost_actor_acts_and_the_innermost_came_first() {
         [r#"Mcp::Agent::"first""#, r#"Mcp::Agent::"middle""#]
     );
     assert_eq!(delegation.scopes, ["read", "write"]);
-    let after = Duration::from_secs(12);
-    assert_eq!(delegation.expires_at, Some(SystemTime::UNIX_EPOCH + after));
+    let at = |seconds| Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+    assert_eq!(delegation.expires_at, at(17));
+    assert_eq!(delegation.not_before, at(3));
     assert!(delegation.verified);
 }
 
@@ -53,6 +57,42 @@ fn without_actors_a_person_acts_or_whom_a_claim_names() {
         by_actor.subject.entity.to_string(),
         r#"Mcp::Agent::"other""#
     );
+}
+
+#[test]
+fn a_token_speaks_of_its_sub_and_each_act_of_its_own_actor() {
+    let token = json!({
+        "sub": "ana", "groups": ["writers"],
+        "act": {"sub": "last", "groups": ["bots"], "act": {"sub": "first", "team": "a", "act": null}},
+    });
+    let known = read(token.clone(), None).expect("known");
+    let object = |value: Json| value.as_object().expect("an object").clone();
+    assert_eq!(
+        known.subject.claims,
+        object(json!({"sub": "last", "groups": ["bots"]}))
+    );
+    let delegation = known.delegation.expect("somebody stands behind it");
+    let claims = [
+        (
+            entity(&TYPES.user, "ana"),
+            object(json!({"sub": "ana", "groups": ["writers"]})),
+        ),
+        (
+            entity(&TYPES.agent, "first"),
+            object(json!({"sub": "first", "team": "a"})),
+        ),
+    ];
+    assert_eq!(delegation.claims, claims);
+
+    // An agent that a claim names has none of its own.
+    let token = json!({"sub": "ana", "azp": "bot", "groups": ["writers"]});
+    let known = read(token.clone(), Some("azp")).expect("known");
+    assert!(known.subject.claims.is_empty());
+    let delegation = known.delegation.expect("somebody stands behind it");
+    assert_eq!(delegation.root_claims(), Some(&object(token.clone())));
+
+    let alone = read(token.clone(), None).expect("known");
+    assert_eq!(alone.subject.claims, object(token));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::adapters::http::door::{Door, check_content_type, deadline, reply, request_id, trace};
 use crate::adapters::http::refusal::Refusal;
 use crate::adapters::json::Names;
-use crate::adapters::toolhive::parse::{self, Asked};
+use crate::adapters::toolhive::parse::{self, Asked, Who};
 use crate::call::context::TraceContext;
 use crate::config::http::Toolhive as Settings;
 use crate::identity::caller::{Caller, Rpc};
@@ -32,6 +32,8 @@ pub struct Toolhive {
     door: Door,
     /// None if the configured name is no type; then nobody is anybody.
     subject_type: Option<EntityType>,
+    /// Who acts through every caller for which nothing else is configured.
+    agent: Option<Arc<str>>,
 }
 
 /// A request whose caller may ask.
@@ -47,7 +49,11 @@ impl Toolhive {
     /// ToolHive's decision point through a door.
     pub fn new(door: Door, settings: &Settings) -> Self {
         let subject_type = EntityType::from_normalized_str(&settings.subject_type).ok();
-        Self { door, subject_type }
+        Self {
+            door,
+            subject_type,
+            agent: settings.agent.as_deref().map(Arc::from),
+        }
     }
 
     /// Whether a path is ToolHive's.
@@ -81,19 +87,15 @@ impl Toolhive {
     ) -> Result<Response<Bytes>, Refusal> {
         let request = self.door.object(body, Names::Protocol, LEVELS_AROUND)?;
         let limits = self.door.limits.load_full();
-        let asked = parse::call(
-            &request,
-            self.subject_type.as_ref(),
-            &limits,
-            &admitted.trace,
-        )?;
+        let caller = &admitted.caller;
+        let who = Who {
+            subject_type: self.subject_type.as_ref(),
+            agent: caller.toolhive_agent.as_deref().or(self.agent.as_deref()),
+            takes_claims: caller.rights.assert_claims,
+        };
+        let asked = parse::call(&request, who, &limits, &admitted.trace)?;
         let is_allow = match asked {
-            Asked::Call(mut call) => {
-                // ToolHive sends claims with everything. Where its word on them does not count, the call
-                // is judged without them.
-                if !admitted.caller.rights.assert_claims {
-                    call.subject.claims.clear();
-                }
+            Asked::Call(call) => {
                 let ask = Ask {
                     caller: &admitted.caller,
                     adapter: ADAPTER,

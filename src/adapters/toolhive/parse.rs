@@ -12,9 +12,11 @@ use crate::adapters::http::fields::{id, object, optional_object, optional_text, 
 use crate::adapters::ids;
 use crate::adapters::invalid::{Invalid, Problem, Shown, Within as _};
 use crate::adapters::mcp::spelling::one_spelling;
+use crate::adapters::token;
 use crate::call::context::{
-    CallContext, Identity, Initiator, Operation, OperationKind, Subject, ToolCall, TraceContext,
+    CallContext, Delegation, Initiator, Operation, OperationKind, Subject, ToolCall, TraceContext,
 };
+use crate::call::model::{self, TYPES};
 use crate::config::limits::Limits;
 
 /// What ToolHive asks about.
@@ -28,6 +30,17 @@ pub(super) enum Asked {
     Call(CallContext),
     /// An operation that this version does not know.
     Unknown,
+}
+
+/// How those of a question are known.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Who<'a> {
+    /// The entity type of whom the `sub` claim names.
+    pub(super) subject_type: Option<&'a EntityType>,
+    /// The agent that acts for it, as the configuration says: ToolHive drops `act` and tells of none.
+    pub(super) agent: Option<&'a str>,
+    /// Whether what ToolHive says of them counts.
+    pub(super) takes_claims: bool,
 }
 
 /// The features and operations that ToolHive knows.
@@ -58,11 +71,11 @@ impl Verb {
 /// One question.
 pub(super) fn call(
     request: &Map<String, Json>,
-    subject_type: Option<&EntityType>,
+    who: Who<'_>,
     limits: &Limits,
     trace: &TraceContext,
 ) -> Result<Asked, Invalid> {
-    let subject = subject(request, subject_type, limits)?;
+    let (subject, delegation) = parties(request, who, limits)?;
     let Some((verb, feature, operation)) = Verb::of(text(request, "operation")?) else {
         return Ok(Asked::Unknown);
     };
@@ -86,32 +99,58 @@ pub(super) fn call(
         kind(verb, &name, arguments, limits)?,
     );
     let mut call = CallContext::new(subject, operation);
+    call.delegation = delegation;
     call.trace = trace.clone();
     Ok(Asked::Call(call))
 }
 
-/// Whom the `sub` claim names. ToolHive has verified the token; whether its word counts is a matter of
-/// the caller's rights.
-fn subject(
+/// Whom the `sub` claim names, or the agent that acts for it. ToolHive has verified the token; whether its word counts
+/// is a matter of the caller's rights. It sends claims with everything. They are about `sub`; where its word on them
+/// does not count, the call is judged without them.
+fn parties(
     request: &Map<String, Json>,
-    subject_type: Option<&EntityType>,
+    who: Who<'_>,
     limits: &Limits,
-) -> Result<Subject, Invalid> {
+) -> Result<(Subject, Option<Delegation>), Invalid> {
     const FIELD: &str = "principal";
     let principal = object(request, FIELD)?;
     let name = id(principal, limits.id_bytes, "sub").within(FIELD)?;
-    let Some(subject_type) = subject_type else {
+    let Some(subject_type) = who.subject_type else {
         let problem = Problem::NotAnEntityType(Shown::new("toolhive.subject_type"));
         return Err(Invalid::new(FIELD, problem));
     };
-    Ok(Subject {
-        entity: EntityUID::from_components(subject_type.clone(), Eid::new(name), None),
-        identity: Identity {
-            method: Some(SmolStr::new_static("jwt")),
-            verified: true,
-        },
-        claims: principal.clone(),
-    })
+    let entity = EntityUID::from_components(subject_type.clone(), Eid::new(name), None);
+    let mut claims = claims(principal);
+    let scopes = token::scopes(&claims).map_err(|_| {
+        let problem = Problem::NotOfType("a string or a list of strings");
+        Invalid::new("scopes", problem).inside(FIELD)
+    })?;
+    if !who.takes_claims {
+        claims.clear();
+    }
+    let Some(agent) = who.agent else {
+        let subject = Subject {
+            claims,
+            ..Subject::verified(entity, "jwt")
+        };
+        return Ok((subject, None));
+    };
+    let agent = model::entity(&TYPES.agent, agent);
+    let delegation = Delegation {
+        scopes,
+        claims: vec![(entity.clone(), claims)],
+        ..Delegation::verified_from(entity)
+    };
+    Ok((Subject::verified(agent, "configuration"), Some(delegation)))
+}
+
+/// The claims under the names that tokens have for them: ToolHive calls `scope` by another.
+fn claims(principal: &Map<String, Json>) -> Map<String, Json> {
+    let mut claims = principal.clone();
+    if let (None, Some(scopes)) = (principal.get("scope"), principal.get("scopes")) {
+        claims.insert("scope".to_owned(), scopes.clone());
+    }
+    claims
 }
 
 /// Server and name in `mrn:mcp:<server>:<feature>:<name>`. The name may hold colons, the server may not.

@@ -48,6 +48,7 @@ fn decide_in(policies: &str, call: &CallContext, authority: &Authority, uses: &[
     let caller = Caller {
         id: "edge".into(),
         rights: trusted(),
+        toolhive_agent: None,
     };
     let asker = Asker {
         caller: &caller,
@@ -473,6 +474,7 @@ fn the_word_of_somebody_who_has_left_counts_no_more() {
     let caller = Caller {
         id: "edge".into(),
         rights: trusted(),
+        toolhive_agent: None,
     };
     let asker = Asker {
         caller: &caller,

@@ -34,6 +34,7 @@ fn decide_with(
     let caller = Caller {
         id: "edge".into(),
         rights,
+        toolhive_agent: None,
     };
     decide(
         &world(policies),
@@ -116,6 +117,7 @@ fn an_error_denies_and_names_the_policy() {
     let caller = Caller {
         id: "edge".into(),
         rights: trusted(),
+        toolhive_agent: None,
     };
     let asker = Asker {
         caller: &caller,
@@ -725,6 +727,7 @@ fn facts_of_built_in_actions_fit_the_schema_by_construction() {
     let caller = Caller {
         id: "edge".into(),
         rights: trusted(),
+        toolhive_agent: None,
     };
     let claims = ClaimMapping {
         groups: vec![GroupClaim {
@@ -810,8 +813,8 @@ fn facts_of_built_in_actions_fit_the_schema_by_construction() {
                         approval_uses: &[],
                     };
                 }
-                let root = evidence.chain.as_ref().map(|chain| &*chain.root);
-                let scene = Scene::of(&snapshot, &call.subject, root, evidence.task, asker)
+                let behind = Behind::of(call, &evidence);
+                let scene = Scene::of(&snapshot, &call.subject, behind, evidence.task, asker)
                     .expect("the claims are text");
                 let asking = Asking {
                     world: &world,

@@ -13,6 +13,7 @@ fn a_list_shows_the_tools_that_some_call_could_reach() {
     let caller = Caller {
         id: "edge".into(),
         rights: trusted(),
+        toolhive_agent: None,
     };
     let claims = ClaimMapping::default();
     let mut call = get_issue();
@@ -60,6 +61,7 @@ fn a_list_shows_the_prompts_and_resources_that_may_be_used() {
     let caller = Caller {
         id: "edge".into(),
         rights: trusted(),
+        toolhive_agent: None,
     };
     let claims = ClaimMapping::default();
     let asker = Asker {

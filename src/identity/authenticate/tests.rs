@@ -5,6 +5,7 @@ fn caller(id: &str) -> Caller {
     Caller {
         id: Arc::from(id),
         rights: Rights::default(),
+        toolhive_agent: None,
     }
 }
 
@@ -109,7 +110,7 @@ fn without_callers_nobody_is_let_in_and_local_lets_everyone_in() {
         Authenticator::new([]).authenticate(evidence).err(),
         Some(Refusal::NoCallers)
     );
-    let caller = Authenticator::local()
+    let caller = Authenticator::local(Caller::local())
         .authenticate(Evidence::default())
         .expect("local");
     assert_eq!(&*caller.id, "local");

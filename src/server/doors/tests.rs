@@ -74,7 +74,7 @@ fn allowed(names: &[&str]) -> RpcSet {
         "[[callers]]\nid = \"edge\"\ntoken_sha256 = [\"{ABC}\"]\nrights = {{ rpcs = [{}] }}\n",
         names.join(", ")
     );
-    rights(&config(&text).callers[0].rights).rpcs
+    rights(&config(&text).callers[0].rights, false).rpcs
 }
 
 #[test]

@@ -274,6 +274,19 @@ impl Call {
         Some(token)
     }
 
+    /// What the token says of whoever acts, and what of the person for whom that acts.
+    fn claims(&self) -> Option<(Struct, Option<Struct>)> {
+        let mut token = self.token()?;
+        let act = token.as_object_mut().and_then(|it| it.remove("act"));
+        Some(match act {
+            None => (structure(&token), None),
+            Some(mut act) => {
+                act.as_object_mut().map(|it| it.remove("act"));
+                (structure(&act), Some(structure(&token)))
+            }
+        })
+    }
+
     /// As the native protocol has it.
     pub fn native(&self, made: &Made) -> v1::CallContext {
         match self.what.is_servers() {
@@ -285,10 +298,12 @@ impl Call {
     /// What the server asks for in the middle of what a client has asked it: in its own name, and on behalf of
     /// the client and everyone for whom that acts.
     fn servers(&self, of_client: v1::CallContext) -> v1::CallContext {
-        let client = of_client.subject.expect("somebody").entity;
+        let client = of_client.subject.expect("somebody");
+        let (client, claims) = (client.entity, client.claims);
         let delegation = match of_client.delegation {
             None => v1::Delegation {
                 root: client,
+                root_claims: claims,
                 verified: true,
                 ..v1::Delegation::default()
             },
@@ -330,7 +345,8 @@ impl Call {
             scopes: self.scopes.iter().map(ToString::to_string).collect(),
             verified: self.person.is_some(),
             grant_ids: id(&made.grants, self.grant).into_iter().collect(),
-            expires_at: None,
+            root_claims: self.claims().and_then(|(_, of_root)| of_root),
+            ..v1::Delegation::default()
         });
         v1::CallContext {
             subject: Some(v1::Subject {
@@ -339,7 +355,7 @@ impl Call {
                     method: method.to_owned(),
                     verified: true,
                 }),
-                claims: self.token().map(|token| structure(&token)),
+                claims: self.claims().map(|(of_subject, _)| of_subject),
             }),
             delegation,
             operation: Some(v1::Operation {

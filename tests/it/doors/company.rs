@@ -34,6 +34,9 @@ when { principal in Mcp::Group::"developers" };
 permit (principal, action in Mcp::Action::"call_write", resource)
 when { context.identity has asserted_groups && context.identity.asserted_groups.contains(Mcp::Group::"claim:writers") };
 
+@id("write-in-a-claimed-group")
+permit (principal in Mcp::Group::"claim:writers", action in Mcp::Action::"call_write", resource);
+
 @id("admin")
 permit (principal, action in Mcp::Action::"call_admin", resource)
 when { principal in Mcp::Group::"developers" };

@@ -178,13 +178,19 @@ fn gateways() -> Vec<(Caller, Credentials)> {
             assert_claims: is_believed,
             assert_properties: false,
             explain,
+            require_delegation: false,
         };
         let credentials = Credentials {
             tokens: vec![TokenDigest::of(id.as_bytes())],
             names: Vec::new(),
         };
         let id = id.into();
-        (Caller { id, rights }, credentials)
+        let caller = Caller {
+            id,
+            rights,
+            toolhive_agent: None,
+        };
+        (caller, credentials)
     };
     both.map(entry).collect()
 }

@@ -8,12 +8,12 @@ mod operation;
 
 use std::time::{Duration, SystemTime};
 
-use cedar_policy_core::ast::Context;
+use cedar_policy_core::ast::{Context, EntityUID};
 use cedar_policy_core::entities::ContextJsonParser;
 use cedar_policy_core::extensions::Extensions;
 use cedar_policy_core::validator::{ContextSchema, ValidatorSchema, context_schema_for_action};
 use prost_types::{Struct, Timestamp};
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 use tonic::metadata::MetadataMap;
 
@@ -31,6 +31,8 @@ use crate::proto::v1;
 use crate::service::decisions::CedarQuestion;
 
 pub use crate::adapters::grpc::parse::entity::EntityTypes;
+
+type Claims = Map<String, Json>;
 
 /// What parsing needs besides the message.
 #[derive(Clone, Copy)]
@@ -156,17 +158,52 @@ impl Parser<'_> {
             }
             None => Identity::default(),
         };
-        let claims = match claims {
-            Some(claims) => {
-                json::from_struct(claims, self.limits.json_depth, Names::Distinct, "claims")?
-            }
-            None => serde_json::Map::new(),
-        };
+        let claims = self.claims(claims, "claims")?;
         Ok(Subject {
             entity,
             identity,
             claims,
         })
+    }
+
+    fn claims(&self, wire: Option<Struct>, field: &'static str) -> Result<Claims, Invalid> {
+        match wire {
+            Some(wire) => json::from_struct(wire, self.limits.json_depth, Names::Distinct, field),
+            None => Ok(Claims::new()),
+        }
+    }
+
+    /// Claims about those in a delegation. Each needs the one whom it is about.
+    fn claims_of_chain(
+        &self,
+        root: Option<&EntityUID>,
+        actors: &[EntityUID],
+        root_claims: Option<Struct>,
+        actor_claims: Vec<Struct>,
+    ) -> Result<Vec<(EntityUID, Claims)>, Invalid> {
+        const OF_ACTORS: &str = "actor_claims";
+        let root_claims = self.claims(root_claims, "root_claims")?;
+        let mut claims = Vec::new();
+        match root {
+            Some(root) if !root_claims.is_empty() => claims.push((root.clone(), root_claims)),
+            None if !root_claims.is_empty() => {
+                return Err(Invalid::new("root", Problem::Missing));
+            }
+            _ => {}
+        }
+        if !actor_claims.is_empty() && actor_claims.len() != actors.len() {
+            let said = "has not one item for each of `actors`";
+            return Err(Invalid::new(OF_ACTORS, Problem::Contradiction(said)));
+        }
+        for (index, (actor, wire)) in actors.iter().zip(actor_claims).enumerate() {
+            let its = self.claims(Some(wire), OF_ACTORS).map_err(|inner| {
+                Invalid::new(format!("{OF_ACTORS}[{index}]"), inner.problem().clone())
+            })?;
+            if !its.is_empty() {
+                claims.push((actor.clone(), its));
+            }
+        }
+        Ok(claims)
     }
 
     fn delegation(&self, wire: v1::Delegation) -> Result<Delegation, Invalid> {
@@ -179,20 +216,27 @@ impl Parser<'_> {
                     .map_err(|inner| at_item(inner, "actors", index))?,
             );
         }
+        let root = if wire.root.is_none() && !wire.grant_ids.is_empty() {
+            None
+        } else {
+            Some(self.entity(wire.root, "root")?)
+        };
+        let claims =
+            self.claims_of_chain(root.as_ref(), &actors, wire.root_claims, wire.actor_claims)?;
+        let skew = limits.clock_skew();
         Ok(Delegation {
-            root: if wire.root.is_none() && !wire.grant_ids.is_empty() {
-                None
-            } else {
-                Some(self.entity(wire.root, "root")?)
-            },
+            root,
             actors,
+            claims,
+            not_before: None,
             scopes: self.ids(wire.scopes, limits.list_items, "scopes")?,
             verified: wire.verified,
             grant_ids: self.ids(wire.grant_ids, limits.list_items, "grant_ids")?,
             expires_at: wire
                 .expires_at
                 .map(|time| system_time(time, "expires_at"))
-                .transpose()?,
+                .transpose()?
+                .map(|end| end.checked_add(skew).unwrap_or(end)),
         })
     }
 

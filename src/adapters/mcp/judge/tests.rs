@@ -47,6 +47,7 @@ impl Scene {
             caller: Caller {
                 id: "edge".into(),
                 rights: trusted(),
+                toolhive_agent: None,
             },
             conversation: Conversation {
                 subject: Subject::verified(agent("helper"), "jwt"),

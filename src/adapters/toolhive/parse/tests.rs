@@ -5,12 +5,12 @@ use super::*;
 fn parse(request: Json) -> Result<Asked, Invalid> {
     let ty = EntityType::from_normalized_str("Mcp::User").expect("a type");
     let request = request.as_object().expect("an object");
-    call(
-        request,
-        Some(&ty),
-        &Limits::default(),
-        &TraceContext::default(),
-    )
+    let who = Who {
+        subject_type: Some(&ty),
+        agent: None,
+        takes_claims: true,
+    };
+    call(request, who, &Limits::default(), &TraceContext::default())
 }
 
 fn asked(operation: &str, resource: &str, mcp: Json) -> Json {
