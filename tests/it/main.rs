@@ -45,6 +45,7 @@ mod istio;
 mod lifecycle;
 mod live;
 mod malformed;
+mod pins;
 mod plain_http;
 mod readme;
 mod real_parts;
