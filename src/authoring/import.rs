@@ -167,7 +167,11 @@ fn merge(tool: &ListedTool, known: Option<ToolEntry>) -> (Change, ToolEntry) {
     let Some(mut entry) = known else {
         return (Change::Added, propose::propose(tool));
     };
-    if entry.digest.as_deref() == Some(tool.digest.as_str()) {
+    let is_pinned = |digest: &str| entry.digest.as_deref() == Some(digest);
+    if is_pinned(&tool.digest) || is_pinned(&tool.whole_digest) {
+        // It is what somebody stood behind; only how that is written down may be new.
+        entry.digest = Some(tool.digest.clone());
+        entry.digest_parts = Some(tool.digest_parts.clone());
         return (Change::Unchanged, entry);
     }
     let fresh = propose::propose(tool);
@@ -184,6 +188,7 @@ fn merge(tool: &ListedTool, known: Option<ToolEntry>) -> (Change, ToolEntry) {
     let pinned = entry.previous_digest.take().or(entry.digest.take());
     entry.previous_digest = pinned;
     entry.digest = fresh.digest;
+    entry.digest_parts = fresh.digest_parts;
     entry.input_schema = fresh.input_schema;
     entry.argument_order = fresh.argument_order;
     (Change::Changed, entry)

@@ -246,6 +246,7 @@ pub fn propose(tool: &ListedTool) -> ToolEntry {
         sensitivity,
         owner: None,
         digest: Some(tool.digest.clone()),
+        digest_parts: Some(tool.digest_parts.clone()),
         previous_digest: None,
         target_arguments,
         typed: false,

@@ -1,6 +1,6 @@
 //! A server's answer to `tools/list`, as any server may give it.
 //!
-//! Start at [`parse`]. What is not understood is kept for the digest and otherwise left alone.
+//! Start at [`parse`]. What is not understood is left alone.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -11,8 +11,9 @@ use smol_str::SmolStr;
 use crate::bundle::fault::{Fault, Origin};
 use crate::bundle::json::{self, Step};
 use crate::bundle::registration::{MAX_TOOLS, tool_name_fault};
+use crate::call::definition::Definition;
 use crate::call::json_text::tolerant;
-use crate::call::{canonical, order};
+use crate::call::order;
 
 /// Objects and lists within each other, in the shape that is kept of a tool's arguments.
 const MAX_SHAPE_DEPTH: usize = 8;
@@ -26,8 +27,12 @@ const MAX_SHAPE_PROPERTIES: usize = 256;
 pub struct ListedTool {
     /// Its name.
     pub name: String,
-    /// `sha256:<hex>` over the canonical JSON of the whole definition.
+    /// The definition as it is pinned, `sha256:<hex>`.
     pub digest: String,
+    /// The parts of that ([`Definition::parts`]).
+    pub digest_parts: String,
+    /// `sha256:<hex>` over the canonical JSON of the whole definition, as pins once were.
+    pub whole_digest: String,
     /// `annotations.readOnlyHint`.
     pub read_only_hint: Option<bool>,
     /// `annotations.destructiveHint`.
@@ -125,8 +130,11 @@ fn read_tool(definition: &Json) -> Result<ListedTool, String> {
         return Err(message);
     }
     let hint = |name: &str| object.get("annotations")?.get(name)?.as_bool();
+    let pin = Definition::of(object, &name)?;
     Ok(ListedTool {
-        digest: canonical::digest(definition)?,
+        digest: pin.digests().pinned().to_string(),
+        digest_parts: pin.parts(),
+        whole_digest: pin.digests().whole().to_string(),
         read_only_hint: hint("readOnlyHint"),
         destructive_hint: hint("destructiveHint"),
         open_world_hint: hint("openWorldHint"),

@@ -80,6 +80,9 @@ pub struct ToolEntry {
     /// The pinned definition, `sha256:<hex>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+    /// Its parts, to tell which one a server has changed: `description:<hex> title:<hex> …`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest_parts: Option<String>,
     /// The definition that was pinned before the server changed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_digest: Option<String>,
@@ -390,6 +393,7 @@ impl Registration {
                 "owner": user(tool.owner.as_ref().unwrap_or(&server.owner)),
             });
             set(&mut attrs, "digest", tool.digest.as_ref());
+            set(&mut attrs, "digest_parts", tool.digest_parts.as_ref());
             let schema = tool.input_schema.as_ref();
             let schema = schema.map(|it| order::schema_text(it, &tool.argument_order));
             set(&mut attrs, "input_schema", schema);

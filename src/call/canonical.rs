@@ -21,6 +21,11 @@ pub fn digest(value: &impl Serialize) -> Result<String, String> {
     Ok(format!("sha256:{}", hex(&Sha256::digest(canonical))))
 }
 
+/// The hexadecimal SHA-256 of the canonical JSON of a JSON value.
+pub fn hex_digest(json: &Json) -> String {
+    hex(&Sha256::digest(text(json)))
+}
+
 /// The canonical JSON of a value.
 pub fn to_string(value: &impl Serialize) -> serde_json::Result<String> {
     serde_json::to_value(value).map(|json| text(&json))

@@ -10,6 +10,7 @@ use smol_str::SmolStr;
 use crate::call::chain::Chain;
 use crate::call::context::{CallContext, Delegation};
 use crate::call::decision::{Reason, ReasonCode};
+use crate::call::definition::Digests;
 use crate::call::live::approval::{Approval, ApprovalStatus, ApprovedCall};
 use crate::call::live::scope::Reach;
 use crate::call::live::task::{Task, TaskStatus};
@@ -284,14 +285,14 @@ pub fn verify_tool(
     world: &World<'_>,
     server: &str,
     name: &str,
-    seen: Option<&SmolStr>,
+    seen: Option<&Digests>,
 ) -> Result<Arc<RegisteredTool>, Reason> {
     let Some(tool) = world.tool(&model::tool(server, name)) else {
         let message = format!("tool `{name}` is not registered for server `{server}`");
         return Err(Reason::new(ReasonCode::ToolUnknown, message));
     };
     match (&tool.digest, seen) {
-        (Some(pinned), Some(seen)) if pinned != seen => {
+        (Some(pinned), Some(seen)) if !seen.are(pinned) => {
             let message = format!("the definition of tool `{name}` has changed");
             Err(Reason::new(ReasonCode::ToolChanged, message))
         }

@@ -14,6 +14,7 @@ use crate::call::asking::{Asking, Behind, Scene, check_scopes};
 use crate::call::context::{CallContext, Operation, OperationKind};
 use crate::call::decide::Asker;
 use crate::call::decision::{Reason, ReasonCode};
+use crate::call::definition::Definition;
 use crate::call::evidence;
 use crate::call::facts::Facts;
 use crate::call::model;
@@ -28,8 +29,8 @@ pub enum Offered {
     Tool {
         /// Its name on the server.
         name: SmolStr,
-        /// `sha256:<hex>` of its definition, if the list shows it as the server wrote it.
-        definition: Option<SmolStr>,
+        /// Its definition, if the list shows it.
+        definition: Option<Definition>,
     },
     /// A prompt, by its name on the server.
     Prompt(SmolStr),
@@ -151,7 +152,12 @@ impl Listing<'_> {
         };
         Ok(match offered {
             Offered::Tool { name, definition } => Use {
-                plan: plan::of_listing(world, operation, name, definition.as_ref())?,
+                plan: plan::of_listing(
+                    world,
+                    operation,
+                    name,
+                    definition.as_ref().map(Definition::digests),
+                )?,
                 unknown: &[
                     "answers",
                     "approval",

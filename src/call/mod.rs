@@ -24,6 +24,7 @@ pub mod claims;
 pub mod context;
 pub mod decide;
 pub mod decision;
+pub mod definition;
 pub mod elicitation;
 pub mod evidence;
 pub mod facts;

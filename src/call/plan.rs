@@ -11,6 +11,7 @@ use serde_json::Value as Json;
 use crate::call::arguments::{Checked, Shape};
 use crate::call::context::{Initiator, Operation, OperationKind, ToolCall};
 use crate::call::decision::{Reason, ReasonCode};
+use crate::call::definition::Digests;
 use crate::call::elicitation;
 use crate::call::evidence;
 use crate::call::facts::OwnFacts;
@@ -105,7 +106,7 @@ impl Plan {
 pub fn of_call(
     world: &World<'_>,
     operation: &Operation,
-    shown: Option<&SmolStr>,
+    shown: Option<&Digests>,
     caller: &Caller,
 ) -> Result<Plan, Reason> {
     let (snapshot, server) = (world.snapshot, &operation.server);
@@ -157,7 +158,7 @@ pub fn of_listing(
     world: &World<'_>,
     operation: &Operation,
     tool: &SmolStr,
-    definition: Option<&SmolStr>,
+    definition: Option<&Digests>,
 ) -> Result<Plan, Reason> {
     let registered = evidence::verify_tool(world, &operation.server, tool, definition)?;
     let (action, _) = tool_action(world.snapshot, operation, tool, &registered);
@@ -170,9 +171,10 @@ fn of_tool_call(
     world: &World<'_>,
     operation: &Operation,
     call: &ToolCall,
-    shown: Option<&SmolStr>,
+    shown: Option<&Digests>,
 ) -> Result<Plan, Reason> {
-    let definition = call.definition_digest.as_ref().or(shown);
+    let told = call.definition_digest.clone().map(Digests::one);
+    let definition = told.as_ref().or(shown);
     let registered = evidence::verify_tool(world, &operation.server, &call.tool, definition)?;
     let (action, is_declared) = tool_action(world.snapshot, operation, &call.tool, &registered);
     let undeclared = undeclared_arguments(&registered, call)?;

@@ -32,6 +32,8 @@ pub struct RegisteredTool {
     pub yields: Vec<SmolStr>,
     /// The pinned definition, `sha256:<hex>`.
     pub digest: Option<SmolStr>,
+    /// What its parts are, to tell which one differs ([`crate::call::definition::Definition::parts`]).
+    pub digest_parts: Option<SmolStr>,
     /// What the pinned schema says of the names of its arguments; `None` if no schema is pinned.
     pub arguments: Option<Shape>,
     /// The arguments as the pinned schema has them, in its order.
@@ -58,6 +60,7 @@ impl RegisteredTool {
             target_arguments: target_arguments(stored),
             yields: texts(stored, "yields"),
             digest: text(stored, "digest"),
+            digest_parts: text(stored, "digest_parts"),
             arguments: schema.as_ref().map(Shape::of),
             argument_order,
         }

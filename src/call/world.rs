@@ -8,6 +8,7 @@ use smol_str::SmolStr;
 
 use crate::call::challenge;
 use crate::call::decision::{Reason, ReasonCode};
+use crate::call::definition::Digests;
 use crate::call::live::authority::Authority;
 use crate::call::live::session::Session;
 use crate::call::live::usage::Usage;
@@ -40,9 +41,9 @@ pub struct Past<'w> {
     pub usage: Option<Usage>,
     /// What is left of the budget of the task that the call names; `None` if it has none.
     pub calls_left: Option<u64>,
-    /// What a list has shown last of the tool that is called: `sha256:<hex>` of its definition, unless that is
-    /// the pinned one or no list was seen.
-    pub definition: Option<&'w SmolStr>,
+    /// What a list has shown last of the tool that is called, through the same gateway, unless that is what is pinned or
+    /// no list was seen.
+    pub definition: Option<&'w Digests>,
     /// How often the approvals that the call names were used, in the same order.
     pub approval_uses: &'w [u32],
 }

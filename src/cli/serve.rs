@@ -201,6 +201,7 @@ fn open_service(args: &Args, config: &Config, recorder: Recorder) -> anyhow::Res
         approval_valid_for: Duration::from_secs(limits.approval_valid_seconds.into()),
         sessions: limits.sessions as usize,
         session_idle: hours(config.state.session_idle_hours),
+        definitions_kept: Duration::from_secs(u64::from(limits.changed_definition_minutes) * 60),
         ..Settings::default()
     };
     let clock = Arc::new(SystemClock);

@@ -27,6 +27,9 @@ pub struct ExtMcp {
     pub verified_servers: Vec<String>,
     /// Whether completions pass, about which the gateway asks only when the server has answered.
     pub pass_completions: bool,
+    /// Whether what answers `resources/subscribe` and `subscriptions/listen` passes. Some versions of the gateway ask
+    /// about them only when the server has answered, and then nobody has seen what is subscribed to.
+    pub pass_subscriptions: bool,
 }
 
 /// agentgateway's `prefixMode`.
@@ -89,6 +92,7 @@ impl Default for ExtMcp {
             prefix_mode: PrefixMode::Conditional,
             verified_servers: Vec::new(),
             pass_completions: false,
+            pass_subscriptions: false,
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::call::live::approval::ApprovalStatus;
 use crate::call::live::task::TaskStatus;
 use crate::control::error::ControlError;
 use crate::control::write::Control;
+use crate::state::definitions::{Changed, Place};
 
 /// A store that takes longer to be looked at is at fault.
 const LOOK: Duration = Duration::from_millis(500);
@@ -38,6 +39,8 @@ pub struct Status {
     pub pending_approvals: usize,
     /// Sessions that are remembered.
     pub sessions: usize,
+    /// Tools that lists have shown lately with another definition than the pinned one.
+    pub changed_tools: Vec<(Place, Changed)>,
     /// Callgate's time.
     pub now: SystemTime,
     /// What is wrong with the store.
@@ -69,6 +72,7 @@ impl Control {
                 open_tasks: tasks.filter(|status| is_open(*status)).count(),
                 pending_approvals: pending.count(),
                 sessions: self.service.facts().sessions.len(),
+                changed_tools: self.service.facts().definitions.all(view.now),
                 now: view.now,
                 store_fault,
             })

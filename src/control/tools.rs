@@ -5,7 +5,7 @@ use serde::Deserialize as _;
 use serde_json::{Value as Json, json};
 use smol_str::SmolStr;
 
-use crate::call::canonical;
+use crate::call::definition::Definition as Pin;
 use crate::call::model::{self, Effect};
 use crate::call::order;
 use crate::call::target;
@@ -77,11 +77,11 @@ impl Control {
         new: NewTool,
     ) -> Result<Done<Option<SmolStr>>, ControlError> {
         let definition = new.definition.as_ref();
-        let digest = definition.map(|definition| digest_of(definition, &new.tool));
-        let digest = digest.transpose();
-        let pinned = digest.clone();
+        let pin = definition.map(|definition| pin_of(definition, &new.tool));
+        let pin = pin.transpose();
+        let pinned = pin.clone();
         let plan = move |scene: &Scene<'_>| {
-            let digest = digest?;
+            let pin = pin?;
             check_tool(&new)?;
             let schema = new
                 .definition
@@ -90,14 +90,14 @@ impl Control {
             check_targets(&new.target_arguments, schema)?;
             check_server(scene, &new.server)?;
             let uid = model::tool(&new.server, &new.tool);
-            let json = entity_of(&uid, &new, digest.as_ref());
+            let json = entity_of(&uid, &new, pin.as_ref());
             let change = plan_entity(scene, &uid, &json, "tool")?;
             scene.govern("edit_entities", &scene.gateway(), About::default())?;
             Ok(planned("RegisterTool", &uid, change))
         };
         let written = self.write("RegisterTool", author, plan).await?;
         Ok(Done {
-            value: pinned?,
+            value: pinned?.map(|pin| pin.digests().pinned().clone()),
             revision: written.revision,
         })
     }
@@ -108,17 +108,17 @@ impl Control {
         author: &Author,
         new: NewPin,
     ) -> Result<Done<SmolStr>, ControlError> {
-        let digest = digest_of(&new.definition, &new.tool);
-        let pinned = digest.clone();
+        let pin = pin_of(&new.definition, &new.tool);
+        let pinned = pin.clone();
         let plan = move |scene: &Scene<'_>| {
-            let digest = digest?;
+            let pin = pin?;
             let uid = model::tool(&new.server, &new.tool);
             refuse_of_bundle(scene, &uid)?;
             let known = scene.generation.stored.get(&uid);
             let known = known.ok_or_else(|| ControlError::not_found("tool", uid.eid().as_ref()))?;
             let mut json: Json = serde_json::from_str(known)
                 .map_err(|error| ControlError::Precondition(error.to_string()))?;
-            pin(&mut json["attrs"], &digest, &new.definition);
+            write_pin(&mut json["attrs"], &pin, &new.definition);
             check_targets(
                 &pinned_targets(&json),
                 new.definition.json.get("inputSchema"),
@@ -129,31 +129,31 @@ impl Control {
         };
         let written = self.write("PinTool", author, plan).await?;
         Ok(Done {
-            value: pinned?,
+            value: pinned?.digests().pinned().clone(),
             revision: written.revision,
         })
     }
 }
 
-fn digest_of(
+fn pin_of(
     Definition {
         json: definition, ..
     }: &Definition,
     tool: &str,
-) -> Result<SmolStr, ControlError> {
+) -> Result<Pin, ControlError> {
     const FIELD: &str = "definition_json";
     let invalid = |message: String| ControlError::invalid(FIELD, message);
-    if definition.get("name").and_then(Json::as_str) != Some(tool) {
+    let named = definition
+        .as_object()
+        .filter(|it| it.get("name").and_then(Json::as_str) == Some(tool));
+    let Some(definition) = named else {
         let message = format!(
             "is not the definition of `{}`: that has it as its `name`",
             shown(tool)
         );
         return Err(invalid(message));
-    }
-    let digest = canonical::digest(definition);
-    digest
-        .map(SmolStr::from)
-        .map_err(|said| invalid(format!("has no canonical form: {said}")))
+    };
+    Pin::of(definition, tool).map_err(|said| invalid(format!("cannot be pinned: {said}")))
 }
 
 fn check_tool(new: &NewTool) -> Result<(), ControlError> {
@@ -206,9 +206,10 @@ fn check_server(scene: &Scene<'_>, server: &SmolStr) -> Result<(), ControlError>
     Ok(())
 }
 
-/// Pins a definition: its digest, and the schema of its arguments.
-fn pin(attrs: &mut Json, digest: &SmolStr, definition: &Definition) {
-    attrs["digest"] = json!(digest.as_str());
+/// Pins a definition: its digest, its parts, and the schema of its arguments.
+fn write_pin(attrs: &mut Json, pin: &Pin, definition: &Definition) {
+    attrs["digest"] = json!(pin.digests().pinned().as_str());
+    attrs["digest_parts"] = json!(pin.parts());
     if let Some(schema) = definition.json.get("inputSchema") {
         let text = order::schema_text(schema, &definition.argument_order);
         attrs["input_schema"] = Json::String(text);
@@ -217,7 +218,7 @@ fn pin(attrs: &mut Json, digest: &SmolStr, definition: &Definition) {
 
 /// The entity that a registration in the directory would become. A person asks for it, so it counts as
 /// confirmed.
-fn entity_of(uid: &EntityUID, new: &NewTool, digest: Option<&SmolStr>) -> Json {
+fn entity_of(uid: &EntityUID, new: &NewTool, pin: Option<&Pin>) -> Json {
     let texts = |list: &[SmolStr]| {
         list.iter()
             .map(|text| json!(text.as_str()))
@@ -232,8 +233,8 @@ fn entity_of(uid: &EntityUID, new: &NewTool, digest: Option<&SmolStr>) -> Json {
         "sensitivity": new.sensitivity.as_str(),
         "owner": {"__entity": named("Mcp::User", &new.owner)},
     });
-    if let (Some(digest), Some(definition)) = (digest, &new.definition) {
-        pin(&mut attrs, digest, definition);
+    if let (Some(pin), Some(definition)) = (pin, &new.definition) {
+        write_pin(&mut attrs, pin, definition);
     }
     if !new.target_arguments.is_empty() {
         attrs["target_arguments"] = new

@@ -218,11 +218,14 @@ impl FromIterator<Rpc> for RpcSet {
 }
 
 impl Caller {
+    /// The name of the local caller.
+    pub const LOCAL: &'static str = "local";
+
     /// The local caller with every right: the command line deciding against a directory, and everyone on
     /// the machine of a server without configured callers.
     pub fn local() -> Self {
         Self {
-            id: Arc::from("local"),
+            id: Arc::from(Self::LOCAL),
             toolhive_agent: None,
             rights: Rights {
                 rpcs: RpcSet::all(),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use cedar_policy_core::ast::{Context, EntityUID};
+use smol_str::SmolStr;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -47,6 +48,17 @@ pub struct Ask<'a> {
     pub deadline: Deadline,
     /// How whoever asks calls the request, for the log.
     pub request_id: Option<&'a str>,
+}
+
+impl Ask<'_> {
+    /// The gateway that what lists show is remembered for. Where no callers are configured, everybody is one; then each
+    /// front door is.
+    pub fn gateway(&self) -> SmolStr {
+        match &*self.caller.id {
+            Caller::LOCAL => smol_str::format_smolstr!("{}/{}", Caller::LOCAL, self.adapter),
+            id => SmolStr::new(id),
+        }
+    }
 }
 
 /// An answer and where it came from.
@@ -334,7 +346,7 @@ impl Service {
             let caller = &pending.ask.caller.id;
             generation.mapped.tell(&generation.claims, call, caller);
             for _ in 0..MOST_ATTEMPTS {
-                let seen = self.facts.look(generation, call, now);
+                let seen = self.facts.look(&pending.ask, generation, call, now);
                 let world = self.world(generation, seen.past());
                 let decision = decide::decide(world, call, asker, now);
                 if pending.ask.is_dry_run {

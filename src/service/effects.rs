@@ -8,19 +8,20 @@ use std::time::SystemTime;
 
 use crate::call::context::{CallContext, OperationKind};
 use crate::call::decision::{Effects, Reason, ReasonCode};
+use crate::call::definition::Digests;
 use crate::call::live::session::Session;
 use crate::call::live::usage::Usage;
 use crate::call::model;
 use crate::call::world::{self, Past};
+use crate::service::decisions::Ask;
 use crate::service::generation::Generation;
 use crate::service::settings::Settings;
-use crate::state::definitions::Definitions;
+use crate::state::definitions::{Definitions, Place};
 use crate::state::meters::{Meters, Spend};
 use crate::state::sessions::{Behind, Sessions};
 use crate::state::store::{Loaded, StoreError, Write};
 use crate::state::usage::UsageLedger;
 use cedar_policy_core::ast::EntityUID;
-use smol_str::SmolStr;
 
 /// What has happened so far and changes with every call.
 pub struct LiveFacts {
@@ -40,7 +41,7 @@ pub struct Seen {
     usage: Option<Usage>,
     calls_left: Option<u64>,
     approval_uses: Vec<u32>,
-    definition: Option<SmolStr>,
+    definition: Option<Digests>,
 }
 
 impl Seen {
@@ -75,7 +76,7 @@ impl LiveFacts {
             sessions: Sessions::new(settings.sessions, settings.session_idle),
             usage: UsageLedger::new(settings.counted),
             meters: Meters::new(),
-            definitions: Definitions::default(),
+            definitions: Definitions::new(settings.definitions_kept),
         };
         facts.sessions.restore(std::mem::take(&mut loaded.sessions));
         facts.usage.restore(std::mem::take(&mut loaded.usage))?;
@@ -87,7 +88,13 @@ impl LiveFacts {
     }
 
     /// Looks at everything that concerns a call.
-    pub fn look(&self, generation: &Generation, call: &CallContext, now: SystemTime) -> Seen {
+    pub fn look(
+        &self,
+        ask: &Ask<'_>,
+        generation: &Generation,
+        call: &CallContext,
+        now: SystemTime,
+    ) -> Seen {
         let session = call.workflow.session_id.as_ref();
         let task = call.workflow.task_id.as_ref();
         let task = task.and_then(|id| generation.authority.tasks.get(id));
@@ -104,15 +111,19 @@ impl LiveFacts {
             approval_uses: (call.approval_ids.iter())
                 .map(|id| self.meters.approval_uses(id))
                 .collect(),
-            definition: self.definition_of(call),
+            definition: self.definition_of(ask, call, now),
         }
     }
 
-    fn definition_of(&self, call: &CallContext) -> Option<SmolStr> {
+    fn definition_of(&self, ask: &Ask<'_>, call: &CallContext, now: SystemTime) -> Option<Digests> {
         if self.definitions.is_empty() {
             return None;
         }
-        self.definitions.of(&tool_of(call)?)
+        let place = Place {
+            gateway: ask.gateway(),
+            tool: tool_of(call)?,
+        };
+        self.definitions.of(&place, now)
     }
 
     /// Takes the effects of an allow.

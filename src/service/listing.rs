@@ -9,6 +9,9 @@ use crate::call::listing::{self, Hidden, Offered};
 use crate::call::model;
 use crate::service::deadline::Unanswered;
 use crate::service::decisions::{Answer, Ask, Service};
+use crate::service::pending::Pending;
+use crate::state::definitions::{Changed, Place};
+use crate::telemetry::left_out::LeftOut;
 
 impl Service {
     /// Says of each whether the subject could use it, in order; as a whole it is one record. The operation
@@ -23,7 +26,9 @@ impl Service {
         let filtered = match stale {
             Some(reason) => Err(reason),
             None => pending.guarded(Err, |generation, asker| {
-                let seen = self.facts().look(generation, call, pending.started_at);
+                let seen = self
+                    .facts()
+                    .look(&ask, generation, call, pending.started_at);
                 let world = self.world(generation, seen.past());
                 let in_time = offered.iter().take_while(|_| !ask.deadline.is_over());
                 listing::filter(world, call, in_time, asker, pending.started_at)
@@ -43,7 +48,7 @@ impl Service {
             }
         };
         if decision.is_allow() {
-            self.remember(&call.operation.server, offered, &verdicts);
+            self.remember(&pending, &call.operation.server, offered, &verdicts);
         }
         let hidden = verdicts.iter().flatten().count();
         let question = Question::Filter {
@@ -55,22 +60,55 @@ impl Service {
         Ok(answer.map(|_| verdicts))
     }
 
-    /// Calls that come later do not show what they are calls of.
-    fn remember(&self, server: &SmolStr, offered: &[Offered], verdicts: &[Hidden]) {
+    /// Calls that come later do not show what they are calls of. What is left out because of what it is, and not because a
+    /// policy says so, goes into the log: nobody else would tell.
+    fn remember(
+        &self,
+        pending: &Pending<'_>,
+        server: &SmolStr,
+        offered: &[Offered],
+        verdicts: &[Hidden],
+    ) {
+        let gateway = pending.ask.gateway();
+        let mut shown = Vec::new();
         for (offered, hidden) in offered.iter().zip(verdicts) {
-            let Offered::Tool {
-                name,
-                definition: Some(definition),
-            } = offered
-            else {
+            let Offered::Tool { name, definition } = offered else {
                 continue;
             };
+            let mut left = LeftOut {
+                adapter: pending.ask.adapter,
+                gateway: &gateway,
+                server: Some(server),
+                name,
+                why: "it is not registered",
+                fields: &[],
+            };
             if *hidden == Some(ReasonCode::ToolUnknown) {
+                self.recorder().left_out(&left, pending.started_at);
                 continue;
             }
-            let is_pinned = *hidden != Some(ReasonCode::ToolChanged);
+            let Some(definition) = definition else {
+                continue;
+            };
             let tool = model::tool(server, name);
-            self.facts().definitions.shown(&tool, definition, is_pinned);
+            let changed = (*hidden == Some(ReasonCode::ToolChanged)).then(|| {
+                let pinned = pending.generation.tools.get(&tool);
+                let parts = pinned.and_then(|it| it.digest_parts.as_deref());
+                Changed {
+                    digests: definition.digests().clone(),
+                    fields: parts.map_or_else(Vec::new, |it| definition.differs_in(it)),
+                    at: pending.started_at,
+                }
+            });
+            if let Some(changed) = &changed {
+                left.why = "its definition is not the pinned one";
+                left.fields = &changed.fields;
+                self.recorder().left_out(&left, pending.started_at);
+            }
+            let gateway = gateway.clone();
+            shown.push((Place { gateway, tool }, changed));
         }
+        let definitions = &self.facts().definitions;
+        definitions.shown(&shown, pending.started_at);
     }
 }

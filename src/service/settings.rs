@@ -17,6 +17,8 @@ pub struct Settings {
     pub session_idle: Duration,
     /// Most actors, and pairs of an actor and a tool, that are counted at once.
     pub counted: usize,
+    /// How long a definition that is not the pinned one is remembered after a list has shown it.
+    pub definitions_kept: Duration,
 }
 
 impl Default for Settings {
@@ -27,6 +29,7 @@ impl Default for Settings {
             sessions: 1_000_000,
             session_idle: Duration::from_secs(24 * 3_600),
             counted: 1_000_000,
+            definitions_kept: Duration::from_secs(15 * 60),
         }
     }
 }

@@ -1,11 +1,12 @@
-//! Definitions of tools that are not the pinned ones, as servers showed them last.
+//! Definitions of tools that are not the pinned ones, as servers showed them last through each gateway.
 //!
 //! A gateway that passes lists on sees what a server says of its tools; a gateway that passes a call on does
-//! not. So what a list shows is kept until another list shows the pinned definition again, and calls in
-//! between are held against it. Only what differs is kept: usually there is nothing to look through.
-//! Nothing of this outlives the process, as the next list tells it anew.
+//! not. So what a list shows is kept until another list through the same gateway shows the pinned definition again, or
+//! until nobody has shown it for a while, and calls through that gateway are held against it. Only what differs is kept:
+//! usually there is nothing to look through. Nothing of this outlives the process, as the next list tells it anew.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use cedar_policy_core::ast::EntityUID;
@@ -13,39 +14,112 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use smol_str::SmolStr;
 
-/// Digests of definitions by tool.
-#[derive(Debug, Default)]
-pub struct Definitions(ArcSwap<HashMap<EntityUID, SmolStr, RandomState>>);
+use crate::call::definition::Digests;
+
+/// Tools that are remembered. Beyond that the oldest are forgotten.
+const MOST: usize = 10_000;
+
+/// Definitions by gateway and tool.
+#[derive(Debug)]
+pub struct Definitions {
+    changed: ArcSwap<All>,
+    keep: Duration,
+}
+
+type All = HashMap<Place, Changed, RandomState>;
+
+/// Through which gateway a tool was shown.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// The gateway.
+    pub gateway: SmolStr,
+    /// The tool.
+    pub tool: EntityUID,
+}
+
+/// A definition that is not the pinned one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed {
+    /// What it could be pinned by.
+    pub digests: Digests,
+    /// The parts that differ; none if the registration does not tell.
+    pub fields: Vec<&'static str>,
+    /// When it was shown last.
+    pub at: SystemTime,
+}
 
 impl Definitions {
-    /// What was shown last of a tool, if that was not the pinned definition.
-    pub fn of(&self, tool: &EntityUID) -> Option<SmolStr> {
-        self.0.load().get(tool).cloned()
+    /// Those that are shown from now on; each is remembered this long.
+    pub fn new(keep: Duration) -> Self {
+        Self {
+            changed: ArcSwap::default(),
+            keep,
+        }
+    }
+
+    /// What was shown last of a tool, if that was lately and not the pinned definition.
+    pub fn of(&self, place: &Place, now: SystemTime) -> Option<Digests> {
+        let all = self.changed.load();
+        let changed = all.get(place).filter(|it| self.is_kept(it, now))?;
+        Some(changed.digests.clone())
     }
 
     /// Whether nothing differs.
     pub fn is_empty(&self) -> bool {
-        self.0.load().is_empty()
+        self.changed.load().is_empty()
     }
 
-    /// A list has shown this definition of a registered tool, and whether it is the pinned one.
-    pub fn shown(&self, tool: &EntityUID, digest: &SmolStr, is_pinned: bool) {
-        let known = self.of(tool);
-        let is_known = match &known {
-            None => is_pinned,
-            Some(known) => !is_pinned && known == digest,
-        };
-        if is_known {
+    /// All that differ, by gateway and tool.
+    pub fn all(&self, now: SystemTime) -> Vec<(Place, Changed)> {
+        let all = self.changed.load();
+        let kept = all.iter().filter(|(_, changed)| self.is_kept(changed, now));
+        let mut kept: Vec<_> = kept
+            .map(|(place, it)| (place.clone(), it.clone()))
+            .collect();
+        let order = |place: &Place| (place.gateway.clone(), place.tool.to_string());
+        kept.sort_by_cached_key(|(place, _)| order(place));
+        kept
+    }
+
+    /// A list has shown these registered tools: each as it is pinned (`None`) or as something else. What it shows both
+    /// ways counts as something else.
+    pub fn shown(&self, tools: &[(Place, Option<Changed>)], now: SystemTime) {
+        let nothing_to_do = self.is_empty() && tools.iter().all(|(_, changed)| changed.is_none());
+        if nothing_to_do {
             return;
         }
-        self.0.rcu(|all| {
-            let mut all = HashMap::clone(all);
-            match is_pinned {
-                true => all.remove(tool),
-                false => all.insert(tool.clone(), digest.clone()),
-            };
+        self.changed.rcu(|all| {
+            let mut all = All::clone(all);
+            all.retain(|_, changed| self.is_kept(changed, now));
+            for (place, _) in tools {
+                all.remove(place);
+            }
+            for (place, changed) in tools {
+                if let Some(changed) = changed {
+                    all.insert(place.clone(), changed.clone());
+                }
+            }
+            forget_oldest(&mut all);
             Arc::new(all)
         });
+    }
+
+    fn is_kept(&self, changed: &Changed, now: SystemTime) -> bool {
+        let age = now.duration_since(changed.at).unwrap_or_default();
+        age < self.keep
+    }
+}
+
+fn forget_oldest(all: &mut All) {
+    let Some(too_many) = all.len().checked_sub(MOST).filter(|count| *count > 0) else {
+        return;
+    };
+    let mut oldest: Vec<_> = all.iter().map(|(place, it)| (it.at, place)).collect();
+    oldest.sort_unstable_by_key(|(at, _)| *at);
+    let oldest = oldest.into_iter().take(too_many);
+    let oldest: Vec<Place> = oldest.map(|(_, place)| place.clone()).collect();
+    for place in oldest {
+        all.remove(&place);
     }
 }
 

@@ -13,6 +13,7 @@ pub mod exporters;
 #[cfg(test)]
 mod fixtures;
 pub mod lately;
+pub mod left_out;
 pub mod mapping;
 pub mod metrics;
 pub mod otlp;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::SystemTime;
 
 use opentelemetry::Context;
 use opentelemetry::metrics::Meter;
@@ -19,6 +20,7 @@ use crate::audit::record::{DecisionRecord, Question};
 use crate::call::context::TraceContext;
 use crate::config::telemetry::DecisionLog;
 use crate::engine::policy::PolicyInfo;
+use crate::telemetry::left_out::{self, LeftOut};
 use crate::telemetry::metrics::{InFlight, Live, Metrics, Refusal, Reload};
 use crate::telemetry::redaction::Redaction;
 use crate::telemetry::{control, mapping};
@@ -39,6 +41,7 @@ struct Inner {
     live: Arc<Live>,
     redaction: Redaction,
     decision_log: DecisionLog,
+    left_out: left_out::Log,
 }
 
 /// What a recorder is made of.
@@ -67,6 +70,7 @@ impl Recorder {
                 live: parts.live,
                 redaction: parts.redaction,
                 decision_log: parts.decision_log,
+                left_out: left_out::Log::default(),
             }),
         }
     }
@@ -170,6 +174,11 @@ impl Recorder {
                 tracing::debug!(target: "callgate::refusal", adapter, why, said, request_id, "turned away");
             }
         }
+    }
+
+    /// Logs an entry that a list lost, and not because a policy says so; within bounds.
+    pub fn left_out(&self, left: &LeftOut<'_>, now: SystemTime) {
+        self.inner.left_out.note(left, now);
     }
 
     /// Counts a request as in flight until the guard is dropped.

@@ -322,10 +322,10 @@ async fn other_results_pass_as_they_are_unless_they_cannot_be_read() {
         let seen = check(&mut client, response(&["git"], method, result)).await;
         assert_eq!(seen, Seen::Unchanged, "{method}");
     }
-    // Nobody knows what it answers, so it is judged by what a client may take it for.
-    let list = list("tools", "name", &["log", "purge"]);
+    // Nobody knows what it answers, so nobody has decided about it.
+    let list = list("tools", "name", &["log"]);
     let seen = check(&mut client, response(&["git"], "tools/all", &list)).await;
-    assert_eq!(left(&seen, "tools", "name"), ["log"]);
+    assert!(is_refused(&seen, ErrorCode::Invalid), "{seen:?}");
 
     let raw = |text: &str| McpResponse {
         mcp_response: text.to_owned().into(),

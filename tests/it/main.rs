@@ -46,6 +46,7 @@ mod lifecycle;
 mod live;
 mod malformed;
 mod one_reading;
+mod pins;
 mod plain_http;
 mod readme;
 mod real_parts;

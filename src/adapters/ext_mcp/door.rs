@@ -12,6 +12,7 @@ use crate::adapters::ext_mcp::request::{self, Refused};
 use crate::adapters::grpc::authorization::{admitted, deadline, with_evidence};
 use crate::adapters::grpc::parse::transport_trace;
 use crate::adapters::grpc::refusal::Refusal;
+use crate::adapters::invalid::Shown;
 use crate::adapters::json::RawObject;
 use crate::adapters::mcp::conversation::Conversation;
 use crate::adapters::mcp::judge::{Judge, Passage};
@@ -19,6 +20,7 @@ use crate::adapters::mcp::methods::{self, Sender};
 use crate::adapters::mcp::operations::{self, Asked, Undecided};
 use crate::adapters::mcp::origins::Origins;
 use crate::call::context::TraceContext;
+use crate::call::decision::Decision;
 use crate::config::ext_mcp::ExtMcp as Settings;
 use crate::config::limits::Limits;
 use crate::identity::caller::{Caller, Rpc};
@@ -28,12 +30,25 @@ use crate::proto::agentgateway::ext_mcp::{
     McpRequest, McpRequestResult, McpResponse, McpResponseResult,
 };
 use crate::service::deadline::{Deadline, Unanswered};
-use crate::service::decisions::{Ask, Service};
+use crate::service::decisions::{Answer, Ask, Service};
 
 /// How this front door is called in traces.
 pub const ADAPTER: &str = "ext_mcp";
 
-/// About completions the gateway asks only on the way back, without the parameters.
+/// What the gateway may ask about on the way back alone, depending on its version: the server has then answered already,
+/// and nobody has seen the parameters. What can be decided without them is.
+const LATE: [&str; 9] = [
+    COMPLETE,
+    "resources/subscribe",
+    "resources/unsubscribe",
+    "subscriptions/listen",
+    "tasks/cancel",
+    "tasks/get",
+    "tasks/list",
+    "tasks/result",
+    "tasks/update",
+];
+
 const COMPLETE: &str = "completion/complete";
 
 /// What tells of servers as they meet a client, with instructions that models read.
@@ -131,22 +146,20 @@ impl ExtMcp {
         mut response: McpResponse,
     ) -> Result<McpResponseResult, Unanswered> {
         let metadata = response.metadata_context.take();
-        let method = response.method.as_str();
         let read = || {
             let limits = &admitted.limits;
             let servers = request::servers(&response.service_names, limits)?;
-            if method == COMPLETE && !admitted.settings.pass_completions {
-                return Err(Refused::denied(
-                    "completions are not let through: nobody was asked before the server was",
-                ));
-            }
+            let method = methods::request(Sender::Client, &response.method);
+            let method = method.map(|known| known.name);
+            let method = method.ok_or_else(|| Undecided::Unknown(Shown::new(&response.method)))?;
+            check_late(method, &admitted.settings)?;
             let result = RawObject::read(&response.mcp_response, "mcp_response");
             let result = result.map_err(Undecided::Invalid)?;
             let conversation = admitted.evidence().conversation(metadata, only(&servers))?;
             let origins = request::origins(servers, admitted.settings.prefix_mode);
-            Ok((result, conversation, origins))
+            Ok((method, result, conversation, origins))
         };
-        let (mut result, conversation, origins) = match read() {
+        let (method, mut result, conversation, origins) = match read() {
             Ok(read) => read,
             Err(refused) => {
                 self.note(&refused);
@@ -155,9 +168,17 @@ impl ExtMcp {
         };
         let is_told_less = GREETINGS.contains(&method)
             && result.get("instructions").is_some()
-            && !self
-                .may_meet_all(admitted, &conversation, &origins, method)
-                .await?;
+            && origins.only().is_none()
+            && self
+                .refuses_to_meet(admitted, &conversation, &origins, method)
+                .await?
+                .is_some();
+        if let Some(method) = LATE.into_iter().find(|late| *late == method) {
+            let denied = self.refuses_to_meet(admitted, &conversation, &origins, method);
+            if let Some(denied) = denied.await? {
+                return Ok(reply::passage(Ok(Passage::Denied(Box::new(denied)))));
+            }
+        }
         if is_told_less {
             result.remove("instructions");
         }
@@ -168,31 +189,23 @@ impl ExtMcp {
             origins: &origins,
             limits: &admitted.limits,
         };
-        // What answers a method that nobody knows is judged by its shape.
-        let known = methods::request(Sender::Client, method).map(|known| known.name);
         Ok(reply::passage(Ok(
-            match judge.result(known, &result).await? {
+            match judge.result(Some(method), &result).await? {
                 Passage::AsItIs if is_told_less => Passage::Changed(result.with(|_| None)),
                 passage => passage,
             },
         )))
     }
 
-    /// Whether the client may meet every one of several servers. The gateway writes their instructions into
-    /// one text.
-    async fn may_meet_all(
+    /// Why the client may not meet one of the servers; `None` if it may meet all. The gateway writes the instructions of
+    /// several into one text.
+    async fn refuses_to_meet(
         &self,
         admitted: &Admitted,
         conversation: &Conversation,
         origins: &Origins,
-        method: &str,
-    ) -> Result<bool, Unanswered> {
-        let Some(method) = methods::upkeep(method) else {
-            return Ok(false);
-        };
-        if origins.only().is_some() {
-            return Ok(true);
-        }
+        method: &'static str,
+    ) -> Result<Option<Answer<Decision>>, Unanswered> {
         let mut asks = Vec::new();
         for server in origins.servers() {
             if let Asked::Decide(operations) = operations::upkeep(server, method) {
@@ -201,7 +214,20 @@ impl ExtMcp {
             }
         }
         let answers = self.service.authorize_batch(&asks).await?;
-        Ok(answers.iter().all(|answer| answer.value.is_allow()))
+        let mut answers = answers.into_iter();
+        Ok(answers.find(|answer| !answer.value.is_allow()))
+    }
+}
+
+/// What cannot be decided without its parameters is refused on the way back, unless the configuration says that the
+/// gateway has asked before or that it may pass all the same.
+fn check_late(method: &str, settings: &Settings) -> Result<(), Refused> {
+    match method {
+        COMPLETE if !settings.pass_completions => Err(Refused::denied(request::COMPLETED_LATE)),
+        "resources/subscribe" | "subscriptions/listen" if !settings.pass_subscriptions => {
+            Err(Refused::denied(request::SUBSCRIBED_LATE))
+        }
+        _ => Ok(()),
     }
 }
 

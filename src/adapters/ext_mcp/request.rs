@@ -34,6 +34,14 @@ const MERGED: [&str; 8] = [
 /// Said if no source of identities is in the metadata.
 pub(super) const NOBODY: &str = "nobody is known to make this request";
 
+/// Said of a completion, about which nobody was asked before.
+pub(super) const COMPLETED_LATE: &str =
+    "completions are not let through: nobody was asked before the server was";
+
+/// Said of a subscription, about which nobody may have been asked before.
+pub(super) const SUBSCRIBED_LATE: &str =
+    "subscriptions are not let through: nobody was asked before the server was";
+
 /// Why there is nothing to decide.
 #[derive(Debug)]
 pub(super) struct Refused {
@@ -55,6 +63,10 @@ impl Refused {
         match self.reason.as_str() {
             NOBODY => format!(
                 "{NOBODY}: nothing that `[[ext_mcp.identity]]` names is in the gateway's metadata"
+            ),
+            COMPLETED_LATE => format!("{COMPLETED_LATE}: see `ext_mcp.pass_completions`"),
+            SUBSCRIBED_LATE => format!(
+                "{SUBSCRIBED_LATE}: see `ext_mcp.pass_subscriptions`; the server has subscribed the client all the same"
             ),
             reason => reason.to_owned(),
         }

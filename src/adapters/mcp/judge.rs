@@ -11,14 +11,15 @@ use crate::adapters::mcp::methods::Sender;
 use crate::adapters::mcp::operations::{self, Asked, Undecided};
 use crate::adapters::mcp::origins::{Called, Origins};
 use crate::adapters::mcp::spelling::{names_of, no_look_alikes};
-use crate::call::canonical;
 use crate::call::context::{CallContext, Initiator, Operation, OperationKind};
 use crate::call::decision::Decision;
+use crate::call::definition::Definition;
 use crate::call::json_text::tolerant;
 use crate::call::listing::{Hidden, Offered};
 use crate::config::limits::Limits;
 use crate::service::deadline::Unanswered;
 use crate::service::decisions::{Answer, Ask, Service};
+use crate::telemetry::left_out::LeftOut;
 
 /// Levels around what a limit on nesting is about: a message and its result.
 const LEVELS_AROUND: u32 = 2;
@@ -79,7 +80,7 @@ struct List {
     name: &'static str,
     called: Called,
     kind: OperationKind,
-    offered: fn(SmolStr, Option<SmolStr>) -> Offered,
+    offered: fn(SmolStr, Option<Definition>) -> Offered,
 }
 
 const LISTS: [List; 4] = [
@@ -379,6 +380,19 @@ impl Judge<'_> {
         ))
     }
 
+    fn left_out(&self, name: &str, why: &str) {
+        let left = LeftOut {
+            adapter: self.ask.adapter,
+            gateway: &self.ask.gateway(),
+            server: self.origins.only().map(SmolStr::as_str),
+            name,
+            why,
+            fields: &[],
+        };
+        let recorder = self.service.recorder();
+        recorder.left_out(&left, self.service.now());
+    }
+
     /// Who offers each entry of a list under which name. An entry that could be read as an offer of several
     /// servers appears once for each, one that cannot be read not at all.
     fn names(&self, list: &List, entries: &[&str], field: &str) -> Result<Vec<Named<'_>>, Invalid> {
@@ -392,24 +406,30 @@ impl Judge<'_> {
             no_look_alikes(members.names(), &DECISIVE, field)?;
             let name = members.get(list.name).filter(|name| name.starts_with('"'));
             let name = name.ok_or_else(|| not(field, "a list of objects with names"))?;
-            let (Ok(name), Ok(json)) = (
+            let (Ok(name), Ok(Json::Object(json))) = (
                 serde_json::from_str::<String>(name),
                 self.read(text, list.member),
             ) else {
-                tracing::warn!(entry, "an entry of a list was left out: it cannot be read");
+                self.left_out(&format!("entry {entry}"), "it cannot be read");
                 continue;
             };
-            // A gateway that merges lists writes their entries anew, so only others can be held against a pin.
-            let is_servers_own = self.origins.only().is_some() && list.member == "tools";
-            // What has no canonical form is nothing that anybody pinned.
-            let definition =
-                is_servers_own.then(|| SmolStr::from(canonical::digest(&json).unwrap_or_default()));
-            let readings = self.origins.of(&name, list.called);
-            named.extend(readings.map(|(server, name)| Named {
-                entry,
-                server,
-                offered: (list.offered)(name, definition.clone()),
-            }));
+            let before = named.len();
+            for (server, name) in self.origins.of(&name, list.called) {
+                let is_tool = list.member == "tools";
+                // Pinned under the server's own name. What cannot be pinned is nothing that anybody did.
+                let definition = is_tool.then(|| {
+                    Definition::of(&json, &name).unwrap_or_else(|_| Definition::unreadable())
+                });
+                let offered = (list.offered)(name, definition);
+                named.push(Named {
+                    entry,
+                    server,
+                    offered,
+                });
+            }
+            if named.len() == before {
+                self.left_out(&name, "its name does not tell whose it is");
+            }
         }
         Ok(named)
     }

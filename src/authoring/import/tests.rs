@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::*;
 use crate::bundle;
+use crate::call::canonical;
 
 fn run(
     list: &Json,
@@ -104,6 +105,35 @@ fn a_changed_definition_loses_its_confirmation_and_keeps_what_people_wrote() {
         (entry.status, &entry.previous_digest),
         (Status::Confirmed, &None)
     );
+}
+
+#[test]
+fn a_pin_that_was_taken_over_all_of_a_definition_is_written_anew_without_a_new_review() {
+    let list = json!({"tools": [
+        {"name": "get_a", "description": "a", "execution": {"taskSupport": "forbidden"}},
+        {"name": "get_b", "outputSchema": null},
+        {"name": "get_c"},
+    ]});
+    let mut old = run(&list, None, &choices(&["get_a", "get_b"]))
+        .expect("imported")
+        .registration;
+    let new = old.clone();
+    for (definition, entry) in list["tools"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .zip(old.tools.values_mut())
+    {
+        entry.digest = canonical::digest(definition).ok();
+        entry.digest_parts = None;
+    }
+    assert_ne!(old.tools["get_a"].digest, new.tools["get_a"].digest);
+    let again = run(&list, Some(old.clone()), &choices(&[])).expect("imported");
+    assert_eq!(again.registration, new);
+    assert_eq!(again.count(Change::Unchanged), 3);
+    let other = json!({"tools": [{"name": "get_a", "description": "b", "execution": {"taskSupport": "forbidden"}}]});
+    let changed = run(&other, Some(old), &choices(&[])).expect("imported");
+    assert_eq!(changed.registration.tools["get_a"].status, Status::Proposed);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use serde_json::Value as Json;
 use crate::bundle::fault::{Fault, Origin};
 use crate::bundle::json::{self, Step};
 use crate::bundle::registration::{MAX_LIST, ServerEntry, ToolEntry, is_digest, server_name_fault};
+use crate::call::definition::parts_fault;
 use crate::call::target;
 use crate::call::target::argument::Written;
 
@@ -70,6 +71,9 @@ pub(super) fn tool(origin: Origin<'_>, name: &str, entry: &ToolEntry, faults: &m
                 format!("`{field}` is not `sha256:` and 64 lower-case hexadecimal digits"),
             );
         }
+    }
+    if let Some(fault) = entry.digest_parts.as_deref().and_then(parts_fault) {
+        say("digest_parts", format!("`digest_parts` {fault}"));
     }
     if entry.owner.as_deref() == Some("") {
         say(

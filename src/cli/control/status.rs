@@ -36,6 +36,19 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     })
 }
 
+/// Tools whose calls are denied because a list has shown another definition, and what differs.
+fn changed(tools: &[v1::ChangedTool]) -> String {
+    let one = |it: &v1::ChangedTool| {
+        let parts = match it.fields.as_slice() {
+            [] => String::new(),
+            fields => format!(": {}", fields.join(", ")),
+        };
+        format!("{}/{} through {}{parts}", it.server, it.tool, it.gateway)
+    };
+    let told: Vec<_> = tools.iter().map(one).collect();
+    told.join("; ")
+}
+
 fn text(it: &v1::GetStatusResponse) -> Facts {
     let stored = match it.stored_entities {
         0 => String::new(),
@@ -56,5 +69,6 @@ fn text(it: &v1::GetStatusResponse) -> Facts {
         .fact("approvals", format!("{} pending", it.pending_approvals))
         .fact("sessions", it.sessions)
         .fact("store", store)
+        .fact("changed", changed(&it.changed_tools))
         .maybe("time", it.now.as_ref().map(moment))
 }

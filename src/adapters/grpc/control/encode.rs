@@ -24,6 +24,7 @@ use crate::control::write::Control;
 use crate::identity::caller::Rights;
 use crate::proto::v1;
 use crate::service::generation::Generation;
+use crate::state::definitions::{Changed, Place};
 
 pub(super) fn delegation(view: GrantView) -> v1::StoredDelegation {
     let grant: &Grant = &view.grant;
@@ -235,6 +236,20 @@ pub(super) fn status(status: Status) -> v1::GetStatusResponse {
         sessions: count(status.sessions),
         now: Some(timestamp(status.now)),
         store_fault: status.store_fault.unwrap_or_default(),
+        changed_tools: status.changed_tools.iter().map(changed_tool).collect(),
+    }
+}
+
+fn changed_tool((place, changed): &(Place, Changed)) -> v1::ChangedTool {
+    let id: &str = place.tool.eid().as_ref();
+    // A server's name has no slash.
+    let (server, tool) = id.split_once('/').unwrap_or(("", id));
+    v1::ChangedTool {
+        server: server.to_owned(),
+        tool: tool.to_owned(),
+        gateway: place.gateway.to_string(),
+        fields: changed.fields.iter().map(|&it| it.to_owned()).collect(),
+        shown_at: Some(timestamp(changed.at)),
     }
 }
 
