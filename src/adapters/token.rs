@@ -33,6 +33,7 @@ impl Known {
         let identity = Identity {
             method: Some(SmolStr::new_static(method)),
             verified,
+            ..Identity::default()
         };
         Self {
             subject: Subject {
@@ -95,7 +96,13 @@ pub(in crate::adapters) fn of_claims(
         } else {
             Map::new()
         },
-        ..Subject::verified(entity, "jwt")
+        identity: Identity {
+            method: Some(SmolStr::new_static("jwt")),
+            verified: true,
+            not_before: start,
+            expires_at: until,
+        },
+        entity,
     };
     let Some((acting, its_claims)) = actors.pop() else {
         return Ok(Known {
@@ -127,7 +134,7 @@ fn actors(
     limits: &Limits,
 ) -> Result<Vec<(EntityUID, Map<String, Json>)>, &'static str> {
     let mut actors = Vec::new();
-    while let Some(actor) = act.filter(|it| !it.is_null()) {
+    while let Some(actor) = act {
         let Json::Object(mut actor) = actor else {
             return Err("the token's `act` is no object");
         };
