@@ -62,6 +62,9 @@ impl Known {
     }
 }
 
+/// Somebody in a token, and what it says of it.
+type Claimed = (EntityUID, Map<String, Json>);
+
 /// How claims are read.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::adapters) struct Reading<'a> {
@@ -129,10 +132,7 @@ pub(in crate::adapters) fn of_claims(
 }
 
 /// Everyone in `act`, the innermost first, each with what is said of it and of nobody else.
-fn actors(
-    mut act: Option<Json>,
-    limits: &Limits,
-) -> Result<Vec<(EntityUID, Map<String, Json>)>, &'static str> {
+fn actors(mut act: Option<Json>, limits: &Limits) -> Result<Vec<Claimed>, &'static str> {
     let mut actors = Vec::new();
     while let Some(actor) = act {
         let Json::Object(mut actor) = actor else {
