@@ -33,6 +33,7 @@ impl Known {
         let identity = Identity {
             method: Some(SmolStr::new_static(method)),
             verified,
+            ..Identity::default()
         };
         Self {
             subject: Subject {
@@ -60,6 +61,9 @@ impl Known {
         self
     }
 }
+
+/// Somebody in a token, and what it says of it.
+type Claimed = (EntityUID, Map<String, Json>);
 
 /// How claims are read.
 #[derive(Debug, Clone, Copy)]
@@ -95,7 +99,13 @@ pub(in crate::adapters) fn of_claims(
         } else {
             Map::new()
         },
-        ..Subject::verified(entity, "jwt")
+        identity: Identity {
+            method: Some(SmolStr::new_static("jwt")),
+            verified: true,
+            not_before: start,
+            expires_at: until,
+        },
+        entity,
     };
     let Some((acting, its_claims)) = actors.pop() else {
         return Ok(Known {
@@ -122,12 +132,9 @@ pub(in crate::adapters) fn of_claims(
 }
 
 /// Everyone in `act`, the innermost first, each with what is said of it and of nobody else.
-fn actors(
-    mut act: Option<Json>,
-    limits: &Limits,
-) -> Result<Vec<(EntityUID, Map<String, Json>)>, &'static str> {
+fn actors(mut act: Option<Json>, limits: &Limits) -> Result<Vec<Claimed>, &'static str> {
     let mut actors = Vec::new();
-    while let Some(actor) = act.filter(|it| !it.is_null()) {
+    while let Some(actor) = act {
         let Json::Object(mut actor) = actor else {
             return Err("the token's `act` is no object");
         };

@@ -408,6 +408,40 @@ verified_servers = ["got"]
 }
 
 #[test]
+fn mapped_claims_that_nobody_passes_on_are_a_warning() {
+    const UNREAD: &str = "`claims.groups[0].claim` is taken from no token: set `claims = true` in the `[[envoy.identity]]` or `[[ext_mcp.identity]]` that reads them";
+    const UNTRUSTED: &str =
+        "`claims.groups[0].claim` counts for nobody: no caller has `assert_claims`";
+    let envoy = |more: &str| format!("[[envoy.identity]]\nfrom = 'jwt'\npayload = 'p'\n{more}");
+    let ext_mcp = |more: &str| format!("[[ext_mcp.identity]]\nfrom = 'jwt'\nkey = 'jwt'\n{more}");
+    let caller = |rpc: &str, claims: bool| {
+        let digest = "a".repeat(64);
+        format!(
+            "[[callers]]\nid = 'a'\ntoken_sha256 = ['{digest}']\nrights = {{ rpcs = ['{rpc}'], assert_claims = {claims} }}\n"
+        )
+    };
+    for (more, wanted) in [
+        (String::new(), None),
+        (envoy(""), Some(UNREAD)),
+        (ext_mcp(""), Some(UNREAD)),
+        (envoy("claims = true\n"), None),
+        (envoy("") + &ext_mcp("claims = true\n"), None),
+        (caller("*", false), Some(UNTRUSTED)),
+        (caller("*", true), None),
+        (caller("ext_mcp.Check", true) + &ext_mcp(""), Some(UNREAD)),
+        (caller("toolhive.Decision", true) + &ext_mcp(""), None),
+    ] {
+        let config = format!("[[claims.groups]]\nclaim = 'groups'\n{more}");
+        let bundle = load_files(&[("callgate.toml", &config)]).expect("warnings only");
+        let wanted: Vec<_> = wanted
+            .map(|it| format!("callgate.toml:2 {it}"))
+            .into_iter()
+            .collect();
+        assert_eq!(shown(bundle.warnings.iter()), wanted, "{config}");
+    }
+}
+
+#[test]
 fn a_typed_tool_has_its_own_action_with_its_argument_types() {
     let schema = r#", "typed": true, "input_schema": {"properties": {"repo path": {"type": "string"}, "n": {"type": "integer"}}, "required": ["n"]}"#;
     let policy = |condition: &str| {

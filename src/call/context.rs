@@ -51,6 +51,10 @@ pub struct Identity {
     pub method: Option<SmolStr>,
     /// Whether the caller verified it cryptographically.
     pub verified: bool,
+    /// Since when the token that says so counts, if one does and tells.
+    pub not_before: Option<SystemTime>,
+    /// Until when.
+    pub expires_at: Option<SystemTime>,
 }
 
 /// The chain from the root of the authority to the subject (RFC 8693, `sub` and `act`).
@@ -246,6 +250,7 @@ impl Subject {
         let identity = Identity {
             method: Some(method.into()),
             verified: true,
+            ..Identity::default()
         };
         Self {
             entity,

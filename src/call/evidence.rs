@@ -8,7 +8,7 @@ use cedar_policy_core::ast::EntityUID;
 use smol_str::SmolStr;
 
 use crate::call::chain::Chain;
-use crate::call::context::{CallContext, Delegation};
+use crate::call::context::{CallContext, Delegation, Identity};
 use crate::call::decision::{Reason, ReasonCode};
 use crate::call::definition::Digests;
 use crate::call::live::approval::{Approval, ApprovalStatus, ApprovedCall};
@@ -41,6 +41,7 @@ pub fn verify_call<'c>(
     verify_asserted(call, rights)?;
     verify_known(snapshot, &call.subject.entity)?;
     let chain = Chain::of_call(world.authority, call, now)?;
+    verify_times(&call.subject.identity, now)?;
     verify_person(call, chain.as_ref(), rights)?;
     if let Some(chain) = &chain {
         verify_known(snapshot, &chain.root)?;
@@ -244,6 +245,24 @@ pub fn verify_asserted(call: &CallContext, rights: &Rights) -> Result<(), Reason
         return untrusted("claims about those for whom a call is made");
     }
     Ok(())
+}
+
+/// The token that says who acts has to count now, whether or not somebody stands behind it.
+fn verify_times(identity: &Identity, now: SystemTime) -> Result<(), Reason> {
+    let (code, message) = if identity.expires_at.is_some_and(|end| end <= now) {
+        (
+            ReasonCode::DelegationExpired,
+            "the token that says who acts has expired",
+        )
+    } else if identity.not_before.is_some_and(|start| start > now) {
+        (
+            ReasonCode::DelegationOutOfScope,
+            "the token that says who acts does not count yet",
+        )
+    } else {
+        return Ok(());
+    };
+    Err(Reason::new(code, message))
 }
 
 /// Where every call has to name a person, one that names none is denied, whoever makes it: a gateway that left out

@@ -357,6 +357,9 @@ fn what_a_reload_cannot_change_is_named() {
         ("[[claims.groups]]\nclaim = \"groups\"\n", &[]),
         ("[envoy]\npass_replies = true\n", &[]),
         ("[ext_mcp]\npass_completions = true\n", &[]),
+        ("require_delegation = true\n", &[]),
+        ("[limits]\nclock_skew_seconds = 0\n", &[]),
+        ("[toolhive]\nagent = \"bot\"\n", &["toolhive"]),
         ("[limits]\nmessage_bytes = 8192\n", &["limits"]),
         ("[limits]\nsessions = 10\n", &["limits"]),
         ("[state]\nsession_idle_hours = 1\n", &["state"]),
@@ -367,6 +370,61 @@ fn what_a_reload_cannot_change_is_named() {
         ("[telemetry]\ndecision_log = \"all\"\n", &["telemetry"]),
     ] {
         assert_eq!(read(text).needs_restart(&start), wanted, "{text}");
+    }
+}
+
+#[test]
+fn what_names_claims_and_agents_is_checked() {
+    let group = |claim: &str| format!("[[claims.groups]]\nclaim = \"{claim}\"\n");
+    let caller = |more: &str| {
+        let digest = "a".repeat(64);
+        format!("[[callers]]\nid = \"a\"\ntoken_sha256 = [\"{digest}\"]\n{more}\n")
+    };
+    let of_actor = "is about the actor: name the claim without `act`, each actor gets its own";
+    for (text, field, said) in [
+        (group(""), "claims.groups[0].claim", "is empty"),
+        (group("act"), "claims.groups[0].claim", of_actor),
+        (group("act.groups"), "claims.groups[0].claim", of_actor),
+        (
+            group(&"a".repeat(513)),
+            "claims.groups[0].claim",
+            "is longer than 512 bytes",
+        ),
+        (
+            group(&".".repeat(17)),
+            "claims.groups[0].claim",
+            "has more than 16 dots",
+        ),
+        (
+            "[toolhive]\nagent = \" \"\n".to_owned(),
+            "toolhive.agent",
+            "is empty",
+        ),
+        (
+            caller("toolhive_agent = \"a\\u0007\"\nrights = { assert_delegation = true }"),
+            "callers[0].toolhive_agent",
+            "holds a control character",
+        ),
+        (
+            caller("toolhive_agent = \"bot\""),
+            "callers[0].toolhive_agent",
+            "needs `assert_delegation`: its calls are then made for a person",
+        ),
+    ] {
+        let found = faults(&text);
+        let wanted = format!("`{field}` {said}");
+        assert!(
+            found.len() == 1 && found[0].ends_with(&wanted),
+            "{wanted}: {found:?}"
+        );
+    }
+    for fine in [
+        group("actions"),
+        group("activity.groups"),
+        group("https://id.example.org/roles"),
+        caller("toolhive_agent = \"bot\"\nrights = { assert_delegation = true }"),
+    ] {
+        assert!(Config::from_toml(&fine, "f").is_ok(), "{fine}");
     }
 }
 
@@ -484,7 +542,7 @@ fn the_example_of_the_guide_is_a_configuration_with_every_section() {
     let (_, rest) = GUIDE.split_once("```toml\n").expect("an example");
     let (example, _) = rest.split_once("```").expect("its end");
     let config = Config::from_toml(example, "f").unwrap_or_else(|faults| panic!("{faults:?}"));
-    assert!(config.tls.is_some() && config.callers.len() == 1 && config.claims.groups.len() == 1);
+    assert!(config.tls.is_some() && config.callers.len() == 1 && config.claims.groups.len() == 2);
     for section in [
         "listen",
         "tls",

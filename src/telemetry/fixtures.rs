@@ -147,6 +147,7 @@ pub fn call(kind: OperationKind) -> CallContext {
             identity: Identity {
                 method: Some("jwt".into()),
                 verified: true,
+                ..Identity::default()
             },
             claims: arguments(json!({"email": "claim-that-stays-here"})),
         },

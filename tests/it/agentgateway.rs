@@ -65,6 +65,7 @@ fn the_settings_that_it_wants_are_settings() {
     let config = Config::from_toml(&settings(), "callgate.toml");
     let config = config.unwrap_or_else(|faults| panic!("{faults:?}"));
     assert_eq!(config.ext_mcp.identity.len(), 1);
+    assert!(config.require_delegation);
     assert_eq!(config.ext_mcp.verified_servers, ["github"]);
 }
 

@@ -123,6 +123,16 @@ fn every_field_is_one_of_istios() {
 
 #[tokio::test]
 async fn callgate_decides_about_what_a_sidecar_sends() {
+    decides(true).await;
+}
+
+#[tokio::test]
+async fn a_workload_acts_by_itself_only_if_the_configuration_lets_it() {
+    decides(false).await;
+}
+
+/// What the page's configuration decides, with calls that have to name a person or do not.
+async fn decides(has_to_name_a_person: bool) {
     let page = read("README.md");
     let block = page
         .split("```toml\n")
@@ -130,7 +140,11 @@ async fn callgate_decides_about_what_a_sidecar_sends() {
         .and_then(|it| it.split("```").next());
     let config = block
         .expect("a configuration")
-        .replace("\"notes\"", "\"git\"");
+        .replace("\"notes\"", "\"git\"")
+        .replace(
+            "require_delegation = true",
+            &format!("require_delegation = {has_to_name_a_person}"),
+        );
     let server = start(&config).await;
     let mut client = AuthorizationClient::new(server.channel().await);
     let mut ask = async |tool: &str, principal: &str, token: Option<serde_json::Value>| {
@@ -174,7 +188,7 @@ async fn callgate_decides_about_what_a_sidecar_sends() {
         Some(json!({"sub": person, "scope": ["tools", "read"], "act": {"sub": "coder"}}))
     };
     for (tool, principal, token, is_allowed) in [
-        ("commit", CODER, None, true),
+        ("commit", CODER, None, !has_to_name_a_person),
         ("purge", CODER, None, false),
         ("commit", ELSEWHERE, None, false),
         ("commit", ELSEWHERE, token("ana"), true),

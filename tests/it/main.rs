@@ -63,3 +63,4 @@ mod toolhive;
 mod transport;
 mod turned_away;
 mod verbs;
+mod whose_claims;

@@ -215,6 +215,7 @@ impl Case {
             identity: Identity {
                 method: Some("jwt".into()),
                 verified: self.identity_verified,
+                ..Identity::default()
             },
             claims: Map::new(),
         }

@@ -79,6 +79,8 @@ fn the_log_tells_why_nothing_gets_through() {
     runtime.block_on(async { ask(channel(&server).await).await });
     let (_, log) = server.stop();
     assert!(!log.contains(SECRET), "{log}");
+    let warnings = log.matches("may approve as anybody").count();
+    assert_eq!(warnings, 1, "no callers are configured: {log}");
     let found = refusals(&log);
     let [native, envoy, agentgateway] = found.as_slice() else {
         panic!("{found:?}");

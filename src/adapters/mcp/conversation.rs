@@ -39,6 +39,7 @@ pub fn peer(is_verified: bool) -> Identity {
     Identity {
         method: is_verified.then_some(SmolStr::new_static("tls")),
         verified: is_verified,
+        ..Identity::default()
     }
 }
 

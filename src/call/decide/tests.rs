@@ -512,6 +512,85 @@ fn claims_add_to_the_subject_of_one_call_and_policies_can_tell() {
 }
 
 #[test]
+fn a_caller_that_has_to_name_a_person_does() {
+    let allow_all = "permit (principal, action, resource);";
+    let demanding = || Rights {
+        require_delegation: true,
+        ..trusted()
+    };
+    let decided = |call: &CallContext| {
+        let decision = decide_with(allow_all, call, demanding(), &ClaimMapping::default());
+        let reason = decision.reasons.into_iter().next();
+        reason.map(|reason| (reason.code, reason.missing))
+    };
+    let missing = |what: &str| Some((ReasonCode::ContextMissing, vec![what.to_owned()]));
+    assert_eq!(decided(&get_issue()), None);
+    let mut alone = get_issue();
+    alone.delegation = None;
+    assert_eq!(decided(&alone), missing("delegation"));
+    assert!(ask(allow_all, &alone).is_allow());
+    alone.subject.entity = model::server(&"github".into());
+    assert_eq!(decided(&alone), missing("delegation"));
+    alone.subject.entity = person("alice");
+    assert_eq!(decided(&alone), None);
+    let mut for_agent = get_issue();
+    for_agent.delegation = Some(Delegation::verified_from(agent("planner")));
+    assert_eq!(decided(&for_agent), missing("delegation.root"));
+}
+
+#[test]
+fn claims_add_to_nobody_but_whom_they_are_about() {
+    let mapping = ClaimMapping {
+        groups: vec![GroupClaim {
+            claim: "groups".to_owned(),
+            prefix: String::new(),
+        }],
+        attributes: vec![],
+    };
+    let staff = || {
+        let claims = json!({"groups": ["staff"]});
+        claims.as_object().expect("an object").clone()
+    };
+    let reasons = |call: &CallContext| {
+        let decision = decide_with(READ_FOR_STAFF, call, trusted(), &mapping);
+        let each = decision.reasons.into_iter();
+        each.map(|it| (it.code, it.principal)).collect::<Vec<_>>()
+    };
+    let about = |uids: &[EntityUID]| {
+        let mut call = get_issue();
+        call.subject.entity = agent("stray");
+        call.delegation = Some(Delegation {
+            claims: uids.iter().map(|uid| (uid.clone(), staff())).collect(),
+            ..Delegation::verified_from(person("mallory"))
+        });
+        call
+    };
+    let of_root = about(&[person("mallory")]);
+    assert_eq!(reasons(&of_root)[0].0, ReasonCode::NoPermit);
+    let mut of_both = of_root.clone();
+    of_both.subject.claims = staff();
+    assert_eq!(reasons(&of_both), []);
+    let mut of_agent = about(&[]);
+    of_agent.subject.claims = staff();
+    let denied = (ReasonCode::DelegatorDenied, Some(person("mallory")));
+    assert_eq!(reasons(&of_agent)[0], denied);
+    for strangers in [
+        vec![person("alice")],
+        vec![agent("stray")],
+        vec![person("mallory"), person("mallory")],
+    ] {
+        let code = reasons(&about(&strangers))[0].0;
+        assert_eq!(code, ReasonCode::DelegationChainBroken, "{strangers:?}");
+    }
+    let unbelieved = Rights {
+        assert_claims: false,
+        ..trusted()
+    };
+    let decision = decide_with(READ_FOR_STAFF, &of_root, unbelieved, &mapping);
+    assert_eq!(decision.reasons[0].code, ReasonCode::CallerNotTrusted);
+}
+
+#[test]
 fn what_a_server_asks_for_is_decided_in_its_own_name() {
     let server_call = |kind: OperationKind| {
         let mut call = get_issue();

@@ -56,6 +56,36 @@ fn every_right_of_the_configuration_becomes_one_of_the_caller() {
     );
 }
 
+#[test]
+fn a_person_has_to_be_named_where_the_configuration_says_so() {
+    let demanded = |text: &str| {
+        let doors = Doors::open(&config(text));
+        let evidence = Evidence {
+            authorization: Some(b"Bearer abc"),
+            names: &[],
+        };
+        let caller = doors.doorkeeper.current().authenticate(evidence);
+        caller.expect("a caller").rights.require_delegation
+    };
+    let caller =
+        |more: &str| format!("[[callers]]\nid = \"edge\"\ntoken_sha256 = [\"{ABC}\"]\n{more}\n");
+    const ALL: &str = "require_delegation = true\n";
+    assert!(!demanded(""));
+    assert!(demanded(ALL), "of everyone on the machine, too");
+    assert!(!demanded(&caller("")));
+    assert!(demanded(&caller(ALL)));
+    assert!(demanded(&(ALL.to_owned() + &caller(""))));
+    assert!(!demanded(
+        &(ALL.to_owned() + &caller("require_delegation = false"))
+    ));
+
+    let doors = Doors::open(&config(""));
+    doors.apply(&config(ALL));
+    let local = doors.doorkeeper.current().authenticate(Evidence::default());
+    let rights = local.expect("the local caller").rights.clone();
+    assert!(rights.require_delegation, "a reload reaches it");
+}
+
 /// The methods of a service, as the protocol has them.
 fn methods(service: &str) -> Vec<String> {
     let pool = DescriptorPool::decode(v1::DESCRIPTOR).expect("descriptors");

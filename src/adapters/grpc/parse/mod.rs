@@ -154,7 +154,11 @@ impl Parser<'_> {
         let identity = match identity {
             Some(v1::Identity { method, verified }) => {
                 let method = self.optional_id(method, "method").within("identity")?;
-                Identity { method, verified }
+                Identity {
+                    method,
+                    verified,
+                    ..Identity::default()
+                }
             }
             None => Identity::default(),
         };
