@@ -23,6 +23,9 @@ pub struct Authzen {
 pub struct Toolhive {
     /// The entity type of whom the `sub` claim names.
     pub subject_type: String,
+    /// Whether a question about a call that lacks what its tool requires counts as one about an entry of a list, as
+    /// ToolHive asks about those. Where ToolHive is told to leave arguments out (`include_args`), every call comes so.
+    pub lists: bool,
 }
 
 impl Default for Authzen {
@@ -39,6 +42,7 @@ impl Default for Toolhive {
     fn default() -> Self {
         Self {
             subject_type: "Mcp::User".to_owned(),
+            lists: true,
         }
     }
 }
