@@ -6,7 +6,9 @@
 use smol_str::SmolStr;
 
 use crate::adapters::invalid::{Invalid, Problem};
+use crate::call::canonical;
 use crate::call::visible::has_invisible;
+use crate::config::limits::Limits;
 
 /// What is wrong with an id, if anything is.
 pub(in crate::adapters) fn check(text: &str, limit: u32) -> Result<(), Problem> {
@@ -37,6 +39,31 @@ pub(in crate::adapters) fn required(
 ) -> Result<SmolStr, Invalid> {
     check(text, limit).map_err(|problem| Invalid::new(field, problem))?;
     Ok(SmolStr::new(text))
+}
+
+/// The name of a session, where an empty text means that there is none. Gateways make it of what they know of all their
+/// servers, so it may be longer than an id; one that is stands for itself by its digest, at every door alike.
+pub(in crate::adapters) fn session(
+    text: &str,
+    limits: &Limits,
+    field: &str,
+) -> Result<Option<SmolStr>, Invalid> {
+    let longest = limits.id_bytes.max(limits.text_bytes);
+    let whole = optional(text, longest, field)?;
+    Ok(
+        whole.map(|name| match name.len() > limits.id_bytes as usize {
+            true => canonical::digest_of_text(&name).into(),
+            false => name,
+        }),
+    )
+}
+
+/// What is wrong with an id, with the limit by its name.
+pub(in crate::adapters) fn said(problem: &Problem) -> String {
+    match problem {
+        Problem::TooLong { .. } => format!("{problem} (`limits.id_bytes`)"),
+        other => other.to_string(),
+    }
 }
 
 /// An id where an empty text means that there is none.

@@ -80,12 +80,23 @@ impl<'a> Asking<'a> {
         Ok(evaluated)
     }
 
+    /// The server, for every action whose facts have one: those that somebody declared long ago may not.
+    fn server(&self) -> Option<&SmolStr> {
+        let has_none = self.plan.is_declared
+            && !self
+                .world
+                .snapshot
+                .declares_fact(&self.plan.action, "server");
+        Some(&self.call.operation.server).filter(|name| !has_none && !name.is_empty())
+    }
+
     /// What the facts of the call are made from, without an approval.
     pub fn ground(&self) -> Ground<'_> {
         Ground {
             identity: &self.call.subject.identity,
             asserted: &self.scene.asserted,
             initiator: self.call.operation.initiator,
+            server: self.server(),
             purpose: self.call.workflow.purpose.as_deref(),
             source_address: self.call.environment.source_address,
             gateway: &self.scene.gateway,

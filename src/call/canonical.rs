@@ -21,6 +21,11 @@ pub fn digest(value: &impl Serialize) -> Result<String, String> {
     Ok(format!("sha256:{}", hex(&Sha256::digest(canonical))))
 }
 
+/// `sha256:<hex>` over a text as it is.
+pub fn digest_of_text(text: &str) -> String {
+    format!("sha256:{}", hex(&Sha256::digest(text)))
+}
+
 /// The hexadecimal SHA-256 of the canonical JSON of a JSON value.
 pub fn hex_digest(json: &Json) -> String {
     hex(&Sha256::digest(text(json)))

@@ -22,7 +22,7 @@ use crate::call::elicitation::Form;
 use crate::call::facts::live::{ApprovalFacts, SessionFacts, TaskFacts, UsageFacts};
 use crate::call::input::Input;
 use crate::call::live::task::Task;
-use crate::call::model::TYPES;
+use crate::call::model::{self, TYPES};
 use crate::call::target::Target;
 use crate::call::target::host::{Host, address_value, extension_value};
 use crate::call::world::Past;
@@ -40,6 +40,7 @@ pub struct Facts<'c> {
     task: Option<TaskFacts<'c>>,
     session: Option<SessionFacts<'c>>,
     usage: Option<UsageFacts>,
+    server: OnceCell<EntityUID>,
     environment: OnceCell<Value>,
     elicitation: OnceCell<Option<Value>>,
     sampling: OnceCell<Option<Value>>,
@@ -81,6 +82,8 @@ pub struct Ground<'c> {
     pub asserted: &'c Asserted,
     /// Who set it off.
     pub initiator: Initiator,
+    /// The server concerned, if there is one.
+    pub server: Option<&'c SmolStr>,
     /// Why, in the words of whoever started the work.
     pub purpose: Option<&'c str>,
     /// The client's address as the gateway saw it.
@@ -122,7 +125,7 @@ pub enum OwnFacts {
 }
 
 impl<'c> Facts<'c> {
-    const NAMES: [&'static str; 16] = [
+    const NAMES: [&'static str; 17] = [
         "answers",
         "approval",
         "arguments",
@@ -134,6 +137,7 @@ impl<'c> Facts<'c> {
         "input",
         "purpose",
         "sampling",
+        "server",
         "session",
         "target",
         "target_role",
@@ -180,6 +184,7 @@ impl<'c> Facts<'c> {
                 recent: OnceCell::new(),
             }),
             usage: ground.past.usage.map(UsageFacts),
+            server: OnceCell::new(),
             environment: OnceCell::new(),
             elicitation: OnceCell::new(),
             sampling: OnceCell::new(),
@@ -238,6 +243,11 @@ impl ContextSource for Facts<'_> {
                 .map(Seen::Value),
             "purpose" => self.ground.purpose.map(Seen::Text),
             "sampling" => self.sampling().map(Seen::Value),
+            "server" => {
+                let name = self.ground.server?;
+                let server = self.server.get_or_init(|| model::server(name));
+                Some(Seen::Entity(server))
+            }
             "session" => self.session.as_ref().map(|session| Seen::Record(session)),
             "target" => self.target.map(|target| Seen::Entity(target.uid())),
             "target_role" => self.target?.role.as_deref().map(Seen::Text),

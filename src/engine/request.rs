@@ -56,6 +56,17 @@ impl Snapshot {
         })
     }
 
+    /// Whether the context of an action may have an attribute of this name. Without a schema it may have any.
+    pub fn declares_fact(&self, action: &EntityUID, name: &str) -> bool {
+        let Some(schema) = self.schema() else {
+            return true;
+        };
+        match schema.context_type(action) {
+            Some(Type::Record { attrs, .. }) => attrs.get_attr(name).is_some(),
+            _ => false,
+        }
+    }
+
     /// Checks a context against what the action declares. All that is missing is listed at once.
     /// Without a schema everything is fine.
     pub fn check_context(&self, action: &EntityUID, context: &Context) -> Result<(), RequestFault> {

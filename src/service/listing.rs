@@ -3,7 +3,7 @@
 use smol_str::SmolStr;
 
 use crate::audit::record::Question;
-use crate::call::context::CallContext;
+use crate::call::context::{CallContext, OperationKind};
 use crate::call::decision::{Decision, ReasonCode};
 use crate::call::listing::{self, Hidden, Offered};
 use crate::call::model;
@@ -58,6 +58,31 @@ impl Service {
         };
         let answer = self.record(&pending, question, decision);
         Ok(answer.map(|_| verdicts))
+    }
+
+    /// Whether the tool that is called requires arguments that the call does not have, by its pinned schema, or without one
+    /// by what its registration says of its targets.
+    pub fn requires_arguments(&self, call: &CallContext) -> bool {
+        let OperationKind::CallTool(tool) = &call.operation.kind else {
+            return false;
+        };
+        let Some(generation) = self.live() else {
+            return false;
+        };
+        let uid = model::tool(&call.operation.server, &tool.tool);
+        let Some(registered) = generation.tools.get(&uid) else {
+            return false;
+        };
+        match &registered.arguments {
+            Some(schema) => {
+                let checked = schema.check(&tool.arguments);
+                checked.is_ok_and(|it| !it.missing.is_empty())
+            }
+            None => {
+                let mut targets = registered.target_arguments.iter().flatten();
+                tool.arguments.is_empty() && targets.any(|it| !it.is_optional)
+            }
+        }
     }
 
     /// Calls that come later do not show what they are calls of. What is left out because of what it is, and not because a

@@ -69,6 +69,40 @@ fn the_settings_that_it_wants_are_settings() {
     assert_eq!(config.ext_mcp.verified_servers, ["github"]);
 }
 
+#[test]
+fn the_gateway_waits_longer_than_callgate_and_no_client_chooses_its_session() {
+    let text = shipped();
+    let deadline = u64::from(Config::default().limits.deadline_ms);
+    let waits = text
+        .split("requestTimeout: ")
+        .nth(1)
+        .and_then(|it| it.split('s').next());
+    let waits: u64 = waits.expect("a time").parse().expect("seconds");
+    assert!(waits * 1_000 > deadline, "{waits} s");
+    assert!(
+        text.contains("\nconfig:\n  session:\n"),
+        "ids of sessions have a key"
+    );
+    let session = text
+        .lines()
+        .map(str::trim)
+        .find_map(|line| line.strip_prefix("session: "));
+    assert_eq!(session, Some("jwt.jti"));
+    // What is asked about too late is named, and what that means is said.
+    for method in [
+        "completion/complete",
+        "resources/subscribe",
+        "resources/unsubscribe",
+        "subscriptions/listen",
+        "tasks/get",
+        "tasks/update",
+        "tasks/cancel",
+        "does not undo",
+    ] {
+        assert!(text.contains(method), "{method}");
+    }
+}
+
 /// The keys of each object in a document, by its path. Items of a list share one.
 fn keys(json: &Json, path: &str, found: &mut BTreeMap<String, Vec<String>>) {
     match json {
@@ -102,8 +136,12 @@ fn the_shipped_configuration_is_of_published_keys_and_asks_about_everything() {
     let route = ".binds[].listeners[].routes[]";
     let processor = format!("{route}.policies.mcpGuardrails.processors[]");
     // As agentgateway's own sources and documentation have them.
-    let expected: [(String, &[&str]); 15] = [
-        (String::new(), &["binds"]),
+    let expected: [(String, &[&str]); 19] = [
+        (String::new(), &["binds", "config"]),
+        (".config".into(), &["session"]),
+        (".config.session".into(), &["key"]),
+        (format!("{processor}.policies"), &["http"]),
+        (format!("{processor}.policies.http"), &["requestTimeout"]),
         (".binds[]".into(), &["listeners", "port"]),
         (".binds[].listeners[]".into(), &["routes"]),
         (route.into(), &["backends", "policies"]),
@@ -122,6 +160,7 @@ fn the_shipped_configuration_is_of_published_keys_and_asks_about_everything() {
                 "kind",
                 "metadata",
                 "methods",
+                "policies",
                 "requestHeaders",
             ],
         ),
@@ -152,6 +191,7 @@ fn the_shipped_configuration_is_of_published_keys_and_asks_about_everything() {
     assert_eq!(processor["kind"], "remote");
     assert_eq!(processor["failureMode"], "failClosed");
     assert_eq!(processor["methods"], json!({"*": "full"}));
+    assert_eq!(processor["policies"]["http"]["requestTimeout"], "3s");
     // What Callgate reads by default is what the gateway sends.
     let settings = Config::from_toml(&settings(), "callgate.toml")
         .expect("settings")

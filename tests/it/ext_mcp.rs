@@ -743,3 +743,46 @@ async fn a_spent_budget_is_an_exhausted_resource() {
     assert_eq!(error.code(), ErrorCode::ResourceExhausted, "{error:?}");
     assert_eq!(authorization(error)["reason"], "TASK_BUDGET_SPENT");
 }
+
+#[tokio::test]
+async fn a_session_may_be_long_and_what_cannot_be_used_is_named() {
+    let server = start(CONFIG).await;
+    let mut client = client(&server).await;
+    let with = |key: &str, value: String| {
+        let metadata = json!({"agent": "coder", key: value});
+        knowing(&metadata, tool_call("log"))
+    };
+    assert!(passes(
+        &check(&mut client, with("session", "s".repeat(1_036))).await
+    ));
+    for (key, value, wanted) in [
+        (
+            "session",
+            "s".repeat(16_385),
+            "the metadata's `session` has 16385 bytes, but at most 16384 are allowed",
+        ),
+        (
+            "session",
+            "a\u{7f}".to_owned(),
+            "the metadata's `session` holds a control character",
+        ),
+        (
+            "task",
+            "t".repeat(1_025),
+            "the metadata's `task` has 1025 bytes, but at most 1024 are allowed (`limits.id_bytes`)",
+        ),
+        (
+            "approvals",
+            ",".to_owned(),
+            "the metadata's `approvals` is required",
+        ),
+        (
+            "approvals",
+            "a,".repeat(256) + "a",
+            "the metadata's `approvals` has 257 items, but at most 256 are allowed (`limits.list_items`)",
+        ),
+    ] {
+        let answer = check(&mut client, with(key, value)).await;
+        assert_eq!(error(&answer).reason, wanted);
+    }
+}

@@ -400,6 +400,64 @@ async fn completions_pass_if_the_configuration_says_so() {
 }
 
 #[tokio::test]
+async fn what_is_asked_about_only_on_the_way_back_is_decided_or_refused() {
+    let (empty, task) = (json!({}), json!({"taskId": "t", "status": "working"}));
+    let methods = [
+        ("resources/unsubscribe", &empty),
+        ("tasks/get", &task),
+        ("tasks/result", &task),
+        ("tasks/list", &empty),
+        ("tasks/cancel", &task),
+        ("tasks/update", &empty),
+    ];
+    let server = start(CONFIG).await;
+    let mut client = client(&server).await;
+    for (method, result) in methods {
+        // A guest may not meet the vault, so nothing that its server has answered reaches one.
+        let asked = response(&["vault"], method, result);
+        assert_eq!(
+            check(&mut client, asked.clone()).await,
+            Seen::Unchanged,
+            "{method}"
+        );
+        let seen = check(&mut client, of("guest", asked)).await;
+        let denied = Seen::Refused(ErrorCode::PermissionDenied, "NO_PERMIT".to_owned());
+        assert_eq!(seen, denied, "{method}");
+    }
+    for method in ["resources/subscribe", "subscriptions/listen"] {
+        let asked = response(&["git"], method, &empty);
+        let Seen::Refused(ErrorCode::PermissionDenied, said) = check(&mut client, asked).await
+        else {
+            panic!("{method}")
+        };
+        assert!(
+            said.starts_with("subscriptions are not let through"),
+            "{said}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn subscriptions_pass_if_the_configuration_says_so_to_whoever_may_meet_the_server() {
+    let setting = "[ext_mcp]\npass_subscriptions = true\n";
+    let server = start(&CONFIG.replace("[ext_mcp]\n", setting)).await;
+    let mut client = client(&server).await;
+    for method in ["resources/subscribe", "subscriptions/listen"] {
+        let asked = response(&["vault"], method, &json!({}));
+        assert_eq!(
+            check(&mut client, asked.clone()).await,
+            Seen::Unchanged,
+            "{method}"
+        );
+        let seen = check(&mut client, of("guest", asked)).await;
+        assert!(
+            is_refused(&seen, ErrorCode::PermissionDenied),
+            "{method}: {seen:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn instructions_of_servers_that_may_not_be_met_are_left_out() {
     let server = start(CONFIG).await;
     let mut client = client(&server).await;

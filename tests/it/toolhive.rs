@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use crate::plain_http::post;
-use crate::serving::start;
+use crate::serving::{start, start_with};
 
 const TOOLHIVE: &str = "/toolhive/decision";
 
@@ -49,4 +49,57 @@ async fn toolhive_hears_no_for_what_is_not_known_and_an_error_for_what_cannot_be
             .message()
             .starts_with("`context.mcp.resource_id` says something else")
     );
+}
+
+/// As ToolHive sends it for each tool of a list, and for a call without arguments.
+const NAMED_ALONE: &str = r#"{"context":{"mcp":{"feature":"tool","operation":"call","resource_id":"NAME"}},"operation":"mcp:tool:call","principal":{"mannotations":{},"sub":"ana"},"resource":"mrn:mcp:files:tool:NAME"}"#;
+
+/// One tool that requires its target, one that does not, one that no policy permits.
+const FILES: &str = r#"{
+  "server": {"name": "files", "owner": "ana"},
+  "tools": {
+    "read_text_file": {"effect": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
+      "target_arguments": ["path"],
+      "input_schema": {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}},
+    "list_directory": {"effect": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
+      "target_arguments": ["path"],
+      "input_schema": {"type": "object", "properties": {"path": {"type": "string"}}}},
+    "write_file": {"effect": "admin", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
+      "target_arguments": ["path"],
+      "input_schema": {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}}
+  }
+}"#;
+
+const LOOKS: &str = r#"@id("looks") permit (principal, action in Mcp::Action::"call_read", resource)
+when { resource in Mcp::Server::"files" } unless { context has target && context.target in Mcp::Resource::"file:///etc" };"#;
+
+#[tokio::test]
+async fn a_tool_that_requires_arguments_and_comes_without_any_is_an_entry_of_a_list() {
+    let files = [("tools/files.json", FILES), ("files.cedar", LOOKS)];
+    for (config, shows) in [("", true), ("[toolhive]\nlists = false\n", false)] {
+        let server = start_with(config, &files).await;
+        let ask = async |name: &str, args: Option<Json>| {
+            let mut question: Json =
+                serde_json::from_str(&NAMED_ALONE.replace("NAME", name)).expect("JSON");
+            if let Some(args) = args {
+                question["context"]["mcp"]["args"] = args;
+            }
+            let reply = post(&server, TOOLHIVE, &question).await;
+            assert_eq!(reply.status, 200);
+            reply.json()["allow"] == json!(true)
+        };
+        assert_eq!(ask("read_text_file", None).await, shows);
+        // A server may act upon something of its own choice, so the call itself is decided.
+        assert!(
+            !ask("list_directory", None).await,
+            "the target could be left out"
+        );
+        assert!(!ask("write_file", None).await, "nobody may");
+        assert!(
+            !ask("read_text_file", Some(json!({}))).await,
+            "arguments, and the target is not among them"
+        );
+        assert!(ask("read_text_file", Some(json!({"path": "/srv/a"}))).await);
+        assert!(!ask("read_text_file", Some(json!({"path": "/etc/passwd"}))).await);
+    }
 }

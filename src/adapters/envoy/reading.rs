@@ -5,9 +5,10 @@ use smol_str::SmolStr;
 use crate::adapters::envoy::agreement;
 use crate::adapters::envoy::identity::{self, Evidence};
 use crate::adapters::envoy::plain;
-use crate::adapters::envoy::refused::{self, Refused, Stopped};
+use crate::adapters::envoy::refused::{self, REPLIES, Refused, Stopped};
 use crate::adapters::envoy::request::HttpRequest;
 use crate::adapters::ids;
+use crate::adapters::invalid::Problem;
 use crate::adapters::json::{self, Names};
 use crate::adapters::mcp::answers;
 use crate::adapters::mcp::conversation::{self, Conversation};
@@ -199,9 +200,7 @@ impl Reading<'_> {
                 let asked = asked.map_err(|undecided| Refused::undecided(403, &undecided))?;
                 Ok(Wanted::without_answer(asked))
             }
-            Message::Reply { .. } => {
-                Err(Refused::new(403, "replies to servers are not let through").into())
-            }
+            Message::Reply { .. } => Err(Refused::new(403, REPLIES).into()),
         }
     }
 
@@ -221,7 +220,7 @@ impl Reading<'_> {
             until,
         } = known.with_grants(grant_ids);
         let workflow = Workflow {
-            session_id: self.name(headers, Some(&settings.session_header))?,
+            session_id: self.session(headers, &settings.session_header)?,
             task_id: self.name(headers, settings.task_header.as_deref())?,
             request_id: id.and_then(|id| traceable(id, self.limits)),
             ..Workflow::default()
@@ -249,28 +248,54 @@ impl Reading<'_> {
         })
     }
 
-    /// The name in a header.
-    fn name(&self, headers: &Headers, header: Option<&str>) -> Result<Option<SmolStr>, Refused> {
-        let Some(value) = header.map_or(Ok(None), |header| headers.get(header))? else {
+    fn session(&self, headers: &Headers, header: &str) -> Result<Option<SmolStr>, Refused> {
+        let Some(value) = headers.get(header)? else {
             return Ok(None);
         };
-        ids::optional(value, self.limits.id_bytes, "header")
-            .map_err(|_| Refused::new(400, "a header with a name is too long or not a name"))
+        let session = ids::session(value, self.limits, header);
+        session.map_err(|invalid| {
+            Refused::new(400, &format!("the header `{header}` {}", invalid.problem()))
+        })
+    }
+
+    /// The name in a header.
+    fn name(&self, headers: &Headers, header: Option<&str>) -> Result<Option<SmolStr>, Refused> {
+        let Some(header) = header else {
+            return Ok(None);
+        };
+        let Some(value) = headers.get(header)? else {
+            return Ok(None);
+        };
+        ids::optional(value, self.limits.id_bytes, header)
+            .map_err(|invalid| unfit(header, invalid.problem()))
     }
 
     /// The names in a header, separated by commas.
     fn names(&self, headers: &Headers, header: Option<&str>) -> Result<Vec<SmolStr>, Refused> {
-        let Some(value) = header.map_or(Ok(None), |header| headers.get(header))? else {
+        let Some(header) = header else {
+            return Ok(Vec::new());
+        };
+        let Some(value) = headers.get(header)? else {
             return Ok(Vec::new());
         };
         let names: Vec<_> = value.split(',').map(str::trim).collect();
-        let is_name = |name: &&str| ids::check(name, self.limits.id_bytes).is_ok();
-        if names.len() > self.limits.list_items as usize || !names.iter().all(is_name) {
-            let said = "a header with names is too long or not a list";
-            return Err(Refused::new(400, said));
+        let (items, limit) = (names.len(), self.limits.list_items);
+        if items > limit as usize {
+            let problem = Problem::TooMany { items, limit };
+            let said = format!("the header `{header}` {problem} (`limits.list_items`)");
+            return Err(Refused::new(400, &said));
         }
-        Ok(names.into_iter().map(SmolStr::new).collect())
+        let name = |name| {
+            let name = ids::required(name, self.limits.id_bytes, header);
+            name.map_err(|invalid| unfit(header, invalid.problem()))
+        };
+        names.into_iter().map(name).collect()
     }
+}
+
+fn unfit(header: &str, problem: &Problem) -> Refused {
+    let said = ids::said(problem);
+    Refused::new(400, &format!("the header `{header}` {said}"))
 }
 
 /// `GET` opens the stream of a session, `DELETE` ends the session; both need to say which.

@@ -10,6 +10,8 @@ use crate::telemetry::metrics;
 
 /// Said if no source of identities is in a request.
 pub(super) const NOBODY: &str = "nobody is known to make this request";
+/// Said of a reply to a server, where nobody saw what the server asked for.
+pub(super) const REPLIES: &str = "replies to servers are not let through";
 /// Said if neither a route nor the settings name a server.
 pub(super) const NO_SERVER: &str = "no server is configured for this host and path";
 
@@ -67,6 +69,10 @@ impl Refused {
         let advice = match self.message.as_str() {
             NOBODY => "nothing that `[[envoy.identity]]` names came from Envoy",
             NO_SERVER => "neither Envoy's route nor `envoy.servers` nor `envoy.routes` does",
+            REPLIES => {
+                "`ext_authz` never sees what a server asks of a client, and the server now waits for an answer; \
+                 use `ext_proc`, which decides about it, or set `envoy.pass_replies`"
+            }
             _ => return self.message.clone(),
         };
         format!("{}: {advice}", self.message)
@@ -133,3 +139,6 @@ impl From<Disagreement> for Refused {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,8 @@ use smol_str::SmolStr;
 
 use crate::adapters::address;
 use crate::adapters::ext_mcp::request::{self, Refused};
+use crate::adapters::ids;
+use crate::adapters::invalid::Problem;
 use crate::adapters::json::{self, Names};
 use crate::adapters::mcp::conversation::{self, Conversation};
 use crate::adapters::token::{self, Known, Reading};
@@ -63,7 +65,7 @@ impl Evidence<'_> {
             subject,
             delegation,
             workflow: Workflow {
-                session_id: metadata.name(Some(&settings.session_key))?,
+                session_id: metadata.session(&settings.session_key)?,
                 task_id: metadata.name(settings.task_key.as_deref())?,
                 ..Workflow::default()
             },
@@ -166,33 +168,50 @@ impl Metadata<'_> {
         }
     }
 
+    fn session(&self, key: &str) -> Result<Option<SmolStr>, Refused> {
+        let Some(text) = self.text(key).map_err(Refused::invalid)? else {
+            return Ok(None);
+        };
+        let session = ids::session(text, self.limits, key);
+        session.map_err(|invalid| {
+            Refused::invalid(&format!("the metadata's `{key}` {}", invalid.problem()))
+        })
+    }
+
     fn name(&self, key: Option<&str>) -> Result<Option<SmolStr>, Refused> {
-        let text = key.map_or(Ok(None), |key| self.text(key));
-        let text = text.map_err(Refused::invalid)?;
+        let Some(key) = key else {
+            return Ok(None);
+        };
+        let text = self.text(key).map_err(Refused::invalid)?;
         let name = text
             .filter(|text| !text.is_empty())
-            .map(|text| self.checked(text));
+            .map(|text| self.checked(key, text));
         name.transpose()
     }
 
     /// Names separated by commas.
     fn names(&self, key: Option<&str>) -> Result<Vec<SmolStr>, Refused> {
-        let text = key.map_or(Ok(None), |key| self.text(key));
-        let Some(text) = text.map_err(Refused::invalid)? else {
+        let Some(key) = key else {
+            return Ok(Vec::new());
+        };
+        let Some(text) = self.text(key).map_err(Refused::invalid)? else {
             return Ok(Vec::new());
         };
         let names: Vec<_> = text.split(',').map(str::trim).collect();
-        if names.len() > self.limits.list_items as usize {
-            return Err(Refused::invalid("the metadata has a list that is too long"));
+        let (items, limit) = (names.len(), self.limits.list_items);
+        if items > limit as usize {
+            let problem = Problem::TooMany { items, limit };
+            let said = format!("the metadata's `{key}` {problem} (`limits.list_items`)");
+            return Err(Refused::invalid(&said));
         }
-        names.into_iter().map(|name| self.checked(name)).collect()
+        let names = names.into_iter();
+        names.map(|name| self.checked(key, name)).collect()
     }
 
-    fn checked(&self, text: &str) -> Result<SmolStr, Refused> {
-        token::name(text, self.limits).map_err(|_| {
-            Refused::invalid(
-                "the metadata has a name that is empty, too long or holds a control character or one that nobody sees",
-            )
+    fn checked(&self, key: &str, text: &str) -> Result<SmolStr, Refused> {
+        ids::required(text, self.limits.id_bytes, key).map_err(|invalid| {
+            let said = ids::said(invalid.problem());
+            Refused::invalid(&format!("the metadata's `{key}` {said}"))
         })
     }
 

@@ -1,5 +1,6 @@
-use crate::adapters::ids::{check, optional, required};
+use crate::adapters::ids::{check, optional, required, said, session};
 use crate::adapters::invalid::Problem;
+use crate::config::limits::Limits;
 
 #[test]
 fn an_id_is_there_short_enough_and_visible() {
@@ -40,4 +41,40 @@ fn only_an_empty_text_may_stand_for_none() {
     let refused = required("a\u{200b}", 8, "id").expect_err("invisible");
     let wanted = "`id` holds a character that nobody sees";
     assert_eq!(refused.to_string(), wanted);
+}
+
+#[test]
+fn a_long_name_of_a_session_stands_for_itself_by_its_digest() {
+    let limits = Limits::default();
+    let name = |bytes: usize| "s".repeat(bytes);
+    let of = |text: &str| session(text, &limits, "session");
+    assert_eq!(of(""), Ok(None));
+    assert_eq!(of(&name(1_024)), Ok(Some(name(1_024).into())));
+    // What agentgateway makes of 14 targets.
+    let long = of(&name(1_036)).expect("a session").expect("one");
+    assert!(long.starts_with("sha256:") && long.len() == 71, "{long}");
+    assert_eq!(of(&name(1_036)), Ok(Some(long.clone())), "always the same");
+    assert_ne!(of(&name(1_037)), Ok(Some(long)), "of another one another");
+    let fault = of(&name(16_385)).expect_err("too long");
+    assert_eq!(
+        *fault.problem(),
+        Problem::TooLong {
+            bytes: 16_385,
+            limit: 16_384
+        }
+    );
+    assert!(
+        of(&format!("{}\n", name(1_036))).is_err(),
+        "and is looked at as a whole"
+    );
+}
+
+#[test]
+fn a_limit_is_told_by_its_name() {
+    let problem = Problem::TooLong { bytes: 9, limit: 8 };
+    assert_eq!(
+        said(&problem),
+        "has 9 bytes, but at most 8 are allowed (`limits.id_bytes`)"
+    );
+    assert_eq!(said(&Problem::Blank), Problem::Blank.to_string());
 }

@@ -12,7 +12,8 @@ use crate::adapters::http::door::{Door, check_content_type, deadline, reply, req
 use crate::adapters::http::refusal::Refusal;
 use crate::adapters::json::Names;
 use crate::adapters::toolhive::parse::{self, Asked, Who};
-use crate::call::context::TraceContext;
+use crate::call::context::{CallContext, Initiator, Operation, OperationKind, TraceContext};
+use crate::call::listing::Offered;
 use crate::config::http::Toolhive as Settings;
 use crate::identity::caller::{Caller, Rpc};
 use crate::service::deadline::Deadline;
@@ -34,6 +35,7 @@ pub struct Toolhive {
     subject_type: Option<EntityType>,
     /// Who acts through every caller for which nothing else is configured.
     agent: Option<Arc<str>>,
+    answers_lists: bool,
 }
 
 /// A request whose caller may ask.
@@ -53,6 +55,7 @@ impl Toolhive {
             door,
             subject_type,
             agent: settings.agent.as_deref().map(Arc::from),
+            answers_lists: settings.lists,
         }
     }
 
@@ -93,28 +96,56 @@ impl Toolhive {
             agent: caller.toolhive_agent.as_deref().or(self.agent.as_deref()),
             takes_claims: caller.rights.assert_claims,
         };
-        let asked = parse::call(&request, who, &limits, &admitted.trace)?;
-        let is_allow = match asked {
-            Asked::Call(call) => {
-                let ask = Ask {
-                    caller: &admitted.caller,
-                    adapter: ADAPTER,
-                    at_least_revision: 0,
-                    is_dry_run: admitted.is_probe,
-                    deadline: admitted.deadline,
-                    request_id: admitted.request_id.as_deref(),
-                };
-                let answer = self.door.service.authorize(ask, &call).await?;
-                answer.value.is_allow()
-            }
+        let (call, is_named_alone) = match parse::call(&request, who, &limits, &admitted.trace)? {
+            Asked::Call(call) => (call, false),
+            Asked::NamedAlone(call) => (call, true),
             Asked::Unknown => {
                 tracing::warn!(
                     caller = &*admitted.caller.id,
                     "ToolHive asked about an operation that is not known here; it was denied"
                 );
-                false
+                return Ok(said(false));
             }
         };
-        Ok(reply(StatusCode::OK, &json!({"allow": is_allow})))
+        let ask = Ask {
+            caller: &admitted.caller,
+            adapter: ADAPTER,
+            at_least_revision: 0,
+            is_dry_run: admitted.is_probe,
+            deadline: admitted.deadline,
+            request_id: admitted.request_id.as_deref(),
+        };
+        let service = &self.door.service;
+        let listed = listed(&call).filter(|_| is_named_alone && self.answers_lists);
+        let is_allow = match listed {
+            Some((listing, offered)) if service.requires_arguments(&call) => {
+                let answer = service.filter(ask, &listing, &[offered]).await?;
+                answer.value.iter().all(Option::is_none)
+            }
+            _ => service.authorize(ask, &call).await?.value.is_allow(),
+        };
+        Ok(said(is_allow))
     }
+}
+
+/// The call as a look at a list with that tool in it.
+fn listed(call: &CallContext) -> Option<(CallContext, Offered)> {
+    let OperationKind::CallTool(tool) = &call.operation.kind else {
+        return None;
+    };
+    let offered = Offered::Tool {
+        name: tool.tool.clone(),
+        definition: None,
+    };
+    let server = call.operation.server.clone();
+    let operation = Operation::new(Initiator::Client, server, OperationKind::ListTools);
+    let listing = CallContext {
+        operation,
+        ..call.clone()
+    };
+    Some((listing, offered))
+}
+
+fn said(is_allow: bool) -> Response<Bytes> {
+    reply(StatusCode::OK, &json!({"allow": is_allow}))
 }

@@ -28,6 +28,8 @@ use crate::config::limits::Limits;
 pub(super) enum Asked {
     /// A call.
     Call(CallContext),
+    /// A call of a tool of which nothing is told but the name: one without arguments, or an entry of a list.
+    NamedAlone(CallContext),
     /// An operation that this version does not know.
     Unknown,
 }
@@ -101,7 +103,11 @@ pub(super) fn call(
     let mut call = CallContext::new(subject, operation);
     call.delegation = delegation;
     call.trace = trace.clone();
-    Ok(Asked::Call(call))
+    let is_named_alone = verb == Verb::CallTool && mcp.is_some() && arguments.is_none();
+    Ok(match is_named_alone {
+        true => Asked::NamedAlone(call),
+        false => Asked::Call(call),
+    })
 }
 
 /// Whom the `sub` claim names, or the agent that acts for it. ToolHive has verified the token; whether its word counts

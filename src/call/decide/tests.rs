@@ -967,3 +967,29 @@ fn material_of_a_server_counts_as_written_by_strangers_unless_it_is_said_otherwi
     let list = r#"permit (principal, action in Mcp::Action::"discover", resource);"#;
     assert!(ask(list, &call).effects.yields.is_empty());
 }
+
+#[test]
+fn policies_know_the_server_whatever_is_asked_of_it() {
+    let of_files = r#"permit (principal, action, resource) when { context has server && context.server == Mcp::Server::"files" };"#;
+    let uri: smol_str::SmolStr = "file:///srv/docs/a".into();
+    let mut call = get_issue();
+    for kind in [
+        OperationKind::ReadResource { uri: uri.clone() },
+        OperationKind::Subscribe { uri: uri.clone() },
+        OperationKind::CompleteResource { uri },
+        OperationKind::CompletePrompt { name: "p".into() },
+        OperationKind::ListResources,
+        OperationKind::Connect { method: "ping" },
+    ] {
+        call.operation.kind = kind;
+        call.operation.server = "files".into();
+        assert!(ask(of_files, &call).is_allow(), "{call:?}");
+        call.operation.server = "github".into();
+        assert!(!ask(of_files, &call).is_allow(), "{call:?}");
+    }
+    let groups = r#"permit (principal, action, resource) when { context has server && context.server.active };"#;
+    assert!(
+        ask(groups, &get_issue()).is_allow(),
+        "and what is stored of it"
+    );
+}

@@ -246,7 +246,7 @@ impl Parser<'_> {
 
     fn workflow(&self, wire: v1::Workflow) -> Result<Workflow, Invalid> {
         Ok(Workflow {
-            session_id: self.optional_id(wire.session_id, "session_id")?,
+            session_id: ids::session(&wire.session_id, self.limits, "session_id")?,
             task_id: self.optional_id(wire.task_id, "task_id")?,
             step: self.optional_id(wire.step, "step")?,
             purpose: self.optional_text(wire.purpose, "purpose")?,
