@@ -26,7 +26,10 @@ fuzz_target!(|text: &[u8]| {
     if let Some(before) = &before {
         let after = after.as_ref().expect("what was JSON is JSON");
         assert!(is_alike(before, after), "{before:?} became {after:?}");
-        assert!(matches!(tolerant(&held), Cow::Borrowed(_)), "nothing is left to replace");
+        assert!(
+            matches!(tolerant(&held), Cow::Borrowed(_)),
+            "nothing is left to replace"
+        );
         assert_eq!(inexact_number(&held), None);
     }
     let Ok(message) = message::from_server(text, &Limits::default()) else {
@@ -41,7 +44,10 @@ fuzz_target!(|text: &[u8]| {
     let has_method = member("method").is_some();
     assert_eq!(
         has_method,
-        matches!(message, FromServer::Request { .. } | FromServer::Notification { .. })
+        matches!(
+            message,
+            FromServer::Request { .. } | FromServer::Notification { .. }
+        )
     );
     if let FromServer::Result { result, .. } = message {
         let Some(Tree::Object(members)) = member("result") else {
@@ -64,12 +70,17 @@ fn is_alike(before: &Tree, after: &Tree) -> bool {
     match (before, after) {
         (Tree::Number(number), Tree::Text(text)) => text.strip_prefix("\0number ") == Some(number),
         (Tree::List(before), Tree::List(after)) => {
-            before.len() == after.len() && before.iter().zip(after).all(|(one, other)| is_alike(one, other))
+            before.len() == after.len()
+                && before
+                    .iter()
+                    .zip(after)
+                    .all(|(one, other)| is_alike(one, other))
         }
         (Tree::Object(before), Tree::Object(after)) => {
-            let is_same = |((name, one), (other_name, other)): (&(String, Tree), &(String, Tree))| {
-                name == other_name && is_alike(one, other)
-            };
+            let is_same =
+                |((name, one), (other_name, other)): (&(String, Tree), &(String, Tree))| {
+                    name == other_name && is_alike(one, other)
+                };
             before.len() == after.len() && before.iter().zip(after).all(is_same)
         }
         (one, other) => one == other,

@@ -14,7 +14,14 @@ mod panel;
 use panel::{Known, Tree};
 
 /// What holds names of somebody's own making: which may stand side by side, the tool's schema says.
-const OWN_NAMES: [&str; 6] = ["_meta", "args", "arguments", "input", "inputSchema", "outputSchema"];
+const OWN_NAMES: [&str; 6] = [
+    "_meta",
+    "args",
+    "arguments",
+    "input",
+    "inputSchema",
+    "outputSchema",
+];
 
 fuzz_target!(|text: &[u8]| {
     let Ok(message) = message::read(text, &Limits::default()) else {

@@ -14,10 +14,16 @@ fuzz_target!(|text: &str| {
     };
     let name: &str = place.uid.eid().as_ref();
     for parent in &place.parents {
-        assert!(target::contains(parent, &place.uid), "{name:?} lies in {parent}");
+        assert!(
+            target::contains(parent, &place.uid),
+            "{name:?} lies in {parent}"
+        );
     }
     // The names of a server's own things begin with the server's, and are no text that a call brings.
-    if name.strip_prefix(server).is_some_and(|rest| rest.starts_with(':')) {
+    if name
+        .strip_prefix(server)
+        .is_some_and(|rest| rest.starts_with(':'))
+    {
         return;
     }
     let again = target::resource(server, name);

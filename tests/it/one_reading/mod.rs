@@ -1,8 +1,8 @@
 //! One reading in every adapter: the same bytes are the same call everywhere, or are refused everywhere, and no server
 //! or client behind an adapter reads another one in them.
 //!
-//! [`names`], [`requests`], [`contents`], [`results`] and [`pinned`] are tables, one a kind; [`property`] makes texts up and holds all adapters and the
-//! lenient readers of [`panel`] against each other.
+//! [`names`], [`requests`], [`contents`], [`results`] and [`pinned`] are tables, one a kind; [`property`] and
+//! [`property_results`] make texts up and hold all adapters and the lenient readers of [`panel`] against each other.
 
 mod contents;
 mod hostile;

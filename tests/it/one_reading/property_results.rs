@@ -227,7 +227,7 @@ fn every_adapter_makes_the_same_of_an_answer() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let doors = runtime.block_on(async { Doors::open(start(&[]).await).await });
     let doors = std::cell::RefCell::new(doors);
-    let cases = cases(500);
+    let cases = cases(1_000);
     let (passed, stopped) = (Cell::new(0_u32), Cell::new(0_u32));
     let mut runner = TestRunner::new(Config {
         cases,
