@@ -2,31 +2,38 @@
 
 #![no_main]
 
-use callgate::call::target;
+use callgate::call::target::{self, Kind, Target};
 use libfuzzer_sys::fuzz_target;
 
+const SERVER: &str = "files";
+
 fuzz_target!(|text: &str| {
-    let Some((server, text)) = text.split_once(' ') else {
-        return;
-    };
-    let Ok(place) = target::resource(server, text) else {
-        return;
-    };
-    let name: &str = place.uid.eid().as_ref();
-    for parent in &place.parents {
+    let kinds = Kind::NAMED.map(Some);
+    for kind in kinds.into_iter().chain([None]) {
+        for base in [None, Some("/srv/app")] {
+            let found = target::read(SERVER, kind, text, base);
+            found.iter().flatten().for_each(check);
+        }
+    }
+});
+
+fn check(target: &Target) {
+    let name: &str = target.uid().eid().as_ref();
+    for parent in &target.overlay.parents {
         assert!(
-            target::contains(parent, &place.uid),
+            target::contains(parent, target.uid()),
             "{name:?} lies in {parent}"
         );
     }
-    // The names of a server's own things begin with the server's, and are no text that a call brings.
-    if name
-        .strip_prefix(server)
-        .is_some_and(|rest| rest.starts_with(':'))
-    {
-        return;
-    }
-    let again = target::resource(server, name);
+    let again = match target.kind {
+        Kind::Path | Kind::Url | Kind::Email | Kind::Uri => target::one(SERVER, name),
+        // The name of a server's own thing begins with the server's.
+        Kind::Uuid | Kind::Id => {
+            let own = name.strip_prefix(SERVER).and_then(|it| it.strip_prefix(':'));
+            let own = own.unwrap_or_else(|| panic!("{name:?} is none of {SERVER}"));
+            target::exactly_one(SERVER, target.kind, own)
+        }
+    };
     let again = again.unwrap_or_else(|fault| panic!("{name:?} {fault}"));
-    assert_eq!(again.uid, place.uid, "of {text:?}");
-});
+    assert_eq!(again.uid(), target.uid());
+}

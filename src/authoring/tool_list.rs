@@ -206,7 +206,7 @@ impl Shaper<'_> {
         }
         let more = ["additionalProperties", "patternProperties"];
         let is_open = |word: &&str| object.get(*word).is_some_and(|it| *it != Json::Bool(false));
-        if more.iter().any(|word| is_open(word)) {
+        if more.iter().any(is_open) {
             kept.insert("additionalProperties".to_owned(), json!(true));
         } else if object.contains_key("additionalProperties") {
             kept.insert("additionalProperties".to_owned(), json!(false));

@@ -21,10 +21,6 @@ use crate::config::limits::Limits;
 
 /// What ToolHive asks about.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly every question is about a call"
-)]
 pub(super) enum Asked {
     /// A call.
     Call(CallContext),
