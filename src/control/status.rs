@@ -16,6 +16,9 @@ use crate::state::definitions::{Changed, Place};
 /// A store that takes longer to be looked at is at fault.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// Changed tools that are told, so that the answer stays within what clients of gRPC take.
+const MOST_CHANGED: usize = 1_000;
+
 /// What is in service.
 #[derive(Debug, Clone)]
 pub struct Status {
@@ -72,7 +75,11 @@ impl Control {
                 open_tasks: tasks.filter(|status| is_open(*status)).count(),
                 pending_approvals: pending.count(),
                 sessions: self.service.facts().sessions.len(),
-                changed_tools: self.service.facts().definitions.all(view.now),
+                changed_tools: {
+                    let mut changed = self.service.facts().definitions.all(view.now);
+                    changed.truncate(MOST_CHANGED);
+                    changed
+                },
                 now: view.now,
                 store_fault,
             })

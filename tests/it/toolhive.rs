@@ -62,7 +62,7 @@ const FILES: &str = r#"{
       "target_arguments": ["path"],
       "input_schema": {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}},
     "list_directory": {"effect": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
-      "target_arguments": ["path"],
+      "target_arguments": [{"argument": "path", "optional": true}],
       "input_schema": {"type": "object", "properties": {"path": {"type": "string"}}}},
     "write_file": {"effect": "admin", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
       "target_arguments": ["path"],
@@ -70,8 +70,8 @@ const FILES: &str = r#"{
   }
 }"#;
 
-const LOOKS: &str = r#"@id("looks") permit (principal, action in Mcp::Action::"call_read", resource)
-when { resource in Mcp::Server::"files" } unless { context has target && context.target in Mcp::Resource::"file:///etc" };"#;
+const LOOKS: &str = r#"@id("looks") forbid (principal, action in Mcp::Action::"call_read", resource in Mcp::Server::"files")
+unless { context has target && !(context.target in Mcp::Resource::"file:///etc") };"#;
 
 #[tokio::test]
 async fn a_tool_that_requires_arguments_and_comes_without_any_is_an_entry_of_a_list() {

@@ -72,3 +72,6 @@ fn text(it: &v1::GetStatusResponse) -> Facts {
         .fact("changed", changed(&it.changed_tools))
         .maybe("time", it.now.as_ref().map(moment))
 }
+
+#[cfg(test)]
+mod tests;
