@@ -51,8 +51,9 @@ fn hurry(server: &Running) {
     server.doors.limits.store(Arc::new(limits));
 }
 
+/// A tool that is registered, so that policies are asked about it every time.
 fn names() -> Vec<String> {
-    (0..MANY).map(|number| format!("tool-{number}")).collect()
+    vec!["log".to_owned(); MANY]
 }
 
 #[tokio::test]
@@ -101,9 +102,7 @@ async fn a_question_on_a_stream_is_late_and_the_stream_goes_on() {
 async fn lists_that_gateways_pass_on_are_late() {
     let server = ext_mcp::start(ext_mcp::CONFIG).await;
     hurry(&server);
-    let tools: Vec<Json> = (0..4_000)
-        .map(|number| json!({"name": format!("t{number}")}))
-        .collect();
+    let tools = vec![json!({"name": "log"}); MANY];
     let response = McpResponse {
         service_names: vec!["git".to_owned()],
         method: "tools/list".to_owned(),

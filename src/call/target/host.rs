@@ -60,6 +60,11 @@ impl Host {
             return Err(TargetFault::Ambiguous("a URL without its host"));
         }
         let plain = raw.strip_suffix('.').unwrap_or(raw).to_ascii_lowercase();
+        if plain.split('.').any(str::is_empty) {
+            return Err(TargetFault::Ambiguous(
+                "a host with two dots in a row or one at its beginning",
+            ));
+        }
         match parsed.host() {
             Some(Parsed::Ipv6(address)) => Ok(Self::of_address(IpAddr::V6(address))),
             // As an address is written, so that nobody takes another number system for it.

@@ -137,3 +137,21 @@ fn an_embedded_address_is_itself() {
     let names: Vec<_> = mapped.facts().into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["host", "public", "address"]);
 }
+
+#[test]
+fn a_name_has_no_empty_part() {
+    for url in [
+        "https://example..com/",
+        "https://.example.com/",
+        "https://example.com../",
+        "tps://examp../",
+        "tps://./",
+    ] {
+        let read = crate::call::target::one("files", url);
+        assert!(
+            matches!(read, Err(TargetFault::Ambiguous(_))),
+            "{url}: {read:?}"
+        );
+    }
+    assert_eq!(host("https://example.com./").name, "example.com");
+}
