@@ -221,12 +221,7 @@ pub fn check_scopes(
 
 fn reason_of_fault(fault: RequestFault) -> Reason {
     match fault {
-        RequestFault::ContextMissing(missing) => {
-            let message = format!("the call lacks {}", missing.join(", "));
-            let mut reason = Reason::new(ReasonCode::ContextMissing, message);
-            reason.missing = missing;
-            reason
-        }
+        RequestFault::ContextMissing(missing) => Reason::lacking(missing),
         RequestFault::Invalid(message) => {
             let mut reason = Reason::new(
                 ReasonCode::ContextInvalid,

@@ -210,6 +210,15 @@ impl ReasonCode {
 }
 
 impl Reason {
+    /// The call lacks these facts.
+    pub fn lacking(missing: Vec<String>) -> Self {
+        let message = format!("the call lacks {}", missing.join(", "));
+        Self {
+            missing,
+            ..Self::new(ReasonCode::ContextMissing, message)
+        }
+    }
+
     /// A reason with a code and the sentence an agent may see, about nobody in particular. Callers choose names in
     /// it, so nothing in it stays invisible.
     pub fn new(code: ReasonCode, message: impl Into<String>) -> Self {

@@ -223,7 +223,7 @@ fn named_targets(
     })?;
     let targets = named::targets(&operation.server, wanted, &call.arguments, MAX_TARGETS).map_err(
         |fault| match fault {
-            NamedFault::Missing(place) => missing_facts(vec![place]),
+            NamedFault::Missing(place) => Reason::lacking(vec![place]),
             NamedFault::Invalid(message) => invalid(message),
             NamedFault::TooMany => too_many(),
         },
@@ -279,15 +279,8 @@ fn undeclared_arguments(tool: &RegisteredTool, call: &ToolCall) -> Result<Vec<Sm
         .map_err(|fault| Reason::new(ReasonCode::ContextInvalid, fault.to_string()))?;
     match missing.is_empty() {
         true => Ok(undeclared),
-        false => Err(missing_facts(missing)),
+        false => Err(Reason::lacking(missing)),
     }
-}
-
-fn missing_facts(missing: Vec<String>) -> Reason {
-    let message = format!("the call lacks {}", missing.join(", "));
-    let mut reason = Reason::new(ReasonCode::ContextMissing, message);
-    reason.missing = missing;
-    reason
 }
 
 /// A tool with an action of its own is asked about under that; a reverse call never is. Tells as well

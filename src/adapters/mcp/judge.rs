@@ -32,7 +32,9 @@ const INPUT_REQUESTS: &str = "inputRequests";
 
 /// Members of results that decide what a client does with them. A reader that does not mind the case of
 /// letters would take another spelling for the same member.
-const DECISIVE: [&str; 10] = [
+const DECISIVE: [&str; 12] = [
+    "task",
+    "result",
     "tools",
     "prompts",
     "resources",
@@ -184,6 +186,12 @@ impl Judge<'_> {
         method: &str,
         params: Map<String, Json>,
     ) -> Result<Passage, Unanswered> {
+        // Only what answers a client asks so: a request that does would be judged by nobody.
+        if params.contains_key(INPUT_REQUESTS) {
+            let known = "absent: a request of a server is one by itself";
+            let invalid = not(&format!("params.{INPUT_REQUESTS}"), known);
+            return Ok(Passage::Refused(invalid.into()));
+        }
         match self.asked(method, params) {
             Ok(calls) => self.decide(calls).await,
             Err(undecided) => Ok(Passage::Refused(undecided)),

@@ -8,12 +8,13 @@ use crate::adapters::json::Names;
 use crate::call::visible::folded;
 
 /// Members of parameters that say what is asked for.
-pub(super) const DECISIVE: [&str; 28] = [
+pub(super) const DECISIVE: [&str; 29] = [
     "_meta",
     "action",
     "arguments",
     "content",
     "includeContext",
+    "inputRequests",
     "inputResponses",
     "maxTokens",
     "message",

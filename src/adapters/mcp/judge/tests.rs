@@ -348,6 +348,15 @@ async fn a_request_or_notification_of_a_server_is_judged() {
     assert_eq!(shown(asked.expect("ready")), "NO_PERMIT");
     let asked = judge.request("ping", Map::new()).await;
     assert_eq!(shown(asked.expect("ready")), "as it is");
+    for name in ["inputRequests", "INPUTREQUESTS"] {
+        let asked = judge.request("ping", params(json!({name: {}}))).await;
+        assert!(matches!(asked, Ok(Passage::Refused(_))), "{name}");
+    }
+    for name in ["tas\u{212a}", "Task", "Result"] {
+        let input = json!({"inputRequests": {"a": {"method": "roots/list"}}});
+        let passage = scene.result(Some("tools/call"), json!({name: input})).await;
+        assert!(matches!(passage, Passage::Refused(_)), "{name}");
+    }
     let asked = judge.request("initialize", Map::new()).await;
     assert!(matches!(asked, Ok(Passage::Refused(_))));
 
