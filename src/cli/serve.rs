@@ -15,7 +15,7 @@ use crate::bundle::files::{self, Files};
 use crate::bundle::{self, Bundle};
 use crate::cli::output::{Exit, Output};
 use crate::config::Config;
-use crate::reload::Reloader;
+use crate::reload::{Reloader, log_warnings};
 use crate::server::doors::Doors;
 use crate::server::listen::Listener;
 use crate::server::{self, Setup, tls};
@@ -118,9 +118,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         Err(faults) => return args.output.faults(&faults),
     };
     let _logging = start_logging(None, args.log_format.into())?;
-    for warning in &bundle.warnings {
-        tracing::warn!(file = %warning.file, line = warning.line, "{}", warning.message);
-    }
+    log_warnings(&bundle.warnings);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_stack_size(STACK_BYTES)

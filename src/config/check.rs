@@ -35,6 +35,9 @@ pub(super) fn faults(config: &Config, document: &Document<'_>) -> Vec<ConfigFaul
     limits(&config.limits, &mut faults);
     state(&config.state, &mut faults);
     telemetry(&config.telemetry, &mut faults);
+    for (field, said) in config.bundle.known.faults() {
+        faults.add(field, said);
+    }
     let level = config.schema.max_dereference_level;
     if level > MAX_DEREFERENCE_LEVEL {
         faults.add(
