@@ -25,7 +25,7 @@ use crate::bundle::policies::Policies;
 use crate::bundle::validate::untyped::Tools;
 use crate::config::Config;
 
-pub(super) use known::Known;
+pub(super) use known::{Known, nearest};
 
 /// The most of a kind that is told: who misspells a name tends to do so everywhere.
 const MAX_TOLD: usize = 200;

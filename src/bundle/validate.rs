@@ -21,6 +21,10 @@ use crate::bundle::policies::{Policies, first_line};
 use crate::bundle::validate::untyped::Tools;
 use crate::bundle::verdicts::{Judge, Verdicts};
 
+/// What to do about a policy of which Cedar says no more than that.
+const NEVER_APPLIES: &str =
+    "take the policy away, or mend its scope and conditions: no call is ever decided by it";
+
 /// Checks every policy, template and link against the schema, and finds the smallest level of
 /// dereference at which all of them pass. `None` if some do not pass at `max_level`.
 pub fn validate(
@@ -42,15 +46,16 @@ pub fn validate(
         links,
         tools,
     };
-    let mut beyond = teller.tell(&judge.all(level), faults, warnings);
+    let said = judge.all(level);
+    let mut beyond = teller.tell_errors(&said, faults);
+    let never = teller.tell_warnings(&said, warnings);
     while !beyond.is_empty() && level < max_level {
         level += 1;
         let further = judge.these(&beyond, level).errors;
-        let violated = further.iter().filter_map(level_violation);
-        beyond = violated
-            .filter(|(_, kind)| matches!(kind, Violation::TooFar))
-            .map(|(id, _)| id)
-            .collect();
+        let too_far = further
+            .iter()
+            .filter(|error| matches!(level_violation(error), Some(Violation::TooFar)));
+        beyond = too_far.map(|error| policy_of(error).clone()).collect();
     }
     for id in beyond {
         let message = format!(
@@ -60,7 +65,9 @@ pub fn validate(
                     `max_dereference_level` in `callgate.toml`";
         faults.push(teller.at_policy(&id, message).with_help(help));
     }
-    if faults.len() > before {
+    let is_typed = faults.len() == before;
+    faults.extend(once_per_place(never));
+    if !is_typed {
         return None;
     }
     if level == 1 && judge.fits_level_zero() {
@@ -112,15 +119,14 @@ enum Violation {
     Never,
 }
 
-fn level_violation(error: &ValidationError) -> Option<(PolicyID, Violation)> {
+fn level_violation(error: &ValidationError) -> Option<Violation> {
     let ValidationError::EntityDerefLevelViolation(violation) = error else {
         return None;
     };
-    let kind = match violation.violation_kind {
+    Some(match violation.violation_kind {
         EntityDerefViolationKind::MaximumLevelExceeded { .. } => Violation::TooFar,
         EntityDerefViolationKind::LiteralDerefTarget => Violation::Never,
-    };
-    Some((violation.policy_id.clone(), kind))
+    })
 }
 
 /// The policy that an error is about. Not every message names it.
@@ -167,56 +173,57 @@ struct Teller<'a> {
 }
 
 impl Teller<'_> {
-    /// Tells all of it. Gives the policies that may pass at a higher level.
-    fn tell(
-        &self,
-        said: &Verdicts,
-        faults: &mut Vec<Fault>,
-        warnings: &mut Vec<Fault>,
-    ) -> BTreeSet<PolicyID> {
+    /// Tells what makes policies unusable. Gives those that may pass at a higher level.
+    fn tell_errors(&self, said: &Verdicts, faults: &mut Vec<Fault>) -> BTreeSet<PolicyID> {
         let mut beyond = BTreeSet::new();
         let mut found = Vec::new();
-        let mut wrong: HashSet<&PolicyID> = HashSet::new();
         for error in &said.errors {
-            match level_violation(error) {
-                Some((id, Violation::TooFar)) => {
-                    beyond.insert(id);
+            let id = policy_of(error);
+            let help = match level_violation(error) {
+                Some(Violation::TooFar) => {
+                    beyond.insert(id.clone());
                     continue;
                 }
-                Some((_, Violation::Never)) => {
-                    let help = "bind the fact to principal, resource or context instead of naming its entity";
-                    found.push(self.place(policy_of(error), error).with_help(help));
-                }
+                Some(Violation::Never) => Some(
+                    "bind the fact to principal, resource or context instead of naming its entity"
+                        .to_owned(),
+                ),
                 None => {
-                    let fault = self.place(policy_of(error), error);
-                    let template = self.template(policy_of(error));
-                    let help = template.and_then(|it| self.tools.help(error, it));
-                    found.push(help.into_iter().fold(fault, Fault::with_help));
-                }
-            }
-            wrong.insert(policy_of(error));
-        }
-        for warning in &said.warnings {
-            let (id, never_applies) = policy_of_warning(warning);
-            let told = self.place(id, warning);
-            match never_applies {
-                false => warnings.push(told),
-                // What is wrong with it is why it never applies.
-                true if wrong.contains(id) => {}
-                true => {
                     let template = self.template(id);
-                    let help = template.and_then(|it| self.tools.help_for_impossible(it));
-                    let help = help.or_else(|| told.help.clone());
-                    let help = help.unwrap_or_else(|| {
-                        "take the policy away, or mend its scope and conditions: no call is ever decided by it"
-                            .to_owned()
-                    });
-                    found.push(told.with_help(help));
+                    template.and_then(|it| self.tools.help(error, it))
                 }
-            }
+            };
+            let fault = self.place(id, error);
+            found.push(help.into_iter().fold(fault, Fault::with_help));
         }
         faults.extend(once_per_place(found));
         beyond
+    }
+
+    /// Tells what deserves a second look. Gives the faults of policies that never apply.
+    fn tell_warnings(&self, said: &Verdicts, warnings: &mut Vec<Fault>) -> Vec<Fault> {
+        // What is wrong with a policy is why it never applies, and where no action fits its scope it is false as well.
+        let mut wrong: HashSet<&PolicyID> = said.errors.iter().map(policy_of).collect();
+        let is_unfit =
+            |it: &ValidationWarning| matches!(it, ValidationWarning::InvalidActionApplication(_));
+        let unfit = said.warnings.iter().filter(|it| is_unfit(it));
+        let unfit: HashSet<&PolicyID> = unfit.map(|it| policy_of_warning(it).0).collect();
+        let unfit: HashSet<&PolicyID> = unfit.difference(&wrong).copied().collect();
+        wrong.extend(&unfit);
+        let mut never = Vec::new();
+        for warning in &said.warnings {
+            let (id, never_applies) = policy_of_warning(warning);
+            if !never_applies {
+                warnings.push(self.place(id, warning));
+            } else if is_unfit(warning) && unfit.contains(id) || !wrong.contains(id) {
+                let told = self.place(id, warning);
+                let template = self.template(id);
+                let help = template.and_then(|it| self.tools.help_for_impossible(it));
+                let help = help.or_else(|| told.help.clone());
+                never.push(told.with_help(help.unwrap_or_else(|| NEVER_APPLIES.to_owned())));
+            }
+        }
+        never
     }
 
     fn template(&self, id: &PolicyID) -> Option<&cedar_policy_core::ast::Template> {

@@ -34,6 +34,33 @@ fn the_defaults_pass_their_own_checks() {
 }
 
 #[test]
+fn names_that_come_from_elsewhere_are_bounded_and_of_the_right_form() {
+    let good = "[bundle.known]\nentities = ['Mcp::Tool::\"jira/*\"', 'Shop::Depot::\"*\"']\nlabels = ['pii-*']";
+    assert_eq!(faults(good), Vec::<String>::new());
+    let bad = "[bundle.known]\nentities = ['jira/*', '', '*']\nlabels = ['']\nroles = []";
+    assert_eq!(
+        faults(bad),
+        [
+            "callgate.toml:2:13: `bundle.known.entities[0]` is `jira/*`, but must be an entity such as `Mcp::Tool::\"notion/*\"`",
+            "callgate.toml:2:23: `bundle.known.entities[1]` is empty",
+            "callgate.toml:2:27: `bundle.known.entities[2]` is `*`, but must be an entity such as `Mcp::Tool::\"notion/*\"`",
+            "callgate.toml:3:11: `bundle.known.labels[0]` is empty",
+        ]
+    );
+    let long = format!("[bundle.known]\nmethods = ['{}']", "x".repeat(1_025));
+    assert_eq!(
+        faults(&long),
+        ["callgate.toml:2:12: `bundle.known.methods[0]` is longer than 1024 bytes"]
+    );
+    let many = vec!["'x'"; 1_001].join(", ");
+    assert_eq!(
+        faults(&format!("[bundle.known]\nroles = [{many}]")),
+        ["callgate.toml:2:9: `bundle.known.roles` has 1001 names, at most 1000"]
+    );
+    assert_eq!(faults("[bundle]\nstrikt = true").len(), 1);
+}
+
+#[test]
 fn every_section_is_read() {
     let text = format!(
         r#"

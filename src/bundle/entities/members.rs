@@ -5,12 +5,11 @@
 use serde_json::{Map, Value as Json};
 
 use crate::bundle::json::Step;
+use crate::bundle::names::nearest;
 
 const ENTITY: [&str; 4] = ["uid", "attrs", "parents", "tags"];
 const UID: [&str; 2] = ["type", "id"];
 const ESCAPED: [&str; 1] = ["__entity"];
-/// A member that is further from all known ones was not meant as one of them.
-const SLIPS: usize = 3;
 
 /// A member that is not known: where it is, what is wrong, and what may have been meant.
 type Unknown<'a> = (Vec<Step<'a>>, String, Option<String>);
@@ -50,16 +49,9 @@ fn of_name(name: &Json) -> Option<Unknown<'_>> {
 fn among<'a>(object: &'a Map<String, Json>, known: &[&str], whole: &str) -> Option<Unknown<'a>> {
     let key = object.keys().find(|key| !known.contains(&key.as_str()))?;
     let list: Vec<String> = known.iter().map(|it| format!("`{it}`")).collect();
-    let short: String = key.to_lowercase().chars().take(32).collect();
-    let nearest = known
-        .iter()
-        .map(|it| (strsim::osa_distance(&short, it), it))
-        .min();
-    let help = match nearest {
-        Some((distance, meant)) if distance <= SLIPS && distance < meant.len() => {
-            format!("did you mean `{meant}`?")
-        }
-        _ => format!("what it has is {}", list.join(", ")),
+    let help = match nearest(key, known.iter().copied()) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => format!("what it has is {}", list.join(", ")),
     };
     Some((
         vec![Step::Key(key)],

@@ -194,15 +194,18 @@ fn plain(uid: &EntityUID) -> String {
 }
 
 /// The name that another is a slip of the pen away from.
-pub(super) fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+pub(in crate::bundle) fn nearest<'n>(
+    name: &str,
+    names: impl Iterator<Item = &'n str>,
+) -> Option<&'n str> {
     let length = name.chars().count();
     if length > MAX_COMPARED_CHARS {
         return None;
     }
     let lower = name.to_lowercase();
     let reach = match length {
-        0..=3 => 1,
-        4..=7 => 2,
+        0..=5 => 1,
+        6..=9 => 2,
         _ => 3,
     };
     let compared = names.filter(|it| it.len().abs_diff(name.len()) <= reach * 4);
@@ -216,7 +219,5 @@ pub(super) fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> O
             best = Some((distance, other));
         }
     }
-    // Of a short word that is mostly different nothing is left to go by.
-    best.filter(|(distance, _)| distance * 2 < length.max(2) + 1)
-        .map(|(_, other)| other)
+    best.map(|(_, other)| other)
 }

@@ -3,7 +3,7 @@
 //! Start at [`check`].
 
 use cedar_policy_core::ast::{
-    BinaryOp, EntityReference, EntityUID, Expr, ExprKind, Literal, Pattern, PolicyID,
+    BinaryOp, EntityReference, EntityUID, Expr, ExprKind, Literal, Pattern,
     PrincipalOrResourceConstraint, Template,
 };
 use cedar_policy_core::parser::Loc;
@@ -75,7 +75,7 @@ fn links(scene: Scene<'_>, known: &Known<'_>, warnings: &mut Vec<Fault>) {
             if warnings.len() >= MAX_TOLD || known.has(uid) {
                 continue;
             }
-            let message = unknown_entity(link.id(), uid);
+            let message = format!("for policy `{id}`, {}", unknown_entity(uid));
             let slot = slot.to_string();
             let path = [Step::Index(*index), Step::Key(slot.trim_start_matches('?'))];
             let fault = json::fault_at(source.origin(), &path, message);
@@ -84,8 +84,8 @@ fn links(scene: Scene<'_>, known: &Known<'_>, warnings: &mut Vec<Fault>) {
     }
 }
 
-fn unknown_entity(id: &PolicyID, uid: &EntityUID) -> String {
-    format!("for policy `{id}`, `{uid}` is not defined")
+fn unknown_entity(uid: &EntityUID) -> String {
+    format!("`{uid}` is not defined")
 }
 
 /// Reads one policy.
@@ -137,10 +137,7 @@ impl<'a> Reader<'_, 'a> {
         if uid.entity_type().is_action() || self.known.has(uid) {
             return;
         }
-        let id = self.template.id();
-        let message = format!("`{uid}` is not defined");
-        debug_assert!(unknown_entity(id, uid).ends_with(&message));
-        self.warn(loc, &message, self.known.help(uid));
+        self.warn(loc, &unknown_entity(uid), self.known.help(uid));
     }
 
     /// One part of the conditions.

@@ -94,12 +94,14 @@ impl Words {
         let all = self.all(vocabulary);
         let meant = nearest(word, all.iter().copied());
         let meant = meant.map(|it| format!("did you mean `{it}`?"));
-        let rest = match vocabulary.setting() {
-            Some(setting) if meant.is_none() => Some(format!(
+        let list = || all.join("`, `");
+        let rest = match (vocabulary.setting(), &meant) {
+            (Some(_), Some(_)) => None,
+            (Some(setting), None) => Some(format!(
                 "if it comes from elsewhere, name it in `{setting}`"
             )),
-            Some(_) => None,
-            None => Some(format!("there is `{}`", all.join("`, `"))),
+            (None, Some(_)) => Some(format!("There are `{}`", list())),
+            (None, None) => Some(format!("there are `{}`", list())),
         };
         let parts: Vec<String> = meant.into_iter().chain(rest).collect();
         parts.join(" ")
