@@ -198,6 +198,8 @@ fn open_service(args: &Args, config: &Config, recorder: Recorder) -> anyhow::Res
         stale_wait: Duration::from_millis(limits.stale_wait_ms.into()),
         approval_valid_for: Duration::from_secs(limits.approval_valid_seconds.into()),
         sessions: limits.sessions as usize,
+        carriers: limits.carriers as usize,
+        pair_for: Duration::from_secs(60 * u64::from(config.memory.pair_minutes)),
         session_idle: hours(config.state.session_idle_hours),
         definitions_kept: Duration::from_secs(u64::from(limits.changed_definition_minutes) * 60),
         ..Settings::default()

@@ -10,6 +10,7 @@ use crate::config::ext_mcp::ExtMcp;
 use crate::config::fault::ConfigFault;
 use crate::config::limits::Limits;
 use crate::config::listen::Listen;
+use crate::config::memory::Memory;
 use crate::config::place::Document;
 use crate::config::state::State;
 use crate::config::telemetry::Telemetry;
@@ -18,6 +19,8 @@ const MAX_DEREFERENCE_LEVEL: u32 = 16;
 const MAX_DEBOUNCE_MS: u64 = 60_000;
 const MAX_KEEP_ENDED_HOURS: u32 = 87_600;
 const MAX_KEEP_CHANGES_DAYS: u32 = 3_650;
+/// What is written of pairs is kept for little more than a day.
+const MAX_PAIR_MINUTES: u32 = 1_440;
 const MAX_SESSION_IDLE_HOURS: u32 = 8_760;
 
 /// Every fault of a configuration that has the right shape.
@@ -33,6 +36,7 @@ pub(super) fn faults(config: &Config, document: &Document<'_>) -> Vec<ConfigFaul
     ext_mcp(&config.ext_mcp, &config.callers, &mut faults);
     http(config, &mut faults);
     limits(&config.limits, &mut faults);
+    memory(&config.memory, &mut faults);
     state(&config.state, &mut faults);
     telemetry(&config.telemetry, &mut faults);
     for (field, said) in config.bundle.known.faults() {
@@ -295,6 +299,16 @@ fn limits(limits: &Limits, faults: &mut Faults<'_>) {
         faults.add(
             "limits.approval_valid_seconds",
             format!("is {given}, but `limits.approval_minutes` allows {longest} at most"),
+        );
+    }
+}
+
+fn memory(memory: &Memory, faults: &mut Faults<'_>) {
+    let given = memory.pair_minutes;
+    if !(1..=MAX_PAIR_MINUTES).contains(&given) {
+        faults.add(
+            "memory.pair_minutes",
+            format!("is {given}, but must be from 1 to {MAX_PAIR_MINUTES}"),
         );
     }
 }
