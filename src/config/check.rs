@@ -351,7 +351,7 @@ fn telemetry(telemetry: &Telemetry, faults: &mut Faults<'_>) {
     if !(1..=MAX_LINES_PER_MINUTE).contains(&lines) {
         faults.add(
             "telemetry.lines_per_minute",
-            format!("is {lines}, but must be 1 to {MAX_LINES_PER_MINUTE}"),
+            format!("is {lines}, but must be from 1 to {MAX_LINES_PER_MINUTE}"),
         );
     }
     let arguments = &telemetry.arguments;

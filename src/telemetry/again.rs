@@ -107,3 +107,6 @@ impl Key for TurnedAway {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

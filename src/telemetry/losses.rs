@@ -141,14 +141,19 @@ impl Losses {
         }
     }
 
+    /// How many were lost of these.
+    pub(super) fn count(&self, signal: Signal, kind: Kind, reason: Reason) -> u64 {
+        let counted = self.0.get(place(signal, kind, reason));
+        counted.map_or(0, |it| it.load(Ordering::Relaxed))
+    }
+
     /// Every count that is not zero.
     pub fn all(&self) -> Vec<Loss> {
         let mut found = Vec::new();
         for signal in SIGNALS {
             for kind in Kind::ALL {
                 for reason in REASONS {
-                    let counted = self.0.get(place(signal, kind, reason));
-                    let count = counted.map_or(0, |it| it.load(Ordering::Relaxed));
+                    let count = self.count(signal, kind, reason);
                     if count > 0 {
                         found.push(Loss {
                             signal,

@@ -14,6 +14,7 @@ use opentelemetry::metrics::MeterProvider;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry::{InstrumentationScope, Key, KeyValue};
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tokio::task::JoinHandle;
@@ -321,45 +322,45 @@ async fn flush(
     meter_provider: Option<SdkMeterProvider>,
     within: Duration,
 ) {
-    let has_metrics = meter_provider.is_some();
-    let each = if has_metrics { within / 2 } else { within };
+    let failures = || {
+        let losses = &live.losses;
+        losses.count(Signal::Metrics, Kind::Other, Reason::ExportFailed)
+    };
+    let (has_metrics, before) = (meter_provider.is_some(), failures());
+    let for_spans = if has_metrics { within / 2 } else { within };
     let (done, finished) = tokio::sync::oneshot::channel();
     // A thread of its own: flushing blocks, and a runtime that stops would wait for a blocking
     // task of its own for as long as the collector lets it.
     let spawned = std::thread::Builder::new()
         .name("callgate-flush".to_owned())
         .spawn(move || {
-            let spans = tracer_provider.map(|provider| provider.shutdown_with_timeout(each));
-            let metrics = meter_provider.map(|provider| provider.shutdown_with_timeout(each));
-            let failed = [spans, metrics]
-                .into_iter()
-                .flatten()
-                .any(|result| result.is_err());
+            let spans = tracer_provider.map(|provider| provider.shutdown_with_timeout(for_spans));
+            let metrics = meter_provider.map(|provider| provider.shutdown());
+            let is_fine = |result: Option<OTelSdkResult>| result.is_none_or(|it| it.is_ok());
             // Nobody listens any more once the time is up.
-            let _ = done.send(failed);
+            let _ = done.send((is_fine(spans), is_fine(metrics)));
         });
-    let is_over = match spawned {
+    let (spans, metrics) = match spawned {
         Ok(_) => match tokio::time::timeout(within, finished).await {
-            Ok(Ok(false)) => {
-                tracing::debug!("telemetry flushed");
-                true
-            }
-            Ok(Ok(true) | Err(_)) => {
-                tracing::warn!("some telemetry could not be flushed");
-                true
-            }
+            Ok(ended) => ended.unwrap_or_default(),
             Err(_) => {
                 tracing::warn!(?within, "telemetry was not flushed in time");
-                false
+                (false, false)
             }
         },
         Err(error) => {
             tracing::warn!(%error, "cannot flush telemetry");
-            false
+            (false, false)
         }
     };
+    if spans && metrics {
+        tracing::debug!("telemetry flushed");
+    } else {
+        tracing::warn!(spans, metrics, "some telemetry could not be flushed");
+    }
     live.spans.give_up(&live.losses);
-    if has_metrics && !is_over {
+    // An export that failed is counted already.
+    if has_metrics && !metrics && failures() == before {
         let losses = &live.losses;
         losses.add(Signal::Metrics, Kind::Other, Reason::Shutdown, 1);
     }

@@ -58,7 +58,7 @@ proptest! {
         let repeats = Repeats::new(Some(limit));
         let mut now = Instant::now();
         let mut balance: BTreeMap<Number, i64> = BTreeMap::new();
-        let mut settle = |over: Vec<(Number, u64)>, balance: &mut BTreeMap<Number, i64>| {
+        let settle = |over: Vec<(Number, u64)>, balance: &mut BTreeMap<Number, i64>| {
             for (key, repeated) in over {
                 *balance.entry(key).or_default() -= i64::try_from(repeated).unwrap();
             }

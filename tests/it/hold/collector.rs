@@ -1,6 +1,7 @@
 //! A collector that answers when it is told to, and counts what it answered.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -46,6 +47,8 @@ struct Kept {
 pub struct Collector {
     mood: Arc<Mutex<Mood>>,
     kept: Arc<Mutex<Kept>>,
+    /// Whether metrics stall too.
+    stalls_metrics: Arc<AtomicBool>,
     address: SocketAddr,
 }
 
@@ -55,6 +58,7 @@ impl Collector {
         let collector = Self {
             mood: Arc::new(Mutex::new(mood)),
             kept: Arc::default(),
+            stalls_metrics: Arc::default(),
             address: listener.local_addr().unwrap(),
         };
         let server = Server::builder()
@@ -70,6 +74,11 @@ impl Collector {
 
     pub fn turn(&self, mood: Mood) {
         *self.mood.lock().unwrap() = mood;
+    }
+
+    /// Has metrics stall from now on, until this ends.
+    pub fn stall_metrics(&self) {
+        self.stalls_metrics.store(true, Ordering::Release);
     }
 
     /// Spans that it kept, and that it said it dropped.
@@ -118,6 +127,9 @@ impl MetricsService for Collector {
         &self,
         request: Request<ExportMetricsServiceRequest>,
     ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
+        if self.stalls_metrics.load(Ordering::Acquire) {
+            tokio::time::sleep(Duration::from_secs(3_600)).await;
+        }
         let resources = request.into_inner().resource_metrics;
         let scopes = resources.into_iter().flat_map(|it| it.scope_metrics);
         let mut told = Vec::new();

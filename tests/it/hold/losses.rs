@@ -138,7 +138,8 @@ fn call(tool: &str) -> v1::AuthorizeRequest {
 
 fn bundle(lines_per_minute: u32) -> Bundle {
     let bundle = Bundle::small();
-    let policy = r#"@id("end") permit (principal, action == Mcp::Action::"end_session", resource);"#;
+    let policy =
+        r#"@id("end") permit (principal, action == Mcp::Action::"end_session", resource);"#;
     bundle.file("end.cedar", policy);
     let config = format!("[telemetry]\nlines_per_minute = {lines_per_minute}\n");
     bundle.file("callgate.toml", &config);
@@ -154,7 +155,9 @@ fn lines<'a>(log: &'a str, target: &'a str) -> impl Iterator<Item = Json> + 'a {
 
 /// How many records these lines stand for.
 fn stand_for(lines: impl Iterator<Item = Json>) -> u64 {
-    lines.map(|line| line["repeated"].as_u64().unwrap_or(1)).sum()
+    lines
+        .map(|line| line["repeated"].as_u64().unwrap_or(1))
+        .sum()
 }
 
 fn sum(losses: &[(String, u64)]) -> u64 {
@@ -356,4 +359,29 @@ async fn spans_that_wait_for_a_collector_at_the_end_are_told() {
     assert_eq!(told["level"], "WARN");
     let expected = vec![("span decision shutdown".to_owned(), denied)];
     assert_eq!(collector.told(), expected, "the last metrics tell it too");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_that_a_collector_does_not_take_at_the_end_are_told() {
+    let bundle = bundle(30);
+    let collector = Collector::start(Mood::Takes { dropping: 0 }).await;
+    collector.stall_metrics();
+    let endpoint = collector.endpoint();
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "600000"),
+    ];
+    let mut server = Piped::start(&bundle, &variables).await;
+    let log = server.read();
+    let denied = server.deny((0..20).map(|_| "none".to_owned())).await;
+    let begun = Instant::now();
+    assert!(server.stop().success());
+    assert!(begun.elapsed() < Duration::from_secs(15));
+    let log = log.join().unwrap();
+    let told: Vec<_> = lines(&log, "callgate::losses").collect();
+    let [told] = told.as_slice() else {
+        panic!("{told:?}");
+    };
+    assert_eq!(told["lost"], "metrics other shutdown 1");
+    assert_eq!(collector.spans(), (denied, 0), "spans went out before");
 }
