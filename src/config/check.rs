@@ -17,6 +17,7 @@ use crate::config::telemetry::Telemetry;
 
 const MAX_DEREFERENCE_LEVEL: u32 = 16;
 const MAX_DEBOUNCE_MS: u64 = 60_000;
+const MAX_LINES_PER_MINUTE: u32 = 1_000_000;
 const MAX_KEEP_ENDED_HOURS: u32 = 87_600;
 const MAX_KEEP_CHANGES_DAYS: u32 = 3_650;
 /// What is written of pairs is kept for little more than a day.
@@ -362,6 +363,13 @@ fn telemetry(telemetry: &Telemetry, faults: &mut Faults<'_>) {
         .is_some_and(String::is_empty)
     {
         faults.add("telemetry.service_name", "is empty");
+    }
+    let lines = telemetry.lines_per_minute;
+    if !(1..=MAX_LINES_PER_MINUTE).contains(&lines) {
+        faults.add(
+            "telemetry.lines_per_minute",
+            format!("is {lines}, but must be from 1 to {MAX_LINES_PER_MINUTE}"),
+        );
     }
     let arguments = &telemetry.arguments;
     if arguments.hmac_key_file.is_some() && arguments.hmac_key_env.is_some() {
