@@ -22,6 +22,7 @@ use crate::call::context::TraceContext;
 use crate::call::decision::Outcome;
 use crate::config::http::Authzen as Settings;
 use crate::config::limits::Limits;
+use crate::engine::obligation;
 use crate::identity::caller::{Caller, Rpc};
 use crate::service::deadline::{Deadline, Unanswered};
 use crate::service::decisions::Ask;
@@ -265,7 +266,7 @@ impl Authzen {
             "search_subject_endpoint": at(SEARCH_SUBJECT),
             "search_resource_endpoint": at(SEARCH_RESOURCE),
             "search_action_endpoint": at(SEARCH_ACTION),
-            "supported_obligations": [encode::CUSTOM],
+            "supported_obligations": obligation::TYPES,
         });
         Ok(reply(StatusCode::OK, &document))
     }

@@ -9,12 +9,10 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::adapters::authzen::parse::action_name;
 use crate::adapters::invalid::Invalid;
+use crate::adapters::told;
 use crate::call::decision::{Decision, Reason};
 use crate::service::decisions::Answer;
 use crate::service::search::Hit;
-
-/// The type of every obligation: what it means is between the policies and the enforcement point.
-pub(super) const CUSTOM: &str = "custom";
 
 const OBLIGATIONS: &str = "obligations";
 
@@ -93,18 +91,11 @@ fn evaluated_at(answer: &Answer<Decision>) -> Option<String> {
     Some(humantime::format_rfc3339_millis(at).to_string())
 }
 
-/// An answer does not hold without its obligations, so every caller gets them, each once. They are named by
-/// whoever writes the policies, which the draft profile calls `custom`.
+/// An answer does not hold without its obligations, so every caller gets them, each once, as the draft profile has
+/// them.
 fn obligations(decision: &Decision) -> Vec<Json> {
-    let named = decision.determining.iter().flat_map(|it| &it.obligations);
-    let mut names: Vec<&str> = Vec::new();
-    for name in named {
-        if !names.contains(&&**name) {
-            names.push(name);
-        }
-    }
-    let object = |name: &str| json!({"id": name, "type": CUSTOM, "properties": {"name": name}});
-    names.into_iter().map(object).collect()
+    let each = decision.obligations();
+    each.map(|it| told::whole(it, decision).into()).collect()
 }
 
 fn reason(reason: &Reason, may_explain: bool) -> Json {

@@ -118,7 +118,8 @@ impl Native {
             Question::Cedar(question) => {
                 let answer = self.0.is_authorized(question.native()).await;
                 let answer = answer.expect("an answer").into_inner();
-                (answer.decision(), answer.reasons, None, None)
+                let obligations = answer.obligations.iter().map(|it| it.id.clone()).collect();
+                (answer.decision(), answer.reasons, Some(obligations), None)
             }
         };
         let code = |it: &v1::Reason| it.code().as_str_name().replace("REASON_CODE_", "");
