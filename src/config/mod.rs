@@ -9,6 +9,7 @@
 pub mod callers;
 mod check;
 pub mod claims;
+pub mod coaz;
 pub mod envoy;
 pub mod ext_mcp;
 pub mod fault;

@@ -10,7 +10,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::adapters::authzen::parse::action_name;
 use crate::adapters::invalid::Invalid;
 use crate::adapters::told;
-use crate::call::decision::{Decision, Reason};
+use crate::call::decision::{Challenge, Decision, Reason};
 use crate::service::decisions::Answer;
 use crate::service::search::Hit;
 
@@ -74,6 +74,9 @@ fn context(answer: &Answer<Decision>, may_explain: bool) -> Json {
     if !obligations.is_empty() {
         context.insert(OBLIGATIONS.into(), obligations.into());
     }
+    if let Some(asked) = &decision.challenge {
+        context.insert("approval".into(), challenge(asked));
+    }
     if may_explain && !decision.determining.is_empty() {
         let policies = decision.determining.iter();
         let policies: Vec<Json> = policies
@@ -82,6 +85,12 @@ fn context(answer: &Answer<Decision>, may_explain: bool) -> Json {
         context.insert("policies".into(), policies.into());
     }
     Json::Object(context)
+}
+
+/// What an approval of the call has to answer, and until when.
+fn challenge(challenge: &Challenge) -> Json {
+    let expires_at = humantime::format_rfc3339_seconds(challenge.expires_at);
+    json!({"digest": challenge.digest.as_str(), "expires_at": expires_at.to_string()})
 }
 
 /// When it was decided, as the id of the decision tells.

@@ -9,6 +9,7 @@
 
 mod authzen;
 pub mod call;
+mod coaz;
 mod company;
 mod ext_authz;
 mod ext_mcp;
@@ -28,6 +29,7 @@ use tonic::transport::Channel;
 
 use crate::doors::authzen::Authzen;
 use crate::doors::call::{Call, Cedar, Dice, Question};
+use crate::doors::coaz::Coaz;
 use crate::doors::company::Company;
 use crate::doors::ext_authz::ExtAuthz;
 use crate::doors::ext_mcp::ExtMcp;
@@ -299,6 +301,12 @@ async fn ext_mcp_agrees() {
 async fn authzen_agrees() {
     let tally = agree::<Authzen>(11, ROUNDS).await;
     assert_seen(&tally, &["allow", "NO_PERMIT", "CONTEXT_INVALID"]);
+}
+
+#[tokio::test]
+async fn coaz_agrees() {
+    let tally = agree::<Coaz>(23, ROUNDS).await;
+    assert_seen(&tally, &WHOLE_CALLS);
 }
 
 #[tokio::test]
