@@ -1,6 +1,7 @@
 //! The checks that need more than one value, or more than its type.
 
 mod callers;
+mod coaz;
 
 use crate::config::Config;
 use crate::config::callers::CallerEntry;
@@ -138,6 +139,7 @@ fn http(config: &Config, faults: &mut Faults<'_>) {
             faults.add("authzen.types", said);
         }
     }
+    coaz::check(&config.authzen.mcp, &config.callers, faults);
     callers::toolhive_agents(config, faults);
     let subject_type = &config.toolhive.subject_type;
     if !is_entity_type(subject_type) {

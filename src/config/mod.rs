@@ -10,6 +10,7 @@ pub mod bundle;
 pub mod callers;
 mod check;
 pub mod claims;
+pub mod coaz;
 pub mod envoy;
 pub mod ext_mcp;
 pub mod fault;

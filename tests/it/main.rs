@@ -7,6 +7,7 @@ mod approvals_meaning;
 mod architecture;
 mod authzen;
 mod authzen_malformed;
+mod authzen_obligations;
 mod authzen_text;
 mod authzen_todo;
 mod bundle_fuzz;
