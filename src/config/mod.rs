@@ -10,12 +10,14 @@ pub mod bundle;
 pub mod callers;
 mod check;
 pub mod claims;
+pub mod coaz;
 pub mod envoy;
 pub mod ext_mcp;
 pub mod fault;
 pub mod http;
 pub mod limits;
 pub mod listen;
+pub mod memory;
 mod place;
 pub mod routes;
 pub mod state;
@@ -32,6 +34,7 @@ use crate::config::fault::ConfigFault;
 use crate::config::http::{Authzen, Toolhive};
 use crate::config::limits::Limits;
 use crate::config::listen::{Listen, Tls};
+use crate::config::memory::Memory;
 use crate::config::place::Document;
 use crate::config::state::State;
 use crate::config::telemetry::Telemetry;
@@ -62,6 +65,8 @@ pub struct Config {
     pub toolhive: Toolhive,
     /// Limits on everything that comes from outside. Each says when a change takes effect.
     pub limits: Limits,
+    /// For how long what was read stays known. Changes need a restart.
+    pub memory: Memory,
     /// Where live authority is kept, and for how long. Changes need a restart.
     pub state: State,
     /// Whether the directory is watched. Changes need a restart.
@@ -158,6 +163,9 @@ impl Config {
         }
         if self.reload != started_with.reload {
             sections.push("reload");
+        }
+        if self.memory != started_with.memory {
+            sections.push("memory");
         }
         if self.state != started_with.state {
             sections.push("state");

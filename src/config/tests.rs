@@ -100,6 +100,7 @@ debounce_ms = 50
 [telemetry]
 endpoint = "http://127.0.0.1:4317"
 decision_log = "all"
+lines_per_minute = 7
 arguments = {{ hmac_key_env = "KEY", allow = ["repo"] }}
 
 [schema]
@@ -138,6 +139,7 @@ max_dereference_level = 5
     );
     assert!(!config.reload.watch);
     assert_eq!(config.telemetry.decision_log, DecisionLog::All);
+    assert_eq!(config.telemetry.lines_per_minute, 7);
     assert_eq!(config.telemetry.arguments.allow, ["repo"]);
     assert_eq!(config.schema.max_dereference_level, 5);
 }
@@ -216,6 +218,7 @@ max_dereference_level = 99
 
 [telemetry]
 endpoint = "collector:4317"
+lines_per_minute = 0
 "#,
         upper = DIGEST.to_uppercase(),
     );
@@ -232,13 +235,14 @@ endpoint = "collector:4317"
         "callgate.toml:17:1: `callers[2]` has no way to authenticate",
         "callgate.toml:21:25: `schema.max_dereference_level` is 99",
         "callgate.toml:24:12: `telemetry.endpoint` `collector:4317` is not a URL",
+        "callgate.toml:25:20: `telemetry.lines_per_minute` is 0, but must be from 1 to 1000000",
     ] {
         assert!(
             found.iter().any(|fault| fault.starts_with(wanted)),
             "{wanted}\n  not in {found:#?}"
         );
     }
-    assert_eq!(found.len(), 11, "{found:#?}");
+    assert_eq!(found.len(), 12, "{found:#?}");
     assert!(
         !found.iter().any(|fault| fault.contains("`secret`")),
         "a token must not be repeated"
