@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::authoring::propose;
+use crate::authoring::propose::{self, Prefixes};
 use crate::authoring::tool_list::{self, ListedTool};
 use crate::bundle::fault::{Fault, Faults, Origin};
 use crate::bundle::registration::{
@@ -112,6 +112,7 @@ pub fn import(
         let nothing = || Faults::one(Fault::of_file(list.file, "the list could not be read"));
         Faults::from_list(faults).unwrap_or_else(nothing)
     })?;
+    let prefixes = Prefixes::of(&choices.server, &listed);
     let names: BTreeSet<&str> = listed.iter().map(|tool| tool.name.as_str()).collect();
     let mut asked = choices.confirm.iter().chain(&choices.typed);
     if let Some(stranger) = asked.find(|name| !names.contains(name.as_str())) {
@@ -131,7 +132,7 @@ pub fn import(
     let mut tools = BTreeMap::new();
     let mut report = Vec::new();
     for tool in listed {
-        let (change, mut entry) = merge(&tool, known.remove(&tool.name));
+        let (change, mut entry) = merge(&tool, &prefixes, known.remove(&tool.name));
         entry.typed |= choices.typed.contains(&tool.name);
         if choices.confirm.contains(&tool.name) {
             confirm(&mut entry);
@@ -163,9 +164,9 @@ fn new_server(name: &str) -> ServerEntry {
     }
 }
 
-fn merge(tool: &ListedTool, known: Option<ToolEntry>) -> (Change, ToolEntry) {
+fn merge(tool: &ListedTool, prefixes: &Prefixes, known: Option<ToolEntry>) -> (Change, ToolEntry) {
     let Some(mut entry) = known else {
-        return (Change::Added, propose::propose(tool));
+        return (Change::Added, propose::propose(tool, prefixes));
     };
     let is_pinned = |digest: &str| entry.digest.as_deref() == Some(digest);
     if is_pinned(&tool.digest) || is_pinned(&tool.whole_digest) {
@@ -174,7 +175,7 @@ fn merge(tool: &ListedTool, known: Option<ToolEntry>) -> (Change, ToolEntry) {
         entry.digest_parts = Some(tool.digest_parts.clone());
         return (Change::Unchanged, entry);
     }
-    let fresh = propose::propose(tool);
+    let fresh = propose::propose(tool, prefixes);
     let mut note = match &entry.digest {
         Some(_) => "the server changed the definition since it was pinned".to_owned(),
         None => "no definition was pinned".to_owned(),

@@ -22,11 +22,16 @@ const MAX_SHAPES: usize = 2_048;
 /// Properties of one object in that shape.
 const MAX_SHAPE_PROPERTIES: usize = 256;
 
+/// The longest description that is kept of a tool, in bytes.
+pub const MAX_DESCRIPTION_BYTES: usize = 16 * 1024;
+
 /// One tool as its server describes it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ListedTool {
     /// Its name.
     pub name: String,
+    /// What it says of itself, cut to [`MAX_DESCRIPTION_BYTES`].
+    pub description: String,
     /// The definition as it is pinned, `sha256:<hex>`.
     pub digest: String,
     /// The parts of that ([`Definition::parts`]).
@@ -144,9 +149,18 @@ fn read_tool(definition: &Json) -> Result<ListedTool, String> {
             Shaper { root, left }.shape(root, 0)
         },
         argument_order: Vec::new(),
+        description: object
+            .get("description")
+            .and_then(Json::as_str)
+            .map_or_else(String::new, |it| cut(it, MAX_DESCRIPTION_BYTES).to_owned()),
         schema: object.get("inputSchema").cloned().unwrap_or_default(),
         name,
     })
+}
+
+/// The beginning of a text, up to so many bytes.
+fn cut(text: &str, bytes: usize) -> &str {
+    text.get(..text.floor_char_boundary(bytes)).unwrap_or(text)
 }
 
 /// What decisions need of a JSON Schema: names, types, what is required, and how schemas are combined. Descriptions,

@@ -42,6 +42,7 @@ mod hostile_names;
 mod http_listener;
 mod import;
 mod istio;
+mod judgements;
 mod lifecycle;
 mod live;
 mod malformed;

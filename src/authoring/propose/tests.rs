@@ -1,7 +1,8 @@
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::*;
 use crate::authoring::tool_list;
+use crate::bundle::registration::{Effect, Sensitivity};
 
 fn listed(definition: Json) -> ListedTool {
     let text = json!({"tools": [definition]}).to_string();
@@ -13,8 +14,12 @@ fn listed(definition: Json) -> ListedTool {
     tool_list::parse(origin).expect("a list").remove(0)
 }
 
+fn propose_alone(tool: &ListedTool) -> ToolEntry {
+    propose(tool, &Prefixes::default())
+}
+
 fn effect_of(name: &str, annotations: Json) -> Effect {
-    propose(&listed(json!({"name": name, "annotations": annotations}))).effect
+    propose_alone(&listed(json!({"name": name, "annotations": annotations}))).effect
 }
 
 #[test]
@@ -95,7 +100,7 @@ fn hints_make_worse_and_never_better() {
 fn statements_are_whatever_they_say() {
     let with_argument = |name: &str, argument: &str| {
         let schema = json!({"properties": {argument: {"type": "string"}}});
-        propose(&listed(json!({"name": name, "inputSchema": schema})))
+        propose_alone(&listed(json!({"name": name, "inputSchema": schema})))
     };
     let entry = with_argument("get_rows", "sql");
     assert_eq!(entry.effect, Effect::Admin);
@@ -105,7 +110,7 @@ fn statements_are_whatever_they_say() {
 }
 
 fn proposed(name: &str, schema: Json) -> Vec<Json> {
-    let entry = propose(&listed(json!({"name": name, "inputSchema": schema})));
+    let entry = propose_alone(&listed(json!({"name": name, "inputSchema": schema})));
     let faults =
         crate::call::target::check::check(&entry.target_arguments, entry.input_schema.as_ref());
     assert_eq!(faults, [], "what is proposed can be served");
@@ -184,21 +189,21 @@ fn targets_are_found_in_lists_and_objects() {
 
 #[test]
 fn labels_and_egress_err_on_the_side_of_suspicion() {
-    let fetch = propose(&listed(
+    let fetch = propose_alone(&listed(
         json!({"name": "fetch", "inputSchema": {"properties": {"url": {"type": "string"}}}}),
     ));
     assert!(fetch.egress && fetch.yields.contains(&"untrusted".to_owned()));
     let closed = json!({"name": "read_file", "annotations": {"openWorldHint": false}});
-    let file = propose(&listed(closed));
+    let file = propose_alone(&listed(closed));
     assert!(!file.egress);
     assert_eq!(file.yields, ["private"]);
-    let unknown = propose(&listed(json!({"name": "frobnicate"})));
+    let unknown = propose_alone(&listed(json!({"name": "frobnicate"})));
     assert!(unknown.egress && unknown.yields.contains(&"untrusted".to_owned()));
     assert_eq!(
-        propose(&listed(json!({"name": "get-env"}))).sensitivity,
+        propose_alone(&listed(json!({"name": "get-env"}))).sensitivity,
         Sensitivity::Restricted
     );
-    let post = propose(&listed(
+    let post = propose_alone(&listed(
         json!({"name": "post_message", "annotations": {"openWorldHint": false}}),
     ));
     assert!(post.egress);
@@ -207,7 +212,7 @@ fn labels_and_egress_err_on_the_side_of_suspicion() {
 #[test]
 fn nothing_is_confirmed_by_itself() {
     assert_eq!(
-        propose(&listed(json!({"name": "get_issue"}))).status,
+        propose_alone(&listed(json!({"name": "get_issue"}))).status,
         Status::Proposed
     );
 }
