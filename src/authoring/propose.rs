@@ -12,6 +12,7 @@ mod words;
 
 use std::collections::BTreeMap;
 
+use crate::authoring::import::described;
 use crate::authoring::propose::arguments::Arguments;
 use crate::authoring::propose::effect::Verdict;
 use crate::authoring::propose::words::Named;
@@ -58,6 +59,8 @@ pub(in crate::authoring) fn propose(tool: &ListedTool, prefixes: &Prefixes) -> T
         digest: Some(tool.digest.clone()),
         digest_parts: Some(tool.digest_parts.clone()),
         previous_digest: None,
+        description: described(tool),
+        previous_definition: None,
         target_arguments,
         typed: false,
         groups: Vec::new(),

@@ -10,10 +10,11 @@ use smol_str::SmolStr;
 
 use crate::bundle::fault::{Fault, Origin};
 use crate::bundle::json::{self, Step};
-use crate::bundle::registration::{MAX_TOOLS, tool_name_fault};
+use crate::bundle::registration::{MAX_DESCRIPTION_BYTES, MAX_TOOLS, tool_name_fault};
 use crate::call::definition::Definition;
 use crate::call::json_text::tolerant;
 use crate::call::order;
+use crate::call::visible::escaped_lines;
 
 /// Objects and lists within each other, in the shape that is kept of a tool's arguments.
 const MAX_SHAPE_DEPTH: usize = 8;
@@ -22,15 +23,12 @@ const MAX_SHAPES: usize = 2_048;
 /// Properties of one object in that shape.
 const MAX_SHAPE_PROPERTIES: usize = 256;
 
-/// The longest description that is kept of a tool, in bytes.
-pub const MAX_DESCRIPTION_BYTES: usize = 16 * 1024;
-
 /// One tool as its server describes it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ListedTool {
     /// Its name.
     pub name: String,
-    /// What it says of itself, cut to [`MAX_DESCRIPTION_BYTES`].
+    /// What it says of itself, cut to [`MAX_DESCRIPTION_BYTES`], with what nobody sees as escapes.
     pub description: String,
     /// The definition as it is pinned, `sha256:<hex>`.
     pub digest: String,
@@ -152,13 +150,19 @@ fn read_tool(definition: &Json) -> Result<ListedTool, String> {
         description: object
             .get("description")
             .and_then(Json::as_str)
-            .map_or_else(String::new, |it| cut(it, MAX_DESCRIPTION_BYTES).to_owned()),
+            .map_or_else(String::new, kept),
         schema: object.get("inputSchema").cloned().unwrap_or_default(),
         name,
     })
 }
 
-/// The beginning of a text, up to so many bytes.
+/// A description as it is kept: what nobody sees is an escape, and a long one is cut short.
+fn kept(text: &str) -> String {
+    // No more than this is looked at: an escape only makes a text longer.
+    let beginning = cut(text, MAX_DESCRIPTION_BYTES);
+    cut(&escaped_lines(beginning), MAX_DESCRIPTION_BYTES).to_owned()
+}
+
 fn cut(text: &str, bytes: usize) -> &str {
     text.get(..text.floor_char_boundary(bytes)).unwrap_or(text)
 }
@@ -238,6 +242,7 @@ fn type_of(object: &Map<String, Json>, depth: usize) -> Option<Json> {
         Some(Json::String(name)) => Some(json!(name)),
         Some(names) if of_strings(names) => Some(names.clone()),
         None if object.get("enum").is_some_and(of_strings) => Some(json!("string")),
+        None if object.get("const").is_some_and(Json::is_string) => Some(json!("string")),
         None if depth == 0 => Some(json!("object")),
         _ => None,
     }

@@ -4,8 +4,8 @@
 
 use crate::authoring::propose::arguments::{Arguments, Router};
 use crate::authoring::propose::lexicon::{
-    ADMIN, EITHER, INFRASTRUCTURE, JOINTS, MODIFIERS, NOUNS, OPENING, PINGED, POWERS, READ, SHOWN,
-    SILENT, WRITE,
+    ADMIN, EITHER, GENTLE, INFRASTRUCTURE, JOINTS, MODIFIERS, NOUNS, OPENING, PINGED, POWERS, READ,
+    SHOWN, SILENT, WRITE,
 };
 use crate::authoring::propose::words::{Named, split};
 use crate::authoring::tool_list::ListedTool;
@@ -33,7 +33,7 @@ impl Verdict {
             is_silent: is_silent(named, arguments),
         };
         verdict.hold_against_arguments(tool, named, arguments);
-        verdict.hold_against_server(tool);
+        verdict.hold_against_server(tool, named);
         verdict.is_silent &= !verdict.is_router;
         verdict
     }
@@ -90,8 +90,10 @@ impl Verdict {
     }
 
     /// What a server says of its tool counts only if it makes it look worse.
-    fn hold_against_server(&mut self, tool: &ListedTool) {
+    fn hold_against_server(&mut self, tool: &ListedTool, named: &Named) {
         let says = self.reason.clone();
+        let leader = Leader::of(&named.own);
+        let is_leader = |verb: &str| leader.as_ref().is_some_and(|it| it.word == verb);
         let first = split(
             tool.description
                 .trim_start()
@@ -101,6 +103,7 @@ impl Verdict {
         );
         if let [verb] = first.as_slice()
             && !EITHER.has(verb)
+            && !is_leader(verb)
         {
             let effect = match () {
                 () if ADMIN.has(verb) => Effect::Admin,
@@ -116,7 +119,9 @@ impl Verdict {
                 format!("{says}, but its server says it changes something")
             });
         }
-        if tool.destructive_hint == Some(true) {
+        if tool.destructive_hint == Some(true)
+            && !leader.as_ref().is_some_and(|it| GENTLE.has(it.word))
+        {
             self.raise(Effect::Admin, || {
                 format!("{says}, but its server calls it destructive")
             });

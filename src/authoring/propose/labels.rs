@@ -50,12 +50,15 @@ pub(super) fn yields(
     labels
 }
 
-/// Whether every word behind the verb says that the tool tells of itself, or computes.
+/// Whether every word but the verb that leads says that the tool tells of itself, or computes.
 fn tells_of_itself(named: &Named) -> bool {
-    let is_verb = |word: &String| READ.has(word);
-    let mut rest = named.own.iter().filter(|word| !is_verb(word)).peekable();
-    let has_own = named.own.iter().any(|word| ITSELF.has(word));
-    rest.all(|word| ITSELF.has(word) || MODIFIERS.has(word)) && has_own
+    let words = named.own.as_slice();
+    let rest = match words.split_first() {
+        Some((verb, rest)) if READ.has(verb) && !ITSELF.has(verb) => rest,
+        _ => words,
+    };
+    let says = |word: &String| ITSELF.has(word) || MODIFIERS.has(word);
+    rest.iter().all(says) && rest.iter().any(|word| ITSELF.has(word))
 }
 
 /// Why what it brings may hold secrets.

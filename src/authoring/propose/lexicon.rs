@@ -108,7 +108,7 @@ pub(super) const SILENT: List = List(
 
 /// Words of what a tool tells of itself or computes: nobody else has a hand in it.
 pub(super) const ITSELF: List = List(
-    "alive capabilities clock current date echo health heartbeat local now number numbers ping random server status sum \
+    "alive capabilities clock current date echo health heartbeat now number numbers ping random sum \
      time timestamp timezone timezones utc uuid version",
 );
 
@@ -192,7 +192,7 @@ pub(super) const CHOOSERS: List = List(
 
 /// Arguments that choose what a call does if it also has the arguments of that.
 pub(super) const CALLED: List = List(
-    "actor endpoint function_name name operation_name path service skill tool tool_id tool_name tool_slug url",
+    "actor endpoint function_name operation_name service skill tool tool_id tool_name tool_slug",
 );
 
 /// Arguments that hold the arguments of something else.
@@ -245,4 +245,10 @@ pub(super) const RUNNING: List = List(
 pub(super) const RUNS: List = List(
     "bash bash_command cli_args cmd cmds code code_snippet command command_line commands javascript js js_code powershell \
      program python python_code run_command script scripts shell shell_command snippet source_code",
+);
+
+/// Verbs that add, or act as a person at a screen does. A server that calls them destructive says it of all it has.
+pub(super) const GENTLE: List = List(
+    "add append attach click close comment copy create drag fill fork handle hover link navigate open post press reply resize \
+     scroll select send type upload zoom",
 );

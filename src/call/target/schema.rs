@@ -38,6 +38,17 @@ impl Types {
         self.0 & other.0 != 0
     }
 
+    /// These but for those.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Whether no value is of any of them.
+    pub fn is_none(self) -> bool {
+        self == Self::NONE
+    }
+
     /// Either these or those.
     #[must_use]
     pub const fn or(self, other: Self) -> Self {
@@ -193,6 +204,25 @@ impl<'s> Place<'s> {
         let is_format =
             |words: &&Map<String, Json>| words.get("format").is_some_and(|it| it == format);
         self.parts().iter().any(is_format)
+    }
+
+    /// Whether every number here is whole; `None` if no schema says that either way.
+    pub fn is_whole(&self) -> Option<bool> {
+        let mut is_whole = None;
+        for words in self.parts() {
+            let says = |name: &str| match words.get("type") {
+                Some(Json::String(own)) => own == name,
+                Some(Json::Array(own)) => own.iter().any(|own| own == name),
+                _ => false,
+            };
+            if says("number") {
+                return Some(false);
+            }
+            if says("integer") {
+                is_whole = Some(true);
+            }
+        }
+        is_whole
     }
 
     /// The texts that it can be, if there are no others.
