@@ -41,6 +41,7 @@ mod harness;
 mod hostile_names;
 mod http_listener;
 mod import;
+mod import_review;
 mod istio;
 mod judgements;
 mod lifecycle;

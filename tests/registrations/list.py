@@ -19,7 +19,8 @@ import time
 SECONDS = 60
 MAX_BYTES = 64 << 20
 
-# name: (command, environment); `npm:` begins a script of a package, `bin:` a program of the virtual environment.
+# name: (command, environment); `npm:` begins a script of a package, `bin:` a program of the virtual environment,
+# and DIR stands for a new directory.
 SERVERS = {
     "brave": (["npm:@brave/brave-search-mcp-server/dist/index.js", "--transport", "stdio"], {"BRAVE_API_KEY": "none"}),
     "context7": (["npm:@upstash/context7-mcp/dist/index.js"], {}),
@@ -36,13 +37,8 @@ SERVERS = {
     "firecrawl": (["npm:firecrawl-mcp/dist/index.js"], {"FIRECRAWL_API_KEY": "none"}),
     "kubernetes": (["npm:mcp-server-kubernetes/dist/index.js"], {}),
     "notion": (["npm:@notionhq/notion-mcp-server/bin/cli.mjs"], {"NOTION_TOKEN": "none"}),
-    "obsidian": (["npm:obsidian-mcp/build/main.js", "VAULT"], {}),
     "playwright": (["npm:@playwright/mcp/cli.js"], {}),
     "sqlite": (["bin:mcp-server-sqlite", "--db-path", "DIR/test.db"], {}),
-    "supabase": (
-        ["npm:@supabase/mcp-server-supabase/dist/cli.js", "--access-token", "none"],
-        {},
-    ),
     "tavily": (["npm:tavily-mcp/build/index.js"], {"TAVILY_API_KEY": "none"}),
 }
 
@@ -107,9 +103,7 @@ class Server:
 
 def tools_of(command, environment):
     with tempfile.TemporaryDirectory() as directory:
-        vault = pathlib.Path(directory, "vault")
-        pathlib.Path(vault, ".obsidian").mkdir(parents=True)
-        command = [part.replace("DIR", directory).replace("VAULT", str(vault)) for part in command]
+        command = [part.replace("DIR", directory) for part in command]
         server = Server(command, environment, directory)
         try:
             client = {"name": "list", "version": "1"}

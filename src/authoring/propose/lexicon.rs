@@ -36,7 +36,7 @@ pub(super) const WRITE: List = List(
      crop customize cut debug decline decode decompress decrement defer define demote dequeue derive detach dial \
      disconnect dismiss dispatch dispute distribute donate double download draft drag draw duplicate edit email embed \
      emit encode encrypt end enqueue enrich enroll enter escalate evict exchange exit expand expire export extend extract \
-     favorite feed file fill filter finalize finish fix flag flip flush focus follow fork format forward freeze fulfill \
+     favorite feed fill filter finalize finish fix flag flip flush focus follow fork format forward freeze fulfill \
      generate give handle hide highlight hold hover ignore import improve increment index infer ingest init initialize \
      inject insert interact isolate issue join jump keep label launch leave like link listen load lock log login logout \
      lower make manage map mark maximize measure merge message minimize mirror mix modify mount move mute name \
@@ -72,7 +72,7 @@ pub(super) const ADMIN: List = List(
 /// Words that are a verb in one place and a noun in another: behind a verb that reads, and joined by nothing, a noun.
 pub(super) const EITHER: List = List(
     "alert annotate answer archive backup block bookmark branch build cache call capture change charge chat command \
-     comment commit connect draft email embed end exchange export feed file filter flag focus follow force fork format \
+     comment commit connect draft email embed end exchange export feed filter flag focus follow force fork format \
      import index issue join label leave like link load lock log map mark measure message mirror mount name new \
      offer open order package page park partition pass patch pin place plan play poll port post press print process \
      produce profile prompt purchase query queue quote rate record release reply report request reserve return review \
