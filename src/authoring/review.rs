@@ -88,8 +88,14 @@ impl Imported {
         match decision {
             Decision::Confirm => confirm(entry),
             Decision::Effect(effect) => set_effect(entry, effect),
-            Decision::Yields(labels) => entry.yields = labels,
-            Decision::Egress(is_egress) => entry.egress = is_egress,
+            Decision::Yields(labels) => {
+                entry.yields = labels;
+                entry.why.remove("yields");
+            }
+            Decision::Egress(is_egress) => {
+                entry.egress = is_egress;
+                entry.why.remove("egress");
+            }
         }
         let mut tools = self.tools.iter_mut();
         if let Some(report) = tools.find(|report| report.name == name) {
@@ -100,7 +106,10 @@ impl Imported {
 }
 
 fn pretty(schema: &serde_json::Value) -> String {
-    serde_json::to_string_pretty(schema).unwrap_or_default()
+    match schema {
+        serde_json::Value::Null => String::new(),
+        schema => serde_json::to_string_pretty(schema).unwrap_or_default(),
+    }
 }
 
 /// The lines of a text, so many at most.

@@ -14,8 +14,7 @@ const MAX_LINE_BYTES: u64 = 4_096;
 /// Lines of a schema that are shown at first.
 const FEW_LINES: usize = 40;
 
-const HELP: &str = "\
-  a                       confirm it as it stands
+const HELP: &str = "  a                       confirm it as it stands
   read, write, admin      it does this, whatever was proposed
   labels NAME,… | none    what its results bring into a session
   egress yes | no         whether it can carry data out
@@ -157,6 +156,9 @@ fn show(review: &Review, out: &mut impl Write) -> io::Result<()> {
     match review.description.as_slice() {
         [] => writeln!(out, "  no description")?,
         lines => print(out, "  | ", lines)?,
+    }
+    if review.schema.is_empty() {
+        writeln!(out, "  no schema of its arguments")?;
     }
     let few = review.schema.get(..FEW_LINES).unwrap_or(&review.schema);
     print(out, "  ", few)?;
