@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::bundle::fault::{Fault, Faults};
 use crate::bundle::files::{self, Files};
 use crate::bundle::registration::{Effect, Status};
+use crate::bundle::typed::LeftOut;
 use crate::bundle::{self, Bundle, Counts};
 
 /// What a directory holds, and what its readers should know.
@@ -31,8 +32,19 @@ pub struct Report {
     pub effects: BTreeMap<String, usize>,
     /// Tools that await a person and count as admin until then.
     pub unconfirmed: Vec<Unconfirmed>,
+    /// Typed tools with arguments that have no Cedar type.
+    pub partly_typed: Vec<PartlyTyped>,
     /// What deserves a second look.
     pub warnings: Vec<Fault>,
+}
+
+/// A typed tool with arguments that policies can say nothing of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PartlyTyped {
+    /// `<server>/<tool>`.
+    pub tool: String,
+    /// Those arguments, and why.
+    pub left_out: Vec<LeftOut>,
 }
 
 /// One file of policies.
@@ -105,7 +117,14 @@ fn report(bundle: &Bundle) -> Report {
     };
     let mut effects: BTreeMap<String, usize> = BTreeMap::new();
     let mut unconfirmed = Vec::new();
+    let mut partly_typed = Vec::new();
     for tool in &bundle.tools {
+        if !tool.left_out.is_empty() {
+            partly_typed.push(PartlyTyped {
+                tool: format!("{}/{}", tool.server, tool.name),
+                left_out: tool.left_out.clone(),
+            });
+        }
         match tool.status {
             Status::Confirmed => *effects.entry(tool.effect.to_string()).or_default() += 1,
             Status::Proposed => unconfirmed.push(Unconfirmed {
@@ -124,6 +143,7 @@ fn report(bundle: &Bundle) -> Report {
         shadow: ids(|policy| policy.is_shadow),
         effects,
         unconfirmed,
+        partly_typed,
         warnings: bundle.warnings.clone(),
     }
 }

@@ -6,12 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::authoring::propose;
+use crate::authoring::propose::{self, Prefixes};
 use crate::authoring::tool_list::{self, ListedTool};
 use crate::bundle::fault::{Fault, Faults, Origin};
 use crate::bundle::registration::{
-    Effect, Registration, ServerEntry, Status, ToolEntry, server_name_fault,
+    Effect, PreviousDefinition, Registration, ServerEntry, Status, ToolEntry, server_name_fault,
 };
+use crate::bundle::typed::LeftOut;
 
 /// The owner of a server that nobody has claimed yet.
 pub const UNASSIGNED: &str = "unassigned";
@@ -23,10 +24,49 @@ pub struct Choices {
     pub server: String,
     /// Who answers for it; `None` keeps what the registration says.
     pub owner: Option<String>,
-    /// Tools whose entries the person has read and stands behind.
+    /// Tools whose entries the person has read and stands behind: names or patterns ([`Pattern`]).
     pub confirm: BTreeSet<String>,
-    /// Tools whose arguments policies may look at.
+    /// Tools whose arguments policies may look at: names or patterns.
     pub typed: BTreeSet<String>,
+    /// What tools do, by the person's own judgement: names or patterns, the last one that is meant counts.
+    pub set: Vec<(String, Effect)>,
+}
+
+/// Names of tools: `*` stands for any text and `?` for any character. A name that is written out is meant in any case.
+#[derive(Debug, Clone, Copy)]
+pub struct Pattern<'p>(pub &'p str);
+
+impl Pattern<'_> {
+    /// Whether it means this tool.
+    pub fn means(self, name: &str) -> bool {
+        if self.0 == name {
+            return true;
+        }
+        let (pattern, name): (Vec<char>, Vec<char>) =
+            (self.0.chars().collect(), name.chars().collect());
+        let (mut at, mut place) = (0, 0);
+        // Where the last star was, and how much of the name it stands for.
+        let mut star: Option<(usize, usize)> = None;
+        while let Some(c) = name.get(place) {
+            match (pattern.get(at), star) {
+                (Some('*'), _) => {
+                    star = Some((at, place));
+                    at += 1;
+                }
+                (Some(own), _) if *own == '?' || own == c => {
+                    at += 1;
+                    place += 1;
+                }
+                (_, Some((before, taken))) => {
+                    star = Some((before, taken + 1));
+                    at = before + 1;
+                    place = taken + 1;
+                }
+                _ => return false,
+            }
+        }
+        pattern.iter().skip(at).all(|c| *c == '*')
+    }
 }
 
 /// What became of one tool.
@@ -56,6 +96,9 @@ pub struct ToolReport {
     pub status: Status,
     /// Why the effect was proposed, or what changed.
     pub why: Option<String>,
+    /// Arguments that policies can say nothing of, if the tool is typed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
 }
 
 /// The new registration and what is different about it.
@@ -65,6 +108,8 @@ pub struct Imported {
     pub registration: Registration,
     /// Every tool, by name.
     pub tools: Vec<ToolReport>,
+    /// The tools as their server describes them.
+    pub listed: BTreeMap<String, ListedTool>,
 }
 
 /// Why nothing was imported.
@@ -81,7 +126,7 @@ pub enum ImportError {
         /// What was asked for.
         wanted: String,
     },
-    /// A tool that was named is not in the list.
+    /// A tool that was named is not in the list, or a pattern means none.
     #[error("the server lists no tool `{0}`")]
     NoSuchTool(String),
     /// The list itself.
@@ -112,10 +157,12 @@ pub fn import(
         let nothing = || Faults::one(Fault::of_file(list.file, "the list could not be read"));
         Faults::from_list(faults).unwrap_or_else(nothing)
     })?;
-    let names: BTreeSet<&str> = listed.iter().map(|tool| tool.name.as_str()).collect();
-    let mut asked = choices.confirm.iter().chain(&choices.typed);
-    if let Some(stranger) = asked.find(|name| !names.contains(name.as_str())) {
-        return Err(ImportError::NoSuchTool(stranger.clone()));
+    let prefixes = Prefixes::of(&choices.server, &listed);
+    let set = choices.set.iter().map(|(pattern, _)| pattern);
+    for pattern in choices.confirm.iter().chain(&choices.typed).chain(set) {
+        if !listed.iter().any(|tool| Pattern(pattern).means(&tool.name)) {
+            return Err(ImportError::NoSuchTool(pattern.clone()));
+        }
     }
     let (server, mut known) = match existing {
         Some(registration) => (registration.server, registration.tools),
@@ -130,14 +177,23 @@ pub fn import(
     };
     let mut tools = BTreeMap::new();
     let mut report = Vec::new();
+    let mut definitions = BTreeMap::new();
+    let is_meant = |patterns: &BTreeSet<String>, name: &str| {
+        patterns.iter().any(|pattern| Pattern(pattern).means(name))
+    };
     for tool in listed {
-        let (change, mut entry) = merge(&tool, known.remove(&tool.name));
-        entry.typed |= choices.typed.contains(&tool.name);
-        if choices.confirm.contains(&tool.name) {
+        let (change, mut entry) = merge(&tool, &prefixes, known.remove(&tool.name));
+        entry.typed |= is_meant(&choices.typed, &tool.name);
+        let mut set = choices.set.iter().rev();
+        if let Some((_, effect)) = set.find(|(it, _)| Pattern(it).means(&tool.name)) {
+            set_effect(&mut entry, *effect);
+        }
+        if is_meant(&choices.confirm, &tool.name) {
             confirm(&mut entry);
         }
         report.push(line(&tool.name, change, &entry));
-        tools.insert(tool.name, entry);
+        tools.insert(tool.name.clone(), entry);
+        definitions.insert(tool.name.clone(), tool);
     }
     report.extend(
         known
@@ -148,6 +204,7 @@ pub fn import(
     Ok(Imported {
         registration: Registration { server, tools },
         tools: report,
+        listed: definitions,
     })
 }
 
@@ -163,18 +220,19 @@ fn new_server(name: &str) -> ServerEntry {
     }
 }
 
-fn merge(tool: &ListedTool, known: Option<ToolEntry>) -> (Change, ToolEntry) {
+fn merge(tool: &ListedTool, prefixes: &Prefixes, known: Option<ToolEntry>) -> (Change, ToolEntry) {
     let Some(mut entry) = known else {
-        return (Change::Added, propose::propose(tool));
+        return (Change::Added, propose::propose(tool, prefixes));
     };
     let is_pinned = |digest: &str| entry.digest.as_deref() == Some(digest);
     if is_pinned(&tool.digest) || is_pinned(&tool.whole_digest) {
         // It is what somebody stood behind; only how that is written down may be new.
         entry.digest = Some(tool.digest.clone());
         entry.digest_parts = Some(tool.digest_parts.clone());
+        entry.description = described(tool);
         return (Change::Unchanged, entry);
     }
-    let fresh = propose::propose(tool);
+    let fresh = propose::propose(tool, prefixes);
     let mut note = match &entry.digest {
         Some(_) => "the server changed the definition since it was pinned".to_owned(),
         None => "no definition was pinned".to_owned(),
@@ -187,6 +245,14 @@ fn merge(tool: &ListedTool, known: Option<ToolEntry>) -> (Change, ToolEntry) {
     // The last definition somebody stood behind is the one to compare with.
     let pinned = entry.previous_digest.take().or(entry.digest.take());
     entry.previous_digest = pinned;
+    if entry.previous_definition.is_none() {
+        entry.previous_definition = Some(Box::new(PreviousDefinition {
+            description: entry.description.take(),
+            input_schema: entry.input_schema.take(),
+            digest_parts: entry.digest_parts.take(),
+        }));
+    }
+    entry.description = fresh.description;
     entry.digest = fresh.digest;
     entry.digest_parts = fresh.digest_parts;
     entry.input_schema = fresh.input_schema;
@@ -194,14 +260,29 @@ fn merge(tool: &ListedTool, known: Option<ToolEntry>) -> (Change, ToolEntry) {
     (Change::Changed, entry)
 }
 
-fn confirm(entry: &mut ToolEntry) {
+/// What is kept of a description; `None` if there is none.
+pub(in crate::authoring) fn described(tool: &ListedTool) -> Option<String> {
+    (!tool.description.is_empty()).then(|| tool.description.clone())
+}
+
+/// What a person says that a tool does.
+pub(in crate::authoring) fn set_effect(entry: &mut ToolEntry, effect: Effect) {
+    if entry.effect != effect {
+        entry.effect = effect;
+        let by_whom = "whoever imported it said so".to_owned();
+        entry.why.insert("effect".to_owned(), by_whom);
+    }
+}
+
+pub(in crate::authoring) fn confirm(entry: &mut ToolEntry) {
     entry.status = Status::Confirmed;
     entry.previous_digest = None;
+    entry.previous_definition = None;
     // The reasons for a guess that somebody has answered for.
     entry.why.clear();
 }
 
-fn line(name: &str, change: Change, entry: &ToolEntry) -> ToolReport {
+pub(in crate::authoring) fn line(name: &str, change: Change, entry: &ToolEntry) -> ToolReport {
     let why = entry
         .why
         .get("status")
@@ -213,6 +294,7 @@ fn line(name: &str, change: Change, entry: &ToolEntry) -> ToolReport {
         effect: entry.effect,
         status: entry.status,
         why: why.filter(|_| entry.status == Status::Proposed),
+        left_out: entry.left_out(),
     }
 }
 

@@ -7,4 +7,5 @@
 pub mod check;
 pub mod import;
 pub mod propose;
+pub mod review;
 pub mod tool_list;

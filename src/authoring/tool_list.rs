@@ -10,10 +10,11 @@ use smol_str::SmolStr;
 
 use crate::bundle::fault::{Fault, Origin};
 use crate::bundle::json::{self, Step};
-use crate::bundle::registration::{MAX_TOOLS, tool_name_fault};
+use crate::bundle::registration::{MAX_DESCRIPTION_BYTES, MAX_TOOLS, tool_name_fault};
 use crate::call::definition::Definition;
 use crate::call::json_text::tolerant;
 use crate::call::order;
+use crate::call::visible::escaped_lines;
 
 /// Objects and lists within each other, in the shape that is kept of a tool's arguments.
 const MAX_SHAPE_DEPTH: usize = 8;
@@ -27,6 +28,8 @@ const MAX_SHAPE_PROPERTIES: usize = 256;
 pub struct ListedTool {
     /// Its name.
     pub name: String,
+    /// What it says of itself, cut to [`MAX_DESCRIPTION_BYTES`], with what nobody sees as escapes.
+    pub description: String,
     /// The definition as it is pinned, `sha256:<hex>`.
     pub digest: String,
     /// The parts of that ([`Definition::parts`]).
@@ -144,9 +147,24 @@ fn read_tool(definition: &Json) -> Result<ListedTool, String> {
             Shaper { root, left }.shape(root, 0)
         },
         argument_order: Vec::new(),
+        description: object
+            .get("description")
+            .and_then(Json::as_str)
+            .map_or_else(String::new, kept),
         schema: object.get("inputSchema").cloned().unwrap_or_default(),
         name,
     })
+}
+
+/// A description as it is kept: what nobody sees is an escape, and a long one is cut short.
+fn kept(text: &str) -> String {
+    // No more than this is looked at: an escape only makes a text longer.
+    let beginning = cut(text, MAX_DESCRIPTION_BYTES);
+    cut(&escaped_lines(beginning), MAX_DESCRIPTION_BYTES).to_owned()
+}
+
+fn cut(text: &str, bytes: usize) -> &str {
+    text.get(..text.floor_char_boundary(bytes)).unwrap_or(text)
 }
 
 /// What decisions need of a JSON Schema: names, types, what is required, and how schemas are combined. Descriptions,
@@ -224,6 +242,7 @@ fn type_of(object: &Map<String, Json>, depth: usize) -> Option<Json> {
         Some(Json::String(name)) => Some(json!(name)),
         Some(names) if of_strings(names) => Some(names.clone()),
         None if object.get("enum").is_some_and(of_strings) => Some(json!("string")),
+        None if object.get("const").is_some_and(Json::is_string) => Some(json!("string")),
         None if depth == 0 => Some(json!("object")),
         _ => None,
     }

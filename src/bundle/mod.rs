@@ -37,6 +37,7 @@ use crate::bundle::files::{Files, Kind, Source};
 use crate::bundle::names::Known;
 use crate::bundle::policies::PolicyEntry;
 use crate::bundle::registration::{Effect, Registration, Status};
+use crate::bundle::typed::LeftOut;
 use crate::bundle::validate::untyped::Tools;
 use crate::config::Config;
 use crate::engine::snapshot::{BuildError, Parts, Reach, Snapshot};
@@ -98,6 +99,8 @@ pub struct ToolSummary {
     pub status: Status,
     /// Whether the server changed it after it was confirmed.
     pub is_changed: bool,
+    /// If it is typed, the arguments that policies can say nothing of.
+    pub left_out: Vec<LeftOut>,
 }
 
 /// Everything that goes into a snapshot, checked.
@@ -281,6 +284,7 @@ fn summaries(registrations: &[(&Source, Registration)]) -> Vec<ToolSummary> {
             effect: tool.effect,
             status: tool.status,
             is_changed: tool.previous_digest.is_some(),
+            left_out: tool.left_out(),
         };
         registration.tools.iter().map(summary).collect::<Vec<_>>()
     };

@@ -5,6 +5,8 @@
 
 mod check;
 
+pub use check::label_fault;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -15,6 +17,7 @@ use smol_str::SmolStr;
 use crate::bundle::fault::{Fault, Origin};
 use crate::bundle::files::Source;
 use crate::bundle::json::{self, Step};
+use crate::bundle::typed::{LeftOut, Typed};
 use crate::call::order;
 use crate::call::target::argument::Written;
 
@@ -22,6 +25,8 @@ use crate::call::target::argument::Written;
 pub const MAX_NAME_BYTES: usize = 512;
 /// The most tools of one server.
 pub const MAX_TOOLS: usize = 10_000;
+/// The longest description of a tool, in bytes.
+pub const MAX_DESCRIPTION_BYTES: usize = 16 * 1024;
 /// The most labels, groups or tags of one entry.
 pub const MAX_LIST: usize = 256;
 
@@ -86,6 +91,12 @@ pub struct ToolEntry {
     /// The definition that was pinned before the server changed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_digest: Option<String>,
+    /// What the pinned definition says of the tool, cut short, with what nobody sees as escapes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// What there is to compare with of the definition of `previous_digest`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_definition: Option<Box<PreviousDefinition>>,
     /// The arguments that name the resources acted upon.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub target_arguments: Vec<Written>,
@@ -107,6 +118,21 @@ pub struct ToolEntry {
     /// The arguments in the order in which people read them; as `input_schema` has them if it says nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub argument_order: Vec<SmolStr>,
+}
+
+/// A definition that somebody stood behind before the server changed it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PreviousDefinition {
+    /// Its description.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// The shape of its arguments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_schema: Option<Json>,
+    /// Its parts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest_parts: Option<String>,
 }
 
 /// What calling a tool does.
@@ -203,6 +229,12 @@ impl fmt::Display for Status {
 }
 
 impl ToolEntry {
+    /// If it is typed, the arguments that have no Cedar type, and why.
+    pub fn left_out(&self) -> Vec<LeftOut> {
+        let schema = self.input_schema.as_ref().filter(|_| self.typed);
+        schema.map_or_else(Vec::new, |it| Typed::of(it).left_out)
+    }
+
     /// The effect that counts: what nobody has confirmed is admin.
     pub fn effective(&self) -> Effect {
         match self.status {

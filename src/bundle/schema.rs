@@ -17,7 +17,7 @@ use crate::bundle::fault::{Fault, Origin};
 use crate::bundle::files::Source;
 use crate::bundle::json::{self, Step};
 use crate::bundle::registration::Registration;
-use crate::bundle::typed;
+use crate::bundle::typed::Typed;
 use crate::call::model::SCHEMA;
 
 /// The namespace that the embedded schema defines.
@@ -239,7 +239,7 @@ fn typed_actions(
             let base = &model[NAMESPACE]["actions"][&group];
             let mut applies_to = base.get("appliesTo")?.clone();
             let mut context = resolve_record(model, applies_to.get("context")?)?;
-            let mut input = typed::input_type(input_schema);
+            let mut input = Typed::of(input_schema).record;
             input["required"] = json!(true);
             context
                 .get_mut("attributes")?

@@ -1,97 +1,149 @@
 //! From a tool's JSON Schema to the Cedar type of its `context.input`.
 //!
-//! Start at [`input_type`]. Only what both languages mean alike is taken over; whatever else a schema
-//! says, its property is left out and shows up in `context.arguments.untyped` instead. A number is a `decimal`: a call
-//! whose number has more than Cedar's four places is refused, never rounded.
+//! Start at [`Typed::of`]. What a schema says is read by [`Place`], so `$ref` within it and combinations are followed: a
+//! union of objects is one object with the members of all, and what may be null is optional. What Cedar cannot say has no
+//! attribute, with the reason in [`Typed::left_out`], and shows up in `context.arguments.untyped`. A number is a
+//! `decimal`: a call whose number has more than Cedar's four places is refused, never rounded.
 
+use std::cell::{Cell, RefCell};
+
+use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 
-/// Objects within objects.
+use crate::call::target::schema::{Place, Types};
+
+/// Objects and lists within one another.
 const MAX_DEPTH: usize = 4;
 /// Properties of one object.
 const MAX_PROPERTIES: usize = 128;
+/// Properties of all objects of one tool.
+const MAX_ATTRIBUTES: usize = 2_048;
+/// Most reasons that are told of one tool.
+const MAX_LEFT_OUT: usize = 256;
 
-/// The Cedar record for a tool's arguments, in the JSON form of Cedar's schemas.
-pub fn input_type(input_schema: &Json) -> Json {
-    record(input_schema, 0).unwrap_or_else(|| json!({"type": "Record", "attributes": {}}))
+/// What policies may say of a tool's arguments.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Typed {
+    /// The Cedar record, in the JSON form of Cedar's schemas.
+    pub record: Json,
+    /// What has no attribute in it.
+    pub left_out: Vec<LeftOut>,
 }
 
-fn record(schema: &Json, depth: usize) -> Option<Json> {
-    if depth > MAX_DEPTH || is_combined(schema) {
-        return None;
-    }
-    let properties = schema.get("properties")?.as_object()?;
-    if properties.len() > MAX_PROPERTIES {
-        return None;
-    }
-    let required: Vec<&str> = schema
-        .get("required")
-        .and_then(Json::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(Json::as_str)
-        .collect();
-    let mut attributes = Map::new();
-    for (name, property) in properties {
-        if let Some(mut cedar) = value_type(property, depth) {
-            cedar["required"] = json!(required.contains(&name.as_str()));
-            attributes.insert(name.clone(), cedar);
+/// An argument that has no Cedar type.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LeftOut {
+    /// Where, e.g. `files[].meta`.
+    pub argument: String,
+    /// Why.
+    pub reason: &'static str,
+}
+
+impl Typed {
+    /// Reads a schema.
+    pub fn of(input_schema: &Json) -> Self {
+        let typer = Typer {
+            left: Cell::new(MAX_ATTRIBUTES),
+            left_out: RefCell::new(Vec::new()),
+        };
+        let place = Place::top(input_schema);
+        let record = typer.record(&place, "", 0).unwrap_or_else(|reason| {
+            typer.leave_out("", reason);
+            json!({"type": "Record", "attributes": {}})
+        });
+        Self {
+            record,
+            left_out: typer.left_out.into_inner(),
         }
     }
-    Some(json!({"type": "Record", "attributes": attributes}))
 }
 
-fn value_type(schema: &Json, depth: usize) -> Option<Json> {
-    if is_combined(schema) {
-        return None;
-    }
-    match schema.get("type").and_then(Json::as_str) {
-        Some("array") => {
-            let element = schema.get("items").and_then(primitive)?;
-            Some(json!({"type": "Set", "element": element}))
+struct Typer {
+    /// How many properties there may still be: what refers to itself would have any number.
+    left: Cell<usize>,
+    left_out: RefCell<Vec<LeftOut>>,
+}
+
+impl Typer {
+    fn leave_out(&self, argument: &str, reason: &'static str) {
+        let mut list = self.left_out.borrow_mut();
+        if list.len() < MAX_LEFT_OUT {
+            list.push(LeftOut {
+                argument: argument.to_owned(),
+                reason,
+            });
         }
-        Some("object") => record(schema, depth + 1),
-        _ => primitive(schema),
     }
-}
 
-fn primitive(schema: &Json) -> Option<Json> {
-    if is_combined(schema) {
-        return None;
+    fn record(&self, place: &Place<'_>, at: &str, depth: usize) -> Result<Json, &'static str> {
+        if depth > MAX_DEPTH {
+            return Err("it lies too deep");
+        }
+        let names = place.members();
+        if names.len() > MAX_PROPERTIES {
+            return Err("it has too many members");
+        }
+        let mut attributes = Map::new();
+        for name in names {
+            let Some(member) = place.member(name, depth == 0) else {
+                continue;
+            };
+            let at = match at {
+                "" => name.to_owned(),
+                _ => format!("{at}.{name}"),
+            };
+            if self.left.get() == 0 {
+                self.leave_out(&at, "the tool has too many members");
+                continue;
+            }
+            self.left.set(self.left.get() - 1);
+            match self.value(&member, &at, depth) {
+                Ok(mut cedar) => {
+                    let is_always = place.requires(name) && !member.types().has(Types::NULL);
+                    cedar["required"] = json!(is_always);
+                    attributes.insert(name.to_owned(), cedar);
+                }
+                Err(reason) => self.leave_out(&at, reason),
+            }
+        }
+        Ok(json!({"type": "Record", "attributes": attributes}))
     }
-    let of_strings = |list: &Json| {
-        list.as_array()
-            .is_some_and(|l| !l.is_empty() && l.iter().all(Json::is_string))
-    };
-    match schema.get("type") {
-        Some(Json::String(name)) => match name.as_str() {
-            "string" => Some(json!({"type": "String"})),
-            "integer" => Some(json!({"type": "Long"})),
-            "number" => Some(json!({"type": "Extension", "name": "decimal"})),
-            "boolean" => Some(json!({"type": "Bool"})),
-            _ => None,
-        },
-        None if schema.get("enum").is_some_and(of_strings) => Some(json!({"type": "String"})),
-        _ => None,
-    }
-}
 
-/// Whether a schema means more than its own `type` says.
-fn is_combined(schema: &Json) -> bool {
-    const COMBINERS: [&str; 11] = [
-        "$ref",
-        "$dynamicRef",
-        "anyOf",
-        "oneOf",
-        "allOf",
-        "not",
-        "if",
-        "patternProperties",
-        "dependentSchemas",
-        "dependentRequired",
-        "unevaluatedProperties",
-    ];
-    COMBINERS.iter().any(|word| schema.get(word).is_some())
+    fn value(&self, place: &Place<'_>, at: &str, depth: usize) -> Result<Json, &'static str> {
+        let types = place.types();
+        if types == Types::ANY {
+            return Err("the schema does not say what it is");
+        }
+        match types.without(Types::NULL) {
+            Types::STRING => Ok(json!({"type": "String"})),
+            Types::BOOLEAN => Ok(json!({"type": "Bool"})),
+            Types::NUMBER => match place.is_whole() {
+                Some(true) => Ok(json!({"type": "Long"})),
+                Some(false) => Ok(json!({"type": "Extension", "name": "decimal"})),
+                None => Err("the schema does not say whether it is whole"),
+            },
+            Types::OBJECT if place.members().is_empty() => Err("it can have any members"),
+            Types::OBJECT => self.record(place, at, depth + 1),
+            Types::ARRAY if depth >= MAX_DEPTH => Err("it lies too deep"),
+            Types::ARRAY => {
+                let items = place.items();
+                let types = items.types();
+                if types != Types::ANY && types.has(Types::NULL) {
+                    return Err("an item of it can be null");
+                }
+                let element = self.value(&items, &format!("{at}[]"), depth + 1);
+                let element = element.map_err(|reason| match reason {
+                    "the schema does not say what it is" => {
+                        "the schema does not say what its items are"
+                    }
+                    other => other,
+                })?;
+                Ok(json!({"type": "Set", "element": element}))
+            }
+            none if none.is_none() => Err("it can only be null"),
+            _ => Err("it can be of several types"),
+        }
+    }
 }
 
 #[cfg(test)]

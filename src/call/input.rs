@@ -1,6 +1,6 @@
 //! A call's arguments as facts: their names always, their values where the tool's own action types them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
 use cedar_policy_core::ast::{EntityUID, Name, Value};
@@ -19,7 +19,7 @@ static DECIMAL: LazyLock<Option<Name>> =
 pub struct Input {
     /// Names of all arguments.
     pub names: Vec<SmolStr>,
-    /// Names of those that `typed` does not cover.
+    /// Names of those that `typed` does not cover, within objects and lists as well, e.g. `files[].meta`.
     pub untyped: Vec<SmolStr>,
     /// Names, at any depth, that the tool's pinned schema does not know.
     pub undeclared: Vec<SmolStr>,
@@ -52,12 +52,10 @@ pub fn read(
             ..Input::default()
         });
     };
-    let untyped = names
-        .iter()
-        .filter(|name| declared.get_attr(name).is_none())
-        .cloned()
-        .collect();
-    let typed = record(arguments, declared, "input")?;
+    let mut untyped = BTreeSet::new();
+    let typed = record(arguments, declared, "input", &mut untyped)?;
+    let general = |path: &SmolStr| path.strip_prefix("input.").map(SmolStr::new);
+    let untyped = untyped.iter().filter_map(general).collect();
     Ok(Input {
         names,
         untyped,
@@ -83,22 +81,53 @@ fn record(
     members: &Map<String, Json>,
     declared: &Attributes,
     path: &str,
+    untyped: &mut BTreeSet<SmolStr>,
 ) -> Result<Value, InputFault> {
     let mut fields = BTreeMap::new();
+    for name in members
+        .keys()
+        .filter(|name| declared.get_attr(name).is_none())
+    {
+        untyped.insert(general(path, name));
+    }
     for (name, attribute) in declared.iter() {
         // JSON clients write null for "not given".
         if let Some(member) = members
             .get(name.as_str())
             .filter(|member| !member.is_null())
         {
-            let value = value(member, &attribute.attr_type, &format!("{path}.{name}"))?;
+            let value = value(
+                member,
+                &attribute.attr_type,
+                &format!("{path}.{name}"),
+                untyped,
+            )?;
             fields.insert(name.clone(), value);
         }
     }
     Ok(Value::record_arc(Arc::new(fields), None))
 }
 
-fn value(json: &Json, declared: &Type, path: &str) -> Result<Value, InputFault> {
+/// `files[].meta`, whatever the item.
+fn general(path: &str, name: &str) -> SmolStr {
+    let mut general = String::with_capacity(path.len() + name.len() + 1);
+    let mut is_index = false;
+    for c in path.chars() {
+        is_index &= c != ']';
+        if !is_index {
+            general.push(c);
+        }
+        is_index |= c == '[';
+    }
+    format_smolstr!("{general}.{name}")
+}
+
+fn value(
+    json: &Json,
+    declared: &Type,
+    path: &str,
+    untyped: &mut BTreeSet<SmolStr>,
+) -> Result<Value, InputFault> {
     let not = |expected| InputFault {
         path: path.to_owned(),
         expected,
@@ -133,13 +162,13 @@ fn value(json: &Json, declared: &Type, path: &str) -> Result<Value, InputFault> 
             let items: Vec<Value> = items
                 .iter()
                 .enumerate()
-                .map(|(place, item)| value(item, element, &format!("{path}[{place}]")))
+                .map(|(place, item)| value(item, element, &format!("{path}[{place}]"), untyped))
                 .collect::<Result<_, _>>()?;
             Ok(Value::set(items, None))
         }
         Type::Record { attrs, .. } => {
             let members = json.as_object().ok_or_else(|| not("an object"))?;
-            record(members, attrs, path)
+            record(members, attrs, path, untyped)
         }
         Type::Never
         | Type::Entity(_)

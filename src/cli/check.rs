@@ -124,6 +124,7 @@ impl fmt::Display for Text<'_> {
         writeln!(f, "  servers   {}", counts.servers)?;
         writeln!(f, "  tools     {}{}", counts.tools, self.kinds_of_tools())?;
         self.unconfirmed(f)?;
+        self.partly_typed(f)?;
         writeln!(f, "  digest    {}", self.report.digest)
     }
 }
@@ -141,6 +142,27 @@ impl Text<'_> {
         } else {
             format!(" ({})", kinds.join(", "))
         }
+    }
+
+    fn partly_typed(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.report.partly_typed.is_empty() {
+            return Ok(());
+        }
+        writeln!(
+            f,
+            "\n  arguments of typed tools that policies can say nothing of:"
+        )?;
+        for tool in &self.report.partly_typed {
+            for argument in &tool.left_out {
+                let name = match argument.argument.as_str() {
+                    "" => "all of them",
+                    name => name,
+                };
+                let (tool, name) = (printable(&tool.tool), printable(name));
+                writeln!(f, "            {tool}: {name}: {}", argument.reason)?;
+            }
+        }
+        writeln!(f)
     }
 
     fn unconfirmed(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,5 +1,7 @@
 //! `callgate import tools`: from a server's `tools/list` to its registration.
 
+mod review;
+
 use std::fmt;
 use std::fs;
 use std::io::{self, Read, Write};
@@ -11,7 +13,7 @@ use serde_json::json;
 
 use crate::authoring::import::{self, Change, Choices, ImportError, Imported};
 use crate::bundle::fault::{Faults, Origin};
-use crate::bundle::registration::{self, Registration, Status, server_name_fault};
+use crate::bundle::registration::{self, Effect, Registration, Status, server_name_fault};
 use crate::cli::output::{Exit, Output};
 use crate::cli::shown::{count, printable};
 
@@ -50,10 +52,16 @@ struct ToolsArgs {
     /// The person who answers for it (Mcp::User)
     #[arg(long, value_name = "USER")]
     owner: Option<String>,
-    /// Tools whose entries you have read and stand behind
+    /// Tools whose entries you have read and stand behind; `*` and `?` as in file names
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     confirm: Vec<String>,
-    /// Tools whose arguments policies may look at, as context.input
+    /// What the tools of this name or pattern do: read, write or admin; the last that fits counts
+    #[arg(long, num_args = 2, value_names = ["NAME", "EFFECT"])]
+    set: Vec<String>,
+    /// Go through the proposals one by one: description, schema, what is odd or has changed
+    #[arg(long)]
+    review: bool,
+    /// Tools whose arguments policies may look at, as context.input; `*` and `?` as in file names
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     typed: Vec<String>,
     /// The directory of policies; the registration is its tools/NAME.json
@@ -73,6 +81,10 @@ Examples:
       writes ./policies/tools/git.json, every tool proposed
   callgate import tools git-tools.json --server git --confirm git_status,git_log
       after reading their entries: confirms two of them
+  callgate import tools git-tools.json --server git --review
+      shows each proposal and asks what to do with it
+  callgate import tools notion.json --server notion --set 'API-get-*' read --confirm 'API-get-*'
+      your judgement of many at once
   callgate import tools git-tools.json --server git --dry-run
       what would change?
 
@@ -108,8 +120,12 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         owner: args.owner.clone(),
         confirm: args.confirm.iter().cloned().collect(),
         typed: args.typed.iter().cloned().collect(),
+        set: settings(&args.set)?,
     };
-    let imported = match import::import(
+    if args.review && args.list.as_os_str() == "-" {
+        bail!("--review asks on stdin, so the list cannot come from there: save it to a file");
+    }
+    let mut imported = match import::import(
         Origin {
             file: &file,
             text: &list,
@@ -121,6 +137,13 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         Err(ImportError::List(faults)) => return args.output.faults(&faults),
         Err(error) => return Err(error.into()),
     };
+    if args.review {
+        review::review(
+            &mut imported,
+            &mut io::stdin().lock(),
+            &mut io::stderr().lock(),
+        )?;
+    }
     if !args.dry_run {
         write(&target, &imported.to_json()?)?;
     }
@@ -139,6 +162,24 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     });
     args.output.answer(&text, &json)?;
     Ok(Exit::Done)
+}
+
+/// Pairs of a pattern and an effect.
+fn settings(words: &[String]) -> anyhow::Result<Vec<(String, Effect)>> {
+    let mut settings = Vec::new();
+    for pair in words.chunks(2) {
+        let [pattern, effect] = pair else {
+            bail!("--set takes a name or pattern, and an effect");
+        };
+        let effect = match effect.as_str() {
+            "read" => Effect::Read,
+            "write" => Effect::Write,
+            "admin" => Effect::Admin,
+            other => bail!("--set {pattern}: `{other}` is not an effect: read, write or admin"),
+        };
+        settings.push((pattern.clone(), effect));
+    }
+    Ok(settings)
 }
 
 fn existing(path: &Path) -> anyhow::Result<Result<Option<Registration>, Faults>> {
@@ -229,6 +270,13 @@ impl fmt::Display for Text<'_> {
                 (_, status, Some(why)) => writeln!(f, "{status:9}  {}", printable(why))?,
                 (_, status, None) => writeln!(f, "{status}")?,
             }
+            for argument in &tool.left_out {
+                let name = match argument.argument.as_str() {
+                    "" => "all arguments".to_owned(),
+                    name => printable(name),
+                };
+                writeln!(f, "    not typed: {name}: {}", argument.reason)?;
+            }
         }
         let n = |change| imported.count(change);
         let tools = count(imported.registration.tools.len(), "tool");
@@ -251,7 +299,10 @@ impl fmt::Display for Text<'_> {
                 "{awaiting} proposed: each counts as admin until you set its `status` to `{}`",
                 Status::Confirmed.as_str()
             )?;
-            writeln!(f, "in the file, or name it with --confirm")?;
+            writeln!(
+                f,
+                "in the file, or name it with --confirm, or go through all with --review"
+            )?;
         }
         Ok(())
     }

@@ -338,7 +338,7 @@ proptest! {
         let is_unique = names.iter().collect::<BTreeSet<_>>().len() == names.len();
         let typed = names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
         let confirm = if confirm { typed.clone() } else { BTreeSet::new() };
-        let wanted = Choices { server: "srv".to_owned(), owner: None, typed, confirm };
+        let wanted = Choices { server: "srv".to_owned(), owner: None, typed, confirm, set: Vec::new() };
         match run(&json!({"tools": tools}), None, &wanted) {
             Ok(imported) => {
                 prop_assert!(is_unique);

@@ -4,7 +4,7 @@
 
 use serde_json::Value as Json;
 
-use crate::authoring::propose::split;
+use crate::authoring::propose::words::split;
 use crate::authoring::tool_list::ListedTool;
 use crate::call::target::argument::Written;
 use crate::call::target::check::check;

@@ -1,7 +1,8 @@
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::*;
 use crate::authoring::tool_list;
+use crate::bundle::registration::{Effect, Sensitivity};
 
 fn listed(definition: Json) -> ListedTool {
     let text = json!({"tools": [definition]}).to_string();
@@ -13,8 +14,12 @@ fn listed(definition: Json) -> ListedTool {
     tool_list::parse(origin).expect("a list").remove(0)
 }
 
+fn propose_alone(tool: &ListedTool) -> ToolEntry {
+    propose(tool, &Prefixes::default())
+}
+
 fn effect_of(name: &str, annotations: Json) -> Effect {
-    propose(&listed(json!({"name": name, "annotations": annotations}))).effect
+    propose_alone(&listed(json!({"name": name, "annotations": annotations}))).effect
 }
 
 #[test]
@@ -23,7 +28,12 @@ fn names_say_what_a_tool_does() {
         "get_issue",
         "list-channels",
         "search.code",
-        "git_log",
+        "file_info",
+        "getURLsOfPage",
+        "list_commits",
+        "get_pull_request",
+        "web_search",
+        "directory_tree",
         "readFile",
         "a/b/show",
     ] {
@@ -95,17 +105,17 @@ fn hints_make_worse_and_never_better() {
 fn statements_are_whatever_they_say() {
     let with_argument = |name: &str, argument: &str| {
         let schema = json!({"properties": {argument: {"type": "string"}}});
-        propose(&listed(json!({"name": name, "inputSchema": schema})))
+        propose_alone(&listed(json!({"name": name, "inputSchema": schema})))
     };
     let entry = with_argument("get_rows", "sql");
     assert_eq!(entry.effect, Effect::Admin);
-    assert!(entry.why["effect"].contains("whatever its statement says"));
+    assert!(entry.why["effect"].contains("whatever its language says"));
     // A search's query is what is searched for.
     assert_eq!(with_argument("search_code", "query").effect, Effect::Read);
 }
 
 fn proposed(name: &str, schema: Json) -> Vec<Json> {
-    let entry = propose(&listed(json!({"name": name, "inputSchema": schema})));
+    let entry = propose_alone(&listed(json!({"name": name, "inputSchema": schema})));
     let faults =
         crate::call::target::check::check(&entry.target_arguments, entry.input_schema.as_ref());
     assert_eq!(faults, [], "what is proposed can be served");
@@ -184,21 +194,21 @@ fn targets_are_found_in_lists_and_objects() {
 
 #[test]
 fn labels_and_egress_err_on_the_side_of_suspicion() {
-    let fetch = propose(&listed(
+    let fetch = propose_alone(&listed(
         json!({"name": "fetch", "inputSchema": {"properties": {"url": {"type": "string"}}}}),
     ));
     assert!(fetch.egress && fetch.yields.contains(&"untrusted".to_owned()));
     let closed = json!({"name": "read_file", "annotations": {"openWorldHint": false}});
-    let file = propose(&listed(closed));
+    let file = propose_alone(&listed(closed));
     assert!(!file.egress);
-    assert_eq!(file.yields, ["private"]);
-    let unknown = propose(&listed(json!({"name": "frobnicate"})));
+    assert_eq!(file.yields, ["untrusted", "private"]);
+    let unknown = propose_alone(&listed(json!({"name": "frobnicate"})));
     assert!(unknown.egress && unknown.yields.contains(&"untrusted".to_owned()));
     assert_eq!(
-        propose(&listed(json!({"name": "get-env"}))).sensitivity,
+        propose_alone(&listed(json!({"name": "get-env"}))).sensitivity,
         Sensitivity::Restricted
     );
-    let post = propose(&listed(
+    let post = propose_alone(&listed(
         json!({"name": "post_message", "annotations": {"openWorldHint": false}}),
     ));
     assert!(post.egress);
@@ -207,7 +217,324 @@ fn labels_and_egress_err_on_the_side_of_suspicion() {
 #[test]
 fn nothing_is_confirmed_by_itself() {
     assert_eq!(
-        propose(&listed(json!({"name": "get_issue"}))).status,
+        propose_alone(&listed(json!({"name": "get_issue"}))).status,
         Status::Proposed
     );
+}
+
+#[test]
+fn names_with_a_word_that_reads_in_them_do_not_read() {
+    for name in [
+        "apply_diff",
+        "clear_history",
+        "log_work",
+        "flush_tree",
+        "reset_head",
+        "push_log",
+        "set_status",
+        "update_status",
+        "mark_as_read",
+        "mark_read",
+        "find_and_replace",
+        "search_replace",
+        "get_or_create",
+        "fetch_and_store",
+        "read_write",
+        "list_then_purge",
+        "status_update",
+        "history_clear",
+        "diff_apply",
+        "view_reset",
+        "dequeue_list",
+        "rebuild_tree",
+        "rewrite_history",
+        "sync_list",
+        "pin_view",
+        "share_view",
+        "subscribe_list",
+        "import_list",
+        "generate_diff",
+        "frob_list",
+        "wobble_get_item",
+        "nuke_stats",
+        "toggle_view",
+        "open_search",
+        "save_search",
+        "stop_search",
+        "show_notification",
+        "show_message",
+        "ping_user",
+        "check_in",
+        "checkout_branch",
+        "lookup_or_insert",
+        "peek_and_pop",
+        "get_and_run",
+        "describe_then_drop",
+        "count_and_reset",
+        "resolve_status",
+        "close_view",
+        "log",
+        "diff_and_commit",
+        "add_info",
+        "edit_history",
+        "log_message",
+        "head",
+        "snapshot",
+        "getOrCreate",
+        "findOneAndUpdate",
+        "bulk_archive",
+        "accept_invite",
+        "unarchive",
+        "vacuum",
+        "reindex",
+        "g\u{435}t_file",
+        "get\u{200b}deletefile_delete",
+        "getanddelete",
+    ] {
+        assert!(
+            effect_of(name, json!({"readOnlyHint": true})) > Effect::Read,
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn powers_machines_and_what_cannot_be_undone_are_admin() {
+    for name in [
+        "set_page_restrictions",
+        "update_branch_protection",
+        "add_collaborator",
+        "set_config_value",
+        "create_webhook",
+        "create_api_key",
+        "add_ssh_key",
+        "kubectl_scale",
+        "docker_start",
+        "share_document",
+        "merge_pull_request",
+        "get_secret",
+        "publish_package",
+        "transfer_ownership",
+        "create_role",
+        "bash",
+        "runTerminal",
+        "cancel_order",
+    ] {
+        assert_eq!(effect_of(name, json!({})), Effect::Admin, "{name}");
+    }
+}
+
+fn with(name: &str, properties: Json) -> ToolEntry {
+    let definition =
+        json!({"name": name, "inputSchema": {"type": "object", "properties": properties}});
+    propose_alone(&listed(definition))
+}
+
+#[test]
+fn what_can_be_anything_is_admin() {
+    let text = || json!({"type": "string"});
+    let any = || json!({"type": "object"});
+    let optional = json!({"anyOf": [{"type": "string"}, {"type": "null"}]});
+    for (name, properties) in [
+        ("get_data", json!({"command": text()})),
+        (
+            "get_data",
+            json!({"command": {"type": "array", "items": text()}}),
+        ),
+        ("list_things", json!({"script": optional.clone()})),
+        (
+            "get_page",
+            json!({"actions": {"type": "array", "items": {"type": "object", "properties": {"code": text()}}}}),
+        ),
+        ("fetch_url", json!({"url": text(), "method": text()})),
+        (
+            "fetch_url",
+            json!({"url": text(), "method": {"enum": ["GET", "DELETE"]}}),
+        ),
+        ("get_info", json!({"operation": text(), "id": text()})),
+        (
+            "create_thing",
+            json!({"tool_name": text(), "arguments": any()}),
+        ),
+        ("get_thing", json!({"params": any()})),
+        ("list_pods", json!({"query": text(), "sql": text()})),
+        ("get_rows", json!({"query": text()})),
+    ] {
+        let entry = with(name, properties.clone());
+        assert_eq!(
+            entry.effect,
+            Effect::Admin,
+            "{name} {properties}: {}",
+            entry.why["effect"]
+        );
+        assert!(
+            entry.egress && entry.yields.contains(&"untrusted".to_owned()),
+            "{name}"
+        );
+    }
+    let search = json!({"name": "search_rows", "description": "Searches with SQL", "inputSchema": {"properties": {"query": text()}}});
+    assert_eq!(propose_alone(&listed(search)).effect, Effect::Admin);
+    for (name, properties) in [
+        ("get_country", json!({"country_code": text()})),
+        ("get_status", json!({"code": {"type": "integer"}})),
+        (
+            "list_items",
+            json!({"filter": any(), "mode": {"enum": ["a"]}}),
+        ),
+        (
+            "get_page",
+            json!({"method": {"enum": ["get", "get_comments"]}}),
+        ),
+    ] {
+        let entry = with(name, properties);
+        assert_eq!(
+            entry.effect,
+            Effect::Read,
+            "{name}: {}",
+            entry.why["effect"]
+        );
+    }
+}
+
+#[test]
+fn switches_places_and_descriptions_can_make_a_reader_write() {
+    let switch = || json!({"type": "boolean"});
+    for properties in [
+        json!({"mark_as_read": switch()}),
+        json!({"deleteAfter": {"anyOf": [{"type": "boolean"}, {"type": "null"}]}}),
+        json!({"output_path": {"type": "string"}}),
+        json!({"action": {"enum": ["list", "set"]}}),
+    ] {
+        let entry = with("get_mail", properties.clone());
+        assert_eq!(
+            entry.effect,
+            Effect::Write,
+            "{properties}: {}",
+            entry.why["effect"]
+        );
+    }
+    let says = |description: &str| {
+        propose_alone(&listed(
+            json!({"name": "get_mail", "description": description}),
+        ))
+    };
+    assert_eq!(says("Delete all mail").effect, Effect::Admin);
+    assert_eq!(says("Create a mailbox").effect, Effect::Write);
+    assert_eq!(says("Get mail; delete nothing").effect, Effect::Read);
+}
+
+#[test]
+fn a_prefix_that_many_verbs_follow_names_the_server_and_not_an_action() {
+    let tools: Vec<ListedTool> = [
+        "acme_get_a",
+        "acme_list_b",
+        "acme_create_c",
+        "acme_zap_list",
+        "other_get_a",
+    ]
+    .iter()
+    .map(|name| listed(json!({"name": name})))
+    .collect();
+    let prefixes = Prefixes::of("wiki", &tools);
+    let effects: Vec<Effect> = tools
+        .iter()
+        .map(|tool| propose(tool, &prefixes).effect)
+        .collect();
+    assert_eq!(
+        effects,
+        [
+            Effect::Read,
+            Effect::Read,
+            Effect::Write,
+            Effect::Admin,
+            Effect::Admin
+        ]
+    );
+    let own = |name: &str| propose(&listed(json!({"name": name})), &prefixes).effect;
+    assert_eq!(own("wiki_get_page"), Effect::Read);
+    assert_eq!(own("mcp__far__get_page"), Effect::Read);
+}
+
+#[test]
+fn a_server_that_calls_itself_closed_changes_nothing() {
+    for name in [
+        "get_mail",
+        "list_comments",
+        "send_mail",
+        "fetch",
+        "web_search",
+        "frobnicate",
+        "get_current_time",
+    ] {
+        let definition = |hint: Json| json!({"name": name, "annotations": {"openWorldHint": hint}});
+        let closed = propose_alone(&listed(definition(json!(false))));
+        let silent = propose_alone(&listed(definition(json!(null))));
+        assert_eq!(
+            (closed.egress, &closed.yields),
+            (silent.egress, &silent.yields),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn readers_of_content_bring_labels() {
+    for (name, wanted) in [
+        ("get_emails", &["untrusted", "private"][..]),
+        ("list_comments", &["untrusted", "private"]),
+        ("issue_comments", &["untrusted", "private"]),
+        ("search_messages", &["untrusted", "private"]),
+        ("web_search", &["untrusted"]),
+        ("get_public_page", &["untrusted", "private"]),
+        ("get_secret", &["untrusted", "private", "secret"]),
+        ("list_api_keys", &["untrusted", "private", "secret"]),
+        ("run_command", &["untrusted", "private", "secret"]),
+        ("edit_file", &["untrusted", "private"]),
+        ("get_current_time", &[]),
+        ("send_message", &[]),
+    ] {
+        assert_eq!(
+            propose_alone(&listed(json!({"name": name}))).yields,
+            wanted,
+            "{name}"
+        );
+    }
+    let kubectl = with(
+        "get_resource",
+        json!({"resourceType": {"type": "string"}, "namespace": {"type": "string"}}),
+    );
+    assert!(kubectl.yields.contains(&"secret".to_owned()));
+}
+
+#[test]
+fn what_is_asked_elsewhere_carries_out() {
+    let text = || json!({"type": "string"});
+    for (name, properties) in [
+        ("acme_search", json!({"query": text()})),
+        ("get_page", json!({"target_url": text()})),
+        ("lookup", json!({"hostname": text()})),
+        ("get_news", json!({})),
+        ("search_images", json!({"q": text()})),
+        (
+            "crawl",
+            json!({"startUrls": {"type": "array", "items": text()}}),
+        ),
+    ] {
+        assert!(with(name, properties).egress, "{name}");
+    }
+    for (name, properties) in [
+        ("search_issues", json!({"query": text()})),
+        ("read_file", json!({"path": text()})),
+        ("list_channels", json!({"limit": {"type": "integer"}})),
+    ] {
+        assert!(!with(name, properties).egress, "{name}");
+    }
+}
+
+#[test]
+fn every_part_of_a_proposal_has_its_reason() {
+    let entry = with("fetch_page", json!({"url": {"type": "string"}}));
+    for field in ["effect", "yields", "egress", "target_arguments"] {
+        assert!(entry.why.contains_key(field), "{field} in {:?}", entry.why);
+    }
 }

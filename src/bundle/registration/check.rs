@@ -4,7 +4,9 @@ use serde_json::Value as Json;
 
 use crate::bundle::fault::{Fault, Origin};
 use crate::bundle::json::{self, Step};
-use crate::bundle::registration::{MAX_LIST, ServerEntry, ToolEntry, is_digest, server_name_fault};
+use crate::bundle::registration::{
+    MAX_DESCRIPTION_BYTES, MAX_LIST, ServerEntry, ToolEntry, is_digest, server_name_fault,
+};
 use crate::call::definition::parts_fault;
 use crate::call::target;
 use crate::call::target::argument::Written;
@@ -42,7 +44,8 @@ pub(super) fn server(origin: Origin<'_>, server: &ServerEntry, faults: &mut Vec<
     }
 }
 
-fn label_fault(labels: &[String]) -> Option<String> {
+/// Why one of these is no label; `None` if all are.
+pub fn label_fault(labels: &[String]) -> Option<String> {
     let is_label = |label: &&String| {
         let allowed = |c: char| {
             c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | ':' | '.')
@@ -71,6 +74,26 @@ pub(super) fn tool(origin: Origin<'_>, name: &str, entry: &ToolEntry, faults: &m
                 format!("`{field}` is not `sha256:` and 64 lower-case hexadecimal digits"),
             );
         }
+    }
+    let previous = entry.previous_definition.as_deref();
+    let old = previous.and_then(|it| it.description.as_ref());
+    for (field, text) in [
+        ("description", entry.description.as_ref()),
+        ("previous_definition", old),
+    ] {
+        if text.is_some_and(|it| it.len() > MAX_DESCRIPTION_BYTES) {
+            let message = format!("a description is longer than {MAX_DESCRIPTION_BYTES} bytes");
+            say(field, format!("`{field}`: {message}"));
+        }
+    }
+    if let Some(fault) = previous
+        .and_then(|it| it.digest_parts.as_deref())
+        .and_then(parts_fault)
+    {
+        say(
+            "previous_definition",
+            format!("`previous_definition`: `digest_parts` {fault}"),
+        );
     }
     if let Some(fault) = entry.digest_parts.as_deref().and_then(parts_fault) {
         say("digest_parts", format!("`digest_parts` {fault}"));

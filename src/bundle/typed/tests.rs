@@ -35,32 +35,120 @@ fn what_both_languages_mean_alike_is_taken_over() {
             },
         }
     });
-    assert_eq!(input_type(&schema), expected);
+    assert_eq!(Typed::of(&schema).record, expected);
 }
 
 #[test]
-fn what_cedar_cannot_say_is_left_out() {
+fn what_may_be_null_is_optional() {
     let schema = json!({
+        "required": ["maybe", "nullable", "sure", "choice"],
         "properties": {
             "maybe": {"anyOf": [{"type": "string"}, {"type": "null"}]},
-            "nullable": {"type": ["string", "null"]},
+            "nullable": {"type": ["integer", "null"]},
+            "choice": {"oneOf": [{"enum": ["a", "b"], "type": "string"}, {"type": "null"}]},
+            "list": {"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "null"}]},
+            "both": {"type": "string", "allOf": [{"minLength": 1}]},
+            "sure": {"type": "boolean"},
+        }
+    });
+    let expected = json!({"type": "Record", "attributes": {
+        "maybe": {"type": "String", "required": false},
+        "nullable": {"type": "Long", "required": false},
+        "choice": {"type": "String", "required": false},
+        "list": {"type": "Set", "element": {"type": "String"}, "required": false},
+        "both": {"type": "String", "required": false},
+        "sure": {"type": "Bool", "required": true},
+    }});
+    let typed = Typed::of(&schema);
+    assert_eq!((typed.record, typed.left_out), (expected, vec![]));
+}
+
+#[test]
+fn references_unions_of_objects_and_lists_of_objects_are_typed() {
+    let schema = json!({
+        "$defs": {"File": {"type": "object", "required": ["path"], "properties": {
+            "path": {"type": "string"}, "mode": {"$ref": "#/$defs/Mode"}}},
+            "Mode": {"type": "number"}},
+        "properties": {
+            "files": {"type": "array", "items": {"$ref": "#/$defs/File"}},
+            "parent": {"anyOf": [
+                {"type": "object", "required": ["kind", "page"], "properties": {"kind": {"const": "page", "type": "string"}, "page": {"type": "string"}}},
+                {"type": "object", "required": ["kind", "space"], "properties": {"kind": {"const": "space", "type": "string"}, "space": {"type": "integer"}}},
+                {"type": "null"},
+            ]},
+        }
+    });
+    let file = json!({"type": "Record", "attributes": {
+        "path": {"type": "String", "required": true},
+        "mode": {"type": "Extension", "name": "decimal", "required": false},
+    }});
+    let expected = json!({"type": "Record", "attributes": {
+        "files": {"type": "Set", "element": file, "required": false},
+        "parent": {"type": "Record", "required": false, "attributes": {
+            "kind": {"type": "String", "required": true},
+            "page": {"type": "String", "required": false},
+            "space": {"type": "Long", "required": false},
+        }},
+    }});
+    let typed = Typed::of(&schema);
+    assert_eq!((typed.record, typed.left_out), (expected, vec![]));
+}
+
+#[test]
+fn what_cedar_cannot_say_is_left_out_with_its_reason() {
+    let schema = json!({
+        "properties": {
+            "either": {"type": ["string", "integer"]},
             "elsewhere": {"$ref": "#/$defs/x"},
             "anything": {},
             "rows": {"type": "array", "items": {"type": "object", "properties": {}}},
+            "holes": {"type": "array", "items": {"type": ["string", "null"]}},
             "bag": {"type": "object"},
+            "some": {"type": "array"},
             "numbers": {"enum": [1, 2]},
-            "both": {"type": "string", "allOf": [{"minLength": 1}]},
+            "nothing": {"type": "null"},
+            "options": {"type": "object", "properties": {"extra": {}}},
             "true": true,
         }
     });
+    let typed = Typed::of(&schema);
+    let options = json!({"type": "Record", "attributes": {}, "required": false});
     assert_eq!(
-        input_type(&schema),
-        json!({"type": "Record", "attributes": {}})
+        typed.record,
+        json!({"type": "Record", "attributes": {"options": options}})
     );
-    assert_eq!(
-        input_type(&json!(null)),
-        json!({"type": "Record", "attributes": {}})
-    );
+    let told: Vec<_> = typed
+        .left_out
+        .iter()
+        .map(|it| (it.argument.as_str(), it.reason))
+        .collect();
+    for wanted in [
+        ("either", "it can be of several types"),
+        ("elsewhere", "the schema does not say what it is"),
+        ("rows", "it can have any members"),
+        ("holes", "an item of it can be null"),
+        ("bag", "it can have any members"),
+        ("some", "the schema does not say what its items are"),
+        ("numbers", "the schema does not say whether it is whole"),
+        ("nothing", "it can only be null"),
+        ("options.extra", "the schema does not say what it is"),
+    ] {
+        assert!(told.contains(&wanted), "{wanted:?} in {told:?}");
+    }
+    assert_eq!(told.len(), 11);
+    let nothing = json!({"type": "Record", "attributes": {}});
+    assert_eq!(Typed::of(&json!(null)).record, nothing);
+}
+
+#[test]
+fn a_schema_that_refers_to_itself_comes_to_an_end() {
+    let mut properties = Map::new();
+    for index in 0..40 {
+        properties.insert(format!("p{index}"), json!({"$ref": "#"}));
+    }
+    let typed = Typed::of(&json!({"type": "object", "properties": properties}));
+    assert!(typed.record.to_string().len() < 1 << 20);
+    assert_eq!(typed.left_out.len(), MAX_LEFT_OUT);
 }
 
 #[test]
@@ -69,7 +157,7 @@ fn nesting_is_bounded() {
     for _ in 0..20 {
         schema = json!({"type": "object", "properties": {"x": schema}});
     }
-    let text = input_type(&schema).to_string();
+    let text = Typed::of(&schema).record.to_string();
     assert_eq!(text.matches("\"x\"").count(), MAX_DEPTH);
 }
 
@@ -83,7 +171,7 @@ proptest! {
         for name in names.iter().map(String::as_str).chain([reserved]) {
             properties.insert(name.to_owned(), json!({"type": "string"}));
         }
-        let input = input_type(&json!({"properties": properties}));
+        let input = Typed::of(&json!({"properties": properties})).record;
         let schema = json!({"": {"entityTypes": {"T": {}}, "actions": {"a/b": {"appliesTo": {
             "principalTypes": ["T"], "resourceTypes": ["T"], "context": input,
         }}}}});

@@ -38,7 +38,20 @@ impl Types {
         self.0 & other.0 != 0
     }
 
-    const fn and(self, other: Self) -> Self {
+    /// These but for those.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Whether no value is of any of them.
+    pub fn is_none(self) -> bool {
+        self == Self::NONE
+    }
+
+    /// Either these or those.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
@@ -120,7 +133,7 @@ impl<'s> Place<'s> {
                 let left = Cell::new(MAX_SCHEMAS);
                 let each = self.schemas.iter();
                 each.map(|schema| self.types_of(schema, Depth::top(&left)))
-                    .fold(Types::NONE, Types::and)
+                    .fold(Types::NONE, Types::or)
             }
         }
     }
@@ -193,6 +206,49 @@ impl<'s> Place<'s> {
         self.parts().iter().any(is_format)
     }
 
+    /// Whether every number here is whole; `None` if no schema says that either way.
+    pub fn is_whole(&self) -> Option<bool> {
+        let mut is_whole = None;
+        for words in self.parts() {
+            let says = |name: &str| match words.get("type") {
+                Some(Json::String(own)) => own == name,
+                Some(Json::Array(own)) => own.iter().any(|own| own == name),
+                _ => false,
+            };
+            if says("number") {
+                return Some(false);
+            }
+            if says("integer") {
+                is_whole = Some(true);
+            }
+        }
+        is_whole
+    }
+
+    /// The texts that it can be, if there are no others.
+    pub fn choices(&self) -> Option<Vec<String>> {
+        let types = self.types();
+        if types == Types::ANY || types.has(Types::NUMBER.or(Types::OBJECT).or(Types::ARRAY)) {
+            return None;
+        }
+        let mut choices: Vec<String> = Vec::new();
+        for words in self.parts() {
+            let listed: Vec<&Json> = match (words.get("enum"), words.get("const")) {
+                (Some(Json::Array(values)), _) => values.iter().collect(),
+                (_, Some(value)) => vec![value],
+                // A choice that is any text is beside those that are listed.
+                _ if words.get("type").is_some_and(|it| it == "string") => return None,
+                _ => continue,
+            };
+            for text in listed.into_iter().filter_map(Json::as_str) {
+                if !choices.iter().any(|known| known == text) {
+                    choices.push(text.to_owned());
+                }
+            }
+        }
+        (!choices.is_empty()).then_some(choices)
+    }
+
     /// The schemas here, with what they refer to and are made of.
     fn parts(&self) -> Vec<&'s Map<String, Json>> {
         let mut parts = Vec::new();
@@ -237,12 +293,12 @@ impl<'s> Place<'s> {
                 .iter()
                 .filter_map(Json::as_str)
                 .map(Types::named)
-                .fold(Types::NONE, Types::and),
+                .fold(Types::NONE, Types::or),
             _ => Types::ANY,
         };
         if let Some(Json::Array(values)) = words.get("enum") {
             let values = values.iter().map(Types::of_value);
-            types = types.both(values.fold(Types::NONE, Types::and));
+            types = types.both(values.fold(Types::NONE, Types::or));
         }
         if let Some(value) = words.get("const") {
             types = types.both(Types::of_value(value));
@@ -255,7 +311,7 @@ impl<'s> Place<'s> {
         }
         for word in ["anyOf", "oneOf"] {
             let choices = list(words, word).map(|schema| self.types_of(schema, depth.deeper()));
-            if let Some(choices) = choices.reduce(Types::and) {
+            if let Some(choices) = choices.reduce(Types::or) {
                 types = types.both(choices);
             }
         }
