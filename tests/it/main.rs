@@ -30,6 +30,7 @@ mod emptied;
 mod envoy;
 mod envoy_identity;
 mod envoy_processing;
+mod envoy_replies;
 mod ext_authz;
 mod ext_mcp;
 mod ext_mcp_results;
