@@ -70,7 +70,7 @@ pub fn wait_until_open(port: u16, what: &str) {
     wait_for(what, || TcpStream::connect(address).ok());
 }
 
-fn serve_notes(port: u16, log: &Path) -> Running {
+pub fn serve_notes(port: u16, log: &Path) -> Running {
     let server = python_runs(&["serve", &port.to_string()])
         .stdout(File::create(log).unwrap())
         .stderr(Stdio::null())
@@ -119,9 +119,28 @@ pub fn newest() -> PathBuf {
     String::from_utf8(output.stdout).unwrap().trim().into()
 }
 
-/// Starts Envoy with the shipped configuration, at other addresses and with other keys.
-pub fn start_envoy(release: &Path, folder: &Path, ports: [(u16, &str); 3], keys: &Path) -> Running {
-    let mut text = shipped(AUTHZ);
+/// Starts Envoy with a shipped configuration, at other addresses and with other keys.
+pub fn start_shipped(
+    file: &str,
+    release: &Path,
+    folder: &Path,
+    ports: [(u16, &str); 3],
+    keys: &Path,
+) -> Running {
+    // The machine that runs the tests may be busy with others.
+    start_as(file, "timeout: 10s", release, folder, ports, keys)
+}
+
+/// The same with a time of the test's own to wait for Callgate.
+pub fn start_as(
+    file: &str,
+    waits: &str,
+    release: &Path,
+    folder: &Path,
+    ports: [(u16, &str); 3],
+    keys: &Path,
+) -> Running {
+    let mut text = shipped(file);
     let mut put = |from: &str, to: &str| {
         assert!(text.contains(from), "the configuration has `{from}`");
         text = text.replace(from, to);
@@ -133,8 +152,7 @@ pub fn start_envoy(release: &Path, folder: &Path, ports: [(u16, &str); 3], keys:
             &format!("port_value: {port}}}"),
         );
     }
-    // The machine that runs the tests may be busy with others.
-    put("timeout: 0.5s", "timeout: 10s");
+    put("timeout: 0.5s", waits);
     let config = folder.join("envoy.yaml");
     fs::write(&config, text).unwrap();
     run_envoy(release, &config, folder, ports[0].0)
@@ -200,7 +218,7 @@ fn lets_through_what_policies_allow(release: &Path) {
         (notes_port, "8000"),
         (callgate_port, "50051"),
     ];
-    let _envoy = start_envoy(release, folder.path(), ports, &keys);
+    let _envoy = start_shipped(AUTHZ, release, folder.path(), ports, &keys);
 
     let url = format!("http://127.0.0.1:{envoy_port}/mcp");
     let call = |token: &Json, tool: &str| json!({"token": token, "tool": tool});
