@@ -103,7 +103,7 @@ pub fn releases(file: &str) -> Vec<PathBuf> {
 }
 
 /// The least release of Envoy that a shipped configuration states.
-fn least(file: &str) -> String {
+pub fn least(file: &str) -> String {
     let text = shipped(file);
     let stated = text.split("# Needs Envoy ").nth(1);
     let stated = stated.and_then(|it| it.split(' ').next());

@@ -39,6 +39,7 @@ mod ext_mcp_results;
 mod ext_proc;
 mod full_scan;
 mod fuzz;
+mod gateway_pages;
 mod guide;
 mod harness;
 mod hold;
