@@ -133,16 +133,16 @@ impl Server {
         fs::read_to_string(&self.log).unwrap()
     }
 
+    /// Sends it a signal, e.g. `-STOP`.
+    pub fn signal(&self, signal: &str) {
+        let pid = self.process.id().to_string();
+        let kill = Command::new("kill").args([signal, &pid]).status().unwrap();
+        assert!(kill.success());
+    }
+
     /// Asks it to stop, waits until it has, and gives its exit status and its log.
     pub fn stop(mut self) -> (ExitStatus, String) {
-        let pid = self.process.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
+        self.signal("-TERM");
         let ended = wait_for("the server's end", || self.process.try_wait().unwrap());
         (ended, self.log())
     }

@@ -108,12 +108,16 @@ fn body(http: &mut auth::HttpRequest, headers: &Headers) -> Result<Bytes, Unfit>
         return Err(Unfit::TwoBodies);
     }
     let body = if raw.is_empty() { text.into() } else { raw };
-    let partial = headers.get("x-envoy-auth-partial-body")?;
-    let is_of_size = http.size <= 0 || usize::try_from(http.size) == Ok(body.len());
-    if partial.is_some_and(|partial| partial != "false") || !(body.is_empty() || is_of_size) {
-        return Err(Unfit::Cut);
+    // Envoy says under this name whether the body is whole, over whatever the client does. Its size is that of what came
+    // in, which a filter before this one may have changed.
+    let is_whole = match headers.get("x-envoy-auth-partial-body")? {
+        Some(partial) => partial == "false",
+        None => body.is_empty() || http.size <= 0 || usize::try_from(http.size) == Ok(body.len()),
+    };
+    match is_whole {
+        true => Ok(body),
+        false => Err(Unfit::Cut),
     }
-    Ok(body)
 }
 
 fn encode(verdict: Verdict) -> CheckResponse {
