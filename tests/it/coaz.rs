@@ -201,6 +201,16 @@ async fn arguments_that_are_not_told_are_not_none() {
             "CONTEXT_MISSING",
         ),
         ("read_text_file", Json::Null, "CONTEXT_MISSING"),
+        (
+            "read_text_file",
+            json!({"arguments": {"_truncated": true}}),
+            "CONTEXT_MISSING",
+        ),
+        (
+            "read_text_file",
+            json!({"arguments": {"path": "***redacted***"}}),
+            "CONTEXT_MISSING",
+        ),
         ("roots", json!({}), "allow"),
         ("stat", json!({"arguments": {}}), "CONTEXT_MISSING"),
         ("unknown", json!({}), "TOOL_UNKNOWN"),

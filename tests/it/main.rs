@@ -3,6 +3,7 @@
 mod addresses;
 mod agentdojo;
 mod agentgateway;
+mod apparitor;
 mod approvals_meaning;
 mod architecture;
 mod authzen;
