@@ -19,6 +19,8 @@ use crate::engine::obligation::{self, Obligation};
 pub const MAX_POLICIES: usize = 500_000;
 /// The longest policy id, in bytes.
 const MAX_ID_BYTES: usize = 256;
+/// As much of an annotation's name as is compared with those that have a meaning.
+const MAX_NAME_CHARS: usize = 32;
 /// Annotations with a meaning; others are the team's own.
 const KNOWN: [&str; 6] = ["id", "owner", "controls", "reason", "obligation", "mode"];
 
@@ -285,34 +287,11 @@ fn obligations(origin: Origin<'_>, value: &str) -> Result<(), String> {
 
 /// The known annotation that a name is one or two slips away from.
 fn near_miss(name: &str) -> Option<&'static str> {
-    let lower = name.to_lowercase();
+    let lower: String = name.to_lowercase().chars().take(MAX_NAME_CHARS).collect();
     let reach = |known: &str| if known.len() <= 4 { 1 } else { 2 };
-    KNOWN
-        .into_iter()
-        .find(|known| lower != "id" && slips(&lower, known) <= reach(known) && lower.len() > 1)
-}
-
-/// The edit distance with swapped neighbours as one slip.
-fn slips(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(32).collect(), b.chars().collect());
-    let mut table = vec![vec![0; b.len() + 1]; a.len() + 1];
-    for i in 0..=a.len() {
-        for j in 0..=b.len() {
-            table[i][j] = if i == 0 || j == 0 {
-                i + j
-            } else {
-                let change = table[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-                let plain = change.min(table[i - 1][j] + 1).min(table[i][j - 1] + 1);
-                let is_swap = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
-                if is_swap {
-                    plain.min(table[i - 2][j - 2] + 1)
-                } else {
-                    plain
-                }
-            };
-        }
-    }
-    table[a.len()][b.len()]
+    KNOWN.into_iter().find(|known| {
+        lower != "id" && strsim::osa_distance(&lower, known) <= reach(known) && lower.len() > 1
+    })
 }
 
 /// A whole policy under carets says less than its first line.

@@ -155,6 +155,7 @@ pub fn call(kind: OperationKind) -> CallContext {
         delegation: None,
         operation: Operation::new(Initiator::Client, "github", kind),
         workflow: Workflow {
+            is_session_vouched: false,
             session_id: Some("session-1".into()),
             task_id: Some("task-1".into()),
             step: Some("draft".into()),

@@ -25,6 +25,7 @@ use crate::identity::caller::Rights;
 use crate::proto::v1;
 use crate::service::generation::Generation;
 use crate::state::definitions::{Changed, Place};
+use crate::telemetry::losses::Loss;
 
 pub(super) fn delegation(view: GrantView) -> v1::StoredDelegation {
     let grant: &Grant = &view.grant;
@@ -237,6 +238,16 @@ pub(super) fn status(status: Status) -> v1::GetStatusResponse {
         now: Some(timestamp(status.now)),
         store_fault: status.store_fault.unwrap_or_default(),
         changed_tools: status.changed_tools.iter().map(changed_tool).collect(),
+        telemetry_losses: status.losses.iter().map(telemetry_loss).collect(),
+    }
+}
+
+fn telemetry_loss(loss: &Loss) -> v1::TelemetryLoss {
+    v1::TelemetryLoss {
+        signal: loss.signal.as_str().to_owned(),
+        kind: loss.kind.as_str().to_owned(),
+        reason: loss.reason.as_str().to_owned(),
+        count: loss.count,
     }
 }
 
