@@ -38,6 +38,7 @@ mod full_scan;
 mod fuzz;
 mod guide;
 mod harness;
+mod hold;
 mod hostile_names;
 mod http_listener;
 mod import;

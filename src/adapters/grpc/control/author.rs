@@ -114,7 +114,7 @@ impl Shared {
         request: Request<v1::RequestApprovalRequest>,
     ) -> Result<(Author, ApprovalRequest), Refusal> {
         const RPC: Rpc = Rpc::RequestApproval;
-        let mut admitted = self.admit_unary(request, RPC)?;
+        let mut admitted = Self::admit_unary(request, RPC)?;
         let trace = admitted.trace.clone();
         self.parsing(&trace, |parser| {
             let key = key(parser, RPC, &mut admitted.message)?;
