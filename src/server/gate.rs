@@ -142,7 +142,10 @@ impl Gate {
             all.filter(|(_, it)| is_meant(it) && !is_known(it))
         };
         let silent = of_kind().find(|(_, it)| !it.standing.is_busy());
-        let Some(number) = silent.or_else(|| of_kind().next()).map(|(number, _)| *number) else {
+        let Some(number) = silent
+            .or_else(|| of_kind().next())
+            .map(|(number, _)| *number)
+        else {
             return false;
         };
         if let Some(stranger) = strangers.waiting.remove(&number) {

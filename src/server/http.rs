@@ -76,9 +76,14 @@ impl Doors {
             message_bytes: limits.message_bytes,
             header_bytes: limits.header_bytes,
         };
-        let shield = Shield::new(protocols.clone(), admitting(protocols), Arc::clone(&setup.limits), load)
-            .speaking(PLAIN)
-            .recording(setup.service.recorder().clone());
+        let shield = Shield::new(
+            protocols.clone(),
+            admitting(protocols),
+            Arc::clone(&setup.limits),
+            load,
+        )
+        .speaking(PLAIN)
+        .recording(setup.service.recorder().clone());
         Self(shield)
     }
 }

@@ -100,11 +100,7 @@ impl End {
 
 impl Calls {
     /// None yet.
-    pub fn new(
-        doorkeeper: Arc<Doorkeeper>,
-        limits: Arc<ArcSwap<Limits>>,
-        load: Arc<Load>,
-    ) -> Self {
+    pub fn new(doorkeeper: Arc<Doorkeeper>, limits: Arc<ArcSwap<Limits>>, load: Arc<Load>) -> Self {
         Self {
             doorkeeper,
             limits,
@@ -152,9 +148,7 @@ impl Calls {
         let longest = Duration::from_millis(limits.public_call_ms.into());
         let end = End {
             pushed_out: Box::pin(ended.cancelled_owned()),
-            timer: Some(Box::pin(tokio::time::sleep_until(
-                Instant::now() + longest,
-            ))),
+            timer: Some(Box::pin(tokio::time::sleep_until(Instant::now() + longest))),
         };
         let ticket = Ticket {
             number,
@@ -278,10 +272,12 @@ impl http_body::Body for Answering {
         };
         self.is_over = true;
         let mut trailers = HeaderMap::new();
-        Poll::Ready(Some(match Status::from(refusal).add_header(&mut trailers) {
-            Ok(()) => Ok(Frame::trailers(trailers)),
-            Err(status) => Err(status),
-        }))
+        Poll::Ready(Some(
+            match Status::from(refusal).add_header(&mut trailers) {
+                Ok(()) => Ok(Frame::trailers(trailers)),
+                Err(status) => Err(status),
+            },
+        ))
     }
 
     fn is_end_stream(&self) -> bool {

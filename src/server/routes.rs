@@ -45,18 +45,18 @@ pub(super) fn routes(
     let process = ExternalProcessorServer::new(process).max_decoding_message_size(most);
     let ext_mcp = ExtMcp::new(service(), in_force(), Arc::clone(&setup.ext_mcp));
     let ext_mcp = ExtMcpServer::new(ext_mcp).max_decoding_message_size(most);
-    let public = Calls::new(
-        Arc::clone(&setup.doorkeeper),
-        in_force(),
-        Arc::clone(load),
-    );
+    let public = Calls::new(Arc::clone(&setup.doorkeeper), in_force(), Arc::clone(load));
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(v1::DESCRIPTOR)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let v1 = reflection().build_v1()?.max_decoding_message_size(MESSAGE_BYTES);
-    let v1alpha = reflection().build_v1alpha()?.max_decoding_message_size(MESSAGE_BYTES);
+    let v1 = reflection()
+        .build_v1()?
+        .max_decoding_message_size(MESSAGE_BYTES);
+    let v1alpha = reflection()
+        .build_v1alpha()?
+        .max_decoding_message_size(MESSAGE_BYTES);
     let shielded = Shielding { setup, load };
     let mut routes = Routes::builder();
     routes

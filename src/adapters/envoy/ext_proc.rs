@@ -125,9 +125,7 @@ impl Session {
         // A caller that may no longer ask is not told anything further.
         let caller = self.entrance.again(Rpc::ExtProcProcess)?;
         let deadline = Deadline::in_millis(self.door.limits.load().deadline_ms);
-        let hearing = self
-            .exchange
-            .hear(asking(caller, ADAPTER, deadline), heard);
+        let hearing = self.exchange.hear(asking(caller, ADAPTER, deadline), heard);
         let told = deadline.within(hearing).await.map_err(Refusal::from)?;
         let told = told.map_err(broken)?;
         Ok(Some(told.into_iter().map(processing::told).collect()))

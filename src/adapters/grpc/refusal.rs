@@ -61,7 +61,9 @@ pub enum Refusal {
         limit: u32,
     },
     /// Too many calls of health and reflection.
-    #[error("too many calls of health and reflection are under way (`limits.{of}`): try again later")]
+    #[error(
+        "too many calls of health and reflection are under way (`limits.{of}`): try again later"
+    )]
     TooManyPublicCalls {
         /// The limit.
         of: &'static str,

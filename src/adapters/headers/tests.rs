@@ -26,8 +26,5 @@ fn two_tokens_are_refused_even_if_they_are_one() {
     let mut headers = HeaderMap::new();
     assert_eq!(authorization(&headers), Ok(None));
     headers.insert("authorization", "Bearer t".parse().expect("a value"));
-    assert_eq!(
-        authorization(&headers).map(|it| it.is_some()),
-        Ok(true)
-    );
+    assert_eq!(authorization(&headers).map(|it| it.is_some()), Ok(true));
 }

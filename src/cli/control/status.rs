@@ -69,7 +69,10 @@ fn load(it: &v1::ServerLoad) -> String {
 /// What the server has turned away since its start.
 fn turned_away(it: &v1::ServerLoad) -> String {
     let counts = [
-        (it.not_entitled_requests, "requests of those who may not ask"),
+        (
+            it.not_entitled_requests,
+            "requests of those who may not ask",
+        ),
         (it.refused_requests, "requests without a place"),
         (it.refused_bodies, "messages without room"),
         (it.late_bodies, "late messages"),
@@ -108,7 +111,10 @@ fn text(it: &v1::GetStatusResponse) -> Facts {
         .fact("store", store)
         .fact("changed", changed(&it.changed_tools))
         .fact("load", it.load.as_ref().map(load).unwrap_or_default())
-        .fact("refused", it.load.as_ref().map(turned_away).unwrap_or_default())
+        .fact(
+            "refused",
+            it.load.as_ref().map(turned_away).unwrap_or_default(),
+        )
         .maybe("time", it.now.as_ref().map(moment))
 }
 

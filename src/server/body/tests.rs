@@ -109,6 +109,7 @@ async fn a_message_that_dribbles_ends() {
         let begun = Instant::now();
         let mut end = Ok(0);
         for byte in 0..100 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
             let late = tokio::time::timeout(Duration::from_millis(30), fed.read()).await;
             if let Ok(read) = late {
                 end = read;

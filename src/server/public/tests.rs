@@ -50,7 +50,11 @@ impl Service<Request<Body>> for Silent {
 
 fn calls(limits: Limits) -> Calls {
     let nobody = Arc::new(Doorkeeper::new(Authenticator::new([])));
-    Calls::new(nobody, Arc::new(ArcSwap::from_pointee(limits)), Arc::default())
+    Calls::new(
+        nobody,
+        Arc::new(ArcSwap::from_pointee(limits)),
+        Arc::default(),
+    )
 }
 
 fn request(method: &str, peer: &Peer) -> Request<Body> {

@@ -267,12 +267,17 @@ async fn one_caller_cannot_take_all_places() {
         let (caller, framing) = (Arc::clone(&caller), Framing::Whole);
         Ok(Admitted { caller, framing })
     });
-    let futures: Vec<Coming> = (0..3).map(|_| Box::pin(std::future::pending()) as _).collect();
+    let futures: Vec<Coming> = (0..3)
+        .map(|_| Box::pin(std::future::pending()) as _)
+        .collect();
     let mut shield = Shield::new(Script::of(futures), admit, limits(4, 1_000), Arc::default());
     let held: Vec<_> = (0..3).map(|_| shield.call(request(None))).collect();
     let Ok(refused) = shield.call(request(None)).await;
     let said = Status::from_header_map(refused.headers()).expect("a status");
     assert_eq!(said.code(), Code::ResourceExhausted);
-    assert!(said.message().contains("`limits.caller_share_percent`"), "{said}");
+    assert!(
+        said.message().contains("`limits.caller_share_percent`"),
+        "{said}"
+    );
     drop(held);
 }

@@ -156,7 +156,10 @@ async fn requests(
                     Ok(Frame::data(Bytes::from_static(b"x")))
                 });
                 let body = Body::new(StreamBody::new(tokio_stream::iter(first).chain(more)));
-                if std::future::poll_fn(|context| channel.poll_ready(context)).await.is_err() {
+                if std::future::poll_fn(|context| channel.poll_ready(context))
+                    .await
+                    .is_err()
+                {
                     return;
                 }
                 // Held until the server ends it.
@@ -313,7 +316,10 @@ pub async fn gateway(target: &Target, connection: &Channel, calls: usize) -> Far
                 0 => channel(&target.grpc).await?,
                 _ => connection.clone(),
             };
-            AuthorizationClient::new(channel).authorize(question()).await.ok()
+            AuthorizationClient::new(channel)
+                .authorize(question())
+                .await
+                .ok()
         };
         let answered = tokio::time::timeout(Duration::from_secs(2), answered).await;
         fared.asked += 1;

@@ -1,7 +1,7 @@
 //! What counts comes once: two tokens are none, through whichever door, with callers and without.
 
-use callgate::proto::v1::control_client::ControlClient;
 use callgate::proto::v1;
+use callgate::proto::v1::control_client::ControlClient;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tonic::{Code, Request};
@@ -34,7 +34,11 @@ async fn two_tokens_are_refused_over_grpc() {
             );
         }
         let mut control = ControlClient::new(server.channel().await);
-        let request = twice(Request::new(v1::GetStatusRequest {}), "authorization", "Bearer edge-1");
+        let request = twice(
+            Request::new(v1::GetStatusRequest {}),
+            "authorization",
+            "Bearer edge-1",
+        );
         let status = control.get_status(request).await.expect_err("refused");
         assert_eq!(status.code(), Code::Unauthenticated);
     }
@@ -53,7 +57,12 @@ async fn other_headers_that_count_come_once_over_grpc() {
     }
     // A trace is no reason to refuse a call.
     let request = with_token(call("log"), "edge-1");
-    assert!(client.authorize(twice(request, "traceparent", "x")).await.is_ok());
+    assert!(
+        client
+            .authorize(twice(request, "traceparent", "x"))
+            .await
+            .is_ok()
+    );
 }
 
 /// The status and the body of an answer over HTTP.
@@ -63,24 +72,35 @@ async fn post(server: &Running, path: &str, headers: &str) -> (String, String) {
         "POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n{headers}\
          content-length: 2\r\n\r\n{{}}"
     );
-    connection.write_all(request.as_bytes()).await.expect("sent");
+    connection
+        .write_all(request.as_bytes())
+        .await
+        .expect("sent");
     let mut answer = String::new();
-    connection.read_to_string(&mut answer).await.expect("an answer");
+    connection
+        .read_to_string(&mut answer)
+        .await
+        .expect("an answer");
     let status = answer.split(' ').nth(1).unwrap_or_default().to_owned();
     (status, answer)
 }
 
 #[tokio::test]
 async fn what_counts_comes_once_over_http() {
-    let config = two_callers().replace("[\"*\"]", "[\"authzen.Evaluation\", \"toolhive.Decision\"]");
+    let config =
+        two_callers().replace("[\"*\"]", "[\"authzen.Evaluation\", \"toolhive.Decision\"]");
     let server = start(&config).await;
     let token = "authorization: Bearer edge-1\r\n";
     for path in ["/access/v1/evaluation", "/toolhive/decision"] {
         let (status, answer) = post(&server, path, &token.repeat(2)).await;
         assert_eq!(status, "401", "{answer}");
-        assert!(answer.contains("the `authorization` header comes twice"), "{answer}");
+        assert!(
+            answer.contains("the `authorization` header comes twice"),
+            "{answer}"
+        );
         for header in ["x-request-id: r\r\n", "content-type: application/json\r\n"] {
-            let (status, answer) = post(&server, path, &format!("{token}{}", header.repeat(2))).await;
+            let (status, answer) =
+                post(&server, path, &format!("{token}{}", header.repeat(2))).await;
             assert_eq!(status, "400", "{answer}");
             assert!(answer.contains("header comes twice"), "{answer}");
         }

@@ -40,7 +40,11 @@ fn holds(name: &str) {
     let (_bundle, server, target) = start();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let (fared, added) = runtime.block_on(during(name, &target, server.pid()));
-    assert!(fared.success() >= 0.99, "{name}: {fared:?}\n{}", server.log());
+    assert!(
+        fared.success() >= 0.99,
+        "{name}: {fared:?}\n{}",
+        server.log()
+    );
     assert!(added <= MOST_KIB, "{name}: {added} KiB more");
 }
 

@@ -45,7 +45,11 @@ fn who_wants_no_callers_says_so() {
     );
     let output = bundle.run(&["serve"]);
     assert_eq!(output.status.code(), Some(3));
-    assert!(said(&output).contains("`without_callers` is `true`"), "{}", said(&output));
+    assert!(
+        said(&output).contains("`without_callers` is `true`"),
+        "{}",
+        said(&output)
+    );
 }
 
 #[test]

@@ -40,9 +40,17 @@ async fn a_connection_without_a_request_ends_on_every_listener() {
         (server.http_address, b"POST /access", "http, half a line"),
         (server.http_address, preface, "http, a preface alone"),
         (secure.address, b"", "grpc with TLS, nothing said"),
-        (secure.address, b"\x16\x03\x01\x02", "grpc with TLS, half a hello"),
+        (
+            secure.address,
+            b"\x16\x03\x01\x02",
+            "grpc with TLS, half a hello",
+        ),
         (secure.http_address, b"", "http with TLS, nothing said"),
-        (secure.http_address, b"\x16\x03\x01\x02", "http with TLS, half a hello"),
+        (
+            secure.http_address,
+            b"\x16\x03\x01\x02",
+            "http with TLS, half a hello",
+        ),
     ];
     for (address, first, what) in cases {
         let mut connection = TcpStream::connect(address).await.expect("a connection");
@@ -57,11 +65,15 @@ async fn a_connection_without_a_request_ends_on_every_listener() {
 async fn a_connection_ends_once_it_has_asked_nothing_for_long() {
     let server = start(&settings("")).await;
     let mut connection = TcpStream::connect(server.http_address).await.expect("one");
-    let ask = b"POST /access/v1/evaluation HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n";
+    let ask =
+        b"POST /access/v1/evaluation HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n";
     let begun = Instant::now();
     connection.write_all(ask).await.expect("sent");
     ends(connection, "an idle connection").await;
-    assert!(begun.elapsed() >= Duration::from_millis(900), "not before its time");
+    assert!(
+        begun.elapsed() >= Duration::from_millis(900),
+        "not before its time"
+    );
 }
 
 #[tokio::test]
@@ -77,7 +89,9 @@ async fn a_gateway_that_asks_is_never_taken_for_silent() {
 }
 
 async fn comes_in(server: &Running, authority: &Authority) {
-    let mut client = connect(server, authority, None).await.expect("a connection");
+    let mut client = connect(server, authority, None)
+        .await
+        .expect("a connection");
     let answer = client.authorize(with_token(call("log"), "edge-1")).await;
     assert!(answer.is_ok(), "{answer:?}");
 }

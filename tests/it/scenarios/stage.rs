@@ -152,8 +152,7 @@ fn open(
     };
     let limits = Arc::new(ArcSwap::from_pointee(limits));
     let stop = CancellationToken::new();
-    let authorization =
-        Authorization::new(Arc::clone(&service), Arc::clone(&limits), stop.clone());
+    let authorization = Authorization::new(Arc::clone(&service), Arc::clone(&limits), stop.clone());
     let control = ControlApi::new(Arc::clone(&service), limits, stop);
     (service, authorization, control)
 }

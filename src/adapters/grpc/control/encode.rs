@@ -16,16 +16,16 @@ use crate::call::live::grant::{Grant, GrantStatus};
 use crate::call::live::scope::Scope;
 use crate::call::live::task::{Step, Task, TaskStatus};
 use crate::call::model::Effect;
+use crate::config::limits::Limits;
 use crate::control::entities::{EntitySource, EntityView, stored_view};
 use crate::control::page::Listed;
 use crate::control::status::Status;
 use crate::control::view::{ApprovalView, GrantView, TaskView};
 use crate::control::write::Control;
-use crate::config::limits::Limits;
 use crate::identity::caller::Rights;
-use crate::service::load::Load;
 use crate::proto::v1;
 use crate::service::generation::Generation;
+use crate::service::load::Load;
 use crate::state::definitions::{Changed, Place};
 
 pub(super) fn delegation(view: GrantView) -> v1::StoredDelegation {

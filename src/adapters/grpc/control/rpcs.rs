@@ -465,7 +465,11 @@ impl control_server::Control for ControlApi {
         let status = self.control().status().await;
         let status = status.map_err(told(&admitted.caller))?;
         let limits = self.shared.limits.load();
-        Ok(Response::new(encode::status(status, &self.shared.load, &limits)))
+        Ok(Response::new(encode::status(
+            status,
+            &self.shared.load,
+            &limits,
+        )))
     }
 
     type WatchChangesStream = Told<v1::WatchChangesResponse>;

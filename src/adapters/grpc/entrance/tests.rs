@@ -47,17 +47,31 @@ fn every_method_has_its_right() {
         assert_eq!(rpc(&native("Control", it)), Some(it));
     }
     for (path, wanted) in [
-        ("/envoy.service.auth.v3.Authorization/Check", Rpc::ExtAuthzCheck),
+        (
+            "/envoy.service.auth.v3.Authorization/Check",
+            Rpc::ExtAuthzCheck,
+        ),
         (
             "/envoy.service.ext_proc.v3.ExternalProcessor/Process",
             Rpc::ExtProcProcess,
         ),
-        ("/agentgateway.dev.ext_mcp.ExtMcp/CheckRequest", Rpc::ExtMcpCheck),
-        ("/agentgateway.dev.ext_mcp.ExtMcp/CheckResponse", Rpc::ExtMcpCheck),
+        (
+            "/agentgateway.dev.ext_mcp.ExtMcp/CheckRequest",
+            Rpc::ExtMcpCheck,
+        ),
+        (
+            "/agentgateway.dev.ext_mcp.ExtMcp/CheckResponse",
+            Rpc::ExtMcpCheck,
+        ),
     ] {
         assert_eq!(rpc(path), Some(wanted), "{path}");
     }
-    for path in ["", "/", "/callgate.v1.Authorization", "/callgate.v1.Authorization/authorize"] {
+    for path in [
+        "",
+        "/",
+        "/callgate.v1.Authorization",
+        "/callgate.v1.Authorization/authorize",
+    ] {
         assert_eq!(rpc(path), None, "{path}");
     }
 }
@@ -65,10 +79,7 @@ fn every_method_has_its_right() {
 #[test]
 fn the_head_alone_says_who_may_ask() {
     assert_eq!(refusal(AUTHORIZE, &[TOKEN]), None);
-    assert_eq!(
-        refusal(AUTHORIZE, &[]),
-        Some(Unknown::NoCredentials.into())
-    );
+    assert_eq!(refusal(AUTHORIZE, &[]), Some(Unknown::NoCredentials.into()));
     assert_eq!(
         refusal(AUTHORIZE, &[("authorization", "Bearer x")]),
         Some(Unknown::UnknownToken.into())
@@ -92,7 +103,9 @@ fn what_counts_comes_once() {
     let timeout = ("grpc-timeout", "1S");
     assert_eq!(
         refusal(AUTHORIZE, &[TOKEN, timeout, timeout]),
-        Some(Refusal::Repeated { name: "grpc-timeout" })
+        Some(Refusal::Repeated {
+            name: "grpc-timeout"
+        })
     );
     // Who may not ask is not told what else is wrong.
     assert_eq!(
@@ -113,7 +126,9 @@ fn what_has_not_been_let_in_is_nobodys() {
 #[test]
 fn a_reload_is_noticed_and_keeps_what_is_held() {
     let doorkeeper = Arc::new(doorkeeper(&[Rpc::Authorize]));
-    let (mut entrance, _) = admit(&doorkeeper, &head(AUTHORIZE, &[TOKEN])).ok().expect("let in");
+    let (mut entrance, _) = admit(&doorkeeper, &head(AUTHORIZE, &[TOKEN]))
+        .ok()
+        .expect("let in");
     entrance.caller().held.requests.add(3);
     doorkeeper.replace(Authenticator::new([(
         Caller {
