@@ -89,6 +89,14 @@ fn turned_away(it: &v1::ServerLoad) -> String {
     told.join(", ")
 }
 
+/// What telemetry lost since the start.
+fn lost(losses: &[v1::TelemetryLoss]) -> String {
+    let one =
+        |it: &v1::TelemetryLoss| format!("{} {} {} {}", it.signal, it.kind, it.reason, it.count);
+    let told: Vec<_> = losses.iter().map(one).collect();
+    told.join(", ")
+}
+
 fn text(it: &v1::GetStatusResponse) -> Facts {
     let stored = match it.stored_entities {
         0 => String::new(),
@@ -115,6 +123,7 @@ fn text(it: &v1::GetStatusResponse) -> Facts {
             "refused",
             it.load.as_ref().map(turned_away).unwrap_or_default(),
         )
+        .fact("lost", lost(&it.telemetry_losses))
         .maybe("time", it.now.as_ref().map(moment))
 }
 

@@ -93,6 +93,7 @@ impl Shared {
 
     pub(super) fn parsing<T>(
         &self,
+        caller: &Caller,
         trace: &TraceContext,
         parse: impl FnOnce(&Parser<'_>) -> Result<T, Invalid>,
     ) -> Result<T, Refusal> {
@@ -101,6 +102,7 @@ impl Shared {
             limits: &limits,
             types: &self.types,
             transport_trace: trace,
+            vouches_sessions: caller.rights.vouch_sessions,
         })?)
     }
 
@@ -112,8 +114,8 @@ impl Shared {
         parse: impl FnOnce(&Parser<'_>, M) -> Result<T, Invalid>,
     ) -> Result<(Author, T), Refusal> {
         let mut admitted = Self::admit_unary(request, rpc)?;
-        let trace = admitted.trace.clone();
-        self.parsing(&trace, |parser| {
+        let (caller, trace) = (Arc::clone(&admitted.caller), admitted.trace.clone());
+        self.parsing(&caller, &trace, |parser| {
             let author = author::of(parser, rpc, &mut admitted)?;
             Ok((author, parse(parser, admitted.message)?))
         })
@@ -127,7 +129,9 @@ impl Shared {
         parse: impl FnOnce(&Parser<'_>, M) -> Result<T, Invalid>,
     ) -> Result<(Arc<Caller>, T), Refusal> {
         let admitted = Self::admit_unary(request, rpc)?;
-        let parsed = self.parsing(&admitted.trace, |parser| parse(parser, admitted.message))?;
+        let parsed = self.parsing(&admitted.caller, &admitted.trace, |parser| {
+            parse(parser, admitted.message)
+        })?;
         Ok((admitted.caller, parsed))
     }
 }
@@ -435,7 +439,8 @@ impl control_server::Control for ControlApi {
         request: Request<v1::WatchApprovalsRequest>,
     ) -> Result<Response<Self::WatchApprovalsStream>, Status> {
         let (watcher, message) = Watcher::admit(&self.shared, request, Rpc::WatchApprovals)?;
-        let filter = self.shared.parsing(&TraceContext::default(), |parser| {
+        let trace = TraceContext::default();
+        let filter = self.shared.parsing(watcher.caller(), &trace, |parser| {
             parser.watched_approvals(message)
         })?;
         let watch = self.shared.control.watch_approvals(filter);
