@@ -88,7 +88,7 @@ impl Server {
     pub fn start(bundle: &Bundle, variables: &[(&str, &str)]) -> Self {
         let log = bundle.folder().join("server.log");
         let process = callgate(bundle.folder())
-            .args(["serve", "--listen", "127.0.0.1:0"])
+            .args(["serve", "--without-callers", "--listen", "127.0.0.1:0"])
             .args(["--http", "127.0.0.1:0"])
             .envs(variables.iter().copied())
             .stdin(Stdio::null())
@@ -126,6 +126,11 @@ impl Server {
     /// Where it listens for plain HTTP.
     pub fn http_target(&self) -> &str {
         &self.http_target
+    }
+
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
     }
 
     /// What it has logged so far.

@@ -160,7 +160,7 @@ fn the_first_decision_goes_as_told() {
     for fence in fences(STORY) {
         match fence.language {
             "sh" => assert_eq!(shell(folder, &fence.text), "", "{}", fence.text),
-            "shell" if fence.text == "callgate serve\n" => {
+            "shell" if fence.text == "callgate serve --without-callers\n" => {
                 server = Some(Server::start(&bundle, &[]));
             }
             "console" => {
