@@ -618,6 +618,7 @@ fn the_example_of_the_guide_is_a_configuration_with_every_section() {
         "limits",
         "authzen",
         "toolhive",
+        "memory",
         "state",
         "reload",
         "telemetry",

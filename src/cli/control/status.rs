@@ -116,6 +116,7 @@ fn text(it: &v1::GetStatusResponse) -> Facts {
         .fact("tasks", format!("{} open", it.open_tasks))
         .fact("approvals", format!("{} pending", it.pending_approvals))
         .fact("sessions", it.sessions)
+        .fact("labels", format!("kept with {} more", it.carriers))
         .fact("store", store)
         .fact("changed", changed(&it.changed_tools))
         .fact("load", it.load.as_ref().map(load).unwrap_or_default())

@@ -237,6 +237,7 @@ pub(super) fn status(status: Status, load: &Load, limits: &Limits) -> v1::GetSta
         open_tasks: count(status.open_tasks),
         pending_approvals: count(status.pending_approvals),
         sessions: count(status.sessions),
+        carriers: count(status.carriers),
         now: Some(timestamp(status.now)),
         store_fault: status.store_fault.unwrap_or_default(),
         changed_tools: status.changed_tools.iter().map(changed_tool).collect(),
