@@ -3,6 +3,8 @@
 //! Start at [`Reader::asked`]. Which server a question is about says the configuration, or the one place in the question
 //! that it names; whatever else in it names a server has to agree. What is not clear is denied.
 
+mod server;
+
 use cedar_policy_core::ast::EntityUID;
 use serde_json::{Map, Value as Json, json};
 use smol_str::SmolStr;
@@ -18,7 +20,7 @@ use crate::call::context::{
 };
 use crate::call::decision::{Reason, ReasonCode};
 use crate::call::model::{self, TYPES, entity};
-use crate::config::coaz::{McpEntry, ServerFrom};
+use crate::config::coaz::McpEntry;
 use crate::config::limits::Limits;
 use crate::service::generation::Generation;
 
@@ -236,159 +238,6 @@ impl Reader<'_> {
             _ => self.limits.id_bytes,
         };
         id(resource, limit, "id").within(RESOURCE)
-    }
-
-    /// The server that a question is about, and what is left of the resource's id.
-    fn server(
-        &self,
-        request: &Map<String, Json>,
-        kind: Kind,
-        id: &SmolStr,
-        properties: Option<&Map<String, Json>>,
-    ) -> Result<(SmolStr, SmolStr), No> {
-        let stated = match properties {
-            Some(properties) => {
-                optional_text(properties, "server").within("resource.properties")?
-            }
-            None => None,
-        };
-        let stated = stated
-            .map(|text| ids::required(text, self.limits.id_bytes, "server"))
-            .transpose()
-            .within("resource.properties")?;
-        let of_aud = self.of_audience(request, kind, id, properties)?;
-        let (server, rest) = match (self.entry.server.as_deref(), self.entry.server_from) {
-            (Some(server), _) => (SmolStr::new(server), id.clone()),
-            (None, Some(ServerFrom::Id)) => self.of_id(kind, id, stated.as_ref())?,
-            (None, Some(ServerFrom::Aud)) => {
-                let server = of_aud.clone().ok_or_else(|| {
-                    unclear("no `aud` says which server this is about: see `audiences` of `[[authzen.mcp]]`")
-                })?;
-                (server, id.clone())
-            }
-            (None, Some(ServerFrom::Properties)) => {
-                let server = stated.clone().ok_or_else(|| {
-                    unclear("`resource.properties.server` does not say which server this is about")
-                })?;
-                (server, id.clone())
-            }
-            (None, None) => {
-                return Err(unclear(
-                    "`[[authzen.mcp]]` does not say which server this is about",
-                ));
-            }
-        };
-        for (other, place) in [(stated, "resource.properties.server"), (of_aud, "aud")] {
-            if let Some(other) = other.filter(|it| *it != server) {
-                let (other, server) = (Shown::new(&other), Shown::new(&server));
-                return Err(unclear(format!(
-                    "`{place}` names the server `{other}`, and this is about `{server}`"
-                )));
-            }
-        }
-        Ok((server, rest))
-    }
-
-    /// The server in front of a name. Names of tools may hold a slash, and so may those of servers: where several
-    /// registered servers could be meant, none is.
-    fn of_id(
-        &self,
-        kind: Kind,
-        id: &SmolStr,
-        stated: Option<&SmolStr>,
-    ) -> Result<(SmolStr, SmolStr), No> {
-        match kind {
-            Kind::Server => return Ok((id.clone(), id.clone())),
-            // The ids of these are not the server's to begin with.
-            Kind::Resource | Kind::Task => {
-                let server = stated.cloned().ok_or_else(|| {
-                    unclear("`resource.properties.server` does not say which server this is about")
-                })?;
-                return Ok((server, id.clone()));
-            }
-            Kind::Tool | Kind::Prompt => {}
-        }
-        let splits: Vec<(&str, &str)> = id
-            .match_indices('/')
-            .map(|(at, _)| (&id[..at], &id[at + 1..]))
-            .filter(|(server, name)| !server.is_empty() && !name.is_empty())
-            .collect();
-        let is_registered = |server: &str| {
-            let server = model::server(&SmolStr::new(server));
-            self.generation.snapshot.contains(&server)
-        };
-        let mut registered = splits.iter().filter(|(server, _)| is_registered(server));
-        let split = match (registered.next(), registered.next()) {
-            (Some(_), Some(_)) => {
-                let id = Shown::new(id);
-                return Err(unclear(format!(
-                    "`resource.id` `{id}` could be of several servers"
-                )));
-            }
-            (Some(only), None) => Some(only),
-            (None, _) => splits.first(),
-        };
-        let (server, name) = split.ok_or_else(|| {
-            let id = Shown::new(id);
-            unclear(format!(
-                "`resource.id` `{id}` is not of the form `server/name`"
-            ))
-        })?;
-        Ok((SmolStr::new(server), SmolStr::new(name)))
-    }
-
-    /// The one server that the audiences in a question are for. Audiences that are not configured say nothing: a token
-    /// may be for others too.
-    fn of_audience(
-        &self,
-        request: &Map<String, Json>,
-        kind: Kind,
-        id: &SmolStr,
-        properties: Option<&Map<String, Json>>,
-    ) -> Result<Option<SmolStr>, No> {
-        const AUD: &str = "aud";
-        let audiences = &self.entry.audiences;
-        if audiences.is_empty() {
-            return Ok(None);
-        }
-        let of_subject = optional_object(object(request, SUBJECT)?, PROPERTIES).within(SUBJECT)?;
-        let given = [of_subject, optional_object(request, CONTEXT)?, properties];
-        let given = given.into_iter().flatten().filter_map(|it| it.get(AUD));
-        let server_id = Json::from(id.as_str());
-        let mut texts: Vec<&Json> = Vec::new();
-        for value in given.chain((kind == Kind::Server).then_some(&server_id)) {
-            match value {
-                Json::Array(items) => texts.extend(items),
-                Json::Null => {}
-                one => texts.push(one),
-            }
-        }
-        let mut found: Option<SmolStr> = None;
-        for text in texts {
-            let Some(text) = text.as_str() else {
-                return Err(
-                    Invalid::new(AUD, Problem::NotOfType("a string or a list of strings")).into(),
-                );
-            };
-            match (audiences.get(text), &found) {
-                (Some(server), Some(known)) if *known != *server => {
-                    return Err(unclear("`aud` is of several servers"));
-                }
-                (Some(server), _) => found = Some(SmolStr::new(server)),
-                (None, _) => {}
-            }
-        }
-        // The server as a whole is known by its audience alone.
-        if found.is_none()
-            && self.entry.server_from == Some(ServerFrom::Aud)
-            && kind == Kind::Server
-        {
-            let id = Shown::new(id);
-            return Err(unclear(format!(
-                "`resource.id` `{id}` is none of the `audiences` of `[[authzen.mcp]]`"
-            )));
-        }
-        Ok(found)
     }
 
     /// A call that comes without its arguments is not one without arguments.
