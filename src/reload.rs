@@ -16,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::bundle::fault::Faults;
+use crate::bundle::fault::{Fault, Faults};
 use crate::bundle::files::{self, Files};
 use crate::bundle::{self, Bundle};
 use crate::config::Config;
@@ -181,7 +181,7 @@ impl Reloader {
         let found = looked.unwrap_or_else(|error| {
             // A panic in there is a defect, but no reason to stop answering.
             tracing::error!(%error, "loading the directory broke off");
-            let fault = bundle::fault::Fault::of_file(&Arc::from("<bundle>"), "loading broke off");
+            let fault = Fault::of_file(&Arc::from("<bundle>"), "loading broke off");
             Found::Faulty(Faults::one(fault), None)
         });
         match found {
@@ -208,9 +208,7 @@ impl Reloader {
         reason = "made once for a load that went wrong"
     )]
     async fn publish(&mut self, bundle: Bundle) -> Outcome {
-        for warning in &bundle.warnings {
-            tracing::warn!(file = %warning.file, line = warning.line, "{}", warning.message);
-        }
+        log_warnings(&bundle.warnings);
         let digest = Arc::clone(&bundle.digest);
         let load = Load {
             snapshot: bundle.snapshot,
@@ -227,7 +225,7 @@ impl Reloader {
             Ok(Err(error)) => error.to_string(),
             Err(error) => error.to_string(),
         };
-        let fault = bundle::fault::Fault::of_file(&Arc::from("<store>"), why);
+        let fault = Fault::of_file(&Arc::from("<store>"), why);
         self.faulty(&Faults::one(fault), Some(digest))
     }
 
@@ -300,6 +298,20 @@ impl ReloadStatus {
         self.last_success = SystemTime::now();
         self.last_fault = None;
         self.consecutive_failures = 0;
+    }
+}
+
+/// Logs what deserves a second look in a directory that goes into service.
+pub fn log_warnings(warnings: &[Fault]) {
+    for warning in warnings {
+        tracing::warn!(
+            file = %warning.file,
+            line = warning.line,
+            column = warning.column,
+            help = warning.help,
+            "{}",
+            warning.message
+        );
     }
 }
 

@@ -1,11 +1,14 @@
 //! The files of a bundle: found, bounded, read once and digested.
 //!
-//! Start at [`read`].
+//! Start at [`read`]. `unread` points out what looks like a part of the bundle and is none.
 //!
 //! Invariant: nothing outside the directory is read, whatever links in it say, and everything that is
-//! read counts towards the digest.
+//! read counts towards the digest, as do the names of what is pointed out.
+
+mod unread;
 
 use std::collections::HashSet;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -15,6 +18,7 @@ use sha2::{Digest, Sha256};
 
 use crate::bundle::fault::{Fault, Faults, Origin};
 use crate::call::canonical;
+use crate::config::Config;
 
 /// The largest file.
 pub const MAX_FILE_BYTES: u64 = 64 << 20;
@@ -92,9 +96,7 @@ impl Files {
         let file: Arc<str> = Arc::from(path.display().to_string());
         let text = read_bounded(path)
             .map_err(|message| Fault::of_file(&file, message))
-            .and_then(|bytes| {
-                String::from_utf8(bytes).map_err(|error| not_text(&file, error.as_bytes()))
-            });
+            .and_then(|bytes| as_text(&file, bytes));
         match text {
             Ok(text) => {
                 let mut digest = Sha256::new();
@@ -140,6 +142,7 @@ pub fn read(dir: &Path) -> Result<Files, Faults> {
         entries: 0,
         faults: Vec::new(),
         warnings: Vec::new(),
+        pointed_out: Vec::new(),
     };
     walk.directory(Path::new(""), 0);
     Ok(walk.finish())
@@ -153,6 +156,8 @@ struct Walk {
     entries: usize,
     faults: Vec<Fault>,
     warnings: Vec<Fault>,
+    /// The paths of what [`Walk::warnings`] are about.
+    pointed_out: Vec<String>,
 }
 
 impl Walk {
@@ -199,18 +204,38 @@ impl Walk {
             }
         }
         names.sort();
-        for name in names {
-            let path = relative.join(&name);
+        for name in &names {
+            let path = relative.join(name);
             match name.to_str() {
-                // Hidden files, and what editors leave while they save.
-                Some(name) if name.starts_with(['.', '#']) || name.ends_with(['~', '#']) => {}
-                Some(_) => self.entry(&path, depth),
+                Some(name) if unread::is_set_aside(name) => {
+                    if !self.root.join(&path).is_dir() {
+                        self.unread(&path, &names);
+                    }
+                }
+                Some(_) => self.entry(&path, &names, depth),
                 None => self.fault(&path, "the file's name is not UTF-8"),
             }
         }
     }
 
-    fn entry(&mut self, relative: &Path, depth: usize) {
+    /// Points out a file that looks as if it were read.
+    fn unread(&mut self, relative: &Path, beside: &[OsString]) {
+        let has = |name: &str| beside.iter().any(|other| other == name);
+        let Some(found) = unread::remark(relative, has) else {
+            return;
+        };
+        let remark =
+            Fault::of_file(&self.shown(relative), "this file is not read").with_help(found.help);
+        match found.is_fault {
+            true => self.faults.push(remark),
+            false => {
+                self.pointed_out.push(slashed(relative));
+                self.warnings.push(remark);
+            }
+        }
+    }
+
+    fn entry(&mut self, relative: &Path, beside: &[OsString], depth: usize) {
         let full = self.root.join(relative);
         let resolved = match full.canonicalize() {
             Ok(resolved) => resolved,
@@ -237,19 +262,11 @@ impl Walk {
             return self.directory(relative, depth + 1);
         }
         match kind {
-            Ok(_) if !resolved.starts_with(&self.root) => {
+            Some(_) if !resolved.starts_with(&self.root) => {
                 self.fault(relative, "the link leads out of the directory");
             }
-            Ok(kind) => {
-                let parts: Vec<_> = relative.iter().map(|part| part.to_string_lossy()).collect();
-                self.found.push((parts.join("/"), kind));
-            }
-            Err(Some(help)) => {
-                let warning =
-                    Fault::of_file(&self.shown(relative), "this file is not read").with_help(help);
-                self.warnings.push(warning);
-            }
-            Err(None) => {}
+            Some(kind) => self.found.push((slashed(relative), kind)),
+            None => self.unread(relative, beside),
         }
     }
 
@@ -286,15 +303,20 @@ impl Walk {
                 .file_stem()
                 .map(|stem| stem.to_string_lossy())
                 .unwrap_or_default();
-            match String::from_utf8(bytes) {
+            match as_text(&shown, bytes) {
                 Ok(text) => sources.push(Source {
                     kind,
                     file: shown,
                     stem: Arc::from(stem),
                     text: Arc::from(text),
                 }),
-                Err(error) => self.faults.push(not_text(&shown, error.as_bytes())),
+                Err(fault) => self.faults.push(fault),
             }
+        }
+        for relative in &self.pointed_out {
+            digest.update(b"not read");
+            digest.update((relative.len() as u64).to_be_bytes());
+            digest.update(relative);
         }
         let digest = Arc::from(format!("sha256:{}", canonical::hex(&digest.finalize())));
         Files {
@@ -306,35 +328,41 @@ impl Walk {
     }
 }
 
-/// What a file holds; or, if it is not part of a bundle, perhaps why that may surprise.
-fn kind_of(relative: &Path) -> Result<Kind, Option<&'static str>> {
-    let name = relative
-        .file_name()
-        .and_then(|name| name.to_str())
-        .unwrap_or_default();
+/// What a file holds; `None` if it is not part of a bundle.
+fn kind_of(relative: &Path) -> Option<Kind> {
+    let name = relative.file_name()?.to_str()?;
     let room = relative
         .parent()
         .and_then(|parent| parent.iter().next())
         .and_then(|room| room.to_str());
-    let extension = Path::new(name)
-        .extension()
-        .and_then(|extension| extension.to_str());
-    match (extension, room) {
-        (Some("cedarschema"), _) => Ok(Kind::Schema),
-        (Some("cedar"), _) => Ok(Kind::Policies),
-        (Some("json"), _) if name.ends_with(".links.json") => Ok(Kind::Links),
-        (Some("json"), Some("links")) => Ok(Kind::Links),
-        (Some("json"), Some("entities")) => Ok(Kind::Entities),
-        (Some("json"), Some("tools")) => Ok(Kind::Registration),
-        (Some("json"), None) if name.ends_with(".cedarschema.json") => Err(Some(
-            "write the schema in Cedar's own syntax, as `*.cedarschema`",
-        )),
-        (Some("json"), None) => Err(Some(
-            "entities belong in `entities/`, registrations in `tools/`, template links in `links/`",
-        )),
-        (Some("toml"), None) if name == "callgate.toml" => Ok(Kind::Config),
-        (Some("toml"), None) => Err(Some("the configuration is called `callgate.toml`")),
-        _ => Err(None),
+    match (Path::new(name).extension()?.to_str()?, room) {
+        ("cedarschema", _) => Some(Kind::Schema),
+        ("cedar", _) => Some(Kind::Policies),
+        ("json", _) if name.ends_with(".links.json") => Some(Kind::Links),
+        ("json", Some("links")) => Some(Kind::Links),
+        ("json", Some("entities")) => Some(Kind::Entities),
+        ("json", Some("tools")) => Some(Kind::Registration),
+        ("toml", None) if name == Config::FILE_NAME => Some(Kind::Config),
+        _ => None,
+    }
+}
+
+/// A path with `/` between its parts, whatever the system writes.
+fn slashed(relative: &Path) -> String {
+    let parts: Vec<_> = relative.iter().map(|part| part.to_string_lossy()).collect();
+    parts.join("/")
+}
+
+/// The text of a file. A byte order mark is none of it, and parsers differ in what they make of one.
+fn as_text(file: &Arc<str>, bytes: Vec<u8>) -> Result<String, Fault> {
+    let text = String::from_utf8(bytes).map_err(|error| not_text(file, error.as_bytes()))?;
+    match text.strip_prefix('\u{feff}') {
+        Some(rest) => {
+            let origin = Origin { file, text: rest };
+            let fault = Fault::at(origin, 0, 1, "the file begins with a byte order mark");
+            Err(fault.with_help("save it as UTF-8 without one"))
+        }
+        None => Ok(text),
     }
 }
 

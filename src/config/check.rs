@@ -1,6 +1,7 @@
 //! The checks that need more than one value, or more than its type.
 
 mod callers;
+mod coaz;
 
 use crate::config::Config;
 use crate::config::callers::CallerEntry;
@@ -17,6 +18,7 @@ use crate::config::telemetry::Telemetry;
 
 const MAX_DEREFERENCE_LEVEL: u32 = 16;
 const MAX_DEBOUNCE_MS: u64 = 60_000;
+const MAX_LINES_PER_MINUTE: u32 = 1_000_000;
 const MAX_KEEP_ENDED_HOURS: u32 = 87_600;
 const MAX_KEEP_CHANGES_DAYS: u32 = 3_650;
 /// What is written of pairs is kept for little more than a day.
@@ -39,6 +41,9 @@ pub(super) fn faults(config: &Config, document: &Document<'_>) -> Vec<ConfigFaul
     memory(&config.memory, &mut faults);
     state(&config.state, &mut faults);
     telemetry(&config.telemetry, &mut faults);
+    for (field, said) in config.bundle.known.faults() {
+        faults.add(field, said);
+    }
     let level = config.schema.max_dereference_level;
     if level > MAX_DEREFERENCE_LEVEL {
         faults.add(
@@ -134,6 +139,7 @@ fn http(config: &Config, faults: &mut Faults<'_>) {
             faults.add("authzen.types", said);
         }
     }
+    coaz::check(&config.authzen.mcp, &config.callers, faults);
     callers::toolhive_agents(config, faults);
     let subject_type = &config.toolhive.subject_type;
     if !is_entity_type(subject_type) {
@@ -359,6 +365,13 @@ fn telemetry(telemetry: &Telemetry, faults: &mut Faults<'_>) {
         .is_some_and(String::is_empty)
     {
         faults.add("telemetry.service_name", "is empty");
+    }
+    let lines = telemetry.lines_per_minute;
+    if !(1..=MAX_LINES_PER_MINUTE).contains(&lines) {
+        faults.add(
+            "telemetry.lines_per_minute",
+            format!("is {lines}, but must be from 1 to {MAX_LINES_PER_MINUTE}"),
+        );
     }
     let arguments = &telemetry.arguments;
     if arguments.hmac_key_file.is_some() && arguments.hmac_key_env.is_some() {

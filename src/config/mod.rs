@@ -6,9 +6,11 @@
 //!
 //! Invariant: a leaf. Plain values with their defaults and their checks; it starts nothing.
 
+pub mod bundle;
 pub mod callers;
 mod check;
 pub mod claims;
+pub mod coaz;
 pub mod envoy;
 pub mod ext_mcp;
 pub mod fault;
@@ -23,6 +25,7 @@ pub mod telemetry;
 
 use serde::Deserialize;
 
+use crate::config::bundle::BundleSettings;
 use crate::config::callers::CallerEntry;
 use crate::config::claims::ClaimMapping;
 use crate::config::envoy::Envoy;
@@ -72,6 +75,8 @@ pub struct Config {
     pub telemetry: Telemetry,
     /// How policies are validated. Reloaded.
     pub schema: SchemaSettings,
+    /// How much the directory may leave open. Reloaded.
+    pub bundle: BundleSettings,
 }
 
 /// How changes of the directory are noticed.

@@ -12,6 +12,7 @@ use crate::call::live::task::TaskStatus;
 use crate::control::error::ControlError;
 use crate::control::write::Control;
 use crate::state::definitions::{Changed, Place};
+use crate::telemetry::losses::Loss;
 
 /// A store that takes longer to be looked at is at fault.
 const LOOK: Duration = Duration::from_millis(500);
@@ -46,6 +47,8 @@ pub struct Status {
     pub carriers: usize,
     /// Tools that lists have shown lately with another definition than the pinned one.
     pub changed_tools: Vec<(Place, Changed)>,
+    /// What telemetry lost since the start.
+    pub losses: Vec<Loss>,
     /// Callgate's time.
     pub now: SystemTime,
     /// What is wrong with the store.
@@ -83,6 +86,7 @@ impl Control {
                     changed.truncate(MOST_CHANGED);
                     changed
                 },
+                losses: self.service.recorder().losses(),
                 now: view.now,
                 store_fault,
             })

@@ -321,7 +321,7 @@ impl Service {
     }
 
     /// Decides, and answers unless something has to be written first.
-    fn begin<'a>(
+    pub(super) fn begin<'a>(
         &self,
         pending: Pending<'a>,
         call: &CallContext,

@@ -2,7 +2,9 @@
 //!
 //! Start at [`decisions::Service`]. [`generation`] is everything of one revision, [`ledger`] the order in
 //! which revisions come about, [`effects`] what allowed calls use up and leave behind, [`carriers`] what
-//! else remembers what they have read, [`keeper`] what is written behind, [`clock`] the one clock, [`deadline`] when an answer has to be there. [`listing`] says what of a list may be used, [`search`] asks Cedar's own question of many entities.
+//! else remembers what they have read, [`keeper`] what is written behind, [`clock`] the one clock, [`deadline`]
+//! when an answer has to be there. [`listing`] says what of a list may be used, [`search`] asks Cedar's own
+//! question of many entities, and [`several`] is for questions of either kind.
 //!
 //! Invariant: no wire formats. Adapters parse before and encode after.
 
@@ -26,3 +28,4 @@ mod mapped;
 mod pending;
 pub mod search;
 pub mod settings;
+pub mod several;

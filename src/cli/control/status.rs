@@ -49,6 +49,14 @@ fn changed(tools: &[v1::ChangedTool]) -> String {
     told.join("; ")
 }
 
+/// What telemetry lost since the start.
+fn lost(losses: &[v1::TelemetryLoss]) -> String {
+    let one =
+        |it: &v1::TelemetryLoss| format!("{} {} {} {}", it.signal, it.kind, it.reason, it.count);
+    let told: Vec<_> = losses.iter().map(one).collect();
+    told.join(", ")
+}
+
 fn text(it: &v1::GetStatusResponse) -> Facts {
     let stored = match it.stored_entities {
         0 => String::new(),
@@ -71,6 +79,7 @@ fn text(it: &v1::GetStatusResponse) -> Facts {
         .fact("labels", format!("kept with {} more", it.carriers))
         .fact("store", store)
         .fact("changed", changed(&it.changed_tools))
+        .fact("lost", lost(&it.telemetry_losses))
         .maybe("time", it.now.as_ref().map(moment))
 }
 
