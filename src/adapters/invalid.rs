@@ -69,6 +69,11 @@ pub enum Problem {
         "holds a whole number beyond 2^53, which a Struct cannot carry exactly: send it as JSON text"
     )]
     BeyondDouble,
+    /// A whole number that a sender who keeps doubles may have made of another one.
+    #[error(
+        "holds a whole number beyond 2^53 - 1, which its sender may have rounded: send it as text"
+    )]
+    MayBeRounded,
     /// A Struct value without a kind.
     #[error("holds a value without a kind")]
     NoKind,

@@ -103,7 +103,7 @@ fn the_pages_say_what_the_shipped_files_say() {
         (
             "toolhive",
             "toolhive/authz.json",
-            "\"timeout\": 3,",
+            "\"timeout\": 3",
             "3 s as shipped",
         ),
     ] {

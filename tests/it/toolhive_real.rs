@@ -157,11 +157,22 @@ fn toolhive_lets_through_what_policies_allow_and_lists_what_could_be_called() {
         ("bob", list()),
         ("bob", call("write_file", at("/srv/a"))),
         ("alice", call("time", json!({}))),
+        (
+            "alice",
+            call("time", json!({"since": 9_007_199_254_740_993_u64})),
+        ),
     ];
     let seen = stage.ask(callgate.http_target(), AS_SHIPPED, &asked);
     assert_eq!(names(&seen[0]), ["read_file", "time"]);
     assert_eq!(names(&seen[4]), ["write_file"]);
-    for (at, passes) in [(1, true), (2, false), (3, false), (5, true), (6, true)] {
+    for (at, passes) in [
+        (1, true),
+        (2, false),
+        (3, false),
+        (5, true),
+        (6, true),
+        (7, false),
+    ] {
         assert_eq!(seen[at]["reached"], passes, "{at}: {}", seen[at]);
         assert_eq!(
             seen[at]["status"],

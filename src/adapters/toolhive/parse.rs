@@ -19,6 +19,9 @@ use crate::call::context::{
 use crate::call::model::{self, TYPES};
 use crate::config::limits::Limits;
 
+/// Up to here each whole number is a double of its own: 2^53 - 1.
+const SAFE: f64 = 9_007_199_254_740_991.0;
+
 /// What ToolHive asks about.
 #[derive(Debug)]
 pub(super) enum Asked {
@@ -91,6 +94,9 @@ pub(super) fn call(
         Some(mcp) => optional_object(mcp, "args").within("context.mcp")?,
         None => None,
     };
+    if arguments.is_some_and(|it| it.values().any(may_be_rounded)) {
+        return Err(Invalid::new("args", Problem::MayBeRounded).inside("context.mcp"));
+    }
     let operation = Operation::new(
         Initiator::Client,
         server,
@@ -178,6 +184,19 @@ fn resource(
             FIELD,
             Problem::UnknownWord(Shown::new(text), FORM),
         )),
+    }
+}
+
+/// Whether a whole number is in a value that may be another one in the client's message. ToolHive keeps numbers as
+/// doubles, and the server is given them as they were written.
+fn may_be_rounded(value: &Json) -> bool {
+    match value {
+        Json::Number(number) => number
+            .as_f64()
+            .is_none_or(|it| it.fract() == 0.0 && it.abs() > SAFE),
+        Json::Array(items) => items.iter().any(may_be_rounded),
+        Json::Object(members) => members.values().any(may_be_rounded),
+        _ => false,
     }
 }
 

@@ -173,3 +173,36 @@ fn what_does_not_fit_together_names_its_field() {
         assert!(said.starts_with(wanted), "{request}: {said}");
     }
 }
+
+#[test]
+fn a_number_that_toolhive_may_have_rounded_is_refused_wherever_it_is() {
+    let ask = |args: Json| {
+        let mcp =
+            json!({"feature": "tool", "operation": "call", "resource_id": "log", "args": args});
+        parse(asked("mcp:tool:call", "mrn:mcp:git:tool:log", mcp))
+    };
+    let safe = 9_007_199_254_740_991_i64;
+    for good in [
+        json!(safe),
+        json!(-safe),
+        json!(0.1),
+        json!("9007199254740993"),
+    ] {
+        assert!(ask(json!({"id": good})).is_ok(), "{good}");
+    }
+    for bad in [
+        json!(safe + 1),
+        json!(-safe - 1),
+        json!(1e300),
+        json!(u64::MAX),
+    ] {
+        for args in [json!({"id": bad}), json!({"a": [{"b": bad}]})] {
+            let refused = ask(args.clone()).expect_err("refused");
+            let said = refused.to_string();
+            assert!(
+                said.contains("context.mcp.args") && said.contains("2^53"),
+                "{args}: {said}"
+            );
+        }
+    }
+}
