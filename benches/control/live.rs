@@ -216,6 +216,7 @@ impl Server {
             .args([
                 "serve",
                 "policies",
+                "--without-callers",
                 "--listen",
                 &format!("127.0.0.1:{port}"),
             ])

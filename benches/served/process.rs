@@ -26,7 +26,7 @@ impl Server {
         let port = free_port()?;
         let child = Command::new(env!("CARGO_BIN_EXE_callgate"))
             .current_dir(dir)
-            .arg("serve")
+            .args(["serve", "--without-callers"])
             .arg(dir)
             .current_dir(dir.parent().unwrap_or(dir))
             .args(["--listen", &format!("127.0.0.1:{port}")])

@@ -5,6 +5,7 @@
 //! the doors whose callers pass it on as it is. `token` reads who acts out of a verified token, `told` is what
 //! gateways hear beside yes or no; `json`, `media` and [`invalid`] are how every door reads JSON and names a fault. What
 //! an id is, how addresses are written and what counts as absent is the same at every door: `ids`, `address` and `absent`.
+//! [`headers`] refuses those that come twice.
 //!
 //! Invariant: no decisions and no storage. An adapter that cannot read a question refuses it and names
 //! the field; it never guesses.
@@ -15,6 +16,7 @@ pub mod authzen;
 pub mod envoy;
 pub mod ext_mcp;
 pub mod grpc;
+pub mod headers;
 pub mod http;
 pub(in crate::adapters) mod ids;
 pub mod invalid;

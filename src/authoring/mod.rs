@@ -1,10 +1,11 @@
-//! What people who write policies do: check a directory, import a server's tools.
+//! What people who write policies do: check a directory, import a server's tools, export what others ask by.
 //!
-//! Start at [`check`] and [`import`]. The command line calls these and prints what they return.
+//! Start at [`check`], [`import`] and [`coaz`]. The command line calls these and prints what they return.
 //!
 //! Invariant: no printing. Results are values that serialize.
 
 pub mod check;
+pub mod coaz;
 pub mod import;
 pub mod propose;
 pub mod review;

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
 
 use crate::adapters::grpc::authorization::Authorization;
+use crate::adapters::grpc::entrance;
 use crate::bundle::{self, Bundle};
 use crate::cli::call::Call;
 use crate::cli::connect::{self, Credentials, Server};
@@ -160,8 +161,10 @@ async fn ask_here(
     };
     service.publish(load).map_err(|error| unavailable(&error))?;
     let limits: Arc<ArcSwap<Limits>> = Arc::new(ArcSwap::from_pointee(config.limits));
-    let rpcs = Authorization::new(service, doorkeeper, limits, CancellationToken::new());
-    Ok(rpcs.authorize(Request::new(request)).await?.into_inner())
+    let rpcs = Authorization::new(service, limits, CancellationToken::new());
+    let mut request = Request::new(request);
+    entrance::let_in(&doorkeeper, &mut request)?;
+    Ok(rpcs.authorize(request).await?.into_inner())
 }
 
 async fn ask_server(

@@ -10,6 +10,7 @@ pub mod call;
 pub mod check;
 pub mod connect;
 pub mod control;
+pub mod export;
 pub mod import;
 pub mod name;
 pub mod output;
@@ -60,6 +61,7 @@ enum Verb {
     Authorize(Box<authorize::Args>),
     Check(check::Args),
     Import(import::Args),
+    Export(export::Args),
     Entity(Box<entity::Args>),
     Tool(Box<tool::Args>),
     Delegation(Box<delegation::Args>),
@@ -81,6 +83,7 @@ pub fn main() -> ExitCode {
         Verb::Authorize(args) => (args.output, authorize::run(&args)),
         Verb::Check(args) => (args.output, check::run(&args)),
         Verb::Import(args) => (args.output(), import::run(&args)),
+        Verb::Export(args) => (args.output(), export::run(&args)),
         Verb::Entity(args) => (args.ask.output, entity::run(&args)),
         Verb::Tool(args) => (args.ask.output, tool::run(&args)),
         Verb::Delegation(args) => (args.ask.output, delegation::run(&args)),

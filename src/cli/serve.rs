@@ -37,8 +37,9 @@ const STACK_BYTES: usize = 8 << 20;
 ///
 /// Loads a directory of policies, schema, entities and registrations and answers
 /// `callgate.v1.Authorization`. What it listens on, who may ask and every limit is in
-/// `callgate.toml` in that directory; without one it listens on 127.0.0.1:50051 for this machine, and on
-/// 127.0.0.1:8180 for AuthZEN and ToolHive.
+/// `callgate.toml` in that directory. By default it listens on 127.0.0.1:50051, and on 127.0.0.1:8180 for
+/// AuthZEN and ToolHive. Without `[[callers]]` it starts only if `without_callers = true` or
+/// `--without-callers` says that everybody on this machine may ask.
 ///
 /// SIGHUP loads the directory again, and so does a change in it. A directory with faults changes
 /// nothing: the last good one stays. SIGTERM and SIGINT end it once every request is answered.
@@ -64,6 +65,10 @@ pub struct Args {
     /// Keep live authority in this database file, in place of what the configuration says
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
+    /// Serve although no callers are configured: every process that reaches the server may ask and change
+    /// everything. `without_callers = true` in callgate.toml says the same
+    #[arg(long)]
+    pub without_callers: bool,
     /// What log lines look like
     #[arg(long, value_enum, default_value_t)]
     pub log_format: Format,
@@ -143,6 +148,7 @@ async fn serve(args: &Args, bundle: Bundle, logging: &Logging) -> anyhow::Result
         config,
         ..
     } = bundle;
+    check_callers(args, &config)?;
     let listeners = bind(args, &config).await?;
     let tls = load_tls(args.base(), &config)?;
     let telemetry = Telemetry::start(&config.telemetry, args.base(), logging)?;
@@ -202,6 +208,22 @@ async fn serve(args: &Args, bundle: Bundle, logging: &Logging) -> anyhow::Result
     tracing::info!("stopped");
     served?;
     Ok(given_up)
+}
+
+/// A configuration that was lost must not open the server to its whole machine: that has to be said.
+fn check_callers(args: &Args, config: &Config) -> anyhow::Result<()> {
+    if !config.callers.is_empty() || config.without_callers || args.without_callers {
+        return Ok(());
+    }
+    let place = match &args.config {
+        Some(file) => file.display().to_string(),
+        None => args.dir.join(Config::FILE_NAME).display().to_string(),
+    };
+    anyhow::bail!(
+        "`{place}` configures no `[[callers]]`: every process that reaches the server could ask and change everything. \
+         Configure the callers; or, if that is what is meant, say so with `without_callers = true` there or with \
+         `--without-callers`"
+    )
 }
 
 /// Opens the store and the service over it.

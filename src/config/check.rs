@@ -111,6 +111,12 @@ fn listeners(config: &Config, faults: &mut Faults<'_>) {
             faults.add(&field, format!("names `{}` twice", path.display()));
         }
     }
+    if config.without_callers && !callers.is_empty() {
+        faults.add(
+            "without_callers",
+            "is `true`, but there are `[[callers]]`: take one of them away",
+        );
+    }
     if tls.is_some() && callers.is_empty() {
         faults.add(
             "tls",
@@ -294,6 +300,17 @@ fn limits(limits: &Limits, faults: &mut Faults<'_>) {
         faults.add(
             "limits.stale_wait_ms",
             format!("is {wait}, but must be less than `limits.deadline_ms`, which is {deadline}"),
+        );
+    }
+    let (message, all) = (limits.message_bytes as usize, limits.body_bytes());
+    if message > all.saturating_mul(limits.caller_share_percent as usize) / 100 {
+        let (mib, share) = (limits.bodies_mib, limits.caller_share_percent);
+        faults.add(
+            "limits.bodies_mib",
+            format!(
+                "is {mib}, of which a caller may have {share} percent (`limits.caller_share_percent`): too little for \
+                 one message of `limits.message_bytes`, {message}"
+            ),
         );
     }
     let longest = limits.approval_minutes.saturating_mul(60);

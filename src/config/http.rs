@@ -30,8 +30,8 @@ pub struct Toolhive {
     /// The agent that acts through ToolHive, which tells of none (it drops `act`): whom `sub` names is then the one for
     /// whom it acts. Without it `sub` is who acts. `toolhive_agent` of a caller comes first.
     pub agent: Option<String>,
-    /// Whether a question about a call that lacks what its tool requires counts as one about an entry of a list, as
-    /// ToolHive asks about those. Where ToolHive is told to leave arguments out (`include_args`), every call comes so.
+    /// Whether a question without arguments about a tool that requires some counts as one about an entry of a list, as
+    /// ToolHive asks about those. Off unless ToolHive sends arguments (`include_args`): otherwise every call comes so.
     pub lists: bool,
 }
 
@@ -51,7 +51,7 @@ impl Default for Toolhive {
         Self {
             subject_type: "Mcp::User".to_owned(),
             agent: None,
-            lists: true,
+            lists: false,
         }
     }
 }

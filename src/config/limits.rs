@@ -56,10 +56,34 @@ limits! {
     concurrent_requests: 1_024 in 1..=1_000_000;
     /// `AuthorizeStream` streams open in the whole server; one more is shed. Reloaded.
     open_streams: 1_024 in 1..=1_000_000;
+    /// Percent of `concurrent_requests`, `bodies_mib`, `open_streams` and `watchers` that one caller may hold while
+    /// there are others. Reloaded.
+    caller_share_percent: 75 in 1..=100;
+    /// MiB of request bodies in the whole server, from their first byte until the answer; what goes beyond is
+    /// refused with RESOURCE_EXHAUSTED. Reloaded.
+    bodies_mib: 256 in 1..=65_536;
+    /// Longest time for one message to arrive, from its headers or its first byte on. Reloaded.
+    body_ms: 5_000 in 100..=60_000;
     /// HTTP/2 streams of one connection. Restart.
     streams_per_connection: 256 in 1..=100_000;
-    /// Connections in the whole server; one more is closed at once. Restart.
+    /// Connections in the whole server. Restart.
     connections: 4_096 in 1..=1_000_000;
+    /// Percent of `connections` that may be open without a request of a known caller; one more closes the oldest
+    /// of them. Restart.
+    stranger_connections_percent: 25 in 1..=100;
+    /// Longest time from a connection to its first request, TLS handshake included. Restart.
+    first_request_ms: 30_000 in 100..=600_000;
+    /// Longest time without a request on a connection that has had one. Restart.
+    idle_ms: 900_000 in 1_000..=86_400_000;
+    /// Calls of health and reflection under way in the whole server; one more ends the oldest. Reloaded.
+    public_calls: 64 in 1..=10_000;
+    /// Calls of health and reflection under way on one connection, watches included; one more is refused. Reloaded.
+    public_calls_per_connection: 8 in 1..=1_000;
+    /// Longest time for one call of health or reflection, watches excepted. Reloaded.
+    public_call_ms: 10_000 in 100..=600_000;
+    /// `Watch` streams of health in the whole server; one more is refused. Callers that show who they are may hold as
+    /// many again. Reloaded.
+    health_watches: 256 in 1..=100_000;
     /// Longest time for one answer, from its headers on; a client may ask for less. Reloaded.
     deadline_ms: 2_000 in 1..=60_000;
     /// How far the clocks of those who issue tokens may be off: for so long before its time and after it a token
@@ -120,13 +144,27 @@ impl Limits {
         Duration::from_secs(self.clock_skew_seconds.into())
     }
 
+    /// Bytes of request bodies in the whole server.
+    pub fn body_bytes(&self) -> usize {
+        (self.bodies_mib as usize).saturating_mul(1 << 20)
+    }
+
+    /// Connections without a request of a known caller.
+    pub fn stranger_connections(&self) -> usize {
+        let of_all = u64::from(self.connections) * u64::from(self.stranger_connections_percent);
+        usize::try_from(of_all / 100).unwrap_or(usize::MAX).max(1)
+    }
+
     /// The limits that a running server does not change.
-    pub fn fixed_at_start(&self) -> [u32; 13] {
+    pub fn fixed_at_start(&self) -> [u32; 16] {
         [
             self.message_bytes,
             self.header_bytes,
             self.streams_per_connection,
             self.connections,
+            self.stranger_connections_percent,
+            self.first_request_ms,
+            self.idle_ms,
             self.stale_wait_ms,
             self.handshake_ms,
             self.keepalive_ms,

@@ -53,6 +53,9 @@ pub struct Config {
     /// The enforcement points that may ask. Reloaded; but once there are callers, taking all of them
     /// away lets nobody in until a restart.
     pub callers: Vec<CallerEntry>,
+    /// Says that there are to be no callers: whoever reaches the server on its machine may ask everything. A server
+    /// that has neither does not start. Changes need a restart.
+    pub without_callers: bool,
     /// Which claims become facts. Reloaded.
     pub claims: ClaimMapping,
     /// How requests that Envoy asks about are read. Reloaded.
@@ -146,6 +149,9 @@ impl Config {
     /// not take effect before a restart.
     pub fn needs_restart(&self, started_with: &Self) -> Vec<&'static str> {
         let mut sections = Vec::new();
+        if self.without_callers != started_with.without_callers {
+            sections.push("without_callers");
+        }
         if self.listen != started_with.listen {
             sections.push("listen");
         }

@@ -441,6 +441,41 @@ fn what_names_claims_and_agents_is_checked() {
             "callers[0].toolhive_agent",
             "needs `assert_delegation`: its calls are then made for a person",
         ),
+        (
+            "[[authzen.mcp]]\n".to_owned(),
+            "authzen.mcp[0]",
+            "says of no server that it is meant: set `server` or `server_from`",
+        ),
+        (
+            "[[authzen.mcp]]\nserver = \"git\"\nserver_from = \"id\"\n".to_owned(),
+            "authzen.mcp[0].server_from",
+            "is set beside `server`: one of them says which server is meant",
+        ),
+        (
+            "[[authzen.mcp]]\nserver_from = \"aud\"\n".to_owned(),
+            "authzen.mcp[0].audiences",
+            "is empty, so that `server_from = \"aud\"` finds no server",
+        ),
+        (
+            "[[authzen.mcp]]\nserver = \"git\"\nsubject_types = []\n".to_owned(),
+            "authzen.mcp[0].subject_types",
+            "is empty, so nobody could be a subject",
+        ),
+        (
+            "[[authzen.mcp]]\nserver = \"git\"\nagent = \" \"\n".to_owned(),
+            "authzen.mcp[0].agent",
+            "holds a name that is empty, longer than 1024 bytes, or has a control character",
+        ),
+        (
+            "[[authzen.mcp]]\nserver = \"git\"\ncallers = [\"x\"]\n".to_owned(),
+            "authzen.mcp[0].callers[0]",
+            "`x` is the `id` of no caller",
+        ),
+        (
+            "[[authzen.mcp]]\nserver = \"git\"\n[[authzen.mcp]]\nserver = \"b\"\n".to_owned(),
+            "authzen.mcp[1].callers",
+            "has a caller of `authzen.mcp[0]`",
+        ),
     ] {
         let found = faults(&text);
         let wanted = format!("`{field}` {said}");
@@ -583,6 +618,7 @@ fn the_example_of_the_guide_is_a_configuration_with_every_section() {
         "limits",
         "authzen",
         "toolhive",
+        "memory",
         "state",
         "reload",
         "telemetry",

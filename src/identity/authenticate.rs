@@ -40,6 +40,9 @@ pub enum Refusal {
         "this server answers configured callers only: send `authorization: Bearer <token>` or a client certificate"
     )]
     NoCredentials,
+    /// Two `authorization` headers. Which of them counts would be anybody's guess.
+    #[error("the `authorization` header comes twice: send it once")]
+    Repeated,
     /// An `authorization` header that is not a bearer token.
     #[error("the `authorization` header is not `Bearer <token>`")]
     NotBearer,
@@ -92,7 +95,10 @@ impl Authenticator {
             names: HashMap::new(),
             local: None,
         };
-        for (caller, credentials) in entries {
+        let entries: Vec<_> = entries.into_iter().collect();
+        let has_others = entries.len() > 1;
+        for (mut caller, credentials) in entries {
+            caller.held.has_others = has_others;
             let index = this.callers.len();
             this.callers.push(Arc::new(caller));
             this.tokens
@@ -108,6 +114,20 @@ impl Authenticator {
         let mut this = Self::new([]);
         this.local = Some(Arc::new(caller));
         this
+    }
+
+    /// Takes over what callers of the same names hold from who was in force before.
+    pub(super) fn carry_over(&mut self, before: &Self) {
+        let earlier = before.callers.iter().chain(&before.local);
+        let earlier: HashMap<&str, &Caller> = earlier.map(|it| (&*it.id, &**it)).collect();
+        for caller in self.callers.iter_mut().chain(&mut self.local) {
+            if let Some(earlier) = earlier.get(&*caller.id) {
+                let caller = Arc::make_mut(caller);
+                let has_others = caller.held.has_others;
+                caller.held = earlier.held.clone();
+                caller.held.has_others = has_others;
+            }
+        }
     }
 
     /// Whether it takes everyone for the local caller.

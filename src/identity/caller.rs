@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::identity::places::Held;
+
 /// One configured enforcement point.
 #[derive(Debug, Clone)]
 pub struct Caller {
@@ -11,6 +13,8 @@ pub struct Caller {
     pub rights: Rights,
     /// The agent behind what it asks through ToolHive, which tells of none.
     pub toolhive_agent: Option<Arc<str>>,
+    /// What it holds of the server's places.
+    pub held: Held,
 }
 
 /// What a caller may ask, and what of its word counts. The default is nothing.
@@ -229,6 +233,7 @@ impl Caller {
         Self {
             id: Arc::from(Self::LOCAL),
             toolhive_agent: None,
+            held: Held::default(),
             rights: Rights {
                 rpcs: RpcSet::all(),
                 assert_identity: true,

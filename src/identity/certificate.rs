@@ -5,6 +5,8 @@ use std::sync::{Arc, OnceLock};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::identity::standing::Standing;
+
 /// A subject alternative name that can identify a caller.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum PeerName {
@@ -18,9 +20,28 @@ pub enum PeerName {
 #[derive(Debug, Clone, Default)]
 pub struct Peer {
     names: Arc<OnceLock<Vec<PeerName>>>,
+    standing: Arc<Standing>,
 }
 
 impl Peer {
+    /// The other end of a connection.
+    pub fn new(standing: Arc<Standing>) -> Self {
+        Self {
+            names: Arc::default(),
+            standing,
+        }
+    }
+
+    /// How the connection stands.
+    pub fn standing(&self) -> &Arc<Standing> {
+        &self.standing
+    }
+
+    /// The names, if they have been read.
+    pub fn names_read(&self) -> &[PeerName] {
+        self.names.get().map_or(&[], Vec::as_slice)
+    }
+
     /// The names in the end-entity certificate of a chain that the handshake has verified.
     pub fn names(&self, chain: &[impl AsRef<[u8]>]) -> &[PeerName] {
         self.names.get_or_init(|| {

@@ -25,7 +25,8 @@ impl Doorkeeper {
     }
 
     /// Puts another one in force. Open streams are asked for their credentials again.
-    pub fn replace(&self, authenticator: Authenticator) {
+    pub fn replace(&self, mut authenticator: Authenticator) {
+        authenticator.carry_over(&self.current.load());
         self.current.store(Arc::new(authenticator));
     }
 }

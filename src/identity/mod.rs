@@ -3,6 +3,7 @@
 //! A *caller* is an enforcement point: a gateway, a proxy, a sidecar. It is not the agent the
 //! question is about. Start at [`authenticate::Authenticator`], which turns [`authenticate::Evidence`]
 //! into a [`caller::Caller`]; [`doorkeeper::Doorkeeper`] lets it be swapped while requests come in.
+//! [`places`] count what callers hold, [`standing`] tells of a connection whether anybody known has asked through it.
 //!
 //! Invariant: a leaf. Nothing here knows of policies, calls or wire formats.
 
@@ -10,3 +11,5 @@ pub mod authenticate;
 pub mod caller;
 pub mod certificate;
 pub mod doorkeeper;
+pub mod places;
+pub mod standing;

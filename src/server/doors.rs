@@ -13,6 +13,7 @@ use crate::identity::authenticate::{Authenticator, Credentials, TokenDigest};
 use crate::identity::caller::{Caller, Rights, Rpc, RpcSet};
 use crate::identity::certificate::PeerName;
 use crate::identity::doorkeeper::Doorkeeper;
+use crate::identity::places::Held;
 
 /// The parts of a running server that a reload swaps.
 #[derive(Clone)]
@@ -73,6 +74,7 @@ fn authenticator(config: &Config) -> Authenticator {
             id: Arc::from(entry.id.as_str()),
             rights: rights(&entry.rights, demanded.unwrap_or(config.require_delegation)),
             toolhive_agent: entry.toolhive_agent.as_deref().map(Arc::from),
+            held: Held::default(),
         };
         (caller, credentials(entry))
     }))

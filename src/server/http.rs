@@ -10,6 +10,7 @@ use http::request::Parts;
 use http::{HeaderValue, Request, Response};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use tonic::body::Body;
+use tonic::{Code, Status};
 use tower::Service;
 
 use crate::adapters::authzen::door::{self as authzen, Authzen};
@@ -18,8 +19,11 @@ use crate::adapters::http::door::{Door, REQUEST_ID, request_id};
 use crate::adapters::http::refusal::{Refusal, Refused};
 use crate::adapters::toolhive::door::{self as toolhive, Toolhive};
 use crate::config::limits::Limits;
+use crate::identity::caller::Caller;
 use crate::server::Setup;
-use crate::server::shield::{Dialect, Shield};
+use crate::server::body::Framing;
+use crate::server::shield::{Admit, Admitted, Dialect, Shield};
+use crate::service::load::Load;
 
 /// How a request that no protocol has answered is called in metrics.
 const NO_PROTOCOL: &str = "http";
@@ -58,7 +62,7 @@ const PLAIN: Dialect = Dialect {
 
 impl Doors {
     /// The doors of a server.
-    pub(super) fn new(setup: &Setup, limits: &Limits) -> Self {
+    pub(super) fn new(setup: &Setup, limits: &Limits, load: Arc<Load>) -> Self {
         let door = || {
             Door::new(
                 Arc::clone(&setup.service),
@@ -72,9 +76,14 @@ impl Doors {
             message_bytes: limits.message_bytes,
             header_bytes: limits.header_bytes,
         };
-        let shield = Shield::new(protocols, Arc::clone(&setup.limits))
-            .speaking(PLAIN)
-            .recording(setup.service.recorder().clone());
+        let shield = Shield::new(
+            protocols.clone(),
+            admitting(protocols),
+            Arc::clone(&setup.limits),
+            load,
+        )
+        .speaking(PLAIN)
+        .recording(setup.service.recorder().clone());
         Self(shield)
     }
 }
@@ -112,14 +121,18 @@ impl Service<Request<Body>> for Protocols {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let this = self.clone();
         Box::pin(async move {
-            let (head, body) = request.into_parts();
-            let path = head.uri.path();
-            let (adapter, answer) = if this.authzen.is_at(path) {
-                (authzen::ADAPTER, this.authzen(&head, body).await)
-            } else if Toolhive::is_at(path) {
-                (toolhive::ADAPTER, this.toolhive(&head, body).await)
-            } else {
-                (NO_PROTOCOL, Err(Refusal::NotFound))
+            let (mut head, body) = request.into_parts();
+            let asks = head.extensions.remove::<Asks>();
+            let (adapter, answer) = match asks {
+                Some(Asks::Authzen(admitted)) => {
+                    let answer = this.authzen(&admitted, body).await;
+                    (authzen::ADAPTER, answer)
+                }
+                Some(Asks::Toolhive(admitted)) => {
+                    let answer = this.toolhive(&admitted, body).await;
+                    (toolhive::ADAPTER, answer)
+                }
+                None => (NO_PROTOCOL, Err(Refusal::NotFound)),
             };
             let mut response = answer.unwrap_or_else(|refusal| refusal.response(adapter));
             named(&mut response, head.headers.get(&REQUEST_ID).cloned());
@@ -128,23 +141,79 @@ impl Service<Request<Body>> for Protocols {
     }
 }
 
-impl Protocols {
-    async fn authzen(&self, head: &Parts, body: Body) -> Result<Response<Bytes>, Refusal> {
-        self.check_headers(head)?;
-        match self.authzen.admit(head)? {
-            authzen::Head::Answered(response) => Ok(response),
-            authzen::Head::Asks(admitted) => {
-                let body = self.read(body).await?;
-                self.authzen.answer(&admitted, &body).await
+/// What a request whose caller may ask is about.
+#[derive(Clone)]
+enum Asks {
+    Authzen(Arc<authzen::Admitted>),
+    Toolhive(Arc<toolhive::Admitted>),
+}
+
+/// Admits by the head of a request; what needs no body is answered by it.
+fn admitting(protocols: Protocols) -> Admit {
+    Arc::new(move |head| {
+        let (adapter, admitted) = protocols.admit(head);
+        let answered = |response| Box::new(finished(response));
+        match admitted.map_err(|refusal| answered(refusal.response(adapter)))? {
+            Admission::Answered(response) => Err(answered(response)),
+            Admission::Asks(caller, asks) => {
+                head.extensions.insert(asks);
+                let framing = Framing::Whole;
+                Ok(Admitted { caller, framing })
             }
+        }
+    })
+}
+
+/// What becomes of a request at its head.
+enum Admission {
+    Asks(Arc<Caller>, Asks),
+    Answered(Response<Bytes>),
+}
+
+impl Protocols {
+    fn admit(&self, head: &Parts) -> (&'static str, Result<Admission, Refusal>) {
+        let path = head.uri.path();
+        if self.authzen.is_at(path) {
+            let admit = || {
+                self.check_headers(head)?;
+                Ok(match self.authzen.admit(head)? {
+                    authzen::Head::Answered(response) => Admission::Answered(response),
+                    authzen::Head::Asks(admitted) => {
+                        let caller = Arc::clone(admitted.caller());
+                        Admission::Asks(caller, Asks::Authzen(Arc::new(admitted)))
+                    }
+                })
+            };
+            (authzen::ADAPTER, admit())
+        } else if Toolhive::is_at(path) {
+            let admit = || {
+                self.check_headers(head)?;
+                let admitted = self.toolhive.admit(head)?;
+                let caller = Arc::clone(admitted.caller());
+                Ok(Admission::Asks(caller, Asks::Toolhive(Arc::new(admitted))))
+            };
+            (toolhive::ADAPTER, admit())
+        } else {
+            (NO_PROTOCOL, Err(Refusal::NotFound))
         }
     }
 
-    async fn toolhive(&self, head: &Parts, body: Body) -> Result<Response<Bytes>, Refusal> {
-        self.check_headers(head)?;
-        let admitted = self.toolhive.admit(head)?;
+    async fn authzen(
+        &self,
+        admitted: &authzen::Admitted,
+        body: Body,
+    ) -> Result<Response<Bytes>, Refusal> {
         let body = self.read(body).await?;
-        self.toolhive.answer(&admitted, &body).await
+        self.authzen.answer(admitted, &body).await
+    }
+
+    async fn toolhive(
+        &self,
+        admitted: &toolhive::Admitted,
+        body: Body,
+    ) -> Result<Response<Bytes>, Refusal> {
+        let body = self.read(body).await?;
+        self.toolhive.answer(admitted, &body).await
     }
 
     /// HTTP/2 checks this itself, HTTP/1.1 does not.
@@ -165,8 +234,19 @@ impl Protocols {
         match Limited::new(body, limit as usize).collect().await {
             Ok(collected) => Ok(collected.to_bytes()),
             Err(error) if error.is::<LengthLimitError>() => Err(Refusal::TooLarge { limit }),
-            Err(_) => Err(Refusal::BrokenBody),
+            Err(error) => Err(broken(&*error)),
         }
+    }
+}
+
+/// Why a body could not be read to its end.
+fn broken(error: &(dyn std::error::Error + 'static)) -> Refusal {
+    let shed = std::iter::successors(Some(error), |error| error.source())
+        .find_map(|error| error.downcast_ref::<Status>());
+    match shed.map(|status| (status.code(), status.message().to_owned())) {
+        Some((Code::ResourceExhausted, said)) => Refusal::Overloaded(said),
+        Some((Code::DeadlineExceeded, said)) => Refusal::LateBody(said),
+        _ => Refusal::BrokenBody,
     }
 }
 
@@ -181,11 +261,12 @@ fn finished(response: Response<Bytes>) -> Response<Body> {
     response.map(|bytes| Body::new(Full::new(bytes)))
 }
 
-/// What the shield says, in these protocols' words. It says nothing but the first three.
+/// What the shield says, in these protocols' words. It says nothing but these, and that it panicked.
 fn refusal_of(shed: Shed) -> Refusal {
     match shed {
         Shed::TooManyRequests { limit } => Refusal::TooManyRequests { limit },
         Shed::DeadlineExceeded => Refusal::DeadlineExceeded,
+        Shed::Share { .. } => Refusal::Overloaded(shed.to_string()),
         _ => Refusal::Panicked,
     }
 }

@@ -1,24 +1,24 @@
-//! Sockets: binding, accepting, and a limit on connections.
+//! Sockets: binding and accepting, and when a connection has to end.
 
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
 use tokio_stream::Stream;
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::transport::server::Connected;
 
 use crate::config::listen::{CleartextBeyondLoopback, Listen, SocketMode};
 use crate::identity::certificate::Peer;
+use crate::server::gate::{Gate, Pass};
 
 /// How long to wait after a failure to accept, such as too many open files, before trying again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -191,28 +191,6 @@ async fn make_way(path: &Path) -> Result<(), ListenError> {
     }
 }
 
-/// Counts the connections of all listeners.
-#[derive(Clone)]
-pub struct Gate {
-    room: Arc<Semaphore>,
-    size: u32,
-}
-
-impl Gate {
-    /// A gate for this many connections.
-    pub fn new(size: u32) -> Self {
-        Self {
-            room: Arc::new(Semaphore::new(size as usize)),
-            size,
-        }
-    }
-
-    /// How many are open.
-    pub fn open(&self) -> usize {
-        (self.size as usize).saturating_sub(self.room.available_permits())
-    }
-}
-
 /// The connections of one listener.
 pub struct Incoming {
     listener: Listener,
@@ -232,28 +210,25 @@ impl Stream for Incoming {
             }
             let accepted = match &self.listener {
                 Listener::Tcp(listener) | Listener::Http(listener) => {
-                    ready!(listener.poll_accept(context)).map(|(io, _)| Socket::Tcp(io))
+                    ready!(listener.poll_accept(context))
+                        .map(|(io, from)| (Socket::Tcp(io), Some(from.ip())))
                 }
                 Listener::Unix(listener, _) => {
-                    ready!(listener.poll_accept(context)).map(|(io, _)| Socket::Unix(io))
+                    ready!(listener.poll_accept(context)).map(|(io, _)| (Socket::Unix(io), None))
                 }
             };
             match accepted {
-                Ok(socket) => {
+                Ok((socket, address)) => {
                     if let Socket::Tcp(io) = &socket {
                         // Failing to set these costs time and nothing else.
                         let _ = io.set_nodelay(true);
                         let _ = SockRef::from(io).set_tcp_keepalive(&self.keepalive);
                     }
-                    match Arc::clone(&self.gate.room).try_acquire_owned() {
-                        Ok(permit) => {
-                            return Poll::Ready(Some(Ok(Connection {
-                                socket,
-                                peer: Peer::default(),
-                                _permit: permit,
-                            })));
+                    match self.gate.enter(address) {
+                        Some(pass) => {
+                            return Poll::Ready(Some(Ok(Connection::new(socket, pass))));
                         }
-                        Err(_) => {
+                        None => {
                             tracing::debug!("a connection beyond `limits.connections` was closed")
                         }
                     }
@@ -267,11 +242,59 @@ impl Stream for Incoming {
     }
 }
 
-/// One connection; while it lives it takes room in the gate.
+/// One connection; while it lives it takes room in the gate. It ends when the gate closes it, and when it is silent
+/// for too long, whatever is spoken over it.
 pub struct Connection {
     socket: Socket,
     peer: Peer,
-    _permit: OwnedSemaphorePermit,
+    pass: Pass,
+    closing: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Connection {
+    fn new(socket: Socket, pass: Pass) -> Self {
+        Self {
+            socket,
+            peer: pass.peer(),
+            pass,
+            closing: None,
+            timer: None,
+        }
+    }
+
+    /// Whether it has to end: closed by the gate, or silent for too long. Wakes the task once that changes.
+    fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
+        let standing = self.pass.standing();
+        let closing = self
+            .closing
+            .get_or_insert_with(|| Box::pin(standing.closing()));
+        if closing.as_mut().poll(context).is_ready() {
+            return Poll::Ready(closed());
+        }
+        let patience = self.pass.gate().patience();
+        loop {
+            let Some(until) = standing.patient_until(patience) else {
+                standing.close();
+                self.pass.gate().note_silent();
+                return Poll::Ready(io::ErrorKind::TimedOut.into());
+            };
+            let timer = self
+                .timer
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until.into())));
+            if timer.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
+            timer.as_mut().reset(until.into());
+        }
+    }
+}
+
+fn closed() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::ConnectionAborted,
+        "the connection made room for another one",
+    )
 }
 
 enum Socket {
@@ -295,7 +318,18 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        of_socket!(self, poll_read, context, buffer)
+        let this = self.get_mut();
+        if this.pass.standing().is_closed() {
+            return Poll::Ready(Err(closed()));
+        }
+        let read = match &mut this.socket {
+            Socket::Tcp(io) => Pin::new(io).poll_read(context, buffer),
+            Socket::Unix(io) => Pin::new(io).poll_read(context, buffer),
+        };
+        match read {
+            Poll::Ready(read) => Poll::Ready(read),
+            Poll::Pending => this.poll_end(context).map(Err),
+        }
     }
 }
 

@@ -1,16 +1,22 @@
 //! The running server: sockets, TLS, limits, health, reflection, and an end without lost answers.
 //!
 //! Start at [`serve`], which is *given* its listeners and the signal to stop. [`listen`] binds and
-//! accepts, [`tls`] reads certificates, [`doors`] makes callers of the configuration, [`shield`] sheds
-//! load, keeps deadlines and catches panics. `http` reads the requests of the protocols over plain HTTP, and
+//! accepts, [`tls`] reads certificates, [`doors`] makes callers of the configuration, [`shield`] finds out who asks, sheds
+//! load, keeps deadlines and catches panics. Before anybody is known, [`gate`] bounds connections and [`public`] what
+//! strangers may call; [`body`] bounds what is read. `routes` and `health` are the services over gRPC. `http` reads the requests of the protocols over plain HTTP, and
 //! `handshake` opens their encrypted connections.
 //!
 //! Invariant: no decisions and no protocol. What a request says is the adapters' business.
 
+pub mod body;
 pub mod doors;
+pub mod gate;
 mod handshake;
+mod health;
 mod http;
 pub mod listen;
+pub mod public;
+mod routes;
 pub mod shield;
 pub mod tls;
 
@@ -21,33 +27,31 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tonic::server::NamedService;
-use tonic::service::Routes;
 use tonic::transport::{Server, ServerTlsConfig};
 use tonic_health::ServingStatus;
-use tonic_health::server::{HealthReporter, HealthService};
 
-use crate::adapters::envoy::ext_authz::{self, ExtAuthz};
-use crate::adapters::envoy::ext_proc::{self, ExtProc};
-use crate::adapters::ext_mcp::door::{ADAPTER as EXT_MCP, ExtMcp};
-use crate::adapters::grpc::authorization::Authorization;
-use crate::adapters::grpc::control::rpcs::ControlApi;
 use crate::config::envoy::Envoy;
 use crate::config::ext_mcp::ExtMcp as ExtMcpSettings;
 use crate::config::http::{Authzen, Toolhive};
 use crate::config::limits::Limits;
 use crate::identity::doorkeeper::Doorkeeper;
-use crate::proto::agentgateway::ext_mcp::ext_mcp_server::ExtMcpServer;
-use crate::proto::envoy::auth::authorization_server::AuthorizationServer as CheckServer;
-use crate::proto::envoy::processing::external_processor_server::ExternalProcessorServer;
-use crate::proto::v1;
-use crate::proto::v1::authorization_server::AuthorizationServer;
-use crate::proto::v1::control_server::ControlServer;
-use crate::server::listen::{Gate, Listener};
-use crate::server::shield::Shield;
+use crate::server::gate::Gate;
+use crate::server::health::Health;
+use crate::server::listen::Listener;
 use crate::server::tls::ServerTls;
 use crate::service::decisions::Service;
+use crate::service::load::Load;
 use crate::telemetry::causes::with_causes;
+
+/// How often the log tells what was turned away.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+
+/// Bytes that a client may send on one stream, and on one connection, before they are read.
+const STREAM_WINDOW: u32 = 128 << 10;
+const CONNECTION_WINDOW: u32 = 1 << 20;
+
+/// How long a client may take to answer a ping.
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What the server offers, and under which limits.
 #[derive(Clone)]
@@ -101,9 +105,10 @@ pub async fn serve(
     let draining = CancellationToken::new();
     let stopped = CancellationToken::new();
     let mut health = Health::new().await;
-    let routes = routes(&setup, &health, &limits, draining.clone())?;
-    let http_doors = http::Doors::new(&setup, &limits);
-    let gate = Gate::new(limits.connections);
+    let load = Arc::new(Load::default());
+    let routes = routes::routes(&setup, &health, &limits, &load, draining.clone())?;
+    let http_doors = http::Doors::new(&setup, &limits, Arc::clone(&load));
+    let gate = Gate::new(&limits, Arc::clone(&load));
     let keepalive = Duration::from_millis(limits.keepalive_ms.into());
     let mut servers = JoinSet::new();
     for listener in listeners {
@@ -133,6 +138,7 @@ pub async fn serve(
     tokio::select! {
         () = stop => {}
         never = health.follow(&setup.service, setup.bundle_is_good.clone()) => match never {},
+        never = tell_of(&load) => match never {},
         Some(ended) = servers.join_next() => {
             // Without a signal to stop no listener ends of its own accord.
             stopped.cancel();
@@ -164,175 +170,53 @@ pub async fn serve(
     }
 }
 
-fn http_builder(limits: &Limits) -> Server {
+/// Says once a minute what was turned away, if anything was: one line, however many strangers there are.
+async fn tell_of(load: &Load) -> std::convert::Infallible {
+    let mut told = load.turned_away();
+    loop {
+        tokio::time::sleep(TELL_EVERY).await;
+        let now = load.turned_away();
+        let lately = now.since(told);
+        told = now;
+        // What silent connections cost is nothing, and gateways have them.
+        if lately.is_remarkable() {
+            tracing::warn!(
+                not_entitled = lately.not_entitled,
+                requests = lately.requests,
+                bodies = lately.bodies,
+                late_bodies = lately.late_bodies,
+                connections = lately.connections,
+                pushed_out = lately.pushed_out,
+                silent = lately.silent,
+                public_calls = lately.public_calls,
+                "turned away in the last minute"
+            );
+        }
+    }
+}
+
+/// What every listener is bounded by, whatever is spoken over it.
+fn bounded(limits: &Limits) -> Server {
     Server::builder()
-        .accept_http1(true)
         .max_concurrent_streams(limits.streams_per_connection)
         .http2_max_header_list_size(limits.header_bytes)
+        .http2_adaptive_window(Some(false))
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_keepalive_interval(Some(Duration::from_millis(limits.keepalive_ms.into())))
+        .http2_keepalive_timeout(Some(PING_TIMEOUT))
+}
+
+fn http_builder(limits: &Limits) -> Server {
+    bounded(limits).accept_http1(true)
 }
 
 fn builder(limits: &Limits, tls: Option<&ServerTlsConfig>) -> Result<Server, ServeError> {
-    let server = Server::builder()
-        .max_concurrent_streams(limits.streams_per_connection)
-        .http2_max_header_list_size(limits.header_bytes);
+    let server = bounded(limits);
     match tls {
         None => Ok(server),
         Some(tls) => server
             .tls_config(tls.clone())
             .map_err(|error| ServeError::Tls(with_causes(&error))),
-    }
-}
-
-fn routes(
-    setup: &Setup,
-    health: &Health,
-    limits: &Limits,
-    draining: CancellationToken,
-) -> Result<Routes, ServeError> {
-    let authorization = Authorization::new(
-        Arc::clone(&setup.service),
-        Arc::clone(&setup.doorkeeper),
-        Arc::clone(&setup.limits),
-        draining.clone(),
-    );
-    let authorization = AuthorizationServer::new(authorization)
-        .max_decoding_message_size(limits.message_bytes as usize);
-    let control = ControlApi::new(
-        Arc::clone(&setup.service),
-        Arc::clone(&setup.doorkeeper),
-        Arc::clone(&setup.limits),
-        draining.clone(),
-    );
-    let control =
-        ControlServer::new(control).max_decoding_message_size(limits.message_bytes as usize);
-    let check = ExtAuthz::new(
-        Arc::clone(&setup.service),
-        Arc::clone(&setup.doorkeeper),
-        Arc::clone(&setup.limits),
-        Arc::clone(&setup.envoy),
-    );
-    let check = CheckServer::new(check).max_decoding_message_size(limits.message_bytes as usize);
-    let process = ExtProc::new(
-        Arc::clone(&setup.service),
-        Arc::clone(&setup.doorkeeper),
-        Arc::clone(&setup.limits),
-        Arc::clone(&setup.envoy),
-        draining,
-    );
-    let process = ExternalProcessorServer::new(process)
-        .max_decoding_message_size(limits.message_bytes as usize);
-    let ext_mcp = ExtMcp::new(
-        Arc::clone(&setup.service),
-        Arc::clone(&setup.doorkeeper),
-        Arc::clone(&setup.limits),
-        Arc::clone(&setup.ext_mcp),
-    );
-    let ext_mcp =
-        ExtMcpServer::new(ext_mcp).max_decoding_message_size(limits.message_bytes as usize);
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(v1::DESCRIPTOR)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
-    let mut routes = Routes::builder();
-    routes
-        .add_service(
-            Shield::new(authorization, Arc::clone(&setup.limits))
-                .recording(setup.service.recorder().clone()),
-        )
-        .add_service(
-            Shield::new(control, Arc::clone(&setup.limits))
-                .recording(setup.service.recorder().clone()),
-        )
-        .add_service(
-            Shield::new(check, Arc::clone(&setup.limits))
-                .of_door(ext_authz::ADAPTER)
-                .recording(setup.service.recorder().clone()),
-        )
-        .add_service(
-            Shield::new(process, Arc::clone(&setup.limits))
-                .of_door(ext_proc::ADAPTER)
-                .recording(setup.service.recorder().clone()),
-        )
-        .add_service(
-            Shield::new(ext_mcp, Arc::clone(&setup.limits))
-                .of_door(EXT_MCP)
-                .recording(setup.service.recorder().clone()),
-        )
-        .add_service(health.service())
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?);
-    Ok(routes.routes())
-}
-
-/// What `grpc.health.v1` says, of the server as a whole and of the services by their names.
-struct Health {
-    reporter: HealthReporter,
-}
-
-impl Health {
-    const NAMES: [&'static str; 6] = [
-        "",
-        AuthorizationServer::<Authorization>::NAME,
-        ControlServer::<ControlApi>::NAME,
-        CheckServer::<ExtAuthz>::NAME,
-        ExternalProcessorServer::<ExtProc>::NAME,
-        ExtMcpServer::<ExtMcp>::NAME,
-    ];
-    /// Fails while the directory has faults and an older generation is in service: a matter for those
-    /// who watch, and no reason to take the server out of service.
-    const BUNDLE: &'static str = "callgate.bundle";
-
-    async fn new() -> Self {
-        let this = Self {
-            reporter: HealthReporter::new(),
-        };
-        this.set(ServingStatus::NotServing).await;
-        this.set_bundle(false).await;
-        this
-    }
-
-    fn service(&self) -> tonic_health::pb::health_server::HealthServer<HealthService> {
-        tonic_health::pb::health_server::HealthServer::new(HealthService::from_health_reporter(
-            self.reporter.clone(),
-        ))
-    }
-
-    async fn set(&self, status: ServingStatus) {
-        for name in Self::NAMES {
-            self.reporter.set_service_status(name, status).await;
-        }
-    }
-
-    async fn set_bundle(&self, is_good: bool) {
-        let status = match is_good {
-            true => ServingStatus::Serving,
-            false => ServingStatus::NotServing,
-        };
-        self.reporter.set_service_status(Self::BUNDLE, status).await;
-    }
-
-    /// Says SERVING once something is live; what is live once stays so.
-    async fn follow(
-        &self,
-        service: &Service,
-        mut bundle_is_good: watch::Receiver<bool>,
-    ) -> std::convert::Infallible {
-        service.ready().await;
-        self.set(ServingStatus::Serving).await;
-        loop {
-            let is_good = *bundle_is_good.borrow_and_update();
-            self.set_bundle(is_good).await;
-            if bundle_is_good.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
-    }
-
-    /// Ends the streams of those who watch, after they have heard the last status.
-    async fn end_watches(&mut self) {
-        for name in Self::NAMES.into_iter().chain([Self::BUNDLE]) {
-            self.reporter.clear_service_status(name).await;
-        }
     }
 }

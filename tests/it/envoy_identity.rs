@@ -22,7 +22,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::certificates::Authority;
 use crate::control::{person, scope};
-use crate::envoy::{self, free_port, run_envoy};
+use crate::envoy::{self, free_port, newest, run_envoy};
 use crate::harness::{Bundle, Server};
 use crate::plain_http::{Reply, exchange_if_it_may, request};
 use crate::serving::entity;
@@ -194,7 +194,7 @@ impl Stage {
         let settings = settings(folder.path(), port, server_port, callgate_port);
         let config = folder.path().join("envoy.json");
         fs::write(&config, settings.to_string()).unwrap();
-        let envoy = run_envoy(&config, folder.path(), port);
+        let envoy = run_envoy(&newest(), &config, folder.path(), port);
         Self {
             callgate,
             reached,

@@ -11,8 +11,10 @@ use std::process::Command;
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
-use crate::envoy::{Running, free_port, run_envoy, tokens};
+use crate::envoy::{Running, free_port, newest, releases, run_envoy, shipped, tokens};
 use crate::harness::{Bundle, Server, client, on_lines, python};
+
+const PROC: &str = "envoy/ext-proc.yaml";
 
 const SETTINGS: &str = r#"
 [envoy]
@@ -73,7 +75,7 @@ struct Stage {
 }
 
 impl Stage {
-    fn of(server: &str, tools: &[&str], server_port: u16) -> Self {
+    fn of(release: &Path, server: &str, tools: &[&str], server_port: u16) -> Self {
         let bundle = Bundle::empty();
         bundle.file("callgate.toml", SETTINGS);
         bundle.file("policies.cedar", &POLICIES.replace("SERVER", server));
@@ -95,8 +97,7 @@ impl Stage {
             ["alice", "carol", "bob"].map(|sub| json!({"sub": sub, "act": {"sub": "helper"}}));
         let tokens = tokens(&keys, &claims);
         let port = free_port();
-        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/envoy/ext-proc.yaml");
-        let mut text = fs::read_to_string(shipped).unwrap();
+        let mut text = shipped(PROC);
         let numbered = |port: &dyn std::fmt::Display| format!("port_value: {port}}}");
         for (from, to) in [
             (numbered(&10_000), numbered(&port)),
@@ -118,7 +119,7 @@ impl Stage {
         }
         let config = folder.path().join("envoy.yaml");
         fs::write(&config, text).unwrap();
-        let envoy = run_envoy(&config, folder.path(), port);
+        let envoy = run_envoy(release, &config, folder.path(), port);
         Self {
             callgate,
             url: format!("http://127.0.0.1:{port}/mcp"),
@@ -155,6 +156,13 @@ fn reason(step: &Json) -> &str {
 #[test]
 #[ignore = "needs the Python packages that tests/run installs"]
 fn what_a_server_of_either_era_asks_for_reaches_the_client_if_policies_say_so() {
+    for release in releases(PROC) {
+        println!("{}", release.display());
+        what_a_server_asks_for_is_decided(&release);
+    }
+}
+
+fn what_a_server_asks_for_is_decided(release: &Path) {
     const TOOLS: [&str; 6] = [
         "plain",
         "hidden",
@@ -168,7 +176,7 @@ fn what_a_server_of_either_era_asks_for_reaches_the_client_if_policies_say_so() 
     let mut server = Command::new(python());
     server.arg(client("mcp_asks.py")).arg(port.to_string());
     let _server = Running::start(&mut server, port, &folder.path().join("server.log"));
-    let stage = Stage::of("curious", &TOOLS, port);
+    let stage = Stage::of(release, "curious", &TOOLS, port);
     let steps = json!([
         "tools",
         call("plain", json!({})),
@@ -278,12 +286,19 @@ fn open(
 #[test]
 #[ignore = "needs the Python packages that tests/run installs"]
 fn a_stream_that_is_open_ends_with_callgate_and_not_as_if_it_were_complete() {
+    for release in releases(PROC) {
+        println!("{}", release.display());
+        an_open_stream_ends_with_callgate(&release);
+    }
+}
+
+fn an_open_stream_ends_with_callgate(release: &Path) {
     let folder = tempfile::tempdir().unwrap();
     let port = free_port();
     let mut server = Command::new(python());
     server.arg(client("mcp_asks.py")).arg(port.to_string());
     let _server = Running::start(&mut server, port, &folder.path().join("server.log"));
-    let stage = Stage::of("curious", &["plain"], port);
+    let stage = Stage::of(release, "curious", &["plain"], port);
     let token = &stage.tokens[0];
     let initialize = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
         "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"},
@@ -333,7 +348,7 @@ fn the_public_everything_server_asks_only_for_what_policies_let_it() {
         .arg("streamableHttp")
         .env("PORT", port.to_string());
     let _server = Running::start(&mut server, port, &folder.path().join("server.log"));
-    let stage = Stage::of("everything", &TOOLS, port);
+    let stage = Stage::of(&newest(), "everything", &TOOLS, port);
     let visit = |url: &str, is_error: bool| {
         call(
             "trigger-url-elicitation",

@@ -88,7 +88,7 @@ impl Server {
     pub fn start(bundle: &Bundle, variables: &[(&str, &str)]) -> Self {
         let log = bundle.folder().join("server.log");
         let process = callgate(bundle.folder())
-            .args(["serve", "--listen", "127.0.0.1:0"])
+            .args(["serve", "--without-callers", "--listen", "127.0.0.1:0"])
             .args(["--http", "127.0.0.1:0"])
             .envs(variables.iter().copied())
             .stdin(Stdio::null())
@@ -128,21 +128,26 @@ impl Server {
         &self.http_target
     }
 
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// What it has logged so far.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
     }
 
+    /// Sends it a signal, e.g. `-STOP`.
+    pub fn signal(&self, signal: &str) {
+        let pid = self.process.id().to_string();
+        let kill = Command::new("kill").args([signal, &pid]).status().unwrap();
+        assert!(kill.success());
+    }
+
     /// Asks it to stop, waits until it has, and gives its exit status and its log.
     pub fn stop(mut self) -> (ExitStatus, String) {
-        let pid = self.process.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
+        self.signal("-TERM");
         let ended = wait_for("the server's end", || self.process.try_wait().unwrap());
         (ended, self.log())
     }

@@ -18,6 +18,7 @@ use serde_json::{Value as Json, json};
 use crate::harness::{Bundle, Server, python};
 
 const README: &str = include_str!("../../README.md");
+const NATIVE: &str = include_str!("../../docs/gateways/native-grpc.md");
 const STORY: &str = "## Your first decision, from an empty directory";
 const GATEWAYS: &str = "## Plug in your gateway";
 /// Where the README's server listens.
@@ -30,10 +31,15 @@ struct Fence<'a> {
     text: String,
 }
 
-/// The fences of one section.
+/// The fences of one section of the README.
 fn fences(heading: &str) -> Vec<Fence<'static>> {
-    let start = README.find(heading).expect("the section") + heading.len();
-    let section = README[start..].split("\n## ").next().unwrap_or_default();
+    fences_of(README, heading)
+}
+
+/// The fences of one section of a text.
+fn fences_of(text: &'static str, heading: &str) -> Vec<Fence<'static>> {
+    let start = text.find(heading).expect("the section") + heading.len();
+    let section = text[start..].split("\n## ").next().unwrap_or_default();
     let mut fences: Vec<Fence> = Vec::new();
     let mut is_inside = false;
     for line in section.lines() {
@@ -154,7 +160,7 @@ fn the_first_decision_goes_as_told() {
     for fence in fences(STORY) {
         match fence.language {
             "sh" => assert_eq!(shell(folder, &fence.text), "", "{}", fence.text),
-            "shell" if fence.text == "callgate serve\n" => {
+            "shell" if fence.text == "callgate serve --without-callers\n" => {
                 server = Some(Server::start(&bundle, &[]));
             }
             "console" => {
@@ -286,7 +292,7 @@ fn gateways_over_plain_http_hear_what_is_shown() {
 fn the_python_gateway_gets_the_answers_it_shows() {
     let bundle = after_the_story();
     let server = Server::start(&bundle, &[]);
-    let fences = fences(GATEWAYS);
+    let fences = fences_of(NATIVE, "## In Python");
     let text_of = |language: &str| {
         let found = fences.iter().find(|fence| fence.language == language);
         &found.expect("a fence").text

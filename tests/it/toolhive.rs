@@ -74,9 +74,15 @@ const LOOKS: &str = r#"@id("looks") forbid (principal, action in Mcp::Action::"c
 unless { context has target && !(context.target in Mcp::Resource::"file:///etc") };"#;
 
 #[tokio::test]
-async fn a_tool_that_requires_arguments_and_comes_without_any_is_an_entry_of_a_list() {
+async fn a_tool_that_requires_arguments_and_comes_without_any_is_an_entry_of_a_list_if_so_configured()
+ {
     let files = [("tools/files.json", FILES), ("files.cedar", LOOKS)];
-    for (config, shows) in [("", true), ("[toolhive]\nlists = false\n", false)] {
+    for (config, shows) in [
+        // ToolHive's own default is to leave arguments out, so that every call would look like an entry.
+        ("", false),
+        ("[toolhive]\nlists = false\n", false),
+        ("[toolhive]\nlists = true\n", true),
+    ] {
         let server = start_with(config, &files).await;
         let ask = async |name: &str, args: Option<Json>| {
             let mut question: Json =

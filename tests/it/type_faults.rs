@@ -45,7 +45,10 @@ const CONDITIONS: &[(&str, &str)] = &[
         "incompatible_contains_any",
         "resource.yields.containsAny([true])",
     ),
-    ("incompatible_entities", "resource.owner == resource"),
+    (
+        "incompatible_entities",
+        "[resource.owner].contains(resource)",
+    ),
     ("incompatible_entity_and_record", "resource.owner == {a: 1}"),
     ("incompatible_widths", "{a: 1} == {a: 1, b: 2}"),
     (
@@ -60,7 +63,7 @@ const CONDITIONS: &[(&str, &str)] = &[
     ),
     (
         "no_tags",
-        "context.environment.gateway.hasTag(\"team\") && context.environment.gateway.getTag(\"team\") == 1",
+        "context.environment.gateway.getTag(\"team\") == \"a\"",
     ),
     ("undefined_function", "address(\"10.0.0.1\").isLoopback()"),
     (

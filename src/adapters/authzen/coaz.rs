@@ -30,6 +30,10 @@ const RESOURCE: &str = "resource";
 const CONTEXT: &str = "context";
 const PROPERTIES: &str = "properties";
 const ARGUMENTS: &str = "arguments";
+/// What stands for all arguments where an enforcement point has left them out as too large.
+const CUT: &str = "_truncated";
+/// What stands for the value of an argument where an enforcement point hides it.
+const HIDDEN: &str = "***redacted***";
 
 /// The type of a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -396,6 +400,14 @@ impl Reader<'_> {
         let OperationKind::CallTool(call) = &operation.kind else {
             return Ok(());
         };
+        let missing = || {
+            let missing = "resource.properties.arguments".to_owned();
+            Err(No::Denied(Reason::lacking(vec![missing])))
+        };
+        let is_cut = call.arguments.get(CUT) == Some(&Json::Bool(true));
+        if is_cut || call.arguments.values().any(|it| it == HIDDEN) {
+            return missing();
+        }
         let is_told =
             properties.is_some_and(|it| it.get(ARGUMENTS).is_some_and(|it| !it.is_null()));
         if is_told || !self.entry.require_arguments {
@@ -404,10 +416,7 @@ impl Reader<'_> {
         let uid = model::tool(&operation.server, &call.tool);
         let tool = self.generation.tools.get(&uid);
         match tool.is_some_and(|it| it.may_take_arguments()) {
-            true => {
-                let missing = "resource.properties.arguments".to_owned();
-                Err(No::Denied(Reason::lacking(vec![missing])))
-            }
+            true => missing(),
             false => Ok(()),
         }
     }

@@ -77,6 +77,13 @@ pub struct Admitted {
     request_id: Option<String>,
 }
 
+impl Admitted {
+    /// Who asks.
+    pub fn caller(&self) -> &Arc<Caller> {
+        &self.caller
+    }
+}
+
 /// What becomes of a request at its head.
 pub enum Head {
     /// It is answered by its body.

@@ -1,20 +1,16 @@
-//! What both filters' doors are made of: whom they admit, and how they decide about a request.
+//! What both filters' doors are made of: how they decide about a request.
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tonic::Extensions;
-use tonic::metadata::MetadataMap;
 
 use crate::adapters::envoy::reading::{Question, Reading};
 use crate::adapters::envoy::request::HttpRequest;
 use crate::adapters::envoy::verdict::{self, Verdict};
-use crate::adapters::grpc::authorization::{admitted, with_evidence};
 use crate::adapters::grpc::refusal::Refusal;
 use crate::config::envoy::Envoy;
 use crate::config::limits::Limits;
-use crate::identity::caller::{Caller, Rpc};
-use crate::identity::doorkeeper::Doorkeeper;
+use crate::identity::caller::Caller;
 use crate::service::deadline::Deadline;
 use crate::service::decisions::{Ask, Service};
 
@@ -22,7 +18,6 @@ use crate::service::decisions::{Ask, Service};
 #[derive(Clone)]
 pub(super) struct Door {
     pub(super) service: Arc<Service>,
-    doorkeeper: Arc<Doorkeeper>,
     pub(super) limits: Arc<ArcSwap<Limits>>,
     pub(super) settings: Arc<ArcSwap<Envoy>>,
 }
@@ -30,28 +25,14 @@ pub(super) struct Door {
 impl Door {
     pub(super) fn new(
         service: Arc<Service>,
-        doorkeeper: Arc<Doorkeeper>,
         limits: Arc<ArcSwap<Limits>>,
         settings: Arc<ArcSwap<Envoy>>,
     ) -> Self {
         Self {
             service,
-            doorkeeper,
             limits,
             settings,
         }
-    }
-
-    /// Who asks, if it may use this RPC.
-    pub(super) fn admit(
-        &self,
-        metadata: &MetadataMap,
-        extensions: &Extensions,
-        rpc: Rpc,
-    ) -> Result<Arc<Caller>, Refusal> {
-        with_evidence(metadata, extensions, |evidence| {
-            admitted(&self.doorkeeper, evidence, rpc)
-        })
     }
 
     /// Decides about a request. `sees_servers` says whether this door judges what servers send, too. The

@@ -11,13 +11,13 @@ use crate::adapters::envoy::door::{Door, asking};
 use crate::adapters::envoy::request::{self, HttpRequest, Unfit, header_value};
 use crate::adapters::envoy::verdict::{Header, TurnedAway, Verdict};
 use crate::adapters::grpc::authorization::deadline;
+use crate::adapters::grpc::entrance::entered;
 use crate::adapters::grpc::refusal::Refusal;
 use crate::adapters::invalid::{Invalid, Problem};
 use crate::adapters::mcp::repeated::Headers;
 use crate::config::envoy::Envoy;
 use crate::config::limits::Limits;
 use crate::identity::caller::Rpc;
-use crate::identity::doorkeeper::Doorkeeper;
 use crate::proto::envoy::auth::authorization_server::Authorization;
 use crate::proto::envoy::auth::check_response::HttpResponse;
 use crate::proto::envoy::auth::{
@@ -44,12 +44,11 @@ impl ExtAuthz {
     /// The RPC over a service.
     pub fn new(
         service: Arc<Service>,
-        doorkeeper: Arc<Doorkeeper>,
         limits: Arc<ArcSwap<Limits>>,
         settings: Arc<ArcSwap<Envoy>>,
     ) -> Self {
         Self {
-            door: Door::new(service, doorkeeper, limits, settings),
+            door: Door::new(service, limits, settings),
         }
     }
 }
@@ -60,16 +59,14 @@ impl Authorization for ExtAuthz {
         &self,
         request: Request<CheckRequest>,
     ) -> Result<Response<CheckResponse>, Status> {
-        let (metadata, extensions, message) = request.into_parts();
-        let caller = self
-            .door
-            .admit(&metadata, &extensions, Rpc::ExtAuthzCheck)?;
+        let (_, mut extensions, message) = request.into_parts();
+        let entrance = entered(&mut extensions, Rpc::ExtAuthzCheck)?;
         let missing = |field| Refusal::from(Invalid::new(field, Problem::Missing));
         let mut attributes = message.attributes.ok_or_else(|| missing("attributes"))?;
         let http = attributes.request.as_mut().and_then(|it| it.http.take());
         let http = http.ok_or_else(|| missing("attributes.request.http"))?;
         let http = request_of(attributes, http);
-        let ask = asking(&caller, ADAPTER, deadline(&extensions));
+        let ask = asking(entrance.caller(), ADAPTER, deadline(&extensions));
         let (verdict, _) = self.door.verdict(ask, false, &http).await?;
         Ok(Response::new(encode(verdict)))
     }
@@ -108,12 +105,16 @@ fn body(http: &mut auth::HttpRequest, headers: &Headers) -> Result<Bytes, Unfit>
         return Err(Unfit::TwoBodies);
     }
     let body = if raw.is_empty() { text.into() } else { raw };
-    let partial = headers.get("x-envoy-auth-partial-body")?;
-    let is_of_size = http.size <= 0 || usize::try_from(http.size) == Ok(body.len());
-    if partial.is_some_and(|partial| partial != "false") || !(body.is_empty() || is_of_size) {
-        return Err(Unfit::Cut);
+    // Envoy says under this name whether the body is whole, over whatever the client does. Its size is that of what came
+    // in, which a filter before this one may have changed.
+    let is_whole = match headers.get("x-envoy-auth-partial-body")? {
+        Some(partial) => partial == "false",
+        None => body.is_empty() || http.size <= 0 || usize::try_from(http.size) == Ok(body.len()),
+    };
+    match is_whole {
+        true => Ok(body),
+        false => Err(Unfit::Cut),
     }
-    Ok(body)
 }
 
 fn encode(verdict: Verdict) -> CheckResponse {

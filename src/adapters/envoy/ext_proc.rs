@@ -5,24 +5,23 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 
 use arc_swap::ArcSwap;
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
-use tonic::metadata::MetadataMap;
-use tonic::{Extensions, Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::adapters::envoy::door::{Door, asking};
 use crate::adapters::envoy::exchange::{Broken, Exchange};
 use crate::adapters::envoy::processing::{self, Unsafe};
+use crate::adapters::grpc::entrance::{Entrance, entered};
 use crate::adapters::grpc::refusal::Refusal;
-use crate::adapters::grpc::stream::unless_panicking;
+use crate::adapters::grpc::stream::{stream_place, unless_panicking};
 use crate::config::envoy::Envoy;
 use crate::config::limits::Limits;
 use crate::identity::caller::Rpc;
-use crate::identity::doorkeeper::Doorkeeper;
+use crate::identity::places::{Count, Taken};
 use crate::proto::envoy::processing::external_processor_server::ExternalProcessor;
 use crate::proto::envoy::processing::{ProcessingRequest, ProcessingResponse};
 use crate::service::deadline::Deadline;
@@ -39,22 +38,21 @@ const SERVER_METADATA: &str = "callgate-server";
 pub struct ExtProc {
     door: Door,
     draining: CancellationToken,
-    open: Arc<AtomicU32>,
+    open: Count,
 }
 
 impl ExtProc {
     /// The RPC over a service. Exchanges without an end break off once `draining` is cancelled.
     pub fn new(
         service: Arc<Service>,
-        doorkeeper: Arc<Doorkeeper>,
         limits: Arc<ArcSwap<Limits>>,
         settings: Arc<ArcSwap<Envoy>>,
         draining: CancellationToken,
     ) -> Self {
         Self {
-            door: Door::new(service, doorkeeper, limits, settings),
+            door: Door::new(service, limits, settings),
             draining,
-            open: Arc::default(),
+            open: Count::default(),
         }
     }
 }
@@ -70,9 +68,8 @@ impl ExternalProcessor for ExtProc {
         &self,
         request: Request<Streaming<ProcessingRequest>>,
     ) -> Result<Response<Self::ProcessStream>, Status> {
-        let (metadata, extensions, messages) = request.into_parts();
-        self.door
-            .admit(&metadata, &extensions, Rpc::ExtProcProcess)?;
+        let (metadata, mut extensions, messages) = request.into_parts();
+        let entrance = entered(&mut extensions, Rpc::ExtProcProcess)?;
         let mut named = metadata.get_all(SERVER_METADATA).iter();
         let server = match (named.next(), named.next()) {
             (None, _) => None,
@@ -83,12 +80,11 @@ impl ExternalProcessor for ExtProc {
             }
         };
         let session = Session {
-            _place: Place::take(&self.open, self.door.limits.load().open_streams)?,
+            _place: stream_place(&self.open, &entrance, &self.door.limits.load())?,
             exchange: Exchange::new(self.door.clone()),
             door: self.door.clone(),
             draining: self.draining.clone(),
-            metadata,
-            extensions,
+            entrance,
             messages,
             server,
             is_first: true,
@@ -97,33 +93,13 @@ impl ExternalProcessor for ExtProc {
     }
 }
 
-/// The place of one stream among those that may be open.
-struct Place(Arc<AtomicU32>);
-
-impl Place {
-    fn take(open: &Arc<AtomicU32>, limit: u32) -> Result<Self, Refusal> {
-        let place = Self(Arc::clone(open));
-        match open.fetch_add(1, Ordering::AcqRel) >= limit {
-            true => Err(Refusal::TooManyStreams { limit }),
-            false => Ok(place),
-        }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
 /// One stream: one exchange, and who shows it.
 struct Session {
-    _place: Place,
+    _place: Taken,
     exchange: Exchange,
     door: Door,
     draining: CancellationToken,
-    metadata: MetadataMap,
-    extensions: Extensions,
+    entrance: Entrance,
     messages: Streaming<ProcessingRequest>,
     server: Option<String>,
     is_first: bool,
@@ -147,13 +123,9 @@ impl Session {
         }
         let heard = processing::heard(message, self.server.as_deref()).map_err(Refusal::from)?;
         // A caller that may no longer ask is not told anything further.
-        let caller = self
-            .door
-            .admit(&self.metadata, &self.extensions, Rpc::ExtProcProcess)?;
+        let caller = self.entrance.again(Rpc::ExtProcProcess)?;
         let deadline = Deadline::in_millis(self.door.limits.load().deadline_ms);
-        let hearing = self
-            .exchange
-            .hear(asking(&caller, ADAPTER, deadline), heard);
+        let hearing = self.exchange.hear(asking(caller, ADAPTER, deadline), heard);
         let told = deadline.within(hearing).await.map_err(Refusal::from)?;
         let told = told.map_err(broken)?;
         Ok(Some(told.into_iter().map(processing::told).collect()))

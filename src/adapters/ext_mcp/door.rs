@@ -9,7 +9,8 @@ use tonic::{Extensions, Request, Response, Status};
 use crate::adapters::ext_mcp::identity::Evidence;
 use crate::adapters::ext_mcp::reply;
 use crate::adapters::ext_mcp::request::{self, Refused};
-use crate::adapters::grpc::authorization::{admitted, deadline, with_evidence};
+use crate::adapters::grpc::authorization::deadline;
+use crate::adapters::grpc::entrance::{Entrance, entered};
 use crate::adapters::grpc::parse::transport_trace;
 use crate::adapters::grpc::refusal::Refusal;
 use crate::adapters::invalid::Shown;
@@ -23,8 +24,7 @@ use crate::call::context::TraceContext;
 use crate::call::decision::Decision;
 use crate::config::ext_mcp::ExtMcp as Settings;
 use crate::config::limits::Limits;
-use crate::identity::caller::{Caller, Rpc};
-use crate::identity::doorkeeper::Doorkeeper;
+use crate::identity::caller::Rpc;
 use crate::proto::agentgateway::ext_mcp::ext_mcp_server::ExtMcp as Wire;
 use crate::proto::agentgateway::ext_mcp::{
     McpRequest, McpRequestResult, McpResponse, McpResponseResult,
@@ -58,7 +58,6 @@ const GREETINGS: [&str; 2] = ["initialize", "server/discover"];
 #[derive(Clone)]
 pub struct ExtMcp {
     service: Arc<Service>,
-    doorkeeper: Arc<Doorkeeper>,
     limits: Arc<ArcSwap<Limits>>,
     settings: Arc<ArcSwap<Settings>>,
 }
@@ -67,26 +66,25 @@ impl ExtMcp {
     /// The service over Callgate's.
     pub fn new(
         service: Arc<Service>,
-        doorkeeper: Arc<Doorkeeper>,
         limits: Arc<ArcSwap<Limits>>,
         settings: Arc<ArcSwap<Settings>>,
     ) -> Self {
         Self {
             service,
-            doorkeeper,
             limits,
             settings,
         }
     }
 
-    fn admit(&self, metadata: &MetadataMap, extensions: &Extensions) -> Result<Admitted, Refusal> {
-        let caller = with_evidence(metadata, extensions, |evidence| {
-            admitted(&self.doorkeeper, evidence, Rpc::ExtMcpCheck)
-        })?;
+    fn admit(
+        &self,
+        metadata: &MetadataMap,
+        mut extensions: Extensions,
+    ) -> Result<Admitted, Refusal> {
         Ok(Admitted {
-            caller,
+            entrance: entered(&mut extensions, Rpc::ExtMcpCheck)?,
             trace: transport_trace(metadata),
-            deadline: deadline(extensions),
+            deadline: deadline(&extensions),
             limits: self.limits.load_full(),
             settings: self.settings.load_full(),
         })
@@ -233,7 +231,7 @@ fn check_late(method: &str, settings: &Settings) -> Result<(), Refused> {
 
 /// A caller that may ask, and what its question is read with.
 struct Admitted {
-    caller: Arc<Caller>,
+    entrance: Entrance,
     trace: TraceContext,
     deadline: Deadline,
     limits: Arc<Limits>,
@@ -243,7 +241,7 @@ struct Admitted {
 impl Admitted {
     fn ask(&self) -> Ask<'_> {
         Ask {
-            caller: &self.caller,
+            caller: self.entrance.caller(),
             adapter: ADAPTER,
             at_least_revision: 0,
             is_dry_run: false,
@@ -254,7 +252,7 @@ impl Admitted {
 
     fn evidence(&self) -> Evidence<'_> {
         Evidence {
-            caller: &self.caller,
+            caller: self.entrance.caller(),
             limits: &self.limits,
             settings: &self.settings,
             trace: &self.trace,
@@ -276,7 +274,7 @@ impl Wire for ExtMcp {
         request: Request<McpRequest>,
     ) -> Result<Response<McpRequestResult>, Status> {
         let (metadata, extensions, message) = request.into_parts();
-        let admitted = self.admit(&metadata, &extensions)?;
+        let admitted = self.admit(&metadata, extensions)?;
         let result = self.on_request(&admitted, message).await;
         Ok(Response::new(result.map_err(Refusal::from)?))
     }
@@ -286,7 +284,7 @@ impl Wire for ExtMcp {
         request: Request<McpResponse>,
     ) -> Result<Response<McpResponseResult>, Status> {
         let (metadata, extensions, message) = request.into_parts();
-        let admitted = self.admit(&metadata, &extensions)?;
+        let admitted = self.admit(&metadata, extensions)?;
         let result = self.on_response(&admitted, message).await;
         Ok(Response::new(result.map_err(Refusal::from)?))
     }

@@ -1,25 +1,22 @@
 //! The five RPCs.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use arc_swap::ArcSwap;
 use smol_str::SmolStr;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::server::TlsConnectInfo;
 use tonic::{Extensions, Request, Response, Status, Streaming};
 
 use crate::adapters::grpc::encode::{self, Detail};
+use crate::adapters::grpc::entrance::{Entrance, entered};
 use crate::adapters::grpc::parse::{EntityTypes, Parser, at_item, check_count, transport_trace};
 use crate::adapters::grpc::refusal::Refusal;
 use crate::adapters::grpc::stream::{self, AnswerStream};
 use crate::call::context::{CallContext, TraceContext};
 use crate::call::listing::Offered;
 use crate::config::limits::Limits;
-use crate::identity::authenticate::Evidence;
 use crate::identity::caller::{Caller, Rpc};
-use crate::identity::certificate::Peer;
-use crate::identity::doorkeeper::Doorkeeper;
+use crate::identity::places::Count;
 use crate::proto::v1;
 use crate::proto::v1::authorization_server;
 use crate::service::deadline::Deadline;
@@ -37,27 +34,24 @@ pub struct Authorization {
 /// What all requests share.
 pub(super) struct Shared {
     service: Arc<Service>,
-    pub(super) doorkeeper: Arc<Doorkeeper>,
     pub(super) limits: Arc<ArcSwap<Limits>>,
     types: EntityTypes,
     pub(super) draining: CancellationToken,
-    pub(super) open_streams: AtomicU32,
+    pub(super) open_streams: Count,
 }
 
 impl Authorization {
     /// The RPCs over a service. Streams end once `draining` is cancelled.
     pub fn new(
         service: Arc<Service>,
-        doorkeeper: Arc<Doorkeeper>,
         limits: Arc<ArcSwap<Limits>>,
         draining: CancellationToken,
     ) -> Self {
         let types = EntityTypes::default();
-        let open_streams = AtomicU32::new(0);
+        let open_streams = Count::default();
         Self {
             shared: Arc::new(Shared {
                 service,
-                doorkeeper,
                 limits,
                 types,
                 draining,
@@ -85,11 +79,6 @@ struct Waiting<'c> {
 }
 
 impl Shared {
-    /// Who asks, if it may use this RPC.
-    pub(super) fn admit(&self, evidence: Evidence<'_>, rpc: Rpc) -> Result<Arc<Caller>, Refusal> {
-        admitted(&self.doorkeeper, evidence, rpc)
-    }
-
     /// Answers one `AuthorizeRequest`.
     pub(super) async fn authorize(
         &self,
@@ -264,46 +253,9 @@ pub(in crate::adapters) fn deadline(extensions: &Extensions) -> Deadline {
     extensions.get().copied().unwrap_or_default()
 }
 
-/// Who asks over gRPC, if it may use this RPC.
-pub(in crate::adapters) fn admitted(
-    doorkeeper: &Doorkeeper,
-    evidence: Evidence<'_>,
-    rpc: Rpc,
-) -> Result<Arc<Caller>, Refusal> {
-    let caller = doorkeeper.current().authenticate(evidence)?;
-    if caller.rights.rpcs.contains(rpc) {
-        Ok(caller)
-    } else {
-        let caller = caller.id.to_string();
-        Err(Refusal::NotAllowed { caller, rpc })
-    }
-}
-
-/// Hands over what a request shows of its sender: its `authorization` header, and the names in the
-/// certificate of its connection.
-pub(in crate::adapters) fn with_evidence<T>(
-    metadata: &tonic::metadata::MetadataMap,
-    extensions: &Extensions,
-    use_it: impl FnOnce(Evidence<'_>) -> T,
-) -> T {
-    let connection = extensions.get::<TlsConnectInfo<Peer>>();
-    let chain = connection.and_then(TlsConnectInfo::peer_certs);
-    let names = match (connection, &chain) {
-        (Some(connection), Some(chain)) => connection.get_ref().names(chain),
-        _ => &[],
-    };
-    let authorization = metadata
-        .get("authorization")
-        .map(|value| value.as_encoded_bytes());
-    use_it(Evidence {
-        authorization,
-        names,
-    })
-}
-
 /// Who asks by one unary request.
 struct Admitted {
-    caller: Arc<Caller>,
+    entrance: Entrance,
     trace: TraceContext,
     deadline: Deadline,
 }
@@ -311,7 +263,7 @@ struct Admitted {
 impl Admitted {
     fn asking(&self) -> Asking<'_> {
         Asking {
-            caller: &self.caller,
+            caller: self.entrance.caller(),
             trace: &self.trace,
             deadline: self.deadline,
         }
@@ -320,19 +272,14 @@ impl Admitted {
 
 impl Shared {
     /// Who asks, and the message.
-    fn admit_unary<T>(&self, request: Request<T>, rpc: Rpc) -> Result<(Admitted, T), Refusal> {
-        let (metadata, extensions, message) = request.into_parts();
-        let caller = with_evidence(&metadata, &extensions, |evidence| self.admit(evidence, rpc))?;
+    fn admit_unary<T>(request: Request<T>, rpc: Rpc) -> Result<(Admitted, T), Refusal> {
+        let (metadata, mut extensions, message) = request.into_parts();
         let admitted = Admitted {
-            caller,
+            entrance: entered(&mut extensions, rpc)?,
             trace: transport_trace(&metadata),
             deadline: deadline(&extensions),
         };
         Ok((admitted, message))
-    }
-
-    pub(super) fn close_stream(&self) {
-        self.open_streams.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -342,7 +289,7 @@ impl authorization_server::Authorization for Authorization {
         &self,
         request: Request<v1::AuthorizeRequest>,
     ) -> Result<Response<v1::AuthorizeResponse>, Status> {
-        let (admitted, message) = self.shared.admit_unary(request, Rpc::Authorize)?;
+        let (admitted, message) = Shared::admit_unary(request, Rpc::Authorize)?;
         let answer = self.shared.authorize(admitted.asking(), message).await?;
         // The connection writes out whatever is ready when it is woken. Letting other requests be
         // decided first gives it several answers to write at once, which saves more than it costs.
@@ -354,7 +301,7 @@ impl authorization_server::Authorization for Authorization {
         &self,
         request: Request<v1::AuthorizeBatchRequest>,
     ) -> Result<Response<v1::AuthorizeBatchResponse>, Status> {
-        let (admitted, message) = self.shared.admit_unary(request, Rpc::AuthorizeBatch)?;
+        let (admitted, message) = Shared::admit_unary(request, Rpc::AuthorizeBatch)?;
         Ok(Response::new(
             self.shared
                 .authorize_batch(admitted.asking(), message.requests)
@@ -375,7 +322,7 @@ impl authorization_server::Authorization for Authorization {
         &self,
         request: Request<v1::FilterToolsRequest>,
     ) -> Result<Response<v1::FilterToolsResponse>, Status> {
-        let (admitted, message) = self.shared.admit_unary(request, Rpc::FilterTools)?;
+        let (admitted, message) = Shared::admit_unary(request, Rpc::FilterTools)?;
         Ok(Response::new(
             self.shared.filter_tools(admitted.asking(), message).await?,
         ))
@@ -385,7 +332,7 @@ impl authorization_server::Authorization for Authorization {
         &self,
         request: Request<v1::IsAuthorizedRequest>,
     ) -> Result<Response<v1::IsAuthorizedResponse>, Status> {
-        let (admitted, message) = self.shared.admit_unary(request, Rpc::IsAuthorized)?;
+        let (admitted, message) = Shared::admit_unary(request, Rpc::IsAuthorized)?;
         Ok(Response::new(
             self.shared
                 .is_authorized(admitted.asking(), message)

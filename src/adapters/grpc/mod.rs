@@ -9,6 +9,7 @@
 pub mod authorization;
 pub mod control;
 pub mod encode;
+pub mod entrance;
 pub mod parse;
 pub mod refusal;
 pub(in crate::adapters) mod stream;

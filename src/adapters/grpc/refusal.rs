@@ -24,6 +24,50 @@ pub enum Refusal {
         /// The RPC.
         rpc: Rpc,
     },
+    /// The request has come past the check of its caller, which is a fault of the server.
+    #[error("nobody has checked who asks")]
+    NotAdmitted,
+    /// There is no such RPC.
+    #[error("there is no such method")]
+    NoSuchMethod,
+    /// A header that may come once.
+    #[error("the `{name}` header comes twice: send it once")]
+    Repeated {
+        /// The header.
+        name: &'static str,
+    },
+    /// One caller has its share.
+    #[error(
+        "caller `{caller}` holds {share}, the share of one caller (`limits.caller_share_percent`) of `limits.{of}`: try again later"
+    )]
+    Share {
+        /// Who asks.
+        caller: String,
+        /// How many it may hold.
+        share: usize,
+        /// The limit.
+        of: &'static str,
+    },
+    /// Too many bytes on their way in.
+    #[error("requests hold {limit} MiB, as many as `limits.bodies_mib` allows: try again later")]
+    TooManyBytes {
+        /// The limit.
+        limit: u32,
+    },
+    /// A message that does not come to its end.
+    #[error("the message did not arrive within {limit} ms, as `limits.body_ms` demands")]
+    LateBody {
+        /// The limit.
+        limit: u32,
+    },
+    /// Too many calls of health and reflection.
+    #[error(
+        "too many calls of health and reflection are under way (`limits.{of}`): try again later"
+    )]
+    TooManyPublicCalls {
+        /// The limit.
+        of: &'static str,
+    },
     /// Nothing is loaded yet.
     #[error("no policies are loaded")]
     NotReady,
@@ -62,15 +106,19 @@ impl Refusal {
     /// The gRPC status code.
     pub fn code(&self) -> Code {
         match self {
-            Self::Invalid(_) => Code::InvalidArgument,
+            Self::Invalid(_) | Self::Repeated { .. } => Code::InvalidArgument,
+            Self::NoSuchMethod => Code::Unimplemented,
             Self::Unauthenticated(_) => Code::Unauthenticated,
             Self::NotAllowed { .. } => Code::PermissionDenied,
             Self::NotReady | Self::Draining => Code::Unavailable,
             Self::TooManyStreams { .. }
             | Self::TooManyWatchers { .. }
-            | Self::TooManyRequests { .. } => Code::ResourceExhausted,
-            Self::DeadlineExceeded => Code::DeadlineExceeded,
-            Self::Panicked => Code::Internal,
+            | Self::TooManyRequests { .. }
+            | Self::Share { .. }
+            | Self::TooManyBytes { .. }
+            | Self::TooManyPublicCalls { .. } => Code::ResourceExhausted,
+            Self::DeadlineExceeded | Self::LateBody { .. } => Code::DeadlineExceeded,
+            Self::Panicked | Self::NotAdmitted => Code::Internal,
         }
     }
 }

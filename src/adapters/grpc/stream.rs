@@ -7,21 +7,20 @@ use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
-use arc_swap::Guard;
 use tokio_stream::{Stream, StreamExt};
 use tokio_util::sync::WaitForCancellationFutureOwned;
-use tonic::metadata::MetadataMap;
-use tonic::{Extensions, Request, Status, Streaming};
+use tonic::{Request, Status, Streaming};
 
-use crate::adapters::grpc::authorization::{Asking, Authorization, Shared, with_evidence};
+use crate::adapters::grpc::authorization::{Asking, Authorization, Shared};
+use crate::adapters::grpc::entrance::{Entrance, entered};
 use crate::adapters::grpc::parse::transport_trace;
 use crate::adapters::grpc::refusal::Refusal;
 use crate::call::context::TraceContext;
-use crate::identity::authenticate::Authenticator;
+use crate::config::limits::Limits;
 use crate::identity::caller::{Caller, Rpc};
+use crate::identity::places::{Count, Full, Taken};
 use crate::proto::v1;
 use crate::proto::v1::authorize_stream_response::Outcome;
 use crate::service::deadline::Deadline;
@@ -35,8 +34,10 @@ pub(super) fn answer(
     authorization: &Authorization,
     request: Request<Streaming<v1::AuthorizeStreamRequest>>,
 ) -> Result<AnswerStream, Refusal> {
-    let (metadata, extensions, requests) = request.into_parts();
-    let session = Arc::new(Session::open(&authorization.shared, metadata, extensions)?);
+    let (metadata, mut extensions, requests) = request.into_parts();
+    let entrance = entered(&mut extensions, Rpc::AuthorizeStream)?;
+    let trace = transport_trace(&metadata);
+    let session = Arc::new(Session::open(&authorization.shared, entrance, trace)?);
     let requests = UntilDrained::new(requests, &session.shared);
     Ok(Box::pin(requests.then(move |request| {
         answer_one(Arc::clone(&session), request)
@@ -46,57 +47,47 @@ pub(super) fn answer(
 /// One open stream.
 struct Session {
     shared: Arc<Shared>,
-    metadata: MetadataMap,
-    extensions: Extensions,
     trace: TraceContext,
-    admitted: std::sync::Mutex<(Arc<Authenticator>, Arc<Caller>)>,
+    entrance: std::sync::Mutex<Entrance>,
+    _place: Taken,
 }
 
 impl Session {
     fn open(
         shared: &Arc<Shared>,
-        metadata: MetadataMap,
-        extensions: Extensions,
+        entrance: Entrance,
+        trace: TraceContext,
     ) -> Result<Self, Refusal> {
-        let authenticator = Guard::into_inner(shared.doorkeeper.current());
-        let caller = with_evidence(&metadata, &extensions, |evidence| {
-            shared.admit(evidence, Rpc::AuthorizeStream)
-        })?;
-        let limit = shared.limits.load().open_streams;
-        if shared.open_streams.fetch_add(1, Ordering::AcqRel) >= limit {
-            shared.close_stream();
-            return Err(Refusal::TooManyStreams { limit });
-        }
+        let limits = shared.limits.load();
+        let place = stream_place(&shared.open_streams, &entrance, &limits)?;
         Ok(Self {
             shared: Arc::clone(shared),
-            trace: transport_trace(&metadata),
-            metadata,
-            extensions,
-            admitted: std::sync::Mutex::new((authenticator, caller)),
+            trace,
+            entrance: std::sync::Mutex::new(entrance),
+            _place: place,
         })
     }
 
     /// The caller, asked for its credentials again if the callers were reloaded since.
     fn caller(&self) -> Result<Arc<Caller>, Refusal> {
-        let current = self.shared.doorkeeper.current();
-        let mut admitted = self
-            .admitted
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if !Arc::ptr_eq(&admitted.0, &current) {
-            let caller = with_evidence(&self.metadata, &self.extensions, |evidence| {
-                self.shared.admit(evidence, Rpc::AuthorizeStream)
-            })?;
-            *admitted = (Guard::into_inner(current), caller);
-        }
-        Ok(Arc::clone(&admitted.1))
+        let entrance = self.entrance.lock();
+        let mut entrance = entrance.unwrap_or_else(std::sync::PoisonError::into_inner);
+        entrance.again(Rpc::AuthorizeStream).cloned()
     }
 }
 
-impl Drop for Session {
-    fn drop(&mut self) {
-        self.shared.close_stream();
-    }
+/// A place among the streams that may be open.
+pub(in crate::adapters) fn stream_place(
+    open: &Count,
+    entrance: &Entrance,
+    limits: &Limits,
+) -> Result<Taken, Refusal> {
+    let limit = limits.open_streams;
+    let taken = entrance.place(open, |held| &held.streams, limits, limit);
+    taken.map_err(|full| match full {
+        Full::All => Refusal::TooManyStreams { limit },
+        Full::Share => entrance.over_share(limits, limit, "open_streams"),
+    })
 }
 
 async fn answer_one(

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST};
 use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
@@ -16,7 +16,9 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value as Json};
 use tonic::transport::server::TlsConnectInfo;
 
+use crate::adapters::grpc::entrance::peer;
 use crate::adapters::grpc::parse::EntityTypes;
+use crate::adapters::headers;
 use crate::adapters::http::refusal::Refusal;
 use crate::adapters::ids;
 use crate::adapters::json::{self, Names};
@@ -61,18 +63,9 @@ impl Door {
 
     /// Who asks, if it may use this.
     pub fn admit(&self, head: &Parts, rpc: Rpc) -> Result<Arc<Caller>, Refusal> {
-        let mut shown = head.headers.get_all(AUTHORIZATION).iter();
-        let authorization = shown.next().map(Shown::of).transpose()?;
-        if shown.next().is_some() {
-            // Which of the two counts would be anybody's guess.
-            return Err(authenticate::Refusal::NotBearer.into());
-        }
-        let connection = head.extensions.get::<TlsConnectInfo<Peer>>();
-        let chain = connection.and_then(TlsConnectInfo::peer_certs);
-        let names = match (connection, &chain) {
-            (Some(connection), Some(chain)) => connection.get_ref().names(chain),
-            _ => &[],
-        };
+        let shown = headers::authorization(&head.headers)?;
+        let authorization = shown.map(Shown::of).transpose()?;
+        let names = peer(&head.extensions).map_or(&[][..], Peer::names_read);
         let doorkeeper = self.doorkeeper.current();
         if doorkeeper.is_local() && !host(head).is_some_and(|host| is_loopback(&host)) {
             return Err(Refusal::ForeignHost);
@@ -96,6 +89,9 @@ impl Door {
         if !caller.rights.rpcs.contains(rpc) {
             let caller = caller.id.to_string();
             return Err(Refusal::NotAllowed { caller, rpc });
+        }
+        if let Some(name) = headers::repeated(&head.headers) {
+            return Err(Refusal::Repeated { name });
         }
         Ok(caller)
     }
@@ -218,7 +214,13 @@ pub fn deadline(head: &Parts) -> Deadline {
 
 /// The trace that the headers name.
 pub fn trace(headers: &HeaderMap) -> TraceContext {
-    let header = |name| Some(headers.get(name)?.to_str().ok()?.to_owned());
+    let header = |name| {
+        let mut named = headers.get_all(name).iter();
+        match (named.next(), named.next()) {
+            (Some(only), None) => Some(only.to_str().ok()?.to_owned()),
+            _ => None,
+        }
+    };
     match header("traceparent") {
         None => TraceContext::default(),
         traceparent => TraceContext {

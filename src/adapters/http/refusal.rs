@@ -81,6 +81,18 @@ pub enum Refusal {
         /// The limit.
         limit: u32,
     },
+    /// A header that may come once.
+    #[error("the `{name}` header comes twice: send it once")]
+    Repeated {
+        /// The header.
+        name: &'static str,
+    },
+    /// What the shield says of load, in its words.
+    #[error("{0}")]
+    Overloaded(String),
+    /// A body that does not come to its end.
+    #[error("{0}")]
+    LateBody(String),
     /// No answer in time.
     #[error("no answer within the deadline")]
     DeadlineExceeded,
@@ -108,6 +120,7 @@ impl Refusal {
             | Self::EmptyBody
             | Self::NotJson
             | Self::BrokenBody
+            | Self::Repeated { .. }
             | Self::OtherPage => StatusCode::BAD_REQUEST,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::HeadersTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -117,7 +130,10 @@ impl Refusal {
             }
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::NotReady | Self::TooManyRequests { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotReady | Self::TooManyRequests { .. } | Self::Overloaded(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::LateBody(_) => StatusCode::REQUEST_TIMEOUT,
             Self::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
             Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -137,7 +153,7 @@ impl Refusal {
             Self::MethodNotAllowed { allowed } => {
                 headers.insert(ALLOW, HeaderValue::from_static(allowed));
             }
-            Self::NotReady | Self::TooManyRequests { .. } => {
+            Self::NotReady | Self::TooManyRequests { .. } | Self::Overloaded(_) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             _ => {}
@@ -155,8 +171,8 @@ impl Refusal {
             | Self::ForeignHost
             | Self::NoIdentifier => metrics::Refusal::NotEntitled,
             Self::NotReady => metrics::Refusal::Unavailable,
-            Self::TooManyRequests { .. } => metrics::Refusal::Overloaded,
-            Self::DeadlineExceeded => metrics::Refusal::Deadline,
+            Self::TooManyRequests { .. } | Self::Overloaded(_) => metrics::Refusal::Overloaded,
+            Self::DeadlineExceeded | Self::LateBody(_) => metrics::Refusal::Deadline,
             Self::Panicked => metrics::Refusal::Failed,
             _ => metrics::Refusal::Malformed,
         }

@@ -47,6 +47,13 @@ pub struct Admitted {
     request_id: Option<String>,
 }
 
+impl Admitted {
+    /// Who asks.
+    pub fn caller(&self) -> &Arc<Caller> {
+        &self.caller
+    }
+}
+
 impl Toolhive {
     /// ToolHive's decision point through a door.
     pub fn new(door: Door, settings: &Settings) -> Self {

@@ -126,7 +126,9 @@ pub(super) fn of_context(path: &str) -> Option<Vocabulary> {
         "delegation.source" => Vocabulary::Source,
         "delegation.effect" => Vocabulary::Effect,
         "target_role" => Vocabulary::Role,
-        "session.labels" => Vocabulary::Label,
+        "labels" | "session.labels" | "task.labels" | "delegation.labels" | "recent.labels" => {
+            Vocabulary::Label
+        }
         "answers.kinds" => Vocabulary::Answer,
         "sampling.include_context" => Vocabulary::Inclusion,
         _ => return None,

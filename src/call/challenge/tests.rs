@@ -49,6 +49,7 @@ fn decide_in(policies: &str, call: &CallContext, authority: &Authority, uses: &[
         id: "edge".into(),
         rights: trusted(),
         toolhive_agent: None,
+        held: crate::identity::places::Held::default(),
     };
     let asker = Asker {
         caller: &caller,
@@ -475,6 +476,7 @@ fn the_word_of_somebody_who_has_left_counts_no_more() {
         id: "edge".into(),
         rights: trusted(),
         toolhive_agent: None,
+        held: crate::identity::places::Held::default(),
     };
     let asker = Asker {
         caller: &caller,

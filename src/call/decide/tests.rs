@@ -35,6 +35,7 @@ fn decide_with(
         id: "edge".into(),
         rights,
         toolhive_agent: None,
+        held: crate::identity::places::Held::default(),
     };
     decide(
         &world(policies),
@@ -118,6 +119,7 @@ fn an_error_denies_and_names_the_policy() {
         id: "edge".into(),
         rights: trusted(),
         toolhive_agent: None,
+        held: crate::identity::places::Held::default(),
     };
     let asker = Asker {
         caller: &caller,
@@ -807,6 +809,7 @@ fn facts_of_built_in_actions_fit_the_schema_by_construction() {
         id: "edge".into(),
         rights: trusted(),
         toolhive_agent: None,
+        held: crate::identity::places::Held::default(),
     };
     let claims = ClaimMapping {
         groups: vec![GroupClaim {

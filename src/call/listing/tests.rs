@@ -14,6 +14,7 @@ fn a_list_shows_the_tools_that_some_call_could_reach() {
         id: "edge".into(),
         rights: trusted(),
         toolhive_agent: None,
+        held: crate::identity::places::Held::default(),
     };
     let claims = ClaimMapping::default();
     let mut call = get_issue();
@@ -62,6 +63,7 @@ fn a_list_shows_the_prompts_and_resources_that_may_be_used() {
         id: "edge".into(),
         rights: trusted(),
         toolhive_agent: None,
+        held: crate::identity::places::Held::default(),
     };
     let claims = ClaimMapping::default();
     let asker = Asker {

@@ -49,6 +49,46 @@ fn changed(tools: &[v1::ChangedTool]) -> String {
     told.join("; ")
 }
 
+const MIB: u64 = 1 << 20;
+
+/// What the server carries, each with what it may.
+fn load(it: &v1::ServerLoad) -> String {
+    format!(
+        "{} of {} requests, {} of {} MiB of bodies, {} of {} connections, {} of {} by strangers",
+        it.requests,
+        it.most_requests,
+        it.body_bytes.div_ceil(MIB),
+        it.most_body_bytes / MIB,
+        it.connections,
+        it.most_connections,
+        it.stranger_connections,
+        it.most_stranger_connections,
+    )
+}
+
+/// What the server has turned away since its start.
+fn turned_away(it: &v1::ServerLoad) -> String {
+    let counts = [
+        (
+            it.not_entitled_requests,
+            "requests of those who may not ask",
+        ),
+        (it.refused_requests, "requests without a place"),
+        (it.refused_bodies, "messages without room"),
+        (it.late_bodies, "late messages"),
+        (it.refused_connections, "connections without room"),
+        (it.pushed_out_connections, "connections to make room"),
+        (it.silent_connections, "silent connections"),
+        (it.refused_public_calls, "calls of health and reflection"),
+    ];
+    let told: Vec<_> = counts
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    told.join(", ")
+}
+
 /// What telemetry lost since the start.
 fn lost(losses: &[v1::TelemetryLoss]) -> String {
     let one =
@@ -76,8 +116,14 @@ fn text(it: &v1::GetStatusResponse) -> Facts {
         .fact("tasks", format!("{} open", it.open_tasks))
         .fact("approvals", format!("{} pending", it.pending_approvals))
         .fact("sessions", it.sessions)
+        .fact("labels", format!("kept with {} more", it.carriers))
         .fact("store", store)
         .fact("changed", changed(&it.changed_tools))
+        .fact("load", it.load.as_ref().map(load).unwrap_or_default())
+        .fact(
+            "refused",
+            it.load.as_ref().map(turned_away).unwrap_or_default(),
+        )
         .fact("lost", lost(&it.telemetry_losses))
         .maybe("time", it.now.as_ref().map(moment))
 }

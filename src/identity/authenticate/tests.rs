@@ -6,6 +6,7 @@ fn caller(id: &str) -> Caller {
         id: Arc::from(id),
         rights: Rights::default(),
         toolhive_agent: None,
+        held: crate::identity::places::Held::default(),
     }
 }
 

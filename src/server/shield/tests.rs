@@ -46,6 +46,20 @@ fn limits(concurrent_requests: u32, deadline_ms: u32) -> Arc<ArcSwap<Limits>> {
     Arc::new(ArcSwap::from_pointee(limits))
 }
 
+/// Admits everybody as one caller.
+fn everybody() -> Admit {
+    let caller = Arc::new(Caller::local());
+    Arc::new(move |_| {
+        let caller = Arc::clone(&caller);
+        let framing = Framing::Whole;
+        Ok(Admitted { caller, framing })
+    })
+}
+
+fn shielded<S>(inner: S, limits: Arc<ArcSwap<Limits>>) -> Shield<S> {
+    Shield::new(inner, everybody(), limits, Arc::default())
+}
+
 fn request(timeout: Option<&str>) -> Request<Body> {
     let builder = Request::builder();
     let builder = timeout.into_iter().fold(builder, |builder, text| {
@@ -68,7 +82,7 @@ fn status_of(answer: Answer) -> Option<String> {
 
 #[tokio::test]
 async fn an_answer_in_time_passes_unchanged() {
-    let mut shield = Shield::new(Script::of(vec![fine()]), limits(1, 1_000));
+    let mut shield = shielded(Script::of(vec![fine()]), limits(1, 1_000));
     assert_eq!(status_of(shield.call(request(None)).await), None);
 }
 
@@ -79,7 +93,7 @@ async fn one_request_too_many_is_shed_and_the_next_is_not() {
         let _ = answered.await;
         fine().await
     });
-    let mut shield = Shield::new(Script::of(vec![waits, Box::pin(fine())]), limits(1, 5_000));
+    let mut shield = shielded(Script::of(vec![waits, Box::pin(fine())]), limits(1, 5_000));
     let first = shield.call(request(None));
     let second = shield.clone().call(request(None));
     assert_eq!(
@@ -95,7 +109,7 @@ async fn one_request_too_many_is_shed_and_the_next_is_not() {
 #[tokio::test]
 async fn a_request_that_is_given_up_makes_room() {
     let futures: Vec<Coming> = vec![Box::pin(std::future::pending()), Box::pin(fine())];
-    let mut shield = Shield::new(Script::of(futures), limits(1, 5_000));
+    let mut shield = shielded(Script::of(futures), limits(1, 5_000));
     drop(shield.call(request(None)));
     assert_eq!(status_of(shield.call(request(None)).await), None);
 }
@@ -108,7 +122,7 @@ async fn the_shorter_of_both_deadlines_holds() {
         (50, Some("8H"), 1_000),
         (50, Some("nonsense"), 1_000),
     ] {
-        let mut shield = Shield::new(
+        let mut shield = shielded(
             Script::of(vec![std::future::pending()]),
             limits(1, configured_ms),
         );
@@ -155,7 +169,7 @@ async fn whoever_answers_is_told_the_shorter_deadline() {
         (0, Some("8H"), true),
     ] {
         let told = Told(Arc::default());
-        let mut shield = Shield::new(told.clone(), limits(1, configured_ms));
+        let mut shield = shielded(told.clone(), limits(1, configured_ms));
         assert_eq!(status_of(shield.call(request(asked)).await), None);
         let deadline = told.0.lock().expect("not poisoned").expect("a deadline");
         assert_eq!(deadline.is_over(), is_over, "{configured_ms} {asked:?}");
@@ -165,7 +179,7 @@ async fn whoever_answers_is_told_the_shorter_deadline() {
 #[tokio::test]
 async fn a_panic_is_answered_and_makes_room() {
     let futures: Vec<Coming> = vec![Box::pin(async { panic!("a bug") }), Box::pin(fine())];
-    let mut shield = Shield::new(Script::of(futures), limits(1, 1_000));
+    let mut shield = shielded(Script::of(futures), limits(1, 1_000));
     assert_eq!(
         status_of(shield.call(request(None)).await).as_deref(),
         Some("13"),
@@ -202,7 +216,68 @@ fn a_refusal_counts_for_the_door_it_comes_from() {
     let malformed = || Status::invalid_argument("no").into_http();
     let refusal = |dialect: &Dialect| dialect.refusal(&malformed()).map(|(door, _)| door);
     assert_eq!(refusal(&GRPC), Some("grpc"));
-    let shield = Shield::new((), limits(1, 1)).of_door("ext_mcp");
+    let shield = shielded((), limits(1, 1)).of_door("ext_mcp");
     assert_eq!(refusal(&shield.dialect), Some("ext_mcp"));
     assert_eq!(shield.dialect.refusal(&Response::new(Body::empty())), None);
+}
+
+#[tokio::test]
+async fn who_may_not_ask_takes_no_place_and_has_no_body_read() {
+    let refuses: Admit = Arc::new(|_| {
+        let refusal = Refusal::from(crate::identity::authenticate::Refusal::NoCredentials);
+        Err(Box::new((GRPC.refuse)(refusal)))
+    });
+    let load = Arc::new(Load::default());
+    let script = Script::of(Vec::<Ready<Answer>>::new());
+    let mut shield = Shield::new(script, refuses, limits(1, 1_000), Arc::clone(&load));
+    let held: Vec<_> = (0..3).map(|_| shield.call(request(None))).collect();
+    assert_eq!(load.requests.get(), 0);
+    for refused in held {
+        assert_eq!(status_of(refused.await).as_deref(), Some("16"));
+    }
+    assert_eq!(load.turned_away().not_entitled, 3);
+}
+
+#[tokio::test]
+async fn services_under_one_load_count_together() {
+    let load = Arc::new(Load::default());
+    let shield = |futures| {
+        let script = Script::of(futures);
+        Shield::new(script, everybody(), limits(1, 1_000), Arc::clone(&load))
+    };
+    let waits: Coming = Box::pin(std::future::pending());
+    let first = shield(vec![waits]).call(request(None));
+    let answer: Coming = Box::pin(fine());
+    assert_eq!(
+        status_of(shield(vec![answer]).call(request(None)).await).as_deref(),
+        Some("8")
+    );
+    assert_eq!(load.turned_away().requests, 1);
+    drop(first);
+    assert_eq!(load.requests.get(), 0);
+}
+
+#[tokio::test]
+async fn one_caller_cannot_take_all_places() {
+    let mut greedy = Caller::local();
+    greedy.held.has_others = true;
+    let greedy = Arc::new(greedy);
+    let caller = Arc::clone(&greedy);
+    let admit: Admit = Arc::new(move |_| {
+        let (caller, framing) = (Arc::clone(&caller), Framing::Whole);
+        Ok(Admitted { caller, framing })
+    });
+    let futures: Vec<Coming> = (0..3)
+        .map(|_| Box::pin(std::future::pending()) as _)
+        .collect();
+    let mut shield = Shield::new(Script::of(futures), admit, limits(4, 1_000), Arc::default());
+    let held: Vec<_> = (0..3).map(|_| shield.call(request(None))).collect();
+    let Ok(refused) = shield.call(request(None)).await;
+    let said = Status::from_header_map(refused.headers()).expect("a status");
+    assert_eq!(said.code(), Code::ResourceExhausted);
+    assert!(
+        said.message().contains("`limits.caller_share_percent`"),
+        "{said}"
+    );
+    drop(held);
 }

@@ -19,16 +19,28 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A reader of the log that takes lines while it is open.
 #[derive(Clone, Default)]
-struct Reader(Arc<(Mutex<(bool, Vec<u8>)>, Condvar)>);
+struct Reader(Arc<Read>);
+
+#[derive(Default)]
+struct Read {
+    state: Mutex<State>,
+    turned: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    is_open: bool,
+    bytes: Vec<u8>,
+}
 
 impl Reader {
     fn turn(&self, is_open: bool) {
-        self.0.0.lock().unwrap().0 = is_open;
-        self.0.1.notify_all();
+        self.0.state.lock().unwrap().is_open = is_open;
+        self.0.turned.notify_all();
     }
 
     fn lines(&self) -> Vec<Json> {
-        let text = String::from_utf8(self.0.0.lock().unwrap().1.clone()).unwrap();
+        let text = String::from_utf8(self.0.state.lock().unwrap().bytes.clone()).unwrap();
         text.lines()
             .map(|line| serde_json::from_str(line).unwrap())
             .collect()
@@ -37,11 +49,11 @@ impl Reader {
 
 impl Write for Reader {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut held = self.0.0.lock().unwrap();
-        while !held.0 {
-            held = self.0.1.wait(held).unwrap();
+        let mut state = self.0.state.lock().unwrap();
+        while !state.is_open {
+            state = self.0.turned.wait(state).unwrap();
         }
-        held.1.extend(bytes);
+        state.bytes.extend(bytes);
         Ok(bytes.len())
     }
 

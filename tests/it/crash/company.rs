@@ -67,7 +67,7 @@ pub fn bundle() -> Bundle {
 /// A server that nobody waits for. To be killed while it starts.
 pub fn spawn(bundle: &Bundle) -> Child {
     Command::new(env!("CARGO_BIN_EXE_callgate"))
-        .args(["serve", "--listen", "127.0.0.1:0"])
+        .args(["serve", "--without-callers", "--listen", "127.0.0.1:0"])
         .current_dir(bundle.folder())
         .stdin(Stdio::null())
         .stdout(Stdio::null())

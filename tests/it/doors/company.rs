@@ -8,6 +8,7 @@ use callgate::config::telemetry::{DecisionLog, Telemetry};
 use callgate::proto::v1;
 use callgate::proto::v1::control_client::ControlClient;
 use callgate::service::clock::Clock;
+use callgate::service::generation::Load;
 use callgate::telemetry::recorder::{Parts, Recorder};
 use callgate::telemetry::redaction::Redaction;
 use opentelemetry::trace::TracerProvider as _;
@@ -53,7 +54,7 @@ unless { context has approval };
 
 @id("nothing-private-out") @owner("security") @reason("what is private stays")
 forbid (principal is Mcp::Agent, action in Mcp::Action::"call_tool", resource == Mcp::Tool::"mail/send")
-unless { context has session && !context.session.labels.contains("private") };
+unless { !context.labels.contains("private") };
 
 @id("small") @reason("that is too much")
 forbid (principal, action in Mcp::Action::"call_tool", resource == Mcp::Tool::"mail/list")
@@ -75,7 +76,7 @@ when { context.elicitation.secret_fields.isEmpty() };
 when { context.elicitation has domain && context.elicitation.domain == "example.org" };
 
 @id("summaries") permit (principal == Mcp::Server::"mail", action == Mcp::Action::"sample", resource)
-when { context.sampling.max_tokens <= 100 && !(context has session && context.session.labels.contains("private")) };
+when { context.sampling.max_tokens <= 100 && !context.labels.contains("private") };
 
 @id("folders") permit (principal is Mcp::Server, action == Mcp::Action::"list_roots", resource)
 when { context has delegation && context.delegation has root && context.delegation.root == Mcp::User::"ana" };
@@ -168,6 +169,24 @@ pub struct Company {
 impl Company {
     /// A company that has lent something, and works on something.
     pub async fn open(config: &str) -> Self {
+        let files = [
+            ("callgate.toml", SETTINGS),
+            ("company.cedar", POLICIES),
+            ("entities/company.json", ENTITIES),
+            ("tools/git.json", GIT),
+            ("tools/mail.json", MAIL),
+            ("records.cedarschema", RECORDS_SCHEMA),
+            ("records.cedar", RECORDS_POLICIES),
+            ("entities/records.json", RECORDS),
+        ];
+        let files = files.map(|(path, text)| (path, text.to_owned()));
+        let mut company = Self::with(config, load(&files)).await;
+        company.begin().await;
+        company
+    }
+
+    /// A company with policies, people and tools of its own, in which nothing has happened.
+    pub async fn with(config: &str, load: Load) -> Self {
         let clock = Arc::new(TestClock::new());
         let spans = InMemorySpanExporter::default();
         let provider = SdkTracerProvider::builder()
@@ -184,29 +203,16 @@ impl Company {
         });
         let at = Arc::clone(&clock) as Arc<dyn Clock>;
         let server = start_recorded(config, &[], at, recorder).await;
-        let files = [
-            ("callgate.toml", SETTINGS),
-            ("company.cedar", POLICIES),
-            ("entities/company.json", ENTITIES),
-            ("tools/git.json", GIT),
-            ("tools/mail.json", MAIL),
-            ("records.cedarschema", RECORDS_SCHEMA),
-            ("records.cedar", RECORDS_POLICIES),
-            ("entities/records.json", RECORDS),
-        ];
-        let files = files.map(|(path, text)| (path, text.to_owned()));
-        server.service.publish(load(&files)).expect("a revision");
+        server.service.publish(load).expect("a revision");
         let control = ControlClient::new(server.channel().await);
-        let mut company = Self {
+        Self {
             server,
             clock,
             made: Made::default(),
             control,
             spans,
             _provider: provider,
-        };
-        company.begin().await;
-        company
+        }
     }
 
     async fn begin(&mut self) {

@@ -103,6 +103,7 @@ impl Door for ExtAuthz {
 [envoy]
 servers = [
   { path = "/git", server = "git" }, { path = "/mail", server = "mail" }, { path = "/other", server = "other" },
+  { path = "/fetch", server = "fetch" }, { path = "/filesystem", server = "filesystem" },
 ]
 task_header = "x-task"
 approval_header = "x-approvals"

@@ -16,6 +16,7 @@ mod ext_mcp;
 mod ext_proc;
 mod record;
 mod toolhive;
+mod what_was_read;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,4 +1,9 @@
 //! What must hold while the server is under load and what is around it fails.
 
+mod attack;
 mod collector;
+mod headers;
 mod losses;
+mod restart;
+mod silence;
+mod strangers;

@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use callgate::adapters::grpc::authorization::Authorization;
 use callgate::adapters::grpc::control::rpcs::ControlApi;
+use callgate::adapters::grpc::entrance;
 use callgate::config::limits::Limits;
 use callgate::identity::authenticate::{Authenticator, Credentials, TokenDigest};
 use callgate::identity::caller::{Caller, Rights, Rpc, RpcSet};
@@ -144,7 +145,6 @@ fn open(
     let service = Service::open(settings.clone(), Recorder::default(), store, clock);
     let service = Arc::new(service.expect("a service"));
     service.publish(world.load.clone()).expect("a revision");
-    let doorkeeper = Arc::new(Doorkeeper::new(Authenticator::new(gateways())));
     // Clocks agree here: times in scenarios are to the millisecond.
     let limits = Limits {
         clock_skew_seconds: 0,
@@ -152,13 +152,8 @@ fn open(
     };
     let limits = Arc::new(ArcSwap::from_pointee(limits));
     let stop = CancellationToken::new();
-    let authorization = Authorization::new(
-        Arc::clone(&service),
-        Arc::clone(&doorkeeper),
-        Arc::clone(&limits),
-        stop.clone(),
-    );
-    let control = ControlApi::new(Arc::clone(&service), doorkeeper, limits, stop);
+    let authorization = Authorization::new(Arc::clone(&service), Arc::clone(&limits), stop.clone());
+    let control = ControlApi::new(Arc::clone(&service), limits, stop);
     (service, authorization, control)
 }
 
@@ -195,17 +190,23 @@ fn gateways() -> Vec<(Caller, Credentials)> {
             id,
             rights,
             toolhive_agent: None,
+            held: callgate::identity::places::Held::default(),
         };
         (caller, credentials)
     };
     both.map(entry).collect()
 }
 
+/// Knows the gateways.
+static DOORKEEPER: LazyLock<Arc<Doorkeeper>> =
+    LazyLock::new(|| Arc::new(Doorkeeper::new(Authenticator::new(gateways()))));
+
 /// A request of a gateway.
 pub fn from<T>(gateway: &str, message: T) -> Request<T> {
     let mut request = Request::new(message);
     let header = format!("Bearer {gateway}").parse().expect("a header");
     request.metadata_mut().insert("authorization", header);
+    entrance::let_in(&DOORKEEPER, &mut request).expect("a gateway");
     request
 }
 

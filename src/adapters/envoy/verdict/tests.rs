@@ -1,8 +1,12 @@
+use std::sync::Arc;
+
 use uuid::Uuid;
 
 use super::*;
 use crate::adapters::told::{DECISION_ID, OBLIGATION_DETAILS, OBLIGATIONS};
 use crate::call::decision::Reason;
+use crate::engine::obligation;
+use crate::engine::policy::PolicyInfo;
 
 fn deny(code: ReasonCode, message: &str) -> Answer<Decision> {
     Answer {
@@ -54,4 +58,34 @@ fn an_allow_takes_away_what_a_client_sent_under_our_names() {
     let passes = told::passes(&[answer]);
     assert_eq!(passes.without, [OBLIGATIONS, OBLIGATION_DETAILS]);
     assert_eq!(passes.headers[0].0, DECISION_ID);
+}
+
+#[test]
+fn an_obligation_with_more_to_say_than_its_name_is_told_in_full() {
+    let text = r#"{"id": "told", "type": "notification", "properties": {"to": "a@example.com", "body": "é\nx"}}"#;
+    let read = obligation::read(text).expect("an obligation");
+    let mut answer = deny(ReasonCode::Forbidden, "never");
+    answer.value = Decision::allow_unconditionally();
+    answer.value.determining = vec![Arc::new(PolicyInfo {
+        id: "p".into(),
+        owner: None,
+        controls: Vec::new(),
+        reason: None,
+        obligations: read.into_iter().map(Arc::new).collect(),
+        is_shadow: false,
+        is_forbid: false,
+    })];
+    let passes = told::passes(&[answer]);
+    let headers: Vec<&str> = passes.headers[1..].iter().map(|(_, it)| &**it).collect();
+    let whole = r#"[{"id":"told","properties":{"body":"\u00e9\nx","to":"a@example.com"},"type":"notification"}]"#;
+    let [names, details] = headers[..] else {
+        panic!("{headers:?}");
+    };
+    assert_eq!(names, "told");
+    assert!(details.is_ascii() && !details.contains('\n'), "{details}");
+    let [details, whole] =
+        [details, whole].map(|it| serde_json::from_str::<Json>(it).expect("JSON"));
+    assert_eq!(details, whole);
+    assert!(passes.metadata.fields.contains_key("obligation_details"));
+    assert!(passes.without.is_empty());
 }

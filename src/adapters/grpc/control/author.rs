@@ -116,7 +116,7 @@ impl Shared {
         request: Request<v1::RequestApprovalRequest>,
     ) -> Result<(Author, ApprovalRequest), Refusal> {
         const RPC: Rpc = Rpc::RequestApproval;
-        let mut admitted = self.admit_unary(request, RPC)?;
+        let mut admitted = Self::admit_unary(request, RPC)?;
         let (caller, trace) = (Arc::clone(&admitted.caller), admitted.trace.clone());
         self.parsing(&caller, &trace, |parser| {
             let key = key(parser, RPC, &mut admitted.message)?;

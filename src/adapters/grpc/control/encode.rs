@@ -16,6 +16,7 @@ use crate::call::live::grant::{Grant, GrantStatus};
 use crate::call::live::scope::Scope;
 use crate::call::live::task::{Step, Task, TaskStatus};
 use crate::call::model::Effect;
+use crate::config::limits::Limits;
 use crate::control::entities::{EntitySource, EntityView, stored_view};
 use crate::control::page::Listed;
 use crate::control::status::Status;
@@ -24,6 +25,7 @@ use crate::control::write::Control;
 use crate::identity::caller::Rights;
 use crate::proto::v1;
 use crate::service::generation::Generation;
+use crate::service::load::Load;
 use crate::state::definitions::{Changed, Place};
 use crate::telemetry::losses::Loss;
 
@@ -222,7 +224,7 @@ pub(super) fn entities(listed: Listed<EntityView>) -> v1::ListEntitiesResponse {
     }
 }
 
-pub(super) fn status(status: Status) -> v1::GetStatusResponse {
+pub(super) fn status(status: Status, load: &Load, limits: &Limits) -> v1::GetStatusResponse {
     v1::GetStatusResponse {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         revision: status.revision,
@@ -235,10 +237,34 @@ pub(super) fn status(status: Status) -> v1::GetStatusResponse {
         open_tasks: count(status.open_tasks),
         pending_approvals: count(status.pending_approvals),
         sessions: count(status.sessions),
+        carriers: count(status.carriers),
         now: Some(timestamp(status.now)),
         store_fault: status.store_fault.unwrap_or_default(),
         changed_tools: status.changed_tools.iter().map(changed_tool).collect(),
         telemetry_losses: status.losses.iter().map(telemetry_loss).collect(),
+        load: Some(server_load(load, limits)),
+    }
+}
+
+fn server_load(load: &Load, limits: &Limits) -> v1::ServerLoad {
+    let turned_away = load.turned_away();
+    v1::ServerLoad {
+        requests: count(load.requests.get()),
+        most_requests: limits.concurrent_requests.into(),
+        body_bytes: count(load.body_bytes.get()),
+        most_body_bytes: count(limits.body_bytes()),
+        connections: count(load.connections.get()),
+        most_connections: limits.connections.into(),
+        stranger_connections: count(load.strangers.get()),
+        most_stranger_connections: count(limits.stranger_connections()),
+        refused_requests: turned_away.requests,
+        not_entitled_requests: turned_away.not_entitled,
+        refused_bodies: turned_away.bodies,
+        late_bodies: turned_away.late_bodies,
+        refused_connections: turned_away.connections,
+        pushed_out_connections: turned_away.pushed_out,
+        silent_connections: turned_away.silent,
+        refused_public_calls: turned_away.public_calls,
     }
 }
 

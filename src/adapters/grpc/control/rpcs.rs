@@ -1,16 +1,15 @@
 //! The RPCs of `callgate.v1.Control`.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use crate::adapters::grpc::authorization::{admitted, with_evidence};
 use crate::adapters::grpc::control::author::{self, Acted};
 use crate::adapters::grpc::control::watch::{ApprovalSource, ChangeSource, Told, Watcher};
 use crate::adapters::grpc::control::{encode, refusal};
+use crate::adapters::grpc::entrance::entered;
 use crate::adapters::grpc::parse::{EntityTypes, Parser, transport_trace};
 use crate::adapters::grpc::refusal::Refusal;
 use crate::adapters::invalid::Invalid;
@@ -19,12 +18,12 @@ use crate::config::limits::Limits;
 use crate::control::author::Author;
 use crate::control::error::ControlError;
 use crate::control::write::Control;
-use crate::identity::authenticate::Evidence;
 use crate::identity::caller::{Caller, Rpc};
-use crate::identity::doorkeeper::Doorkeeper;
+use crate::identity::places::Count;
 use crate::proto::v1;
 use crate::proto::v1::control_server;
 use crate::service::decisions::Service;
+use crate::service::load::Load;
 
 /// `callgate.v1.Control`. Cloning is cheap.
 #[derive(Clone)]
@@ -35,11 +34,11 @@ pub struct ControlApi {
 /// What all requests share.
 pub(super) struct Shared {
     control: Arc<Control>,
-    pub(super) doorkeeper: Arc<Doorkeeper>,
     pub(super) limits: Arc<ArcSwap<Limits>>,
     types: EntityTypes,
     pub(super) draining: CancellationToken,
-    pub(super) watchers: AtomicU32,
+    pub(super) watchers: Count,
+    load: Arc<Load>,
 }
 
 /// The caller and the trace of one unary request, and its message.
@@ -53,20 +52,27 @@ impl ControlApi {
     /// The RPCs over a service. Streams end once `draining` is cancelled.
     pub fn new(
         service: Arc<Service>,
-        doorkeeper: Arc<Doorkeeper>,
         limits: Arc<ArcSwap<Limits>>,
         draining: CancellationToken,
     ) -> Self {
         Self {
             shared: Arc::new(Shared {
                 control: Arc::new(Control::new(service, Arc::clone(&limits))),
-                doorkeeper,
                 limits,
                 types: EntityTypes::default(),
                 draining,
-                watchers: AtomicU32::new(0),
+                watchers: Count::default(),
+                load: Arc::default(),
             }),
         }
+    }
+
+    /// Tells of this load.
+    pub fn carrying(mut self, load: Arc<Load>) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.load = load;
+        }
+        self
     }
 
     fn control(&self) -> &Control {
@@ -75,20 +81,11 @@ impl ControlApi {
 }
 
 impl Shared {
-    /// Who asks, if it may use this RPC.
-    pub(super) fn admit(&self, evidence: Evidence<'_>, rpc: Rpc) -> Result<Arc<Caller>, Refusal> {
-        admitted(&self.doorkeeper, evidence, rpc)
-    }
-
-    pub(super) fn admit_unary<T>(
-        &self,
-        request: Request<T>,
-        rpc: Rpc,
-    ) -> Result<Admitted<T>, Refusal> {
-        let (metadata, extensions, message) = request.into_parts();
-        let caller = with_evidence(&metadata, &extensions, |evidence| self.admit(evidence, rpc))?;
+    pub(super) fn admit_unary<T>(request: Request<T>, rpc: Rpc) -> Result<Admitted<T>, Refusal> {
+        let (metadata, mut extensions, message) = request.into_parts();
+        let entrance = entered(&mut extensions, rpc)?;
         Ok(Admitted {
-            caller,
+            caller: Arc::clone(entrance.caller()),
             trace: transport_trace(&metadata),
             message,
         })
@@ -116,7 +113,7 @@ impl Shared {
         rpc: Rpc,
         parse: impl FnOnce(&Parser<'_>, M) -> Result<T, Invalid>,
     ) -> Result<(Author, T), Refusal> {
-        let mut admitted = self.admit_unary(request, rpc)?;
+        let mut admitted = Self::admit_unary(request, rpc)?;
         let (caller, trace) = (Arc::clone(&admitted.caller), admitted.trace.clone());
         self.parsing(&caller, &trace, |parser| {
             let author = author::of(parser, rpc, &mut admitted)?;
@@ -131,7 +128,7 @@ impl Shared {
         rpc: Rpc,
         parse: impl FnOnce(&Parser<'_>, M) -> Result<T, Invalid>,
     ) -> Result<(Arc<Caller>, T), Refusal> {
-        let admitted = self.admit_unary(request, rpc)?;
+        let admitted = Self::admit_unary(request, rpc)?;
         let parsed = self.parsing(&admitted.caller, &admitted.trace, |parser| {
             parse(parser, admitted.message)
         })?;
@@ -469,10 +466,15 @@ impl control_server::Control for ControlApi {
         &self,
         request: Request<v1::GetStatusRequest>,
     ) -> Result<Response<v1::GetStatusResponse>, Status> {
-        let admitted = self.shared.admit_unary(request, Rpc::GetStatus)?;
+        let admitted = Shared::admit_unary(request, Rpc::GetStatus)?;
         let status = self.control().status().await;
         let status = status.map_err(told(&admitted.caller))?;
-        Ok(Response::new(encode::status(status)))
+        let limits = self.shared.limits.load();
+        Ok(Response::new(encode::status(
+            status,
+            &self.shared.load,
+            &limits,
+        )))
     }
 
     type WatchChangesStream = Told<v1::WatchChangesResponse>;

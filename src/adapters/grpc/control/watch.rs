@@ -3,25 +3,22 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use arc_swap::Guard;
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::metadata::MetadataMap;
-use tonic::{Extensions, Request, Status};
+use tonic::{Request, Status};
 
-use crate::adapters::grpc::authorization::with_evidence;
 use crate::adapters::grpc::control::rpcs::Shared;
 use crate::adapters::grpc::control::{encode, refusal};
+use crate::adapters::grpc::entrance::{Entrance, entered};
 use crate::adapters::grpc::refusal::Refusal;
 use crate::call::live::change::Entry;
 use crate::control::changes::{ApprovalWatch, Changes, WatchEnd};
 use crate::control::view::ApprovalView;
 use crate::control::write::Control;
-use crate::identity::authenticate::Authenticator;
 use crate::identity::caller::{Caller, Rights, Rpc};
+use crate::identity::places::{Full, Taken};
 use crate::proto::v1;
 use crate::service::generation::Generation;
 
@@ -87,9 +84,8 @@ impl Source for ApprovalSource {
 pub(super) struct Watcher {
     shared: Arc<Shared>,
     rpc: Rpc,
-    metadata: MetadataMap,
-    extensions: Extensions,
-    admitted: (Arc<Authenticator>, Arc<Caller>),
+    entrance: Entrance,
+    _place: Taken,
 }
 
 impl Watcher {
@@ -99,40 +95,31 @@ impl Watcher {
         request: Request<T>,
         rpc: Rpc,
     ) -> Result<(Self, T), Refusal> {
-        let (metadata, extensions, message) = request.into_parts();
-        let authenticator = Guard::into_inner(shared.doorkeeper.current());
-        let caller = with_evidence(&metadata, &extensions, |evidence| {
-            shared.admit(evidence, rpc)
+        let (_, mut extensions, message) = request.into_parts();
+        let entrance = entered(&mut extensions, rpc)?;
+        let limits = shared.limits.load();
+        let limit = limits.watchers;
+        let place = entrance.place(&shared.watchers, |held| &held.watches, &limits, limit);
+        let place = place.map_err(|full| match full {
+            Full::All => Refusal::TooManyWatchers { limit },
+            Full::Share => entrance.over_share(&limits, limit, "watchers"),
         })?;
-        let limit = shared.limits.load().watchers;
-        if shared.watchers.fetch_add(1, Ordering::AcqRel) >= limit {
-            shared.watchers.fetch_sub(1, Ordering::AcqRel);
-            return Err(Refusal::TooManyWatchers { limit });
-        }
         let watcher = Self {
             shared: Arc::clone(shared),
             rpc,
-            metadata,
-            extensions,
-            admitted: (authenticator, caller),
+            entrance,
+            _place: place,
         };
         Ok((watcher, message))
     }
 
     pub(super) fn caller(&self) -> &Caller {
-        &self.admitted.1
+        self.entrance.caller()
     }
 
     /// Asks for the credentials again if the callers were reloaded since.
     fn check(&mut self) -> Result<(), Refusal> {
-        let current = self.shared.doorkeeper.current();
-        if !Arc::ptr_eq(&self.admitted.0, &current) {
-            let caller = with_evidence(&self.metadata, &self.extensions, |evidence| {
-                self.shared.admit(evidence, self.rpc)
-            })?;
-            self.admitted = (Guard::into_inner(current), caller);
-        }
-        Ok(())
+        self.entrance.again(self.rpc).map(|_| ())
     }
 
     /// Tells a source's messages from now on.
@@ -168,11 +155,5 @@ impl Watcher {
                 return;
             }
         }
-    }
-}
-
-impl Drop for Watcher {
-    fn drop(&mut self) {
-        self.shared.watchers.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -333,10 +333,11 @@ impl Parser<'_> {
 /// The trace that the transport's headers name.
 pub fn transport_trace(metadata: &MetadataMap) -> TraceContext {
     let header = |name| {
-        metadata
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned)
+        let mut named = metadata.get_all(name).iter();
+        match (named.next(), named.next()) {
+            (Some(only), None) => only.to_str().ok().map(str::to_owned),
+            _ => None,
+        }
     };
     match header("traceparent") {
         None => TraceContext::default(),

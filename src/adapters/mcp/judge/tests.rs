@@ -49,6 +49,7 @@ impl Scene {
                 id: "edge".into(),
                 rights: trusted(),
                 toolhive_agent: None,
+                held: crate::identity::places::Held::default(),
             },
             conversation: Conversation {
                 subject: Subject::verified(agent("helper"), "jwt"),

@@ -1,0 +1,138 @@
+//! Places: how many of a kind are taken, by all and by one caller.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// How many are taken. Its clones count together.
+#[derive(Debug, Clone, Default)]
+pub struct Count(Arc<AtomicUsize>);
+
+impl Count {
+    /// How many are taken now.
+    pub fn get(&self) -> usize {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Takes some, unless that would be more than `limit`.
+    pub fn add_up_to(&self, amount: usize, limit: usize) -> bool {
+        let before = self.0.fetch_add(amount, Ordering::AcqRel);
+        let fits = before
+            .checked_add(amount)
+            .is_some_and(|after| after <= limit);
+        if !fits {
+            self.sub(amount);
+        }
+        fits
+    }
+
+    /// Takes some.
+    pub fn add(&self, amount: usize) {
+        self.0.fetch_add(amount, Ordering::AcqRel);
+    }
+
+    /// Gives some back.
+    pub fn sub(&self, amount: usize) {
+        self.0.fetch_sub(amount, Ordering::AcqRel);
+    }
+}
+
+/// What one caller holds. A reload of the callers keeps it.
+#[derive(Debug, Clone, Default)]
+pub struct Held {
+    /// Requests under way.
+    pub requests: Count,
+    /// Bytes of request bodies.
+    pub bytes: Count,
+    /// Open streams of questions and answers.
+    pub streams: Count,
+    /// Open watches.
+    pub watches: Count,
+    /// Whether there are other callers to leave room for.
+    pub has_others: bool,
+}
+
+/// How many there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bound {
+    /// Of all callers together.
+    pub limit: usize,
+    /// Of one caller.
+    pub share: usize,
+}
+
+impl Bound {
+    /// So many in all, of which one caller may have `percent` while there are others, and one in any case.
+    pub fn of(limit: usize, percent: u32, held: &Held) -> Self {
+        let percent = usize::try_from(percent).unwrap_or(100);
+        let share = match held.has_others {
+            true => (limit.saturating_mul(percent) / 100).max(1),
+            false => limit,
+        };
+        Self { limit, share }
+    }
+}
+
+/// Why nothing is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Full {
+    /// All of them are taken.
+    All,
+    /// The caller has its share.
+    Share,
+}
+
+/// Places that are taken until this is dropped.
+#[derive(Debug)]
+pub struct Taken {
+    all: Count,
+    own: Count,
+    amount: usize,
+}
+
+impl Taken {
+    /// None yet.
+    pub fn none(all: &Count, own: &Count) -> Self {
+        Self {
+            all: all.clone(),
+            own: own.clone(),
+            amount: 0,
+        }
+    }
+
+    /// One place.
+    pub fn one(all: &Count, own: &Count, bound: Bound) -> Result<Self, Full> {
+        let mut taken = Self::none(all, own);
+        taken.grow(1, bound)?;
+        Ok(taken)
+    }
+
+    /// Takes more.
+    pub fn grow(&mut self, amount: usize, bound: Bound) -> Result<(), Full> {
+        if !self.own.add_up_to(amount, bound.share) {
+            return Err(Full::Share);
+        }
+        if !self.all.add_up_to(amount, bound.limit) {
+            self.own.sub(amount);
+            return Err(Full::All);
+        }
+        self.amount += amount;
+        Ok(())
+    }
+
+    /// Gives back all but so many.
+    pub fn shrink_to(&mut self, amount: usize) {
+        let over = self.amount.saturating_sub(amount);
+        self.all.sub(over);
+        self.own.sub(over);
+        self.amount -= over;
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.shrink_to(0);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+//! What `grpc.health.v1` says.
+
+use tokio::sync::watch;
+use tonic::server::NamedService;
+use tonic_health::ServingStatus;
+use tonic_health::server::{HealthReporter, HealthService};
+
+use crate::adapters::envoy::ext_authz::ExtAuthz;
+use crate::adapters::envoy::ext_proc::ExtProc;
+use crate::adapters::ext_mcp::door::ExtMcp;
+use crate::adapters::grpc::authorization::Authorization;
+use crate::adapters::grpc::control::rpcs::ControlApi;
+use crate::proto::agentgateway::ext_mcp::ext_mcp_server::ExtMcpServer;
+use crate::proto::envoy::auth::authorization_server::AuthorizationServer as CheckServer;
+use crate::proto::envoy::processing::external_processor_server::ExternalProcessorServer;
+use crate::proto::v1::authorization_server::AuthorizationServer;
+use crate::proto::v1::control_server::ControlServer;
+use crate::server::public::MESSAGE_BYTES;
+use crate::service::decisions::Service;
+
+/// What `grpc.health.v1` says, of the server as a whole and of the services by their names.
+pub(super) struct Health {
+    reporter: HealthReporter,
+}
+
+impl Health {
+    const NAMES: [&'static str; 6] = [
+        "",
+        AuthorizationServer::<Authorization>::NAME,
+        ControlServer::<ControlApi>::NAME,
+        CheckServer::<ExtAuthz>::NAME,
+        ExternalProcessorServer::<ExtProc>::NAME,
+        ExtMcpServer::<ExtMcp>::NAME,
+    ];
+    /// Fails while the directory has faults and an older generation is in service: a matter for those
+    /// who watch, and no reason to take the server out of service.
+    const BUNDLE: &'static str = "callgate.bundle";
+
+    pub(super) async fn new() -> Self {
+        let this = Self {
+            reporter: HealthReporter::new(),
+        };
+        this.set(ServingStatus::NotServing).await;
+        this.set_bundle(false).await;
+        this
+    }
+
+    pub(super) fn service(&self) -> tonic_health::pb::health_server::HealthServer<HealthService> {
+        tonic_health::pb::health_server::HealthServer::new(HealthService::from_health_reporter(
+            self.reporter.clone(),
+        ))
+        .max_decoding_message_size(MESSAGE_BYTES)
+    }
+
+    pub(super) async fn set(&self, status: ServingStatus) {
+        for name in Self::NAMES {
+            self.reporter.set_service_status(name, status).await;
+        }
+    }
+
+    async fn set_bundle(&self, is_good: bool) {
+        let status = match is_good {
+            true => ServingStatus::Serving,
+            false => ServingStatus::NotServing,
+        };
+        self.reporter.set_service_status(Self::BUNDLE, status).await;
+    }
+
+    /// Says SERVING once something is live; what is live once stays so.
+    pub(super) async fn follow(
+        &self,
+        service: &Service,
+        mut bundle_is_good: watch::Receiver<bool>,
+    ) -> std::convert::Infallible {
+        service.ready().await;
+        self.set(ServingStatus::Serving).await;
+        loop {
+            let is_good = *bundle_is_good.borrow_and_update();
+            self.set_bundle(is_good).await;
+            if bundle_is_good.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Ends the streams of those who watch, after they have heard the last status.
+    pub(super) async fn end_watches(&mut self) {
+        for name in Self::NAMES.into_iter().chain([Self::BUNDLE]) {
+            self.reporter.clear_service_status(name).await;
+        }
+    }
+}
