@@ -164,7 +164,11 @@ fn kept(text: &str) -> String {
 }
 
 fn cut(text: &str, bytes: usize) -> &str {
-    text.get(..text.floor_char_boundary(bytes)).unwrap_or(text)
+    let mut end = bytes.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or(text)
 }
 
 /// What decisions need of a JSON Schema: names, types, what is required, and how schemas are combined. Descriptions,

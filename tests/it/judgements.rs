@@ -1,4 +1,4 @@
-//! What an import proposes, held against what people who read the definitions wrote down before: `tests/data/judgements`.
+//! What an import proposes, held against what was written down before, from the definitions: `tests/data/judgements`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -96,7 +96,6 @@ impl Verdict {
         let is_leader = |verb: &str| leader.as_ref().is_some_and(|it| it.word == verb);
         let first = split(
             tool.description
-                .trim_start()
                 .split_whitespace()
                 .next()
                 .unwrap_or_default(),

@@ -161,3 +161,6 @@ pub(super) fn sensitivity(
         None => (Sensitivity::Internal, None),
     }
 }
+
+#[cfg(test)]
+mod tests;

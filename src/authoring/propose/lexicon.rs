@@ -14,7 +14,7 @@ impl List {
     }
 
     /// The first of these words that is one of them.
-    pub(super) fn first<'w>(self, words: &'w [String]) -> Option<&'w str> {
+    pub(super) fn first(self, words: &[String]) -> Option<&str> {
         words.iter().map(String::as_str).find(|word| self.has(word))
     }
 }

@@ -2,9 +2,9 @@ use serde_json::{Value as Json, json};
 
 use super::*;
 use crate::authoring::tool_list;
-use crate::bundle::registration::{Effect, Sensitivity};
+use crate::bundle::registration::Effect;
 
-fn listed(definition: Json) -> ListedTool {
+pub(super) fn listed(definition: Json) -> ListedTool {
     let text = json!({"tools": [definition]}).to_string();
     let file = std::sync::Arc::from("list.json");
     let origin = crate::bundle::fault::Origin {
@@ -14,7 +14,7 @@ fn listed(definition: Json) -> ListedTool {
     tool_list::parse(origin).expect("a list").remove(0)
 }
 
-fn propose_alone(tool: &ListedTool) -> ToolEntry {
+pub(super) fn propose_alone(tool: &ListedTool) -> ToolEntry {
     propose(tool, &Prefixes::default())
 }
 
@@ -193,28 +193,6 @@ fn targets_are_found_in_lists_and_objects() {
 }
 
 #[test]
-fn labels_and_egress_err_on_the_side_of_suspicion() {
-    let fetch = propose_alone(&listed(
-        json!({"name": "fetch", "inputSchema": {"properties": {"url": {"type": "string"}}}}),
-    ));
-    assert!(fetch.egress && fetch.yields.contains(&"untrusted".to_owned()));
-    let closed = json!({"name": "read_file", "annotations": {"openWorldHint": false}});
-    let file = propose_alone(&listed(closed));
-    assert!(!file.egress);
-    assert_eq!(file.yields, ["untrusted", "private"]);
-    let unknown = propose_alone(&listed(json!({"name": "frobnicate"})));
-    assert!(unknown.egress && unknown.yields.contains(&"untrusted".to_owned()));
-    assert_eq!(
-        propose_alone(&listed(json!({"name": "get-env"}))).sensitivity,
-        Sensitivity::Restricted
-    );
-    let post = propose_alone(&listed(
-        json!({"name": "post_message", "annotations": {"openWorldHint": false}}),
-    ));
-    assert!(post.egress);
-}
-
-#[test]
 fn nothing_is_confirmed_by_itself() {
     assert_eq!(
         propose_alone(&listed(json!({"name": "get_issue"}))).status,
@@ -324,7 +302,7 @@ fn powers_machines_and_what_cannot_be_undone_are_admin() {
     }
 }
 
-fn with(name: &str, properties: Json) -> ToolEntry {
+pub(super) fn with(name: &str, properties: Json) -> ToolEntry {
     let definition =
         json!({"name": name, "inputSchema": {"type": "object", "properties": properties}});
     propose_alone(&listed(definition))
@@ -453,82 +431,6 @@ fn a_prefix_that_many_verbs_follow_names_the_server_and_not_an_action() {
     let own = |name: &str| propose(&listed(json!({"name": name})), &prefixes).effect;
     assert_eq!(own("wiki_get_page"), Effect::Read);
     assert_eq!(own("mcp__far__get_page"), Effect::Read);
-}
-
-#[test]
-fn a_server_that_calls_itself_closed_changes_nothing() {
-    for name in [
-        "get_mail",
-        "list_comments",
-        "send_mail",
-        "fetch",
-        "web_search",
-        "frobnicate",
-        "get_current_time",
-    ] {
-        let definition = |hint: Json| json!({"name": name, "annotations": {"openWorldHint": hint}});
-        let closed = propose_alone(&listed(definition(json!(false))));
-        let silent = propose_alone(&listed(definition(json!(null))));
-        assert_eq!(
-            (closed.egress, &closed.yields),
-            (silent.egress, &silent.yields),
-            "{name}"
-        );
-    }
-}
-
-#[test]
-fn readers_of_content_bring_labels() {
-    for (name, wanted) in [
-        ("get_emails", &["untrusted", "private"][..]),
-        ("list_comments", &["untrusted", "private"]),
-        ("issue_comments", &["untrusted", "private"]),
-        ("search_messages", &["untrusted", "private"]),
-        ("web_search", &["untrusted"]),
-        ("get_public_page", &["untrusted", "private"]),
-        ("get_secret", &["untrusted", "private", "secret"]),
-        ("list_api_keys", &["untrusted", "private", "secret"]),
-        ("run_command", &["untrusted", "private", "secret"]),
-        ("edit_file", &["untrusted", "private"]),
-        ("get_current_time", &[]),
-        ("send_message", &[]),
-    ] {
-        assert_eq!(
-            propose_alone(&listed(json!({"name": name}))).yields,
-            wanted,
-            "{name}"
-        );
-    }
-    let kubectl = with(
-        "get_resource",
-        json!({"resourceType": {"type": "string"}, "namespace": {"type": "string"}}),
-    );
-    assert!(kubectl.yields.contains(&"secret".to_owned()));
-}
-
-#[test]
-fn what_is_asked_elsewhere_carries_out() {
-    let text = || json!({"type": "string"});
-    for (name, properties) in [
-        ("acme_search", json!({"query": text()})),
-        ("get_page", json!({"target_url": text()})),
-        ("lookup", json!({"hostname": text()})),
-        ("get_news", json!({})),
-        ("search_images", json!({"q": text()})),
-        (
-            "crawl",
-            json!({"startUrls": {"type": "array", "items": text()}}),
-        ),
-    ] {
-        assert!(with(name, properties).egress, "{name}");
-    }
-    for (name, properties) in [
-        ("search_issues", json!({"query": text()})),
-        ("read_file", json!({"path": text()})),
-        ("list_channels", json!({"limit": {"type": "integer"}})),
-    ] {
-        assert!(!with(name, properties).egress, "{name}");
-    }
 }
 
 #[test]
