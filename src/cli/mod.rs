@@ -20,7 +20,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::cli::control::{approval, changes, delegation, entity, session, status, task, tool};
+use crate::cli::control::{
+    approval, changes, delegation, entity, session, status, stop, task, tool,
+};
 use crate::cli::output::Exit;
 
 /// Decides, for every call an AI agent makes, whether it may happen.
@@ -49,6 +51,7 @@ Then, with a server running, for one piece of work:
   callgate task open --as user:sam --agent support --user sam --purpose triage --for 2h
   callgate delegation grant --as user:sam --to support --server github --effect read --for 2h
   callgate approval watch                                         which calls wait for a person?
+  callgate stop agent:support --as user:ines --reason leaking     out of service, at once
   callgate changes                                                who changed what?";
 
 const EXIT_CODES: &str = "\
@@ -66,6 +69,8 @@ enum Verb {
     Task(Box<task::Args>),
     Approval(Box<approval::Args>),
     Session(Box<session::Args>),
+    Stop(Box<stop::StopArgs>),
+    Resume(Box<stop::ResumeArgs>),
     Status(Box<status::Args>),
     Changes(Box<changes::Args>),
 }
@@ -87,6 +92,8 @@ pub fn main() -> ExitCode {
         Verb::Task(args) => (args.ask.output, task::run(&args)),
         Verb::Approval(args) => (args.ask.output, approval::run(&args)),
         Verb::Session(args) => (args.ask.output, session::run(&args)),
+        Verb::Stop(args) => (args.ask.output, stop::stop(&args)),
+        Verb::Resume(args) => (args.ask.output, stop::resume(&args)),
         Verb::Status(args) => (args.ask.output, status::run(&args)),
         Verb::Changes(args) => (args.ask.output, changes::run(&args)),
     };

@@ -3,7 +3,7 @@
 //! Start at [`serve`], which is *given* its listeners and the signal to stop. [`listen`] binds and
 //! accepts, [`tls`] reads certificates, [`doors`] makes callers of the configuration, [`shield`] sheds
 //! load, keeps deadlines and catches panics. `http` reads the requests of the protocols over plain HTTP, and
-//! `handshake` opens their encrypted connections.
+//! `handshake` opens encrypted connections.
 //!
 //! Invariant: no decisions and no protocol. What a request says is the adapters' business.
 
@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
 use tonic::service::Routes;
-use tonic::transport::{Server, ServerTlsConfig};
+use tonic::transport::Server;
 use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, HealthService};
 
@@ -47,7 +47,6 @@ use crate::server::listen::{Gate, Listener};
 use crate::server::shield::Shield;
 use crate::server::tls::ServerTls;
 use crate::service::decisions::Service;
-use crate::telemetry::causes::with_causes;
 
 /// What the server offers, and under which limits.
 #[derive(Clone)]
@@ -76,9 +75,6 @@ pub struct Setup {
 /// Why the server cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The certificates do not work together.
-    #[error("the certificates cannot be used: {0}")]
-    Tls(String),
     /// The reflection service cannot be made.
     #[error("server reflection cannot be set up")]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -117,18 +113,20 @@ pub async fn serve(
             match tls {
                 None => servers.spawn(server.serve_with_incoming_shutdown(doors, incoming, signal)),
                 Some(tls) => {
-                    let incoming = handshake::encrypted(incoming, tls);
+                    let incoming = handshake::encrypted(incoming, &tls.http, tls.handshake);
                     servers.spawn(server.serve_with_incoming_shutdown(doors, incoming, signal))
                 }
             };
             continue;
         }
-        let mut server = builder(&limits, tls.map(|tls| &tls.grpc))?;
-        servers.spawn(
-            server
-                .add_routes(routes.clone())
-                .serve_with_incoming_shutdown(incoming, signal),
-        );
+        let server = builder(&limits).add_routes(routes.clone());
+        match tls {
+            None => servers.spawn(server.serve_with_incoming_shutdown(incoming, signal)),
+            Some(tls) => {
+                let incoming = handshake::encrypted(incoming, &tls.grpc, tls.handshake);
+                servers.spawn(server.serve_with_incoming_shutdown(incoming, signal))
+            }
+        };
     }
     tokio::select! {
         () = stop => {}
@@ -165,22 +163,13 @@ pub async fn serve(
 }
 
 fn http_builder(limits: &Limits) -> Server {
-    Server::builder()
-        .accept_http1(true)
-        .max_concurrent_streams(limits.streams_per_connection)
-        .http2_max_header_list_size(limits.header_bytes)
+    builder(limits).accept_http1(true)
 }
 
-fn builder(limits: &Limits, tls: Option<&ServerTlsConfig>) -> Result<Server, ServeError> {
-    let server = Server::builder()
+fn builder(limits: &Limits) -> Server {
+    Server::builder()
         .max_concurrent_streams(limits.streams_per_connection)
-        .http2_max_header_list_size(limits.header_bytes);
-    match tls {
-        None => Ok(server),
-        Some(tls) => server
-            .tls_config(tls.clone())
-            .map_err(|error| ServeError::Tls(with_causes(&error))),
-    }
+        .http2_max_header_list_size(limits.header_bytes)
 }
 
 fn routes(

@@ -2,7 +2,8 @@
 //!
 //! Start at [`decisions::Service`]. [`generation`] is everything of one revision, [`ledger`] the order in
 //! which revisions come about, [`effects`] what allowed calls use up and leave behind, [`keeper`] what
-//! is written behind, [`clock`] the one clock, [`deadline`] when an answer has to be there. [`listing`] says what of a list may be used, [`search`] asks Cedar's own question of many entities.
+//! is written behind, [`clock`] the one clock, [`deadline`] when an answer has to be there. [`listing`] says what of a list
+//! may be used, [`search`] asks Cedar's own question of many entities, [`directory`] tells how the directory on disk stands.
 //!
 //! Invariant: no wire formats. Adapters parse before and encode after.
 
@@ -15,6 +16,7 @@ mod cedar;
 pub mod clock;
 pub mod deadline;
 pub mod decisions;
+pub mod directory;
 pub mod effects;
 pub mod generation;
 pub mod keeper;

@@ -56,6 +56,7 @@ mod rpcs;
 mod scenarios;
 mod serving;
 mod shipped_policies;
+mod stops;
 mod store;
 mod targets;
 mod telemetry;

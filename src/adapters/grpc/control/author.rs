@@ -50,7 +50,7 @@ writes! {
     PutEntityRequest DeleteEntityRequest RegisterToolRequest PinToolRequest
     GrantDelegationRequest NarrowDelegationRequest RevokeDelegationRequest
     OpenTaskRequest AdvanceTaskRequest CloseTaskRequest
-    ApproveCallRequest RejectCallRequest EndSessionRequest
+    ApproveCallRequest RejectCallRequest EndSessionRequest StopEntityRequest ResumeEntityRequest
 }
 
 impl Write for v1::RequestApprovalRequest {

@@ -460,6 +460,35 @@ impl control_server::Control for ControlApi {
         Ok(Response::new(v1::EndSessionResponse { revision }))
     }
 
+    async fn stop_entity(
+        &self,
+        request: Request<v1::StopEntityRequest>,
+    ) -> Result<Response<v1::StopEntityResponse>, Status> {
+        let (author, (uid, reason)) =
+            self.shared
+                .write(request, Rpc::StopEntity, |parser, message| {
+                    let uid = parser.entity(message.uid, "uid")?;
+                    Ok((uid, parser.required_text(message.reason, "reason")?))
+                })?;
+        let stopped = self.control().stop_entity(&author, uid, reason).await;
+        let revision = stopped.map_err(told(&author.caller))?;
+        Ok(Response::new(v1::StopEntityResponse { revision }))
+    }
+
+    async fn resume_entity(
+        &self,
+        request: Request<v1::ResumeEntityRequest>,
+    ) -> Result<Response<v1::ResumeEntityResponse>, Status> {
+        let (author, uid) = self
+            .shared
+            .write(request, Rpc::ResumeEntity, |parser, message| {
+                parser.entity(message.uid, "uid")
+            })?;
+        let resumed = self.control().resume_entity(&author, uid).await;
+        let revision = resumed.map_err(told(&author.caller))?;
+        Ok(Response::new(v1::ResumeEntityResponse { revision }))
+    }
+
     async fn get_status(
         &self,
         request: Request<v1::GetStatusRequest>,
@@ -478,10 +507,7 @@ impl control_server::Control for ControlApi {
     ) -> Result<Response<Self::WatchChangesStream>, Status> {
         let (watcher, message) = Watcher::admit(&self.shared, request, Rpc::WatchChanges)?;
         let changes = self.shared.control.watch_changes(message.after_revision);
-        let source = ChangeSource {
-            control: Arc::clone(&self.shared.control),
-            changes: changes.map_err(told(watcher.caller()))?,
-        };
+        let source = ChangeSource(changes.map_err(told(watcher.caller()))?);
         Ok(Response::new(watcher.tell(source)))
     }
 }

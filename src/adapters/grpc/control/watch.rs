@@ -19,7 +19,6 @@ use crate::adapters::grpc::refusal::Refusal;
 use crate::call::live::change::Entry;
 use crate::control::changes::{ApprovalWatch, Changes, WatchEnd};
 use crate::control::view::ApprovalView;
-use crate::control::write::Control;
 use crate::identity::authenticate::Authenticator;
 use crate::identity::caller::{Caller, Rights, Rpc};
 use crate::proto::v1;
@@ -46,10 +45,7 @@ pub(super) trait Source: Send + 'static {
 }
 
 /// [`Changes`] as messages.
-pub(super) struct ChangeSource {
-    pub(super) control: Arc<Control>,
-    pub(super) changes: Changes,
-}
+pub(super) struct ChangeSource(pub(super) Changes);
 
 /// [`ApprovalWatch`] as messages.
 pub(super) struct ApprovalSource(pub(super) ApprovalWatch);
@@ -59,11 +55,11 @@ impl Source for ChangeSource {
     type Item = v1::WatchChangesResponse;
 
     async fn next(&mut self) -> Result<Self::News, WatchEnd> {
-        self.changes.next().await
+        self.0.next().await
     }
 
     fn message(&self, (entry, generation): Self::News, rights: &Rights) -> Self::Item {
-        encode::change(&self.control, &generation, &entry, rights)
+        encode::change(&generation, &entry, rights)
     }
 }
 
