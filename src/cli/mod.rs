@@ -10,7 +10,9 @@ pub mod call;
 pub mod check;
 pub mod connect;
 pub mod control;
+mod file;
 pub mod import;
+pub mod manifest;
 pub mod name;
 pub mod output;
 pub mod serve;
@@ -63,6 +65,7 @@ enum Verb {
     Authorize(Box<authorize::Args>),
     Check(check::Args),
     Import(import::Args),
+    Manifest(manifest::Args),
     Entity(Box<entity::Args>),
     Tool(Box<tool::Args>),
     Delegation(Box<delegation::Args>),
@@ -86,6 +89,7 @@ pub fn main() -> ExitCode {
         Verb::Authorize(args) => (args.output, authorize::run(&args)),
         Verb::Check(args) => (args.output, check::run(&args)),
         Verb::Import(args) => (args.output(), import::run(&args)),
+        Verb::Manifest(args) => (args.output, manifest::run(&args)),
         Verb::Entity(args) => (args.ask.output, entity::run(&args)),
         Verb::Tool(args) => (args.ask.output, tool::run(&args)),
         Verb::Delegation(args) => (args.ask.output, delegation::run(&args)),

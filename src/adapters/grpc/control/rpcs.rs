@@ -7,19 +7,14 @@ use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use crate::adapters::grpc::authorization::{admitted, with_evidence};
-use crate::adapters::grpc::control::author::{self, Acted};
+use crate::adapters::grpc::control::shared::Shared;
 use crate::adapters::grpc::control::watch::{ApprovalSource, ChangeSource, Told, Watcher};
 use crate::adapters::grpc::control::{encode, refusal};
-use crate::adapters::grpc::parse::{EntityTypes, Parser, transport_trace};
-use crate::adapters::grpc::refusal::Refusal;
-use crate::adapters::invalid::Invalid;
+use crate::adapters::grpc::parse::EntityTypes;
 use crate::call::context::TraceContext;
 use crate::config::limits::Limits;
-use crate::control::author::Author;
 use crate::control::error::ControlError;
 use crate::control::write::Control;
-use crate::identity::authenticate::Evidence;
 use crate::identity::caller::{Caller, Rpc};
 use crate::identity::doorkeeper::Doorkeeper;
 use crate::proto::v1;
@@ -30,23 +25,6 @@ use crate::service::decisions::Service;
 #[derive(Clone)]
 pub struct ControlApi {
     shared: Arc<Shared>,
-}
-
-/// What all requests share.
-pub(super) struct Shared {
-    control: Arc<Control>,
-    pub(super) doorkeeper: Arc<Doorkeeper>,
-    pub(super) limits: Arc<ArcSwap<Limits>>,
-    types: EntityTypes,
-    pub(super) draining: CancellationToken,
-    pub(super) watchers: AtomicU32,
-}
-
-/// The caller and the trace of one unary request, and its message.
-pub(super) struct Admitted<T> {
-    pub(super) caller: Arc<Caller>,
-    pub(super) trace: TraceContext,
-    pub(super) message: T,
 }
 
 impl ControlApi {
@@ -71,67 +49,6 @@ impl ControlApi {
 
     fn control(&self) -> &Control {
         &self.shared.control
-    }
-}
-
-impl Shared {
-    /// Who asks, if it may use this RPC.
-    pub(super) fn admit(&self, evidence: Evidence<'_>, rpc: Rpc) -> Result<Arc<Caller>, Refusal> {
-        admitted(&self.doorkeeper, evidence, rpc)
-    }
-
-    pub(super) fn admit_unary<T>(
-        &self,
-        request: Request<T>,
-        rpc: Rpc,
-    ) -> Result<Admitted<T>, Refusal> {
-        let (metadata, extensions, message) = request.into_parts();
-        let caller = with_evidence(&metadata, &extensions, |evidence| self.admit(evidence, rpc))?;
-        Ok(Admitted {
-            caller,
-            trace: transport_trace(&metadata),
-            message,
-        })
-    }
-
-    pub(super) fn parsing<T>(
-        &self,
-        trace: &TraceContext,
-        parse: impl FnOnce(&Parser<'_>) -> Result<T, Invalid>,
-    ) -> Result<T, Refusal> {
-        let limits = self.limits.load();
-        Ok(parse(&Parser {
-            limits: &limits,
-            types: &self.types,
-            transport_trace: trace,
-        })?)
-    }
-
-    /// The author and the request of a write.
-    fn write<M: Acted, T>(
-        &self,
-        request: Request<M>,
-        rpc: Rpc,
-        parse: impl FnOnce(&Parser<'_>, M) -> Result<T, Invalid>,
-    ) -> Result<(Author, T), Refusal> {
-        let mut admitted = self.admit_unary(request, rpc)?;
-        let trace = admitted.trace.clone();
-        self.parsing(&trace, |parser| {
-            let author = author::of(parser, rpc, &mut admitted)?;
-            Ok((author, parse(parser, admitted.message)?))
-        })
-    }
-
-    /// The caller and the request of a read.
-    fn read<M, T>(
-        &self,
-        request: Request<M>,
-        rpc: Rpc,
-        parse: impl FnOnce(&Parser<'_>, M) -> Result<T, Invalid>,
-    ) -> Result<(Arc<Caller>, T), Refusal> {
-        let admitted = self.admit_unary(request, rpc)?;
-        let parsed = self.parsing(&admitted.trace, |parser| parse(parser, admitted.message))?;
-        Ok((admitted.caller, parsed))
     }
 }
 

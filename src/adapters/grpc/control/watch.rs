@@ -13,7 +13,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Extensions, Request, Status};
 
 use crate::adapters::grpc::authorization::with_evidence;
-use crate::adapters::grpc::control::rpcs::Shared;
+use crate::adapters::grpc::control::shared::Shared;
 use crate::adapters::grpc::control::{encode, refusal};
 use crate::adapters::grpc::refusal::Refusal;
 use crate::call::live::change::Entry;

@@ -1,0 +1,99 @@
+//! What every RPC of `callgate.v1.Control` begins with: who asks, and what.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use arc_swap::ArcSwap;
+use tokio_util::sync::CancellationToken;
+use tonic::Request;
+
+use crate::adapters::grpc::authorization::{admitted, with_evidence};
+use crate::adapters::grpc::control::author::{self, Acted};
+use crate::adapters::grpc::parse::{EntityTypes, Parser, transport_trace};
+use crate::adapters::grpc::refusal::Refusal;
+use crate::adapters::invalid::Invalid;
+use crate::call::context::TraceContext;
+use crate::config::limits::Limits;
+use crate::control::author::Author;
+use crate::control::write::Control;
+use crate::identity::authenticate::Evidence;
+use crate::identity::caller::{Caller, Rpc};
+use crate::identity::doorkeeper::Doorkeeper;
+
+/// What all requests share.
+pub(super) struct Shared {
+    pub(super) control: Arc<Control>,
+    pub(super) doorkeeper: Arc<Doorkeeper>,
+    pub(super) limits: Arc<ArcSwap<Limits>>,
+    pub(super) types: EntityTypes,
+    pub(super) draining: CancellationToken,
+    pub(super) watchers: AtomicU32,
+}
+
+/// The caller and the trace of one unary request, and its message.
+pub(super) struct Admitted<T> {
+    pub(super) caller: Arc<Caller>,
+    pub(super) trace: TraceContext,
+    pub(super) message: T,
+}
+
+impl Shared {
+    /// Who asks, if it may use this RPC.
+    pub(super) fn admit(&self, evidence: Evidence<'_>, rpc: Rpc) -> Result<Arc<Caller>, Refusal> {
+        admitted(&self.doorkeeper, evidence, rpc)
+    }
+
+    pub(super) fn admit_unary<T>(
+        &self,
+        request: Request<T>,
+        rpc: Rpc,
+    ) -> Result<Admitted<T>, Refusal> {
+        let (metadata, extensions, message) = request.into_parts();
+        let caller = with_evidence(&metadata, &extensions, |evidence| self.admit(evidence, rpc))?;
+        Ok(Admitted {
+            caller,
+            trace: transport_trace(&metadata),
+            message,
+        })
+    }
+
+    pub(super) fn parsing<T>(
+        &self,
+        trace: &TraceContext,
+        parse: impl FnOnce(&Parser<'_>) -> Result<T, Invalid>,
+    ) -> Result<T, Refusal> {
+        let limits = self.limits.load();
+        Ok(parse(&Parser {
+            limits: &limits,
+            types: &self.types,
+            transport_trace: trace,
+        })?)
+    }
+
+    /// The author and the request of a write.
+    pub(super) fn write<M: Acted, T>(
+        &self,
+        request: Request<M>,
+        rpc: Rpc,
+        parse: impl FnOnce(&Parser<'_>, M) -> Result<T, Invalid>,
+    ) -> Result<(Author, T), Refusal> {
+        let mut admitted = self.admit_unary(request, rpc)?;
+        let trace = admitted.trace.clone();
+        self.parsing(&trace, |parser| {
+            let author = author::of(parser, rpc, &mut admitted)?;
+            Ok((author, parse(parser, admitted.message)?))
+        })
+    }
+
+    /// The caller and the request of a read.
+    pub(super) fn read<M, T>(
+        &self,
+        request: Request<M>,
+        rpc: Rpc,
+        parse: impl FnOnce(&Parser<'_>, M) -> Result<T, Invalid>,
+    ) -> Result<(Arc<Caller>, T), Refusal> {
+        let admitted = self.admit_unary(request, rpc)?;
+        let parsed = self.parsing(&admitted.trace, |parser| parse(parser, admitted.message))?;
+        Ok((admitted.caller, parsed))
+    }
+}
