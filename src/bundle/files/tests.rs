@@ -1,6 +1,8 @@
+use std::fs;
 use std::os::unix::fs::symlink;
 
 use super::*;
+use crate::bundle::manifest;
 
 fn dir(files: &[(&str, &[u8])]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a temporary directory");

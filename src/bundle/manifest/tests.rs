@@ -12,7 +12,7 @@ fn digests(names: &[&str]) -> Digests {
 fn faults(text: &str, names: &[&str]) -> Vec<String> {
     let file: Arc<str> = Arc::from(NAME);
     let origin = Origin { file: &file, text };
-    let found = check(origin, &digests(names), Arc::from);
+    let found = check(origin, &digests(names), |name| Arc::from(name));
     let told = found.iter().map(|fault| {
         let line = fault
             .line
