@@ -18,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::bundle::fault::Faults;
+use crate::bundle::fault::{Fault, Faults};
 use crate::bundle::files::{self, Files, Unread};
 use crate::bundle::manifest::Digests;
 use crate::bundle::{self, Bundle};
@@ -226,7 +226,7 @@ impl Reloader {
         let found = looked.unwrap_or_else(|error| {
             // A panic in there is a defect, but no reason to stop answering.
             tracing::error!(%error, "loading the directory broke off");
-            let fault = bundle::fault::Fault::of_file(&Arc::from("<bundle>"), "loading broke off");
+            let fault = Fault::of_file(&Arc::from("<bundle>"), "loading broke off");
             Found::Faulty(Faults::one(fault), None)
         });
         if let Found::Changing(faults) = found {
@@ -258,9 +258,7 @@ impl Reloader {
         reason = "made once for a load that went wrong"
     )]
     async fn publish(&mut self, bundle: Bundle) -> Outcome {
-        for warning in &bundle.warnings {
-            tracing::warn!(file = %warning.file, line = warning.line, "{}", warning.message);
-        }
+        log_warnings(&bundle.warnings);
         let digest = Arc::clone(&bundle.digest);
         let load = Load {
             snapshot: bundle.snapshot,
@@ -284,7 +282,7 @@ impl Reloader {
             Ok(Err(error)) => error.to_string(),
             Err(error) => error.to_string(),
         };
-        let fault = bundle::fault::Fault::of_file(&Arc::from("<store>"), why);
+        let fault = Fault::of_file(&Arc::from("<store>"), why);
         self.faulty(&Faults::one(fault), Some(digest))
     }
 
@@ -408,6 +406,20 @@ impl ReloadStatus {
             count: faults.count(),
             attempts: self.consecutive_failures,
         });
+    }
+}
+
+/// Logs what deserves a second look in a directory that goes into service.
+pub fn log_warnings(warnings: &[Fault]) {
+    for warning in warnings {
+        tracing::warn!(
+            file = %warning.file,
+            line = warning.line,
+            column = warning.column,
+            help = warning.help,
+            "{}",
+            warning.message
+        );
     }
 }
 

@@ -4,14 +4,19 @@ use std::collections::BTreeMap;
 
 use prost_types::value::Kind;
 use prost_types::{ListValue, Struct, Value as WireValue};
+use serde_json::{Map, Value as Json};
 
+use crate::adapters::json;
 use crate::call::decision::Decision;
+use crate::engine::obligation::Obligation;
 use crate::service::decisions::Answer;
 
 /// The header with the name of the decision.
 pub(in crate::adapters) const DECISION_ID: &str = "x-callgate-decision-id";
 /// The header with what an allow does not hold without.
 pub(in crate::adapters) const OBLIGATIONS: &str = "x-callgate-obligations";
+/// The header with the same in full, as a list in JSON, where any of it has more to say than its name.
+pub(in crate::adapters) const OBLIGATION_DETAILS: &str = "x-callgate-obligation-details";
 
 /// Text as it may stand in a header, and between quotes there.
 pub(in crate::adapters) fn quotable(text: &str) -> String {
@@ -21,17 +26,48 @@ pub(in crate::adapters) fn quotable(text: &str) -> String {
         .collect()
 }
 
-/// What an allow does not hold without, each once.
-pub(in crate::adapters) fn obligations(answers: &[Answer<Decision>]) -> Vec<String> {
-    let mut all: Vec<String> = Vec::new();
-    let policies = answers.iter().flat_map(|answer| &answer.value.determining);
-    for obligation in policies.flat_map(|policy| policy.obligations.iter()) {
-        let obligation = quotable(obligation);
-        if !all.contains(&obligation) {
-            all.push(obligation);
+/// What an answer does not hold without, each once: its name, and the whole of it.
+fn obligations(answers: &[Answer<Decision>]) -> Vec<(String, Map<String, Json>)> {
+    let mut all: Vec<(String, Map<String, Json>)> = Vec::new();
+    for decision in answers.iter().map(|it| &it.value) {
+        for obligation in decision.obligations() {
+            let whole = whole(obligation, decision);
+            // The same one may be about somebody else in another answer.
+            if !all.iter().any(|(_, known)| *known == whole) {
+                all.push((quotable(&obligation.id), whole));
+            }
         }
     }
     all
+}
+
+/// An obligation as AuthZEN's profile has it, in an answer.
+pub(in crate::adapters) fn whole(
+    obligation: &Obligation,
+    decision: &Decision,
+) -> Map<String, Json> {
+    let properties = obligation.properties(decision.about());
+    Map::from_iter([
+        ("id".to_owned(), Json::from(&*obligation.id)),
+        ("type".to_owned(), obligation.kind.into()),
+        ("properties".to_owned(), properties.into()),
+    ])
+}
+
+/// JSON as it may stand in a header: what is not ASCII is escaped.
+fn ascii(json: &Json) -> String {
+    let mut escaped = String::new();
+    for c in json.to_string().chars() {
+        if c.is_ascii() && !c.is_ascii_control() {
+            escaped.push(c);
+        } else {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                escaped.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    escaped
 }
 
 /// What goes along with a request that passes.
@@ -50,8 +86,19 @@ pub(in crate::adapters) fn passes(answers: &[Answer<Decision>]) -> Passes {
     let (mut headers, mut without) = (Vec::new(), Vec::new());
     let obligations = obligations(answers);
     let id = answers.first().map(|it| it.decision_id.to_string());
-    let joined = (!obligations.is_empty()).then(|| obligations.join(","));
-    for (name, value) in [(DECISION_ID, id), (OBLIGATIONS, joined)] {
+    let names: Vec<&str> = obligations.iter().map(|(name, _)| &**name).collect();
+    let joined = (!names.is_empty()).then(|| names.join(","));
+    let details = says_more(answers).then(|| {
+        let each = obligations
+            .iter()
+            .map(|(_, whole)| Json::from(whole.clone()));
+        ascii(&each.collect())
+    });
+    for (name, value) in [
+        (DECISION_ID, id),
+        (OBLIGATIONS, joined),
+        (OBLIGATION_DETAILS, details),
+    ] {
         match value {
             Some(value) => headers.push((name, value)),
             None => without.push(name),
@@ -69,7 +116,18 @@ pub(in crate::adapters) fn metadata(answers: &[Answer<Decision>]) -> Struct {
     with_obligations(answers, &obligations(answers))
 }
 
-fn with_obligations(answers: &[Answer<Decision>], obligations: &[String]) -> Struct {
+/// Whether any obligation has more to say than its name.
+fn says_more(answers: &[Answer<Decision>]) -> bool {
+    let decisions = answers.iter().map(|it| &it.value);
+    decisions
+        .flat_map(Decision::obligations)
+        .any(|it| !it.is_a_name())
+}
+
+fn with_obligations(
+    answers: &[Answer<Decision>],
+    obligations: &[(String, Map<String, Json>)],
+) -> Struct {
     let text = |text: &str| WireValue {
         kind: Some(Kind::StringValue(text.to_owned())),
     };
@@ -81,12 +139,16 @@ fn with_obligations(answers: &[Answer<Decision>], obligations: &[String]) -> Str
     let ids = answers.iter().map(|it| text(&it.decision_id.to_string()));
     let reasons = answers.iter().flat_map(|answer| &answer.value.reasons);
     let reasons = reasons.map(|it| text(it.code.as_str()));
-    let obligations = obligations.iter().map(|it| text(it));
+    let details = obligations.iter().map(|(_, whole)| WireValue {
+        kind: Some(Kind::StructValue(json::to_struct(whole))),
+    });
+    let obligations = obligations.iter().map(|(name, _)| text(name));
     let mut fields = BTreeMap::from([
         ("decision", text(decision)),
         ("decision_ids", list(ids.collect())),
         ("reasons", list(reasons.collect())),
         ("obligations", list(obligations.collect())),
+        ("obligation_details", list(details.collect())),
     ]);
     if let Some(answer) = answers.first() {
         // Revisions count up from 1: a double holds them for longer than anything runs.

@@ -8,6 +8,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::bundle::fault::{Fault, Faults};
+use crate::bundle::files::{self, Files};
 use crate::bundle::registration::{Effect, Status};
 use crate::bundle::{self, Bundle, Counts};
 
@@ -56,9 +57,17 @@ pub struct Unconfirmed {
     pub is_changed: bool,
 }
 
-/// Loads a directory as a server would, and reports on it.
-pub fn check(dir: &Path) -> Result<Report, Faults> {
-    bundle::load(dir).map(|bundle| report(&bundle))
+/// Loads a directory as a server would, with the configuration from a file of its own if one is named, and reports
+/// on it. If it is strict, so is this; `is_strict` makes it so in any case.
+pub fn check(dir: &Path, config: Option<&Path>, is_strict: bool) -> Result<Report, Faults> {
+    let files = config
+        .into_iter()
+        .fold(files::read(dir)?, Files::with_config);
+    let compile = match is_strict {
+        true => bundle::compile_strictly,
+        false => bundle::compile,
+    };
+    compile(&files).map(|bundle| report(&bundle))
 }
 
 fn report(bundle: &Bundle) -> Report {

@@ -1,11 +1,13 @@
 //! Entities: of `entities/*.json`, of the registrations, and the schema's own actions.
 //!
-//! Start at [`collect`].
+//! Start at [`collect`]. `members` knows what an entity consists of.
+
+mod members;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use cedar_policy_core::ast::{Entity, EntityUID, Literal, PartialValue, Value, ValueKind};
+use cedar_policy_core::ast::{Entity, EntityUID};
 use cedar_policy_core::entities::conformance::EntitySchemaConformanceChecker;
 use cedar_policy_core::entities::{EntityJsonParser, NoEntitiesSchema, TCComputation};
 use cedar_policy_core::extensions::Extensions;
@@ -78,6 +80,26 @@ impl Collected {
         self.places.contains_key(uid)
     }
 
+    /// The file that an entity is written in, if it is written.
+    pub fn file_of(&self, uid: &EntityUID) -> Option<&str> {
+        self.places.get(uid).map(|place| &*place.source.file)
+    }
+
+    /// A fault at an attribute of an entity, or at the entity if it is not an attribute there.
+    pub fn fault_of_attribute(
+        &self,
+        uid: &EntityUID,
+        attribute: &str,
+        message: impl Into<String>,
+    ) -> Option<Fault> {
+        let place = self.places.get(uid)?;
+        let mut steps = place.steps();
+        if matches!(place.path, Path::Element(_)) {
+            steps.extend([Step::Key("attrs"), Step::Key(attribute)]);
+        }
+        Some(json::fault_at(place.source.origin(), &steps, message))
+    }
+
     /// A fault at the place of an entity; `None` if it is not written anywhere.
     pub fn fault_of(&self, uid: &EntityUID, message: impl Into<String>) -> Option<Fault> {
         self.places.get(uid).map(|place| place.fault(message))
@@ -90,7 +112,6 @@ pub fn collect<'a>(
     registrations: &[(&'a Source, Registration)],
     schema: Option<&ValidatorSchema>,
     faults: &mut Vec<Fault>,
-    warnings: &mut Vec<Fault>,
 ) -> Collected {
     let mut reader = Reader {
         core: schema.map(CoreSchema::new),
@@ -109,6 +130,7 @@ pub fn collect<'a>(
     for source in sources {
         match json::parse(source.origin()) {
             Ok(Json::Array(list)) => {
+                reader.members(source, &list);
                 for (index, parsed) in reader.parse_all(list).into_iter().enumerate() {
                     let place = Place {
                         source: source.clone(),
@@ -126,7 +148,6 @@ pub fn collect<'a>(
         }
     }
     let mut collected = reader.collected;
-    warn_of_unknown(&collected, warnings);
     match schema.map(ValidatorSchema::action_entities) {
         Some(Ok(actions)) => collected.entities.extend(actions.iter().cloned()),
         Some(Err(error)) => faults.push(Fault::of_file(&Arc::from("<schema>"), error.to_string())),
@@ -146,6 +167,20 @@ impl Reader<'_, '_> {
     fn parser(&self) -> Parser<'_> {
         Parser {
             core: self.core.as_ref(),
+        }
+    }
+
+    /// Faults of members that no entity has: Cedar passes over them, and with them over what they say.
+    fn members(&mut self, source: &Source, list: &[Json]) {
+        for (index, entity) in list.iter().enumerate() {
+            if self.told >= MAX_TOLD {
+                return;
+            }
+            if let Some((mut path, message, help)) = members::unknown(entity) {
+                path.insert(0, Step::Index(index));
+                let fault = json::fault_at(source.origin(), &path, message);
+                self.tell(help.into_iter().fold(fault, Fault::with_help));
+            }
         }
     }
 
@@ -234,55 +269,6 @@ impl Parser<'_> {
             .validate_entity(&entity)
             .map_err(|error| chain(&error))?;
         Ok(entity)
-    }
-}
-
-/// A parent or an owner that nobody has defined is legal, but most often a slip of the pen. One file tends
-/// to repeat it, all tools of a server for one, so it is told once a file.
-fn warn_of_unknown(collected: &Collected, warnings: &mut Vec<Fault>) {
-    let mut slips: Vec<(&EntityUID, &EntityUID, &str, usize)> = Vec::new();
-    let mut known: HashMap<(&str, &str, &EntityUID), usize> = HashMap::new();
-    for entity in &collected.entities {
-        let Some(place) = collected.places.get(entity.uid()) else {
-            continue;
-        };
-        let parents = entity.parents().map(|parent| ("parent", parent));
-        let owner = entity
-            .get("owner")
-            .and_then(referenced)
-            .map(|owner| ("owner", owner));
-        for (word, uid) in parents.chain(owner) {
-            if collected.places.contains_key(uid) {
-                continue;
-            }
-            match known.get(&(&*place.source.file, word, uid)) {
-                Some(&index) => slips[index].3 += 1,
-                None if slips.len() < MAX_TOLD => {
-                    known.insert((&*place.source.file, word, uid), slips.len());
-                    slips.push((entity.uid(), uid, word, 0));
-                }
-                None => {}
-            }
-        }
-    }
-    for (entity, uid, word, more) in slips {
-        let more = match more {
-            0 => String::new(),
-            1 => " (likewise for 1 other entity)".to_owned(),
-            _ => format!(" (likewise for {more} other entities)"),
-        };
-        let message = format!("the {word} `{uid}` of `{entity}` is not defined{more}");
-        warnings.extend(collected.fault_of(entity, message));
-    }
-}
-
-fn referenced(value: &PartialValue) -> Option<&EntityUID> {
-    match value {
-        PartialValue::Value(Value {
-            value: ValueKind::Lit(Literal::EntityUID(uid)),
-            ..
-        }) => Some(uid.as_ref()),
-        _ => None,
     }
 }
 

@@ -1,9 +1,11 @@
 //! The files of a bundle: found, bounded, read once and digested.
 //!
-//! Start at [`read`]; [`read_rested`] says when.
+//! Start at [`read`]; [`read_rested`] says when. `unread` points out what looks like a part of the bundle and is none.
 //!
 //! Invariant: nothing outside the directory is read, whatever links in it say, and everything that is
-//! read counts towards the digest.
+//! read counts towards the digest, as do the names of what is pointed out.
+
+pub(super) mod unread;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,8 +16,9 @@ use sha2::{Digest, Sha256};
 
 use crate::bundle::fault::{Fault, Faults, Origin};
 use crate::bundle::manifest::Digests;
-use crate::bundle::walk::{Walk, add_others, not_text, read_bounded};
+use crate::bundle::walk::{Walk, add_others, as_text, read_bounded};
 use crate::call::canonical;
+use crate::config::Config;
 
 /// The largest file.
 pub const MAX_FILE_BYTES: u64 = 64 << 20;
@@ -26,8 +29,6 @@ pub const MAX_ENTRIES: usize = 20_000;
 /// Directories within directories.
 pub const MAX_DEPTH: usize = 8;
 
-/// The name of the configuration.
-pub(super) const CONFIG: &str = "callgate.toml";
 /// A file system's clock moves in steps: what was written within this time may look as it did before.
 const SHORTEST_REST: Duration = Duration::from_millis(20);
 /// How long who asks once waits for files to rest.
@@ -117,13 +118,11 @@ impl Files {
     /// The same, with the configuration from a file that need not be in the directory.
     pub fn with_config(mut self, path: &Path) -> Self {
         self.sources.retain(|source| source.kind != Kind::Config);
-        self.digests.remove(CONFIG);
+        self.digests.remove(Config::FILE_NAME);
         let file: Arc<str> = Arc::from(path.display().to_string());
         let text = read_bounded(path)
             .map_err(|message| Fault::of_file(&file, message))
-            .and_then(|bytes| {
-                String::from_utf8(bytes).map_err(|error| not_text(&file, error.as_bytes()))
-            });
+            .and_then(|bytes| as_text(&file, bytes));
         match text {
             Ok(text) => {
                 let mut digest = Sha256::new();

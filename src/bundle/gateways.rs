@@ -1,32 +1,27 @@
 //! What `callgate.toml` says of gateways, held against what is registered: a name that nothing has denies
 //! everything that is asked under it.
 
-use crate::bundle::entities::Collected;
 use crate::bundle::fault::Fault;
 use crate::bundle::files::{Files, Kind};
+use crate::bundle::names::Known;
 use crate::call::model;
 use crate::config::callers::{CallerEntry, RpcName};
 use crate::config::{Config, envoy, ext_mcp};
 
 /// Warns of servers and tools that nobody has registered here, and of gateways whose requests nobody can be
 /// known to make. Another process may still register what is missing, so none of it is a fault.
-pub(super) fn warn(
-    config: &Config,
-    files: &Files,
-    collected: &Collected,
-    warnings: &mut Vec<Fault>,
-) {
+pub(super) fn warn(config: &Config, files: &Files, known: &Known<'_>, warnings: &mut Vec<Fault>) {
     let Some(source) = files.of(Kind::Config).next() else {
         return;
     };
     let mut said: Vec<(String, String)> = Vec::new();
     for (field, server, tool) in names(config) {
-        if !collected.has(&model::server(&server.into())) {
+        if !known.has(&model::server(&server.into())) {
             said.push((
                 format!("{field}.server"),
                 format!("is `{server}`, which nothing here registers"),
             ));
-        } else if let Some(tool) = tool.filter(|tool| !collected.has(&model::tool(server, tool))) {
+        } else if let Some(tool) = tool.filter(|tool| !known.has(&model::tool(server, tool))) {
             said.push((
                 format!("{field}.tool"),
                 format!("is `{tool}`, which `{server}` is not registered with"),
@@ -38,7 +33,7 @@ pub(super) fn warn(
         ("ext_mcp.verified_servers", &config.ext_mcp.verified_servers),
     ] {
         for (at, server) in servers.iter().enumerate() {
-            if !collected.has(&model::server(&server.into())) {
+            if !known.has(&model::server(&server.into())) {
                 said.push((
                     format!("{field}[{at}]"),
                     format!("is `{server}`, which nothing here registers"),

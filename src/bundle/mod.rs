@@ -4,8 +4,8 @@
 //! Start at [`load`]. [`files`] finds (`walk`) and reads ([`listing`] tells whether anything changed meanwhile, [`manifest`]
 //! whether all is there), one module per kind of file parses
 //! ([`schema`], [`policies`], [`links`], [`entities`], [`registration`]), [`validate`] checks policies
-//! against the schema ([`verdicts`] asks Cedar), `gateways` holds the configuration against what is
-//! registered, [`fault`] says what is wrong and where, [`workers`] shares out what takes long.
+//! against the schema ([`verdicts`] asks Cedar), `names` holds the names in them and `gateways` those of the
+//! configuration against what there is, [`fault`] says what is wrong and where, [`workers`] shares out what takes long.
 //!
 //! Invariant: no network, no running server, no clock: the same files give the same bundle, and a bundle
 //! with a fault in it gives no snapshot at all.
@@ -18,6 +18,7 @@ pub mod json;
 pub mod links;
 pub mod listing;
 pub mod manifest;
+mod names;
 pub mod policies;
 pub mod registration;
 pub mod schema;
@@ -38,8 +39,10 @@ use crate::bundle::entities::Collected;
 use crate::bundle::fault::{Fault, Faults};
 use crate::bundle::files::{Files, Kind, Source};
 use crate::bundle::manifest::Digests;
+use crate::bundle::names::Known;
 use crate::bundle::policies::PolicyEntry;
 use crate::bundle::registration::{Effect, Registration, Status};
+use crate::bundle::validate::untyped::Tools;
 use crate::config::Config;
 use crate::engine::snapshot::{BuildError, Parts, Reach, Snapshot};
 
@@ -122,9 +125,18 @@ pub fn load(dir: &Path) -> Result<Bundle, Faults> {
     compile(&files::read(dir)?)
 }
 
-/// Compiles what was read.
+/// Compiles what was read. Warnings are faults if the configuration says so.
 pub fn compile(files: &Files) -> Result<Bundle, Faults> {
-    let mut checked = check(files)?;
+    built(files, false)
+}
+
+/// The same, with every warning a fault whatever the configuration says.
+pub fn compile_strictly(files: &Files) -> Result<Bundle, Faults> {
+    built(files, true)
+}
+
+fn built(files: &Files, is_strict: bool) -> Result<Bundle, Faults> {
+    let mut checked = check(files, is_strict)?;
     let entities = std::mem::take(&mut checked.collected.entities);
     let parts = Parts {
         policies: checked.policies,
@@ -156,7 +168,7 @@ pub fn compile(files: &Files) -> Result<Bundle, Faults> {
 }
 
 /// Parses and validates every file, and collects the faults of all of them.
-fn check(files: &Files) -> Result<Checked, Faults> {
+fn check(files: &Files, is_strict: bool) -> Result<Checked, Faults> {
     let mut faults = files.faults.clone();
     let mut warnings = files.warnings.clone();
     let config = read_config(files, &mut faults);
@@ -171,19 +183,33 @@ fn check(files: &Files) -> Result<Checked, Faults> {
     let links = links::collect(files.of(Kind::Links), &mut policies, &mut faults);
     let schema = merged.as_ref().map(|merged| &*merged.schema);
     let sources = files.of(Kind::Entities);
-    let collected = entities::collect(sources, &registrations, schema, &mut faults, &mut warnings);
-    gateways::warn(&config, files, &collected, &mut warnings);
+    let collected = entities::collect(sources, &registrations, schema, &mut faults);
     let max_level = config.schema.max_dereference_level;
+    let tools = Tools::new(&registrations);
     let level = schema.and_then(|schema| {
         validate::validate(
             schema,
             &policies,
             &links,
+            &tools,
             max_level,
             &mut faults,
             &mut warnings,
         )
     });
+    let known = Known::new(&collected, &config);
+    gateways::warn(&config, files, &known, &mut warnings);
+    let scene = names::Scene {
+        collected: &collected,
+        policies: &policies,
+        links: &links,
+        tools: &tools,
+        config: &config,
+    };
+    names::check(scene, &known, schema, &mut faults, &mut warnings);
+    if is_strict || config.bundle.strict {
+        faults.append(&mut warnings);
+    }
     if let Some(faults) = Faults::from_list(faults) {
         return Err(faults);
     }

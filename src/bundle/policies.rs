@@ -10,14 +10,23 @@ use cedar_policy_core::parser::{Loc, parse_policyset};
 
 use crate::bundle::fault::{Fault, Origin};
 use crate::bundle::files::Source;
+use crate::bundle::json;
 use crate::bundle::schema::every_diagnostic;
+use crate::call::visible::has_invisible;
+use crate::engine::obligation::{self, Obligation};
 
 /// The most policies, templates and links of a bundle.
 pub const MAX_POLICIES: usize = 500_000;
 /// The longest policy id, in bytes.
 const MAX_ID_BYTES: usize = 256;
+/// As much of an annotation's name as is compared with those that have a meaning.
+const MAX_NAME_CHARS: usize = 32;
 /// Annotations with a meaning; others are the team's own.
 const KNOWN: [&str; 6] = ["id", "owner", "controls", "reason", "obligation", "mode"];
+
+/// How an obligation can be written.
+const OBLIGATION_HELP: &str = "write names, `log:full`, or JSON with `type` and `properties`, and an `id` if you like: \
+    {\"type\": \"step-up\", \"properties\": {\"acr_value\": \"urn:example:loa:3\"}}";
 
 /// Where a policy is written, and what is known of it before it is evaluated.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +57,8 @@ pub struct Policies {
     /// Spans by id, for faults found later.
     places: HashMap<String, (usize, usize, usize)>,
     sources: Vec<Source>,
+    /// What each id of an obligation stands for, and where that is written first.
+    obligations: HashMap<Box<str>, (Obligation, String)>,
 }
 
 impl Policies {
@@ -127,6 +138,14 @@ impl Policies {
             return;
         }
         let annotations = check_annotations(origin, template, faults, warnings);
+        if let Some((text, loc)) = annotations.get("obligation") {
+            let place = format!("`{}` line {line}", source.file);
+            let loc = loc.or(template.loc());
+            let span = loc.map_or((offset, length), |it| (it.start(), it.end() - it.start()));
+            self.add_obligations(text, place, |message| {
+                faults.push(Fault::at(origin, span.0, span.1, message));
+            });
+        }
         let id = match annotations.get("id") {
             Some((id, _)) if !id.is_empty() => (*id).to_owned(),
             _ => format!("{}#{}", source.stem, position + 1),
@@ -175,6 +194,25 @@ impl Policies {
     }
 }
 
+impl Policies {
+    /// An id stands for one obligation, wherever it is written: an answer may have both.
+    fn add_obligations(&mut self, text: &str, place: String, mut fault: impl FnMut(String)) {
+        for obligation in obligation::read(text).unwrap_or_default() {
+            match self.obligations.get(&obligation.id) {
+                Some((known, _)) if *known == obligation => {}
+                Some((_, elsewhere)) => fault(format!(
+                    "`@obligation` has the id `{}`, which is another obligation in {elsewhere}",
+                    obligation.id
+                )),
+                None => {
+                    let id = obligation.id.clone();
+                    self.obligations.insert(id, (obligation, place.clone()));
+                }
+            }
+        }
+    }
+}
+
 type Annotated<'a> = HashMap<&'a str, (&'a str, Option<&'a Loc>)>;
 
 /// A wrong mode would enforce what was meant to be watched, or the other way round; a misspelt name
@@ -216,6 +254,12 @@ fn check_annotations<'a>(
                     "a policy id holds a backtick or a control character".to_owned(),
                 ));
             }
+            "obligation" => {
+                if let Err(said) = obligations(origin, value) {
+                    let fault = at(*loc, format!("`@obligation` {said}"));
+                    faults.push(fault.with_help(OBLIGATION_HELP));
+                }
+            }
             name if KNOWN.contains(&name) => {}
             name => {
                 if let Some(meant) = near_miss(name) {
@@ -228,36 +272,26 @@ fn check_annotations<'a>(
     annotations
 }
 
-/// The known annotation that a name is one or two slips away from.
-fn near_miss(name: &str) -> Option<&'static str> {
-    let lower = name.to_lowercase();
-    let reach = |known: &str| if known.len() <= 4 { 1 } else { 2 };
-    KNOWN
-        .into_iter()
-        .find(|known| lower != "id" && slips(&lower, known) <= reach(known) && lower.len() > 1)
+/// Reads what an annotation obliges to. A key twice is a fault here as in every file.
+fn obligations(origin: Origin<'_>, value: &str) -> Result<(), String> {
+    obligation::read(value)?;
+    if value.trim_start().starts_with(['{', '[']) {
+        let file = origin.file;
+        json::parse(Origin { file, text: value }).map_err(|it| format!("is {}", it.message))?;
+    }
+    match has_invisible(value) {
+        true => Err("holds a character that nobody sees".to_owned()),
+        false => Ok(()),
+    }
 }
 
-/// The edit distance with swapped neighbours as one slip.
-fn slips(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(32).collect(), b.chars().collect());
-    let mut table = vec![vec![0; b.len() + 1]; a.len() + 1];
-    for i in 0..=a.len() {
-        for j in 0..=b.len() {
-            table[i][j] = if i == 0 || j == 0 {
-                i + j
-            } else {
-                let change = table[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-                let plain = change.min(table[i - 1][j] + 1).min(table[i][j - 1] + 1);
-                let is_swap = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
-                if is_swap {
-                    plain.min(table[i - 2][j - 2] + 1)
-                } else {
-                    plain
-                }
-            };
-        }
-    }
-    table[a.len()][b.len()]
+/// The known annotation that a name is one or two slips away from.
+fn near_miss(name: &str) -> Option<&'static str> {
+    let lower: String = name.to_lowercase().chars().take(MAX_NAME_CHARS).collect();
+    let reach = |known: &str| if known.len() <= 4 { 1 } else { 2 };
+    KNOWN.into_iter().find(|known| {
+        lower != "id" && strsim::osa_distance(&lower, known) <= reach(known) && lower.len() > 1
+    })
 }
 
 /// A whole policy under carets says less than its first line.

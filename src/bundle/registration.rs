@@ -171,6 +171,14 @@ impl Status {
 }
 
 impl Sensitivity {
+    /// All of them, from the least on.
+    pub const ALL: [Self; 4] = [
+        Self::Public,
+        Self::Internal,
+        Self::Confidential,
+        Self::Restricted,
+    ];
+
     /// The word in files and attributes.
     pub fn as_str(self) -> &'static str {
         match self {

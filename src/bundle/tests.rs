@@ -531,10 +531,96 @@ fn templates_are_linked() {
 }
 
 #[test]
-fn policies_that_can_never_apply_are_warnings() {
-    let text = "permit (principal is Mcp::Server, action == Mcp::Action::\"call_read\", resource);";
-    let bundle = load_files(&[("a.cedar", text)]).expect("a warning only");
-    has(&shown(bundle.warnings.iter()), "a.cedar:1 for policy `a#1`");
+fn policies_that_can_never_apply_are_faults() {
+    let scope =
+        "permit (principal is Mcp::Server, action == Mcp::Action::\"call_read\", resource);";
+    let condition =
+        "forbid (principal, action == Mcp::Action::\"call_read\", resource)\nwhen { false };";
+    let found = faults(&[("a.cedar", scope), ("b.cedar", condition)]);
+    assert_eq!(found.len(), 2, "{found:#?}");
+    has(
+        &found,
+        "a.cedar:1 for policy `a#1`, unable to find an applicable action",
+    );
+    has(&found, "b.cedar:1 for policy `b#1`, policy is impossible");
+}
+
+#[test]
+fn misspelt_members_of_entities_are_faults() {
+    let group = |more: &str| {
+        format!(
+            r#"{{"uid": {{"type": "Mcp::Group", "id": "g"}}, "attrs": {{}}, "parents": []{more}}}"#
+        )
+    };
+    for (entity, message, help) in [
+        (
+            group(r#", "parent": []"#),
+            "an entity has no member `parent`",
+            "did you mean `parents`?",
+        ),
+        (
+            group(r#", "atrs": {}"#),
+            "an entity has no member `atrs`",
+            "did you mean `attrs`?",
+        ),
+        (
+            group(r#", "tag": {}"#),
+            "an entity has no member `tag`",
+            "did you mean `tags`?",
+        ),
+        (
+            group(r#", "Parents": []"#),
+            "an entity has no member `Parents`",
+            "did you mean `parents`?",
+        ),
+        (
+            group(r#", "comment": "x""#),
+            "an entity has no member `comment`",
+            "what it has is `uid`, `attrs`, `parents`, `tags`",
+        ),
+        (
+            group("").replace(r#""id": "g""#, r#""id": "g", "name": "h""#),
+            "an entity's name has no member `name`",
+            "what it has is `type`, `id`",
+        ),
+        (
+            group("").replace(
+                "[]",
+                r#"[{"__entity": {"type": "Mcp::Group", "id": "h", "ids": 1}}]"#,
+            ),
+            "an entity's name has no member `ids`",
+            "did you mean `id`?",
+        ),
+        (
+            group("").replace(
+                "[]",
+                r#"[{"__entity": {"type": "Mcp::Group", "id": "h"}, "id": "i"}]"#,
+            ),
+            "an escaped name has no member `id`",
+            "what it has is `__entity`",
+        ),
+    ] {
+        let text = format!("[\n{entity}]");
+        let found = load_files(&[("entities/e.json", &text)]).expect_err("a fault");
+        let fault = found.iter().next().expect("one");
+        assert_eq!((fault.line, &*fault.message), (Some(2), message), "{found}");
+        assert_eq!(fault.help.as_deref(), Some(help), "{found}");
+    }
+}
+
+#[test]
+fn byte_order_marks_are_faults_in_every_file() {
+    for (path, text) in [
+        ("a.cedar", "forbid (principal, action, resource);"),
+        ("a.cedarschema", "entity Shop;"),
+        ("entities/e.json", "[]"),
+        ("links/l.json", "[]"),
+        ("callgate.toml", ""),
+    ] {
+        let found = faults(&[(path, &format!("\u{feff}{text}"))]);
+        assert_eq!(found.len(), 1, "{found:#?}");
+        has(&found, ":1 the file begins with a byte order mark");
+    }
 }
 
 #[test]

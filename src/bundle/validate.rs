@@ -1,19 +1,29 @@
 //! Strict validation, and how far policies look (Cedar RFC 76).
 //!
-//! Start at [`validate`].
+//! Start at [`validate`]. [`untyped`] helps with arguments that policies do not see.
+//!
+//! Invariant: whatever Cedar says of a policy is told with the policy's id, file, line and column. What can
+//! never apply to a request is a fault: a `forbid` that never forbids looks as if it did.
 
-use std::collections::BTreeSet;
+pub mod untyped;
+
+use std::collections::{BTreeSet, HashSet};
 
 use cedar_policy_core::ast::PolicyID;
 use cedar_policy_core::validator::validation_errors::EntityDerefViolationKind;
-use cedar_policy_core::validator::{ValidationError, ValidatorSchema};
+use cedar_policy_core::validator::{ValidationError, ValidationWarning, ValidatorSchema};
 use miette::Diagnostic;
 
 use crate::bundle::fault::{self, Fault};
 use crate::bundle::json::{self, Step};
 use crate::bundle::links::LinkPlaces;
 use crate::bundle::policies::{Policies, first_line};
-use crate::bundle::verdicts::Judge;
+use crate::bundle::validate::untyped::Tools;
+use crate::bundle::verdicts::{Judge, Verdicts};
+
+/// What to do about a policy of which Cedar says no more than that.
+const NEVER_APPLIES: &str =
+    "take the policy away, or mend its scope and conditions: no call is ever decided by it";
 
 /// Checks every policy, template and link against the schema, and finds the smallest level of
 /// dereference at which all of them pass. `None` if some do not pass at `max_level`.
@@ -21,6 +31,7 @@ pub fn validate(
     schema: &ValidatorSchema,
     policies: &Policies,
     links: &LinkPlaces<'_>,
+    tools: &Tools<'_>,
     max_level: u32,
     faults: &mut Vec<Fault>,
     warnings: &mut Vec<Fault>,
@@ -30,36 +41,21 @@ pub fn validate(
     // Typing costs by far the most, so the first pass is made at the level that most policies need; later
     // passes see only what looked further.
     let mut level = max_level.min(1);
-    let first = judge.all(level);
-    let mut beyond: BTreeSet<PolicyID> = BTreeSet::new();
-    let mut found = Vec::new();
-    for error in &first.errors {
-        match level_violation(error) {
-            Some((id, Violation::TooFar)) => {
-                beyond.insert(id);
-            }
-            Some((_, Violation::Never)) => {
-                let help =
-                    "bind the fact to principal, resource or context instead of naming its entity";
-                found.push(place(policies, links, id_in(error), error).with_help(help));
-            }
-            None => found.push(place(policies, links, id_in(error), error)),
-        }
-    }
-    faults.extend(once_per_place(found));
-    let told = first.warnings.iter().map(|warning| {
-        let id = backticked(&warning.to_string());
-        place(policies, links, id, warning)
-    });
-    warnings.extend(told);
+    let teller = Teller {
+        policies,
+        links,
+        tools,
+    };
+    let said = judge.all(level);
+    let mut beyond = teller.tell_errors(&said, faults);
+    let never = teller.tell_warnings(&said, warnings);
     while !beyond.is_empty() && level < max_level {
         level += 1;
         let further = judge.these(&beyond, level).errors;
-        let violated = further.iter().filter_map(level_violation);
-        beyond = violated
-            .filter(|(_, kind)| matches!(kind, Violation::TooFar))
-            .map(|(id, _)| id)
-            .collect();
+        let too_far = further
+            .iter()
+            .filter(|error| matches!(level_violation(error), Some(Violation::TooFar)));
+        beyond = too_far.map(|error| policy_of(error).clone()).collect();
     }
     for id in beyond {
         let message = format!(
@@ -67,9 +63,11 @@ pub fn validate(
         );
         let help = "put the fact on an entity nearer to principal, resource or context, or raise \
                     `max_dereference_level` in `callgate.toml`";
-        faults.push(at_policy(policies, links, id.as_ref(), message).with_help(help));
+        faults.push(teller.at_policy(&id, message).with_help(help));
     }
-    if faults.len() > before {
+    let is_typed = faults.len() == before;
+    faults.extend(once_per_place(never));
+    if !is_typed {
         return None;
     }
     if level == 1 && judge.fits_level_zero() {
@@ -121,62 +119,156 @@ enum Violation {
     Never,
 }
 
-fn level_violation(error: &ValidationError) -> Option<(PolicyID, Violation)> {
+fn level_violation(error: &ValidationError) -> Option<Violation> {
     let ValidationError::EntityDerefLevelViolation(violation) = error else {
         return None;
     };
-    let kind = match violation.violation_kind {
+    Some(match violation.violation_kind {
         EntityDerefViolationKind::MaximumLevelExceeded { .. } => Violation::TooFar,
         EntityDerefViolationKind::LiteralDerefTarget => Violation::Never,
-    };
-    Some((violation.policy_id.clone(), kind))
+    })
 }
 
-fn id_in(error: &ValidationError) -> Option<String> {
-    backticked(&error.to_string())
+/// The policy that an error is about. Not every message names it.
+fn policy_of(error: &ValidationError) -> &PolicyID {
+    match error {
+        ValidationError::UnrecognizedEntityType(it) => &it.policy_id,
+        ValidationError::UnrecognizedActionId(it) => &it.policy_id,
+        ValidationError::UnexpectedType(it) => &it.policy_id,
+        ValidationError::IncompatibleTypes(it) => &it.policy_id,
+        ValidationError::UnsafeAttributeAccess(it) => &it.policy_id,
+        ValidationError::UnsafeOptionalAttributeAccess(it) => &it.policy_id,
+        ValidationError::UnsafeTagAccess(it) => &it.policy_id,
+        ValidationError::NoTagsAllowed(it) => &it.policy_id,
+        ValidationError::UndefinedFunction(it) => &it.policy_id,
+        ValidationError::WrongNumberArguments(it) => &it.policy_id,
+        ValidationError::FunctionArgumentValidation(it) => &it.policy_id,
+        ValidationError::EmptySetForbidden(it) => &it.policy_id,
+        ValidationError::NonLitExtConstructor(it) => &it.policy_id,
+        ValidationError::InternalInvariantViolation(it) => &it.policy_id,
+        ValidationError::InvalidEnumEntity(it) => &it.policy_id,
+        ValidationError::EntityDerefLevelViolation(it) => &it.policy_id,
+        ValidationError::IncompleteSchema(it) => &it.policy_id,
+    }
 }
 
-/// Cedar's validator begins every message with ``for policy `ID` ``.
-fn backticked(message: &str) -> Option<String> {
-    let rest = message.strip_prefix("for policy `")?;
-    rest.split_once('`').map(|(id, _)| id.to_owned())
+/// The policy that a warning is about, and whether it says that the policy never applies.
+fn policy_of_warning(warning: &ValidationWarning) -> (&PolicyID, bool) {
+    match warning {
+        ValidationWarning::MixedScriptString(it) => (&it.policy_id, false),
+        ValidationWarning::BidiCharsInString(it) => (&it.policy_id, false),
+        ValidationWarning::BidiCharsInIdentifier(it) => (&it.policy_id, false),
+        ValidationWarning::MixedScriptIdentifier(it) => (&it.policy_id, false),
+        ValidationWarning::ConfusableIdentifier(it) => (&it.policy_id, false),
+        ValidationWarning::ImpossiblePolicy(it) => (&it.policy_id, true),
+        ValidationWarning::InvalidActionApplication(it) => (&it.policy_id, true),
+    }
 }
 
-fn place(
-    policies: &Policies,
-    links: &LinkPlaces<'_>,
-    id: Option<String>,
-    error: &dyn Diagnostic,
-) -> Fault {
-    let Some(id) = id else {
-        return Fault::of_file(&std::sync::Arc::from("<policies>"), error.to_string());
-    };
-    let has_label = error
-        .labels()
-        .is_some_and(|mut labels| labels.next().is_some());
-    match policies.place(&id) {
-        Some((origin, ..)) if has_label => Fault::from_diagnostic(origin, error),
-        _ => {
-            let fault = at_policy(policies, links, &id, error.to_string());
-            match error.help() {
-                Some(help) => fault.with_help(help.to_string()),
-                None => fault,
+/// Puts what Cedar says at its place.
+struct Teller<'a> {
+    policies: &'a Policies,
+    links: &'a LinkPlaces<'a>,
+    tools: &'a Tools<'a>,
+}
+
+impl Teller<'_> {
+    /// Tells what makes policies unusable. Gives those that may pass at a higher level.
+    fn tell_errors(&self, said: &Verdicts, faults: &mut Vec<Fault>) -> BTreeSet<PolicyID> {
+        let mut beyond = BTreeSet::new();
+        let mut found = Vec::new();
+        for error in &said.errors {
+            let id = policy_of(error);
+            let help = match level_violation(error) {
+                Some(Violation::TooFar) => {
+                    beyond.insert(id.clone());
+                    continue;
+                }
+                Some(Violation::Never) => Some(
+                    "bind the fact to principal, resource or context instead of naming its entity"
+                        .to_owned(),
+                ),
+                None => {
+                    let template = self.template(id);
+                    template.and_then(|it| self.tools.help(error, it))
+                }
+            };
+            let fault = self.place(id, error);
+            found.push(help.into_iter().fold(fault, Fault::with_help));
+        }
+        faults.extend(once_per_place(found));
+        beyond
+    }
+
+    /// Tells what deserves a second look. Gives the faults of policies that never apply.
+    fn tell_warnings(&self, said: &Verdicts, warnings: &mut Vec<Fault>) -> Vec<Fault> {
+        // What is wrong with a policy is why it never applies, and where no action fits its scope it is false as well.
+        let mut wrong: HashSet<&PolicyID> = said.errors.iter().map(policy_of).collect();
+        let is_unfit =
+            |it: &ValidationWarning| matches!(it, ValidationWarning::InvalidActionApplication(_));
+        let unfit = said.warnings.iter().filter(|it| is_unfit(it));
+        let unfit: HashSet<&PolicyID> = unfit.map(|it| policy_of_warning(it).0).collect();
+        let unfit: HashSet<&PolicyID> = unfit.difference(&wrong).copied().collect();
+        wrong.extend(&unfit);
+        let mut never = Vec::new();
+        for warning in &said.warnings {
+            let (id, never_applies) = policy_of_warning(warning);
+            if !never_applies {
+                warnings.push(self.place(id, warning));
+            } else if is_unfit(warning) && unfit.contains(id) || !wrong.contains(id) {
+                let told = self.place(id, warning);
+                let template = self.template(id);
+                let help = template.and_then(|it| self.tools.help_for_impossible(it));
+                let help = help.or_else(|| told.help.clone());
+                never.push(told.with_help(help.unwrap_or_else(|| NEVER_APPLIES.to_owned())));
             }
         }
+        never
     }
-}
 
-fn at_policy(policies: &Policies, links: &LinkPlaces<'_>, id: &str, message: String) -> Fault {
-    if let Some((origin, offset, length)) = policies.place(id) {
-        return Fault::at(
-            origin,
-            offset,
-            first_line(origin.text, offset, length),
-            message,
-        );
+    fn template(&self, id: &PolicyID) -> Option<&cedar_policy_core::ast::Template> {
+        let set = &self.policies.set;
+        let linked = || set.get(id).map(|policy| policy.template());
+        set.get_template(id).or_else(linked)
     }
-    match links.get(id) {
-        Some((source, index)) => json::fault_at(source.origin(), &[Step::Index(*index)], message),
-        None => Fault::of_file(&std::sync::Arc::from("<policies>"), message),
+
+    fn place(&self, id: &PolicyID, said: &dyn Diagnostic) -> Fault {
+        let mut labels = said.labels().into_iter().flatten();
+        let has_label = labels.next().is_some();
+        let mut fault = match self.policies.place(id.as_ref()) {
+            Some((origin, ..)) if has_label => Fault::from_diagnostic(origin, said),
+            _ => {
+                let fault = self.at_policy(id, said.to_string());
+                let help = said.help().map(|help| help.to_string());
+                help.into_iter().fold(fault, Fault::with_help)
+            }
+        };
+        let prefix = format!("for policy `{id}`");
+        if !fault.message.starts_with(&prefix) {
+            fault.message = format!("{prefix}, {}", fault.message);
+        }
+        let repeated = format!("{prefix}, ");
+        let bare = fault
+            .help
+            .as_deref()
+            .and_then(|help| help.strip_prefix(&repeated));
+        if let Some(bare) = bare.map(str::to_owned) {
+            fault.help = Some(bare);
+        }
+        fault
+    }
+
+    fn at_policy(&self, id: &PolicyID, message: String) -> Fault {
+        let id: &str = id.as_ref();
+        if let Some((origin, offset, length)) = self.policies.place(id) {
+            let length = first_line(origin.text, offset, length);
+            return Fault::at(origin, offset, length, message);
+        }
+        match self.links.get(id) {
+            Some((source, index)) => {
+                json::fault_at(source.origin(), &[Step::Index(*index)], message)
+            }
+            None => Fault::of_file(&std::sync::Arc::from("<policies>"), message),
+        }
     }
 }

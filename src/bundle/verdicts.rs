@@ -46,7 +46,7 @@ pub struct Judge<'a> {
 }
 
 /// The actions that a scope names.
-type Named<'a> = BTreeSet<&'a EntityUID>;
+pub(super) type Named<'a> = BTreeSet<&'a EntityUID>;
 
 /// Policies that are typed against the same schema.
 struct Batch<'a> {
@@ -229,7 +229,7 @@ impl<'a> Judge<'a> {
 
 /// The actions that a scope matches: those that it names, and what is in them. For `==` that is more than it
 /// matches, and never less.
-fn meant<'s>(schema: &'s ValidatorSchema, named: &Named<'_>) -> HashSet<&'s EntityUID> {
+pub(super) fn meant<'s>(schema: &'s ValidatorSchema, named: &Named<'_>) -> HashSet<&'s EntityUID> {
     let known = named.iter().filter_map(|uid| schema.get_action_id(uid));
     known
         .flat_map(|action| action.descendants().chain([action.name()]))

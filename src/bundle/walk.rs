@@ -1,6 +1,7 @@
 //! Through a directory and everything below it: which files are there, what kind each is, and what they hold.
 
 use std::collections::HashSet;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -9,12 +10,14 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::bundle::fault::{Fault, Faults, Origin};
+use crate::bundle::files::unread;
 use crate::bundle::files::{
-    CONFIG, Files, Kind, MAX_DEPTH, MAX_ENTRIES, MAX_FILE_BYTES, MAX_TOTAL_BYTES, Source,
+    Files, Kind, MAX_DEPTH, MAX_ENTRIES, MAX_FILE_BYTES, MAX_TOTAL_BYTES, Source,
 };
 use crate::bundle::listing::Listing;
 use crate::bundle::manifest::{self, Digests};
 use crate::call::canonical;
+use crate::config::Config;
 
 /// Files that are no part of a bundle have digests as well.
 pub(super) fn add_others(
@@ -56,6 +59,8 @@ pub(super) struct Walk {
     entries: usize,
     faults: Vec<Fault>,
     warnings: Vec<Fault>,
+    /// The paths of what [`Walk::warnings`] are about.
+    pointed_out: Vec<String>,
 }
 
 impl Walk {
@@ -85,6 +90,7 @@ impl Walk {
             entries: 0,
             faults: Vec::new(),
             warnings: Vec::new(),
+            pointed_out: Vec::new(),
         };
         walk.directory(Path::new(""), 0);
         Ok(walk)
@@ -136,18 +142,38 @@ impl Walk {
             }
         }
         names.sort();
-        for name in names {
-            let path = relative.join(&name);
+        for name in &names {
+            let path = relative.join(name);
             match name.to_str() {
-                // Hidden files, and what editors leave while they save.
-                Some(name) if name.starts_with(['.', '#']) || name.ends_with(['~', '#']) => {}
-                Some(_) => self.entry(&path, depth),
+                Some(name) if unread::is_set_aside(name) => {
+                    if !self.root.join(&path).is_dir() {
+                        self.unread(&path, &names);
+                    }
+                }
+                Some(_) => self.entry(&path, &names, depth),
                 None => self.fault(&path, "the file's name is not UTF-8"),
             }
         }
     }
 
-    fn entry(&mut self, relative: &Path, depth: usize) {
+    /// Points out a file that looks as if it were read.
+    fn unread(&mut self, relative: &Path, beside: &[OsString]) {
+        let has = |name: &str| beside.iter().any(|other| other == name);
+        let Some(found) = unread::remark(relative, has) else {
+            return;
+        };
+        let remark =
+            Fault::of_file(&self.shown(relative), "this file is not read").with_help(found.help);
+        match found.is_fault {
+            true => self.faults.push(remark),
+            false => {
+                self.pointed_out.push(slashed(relative));
+                self.warnings.push(remark);
+            }
+        }
+    }
+
+    fn entry(&mut self, relative: &Path, beside: &[OsString], depth: usize) {
         let full = self.root.join(relative);
         let resolved = match full.canonicalize() {
             Ok(resolved) => resolved,
@@ -173,16 +199,13 @@ impl Walk {
             }
             return self.directory(relative, depth + 1);
         }
-        let parts: Vec<_> = relative.iter().map(|part| part.to_string_lossy()).collect();
-        let name = parts.join("/");
-        if !resolved.starts_with(&self.root) {
-            if kind.is_ok() || name == manifest::NAME {
-                self.fault(relative, "the link leads out of the directory");
-            }
-            return;
-        }
+        let name = slashed(relative);
         let is_manifest = name == manifest::NAME;
-        if is_manifest || kind.is_ok() {
+        let is_inside = resolved.starts_with(&self.root);
+        if !is_inside && (is_manifest || kind.is_some()) {
+            return self.fault(relative, "the link leads out of the directory");
+        }
+        if is_manifest || kind.is_some() {
             match fs::metadata(&resolved) {
                 Ok(metadata) => self.listing.file(&name, &resolved, &metadata),
                 Err(error) => self.fault(relative, plain(&error)),
@@ -191,12 +214,11 @@ impl Walk {
         self.has_manifest |= is_manifest;
         match kind {
             _ if is_manifest => {}
-            Ok(kind) => self.found.push((name, kind)),
-            Err(help) => {
-                self.others.push(name);
-                if let Some(help) = help {
-                    let warning = Fault::of_file(&self.shown(relative), "this file is not read");
-                    self.warnings.push(warning.with_help(help));
+            Some(kind) => self.found.push((name, kind)),
+            None => {
+                self.unread(relative, beside);
+                if is_inside {
+                    self.others.push(name);
                 }
             }
         }
@@ -239,15 +261,20 @@ impl Walk {
                 .file_stem()
                 .map(|stem| stem.to_string_lossy())
                 .unwrap_or_default();
-            match String::from_utf8(bytes) {
+            match as_text(&shown, bytes) {
                 Ok(text) => sources.push(Source {
                     kind,
                     file: shown,
                     stem: Arc::from(stem),
                     text: Arc::from(text),
                 }),
-                Err(error) => self.faults.push(not_text(&shown, error.as_bytes())),
+                Err(fault) => self.faults.push(fault),
             }
+        }
+        for relative in &self.pointed_out {
+            digest.update(b"not read");
+            digest.update((relative.len() as u64).to_be_bytes());
+            digest.update(relative);
         }
         if self.has_manifest {
             self.check_manifest(&digests);
@@ -272,7 +299,7 @@ impl Walk {
         let (root, shown) = (&self.root, &self.shown_root);
         add_others(root, shown, &self.others, &mut all, &mut self.faults);
         let file = self.shown(path);
-        match String::from_utf8(bytes) {
+        match as_text(&file, bytes) {
             Ok(text) => {
                 let origin = Origin {
                     file: &file,
@@ -281,40 +308,46 @@ impl Walk {
                 let found = manifest::check(origin, &all, |name| self.shown(Path::new(name)));
                 self.faults.extend(found);
             }
-            Err(error) => self.faults.push(not_text(&file, error.as_bytes())),
+            Err(fault) => self.faults.push(fault),
         }
     }
 }
 
-/// What a file holds; or, if it is not part of a bundle, perhaps why that may surprise.
-fn kind_of(relative: &Path) -> Result<Kind, Option<&'static str>> {
-    let name = relative
-        .file_name()
-        .and_then(|name| name.to_str())
-        .unwrap_or_default();
+/// What a file holds; `None` if it is not part of a bundle.
+pub(super) fn kind_of(relative: &Path) -> Option<Kind> {
+    let name = relative.file_name()?.to_str()?;
     let room = relative
         .parent()
         .and_then(|parent| parent.iter().next())
         .and_then(|room| room.to_str());
-    let extension = Path::new(name)
-        .extension()
-        .and_then(|extension| extension.to_str());
-    match (extension, room) {
-        (Some("cedarschema"), _) => Ok(Kind::Schema),
-        (Some("cedar"), _) => Ok(Kind::Policies),
-        (Some("json"), _) if name.ends_with(".links.json") => Ok(Kind::Links),
-        (Some("json"), Some("links")) => Ok(Kind::Links),
-        (Some("json"), Some("entities")) => Ok(Kind::Entities),
-        (Some("json"), Some("tools")) => Ok(Kind::Registration),
-        (Some("json"), None) if name.ends_with(".cedarschema.json") => Err(Some(
-            "write the schema in Cedar's own syntax, as `*.cedarschema`",
-        )),
-        (Some("json"), None) => Err(Some(
-            "entities belong in `entities/`, registrations in `tools/`, template links in `links/`",
-        )),
-        (Some("toml"), None) if name == CONFIG => Ok(Kind::Config),
-        (Some("toml"), None) => Err(Some("the configuration is called `callgate.toml`")),
-        _ => Err(None),
+    match (Path::new(name).extension()?.to_str()?, room) {
+        ("cedarschema", _) => Some(Kind::Schema),
+        ("cedar", _) => Some(Kind::Policies),
+        ("json", _) if name.ends_with(".links.json") => Some(Kind::Links),
+        ("json", Some("links")) => Some(Kind::Links),
+        ("json", Some("entities")) => Some(Kind::Entities),
+        ("json", Some("tools")) => Some(Kind::Registration),
+        ("toml", None) if name == Config::FILE_NAME => Some(Kind::Config),
+        _ => None,
+    }
+}
+
+/// A path with `/` between its parts, whatever the system writes.
+fn slashed(relative: &Path) -> String {
+    let parts: Vec<_> = relative.iter().map(|part| part.to_string_lossy()).collect();
+    parts.join("/")
+}
+
+/// The text of a file. A byte order mark is none of it, and parsers differ in what they make of one.
+pub(super) fn as_text(file: &Arc<str>, bytes: Vec<u8>) -> Result<String, Fault> {
+    let text = String::from_utf8(bytes).map_err(|error| not_text(file, error.as_bytes()))?;
+    match text.strip_prefix('\u{feff}') {
+        Some(rest) => {
+            let origin = Origin { file, text: rest };
+            let fault = Fault::at(origin, 0, 1, "the file begins with a byte order mark");
+            Err(fault.with_help("save it as UTF-8 without one"))
+        }
+        None => Ok(text),
     }
 }
 

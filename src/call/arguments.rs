@@ -76,6 +76,11 @@ impl Shape {
         }
     }
 
+    /// Whether an object of this shape could have any member.
+    pub fn may_have_names(&self) -> bool {
+        !self.properties.is_empty() || self.names_more || !self.is_closed
+    }
+
     const fn bare(names_more: bool) -> Self {
         Self {
             properties: BTreeMap::new(),

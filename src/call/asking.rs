@@ -1,5 +1,6 @@
 //! One call, ready to be asked about, with or without an approval.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use cedar_policy_core::ast::EntityUID;
@@ -13,6 +14,7 @@ use crate::call::decision::{Reason, ReasonCode};
 use crate::call::evidence::Evidence;
 use crate::call::facts::live::ApprovalFacts;
 use crate::call::facts::{Facts, Ground};
+use crate::call::live::carried::Labels;
 use crate::call::live::task::Task;
 use crate::call::model::{self, TYPES};
 use crate::call::plan::Plan;
@@ -82,12 +84,19 @@ impl<'a> Asking<'a> {
 
     /// The server, for every action whose facts have one: those that somebody declared long ago may not.
     fn server(&self) -> Option<&SmolStr> {
-        let has_none = self.plan.is_declared
-            && !self
-                .world
-                .snapshot
-                .declares_fact(&self.plan.action, "server");
-        Some(&self.call.operation.server).filter(|name| !has_none && !name.is_empty())
+        let server = &self.call.operation.server;
+        Some(server).filter(|name| !name.is_empty() && self.has_fact("server"))
+    }
+
+    /// Whether the action has this fact, which every one of the program's own has.
+    fn has_fact(&self, name: &str) -> bool {
+        let (snapshot, plan) = (self.world.snapshot, self.plan);
+        !plan.is_declared || snapshot.declares_fact(&plan.action, name)
+    }
+
+    /// The labels of everything that the call carries, together.
+    pub fn labels(&self) -> Arc<Labels> {
+        self.ground().labels()
     }
 
     /// What the facts of the call are made from, without an approval.
@@ -97,6 +106,7 @@ impl<'a> Asking<'a> {
             asserted: &self.scene.asserted,
             initiator: self.call.operation.initiator,
             server: self.server(),
+            has_labels: self.has_fact("labels"),
             purpose: self.call.workflow.purpose.as_deref(),
             source_address: self.call.environment.source_address,
             gateway: &self.scene.gateway,

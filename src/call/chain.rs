@@ -231,7 +231,7 @@ impl<'c> Chain<'c> {
 }
 
 /// A grant and what it was lent on from, the root's first.
-fn climb<'a>(authority: &'a Authority, last: &'a Grant) -> Result<Vec<&'a Grant>, Reason> {
+pub fn climb<'a>(authority: &'a Authority, last: &'a Grant) -> Result<Vec<&'a Grant>, Reason> {
     let mut grants = vec![last];
     let mut next = last.parent.as_ref();
     while let Some(id) = next {

@@ -132,7 +132,6 @@ fn circumstances(asking: &Asking<'_>, policies: Vec<AskingPolicy>) -> Circumstan
         world, call, plan, ..
     } = asking;
     let tool = world.tool(&plan.resource);
-    let labels = world.past.session.map(|session| session.labels.items());
     let argument_order = match (&call.operation.kind, &tool) {
         (OperationKind::CallTool(made), Some(tool)) => {
             tool.arrange(made.arguments.keys().map(String::as_str))
@@ -141,7 +140,7 @@ fn circumstances(asking: &Asking<'_>, policies: Vec<AskingPolicy>) -> Circumstan
     };
     Circumstances {
         policies,
-        labels: labels.unwrap_or_default().to_vec(),
+        labels: asking.labels().items().to_vec(),
         purpose: call.workflow.purpose.clone(),
         targets: plan.targets.iter().map(|it| it.uid().clone()).collect(),
         effect: tool.map(|tool| tool.effect),

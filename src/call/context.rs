@@ -203,6 +203,8 @@ pub struct Sampling {
 pub struct Workflow {
     /// The agent's session with its client.
     pub session_id: Option<SmolStr>,
+    /// Whether that name is one that the client cannot choose: somebody whom the configuration trusts with it gave it.
+    pub is_session_vouched: bool,
     /// The task, if the call is made within one.
     pub task_id: Option<SmolStr>,
     /// The step of that task.

@@ -10,6 +10,7 @@ use smol_str::SmolStr;
 use crate::call::live::approval::{ApprovedCall, Circumstances};
 use crate::call::target::Target;
 use crate::call::visible::escaped;
+use crate::engine::obligation::Obligation;
 use crate::engine::policy::PolicyInfo;
 
 /// Whether the call may happen.
@@ -268,6 +269,24 @@ impl Decision {
             challenge: None,
             effects: Effects::default(),
         }
+    }
+
+    /// What has to be done for it to hold, each once, by what determined it.
+    pub fn obligations(&self) -> impl Iterator<Item = &Obligation> {
+        let mut all: Vec<&Obligation> = Vec::new();
+        for obligation in self.determining.iter().flat_map(|it| &it.obligations) {
+            if !all.contains(&&**obligation) {
+                all.push(obligation);
+            }
+        }
+        all.into_iter()
+    }
+
+    /// The id of whom it is about, for what it obliges to: the root of the authority, whoever acts for it.
+    pub fn about(&self) -> &str {
+        self.principals
+            .last()
+            .map_or("", |it| it.principal.eid().as_ref())
     }
 
     /// Whether the call may happen.

@@ -19,8 +19,11 @@ use crate::call::chain::Chain;
 use crate::call::claims::Asserted;
 use crate::call::context::{Identity, Initiator, Sampling};
 use crate::call::elicitation::Form;
-use crate::call::facts::live::{ApprovalFacts, SessionFacts, TaskFacts, UsageFacts};
+use crate::call::facts::live::{
+    ApprovalFacts, RecentFacts, SessionFacts, TaskFacts, UsageFacts, value_of,
+};
 use crate::call::input::Input;
+use crate::call::live::carried::Labels;
 use crate::call::live::task::Task;
 use crate::call::model::{self, TYPES};
 use crate::call::target::Target;
@@ -40,6 +43,8 @@ pub struct Facts<'c> {
     task: Option<TaskFacts<'c>>,
     session: Option<SessionFacts<'c>>,
     usage: Option<UsageFacts>,
+    recent: Option<RecentFacts<'c>>,
+    labels: OnceCell<Arc<Labels>>,
     server: OnceCell<EntityUID>,
     environment: OnceCell<Value>,
     elicitation: OnceCell<Option<Value>>,
@@ -57,6 +62,7 @@ struct IdentityFacts<'c> {
 /// For whom the subject acts.
 struct DelegationFacts<'c> {
     chain: &'c Chain<'c>,
+    labels: Option<Option<&'c Arc<Labels>>>,
     actors: OnceCell<Value>,
     scopes: OnceCell<Value>,
 }
@@ -84,6 +90,8 @@ pub struct Ground<'c> {
     pub initiator: Initiator,
     /// The server concerned, if there is one.
     pub server: Option<&'c SmolStr>,
+    /// Whether the action knows of labels beside those of the session.
+    pub has_labels: bool,
     /// Why, in the words of whoever started the work.
     pub purpose: Option<&'c str>,
     /// The client's address as the gateway saw it.
@@ -124,8 +132,16 @@ pub enum OwnFacts {
     Sampling(Sampling),
 }
 
+impl Ground<'_> {
+    /// The labels of everything that the call carries, together.
+    pub fn labels(&self) -> Arc<Labels> {
+        let carries = self.past.session.is_some() || self.task.is_some() || self.chain.is_some();
+        self.past.labels(carries)
+    }
+}
+
 impl<'c> Facts<'c> {
-    const NAMES: [&'static str; 17] = [
+    const NAMES: [&'static str; 19] = [
         "answers",
         "approval",
         "arguments",
@@ -135,7 +151,9 @@ impl<'c> Facts<'c> {
         "identity",
         "initiator",
         "input",
+        "labels",
         "purpose",
+        "recent",
         "sampling",
         "server",
         "session",
@@ -151,6 +169,7 @@ impl<'c> Facts<'c> {
             OwnFacts::Arguments(input) => Some(input),
             _ => None,
         };
+        let carried = ground.past.carried.filter(|_| ground.has_labels);
         Self {
             ground,
             own,
@@ -163,6 +182,7 @@ impl<'c> Facts<'c> {
             },
             delegation: ground.chain.map(|chain| DelegationFacts {
                 chain,
+                labels: carried.map(|carried| carried.delegation.as_ref()),
                 actors: OnceCell::new(),
                 scopes: OnceCell::new(),
             }),
@@ -178,12 +198,15 @@ impl<'c> Facts<'c> {
                 task,
                 uid: task.uid(),
                 calls_left: ground.past.calls_left,
+                labels: carried.map(|carried| carried.task.as_ref()),
             }),
             session: ground.past.session.map(|session| SessionFacts {
                 session,
                 recent: OnceCell::new(),
             }),
             usage: ground.past.usage.map(UsageFacts),
+            recent: carried.and_then(|it| it.recent.as_deref().map(RecentFacts)),
+            labels: OnceCell::new(),
             server: OnceCell::new(),
             environment: OnceCell::new(),
             elicitation: OnceCell::new(),
@@ -241,7 +264,12 @@ impl ContextSource for Facts<'_> {
                 .typed
                 .as_ref()
                 .map(Seen::Value),
+            "labels" if self.ground.has_labels => {
+                let labels = self.labels.get_or_init(|| self.ground.labels());
+                Some(Seen::Value(labels.value()))
+            }
             "purpose" => self.ground.purpose.map(Seen::Text),
+            "recent" => self.recent.as_ref().map(|recent| Seen::Record(recent)),
             "sampling" => self.sampling().map(Seen::Value),
             "server" => {
                 let name = self.ground.server?;
@@ -314,6 +342,7 @@ impl ContextSource for DelegationFacts<'_> {
             "verified" => Seen::Bool(chain.is_verified),
             "source" if chain.grants.is_empty() => Seen::Text("asserted"),
             "source" => Seen::Text("stored"),
+            "labels" => Seen::Value(value_of(self.labels?)),
             _ => return None,
         })
     }
@@ -330,6 +359,7 @@ impl ContextSource for DelegationFacts<'_> {
             "scopes",
             "verified",
             "source",
+            "labels",
         ];
         context::collect(self, &names)
     }

@@ -138,6 +138,7 @@ pub fn trusted() -> Rights {
         assert_identity: true,
         assert_delegation: true,
         assert_claims: true,
+        vouch_sessions: false,
         assert_properties: true,
         explain: true,
         require_delegation: false,

@@ -11,7 +11,7 @@ use smol_str::SmolStr;
 
 use crate::call::answer;
 use crate::call::asking::{Asking, Behind, Scene, check_scopes};
-use crate::call::context::{CallContext, Operation, OperationKind};
+use crate::call::context::{CallContext, Initiator, Operation, OperationKind};
 use crate::call::decide::Asker;
 use crate::call::decision::{Reason, ReasonCode};
 use crate::call::definition::Definition;
@@ -202,6 +202,24 @@ fn folder_of(template: &SmolStr) -> SmolStr {
         Some(slash) => SmolStr::new(&fixed[..=slash]),
         None => template.clone(),
     }
+}
+
+/// A call of a tool as a look at a list with that tool in it.
+pub fn entry_of(call: &CallContext) -> Option<(CallContext, Offered)> {
+    let OperationKind::CallTool(tool) = &call.operation.kind else {
+        return None;
+    };
+    let offered = Offered::Tool {
+        name: tool.tool.clone(),
+        definition: None,
+    };
+    let server = call.operation.server.clone();
+    let operation = Operation::new(Initiator::Client, server, OperationKind::ListTools);
+    let listing = CallContext {
+        operation,
+        ..call.clone()
+    };
+    Some((listing, offered))
 }
 
 #[cfg(test)]

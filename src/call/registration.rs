@@ -68,6 +68,14 @@ impl RegisteredTool {
 }
 
 impl RegisteredTool {
+    /// Whether it could be called with arguments. Without a pinned schema nobody can say that it could not.
+    pub fn may_take_arguments(&self) -> bool {
+        self.target_arguments
+            .as_ref()
+            .map_or(true, |it| !it.is_empty())
+            || self.arguments.as_ref().is_none_or(Shape::may_have_names)
+    }
+
     /// Arguments in the order in which a person reads them: those that name what is acted upon first, then as the
     /// schema has them.
     pub fn arrange<'n>(&self, names: impl Iterator<Item = &'n str>) -> Vec<SmolStr> {

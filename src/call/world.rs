@@ -10,6 +10,7 @@ use crate::call::challenge;
 use crate::call::decision::{Reason, ReasonCode};
 use crate::call::definition::Digests;
 use crate::call::live::authority::Authority;
+use crate::call::live::carried::{self, Carried, Labels};
 use crate::call::live::session::Session;
 use crate::call::live::usage::Usage;
 use crate::call::registration::{RegisteredTool, Tools};
@@ -37,6 +38,8 @@ pub struct World<'w> {
 pub struct Past<'w> {
     /// The session that the call names.
     pub session: Option<&'w Session>,
+    /// What is known of the rest of its work; `None` if nobody looked.
+    pub carried: Option<&'w Carried>,
     /// How much the subject, and the tool by the subject, have been used; `None` if nobody looked.
     pub usage: Option<Usage>,
     /// What is left of the budget of the task that the call names; `None` if it has none.
@@ -73,6 +76,18 @@ impl World<'_> {
                 Some(Arc::new(RegisteredTool::read(uid, stored)))
             }
         }
+    }
+}
+
+impl Past<'_> {
+    /// The labels of everything that a call carries, together. A call that carries nothing, and one of which nobody has
+    /// looked, counts as one that has read everything.
+    pub fn labels(&self, carries_anything: bool) -> Arc<Labels> {
+        let session = self.session.map(|session| &session.labels);
+        let unknown = (self.carried.is_none() || !carries_anything).then(carried::unknown);
+        let parts = self.carried.into_iter().flat_map(Carried::parts);
+        let all = carried::union(unknown.iter().chain(session).chain(parts));
+        all.unwrap_or_else(carried::none)
     }
 }
 

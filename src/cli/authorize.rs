@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::bail;
 use arc_swap::ArcSwap;
+use prost_types::value::Kind;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
 
@@ -249,7 +250,7 @@ impl fmt::Display for Text<'_> {
             writeln!(f)?;
         }
         for obligation in &response.obligations {
-            writeln!(f, "  provided  {}", printable(&obligation.id))?;
+            writeln!(f, "  provided  {}", provided(obligation))?;
         }
         if let Some(challenge) = &response.approval {
             let digest = printable(&challenge.digest);
@@ -329,6 +330,30 @@ fn explain(f: &mut fmt::Formatter<'_>, explanation: &v1::Explanation) -> fmt::Re
         )?;
     }
     Ok(())
+}
+
+/// An obligation: its name, and what there is to it beyond that.
+fn provided(obligation: &v1::Obligation) -> String {
+    let id = printable(&obligation.id);
+    let properties = obligation.properties.as_ref();
+    let text = |name: &str| match properties?.fields.get(name)?.kind.as_ref()? {
+        Kind::StringValue(text) => Some(text.clone()),
+        _ => None,
+    };
+    if text("name").as_ref() == Some(&obligation.id) {
+        return id.into();
+    }
+    let names = properties.map(|it| it.fields.keys()).into_iter().flatten();
+    let said = names.map(|name| match text(name) {
+        Some(text) => format!("{} {}", printable(name), printable(&text)),
+        None => printable(name).into(),
+    });
+    let said: Vec<String> = said.collect();
+    format!(
+        "{id}, {}: {}",
+        printable(&obligation.r#type),
+        said.join(", ")
+    )
 }
 
 fn outcome(decision: v1::Decision) -> &'static str {

@@ -15,7 +15,7 @@ use crate::bundle::files::{self, Files, Unread};
 use crate::bundle::{self, Bundle};
 use crate::cli::output::{Exit, Output};
 use crate::config::{Config, Reload};
-use crate::reload::Reloader;
+use crate::reload::{Reloader, log_warnings};
 use crate::server::doors::Doors;
 use crate::server::listen::Listener;
 use crate::server::{self, Setup, tls};
@@ -26,7 +26,7 @@ use crate::service::keeper::Keep;
 use crate::service::settings::Settings;
 use crate::state::sqlite::Sqlite;
 use crate::telemetry::recorder::Recorder;
-use crate::telemetry::setup::{LogFormat, Telemetry, start_logging};
+use crate::telemetry::setup::{LogFormat, Logging, Telemetry, start_logging};
 
 /// How long spans and metrics that wait may take to go out at the end.
 const FLUSH: Duration = Duration::from_secs(5);
@@ -97,7 +97,7 @@ Ask it something from another terminal:
   callgate authorize --endpoint http://127.0.0.1:50051 --agent support --user sam \\
       --server github --tool get_issue
 
-Exit codes: 0 stopped as asked, 1 error, 3 the directory has faults.";
+Exit codes: 0 stopped as asked, 1 error or lines of the log could not be written at the end, 3 the directory has faults.";
 
 impl Args {
     /// Where relative paths in the configuration start.
@@ -119,20 +119,25 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         Ok(bundle) => bundle,
         Err(faults) => return args.output.faults(&faults),
     };
-    let _logging = start_logging(None, args.log_format.into())?;
-    for warning in &bundle.warnings {
-        tracing::warn!(file = %warning.file, line = warning.line, "{}", warning.message);
-    }
+    let logging = start_logging(None, args.log_format.into())?;
+    log_warnings(&bundle.warnings);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_stack_size(STACK_BYTES)
         .build()
         .context("the runtime cannot start")?;
-    runtime.block_on(serve(args, bundle))?;
-    Ok(Exit::Done)
+    let served = runtime.block_on(serve(args, bundle, &logging));
+    let unwritten = logging.finish();
+    let given_up = served?;
+    // Nobody reads the log, so its end is told by the exit code alone.
+    Ok(match given_up.saturating_add(unwritten) {
+        0 => Exit::Done,
+        _ => Exit::Error,
+    })
 }
 
-async fn serve(args: &Args, bundle: Bundle) -> anyhow::Result<()> {
+/// Serves, and says how many lines of the log could not be written.
+async fn serve(args: &Args, bundle: Bundle, logging: &Logging) -> anyhow::Result<usize> {
     let stop = stop_signal()?;
     let Bundle {
         snapshot,
@@ -143,7 +148,7 @@ async fn serve(args: &Args, bundle: Bundle) -> anyhow::Result<()> {
     } = bundle;
     let listeners = bind(args, &config).await?;
     let tls = load_tls(args.base(), &config)?;
-    let telemetry = Telemetry::start(&config.telemetry, args.base())?;
+    let telemetry = Telemetry::start(&config.telemetry, args.base(), logging)?;
     let recorder = telemetry.recorder();
     let service = Arc::new(open_service(args, &config, recorder)?);
     let doors = Doors::open(&config);
@@ -167,7 +172,13 @@ async fn serve(args: &Args, bundle: Bundle) -> anyhow::Result<()> {
         );
     }
     let recorder = telemetry.recorder();
-    let reloader = Reloader::new(&args.dir, Arc::clone(&service), recorder, digest, revision);
+    let reloader = Reloader::new(
+        &args.dir,
+        Arc::clone(&service),
+        recorder.clone(),
+        digest,
+        revision,
+    );
     let rest = Duration::from_millis(config.reload.debounce_ms);
     let reloader = reloader.with_config(args.config.as_deref());
     let reloader = reloader.with_files(files).with_rest(rest);
@@ -189,9 +200,13 @@ async fn serve(args: &Args, bundle: Bundle) -> anyhow::Result<()> {
     reloading.abort();
     keeping.abort();
     tokio::task::spawn_blocking(move || service.close()).await?;
+    recorder.finish();
+    // Before the metrics go out for the last time, so that they tell what of the log was lost.
+    let given_up = tokio::task::block_in_place(|| logging.drain());
     telemetry.shutdown(FLUSH).await;
     tracing::info!("stopped");
-    Ok(served?)
+    served?;
+    Ok(given_up)
 }
 
 /// Opens the store and the service over it.
@@ -205,6 +220,8 @@ fn open_service(args: &Args, config: &Config, recorder: Recorder) -> anyhow::Res
         stale_wait: Duration::from_millis(limits.stale_wait_ms.into()),
         approval_valid_for: Duration::from_secs(limits.approval_valid_seconds.into()),
         sessions: limits.sessions as usize,
+        carriers: limits.carriers as usize,
+        pair_for: Duration::from_secs(60 * u64::from(config.memory.pair_minutes)),
         session_idle: hours(config.state.session_idle_hours),
         definitions_kept: Duration::from_secs(u64::from(limits.changed_definition_minutes) * 60),
         ..Settings::default()

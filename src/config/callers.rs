@@ -46,6 +46,9 @@ pub struct RightsEntry {
     /// Whether the properties of subjects and resources that it sends count, where nothing stored says
     /// otherwise.
     pub assert_properties: bool,
+    /// Whether the sessions that it names in `callgate.v1` are its own to name, and no client's: then what was read in
+    /// another one does not count.
+    pub vouch_sessions: bool,
     /// Whether it may see the policies and errors behind a decision.
     pub explain: bool,
 }

@@ -1,6 +1,7 @@
 //! The checks that need more than one value, or more than its type.
 
 mod callers;
+mod coaz;
 
 use crate::config::Config;
 use crate::config::callers::CallerEntry;
@@ -10,14 +11,18 @@ use crate::config::ext_mcp::ExtMcp;
 use crate::config::fault::ConfigFault;
 use crate::config::limits::Limits;
 use crate::config::listen::Listen;
+use crate::config::memory::Memory;
 use crate::config::place::Document;
 use crate::config::state::State;
 use crate::config::telemetry::Telemetry;
 
 const MAX_DEREFERENCE_LEVEL: u32 = 16;
 const MAX_DEBOUNCE_MS: u64 = 60_000;
+const MAX_LINES_PER_MINUTE: u32 = 1_000_000;
 const MAX_KEEP_ENDED_HOURS: u32 = 87_600;
 const MAX_KEEP_CHANGES_DAYS: u32 = 3_650;
+/// What is written of pairs is kept for little more than a day.
+const MAX_PAIR_MINUTES: u32 = 1_440;
 const MAX_SESSION_IDLE_HOURS: u32 = 8_760;
 
 /// Every fault of a configuration that has the right shape.
@@ -33,8 +38,12 @@ pub(super) fn faults(config: &Config, document: &Document<'_>) -> Vec<ConfigFaul
     ext_mcp(&config.ext_mcp, &config.callers, &mut faults);
     http(config, &mut faults);
     limits(&config.limits, &mut faults);
+    memory(&config.memory, &mut faults);
     state(&config.state, &mut faults);
     telemetry(&config.telemetry, &mut faults);
+    for (field, said) in config.bundle.known.faults() {
+        faults.add(field, said);
+    }
     let level = config.schema.max_dereference_level;
     if level > MAX_DEREFERENCE_LEVEL {
         faults.add(
@@ -130,6 +139,7 @@ fn http(config: &Config, faults: &mut Faults<'_>) {
             faults.add("authzen.types", said);
         }
     }
+    coaz::check(&config.authzen.mcp, &config.callers, faults);
     callers::toolhive_agents(config, faults);
     let subject_type = &config.toolhive.subject_type;
     if !is_entity_type(subject_type) {
@@ -296,6 +306,16 @@ fn limits(limits: &Limits, faults: &mut Faults<'_>) {
     }
 }
 
+fn memory(memory: &Memory, faults: &mut Faults<'_>) {
+    let given = memory.pair_minutes;
+    if !(1..=MAX_PAIR_MINUTES).contains(&given) {
+        faults.add(
+            "memory.pair_minutes",
+            format!("is {given}, but must be from 1 to {MAX_PAIR_MINUTES}"),
+        );
+    }
+}
+
 fn state(state: &State, faults: &mut Faults<'_>) {
     if state
         .file
@@ -345,6 +365,13 @@ fn telemetry(telemetry: &Telemetry, faults: &mut Faults<'_>) {
         .is_some_and(String::is_empty)
     {
         faults.add("telemetry.service_name", "is empty");
+    }
+    let lines = telemetry.lines_per_minute;
+    if !(1..=MAX_LINES_PER_MINUTE).contains(&lines) {
+        faults.add(
+            "telemetry.lines_per_minute",
+            format!("is {lines}, but must be from 1 to {MAX_LINES_PER_MINUTE}"),
+        );
     }
     let arguments = &telemetry.arguments;
     if arguments.hmac_key_file.is_some() && arguments.hmac_key_env.is_some() {

@@ -23,6 +23,9 @@ pub struct Envoy {
     pub body: Body,
     /// The header with the session's name.
     pub session_header: String,
+    /// Whether no client can choose that name: Envoy makes it of something that was verified, and takes away what clients
+    /// send. A name that is not vouched for adds what its session has read, and sheds nothing.
+    pub session_vouched: bool,
     /// The header with the task's name; none by default.
     pub task_header: Option<String>,
     /// The header with the names of approvals, separated by commas; none by default.
@@ -112,6 +115,7 @@ impl Default for Envoy {
             verified_servers: Vec::new(),
             body: Body::Required,
             session_header: "mcp-session-id".to_owned(),
+            session_vouched: false,
             task_header: None,
             approval_header: None,
             grant_header: None,

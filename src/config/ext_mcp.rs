@@ -12,6 +12,9 @@ pub struct ExtMcp {
     pub identity: Vec<IdentitySource>,
     /// The key of the metadata with the session's name.
     pub session_key: String,
+    /// Whether no client can choose that name: the gateway makes it of something that was verified. A name that is not
+    /// vouched for adds what its session has read, and sheds nothing.
+    pub session_vouched: bool,
     /// The key with the task's name; none by default.
     pub task_key: Option<String>,
     /// The key with the names of approvals, separated by commas; none by default.
@@ -85,6 +88,7 @@ impl Default for ExtMcp {
         Self {
             identity: Vec::new(),
             session_key: "session".to_owned(),
+            session_vouched: false,
             task_key: None,
             approvals_key: None,
             grants_key: None,

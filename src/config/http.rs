@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use crate::config::coaz::McpEntry;
+
 /// OpenID AuthZEN.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -15,6 +17,8 @@ pub struct Authzen {
     pub context: bool,
     /// Entity types by the names that callers have for them, e.g. `"mcp-server"` for `Mcp::Server`.
     pub types: BTreeMap<String, String>,
+    /// Whose questions are about calls of MCP.
+    pub mcp: Vec<McpEntry>,
 }
 
 /// The decision point of ToolHive.
@@ -37,6 +41,7 @@ impl Default for Authzen {
             url: None,
             context: true,
             types: BTreeMap::new(),
+            mcp: Vec::new(),
         }
     }
 }

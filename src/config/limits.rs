@@ -99,6 +99,8 @@ limits! {
     pending_approvals: 100_000 in 1..=10_000_000;
     /// Sessions that are remembered. Restart.
     sessions: 1_000_000 in 1..=100_000_000;
+    /// Tasks, delegations and pairs of an agent and a person whose labels are remembered. Restart.
+    carriers: 1_000_000 in 1..=100_000_000;
     /// Minutes for which a tool that a list has shown with another definition than the pinned one is denied to calls
     /// through the same gateway. Restart.
     changed_definition_minutes: 15 in 1..=1_440;
@@ -121,7 +123,7 @@ impl Limits {
     }
 
     /// The limits that a running server does not change.
-    pub fn fixed_at_start(&self) -> [u32; 12] {
+    pub fn fixed_at_start(&self) -> [u32; 13] {
         [
             self.message_bytes,
             self.header_bytes,
@@ -133,6 +135,7 @@ impl Limits {
             self.drain_ms,
             self.approval_valid_seconds,
             self.sessions,
+            self.carriers,
             self.changed_definition_minutes,
             self.writes_under_way,
         ]

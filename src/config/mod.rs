@@ -6,15 +6,18 @@
 //!
 //! Invariant: a leaf. Plain values with their defaults and their checks; it starts nothing.
 
+pub mod bundle;
 pub mod callers;
 mod check;
 pub mod claims;
+pub mod coaz;
 pub mod envoy;
 pub mod ext_mcp;
 pub mod fault;
 pub mod http;
 pub mod limits;
 pub mod listen;
+pub mod memory;
 mod place;
 pub mod routes;
 pub mod state;
@@ -22,6 +25,7 @@ pub mod telemetry;
 
 use serde::Deserialize;
 
+use crate::config::bundle::BundleSettings;
 use crate::config::callers::CallerEntry;
 use crate::config::claims::ClaimMapping;
 use crate::config::envoy::Envoy;
@@ -30,6 +34,7 @@ use crate::config::fault::ConfigFault;
 use crate::config::http::{Authzen, Toolhive};
 use crate::config::limits::Limits;
 use crate::config::listen::{Listen, Tls};
+use crate::config::memory::Memory;
 use crate::config::place::Document;
 use crate::config::state::State;
 use crate::config::telemetry::Telemetry;
@@ -60,6 +65,8 @@ pub struct Config {
     pub toolhive: Toolhive,
     /// Limits on everything that comes from outside. Each says when a change takes effect.
     pub limits: Limits,
+    /// For how long what was read stays known. Changes need a restart.
+    pub memory: Memory,
     /// Where live authority is kept, and for how long. Changes need a restart.
     pub state: State,
     /// Whether the directory is watched. Changes need a restart.
@@ -68,6 +75,8 @@ pub struct Config {
     pub telemetry: Telemetry,
     /// How policies are validated. Reloaded.
     pub schema: SchemaSettings,
+    /// How much the directory may leave open. Reloaded.
+    pub bundle: BundleSettings,
 }
 
 /// How changes of the directory are noticed.
@@ -154,6 +163,9 @@ impl Config {
         }
         if self.reload != started_with.reload {
             sections.push("reload");
+        }
+        if self.memory != started_with.memory {
+            sections.push("memory");
         }
         if self.state != started_with.state {
             sections.push("state");

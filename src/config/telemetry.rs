@@ -8,7 +8,7 @@ use serde::Deserialize;
 ///
 /// By default nothing that could identify a person or reveal what a call carries is exported in the
 /// clear.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Telemetry {
     /// The OTLP/gRPC endpoint, e.g. `http://127.0.0.1:4317`; wins over `OTEL_EXPORTER_OTLP_ENDPOINT`.
@@ -18,10 +18,25 @@ pub struct Telemetry {
     pub service_name: Option<String>,
     /// Which decisions are logged at INFO, one line each; the others are logged at DEBUG.
     pub decision_log: DecisionLog,
+    /// Log lines a minute of denies, and of refusals, that say the same; one line then stands for the others.
+    pub lines_per_minute: u32,
     /// Sensitive facts that may be exported as they are.
     pub clear: Clear,
     /// What becomes of tool arguments.
     pub arguments: ArgumentExport,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self {
+            endpoint: None,
+            service_name: None,
+            decision_log: DecisionLog::default(),
+            lines_per_minute: 30,
+            clear: Clear::default(),
+            arguments: ArgumentExport::default(),
+        }
+    }
 }
 
 /// Which decisions are logged.

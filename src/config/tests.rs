@@ -34,6 +34,33 @@ fn the_defaults_pass_their_own_checks() {
 }
 
 #[test]
+fn names_that_come_from_elsewhere_are_bounded_and_of_the_right_form() {
+    let good = "[bundle.known]\nentities = ['Mcp::Tool::\"jira/*\"', 'Shop::Depot::\"*\"']\nlabels = ['pii-*']";
+    assert_eq!(faults(good), Vec::<String>::new());
+    let bad = "[bundle.known]\nentities = ['jira/*', '', '*']\nlabels = ['']\nroles = []";
+    assert_eq!(
+        faults(bad),
+        [
+            "callgate.toml:2:13: `bundle.known.entities[0]` is `jira/*`, but must be an entity such as `Mcp::Tool::\"notion/*\"`",
+            "callgate.toml:2:23: `bundle.known.entities[1]` is empty",
+            "callgate.toml:2:27: `bundle.known.entities[2]` is `*`, but must be an entity such as `Mcp::Tool::\"notion/*\"`",
+            "callgate.toml:3:11: `bundle.known.labels[0]` is empty",
+        ]
+    );
+    let long = format!("[bundle.known]\nmethods = ['{}']", "x".repeat(1_025));
+    assert_eq!(
+        faults(&long),
+        ["callgate.toml:2:12: `bundle.known.methods[0]` is longer than 1024 bytes"]
+    );
+    let many = vec!["'x'"; 1_001].join(", ");
+    assert_eq!(
+        faults(&format!("[bundle.known]\nroles = [{many}]")),
+        ["callgate.toml:2:9: `bundle.known.roles` has 1001 names, at most 1000"]
+    );
+    assert_eq!(faults("[bundle]\nstrikt = true").len(), 1);
+}
+
+#[test]
 fn every_section_is_read() {
     let text = format!(
         r#"
@@ -73,6 +100,7 @@ debounce_ms = 50
 [telemetry]
 endpoint = "http://127.0.0.1:4317"
 decision_log = "all"
+lines_per_minute = 7
 arguments = {{ hmac_key_env = "KEY", allow = ["repo"] }}
 
 [schema]
@@ -111,6 +139,7 @@ max_dereference_level = 5
     );
     assert!(!config.reload.watch);
     assert_eq!(config.telemetry.decision_log, DecisionLog::All);
+    assert_eq!(config.telemetry.lines_per_minute, 7);
     assert_eq!(config.telemetry.arguments.allow, ["repo"]);
     assert_eq!(config.schema.max_dereference_level, 5);
 }
@@ -189,6 +218,7 @@ max_dereference_level = 99
 
 [telemetry]
 endpoint = "collector:4317"
+lines_per_minute = 0
 "#,
         upper = DIGEST.to_uppercase(),
     );
@@ -205,13 +235,14 @@ endpoint = "collector:4317"
         "callgate.toml:17:1: `callers[2]` has no way to authenticate",
         "callgate.toml:21:25: `schema.max_dereference_level` is 99",
         "callgate.toml:24:12: `telemetry.endpoint` `collector:4317` is not a URL",
+        "callgate.toml:25:20: `telemetry.lines_per_minute` is 0, but must be from 1 to 1000000",
     ] {
         assert!(
             found.iter().any(|fault| fault.starts_with(wanted)),
             "{wanted}\n  not in {found:#?}"
         );
     }
-    assert_eq!(found.len(), 11, "{found:#?}");
+    assert_eq!(found.len(), 12, "{found:#?}");
     assert!(
         !found.iter().any(|fault| fault.contains("`secret`")),
         "a token must not be repeated"

@@ -32,6 +32,9 @@ pub enum ControlError {
     /// Nothing is loaded yet.
     #[error("no policies are loaded")]
     NotReady,
+    /// The log takes no lines, so the change would not be on record.
+    #[error("the log takes no lines, and a change that is not on record is not made")]
+    Unlogged,
     /// The store did not write. Whether it has is not known; asking again with the same key is safe.
     #[error("the change could not be written: ask again with the same `idempotency_key`")]
     Unavailable,

@@ -14,6 +14,7 @@ use crate::control::error::ControlError;
 use crate::control::write::Control;
 use crate::service::directory::Directory;
 use crate::state::definitions::{Changed, Place};
+use crate::telemetry::losses::Loss;
 
 /// A store that takes longer to be looked at is at fault.
 const LOOK: Duration = Duration::from_millis(500);
@@ -50,6 +51,8 @@ pub struct Status {
     pub stopped: Vec<Arc<Stop>>,
     /// The directory on disk; `None` if none is loaded again.
     pub directory: Option<Arc<Directory>>,
+    /// What telemetry lost since the start.
+    pub losses: Vec<Loss>,
     /// Callgate's time.
     pub now: SystemTime,
     /// What is wrong with the store.
@@ -88,6 +91,7 @@ impl Control {
                 },
                 stopped: authority.stops.values().cloned().collect(),
                 directory: self.service.directory(),
+                losses: self.service.recorder().losses(),
                 now: view.now,
                 store_fault,
             })

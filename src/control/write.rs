@@ -104,6 +104,10 @@ impl Control {
         author: &Author,
         plan: impl FnOnce(&Scene<'_>) -> Result<Plan, ControlError> + Send,
     ) -> Result<Written, ControlError> {
+        // Given back only after the attempt is on record, whatever its end.
+        let Some(_line) = self.service.recorder().keep_line().await else {
+            return Err(ControlError::Unlogged);
+        };
         let mut attempt = Attempt::start(&self.service, verb, author);
         let limits = self.limits();
         let decided = &mut attempt.decided;

@@ -13,6 +13,7 @@ pub mod context;
 pub mod evaluate;
 mod index;
 mod names;
+pub mod obligation;
 mod packed;
 pub mod policy;
 mod quick;

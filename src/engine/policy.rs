@@ -8,6 +8,8 @@ use cedar_policy_core::ast::{
 };
 use smol_str::SmolStr;
 
+use crate::engine::obligation::{self, Obligation};
+
 /// A policy's identity and annotations, made once at load and shared by every answer that names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyInfo {
@@ -19,8 +21,8 @@ pub struct PolicyInfo {
     pub controls: Vec<Arc<str>>,
     /// The sentence an agent sees (`@reason`).
     pub reason: Option<Arc<str>>,
-    /// What the gateway must do (`@obligation`, separated by commas).
-    pub obligations: Vec<Arc<str>>,
+    /// What the gateway must do (`@obligation`).
+    pub obligations: Vec<Arc<Obligation>>,
     /// `@mode("shadow")`: evaluated and reported, never enforced.
     pub is_shadow: bool,
     /// Permit or forbid.
@@ -107,12 +109,14 @@ impl PolicyInfo {
                 .map(Arc::from)
                 .collect()
         };
+        let obligations = annotation("obligation").map(|text| obligation::read_unchecked(&text));
+        let obligations = obligations.unwrap_or_default();
         Self {
             id: SmolStr::new(policy.id().as_ref()),
             owner: annotation("owner"),
             controls: list("controls"),
             reason: annotation("reason"),
-            obligations: list("obligation"),
+            obligations: obligations.into_iter().map(Arc::new).collect(),
             is_shadow: annotation("mode").is_some_and(|mode| &*mode == "shadow"),
             is_forbid: policy.effect() == Effect::Forbid,
         }

@@ -27,6 +27,8 @@ pub struct Rights {
     /// Whether what it says of subjects and resources themselves counts, where nothing stored says
     /// otherwise.
     pub assert_properties: bool,
+    /// Whether the sessions that it names in `callgate.v1` are its own to name, and no client's.
+    pub vouch_sessions: bool,
     /// Whether it may see policies and errors behind a decision.
     pub explain: bool,
     /// Whether each of its calls has to name a person: as the one who acts, or at the root of the delegation.
@@ -241,6 +243,7 @@ impl Caller {
                 assert_delegation: true,
                 assert_claims: true,
                 assert_properties: true,
+                vouch_sessions: false,
                 explain: true,
                 require_delegation: false,
             },

@@ -90,6 +90,7 @@ fn rights(entry: &RightsEntry, require_delegation: bool) -> Rights {
         assert_identity: entry.assert_identity,
         assert_delegation: entry.assert_delegation,
         assert_claims: entry.assert_claims,
+        vouch_sessions: entry.vouch_sessions,
         assert_properties: entry.assert_properties,
         explain: entry.explain,
     }

@@ -335,7 +335,7 @@ impl Service {
     }
 
     /// Decides, and answers unless something has to be written first.
-    fn begin<'a>(
+    pub(super) fn begin<'a>(
         &self,
         pending: Pending<'a>,
         call: &CallContext,
@@ -367,7 +367,7 @@ impl Service {
                     return Made::unwritten(decision);
                 }
                 if !decision.is_allow() {
-                    self.facts.denied(call, now);
+                    self.facts.denied(&seen, call, now);
                     return Made::unwritten(decision);
                 }
                 match self.facts.take(&seen, call, &decision.effects, now) {
@@ -375,7 +375,7 @@ impl Service {
                     Taken::Write(writes) => return Made { decision, writes },
                     Taken::Changed => {}
                     Taken::Lost(reason) => {
-                        self.facts.denied(call, now);
+                        self.facts.denied(&seen, call, now);
                         return Made::denied(reason);
                     }
                 }

@@ -1,6 +1,6 @@
 //! What an allowed call uses up and leaves behind: taken in memory first, then written, then answered.
 //!
-//! Order: the session, the budget, the approval. Each step either holds or denies; what an earlier step
+//! Order: the session, what else remembers labels, the budget, the approval. Each step either holds or denies; what an earlier step
 //! took is not given back, so a call that loses a race costs its session or task a little and gains
 //! nothing.
 
@@ -9,17 +9,21 @@ use std::time::SystemTime;
 use crate::call::context::{CallContext, OperationKind};
 use crate::call::decision::{Effects, Reason, ReasonCode};
 use crate::call::definition::Digests;
+use crate::call::live::carried::{Carried, CarrierRef};
+use crate::call::live::change::Change;
 use crate::call::live::session::Session;
 use crate::call::live::usage::Usage;
 use crate::call::model;
 use crate::call::world::{self, Past};
+use crate::service::carriers::Carriers;
 use crate::service::decisions::Ask;
 use crate::service::generation::Generation;
 use crate::service::settings::Settings;
 use crate::state::definitions::{Definitions, Place};
+use crate::state::memory::{Full, Memory};
 use crate::state::meters::{Meters, Spend};
 use crate::state::sessions::{Behind, Sessions};
-use crate::state::store::{Loaded, StoreError, Write};
+use crate::state::store::{Loaded, Pruned, StoreError, Write};
 use crate::state::usage::UsageLedger;
 use cedar_policy_core::ast::EntityUID;
 
@@ -27,6 +31,8 @@ use cedar_policy_core::ast::EntityUID;
 pub struct LiveFacts {
     /// Sessions.
     pub sessions: Sessions,
+    /// Labels of what else carries them.
+    pub memory: Memory,
     /// Counts.
     pub usage: UsageLedger,
     /// Budgets and uses of approvals.
@@ -36,7 +42,9 @@ pub struct LiveFacts {
 }
 
 /// What has happened so far, as one decision sees it.
-pub struct Seen {
+pub struct Seen<'c> {
+    carriers: Carriers<'c>,
+    carried: Carried,
     session: Option<Session>,
     usage: Option<Usage>,
     calls_left: Option<u64>,
@@ -44,11 +52,12 @@ pub struct Seen {
     definition: Option<Digests>,
 }
 
-impl Seen {
+impl Seen<'_> {
     /// As the decision takes it.
     pub fn past(&self) -> Past<'_> {
         Past {
             session: self.session.as_ref(),
+            carried: Some(&self.carried),
             usage: self.usage,
             calls_left: self.calls_left,
             approval_uses: &self.approval_uses,
@@ -74,11 +83,13 @@ impl LiveFacts {
     pub fn restore(settings: &Settings, loaded: &mut Loaded) -> Result<Self, StoreError> {
         let facts = Self {
             sessions: Sessions::new(settings.sessions, settings.session_idle),
+            memory: Memory::new(settings.carriers, settings.pair_for),
             usage: UsageLedger::new(settings.counted),
             meters: Meters::new(),
             definitions: Definitions::new(settings.definitions_kept),
         };
         facts.sessions.restore(std::mem::take(&mut loaded.sessions));
+        facts.memory.restore(std::mem::take(&mut loaded.labels));
         facts.usage.restore(std::mem::take(&mut loaded.usage))?;
         let uses = std::mem::take(&mut loaded.approval_uses);
         facts
@@ -88,22 +99,24 @@ impl LiveFacts {
     }
 
     /// Looks at everything that concerns a call.
-    pub fn look(
+    pub fn look<'c>(
         &self,
         ask: &Ask<'_>,
-        generation: &Generation,
-        call: &CallContext,
+        generation: &'c Generation,
+        call: &'c CallContext,
         now: SystemTime,
-    ) -> Seen {
+    ) -> Seen<'c> {
+        let carriers = Carriers::of(&generation.authority, call);
         let session = call.workflow.session_id.as_ref();
         let task = call.workflow.task_id.as_ref();
         let task = task.and_then(|id| generation.authority.tasks.get(id));
         let budget = task.and_then(|task| Some((&task.id, task.call_budget?)));
         let usage = || {
-            self.usage
-                .view(&call.subject.entity, tool_of(call).as_ref(), now)
+            let (actor, tool) = (&call.subject.entity, tool_of(call));
+            self.usage.view(actor, carriers.root(), tool.as_ref(), now)
         };
         Seen {
+            carried: carriers.look(&self.memory, &generation.snapshot, now),
             session: session.map(|id| self.sessions.get(id)),
             // Counting is cheap, but looking at counts that no policy reads is cheaper still.
             usage: generation.snapshot.reads("usage").then(usage),
@@ -112,6 +125,7 @@ impl LiveFacts {
                 .map(|id| self.meters.approval_uses(id))
                 .collect(),
             definition: self.definition_of(ask, call, now),
+            carriers,
         }
     }
 
@@ -129,7 +143,7 @@ impl LiveFacts {
     /// Takes the effects of an allow.
     pub fn take(
         &self,
-        seen: &Seen,
+        seen: &Seen<'_>,
         call: &CallContext,
         effects: &Effects,
         now: SystemTime,
@@ -150,6 +164,11 @@ impl LiveFacts {
                     return Taken::Lost(no_room("no more sessions can be remembered"));
                 }
             }
+        }
+        // Not before: a call whose session has changed is decided again, and its own labels are nothing that was there.
+        match seen.carriers.bring(&self.memory, &effects.yields, now) {
+            Ok(brought) => writes.extend(brought),
+            Err(Full) => return Taken::Lost(no_room("no more labels can be remembered")),
         }
         if let Some((task, budget)) = &effects.budget {
             match self.meters.spend(task, *budget) {
@@ -190,6 +209,9 @@ impl LiveFacts {
         for write in writes {
             match write {
                 Write::SessionLabels { id, labels, .. } => self.sessions.settled(id, labels),
+                Write::Labels {
+                    carrier, labels, ..
+                } => self.memory.settled(carrier, labels),
                 Write::TaskSpent { id, spent, .. } => self.meters.settled(id, *spent),
                 _ => {}
             }
@@ -197,8 +219,30 @@ impl LiveFacts {
     }
 
     /// Counts a denied call.
-    pub fn denied(&self, call: &CallContext, now: SystemTime) {
-        self.usage.denied(&call.subject.entity, now);
+    pub fn denied(&self, seen: &Seen<'_>, call: &CallContext, now: SystemTime) {
+        let root = seen.carriers.root();
+        self.usage.denied(&call.subject.entity, root, now);
+    }
+
+    /// Takes over what a change of authority, written and in service, means for what is remembered.
+    pub fn changed(&self, change: &Change, at: SystemTime) {
+        match change {
+            Change::SessionEnded { session } => self.sessions.end(session, at),
+            Change::Task(task) if task.closed_at.is_some() => {
+                self.memory.end(CarrierRef::Task(&task.id));
+            }
+            _ => {}
+        }
+    }
+
+    /// What the store has pruned is forgotten here, too.
+    pub fn forget(&self, gone: &Pruned) {
+        self.meters.forget(&gone.approvals, &gone.tasks);
+        let tasks = gone.tasks.iter().map(CarrierRef::Task);
+        let grants = gone.grants.iter().map(CarrierRef::Delegation);
+        for carrier in tasks.chain(grants) {
+            self.memory.end(carrier);
+        }
     }
 }
 

@@ -67,6 +67,7 @@ impl Service {
         let silent = keep.ended.max(self.settings().session_idle);
         let counted = keep.ended.max(DAY_AND_MORE);
         self.facts().sessions.forget(before(silent));
+        self.facts().memory.sweep(self.now());
         self.facts().usage.forget(before(counted));
         self.ledger().forget(before(keep.ended));
         let retention = Retention {
@@ -76,7 +77,7 @@ impl Service {
         };
         let facts = Arc::clone(self.facts());
         let done = move |result: Result<Pruned, StoreError>| match result {
-            Ok(gone) => facts.meters.forget(&gone.approvals, &gone.tasks),
+            Ok(gone) => facts.forget(&gone),
             Err(error) => tracing::error!(%error, "the store was not pruned"),
         };
         if let Err(error) = self.ledger().writer().prune(retention, done) {

@@ -320,9 +320,7 @@ impl Ledger {
 
     /// A change is written: into service with it.
     fn put_changed(&self, next: &Arc<Generation>, entry: Entry) {
-        if let Change::SessionEnded { session } = &entry.change {
-            self.facts.sessions.end(session, entry.at);
-        }
+        self.facts.changed(&entry.change, entry.at);
         self.put(next);
         // Nobody may be watching.
         let _ = self.changes.send(Arc::new(entry));

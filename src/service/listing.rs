@@ -4,14 +4,35 @@ use smol_str::SmolStr;
 
 use crate::audit::record::Question;
 use crate::call::context::{CallContext, OperationKind};
-use crate::call::decision::{Decision, ReasonCode};
+use crate::call::decision::{Decision, Reason, ReasonCode};
 use crate::call::listing::{self, Hidden, Offered};
 use crate::call::model;
 use crate::service::deadline::Unanswered;
 use crate::service::decisions::{Answer, Ask, Service};
+use crate::service::generation::Generation;
 use crate::service::pending::Pending;
 use crate::state::definitions::{Changed, Place};
 use crate::telemetry::left_out::LeftOut;
+
+fn lacks_arguments(generation: &Generation, call: &CallContext) -> bool {
+    let OperationKind::CallTool(tool) = &call.operation.kind else {
+        return false;
+    };
+    let uid = model::tool(&call.operation.server, &tool.tool);
+    let Some(registered) = generation.tools.get(&uid) else {
+        return false;
+    };
+    match &registered.arguments {
+        Some(schema) => {
+            let checked = schema.check(&tool.arguments);
+            checked.is_ok_and(|it| !it.missing.is_empty())
+        }
+        None => {
+            let mut targets = registered.target_arguments.iter().flatten();
+            tool.arguments.is_empty() && targets.any(|it| !it.is_optional)
+        }
+    }
+}
 
 impl Service {
     /// Says of each whether the subject could use it, in order; as a whole it is one record. The operation
@@ -23,6 +44,18 @@ impl Service {
         offered: &[Offered],
     ) -> Result<Answer<Vec<Hidden>>, Unanswered> {
         let (pending, stale) = self.take(ask).await?;
+        self.filter_from(&pending, stale, call, offered)
+    }
+
+    /// The same from a generation that was taken.
+    fn filter_from(
+        &self,
+        pending: &Pending<'_>,
+        stale: Option<Reason>,
+        call: &CallContext,
+        offered: &[Offered],
+    ) -> Result<Answer<Vec<Hidden>>, Unanswered> {
+        let ask = pending.ask;
         let filtered = match stale {
             Some(reason) => Err(reason),
             None => pending.guarded(Err, |generation, asker| {
@@ -48,7 +81,7 @@ impl Service {
             }
         };
         if decision.is_allow() {
-            self.remember(&pending, &call.operation.server, offered, &verdicts);
+            self.remember(pending, &call.operation.server, offered, &verdicts);
         }
         let hidden = verdicts.iter().flatten().count();
         let question = Question::Filter {
@@ -56,33 +89,36 @@ impl Service {
             kept: verdicts.len() - hidden,
             hidden,
         };
-        let answer = self.record(&pending, question, decision);
+        let answer = self.record(pending, question, decision);
         Ok(answer.map(|_| verdicts))
+    }
+
+    /// The answer to a call that counts as a question about its entry in a list: it lacks what its tool requires. `None`
+    /// if it lacks nothing.
+    pub(super) fn entry_from(
+        &self,
+        pending: &Pending<'_>,
+        call: &CallContext,
+    ) -> Result<Option<Answer<Decision>>, Unanswered> {
+        if !lacks_arguments(&pending.generation, call) {
+            return Ok(None);
+        }
+        let Some((listing, offered)) = listing::entry_of(call) else {
+            return Ok(None);
+        };
+        let answer = self.filter_from(pending, None, &listing, &[offered])?;
+        Ok(Some(answer.map(
+            |verdicts| match verdicts.into_iter().next().flatten() {
+                None => Decision::allow_unconditionally(),
+                Some(code) => Decision::deny(Reason::new(code, "this is not shown in lists")),
+            },
+        )))
     }
 
     /// Whether the tool that is called requires arguments that the call does not have, by its pinned schema, or without one
     /// by what its registration says of its targets.
     pub fn requires_arguments(&self, call: &CallContext) -> bool {
-        let OperationKind::CallTool(tool) = &call.operation.kind else {
-            return false;
-        };
-        let Some(generation) = self.live() else {
-            return false;
-        };
-        let uid = model::tool(&call.operation.server, &tool.tool);
-        let Some(registered) = generation.tools.get(&uid) else {
-            return false;
-        };
-        match &registered.arguments {
-            Some(schema) => {
-                let checked = schema.check(&tool.arguments);
-                checked.is_ok_and(|it| !it.missing.is_empty())
-            }
-            None => {
-                let mut targets = registered.target_arguments.iter().flatten();
-                tool.arguments.is_empty() && targets.any(|it| !it.is_optional)
-            }
-        }
+        self.live().is_some_and(|it| lacks_arguments(&it, call))
     }
 
     /// Calls that come later do not show what they are calls of. What is left out because of what it is, and not because a

@@ -1,9 +1,11 @@
 //! The use case: take one generation, decide, take what an allow uses up, record, answer.
 //!
 //! Start at [`decisions::Service`]. [`generation`] is everything of one revision, [`ledger`] the order in
-//! which revisions come about, [`effects`] what allowed calls use up and leave behind, [`keeper`] what
-//! is written behind, [`clock`] the one clock, [`deadline`] when an answer has to be there. [`listing`] says what of a list
-//! may be used, [`search`] asks Cedar's own question of many entities, [`directory`] tells how the directory on disk stands.
+//! which revisions come about, [`effects`] what allowed calls use up and leave behind, [`carriers`] what
+//! else remembers what they have read, [`keeper`] what is written behind, [`clock`] the one clock, [`deadline`]
+//! when an answer has to be there. [`listing`] says what of a list may be used, [`search`] asks Cedar's own
+//! question of many entities, [`several`] is for questions of either kind, and
+//! [`directory`] tells how the directory on disk stands.
 //!
 //! Invariant: no wire formats. Adapters parse before and encode after.
 
@@ -12,6 +14,7 @@
     reason = "a reason is made once for a denied call and moves straight into its decision"
 )]
 
+pub mod carriers;
 mod cedar;
 pub mod clock;
 pub mod deadline;
@@ -27,3 +30,4 @@ mod mapped;
 mod pending;
 pub mod search;
 pub mod settings;
+pub mod several;

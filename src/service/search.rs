@@ -1,12 +1,12 @@
 //! Cedar's own question asked of many: who may do this, to what, and what may be done.
 //!
-//! And several such questions in one go. Everything is decided from one generation.
+//! Everything is decided from one generation.
 
 use cedar_policy_core::ast::{EntityType, EntityUID};
 
 use crate::audit::record::Question;
 use crate::call::context::TraceContext;
-use crate::call::decision::{Decision, Outcome, Reason};
+use crate::call::decision::{Decision, Reason};
 use crate::engine::snapshot::Snapshot;
 use crate::engine::walk::{Place, PlaceGone};
 use crate::service::cedar;
@@ -90,35 +90,11 @@ impl Sought {
 }
 
 impl Service {
-    /// Asks several questions of one generation, in order, and stops after the first with the outcome
-    /// `until`. A question that could not be read counts as a deny and keeps its fault.
-    pub fn is_authorized_each<E>(
+    pub(super) fn answer(
         &self,
-        ask: Ask<'_>,
-        questions: impl Iterator<Item = Result<CedarQuestion, E>>,
-        until: Option<Outcome>,
-    ) -> Result<Vec<Result<Answer<Decision>, E>>, Unanswered> {
-        let generation = self.live().ok_or(Unanswered::NotReady)?;
-        let mut answers = Vec::new();
-        for question in questions {
-            ask.deadline.check()?;
-            let answer = question.map(|question| {
-                let pending = self.start(ask, generation.clone());
-                self.answer(&pending, &question)
-            });
-            let outcome = match &answer {
-                Ok(answer) => answer.value.outcome,
-                Err(_) => Outcome::Deny,
-            };
-            answers.push(answer);
-            if until == Some(outcome) {
-                break;
-            }
-        }
-        Ok(answers)
-    }
-
-    fn answer(&self, pending: &Pending<'_>, question: &CedarQuestion) -> Answer<Decision> {
+        pending: &Pending<'_>,
+        question: &CedarQuestion,
+    ) -> Answer<Decision> {
         let decision = pending.guarded(Decision::deny, |generation, _| {
             cedar::decide(generation, question)
         });

@@ -15,6 +15,10 @@ pub struct Settings {
     pub sessions: usize,
     /// How long a session must be silent before it may be forgotten.
     pub session_idle: Duration,
+    /// Most tasks, delegations and pairs of an agent and a person whose labels are remembered at once.
+    pub carriers: usize,
+    /// How long what an agent has read for a person counts wherever that is not shed.
+    pub pair_for: Duration,
     /// Most actors, and pairs of an actor and a tool, that are counted at once.
     pub counted: usize,
     /// How long a definition that is not the pinned one is remembered after a list has shown it.
@@ -28,6 +32,8 @@ impl Default for Settings {
             approval_valid_for: challenge::VALID_FOR,
             sessions: 1_000_000,
             session_idle: Duration::from_secs(24 * 3_600),
+            carriers: 1_000_000,
+            pair_for: Duration::from_secs(60 * 60),
             counted: 1_000_000,
             definitions_kept: Duration::from_secs(15 * 60),
         }

@@ -1,13 +1,14 @@
 //! Durable control data and live facts, ordered by revision.
 //!
 //! Start at [`store::Store`], what any database has to do. [`writer`] is the one thread that writes;
-//! [`sqlite`] is the embedded default. [`sessions`], [`usage`] and [`meters`] are the facts that change
-//! with every call: they live in memory, and what must not be lost is written before the answer.
+//! [`sqlite`] is the embedded default. [`sessions`], [`memory`], [`usage`] and [`meters`] are the facts that
+//! change with every call: they live in memory, and what must not be lost is written before the answer.
 //! [`definitions`] is what lists have shown of tools.
 //!
 //! Invariant: no decisions. Whether a call may happen is asked elsewhere; here it is only written down.
 
 pub mod definitions;
+pub mod memory;
 pub mod meters;
 pub mod sessions;
 pub mod sqlite;

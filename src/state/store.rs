@@ -7,6 +7,7 @@ use cedar_policy_core::ast::EntityUID;
 use smol_str::SmolStr;
 
 use crate::call::live::authority::Authority;
+use crate::call::live::carried::Carrier;
 use crate::call::live::change::Entry;
 
 /// A database. One writer owns it; decisions never wait for it to read.
@@ -68,6 +69,15 @@ pub enum Write {
         /// When.
         at: SystemTime,
     },
+    /// Labels of what carries them beside a session. Earlier moments never replace later ones.
+    Labels {
+        /// Whose.
+        carrier: Carrier,
+        /// Which.
+        labels: Vec<Brought>,
+        /// When.
+        at: SystemTime,
+    },
     /// What else is known of a session. Says nothing of its labels.
     Session {
         /// Which.
@@ -81,11 +91,11 @@ pub enum Write {
         /// When.
         at: SystemTime,
     },
-    /// How much one actor has used one tool; `None` for what is counted of the actor alone.
+    /// How much one actor has used one tool, or was denied for one root; `None` for what is counted of the actor alone.
     Usage {
         /// Who.
         actor: EntityUID,
-        /// What.
+        /// What, or for whom.
         tool: Option<EntityUID>,
         /// The counters, as [`crate::state::usage`] writes them.
         counters: Vec<u8>,
@@ -101,9 +111,10 @@ impl Write {
     pub fn at(&self) -> Option<SystemTime> {
         match self {
             Self::Entry { entry, .. } => Some(entry.at),
-            Self::SessionLabels { at, .. } | Self::Session { at, .. } | Self::Usage { at, .. } => {
-                Some(*at)
-            }
+            Self::SessionLabels { at, .. }
+            | Self::Labels { at, .. }
+            | Self::Session { at, .. }
+            | Self::Usage { at, .. } => Some(*at),
             Self::Clock(at) => Some(*at),
             Self::ApprovalUsed { .. } | Self::TaskSpent { .. } => None,
         }
@@ -131,6 +142,8 @@ pub struct Loaded {
     pub task_spent: Vec<(SmolStr, u64)>,
     /// Sessions.
     pub sessions: Vec<StoredSession>,
+    /// Labels of what carries them beside sessions.
+    pub labels: Vec<StoredLabel>,
     /// Usage, as it was written.
     pub usage: Vec<StoredUsage>,
 }
@@ -171,12 +184,32 @@ pub struct StoredSession {
     pub at: SystemTime,
 }
 
+/// When a label was brought, as it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Brought {
+    /// The label.
+    pub label: SmolStr,
+    /// Not later than this.
+    pub through: SystemTime,
+    /// By a call outside of what Callgate has issued: not later than this. `None` if there was no such call.
+    pub loose_through: Option<SystemTime>,
+}
+
+/// One label of one carrier.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredLabel {
+    /// Whose.
+    pub carrier: Carrier,
+    /// Which, and when.
+    pub brought: Brought,
+}
+
 /// Usage, as it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredUsage {
     /// Who.
     pub actor: EntityUID,
-    /// What; `None` for what is counted of the actor alone.
+    /// What, or for whom; `None` for what is counted of the actor alone.
     pub tool: Option<EntityUID>,
     /// The counters.
     pub counters: Vec<u8>,
@@ -192,7 +225,8 @@ pub struct Retention {
     /// Delegations, tasks, approvals and sessions that ended before this: longer ago than the time after
     /// which a silent session may begin anew, or one would lose its labels too soon.
     pub ended: SystemTime,
-    /// Idempotency keys and usage from before this: more than a day ago, or usage would be counted short.
+    /// Idempotency keys, usage and labels of pairs from before this: more than a day ago, or usage would be counted
+    /// short.
     pub recent: SystemTime,
     /// Changes from before this. The newest is always kept.
     pub changes: SystemTime,

@@ -7,7 +7,10 @@
 //! Every shard holds whole actors, so one look answers everything about an actor and a tool. What changed
 //! is written behind, from [`UsageLedger::dirty`].
 //!
-//! There is room for a number of pairs of an actor and a tool. When it is used up, those that have been
+//! Denials are counted of an actor and the one for whom it acts together: whoever has an agent denied again and again
+//! while it works for one person does not take it away from everybody else.
+//!
+//! There is room for a number of actors, and of pairs with a tool or with somebody for whom they act. When it is used up, those that have been
 //! silent for more than a day and whose only use is to tell that this is not the first time are dropped;
 //! if that does not help, an allow is not counted, and whoever asked has to deny.
 
@@ -21,6 +24,7 @@ use hashbrown::HashMap;
 
 use crate::call::live::form;
 use crate::call::live::usage::Usage;
+use crate::call::model::TYPES;
 use crate::state::store::{StoreError, StoredUsage, Write};
 
 mod counters;
@@ -32,7 +36,7 @@ use counters::{Counters, Day, Hour};
 /// Seconds since the Unix epoch, which is as fine as buckets need it.
 type Seconds = u64;
 
-/// An actor and a tool; without one, what is counted of the actor alone.
+/// An actor, and a tool or whoever it was denied for; without either, what is counted of the actor alone.
 type Changed = (EntityUID, Option<EntityUID>);
 
 /// After that long a pair counts in no window.
@@ -60,10 +64,20 @@ struct Shard {
 #[derive(Debug, Default)]
 struct Actor {
     allowed: Counters,
+    /// Denials of what it asked for itself.
     denied: Hour,
+    /// Denials of what it asked for others, by the root of its authority.
+    denied_for: HashMap<EntityUID, Denied, RandomState>,
     /// For each hour, how many tools were used last in it.
     tools_by_hour: Day,
     tools: HashMap<EntityUID, Tool, RandomState>,
+    is_dirty: bool,
+    at: Seconds,
+}
+
+#[derive(Debug, Default)]
+struct Denied {
+    count: Hour,
     is_dirty: bool,
     at: Seconds,
 }
@@ -87,8 +101,15 @@ impl UsageLedger {
         }
     }
 
-    /// What a decision is told. Without a tool, what is said of a tool is all zero.
-    pub fn view(&self, actor: &EntityUID, tool: Option<&EntityUID>, now: SystemTime) -> Usage {
+    /// What a decision is told of an actor that acts for `root`, or for itself. Without a tool, what is said of a tool is
+    /// all zero.
+    pub fn view(
+        &self,
+        actor: &EntityUID,
+        root: Option<&EntityUID>,
+        tool: Option<&EntityUID>,
+        now: SystemTime,
+    ) -> Usage {
         let now = seconds(now);
         let mut shard = self.shard(actor);
         let Some(actor) = shard.actors.get_mut(actor) else {
@@ -102,7 +123,13 @@ impl UsageLedger {
             is_first_use: tool.is_some() && known.is_none(),
             tool: known.map_or_else(Default::default, |tool| tool.allowed.windows(now)),
             actor: actor.allowed.windows(now),
-            recent_denials: actor.denied.count(now),
+            recent_denials: match root {
+                None => actor.denied.count(now),
+                Some(root) => {
+                    let denied = actor.denied_for.get_mut(root);
+                    denied.map_or(0, |denied| denied.count.count(now))
+                }
+            },
             distinct_tools: actor.tools_by_hour.count(now),
         }
     }
@@ -134,12 +161,15 @@ impl UsageLedger {
         entry.allow(actor, tool, now, &mut shard.dirty)
     }
 
-    /// Counts a denied call. Denials alone take only half of the room for actors that are not known yet,
-    /// as anybody can be denied under any name.
-    pub fn denied(&self, actor: &EntityUID, now: SystemTime) {
+    /// Counts a denied call of an actor that acts for `root`, or for itself. Denials alone take only half of the room for
+    /// whoever is not known yet, as anybody can be denied under any name.
+    pub fn denied(&self, actor: &EntityUID, root: Option<&EntityUID>, now: SystemTime) {
         let now = seconds(now);
         let mut shard = self.shard(actor);
-        if !shard.actors.contains_key(actor) && !shard.has_room(1, self.room.div_ceil(2), now) {
+        let known = shard.actors.get(actor);
+        let is_met = |known: &Actor| root.is_none_or(|root| known.denied_for.contains_key(root));
+        let more = usize::from(known.is_none()) + usize::from(root.is_some());
+        if !known.is_some_and(is_met) && !shard.has_room(more, self.room.div_ceil(2), now) {
             return;
         }
         let shard = &mut *shard;
@@ -147,8 +177,22 @@ impl UsageLedger {
             shard.entries += 1;
             Actor::default()
         });
-        entry.denied.add(now);
-        entry.touch(actor, now, &mut shard.dirty);
+        let Some(root) = root else {
+            entry.denied.add(now);
+            entry.touch(actor, now, &mut shard.dirty);
+            return;
+        };
+        if !entry.denied_for.contains_key(root) {
+            shard.entries += 1;
+            entry.denied_for.insert(root.clone(), Denied::default());
+        }
+        if let Some(denied) = entry.denied_for.get_mut(root) {
+            denied.count.add(now);
+            denied.at = denied.at.max(now);
+            if !std::mem::replace(&mut denied.is_dirty, true) {
+                shard.dirty.push((actor.clone(), Some(root.clone())));
+            }
+        }
     }
 
     /// What changed since this was asked last, to be written behind.
@@ -160,21 +204,8 @@ impl UsageLedger {
                 let Some(entry) = shard.actors.get_mut(&actor) else {
                     continue;
                 };
-                let (counters, at) = match &tool {
-                    None => {
-                        entry.is_dirty = false;
-                        (
-                            counters::write(&entry.allowed, Some(&entry.denied)),
-                            entry.at,
-                        )
-                    }
-                    Some(tool) => match entry.tools.get_mut(tool) {
-                        Some(tool) => {
-                            tool.is_dirty = false;
-                            (counters::write(&tool.allowed, None), tool.at)
-                        }
-                        None => continue,
-                    },
+                let Some((counters, at)) = entry.written(tool.as_ref()) else {
+                    continue;
                 };
                 writes.push(Write::Usage {
                     actor,
@@ -210,9 +241,18 @@ impl UsageLedger {
                     entry.allowed = allowed;
                     entry.denied = denied;
                 }
-                Some(tool) => {
+                Some(tool) if *tool.entity_type() == TYPES.tool => {
                     shard.entries += 1;
                     entry.meet(tool, allowed, at);
+                }
+                Some(root) => {
+                    shard.entries += 1;
+                    let denied = Denied {
+                        count: denied,
+                        is_dirty: false,
+                        at,
+                    };
+                    entry.denied_for.insert(root, denied);
                 }
             }
         }
@@ -227,7 +267,7 @@ impl UsageLedger {
         }
     }
 
-    /// How many actors and pairs of an actor and a tool are known.
+    /// How many actors and pairs are known.
     pub fn len(&self) -> usize {
         self.shards.iter().map(|shard| lock(shard).entries).sum()
     }
@@ -257,7 +297,8 @@ impl Shard {
             self.forget(before);
             let oldest = |actor: &Actor| {
                 let tools = actor.tools.values().map(|tool| tool.at);
-                tools.min().unwrap_or(actor.at)
+                let denied = actor.denied_for.values().map(|denied| denied.at);
+                tools.chain(denied).min().unwrap_or(actor.at)
             };
             self.silent_since = Some(self.actors.values().map(oldest).min().unwrap_or(now));
         }
@@ -274,10 +315,11 @@ impl Shard {
                 }
                 stays
             });
-            !actor.tools.is_empty() || actor.at >= before
+            actor.denied_for.retain(|_, denied| denied.at >= before);
+            !actor.tools.is_empty() || !actor.denied_for.is_empty() || actor.at >= before
         });
-        let entries = self.actors.values().map(|actor| 1 + actor.tools.len());
-        self.entries = entries.sum();
+        let entries = |actor: &Actor| 1 + actor.tools.len() + actor.denied_for.len();
+        self.entries = self.actors.values().map(entries).sum();
     }
 }
 
@@ -306,6 +348,22 @@ impl Actor {
         self.allowed.add(now);
         self.touch(name, now, dirty);
         true
+    }
+
+    /// What is to be written of it alone, or with a tool or a root, and of when that is.
+    fn written(&mut self, with: Option<&EntityUID>) -> Option<(Vec<u8>, Seconds)> {
+        let Some(with) = with else {
+            self.is_dirty = false;
+            return Some((counters::write(&self.allowed, Some(&self.denied)), self.at));
+        };
+        if let Some(tool) = self.tools.get_mut(with) {
+            tool.is_dirty = false;
+            return Some((counters::write(&tool.allowed, None), tool.at));
+        }
+        let denied = self.denied_for.get_mut(with)?;
+        denied.is_dirty = false;
+        let counters = counters::write(&Counters::default(), Some(&denied.count));
+        Some((counters, denied.at))
     }
 
     /// Adds a tool that was used at that time.

@@ -9,6 +9,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -52,6 +53,8 @@ pub struct Collector {
     headers: MetadataMap,
     timeout: Duration,
     resource: Resource,
+    /// Spans that it dropped of exports that it took.
+    rejected: Arc<AtomicU64>,
     /// The memory of one batch, kept for the next.
     buffer: Mutex<Arc<Backwards>>,
 }
@@ -89,8 +92,14 @@ impl Collector {
             headers: MetadataMap::from_headers(headers(&var)),
             timeout,
             resource: Resource::builder_empty().build(),
+            rejected: Arc::default(),
             buffer: Mutex::default(),
         })
+    }
+
+    /// Counts spans that the collector dropped of exports that it took.
+    pub(super) fn rejected(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.rejected)
     }
 
     fn encode(&self, batch: &[SpanData]) -> Bytes {
@@ -112,13 +121,30 @@ impl Collector {
         let request =
             Request::from_parts(self.headers.clone(), Extensions::default(), resource_spans);
         // The request's only field is `resource_spans`, so a message of one field with bytes is the
-        // same on the wire. Of the response nothing is of use.
-        let codec = ProstCodec::<Bytes, ()>::default();
-        client
+        // same on the wire.
+        let codec = ProstCodec::<Bytes, Exported>::default();
+        let response = client
             .unary(request, PathAndQuery::from_static(EXPORT), codec)
             .await?;
+        let partly = response.into_inner().partial_success.unwrap_or_default();
+        let rejected = u64::try_from(partly.rejected_spans).unwrap_or_default();
+        self.rejected.fetch_add(rejected, Ordering::Relaxed);
         Ok(())
     }
+}
+
+/// What of `ExportTraceServiceResponse` is of use.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Exported {
+    #[prost(message, optional, tag = "1")]
+    partial_success: Option<PartialSuccess>,
+}
+
+/// What of `ExportTracePartialSuccess` is of use: what it says in words may quote a header with a credential.
+#[derive(Clone, PartialEq, prost::Message)]
+struct PartialSuccess {
+    #[prost(int64, tag = "1")]
+    rejected_spans: i64,
 }
 
 /// Encoded spans, whoever still sends them.

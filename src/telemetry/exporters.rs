@@ -21,6 +21,8 @@ use opentelemetry_sdk::trace::SpanData;
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
 use crate::telemetry::collector::Collector;
+use crate::telemetry::flow::Batch;
+use crate::telemetry::losses::{Kind, Reason, Signal as Lost};
 use crate::telemetry::metrics::Live;
 
 /// A collector that stays away is mentioned this often.
@@ -144,7 +146,8 @@ pub fn spans(
 ) -> Result<Watched<Collector>, ExporterError> {
     let tls = tls(Signal::Traces, endpoint, var)?;
     let collector = Collector::new(endpoint, tls, var)?;
-    Ok(Watched::new(collector, "spans", live))
+    let rejected = collector.rejected();
+    Ok(Watched::new(collector, "spans", live).dropping(rejected))
 }
 
 /// The exporter of metrics. Needs a tokio runtime around it, now and while it is used.
@@ -218,6 +221,8 @@ pub struct Watched<E> {
     /// Seconds from `started` to the last complaint, plus one; 0 while all is well.
     complained_at: AtomicU64,
     failures: AtomicU64,
+    /// Spans that the collector dropped of the exports it took, and that are not counted yet.
+    rejected: Arc<AtomicU64>,
 }
 
 impl<E> Watched<E> {
@@ -230,7 +235,13 @@ impl<E> Watched<E> {
             started: Instant::now(),
             complained_at: AtomicU64::new(0),
             failures: AtomicU64::new(0),
+            rejected: Arc::default(),
         }
+    }
+
+    /// Has the exporter count there how many spans of a successful export the collector dropped.
+    pub(super) fn dropping(self, rejected: Arc<AtomicU64>) -> Self {
+        Self { rejected, ..self }
     }
 
     /// Says what is worth saying about one export, and whether it said something.
@@ -271,14 +282,17 @@ impl<E: opentelemetry_sdk::trace::SpanExporter> opentelemetry_sdk::trace::SpanEx
     for Watched<E>
 {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        let count = batch.len() as u64;
+        let (spans, losses) = (&self.live.spans, &self.live.losses);
+        let count = Batch::of(&batch);
+        spans.taken(count);
         let result = self.exporter.export(batch).await;
-        let counter = if result.is_ok() {
-            &self.live.spans_exported
-        } else {
-            &self.live.spans_failed
-        };
-        counter.fetch_add(count, Ordering::Relaxed);
+        match &result {
+            Ok(()) => {
+                let rejected = self.rejected.swap(0, Ordering::Relaxed);
+                spans.exported(count, rejected, losses);
+            }
+            Err(_) => spans.failed(count, losses),
+        }
         self.note(&result);
         result
     }
@@ -299,6 +313,10 @@ impl<E: opentelemetry_sdk::trace::SpanExporter> opentelemetry_sdk::trace::SpanEx
 impl<E: PushMetricExporter> PushMetricExporter for Watched<E> {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
         let result = self.exporter.export(metrics).await;
+        if result.is_err() {
+            let losses = &self.live.losses;
+            losses.add(Lost::Metrics, Kind::Other, Reason::ExportFailed, 1);
+        }
         self.note(&result);
         result
     }

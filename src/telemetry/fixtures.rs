@@ -14,6 +14,7 @@ use crate::call::context::{
 };
 use crate::call::decision::{Decision, Effects, Outcome, Reason, ReasonCode};
 use crate::config::telemetry::Telemetry;
+use crate::engine::obligation::Obligation;
 use crate::engine::policy::PolicyInfo;
 use crate::telemetry::redaction::Redaction;
 
@@ -67,7 +68,7 @@ pub fn policy(id: &str) -> Arc<PolicyInfo> {
         owner: Some("platform-security".into()),
         controls: vec!["OWASP:ASI02".into(), "NIST-CSF:PR.AA-05".into()],
         reason: Some("ask the release team".into()),
-        obligations: vec!["log:full".into()],
+        obligations: vec![Arc::new(Obligation::custom("log:full"))],
         is_shadow: false,
         is_forbid: false,
     })
@@ -154,6 +155,7 @@ pub fn call(kind: OperationKind) -> CallContext {
         delegation: None,
         operation: Operation::new(Initiator::Client, "github", kind),
         workflow: Workflow {
+            is_session_vouched: false,
             session_id: Some("session-1".into()),
             task_id: Some("task-1".into()),
             step: Some("draft".into()),

@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::call::visible::shown;
+use crate::telemetry::sink::standing_for;
 
 /// Lines within one [`WINDOW`].
 const LINES: u32 = 30;
@@ -47,29 +48,38 @@ impl Log {
         let Some(unsaid) = self.may_say(now) else {
             return;
         };
-        tracing::warn!(
-            target: "callgate::list",
-            adapter = left.adapter,
-            gateway = left.gateway,
-            server = left.server,
-            name = shown(left.name),
-            why = left.why,
-            fields = (!left.fields.is_empty()).then(|| left.fields.join(",")),
-            unsaid = (unsaid > 0).then_some(unsaid),
-            "an entry was left out of a list"
-        );
+        standing_for(unsaid.saturating_add(1), || {
+            tracing::warn!(
+                target: "callgate::list",
+                adapter = left.adapter,
+                gateway = left.gateway,
+                server = left.server,
+                name = shown(left.name),
+                why = left.why,
+                fields = (!left.fields.is_empty()).then(|| left.fields.join(",")),
+                unsaid = (unsaid > 0).then_some(unsaid),
+                "an entry was left out of a list"
+            );
+        });
+    }
+
+    /// Logs how many had no line in a minute that is over, or so far if there is no later.
+    pub(super) fn tell(&self, now: SystemTime, is_end: bool) {
+        let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if counted.unsaid == 0 || !(is_end || counted.is_over(now)) {
+            return;
+        }
+        let unsaid = std::mem::take(&mut counted.unsaid);
+        drop(counted);
+        standing_for(unsaid, || {
+            tracing::warn!(target: "callgate::list", unsaid, "more entries were left out of lists");
+        });
     }
 
     /// Whether there is room for a line, and how many had none since the last one.
     fn may_say(&self, now: SystemTime) -> Option<u64> {
         let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let age = counted.since.map(|since| now.duration_since(since));
-        // A clock that was put back begins anew.
-        let is_over = match age {
-            Some(Ok(age)) => age >= WINDOW,
-            None | Some(Err(_)) => true,
-        };
-        if is_over {
+        if counted.is_over(now) {
             counted.since = Some(now);
             counted.lines = 0;
         }
@@ -79,6 +89,16 @@ impl Log {
         }
         counted.lines += 1;
         Some(std::mem::take(&mut counted.unsaid))
+    }
+}
+
+impl Counted {
+    fn is_over(&self, now: SystemTime) -> bool {
+        match self.since.map(|since| now.duration_since(since)) {
+            Some(Ok(age)) => age >= WINDOW,
+            // A clock that was put back begins anew.
+            None | Some(Err(_)) => true,
+        }
     }
 }
 

@@ -275,7 +275,10 @@ impl<F: FnMut(KeyValue)> Attributes<'_, F> {
         );
         self.texts(
             "callgate.obligations",
-            each_once(&decision.determining, |p| p.obligations.iter()),
+            decision
+                .obligations()
+                .map(|it| it.id.to_string().into())
+                .collect(),
         );
         self.texts("callgate.shadow", ids(&decision.shadow));
     }

@@ -12,6 +12,8 @@ use opentelemetry::metrics::{Counter, Histogram, Meter};
 
 use crate::audit::control::ControlRecord;
 use crate::audit::record::DecisionRecord;
+use crate::telemetry::flow::Flow;
+use crate::telemetry::losses::Losses;
 use crate::telemetry::{control, mapping};
 
 /// Bounds of the latency histogram in seconds: decisions take microseconds.
@@ -36,7 +38,7 @@ pub enum Reload {
 }
 
 /// The limit on which a request was turned away before it could be decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Refusal {
     /// Too many requests at once.
     Overloaded,
@@ -74,9 +76,8 @@ pub struct Live {
     /// Milliseconds from `started` to the last publication.
     published_ms: AtomicU64,
     in_flight: AtomicI64,
-    pub(crate) spans_recorded: AtomicU64,
-    pub(crate) spans_exported: AtomicU64,
-    pub(crate) spans_failed: AtomicU64,
+    pub(super) spans: Flow,
+    pub(super) losses: Losses,
 }
 
 /// Counts a request as in flight for as long as it is held.
@@ -196,9 +197,8 @@ impl Default for Live {
             entities: AtomicU64::new(0),
             published_ms: AtomicU64::new(0),
             in_flight: AtomicI64::new(0),
-            spans_recorded: AtomicU64::new(0),
-            spans_exported: AtomicU64::new(0),
-            spans_failed: AtomicU64::new(0),
+            spans: Flow::default(),
+            losses: Losses::default(),
         }
     }
 }
@@ -277,9 +277,10 @@ impl Live {
             })
             .build();
         self.observe_spans(meter);
+        self.observe_losses(meter);
     }
 
-    /// What is recorded and neither exported nor failed waits in the queue or was dropped from it.
+    /// What is recorded and neither exported, failed nor dropped waits.
     fn observe_spans(self: &Arc<Self>, meter: &Meter) {
         let live = Arc::clone(self);
         meter
@@ -288,12 +289,32 @@ impl Live {
             .with_description("Spans by what became of them")
             .with_callback(move |observer| {
                 for (state, count) in [
-                    ("recorded", &live.spans_recorded),
-                    ("exported", &live.spans_exported),
-                    ("failed", &live.spans_failed),
+                    ("recorded", &live.spans.recorded),
+                    ("exported", &live.spans.exported),
+                    ("failed", &live.spans.failed),
+                    ("dropped", &live.spans.dropped),
                 ] {
                     let labels = [KeyValue::new("callgate.span.state", state)];
                     observer.observe(count.load(Ordering::Relaxed), &labels);
+                }
+            })
+            .build();
+    }
+
+    fn observe_losses(self: &Arc<Self>, meter: &Meter) {
+        let live = Arc::clone(self);
+        meter
+            .u64_observable_counter("callgate.telemetry.dropped")
+            .with_unit("{record}")
+            .with_description("Log lines, spans and exports that did not reach their sink")
+            .with_callback(move |observer| {
+                for loss in live.losses.all() {
+                    let labels = [
+                        KeyValue::new("callgate.telemetry.signal", loss.signal.as_str()),
+                        KeyValue::new("callgate.telemetry.kind", loss.kind.as_str()),
+                        KeyValue::new("callgate.telemetry.reason", loss.reason.as_str()),
+                    ];
+                    observer.observe(loss.count, &labels);
                 }
             })
             .build();

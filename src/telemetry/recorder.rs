@@ -1,9 +1,9 @@
 //! From a decision record to a span, metrics and a log line.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use opentelemetry::Context;
 use opentelemetry::metrics::Meter;
@@ -20,9 +20,14 @@ use crate::audit::record::{DecisionRecord, Question};
 use crate::call::context::TraceContext;
 use crate::config::telemetry::DecisionLog;
 use crate::engine::policy::PolicyInfo;
+use crate::telemetry::again::{Denied, TurnedAway};
 use crate::telemetry::left_out::{self, LeftOut};
+use crate::telemetry::losses::{Loss, Teller};
+use crate::telemetry::mapping::LogFields;
 use crate::telemetry::metrics::{InFlight, Live, Metrics, Refusal, Reload};
 use crate::telemetry::redaction::Redaction;
+use crate::telemetry::repeats::Repeats;
+use crate::telemetry::sink::{Promise, Sink};
 use crate::telemetry::{control, mapping};
 
 /// Puts decisions on record. Cloning is cheap.
@@ -42,6 +47,20 @@ struct Inner {
     redaction: Redaction,
     decision_log: DecisionLog,
     left_out: left_out::Log,
+    denied: Repeats<Denied>,
+    turned_away: Repeats<TurnedAway>,
+    sink: Option<Sink>,
+    teller: Mutex<Teller>,
+}
+
+/// How long a write waits for the log to take its line.
+const LINE_WAIT: Duration = Duration::from_secs(2);
+
+/// The line of a write has its place in the log for as long as this is held.
+#[derive(Debug)]
+#[must_use = "the line is to be logged while this is held"]
+pub struct LinePlace {
+    _promise: Option<Promise>,
 }
 
 /// What a recorder is made of.
@@ -57,6 +76,11 @@ pub struct Parts<'a> {
     pub redaction: Redaction,
     /// Which decisions are logged at INFO.
     pub decision_log: DecisionLog,
+    /// Lines a minute of denies and of refusals that say the same; `None` for all of them. With a number
+    /// [`Recorder::tick`] has to be called every now and then.
+    pub lines_per_minute: Option<u32>,
+    /// Where lines go, if they wait on their way; `None` where whoever logs also writes.
+    pub sink: Option<Sink>,
 }
 
 impl Recorder {
@@ -71,6 +95,10 @@ impl Recorder {
                 redaction: parts.redaction,
                 decision_log: parts.decision_log,
                 left_out: left_out::Log::default(),
+                denied: Repeats::new(parts.lines_per_minute),
+                turned_away: Repeats::new(parts.lines_per_minute),
+                sink: parts.sink,
+                teller: Mutex::default(),
             }),
         }
     }
@@ -88,8 +116,18 @@ impl Recorder {
         self.log(record, trace_id);
     }
 
+    /// Keeps a place in the log for the line of a write that is about to begin. `None` if the log has taken no lines for
+    /// so long that there is none.
+    pub async fn keep_line(&self) -> Option<LinePlace> {
+        let _promise = match &self.inner.sink {
+            Some(sink) => Some(sink.promise(LINE_WAIT).await?),
+            None => None,
+        };
+        Some(LinePlace { _promise })
+    }
+
     /// Records one attempt to change something: span, metrics, log line. Never blocks and never fails
-    /// the attempt.
+    /// the attempt. Its line is never dropped if [`Recorder::keep_line`] kept a place for it.
     pub fn control(&self, record: &ControlRecord<'_>) {
         let tracer = self.inner.tracer.as_ref();
         let trace_id = tracer.and_then(|tracer| self.control_span(tracer, record));
@@ -129,7 +167,7 @@ impl Recorder {
         let trace_id = span.span_context().trace_id();
         let ended_at = record.started_at.checked_add(record.took);
         span.end_with_timestamp(ended_at.unwrap_or(record.started_at));
-        let recorded = &self.inner.live.spans_recorded;
+        let recorded = &self.inner.live.spans.recorded;
         recorded.fetch_add(1, Ordering::Relaxed);
         Some(trace_id)
     }
@@ -166,6 +204,9 @@ impl Recorder {
         let said = without_values(said);
         match why {
             Refusal::Malformed | Refusal::NotEntitled | Refusal::Failed => {
+                if !self.may_say_of_refusal(adapter, why, said) {
+                    return;
+                }
                 let why = why.as_str();
                 tracing::info!(target: "callgate::refusal", adapter, why, said, request_id, "turned away");
             }
@@ -174,6 +215,49 @@ impl Recorder {
                 tracing::debug!(target: "callgate::refusal", adapter, why, said, request_id, "turned away");
             }
         }
+    }
+
+    fn may_say_of_refusal(&self, adapter: &'static str, why: Refusal, said: &str) -> bool {
+        if !tracing::enabled!(target: "callgate::refusal", tracing::Level::INFO) {
+            return false;
+        }
+        let key = || TurnedAway {
+            adapter,
+            why,
+            said: Some(said.into()),
+        };
+        self.inner.turned_away.may_say(key, Instant::now())
+    }
+
+    /// What did not reach its sink since the start.
+    pub fn losses(&self) -> Vec<Loss> {
+        self.inner.live.losses.all()
+    }
+
+    /// Logs what is to be told by now: how many repeated lines there were, and what was lost. To be called every second.
+    pub fn tick(&self, now: Instant) {
+        self.tell(now, false);
+    }
+
+    /// Logs all that is still to be told.
+    pub fn finish(&self) {
+        self.tell(Instant::now(), true);
+    }
+
+    fn tell(&self, now: Instant, is_end: bool) {
+        let inner = &*self.inner;
+        for (denied, repeated) in inner.denied.over(now, is_end) {
+            denied.tell(repeated);
+        }
+        for (turned_away, repeated) in inner.turned_away.over(now, is_end) {
+            turned_away.tell(repeated);
+        }
+        inner.left_out.tell(SystemTime::now(), is_end);
+        if inner.sink.as_ref().is_some_and(Sink::is_reporting) {
+            return;
+        }
+        let mut teller = inner.teller.lock().unwrap_or_else(PoisonError::into_inner);
+        teller.tell(&inner.live.losses, now, is_end);
     }
 
     /// Logs an entry that a list lost, and not because a policy says so; within bounds.
@@ -213,10 +297,8 @@ impl Recorder {
             .checked_add(record.took)
             .unwrap_or(record.started_at);
         span.end_with_timestamp(ended_at);
-        self.inner
-            .live
-            .spans_recorded
-            .fetch_add(1, Ordering::Relaxed);
+        let recorded = &self.inner.live.spans.recorded;
+        recorded.fetch_add(1, Ordering::Relaxed);
         Some(trace_id)
     }
 
@@ -234,47 +316,67 @@ impl Recorder {
     }
 
     fn log(&self, record: &DecisionRecord<'_>, trace_id: Option<TraceId>) {
-        // The level of an event is fixed where it is written, so there are two of them.
-        macro_rules! line {
-            ($level:ident) => {
-                if tracing::enabled!(target: "callgate::decision", tracing::Level::$level) {
-                    let fields = mapping::log_fields(record, &self.inner.redaction);
-                    let decision = record.decision;
-                    tracing::event!(
-                        target: "callgate::decision",
-                        tracing::Level::$level,
-                        decision = decision.outcome.as_str(),
-                        reason = mapping::reason(record).map(|code| code.as_str()),
-                        operation = mapping::operation(&record.question),
-                        server = fields.server,
-                        tool = fields.tool,
-                        subject = &*fields.subject,
-                        on_behalf_of = fields.on_behalf_of.as_deref(),
-                        policies = listed(&decision.determining),
-                        shadow = listed(&decision.shadow),
-                        caller = &**record.caller,
-                        adapter = record.adapter,
-                        revision = record.revision,
-                        dry_run = record.is_dry_run.then_some(true),
-                        took_us = u64::try_from(record.took.as_micros()).unwrap_or(u64::MAX),
-                        decision_id = %record.decision_id,
-                        request_id = record.request_id,
-                        trace_id = trace_id.map(tracing::field::display),
-                        "decided"
-                    );
-                }
-            };
-        }
         let is_for_info = match self.inner.decision_log {
             DecisionLog::Denied => !record.decision.is_allow(),
             DecisionLog::All => true,
             DecisionLog::None => false,
         };
-        if is_for_info {
-            line!(INFO);
+        let is_enabled = if is_for_info {
+            tracing::enabled!(target: "callgate::decision", tracing::Level::INFO)
         } else {
-            line!(DEBUG);
+            tracing::enabled!(target: "callgate::decision", tracing::Level::DEBUG)
+        };
+        if !is_enabled {
+            return;
         }
+        let fields = mapping::log_fields(record, &self.inner.redaction);
+        let is_repeatable = is_for_info && !record.decision.is_allow();
+        let key = || Denied::of(record, &fields);
+        if !is_repeatable || self.inner.denied.may_say(key, Instant::now()) {
+            line(record, &fields, is_for_info, trace_id);
+        }
+    }
+}
+
+/// The line of one decision.
+fn line(
+    record: &DecisionRecord<'_>,
+    fields: &LogFields<'_>,
+    is_for_info: bool,
+    trace_id: Option<TraceId>,
+) {
+    // The level of an event is fixed where it is written, so there are two of them.
+    macro_rules! line {
+        ($level:ident) => {{
+            let decision = record.decision;
+            tracing::event!(
+                target: "callgate::decision",
+                tracing::Level::$level,
+                decision = decision.outcome.as_str(),
+                reason = mapping::reason(record).map(|code| code.as_str()),
+                operation = mapping::operation(&record.question),
+                server = fields.server,
+                tool = fields.tool,
+                subject = &*fields.subject,
+                on_behalf_of = fields.on_behalf_of.as_deref(),
+                policies = listed(&decision.determining),
+                shadow = listed(&decision.shadow),
+                caller = &**record.caller,
+                adapter = record.adapter,
+                revision = record.revision,
+                dry_run = record.is_dry_run.then_some(true),
+                took_us = u64::try_from(record.took.as_micros()).unwrap_or(u64::MAX),
+                decision_id = %record.decision_id,
+                request_id = record.request_id,
+                trace_id = trace_id.map(tracing::field::display),
+                "decided"
+            );
+        }};
+    }
+    if is_for_info {
+        line!(INFO);
+    } else {
+        line!(DEBUG);
     }
 }
 

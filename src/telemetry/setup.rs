@@ -14,10 +14,12 @@ use opentelemetry::metrics::MeterProvider;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry::{InstrumentationScope, Key, KeyValue};
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 use tracing::field::Field;
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
@@ -27,9 +29,12 @@ use uuid::Uuid;
 use crate::call::visible::{escaped, escaped_lines};
 use crate::config;
 use crate::telemetry::exporters::{self, ExporterError, Plan, Variables};
+use crate::telemetry::flow::Counted;
+use crate::telemetry::losses::{Kind, Reason, Signal};
 use crate::telemetry::metrics::Live;
 use crate::telemetry::recorder::{Parts, Recorder};
 use crate::telemetry::redaction::{KeyTooShort, MIN_KEY_BYTES, Redaction};
+use crate::telemetry::sink::{Room, Sink};
 
 /// What is logged unless somebody asks for something else.
 pub const DEFAULT_FILTER: &str = "info";
@@ -37,8 +42,11 @@ pub const DEFAULT_FILTER: &str = "info";
 /// The variable that holds the key of the digests, unless the configuration names another source.
 pub const KEY_VARIABLE: &str = "CALLGATE_TELEMETRY_KEY";
 
-/// Lines that may wait for standard error; beyond them lines are dropped rather than decisions delayed.
-const LOG_QUEUE_LINES: usize = 16_384;
+/// How often the recorder looks for what is to be told.
+const TICK: Duration = Duration::from_secs(1);
+/// How long the lines that wait at the end may take, and then the last ones.
+const DRAIN: Duration = Duration::from_secs(5);
+const DRAIN_LAST: Duration = Duration::from_secs(1);
 
 /// What log lines look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -77,6 +85,9 @@ pub enum SetupError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// The thread that writes the log.
+    #[error("no thread for the log: {0}")]
+    LogThread(std::io::Error),
     /// No key could be drawn.
     #[error("no random bytes for the telemetry key: {0}")]
     Random(getrandom::Error),
@@ -88,18 +99,41 @@ pub enum SetupError {
     Exporter(#[from] ExporterError),
 }
 
-/// Keeps the log flowing; dropping it writes what is still waiting.
+/// The running log. Dropping it waits for what is still to be written, for a moment.
+#[derive(Debug)]
 #[must_use = "log lines that wait are lost unless this is dropped at the very end"]
 pub struct Logging {
-    _worker: WorkerGuard,
+    sink: Sink,
+    live: Arc<Live>,
+}
+
+impl Logging {
+    /// Writes what is still waiting. What cannot be written is given up and counted as lost; says how many lines that were.
+    pub fn drain(&self) -> usize {
+        self.sink.drain(DRAIN)
+    }
+
+    /// The same with the last lines, after what took lines has stopped.
+    pub fn finish(&self) -> usize {
+        self.sink.drain(DRAIN_LAST)
+    }
+}
+
+impl Drop for Logging {
+    fn drop(&mut self) {
+        // Nobody is left to hear how many they were.
+        let _ = self.finish();
+    }
 }
 
 /// The running exporters, and the recorder that feeds them.
 #[derive(Debug)]
 pub struct Telemetry {
     recorder: Recorder,
+    live: Arc<Live>,
     tracer_provider: Option<SdkTracerProvider>,
     meter_provider: Option<SdkMeterProvider>,
+    ticking: Option<JoinHandle<()>>,
 }
 
 /// Starts logging to standard error. `filter` wins over `RUST_LOG`; both have its syntax.
@@ -111,11 +145,9 @@ pub fn start_logging(filter: Option<&str>, format: LogFormat) -> Result<Logging,
         .filter(|value| !value.is_empty());
     let filter = filter.map(str::to_owned).or(from_env);
     let filter = parse_filter(filter.as_deref().unwrap_or(DEFAULT_FILTER))?;
-    let (writer, worker) = NonBlockingBuilder::default()
-        .lossy(true)
-        .buffered_lines_limit(LOG_QUEUE_LINES)
-        .thread_name("callgate-log")
-        .finish(stderr());
+    let live = Arc::new(Live::default());
+    let sink = Sink::start(stderr(), Room::default(), Arc::clone(&live));
+    let sink = sink.map_err(SetupError::LogThread)?;
     let is_terminal = stderr().is_terminal();
     let is_text = match format {
         LogFormat::Auto => is_terminal,
@@ -124,7 +156,7 @@ pub fn start_logging(filter: Option<&str>, format: LogFormat) -> Result<Logging,
     };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(writer);
+        .with_writer(sink.clone());
     let started = if is_text {
         let wants_colour = is_terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
         let fields = debug_fn(write_field).delimited(" ");
@@ -139,7 +171,7 @@ pub fn start_logging(filter: Option<&str>, format: LogFormat) -> Result<Logging,
             .try_init()
     };
     started.map_err(|_| SetupError::LoggingTwice)?;
-    Ok(Logging { _worker: worker })
+    Ok(Logging { sink, live })
 }
 
 /// One field of a line for people. Names and texts in it are others': a terminal must not act on them, and only what
@@ -164,7 +196,11 @@ fn parse_filter(filter: &str) -> Result<EnvFilter, SetupError> {
 impl Telemetry {
     /// Starts what the configuration and the `OTEL_*` variables ask for. Paths in the configuration
     /// are relative to `base`. Needs a tokio runtime around it.
-    pub fn start(config: &config::telemetry::Telemetry, base: &Path) -> Result<Self, SetupError> {
+    pub fn start(
+        config: &config::telemetry::Telemetry,
+        base: &Path,
+        logging: &Logging,
+    ) -> Result<Self, SetupError> {
         let var = |name: &str| std::env::var(name).ok();
         let redaction = redaction(config, base, &var)?;
         let endpoint = config.endpoint.as_deref();
@@ -172,13 +208,17 @@ impl Telemetry {
         for warning in &plan.warnings {
             tracing::warn!("{warning}");
         }
-        let live = Arc::new(Live::default());
+        let live = &logging.live;
         let resource = resource(config.service_name.as_deref(), &var);
         let tracer_provider = match plan.traces {
             true => Some(
                 SdkTracerProvider::builder()
                     .with_resource(resource.clone())
-                    .with_batch_exporter(exporters::spans(endpoint, &live, &var)?)
+                    .with_span_processor(Counted::new(
+                        exporters::spans(endpoint, live, &var)?,
+                        live,
+                        &var,
+                    ))
                     .build(),
             ),
             false => None,
@@ -187,7 +227,7 @@ impl Telemetry {
             true => Some(
                 SdkMeterProvider::builder()
                     .with_resource(resource)
-                    .with_periodic_exporter(exporters::metrics(endpoint, &live, &var)?)
+                    .with_periodic_exporter(exporters::metrics(endpoint, live, &var)?)
                     .build(),
             ),
             false => None,
@@ -197,19 +237,21 @@ impl Telemetry {
             metrics = plan.metrics,
             "telemetry started"
         );
-        Ok(Self::with_providers(
-            config,
+        let parts = Parts {
+            live: Arc::clone(live),
             redaction,
-            live,
-            tracer_provider,
-            meter_provider,
-        ))
+            decision_log: config.decision_log,
+            lines_per_minute: Some(config.lines_per_minute),
+            sink: Some(logging.sink.clone()),
+            ..Parts::default()
+        };
+        let mut started = Self::with_providers(parts, tracer_provider, meter_provider);
+        started.ticking = Some(tick(started.recorder()));
+        Ok(started)
     }
 
     fn with_providers(
-        config: &config::telemetry::Telemetry,
-        redaction: Redaction,
-        live: Arc<Live>,
+        parts: Parts<'_>,
         tracer_provider: Option<SdkTracerProvider>,
         meter_provider: Option<SdkMeterProvider>,
     ) -> Self {
@@ -219,19 +261,20 @@ impl Telemetry {
         let meter = meter_provider
             .as_ref()
             .map(|provider| provider.meter_with_scope(scope.clone()));
+        let live = Arc::clone(&parts.live);
         let recorder = Recorder::new(Parts {
             tracer: tracer_provider
                 .as_ref()
                 .map(|provider| provider.tracer_with_scope(scope)),
             meter: meter.as_ref(),
-            live,
-            redaction,
-            decision_log: config.decision_log,
+            ..parts
         });
         Self {
             recorder,
+            live,
             tracer_provider,
             meter_provider,
+            ticking: None,
         }
     }
 
@@ -240,41 +283,86 @@ impl Telemetry {
         self.recorder.clone()
     }
 
-    /// Sends what is still waiting, for no longer than `within`, and stops.
+    /// Sends what is still waiting, for no longer than `within`, and stops. What could not be sent is counted as lost, and
+    /// all that was lost and not told yet is logged.
     pub async fn shutdown(self, within: Duration) {
         let Self {
             recorder,
+            live,
             tracer_provider,
             meter_provider,
+            ticking,
         } = self;
-        drop(recorder);
-        if tracer_provider.is_none() && meter_provider.is_none() {
-            return;
+        if let Some(ticking) = ticking {
+            ticking.abort();
         }
-        let (done, finished) = tokio::sync::oneshot::channel();
-        // A thread of its own: flushing blocks, and a runtime that stops would wait for a blocking
-        // task of its own for as long as the collector lets it.
-        let spawned = std::thread::Builder::new()
-            .name("callgate-flush".to_owned())
-            .spawn(move || {
-                let spans = tracer_provider.map(|provider| provider.shutdown_with_timeout(within));
-                let metrics = meter_provider.map(|provider| provider.shutdown_with_timeout(within));
-                let failed = [spans, metrics]
-                    .into_iter()
-                    .flatten()
-                    .any(|result| result.is_err());
-                // Nobody listens any more once the time is up.
-                let _ = done.send(failed);
-            });
-        if let Err(error) = spawned {
+        if tracer_provider.is_some() || meter_provider.is_some() {
+            flush(&live, tracer_provider, meter_provider, within).await;
+        }
+        recorder.finish();
+    }
+}
+
+/// Has the recorder look for what is to be told, until it is aborted.
+fn tick(recorder: Recorder) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let now = ticks.tick().await;
+            recorder.tick(now.into_std());
+        }
+    })
+}
+
+/// Spans first: what is lost of them is in the last metrics.
+async fn flush(
+    live: &Arc<Live>,
+    tracer_provider: Option<SdkTracerProvider>,
+    meter_provider: Option<SdkMeterProvider>,
+    within: Duration,
+) {
+    let failures = || {
+        let losses = &live.losses;
+        losses.count(Signal::Metrics, Kind::Other, Reason::ExportFailed)
+    };
+    let (has_metrics, before) = (meter_provider.is_some(), failures());
+    let for_spans = if has_metrics { within / 2 } else { within };
+    let (done, finished) = tokio::sync::oneshot::channel();
+    // A thread of its own: flushing blocks, and a runtime that stops would wait for a blocking
+    // task of its own for as long as the collector lets it.
+    let spawned = std::thread::Builder::new()
+        .name("callgate-flush".to_owned())
+        .spawn(move || {
+            let spans = tracer_provider.map(|provider| provider.shutdown_with_timeout(for_spans));
+            let metrics = meter_provider.map(|provider| provider.shutdown());
+            let is_fine = |result: Option<OTelSdkResult>| result.is_none_or(|it| it.is_ok());
+            // Nobody listens any more once the time is up.
+            let _ = done.send((is_fine(spans), is_fine(metrics)));
+        });
+    let (spans, metrics) = match spawned {
+        Ok(_) => match tokio::time::timeout(within, finished).await {
+            Ok(ended) => ended.unwrap_or_default(),
+            Err(_) => {
+                tracing::warn!(?within, "telemetry was not flushed in time");
+                (false, false)
+            }
+        },
+        Err(error) => {
             tracing::warn!(%error, "cannot flush telemetry");
-            return;
+            (false, false)
         }
-        match tokio::time::timeout(within, finished).await {
-            Ok(Ok(false)) => tracing::debug!("telemetry flushed"),
-            Ok(Ok(true) | Err(_)) => tracing::warn!("some telemetry could not be flushed"),
-            Err(_) => tracing::warn!(?within, "telemetry was not flushed in time"),
-        }
+    };
+    if spans && metrics {
+        tracing::debug!("telemetry flushed");
+    } else {
+        tracing::warn!(spans, metrics, "some telemetry could not be flushed");
+    }
+    live.spans.give_up(&live.losses);
+    // An export that failed is counted already.
+    if has_metrics && !metrics && failures() == before {
+        let losses = &live.losses;
+        losses.add(Signal::Metrics, Kind::Other, Reason::Shutdown, 1);
     }
 }
 

@@ -422,7 +422,10 @@ async fn discovery_names_every_endpoint_under_the_servers_own_address() {
         let at = |path: &str| json!(format!("{base}{path}"));
         let document = reply.json();
         assert_eq!(document["policy_decision_point"], at(""));
-        assert_eq!(document["supported_obligations"], json!(["custom"]));
+        assert_eq!(
+            document["supported_obligations"],
+            json!(["step-up", "notification", "session_termination", "custom"])
+        );
         for (field, path) in [
             ("access_evaluation_endpoint", EVALUATION),
             ("access_evaluations_endpoint", EVALUATIONS),

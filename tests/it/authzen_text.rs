@@ -47,7 +47,10 @@ async fn what_is_found_comes_with_what_it_obliges_to() {
             json!([{"name": "read", "obligations": obliged("log:full")}, {"name": "write"}]);
         assert_eq!(reply["results"], wanted);
         let reply = send(server.http_address, "GET", DISCOVERY, &[], "").await;
-        assert_eq!(reply.json()["supported_obligations"], json!(["custom"]));
+        assert_eq!(
+            reply.json()["supported_obligations"],
+            json!(["step-up", "notification", "session_termination", "custom"])
+        );
     }
 }
 

@@ -17,6 +17,7 @@ use callgate::proto::v1::authorize_stream_response::Outcome;
 use callgate::service::deadline::{Deadline, Unanswered};
 use callgate::service::decisions::{Ask, CedarQuestion};
 use callgate::service::search::{Search, SearchError, Sought};
+use callgate::service::several::Either;
 use cedar_policy_core::ast::Context;
 use serde_json::{Value as Json, json};
 use tonic::Code;
@@ -199,8 +200,8 @@ async fn nothing_of_several_is_decided_once_the_deadline_is_over() {
         denied: None,
         trace: TraceContext::default(),
     };
-    let questions = std::iter::once(Ok::<_, Unanswered>(question()));
-    let each = service.is_authorized_each(over, questions, None);
+    let questions = std::iter::once(Ok::<_, Unanswered>(Either::Cedar(Box::new(question()))));
+    let each = service.decide_each(over, questions, None).await;
     assert_eq!(each.expect_err("late"), Unanswered::Late);
     for sought in [
         Sought::Action,

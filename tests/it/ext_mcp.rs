@@ -264,13 +264,16 @@ async fn an_allow_passes_and_a_deny_is_an_error_of_the_request() {
             ("x-callgate-obligations", "log:full")
         ]
     );
-    assert!(headers.remove.is_empty());
+    assert_eq!(headers.remove, ["x-callgate-obligation-details"]);
 
     // What a client sends under these names does not get through.
     let commit = check(&mut client, tool_call("commit")).await;
     assert!(passes(&commit));
     let removed = commit.header_mutation.unwrap().remove;
-    assert_eq!(removed, ["x-callgate-obligations"]);
+    assert_eq!(
+        removed,
+        ["x-callgate-obligations", "x-callgate-obligation-details"]
+    );
 
     let denied = check(&mut client, tool_call("purge")).await;
     assert!(!passes(&denied));

@@ -195,7 +195,7 @@ impl Drop for Server {
 }
 
 /// A command of the program under test, without any setting of the shell that runs the tests.
-fn callgate(folder: &Path) -> Command {
+pub fn callgate(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_callgate"));
     command.current_dir(folder);
     for (name, _) in std::env::vars_os() {

@@ -16,6 +16,7 @@ use callgate::call::decision::Decision;
 use callgate::call::govern::{Governing, approve, govern};
 use callgate::call::live::approval::{Approval, Word};
 use callgate::call::live::authority::Authority;
+use callgate::call::live::carried::Carried;
 use callgate::call::live::grant::Grant;
 use callgate::call::live::scope::Scope;
 use callgate::call::live::session::{Members, Session};
@@ -292,8 +293,10 @@ impl Case {
             let task = task("t", self.subject(), uid("User", person), tools);
             authority.tasks.insert_mut("t".into(), Arc::new(task));
         }
+        let carried = Carried::default();
         let past = Past {
             session: session.as_ref(),
+            carried: Some(&carried),
             usage: self.usage(),
             approval_uses: &[0],
             ..Past::default()

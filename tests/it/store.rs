@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use callgate::call::live::approval::{Approval, ApprovedCall, Word};
+use callgate::call::live::carried::Carrier;
 use callgate::call::live::change::{Asked, Change, Entry, Key};
 use callgate::call::live::grant::Grant;
 use callgate::call::live::scope::Scope;
@@ -16,7 +17,8 @@ use callgate::call::live::task::{Step, Task};
 use callgate::call::model::{Effect, TYPES, entity, server, tool};
 use callgate::state::sqlite::Sqlite;
 use callgate::state::store::{
-    KnownKey, Loaded, Pruned, Retention, Store, StoreError, StoredSession, StoredUsage, Write,
+    Brought, KnownKey, Loaded, Pruned, Retention, Store, StoreError, StoredSession, StoredUsage,
+    Write,
 };
 use cedar_policy_core::ast::EntityUID;
 use proptest::prelude::*;
@@ -125,6 +127,7 @@ struct Plain {
     approval_uses: BTreeMap<SmolStr, u32>,
     task_spent: BTreeMap<SmolStr, u64>,
     sessions: BTreeMap<SmolStr, StoredSession>,
+    labels: BTreeMap<(Carrier, SmolStr), Brought>,
     usage: BTreeMap<(EntityUID, Option<EntityUID>), StoredUsage>,
 }
 
@@ -152,6 +155,10 @@ fn plain(loaded: Loaded) -> Plain {
             session.labels.sort();
             (session.id.clone(), session)
         })),
+        labels: unique(
+            (loaded.labels.into_iter())
+                .map(|it| ((it.carrier, it.brought.label.clone()), it.brought)),
+        ),
         usage: unique(
             (loaded.usage.into_iter())
                 .map(|usage| ((usage.actor.clone(), usage.tool.clone()), usage)),
@@ -312,6 +319,19 @@ fn labels(id: &str, labels: &[&str], millis: u64) -> Write {
     }
 }
 
+/// Labels of what carries them beside a session.
+fn brought(carrier: Carrier, label: &str, millis: u64, through: u64, loose: Option<u64>) -> Write {
+    Write::Labels {
+        carrier,
+        labels: vec![Brought {
+            label: label.into(),
+            through: at(through),
+            loose_through: loose.map(at),
+        }],
+        at: at(millis),
+    }
+}
+
 fn session(id: &str, calls: u64, millis: u64) -> Write {
     Write::Session {
         id: id.into(),
@@ -409,6 +429,17 @@ fn what_was_written_is_loaded() {
             usage("support", None, &[], 14),
             usage("support", Some(tool("a", "b")), &[0, 255], 15),
             labels("s1", &["private"], 16),
+            brought(Carrier::Task("t1".into()), "private", 16, 16, None),
+            brought(
+                Carrier::Pair {
+                    actor: agent("a \"b\""),
+                    root: None,
+                },
+                "x",
+                16,
+                90,
+                Some(80),
+            ),
             session("s1", 3, 17),
         ]);
         let (_, loaded) = bench.load_twice();
@@ -436,6 +467,28 @@ fn what_was_written_is_loaded() {
                     at: at(17),
                 },
             )]),
+            labels: [
+                (Carrier::Task("t1".into()), "private", 16, None),
+                (
+                    Carrier::Pair {
+                        actor: agent("a \"b\""),
+                        root: None,
+                    },
+                    "x",
+                    90,
+                    Some(80),
+                ),
+            ]
+            .into_iter()
+            .map(|(carrier, label, through, loose)| {
+                let brought = Brought {
+                    label: label.into(),
+                    through: at(through),
+                    loose_through: loose.map(at),
+                };
+                ((carrier, SmolStr::new(label)), brought)
+            })
+            .collect(),
             usage: [(None, vec![], 14), (Some(tool("a", "b")), vec![0, 255], 15)]
                 .into_iter()
                 .map(|(tool, counters, millis)| {
@@ -638,6 +691,62 @@ fn a_stop_stays_until_it_is_lifted() {
 }
 
 #[test]
+fn labels_keep_their_latest_moment_and_go_with_what_carries_them() {
+    each(|mut bench| {
+        let carriers = || {
+            let pair = |root| Carrier::Pair {
+                actor: agent("a"),
+                root,
+            };
+            [
+                Carrier::Task("t1".into()),
+                Carrier::Task("t2".into()),
+                Carrier::Delegation("g1".into()),
+                pair(None),
+                pair(Some(person("sam"))),
+            ]
+        };
+        for (through, loose) in [(50, None), (99, Some(60)), (70, Some(40)), (80, None)] {
+            for carrier in carriers() {
+                bench.commit(&[brought(carrier, "x", 10, through, loose)]);
+            }
+        }
+        let (mut bench, loaded) = bench.load_twice();
+        let latest = Brought {
+            label: "x".into(),
+            through: at(99),
+            loose_through: Some(at(60)),
+        };
+        let held = |loaded: &Plain| {
+            let carriers = loaded.labels.keys().map(|(carrier, _)| carrier.clone());
+            carriers.collect::<Vec<_>>()
+        };
+        assert_eq!(held(&loaded), carriers());
+        assert!(loaded.labels.values().all(|brought| *brought == latest));
+        let mut closed = task("t1");
+        closed.closed_at = Some(at(20));
+        let mut expired = grant("g1");
+        expired.expires_at = at(99);
+        let overdue = Task {
+            deadline: at(99),
+            ..task("t2")
+        };
+        bench.commit(&[
+            write(1, Change::Task(closed.into())),
+            write(2, Change::Task(overdue.into())),
+            write(3, Change::Grant(expired.into())),
+        ]);
+        assert_eq!(held(&bench.load()), carriers()[1..]);
+        prune(&mut bench, 99, 99, 0);
+        assert_eq!(held(&bench.load()), carriers()[1..]);
+        prune(&mut bench, 100, 99, 0);
+        assert_eq!(held(&bench.load()), carriers()[3..]);
+        prune(&mut bench, 100, 100, 0);
+        assert_eq!(held(&bench.load()), []);
+    });
+}
+
+#[test]
 fn what_has_long_ended_is_pruned() {
     each(|mut bench| {
         let with = |mut grant: Grant, expires_at, revoked_at: Option<u64>| {
@@ -816,14 +925,24 @@ fn small_write(byte: u8, revision: &mut u64) -> Write {
         *revision += 1;
         write(*revision, change)
     };
-    match byte % 8 {
+    match byte % 9 {
         0 => used(name, size as u32),
         1 => spent(name, size, false),
         2 => spent(name, size, true),
         3 => labels(name, &[["p", "q", "r"][size as usize % 3]], size),
         4 => session(name, size, size),
         5 => change(ended(name)),
-        6 => change(entity_put(name, &size.to_string())),
+        6 => brought(
+            Carrier::Pair {
+                actor: agent(name),
+                root: (size % 2 == 0).then(|| person(name)),
+            },
+            ["p", "q"][size as usize % 2],
+            size,
+            size + 7,
+            (size % 3 == 0).then_some(size + 3),
+        ),
+        7 => change(entity_put(name, &size.to_string())),
         _ => Write::Clock(at(size)),
     }
 }
@@ -869,6 +988,16 @@ fn model(state: &mut Plain, writes: &[Write]) {
                 session.labels.sort();
                 session.labels.dedup();
             }),
+            Write::Labels {
+                carrier, labels, ..
+            } => {
+                for brought in labels {
+                    let key = (carrier.clone(), brought.label.clone());
+                    let known = state.labels.entry(key).or_insert_with(|| brought.clone());
+                    known.through = known.through.max(brought.through);
+                    known.loose_through = known.loose_through.max(brought.loose_through);
+                }
+            }
             Write::Session {
                 id,
                 calls,

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH};
 use http::request::Parts;
-use http::{Method, Response, StatusCode};
+use http::{HeaderValue, Method, Response, StatusCode};
 use serde_json::{Map, Value as Json, json};
 use url::Url;
 
+use crate::adapters::authzen::coaz::{Read, Reader};
 use crate::adapters::authzen::encode;
 use crate::adapters::authzen::parse::{self, NamedTypes, Parser};
 use crate::adapters::grpc::parse::check_count;
@@ -22,9 +24,12 @@ use crate::call::context::TraceContext;
 use crate::call::decision::Outcome;
 use crate::config::http::Authzen as Settings;
 use crate::config::limits::Limits;
+use crate::engine::obligation;
 use crate::identity::caller::{Caller, Rpc};
 use crate::service::deadline::{Deadline, Unanswered};
 use crate::service::decisions::Ask;
+use crate::service::generation::Generation;
+use crate::service::several::Either;
 
 /// How this front door is called in traces.
 pub const ADAPTER: &str = "authzen";
@@ -37,6 +42,9 @@ const EVALUATIONS: &str = "/access/v1/evaluations";
 const SEARCH_SUBJECT: &str = "/access/v1/search/subject";
 const SEARCH_RESOURCE: &str = "/access/v1/search/resource";
 const SEARCH_ACTION: &str = "/access/v1/search/action";
+/// For how long whoever has the discovery document need not ask for it: it changes with a restart.
+const FRESH_FOR: &str = "max-age=3600";
+
 const DISCOVERY: &str = "/.well-known/authzen-configuration";
 
 /// AuthZEN over a service.
@@ -129,11 +137,16 @@ impl Authzen {
     pub fn admit(&self, head: &Parts) -> Result<Head, Refusal> {
         let endpoint = self.endpoint(head.uri.path()).ok_or(Refusal::NotFound)?;
         if endpoint == Endpoint::Discovery {
-            if head.method != Method::GET {
-                return Err(Refusal::MethodNotAllowed { allowed: "GET" });
+            if head.method != Method::GET && head.method != Method::HEAD {
+                let allowed = "GET, HEAD";
+                return Err(Refusal::MethodNotAllowed { allowed });
             }
             // What it says is public: whoever can reach the server knows it already.
-            return Ok(Head::Answered(self.discovery(head)?));
+            let document = self.discovery(head)?;
+            return Ok(Head::Answered(match head.method == Method::HEAD {
+                true => head_of(document),
+                false => document,
+            }));
         }
         if head.method != Method::POST {
             return Err(Refusal::MethodNotAllowed { allowed: "POST" });
@@ -186,6 +199,44 @@ impl Authzen {
         }
     }
 
+    /// A question: about a call, if it is one of MCP and the caller's are so read, or else Cedar's own.
+    fn question(
+        &self,
+        admitted: &Admitted,
+        request: &Map<String, Json>,
+        limits: &Limits,
+        live: &Generation,
+    ) -> Result<Either, Invalid> {
+        let parser = self.parser(limits, admitted);
+        let schema = live.snapshot.schema().map(Arc::as_ref);
+        let caller = &admitted.caller.id;
+        let mut entries = self.settings.mcp.iter();
+        let entry = entries.find(|it| it.counts_for(caller));
+        let read = match entry {
+            Some(entry) => {
+                let reader = Reader {
+                    entry,
+                    limits,
+                    trace: &admitted.trace,
+                    generation: live,
+                };
+                reader.asked(request)?
+            }
+            None => None,
+        };
+        let may_be_listed = entry.is_some_and(|it| it.lists);
+        Ok(match read {
+            Some(Read::Call(call)) if may_be_listed => Either::CallOrEntry(call),
+            Some(Read::Call(call)) => Either::Call(call),
+            Some(Read::Denied(reason)) => {
+                let mut question = parser.question(request, schema)?;
+                question.denied = Some(reason);
+                Either::Cedar(Box::new(question))
+            }
+            None => Either::Cedar(Box::new(parser.question(request, schema)?)),
+        })
+    }
+
     async fn evaluation(
         &self,
         admitted: &Admitted,
@@ -194,11 +245,10 @@ impl Authzen {
         let question = {
             let limits = self.door.limits.load();
             let live = self.door.service.live().ok_or(Unanswered::NotReady)?;
-            let schema = live.snapshot.schema().map(Arc::as_ref);
-            self.parser(&limits, admitted).question(request, schema)?
+            self.question(admitted, request, &limits, &live)?
         };
         let ask = self.ask(admitted);
-        let answer = self.door.service.is_authorized(ask, question).await?;
+        let answer = self.door.service.decide_either(ask, question).await?;
         let may_explain = admitted.caller.rights.explain;
         Ok(encode::decision(
             &answer,
@@ -225,14 +275,12 @@ impl Authzen {
         let until = semantic(request)?;
         let defaults = parse::Defaults::of(request)?;
         let live = self.door.service.live().ok_or(Unanswered::NotReady)?;
-        let schema = live.snapshot.schema().map(Arc::as_ref);
-        let parser = self.parser(&limits, admitted);
         let questions = items
             .iter()
-            .map(|item| parser.question(&defaults.fill(item)?, schema));
+            .map(|item| self.question(admitted, &defaults.fill(item)?, &limits, &live));
         let ask = self.ask(admitted);
         let service = &self.door.service;
-        let answers = service.is_authorized_each(ask, questions, until)?;
+        let answers = service.decide_each(ask, questions, until).await?;
         let may_explain = admitted.caller.rights.explain;
         let answers: Vec<Json> = answers
             .iter()
@@ -265,10 +313,20 @@ impl Authzen {
             "search_subject_endpoint": at(SEARCH_SUBJECT),
             "search_resource_endpoint": at(SEARCH_RESOURCE),
             "search_action_endpoint": at(SEARCH_ACTION),
-            "supported_obligations": [encode::CUSTOM],
+            "supported_obligations": obligation::TYPES,
         });
-        Ok(reply(StatusCode::OK, &document))
+        let mut response = reply(StatusCode::OK, &document);
+        let headers = response.headers_mut();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static(FRESH_FOR));
+        Ok(response)
     }
+}
+
+/// A response without its body, which would have been of this length.
+fn head_of(response: Response<Bytes>) -> Response<Bytes> {
+    let (mut head, body) = response.into_parts();
+    head.headers.insert(CONTENT_LENGTH, body.len().into());
+    Response::from_parts(head, Bytes::new())
 }
 
 /// With which outcome the evaluations are over early.

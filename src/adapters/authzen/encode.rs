@@ -9,12 +9,10 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::adapters::authzen::parse::action_name;
 use crate::adapters::invalid::Invalid;
-use crate::call::decision::{Decision, Reason};
+use crate::adapters::told;
+use crate::call::decision::{Challenge, Decision, Reason};
 use crate::service::decisions::Answer;
 use crate::service::search::Hit;
-
-/// The type of every obligation: what it means is between the policies and the enforcement point.
-pub(super) const CUSTOM: &str = "custom";
 
 const OBLIGATIONS: &str = "obligations";
 
@@ -76,6 +74,9 @@ fn context(answer: &Answer<Decision>, may_explain: bool) -> Json {
     if !obligations.is_empty() {
         context.insert(OBLIGATIONS.into(), obligations.into());
     }
+    if let Some(asked) = &decision.challenge {
+        context.insert("approval".into(), challenge(asked));
+    }
     if may_explain && !decision.determining.is_empty() {
         let policies = decision.determining.iter();
         let policies: Vec<Json> = policies
@@ -86,6 +87,12 @@ fn context(answer: &Answer<Decision>, may_explain: bool) -> Json {
     Json::Object(context)
 }
 
+/// What an approval of the call has to answer, and until when.
+fn challenge(challenge: &Challenge) -> Json {
+    let expires_at = humantime::format_rfc3339_seconds(challenge.expires_at);
+    json!({"digest": challenge.digest.as_str(), "expires_at": expires_at.to_string()})
+}
+
 /// When it was decided, as the id of the decision tells.
 fn evaluated_at(answer: &Answer<Decision>) -> Option<String> {
     let (seconds, nanos) = answer.decision_id.get_timestamp()?.to_unix();
@@ -93,18 +100,11 @@ fn evaluated_at(answer: &Answer<Decision>) -> Option<String> {
     Some(humantime::format_rfc3339_millis(at).to_string())
 }
 
-/// An answer does not hold without its obligations, so every caller gets them, each once. They are named by
-/// whoever writes the policies, which the draft profile calls `custom`.
+/// An answer does not hold without its obligations, so every caller gets them, each once, as the draft profile has
+/// them.
 fn obligations(decision: &Decision) -> Vec<Json> {
-    let named = decision.determining.iter().flat_map(|it| &it.obligations);
-    let mut names: Vec<&str> = Vec::new();
-    for name in named {
-        if !names.contains(&&**name) {
-            names.push(name);
-        }
-    }
-    let object = |name: &str| json!({"id": name, "type": CUSTOM, "properties": {"name": name}});
-    names.into_iter().map(object).collect()
+    let each = decision.obligations();
+    each.map(|it| told::whole(it, decision).into()).collect()
 }
 
 fn reason(reason: &Reason, may_explain: bool) -> Json {

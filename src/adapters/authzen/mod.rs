@@ -8,6 +8,7 @@
 //! Invariant: nothing that a caller says of a subject or a resource replaces what is stored, and it counts
 //! only from callers with the right `assert_properties`.
 
+mod coaz;
 mod declared;
 pub mod door;
 mod encode;

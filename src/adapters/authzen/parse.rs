@@ -18,6 +18,7 @@ use crate::adapters::invalid::{Invalid, Problem, Shown, Within as _};
 use crate::call::context::TraceContext;
 use crate::call::decision::{Reason, ReasonCode};
 use crate::config::limits::Limits;
+use crate::engine::obligation;
 use crate::engine::request::Asserted;
 use crate::service::decisions::CedarQuestion;
 
@@ -201,7 +202,9 @@ impl Parser<'_> {
         const FIELD: &str = "context";
         let given = |members: Option<&Map<String, Json>>| {
             let members = members.cloned().map(without_nulls).unwrap_or_default();
-            declared::context(schema, action, members)
+            let mut members = declared::context(schema, action, members);
+            leave_known_types(&mut members);
+            members
         };
         let mut fields = given(optional_object(request, FIELD)?);
         let properties = match optional_object(request, "action")? {
@@ -253,6 +256,16 @@ impl Parser<'_> {
             .collect();
         let uid = uid.clone();
         Ok(Some(Asserted { uid, attributes }))
+    }
+}
+
+/// What an enforcement point says of obligations that it can meet counts for the types that there are, and no others.
+fn leave_known_types(members: &mut Map<String, Json>) {
+    if let Some(Json::Array(supported)) = members.get_mut("supported_obligations") {
+        supported.retain(|it| {
+            !it.as_str()
+                .is_some_and(|it| !obligation::TYPES.contains(&it))
+        });
     }
 }
 

@@ -221,6 +221,7 @@ impl Reading<'_> {
         } = known.with_grants(grant_ids);
         let workflow = Workflow {
             session_id: self.session(headers, &settings.session_header)?,
+            is_session_vouched: settings.session_vouched,
             task_id: self.name(headers, settings.task_header.as_deref())?,
             request_id: id.and_then(|id| traceable(id, self.limits)),
             ..Workflow::default()

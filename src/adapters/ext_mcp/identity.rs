@@ -66,6 +66,7 @@ impl Evidence<'_> {
             delegation,
             workflow: Workflow {
                 session_id: metadata.session(&settings.session_key)?,
+                is_session_vouched: settings.session_vouched,
                 task_id: metadata.name(settings.task_key.as_deref())?,
                 ..Workflow::default()
             },

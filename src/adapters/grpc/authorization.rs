@@ -124,6 +124,7 @@ impl Shared {
             limits: &limits,
             types: &self.types,
             transport_trace: asking.trace,
+            vouches_sessions: asking.caller.rights.vouch_sessions,
         };
         let call = parser.call_context(request.call_context)?;
         Ok(match self.service.authorize_now(ask, &call)? {
@@ -147,6 +148,7 @@ impl Shared {
             limits: &limits,
             types: &self.types,
             transport_trace: asking.trace,
+            vouches_sessions: asking.caller.rights.vouch_sessions,
         };
         let mut asks: Vec<(Ask<'_>, CallContext)> = Vec::with_capacity(requests.len());
         let mut details = Vec::with_capacity(requests.len());
@@ -178,6 +180,7 @@ impl Shared {
             limits: &limits,
             types: &self.types,
             transport_trace: asking.trace,
+            vouches_sessions: asking.caller.rights.vouch_sessions,
         }
         .filter(request)?;
         let offered: Vec<_> = filter.tools.iter().cloned().map(named_tool).collect();
@@ -205,6 +208,7 @@ impl Shared {
                 limits: &limits,
                 types: &self.types,
                 transport_trace: asking.trace,
+                vouches_sessions: false,
             }
             .cedar_question(request, schema.map(Arc::as_ref))?
         };

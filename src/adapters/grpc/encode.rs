@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use cedar_policy_core::ast::EntityUID;
 
+use crate::adapters::json;
 use crate::call::decision::{
     Challenge, DecidedTarget, Decision, Outcome, PrincipalDecision, Reason, ReasonCode,
 };
@@ -76,6 +77,7 @@ pub fn is_authorized(answer: Answer<Decision>, detail: Detail) -> v1::IsAuthoriz
     };
     v1::IsAuthorizedResponse {
         decision: outcome(decision.outcome).into(),
+        obligations: obligations(&decision, detail),
         decision_id: decision_id.to_string(),
         revision,
         determining_policies: policy_refs(&decision.determining, detail),
@@ -151,13 +153,18 @@ fn policy_refs(policies: &[Arc<PolicyInfo>], detail: Detail) -> Vec<v1::PolicyRe
 fn obligations(decision: &Decision, detail: Detail) -> Vec<v1::Obligation> {
     let of_policy = |policy: &Arc<PolicyInfo>| {
         let policy = Arc::clone(policy);
-        (0..policy.obligations.len()).map(move |index| v1::Obligation {
-            id: policy.obligations[index].to_string(),
-            policy_id: if detail.is_entitled {
-                policy.id.to_string()
-            } else {
-                String::new()
-            },
+        (0..policy.obligations.len()).map(move |index| {
+            let obligation = &policy.obligations[index];
+            v1::Obligation {
+                id: obligation.id.to_string(),
+                policy_id: if detail.is_entitled {
+                    policy.id.to_string()
+                } else {
+                    String::new()
+                },
+                r#type: obligation.kind.to_owned(),
+                properties: Some(json::to_struct(&obligation.properties(decision.about()))),
+            }
         })
     };
     decision.determining.iter().flat_map(of_policy).collect()

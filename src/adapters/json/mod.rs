@@ -10,7 +10,7 @@ mod raw;
 use std::fmt;
 
 use prost_types::value::Kind;
-use prost_types::{Struct, Value as WireValue};
+use prost_types::{ListValue, Struct, Value as WireValue};
 use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::map::Entry;
 use serde_json::{Map, Number, Value as Json};
@@ -88,6 +88,28 @@ pub(in crate::adapters) fn from_struct(
         max_depth,
     };
     struct_fields(wire, levels, names).map_err(|problem| Invalid::new(field, problem))
+}
+
+/// The Struct that says the same as JSON whose numbers a double holds.
+pub(in crate::adapters) fn to_struct(fields: &Map<String, Json>) -> Struct {
+    let field = |(name, value): (&String, &Json)| (name.clone(), to_wire_value(value));
+    Struct {
+        fields: fields.iter().map(field).collect(),
+    }
+}
+
+fn to_wire_value(json: &Json) -> WireValue {
+    let kind = match json {
+        Json::Null => Kind::NullValue(0),
+        Json::Bool(value) => Kind::BoolValue(*value),
+        Json::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or_default()),
+        Json::String(text) => Kind::StringValue(text.clone()),
+        Json::Array(items) => Kind::ListValue(ListValue {
+            values: items.iter().map(to_wire_value).collect(),
+        }),
+        Json::Object(fields) => Kind::StructValue(to_struct(fields)),
+    };
+    WireValue { kind: Some(kind) }
 }
 
 /// How many levels may still follow.

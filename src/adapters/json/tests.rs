@@ -112,7 +112,7 @@ fn names_that_another_reader_takes_for_one_are_refused_at_every_depth() {
     for text in hostile {
         assert!(read(text).is_err(), "{text}");
         let fields: Map<String, Json> = serde_json::from_str(text).expect("an object");
-        let wire = from_struct(wire_struct(&fields), 4, Names::Distinct, "field");
+        let wire = from_struct(to_struct(&fields), 4, Names::Distinct, "field");
         assert!(wire.is_err(), "as a Struct: {text}");
     }
     // What is not for this reader to say, but for what nobody sees.
@@ -183,35 +183,12 @@ fn an_object_is_wanted_and_nothing_is_an_empty_one() {
     );
 }
 
-fn wire(value: &Json) -> WireValue {
-    let kind = match value {
-        Json::Null => Kind::NullValue(0),
-        Json::Bool(value) => Kind::BoolValue(*value),
-        Json::Number(number) => Kind::NumberValue(number.as_f64().expect("a double")),
-        Json::String(text) => Kind::StringValue(text.clone()),
-        Json::Array(items) => Kind::ListValue(prost_types::ListValue {
-            values: items.iter().map(wire).collect(),
-        }),
-        Json::Object(fields) => Kind::StructValue(wire_struct(fields)),
-    };
-    WireValue { kind: Some(kind) }
-}
-
-fn wire_struct(fields: &Map<String, Json>) -> Struct {
-    Struct {
-        fields: fields
-            .iter()
-            .map(|(key, value)| (key.clone(), wire(value)))
-            .collect(),
-    }
-}
-
 #[test]
 fn a_struct_says_the_same_as_the_text() {
     let value = json!({"a": [1, -2, 0.5, "x", null, {"b": true}], "n": 9_007_199_254_740_992_i64});
     let fields = value.as_object().expect("an object");
     assert_eq!(
-        from_struct(wire_struct(fields), 4, Names::Distinct, "field").map(Json::Object),
+        from_struct(to_struct(fields), 4, Names::Distinct, "field").map(Json::Object),
         Ok(value.clone())
     );
 }
@@ -235,7 +212,7 @@ fn numbers_of_a_struct_must_be_exact() {
             from_struct(Struct { fields }, 4, Names::Distinct, "field").expect_err("refused");
         assert_eq!(refused, Invalid::new("field", problem));
     }
-    let deep = wire_struct(json!({"a": [[[[]]]]}).as_object().expect("an object"));
+    let deep = to_struct(json!({"a": [[[[]]]]}).as_object().expect("an object"));
     assert_eq!(
         from_struct(deep, 4, Names::Distinct, "f").expect_err("deep"),
         Invalid::new("f", Problem::TooDeep(4))

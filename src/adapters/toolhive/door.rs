@@ -12,8 +12,8 @@ use crate::adapters::http::door::{Door, check_content_type, deadline, reply, req
 use crate::adapters::http::refusal::Refusal;
 use crate::adapters::json::Names;
 use crate::adapters::toolhive::parse::{self, Asked, Who};
-use crate::call::context::{CallContext, Initiator, Operation, OperationKind, TraceContext};
-use crate::call::listing::Offered;
+use crate::call::context::TraceContext;
+use crate::call::listing;
 use crate::config::http::Toolhive as Settings;
 use crate::identity::caller::{Caller, Rpc};
 use crate::service::deadline::Deadline;
@@ -116,7 +116,7 @@ impl Toolhive {
             request_id: admitted.request_id.as_deref(),
         };
         let service = &self.door.service;
-        let listed = listed(&call).filter(|_| is_named_alone && self.answers_lists);
+        let listed = listing::entry_of(&call).filter(|_| is_named_alone && self.answers_lists);
         let is_allow = match listed {
             Some((listing, offered)) if service.requires_arguments(&call) => {
                 let answer = service.filter(ask, &listing, &[offered]).await?;
@@ -126,24 +126,6 @@ impl Toolhive {
         };
         Ok(said(is_allow))
     }
-}
-
-/// The call as a look at a list with that tool in it.
-fn listed(call: &CallContext) -> Option<(CallContext, Offered)> {
-    let OperationKind::CallTool(tool) = &call.operation.kind else {
-        return None;
-    };
-    let offered = Offered::Tool {
-        name: tool.tool.clone(),
-        definition: None,
-    };
-    let server = call.operation.server.clone();
-    let operation = Operation::new(Initiator::Client, server, OperationKind::ListTools);
-    let listing = CallContext {
-        operation,
-        ..call.clone()
-    };
-    Some((listing, offered))
 }
 
 fn said(is_allow: bool) -> Response<Bytes> {

@@ -41,8 +41,13 @@ fn every_kind_is_found_by_name_and_place() {
         ("tools/git.json", b"{}"),
         ("callgate.toml", b""),
         ("README.md", b""),
-        (".hidden.cedar", b"nonsense"),
+        (".#a.cedar", b"nonsense"),
+        (".a.cedar", b"nonsense"),
         ("a.cedar~", b"nonsense"),
+        ("#a.cedar#", b"nonsense"),
+        (".DS_Store", b"nonsense"),
+        ("callgate.db", b"nonsense"),
+        ("tools/NOTES.md", b"nonsense"),
         (".git/x.cedar", b"nonsense"),
     ]);
     let files = read(dir.path()).expect("readable");
@@ -77,6 +82,67 @@ fn misplaced_files_are_pointed_out() {
 }
 
 #[test]
+fn names_that_are_read_in_lower_case_only_are_faults() {
+    for (name, meant) in [
+        ("B.CEDAR", "b.cedar"),
+        ("more/B.Cedar", "more/b.cedar"),
+        ("s.CedarSchema", "s.cedarschema"),
+        ("Entities/people.json", "entities/people.json"),
+        ("entities/people.JSON", "entities/people.json"),
+        ("tools/git.Json", "tools/git.json"),
+        ("team.LINKS.json", "team.links.json"),
+        ("Callgate.toml", "callgate.toml"),
+    ] {
+        let files = read(dir(&[(name, b"")]).path()).expect("readable");
+        assert!(files.sources.is_empty(), "{name} is read");
+        assert_eq!(files.faults.len(), 1, "{name}: {:?}", files.faults);
+        let help = files.faults[0].help.as_deref().unwrap_or_default();
+        assert!(
+            help.ends_with(&format!("call it `{meant}`")),
+            "{name}: {help}"
+        );
+    }
+}
+
+#[test]
+fn files_that_look_as_if_they_were_read_are_pointed_out() {
+    for (name, help) in [
+        ("a.cedar.txt", "end with `.cedar`"),
+        ("a.cedar.bak", "end with `.cedar`"),
+        ("a.cedarschema.orig", "end with `.cedarschema`"),
+        ("entities/people.json.txt", "end with `.json`"),
+        ("a.ceder", "did you mean `.cedar`?"),
+        ("s.cedarshema", "did you mean `.cedarschema`?"),
+        ("entities/people.jsn5", "did you mean `.json`?"),
+        ("entities/people.json5", "only JSON is read"),
+        ("tools/git.yaml", "only JSON is read"),
+        (
+            "entites/people.json",
+            "did you mean the directory `entities`?",
+        ),
+        ("tool/git.json", "did you mean the directory `tools`?"),
+        (
+            "team/entities/people.json",
+            "`entities` is a directory at the top",
+        ),
+        ("callgate.toml.txt", "is called `callgate.toml`"),
+        ("callgate.yaml", "is called `callgate.toml`"),
+        ("a.cedar~", "call it `a.cedar`"),
+        (".hidden.cedar", "call it `hidden.cedar`"),
+        ("#a.cedar#", "call it `a.cedar`"),
+    ] {
+        let files = read(dir(&[(name, b"")]).path()).expect("readable");
+        assert!(
+            files.sources.is_empty() && files.faults.is_empty(),
+            "{name}"
+        );
+        assert_eq!(files.warnings.len(), 1, "{name}");
+        let told = files.warnings[0].help.as_deref().unwrap_or_default();
+        assert!(told.contains(help), "{name}: {told}");
+    }
+}
+
+#[test]
 fn the_digest_covers_names_and_contents_and_nothing_else() {
     let digest = |files: &[(&str, &[u8])]| read(dir(files).path()).expect("readable").digest;
     let base = digest(&[("a.cedar", b"1"), ("b.cedar", b"2")]);
@@ -87,6 +153,10 @@ fn the_digest_covers_names_and_contents_and_nothing_else() {
     assert_ne!(base, digest(&[("a.cedar", b"1"), ("b.cedar", b"3")]));
     assert_ne!(base, digest(&[("a.cedar", b"1"), ("c.cedar", b"2")]));
     assert_ne!(base, digest(&[("a.cedar", b"12"), ("b.cedar", b"")]));
+    assert_ne!(
+        base,
+        digest(&[("a.cedar", b"1"), ("b.cedar", b"2"), ("c.cedar.txt", b"3")])
+    );
     assert!(crate::bundle::registration::is_digest(&base));
 }
 

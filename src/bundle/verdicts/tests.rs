@@ -14,6 +14,7 @@ use crate::bundle::fault::Fault;
 use crate::bundle::files::{Kind, Source};
 use crate::bundle::links::{self, LinkPlaces};
 use crate::bundle::policies::{self, Policies};
+use crate::bundle::validate::untyped::Tools;
 use crate::bundle::validate::validate;
 use crate::call::model::SCHEMA;
 
@@ -256,6 +257,7 @@ fn check(schema: &ValidatorSchema, world: &World, max_level: u32) {
         schema,
         policies,
         &places,
+        &Tools::new(&[]),
         max_level,
         &mut faults,
         &mut warnings,

@@ -885,6 +885,7 @@ fn facts_of_built_in_actions_fit_the_schema_by_construction() {
                     Session::new().after(Some(&model::tool("github", "merge")), &["a".into()]);
                 if has_lived {
                     world.past = Past {
+                        carried: None,
                         session: Some(&session),
                         usage: Some(Usage::default()),
                         calls_left: Some(3),

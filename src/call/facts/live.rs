@@ -1,11 +1,13 @@
 //! Facts of live authority: the task, the session, usage and the approval.
 
 use std::cell::OnceCell;
+use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
 
 use cedar_policy_core::ast::{Context, EntityUID, Value};
 
 use crate::call::live::approval::Approval;
+use crate::call::live::carried::Labels;
 use crate::call::live::session::Session;
 use crate::call::live::task::Task;
 use crate::call::live::usage::Usage;
@@ -16,7 +18,12 @@ pub(super) struct TaskFacts<'c> {
     pub(super) task: &'c Task,
     pub(super) uid: EntityUID,
     pub(super) calls_left: Option<u64>,
+    /// `None` if nobody looked.
+    pub(super) labels: Option<Option<&'c Arc<Labels>>>,
 }
+
+/// What those who act have brought lately.
+pub(super) struct RecentFacts<'c>(pub(super) &'c Labels);
 
 /// What the session of a call has seen.
 pub(super) struct SessionFacts<'c> {
@@ -55,12 +62,26 @@ impl ContextSource for TaskFacts<'_> {
             "step" => Seen::Text(&self.task.step()?.name),
             "calls_left" => Seen::Long(number(self.calls_left?)),
             "lists_tools" => Seen::Bool(self.task.lists_tools()),
+            "labels" => Seen::Value(value_of(self.labels?)),
             _ => return None,
         })
     }
 
     fn to_context(&self) -> Context {
-        context::collect(self, &["task", "step", "calls_left", "lists_tools"])
+        context::collect(
+            self,
+            &["task", "step", "calls_left", "lists_tools", "labels"],
+        )
+    }
+}
+
+impl ContextSource for RecentFacts<'_> {
+    fn attribute(&self, name: &str) -> Option<Seen<'_>> {
+        (name == "labels").then(|| Seen::Value(self.0.value()))
+    }
+
+    fn to_context(&self) -> Context {
+        context::collect(self, &["labels"])
     }
 }
 
@@ -138,6 +159,12 @@ impl ContextSource for ApprovalFacts<'_> {
     fn to_context(&self) -> Context {
         context::collect(self, &["approver", "age_seconds"])
     }
+}
+
+/// The labels as Cedar has them.
+pub(super) fn value_of(labels: Option<&Arc<Labels>>) -> &Value {
+    static EMPTY: LazyLock<Value> = LazyLock::new(|| Value::empty_set(None));
+    labels.map_or(&EMPTY, |labels| labels.value())
 }
 
 /// As Cedar has it; what is beyond its numbers is its greatest one.

@@ -84,7 +84,7 @@ pub struct Circumstances {
     /// The policies that ask for a person's word.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<AskingPolicy>,
-    /// The labels of the session.
+    /// The labels of everything that the call carries.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<SmolStr>,
     /// Why the call is made, as it says.

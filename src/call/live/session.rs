@@ -80,7 +80,7 @@ impl<T: Clone + PartialEq + Into<Value>> Members<T> {
     }
 
     /// The same set, or a new one if there is something new.
-    fn with(self: &Arc<Self>, more: &[T]) -> Arc<Self> {
+    pub fn with(self: &Arc<Self>, more: &[T]) -> Arc<Self> {
         let is_new = |item: &&T| !self.items.contains(item);
         let new: Vec<T> = more.iter().filter(is_new).cloned().collect();
         if new.is_empty() {

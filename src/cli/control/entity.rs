@@ -229,7 +229,8 @@ fn from_cedar(json: Json) -> anyhow::Result<Json> {
         bail!("it is not one JSON object");
     };
     let plain = |name: Json| match name {
-        Json::Object(mut it) => it.remove("__entity").unwrap_or(Json::Object(it)),
+        // Whatever stands beside the escape is not passed over.
+        Json::Object(mut it) if it.len() == 1 => it.remove("__entity").unwrap_or(Json::Object(it)),
         other => other,
     };
     if let Some(attributes) = entity.remove("attrs") {

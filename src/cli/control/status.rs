@@ -93,6 +93,14 @@ fn directory(facts: Facts, it: Option<&v1::DirectoryStatus>) -> Facts {
     }
 }
 
+/// What telemetry lost since the start.
+fn lost(losses: &[v1::TelemetryLoss]) -> String {
+    let one =
+        |it: &v1::TelemetryLoss| format!("{} {} {} {}", it.signal, it.kind, it.reason, it.count);
+    let told: Vec<_> = losses.iter().map(one).collect();
+    told.join(", ")
+}
+
 fn text(it: &v1::GetStatusResponse) -> Facts {
     let stored = match it.stored_entities {
         0 => String::new(),
@@ -114,7 +122,8 @@ fn text(it: &v1::GetStatusResponse) -> Facts {
         .fact("sessions", it.sessions)
         .fact("store", store)
         .fact("changed", changed(&it.changed_tools))
-        .fact("stopped", stopped(&it.stopped));
+        .fact("stopped", stopped(&it.stopped))
+        .fact("lost", lost(&it.telemetry_losses));
     directory(facts, it.directory.as_ref()).maybe("time", it.now.as_ref().map(moment))
 }
 

@@ -14,6 +14,7 @@ use crate::service::settings::Settings;
 use crate::state::sqlite::Sqlite;
 use crate::state::store::{Loaded, Pruned, Retention, Store, StoreError, Write};
 use crate::telemetry::recorder::{Parts, Recorder};
+use crate::telemetry::sink::{Room, Sink};
 
 /// A store that answers a commit of a write only when it is told how.
 struct Held {
@@ -63,12 +64,17 @@ impl Bench {
     }
 
     fn with(limits: Limits) -> Self {
+        Self::logging_to(limits, None)
+    }
+
+    fn logging_to(limits: Limits, sink: Option<Sink>) -> Self {
         let spans = InMemorySpanExporter::default();
         let provider = SdkTracerProvider::builder()
             .with_simple_exporter(spans.clone())
             .build();
         let recorder = Recorder::new(Parts {
             tracer: Some(provider.tracer("callgate")),
+            sink,
             ..Parts::default()
         });
         let (answers, receiver) = mpsc::channel();
@@ -240,4 +246,29 @@ fn moments_are_cut_to_what_is_stored() {
     let cut = SystemTime::UNIX_EPOCH + Duration::from_millis(1_234);
     assert_eq!(whole_millis(at), cut);
     assert_eq!(whole_millis(cut), cut);
+}
+
+#[tokio::test]
+async fn a_change_that_the_log_has_no_place_for_is_not_made() {
+    let room = Room {
+        promised: 1,
+        ..Room::default()
+    };
+    let sink = Sink::start(std::io::sink(), room, Arc::default()).unwrap();
+    let bench = Bench::logging_to(Limits::default(), Some(sink.clone()));
+    let sec = author("sec", None);
+    let held = sink.promise(std::time::Duration::ZERO).await;
+    assert!(held.is_some());
+    let refused = bench.control.end_session(&sec, "s".into()).await;
+    let Err(error @ ControlError::Unlogged) = refused else {
+        panic!("{refused:?}");
+    };
+    assert!(error.to_string().contains("is not made"), "{error}");
+    assert_eq!(bench.control.status().await.unwrap().revision, 1);
+    assert!(bench.recorded().is_empty(), "nothing was attempted");
+    drop(held);
+    bench.answers.send(Ok(())).unwrap();
+    let done = bench.control.end_session(&sec, "s".into()).await;
+    assert_eq!(done.unwrap(), 2);
+    assert_eq!(bench.recorded().len(), 1);
 }

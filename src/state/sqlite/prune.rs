@@ -23,6 +23,10 @@ pub(super) fn step(
     let ended = moment(before.ended);
     let recent = moment(before.recent);
     let grants = step.lent("grants", ended)?;
+    step.each(
+        "DELETE FROM labels WHERE kind = 'delegation' AND carrier = ?1",
+        &grants,
+    )?;
     let approvals = step.lent("approvals", ended)?;
     step.each("DELETE FROM approval_uses WHERE id = ?1", &approvals)?;
     // After what belongs to them: without its task, a row would not be found again.
@@ -34,6 +38,10 @@ pub(super) fn step(
         ended,
     )?;
     step.each("DELETE FROM task_spent WHERE id = ?1", &tasks)?;
+    step.each(
+        "DELETE FROM labels WHERE kind = 'task' AND carrier = ?1",
+        &tasks,
+    )?;
     let sessions = step.take(
         "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE at < ?1 LIMIT ?2)
          RETURNING id",
@@ -47,6 +55,11 @@ pub(super) fn step(
     )?;
     step.delete(
         "DELETE FROM usage WHERE rowid IN (SELECT rowid FROM usage WHERE at < ?1 LIMIT ?2)",
+        recent,
+    )?;
+    step.delete(
+        "DELETE FROM labels WHERE rowid IN
+            (SELECT rowid FROM labels WHERE kind = 'pair' AND through < ?1 LIMIT ?2)",
         recent,
     )?;
     // Time goes up with the revision, so the oldest are the first.

@@ -12,13 +12,16 @@ use smol_str::SmolStr;
 
 use crate::call::live::approval::Approval;
 use crate::call::live::authority::Authority;
+use crate::call::live::carried::Carrier;
 use crate::call::live::change::{Asked, Entry, Key};
 use crate::call::live::form;
 use crate::call::live::grant::Grant;
 use crate::call::live::stop::Stop;
 use crate::call::live::task::Task;
 use crate::state::sqlite::{Reached, number};
-use crate::state::store::{KnownKey, Loaded, StoreError, StoredSession, StoredUsage};
+use crate::state::store::{
+    Brought, KnownKey, Loaded, StoreError, StoredLabel, StoredSession, StoredUsage,
+};
 
 /// How far the file has come.
 pub(super) fn reached(connection: &Connection) -> Result<Reached, StoreError> {
@@ -61,6 +64,7 @@ pub(super) fn load(connection: &Connection, reached: Reached) -> Result<Loaded, 
             Ok((text(row, 0)?.into(), count(row, 1)?))
         })?,
         sessions: sessions(connection)?,
+        labels: labels(connection)?,
         usage: usage(connection, &mut names)?,
     })
 }
@@ -183,6 +187,33 @@ fn sessions(connection: &Connection) -> Result<Vec<StoredSession>, StoreError> {
             last: uids(row, 4)?,
             at: moment(row, 5)?,
             id,
+        })
+    })
+}
+
+fn labels(connection: &Connection) -> Result<Vec<StoredLabel>, StoreError> {
+    let sql = "SELECT kind, carrier, label, through, loose_through FROM labels";
+    all(connection, sql, |row| {
+        let carrier = match text(row, 0)? {
+            "task" => Carrier::Task(text(row, 1)?.into()),
+            "delegation" => Carrier::Delegation(text(row, 1)?.into()),
+            "pair" => {
+                let mut both = uids(row, 1)?.into_iter();
+                match (both.next(), both.next(), both.next()) {
+                    (Some(actor), root, None) => Carrier::Pair { actor, root },
+                    _ => return Err(strange(row, 1, "not who acts and for whom")),
+                }
+            }
+            _ => return Err(strange(row, 0, "no kind of carrier")),
+        };
+        let loose = cell(row, 4, |value| value.as_i64_or_null())?;
+        Ok(StoredLabel {
+            carrier,
+            brought: Brought {
+                label: text(row, 2)?.into(),
+                through: moment(row, 3)?,
+                loose_through: loose.map(|_| moment(row, 4)).transpose()?,
+            },
         })
     })
 }

@@ -9,12 +9,13 @@ use serde::Serialize;
 use smol_str::SmolStr;
 
 use crate::call::live::approval::Approval;
+use crate::call::live::carried::Carrier;
 use crate::call::live::change::{Change, Entry};
 use crate::call::live::form;
 use crate::call::live::grant::Grant;
 use crate::call::live::task::Task;
 use crate::state::sqlite::{Reached, moment, number, write_error};
-use crate::state::store::{StoreError, Write};
+use crate::state::store::{Brought, StoreError, Write};
 
 /// Writes all of it. Returns how far the store comes by that.
 pub(super) fn all(
@@ -86,7 +87,10 @@ impl<'c> Rows<'c> {
                     spent = CASE WHEN ?3 THEN excluded.spent ELSE max(spent, excluded.spent) END",
                 params![id.as_str(), number(*spent), is_exact],
             ),
-            Write::SessionLabels { id, labels, at } => self.labels(id, labels, *at),
+            Write::SessionLabels { id, labels, at } => self.session_labels(id, labels, *at),
+            Write::Labels {
+                carrier, labels, ..
+            } => self.labels(carrier, labels),
             Write::Session {
                 id,
                 calls,
@@ -222,6 +226,13 @@ impl<'c> Rows<'c> {
             "INSERT INTO tasks (id, ends_at, body) VALUES (?1, ?2, ?3)
              ON CONFLICT (id) DO UPDATE SET ends_at = excluded.ends_at, body = excluded.body",
             params![task.id.as_str(), moment(ends_at), json(task)?],
+        )?;
+        if task.closed_at.is_none() {
+            return Ok(());
+        }
+        self.run(
+            "DELETE FROM labels WHERE kind = 'task' AND carrier = ?1",
+            params![task.id.as_str()],
         )
     }
 
@@ -241,7 +252,7 @@ impl<'c> Rows<'c> {
         )
     }
 
-    fn labels(
+    fn session_labels(
         &mut self,
         id: &SmolStr,
         labels: &[SmolStr],
@@ -258,6 +269,29 @@ impl<'c> Rows<'c> {
                 "INSERT INTO session_labels (session, label, at) VALUES (?1, ?2, ?3)
                  ON CONFLICT (session, label) DO NOTHING",
                 params![id.as_str(), label.as_str(), at],
+            )?;
+        }
+        Ok(())
+    }
+
+    fn labels(&mut self, carrier: &Carrier, labels: &[Brought]) -> Result<(), StoreError> {
+        let (kind, name) = carrier_columns(carrier)?;
+        for brought in labels {
+            let loose = brought.loose_through.map(moment);
+            self.run(
+                "INSERT INTO labels (kind, carrier, label, through, loose_through)
+                 VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (kind, carrier, label) DO UPDATE SET
+                    through = max(through, excluded.through),
+                    loose_through = max(coalesce(loose_through, excluded.loose_through),
+                        coalesce(excluded.loose_through, loose_through))",
+                params![
+                    kind,
+                    name,
+                    brought.label.as_str(),
+                    moment(brought.through),
+                    loose
+                ],
             )?;
         }
         Ok(())
@@ -305,6 +339,22 @@ fn earlier(ended: Option<SystemTime>, ends: SystemTime) -> SystemTime {
 fn columns(uid: &EntityUID) -> (String, String) {
     let id: &str = uid.eid().as_ref();
     (uid.entity_type().to_string(), id.to_owned())
+}
+
+/// What kind of carrier it is, and its name among those.
+fn carrier_columns(carrier: &Carrier) -> Result<(&'static str, String), StoreError> {
+    Ok(match carrier {
+        Carrier::Task(id) => ("task", id.to_string()),
+        Carrier::Delegation(id) => ("delegation", id.to_string()),
+        Carrier::Pair { actor, root } => {
+            let both: Vec<EntityUID> = [Some(actor), root.as_ref()]
+                .into_iter()
+                .flatten()
+                .cloned()
+                .collect();
+            ("pair", names(&both)?)
+        }
+    })
 }
 
 fn json(value: &impl Serialize) -> Result<String, StoreError> {

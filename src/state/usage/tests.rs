@@ -96,7 +96,7 @@ proptest! {
                     allowed.push((actor, tool, now));
                 }
                 Event::Denied { actor } => {
-                    ledger.denied(&actors[actor], time);
+                    ledger.denied(&actors[actor], None, time);
                     denied.push((actor, now));
                 }
                 Event::Restart => {
@@ -112,7 +112,7 @@ proptest! {
                 let of_actor = allowed.iter().filter(move |(actor, ..)| *actor == a);
                 let mut distinct = (0, 0);
                 for (t, tool) in tools.iter().enumerate() {
-                    let seen = ledger.view(actor, Some(tool), time);
+                    let seen = ledger.view(actor, None, Some(tool), time);
                     let of_tool = of_actor.clone().filter(move |(_, tool, _)| *tool == t);
                     let times = of_tool.clone().map(|(.., at)| *at);
                     prop_assert_eq!(seen.is_first_use, of_tool.count() == 0);
@@ -125,7 +125,7 @@ proptest! {
                     distinct.0 += low.min(1);
                     distinct.1 += high.min(1);
                 }
-                let seen = ledger.view(actor, None, time).distinct_tools;
+                let seen = ledger.view(actor, None, None, time).distinct_tools;
                 prop_assert!((distinct.0..=distinct.1).contains(&seen), "{seen} {distinct:?}");
             }
         }
@@ -151,13 +151,16 @@ fn within(
 #[test]
 fn an_actor_nobody_knows_has_used_nothing() {
     let ledger = UsageLedger::new(10);
-    let seen = ledger.view(&agent("a"), Some(&tool("s", "t")), at(0));
+    let seen = ledger.view(&agent("a"), None, Some(&tool("s", "t")), at(0));
     let nothing = Usage {
         is_first_use: true,
         ..Usage::default()
     };
     assert_eq!(seen, nothing);
-    assert_eq!(ledger.view(&agent("a"), None, at(0)), Usage::default());
+    assert_eq!(
+        ledger.view(&agent("a"), None, None, at(0)),
+        Usage::default()
+    );
     assert!(ledger.is_empty(), "looking is not remembered");
 }
 
@@ -165,7 +168,7 @@ fn an_actor_nobody_knows_has_used_nothing() {
 fn a_call_without_a_tool_counts_for_the_actor_alone() {
     let ledger = UsageLedger::new(10);
     assert!(ledger.allowed(&agent("a"), None, at(0)));
-    let seen = ledger.view(&agent("a"), Some(&tool("s", "t")), at(1));
+    let seen = ledger.view(&agent("a"), None, Some(&tool("s", "t")), at(1));
     assert_eq!((seen.actor.minute, seen.tool.minute), (1, 0));
     assert_eq!((seen.is_first_use, seen.distinct_tools), (true, 0));
 }
@@ -177,7 +180,7 @@ fn only_what_changed_is_written_again() {
     let t = tool("s", "t");
     assert!(ledger.allowed(&a, Some(&t), at(0)));
     assert!(ledger.allowed(&a, Some(&t), at(0)));
-    ledger.denied(&b, at(0));
+    ledger.denied(&b, None, at(0));
     let mut names: Vec<_> = stored(ledger.dirty())
         .into_iter()
         .map(|stored| (stored.actor, stored.tool))
@@ -186,7 +189,7 @@ fn only_what_changed_is_written_again() {
     let expected = [(a.clone(), None), (a.clone(), Some(t)), (b, None)];
     assert_eq!(names, expected);
     assert!(ledger.dirty().is_empty());
-    ledger.denied(&a, at(0));
+    ledger.denied(&a, None, at(0));
     assert_eq!(stored(ledger.dirty())[0].tool, None);
 }
 
@@ -201,7 +204,7 @@ fn a_full_ledger_drops_what_is_silent_and_refuses_otherwise() {
     assert!(ledger.allowed(&a, Some(&tools[2]), at(DAY)));
     assert!(!ledger.allowed(&a, Some(&tools[3]), at(DAY)));
     assert_eq!(
-        ledger.view(&a, None, at(DAY)).actor.minute,
+        ledger.view(&a, None, None, at(DAY)).actor.minute,
         2,
         "nothing half counted"
     );
@@ -213,7 +216,7 @@ fn a_full_ledger_drops_what_is_silent_and_refuses_otherwise() {
     let later = at(SILENT + 1);
     assert!(ledger.allowed(&a, Some(&tools[3]), later));
     assert_eq!(ledger.len(), 4);
-    let seen = ledger.view(&a, Some(&tools[0]), later);
+    let seen = ledger.view(&a, None, Some(&tools[0]), later);
     assert_eq!((seen.is_first_use, seen.distinct_tools), (true, 3));
 }
 
@@ -221,12 +224,15 @@ fn a_full_ledger_drops_what_is_silent_and_refuses_otherwise() {
 fn names_that_are_only_denied_leave_room_for_others() {
     let ledger = UsageLedger::new(10);
     for name in 0..100 {
-        ledger.denied(&agent(&name.to_string()), at(0));
+        ledger.denied(&agent(&name.to_string()), None, at(0));
     }
     assert_eq!(ledger.len(), 5);
     assert!(ledger.allowed(&agent("a"), Some(&tool("s", "t")), at(0)));
-    ledger.denied(&agent("a"), at(0));
-    assert_eq!(ledger.view(&agent("a"), None, at(0)).recent_denials, 1);
+    ledger.denied(&agent("a"), None, at(0));
+    assert_eq!(
+        ledger.view(&agent("a"), None, None, at(0)).recent_denials,
+        1
+    );
 }
 
 #[test]
@@ -236,8 +242,12 @@ fn what_is_forgotten_was_never_used() {
     assert!(ledger.allowed(&a, Some(&t), at(0)));
     assert!(ledger.allowed(&agent("b"), Some(&t), at(10)));
     ledger.forget(at(10));
-    assert!(ledger.view(&a, Some(&t), at(10)).is_first_use);
-    assert!(!ledger.view(&agent("b"), Some(&t), at(10)).is_first_use);
+    assert!(ledger.view(&a, None, Some(&t), at(10)).is_first_use);
+    assert!(
+        !ledger
+            .view(&agent("b"), None, Some(&t), at(10))
+            .is_first_use
+    );
     assert_eq!(ledger.len(), 2);
 }
 
@@ -262,4 +272,39 @@ fn bytes_that_are_no_counters_are_an_error() {
         let error = read(bad).unwrap_err().to_string();
         assert!(error.contains("the counters of Mcp::Agent"), "{error}");
     }
+}
+
+#[test]
+fn denials_count_for_the_one_they_were_for() {
+    let ledger = UsageLedger::new(10);
+    let a = agent("a");
+    let [sam, kim] = ["sam", "kim"].map(|name| entity(&TYPES.user, name));
+    for _ in 0..3 {
+        ledger.denied(&a, Some(&sam), at(0));
+    }
+    ledger.denied(&a, None, at(0));
+    let denials = |ledger: &UsageLedger, root| ledger.view(&a, root, None, at(1)).recent_denials;
+    let all =
+        |ledger: &UsageLedger| [Some(&sam), Some(&kim), None].map(|root| denials(ledger, root));
+    assert_eq!(all(&ledger), [3, 0, 1]);
+    let again = UsageLedger::new(10);
+    again.restore(stored(ledger.dirty())).unwrap();
+    assert_eq!(all(&again), [3, 0, 1]);
+    assert_eq!(again.len(), 2);
+    // Nor do they look like tools.
+    assert!(again.allowed(&a, Some(&tool("s", "t")), at(1)));
+    assert_eq!(again.view(&a, None, None, at(1)).distinct_tools, 1);
+    again.forget(at(1));
+    assert_eq!((again.len(), all(&again)), (2, [0, 0, 1]));
+}
+
+#[test]
+fn people_for_whom_something_is_only_denied_leave_room() {
+    let ledger = UsageLedger::new(10);
+    for name in 0..100 {
+        let person = entity(&TYPES.user, name.to_string());
+        ledger.denied(&agent("a"), Some(&person), at(0));
+    }
+    assert_eq!(ledger.len(), 5);
+    assert!(ledger.allowed(&agent("b"), Some(&tool("s", "t")), at(0)));
 }

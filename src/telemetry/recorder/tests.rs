@@ -52,6 +52,7 @@ impl Bench {
             live: Arc::default(),
             redaction: fixtures::redaction(&Telemetry::default()),
             decision_log: DecisionLog::Denied,
+            ..Parts::default()
         });
         Self {
             recorder,

@@ -132,14 +132,7 @@ async fn stopping_takes_no_longer_than_it_is_given() {
         .with_batch_exporter(Stuck)
         .build();
     provider.tracer("test").start("one");
-    let config = config::telemetry::Telemetry::default();
-    let telemetry = Telemetry::with_providers(
-        &config,
-        Redaction::default(),
-        Arc::default(),
-        Some(provider),
-        None,
-    );
+    let telemetry = Telemetry::with_providers(Parts::default(), Some(provider), None);
     let begun = Instant::now();
     telemetry.shutdown(Duration::from_millis(200)).await;
     assert!(

@@ -51,8 +51,7 @@ impl Door for Authzen {
             is_allow: json["decision"].as_bool().expect("a boolean"),
             reasons: Some(texts(&context["reasons"], "code")),
             said: said.map(str::to_owned),
-            // `IsAuthorized` leaves them to whoever may see policies; the record holds them.
-            obligations: None,
+            obligations: Some(texts(&context["obligations"], "id")),
             challenge: None,
         }
     }

@@ -180,6 +180,7 @@ impl Company {
             live: Arc::default(),
             redaction: redaction.expect("a key"),
             decision_log: DecisionLog::None,
+            ..Parts::default()
         });
         let at = Arc::clone(&clock) as Arc<dyn Clock>;
         let server = start_recorded(config, &[], at, recorder).await;

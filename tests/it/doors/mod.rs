@@ -9,6 +9,7 @@
 
 mod authzen;
 pub mod call;
+mod coaz;
 mod company;
 mod ext_authz;
 mod ext_mcp;
@@ -28,6 +29,7 @@ use tonic::transport::Channel;
 
 use crate::doors::authzen::Authzen;
 use crate::doors::call::{Call, Cedar, Dice, Question};
+use crate::doors::coaz::Coaz;
 use crate::doors::company::Company;
 use crate::doors::ext_authz::ExtAuthz;
 use crate::doors::ext_mcp::ExtMcp;
@@ -118,7 +120,8 @@ impl Native {
             Question::Cedar(question) => {
                 let answer = self.0.is_authorized(question.native()).await;
                 let answer = answer.expect("an answer").into_inner();
-                (answer.decision(), answer.reasons, None, None)
+                let obligations = answer.obligations.iter().map(|it| it.id.clone()).collect();
+                (answer.decision(), answer.reasons, Some(obligations), None)
             }
         };
         let code = |it: &v1::Reason| it.code().as_str_name().replace("REASON_CODE_", "");
@@ -298,6 +301,12 @@ async fn ext_mcp_agrees() {
 async fn authzen_agrees() {
     let tally = agree::<Authzen>(11, ROUNDS).await;
     assert_seen(&tally, &["allow", "NO_PERMIT", "CONTEXT_INVALID"]);
+}
+
+#[tokio::test]
+async fn coaz_agrees() {
+    let tally = agree::<Coaz>(23, ROUNDS).await;
+    assert_seen(&tally, &WHOLE_CALLS);
 }
 
 #[tokio::test]

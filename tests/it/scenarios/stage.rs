@@ -181,6 +181,7 @@ fn gateways() -> Vec<(Caller, Credentials)> {
             assert_identity: is_believed,
             assert_delegation: is_believed,
             assert_claims: is_believed,
+            vouch_sessions: false,
             assert_properties: false,
             explain,
             require_delegation: false,

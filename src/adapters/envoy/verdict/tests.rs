@@ -1,7 +1,7 @@
 use uuid::Uuid;
 
 use super::*;
-use crate::adapters::told::{DECISION_ID, OBLIGATIONS};
+use crate::adapters::told::{DECISION_ID, OBLIGATION_DETAILS, OBLIGATIONS};
 use crate::call::decision::Reason;
 
 fn deny(code: ReasonCode, message: &str) -> Answer<Decision> {
@@ -52,6 +52,6 @@ fn an_allow_takes_away_what_a_client_sent_under_our_names() {
     let mut answer = deny(ReasonCode::Forbidden, "never");
     answer.value = Decision::allow_unconditionally();
     let passes = told::passes(&[answer]);
-    assert_eq!(passes.without, [OBLIGATIONS]);
+    assert_eq!(passes.without, [OBLIGATIONS, OBLIGATION_DETAILS]);
     assert_eq!(passes.headers[0].0, DECISION_ID);
 }

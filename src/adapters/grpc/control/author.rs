@@ -1,5 +1,7 @@
 //! What all writes have in common: who asks, and under which key.
 
+use std::sync::Arc;
+
 use prost::Message;
 use sha2::{Digest, Sha256};
 use tonic::Request;
@@ -115,8 +117,8 @@ impl Shared {
     ) -> Result<(Author, ApprovalRequest), Refusal> {
         const RPC: Rpc = Rpc::RequestApproval;
         let mut admitted = self.admit_unary(request, RPC)?;
-        let trace = admitted.trace.clone();
-        self.parsing(&trace, |parser| {
+        let (caller, trace) = (Arc::clone(&admitted.caller), admitted.trace.clone());
+        self.parsing(&caller, &trace, |parser| {
             let key = key(parser, RPC, &mut admitted.message)?;
             let message = std::mem::take(&mut admitted.message);
             let asked = parser.approval_request(message)?;

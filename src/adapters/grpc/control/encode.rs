@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use cedar_policy_core::ast::EntityUID;
-use prost_types::value::Kind;
-use prost_types::{ListValue, Struct, Timestamp, Value};
-use serde_json::{Map, Value as Json};
+use prost_types::Timestamp;
+use serde_json::Value as Json;
 use smol_str::SmolStr;
 
 use crate::adapters::grpc::encode::entity_ref;
+use crate::adapters::json;
 use crate::call::context::Initiator;
 use crate::call::live::approval::{Approval, ApprovalStatus, AskingPolicy, Circumstances};
 use crate::call::live::change::{Change, Entry};
@@ -29,6 +29,7 @@ use crate::proto::v1;
 use crate::service::directory::Directory;
 use crate::service::generation::Generation;
 use crate::state::definitions::{Changed, Place};
+use crate::telemetry::losses::Loss;
 
 pub(super) fn delegation(view: GrantView) -> v1::StoredDelegation {
     let grant: &Grant = &view.grant;
@@ -199,7 +200,7 @@ pub(super) fn approvals(
 
 pub(super) fn entity(view: EntityView) -> v1::Entity {
     let part = |name: &str| match view.json.get(name) {
-        Some(Json::Object(fields)) if !fields.is_empty() => Some(structure(fields)),
+        Some(Json::Object(fields)) if !fields.is_empty() => Some(json::to_struct(fields)),
         _ => None,
     };
     let parents = view.json.get("parents").and_then(Json::as_array);
@@ -241,8 +242,18 @@ pub(super) fn status(status: Status) -> v1::GetStatusResponse {
         now: Some(timestamp(status.now)),
         store_fault: status.store_fault.unwrap_or_default(),
         changed_tools: status.changed_tools.iter().map(changed_tool).collect(),
+        telemetry_losses: status.losses.iter().map(telemetry_loss).collect(),
         stopped: status.stopped.iter().map(|it| stop(it)).collect(),
         directory: status.directory.as_deref().map(directory),
+    }
+}
+
+fn telemetry_loss(loss: &Loss) -> v1::TelemetryLoss {
+    v1::TelemetryLoss {
+        signal: loss.signal.as_str().to_owned(),
+        kind: loss.kind.as_str().to_owned(),
+        reason: loss.reason.as_str().to_owned(),
+        count: loss.count,
     }
 }
 
@@ -358,25 +369,4 @@ fn parent(json: &Json) -> Option<v1::EntityRef> {
         r#type: part("type")?,
         id: part("id")?,
     })
-}
-
-fn structure(fields: &Map<String, Json>) -> Struct {
-    let field = |(name, value): (&String, &Json)| (name.clone(), wire_value(value));
-    Struct {
-        fields: fields.iter().map(field).collect(),
-    }
-}
-
-fn wire_value(json: &Json) -> Value {
-    let kind = match json {
-        Json::Null => Kind::NullValue(0),
-        Json::Bool(value) => Kind::BoolValue(*value),
-        Json::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or_default()),
-        Json::String(text) => Kind::StringValue(text.clone()),
-        Json::Array(items) => Kind::ListValue(ListValue {
-            values: items.iter().map(wire_value).collect(),
-        }),
-        Json::Object(fields) => Kind::StructValue(structure(fields)),
-    };
-    Value { kind: Some(kind) }
 }

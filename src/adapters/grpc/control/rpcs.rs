@@ -355,7 +355,8 @@ impl control_server::Control for ControlApi {
         request: Request<v1::WatchApprovalsRequest>,
     ) -> Result<Response<Self::WatchApprovalsStream>, Status> {
         let (watcher, message) = Watcher::admit(&self.shared, request, Rpc::WatchApprovals)?;
-        let filter = self.shared.parsing(&TraceContext::default(), |parser| {
+        let trace = TraceContext::default();
+        let filter = self.shared.parsing(watcher.caller(), &trace, |parser| {
             parser.watched_approvals(message)
         })?;
         let watch = self.shared.control.watch_approvals(filter);

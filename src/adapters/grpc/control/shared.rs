@@ -59,6 +59,7 @@ impl Shared {
 
     pub(super) fn parsing<T>(
         &self,
+        caller: &Caller,
         trace: &TraceContext,
         parse: impl FnOnce(&Parser<'_>) -> Result<T, Invalid>,
     ) -> Result<T, Refusal> {
@@ -67,6 +68,7 @@ impl Shared {
             limits: &limits,
             types: &self.types,
             transport_trace: trace,
+            vouches_sessions: caller.rights.vouch_sessions,
         })?)
     }
 
@@ -78,8 +80,8 @@ impl Shared {
         parse: impl FnOnce(&Parser<'_>, M) -> Result<T, Invalid>,
     ) -> Result<(Author, T), Refusal> {
         let mut admitted = self.admit_unary(request, rpc)?;
-        let trace = admitted.trace.clone();
-        self.parsing(&trace, |parser| {
+        let (caller, trace) = (Arc::clone(&admitted.caller), admitted.trace.clone());
+        self.parsing(&caller, &trace, |parser| {
             let author = author::of(parser, rpc, &mut admitted)?;
             Ok((author, parse(parser, admitted.message)?))
         })
@@ -93,7 +95,9 @@ impl Shared {
         parse: impl FnOnce(&Parser<'_>, M) -> Result<T, Invalid>,
     ) -> Result<(Arc<Caller>, T), Refusal> {
         let admitted = self.admit_unary(request, rpc)?;
-        let parsed = self.parsing(&admitted.trace, |parser| parse(parser, admitted.message))?;
+        let parsed = self.parsing(&admitted.caller, &admitted.trace, |parser| {
+            parse(parser, admitted.message)
+        })?;
         Ok((admitted.caller, parsed))
     }
 }

@@ -2,6 +2,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::call::decision::Effects;
+use crate::engine::obligation::Obligation;
 
 const EVERYTHING: Detail = Detail {
     is_entitled: true,
@@ -14,7 +15,9 @@ fn policy(id: &str) -> Arc<PolicyInfo> {
         owner: Some(Arc::from("security")),
         controls: vec![Arc::from("OWASP:ASI02")],
         reason: None,
-        obligations: vec![Arc::from("log:full"), Arc::from("redact:content")],
+        obligations: ["log:full", "redact:content"]
+            .map(|name| Arc::new(Obligation::custom(name)))
+            .to_vec(),
         is_shadow: false,
         is_forbid: true,
     })

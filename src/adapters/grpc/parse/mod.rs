@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use cedar_policy_core::ast::{Context, EntityUID};
 use cedar_policy_core::entities::ContextJsonParser;
 use cedar_policy_core::extensions::Extensions;
+use cedar_policy_core::validator::types::{AttributeType, Type};
 use cedar_policy_core::validator::{ContextSchema, ValidatorSchema, context_schema_for_action};
 use prost_types::{Struct, Timestamp};
 use serde_json::{Map, Value as Json};
@@ -26,6 +27,8 @@ use crate::call::context::{
     CallContext, Delegation, Environment, Identity, Initiator, Operation, OperationKind, Subject,
     TraceContext, Workflow,
 };
+use crate::call::live::carried;
+use crate::call::model;
 use crate::config::limits::Limits;
 use crate::proto::v1;
 use crate::service::decisions::CedarQuestion;
@@ -43,6 +46,8 @@ pub struct Parser<'a> {
     pub types: &'a Types,
     /// The trace that the transport names, for calls that name none.
     pub transport_trace: &'a TraceContext,
+    /// Whether the caller's names of sessions are its own.
+    pub vouches_sessions: bool,
 }
 
 /// A question about tools: who asks, and the names to filter.
@@ -247,6 +252,7 @@ impl Parser<'_> {
     fn workflow(&self, wire: v1::Workflow) -> Result<Workflow, Invalid> {
         Ok(Workflow {
             session_id: ids::session(&wire.session_id, self.limits, "session_id")?,
+            is_session_vouched: self.vouches_sessions,
             task_id: self.optional_id(wire.task_id, "task_id")?,
             step: self.optional_id(wire.step, "step")?,
             purpose: self.optional_text(wire.purpose, "purpose")?,
@@ -419,11 +425,15 @@ pub(in crate::adapters::grpc) fn system_time(
 /// Reads a context as Cedar's own tools do: with the schema's help where that works out, else as it
 /// stands. What then does not fit the schema is for the decision to say, as a deny with its reason.
 pub(in crate::adapters) fn cedar_context(
-    fields: Json,
+    mut fields: Json,
     schema: Option<&ValidatorSchema>,
     action: &cedar_policy_core::ast::EntityUID,
 ) -> Result<Context, String> {
     let extensions = Extensions::all_available();
+    if let (Json::Object(fields), true) = (&mut fields, needs_labels(schema, action)) {
+        let unknown = || carried::UNKNOWN_WORK.as_slice().into();
+        fields.entry(LABELS).or_insert_with(unknown);
+    }
     if let Some(expected) = schema.and_then(|schema| context_schema_for_action(schema, action))
         && let Ok(context) =
             ContextJsonParser::new(Some(&expected), extensions).from_json_value(fields.clone())
@@ -433,6 +443,20 @@ pub(in crate::adapters) fn cedar_context(
     ContextJsonParser::new(None::<&ContextSchema>, extensions)
         .from_json_value(fields)
         .map_err(|error| error.to_string())
+}
+
+/// What a call has read that says nothing of its work. Whoever asks in Cedar's terms knows, or leaves it out.
+const LABELS: &str = "labels";
+
+/// Whether an action of the program's own needs to be told what was read before.
+fn needs_labels(schema: Option<&ValidatorSchema>, action: &EntityUID) -> bool {
+    let context = schema.and_then(|schema| schema.context_type(action));
+    let Some(Type::Record { attrs, .. }) = context else {
+        return false;
+    };
+    let is_required = |attribute: &AttributeType| attribute.is_required();
+    action.entity_type() == model::action(LABELS).entity_type()
+        && attrs.get_attr(LABELS).is_some_and(is_required)
 }
 
 #[cfg(test)]

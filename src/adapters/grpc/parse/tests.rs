@@ -16,6 +16,7 @@ fn parse_with(
         limits: &limits,
         types: &types,
         transport_trace,
+        vouches_sessions: false,
     };
     parser
         .call_context(Some(Box::new(context)))
@@ -87,6 +88,7 @@ fn cedars_own_question_has_types_without_a_namespace() {
         limits: &limits,
         types: &types,
         transport_trace: &transport_trace,
+        vouches_sessions: false,
     };
     let wire = v1::IsAuthorizedRequest {
         principal: entity("Agent", "a \"b\""),

@@ -24,3 +24,25 @@ fn tools_that_were_shown_with_another_definition_are_told_with_what_differs() {
     let told = text(&status(Vec::new())).to_string();
     assert!(!told.contains("changed"), "{told}");
 }
+
+#[test]
+fn what_telemetry_lost_is_told_by_signal_kind_and_reason() {
+    let loss = |signal: &str, kind: &str, reason: &str, count| v1::TelemetryLoss {
+        signal: signal.to_owned(),
+        kind: kind.to_owned(),
+        reason: reason.to_owned(),
+        count,
+    };
+    let status = |telemetry_losses| v1::GetStatusResponse {
+        telemetry_losses,
+        ..Default::default()
+    };
+    let told = text(&status(vec![
+        loss("log", "decision", "queue_full", 12),
+        loss("span", "control", "export_failed", 3),
+    ]));
+    let line = "  lost      log decision queue_full 12, span control export_failed 3\n";
+    assert!(told.to_string().contains(line), "{told}");
+    let told = text(&status(Vec::new())).to_string();
+    assert!(!told.contains("lost"), "{told}");
+}

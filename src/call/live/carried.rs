@@ -1,0 +1,142 @@
+//! What the work that a call belongs to has read, beside its session.
+//!
+//! A session has a name, and whoever chooses the name can choose another. So what calls bring is kept with everything else
+//! that they carry, too ([`Carrier`]): with the task, with each stored delegation of the chain, and with who acts for whom.
+//! A decision sees each of these parts and their union ([`Carried`]).
+
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, LazyLock};
+
+use cedar_policy_core::ast::EntityUID;
+use hashbrown::Equivalent;
+use smol_str::SmolStr;
+
+use crate::call::live::session::Members;
+
+/// Labels, and their Cedar value.
+pub type Labels = Members<SmolStr>;
+
+/// What labels are kept with, beside sessions.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Carrier {
+    /// A task, by its id.
+    Task(SmolStr),
+    /// A stored delegation, by its id.
+    Delegation(SmolStr),
+    /// Somebody who acts, and on whose behalf everything happens.
+    Pair {
+        /// Who acts.
+        actor: EntityUID,
+        /// For whom; `None` if for itself.
+        root: Option<EntityUID>,
+    },
+}
+
+/// A [`Carrier`] that is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CarrierRef<'a> {
+    /// A task.
+    Task(&'a SmolStr),
+    /// A stored delegation.
+    Delegation(&'a SmolStr),
+    /// Who acts for whom.
+    Pair {
+        /// Who acts.
+        actor: &'a EntityUID,
+        /// For whom.
+        root: Option<&'a EntityUID>,
+    },
+}
+
+impl Carrier {
+    /// The same, borrowed.
+    pub fn as_ref(&self) -> CarrierRef<'_> {
+        match self {
+            Self::Task(id) => CarrierRef::Task(id),
+            Self::Delegation(id) => CarrierRef::Delegation(id),
+            Self::Pair { actor, root } => CarrierRef::Pair {
+                actor,
+                root: root.as_ref(),
+            },
+        }
+    }
+}
+
+/// As [`CarrierRef`], so that one is found by the other.
+impl Hash for Carrier {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_ref().hash(state);
+    }
+}
+
+impl CarrierRef<'_> {
+    /// The same, owned.
+    pub fn to_carrier(self) -> Carrier {
+        match self {
+            Self::Task(id) => Carrier::Task(id.clone()),
+            Self::Delegation(id) => Carrier::Delegation(id.clone()),
+            Self::Pair { actor, root } => Carrier::Pair {
+                actor: actor.clone(),
+                root: root.cloned(),
+            },
+        }
+    }
+}
+
+impl Equivalent<Carrier> for CarrierRef<'_> {
+    fn equivalent(&self, key: &Carrier) -> bool {
+        *self == key.as_ref()
+    }
+}
+
+/// What is known of the work of one call, beside its session. `None` is no label.
+#[derive(Debug, Clone, Default)]
+pub struct Carried {
+    /// What calls of its task have brought.
+    pub task: Option<Arc<Labels>>,
+    /// What calls under any of its stored delegations have brought.
+    pub delegation: Option<Arc<Labels>>,
+    /// What those who act in it have brought lately, each for the same root, as far as that counts for this call.
+    pub recent: Option<Arc<Labels>>,
+}
+
+impl Carried {
+    /// Every part that there is.
+    pub fn parts(&self) -> impl Iterator<Item = &Arc<Labels>> {
+        let parts = [&self.task, &self.delegation, &self.recent];
+        parts.into_iter().flatten()
+    }
+}
+
+/// No labels.
+pub fn none() -> Arc<Labels> {
+    static NONE: LazyLock<Arc<Labels>> = LazyLock::new(|| Arc::new(Labels::new(Vec::new())));
+    Arc::clone(&NONE)
+}
+
+/// What a call counts as of whose work nothing is known: it has read what strangers wrote, and what is private.
+pub fn unknown() -> Arc<Labels> {
+    static UNKNOWN: LazyLock<Arc<Labels>> =
+        LazyLock::new(|| Arc::new(Labels::new(UNKNOWN_WORK.map(SmolStr::new_static).to_vec())));
+    Arc::clone(&UNKNOWN)
+}
+
+/// The labels of [`unknown`].
+pub const UNKNOWN_WORK: [&str; 2] = ["untrusted", "private"];
+
+/// The labels of all of them. Nothing is made anew where one of them has every label.
+pub fn union<'l>(parts: impl IntoIterator<Item = &'l Arc<Labels>>) -> Option<Arc<Labels>> {
+    let all = |all: Arc<Labels>, part: &Arc<Labels>| {
+        if all.items().len() < part.items().len() {
+            part.with(all.items())
+        } else {
+            all.with(part.items())
+        }
+    };
+    let mut parts = parts.into_iter();
+    let first = Arc::clone(parts.next()?);
+    Some(parts.fold(first, all))
+}
+
+#[cfg(test)]
+mod tests;

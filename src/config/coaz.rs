@@ -1,0 +1,106 @@
+//! `[[authzen.mcp]]`: whose questions to AuthZEN are about calls of MCP, and how they are read.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// How an enforcement point of the binding COAZ-MCP is read.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct McpEntry {
+    /// Whose questions it counts for; empty means every caller's. The first entry that counts is the one.
+    pub callers: Vec<String>,
+    /// The server that all of them are about, by its registered name.
+    pub server: Option<String>,
+    /// Where else a question says which server it is about. One of the two has to be set.
+    pub server_from: Option<ServerFrom>,
+    /// Registered servers by the audience of the tokens that are for them (`aud`).
+    pub audiences: BTreeMap<String, String>,
+    /// What the type of a subject may be called; it is a person in any case.
+    pub subject_types: Vec<String>,
+    /// The agent that acts through these callers, where `context.agent` does not say.
+    pub agent: Option<String>,
+    /// Methods of MCP by other names that callers have for them, e.g. `"tool_call.execute"` for `tools/call`.
+    pub actions: BTreeMap<String, String>,
+    /// Types of resources by other names, e.g. `"mcp_tool"` for `tool`.
+    pub resources: BTreeMap<String, String>,
+    /// Whether a call has to come with its arguments, unless its tool has none: what is not told cannot be judged.
+    pub require_arguments: bool,
+    /// Whether a question about a call that lacks what its tool requires counts as one about an entry of a list.
+    pub lists: bool,
+    /// The member of `context` with the session's name; none by default.
+    pub session_key: Option<String>,
+    /// The member with the task's name; none by default.
+    pub task_key: Option<String>,
+    /// The member with the names of approvals; none by default.
+    pub approvals_key: Option<String>,
+    /// The member with the names of stored delegations; none by default.
+    pub grants_key: Option<String>,
+}
+
+/// Where a question says which server it is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ServerFrom {
+    /// The id of the resource: `server/tool`, `server/prompt`, or the server's name alone.
+    Id,
+    /// The audience of the token, by `audiences`.
+    Aud,
+    /// `resource.properties.server`.
+    Properties,
+}
+
+impl Default for McpEntry {
+    fn default() -> Self {
+        Self {
+            callers: Vec::new(),
+            server: None,
+            server_from: None,
+            audiences: BTreeMap::new(),
+            subject_types: vec!["identity".to_owned()],
+            agent: None,
+            actions: BTreeMap::new(),
+            resources: BTreeMap::new(),
+            require_arguments: true,
+            lists: false,
+            session_key: None,
+            task_key: None,
+            approvals_key: None,
+            grants_key: None,
+        }
+    }
+}
+
+impl McpEntry {
+    /// Whether it counts for what this caller asks.
+    pub fn counts_for(&self, caller: &str) -> bool {
+        self.callers.is_empty() || self.callers.iter().any(|it| it == caller)
+    }
+
+    /// Every text that is a name of something, by its setting.
+    pub fn names(&self) -> Vec<(String, &str)> {
+        let mut names = Vec::new();
+        for (field, name) in [
+            ("server", &self.server),
+            ("agent", &self.agent),
+            ("session_key", &self.session_key),
+            ("task_key", &self.task_key),
+            ("approvals_key", &self.approvals_key),
+            ("grants_key", &self.grants_key),
+        ] {
+            names.extend(name.as_deref().map(|it| (field.to_owned(), it)));
+        }
+        for (index, name) in self.subject_types.iter().enumerate() {
+            names.push((format!("subject_types[{index}]"), name));
+        }
+        for (field, map) in [
+            ("audiences", &self.audiences),
+            ("actions", &self.actions),
+            ("resources", &self.resources),
+        ] {
+            let texts = map.iter().flat_map(|(name, meant)| [name, meant]);
+            names.extend(texts.map(|it| (field.to_owned(), it.as_str())));
+        }
+        names
+    }
+}

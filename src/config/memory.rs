@@ -1,0 +1,17 @@
+//! `[memory]`: for how long what was read stays known where no task and no trusted session bounds it.
+
+use serde::Deserialize;
+
+/// What is remembered of those who act.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Memory {
+    /// Minutes for which what an agent has read for a person counts in whatever session it goes on; 1 to 1,440. Restart.
+    pub pair_minutes: u32,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self { pair_minutes: 60 }
+    }
+}

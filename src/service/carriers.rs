@@ -1,0 +1,151 @@
+//! What one call carries beside its session, and what is known of that.
+//!
+//! Nothing here is verified: what does not hold denies in the decision, and then it does not matter what was looked at.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use cedar_policy_core::ast::EntityUID;
+use smol_str::SmolStr;
+
+use crate::call::chain::climb;
+use crate::call::context::CallContext;
+use crate::call::live::authority::Authority;
+use crate::call::live::carried::{Carried, CarrierRef, Labels, union};
+use crate::call::live::grant::Grant;
+use crate::call::live::task::Task;
+use crate::call::model::TYPES;
+use crate::engine::snapshot::Snapshot;
+use crate::state::memory::{Counts, Full, Memory};
+use crate::state::store::Write;
+
+/// The facts that show labels beside those of the session.
+const SHOWN_IN: [&str; 4] = ["labels", "task", "delegation", "recent"];
+
+/// What one call carries.
+#[derive(Debug, Clone)]
+pub struct Carriers<'c> {
+    subject: &'c EntityUID,
+    /// On whose behalf everything happens, if somebody else's.
+    root: Option<&'c EntityUID>,
+    /// Those between root and subject, as the call says.
+    actors: &'c [EntityUID],
+    /// The stored delegations of its chain, the root's first.
+    grants: Vec<&'c Grant>,
+    task: Option<&'c Task>,
+    is_session_vouched: bool,
+}
+
+impl<'c> Carriers<'c> {
+    /// What a call says that it carries, and what is known here of that.
+    pub fn of(authority: &'c Authority, call: &'c CallContext) -> Self {
+        let delegation = call.delegation.as_ref();
+        let last = delegation.and_then(|it| authority.grants.get(it.grant_ids.last()?));
+        let grants = last.and_then(|last| climb(authority, last).ok());
+        let grants = grants.unwrap_or_default();
+        let root = match grants.first() {
+            Some(first) => Some(&first.from),
+            None => delegation.and_then(|it| it.root.as_ref()),
+        };
+        let is_party = |uid: &&EntityUID| {
+            let ty = uid.entity_type();
+            *ty == TYPES.user || *ty == TYPES.agent
+        };
+        let actors = delegation.map_or(&[] as &[_], |it| &it.actors);
+        let task = call.workflow.task_id.as_ref();
+        Self {
+            subject: &call.subject.entity,
+            root: root.filter(is_party),
+            actors: if grants.is_empty() { actors } else { &[] },
+            grants,
+            task: task.and_then(|id| authority.tasks.get(id).map(Arc::as_ref)),
+            is_session_vouched: call.workflow.session_id.is_some()
+                && call.workflow.is_session_vouched,
+        }
+    }
+
+    /// On whose behalf everything happens, if somebody else's.
+    pub fn root(&self) -> Option<&'c EntityUID> {
+        self.root
+    }
+
+    /// What earlier calls have brought into any of it. Where no policy could see it, nobody looks.
+    pub fn look(&self, memory: &Memory, snapshot: &Snapshot, now: SystemTime) -> Carried {
+        let is_seen = || SHOWN_IN.iter().any(|name| snapshot.reads(name));
+        if memory.is_empty() || !is_seen() {
+            return Carried::default();
+        }
+        self.known(memory, now)
+    }
+
+    fn known(&self, memory: &Memory, now: SystemTime) -> Carried {
+        let task = self.task.map(|task| CarrierRef::Task(&task.id));
+        let grants = self.grants.iter();
+        let delegations = grants.filter_map(|grant| memory.of(CarrierRef::Delegation(&grant.id)));
+        let recent = self.counts().map(|counts| {
+            let pairs = self.pairs();
+            pairs.filter_map(move |(actor, root)| memory.lately(actor, root, counts, now))
+        });
+        Carried {
+            task: task.and_then(|task| memory.of(task)),
+            delegation: together(delegations),
+            recent: recent.and_then(together),
+        }
+    }
+
+    /// Adds what the call brings to all of it. Returns what has to be written before the answer.
+    pub fn bring(
+        &self,
+        memory: &Memory,
+        labels: &[SmolStr],
+        now: SystemTime,
+    ) -> Result<Vec<Write>, Full> {
+        let mut writes = Vec::new();
+        if labels.is_empty() {
+            return Ok(writes);
+        }
+        let task = self.task.map(|task| CarrierRef::Task(&task.id));
+        let grants = self.grants.iter();
+        let delegations = grants.map(|grant| CarrierRef::Delegation(&grant.id));
+        for carrier in task.into_iter().chain(delegations) {
+            writes.extend(memory.bring(carrier, labels, false, now)?);
+        }
+        let is_loose = self.task.is_none() && !self.is_session_vouched;
+        for (actor, root) in self.pairs() {
+            let pair = CarrierRef::Pair { actor, root };
+            writes.extend(memory.bring(pair, labels, is_loose, now)?);
+        }
+        Ok(writes)
+    }
+
+    /// Which of the labels of those who act count. A session whose name a client can choose sheds nothing. A task, which
+    /// Callgate has issued, begins anew; but what was brought since outside of any task may well belong to it.
+    fn counts(&self) -> Option<Counts> {
+        match self.task {
+            _ if self.is_session_vouched => None,
+            Some(task) => Some(Counts::LooseSince(task.opened_at)),
+            None => Some(Counts::All),
+        }
+    }
+
+    /// Everyone who acts, with whoever it is for: the subject, those through whom it was lent, and a root that is an agent.
+    fn pairs(&self) -> impl Iterator<Item = (&'c EntityUID, Option<&'c EntityUID>)> {
+        let lent = self.grants.iter().map(|grant| &grant.to);
+        let between = self.actors.iter().chain(lent);
+        let between = between.filter(|actor| *actor != self.subject);
+        let acting = std::iter::once(self.subject).chain(between);
+        let root = self.root;
+        let agent = root.filter(|root| *root.entity_type() == TYPES.agent);
+        let alone = agent.map(|agent| (agent, None));
+        acting.map(move |actor| (actor, root)).chain(alone)
+    }
+}
+
+fn together(parts: impl IntoIterator<Item = Arc<Labels>>) -> Option<Arc<Labels>> {
+    let mut parts = parts.into_iter();
+    let first = parts.next()?;
+    parts.fold(Some(first), |all, part| union(all.iter().chain([&part])))
+}
+
+#[cfg(test)]
+mod tests;
