@@ -69,9 +69,14 @@ fn encrypted() -> (Bundle, Server, Authority) {
     bundle.file("../server.pem", &cert);
     bundle.file("../server.key", &key);
     bundle.file("../ca.pem", &authority.pem());
+    bundle.file("../token", "open sesame\n");
     bundle.file(
         "callgate.toml",
-        "[tls]\ncert = \"../server.pem\"\nkey = \"../server.key\"\n",
+        // sha256 of `open sesame`
+        "[tls]\ncert = \"../server.pem\"\nkey = \"../server.key\"\n\
+         [[callers]]\nid = \"edge\"\n\
+         token_sha256 = [\"41ef4bb0b23661e66301aac36066912dac037827b4ae63a7b1165a5aa93ed4eb\"]\n\
+         rights = { rpcs = [\"*\", \"GetStatus\"], assert_identity = true }\n",
     );
     let server = Server::listening(&bundle, &[]);
     (bundle, server, authority)
@@ -85,10 +90,14 @@ fn port(target: &str) -> &str {
 fn https_trusts_what_the_system_trusts_unless_an_authority_is_named() {
     let (bundle, server, _) = encrypted();
     let endpoint = format!("https://localhost:{}", port(server.target()));
-    let call = [&CALL[..], &["--endpoint", &endpoint]].concat();
+    let call = [
+        &CALL[..],
+        &["--endpoint", &endpoint, "--token-file", "token"],
+    ]
+    .concat();
     let trusted = bundle.run_with(&[("SSL_CERT_FILE", "ca.pem")], &call);
     assert_eq!(trusted.status.code(), Some(0), "{}", text(&trusted));
-    let status = ["status", "--endpoint", &endpoint];
+    let status = ["status", "--endpoint", &endpoint, "--token-file", "token"];
     let told = bundle.run_with(&[("SSL_CERT_FILE", "ca.pem")], &status);
     assert_eq!(told.status.code(), Some(0), "{}", text(&told));
 
@@ -139,7 +148,18 @@ fn a_handshake_that_fails_leaves_one_line_on_every_listener() {
     }
     // Those who speak TLS are answered all the same.
     let endpoint = format!("https://localhost:{}", port(server.target()));
-    let call = [&CALL[..], &["--endpoint", &endpoint, "--ca", "ca.pem"]].concat();
+    let call = [
+        &CALL[..],
+        &[
+            "--endpoint",
+            &endpoint,
+            "--ca",
+            "ca.pem",
+            "--token-file",
+            "token",
+        ],
+    ]
+    .concat();
     let decided = bundle.run(&call);
     assert_eq!(decided.status.code(), Some(0), "{}", text(&decided));
 }
