@@ -33,7 +33,7 @@ function mayCall(agent, person, server, tool, argumentsJson) {
       delegation: { root: { type: 'User', id: person }, verified: true },
       operation: {
         server,
-        // As bytes: a Struct holds numbers as doubles, and JSON.parse does the same to those beyond 2^53.
+        // The bytes as the agent sent them: what JSON.parse rounds or drops, Callgate has to see.
         call_tool: { tool, arguments_json: Buffer.from(argumentsJson, 'utf8') },
       },
     },

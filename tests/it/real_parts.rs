@@ -595,7 +595,7 @@ fn the_example_for_node_asks_with_the_arguments_as_they_were_written() {
         return;
     };
     let bundle = Bundle::small();
-    // A number that a double does not hold: as a Struct it would be another one, and this policy would not see it.
+    // The tool is typed, so that its policy sees the number that was sent.
     bundle.file(
         "tools/notes.json",
         r#"{
@@ -614,7 +614,7 @@ fn the_example_for_node_asks_with_the_arguments_as_they_were_written() {
         r#"
         @id("notes.read")
         permit (principal, action == Mcp::Action::"notes/list_notes", resource)
-        when { context.input has after && context.input.after == 9007199254740993 };
+        when { context.input has after && context.input.after == 9007199254740991 };
         "#,
     );
     let server = Server::start(&bundle, &[]);
@@ -628,9 +628,9 @@ fn the_example_for_node_asks_with_the_arguments_as_they_were_written() {
             .env("CALLGATE_ADDRESS", server.target());
         on_lines(&mut command, &[]).remove(0)
     };
-    let allowed = asked(r#"{"after": 9007199254740993}"#);
+    let allowed = asked(r#"{"after": 9007199254740991}"#);
     assert_eq!(allowed, json!({"allowed": true, "why": ""}));
-    let denied = asked(r#"{"after": 9007199254740992}"#);
+    let denied = asked(r#"{"after": 9007199254740990}"#);
     assert_eq!(denied["allowed"], false, "{denied}");
     assert!(
         denied["why"]
@@ -638,6 +638,13 @@ fn the_example_for_node_asks_with_the_arguments_as_they_were_written() {
             .unwrap()
             .contains("no policy permits"),
         "{denied}"
+    );
+    // What a client's own reader would have rounded, or dropped, arrives as it was written.
+    let beyond = asked(r#"{"after": 9007199254740993}"#);
+    let why = beyond["why"].as_str().unwrap();
+    assert!(
+        why.contains("`input.after` is not a whole number that every reader"),
+        "{why}"
     );
     let malformed = asked(r#"{"after": 1, "after": 2}"#);
     assert_eq!(malformed["why"], "no decision: INVALID_ARGUMENT");
