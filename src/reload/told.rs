@@ -37,7 +37,9 @@ fn line(fault: &Fault) -> String {
     };
     let mut text = format!("{}{place}: {}", fault.file, fault.message);
     if text.len() > MOST_BYTES {
-        text.truncate(text.floor_char_boundary(MOST_BYTES));
+        let mut ends = (0..=MOST_BYTES).rev();
+        let end = ends.find(|&at| text.is_char_boundary(at));
+        text.truncate(end.unwrap_or_default());
         text.push('…');
     }
     text
