@@ -23,6 +23,7 @@ use crate::service::clock::SystemClock;
 use crate::service::decisions::Service;
 use crate::service::generation::Load;
 use crate::service::keeper::Keep;
+use crate::service::keys::KeyRoom;
 use crate::service::settings::Settings;
 use crate::state::sqlite::Sqlite;
 use crate::telemetry::recorder::Recorder;
@@ -244,6 +245,11 @@ fn open_service(args: &Args, config: &Config, recorder: Recorder) -> anyhow::Res
         sessions: limits.sessions as usize,
         carriers: limits.carriers as usize,
         pair_for: Duration::from_secs(60 * u64::from(config.memory.pair_minutes)),
+        keys: KeyRoom {
+            all: limits.idempotency_keys as usize,
+            caller: limits.idempotency_keys_per_caller as usize,
+        },
+        counted: limits.usage_entries as usize,
         session_idle: hours(config.state.session_idle_hours),
         definitions_kept: Duration::from_secs(u64::from(limits.changed_definition_minutes) * 60),
         ..Settings::default()

@@ -121,8 +121,14 @@ limits! {
     open_tasks: 100_000 in 1..=10_000_000;
     /// Approvals that nobody has decided yet. Reloaded.
     pending_approvals: 100_000 in 1..=10_000_000;
+    /// Approvals of one agent that nobody has decided yet. Reloaded.
+    pending_approvals_per_agent: 1_000 in 1..=100_000;
     /// Sessions that are remembered. Restart.
     sessions: 1_000_000 in 1..=100_000_000;
+    /// Percent of `sessions` that may have been ended without ever having begun. Reloaded.
+    ended_unbegun_percent: 10 in 1..=50;
+    /// Actors, and pairs of an actor and a tool or a person, whose calls are counted. Restart.
+    usage_entries: 1_000_000 in 1_000..=100_000_000;
     /// Tasks, delegations and pairs of an agent and a person whose labels are remembered. Restart.
     carriers: 1_000_000 in 1..=100_000_000;
     /// Minutes for which a tool that a list has shown with another definition than the pinned one is denied to calls
@@ -130,12 +136,18 @@ limits! {
     changed_definition_minutes: 15 in 1..=1_440;
     /// Items on one page of a list. Reloaded.
     page_size: 1_000 in 1..=10_000;
+    /// Things that one page of a list looks at before it ends, however few of them fit. Reloaded.
+    list_candidates: 10_000 in 100..=100_000;
     /// Entities that one search looks at before its page ends. Reloaded.
     search_candidates: 2_000 in 1..=10_000;
     /// `WatchApprovals` and `WatchChanges` streams open in the whole server; one more is shed. Reloaded.
     watchers: 256 in 1..=100_000;
     /// Writes under way in the whole server; one more is shed with RESOURCE_EXHAUSTED. Restart.
     writes_under_way: 1_024 in 1..=100_000;
+    /// Idempotency keys that are remembered; a request with one more is refused. Restart.
+    idempotency_keys: 1_000_000 in 1..=100_000_000;
+    /// Idempotency keys of one caller that are remembered. Restart.
+    idempotency_keys_per_caller: 250_000 in 1..=100_000_000;
     /// Bytes of an idempotency key. Reloaded.
     key_bytes: 128 in 16..=1_024;
 }
@@ -158,7 +170,7 @@ impl Limits {
     }
 
     /// The limits that a running server does not change.
-    pub fn fixed_at_start(&self) -> [u32; 16] {
+    pub fn fixed_at_start(&self) -> [u32; 19] {
         [
             self.message_bytes,
             self.header_bytes,
@@ -174,6 +186,9 @@ impl Limits {
             self.approval_valid_seconds,
             self.sessions,
             self.carriers,
+            self.usage_entries,
+            self.idempotency_keys,
+            self.idempotency_keys_per_caller,
             self.changed_definition_minutes,
             self.writes_under_way,
         ]

@@ -83,7 +83,10 @@ impl Control {
         author: &Author,
         request: ApprovalRequest,
     ) -> Result<Done<ApprovalView>, ControlError> {
-        let plan = move |scene: &Scene<'_>| plan_request(scene, &request);
+        // Before it is the turn of this write: others need not wait for it.
+        let decided = self.service.rehearse(&author.caller, &request.call);
+        let decided = decided.map_err(|_| ControlError::NotReady);
+        let plan = move |scene: &Scene<'_>| plan_request(scene, &request, decided?);
         let written = self.write("RequestApproval", author, plan).await?;
         self.approved(written)
     }
@@ -186,8 +189,12 @@ impl ApprovalFilter {
     }
 }
 
-fn plan_request(scene: &Scene<'_>, request: &ApprovalRequest) -> Result<Plan, ControlError> {
-    let challenge = challenge_of(scene, scene.decide(&request.call)?)?;
+fn plan_request(
+    scene: &Scene<'_>,
+    request: &ApprovalRequest,
+    decided: Decision,
+) -> Result<Plan, ControlError> {
+    let challenge = challenge_of(scene, decided)?;
     let (digest, expires_at) = match &request.challenge {
         None => (challenge.digest, challenge.expires_at),
         Some(given) => {
@@ -196,10 +203,9 @@ fn plan_request(scene: &Scene<'_>, request: &ApprovalRequest) -> Result<Plan, Co
         }
     };
     if let Some(same) = pending_like(scene, request, &digest, &challenge.call)? {
-        // Written again as it is, so that the answer is as durable as any other.
         return Ok(planned("RequestApproval", Approval::clone(same)));
     }
-    check_room(scene)?;
+    check_room(scene, &challenge.call.subject)?;
     let approval = Approval {
         id: scene.next_id("appr"),
         digest,
@@ -263,45 +269,58 @@ fn check_challenge(
     Ok(())
 }
 
-/// The approval that the same call waits for: under the same challenge, or any if none was given.
+/// The approval that the same call waits for: under the same challenge, or any if none was given. One look, however many
+/// wait.
 fn pending_like<'s>(
     scene: &Scene<'s>,
     request: &ApprovalRequest,
     digest: &SmolStr,
     call: &ApprovedCall,
 ) -> Result<Option<&'s Arc<Approval>>, ControlError> {
-    let view = scene.view();
-    for approval in scene.generation.authority.approvals.values() {
-        let is_same = match &request.challenge {
-            Some(_) => approval.digest == *digest,
-            None => approval.call == *call,
-        };
-        if !is_same {
-            continue;
+    let approvals = &scene.generation.authority.approvals;
+    let is_pending = |it: &Arc<Approval>| is_pending(scene, it);
+    if request.challenge.is_none() {
+        let same = approvals.waiting_for(call, scene.now);
+        return Ok(same.filter(|it| is_pending(it)));
+    }
+    let mut decided = None;
+    for approval in approvals.of_digest(digest) {
+        if is_pending(approval) {
+            let same = approvals.get(&approval.id);
+            return Ok(same);
         }
-        if view.approval(approval).status == ApprovalStatus::Pending {
-            return Ok(Some(approval));
-        }
-        if request.challenge.is_some() {
+        decided = Some(approval);
+    }
+    match decided {
+        None => Ok(None),
+        Some(approval) => {
             let message = format!(
                 "approval `{}` of this challenge was decided already",
                 approval.id
             );
-            return Err(ControlError::Precondition(message));
+            Err(ControlError::Precondition(message))
         }
     }
-    Ok(None)
 }
 
-fn check_room(scene: &Scene<'_>) -> Result<(), ControlError> {
+fn is_pending(scene: &Scene<'_>, approval: &Arc<Approval>) -> bool {
+    scene.view().approval(approval).status == ApprovalStatus::Pending
+}
+
+fn check_room(scene: &Scene<'_>, agent: &EntityUID) -> Result<(), ControlError> {
     let approvals = &scene.generation.authority.approvals;
+    let share = scene.limits.pending_approvals_per_agent;
+    let of_agent = approvals.undecided_of(agent, scene.now);
+    let of_agent = of_agent.filter(|it| is_pending(scene, it));
+    if of_agent.take(share as usize).count() >= share as usize {
+        let message = format!(
+            "{share} approvals of this agent are pending, as many as \
+             `limits.pending_approvals_per_agent` allows"
+        );
+        return Err(ControlError::TooMany(message));
+    }
     let limit = scene.limits.pending_approvals;
-    let is_full = approvals.size() >= limit as usize && {
-        let view = scene.view();
-        let is_pending = |it: &&Arc<Approval>| view.approval(it).status == ApprovalStatus::Pending;
-        approvals.values().filter(is_pending).count() >= limit as usize
-    };
-    if is_full {
+    if approvals.undecided(scene.now) >= limit as usize {
         let message =
             format!("{limit} approvals are pending, as many as `limits.pending_approvals` allows");
         return Err(ControlError::TooMany(message));

@@ -1,6 +1,7 @@
 //! What watchers follow: every change in order, and approvals as they change.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ use crate::state::store::StoreError;
 const PAGE: usize = 256;
 /// How often approvals are looked at that change without a change: they expire and are used.
 const LOOK: Duration = Duration::from_secs(1);
+/// How many of them a watch looks at in one go: many watches of many approvals must not take the threads that decide.
+const LOOKED_AT: usize = 1_024;
 
 /// Why a watch ends.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +62,10 @@ pub struct ApprovalWatch {
     told: BTreeMap<SmolStr, (ApprovalStatus, u32)>,
     waiting: VecDeque<(ApprovalView, u64)>,
     look: Interval,
+    /// What was there at the beginning is told up to this one, in pieces; `None` once all of it is.
+    beginning: Option<SmolStr>,
+    /// Those that were told are looked at again from behind this one on.
+    looked_at: SmolStr,
 }
 
 impl Control {
@@ -86,21 +93,19 @@ impl Control {
         filter: ApprovalFilter,
     ) -> Result<ApprovalWatch, ControlError> {
         let live = self.service.ledger().changes();
-        let generation = self.service.live().ok_or(ControlError::NotReady)?;
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut watch = ApprovalWatch {
+        self.view(|_| Ok(()))?;
+        Ok(ApprovalWatch {
             control: Arc::clone(self),
             filter,
             live,
             told: BTreeMap::new(),
             waiting: VecDeque::new(),
             look,
-        };
-        for approval in generation.authority.approvals.values() {
-            watch.consider(&generation, approval, generation.snapshot.revision());
-        }
-        Ok(watch)
+            beginning: Some(SmolStr::default()),
+            looked_at: SmolStr::default(),
+        })
     }
 }
 
@@ -166,6 +171,12 @@ impl ApprovalWatch {
             if let Some(told) = self.waiting.pop_front() {
                 return Ok(told);
             }
+            if self.beginning.is_some() {
+                self.begin()?;
+                // Whoever asks for a decision goes before the rest.
+                tokio::task::yield_now().await;
+                continue;
+            }
             let entry = tokio::select! {
                 entry = self.live.recv() => Some(entry),
                 _ = self.look.tick() => None,
@@ -177,7 +188,7 @@ impl ApprovalWatch {
                     Change::Approval(approval) => {
                         self.consider(&generation, approval, entry.revision);
                     }
-                    Change::Task(_) => self.look_again(&generation),
+                    Change::Task(task) if task.closed_at.is_some() => self.look_again(&generation),
                     _ => {}
                 },
                 Some(Err(RecvError::Lagged(_))) => return Err(WatchEnd::Lagged),
@@ -186,9 +197,38 @@ impl ApprovalWatch {
         }
     }
 
+    /// Considers some of what was there at the beginning.
+    fn begin(&mut self) -> Result<(), ControlError> {
+        let Some(after) = self.beginning.take() else {
+            return Ok(());
+        };
+        let generation = self.control.service.live().ok_or(ControlError::NotReady)?;
+        let revision = generation.snapshot.revision();
+        let rest = (Bound::Excluded(after.as_str()), Bound::Unbounded);
+        let rest = generation.authority.approvals.range::<str, _>(rest);
+        for (looked_at, (id, approval)) in rest.enumerate() {
+            self.consider(&generation, approval, revision);
+            if looked_at + 1 == LOOKED_AT {
+                self.beginning = Some(id.clone());
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at some of those that were told, in turns.
     fn look_again(&mut self, generation: &Generation) {
-        let told: Vec<SmolStr> = self.told.keys().cloned().collect();
-        for id in told {
+        let from = (Bound::Excluded(&self.looked_at), Bound::Unbounded);
+        let some = self.told.range::<SmolStr, _>(from).take(LOOKED_AT);
+        let mut some: Vec<SmolStr> = some.map(|(id, _)| id.clone()).collect();
+        let left = LOOKED_AT - some.len();
+        let others = self.told.range::<SmolStr, _>(..=&self.looked_at);
+        let others = others.take(left);
+        some.extend(others.map(|(id, _)| id.clone()));
+        if let Some(last) = some.last() {
+            self.looked_at = last.clone();
+        }
+        for id in some {
             match generation.authority.approvals.get(&id) {
                 Some(approval) => {
                     self.consider(generation, approval, generation.snapshot.revision());

@@ -103,7 +103,8 @@ impl Control {
         of_type: Option<&str>,
         page: &Page,
     ) -> Result<Listed<EntityView>, ControlError> {
-        let size = page.size(&self.limits())?;
+        let limits = self.limits();
+        let size = page.size(&limits)?;
         let after = page.after.as_ref().map(|token| token.parse::<EntityUID>());
         let after = after
             .transpose()
@@ -112,17 +113,19 @@ impl Control {
             let generation = view.generation;
             let mut next = None;
             let mut items: Vec<EntityView> = Vec::new();
-            for (uid, json) in generation.stored.iter() {
-                let is_before = after.as_ref().is_some_and(|after| uid <= after);
+            let mut last: Option<&EntityUID> = None;
+            let stored = generation.stored.after(after.as_ref());
+            for (looked_at, (uid, json)) in stored.enumerate() {
                 let is_wanted = of_type.is_none_or(|ty| uid.entity_type().to_string() == ty);
-                if is_before || !is_wanted {
-                    continue;
-                }
-                if items.len() == size {
-                    next = items.last().map(|last| last.uid.to_smolstr());
+                let is_full = is_wanted && items.len() == size;
+                if is_full || looked_at == limits.list_candidates as usize {
+                    next = last.map(ToSmolStr::to_smolstr);
                     break;
                 }
-                items.extend(stored_view(generation, uid, json));
+                if is_wanted {
+                    items.extend(stored_view(generation, uid, json));
+                }
+                last = Some(uid);
             }
             Ok(Listed {
                 items,

@@ -32,6 +32,9 @@ pub enum ControlError {
     /// Nothing is loaded yet.
     #[error("no policies are loaded")]
     NotReady,
+    /// Looking failed in a way that it never should.
+    #[error("the answer could not be made")]
+    Broken,
     /// The log takes no lines, so the change would not be on record.
     #[error("the log takes no lines, and a change that is not on record is not made")]
     Unlogged,

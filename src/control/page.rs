@@ -47,7 +47,8 @@ impl Page {
         Ok(size as usize)
     }
 
-    /// The items of a map that `keep` makes something of, from where the page before ended.
+    /// The items of a map that `keep` makes something of, from where the page before ended. A page ends as well where
+    /// `limits.list_candidates` things were looked at: what fits nothing costs no more than that.
     pub(super) fn of<T, V>(
         &self,
         map: &RedBlackTreeMapSync<SmolStr, Arc<T>>,
@@ -61,24 +62,26 @@ impl Page {
             None => Bound::Unbounded,
         };
         let mut items = Vec::new();
+        // Where the next page goes on: behind the last thing that was looked at.
         let mut last: Option<&SmolStr> = None;
-        for (id, thing) in map.range::<str, _>((start, Bound::Unbounded)) {
-            let Some(item) = keep(thing) else { continue };
-            if items.len() == size {
-                let next = last.cloned();
-                return Ok(Listed {
-                    items,
-                    next,
-                    revision,
-                });
+        let things = map.range::<str, _>((start, Bound::Unbounded));
+        let page = |items, last: Option<&SmolStr>| Listed {
+            items,
+            next: last.cloned(),
+            revision,
+        };
+        for (looked_at, (id, thing)) in things.enumerate() {
+            if looked_at == limits.list_candidates as usize {
+                return Ok(page(items, last));
             }
-            items.push(item);
+            if let Some(item) = keep(thing) {
+                if items.len() == size {
+                    return Ok(page(items, last));
+                }
+                items.push(item);
+            }
             last = Some(id);
         }
-        Ok(Listed {
-            items,
-            next: None,
-            revision,
-        })
+        Ok(page(items, None))
     }
 }

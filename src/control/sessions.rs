@@ -18,6 +18,7 @@ impl Control {
     ) -> Result<u64, ControlError> {
         let plan = move |scene: &Scene<'_>| {
             scene.govern("end_session", &scene.gateway(), About::default())?;
+            check_room(scene, &session)?;
             Ok(Plan {
                 verb: "EndSession",
                 id: session.clone(),
@@ -26,4 +27,25 @@ impl Control {
         };
         Ok(self.write("EndSession", author, plan).await?.revision)
     }
+}
+
+/// Anybody can invent ids. One that is in use is always ended; those that nobody knows have a part of the room for
+/// sessions, so that ending them takes no place away from those that begin.
+fn check_room(scene: &Scene<'_>, session: &SmolStr) -> Result<(), ControlError> {
+    let sessions = &scene.service.facts().sessions;
+    let percent = scene.limits.ended_unbegun_percent;
+    let room = scene
+        .service
+        .settings()
+        .sessions
+        .saturating_mul(percent as usize)
+        / 100;
+    if sessions.is_known(session) || sessions.ended_unbegun() < room.max(1) {
+        return Ok(());
+    }
+    let message = format!(
+        "{room} sessions were ended that never began, as many as `limits.ended_unbegun_percent` of \
+         `limits.sessions` allows"
+    );
+    Err(ControlError::TooMany(message))
 }

@@ -63,8 +63,13 @@ pub struct Status {
 
 impl Control {
     /// How things stand. Counts everything, so it takes longer than other reads.
-    pub async fn status(&self) -> Result<Status, ControlError> {
+    pub async fn status(self: &Arc<Self>) -> Result<Status, ControlError> {
         let store_fault = self.store_fault().await;
+        self.apart(move |control| control.counted(store_fault))
+            .await
+    }
+
+    fn counted(&self, store_fault: Option<String>) -> Result<Status, ControlError> {
         self.view(|view| {
             let generation = view.generation;
             let (snapshot, authority) = (&generation.snapshot, &generation.authority);

@@ -34,7 +34,10 @@ impl Control {
                 at: scene.now,
                 by: scene.actor().clone(),
             };
-            let change = Change::Stopped(Arc::new(stop));
+            // Stopped again for the same reason it stays as it is: the first moment and name stay.
+            let stops = &scene.generation.authority.stops;
+            let same = stops.get(&uid).filter(|it| it.reason == stop.reason);
+            let change = Change::Stopped(same.map_or_else(|| Arc::new(stop), Arc::clone));
             Ok(planned("StopEntity", &uid, change))
         };
         Ok(self.write("StopEntity", author, plan).await?.revision)

@@ -11,7 +11,6 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::audit::control::{ControlRecord, Outcome};
 use crate::call::chain::Chain;
-use crate::call::context::CallContext;
 use crate::call::decide::Asker;
 use crate::call::decision::{Decision, ReasonCode};
 use crate::call::govern::{self, Governing};
@@ -31,6 +30,20 @@ use crate::service::generation::Generation;
 use crate::service::ledger::{Plan, WriteError, Written};
 use crate::state::store::StoreError;
 
+/// What only takes something away: never behind what is still to be given.
+const TAKE_AWAY: [&str; 6] = [
+    "RevokeDelegation",
+    "NarrowDelegation",
+    "CloseTask",
+    "RejectCall",
+    "EndSession",
+    "StopEntity",
+];
+
+/// Lists and counts that are worked on at once. They take a thread that decides nothing, and no more of the machine
+/// than this.
+const READS: usize = 1;
+
 /// The use cases of the write side.
 pub struct Control {
     pub(super) service: Arc<Service>,
@@ -38,6 +51,8 @@ pub struct Control {
     ids: Ids,
     /// Writes that may still come under way.
     places: Semaphore,
+    /// Lists and counts that may still begin.
+    reads: Semaphore,
     /// Why the last write was not written; `None` if it was.
     pub(super) fault: Mutex<Option<String>>,
 }
@@ -72,12 +87,25 @@ impl Control {
             limits,
             ids: Ids::default(),
             places: Semaphore::new(places),
+            reads: Semaphore::new(READS),
             fault: Mutex::new(None),
         }
     }
 
     pub(super) fn limits(&self) -> Arc<Limits> {
         self.limits.load_full()
+    }
+
+    /// Does what looks at many things on a thread that decides nothing, one after the other.
+    pub async fn apart<T: Send + 'static>(
+        self: &Arc<Self>,
+        look: impl FnOnce(&Self) -> Result<T, ControlError> + Send + 'static,
+    ) -> Result<T, ControlError> {
+        let place = self.reads.acquire().await;
+        let _place = place.map_err(|_| ControlError::NotReady)?;
+        let control = Arc::clone(self);
+        let looked = tokio::task::spawn_blocking(move || look(&control));
+        looked.await.unwrap_or(Err(ControlError::Broken))
     }
 
     /// The newest state in service, and the time.
@@ -129,7 +157,10 @@ impl Control {
         let written = match self.may_begin(author) {
             Ok(_place) => {
                 let ledger = self.service.ledger();
-                let written = ledger.write(author.asked(), now, planned).await;
+                let written = match TAKE_AWAY.contains(&verb) {
+                    true => ledger.write_first(author.asked(), now, planned).await,
+                    false => ledger.write(author.asked(), now, planned).await,
+                };
                 self.note_fault(&written);
                 written.map_err(error_of)
             }
@@ -166,6 +197,7 @@ fn error_of(error: WriteError<ControlError>) -> ControlError {
         WriteError::NotReady => ControlError::NotReady,
         WriteError::Refused(error) => error,
         WriteError::KeyReused => ControlError::KeyReused,
+        WriteError::ManyKeys(message) => ControlError::TooMany(message),
         WriteError::Misfit(misfit) => ControlError::Precondition(misfit.to_string()),
         WriteError::Store(StoreError::Busy) => ControlError::TooMany(StoreError::Busy.to_string()),
         WriteError::Store(_) => ControlError::Unavailable,
@@ -293,12 +325,6 @@ impl<'s> Scene<'s> {
         model::entity(&TYPES.gateway, SmolStr::new(&self.author.caller.id))
     }
 
-    /// Decides a call as if it were made now, by what is in service. Nothing is used up.
-    pub(super) fn decide(&self, call: &CallContext) -> Result<Decision, ControlError> {
-        let decided = self.service.rehearse(&self.author.caller, call);
-        decided.map_err(|_| ControlError::NotReady)
-    }
-
     fn asker(&self) -> Asker<'s> {
         Asker {
             caller: &self.author.caller,
@@ -367,7 +393,9 @@ impl<'a> Attempt<'a> {
             Ok(_) if self.decided.is_some() => Outcome::Done,
             Ok(_) => Outcome::Repeated,
             Err(ControlError::Denied(_)) => Outcome::Denied,
-            Err(ControlError::NotReady | ControlError::Unavailable) => Outcome::Failed,
+            Err(ControlError::NotReady | ControlError::Broken | ControlError::Unavailable) => {
+                Outcome::Failed
+            }
             Err(_) => Outcome::Refused,
         };
         let written = result.as_ref().ok();

@@ -145,7 +145,13 @@ impl Service {
         let clock = Forward::new(clock, loaded.clock);
         let sessions = Arc::clone(&facts);
         let writer = Writer::start(store)?;
-        let ledger = Ledger::new(&mut loaded, writer, sessions, recorder.clone());
+        let ledger = Ledger::new(
+            &mut loaded,
+            writer,
+            sessions,
+            recorder.clone(),
+            settings.keys,
+        );
         Ok(Self {
             ledger: Arc::new(ledger),
             facts,

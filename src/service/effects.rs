@@ -191,9 +191,10 @@ impl LiveFacts {
                 uses,
             });
         }
-        let actor = &call.subject.entity;
-        if !self.usage.allowed(actor, effects.tool.as_ref(), now) {
-            return Taken::Lost(no_room("no more can be counted"));
+        // What no policy reads is not counted.
+        if seen.usage.is_some() {
+            let actor = &call.subject.entity;
+            self.usage.allowed(actor, effects.tool.as_ref(), now);
         }
         if writes.is_empty() {
             Taken::Done
@@ -218,8 +219,11 @@ impl LiveFacts {
         }
     }
 
-    /// Counts a denied call.
+    /// Counts a denied call, if some policy reads counts.
     pub fn denied(&self, seen: &Seen<'_>, call: &CallContext, now: SystemTime) {
+        if seen.usage.is_none() {
+            return;
+        }
         let root = seen.carriers.root();
         self.usage.denied(&call.subject.entity, root, now);
     }

@@ -1,5 +1,6 @@
 //! Everything of one revision: what a directory brought, and what was changed since.
 
+use std::ops::Bound;
 use std::sync::Arc;
 
 use cedar_policy_core::ast::{Entity, EntityUID};
@@ -79,6 +80,12 @@ impl StoredEntities {
     /// Every stored entity, in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = (&EntityUID, &Arc<str>)> {
         self.all.iter()
+    }
+
+    /// Those behind one, in the order of their names.
+    pub fn after(&self, uid: Option<&EntityUID>) -> impl Iterator<Item = (&EntityUID, &Arc<str>)> {
+        let start = uid.map_or(Bound::Unbounded, |it| Bound::Excluded(it.clone()));
+        self.all.range((start, Bound::Unbounded))
     }
 
     /// How many there are.
@@ -167,10 +174,7 @@ impl Generation {
                 next.authority.tasks.insert_mut(id, Arc::clone(task));
             }
             Change::Approval(approval) => {
-                let id = approval.id.clone();
-                next.authority
-                    .approvals
-                    .insert_mut(id, Arc::clone(approval));
+                next.authority.approvals.insert_mut(Arc::clone(approval));
             }
             Change::Entity { uid, json } => {
                 let schema = self.snapshot.schema().map(Arc::as_ref);
@@ -205,6 +209,18 @@ impl Generation {
         }
         next.snapshot = next.snapshot.at_revision(revision);
         Ok(next)
+    }
+
+    /// Whether it is so already: the change would make nothing else of it.
+    pub fn has(&self, change: &Change) -> bool {
+        let authority = &self.authority;
+        match change {
+            Change::Grant(grant) => authority.grants.get(&grant.id) == Some(grant),
+            Change::Task(task) => authority.tasks.get(&task.id) == Some(task),
+            Change::Approval(approval) => authority.approvals.get(&approval.id) == Some(approval),
+            Change::Stopped(stop) => authority.stops.get(&stop.uid) == Some(stop),
+            _ => false,
+        }
     }
 
     /// The revision.

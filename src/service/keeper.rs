@@ -28,15 +28,23 @@ pub struct Keep {
 
 impl Service {
     /// Flushes and prunes until it is dropped.
-    pub async fn keep(&self, keep: Keep) {
+    pub async fn keep(self: &Arc<Self>, keep: Keep) {
         let mut flush = tokio::time::interval(FLUSH_EVERY);
         flush.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut prune = tokio::time::interval(PRUNE_EVERY);
         loop {
             tokio::select! {
-                _ = flush.tick() => self.flush(),
-                _ = prune.tick() => self.prune(keep),
+                _ = flush.tick() => self.apart(|it| it.flush()).await,
+                _ = prune.tick() => self.apart(move |it| it.prune(keep)).await,
             }
+        }
+    }
+
+    /// Does what looks through everything on a thread that decides nothing.
+    async fn apart(self: &Arc<Self>, work: impl FnOnce(&Self) + Send + 'static) {
+        let service = Arc::clone(self);
+        if let Err(error) = tokio::task::spawn_blocking(move || work(&service)).await {
+            tracing::error!(%error, "what is over was not looked through to its end");
         }
     }
 

@@ -4,7 +4,6 @@
 //! goes to the writer. Once written it goes into service, in the same order. If writing fails, what
 //! was planned on top of it fails as well.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -12,16 +11,22 @@ use arc_swap::ArcSwapOption;
 use smol_str::SmolStr;
 use tokio::sync::{broadcast, oneshot, watch};
 
-use crate::call::live::authority::Authority;
-use crate::call::live::change::{Asked, Change, Entry, Key};
+use crate::call::live::authority::{Authority, Ended};
+use crate::call::live::change::{Asked, Change, Entry};
 use crate::service::effects::LiveFacts;
 use crate::service::generation::{Generation, Load, Misfit};
+use crate::service::keys::{KeyRoom, Keys, Known};
 use crate::state::store::{KnownKey, Loaded, StoreError, Write};
 use crate::state::writer::Writer;
 use crate::telemetry::recorder::Recorder;
 
 /// How many changes a watcher may lag behind before it has to read them from the store.
 const CHANGES_KEPT: usize = 4_096;
+/// How much of what is over is taken away in one step: a millisecond or two, in which no write begins.
+const FORGOTTEN_AT_ONCE: usize = 512;
+/// How often a step is tried while changes are under way, and how long apart.
+const FORGET_ATTEMPTS: usize = 50;
+const FORGET_PAUSE: Duration = Duration::from_millis(20);
 /// How long a repeated request waits for the first one that is still under way.
 const REPEAT_WAIT: Duration = Duration::from_secs(5);
 
@@ -59,6 +64,9 @@ pub enum WriteError<E> {
     /// The idempotency key was used for another request.
     #[error("the idempotency key was used for another request")]
     KeyReused,
+    /// No more idempotency keys can be remembered.
+    #[error("{0}")]
+    ManyKeys(String),
     /// An entity that does not fit.
     #[error(transparent)]
     Misfit(#[from] Misfit),
@@ -76,6 +84,15 @@ pub struct Ledger {
     writer: Writer,
     facts: Arc<LiveFacts>,
     recorder: Recorder,
+    turns: Turns,
+}
+
+/// One write is planned at a time. Those that wait for their turn do so here, in order, and hold no thread that could
+/// decide meanwhile; what takes something away has a queue of its own and never waits behind the others.
+#[derive(Default)]
+struct Turns {
+    usual: tokio::sync::Mutex<()>,
+    first: tokio::sync::Mutex<()>,
 }
 
 /// What became of a request at first sight.
@@ -88,6 +105,8 @@ enum Begun {
         Arc<Generation>,
         oneshot::Receiver<Result<(), StoreError>>,
     ),
+    /// It is so already, since this attempt and revision at the latest.
+    Unchanged(SmolStr, Arc<Generation>, u64),
 }
 
 /// The newest state, changes under way included.
@@ -98,7 +117,7 @@ struct Head {
     attempt: u64,
     /// What the store held at the start; of use until the first directory is in service.
     loaded: Option<Restored>,
-    keys: HashMap<(SmolStr, SmolStr), KnownKey>,
+    keys: Keys,
 }
 
 /// What the store held at the start, as far as generations are made of it.
@@ -116,8 +135,8 @@ impl Ledger {
         writer: Writer,
         facts: Arc<LiveFacts>,
         recorder: Recorder,
+        room: KeyRoom,
     ) -> Self {
-        let keys = std::mem::take(&mut loaded.keys).into_iter();
         Self {
             live: ArcSwapOption::empty(),
             revisions: watch::Sender::new(0),
@@ -132,13 +151,12 @@ impl Ledger {
                     entities: std::mem::take(&mut loaded.entities),
                     digest: loaded.bundle_digest.take(),
                 }),
-                keys: keys
-                    .map(|key| ((key.caller.clone(), key.text.clone()), key))
-                    .collect(),
+                keys: Keys::new(std::mem::take(&mut loaded.keys), room),
             }),
             writer,
             facts,
             recorder,
+            turns: Turns::default(),
         }
     }
 
@@ -157,24 +175,44 @@ impl Ledger {
         self.changes.subscribe()
     }
 
-    /// Forgets keys, and what of authority has been over since before a moment. If changes are under way
-    /// authority is left as it is until the next time.
+    /// Forgets keys, and what of authority has been over since before a moment. Looks through everything, and then takes
+    /// away a little at a time, between changes; where changes never rest, the rest is left until the next time. Never
+    /// call it on a request.
     pub fn forget(&self, before: SystemTime) {
+        self.head().keys.forget(before);
+        let Some(live) = self.live() else { return };
+        let ended = live.authority.ended_before(before);
+        drop(live);
+        for some in ended.chunks(FORGOTTEN_AT_ONCE) {
+            let is_done = (0..FORGET_ATTEMPTS).any(|attempt| {
+                if attempt > 0 {
+                    std::thread::sleep(FORGET_PAUSE);
+                }
+                self.forget_some(some, before)
+            });
+            if !is_done {
+                return;
+            }
+        }
+    }
+
+    /// Whether no change was under way, so that it could be done.
+    fn forget_some(&self, ended: &[Ended], before: SystemTime) -> bool {
         let mut head = self.head();
-        head.keys.retain(|_, known| known.at >= before);
         let (Some(newest), Some(live)) = (head.generation.clone(), self.live()) else {
-            return;
+            return true;
         };
         if !Arc::ptr_eq(&newest, &live) {
-            return;
+            return false;
         }
         let next = Arc::new(Generation {
-            authority: newest.authority.without_ended(before),
+            authority: newest.authority.without(ended, before),
             ..Generation::clone(&newest)
         });
         // The writer puts changes into service, and none is under way.
         self.live.store(Some(Arc::clone(&next)));
         head.generation = Some(next);
+        true
     }
 
     /// The thread that writes.
@@ -234,8 +272,29 @@ impl Ledger {
         now: SystemTime,
         plan: impl FnOnce(&Generation) -> Result<Plan, E>,
     ) -> Result<Written, WriteError<E>> {
-        let (id, next, written) = match self.begin(asked, now, plan)? {
+        let turn = self.turns.usual.lock().await;
+        let begun = self.begin(asked, now, plan);
+        drop(turn);
+        self.finish(begun?).await
+    }
+
+    /// The same for what takes something away, ahead of everything else that waits.
+    pub async fn write_first<E>(
+        self: &Arc<Self>,
+        asked: Asked,
+        now: SystemTime,
+        plan: impl FnOnce(&Generation) -> Result<Plan, E>,
+    ) -> Result<Written, WriteError<E>> {
+        let turn = self.turns.first.lock().await;
+        let begun = self.begin(asked, now, plan);
+        drop(turn);
+        self.finish(begun?).await
+    }
+
+    async fn finish<E>(&self, begun: Begun) -> Result<Written, WriteError<E>> {
+        let (id, next, written) = match begun {
             Begun::Repeated(known) => return self.repeat(known).await,
+            Begun::Unchanged(id, next, attempt) => return self.unchanged(id, next, attempt).await,
             Begun::Submitted(id, next, written) => (id, next, written),
         };
         written.await.map_err(|_| StoreError::Closed)??;
@@ -256,11 +315,17 @@ impl Ledger {
         let (done, written) = oneshot::channel();
         let mut head = self.head();
         let generation = head.generation.clone().ok_or(WriteError::NotReady)?;
-        if let Some(known) = head.known(&asked) {
-            let known = known.map_err(|()| WriteError::KeyReused)?;
-            return Ok(Begun::Repeated(known.clone()));
+        match head.keys.look(&asked) {
+            Known::New => {}
+            Known::Same(known) => return Ok(Begun::Repeated(known)),
+            Known::Other => return Err(WriteError::KeyReused),
+            Known::Full(message) => return Err(WriteError::ManyKeys(message)),
         }
         let plan = plan(&generation).map_err(WriteError::Refused)?;
+        // Under a key it is written nevertheless, so that the key is known.
+        if asked.key.is_none() && self.is_so(&generation, &plan.change) {
+            return Ok(Begun::Unchanged(plan.id, generation, head.attempt));
+        }
         let revision = head.revision + 1;
         let next = Arc::new(generation.after(&plan.change, revision)?);
         let key = asked.key.clone().map(|key| (asked.caller.clone(), key));
@@ -278,7 +343,14 @@ impl Ledger {
         })?;
         head.take(&next);
         if let Some((caller, key)) = key {
-            head.remember(caller, key, revision, &plan.id, now);
+            head.keys.remember(KnownKey {
+                caller,
+                text: key.text,
+                request: key.request,
+                revision,
+                id: plan.id.clone(),
+                at: now,
+            });
         }
         Ok(Begun::Submitted(plan.id, next, written))
     }
@@ -292,6 +364,37 @@ impl Ledger {
             (Ok(Ok(_)), Some(generation)) => Ok(Written {
                 revision: known.revision,
                 id: known.id,
+                generation,
+            }),
+            _ => Err(StoreError::Closed.into()),
+        }
+    }
+
+    /// Whether a change would change nothing: asking again and again then costs no row.
+    fn is_so(&self, generation: &Generation, change: &Change) -> bool {
+        match change {
+            Change::SessionEnded { session } => self.facts.sessions.get(session).is_ended,
+            change => generation.has(change),
+        }
+    }
+
+    /// The answer to what was so already, once that is in service.
+    async fn unchanged<E>(
+        &self,
+        id: SmolStr,
+        planned: Arc<Generation>,
+        attempt: u64,
+    ) -> Result<Written, WriteError<E>> {
+        let revision = planned.revision();
+        let mut revisions = self.revisions();
+        let arrived = revisions.wait_for(|newest| *newest >= revision);
+        let in_time = tokio::time::timeout(REPEAT_WAIT, arrived).await;
+        // What fell back may have been what it was so by.
+        let stands = self.head().attempt == attempt;
+        match (in_time, self.live()) {
+            (Ok(Ok(_)), Some(generation)) if stands => Ok(Written {
+                revision,
+                id,
                 generation,
             }),
             _ => Err(StoreError::Closed.into()),
@@ -360,7 +463,7 @@ impl Ledger {
             (None, None) => 0,
         };
         let newest = head.revision;
-        head.keys.retain(|_, known| known.revision <= newest);
+        head.keys.fall_back(newest);
     }
 
     fn head(&self) -> std::sync::MutexGuard<'_, Head> {
@@ -394,29 +497,6 @@ impl Head {
                 Generation::new(load, Authority::default(), Default::default(), revision)
             }
         }
-    }
-
-    /// What a request with this key got before; the error is that it was another request.
-    fn known(&self, asked: &Asked) -> Option<Result<&KnownKey, ()>> {
-        let key = asked.key.as_ref()?;
-        let known = self.keys.get(&(asked.caller.clone(), key.text.clone()))?;
-        Some(if known.request == key.request {
-            Ok(known)
-        } else {
-            Err(())
-        })
-    }
-
-    fn remember(&mut self, caller: SmolStr, key: Key, revision: u64, id: &SmolStr, at: SystemTime) {
-        let known = KnownKey {
-            caller: caller.clone(),
-            text: key.text.clone(),
-            request: key.request,
-            revision,
-            id: id.clone(),
-            at,
-        };
-        self.keys.insert((caller, key.text), known);
     }
 }
 

@@ -23,6 +23,7 @@ pub mod directory;
 pub mod effects;
 pub mod generation;
 pub mod keeper;
+pub mod keys;
 pub mod ledger;
 
 mod listing;

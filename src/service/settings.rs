@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::call::challenge;
+use crate::service::keys::KeyRoom;
 
 /// How long the service waits, and how much it remembers.
 #[derive(Debug, Clone)]
@@ -21,6 +22,8 @@ pub struct Settings {
     pub pair_for: Duration,
     /// Most actors, and pairs of an actor and a tool, that are counted at once.
     pub counted: usize,
+    /// Most idempotency keys that are remembered at once.
+    pub keys: KeyRoom,
     /// How long a definition that is not the pinned one is remembered after a list has shown it.
     pub definitions_kept: Duration,
 }
@@ -35,6 +38,10 @@ impl Default for Settings {
             carriers: 1_000_000,
             pair_for: Duration::from_secs(60 * 60),
             counted: 1_000_000,
+            keys: KeyRoom {
+                all: 1_000_000,
+                caller: 250_000,
+            },
             definitions_kept: Duration::from_secs(15 * 60),
         }
     }

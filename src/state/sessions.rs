@@ -22,7 +22,7 @@
 //! by [`Sessions::forget`].
 
 use std::hash::BuildHasher;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -47,6 +47,8 @@ pub struct Sessions {
     /// The version given last. No two states of any sessions get the same one, so one that was dropped
     /// and began anew is not taken for what it was.
     version: AtomicU64,
+    /// Those that were ended and never began.
+    unbegun: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -107,6 +109,7 @@ impl Sessions {
             room: capacity.div_ceil(shards),
             idle,
             version: AtomicU64::new(0),
+            unbegun: AtomicUsize::new(0),
         }
     }
 
@@ -172,8 +175,21 @@ impl Sessions {
         let version = self.next_version();
         let mut shard = self.shard(id);
         let slot = shard.touch(id, now);
+        let was_ended = std::mem::replace(&mut slot.session.is_ended, true);
         slot.session.version = version;
-        slot.session.is_ended = true;
+        if !was_ended && slot.is_unbegun() {
+            self.unbegun.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether anything is remembered of it.
+    pub fn is_known(&self, id: &str) -> bool {
+        self.shard(id).sessions.contains_key(id)
+    }
+
+    /// How many were ended that never began.
+    pub fn ended_unbegun(&self) -> usize {
+        self.unbegun.load(Ordering::Relaxed)
     }
 
     /// What changed since this was asked last, to be written behind.
@@ -214,6 +230,9 @@ impl Sessions {
                 is_dirty: false,
                 at: stored.at,
             };
+            if slot.is_unbegun() {
+                self.unbegun.fetch_add(1, Ordering::Relaxed);
+            }
             let mut shard = self.shard(&stored.id);
             shard.silent_since = None;
             shard.sessions.insert(stored.id, slot);
@@ -226,7 +245,13 @@ impl Sessions {
     pub fn forget(&self, before: SystemTime) {
         for shard in &self.shards {
             let mut shard = lock(shard);
-            shard.sessions.retain(|_, slot| slot.at >= before);
+            shard.sessions.retain(|_, slot| {
+                let stays = slot.at >= before;
+                if !stays && slot.is_unbegun() {
+                    self.unbegun.fetch_sub(1, Ordering::Relaxed);
+                }
+                stays
+            });
         }
     }
 
@@ -249,6 +274,14 @@ impl Sessions {
         // The upper bits: the map within looks at the lower ones.
         let hash = self.hasher.hash_one(id) >> 32;
         lock(&self.shards[hash as usize & (self.shards.len() - 1)])
+    }
+}
+
+impl Slot {
+    /// Ended before anything happened in it.
+    fn is_unbegun(&self) -> bool {
+        let session = &self.session;
+        session.is_ended && session.calls == 0 && session.labels.items().is_empty()
     }
 }
 

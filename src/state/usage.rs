@@ -10,9 +10,13 @@
 //! Denials are counted of an actor and the one for whom it acts together: whoever has an agent denied again and again
 //! while it works for one person does not take it away from everybody else.
 //!
-//! There is room for a number of actors, and of pairs with a tool or with somebody for whom they act. When it is used up, those that have been
-//! silent for more than a day and whose only use is to tell that this is not the first time are dropped;
-//! if that does not help, an allow is not counted, and whoever asked has to deny.
+//! Nothing is counted that no policy reads: whoever counts asks that first.
+//!
+//! There is room for a number of actors, and of pairs with a tool or with somebody for whom they act. When it is used
+//! up, those that were used longest ago are dropped: nobody is denied for want of room. Allowed calls are then counted
+//! too long rather than too short: who was not known when something was dropped may be who was dropped, and counts as
+//! if it had done the most that anything dropped had done ([`lost`]). Denials are counted too short: of an actor with
+//! more of them than there is room for, the oldest are dropped.
 
 use std::hash::BuildHasher;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -23,15 +27,17 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use crate::call::live::form;
-use crate::call::live::usage::Usage;
+use crate::call::live::usage::{Usage, Windows};
 use crate::call::model::TYPES;
 use crate::state::store::{StoreError, StoredUsage, Write};
 
 mod counters;
+mod lost;
 #[cfg(test)]
 mod tests;
 
 use counters::{Counters, Day, Hour};
+use lost::Lost;
 
 /// Seconds since the Unix epoch, which is as fine as buckets need it.
 type Seconds = u64;
@@ -39,8 +45,8 @@ type Seconds = u64;
 /// An actor, and a tool or whoever it was denied for; without either, what is counted of the actor alone.
 type Changed = (EntityUID, Option<EntityUID>);
 
-/// After that long a pair counts in no window.
-const SILENT: Seconds = 26 * 3_600;
+/// Where there is no room, so much of it is made at once: this part of all.
+const MADE_AT_ONCE: usize = 16;
 
 /// Counts by actor, and by actor and tool.
 #[derive(Debug)]
@@ -57,8 +63,8 @@ struct Shard {
     entries: usize,
     /// Those with something to write behind.
     dirty: Vec<Changed>,
-    /// No entry that may be dropped was silent before this.
-    silent_since: Option<Seconds>,
+    /// What was dropped for want of room.
+    lost: Lost,
 }
 
 #[derive(Debug, Default)]
@@ -72,6 +78,8 @@ struct Actor {
     tools_by_hour: Day,
     tools: HashMap<EntityUID, Tool, RandomState>,
     is_dirty: bool,
+    /// Since when it is known.
+    since: Seconds,
     at: Seconds,
 }
 
@@ -86,6 +94,7 @@ struct Denied {
 struct Tool {
     allowed: Counters,
     is_dirty: bool,
+    since: Seconds,
     at: Seconds,
 }
 
@@ -112,17 +121,29 @@ impl UsageLedger {
     ) -> Usage {
         let now = seconds(now);
         let mut shard = self.shard(actor);
+        let lost = shard.lost;
         let Some(actor) = shard.actors.get_mut(actor) else {
             return Usage {
                 is_first_use: tool.is_some(),
-                ..Usage::default()
+                tool: match tool {
+                    Some(_) => lost.before(None, now).unwrap_or_default().tool,
+                    None => Windows::default(),
+                },
+                ..lost.before(None, now).unwrap_or_default()
             };
         };
+        let before = lost.before(Some(actor.since), now).unwrap_or_default();
         let known = tool.and_then(|tool| actor.tools.get_mut(tool));
+        let since = known.as_ref().map(|tool| tool.since);
+        let of_tool = tool.and_then(|_| lost.before(since, now));
+        let of_tool = of_tool.unwrap_or_default().tool;
         Usage {
             is_first_use: tool.is_some() && known.is_none(),
-            tool: known.map_or_else(Default::default, |tool| tool.allowed.windows(now)),
-            actor: actor.allowed.windows(now),
+            tool: lost::sum(
+                known.map_or_else(Default::default, |tool| tool.allowed.windows(now)),
+                of_tool,
+            ),
+            actor: lost::sum(actor.allowed.windows(now), before.actor),
             recent_denials: match root {
                 None => actor.denied.count(now),
                 Some(root) => {
@@ -130,52 +151,51 @@ impl UsageLedger {
                     denied.map_or(0, |denied| denied.count.count(now))
                 }
             },
-            distinct_tools: actor.tools_by_hour.count(now),
+            distinct_tools: actor.tools_by_hour.count(now) + before.distinct_tools,
         }
     }
 
-    /// Counts an allowed call. `false` if there is no room to count it: then it must not be allowed.
-    #[must_use]
-    pub fn allowed(&self, actor: &EntityUID, tool: Option<&EntityUID>, now: SystemTime) -> bool {
+    /// Counts an allowed call.
+    pub fn allowed(&self, actor: &EntityUID, tool: Option<&EntityUID>, now: SystemTime) {
         let now = seconds(now);
         let mut shard = self.shard(actor);
         let Shard { actors, dirty, .. } = &mut *shard;
         let known = actors.get_mut(actor);
         let is_known = known.is_some();
         if known.is_some_and(|known| known.allow(actor, tool, now, dirty)) {
-            return true;
+            return;
         }
         let more = usize::from(!is_known) + usize::from(tool.is_some());
-        if !shard.has_room(more, self.room, now) {
-            return false;
-        }
+        shard.make_room(more, self.room, now);
         let shard = &mut *shard;
         let entry = shard.actors.entry_ref(actor).or_insert_with(|| {
             shard.entries += 1;
-            Actor::default()
+            Actor::since(now)
         });
         if let Some(tool) = tool {
             shard.entries += 1;
-            entry.meet(tool.clone(), Counters::default(), now);
+            entry.meet(tool.clone(), Counters::default(), now, now);
         }
-        entry.allow(actor, tool, now, &mut shard.dirty)
+        entry.allow(actor, tool, now, &mut shard.dirty);
     }
 
     /// Counts a denied call of an actor that acts for `root`, or for itself. Denials alone take only half of the room for
-    /// whoever is not known yet, as anybody can be denied under any name.
+    /// whoever is not known yet, as anybody can be denied under any name: beyond that the oldest of the same actor go,
+    /// and one that has none is not counted.
     pub fn denied(&self, actor: &EntityUID, root: Option<&EntityUID>, now: SystemTime) {
         let now = seconds(now);
         let mut shard = self.shard(actor);
         let known = shard.actors.get(actor);
         let is_met = |known: &Actor| root.is_none_or(|root| known.denied_for.contains_key(root));
         let more = usize::from(known.is_none()) + usize::from(root.is_some());
-        if !known.is_some_and(is_met) && !shard.has_room(more, self.room.div_ceil(2), now) {
+        let is_new = !known.is_some_and(is_met);
+        if is_new && !shard.has_room_for_denial(actor, more, self.room.div_ceil(2)) {
             return;
         }
         let shard = &mut *shard;
         let entry = shard.actors.entry_ref(actor).or_insert_with(|| {
             shard.entries += 1;
-            Actor::default()
+            Actor::since(now)
         });
         let Some(root) = root else {
             entry.denied.add(now);
@@ -230,7 +250,6 @@ impl UsageLedger {
             let at = seconds(stored.at);
             let mut shard = self.shard(&stored.actor);
             let shard = &mut *shard;
-            shard.silent_since = None;
             let entry = shard.actors.entry(stored.actor).or_insert_with(|| {
                 shard.entries += 1;
                 Actor::default()
@@ -243,7 +262,7 @@ impl UsageLedger {
                 }
                 Some(tool) if *tool.entity_type() == TYPES.tool => {
                     shard.entries += 1;
-                    entry.meet(tool, allowed, at);
+                    entry.meet(tool, allowed, 0, at);
                 }
                 Some(root) => {
                     shard.entries += 1;
@@ -256,6 +275,11 @@ impl UsageLedger {
                 }
             }
         }
+        for shard in &self.shards {
+            let mut shard = lock(shard);
+            let newest = shard.actors.values().map(|it| it.at).max().unwrap_or(0);
+            shard.make_room(0, self.room, newest);
+        }
         Ok(())
     }
 
@@ -263,7 +287,7 @@ impl UsageLedger {
     pub fn forget(&self, before: SystemTime) {
         let before = seconds(before);
         for shard in &self.shards {
-            lock(shard).forget(before);
+            lock(shard).forget(before, true);
         }
     }
 
@@ -285,32 +309,56 @@ impl UsageLedger {
 }
 
 impl Shard {
-    /// Whether there is room for that many more entries, or it can be made.
-    fn has_room(&mut self, more: usize, room: usize, now: Seconds) -> bool {
-        let fits = |entries: usize| entries + more <= room;
-        if fits(self.entries) {
-            return true;
+    /// Drops what was used longest ago, if there is no room for that many more entries.
+    fn make_room(&mut self, more: usize, room: usize, now: Seconds) {
+        if self.entries + more <= room {
+            return;
         }
-        let before = now.saturating_sub(SILENT);
-        // Looking through all of them is only worth it if one can have become silent since.
-        if self.silent_since.is_none_or(|since| since < before) {
-            self.forget(before);
-            let oldest = |actor: &Actor| {
-                let tools = actor.tools.values().map(|tool| tool.at);
-                let denied = actor.denied_for.values().map(|denied| denied.at);
-                tools.chain(denied).min().unwrap_or(actor.at)
-            };
-            self.silent_since = Some(self.actors.values().map(oldest).min().unwrap_or(now));
+        let mut times: Vec<Seconds> = self.actors.values().flat_map(Actor::times).collect();
+        let gone = (self.entries + more - room).max(room / MADE_AT_ONCE);
+        let gone = gone.clamp(1, times.len().max(1)) - 1;
+        if gone >= times.len() {
+            return;
         }
-        fits(self.entries)
+        let (_, last, _) = times.select_nth_unstable(gone);
+        let before = *last + 1;
+        let lost = &mut self.lost;
+        for actor in self.actors.values_mut() {
+            for tool in actor.tools.values_mut().filter(|it| it.at < before) {
+                lost.add(tool.allowed.windows(now), 0, now);
+            }
+            if actor.at < before {
+                let distinct = actor.tools_by_hour.count(now);
+                lost.add(actor.allowed.windows(now), distinct, now);
+            }
+        }
+        // Who stays has used as many different tools as before.
+        self.forget(before, false);
     }
 
-    fn forget(&mut self, before: Seconds) {
+    /// Whether a denial of an actor has that many more entries, or it can give up older ones of its own.
+    fn has_room_for_denial(&mut self, actor: &EntityUID, more: usize, room: usize) -> bool {
+        if self.entries + more <= room {
+            return true;
+        }
+        let Some(denied_for) = self.actors.get_mut(actor).map(|it| &mut it.denied_for) else {
+            return false;
+        };
+        let oldest = denied_for.iter().min_by_key(|(_, denied)| denied.at);
+        let Some(oldest) = oldest.map(|(root, _)| root.clone()) else {
+            return false;
+        };
+        denied_for.remove(&oldest);
+        self.entries -= 1;
+        true
+    }
+
+    fn forget(&mut self, before: Seconds, counts_less: bool) {
         self.actors.retain(|_, actor| {
             let hours = &mut actor.tools_by_hour;
             actor.tools.retain(|_, tool| {
                 let stays = tool.at >= before;
-                if !stays {
+                if !stays && counts_less {
                     hours.take_away(tool.at);
                 }
                 stays
@@ -324,6 +372,20 @@ impl Shard {
 }
 
 impl Actor {
+    fn since(since: Seconds) -> Self {
+        Self {
+            since,
+            ..Self::default()
+        }
+    }
+
+    /// When each of its entries was used last, its own among them.
+    fn times(&self) -> impl Iterator<Item = Seconds> {
+        let tools = self.tools.values().map(|tool| tool.at);
+        let denied = self.denied_for.values().map(|denied| denied.at);
+        tools.chain(denied).chain([self.at])
+    }
+
     /// Counts an allowed call, unless the tool is not known.
     fn allow(
         &mut self,
@@ -366,12 +428,13 @@ impl Actor {
         Some((counters, denied.at))
     }
 
-    /// Adds a tool that was used at that time.
-    fn meet(&mut self, tool: EntityUID, allowed: Counters, at: Seconds) {
+    /// Adds a tool that is known since then, and was used at that time.
+    fn meet(&mut self, tool: EntityUID, allowed: Counters, since: Seconds, at: Seconds) {
         self.tools_by_hour.add(at);
         let entry = Tool {
             allowed,
             is_dirty: false,
+            since,
             at,
         };
         self.tools.insert(tool, entry);

@@ -337,9 +337,7 @@ impl Case {
             }),
         };
         let mut approved = authority.clone();
-        approved
-            .approvals
-            .insert_mut("a".into(), Arc::new(approval));
+        approved.approvals.insert_mut(Arc::new(approval));
         let again = CallContext {
             approval_ids: vec!["a".into()],
             ..self.context()

@@ -141,9 +141,7 @@ fn approve(call: &ApprovedCall, uses: u32) -> Authority {
         }),
     };
     let mut authority = Authority::default();
-    authority
-        .approvals
-        .insert_mut("a".into(), Arc::new(approval));
+    authority.approvals.insert_mut(Arc::new(approval));
     authority
 }
 

@@ -10,6 +10,7 @@ use smol_str::SmolStr;
 
 use crate::call::decision::Reason;
 use crate::call::live::approval::{Approval, ApprovalStatus};
+use crate::call::live::approvals::Approvals;
 use crate::call::live::grant::{Grant, GrantStatus};
 use crate::call::live::stop::Stop;
 use crate::call::live::task::{Task, TaskStatus};
@@ -23,7 +24,7 @@ pub struct Authority {
     /// Tasks, by id.
     pub tasks: RedBlackTreeMapSync<SmolStr, Arc<Task>>,
     /// Approvals, by id.
-    pub approvals: RedBlackTreeMapSync<SmolStr, Arc<Approval>>,
+    pub approvals: Approvals,
     /// What is stopped, by its name. It stays until the stop is lifted.
     pub stops: RedBlackTreeMapSync<EntityUID, Arc<Stop>>,
 }
@@ -68,28 +69,47 @@ impl Authority {
         }
     }
 
-    /// The same without what has been over since before a moment. A task goes last: what it was opened
-    /// for can tell that it is over.
-    pub fn without_ended(&self, before: SystemTime) -> Self {
+    /// What has been over since before a moment. A task goes last: what it was opened for can tell that it is over.
+    pub fn ended_before(&self, before: SystemTime) -> Vec<Ended> {
+        let grants = self.grants.values().filter(|it| it.ended_at() < before);
+        let grants = grants.map(|it| Ended::Grant(it.id.clone()));
+        let approvals = self.approvals.values().filter(|it| it.expires_at < before);
+        let approvals = approvals.map(|it| Ended::Approval(it.id.clone()));
+        let mut ended: Vec<Ended> = grants.chain(approvals).collect();
+        let of_grants = self.grants.values().filter(|it| it.ended_at() >= before);
+        let of_grants = of_grants.filter_map(|it| it.task.as_ref());
+        let of_approvals = self.approvals.values().filter(|it| it.expires_at >= before);
+        let of_approvals = of_approvals.filter_map(|it| it.call.task.as_ref());
+        let needed: HashSet<&SmolStr> = of_grants.chain(of_approvals).collect();
+        let is_over = |it: &&Arc<Task>| it.ended_at() < before && !needed.contains(&it.id);
+        let tasks = self.tasks.values().filter(is_over);
+        ended.extend(tasks.map(|it| Ended::Task(it.id.clone())));
+        ended
+    }
+
+    /// The same without these, as far as they are still over since before that moment.
+    pub fn without(&self, ended: &[Ended], before: SystemTime) -> Self {
         let mut next = self.clone();
-        for (id, grant) in &self.grants {
-            if grant.ended_at() < before {
-                next.grants.remove_mut(id);
-            }
-        }
-        for (id, approval) in &self.approvals {
-            if approval.expires_at < before {
-                next.approvals.remove_mut(id);
-            }
-        }
-        let tasks_of_grants = next.grants.values().filter_map(|grant| grant.task.as_ref());
-        let tasks_of_approvals = next.approvals.values();
-        let tasks_of_approvals =
-            tasks_of_approvals.filter_map(|approval| approval.call.task.as_ref());
-        let needed: HashSet<&SmolStr> = tasks_of_grants.chain(tasks_of_approvals).collect();
-        for (id, task) in &self.tasks {
-            if task.ended_at() < before && !needed.contains(id) {
-                next.tasks.remove_mut(id);
+        for ended in ended {
+            match ended {
+                Ended::Grant(id) => {
+                    let grant = self.grants.get(id);
+                    if grant.is_some_and(|it| it.ended_at() < before) {
+                        next.grants.remove_mut(id);
+                    }
+                }
+                Ended::Approval(id) => {
+                    let approval = self.approvals.get(id);
+                    if approval.is_some_and(|it| it.expires_at < before) {
+                        next.approvals.remove_mut(id);
+                    }
+                }
+                Ended::Task(id) => {
+                    let task = self.tasks.get(id);
+                    if task.is_some_and(|it| it.ended_at() < before) {
+                        next.tasks.remove_mut(id);
+                    }
+                }
             }
         }
         next
@@ -103,4 +123,15 @@ impl Authority {
         };
         task.is_some_and(|id| open(id) != Some(true))
     }
+}
+
+/// Something that is over, by its id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// A delegation.
+    Grant(SmolStr),
+    /// An approval.
+    Approval(SmolStr),
+    /// A task.
+    Task(SmolStr),
 }

@@ -1,7 +1,7 @@
 //! Live authority: what is lent to whom, for which task, with whose approval, until when.
 //!
 //! Start at [`authority::Authority`], everything of one revision. [`grant`], [`task`] and [`approval`]
-//! say what each of them is and when it holds; [`stop`] is what nobody may use; [`scope`] says which calls one
+//! say what each of them is and when it holds, [`approvals`] which of them wait for whom; [`stop`] is what nobody may use; [`scope`] says which calls one
 //! covers; [`session`], [`carried`] and [`usage`] are what has happened so far, as a decision sees it; [`change`] is
 //! one write.
 //!
@@ -9,6 +9,7 @@
 //! names and times are written down is [`form`].
 
 pub mod approval;
+pub mod approvals;
 pub mod authority;
 pub mod carried;
 pub mod change;

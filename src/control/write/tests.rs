@@ -48,7 +48,7 @@ impl Store for Held {
 }
 
 struct Bench {
-    control: Control,
+    control: Arc<Control>,
     answers: mpsc::Sender<Result<(), StoreError>>,
     provider: SdkTracerProvider,
     spans: InMemorySpanExporter,
@@ -95,7 +95,7 @@ impl Bench {
         service.publish(load).unwrap();
         let limits = Arc::new(ArcSwap::from_pointee(limits));
         Self {
-            control: Control::new(Arc::new(service), limits),
+            control: Arc::new(Control::new(Arc::new(service), limits)),
             answers,
             provider,
             spans,

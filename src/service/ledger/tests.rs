@@ -1,6 +1,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
+use crate::call::live::change::Key;
 use crate::call::live::task::Task;
 use crate::call::model::{self, TYPES};
 use crate::service::clock::SystemClock;

@@ -230,3 +230,18 @@ fn parallel_calls_of_one_session_follow_one_another() {
     let different: BTreeSet<u64> = versions.iter().copied().collect();
     assert_eq!(different.len(), versions.len());
 }
+
+#[test]
+fn sessions_ended_before_they_began_are_counted_once_until_they_are_forgotten() {
+    let sessions = Sessions::new(10, Duration::from_secs(60));
+    let [known, invented] = ["known", "invented"].map(SmolStr::new);
+    let next = sessions.get(&known).after(None, &[]);
+    sessions.advance(&known, 0, next, at(0)).unwrap();
+    for id in [&known, &invented, &invented] {
+        sessions.end(id, at(1));
+    }
+    assert_eq!(sessions.ended_unbegun(), 1);
+    assert!(sessions.is_known(&known) && !sessions.is_known("other"));
+    sessions.forget(at(2));
+    assert_eq!(sessions.ended_unbegun(), 0);
+}

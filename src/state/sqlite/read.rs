@@ -143,8 +143,7 @@ fn authority(connection: &Connection) -> Result<Authority, StoreError> {
     })?;
     each(connection, "SELECT id, body FROM approvals", [], |row| {
         let approval: Approval = body(row, 1)?;
-        let id = approval.id.clone();
-        authority.approvals.insert_mut(id, approval.into());
+        authority.approvals.insert_mut(approval.into());
         Ok(())
     })?;
     Ok(authority)

@@ -92,7 +92,7 @@ proptest! {
             let time = at(0) + Duration::from_millis(now);
             match event {
                 Event::Allowed { actor, tool } => {
-                    prop_assert!(ledger.allowed(&actors[actor], Some(&tools[tool]), time));
+                    ledger.allowed(&actors[actor], Some(&tools[tool]), time);
                     allowed.push((actor, tool, now));
                 }
                 Event::Denied { actor } => {
@@ -167,7 +167,7 @@ fn an_actor_nobody_knows_has_used_nothing() {
 #[test]
 fn a_call_without_a_tool_counts_for_the_actor_alone() {
     let ledger = UsageLedger::new(10);
-    assert!(ledger.allowed(&agent("a"), None, at(0)));
+    ledger.allowed(&agent("a"), None, at(0));
     let seen = ledger.view(&agent("a"), None, Some(&tool("s", "t")), at(1));
     assert_eq!((seen.actor.minute, seen.tool.minute), (1, 0));
     assert_eq!((seen.is_first_use, seen.distinct_tools), (true, 0));
@@ -178,8 +178,8 @@ fn only_what_changed_is_written_again() {
     let ledger = UsageLedger::new(10);
     let (a, b) = (agent("a"), agent("b"));
     let t = tool("s", "t");
-    assert!(ledger.allowed(&a, Some(&t), at(0)));
-    assert!(ledger.allowed(&a, Some(&t), at(0)));
+    ledger.allowed(&a, Some(&t), at(0));
+    ledger.allowed(&a, Some(&t), at(0));
     ledger.denied(&b, None, at(0));
     let mut names: Vec<_> = stored(ledger.dirty())
         .into_iter()
@@ -194,30 +194,45 @@ fn only_what_changed_is_written_again() {
 }
 
 #[test]
-fn a_full_ledger_drops_what_is_silent_and_refuses_otherwise() {
+fn a_full_ledger_drops_what_was_used_longest_ago() {
     let ledger = UsageLedger::new(4);
     let tools = ["0", "1", "2", "3"].map(|name| tool("s", name));
     let a = agent("a");
     // One entry for the actor and three for tools.
-    assert!(ledger.allowed(&a, Some(&tools[0]), at(0)));
-    assert!(ledger.allowed(&a, Some(&tools[1]), at(DAY)));
-    assert!(ledger.allowed(&a, Some(&tools[2]), at(DAY)));
-    assert!(!ledger.allowed(&a, Some(&tools[3]), at(DAY)));
-    assert_eq!(
-        ledger.view(&a, None, None, at(DAY)).actor.minute,
-        2,
-        "nothing half counted"
-    );
-    assert!(
-        ledger.allowed(&a, Some(&tools[1]), at(DAY)),
-        "known ones are"
-    );
-    // The first tool counts nowhere any more.
-    let later = at(SILENT + 1);
-    assert!(ledger.allowed(&a, Some(&tools[3]), later));
+    for (seconds, tool) in (0..).zip(&tools[..3]) {
+        ledger.allowed(&a, Some(tool), at(seconds));
+    }
+    ledger.allowed(&a, Some(&tools[0]), at(3));
+    ledger.allowed(&a, Some(&tools[3]), at(4));
     assert_eq!(ledger.len(), 4);
-    let seen = ledger.view(&a, None, Some(&tools[0]), later);
-    assert_eq!((seen.is_first_use, seen.distinct_tools), (true, 3));
+    let seen = |tool: usize| ledger.view(&a, None, Some(&tools[tool]), at(4));
+    assert!(seen(1).is_first_use, "it was used longest ago");
+    assert!(!seen(0).is_first_use && !seen(2).is_first_use && !seen(3).is_first_use);
+    // Of the actor itself nothing is lost.
+    assert_eq!((seen(0).actor.day, seen(0).distinct_tools), (5, 4));
+}
+
+#[test]
+fn what_may_have_been_dropped_counts_too_long_rather_than_too_short() {
+    let ledger = UsageLedger::new(4);
+    let (a, b, t) = (agent("a"), agent("b"), tool("s", "t"));
+    let counted = |ledger: &UsageLedger, actor: &EntityUID, seconds| {
+        let seen = ledger.view(actor, None, Some(&t), at(seconds));
+        (seen.actor.day, seen.tool.day, seen.distinct_tools)
+    };
+    for _ in 0..7 {
+        ledger.allowed(&a, Some(&t), at(0));
+    }
+    ledger.allowed(&b, Some(&t), at(10));
+    ledger.allowed(&agent("c"), Some(&t), at(20));
+    // It was dropped, and what it did is not forgotten. Nor is it for whoever came since, but for who was there.
+    assert_eq!(counted(&ledger, &a, 20), (7, 7, 1));
+    assert_eq!(counted(&ledger, &agent("c"), 20), (8, 8, 2));
+    assert_eq!(counted(&ledger, &b, 20), (1, 1, 1));
+    ledger.allowed(&a, Some(&t), at(30));
+    assert!(counted(&ledger, &a, 30).0 >= 8);
+    // After a day nothing of it counts.
+    assert_eq!(counted(&ledger, &agent("d"), 31 + DAY + HOUR), (0, 0, 0));
 }
 
 #[test]
@@ -227,7 +242,7 @@ fn names_that_are_only_denied_leave_room_for_others() {
         ledger.denied(&agent(&name.to_string()), None, at(0));
     }
     assert_eq!(ledger.len(), 5);
-    assert!(ledger.allowed(&agent("a"), Some(&tool("s", "t")), at(0)));
+    ledger.allowed(&agent("a"), Some(&tool("s", "t")), at(0));
     ledger.denied(&agent("a"), None, at(0));
     assert_eq!(
         ledger.view(&agent("a"), None, None, at(0)).recent_denials,
@@ -239,8 +254,8 @@ fn names_that_are_only_denied_leave_room_for_others() {
 fn what_is_forgotten_was_never_used() {
     let ledger = UsageLedger::new(10);
     let (a, t) = (agent("a"), tool("s", "t"));
-    assert!(ledger.allowed(&a, Some(&t), at(0)));
-    assert!(ledger.allowed(&agent("b"), Some(&t), at(10)));
+    ledger.allowed(&a, Some(&t), at(0));
+    ledger.allowed(&agent("b"), Some(&t), at(10));
     ledger.forget(at(10));
     assert!(ledger.view(&a, None, Some(&t), at(10)).is_first_use);
     assert!(
@@ -254,7 +269,7 @@ fn what_is_forgotten_was_never_used() {
 #[test]
 fn bytes_that_are_no_counters_are_an_error() {
     let ledger = UsageLedger::new(10);
-    assert!(ledger.allowed(&agent("a"), None, at(0)));
+    ledger.allowed(&agent("a"), None, at(0));
     let whole = stored(ledger.dirty()).remove(0);
     let read = |counters: &[u8]| {
         let stored = StoredUsage {
@@ -292,7 +307,7 @@ fn denials_count_for_the_one_they_were_for() {
     assert_eq!(all(&again), [3, 0, 1]);
     assert_eq!(again.len(), 2);
     // Nor do they look like tools.
-    assert!(again.allowed(&a, Some(&tool("s", "t")), at(1)));
+    again.allowed(&a, Some(&tool("s", "t")), at(1));
     assert_eq!(again.view(&a, None, None, at(1)).distinct_tools, 1);
     again.forget(at(1));
     assert_eq!((again.len(), all(&again)), (2, [0, 0, 1]));
@@ -306,5 +321,5 @@ fn people_for_whom_something_is_only_denied_leave_room() {
         ledger.denied(&agent("a"), Some(&person), at(0));
     }
     assert_eq!(ledger.len(), 5);
-    assert!(ledger.allowed(&agent("b"), Some(&tool("s", "t")), at(0)));
+    ledger.allowed(&agent("b"), Some(&tool("s", "t")), at(0));
 }

@@ -6,4 +6,5 @@ mod headers;
 mod losses;
 mod restart;
 mod silence;
+mod starvation;
 mod strangers;

@@ -54,7 +54,7 @@ impl ControlApi {
         self
     }
 
-    fn control(&self) -> &Control {
+    fn control(&self) -> &Arc<Control> {
         &self.shared.control
     }
 }
@@ -107,10 +107,12 @@ impl control_server::Control for ControlApi {
                     let of_type = parser.optional_id(message.r#type, "type")?;
                     Ok((of_type, parser.page(message.page_size, message.page_token)?))
                 })?;
-        let listed = self.control().list_entities(of_type.as_deref(), &page);
-        Ok(Response::new(encode::entities(
-            listed.map_err(told(&caller))?,
-        )))
+        let list = move |control: &Control| {
+            let listed = control.list_entities(of_type.as_deref(), &page);
+            listed.map(encode::entities)
+        };
+        let listed = self.shared.control.apart(list).await;
+        Ok(Response::new(listed.map_err(told(&caller))?))
     }
 
     async fn delete_entity(
@@ -221,10 +223,12 @@ impl control_server::Control for ControlApi {
                 .read(request, Rpc::ListDelegations, |parser, message| {
                     parser.grant_filter(message)
                 })?;
-        let listed = self.control().list_delegations(&filter, &page);
-        Ok(Response::new(encode::delegations(
-            listed.map_err(told(&caller))?,
-        )))
+        let list = move |control: &Control| {
+            let listed = control.list_delegations(&filter, &page);
+            listed.map(encode::delegations)
+        };
+        let listed = self.shared.control.apart(list).await;
+        Ok(Response::new(listed.map_err(told(&caller))?))
     }
 
     async fn open_task(
@@ -288,8 +292,12 @@ impl control_server::Control for ControlApi {
                 .read(request, Rpc::ListTasks, |parser, message| {
                     parser.task_filter(message)
                 })?;
-        let listed = self.control().list_tasks(&filter, &page);
-        Ok(Response::new(encode::tasks(listed.map_err(told(&caller))?)))
+        let list = move |control: &Control| {
+            let listed = control.list_tasks(&filter, &page);
+            listed.map(encode::tasks)
+        };
+        let listed = self.shared.control.apart(list).await;
+        Ok(Response::new(listed.map_err(told(&caller))?))
     }
 
     async fn request_approval(
@@ -348,11 +356,13 @@ impl control_server::Control for ControlApi {
                 .read(request, Rpc::ListApprovals, |parser, message| {
                     parser.approval_filter(message)
                 })?;
-        let listed = self.control().list_approvals(&filter, &page);
-        Ok(Response::new(encode::approvals(
-            listed.map_err(told(&caller))?,
-            &caller.rights,
-        )))
+        let reader = Arc::clone(&caller);
+        let list = move |control: &Control| {
+            let listed = control.list_approvals(&filter, &page)?;
+            Ok(encode::approvals(listed, &reader.rights))
+        };
+        let listed = self.shared.control.apart(list).await;
+        Ok(Response::new(listed.map_err(told(&caller))?))
     }
 
     type WatchApprovalsStream = Told<v1::WatchApprovalsResponse>;
