@@ -252,7 +252,6 @@ fn open_service(args: &Args, config: &Config, recorder: Recorder) -> anyhow::Res
         counted: limits.usage_entries as usize,
         session_idle: hours(config.state.session_idle_hours),
         definitions_kept: Duration::from_secs(u64::from(limits.changed_definition_minutes) * 60),
-        ..Settings::default()
     };
     let clock = Arc::new(SystemClock);
     Ok(Service::open(settings, recorder, store, clock)?)

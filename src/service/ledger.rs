@@ -16,6 +16,7 @@ use crate::call::live::change::{Asked, Change, Entry};
 use crate::service::effects::LiveFacts;
 use crate::service::generation::{Generation, Load, Misfit};
 use crate::service::keys::{KeyRoom, Keys, Known};
+use crate::service::turns::Turns;
 use crate::state::store::{KnownKey, Loaded, StoreError, Write};
 use crate::state::writer::Writer;
 use crate::telemetry::recorder::Recorder;
@@ -85,14 +86,6 @@ pub struct Ledger {
     facts: Arc<LiveFacts>,
     recorder: Recorder,
     turns: Turns,
-}
-
-/// One write is planned at a time. Those that wait for their turn do so here, in order, and hold no thread that could
-/// decide meanwhile; what takes something away has a queue of its own and never waits behind the others.
-#[derive(Default)]
-struct Turns {
-    usual: tokio::sync::Mutex<()>,
-    first: tokio::sync::Mutex<()>,
 }
 
 /// What became of a request at first sight.

@@ -33,3 +33,4 @@ mod pending;
 pub mod search;
 pub mod settings;
 pub mod several;
+mod turns;
