@@ -71,6 +71,7 @@ mod serving;
 mod shipped_policies;
 mod store;
 mod targets;
+mod task_terms;
 mod telemetry;
 mod toolhive;
 mod toolhive_real;

@@ -366,6 +366,7 @@ fn prune(bench: &mut Bench, ended: u64, recent: u64, changes: u64) -> Pruned {
     let before = Retention {
         ended: at(ended),
         recent: at(recent),
+        places: at(recent),
         changes: at(changes),
     };
     let mut gone = Pruned::default();
