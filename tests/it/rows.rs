@@ -488,7 +488,7 @@ fn determining(decision: &Decision) -> BTreeSet<String> {
 }
 
 /// The actions of `govern` that rows ask for; who approves is said in a row of the call itself.
-const GOVERNING: [&str; 7] = [
+const GOVERNING: [&str; 9] = [
     "grant_delegation",
     "revoke_delegation",
     "open_task",
@@ -496,6 +496,8 @@ const GOVERNING: [&str; 7] = [
     "close_task",
     "end_session",
     "edit_entities",
+    "stop_entity",
+    "resume_entity",
 ];
 
 fn is_governing(kind: &str) -> bool {

@@ -126,7 +126,7 @@ fn a_file_of_a_newer_program_is_refused() {
             refused,
             StoreError::TooNew {
                 found: 99,
-                known: 2,
+                known: 4,
                 ..
             }
         ),
