@@ -250,6 +250,8 @@ fn open_service(args: &Args, config: &Config, recorder: Recorder) -> anyhow::Res
             caller: limits.idempotency_keys_per_caller as usize,
         },
         counted: limits.usage_entries as usize,
+        places: limits.places as usize,
+        place_for: 24 * hours(config.memory.place_days),
         session_idle: hours(config.state.session_idle_hours),
         definitions_kept: Duration::from_secs(u64::from(limits.changed_definition_minutes) * 60),
     };

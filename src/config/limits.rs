@@ -131,6 +131,9 @@ limits! {
     usage_entries: 1_000_000 in 1_000..=100_000_000;
     /// Tasks, delegations and pairs of an agent and a person whose labels are remembered. Restart.
     carriers: 1_000_000 in 1..=100_000_000;
+    /// Places whose labels are remembered, what contains them included. Beyond that every place has the labels of what
+    /// was written where there was no room. Restart.
+    places: 1_000_000 in 1..=100_000_000;
     /// Minutes for which a tool that a list has shown with another definition than the pinned one is denied to calls
     /// through the same gateway. Restart.
     changed_definition_minutes: 15 in 1..=1_440;
@@ -170,7 +173,7 @@ impl Limits {
     }
 
     /// The limits that a running server does not change.
-    pub fn fixed_at_start(&self) -> [u32; 19] {
+    pub fn fixed_at_start(&self) -> [u32; 20] {
         [
             self.message_bytes,
             self.header_bytes,
@@ -189,6 +192,7 @@ impl Limits {
             self.usage_entries,
             self.idempotency_keys,
             self.idempotency_keys_per_caller,
+            self.places,
             self.changed_definition_minutes,
             self.writes_under_way,
         ]
