@@ -18,6 +18,10 @@ impl Control {
     ) -> Result<u64, ControlError> {
         let plan = move |scene: &Scene<'_>| {
             scene.govern("end_session", &scene.gateway(), About::default())?;
+            if !scene.service.facts().sessions.can_end(&session) {
+                let message = "as many sessions as can be remembered were ended for good: stop the agent instead";
+                return Err(ControlError::TooMany(message.to_owned()));
+            }
             Ok(Plan {
                 verb: "EndSession",
                 id: session.clone(),

@@ -141,8 +141,10 @@ impl Service {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
         let mut loaded = store.load()?;
+        let clock = Forward::new(clock, loaded.lease.or(loaded.clock));
+        // Before the first moment is told.
+        store.commit(&[Write::Lease(clock.lease())])?;
         let facts = Arc::new(LiveFacts::restore(&settings, &mut loaded)?);
-        let clock = Forward::new(clock, loaded.clock);
         let sessions = Arc::clone(&facts);
         let writer = Writer::start(store)?;
         let ledger = Ledger::new(&mut loaded, writer, sessions, recorder.clone());
@@ -180,6 +182,16 @@ impl Service {
     /// Now, as decisions see it.
     pub fn now(&self) -> SystemTime {
         self.clock.now()
+    }
+
+    /// The latest moment that is sure: how far what happened is forgotten, whatever the clock says.
+    pub fn sure(&self) -> SystemTime {
+        self.clock.sure()
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &Forward {
+        &self.clock
     }
 
     /// The limits it was opened with.
@@ -357,25 +369,27 @@ impl Service {
     fn decide(&self, pending: &Pending<'_>, call: &CallContext) -> Made {
         pending.guarded(Made::denied, |generation, asker| {
             let now = pending.started_at;
+            // A clock that leaps forgets nothing of what was read and done.
+            let sure = self.sure().min(now);
             let caller = &pending.ask.caller.id;
             generation.mapped.tell(&generation.claims, call, caller);
             for _ in 0..MOST_ATTEMPTS {
-                let seen = self.facts.look(&pending.ask, generation, call, now);
+                let seen = self.facts.look(&pending.ask, generation, call, sure);
                 let world = self.world(generation, seen.past());
                 let decision = decide::decide(world, call, asker, now);
                 if pending.ask.is_dry_run {
                     return Made::unwritten(decision);
                 }
                 if !decision.is_allow() {
-                    self.facts.denied(&seen, call, now);
+                    self.facts.denied(&seen, call, sure);
                     return Made::unwritten(decision);
                 }
-                match self.facts.take(&seen, call, &decision.effects, now) {
+                match self.facts.take(&seen, call, &decision.effects, sure) {
                     Taken::Done => return Made::unwritten(decision),
                     Taken::Write(writes) => return Made { decision, writes },
                     Taken::Changed => {}
                     Taken::Lost(reason) => {
-                        self.facts.denied(&seen, call, now);
+                        self.facts.denied(&seen, call, sure);
                         return Made::denied(reason);
                     }
                 }
@@ -414,6 +428,21 @@ impl Service {
         }
         // What was refused is never told of, which says the same.
         writing
+    }
+
+    /// Hands over what nobody waits for.
+    pub(super) fn write_soon(&self, writes: Vec<Write>) {
+        if writes.is_empty() {
+            return;
+        }
+        let submitted = self.ledger.writer().submit(writes, |result| {
+            if let Err(error) = result {
+                tracing::error!(%error, "what a list has shown is not written");
+            }
+        });
+        if let Err(error) = submitted {
+            tracing::error!(%error, "what a list has shown is not written");
+        }
     }
 
     pub(super) fn start<'a>(&self, ask: Ask<'a>, generation: Arc<Generation>) -> Pending<'a> {

@@ -89,12 +89,17 @@ impl LiveFacts {
             definitions: Definitions::new(settings.definitions_kept),
         };
         facts.sessions.restore(std::mem::take(&mut loaded.sessions));
+        facts.sessions.restore_ended(&loaded.ended_sessions);
+        let shown = std::mem::take(&mut loaded.shown_tools);
+        facts.definitions.restore(shown);
         facts.memory.restore(std::mem::take(&mut loaded.labels));
         facts.usage.restore(std::mem::take(&mut loaded.usage))?;
         let uses = std::mem::take(&mut loaded.approval_uses);
         facts
             .meters
             .restore(uses, std::mem::take(&mut loaded.task_spent));
+        let lost = std::mem::take(&mut loaded.task_lost);
+        facts.meters.restore_lost(lost);
         Ok(facts)
     }
 
@@ -177,6 +182,7 @@ impl LiveFacts {
                     id: task.clone(),
                     spent,
                     is_exact: false,
+                    lost: self.meters.at_risk(task),
                 }),
                 Spend::Exhausted => return Taken::Lost(world::budget_spent(task)),
             }

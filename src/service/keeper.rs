@@ -45,7 +45,9 @@ impl Service {
     pub fn flush(&self) {
         let mut writes = self.facts().sessions.dirty();
         writes.extend(self.facts().usage.dirty());
-        writes.push(Write::Clock(self.now()));
+        self.clock().fault();
+        writes.push(Write::Clock(self.sure()));
+        writes.push(Write::Lease(self.clock().lease()));
         // In small pieces, so that answers that wait for their writes do not wait for these.
         let submitted = self.ledger().writer().submit_behind(writes, |result| {
             if let Err(error) = result {
@@ -60,14 +62,14 @@ impl Service {
     /// Forgets what has been over for long, here and in the store.
     pub fn prune(&self, keep: Keep) {
         let before = |age: Duration| {
-            let at = self.now().checked_sub(age);
+            let at = self.sure().checked_sub(age);
             at.unwrap_or(SystemTime::UNIX_EPOCH)
         };
         // Sessions and counts are of use for longer than what is kept only to be listed may be kept.
         let silent = keep.ended.max(self.settings().session_idle);
         let counted = keep.ended.max(DAY_AND_MORE);
         self.facts().sessions.forget(before(silent));
-        self.facts().memory.sweep(self.now());
+        self.facts().memory.sweep(self.sure());
         self.facts().usage.forget(before(counted));
         self.ledger().forget(before(keep.ended));
         let retention = Retention {
@@ -88,7 +90,8 @@ impl Service {
     /// Writes everything that is left and closes the store. Nothing is written after that.
     pub fn close(&self) {
         self.flush();
-        let released = self.facts().meters.release();
+        let mut released = self.facts().meters.release();
+        released.push(Write::Lease(self.sure()));
         if let Err(error) = self.ledger().writer().submit(released, |_| {}) {
             tracing::error!(%error, "unused budgets are not given back");
         }

@@ -61,7 +61,7 @@ impl Service {
             None => pending.guarded(Err, |generation, asker| {
                 let seen = self
                     .facts()
-                    .look(&ask, generation, call, pending.started_at);
+                    .look(&ask, generation, call, self.sure().min(pending.started_at));
                 let world = self.world(generation, seen.past());
                 let in_time = offered.iter().take_while(|_| !ask.deadline.is_over());
                 listing::filter(world, call, in_time, asker, pending.started_at)
@@ -173,6 +173,7 @@ impl Service {
             shown.push((Place { gateway, tool }, changed));
         }
         let definitions = &self.facts().definitions;
-        definitions.shown(&shown, pending.started_at);
+        let writes = definitions.shown(&shown, pending.started_at);
+        self.write_soon(writes);
     }
 }
