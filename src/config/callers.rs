@@ -117,6 +117,8 @@ pub enum RpcName {
     StopEntity,
     /// `ResumeEntity`.
     ResumeEntity,
+    /// `RepairClock`.
+    RepairClock,
     /// `GetStatus`.
     GetStatus,
     /// `WatchChanges`.

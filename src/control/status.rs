@@ -59,6 +59,10 @@ pub struct Status {
     pub now: SystemTime,
     /// What is wrong with the store.
     pub store_fault: Option<String>,
+    /// Changes that are in force and not written.
+    pub unwritten: usize,
+    /// What is wrong with the clock.
+    pub clock_fault: Option<String>,
 }
 
 impl Control {
@@ -97,6 +101,8 @@ impl Control {
                 losses: self.service.recorder().losses(),
                 now: view.now,
                 store_fault,
+                unwritten: self.service.ledger().unwritten(),
+                clock_fault: self.service.clock().fault(),
             })
         })
     }
@@ -106,13 +112,19 @@ impl Control {
         let (done, looked) = oneshot::channel();
         let asked = self.service.ledger().writer().access(move |store| {
             // Nobody waits any more if it took too long.
-            let _ = done.send(store.map(|_| ()));
+            let _ = done.send(store.and_then(|store| store.check()));
         });
         if let Err(error) = asked {
             return Some(error.to_string());
         }
         match tokio::time::timeout(LOOK, looked).await {
             Ok(Ok(Ok(()))) => {
+                let unwritten = self.service.ledger().unwritten();
+                if unwritten > 0 {
+                    return Some(format!(
+                        "{unwritten} changes are in force and not written yet"
+                    ));
+                }
                 let fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
                 fault.clone()
             }

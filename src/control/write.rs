@@ -49,6 +49,8 @@ pub struct Done<T> {
     pub value: T,
     /// The revision of the write; that of the first one if the request was repeated.
     pub revision: u64,
+    /// Whether it survives a crash by now. If not it is in force all the same, and written as soon as it can be.
+    pub is_durable: bool,
 }
 
 /// What a write is planned from.
@@ -149,6 +151,7 @@ impl Control {
 
     fn note_fault<E>(&self, written: &Result<Written, WriteError<E>>) {
         let fault = match written {
+            Ok(written) if !written.is_durable => return,
             Ok(_) => None,
             Err(WriteError::Store(error)) => {
                 tracing::error!(%error, "a change could not be written");
@@ -168,6 +171,9 @@ fn error_of(error: WriteError<ControlError>) -> ControlError {
         WriteError::KeyReused => ControlError::KeyReused,
         WriteError::Misfit(misfit) => ControlError::Precondition(misfit.to_string()),
         WriteError::Store(StoreError::Busy) => ControlError::TooMany(StoreError::Busy.to_string()),
+        WriteError::Store(error @ StoreError::Lost(_)) => {
+            ControlError::StoreLost(error.to_string())
+        }
         WriteError::Store(_) => ControlError::Unavailable,
     }
 }
@@ -367,7 +373,9 @@ impl<'a> Attempt<'a> {
             Ok(_) if self.decided.is_some() => Outcome::Done,
             Ok(_) => Outcome::Repeated,
             Err(ControlError::Denied(_)) => Outcome::Denied,
-            Err(ControlError::NotReady | ControlError::Unavailable) => Outcome::Failed,
+            Err(
+                ControlError::NotReady | ControlError::Unavailable | ControlError::StoreLost(_),
+            ) => Outcome::Failed,
             Err(_) => Outcome::Refused,
         };
         let written = result.as_ref().ok();

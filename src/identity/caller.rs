@@ -96,6 +96,8 @@ pub enum Rpc {
     StopEntity,
     /// `ResumeEntity`.
     ResumeEntity,
+    /// `RepairClock`.
+    RepairClock,
     /// `GetStatus`.
     GetStatus,
     /// `WatchChanges`.
@@ -129,7 +131,7 @@ impl Rpc {
     ];
 
     /// Every RPC of `Control`: they change what decisions are made from, or tell of it.
-    pub const CONTROL: [Rpc; 24] = [
+    pub const CONTROL: [Rpc; 25] = [
         Rpc::PutEntity,
         Rpc::GetEntity,
         Rpc::ListEntities,
@@ -152,6 +154,7 @@ impl Rpc {
         Rpc::EndSession,
         Rpc::StopEntity,
         Rpc::ResumeEntity,
+        Rpc::RepairClock,
         Rpc::GetStatus,
         Rpc::WatchChanges,
     ];
@@ -196,6 +199,7 @@ impl Rpc {
             Rpc::EndSession => "EndSession",
             Rpc::StopEntity => "StopEntity",
             Rpc::ResumeEntity => "ResumeEntity",
+            Rpc::RepairClock => "RepairClock",
             Rpc::GetStatus => "GetStatus",
             Rpc::WatchChanges => "WatchChanges",
             Rpc::AuthzenEvaluation => "authzen.Evaluation",

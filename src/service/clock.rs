@@ -132,7 +132,10 @@ impl Forward {
         let mut jump = self.jump();
         let why = if wall > sure.saturating_add(millis_of(JUMP)) {
             let ahead = Duration::from_millis(wall - sure);
-            format!("the clock is {} s ahead of where it was: it is followed, and believed after a day", ahead.as_secs())
+            format!(
+                "the clock is {} s ahead of where it was: it is followed, and believed after a day",
+                ahead.as_secs()
+            )
         } else {
             jump.since = None;
             let behind = Duration::from_millis(sure.saturating_sub(wall));
@@ -140,7 +143,10 @@ impl Forward {
                 jump.logged = None;
                 return None;
             }
-            format!("the clock is {} s behind where it was: time stands still until it has caught up", behind.as_secs())
+            format!(
+                "the clock is {} s behind where it was: time stands still until it has caught up",
+                behind.as_secs()
+            )
         };
         let why = format!("{why}. If it is right now, say so with `callgate clock repair`");
         if jump.logged.is_none_or(|at| at.elapsed() >= LOG_EVERY) {

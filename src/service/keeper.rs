@@ -43,6 +43,7 @@ impl Service {
     /// Hands what has changed since the last time to the writer: sessions but for their labels, counts,
     /// and how far time has come.
     pub fn flush(&self) {
+        self.ledger().retry();
         let mut writes = self.facts().sessions.dirty();
         writes.extend(self.facts().usage.dirty());
         self.clock().fault();
@@ -90,6 +91,13 @@ impl Service {
     /// Writes everything that is left and closes the store. Nothing is written after that.
     pub fn close(&self) {
         self.flush();
+        let unwritten = self.ledger().unwritten();
+        if unwritten > 0 {
+            tracing::error!(
+                unwritten,
+                "what was taken away may not be written before the end"
+            );
+        }
         let mut released = self.facts().meters.release();
         released.push(Write::Lease(self.sure()));
         if let Err(error) = self.ledger().writer().submit(released, |_| {}) {

@@ -59,9 +59,9 @@ impl Service {
         let filtered = match stale {
             Some(reason) => Err(reason),
             None => pending.guarded(Err, |generation, asker| {
-                let seen = self
-                    .facts()
-                    .look(&ask, generation, call, self.sure().min(pending.started_at));
+                let seen =
+                    self.facts()
+                        .look(&ask, generation, call, self.sure().min(pending.started_at));
                 let world = self.world(generation, seen.past());
                 let in_time = offered.iter().take_while(|_| !ask.deadline.is_over());
                 listing::filter(world, call, in_time, asker, pending.started_at)

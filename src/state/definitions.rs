@@ -143,16 +143,18 @@ impl Definitions {
             });
             if !is_written {
                 let at = changed.at.checked_add(ahead).unwrap_or(changed.at);
-                writes.push(place.write(Some(ShownTool {
-                    pinned: changed.digests.pinned().clone(),
-                    whole: changed.digests.whole().clone(),
-                    fields: changed
-                        .fields
-                        .iter()
-                        .map(|it| SmolStr::new_static(it))
-                        .collect(),
-                    at,
-                })));
+                writes.push(
+                    place.write(Some(ShownTool {
+                        pinned: changed.digests.pinned().clone(),
+                        whole: changed.digests.whole().clone(),
+                        fields: changed
+                            .fields
+                            .iter()
+                            .map(|it| SmolStr::new_static(it))
+                            .collect(),
+                        at,
+                    })),
+                );
             }
         }
         writes

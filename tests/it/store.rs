@@ -268,6 +268,7 @@ fn word(uses: u32, millis: u64) -> Option<Word> {
         at: at(millis),
         uses,
         comment: Some("fine".into()),
+        claims: Default::default(),
     })
 }
 

@@ -88,7 +88,10 @@ fn look(path: &Path, mark: Option<&Mark>, on_loss: OnLoss) -> Result<Sqlite, Uno
         format!("it is not the one that `{}` is for", marker.display())
     } else if has < mark.commits {
         let count = mark.commits - has;
-        format!("the last {count} of {} commits that it had acknowledged are lost", mark.commits)
+        format!(
+            "the last {count} of {} commits that it had acknowledged are lost",
+            mark.commits
+        )
     } else {
         return Ok(store);
     };

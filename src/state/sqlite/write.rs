@@ -207,16 +207,18 @@ impl<'c> Rows<'c> {
                     params![ty, id],
                 )
             }
+            // The one way in which a start comes to be earlier than before.
+            Change::ClockRepaired { to, .. } => self.note("lease", &moment(*to).to_string()),
             Change::SessionEnded { session } => {
                 self.run(
                     "INSERT INTO ended_sessions (id) VALUES (?1) ON CONFLICT DO NOTHING",
                     params![session.as_str()],
                 )?;
                 self.run(
-                "INSERT INTO sessions (id, is_ended, at) VALUES (?1, 1, ?2)
+                    "INSERT INTO sessions (id, is_ended, at) VALUES (?1, 1, ?2)
                  ON CONFLICT (id) DO UPDATE SET is_ended = 1, at = max(at, excluded.at)",
-                params![session.as_str(), moment(at)],
-            )
+                    params![session.as_str(), moment(at)],
+                )
             }
         }
     }
