@@ -353,6 +353,7 @@ fn spent(id: &str, spent: u64, is_exact: bool) -> Write {
         id: id.into(),
         spent,
         is_exact,
+        lost: 0,
     }
 }
 
@@ -976,6 +977,7 @@ fn model(state: &mut Plain, writes: &[Write]) {
                 id,
                 spent,
                 is_exact,
+                ..
             } => {
                 let known = state.task_spent.entry(id.clone()).or_default();
                 *known = if *is_exact {
@@ -1022,7 +1024,7 @@ fn model(state: &mut Plain, writes: &[Write]) {
                 }
                 state.revision = entry.revision;
             }
-            Write::Usage { .. } | Write::Clock(_) => {}
+            Write::Usage { .. } | Write::Clock(_) | Write::Lease(_) | Write::ToolShown { .. } => {}
         }
     }
 }

@@ -73,7 +73,7 @@ fn look(path: &Path, mark: Option<&Mark>, on_loss: OnLoss) -> Result<Sqlite, Uno
         _ => {}
     }
     let store = Sqlite::open_file(path).map_err(|error| Unopened {
-        is_loss: matches!(&error, StoreError::Damaged(_)),
+        is_loss: is_damaged(&error) && (mark.is_some() || matches!(error, StoreError::Damaged(_))),
         error,
     })?;
     let Some(mark) = mark else {
@@ -125,6 +125,15 @@ fn begin(mut store: Sqlite, path: &Path) -> Result<Sqlite, StoreError> {
     store.guard = Some(guard.map_err(|error| open_error(path, error.to_string()))?);
     store.check()?;
     Ok(store)
+}
+
+/// A file of somebody else says the same as one of ours whose beginning is lost.
+fn is_damaged(error: &StoreError) -> bool {
+    match error {
+        StoreError::Damaged(_) => true,
+        StoreError::Open { why, .. } => why.contains("damaged"),
+        _ => false,
+    }
 }
 
 /// Looks for damage before anything is relied on.
