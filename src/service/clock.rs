@@ -57,8 +57,9 @@ pub struct Forward {
 
 #[derive(Debug, Default)]
 struct Jump {
-    /// When the clock was found to be far ahead.
-    since: Option<Instant>,
+    /// When the clock was found to be far ahead, and the latest sure moment then: from there on time goes on as it
+    /// passes.
+    since: Option<(Instant, u64)>,
     logged: Option<Instant>,
 }
 
@@ -162,8 +163,19 @@ impl Forward {
             return false;
         }
         let mut jump = self.jump();
-        let since = *jump.since.get_or_insert_with(Instant::now);
-        since.elapsed() < BELIEVED
+        let (since, sure) = *jump.since.get_or_insert_with(|| (Instant::now(), furthest));
+        let passed = since.elapsed();
+        if passed >= BELIEVED {
+            tracing::warn!(
+                millis,
+                sure,
+                "the clock has been far ahead for a day and is believed"
+            );
+            return false;
+        }
+        let sure = sure.saturating_add(millis_of(passed));
+        self.furthest.fetch_max(sure, Ordering::Relaxed);
+        true
     }
 
     fn jump(&self) -> MutexGuard<'_, Jump> {

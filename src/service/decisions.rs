@@ -184,11 +184,6 @@ impl Service {
         self.clock.now()
     }
 
-    /// The latest moment that is sure: how far what happened is forgotten, whatever the clock says.
-    pub fn sure(&self) -> SystemTime {
-        self.clock.sure()
-    }
-
     /// The clock.
     pub fn clock(&self) -> &Forward {
         &self.clock
@@ -428,21 +423,6 @@ impl Service {
         }
         // What was refused is never told of, which says the same.
         writing
-    }
-
-    /// Hands over what nobody waits for.
-    pub(super) fn write_soon(&self, writes: Vec<Write>) {
-        if writes.is_empty() {
-            return;
-        }
-        let submitted = self.ledger.writer().submit(writes, |result| {
-            if let Err(error) = result {
-                tracing::error!(%error, "what a list has shown is not written");
-            }
-        });
-        if let Err(error) = submitted {
-            tracing::error!(%error, "what a list has shown is not written");
-        }
     }
 
     pub(super) fn start<'a>(&self, ask: Ask<'a>, generation: Arc<Generation>) -> Pending<'a> {

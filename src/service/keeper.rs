@@ -40,6 +40,11 @@ impl Service {
         }
     }
 
+    /// The latest moment that is sure: how far what happened is forgotten, whatever the clock says.
+    pub fn sure(&self) -> SystemTime {
+        self.clock().sure()
+    }
+
     /// Hands what has changed since the last time to the writer: sessions but for their labels, counts,
     /// and how far time has come.
     pub fn flush(&self) {

@@ -12,6 +12,7 @@ use crate::service::decisions::{Answer, Ask, Service};
 use crate::service::generation::Generation;
 use crate::service::pending::Pending;
 use crate::state::definitions::{Changed, Place};
+use crate::state::store::Write;
 use crate::telemetry::left_out::LeftOut;
 
 fn lacks_arguments(generation: &Generation, call: &CallContext) -> bool {
@@ -122,6 +123,21 @@ impl Service {
     /// by what its registration says of its targets.
     pub fn requires_arguments(&self, call: &CallContext) -> bool {
         self.live().is_some_and(|it| lacks_arguments(&it, call))
+    }
+
+    /// Hands over what nobody waits for.
+    fn write_soon(&self, writes: Vec<Write>) {
+        if writes.is_empty() {
+            return;
+        }
+        let submitted = self.ledger().writer().submit(writes, |result| {
+            if let Err(error) = result {
+                tracing::error!(%error, "what a list has shown is not written");
+            }
+        });
+        if let Err(error) = submitted {
+            tracing::error!(%error, "what a list has shown is not written");
+        }
     }
 
     /// Calls that come later do not show what they are calls of. What is left out because of what it is, and not because a

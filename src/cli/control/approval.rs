@@ -34,7 +34,7 @@ Examples:
   callgate approval list --status pending
   callgate approval approve approval-1 --as user:sam
   callgate approval reject approval-1 --as user:sam --comment no
-  callgate approval revoke approval-1 --as user:sam --comment 'not this week'
+  callgate approval revoke approval-1 --as user:sam --comment later
   callgate approval watch --status pending --full
 
 Exit codes: 0 done, 1 error, 2 denied.";

@@ -130,7 +130,7 @@ fn a_file_of_a_newer_program_is_refused() {
             refused,
             StoreError::TooNew {
                 found: 99,
-                known: 3,
+                known: 4,
                 ..
             }
         ),
@@ -181,7 +181,7 @@ fn a_row_that_makes_no_sense_is_named() {
             "INSERT INTO entities VALUES ('not a type', 'x', '{}')",
             "type",
         ),
-        ("INSERT INTO task_spent VALUES ('t1', -1)", "spent"),
+        ("INSERT INTO task_spent VALUES ('t1', -1, 0)", "spent"),
         (
             "INSERT INTO approval_uses VALUES ('a1', 4294967296)",
             "uses",

@@ -169,9 +169,15 @@ fn nothing_that_was_ended_comes_back_without_a_word() {
             Ok(server) => server,
             Err(said) => {
                 assert!(
-                    ["STORE_LOST", "--new-store", "damaged", "cannot be opened", "syntax"]
-                        .iter()
-                        .any(|part| said.contains(part)),
+                    [
+                        "STORE_LOST",
+                        "--new-store",
+                        "damaged",
+                        "cannot be opened",
+                        "syntax"
+                    ]
+                    .iter()
+                    .any(|part| said.contains(part)),
                     "{said}"
                 );
                 told += 1;
