@@ -1,7 +1,6 @@
 //! How things stand.
 
 use std::sync::Arc;
-use std::sync::PoisonError;
 use std::time::{Duration, SystemTime};
 
 use cedar_policy_core::ast::EntityUID;
@@ -125,8 +124,8 @@ impl Control {
                         "{unwritten} changes are in force and not written yet"
                     ));
                 }
-                let fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
-                fault.clone()
+                let health = self.service.ledger().writer().health();
+                health.borrow().as_ref().map(ToString::to_string)
             }
             Ok(Ok(Err(error))) => Some(error.to_string()),
             Ok(Err(_)) | Err(_) => Some("the store does not answer".to_owned()),

@@ -1,7 +1,7 @@
 //! One write, from the request to the record.
 
 use std::cell::RefCell;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -38,8 +38,6 @@ pub struct Control {
     ids: Ids,
     /// Writes that may still come under way.
     places: Semaphore,
-    /// Why the last write was not written; `None` if it was.
-    pub(super) fault: Mutex<Option<String>>,
 }
 
 /// What a write came to.
@@ -74,7 +72,6 @@ impl Control {
             limits,
             ids: Ids::default(),
             places: Semaphore::new(places),
-            fault: Mutex::new(None),
         }
     }
 
@@ -132,7 +129,9 @@ impl Control {
             Ok(_place) => {
                 let ledger = self.service.ledger();
                 let written = ledger.write(author.asked(), now, planned).await;
-                self.note_fault(&written);
+                if let Err(WriteError::Store(error)) = &written {
+                    tracing::error!(%error, "a change could not be written");
+                }
                 written.map_err(error_of)
             }
             Err(error) => Err(error),
@@ -147,20 +146,6 @@ impl Control {
             let message = "as many writes are under way as `limits.writes_under_way` allows";
             ControlError::TooMany(message.to_owned())
         })
-    }
-
-    fn note_fault<E>(&self, written: &Result<Written, WriteError<E>>) {
-        let fault = match written {
-            Ok(written) if !written.is_durable => return,
-            Ok(_) => None,
-            Err(WriteError::Store(error)) => {
-                tracing::error!(%error, "a change could not be written");
-                Some(error.to_string())
-            }
-            Err(_) => return,
-        };
-        // A text that somebody panicked with is still one.
-        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
     }
 }
 

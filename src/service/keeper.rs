@@ -67,6 +67,8 @@ impl Service {
 
     /// Forgets what has been over for long, here and in the store.
     pub fn prune(&self, keep: Keep) {
+        // What is sure now, and not when it was asked last.
+        self.now();
         let before = |age: Duration| {
             let at = self.sure().checked_sub(age);
             at.unwrap_or(SystemTime::UNIX_EPOCH)
