@@ -256,6 +256,7 @@ impl Approver {
         }
         Scene {
             asserted: scene.asserted.clone(),
+            through_agent: scene.through_agent,
             gateway: scene.gateway.clone(),
             overlays,
         }

@@ -344,12 +344,12 @@ fn provided(obligation: &v1::Obligation) -> String {
         _ => None,
     };
     if text("name").as_ref() == Some(&obligation.id) {
-        return id.into();
+        return id;
     }
     let names = properties.map(|it| it.fields.keys()).into_iter().flatten();
     let said = names.map(|name| match text(name) {
         Some(text) => format!("{} {}", printable(name), printable(&text)),
-        None => printable(name).into(),
+        None => printable(name),
     });
     let said: Vec<String> = said.collect();
     format!(

@@ -42,6 +42,10 @@ impl Past<'_> {
         TaskView {
             status: task.status(self.at),
             calls_left: task.call_budget.filter(|_| is_opened),
+            tool_calls_left: {
+                let uses = task.terms.uses.iter();
+                uses.map(|it| it.max_calls.filter(|_| is_opened)).collect()
+            },
             task: Arc::clone(task),
         }
     }

@@ -232,6 +232,7 @@ impl<'s> Desk<'s> {
                 tools: tools.collect(),
                 ..everything(Effect::Write)
             }),
+            terms: Default::default(),
             call_budget: None,
             steps: Vec::new(),
             deadline: ends,

@@ -60,6 +60,8 @@ fn good() -> Vec<(&'static str, Vec<u8>)> {
         ..Default::default()
     };
     let open = v1::OpenTaskRequest {
+        tool_uses: Vec::new(),
+        places: Vec::new(),
         actor: person("sam"),
         idempotency_key: key(),
         agent: entity("Agent", "helper"),

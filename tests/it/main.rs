@@ -75,6 +75,7 @@ mod shipped_policies;
 mod stops;
 mod store;
 mod targets;
+mod task_terms;
 mod telemetry;
 mod toolhive;
 mod toolhive_real;

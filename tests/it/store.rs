@@ -228,6 +228,7 @@ fn task(id: &str) -> Task {
         person: person("sam"),
         purpose: "answer a ticket; DROP TABLE tasks".into(),
         scope: Some(scope()),
+        terms: Default::default(),
         call_budget: Some(u64::from(u32::MAX) + 1),
         steps: vec![step],
         at_step: 0,
@@ -371,6 +372,7 @@ fn prune(bench: &mut Bench, ended: u64, recent: u64, changes: u64) -> Pruned {
     let before = Retention {
         ended: at(ended),
         recent: at(recent),
+        places: at(recent),
         changes: at(changes),
     };
     let mut gone = Pruned::default();

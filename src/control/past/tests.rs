@@ -39,6 +39,7 @@ fn task(closed_at: Option<SystemTime>) -> Task {
         person: model::entity(&TYPES.user, SmolStr::new("sam")),
         purpose: "triage".into(),
         scope: None,
+        terms: Default::default(),
         call_budget: Some(5),
         steps: Vec::new(),
         at_step: 0,

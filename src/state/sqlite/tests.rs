@@ -130,7 +130,7 @@ fn a_file_of_a_newer_program_is_refused() {
             refused,
             StoreError::TooNew {
                 found: 99,
-                known: 4,
+                known: 5,
                 ..
             }
         ),
@@ -215,6 +215,7 @@ fn pruning_takes_a_few_rows_at_a_time() {
     let before = Retention {
         ended: at,
         recent: at,
+        places: at,
         changes: at,
     };
     let mut left = Vec::new();
@@ -379,4 +380,26 @@ fn a_damaged_store_is_found_at_the_start_and_set_aside_on_demand() {
         .unwrap()
         .map(|file| file.unwrap().file_name().into_string().unwrap());
     assert_eq!(aside.filter(|name| name.contains(".lost-")).count(), 1);
+}
+
+#[test]
+fn the_counters_of_its_tools_are_pruned_with_a_task() {
+    let mut store = Sqlite::in_memory().unwrap();
+    let sql = "INSERT INTO tasks VALUES ('task-1', 5, '{}');
+        INSERT INTO task_spent VALUES
+            ('task-1', 1, 0), ('task-1/git/log', 2, 0), ('task-10', 3, 0), ('task-10/git/log', 4, 0), ('task-1.', 5, 0);";
+    store.connection.execute_batch(sql).unwrap();
+    let at = SystemTime::UNIX_EPOCH + Duration::from_secs(100);
+    let before = Retention {
+        ended: at,
+        recent: at,
+        places: at,
+        changes: at,
+    };
+    let gone = prune::step(&store.connection, &before, 10).unwrap();
+    assert_eq!(gone.tasks, ["task-1"]);
+    let mut left = store.load().unwrap().task_spent;
+    left.sort();
+    let kept = [("task-1.", 5), ("task-10", 3), ("task-10/git/log", 4)];
+    assert_eq!(left, kept.map(|(id, spent)| (SmolStr::new(id), spent)));
 }

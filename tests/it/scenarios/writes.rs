@@ -396,6 +396,8 @@ impl Player {
         let steps: Result<Vec<_>, String> = it.steps.iter().map(step).collect();
         let purpose = it.purpose.clone();
         Ok(v1::OpenTaskRequest {
+            tool_uses: Vec::new(),
+            places: Vec::new(),
             actor: scope::actor(&it.by)?,
             idempotency_key: key,
             agent: scope::entity(&it.agent)?,
