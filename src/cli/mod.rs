@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::cli::control::{
-    approval, changes, delegation, entity, session, status, stop, task, tool,
+    approval, changes, clock, delegation, entity, session, status, stop, task, tool,
 };
 use crate::cli::output::Exit;
 
@@ -76,6 +76,7 @@ enum Verb {
     Session(Box<session::Args>),
     Stop(Box<stop::StopArgs>),
     Resume(Box<stop::ResumeArgs>),
+    Clock(Box<clock::Args>),
     Status(Box<status::Args>),
     Changes(Box<changes::Args>),
 }
@@ -101,6 +102,7 @@ pub fn main() -> ExitCode {
         Verb::Session(args) => (args.ask.output, session::run(&args)),
         Verb::Stop(args) => (args.ask.output, stop::stop(&args)),
         Verb::Resume(args) => (args.ask.output, stop::resume(&args)),
+        Verb::Clock(args) => (args.ask.output, clock::run(&args)),
         Verb::Status(args) => (args.ask.output, status::run(&args)),
         Verb::Changes(args) => (args.ask.output, changes::run(&args)),
     };

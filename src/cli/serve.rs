@@ -24,7 +24,7 @@ use crate::service::decisions::Service;
 use crate::service::generation::Load;
 use crate::service::keeper::Keep;
 use crate::service::settings::Settings;
-use crate::state::sqlite::Sqlite;
+use crate::state::sqlite::{OnLoss, Sqlite};
 use crate::telemetry::recorder::Recorder;
 use crate::telemetry::setup::{LogFormat, Logging, Telemetry, start_logging};
 
@@ -65,6 +65,13 @@ pub struct Args {
     /// Keep live authority in this database file, in place of what the configuration says
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
+    /// If the store is gone, damaged or has lost something: set aside what is there and begin with nothing. Everything that
+    /// was lent, approved, labelled, ended or stopped is forgotten. A store that is whole is opened as ever
+    #[arg(long, conflicts_with = "store_as_it_is")]
+    pub new_store: bool,
+    /// If the store has lost something, or is an older copy: go on with it. What was taken away since may be allowed again
+    #[arg(long)]
+    pub store_as_it_is: bool,
     /// Serve although no callers are configured: every process that reaches the server may ask and change
     /// everything. `without_callers = true` in callgate.toml says the same
     #[arg(long)]
@@ -105,6 +112,14 @@ Ask it something from another terminal:
 Exit codes: 0 stopped as asked, 1 error or lines of the log could not be written at the end, 3 the directory has faults.";
 
 impl Args {
+    fn on_loss(&self) -> OnLoss {
+        match (self.new_store, self.store_as_it_is) {
+            (true, _) => OnLoss::BeginAnew,
+            (_, true) => OnLoss::GoOn,
+            _ => OnLoss::Refuse,
+        }
+    }
+
     /// Where relative paths in the configuration start.
     fn base(&self) -> &Path {
         let beside = self.config.as_deref().and_then(Path::parent);
@@ -235,7 +250,7 @@ fn check_callers(args: &Args, config: &Config) -> anyhow::Result<()> {
 fn open_service(args: &Args, config: &Config, recorder: Recorder) -> anyhow::Result<Service> {
     let configured = || config.state.path(args.base());
     let file = args.state.clone().unwrap_or_else(configured);
-    let store = Box::new(Sqlite::open(&file)?);
+    let store = Box::new(Sqlite::open_or(&file, args.on_loss())?);
     tracing::info!(file = %file.display(), "the store is open");
     let limits = &config.limits;
     let settings = Settings {

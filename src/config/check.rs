@@ -169,6 +169,12 @@ fn claim_mapping(config: &Config, faults: &mut Faults<'_>) {
             faults.add(format!("{field}.claim"), said);
         }
     }
+    for (index, group) in config.claims.groups.iter().enumerate() {
+        if group.prefix.trim().is_empty() {
+            let said = "is empty: whoever states the claim could name any stored group";
+            faults.add(format!("claims.groups[{index}].prefix"), said);
+        }
+    }
     for (index, attribute) in config.claims.attributes.iter().enumerate() {
         if attribute.tag.is_empty() {
             faults.add(format!("claims.attributes[{index}].tag"), "is empty");

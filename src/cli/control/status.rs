@@ -162,6 +162,7 @@ fn text(it: &v1::GetStatusResponse) -> Facts {
         .fact("sessions", it.sessions)
         .fact("labels", format!("kept with {} more", it.carriers))
         .fact("store", store)
+        .fact("clock", &it.clock_fault)
         .fact("changed", changed(&it.changed_tools))
         .fact("load", it.load.as_ref().map(load).unwrap_or_default())
         .fact(

@@ -6,4 +6,5 @@ mod headers;
 mod losses;
 mod restart;
 mod silence;
+mod store;
 mod strangers;

@@ -278,6 +278,8 @@ pub(super) fn status(status: Status, load: &Load, limits: &Limits) -> v1::GetSta
         load: Some(server_load(load, limits)),
         stopped: status.stopped.iter().map(|it| stop(it)).collect(),
         directory: status.directory.as_deref().map(directory),
+        unwritten: count(status.unwritten),
+        clock_fault: status.clock_fault.unwrap_or_default(),
     }
 }
 
@@ -380,6 +382,11 @@ pub(super) fn change(
         Change::SessionEnded { session } => Wire::SessionEnded(session.to_string()),
         Change::Stopped(it) => Wire::Stopped(stop(it)),
         Change::Resumed { uid } => Wire::Resumed(entity_ref(uid)),
+        Change::ClockRepaired { from, to, reason } => Wire::ClockRepaired(v1::ClockRepair {
+            from: Some(timestamp(*from)),
+            to: Some(timestamp(*to)),
+            reason: reason.to_string(),
+        }),
     };
     v1::WatchChangesResponse {
         revision: entry.revision,

@@ -31,9 +31,10 @@ pub(super) fn status(error: ControlError, caller: &Caller) -> Status {
         ControlError::Precondition(_) => Code::FailedPrecondition,
         ControlError::KeyReused => Code::AlreadyExists,
         ControlError::TooMany(_) => Code::ResourceExhausted,
-        ControlError::NotReady | ControlError::Unlogged | ControlError::Unavailable => {
-            Code::Unavailable
-        }
+        ControlError::NotReady
+        | ControlError::Unlogged
+        | ControlError::Unavailable
+        | ControlError::StoreLost(_) => Code::Unavailable,
     };
     let message = error.to_string();
     match error {

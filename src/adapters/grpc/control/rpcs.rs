@@ -192,6 +192,7 @@ impl control_server::Control for ControlApi {
         Ok(Response::new(v1::NarrowDelegationResponse {
             delegation: Some(encode::delegation(done.value)),
             revision: done.revision,
+            not_durable: !done.is_durable,
         }))
     }
 
@@ -209,6 +210,7 @@ impl control_server::Control for ControlApi {
         Ok(Response::new(v1::RevokeDelegationResponse {
             delegation: Some(encode::delegation(done.value)),
             revision: done.revision,
+            not_durable: !done.is_durable,
         }))
     }
 
@@ -276,6 +278,7 @@ impl control_server::Control for ControlApi {
         Ok(Response::new(v1::CloseTaskResponse {
             task: Some(encode::task(done.value)),
             revision: done.revision,
+            not_durable: !done.is_durable,
         }))
     }
 
@@ -336,6 +339,7 @@ impl control_server::Control for ControlApi {
         Ok(Response::new(v1::RejectCallResponse {
             approval: Some(encode::approval(done.value, &author.caller.rights)),
             revision: done.revision,
+            not_durable: !done.is_durable,
         }))
     }
 
@@ -381,8 +385,11 @@ impl control_server::Control for ControlApi {
                     parser.required_id(message.session_id, "session_id")
                 })?;
         let ended = self.control().end_session(&author, session).await;
-        let revision = ended.map_err(told(&author.caller))?;
-        Ok(Response::new(v1::EndSessionResponse { revision }))
+        let done = ended.map_err(told(&author.caller))?;
+        Ok(Response::new(v1::EndSessionResponse {
+            revision: done.revision,
+            not_durable: !done.is_durable,
+        }))
     }
 
     async fn stop_entity(
@@ -396,8 +403,11 @@ impl control_server::Control for ControlApi {
                     Ok((uid, parser.required_text(message.reason, "reason")?))
                 })?;
         let stopped = self.control().stop_entity(&author, uid, reason).await;
-        let revision = stopped.map_err(told(&author.caller))?;
-        Ok(Response::new(v1::StopEntityResponse { revision }))
+        let done = stopped.map_err(told(&author.caller))?;
+        Ok(Response::new(v1::StopEntityResponse {
+            revision: done.revision,
+            not_durable: !done.is_durable,
+        }))
     }
 
     async fn resume_entity(
@@ -412,6 +422,20 @@ impl control_server::Control for ControlApi {
         let resumed = self.control().resume_entity(&author, uid).await;
         let revision = resumed.map_err(told(&author.caller))?;
         Ok(Response::new(v1::ResumeEntityResponse { revision }))
+    }
+
+    async fn repair_clock(
+        &self,
+        request: Request<v1::RepairClockRequest>,
+    ) -> Result<Response<v1::RepairClockResponse>, Status> {
+        let (author, reason) =
+            self.shared
+                .write(request, Rpc::RepairClock, |parser, message| {
+                    parser.required_text(message.reason, "reason")
+                })?;
+        let repaired = self.control().repair_clock(&author, reason).await;
+        let revision = repaired.map_err(told(&author.caller))?;
+        Ok(Response::new(v1::RepairClockResponse { revision }))
     }
 
     async fn get_status(
