@@ -63,8 +63,12 @@ enum Excess {
 /// What is open between two brackets, since the last comma.
 #[derive(Default)]
 struct Frame {
-    /// Operators, members and calls. Each may be one level of the tree.
+    /// `&&`, `||` and clauses. Each may be one level of the tree, above what is between them.
+    logical: usize,
+    /// Operators, members and calls since the last of those. Each may be one level of the tree.
     operators: usize,
+    /// The height of the tallest of the parts before the last of those.
+    between: usize,
     /// `if`s, each of which may hold the next.
     ifs: usize,
     /// Signs before the bracket, open as long as it is.
@@ -77,12 +81,21 @@ struct Frame {
 
 impl Frame {
     fn height(&self) -> usize {
-        self.before.max(self.operators + self.tallest)
+        let tallest = self.between.max(self.operators + self.tallest);
+        self.before.max(self.logical + self.ifs + tallest)
+    }
+
+    /// `&&`, `||`, or the end of a clause.
+    fn logical(&mut self) {
+        self.between = self.between.max(self.operators + self.tallest);
+        (self.operators, self.tallest) = (0, 0);
+        self.logical += 1;
     }
 
     /// Begins the next part. Says how many `if`s ended.
     fn next_part(&mut self) -> usize {
         self.before = self.height();
+        (self.logical, self.between) = (0, 0);
         (self.operators, self.tallest) = (0, 0);
         std::mem::take(&mut self.ifs)
     }
@@ -141,8 +154,16 @@ impl Scanner<'_> {
                 self.signs += 1;
                 self.frame().operators += 1;
             }
-            b'&' | b'|' | b'=' | b'!' | b'<' | b'>' => {
-                while matches!(self.peek(), Some(b'&' | b'|' | b'=')) {
+            b'&' | b'|' => {
+                while self.peek() == Some(byte) {
+                    self.at += 1;
+                }
+                self.frame().logical();
+                self.is_after_operand = false;
+                self.signs = 0;
+            }
+            b'=' | b'!' | b'<' | b'>' => {
+                while self.peek() == Some(b'=') {
                     self.at += 1;
                 }
                 self.operator();
@@ -221,7 +242,9 @@ impl Scanner<'_> {
             let is_clause = byte == b'}' && self.frames.len() == 1;
             let frame = self.frame();
             frame.tallest = frame.tallest.max(closed.height() + 1);
-            frame.operators += usize::from(is_clause);
+            if is_clause {
+                frame.logical();
+            }
         }
         self.operand();
     }

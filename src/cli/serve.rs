@@ -159,9 +159,7 @@ async fn serve(args: &Args, bundle: Bundle, logging: &Logging) -> anyhow::Result
     let recorder = telemetry.recorder();
     let service = Arc::new(open_service(args, &config, recorder)?);
     let doors = Doors::open(&config);
-    let open_files = descriptors::raise();
-    let fitted = descriptors::fit(&config.limits, open_files);
-    doors.limits.store(Arc::new(fitted));
+    let open_files = fit_to_descriptors(&doors, &config);
     if doors.doorkeeper.current().is_local() {
         tracing::warn!(
             "no `[[callers]]` are configured: whoever reaches this server on its machine is the caller `local` with every right, names itself as it likes and may approve as anybody"
@@ -220,6 +218,22 @@ async fn serve(args: &Args, bundle: Bundle, logging: &Logging) -> anyhow::Result
     tracing::info!("stopped");
     served?;
     Ok(given_up)
+}
+
+/// As many descriptors as the system gives, and no more connections than they allow.
+fn fit_to_descriptors(doors: &Doors, config: &Config) -> Option<u64> {
+    let open_files = descriptors::raise();
+    let fitted = descriptors::fit(&config.limits, open_files);
+    if fitted.connections < config.limits.connections {
+        tracing::warn!(
+            open_files,
+            connections = fitted.connections,
+            wanted = config.limits.connections,
+            "the limit on open files allows fewer connections than `limits.connections`; raise it (`ulimit -n`, `LimitNOFILE=`)"
+        );
+    }
+    doors.limits.store(Arc::new(fitted));
+    open_files
 }
 
 /// A configuration that was lost must not open the server to its whole machine: that has to be said.

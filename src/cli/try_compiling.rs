@@ -7,6 +7,7 @@ use crate::reload::trial;
 
 /// Compiles what comes on stdin, under limits
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// MiB of address space
     #[arg(long)]
@@ -15,6 +16,10 @@ pub struct Args {
     #[arg(long)]
     pub seconds: u64,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  callgate try-compiling --memory-mib 4096 --seconds 60    what the server starts, with the files on stdin";
 
 /// Compiles. How that ended says the exit status, and nothing else is said.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {

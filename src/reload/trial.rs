@@ -132,8 +132,14 @@ fn end(child: &mut Child) {
 
 /// Reads files as a trial hands them over, and compiles them under these limits. Faults are as good an end as none.
 pub fn undergo(mut input: impl Read, memory_mib: u64, seconds: u64) -> io::Result<()> {
-    bound(Resource::As, memory_mib.saturating_mul(1 << 20))?;
     let processors = thread::available_parallelism().map_or(1, |count| count.get() as u64);
+    // Beyond what the program has taken already, and the stacks of its threads.
+    let stacks = (processors + 1).saturating_mul(COMPILE_STACK_BYTES as u64);
+    if let Some(taken) = address_space() {
+        let memory = memory_mib.saturating_mul(1 << 20);
+        let all = memory.saturating_add(taken).saturating_add(stacks);
+        bound(Resource::As, all)?;
+    }
     bound(Resource::Cpu, seconds.saturating_mul(processors))?;
     bound(Resource::Core, 0)?;
     let sources: Vec<Source> = serde_json::from_reader(io::BufReader::new(&mut input))?;
@@ -143,6 +149,14 @@ pub fn undergo(mut input: impl Read, memory_mib: u64, seconds: u64) -> io::Resul
     compiled
         .join()
         .map_err(|_| io::Error::other("compiling panicked"))
+}
+
+/// Bytes of address space that this process has, where the system tells it.
+fn address_space() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmSize:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    kib.map(|kib| kib.saturating_mul(1_024))
 }
 
 fn bound(resource: Resource, most: u64) -> io::Result<()> {

@@ -33,15 +33,7 @@ pub fn fit(limits: &Limits, open_files: Option<u64>) -> Limits {
     };
     let room = open_files - RESERVE.min(open_files / 2);
     let room = u32::try_from(room).unwrap_or(u32::MAX).max(1);
-    if room < limits.connections {
-        tracing::warn!(
-            open_files,
-            connections = room,
-            wanted = limits.connections,
-            "the limit on open files allows fewer connections than `limits.connections`; raise it (`ulimit -n`, `LimitNOFILE=`)"
-        );
-        fitted.connections = room;
-    }
+    fitted.connections = limits.connections.min(room);
     fitted
 }
 

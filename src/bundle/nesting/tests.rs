@@ -83,6 +83,9 @@ fn nesting_is_bounded_whatever_nests() {
 
 #[test]
 fn chains_are_bounded_whatever_they_are_made_of() {
+    // What is between them does not add up.
+    let comparisons = vec!["context.a.b.c == [1, 2]"; 900].join(" || ");
+    assert_eq!(said(&policy(&comparisons), Language::Policies), None);
     for condition in chained(200) {
         assert_eq!(
             said(&policy(&condition), Language::Policies),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use crate::harness::{Bundle, Server, callgate, wait_for};
-use crate::hold::attack;
+use crate::hold::attack::{self, Target};
 
 const FORBID: &str = "@id(\"kill-switch\") forbid (principal, action, resource);\n";
 
@@ -21,10 +21,6 @@ fn serving(settings: &str) -> (Bundle, Server) {
     (bundle, server)
 }
 
-fn policies(bundle: &Bundle, name: &str, text: &str) {
-    fs::write(bundle.policies().join(name), text).unwrap();
-}
-
 /// Waits until the log has this, so many times.
 fn told(server: &Server, what: &str, times: usize) {
     wait_for(what, || {
@@ -36,7 +32,7 @@ fn told(server: &Server, what: &str, times: usize) {
 fn kill_switch(bundle: &Bundle, server: &Server) -> Duration {
     let before = server.log().matches("the directory is in service").count();
     let begun = Instant::now();
-    policies(bundle, "stop.cedar", FORBID);
+    bundle.file("stop.cedar", FORBID);
     told(server, "the directory is in service", before + 1);
     begun.elapsed()
 }
@@ -120,24 +116,24 @@ fn deep(levels: usize) -> Vec<(&'static str, String)> {
 #[test]
 fn what_nests_too_deep_is_a_fault_and_no_end() {
     let (bundle, server) = serving("");
-    let mut faults = 0;
+    let count = |what: &str| server.log().matches(what).count();
+    let (faulty, mended) = (
+        "the directory has faults and is not loaded",
+        "the directory is again what is in service",
+    );
     for (name, text) in deep(700) {
-        policies(&bundle, name, &text);
-        faults += 1;
-        told(
-            &server,
-            "the directory has faults and is not loaded",
-            faults,
-        );
+        let before = (count(faulty), count(mended));
+        bundle.file(name, &text);
+        told(&server, faulty, before.0 + 1);
         assert!(server.log().contains(name), "{}", server.log());
         let checked = bundle.run(&["check"]);
         let said = String::from_utf8_lossy(&checked.stderr).into_owned();
         assert_eq!(checked.status.code(), Some(3), "{name}: {said}");
         fs::remove_file(bundle.policies().join(name)).unwrap();
-        told(&server, "the directory is again what is in service", faults);
+        told(&server, mended, before.1 + 1);
     }
     // A start says it as well.
-    policies(&bundle, "a.cedar", &deep(700)[0].1);
+    bundle.file("a.cedar", &deep(700)[0].1);
     let started = bundle.run(&["serve", "--without-callers", "--listen", "127.0.0.1:0"]);
     assert_eq!(started.status.code(), Some(3));
     let said = String::from_utf8_lossy(&started.stderr).into_owned();
@@ -163,7 +159,7 @@ fn chains_without_end_take_no_time() {
             + "type T40 = Long; entity E { a: T0 };",
     ];
     for schema in schemas {
-        policies(&bundle, "more.cedarschema", &schema);
+        bundle.file("more.cedarschema", &schema);
         let begun = Instant::now();
         let checked = bundle.run(&["check"]);
         let said = String::from_utf8_lossy(&checked.stderr).into_owned();
@@ -206,8 +202,16 @@ fn idle_connections_keep_no_forbid_out() {
     bundle.file("callgate.toml", attack::SETTINGS);
     let server = Server::limited(&bundle, 256);
     let runtime = tokio::runtime::Runtime::new().unwrap();
+    let target = Target {
+        grpc: server.target().to_owned(),
+        http: server.http_target().to_owned(),
+    };
+    let connection = runtime.block_on(attack::connected(&target));
     let held = runtime.block_on(attack::silent(server.target(), 1_104, b""));
-    let took = kill_switch(&bundle, &server);
+    let begun = Instant::now();
+    bundle.file("stop.cedar", FORBID);
+    assert!(runtime.block_on(attack::denied(&connection)));
+    let took = begun.elapsed();
     assert!(took < Duration::from_secs(10), "{took:?}: {}", server.log());
     let log = server.log();
     assert!(log.contains("allows fewer connections than"), "{log}");
@@ -228,7 +232,7 @@ fn a_read_that_fails_once_is_tried_again() {
     };
     // No file can be opened any more.
     let before = open(4);
-    policies(&bundle, "stop.cedar", FORBID);
+    bundle.file("stop.cedar", FORBID);
     told(&server, "the directory has faults and is not loaded", 1);
     assert!(
         server.log().contains("too many open files"),
@@ -249,13 +253,13 @@ fn a_load_that_takes_too_long_is_given_up_and_ends_with_the_server() {
     let many: String = (0..60_000)
         .map(|at| format!("@id(\"p{at}\") {}", policy("context.identity.verified")))
         .collect();
-    policies(&bundle, "many.cedar", &many);
+    bundle.file("many.cedar", &many);
     told(&server, "took longer than `reload.deadline_ms`", 1);
     fs::remove_file(bundle.policies().join("many.cedar")).unwrap();
     told(&server, "the directory is again what is in service", 1);
     assert!(kill_switch(&bundle, &server) < Duration::from_secs(20));
     // One that is under way does not hold up the end.
-    policies(&bundle, "many.cedar", &many);
+    bundle.file("many.cedar", &many);
     std::thread::sleep(Duration::from_millis(700));
     ends(server);
 }
