@@ -2,12 +2,13 @@
 //!
 //! One `callgate serve` is attacked in every way that `tests/it/hold/attack.rs` knows, one after the other, while a
 //! gateway asks about calls over the connection that it has and over new ones. What counts is the smallest part of the
-//! gateway's calls that was answered, and the most that the process came to occupy beyond what it had before.
+//! gateway's calls that was answered, and the most that the process came to occupy beyond what it had before. At the end: how
+//! long a `forbid` takes to be in force while connections hold all descriptors that they can get.
 
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[path = "../../tests/it/hold/attack.rs"]
 mod attack;
@@ -17,6 +18,11 @@ use tonic::transport::Channel;
 
 /// Why nothing could be measured.
 type Fault = Box<dyn std::error::Error + Send + Sync>;
+
+/// Open files of the server whose connections take all that they can get.
+const OPEN_FILES: u32 = 256;
+
+const FORBID: &str = "@id(\"stop\") forbid (principal, action, resource);\n";
 
 /// Calls that the gateway asks about during one attack.
 const CALLS: usize = 400;
@@ -82,6 +88,22 @@ async fn measure() -> Result<(), Fault> {
     }
     metric("anonymous.entitled_success", success, "of 1");
     metric("memory.anonymous_max_mib", most_mib, "MiB");
+    kill_switch(folder.path()).await
+}
+
+/// How long a `forbid` takes to be in force while idle connections hold every descriptor that they can get.
+async fn kill_switch(folder: &Path) -> Result<(), Fault> {
+    let (_server, _, target) = start_with(folder, OPEN_FILES)?;
+    let connection = first(&target).await?;
+    let held = attack::silent(&target.grpc, 1_104, b"").await;
+    let begun = Instant::now();
+    std::fs::write(folder.join("policies/stop.cedar"), FORBID)?;
+    if !attack::denied(&connection).await {
+        return Err("the forbid did not come into force".into());
+    }
+    let took = begun.elapsed().as_secs_f64() * 1_000.0;
+    drop(held);
+    metric("reload.kill_switch_ms", took, "ms");
     Ok(())
 }
 
@@ -109,11 +131,18 @@ fn free_address() -> std::io::Result<String> {
 }
 
 fn start(folder: &Path) -> Result<(Server, u32, Target), Fault> {
+    start_with(folder, 65_536)
+}
+
+/// A server that may have so many open files at most.
+fn start_with(folder: &Path, open_files: u32) -> Result<(Server, u32, Target), Fault> {
     let target = Target {
         grpc: free_address()?,
         http: free_address()?,
     };
-    let child = Command::new(env!("CARGO_BIN_EXE_callgate"))
+    let child = Command::new("sh")
+        .args(["-c", &format!("ulimit -n {open_files}; exec \"$0\" \"$@\"")])
+        .arg(env!("CARGO_BIN_EXE_callgate"))
         .args(["serve", "policies"])
         .args(["--listen", &target.grpc, "--http", &target.http])
         .current_dir(folder)

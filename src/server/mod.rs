@@ -4,11 +4,12 @@
 //! accepts, [`tls`] reads certificates, [`doors`] makes callers of the configuration, [`shield`] finds out who asks, sheds
 //! load, keeps deadlines and catches panics. Before anybody is known, [`gate`] bounds connections and [`public`] what
 //! strangers may call; [`body`] bounds what is read. `routes` and `health` are the services over gRPC. `http` reads the
-//! requests of the protocols over plain HTTP, and `handshake` opens encrypted connections.
+//! requests of the protocols over plain HTTP, [`descriptors`] keeps some from connections, and `handshake` opens encrypted connections.
 //!
 //! Invariant: no decisions and no protocol. What a request says is the adapters' business.
 
 pub mod body;
+pub mod descriptors;
 pub mod doors;
 pub mod gate;
 mod handshake;

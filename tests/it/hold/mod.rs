@@ -3,6 +3,7 @@
 mod attack;
 mod collector;
 mod headers;
+mod loading;
 mod losses;
 mod restart;
 mod silence;
