@@ -2,8 +2,10 @@
 
 mod attack;
 mod collector;
+mod flood;
 mod headers;
 mod losses;
+mod overload;
 mod restart;
 mod silence;
 mod strangers;
