@@ -237,6 +237,7 @@ impl Service {
         call: &CallContext,
     ) -> Result<Now<'a>, Unanswered> {
         let generation = self.live().ok_or(Unanswered::NotReady)?;
+        ask.deadline.check()?;
         if generation.revision() < ask.at_least_revision {
             return Ok(Now::Later(Later(Box::new(Waiting::Revision(ask)))));
         }
@@ -443,6 +444,7 @@ impl Service {
         ask: Ask<'a>,
     ) -> Result<(Pending<'a>, Option<Reason>), Unanswered> {
         let mut generation = self.live().ok_or(Unanswered::NotReady)?;
+        ask.deadline.check()?;
         if generation.revision() < ask.at_least_revision {
             let mut revisions = self.ledger.revisions();
             let arrived = revisions.wait_for(|newest| *newest >= ask.at_least_revision);

@@ -2,9 +2,11 @@
 
 mod attack;
 mod collector;
+mod flood;
 mod headers;
 mod loading;
 mod losses;
+mod overload;
 mod restart;
 mod silence;
 mod store;
