@@ -71,7 +71,11 @@ async fn measure() -> Result<(), Fault> {
         let fared = gateway(&target, &connection, CALLS).await;
         let added = resident_kib(pid).saturating_sub(before) as f64 / 1_024.0;
         drop(held);
-        metric(&format!("anonymous.{name}.success"), fared.success(), "of 1");
+        metric(
+            &format!("anonymous.{name}.success"),
+            fared.success(),
+            "of 1",
+        );
         metric(&format!("anonymous.{name}.memory"), added, "MiB");
         success = success.min(fared.success());
         most_mib = most_mib.max(added);

@@ -16,6 +16,10 @@ pub struct Story {
 pub struct Scenario {
     /// What it shows, in a sentence.
     pub title: String,
+    /// What an attacker wants: `exfiltrate`, `destroy` or `escalate`; in `attacks.toml` only.
+    pub aim: Option<String>,
+    /// Why the attack passes, if it does.
+    pub passes: Option<String>,
     /// The reason code that it is the example of; in `reasons.toml` only.
     pub reason: Option<String>,
     /// `office` (the default, `world/`) or `shipped` (`policies/`).
@@ -364,6 +368,9 @@ pub struct Encode {
 pub struct ToldOfCall {
     #[serde(default)]
     pub allow: bool,
+    /// Policies deny it, or demand an approval.
+    #[serde(default)]
+    pub stopped: bool,
     /// The code of the first reason.
     pub deny: Option<String>,
     /// The codes of the others, in order.
