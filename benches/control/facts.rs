@@ -64,6 +64,7 @@ impl Side {
             person: model::entity(&TYPES.user, "ana"),
             purpose: "to measure".into(),
             scope: Some(scope()),
+            terms: Default::default(),
             call_budget: Some(1_000_000_000),
             steps: Vec::new(),
             at_step: 0,

@@ -93,7 +93,7 @@ pub(in crate::adapters) fn of_claims(
         actors.push((entity(&TYPES.agent, agent), Map::new()));
     }
     let person = entity(&TYPES.user, person);
-    let known = |entity, claims| Subject {
+    let known = |entity: EntityUID, claims| Subject {
         claims: if reading.passes_claims {
             claims
         } else {
@@ -104,6 +104,7 @@ pub(in crate::adapters) fn of_claims(
             verified: true,
             not_before: start,
             expires_at: until,
+            is_relayed: *entity.entity_type() == TYPES.user,
         },
         entity,
     };

@@ -104,6 +104,7 @@ impl<'a> Asking<'a> {
         Ground {
             identity: &self.call.subject.identity,
             asserted: &self.scene.asserted,
+            through_agent: self.scene.through_agent,
             initiator: self.call.operation.initiator,
             server: self.server(),
             has_labels: self.has_fact("labels"),
@@ -112,6 +113,9 @@ impl<'a> Asking<'a> {
             gateway: &self.scene.gateway,
             chain: self.evidence.chain.as_ref(),
             task: self.evidence.task,
+            tool: self.plan.tool(),
+            said: self.call.operation.arguments(),
+            snapshot: self.world.snapshot,
             past: self.world.past,
             approval: None,
             answers: self.call.operation.answers.as_deref(),
@@ -171,6 +175,8 @@ fn lay_over(overlays: &mut Vec<Overlay>, uid: &EntityUID, asserted: Asserted) {
 pub struct Scene {
     /// What the subject's claims add to it.
     pub asserted: Asserted,
+    /// Whether the subject is a person, and an agent may be behind the call.
+    pub through_agent: bool,
     /// The enforcement point that asks.
     pub gateway: EntityUID,
     /// What the question adds to the entities, whatever it is about.
@@ -203,8 +209,10 @@ impl Scene {
             lay_over(&mut overlays, uid, asserted_of(uid, claims, asker)?);
         }
         overlays.extend(task.map(Task::overlay));
+        let through_agent = subject.identity.is_relayed && !asker.caller.rights.people_in_person;
         Ok(Self {
             asserted,
+            through_agent,
             gateway,
             overlays,
         })

@@ -233,6 +233,7 @@ impl Approver {
         }
         Scene {
             asserted: scene.asserted.clone(),
+            through_agent: scene.through_agent,
             gateway: scene.gateway.clone(),
             overlays,
         }

@@ -55,6 +55,8 @@ pub struct Identity {
     pub not_before: Option<SystemTime>,
     /// Until when.
     pub expires_at: Option<SystemTime>,
+    /// Whether a person is named by what a program showed for them, a token for one: an agent may be what acts.
+    pub is_relayed: bool,
 }
 
 /// The chain from the root of the authority to the subject (RFC 8693, `sub` and `act`).
@@ -308,6 +310,14 @@ impl Operation {
             kind,
             answers: None,
             request_state: None,
+        }
+    }
+
+    /// What a tool is called with, if one is.
+    pub fn arguments(&self) -> Option<&Map<String, Json>> {
+        match &self.kind {
+            OperationKind::CallTool(call) => Some(&call.arguments),
+            _ => None,
         }
     }
 

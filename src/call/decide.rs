@@ -8,10 +8,10 @@ use crate::call::asking::{Asking, Behind, Scene, check_scopes};
 use crate::call::challenge;
 use crate::call::context::{CallContext, OperationKind};
 use crate::call::decision::{Decision, Effects, Reason, ReasonCode};
-use crate::call::evidence::{self, Evidence};
+use crate::call::evidence;
 use crate::call::facts::live::ApprovalFacts;
-use crate::call::model;
-use crate::call::plan::{self, Plan};
+use crate::call::model::{self, Effect};
+use crate::call::plan;
 use crate::call::world::World;
 use crate::config::claims::ClaimMapping;
 use crate::identity::caller::Caller;
@@ -49,6 +49,9 @@ fn try_decide(
     if evidence.is_bounded() {
         let server = model::server(&call.operation.server);
         evidence.covers(snapshot, &plan.reach(&server))?;
+        if let (Some(tool), Some(arguments)) = (plan.tool(), call.operation.arguments()) {
+            evidence.keeps_terms(world, tool, &plan.targets, arguments)?;
+        }
     }
     let describe = || challenge::describe(world, call, evidence.chain.as_ref(), &plan);
     let approvals = evidence.approvals(world, call, describe, now)?;
@@ -72,7 +75,7 @@ fn try_decide(
         now,
     };
     let combine = |evaluated| answer::combine(&call.subject.entity, &plan, evaluated);
-    let mut effects = effects(call, &evidence, &plan);
+    let mut effects = effects(&asking);
     let mut denied = None;
     for approval in approvals {
         let facts = ApprovalFacts::of(approval, now);
@@ -101,7 +104,13 @@ fn try_decide(
 }
 
 /// What the call uses up and leaves behind if it is allowed.
-fn effects(call: &CallContext, evidence: &Evidence<'_>, plan: &Plan) -> Effects {
+fn effects(asking: &Asking<'_>) -> Effects {
+    let Asking {
+        call,
+        evidence,
+        plan,
+        ..
+    } = asking;
     let is_listing = matches!(
         call.operation.kind,
         OperationKind::Connect { .. }
@@ -113,8 +122,15 @@ fn effects(call: &CallContext, evidence: &Evidence<'_>, plan: &Plan) -> Effects 
     Effects {
         approval: None,
         budget: task.and_then(|task| Some((task.id.clone(), task.call_budget?))),
+        tool_budget: task
+            .zip(plan.tool())
+            .and_then(|(task, tool)| task.tool_budget(tool)),
         tool: plan.tool().cloned(),
         yields: plan.yields.clone(),
+        targets: plan.targets.clone(),
+        // What a tool that writes gives back, its registration says.
+        reads: plan.effect == Effect::Read || !plan.yields.is_empty(),
+        writes: (plan.effect != Effect::Read && !plan.targets.is_empty()).then(|| asking.labels()),
     }
 }
 

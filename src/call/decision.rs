@@ -8,6 +8,7 @@ use cedar_policy_core::ast::EntityUID;
 use smol_str::SmolStr;
 
 use crate::call::live::approval::{ApprovedCall, Circumstances};
+use crate::call::live::carried::Labels;
 use crate::call::target::Target;
 use crate::call::visible::escaped;
 use crate::engine::obligation::Obligation;
@@ -78,10 +79,32 @@ pub struct Effects {
     pub approval: Option<(SmolStr, u32)>,
     /// The task whose budget it draws on, and that budget.
     pub budget: Option<(SmolStr, u64)>,
+    /// Under which name calls of its tool are counted in the task, and how many there may be.
+    pub tool_budget: Option<(SmolStr, u64)>,
     /// The tool it calls.
     pub tool: Option<EntityUID>,
     /// The labels it brings into its session.
     pub yields: Vec<SmolStr>,
+    /// What it acts upon.
+    pub targets: Vec<Target>,
+    /// Whether something of what it acts upon comes back.
+    pub reads: bool,
+    /// If it changes what it acts upon: what its work has read.
+    pub writes: Option<Arc<Labels>>,
+}
+
+impl Effects {
+    /// The labels it brings into its session, with those that were found in what it acts upon.
+    pub fn brings(&self, found: Option<&Labels>) -> Cow<'_, [SmolStr]> {
+        match found.filter(|_| self.reads) {
+            None => Cow::Borrowed(&self.yields),
+            Some(found) => {
+                let is_new = |label: &&SmolStr| !self.yields.contains(label);
+                let new = found.items().iter().filter(is_new).cloned();
+                Cow::Owned(self.yields.iter().cloned().chain(new).collect())
+            }
+        }
+    }
 }
 
 /// How one principal fared.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use cedar_policy_core::ast::EntityUID;
+use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
 use crate::call::chain::Chain;
@@ -16,6 +17,7 @@ use crate::call::live::scope::Reach;
 use crate::call::live::task::{Task, TaskStatus};
 use crate::call::model::{self, TYPES};
 use crate::call::registration::{RegisteredTool, flag, texts};
+use crate::call::target::Target;
 use crate::call::world::World;
 use crate::call::{challenge, world};
 use crate::engine::snapshot::Snapshot;
@@ -80,6 +82,29 @@ impl<'c> Evidence<'c> {
             }
         }
         Ok(())
+    }
+
+    /// Whether the call is what its task says that its tool is for.
+    pub fn keeps_terms(
+        &self,
+        world: &World<'_>,
+        tool: &EntityUID,
+        targets: &[Target],
+        arguments: &Map<String, Json>,
+    ) -> Result<(), Reason> {
+        let Some(task) = self.task else {
+            return Ok(());
+        };
+        let Some(named) = task.terms.of(tool) else {
+            return Ok(());
+        };
+        if let Err(outside) = named.covers(world.snapshot, targets, arguments) {
+            return Err(outside_task(format!("in task `{}`, {outside}", task.id)));
+        }
+        match world.past.tool_calls_left {
+            Some(0) => Err(world::tool_budget_spent(&task.id, tool)),
+            _ => Ok(()),
+        }
     }
 
     /// The principals whose permission the call needs: the subject first, then everyone it acts for up

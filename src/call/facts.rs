@@ -4,6 +4,7 @@
 //! One function for each record of the schema (`mcp.cedarschema`); those of live authority are in
 //! [`live`].
 
+mod arguments;
 pub mod live;
 
 use std::cell::{OnceCell, RefCell};
@@ -12,6 +13,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
 use cedar_policy_core::ast::{Context, EntityUID, Name, Value};
+use serde_json::{Map, Value as Json};
 use smol_str::{SmolStr, format_smolstr};
 
 use crate::call::answers::Answers;
@@ -19,6 +21,7 @@ use crate::call::chain::Chain;
 use crate::call::claims::Asserted;
 use crate::call::context::{Identity, Initiator, Sampling};
 use crate::call::elicitation::Form;
+use crate::call::facts::arguments::ArgumentFacts;
 use crate::call::facts::live::{
     ApprovalFacts, RecentFacts, SessionFacts, TaskFacts, UsageFacts, value_of,
 };
@@ -30,6 +33,7 @@ use crate::call::target::Target;
 use crate::call::target::host::{Host, address_value, extension_value};
 use crate::call::world::Past;
 use crate::engine::context::{self, ContextSource, Seen};
+use crate::engine::snapshot::Snapshot;
 
 /// Everything that can be known of one call acting upon one target.
 pub struct Facts<'c> {
@@ -55,6 +59,7 @@ pub struct Facts<'c> {
 struct IdentityFacts<'c> {
     identity: &'c Identity,
     asserted: &'c Asserted,
+    through_agent: bool,
     asserted_groups: OnceCell<Value>,
     asserted_attributes: OnceCell<Value>,
 }
@@ -65,12 +70,6 @@ struct DelegationFacts<'c> {
     labels: Option<Option<&'c Arc<Labels>>>,
     actors: OnceCell<Value>,
     scopes: OnceCell<Value>,
-}
-
-/// What a tool or prompt is called with.
-struct ArgumentFacts<'c> {
-    input: &'c Input,
-    cells: [OnceCell<Value>; 3],
 }
 
 /// What goes back to a server.
@@ -86,6 +85,8 @@ pub struct Ground<'c> {
     pub identity: &'c Identity,
     /// What its claims add to it.
     pub asserted: &'c Asserted,
+    /// Whether it is a person, and an agent may be behind the call.
+    pub through_agent: bool,
     /// Who set it off.
     pub initiator: Initiator,
     /// The server concerned, if there is one.
@@ -108,6 +109,12 @@ pub struct Ground<'c> {
     pub approval: Option<ApprovalFacts<'c>>,
     /// What goes back to the server with it.
     pub answers: Option<&'c Answers>,
+    /// The tool that is called.
+    pub tool: Option<&'c EntityUID>,
+    /// The arguments of a tool call.
+    pub said: Option<&'c Map<String, Json>>,
+    /// The entities, to tell which places are known.
+    pub snapshot: &'c Snapshot,
     /// The time of the decision.
     pub now: SystemTime,
 }
@@ -177,6 +184,7 @@ impl<'c> Facts<'c> {
             identity: IdentityFacts {
                 identity: ground.identity,
                 asserted: ground.asserted,
+                through_agent: ground.through_agent,
                 asserted_groups: OnceCell::new(),
                 asserted_attributes: OnceCell::new(),
             },
@@ -186,20 +194,14 @@ impl<'c> Facts<'c> {
                 actors: OnceCell::new(),
                 scopes: OnceCell::new(),
             }),
-            arguments: input.map(|input| ArgumentFacts {
-                input,
-                cells: Default::default(),
-            }),
+            arguments: input.map(|input| ArgumentFacts::new(input, ground)),
             answers: ground.answers.map(|answers| AnswerFacts {
                 answers,
                 cells: Default::default(),
             }),
-            task: ground.task.map(|task| TaskFacts {
-                task,
-                uid: task.uid(),
-                calls_left: ground.past.calls_left,
-                labels: carried.map(|carried| carried.task.as_ref()),
-            }),
+            task: ground
+                .task
+                .map(|task| TaskFacts::new(task, ground, target, carried)),
             session: ground.past.session.map(|session| SessionFacts {
                 session,
                 recent: OnceCell::new(),
@@ -295,6 +297,7 @@ impl ContextSource for IdentityFacts<'_> {
         Some(match name {
             "verified" => Seen::Bool(self.identity.verified),
             "method" => Seen::Text(self.identity.method.as_deref().unwrap_or("none")),
+            "through_agent" => Seen::Bool(self.through_agent),
             "asserted_groups" => Seen::Value(
                 self.asserted_groups
                     .get_or_init(|| entities(self.asserted.groups.iter().cloned())),
@@ -312,6 +315,7 @@ impl ContextSource for IdentityFacts<'_> {
         let names = [
             "verified",
             "method",
+            "through_agent",
             "asserted_groups",
             "asserted_attributes",
         ];
@@ -362,29 +366,6 @@ impl ContextSource for DelegationFacts<'_> {
             "labels",
         ];
         context::collect(self, &names)
-    }
-}
-
-impl ArgumentFacts<'_> {
-    const NAMES: [&'static str; 3] = ["names", "untyped", "undeclared"];
-}
-
-impl ContextSource for ArgumentFacts<'_> {
-    fn attribute(&self, name: &str) -> Option<Seen<'_>> {
-        let Input {
-            names,
-            untyped,
-            undeclared,
-            ..
-        } = self.input;
-        let index = Self::NAMES.iter().position(|known| *known == name)?;
-        let texts = [names, untyped, undeclared][index];
-        let value = self.cells[index].get_or_init(|| strings(texts.iter().cloned()));
-        Some(Seen::Value(value))
-    }
-
-    fn to_context(&self) -> Context {
-        context::collect(self, &Self::NAMES)
     }
 }
 

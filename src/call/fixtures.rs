@@ -139,6 +139,7 @@ pub fn trusted() -> Rights {
         assert_delegation: true,
         assert_claims: true,
         vouch_sessions: false,
+        people_in_person: false,
         assert_properties: true,
         explain: true,
         require_delegation: false,

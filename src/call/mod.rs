@@ -33,6 +33,7 @@ pub(crate) mod fixtures;
 pub mod govern;
 pub mod input;
 pub mod json_text;
+pub mod links;
 pub mod listing;
 pub mod live;
 pub mod model;

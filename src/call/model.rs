@@ -107,6 +107,13 @@ pub fn entity(ty: &EntityType, id: impl Into<SmolStr>) -> EntityUID {
     EntityUID::from_components(ty.clone(), Eid::new(id), None)
 }
 
+/// `Mcp::Resource::"known-destinations"`: what a directory puts into it is known to send to.
+pub fn known_destinations() -> &'static EntityUID {
+    static KNOWN: LazyLock<EntityUID> =
+        LazyLock::new(|| entity(&TYPES.resource, SmolStr::new_static("known-destinations")));
+    &KNOWN
+}
+
 /// `Mcp::Action::"<name>"`.
 pub fn action(name: &str) -> EntityUID {
     entity(&TYPES.action, name)

@@ -44,6 +44,8 @@ pub struct Past<'w> {
     pub usage: Option<Usage>,
     /// What is left of the budget of the task that the call names; `None` if it has none.
     pub calls_left: Option<u64>,
+    /// What is left of what that task allows of the tool that is called; `None` if it does not count them.
+    pub tool_calls_left: Option<u64>,
     /// What a list has shown last of the tool that is called, through the same gateway, unless that is what is pinned or
     /// no list was seen.
     pub definition: Option<&'w Digests>,
@@ -89,6 +91,13 @@ impl Past<'_> {
         let all = carried::union(unknown.iter().chain(session).chain(parts));
         all.unwrap_or_else(carried::none)
     }
+}
+
+/// The reason to deny once a task has made all the calls of a tool it may.
+pub fn tool_budget_spent(task: &SmolStr, tool: &EntityUID) -> Reason {
+    let tool: &str = tool.eid().as_ref();
+    let message = format!("task `{task}` has made all the calls of `{tool}` it may");
+    Reason::new(ReasonCode::TaskBudgetSpent, message)
 }
 
 /// The reason to deny once a task has made all the calls it may.

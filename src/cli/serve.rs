@@ -239,6 +239,8 @@ fn open_service(args: &Args, config: &Config, recorder: Recorder) -> anyhow::Res
         sessions: limits.sessions as usize,
         carriers: limits.carriers as usize,
         pair_for: Duration::from_secs(60 * u64::from(config.memory.pair_minutes)),
+        places: limits.places as usize,
+        place_for: 24 * hours(config.memory.place_days),
         session_idle: hours(config.state.session_idle_hours),
         definitions_kept: Duration::from_secs(u64::from(limits.changed_definition_minutes) * 60),
         ..Settings::default()

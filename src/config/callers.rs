@@ -49,6 +49,9 @@ pub struct RightsEntry {
     /// Whether the sessions that it names in `callgate.v1` are its own to name, and no client's: then what was read in
     /// another one does not count.
     pub vouch_sessions: bool,
+    /// Whether the people whom it takes from tokens without an agent act themselves, with no agent behind them. Off,
+    /// they are judged like agents.
+    pub people_in_person: bool,
     /// Whether it may see the policies and errors behind a decision.
     pub explain: bool,
 }

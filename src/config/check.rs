@@ -23,6 +23,8 @@ const MAX_KEEP_ENDED_HOURS: u32 = 87_600;
 const MAX_KEEP_CHANGES_DAYS: u32 = 3_650;
 /// What is written of pairs is kept for little more than a day.
 const MAX_PAIR_MINUTES: u32 = 1_440;
+/// The longest that what was written to a place may count.
+const MAX_PLACE_DAYS: u32 = 365;
 const MAX_SESSION_IDLE_HOURS: u32 = 8_760;
 
 /// Every fault of a configuration that has the right shape.
@@ -324,12 +326,13 @@ fn limits(limits: &Limits, faults: &mut Faults<'_>) {
 }
 
 fn memory(memory: &Memory, faults: &mut Faults<'_>) {
-    let given = memory.pair_minutes;
-    if !(1..=MAX_PAIR_MINUTES).contains(&given) {
-        faults.add(
-            "memory.pair_minutes",
-            format!("is {given}, but must be from 1 to {MAX_PAIR_MINUTES}"),
-        );
+    for (name, given, most) in [
+        ("memory.pair_minutes", memory.pair_minutes, MAX_PAIR_MINUTES),
+        ("memory.place_days", memory.place_days, MAX_PLACE_DAYS),
+    ] {
+        if !(1..=most).contains(&given) {
+            faults.add(name, format!("is {given}, but must be from 1 to {most}"));
+        }
     }
 }
 

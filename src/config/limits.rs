@@ -123,6 +123,9 @@ limits! {
     sessions: 1_000_000 in 1..=100_000_000;
     /// Tasks, delegations and pairs of an agent and a person whose labels are remembered. Restart.
     carriers: 1_000_000 in 1..=100_000_000;
+    /// Places whose labels are remembered, what contains them included. Beyond that every place has the labels of what
+    /// was written where there was no room. Restart.
+    places: 1_000_000 in 1..=100_000_000;
     /// Minutes for which a tool that a list has shown with another definition than the pinned one is denied to calls
     /// through the same gateway. Restart.
     changed_definition_minutes: 15 in 1..=1_440;
@@ -156,7 +159,7 @@ impl Limits {
     }
 
     /// The limits that a running server does not change.
-    pub fn fixed_at_start(&self) -> [u32; 16] {
+    pub fn fixed_at_start(&self) -> [u32; 17] {
         [
             self.message_bytes,
             self.header_bytes,
@@ -172,6 +175,7 @@ impl Limits {
             self.approval_valid_seconds,
             self.sessions,
             self.carriers,
+            self.places,
             self.changed_definition_minutes,
             self.writes_under_way,
         ]

@@ -43,7 +43,7 @@ pub struct Status {
     pub pending_approvals: usize,
     /// Sessions that are remembered.
     pub sessions: usize,
-    /// Tasks, delegations and pairs of an agent and a person whose labels are remembered.
+    /// Tasks, delegations, pairs of an agent and a person, and places whose labels are remembered.
     pub carriers: usize,
     /// Tools that lists have shown lately with another definition than the pinned one.
     pub changed_tools: Vec<(Place, Changed)>,
@@ -80,7 +80,7 @@ impl Control {
                 open_tasks: tasks.filter(|status| is_open(*status)).count(),
                 pending_approvals: pending.count(),
                 sessions: self.service.facts().sessions.len(),
-                carriers: self.service.facts().memory.len(),
+                carriers: self.service.facts().remembered(),
                 changed_tools: {
                     let mut changed = self.service.facts().definitions.all(view.now);
                     changed.truncate(MOST_CHANGED);

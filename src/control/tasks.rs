@@ -9,6 +9,7 @@ use smol_str::SmolStr;
 use crate::call::live::change::Change;
 use crate::call::live::scope::Scope;
 use crate::call::live::task::{Step, Task, TaskStatus};
+use crate::call::live::terms::{Terms, ToolUse};
 use crate::call::model::TYPES;
 use crate::call::visible::shown;
 use crate::control::author::Author;
@@ -33,6 +34,8 @@ pub struct NewTask {
     pub purpose: SmolStr,
     /// Which calls belong to it; `None` for any.
     pub scope: Option<Scope>,
+    /// What single tools are for, and which places the person has named.
+    pub terms: Terms,
     /// How many calls may be allowed in it; `None` without a limit.
     pub call_budget: Option<u64>,
     /// Its steps in order.
@@ -166,6 +169,7 @@ fn plan_opening(scene: &Scene<'_>, new: NewTask) -> Result<Plan, ControlError> {
         return Err(ControlError::invalid("call_budget", message));
     }
     check_scopes(scene, &new)?;
+    check_terms(scene, &new)?;
     let deadline = whole_millis(new.deadline);
     check_deadline(scene, deadline)?;
     check_room(scene)?;
@@ -175,6 +179,7 @@ fn plan_opening(scene: &Scene<'_>, new: NewTask) -> Result<Plan, ControlError> {
         person: new.person,
         purpose: new.purpose,
         scope: new.scope,
+        terms: new.terms,
         call_budget: new.call_budget,
         steps: new.steps,
         at_step: 0,
@@ -217,6 +222,60 @@ fn check_scopes(scene: &Scene<'_>, new: &NewTask) -> Result<(), ControlError> {
         }
     }
     Ok(())
+}
+
+/// What is said of a tool is of no use where the task does not cover it at all.
+fn check_terms(scene: &Scene<'_>, new: &NewTask) -> Result<(), ControlError> {
+    const USES: &str = "tool_uses";
+    let snapshot = &scene.generation.snapshot;
+    let limit = scene.limits.scope_items as usize;
+    let Terms { uses, places } = &new.terms;
+    let size = |it: &ToolUse| {
+        let values = it.arguments.iter().map(|it| 1 + it.values.len());
+        1 + it.targets.len() + values.sum::<usize>()
+    };
+    let items = uses.iter().map(size).sum::<usize>() + places.len();
+    if items > limit {
+        let message = format!("has {items} items with `places`, but at most {limit} are allowed");
+        return Err(ControlError::invalid(USES, message));
+    }
+    for (index, named) in uses.iter().enumerate() {
+        let refuse = |part: &str, message: String| {
+            let field = format!("{USES}[{index}]{part}");
+            Err(ControlError::invalid(field, message))
+        };
+        let id: &str = named.tool.eid().as_ref();
+        if !snapshot.contains(&named.tool) {
+            let message = format!("`{}` is not a registered tool", shown(id));
+            return refuse(".tool", message);
+        }
+        if uses[..index].iter().any(|it| it.tool == named.tool) {
+            return refuse(".tool", format!("`{}` is named twice", shown(id)));
+        }
+        if named.max_calls == Some(0) {
+            let message = "is 0: leave it out for a tool without a limit of its own";
+            return refuse(".max_calls", message.to_owned());
+        }
+        let is_bare = named.targets.is_empty() && named.arguments.is_empty();
+        if is_bare && named.max_calls.is_none() {
+            let message = "names no target, no argument and no number of calls";
+            return refuse("", message.to_owned());
+        }
+        let whole = new.scope.iter();
+        let covers = |scope: &Scope| scope.names(snapshot, &named.tool);
+        if !whole
+            .chain(new.steps.iter().map(|it| &it.scope))
+            .any(covers)
+        {
+            let message = format!("`{}` is not covered by the task's `scope`", shown(id));
+            return refuse(".tool", message);
+        }
+    }
+    let idle = places.iter().position(|place| !place.read && !place.send);
+    idle.map_or(Ok(()), |index| {
+        let message = "is neither to `read` from nor to `send` to";
+        Err(ControlError::invalid(format!("places[{index}]"), message))
+    })
 }
 
 fn check_deadline(scene: &Scene<'_>, deadline: SystemTime) -> Result<(), ControlError> {

@@ -27,6 +27,8 @@ pub struct TaskView {
     pub status: TaskStatus,
     /// What is left of its budget, if it has one.
     pub calls_left: Option<u64>,
+    /// The same for each tool of which its terms say something, in their order.
+    pub tool_calls_left: Vec<Option<u64>>,
 }
 
 /// An approval and how it stands.
@@ -74,6 +76,7 @@ impl View<'_> {
         TaskView {
             status: task.status(self.now),
             calls_left: self.service.calls_left(task),
+            tool_calls_left: self.service.tool_calls_left(task),
             task: Arc::clone(task),
         }
     }

@@ -33,6 +33,8 @@ pub struct Rights {
     pub assert_properties: bool,
     /// Whether the sessions that it names in `callgate.v1` are its own to name, and no client's.
     pub vouch_sessions: bool,
+    /// Whether the people whom it takes from tokens act themselves. Else an agent may be behind them.
+    pub people_in_person: bool,
     /// Whether it may see policies and errors behind a decision.
     pub explain: bool,
     /// Whether each of its calls has to name a person: as the one who acts, or at the root of the delegation.
@@ -241,6 +243,7 @@ impl Caller {
                 assert_claims: true,
                 assert_properties: true,
                 vouch_sessions: false,
+                people_in_person: false,
                 explain: true,
                 require_delegation: false,
             },

@@ -93,6 +93,7 @@ fn rights(entry: &RightsEntry, require_delegation: bool) -> Rights {
         assert_delegation: entry.assert_delegation,
         assert_claims: entry.assert_claims,
         vouch_sessions: entry.vouch_sessions,
+        people_in_person: entry.people_in_person,
         assert_properties: entry.assert_properties,
         explain: entry.explain,
     }

@@ -206,6 +206,14 @@ impl Service {
         Some(self.facts.meters.calls_left(&task.id, budget))
     }
 
+    /// What is left of the calls of each tool of which a task's terms say something; `None` where nobody counts.
+    pub fn tool_calls_left(&self, task: &Task) -> Vec<Option<u64>> {
+        let left = |(counter, most): (SmolStr, u64)| self.facts.meters.calls_left(&counter, most);
+        let uses = task.terms.uses.iter();
+        uses.map(|it| task.tool_budget(&it.tool).map(left))
+            .collect()
+    }
+
     /// Decides one call at once, unless the answer has to wait: for its revision, or for what it uses up
     /// to be written.
     pub fn authorize_now<'a>(

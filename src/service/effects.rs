@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use crate::call::context::{CallContext, OperationKind};
 use crate::call::decision::{Effects, Reason, ReasonCode};
 use crate::call::definition::Digests;
-use crate::call::live::carried::{Carried, CarrierRef};
+use crate::call::live::carried::{Carried, CarrierRef, Labels};
 use crate::call::live::change::Change;
 use crate::call::live::session::Session;
 use crate::call::live::usage::Usage;
@@ -22,6 +22,7 @@ use crate::service::settings::Settings;
 use crate::state::definitions::{Definitions, Place};
 use crate::state::memory::{Full, Memory};
 use crate::state::meters::{Meters, Spend};
+use crate::state::places::Places;
 use crate::state::sessions::{Behind, Sessions};
 use crate::state::store::{Loaded, Pruned, StoreError, Write};
 use crate::state::usage::UsageLedger;
@@ -33,6 +34,8 @@ pub struct LiveFacts {
     pub sessions: Sessions,
     /// Labels of what else carries them.
     pub memory: Memory,
+    /// Labels of what was written where.
+    pub places: Places,
     /// Counts.
     pub usage: UsageLedger,
     /// Budgets and uses of approvals.
@@ -48,6 +51,7 @@ pub struct Seen<'c> {
     session: Option<Session>,
     usage: Option<Usage>,
     calls_left: Option<u64>,
+    tool_calls_left: Option<u64>,
     approval_uses: Vec<u32>,
     definition: Option<Digests>,
 }
@@ -60,6 +64,7 @@ impl Seen<'_> {
             carried: Some(&self.carried),
             usage: self.usage,
             calls_left: self.calls_left,
+            tool_calls_left: self.tool_calls_left,
             approval_uses: &self.approval_uses,
             definition: self.definition.as_ref(),
         }
@@ -84,12 +89,16 @@ impl LiveFacts {
         let facts = Self {
             sessions: Sessions::new(settings.sessions, settings.session_idle),
             memory: Memory::new(settings.carriers, settings.pair_for),
+            places: Places::new(settings.places, settings.place_for),
             usage: UsageLedger::new(settings.counted),
             meters: Meters::new(),
             definitions: Definitions::new(settings.definitions_kept),
         };
         facts.sessions.restore(std::mem::take(&mut loaded.sessions));
-        facts.memory.restore(std::mem::take(&mut loaded.labels));
+        let labels = std::mem::take(&mut loaded.labels).into_iter();
+        let (places, labels) = labels.partition(|it| it.carrier.as_ref().is_place());
+        facts.places.restore(places);
+        facts.memory.restore(labels);
         facts.usage.restore(std::mem::take(&mut loaded.usage))?;
         let uses = std::mem::take(&mut loaded.approval_uses);
         facts
@@ -111,6 +120,8 @@ impl LiveFacts {
         let task = call.workflow.task_id.as_ref();
         let task = task.and_then(|id| generation.authority.tasks.get(id));
         let budget = task.and_then(|task| Some((&task.id, task.call_budget?)));
+        let tool_budget = task.zip(tool_of(call));
+        let tool_budget = tool_budget.and_then(|(task, tool)| task.tool_budget(&tool));
         let usage = || {
             let (actor, tool) = (&call.subject.entity, tool_of(call));
             self.usage.view(actor, carriers.root(), tool.as_ref(), now)
@@ -121,6 +132,7 @@ impl LiveFacts {
             // Counting is cheap, but looking at counts that no policy reads is cheaper still.
             usage: generation.snapshot.reads("usage").then(usage),
             calls_left: budget.map(|(id, budget)| self.meters.calls_left(id, budget)),
+            tool_calls_left: tool_budget.map(|(id, most)| self.meters.calls_left(&id, most)),
             approval_uses: (call.approval_ids.iter())
                 .map(|id| self.meters.approval_uses(id))
                 .collect(),
@@ -149,11 +161,13 @@ impl LiveFacts {
         now: SystemTime,
     ) -> Taken {
         let mut writes = Vec::new();
+        let found = self.places.of(&effects.targets, now);
+        let yields = effects.brings(found.as_deref());
         let session = call.workflow.session_id.as_ref().zip(seen.session.as_ref());
         // Looking at lists leaves nothing behind.
-        let leaves_something = effects.tool.is_some() || !effects.yields.is_empty();
+        let leaves_something = effects.tool.is_some() || !yields.is_empty();
         if let Some((id, seen)) = session.filter(|_| leaves_something) {
-            let next = seen.after(effects.tool.as_ref(), &effects.yields);
+            let next = seen.after(effects.tool.as_ref(), &yields);
             if next.is_full() {
                 return Taken::Lost(no_room("no more can be remembered of this session"));
             }
@@ -166,19 +180,29 @@ impl LiveFacts {
             }
         }
         // Not before: a call whose session has changed is decided again, and its own labels are nothing that was there.
-        match seen.carriers.bring(&self.memory, &effects.yields, now) {
-            Ok(brought) => writes.extend(brought),
+        let brought = seen.carriers.bring(&self.memory, &yields, now);
+        let marked = || self.mark(effects, found.as_deref(), now);
+        match brought.and_then(|brought| Ok((brought, marked()?))) {
+            Ok((brought, marked)) => writes.extend(brought.into_iter().chain(marked)),
             Err(Full) => return Taken::Lost(no_room("no more labels can be remembered")),
         }
-        if let Some((task, budget)) = &effects.budget {
-            match self.meters.spend(task, *budget) {
+        let task = call.workflow.task_id.as_ref();
+        for (counter, most) in effects.tool_budget.iter().chain(&effects.budget) {
+            match self.meters.spend(counter, *most) {
                 Spend::Taken => {}
                 Spend::Reserve { spent } => writes.push(Write::TaskSpent {
-                    id: task.clone(),
+                    id: counter.clone(),
                     spent,
                     is_exact: false,
                 }),
-                Spend::Exhausted => return Taken::Lost(world::budget_spent(task)),
+                Spend::Exhausted => {
+                    let task = task.unwrap_or(counter);
+                    let of_tool = effects.tool.as_ref().filter(|_| counter != task);
+                    return Taken::Lost(match of_tool {
+                        Some(tool) => world::tool_budget_spent(task, tool),
+                        None => world::budget_spent(task),
+                    });
+                }
             }
         }
         if let Some((approval, max)) = &effects.approval {
@@ -204,11 +228,41 @@ impl LiveFacts {
 }
 
 impl LiveFacts {
+    /// Marks what a call writes to with everything that may be in it: what its work has read, what the tool brings, and
+    /// what was in any of its targets.
+    fn mark(
+        &self,
+        effects: &Effects,
+        found: Option<&Labels>,
+        now: SystemTime,
+    ) -> Result<Vec<Write>, Full> {
+        let Some(work) = &effects.writes else {
+            return Ok(Vec::new());
+        };
+        let all = work.with(&effects.yields);
+        let all = all.with(found.map_or(&[], Labels::items));
+        let mut writes = Vec::new();
+        if !all.items().is_empty() {
+            for target in &effects.targets {
+                writes.extend(self.places.mark(target, all.items(), now)?);
+            }
+        }
+        Ok(writes)
+    }
+
+    /// How many tasks, delegations, pairs and places have labels.
+    pub fn remembered(&self) -> usize {
+        self.memory.len() + self.places.len()
+    }
+
     /// What was written needs not be written again.
     pub fn settled(&self, writes: &[Write]) {
         for write in writes {
             match write {
                 Write::SessionLabels { id, labels, .. } => self.sessions.settled(id, labels),
+                Write::Labels {
+                    carrier, labels, ..
+                } if carrier.as_ref().is_place() => self.places.settled(carrier, labels),
                 Write::Labels {
                     carrier, labels, ..
                 } => self.memory.settled(carrier, labels),

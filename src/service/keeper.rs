@@ -68,11 +68,13 @@ impl Service {
         let counted = keep.ended.max(DAY_AND_MORE);
         self.facts().sessions.forget(before(silent));
         self.facts().memory.sweep(self.now());
+        self.facts().places.sweep(self.now());
         self.facts().usage.forget(before(counted));
         self.ledger().forget(before(keep.ended));
         let retention = Retention {
             ended: before(silent + MARGIN),
             recent: before(counted + MARGIN),
+            places: before(self.settings().place_for + MARGIN),
             changes: before(keep.changes),
         };
         let facts = Arc::clone(self.facts());

@@ -19,6 +19,10 @@ pub struct Settings {
     pub carriers: usize,
     /// How long what an agent has read for a person counts wherever that is not shed.
     pub pair_for: Duration,
+    /// Most places whose labels are remembered at once, what contains them included.
+    pub places: usize,
+    /// How long the labels of what was written to a place count there.
+    pub place_for: Duration,
     /// Most actors, and pairs of an actor and a tool, that are counted at once.
     pub counted: usize,
     /// How long a definition that is not the pinned one is remembered after a list has shown it.
@@ -34,6 +38,8 @@ impl Default for Settings {
             session_idle: Duration::from_secs(24 * 3_600),
             carriers: 1_000_000,
             pair_for: Duration::from_secs(60 * 60),
+            places: 1_000_000,
+            place_for: Duration::from_secs(30 * 24 * 3_600),
             counted: 1_000_000,
             definitions_kept: Duration::from_secs(15 * 60),
         }

@@ -125,9 +125,18 @@ impl Memory {
         counts: Counts,
         now: SystemTime,
     ) -> Option<Arc<Labels>> {
-        let pair = CarrierRef::Pair { actor, root };
-        let shard = self.shard(pair);
-        let slot = shard.slots.get(&pair)?;
+        self.counted(CarrierRef::Pair { actor, root }, counts, now)
+    }
+
+    /// The labels of what keeps them for a time, as far as they count.
+    pub fn counted(
+        &self,
+        carrier: CarrierRef<'_>,
+        counts: Counts,
+        now: SystemTime,
+    ) -> Option<Arc<Labels>> {
+        let shard = self.shard(carrier);
+        let slot = shard.slots.get(&carrier)?;
         let counted = |mark: &Mark| match counts {
             Counts::All => !self.is_over(mark.any, now),
             Counts::LooseSince(since) => mark
@@ -154,13 +163,14 @@ impl Memory {
         is_loose: bool,
         now: SystemTime,
     ) -> Result<Option<Write>, Full> {
-        let ahead = match carrier {
-            CarrierRef::Pair { .. } => self.ahead(),
-            CarrierRef::Task(_) | CarrierRef::Delegation(_) => Duration::ZERO,
+        let ahead = match carrier.is_timed() {
+            true => self.ahead(),
+            false => Duration::ZERO,
         };
         let mut shard = self.shard(carrier);
         if !shard.slots.contains_key(&carrier) {
-            if !self.has_room(&mut shard, now) {
+            // What stands for all that has no room has one of its own.
+            if carrier != CarrierRef::Everywhere && !self.has_room(&mut shard, now) {
                 return Err(Full);
             }
             shard.slots.insert(carrier.to_carrier(), Slot::new());
@@ -169,7 +179,7 @@ impl Memory {
         let Some(slot) = shard.slots.get_mut(&carrier) else {
             return Err(Full);
         };
-        if matches!(carrier, CarrierRef::Pair { .. }) {
+        if carrier.is_timed() {
             slot.drop_if(|mark| self.is_over(mark.any, now));
         }
         let mut unwritten = Vec::new();
@@ -278,8 +288,8 @@ impl Memory {
     fn sweep_shard(&self, shard: &mut Shard, now: SystemTime) {
         let before = shard.slots.len();
         shard.slots.retain(|carrier, slot| {
-            let is_pair = matches!(carrier, Carrier::Pair { .. });
-            !is_pair || slot.marks.iter().any(|mark| !self.is_over(mark.any, now))
+            let is_timed = carrier.as_ref().is_timed();
+            !is_timed || slot.marks.iter().any(|mark| !self.is_over(mark.any, now))
         });
         self.kept
             .fetch_sub(before - shard.slots.len(), Ordering::Relaxed);

@@ -12,6 +12,7 @@
 //! meanwhile write the same number once more and wait for their own write. So none depends on another, and
 //! a write that failed is made up for by the next call.
 
+use std::collections::HashSet;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -176,8 +177,14 @@ impl Meters {
         for id in approvals {
             self.uses.shard(id).remove(id);
         }
-        for id in tasks {
-            self.budgets.shard(id).remove(id);
+        if tasks.is_empty() {
+            return;
+        }
+        // With the counters of its tools, `<task>/<tool>`.
+        let gone: HashSet<&str> = tasks.iter().map(SmolStr::as_str).collect();
+        for shard in &self.budgets.shards {
+            let task = |id: &SmolStr| gone.contains(id.split('/').next().unwrap_or_default());
+            lock(shard).retain(|id, _| !task(id) && !gone.contains(id.as_str()));
         }
     }
 }

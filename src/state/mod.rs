@@ -10,6 +10,7 @@
 pub mod definitions;
 pub mod memory;
 pub mod meters;
+pub mod places;
 pub mod sessions;
 pub mod sqlite;
 pub mod store;

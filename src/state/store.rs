@@ -228,6 +228,8 @@ pub struct Retention {
     /// Idempotency keys, usage and labels of pairs from before this: more than a day ago, or usage would be counted
     /// short.
     pub recent: SystemTime,
+    /// Labels of places that were brought before this: no longer ago than they count.
+    pub places: SystemTime,
     /// Changes from before this. The newest is always kept.
     pub changes: SystemTime,
 }

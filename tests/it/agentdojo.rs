@@ -18,6 +18,7 @@
 
 mod count;
 mod desk;
+mod prompt;
 mod suite;
 
 use std::io::Write as _;

@@ -146,6 +146,7 @@ pub fn task(id: &str, agent: EntityUID, person: EntityUID, tools: &[String]) -> 
         person,
         purpose: "what it is about".into(),
         scope: (!tools.is_empty()).then_some(listed),
+        terms: Default::default(),
         call_budget: None,
         steps: Vec::new(),
         at_step: 0,

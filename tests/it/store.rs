@@ -224,6 +224,7 @@ fn task(id: &str) -> Task {
         person: person("sam"),
         purpose: "answer a ticket; DROP TABLE tasks".into(),
         scope: Some(scope()),
+        terms: Default::default(),
         call_budget: Some(u64::from(u32::MAX) + 1),
         steps: vec![step],
         at_step: 0,

@@ -201,7 +201,9 @@ impl Reader<'_> {
         };
         let Some(agent) = agent else {
             let person: EntityUID = entity(&TYPES.user, person);
-            return Ok((Subject::verified(person, METHOD), None));
+            let mut subject = Subject::verified(person, METHOD);
+            subject.identity.is_relayed = true;
+            return Ok((subject, None));
         };
         let known = Known::named(agent, Some(person), METHOD, true);
         let grant_ids = self.names(context, self.entry.grants_key.as_deref())?;

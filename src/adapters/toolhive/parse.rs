@@ -137,10 +137,12 @@ fn parties(
         claims.clear();
     }
     let Some(agent) = who.agent else {
-        let subject = Subject {
+        let is_relayed = *entity.entity_type() == TYPES.user;
+        let mut subject = Subject {
             claims,
             ..Subject::verified(entity, "jwt")
         };
+        subject.identity.is_relayed = is_relayed;
         return Ok((subject, None));
     };
     let agent = model::entity(&TYPES.agent, agent);

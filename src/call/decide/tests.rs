@@ -941,6 +941,7 @@ fn task() -> Task {
         person: person("alice"),
         purpose: "to see".into(),
         scope: None,
+        terms: Default::default(),
         call_budget: Some(5),
         steps: vec![Step {
             name: "one".into(),

@@ -6,20 +6,86 @@ use std::time::SystemTime;
 
 use cedar_policy_core::ast::{Context, EntityUID, Value};
 
+use crate::call::facts::{Ground, entities};
 use crate::call::live::approval::Approval;
-use crate::call::live::carried::Labels;
+use crate::call::live::carried::{Carried, Labels};
 use crate::call::live::session::Session;
 use crate::call::live::task::Task;
+use crate::call::live::terms::{ToolUse, Way};
 use crate::call::live::usage::Usage;
+use crate::call::target::Target;
 use crate::engine::context::{self, ContextSource, Seen};
 
 /// The task a call belongs to.
 pub(super) struct TaskFacts<'c> {
-    pub(super) task: &'c Task,
-    pub(super) uid: EntityUID,
-    pub(super) calls_left: Option<u64>,
+    task: &'c Task,
+    uid: EntityUID,
+    ground: Ground<'c>,
+    target: Option<&'c Target>,
     /// `None` if nobody looked.
-    pub(super) labels: Option<Option<&'c Arc<Labels>>>,
+    labels: Option<Option<&'c Arc<Labels>>>,
+    places: [OnceCell<Value>; 2],
+}
+
+impl<'c> TaskFacts<'c> {
+    const NAMES: [&'static str; 13] = [
+        "task",
+        "step",
+        "calls_left",
+        "lists_tools",
+        "tool_calls_left",
+        "bounds_calls",
+        "bounds_targets",
+        "bounds_arguments",
+        "known_to_read",
+        "known_to_send",
+        "places_to_read",
+        "places_to_send",
+        "labels",
+    ];
+
+    pub(super) fn new(
+        task: &'c Task,
+        ground: Ground<'c>,
+        target: Option<&'c Target>,
+        carried: Option<&'c Carried>,
+    ) -> Self {
+        Self {
+            task,
+            uid: task.uid(),
+            ground,
+            target,
+            labels: carried.map(|carried| carried.task.as_ref()),
+            places: Default::default(),
+        }
+    }
+
+    /// What the task says of the tool that is called.
+    fn tool_use(&self) -> Option<&'c ToolUse> {
+        self.task.terms.of(self.ground.tool?)
+    }
+
+    /// Whether the target of the question is a place that was named for this way.
+    fn knows(&self, way: Way) -> bool {
+        let snapshot = self.ground.snapshot;
+        let is_known = |target: &Target| {
+            let (uid, containing) = (target.uid(), &target.overlay.parents);
+            self.task.terms.knows(snapshot, way, uid, containing)
+        };
+        self.target.is_some_and(is_known)
+    }
+
+    fn places(&self, way: Way) -> &Value {
+        let make = || {
+            let named = self.task.terms.places.iter();
+            let named = named.filter(|it| match way {
+                Way::Read => it.read,
+                Way::Send => it.send,
+            });
+            entities(named.map(|it| it.place.clone()))
+        };
+        self.places[way as usize].get_or_init(make)
+    }
 }
 
 /// What those who act have brought lately.
@@ -60,7 +126,19 @@ impl ContextSource for TaskFacts<'_> {
         Some(match name {
             "task" => Seen::Entity(&self.uid),
             "step" => Seen::Text(&self.task.step()?.name),
-            "calls_left" => Seen::Long(number(self.calls_left?)),
+            "calls_left" => Seen::Long(number(self.ground.past.calls_left?)),
+            "tool_calls_left" => Seen::Long(number(self.ground.past.tool_calls_left?)),
+            "bounds_calls" => Seen::Bool(self.tool_use().is_some_and(|it| it.max_calls.is_some())),
+            "bounds_targets" => {
+                Seen::Bool(self.tool_use().is_some_and(|it| !it.targets.is_empty()))
+            }
+            "bounds_arguments" => {
+                Seen::Bool(self.tool_use().is_some_and(|it| !it.arguments.is_empty()))
+            }
+            "known_to_read" => Seen::Bool(self.knows(Way::Read)),
+            "known_to_send" => Seen::Bool(self.knows(Way::Send)),
+            "places_to_read" => Seen::Value(self.places(Way::Read)),
+            "places_to_send" => Seen::Value(self.places(Way::Send)),
             "lists_tools" => Seen::Bool(self.task.lists_tools()),
             "labels" => Seen::Value(value_of(self.labels?)),
             _ => return None,
@@ -68,10 +146,7 @@ impl ContextSource for TaskFacts<'_> {
     }
 
     fn to_context(&self) -> Context {
-        context::collect(
-            self,
-            &["task", "step", "calls_left", "lists_tools", "labels"],
-        )
+        context::collect(self, &Self::NAMES)
     }
 }
 

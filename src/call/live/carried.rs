@@ -30,6 +30,12 @@ pub enum Carrier {
         /// For whom; `None` if for itself.
         root: Option<EntityUID>,
     },
+    /// A place that was written to.
+    Place(EntityUID),
+    /// Something within this place was written to.
+    Within(EntityUID),
+    /// Every place, because there was no room for one more.
+    Everywhere,
 }
 
 /// A [`Carrier`] that is looked for.
@@ -46,6 +52,12 @@ pub enum CarrierRef<'a> {
         /// For whom.
         root: Option<&'a EntityUID>,
     },
+    /// A place that was written to.
+    Place(&'a EntityUID),
+    /// Something within this place was written to.
+    Within(&'a EntityUID),
+    /// Every place.
+    Everywhere,
 }
 
 impl Carrier {
@@ -58,6 +70,9 @@ impl Carrier {
                 actor,
                 root: root.as_ref(),
             },
+            Self::Place(place) => CarrierRef::Place(place),
+            Self::Within(place) => CarrierRef::Within(place),
+            Self::Everywhere => CarrierRef::Everywhere,
         }
     }
 }
@@ -70,6 +85,16 @@ impl Hash for Carrier {
 }
 
 impl CarrierRef<'_> {
+    /// Whether its labels count for a time, rather than as long as it is there.
+    pub fn is_timed(self) -> bool {
+        !matches!(self, Self::Task(_) | Self::Delegation(_))
+    }
+
+    /// Whether it is a place, or stands for some.
+    pub fn is_place(self) -> bool {
+        matches!(self, Self::Place(_) | Self::Within(_) | Self::Everywhere)
+    }
+
     /// The same, owned.
     pub fn to_carrier(self) -> Carrier {
         match self {
@@ -79,6 +104,9 @@ impl CarrierRef<'_> {
                 actor: actor.clone(),
                 root: root.cloned(),
             },
+            Self::Place(place) => Carrier::Place(place.clone()),
+            Self::Within(place) => Carrier::Within(place.clone()),
+            Self::Everywhere => Carrier::Everywhere,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Live authority: what is lent to whom, for which task, with whose approval, until when.
 //!
 //! Start at [`authority::Authority`], everything of one revision. [`grant`], [`task`] and [`approval`]
-//! say what each of them is and when it holds; [`scope`] says which calls one covers; [`session`],
+//! say what each of them is and when it holds; [`scope`] says which calls one covers, [`terms`] what a task says of
+//! single tools and places; [`session`],
 //! [`carried`] and [`usage`] are what has happened so far, as a decision sees it; [`change`] is one write.
 //!
 //! Invariant: plain immutable values. Nothing here reads a clock, waits or stores; the form in which
@@ -16,4 +17,5 @@ pub mod grant;
 pub mod scope;
 pub mod session;
 pub mod task;
+pub mod terms;
 pub mod usage;

@@ -141,7 +141,7 @@ impl Scope {
     }
 
     /// Whether this entity is named, by itself or as part of something that is.
-    fn names(&self, snapshot: &Snapshot, uid: &EntityUID) -> bool {
+    pub fn names(&self, snapshot: &Snapshot, uid: &EntityUID) -> bool {
         let list = if *uid.entity_type() == TYPES.tool {
             &self.tools
         } else if *uid.entity_type() == TYPES.server {
@@ -171,7 +171,7 @@ impl Scope {
 }
 
 /// Whether a place is another or lies within it, as far as the entities and the names of places tell.
-fn is_within(
+pub(super) fn is_within(
     snapshot: &Snapshot,
     place: &EntityUID,
     whole: &EntityUID,

@@ -8,6 +8,7 @@ use smol_str::SmolStr;
 
 use crate::call::live::form;
 use crate::call::live::scope::Scope;
+use crate::call::live::terms::{Terms, ToolUse};
 use crate::call::model::{self, TYPES};
 use crate::engine::evaluate::Overlay;
 
@@ -27,6 +28,9 @@ pub struct Task {
     /// Which calls belong to it; `None` if any may, which leaves the limits below.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<Scope>,
+    /// What single tools are for, and which places the person has named.
+    #[serde(default, skip_serializing_if = "Terms::is_empty")]
+    pub terms: Terms,
     /// How many calls may be allowed in it; `None` without a limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call_budget: Option<u64>,
@@ -96,6 +100,12 @@ impl Task {
             .as_ref()
             .or(self.step().map(|step| &step.scope))
             .is_some_and(lists)
+    }
+
+    /// How many calls of a tool may be allowed in it, and under which name they are counted.
+    pub fn tool_budget(&self, tool: &EntityUID) -> Option<(SmolStr, u64)> {
+        let named: &ToolUse = self.terms.of(tool)?;
+        Some((named.counter(&self.id), named.max_calls?))
     }
 
     /// The step it is at.

@@ -9,7 +9,7 @@ use crate::cli::{name, shown};
 use crate::proto::v1;
 
 /// Which calls are covered.
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, Default, Clone, clap::Args)]
 #[command(next_help_heading = "What is covered")]
 pub struct ScopeArgs {
     /// A tool (may be repeated)
@@ -62,6 +62,17 @@ impl ScopeArgs {
             bail!("`--effect` is missing: say the most a call may do: read, write or admin");
         }
         Ok(Some(scope))
+    }
+
+    /// The same with these tools, unless it names whole servers or groups: these may cover them.
+    pub fn with_tools(&self, uses: &[v1::ToolUse]) -> Self {
+        let mut with = self.clone();
+        if self.servers.is_empty() && self.groups.is_empty() {
+            let new = uses.iter().map(|it| &it.tool);
+            let new = new.filter(|tool| !self.tools.contains(tool));
+            with.tools.extend(new.cloned());
+        }
+        with
     }
 
     /// The scope, of which something must be said.
@@ -213,6 +224,44 @@ pub fn step(text: &str) -> Result<v1::TaskStep, String> {
         name: name.to_owned(),
         scope: Some(scope),
     })
+}
+
+/// Reads what a tool is for: the tool, a colon, and `NAME=VALUE` between commas.
+pub fn tool_use(text: &str) -> Result<v1::ToolUse, String> {
+    const FORM: &str = "it must be SERVER/TOOL:target=PLACE,max=N,argument.NAME=VALUE";
+    let (tool, rest) = text.split_once(':').ok_or(FORM)?;
+    let mut read = v1::ToolUse {
+        tool: tool_path(tool)?,
+        ..v1::ToolUse::default()
+    };
+    for part in rest.split(',') {
+        let (key, value) = part
+            .split_once('=')
+            .filter(|(_, value)| !value.is_empty())
+            .ok_or_else(|| format!("`{part}` is not NAME=VALUE: {FORM}"))?;
+        match (key, key.strip_prefix("argument.")) {
+            ("target", _) => read.targets.push(value.to_owned()),
+            ("max", _) if read.max_calls.is_some() => return Err("`max` is given twice".to_owned()),
+            ("max", _) => {
+                let max = value.parse();
+                read.max_calls = Some(max.map_err(|_| "`max` is not a number".to_owned())?);
+            }
+            (_, Some(argument)) if !argument.is_empty() => {
+                let value = serde_json::from_str(value)
+                    .unwrap_or_else(|_| serde_json::Value::from(value))
+                    .to_string();
+                match read.arguments.iter_mut().find(|it| it.argument == argument) {
+                    Some(named) => named.values_json.push(value),
+                    None => read.arguments.push(v1::ArgumentValues {
+                        argument: argument.to_owned(),
+                        values_json: vec![value],
+                    }),
+                }
+            }
+            _ => return Err(format!("`{key}` is none of target, max, argument.NAME")),
+        }
+    }
+    Ok(read)
 }
 
 /// Reads a target argument: where it is, and after a colon what else is said of it, between commas.

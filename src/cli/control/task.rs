@@ -32,6 +32,10 @@ Examples:
         --step gather:effect=read,server=github,server=git \\
         --step answer:effect=write,tool=github/add_issue_comment
 
+  With what its tools are for, and places that the person has named:
+    callgate task open --as user:sam --agent support --user sam --purpose refund --for 2h --effect write \\
+        --use bank/send_money:target=bank:GB29NWBK60161331926819,max=1 --read https://larkwood.example/refunds
+
   callgate task advance task-1 --as agent:support
   callgate task close task-1 --as user:sam
   callgate task list --agent support --status open
@@ -68,6 +72,16 @@ struct Open {
     /// repeated)
     #[arg(long = "step", value_name = "STEP", value_parser = given::step, help_heading = "What is covered")]
     steps: Vec<v1::TaskStep>,
+    /// What a tool is for: SERVER/TOOL:target=PLACE,max=N,argument.NAME=VALUE (may be repeated, as may its parts but
+    /// for max). It may act upon these places only, be called so often, and have one of these values, JSON or text
+    #[arg(long = "use", value_name = "USE", value_parser = given::tool_use, help_heading = "What is covered")]
+    uses: Vec<v1::ToolUse>,
+    /// A place that the person has named, to read from (may be repeated): a URL, a host, a mail address, a path
+    #[arg(long = "read", value_name = "PLACE", help_heading = "What is covered")]
+    read: Vec<String>,
+    /// A place that the person has named, to send or write to (may be repeated)
+    #[arg(long = "send", value_name = "PLACE", help_heading = "What is covered")]
+    send: Vec<String>,
     /// How many calls may be allowed in it
     #[arg(long, value_name = "N", help_heading = "What is covered")]
     budget: Option<u64>,
@@ -196,6 +210,27 @@ fn list(ask: &Ask, it: &List) -> anyhow::Result<Exit> {
 }
 
 impl Open {
+    /// The places, each once.
+    fn places(&self) -> Vec<v1::TaskPlace> {
+        let mut places: Vec<v1::TaskPlace> = Vec::new();
+        let named = self.read.iter().map(|place| (place, true));
+        for (place, is_read) in named.chain(self.send.iter().map(|place| (place, false))) {
+            let index = places.iter().position(|it| it.place == *place);
+            let index = index.unwrap_or_else(|| {
+                places.push(v1::TaskPlace {
+                    place: place.clone(),
+                    ..v1::TaskPlace::default()
+                });
+                places.len() - 1
+            });
+            if let Some(named) = places.get_mut(index) {
+                named.read |= is_read;
+                named.send |= !is_read;
+            }
+        }
+        places
+    }
+
     fn request(&self) -> anyhow::Result<v1::OpenTaskRequest> {
         Ok(v1::OpenTaskRequest {
             actor: self.write.actor(),
@@ -203,7 +238,9 @@ impl Open {
             agent: Some(self.agent.clone()),
             person: Some(self.user.clone()),
             purpose: self.purpose.clone(),
-            scope: self.scope.scope()?,
+            scope: self.scope.with_tools(&self.uses).scope()?,
+            tool_uses: self.uses.clone(),
+            places: self.places(),
             call_budget: self.budget,
             steps: self.steps.clone(),
             deadline: Some(self.end.required(SystemTime::now())?),

@@ -47,6 +47,18 @@ pub fn task(it: &v1::Task) -> Facts {
         let left = it.calls_left.unwrap_or(budget);
         facts = facts.fact("calls", format!("{left} of {budget} left"));
     }
+    for named in &it.tool_uses {
+        facts = facts.fact("use", tool_use(named));
+    }
+    for place in &it.places {
+        let ways = [(place.read, "read"), (place.send, "send")];
+        let ways = ways.into_iter().filter(|(is, _)| *is);
+        let ways: Vec<_> = ways.map(|(_, way)| way).collect();
+        facts = facts.fact(
+            "place",
+            format!("{}, to {}", place.place, ways.join(" and ")),
+        );
+    }
     for step in &it.steps {
         let here = if step.name == it.step {
             ", it is here"
@@ -60,6 +72,19 @@ pub fn task(it: &v1::Task) -> Facts {
         .maybe("opened", it.opened_at.as_ref().map(moment))
         .maybe("until", it.deadline.as_ref().map(moment))
         .maybe("closed", it.closed_at.as_ref().map(moment))
+}
+
+/// What a tool is for, in one line.
+fn tool_use(it: &v1::ToolUse) -> String {
+    let targets = it.targets.iter().map(|place| format!("on {place}"));
+    let arguments = it.arguments.iter();
+    let arguments = arguments.map(|it| format!("{} {}", it.argument, it.values_json.join(" or ")));
+    let calls = it.max_calls.map(|most| {
+        let left = it.calls_left.unwrap_or(most);
+        format!("{left} of {most} calls left")
+    });
+    let parts: Vec<_> = targets.chain(arguments).chain(calls).collect();
+    format!("{}: {}", it.tool, parts.join(", "))
 }
 
 /// How a task stands.

@@ -49,6 +49,7 @@ fn task(id: &str, opened_at: u64) -> Task {
         person: person("sam"),
         purpose: "work".into(),
         scope: None,
+        terms: Default::default(),
         call_budget: None,
         steps: Vec::new(),
         at_step: 0,

@@ -79,6 +79,7 @@ fn task(id: &str) -> Plan {
         person: model::entity(&TYPES.user, "u"),
         purpose: "p".into(),
         scope: None,
+        terms: Default::default(),
         call_budget: None,
         steps: Vec::new(),
         at_step: 0,

@@ -37,7 +37,11 @@ pub(super) fn step(
          RETURNING id",
         ended,
     )?;
-    step.each("DELETE FROM task_spent WHERE id = ?1", &tasks)?;
+    // With the counters of its tools, `<task>/<tool>`: `0` is what comes after `/`.
+    step.each(
+        "DELETE FROM task_spent WHERE id = ?1 OR (id > ?1 || '/' AND id < ?1 || '0')",
+        &tasks,
+    )?;
     step.each(
         "DELETE FROM labels WHERE kind = 'task' AND carrier = ?1",
         &tasks,
@@ -61,6 +65,11 @@ pub(super) fn step(
         "DELETE FROM labels WHERE rowid IN
             (SELECT rowid FROM labels WHERE kind = 'pair' AND through < ?1 LIMIT ?2)",
         recent,
+    )?;
+    step.delete(
+        "DELETE FROM labels WHERE rowid IN
+            (SELECT rowid FROM labels WHERE kind = 'place' AND through < ?1 LIMIT ?2)",
+        moment(before.places),
     )?;
     // Time goes up with the revision, so the oldest are the first.
     step.delete(

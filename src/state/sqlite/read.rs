@@ -17,6 +17,7 @@ use crate::call::live::change::{Asked, Entry, Key};
 use crate::call::live::form;
 use crate::call::live::grant::Grant;
 use crate::call::live::task::Task;
+use crate::call::model::{self, TYPES};
 use crate::state::sqlite::{Reached, number};
 use crate::state::store::{
     Brought, KnownKey, Loaded, StoreError, StoredLabel, StoredSession, StoredUsage,
@@ -196,6 +197,15 @@ fn labels(connection: &Connection) -> Result<Vec<StoredLabel>, StoreError> {
                 match (both.next(), both.next(), both.next()) {
                     (Some(actor), root, None) => Carrier::Pair { actor, root },
                     _ => return Err(strange(row, 1, "not who acts and for whom")),
+                }
+            }
+            "place" => {
+                let place = |name: &str| model::entity(&TYPES.resource, name);
+                match text(row, 1)?.split_once(' ') {
+                    Some(("is", name)) => Carrier::Place(place(name)),
+                    Some(("in", name)) => Carrier::Within(place(name)),
+                    None if text(row, 1)? == "all" => Carrier::Everywhere,
+                    _ => return Err(strange(row, 1, "no place")),
                 }
             }
             _ => return Err(strange(row, 0, "no kind of carrier")),

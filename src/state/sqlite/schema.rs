@@ -6,7 +6,11 @@ use crate::state::sqlite::explain;
 use crate::state::store::StoreError;
 
 /// What makes each version out of the one before. Never changed once released, only added to.
-const MIGRATIONS: [&str; 2] = [include_str!("1.sql"), include_str!("2.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("1.sql"),
+    include_str!("2.sql"),
+    include_str!("3.sql"),
+];
 
 /// Says in the file's header that it is Callgate's: `Clgt`.
 const APPLICATION_ID: i32 = 0x436c_6774;

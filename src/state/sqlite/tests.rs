@@ -211,6 +211,7 @@ fn pruning_takes_a_few_rows_at_a_time() {
     let before = Retention {
         ended: at,
         recent: at,
+        places: at,
         changes: at,
     };
     let mut left = Vec::new();

@@ -339,7 +339,15 @@ fn carrier_columns(carrier: &Carrier) -> Result<(&'static str, String), StoreErr
                 .collect();
             ("pair", names(&both)?)
         }
+        Carrier::Place(place) => ("place", format!("is {}", place_name(place))),
+        Carrier::Within(place) => ("place", format!("in {}", place_name(place))),
+        Carrier::Everywhere => ("place", "all".to_owned()),
     })
+}
+
+/// Every place is an `Mcp::Resource`.
+fn place_name(place: &EntityUID) -> &str {
+    place.eid().as_ref()
 }
 
 fn json(value: &impl Serialize) -> Result<String, StoreError> {

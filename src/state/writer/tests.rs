@@ -131,6 +131,7 @@ fn a_store_that_panics_answers_everybody_and_is_not_asked_again() {
     let before = Retention {
         ended: std::time::UNIX_EPOCH,
         recent: std::time::UNIX_EPOCH,
+        places: std::time::UNIX_EPOCH,
         changes: std::time::UNIX_EPOCH,
     };
     writer
@@ -187,6 +188,7 @@ fn pruning_goes_on_until_nothing_is_left_and_lets_others_write() {
     let before = Retention {
         ended: std::time::UNIX_EPOCH,
         recent: std::time::UNIX_EPOCH,
+        places: std::time::UNIX_EPOCH,
         changes: std::time::UNIX_EPOCH,
     };
     let (say, said) = mpsc::channel();

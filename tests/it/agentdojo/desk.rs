@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use callgate::call::context::{CallContext, Delegation, Operation, Subject, TraceContext};
 use callgate::call::decision::{Decision, ReasonCode};
 use callgate::call::live::scope::Scope;
+use callgate::call::live::terms::Terms;
 use callgate::call::model::Effect;
 use callgate::config::limits::Limits;
 use callgate::control::approvals::{ApprovalRequest, Yes};
@@ -22,6 +23,7 @@ use callgate::telemetry::recorder::Recorder;
 use cedar_policy_core::ast::EntityUID;
 use smol_str::SmolStr;
 
+use crate::agentdojo::prompt;
 use crate::agentdojo::suite::{Call, Sequence, Suite};
 use crate::rows::uid;
 
@@ -69,15 +71,23 @@ impl<'s> Desk<'s> {
         let control = Control::new(Arc::clone(&service), limits);
         let caller = Arc::new(Caller::local());
         let person = author(&caller, uid("User", PERSON));
+        let tools = user_task.tools();
         let ends = service.now() + Duration::from_secs(3_600);
         let task = NewTask {
             agent: uid("Agent", AGENT),
             person: uid("User", PERSON),
             purpose: user_task.prompt.as_str().into(),
             scope: lists_tools.then(|| Scope {
-                tools: tools(suite, user_task),
+                tools: tools
+                    .iter()
+                    .map(|name| uid("Tool", &format!("{}/{name}", suite.server)))
+                    .collect(),
                 ..everything(Effect::Write)
             }),
+            terms: match lists_tools {
+                true => prompt::terms(suite, &tools, &user_task.prompt),
+                false => Terms::default(),
+            },
             call_budget: None,
             steps: Vec::new(),
             deadline: ends,
@@ -183,17 +193,6 @@ impl<'s> Desk<'s> {
             Outcome::Denied
         }
     }
-}
-
-/// The tools that the user's task needs.
-fn tools(suite: &Suite, user_task: &Sequence) -> Vec<EntityUID> {
-    let mut names: Vec<&str> = user_task.calls.iter().map(|call| &*call.name).collect();
-    names.sort_unstable();
-    names.dedup();
-    names
-        .iter()
-        .map(|name| uid("Tool", &format!("{}/{name}", suite.server)))
-        .collect()
 }
 
 fn author(caller: &Arc<Caller>, who: EntityUID) -> Author {

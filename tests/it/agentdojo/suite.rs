@@ -39,6 +39,16 @@ pub struct Sequence {
     pub calls: Vec<Call>,
 }
 
+impl Sequence {
+    /// The names of the tools that it takes.
+    pub fn tools(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.calls.iter().map(|call| &*call.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+}
+
 #[derive(Debug, Deserialize)]
 pub struct Call {
     pub name: String,

@@ -184,6 +184,7 @@ async fn a_budget_that_is_not_written_is_not_spent_on_an_allow() {
         person: person("ana"),
         purpose: "to list".into(),
         scope: None,
+        terms: Default::default(),
         call_budget: Some(10),
         steps: Vec::new(),
         deadline: office.now() + HOUR,

@@ -339,6 +339,7 @@ impl Both {
             person: person("ana"),
             purpose: "to see".into(),
             scope: Some(scope(power)),
+            terms: Default::default(),
             call_budget: (budget > 0).then_some(budget),
             steps: Vec::new(),
             deadline: self.office.service.now() + Duration::from_secs(power.seconds),

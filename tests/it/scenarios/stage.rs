@@ -177,6 +177,7 @@ fn gateways() -> Vec<(Caller, Credentials)> {
             assert_delegation: is_believed,
             assert_claims: is_believed,
             vouch_sessions: false,
+            people_in_person: false,
             assert_properties: false,
             explain,
             require_delegation: false,

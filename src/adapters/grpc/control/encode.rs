@@ -15,6 +15,7 @@ use crate::call::live::change::{Change, Entry};
 use crate::call::live::grant::{Grant, GrantStatus};
 use crate::call::live::scope::Scope;
 use crate::call::live::task::{Step, Task, TaskStatus};
+use crate::call::live::terms::{ArgumentValues, KnownPlace, ToolUse};
 use crate::call::model::Effect;
 use crate::config::limits::Limits;
 use crate::control::entities::{EntitySource, EntityView, stored_view};
@@ -73,6 +74,12 @@ pub(super) fn task(view: TaskView) -> v1::Task {
         call_budget: task.call_budget,
         calls_left: view.calls_left,
         steps: task.steps.iter().map(step).collect(),
+        tool_uses: {
+            let left = view.tool_calls_left.iter().copied();
+            let uses = task.terms.uses.iter().zip(left);
+            uses.map(|(it, left)| tool_use(it, left)).collect()
+        },
+        places: task.terms.places.iter().map(task_place).collect(),
         step: text(task.step().map(|step| &step.name)),
         opened_at: Some(timestamp(task.opened_at)),
         deadline: Some(timestamp(task.deadline)),
@@ -98,6 +105,28 @@ fn step(step: &Step) -> v1::TaskStep {
     v1::TaskStep {
         name: step.name.to_string(),
         scope: Some(scope(&step.scope)),
+    }
+}
+
+fn tool_use(it: &ToolUse, calls_left: Option<u64>) -> v1::ToolUse {
+    let values = |it: &ArgumentValues| v1::ArgumentValues {
+        argument: it.argument.to_string(),
+        values_json: it.values.iter().map(ToString::to_string).collect(),
+    };
+    v1::ToolUse {
+        tool: id(&it.tool),
+        targets: ids(&it.targets),
+        arguments: it.arguments.iter().map(values).collect(),
+        max_calls: it.max_calls,
+        calls_left,
+    }
+}
+
+fn task_place(it: &KnownPlace) -> v1::TaskPlace {
+    v1::TaskPlace {
+        place: id(&it.place),
+        read: it.read,
+        send: it.send,
     }
 }
 
@@ -339,8 +368,11 @@ fn scope(scope: &Scope) -> v1::Scope {
 }
 
 fn ids(uids: &[EntityUID]) -> Vec<String> {
-    let id = |uid: &EntityUID| AsRef::<str>::as_ref(uid.eid()).to_owned();
     uids.iter().map(id).collect()
+}
+
+fn id(uid: &EntityUID) -> String {
+    AsRef::<str>::as_ref(uid.eid()).to_owned()
 }
 
 fn text(text: Option<&smol_str::SmolStr>) -> String {

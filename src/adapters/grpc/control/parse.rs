@@ -1,5 +1,7 @@
 //! From the messages of `callgate.v1.Control` to the requests of the write side.
 
+mod tasks;
+
 use cedar_policy_core::ast::EntityUID;
 use serde_json::{Value as Json, json};
 use smol_str::SmolStr;
@@ -11,7 +13,7 @@ use crate::call::json_text::tolerant;
 use crate::call::live::approval::ApprovalStatus;
 use crate::call::live::grant::GrantStatus;
 use crate::call::live::scope::Scope;
-use crate::call::live::task::{Step, TaskStatus};
+use crate::call::live::task::TaskStatus;
 use crate::call::model::{self, Effect, TYPES};
 use crate::call::order;
 use crate::call::target::argument::Written;
@@ -20,7 +22,7 @@ use crate::call::target::{self, Kind};
 use crate::control::approvals::{ApprovalFilter, ApprovalRequest, GivenChallenge, No, Yes};
 use crate::control::delegations::{GrantFilter, Narrowing, NewGrant};
 use crate::control::page::Page;
-use crate::control::tasks::{NewTask, TaskFilter};
+use crate::control::tasks::TaskFilter;
 use crate::control::tools::{Definition, NewPin, NewTool};
 use crate::proto::v1;
 
@@ -80,35 +82,6 @@ impl Parser<'_> {
             status,
         };
         Ok((filter, self.page(wire.page_size, wire.page_token)?))
-    }
-
-    pub(super) fn new_task(&self, wire: v1::OpenTaskRequest) -> Result<NewTask, Invalid> {
-        check_count(wire.steps.len(), self.limits.task_steps, "steps")?;
-        let steps = wire.steps.into_iter().enumerate();
-        let scope = wire.scope;
-        Ok(NewTask {
-            agent: self.entity(wire.agent, "agent")?,
-            person: self.entity(wire.person, "person")?,
-            purpose: self.required_text(wire.purpose, "purpose")?,
-            scope: scope
-                .map(|scope| self.scope(scope).within("scope"))
-                .transpose()?,
-            call_budget: wire.call_budget,
-            steps: steps
-                .map(|(index, step)| {
-                    self.step(step)
-                        .map_err(|inner| at_item(inner, "steps", index))
-                })
-                .collect::<Result<_, _>>()?,
-            deadline: required_time(wire.deadline, "deadline")?,
-        })
-    }
-
-    fn step(&self, wire: v1::TaskStep) -> Result<Step, Invalid> {
-        Ok(Step {
-            name: self.required_id(wire.name, "name")?,
-            scope: self.required_scope(wire.scope, "scope")?,
-        })
     }
 
     pub(super) fn task_filter(
@@ -351,7 +324,7 @@ impl Parser<'_> {
             targets: targets
                 .iter()
                 .enumerate()
-                .map(|(index, text)| place(text, index))
+                .map(|(index, text)| place(text, &format!("targets[{index}]")))
                 .collect::<Result<_, _>>()?,
         })
     }
@@ -364,11 +337,10 @@ fn is_tool_name(text: &str) -> bool {
 
 /// A place under its canonical name: an absolute path, a URI, or `<server>:<text>` for what only that
 /// server understands.
-fn place(text: &SmolStr, index: usize) -> Result<EntityUID, Invalid> {
+fn place(text: &str, path: &str) -> Result<EntityUID, Invalid> {
     let refuse = |why: String| {
-        let path = format!("targets[{index}]");
         Err(Invalid::new(
-            path,
+            path.to_owned(),
             Problem::NotAPlace(Shown::new(text), why),
         ))
     };
