@@ -55,6 +55,16 @@ pub struct Call {
     pub arguments: Map<String, Json>,
 }
 
+/// What a deployment may know, or do, otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Variant {
+    AsItIs,
+    /// Of the user's own data, places whose name begins so are left out.
+    Without(&'static str),
+    /// The registration takes an invitation to go to the name that is invited, and not to the address.
+    InvitedByName,
+}
+
 /// A suite that can be put into service.
 pub struct Suite {
     pub benchmark: Benchmark,
@@ -116,9 +126,8 @@ fn data(name: &str) -> Option<Json> {
         .map(|path| read_json(&path))
 }
 
-/// The suite; `None`, with a line that says so, if the benchmark is not there. Of the user's own data,
-/// places whose name begins with `unknown` are left out, if there are such.
-pub fn load(name: &str, unknown: Option<&str>) -> Option<Suite> {
+/// The suite; `None`, with a line that says so, if the benchmark is not there.
+pub fn load(name: &str, variant: Variant) -> Option<Suite> {
     let Some(benchmark) = data(name) else {
         println!("skipped: neither CALLGATE_SHARED nor tests/agentdojo/fetch provides {name}");
         return None;
@@ -133,6 +142,10 @@ pub fn load(name: &str, unknown: Option<&str>) -> Option<Suite> {
             .entry("input_schema")
             .or_insert_with(|| tool.input_schema.clone());
     }
+    if variant == Variant::InvitedByName {
+        let by_name = json!([{"argument": "user", "kind": "id", "role": "recipient"}]);
+        registration["tools"]["invite_user_to_slack"]["target_arguments"] = by_name;
+    }
     let server = registration["server"]["name"].as_str().expect("a name");
     let server = server.to_owned();
     let dir = tempfile::tempdir().expect("a directory");
@@ -144,7 +157,7 @@ pub fn load(name: &str, unknown: Option<&str>) -> Option<Suite> {
     let policies = fs::read_to_string(own.join(format!("{name}.cedar")));
     put(format!("{name}.cedar"), policies.expect("a file"));
     let mut entities = read_json(&own.join(format!("{name}.entities.json")));
-    if let (Some(unknown), Some(entities)) = (unknown, entities.as_array_mut()) {
+    if let (Variant::Without(unknown), Some(entities)) = (variant, entities.as_array_mut()) {
         entities.retain(|entity| {
             let id = entity["uid"]["id"].as_str().unwrap_or_default();
             !id.starts_with(unknown)

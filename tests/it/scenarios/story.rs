@@ -215,6 +215,14 @@ pub struct OpenTask {
     pub person: String,
     pub purpose: Option<String>,
     pub covers: Option<Covers>,
+    /// What single tools are for.
+    #[serde(default)]
+    pub uses: Vec<Use>,
+    /// Places to read from, and to send to.
+    #[serde(default)]
+    pub reads: Vec<String>,
+    #[serde(default)]
+    pub sends: Vec<String>,
     pub calls: Option<u64>,
     #[serde(default)]
     pub steps: Vec<TaskStep>,
@@ -222,6 +230,16 @@ pub struct OpenTask {
     pub lasts: String,
     #[serde(flatten)]
     pub kept: Kept,
+}
+
+/// What a tool of a task is for.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Use {
+    pub tool: String,
+    #[serde(default)]
+    pub targets: Vec<String>,
+    pub calls: Option<u64>,
 }
 
 #[derive(Deserialize)]
