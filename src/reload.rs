@@ -6,6 +6,8 @@
 //! Invariant: it compiles nothing itself and never holds up a request: the bundle does the work on a
 //! thread of its own, and the service swaps.
 
+mod told;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -17,16 +19,21 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::bundle::fault::{Fault, Faults};
-use crate::bundle::files::{self, Files};
+use crate::bundle::files::{self, Files, Unread};
+use crate::bundle::manifest::Digests;
 use crate::bundle::{self, Bundle};
 use crate::config::Config;
 use crate::service::decisions::Service;
+use crate::service::directory::{Directory, DirectoryFault, FileChanges};
 use crate::service::generation::Load;
 use crate::telemetry::metrics::Reload;
 use crate::telemetry::recorder::Recorder;
 
-/// A directory that is written to all the time is loaded after this many quiet times without quiet.
+/// After this many quiet times without quiet, a directory that is written to all the time is looked at. It is not
+/// loaded before its files rest.
 const MAX_DEBOUNCES: u32 = 20;
+/// How long an attempt waits for the files to rest. While they do not, there is one attempt after the other.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How loading stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +50,10 @@ pub struct ReloadStatus {
     pub revision: u64,
     /// Whether changes are noticed without SIGHUP.
     pub is_watching: bool,
+    /// The last fault in short, with its time.
+    pub fault: Option<DirectoryFault>,
+    /// What the last load that went into service changed.
+    pub last: FileChanges,
 }
 
 /// How one attempt ended.
@@ -54,6 +65,8 @@ pub enum Outcome {
     Unchanged,
     /// The directory has faults; what was in service stays.
     Faulty,
+    /// The files did not rest; what was in service stays, and it has to be tried again.
+    Changing,
 }
 
 /// Told of every configuration that goes into service.
@@ -69,6 +82,13 @@ pub struct Reloader {
     status: watch::Sender<ReloadStatus>,
     /// The directory as it last failed, so that one mistake is told once.
     failed: Option<Arc<str>>,
+    /// The files in service, if they are known.
+    files: Option<Digests>,
+    /// How long files have to rest before they are loaded.
+    rest: Duration,
+    patience: Duration,
+    /// Whether it was told already that the files do not rest.
+    is_told_changing: bool,
 }
 
 /// What sets an attempt off.
@@ -86,6 +106,7 @@ enum Found {
     KnownFault,
     Good(Box<Bundle>),
     Faulty(Faults, Option<Arc<str>>),
+    Changing(Faults),
 }
 
 impl Reloader {
@@ -104,8 +125,10 @@ impl Reloader {
             digest,
             revision,
             is_watching: false,
+            fault: None,
+            last: FileChanges::default(),
         });
-        Self {
+        let reloader = Self {
             dir: dir.to_owned(),
             config: None,
             service,
@@ -113,7 +136,25 @@ impl Reloader {
             on_publish: Box::new(|_| {}),
             status,
             failed: None,
-        }
+            files: None,
+            rest: Duration::ZERO,
+            patience: PATIENCE,
+            is_told_changing: false,
+        };
+        reloader.note();
+        reloader
+    }
+
+    /// The files in service, so that a load can tell what it changed.
+    pub fn with_files(mut self, files: Digests) -> Self {
+        self.files = Some(files);
+        self
+    }
+
+    /// Loads files only once they have rested so long.
+    pub fn with_rest(mut self, rest: Duration) -> Self {
+        self.rest = rest;
+        self
     }
 
     /// Reads the configuration from this file rather than the directory. It is read again together with
@@ -145,23 +186,23 @@ impl Reloader {
         let (changed, mut changes) = mpsc::channel(1);
         let mut watcher = debounce.and_then(|_| self.watch(changed));
         let debounce = debounce.unwrap_or_default();
-        if watcher.is_some() {
-            // What changed between the first load and the watch.
-            self.attempt(Cause::Change).await;
-        }
         tokio::pin!(stop);
+        // What changed between the first load and the watch.
+        let mut is_open =
+            watcher.is_some() && self.attempt(Cause::Change).await == Outcome::Changing;
         loop {
             let cause = tokio::select! {
                 () = &mut stop => return Ok(()),
                 Some(()) = hangup.recv() => Cause::Signal,
                 Some(()) = changes.recv() => Cause::Change,
+                () = sleep(debounce), if is_open => Cause::Change,
                 else => return Ok(()),
             };
             if cause == Cause::Change {
                 quiet(&mut changes, debounce).await;
                 self.watch_again(watcher.as_mut());
             }
-            self.attempt(cause).await;
+            is_open = self.attempt(cause).await == Outcome::Changing;
         }
     }
 
@@ -174,17 +215,26 @@ impl Reloader {
         let live = Arc::clone(&self.status.borrow().digest);
         let failed = self.failed.clone().filter(|_| cause == Cause::Change);
         let (dir, config) = (self.dir.clone(), self.config.clone());
-        let looked = tokio::task::spawn_blocking(move || {
-            look(&dir, config.as_deref(), &live, failed.as_ref())
-        })
-        .await;
+        let (rest, patience) = (self.rest, self.patience);
+        let looked =
+            tokio::task::spawn_blocking(move || match files::read_rested(&dir, rest, patience) {
+                Ok(files) => look(files, config.as_deref(), &live, failed.as_ref()),
+                Err(Unread::Faulty(faults)) => Found::Faulty(faults, None),
+                Err(Unread::Changing(faults)) => Found::Changing(faults),
+            })
+            .await;
         let found = looked.unwrap_or_else(|error| {
             // A panic in there is a defect, but no reason to stop answering.
             tracing::error!(%error, "loading the directory broke off");
             let fault = Fault::of_file(&Arc::from("<bundle>"), "loading broke off");
             Found::Faulty(Faults::one(fault), None)
         });
+        if let Found::Changing(faults) = found {
+            return self.changing(&faults);
+        }
+        self.is_told_changing = false;
         match found {
+            Found::Changing(_) => Outcome::Changing,
             Found::Unchanged => self.unchanged(),
             Found::KnownFault => Outcome::Faulty,
             Found::Good(bundle) => self.publish(*bundle).await,
@@ -199,7 +249,7 @@ impl Reloader {
         if was_faulty {
             tracing::info!("the directory is again what is in service");
         }
-        self.status.send_modify(ReloadStatus::succeed);
+        self.set(ReloadStatus::succeed);
         Outcome::Unchanged
     }
 
@@ -220,7 +270,14 @@ impl Reloader {
         let published = tokio::task::spawn_blocking(move || service.publish(load)).await;
         let why = match published {
             Ok(Ok(revision)) => {
-                return self.published(revision, digest, &bundle.config, bundle.policies.len());
+                let before = self.files.replace(bundle.files);
+                let after = self.files.as_ref();
+                let last = before
+                    .zip(after)
+                    .map(|(before, after)| told::changes(&before, after));
+                let policies = bundle.policies.len();
+                let last = last.unwrap_or_default();
+                return self.published(revision, digest, &bundle.config, policies, last);
             }
             Ok(Err(error)) => error.to_string(),
             Err(error) => error.to_string(),
@@ -235,15 +292,25 @@ impl Reloader {
         digest: Arc<str>,
         config: &Config,
         policies: usize,
+        last: FileChanges,
     ) -> Outcome {
         self.failed = None;
         (self.on_publish)(config);
         self.recorder.reload(Reload::Applied);
-        tracing::info!(revision, %digest, policies, "the directory is in service");
-        self.status.send_modify(|status| {
+        tracing::info!(
+            revision,
+            %digest,
+            policies,
+            came = last.came.join(", "),
+            changed = last.changed.join(", "),
+            went = last.went.join(", "),
+            "the directory is in service"
+        );
+        self.set(|status| {
             status.succeed();
             status.digest = digest;
             status.revision = revision;
+            status.last = last;
         });
         Outcome::Published(revision)
     }
@@ -258,19 +325,47 @@ impl Reloader {
             faults = faults.count(),
             "the directory has faults and is not loaded\n{text}"
         );
-        self.status.send_modify(|status| {
-            status.last_fault = Some(text);
-            status.consecutive_failures += 1;
-        });
+        self.set(|status| status.fail(text, faults));
         Outcome::Faulty
+    }
+
+    /// Told once, however long it goes on; the status tells it all the while.
+    fn changing(&mut self, faults: &Faults) -> Outcome {
+        let text: Arc<str> = Arc::from(faults.to_string());
+        if !std::mem::replace(&mut self.is_told_changing, true) {
+            self.recorder.reload(Reload::Faulty);
+            let revision = self.status.borrow().revision;
+            tracing::warn!(
+                revision,
+                "the directory keeps changing and is not loaded until it rests"
+            );
+        }
+        self.set(|status| status.fail(text, faults));
+        Outcome::Changing
+    }
+
+    fn set(&self, change: impl FnOnce(&mut ReloadStatus)) {
+        self.status.send_modify(change);
+        self.note();
+    }
+
+    /// Tells the service, which tells operators.
+    fn note(&self) {
+        let status = self.status.borrow();
+        self.service.note_directory(Directory {
+            good_at: status.last_success,
+            fault: status.fault.clone(),
+            revision: status.revision,
+            is_watched: status.is_watching,
+            last: status.last.clone(),
+        });
     }
 
     /// Watches the directory; `None`, and a warning, if the system will not.
     fn watch(&self, changed: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
         let started = start_watching(&self.dir, changed);
         let is_watching = started.is_ok();
-        self.status
-            .send_modify(|status| status.is_watching = is_watching);
+        self.set(|status| status.is_watching = is_watching);
         started
             .inspect_err(
                 |error| tracing::warn!(%error, "changes are not noticed; send SIGHUP to load them"),
@@ -289,6 +384,7 @@ impl Reloader {
                 let was_watching = std::mem::replace(&mut status.is_watching, result.is_ok());
                 was_watching != status.is_watching
             });
+            self.note();
         }
     }
 }
@@ -297,7 +393,19 @@ impl ReloadStatus {
     fn succeed(&mut self) {
         self.last_success = SystemTime::now();
         self.last_fault = None;
+        self.fault = None;
         self.consecutive_failures = 0;
+    }
+
+    fn fail(&mut self, text: Arc<str>, faults: &Faults) {
+        self.last_fault = Some(text);
+        self.consecutive_failures += 1;
+        self.fault = Some(DirectoryFault {
+            at: SystemTime::now(),
+            told: told::faults(faults),
+            count: faults.count(),
+            attempts: self.consecutive_failures,
+        });
     }
 }
 
@@ -315,12 +423,9 @@ pub fn log_warnings(warnings: &[Fault]) {
     }
 }
 
-/// Reads, and compiles only what is neither in service nor known to be faulty.
-fn look(dir: &Path, config: Option<&Path>, live: &Arc<str>, failed: Option<&Arc<str>>) -> Found {
-    let files: Files = match files::read(dir) {
-        Ok(files) => config.into_iter().fold(files, Files::with_config),
-        Err(faults) => return Found::Faulty(faults, None),
-    };
+/// Compiles only what is neither in service nor known to be faulty.
+fn look(files: Files, config: Option<&Path>, live: &Arc<str>, failed: Option<&Arc<str>>) -> Found {
+    let files = config.into_iter().fold(files, Files::with_config);
     // A file that could not be read is not in the digest.
     let is_whole = files.faults.is_empty();
     if is_whole && files.digest == *live {

@@ -1,22 +1,22 @@
 //! The files of a bundle: found, bounded, read once and digested.
 //!
-//! Start at [`read`]. `unread` points out what looks like a part of the bundle and is none.
+//! Start at [`read`]; [`read_rested`] says when. `unread` points out what looks like a part of the bundle and is none.
 //!
 //! Invariant: nothing outside the directory is read, whatever links in it say, and everything that is
 //! read counts towards the digest, as do the names of what is pointed out.
 
-mod unread;
+pub(super) mod unread;
 
-use std::collections::HashSet;
-use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 
 use sha2::{Digest, Sha256};
 
 use crate::bundle::fault::{Fault, Faults, Origin};
+use crate::bundle::manifest::Digests;
+use crate::bundle::walk::{Walk, add_others, as_text, read_bounded};
 use crate::call::canonical;
 use crate::config::Config;
 
@@ -28,6 +28,11 @@ pub const MAX_TOTAL_BYTES: u64 = 512 << 20;
 pub const MAX_ENTRIES: usize = 20_000;
 /// Directories within directories.
 pub const MAX_DEPTH: usize = 8;
+
+/// A file system's clock moves in steps: what was written within this time may look as it did before.
+const SHORTEST_REST: Duration = Duration::from_millis(20);
+/// How long who asks once waits for files to rest.
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a file holds, by its name and place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +75,26 @@ pub struct Files {
     pub warnings: Vec<Fault>,
     /// `sha256:<hex>` over names and contents.
     pub digest: Arc<str>,
+    /// The digest of each file that is read, by its name in the directory.
+    pub digests: Digests,
+}
+
+/// Why there are no files.
+#[derive(Debug)]
+pub enum Unread {
+    /// The directory cannot be read.
+    Faulty(Faults),
+    /// Its files kept changing for as long as it was waited for them to rest.
+    Changing(Faults),
+}
+
+impl Unread {
+    /// What to tell.
+    pub fn into_faults(self) -> Faults {
+        match self {
+            Self::Faulty(faults) | Self::Changing(faults) => faults,
+        }
+    }
 }
 
 impl Source {
@@ -93,6 +118,7 @@ impl Files {
     /// The same, with the configuration from a file that need not be in the directory.
     pub fn with_config(mut self, path: &Path) -> Self {
         self.sources.retain(|source| source.kind != Kind::Config);
+        self.digests.remove(Config::FILE_NAME);
         let file: Arc<str> = Arc::from(path.display().to_string());
         let text = read_bounded(path)
             .map_err(|message| Fault::of_file(&file, message))
@@ -103,6 +129,8 @@ impl Files {
                 digest.update(self.digest.as_bytes());
                 digest.update(&text);
                 self.digest = Arc::from(format!("sha256:{}", canonical::hex(&digest.finalize())));
+                let own = Sha256::digest(&text).into();
+                self.digests.insert(Arc::clone(&file), own);
                 let stem = Arc::from(path.file_stem().unwrap_or_default().to_string_lossy());
                 let text = Arc::from(text);
                 let kind = Kind::Config;
@@ -119,288 +147,57 @@ impl Files {
     }
 }
 
-/// Reads a directory. A directory that cannot be read at all is an error; a file that cannot be read
-/// is a fault among [`Files::faults`], so that the others are still looked at.
+/// Reads a directory whose files rest. A directory that cannot be read at all is an error; a file that cannot
+/// be read is a fault among [`Files::faults`], so that the others are still looked at.
 pub fn read(dir: &Path) -> Result<Files, Faults> {
-    let shown: Arc<str> = Arc::from(dir.display().to_string());
-    let fail = |message: String| {
-        let fault = Fault::of_file(&shown, message)
-            .with_help("name a directory that holds `*.cedar` files");
-        Faults::one(fault)
-    };
-    let root = dir
-        .canonicalize()
-        .map_err(|error| fail(format!("cannot read the directory: {}", plain(&error))))?;
-    if !root.is_dir() {
-        return Err(fail("this is not a directory".to_owned()));
-    }
-    let mut walk = Walk {
-        shown_root: dir.to_owned(),
-        visited: HashSet::from([root.clone()]),
-        root,
-        found: Vec::new(),
-        entries: 0,
-        faults: Vec::new(),
-        warnings: Vec::new(),
-        pointed_out: Vec::new(),
-    };
-    walk.directory(Path::new(""), 0);
-    Ok(walk.finish())
+    read_rested(dir, SHORTEST_REST, PATIENCE).map_err(Unread::into_faults)
 }
 
-struct Walk {
-    shown_root: PathBuf,
-    root: PathBuf,
-    visited: HashSet<PathBuf>,
-    found: Vec<(String, Kind)>,
-    entries: usize,
-    faults: Vec<Fault>,
-    warnings: Vec<Fault>,
-    /// The paths of what [`Walk::warnings`] are about.
-    pointed_out: Vec<String>,
-}
-
-impl Walk {
-    fn shown(&self, relative: &Path) -> Arc<str> {
-        Arc::from(self.shown_root.join(relative).display().to_string())
-    }
-
-    fn fault(&mut self, relative: &Path, message: impl Into<String>) {
-        let fault = Fault::of_file(&self.shown(relative), message);
-        self.faults.push(fault);
-    }
-
-    fn directory(&mut self, relative: &Path, depth: usize) {
-        if depth > MAX_DEPTH {
-            return self.fault(
-                relative,
-                format!("directories nest deeper than {MAX_DEPTH}"),
+/// Reads a directory once its files have rested so long, and waits for that no longer than `patience`. What is read
+/// is what the directory holds at one moment: nothing in it was written, replaced, added or taken away from before
+/// it was read until after.
+pub fn read_rested(dir: &Path, rest: Duration, patience: Duration) -> Result<Files, Unread> {
+    let begun = Instant::now();
+    let rest = rest.max(SHORTEST_REST);
+    loop {
+        let walk = Walk::of(dir).map_err(Unread::Faulty)?;
+        let before = walk.listing.clone();
+        thread::sleep(rest.saturating_sub(before.rested_for(SystemTime::now())));
+        let files = walk.finish();
+        // One that is gone meanwhile is read again, and then found to be gone.
+        if Walk::of(dir).is_ok_and(|after| after.listing == before) {
+            return Ok(files);
+        }
+        if begun.elapsed() >= patience {
+            let shown = Arc::from(dir.display().to_string());
+            let waited = begun.elapsed().as_secs();
+            let message = format!(
+                "the files have been changing for {waited} s; they are read once they rest"
             );
-        }
-        let listing = match fs::read_dir(self.root.join(relative)) {
-            Ok(listing) => listing,
-            Err(error) => {
-                return self.fault(
-                    relative,
-                    format!("cannot read the directory: {}", plain(&error)),
-                );
-            }
-        };
-        let mut names = Vec::new();
-        for entry in listing {
-            self.entries += 1;
-            if self.entries > MAX_ENTRIES {
-                return self.fault(
-                    relative,
-                    format!("the directory holds more than {MAX_ENTRIES} entries"),
-                );
-            }
-            match entry {
-                Ok(entry) => names.push(entry.file_name()),
-                Err(error) => self.fault(
-                    relative,
-                    format!("cannot read the directory: {}", plain(&error)),
-                ),
-            }
-        }
-        names.sort();
-        for name in &names {
-            let path = relative.join(name);
-            match name.to_str() {
-                Some(name) if unread::is_set_aside(name) => {
-                    if !self.root.join(&path).is_dir() {
-                        self.unread(&path, &names);
-                    }
-                }
-                Some(_) => self.entry(&path, &names, depth),
-                None => self.fault(&path, "the file's name is not UTF-8"),
-            }
-        }
-    }
-
-    /// Points out a file that looks as if it were read.
-    fn unread(&mut self, relative: &Path, beside: &[OsString]) {
-        let has = |name: &str| beside.iter().any(|other| other == name);
-        let Some(found) = unread::remark(relative, has) else {
-            return;
-        };
-        let remark =
-            Fault::of_file(&self.shown(relative), "this file is not read").with_help(found.help);
-        match found.is_fault {
-            true => self.faults.push(remark),
-            false => {
-                self.pointed_out.push(slashed(relative));
-                self.warnings.push(remark);
-            }
-        }
-    }
-
-    fn entry(&mut self, relative: &Path, beside: &[OsString], depth: usize) {
-        let full = self.root.join(relative);
-        let resolved = match full.canonicalize() {
-            Ok(resolved) => resolved,
-            // Gone between listing and reading: an editor saved; the watcher will call again.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !full.is_symlink() => return,
-            Err(error) => {
-                return self.fault(
-                    relative,
-                    format!("cannot follow the link: {}", plain(&error)),
-                );
-            }
-        };
-        let kind = kind_of(relative);
-        if resolved.is_dir() {
-            if !resolved.starts_with(&self.root) {
-                return self.fault(relative, "the link leads out of the directory");
-            }
-            if !self.visited.insert(resolved) {
-                return self.fault(
-                    relative,
-                    "the link leads to a directory that is read already",
-                );
-            }
-            return self.directory(relative, depth + 1);
-        }
-        match kind {
-            Some(_) if !resolved.starts_with(&self.root) => {
-                self.fault(relative, "the link leads out of the directory");
-            }
-            Some(kind) => self.found.push((slashed(relative), kind)),
-            None => self.unread(relative, beside),
-        }
-    }
-
-    fn finish(mut self) -> Files {
-        let mut found = std::mem::take(&mut self.found);
-        found.sort_by(|a, b| a.0.cmp(&b.0));
-        let mut digest = Sha256::new();
-        let mut sources = Vec::with_capacity(found.len());
-        let mut total = 0u64;
-        for (relative, kind) in found {
-            let path = Path::new(&relative);
-            let shown = self.shown(path);
-            let bytes = match read_bounded(&self.root.join(path)) {
-                Ok(bytes) => bytes,
-                Err(message) => {
-                    self.fault(path, message);
-                    continue;
-                }
-            };
-            total += bytes.len() as u64;
-            if total > MAX_TOTAL_BYTES {
-                self.fault(
-                    path,
-                    format!("the directory's files exceed {MAX_TOTAL_BYTES} bytes together"),
-                );
-                break;
-            }
-            // Lengths go first, so that no two sets of files look the same.
-            for part in [relative.as_bytes(), &bytes] {
-                digest.update((part.len() as u64).to_be_bytes());
-                digest.update(part);
-            }
-            let stem = path
-                .file_stem()
-                .map(|stem| stem.to_string_lossy())
-                .unwrap_or_default();
-            match as_text(&shown, bytes) {
-                Ok(text) => sources.push(Source {
-                    kind,
-                    file: shown,
-                    stem: Arc::from(stem),
-                    text: Arc::from(text),
-                }),
-                Err(fault) => self.faults.push(fault),
-            }
-        }
-        for relative in &self.pointed_out {
-            digest.update(b"not read");
-            digest.update((relative.len() as u64).to_be_bytes());
-            digest.update(relative);
-        }
-        let digest = Arc::from(format!("sha256:{}", canonical::hex(&digest.finalize())));
-        Files {
-            sources,
-            faults: self.faults,
-            warnings: self.warnings,
-            digest,
+            let fault = Fault::of_file(&shown, message).with_help(
+                "put a finished directory in its place: switch a link to it with a rename",
+            );
+            return Err(Unread::Changing(Faults::one(fault)));
         }
     }
 }
 
-/// What a file holds; `None` if it is not part of a bundle.
-fn kind_of(relative: &Path) -> Option<Kind> {
-    let name = relative.file_name()?.to_str()?;
-    let room = relative
-        .parent()
-        .and_then(|parent| parent.iter().next())
-        .and_then(|room| room.to_str());
-    match (Path::new(name).extension()?.to_str()?, room) {
-        ("cedarschema", _) => Some(Kind::Schema),
-        ("cedar", _) => Some(Kind::Policies),
-        ("json", _) if name.ends_with(".links.json") => Some(Kind::Links),
-        ("json", Some("links")) => Some(Kind::Links),
-        ("json", Some("entities")) => Some(Kind::Entities),
-        ("json", Some("tools")) => Some(Kind::Registration),
-        ("toml", None) if name == Config::FILE_NAME => Some(Kind::Config),
-        _ => None,
+/// Every file of a directory but its manifest, whether it is part of the bundle or not, with its digest.
+pub fn digests(dir: &Path) -> Result<Digests, Faults> {
+    let mut walk = Walk::of(dir)?;
+    // The one that is there is about to be replaced.
+    walk.has_manifest = false;
+    let (root, others) = (walk.root.clone(), std::mem::take(&mut walk.others));
+    let Files {
+        mut digests,
+        mut faults,
+        ..
+    } = walk.finish();
+    add_others(&root, dir, &others, &mut digests, &mut faults);
+    match Faults::from_list(faults) {
+        Some(faults) => Err(faults),
+        None => Ok(digests),
     }
-}
-
-/// A path with `/` between its parts, whatever the system writes.
-fn slashed(relative: &Path) -> String {
-    let parts: Vec<_> = relative.iter().map(|part| part.to_string_lossy()).collect();
-    parts.join("/")
-}
-
-/// The text of a file. A byte order mark is none of it, and parsers differ in what they make of one.
-fn as_text(file: &Arc<str>, bytes: Vec<u8>) -> Result<String, Fault> {
-    let text = String::from_utf8(bytes).map_err(|error| not_text(file, error.as_bytes()))?;
-    match text.strip_prefix('\u{feff}') {
-        Some(rest) => {
-            let origin = Origin { file, text: rest };
-            let fault = Fault::at(origin, 0, 1, "the file begins with a byte order mark");
-            Err(fault.with_help("save it as UTF-8 without one"))
-        }
-        None => Ok(text),
-    }
-}
-
-fn read_bounded(path: &Path) -> Result<Vec<u8>, String> {
-    let cannot = |error: io::Error| format!("cannot read the file: {}", plain(&error));
-    let file = File::open(path).map_err(cannot)?;
-    // A pipe or a device would block or never end.
-    if !file.metadata().map_err(cannot)?.is_file() {
-        return Err("this is not a regular file".to_owned());
-    }
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(cannot)?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(format!("the file is larger than {MAX_FILE_BYTES} bytes"));
-    }
-    Ok(bytes)
-}
-
-fn not_text(file: &Arc<str>, bytes: &[u8]) -> Fault {
-    let valid = bytes
-        .utf8_chunks()
-        .next()
-        .map(|chunk| chunk.valid())
-        .unwrap_or_default();
-    let text = format!("{valid}\u{fffd}");
-    let origin = Origin { file, text: &text };
-    Fault::at(origin, valid.len(), 1, "this byte is not UTF-8 text")
-}
-
-/// The operating system's words without the error number.
-fn plain(error: &io::Error) -> String {
-    let text = error.to_string();
-    let bare = text
-        .rfind(" (os error")
-        .map_or(text.as_str(), |at| &text[..at]);
-    bare.to_lowercase()
 }
 
 #[cfg(test)]

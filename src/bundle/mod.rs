@@ -1,7 +1,8 @@
 //! A directory of policies, schema, entities and registrations: compiled into one snapshot, or all its
 //! faults with their places.
 //!
-//! Start at [`load`]. [`files`] finds and reads, one module per kind of file parses
+//! Start at [`load`]. [`files`] finds (`walk`) and reads ([`listing`] tells whether anything changed meanwhile, [`manifest`]
+//! whether all is there), one module per kind of file parses
 //! ([`schema`], [`policies`], [`links`], [`entities`], [`registration`]), [`validate`] checks policies
 //! against the schema ([`verdicts`] asks Cedar), `names` holds the names in them and `gateways` those of the
 //! configuration against what there is, [`fault`] says what is wrong and where, [`workers`] shares out what takes long.
@@ -15,6 +16,8 @@ pub mod files;
 mod gateways;
 pub mod json;
 pub mod links;
+pub mod listing;
+pub mod manifest;
 mod names;
 pub mod policies;
 pub mod registration;
@@ -22,6 +25,7 @@ pub mod schema;
 pub mod typed;
 pub mod validate;
 pub mod verdicts;
+mod walk;
 pub mod workers;
 
 use std::path::Path;
@@ -34,6 +38,7 @@ use serde::Serialize;
 use crate::bundle::entities::Collected;
 use crate::bundle::fault::{Fault, Faults};
 use crate::bundle::files::{Files, Kind, Source};
+use crate::bundle::manifest::Digests;
 use crate::bundle::names::Known;
 use crate::bundle::policies::PolicyEntry;
 use crate::bundle::registration::{Effect, Registration, Status};
@@ -49,6 +54,8 @@ pub struct Bundle {
     pub snapshot: Snapshot,
     /// `sha256:<hex>` over names and contents of all files.
     pub digest: Arc<str>,
+    /// The digest of each file, by its name in the directory.
+    pub files: Digests,
     /// `callgate.toml`, or its defaults.
     pub config: Config,
     /// What deserves a second look.
@@ -154,6 +161,7 @@ fn built(files: &Files, is_strict: bool) -> Result<Bundle, Faults> {
     Ok(Bundle {
         snapshot,
         digest: Arc::clone(&files.digest),
+        files: files.digests.clone(),
         config: checked.config,
         warnings: checked.warnings,
         counts: checked.counts,

@@ -176,6 +176,8 @@ pub enum ReasonCode {
     TaskBudgetSpent,
     /// The session was ended.
     SessionEnded,
+    /// Who acts, for whom, the server or the tool was stopped.
+    Stopped,
     /// A person's approval would turn this into an allow.
     ApprovalRequired,
     /// The approval is not valid for this call.
@@ -218,6 +220,7 @@ impl ReasonCode {
             Self::TaskOutOfScope => "TASK_OUT_OF_SCOPE",
             Self::TaskBudgetSpent => "TASK_BUDGET_SPENT",
             Self::SessionEnded => "SESSION_ENDED",
+            Self::Stopped => "STOPPED",
             Self::ApprovalRequired => "APPROVAL_REQUIRED",
             Self::ApprovalInvalid => "APPROVAL_INVALID",
             Self::ToolUnknown => "TOOL_UNKNOWN",

@@ -45,6 +45,7 @@ pub fn verify_call<'c>(
     let chain = Chain::of_call(world.authority, call, now)?;
     verify_times(&call.subject.identity, now)?;
     verify_person(call, chain.as_ref(), rights)?;
+    verify_running(world, call, chain.as_ref())?;
     if let Some(chain) = &chain {
         verify_known(snapshot, &chain.root)?;
         for actor in &*chain.actors {
@@ -58,6 +59,22 @@ pub fn verify_call<'c>(
     }
     verify_server(snapshot, &call.operation.server)?;
     Ok(Evidence { chain, task })
+}
+
+/// Whoever acts, and everybody for whom, and the server have to be in service.
+fn verify_running(
+    world: &World<'_>,
+    call: &CallContext,
+    chain: Option<&Chain<'_>>,
+) -> Result<(), Reason> {
+    if world.authority.stops.is_empty() {
+        return Ok(());
+    }
+    let server = model::server(&call.operation.server);
+    let behind = chain.map(|chain| std::iter::once(&*chain.root).chain(chain.actors.iter()));
+    let concerned = [&call.subject.entity, &server].into_iter();
+    let concerned = concerned.chain(behind.into_iter().flatten());
+    world.authority.verify_running(concerned)
 }
 
 impl<'c> Evidence<'c> {
@@ -146,7 +163,7 @@ impl<'c> Evidence<'c> {
                 (Some(approval), Some(described)) => {
                     match world.authority.approval_status(approval, uses, now) {
                         ApprovalStatus::Approved if challenge::fits(approval, described) => {
-                            return verify_approver(world.snapshot, approval).map(|()| approval);
+                            return verify_approver(world, approval).map(|()| approval);
                         }
                         ApprovalStatus::Approved => "is for another call",
                         ApprovalStatus::Pending => "has not been given yet",
@@ -163,12 +180,11 @@ impl<'c> Evidence<'c> {
     }
 }
 
-/// The word of a person who has left since counts no more.
-fn verify_approver(snapshot: &Snapshot, approval: &Approval) -> Result<(), Reason> {
-    let approver = approval
-        .word
-        .as_ref()
-        .and_then(|word| snapshot.entity(&word.by));
+/// The word of a person who has left since, or is stopped, counts no more.
+fn verify_approver(world: &World<'_>, approval: &Approval) -> Result<(), Reason> {
+    let by = approval.word.as_ref().map(|word| &word.by);
+    world.authority.verify_running(by)?;
+    let approver = by.and_then(|by| world.snapshot.entity(by));
     match approver.and_then(|approver| flag(approver, "active")) {
         Some(false) => Err(bad_approval(
             &approval.id,
@@ -331,10 +347,12 @@ pub fn verify_tool(
     name: &str,
     seen: Option<&Digests>,
 ) -> Result<Arc<RegisteredTool>, Reason> {
-    let Some(tool) = world.tool(&model::tool(server, name)) else {
+    let uid = model::tool(server, name);
+    let Some(tool) = world.tool(&uid) else {
         let message = format!("tool `{name}` is not registered for server `{server}`");
         return Err(Reason::new(ReasonCode::ToolUnknown, message));
     };
+    world.authority.verify_running([&uid])?;
     match (&tool.digest, seen) {
         (Some(pinned), Some(seen)) if !seen.are(pinned) => {
             let message = format!("the definition of tool `{name}` has changed");

@@ -117,6 +117,7 @@ fn ask(
     let actor = &call.subject.entity;
     evidence::verify_asserted(call, &asker.caller.rights)?;
     evidence::verify_known(world.snapshot, actor)?;
+    world.authority.verify_running([actor])?;
     let behind = Behind::of(call, evidence);
     let scene = Scene::of(world.snapshot, &call.subject, behind, evidence.task, asker)?;
     check_scopes(world.snapshot, &[actor], plan)?;

@@ -8,6 +8,7 @@ use cedar_policy_core::validator::types::{Attributes, Type};
 use serde_json::{Map, Value as Json};
 use smol_str::{SmolStr, format_smolstr};
 
+use crate::call::registration::RegisteredTool;
 use crate::call::target::host::extension_value;
 use crate::engine::snapshot::Snapshot;
 
@@ -25,6 +26,8 @@ pub struct Input {
     pub undeclared: Vec<SmolStr>,
     /// The record `input`, if the action declares one.
     pub typed: Option<Value>,
+    /// The tool that they are of, if the targets of the call are those that it names.
+    pub tool: Option<Arc<RegisteredTool>>,
 }
 
 /// An argument whose value is not of the declared type.

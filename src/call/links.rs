@@ -9,17 +9,19 @@
 //! The work is bounded: every text is gone through a fixed number of times, at most [`MAX_LINKS`] are told apart, and no
 //! more than [`MAX_BYTES`] are looked at. Beyond that there counts as one more, to a host that is not known.
 
+mod disguise;
+
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use cedar_policy_core::ast::EntityUID;
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
-use unicode_normalization::UnicodeNormalization as _;
 
+use crate::call::links::disguise::plain;
+use crate::call::target::argument::{Step, TargetArgument};
 use crate::call::target::host::Host;
 use crate::call::target::{self, Kind};
-use crate::call::visible::is_invisible;
 
 /// Most links that are told apart.
 pub const MAX_LINKS: usize = 64;
@@ -36,6 +38,12 @@ const MAX_TRIED: usize = 512;
 /// makes a link of it.
 const WEB: [&str; 9] = [
     "http", "https", "hxxp", "hxxps", "ftp", "fxp", "ws", "wss", "sftp",
+];
+
+/// Ends of file names that are ends of domains as well. A name of two parts with such an end and nothing around it is
+/// taken for a file: nothing can be sent with it but itself.
+const FILES: [&str; 13] = [
+    "cc", "md", "ml", "mm", "mov", "pl", "ps", "py", "rs", "sh", "so", "tf", "zip",
 ];
 
 /// All links of one call.
@@ -93,31 +101,73 @@ impl Links {
     }
 }
 
-/// Every link in the texts of arguments, in names of members as well, at any depth.
-pub fn find(arguments: &Map<String, Json>) -> Links {
-    let mut links = Links::default();
-    let mut left = MAX_BYTES;
-    let mut look = |text: &str| match left.checked_sub(text.len()) {
-        Some(rest) => {
-            left = rest;
-            in_text(text, &mut links);
-        }
-        None => links.is_cut = true,
+/// Every link in the texts of arguments, in names of members as well, at any depth. What names a target is none: that is
+/// judged as one.
+pub fn find(arguments: &Map<String, Json>, targets: &[TargetArgument]) -> Links {
+    let mut walk = Walk {
+        links: Links::default(),
+        left: MAX_BYTES,
     };
-    let mut open: Vec<&Json> = arguments.values().collect();
-    arguments.keys().for_each(|name| look(name));
-    while let Some(value) = open.pop() {
+    let targets: Vec<&[Step]> = targets.iter().map(|it| it.place.steps()).collect();
+    walk.members(arguments, &targets);
+    walk.links
+}
+
+/// Goes through a value; the steps are those that are left to a target.
+struct Walk {
+    links: Links,
+    /// Bytes that may be looked at.
+    left: usize,
+}
+
+impl Walk {
+    fn members(&mut self, members: &Map<String, Json>, targets: &[&[Step]]) {
+        for (name, value) in members {
+            self.text(name);
+            let inner: Vec<&[Step]> = targets
+                .iter()
+                .filter_map(|steps| match steps.split_first() {
+                    Some((Step::Member(wanted), rest)) if *wanted == *name => Some(rest),
+                    _ => None,
+                })
+                .collect();
+            self.value(value, &inner);
+        }
+    }
+
+    fn value(&mut self, value: &Json, targets: &[&[Step]]) {
         match value {
-            Json::String(text) => look(text),
-            Json::Array(items) => open.extend(items),
-            Json::Object(members) => {
-                members.keys().for_each(|name| look(name));
-                open.extend(members.values());
+            Json::String(text) => {
+                if !targets.iter().any(|steps| steps.is_empty()) {
+                    self.text(text);
+                }
             }
+            Json::Array(items) => {
+                // A list of targets needs no step of its own.
+                let inner: Vec<&[Step]> = targets
+                    .iter()
+                    .filter_map(|steps| match steps.split_first() {
+                        Some((Step::Items, rest)) => Some(rest),
+                        None => Some(*steps),
+                        Some(_) => None,
+                    })
+                    .collect();
+                items.iter().for_each(|item| self.value(item, &inner));
+            }
+            Json::Object(members) => self.members(members, targets),
             Json::Null | Json::Bool(_) | Json::Number(_) => {}
         }
     }
-    links
+
+    fn text(&mut self, text: &str) {
+        match self.left.checked_sub(text.len()) {
+            Some(left) => {
+                self.left = left;
+                in_text(text, &mut self.links);
+            }
+            None => self.links.is_cut = true,
+        }
+    }
 }
 
 /// Adds every link of one text: as it is written, and as it looks to those who undo what hides one. What is a link only
@@ -167,11 +217,14 @@ impl<'t> Finder<'t> {
             let ends = |c| !is_of_url(c) || matches!(c, '/' | '?' | '#' | ',' | ')');
             let authority = &rest[..rest.find(ends).unwrap_or(rest.len())];
             let host = authority.rsplit('@').next().unwrap_or(authority);
-            let name = without_port(host);
+            let name = without_port(host).trim_end_matches(['.', '_', '*', '!', ';']);
             let scheme = scheme_before(&text[..slashes]);
             let is_named = match &scheme {
                 // Nobody but the own machine is asked for a file without a host.
-                Some(scheme) => !name.is_empty() && !(scheme == "file" && name == "localhost"),
+                Some(scheme) if scheme == "file" => {
+                    length == 2 && !name.is_empty() && name != "localhost"
+                }
+                Some(_) => !name.is_empty(),
                 None => name.trim_matches('.').contains('.') || name.starts_with('['),
             };
             if is_named {
@@ -277,7 +330,8 @@ impl Around {
         if self.is_followed && (is_word || name.parse::<Ipv4Addr>().is_ok()) {
             return true;
         }
-        ascii(name).is_some_and(|name| Host::of_name(&name).domain.is_some())
+        let is_file = name.split('.').count() == 2 && FILES.contains(&last);
+        !is_file && ascii(name).is_some_and(|name| Host::of_name(&name).domain.is_some())
     }
 }
 
@@ -305,116 +359,6 @@ fn places((scheme, rest): (&str, &str)) -> Option<Vec<EntityUID>> {
     let target = target::exactly_one("", Kind::Url, &format!("{scheme}://{rest}")).ok()?;
     let own = std::iter::once(target.uid().clone());
     Some(own.chain(target.overlay.parents).collect())
-}
-
-/// The text as those see it who make links of it: without what nobody sees, with full forms, escapes and the brackets
-/// that people put around dots undone, and with one kind of slash. `None` if it is the same.
-fn plain(text: &str) -> Option<String> {
-    const HIDES: [char; 6] = ['\\', '[', '(', '{', '&', '%'];
-    if text.is_ascii() && !text.contains(HIDES) && !text.chars().any(is_invisible) {
-        return None;
-    }
-    let seen = text
-        .chars()
-        .filter(|c| !is_invisible(*c) || c.is_whitespace());
-    let folded: String = seen
-        .nfkc()
-        .map(|c| match c {
-            '\\' | '\u{2044}' | '\u{2215}' | '\u{29f8}' => '/',
-            '\u{3002}' | '\u{ff61}' => '.',
-            '\u{2236}' | '\u{a789}' => ':',
-            c => c,
-        })
-        .collect();
-    let plain = without_brackets(&unescaped(&folded));
-    (plain != text).then_some(plain)
-}
-
-/// Undoes the brackets that people put around what makes a link: `evil[.]example`, `evil(dot)example`.
-fn without_brackets(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find(['[', '(', '{']) {
-        plain.push_str(&rest[..at]);
-        rest = &rest[at..];
-        let inside = &rest[1..];
-        let close = inside.bytes().take(4).position(|b| b"])}".contains(&b));
-        let meant = close.and_then(|close| {
-            let word = inside.get(..close)?;
-            match word {
-                "." | ":" | "/" | "://" => Some((word, close)),
-                word if word.eq_ignore_ascii_case("dot") => Some((".", close)),
-                _ => None,
-            }
-        });
-        match meant {
-            Some((mark, close)) => {
-                plain.push_str(mark);
-                rest = &inside[close + 1..];
-            }
-            None => {
-                plain.push_str(&rest[..1]);
-                rest = inside;
-            }
-        }
-    }
-    plain.push_str(rest);
-    plain
-}
-
-/// Undoes `%2e` and `&#46;`.
-fn unescaped(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find(['%', '&']) {
-        plain.push_str(&rest[..at]);
-        rest = &rest[at..];
-        match escape(rest) {
-            Some((c, length)) => {
-                plain.push(if c == '\\' { '/' } else { c });
-                rest = &rest[length..];
-            }
-            None => {
-                plain.push_str(&rest[..1]);
-                rest = &rest[1..];
-            }
-        }
-    }
-    plain.push_str(rest);
-    plain
-}
-
-/// The character that a text begins with as an escape, and how long that is.
-fn escape(text: &str) -> Option<(char, usize)> {
-    const NAMED: [(&str, char); 6] = [
-        ("&period;", '.'),
-        ("&colon;", ':'),
-        ("&sol;", '/'),
-        ("&bsol;", '\\'),
-        ("&commat;", '@'),
-        ("&dot;", '.'),
-    ];
-    if let Some(digits) = text.strip_prefix('%') {
-        let byte = u8::from_str_radix(digits.get(..2)?, 16).ok()?;
-        return byte.is_ascii_graphic().then(|| (char::from(byte), 3));
-    }
-    if let Some((name, c)) = NAMED.iter().find(|(name, _)| text.starts_with(name)) {
-        return Some((*c, name.len()));
-    }
-    let number = text.strip_prefix("&#")?;
-    let hexadecimal = number.strip_prefix(['x', 'X']);
-    let digits = hexadecimal.unwrap_or(number);
-    let radix = if hexadecimal.is_some() { 16 } else { 10 };
-    // More digits than any character has are none.
-    let length = digits
-        .chars()
-        .take(9)
-        .take_while(|c| c.is_digit(radix))
-        .count();
-    let c = char::from_u32(u32::from_str_radix(digits.get(..length)?, radix).ok()?)?;
-    let before = text.len() - digits.len();
-    let ends = usize::from(digits[length..].starts_with(';'));
-    (!is_invisible(c)).then_some((c, before + length + ends))
 }
 
 fn is_of_host(c: char) -> bool {

@@ -1,6 +1,7 @@
 //! What to ask Cedar: the action, the resource and the particular facts of each operation.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use smol_str::SmolStr;
 use url::Url;
@@ -134,7 +135,7 @@ pub fn of_call(
                 untyped: names.clone(),
                 undeclared: names.clone(),
                 names,
-                typed: None,
+                ..input::Input::default()
             };
             plan.own = OwnFacts::Arguments(input);
             Ok(plan.yielding(evidence::material_of(snapshot, server)))
@@ -183,6 +184,8 @@ fn of_tool_call(
     let mut plan = Plan::new(action, registered.uid.clone());
     plan.own = OwnFacts::Arguments(input::Input {
         undeclared,
+        // Where the gateway says what a call acts upon, its arguments do not.
+        tool: call.target.is_none().then(|| Arc::clone(&registered)),
         ..input
     });
     plan.is_declared = is_declared;

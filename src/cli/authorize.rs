@@ -1,7 +1,7 @@
 //! `callgate authorize`: one call, decided here or by a running server.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::bail;
@@ -30,7 +30,7 @@ use crate::telemetry::recorder::Recorder;
 /// Decides one call, and says why
 ///
 /// The call comes from flags or from a JSON file. It is decided here, from a directory, or by a
-/// running server (`--endpoint`). Decided here, everything the call says of itself is taken as true;
+/// running server (`--endpoint`, or `CALLGATE_ENDPOINT` as for every other verb). Decided here, everything the call says of itself is taken as true;
 /// a server takes it as its configuration says for the token's owner. Delegations, tasks and approvals
 /// are known to a server only.
 #[derive(Debug, clap::Args)]
@@ -52,20 +52,19 @@ pub struct Args {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Who decides")]
 struct Place {
-    /// This directory
-    #[arg(
-        long,
-        value_name = "DIR",
-        default_value = "./policies",
-        conflicts_with = "endpoint"
-    )]
-    policies: PathBuf,
-    /// A running server: `http://…`, `https://…` or `unix:/path`
+    /// This directory, `./policies` unless a server is named; wins over `CALLGATE_ENDPOINT`
+    #[arg(long, value_name = "DIR", conflicts_with = "endpoint")]
+    policies: Option<PathBuf>,
+    /// A running server: `http://…`, `https://…` or `unix:/path`; without this and `--policies`, the one
+    /// that `CALLGATE_ENDPOINT` names
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
     #[command(flatten)]
     credentials: Credentials,
 }
+
+/// Where policies are if nobody says otherwise.
+const DIRECTORY: &str = "./policies";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -99,14 +98,15 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         explain: args.explain,
         ..v1::AuthorizeRequest::default()
     };
-    let answered = match &args.place.endpoint {
+    let endpoint = args.place.server()?;
+    let answered = match &endpoint {
         Some(endpoint) => {
             let asked = ask_server(endpoint, &args.place.credentials, request);
             connect::block_on(asked)?
         }
         None => {
             no_server_needed(args)?;
-            match bundle::load(&args.place.policies) {
+            match bundle::load(args.place.directory()) {
                 Ok(bundle) => connect::block_on(async { Ok(ask_here(bundle, request).await) })?,
                 Err(faults) => return args.output.faults(&faults),
             }
@@ -118,9 +118,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let text = Text {
         response: &response,
         // A directory remembers nothing, so there is nobody to ask.
-        next: challenge
-            .filter(|_| args.place.endpoint.is_some())
-            .map(next_command),
+        next: challenge.filter(|_| endpoint.is_some()).map(next_command),
     };
     let json = json::write("AuthorizeResponse", &response)?;
     args.output.answer(&text, &json)?;
@@ -128,6 +126,21 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         v1::Decision::Allow => Exit::Done,
         v1::Decision::Deny | v1::Decision::Unspecified => Exit::Denied,
     })
+}
+
+impl Place {
+    /// The server to ask, if one is to be asked. A directory that is named wins over the environment.
+    fn server(&self) -> anyhow::Result<Option<String>> {
+        match (&self.endpoint, &self.policies) {
+            (Some(endpoint), _) => Ok(Some(endpoint.clone())),
+            (None, Some(_)) => Ok(None),
+            (None, None) => connect::endpoint_of_environment(),
+        }
+    }
+
+    fn directory(&self) -> &Path {
+        self.policies.as_deref().unwrap_or(Path::new(DIRECTORY))
+    }
 }
 
 fn no_server_needed(args: &Args) -> anyhow::Result<()> {
@@ -331,12 +344,12 @@ fn provided(obligation: &v1::Obligation) -> String {
         _ => None,
     };
     if text("name").as_ref() == Some(&obligation.id) {
-        return id.into();
+        return id;
     }
     let names = properties.map(|it| it.fields.keys()).into_iter().flatten();
     let said = names.map(|name| match text(name) {
         Some(text) => format!("{} {}", printable(name), printable(&text)),
-        None => printable(name).into(),
+        None => printable(name),
     });
     let said: Vec<String> = said.collect();
     format!(

@@ -2,6 +2,7 @@
 //!
 //! Start at [`Server::reach`].
 
+use std::env::VarError;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,6 +21,8 @@ use crate::proto::v1::control_client::ControlClient;
 
 /// Where a server listens that is not configured.
 pub const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:50051";
+/// The variable that names the server where no flag does.
+pub const ENDPOINT_VARIABLE: &str = "CALLGATE_ENDPOINT";
 /// How long a server may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// How the address of a server may begin.
@@ -42,7 +45,7 @@ pub struct Credentials {
     /// Read the bearer token from this file; wins over `--token`
     #[arg(long, value_name = "FILE", global = true, display_order = 902)]
     pub token_file: Option<PathBuf>,
-    /// The certificate authority of an `https` server, PEM
+    /// The certificate authority of an `https` server, PEM, in place of those that this system trusts
     #[arg(long, value_name = "FILE", global = true, display_order = 903)]
     pub ca: Option<PathBuf>,
     /// The client certificate to show, PEM
@@ -145,6 +148,15 @@ impl Credentials {
     }
 }
 
+/// The server that the environment names.
+pub fn endpoint_of_environment() -> anyhow::Result<Option<String>> {
+    match std::env::var(ENDPOINT_VARIABLE) {
+        Ok(endpoint) => Ok(Some(endpoint)),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => bail!("`{ENDPOINT_VARIABLE}` is not text"),
+    }
+}
+
 /// Runs a client to its end.
 pub fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_current_thread()
@@ -163,12 +175,11 @@ async fn connect(endpoint: &str, credentials: &Credentials) -> anyhow::Result<Ch
         .with_context(|| format!("`{endpoint}` is not an address of a server"))?
         .connect_timeout(TIMEOUT);
     if endpoint.starts_with("https:") {
-        let Some(ca) = &credentials.ca else {
-            bail!(
-                "`{endpoint}` needs `--ca` with the authority that signed the server's certificate"
-            );
+        let tls = ClientTlsConfig::new();
+        let mut tls = match &credentials.ca {
+            Some(ca) => tls.ca_certificate(Certificate::from_pem(read(ca)?)),
+            None => tls.with_native_roots(),
         };
-        let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(ca)?));
         if let (Some(cert), Some(key)) = (&credentials.cert, &credentials.cert_key) {
             tls = tls.identity(Identity::from_pem(read(cert)?, read(key)?));
         }

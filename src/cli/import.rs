@@ -4,7 +4,7 @@ mod review;
 
 use std::fmt;
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use serde_json::json;
 use crate::authoring::import::{self, Change, Choices, ImportError, Imported};
 use crate::bundle::fault::{Faults, Origin};
 use crate::bundle::registration::{self, Effect, Registration, Status, server_name_fault};
+use crate::cli::file;
 use crate::cli::output::{Exit, Output};
 use crate::cli::shown::{count, printable};
 
@@ -145,7 +146,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         )?;
     }
     if !args.dry_run {
-        write(&target, &imported.to_json()?)?;
+        file::replace(&target, &imported.to_json()?)?;
     }
     let target = target.display().to_string();
     let text = Text {
@@ -219,25 +220,6 @@ fn read_list(path: &Path) -> anyhow::Result<String> {
         bail!("`{}` is larger than {MAX_LIST_BYTES} bytes", path.display());
     }
     Ok(text)
-}
-
-/// A running server may be watching: it sees the old file or the new one, never half of one.
-fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(dir).with_context(|| format!("cannot create `{}`", dir.display()))?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let unfinished = dir.join(format!(".{name}.{}", std::process::id()));
-    let result = fs::File::create(&unfinished)
-        .and_then(|mut file| {
-            file.write_all(text.as_bytes())
-                .and_then(|()| file.sync_all())
-        })
-        .and_then(|()| fs::rename(&unfinished, path));
-    if result.is_err() {
-        // What is left over is hidden, and this process may not remove it either.
-        let _ = fs::remove_file(&unfinished);
-    }
-    result.with_context(|| format!("cannot write `{}`", path.display()))
 }
 
 struct Text<'a> {

@@ -11,7 +11,9 @@ pub mod check;
 pub mod connect;
 pub mod control;
 pub mod export;
+mod file;
 pub mod import;
+pub mod manifest;
 pub mod name;
 pub mod output;
 pub mod serve;
@@ -21,7 +23,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::cli::control::{approval, changes, delegation, entity, session, status, task, tool};
+use crate::cli::control::{
+    approval, changes, delegation, entity, session, status, stop, task, tool,
+};
 use crate::cli::output::Exit;
 
 /// Decides, for every call an AI agent makes, whether it may happen.
@@ -50,6 +54,7 @@ Then, with a server running, for one piece of work:
   callgate task open --as user:sam --agent support --user sam --purpose triage --for 2h
   callgate delegation grant --as user:sam --to support --server github --effect read --for 2h
   callgate approval watch                                         which calls wait for a person?
+  callgate stop agent:support --as user:ines --reason leaking     out of service, at once
   callgate changes                                                who changed what?";
 
 const EXIT_CODES: &str = "\
@@ -62,12 +67,15 @@ enum Verb {
     Check(check::Args),
     Import(import::Args),
     Export(export::Args),
+    Manifest(manifest::Args),
     Entity(Box<entity::Args>),
     Tool(Box<tool::Args>),
     Delegation(Box<delegation::Args>),
     Task(Box<task::Args>),
     Approval(Box<approval::Args>),
     Session(Box<session::Args>),
+    Stop(Box<stop::StopArgs>),
+    Resume(Box<stop::ResumeArgs>),
     Status(Box<status::Args>),
     Changes(Box<changes::Args>),
 }
@@ -84,12 +92,15 @@ pub fn main() -> ExitCode {
         Verb::Check(args) => (args.output, check::run(&args)),
         Verb::Import(args) => (args.output(), import::run(&args)),
         Verb::Export(args) => (args.output(), export::run(&args)),
+        Verb::Manifest(args) => (args.output, manifest::run(&args)),
         Verb::Entity(args) => (args.ask.output, entity::run(&args)),
         Verb::Tool(args) => (args.ask.output, tool::run(&args)),
         Verb::Delegation(args) => (args.ask.output, delegation::run(&args)),
         Verb::Task(args) => (args.ask.output, task::run(&args)),
         Verb::Approval(args) => (args.ask.output, approval::run(&args)),
         Verb::Session(args) => (args.ask.output, session::run(&args)),
+        Verb::Stop(args) => (args.ask.output, stop::stop(&args)),
+        Verb::Resume(args) => (args.ask.output, stop::resume(&args)),
         Verb::Status(args) => (args.ask.output, status::run(&args)),
         Verb::Changes(args) => (args.ask.output, changes::run(&args)),
     };

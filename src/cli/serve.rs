@@ -11,10 +11,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::bundle::files::{self, Files};
+use crate::bundle::files::{self, Files, Unread};
 use crate::bundle::{self, Bundle};
 use crate::cli::output::{Exit, Output};
-use crate::config::Config;
+use crate::config::{Config, Reload};
 use crate::reload::{Reloader, log_warnings};
 use crate::server::doors::Doors;
 use crate::server::listen::Listener;
@@ -114,7 +114,9 @@ impl Args {
 
 /// Serves until it is told to stop.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let loaded = files::read(&args.dir).and_then(|files| {
+    let rest = Duration::from_millis(Reload::default().debounce_ms);
+    let read = files::read_rested(&args.dir, rest, files::PATIENCE);
+    let loaded = read.map_err(Unread::into_faults).and_then(|files| {
         let config = args.config.as_deref();
         bundle::compile(&config.into_iter().fold(files, Files::with_config))
     });
@@ -145,6 +147,7 @@ async fn serve(args: &Args, bundle: Bundle, logging: &Logging) -> anyhow::Result
     let Bundle {
         snapshot,
         digest,
+        files,
         config,
         ..
     } = bundle;
@@ -182,7 +185,9 @@ async fn serve(args: &Args, bundle: Bundle, logging: &Logging) -> anyhow::Result
         digest,
         revision,
     );
+    let rest = Duration::from_millis(config.reload.debounce_ms);
     let reloader = reloader.with_config(args.config.as_deref());
+    let reloader = reloader.with_files(files).with_rest(rest);
     let bundle_is_good = is_good(&reloader);
     let reloading = reload(reloader, doors.clone(), &config);
     let setup = Setup {

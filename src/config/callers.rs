@@ -116,6 +116,10 @@ pub enum RpcName {
     WatchApprovals,
     /// `EndSession`.
     EndSession,
+    /// `StopEntity`.
+    StopEntity,
+    /// `ResumeEntity`.
+    ResumeEntity,
     /// `GetStatus`.
     GetStatus,
     /// `WatchChanges`.

@@ -115,6 +115,8 @@ limits! {
     approval_uses: 10 in 1..=10_000;
     /// Delegations that are stored. Reloaded.
     delegations: 1_000_000 in 1..=100_000_000;
+    /// Entities that are put through the API. Reloaded.
+    stored_entities: 1_000_000 in 1..=100_000_000;
     /// Tasks that are open. Reloaded.
     open_tasks: 100_000 in 1..=10_000_000;
     /// Approvals that nobody has decided yet. Reloaded.

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use cedar_policy_core::ast::{Entity, EntityUID};
+use cedar_policy_core::ast::{Eid, Entity, EntityType, EntityUID};
+use cedar_policy_core::validator::ValidatorSchema;
 use serde_json::Value as Json;
 use smol_str::ToSmolStr;
 
@@ -46,6 +47,8 @@ impl Control {
         json: Json,
     ) -> Result<u64, ControlError> {
         let plan = move |scene: &Scene<'_>| {
+            let schema = scene.generation.snapshot.schema().map(Arc::as_ref);
+            let (uid, json) = (declared(schema, &uid), declared_form(schema, json));
             let change = plan_entity(scene, &uid, &json, "entity")?;
             scene.govern("edit_entities", &scene.gateway(), About::default())?;
             Ok(planned("PutEntity", &uid, change))
@@ -61,6 +64,8 @@ impl Control {
     ) -> Result<u64, ControlError> {
         let plan = move |scene: &Scene<'_>| {
             scene.govern("edit_entities", &scene.gateway(), About::default())?;
+            let schema = scene.generation.snapshot.schema().map(Arc::as_ref);
+            let uid = declared(schema, &uid);
             if scene.generation.stored.get(&uid).is_none() {
                 refuse_of_bundle(scene, &uid)?;
                 return Err(ControlError::not_found("entity", &uid.to_string()));
@@ -75,6 +80,7 @@ impl Control {
     pub fn get_entity(&self, uid: &EntityUID) -> Result<(EntityView, u64), ControlError> {
         self.view(|view| {
             let snapshot = &view.generation.snapshot;
+            let uid = &declared(snapshot.schema().map(Arc::as_ref), uid);
             let unknown = || ControlError::not_found("entity", &uid.to_string());
             let entity = snapshot.cedar_entity(uid).ok_or_else(unknown)?;
             let source = match view.generation.stored.is_in_directory(uid) {
@@ -164,6 +170,7 @@ pub(super) fn plan_entity(
         ));
     }
     refuse_of_bundle(scene, uid)?;
+    check_room(scene, uid)?;
     let snapshot = &scene.generation.snapshot;
     let schema = snapshot.schema().map(Arc::as_ref);
     let fault = |said: String| ControlError::invalid(field, format!("cannot be used: {said}"));
@@ -179,6 +186,56 @@ pub(super) fn plan_entity(
         uid: uid.clone(),
         json,
     })
+}
+
+/// A type as the schema has it. A name without a namespace was taken for one of `Mcp`; if that has none of the name,
+/// and there is one without a namespace, that one is meant.
+fn declared(schema: Option<&ValidatorSchema>, uid: &EntityUID) -> EntityUID {
+    let ty = uid.entity_type();
+    let plain = schema.and_then(|schema| {
+        if schema.get_entity_type(ty).is_some() {
+            return None;
+        }
+        let name = ty.to_string();
+        let plain = EntityType::from_normalized_str(name.strip_prefix("Mcp::")?).ok()?;
+        schema.get_entity_type(&plain).map(|_| plain)
+    });
+    match plain {
+        Some(plain) => EntityUID::from_components(plain, uid.eid().clone(), None),
+        None => uid.clone(),
+    }
+}
+
+/// The same for the names in an entity's form. What attributes hold is in Cedar's words already.
+fn declared_form(schema: Option<&ValidatorSchema>, mut form: Json) -> Json {
+    let rename = |name: &mut Json| {
+        let part = |it: &str| name.get(it).and_then(Json::as_str);
+        let (Some(ty), Some(id)) = (part("type"), part("id")) else {
+            return;
+        };
+        if let Ok(ty) = EntityType::from_normalized_str(ty) {
+            let uid = EntityUID::from_components(ty, Eid::new(id), None);
+            let named = declared(schema, &uid).entity_type().to_string();
+            name["type"] = named.into();
+        }
+    };
+    if let Some(uid) = form.get_mut("uid") {
+        rename(uid);
+    }
+    let parents = form.get_mut("parents").and_then(Json::as_array_mut);
+    parents.into_iter().flatten().for_each(rename);
+    form
+}
+
+/// One more entity has to find room.
+fn check_room(scene: &Scene<'_>, uid: &EntityUID) -> Result<(), ControlError> {
+    let (stored, limit) = (&scene.generation.stored, scene.limits.stored_entities);
+    if stored.len() >= limit as usize && stored.get(uid).is_none() {
+        let message =
+            format!("{limit} entities are stored, as many as `limits.stored_entities` allows");
+        return Err(ControlError::TooMany(message));
+    }
+    Ok(())
 }
 
 /// The name of a tool says which server it belongs to, and policies about a server are to hold for it.

@@ -3,7 +3,8 @@
 //! Start at [`write::Control`]. Each write goes the same way: limits and shape; then, against the newest
 //! state, what must be so whatever the policies say; then Cedar, under one of the `govern` actions; then
 //! the ledger, and the record. One file a noun: [`delegations`], [`tasks`], [`approvals`], [`entities`],
-//! [`tools`], [`sessions`]; [`changes`] is what watchers follow, [`status`] how things stand.
+//! [`tools`], [`sessions`], [`stops`]; [`changes`] is what watchers follow, [`past`] how changes were when they
+//! were made, [`status`] how things stand.
 //!
 //! Invariant: no wire formats and no storage. What is allowed is Cedar's word; what is checked here is
 //! evidence, and no policy can change that.
@@ -21,9 +22,11 @@ pub mod entities;
 pub mod error;
 mod ids;
 pub mod page;
+pub mod past;
 mod scopes;
 pub mod sessions;
 pub mod status;
+pub mod stops;
 pub mod tasks;
 pub mod tools;
 pub mod view;

@@ -8,9 +8,11 @@ use cedar_policy_core::ast::EntityUID;
 use tokio::sync::oneshot;
 
 use crate::call::live::approval::ApprovalStatus;
+use crate::call::live::stop::Stop;
 use crate::call::live::task::TaskStatus;
 use crate::control::error::ControlError;
 use crate::control::write::Control;
+use crate::service::directory::Directory;
 use crate::state::definitions::{Changed, Place};
 use crate::telemetry::losses::Loss;
 
@@ -47,6 +49,10 @@ pub struct Status {
     pub carriers: usize,
     /// Tools that lists have shown lately with another definition than the pinned one.
     pub changed_tools: Vec<(Place, Changed)>,
+    /// What is stopped.
+    pub stopped: Vec<Arc<Stop>>,
+    /// The directory on disk; `None` if none is loaded again.
+    pub directory: Option<Arc<Directory>>,
     /// What telemetry lost since the start.
     pub losses: Vec<Loss>,
     /// Callgate's time.
@@ -86,6 +92,8 @@ impl Control {
                     changed.truncate(MOST_CHANGED);
                     changed
                 },
+                stopped: authority.stops.values().cloned().collect(),
+                directory: self.service.directory(),
                 losses: self.service.recorder().losses(),
                 now: view.now,
                 store_fault,

@@ -21,6 +21,9 @@ use crate::control::write::{About, Control, Done, Scene, whole_millis};
 use crate::service::generation::Generation;
 use crate::service::ledger::{Plan, Written};
 
+/// What was asked for where a task is new.
+pub const OPEN_TASK: &str = "OpenTask";
+
 const SECONDS_OF_AN_HOUR: u64 = 60 * 60;
 
 /// A piece of work that is to begin.
@@ -65,7 +68,7 @@ impl Control {
         new: NewTask,
     ) -> Result<Done<TaskView>, ControlError> {
         let plan = move |scene: &Scene<'_>| plan_opening(scene, new);
-        let written = self.write("OpenTask", author, plan).await?;
+        let written = self.write(OPEN_TASK, author, plan).await?;
         self.tasked(written)
     }
 
@@ -188,7 +191,7 @@ fn plan_opening(scene: &Scene<'_>, new: NewTask) -> Result<Plan, ControlError> {
         closed_at: None,
     };
     scene.govern("open_task", &task.agent, about(&task))?;
-    Ok(planned("OpenTask", task))
+    Ok(planned(OPEN_TASK, task))
 }
 
 fn check_scopes(scene: &Scene<'_>, new: &NewTask) -> Result<(), ControlError> {

@@ -94,6 +94,10 @@ pub enum Rpc {
     WatchApprovals,
     /// `EndSession`.
     EndSession,
+    /// `StopEntity`.
+    StopEntity,
+    /// `ResumeEntity`.
+    ResumeEntity,
     /// `GetStatus`.
     GetStatus,
     /// `WatchChanges`.
@@ -127,7 +131,7 @@ impl Rpc {
     ];
 
     /// Every RPC of `Control`: they change what decisions are made from, or tell of it.
-    pub const CONTROL: [Rpc; 22] = [
+    pub const CONTROL: [Rpc; 24] = [
         Rpc::PutEntity,
         Rpc::GetEntity,
         Rpc::ListEntities,
@@ -148,6 +152,8 @@ impl Rpc {
         Rpc::ListApprovals,
         Rpc::WatchApprovals,
         Rpc::EndSession,
+        Rpc::StopEntity,
+        Rpc::ResumeEntity,
         Rpc::GetStatus,
         Rpc::WatchChanges,
     ];
@@ -190,6 +196,8 @@ impl Rpc {
             Rpc::ListApprovals => "ListApprovals",
             Rpc::WatchApprovals => "WatchApprovals",
             Rpc::EndSession => "EndSession",
+            Rpc::StopEntity => "StopEntity",
+            Rpc::ResumeEntity => "ResumeEntity",
             Rpc::GetStatus => "GetStatus",
             Rpc::WatchChanges => "WatchChanges",
             Rpc::AuthzenEvaluation => "authzen.Evaluation",

@@ -30,7 +30,11 @@ impl Bench {
     }
 
     fn start(&self) -> Reloader {
-        let bundle = bundle::load(self.dir.path()).expect("a good directory");
+        self.start_at(self.dir.path())
+    }
+
+    fn start_at(&self, dir: &Path) -> Reloader {
+        let bundle = bundle::load(dir).expect("a good directory");
         let digest = Arc::clone(&bundle.digest);
         let load = Load {
             snapshot: bundle.snapshot,
@@ -39,12 +43,13 @@ impl Bench {
         };
         let revision = self.service.publish(load).expect("published");
         Reloader::new(
-            self.dir.path(),
+            dir,
             Arc::clone(&self.service),
             Recorder::default(),
             digest,
             revision,
         )
+        .with_files(bundle.files)
     }
 }
 
@@ -120,6 +125,82 @@ async fn a_change_goes_into_service_with_its_configuration() {
         Some(1)
     );
     assert_eq!(reloader.status().borrow().revision, 2);
+}
+
+#[tokio::test]
+async fn files_that_come_change_and_go_are_loaded_and_told() {
+    let bench = Bench::new();
+    bench.write("b.cedar", OTHER);
+    let mut reloader = bench.start();
+    assert_eq!(reloader.status().borrow().last, FileChanges::default());
+    bench.write("a.cedar", &format!("// other\n{GOOD}"));
+    bench.write("c.cedar", &OTHER.replace("none", "more"));
+    fs::remove_file(bench.dir.path().join("b.cedar")).expect("removed");
+    assert_eq!(reloader.reload().await, Outcome::Published(2));
+    let names = |names: &[&str]| names.iter().map(|&it| Arc::from(it)).collect();
+    let changes = FileChanges {
+        came: names(&["c.cedar"]),
+        changed: names(&["a.cedar"]),
+        went: names(&["b.cedar"]),
+    };
+    assert_eq!(reloader.status().borrow().last, changes);
+    // A deletion alone is a change as well.
+    fs::remove_file(bench.dir.path().join("c.cedar")).expect("removed");
+    assert_eq!(reloader.reload().await, Outcome::Published(3));
+    let told = bench.service.directory().expect("the directory");
+    assert_eq!(told.last.went, [Arc::from("c.cedar")]);
+    assert_eq!((told.revision, told.fault.is_none()), (3, true));
+}
+
+#[tokio::test]
+async fn what_does_not_rest_is_not_loaded_until_it_does() {
+    let bench = Bench::new();
+    let mut reloader = bench.start().with_rest(Duration::from_millis(150));
+    reloader.patience = Duration::from_millis(300);
+    let path = bench.dir.path().join("b.cedar");
+    let is_over = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let writer = std::thread::spawn({
+        let (path, is_over) = (path.clone(), Arc::clone(&is_over));
+        move || {
+            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                fs::write(&path, OTHER).expect("a file");
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+    });
+    assert_eq!(reloader.reload().await, Outcome::Changing);
+    let told = bench.service.directory().expect("the directory");
+    let fault = told.fault.clone().expect("a fault");
+    assert!(fault.told[0].contains("have been changing"), "{fault:?}");
+    assert_eq!((told.revision, fault.count, fault.attempts), (1, 1, 1));
+    is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+    writer.join().expect("the writer");
+    assert_eq!(reloader.reload().await, Outcome::Published(2));
+    assert_eq!(
+        bench.service.directory().expect("the directory").fault,
+        None
+    );
+}
+
+#[tokio::test]
+async fn a_link_to_the_directory_that_is_switched_is_noticed() {
+    let bench = Bench::new();
+    let dir = bench.dir.path();
+    for (name, text) in [("one", GOOD), ("two", OTHER)] {
+        fs::create_dir(dir.join(name)).expect("a directory");
+        fs::write(dir.join(name).join("a.cedar"), text).expect("a file");
+    }
+    let now = dir.join("now");
+    std::os::unix::fs::symlink("one", &now).expect("a link");
+    let reloader = bench.start_at(&now);
+    let mut status = reloader.status();
+    tokio::spawn(reloader.run(Some(Duration::from_millis(50)), pending()));
+    until(&mut status, |status| status.is_watching).await;
+    for (revision, target) in [(2, "two"), (3, "one"), (4, "two")] {
+        std::os::unix::fs::symlink(target, dir.join("next")).expect("a link");
+        fs::rename(dir.join("next"), &now).expect("switched");
+        until(&mut status, |status| status.revision == revision).await;
+    }
 }
 
 #[tokio::test]

@@ -128,6 +128,8 @@ fn rpcs(name: RpcName) -> &'static [Rpc] {
         RpcName::ListApprovals => &[Rpc::ListApprovals],
         RpcName::WatchApprovals => &[Rpc::WatchApprovals],
         RpcName::EndSession => &[Rpc::EndSession],
+        RpcName::StopEntity => &[Rpc::StopEntity],
+        RpcName::ResumeEntity => &[Rpc::ResumeEntity],
         RpcName::GetStatus => &[Rpc::GetStatus],
         RpcName::WatchChanges => &[Rpc::WatchChanges],
         RpcName::ExtAuthzCheck => &[Rpc::ExtAuthzCheck],

@@ -1,52 +1,133 @@
-//! TLS for the protocols over plain HTTP: handshakes, several at once, each within its time.
+//! TLS handshakes: several at once, each within its time, and a line in the log for those that fail.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 
+use crate::call::visible::shown;
 use crate::server::listen::{Connection, Incoming};
-use crate::server::tls::ServerTls;
+use crate::telemetry::causes::with_causes;
 
 /// Encrypted connections that wait to be served.
 const WAITING: usize = 64;
+/// One failure is told in this time, and the others are counted.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// The connections of a listener after their handshakes. A handshake that fails or takes too long ends
 /// its connection and nothing else.
 pub(super) fn encrypted(
     mut incoming: Incoming,
-    tls: &ServerTls,
+    config: &Arc<ServerConfig>,
+    longest: Duration,
 ) -> ReceiverStream<io::Result<TlsStream<Connection>>> {
-    let acceptor = TlsAcceptor::from(Arc::clone(&tls.http));
-    let longest = tls.handshake;
+    let acceptor = TlsAcceptor::from(Arc::clone(config));
     let (ready, connections) = mpsc::channel(WAITING);
+    let failures = Arc::new(Failures::of(incoming.address()));
     tokio::spawn(async move {
         let mut handshakes = JoinSet::new();
+        let mut minute = interval_at(Instant::now() + TOLD_EVERY, TOLD_EVERY);
+        minute.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let next = tokio::select! {
                 // The server has stopped accepting: the listener is dropped with this task.
                 () = ready.closed() => return,
                 Some(_) = handshakes.join_next(), if !handshakes.is_empty() => continue,
+                _ = minute.tick() => {
+                    failures.begin_anew();
+                    continue;
+                }
                 next = incoming.next() => next,
             };
             let Some(Ok(connection)) = next else { return };
             let (acceptor, ready) = (acceptor.clone(), ready.clone());
+            let failures = Arc::clone(&failures);
             handshakes.spawn(async move {
+                let peer = connection.peer_address();
                 match tokio::time::timeout(longest, acceptor.accept(connection)).await {
                     Ok(Ok(stream)) => {
                         // Nobody waits for it if the server has stopped.
                         let _ = ready.send(Ok(stream)).await;
                     }
-                    Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
-                    Err(_) => tracing::debug!("a TLS handshake took too long"),
+                    Ok(Err(error)) => {
+                        failures.tell(&peer, &with_causes(&error));
+                    }
+                    Err(_) => {
+                        failures.tell(&peer, "it took longer than `limits.handshake_ms`");
+                    }
                 }
             });
         }
     });
     ReceiverStream::new(connections)
 }
+
+/// Failed handshakes of one listener: one line for the first in a minute, and the number of the others.
+struct Failures {
+    listener: String,
+    minute: Mutex<Minute>,
+}
+
+#[derive(Debug, Default)]
+struct Minute {
+    is_told: bool,
+    others: u64,
+}
+
+impl Failures {
+    fn of(listener: String) -> Self {
+        Self {
+            listener,
+            minute: Mutex::default(),
+        }
+    }
+
+    /// Tells a failure, or counts it if one was told in this minute. Whether it was told.
+    fn tell(&self, peer: &str, reason: &str) -> bool {
+        let is_first = {
+            let mut minute = self.minute();
+            let is_first = !std::mem::replace(&mut minute.is_told, true);
+            minute.others += u64::from(!is_first);
+            is_first
+        };
+        // The reason may hold what the other end has sent.
+        let reason = shown(reason);
+        let listener = &self.listener;
+        if is_first {
+            tracing::warn!(peer, %reason, listener, "a TLS handshake failed");
+        } else {
+            tracing::debug!(peer, %reason, listener, "a TLS handshake failed");
+        }
+        is_first
+    }
+
+    /// A minute is over. How many failed in it besides the one that was told.
+    fn begin_anew(&self) -> u64 {
+        let others = std::mem::take(&mut *self.minute()).others;
+        if others > 0 {
+            let listener = &self.listener;
+            tracing::warn!(
+                others,
+                listener,
+                "more TLS handshakes failed in this minute"
+            );
+        }
+        others
+    }
+
+    fn minute(&self) -> std::sync::MutexGuard<'_, Minute> {
+        // Numbers that somebody panicked over are still numbers.
+        self.minute.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -199,6 +199,13 @@ pub struct Incoming {
     pause: Option<Pin<Box<Sleep>>>,
 }
 
+impl Incoming {
+    /// The address that is listened on.
+    pub fn address(&self) -> String {
+        self.listener.address()
+    }
+}
+
 impl Stream for Incoming {
     type Item = io::Result<Connection>;
 
@@ -295,6 +302,18 @@ fn closed() -> io::Error {
         io::ErrorKind::ConnectionAborted,
         "the connection made room for another one",
     )
+}
+
+impl Connection {
+    /// The other end, for the log.
+    pub fn peer_address(&self) -> String {
+        match &self.socket {
+            Socket::Tcp(io) => io
+                .peer_addr()
+                .map_or_else(|_| "unknown".to_owned(), |it| it.to_string()),
+            Socket::Unix(_) => "unix".to_owned(),
+        }
+    }
 }
 
 enum Socket {

@@ -3,8 +3,8 @@
 //! Start at [`serve`], which is *given* its listeners and the signal to stop. [`listen`] binds and
 //! accepts, [`tls`] reads certificates, [`doors`] makes callers of the configuration, [`shield`] finds out who asks, sheds
 //! load, keeps deadlines and catches panics. Before anybody is known, [`gate`] bounds connections and [`public`] what
-//! strangers may call; [`body`] bounds what is read. `routes` and `health` are the services over gRPC. `http` reads the requests of the protocols over plain HTTP, and
-//! `handshake` opens their encrypted connections.
+//! strangers may call; [`body`] bounds what is read. `routes` and `health` are the services over gRPC. `http` reads the
+//! requests of the protocols over plain HTTP, and `handshake` opens encrypted connections.
 //!
 //! Invariant: no decisions and no protocol. What a request says is the adapters' business.
 
@@ -27,7 +27,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Server, ServerTlsConfig};
+use tonic::transport::Server;
 use tonic_health::ServingStatus;
 
 use crate::config::envoy::Envoy;
@@ -41,7 +41,6 @@ use crate::server::listen::Listener;
 use crate::server::tls::ServerTls;
 use crate::service::decisions::Service;
 use crate::service::load::Load;
-use crate::telemetry::causes::with_causes;
 
 /// How often the log tells what was turned away.
 const TELL_EVERY: Duration = Duration::from_secs(60);
@@ -80,9 +79,6 @@ pub struct Setup {
 /// Why the server cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The certificates do not work together.
-    #[error("the certificates cannot be used: {0}")]
-    Tls(String),
     /// The reflection service cannot be made.
     #[error("server reflection cannot be set up")]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -122,18 +118,20 @@ pub async fn serve(
             match tls {
                 None => servers.spawn(server.serve_with_incoming_shutdown(doors, incoming, signal)),
                 Some(tls) => {
-                    let incoming = handshake::encrypted(incoming, tls);
+                    let incoming = handshake::encrypted(incoming, &tls.http, tls.handshake);
                     servers.spawn(server.serve_with_incoming_shutdown(doors, incoming, signal))
                 }
             };
             continue;
         }
-        let mut server = builder(&limits, tls.map(|tls| &tls.grpc))?;
-        servers.spawn(
-            server
-                .add_routes(routes.clone())
-                .serve_with_incoming_shutdown(incoming, signal),
-        );
+        let server = bounded(&limits).add_routes(routes.clone());
+        match tls {
+            None => servers.spawn(server.serve_with_incoming_shutdown(incoming, signal)),
+            Some(tls) => {
+                let incoming = handshake::encrypted(incoming, &tls.grpc, tls.handshake);
+                servers.spawn(server.serve_with_incoming_shutdown(incoming, signal))
+            }
+        };
     }
     tokio::select! {
         () = stop => {}
@@ -209,14 +207,4 @@ fn bounded(limits: &Limits) -> Server {
 
 fn http_builder(limits: &Limits) -> Server {
     bounded(limits).accept_http1(true)
-}
-
-fn builder(limits: &Limits, tls: Option<&ServerTlsConfig>) -> Result<Server, ServeError> {
-    let server = bounded(limits);
-    match tls {
-        None => Ok(server),
-        Some(tls) => server
-            .tls_config(tls.clone())
-            .map_err(|error| ServeError::Tls(with_causes(&error))),
-    }
 }

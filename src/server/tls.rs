@@ -9,7 +9,6 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
-use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 
 use crate::config::listen::{ClientCertificate, Tls};
 
@@ -45,8 +44,8 @@ pub enum TlsFault {
 #[derive(Debug, Clone)]
 pub struct ServerTls {
     /// For gRPC, which speaks HTTP/2 alone.
-    pub grpc: ServerTlsConfig,
-    /// For everything else, which HTTP/1.1 must do for.
+    pub grpc: Arc<ServerConfig>,
+    /// For everything else: HTTP/2 and HTTP/1.1, whichever the client speaks.
     pub http: Arc<ServerConfig>,
     /// The longest handshake.
     pub handshake: Duration,
@@ -70,45 +69,34 @@ pub fn load(tls: &Tls, base: &Path, handshake: Duration) -> Result<ServerTls, Tl
         "private key",
         PrivateKeyDer::from_pem_slice(&key).is_ok(),
     )?;
-    let grpc = ServerTlsConfig::new()
-        .identity(Identity::from_pem(&certificate, &key))
-        .timeout(handshake);
-    let Some(path) = &tls.client_ca else {
-        return Ok(ServerTls {
-            grpc,
-            http: http(&certificate, &key, None)?,
-            handshake,
-        });
-    };
-    let authority = read("client_ca", base, path)?;
-    require(
-        "client_ca",
-        base,
-        path,
-        "certificate",
-        has_certificate(&authority),
-    )?;
+    let authority = tls.client_ca.as_ref().map(|path| {
+        let authority = read("client_ca", base, path)?;
+        let is_there = has_certificate(&authority);
+        require("client_ca", base, path, "certificate", is_there)?;
+        Ok(authority)
+    });
+    let authority = authority.transpose()?;
     let is_optional = match tls.client_certificate {
         ClientCertificate::Required => false,
         ClientCertificate::Optional => true,
     };
-    let http = http(&certificate, &key, Some((&authority, is_optional)))?;
-    let grpc = grpc
-        .client_ca_root(Certificate::from_pem(authority))
-        .client_auth_optional(is_optional);
+    let authority = authority.as_ref().map(|pem| (pem.as_slice(), is_optional));
+    let mut config = server_config(&certificate, &key, authority)?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let grpc = Arc::new(config.clone());
+    config.alpn_protocols.push(b"http/1.1".to_vec());
     Ok(ServerTls {
         grpc,
-        http,
+        http: Arc::new(config),
         handshake,
     })
 }
 
-/// The same for HTTP/2 and HTTP/1.1, whichever the client speaks.
-fn http(
+fn server_config(
     certificate: &[u8],
     key: &[u8],
     authority: Option<(&[u8], bool)>,
-) -> Result<Arc<ServerConfig>, TlsFault> {
+) -> Result<ServerConfig, TlsFault> {
     let unusable = |error: &dyn std::fmt::Display| TlsFault::Unusable(error.to_string());
     let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -129,11 +117,9 @@ fn http(
         }
     };
     let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| unusable(&error))?;
-    let mut config = builder
+    builder
         .with_single_cert(certificates(certificate).collect(), key)
-        .map_err(|error| unusable(&error))?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+        .map_err(|error| unusable(&error))
 }
 
 /// Those that can be read; that all can be is checked before.

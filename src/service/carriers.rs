@@ -144,7 +144,7 @@ impl<'c> Carriers<'c> {
 fn together(parts: impl IntoIterator<Item = Arc<Labels>>) -> Option<Arc<Labels>> {
     let mut parts = parts.into_iter();
     let first = parts.next()?;
-    parts.fold(Some(first), |all, part| union(all.iter().chain([&part])))
+    parts.try_fold(first, |all, part| union([&all, &part]))
 }
 
 #[cfg(test)]

@@ -1,17 +1,21 @@
 //! Cedar's own question, decided by Callgate's rule: any error denies.
 
 use cedar_policy_core::ast::EntityUID;
+use smol_str::SmolStr;
 
 use crate::call::answer;
 use crate::call::decision::{Decision, Reason, ReasonCode};
+use crate::call::model::{self, TYPES};
 use crate::call::plan::Plan;
 use crate::engine::evaluate::{Overlay, Query};
 use crate::engine::request::RequestFault;
 use crate::engine::snapshot::Snapshot;
 use crate::service::decisions::CedarQuestion;
+use crate::service::generation::Generation;
 
 /// Decides one question.
-pub(super) fn decide(snapshot: &Snapshot, question: &CedarQuestion) -> Decision {
+pub(super) fn decide(generation: &Generation, question: &CedarQuestion) -> Decision {
+    let snapshot = &generation.snapshot;
     let CedarQuestion {
         principal,
         action,
@@ -23,6 +27,11 @@ pub(super) fn decide(snapshot: &Snapshot, question: &CedarQuestion) -> Decision 
     } = question;
     if let Some(reason) = denied {
         return Decision::deny(reason.clone());
+    }
+    let server = server_of(resource);
+    let named = [principal, resource].into_iter().chain(&server);
+    if let Err(reason) = generation.authority.verify_running(named) {
+        return Decision::deny(reason);
     }
     let checked = snapshot
         .check_scope(principal, action, resource)
@@ -51,6 +60,14 @@ pub(super) fn decide(snapshot: &Snapshot, question: &CedarQuestion) -> Decision 
         say_who_is_unknown(snapshot, question, &mut decision);
     }
     decision
+}
+
+/// The server that offers a tool, by the tool's name.
+fn server_of(resource: &EntityUID) -> Option<EntityUID> {
+    let id: &str = resource.eid().as_ref();
+    let (server, _) = id.split_once('/')?;
+    let is_tool = *resource.entity_type() == TYPES.tool;
+    is_tool.then(|| model::server(&SmolStr::new(server)))
 }
 
 /// A policy that reads what an entity must have fails where there is no such entity: then it is the entity that is to be

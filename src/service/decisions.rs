@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use arc_swap::ArcSwapOption;
 use cedar_policy_core::ast::{Context, EntityUID};
 use smol_str::SmolStr;
 use tokio::sync::oneshot;
@@ -19,6 +20,7 @@ use crate::identity::caller::Caller;
 use crate::service::cedar;
 use crate::service::clock::{Clock, Forward, SystemClock};
 use crate::service::deadline::{Deadline, Unanswered};
+use crate::service::directory::Directory;
 use crate::service::effects::{LiveFacts, Taken};
 use crate::service::generation::{Generation, Load};
 use crate::service::ledger::{Ledger, WriteError};
@@ -100,6 +102,7 @@ pub struct Service {
     clock: Forward,
     settings: Settings,
     recorder: Recorder,
+    directory: ArcSwapOption<Directory>,
 }
 
 /// What became of a question at first sight.
@@ -149,6 +152,7 @@ impl Service {
             clock,
             settings,
             recorder,
+            directory: ArcSwapOption::empty(),
         })
     }
 
@@ -187,6 +191,16 @@ impl Service {
     /// Waits for the store; never call it on a request.
     pub fn publish(&self, load: Load) -> Result<u64, WriteError<()>> {
         self.ledger.publish(load, self.now())
+    }
+
+    /// Notes how the directory on disk stands.
+    pub fn note_directory(&self, directory: Directory) {
+        self.directory.store(Some(Arc::new(directory)));
+    }
+
+    /// How the directory on disk stands; `None` if nobody loads it again.
+    pub fn directory(&self) -> Option<Arc<Directory>> {
+        self.directory.load_full()
     }
 
     /// Waits for the first generation.
@@ -316,7 +330,7 @@ impl Service {
         let decision = match stale {
             Some(reason) => Decision::deny(reason),
             None => pending.guarded(Decision::deny, |generation, _| {
-                cedar::decide(&generation.snapshot, &question)
+                cedar::decide(generation, &question)
             }),
         };
         let question = Question::Cedar {

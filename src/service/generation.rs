@@ -194,6 +194,13 @@ impl Generation {
                 }
                 next.stored.all.remove_mut(uid);
             }
+            Change::Stopped(stop) => {
+                let uid = stop.uid.clone();
+                next.authority.stops.insert_mut(uid, Arc::clone(stop));
+            }
+            Change::Resumed { uid } => {
+                next.authority.stops.remove_mut(uid);
+            }
             Change::SessionEnded { .. } | Change::Bundle { .. } => {}
         }
         next.snapshot = next.snapshot.at_revision(revision);

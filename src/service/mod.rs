@@ -4,7 +4,8 @@
 //! which revisions come about, [`effects`] what allowed calls use up and leave behind, [`carriers`] what
 //! else remembers what they have read, [`keeper`] what is written behind, [`clock`] the one clock, [`deadline`]
 //! when an answer has to be there. [`listing`] says what of a list may be used, [`search`] asks Cedar's own
-//! question of many entities, and [`several`] is for questions of either kind.
+//! question of many entities, [`several`] is for questions of either kind, and
+//! [`directory`] tells how the directory on disk stands.
 //!
 //! Invariant: no wire formats. Adapters parse before and encode after.
 
@@ -18,6 +19,7 @@ mod cedar;
 pub mod clock;
 pub mod deadline;
 pub mod decisions;
+pub mod directory;
 pub mod effects;
 pub mod generation;
 pub mod keeper;

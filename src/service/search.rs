@@ -96,7 +96,7 @@ impl Service {
         question: &CedarQuestion,
     ) -> Answer<Decision> {
         let decision = pending.guarded(Decision::deny, |generation, _| {
-            cedar::decide(&generation.snapshot, question)
+            cedar::decide(generation, question)
         });
         let asked = Question::Cedar {
             principal: &question.principal,
@@ -127,7 +127,7 @@ impl Service {
                 let allowed = |candidate: &EntityUID| {
                     looked_at += 1;
                     let question = question(snapshot, candidate).map_err(SearchError::Question)?;
-                    let decision = question.map(|it| cedar::decide(snapshot, &it));
+                    let decision = question.map(|it| cedar::decide(generation, &it));
                     Ok(decision.filter(Decision::is_allow))
                 };
                 let in_time = |_: &(EntityUID, Place)| !ask.deadline.is_over();

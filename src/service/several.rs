@@ -20,6 +20,10 @@ pub enum Either {
 }
 
 /// A question that is answered, or waits for what it used up to be written.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are answers; a box would be an allocation for each"
+)]
 enum Begun<'a> {
     Answered(Answer<Decision>),
     Later(Later<'a>, Box<CallContext>),

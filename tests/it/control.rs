@@ -51,6 +51,7 @@ when { context has delegation && context.delegation has root && context.delegati
 @id("security")
 permit (principal in Mcp::Group::"security",
   action in [Mcp::Action::"edit_entities", Mcp::Action::"end_session", Mcp::Action::"revoke_delegation",
+    Mcp::Action::"stop_entity", Mcp::Action::"resume_entity",
     Mcp::Action::"approve_call"], resource);
 
 @id("read")
@@ -211,12 +212,18 @@ impl World {
 
 /// What these policies, entities and tools compile to.
 pub fn load() -> Load {
+    load_with(&[])
+}
+
+/// The same with further files.
+pub fn load_with(more: &[(&str, &str)]) -> Load {
     let dir = tempfile::tempdir().expect("a directory");
-    for (path, text) in [
+    let own = [
         ("policies.cedar", POLICIES),
         ("entities/people.json", ENTITIES),
         ("tools/git.json", TOOLS),
-    ] {
+    ];
+    for (path, text) in own.iter().chain(more) {
         let path = dir.path().join(path);
         std::fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
         std::fs::write(path, text).expect("a file");

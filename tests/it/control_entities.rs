@@ -6,7 +6,7 @@ use prost_types::value::Kind;
 use prost_types::{ListValue, Struct, Value};
 use tonic::Code;
 
-use crate::control::{World, assert_refused, by, person};
+use crate::control::{World, assert_refused, by, load_with, person};
 use crate::serving::{call, context, entity};
 
 fn value(kind: Kind) -> Value {
@@ -573,4 +573,140 @@ async fn what_cannot_be_a_tool_is_not_registered() {
     };
     let registered = world.client.register_tool(by("edge", without)).await;
     assert_eq!(registered.expect("registered").into_inner().digest, "");
+}
+
+/// A server whose team has types of its own.
+async fn with_own_types(config: &str) -> World {
+    let world = World::with(config).await;
+    let own = "entity Team = { size: Long };\n\
+        entity Project in [Team, Mcp::Group] = { team: Team, owner: Mcp::User } tags Set<String>;\n\
+        namespace Acme { entity Site; }\n";
+    let load = load_with(&[("own.cedarschema", own)]);
+    world.server.service.publish(load).expect("a revision");
+    world
+}
+
+fn put(uid: Option<v1::EntityRef>, attributes: Option<Struct>) -> v1::PutEntityRequest {
+    v1::PutEntityRequest {
+        actor: person("sec"),
+        entity: Some(v1::Entity {
+            uid,
+            attributes,
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+#[tokio::test]
+async fn entities_of_the_teams_own_types_are_put_and_checked() {
+    let mut world = with_own_types("").await;
+    let size = |size: f64| fields([("size", value(Kind::NumberValue(size)))]);
+    let team = put(entity("Team", "red"), size(7.0));
+    world
+        .client
+        .put_entity(by("edge", team))
+        .await
+        .expect("put");
+    let name = |of_type: &str, id: &str| {
+        let named = fields([("type", text(of_type)), ("id", text(id))]).unwrap();
+        value(Kind::StructValue(named))
+    };
+    let mut project = put(
+        entity("Project", "moon"),
+        fields([
+            ("team", name("Team", "red")),
+            ("owner", name("Mcp::User", "sam")),
+        ]),
+    );
+    let form = project.entity.as_mut().unwrap();
+    form.parents = vec![
+        entity("Team", "red").unwrap(),
+        entity("Group", "staff").unwrap(),
+    ];
+    world
+        .client
+        .put_entity(by("edge", project))
+        .await
+        .expect("put");
+    let site = put(entity("Acme::Site", "hq"), None);
+    world
+        .client
+        .put_entity(by("edge", site))
+        .await
+        .expect("put");
+
+    let found = world
+        .client
+        .get_entity(by("edge", get("Project", "moon")))
+        .await;
+    let found = found.expect("an entity").into_inner().entity.unwrap();
+    assert_eq!(found.uid, entity("Project", "moon"));
+    let mut parents = found.parents;
+    parents.sort_by(|one, other| one.r#type.cmp(&other.r#type));
+    assert_eq!(
+        parents,
+        [
+            entity("Mcp::Group", "staff").unwrap(),
+            entity("Team", "red").unwrap()
+        ]
+    );
+    let listed = v1::ListEntitiesRequest {
+        r#type: "Team".into(),
+        ..Default::default()
+    };
+    let listed = world.client.list_entities(by("edge", listed)).await;
+    assert_eq!(listed.unwrap().into_inner().entities.len(), 1);
+
+    // The schema is kept to.
+    for (request, why) in [
+        (put(entity("Team", "blue"), None), "size"),
+        (
+            put(entity("Team", "blue"), fields([("size", text("many"))])),
+            "size",
+        ),
+        (put(entity("Nothing", "x"), None), "Nothing"),
+        (put(entity("Acme::Nothing", "x"), None), "Nothing"),
+    ] {
+        let answer = world.client.put_entity(by("edge", request)).await;
+        assert_refused(answer, Code::InvalidArgument, why);
+    }
+    let gone = world
+        .client
+        .delete_entity(by("edge", delete("Project", "moon")))
+        .await;
+    gone.expect("gone");
+    let gone = world
+        .client
+        .get_entity(by("edge", get("Project", "moon")))
+        .await;
+    assert_refused(gone, Code::NotFound, "is not known");
+}
+
+#[tokio::test]
+async fn only_so_many_entities_are_stored() {
+    let mut world = with_own_types("[limits]\nstored_entities = 2\n").await;
+    let size = fields([("size", value(Kind::NumberValue(1.0)))]);
+    for id in ["one", "two", "two"] {
+        let team = put(entity("Team", id), size.clone());
+        world
+            .client
+            .put_entity(by("edge", team))
+            .await
+            .expect("put");
+    }
+    let third = put(entity("Team", "three"), size.clone());
+    let refused = world.client.put_entity(by("edge", third)).await;
+    assert_refused(refused, Code::ResourceExhausted, "`limits.stored_entities`");
+    let gone = world
+        .client
+        .delete_entity(by("edge", delete("Team", "one")))
+        .await;
+    gone.expect("gone");
+    let third = put(entity("Team", "three"), size);
+    world
+        .client
+        .put_entity(by("edge", third))
+        .await
+        .expect("put");
 }

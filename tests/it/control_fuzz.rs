@@ -60,6 +60,8 @@ fn good() -> Vec<(&'static str, Vec<u8>)> {
         ..Default::default()
     };
     let open = v1::OpenTaskRequest {
+        tool_uses: Vec::new(),
+        places: Vec::new(),
         actor: person("sam"),
         idempotency_key: key(),
         agent: entity("Agent", "helper"),
@@ -99,7 +101,14 @@ fn good() -> Vec<(&'static str, Vec<u8>)> {
         idempotency_key: key(),
         session_id: "s".into(),
     };
+    let stop = v1::StopEntityRequest {
+        actor: person("sec"),
+        idempotency_key: key(),
+        uid: entity("Agent", "third"),
+        reason: "why".into(),
+    };
     vec![
+        ("/callgate.v1.Control/StopEntity", stop.encode_to_vec()),
         ("/callgate.v1.Control/PutEntity", put.encode_to_vec()),
         (
             "/callgate.v1.Control/RegisterTool",

@@ -184,6 +184,10 @@ async fn what_every_request_needs_is_asked_for() {
         list_approvals: v1::ListApprovalsRequest { page_token: "a".repeat(16_385), ..Default::default() } => "`page_token` has 16385 bytes";
         watch_approvals: v1::WatchApprovalsRequest { status: 99, ..Default::default() } => "`status` 99 is not";
         end_session: v1::EndSessionRequest { actor: actor.clone(), ..Default::default() } => "`session_id` is required";
+        stop_entity: v1::StopEntityRequest { actor: actor.clone(), ..Default::default() } => "`uid` is required";
+        stop_entity: v1::StopEntityRequest { actor: actor.clone(), uid: entity("Agent", "helper"), ..Default::default() } => "`reason` is required";
+        stop_entity: v1::StopEntityRequest { actor: actor.clone(), uid: entity("Group", "staff"), reason: "x".into(), ..Default::default() } => "`uid` is none of those that can be stopped";
+        resume_entity: v1::ResumeEntityRequest { actor: actor.clone(), ..Default::default() } => "`uid` is required";
         watch_changes: v1::WatchChangesRequest { after_revision: 2 } => "`after_revision` is 2, but the newest revision is 1";
     }
 }

@@ -49,6 +49,8 @@ async fn a_task_is_as_it_was_asked_for() {
         deadline: request.deadline,
         closed_at: None,
         status: TaskStatus::Open.into(),
+        tool_uses: Vec::new(),
+        places: Vec::new(),
     };
     assert_eq!(task, expected);
     world.clock.pass(Duration::from_secs(3_600));

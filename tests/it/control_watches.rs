@@ -121,6 +121,59 @@ async fn changes_come_once_and_in_order_from_the_past_into_the_present() {
 }
 
 #[tokio::test]
+async fn past_changes_are_told_as_they_were() {
+    let mut world = World::start().await;
+    let task = world.opened(world.task()).await;
+    let lent = v1::GrantDelegationRequest {
+        task_id: task.id.clone(),
+        ..world.grant()
+    };
+    let lent = world.granted(lent).await;
+    let own = world.granted(world.grant()).await;
+    let asked = world.pending("").await;
+    let close = v1::CloseTaskRequest {
+        actor: person("sam"),
+        id: task.id.clone(),
+        ..Default::default()
+    };
+    let closed = world.client.close_task(by("edge", close)).await;
+    closed.expect("closed");
+    let yes = v1::ApproveCallRequest {
+        actor: person("sam"),
+        id: asked.id.clone(),
+        digest: asked.digest.clone(),
+        ..Default::default()
+    };
+    let given = world.client.approve_call(by("edge", yes)).await;
+    given.expect("approved");
+    // Everything has ended by itself since.
+    world.clock.pass(Duration::from_secs(100 * 24 * 3_600));
+
+    let mut changes = world.changes(1).await;
+    assert_eq!(next(&mut changes).await.change, Some(Change::Task(task)));
+    assert_eq!(
+        next(&mut changes).await.change,
+        Some(Change::Delegation(lent))
+    );
+    assert_eq!(
+        next(&mut changes).await.change,
+        Some(Change::Delegation(own))
+    );
+    assert_eq!(
+        next(&mut changes).await.change,
+        Some(Change::Approval(asked))
+    );
+    let Some(Change::Task(closed)) = next(&mut changes).await.change else {
+        panic!("a task");
+    };
+    assert_eq!(closed.status(), v1::TaskStatus::Closed);
+    let Some(Change::Approval(given)) = next(&mut changes).await.change else {
+        panic!("an approval");
+    };
+    assert_eq!((given.status(), given.used), (ApprovalStatus::Approved, 0));
+}
+
+#[tokio::test]
 async fn approvals_are_told_as_they_are_and_as_they_change() {
     let mut world = World::start().await;
     let task = world.opened(v1::OpenTaskRequest {

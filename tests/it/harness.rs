@@ -70,7 +70,13 @@ impl Bundle {
 
     /// Runs `callgate` here with these arguments, to its end.
     pub fn run(&self, arguments: &[&str]) -> Output {
+        self.run_with(&[], arguments)
+    }
+
+    /// The same with these variables.
+    pub fn run_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Output {
         let mut command = callgate(self.folder());
+        command.envs(variables.iter().copied());
         command.args(arguments).output().unwrap()
     }
 }
@@ -86,6 +92,13 @@ pub struct Server {
 impl Server {
     /// Starts the server and waits until its health service says that it serves.
     pub fn start(bundle: &Bundle, variables: &[(&str, &str)]) -> Self {
+        let mut server = Self::listening(bundle, variables);
+        server.wait_until_serving();
+        server
+    }
+
+    /// Starts the server and waits until it says where it listens.
+    pub fn listening(bundle: &Bundle, variables: &[(&str, &str)]) -> Self {
         let log = bundle.folder().join("server.log");
         let process = callgate(bundle.folder())
             .args(["serve", "--without-callers", "--listen", "127.0.0.1:0"])
@@ -114,7 +127,6 @@ impl Server {
         };
         let (target, http_target) = (listens_for("grpc"), listens_for("http"));
         (server.target, server.http_target) = (target, http_target);
-        server.wait_until_serving();
         server
     }
 

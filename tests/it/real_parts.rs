@@ -586,3 +586,66 @@ fn a_real_filesystem_server_does_what_policies_allow_and_no_more() {
     assert!(!root.join("ivo.txt").exists() && root.join("report.txt").exists());
     assert_eq!(fs::read_to_string(root.join("ana.txt")).unwrap(), "kept");
 }
+
+#[test]
+#[ignore = "needs the npm packages that tests/run installs"]
+fn the_example_for_node_asks_with_the_arguments_as_they_were_written() {
+    let Some(modules) = std::env::var_os("CALLGATE_TEST_NPM") else {
+        println!("skipped: no npm packages");
+        return;
+    };
+    let bundle = Bundle::small();
+    // The tool is typed, so that its policy sees the number that was sent.
+    bundle.file(
+        "tools/notes.json",
+        r#"{
+          "server": {"name": "notes", "owner": "alice"},
+          "tools": {
+            "list_notes": {
+              "effect": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
+              "typed": true,
+              "input_schema": {"type": "object", "properties": {"after": {"type": "integer"}}}
+            }
+          }
+        }"#,
+    );
+    bundle.file(
+        "notes.cedar",
+        r#"
+        @id("notes.read")
+        permit (principal, action == Mcp::Action::"notes/list_notes", resource)
+        when { context.input has after && context.input.after == 9007199254740991 };
+        "#,
+    );
+    let server = Server::start(&bundle, &[]);
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/node/authorize.js");
+    let asked = |arguments: &str| {
+        let mut command = Command::new("node");
+        command
+            .arg(&example)
+            .args(["helper", "alice", "notes", "list_notes", arguments])
+            .env("NODE_PATH", &modules)
+            .env("CALLGATE_ADDRESS", server.target());
+        on_lines(&mut command, &[]).remove(0)
+    };
+    let allowed = asked(r#"{"after": 9007199254740991}"#);
+    assert_eq!(allowed, json!({"allowed": true, "why": ""}));
+    let denied = asked(r#"{"after": 9007199254740990}"#);
+    assert_eq!(denied["allowed"], false, "{denied}");
+    assert!(
+        denied["why"]
+            .as_str()
+            .unwrap()
+            .contains("no policy permits"),
+        "{denied}"
+    );
+    // What a client's own reader would have rounded, or dropped, arrives as it was written.
+    let beyond = asked(r#"{"after": 9007199254740993}"#);
+    let why = beyond["why"].as_str().unwrap();
+    assert!(
+        why.contains("`input.after` is not a whole number that every reader"),
+        "{why}"
+    );
+    let malformed = asked(r#"{"after": 1, "after": 2}"#);
+    assert_eq!(malformed["why"], "no decision: INVALID_ARGUMENT");
+}

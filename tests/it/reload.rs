@@ -37,6 +37,7 @@ fn question() -> CedarQuestion {
     let uid = |text: &str| text.parse().expect("a uid");
     let facts = serde_json::json!({
         "initiator": "client",
+        "labels": [],
         "identity": {"verified": true, "method": "jwt", "asserted_groups": [], "asserted_attributes": []},
         "environment": {
             "now": {"__extn": {"fn": "datetime", "arg": "2026-01-01T00:00:00Z"}},

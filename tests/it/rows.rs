@@ -21,6 +21,7 @@ use callgate::call::live::grant::Grant;
 use callgate::call::live::scope::Scope;
 use callgate::call::live::session::{Members, Session};
 use callgate::call::live::task::Task;
+use callgate::call::live::terms::{KnownPlace, Terms, ToolUse};
 use callgate::call::live::usage::{Usage, Windows};
 use callgate::call::model::Effect;
 use callgate::call::world::{Past, World};
@@ -73,6 +74,17 @@ pub struct Case {
     session: Option<Vec<String>>,
     /// The tools that its task names; empty for a task that names none; absent: there is no task.
     task: Option<Vec<String>>,
+    /// What the tools of the task may act upon; empty: anything.
+    #[serde(default)]
+    task_targets: Vec<String>,
+    /// Places that the person named in opening it, to read from and to send to.
+    #[serde(default)]
+    named_to_read: Vec<String>,
+    #[serde(default)]
+    named_to_send: Vec<String>,
+    /// Whether the subject is known by what a program showed for it.
+    #[serde(default)]
+    relayed: bool,
     /// The results that go back to the server with it.
     #[serde(default)]
     answers: Vec<Map<String, Json>>,
@@ -217,6 +229,7 @@ impl Case {
             identity: Identity {
                 method: Some("jwt".into()),
                 verified: self.identity_verified,
+                is_relayed: self.relayed,
                 ..Identity::default()
             },
             claims: Map::new(),
@@ -259,6 +272,34 @@ impl Case {
         }
     }
 
+    fn terms(&self, tools: &[String]) -> Terms {
+        let places = |named: &[String], read: bool| {
+            let named = named.iter().map(|id| uid("Resource", id));
+            let send = !read;
+            let named = named.map(|place| KnownPlace { place, read, send });
+            named.collect::<Vec<_>>()
+        };
+        let is_bound = !self.task_targets.is_empty();
+        let uses = tools.iter().filter(|_| is_bound).map(|tool| ToolUse {
+            tool: uid("Tool", tool),
+            targets: self
+                .task_targets
+                .iter()
+                .map(|id| uid("Resource", id))
+                .collect(),
+            arguments: Vec::new(),
+            max_calls: None,
+        });
+        Terms {
+            uses: uses.collect(),
+            places: [
+                places(&self.named_to_read, true),
+                places(&self.named_to_send, false),
+            ]
+            .concat(),
+        }
+    }
+
     fn answers(&self) -> Option<Box<Answers>> {
         let mut answers = Answers::default();
         for result in &self.answers {
@@ -291,7 +332,8 @@ impl Case {
         let session = self.session.as_deref().map(session);
         let mut authority = Authority::default();
         if let (Some(tools), Some(person)) = (&self.task, &self.for_user) {
-            let task = task("t", self.subject(), uid("User", person), tools);
+            let mut task = task("t", self.subject(), uid("User", person), tools);
+            task.terms = self.terms(tools);
             authority.tasks.insert_mut("t".into(), Arc::new(task));
         }
         let carried = Carried::default();
@@ -446,7 +488,7 @@ fn determining(decision: &Decision) -> BTreeSet<String> {
 }
 
 /// The actions of `govern` that rows ask for; who approves is said in a row of the call itself.
-const GOVERNING: [&str; 7] = [
+const GOVERNING: [&str; 9] = [
     "grant_delegation",
     "revoke_delegation",
     "open_task",
@@ -454,6 +496,8 @@ const GOVERNING: [&str; 7] = [
     "close_task",
     "end_session",
     "edit_entities",
+    "stop_entity",
+    "resume_entity",
 ];
 
 fn is_governing(kind: &str) -> bool {

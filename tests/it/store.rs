@@ -12,6 +12,7 @@ use callgate::call::live::carried::Carrier;
 use callgate::call::live::change::{Asked, Change, Entry, Key};
 use callgate::call::live::grant::Grant;
 use callgate::call::live::scope::Scope;
+use callgate::call::live::stop::Stop;
 use callgate::call::live::task::{Step, Task};
 use callgate::call::model::{Effect, TYPES, entity, server, tool};
 use callgate::state::sqlite::Sqlite;
@@ -121,6 +122,7 @@ struct Plain {
     grants: BTreeMap<SmolStr, Grant>,
     tasks: BTreeMap<SmolStr, Task>,
     approvals: BTreeMap<SmolStr, Approval>,
+    stops: BTreeMap<EntityUID, Stop>,
     keys: BTreeMap<(SmolStr, SmolStr), KnownKey>,
     approval_uses: BTreeMap<SmolStr, u32>,
     task_spent: BTreeMap<SmolStr, u64>,
@@ -134,6 +136,7 @@ fn plain(loaded: Loaded) -> Plain {
     let grants = authority.grants.iter();
     let tasks = authority.tasks.iter();
     let approvals = authority.approvals.iter();
+    let stops = authority.stops.iter();
     Plain {
         revision: loaded.revision,
         clock: loaded.clock,
@@ -142,6 +145,7 @@ fn plain(loaded: Loaded) -> Plain {
         grants: unique(grants.map(|(id, grant)| (id.clone(), Grant::clone(grant)))),
         tasks: unique(tasks.map(|(id, task)| (id.clone(), Task::clone(task)))),
         approvals: unique(approvals.map(|(id, one)| (id.clone(), Approval::clone(one)))),
+        stops: unique(stops.map(|(uid, stop)| (uid.clone(), Stop::clone(stop)))),
         keys: unique(
             (loaded.keys.into_iter()).map(|key| ((key.caller.clone(), key.text.clone()), key)),
         ),
@@ -366,6 +370,7 @@ fn prune(bench: &mut Bench, ended: u64, recent: u64, changes: u64) -> Pruned {
     let before = Retention {
         ended: at(ended),
         recent: at(recent),
+        places: at(recent),
         changes: at(changes),
     };
     let mut gone = Pruned::default();
@@ -447,6 +452,7 @@ fn what_was_written_is_loaded() {
             entities: BTreeMap::from([(person("kim"), r#"{"attrs":{"\u0000":1}}"#.into())]),
             grants: BTreeMap::from([("g1".into(), revoked), ("g2".into(), grant("g2"))]),
             tasks: BTreeMap::from([("t1".into(), advanced)]),
+            stops: BTreeMap::new(),
             approvals: BTreeMap::from([("a1".into(), approved)]),
             keys: BTreeMap::new(),
             approval_uses: BTreeMap::from([("a1".into(), 2)]),
@@ -655,6 +661,34 @@ fn a_session_keeps_its_labels_and_its_end() {
         assert_eq!(loaded.sessions["s1"], expected);
         let unknown = &loaded.sessions["unknown"];
         assert_eq!((unknown.is_ended, unknown.at), (true, at(2)));
+    });
+}
+
+#[test]
+fn a_stop_stays_until_it_is_lifted() {
+    let stop = |uid: &EntityUID, reason: &str, millis| Stop {
+        uid: uid.clone(),
+        reason: reason.into(),
+        at: at(millis),
+        by: person("sam"),
+    };
+    let stopped = |stop: &Stop| Change::Stopped(Arc::new(stop.clone()));
+    each(|mut bench| {
+        let (bot, git) = (agent("bot"), server(&"git".into()));
+        let first = stop(&bot, "leaks", 1);
+        let again = stop(&bot, "leaks \u{1f980} \"still\"", 2);
+        let other = stop(&git, "gone", 3);
+        bench.commit(&[write(1, stopped(&first)), write(2, stopped(&other))]);
+        bench.commit(&[write(3, stopped(&again))]);
+        prune(&mut bench, 1_000_000, 1_000_000, 0);
+        let (mut bench, loaded) = bench.load_twice();
+        let expected = [(bot.clone(), again), (git.clone(), other)];
+        assert_eq!(loaded.stops, BTreeMap::from(expected));
+        bench.commit(&[write(4, Change::Resumed { uid: bot })]);
+        let (mut bench, loaded) = bench.load_twice();
+        assert_eq!(loaded.stops.keys().collect::<Vec<_>>(), [&git]);
+        bench.commit(&[write(5, Change::Resumed { uid: git })]);
+        assert!(bench.load().stops.is_empty());
     });
 }
 

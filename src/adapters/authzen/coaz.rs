@@ -85,7 +85,7 @@ pub(super) enum Read {
     /// A call.
     Call(Box<CallContext>),
     /// Something that is denied whatever the policies say: nobody can tell what it is about.
-    Denied(Reason),
+    Denied(Box<Reason>),
 }
 
 /// Reads the questions of one caller.
@@ -102,7 +102,7 @@ pub(super) struct Reader<'a> {
 /// Why there is no call.
 enum No {
     Invalid(Invalid),
-    Denied(Reason),
+    Denied(Box<Reason>),
 }
 
 impl From<Invalid> for No {
@@ -113,7 +113,7 @@ impl From<Invalid> for No {
 
 /// A question whose fields are fine and whose meaning is not.
 fn unclear(message: impl Into<String>) -> No {
-    No::Denied(Reason::new(ReasonCode::ContextInvalid, message))
+    No::Denied(Box::new(Reason::new(ReasonCode::ContextInvalid, message)))
 }
 
 impl Reader<'_> {
@@ -253,7 +253,7 @@ impl Reader<'_> {
         };
         let missing = || {
             let missing = "resource.properties.arguments".to_owned();
-            Err(No::Denied(Reason::lacking(vec![missing])))
+            Err(No::Denied(Box::new(Reason::lacking(vec![missing]))))
         };
         let is_cut = call.arguments.get(CUT) == Some(&Json::Bool(true));
         if is_cut || call.arguments.values().any(|it| it == HIDDEN) {

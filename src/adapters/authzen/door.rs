@@ -237,7 +237,7 @@ impl Authzen {
             Some(Read::Call(call)) => Either::Call(call),
             Some(Read::Denied(reason)) => {
                 let mut question = parser.question(request, schema)?;
-                question.denied = Some(reason);
+                question.denied = Some(*reason);
                 Either::Cedar(Box::new(question))
             }
             None => Either::Cedar(Box::new(parser.question(request, schema)?)),

@@ -262,10 +262,7 @@ impl Parser<'_> {
 /// What an enforcement point says of obligations that it can meet counts for the types that there are, and no others.
 fn leave_known_types(members: &mut Map<String, Json>) {
     if let Some(Json::Array(supported)) = members.get_mut("supported_obligations") {
-        supported.retain(|it| {
-            !it.as_str()
-                .is_some_and(|it| !obligation::TYPES.contains(&it))
-        });
+        supported.retain(|it| it.as_str().is_none_or(|it| obligation::TYPES.contains(&it)));
     }
 }
 

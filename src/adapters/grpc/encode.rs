@@ -244,6 +244,7 @@ fn reason_code(code: ReasonCode) -> v1::ReasonCode {
         ReasonCode::TaskOutOfScope => v1::ReasonCode::TaskOutOfScope,
         ReasonCode::TaskBudgetSpent => v1::ReasonCode::TaskBudgetSpent,
         ReasonCode::SessionEnded => v1::ReasonCode::SessionEnded,
+        ReasonCode::Stopped => v1::ReasonCode::Stopped,
         ReasonCode::ApprovalRequired => v1::ReasonCode::ApprovalRequired,
         ReasonCode::ApprovalInvalid => v1::ReasonCode::ApprovalInvalid,
         ReasonCode::ToolUnknown => v1::ReasonCode::ToolUnknown,

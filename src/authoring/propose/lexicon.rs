@@ -91,7 +91,7 @@ pub(super) const MODIFIERS: List = List("all batch bulk multi multiple my");
 pub(super) const NOUNS: List = List(
     "account accounts article articles browser calendar calendars channel channels cluster collection collections \
      column columns container containers content contents customer customers database databases dataset datasets \
-     directories directory doc docs document documents entity event events files folder folders forecast graph image \
+     directories directory doc docs document documents entity event events file files folder folders forecast graph image \
      images incident incidents inbox internet issues item items jobs local location messages news node nodes paper papers \
      people person pods pods pull repo repos repositories repository schema server site sitemap sprint stock system \
      table tables task tasks team teams thread threads ticket tickets user users video videos weather web website \

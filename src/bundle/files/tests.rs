@@ -1,6 +1,8 @@
+use std::fs;
 use std::os::unix::fs::symlink;
 
 use super::*;
+use crate::bundle::manifest;
 
 fn dir(files: &[(&str, &[u8])]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a temporary directory");
@@ -239,4 +241,131 @@ fn a_directory_that_is_none_is_an_error() {
     );
     let dir = dir(&[("a.cedar", b"")]);
     assert!(read(&dir.path().join("a.cedar")).is_err());
+}
+
+#[test]
+fn a_manifest_is_held_against_all_that_is_there() {
+    let dir = dir(&[
+        ("a.cedar", b"// a\n"),
+        ("entities/e.json", b"[]"),
+        ("README.md", b"# Policies\n"),
+        (".hidden", b"nobody looks"),
+    ]);
+    let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).expect("a file");
+    let faults = || -> Vec<String> {
+        let files = read(dir.path()).expect("readable");
+        let told = files.faults.iter().map(|it| it.message.clone());
+        told.collect()
+    };
+    let without = read(dir.path()).expect("readable").digest;
+    write(
+        manifest::NAME,
+        &manifest::text(&digests(dir.path()).expect("digests")),
+    );
+    assert_eq!(faults(), [""; 0]);
+    // Whether there is one makes no other directory of it.
+    assert_eq!(read(dir.path()).expect("readable").digest, without);
+    write("b.cedar", "");
+    assert_eq!(faults(), ["this file is not in `manifest.sha256`"]);
+    fs::remove_file(dir.path().join("b.cedar")).expect("removed");
+    write("README.md", "# Other\n");
+    assert_eq!(faults().len(), 1, "what is not read is listed all the same");
+    write("README.md", "# Policies\n");
+    fs::remove_file(dir.path().join("entities/e.json")).expect("removed");
+    assert_eq!(faults(), ["`entities/e.json` is listed but not there"]);
+}
+
+#[test]
+fn files_that_keep_changing_are_not_read() {
+    let dir = dir(&[("a.cedar", b"// a\n")]);
+    let path = dir.path().join("a.cedar");
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut count = 0_u64;
+            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                count += 1;
+                fs::write(&path, format!("// {count}\n")).expect("a file");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        let read = read_rested(
+            dir.path(),
+            Duration::from_millis(100),
+            Duration::from_millis(400),
+        );
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        let Err(Unread::Changing(faults)) = read else {
+            panic!("{read:?}");
+        };
+        assert!(
+            faults.to_string().contains("have been changing"),
+            "{faults}"
+        );
+    });
+    // Once they rest, they are.
+    assert_eq!(read(dir.path()).expect("readable").sources.len(), 1);
+}
+
+#[test]
+fn a_link_that_is_switched_while_files_are_read_leads_to_one_of_both() {
+    let all = dir(&[
+        ("one/a.cedar", b"1"),
+        ("one/b.cedar", b"1"),
+        ("two/a.cedar", b"2"),
+        ("two/b.cedar", b"2"),
+    ]);
+    let at = |name: &str| all.path().join(name);
+    symlink("one", at("now")).expect("a link");
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for target in ["two", "one"].into_iter().cycle() {
+                symlink(target, at("next")).expect("a link");
+                fs::rename(at("next"), at("now")).expect("switched");
+                if is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(3));
+            }
+        });
+        let mut reads = 0;
+        for _ in 0..30 {
+            // Some reads meet a switch each time, and may give up.
+            let Ok(files) = read_rested(&at("now"), Duration::ZERO, Duration::from_millis(50))
+            else {
+                continue;
+            };
+            reads += 1;
+            assert!(files.faults.is_empty(), "{:?}", files.faults);
+            let texts: Vec<&str> = files.sources.iter().map(|it| &*it.text).collect();
+            assert!(texts == ["1", "1"] || texts == ["2", "2"], "{texts:?}");
+        }
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(reads > 0, "no read succeeded");
+    });
+}
+
+#[test]
+fn a_volume_whose_files_are_links_into_a_hidden_directory_is_read() {
+    let dir = dir(&[
+        ("..one/a.cedar", b"1"),
+        ("..one/entities/e.json", b"[]"),
+        ("..two/a.cedar", b"2"),
+        ("..two/entities/e.json", b"[1]"),
+    ]);
+    let at = |name: &str| dir.path().join(name);
+    symlink("..one", at("..data")).expect("a link");
+    symlink("..data/a.cedar", at("a.cedar")).expect("a link");
+    symlink("..data/entities", at("entities")).expect("a link");
+    let texts = || {
+        let files = read(dir.path()).expect("readable");
+        assert!(files.faults.is_empty(), "{:?}", files.faults);
+        let texts = files.sources.iter().map(|it| it.text.to_string());
+        texts.collect::<Vec<_>>()
+    };
+    assert_eq!(texts(), ["1", "[]"]);
+    symlink("..two", at("..next")).expect("a link");
+    fs::rename(at("..next"), at("..data")).expect("switched");
+    assert_eq!(texts(), ["2", "[1]"]);
 }

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use crate::bundle::files::kind_of;
+use crate::bundle::walk::kind_of;
 
 /// The directories of JSON files.
 const ROOMS: [&str; 3] = ["entities", "tools", "links"];
@@ -23,7 +23,7 @@ const MIN_WORD: usize = 4;
 
 /// What there is to say of a file that is not read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Unread {
+pub(in crate::bundle) struct Unread {
     /// Whether it can only have been meant.
     pub is_fault: bool,
     /// What to do about it.
@@ -47,13 +47,13 @@ impl Unread {
 }
 
 /// Whether files and directories of this name are passed over: hidden ones, and what editors leave while they save.
-pub(super) fn is_set_aside(name: &str) -> bool {
+pub(in crate::bundle) fn is_set_aside(name: &str) -> bool {
     name.starts_with(['.', '#']) || name.ends_with(['~', '#'])
 }
 
 /// What there is to say of a file that is not read; `None` if nobody would expect it to be. `has` tells whether the
 /// directory around it holds a file of a name.
-pub(super) fn remark(relative: &Path, has: impl Fn(&str) -> bool) -> Option<Unread> {
+pub(in crate::bundle) fn remark(relative: &Path, has: impl Fn(&str) -> bool) -> Option<Unread> {
     let name = relative.file_name()?.to_str()?;
     let named = |name: &str| relative.with_file_name(name);
     if is_set_aside(name) {

@@ -9,6 +9,7 @@ use serde_json::{Value as Json, json};
 use super::*;
 use crate::call::chain::{Chain, MAX_LINKS};
 use crate::call::context::{Delegation, Initiator, Operation, OperationKind, Sampling, Subject};
+use crate::call::evidence::Evidence;
 use crate::call::facts::{Facts, Ground};
 use crate::call::fixtures::{GET_ISSUE, agent, get_issue, person, tool_call, trusted, world};
 use crate::call::live::authority::Authority;
@@ -888,6 +889,7 @@ fn facts_of_built_in_actions_fit_the_schema_by_construction() {
                     Session::new().after(Some(&model::tool("github", "merge")), &["a".into()]);
                 if has_lived {
                     world.past = Past {
+                        tool_calls_left: Some(2),
                         carried: None,
                         session: Some(&session),
                         usage: Some(Usage::default()),

@@ -36,7 +36,10 @@ impl<'c> ArgumentFacts<'c> {
     }
 
     fn links(&self) -> &Links {
-        let find = || self.ground.said.map(links::find).unwrap_or_default();
+        let targets = self.input.tool.as_ref();
+        let targets = targets.and_then(|tool| tool.target_arguments.as_deref().ok());
+        let find = |said| links::find(said, targets.unwrap_or_default());
+        let find = || self.ground.said.map(find).unwrap_or_default();
         self.links.get_or_init(find)
     }
 

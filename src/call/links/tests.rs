@@ -6,14 +6,14 @@ use crate::call::model::{TYPES, entity};
 
 fn hosts(text: &str) -> Vec<String> {
     let arguments = json!({ "text": text });
-    let links = find(arguments.as_object().unwrap());
+    let links = find(arguments.as_object().unwrap(), &[]);
     links.hosts().iter().map(SmolStr::to_string).collect()
 }
 
 fn unknown(text: &str, known: &str) -> bool {
     let arguments = json!({ "text": text });
     let known = entity(&TYPES.resource, known);
-    let links = find(arguments.as_object().unwrap());
+    let links = find(arguments.as_object().unwrap(), &[]);
     !links.unknown(|place| *place == known).is_empty()
 }
 
@@ -57,7 +57,11 @@ fn whatever_somebody_takes_for_a_link_is_one() {
         "\u{4f60}evil.example/x",
     ];
     for text in written {
-        assert_eq!(hosts(text), ["evil.example"], "{text}");
+        let hosts = hosts(text);
+        assert!(
+            hosts.contains(&"evil.example".to_owned()),
+            "{text}: {hosts:?}"
+        );
     }
 }
 
@@ -70,12 +74,14 @@ fn names_that_somebody_could_have_registered_need_nothing_around_them() {
         hosts("Www.larkwood-login.example"),
         ["www.larkwood-login.example"]
     );
-    assert_eq!(hosts("b\u{fc}cher.de"), ["xn--bcher-kva.de"]);
+    assert!(hosts("b\u{fc}cher.de").contains(&"xn--bcher-kva.de".to_owned()));
     assert_eq!(hosts("xn--bcher-kva.example"), ["xn--bcher-kva.example"]);
-    assert_eq!(hosts("http://3627734062/"), ["216.58.214.46"]);
+    assert_eq!(hosts("http://3627734062/"), ["216.58.212.46"]);
     assert_eq!(hosts("93.184.216.34/x"), ["93.184.216.34"]);
     assert_eq!(hosts("http://[2001:db8::1]:80/"), ["[2001:db8::1]"]);
     assert_eq!(hosts("http://intranet/x"), ["intranet"]);
+    assert_eq!(hosts("stolen.evil.md"), ["stolen.evil.md"]);
+    assert_eq!(hosts("evil.md/stolen"), ["evil.md"]);
 }
 
 #[test]
@@ -86,6 +92,7 @@ fn what_nobody_follows_is_none() {
         "and/or, 1/2, 24/7",
         "file:///srv/handbook/a.md",
         "/srv/shop/src/main.rs",
+        "see README.md and main.rs",
         "Write to bob@corp.com",
         "// a comment",
         "http:// nothing",
@@ -104,12 +111,33 @@ fn links_are_found_wherever_a_text_is() {
         "https://b.example": 1,
         "d": {"https://c.example": null},
     });
-    let links = find(arguments.as_object().unwrap());
+    let links = find(arguments.as_object().unwrap(), &[]);
     let hosts = links.hosts();
     assert!(
         hosts.iter().eq(["a.example", "b.example", "c.example"]),
         "{hosts:?}"
     );
+}
+
+#[test]
+fn what_names_a_target_is_judged_as_one() {
+    let named = |argument: &str| {
+        let written = crate::call::target::argument::Written {
+            argument: argument.into(),
+            ..Default::default()
+        };
+        TargetArgument::read(&written).unwrap()
+    };
+    let arguments = json!({
+        "url": "https://a.example/1",
+        "urls": ["https://b.example/1"],
+        "files": [{"path": "c.example/1", "text": "d.example/1"}],
+        "other": {"url": "e.example/1"},
+    });
+    let targets = [named("url"), named("urls"), named("files[].path")];
+    let links = find(arguments.as_object().unwrap(), &targets);
+    let hosts = links.hosts();
+    assert!(hosts.iter().eq(["d.example", "e.example"]), "{hosts:?}");
 }
 
 #[test]
@@ -148,20 +176,20 @@ fn more_than_is_looked_at_counts_as_unknown() {
         .collect();
     let known = |_: &EntityUID| true;
     let arguments = json!({ "text": many });
-    let links = find(arguments.as_object().unwrap());
+    let links = find(arguments.as_object().unwrap(), &[]);
     assert!(links.unknown(known).iter().eq(["…"]));
     let same = "a.com?b=".repeat(100_000);
     let arguments = json!({ "text": same });
     let started = std::time::Instant::now();
     assert!(
-        !find(arguments.as_object().unwrap())
+        !find(arguments.as_object().unwrap(), &[])
             .unknown(known)
             .is_empty()
     );
     assert!(started.elapsed() < std::time::Duration::from_secs(5));
     let arguments = json!({ "text": "x".repeat(MAX_BYTES), "y": "" , "z": "zz"});
     assert!(
-        !find(arguments.as_object().unwrap())
+        !find(arguments.as_object().unwrap(), &[])
             .unknown(known)
             .is_empty()
     );

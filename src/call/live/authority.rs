@@ -1,17 +1,20 @@
-//! Everything that is lent, open or approved at one revision.
+//! Everything that is lent, open, approved or stopped at one revision.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use cedar_policy_core::ast::EntityUID;
 use rpds::RedBlackTreeMapSync;
 use smol_str::SmolStr;
 
+use crate::call::decision::Reason;
 use crate::call::live::approval::{Approval, ApprovalStatus};
 use crate::call::live::grant::{Grant, GrantStatus};
+use crate::call::live::stop::Stop;
 use crate::call::live::task::{Task, TaskStatus};
 
-/// Delegations, tasks and approvals of one revision. Cloning is cheap, and a changed copy shares what
+/// Delegations, tasks, approvals and stops of one revision. Cloning is cheap, and a changed copy shares what
 /// did not change. Ids sort by the time they were made.
 #[derive(Debug, Clone, Default)]
 pub struct Authority {
@@ -21,9 +24,25 @@ pub struct Authority {
     pub tasks: RedBlackTreeMapSync<SmolStr, Arc<Task>>,
     /// Approvals, by id.
     pub approvals: RedBlackTreeMapSync<SmolStr, Arc<Approval>>,
+    /// What is stopped, by its name. It stays until the stop is lifted.
+    pub stops: RedBlackTreeMapSync<EntityUID, Arc<Stop>>,
 }
 
 impl Authority {
+    /// Nothing that is stopped takes part in anything.
+    pub fn verify_running<'u>(
+        &self,
+        uids: impl IntoIterator<Item = &'u EntityUID>,
+    ) -> Result<(), Reason> {
+        if self.stops.is_empty() {
+            return Ok(());
+        }
+        match uids.into_iter().find_map(|uid| self.stops.get(uid)) {
+            Some(stop) => Err(stop.deny()),
+            None => Ok(()),
+        }
+    }
+
     /// How a grant stands, with its task.
     pub fn grant_status(&self, grant: &Grant, now: SystemTime) -> GrantStatus {
         match grant.status(now) {

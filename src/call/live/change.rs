@@ -10,6 +10,7 @@ use smol_str::SmolStr;
 use crate::call::live::approval::Approval;
 use crate::call::live::form;
 use crate::call::live::grant::Grant;
+use crate::call::live::stop::Stop;
 use crate::call::live::task::Task;
 
 /// What a write does. Each carries the whole new state of what it is about.
@@ -45,6 +46,14 @@ pub enum Change {
     SessionEnded {
         /// Its id.
         session: SmolStr,
+    },
+    /// An agent, a user, a server or a tool was stopped.
+    Stopped(Arc<Stop>),
+    /// A stop was lifted.
+    Resumed {
+        /// Of what.
+        #[serde(with = "form::uid")]
+        uid: EntityUID,
     },
 }
 

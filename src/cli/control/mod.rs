@@ -13,6 +13,7 @@ pub mod entity;
 pub mod given;
 pub mod session;
 pub mod status;
+pub mod stop;
 pub mod task;
 pub mod tool;
 pub mod views;
@@ -42,7 +43,7 @@ pub struct Ask {
     #[arg(
         long,
         value_name = "URL",
-        env = "CALLGATE_ENDPOINT",
+        env = connect::ENDPOINT_VARIABLE,
         default_value = DEFAULT_ENDPOINT,
         global = true,
         display_order = 900

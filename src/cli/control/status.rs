@@ -2,7 +2,7 @@
 
 use crate::cli::control::Ask;
 use crate::cli::output::Exit;
-use crate::cli::shown::{Facts, entities, moment};
+use crate::cli::shown::{Facts, entities, entity, moment};
 use crate::proto::v1;
 
 /// Tells what a running server has in service
@@ -18,7 +18,7 @@ Examples:
   callgate status
   callgate status --endpoint unix:/run/callgate.sock --output json
 
-Exit codes: 0 done, 1 error or something is wrong with the store.";
+Exit codes: 0 done, 1 error or something is wrong with the store, 3 the directory has faults.";
 
 /// Asks, and prints the answer.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
@@ -29,10 +29,11 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let exit = args
         .ask
         .answer(&text(&answer), "GetStatusResponse", &answer)?;
-    Ok(if answer.store_fault.is_empty() {
-        exit
-    } else {
-        Exit::Error
+    let is_faulty = |it: &v1::DirectoryStatus| !it.faults.is_empty();
+    Ok(match answer.directory.as_ref().is_some_and(is_faulty) {
+        _ if !answer.store_fault.is_empty() => Exit::Error,
+        true => Exit::Faults,
+        false => exit,
     })
 }
 
@@ -89,6 +90,49 @@ fn turned_away(it: &v1::ServerLoad) -> String {
     told.join(", ")
 }
 
+fn stopped(stops: &[v1::Stop]) -> String {
+    let one = |it: &v1::Stop| {
+        let uid = it.uid.as_ref().map(entity).unwrap_or_default();
+        format!("{uid}: {}", it.reason)
+    };
+    stops.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+/// What is on disk, as far as it is not what is in service.
+fn directory(facts: Facts, it: Option<&v1::DirectoryStatus>) -> Facts {
+    let Some(it) = it else {
+        return facts;
+    };
+    let names = |word: &str, names: &[String]| match names {
+        [] => None,
+        names => Some(format!("{word} {}", names.join(", "))),
+    };
+    let loaded = [
+        names("came", &it.came),
+        names("changed", &it.changed),
+        names("went", &it.went),
+    ];
+    let loaded: Vec<String> = loaded.into_iter().flatten().collect();
+    let facts = facts.fact("loaded", loaded.join("; "));
+    if it.faults.is_empty() {
+        return facts.fact("directory", "in order");
+    }
+    let failed = it.failed_at.as_ref().map(moment).unwrap_or_default();
+    let standing = format!(
+        "faulty at {failed}, revision {} stays in service",
+        it.revision
+    );
+    let faults = it.faults.iter();
+    let told = faults.fold(facts.fact("directory", standing), |facts, fault| {
+        facts.fact("fault", fault)
+    });
+    let more = (it.fault_count as usize).saturating_sub(it.faults.len());
+    match more {
+        0 => told,
+        more => told.fact("fault", format!("and {more} more")),
+    }
+}
+
 /// What telemetry lost since the start.
 fn lost(losses: &[v1::TelemetryLoss]) -> String {
     let one =
@@ -106,7 +150,7 @@ fn text(it: &v1::GetStatusResponse) -> Facts {
         "" => "in order",
         fault => fault,
     };
-    Facts::new(format!("callgate {}", it.version))
+    let facts = Facts::new(format!("callgate {}", it.version))
         .revision(it.revision)
         .fact("policies", it.policies)
         .fact("digest", &it.policy_set_digest)
@@ -124,8 +168,9 @@ fn text(it: &v1::GetStatusResponse) -> Facts {
             "refused",
             it.load.as_ref().map(turned_away).unwrap_or_default(),
         )
-        .fact("lost", lost(&it.telemetry_losses))
-        .maybe("time", it.now.as_ref().map(moment))
+        .fact("stopped", stopped(&it.stopped))
+        .fact("lost", lost(&it.telemetry_losses));
+    directory(facts, it.directory.as_ref()).maybe("time", it.now.as_ref().map(moment))
 }
 
 #[cfg(test)]

@@ -276,6 +276,11 @@ pub fn change(it: &v1::WatchChangesResponse) -> String {
         Some(Change::Task(it)) => format!("task {} is {}", it.id, task_status(it)),
         Some(Change::Approval(it)) => format!("approval {} is {}", it.id, approval_status(it)),
         Some(Change::SessionEnded(id)) => format!("session {id} is over"),
+        Some(Change::Stopped(it)) => {
+            let uid = it.uid.as_ref().map(entity).unwrap_or_default();
+            format!("{uid} is stopped: {}", it.reason)
+        }
+        Some(Change::Resumed(uid)) => format!("{} is no longer stopped", entity(uid)),
     }
 }
 

@@ -59,7 +59,7 @@ fn servers(field: &str, entry: &McpEntry, faults: &mut Faults<'_>) {
             "is set beside `server`: one of them says which server is meant",
         ),
         (None, None) => faults.add(
-            field.to_owned(),
+            field,
             "says of no server that it is meant: set `server` or `server_from`",
         ),
         (None, Some(ServerFrom::Aud)) if entry.audiences.is_empty() => faults.add(

@@ -153,6 +153,16 @@ fn what_the_store_forgot_is_forgotten() {
     assert_eq!(meters.calls_left(&ID, 9), 9);
 }
 
+#[test]
+fn the_counters_of_its_tools_go_with_a_task() {
+    let meters = Meters::new();
+    let spent = ["t/git/log", "t/git", "t2/git/log", "t"].map(|id| (id.into(), 3));
+    meters.restore(Vec::new(), spent.to_vec());
+    meters.forget(&[], &["t".into()]);
+    let left = ["t/git/log", "t/git", "t2/git/log", "t"].map(|id| meters.calls_left(id, 4));
+    assert_eq!(left, [4, 4, 1, 4]);
+}
+
 /// What happens to a task: a call, the oldest write under way done, a crash, an orderly restart.
 #[derive(Debug, Clone, Copy)]
 enum Step {

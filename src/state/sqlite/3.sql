@@ -1,2 +1,7 @@
--- Places have labels, too: the kind `place`, with `is` and the place, `in` and what contains it, or `all`.
-CREATE INDEX labels_of_places ON labels (through) WHERE kind = 'place';
+-- What is stopped until somebody lifts it.
+CREATE TABLE stops (
+    type    TEXT NOT NULL,
+    id      TEXT NOT NULL,
+    body    TEXT NOT NULL,
+    PRIMARY KEY (type, id)
+) STRICT;

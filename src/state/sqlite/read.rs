@@ -16,6 +16,7 @@ use crate::call::live::carried::Carrier;
 use crate::call::live::change::{Asked, Entry, Key};
 use crate::call::live::form;
 use crate::call::live::grant::Grant;
+use crate::call::live::stop::Stop;
 use crate::call::live::task::Task;
 use crate::call::model::{self, TYPES};
 use crate::state::sqlite::{Reached, number};
@@ -129,6 +130,11 @@ fn authority(connection: &Connection) -> Result<Authority, StoreError> {
     each(connection, "SELECT id, body FROM grants", [], |row| {
         let grant: Grant = body(row, 1)?;
         authority.grants.insert_mut(grant.id.clone(), grant.into());
+        Ok(())
+    })?;
+    each(connection, "SELECT type, id, body FROM stops", [], |row| {
+        let stop: Stop = body(row, 2)?;
+        authority.stops.insert_mut(stop.uid.clone(), stop.into());
         Ok(())
     })?;
     each(connection, "SELECT id, body FROM tasks", [], |row| {

@@ -126,7 +126,7 @@ fn a_file_of_a_newer_program_is_refused() {
             refused,
             StoreError::TooNew {
                 found: 99,
-                known: 2,
+                known: 4,
                 ..
             }
         ),
@@ -223,4 +223,26 @@ fn pruning_takes_a_few_rows_at_a_time() {
     }
     assert_eq!(left, [(true, 15), (true, 5), (false, 1), (false, 1)]);
     assert_eq!(store.entries_after(0, 100).unwrap()[0].revision, 25);
+}
+
+#[test]
+fn the_counters_of_its_tools_are_pruned_with_a_task() {
+    let mut store = Sqlite::in_memory().unwrap();
+    let sql = "INSERT INTO tasks VALUES ('task-1', 5, '{}');
+        INSERT INTO task_spent VALUES
+            ('task-1', 1), ('task-1/git/log', 2), ('task-10', 3), ('task-10/git/log', 4), ('task-1.', 5);";
+    store.connection.execute_batch(sql).unwrap();
+    let at = SystemTime::UNIX_EPOCH + Duration::from_secs(100);
+    let before = Retention {
+        ended: at,
+        recent: at,
+        places: at,
+        changes: at,
+    };
+    let gone = prune::step(&store.connection, &before, 10).unwrap();
+    assert_eq!(gone.tasks, ["task-1"]);
+    let mut left = store.load().unwrap().task_spent;
+    left.sort();
+    let kept = [("task-1.", 5), ("task-10", 3), ("task-10/git/log", 4)];
+    assert_eq!(left, kept.map(|(id, spent)| (SmolStr::new(id), spent)));
 }

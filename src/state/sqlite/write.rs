@@ -182,6 +182,21 @@ impl<'c> Rows<'c> {
             Change::Grant(grant) => self.grant(grant),
             Change::Task(task) => self.task(task),
             Change::Approval(approval) => self.approval(approval),
+            Change::Stopped(stop) => {
+                let (ty, id) = columns(&stop.uid);
+                self.run(
+                    "INSERT INTO stops (type, id, body) VALUES (?1, ?2, ?3)
+                     ON CONFLICT (type, id) DO UPDATE SET body = excluded.body",
+                    params![ty, id, json(stop.as_ref())?],
+                )
+            }
+            Change::Resumed { uid } => {
+                let (ty, id) = columns(uid);
+                self.run(
+                    "DELETE FROM stops WHERE type = ?1 AND id = ?2",
+                    params![ty, id],
+                )
+            }
             Change::SessionEnded { session } => self.run(
                 "INSERT INTO sessions (id, is_ended, at) VALUES (?1, 1, ?2)
                  ON CONFLICT (id) DO UPDATE SET is_ended = 1, at = max(at, excluded.at)",

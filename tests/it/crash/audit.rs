@@ -73,6 +73,8 @@ fn about(change: &v1::WatchChangesResponse) -> String {
         Change::Task(task) => task.id,
         Change::Approval(approval) => approval.id,
         Change::SessionEnded(session) => session,
+        Change::Stopped(stop) => stop.uid.unwrap().id,
+        Change::Resumed(uid) => uid.id,
     }
 }
 

@@ -1,6 +1,6 @@
 //! ToolHive's question.
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use crate::doors::call::{By, Call, Known, Question, What};
 use crate::doors::company::Company;
@@ -8,6 +8,18 @@ use crate::doors::{Answer, Door};
 use crate::plain_http::send;
 
 pub struct Toolhive;
+
+/// Whether a whole number beyond 2^53 - 1 is in there.
+fn holds_what_it_rounds(arguments: &Json) -> bool {
+    match arguments {
+        Json::Number(number) => number
+            .as_f64()
+            .is_some_and(|it| it.fract() == 0.0 && it.abs() > 9_007_199_254_740_991.0),
+        Json::Array(items) => items.iter().any(holds_what_it_rounds),
+        Json::Object(members) => members.values().any(holds_what_it_rounds),
+        _ => false,
+    }
+}
 
 impl Door for Toolhive {
     const CONFIG: &'static str = "";
@@ -23,6 +35,8 @@ impl Door for Toolhive {
         };
         let what = match call.what {
             What::Prompt(name, _) => What::Prompt(name, json!({})),
+            // What it may have rounded is refused at this door, and decided at the others.
+            What::Tool(_, arguments) if holds_what_it_rounds(&arguments) => return None,
             What::Tool(..) | What::ListTools | What::ListPrompts | What::ListResources => call.what,
             What::Read(uri) => What::Read(uri),
             _ => return None,

@@ -29,7 +29,7 @@ impl Piped {
     async fn start(bundle: &Bundle, variables: &[(&str, &str)]) -> Self {
         let socket = bundle.folder().join("callgate.sock");
         let mut process = callgate(bundle.folder())
-            .args(["serve", "--unix"])
+            .args(["serve", "--without-callers", "--unix"])
             .arg(&socket)
             .envs(variables.iter().copied())
             .stdin(Stdio::null())

@@ -220,6 +220,20 @@ fn plain(literal: &str) -> String {
     format!("{sign}{significant}e{power}")
 }
 
+/// Whether it holds a whole number that ToolHive may have rounded on the way: one that a double does not hold apart
+/// from its neighbours.
+pub fn may_be_rounded(tree: &Tree) -> bool {
+    const SAFE: f64 = 9_007_199_254_740_991.0;
+    match tree {
+        Tree::Number(literal) => literal
+            .parse::<f64>()
+            .is_ok_and(|it| it.fract() == 0.0 && it.abs() > SAFE),
+        Tree::List(items) => items.iter().any(may_be_rounded),
+        Tree::Object(members) => members.iter().any(|(_, it)| may_be_rounded(it)),
+        _ => false,
+    }
+}
+
 /// Reads a text of JSON; `None` if it is none.
 pub fn parse(text: &[u8]) -> Option<Tree> {
     let text = std::str::from_utf8(text).ok()?;

@@ -67,6 +67,8 @@ pub enum Act {
     Approve(Approve),
     Reject(Named),
     EndSession(EndSession),
+    Stop(Stop),
+    Resume(Stop),
     PutEntity(PutEntity),
     DeleteEntity(DeleteEntity),
     RegisterTool(RegisterTool),
@@ -288,6 +290,17 @@ pub struct Approve {
 pub struct EndSession {
     pub by: String,
     pub session: String,
+    #[serde(flatten)]
+    pub kept: Kept,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stop {
+    pub by: String,
+    pub entity: String,
+    #[serde(default)]
+    pub reason: String,
     #[serde(flatten)]
     pub kept: Kept,
 }

@@ -70,6 +70,7 @@ fn kept(act: &Act) -> Option<&Kept> {
         Act::RequestApproval(it) => &it.kept,
         Act::Approve(it) => &it.kept,
         Act::EndSession(it) => &it.kept,
+        Act::Stop(it) | Act::Resume(it) => &it.kept,
         Act::PutEntity(it) => &it.kept,
         Act::DeleteEntity(it) => &it.kept,
         Act::RegisterTool(it) => &it.kept,
@@ -301,6 +302,25 @@ impl Player {
                     entity: Some(whole(it)?),
                 };
                 let answer = control.put_entity(from(gateway, request)).await;
+                made(answer, |it| bare(it.revision))
+            }
+            Act::Stop(it) => {
+                let request = v1::StopEntityRequest {
+                    actor: scope::actor(&it.by)?,
+                    idempotency_key,
+                    uid: scope::entity(&it.entity)?,
+                    reason: it.reason.clone(),
+                };
+                let answer = control.stop_entity(from(gateway, request)).await;
+                made(answer, |it| bare(it.revision))
+            }
+            Act::Resume(it) => {
+                let request = v1::ResumeEntityRequest {
+                    actor: scope::actor(&it.by)?,
+                    idempotency_key,
+                    uid: scope::entity(&it.entity)?,
+                };
+                let answer = control.resume_entity(from(gateway, request)).await;
                 made(answer, |it| bare(it.revision))
             }
             Act::DeleteEntity(it) => {

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use tonic::Request;
 
 use crate::adapters::grpc::authorization::ADAPTER;
-use crate::adapters::grpc::control::rpcs::{Admitted, Shared};
+use crate::adapters::grpc::control::shared::{Admitted, Shared};
 use crate::adapters::grpc::parse::Parser;
 use crate::adapters::grpc::refusal::Refusal;
 use crate::adapters::invalid::{Invalid, Problem, Within};
@@ -52,7 +52,7 @@ writes! {
     PutEntityRequest DeleteEntityRequest RegisterToolRequest PinToolRequest
     GrantDelegationRequest NarrowDelegationRequest RevokeDelegationRequest
     OpenTaskRequest AdvanceTaskRequest CloseTaskRequest
-    ApproveCallRequest RejectCallRequest EndSessionRequest
+    ApproveCallRequest RejectCallRequest EndSessionRequest StopEntityRequest ResumeEntityRequest
 }
 
 impl Write for v1::RequestApprovalRequest {

@@ -1,5 +1,6 @@
 //! From the write side's answers to the messages of `callgate.v1.Control`.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use cedar_policy_core::ast::EntityUID;
@@ -14,17 +15,20 @@ use crate::call::live::approval::{Approval, ApprovalStatus, AskingPolicy, Circum
 use crate::call::live::change::{Change, Entry};
 use crate::call::live::grant::{Grant, GrantStatus};
 use crate::call::live::scope::Scope;
+use crate::call::live::stop::Stop;
 use crate::call::live::task::{Step, Task, TaskStatus};
 use crate::call::live::terms::{ArgumentValues, KnownPlace, ToolUse};
 use crate::call::model::Effect;
 use crate::config::limits::Limits;
-use crate::control::entities::{EntitySource, EntityView, stored_view};
+use crate::control::entities::{EntitySource, EntityView};
 use crate::control::page::Listed;
+use crate::control::past::{self, Past};
 use crate::control::status::Status;
+use crate::control::tasks::OPEN_TASK;
 use crate::control::view::{ApprovalView, GrantView, TaskView};
-use crate::control::write::Control;
 use crate::identity::caller::Rights;
 use crate::proto::v1;
+use crate::service::directory::Directory;
 use crate::service::generation::Generation;
 use crate::service::load::Load;
 use crate::state::definitions::{Changed, Place};
@@ -272,6 +276,8 @@ pub(super) fn status(status: Status, load: &Load, limits: &Limits) -> v1::GetSta
         changed_tools: status.changed_tools.iter().map(changed_tool).collect(),
         telemetry_losses: status.losses.iter().map(telemetry_loss).collect(),
         load: Some(server_load(load, limits)),
+        stopped: status.stopped.iter().map(|it| stop(it)).collect(),
+        directory: status.directory.as_deref().map(directory),
     }
 }
 
@@ -306,6 +312,33 @@ fn telemetry_loss(loss: &Loss) -> v1::TelemetryLoss {
     }
 }
 
+/// A stop of an agent, a user, a server or a tool.
+pub(super) fn stop(stop: &Stop) -> v1::Stop {
+    v1::Stop {
+        uid: Some(entity_ref(&stop.uid)),
+        reason: stop.reason.to_string(),
+        stopped_at: Some(timestamp(stop.at)),
+        stopped_by: Some(entity_ref(&stop.by)),
+    }
+}
+
+fn directory(directory: &Directory) -> v1::DirectoryStatus {
+    let names = |names: &[Arc<str>]| names.iter().map(|it| it.to_string()).collect();
+    let fault = directory.fault.as_ref();
+    v1::DirectoryStatus {
+        faults: fault.map_or_else(Vec::new, |fault| fault.told.clone()),
+        fault_count: fault.map_or(0, |fault| count(fault.count)),
+        failed_at: fault.map(|fault| timestamp(fault.at)),
+        failures: fault.map_or(0, |fault| fault.attempts),
+        looked_at: Some(timestamp(directory.good_at)),
+        revision: directory.revision,
+        is_watched: directory.is_watched,
+        came: names(&directory.last.came),
+        changed: names(&directory.last.changed),
+        went: names(&directory.last.went),
+    }
+}
+
 fn changed_tool((place, changed): &(Place, Changed)) -> v1::ChangedTool {
     let id: &str = place.tool.eid().as_ref();
     // A server's name has no slash.
@@ -319,18 +352,21 @@ fn changed_tool((place, changed): &(Place, Changed)) -> v1::ChangedTool {
     }
 }
 
-/// A change; how a delegation, a task or an approval stands is told as of `generation`.
+/// A change as it was when it was made. `generation` is a later state, or the same.
 pub(super) fn change(
-    control: &Control,
     generation: &Generation,
     entry: &Entry,
     rights: &Rights,
 ) -> v1::WatchChangesResponse {
     use v1::watch_changes_response::Change as Wire;
 
+    let past = Past {
+        at: entry.at,
+        authority: &generation.authority,
+    };
     let change = match &entry.change {
         Change::Bundle { digest } => Wire::BundleDigest(digest.to_string()),
-        Change::Entity { uid, json } => Wire::Entity(match stored_view(generation, uid, json) {
+        Change::Entity { uid, json } => Wire::Entity(match past::entity(uid, json) {
             Some(view) => entity(view),
             None => v1::Entity {
                 uid: Some(entity_ref(uid)),
@@ -338,14 +374,12 @@ pub(super) fn change(
             },
         }),
         Change::EntityGone { uid } => Wire::EntityDeleted(entity_ref(uid)),
-        Change::Grant(grant) => {
-            Wire::Delegation(delegation(control.grant_as_of(generation, grant)))
-        }
-        Change::Task(it) => Wire::Task(task(control.task_as_of(generation, it))),
-        Change::Approval(it) => {
-            Wire::Approval(approval(control.approval_as_of(generation, it), rights))
-        }
+        Change::Grant(grant) => Wire::Delegation(delegation(past.grant(grant))),
+        Change::Task(it) => Wire::Task(task(past.task(it, entry.verb == OPEN_TASK))),
+        Change::Approval(it) => Wire::Approval(approval(past.approval(it), rights)),
         Change::SessionEnded { session } => Wire::SessionEnded(session.to_string()),
+        Change::Stopped(it) => Wire::Stopped(stop(it)),
+        Change::Resumed { uid } => Wire::Resumed(entity_ref(uid)),
     };
     v1::WatchChangesResponse {
         revision: entry.revision,

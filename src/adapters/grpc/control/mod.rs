@@ -1,7 +1,7 @@
 //! The native front door of the write side: `callgate.v1.Control` over gRPC.
 //!
 //! Start at [`rpcs::ControlApi`]: who asks, may it ask this, [`parse`], ask [`crate::control`],
-//! [`encode`]. [`author`] is what all writes have in common, [`watch`] the two streams, [`refusal`] the
+//! [`encode`]. [`shared`] is what all RPCs have in common, [`author`] all writes, [`watch`] the two streams, [`refusal`] the
 //! status that each error becomes.
 //!
 //! Invariant: nothing is decided here. What Cedar denies is PERMISSION_DENIED with its reasons as
@@ -12,4 +12,5 @@ mod encode;
 mod parse;
 mod refusal;
 pub mod rpcs;
+mod shared;
 mod watch;

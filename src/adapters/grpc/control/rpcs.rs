@@ -6,16 +6,12 @@ use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use crate::adapters::grpc::control::author::{self, Acted};
+use crate::adapters::grpc::control::shared::Shared;
 use crate::adapters::grpc::control::watch::{ApprovalSource, ChangeSource, Told, Watcher};
 use crate::adapters::grpc::control::{encode, refusal};
-use crate::adapters::grpc::entrance::entered;
-use crate::adapters::grpc::parse::{EntityTypes, Parser, transport_trace};
-use crate::adapters::grpc::refusal::Refusal;
-use crate::adapters::invalid::Invalid;
+use crate::adapters::grpc::parse::EntityTypes;
 use crate::call::context::TraceContext;
 use crate::config::limits::Limits;
-use crate::control::author::Author;
 use crate::control::error::ControlError;
 use crate::control::write::Control;
 use crate::identity::caller::{Caller, Rpc};
@@ -29,23 +25,6 @@ use crate::service::load::Load;
 #[derive(Clone)]
 pub struct ControlApi {
     shared: Arc<Shared>,
-}
-
-/// What all requests share.
-pub(super) struct Shared {
-    control: Arc<Control>,
-    pub(super) limits: Arc<ArcSwap<Limits>>,
-    types: EntityTypes,
-    pub(super) draining: CancellationToken,
-    pub(super) watchers: Count,
-    load: Arc<Load>,
-}
-
-/// The caller and the trace of one unary request, and its message.
-pub(super) struct Admitted<T> {
-    pub(super) caller: Arc<Caller>,
-    pub(super) trace: TraceContext,
-    pub(super) message: T,
 }
 
 impl ControlApi {
@@ -77,62 +56,6 @@ impl ControlApi {
 
     fn control(&self) -> &Control {
         &self.shared.control
-    }
-}
-
-impl Shared {
-    pub(super) fn admit_unary<T>(request: Request<T>, rpc: Rpc) -> Result<Admitted<T>, Refusal> {
-        let (metadata, mut extensions, message) = request.into_parts();
-        let entrance = entered(&mut extensions, rpc)?;
-        Ok(Admitted {
-            caller: Arc::clone(entrance.caller()),
-            trace: transport_trace(&metadata),
-            message,
-        })
-    }
-
-    pub(super) fn parsing<T>(
-        &self,
-        caller: &Caller,
-        trace: &TraceContext,
-        parse: impl FnOnce(&Parser<'_>) -> Result<T, Invalid>,
-    ) -> Result<T, Refusal> {
-        let limits = self.limits.load();
-        Ok(parse(&Parser {
-            limits: &limits,
-            types: &self.types,
-            transport_trace: trace,
-            vouches_sessions: caller.rights.vouch_sessions,
-        })?)
-    }
-
-    /// The author and the request of a write.
-    fn write<M: Acted, T>(
-        &self,
-        request: Request<M>,
-        rpc: Rpc,
-        parse: impl FnOnce(&Parser<'_>, M) -> Result<T, Invalid>,
-    ) -> Result<(Author, T), Refusal> {
-        let mut admitted = Self::admit_unary(request, rpc)?;
-        let (caller, trace) = (Arc::clone(&admitted.caller), admitted.trace.clone());
-        self.parsing(&caller, &trace, |parser| {
-            let author = author::of(parser, rpc, &mut admitted)?;
-            Ok((author, parse(parser, admitted.message)?))
-        })
-    }
-
-    /// The caller and the request of a read.
-    fn read<M, T>(
-        &self,
-        request: Request<M>,
-        rpc: Rpc,
-        parse: impl FnOnce(&Parser<'_>, M) -> Result<T, Invalid>,
-    ) -> Result<(Arc<Caller>, T), Refusal> {
-        let admitted = Self::admit_unary(request, rpc)?;
-        let parsed = self.parsing(&admitted.caller, &admitted.trace, |parser| {
-            parse(parser, admitted.message)
-        })?;
-        Ok((admitted.caller, parsed))
     }
 }
 
@@ -462,6 +385,35 @@ impl control_server::Control for ControlApi {
         Ok(Response::new(v1::EndSessionResponse { revision }))
     }
 
+    async fn stop_entity(
+        &self,
+        request: Request<v1::StopEntityRequest>,
+    ) -> Result<Response<v1::StopEntityResponse>, Status> {
+        let (author, (uid, reason)) =
+            self.shared
+                .write(request, Rpc::StopEntity, |parser, message| {
+                    let uid = parser.entity(message.uid, "uid")?;
+                    Ok((uid, parser.required_text(message.reason, "reason")?))
+                })?;
+        let stopped = self.control().stop_entity(&author, uid, reason).await;
+        let revision = stopped.map_err(told(&author.caller))?;
+        Ok(Response::new(v1::StopEntityResponse { revision }))
+    }
+
+    async fn resume_entity(
+        &self,
+        request: Request<v1::ResumeEntityRequest>,
+    ) -> Result<Response<v1::ResumeEntityResponse>, Status> {
+        let (author, uid) = self
+            .shared
+            .write(request, Rpc::ResumeEntity, |parser, message| {
+                parser.entity(message.uid, "uid")
+            })?;
+        let resumed = self.control().resume_entity(&author, uid).await;
+        let revision = resumed.map_err(told(&author.caller))?;
+        Ok(Response::new(v1::ResumeEntityResponse { revision }))
+    }
+
     async fn get_status(
         &self,
         request: Request<v1::GetStatusRequest>,
@@ -485,10 +437,7 @@ impl control_server::Control for ControlApi {
     ) -> Result<Response<Self::WatchChangesStream>, Status> {
         let (watcher, message) = Watcher::admit(&self.shared, request, Rpc::WatchChanges)?;
         let changes = self.shared.control.watch_changes(message.after_revision);
-        let source = ChangeSource {
-            control: Arc::clone(&self.shared.control),
-            changes: changes.map_err(told(watcher.caller()))?,
-        };
+        let source = ChangeSource(changes.map_err(told(watcher.caller()))?);
         Ok(Response::new(watcher.tell(source)))
     }
 }

@@ -9,14 +9,13 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Status};
 
-use crate::adapters::grpc::control::rpcs::Shared;
+use crate::adapters::grpc::control::shared::Shared;
 use crate::adapters::grpc::control::{encode, refusal};
 use crate::adapters::grpc::entrance::{Entrance, entered};
 use crate::adapters::grpc::refusal::Refusal;
 use crate::call::live::change::Entry;
 use crate::control::changes::{ApprovalWatch, Changes, WatchEnd};
 use crate::control::view::ApprovalView;
-use crate::control::write::Control;
 use crate::identity::caller::{Caller, Rights, Rpc};
 use crate::identity::places::{Full, Taken};
 use crate::proto::v1;
@@ -43,10 +42,7 @@ pub(super) trait Source: Send + 'static {
 }
 
 /// [`Changes`] as messages.
-pub(super) struct ChangeSource {
-    pub(super) control: Arc<Control>,
-    pub(super) changes: Changes,
-}
+pub(super) struct ChangeSource(pub(super) Changes);
 
 /// [`ApprovalWatch`] as messages.
 pub(super) struct ApprovalSource(pub(super) ApprovalWatch);
@@ -56,11 +52,11 @@ impl Source for ChangeSource {
     type Item = v1::WatchChangesResponse;
 
     async fn next(&mut self) -> Result<Self::News, WatchEnd> {
-        self.changes.next().await
+        self.0.next().await
     }
 
     fn message(&self, (entry, generation): Self::News, rights: &Rights) -> Self::Item {
-        encode::change(&self.control, &generation, &entry, rights)
+        encode::change(&generation, &entry, rights)
     }
 }
 

@@ -126,9 +126,10 @@ fn what_has_not_been_let_in_is_nobodys() {
 #[test]
 fn a_reload_is_noticed_and_keeps_what_is_held() {
     let doorkeeper = Arc::new(doorkeeper(&[Rpc::Authorize]));
-    let (mut entrance, _) = admit(&doorkeeper, &head(AUTHORIZE, &[TOKEN]))
-        .ok()
-        .expect("let in");
+    let admitted = admit(&doorkeeper, &head(AUTHORIZE, &[TOKEN]));
+    let Ok((mut entrance, _)) = admitted else {
+        panic!("let in")
+    };
     entrance.caller().held.requests.add(3);
     doorkeeper.replace(Authenticator::new([(
         Caller {

@@ -20,6 +20,8 @@ impl Client {
         };
         let purpose = format!("work {}", self.book().number());
         let request = v1::OpenTaskRequest {
+            tool_uses: Vec::new(),
+            places: Vec::new(),
             actor: actor(user("ana")),
             idempotency_key: purpose.clone(),
             agent: Some(agent("one")),

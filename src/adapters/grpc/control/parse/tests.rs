@@ -1,7 +1,7 @@
 use super::*;
 
 fn named(text: &str) -> Result<String, String> {
-    match place(&SmolStr::new(text), 0) {
+    match place(text, "targets[0]") {
         Ok(uid) => {
             assert_eq!(*uid.entity_type(), TYPES.resource);
             Ok(AsRef::<str>::as_ref(uid.eid()).to_owned())

@@ -1,0 +1,102 @@
+use std::time::Duration;
+
+use smol_str::SmolStr;
+
+use super::*;
+use crate::call::live::scope::Scope;
+use crate::call::model::{self, Effect, TYPES};
+
+fn at(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+fn grant(id: &str, parent: Option<&str>, task: Option<&str>) -> Grant {
+    Grant {
+        id: id.into(),
+        from: model::entity(&TYPES.user, SmolStr::new("sam")),
+        to: model::entity(&TYPES.agent, SmolStr::new("helper")),
+        scope: Scope {
+            tools: Vec::new(),
+            servers: Vec::new(),
+            groups: Vec::new(),
+            effect: Effect::Read,
+            targets: Vec::new(),
+        },
+        task: task.map(SmolStr::new),
+        parent: parent.map(SmolStr::new),
+        lend_depth: 0,
+        not_before: at(10),
+        expires_at: at(1_000),
+        revoked_at: None,
+        created_at: at(10),
+    }
+}
+
+fn task(closed_at: Option<SystemTime>) -> Task {
+    Task {
+        id: "t".into(),
+        agent: model::entity(&TYPES.agent, SmolStr::new("helper")),
+        person: model::entity(&TYPES.user, SmolStr::new("sam")),
+        purpose: "triage".into(),
+        scope: None,
+        terms: Default::default(),
+        call_budget: Some(5),
+        steps: Vec::new(),
+        at_step: 0,
+        opened_at: at(10),
+        deadline: at(2_000),
+        closed_at,
+    }
+}
+
+#[test]
+fn a_delegation_is_told_as_its_parents_and_its_task_were_then() {
+    let mut authority = Authority::default();
+    let parent = Grant {
+        revoked_at: Some(at(50)),
+        lend_depth: 0,
+        ..grant("p", None, None)
+    };
+    authority.grants.insert_mut("p".into(), Arc::new(parent));
+    let closed = Arc::new(task(Some(at(60))));
+    authority.tasks.insert_mut("t".into(), closed);
+    let status = |seconds, grant: &Grant| {
+        let past = Past {
+            at: at(seconds),
+            authority: &authority,
+        };
+        past.grant(&Arc::new(grant.clone())).status
+    };
+    let lent_on = grant("g", Some("p"), None);
+    assert_eq!(status(20, &lent_on), GrantStatus::Active);
+    assert_eq!(status(55, &lent_on), GrantStatus::Revoked);
+    let for_task = grant("h", None, Some("t"));
+    assert_eq!(status(20, &for_task), GrantStatus::Active);
+    assert_eq!(status(61, &for_task), GrantStatus::TaskOver);
+    // What is forgotten by now held then.
+    assert_eq!(
+        status(20, &grant("i", Some("gone"), Some("gone"))),
+        GrantStatus::Active
+    );
+    assert_eq!(status(1_001, &lent_on), GrantStatus::Expired);
+    let revoked = Grant {
+        revoked_at: Some(at(20)),
+        ..grant("j", None, None)
+    };
+    assert_eq!(status(20, &revoked), GrantStatus::Revoked);
+}
+
+#[test]
+fn a_task_is_told_as_it_was_and_its_budget_when_it_was_opened() {
+    let authority = Authority::default();
+    let past = Past {
+        at: at(20),
+        authority: &authority,
+    };
+    let opened = past.task(&Arc::new(task(None)), true);
+    assert_eq!(
+        (opened.status, opened.calls_left),
+        (crate::call::live::task::TaskStatus::Open, Some(5))
+    );
+    assert_eq!(past.task(&Arc::new(task(None)), false).calls_left, None);
+}

@@ -1,0 +1,88 @@
+//! Stops: agents, users, servers and tools taken out of service at once, and put back.
+
+use std::sync::Arc;
+
+use cedar_policy_core::ast::EntityUID;
+use smol_str::{SmolStr, ToSmolStr};
+
+use crate::call::live::change::Change;
+use crate::call::live::stop::Stop;
+use crate::call::model::TYPES;
+use crate::control::author::Author;
+use crate::control::entities::planned;
+use crate::control::error::ControlError;
+use crate::control::write::{About, Control, Scene};
+
+/// The most that is stopped at a time: as much as `GetStatus` tells.
+const MOST_STOPPED: usize = 1_000;
+
+impl Control {
+    /// Takes an agent, a user, a server or a tool out of service, whoever defines it: the next call that it has part
+    /// in is denied before any policy is asked. Again, it replaces the reason. Gives the revision.
+    pub async fn stop_entity(
+        &self,
+        author: &Author,
+        uid: EntityUID,
+        reason: SmolStr,
+    ) -> Result<u64, ControlError> {
+        let plan = move |scene: &Scene<'_>| {
+            check_stop(scene, &uid)?;
+            scene.govern("stop_entity", &uid, About::default())?;
+            let stop = Stop {
+                uid: uid.clone(),
+                reason,
+                at: scene.now,
+                by: scene.actor().clone(),
+            };
+            let change = Change::Stopped(Arc::new(stop));
+            Ok(planned("StopEntity", &uid, change))
+        };
+        Ok(self.write("StopEntity", author, plan).await?.revision)
+    }
+
+    /// Lifts a stop. Gives the revision.
+    pub async fn resume_entity(
+        &self,
+        author: &Author,
+        uid: EntityUID,
+    ) -> Result<u64, ControlError> {
+        let plan = move |scene: &Scene<'_>| {
+            check_type(&uid)?;
+            scene.govern("resume_entity", &uid, About::default())?;
+            if !scene.generation.authority.stops.contains_key(&uid) {
+                return Err(ControlError::not_found("stop", &uid.to_smolstr()));
+            }
+            let change = Change::Resumed { uid: uid.clone() };
+            Ok(planned("ResumeEntity", &uid, change))
+        };
+        Ok(self.write("ResumeEntity", author, plan).await?.revision)
+    }
+}
+
+fn check_type(uid: &EntityUID) -> Result<(), ControlError> {
+    if Stop::is_of(uid) {
+        return Ok(());
+    }
+    let message = "is none of those that can be stopped: an agent, a user, a server or a tool";
+    Err(ControlError::invalid("uid", message))
+}
+
+/// A misspelt name must not pass for a stop. Users may be known to the identity provider alone.
+fn check_stop(scene: &Scene<'_>, uid: &EntityUID) -> Result<(), ControlError> {
+    check_type(uid)?;
+    // Whoever may stop cannot shut out everybody who may lift it.
+    if uid == scene.actor() {
+        let message = "nobody stops themselves: somebody else has to";
+        return Err(ControlError::Precondition(message.to_owned()));
+    }
+    let is_user = *uid.entity_type() == TYPES.user;
+    if !is_user && !scene.generation.snapshot.contains(uid) {
+        return Err(ControlError::not_found("entity", &uid.to_smolstr()));
+    }
+    let stops = &scene.generation.authority.stops;
+    if stops.size() >= MOST_STOPPED && !stops.contains_key(uid) {
+        let message = format!("{MOST_STOPPED} are stopped already, and no more can be at a time");
+        return Err(ControlError::TooMany(message));
+    }
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! The directory on disk, as whoever loads it tells: whether it is good, and what the last load changed.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// How the directory stands. What it brought when it was last good stays in service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Directory {
+    /// When it was last found good.
+    pub good_at: SystemTime,
+    /// What is wrong with it; `None` if nothing.
+    pub fault: Option<DirectoryFault>,
+    /// The revision at which what it brought went into service.
+    pub revision: u64,
+    /// Whether its changes are noticed.
+    pub is_watched: bool,
+    /// What the last load that went into service changed.
+    pub last: FileChanges,
+}
+
+/// What is wrong with the directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirectoryFault {
+    /// When that was found last.
+    pub at: SystemTime,
+    /// The first faults, with their places.
+    pub told: Vec<String>,
+    /// How many there are.
+    pub count: usize,
+    /// How many attempts in a row have failed.
+    pub attempts: u64,
+}
+
+/// Names of files: which came, changed and went. The first of each.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FileChanges {
+    /// New ones.
+    pub came: Vec<Arc<str>>,
+    /// Other ones than before.
+    pub changed: Vec<Arc<str>>,
+    /// Those that are no longer there.
+    pub went: Vec<Arc<str>>,
+}
