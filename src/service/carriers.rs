@@ -82,14 +82,14 @@ impl<'c> Carriers<'c> {
         let task = self.task.map(|task| CarrierRef::Task(&task.id));
         let grants = self.grants.iter();
         let delegations = grants.filter_map(|grant| memory.of(CarrierRef::Delegation(&grant.id)));
-        let recent = self.counts().map(|counts| {
-            let pairs = self.pairs();
-            pairs.filter_map(move |(actor, root)| memory.lately(actor, root, counts, now))
+        let recent = self.pairs().filter_map(|(actor, root)| {
+            let counts = self.counts(actor);
+            memory.lately(actor, root, counts, now)
         });
         Carried {
             task: task.and_then(|task| memory.of(task)),
             delegation: together(delegations),
-            recent: recent.and_then(together),
+            recent: together(recent),
         }
     }
 
@@ -110,21 +110,26 @@ impl<'c> Carriers<'c> {
         for carrier in task.into_iter().chain(delegations) {
             writes.extend(memory.bring(carrier, labels, false, now)?);
         }
-        let is_loose = self.task.is_none() && !self.is_session_vouched;
         for (actor, root) in self.pairs() {
             let pair = CarrierRef::Pair { actor, root };
+            // Which conversation of a lender this comes back to, nobody says.
+            let is_own = actor == self.subject;
+            let is_loose = !is_own || (self.task.is_none() && !self.is_session_vouched);
             writes.extend(memory.bring(pair, labels, is_loose, now)?);
         }
         Ok(writes)
     }
 
-    /// Which of the labels of those who act count. A session whose name a client can choose sheds nothing. A task, which
-    /// Callgate has issued, begins anew; but what was brought since outside of any task may well belong to it.
-    fn counts(&self) -> Option<Counts> {
+    /// Which of the labels of one of those who act count. A session whose name a client can choose sheds nothing. A task,
+    /// which Callgate has issued, and a session that is vouched for begin anew; but what was brought outside of any, or
+    /// came back from an agent that was lent to, may well belong to them. What a lender has read counts in any case:
+    /// which of it made the lender lend, nobody says.
+    fn counts(&self, actor: &EntityUID) -> Counts {
         match self.task {
-            _ if self.is_session_vouched => None,
-            Some(task) => Some(Counts::LooseSince(task.opened_at)),
-            None => Some(Counts::All),
+            _ if actor != self.subject => Counts::All,
+            Some(task) => Counts::LooseSince(task.opened_at),
+            None if self.is_session_vouched => Counts::LooseSince(SystemTime::UNIX_EPOCH),
+            None => Counts::All,
         }
     }
 

@@ -234,12 +234,16 @@ fn the_shipped_registrations_pin_the_definitions_that_the_servers_publish() {
             ..Choices::default()
         };
         let list = serde_json::from_str(&list).expect("JSON");
-        let imported = run(&list, Some(registration.clone()), &wanted).expect("imported");
+        let mut imported = run(&list, Some(registration.clone()), &wanted).expect("imported");
         assert_eq!(
             imported.count(Change::Unchanged),
             registration.tools.len(),
             "{server}"
         );
+        // What servers say of their tools in their own words is not shipped.
+        for tool in imported.registration.tools.values_mut() {
+            tool.description = None;
+        }
         assert_eq!(imported.registration, registration);
     }
 }

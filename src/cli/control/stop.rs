@@ -42,7 +42,7 @@ pub struct ResumeArgs {
 const EXAMPLES: &str = "\
 Examples:
   callgate stop agent:support --as user:ines --reason INC-4711
-  callgate stop tool:github/merge --as user:ines --reason 'under review'
+  callgate stop tool:github/merge --as user:ines --reason review
   callgate status
   callgate resume agent:support --as user:ines
 

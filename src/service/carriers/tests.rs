@@ -133,9 +133,14 @@ fn another_name_of_a_session_sheds_nothing() {
     assert!(passes(&plain(), &plain()));
     assert!(passes(&in_session(plain(), false), &plain()));
     assert!(passes(&plain(), &in_session(plain(), false)));
-    // A name that somebody vouches for does.
-    assert!(!passes(&plain(), &in_session(plain(), true)));
+    // Not even one that somebody vouches for sheds what was read outside of any such session.
+    assert!(passes(&plain(), &in_session(plain(), true)));
     assert!(passes(&in_session(plain(), true), &plain()));
+    // What was read inside of one stays there.
+    assert!(!passes(
+        &in_session(plain(), true),
+        &in_session(plain(), true)
+    ));
     // To vouch for no name vouches for nothing.
     let mut nameless = in_session(plain(), true);
     nameless.workflow.session_id = None;
@@ -177,8 +182,21 @@ fn those_it_was_lent_to_know_what_was_read_and_so_do_those_who_lent() {
     assert!(passes(&borrower, &lender));
     // What the lender reads without naming the delegation is read for the same person.
     assert!(passes(&for_sam(agent("a")), &borrower));
-    // A session of its own does not part it from its delegation.
+    // Neither a session of its own nor a task of its own parts the one from the other.
     assert!(passes(&lender, &in_session(borrower.clone(), true)));
+    let (lending, lent) = (for_sam(agent("a")), {
+        let mut asserted = for_sam(agent("b"));
+        if let Some(delegation) = &mut asserted.delegation {
+            delegation.actors = vec![agent("a")];
+        }
+        asserted
+    });
+    for (one, other) in [(&lending, &lent), (&lent, &lending)] {
+        let sessions = [one, other].map(|it| in_session(it.clone(), true));
+        assert!(passes(&sessions[0], &sessions[1]));
+        let tasks = (in_task(one.clone(), "t1"), in_task(other.clone(), "t2"));
+        assert!(passes(&tasks.0, &tasks.1));
+    }
     let mut asserted = for_sam(agent("b"));
     if let Some(delegation) = &mut asserted.delegation {
         delegation.actors = vec![agent("a")];
@@ -224,6 +242,13 @@ struct Made {
 }
 
 impl Made {
+    fn pair(&self) -> &'static str {
+        match self.who {
+            2 => "b for sam",
+            _ => "a for sam",
+        }
+    }
+
     fn call(&self) -> CallContext {
         let call = match self.who {
             0 => for_sam(agent("a")),
@@ -254,10 +279,11 @@ proptest! {
             let seen = seen(&memory, &authority, &call, now);
             for before in &earlier {
                 let (theirs, own) = (shared(before), shared(&made));
-                // In a task, who acts counts for what was read outside of any.
+                // In a task, who acts counts for what it has not read in another.
                 let counts = |name: &&str| {
                     let is_pair = name.ends_with(" for sam");
-                    !is_pair || made.task.is_none() || before.task.is_none()
+                    let is_own = *name == made.pair() && *name == before.pair();
+                    !is_pair || !is_own || made.task.is_none() || before.task.is_none()
                 };
                 if theirs.intersection(&own).any(counts) {
                     prop_assert!(seen.contains(before.label.to_string().as_str()), "{made:?} {before:?}");
