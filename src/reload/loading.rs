@@ -100,11 +100,9 @@ impl Loader {
     pub fn first(&self) -> Result<Bundle, Faults> {
         let (sender, result) = mpsc::channel();
         let loader = self.clone();
-        let work = move || {
-            // Whoever asked may have given up.
-            let _ = sender.send(loader.load());
-        };
-        self.begin(work)?;
+        // Whoever asked may have given up.
+        let tell = move |loaded| drop(sender.send(loaded));
+        self.begin(move || loader.load(), tell)?;
         result
             .recv_timeout(self.deadline)
             .map_err(|_| self.too_late())?
@@ -126,10 +124,8 @@ impl Loader {
     pub(super) async fn next(&self, known: Known) -> Found {
         let (sender, result) = oneshot::channel();
         let loader = self.clone();
-        let work = move || {
-            let _ = sender.send(loader.look(&known));
-        };
-        if let Err(faults) = self.begin(work) {
+        let tell = move |found| drop(sender.send(found));
+        if let Err(faults) = self.begin(move || loader.look(&known), tell) {
             return Found::Broken(faults);
         }
         match timeout(self.deadline, result).await {
@@ -144,10 +140,8 @@ impl Loader {
     pub(super) async fn listing(&self) -> Option<Listing> {
         let (sender, result) = oneshot::channel();
         let dir = self.dir.clone();
-        let work = move || {
-            let _ = sender.send(files::listing(&dir));
-        };
-        self.begin(work).ok()?;
+        let tell = move |listing| drop(sender.send(listing));
+        self.begin(move || files::listing(&dir), tell).ok()?;
         timeout(self.deadline, result).await.ok()?.ok()?
     }
 
@@ -185,8 +179,12 @@ impl Loader {
         }
     }
 
-    /// Starts a thread that counts as long as it lives.
-    fn begin(&self, work: impl FnOnce() + Send + 'static) -> Result<(), Faults> {
+    /// Starts a thread that counts as long as it works.
+    fn begin<T: 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+        tell: impl FnOnce(T) + Send + 'static,
+    ) -> Result<(), Faults> {
         let place = Place::take(&self.under_way).ok_or_else(|| {
             let said = format!("{MAX_HANGING} earlier loads hang; the directory does not answer");
             broken(said)
@@ -195,8 +193,10 @@ impl Loader {
             .name("load".to_owned())
             .stack_size(COMPILE_STACK_BYTES);
         let started = thread.spawn(move || {
-            let _place = place;
-            work();
+            let done = work();
+            // Before it is told: whoever hears it may begin the next one at once.
+            drop(place);
+            tell(done);
         });
         match started {
             Ok(_) => Ok(()),
