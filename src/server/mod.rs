@@ -54,9 +54,9 @@ const STREAM_WINDOW: u32 = 128 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
 
 /// Requests that a client may have taken back before the server came to look at them; one more ends its connection. After
-/// a stall there may be thousands of a gateway whose own callers have given up; a stranger's connection ends long before
+/// a stall there may be hundreds of a gateway whose own callers have given up; a stranger's connection ends before
 /// (`Standing::note_taken_back`).
-const TAKEN_BACK: usize = 8_192;
+const TAKEN_BACK: usize = 1_024;
 
 /// How long a client may take to answer a ping.
 const PING_TIMEOUT: Duration = Duration::from_secs(20);

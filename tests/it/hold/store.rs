@@ -28,8 +28,10 @@ fn cut(path: &Path) {
     file.set_len(file.metadata().unwrap().len() / 2).unwrap();
 }
 
-/// What is done to the files of a store.
-const DAMAGES: [(&str, fn(&Bundle)); 5] = [
+/// What is done to the files of a store, and how that is called.
+type Damage = (&'static str, fn(&Bundle));
+
+const DAMAGES: [Damage; 5] = [
     ("the file is removed", |bundle| {
         fs::remove_file(file(bundle, "")).unwrap();
     }),

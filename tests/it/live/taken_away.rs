@@ -129,7 +129,7 @@ async fn what_had_expired_before_a_crash_stays_so_though_the_clock_goes_back() {
     let lent = office.control.grant_delegation(&author, new).await.unwrap();
     let made = by_grants(
         call(&agent("one"), "mail/list"),
-        &[lent.value.grant.id.clone()],
+        std::slice::from_ref(&lent.value.grant.id),
     );
     assert!(office.decide(&made).await.is_allow());
     office.pass(Duration::from_secs(1));
