@@ -1,37 +1,41 @@
 //! Notices that the directory changed, compiles it beside the running server, and puts it into service;
 //! the last good generation stays until then.
 //!
-//! Start at [`Reloader::run`]. [`Reloader::status`] tells health checks and operators how it stands.
+//! Start at [`Reloader::run`]. [`Reloader::status`] tells health checks and operators how it stands. [`loading`] is one
+//! load, within a deadline; [`trial`] compiles in another process first; `watching` notices changes, and `again` says when
+//! to look without one.
 //!
 //! Invariant: it compiles nothing itself and never holds up a request: the bundle does the work on a
-//! thread of its own, and the service swaps.
+//! thread of its own, and the service swaps. What is on disk and not in service is tried again, for as long as that is so.
 
+mod again;
+pub mod loading;
 mod told;
+pub mod trial;
+mod watching;
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use notify::event::{AccessKind, AccessMode, EventKind};
-use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
+use crate::bundle::Bundle;
 use crate::bundle::fault::{Fault, Faults};
-use crate::bundle::files::{self, Files, Unread};
+use crate::bundle::listing::Listing;
 use crate::bundle::manifest::Digests;
-use crate::bundle::{self, Bundle};
 use crate::config::Config;
+use crate::reload::again::Again;
+use crate::reload::loading::{Found, Known, Loader};
+use crate::reload::watching::{quiet, start_watching};
 use crate::service::decisions::Service;
 use crate::service::directory::{Directory, DirectoryFault, FileChanges};
 use crate::service::generation::Load;
 use crate::telemetry::metrics::Reload;
 use crate::telemetry::recorder::Recorder;
 
-/// After this many quiet times without quiet, a directory that is written to all the time is looked at. It is not
-/// loaded before its files rest.
-const MAX_DEBOUNCES: u32 = 20;
 /// How long an attempt waits for the files to rest. While they do not, there is one attempt after the other.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -74,8 +78,7 @@ type OnPublish = Box<dyn Fn(&Config) + Send + Sync>;
 
 /// Loads the directory again and again.
 pub struct Reloader {
-    dir: PathBuf,
-    config: Option<PathBuf>,
+    loader: Loader,
     service: Arc<Service>,
     recorder: Recorder,
     on_publish: OnPublish,
@@ -84,11 +87,14 @@ pub struct Reloader {
     failed: Option<Arc<str>>,
     /// The files in service, if they are known.
     files: Option<Digests>,
-    /// How long files have to rest before they are loaded.
-    rest: Duration,
-    patience: Duration,
+    /// What the directory held when it was last looked at.
+    listing: Option<Listing>,
+    /// When to look without being told to.
+    again: Again,
     /// Whether it was told already that the files do not rest.
     is_told_changing: bool,
+    /// The same of a directory that is not watched.
+    is_told_unwatched: bool,
 }
 
 /// What sets an attempt off.
@@ -98,21 +104,14 @@ enum Cause {
     Change,
     /// Somebody asked.
     Signal,
-}
-
-/// What an attempt found.
-enum Found {
-    Unchanged,
-    KnownFault,
-    Good(Box<Bundle>),
-    Faulty(Faults, Option<Arc<str>>),
-    Changing(Faults),
+    /// It is time to look, or to try again.
+    Time,
 }
 
 impl Reloader {
     /// A reloader for what is in service: the directory it came from, its digest and its revision.
     pub fn new(
-        dir: &Path,
+        mut loader: Loader,
         service: Arc<Service>,
         recorder: Recorder,
         digest: Arc<str>,
@@ -128,18 +127,19 @@ impl Reloader {
             fault: None,
             last: FileChanges::default(),
         });
+        loader.patience = PATIENCE;
         let reloader = Self {
-            dir: dir.to_owned(),
-            config: None,
+            loader,
             service,
             recorder,
             on_publish: Box::new(|_| {}),
             status,
             failed: None,
             files: None,
-            rest: Duration::ZERO,
-            patience: PATIENCE,
+            listing: None,
+            again: Again::default(),
             is_told_changing: false,
+            is_told_unwatched: false,
         };
         reloader.note();
         reloader
@@ -148,19 +148,6 @@ impl Reloader {
     /// The files in service, so that a load can tell what it changed.
     pub fn with_files(mut self, files: Digests) -> Self {
         self.files = Some(files);
-        self
-    }
-
-    /// Loads files only once they have rested so long.
-    pub fn with_rest(mut self, rest: Duration) -> Self {
-        self.rest = rest;
-        self
-    }
-
-    /// Reads the configuration from this file rather than the directory. It is read again together with
-    /// the directory, but changes of it alone are not noticed without SIGHUP.
-    pub fn with_config(mut self, path: Option<&Path>) -> Self {
-        self.config = path.map(Path::to_owned);
         self
     }
 
@@ -184,26 +171,40 @@ impl Reloader {
     ) -> std::io::Result<()> {
         let mut hangup = signal(SignalKind::hangup())?;
         let (changed, mut changes) = mpsc::channel(1);
-        let mut watcher = debounce.and_then(|_| self.watch(changed));
+        let mut watcher = debounce.and_then(|_| self.watch(changed.clone()));
+        self.again.is_looking = debounce.is_some();
         let debounce = debounce.unwrap_or_default();
         tokio::pin!(stop);
-        // What changed between the first load and the watch.
-        let mut is_open =
-            watcher.is_some() && self.attempt(Cause::Change).await == Outcome::Changing;
+        if self.again.is_looking {
+            // What changed between the first load and the watch.
+            self.attempt(Cause::Change).await;
+        }
         loop {
+            let is_told = self.status.borrow().is_watching;
+            let wait = self.again.wait(debounce, is_told);
             let cause = tokio::select! {
                 () = &mut stop => return Ok(()),
                 Some(()) = hangup.recv() => Cause::Signal,
                 Some(()) = changes.recv() => Cause::Change,
-                () = sleep(debounce), if is_open => Cause::Change,
-                else => return Ok(()),
+                () = sleep(wait.unwrap_or_default()), if wait.is_some() => Cause::Time,
             };
             if cause == Cause::Change {
                 quiet(&mut changes, debounce).await;
                 self.watch_again(watcher.as_mut());
             }
-            is_open = self.attempt(cause).await == Outcome::Changing;
+            if cause == Cause::Time && self.again.is_looking && !is_told {
+                watcher = self.watch(changed.clone());
+            }
+            if cause != Cause::Time || self.has_to_load().await {
+                self.attempt(cause).await;
+            }
         }
+    }
+
+    /// Whether something is left to load, or has changed without anybody telling.
+    async fn has_to_load(&self) -> bool {
+        let listing = self.loader.listing().await;
+        self.again.is_due() || listing.is_none() || listing != self.listing
     }
 
     /// One attempt, as if somebody had asked for it.
@@ -212,23 +213,15 @@ impl Reloader {
     }
 
     async fn attempt(&mut self, cause: Cause) -> Outcome {
-        let live = Arc::clone(&self.status.borrow().digest);
-        let failed = self.failed.clone().filter(|_| cause == Cause::Change);
-        let (dir, config) = (self.dir.clone(), self.config.clone());
-        let (rest, patience) = (self.rest, self.patience);
-        let looked =
-            tokio::task::spawn_blocking(move || match files::read_rested(&dir, rest, patience) {
-                Ok(files) => look(files, config.as_deref(), &live, failed.as_ref()),
-                Err(Unread::Faulty(faults)) => Found::Faulty(faults, None),
-                Err(Unread::Changing(faults)) => Found::Changing(faults),
-            })
-            .await;
-        let found = looked.unwrap_or_else(|error| {
-            // A panic in there is a defect, but no reason to stop answering.
-            tracing::error!(%error, "loading the directory broke off");
-            let fault = Fault::of_file(&Arc::from("<bundle>"), "loading broke off");
-            Found::Faulty(Faults::one(fault), None)
-        });
+        let begun = Instant::now();
+        // Before it is read: what changes meanwhile is another listing.
+        self.listing = self.loader.listing().await;
+        let known = Known {
+            live: Arc::clone(&self.status.borrow().digest),
+            failed: self.failed.clone().filter(|_| cause != Cause::Signal),
+        };
+        let found = self.loader.next(known).await;
+        self.again.note(&found, begun);
         if let Found::Changing(faults) = found {
             return self.changing(&faults);
         }
@@ -236,9 +229,10 @@ impl Reloader {
         match found {
             Found::Changing(_) => Outcome::Changing,
             Found::Unchanged => self.unchanged(),
-            Found::KnownFault => Outcome::Faulty,
+            Found::KnownFault { .. } => Outcome::Faulty,
             Found::Good(bundle) => self.publish(*bundle).await,
-            Found::Faulty(faults, digest) => self.faulty(&faults, digest),
+            Found::Faulty { faults, key, .. } => self.faulty(&faults, Some(key)),
+            Found::Broken(faults) => self.faulty(&faults, None),
         }
     }
 
@@ -267,9 +261,9 @@ impl Reloader {
         };
         // It waits for the store, so it must not hold up requests.
         let service = Arc::clone(&self.service);
-        let published = tokio::task::spawn_blocking(move || service.publish(load)).await;
-        let why = match published {
-            Ok(Ok(revision)) => {
+        let publishing = tokio::task::spawn_blocking(move || service.publish(load));
+        let why = match timeout(self.loader.deadline, publishing).await {
+            Ok(Ok(Ok(revision))) => {
                 let before = self.files.replace(bundle.files);
                 let after = self.files.as_ref();
                 let last = before
@@ -279,11 +273,13 @@ impl Reloader {
                 let last = last.unwrap_or_default();
                 return self.published(revision, digest, &bundle.config, policies, last);
             }
+            Ok(Ok(Err(error))) => error.to_string(),
             Ok(Err(error)) => error.to_string(),
-            Err(error) => error.to_string(),
+            Err(_) => "the store does not answer".to_owned(),
         };
+        self.again.try_again();
         let fault = Fault::of_file(&Arc::from("<store>"), why);
-        self.faulty(&Faults::one(fault), Some(digest))
+        self.faulty(&Faults::one(fault), None)
     }
 
     fn published(
@@ -295,6 +291,7 @@ impl Reloader {
         last: FileChanges,
     ) -> Outcome {
         self.failed = None;
+        self.again.done();
         (self.on_publish)(config);
         self.recorder.reload(Reload::Applied);
         tracing::info!(
@@ -315,8 +312,8 @@ impl Reloader {
         Outcome::Published(revision)
     }
 
-    fn faulty(&mut self, faults: &Faults, digest: Option<Arc<str>>) -> Outcome {
-        self.failed = digest;
+    fn faulty(&mut self, faults: &Faults, key: Option<Arc<str>>) -> Outcome {
+        self.failed = key;
         self.recorder.reload(Reload::Faulty);
         let text: Arc<str> = Arc::from(faults.to_string());
         let revision = self.status.borrow().revision;
@@ -362,22 +359,24 @@ impl Reloader {
     }
 
     /// Watches the directory; `None`, and a warning, if the system will not.
-    fn watch(&self, changed: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
-        let started = start_watching(&self.dir, changed);
+    fn watch(&mut self, changed: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
+        let started = start_watching(&self.loader.dir, changed);
         let is_watching = started.is_ok();
         self.set(|status| status.is_watching = is_watching);
-        started
-            .inspect_err(
-                |error| tracing::warn!(%error, "changes are not noticed; send SIGHUP to load them"),
-            )
-            .ok()
+        let was_told = std::mem::replace(&mut self.is_told_unwatched, !is_watching);
+        if let Err(error) = &started
+            && !was_told
+        {
+            tracing::warn!(%error, "the system tells of no changes; they are looked for every few seconds");
+        }
+        started.ok()
     }
 }
 
 impl Reloader {
     /// A directory that was replaced by another of the same name has to be watched anew.
     fn watch_again(&self, watcher: Option<&mut RecommendedWatcher>) {
-        let dir = std::path::absolute(&self.dir);
+        let dir = std::path::absolute(&self.loader.dir);
         if let (Some(watcher), Ok(dir)) = (watcher, dir) {
             let result = watcher.watch(&dir, RecursiveMode::Recursive);
             self.status.send_if_modified(|status| {
@@ -421,74 +420,6 @@ pub fn log_warnings(warnings: &[Fault]) {
             warning.message
         );
     }
-}
-
-/// Compiles only what is neither in service nor known to be faulty.
-fn look(files: Files, config: Option<&Path>, live: &Arc<str>, failed: Option<&Arc<str>>) -> Found {
-    let files = config.into_iter().fold(files, Files::with_config);
-    // A file that could not be read is not in the digest.
-    let is_whole = files.faults.is_empty();
-    if is_whole && files.digest == *live {
-        return Found::Unchanged;
-    }
-    if is_whole && failed == Some(&files.digest) {
-        return Found::KnownFault;
-    }
-    match bundle::compile(&files) {
-        Ok(bundle) => Found::Good(Box::new(bundle)),
-        Err(faults) => Found::Faulty(faults, is_whole.then_some(files.digest)),
-    }
-}
-
-/// Waits until nothing has changed for a while. Editors write a file in several steps.
-async fn quiet(changes: &mut mpsc::Receiver<()>, debounce: Duration) {
-    let patience = Instant::now() + debounce * MAX_DEBOUNCES;
-    // The sender drops what does not fit, so a change after this is never lost: it is in the channel.
-    while timeout(debounce, changes.recv())
-        .await
-        .is_ok_and(|change| change.is_some())
-    {
-        if Instant::now() >= patience {
-            return;
-        }
-        sleep(debounce / 4).await;
-    }
-}
-
-fn start_watching(dir: &Path, changed: mpsc::Sender<()>) -> notify::Result<RecommendedWatcher> {
-    let dir = std::path::absolute(dir)?;
-    let own_name = dir.file_name().map(ToOwned::to_owned);
-    let (parent, watched) = (dir.parent().map(Path::to_owned), dir.clone());
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-        let matters = event.is_ok_and(|event| concerns(&event, &watched));
-        if matters {
-            // Full means that a change is announced already.
-            let _ = changed.try_send(());
-        }
-    })?;
-    watcher.watch(&dir, RecursiveMode::Recursive)?;
-    // The directory itself may be replaced, as deployments that switch a link do.
-    if let (Some(parent), Some(_)) = (parent, own_name) {
-        watcher.watch(&parent, RecursiveMode::NonRecursive)?;
-    }
-    Ok(watcher)
-}
-
-/// Reading the directory causes events, too; those must not cause another reading.
-fn concerns(event: &Event, dir: &Path) -> bool {
-    if event.need_rescan() {
-        return true;
-    }
-    let is_change = match event.kind {
-        EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
-        EventKind::Access(_) => false,
-        EventKind::Any
-        | EventKind::Create(_)
-        | EventKind::Modify(_)
-        | EventKind::Remove(_)
-        | EventKind::Other => true,
-    };
-    is_change && event.paths.iter().any(|path| path.starts_with(dir))
 }
 
 #[cfg(test)]

@@ -1,25 +1,53 @@
-//! What strangers cost a running server: `cargo bench --bench overload`.
+//! What strangers cost a running server, and what more than it can answer does: `cargo bench --bench overload`.
 //!
 //! One `callgate serve` is attacked in every way that `tests/it/hold/attack.rs` knows, one after the other, while a
 //! gateway asks about calls over the connection that it has and over new ones. What counts is the smallest part of the
-//! gateway's calls that was answered, and the most that the process came to occupy beyond what it had before.
+//! gateway's calls that was answered, and the most that the process came to occupy beyond what it had before. At the end:
+//! how long a `forbid` takes to be in force while connections hold all descriptors that they can get.
+//!
+//! Then one is held to a fifth of a CPU and asked at two, four and eight times the rate that it can answer, each call
+//! with a deadline, and whether or not earlier ones are answered. What counts is the part of that rate that is answered
+//! within the deadline. `CALLGATE_BENCH_ONLY=flood` leaves the strangers out.
 
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[path = "../../tests/it/hold/attack.rs"]
 mod attack;
 
+#[path = "../../tests/it/hold/flood.rs"]
+mod flood;
+
 use attack::{NAMES, SETTINGS, Target, begin, gateway, resident_kib};
+use flood::{HeldDown, channels, flood, saturate};
 use tonic::transport::Channel;
 
 /// Why nothing could be measured.
 type Fault = Box<dyn std::error::Error + Send + Sync>;
 
+/// Open files of the server whose connections take all that they can get.
+const OPEN_FILES: u32 = 256;
+
+const FORBID: &str = "@id(\"stop\") forbid (principal, action, resource);\n";
+
 /// Calls that the gateway asks about during one attack.
 const CALLS: usize = 400;
+
+/// The gateway's connections, and its calls under way while it is found out what the server can answer.
+const CONNECTIONS: usize = 8;
+const AT_ONCE: usize = 32;
+
+/// The part of a CPU that the server has.
+const PERCENT: u64 = 20;
+
+/// How long a call may take under overload.
+const DEADLINE: Duration = Duration::from_millis(500);
+
+/// How long the server is asked before anything is measured, and for each measurement.
+const WARMS_UP: Duration = Duration::from_secs(2);
+const TOOK: Duration = Duration::from_secs(6);
 
 const POLICY: &str = r#"
 @id("notes.read") @owner("notes-team")
@@ -55,7 +83,11 @@ fn main() -> Result<(), Fault> {
         .worker_threads(2)
         .enable_all()
         .build()?;
-    runtime.block_on(measure())
+    let is_all = std::env::var_os("CALLGATE_BENCH_ONLY").is_none_or(|it| it != "flood");
+    if is_all {
+        runtime.block_on(measure())?;
+    }
+    runtime.block_on(measure_flood())
 }
 
 async fn measure() -> Result<(), Fault> {
@@ -82,6 +114,51 @@ async fn measure() -> Result<(), Fault> {
     }
     metric("anonymous.entitled_success", success, "of 1");
     metric("memory.anonymous_max_mib", most_mib, "MiB");
+    kill_switch(folder.path()).await
+}
+
+/// How long a `forbid` takes to be in force while idle connections hold every descriptor that they can get.
+async fn kill_switch(folder: &Path) -> Result<(), Fault> {
+    let (_server, _, target) = start_with(folder, OPEN_FILES)?;
+    let connection = first(&target).await?;
+    let held = attack::silent(&target.grpc, 1_104, b"").await;
+    let begun = Instant::now();
+    std::fs::write(folder.join("policies/stop.cedar"), FORBID)?;
+    if !attack::denied(&connection).await {
+        return Err("the forbid did not come into force".into());
+    }
+    let took = begun.elapsed().as_secs_f64() * 1_000.0;
+    drop(held);
+    metric("reload.kill_switch_ms", took, "ms");
+    Ok(())
+}
+
+/// How much a server answers in time of more than it can answer.
+async fn measure_flood() -> Result<(), Fault> {
+    let folder = tempfile::tempdir()?;
+    write(folder.path())?;
+    let (_server, pid, target) = start(folder.path())?;
+    first(&target).await?;
+    let channels = channels(&target.grpc, CONNECTIONS).await;
+    let _held = HeldDown::to(pid, PERCENT);
+    saturate(&channels, AT_ONCE, WARMS_UP, DEADLINE).await;
+    for times in [2, 4, 8] {
+        // Before each, as the machine may have other things to do.
+        let capacity = saturate(&channels, AT_ONCE, TOOK, DEADLINE)
+            .await
+            .rate(TOOK);
+        let outcome = flood(&channels, f64::from(times) * capacity, TOOK, DEADLINE).await;
+        let name = |what: &str| format!("overload.{what}_{times}x");
+        let percent = 100.0 * outcome.rate(TOOK) / capacity;
+        metric(&name("capacity"), capacity, "calls/s");
+        metric(&name("goodput"), percent, "%");
+        let p99 = outcome.percentile(99).unwrap_or(DEADLINE * 2);
+        metric(&name("p99"), p99.as_secs_f64() * 1e3, "ms");
+        let part = |count: usize| 100.0 * count as f64 / outcome.asked.max(1) as f64;
+        metric(&name("shed"), part(outcome.shed), "% of calls");
+        metric(&name("late"), part(outcome.late), "% of calls");
+        metric(&name("failed"), part(outcome.failed.len()), "% of calls");
+    }
     Ok(())
 }
 
@@ -109,11 +186,18 @@ fn free_address() -> std::io::Result<String> {
 }
 
 fn start(folder: &Path) -> Result<(Server, u32, Target), Fault> {
+    start_with(folder, 65_536)
+}
+
+/// A server that may have so many open files at most.
+fn start_with(folder: &Path, open_files: u32) -> Result<(Server, u32, Target), Fault> {
     let target = Target {
         grpc: free_address()?,
         http: free_address()?,
     };
-    let child = Command::new(env!("CARGO_BIN_EXE_callgate"))
+    let child = Command::new("sh")
+        .args(["-c", &format!("ulimit -n {open_files}; exec \"$0\" \"$@\"")])
+        .arg(env!("CARGO_BIN_EXE_callgate"))
         .args(["serve", "policies"])
         .args(["--listen", &target.grpc, "--http", &target.http])
         .current_dir(folder)

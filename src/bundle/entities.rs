@@ -1,7 +1,8 @@
 //! Entities: of `entities/*.json`, of the registrations, and the schema's own actions.
 //!
-//! Start at [`collect`]. `members` knows what an entity consists of.
+//! Start at [`collect`]. `members` knows what an entity consists of, [`generations`] how far up it may go.
 
+pub mod generations;
 mod members;
 
 use std::collections::HashMap;
@@ -14,6 +15,7 @@ use cedar_policy_core::extensions::Extensions;
 use cedar_policy_core::validator::{CoreSchema, ValidatorSchema};
 use serde_json::Value as Json;
 
+use crate::bundle::entities::generations::{MAX_GENERATIONS, MAX_PARENTS};
 use crate::bundle::fault::Fault;
 use crate::bundle::files::Source;
 use crate::bundle::json::{self, Step};
@@ -148,6 +150,10 @@ pub fn collect<'a>(
         }
     }
     let mut collected = reader.collected;
+    if let Some(uid) = generations::too_many(&collected.entities) {
+        let message = format!("more than {MAX_GENERATIONS} generations stand above `{uid}`");
+        faults.extend(collected.fault_of(uid, message));
+    }
     match schema.map(ValidatorSchema::action_entities) {
         Some(Ok(actions)) => collected.entities.extend(actions.iter().cloned()),
         Some(Err(error)) => faults.push(Fault::of_file(&Arc::from("<schema>"), error.to_string())),
@@ -215,6 +221,9 @@ impl Reader<'_, '_> {
         match parsed {
             Ok(entity) if entity.uid().entity_type().is_action() => {
                 self.tell(place.fault("actions are defined in the schema, not among the entities"));
+            }
+            Ok(entity) if entity.parents().nth(MAX_PARENTS).is_some() => {
+                self.tell(place.fault(format!("an entity has at most {MAX_PARENTS} parents")));
             }
             Ok(entity) => self.keep(place, entity),
             Err(message) => self.tell(place.fault(message)),

@@ -12,9 +12,11 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::bundle::fault::{Fault, Faults, Origin};
+use crate::bundle::listing::Listing;
 use crate::bundle::manifest::Digests;
 use crate::bundle::walk::{Walk, add_others, as_text, read_bounded};
 use crate::call::canonical;
@@ -35,7 +37,7 @@ const SHORTEST_REST: Duration = Duration::from_millis(20);
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a file holds, by its name and place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// `*.cedarschema`
     Schema,
@@ -52,7 +54,7 @@ pub enum Kind {
 }
 
 /// One file.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Source {
     /// What it holds.
     pub kind: Kind,
@@ -65,7 +67,7 @@ pub struct Source {
 }
 
 /// Everything read from a directory.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Files {
     /// The files, ordered by path.
     pub sources: Vec<Source>,
@@ -108,6 +110,14 @@ impl Source {
 }
 
 impl Files {
+    /// Files that were read elsewhere, without digests.
+    pub fn of_sources(sources: Vec<Source>) -> Self {
+        Self {
+            sources,
+            ..Self::default()
+        }
+    }
+
     /// The files of one kind.
     pub fn of(&self, kind: Kind) -> impl Iterator<Item = &Source> {
         self.sources
@@ -180,6 +190,11 @@ pub fn read_rested(dir: &Path, rest: Duration, patience: Duration) -> Result<Fil
             return Err(Unread::Changing(Faults::one(fault)));
         }
     }
+}
+
+/// What a directory holds at the moment, without what its files say; `None` if it cannot be read.
+pub fn listing(dir: &Path) -> Option<Listing> {
+    Walk::of(dir).ok().map(|walk| walk.listing)
 }
 
 /// Every file of a directory but its manifest, whether it is part of the bundle or not, with its digest.

@@ -3,13 +3,14 @@
 //!
 //! Start at [`load`]. [`files`] finds (`walk`) and reads ([`listing`] tells whether anything changed meanwhile, [`manifest`]
 //! whether all is there), one module per kind of file parses
-//! ([`schema`], [`policies`], [`links`], [`entities`], [`registration`]), [`validate`] checks policies
+//! ([`schema`], [`policies`], [`links`], [`entities`], [`registration`]), [`nesting`] and `chains` bound what parsers and Cedar would recurse through, [`validate`] checks policies
 //! against the schema ([`verdicts`] asks Cedar), `names` holds the names in them and `gateways` those of the
 //! configuration against what there is, [`fault`] says what is wrong and where, [`workers`] shares out what takes long.
 //!
 //! Invariant: no network, no running server, no clock: the same files give the same bundle, and a bundle
 //! with a fault in it gives no snapshot at all.
 
+mod chains;
 pub mod entities;
 pub mod fault;
 pub mod files;
@@ -19,6 +20,7 @@ pub mod links;
 pub mod listing;
 pub mod manifest;
 mod names;
+pub mod nesting;
 pub mod policies;
 pub mod registration;
 pub mod schema;
@@ -46,6 +48,9 @@ use crate::bundle::typed::LeftOut;
 use crate::bundle::validate::untyped::Tools;
 use crate::config::Config;
 use crate::engine::snapshot::{BuildError, Parts, Reach, Snapshot};
+
+/// Compiling recurses: threads that do it have so much stack, in a trial as in the server.
+pub const COMPILE_STACK_BYTES: usize = 64 << 20;
 
 /// A compiled directory.
 #[derive(Debug, Clone)]
@@ -254,6 +259,11 @@ fn check(files: &Files, is_strict: bool) -> Result<Checked, Faults> {
         entries: policies.entries,
         tools: summaries(&registrations),
     })
+}
+
+/// The configuration as it stands there, or its defaults if it has faults: those are told when it is compiled.
+pub fn settings(files: &Files) -> Config {
+    read_config(files, &mut Vec::new())
 }
 
 fn read_config(files: &Files, faults: &mut Vec<Fault>) -> Config {

@@ -11,6 +11,7 @@ use cedar_policy_core::parser::{Loc, parse_policyset};
 use crate::bundle::fault::{Fault, Origin};
 use crate::bundle::files::Source;
 use crate::bundle::json;
+use crate::bundle::nesting::{self, Language};
 use crate::bundle::schema::every_diagnostic;
 use crate::call::visible::has_invisible;
 use crate::engine::obligation::{self, Obligation};
@@ -79,6 +80,10 @@ pub fn collect<'a>(
 ) -> Policies {
     let mut policies = Policies::default();
     for source in sources {
+        if let Some(fault) = nesting::too_deep(source.origin(), Language::Policies) {
+            faults.push(fault);
+            continue;
+        }
         match parse_policyset(&source.text) {
             Ok(set) => {
                 let index = policies.sources.len();

@@ -13,9 +13,11 @@ use cedar_policy_core::validator::{RawName, ValidatorSchema, ValidatorSchemaFrag
 use miette::Diagnostic;
 use serde_json::{Map, Value as Json, json};
 
+use crate::bundle::chains;
 use crate::bundle::fault::{Fault, Origin};
 use crate::bundle::files::Source;
 use crate::bundle::json::{self, Step};
+use crate::bundle::nesting::{self, Language};
 use crate::bundle::registration::Registration;
 use crate::bundle::typed::Typed;
 use crate::call::model::SCHEMA;
@@ -74,6 +76,7 @@ pub fn merge<'a>(
         Some(Err(error)) => faults.push(Fault::of_file(&embedded_file, error.to_string())),
         None => {}
     }
+    faults.extend(chained(&parts));
     if faults.len() > before {
         return None;
     }
@@ -102,6 +105,22 @@ pub fn merge<'a>(
     None
 }
 
+/// A fault if what the fragments define makes too much work together.
+fn chained(parts: &[Part]) -> Option<Fault> {
+    let fragments = parts
+        .iter()
+        .map(|part| serde_json::to_value(&part.fragment));
+    let fragments: Result<Vec<Json>, _> = fragments.collect();
+    match fragments {
+        Ok(fragments) => {
+            let (index, message) = chains::too_much(&fragments)?;
+            let file = &parts.get(index)?.file;
+            Some(Fault::of_file(file, message))
+        }
+        Err(error) => Some(Fault::of_file(&Arc::from(EMBEDDED), error.to_string())),
+    }
+}
+
 fn parse(
     file: &Arc<str>,
     text: &Arc<str>,
@@ -109,6 +128,10 @@ fn parse(
     warnings: &mut Vec<Fault>,
 ) -> Option<Part> {
     let origin = Origin { file, text };
+    if let Some(fault) = nesting::too_deep(origin, Language::Schema) {
+        faults.push(fault);
+        return None;
+    }
     match Fragment::from_cedarschema_str(text, Extensions::all_available()) {
         Ok((fragment, found)) => {
             warnings.extend(found.map(|warning| Fault::from_diagnostic(origin, &warning)));

@@ -4,9 +4,11 @@ use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::OFlags;
 use sha2::{Digest, Sha256};
 
 use crate::bundle::fault::{Fault, Faults, Origin};
@@ -353,8 +355,13 @@ pub(super) fn as_text(file: &Arc<str>, bytes: Vec<u8>) -> Result<String, Fault> 
 
 pub(super) fn read_bounded(path: &Path) -> Result<Vec<u8>, String> {
     let cannot = |error: io::Error| format!("cannot read the file: {}", plain(&error));
-    let file = File::open(path).map_err(cannot)?;
-    // A pipe or a device would block or never end.
+    // A pipe or a device would block or never end; opening one would, too.
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::options()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path);
+    let file = file.map_err(cannot)?;
     if !file.metadata().map_err(cannot)?.is_file() {
         return Err("this is not a regular file".to_owned());
     }

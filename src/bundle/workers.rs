@@ -7,8 +7,7 @@ use std::panic::resume_unwind;
 use std::sync::Mutex;
 use std::thread;
 
-/// Typing deeply nested policies needs more stack than a thread has by default.
-const STACK_BYTES: usize = 8 << 20;
+use crate::bundle::COMPILE_STACK_BYTES;
 
 /// Does all jobs, and gives their results in the order of the jobs. `is_much` says whether that is worth
 /// threads.
@@ -30,7 +29,7 @@ pub fn share_out<J: Send, R: Send>(
     };
     let mut done = thread::scope(|scope| {
         let spawn = |_| {
-            let worker = thread::Builder::new().stack_size(STACK_BYTES);
+            let worker = thread::Builder::new().stack_size(COMPILE_STACK_BYTES);
             worker.spawn_scoped(scope, drain).ok()
         };
         let workers: Vec<_> = (0..workers).filter_map(spawn).collect();

@@ -217,6 +217,17 @@ impl Scene {
             overlays,
         })
     }
+
+    /// Adds what is claimed of somebody else.
+    pub fn claim(
+        &mut self,
+        uid: &EntityUID,
+        claims: &Map<String, Json>,
+        asker: Asker<'_>,
+    ) -> Result<(), Reason> {
+        lay_over(&mut self.overlays, uid, asserted_of(uid, claims, asker)?);
+        Ok(())
+    }
 }
 
 /// Everyone involved must be somebody the action can be asked about.

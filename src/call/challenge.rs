@@ -14,7 +14,8 @@ use crate::call::asking::{Asking, Evaluated, Scene, check_scopes};
 use crate::call::canonical;
 use crate::call::chain::Chain;
 use crate::call::context::{CallContext, OperationKind};
-use crate::call::decision::Challenge;
+use crate::call::decide::Asker;
+use crate::call::decision::{Challenge, Reason};
 use crate::call::facts::live::ApprovalFacts;
 use crate::call::live::approval::{Approval, ApprovedCall, AskingPolicy, Circumstances};
 use crate::call::live::form;
@@ -201,6 +202,28 @@ fn may_approve(asking: &Asking<'_>, approver: &EntityUID) -> bool {
         && asking
             .ask(&[approver], None, &UNKNOWN_OF_APPROVER)
             .is_ok_and(|all| all.iter().all(|(_, evaluation)| evaluation.may_allow()))
+}
+
+/// Whether whoever approved the call could still do so now.
+pub fn may_still_approve(
+    asking: &Asking<'_>,
+    approval: &Approval,
+    asker: Asker<'_>,
+) -> Result<bool, Reason> {
+    let Some(word) = &approval.word else {
+        return Ok(false);
+    };
+    let approver = Approver {
+        uid: word.by.clone(),
+        stands_for: Vec::new(),
+    };
+    let mut scene = approver.joined(asking.scene);
+    scene.claim(&word.by, &word.claims, asker)?;
+    let assumed = Asking {
+        scene: &scene,
+        ..*asking
+    };
+    Ok(may_approve(&assumed, &word.by))
 }
 
 /// The question whether a call may be approved: the same tool and targets under another action.

@@ -78,6 +78,10 @@ fn try_decide(
     let mut effects = effects(&asking);
     let mut denied = None;
     for approval in approvals {
+        if !challenge::may_still_approve(&asking, approval, asker)? {
+            let fault = "was given by somebody who may not give it any more";
+            return Err(evidence::bad_approval(&approval.id, fault));
+        }
         let facts = ApprovalFacts::of(approval, now);
         let mut decision = combine(asking.ask(&principals, facts, &[])?);
         if decision.is_allow() {

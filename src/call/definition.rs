@@ -58,6 +58,12 @@ impl Digests {
         }
     }
 
+    /// Both of one definition.
+    pub fn of_both(pinned: SmolStr, whole: SmolStr) -> Self {
+        let whole = (whole != pinned).then_some(whole);
+        Self { pinned, whole }
+    }
+
     /// Whether this is what is pinned.
     pub fn are(&self, pinned: &str) -> bool {
         self.pinned == pinned || self.whole.as_deref() == Some(pinned)
@@ -72,6 +78,11 @@ impl Digests {
     pub fn whole(&self) -> &SmolStr {
         self.whole.as_ref().unwrap_or(&self.pinned)
     }
+}
+
+/// The name of a part of a definition, as it is known here.
+pub fn member(name: &str) -> Option<&'static str> {
+    MEMBERS.into_iter().find(|known| *known == name)
 }
 
 impl Definition {

@@ -194,7 +194,8 @@ fn verify_approver(world: &World<'_>, approval: &Approval) -> Result<(), Reason>
     }
 }
 
-fn bad_approval(id: &SmolStr, fault: &str) -> Reason {
+/// The reason why an approval does not count.
+pub fn bad_approval(id: &SmolStr, fault: &str) -> Reason {
     Reason::new(
         ReasonCode::ApprovalInvalid,
         format!("approval `{id}` {fault}"),

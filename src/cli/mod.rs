@@ -18,15 +18,17 @@ pub mod name;
 pub mod output;
 pub mod serve;
 pub mod shown;
+pub mod try_compiling;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 use crate::cli::control::{
-    approval, changes, delegation, entity, session, status, stop, task, tool,
+    approval, changes, clock, delegation, entity, session, status, stop, task, tool,
 };
-use crate::cli::output::Exit;
+use crate::cli::output::{Exit, Output};
+use crate::reload::trial;
 
 /// Decides, for every call an AI agent makes, whether it may happen.
 #[derive(Debug, Parser)]
@@ -76,8 +78,11 @@ enum Verb {
     Session(Box<session::Args>),
     Stop(Box<stop::StopArgs>),
     Resume(Box<stop::ResumeArgs>),
+    Clock(Box<clock::Args>),
     Status(Box<status::Args>),
     Changes(Box<changes::Args>),
+    #[command(name = trial::VERB, hide = true)]
+    TryCompiling(try_compiling::Args),
 }
 
 /// Runs the command line and says how the process ends.
@@ -101,8 +106,10 @@ pub fn main() -> ExitCode {
         Verb::Session(args) => (args.ask.output, session::run(&args)),
         Verb::Stop(args) => (args.ask.output, stop::stop(&args)),
         Verb::Resume(args) => (args.ask.output, stop::resume(&args)),
+        Verb::Clock(args) => (args.ask.output, clock::run(&args)),
         Verb::Status(args) => (args.ask.output, status::run(&args)),
         Verb::Changes(args) => (args.ask.output, changes::run(&args)),
+        Verb::TryCompiling(args) => (Output::default(), try_compiling::run(&args)),
     };
     result.unwrap_or_else(|error| output.error(&error)).into()
 }

@@ -10,12 +10,14 @@ use clap::ValueEnum;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
-use crate::bundle::files::{self, Files, Unread};
-use crate::bundle::{self, Bundle};
+use crate::bundle::Bundle;
 use crate::cli::output::{Exit, Output};
 use crate::config::{Config, Reload};
+use crate::reload::loading::Loader;
 use crate::reload::{Reloader, log_warnings};
+use crate::server::descriptors;
 use crate::server::doors::Doors;
 use crate::server::listen::Listener;
 use crate::server::{self, Setup, tls};
@@ -25,12 +27,14 @@ use crate::service::generation::Load;
 use crate::service::keeper::Keep;
 use crate::service::keys::KeyRoom;
 use crate::service::settings::Settings;
-use crate::state::sqlite::Sqlite;
+use crate::state::sqlite::{OnLoss, Sqlite};
 use crate::telemetry::recorder::Recorder;
 use crate::telemetry::setup::{LogFormat, Logging, Telemetry, start_logging};
 
 /// How long spans and metrics that wait may take to go out at the end.
 const FLUSH: Duration = Duration::from_secs(5);
+/// How long threads may take to end once everything is said.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Evaluating deeply nested policies needs more stack than a thread has by default.
 const STACK_BYTES: usize = 8 << 20;
 
@@ -66,6 +70,13 @@ pub struct Args {
     /// Keep live authority in this database file, in place of what the configuration says
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
+    /// If the store is gone, damaged or has lost something: set aside what is there and begin with nothing. Everything that
+    /// was lent, approved, labelled, ended or stopped is forgotten. A store that is whole is opened as ever
+    #[arg(long, conflicts_with = "store_as_it_is")]
+    pub new_store: bool,
+    /// If the store has lost something, or is an older copy: go on with it. What was taken away since may be allowed again
+    #[arg(long)]
+    pub store_as_it_is: bool,
     /// Serve although no callers are configured: every process that reaches the server may ask and change
     /// everything. `without_callers = true` in callgate.toml says the same
     #[arg(long)]
@@ -106,6 +117,14 @@ Ask it something from another terminal:
 Exit codes: 0 stopped as asked, 1 error or lines of the log could not be written at the end, 3 the directory has faults.";
 
 impl Args {
+    fn on_loss(&self) -> OnLoss {
+        match (self.new_store, self.store_as_it_is) {
+            (true, _) => OnLoss::BeginAnew,
+            (_, true) => OnLoss::GoOn,
+            _ => OnLoss::Refuse,
+        }
+    }
+
     /// Where relative paths in the configuration start.
     fn base(&self) -> &Path {
         let beside = self.config.as_deref().and_then(Path::parent);
@@ -115,13 +134,8 @@ impl Args {
 
 /// Serves until it is told to stop.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let rest = Duration::from_millis(Reload::default().debounce_ms);
-    let read = files::read_rested(&args.dir, rest, files::PATIENCE);
-    let loaded = read.map_err(Unread::into_faults).and_then(|files| {
-        let config = args.config.as_deref();
-        bundle::compile(&config.into_iter().fold(files, Files::with_config))
-    });
-    let bundle = match loaded {
+    let loader = Loader::new(&args.dir).with_config(args.config.as_deref());
+    let bundle = match loader.with_trial(&Reload::default()).first() {
         Ok(bundle) => bundle,
         Err(faults) => return args.output.faults(&faults),
     };
@@ -133,6 +147,8 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         .build()
         .context("the runtime cannot start")?;
     let served = runtime.block_on(serve(args, bundle, &logging));
+    // What still hangs, a load or a write, is left behind.
+    runtime.shutdown_timeout(LAST_WORDS);
     let unwritten = logging.finish();
     let given_up = served?;
     // Nobody reads the log, so its end is told by the exit code alone.
@@ -144,7 +160,6 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 
 /// Serves, and says how many lines of the log could not be written.
 async fn serve(args: &Args, bundle: Bundle, logging: &Logging) -> anyhow::Result<usize> {
-    let stop = stop_signal()?;
     let Bundle {
         snapshot,
         digest,
@@ -152,6 +167,7 @@ async fn serve(args: &Args, bundle: Bundle, logging: &Logging) -> anyhow::Result
         config,
         ..
     } = bundle;
+    let stop = stop_signal(Duration::from_millis(config.limits.drain_ms.into()))?;
     check_callers(args, &config)?;
     let listeners = bind(args, &config).await?;
     let tls = load_tls(args.base(), &config)?;
@@ -159,6 +175,7 @@ async fn serve(args: &Args, bundle: Bundle, logging: &Logging) -> anyhow::Result
     let recorder = telemetry.recorder();
     let service = Arc::new(open_service(args, &config, recorder)?);
     let doors = Doors::open(&config);
+    let open_files = fit_to_descriptors(&doors, &config);
     if doors.doorkeeper.current().is_local() {
         tracing::warn!(
             "no `[[callers]]` are configured: whoever reaches this server on its machine is the caller `local` with every right, names itself as it likes and may approve as anybody"
@@ -179,18 +196,17 @@ async fn serve(args: &Args, bundle: Bundle, logging: &Logging) -> anyhow::Result
         );
     }
     let recorder = telemetry.recorder();
+    let loader = Loader::new(&args.dir).with_config(args.config.as_deref());
     let reloader = Reloader::new(
-        &args.dir,
+        loader.with_trial(&config.reload),
         Arc::clone(&service),
         recorder.clone(),
         digest,
         revision,
     );
-    let rest = Duration::from_millis(config.reload.debounce_ms);
-    let reloader = reloader.with_config(args.config.as_deref());
-    let reloader = reloader.with_files(files).with_rest(rest);
+    let reloader = reloader.with_files(files);
     let bundle_is_good = is_good(&reloader);
-    let reloading = reload(reloader, doors.clone(), &config);
+    let reloading = reload(reloader, doors.clone(), &config, open_files);
     let setup = Setup {
         service: Arc::clone(&service),
         doorkeeper: doors.doorkeeper,
@@ -206,7 +222,11 @@ async fn serve(args: &Args, bundle: Bundle, logging: &Logging) -> anyhow::Result
     let served = server::serve(listeners, setup, stop).await;
     reloading.abort();
     keeping.abort();
-    tokio::task::spawn_blocking(move || service.close()).await?;
+    let closing = tokio::task::spawn_blocking(move || service.close());
+    match tokio::time::timeout(FLUSH, closing).await {
+        Ok(closed) => closed?,
+        Err(_) => tracing::error!("the store does not answer; it is left as it is"),
+    }
     recorder.finish();
     // Before the metrics go out for the last time, so that they tell what of the log was lost.
     let given_up = tokio::task::block_in_place(|| logging.drain());
@@ -214,6 +234,22 @@ async fn serve(args: &Args, bundle: Bundle, logging: &Logging) -> anyhow::Result
     tracing::info!("stopped");
     served?;
     Ok(given_up)
+}
+
+/// As many descriptors as the system gives, and no more connections than they allow.
+fn fit_to_descriptors(doors: &Doors, config: &Config) -> Option<u64> {
+    let open_files = descriptors::raise();
+    let fitted = descriptors::fit(&config.limits, open_files);
+    if fitted.connections < config.limits.connections {
+        tracing::warn!(
+            open_files,
+            connections = fitted.connections,
+            wanted = config.limits.connections,
+            "the limit on open files allows fewer connections than `limits.connections`; raise it (`ulimit -n`, `LimitNOFILE=`)"
+        );
+    }
+    doors.limits.store(Arc::new(fitted));
+    open_files
 }
 
 /// A configuration that was lost must not open the server to its whole machine: that has to be said.
@@ -236,7 +272,7 @@ fn check_callers(args: &Args, config: &Config) -> anyhow::Result<()> {
 fn open_service(args: &Args, config: &Config, recorder: Recorder) -> anyhow::Result<Service> {
     let configured = || config.state.path(args.base());
     let file = args.state.clone().unwrap_or_else(configured);
-    let store = Box::new(Sqlite::open(&file)?);
+    let store = Box::new(Sqlite::open_or(&file, args.on_loss())?);
     tracing::info!(file = %file.display(), "the store is open");
     let limits = &config.limits;
     let settings = Settings {
@@ -287,11 +323,18 @@ fn is_good(reloader: &Reloader) -> watch::Receiver<bool> {
 }
 
 /// Loads the directory again whenever it changes or somebody asks, callers and limits included.
-fn reload(reloader: Reloader, doors: Doors, config: &Config) -> JoinHandle<()> {
+fn reload(
+    reloader: Reloader,
+    doors: Doors,
+    config: &Config,
+    open_files: Option<u64>,
+) -> JoinHandle<()> {
     let debounce = Duration::from_millis(config.reload.debounce_ms);
     let started_with = config.clone();
     let reloader = reloader.on_publish(move |config| {
         doors.apply(config);
+        let fitted = descriptors::fit(&config.limits, open_files);
+        doors.limits.store(Arc::new(fitted));
         let waiting = config.needs_restart(&started_with);
         if !waiting.is_empty() {
             tracing::warn!(
@@ -341,16 +384,28 @@ fn load_tls(base: &Path, config: &Config) -> anyhow::Result<Option<tls::ServerTl
     Ok(loaded.transpose()?)
 }
 
-/// Completes on SIGTERM or SIGINT.
-fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+/// Completes on SIGTERM or SIGINT. From then on the process has so long, and what it takes to flush; then it ends,
+/// whatever hangs.
+fn stop_signal(drain: Duration) -> anyhow::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be awaited")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be awaited")?;
-    Ok(async move {
+    let stopped = CancellationToken::new();
+    let told = stopped.clone();
+    // A task of its own: what waits for the signal may be the one that hangs.
+    tokio::spawn(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-    })
+        let latest = drain + 3 * FLUSH + LAST_WORDS;
+        std::thread::spawn(move || {
+            std::thread::sleep(latest);
+            tracing::error!("the end takes too long; what hangs is left behind");
+            std::process::exit(1);
+        });
+        told.cancel();
+    });
+    Ok(stopped.cancelled_owned())
 }
 
 impl From<Format> for LogFormat {

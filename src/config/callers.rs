@@ -120,6 +120,8 @@ pub enum RpcName {
     StopEntity,
     /// `ResumeEntity`.
     ResumeEntity,
+    /// `RepairClock`.
+    RepairClock,
     /// `GetStatus`.
     GetStatus,
     /// `WatchChanges`.

@@ -3,7 +3,6 @@
 mod callers;
 mod coaz;
 
-use crate::config::Config;
 use crate::config::callers::CallerEntry;
 use crate::config::claims;
 use crate::config::envoy::{Envoy, IdentitySource, ServerRoute};
@@ -15,9 +14,12 @@ use crate::config::memory::Memory;
 use crate::config::place::Document;
 use crate::config::state::State;
 use crate::config::telemetry::Telemetry;
+use crate::config::{Config, Reload};
 
 const MAX_DEREFERENCE_LEVEL: u32 = 16;
 const MAX_DEBOUNCE_MS: u64 = 60_000;
+const LOAD_DEADLINE_MS: std::ops::RangeInclusive<u64> = 1_000..=3_600_000;
+const LOAD_MEMORY_MIB: std::ops::RangeInclusive<u64> = 512..=1_048_576;
 const MAX_LINES_PER_MINUTE: u32 = 1_000_000;
 const MAX_KEEP_ENDED_HOURS: u32 = 87_600;
 const MAX_KEEP_CHANGES_DAYS: u32 = 3_650;
@@ -53,13 +55,7 @@ pub(super) fn faults(config: &Config, document: &Document<'_>) -> Vec<ConfigFaul
             format!("is {level}, but must be at most {MAX_DEREFERENCE_LEVEL}"),
         );
     }
-    if config.reload.debounce_ms > MAX_DEBOUNCE_MS {
-        let given = config.reload.debounce_ms;
-        faults.add(
-            "reload.debounce_ms",
-            format!("is {given}, but must be at most {MAX_DEBOUNCE_MS}"),
-        );
-    }
+    reload(&config.reload, &mut faults);
     faults.found
 }
 
@@ -71,6 +67,29 @@ struct Faults<'a> {
 impl Faults<'_> {
     fn add(&mut self, path: impl AsRef<str>, said: impl AsRef<str>) {
         self.found.push(self.document.fault(path.as_ref(), said));
+    }
+}
+
+fn reload(reload: &Reload, faults: &mut Faults<'_>) {
+    if reload.debounce_ms > MAX_DEBOUNCE_MS {
+        let given = reload.debounce_ms;
+        faults.add(
+            "reload.debounce_ms",
+            format!("is {given}, but must be at most {MAX_DEBOUNCE_MS}"),
+        );
+    }
+    let bounded = [
+        ("reload.deadline_ms", reload.deadline_ms, LOAD_DEADLINE_MS),
+        ("reload.memory_mib", reload.memory_mib, LOAD_MEMORY_MIB),
+    ];
+    for (field, given, range) in bounded {
+        if !range.contains(&given) {
+            let (low, high) = (range.start(), range.end());
+            faults.add(
+                field,
+                format!("is {given}, but must be between {low} and {high}"),
+            );
+        }
     }
 }
 
@@ -167,6 +186,12 @@ fn claim_mapping(config: &Config, faults: &mut Faults<'_>) {
     for (field, name) in config.claims.named() {
         if let Some(said) = claims::fault_of_name(name) {
             faults.add(format!("{field}.claim"), said);
+        }
+    }
+    for (index, group) in config.claims.groups.iter().enumerate() {
+        if group.prefix.trim().is_empty() {
+            let said = "is empty: whoever states the claim could name any stored group";
+            faults.add(format!("claims.groups[{index}].prefix"), said);
         }
     }
     for (index, attribute) in config.claims.attributes.iter().enumerate() {

@@ -90,6 +90,10 @@ pub struct Reload {
     pub watch: bool,
     /// How long the directory must be quiet before it is loaded.
     pub debounce_ms: u64,
+    /// How long one load may take, from reading to compiling; it is given up then, and tried again later.
+    pub deadline_ms: u64,
+    /// MiB of address space that compiling may take, where it is tried first in a process of its own.
+    pub memory_mib: u64,
 }
 
 /// How policies are validated.
@@ -106,7 +110,16 @@ impl Default for Reload {
         Self {
             watch: true,
             debounce_ms: 200,
+            deadline_ms: 60_000,
+            memory_mib: 4_096,
         }
+    }
+}
+
+impl Reload {
+    /// How long one load may take.
+    pub fn deadline(&self) -> std::time::Duration {
+        std::time::Duration::from_millis(self.deadline_ms)
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use cedar_policy_core::ast::EntityUID;
+use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
 use crate::call::challenge;
@@ -115,7 +116,7 @@ impl Control {
         self.approved(written)
     }
 
-    /// Says no.
+    /// Says no, also to what was approved: it may not be made any more.
     pub async fn reject_call(
         &self,
         author: &Author,
@@ -168,6 +169,7 @@ impl Control {
         Ok(Done {
             value: self.approval_as_of(&written.generation, approval),
             revision: written.revision,
+            is_durable: written.is_durable,
         })
     }
 }
@@ -336,13 +338,19 @@ fn may_decide(
     comment: Option<SmolStr>,
 ) -> Result<Word, ControlError> {
     let actor = scene.actor();
+    let is_no = uses == 0;
     if *actor.entity_type() != TYPES.user {
         let message = "is not a user: only a person decides on approvals";
         return Err(ControlError::invalid("actor.entity", message));
     }
-    scene.govern_approval(&approval.call)?;
+    // Who has given a word may take it back, whatever has become of the right to give it.
+    let is_own = approval.word.as_ref().is_some_and(|word| word.by == *actor);
+    if !is_no || !is_own {
+        scene.govern_approval(&approval.call)?;
+    }
     let how = match scene.view().approval(approval).status {
         ApprovalStatus::Pending => None,
+        ApprovalStatus::Approved if is_no => None,
         ApprovalStatus::Approved | ApprovalStatus::Used => Some("was given already"),
         ApprovalStatus::Rejected => Some("was refused already"),
         ApprovalStatus::Expired => Some("has expired"),
@@ -357,7 +365,23 @@ fn may_decide(
         at: scene.now,
         uses,
         comment: comment.map(String::from),
+        claims: mapped(scene),
     })
+}
+
+/// Of what is claimed of whoever decides, what becomes facts.
+fn mapped(scene: &Scene<'_>) -> Map<String, Json> {
+    let mapping = &scene.generation.claims;
+    let is_named = |claim: &str| {
+        mapping
+            .named()
+            .any(|(_, name)| name == claim || name.split('.').next() == Some(claim))
+    };
+    let claims = scene.author.actor.claims.iter();
+    claims
+        .filter(|(claim, _)| is_named(claim))
+        .map(|(claim, value)| (claim.clone(), value.clone()))
+        .collect()
 }
 
 fn with_word(approval: &Approval, word: Word) -> Approval {

@@ -151,6 +151,7 @@ impl Control {
         Ok(Done {
             value: self.grant_as_of(&written.generation, grant),
             revision: written.revision,
+            is_durable: written.is_durable,
         })
     }
 }

@@ -41,6 +41,9 @@ pub enum ControlError {
     /// The store did not write. Whether it has is not known; asking again with the same key is safe.
     #[error("the change could not be written: ask again with the same `idempotency_key`")]
     Unavailable,
+    /// The files of the store were taken away while it was open.
+    #[error("{0}")]
+    StoreLost(String),
 }
 
 impl ControlError {

@@ -3,7 +3,7 @@
 //! Start at [`write::Control`]. Each write goes the same way: limits and shape; then, against the newest
 //! state, what must be so whatever the policies say; then Cedar, under one of the `govern` actions; then
 //! the ledger, and the record. One file a noun: [`delegations`], [`tasks`], [`approvals`], [`entities`],
-//! [`tools`], [`sessions`], [`stops`]; [`changes`] is what watchers follow, [`past`] how changes were when they
+//! [`tools`], [`sessions`], [`stops`], [`clock`]; [`changes`] is what watchers follow, [`past`] how changes were when they
 //! were made, [`status`] how things stand.
 //!
 //! Invariant: no wire formats and no storage. What is allowed is Cedar's word; what is checked here is
@@ -17,6 +17,7 @@
 pub mod approvals;
 pub mod author;
 pub mod changes;
+pub mod clock;
 pub mod delegations;
 pub mod entities;
 pub mod error;

@@ -5,7 +5,7 @@ use smol_str::SmolStr;
 use crate::call::live::change::Change;
 use crate::control::author::Author;
 use crate::control::error::ControlError;
-use crate::control::write::{About, Control, Scene};
+use crate::control::write::{About, Control, Done, Scene};
 use crate::service::ledger::Plan;
 
 impl Control {
@@ -15,9 +15,13 @@ impl Control {
         &self,
         author: &Author,
         session: SmolStr,
-    ) -> Result<u64, ControlError> {
+    ) -> Result<Done<()>, ControlError> {
         let plan = move |scene: &Scene<'_>| {
             scene.govern("end_session", &scene.gateway(), About::default())?;
+            if !scene.service.facts().sessions.can_end(&session) {
+                let message = "as many sessions as can be remembered were ended for good: stop the agent instead";
+                return Err(ControlError::TooMany(message.to_owned()));
+            }
             check_room(scene, &session)?;
             Ok(Plan {
                 verb: "EndSession",
@@ -25,7 +29,12 @@ impl Control {
                 change: Change::SessionEnded { session },
             })
         };
-        Ok(self.write("EndSession", author, plan).await?.revision)
+        let written = self.write("EndSession", author, plan).await?;
+        Ok(Done {
+            value: (),
+            revision: written.revision,
+            is_durable: written.is_durable,
+        })
     }
 }
 

@@ -1,7 +1,6 @@
 //! How things stand.
 
 use std::sync::Arc;
-use std::sync::PoisonError;
 use std::time::{Duration, SystemTime};
 
 use cedar_policy_core::ast::EntityUID;
@@ -59,6 +58,10 @@ pub struct Status {
     pub now: SystemTime,
     /// What is wrong with the store.
     pub store_fault: Option<String>,
+    /// Changes that are in force and not written.
+    pub unwritten: usize,
+    /// What is wrong with the clock.
+    pub clock_fault: Option<String>,
 }
 
 impl Control {
@@ -102,6 +105,8 @@ impl Control {
                 losses: self.service.recorder().losses(),
                 now: view.now,
                 store_fault,
+                unwritten: self.service.ledger().unwritten(),
+                clock_fault: self.service.clock().fault(),
             })
         })
     }
@@ -111,15 +116,21 @@ impl Control {
         let (done, looked) = oneshot::channel();
         let asked = self.service.ledger().writer().access(move |store| {
             // Nobody waits any more if it took too long.
-            let _ = done.send(store.map(|_| ()));
+            let _ = done.send(store.and_then(|store| store.check()));
         });
         if let Err(error) = asked {
             return Some(error.to_string());
         }
         match tokio::time::timeout(LOOK, looked).await {
             Ok(Ok(Ok(()))) => {
-                let fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
-                fault.clone()
+                let unwritten = self.service.ledger().unwritten();
+                if unwritten > 0 {
+                    return Some(format!(
+                        "{unwritten} changes are in force and not written yet"
+                    ));
+                }
+                let health = self.service.ledger().writer().health();
+                health.borrow().as_ref().map(ToString::to_string)
             }
             Ok(Ok(Err(error))) => Some(error.to_string()),
             Ok(Err(_)) | Err(_) => Some("the store does not answer".to_owned()),

@@ -11,7 +11,7 @@ use crate::call::model::TYPES;
 use crate::control::author::Author;
 use crate::control::entities::planned;
 use crate::control::error::ControlError;
-use crate::control::write::{About, Control, Scene};
+use crate::control::write::{About, Control, Done, Scene};
 
 /// The most that is stopped at a time: as much as `GetStatus` tells.
 const MOST_STOPPED: usize = 1_000;
@@ -24,7 +24,7 @@ impl Control {
         author: &Author,
         uid: EntityUID,
         reason: SmolStr,
-    ) -> Result<u64, ControlError> {
+    ) -> Result<Done<()>, ControlError> {
         let plan = move |scene: &Scene<'_>| {
             check_stop(scene, &uid)?;
             scene.govern("stop_entity", &uid, About::default())?;
@@ -40,7 +40,12 @@ impl Control {
             let change = Change::Stopped(same.map_or_else(|| Arc::new(stop), Arc::clone));
             Ok(planned("StopEntity", &uid, change))
         };
-        Ok(self.write("StopEntity", author, plan).await?.revision)
+        let written = self.write("StopEntity", author, plan).await?;
+        Ok(Done {
+            value: (),
+            revision: written.revision,
+            is_durable: written.is_durable,
+        })
     }
 
     /// Lifts a stop. Gives the revision.

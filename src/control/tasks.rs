@@ -147,6 +147,7 @@ impl Control {
         Ok(Done {
             value: self.task_as_of(&written.generation, task),
             revision: written.revision,
+            is_durable: written.is_durable,
         })
     }
 }

@@ -99,6 +99,7 @@ impl Control {
         Ok(Done {
             value: pinned?.map(|pin| pin.digests().pinned().clone()),
             revision: written.revision,
+            is_durable: written.is_durable,
         })
     }
 
@@ -131,6 +132,7 @@ impl Control {
         Ok(Done {
             value: pinned?.digests().pinned().clone(),
             revision: written.revision,
+            is_durable: written.is_durable,
         })
     }
 }

@@ -1,7 +1,7 @@
 //! One write, from the request to the record.
 
 use std::cell::RefCell;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -53,8 +53,6 @@ pub struct Control {
     places: Semaphore,
     /// Lists and counts that may still begin.
     reads: Semaphore,
-    /// Why the last write was not written; `None` if it was.
-    pub(super) fault: Mutex<Option<String>>,
 }
 
 /// What a write came to.
@@ -64,6 +62,8 @@ pub struct Done<T> {
     pub value: T,
     /// The revision of the write; that of the first one if the request was repeated.
     pub revision: u64,
+    /// Whether it survives a crash by now. If not it is in force all the same, and written as soon as it can be.
+    pub is_durable: bool,
 }
 
 /// What a write is planned from.
@@ -88,7 +88,6 @@ impl Control {
             ids: Ids::default(),
             places: Semaphore::new(places),
             reads: Semaphore::new(READS),
-            fault: Mutex::new(None),
         }
     }
 
@@ -161,7 +160,9 @@ impl Control {
                     true => ledger.write_first(author.asked(), now, planned).await,
                     false => ledger.write(author.asked(), now, planned).await,
                 };
-                self.note_fault(&written);
+                if let Err(WriteError::Store(error)) = &written {
+                    tracing::error!(%error, "a change could not be written");
+                }
                 written.map_err(error_of)
             }
             Err(error) => Err(error),
@@ -177,19 +178,6 @@ impl Control {
             ControlError::TooMany(message.to_owned())
         })
     }
-
-    fn note_fault<E>(&self, written: &Result<Written, WriteError<E>>) {
-        let fault = match written {
-            Ok(_) => None,
-            Err(WriteError::Store(error)) => {
-                tracing::error!(%error, "a change could not be written");
-                Some(error.to_string())
-            }
-            Err(_) => return,
-        };
-        // A text that somebody panicked with is still one.
-        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
-    }
 }
 
 fn error_of(error: WriteError<ControlError>) -> ControlError {
@@ -200,6 +188,9 @@ fn error_of(error: WriteError<ControlError>) -> ControlError {
         WriteError::ManyKeys(message) => ControlError::TooMany(message),
         WriteError::Misfit(misfit) => ControlError::Precondition(misfit.to_string()),
         WriteError::Store(StoreError::Busy) => ControlError::TooMany(StoreError::Busy.to_string()),
+        WriteError::Store(error @ StoreError::Lost(_)) => {
+            ControlError::StoreLost(error.to_string())
+        }
         WriteError::Store(_) => ControlError::Unavailable,
     }
 }
@@ -393,9 +384,12 @@ impl<'a> Attempt<'a> {
             Ok(_) if self.decided.is_some() => Outcome::Done,
             Ok(_) => Outcome::Repeated,
             Err(ControlError::Denied(_)) => Outcome::Denied,
-            Err(ControlError::NotReady | ControlError::Broken | ControlError::Unavailable) => {
-                Outcome::Failed
-            }
+            Err(
+                ControlError::NotReady
+                | ControlError::Broken
+                | ControlError::Unavailable
+                | ControlError::StoreLost(_),
+            ) => Outcome::Failed,
             Err(_) => Outcome::Refused,
         };
         let written = result.as_ref().ok();

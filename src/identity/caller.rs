@@ -98,6 +98,8 @@ pub enum Rpc {
     StopEntity,
     /// `ResumeEntity`.
     ResumeEntity,
+    /// `RepairClock`.
+    RepairClock,
     /// `GetStatus`.
     GetStatus,
     /// `WatchChanges`.
@@ -131,7 +133,7 @@ impl Rpc {
     ];
 
     /// Every RPC of `Control`: they change what decisions are made from, or tell of it.
-    pub const CONTROL: [Rpc; 24] = [
+    pub const CONTROL: [Rpc; 25] = [
         Rpc::PutEntity,
         Rpc::GetEntity,
         Rpc::ListEntities,
@@ -154,6 +156,7 @@ impl Rpc {
         Rpc::EndSession,
         Rpc::StopEntity,
         Rpc::ResumeEntity,
+        Rpc::RepairClock,
         Rpc::GetStatus,
         Rpc::WatchChanges,
     ];
@@ -198,6 +201,7 @@ impl Rpc {
             Rpc::EndSession => "EndSession",
             Rpc::StopEntity => "StopEntity",
             Rpc::ResumeEntity => "ResumeEntity",
+            Rpc::RepairClock => "RepairClock",
             Rpc::GetStatus => "GetStatus",
             Rpc::WatchChanges => "WatchChanges",
             Rpc::AuthzenEvaluation => "authzen.Evaluation",

@@ -13,6 +13,11 @@ impl Count {
         self.0.load(Ordering::Acquire)
     }
 
+    /// Whether both count together.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Takes some, unless that would be more than `limit`.
     pub fn add_up_to(&self, amount: usize, limit: usize) -> bool {
         let before = self.0.fetch_add(amount, Ordering::AcqRel);

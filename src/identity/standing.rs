@@ -1,16 +1,19 @@
 //! How a connection stands: whether anybody known has asked through it, and since when it is silent.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use crate::identity::places::Count;
+use crate::identity::places::{Count, Held};
 
 const STRANGER: u8 = 0;
 const KNOWN: u8 = 1;
 const GONE: u8 = 2;
+
+/// Requests that a stranger may take back before they are answered.
+const TAKEN_BACK: u32 = 128;
 
 /// One connection. It is a stranger's until a request of a known caller has come through it.
 #[derive(Debug)]
@@ -25,6 +28,12 @@ pub struct Standing {
     /// Milliseconds from `opened` to the end of the last request.
     last: AtomicU64,
     public_calls: Count,
+    /// What the first known caller holds, and whether it was not the only one.
+    held: OnceLock<Held>,
+    has_several: AtomicBool,
+    taken_back: AtomicU32,
+    /// Microseconds from `opened` to when something was there to read, plus one; 0 while there is nothing.
+    reading: AtomicU64,
     closed: CancellationToken,
 }
 
@@ -57,8 +66,27 @@ impl Standing {
             under_way: AtomicUsize::new(0),
             last: AtomicU64::new(0),
             public_calls: Count::default(),
+            held: OnceLock::new(),
+            has_several: AtomicBool::new(false),
+            taken_back: AtomicU32::new(0),
+            reading: AtomicU64::new(0),
             closed: CancellationToken::new(),
         }
+    }
+
+    /// The caller that holds this has asked through it.
+    pub fn prove_as(&self, held: &Held) {
+        let first = self.held.get_or_init(|| held.clone());
+        if !first.requests.is_same(&held.requests) {
+            self.has_several.store(true, Ordering::Release);
+        }
+        self.prove();
+    }
+
+    /// What its caller holds, if there is one and no other.
+    pub fn held(&self) -> Option<&Held> {
+        let has_several = self.has_several.load(Ordering::Acquire);
+        self.held.get().filter(|_| !has_several)
     }
 
     /// A known caller has asked through it.
@@ -115,6 +143,39 @@ impl Standing {
     /// Calls of health and reflection through it.
     pub fn public_calls(&self) -> &Count {
         &self.public_calls
+    }
+
+    /// Something was there to read.
+    pub fn note_read(&self) {
+        if self.reading.load(Ordering::Acquire) == 0 {
+            let since = self.since_opened().saturating_add(1);
+            self.reading.store(since, Ordering::Release);
+        }
+    }
+
+    /// Nothing more is there to read.
+    pub fn note_all_read(&self) {
+        self.reading.store(0, Ordering::Release);
+    }
+
+    /// For how long there was always something to read: what is read now may have come that long ago.
+    pub fn behind(&self) -> Duration {
+        match self.reading.load(Ordering::Acquire) {
+            0 => Duration::ZERO,
+            since => Duration::from_micros(self.since_opened().saturating_sub(since - 1)),
+        }
+    }
+
+    fn since_opened(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// A request was taken back before it was answered. Known callers do that whenever their own callers give up; of a
+    /// stranger it is an attack, and too many of them end the connection.
+    pub fn note_taken_back(&self) {
+        if self.is_stranger() && self.taken_back.fetch_add(1, Ordering::AcqRel) >= TAKEN_BACK {
+            self.close();
+        }
     }
 
     /// When it will have been silent for too long; `None` if it has been.

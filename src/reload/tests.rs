@@ -1,7 +1,9 @@
 use std::fs;
 use std::future::pending;
+use std::path::Path;
 
 use super::*;
+use crate::bundle;
 use crate::service::settings::Settings;
 
 const GOOD: &str = "@id(\"all\") permit (principal, action, resource);";
@@ -43,7 +45,7 @@ impl Bench {
         };
         let revision = self.service.publish(load).expect("published");
         Reloader::new(
-            dir,
+            Loader::new(dir),
             Arc::clone(&self.service),
             Recorder::default(),
             digest,
@@ -155,8 +157,9 @@ async fn files_that_come_change_and_go_are_loaded_and_told() {
 #[tokio::test]
 async fn what_does_not_rest_is_not_loaded_until_it_does() {
     let bench = Bench::new();
-    let mut reloader = bench.start().with_rest(Duration::from_millis(150));
-    reloader.patience = Duration::from_millis(300);
+    let mut reloader = bench.start();
+    reloader.loader.rest = Duration::from_millis(150);
+    reloader.loader.patience = Duration::from_millis(300);
     let path = bench.dir.path().join("b.cedar");
     let is_over = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let writer = std::thread::spawn({

@@ -130,6 +130,7 @@ fn rpcs(name: RpcName) -> &'static [Rpc] {
         RpcName::EndSession => &[Rpc::EndSession],
         RpcName::StopEntity => &[Rpc::StopEntity],
         RpcName::ResumeEntity => &[Rpc::ResumeEntity],
+        RpcName::RepairClock => &[Rpc::RepairClock],
         RpcName::GetStatus => &[Rpc::GetStatus],
         RpcName::WatchChanges => &[Rpc::WatchChanges],
         RpcName::ExtAuthzCheck => &[Rpc::ExtAuthzCheck],

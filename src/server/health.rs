@@ -35,13 +35,16 @@ impl Health {
     /// Fails while the directory has faults and an older generation is in service: a matter for those
     /// who watch, and no reason to take the server out of service.
     const BUNDLE: &'static str = "callgate.bundle";
+    /// Fails while the store does not write, or is no longer the one that the next start will read.
+    const STORE: &'static str = "callgate.store";
 
     pub(super) async fn new() -> Self {
         let this = Self {
             reporter: HealthReporter::new(),
         };
         this.set(ServingStatus::NotServing).await;
-        this.set_bundle(false).await;
+        this.set_part(Self::BUNDLE, false).await;
+        this.set_part(Self::STORE, true).await;
         this
     }
 
@@ -58,12 +61,12 @@ impl Health {
         }
     }
 
-    async fn set_bundle(&self, is_good: bool) {
+    async fn set_part(&self, part: &'static str, is_good: bool) {
         let status = match is_good {
             true => ServingStatus::Serving,
             false => ServingStatus::NotServing,
         };
-        self.reporter.set_service_status(Self::BUNDLE, status).await;
+        self.reporter.set_service_status(part, status).await;
     }
 
     /// Says SERVING once something is live; what is live once stays so.
@@ -74,10 +77,17 @@ impl Health {
     ) -> std::convert::Infallible {
         service.ready().await;
         self.set(ServingStatus::Serving).await;
+        let mut store = service.ledger().writer().health();
         loop {
             let is_good = *bundle_is_good.borrow_and_update();
-            self.set_bundle(is_good).await;
-            if bundle_is_good.changed().await.is_err() {
+            self.set_part(Self::BUNDLE, is_good).await;
+            let is_good = store.borrow_and_update().is_none();
+            self.set_part(Self::STORE, is_good).await;
+            let told = tokio::select! {
+                told = bundle_is_good.changed() => told,
+                told = store.changed() => told,
+            };
+            if told.is_err() {
                 std::future::pending::<()>().await;
             }
         }
@@ -85,7 +95,7 @@ impl Health {
 
     /// Ends the streams of those who watch, after they have heard the last status.
     pub(super) async fn end_watches(&mut self) {
-        for name in Self::NAMES.into_iter().chain([Self::BUNDLE]) {
+        for name in Self::NAMES.into_iter().chain([Self::BUNDLE, Self::STORE]) {
             self.reporter.clear_service_status(name).await;
         }
     }

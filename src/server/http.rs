@@ -158,7 +158,11 @@ fn admitting(protocols: Protocols) -> Admit {
             Admission::Asks(caller, asks) => {
                 head.extensions.insert(asks);
                 let framing = Framing::Whole;
-                Ok(Admitted { caller, framing })
+                Ok(Admitted {
+                    caller,
+                    framing,
+                    yields: true,
+                })
             }
         }
     })
@@ -266,7 +270,7 @@ fn refusal_of(shed: Shed) -> Refusal {
     match shed {
         Shed::TooManyRequests { limit } => Refusal::TooManyRequests { limit },
         Shed::DeadlineExceeded => Refusal::DeadlineExceeded,
-        Shed::Share { .. } => Refusal::Overloaded(shed.to_string()),
+        Shed::Share { .. } | Shed::Overloaded { .. } => Refusal::Overloaded(shed.to_string()),
         _ => Refusal::Panicked,
     }
 }

@@ -346,8 +346,14 @@ impl AsyncRead for Connection {
             Socket::Unix(io) => Pin::new(io).poll_read(context, buffer),
         };
         match read {
-            Poll::Ready(read) => Poll::Ready(read),
-            Poll::Pending => this.poll_end(context).map(Err),
+            Poll::Ready(read) => {
+                this.pass.standing().note_read();
+                Poll::Ready(read)
+            }
+            Poll::Pending => {
+                this.pass.standing().note_all_read();
+                this.poll_end(context).map(Err)
+            }
         }
     }
 }

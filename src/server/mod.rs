@@ -3,13 +3,16 @@
 //! Start at [`serve`], which is *given* its listeners and the signal to stop. [`listen`] binds and
 //! accepts, [`tls`] reads certificates, [`doors`] makes callers of the configuration, [`shield`] finds out who asks, sheds
 //! load, keeps deadlines and catches panics. Before anybody is known, [`gate`] bounds connections and [`public`] what
-//! strangers may call; [`body`] bounds what is read. `routes` and `health` are the services over gRPC. `http` reads the
-//! requests of the protocols over plain HTTP, and `handshake` opens encrypted connections.
+//! strangers may call; [`body`] bounds what is read. `routes` and `health` are the services over gRPC. `front` turns
+//! away what there is no time for before anything else is done for it. `http` reads the requests of the protocols over
+//! plain HTTP, [`descriptors`] keeps some from connections, and `handshake` opens encrypted connections.
 //!
 //! Invariant: no decisions and no protocol. What a request says is the adapters' business.
 
 pub mod body;
+pub mod descriptors;
 pub mod doors;
+mod front;
 pub mod gate;
 mod handshake;
 mod health;
@@ -35,6 +38,7 @@ use crate::config::ext_mcp::ExtMcp as ExtMcpSettings;
 use crate::config::http::{Authzen, Toolhive};
 use crate::config::limits::Limits;
 use crate::identity::doorkeeper::Doorkeeper;
+use crate::server::front::Front;
 use crate::server::gate::Gate;
 use crate::server::health::Health;
 use crate::server::listen::Listener;
@@ -48,6 +52,11 @@ const TELL_EVERY: Duration = Duration::from_secs(60);
 /// Bytes that a client may send on one stream, and on one connection, before they are read.
 const STREAM_WINDOW: u32 = 128 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
+
+/// Requests that a client may have taken back before the server came to look at them; one more ends its connection. After
+/// a stall there may be hundreds of a gateway whose own callers have given up; a stranger's connection ends before
+/// (`Standing::note_taken_back`).
+const TAKEN_BACK: usize = 1_024;
 
 /// How long a client may take to answer a ping.
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
@@ -103,6 +112,12 @@ pub async fn serve(
     let mut health = Health::new().await;
     let load = Arc::new(Load::default());
     let routes = routes::routes(&setup, &health, &limits, &load, draining.clone())?;
+    let front = Front::new(
+        routes.prepare(),
+        Arc::clone(&setup.limits),
+        Arc::clone(&load),
+        setup.service.recorder().clone(),
+    );
     let http_doors = http::Doors::new(&setup, &limits, Arc::clone(&load));
     let gate = Gate::new(&limits, Arc::clone(&load));
     let keepalive = Duration::from_millis(limits.keepalive_ms.into());
@@ -124,12 +139,12 @@ pub async fn serve(
             };
             continue;
         }
-        let server = bounded(&limits).add_routes(routes.clone());
+        let (server, front) = (bounded(&limits), front.clone());
         match tls {
-            None => servers.spawn(server.serve_with_incoming_shutdown(incoming, signal)),
+            None => servers.spawn(server.serve_with_incoming_shutdown(front, incoming, signal)),
             Some(tls) => {
                 let incoming = handshake::encrypted(incoming, &tls.grpc, tls.handshake);
-                servers.spawn(server.serve_with_incoming_shutdown(incoming, signal))
+                servers.spawn(server.serve_with_incoming_shutdown(front, incoming, signal))
             }
         };
     }
@@ -181,6 +196,8 @@ async fn tell_of(load: &Load) -> std::convert::Infallible {
             tracing::warn!(
                 not_entitled = lately.not_entitled,
                 requests = lately.requests,
+                shed = lately.shed,
+                expired = lately.expired,
                 bodies = lately.bodies,
                 late_bodies = lately.late_bodies,
                 connections = lately.connections,
@@ -196,6 +213,7 @@ async fn tell_of(load: &Load) -> std::convert::Infallible {
 /// What every listener is bounded by, whatever is spoken over it.
 fn bounded(limits: &Limits) -> Server {
     Server::builder()
+        .http2_max_pending_accept_reset_streams(Some(TAKEN_BACK))
         .max_concurrent_streams(limits.streams_per_connection)
         .http2_max_header_list_size(limits.header_bytes)
         .http2_adaptive_window(Some(false))

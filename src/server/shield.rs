@@ -10,7 +10,7 @@ use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -29,7 +29,7 @@ use crate::config::limits::Limits;
 use crate::identity::caller::Caller;
 use crate::identity::doorkeeper::Doorkeeper;
 use crate::identity::places::{Bound, Full, Taken};
-use crate::identity::standing::Asked;
+use crate::identity::standing::{Asked, Standing};
 use crate::server::body::{Counted, Framing, Kept};
 use crate::service::deadline::Deadline;
 use crate::service::load::Load;
@@ -77,6 +77,8 @@ pub struct Admitted {
     pub caller: Arc<Caller>,
     /// How its body is made of messages.
     pub framing: Framing,
+    /// Whether it gives way under overload.
+    pub yields: bool,
 }
 
 /// Says by the head of a request whether it may be asked, or answers it. What it finds out for those who answer goes
@@ -95,7 +97,12 @@ pub fn over_grpc(doorkeeper: Arc<Doorkeeper>) -> Admit {
         };
         let caller = Arc::clone(entrance.caller());
         head.extensions.insert(entrance);
-        Ok(Admitted { caller, framing })
+        let yields = entrance::yields(rpc);
+        Ok(Admitted {
+            caller,
+            framing,
+            yields,
+        })
     })
 }
 
@@ -162,6 +169,7 @@ where
             Ok(entered) => State::Running {
                 future: self.inner.call(entered.request),
                 deadline: entered.deadline,
+                turn: entered.turn,
                 timer: None,
                 _place: entered.place,
                 _kept: entered.kept,
@@ -182,6 +190,7 @@ where
 struct Entered {
     request: Request<Body>,
     deadline: Instant,
+    turn: Turn,
     place: Taken,
     kept: Kept,
     asked: Option<Asked>,
@@ -194,38 +203,136 @@ impl<S> Shield<S> {
         let longest = Duration::from_millis(limits.deadline_ms.into());
         let (mut head, body) = request.into_parts();
         let asked = grpc_timeout(&head.headers).unwrap_or(longest);
-        let deadline = Instant::now() + asked.min(longest);
+        let standing = peer(&head.extensions).map(|peer| Arc::clone(peer.standing()));
+        let (arrived, given) = (Instant::now(), asked.min(longest));
+        let deadline = arrived + given;
         // Whoever makes many decisions in a row looks at it between them.
         head.extensions.insert(Deadline::at(deadline.into_std()));
-        let standing = peer(&head.extensions).map(|peer| Arc::clone(peer.standing()));
         let asked = standing.as_ref().map(Asked::through);
-        let admitted = (self.admit)(&mut head).inspect_err(|refused| {
-            if let Some((_, Refused::NotEntitled)) = self.dialect.refusal(refused) {
-                self.load.not_entitled.add();
+        let admitted = match (self.admit)(&mut head) {
+            Ok(admitted) => admitted,
+            Err(refused) => {
+                self.note_refused(&refused, standing.as_deref(), body);
+                return Err(refused);
             }
-        })?;
+        };
+        let Admitted {
+            caller,
+            framing,
+            yields,
+        } = admitted;
         if let Some(standing) = &standing {
-            standing.prove();
+            standing.prove_as(&caller.held);
         }
-        let Admitted { caller, framing } = admitted;
-        let limit = limits.concurrent_requests;
-        let bound = Bound::of(limit as usize, limits.caller_share_percent, &caller.held);
+        let limit = self.most(&limits, yields);
+        self.recorder.request_limit(self.most(&limits, true));
+        let bound = Bound::of(limit, limits.caller_share_percent, &caller.held);
         let place = Taken::one(&self.load.requests, &caller.held.requests, bound);
         let place = place.map_err(|full| {
-            self.load.requests_refused.add();
-            Box::new((self.dialect.refuse)(match full {
-                Full::All => Refusal::TooManyRequests { limit },
-                Full::Share => over_share(&caller, &limits, limit as usize, "concurrent_requests"),
-            }))
+            let refusal = self.full(full, &caller, &limits, limit);
+            Box::new((self.dialect.refuse)(refusal))
         })?;
+        let turn = Turn {
+            behind: standing.as_deref().map_or(Duration::ZERO, Standing::behind),
+            arrived,
+            given,
+            configured: limits.concurrent_requests as usize,
+            load: Arc::clone(&self.load),
+            has_come: false,
+        };
         let (body, kept) = Counted::new(body, caller, &self.limits, &self.load, framing);
         Ok(Entered {
             request: Request::from_parts(head, Body::new(body)),
             deadline,
+            turn,
             place,
             kept,
             asked,
         })
+    }
+}
+
+impl<S> Shield<S> {
+    /// Counts a request that may not be asked, and whether it was taken back before it was looked at.
+    fn note_refused(&self, refused: &Response<Body>, standing: Option<&Standing>, mut body: Body) {
+        if let Some((_, Refused::NotEntitled)) = self.dialect.refusal(refused) {
+            self.load.not_entitled.add();
+        }
+        if let Some(standing) = standing.filter(|it| it.is_stranger())
+            && is_taken_back(&mut body)
+        {
+            standing.note_taken_back();
+        }
+    }
+
+    /// How many requests may be under way: those that do not give way to overload find the places that it leaves.
+    fn most(&self, limits: &Limits, yields: bool) -> usize {
+        let configured = limits.concurrent_requests as usize;
+        match yields {
+            true => self.load.pressure.limit(configured),
+            false => configured,
+        }
+    }
+
+    /// Why there is no place, counted.
+    fn full(&self, full: Full, caller: &Caller, limits: &Limits, limit: usize) -> Refusal {
+        let configured = limits.concurrent_requests;
+        match full {
+            _ if limit < configured as usize => {
+                self.load.pressure.shed.add();
+                Refusal::Overloaded { limit }
+            }
+            Full::All => {
+                self.load.requests_refused.add();
+                Refusal::TooManyRequests { limit: configured }
+            }
+            Full::Share => {
+                self.load.requests_refused.add();
+                over_share(caller, limits, limit, "concurrent_requests")
+            }
+        }
+    }
+}
+
+/// Whether a body ends with an error already, as it does once its stream is reset. Does not wait for it.
+fn is_taken_back(body: &mut Body) -> bool {
+    let mut context = Context::from_waker(Waker::noop());
+    // What has come before the end is there first: not more than a prefix and a message count.
+    (0..3).any(|_| {
+        let next = http_body::Body::poll_frame(Pin::new(body), &mut context);
+        matches!(next, Poll::Ready(Some(Err(_))))
+    })
+}
+
+/// How long a request takes, noted when it ends: answered, refused or given up.
+struct Turn {
+    /// How long it may have been there before it was read, and when that was.
+    behind: Duration,
+    arrived: Instant,
+    given: Duration,
+    configured: usize,
+    load: Arc<Load>,
+    has_come: bool,
+}
+
+impl Turn {
+    /// Whether its turn comes only now, and too late, so that nothing need be done for it any more.
+    fn comes_late(&mut self) -> bool {
+        let is_first = !std::mem::replace(&mut self.has_come, true);
+        let is_late = is_first && self.arrived.elapsed() >= self.given;
+        if is_late {
+            self.load.pressure.expired.add();
+        }
+        is_late
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let took = self.behind + self.arrived.elapsed();
+        let under_way = self.load.requests.get();
+        let pressure = &self.load.pressure;
+        pressure.ended(took, self.given, under_way, self.configured);
     }
 }
 
@@ -241,6 +348,7 @@ enum State<F> {
     Running {
         future: F,
         deadline: Instant,
+        turn: Turn,
         /// Made when the request first has to wait, which most never do.
         timer: Option<Pin<Box<Sleep>>>,
         _place: Taken,
@@ -270,8 +378,12 @@ where
                 future,
                 deadline,
                 timer,
+                turn,
                 ..
-            } => {
+            } => 'running: {
+                if turn.comes_late() {
+                    break 'running Some(Refusal::DeadlineExceeded);
+                }
                 // A future that has panicked is dropped below and never polled again.
                 match catch_unwind(AssertUnwindSafe(|| Pin::new(future).poll(context))) {
                     Ok(Poll::Ready(Ok(response))) => {
@@ -332,7 +444,7 @@ fn grpc_refusal(headers: &HeaderMap) -> Option<(&'static str, Refused)> {
 
 /// The time that the client gives: at most eight digits and a unit. What is malformed counts as absent,
 /// and the configured deadline holds.
-fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
+pub(super) fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {

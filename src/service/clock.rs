@@ -1,8 +1,8 @@
 //! The one clock of the service.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::call::live::form;
 
@@ -10,6 +10,11 @@ use crate::call::live::form;
 pub trait Clock: Send + Sync {
     /// Now.
     fn now(&self) -> SystemTime;
+
+    /// Whether it goes on by itself, so that a leap forward is a fault.
+    fn is_steady(&self) -> bool {
+        false
+    }
 }
 
 /// The system's clock.
@@ -20,24 +25,61 @@ impl Clock for SystemClock {
     fn now(&self) -> SystemTime {
         SystemTime::now()
     }
+
+    fn is_steady(&self) -> bool {
+        true
+    }
 }
+
+/// How much further than before time may be at once before that is doubted.
+const JUMP: Duration = Duration::from_secs(10 * 60);
+/// The same at the start, after a time in which nothing ran.
+const GAP: Duration = Duration::from_secs(30 * 24 * 3_600);
+/// After that long a clock that jumped is believed.
+const BELIEVED: Duration = Duration::from_secs(24 * 3_600);
+/// How often what is wrong with a clock is logged.
+const LOG_EVERY: Duration = Duration::from_secs(60);
+/// How far ahead of now is written as where time starts after a crash. It is written every second.
+const LEASE: Duration = Duration::from_secs(3);
 
 /// A clock that is never earlier than it has been: what has expired stays expired, whatever happens to
 /// the clock behind it, and, with the moment that the store remembers, across restarts.
+///
+/// A clock that is suddenly far ahead is followed, as what may have expired must not count; but nothing is forgotten by
+/// it, and when it is set right, time is as before ([`Forward::sure`]). Only after a day is it believed.
 #[derive(Clone)]
 pub struct Forward {
     source: Arc<dyn Clock>,
-    /// The latest moment told, in milliseconds since the epoch.
+    /// The latest moment that is sure, in milliseconds since the epoch.
     furthest: Arc<AtomicU64>,
+    jump: Arc<Mutex<Jump>>,
+}
+
+#[derive(Debug, Default)]
+struct Jump {
+    /// When the clock was found to be far ahead, and the latest sure moment then: from there on time goes on as it
+    /// passes.
+    since: Option<(Instant, u64)>,
+    logged: Option<Instant>,
 }
 
 impl Forward {
     /// A clock that starts no earlier than `furthest`.
     pub fn new(source: Arc<dyn Clock>, furthest: Option<SystemTime>) -> Self {
-        let furthest = furthest.map_or(0, form::millis);
+        let now = form::millis(source.now());
+        let gap = match source.is_steady() {
+            true => millis_of(GAP),
+            false => u64::MAX,
+        };
+        let furthest = match furthest.map(form::millis) {
+            None => now,
+            Some(furthest) if now <= furthest.saturating_add(gap) => furthest.max(now),
+            Some(furthest) => furthest,
+        };
         Self {
             source,
             furthest: Arc::new(AtomicU64::new(furthest)),
+            jump: Arc::default(),
         }
     }
 
@@ -47,13 +89,102 @@ impl Forward {
         let now = self.source.now();
         let millis = form::millis(now);
         let furthest = self.furthest.load(Ordering::Relaxed);
-        if millis > furthest {
-            self.furthest.fetch_max(millis, Ordering::Relaxed);
-        } else if millis < furthest {
+        if millis < furthest {
             return form::from_millis(furthest).unwrap_or(now);
+        }
+        if millis > furthest && !self.is_doubtful(millis, furthest) {
+            self.furthest.fetch_max(millis, Ordering::Relaxed);
         }
         now
     }
+
+    /// The latest moment that is sure. Where it is not `now`, the clock is far ahead of it.
+    pub fn sure(&self) -> SystemTime {
+        let furthest = self.furthest.load(Ordering::Relaxed);
+        form::from_millis(furthest).unwrap_or(SystemTime::UNIX_EPOCH)
+    }
+
+    /// Where time is to start after a crash: never before a moment that is told until the next of these.
+    pub fn lease(&self) -> SystemTime {
+        let sure = self.sure();
+        let millis = form::millis(self.source.now());
+        if millis > form::millis(sure).saturating_add(millis_of(LEASE)) {
+            return sure;
+        }
+        let ahead = form::from_millis(millis.saturating_add(millis_of(LEASE)));
+        ahead.map_or(sure, |ahead| ahead.max(sure))
+    }
+
+    /// Takes the clock as it is now for right, whatever it was before.
+    pub fn repair(&self, to: SystemTime) {
+        self.furthest.store(form::millis(to), Ordering::Relaxed);
+        *self.jump() = Jump::default();
+    }
+
+    /// The clock behind it, whatever was told before.
+    pub fn source_now(&self) -> SystemTime {
+        self.source.now()
+    }
+
+    /// What is wrong with the clock; logged once a minute. To be asked every second.
+    pub fn fault(&self) -> Option<String> {
+        let now = self.now();
+        let (wall, sure) = (form::millis(self.source.now()), form::millis(self.sure()));
+        let mut jump = self.jump();
+        let why = if wall > sure.saturating_add(millis_of(JUMP)) {
+            let ahead = Duration::from_millis(wall - sure);
+            format!(
+                "the clock is {} s ahead of where it was: it is followed, and believed after a day",
+                ahead.as_secs()
+            )
+        } else {
+            jump.since = None;
+            let behind = Duration::from_millis(sure.saturating_sub(wall));
+            if behind <= LEASE {
+                jump.logged = None;
+                return None;
+            }
+            format!(
+                "the clock is {} s behind where it was: time stands still until it has caught up",
+                behind.as_secs()
+            )
+        };
+        let why = format!("{why}. If it is right now, say so with `callgate clock repair`");
+        if jump.logged.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
+            jump.logged = Some(Instant::now());
+            tracing::error!(now = form::millis(now), "{why}");
+        }
+        Some(why)
+    }
+
+    fn is_doubtful(&self, millis: u64, furthest: u64) -> bool {
+        let is_far = millis - furthest > millis_of(JUMP);
+        if !is_far || !self.source.is_steady() {
+            return false;
+        }
+        let mut jump = self.jump();
+        let (since, sure) = *jump.since.get_or_insert_with(|| (Instant::now(), furthest));
+        let passed = since.elapsed();
+        if passed >= BELIEVED {
+            tracing::warn!(
+                millis,
+                sure,
+                "the clock has been far ahead for a day and is believed"
+            );
+            return false;
+        }
+        let sure = sure.saturating_add(millis_of(passed));
+        self.furthest.fetch_max(sure, Ordering::Relaxed);
+        true
+    }
+
+    fn jump(&self) -> MutexGuard<'_, Jump> {
+        self.jump.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn millis_of(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

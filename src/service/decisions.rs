@@ -141,8 +141,10 @@ impl Service {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
         let mut loaded = store.load()?;
+        let clock = Forward::new(clock, loaded.lease.or(loaded.clock));
+        // Before the first moment is told.
+        store.commit(&[Write::Lease(clock.lease())])?;
         let facts = Arc::new(LiveFacts::restore(&settings, &mut loaded)?);
-        let clock = Forward::new(clock, loaded.clock);
         let sessions = Arc::clone(&facts);
         let writer = Writer::start(store)?;
         let ledger = Ledger::new(
@@ -188,6 +190,11 @@ impl Service {
         self.clock.now()
     }
 
+    /// The clock.
+    pub fn clock(&self) -> &Forward {
+        &self.clock
+    }
+
     /// The limits it was opened with.
     pub fn settings(&self) -> &Settings {
         &self.settings
@@ -220,12 +227,6 @@ impl Service {
         self.ledger.live()
     }
 
-    /// What is left of a task's budget; `None` if it has none.
-    pub fn calls_left(&self, task: &Task) -> Option<u64> {
-        let budget = task.call_budget?;
-        Some(self.facts.meters.calls_left(&task.id, budget))
-    }
-
     /// What is left of the calls of each tool of which a task's terms say something; `None` where nobody counts.
     pub fn tool_calls_left(&self, task: &Task) -> Vec<Option<u64>> {
         let left = |(counter, most): (SmolStr, u64)| self.facts.meters.calls_left(&counter, most);
@@ -242,6 +243,7 @@ impl Service {
         call: &CallContext,
     ) -> Result<Now<'a>, Unanswered> {
         let generation = self.live().ok_or(Unanswered::NotReady)?;
+        ask.deadline.check()?;
         if generation.revision() < ask.at_least_revision {
             return Ok(Now::Later(Later(Box::new(Waiting::Revision(ask)))));
         }
@@ -371,25 +373,27 @@ impl Service {
     fn decide(&self, pending: &Pending<'_>, call: &CallContext) -> Made {
         pending.guarded(Made::denied, |generation, asker| {
             let now = pending.started_at;
+            // A clock that leaps forgets nothing of what was read and done.
+            let sure = self.sure().min(now);
             let caller = &pending.ask.caller.id;
             generation.mapped.tell(&generation.claims, call, caller);
             for _ in 0..MOST_ATTEMPTS {
-                let seen = self.facts.look(&pending.ask, generation, call, now);
+                let seen = self.facts.look(&pending.ask, generation, call, sure);
                 let world = self.world(generation, seen.past());
                 let decision = decide::decide(world, call, asker, now);
                 if pending.ask.is_dry_run {
                     return Made::unwritten(decision);
                 }
                 if !decision.is_allow() {
-                    self.facts.denied(&seen, call, now);
+                    self.facts.denied(&seen, call, sure);
                     return Made::unwritten(decision);
                 }
-                match self.facts.take(&seen, call, &decision.effects, now) {
+                match self.facts.take(&seen, call, &decision.effects, sure) {
                     Taken::Done => return Made::unwritten(decision),
                     Taken::Write(writes) => return Made { decision, writes },
                     Taken::Changed => {}
                     Taken::Lost(reason) => {
-                        self.facts.denied(&seen, call, now);
+                        self.facts.denied(&seen, call, sure);
                         return Made::denied(reason);
                     }
                 }
@@ -446,6 +450,7 @@ impl Service {
         ask: Ask<'a>,
     ) -> Result<(Pending<'a>, Option<Reason>), Unanswered> {
         let mut generation = self.live().ok_or(Unanswered::NotReady)?;
+        ask.deadline.check()?;
         if generation.revision() < ask.at_least_revision {
             let mut revisions = self.ledger.revisions();
             let arrived = revisions.wait_for(|newest| *newest >= ask.at_least_revision);

@@ -16,7 +16,7 @@ use crate::call::live::usage::Usage;
 use crate::call::model;
 use crate::call::world::{self, Past};
 use crate::service::carriers::Carriers;
-use crate::service::decisions::Ask;
+use crate::service::decisions::{Ask, Service};
 use crate::service::generation::Generation;
 use crate::service::settings::Settings;
 use crate::state::definitions::{Definitions, Place};
@@ -95,6 +95,9 @@ impl LiveFacts {
             definitions: Definitions::new(settings.definitions_kept),
         };
         facts.sessions.restore(std::mem::take(&mut loaded.sessions));
+        facts.sessions.restore_ended(&loaded.ended_sessions);
+        let shown = std::mem::take(&mut loaded.shown_tools);
+        facts.definitions.restore(shown);
         let labels = std::mem::take(&mut loaded.labels).into_iter();
         let (places, labels) = labels.partition(|it| it.carrier.as_ref().is_place());
         facts.places.restore(places);
@@ -104,6 +107,8 @@ impl LiveFacts {
         facts
             .meters
             .restore(uses, std::mem::take(&mut loaded.task_spent));
+        let lost = std::mem::take(&mut loaded.task_lost);
+        facts.meters.restore_lost(lost);
         Ok(facts)
     }
 
@@ -194,6 +199,7 @@ impl LiveFacts {
                     id: counter.clone(),
                     spent,
                     is_exact: false,
+                    lost: self.meters.at_risk(counter),
                 }),
                 Spend::Exhausted => {
                     let task = task.unwrap_or(counter);
@@ -301,6 +307,14 @@ impl LiveFacts {
         for carrier in tasks.chain(grants) {
             self.memory.end(carrier);
         }
+    }
+}
+
+impl Service {
+    /// What is left of a task's budget; `None` if it has none.
+    pub fn calls_left(&self, task: &crate::call::live::task::Task) -> Option<u64> {
+        let budget = task.call_budget?;
+        Some(self.facts().meters.calls_left(&task.id, budget))
     }
 }
 

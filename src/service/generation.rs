@@ -205,7 +205,7 @@ impl Generation {
             Change::Resumed { uid } => {
                 next.authority.stops.remove_mut(uid);
             }
-            Change::SessionEnded { .. } | Change::Bundle { .. } => {}
+            Change::SessionEnded { .. } | Change::ClockRepaired { .. } | Change::Bundle { .. } => {}
         }
         next.snapshot = next.snapshot.at_revision(revision);
         Ok(next)

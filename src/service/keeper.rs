@@ -48,12 +48,20 @@ impl Service {
         }
     }
 
+    /// The latest moment that is sure: how far what happened is forgotten, whatever the clock says.
+    pub fn sure(&self) -> SystemTime {
+        self.clock().sure()
+    }
+
     /// Hands what has changed since the last time to the writer: sessions but for their labels, counts,
     /// and how far time has come.
     pub fn flush(&self) {
+        self.ledger().retry();
         let mut writes = self.facts().sessions.dirty();
         writes.extend(self.facts().usage.dirty());
-        writes.push(Write::Clock(self.now()));
+        self.clock().fault();
+        writes.push(Write::Clock(self.sure()));
+        writes.push(Write::Lease(self.clock().lease()));
         // In small pieces, so that answers that wait for their writes do not wait for these.
         let submitted = self.ledger().writer().submit_behind(writes, |result| {
             if let Err(error) = result {
@@ -67,16 +75,18 @@ impl Service {
 
     /// Forgets what has been over for long, here and in the store.
     pub fn prune(&self, keep: Keep) {
+        // What is sure now, and not when it was asked last.
+        self.now();
         let before = |age: Duration| {
-            let at = self.now().checked_sub(age);
+            let at = self.sure().checked_sub(age);
             at.unwrap_or(SystemTime::UNIX_EPOCH)
         };
         // Sessions and counts are of use for longer than what is kept only to be listed may be kept.
         let silent = keep.ended.max(self.settings().session_idle);
         let counted = keep.ended.max(DAY_AND_MORE);
         self.facts().sessions.forget(before(silent));
-        self.facts().memory.sweep(self.now());
-        self.facts().places.sweep(self.now());
+        self.facts().memory.sweep(self.sure());
+        self.facts().places.sweep(self.sure());
         self.facts().usage.forget(before(counted));
         self.ledger().forget(before(keep.ended));
         let retention = Retention {
@@ -98,7 +108,15 @@ impl Service {
     /// Writes everything that is left and closes the store. Nothing is written after that.
     pub fn close(&self) {
         self.flush();
-        let released = self.facts().meters.release();
+        let unwritten = self.ledger().unwritten();
+        if unwritten > 0 {
+            tracing::error!(
+                unwritten,
+                "what was taken away may not be written before the end"
+            );
+        }
+        let mut released = self.facts().meters.release();
+        released.push(Write::Lease(self.sure()));
         if let Err(error) = self.ledger().writer().submit(released, |_| {}) {
             tracing::error!(%error, "unused budgets are not given back");
         }

@@ -51,6 +51,9 @@ pub struct Written {
     pub id: SmolStr,
     /// A generation that has it.
     pub generation: Arc<Generation>,
+    /// Whether it survives a crash. What takes something away is in service at once, even if it cannot be written; then
+    /// it is written as soon as it can be, under a later revision.
+    pub is_durable: bool,
 }
 
 /// Why a change was not made. Nothing of it is in service.
@@ -80,6 +83,7 @@ pub enum WriteError<E> {
 pub struct Ledger {
     live: ArcSwapOption<Generation>,
     revisions: watch::Sender<u64>,
+    unwritten: Unwritten,
     changes: broadcast::Sender<Arc<Entry>>,
     head: Mutex<Head>,
     writer: Writer,
@@ -96,10 +100,12 @@ enum Begun {
     Submitted(
         SmolStr,
         Arc<Generation>,
-        oneshot::Receiver<Result<(), StoreError>>,
+        oneshot::Receiver<Result<Kept, StoreError>>,
     ),
     /// It is so already, since this attempt and revision at the latest.
     Unchanged(SmolStr, Arc<Generation>, u64),
+    /// It is in service, and not written.
+    InMemory(SmolStr, Arc<Generation>),
 }
 
 /// The newest state, changes under way included.
@@ -133,6 +139,7 @@ impl Ledger {
         Self {
             live: ArcSwapOption::empty(),
             revisions: watch::Sender::new(0),
+            unwritten: Unwritten::default(),
             changes: broadcast::Sender::new(CHANGES_KEPT),
             head: Mutex::new(Head {
                 generation: None,
@@ -246,9 +253,9 @@ impl Ledger {
                     key: None,
                 },
             };
-            self.submit(&next, entry, digest, head.attempt, move |result| {
+            self.submit(&next, entry, digest, head.attempt, false, move |result| {
                 // Nobody waits any more only if the publisher is gone.
-                let _ = done.send(result);
+                let _ = done.send(result.map(|_| ()));
             })?;
             head.take(&next);
             revision
@@ -289,13 +296,17 @@ impl Ledger {
             Begun::Repeated(known) => return self.repeat(known).await,
             Begun::Unchanged(id, next, attempt) => return self.unchanged(id, next, attempt).await,
             Begun::Submitted(id, next, written) => (id, next, written),
+            Begun::InMemory(id, generation) => return Ok(Written::in_memory(id, generation)),
         };
-        written.await.map_err(|_| StoreError::Closed)??;
-        Ok(Written {
-            revision: next.revision(),
-            id,
-            generation: next,
-        })
+        match written.await.map_err(|_| StoreError::Closed)?? {
+            Kept::InMemory(generation) => Ok(Written::in_memory(id, generation)),
+            Kept::Written => Ok(Written {
+                revision: next.revision(),
+                id,
+                generation: next,
+                is_durable: true,
+            }),
+        }
     }
 
     /// Plans a change and hands it over, or finds that it was asked for before.
@@ -317,8 +328,21 @@ impl Ledger {
         let plan = plan(&generation).map_err(WriteError::Refused)?;
         // Under a key it is written nevertheless, so that the key is known.
         if asked.key.is_none() && self.is_so(&generation, &plan.change) {
-            return Ok(Begun::Unchanged(plan.id, generation, head.attempt));
+            return Ok(match self.unwritten.is_empty() {
+                true => Begun::Unchanged(plan.id, generation, head.attempt),
+                false => Begun::InMemory(plan.id, generation),
+            });
         }
+        if !self.unwritten.is_empty() {
+            if !plan.takes_away() {
+                return Err(StoreError::Write(WAITS.to_owned()).into());
+            }
+            let waiting = Waiting::of(plan, asked, now);
+            let id = waiting.id.clone();
+            let generation = self.take_away(&mut head, waiting)?;
+            return Ok(Begun::InMemory(id, generation));
+        }
+        let takes_away = plan.takes_away();
         let revision = head.revision + 1;
         let next = Arc::new(generation.after(&plan.change, revision)?);
         let key = asked.key.clone().map(|key| (asked.caller.clone(), key));
@@ -330,10 +354,18 @@ impl Ledger {
             asker: asked,
         };
         // Handed over under the lock, so that the order of revisions is the order of writing.
-        self.submit(&next, entry, plan.id.clone(), head.attempt, move |result| {
-            // Nobody waits any more if the request is gone; the change is made all the same.
-            let _ = done.send(result);
-        })?;
+        let attempt = head.attempt;
+        self.submit(
+            &next,
+            entry,
+            plan.id.clone(),
+            attempt,
+            takes_away,
+            move |result| {
+                // Nobody waits any more if the request is gone; the change is made all the same.
+                let _ = done.send(result);
+            },
+        )?;
         head.take(&next);
         if let Some((caller, key)) = key {
             head.keys.remember(KnownKey {
@@ -358,6 +390,7 @@ impl Ledger {
                 revision: known.revision,
                 id: known.id,
                 generation,
+                is_durable: true,
             }),
             _ => Err(StoreError::Closed.into()),
         }
@@ -389,6 +422,7 @@ impl Ledger {
                 revision,
                 id,
                 generation,
+                is_durable: self.unwritten.is_empty(),
             }),
             _ => Err(StoreError::Closed.into()),
         }
@@ -400,17 +434,31 @@ impl Ledger {
         entry: Entry,
         id: SmolStr,
         attempt: u64,
-        done: impl FnOnce(Result<(), StoreError>) + Send + 'static,
+        takes_away: bool,
+        done: impl FnOnce(Result<Kept, StoreError>) + Send + 'static,
     ) -> Result<(), StoreError> {
         let (ledger, next) = (Arc::clone(self), Arc::clone(next));
-        let written = entry.clone();
+        let (written, named) = (entry.clone(), id.clone());
         self.writer
             .submit(vec![Write::Entry { entry, id }], move |result| {
-                match &result {
-                    Ok(()) => ledger.put_changed(&next, written),
-                    Err(error) => ledger.fall_back(error, attempt),
-                }
-                done(result);
+                let kept = match result {
+                    Ok(()) => {
+                        ledger.put_changed(&next, written);
+                        Ok(Kept::Written)
+                    }
+                    Err(error) => {
+                        ledger.fall_back(&error, attempt);
+                        let waiting = Waiting::again(written, named);
+                        match takes_away {
+                            true => {
+                                let taken = ledger.take_away(&mut ledger.head(), waiting);
+                                taken.map(Kept::InMemory)
+                            }
+                            false => Err(error),
+                        }
+                    }
+                };
+                done(kept);
             })
     }
 
@@ -427,7 +475,7 @@ impl Ledger {
         self.revisions.send_modify(|newest| {
             // Written in order, so this is always the newer one; were it not, the newer one stays.
             if next.revision() >= *newest {
-                self.live.store(Some(Arc::clone(next)));
+                self.live.store(Some(self.unwritten.applied_to(next)));
                 *newest = next.revision();
             }
         });
@@ -492,6 +540,10 @@ impl Head {
         }
     }
 }
+
+mod unwritten;
+
+use unwritten::{Kept, Unwritten, WAITS, Waiting};
 
 #[cfg(test)]
 mod tests;

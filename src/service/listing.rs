@@ -12,6 +12,7 @@ use crate::service::decisions::{Answer, Ask, Service};
 use crate::service::generation::Generation;
 use crate::service::pending::Pending;
 use crate::state::definitions::{Changed, Place};
+use crate::state::store::Write;
 use crate::telemetry::left_out::LeftOut;
 
 fn lacks_arguments(generation: &Generation, call: &CallContext) -> bool {
@@ -59,9 +60,9 @@ impl Service {
         let filtered = match stale {
             Some(reason) => Err(reason),
             None => pending.guarded(Err, |generation, asker| {
-                let seen = self
-                    .facts()
-                    .look(&ask, generation, call, pending.started_at);
+                let seen =
+                    self.facts()
+                        .look(&ask, generation, call, self.sure().min(pending.started_at));
                 let world = self.world(generation, seen.past());
                 let in_time = offered.iter().take_while(|_| !ask.deadline.is_over());
                 listing::filter(world, call, in_time, asker, pending.started_at)
@@ -124,6 +125,21 @@ impl Service {
         self.live().is_some_and(|it| lacks_arguments(&it, call))
     }
 
+    /// Hands over what nobody waits for.
+    fn write_soon(&self, writes: Vec<Write>) {
+        if writes.is_empty() {
+            return;
+        }
+        let submitted = self.ledger().writer().submit(writes, |result| {
+            if let Err(error) = result {
+                tracing::error!(%error, "what a list has shown is not written");
+            }
+        });
+        if let Err(error) = submitted {
+            tracing::error!(%error, "what a list has shown is not written");
+        }
+    }
+
     /// Calls that come later do not show what they are calls of. What is left out because of what it is, and not because a
     /// policy says so, goes into the log: nobody else would tell.
     fn remember(
@@ -173,6 +189,7 @@ impl Service {
             shown.push((Place { gateway, tool }, changed));
         }
         let definitions = &self.facts().definitions;
-        definitions.shown(&shown, pending.started_at);
+        let writes = definitions.shown(&shown, pending.started_at);
+        self.write_soon(writes);
     }
 }

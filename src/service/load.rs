@@ -4,12 +4,15 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::identity::places::Count;
+use crate::service::pressure::Pressure;
 
 /// What the server carries.
 #[derive(Debug, Default)]
 pub struct Load {
     /// Requests under way.
     pub requests: Count,
+    /// How many of them there may be, so that they are answered in time.
+    pub pressure: Pressure,
     /// Bytes of request bodies.
     pub body_bytes: Count,
     /// Connections.
@@ -57,6 +60,10 @@ impl Tally {
 pub struct TurnedAway {
     /// Requests of known callers that found no place.
     pub requests: u64,
+    /// Requests of known callers for which there was no time.
+    pub shed: u64,
+    /// Requests whose deadline was over before their turn came.
+    pub expired: u64,
     /// Requests of those who may not ask.
     pub not_entitled: u64,
     /// Messages for whose bytes there was no room.
@@ -78,6 +85,8 @@ impl Load {
     pub fn turned_away(&self) -> TurnedAway {
         TurnedAway {
             requests: self.requests_refused.get(),
+            shed: self.pressure.shed.get(),
+            expired: self.pressure.expired.get(),
             not_entitled: self.not_entitled.get(),
             bodies: self.bodies_refused.get(),
             late_bodies: self.bodies_late.get(),
@@ -103,6 +112,8 @@ impl TurnedAway {
     pub fn since(self, earlier: Self) -> Self {
         Self {
             requests: self.requests.saturating_sub(earlier.requests),
+            shed: self.shed.saturating_sub(earlier.shed),
+            expired: self.expired.saturating_sub(earlier.expired),
             not_entitled: self.not_entitled.saturating_sub(earlier.not_entitled),
             bodies: self.bodies.saturating_sub(earlier.bodies),
             late_bodies: self.late_bodies.saturating_sub(earlier.late_bodies),

@@ -4,8 +4,8 @@
 //! which revisions come about, [`effects`] what allowed calls use up and leave behind, [`carriers`] what
 //! else remembers what they have read, [`keeper`] what is written behind, [`clock`] the one clock, [`deadline`]
 //! when an answer has to be there. [`listing`] says what of a list may be used, [`search`] asks Cedar's own
-//! question of many entities, [`several`] is for questions of either kind, and
-//! [`directory`] tells how the directory on disk stands.
+//! question of many entities, [`several`] is for questions of either kind,
+//! [`load`] what the server carries, [`pressure`] how much of that it can carry in time, and [`directory`] tells how the directory on disk stands.
 //!
 //! Invariant: no wire formats. Adapters parse before and encode after.
 
@@ -30,6 +30,7 @@ mod listing;
 pub mod load;
 mod mapped;
 mod pending;
+pub mod pressure;
 pub mod search;
 pub mod settings;
 pub mod several;

@@ -3,7 +3,7 @@
 //! A gateway that passes lists on sees what a server says of its tools; a gateway that passes a call on does
 //! not. So what a list shows is kept until another list through the same gateway shows the pinned definition again, or
 //! until nobody has shown it for a while, and calls through that gateway are held against it. Only what differs is kept:
-//! usually there is nothing to look through. Nothing of this outlives the process, as the next list tells it anew.
+//! usually there is nothing to look through. It is written, so that a restart forgets nothing of it.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -14,7 +14,9 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use smol_str::SmolStr;
 
-use crate::call::definition::Digests;
+use crate::call::definition::{self, Digests};
+use crate::call::live::form;
+use crate::state::store::{ShownTool, Write};
 
 /// Tools that are remembered. Beyond that the oldest are forgotten.
 const MOST: usize = 10_000;
@@ -82,13 +84,13 @@ impl Definitions {
     }
 
     /// A list has shown these registered tools: each as it is pinned (`None`) or as something else. What it shows both
-    /// ways counts as something else.
-    pub fn shown(&self, tools: &[(Place, Option<Changed>)], now: SystemTime) {
+    /// ways counts as something else. Returns what to write.
+    pub fn shown(&self, tools: &[(Place, Option<Changed>)], now: SystemTime) -> Vec<Write> {
         let nothing_to_do = self.is_empty() && tools.iter().all(|(_, changed)| changed.is_none());
         if nothing_to_do {
-            return;
+            return Vec::new();
         }
-        self.changed.rcu(|all| {
+        let before = self.changed.rcu(|all| {
             let mut all = All::clone(all);
             all.retain(|_, changed| self.is_kept(changed, now));
             for (place, _) in tools {
@@ -102,11 +104,75 @@ impl Definitions {
             forget_oldest(&mut all);
             Arc::new(all)
         });
+        self.writes(&before, &self.changed.load())
+    }
+
+    /// Takes over what a store holds. For the start, before anything else.
+    pub fn restore(&self, stored: Vec<(SmolStr, EntityUID, ShownTool)>) {
+        let restored = stored.into_iter().map(|(gateway, tool, shown)| {
+            let fields = shown.fields.iter();
+            let changed = Changed {
+                digests: Digests::of_both(shown.pinned, shown.whole),
+                fields: fields
+                    .filter_map(|field| definition::member(field))
+                    .collect(),
+                at: shown.at,
+            };
+            (Place { gateway, tool }, changed)
+        });
+        let mut all: All = restored.collect();
+        forget_oldest(&mut all);
+        self.changed.store(Arc::new(all));
+    }
+
+    /// What has become of each that a list changes. What is shown again as before is written a quarter of its time
+    /// ahead, and not again before that has passed.
+    fn writes(&self, before: &All, after: &All) -> Vec<Write> {
+        let mut writes = Vec::new();
+        for place in before.keys().filter(|place| !after.contains_key(*place)) {
+            writes.push(place.write(None));
+        }
+        let ahead = self.keep / 4;
+        for (place, changed) in after {
+            let known = before.get(place);
+            let is_written = known.is_some_and(|known| {
+                let same = known.digests == changed.digests;
+                let span = ahead.as_millis().max(1);
+                let part = |at: SystemTime| u128::from(form::millis(at)) / span;
+                same && part(known.at) == part(changed.at)
+            });
+            if !is_written {
+                let at = changed.at.checked_add(ahead).unwrap_or(changed.at);
+                writes.push(
+                    place.write(Some(ShownTool {
+                        pinned: changed.digests.pinned().clone(),
+                        whole: changed.digests.whole().clone(),
+                        fields: changed
+                            .fields
+                            .iter()
+                            .map(|it| SmolStr::new_static(it))
+                            .collect(),
+                        at,
+                    })),
+                );
+            }
+        }
+        writes
     }
 
     fn is_kept(&self, changed: &Changed, now: SystemTime) -> bool {
         let age = now.duration_since(changed.at).unwrap_or_default();
         age < self.keep
+    }
+}
+
+impl Place {
+    fn write(&self, shown: Option<ShownTool>) -> Write {
+        Write::ToolShown {
+            gateway: self.gateway.clone(),
+            tool: self.tool.clone(),
+            shown,
+        }
     }
 }
 

@@ -5,7 +5,9 @@
 //!
 //! An approval is used rarely, so each use is a write. A task's calls are many, so they are reserved by
 //! the block: what is written is how far the task may spend without writing again. A crash loses what was
-//! reserved and not spent, at most a sixteenth of the budget; it never gives anything back.
+//! reserved and not spent; it never gives anything back. How much crashes may have lost so far is written with each
+//! block, and blocks become smaller by it, down to single calls, which lose nothing: however often a server crashes, a
+//! sixteenth of the budget is lost at most.
 //!
 //! A call may only be answered on a block that is on the disk. [`Meters::spend`] says
 //! [`Spend::Reserve`] as long as nobody has reported that with [`Meters::settled`]; calls that come
@@ -46,6 +48,10 @@ struct Spent {
     reserved: u64,
     /// Calls that may be allowed, as it is written.
     settled: u64,
+    /// Calls that crashes may have lost until the start.
+    lost: u64,
+    /// The same if the next crash is now.
+    at_risk: u64,
 }
 
 /// How a call of a task stands. It is counted, unless the budget is exhausted.
@@ -105,7 +111,9 @@ impl Meters {
             return Spend::Exhausted;
         }
         if task.spent == task.reserved {
-            task.reserved = task.spent.saturating_add(block(budget)).min(budget);
+            let block = block(budget, task.lost);
+            task.reserved = task.spent.saturating_add(block).min(budget);
+            task.at_risk = task.at_risk.max(task.lost.saturating_add(block - 1));
         }
         task.spent += 1;
         if task.spent <= task.settled {
@@ -114,6 +122,12 @@ impl Meters {
         Spend::Reserve {
             spent: task.reserved,
         }
+    }
+
+    /// How much of a task's budget crashes may have lost if the next one is now: to be written with its block.
+    pub fn at_risk(&self, id: &str) -> u64 {
+        let shard = self.budgets.shard(id);
+        shard.get(id).map_or(0, |task| task.at_risk)
     }
 
     /// It is written that the task may have spent that much.
@@ -144,11 +158,12 @@ impl Meters {
         let mut writes = Vec::new();
         for shard in &self.budgets.shards {
             for (id, task) in lock(shard).iter_mut() {
-                if task.reserved > task.spent {
+                if task.reserved > task.spent || task.at_risk > task.lost {
                     writes.push(Write::TaskSpent {
                         id: id.clone(),
                         spent: task.spent,
                         is_exact: true,
+                        lost: task.lost,
                     });
                 }
                 task.reserved = task.spent;
@@ -167,8 +182,19 @@ impl Meters {
                 spent,
                 reserved: spent,
                 settled: spent,
+                ..Spent::default()
             };
             self.budgets.shard(&id).insert(id.clone(), task);
+        }
+    }
+
+    /// Takes over what crashes may have lost. After [`Meters::restore`].
+    pub fn restore_lost(&self, lost: Vec<(SmolStr, u64)>) {
+        for (id, lost) in lost {
+            if let Some(task) = self.budgets.shard(&id).get_mut(&id) {
+                task.lost = lost;
+                task.at_risk = lost;
+            }
         }
     }
 
@@ -196,9 +222,9 @@ impl Default for Meters {
 }
 
 /// How many calls are reserved at once: few enough that losing them does not matter, many enough that
-/// hardly a call of a large budget waits.
-fn block(budget: u64) -> u64 {
-    (budget / 16).clamp(1, 1_024)
+/// hardly a call of a large budget waits. Together with what crashes have lost it stays within a sixteenth.
+fn block(budget: u64, lost: u64) -> u64 {
+    (budget / 16).saturating_sub(lost).clamp(1, 1_024)
 }
 
 /// A map behind several locks.

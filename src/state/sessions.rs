@@ -19,15 +19,16 @@
 //!
 //! A session is silent from its last allowed call on. One that is silent for longer than the idle time
 //! may be dropped when room is needed; then it begins anew. An ended one is never dropped for room, only
-//! by [`Sessions::forget`].
+//! by [`Sessions::forget`]; and that it was ended stays known after that, by 16 bytes of a hash of its id.
 
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use foldhash::fast::RandomState;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
+use sha2::{Digest, Sha256};
 use smol_str::SmolStr;
 
 use crate::call::live::session::{Members, Session};
@@ -35,6 +36,9 @@ use crate::state::store::{StoredSession, Write};
 
 #[cfg(test)]
 mod tests;
+
+/// Sessions that can be ended for good in all: some 100 MiB. One more is refused.
+const MOST_ENDED: usize = 4_000_000;
 
 /// Sessions by id.
 #[derive(Debug)]
@@ -44,6 +48,8 @@ pub struct Sessions {
     /// The most sessions of one shard.
     room: usize,
     idle: Duration,
+    /// Hashes of the ids of those that were ended for good, forgotten or not.
+    ended: RwLock<HashSet<u128, RandomState>>,
     /// The version given last. No two states of any sessions get the same one, so one that was dropped
     /// and began anew is not taken for what it was.
     version: AtomicU64,
@@ -108,6 +114,7 @@ impl Sessions {
             hasher: RandomState::default(),
             room: capacity.div_ceil(shards),
             idle,
+            ended: RwLock::default(),
             version: AtomicU64::new(0),
             unbegun: AtomicUsize::new(0),
         }
@@ -116,9 +123,24 @@ impl Sessions {
     /// The session as it is; a new one, version 0, if it is not known. A new one is only remembered once
     /// something happens in it.
     pub fn get(&self, id: &str) -> Session {
-        let shard = self.shard(id);
-        let slot = shard.sessions.get(id);
-        slot.map_or_else(Session::new, |slot| slot.session.clone())
+        if let Some(slot) = self.shard(id).sessions.get(id) {
+            return slot.session.clone();
+        }
+        let mut session = Session::new();
+        session.is_ended = self.has_ended(id);
+        session
+    }
+
+    /// Whether it was ended for good, however long ago.
+    pub fn has_ended(&self, id: &str) -> bool {
+        let ended = self.ended.read().unwrap_or_else(PoisonError::into_inner);
+        !ended.is_empty() && ended.contains(&hash_of(id))
+    }
+
+    /// Whether one more can be remembered as ended; of one that has ended already, always.
+    pub fn can_end(&self, id: &str) -> bool {
+        let ended = self.ended.read().unwrap_or_else(PoisonError::into_inner);
+        ended.len() < MOST_ENDED || ended.contains(&hash_of(id))
     }
 
     /// Replaces the session by `next` (its version is given here), if it still has the version that the
@@ -138,6 +160,11 @@ impl Sessions {
                 return Err(Behind::Changed(slot.session.clone()));
             }
             Some(_) => {}
+            None if self.has_ended(id) => {
+                let mut ended = Session::new();
+                ended.is_ended = true;
+                return Err(Behind::Changed(ended));
+            }
             None if seen != 0 => return Err(Behind::Changed(Session::new())),
             None => {
                 if !shard.has_room(self.room, self.idle, now) {
@@ -180,6 +207,8 @@ impl Sessions {
         if !was_ended && slot.is_unbegun() {
             self.unbegun.fetch_add(1, Ordering::Relaxed);
         }
+        drop(shard);
+        self.note_ended(id);
     }
 
     /// Whether anything is remembered of it.
@@ -255,6 +284,18 @@ impl Sessions {
         }
     }
 
+    /// Takes over which sessions a store knows to be ended. For the start.
+    pub fn restore_ended(&self, ids: &[SmolStr]) {
+        for id in ids {
+            self.note_ended(id);
+        }
+    }
+
+    fn note_ended(&self, id: &str) {
+        let mut ended = self.ended.write().unwrap_or_else(PoisonError::into_inner);
+        ended.insert(hash_of(id));
+    }
+
     /// How many sessions are known.
     pub fn len(&self) -> usize {
         let shards = self.shards.iter();
@@ -318,6 +359,15 @@ impl Shard {
         }
         slot
     }
+}
+
+/// Half of SHA-256: what is ended stays so under a name that nobody else's session shares.
+fn hash_of(id: &str) -> u128 {
+    let digest = Sha256::digest(id.as_bytes());
+    digest
+        .iter()
+        .take(16)
+        .fold(0, |hash, byte| (hash << 8) | u128::from(*byte))
 }
 
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {

@@ -4,7 +4,7 @@
 //! the log beside it (`-wal`) and are on the disk when a commit returns; SQLite moves them into the file
 //! by itself.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -15,9 +15,12 @@ use crate::call::live::change::Entry;
 use crate::call::live::form;
 use crate::state::store::{Loaded, Pruned, Retention, Store, StoreError, Write};
 
+mod guard;
+mod marker;
 mod prune;
 mod read;
 mod schema;
+mod start;
 mod write;
 
 #[cfg(test)]
@@ -29,6 +32,21 @@ pub struct Sqlite {
     connection: Connection,
     /// How far the file has come, so that a commit need not ask.
     reached: Reached,
+    /// Watches its files; `None` if it has none.
+    guard: Option<guard::Guard>,
+}
+
+/// What to do where the store that there was is missing, damaged or older than it should be. A store that is as it was
+/// left is opened, whatever this says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnLoss {
+    /// Refuse to open it.
+    #[default]
+    Refuse,
+    /// Set aside what is there and begin with nothing.
+    BeginAnew,
+    /// Go on with what is there, if it can be read at all.
+    GoOn,
 }
 
 /// How far a store has come.
@@ -36,6 +54,8 @@ pub struct Sqlite {
 struct Reached {
     revision: u64,
     clock: Option<SystemTime>,
+    /// How many commits were made.
+    commits: u64,
 }
 
 impl Sqlite {
@@ -43,8 +63,18 @@ impl Sqlite {
     /// beside it), and brings its tables up to date.
     ///
     /// Fails at once if another process has it open, if it is no store of Callgate, or if a newer program
-    /// wrote it.
+    /// wrote it; and if it has lost something since it was open last.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::open_or(path, OnLoss::Refuse)
+    }
+
+    /// The same, with a word on what to do if something is lost.
+    pub fn open_or(path: &Path, on_loss: OnLoss) -> Result<Self, StoreError> {
+        start::open(path, on_loss)
+    }
+
+    /// Opens the file as it is.
+    fn open_file(path: &Path) -> Result<Self, StoreError> {
         let place = path.display().to_string();
         let fail = |why: String| StoreError::Open {
             place: place.clone(),
@@ -61,6 +91,7 @@ impl Sqlite {
                 "its file system cannot hold a log that is written ahead (journal mode {mode})"
             )));
         }
+        start::quick_check(&connection, path)?;
         Self::start(connection, &place)
     }
 
@@ -80,6 +111,7 @@ impl Sqlite {
         Ok(Self {
             connection,
             reached,
+            guard: None,
         })
     }
 }
@@ -90,6 +122,7 @@ impl Store for Sqlite {
     }
 
     fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+        self.check()?;
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -97,7 +130,14 @@ impl Store for Sqlite {
         let reached = write::all(&transaction, writes, self.reached)?;
         transaction.commit().map_err(write_error)?;
         self.reached = reached;
-        Ok(())
+        match &mut self.guard {
+            Some(guard) => guard.committed(reached.commits),
+            None => Ok(()),
+        }
+    }
+
+    fn check(&mut self) -> Result<(), StoreError> {
+        self.guard.as_mut().map_or(Ok(()), guard::Guard::check)
     }
 
     fn entries_after(&mut self, revision: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
@@ -127,9 +167,7 @@ fn create(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
         Err(error) => return Err(error),
     }
-    // A new name is on the disk once its folder is.
-    let folder = path.parent().filter(|folder| *folder != Path::new(""));
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    marker::sync_folder(path)
 }
 
 /// Locks the file and says how it is to be written. Returns the journal mode that it got.

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use cedar_policy_core::ast::EntityUID;
+use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::call::live::authority::Authority;
 use crate::call::live::carried::Carrier;
 use crate::call::live::change::Entry;
+use crate::call::live::form;
 
 /// A database. One writer owns it; decisions never wait for it to read.
 ///
@@ -23,6 +25,11 @@ pub trait Store: Send {
     /// An [`Write::Entry`] whose revision is not the next one is refused with
     /// [`StoreError::OutOfOrder`].
     fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError>;
+
+    /// Whether what is written now is what the next start will read. Cheap; asked about once a second.
+    fn check(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// The entries after a revision, in order, at most `limit`. Old ones may have been forgotten: then the
     /// first is not the next one, and whoever asked has to load everything again.
@@ -59,6 +66,8 @@ pub enum Write {
         spent: u64,
         /// Whether it replaces whatever was written before.
         is_exact: bool,
+        /// How many of them crashes may have lost by then, at most.
+        lost: u64,
     },
     /// Labels that are new to a session.
     SessionLabels {
@@ -104,6 +113,18 @@ pub enum Write {
     },
     /// Callgate's time has come this far. An earlier one never replaces a later one.
     Clock(SystemTime),
+    /// No later moment than this is told before the next of these: where time starts after a crash. An earlier one
+    /// replaces a later one.
+    Lease(SystemTime),
+    /// A tool was shown with a definition that is not the pinned one, or with the pinned one again (`None`).
+    ToolShown {
+        /// Through which gateway.
+        gateway: SmolStr,
+        /// Which.
+        tool: EntityUID,
+        /// What it was shown as.
+        shown: Option<ShownTool>,
+    },
 }
 
 impl Write {
@@ -116,7 +137,10 @@ impl Write {
             | Self::Session { at, .. }
             | Self::Usage { at, .. } => Some(*at),
             Self::Clock(at) => Some(*at),
-            Self::ApprovalUsed { .. } | Self::TaskSpent { .. } => None,
+            Self::ApprovalUsed { .. }
+            | Self::TaskSpent { .. }
+            | Self::Lease(_)
+            | Self::ToolShown { .. } => None,
         }
     }
 }
@@ -128,6 +152,8 @@ pub struct Loaded {
     pub revision: u64,
     /// How far time has come: the latest moment of anything written. `None` before the first.
     pub clock: Option<SystemTime>,
+    /// What no moment was told after, see [`Write::Lease`].
+    pub lease: Option<SystemTime>,
     /// The digest of the directory that was in service last.
     pub bundle_digest: Option<SmolStr>,
     /// Entities that were put, in Cedar's JSON form.
@@ -140,12 +166,32 @@ pub struct Loaded {
     pub approval_uses: Vec<(SmolStr, u32)>,
     /// How many calls of their budgets tasks have used, at most.
     pub task_spent: Vec<(SmolStr, u64)>,
+    /// How many of them crashes may have lost so far, at most.
+    pub task_lost: Vec<(SmolStr, u64)>,
     /// Sessions.
     pub sessions: Vec<StoredSession>,
+    /// Sessions that were ended for good, those among them of which nothing else is known any more.
+    pub ended_sessions: Vec<SmolStr>,
+    /// Tools that were shown with other definitions than the pinned ones, with the gateways.
+    pub shown_tools: Vec<(SmolStr, EntityUID, ShownTool)>,
     /// Labels of what carries them beside sessions.
     pub labels: Vec<StoredLabel>,
     /// Usage, as it was written.
     pub usage: Vec<StoredUsage>,
+}
+
+/// A definition that is not the pinned one, as it is written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShownTool {
+    /// The digest of what is pinned of it.
+    pub pinned: SmolStr,
+    /// The digest over all of it.
+    pub whole: SmolStr,
+    /// The parts that differ.
+    pub fields: Vec<SmolStr>,
+    /// When it was shown.
+    #[serde(with = "form::moment")]
+    pub at: SystemTime,
 }
 
 /// A request that was carried out under an idempotency key.
@@ -274,6 +320,9 @@ pub enum StoreError {
     /// It did not answer.
     #[error("the store cannot be read: {0}")]
     Read(String),
+    /// Its files were removed, replaced or cut while it was open.
+    #[error("STORE_LOST: {0}; nothing is written until a restart")]
+    Lost(String),
     /// It did not write.
     #[error("the store did not write: {0}")]
     Write(String),

@@ -13,6 +13,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use tokio::sync::watch;
+
 use crate::state::store::{Pruned, Retention, Store, StoreError, Write};
 
 #[cfg(test)]
@@ -35,6 +37,7 @@ type Access = Box<dyn FnOnce(Result<&mut dyn Store, StoreError>) + Send>;
 pub struct Writer {
     queue: Arc<Queue>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    health: watch::Receiver<Option<StoreError>>,
 }
 
 /// What waits for the thread.
@@ -84,13 +87,15 @@ impl Writer {
     pub fn start(store: Box<dyn Store>) -> Result<Self, StoreError> {
         let queue = Arc::new(Queue::default());
         let mine = Arc::clone(&queue);
+        let (told, health) = watch::channel(None);
         let thread = thread::Builder::new()
             .name("callgate-store".to_owned())
-            .spawn(move || work(store, &mine))
+            .spawn(move || work(store, &mine, told))
             .map_err(|error| StoreError::Write(error.to_string()))?;
         Ok(Self {
             queue,
             thread: Mutex::new(Some(thread)),
+            health,
         })
     }
 
@@ -151,6 +156,11 @@ impl Writer {
     ) -> Result<(), StoreError> {
         let done = Box::new(done);
         self.queue.put(Job::Prune(before, Pruned::default(), done))
+    }
+
+    /// Why the last commit failed; `None` if it did not. Something is committed every second.
+    pub fn health(&self) -> watch::Receiver<Option<StoreError>> {
+        self.health.clone()
     }
 
     /// How many submissions wait.
@@ -246,14 +256,16 @@ impl Queue {
 struct Worker<'q> {
     store: Box<dyn Store>,
     queue: &'q Queue,
+    told: watch::Sender<Option<StoreError>>,
     /// The store panicked. Nothing is known of what it holds in memory, so it is not asked again.
     is_broken: bool,
 }
 
-fn work(store: Box<dyn Store>, queue: &Queue) {
+fn work(store: Box<dyn Store>, queue: &Queue, told: watch::Sender<Option<StoreError>>) {
     let mut worker = Worker {
         store,
         queue,
+        told,
         is_broken: false,
     };
     while let Some(round) = queue.next() {
@@ -334,7 +346,20 @@ impl Worker<'_> {
         if writes.is_empty() && !self.is_broken {
             return Ok(());
         }
-        self.guarded(|store| store.commit(writes))
+        let result = self.guarded(|store| store.commit(writes));
+        // Out of order is a matter of what was planned, not of the store.
+        let fault = match &result {
+            Err(StoreError::OutOfOrder { .. }) => return result,
+            other => other.as_ref().err(),
+        };
+        self.told.send_if_modified(|told| {
+            let is_new = told.as_ref() != fault;
+            if is_new {
+                *told = fault.cloned();
+            }
+            is_new
+        });
+        result
     }
 
     fn access(&mut self, work: Access) {

@@ -76,6 +76,7 @@ pub struct Live {
     /// Milliseconds from `started` to the last publication.
     published_ms: AtomicU64,
     in_flight: AtomicI64,
+    request_limit: AtomicU64,
     pub(super) spans: Flow,
     pub(super) losses: Losses,
 }
@@ -197,6 +198,7 @@ impl Default for Live {
             entities: AtomicU64::new(0),
             published_ms: AtomicU64::new(0),
             in_flight: AtomicI64::new(0),
+            request_limit: AtomicU64::new(0),
             spans: Flow::default(),
             losses: Losses::default(),
         }
@@ -210,6 +212,11 @@ impl Live {
         self.policies.store(policies as u64, Ordering::Relaxed);
         self.entities.store(entities as u64, Ordering::Relaxed);
         self.published_ms.store(self.now_ms(), Ordering::Relaxed);
+    }
+
+    /// Notes how many requests may be under way.
+    pub fn may_be_in_flight(&self, limit: usize) {
+        self.request_limit.store(limit as u64, Ordering::Relaxed);
     }
 
     /// Counts a request as in flight until the guard is dropped.
@@ -229,7 +236,13 @@ impl Live {
 
     fn observe(self: &Arc<Self>, meter: &Meter) {
         type Read = fn(&Live) -> u64;
-        let gauges: [(&str, &str, &str, Read); 3] = [
+        let gauges: [(&str, &str, &str, Read); 4] = [
+            (
+                "callgate.requests.limit",
+                "{request}",
+                "Requests that may be under way now; 0 before the first",
+                |live| live.request_limit.load(Ordering::Relaxed),
+            ),
             (
                 "callgate.snapshot.revision",
                 "{revision}",

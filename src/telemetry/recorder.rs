@@ -270,6 +270,11 @@ impl Recorder {
         self.inner.live.enter()
     }
 
+    /// Notes how many requests may be under way.
+    pub fn request_limit(&self, limit: usize) {
+        self.inner.live.may_be_in_flight(limit);
+    }
+
     fn span(&self, tracer: &SdkTracer, record: &DecisionRecord<'_>) -> Option<TraceId> {
         let builder = SpanBuilder::from_name("authorize")
             .with_kind(SpanKind::Server)

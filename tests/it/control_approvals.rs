@@ -457,7 +457,7 @@ async fn nobody_approves_a_call_of_their_own() {
 }
 
 #[tokio::test]
-async fn of_many_answers_at_once_one_counts() {
+async fn of_many_answers_at_once_one_counts_and_a_no_is_final() {
     let mut world = World::start().await;
     let pending = world.requested(asked(&question("commit"), None)).await;
     let mut answers = tokio::task::JoinSet::new();
@@ -466,15 +466,22 @@ async fn of_many_answers_at_once_one_counts() {
         let (yes, no) = (yes(&pending), no(&pending));
         answers.spawn(async move {
             if number % 2 == 0 {
-                client.approve_call(by("edge", yes)).await.map(|_| ())
+                (true, client.approve_call(by("edge", yes)).await.map(|_| ()))
             } else {
-                client.reject_call(by("edge", no)).await.map(|_| ())
+                (false, client.reject_call(by("edge", no)).await.map(|_| ()))
             }
         });
     }
     let answers = answers.join_all().await;
-    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1);
-    for status in answers.into_iter().filter_map(Result::err) {
+    let counted = |is_yes: bool| {
+        let of_kind = answers.iter().filter(|(kind, _)| *kind == is_yes);
+        of_kind.filter(|(_, answer)| answer.is_ok()).count()
+    };
+    assert!(counted(true) <= 1, "a yes is given once");
+    assert_eq!(counted(false), 1, "a no takes it back, or comes first");
+    let again = world.client.approve_call(by("edge", yes(&pending))).await;
+    assert_refused(again, Code::FailedPrecondition, "was refused already");
+    for status in answers.into_iter().filter_map(|(_, answer)| answer.err()) {
         assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
     }
 }

@@ -20,8 +20,8 @@ use crate::harness::{Bundle, Server};
 
 mod audit;
 mod book;
-mod company;
-mod load;
+pub mod company;
+pub mod load;
 
 /// Clients at once.
 const CLIENTS: usize = 8;

@@ -99,8 +99,25 @@ impl Server {
 
     /// Starts the server and waits until it says where it listens.
     pub fn listening(bundle: &Bundle, variables: &[(&str, &str)]) -> Self {
+        Self::run(bundle, callgate(bundle.folder()), variables)
+    }
+
+    /// Starts the server with so many descriptors and no more.
+    pub fn limited(bundle: &Bundle, open_files: u32) -> Self {
+        let mut command = Command::new("sh");
+        command
+            .current_dir(bundle.folder())
+            .args([
+                "-c",
+                &format!("ulimit -n {open_files} && exec \"$0\" \"$@\""),
+            ])
+            .arg(env!("CARGO_BIN_EXE_callgate"));
+        Self::run(bundle, command, &[])
+    }
+
+    fn run(bundle: &Bundle, mut command: Command, variables: &[(&str, &str)]) -> Self {
         let log = bundle.folder().join("server.log");
-        let process = callgate(bundle.folder())
+        let process = command
             .args(["serve", "--without-callers", "--listen", "127.0.0.1:0"])
             .args(["--http", "127.0.0.1:0"])
             .envs(variables.iter().copied())

@@ -472,7 +472,7 @@ fn a_real_git_server_does_what_policies_allow_and_no_more() {
     let python = python().into_string().unwrap();
     let program = [python.as_str(), "-m", "mcp_server_git"];
     let bundle = company("git");
-    let confirmed = "git_status,git_diff_unstaged,git_log,git_add,git_commit";
+    let confirmed = "git_status,git_diff_unstaged,git_show,git_add,git_commit";
     let tools = import(&bundle, "git", &program, confirmed);
     assert!(tools.iter().any(|tool| tool == "git_reset"), "{tools:?}");
     let server = Server::start(&bundle, &[]);
@@ -497,7 +497,11 @@ fn a_real_git_server_does_what_policies_allow_and_no_more() {
         ),
         call_for("ana", "git_reset", json!({"repo_path": path})),
         call_for("ana", "git_push", json!({"repo_path": path})),
-        call_for("ivo", "git_log", json!({"repo_path": path})),
+        call_for(
+            "ivo",
+            "git_show",
+            json!({"repo_path": path, "revision": "HEAD"}),
+        ),
     ];
     let results = through_gateway(&server, "git", &program, &calls);
 

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use callgate::bundle;
 use callgate::call::context::TraceContext;
 use callgate::identity::caller::Caller;
+use callgate::reload::loading::Loader;
 use callgate::reload::{Outcome, Reloader};
 use callgate::service::deadline::Deadline;
 use callgate::service::decisions::{Ask, CedarQuestion, Service};
@@ -83,7 +84,7 @@ async fn every_answer_belongs_to_exactly_one_generation() {
     };
     let revision = service.publish(load).expect("published");
     let mut reloader = Reloader::new(
-        dir.path(),
+        Loader::new(dir.path()),
         Arc::clone(&service),
         Recorder::default(),
         digest,

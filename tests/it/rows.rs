@@ -377,6 +377,7 @@ impl Case {
                 at: now(),
                 uses: 1,
                 comment: None,
+                claims: approver.claims,
             }),
         };
         let mut approved = authority.clone();
@@ -410,7 +411,7 @@ impl Case {
             .map(|(agent, person)| task("t", agent, person, &[]));
         let resource = match self.kind.as_str() {
             "advance_task" | "close_task" => uid("Task", "t"),
-            "end_session" | "edit_entities" => uid("Gateway", &asker.caller.id),
+            "end_session" | "edit_entities" | "repair_clock" => uid("Gateway", &asker.caller.id),
             _ => agent.unwrap_or_else(|| panic!("`{}` has no `to`", self.it)),
         };
         let governing = Governing {
@@ -486,7 +487,7 @@ fn determining(decision: &Decision) -> BTreeSet<String> {
 }
 
 /// The actions of `govern` that rows ask for; who approves is said in a row of the call itself.
-const GOVERNING: [&str; 9] = [
+const GOVERNING: [&str; 10] = [
     "grant_delegation",
     "revoke_delegation",
     "open_task",
@@ -496,6 +497,7 @@ const GOVERNING: [&str; 9] = [
     "edit_entities",
     "stop_entity",
     "resume_entity",
+    "repair_clock",
 ];
 
 fn is_governing(kind: &str) -> bool {

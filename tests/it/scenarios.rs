@@ -35,18 +35,30 @@ fn read(name: &str) -> Story {
     toml::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// What went another way than a scenario says: where, what was expected and what came.
+/// What went another way than a scenario says: where, what was expected and what came. An attack that
+/// `passes` does so at its last step.
 async fn difference(file: &str, scenario: &Scenario) -> Option<String> {
+    let (title, last) = (&scenario.title, scenario.steps.len());
+    match (first_difference(file, scenario).await, &scenario.passes) {
+        (Some((step, _)), Some(_)) if step == last => None,
+        (None, Some(_)) => Some(format!("{file}: {title}\n  is stopped, and said to pass")),
+        (found, _) => found.map(|(_, difference)| difference),
+    }
+}
+
+/// The number of the first step that went another way, and how.
+async fn first_difference(file: &str, scenario: &Scenario) -> Option<(usize, String)> {
     let mut player = match Player::enter(scenario) {
         Ok(player) => player,
-        Err(fault) => return Some(format!("{file}: {}: {fault}", scenario.title)),
+        Err(fault) => return Some((0, format!("{file}: {}: {fault}", scenario.title))),
     };
     for (index, step) in scenario.steps.iter().enumerate() {
         if let Err(fault) = player.play(step).await {
             let what = step.story.as_deref().unwrap_or("");
             let number = index + 1;
             let title = &scenario.title;
-            return Some(format!("{file}: {title}\n  step {number} {what}\n{fault}"));
+            let difference = format!("{file}: {title}\n  step {number} {what}\n{fault}");
+            return Some((number, difference));
         }
     }
     None
@@ -75,7 +87,7 @@ macro_rules! stories {
     };
 }
 
-stories! { approvals control delegations reasons revisions sessions tasks time usage }
+stories! { approvals attacks control delegations reasons revisions sessions tasks time usage }
 
 #[test]
 fn every_story_is_played() {
@@ -118,6 +130,32 @@ fn every_reason_code_shows_what_agents_and_administrators_see() {
         .map(|code| code.as_str_name().to_owned())
         .collect();
     assert_eq!(shown, all);
+}
+
+#[test]
+fn attacks_have_an_aim_and_those_that_pass_are_told() {
+    let page = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/attacks.md");
+    let page = fs::read_to_string(page).expect("the page about attacks");
+    for file in STORIES {
+        for scenario in read(file).scenario {
+            let (title, is_attack) = (&scenario.title, *file == "attacks.toml");
+            let aim = scenario.aim.as_deref();
+            let is_known =
+                aim.is_some_and(|aim| ["exfiltrate", "destroy", "escalate"].contains(&aim));
+            assert!(
+                is_known == is_attack && aim.is_some() == is_attack,
+                "{title}"
+            );
+            assert!(is_attack || scenario.passes.is_none(), "{title}");
+            if let Some(why) = &scenario.passes {
+                assert!(
+                    page.contains(&format!("| {title} | {why} |")),
+                    "{title} | {why}"
+                );
+            }
+        }
+    }
+    assert!(read("attacks.toml").scenario.len() >= 20);
 }
 
 const WRONG: &str = r#"

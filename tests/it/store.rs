@@ -269,6 +269,7 @@ fn word(uses: u32, millis: u64) -> Option<Word> {
         at: at(millis),
         uses,
         comment: Some("fine".into()),
+        claims: Default::default(),
     })
 }
 
@@ -353,6 +354,7 @@ fn spent(id: &str, spent: u64, is_exact: bool) -> Write {
         id: id.into(),
         spent,
         is_exact,
+        lost: 0,
     }
 }
 
@@ -977,6 +979,7 @@ fn model(state: &mut Plain, writes: &[Write]) {
                 id,
                 spent,
                 is_exact,
+                ..
             } => {
                 let known = state.task_spent.entry(id.clone()).or_default();
                 *known = if *is_exact {
@@ -1023,7 +1026,7 @@ fn model(state: &mut Plain, writes: &[Write]) {
                 }
                 state.revision = entry.revision;
             }
-            Write::Usage { .. } | Write::Clock(_) => {}
+            Write::Usage { .. } | Write::Clock(_) | Write::Lease(_) | Write::ToolShown { .. } => {}
         }
     }
 }

@@ -56,6 +56,12 @@ pub fn is_stream(rpc: Rpc) -> bool {
     matches!(rpc, Rpc::AuthorizeStream | Rpc::ExtProcProcess)
 }
 
+/// Whether an RPC is a question, which gives way under overload. Changes do not, nor does what tells how things stand:
+/// who takes a power away or looks for the cause is not kept waiting by questions.
+pub fn yields(rpc: Rpc) -> bool {
+    !Rpc::CONTROL.contains(&rpc)
+}
+
 /// The other end of the connection, and the certificate that it has shown.
 pub fn peer(extensions: &http::Extensions) -> Option<&Peer> {
     match extensions.get::<TlsConnectInfo<Peer>>() {

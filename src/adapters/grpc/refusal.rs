@@ -1,11 +1,16 @@
 //! Everything that can keep a question from being answered, and the status each becomes.
 
+use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
 use crate::adapters::invalid::Invalid;
 use crate::identity::authenticate;
 use crate::identity::caller::Rpc;
 use crate::service::deadline::Unanswered;
+use crate::service::pressure::AGAIN_AFTER;
+
+/// When a client may ask again, in milliseconds.
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
 /// Why a question is not answered. An enforcement point treats every one as a deny.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -91,6 +96,14 @@ pub enum Refusal {
         /// The limit.
         limit: u32,
     },
+    /// Requests wait too long for their turn.
+    #[error(
+        "the server is overloaded: {limit} requests are under way, as many as it answers in time; try again later"
+    )]
+    Overloaded {
+        /// How many may be under way now.
+        limit: usize,
+    },
     /// No answer in the time that the caller or the configuration gives it.
     #[error("no answer within the deadline")]
     DeadlineExceeded,
@@ -114,6 +127,7 @@ impl Refusal {
             Self::TooManyStreams { .. }
             | Self::TooManyWatchers { .. }
             | Self::TooManyRequests { .. }
+            | Self::Overloaded { .. }
             | Self::Share { .. }
             | Self::TooManyBytes { .. }
             | Self::TooManyPublicCalls { .. } => Code::ResourceExhausted,
@@ -134,7 +148,12 @@ impl From<Unanswered> for Refusal {
 
 impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Self {
-        Status::new(refusal.code(), refusal.to_string())
+        let mut status = Status::new(refusal.code(), refusal.to_string());
+        if matches!(refusal, Refusal::Overloaded { .. }) {
+            let again_after = MetadataValue::from(AGAIN_AFTER.as_millis() as u64);
+            status.metadata_mut().insert(PUSHBACK, again_after);
+        }
+        status
     }
 }
 

@@ -138,6 +138,7 @@ fn approve(call: &ApprovedCall, uses: u32) -> Authority {
             at: noon(),
             uses,
             comment: None,
+            claims: Default::default(),
         }),
     };
     let mut authority = Authority::default();

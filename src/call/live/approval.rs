@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use cedar_policy_core::ast::EntityUID;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
 use crate::call::context::Initiator;
@@ -128,6 +129,9 @@ pub struct Word {
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
+    /// What was claimed of whoever said it, as far as claims become facts: whether it may still be said is asked again.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub claims: Map<String, Json>,
 }
 
 /// How an approval stands, looked at by itself and its task.

@@ -17,10 +17,6 @@ use crate::call::live::session::Members;
 pub type Labels = Members<SmolStr>;
 
 /// What labels are kept with, beside sessions.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "most are pairs; a box would be one more allocation for each"
-)]
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Carrier {
     /// A task, by its id.

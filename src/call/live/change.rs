@@ -55,6 +55,17 @@ pub enum Change {
         #[serde(with = "form::uid")]
         uid: EntityUID,
     },
+    /// The machine's clock was taken for right, whatever it was before.
+    ClockRepaired {
+        /// Callgate's time until then.
+        #[serde(with = "form::moment")]
+        from: SystemTime,
+        /// And from then on.
+        #[serde(with = "form::moment")]
+        to: SystemTime,
+        /// Why.
+        reason: SmolStr,
+    },
 }
 
 /// A change with everything that is kept about it.

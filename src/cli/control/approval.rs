@@ -4,7 +4,7 @@ use anyhow::bail;
 use prost_types::Timestamp;
 
 use crate::cli::call::Call;
-use crate::cli::control::{Ask, Limit, Once, Page, Write, given, views};
+use crate::cli::control::{Ask, Limit, Once, Page, Write, given, views, warn_if};
 use crate::cli::name;
 use crate::cli::output::Exit;
 use crate::proto::v1;
@@ -34,6 +34,7 @@ Examples:
   callgate approval list --status pending
   callgate approval approve approval-1 --as user:sam
   callgate approval reject approval-1 --as user:sam --comment no
+  callgate approval revoke approval-1 --as user:sam --comment later
   callgate approval watch --status pending --full
 
 Exit codes: 0 done, 1 error, 2 denied.";
@@ -43,6 +44,7 @@ enum Verb {
     Request(Box<AskFor>),
     Approve(Approve),
     Reject(Reject),
+    Revoke(Revoke),
     List(List),
     Watch(Watch),
 }
@@ -106,6 +108,16 @@ struct Reject {
     write: Write,
 }
 
+/// Takes an approval back that was given: as far as the call was not made, it may not be made any more
+///
+/// Whoever gave it may, and whoever may approve the call.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+struct Revoke {
+    #[command(flatten)]
+    no: Reject,
+}
+
 /// Which approvals.
 #[derive(Debug, clap::Args)]
 struct Filter {
@@ -159,18 +171,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             ask.answer(&text, "RequestApprovalResponse", &answer)
         }
         Verb::Approve(it) => approve(ask, it, is_full),
-        Verb::Reject(it) => {
-            let asked = v1::RejectCallRequest {
-                actor: it.write.actor(),
-                idempotency_key: it.write.key(),
-                id: it.id.clone(),
-                comment: it.comment.clone().unwrap_or_default(),
-            };
-            let again = it.write.once.again("");
-            let answer = ask.change(again, asked, async |to, it| to.reject_call(it).await)?;
-            let text = shown(answer.approval.as_ref(), answer.revision, is_full);
-            ask.answer(&text, "RejectCallResponse", &answer)
-        }
+        Verb::Reject(it) | Verb::Revoke(Revoke { no: it }) => reject(ask, it, is_full),
         Verb::List(it) => list(ask, it, is_full),
         Verb::Watch(it) => {
             let asked = v1::WatchApprovalsRequest {
@@ -195,6 +196,20 @@ fn shown(approval: Option<&v1::Approval>, revision: u64, is_full: bool) -> Strin
 }
 
 /// Nobody should say yes to what they have not seen: without a digest, what is approved is shown first.
+fn reject(ask: &Ask, it: &Reject, is_full: bool) -> anyhow::Result<Exit> {
+    let asked = v1::RejectCallRequest {
+        actor: it.write.actor(),
+        idempotency_key: it.write.key(),
+        id: it.id.clone(),
+        comment: it.comment.clone().unwrap_or_default(),
+    };
+    let again = it.write.once.again("");
+    let answer = ask.change(again, asked, async |to, it| to.reject_call(it).await)?;
+    warn_if(answer.not_durable);
+    let text = shown(answer.approval.as_ref(), answer.revision, is_full);
+    ask.answer(&text, "RejectCallResponse", &answer)
+}
+
 fn approve(ask: &Ask, it: &Approve, is_full: bool) -> anyhow::Result<Exit> {
     let digest = match &it.digest {
         Some(digest) => digest.clone(),

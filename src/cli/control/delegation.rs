@@ -6,7 +6,7 @@ use anyhow::bail;
 use prost_types::Timestamp;
 
 use crate::cli::control::given::{self, End, ScopeArgs};
-use crate::cli::control::{Ask, Limit, Page, Write, views};
+use crate::cli::control::{Ask, Limit, Page, Write, views, warn_if};
 use crate::cli::name;
 use crate::cli::output::Exit;
 use crate::proto::v1;
@@ -160,6 +160,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
                 .once
                 .again(&it.end.instead(asked.expires_at.as_ref()));
             let answer = ask.change(again, asked, async |to, it| to.narrow_delegation(it).await)?;
+            warn_if(answer.not_durable);
             let text = shown(answer.delegation.as_ref(), answer.revision);
             ask.answer(&text, "NarrowDelegationResponse", &answer)
         }
@@ -171,6 +172,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
                 id: it.id.clone(),
             };
             let answer = ask.change(again, asked, async |to, it| to.revoke_delegation(it).await)?;
+            warn_if(answer.not_durable);
             let text = shown(answer.delegation.as_ref(), answer.revision);
             ask.answer(&text, "RevokeDelegationResponse", &answer)
         }

@@ -8,6 +8,7 @@
 
 pub mod approval;
 pub mod changes;
+pub mod clock;
 pub mod delegation;
 pub mod entity;
 pub mod given;
@@ -31,6 +32,16 @@ use crate::cli::name;
 use crate::cli::output::{Exit, Output};
 use crate::proto::v1::control_client::ControlClient;
 use crate::proto::{json, v1};
+
+/// Says that what was taken away would not survive a crash yet.
+pub fn warn_if(not_durable: bool) {
+    if not_durable {
+        eprintln!(
+            "warning: this is in force but NOT DURABLE: the store does not write. It is written as soon as it can be; \
+             see `callgate status`"
+        );
+    }
+}
 
 /// The client of the write side.
 type Control = ControlClient<Channel>;

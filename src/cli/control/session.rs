@@ -1,6 +1,6 @@
 //! `callgate session`: sessions of agents.
 
-use crate::cli::control::{Ask, Write};
+use crate::cli::control::{Ask, Write, warn_if};
 use crate::cli::output::Exit;
 use crate::cli::shown::Facts;
 use crate::proto::v1;
@@ -49,6 +49,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let answer = args
         .ask
         .change(again, asked, async |to, it| to.end_session(it).await)?;
+    warn_if(answer.not_durable);
     let text = Facts::new(format!("session {} is over", it.id)).revision(answer.revision);
     args.ask.answer(&text, "EndSessionResponse", &answer)
 }

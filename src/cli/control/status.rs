@@ -67,6 +67,25 @@ fn load(it: &v1::ServerLoad) -> String {
     )
 }
 
+/// How many requests may be under way where that is less than configured, and what found no time since the start.
+fn overload(it: &v1::Overload) -> String {
+    let limit = match it.is_limited {
+        true => format!("{} requests at once are answered in time", it.limit),
+        false => String::new(),
+    };
+    let count = |count: u64, what: &str| match count {
+        0 => String::new(),
+        count => format!("{count} {what}"),
+    };
+    let told = [
+        limit,
+        count(it.shed_requests, "requests shed"),
+        count(it.expired_requests, "too late before their turn"),
+    ];
+    let told: Vec<_> = told.into_iter().filter(|it| !it.is_empty()).collect();
+    told.join(", ")
+}
+
 /// What the server has turned away since its start.
 fn turned_away(it: &v1::ServerLoad) -> String {
     let counts = [
@@ -162,11 +181,16 @@ fn text(it: &v1::GetStatusResponse) -> Facts {
         .fact("sessions", it.sessions)
         .fact("labels", format!("kept with {} more", it.carriers))
         .fact("store", store)
+        .fact("clock", &it.clock_fault)
         .fact("changed", changed(&it.changed_tools))
         .fact("load", it.load.as_ref().map(load).unwrap_or_default())
         .fact(
             "refused",
             it.load.as_ref().map(turned_away).unwrap_or_default(),
+        )
+        .fact(
+            "overload",
+            it.overload.as_ref().map(overload).unwrap_or_default(),
         )
         .fact("stopped", stopped(&it.stopped))
         .fact("lost", lost(&it.telemetry_losses));

@@ -1,6 +1,6 @@
 //! `callgate stop` and `callgate resume`: what is taken out of service at once, and put back.
 
-use crate::cli::control::{Ask, Write};
+use crate::cli::control::{Ask, Write, warn_if};
 use crate::cli::name;
 use crate::cli::output::Exit;
 use crate::cli::shown::{Facts, entity};
@@ -59,6 +59,7 @@ pub fn stop(it: &StopArgs) -> anyhow::Result<Exit> {
     let again = it.write.once.again("");
     let ask = &it.ask;
     let answer = ask.change(again, asked, async |to, it| to.stop_entity(it).await)?;
+    warn_if(answer.not_durable);
     let text = Facts::new(format!("{} is stopped", entity(&it.uid))).revision(answer.revision);
     ask.answer(&text, "StopEntityResponse", &answer)
 }

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use crate::cli::control::given::{self, End, ScopeArgs};
-use crate::cli::control::{Ask, Limit, Page, Write, views};
+use crate::cli::control::{Ask, Limit, Page, Write, views, warn_if};
 use crate::cli::name;
 use crate::cli::output::Exit;
 use crate::proto::v1;
@@ -170,6 +170,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
                 id: it.id.clone(),
             };
             let answer = ask.change(again, asked, async |to, it| to.close_task(it).await)?;
+            warn_if(answer.not_durable);
             let text = shown(answer.task.as_ref(), answer.revision);
             ask.answer(&text, "CloseTaskResponse", &answer)
         }

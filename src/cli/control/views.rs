@@ -281,6 +281,16 @@ pub fn change(it: &v1::WatchChangesResponse) -> String {
             format!("{uid} is stopped: {}", it.reason)
         }
         Some(Change::Resumed(uid)) => format!("{} is no longer stopped", entity(uid)),
+        Some(Change::ClockRepaired(it)) => {
+            let at =
+                |at: &Option<prost_types::Timestamp>| at.as_ref().map(moment).unwrap_or_default();
+            format!(
+                "the clock was set from {} to {}: {}",
+                at(&it.from),
+                at(&it.to),
+                it.reason
+            )
+        }
     }
 }
 

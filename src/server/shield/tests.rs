@@ -52,7 +52,11 @@ fn everybody() -> Admit {
     Arc::new(move |_| {
         let caller = Arc::clone(&caller);
         let framing = Framing::Whole;
-        Ok(Admitted { caller, framing })
+        Ok(Admitted {
+            caller,
+            framing,
+            yields: true,
+        })
     })
 }
 
@@ -170,7 +174,8 @@ async fn whoever_answers_is_told_the_shorter_deadline() {
     ] {
         let told = Told(Arc::default());
         let mut shield = shielded(told.clone(), limits(1, configured_ms));
-        assert_eq!(status_of(shield.call(request(asked)).await), None);
+        let status = status_of(shield.call(request(asked)).await);
+        assert_eq!(status.as_deref(), is_over.then_some("4"));
         let deadline = told.0.lock().expect("not poisoned").expect("a deadline");
         assert_eq!(deadline.is_over(), is_over, "{configured_ms} {asked:?}");
     }
@@ -265,7 +270,11 @@ async fn one_caller_cannot_take_all_places() {
     let caller = Arc::clone(&greedy);
     let admit: Admit = Arc::new(move |_| {
         let (caller, framing) = (Arc::clone(&caller), Framing::Whole);
-        Ok(Admitted { caller, framing })
+        Ok(Admitted {
+            caller,
+            framing,
+            yields: true,
+        })
     });
     let futures: Vec<Coming> = (0..3)
         .map(|_| Box::pin(std::future::pending()) as _)
@@ -280,4 +289,46 @@ async fn one_caller_cannot_take_all_places() {
         "{said}"
     );
     drop(held);
+}
+
+#[tokio::test]
+async fn what_is_too_late_before_its_turn_is_not_begun() {
+    let load: Arc<Load> = Arc::default();
+    // Nothing to answer with: asking for it would panic, and that is another status.
+    let inner = Script::of(Vec::<Coming>::new());
+    let never: Coming = Box::pin(async { unreachable!("it is begun") });
+    inner.0.lock().expect("not poisoned").push(never);
+    let mut shield = Shield::new(inner, everybody(), limits(10, 1_000), Arc::clone(&load));
+    let late = shield.call(request(Some("20m")));
+    tokio::time::sleep(Duration::from_millis(40)).await;
+    assert_eq!(status_of(late.await).as_deref(), Some("4"));
+    assert_eq!(load.pressure.expired.get(), 1);
+    assert_eq!(load.requests.get(), 0);
+}
+
+#[tokio::test]
+async fn the_limit_that_waiting_brings_holds_for_questions_and_not_for_changes() {
+    let load: Arc<Load> = Arc::default();
+    for _ in 0..8 {
+        let given = Duration::from_secs(1);
+        load.pressure.ended(given, given, 6, 1_000);
+    }
+    assert_eq!(load.pressure.limit(1_000), 4);
+    let caller = Arc::new(Caller::local());
+    let change: Admit = Arc::new(move |_| {
+        Ok(Admitted {
+            caller: Arc::clone(&caller),
+            framing: Framing::Whole,
+            yields: false,
+        })
+    });
+    load.requests.add(4);
+    let ask = |admit: Admit| {
+        let inner = Script::of(vec![fine()]);
+        Shield::new(inner, admit, limits(1_000, 1_000), Arc::clone(&load)).call(request(None))
+    };
+    assert_eq!(status_of(ask(everybody()).await).as_deref(), Some("8"));
+    assert_eq!(load.pressure.shed.get(), 1);
+    assert_eq!(load.requests_refused.get(), 0);
+    assert_eq!(status_of(ask(change).await), None);
 }

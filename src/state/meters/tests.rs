@@ -126,6 +126,7 @@ fn what_was_not_spent_is_given_back_at_the_end() {
         id,
         spent: 1,
         is_exact: true,
+        lost: 0,
     }) = writes.pop()
     else {
         panic!("{writes:?}");
@@ -134,6 +135,31 @@ fn what_was_not_spent_is_given_back_at_the_end() {
     // A reservation that is reported late, and a call that comes late.
     meters.settled(&ID, 64);
     assert_eq!(meters.spend(&ID, 1_024), Spend::Exhausted);
+}
+
+#[test]
+fn a_hundred_crashes_lose_a_sixteenth_of_a_budget_at_most() {
+    for budget in [1, 16, 100, 1_000, 100_000] {
+        let (mut durable, mut lost, mut answered) = (0, 0, 0);
+        for _ in 0..100 {
+            let meters = Meters::new();
+            meters.restore(Vec::new(), vec![(ID, durable)]);
+            meters.restore_lost(vec![(ID, lost)]);
+            for _ in 0..2 {
+                match meters.spend(&ID, budget) {
+                    Spend::Taken => answered += 1,
+                    Spend::Reserve { spent } => {
+                        (durable, lost) = (spent, meters.at_risk(&ID));
+                        meters.settled(&ID, spent);
+                        answered += 1;
+                    }
+                    Spend::Exhausted => {}
+                }
+            }
+        }
+        assert!(durable - answered <= budget / 16, "{durable} {answered}");
+        assert!(answered >= budget.min(200) - budget / 16, "{answered}");
+    }
 }
 
 #[test]

@@ -41,6 +41,10 @@ pub(super) fn reached(connection: &Connection) -> Result<Reached, StoreError> {
         let clock = millis.ok_or_else(|| StoreError::Damaged("the time in `meta`".to_owned()))?;
         reached.clock = Some(clock);
     }
+    if let Some(commits) = noted(connection, "commits")? {
+        let damaged = |_| StoreError::Damaged("the number of commits in `meta`".to_owned());
+        reached.commits = commits.parse().map_err(damaged)?;
+    }
     Ok(reached)
 }
 
@@ -50,6 +54,7 @@ pub(super) fn load(connection: &Connection, reached: Reached) -> Result<Loaded, 
     Ok(Loaded {
         revision: reached.revision,
         clock: reached.clock,
+        lease: lease(connection)?,
         bundle_digest: noted(connection, "bundle_digest")?,
         entities: entities(connection, &mut names)?,
         authority: authority(connection)?,
@@ -64,7 +69,20 @@ pub(super) fn load(connection: &Connection, reached: Reached) -> Result<Loaded, 
         task_spent: all(connection, "SELECT id, spent FROM task_spent", |row| {
             Ok((text(row, 0)?.into(), count(row, 1)?))
         })?,
+        task_lost: all(
+            connection,
+            "SELECT id, lost FROM task_spent WHERE lost > 0",
+            |row| Ok((text(row, 0)?.into(), count(row, 1)?)),
+        )?,
         sessions: sessions(connection)?,
+        ended_sessions: all(connection, "SELECT id FROM ended_sessions", |row| {
+            Ok(text(row, 0)?.into())
+        })?,
+        shown_tools: all(
+            connection,
+            "SELECT type, id, gateway, body FROM changed_tools",
+            |row| Ok((text(row, 2)?.into(), names.uid(row, 0)?, body(row, 3)?)),
+        )?,
         labels: labels(connection)?,
         usage: usage(connection, &mut names)?,
     })
@@ -240,8 +258,18 @@ fn usage(connection: &Connection, names: &mut Names) -> Result<Vec<StoredUsage>,
     })
 }
 
+fn lease(connection: &Connection) -> Result<Option<SystemTime>, StoreError> {
+    let Some(millis) = noted(connection, "lease")? else {
+        return Ok(None);
+    };
+    let lease = millis.parse().ok().and_then(form::from_millis);
+    lease
+        .map(Some)
+        .ok_or_else(|| StoreError::Damaged("the lease of time in `meta`".to_owned()))
+}
+
 /// A value of which there is one.
-fn noted(connection: &Connection, name: &str) -> Result<Option<SmolStr>, StoreError> {
+pub(super) fn noted(connection: &Connection, name: &str) -> Result<Option<SmolStr>, StoreError> {
     let mut found = None;
     each(
         connection,

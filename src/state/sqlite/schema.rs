@@ -6,11 +6,12 @@ use crate::state::sqlite::explain;
 use crate::state::store::StoreError;
 
 /// What makes each version out of the one before. Never changed once released, only added to.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("1.sql"),
     include_str!("2.sql"),
     include_str!("3.sql"),
     include_str!("4.sql"),
+    include_str!("5.sql"),
 ];
 
 /// Says in the file's header that it is Callgate's: `Clgt`.

@@ -59,7 +59,11 @@ fn only_its_owner_may_read_it() {
             (file.file_name().into_string().unwrap(), mode)
         })
         .collect();
-    assert_eq!(modes.len(), 2, "the file and its log: {modes:?}");
+    assert_eq!(
+        modes.len(),
+        3,
+        "the file, its log and its marker: {modes:?}"
+    );
     assert!(modes.iter().all(|(_, mode)| *mode == 0o600), "{modes:?}");
 }
 
@@ -126,7 +130,7 @@ fn a_file_of_a_newer_program_is_refused() {
             refused,
             StoreError::TooNew {
                 found: 99,
-                known: 4,
+                known: 5,
                 ..
             }
         ),
@@ -177,7 +181,7 @@ fn a_row_that_makes_no_sense_is_named() {
             "INSERT INTO entities VALUES ('not a type', 'x', '{}')",
             "type",
         ),
-        ("INSERT INTO task_spent VALUES ('t1', -1)", "spent"),
+        ("INSERT INTO task_spent VALUES ('t1', -1, 0)", "spent"),
         (
             "INSERT INTO approval_uses VALUES ('a1', 4294967296)",
             "uses",
@@ -226,11 +230,164 @@ fn pruning_takes_a_few_rows_at_a_time() {
 }
 
 #[test]
+fn a_full_disk_refuses_and_takes_writes_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("callgate.db");
+    let mut store = Sqlite::open(&path).unwrap();
+    store.commit(&[entry(1)]).unwrap();
+    let limit = |store: &Sqlite, pages: i64| {
+        let pragma = format!("PRAGMA max_page_count = {pages}");
+        let got: i64 = store
+            .connection
+            .query_row(&pragma, [], |row| row.get(0))
+            .unwrap();
+        got
+    };
+    limit(&store, 1);
+    let mut revision = 1;
+    let error = loop {
+        match store.commit(&[entry(revision + 1)]) {
+            Ok(()) => revision += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(error.to_string().contains("full"), "{error}");
+    assert_eq!(store.load().unwrap().revision, revision);
+    limit(&store, 100_000);
+    store.commit(&[entry(revision + 1)]).unwrap();
+    drop(store);
+    let mut store = Sqlite::open(&path).unwrap();
+    assert_eq!(store.load().unwrap().revision, revision + 1);
+}
+
+#[test]
+fn files_that_are_taken_away_are_noticed_before_anything_is_acknowledged() {
+    type Damage = fn(&Path);
+    let damages: [(Damage, &str); 5] = [
+        (|path| fs::remove_file(path).unwrap(), "is gone"),
+        (
+            |path| fs::remove_file(marker::beside(path, "-wal")).unwrap(),
+            "is gone",
+        ),
+        (
+            |path| {
+                let copy = marker::beside(path, ".copy");
+                fs::copy(path, &copy).unwrap();
+                fs::rename(&copy, path).unwrap();
+            },
+            "was replaced",
+        ),
+        (
+            |path| {
+                let log = marker::beside(path, "-wal");
+                OpenOptions::new()
+                    .write(true)
+                    .open(log)
+                    .unwrap()
+                    .set_len(0)
+                    .unwrap();
+            },
+            "was cut",
+        ),
+        (
+            |path| {
+                let folder = path.parent().unwrap();
+                fs::rename(folder, folder.with_extension("away")).unwrap();
+            },
+            "is gone",
+        ),
+    ];
+    for (damage, said) in damages {
+        let outer = tempfile::tempdir().unwrap();
+        let folder = outer.path().join("state");
+        fs::create_dir(&folder).unwrap();
+        let path = folder.join("callgate.db");
+        let mut store = Sqlite::open(&path).unwrap();
+        store.commit(&[entry(1)]).unwrap();
+        store.check().unwrap();
+        damage(&path);
+        for _ in 0..2 {
+            let error = store.commit(&[entry(2)]).unwrap_err().to_string();
+            assert!(
+                error.starts_with("STORE_LOST") && error.contains(said),
+                "{error}"
+            );
+        }
+        assert!(store.check().is_err());
+    }
+}
+
+#[test]
+fn a_store_that_has_lost_something_is_not_opened_without_a_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("callgate.db");
+    let mut store = Sqlite::open(&path).unwrap();
+    store.commit(&[entry(1)]).unwrap();
+    drop(store);
+    let older = fs::read(&path).unwrap();
+    let mut store = Sqlite::open(&path).unwrap();
+    store.commit(&[entry(2)]).unwrap();
+    drop(store);
+    let whole = fs::read(&path).unwrap();
+
+    fs::write(&path, &older).unwrap();
+    let said = refusal(&path);
+    assert!(said.contains("the last 1 of"), "{said}");
+    let mut taken = Sqlite::open_or(&path, OnLoss::GoOn).unwrap();
+    assert_eq!(taken.load().unwrap().revision, 1);
+    drop(taken);
+    Sqlite::open(&path).unwrap();
+
+    fs::remove_file(&path).unwrap();
+    assert!(refusal(&path).contains("--new-store"));
+    assert!(Sqlite::open_or(&path, OnLoss::GoOn).is_err());
+    let mut new = Sqlite::open_or(&path, OnLoss::BeginAnew).unwrap();
+    assert_eq!(new.load().unwrap().revision, 0);
+    new.commit(&[entry(1)]).unwrap();
+    drop(new);
+    // Nothing is lost of this one, so that word changes nothing.
+    let mut same = Sqlite::open_or(&path, OnLoss::BeginAnew).unwrap();
+    assert_eq!(same.load().unwrap().revision, 1);
+    drop(same);
+
+    fs::write(&path, &whole).unwrap();
+    assert!(refusal(&path).contains("it is not the one that"));
+    fs::write(marker::path_of(&path), "nothing of ours").unwrap();
+    assert!(refusal(&path).contains("is no marker of a store"));
+}
+
+#[test]
+fn a_damaged_store_is_found_at_the_start_and_set_aside_on_demand() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("callgate.db");
+    let mut store = Sqlite::open(&path).unwrap();
+    for revision in 1..=200 {
+        store.commit(&[entry(revision)]).unwrap();
+    }
+    drop(store);
+    let mut bytes = fs::read(&path).unwrap();
+    let page = bytes.len() - 4_096;
+    bytes[page..].fill(0x5a);
+    fs::write(&path, &bytes).unwrap();
+    let said = refusal(&path);
+    assert!(
+        said.contains("the store is damaged") && said.contains("--new-store"),
+        "{said}"
+    );
+    let mut new = Sqlite::open_or(&path, OnLoss::BeginAnew).unwrap();
+    assert_eq!(new.load().unwrap().revision, 0);
+    let aside = fs::read_dir(folder.path())
+        .unwrap()
+        .map(|file| file.unwrap().file_name().into_string().unwrap());
+    assert_eq!(aside.filter(|name| name.contains(".lost-")).count(), 1);
+}
+
+#[test]
 fn the_counters_of_its_tools_are_pruned_with_a_task() {
     let mut store = Sqlite::in_memory().unwrap();
     let sql = "INSERT INTO tasks VALUES ('task-1', 5, '{}');
         INSERT INTO task_spent VALUES
-            ('task-1', 1), ('task-1/git/log', 2), ('task-10', 3), ('task-10/git/log', 4), ('task-1.', 5);";
+            ('task-1', 1, 0), ('task-1/git/log', 2, 0), ('task-10', 3, 0), ('task-10/git/log', 4, 0), ('task-1.', 5, 0);";
     store.connection.execute_batch(sql).unwrap();
     let at = SystemTime::UNIX_EPOCH + Duration::from_secs(100);
     let before = Retention {

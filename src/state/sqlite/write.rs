@@ -15,7 +15,7 @@ use crate::call::live::form;
 use crate::call::live::grant::Grant;
 use crate::call::live::task::Task;
 use crate::state::sqlite::{Reached, moment, number, write_error};
-use crate::state::store::{Brought, StoreError, Write};
+use crate::state::store::{Brought, ShownTool, StoreError, Write};
 
 /// Writes all of it. Returns how far the store comes by that.
 pub(super) fn all(
@@ -41,6 +41,8 @@ pub(super) fn all(
         rows.note("clock", &moment(at).to_string())?;
         reached.clock = clock;
     }
+    reached.commits += 1;
+    rows.note("commits", &reached.commits.to_string())?;
     Ok(reached)
 }
 
@@ -81,11 +83,13 @@ impl<'c> Rows<'c> {
                 id,
                 spent,
                 is_exact,
+                lost,
             } => self.run(
-                "INSERT INTO task_spent (id, spent) VALUES (?1, ?2)
+                "INSERT INTO task_spent (id, spent, lost) VALUES (?1, ?2, ?4)
                  ON CONFLICT (id) DO UPDATE SET
-                    spent = CASE WHEN ?3 THEN excluded.spent ELSE max(spent, excluded.spent) END",
-                params![id.as_str(), number(*spent), is_exact],
+                    spent = CASE WHEN ?3 THEN excluded.spent ELSE max(spent, excluded.spent) END,
+                    lost = CASE WHEN ?3 THEN excluded.lost ELSE max(lost, excluded.lost) END",
+                params![id.as_str(), number(*spent), is_exact, number(*lost)],
             ),
             Write::SessionLabels { id, labels, at } => self.session_labels(id, labels, *at),
             Write::Labels {
@@ -116,6 +120,12 @@ impl<'c> Rows<'c> {
                 at,
             } => self.usage(actor, tool.as_ref(), counters, *at),
             Write::Clock(_) => Ok(()),
+            Write::Lease(until) => self.note("lease", &moment(*until).to_string()),
+            Write::ToolShown {
+                gateway,
+                tool,
+                shown,
+            } => self.tool_shown(gateway, tool, shown.as_ref()),
         }
     }
 
@@ -197,11 +207,19 @@ impl<'c> Rows<'c> {
                     params![ty, id],
                 )
             }
-            Change::SessionEnded { session } => self.run(
-                "INSERT INTO sessions (id, is_ended, at) VALUES (?1, 1, ?2)
+            // The one way in which a start comes to be earlier than before.
+            Change::ClockRepaired { to, .. } => self.note("lease", &moment(*to).to_string()),
+            Change::SessionEnded { session } => {
+                self.run(
+                    "INSERT INTO ended_sessions (id) VALUES (?1) ON CONFLICT DO NOTHING",
+                    params![session.as_str()],
+                )?;
+                self.run(
+                    "INSERT INTO sessions (id, is_ended, at) VALUES (?1, 1, ?2)
                  ON CONFLICT (id) DO UPDATE SET is_ended = 1, at = max(at, excluded.at)",
-                params![session.as_str(), moment(at)],
-            ),
+                    params![session.as_str(), moment(at)],
+                )
+            }
         }
     }
 
@@ -295,6 +313,26 @@ impl<'c> Rows<'c> {
             )?;
         }
         Ok(())
+    }
+
+    fn tool_shown(
+        &mut self,
+        gateway: &SmolStr,
+        tool: &EntityUID,
+        shown: Option<&ShownTool>,
+    ) -> Result<(), StoreError> {
+        let (ty, id) = columns(tool);
+        match shown {
+            Some(shown) => self.run(
+                "INSERT INTO changed_tools (gateway, type, id, body) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (gateway, type, id) DO UPDATE SET body = excluded.body",
+                params![gateway.as_str(), ty, id, json(shown)?],
+            ),
+            None => self.run(
+                "DELETE FROM changed_tools WHERE gateway = ?1 AND type = ?2 AND id = ?3",
+                params![gateway.as_str(), ty, id],
+            ),
+        }
     }
 
     fn usage(

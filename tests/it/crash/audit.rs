@@ -75,6 +75,7 @@ fn about(change: &v1::WatchChangesResponse) -> String {
         Change::SessionEnded(session) => session,
         Change::Stopped(stop) => stop.uid.unwrap().id,
         Change::Resumed(uid) => uid.id,
+        Change::ClockRepaired(repair) => repair.reason,
     }
 }
 

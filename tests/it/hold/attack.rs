@@ -328,6 +328,19 @@ pub async fn gateway(target: &Target, connection: &Channel, calls: usize) -> Far
     fared
 }
 
+/// Asks about a call that is allowed until it is not, at most for a minute.
+pub async fn denied(connection: &Channel) -> bool {
+    for _ in 0..6_000 {
+        let mut client = AuthorizationClient::new(connection.clone());
+        let answer = client.authorize(question()).await;
+        if answer.is_ok_and(|it| it.get_ref().decision() == v1::Decision::Deny) {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    false
+}
+
 /// A connection that has asked once.
 pub async fn connected(target: &Target) -> Channel {
     let channel = channel(&target.grpc).await.expect("a connection");

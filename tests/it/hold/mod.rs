@@ -2,9 +2,13 @@
 
 mod attack;
 mod collector;
+mod flood;
 mod headers;
+mod loading;
 mod losses;
+mod overload;
 mod restart;
 mod silence;
 mod starvation;
+mod store;
 mod strangers;

@@ -94,9 +94,6 @@ async fn a_change_that_is_not_written_is_not_in_service() {
     for _ in 0..3 {
         let refused = lend(&office).await.unwrap_err();
         assert!(matches!(refused, ControlError::Unavailable), "{refused:?}");
-        let revoked = office.control.revoke_delegation(&author, kept.clone());
-        let refused = revoked.await.unwrap_err();
-        assert!(matches!(refused, ControlError::Unavailable), "{refused:?}");
     }
     let live = office.service.live().unwrap();
     assert_eq!(live.revision(), before.revision());
@@ -111,12 +108,81 @@ async fn a_change_that_is_not_written_is_not_in_service() {
     let revoked = office
         .control
         .revoke_delegation(&author, kept.clone())
-        .await;
-    assert_eq!(revoked.unwrap().revision, before.revision() + 2);
+        .await
+        .unwrap();
+    assert_eq!(revoked.revision, before.revision() + 2);
+    assert!(revoked.is_durable);
     let denied = office.decide(&made).await;
     assert_eq!(denied.reasons[0].code, ReasonCode::DelegationRevoked);
     let made = by_grants(call(&agent("one"), "mail/list"), &[next]);
     assert!(office.decide(&made).await.is_allow());
+}
+
+#[tokio::test]
+async fn what_is_taken_away_takes_force_at_once_and_is_written_when_it_can_be() {
+    let (office, is_full) = office();
+    let author = office.author(&person("ana"));
+    let lent = [lend(&office).await.unwrap(), lend(&office).await.unwrap()];
+    let made = lent
+        .clone()
+        .map(|id| by_grants(call(&agent("one"), "mail/list"), &[id]));
+    let mut in_session = for_person(call(&agent("two"), "mail/list"), &person("ana"));
+    in_session.workflow.session_id = Some("s".into());
+    let before = office.service.live().unwrap().revision();
+    let mut changes = office.service.ledger().changes();
+    is_full.store(true, Ordering::SeqCst);
+    for (id, made) in lent.iter().zip(&made) {
+        assert!(office.decide(made).await.is_allow());
+        let revoked = office.control.revoke_delegation(&author, id.clone());
+        let revoked = revoked.await.unwrap();
+        assert!(!revoked.is_durable, "and it says so");
+        let denied = office.decide(made).await;
+        assert_eq!(denied.reasons[0].code, ReasonCode::DelegationRevoked);
+        let refused = lend(&office).await.unwrap_err();
+        assert!(matches!(refused, ControlError::Unavailable), "{refused:?}");
+    }
+    let ended = office.control.end_session(&author, "s".into()).await;
+    assert!(!ended.unwrap().is_durable);
+    let denied = office.decide(&in_session).await;
+    assert_eq!(denied.reasons[0].code, ReasonCode::SessionEnded);
+    let stopped = office
+        .control
+        .stop_entity(&author, agent("three"), "leaks".into());
+    assert!(!stopped.await.unwrap().is_durable);
+    let status = office.control.status().await.unwrap();
+    assert_eq!((status.unwritten, status.stopped.len()), (4, 1));
+    let fault = status.store_fault.unwrap();
+    assert!(
+        fault.contains("4 changes are in force and not written"),
+        "{fault}"
+    );
+    office.service.flush();
+    assert!(changes.try_recv().is_err(), "still nothing is written");
+
+    is_full.store(false, Ordering::SeqCst);
+    office.service.flush();
+    for (step, verb) in [
+        "RevokeDelegation",
+        "RevokeDelegation",
+        "EndSession",
+        "StopEntity",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let told = changes.recv().await.unwrap();
+        assert_eq!(told.revision, before + 1 + step as u64);
+        assert_eq!(told.verb, verb, "in the order in which it was taken away");
+    }
+    let live = office.service.live().unwrap();
+    assert_eq!(live.revision(), before + 4);
+    let status = office.control.status().await.unwrap();
+    assert_eq!((status.unwritten, status.store_fault), (0, None));
+    lend(&office).await.unwrap();
+    for made in &made {
+        let denied = office.decide(made).await;
+        assert_eq!(denied.reasons[0].code, ReasonCode::DelegationRevoked);
+    }
 }
 
 #[tokio::test]

@@ -6,3 +6,4 @@ mod broken_store;
 mod model;
 mod office;
 mod races;
+mod taken_away;

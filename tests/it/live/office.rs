@@ -30,6 +30,7 @@ use smol_str::SmolStr;
 const POLICIES: &str = r#"
 @id("govern") permit (principal is Mcp::User, action in Mcp::Action::"govern", resource);
 @id("lend-on") permit (principal is Mcp::Agent, action == Mcp::Action::"grant_delegation", resource);
+@id("left-the-team") forbid (principal in Mcp::Group::"former", action == Mcp::Action::"approve_call", resource);
 @id("people") permit (principal is Mcp::User, action in Mcp::Action::"call_tool", resource);
 @id("agents") permit (principal is Mcp::Agent, action in Mcp::Action::"call_tool", resource)
 when { context has delegation };
@@ -45,6 +46,7 @@ when { context has session && context.session.labels.contains("sent") };
 "#;
 
 const ENTITIES: &str = r#"[
+  {"uid": {"type": "Mcp::Group", "id": "former"}, "attrs": {}, "parents": []},
   {"uid": {"type": "Mcp::User", "id": "ana"}, "attrs": {}, "parents": []},
   {"uid": {"type": "Mcp::User", "id": "bob"}, "attrs": {}, "parents": []},
   {"uid": {"type": "Mcp::Agent", "id": "one"}, "attrs": {"owner": {"__entity": {"type": "Mcp::User", "id": "ana"}}, "active": true}, "parents": []},

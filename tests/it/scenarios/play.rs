@@ -174,8 +174,10 @@ impl Player {
     /// after a deny, which has none.
     async fn call(&mut self, step: &Step, call: &Call) -> Result<(), String> {
         let told = step.expect(|word| {
-            (word == "allow").then(|| ToldOfCall {
-                allow: true,
+            let (allow, stopped) = (word == "allow", word == "stopped");
+            (allow || stopped).then(|| ToldOfCall {
+                allow,
+                stopped,
                 ..ToldOfCall::default()
             })
         })?;
@@ -225,6 +227,7 @@ impl Player {
         let (expected, came) = (outcome_told(told), outcome_came(agent, &codes));
         let first_only = told.and.is_none().then(|| codes.first()).flatten();
         let is_same = match (&told.deny, first_only) {
+            _ if told.stopped => codes.first().is_some_and(|code| is_by_policy(code)),
             (Some(code), Some(first)) if !told.allow => code == first,
             _ => expected == came,
         };
@@ -418,8 +421,14 @@ fn operation(call: &Call) -> Result<v1::Operation, String> {
     })
 }
 
+/// Whether a deny for this reason is one of policies, not of a call that is made wrongly.
+fn is_by_policy(code: &str) -> bool {
+    ["FORBIDDEN", "APPROVAL_REQUIRED"].contains(&code)
+}
+
 fn outcome_told(told: &ToldOfCall) -> String {
     match &told.deny {
+        _ if told.stopped => "deny by policy".to_owned(),
         Some(code) if !told.allow => {
             let more = told.and.iter().flatten().map(|code| format!(", {code}"));
             format!("deny, {code}{}", more.collect::<String>())

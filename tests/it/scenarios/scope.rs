@@ -2,7 +2,7 @@
 
 use callgate::proto::v1;
 
-use crate::scenarios::story::Covers;
+use crate::scenarios::story::{Covers, Use};
 
 /// `user:ana`, `agent:helper`, `tool:notes/read`, `group:staff`.
 pub fn entity(name: &str) -> Result<Option<v1::EntityRef>, String> {
@@ -59,6 +59,30 @@ pub fn scope(covers: &Covers) -> Result<Option<v1::Scope>, String> {
         targets: covers.targets.clone(),
         effect: effect(covers.effect.as_deref().unwrap_or("read"))?,
     }))
+}
+
+/// What a tool of a task is for.
+pub fn tool_use(it: &Use) -> v1::ToolUse {
+    v1::ToolUse {
+        tool: it.tool.clone(),
+        targets: it.targets.clone(),
+        max_calls: it.calls,
+        ..v1::ToolUse::default()
+    }
+}
+
+/// Places that were named to read from, and to send to.
+pub fn places(reads: &[String], sends: &[String]) -> Vec<v1::TaskPlace> {
+    let named = |places: &[String], read: bool| {
+        let places = places.iter().cloned();
+        let place = |place| v1::TaskPlace {
+            place,
+            read,
+            send: !read,
+        };
+        places.map(place).collect::<Vec<_>>()
+    };
+    [named(reads, true), named(sends, false)].concat()
 }
 
 /// A server and a tool.

@@ -16,6 +16,10 @@ pub struct Story {
 pub struct Scenario {
     /// What it shows, in a sentence.
     pub title: String,
+    /// What an attacker wants: `exfiltrate`, `destroy` or `escalate`; in `attacks.toml` only.
+    pub aim: Option<String>,
+    /// Why the attack passes, if it does.
+    pub passes: Option<String>,
     /// The reason code that it is the example of; in `reasons.toml` only.
     pub reason: Option<String>,
     /// `office` (the default, `world/`) or `shipped` (`policies/`).
@@ -213,6 +217,14 @@ pub struct OpenTask {
     pub person: String,
     pub purpose: Option<String>,
     pub covers: Option<Covers>,
+    /// What single tools are for.
+    #[serde(default)]
+    pub uses: Vec<Use>,
+    /// Places to read from, and to send to.
+    #[serde(default)]
+    pub reads: Vec<String>,
+    #[serde(default)]
+    pub sends: Vec<String>,
     pub calls: Option<u64>,
     #[serde(default)]
     pub steps: Vec<TaskStep>,
@@ -220,6 +232,16 @@ pub struct OpenTask {
     pub lasts: String,
     #[serde(flatten)]
     pub kept: Kept,
+}
+
+/// What a tool of a task is for.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Use {
+    pub tool: String,
+    #[serde(default)]
+    pub targets: Vec<String>,
+    pub calls: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -377,6 +399,9 @@ pub struct Encode {
 pub struct ToldOfCall {
     #[serde(default)]
     pub allow: bool,
+    /// Policies deny it, or demand an approval.
+    #[serde(default)]
+    pub stopped: bool,
     /// The code of the first reason.
     pub deny: Option<String>,
     /// The codes of the others, in order.

@@ -396,8 +396,8 @@ impl Player {
         let steps: Result<Vec<_>, String> = it.steps.iter().map(step).collect();
         let purpose = it.purpose.clone();
         Ok(v1::OpenTaskRequest {
-            tool_uses: Vec::new(),
-            places: Vec::new(),
+            tool_uses: it.uses.iter().map(scope::tool_use).collect(),
+            places: scope::places(&it.reads, &it.sends),
             actor: scope::actor(&it.by)?,
             idempotency_key: key,
             agent: scope::entity(&it.agent)?,

@@ -53,6 +53,7 @@ writes! {
     GrantDelegationRequest NarrowDelegationRequest RevokeDelegationRequest
     OpenTaskRequest AdvanceTaskRequest CloseTaskRequest
     ApproveCallRequest RejectCallRequest EndSessionRequest StopEntityRequest ResumeEntityRequest
+    RepairClockRequest
 }
 
 impl Write for v1::RequestApprovalRequest {

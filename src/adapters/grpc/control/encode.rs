@@ -278,6 +278,9 @@ pub(super) fn status(status: Status, load: &Load, limits: &Limits) -> v1::GetSta
         load: Some(server_load(load, limits)),
         stopped: status.stopped.iter().map(|it| stop(it)).collect(),
         directory: status.directory.as_deref().map(directory),
+        unwritten: count(status.unwritten),
+        clock_fault: status.clock_fault.unwrap_or_default(),
+        overload: Some(overload(load, limits)),
     }
 }
 
@@ -300,6 +303,17 @@ fn server_load(load: &Load, limits: &Limits) -> v1::ServerLoad {
         pushed_out_connections: turned_away.pushed_out,
         silent_connections: turned_away.silent,
         refused_public_calls: turned_away.public_calls,
+    }
+}
+
+fn overload(load: &Load, limits: &Limits) -> v1::Overload {
+    let configured = limits.concurrent_requests as usize;
+    let turned_away = load.turned_away();
+    v1::Overload {
+        limit: count(load.pressure.limit(configured)),
+        is_limited: load.pressure.is_on(configured),
+        shed_requests: turned_away.shed,
+        expired_requests: turned_away.expired,
     }
 }
 
@@ -380,6 +394,11 @@ pub(super) fn change(
         Change::SessionEnded { session } => Wire::SessionEnded(session.to_string()),
         Change::Stopped(it) => Wire::Stopped(stop(it)),
         Change::Resumed { uid } => Wire::Resumed(entity_ref(uid)),
+        Change::ClockRepaired { from, to, reason } => Wire::ClockRepaired(v1::ClockRepair {
+            from: Some(timestamp(*from)),
+            to: Some(timestamp(*to)),
+            reason: reason.to_string(),
+        }),
     };
     v1::WatchChangesResponse {
         revision: entry.revision,

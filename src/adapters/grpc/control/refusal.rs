@@ -34,7 +34,8 @@ pub(super) fn status(error: ControlError, caller: &Caller) -> Status {
         ControlError::NotReady
         | ControlError::Broken
         | ControlError::Unlogged
-        | ControlError::Unavailable => Code::Unavailable,
+        | ControlError::Unavailable
+        | ControlError::StoreLost(_) => Code::Unavailable,
     };
     let message = error.to_string();
     match error {

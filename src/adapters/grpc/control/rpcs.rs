@@ -194,6 +194,7 @@ impl control_server::Control for ControlApi {
         Ok(Response::new(v1::NarrowDelegationResponse {
             delegation: Some(encode::delegation(done.value)),
             revision: done.revision,
+            not_durable: !done.is_durable,
         }))
     }
 
@@ -211,6 +212,7 @@ impl control_server::Control for ControlApi {
         Ok(Response::new(v1::RevokeDelegationResponse {
             delegation: Some(encode::delegation(done.value)),
             revision: done.revision,
+            not_durable: !done.is_durable,
         }))
     }
 
@@ -280,6 +282,7 @@ impl control_server::Control for ControlApi {
         Ok(Response::new(v1::CloseTaskResponse {
             task: Some(encode::task(done.value)),
             revision: done.revision,
+            not_durable: !done.is_durable,
         }))
     }
 
@@ -344,6 +347,7 @@ impl control_server::Control for ControlApi {
         Ok(Response::new(v1::RejectCallResponse {
             approval: Some(encode::approval(done.value, &author.caller.rights)),
             revision: done.revision,
+            not_durable: !done.is_durable,
         }))
     }
 
@@ -391,8 +395,11 @@ impl control_server::Control for ControlApi {
                     parser.required_id(message.session_id, "session_id")
                 })?;
         let ended = self.control().end_session(&author, session).await;
-        let revision = ended.map_err(told(&author.caller))?;
-        Ok(Response::new(v1::EndSessionResponse { revision }))
+        let done = ended.map_err(told(&author.caller))?;
+        Ok(Response::new(v1::EndSessionResponse {
+            revision: done.revision,
+            not_durable: !done.is_durable,
+        }))
     }
 
     async fn stop_entity(
@@ -406,8 +413,11 @@ impl control_server::Control for ControlApi {
                     Ok((uid, parser.required_text(message.reason, "reason")?))
                 })?;
         let stopped = self.control().stop_entity(&author, uid, reason).await;
-        let revision = stopped.map_err(told(&author.caller))?;
-        Ok(Response::new(v1::StopEntityResponse { revision }))
+        let done = stopped.map_err(told(&author.caller))?;
+        Ok(Response::new(v1::StopEntityResponse {
+            revision: done.revision,
+            not_durable: !done.is_durable,
+        }))
     }
 
     async fn resume_entity(
@@ -422,6 +432,20 @@ impl control_server::Control for ControlApi {
         let resumed = self.control().resume_entity(&author, uid).await;
         let revision = resumed.map_err(told(&author.caller))?;
         Ok(Response::new(v1::ResumeEntityResponse { revision }))
+    }
+
+    async fn repair_clock(
+        &self,
+        request: Request<v1::RepairClockRequest>,
+    ) -> Result<Response<v1::RepairClockResponse>, Status> {
+        let (author, reason) =
+            self.shared
+                .write(request, Rpc::RepairClock, |parser, message| {
+                    parser.required_text(message.reason, "reason")
+                })?;
+        let repaired = self.control().repair_clock(&author, reason).await;
+        let revision = repaired.map_err(told(&author.caller))?;
+        Ok(Response::new(v1::RepairClockResponse { revision }))
     }
 
     async fn get_status(

@@ -49,6 +49,7 @@ fn with_word(approval: &Approval, uses: u32, seconds: u64) -> Arc<Approval> {
             at: at(seconds),
             uses,
             comment: None,
+            claims: Default::default(),
         }),
         ..approval.clone()
     })

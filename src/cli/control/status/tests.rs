@@ -46,3 +46,27 @@ fn what_telemetry_lost_is_told_by_signal_kind_and_reason() {
     let told = text(&status(Vec::new())).to_string();
     assert!(!told.contains("lost"), "{told}");
 }
+
+#[test]
+fn overload_is_told_with_its_limit_and_what_it_cost() {
+    let status = |limit, is_limited, shed_requests, expired_requests| {
+        let overload = v1::Overload {
+            limit,
+            is_limited,
+            shed_requests,
+            expired_requests,
+        };
+        let status = v1::GetStatusResponse {
+            overload: Some(overload),
+            ..Default::default()
+        };
+        text(&status).to_string()
+    };
+    let told = status(12, true, 340, 5);
+    let line = "  overload  12 requests at once are answered in time, 340 requests shed, 5 too late before their turn\n";
+    assert!(told.contains(line), "{told}");
+    let told = status(1_024, false, 340, 0);
+    assert!(told.contains("  overload  340 requests shed\n"), "{told}");
+    let told = status(1_024, false, 0, 0);
+    assert!(!told.contains("overload"), "{told}");
+}

@@ -1,0 +1,36 @@
+//! The clock: taken for right by somebody who may say so.
+
+use smol_str::SmolStr;
+
+use crate::call::live::change::Change;
+use crate::control::author::Author;
+use crate::control::error::ControlError;
+use crate::control::write::{About, Control, Scene, whole_millis};
+use crate::service::ledger::Plan;
+
+impl Control {
+    /// Lets time go on from what the machine's clock says now, also if Callgate's was later. Gives the revision.
+    pub async fn repair_clock(
+        &self,
+        author: &Author,
+        reason: SmolStr,
+    ) -> Result<u64, ControlError> {
+        let to = whole_millis(self.service.clock().source_now());
+        let plan = move |scene: &Scene<'_>| {
+            scene.govern("repair_clock", &scene.gateway(), About::default())?;
+            Ok(Plan {
+                verb: "RepairClock",
+                id: SmolStr::new_static("clock"),
+                change: Change::ClockRepaired {
+                    from: scene.now,
+                    to,
+                    reason,
+                },
+            })
+        };
+        let written = self.write("RepairClock", author, plan).await?;
+        self.service.clock().repair(to);
+        tracing::warn!(revision = written.revision, "the clock was taken for right");
+        Ok(written.revision)
+    }
+}

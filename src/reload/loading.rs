@@ -1,0 +1,244 @@
+//! One load of a directory, on a thread of its own and within a deadline: read, tried, compiled.
+//!
+//! Start at [`Loader::first`] and [`Loader::next`].
+//!
+//! Invariant: whoever waits for a load waits no longer than its deadline. A load that hangs, on a file system that does
+//! not answer, is left behind; there are never more than a few of those.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use crate::bundle::fault::{Fault, Faults};
+use crate::bundle::files::{self, Files, Unread};
+use crate::bundle::listing::Listing;
+use crate::bundle::{self, Bundle, COMPILE_STACK_BYTES};
+use crate::config::Reload;
+use crate::reload::trial::Trial;
+
+/// Loads that hang at a time. Beyond that, no further one begins.
+const MAX_HANGING: usize = 3;
+
+/// What a load found.
+pub(super) enum Found {
+    /// What is in service already.
+    Unchanged,
+    /// What was found faulty before.
+    KnownFault { is_whole: bool },
+    /// Something new.
+    Good(Box<Bundle>),
+    /// Faults, and a name for what has them. If not all of it could be read, it may be different the next time.
+    Faulty {
+        faults: Faults,
+        key: Arc<str>,
+        is_whole: bool,
+    },
+    /// A load that did not get as far as to say what the directory holds; the next one may.
+    Broken(Faults),
+    /// Files that did not rest.
+    Changing(Faults),
+}
+
+/// What there is to compare with.
+#[derive(Clone)]
+pub(super) struct Known {
+    /// The digest of what is in service.
+    pub live: Arc<str>,
+    /// What was found faulty, if that needs no telling again.
+    pub failed: Option<Arc<str>>,
+}
+
+/// Loads one directory.
+#[derive(Debug, Clone)]
+pub struct Loader {
+    pub(super) dir: PathBuf,
+    pub(super) config: Option<PathBuf>,
+    pub(super) rest: Duration,
+    pub(super) patience: Duration,
+    pub(super) deadline: Duration,
+    /// `None` if this program cannot be started for a trial.
+    pub(super) trial: Option<Trial>,
+    under_way: Arc<AtomicUsize>,
+}
+
+impl Loader {
+    /// A loader that compiles without a trial.
+    pub fn new(dir: &Path) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            config: None,
+            rest: Duration::ZERO,
+            patience: files::PATIENCE,
+            deadline: Reload::default().deadline(),
+            trial: None,
+            under_way: Arc::default(),
+        }
+    }
+
+    /// Reads the configuration from this file rather than from the directory.
+    pub fn with_config(mut self, path: Option<&Path>) -> Self {
+        self.config = path.map(Path::to_owned);
+        self
+    }
+
+    /// Tries files in another process first, and keeps to these settings. Only for the program itself: it starts
+    /// itself.
+    pub fn with_trial(mut self, settings: &Reload) -> Self {
+        self.deadline = settings.deadline();
+        self.rest = Duration::from_millis(settings.debounce_ms);
+        self.trial = Some(Trial::new(settings));
+        self
+    }
+
+    /// Loads what a server starts with.
+    pub fn first(&self) -> Result<Bundle, Faults> {
+        let (sender, result) = mpsc::channel();
+        let loader = self.clone();
+        // Whoever asked may have given up.
+        let tell = move |loaded| drop(sender.send(loaded));
+        self.begin(move || loader.load(), tell)?;
+        result
+            .recv_timeout(self.deadline)
+            .map_err(|_| self.too_late())?
+    }
+
+    fn load(&self) -> Result<Bundle, Faults> {
+        let files = self.read().map_err(Unread::into_faults)?;
+        // The directory may give itself more time and more memory than the defaults.
+        let trial = self
+            .trial
+            .map(|_| Trial::new(&bundle::settings(&files).reload));
+        if let Some(trial) = trial {
+            trial.of(&files).map_err(Faults::one)?;
+        }
+        bundle::compile(&files)
+    }
+
+    /// Loads what is in the directory now, if that is not known.
+    pub(super) async fn next(&self, known: Known) -> Found {
+        let (sender, result) = oneshot::channel();
+        let loader = self.clone();
+        let tell = move |found| drop(sender.send(found));
+        if let Err(faults) = self.begin(move || loader.look(&known), tell) {
+            return Found::Broken(faults);
+        }
+        match timeout(self.deadline, result).await {
+            Ok(Ok(found)) => found,
+            // A panic in there is a defect, but no reason to stop answering.
+            Ok(Err(_)) => Found::Broken(broken("loading broke off".to_owned())),
+            Err(_) => Found::Broken(self.too_late()),
+        }
+    }
+
+    /// What is in the directory now, without its contents; `None` if that cannot be said in time.
+    pub(super) async fn listing(&self) -> Option<Listing> {
+        let (sender, result) = oneshot::channel();
+        let dir = self.dir.clone();
+        let tell = move |listing| drop(sender.send(listing));
+        self.begin(move || files::listing(&dir), tell).ok()?;
+        timeout(self.deadline, result).await.ok()?.ok()?
+    }
+
+    fn read(&self) -> Result<Files, Unread> {
+        let files = files::read_rested(&self.dir, self.rest, self.patience)?;
+        let config = self.config.as_deref();
+        Ok(config.into_iter().fold(files, Files::with_config))
+    }
+
+    fn look(&self, known: &Known) -> Found {
+        let files = match self.read() {
+            Ok(files) => files,
+            Err(Unread::Faulty(faults)) => return Found::Broken(faults),
+            Err(Unread::Changing(faults)) => return Found::Changing(faults),
+        };
+        // A file that could not be read is not in the digest.
+        let is_whole = files.faults.is_empty();
+        if is_whole && files.digest == known.live {
+            return Found::Unchanged;
+        }
+        let key = key(&files);
+        if known.failed.as_ref() == Some(&key) {
+            return Found::KnownFault { is_whole };
+        }
+        if let Some(Err(fault)) = self.trial.map(|trial| trial.of(&files)) {
+            return Found::Broken(Faults::one(fault));
+        }
+        match bundle::compile(&files) {
+            Ok(bundle) => Found::Good(Box::new(bundle)),
+            Err(faults) => Found::Faulty {
+                faults,
+                key,
+                is_whole,
+            },
+        }
+    }
+
+    /// Starts a thread that counts as long as it works.
+    fn begin<T: 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+        tell: impl FnOnce(T) + Send + 'static,
+    ) -> Result<(), Faults> {
+        let place = Place::take(&self.under_way).ok_or_else(|| {
+            let said = format!("{MAX_HANGING} earlier loads hang; the directory does not answer");
+            broken(said)
+        })?;
+        let thread = thread::Builder::new()
+            .name("load".to_owned())
+            .stack_size(COMPILE_STACK_BYTES);
+        let started = thread.spawn(move || {
+            let done = work();
+            // Before it is told: whoever hears it may begin the next one at once.
+            drop(place);
+            tell(done);
+        });
+        match started {
+            Ok(_) => Ok(()),
+            Err(error) => Err(broken(format!(
+                "the system has no thread to load it: {error}"
+            ))),
+        }
+    }
+
+    fn too_late(&self) -> Faults {
+        broken(format!(
+            "loading took longer than `reload.deadline_ms`, {} ms",
+            self.deadline.as_millis()
+        ))
+    }
+}
+
+/// A name for what was read, and for what could not be.
+fn key(files: &Files) -> Arc<str> {
+    match Faults::from_list(files.faults.clone()) {
+        Some(faults) => Arc::from(format!("{} {faults}", files.digest)),
+        None => Arc::clone(&files.digest),
+    }
+}
+
+fn broken(message: String) -> Faults {
+    Faults::one(Fault::of_file(&Arc::from("<bundle>"), message))
+}
+
+/// One of the loads under way.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(under_way: &Arc<AtomicUsize>) -> Option<Self> {
+        let before = under_way.fetch_add(1, Ordering::SeqCst);
+        let place = Self(Arc::clone(under_way));
+        (before < MAX_HANGING).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,170 @@
+//! Compiling somewhere else first: in a process of its own, under limits, so that whatever a directory does to a
+//! compiler ends that process and not the server.
+//!
+//! Start at [`Trial::of`], which the server asks before it compiles; [`undergo`] is what the other process does.
+//!
+//! Invariant: a trial says only whether compiling ends well, not what it finds. Faults are found by compiling.
+
+use std::io::{self, BufWriter, Read, Write};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::bundle::fault::Fault;
+use crate::bundle::files::{Files, Source};
+use crate::bundle::{self, COMPILE_STACK_BYTES};
+use crate::config::Reload;
+
+/// The verb by which the program does it, not meant for people.
+pub const VERB: &str = "try-compiling";
+/// How often it is looked whether the other process has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// The limits of a trial.
+#[derive(Debug, Clone, Copy)]
+pub struct Trial {
+    deadline: Duration,
+    memory_mib: u64,
+}
+
+impl Trial {
+    /// A trial under these limits.
+    pub fn new(settings: &Reload) -> Self {
+        Self {
+            deadline: settings.deadline(),
+            memory_mib: settings.memory_mib,
+        }
+    }
+
+    /// Compiles files in another process. The fault says how that ended, if not well. Where the system has no
+    /// process to give, there is no trial: what bounds the files without one has to do.
+    pub fn of(&self, files: &Files) -> Result<(), Fault> {
+        let begun = Instant::now();
+        let mut child = match self.spawn() {
+            Ok(child) => child,
+            Err(error) => {
+                tracing::warn!(%error, "the directory is compiled without a trial");
+                return Ok(());
+            }
+        };
+        let sources = files.sources.clone();
+        let stdin = child.stdin.take();
+        // It may never read; then it is ended, and this thread with it.
+        let written = thread::Builder::new().spawn(move || hand_over(stdin, &sources));
+        if let Err(error) = written {
+            end(&mut child);
+            tracing::warn!(%error, "the directory is compiled without a trial");
+            return Ok(());
+        }
+        let ended = self.wait(&mut child, begun);
+        end(&mut child);
+        match ended {
+            Some(status) if status.success() => Ok(()),
+            Some(status) => Err(self.crashed(status)),
+            None => Err(fault(format!(
+                "compiling took longer than `reload.deadline_ms`, {} ms",
+                self.deadline.as_millis()
+            ))),
+        }
+    }
+
+    fn spawn(&self) -> io::Result<Child> {
+        // It leads to this very program even if the file was replaced since.
+        let own = std::path::Path::new("/proc/self/exe");
+        let program = match own.exists() {
+            true => own.to_owned(),
+            false => std::env::current_exe()?,
+        };
+        Command::new(program)
+            .args([VERB, "--memory-mib", &self.memory_mib.to_string()])
+            .args(["--seconds", &self.deadline.as_secs().max(1).to_string()])
+            .env_clear()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+    }
+
+    fn wait(&self, child: &mut Child, begun: Instant) -> Option<ExitStatus> {
+        loop {
+            // An error here is of a process that cannot be waited for; it is ended.
+            if let Some(status) = child.try_wait().ok()? {
+                return Some(status);
+            }
+            if begun.elapsed() >= self.deadline {
+                return None;
+            }
+            thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    fn crashed(&self, status: ExitStatus) -> Fault {
+        fault(format!("compiling it does not end well ({status})")).with_help(format!(
+            "it was tried in a process of its own, which may have {} MiB (`reload.memory_mib`); look at what was changed \
+             last",
+            self.memory_mib
+        ))
+    }
+}
+
+fn fault(message: String) -> Fault {
+    Fault::of_file(&Arc::from("<bundle>"), message)
+}
+
+/// A pipe that breaks is of a process that has ended, and how it did is told.
+fn hand_over(stdin: Option<impl Write>, sources: &[Source]) {
+    if let Some(stdin) = stdin {
+        let mut writer = BufWriter::new(stdin);
+        if serde_json::to_writer(&mut writer, sources).is_ok() {
+            let _ = writer.flush();
+        }
+    }
+}
+
+fn end(child: &mut Child) {
+    // It may have ended by itself.
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+/// Reads files as a trial hands them over, and compiles them under these limits. Faults are as good an end as none.
+pub fn undergo(mut input: impl Read, memory_mib: u64, seconds: u64) -> io::Result<()> {
+    let processors = thread::available_parallelism().map_or(1, |count| count.get() as u64);
+    // Beyond what the program has taken already, and the stacks of its threads.
+    let stacks = (processors + 1).saturating_mul(COMPILE_STACK_BYTES as u64);
+    if let Some(taken) = address_space() {
+        let memory = memory_mib.saturating_mul(1 << 20);
+        let all = memory.saturating_add(taken).saturating_add(stacks);
+        bound(Resource::As, all)?;
+    }
+    bound(Resource::Cpu, seconds.saturating_mul(processors))?;
+    bound(Resource::Core, 0)?;
+    let sources: Vec<Source> = serde_json::from_reader(io::BufReader::new(&mut input))?;
+    let files = Files::of_sources(sources);
+    let compiling = thread::Builder::new().stack_size(COMPILE_STACK_BYTES);
+    let compiled = compiling.spawn(move || drop(bundle::compile(&files)))?;
+    compiled
+        .join()
+        .map_err(|_| io::Error::other("compiling panicked"))
+}
+
+/// Bytes of address space that this process has, where the system tells it.
+fn address_space() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmSize:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    kib.map(|kib| kib.saturating_mul(1_024))
+}
+
+fn bound(resource: Resource, most: u64) -> io::Result<()> {
+    let now = getrlimit(resource);
+    let most = now.maximum.map_or(most, |hard| hard.min(most));
+    let new = Rlimit {
+        current: Some(most),
+        maximum: Some(most),
+    };
+    Ok(setrlimit(resource, new)?)
+}

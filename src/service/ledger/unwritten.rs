@@ -1,0 +1,215 @@
+//! What was taken away while the store does not write: in service at once, written as soon as it can be.
+//!
+//! A full disk must not keep anybody from revoking. So a change that takes something away does not wait for the disk if
+//! that fails: it is in force in memory, its asker is told that it is not durable, and it is written in order, before
+//! anything else is. Nothing is given meanwhile.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use smol_str::SmolStr;
+
+use crate::call::live::change::{Asked, Change, Entry};
+use crate::service::generation::Generation;
+use crate::service::ledger::{Head, Ledger, Plan, Written};
+use crate::state::store::StoreError;
+
+/// The most changes that wait; one more is refused.
+const MOST: usize = 10_000;
+/// Why nothing is given meanwhile.
+pub(super) const WAITS: &str = "what was taken away waits to be written first";
+
+/// What became of a change.
+pub(super) enum Kept {
+    /// It is written.
+    Written,
+    /// It is in service, and waits to be written.
+    InMemory(Arc<Generation>),
+}
+
+/// Changes that are in service and not written, in order.
+#[derive(Default)]
+pub(super) struct Unwritten {
+    waiting: Mutex<VecDeque<Waiting>>,
+    /// The first of them is on its way to the store.
+    is_trying: AtomicBool,
+}
+
+/// One of them.
+#[derive(Clone)]
+pub(super) struct Waiting {
+    verb: SmolStr,
+    change: Change,
+    asker: Asked,
+    at: SystemTime,
+    pub(super) id: SmolStr,
+}
+
+impl Plan {
+    /// Whether it only takes away what somebody could do.
+    pub(super) fn takes_away(&self) -> bool {
+        let verbs = [
+            "RevokeDelegation",
+            "NarrowDelegation",
+            "CloseTask",
+            "RejectCall",
+            "EndSession",
+            "StopEntity",
+        ];
+        verbs.contains(&self.verb)
+    }
+}
+
+impl Written {
+    pub(super) fn in_memory(id: SmolStr, generation: Arc<Generation>) -> Self {
+        Self {
+            revision: generation.revision(),
+            id,
+            generation,
+            is_durable: false,
+        }
+    }
+}
+
+impl Waiting {
+    pub(super) fn of(plan: Plan, asker: Asked, at: SystemTime) -> Self {
+        Self {
+            verb: SmolStr::new_static(plan.verb),
+            change: plan.change,
+            asker,
+            at,
+            id: plan.id,
+        }
+    }
+
+    /// What did not get the revision that it was planned for.
+    pub(super) fn again(entry: Entry, id: SmolStr) -> Self {
+        Self {
+            verb: entry.verb,
+            change: entry.change,
+            asker: entry.asker,
+            at: entry.at,
+            id,
+        }
+    }
+}
+
+impl Unwritten {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
+        // Nothing in here panics while it is held.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    /// A generation that was planned before some of it was taken away, without that.
+    pub(super) fn applied_to(&self, generation: &Arc<Generation>) -> Arc<Generation> {
+        let waiting = self.lock();
+        let revision = generation.revision();
+        waiting.iter().fold(Arc::clone(generation), |it, waiting| {
+            match it.after(&waiting.change, revision) {
+                Ok(next) => Arc::new(next),
+                Err(error) => {
+                    tracing::error!(%error, verb = %waiting.verb, "what was taken away does not fit what came after");
+                    it
+                }
+            }
+        })
+    }
+}
+
+impl Ledger {
+    /// How many changes are in service and not written.
+    pub fn unwritten(&self) -> usize {
+        self.unwritten.lock().len()
+    }
+
+    /// Takes something away at once, to be written later.
+    pub(super) fn take_away(
+        &self,
+        head: &mut Head,
+        waiting: Waiting,
+    ) -> Result<Arc<Generation>, StoreError> {
+        if self.unwritten() >= MOST {
+            return Err(StoreError::Busy);
+        }
+        let (change, at) = (waiting.change.clone(), waiting.at);
+        let (verb, id) = (waiting.verb.clone(), waiting.id.clone());
+        let newest = head.generation.clone().ok_or(StoreError::Closed)?;
+        let misfit = |error| StoreError::Write(format!("{error}"));
+        let next = newest.after(&change, head.revision).map_err(misfit)?;
+        let mut taken = Err(StoreError::Closed);
+        // Nothing else goes into service meanwhile.
+        self.revisions.send_modify(|_| {
+            let Some(live) = self.live() else { return };
+            taken = match live.after(&change, live.revision()) {
+                Ok(live) => {
+                    let live = Arc::new(live);
+                    self.unwritten.lock().push_back(waiting);
+                    self.live.store(Some(Arc::clone(&live)));
+                    Ok(live)
+                }
+                Err(error) => Err(misfit(error)),
+            };
+        });
+        let live = taken?;
+        let is_same = newest.revision() == live.revision();
+        head.generation = Some(match is_same {
+            true => Arc::clone(&live),
+            false => Arc::new(next),
+        });
+        self.facts.changed(&change, at);
+        tracing::error!(%verb, %id, "in force, but NOT DURABLE: it is written as soon as the store writes again");
+        Ok(live)
+    }
+
+    /// Tries to write what waits. To be called every second.
+    pub fn retry(self: &Arc<Self>) {
+        let Some(first) = self.unwritten.lock().front().cloned() else {
+            return;
+        };
+        if self.unwritten.is_trying.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let tried = self.try_first(first);
+        if let Err(error) = tried {
+            self.unwritten.is_trying.store(false, Ordering::Release);
+            tracing::error!(%error, waiting = self.unwritten(), "what was taken away is still not written");
+        }
+    }
+
+    fn try_first(self: &Arc<Self>, first: Waiting) -> Result<(), StoreError> {
+        let mut head = self.head();
+        let generation = head.generation.clone().ok_or(StoreError::Closed)?;
+        let revision = head.revision + 1;
+        let next = generation.after(&first.change, revision);
+        let next = Arc::new(next.map_err(|error| StoreError::Write(error.to_string()))?);
+        let entry = Entry {
+            revision,
+            at: first.at,
+            verb: first.verb,
+            change: first.change,
+            asker: first.asker,
+        };
+        let ledger = Arc::clone(self);
+        let attempt = head.attempt;
+        self.submit(&next, entry, first.id, attempt, false, move |result| {
+            if result.is_ok() {
+                ledger.unwritten.lock().pop_front();
+            }
+            ledger.unwritten.is_trying.store(false, Ordering::Release);
+            match result {
+                Ok(_) => ledger.retry(),
+                Err(error) => {
+                    tracing::error!(%error, waiting = ledger.unwritten(), "what was taken away is still not written");
+                }
+            }
+        })?;
+        head.take(&next);
+        Ok(())
+    }
+}

@@ -1,0 +1,216 @@
+//! One piece of work of one agent, on a service of its own: no count of another one matters.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use callgate::call::context::{CallContext, Delegation, Operation, Subject, TraceContext};
+use callgate::call::decision::{Decision, ReasonCode};
+use callgate::call::live::scope::Scope;
+use callgate::call::live::terms::Terms;
+use callgate::call::model::Effect;
+use callgate::config::limits::Limits;
+use callgate::control::approvals::{ApprovalRequest, Yes};
+use callgate::control::author::Author;
+use callgate::control::delegations::NewGrant;
+use callgate::control::tasks::NewTask;
+use callgate::control::write::Control;
+use callgate::identity::caller::Caller;
+use callgate::service::deadline::Deadline;
+use callgate::service::decisions::{Ask, Service};
+use callgate::service::settings::Settings;
+use callgate::telemetry::recorder::Recorder;
+use cedar_policy_core::ast::EntityUID;
+use smol_str::SmolStr;
+
+use crate::agentdojo::prompt;
+use crate::agentdojo::suite::{Call, Sequence, Suite};
+use crate::rows::uid;
+
+const AGENT: &str = "assistant";
+const PERSON: &str = "emma";
+
+/// What became of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    Allowed,
+    Approved,
+    Denied,
+}
+
+/// What a call carries.
+#[derive(Debug, Clone, Copy)]
+pub struct Carries {
+    pub session: Option<&'static str>,
+    /// The task, and what was lent for it; else what the agent's token says is all there is: for whom.
+    pub task: bool,
+}
+
+/// What a call of the user's own task carries.
+pub const HONEST: Carries = Carries {
+    session: Some("one"),
+    task: true,
+};
+
+pub struct Desk<'s> {
+    suite: &'s Suite,
+    service: Arc<Service>,
+    control: Control,
+    caller: Arc<Caller>,
+    task: SmolStr,
+    grant: SmolStr,
+}
+
+impl<'s> Desk<'s> {
+    /// The person opens a task, naming its tools if so, and lends what the task needs.
+    pub async fn open(suite: &'s Suite, user_task: &Sequence, lists_tools: bool) -> Self {
+        let service = Service::in_memory(Settings::default(), Recorder::default());
+        let service = Arc::new(service.expect("a service"));
+        service.publish(suite.load.clone()).expect("a revision");
+        let limits = Arc::new(ArcSwap::from_pointee(Limits::default()));
+        let control = Control::new(Arc::clone(&service), limits);
+        let caller = Arc::new(Caller::local());
+        let person = author(&caller, uid("User", PERSON));
+        let tools = user_task.tools();
+        let ends = service.now() + Duration::from_secs(3_600);
+        let task = NewTask {
+            agent: uid("Agent", AGENT),
+            person: uid("User", PERSON),
+            purpose: user_task.prompt.as_str().into(),
+            scope: lists_tools.then(|| Scope {
+                tools: tools
+                    .iter()
+                    .map(|name| uid("Tool", &format!("{}/{name}", suite.server)))
+                    .collect(),
+                ..everything(Effect::Write)
+            }),
+            terms: match lists_tools {
+                true => prompt::terms(suite, &tools, &user_task.prompt),
+                false => Terms::default(),
+            },
+            call_budget: None,
+            steps: Vec::new(),
+            deadline: ends,
+        };
+        let task = control.open_task(&person, task).await;
+        let task = task.unwrap_or_else(|error| panic!("{error:?}"));
+        let task = task.value.task.id.clone();
+        let grant = NewGrant {
+            to: uid("Agent", AGENT),
+            scope: Scope {
+                servers: vec![uid("Server", &suite.server)],
+                ..everything(Effect::Write)
+            },
+            task: Some(task.clone()),
+            parent: None,
+            lend_depth: 0,
+            not_before: None,
+            expires_at: ends,
+        };
+        let grant = control.grant_delegation(&person, grant).await;
+        let grant = grant.unwrap_or_else(|error| panic!("{error:?}"));
+        let grant = grant.value.grant.id.clone();
+        Self {
+            suite,
+            service,
+            control,
+            caller,
+            task,
+            grant,
+        }
+    }
+
+    fn context(&self, call: &Call, carries: Carries) -> CallContext {
+        let operation =
+            Operation::call_tool(&*self.suite.server, &*call.name, call.arguments.clone());
+        let subject = Subject::verified(uid("Agent", AGENT), "jwt");
+        let mut context = CallContext::new(subject, operation);
+        context.workflow.session_id = carries.session.map(SmolStr::from);
+        if carries.task {
+            context.workflow.task_id = Some(self.task.clone());
+            context.delegation = Some(Delegation::by_grants(vec![self.grant.clone()]));
+        } else {
+            context.delegation = Some(Delegation::verified_from(uid("User", PERSON)));
+        }
+        context
+    }
+
+    async fn decide(&self, context: &CallContext) -> Decision {
+        let ask = Ask {
+            caller: &self.caller,
+            adapter: "test",
+            at_least_revision: 0,
+            is_dry_run: false,
+            deadline: Deadline::NONE,
+            request_id: None,
+        };
+        let answer = self.service.authorize(ask, context).await;
+        answer.expect("a decision").value
+    }
+
+    /// A call that nobody would approve.
+    pub async fn is_allowed(&self, call: &Call, carries: Carries) -> bool {
+        let context = self.context(call, carries);
+        self.decide(&context).await.is_allow()
+    }
+
+    /// A call of the user's own task: she approves it if she is asked to.
+    pub async fn make(&self, call: &Call) -> Outcome {
+        let mut context = self.context(call, HONEST);
+        let decision = self.decide(&context).await;
+        if decision.is_allow() {
+            return Outcome::Allowed;
+        }
+        let is_asked = decision
+            .reasons
+            .iter()
+            .any(|reason| reason.code == ReasonCode::ApprovalRequired);
+        if !is_asked {
+            return Outcome::Denied;
+        }
+        let request = ApprovalRequest {
+            call: context.clone(),
+            challenge: None,
+        };
+        let agent = author(&self.caller, uid("Agent", AGENT));
+        let asked = self.control.request_approval(&agent, request).await;
+        let asked = asked.unwrap_or_else(|error| panic!("{error:?}"));
+        let asked = &asked.value.approval;
+        let yes = Yes {
+            id: asked.id.clone(),
+            digest: asked.digest.clone(),
+            uses: 1,
+            comment: None,
+        };
+        let person = author(&self.caller, uid("User", PERSON));
+        if self.control.approve_call(&person, yes).await.is_err() {
+            return Outcome::Denied;
+        }
+        context.approval_ids = vec![asked.id.clone()];
+        if self.decide(&context).await.is_allow() {
+            Outcome::Approved
+        } else {
+            Outcome::Denied
+        }
+    }
+}
+
+fn author(caller: &Arc<Caller>, who: EntityUID) -> Author {
+    Author {
+        caller: Arc::clone(caller),
+        adapter: "test",
+        actor: Subject::verified(who, "jwt"),
+        key: None,
+        trace: TraceContext::default(),
+    }
+}
+
+fn everything(effect: Effect) -> Scope {
+    Scope {
+        tools: Vec::new(),
+        servers: Vec::new(),
+        groups: Vec::new(),
+        effect,
+        targets: Vec::new(),
+    }
+}

@@ -1,0 +1,157 @@
+//! What a person's own words name: the only thing besides its tools that an opened task is told.
+//!
+//! It is found without looking at the calls that fulfil the task, and by one rule for all suites. A *name* is
+//! what stands in quotes, and every word that holds a capital letter, a digit, a dot or an `@`, without the
+//! punctuation around it. The target arguments of the task's tools say what a name can be: with kind `email`
+//! only what holds an `@` is an address, with any other kind every name is an id of the server. Such a place
+//! is one to read from if the tool reads, one to send to if it writes. And a tool that changes how somebody
+//! signs in (group `credentials`) is for the values that are named, if there is one that is no plain word.
+
+use callgate::call::live::terms::{ArgumentValues, KnownPlace, Terms, ToolUse};
+use serde_json::{Value as Json, json};
+
+use crate::agentdojo::suite::Suite;
+use crate::rows::uid;
+
+/// Punctuation around a word that is no part of its name.
+const AROUND: [char; 13] = [
+    '\'', '"', ',', ';', ':', '!', '?', '(', ')', '.', '{', '}', '/',
+];
+
+/// What stands in quotes. An apostrophe within a word opens none.
+fn quoted(prompt: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut open: Option<(char, usize)> = None;
+    let mut before = ' ';
+    let mut places = prompt.char_indices().peekable();
+    while let Some((at, letter)) = places.next() {
+        let after = places.peek().map_or(' ', |(_, letter)| *letter);
+        match open {
+            Some((quote, from)) if letter == quote && !after.is_alphanumeric() => {
+                found.push(prompt[from..at].to_owned());
+                open = None;
+            }
+            None if ['\'', '"'].contains(&letter) && !before.is_alphanumeric() => {
+                open = Some((letter, at + 1));
+            }
+            _ => {}
+        }
+        before = letter;
+    }
+    found
+}
+
+fn is_name(word: &str) -> bool {
+    word.contains(|letter: char| {
+        letter.is_uppercase() || letter.is_ascii_digit() || ['.', '@'].contains(&letter)
+    })
+}
+
+/// The names of a prompt, each once.
+pub fn names(prompt: &str) -> Vec<String> {
+    let words = prompt.split_whitespace().map(|word| {
+        let word = word.trim_matches(AROUND);
+        word.strip_suffix("'s").unwrap_or(word).to_owned()
+    });
+    let mut names = quoted(prompt);
+    names.extend(words.filter(|word| is_name(word)));
+    names.retain(|name| !name.is_empty() && name.len() <= 100);
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// Whether a name is more than a word: what is told of a secret is, and so are ids.
+fn is_no_word(name: &str) -> bool {
+    name.contains(|letter: char| letter.is_ascii_digit())
+}
+
+/// What a target argument of a registration makes of a name.
+fn place(server: &str, target: &Json, name: &str) -> Option<String> {
+    match target["kind"].as_str() {
+        Some("email") => name
+            .contains('@')
+            .then(|| format!("mailto:{}", name.to_lowercase())),
+        Some("path" | "url") => None,
+        _ => Some(format!("{server}:{name}")),
+    }
+}
+
+fn places(suite: &Suite, tools: &[&str], names: &[String]) -> Vec<KnownPlace> {
+    let mut places: Vec<KnownPlace> = Vec::new();
+    for tool in tools {
+        let entry = &suite.registration["tools"][tool];
+        let reads = entry["effect"] == "read";
+        for target in entry["target_arguments"].as_array().into_iter().flatten() {
+            let found = names
+                .iter()
+                .filter_map(|name| place(&suite.server, target, name));
+            for place in found.map(|id| uid("Resource", &id)) {
+                match places.iter_mut().find(|known| known.place == place) {
+                    Some(known) if reads => known.read = true,
+                    Some(known) => known.send = true,
+                    None => places.push(KnownPlace {
+                        place,
+                        read: reads,
+                        send: !reads,
+                    }),
+                }
+            }
+        }
+    }
+    places
+}
+
+fn credentials(suite: &Suite, tools: &[&str], names: &[String]) -> Vec<ToolUse> {
+    let values: Vec<_> = names.iter().filter(|name| is_no_word(name)).collect();
+    let changes_sign_in = |tool: &&&str| {
+        let groups = suite.registration["tools"][**tool]["groups"].as_array();
+        groups.is_some_and(|groups| groups.contains(&json!("credentials")))
+    };
+    let bound = tools.iter().filter(changes_sign_in).map(|tool| {
+        let schema = &suite.registration["tools"][*tool]["input_schema"];
+        let arguments = schema["properties"].as_object().into_iter().flatten();
+        ToolUse {
+            tool: uid("Tool", &format!("{}/{tool}", suite.server)),
+            targets: Vec::new(),
+            arguments: arguments
+                .map(|(argument, _)| ArgumentValues {
+                    argument: argument.as_str().into(),
+                    values: values
+                        .iter()
+                        .map(|name| json!(name).to_string().into())
+                        .collect(),
+                })
+                .collect(),
+            max_calls: None,
+        }
+    });
+    if values.is_empty() {
+        return Vec::new();
+    }
+    bound.collect()
+}
+
+/// What the prompt says of the tools of its task.
+pub fn terms(suite: &Suite, tools: &[&str], prompt: &str) -> Terms {
+    let names = names(prompt);
+    Terms {
+        uses: credentials(suite, tools, &names),
+        places: places(suite, tools, &names),
+    }
+}
+
+#[test]
+fn names_are_quoted_or_look_like_names() {
+    let prompt = "Invite Dora's team to 'general chat'. It's on www.dora.com/x! Write to a@b.org, not to us.";
+    let expected = [
+        "Dora",
+        "Invite",
+        "It",
+        "Write",
+        "a@b.org",
+        "general chat",
+        "www.dora.com/x",
+    ];
+    assert_eq!(names(prompt), expected);
+}
