@@ -27,18 +27,8 @@ use crate::control::ids::Ids;
 use crate::control::view::View;
 use crate::service::decisions::Service;
 use crate::service::generation::Generation;
-use crate::service::ledger::{Plan, WriteError, Written};
+use crate::service::ledger::{Plan, TAKE_AWAY, WriteError, Written};
 use crate::state::store::StoreError;
-
-/// What only takes something away: never behind what is still to be given.
-const TAKE_AWAY: [&str; 6] = [
-    "RevokeDelegation",
-    "NarrowDelegation",
-    "CloseTask",
-    "RejectCall",
-    "EndSession",
-    "StopEntity",
-];
 
 /// Lists and counts that are worked on at once. They take a thread that decides nothing, and no more of the machine
 /// than this.

@@ -110,6 +110,13 @@ impl StoredEntities {
 }
 
 impl Generation {
+    /// Neither the directory nor what is stored replaces the other without a word.
+    pub fn warn_of_shadowed(&self) {
+        for uid in self.stored.shadowed() {
+            tracing::warn!(entity = %uid, "the directory defines an entity that is stored as well: the stored one is set aside");
+        }
+    }
+
     /// A directory with what is stored beside it.
     pub fn new(
         load: Load,

@@ -2,7 +2,7 @@
 //!
 //! A change is planned against the newest state, changes under way included, gets the next revision, and
 //! goes to the writer. Once written it goes into service, in the same order. If writing fails, what
-//! was planned on top of it fails as well.
+//! was planned on top of it fails as well; only what takes something away is in service nevertheless (`unwritten`).
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -28,8 +28,6 @@ const FORGOTTEN_AT_ONCE: usize = 512;
 /// How often a step is tried while changes are under way, and how long apart.
 const FORGET_ATTEMPTS: usize = 50;
 const FORGET_PAUSE: Duration = Duration::from_millis(20);
-/// How long a repeated request waits for the first one that is still under way.
-const REPEAT_WAIT: Duration = Duration::from_secs(5);
 
 /// A change, planned.
 #[derive(Debug, Clone)]
@@ -234,7 +232,7 @@ impl Ledger {
                     .is_some_and(|loaded| loaded.digest.as_ref() == Some(&digest));
             let revision = head.revision + u64::from(!is_known);
             let next = Arc::new(head.with(load, revision)?);
-            warn_of_shadowed(&next);
+            next.warn_of_shadowed();
             if is_known {
                 head.take(&next);
                 self.put(&next);
@@ -380,54 +378,6 @@ impl Ledger {
         Ok(Begun::Submitted(plan.id, next, written))
     }
 
-    /// The answer of a request that was carried out before, once its change is in service.
-    async fn repeat<E>(&self, known: KnownKey) -> Result<Written, WriteError<E>> {
-        let mut revisions = self.revisions();
-        let arrived = revisions.wait_for(|newest| *newest >= known.revision);
-        let in_time = tokio::time::timeout(REPEAT_WAIT, arrived).await;
-        match (in_time, self.live()) {
-            (Ok(Ok(_)), Some(generation)) => Ok(Written {
-                revision: known.revision,
-                id: known.id,
-                generation,
-                is_durable: true,
-            }),
-            _ => Err(StoreError::Closed.into()),
-        }
-    }
-
-    /// Whether a change would change nothing: asking again and again then costs no row.
-    fn is_so(&self, generation: &Generation, change: &Change) -> bool {
-        match change {
-            Change::SessionEnded { session } => self.facts.sessions.get(session).is_ended,
-            change => generation.has(change),
-        }
-    }
-
-    /// The answer to what was so already, once that is in service.
-    async fn unchanged<E>(
-        &self,
-        id: SmolStr,
-        planned: Arc<Generation>,
-        attempt: u64,
-    ) -> Result<Written, WriteError<E>> {
-        let revision = planned.revision();
-        let mut revisions = self.revisions();
-        let arrived = revisions.wait_for(|newest| *newest >= revision);
-        let in_time = tokio::time::timeout(REPEAT_WAIT, arrived).await;
-        // What fell back may have been what it was so by.
-        let stands = self.head().attempt == attempt;
-        match (in_time, self.live()) {
-            (Ok(Ok(_)), Some(generation)) if stands => Ok(Written {
-                revision,
-                id,
-                generation,
-                is_durable: self.unwritten.is_empty(),
-            }),
-            _ => Err(StoreError::Closed.into()),
-        }
-    }
-
     fn submit(
         self: &Arc<Self>,
         next: &Arc<Generation>,
@@ -513,13 +463,6 @@ impl Ledger {
     }
 }
 
-/// Neither the directory nor what is stored replaces the other without a word.
-fn warn_of_shadowed(generation: &Generation) {
-    for uid in generation.stored.shadowed() {
-        tracing::warn!(entity = %uid, "the directory defines an entity that is stored as well: the stored one is set aside");
-    }
-}
-
 impl Head {
     /// This is the newest state now.
     fn take(&mut self, next: &Arc<Generation>) {
@@ -541,8 +484,10 @@ impl Head {
     }
 }
 
+mod repeated;
 mod unwritten;
 
+pub use unwritten::TAKE_AWAY;
 use unwritten::{Kept, Unwritten, WAITS, Waiting};
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ pub struct Args {
 const EXAMPLES: &str = "\
 Examples:
   callgate status                                        what is wrong with the clock?
-  callgate clock repair --as user:ines --reason 'the time server told the year 2106'
+  callgate clock repair --as user:ines --reason wrong-time-server
 
 Exit codes: 0 done, 1 error, 2 denied.";
 

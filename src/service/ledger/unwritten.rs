@@ -16,6 +16,16 @@ use crate::service::generation::Generation;
 use crate::service::ledger::{Head, Ledger, Plan, Written};
 use crate::state::store::StoreError;
 
+/// Writes that only take away what somebody could do: none of them waits behind those that give.
+pub const TAKE_AWAY: [&str; 6] = [
+    "RevokeDelegation",
+    "NarrowDelegation",
+    "CloseTask",
+    "RejectCall",
+    "EndSession",
+    "StopEntity",
+];
+
 /// The most changes that wait; one more is refused.
 const MOST: usize = 10_000;
 /// Why nothing is given meanwhile.
@@ -50,15 +60,7 @@ pub(super) struct Waiting {
 impl Plan {
     /// Whether it only takes away what somebody could do.
     pub(super) fn takes_away(&self) -> bool {
-        let verbs = [
-            "RevokeDelegation",
-            "NarrowDelegation",
-            "CloseTask",
-            "RejectCall",
-            "EndSession",
-            "StopEntity",
-        ];
-        verbs.contains(&self.verb)
+        TAKE_AWAY.contains(&self.verb)
     }
 }
 

@@ -158,7 +158,10 @@ fn a_hundred_crashes_lose_a_sixteenth_of_a_budget_at_most() {
             }
         }
         assert!(durable - answered <= budget / 16, "{durable} {answered}");
-        assert!(answered >= budget.min(200) - budget / 16, "{answered}");
+        assert!(
+            answered >= budget.min(200).saturating_sub(budget / 16),
+            "{answered}"
+        );
     }
 }
 

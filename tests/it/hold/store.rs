@@ -181,7 +181,7 @@ fn nothing_that_was_ended_comes_back_without_a_word() {
                         "--new-store",
                         "damaged",
                         "cannot be opened",
-                        "syntax"
+                        "fault:"
                     ]
                     .iter()
                     .any(|part| said.contains(part)),

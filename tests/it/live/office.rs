@@ -104,7 +104,7 @@ impl Clock for HandClock {
 /// The company.
 pub struct Office {
     pub service: Arc<Service>,
-    pub control: Control,
+    pub control: Arc<Control>,
     pub caller: Arc<Caller>,
     clock: Arc<HandClock>,
 }
@@ -125,7 +125,7 @@ impl Office {
         service.publish(LOADED.clone()).unwrap();
         let limits = Arc::new(ArcSwap::from_pointee(Limits::default()));
         Self {
-            control: Control::new(Arc::clone(&service), limits),
+            control: Arc::new(Control::new(Arc::clone(&service), limits)),
             service,
             caller: Arc::new(Caller::local()),
             clock,

@@ -1,0 +1,64 @@
+//! Changes that were asked for before, or are so already.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use smol_str::SmolStr;
+
+use crate::call::live::change::Change;
+use crate::service::generation::Generation;
+use crate::service::ledger::{Ledger, WriteError, Written};
+use crate::state::store::{KnownKey, StoreError};
+
+/// How long a repeated request waits for the first one that is still under way.
+const REPEAT_WAIT: Duration = Duration::from_secs(5);
+
+impl Ledger {
+    /// The answer of a request that was carried out before, once its change is in service.
+    pub(super) async fn repeat<E>(&self, known: KnownKey) -> Result<Written, WriteError<E>> {
+        let mut revisions = self.revisions();
+        let arrived = revisions.wait_for(|newest| *newest >= known.revision);
+        let in_time = tokio::time::timeout(REPEAT_WAIT, arrived).await;
+        match (in_time, self.live()) {
+            (Ok(Ok(_)), Some(generation)) => Ok(Written {
+                revision: known.revision,
+                id: known.id,
+                generation,
+                is_durable: true,
+            }),
+            _ => Err(StoreError::Closed.into()),
+        }
+    }
+
+    /// Whether a change would change nothing: asking again and again then costs no row.
+    pub(super) fn is_so(&self, generation: &Generation, change: &Change) -> bool {
+        match change {
+            Change::SessionEnded { session } => self.facts.sessions.get(session).is_ended,
+            change => generation.has(change),
+        }
+    }
+
+    /// The answer to what was so already, once that is in service.
+    pub(super) async fn unchanged<E>(
+        &self,
+        id: SmolStr,
+        planned: Arc<Generation>,
+        attempt: u64,
+    ) -> Result<Written, WriteError<E>> {
+        let revision = planned.revision();
+        let mut revisions = self.revisions();
+        let arrived = revisions.wait_for(|newest| *newest >= revision);
+        let in_time = tokio::time::timeout(REPEAT_WAIT, arrived).await;
+        // What fell back may have been what it was so by.
+        let stands = self.head().attempt == attempt;
+        match (in_time, self.live()) {
+            (Ok(Ok(_)), Some(generation)) if stands => Ok(Written {
+                revision,
+                id,
+                generation,
+                is_durable: self.unwritten.is_empty(),
+            }),
+            _ => Err(StoreError::Closed.into()),
+        }
+    }
+}
