@@ -102,7 +102,7 @@ pub struct Service {
     clock: Forward,
     settings: Settings,
     recorder: Recorder,
-    directory: ArcSwapOption<Directory>,
+    pub(super) directory: ArcSwapOption<Directory>,
 }
 
 /// What became of a question at first sight.
@@ -204,16 +204,6 @@ impl Service {
     /// Waits for the store; never call it on a request.
     pub fn publish(&self, load: Load) -> Result<u64, WriteError<()>> {
         self.ledger.publish(load, self.now())
-    }
-
-    /// Notes how the directory on disk stands.
-    pub fn note_directory(&self, directory: Directory) {
-        self.directory.store(Some(Arc::new(directory)));
-    }
-
-    /// How the directory on disk stands; `None` if nobody loads it again.
-    pub fn directory(&self) -> Option<Arc<Directory>> {
-        self.directory.load_full()
     }
 
     /// Waits for the first generation.

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::service::decisions::Service;
+
 /// How the directory stands. What it brought when it was last good stays in service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Directory {
@@ -40,4 +42,16 @@ pub struct FileChanges {
     pub changed: Vec<Arc<str>>,
     /// Those that are no longer there.
     pub went: Vec<Arc<str>>,
+}
+
+impl Service {
+    /// Notes how the directory on disk stands.
+    pub fn note_directory(&self, directory: Directory) {
+        self.directory.store(Some(Arc::new(directory)));
+    }
+
+    /// How the directory on disk stands; `None` if nobody loads it again.
+    pub fn directory(&self) -> Option<Arc<Directory>> {
+        self.directory.load_full()
+    }
 }

@@ -59,6 +59,12 @@ impl Client {
         self.book().newest
     }
 
+    /// A key of its own for a request. Under one a change is written even where it changes nothing, so that each has a
+    /// revision of its own.
+    fn key(&self) -> String {
+        format!("request {}", self.book().number())
+    }
+
     /// Does one thing after the other until the server is gone.
     pub async fn work(mut self) {
         loop {
@@ -148,6 +154,7 @@ impl Client {
         let mut next = self.book().grants[&id].lent.sure.clone();
         let mut request = v1::NarrowDelegationRequest {
             actor: actor(user("ana")),
+            idempotency_key: self.key(),
             id: id.clone(),
             ..Default::default()
         };
@@ -190,6 +197,7 @@ impl Client {
         next.is_revoked = true;
         let request = v1::RevokeDelegationRequest {
             actor: actor(user("ana")),
+            idempotency_key: self.key(),
             id: id.clone(),
             ..Default::default()
         };

@@ -67,6 +67,7 @@ impl Client {
         let (verb, revision) = if is_closing {
             let request = v1::CloseTaskRequest {
                 actor: by,
+                idempotency_key: self.key(),
                 id: id.clone(),
                 ..Default::default()
             };
@@ -124,6 +125,7 @@ impl Client {
         self.book().decided(newest, &denied);
         assert_eq!(why(&denied), ReasonCode::ApprovalRequired, "{denied:?}");
         let request = v1::RequestApprovalRequest {
+            idempotency_key: self.key(),
             call_context: Some(formatting(disk, &[])),
             challenge: denied.approval,
             ..Default::default()
@@ -170,6 +172,7 @@ impl Client {
         let (verb, revision) = if uses == 0 {
             let request = v1::RejectCallRequest {
                 actor: by,
+                idempotency_key: self.key(),
                 id: id.clone(),
                 ..Default::default()
             };
@@ -278,6 +281,7 @@ impl Client {
         };
         let request = v1::EndSessionRequest {
             actor: actor(user("ana")),
+            idempotency_key: self.key(),
             session_id: id.clone(),
             ..Default::default()
         };
