@@ -7,6 +7,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
@@ -21,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A directory with `policies/` in it.
 pub struct Bundle {
-    folder: TempDir,
+    folder: Arc<TempDir>,
 }
 
 impl Bundle {
@@ -29,7 +30,9 @@ impl Bundle {
     pub fn empty() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("policies")).unwrap();
-        Self { folder }
+        Self {
+            folder: Arc::new(folder),
+        }
     }
 
     /// A small company: Alice and the agent `helper` are staff, Bob is not, and the server `notes` has a
@@ -87,6 +90,8 @@ pub struct Server {
     target: String,
     http_target: String,
     log: PathBuf,
+    /// Its store is in there.
+    _folder: Arc<TempDir>,
 }
 
 impl Server {
@@ -131,6 +136,7 @@ impl Server {
             target: String::new(),
             http_target: String::new(),
             log,
+            _folder: Arc::clone(&bundle.folder),
         };
         let mut listens_for = |protocol: &str| {
             server.wait_for("a line that says where it listens", |server| {
