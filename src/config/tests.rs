@@ -504,6 +504,11 @@ fn what_envoy_is_read_with_is_checked() {
     };
     for (text, field, said) in [
         (
+            "[[claims.groups]]\nclaim = 'groups'\nprefix = ''\n".to_owned(),
+            "claims.groups[0].prefix",
+            "is empty: whoever states the claim",
+        ),
+        (
             setting("session_header = 'a b'"),
             "envoy.session_header",
             "not the name of a header",

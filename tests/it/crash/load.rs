@@ -199,7 +199,6 @@ impl Client {
             actor: actor(user("ana")),
             idempotency_key: self.key(),
             id: id.clone(),
-            ..Default::default()
         };
         let newest = self.expect_grant(&id, &next);
         let answer = self.doors.control.revoke_delegation(request).await?;

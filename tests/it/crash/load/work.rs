@@ -69,7 +69,6 @@ impl Client {
                 actor: by,
                 idempotency_key: self.key(),
                 id: id.clone(),
-                ..Default::default()
             };
             let answer = self.doors.control.close_task(request).await?;
             ("CloseTask", answer.into_inner().revision)
@@ -128,7 +127,6 @@ impl Client {
             idempotency_key: self.key(),
             call_context: Some(formatting(disk, &[])),
             challenge: denied.approval,
-            ..Default::default()
         };
         let newest = self.newest();
         let answer = self.doors.control.request_approval(request).await?;
@@ -283,7 +281,6 @@ impl Client {
             actor: actor(user("ana")),
             idempotency_key: self.key(),
             session_id: id.clone(),
-            ..Default::default()
         };
         let answer = self.doors.control.end_session(request).await?.into_inner();
         let mut book = self.book();
