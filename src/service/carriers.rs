@@ -11,7 +11,7 @@ use smol_str::SmolStr;
 use crate::call::chain::climb;
 use crate::call::context::CallContext;
 use crate::call::live::authority::Authority;
-use crate::call::live::carried::{Carried, CarrierRef, Labels, union};
+use crate::call::live::carried::{Carried, CarrierRef, union};
 use crate::call::live::grant::Grant;
 use crate::call::live::task::Task;
 use crate::call::model::TYPES;
@@ -88,8 +88,8 @@ impl<'c> Carriers<'c> {
         });
         Carried {
             task: task.and_then(|task| memory.of(task)),
-            delegation: together(delegations),
-            recent: together(recent),
+            delegation: union(delegations),
+            recent: union(recent),
         }
     }
 
@@ -144,12 +144,6 @@ impl<'c> Carriers<'c> {
         let alone = agent.map(|agent| (agent, None));
         acting.map(move |actor| (actor, root)).chain(alone)
     }
-}
-
-fn together(parts: impl IntoIterator<Item = Arc<Labels>>) -> Option<Arc<Labels>> {
-    let mut parts = parts.into_iter();
-    let first = parts.next()?;
-    parts.try_fold(first, |all, part| union([&all, &part]))
 }
 
 #[cfg(test)]

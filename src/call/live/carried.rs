@@ -4,6 +4,7 @@
 //! that they carry, too ([`Carrier`]): with the task, with each stored delegation of the chain, and with who acts for whom.
 //! A decision sees each of these parts and their union ([`Carried`]).
 
+use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 
@@ -153,8 +154,9 @@ pub fn unknown() -> Arc<Labels> {
 pub const UNKNOWN_WORK: [&str; 2] = ["untrusted", "private"];
 
 /// The labels of all of them. Nothing is made anew where one of them has every label.
-pub fn union<'l>(parts: impl IntoIterator<Item = &'l Arc<Labels>>) -> Option<Arc<Labels>> {
-    let all = |all: Arc<Labels>, part: &Arc<Labels>| {
+pub fn union<L: Borrow<Arc<Labels>>>(parts: impl IntoIterator<Item = L>) -> Option<Arc<Labels>> {
+    let all = |all: Arc<Labels>, part: L| {
+        let part = part.borrow();
         if all.items().len() < part.items().len() {
             part.with(all.items())
         } else {
@@ -162,7 +164,7 @@ pub fn union<'l>(parts: impl IntoIterator<Item = &'l Arc<Labels>>) -> Option<Arc
         }
     };
     let mut parts = parts.into_iter();
-    let first = Arc::clone(parts.next()?);
+    let first = Arc::clone(parts.next()?.borrow());
     Some(parts.fold(first, all))
 }
 

@@ -21,7 +21,7 @@ fn a_union_has_every_label_once() {
     // The greater one has them all already.
     assert!(Arc::ptr_eq(&both, &b));
     assert_eq!(sorted(&union([&a, &labels(&["s"])]).unwrap()), ["p", "s"]);
-    assert!(union([]).is_none());
+    assert!(union::<Arc<Labels>>([]).is_none());
 }
 
 #[test]
