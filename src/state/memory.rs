@@ -20,7 +20,7 @@
 
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use cedar_policy_core::ast::EntityUID;
@@ -30,6 +30,7 @@ use smol_str::SmolStr;
 
 use crate::call::live::carried::{Carrier, CarrierRef, Labels};
 use crate::call::live::session::MAX_LABELS;
+use crate::state::lock;
 use crate::state::store::{Brought, StoredLabel, Write};
 
 #[cfg(test)]
@@ -384,9 +385,4 @@ impl Stamp {
         self.through = new.through;
         false
     }
-}
-
-fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
-    // Whatever panicked while it was held, every slot in it is as it was before or after.
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -17,12 +17,13 @@
 use std::collections::HashSet;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use smol_str::SmolStr;
 
+use crate::state::lock;
 use crate::state::store::Write;
 
 #[cfg(test)]
@@ -247,9 +248,4 @@ impl<T> Sharded<T> {
         let hash = self.hasher.hash_one(id) >> 32;
         lock(&self.shards[hash as usize % SHARDS])
     }
-}
-
-fn lock<T>(shard: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing in here panics while it is held.
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -16,3 +16,10 @@ pub mod sqlite;
 pub mod store;
 pub mod usage;
 pub mod writer;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// One part of what lives in memory. Whatever panicked while it was held, all that is in it is as it was before or after.
+fn lock<T>(shard: &Mutex<T>) -> MutexGuard<'_, T> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}

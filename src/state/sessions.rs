@@ -32,6 +32,7 @@ use sha2::{Digest, Sha256};
 use smol_str::SmolStr;
 
 use crate::call::live::session::{Members, Session};
+use crate::state::lock;
 use crate::state::store::{StoredSession, Write};
 
 #[cfg(test)]
@@ -368,9 +369,4 @@ fn hash_of(id: &str) -> u128 {
         .iter()
         .take(16)
         .fold(0, |hash, byte| (hash << 8) | u128::from(*byte))
-}
-
-fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
-    // Whatever panicked while it was held, every session in it is as it was before or after.
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
 }

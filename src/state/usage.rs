@@ -19,7 +19,7 @@
 //! more of them than there is room for, the oldest are dropped.
 
 use std::hash::BuildHasher;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::SystemTime;
 
 use cedar_policy_core::ast::EntityUID;
@@ -29,6 +29,7 @@ use hashbrown::HashMap;
 use crate::call::live::form;
 use crate::call::live::usage::{Usage, Windows};
 use crate::call::model::TYPES;
+use crate::state::lock;
 use crate::state::store::{StoreError, StoredUsage, Write};
 
 mod counters;
@@ -455,9 +456,4 @@ fn seconds(at: SystemTime) -> Seconds {
 
 fn moment(at: Seconds) -> SystemTime {
     form::from_millis(at.saturating_mul(1_000)).unwrap_or(SystemTime::UNIX_EPOCH)
-}
-
-fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
-    // Nothing in here panics while it is held.
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
