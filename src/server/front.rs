@@ -132,17 +132,15 @@ where
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.coming.take() {
-            Some(Coming::Refused(response)) => Poll::Ready(Ok(response)),
-            Some(Coming::Running(mut running)) => {
-                let polled = Pin::new(&mut running).poll(context);
-                if polled.is_pending() {
-                    self.coming = Some(Coming::Running(running));
-                }
-                polled
-            }
+        let polled = match &mut self.coming {
+            Some(Coming::Running(running)) => Pin::new(running).poll(context),
+            Some(Coming::Refused(refused)) => Poll::Ready(Ok(std::mem::take(refused))),
             None => Poll::Pending,
+        };
+        if polled.is_ready() {
+            self.coming = None;
         }
+        polled
     }
 }
 
