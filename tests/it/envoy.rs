@@ -192,13 +192,7 @@ fn lets_through_what_policies_allow(release: &Path) {
     bundle.file("callgate.toml", SETTINGS);
     bundle.file("looking.cedar", LOOKING);
     let callgate = Server::start(&bundle, &[]);
-    let callgate_port = callgate
-        .target()
-        .rsplit(':')
-        .next()
-        .unwrap()
-        .parse()
-        .unwrap();
+    let callgate_port = callgate.port();
 
     let folder = tempfile::tempdir().unwrap();
     let ran = folder.path().join("ran.log");

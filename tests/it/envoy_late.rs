@@ -40,13 +40,7 @@ fn envoy_refuses_what_a_slow_or_absent_callgate_does_not_answer() {
         let bundle = Bundle::small();
         bundle.file("callgate.toml", SETTINGS);
         let callgate = Server::start(&bundle, &[]);
-        let callgate_port = callgate
-            .target()
-            .rsplit(':')
-            .next()
-            .unwrap()
-            .parse()
-            .unwrap();
+        let callgate_port = callgate.port();
         let folder = tempfile::tempdir().unwrap();
         let ran = folder.path().join("ran.log");
         let notes_port = free_port();

@@ -48,13 +48,7 @@ fn seen(release: &Path, bundle: &Bundle, steps: &Json) -> (Json, Duration, Strin
         .arg(server_port.to_string());
     let _server = Running::start(&mut server, server_port, &folder.path().join("server.log"));
     let callgate = Server::start(bundle, &[]);
-    let callgate_port = callgate
-        .target()
-        .rsplit(':')
-        .next()
-        .unwrap()
-        .parse()
-        .unwrap();
+    let callgate_port = callgate.port();
     let keys = folder.path().join("jwks.json");
     let token = tokens(&keys, &[json!({"sub": "alice", "act": {"sub": "helper"}})]).remove(0);
     let port = free_port();

@@ -158,6 +158,11 @@ impl Server {
         &self.target
     }
 
+    /// The port of that.
+    pub fn port(&self) -> u16 {
+        self.target.rsplit(':').next().unwrap().parse().unwrap()
+    }
+
     /// Where it listens for plain HTTP.
     pub fn http_target(&self) -> &str {
         &self.http_target
