@@ -179,7 +179,13 @@ fn text(it: &v1::GetStatusResponse) -> Facts {
         .fact("tasks", format!("{} open", it.open_tasks))
         .fact("approvals", format!("{} pending", it.pending_approvals))
         .fact("sessions", it.sessions)
-        .fact("labels", format!("kept with {} more", it.carriers))
+        .fact(
+            "labels",
+            format!(
+                "kept for {} tasks, delegations, pairs and places",
+                it.carriers
+            ),
+        )
         .fact("store", store)
         .fact("clock", &it.clock_fault)
         .fact("changed", changed(&it.changed_tools))
