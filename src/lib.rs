@@ -35,12 +35,12 @@
 //! Deciding is pure: nothing is counted, consumed or put on record. That is what the server adds.
 //! `examples/decide.rs` shows more of an answer.
 
+#![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod bundle;
 pub mod call;
 pub mod config;
-pub mod engine;
 pub mod identity;
 
 // What the server is made of. Public for the binary, the tests and the benchmarks; not an interface.
@@ -69,4 +69,4 @@ pub mod telemetry;
 
 pub use call::context::CallContext;
 pub use call::decision::Decision;
-pub use engine::snapshot::Snapshot;
+pub use callgate_engine::Snapshot;

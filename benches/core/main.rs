@@ -3,6 +3,8 @@
 //! Prints lines `METRIC <name> <value> <unit>`. Machines differ and are noisy, so what counts are the
 //! ratios, both sides of which are measured alternately in one run.
 
+#![allow(unsafe_code)] // An allocator that counts.
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,13 +13,13 @@ use std::time::{Instant, SystemTime};
 use callgate::bundle;
 use callgate::call::decide::{Asker, decide};
 use callgate::config::claims::ClaimMapping;
-use callgate::engine::snapshot::{Parts, Reach};
 use callgate::identity::caller::Caller;
 use callgate::{CallContext, Snapshot};
-use cedar_policy_core::ast::{Entity, PolicySet, Request};
-use cedar_policy_core::authorizer::Authorizer;
-use cedar_policy_core::entities::{Entities, NoEntitiesSchema, TCComputation};
-use cedar_policy_core::extensions::Extensions;
+use callgate_engine::cedar::Authorizer;
+use callgate_engine::cedar::Extensions;
+use callgate_engine::cedar::{Entities, NoEntitiesSchema, TCComputation};
+use callgate_engine::cedar::{Entity, PolicySet, Request};
+use callgate_engine::{Reach, SnapshotParts};
 
 mod world;
 
@@ -227,7 +229,7 @@ fn bytes_of<T>(make: impl FnOnce() -> T) -> usize {
 
 fn memory() {
     const TOOLS: usize = 100_000;
-    let tools = || Parts {
+    let tools = || SnapshotParts {
         policies: PolicySet::new(),
         entities: world::tools_with_six_attributes(TOOLS),
         schema: None,
@@ -237,7 +239,7 @@ fn memory() {
     metric("mem.bytes_per_entity", bytes as f64 / TOOLS as f64, "bytes");
 
     const POLICIES: usize = 10_000;
-    let policies = || Parts {
+    let policies = || SnapshotParts {
         policies: world::policies(POLICIES),
         entities: Vec::<Entity>::new(),
         schema: None,

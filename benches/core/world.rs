@@ -10,13 +10,13 @@ use std::sync::Arc;
 
 use callgate::call::context::{Delegation, Operation, OperationKind, Subject};
 use callgate::call::model::{self, SCHEMA, TYPES};
-use callgate::engine::evaluate::Query;
-use callgate::engine::snapshot::{Parts, Reach};
 use callgate::{CallContext, Snapshot};
-use cedar_policy_core::ast::{Context, Entity, EntityUID, PolicySet, Value};
-use cedar_policy_core::extensions::Extensions;
-use cedar_policy_core::parser::parse_policyset;
-use cedar_policy_core::validator::ValidatorSchema;
+use callgate_engine::Query;
+use callgate_engine::cedar::Extensions;
+use callgate_engine::cedar::ValidatorSchema;
+use callgate_engine::cedar::parse_policyset;
+use callgate_engine::cedar::{Context, Entity, EntityUID, PolicySet, Value};
+use callgate_engine::{Reach, SnapshotParts};
 use serde_json::json;
 use smol_str::{SmolStr, format_smolstr};
 
@@ -194,7 +194,7 @@ pub fn snapshot(policy_count: usize, entity_count: usize) -> Snapshot {
         .expect("the schema parses");
     let actions = schema.action_entities().expect("the schema has actions");
     let entities = entities(policy_count, entity_count);
-    Snapshot::build(Parts {
+    Snapshot::build(SnapshotParts {
         policies: policies(policy_count),
         entities: entities.into_iter().chain(actions.iter().cloned()),
         schema: Some(Arc::new(schema)),

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 

@@ -8,8 +8,8 @@ use serde_json::{Map, Value as Json};
 
 use crate::adapters::json;
 use crate::call::decision::Decision;
-use crate::engine::obligation::Obligation;
 use crate::service::decisions::Answer;
+use callgate_engine::obligation::Obligation;
 
 /// The header with the name of the decision.
 pub(in crate::adapters) const DECISION_ID: &str = "x-callgate-decision-id";

@@ -8,11 +8,11 @@ mod members;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use cedar_policy_core::ast::{Entity, EntityUID};
-use cedar_policy_core::entities::conformance::EntitySchemaConformanceChecker;
-use cedar_policy_core::entities::{EntityJsonParser, NoEntitiesSchema, TCComputation};
-use cedar_policy_core::extensions::Extensions;
-use cedar_policy_core::validator::{CoreSchema, ValidatorSchema};
+use callgate_engine::cedar::EntitySchemaConformanceChecker;
+use callgate_engine::cedar::Extensions;
+use callgate_engine::cedar::{CoreSchema, ValidatorSchema};
+use callgate_engine::cedar::{Entity, EntityUID};
+use callgate_engine::cedar::{EntityJsonParser, NoEntitiesSchema, TCComputation};
 use serde_json::Value as Json;
 
 use crate::bundle::entities::generations::{MAX_GENERATIONS, MAX_PARENTS};

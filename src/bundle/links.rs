@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use cedar_policy_core::ast::{EntityUID, PolicyID, SlotId};
+use callgate_engine::cedar::{EntityUID, PolicyID, SlotId};
 use serde::Deserialize;
 use serde_json::Value as Json;
 
@@ -114,7 +114,7 @@ impl Uid {
             .map_err(|_| format!("`{}` is not an entity type", self.r#type))?;
         Ok(EntityUID::from_components(
             name,
-            cedar_policy_core::ast::Eid::new(self.id.as_str()),
+            callgate_engine::cedar::Eid::new(self.id.as_str()),
             None,
         ))
     }

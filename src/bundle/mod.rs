@@ -33,8 +33,8 @@ pub mod workers;
 use std::path::Path;
 use std::sync::Arc;
 
-use cedar_policy_core::ast::{Entity, PolicySet};
-use cedar_policy_core::validator::ValidatorSchema;
+use callgate_engine::cedar::ValidatorSchema;
+use callgate_engine::cedar::{Entity, PolicySet};
 use serde::Serialize;
 
 use crate::bundle::entities::Collected;
@@ -47,7 +47,7 @@ use crate::bundle::registration::{Effect, Registration, Status};
 use crate::bundle::typed::LeftOut;
 use crate::bundle::validate::untyped::Tools;
 use crate::config::Config;
-use crate::engine::snapshot::{BuildError, Parts, Reach, Snapshot};
+use callgate_engine::{BuildError, Reach, Snapshot, SnapshotParts};
 
 /// Compiling recurses: threads that do it have so much stack, in a trial as in the server.
 pub const COMPILE_STACK_BYTES: usize = 64 << 20;
@@ -146,7 +146,7 @@ pub fn compile_strictly(files: &Files) -> Result<Bundle, Faults> {
 fn built(files: &Files, is_strict: bool) -> Result<Bundle, Faults> {
     let mut checked = check(files, is_strict)?;
     let entities = std::mem::take(&mut checked.collected.entities);
-    let parts = Parts {
+    let parts = SnapshotParts {
         policies: checked.policies,
         entities,
         schema: Some(checked.schema),

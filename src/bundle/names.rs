@@ -16,7 +16,7 @@ mod policies;
 mod vocabulary;
 mod words;
 
-use cedar_policy_core::validator::ValidatorSchema;
+use callgate_engine::cedar::ValidatorSchema;
 
 use crate::bundle::entities::Collected;
 use crate::bundle::fault::Fault;

@@ -5,8 +5,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use cedar_policy_core::ast::{Annotation, AnyId, Effect, PolicyID, PolicySet, Template};
-use cedar_policy_core::parser::{Loc, parse_policyset};
+use callgate_engine::cedar::{Annotation, AnyId, Effect, PolicyID, PolicySet, Template};
+use callgate_engine::cedar::{Loc, parse_policyset};
 
 use crate::bundle::fault::{Fault, Origin};
 use crate::bundle::files::Source;
@@ -14,7 +14,7 @@ use crate::bundle::json;
 use crate::bundle::nesting::{self, Language};
 use crate::bundle::schema::every_diagnostic;
 use crate::call::visible::has_invisible;
-use crate::engine::obligation::{self, Obligation};
+use callgate_engine::obligation::{self, Obligation};
 
 /// The most policies, templates and links of a bundle.
 pub const MAX_POLICIES: usize = 500_000;
@@ -173,7 +173,7 @@ impl Policies {
             return;
         }
         let named = template.new_id(PolicyID::from_string(&id));
-        let added = match cedar_policy_core::ast::StaticPolicy::try_from(named.clone()) {
+        let added = match callgate_engine::cedar::StaticPolicy::try_from(named.clone()) {
             Ok(policy) => self.set.add_static(policy),
             Err(_) => self.set.add_template(named),
         };

@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use cedar_policy_core::extensions::Extensions;
-use cedar_policy_core::parser::Loc;
-use cedar_policy_core::validator::json_schema::Fragment;
-use cedar_policy_core::validator::{RawName, ValidatorSchema, ValidatorSchemaFragment};
+use callgate_engine::cedar::Extensions;
+use callgate_engine::cedar::Fragment;
+use callgate_engine::cedar::Loc;
+use callgate_engine::cedar::{RawName, ValidatorSchema, ValidatorSchemaFragment};
 use miette::Diagnostic;
 use serde_json::{Map, Value as Json, json};
 

@@ -1,6 +1,6 @@
 use std::fs;
 
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
 
 use super::*;
 

@@ -9,9 +9,9 @@ pub mod untyped;
 
 use std::collections::{BTreeSet, HashSet};
 
-use cedar_policy_core::ast::PolicyID;
-use cedar_policy_core::validator::validation_errors::EntityDerefViolationKind;
-use cedar_policy_core::validator::{ValidationError, ValidationWarning, ValidatorSchema};
+use callgate_engine::cedar::PolicyID;
+use callgate_engine::cedar::validation_errors::EntityDerefViolationKind;
+use callgate_engine::cedar::{ValidationError, ValidationWarning, ValidatorSchema};
 use miette::Diagnostic;
 
 use crate::bundle::fault::{self, Fault};
@@ -226,7 +226,7 @@ impl Teller<'_> {
         never
     }
 
-    fn template(&self, id: &PolicyID) -> Option<&cedar_policy_core::ast::Template> {
+    fn template(&self, id: &PolicyID) -> Option<&callgate_engine::cedar::Template> {
         let set = &self.policies.set;
         let linked = || set.get(id).map(|policy| policy.template());
         set.get_template(id).or_else(linked)

@@ -11,12 +11,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use cedar_policy_core::ast::{
+use callgate_engine::cedar::{
     EntityReference, EntityType, EntityUID, Policy, PolicyID, PolicySet,
     PrincipalOrResourceConstraint, StaticPolicy, Template,
 };
-use cedar_policy_core::validator::types::{OpenTag, Type};
-use cedar_policy_core::validator::{
+use callgate_engine::cedar::{OpenTag, Type};
+use callgate_engine::cedar::{
     ValidationError, ValidationMode, ValidationWarning, Validator, ValidatorActionId,
     ValidatorSchema,
 };

@@ -2,20 +2,20 @@
 
 use std::sync::Arc;
 
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
 
 use crate::call::decision::{
     DecidedTarget, Decision, Effects, Outcome, PrincipalDecision, Reason, ReasonCode,
 };
 use crate::call::plan::Plan;
-use crate::engine::evaluate::Evaluation;
-use crate::engine::policy::PolicyInfo;
+use callgate_engine::PolicyEvaluation;
+use callgate_engine::PolicyInfo;
 
 /// Puts the answers together. The subject comes first among the evaluations, its delegators after it.
 pub fn combine(
     subject: &EntityUID,
     plan: &Plan,
-    evaluated: Vec<(EntityUID, Evaluation)>,
+    evaluated: Vec<(EntityUID, PolicyEvaluation)>,
 ) -> Decision {
     let is_allow = evaluated
         .iter()
@@ -57,14 +57,14 @@ pub fn combine(
 }
 
 /// The code for an evaluation that does not allow.
-pub fn code_of(evaluation: &Evaluation, is_subject: bool) -> ReasonCode {
+pub fn code_of(evaluation: &PolicyEvaluation, is_subject: bool) -> ReasonCode {
     if !is_subject {
         return ReasonCode::DelegatorDenied;
     }
     own_code(evaluation)
 }
 
-fn own_code(evaluation: &Evaluation) -> ReasonCode {
+fn own_code(evaluation: &PolicyEvaluation) -> ReasonCode {
     if !evaluation.forbids.is_empty() {
         ReasonCode::Forbidden
     } else if !evaluation.errors.is_empty() {
@@ -74,7 +74,7 @@ fn own_code(evaluation: &Evaluation) -> ReasonCode {
     }
 }
 
-fn reason_of(principal: &EntityUID, is_subject: bool, evaluation: &Evaluation) -> Reason {
+fn reason_of(principal: &EntityUID, is_subject: bool, evaluation: &PolicyEvaluation) -> Reason {
     let forbidding = evaluation
         .forbids
         .iter()
@@ -109,7 +109,10 @@ fn reason_of(principal: &EntityUID, is_subject: bool, evaluation: &Evaluation) -
 
 /// Policies that would have turned the outcome, had they been enforced. To turn an allow one principal
 /// is enough; to turn a deny, all who were denied have to be permitted.
-fn shadow_flips(is_allow: bool, evaluated: &[(EntityUID, Evaluation)]) -> Vec<Arc<PolicyInfo>> {
+fn shadow_flips(
+    is_allow: bool,
+    evaluated: &[(EntityUID, PolicyEvaluation)],
+) -> Vec<Arc<PolicyInfo>> {
     let mut flips = Vec::new();
     for (_, evaluation) in evaluated {
         let own = evaluation.shadow_flips();
@@ -134,7 +137,7 @@ fn add_new(known: &mut Vec<Arc<PolicyInfo>>, policies: &[Arc<PolicyInfo>]) {
 fn principal_decision(
     principal: EntityUID,
     plan: &Plan,
-    evaluation: Evaluation,
+    evaluation: PolicyEvaluation,
 ) -> PrincipalDecision {
     let outcome = if evaluation.is_allow() {
         Outcome::Allow

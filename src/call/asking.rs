@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
@@ -19,10 +19,10 @@ use crate::call::live::task::Task;
 use crate::call::model::{self, TYPES};
 use crate::call::plan::Plan;
 use crate::call::world::World;
-use crate::engine::context::ContextSource;
-use crate::engine::evaluate::{Evaluation, Overlay, Query};
-use crate::engine::request::RequestFault;
-use crate::engine::snapshot::Snapshot;
+use callgate_engine::ContextSource;
+use callgate_engine::RequestError;
+use callgate_engine::Snapshot;
+use callgate_engine::{Overlay, PolicyEvaluation, Query};
 
 /// A call with everything that its questions have in common.
 pub struct Asking<'a> {
@@ -41,7 +41,7 @@ pub struct Asking<'a> {
 }
 
 /// One principal and what the policies say of it, for each target in turn.
-pub type Evaluated = Vec<(EntityUID, Evaluation)>;
+pub type Evaluated = Vec<(EntityUID, PolicyEvaluation)>;
 
 impl<'a> Asking<'a> {
     /// Asks about every principal and every target.
@@ -91,7 +91,7 @@ impl<'a> Asking<'a> {
     /// Whether the action has this fact, which every one of the program's own has.
     fn has_fact(&self, name: &str) -> bool {
         let (snapshot, plan) = (self.world.snapshot, self.plan);
-        !plan.is_declared || snapshot.declares_fact(&plan.action, name)
+        !plan.is_declared || snapshot.declares_context_attribute(&plan.action, name)
     }
 
     /// The labels of everything that the call carries, together.
@@ -248,10 +248,10 @@ pub fn check_scopes(
     Ok(())
 }
 
-fn reason_of_fault(fault: RequestFault) -> Reason {
+fn reason_of_fault(fault: RequestError) -> Reason {
     match fault {
-        RequestFault::ContextMissing(missing) => Reason::lacking(missing),
-        RequestFault::Invalid(message) => {
+        RequestError::ContextMissing(missing) => Reason::lacking(missing),
+        RequestError::Invalid(message) => {
             let mut reason = Reason::new(
                 ReasonCode::ContextInvalid,
                 "the call does not fit the action's schema",

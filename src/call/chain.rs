@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
 use smol_str::SmolStr;
 
 use crate::call::context::{CallContext, Delegation};
@@ -16,7 +16,7 @@ use crate::call::live::authority::Authority;
 use crate::call::live::grant::{Grant, GrantStatus};
 use crate::call::live::scope::Reach;
 use crate::call::model::{Effect, TYPES};
-use crate::engine::snapshot::Snapshot;
+use callgate_engine::Snapshot;
 
 /// Most links from the root of a delegation to the subject.
 pub const MAX_LINKS: usize = 16;

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use cedar_policy_core::ast::{EntityUID, Literal, Value, ValueKind};
+use callgate_engine::cedar::{EntityUID, Literal, Value, ValueKind};
 use serde::Serialize;
 use smol_str::SmolStr;
 
@@ -23,9 +23,9 @@ use crate::call::model::{self, TYPES};
 use crate::call::plan::Plan;
 use crate::call::target::Target;
 use crate::call::world::World;
-use crate::engine::evaluate::Overlay;
-use crate::engine::policy::PolicyInfo;
-use crate::engine::snapshot::Snapshot;
+use callgate_engine::Overlay;
+use callgate_engine::PolicyInfo;
+use callgate_engine::Snapshot;
 
 /// How long a challenge is good for where nothing else is said.
 pub const VALID_FOR: Duration = Duration::from_secs(900);
@@ -90,7 +90,7 @@ pub fn describe(
 /// What an approval would have to answer, if one would turn this deny into an allow.
 pub fn find(asking: &Asking<'_>, principals: &[&EntityUID]) -> Option<Challenge> {
     let Asking { world, plan, .. } = asking;
-    if !world.snapshot.reads(APPROVAL[0]) {
+    if !world.snapshot.reads_context(APPROVAL[0]) {
         return None;
     }
     let call = describe(world, asking.call, asking.evidence.chain.as_ref(), plan)?;

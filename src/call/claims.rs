@@ -3,7 +3,7 @@
 //! A claim may add membership in groups and tags to the one whom it is about, and to nobody else. It never replaces what
 //! is stored, and `context.identity` tells policies what was added to the subject this way.
 
-use cedar_policy_core::ast::{EntityUID, Value};
+use callgate_engine::cedar::{EntityUID, Value};
 use serde_json::{Map, Value as Json};
 use smol_str::{SmolStr, format_smolstr};
 

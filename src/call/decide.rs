@@ -56,7 +56,7 @@ fn try_decide(
     let describe = || challenge::describe(world, call, evidence.chain.as_ref(), &plan);
     let approvals = evidence.approvals(world, call, describe, now)?;
     // Nobody looks into an entity that no policy can come across.
-    let task = evidence.task.filter(|_| snapshot.reads("task"));
+    let task = evidence.task.filter(|_| snapshot.reads_context("task"));
     let scene = Scene::of(
         snapshot,
         &call.subject,

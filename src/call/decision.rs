@@ -4,15 +4,15 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
 use smol_str::SmolStr;
 
 use crate::call::live::approval::{ApprovedCall, Circumstances};
 use crate::call::live::carried::Labels;
 use crate::call::target::Target;
 use crate::call::visible::escaped;
-use crate::engine::obligation::Obligation;
-use crate::engine::policy::PolicyInfo;
+use callgate_engine::PolicyInfo;
+use callgate_engine::obligation::Obligation;
 
 /// Whether the call may happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
@@ -20,8 +20,8 @@ use crate::call::registration::{RegisteredTool, flag, texts};
 use crate::call::target::Target;
 use crate::call::world::World;
 use crate::call::{challenge, world};
-use crate::engine::snapshot::Snapshot;
 use crate::identity::caller::Rights;
+use callgate_engine::Snapshot;
 
 /// What a call relies on, verified.
 #[derive(Debug, Clone, Default)]

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
-use cedar_policy_core::ast::{Context, EntityUID, Name, Value};
+use callgate_engine::cedar::{Context, EntityUID, Name, Value};
 use serde_json::{Map, Value as Json};
 use smol_str::{SmolStr, format_smolstr};
 
@@ -32,8 +32,8 @@ use crate::call::model::{self, TYPES};
 use crate::call::target::Target;
 use crate::call::target::host::{Host, address_value, extension_value};
 use crate::call::world::Past;
-use crate::engine::context::{self, ContextSource, Seen};
-use crate::engine::snapshot::Snapshot;
+use callgate_engine::Snapshot;
+use callgate_engine::{AttributeRef, ContextSource, collect_context};
 
 /// Everything that can be known of one call acting upon one target.
 pub struct Facts<'c> {
@@ -239,71 +239,80 @@ impl<'c> Facts<'c> {
 }
 
 impl ContextSource for Facts<'_> {
-    fn attribute(&self, name: &str) -> Option<Seen<'_>> {
+    fn attribute(&self, name: &str) -> Option<AttributeRef<'_>> {
         match name {
-            "answers" => self.answers.as_ref().map(|answers| Seen::Record(answers)),
+            "answers" => self
+                .answers
+                .as_ref()
+                .map(|answers| AttributeRef::Record(answers)),
             "approval" => self
                 .ground
                 .approval
                 .as_ref()
-                .map(|approval| Seen::Record(approval)),
+                .map(|approval| AttributeRef::Record(approval)),
             "arguments" => self
                 .arguments
                 .as_ref()
-                .map(|arguments| Seen::Record(arguments)),
+                .map(|arguments| AttributeRef::Record(arguments)),
             "delegation" => self
                 .delegation
                 .as_ref()
-                .map(|delegation| Seen::Record(delegation)),
-            "elicitation" => self.elicitation().map(Seen::Value),
-            "environment" => Some(Seen::Value(self.environment())),
-            "identity" => Some(Seen::Record(&self.identity)),
-            "initiator" => Some(Seen::Text(self.ground.initiator.as_str())),
+                .map(|delegation| AttributeRef::Record(delegation)),
+            "elicitation" => self.elicitation().map(AttributeRef::Value),
+            "environment" => Some(AttributeRef::Value(self.environment())),
+            "identity" => Some(AttributeRef::Record(&self.identity)),
+            "initiator" => Some(AttributeRef::Text(self.ground.initiator.as_str())),
             "input" => self
                 .arguments
                 .as_ref()?
                 .input
                 .typed
                 .as_ref()
-                .map(Seen::Value),
+                .map(AttributeRef::Value),
             "labels" if self.ground.has_labels => {
                 let labels = self.labels.get_or_init(|| self.ground.labels());
-                Some(Seen::Value(labels.value()))
+                Some(AttributeRef::Value(labels.value()))
             }
-            "purpose" => self.ground.purpose.map(Seen::Text),
-            "recent" => self.recent.as_ref().map(|recent| Seen::Record(recent)),
-            "sampling" => self.sampling().map(Seen::Value),
+            "purpose" => self.ground.purpose.map(AttributeRef::Text),
+            "recent" => self
+                .recent
+                .as_ref()
+                .map(|recent| AttributeRef::Record(recent)),
+            "sampling" => self.sampling().map(AttributeRef::Value),
             "server" => {
                 let name = self.ground.server?;
                 let server = self.server.get_or_init(|| model::server(name));
-                Some(Seen::Entity(server))
+                Some(AttributeRef::Entity(server))
             }
-            "session" => self.session.as_ref().map(|session| Seen::Record(session)),
-            "target" => self.target.map(|target| Seen::Entity(target.uid())),
-            "target_role" => self.target?.role.as_deref().map(Seen::Text),
-            "task" => self.task.as_ref().map(|task| Seen::Record(task)),
-            "usage" => self.usage.as_ref().map(|usage| Seen::Record(usage)),
+            "session" => self
+                .session
+                .as_ref()
+                .map(|session| AttributeRef::Record(session)),
+            "target" => self.target.map(|target| AttributeRef::Entity(target.uid())),
+            "target_role" => self.target?.role.as_deref().map(AttributeRef::Text),
+            "task" => self.task.as_ref().map(|task| AttributeRef::Record(task)),
+            "usage" => self.usage.as_ref().map(|usage| AttributeRef::Record(usage)),
             _ => None,
         }
     }
 
     fn to_context(&self) -> Context {
-        context::collect(self, &Self::NAMES)
+        collect_context(self, &Self::NAMES)
     }
 }
 
 impl ContextSource for IdentityFacts<'_> {
-    fn attribute(&self, name: &str) -> Option<Seen<'_>> {
+    fn attribute(&self, name: &str) -> Option<AttributeRef<'_>> {
         Some(match name {
-            "verified" => Seen::Bool(self.identity.verified),
-            "method" => Seen::Text(self.identity.method.as_deref().unwrap_or("none")),
-            "through_agent" => Seen::Bool(self.through_agent),
-            "asserted_groups" => Seen::Value(
+            "verified" => AttributeRef::Bool(self.identity.verified),
+            "method" => AttributeRef::Text(self.identity.method.as_deref().unwrap_or("none")),
+            "through_agent" => AttributeRef::Bool(self.through_agent),
+            "asserted_groups" => AttributeRef::Value(
                 self.asserted_groups
                     .get_or_init(|| entities(self.asserted.groups.iter().cloned())),
             ),
             "asserted_attributes" => {
-                Seen::Value(self.asserted_attributes.get_or_init(|| {
+                AttributeRef::Value(self.asserted_attributes.get_or_init(|| {
                     strings(self.asserted.tags.iter().map(|(name, _)| name.clone()))
                 }))
             }
@@ -319,34 +328,34 @@ impl ContextSource for IdentityFacts<'_> {
             "asserted_groups",
             "asserted_attributes",
         ];
-        context::collect(self, &names)
+        collect_context(self, &names)
     }
 }
 
 impl ContextSource for DelegationFacts<'_> {
-    fn attribute(&self, name: &str) -> Option<Seen<'_>> {
+    fn attribute(&self, name: &str) -> Option<AttributeRef<'_>> {
         let chain = self.chain;
         let is_person = *chain.root.entity_type() == TYPES.user;
         Some(match name {
-            "root" if is_person => Seen::Entity(&chain.root),
-            "root_agent" if !is_person => Seen::Entity(&chain.root),
-            "actors" => Seen::Value(
+            "root" if is_person => AttributeRef::Entity(&chain.root),
+            "root_agent" if !is_person => AttributeRef::Entity(&chain.root),
+            "actors" => AttributeRef::Value(
                 self.actors
                     .get_or_init(|| entities(chain.actors.iter().cloned())),
             ),
-            "first" => Seen::Entity(chain.actors.first()?),
-            "last" => Seen::Entity(chain.actors.last()?),
+            "first" => AttributeRef::Entity(chain.actors.first()?),
+            "last" => AttributeRef::Entity(chain.actors.last()?),
             // Links from the root to the subject.
-            "depth" => Seen::Long(chain.depth() as i64),
-            "effect" => Seen::Text(chain.effect()?.as_str()),
-            "scopes" => Seen::Value(
+            "depth" => AttributeRef::Long(chain.depth() as i64),
+            "effect" => AttributeRef::Text(chain.effect()?.as_str()),
+            "scopes" => AttributeRef::Value(
                 self.scopes
                     .get_or_init(|| strings(chain.scopes.iter().cloned())),
             ),
-            "verified" => Seen::Bool(chain.is_verified),
-            "source" if chain.grants.is_empty() => Seen::Text("asserted"),
-            "source" => Seen::Text("stored"),
-            "labels" => Seen::Value(value_of(self.labels?)),
+            "verified" => AttributeRef::Bool(chain.is_verified),
+            "source" if chain.grants.is_empty() => AttributeRef::Text("asserted"),
+            "source" => AttributeRef::Text("stored"),
+            "labels" => AttributeRef::Value(value_of(self.labels?)),
             _ => return None,
         })
     }
@@ -365,7 +374,7 @@ impl ContextSource for DelegationFacts<'_> {
             "source",
             "labels",
         ];
-        context::collect(self, &names)
+        collect_context(self, &names)
     }
 }
 
@@ -374,7 +383,7 @@ impl AnswerFacts<'_> {
 }
 
 impl ContextSource for AnswerFacts<'_> {
-    fn attribute(&self, name: &str) -> Option<Seen<'_>> {
+    fn attribute(&self, name: &str) -> Option<AttributeRef<'_>> {
         let Answers {
             kinds,
             field_names,
@@ -384,11 +393,11 @@ impl ContextSource for AnswerFacts<'_> {
         let index = Self::NAMES.iter().position(|known| *known == name)?;
         let texts = [kinds, field_names, secret_fields][index];
         let value = self.cells[index].get_or_init(|| strings(texts.iter().cloned()));
-        Some(Seen::Value(value))
+        Some(AttributeRef::Value(value))
     }
 
     fn to_context(&self) -> Context {
-        context::collect(self, &Self::NAMES)
+        collect_context(self, &Self::NAMES)
     }
 }
 

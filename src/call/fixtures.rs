@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use cedar_policy_core::ast::{Entity, EntityUID};
-use cedar_policy_core::entities::{EntityJsonParser, TCComputation};
-use cedar_policy_core::extensions::Extensions;
-use cedar_policy_core::parser::parse_policyset;
-use cedar_policy_core::validator::{CoreSchema, ValidatorSchema};
+use callgate_engine::cedar::Extensions;
+use callgate_engine::cedar::parse_policyset;
+use callgate_engine::cedar::{CoreSchema, ValidatorSchema};
+use callgate_engine::cedar::{Entity, EntityUID};
+use callgate_engine::cedar::{EntityJsonParser, TCComputation};
 use serde_json::{Value as Json, json};
 
 use crate::call::context::{CallContext, Delegation, Operation, Subject};
 use crate::call::model::{self, SCHEMA, TYPES};
-use crate::engine::snapshot::{Parts, Reach, Snapshot};
 use crate::identity::caller::{Rights, RpcSet};
+use callgate_engine::{Reach, Snapshot, SnapshotParts};
 
 /// A tool with an action of its own, whose arguments are typed.
 pub const TYPED: &str = r#"
@@ -67,7 +67,7 @@ pub fn world(policies: &str) -> Snapshot {
         .from_json_value(entities())
         .expect("the entities fit the schema");
     let entities: Vec<Entity> = entities.iter().cloned().collect();
-    Snapshot::build(Parts {
+    Snapshot::build(SnapshotParts {
         policies: parse_policyset(policies).expect("policies parse"),
         entities,
         schema: Some(Arc::new(schema)),

@@ -4,7 +4,7 @@
 
 use std::time::SystemTime;
 
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
 use smol_str::SmolStr;
 
 use crate::call::answer;

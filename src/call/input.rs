@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
-use cedar_policy_core::ast::{EntityUID, Name, Value};
-use cedar_policy_core::validator::types::{Attributes, Type};
+use callgate_engine::cedar::{Attributes, Type};
+use callgate_engine::cedar::{EntityUID, Name, Value};
 use serde_json::{Map, Value as Json};
 use smol_str::{SmolStr, format_smolstr};
 
 use crate::call::registration::RegisteredTool;
 use crate::call::target::host::extension_value;
-use crate::engine::snapshot::Snapshot;
+use callgate_engine::Snapshot;
 
 static DECIMAL: LazyLock<Option<Name>> =
     LazyLock::new(|| Name::parse_unqualified_name("decimal").ok());

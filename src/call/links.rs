@@ -14,7 +14,7 @@ mod disguise;
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 

@@ -20,7 +20,7 @@ use crate::call::facts::Facts;
 use crate::call::model;
 use crate::call::plan::{self, Plan};
 use crate::call::world::World;
-use crate::engine::evaluate::Query;
+use callgate_engine::Query;
 
 /// One thing that a server offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub fn filter<'w, 'o>(
     let snapshot = world.snapshot;
     let evidence = evidence::verify_call(world, call, &asker.caller.rights, now)?;
     // Nobody looks into an entity that no policy can come across.
-    let task = evidence.task.filter(|_| snapshot.reads("task"));
+    let task = evidence.task.filter(|_| snapshot.reads_context("task"));
     let scene = Scene::of(
         snapshot,
         &call.subject,

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use cedar_policy_core::ast::{Eid, EntityType, EntityUID};
+use callgate_engine::cedar::{Eid, EntityType, EntityUID};
 use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
 

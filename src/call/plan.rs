@@ -6,7 +6,7 @@ use std::sync::Arc;
 use smol_str::SmolStr;
 use url::Url;
 
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
 use serde_json::Value as Json;
 
 use crate::call::arguments::{Checked, Shape};
@@ -24,9 +24,9 @@ use crate::call::target::host::Host;
 use crate::call::target::named::{self, NamedFault};
 use crate::call::target::{self, Kind, Target, TargetFault, text};
 use crate::call::world::World;
-use crate::engine::evaluate::Overlay;
-use crate::engine::snapshot::Snapshot;
 use crate::identity::caller::Caller;
+use callgate_engine::Overlay;
+use callgate_engine::Snapshot;
 
 /// Most resources that one call may act upon.
 pub const MAX_TARGETS: usize = 32;

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use cedar_policy_core::ast::{EntityUID, Literal, Value, ValueKind};
+use callgate_engine::cedar::{EntityUID, Literal, Value, ValueKind};
 use rpds::HashTrieMapSync;
 use smol_str::{SmolStr, format_smolstr};
 
@@ -13,8 +13,8 @@ use crate::call::arguments::Shape;
 use crate::call::model::{Effect, TYPES};
 use crate::call::order;
 use crate::call::target::argument::{TargetArgument, Written};
-use crate::engine::snapshot::{Snapshot, Stored};
-use crate::engine::walk::PlaceGone;
+use callgate_engine::StaleCursorError;
+use callgate_engine::{Snapshot, StoredEntity};
 
 /// Entities looked at in one piece when all tools are collected.
 const PIECE: usize = 4_096;
@@ -46,7 +46,7 @@ pub struct Tools(HashTrieMapSync<EntityUID, Arc<RegisteredTool>>);
 
 impl RegisteredTool {
     /// Reads the entity of a tool.
-    pub fn read(uid: &EntityUID, stored: Stored<'_>) -> Self {
+    pub fn read(uid: &EntityUID, stored: StoredEntity<'_>) -> Self {
         let is_confirmed = flag(stored, "confirmed") == Some(true);
         let effect = text(stored, "effect").filter(|_| is_confirmed);
         let schema = text(stored, "input_schema");
@@ -92,7 +92,9 @@ impl Tools {
         let mut tools = Self::default();
         let mut after = None;
         // A place in a snapshot is good for that snapshot.
-        while let Ok::<_, PlaceGone>(piece) = snapshot.walk(&TYPES.tool, after, PIECE) {
+        while let Ok::<_, StaleCursorError>(piece) =
+            snapshot.list_entities(&TYPES.tool, after, PIECE)
+        {
             for (uid, _) in &piece.entities {
                 tools.update(snapshot, uid);
             }
@@ -126,7 +128,7 @@ impl Tools {
     }
 }
 
-fn target_arguments(stored: Stored<'_>) -> Result<Vec<TargetArgument>, SmolStr> {
+fn target_arguments(stored: StoredEntity<'_>) -> Result<Vec<TargetArgument>, SmolStr> {
     let Some(value) = stored.attribute("target_arguments") else {
         return Ok(Vec::new());
     };
@@ -145,7 +147,7 @@ fn target_arguments(stored: Stored<'_>) -> Result<Vec<TargetArgument>, SmolStr> 
 }
 
 /// The texts of an attribute that is a set of them; none if it is no such thing.
-pub fn texts(entity: Stored<'_>, name: &str) -> Vec<SmolStr> {
+pub fn texts(entity: StoredEntity<'_>, name: &str) -> Vec<SmolStr> {
     match entity.attribute(name).map(|value| value.value) {
         Some(ValueKind::Set(texts)) => texts.iter().filter_map(text_of).cloned().collect(),
         _ => Vec::new(),
@@ -153,14 +155,14 @@ pub fn texts(entity: Stored<'_>, name: &str) -> Vec<SmolStr> {
 }
 
 /// An attribute that is true or false.
-pub fn flag(entity: Stored<'_>, name: &str) -> Option<bool> {
+pub fn flag(entity: StoredEntity<'_>, name: &str) -> Option<bool> {
     match entity.attribute(name)?.value {
         ValueKind::Lit(Literal::Bool(value)) => Some(value),
         _ => None,
     }
 }
 
-fn text(entity: Stored<'_>, name: &str) -> Option<SmolStr> {
+fn text(entity: StoredEntity<'_>, name: &str) -> Option<SmolStr> {
     text_of(&entity.attribute(name)?).cloned()
 }
 

@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
 use smol_str::SmolStr;
 
 use crate::call::challenge;
@@ -14,7 +14,7 @@ use crate::call::live::carried::{self, Carried, Labels};
 use crate::call::live::session::Session;
 use crate::call::live::usage::Usage;
 use crate::call::registration::{RegisteredTool, Tools};
-use crate::engine::snapshot::Snapshot;
+use callgate_engine::Snapshot;
 
 /// Everything that a decision reads, besides the call.
 #[derive(Debug, Clone, Copy)]

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use cedar_policy_core::ast::{Eid, Entity, EntityType, EntityUID};
-use cedar_policy_core::validator::ValidatorSchema;
+use callgate_engine::cedar::ValidatorSchema;
+use callgate_engine::cedar::{Eid, Entity, EntityType, EntityUID};
 use serde_json::Value as Json;
 use smol_str::ToSmolStr;
 

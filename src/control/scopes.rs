@@ -4,7 +4,7 @@ use crate::call::live::scope::Scope;
 use crate::call::visible::shown;
 use crate::config::limits::Limits;
 use crate::control::error::ControlError;
-use crate::engine::snapshot::Snapshot;
+use callgate_engine::Snapshot;
 
 /// Checks what does not depend on what is registered.
 pub(super) fn check_shape(scope: &Scope, limits: &Limits, field: &str) -> Result<(), ControlError> {

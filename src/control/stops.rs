@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
 use smol_str::{SmolStr, ToSmolStr};
 
 use crate::call::live::change::Change;

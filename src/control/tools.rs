@@ -1,6 +1,6 @@
 //! Tools: registered, and pinned to a definition.
 
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
 use serde::Deserialize as _;
 use serde_json::{Value as Json, json};
 use smol_str::SmolStr;

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
 use smol_str::SmolStr;
 
 use crate::call::chain::climb;
@@ -15,9 +15,9 @@ use crate::call::live::carried::{Carried, CarrierRef, union};
 use crate::call::live::grant::Grant;
 use crate::call::live::task::Task;
 use crate::call::model::TYPES;
-use crate::engine::snapshot::Snapshot;
 use crate::state::memory::{Counts, Full, Memory};
 use crate::state::store::Write;
+use callgate_engine::Snapshot;
 
 /// The facts that show labels beside those of the session.
 const SHOWN_IN: [&str; 4] = ["labels", "task", "delegation", "recent"];
@@ -71,7 +71,7 @@ impl<'c> Carriers<'c> {
 
     /// What earlier calls have brought into any of it. Where no policy could see it, nobody looks.
     pub fn look(&self, memory: &Memory, snapshot: &Snapshot, now: SystemTime) -> Carried {
-        let is_seen = || SHOWN_IN.iter().any(|name| snapshot.reads(name));
+        let is_seen = || SHOWN_IN.iter().any(|name| snapshot.reads_context(name));
         if memory.is_empty() || !is_seen() {
             return Carried::default();
         }

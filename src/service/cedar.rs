@@ -1,17 +1,17 @@
 //! Cedar's own question, decided by Callgate's rule: any error denies.
 
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
 use smol_str::SmolStr;
 
 use crate::call::answer;
 use crate::call::decision::{Decision, Reason, ReasonCode};
 use crate::call::model::{self, TYPES};
 use crate::call::plan::Plan;
-use crate::engine::evaluate::{Overlay, Query};
-use crate::engine::request::RequestFault;
-use crate::engine::snapshot::Snapshot;
 use crate::service::decisions::CedarQuestion;
 use crate::service::generation::Generation;
+use callgate_engine::RequestError;
+use callgate_engine::Snapshot;
+use callgate_engine::{Overlay, Query};
 
 /// Decides one question.
 pub(super) fn decide(generation: &Generation, question: &CedarQuestion) -> Decision {
@@ -39,7 +39,7 @@ pub(super) fn decide(generation: &Generation, question: &CedarQuestion) -> Decis
     if let Err(fault) = checked {
         return Decision::deny(reason_of(fault, principal));
     }
-    let overlays: Result<Vec<Overlay>, RequestFault> =
+    let overlays: Result<Vec<Overlay>, RequestError> =
         asserted.iter().map(|it| snapshot.overlay(it)).collect();
     let overlays = match overlays {
         Ok(overlays) => overlays,
@@ -90,10 +90,10 @@ fn say_who_is_unknown(snapshot: &Snapshot, question: &CedarQuestion, decision: &
 }
 
 /// Unlike an agent, who asks in Cedar's terms is told in Cedar's terms.
-fn reason_of(fault: RequestFault, principal: &EntityUID) -> Reason {
+fn reason_of(fault: RequestError, principal: &EntityUID) -> Reason {
     let (code, missing) = match &fault {
-        RequestFault::ContextMissing(missing) => (ReasonCode::ContextMissing, missing.clone()),
-        RequestFault::Invalid(_) => (ReasonCode::ContextInvalid, Vec::new()),
+        RequestError::ContextMissing(missing) => (ReasonCode::ContextMissing, missing.clone()),
+        RequestError::Invalid(_) => (ReasonCode::ContextInvalid, Vec::new()),
     };
     let mut reason = Reason::new(code, fault.to_string());
     reason.principal = Some(principal.clone());

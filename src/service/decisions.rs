@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwapOption;
-use cedar_policy_core::ast::{Context, EntityUID};
+use callgate_engine::cedar::{Context, EntityUID};
 use smol_str::SmolStr;
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -15,7 +15,6 @@ use crate::call::decide;
 use crate::call::decision::{Decision, Reason, ReasonCode};
 use crate::call::live::task::Task;
 use crate::call::world::{Past, World};
-use crate::engine::request::Asserted;
 use crate::identity::caller::Caller;
 use crate::service::cedar;
 use crate::service::clock::{Clock, Forward, SystemClock};
@@ -30,6 +29,7 @@ use crate::state::sqlite::Sqlite;
 use crate::state::store::{Store, StoreError, Write};
 use crate::state::writer::Writer;
 use crate::telemetry::recorder::Recorder;
+use callgate_engine::AssertedEntity;
 
 /// How often a call is decided again because its session has changed meanwhile. Each time another call
 /// of that session has gone through, so this is never near.
@@ -88,7 +88,7 @@ pub struct CedarQuestion {
     /// Under which circumstances.
     pub context: Context,
     /// What the caller says of principal and resource, where nothing stored says otherwise.
-    pub asserted: Vec<Asserted>,
+    pub asserted: Vec<AssertedEntity>,
     /// Why it is denied whatever the policies say: it is about something that no policy can name.
     pub denied: Option<Reason>,
     /// The trace the caller named.

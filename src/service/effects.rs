@@ -26,7 +26,7 @@ use crate::state::places::Places;
 use crate::state::sessions::{Behind, Sessions};
 use crate::state::store::{Loaded, Pruned, StoreError, Write};
 use crate::state::usage::UsageLedger;
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
 
 /// What has happened so far and changes with every call.
 pub struct LiveFacts {
@@ -135,7 +135,7 @@ impl LiveFacts {
             carried: carriers.look(&self.memory, &generation.snapshot, now),
             session: session.map(|id| self.sessions.get(id)),
             // Counting is cheap, but looking at counts that no policy reads is cheaper still.
-            usage: generation.snapshot.reads("usage").then(usage),
+            usage: generation.snapshot.reads_context("usage").then(usage),
             calls_left: budget.map(|(id, budget)| self.meters.calls_left(id, budget)),
             tool_calls_left: tool_budget.map(|(id, most)| self.meters.calls_left(&id, most)),
             approval_uses: (call.approval_ids.iter())

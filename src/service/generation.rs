@@ -3,10 +3,10 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use cedar_policy_core::ast::{Entity, EntityUID};
-use cedar_policy_core::entities::{EntityJsonParser, TCComputation};
-use cedar_policy_core::extensions::Extensions;
-use cedar_policy_core::validator::{CoreSchema, ValidatorSchema};
+use callgate_engine::cedar::Extensions;
+use callgate_engine::cedar::{CoreSchema, ValidatorSchema};
+use callgate_engine::cedar::{Entity, EntityUID};
+use callgate_engine::cedar::{EntityJsonParser, TCComputation};
 use rpds::RedBlackTreeMapSync;
 
 use crate::call::live::authority::Authority;
@@ -14,9 +14,9 @@ use crate::call::live::change::Change;
 use crate::call::model;
 use crate::call::registration::Tools;
 use crate::config::claims::ClaimMapping;
-use crate::engine::snapshot::Snapshot;
 use crate::service::mapped::Mapped;
 use crate::telemetry::causes::with_causes;
+use callgate_engine::Snapshot;
 
 /// What one load of a directory brings into service, as one unit.
 #[derive(Debug, Clone)]
@@ -142,10 +142,10 @@ impl Generation {
                 why: error.to_string(),
             })?,
         };
-        let named = directory.named_where("approval", &model::action("approve_call"));
+        let named = directory.entities_named_where("approval", &model::action("approve_call"));
         Ok(Self {
             tools: Tools::of(&snapshot),
-            snapshot: snapshot.at_revision(revision),
+            snapshot: snapshot.with_revision(revision),
             mapped: Arc::new(Mapped::of(&load.claims)),
             claims: load.claims,
             policy_set_digest: load.policy_set_digest,
@@ -214,7 +214,7 @@ impl Generation {
             }
             Change::SessionEnded { .. } | Change::ClockRepaired { .. } | Change::Bundle { .. } => {}
         }
-        next.snapshot = next.snapshot.at_revision(revision);
+        next.snapshot = next.snapshot.with_revision(revision);
         Ok(next)
     }
 

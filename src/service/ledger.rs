@@ -121,7 +121,7 @@ struct Head {
 struct Restored {
     revision: u64,
     authority: Authority,
-    entities: Vec<(cedar_policy_core::ast::EntityUID, Arc<str>)>,
+    entities: Vec<(callgate_engine::cedar::EntityUID, Arc<str>)>,
     digest: Option<SmolStr>,
 }
 

@@ -2,17 +2,17 @@
 //!
 //! Everything is decided from one generation.
 
-use cedar_policy_core::ast::{EntityType, EntityUID};
+use callgate_engine::cedar::{EntityType, EntityUID};
 
 use crate::audit::record::Question;
 use crate::call::context::TraceContext;
 use crate::call::decision::{Decision, Reason};
-use crate::engine::snapshot::Snapshot;
-use crate::engine::walk::{Place, PlaceGone};
 use crate::service::cedar;
 use crate::service::deadline::Unanswered;
 use crate::service::decisions::{Answer, Ask, CedarQuestion, Service};
 use crate::service::pending::Pending;
+use callgate_engine::Snapshot;
+use callgate_engine::{Cursor, StaleCursorError};
 
 /// What is sought.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub struct Search {
     /// The resource, unless sought.
     pub resource: Option<EntityUID>,
     /// Where the page before ended.
-    pub after: Option<Place>,
+    pub after: Option<Cursor>,
     /// The most to find.
     pub most: usize,
     /// The most to look at. A page ends there, however little was found.
@@ -52,7 +52,7 @@ pub struct Found {
     /// Those for which the question is allowed.
     pub hits: Vec<Hit>,
     /// Where the next page starts; `None` if there is none.
-    pub next: Option<Place>,
+    pub next: Option<Cursor>,
 }
 
 /// One for which the question is allowed.
@@ -72,7 +72,7 @@ pub enum SearchError<E: std::error::Error + 'static> {
     Unanswered(#[from] Unanswered),
     /// The place is one of an earlier load.
     #[error(transparent)]
-    PlaceGone(PlaceGone),
+    PlaceGone(StaleCursorError),
     /// A question about a candidate cannot be made.
     #[error(transparent)]
     Question(E),
@@ -130,7 +130,7 @@ impl Service {
                     let decision = question.map(|it| cedar::decide(generation, &it));
                     Ok(decision.filter(Decision::is_allow))
                 };
-                let in_time = |_: &(EntityUID, Place)| !ask.deadline.is_over();
+                let in_time = |_: &(EntityUID, Cursor)| !ask.deadline.is_over();
                 let each = std::mem::take(&mut candidates.each);
                 let each = each.into_iter().take_while(in_time);
                 page(each, candidates.next, search.most, allowed).map(Ok)
@@ -157,36 +157,36 @@ impl Service {
 
 /// Those to look at, each with the place after it, and the place after all of them.
 struct Candidates {
-    each: Vec<(EntityUID, Place)>,
-    next: Option<Place>,
+    each: Vec<(EntityUID, Cursor)>,
+    next: Option<Cursor>,
 }
 
-fn candidates(snapshot: &Snapshot, search: &Search) -> Result<Candidates, PlaceGone> {
+fn candidates(snapshot: &Snapshot, search: &Search) -> Result<Candidates, StaleCursorError> {
     let ty = match &search.sought {
         Sought::Subject(ty) | Sought::Resource(ty) => ty,
         Sought::Action => return actions(snapshot, search),
     };
-    let piece = snapshot.walk(ty, search.after, search.candidates)?;
+    let piece = snapshot.list_entities(ty, search.after, search.candidates)?;
     Ok(Candidates {
         each: piece.entities,
         next: piece.next,
     })
 }
 
-fn actions(snapshot: &Snapshot, search: &Search) -> Result<Candidates, PlaceGone> {
-    let start = snapshot.place_of_action(0);
+fn actions(snapshot: &Snapshot, search: &Search) -> Result<Candidates, StaleCursorError> {
+    let start = snapshot.action_cursor(0);
     if search.after.is_some_and(|place| place.order != start.order) {
-        return Err(PlaceGone);
+        return Err(StaleCursorError);
     }
     let first = search.after.map_or(0, |place| place.shard);
     let actions = snapshot.actions();
     let count = actions.len();
-    let each: Vec<(EntityUID, Place)> = actions
+    let each: Vec<(EntityUID, Cursor)> = actions
         .into_iter()
         .zip(1_u32..)
         .skip(first as usize)
         .take(search.candidates)
-        .map(|(action, number)| (action, snapshot.place_of_action(number)))
+        .map(|(action, number)| (action, snapshot.action_cursor(number)))
         .collect();
     let is_all = first as usize + each.len() >= count;
     let next = each.last().map(|(_, at)| *at).filter(|_| !is_all);
@@ -195,8 +195,8 @@ fn actions(snapshot: &Snapshot, search: &Search) -> Result<Candidates, PlaceGone
 
 /// Fills a page. One that is full ends before the first candidate it has not looked at.
 fn page<E>(
-    each: impl Iterator<Item = (EntityUID, Place)>,
-    after_all: Option<Place>,
+    each: impl Iterator<Item = (EntityUID, Cursor)>,
+    after_all: Option<Cursor>,
     most: usize,
     mut allowed: impl FnMut(&EntityUID) -> Result<Option<Decision>, E>,
 ) -> Result<Found, E> {

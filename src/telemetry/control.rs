@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
 use opentelemetry::{KeyValue, StringValue, Value};
 
 use crate::audit::control::{ControlRecord, Outcome};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
@@ -14,9 +14,9 @@ use crate::call::context::{
 };
 use crate::call::decision::{Decision, Effects, Outcome, Reason, ReasonCode};
 use crate::config::telemetry::Telemetry;
-use crate::engine::obligation::Obligation;
-use crate::engine::policy::PolicyInfo;
 use crate::telemetry::redaction::Redaction;
+use callgate_engine::PolicyInfo;
+use callgate_engine::obligation::Obligation;
 
 pub const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";
 pub const PARENT_ID: &str = "b7ad6b7169203331";

@@ -9,15 +9,15 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
 use opentelemetry::{KeyValue, StringValue, Value};
 use smol_str::SmolStr;
 
 use crate::audit::record::{DecisionRecord, LentBy, Question};
 use crate::call::context::{CallContext, OperationKind};
 use crate::call::decision::{Decision, ReasonCode};
-use crate::engine::policy::PolicyInfo;
 use crate::telemetry::redaction::Redaction;
+use callgate_engine::PolicyInfo;
 
 /// The longest tool name that becomes part of a span name.
 const MAX_TOOL_IN_SPAN_NAME: usize = 64;

@@ -19,7 +19,6 @@ use crate::audit::control::ControlRecord;
 use crate::audit::record::{DecisionRecord, Question};
 use crate::call::context::TraceContext;
 use crate::config::telemetry::DecisionLog;
-use crate::engine::policy::PolicyInfo;
 use crate::telemetry::again::{Denied, TurnedAway};
 use crate::telemetry::left_out::{self, LeftOut};
 use crate::telemetry::losses::{Loss, Teller};
@@ -29,6 +28,7 @@ use crate::telemetry::redaction::Redaction;
 use crate::telemetry::repeats::Repeats;
 use crate::telemetry::sink::{Promise, Sink};
 use crate::telemetry::{control, mapping};
+use callgate_engine::PolicyInfo;
 
 /// Puts decisions on record. Cloning is cheap.
 ///

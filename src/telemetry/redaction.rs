@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
 use hmac::{Hmac, KeyInit, Mac};
 use opentelemetry::{Key, KeyValue, Value};
 use serde_json::{Map, Value as Json};

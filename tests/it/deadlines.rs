@@ -18,7 +18,7 @@ use callgate::service::deadline::{Deadline, Unanswered};
 use callgate::service::decisions::{Ask, CedarQuestion};
 use callgate::service::search::{Search, SearchError, Sought};
 use callgate::service::several::Either;
-use cedar_policy_core::ast::Context;
+use callgate_engine::cedar::Context;
 use serde_json::{Value as Json, json};
 use tonic::Code;
 

@@ -16,7 +16,7 @@ use callgate::service::decisions::{Ask, CedarQuestion, Service};
 use callgate::service::generation::Load;
 use callgate::service::settings::Settings;
 use callgate::telemetry::recorder::Recorder;
-use cedar_policy_core::ast::Context;
+use callgate_engine::cedar::Context;
 
 /// Two directories that answer alike but for different reasons, so that a mixture would show: in each,
 /// the policy names the group that only its own entities have.
@@ -45,9 +45,9 @@ fn question() -> CedarQuestion {
             "gateway": {"__entity": {"type": "Mcp::Gateway", "id": "g"}},
         },
     });
-    let parser = cedar_policy_core::entities::json::ContextJsonParser::new(
-        None::<&cedar_policy_core::entities::json::NullContextSchema>,
-        cedar_policy_core::extensions::Extensions::all_available(),
+    let parser = callgate_engine::cedar::ContextJsonParser::new(
+        None::<&callgate_engine::cedar::NullContextSchema>,
+        callgate_engine::cedar::Extensions::all_available(),
     );
     CedarQuestion {
         principal: uid("Mcp::User::\"u\""),

@@ -26,7 +26,7 @@ use callgate::call::live::usage::{Usage, Windows};
 use callgate::call::model::Effect;
 use callgate::call::world::{Past, World};
 use callgate::identity::caller::Caller;
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 

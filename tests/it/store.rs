@@ -20,7 +20,7 @@ use callgate::state::store::{
     Brought, KnownKey, Loaded, Pruned, Retention, Store, StoreError, StoredSession, StoredUsage,
     Write,
 };
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
 use proptest::prelude::*;
 use smol_str::SmolStr;
 

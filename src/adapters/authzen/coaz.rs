@@ -5,7 +5,7 @@
 
 mod server;
 
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
 use serde_json::{Map, Value as Json, json};
 use smol_str::SmolStr;
 

@@ -24,12 +24,12 @@ use crate::call::context::TraceContext;
 use crate::call::decision::Outcome;
 use crate::config::http::Authzen as Settings;
 use crate::config::limits::Limits;
-use crate::engine::obligation;
 use crate::identity::caller::{Caller, Rpc};
 use crate::service::deadline::{Deadline, Unanswered};
 use crate::service::decisions::Ask;
 use crate::service::generation::Generation;
 use crate::service::several::Either;
+use callgate_engine::obligation;
 
 /// How this front door is called in traces.
 pub const ADAPTER: &str = "authzen";

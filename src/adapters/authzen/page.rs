@@ -7,7 +7,7 @@ use crate::adapters::http::fields::{optional_object, optional_text};
 use crate::adapters::http::refusal::Refusal;
 use crate::adapters::invalid::{Invalid, Problem};
 use crate::call::canonical;
-use crate::engine::walk::Place;
+use callgate_engine::Cursor;
 
 const FIELD: &str = "page";
 
@@ -18,7 +18,7 @@ pub(super) type Fingerprint = [u8; 8];
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Page {
     /// Where the one before ended.
-    pub(super) after: Option<Place>,
+    pub(super) after: Option<Cursor>,
     /// The most to find.
     pub(super) most: usize,
 }
@@ -70,7 +70,7 @@ pub(super) fn of(
 }
 
 /// The token of the page that starts here; with no place, of the first one.
-pub(super) fn again(after: Option<Place>, fingerprint: Fingerprint) -> String {
+pub(super) fn again(after: Option<Cursor>, fingerprint: Fingerprint) -> String {
     match after {
         None => format!("{:016x}", u64::from_be_bytes(fingerprint)),
         after => token(after, fingerprint),
@@ -78,15 +78,15 @@ pub(super) fn again(after: Option<Place>, fingerprint: Fingerprint) -> String {
 }
 
 /// The token of the page after a place; empty if there is none.
-pub(super) fn token(next: Option<Place>, fingerprint: Fingerprint) -> String {
-    let Some(Place { order, shard, done }) = next else {
+pub(super) fn token(next: Option<Cursor>, fingerprint: Fingerprint) -> String {
+    let Some(Cursor { order, shard, done }) = next else {
         return String::new();
     };
     let fingerprint = u64::from_be_bytes(fingerprint);
     format!("{fingerprint:016x}{order:016x}{shard:08x}{done:016x}")
 }
 
-fn place(token: &str, fingerprint: Fingerprint) -> Option<Place> {
+fn place(token: &str, fingerprint: Fingerprint) -> Option<Cursor> {
     if token.len() != 56 || !token.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
@@ -94,7 +94,7 @@ fn place(token: &str, fingerprint: Fingerprint) -> Option<Place> {
     if number(0, 16)? != u64::from_be_bytes(fingerprint) {
         return None;
     }
-    Some(Place {
+    Some(Cursor {
         order: number(16, 32)?,
         shard: u32::try_from(number(32, 40)?).ok()?,
         done: number(40, 56)?,

@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use cedar_policy_core::FromNormalizedStr as _;
-use cedar_policy_core::ast::{Context, Eid, EntityType, EntityUID};
-use cedar_policy_core::entities::ContextJsonParser;
-use cedar_policy_core::extensions::Extensions;
-use cedar_policy_core::validator::{ContextSchema, ValidatorSchema};
+use callgate_engine::cedar::ContextJsonParser;
+use callgate_engine::cedar::Extensions;
+use callgate_engine::cedar::FromNormalizedStr as _;
+use callgate_engine::cedar::{Context, Eid, EntityType, EntityUID};
+use callgate_engine::cedar::{ContextSchema, ValidatorSchema};
 use serde_json::{Map, Value as Json};
 
 use crate::adapters::absent::without_nulls;
@@ -18,9 +18,9 @@ use crate::adapters::invalid::{Invalid, Problem, Shown, Within as _};
 use crate::call::context::TraceContext;
 use crate::call::decision::{Reason, ReasonCode};
 use crate::config::limits::Limits;
-use crate::engine::obligation;
-use crate::engine::request::Asserted;
 use crate::service::decisions::CedarQuestion;
+use callgate_engine::AssertedEntity;
+use callgate_engine::obligation;
 
 /// The type of what stands for things of a type without a name in Cedar.
 const NAMELESS: &str = "Authzen::Nameless";
@@ -230,7 +230,7 @@ impl Parser<'_> {
         field: &'static str,
         uid: &EntityUID,
         schema: Option<&ValidatorSchema>,
-    ) -> Result<Option<Asserted>, Invalid> {
+    ) -> Result<Option<AssertedEntity>, Invalid> {
         let party = object(request, field)?;
         let Some(properties) = optional_object(party, PROPERTIES).within(field)? else {
             return Ok(None);
@@ -255,7 +255,7 @@ impl Parser<'_> {
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
         let uid = uid.clone();
-        Ok(Some(Asserted { uid, attributes }))
+        Ok(Some(AssertedEntity { uid, attributes }))
     }
 }
 

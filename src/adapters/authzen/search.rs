@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cedar_policy_core::ast::{Context, EntityUID};
+use callgate_engine::cedar::{Context, EntityUID};
 use serde_json::{Map, Value as Json, json};
 
 use crate::adapters::authzen::door::{Admitted, Authzen, Endpoint};
@@ -11,11 +11,11 @@ use crate::adapters::authzen::{encode, page};
 use crate::adapters::http::fields::optional_object;
 use crate::adapters::http::refusal::Refusal;
 use crate::adapters::invalid::{Invalid, Problem};
-use crate::engine::request::Asserted;
-use crate::engine::snapshot::Snapshot;
 use crate::service::deadline::Unanswered;
 use crate::service::decisions::CedarQuestion;
 use crate::service::search::{Found, Search, SearchError, Sought};
+use callgate_engine::AssertedEntity;
+use callgate_engine::Snapshot;
 
 const CONTEXT: &str = "context";
 
@@ -108,7 +108,7 @@ struct Parts {
     resource: Option<EntityUID>,
     /// None if the action is sought: the context depends on it.
     context: Option<Context>,
-    asserted: Vec<Asserted>,
+    asserted: Vec<AssertedEntity>,
 }
 
 impl Parts {

@@ -5,16 +5,16 @@
 
 use std::sync::Arc;
 
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
 
 use crate::adapters::json;
 use crate::call::decision::{
     Challenge, DecidedTarget, Decision, Outcome, PrincipalDecision, Reason, ReasonCode,
 };
 use crate::call::listing::Hidden;
-use crate::engine::policy::PolicyInfo;
 use crate::proto::v1;
 use crate::service::decisions::Answer;
+use callgate_engine::PolicyInfo;
 use smol_str::SmolStr;
 
 /// How much of what is behind an answer goes out.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cedar_policy_core::ast::EntityType;
+use callgate_engine::cedar::EntityType;
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use serde_json::json;

@@ -3,7 +3,7 @@
 //! ToolHive says everything twice where it is configured to: in the operation and the resource name, and
 //! in `context.mcp`. What is said twice must agree.
 
-use cedar_policy_core::ast::{Eid, EntityType, EntityUID};
+use callgate_engine::cedar::{Eid, EntityType, EntityUID};
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 

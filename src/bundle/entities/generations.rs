@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use cedar_policy_core::ast::{Entity, EntityUID};
+use callgate_engine::cedar::{Entity, EntityUID};
 
 /// The most parents of one entity.
 pub const MAX_PARENTS: usize = 1_024;

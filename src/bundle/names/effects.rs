@@ -3,7 +3,7 @@
 //! Start at [`never`]. The registered effect chooses the action: a `forbid` of `call_write` never forbids a tool that
 //! is registered as `read`.
 
-use cedar_policy_core::ast::{
+use callgate_engine::cedar::{
     ActionConstraint, EntityReference, EntityUID, PrincipalOrResourceConstraint, Template,
 };
 

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use cedar_policy_core::ast::{EntityUID, Literal, PartialValue, Value, ValueKind};
+use callgate_engine::cedar::{EntityUID, Literal, PartialValue, Value, ValueKind};
 
 use crate::bundle::entities::Collected;
 use crate::bundle::fault::Fault;

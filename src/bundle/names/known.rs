@@ -5,7 +5,7 @@
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 
-use cedar_policy_core::ast::{Eid, EntityType, EntityUID, Pattern};
+use callgate_engine::cedar::{Eid, EntityType, EntityUID, Pattern};
 
 use crate::bundle::entities::Collected;
 use crate::bundle::names::words::pattern;

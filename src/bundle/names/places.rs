@@ -6,12 +6,12 @@
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
-use cedar_policy_core::ast::{
+use callgate_engine::cedar::ValidatorSchema;
+use callgate_engine::cedar::{
     ActionConstraint, EntityReference, EntityType, EntityUID, Expr, ExprKind,
     PrincipalOrResourceConstraint, Template, Var,
 };
-use cedar_policy_core::validator::ValidatorSchema;
-use cedar_policy_core::validator::types::{EntityKind, OpenTag, Type};
+use callgate_engine::cedar::{EntityKind, OpenTag, Type};
 
 use crate::bundle::names::vocabulary::{Vocabulary, of_attribute, of_context};
 use crate::bundle::validate::untyped::Tools;

@@ -2,12 +2,12 @@
 //!
 //! Start at [`check`].
 
-use cedar_policy_core::ast::{
+use callgate_engine::cedar::Loc;
+use callgate_engine::cedar::ValidatorSchema;
+use callgate_engine::cedar::{
     BinaryOp, EntityReference, EntityUID, Expr, ExprKind, Literal, Pattern,
     PrincipalOrResourceConstraint, Template,
 };
-use cedar_policy_core::parser::Loc;
-use cedar_policy_core::validator::ValidatorSchema;
 
 use crate::bundle::fault::Fault;
 use crate::bundle::json::{self, Step};

@@ -2,7 +2,7 @@
 //!
 //! Start at [`of_attribute`] and [`of_context`].
 
-use cedar_policy_core::ast::EntityType;
+use callgate_engine::cedar::EntityType;
 
 use crate::bundle::registration::{Effect, Sensitivity};
 use crate::call::model::TYPES;

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use cedar_policy_core::ast::{Literal, PartialValue, Pattern, PatternElem, Value, ValueKind};
+use callgate_engine::cedar::{Literal, PartialValue, Pattern, PatternElem, Value, ValueKind};
 
 use crate::bundle::entities::Collected;
 use crate::bundle::names::known::nearest;

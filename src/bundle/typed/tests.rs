@@ -175,8 +175,8 @@ proptest! {
         let schema = json!({"": {"entityTypes": {"T": {}}, "actions": {"a/b": {"appliesTo": {
             "principalTypes": ["T"], "resourceTypes": ["T"], "context": input,
         }}}}});
-        let compiled = cedar_policy_core::validator::ValidatorSchema::from_json_value(
-            schema, cedar_policy_core::extensions::Extensions::all_available());
+        let compiled = callgate_engine::cedar::ValidatorSchema::from_json_value(
+            schema, callgate_engine::cedar::Extensions::all_available());
         prop_assert!(compiled.is_ok(), "{:?}", compiled.err());
     }
 }

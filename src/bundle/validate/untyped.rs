@@ -6,11 +6,11 @@
 
 use std::collections::HashMap;
 
-use cedar_policy_core::ast::{
+use callgate_engine::cedar::ValidationError;
+use callgate_engine::cedar::validation_errors::AttributeAccess;
+use callgate_engine::cedar::{
     EntityReference, EntityUID, Expr, ExprKind, PrincipalOrResourceConstraint, Template, Var,
 };
-use cedar_policy_core::validator::ValidationError;
-use cedar_policy_core::validator::validation_errors::AttributeAccess;
 use smol_str::SmolStr;
 
 use crate::bundle::files::Source;
@@ -112,7 +112,7 @@ impl<'a> Tools<'a> {
             Some((id, tool)) if tool.is_typed => {
                 let action = EntityUID::from_components(
                     TYPES.action.clone(),
-                    cedar_policy_core::ast::Eid::new(id.as_str()),
+                    callgate_engine::cedar::Eid::new(id.as_str()),
                     None,
                 );
                 format!("the arguments of `{id}` are seen under its own action: write `action == {action}`")

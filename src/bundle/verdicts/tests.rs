@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
-use cedar_policy_core::extensions::Extensions;
-use cedar_policy_core::validator::json_schema::Fragment;
-use cedar_policy_core::validator::{ValidatorSchemaFragment, validation_errors};
+use callgate_engine::cedar::Extensions;
+use callgate_engine::cedar::Fragment;
+use callgate_engine::cedar::{ValidatorSchemaFragment, validation_errors};
 use miette::Diagnostic;
 use proptest::collection::vec;
 use proptest::prelude::*;

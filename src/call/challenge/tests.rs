@@ -35,7 +35,7 @@ fn create() -> CallContext {
 
 fn decide_in(policies: &str, call: &CallContext, authority: &Authority, uses: &[u32]) -> Decision {
     let snapshot = world(policies);
-    let named = snapshot.named_where("approval", &model::action("approve_call"));
+    let named = snapshot.entities_named_where("approval", &model::action("approve_call"));
     let world = World {
         authority,
         past: Past {
@@ -455,10 +455,10 @@ fn the_word_of_somebody_who_has_left_counts_no_more() {
     let snapshot = world(POLICIES);
     let gone = r#"{"uid": {"type": "Mcp::User", "id": "alice"}, "attrs": {"active": false},
         "parents": [{"type": "Mcp::Group", "id": "staff"}]}"#;
-    let gone = cedar_policy_core::entities::EntityJsonParser::new(
-        None::<&cedar_policy_core::entities::NoEntitiesSchema>,
-        cedar_policy_core::extensions::Extensions::all_available(),
-        cedar_policy_core::entities::TCComputation::ComputeNow,
+    let gone = callgate_engine::cedar::EntityJsonParser::new(
+        None::<&callgate_engine::cedar::NoEntitiesSchema>,
+        callgate_engine::cedar::Extensions::all_available(),
+        callgate_engine::cedar::TCComputation::ComputeNow,
     )
     .single_from_json_str(gone)
     .expect("an entity");

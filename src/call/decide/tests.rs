@@ -1,9 +1,9 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use cedar_policy_core::ast::EntityUID;
-use cedar_policy_core::extensions::Extensions;
-use cedar_policy_core::validator::ValidatorSchema;
+use callgate_engine::cedar::EntityUID;
+use callgate_engine::cedar::Extensions;
+use callgate_engine::cedar::ValidatorSchema;
 use serde_json::{Value as Json, json};
 
 use super::*;
@@ -20,8 +20,8 @@ use crate::call::live::usage::Usage;
 use crate::call::model::SCHEMA;
 use crate::call::world::Past;
 use crate::config::claims::GroupClaim;
-use crate::engine::context::ContextSource;
 use crate::identity::caller::Rights;
+use callgate_engine::ContextSource;
 
 const READ_FOR_STAFF: &str =
     r#"permit (principal in Mcp::Group::"staff", action == Mcp::Action::"call_read", resource);"#;
@@ -774,7 +774,7 @@ fn all_actions_share_the_facts_of_every_action() {
         .expect("the embedded schema parses");
     let names = |action: &str| -> Vec<String> {
         match schema.context_type(&model::action(action)) {
-            Some(cedar_policy_core::validator::types::Type::Record { attrs, .. }) => {
+            Some(callgate_engine::cedar::Type::Record { attrs, .. }) => {
                 attrs.keys().map(ToString::to_string).collect()
             }
             other => panic!("{action} has no context: {other:?}"),

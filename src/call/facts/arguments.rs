@@ -2,14 +2,14 @@
 
 use std::cell::OnceCell;
 
-use cedar_policy_core::ast::{Context, Value};
+use callgate_engine::cedar::{Context, Value};
 
 use crate::call::facts::{Ground, strings};
 use crate::call::input::Input;
 use crate::call::links::{self, Links};
 use crate::call::live::terms::Way;
 use crate::call::model;
-use crate::engine::context::{self, ContextSource, Seen};
+use callgate_engine::{AttributeRef, ContextSource, collect_context};
 
 /// What a tool or prompt is called with.
 pub(super) struct ArgumentFacts<'c> {
@@ -56,15 +56,15 @@ impl<'c> ArgumentFacts<'c> {
 }
 
 impl ContextSource for ArgumentFacts<'_> {
-    fn attribute(&self, name: &str) -> Option<Seen<'_>> {
+    fn attribute(&self, name: &str) -> Option<AttributeRef<'_>> {
         match name {
             "link_hosts" => {
                 let make = || strings(self.links().hosts());
-                return Some(Seen::Value(self.link_hosts.get_or_init(make)));
+                return Some(AttributeRef::Value(self.link_hosts.get_or_init(make)));
             }
             "unknown_links" => {
                 let make = || self.unknown_links();
-                return Some(Seen::Value(self.unknown_links.get_or_init(make)));
+                return Some(AttributeRef::Value(self.unknown_links.get_or_init(make)));
             }
             _ => {}
         }
@@ -77,12 +77,12 @@ impl ContextSource for ArgumentFacts<'_> {
         let index = Self::OF_NAMES.iter().position(|known| *known == name)?;
         let texts = [names, untyped, undeclared][index];
         let value = self.names[index].get_or_init(|| strings(texts.iter().cloned()));
-        Some(Seen::Value(value))
+        Some(AttributeRef::Value(value))
     }
 
     fn to_context(&self) -> Context {
         let names = Self::OF_NAMES.into_iter();
         let all: Vec<_> = names.chain(["link_hosts", "unknown_links"]).collect();
-        context::collect(self, &all)
+        collect_context(self, &all)
     }
 }

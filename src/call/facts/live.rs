@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
 
-use cedar_policy_core::ast::{Context, EntityUID, Value};
+use callgate_engine::cedar::{Context, EntityUID, Value};
 
 use crate::call::facts::{Ground, entities};
 use crate::call::live::approval::Approval;
@@ -14,7 +14,7 @@ use crate::call::live::task::Task;
 use crate::call::live::terms::{ToolUse, Way};
 use crate::call::live::usage::Usage;
 use crate::call::target::Target;
-use crate::engine::context::{self, ContextSource, Seen};
+use callgate_engine::{AttributeRef, ContextSource, collect_context};
 
 /// The task a call belongs to.
 pub(super) struct TaskFacts<'c> {
@@ -122,63 +122,65 @@ impl<'c> ApprovalFacts<'c> {
 }
 
 impl ContextSource for TaskFacts<'_> {
-    fn attribute(&self, name: &str) -> Option<Seen<'_>> {
+    fn attribute(&self, name: &str) -> Option<AttributeRef<'_>> {
         Some(match name {
-            "task" => Seen::Entity(&self.uid),
-            "step" => Seen::Text(&self.task.step()?.name),
-            "calls_left" => Seen::Long(number(self.ground.past.calls_left?)),
-            "tool_calls_left" => Seen::Long(number(self.ground.past.tool_calls_left?)),
-            "bounds_calls" => Seen::Bool(self.tool_use().is_some_and(|it| it.max_calls.is_some())),
+            "task" => AttributeRef::Entity(&self.uid),
+            "step" => AttributeRef::Text(&self.task.step()?.name),
+            "calls_left" => AttributeRef::Long(number(self.ground.past.calls_left?)),
+            "tool_calls_left" => AttributeRef::Long(number(self.ground.past.tool_calls_left?)),
+            "bounds_calls" => {
+                AttributeRef::Bool(self.tool_use().is_some_and(|it| it.max_calls.is_some()))
+            }
             "bounds_targets" => {
-                Seen::Bool(self.tool_use().is_some_and(|it| !it.targets.is_empty()))
+                AttributeRef::Bool(self.tool_use().is_some_and(|it| !it.targets.is_empty()))
             }
             "bounds_arguments" => {
-                Seen::Bool(self.tool_use().is_some_and(|it| !it.arguments.is_empty()))
+                AttributeRef::Bool(self.tool_use().is_some_and(|it| !it.arguments.is_empty()))
             }
-            "known_to_read" => Seen::Bool(self.knows(Way::Read)),
-            "known_to_send" => Seen::Bool(self.knows(Way::Send)),
-            "places_to_read" => Seen::Value(self.places(Way::Read)),
-            "places_to_send" => Seen::Value(self.places(Way::Send)),
-            "lists_tools" => Seen::Bool(self.task.lists_tools()),
-            "labels" => Seen::Value(value_of(self.labels?)),
+            "known_to_read" => AttributeRef::Bool(self.knows(Way::Read)),
+            "known_to_send" => AttributeRef::Bool(self.knows(Way::Send)),
+            "places_to_read" => AttributeRef::Value(self.places(Way::Read)),
+            "places_to_send" => AttributeRef::Value(self.places(Way::Send)),
+            "lists_tools" => AttributeRef::Bool(self.task.lists_tools()),
+            "labels" => AttributeRef::Value(value_of(self.labels?)),
             _ => return None,
         })
     }
 
     fn to_context(&self) -> Context {
-        context::collect(self, &Self::NAMES)
+        collect_context(self, &Self::NAMES)
     }
 }
 
 impl ContextSource for RecentFacts<'_> {
-    fn attribute(&self, name: &str) -> Option<Seen<'_>> {
-        (name == "labels").then(|| Seen::Value(self.0.value()))
+    fn attribute(&self, name: &str) -> Option<AttributeRef<'_>> {
+        (name == "labels").then(|| AttributeRef::Value(self.0.value()))
     }
 
     fn to_context(&self) -> Context {
-        context::collect(self, &["labels"])
+        collect_context(self, &["labels"])
     }
 }
 
 impl ContextSource for SessionFacts<'_> {
-    fn attribute(&self, name: &str) -> Option<Seen<'_>> {
+    fn attribute(&self, name: &str) -> Option<AttributeRef<'_>> {
         let session = self.session;
         let recent = || {
             let tools = session.last_tools().cloned();
             Value::set(tools.map(|tool| Value::new(tool, None)), None)
         };
         Some(match name {
-            "labels" => Seen::Value(session.labels.value()),
-            "calls" => Seen::Long(number(session.calls)),
-            "tools_used" => Seen::Value(session.tools.value()),
-            "recent_tools" => Seen::Value(self.recent.get_or_init(recent)),
-            "previous" => Seen::Entity(session.last_tools().next_back()?),
+            "labels" => AttributeRef::Value(session.labels.value()),
+            "calls" => AttributeRef::Long(number(session.calls)),
+            "tools_used" => AttributeRef::Value(session.tools.value()),
+            "recent_tools" => AttributeRef::Value(self.recent.get_or_init(recent)),
+            "previous" => AttributeRef::Entity(session.last_tools().next_back()?),
             _ => return None,
         })
     }
 
     fn to_context(&self) -> Context {
-        context::collect(
+        collect_context(
             self,
             &["labels", "calls", "tools_used", "recent_tools", "previous"],
         )
@@ -200,7 +202,7 @@ impl UsageFacts {
 }
 
 impl ContextSource for UsageFacts {
-    fn attribute(&self, name: &str) -> Option<Seen<'_>> {
+    fn attribute(&self, name: &str) -> Option<AttributeRef<'_>> {
         let Self(usage) = self;
         let count = match name {
             "last_minute" => usage.tool.minute,
@@ -211,28 +213,28 @@ impl ContextSource for UsageFacts {
             "actor_last_day" => usage.actor.day,
             "recent_denials" => usage.recent_denials,
             "distinct_tools" => usage.distinct_tools,
-            "first_use" => return Some(Seen::Bool(usage.is_first_use)),
+            "first_use" => return Some(AttributeRef::Bool(usage.is_first_use)),
             _ => return None,
         };
-        Some(Seen::Long(number(count)))
+        Some(AttributeRef::Long(number(count)))
     }
 
     fn to_context(&self) -> Context {
-        context::collect(self, &Self::NAMES)
+        collect_context(self, &Self::NAMES)
     }
 }
 
 impl ContextSource for ApprovalFacts<'_> {
-    fn attribute(&self, name: &str) -> Option<Seen<'_>> {
+    fn attribute(&self, name: &str) -> Option<AttributeRef<'_>> {
         Some(match name {
-            "approver" => Seen::Entity(self.approver),
-            "age_seconds" => Seen::Long(self.age_seconds),
+            "approver" => AttributeRef::Entity(self.approver),
+            "age_seconds" => AttributeRef::Long(self.age_seconds),
             _ => return None,
         })
     }
 
     fn to_context(&self) -> Context {
-        context::collect(self, &["approver", "age_seconds"])
+        collect_context(self, &["approver", "age_seconds"])
     }
 }
 

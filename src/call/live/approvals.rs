@@ -5,7 +5,7 @@ use std::ops::{Bound, Deref};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 use smol_str::SmolStr;
 

@@ -8,7 +8,7 @@ use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
 use hashbrown::Equivalent;
 use smol_str::SmolStr;
 

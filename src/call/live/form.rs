@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use cedar_policy_core::ast::{Eid, EntityType, EntityUID};
+use callgate_engine::cedar::{Eid, EntityType, EntityUID};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use smol_str::SmolStr;
 

@@ -1,12 +1,12 @@
 //! Which calls a delegation or a task covers.
 
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
 use serde::{Deserialize, Serialize};
 
 use crate::call::live::form;
 use crate::call::model::{Effect, TYPES};
 use crate::call::target::{self, Target};
-use crate::engine::snapshot::Snapshot;
+use callgate_engine::Snapshot;
 
 /// Which calls something covers. A call has to fit every part.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

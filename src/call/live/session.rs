@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use cedar_policy_core::ast::{EntityUID, Value};
+use callgate_engine::cedar::{EntityUID, Value};
 use smol_str::SmolStr;
 
 /// How many of the last steps are kept.

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use cedar_policy_core::ast::{EntityUID, Value};
+use callgate_engine::cedar::{EntityUID, Value};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
@@ -10,7 +10,7 @@ use crate::call::live::form;
 use crate::call::live::scope::Scope;
 use crate::call::live::terms::{Terms, ToolUse};
 use crate::call::model::{self, TYPES};
-use crate::engine::evaluate::Overlay;
+use callgate_engine::Overlay;
 
 /// One piece of work of an agent for a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

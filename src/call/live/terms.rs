@@ -4,7 +4,7 @@
 //! its arguments, how many calls. [`KnownPlace`] is a place that the person has named: to read from it, to send to it, or
 //! both. One is not the other: who was told to read a page was not told to write to whoever owns it.
 
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use smol_str::{SmolStr, format_smolstr};
@@ -13,7 +13,7 @@ use crate::call::canonical;
 use crate::call::live::form;
 use crate::call::live::scope::is_within;
 use crate::call::target::Target;
-use crate::engine::snapshot::Snapshot;
+use callgate_engine::Snapshot;
 
 /// What a task says beyond its scope.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 //! [`Written`] is what people write, in a file or in a request: the name of an argument, or more about it.
 //! [`TargetArgument`] is that, read once when the tool goes into service.
 
-use cedar_policy_core::ast::{Literal, Value, ValueKind};
+use callgate_engine::cedar::{Literal, Value, ValueKind};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};

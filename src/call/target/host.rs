@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::LazyLock;
 
 use ::url::{Host as Parsed, Url};
-use cedar_policy_core::ast::{Name, PartialValue, Value};
-use cedar_policy_core::extensions::Extensions;
+use callgate_engine::cedar::Extensions;
+use callgate_engine::cedar::{Name, PartialValue, Value};
 use smol_str::{SmolStr, format_smolstr};
 
 use crate::call::target::TargetFault;

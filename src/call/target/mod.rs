@@ -21,12 +21,12 @@ mod special;
 pub mod text;
 pub mod url;
 
-use cedar_policy_core::ast::{EntityUID, Value};
+use callgate_engine::cedar::{EntityUID, Value};
 use smol_str::SmolStr;
 
 use crate::call::model::{self, TYPES};
 use crate::call::target::host::Host;
-use crate::engine::evaluate::Overlay;
+use callgate_engine::Overlay;
 
 /// Longest target, in bytes.
 pub const MAX_TARGET_BYTES: usize = 4096;

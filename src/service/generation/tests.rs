@@ -46,7 +46,7 @@ fn put(generation: &Generation, id: &str, json: &Arc<str>) -> Result<Generation,
 }
 
 fn is_active(generation: &Generation, id: &str) -> Option<bool> {
-    use cedar_policy_core::ast::{Literal, ValueKind};
+    use callgate_engine::cedar::{Literal, ValueKind};
     let active = generation.snapshot.entity(&uid(id))?.attribute("active")?;
     match active.value {
         ValueKind::Lit(Literal::Bool(value)) => Some(value),

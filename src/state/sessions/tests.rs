@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 use std::thread;
 
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
 
 use super::*;
 use crate::call::model;

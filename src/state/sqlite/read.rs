@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use cedar_policy_core::ast::{Eid, EntityType, EntityUID};
+use callgate_engine::cedar::{Eid, EntityType, EntityUID};
 use rusqlite::types::FromSqlError;
 use rusqlite::{Connection, ErrorCode, Params, Row};
 use serde::de::DeserializeOwned;

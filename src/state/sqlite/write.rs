@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::SystemTime;
 
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
 use rusqlite::{Connection, Statement, ToSql, params};
 use serde::Serialize;
 use smol_str::SmolStr;

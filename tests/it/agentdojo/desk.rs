@@ -20,7 +20,7 @@ use callgate::service::deadline::Deadline;
 use callgate::service::decisions::{Ask, Service};
 use callgate::service::settings::Settings;
 use callgate::telemetry::recorder::Recorder;
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
 use smol_str::SmolStr;
 
 use crate::agentdojo::prompt;

@@ -22,7 +22,7 @@ use callgate::service::settings::Settings;
 use callgate::state::sqlite::Sqlite;
 use callgate::state::store::Store;
 use callgate::telemetry::recorder::Recorder;
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
 use serde_json::Map;
 use smol_str::SmolStr;
 

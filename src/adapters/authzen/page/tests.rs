@@ -6,7 +6,7 @@ fn object(value: Json) -> Map<String, Json> {
     value.as_object().expect("an object").clone()
 }
 
-const PLACE: Place = Place {
+const PLACE: Cursor = Cursor {
     order: u64::MAX,
     shard: 17,
     done: 3,

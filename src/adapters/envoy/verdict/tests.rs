@@ -5,8 +5,8 @@ use uuid::Uuid;
 use super::*;
 use crate::adapters::told::{DECISION_ID, OBLIGATION_DETAILS, OBLIGATIONS};
 use crate::call::decision::Reason;
-use crate::engine::obligation;
-use crate::engine::policy::PolicyInfo;
+use callgate_engine::PolicyInfo;
+use callgate_engine::obligation;
 
 fn deny(code: ReasonCode, message: &str) -> Answer<Decision> {
     Answer {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
 use prost_types::Timestamp;
 use serde_json::Value as Json;
 use smol_str::SmolStr;

@@ -2,7 +2,7 @@
 
 mod tasks;
 
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
 use serde_json::{Value as Json, json};
 use smol_str::SmolStr;
 

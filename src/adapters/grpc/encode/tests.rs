@@ -2,7 +2,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::call::decision::Effects;
-use crate::engine::obligation::Obligation;
+use callgate_engine::obligation::Obligation;
 
 const EVERYTHING: Detail = Detail {
     is_entitled: true,

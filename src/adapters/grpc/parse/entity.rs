@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
-use cedar_policy_core::ast::{Eid, EntityType, EntityUID};
+use callgate_engine::cedar::{Eid, EntityType, EntityUID};
 
 use crate::adapters::grpc::parse::{Parser, check_length};
 use crate::adapters::invalid::{Invalid, Problem, Shown, Within};

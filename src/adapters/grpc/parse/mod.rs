@@ -8,11 +8,11 @@ mod operation;
 
 use std::time::{Duration, SystemTime};
 
-use cedar_policy_core::ast::{Context, EntityUID};
-use cedar_policy_core::entities::ContextJsonParser;
-use cedar_policy_core::extensions::Extensions;
-use cedar_policy_core::validator::types::{AttributeType, Type};
-use cedar_policy_core::validator::{ContextSchema, ValidatorSchema, context_schema_for_action};
+use callgate_engine::cedar::ContextJsonParser;
+use callgate_engine::cedar::Extensions;
+use callgate_engine::cedar::{AttributeType, Type};
+use callgate_engine::cedar::{Context, EntityUID};
+use callgate_engine::cedar::{ContextSchema, ValidatorSchema, context_schema_for_action};
 use prost_types::{Struct, Timestamp};
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
@@ -428,7 +428,7 @@ pub(in crate::adapters::grpc) fn system_time(
 pub(in crate::adapters) fn cedar_context(
     mut fields: Json,
     schema: Option<&ValidatorSchema>,
-    action: &cedar_policy_core::ast::EntityUID,
+    action: &callgate_engine::cedar::EntityUID,
 ) -> Result<Context, String> {
     let extensions = Extensions::all_available();
     if let (Json::Object(fields), true) = (&mut fields, needs_labels(schema, action)) {

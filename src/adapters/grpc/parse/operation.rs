@@ -1,7 +1,7 @@
 //! `Operation`: what the call wants to do.
 
 use bytes::Bytes;
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
 use smol_str::SmolStr;
 
 use crate::adapters::grpc::parse::{Parser, check_count};

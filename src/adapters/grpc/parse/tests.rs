@@ -1,4 +1,4 @@
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
 
 use super::*;
 use crate::proto::v1::operation::Kind;

@@ -1,6 +1,6 @@
 //! Tasks that are to be opened, with their steps, what their tools are for, and the places that the person named.
 
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
 use smol_str::SmolStr;
 
 use crate::adapters::grpc::control::parse::{is_tool_name, place, required_time};
