@@ -20,10 +20,8 @@ const SCHEMA: &str = r#"
 "#;
 
 const POLICIES: &str = r#"
-    @id("team-reads")
     permit (principal in Team::"design", action == Action::"read", resource in Folder::"plans");
 
-    @id("secrets-need-mfa")
     @reason("Log in with a second factor to see this file.")
     forbid (principal, action, resource) when { resource.secret && !context.mfa };
 "#;
