@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use callgate::call::context::{Delegation, Operation, Subject};
-use callgate::call::decide::{Asker, decide};
-use callgate::call::model::{TYPES, entity};
+use callgate::authn::caller::Caller;
 use callgate::config::claims::ClaimMapping;
-use callgate::identity::caller::Caller;
-use callgate::{CallContext, Decision, bundle};
+use callgate::domain::decide::call::{Requester, decide};
+use callgate::domain::request::call_context::{ActorChain, Operation, Subject};
+use callgate::domain::schema::{TYPES, entity};
+use callgate::{CallContext, Verdict, bundle};
 use serde_json::{Map, Value, json};
 
 fn main() {
@@ -41,7 +41,7 @@ fn main() {
         ),
     ] {
         let call = on_behalf_of_sam(tool, arguments);
-        let asker = Asker {
+        let asker = Requester {
             caller: &caller,
             claims: &claims,
         };
@@ -55,11 +55,11 @@ fn on_behalf_of_sam(tool: &str, arguments: Value) -> CallContext {
         Subject::verified(entity(&TYPES.agent, "support"), "jwt"),
         Operation::call_tool("github", tool, arguments),
     );
-    call.delegation = Some(Delegation::verified_from(entity(&TYPES.user, "sam")));
+    call.delegation = Some(ActorChain::verified_from(entity(&TYPES.user, "sam")));
     call
 }
 
-fn print(tool: &str, decision: &Decision) {
+fn print(tool: &str, decision: &Verdict) {
     println!("{tool}: {}", decision.outcome.as_str());
     for reason in &decision.reasons {
         let who = reason
@@ -68,7 +68,7 @@ fn print(tool: &str, decision: &Decision) {
             .map_or(String::new(), |uid| format!(" ({uid})"));
         println!("  {}: {}{who}", reason.code.as_str(), reason.message);
     }
-    for policy in &decision.determining {
+    for policy in &decision.determining_policies {
         println!("  decided by {}", policy.id);
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! Most people run it as a server: `callgate serve`. The same decision in process needs three types:
 //! [`Snapshot`], compiled policies and entities; [`CallContext`], the question; [`Decision`], the
-//! answer. [`bundle::load`] compiles a directory, [`call::decide::decide`] decides:
+//! answer. [`bundle::load`] compiles a directory, [`domain::decide::decide`] decides:
 //!
 //! ```
 //! use std::path::Path;
@@ -35,21 +35,21 @@
 //! Deciding is pure: nothing is counted, consumed or put on record. That is what the server adds.
 //! `examples/decide.rs` shows more of an answer.
 
+#![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod authn;
 pub mod bundle;
-pub mod call;
 pub mod config;
-pub mod engine;
-pub mod identity;
+pub mod domain;
 
 // What the server is made of. Public for the binary, the tests and the benchmarks; not an interface.
 #[doc(hidden)]
 pub mod adapters;
 #[doc(hidden)]
-pub mod audit;
+pub mod analysis;
 #[doc(hidden)]
-pub mod authoring;
+pub mod audit;
 #[doc(hidden)]
 pub mod cli;
 #[doc(hidden)]
@@ -63,10 +63,10 @@ pub mod server;
 #[doc(hidden)]
 pub mod service;
 #[doc(hidden)]
-pub mod state;
+pub mod store;
 #[doc(hidden)]
 pub mod telemetry;
 
-pub use call::context::CallContext;
-pub use call::decision::Decision;
-pub use engine::snapshot::Snapshot;
+pub use crate::domain::decide::verdict::Verdict;
+pub use crate::domain::request::call_context::CallContext;
+pub use callgate_engine::Snapshot;

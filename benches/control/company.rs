@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use callgate::bundle;
-use callgate::service::generation::Load;
+use callgate::service::generation::LoadedBundle;
 
 use crate::Fault;
 
@@ -40,7 +40,7 @@ const PEOPLE: &str = r#"[
 
 const MAIL: &str = r#"{
   "server": {"name": "mail", "owner": "ana"},
-  "tools": {"list": {"effect": "read", "status": "confirmed", "yields": ["private"], "egress": false, "sensitivity": "internal"}}
+  "tools": {"list": {"access": "read", "status": "confirmed", "yields": ["private"], "egress": false, "sensitivity": "internal"}}
 }"#;
 
 /// Writes the directory.
@@ -60,11 +60,11 @@ pub fn write(dir: &Path, reads_live_facts: bool) -> Result<(), Fault> {
 }
 
 /// Compiles the directory.
-pub fn load(reads_live_facts: bool) -> Result<Load, Fault> {
+pub fn load(reads_live_facts: bool) -> Result<LoadedBundle, Fault> {
     let dir = tempfile::tempdir()?;
     write(dir.path(), reads_live_facts)?;
     let bundle = bundle::load(dir.path()).map_err(|faults| faults.to_string())?;
-    Ok(Load {
+    Ok(LoadedBundle {
         snapshot: bundle.snapshot,
         claims: bundle.config.claims,
         policy_set_digest: bundle.digest,

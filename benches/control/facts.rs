@@ -4,18 +4,18 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use callgate::call::context::{CallContext, Delegation, Operation, Subject};
-use callgate::call::live::change::{Asked, Change};
-use callgate::call::live::grant::Grant;
-use callgate::call::live::scope::Scope;
-use callgate::call::live::task::Task;
-use callgate::call::model::{self, Effect, TYPES};
-use callgate::identity::caller::Caller;
+use callgate::authn::caller::Caller;
+use callgate::domain::authority::change::{Change, ChangeOrigin};
+use callgate::domain::authority::delegation::Delegation;
+use callgate::domain::authority::scope::Scope;
+use callgate::domain::authority::task::Task;
+use callgate::domain::request::call_context::{ActorChain, CallContext, Operation, Subject};
+use callgate::domain::schema::{self, AccessLevel, TYPES};
 use callgate::service::deadline::Deadline;
-use callgate::service::decisions::{Ask, Now, Service};
-use callgate::service::ledger::Plan;
-use callgate::service::settings::Settings;
-use callgate::telemetry::recorder::Recorder;
+use callgate::service::decisions::{Progress, RequestMeta, Service};
+use callgate::service::ledger::PlannedChange;
+use callgate::service::settings::ServiceSettings;
+use callgate::telemetry::record::recorder::Recorder;
 use serde_json::Map;
 use tokio::runtime::Runtime;
 
@@ -60,8 +60,8 @@ impl Side {
         let now = side.service.now();
         let task = Task {
             id: "task-1".into(),
-            agent: model::entity(&TYPES.agent, "one"),
-            person: model::entity(&TYPES.user, "ana"),
+            agent: schema::entity(&TYPES.agent, "one"),
+            person: schema::entity(&TYPES.user, "ana"),
             purpose: "to measure".into(),
             scope: Some(scope()),
             terms: Default::default(),
@@ -72,11 +72,15 @@ impl Side {
             deadline: now + DAY,
             closed_at: None,
         };
-        let grant = grant("grant-1", now);
+        let delegation = grant("delegation-1", now);
         side.write(runtime, "OpenTask", Change::Task(Arc::new(task)))?;
-        side.write(runtime, "GrantDelegation", Change::Grant(Arc::new(grant)))?;
+        side.write(
+            runtime,
+            "GrantDelegation",
+            Change::Grant(Arc::new(delegation)),
+        )?;
         let mut call = side.call;
-        call.delegation = Some(Delegation::by_grants(vec!["grant-1".into()]));
+        call.delegation = Some(ActorChain::from_delegation_ids(vec!["delegation-1".into()]));
         call.workflow.task_id = Some("task-1".into());
         call.workflow.session_id = Some("session-1".into());
         Ok(Self { call, ..side })
@@ -84,16 +88,16 @@ impl Side {
 
     fn without() -> Result<Self, Fault> {
         let side = Self::open(false)?;
-        let root = model::entity(&TYPES.user, "ana");
+        let root = schema::entity(&TYPES.user, "ana");
         let mut call = side.call;
-        call.delegation = Some(Delegation::verified_from(root));
+        call.delegation = Some(ActorChain::verified_from(root));
         Ok(Self { call, ..side })
     }
 
     fn open(reads_live_facts: bool) -> Result<Self, Fault> {
-        let service = Service::in_memory(Settings::default(), Recorder::default())?;
+        let service = Service::in_memory(ServiceSettings::default(), Recorder::default())?;
         service.publish(company::load(reads_live_facts)?)?;
-        let by = Subject::verified(model::entity(&TYPES.agent, "one"), "jwt");
+        let by = Subject::verified(schema::entity(&TYPES.agent, "one"), "jwt");
         let operation = Operation::call_tool("mail", "list", Map::new());
         Ok(Self {
             service,
@@ -103,12 +107,12 @@ impl Side {
     }
 
     fn write(&self, runtime: &Runtime, verb: &'static str, change: Change) -> Result<(), Fault> {
-        let asked = Asked {
+        let asked = ChangeOrigin {
             caller: "bench".into(),
             principal: None,
             key: None,
         };
-        let plan = Plan {
+        let plan = PlannedChange {
             verb,
             change,
             id: "bench".into(),
@@ -121,7 +125,7 @@ impl Side {
 
     /// CPU seconds of one decision, whatever has to be written for it included.
     fn decide(&self, runtime: &Runtime, calls: usize) -> Result<f64, Fault> {
-        let ask = Ask {
+        let ask = RequestMeta {
             caller: &self.caller,
             adapter: "bench",
             at_least_revision: 0,
@@ -132,8 +136,10 @@ impl Side {
         let before = cpu_seconds("self")?;
         for _ in 0..calls {
             let answer = match self.service.authorize_now(ask, &self.call)? {
-                Now::Answered(answer) => answer,
-                Now::Later(later) => runtime.block_on(self.service.finish(later, &self.call))?,
+                Progress::Ready(answer) => answer,
+                Progress::Pending(later) => {
+                    runtime.block_on(self.service.finish(later, &self.call))?
+                }
             };
             assert!(answer.value.is_allow(), "{:?}", answer.value);
         }
@@ -144,24 +150,24 @@ impl Side {
 /// What one delegation covers.
 pub fn scope() -> Scope {
     Scope {
-        tools: vec![model::tool("mail", "list")],
+        tools: vec![schema::tool("mail", "list")],
         servers: Vec::new(),
         groups: Vec::new(),
-        effect: Effect::Read,
+        access: AccessLevel::Read,
         targets: Vec::new(),
     }
 }
 
 /// Ana lends to her agent.
-pub fn grant(id: &str, now: SystemTime) -> Grant {
-    Grant {
+pub fn grant(id: &str, now: SystemTime) -> Delegation {
+    Delegation {
         id: id.into(),
-        from: model::entity(&TYPES.user, "ana"),
-        to: model::entity(&TYPES.agent, "one"),
+        from: schema::entity(&TYPES.user, "ana"),
+        to: schema::entity(&TYPES.agent, "one"),
         scope: scope(),
         task: None,
         parent: None,
-        lend_depth: 0,
+        max_redelegations: 0,
         not_before: now,
         expires_at: now + DAY,
         revoked_at: None,

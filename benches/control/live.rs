@@ -125,7 +125,7 @@ async fn grant(control: &mut ControlClient<Channel>) -> Result<String, Fault> {
         to: Some(entity("Mcp::Agent", "one")),
         scope: Some(v1::Scope {
             tools: vec!["mail/list".to_owned()],
-            effect: v1::Effect::Read.into(),
+            access: v1::AccessLevel::Read.into(),
             ..Default::default()
         }),
         expires_at: Some(in_an_hour()?),
@@ -148,7 +148,7 @@ async fn open_task(control: &mut ControlClient<Channel>) -> Result<String, Fault
     Ok(answer.task.ok_or("no task")?.id)
 }
 
-fn call(grant: &str, task: &str) -> v1::AuthorizeRequest {
+fn call(delegation: &str, task: &str) -> v1::AuthorizeRequest {
     v1::AuthorizeRequest {
         call_context: Some(Box::new(v1::CallContext {
             subject: Some(v1::Subject {
@@ -157,7 +157,7 @@ fn call(grant: &str, task: &str) -> v1::AuthorizeRequest {
                 claims: None,
             }),
             delegation: Some(v1::Delegation {
-                grant_ids: vec![grant.to_owned()],
+                delegation_ids: vec![delegation.to_owned()],
                 ..Default::default()
             }),
             operation: Some(v1::Operation {

@@ -4,6 +4,8 @@
 //! denies while others call, and how many writes it takes. In this process: what live facts cost a
 //! decision, and what many stored delegations occupy and cost at the start.
 
+#![allow(unsafe_code)] // An allocator that counts.
+
 use std::alloc::{GlobalAlloc, Layout};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -4,13 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use callgate::call::live::change::{Asked, Change, Entry};
+use callgate::domain::authority::change::{Change, ChangeOrigin, ChangeRecord};
 use callgate::service::clock::SystemClock;
 use callgate::service::decisions::Service;
-use callgate::service::settings::Settings;
-use callgate::state::sqlite::Sqlite;
-use callgate::state::store::{Store, Write};
-use callgate::telemetry::recorder::Recorder;
+use callgate::service::settings::ServiceSettings;
+use callgate::store::sqlite::SqliteStore;
+use callgate::store::store::{Store, StoreWrite};
+use callgate::telemetry::record::recorder::Recorder;
 
 use crate::{Fault, company, facts, live_bytes, median, metric, scratch};
 
@@ -35,13 +35,18 @@ pub fn measure() -> Result<(), Fault> {
         let load = company::load(true)?;
         let before = live_bytes();
         let begun = Instant::now();
-        let store = Box::new(Sqlite::open(&file)?);
+        let store = Box::new(SqliteStore::open(&file)?);
         let clock = Arc::new(SystemClock);
-        let service = Service::open(Settings::default(), Recorder::default(), store, clock)?;
+        let service = Service::open(
+            ServiceSettings::default(),
+            Recorder::default(),
+            store,
+            clock,
+        )?;
         service.publish(load)?;
         seconds.push(begun.elapsed().as_secs_f64());
         let live = service.live().ok_or("nothing is in service")?;
-        assert_eq!(live.authority.grants.size(), DELEGATIONS);
+        assert_eq!(live.authority.delegations.size(), DELEGATIONS);
         if start == 0 {
             let bytes = live_bytes().saturating_sub(before);
             metric("state.bytes_per_delegation", each(bytes as u64), "bytes");
@@ -53,20 +58,20 @@ pub fn measure() -> Result<(), Fault> {
 }
 
 fn fill(file: &Path) -> Result<(), Fault> {
-    let mut store = Sqlite::open(file)?;
+    let mut store = SqliteStore::open(file)?;
     let now = SystemTime::now();
     for first in (0..DELEGATIONS).step_by(GROUP) {
-        let writes: Vec<Write> = (first..first + GROUP)
+        let writes: Vec<StoreWrite> = (first..first + GROUP)
             .map(|number| {
                 let id = format!("grant-{}", uuid::Uuid::from_u128(number as u128));
-                let grant = facts::grant(&id, now + Duration::from_millis(number as u64));
-                Write::Entry {
-                    entry: Entry {
+                let delegation = facts::grant(&id, now + Duration::from_millis(number as u64));
+                StoreWrite::Entry {
+                    entry: ChangeRecord {
                         revision: number as u64 + 1,
                         at: now,
                         verb: "GrantDelegation".into(),
-                        change: Change::Grant(Arc::new(grant)),
-                        asker: Asked {
+                        change: Change::Grant(Arc::new(delegation)),
+                        asker: ChangeOrigin {
                             caller: "bench".into(),
                             principal: None,
                             key: None,

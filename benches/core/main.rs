@@ -3,21 +3,22 @@
 //! Prints lines `METRIC <name> <value> <unit>`. Machines differ and are noisy, so what counts are the
 //! ratios, both sides of which are measured alternately in one run.
 
+#![allow(unsafe_code)] // An allocator that counts.
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime};
 
+use callgate::authn::caller::Caller;
 use callgate::bundle;
-use callgate::call::decide::{Asker, decide};
 use callgate::config::claims::ClaimMapping;
-use callgate::engine::snapshot::{Parts, Reach};
-use callgate::identity::caller::Caller;
+use callgate::domain::decide::call::{Requester, decide};
 use callgate::{CallContext, Snapshot};
-use cedar_policy_core::ast::{Entity, PolicySet, Request};
-use cedar_policy_core::authorizer::Authorizer;
-use cedar_policy_core::entities::{Entities, NoEntitiesSchema, TCComputation};
-use cedar_policy_core::extensions::Extensions;
+use callgate_engine::cedar::{
+    Authorizer, Entities, Entity, Extensions, NoEntitiesSchema, PolicySet, Request, TCComputation,
+};
+use callgate_engine::{Reach, SnapshotParts};
 
 mod world;
 
@@ -86,7 +87,7 @@ impl Scene {
     fn time_decisions(&self, runs: usize) -> f64 {
         let caller = Caller::local();
         let claims = ClaimMapping::default();
-        let asker = Asker {
+        let asker = Requester {
             caller: &caller,
             claims: &claims,
         };
@@ -131,7 +132,7 @@ fn load() {
 fn check_that_both_outcomes_occur(scene: &Scene) {
     let caller = Caller::local();
     let claims = ClaimMapping::default();
-    let asker = Asker {
+    let asker = Requester {
         caller: &caller,
         claims: &claims,
     };
@@ -227,7 +228,7 @@ fn bytes_of<T>(make: impl FnOnce() -> T) -> usize {
 
 fn memory() {
     const TOOLS: usize = 100_000;
-    let tools = || Parts {
+    let tools = || SnapshotParts {
         policies: PolicySet::new(),
         entities: world::tools_with_six_attributes(TOOLS),
         schema: None,
@@ -237,7 +238,7 @@ fn memory() {
     metric("mem.bytes_per_entity", bytes as f64 / TOOLS as f64, "bytes");
 
     const POLICIES: usize = 10_000;
-    let policies = || Parts {
+    let policies = || SnapshotParts {
         policies: world::policies(POLICIES),
         entities: Vec::<Entity>::new(),
         schema: None,

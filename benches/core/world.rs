@@ -8,15 +8,13 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use callgate::call::context::{Delegation, Operation, OperationKind, Subject};
-use callgate::call::model::{self, SCHEMA, TYPES};
-use callgate::engine::evaluate::Query;
-use callgate::engine::snapshot::{Parts, Reach};
+use callgate::domain::request::call_context::{ActorChain, Operation, OperationKind, Subject};
+use callgate::domain::schema::{self, SCHEMA, TYPES};
 use callgate::{CallContext, Snapshot};
-use cedar_policy_core::ast::{Context, Entity, EntityUID, PolicySet, Value};
-use cedar_policy_core::extensions::Extensions;
-use cedar_policy_core::parser::parse_policyset;
-use cedar_policy_core::validator::ValidatorSchema;
+use callgate_engine::cedar::{
+    Context, Entity, EntityUID, Extensions, PolicySet, ValidatorSchema, Value, parse_policyset,
+};
+use callgate_engine::{Query, Reach, SnapshotParts};
 use serde_json::json;
 use smol_str::{SmolStr, format_smolstr};
 
@@ -109,9 +107,9 @@ pub fn entities(policies: usize, count: usize) -> Vec<Entity> {
         let server_uid = uid("Server", &server);
         entities.push(entity(server_uid.clone(), attributes, []));
         for tool in 0..TOOLS_PER_SERVER {
-            let effect = if tool % 4 == 3 { "write" } else { "read" };
+            let access = if tool % 4 == 3 { "write" } else { "read" };
             let id = format!("{server}/t{tool}");
-            entities.push(tool_entity(&id, effect, owner.clone(), server_uid.clone()));
+            entities.push(tool_entity(&id, access, owner.clone(), server_uid.clone()));
         }
     }
     entities
@@ -133,10 +131,10 @@ pub fn tools_with_six_attributes(count: usize) -> Vec<Entity> {
         .collect()
 }
 
-fn tool_entity(id: &str, effect: &str, owner: EntityUID, server: EntityUID) -> Entity {
+fn tool_entity(id: &str, access: &str, owner: EntityUID, server: EntityUID) -> Entity {
     let yields = Value::set([Value::new("private", None)], None);
     let attributes = [
-        ("effect", Value::new(effect, None)),
+        ("access", Value::new(access, None)),
         ("confirmed", true.into()),
         ("yields", yields),
         ("egress", false.into()),
@@ -168,7 +166,7 @@ fn uid(ty: &str, id: &str) -> EntityUID {
         "Tool" => &TYPES.tool,
         _ => &TYPES.user,
     };
-    model::entity(ty, id)
+    schema::entity(ty, id)
 }
 
 /// Writes a world as a bundle: `rules*.cedar` of a thousand policies each, `entities/*.json`.
@@ -194,7 +192,7 @@ pub fn snapshot(policy_count: usize, entity_count: usize) -> Snapshot {
         .expect("the schema parses");
     let actions = schema.action_entities().expect("the schema has actions");
     let entities = entities(policy_count, entity_count);
-    Snapshot::build(Parts {
+    Snapshot::build(SnapshotParts {
         policies: policies(policy_count),
         entities: entities.into_iter().chain(actions.iter().cloned()),
         schema: Some(Arc::new(schema)),
@@ -221,7 +219,7 @@ pub fn calls(policy_count: usize, entity_count: usize, count: usize) -> Vec<Call
             Subject::verified(uid("Agent", &format!("a{person}")), "jwt"),
             Operation::call_tool(server, tool, arguments()),
         );
-        call.delegation = Some(Delegation::verified_from(uid(
+        call.delegation = Some(ActorChain::verified_from(uid(
             "User",
             &format!("u{person}"),
         )));
@@ -284,8 +282,8 @@ pub fn questions(calls: &[CallContext]) -> Vec<Question> {
             };
             Question {
                 principal: call.subject.entity.clone(),
-                action: model::action("call_read"),
-                resource: model::tool(&call.operation.server, &tool.tool),
+                action: schema::action("call_read"),
+                resource: schema::tool(&call.operation.server, &tool.tool),
                 context: context.clone(),
             }
         })

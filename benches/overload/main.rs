@@ -63,7 +63,7 @@ const ENTITIES: &str = r#"[
 const TOOLS: &str = r#"{
   "server": {"name": "notes", "owner": "alice"},
   "tools": {
-    "list_notes": {"effect": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"}
+    "list_notes": {"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"}
   }
 }"#;
 

@@ -4,8 +4,8 @@
 
 use std::borrow::Cow;
 
-use callgate::adapters::mcp::message::{self, FromServer};
-use callgate::call::json_text::{inexact_number, tolerant};
+use callgate::adapters::mcp::message::{self, ServerMessage};
+use callgate::domain::request::json_text::{inexact_number, tolerant};
 use callgate::config::limits::Limits;
 use libfuzzer_sys::fuzz_target;
 
@@ -32,7 +32,7 @@ fuzz_target!(|text: &[u8]| {
         );
         assert_eq!(inexact_number(&held), None);
     }
-    let Ok(message) = message::from_server(text, &Limits::default()) else {
+    let Ok(message) = message::read_server(text, &Limits::default()) else {
         return;
     };
     let tree = before.expect("what is cut is JSON");
@@ -46,10 +46,10 @@ fuzz_target!(|text: &[u8]| {
         has_method,
         matches!(
             message,
-            FromServer::Request { .. } | FromServer::Notification { .. }
+            ServerMessage::Request { .. } | ServerMessage::Notification { .. }
         )
     );
-    if let FromServer::Result { result, .. } = message {
+    if let ServerMessage::Result { result, .. } = message {
         let Some(Tree::Object(members)) = member("result") else {
             panic!("no result");
         };

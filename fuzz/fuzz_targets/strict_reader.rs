@@ -2,8 +2,8 @@
 
 #![no_main]
 
-use callgate::adapters::mcp::message::{self, Message};
-use callgate::call::arguments::Shape;
+use callgate::adapters::mcp::message::{self, ClientMessage};
+use callgate::domain::request::arguments::ArgumentSchema;
 use callgate::config::limits::Limits;
 use libfuzzer_sys::fuzz_target;
 
@@ -33,11 +33,11 @@ fuzz_target!(|text: &[u8]| {
     let protocol = without_own_names(&tree);
     panel::same_to_all(&protocol, &Known::default()).expect("one reading of the message");
 
-    let Message::Request { params, .. } = message else {
+    let ClientMessage::Request { params, .. } = message else {
         return;
     };
     let arguments = params.get("arguments").and_then(|it| it.as_object());
-    if arguments.is_some_and(|arguments| Shape::UNKNOWN.check(arguments).is_ok()) {
+    if arguments.is_some_and(|arguments| ArgumentSchema::UNKNOWN.check(arguments).is_ok()) {
         let found = panel::found(&tree, &["params", "arguments"]);
         assert_eq!(found.len(), 1, "one set of arguments");
         panel::same_to_all(found[0], &Known::default()).expect("one reading of the arguments");

@@ -2,13 +2,13 @@
 
 #![no_main]
 
-use callgate::call::target::{self, Kind, Target};
+use callgate::domain::request::target::{Target, TargetKind, self};
 use libfuzzer_sys::fuzz_target;
 
 const SERVER: &str = "files";
 
 fuzz_target!(|text: &str| {
-    let kinds = Kind::NAMED.map(Some);
+    let kinds = TargetKind::NAMED.map(Some);
     for kind in kinds.into_iter().chain([None]) {
         for base in [None, Some("/srv/app")] {
             let found = target::read(SERVER, kind, text, base);
@@ -26,12 +26,12 @@ fn check(target: &Target) {
         );
     }
     let again = match target.kind {
-        Kind::Path | Kind::Url | Kind::Email | Kind::Uri => target::one(SERVER, name),
+        TargetKind::Path | TargetKind::Url | TargetKind::Email | TargetKind::Uri => target::one(SERVER, name),
         // The name of a server's own thing begins with the server's.
-        Kind::Uuid | Kind::Id => {
+        TargetKind::Uuid | TargetKind::Id => {
             let own = name.strip_prefix(SERVER).and_then(|it| it.strip_prefix(':'));
             let own = own.unwrap_or_else(|| panic!("{name:?} is none of {SERVER}"));
-            target::exactly_one(SERVER, target.kind, own)
+            target::parse_one_as(SERVER, target.kind, own)
         }
     };
     let again = again.unwrap_or_else(|fault| panic!("{name:?} {fault}"));

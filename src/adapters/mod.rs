@@ -10,19 +10,14 @@
 //! Invariant: no decisions and no storage. An adapter that cannot read a question refuses it and names
 //! the field; it never guesses.
 
-pub(in crate::adapters) mod absent;
-pub(in crate::adapters) mod address;
+pub mod agentgateway;
 pub mod authzen;
+pub mod callgate_v1;
+pub(in crate::adapters) mod decision_metadata;
 pub mod envoy;
-pub mod ext_mcp;
-pub mod grpc;
-pub mod headers;
-pub mod http;
-pub(in crate::adapters) mod ids;
-pub mod invalid;
-pub(in crate::adapters) mod json;
+pub mod http_routes;
+pub mod input;
 pub mod mcp;
-pub(in crate::adapters) mod media;
-pub(in crate::adapters) mod token;
-pub(in crate::adapters) mod told;
+pub mod subject;
 pub mod toolhive;
+pub mod transport;

@@ -10,44 +10,36 @@
 //! Invariant: no network, no running server, no clock: the same files give the same bundle, and a bundle
 //! with a fault in it gives no snapshot at all.
 
-mod chains;
-pub mod entities;
-pub mod fault;
+pub mod parse;
+use crate::bundle::parse::entities;
+use crate::bundle::parse::policies;
+use crate::bundle::parse::registration;
+use crate::bundle::parse::schema;
+use crate::bundle::parse::template_links;
+use crate::bundle::validate::gateway_config;
+use crate::bundle::validate::references;
+pub mod diagnostic;
 pub mod files;
-mod gateways;
-pub mod json;
-pub mod links;
-pub mod listing;
-pub mod manifest;
-mod names;
-pub mod nesting;
-pub mod policies;
-pub mod registration;
-pub mod schema;
-pub mod typed;
+pub mod parallel;
 pub mod validate;
-pub mod verdicts;
-mod walk;
-pub mod workers;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use cedar_policy_core::ast::{Entity, PolicySet};
-use cedar_policy_core::validator::ValidatorSchema;
+use callgate_engine::cedar::{Entity, PolicySet, ValidatorSchema};
+use callgate_engine::{BuildError, Reach, Snapshot, SnapshotParts};
 use serde::Serialize;
 
-use crate::bundle::entities::Collected;
-use crate::bundle::fault::{Fault, Faults};
-use crate::bundle::files::{Files, Kind, Source};
-use crate::bundle::manifest::Digests;
-use crate::bundle::names::Known;
-use crate::bundle::policies::PolicyEntry;
-use crate::bundle::registration::{Effect, Registration, Status};
-use crate::bundle::typed::LeftOut;
-use crate::bundle::validate::untyped::Tools;
+use crate::bundle::diagnostic::{BundleDiagnostic, BundleError};
+use crate::bundle::files::manifest::FileDigests;
+use crate::bundle::files::{BundleFiles, FileKind, SourceFile};
+use crate::bundle::parse::entities::CollectedEntities;
+use crate::bundle::parse::policies::PolicyEntry;
+use crate::bundle::parse::registration::{AccessLevel, ConfirmationStatus, Registration};
+use crate::bundle::parse::typed_input::UntypedArgument;
+use crate::bundle::validate::references::KnownEntities;
+use crate::bundle::validate::tool_types::ToolTypes;
 use crate::config::Config;
-use crate::engine::snapshot::{BuildError, Parts, Reach, Snapshot};
 
 /// Compiling recurses: threads that do it have so much stack, in a trial as in the server.
 pub const COMPILE_STACK_BYTES: usize = 64 << 20;
@@ -60,13 +52,13 @@ pub struct Bundle {
     /// `sha256:<hex>` over names and contents of all files.
     pub digest: Arc<str>,
     /// The digest of each file, by its name in the directory.
-    pub files: Digests,
+    pub files: FileDigests,
     /// `callgate.toml`, or its defaults.
     pub config: Config,
     /// What deserves a second look.
-    pub warnings: Vec<Fault>,
+    pub warnings: Vec<BundleDiagnostic>,
     /// How much there is of everything.
-    pub counts: Counts,
+    pub counts: BundleCounts,
     /// The policies, by file and line.
     pub policies: Vec<PolicyEntry>,
     /// The registered tools, by server and name.
@@ -75,7 +67,7 @@ pub struct Bundle {
 
 /// How much a bundle holds of everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub struct Counts {
+pub struct BundleCounts {
     /// Files read.
     pub files: usize,
     /// Schema fragments, the embedded one included.
@@ -106,47 +98,47 @@ pub struct ToolSummary {
     /// Its name there.
     pub name: String,
     /// The effect it is registered with.
-    pub effect: Effect,
+    pub access: AccessLevel,
     /// Whether a person stands behind that.
-    pub status: Status,
+    pub status: ConfirmationStatus,
     /// Whether the server changed it after it was confirmed.
     pub is_changed: bool,
     /// If it is typed, the arguments that policies can say nothing of.
-    pub left_out: Vec<LeftOut>,
+    pub left_out: Vec<UntypedArgument>,
 }
 
 /// Everything that goes into a snapshot, checked.
 struct Checked {
     policies: PolicySet,
-    collected: Collected,
+    collected: CollectedEntities,
     schema: Arc<ValidatorSchema>,
     level: u32,
     config: Config,
-    warnings: Vec<Fault>,
-    counts: Counts,
+    warnings: Vec<BundleDiagnostic>,
+    counts: BundleCounts,
     entries: Vec<PolicyEntry>,
     tools: Vec<ToolSummary>,
 }
 
 /// Reads and compiles a directory.
-pub fn load(dir: &Path) -> Result<Bundle, Faults> {
+pub fn load(dir: &Path) -> Result<Bundle, BundleError> {
     compile(&files::read(dir)?)
 }
 
 /// Compiles what was read. Warnings are faults if the configuration says so.
-pub fn compile(files: &Files) -> Result<Bundle, Faults> {
+pub fn compile(files: &BundleFiles) -> Result<Bundle, BundleError> {
     built(files, false)
 }
 
 /// The same, with every warning a fault whatever the configuration says.
-pub fn compile_strictly(files: &Files) -> Result<Bundle, Faults> {
+pub fn compile_strictly(files: &BundleFiles) -> Result<Bundle, BundleError> {
     built(files, true)
 }
 
-fn built(files: &Files, is_strict: bool) -> Result<Bundle, Faults> {
+fn built(files: &BundleFiles, is_strict: bool) -> Result<Bundle, BundleError> {
     let mut checked = check(files, is_strict)?;
     let entities = std::mem::take(&mut checked.collected.entities);
-    let parts = Parts {
+    let parts = SnapshotParts {
         policies: checked.policies,
         entities,
         schema: Some(checked.schema),
@@ -159,9 +151,11 @@ fn built(files: &Files, is_strict: bool) -> Result<Bundle, Faults> {
             | BuildError::UnknownValue(uid)
             | BuildError::ActionFixed(uid) => uid,
         };
-        let fault = checked.collected.fault_of(uid, error.to_string());
-        let anywhere = || Fault::of_file(&Arc::from("<entities>"), error.to_string());
-        Faults::one(fault.unwrap_or_else(anywhere))
+        let fault = checked
+            .collected
+            .diagnostic_at_entity(uid, error.to_string());
+        let anywhere = || BundleDiagnostic::for_file(&Arc::from("<entities>"), error.to_string());
+        BundleError::one(fault.unwrap_or_else(anywhere))
     })?;
     Ok(Bundle {
         snapshot,
@@ -176,24 +170,24 @@ fn built(files: &Files, is_strict: bool) -> Result<Bundle, Faults> {
 }
 
 /// Parses and validates every file, and collects the faults of all of them.
-fn check(files: &Files, is_strict: bool) -> Result<Checked, Faults> {
+fn check(files: &BundleFiles, is_strict: bool) -> Result<Checked, BundleError> {
     let mut faults = files.faults.clone();
     let mut warnings = files.warnings.clone();
     let config = read_config(files, &mut faults);
     let registrations = read_registrations(files, &mut faults);
     let merged = schema::merge(
-        files.of(Kind::Schema),
+        files.of(FileKind::Schema),
         &registrations,
         &mut faults,
         &mut warnings,
     );
-    let mut policies = policies::collect(files.of(Kind::Policies), &mut faults, &mut warnings);
-    let links = links::collect(files.of(Kind::Links), &mut policies, &mut faults);
+    let mut policies = policies::collect(files.of(FileKind::Policies), &mut faults, &mut warnings);
+    let links = template_links::collect(files.of(FileKind::Links), &mut policies, &mut faults);
     let schema = merged.as_ref().map(|merged| &*merged.schema);
-    let sources = files.of(Kind::Entities);
+    let sources = files.of(FileKind::Entities);
     let collected = entities::collect(sources, &registrations, schema, &mut faults);
     let max_level = config.schema.max_dereference_level;
-    let tools = Tools::new(&registrations);
+    let tools = ToolTypes::new(&registrations);
     let level = schema.and_then(|schema| {
         validate::validate(
             schema,
@@ -205,37 +199,37 @@ fn check(files: &Files, is_strict: bool) -> Result<Checked, Faults> {
             &mut warnings,
         )
     });
-    let known = Known::new(&collected, &config);
-    gateways::warn(&config, files, &known, &mut warnings);
-    let scene = names::Scene {
+    let known = KnownEntities::new(&collected, &config);
+    gateway_config::warn(&config, files, &known, &mut warnings);
+    let scene = references::ReferenceCheck {
         collected: &collected,
         policies: &policies,
         links: &links,
         tools: &tools,
         config: &config,
     };
-    names::check(scene, &known, schema, &mut faults, &mut warnings);
+    references::check(scene, &known, schema, &mut faults, &mut warnings);
     if is_strict || config.bundle.strict {
         faults.append(&mut warnings);
     }
-    if let Some(faults) = Faults::from_list(faults) {
+    if let Some(faults) = BundleError::from_diagnostics(faults) {
         return Err(faults);
     }
     let (Some(merged), Some(level)) = (merged, level) else {
-        return Err(Faults::one(Fault::of_file(
+        return Err(BundleError::one(BundleDiagnostic::for_file(
             &Arc::from("<bundle>"),
             "the bundle could not be checked",
         )));
     };
-    fault::order(&mut warnings);
+    diagnostic::order(&mut warnings);
     let templates = policies
         .entries
         .iter()
         .filter(|entry| entry.is_template)
         .count();
-    let counts = Counts {
+    let counts = BundleCounts {
         files: files.sources.len(),
-        schema_fragments: files.of(Kind::Schema).count() + 1,
+        schema_fragments: files.of(FileKind::Schema).count() + 1,
         policies: policies.entries.len() - templates,
         templates,
         links: links.len(),
@@ -262,17 +256,17 @@ fn check(files: &Files, is_strict: bool) -> Result<Checked, Faults> {
 }
 
 /// The configuration as it stands there, or its defaults if it has faults: those are told when it is compiled.
-pub fn settings(files: &Files) -> Config {
+pub fn settings(files: &BundleFiles) -> Config {
     read_config(files, &mut Vec::new())
 }
 
-fn read_config(files: &Files, faults: &mut Vec<Fault>) -> Config {
-    let Some(source) = files.of(Kind::Config).next() else {
+fn read_config(files: &BundleFiles, faults: &mut Vec<BundleDiagnostic>) -> Config {
+    let Some(source) = files.of(FileKind::Config).next() else {
         return Config::default();
     };
     Config::from_toml(&source.text, &source.file).unwrap_or_else(|found| {
         faults.extend(found.into_iter().map(|fault| {
-            Fault::at(
+            BundleDiagnostic::at(
                 source.origin(),
                 fault.span.start,
                 fault.span.len(),
@@ -284,22 +278,22 @@ fn read_config(files: &Files, faults: &mut Vec<Fault>) -> Config {
 }
 
 fn read_registrations<'a>(
-    files: &'a Files,
-    faults: &mut Vec<Fault>,
-) -> Vec<(&'a Source, Registration)> {
-    let sources = files.of(Kind::Registration);
+    files: &'a BundleFiles,
+    faults: &mut Vec<BundleDiagnostic>,
+) -> Vec<(&'a SourceFile, Registration)> {
+    let sources = files.of(FileKind::Registration);
     sources
         .filter_map(|source| Some((source, registration::parse(source, faults)?)))
         .collect()
 }
 
-fn summaries(registrations: &[(&Source, Registration)]) -> Vec<ToolSummary> {
+fn summaries(registrations: &[(&SourceFile, Registration)]) -> Vec<ToolSummary> {
     let of_server = |registration: &Registration| {
         let server = registration.server.name.clone();
         let summary = |(name, tool): (&String, &registration::ToolEntry)| ToolSummary {
             server: server.clone(),
             name: name.clone(),
-            effect: tool.effect,
+            access: tool.access,
             status: tool.status,
             is_changed: tool.previous_digest.is_some(),
             left_out: tool.left_out(),

@@ -1,10 +1,10 @@
 use std::fs;
 
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
 
 use super::*;
 
-fn load_files(files: &[(&str, &str)]) -> Result<Bundle, Faults> {
+fn load_files(files: &[(&str, &str)]) -> Result<Bundle, BundleError> {
     let dir = tempfile::tempdir().expect("a temporary directory");
     for (path, text) in files {
         let path = dir.path().join(path);
@@ -19,8 +19,8 @@ fn faults(files: &[(&str, &str)]) -> Vec<String> {
     shown(load_files(files).expect_err("faults").iter())
 }
 
-fn shown<'a>(faults: impl Iterator<Item = &'a Fault>) -> Vec<String> {
-    let short = |fault: &Fault| {
+fn shown<'a>(faults: impl Iterator<Item = &'a BundleDiagnostic>) -> Vec<String> {
+    let short = |fault: &BundleDiagnostic| {
         let file = fault.file.rsplit('/').next().unwrap_or_default().to_owned();
         format!("{file}:{} {}", fault.line.unwrap_or(0), fault.message)
     };
@@ -37,7 +37,7 @@ fn has(list: &[String], wanted: &str) {
 fn tool(extra: &str) -> String {
     format!(
         r#"{{"server": {{"name": "git", "owner": "owen"}}, "tools": {{"git_log": {{
- "effect": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"{extra}
+ "access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"{extra}
 }}}}}}"#
     )
 }
@@ -52,9 +52,9 @@ fn an_empty_directory_loads_and_permits_nothing() {
     let bundle = load_files(&[]).expect("nothing is wrong");
     assert_eq!(
         bundle.counts,
-        Counts {
+        BundleCounts {
             schema_fragments: 1,
-            ..Counts::default()
+            ..BundleCounts::default()
         }
     );
     assert_eq!(bundle.snapshot.policy_count(), 0);

@@ -14,7 +14,7 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Code, Request, Status};
 
-use crate::cli::shown;
+use crate::cli::render;
 use crate::proto::v1;
 use crate::proto::v1::authorization_client::AuthorizationClient;
 use crate::proto::v1::control_client::ControlClient;
@@ -32,7 +32,7 @@ const MAX_ANSWER_BYTES: usize = 256 << 20;
 
 /// What to show a server, and by what to know it.
 #[derive(Debug, Clone, Default, clap::Args)]
-pub struct Credentials {
+pub struct ClientCredentials {
     /// The bearer token to show
     #[arg(
         long,
@@ -69,14 +69,14 @@ pub struct Credentials {
 }
 
 /// A connection to a server.
-pub struct Server {
+pub struct ServerConnection {
     channel: Channel,
     authorization: Option<MetadataValue<Ascii>>,
 }
 
 /// A status in place of an answer.
 #[derive(Debug, thiserror::Error)]
-pub struct Refused {
+pub struct RpcError {
     /// Whether a change was asked for.
     pub is_change: bool,
     /// What the server said.
@@ -85,9 +85,9 @@ pub struct Refused {
     pub hint: Option<String>,
 }
 
-impl Server {
+impl ServerConnection {
     /// Connects.
-    pub async fn reach(endpoint: &str, credentials: &Credentials) -> anyhow::Result<Self> {
+    pub async fn reach(endpoint: &str, credentials: &ClientCredentials) -> anyhow::Result<Self> {
         Ok(Self {
             authorization: credentials.header()?,
             channel: connect(endpoint, credentials).await?,
@@ -122,7 +122,7 @@ impl Server {
     }
 }
 
-impl Credentials {
+impl ClientCredentials {
     /// Whether anything is given that only a server can make use of. A token may come from the
     /// environment, so it says nothing.
     pub fn name_a_server(&self) -> bool {
@@ -165,7 +165,7 @@ pub fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Res
         .block_on(work)
 }
 
-async fn connect(endpoint: &str, credentials: &Credentials) -> anyhow::Result<Channel> {
+async fn connect(endpoint: &str, credentials: &ClientCredentials) -> anyhow::Result<Channel> {
     if !SCHEMES.iter().any(|scheme| endpoint.starts_with(scheme)) {
         bail!(
             "`{endpoint}` is not an address of a server; it starts with `http://`, `https://` or `unix:`"
@@ -199,7 +199,7 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     std::fs::read(path).with_context(|| format!("`{}` cannot be read", path.display()))
 }
 
-impl Refused {
+impl RpcError {
     /// A question that was not answered.
     pub fn question(status: Status) -> Self {
         Self {
@@ -264,7 +264,7 @@ impl Refused {
                 json!({
                     "code": reason.code().as_str_name(),
                     "message": reason.message,
-                    "principal": reason.principal.as_ref().map(shown::entity),
+                    "principal": reason.principal.as_ref().map(render::entity),
                     "policyIds": reason.policy_ids,
                 })
             });
@@ -289,16 +289,16 @@ impl Refused {
     }
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for RpcError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let reasons = self.reasons();
         f.write_str(self.what())?;
         if reasons.is_empty() {
             let (code, message) = (self.status.code(), self.status.message());
-            write!(f, ": {} ({code:?})", shown::printable(message))?;
+            write!(f, ": {} ({code:?})", render::printable(message))?;
         }
         for reason in reasons {
-            write!(f, "\n{}", shown::reason(&reason).trim_end())?;
+            write!(f, "\n{}", render::reason(&reason).trim_end())?;
         }
         match &self.hint {
             Some(hint) => write!(f, "\n{hint}"),
@@ -308,4 +308,5 @@ impl fmt::Display for Refused {
 }
 
 #[cfg(test)]
+#[path = "connect_tests.rs"]
 mod tests;

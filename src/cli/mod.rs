@@ -5,26 +5,29 @@
 //!
 //! Invariant: no logic worth testing elsewhere. What a verb does can be done without it.
 
-pub mod authorize;
-pub mod call;
-pub mod check;
+pub mod commands;
+pub mod given;
+pub mod views;
+use crate::cli::commands::authorize;
+use crate::cli::commands::check;
+use crate::cli::commands::export;
+use crate::cli::commands::import;
+use crate::cli::commands::manifest;
+use crate::cli::commands::serve;
+use crate::cli::commands::try_compiling;
+pub mod call_args;
 pub mod connect;
 pub mod control;
-pub mod export;
 mod file;
-pub mod import;
-pub mod manifest;
 pub mod name;
 pub mod output;
-pub mod serve;
-pub mod shown;
-pub mod try_compiling;
+pub mod render;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::cli::control::{
+use crate::cli::commands::{
     approval, changes, clock, delegation, entity, session, status, stop, task, tool,
 };
 use crate::cli::output::{Exit, Output};
@@ -54,7 +57,7 @@ From nothing to the first decision:
 Then, with a server running, for one piece of work:
 
   callgate task open --as user:sam --agent support --user sam --purpose triage --for 2h
-  callgate delegation grant --as user:sam --to support --server github --effect read --for 2h
+  callgate delegation delegation --as user:sam --to support --server github --access read --for 2h
   callgate approval watch                                         which calls wait for a person?
   callgate stop agent:support --as user:ines --reason leaking     out of service, at once
   callgate changes                                                who changed what?";

@@ -1,6 +1,6 @@
 //! How people name things on the command line: `user:sam`, `github/get_issue`, `repo=shop`.
 
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
 use serde_json::Value as Json;
 
 use crate::proto::v1::EntityRef;
@@ -117,4 +117,5 @@ fn or_id(text: &str, whole: &str) -> Result<EntityRef, String> {
 }
 
 #[cfg(test)]
+#[path = "name_tests.rs"]
 mod tests;

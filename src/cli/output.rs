@@ -8,9 +8,9 @@ use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::bundle::fault::Faults;
-use crate::call::visible::escaped_lines;
-use crate::cli::connect::Refused;
+use crate::bundle::diagnostic::BundleError;
+use crate::cli::connect::RpcError;
+use crate::domain::request::visible::escaped_lines;
 
 /// The form of the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -77,7 +77,7 @@ impl Output {
     }
 
     /// Prints the faults of a directory.
-    pub fn faults(self, faults: &Faults) -> anyhow::Result<Exit> {
+    pub fn faults(self, faults: &BundleError) -> anyhow::Result<Exit> {
         match self {
             Self::Text => eprintln!("{}", lines(faults)),
             Self::Json => self.answer(&"", &json!({"ok": false, "faults": faults}))?,
@@ -87,8 +87,8 @@ impl Output {
 
     /// Prints what went wrong, with its causes. That a change was denied is no error, but an answer.
     pub fn error(self, error: &anyhow::Error) -> Exit {
-        let refused = error.downcast_ref::<Refused>();
-        let is_deny = refused.is_some_and(Refused::is_deny);
+        let refused = error.downcast_ref::<RpcError>();
+        let is_deny = refused.is_some_and(RpcError::is_deny);
         match (self, refused) {
             (Self::Text, Some(refused)) if is_deny => {
                 eprintln!("denied: {}", lines(refused));

@@ -2,8 +2,8 @@ use anyhow::anyhow;
 use clap::{CommandFactory, Parser};
 
 use super::Cli;
-use super::authorize::request_instead;
 use super::output::with_causes;
+use crate::cli::commands::authorize::request_instead;
 use crate::proto::v1;
 
 /// Everything a help text tells people to type. An explanation may stand to the right of it.
@@ -132,7 +132,7 @@ fn a_word_can_be_typed_and_nothing_in_it_hides() {
         ("it's\u{202e}\\", "$'it\\'s\\u202e\\\\'"),
         ("\u{e0041}\u{9b}", "$'\\U000e0041\\u009b'"),
     ] {
-        assert_eq!(super::shown::quoted(word), typed);
+        assert_eq!(crate::cli::render::quoted(word), typed);
     }
 }
 

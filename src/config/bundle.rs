@@ -5,7 +5,7 @@ use serde::Deserialize;
 /// How much a directory may leave open. Reloaded.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct BundleSettings {
+pub struct BundleConfig {
     /// Whether what is otherwise a warning is a fault, with which the directory does not go into service.
     pub strict: bool,
     /// Names that policies may use although nothing in the directory has them.

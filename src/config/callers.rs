@@ -5,7 +5,7 @@ use serde::Deserialize;
 /// One enforcement point. It proves who it is with any one of its tokens or certificate names.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct CallerEntry {
+pub struct CallerConfig {
     /// Its name: in traces, and as `Mcp::Gateway` in policies.
     pub id: String,
     /// SHA-256 of its bearer tokens, 64 hexadecimal digits each. Two of them let a token be changed
@@ -27,16 +27,16 @@ pub struct CallerEntry {
     pub toolhive_agent: Option<String>,
     /// What it may ask, and what of its word counts. The default is nothing.
     #[serde(default)]
-    pub rights: RightsEntry,
+    pub rights: RightsConfig,
 }
 
 /// What a caller may ask, and what of its word counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct RightsEntry {
+pub struct RightsConfig {
     /// The RPCs it may use, by name; `"*"` means every one of `Authorization`, `"Control/*"` every one of
     /// `Control`. What other protocols offer has to be named, e.g. `"authzen.Evaluation"`.
-    pub rpcs: Vec<RpcName>,
+    pub rpcs: Vec<RpcSelector>,
     /// Whether the subjects it names count as who they say they are.
     pub assert_identity: bool,
     /// Whether the delegation chains it passes on count.
@@ -58,7 +58,7 @@ pub struct RightsEntry {
 
 /// The name of an RPC, or of all RPCs of one service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub enum RpcName {
+pub enum RpcSelector {
     /// Every RPC of `Authorization`, and none of `Control`: who may ask may not therefore change anything.
     /// No other protocol either: what a caller may do does not grow with what the server offers.
     #[serde(rename = "*")]

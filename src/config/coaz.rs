@@ -7,7 +7,7 @@ use serde::Deserialize;
 /// How an enforcement point of the binding COAZ-MCP is read.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct McpEntry {
+pub struct CoazConfig {
     /// Whose questions it counts for; empty means every caller's. The first entry that counts is the one.
     pub callers: Vec<String>,
     /// The server that all of them are about, by its registered name.
@@ -35,7 +35,7 @@ pub struct McpEntry {
     /// The member with the names of approvals; none by default.
     pub approvals_key: Option<String>,
     /// The member with the names of stored delegations; none by default.
-    pub grants_key: Option<String>,
+    pub delegations_key: Option<String>,
 }
 
 /// Where a question says which server it is about.
@@ -50,7 +50,7 @@ pub enum ServerFrom {
     Properties,
 }
 
-impl Default for McpEntry {
+impl Default for CoazConfig {
     fn default() -> Self {
         Self {
             callers: Vec::new(),
@@ -66,12 +66,12 @@ impl Default for McpEntry {
             session_key: None,
             task_key: None,
             approvals_key: None,
-            grants_key: None,
+            delegations_key: None,
         }
     }
 }
 
-impl McpEntry {
+impl CoazConfig {
     /// Whether it counts for what this caller asks.
     pub fn counts_for(&self, caller: &str) -> bool {
         self.callers.is_empty() || self.callers.iter().any(|it| it == caller)
@@ -86,7 +86,7 @@ impl McpEntry {
             ("session_key", &self.session_key),
             ("task_key", &self.task_key),
             ("approvals_key", &self.approvals_key),
-            ("grants_key", &self.grants_key),
+            ("delegations_key", &self.delegations_key),
         ] {
             names.extend(name.as_deref().map(|it| (field.to_owned(), it)));
         }

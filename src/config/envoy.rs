@@ -3,24 +3,24 @@
 
 use serde::Deserialize;
 
-use crate::config::routes::PlainRoute;
+use crate::config::http_routes::HttpRouteConfig;
 
 /// How the requests that Envoy asks about become calls. By default nobody is known and nothing is MCP, so
 /// everything is denied.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Envoy {
+pub struct EnvoyConfig {
     /// Where identities come from, the first that a request has counts.
-    pub identity: Vec<IdentitySource>,
+    pub identity: Vec<EnvoyIdentitySource>,
     /// Which requests go to which server. A route's context extension `callgate.server` comes first.
     pub servers: Vec<ServerRoute>,
     /// Which requests of plain HTTP stand for calls of which tools.
-    pub routes: Vec<PlainRoute>,
+    pub routes: Vec<HttpRouteConfig>,
     /// The servers that Envoy reaches over connections that prove who they are (TLS). What those ask for by
     /// themselves is believed to be theirs.
     pub verified_servers: Vec<String>,
     /// Whether what Envoy's MCP filter has found may stand in for the body.
-    pub body: Body,
+    pub body: BodyRequirement,
     /// The header with the session's name.
     pub session_header: String,
     /// Whether no client can choose that name: Envoy makes it of something that was verified, and takes away what clients
@@ -31,7 +31,7 @@ pub struct Envoy {
     /// The header with the names of approvals, separated by commas; none by default.
     pub approval_header: Option<String>,
     /// The header with the names of stored delegations, separated by commas; none by default.
-    pub grant_header: Option<String>,
+    pub delegation_header: Option<String>,
     /// Whether a client's replies to a server pass, which carry what the server asked for.
     pub pass_replies: bool,
     /// The HTTP status of a denied request: 200, so that clients see its JSON-RPC error, or 403.
@@ -41,7 +41,7 @@ pub struct Envoy {
 /// Whether a request can be decided without its body.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Body {
+pub enum BodyRequirement {
     /// The body decides; what the MCP filter has found must agree with it.
     #[default]
     Required,
@@ -53,7 +53,7 @@ pub enum Body {
 /// One source of identities.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, tag = "from", rename_all = "lowercase")]
-pub enum IdentitySource {
+pub enum EnvoyIdentitySource {
     /// The SPIFFE id of the client certificate that Envoy has verified.
     Spiffe {
         /// What comes before the name of the agent, e.g. `spiffe://example.org/agent/`.
@@ -106,26 +106,26 @@ pub struct ServerRoute {
     pub server: String,
 }
 
-impl Default for Envoy {
+impl Default for EnvoyConfig {
     fn default() -> Self {
         Self {
             identity: Vec::new(),
             servers: Vec::new(),
             routes: Vec::new(),
             verified_servers: Vec::new(),
-            body: Body::Required,
+            body: BodyRequirement::Required,
             session_header: "mcp-session-id".to_owned(),
             session_vouched: false,
             task_header: None,
             approval_header: None,
-            grant_header: None,
+            delegation_header: None,
             pass_replies: false,
             denied_status: 200,
         }
     }
 }
 
-impl IdentitySource {
+impl EnvoyIdentitySource {
     /// Whether it counts for what this caller asks.
     pub fn counts_for(&self, caller: &str) -> bool {
         let callers = self.callers();
@@ -142,14 +142,14 @@ impl IdentitySource {
     }
 }
 
-impl Envoy {
+impl EnvoyConfig {
     /// Every header that is named, with the path of its setting.
     pub fn headers(&self) -> Vec<(String, &str)> {
         let mut headers = vec![("envoy.session_header".to_owned(), &*self.session_header)];
         for (name, header) in [
             ("task_header", &self.task_header),
             ("approval_header", &self.approval_header),
-            ("grant_header", &self.grant_header),
+            ("delegation_header", &self.delegation_header),
         ] {
             headers.extend(
                 header
@@ -158,7 +158,7 @@ impl Envoy {
             );
         }
         for (index, source) in self.identity.iter().enumerate() {
-            if let IdentitySource::Header { agent, person, .. } = source {
+            if let EnvoyIdentitySource::Header { agent, person, .. } = source {
                 let field = format!("envoy.identity[{index}]");
                 headers.push((format!("{field}.agent"), agent));
                 headers.extend(

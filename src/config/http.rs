@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::config::coaz::McpEntry;
+use crate::config::coaz::CoazConfig;
 
 /// OpenID AuthZEN.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Authzen {
+pub struct AuthzenConfig {
     /// The server's address as its clients know it, e.g. `https://pdp.example.com`, for the discovery
     /// document. Without it there is one for loopback addresses only.
     pub url: Option<String>,
@@ -18,13 +18,13 @@ pub struct Authzen {
     /// Entity types by the names that callers have for them, e.g. `"mcp-server"` for `Mcp::Server`.
     pub types: BTreeMap<String, String>,
     /// Whose questions are about calls of MCP.
-    pub mcp: Vec<McpEntry>,
+    pub mcp: Vec<CoazConfig>,
 }
 
 /// The decision point of ToolHive.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Toolhive {
+pub struct ToolhiveConfig {
     /// The entity type of whom the `sub` claim names.
     pub subject_type: String,
     /// The agent that acts through ToolHive, which tells of none (it drops `act`): whom `sub` names is then the one for
@@ -35,7 +35,7 @@ pub struct Toolhive {
     pub lists: bool,
 }
 
-impl Default for Authzen {
+impl Default for AuthzenConfig {
     fn default() -> Self {
         Self {
             url: None,
@@ -46,7 +46,7 @@ impl Default for Authzen {
     }
 }
 
-impl Default for Toolhive {
+impl Default for ToolhiveConfig {
     fn default() -> Self {
         Self {
             subject_type: "Mcp::User".to_owned(),

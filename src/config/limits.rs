@@ -100,7 +100,7 @@ limits! {
     /// Days that a delegation may last. Reloaded.
     delegation_days: 90 in 1..=3_650;
     /// Times that a delegation may be lent on, one after the other. Reloaded.
-    lend_depth: 4 in 0..=64;
+    max_redelegations: 4 in 0..=64;
     /// Hours that a task may last. Reloaded.
     task_hours: 168 in 1..=8_760;
     /// Steps of one task. Reloaded.

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use crate::config::place::one_or_many;
+use crate::config::toml_document::one_or_many;
 
 /// Where to listen. Each is one address or a list of them.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Listen {
+pub struct ListenConfig {
     /// TCP addresses. Without `[tls]` they must be loopback addresses.
     #[serde(deserialize_with = "one_or_many")]
     pub grpc: Vec<SocketAddr>,
@@ -33,7 +33,7 @@ pub struct SocketMode(pub u32);
 /// configuration file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Tls {
+pub struct TlsConfig {
     /// The certificate chain, PEM, the server's own first.
     pub cert: PathBuf,
     /// Its private key, PEM.
@@ -65,7 +65,7 @@ pub enum ClientCertificate {
 )]
 pub struct CleartextBeyondLoopback(pub SocketAddr);
 
-impl Listen {
+impl ListenConfig {
     /// The address of a server that is not configured.
     pub const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 50051);
 
@@ -89,7 +89,7 @@ impl Listen {
     }
 }
 
-impl Default for Listen {
+impl Default for ListenConfig {
     fn default() -> Self {
         Self {
             grpc: vec![Self::DEFAULT],

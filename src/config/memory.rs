@@ -5,7 +5,7 @@ use serde::Deserialize;
 /// What is remembered of those who act.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Memory {
+pub struct MemoryConfig {
     /// Minutes for which what an agent has read for a person counts in whatever session it goes on; 1 to 1,440. Restart.
     pub pair_minutes: u32,
     /// Days for which what was written to a place after reading something brings the labels of that to whoever reads it
@@ -13,7 +13,7 @@ pub struct Memory {
     pub place_days: u32,
 }
 
-impl Default for Memory {
+impl Default for MemoryConfig {
     fn default() -> Self {
         Self {
             pair_minutes: 60,

@@ -6,38 +6,38 @@
 //!
 //! Invariant: a leaf. Plain values with their defaults and their checks; it starts nothing.
 
+pub mod agentgateway;
 pub mod bundle;
 pub mod callers;
 mod check;
 pub mod claims;
 pub mod coaz;
 pub mod envoy;
-pub mod ext_mcp;
-pub mod fault;
+pub mod error;
 pub mod http;
+pub mod http_routes;
 pub mod limits;
 pub mod listen;
 pub mod memory;
-mod place;
-pub mod routes;
-pub mod state;
+pub mod store;
 pub mod telemetry;
+mod toml_document;
 
 use serde::Deserialize;
 
-use crate::config::bundle::BundleSettings;
-use crate::config::callers::CallerEntry;
+use crate::config::agentgateway::AgentgatewayConfig;
+use crate::config::bundle::BundleConfig;
+use crate::config::callers::CallerConfig;
 use crate::config::claims::ClaimMapping;
-use crate::config::envoy::Envoy;
-use crate::config::ext_mcp::ExtMcp;
-use crate::config::fault::ConfigFault;
-use crate::config::http::{Authzen, Toolhive};
+use crate::config::envoy::EnvoyConfig;
+use crate::config::error::ConfigError;
+use crate::config::http::{AuthzenConfig, ToolhiveConfig};
 use crate::config::limits::Limits;
-use crate::config::listen::{Listen, Tls};
-use crate::config::memory::Memory;
-use crate::config::place::Document;
-use crate::config::state::State;
-use crate::config::telemetry::Telemetry;
+use crate::config::listen::{ListenConfig, TlsConfig};
+use crate::config::memory::MemoryConfig;
+use crate::config::store::StoreConfig;
+use crate::config::telemetry::TelemetryConfig;
+use crate::config::toml_document::TomlDocument;
 
 /// The whole configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -47,45 +47,45 @@ pub struct Config {
     /// a setting of its own. Reloaded.
     pub require_delegation: bool,
     /// Where to listen. Changes need a restart.
-    pub listen: Listen,
+    pub listen: ListenConfig,
     /// The server's certificate, and whose client certificates it accepts. Changes need a restart.
-    pub tls: Option<Tls>,
+    pub tls: Option<TlsConfig>,
     /// The enforcement points that may ask. Reloaded; but once there are callers, taking all of them
     /// away lets nobody in until a restart.
-    pub callers: Vec<CallerEntry>,
+    pub callers: Vec<CallerConfig>,
     /// Says that there are to be no callers: whoever reaches the server on its machine may ask everything. A server
     /// that has neither does not start. Changes need a restart.
     pub without_callers: bool,
     /// Which claims become facts. Reloaded.
     pub claims: ClaimMapping,
     /// How requests that Envoy asks about are read. Reloaded.
-    pub envoy: Envoy,
+    pub envoy: EnvoyConfig,
     /// How agentgateway's `ExtMcp` is read. Reloaded.
-    pub ext_mcp: ExtMcp,
+    pub ext_mcp: AgentgatewayConfig,
     /// OpenID AuthZEN. Changes need a restart.
-    pub authzen: Authzen,
+    pub authzen: AuthzenConfig,
     /// The decision point of ToolHive. Changes need a restart.
-    pub toolhive: Toolhive,
+    pub toolhive: ToolhiveConfig,
     /// Limits on everything that comes from outside. Each says when a change takes effect.
     pub limits: Limits,
     /// For how long what was read stays known. Changes need a restart.
-    pub memory: Memory,
+    pub memory: MemoryConfig,
     /// Where live authority is kept, and for how long. Changes need a restart.
-    pub state: State,
+    pub state: StoreConfig,
     /// Whether the directory is watched. Changes need a restart.
-    pub reload: Reload,
+    pub reload: ReloadConfig,
     /// Traces, metrics and the decision log. Changes need a restart.
-    pub telemetry: Telemetry,
+    pub telemetry: TelemetryConfig,
     /// How policies are validated. Reloaded.
-    pub schema: SchemaSettings,
+    pub schema: SchemaConfig,
     /// How much the directory may leave open. Reloaded.
-    pub bundle: BundleSettings,
+    pub bundle: BundleConfig,
 }
 
 /// How changes of the directory are noticed.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Reload {
+pub struct ReloadConfig {
     /// Whether changed files are loaded by themselves; SIGHUP always loads them.
     pub watch: bool,
     /// How long the directory must be quiet before it is loaded.
@@ -99,13 +99,13 @@ pub struct Reload {
 /// How policies are validated.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct SchemaSettings {
+pub struct SchemaConfig {
     /// How many dereferences a policy may make (`principal.owner.manager` has two). Every one costs
     /// each decision a wider look at the entities.
     pub max_dereference_level: u32,
 }
 
-impl Default for Reload {
+impl Default for ReloadConfig {
     fn default() -> Self {
         Self {
             watch: true,
@@ -116,14 +116,14 @@ impl Default for Reload {
     }
 }
 
-impl Reload {
+impl ReloadConfig {
     /// How long one load may take.
     pub fn deadline(&self) -> std::time::Duration {
         std::time::Duration::from_millis(self.deadline_ms)
     }
 }
 
-impl Default for SchemaSettings {
+impl Default for SchemaConfig {
     fn default() -> Self {
         Self {
             max_dereference_level: 3,
@@ -139,8 +139,8 @@ impl Config {
     ///
     /// A text that is not TOML, or does not have the shape of [`Config`], has one fault. Otherwise
     /// every value is checked and every fault reported.
-    pub fn from_toml(text: &str, file_name: &str) -> Result<Self, Vec<ConfigFault>> {
-        let document = Document::new(text, file_name);
+    pub fn from_toml(text: &str, file_name: &str) -> Result<Self, Vec<ConfigError>> {
+        let document = TomlDocument::new(text, file_name);
         let config: Self = match toml::from_str(text) {
             Ok(config) => config,
             Err(error) => return Err(vec![document.syntax_fault(&error)]),
@@ -154,8 +154,8 @@ impl Config {
     }
 
     /// A remark on the field of this path, at its place in the text of a configuration.
-    pub fn place(text: &str, file_name: &str, field: &str, said: &str) -> ConfigFault {
-        Document::new(text, file_name).fault(field, said)
+    pub fn place(text: &str, file_name: &str, field: &str, said: &str) -> ConfigError {
+        TomlDocument::new(text, file_name).fault(field, said)
     }
 
     /// The sections of a reloaded configuration that differ from what the server started with and do

@@ -10,7 +10,7 @@ use serde::Deserialize;
 /// clear.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Telemetry {
+pub struct TelemetryConfig {
     /// The OTLP/gRPC endpoint, e.g. `http://127.0.0.1:4317`; wins over `OTEL_EXPORTER_OTLP_ENDPOINT`.
     /// With neither set nothing is exported.
     pub endpoint: Option<String>,
@@ -21,19 +21,19 @@ pub struct Telemetry {
     /// Log lines a minute of denies, and of refusals, that say the same; one line then stands for the others.
     pub lines_per_minute: u32,
     /// Sensitive facts that may be exported as they are.
-    pub clear: Clear,
+    pub clear: CleartextFields,
     /// What becomes of tool arguments.
     pub arguments: ArgumentExport,
 }
 
-impl Default for Telemetry {
+impl Default for TelemetryConfig {
     fn default() -> Self {
         Self {
             endpoint: None,
             service_name: None,
             decision_log: DecisionLog::default(),
             lines_per_minute: 30,
-            clear: Clear::default(),
+            clear: CleartextFields::default(),
             arguments: ArgumentExport::default(),
         }
     }
@@ -55,7 +55,7 @@ pub enum DecisionLog {
 /// Sensitive facts: a keyed digest is exported in place of each that is not opened here.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Clear {
+pub struct CleartextFields {
     /// Names of people, and of every other principal that is not an agent or a server.
     pub users: bool,
     /// URIs of resources and targets.

@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::*;
-use crate::config::callers::{RightsEntry, RpcName};
+use crate::config::callers::{RightsConfig, RpcSelector};
 use crate::config::listen::{ClientCertificate, SocketMode};
 use crate::config::telemetry::DecisionLog;
 
@@ -116,11 +116,11 @@ max_dereference_level = 5
     );
     assert_eq!(
         config.callers[0].rights,
-        RightsEntry {
-            rpcs: vec![RpcName::Authorize, RpcName::FilterTools],
+        RightsConfig {
+            rpcs: vec![RpcSelector::Authorize, RpcSelector::FilterTools],
             assert_identity: true,
             explain: true,
-            ..RightsEntry::default()
+            ..RightsConfig::default()
         }
     );
     assert_eq!(config.claims.groups[0].prefix, "claim:");
@@ -130,11 +130,11 @@ max_dereference_level = 5
     );
     assert_eq!(
         config.state,
-        State {
+        StoreConfig {
             file: Some("../state/callgate.db".into()),
             keep_ended_hours: 24,
             session_idle_hours: 2,
-            ..State::default()
+            ..StoreConfig::default()
         }
     );
     assert!(!config.reload.watch);
@@ -283,9 +283,9 @@ approval_valid_seconds = 61
 fn the_database_lies_beside_the_configuration_or_in_the_working_directory() {
     let base = Path::new("/etc/callgate");
     let at = |file: Option<&str>| {
-        let state = State {
+        let state = StoreConfig {
             file: file.map(Into::into),
-            ..State::default()
+            ..StoreConfig::default()
         };
         state.path(base)
     };
@@ -299,7 +299,7 @@ fn the_database_lies_beside_the_configuration_or_in_the_working_directory() {
 
 #[test]
 fn plain_http_has_an_address_of_its_own_and_the_same_conditions() {
-    let listen = Listen::default();
+    let listen = ListenConfig::default();
     assert_eq!(
         listen.http,
         ["127.0.0.1:8180".parse::<SocketAddr>().expect("an address")]
@@ -357,11 +357,14 @@ fn only_loopback_goes_without_tls() {
     ] {
         let address = address.parse().expect("an address");
         assert_eq!(
-            Listen::check_address(address, false).is_ok(),
+            ListenConfig::check_address(address, false).is_ok(),
             is_fine,
             "{address}"
         );
-        assert!(Listen::check_address(address, true).is_ok(), "{address}");
+        assert!(
+            ListenConfig::check_address(address, true).is_ok(),
+            "{address}"
+        );
     }
 }
 
@@ -678,7 +681,11 @@ fn what_agentgateway_is_read_with_is_checked() {
             "ext_mcp.session_key",
             "is empty",
         ),
-        (setting("grants_key = ''"), "ext_mcp.grants_key", "is empty"),
+        (
+            setting("delegations_key = ''"),
+            "ext_mcp.delegations_key",
+            "is empty",
+        ),
         (
             setting("verified_servers = ['git', '']"),
             "ext_mcp.verified_servers[1]",

@@ -3,23 +3,25 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
-use crate::call::challenge;
-use crate::call::context::CallContext;
-use crate::call::decision::{Challenge, Decision, ReasonCode};
-use crate::call::live::approval::{Approval, ApprovalStatus, ApprovedCall, Word};
-use crate::call::live::change::Change;
-use crate::call::model::TYPES;
-use crate::control::author::Author;
 use crate::control::error::ControlError;
-use crate::control::page::{Listed, Page};
-use crate::control::view::{ApprovalView, View};
-use crate::control::write::{Control, Done, Scene};
+use crate::control::live_view::{ApprovalView, LiveView};
+use crate::control::page::{ListPage, PageRequest};
+use crate::control::requester::WriteRequester;
+use crate::control::write::{Control, WriteContext, WriteReceipt};
+use crate::domain::authority::approval::{
+    Approval, ApprovalDecision, ApprovalStatus, ApprovedCall,
+};
+use crate::domain::authority::change::Change;
+use crate::domain::decide::challenge;
+use crate::domain::decide::verdict::{Challenge, ReasonCode, Verdict};
+use crate::domain::request::call_context::CallContext;
+use crate::domain::schema::TYPES;
 use crate::service::generation::Generation;
-use crate::service::ledger::{Plan, Written};
+use crate::service::ledger::{CommittedChange, PlannedChange};
 
 /// A call that is to be approved, and the challenge of its deny.
 #[derive(Debug, Clone)]
@@ -27,12 +29,12 @@ pub struct ApprovalRequest {
     /// The call as it was decided. Its subject asks.
     pub call: CallContext,
     /// Its challenge; `None` makes a new one.
-    pub challenge: Option<GivenChallenge>,
+    pub challenge: Option<PresentedChallenge>,
 }
 
 /// A challenge as it came back.
 #[derive(Debug, Clone)]
-pub struct GivenChallenge {
+pub struct PresentedChallenge {
     /// `sha256:<hex>` over the call and its expiry.
     pub digest: SmolStr,
     /// When an answer comes too late.
@@ -41,7 +43,7 @@ pub struct GivenChallenge {
 
 /// A yes.
 #[derive(Debug, Clone)]
-pub struct Yes {
+pub struct CallApproval {
     /// To which approval.
     pub id: SmolStr,
     /// What the approver has seen.
@@ -54,7 +56,7 @@ pub struct Yes {
 
 /// A no.
 #[derive(Debug, Clone)]
-pub struct No {
+pub struct CallRejection {
     /// To which approval.
     pub id: SmolStr,
     /// Why.
@@ -81,13 +83,13 @@ impl Control {
     /// waits for one already gets no second.
     pub async fn request_approval(
         &self,
-        author: &Author,
+        author: &WriteRequester,
         request: ApprovalRequest,
-    ) -> Result<Done<ApprovalView>, ControlError> {
+    ) -> Result<WriteReceipt<ApprovalView>, ControlError> {
         // Before it is the turn of this write: others need not wait for it.
-        let decided = self.service.rehearse(&author.caller, &request.call);
+        let decided = self.service.decide_dry_run(&author.caller, &request.call);
         let decided = decided.map_err(|_| ControlError::NotReady);
-        let plan = move |scene: &Scene<'_>| plan_request(scene, &request, decided?);
+        let plan = move |scene: &WriteContext<'_>| plan_request(scene, &request, decided?);
         let written = self.write("RequestApproval", author, plan).await?;
         self.approved(written)
     }
@@ -95,10 +97,10 @@ impl Control {
     /// Says yes.
     pub async fn approve_call(
         &self,
-        author: &Author,
-        yes: Yes,
-    ) -> Result<Done<ApprovalView>, ControlError> {
-        let plan = move |scene: &Scene<'_>| {
+        author: &WriteRequester,
+        yes: CallApproval,
+    ) -> Result<WriteReceipt<ApprovalView>, ControlError> {
+        let plan = move |scene: &WriteContext<'_>| {
             let limit = scene.limits.approval_uses;
             if yes.uses > limit {
                 let message = format!("is {}, but at most {limit} are allowed", yes.uses);
@@ -119,10 +121,10 @@ impl Control {
     /// Says no, also to what was approved: it may not be made any more.
     pub async fn reject_call(
         &self,
-        author: &Author,
-        no: No,
-    ) -> Result<Done<ApprovalView>, ControlError> {
-        let plan = move |scene: &Scene<'_>| {
+        author: &WriteRequester,
+        no: CallRejection,
+    ) -> Result<WriteReceipt<ApprovalView>, ControlError> {
+        let plan = move |scene: &WriteContext<'_>| {
             let approval = scene.approval(&no.id)?;
             let word = may_decide(scene, approval, 0, no.comment)?;
             Ok(planned("RejectCall", with_word(approval, word)))
@@ -135,15 +137,15 @@ impl Control {
     pub fn list_approvals(
         &self,
         filter: &ApprovalFilter,
-        page: &Page,
-    ) -> Result<Listed<ApprovalView>, ControlError> {
+        page: &PageRequest,
+    ) -> Result<ListPage<ApprovalView>, ControlError> {
         let limits = self.limits();
         self.view(|view| {
             let approvals = &view.generation.authority.approvals;
             let revision = view.generation.snapshot.revision();
             let keep = |approval: &Arc<Approval>| filter.pick(&view, approval);
             match &filter.id {
-                Some(id) => Ok(Listed {
+                Some(id) => Ok(ListPage {
                     items: approvals.get(id).and_then(keep).into_iter().collect(),
                     next: None,
                     revision,
@@ -162,11 +164,14 @@ impl Control {
         self.view_of(generation).approval(approval)
     }
 
-    fn approved(&self, written: Written) -> Result<Done<ApprovalView>, ControlError> {
+    fn approved(
+        &self,
+        written: CommittedChange,
+    ) -> Result<WriteReceipt<ApprovalView>, ControlError> {
         let approval = written.generation.authority.approvals.get(&written.id);
         // A repeated request may be about something that has been forgotten since.
         let approval = approval.ok_or_else(|| ControlError::not_found("approval", &written.id))?;
-        Ok(Done {
+        Ok(WriteReceipt {
             value: self.approval_as_of(&written.generation, approval),
             revision: written.revision,
             is_durable: written.is_durable,
@@ -184,7 +189,7 @@ impl ApprovalFilter {
             && (self.task.is_none() || call.task == self.task)
     }
 
-    fn pick(&self, view: &View<'_>, approval: &Arc<Approval>) -> Option<ApprovalView> {
+    fn pick(&self, view: &LiveView<'_>, approval: &Arc<Approval>) -> Option<ApprovalView> {
         let found = self.fits(&approval.call).then(|| view.approval(approval))?;
         let wanted = self.status.unwrap_or(found.status);
         (found.status == wanted).then_some(found)
@@ -192,10 +197,10 @@ impl ApprovalFilter {
 }
 
 fn plan_request(
-    scene: &Scene<'_>,
+    scene: &WriteContext<'_>,
     request: &ApprovalRequest,
-    decided: Decision,
-) -> Result<Plan, ControlError> {
+    decided: Verdict,
+) -> Result<PlannedChange, ControlError> {
     let challenge = challenge_of(scene, decided)?;
     let (digest, expires_at) = match &request.challenge {
         None => (challenge.digest, challenge.expires_at),
@@ -221,12 +226,12 @@ fn plan_request(
 }
 
 /// Only a call that an approval would allow can be approved.
-fn challenge_of(scene: &Scene<'_>, decision: Decision) -> Result<Challenge, ControlError> {
+fn challenge_of(scene: &WriteContext<'_>, decision: Verdict) -> Result<Challenge, ControlError> {
     if decision.is_allow() {
         let message = "the call is allowed as it is: it needs no approval";
         return Err(ControlError::Precondition(message.to_owned()));
     }
-    let is_required = |decision: &Decision| {
+    let is_required = |decision: &Verdict| {
         let first = decision.reasons.first();
         first.is_some_and(|reason| reason.code == ReasonCode::ApprovalRequired)
     };
@@ -244,8 +249,8 @@ fn challenge_of(scene: &Scene<'_>, decision: Decision) -> Result<Challenge, Cont
 }
 
 fn check_challenge(
-    scene: &Scene<'_>,
-    given: &GivenChallenge,
+    scene: &WriteContext<'_>,
+    given: &PresentedChallenge,
     call: &ApprovedCall,
 ) -> Result<(), ControlError> {
     if given.expires_at <= scene.now {
@@ -274,7 +279,7 @@ fn check_challenge(
 /// The approval that the same call waits for: under the same challenge, or any if none was given. One look, however many
 /// wait.
 fn pending_like<'s>(
-    scene: &Scene<'s>,
+    scene: &WriteContext<'s>,
     request: &ApprovalRequest,
     digest: &SmolStr,
     call: &ApprovedCall,
@@ -282,7 +287,7 @@ fn pending_like<'s>(
     let approvals = &scene.generation.authority.approvals;
     let is_pending = |it: &Arc<Approval>| is_pending(scene, it);
     if request.challenge.is_none() {
-        let same = approvals.waiting_for(call, scene.now);
+        let same = approvals.pending_for(call, scene.now);
         return Ok(same.filter(|it| is_pending(it)));
     }
     let mut decided = None;
@@ -305,38 +310,38 @@ fn pending_like<'s>(
     }
 }
 
-fn is_pending(scene: &Scene<'_>, approval: &Arc<Approval>) -> bool {
+fn is_pending(scene: &WriteContext<'_>, approval: &Arc<Approval>) -> bool {
     scene.view().approval(approval).status == ApprovalStatus::Pending
 }
 
-fn check_room(scene: &Scene<'_>, agent: &EntityUID) -> Result<(), ControlError> {
+fn check_room(scene: &WriteContext<'_>, agent: &EntityUID) -> Result<(), ControlError> {
     let approvals = &scene.generation.authority.approvals;
     let share = scene.limits.pending_approvals_per_agent;
-    let of_agent = approvals.undecided_of(agent, scene.now);
+    let of_agent = approvals.pending_of(agent, scene.now);
     let of_agent = of_agent.filter(|it| is_pending(scene, it));
     if of_agent.take(share as usize).count() >= share as usize {
         let message = format!(
             "{share} approvals of this agent are pending, as many as \
              `limits.pending_approvals_per_agent` allows"
         );
-        return Err(ControlError::TooMany(message));
+        return Err(ControlError::LimitExceeded(message));
     }
     let limit = scene.limits.pending_approvals;
     if approvals.undecided(scene.now) >= limit as usize {
         let message =
             format!("{limit} approvals are pending, as many as `limits.pending_approvals` allows");
-        return Err(ControlError::TooMany(message));
+        return Err(ControlError::LimitExceeded(message));
     }
     Ok(())
 }
 
 /// Whoever may say yes may say no: a person, whom Cedar lets approve this call.
 fn may_decide(
-    scene: &Scene<'_>,
+    scene: &WriteContext<'_>,
     approval: &Arc<Approval>,
     uses: u32,
     comment: Option<SmolStr>,
-) -> Result<Word, ControlError> {
+) -> Result<ApprovalDecision, ControlError> {
     let actor = scene.actor();
     let is_no = uses == 0;
     if *actor.entity_type() != TYPES.user {
@@ -354,13 +359,13 @@ fn may_decide(
         ApprovalStatus::Approved | ApprovalStatus::Used => Some("was given already"),
         ApprovalStatus::Rejected => Some("was refused already"),
         ApprovalStatus::Expired => Some("has expired"),
-        ApprovalStatus::TaskOver => Some("was for a task that is over"),
+        ApprovalStatus::TaskEnded => Some("was for a task that is over"),
     };
     if let Some(how) = how {
         let message = format!("approval `{}` {how}", approval.id);
         return Err(ControlError::Precondition(message));
     }
-    Ok(Word {
+    Ok(ApprovalDecision {
         by: actor.clone(),
         at: scene.now,
         uses,
@@ -370,7 +375,7 @@ fn may_decide(
 }
 
 /// Of what is claimed of whoever decides, what becomes facts.
-fn mapped(scene: &Scene<'_>) -> Map<String, Json> {
+fn mapped(scene: &WriteContext<'_>) -> Map<String, Json> {
     let mapping = &scene.generation.claims;
     let is_named = |claim: &str| {
         mapping
@@ -384,15 +389,15 @@ fn mapped(scene: &Scene<'_>) -> Map<String, Json> {
         .collect()
 }
 
-fn with_word(approval: &Approval, word: Word) -> Approval {
+fn with_word(approval: &Approval, word: ApprovalDecision) -> Approval {
     Approval {
         word: Some(word),
         ..approval.clone()
     }
 }
 
-fn planned(verb: &'static str, approval: Approval) -> Plan {
-    Plan {
+fn planned(verb: &'static str, approval: Approval) -> PlannedChange {
+    PlannedChange {
         verb,
         id: approval.id.clone(),
         change: Change::Approval(Arc::new(approval)),

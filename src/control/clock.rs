@@ -2,23 +2,23 @@
 
 use smol_str::SmolStr;
 
-use crate::call::live::change::Change;
-use crate::control::author::Author;
 use crate::control::error::ControlError;
-use crate::control::write::{About, Control, Scene, whole_millis};
-use crate::service::ledger::Plan;
+use crate::control::requester::WriteRequester;
+use crate::control::write::{Control, GovernContext, WriteContext, whole_millis};
+use crate::domain::authority::change::Change;
+use crate::service::ledger::PlannedChange;
 
 impl Control {
     /// Lets time go on from what the machine's clock says now, also if Callgate's was later. Gives the revision.
     pub async fn repair_clock(
         &self,
-        author: &Author,
+        author: &WriteRequester,
         reason: SmolStr,
     ) -> Result<u64, ControlError> {
         let to = whole_millis(self.service.clock().source_now());
-        let plan = move |scene: &Scene<'_>| {
-            scene.govern("repair_clock", &scene.gateway(), About::default())?;
-            Ok(Plan {
+        let plan = move |scene: &WriteContext<'_>| {
+            scene.govern("repair_clock", &scene.gateway(), GovernContext::default())?;
+            Ok(PlannedChange {
                 verb: "RepairClock",
                 id: SmolStr::new_static("clock"),
                 change: Change::ClockRepaired {

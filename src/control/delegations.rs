@@ -3,29 +3,29 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
 use smol_str::SmolStr;
 
-use crate::call::chain::{Chain, MAX_LINKS};
-use crate::call::decision::{Decision, ReasonCode};
-use crate::call::live::change::Change;
-use crate::call::live::grant::{Grant, GrantStatus};
-use crate::call::live::scope::Scope;
-use crate::call::live::task::Task;
-use crate::control::author::Author;
 use crate::control::error::ControlError;
-use crate::control::page::{Listed, Page};
+use crate::control::live_view::DelegationView;
+use crate::control::page::{ListPage, PageRequest};
+use crate::control::requester::WriteRequester;
 use crate::control::scopes;
-use crate::control::view::GrantView;
-use crate::control::write::{About, Control, Done, Scene, whole_millis};
+use crate::control::write::{Control, GovernContext, WriteContext, WriteReceipt, whole_millis};
+use crate::domain::authority::chain::{DelegationChain, MAX_LINKS};
+use crate::domain::authority::change::Change;
+use crate::domain::authority::delegation::{Delegation, DelegationStatus};
+use crate::domain::authority::scope::Scope;
+use crate::domain::authority::task::Task;
+use crate::domain::decide::verdict::{ReasonCode, Verdict};
 use crate::service::generation::Generation;
-use crate::service::ledger::{Plan, Written};
+use crate::service::ledger::{CommittedChange, PlannedChange};
 
 const SECONDS_OF_A_DAY: u64 = 24 * 60 * 60;
 
 /// What is to be lent. The actor lends.
 #[derive(Debug, Clone)]
-pub struct NewGrant {
+pub struct NewDelegation {
     /// The agent that may act.
     pub to: EntityUID,
     /// Which calls it covers.
@@ -35,7 +35,7 @@ pub struct NewGrant {
     /// The delegation that is lent on; `None` if the actor lends its own authority.
     pub parent: Option<SmolStr>,
     /// How many times it may be lent on, one after the other.
-    pub lend_depth: u32,
+    pub max_redelegations: u32,
     /// Holds from here on; `None` for at once.
     pub not_before: Option<SystemTime>,
     /// Holds until just before here.
@@ -44,7 +44,7 @@ pub struct NewGrant {
 
 /// What of a delegation is to be taken back. `None` leaves it as it is.
 #[derive(Debug, Clone)]
-pub struct Narrowing {
+pub struct DelegationNarrowing {
     /// Which delegation.
     pub id: SmolStr,
     /// Which calls it still covers.
@@ -52,12 +52,12 @@ pub struct Narrowing {
     /// When it ends.
     pub expires_at: Option<SystemTime>,
     /// How many times it may still be lent on.
-    pub lend_depth: Option<u32>,
+    pub max_redelegations: Option<u32>,
 }
 
 /// Which delegations are wanted. Each that is given must fit.
 #[derive(Debug, Clone, Default)]
-pub struct GrantFilter {
+pub struct DelegationFilter {
     /// Its name.
     pub id: Option<SmolStr>,
     /// Who lends.
@@ -67,17 +67,17 @@ pub struct GrantFilter {
     /// The task it is for.
     pub task: Option<SmolStr>,
     /// How it stands.
-    pub status: Option<GrantStatus>,
+    pub status: Option<DelegationStatus>,
 }
 
 impl Control {
     /// Lends authority to an agent: the actor's own, or what the actor was lent.
     pub async fn grant_delegation(
         &self,
-        author: &Author,
-        new: NewGrant,
-    ) -> Result<Done<GrantView>, ControlError> {
-        let plan = move |scene: &Scene<'_>| plan_grant(scene, new);
+        author: &WriteRequester,
+        new: NewDelegation,
+    ) -> Result<WriteReceipt<DelegationView>, ControlError> {
+        let plan = move |scene: &WriteContext<'_>| plan_grant(scene, new);
         let written = self.write("GrantDelegation", author, plan).await?;
         self.granted(written)
     }
@@ -85,10 +85,10 @@ impl Control {
     /// Takes part of a delegation back.
     pub async fn narrow_delegation(
         &self,
-        author: &Author,
-        narrowing: Narrowing,
-    ) -> Result<Done<GrantView>, ControlError> {
-        let plan = move |scene: &Scene<'_>| plan_narrowing(scene, narrowing);
+        author: &WriteRequester,
+        narrowing: DelegationNarrowing,
+    ) -> Result<WriteReceipt<DelegationView>, ControlError> {
+        let plan = move |scene: &WriteContext<'_>| plan_narrowing(scene, narrowing);
         let written = self.write("NarrowDelegation", author, plan).await?;
         self.granted(written)
     }
@@ -97,15 +97,15 @@ impl Control {
     /// changes nothing: the first moment stays.
     pub async fn revoke_delegation(
         &self,
-        author: &Author,
+        author: &WriteRequester,
         id: SmolStr,
-    ) -> Result<Done<GrantView>, ControlError> {
-        let plan = move |scene: &Scene<'_>| {
-            let grant = scene.grant("delegation", &id)?;
-            may_take_back(scene, grant)?;
-            let revoked = Grant {
-                revoked_at: grant.revoked_at.or(Some(scene.now)),
-                ..Grant::clone(grant)
+    ) -> Result<WriteReceipt<DelegationView>, ControlError> {
+        let plan = move |scene: &WriteContext<'_>| {
+            let delegation = scene.grant("delegation", &id)?;
+            may_take_back(scene, delegation)?;
+            let revoked = Delegation {
+                revoked_at: delegation.revoked_at.or(Some(scene.now)),
+                ..Delegation::clone(delegation)
             };
             Ok(planned("RevokeDelegation", revoked))
         };
@@ -116,55 +116,65 @@ impl Control {
     /// Delegations in the order in which they were made.
     pub fn list_delegations(
         &self,
-        filter: &GrantFilter,
-        page: &Page,
-    ) -> Result<Listed<GrantView>, ControlError> {
+        filter: &DelegationFilter,
+        page: &PageRequest,
+    ) -> Result<ListPage<DelegationView>, ControlError> {
         let limits = self.limits();
         self.view(|view| {
-            let grants = &view.generation.authority.grants;
+            let delegations = &view.generation.authority.delegations;
             let revision = view.generation.snapshot.revision();
-            let keep = |grant: &Arc<Grant>| {
-                let fits = filter.fits(grant).then(|| view.grant(grant))?;
+            let keep = |delegation: &Arc<Delegation>| {
+                let fits = filter.fits(delegation).then(|| view.grant(delegation))?;
                 let wanted = filter.status.unwrap_or(fits.status);
                 (fits.status == wanted).then_some(fits)
             };
             match &filter.id {
-                Some(id) => Ok(Listed {
-                    items: grants.get(id).and_then(keep).into_iter().collect(),
+                Some(id) => Ok(ListPage {
+                    items: delegations.get(id).and_then(keep).into_iter().collect(),
                     next: None,
                     revision,
                 }),
-                None => page.of(grants, &limits, revision, keep),
+                None => page.of(delegations, &limits, revision, keep),
             }
         })
     }
 
     /// A delegation as it stands in a generation.
-    pub fn grant_as_of(&self, generation: &Generation, grant: &Arc<Grant>) -> GrantView {
-        self.view_of(generation).grant(grant)
+    pub fn delegation_as_of(
+        &self,
+        generation: &Generation,
+        delegation: &Arc<Delegation>,
+    ) -> DelegationView {
+        self.view_of(generation).grant(delegation)
     }
 
-    fn granted(&self, written: Written) -> Result<Done<GrantView>, ControlError> {
-        let grant = written.generation.authority.grants.get(&written.id);
+    fn granted(
+        &self,
+        written: CommittedChange,
+    ) -> Result<WriteReceipt<DelegationView>, ControlError> {
+        let delegation = written.generation.authority.delegations.get(&written.id);
         // A repeated request may be about something that has been forgotten since.
-        let grant = grant.ok_or_else(|| ControlError::not_found("delegation", &written.id))?;
-        Ok(Done {
-            value: self.grant_as_of(&written.generation, grant),
+        let delegation =
+            delegation.ok_or_else(|| ControlError::not_found("delegation", &written.id))?;
+        Ok(WriteReceipt {
+            value: self.delegation_as_of(&written.generation, delegation),
             revision: written.revision,
             is_durable: written.is_durable,
         })
     }
 }
 
-impl GrantFilter {
-    fn fits(&self, grant: &Grant) -> bool {
-        self.from.as_ref().is_none_or(|from| grant.from == *from)
-            && self.to.as_ref().is_none_or(|to| grant.to == *to)
-            && (self.task.is_none() || grant.task == self.task)
+impl DelegationFilter {
+    fn fits(&self, delegation: &Delegation) -> bool {
+        self.from
+            .as_ref()
+            .is_none_or(|from| delegation.from == *from)
+            && self.to.as_ref().is_none_or(|to| delegation.to == *to)
+            && (self.task.is_none() || delegation.task == self.task)
     }
 }
 
-fn plan_grant(scene: &Scene<'_>, new: NewGrant) -> Result<Plan, ControlError> {
+fn plan_grant(scene: &WriteContext<'_>, new: NewDelegation) -> Result<PlannedChange, ControlError> {
     let snapshot = &scene.generation.snapshot;
     scene.check_agent(&new.to, "to")?;
     if new.to == *scene.actor() {
@@ -173,62 +183,65 @@ fn plan_grant(scene: &Scene<'_>, new: NewGrant) -> Result<Plan, ControlError> {
     }
     scopes::check_shape(&new.scope, scene.limits, "scope")?;
     scopes::check_known(&new.scope, snapshot, "scope")?;
-    check_lend_depth(scene, new.lend_depth)?;
-    let grant = Grant {
+    check_max_redelegations(scene, new.max_redelegations)?;
+    let delegation = Delegation {
         id: scene.next_id("grant"),
         from: scene.actor().clone(),
         to: new.to,
         scope: new.scope,
         task: new.task,
         parent: new.parent,
-        lend_depth: new.lend_depth,
+        max_redelegations: new.max_redelegations,
         not_before: new.not_before.map_or(scene.now, whole_millis),
         expires_at: whole_millis(new.expires_at),
         revoked_at: None,
         created_at: scene.now,
     };
-    check_times(scene, &grant)?;
+    check_times(scene, &delegation)?;
     let limit = scene.limits.delegations;
-    if scene.generation.authority.grants.size() >= limit as usize {
+    if scene.generation.authority.delegations.size() >= limit as usize {
         let message =
             format!("{limit} delegations are stored, as many as `limits.delegations` allows");
-        return Err(ControlError::TooMany(message));
+        return Err(ControlError::LimitExceeded(message));
     }
-    if let Some(id) = &grant.parent {
+    if let Some(id) = &delegation.parent {
         let parent = scene.grant("delegation", id)?;
-        check_parent(scene, parent, &grant)?;
+        check_parent(scene, parent, &delegation)?;
     }
-    let task = grant.task.as_ref();
+    let task = delegation.task.as_ref();
     let task = task.map(|id| scene.open_task("task", id)).transpose()?;
-    let chain = Chain::of_grant(&scene.generation.authority, &grant)
-        .map_err(|reason| ControlError::denied(Decision::deny(reason)))?;
-    check_parties(&chain, &grant)?;
+    let chain = DelegationChain::from_delegation(&scene.generation.authority, &delegation)
+        .map_err(|reason| ControlError::denied(Verdict::deny(reason)))?;
+    check_parties(&chain, &delegation)?;
     let task = task.map(Arc::as_ref);
     if let Some(task) = task {
-        check_task(&chain, &grant, task)?;
+        check_task(&chain, &delegation, task)?;
     }
-    let about = About {
+    let about = GovernContext {
         chain: Some(&chain),
         task,
     };
-    scene.govern("grant_delegation", &grant.to, about)?;
-    Ok(planned("GrantDelegation", grant))
+    scene.govern("grant_delegation", &delegation.to, about)?;
+    Ok(planned("GrantDelegation", delegation))
 }
 
-fn check_lend_depth(scene: &Scene<'_>, lend_depth: u32) -> Result<(), ControlError> {
-    let limit = scene.limits.lend_depth;
-    if lend_depth > limit {
-        let message = format!("is {lend_depth}, but at most {limit} is allowed");
-        return Err(ControlError::invalid("lend_depth", message));
+fn check_max_redelegations(
+    scene: &WriteContext<'_>,
+    max_redelegations: u32,
+) -> Result<(), ControlError> {
+    let limit = scene.limits.max_redelegations;
+    if max_redelegations > limit {
+        let message = format!("is {max_redelegations}, but at most {limit} is allowed");
+        return Err(ControlError::invalid("max_redelegations", message));
     }
     Ok(())
 }
 
-fn check_times(scene: &Scene<'_>, grant: &Grant) -> Result<(), ControlError> {
-    if grant.expires_at <= scene.now {
+fn check_times(scene: &WriteContext<'_>, delegation: &Delegation) -> Result<(), ControlError> {
+    if delegation.expires_at <= scene.now {
         return Err(ControlError::invalid("expires_at", "is over already"));
     }
-    if grant.expires_at <= grant.not_before {
+    if delegation.expires_at <= delegation.not_before {
         let message = "is not after the delegation's beginning";
         return Err(ControlError::invalid("expires_at", message));
     }
@@ -237,7 +250,7 @@ fn check_times(scene: &Scene<'_>, grant: &Grant) -> Result<(), ControlError> {
     if scene
         .now
         .checked_add(longest)
-        .is_some_and(|last| grant.expires_at > last)
+        .is_some_and(|last| delegation.expires_at > last)
     {
         let message =
             format!("is more than {days} days from now, which `limits.delegation_days` allows");
@@ -247,8 +260,12 @@ fn check_times(scene: &Scene<'_>, grant: &Grant) -> Result<(), ControlError> {
 }
 
 /// What is lent on has to be there to lend, and can only get narrower.
-fn check_parent(scene: &Scene<'_>, parent: &Arc<Grant>, grant: &Grant) -> Result<(), ControlError> {
-    if parent.to != grant.from {
+fn check_parent(
+    scene: &WriteContext<'_>,
+    parent: &Arc<Delegation>,
+    delegation: &Delegation,
+) -> Result<(), ControlError> {
+    if parent.to != delegation.from {
         let message = format!("delegation `{}` was lent to somebody else", parent.id);
         return Err(ControlError::evidence(
             ReasonCode::DelegationChainBroken,
@@ -256,11 +273,11 @@ fn check_parent(scene: &Scene<'_>, parent: &Arc<Grant>, grant: &Grant) -> Result
         ));
     }
     let how = match scene.view().grant(parent).status {
-        GrantStatus::Active => None,
-        GrantStatus::NotYet => Some("is not in force yet"),
-        GrantStatus::Expired => Some("has expired"),
-        GrantStatus::Revoked => Some("was taken back"),
-        GrantStatus::TaskOver => Some("was for a task that is over"),
+        DelegationStatus::Active => None,
+        DelegationStatus::NotYetValid => Some("is not in force yet"),
+        DelegationStatus::Expired => Some("has expired"),
+        DelegationStatus::Revoked => Some("was taken back"),
+        DelegationStatus::TaskEnded => Some("was for a task that is over"),
     };
     if let Some(how) = how {
         return Err(ControlError::Precondition(format!(
@@ -275,39 +292,39 @@ fn check_parent(scene: &Scene<'_>, parent: &Arc<Grant>, grant: &Grant) -> Result
             message,
         ))
     };
-    if parent.lend_depth == 0 {
+    if parent.max_redelegations == 0 {
         return beyond("may not be lent on");
     }
-    if grant.lend_depth >= parent.lend_depth {
+    if delegation.max_redelegations >= parent.max_redelegations {
         return beyond(
-            "may not be lent on that often: `lend_depth` has to be smaller than its own",
+            "may not be lent on that often: `max_redelegations` has to be smaller than its own",
         );
     }
-    if grant.not_before < parent.not_before || grant.expires_at > parent.expires_at {
+    if delegation.not_before < parent.not_before || delegation.expires_at > parent.expires_at {
         return beyond("does not last as long as what is lent on from it");
     }
-    if parent.task.is_some() && grant.task != parent.task {
+    if parent.task.is_some() && delegation.task != parent.task {
         return beyond("is for a task, and what is lent on from it has to be for the same");
     }
     let snapshot = &scene.generation.snapshot;
-    match grant.scope.is_within(snapshot, &parent.scope) {
+    match delegation.scope.is_within(snapshot, &parent.scope) {
         Ok(()) => Ok(()),
         Err(outside) => beyond(&format!("does not cover {outside}")),
     }
 }
 
 /// Asks Cedar whether a delegation may be taken back. One whose chain no longer holds can be, too.
-fn may_take_back(scene: &Scene<'_>, grant: &Grant) -> Result<(), ControlError> {
-    let chain = Chain::of_grant(&scene.generation.authority, grant).ok();
-    let about = About {
+fn may_take_back(scene: &WriteContext<'_>, delegation: &Delegation) -> Result<(), ControlError> {
+    let chain = DelegationChain::from_delegation(&scene.generation.authority, delegation).ok();
+    let about = GovernContext {
         chain: chain.as_ref(),
         task: None,
     };
-    scene.govern("revoke_delegation", &grant.to, about)
+    scene.govern("revoke_delegation", &delegation.to, about)
 }
 
 /// Nobody stands in a chain twice, and it has an end.
-fn check_parties(chain: &Chain<'_>, grant: &Grant) -> Result<(), ControlError> {
+fn check_parties(chain: &DelegationChain<'_>, delegation: &Delegation) -> Result<(), ControlError> {
     let broken = |message: String| {
         let code = ReasonCode::DelegationChainBroken;
         Err(ControlError::evidence(code, message))
@@ -316,14 +333,21 @@ fn check_parties(chain: &Chain<'_>, grant: &Grant) -> Result<(), ControlError> {
         return broken(format!("the delegation has more than {MAX_LINKS} links"));
     }
     let earlier = std::iter::once(&*chain.root).chain(&*chain.actors);
-    if earlier.into_iter().any(|party| *party == grant.to) {
-        return broken(format!("`{}` appears twice in the delegation", grant.to));
+    if earlier.into_iter().any(|party| *party == delegation.to) {
+        return broken(format!(
+            "`{}` appears twice in the delegation",
+            delegation.to
+        ));
     }
     Ok(())
 }
 
 /// A delegation for a task is used by its agent, for its person.
-fn check_task(chain: &Chain<'_>, grant: &Grant, task: &Task) -> Result<(), ControlError> {
+fn check_task(
+    chain: &DelegationChain<'_>,
+    delegation: &Delegation,
+    task: &Task,
+) -> Result<(), ControlError> {
     let outside = |message: String| {
         let code = ReasonCode::TaskOutOfScope;
         Err(ControlError::evidence(code, message))
@@ -331,44 +355,47 @@ fn check_task(chain: &Chain<'_>, grant: &Grant, task: &Task) -> Result<(), Contr
     if *chain.root != task.person {
         return outside(format!("task `{}` is for another person", task.id));
     }
-    if grant.to != task.agent && !chain.actors.contains(&task.agent) {
+    if delegation.to != task.agent && !chain.actors.contains(&task.agent) {
         return outside(format!("task `{}` is for another agent", task.id));
     }
     Ok(())
 }
 
-fn plan_narrowing(scene: &Scene<'_>, narrowing: Narrowing) -> Result<Plan, ControlError> {
-    let Narrowing {
+fn plan_narrowing(
+    scene: &WriteContext<'_>,
+    narrowing: DelegationNarrowing,
+) -> Result<PlannedChange, ControlError> {
+    let DelegationNarrowing {
         id,
         scope,
         expires_at,
-        lend_depth,
+        max_redelegations,
     } = narrowing;
-    if scope.is_none() && expires_at.is_none() && lend_depth.is_none() {
-        let message = "or `expires_at` or `lend_depth` is required";
+    if scope.is_none() && expires_at.is_none() && max_redelegations.is_none() {
+        let message = "or `expires_at` or `max_redelegations` is required";
         return Err(ControlError::invalid("scope", message));
     }
     if let Some(scope) = &scope {
         scopes::check_shape(scope, scene.limits, "scope")?;
         scopes::check_known(scope, &scene.generation.snapshot, "scope")?;
     }
-    let grant = scene.grant("delegation", &id)?;
-    may_take_back(scene, grant)?;
-    let how = match scene.view().grant(grant).status {
-        GrantStatus::Active | GrantStatus::NotYet => None,
-        GrantStatus::Expired => Some("has expired"),
-        GrantStatus::Revoked => Some("was taken back"),
-        GrantStatus::TaskOver => Some("was for a task that is over"),
+    let delegation = scene.grant("delegation", &id)?;
+    may_take_back(scene, delegation)?;
+    let how = match scene.view().grant(delegation).status {
+        DelegationStatus::Active | DelegationStatus::NotYetValid => None,
+        DelegationStatus::Expired => Some("has expired"),
+        DelegationStatus::Revoked => Some("was taken back"),
+        DelegationStatus::TaskEnded => Some("was for a task that is over"),
     };
     if let Some(how) = how {
         return Err(ControlError::Precondition(format!(
             "delegation `{}` {how}",
-            grant.id
+            delegation.id
         )));
     }
-    let mut narrowed = Grant::clone(grant);
+    let mut narrowed = Delegation::clone(delegation);
     if let Some(scope) = scope {
-        let within = scope.is_within(&scene.generation.snapshot, &grant.scope);
+        let within = scope.is_within(&scene.generation.snapshot, &delegation.scope);
         within.map_err(|outside| {
             let message = format!("is wider than before: the delegation does not cover {outside}");
             ControlError::invalid("scope", message)
@@ -376,26 +403,26 @@ fn plan_narrowing(scene: &Scene<'_>, narrowing: Narrowing) -> Result<Plan, Contr
         narrowed.scope = scope;
     }
     if let Some(expires_at) = expires_at.map(whole_millis) {
-        if expires_at > grant.expires_at {
+        if expires_at > delegation.expires_at {
             let message = "is later than before: a delegation can only be narrowed";
             return Err(ControlError::invalid("expires_at", message));
         }
         narrowed.expires_at = expires_at;
     }
-    if let Some(lend_depth) = lend_depth {
-        if lend_depth > grant.lend_depth {
+    if let Some(max_redelegations) = max_redelegations {
+        if max_redelegations > delegation.max_redelegations {
             let message = "is greater than before: a delegation can only be narrowed";
-            return Err(ControlError::invalid("lend_depth", message));
+            return Err(ControlError::invalid("max_redelegations", message));
         }
-        narrowed.lend_depth = lend_depth;
+        narrowed.max_redelegations = max_redelegations;
     }
     Ok(planned("NarrowDelegation", narrowed))
 }
 
-fn planned(verb: &'static str, grant: Grant) -> Plan {
-    Plan {
+fn planned(verb: &'static str, delegation: Delegation) -> PlannedChange {
+    PlannedChange {
         verb,
-        id: grant.id.clone(),
-        change: Change::Grant(Arc::new(grant)),
+        id: delegation.id.clone(),
+        change: Change::Grant(Arc::new(delegation)),
     }
 }

@@ -2,19 +2,18 @@
 
 use std::sync::Arc;
 
-use cedar_policy_core::ast::{Eid, Entity, EntityType, EntityUID};
-use cedar_policy_core::validator::ValidatorSchema;
+use callgate_engine::cedar::{Eid, Entity, EntityType, EntityUID, ValidatorSchema};
 use serde_json::Value as Json;
 use smol_str::ToSmolStr;
 
-use crate::call::live::change::Change;
-use crate::call::model::TYPES;
-use crate::control::author::Author;
 use crate::control::error::ControlError;
-use crate::control::page::{Listed, Page};
-use crate::control::write::{About, Control, Scene};
+use crate::control::page::{ListPage, PageRequest};
+use crate::control::requester::WriteRequester;
+use crate::control::write::{Control, GovernContext, WriteContext};
+use crate::domain::authority::change::Change;
+use crate::domain::schema::TYPES;
 use crate::service::generation::{self, Generation};
-use crate::service::ledger::Plan;
+use crate::service::ledger::PlannedChange;
 
 /// Where an entity comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,15 +41,15 @@ impl Control {
     /// Adds an entity, or replaces one that was put before. Gives the revision.
     pub async fn put_entity(
         &self,
-        author: &Author,
+        author: &WriteRequester,
         uid: EntityUID,
         json: Json,
     ) -> Result<u64, ControlError> {
-        let plan = move |scene: &Scene<'_>| {
+        let plan = move |scene: &WriteContext<'_>| {
             let schema = scene.generation.snapshot.schema().map(Arc::as_ref);
             let (uid, json) = (declared(schema, &uid), declared_form(schema, json));
             let change = plan_entity(scene, &uid, &json, "entity")?;
-            scene.govern("edit_entities", &scene.gateway(), About::default())?;
+            scene.govern("edit_entities", &scene.gateway(), GovernContext::default())?;
             Ok(planned("PutEntity", &uid, change))
         };
         Ok(self.write("PutEntity", author, plan).await?.revision)
@@ -59,11 +58,11 @@ impl Control {
     /// Takes away an entity that was put. Gives the revision.
     pub async fn delete_entity(
         &self,
-        author: &Author,
+        author: &WriteRequester,
         uid: EntityUID,
     ) -> Result<u64, ControlError> {
-        let plan = move |scene: &Scene<'_>| {
-            scene.govern("edit_entities", &scene.gateway(), About::default())?;
+        let plan = move |scene: &WriteContext<'_>| {
+            scene.govern("edit_entities", &scene.gateway(), GovernContext::default())?;
             let schema = scene.generation.snapshot.schema().map(Arc::as_ref);
             let uid = declared(schema, &uid);
             if scene.generation.stored.get(&uid).is_none() {
@@ -83,7 +82,7 @@ impl Control {
             let uid = &declared(snapshot.schema().map(Arc::as_ref), uid);
             let unknown = || ControlError::not_found("entity", &uid.to_string());
             let entity = snapshot.cedar_entity(uid).ok_or_else(unknown)?;
-            let source = match view.generation.stored.is_in_directory(uid) {
+            let source = match view.generation.stored.is_in_bundle(uid) {
                 true => EntitySource::Bundle,
                 false => EntitySource::Stored,
             };
@@ -101,8 +100,8 @@ impl Control {
     pub fn list_entities(
         &self,
         of_type: Option<&str>,
-        page: &Page,
-    ) -> Result<Listed<EntityView>, ControlError> {
+        page: &PageRequest,
+    ) -> Result<ListPage<EntityView>, ControlError> {
         let limits = self.limits();
         let size = page.size(&limits)?;
         let after = page.after.as_ref().map(|token| token.parse::<EntityUID>());
@@ -127,7 +126,7 @@ impl Control {
                 }
                 last = Some(uid);
             }
-            Ok(Listed {
+            Ok(ListPage {
                 items,
                 next,
                 revision: generation.snapshot.revision(),
@@ -138,7 +137,7 @@ impl Control {
 
 /// An entity that was put, in the form in which it was put.
 pub fn stored_view(generation: &Generation, uid: &EntityUID, json: &str) -> Option<EntityView> {
-    let source = match generation.stored.is_in_directory(uid) {
+    let source = match generation.stored.is_in_bundle(uid) {
         true => EntitySource::Shadowed,
         false => EntitySource::Stored,
     };
@@ -151,7 +150,7 @@ pub fn stored_view(generation: &Generation, uid: &EntityUID, json: &str) -> Opti
 
 /// What puts an entity, once it is clear that it can be put.
 pub(super) fn plan_entity(
-    scene: &Scene<'_>,
+    scene: &WriteContext<'_>,
     uid: &EntityUID,
     json: &Json,
     field: &str,
@@ -231,12 +230,12 @@ fn declared_form(schema: Option<&ValidatorSchema>, mut form: Json) -> Json {
 }
 
 /// One more entity has to find room.
-fn check_room(scene: &Scene<'_>, uid: &EntityUID) -> Result<(), ControlError> {
+fn check_room(scene: &WriteContext<'_>, uid: &EntityUID) -> Result<(), ControlError> {
     let (stored, limit) = (&scene.generation.stored, scene.limits.stored_entities);
     if stored.len() >= limit as usize && stored.get(uid).is_none() {
         let message =
             format!("{limit} entities are stored, as many as `limits.stored_entities` allows");
-        return Err(ControlError::TooMany(message));
+        return Err(ControlError::LimitExceeded(message));
     }
     Ok(())
 }
@@ -264,16 +263,19 @@ fn check_place(entity: &Entity) -> Result<(), &'static str> {
 }
 
 /// The directory has the last word about what it defines.
-pub(super) fn refuse_of_bundle(scene: &Scene<'_>, uid: &EntityUID) -> Result<(), ControlError> {
-    if scene.generation.stored.is_in_directory(uid) {
+pub(super) fn refuse_of_bundle(
+    scene: &WriteContext<'_>,
+    uid: &EntityUID,
+) -> Result<(), ControlError> {
+    if scene.generation.stored.is_in_bundle(uid) {
         let message = format!("`{uid}` is defined in the directory: change it there");
         return Err(ControlError::Precondition(message));
     }
     Ok(())
 }
 
-pub(super) fn planned(verb: &'static str, uid: &EntityUID, change: Change) -> Plan {
-    Plan {
+pub(super) fn planned(verb: &'static str, uid: &EntityUID, change: Change) -> PlannedChange {
+    PlannedChange {
         verb,
         id: uid.to_smolstr(),
         change,

@@ -1,7 +1,7 @@
 //! Why a request of the write side is not carried out.
 
-use crate::call::decision::{Decision, Reason, ReasonCode};
-use crate::call::visible::shown;
+use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
+use crate::domain::request::visible::shown;
 
 /// Why a request is not carried out. Nothing was changed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -16,7 +16,7 @@ pub enum ControlError {
     },
     /// Evidence or Cedar says no.
     #[error("{}", first_message(.0))]
-    Denied(Box<Decision>),
+    Denied(Box<Verdict>),
     /// There is no such thing.
     #[error("{0}")]
     NotFound(String),
@@ -28,16 +28,16 @@ pub enum ControlError {
     KeyReused,
     /// A limit is reached.
     #[error("{0}")]
-    TooMany(String),
+    LimitExceeded(String),
     /// Nothing is loaded yet.
     #[error("no policies are loaded")]
     NotReady,
     /// Looking failed in a way that it never should.
     #[error("the answer could not be made")]
-    Broken,
+    Internal,
     /// The log takes no lines, so the change would not be on record.
     #[error("the log takes no lines, and a change that is not on record is not made")]
-    Unlogged,
+    AuditUnavailable,
     /// The store did not write. Whether it has is not known; asking again with the same key is safe.
     #[error("the change could not be written: ask again with the same `idempotency_key`")]
     Unavailable,
@@ -62,16 +62,16 @@ impl ControlError {
 
     /// A deny that no policy was asked about.
     pub(super) fn evidence(code: ReasonCode, message: impl Into<String>) -> Self {
-        Self::denied(Decision::deny(Reason::new(code, message)))
+        Self::denied(Verdict::deny(Reason::new(code, message)))
     }
 
     /// A deny.
-    pub(super) fn denied(decision: Decision) -> Self {
+    pub(super) fn denied(decision: Verdict) -> Self {
         Self::Denied(Box::new(decision))
     }
 }
 
-fn first_message(decision: &Decision) -> &str {
+fn first_message(decision: &Verdict) -> &str {
     let first = decision.reasons.first();
     first.map_or("this is not allowed", |reason| &reason.message)
 }

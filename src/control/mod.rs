@@ -15,20 +15,20 @@
 )]
 
 pub mod approvals;
-pub mod author;
-pub mod changes;
 pub mod clock;
 pub mod delegations;
 pub mod entities;
 pub mod error;
-mod ids;
+pub mod historical_view;
+mod id_generator;
+pub mod live_view;
 pub mod page;
-pub mod past;
+pub mod requester;
 mod scopes;
 pub mod sessions;
 pub mod status;
 pub mod stops;
 pub mod tasks;
 pub mod tools;
-pub mod view;
+pub mod watch;
 pub mod write;

@@ -14,7 +14,7 @@ const USUAL_SIZE: u32 = 100;
 
 /// Which page of a list is wanted.
 #[derive(Debug, Clone, Default)]
-pub struct Page {
+pub struct PageRequest {
     /// At most this many items; 0 for [the usual number](USUAL_SIZE).
     pub size: u32,
     /// The token that came with the page before.
@@ -23,7 +23,7 @@ pub struct Page {
 
 /// A page, and the revision it was read at.
 #[derive(Debug, Clone)]
-pub struct Listed<T> {
+pub struct ListPage<T> {
     /// The items.
     pub items: Vec<T>,
     /// Leads to the next page; `None` on the last.
@@ -32,7 +32,7 @@ pub struct Listed<T> {
     pub revision: u64,
 }
 
-impl Page {
+impl PageRequest {
     /// How many items to give.
     pub(super) fn size(&self, limits: &Limits) -> Result<usize, ControlError> {
         let limit = limits.page_size;
@@ -55,7 +55,7 @@ impl Page {
         limits: &Limits,
         revision: u64,
         mut keep: impl FnMut(&Arc<T>) -> Option<V>,
-    ) -> Result<Listed<V>, ControlError> {
+    ) -> Result<ListPage<V>, ControlError> {
         let size = self.size(limits)?;
         let start = match &self.after {
             Some(after) => Bound::Excluded(after.as_str()),
@@ -65,7 +65,7 @@ impl Page {
         // Where the next page goes on: behind the last thing that was looked at.
         let mut last: Option<&SmolStr> = None;
         let things = map.range::<str, _>((start, Bound::Unbounded));
-        let page = |items, last: Option<&SmolStr>| Listed {
+        let page = |items, last: Option<&SmolStr>| ListPage {
             items,
             next: last.cloned(),
             revision,

@@ -1,10 +1,10 @@
 //! Whether a scope says something that can be meant.
 
-use crate::call::live::scope::Scope;
-use crate::call::visible::shown;
 use crate::config::limits::Limits;
 use crate::control::error::ControlError;
-use crate::engine::snapshot::Snapshot;
+use crate::domain::authority::scope::Scope;
+use crate::domain::request::visible::shown;
+use callgate_engine::Snapshot;
 
 /// Checks what does not depend on what is registered.
 pub(super) fn check_shape(scope: &Scope, limits: &Limits, field: &str) -> Result<(), ControlError> {
@@ -12,7 +12,7 @@ pub(super) fn check_shape(scope: &Scope, limits: &Limits, field: &str) -> Result
         tools,
         servers,
         groups,
-        effect: _,
+        access: _,
         targets,
     } = scope;
     if tools.is_empty() && servers.is_empty() && groups.is_empty() {

@@ -2,35 +2,35 @@
 
 use smol_str::SmolStr;
 
-use crate::call::live::change::Change;
-use crate::control::author::Author;
 use crate::control::error::ControlError;
-use crate::control::write::{About, Control, Done, Scene};
-use crate::service::ledger::Plan;
+use crate::control::requester::WriteRequester;
+use crate::control::write::{Control, GovernContext, WriteContext, WriteReceipt};
+use crate::domain::authority::change::Change;
+use crate::service::ledger::PlannedChange;
 
 impl Control {
     /// Ends a session: nothing is allowed in it any more, whether it has begun or not. Doing so again
     /// succeeds and changes nothing. Gives the revision.
     pub async fn end_session(
         &self,
-        author: &Author,
+        author: &WriteRequester,
         session: SmolStr,
-    ) -> Result<Done<()>, ControlError> {
-        let plan = move |scene: &Scene<'_>| {
-            scene.govern("end_session", &scene.gateway(), About::default())?;
+    ) -> Result<WriteReceipt<()>, ControlError> {
+        let plan = move |scene: &WriteContext<'_>| {
+            scene.govern("end_session", &scene.gateway(), GovernContext::default())?;
             if !scene.service.facts().sessions.can_end(&session) {
                 let message = "as many sessions as can be remembered were ended for good: stop the agent instead";
-                return Err(ControlError::TooMany(message.to_owned()));
+                return Err(ControlError::LimitExceeded(message.to_owned()));
             }
             check_room(scene, &session)?;
-            Ok(Plan {
+            Ok(PlannedChange {
                 verb: "EndSession",
                 id: session.clone(),
                 change: Change::SessionEnded { session },
             })
         };
         let written = self.write("EndSession", author, plan).await?;
-        Ok(Done {
+        Ok(WriteReceipt {
             value: (),
             revision: written.revision,
             is_durable: written.is_durable,
@@ -40,7 +40,7 @@ impl Control {
 
 /// Anybody can invent ids. One that is in use is always ended; those that nobody knows have a part of the room for
 /// sessions, so that ending them takes no place away from those that begin.
-fn check_room(scene: &Scene<'_>, session: &SmolStr) -> Result<(), ControlError> {
+fn check_room(scene: &WriteContext<'_>, session: &SmolStr) -> Result<(), ControlError> {
     let sessions = &scene.service.facts().sessions;
     let percent = scene.limits.ended_unbegun_percent;
     let room = scene
@@ -56,5 +56,5 @@ fn check_room(scene: &Scene<'_>, session: &SmolStr) -> Result<(), ControlError> 
         "{room} sessions were ended that never began, as many as `limits.ended_unbegun_percent` of \
          `limits.sessions` allows"
     );
-    Err(ControlError::TooMany(message))
+    Err(ControlError::LimitExceeded(message))
 }

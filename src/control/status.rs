@@ -3,17 +3,17 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
 use tokio::sync::oneshot;
 
-use crate::call::live::approval::ApprovalStatus;
-use crate::call::live::stop::Stop;
-use crate::call::live::task::TaskStatus;
 use crate::control::error::ControlError;
 use crate::control::write::Control;
-use crate::service::directory::Directory;
-use crate::state::definitions::{Changed, Place};
-use crate::telemetry::losses::Loss;
+use crate::domain::authority::approval::ApprovalStatus;
+use crate::domain::authority::stop::Stop;
+use crate::domain::authority::task::TaskStatus;
+use crate::service::bundle_status::BundleStatus;
+use crate::store::shown_definitions::{ChangedDefinition, GatewayTool};
+use crate::telemetry::export::losses::Loss;
 
 /// A store that takes longer to be looked at is at fault.
 const LOOK: Duration = Duration::from_millis(500);
@@ -23,7 +23,7 @@ const MOST_CHANGED: usize = 1_000;
 
 /// What is in service.
 #[derive(Debug, Clone)]
-pub struct Status {
+pub struct ServiceStatus {
     /// The revision.
     pub revision: u64,
     /// The directory's digest, `sha256:<hex>`.
@@ -47,11 +47,11 @@ pub struct Status {
     /// Tasks, delegations, pairs of an agent and a person, and places whose labels are remembered.
     pub carriers: usize,
     /// Tools that lists have shown lately with another definition than the pinned one.
-    pub changed_tools: Vec<(Place, Changed)>,
+    pub changed_tools: Vec<(GatewayTool, ChangedDefinition)>,
     /// What is stopped.
     pub stopped: Vec<Arc<Stop>>,
     /// The directory on disk; `None` if none is loaded again.
-    pub directory: Option<Arc<Directory>>,
+    pub directory: Option<Arc<BundleStatus>>,
     /// What telemetry lost since the start.
     pub losses: Vec<Loss>,
     /// Callgate's time.
@@ -66,13 +66,13 @@ pub struct Status {
 
 impl Control {
     /// How things stand. Counts everything, so it takes longer than other reads.
-    pub async fn status(self: &Arc<Self>) -> Result<Status, ControlError> {
+    pub async fn status(self: &Arc<Self>) -> Result<ServiceStatus, ControlError> {
         let store_fault = self.store_fault().await;
         self.apart(move |control| control.counted(store_fault))
             .await
     }
 
-    fn counted(&self, store_fault: Option<String>) -> Result<Status, ControlError> {
+    fn counted(&self, store_fault: Option<String>) -> Result<ServiceStatus, ControlError> {
         self.view(|view| {
             let generation = view.generation;
             let (snapshot, authority) = (&generation.snapshot, &generation.authority);
@@ -83,14 +83,14 @@ impl Control {
                 .map(|approval| view.approval(approval).status)
                 .filter(|status| *status == ApprovalStatus::Pending);
             let shadowed: Vec<_> = generation.stored.shadowed().cloned().collect();
-            Ok(Status {
+            Ok(ServiceStatus {
                 revision: snapshot.revision(),
                 policy_set_digest: Arc::clone(&generation.policy_set_digest),
                 policies: snapshot.policy_count(),
                 entities: snapshot.entity_count(),
                 stored_entities: generation.stored.len() - shadowed.len(),
                 shadowed_entities: shadowed,
-                delegations: authority.grants.size(),
+                delegations: authority.delegations.size(),
                 open_tasks: tasks.filter(|status| is_open(*status)).count(),
                 pending_approvals: pending.count(),
                 sessions: self.service.facts().sessions.len(),

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
 use smol_str::{SmolStr, ToSmolStr};
 
-use crate::call::live::change::Change;
-use crate::call::live::stop::Stop;
-use crate::call::model::TYPES;
-use crate::control::author::Author;
 use crate::control::entities::planned;
 use crate::control::error::ControlError;
-use crate::control::write::{About, Control, Done, Scene};
+use crate::control::requester::WriteRequester;
+use crate::control::write::{Control, GovernContext, WriteContext, WriteReceipt};
+use crate::domain::authority::change::Change;
+use crate::domain::authority::stop::Stop;
+use crate::domain::schema::TYPES;
 
 /// The most that is stopped at a time: as much as `GetStatus` tells.
 const MOST_STOPPED: usize = 1_000;
@@ -21,13 +21,13 @@ impl Control {
     /// in is denied before any policy is asked. Again, it replaces the reason. Gives the revision.
     pub async fn stop_entity(
         &self,
-        author: &Author,
+        author: &WriteRequester,
         uid: EntityUID,
         reason: SmolStr,
-    ) -> Result<Done<()>, ControlError> {
-        let plan = move |scene: &Scene<'_>| {
+    ) -> Result<WriteReceipt<()>, ControlError> {
+        let plan = move |scene: &WriteContext<'_>| {
             check_stop(scene, &uid)?;
-            scene.govern("stop_entity", &uid, About::default())?;
+            scene.govern("stop_entity", &uid, GovernContext::default())?;
             let stop = Stop {
                 uid: uid.clone(),
                 reason,
@@ -41,7 +41,7 @@ impl Control {
             Ok(planned("StopEntity", &uid, change))
         };
         let written = self.write("StopEntity", author, plan).await?;
-        Ok(Done {
+        Ok(WriteReceipt {
             value: (),
             revision: written.revision,
             is_durable: written.is_durable,
@@ -51,12 +51,12 @@ impl Control {
     /// Lifts a stop. Gives the revision.
     pub async fn resume_entity(
         &self,
-        author: &Author,
+        author: &WriteRequester,
         uid: EntityUID,
     ) -> Result<u64, ControlError> {
-        let plan = move |scene: &Scene<'_>| {
+        let plan = move |scene: &WriteContext<'_>| {
             check_type(&uid)?;
-            scene.govern("resume_entity", &uid, About::default())?;
+            scene.govern("resume_entity", &uid, GovernContext::default())?;
             if !scene.generation.authority.stops.contains_key(&uid) {
                 return Err(ControlError::not_found("stop", &uid.to_smolstr()));
             }
@@ -68,7 +68,7 @@ impl Control {
 }
 
 fn check_type(uid: &EntityUID) -> Result<(), ControlError> {
-    if Stop::is_of(uid) {
+    if Stop::is_stoppable(uid) {
         return Ok(());
     }
     let message = "is none of those that can be stopped: an agent, a user, a server or a tool";
@@ -76,7 +76,7 @@ fn check_type(uid: &EntityUID) -> Result<(), ControlError> {
 }
 
 /// A misspelt name must not pass for a stop. Users may be known to the identity provider alone.
-fn check_stop(scene: &Scene<'_>, uid: &EntityUID) -> Result<(), ControlError> {
+fn check_stop(scene: &WriteContext<'_>, uid: &EntityUID) -> Result<(), ControlError> {
     check_type(uid)?;
     // Whoever may stop cannot shut out everybody who may lift it.
     if uid == scene.actor() {
@@ -90,7 +90,7 @@ fn check_stop(scene: &Scene<'_>, uid: &EntityUID) -> Result<(), ControlError> {
     let stops = &scene.generation.authority.stops;
     if stops.size() >= MOST_STOPPED && !stops.contains_key(uid) {
         let message = format!("{MOST_STOPPED} are stopped already, and no more can be at a time");
-        return Err(ControlError::TooMany(message));
+        return Err(ControlError::LimitExceeded(message));
     }
     Ok(())
 }

@@ -3,23 +3,23 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
 use smol_str::SmolStr;
 
-use crate::call::live::change::Change;
-use crate::call::live::scope::Scope;
-use crate::call::live::task::{Step, Task, TaskStatus};
-use crate::call::live::terms::{Terms, ToolUse};
-use crate::call::model::TYPES;
-use crate::call::visible::shown;
-use crate::control::author::Author;
 use crate::control::error::ControlError;
-use crate::control::page::{Listed, Page};
+use crate::control::live_view::TaskView;
+use crate::control::page::{ListPage, PageRequest};
+use crate::control::requester::WriteRequester;
 use crate::control::scopes;
-use crate::control::view::TaskView;
-use crate::control::write::{About, Control, Done, Scene, whole_millis};
+use crate::control::write::{Control, GovernContext, WriteContext, WriteReceipt, whole_millis};
+use crate::domain::authority::change::Change;
+use crate::domain::authority::scope::Scope;
+use crate::domain::authority::task::{Task, TaskStatus, TaskStep};
+use crate::domain::authority::terms::{TaskTerms, ToolUse};
+use crate::domain::request::visible::shown;
+use crate::domain::schema::TYPES;
 use crate::service::generation::Generation;
-use crate::service::ledger::{Plan, Written};
+use crate::service::ledger::{CommittedChange, PlannedChange};
 
 /// What was asked for where a task is new.
 pub const OPEN_TASK: &str = "OpenTask";
@@ -38,11 +38,11 @@ pub struct NewTask {
     /// Which calls belong to it; `None` for any.
     pub scope: Option<Scope>,
     /// What single tools are for, and which places the person has named.
-    pub terms: Terms,
+    pub terms: TaskTerms,
     /// How many calls may be allowed in it; `None` without a limit.
     pub call_budget: Option<u64>,
     /// Its steps in order.
-    pub steps: Vec<Step>,
+    pub steps: Vec<TaskStep>,
     /// Open until just before here.
     pub deadline: SystemTime,
 }
@@ -64,10 +64,10 @@ impl Control {
     /// Opens a task.
     pub async fn open_task(
         &self,
-        author: &Author,
+        author: &WriteRequester,
         new: NewTask,
-    ) -> Result<Done<TaskView>, ControlError> {
-        let plan = move |scene: &Scene<'_>| plan_opening(scene, new);
+    ) -> Result<WriteReceipt<TaskView>, ControlError> {
+        let plan = move |scene: &WriteContext<'_>| plan_opening(scene, new);
         let written = self.write(OPEN_TASK, author, plan).await?;
         self.tasked(written)
     }
@@ -75,11 +75,11 @@ impl Control {
     /// Moves a task on to a later step; to the next one if none is named.
     pub async fn advance_task(
         &self,
-        author: &Author,
+        author: &WriteRequester,
         id: SmolStr,
         step: Option<SmolStr>,
-    ) -> Result<Done<TaskView>, ControlError> {
-        let plan = move |scene: &Scene<'_>| {
+    ) -> Result<WriteReceipt<TaskView>, ControlError> {
+        let plan = move |scene: &WriteContext<'_>| {
             let task = scene.task("task", &id)?;
             scene.govern("advance_task", &task.uid(), about(task))?;
             let task = scene.open_task("task", &id)?;
@@ -96,10 +96,10 @@ impl Control {
     /// Closes a task. Its delegations and approvals end in the same revision.
     pub async fn close_task(
         &self,
-        author: &Author,
+        author: &WriteRequester,
         id: SmolStr,
-    ) -> Result<Done<TaskView>, ControlError> {
-        let plan = move |scene: &Scene<'_>| {
+    ) -> Result<WriteReceipt<TaskView>, ControlError> {
+        let plan = move |scene: &WriteContext<'_>| {
             let task = scene.task("task", &id)?;
             scene.govern("close_task", &task.uid(), about(task))?;
             let task = scene.open_task("task", &id)?;
@@ -117,15 +117,15 @@ impl Control {
     pub fn list_tasks(
         &self,
         filter: &TaskFilter,
-        page: &Page,
-    ) -> Result<Listed<TaskView>, ControlError> {
+        page: &PageRequest,
+    ) -> Result<ListPage<TaskView>, ControlError> {
         let limits = self.limits();
         self.view(|view| {
             let tasks = &view.generation.authority.tasks;
             let revision = view.generation.snapshot.revision();
             let keep = |task: &Arc<Task>| filter.fits(task, view.now).then(|| view.task(task));
             match &filter.id {
-                Some(id) => Ok(Listed {
+                Some(id) => Ok(ListPage {
                     items: tasks.get(id).and_then(keep).into_iter().collect(),
                     next: None,
                     revision,
@@ -140,11 +140,11 @@ impl Control {
         self.view_of(generation).task(task)
     }
 
-    fn tasked(&self, written: Written) -> Result<Done<TaskView>, ControlError> {
+    fn tasked(&self, written: CommittedChange) -> Result<WriteReceipt<TaskView>, ControlError> {
         let task = written.generation.authority.tasks.get(&written.id);
         // A repeated request may be about something that has been forgotten since.
         let task = task.ok_or_else(|| ControlError::not_found("task", &written.id))?;
-        Ok(Done {
+        Ok(WriteReceipt {
             value: self.task_as_of(&written.generation, task),
             revision: written.revision,
             is_durable: written.is_durable,
@@ -163,7 +163,7 @@ impl TaskFilter {
     }
 }
 
-fn plan_opening(scene: &Scene<'_>, new: NewTask) -> Result<Plan, ControlError> {
+fn plan_opening(scene: &WriteContext<'_>, new: NewTask) -> Result<PlannedChange, ControlError> {
     scene.check_agent(&new.agent, "agent")?;
     if *new.person.entity_type() != TYPES.user {
         return Err(ControlError::invalid("person", "is not a user"));
@@ -195,7 +195,7 @@ fn plan_opening(scene: &Scene<'_>, new: NewTask) -> Result<Plan, ControlError> {
     Ok(planned(OPEN_TASK, task))
 }
 
-fn check_scopes(scene: &Scene<'_>, new: &NewTask) -> Result<(), ControlError> {
+fn check_scopes(scene: &WriteContext<'_>, new: &NewTask) -> Result<(), ControlError> {
     let snapshot = &scene.generation.snapshot;
     if let Some(scope) = &new.scope {
         scopes::check_shape(scope, scene.limits, "scope")?;
@@ -229,11 +229,11 @@ fn check_scopes(scene: &Scene<'_>, new: &NewTask) -> Result<(), ControlError> {
 }
 
 /// What is said of a tool is of no use where the task does not cover it at all.
-fn check_terms(scene: &Scene<'_>, new: &NewTask) -> Result<(), ControlError> {
+fn check_terms(scene: &WriteContext<'_>, new: &NewTask) -> Result<(), ControlError> {
     const USES: &str = "tool_uses";
     let snapshot = &scene.generation.snapshot;
     let limit = scene.limits.scope_items as usize;
-    let Terms { uses, places } = &new.terms;
+    let TaskTerms { uses, places } = &new.terms;
     let size = |it: &ToolUse| {
         let values = it.arguments.iter().map(|it| 1 + it.values.len());
         1 + it.targets.len() + values.sum::<usize>()
@@ -282,7 +282,7 @@ fn check_terms(scene: &Scene<'_>, new: &NewTask) -> Result<(), ControlError> {
     })
 }
 
-fn check_deadline(scene: &Scene<'_>, deadline: SystemTime) -> Result<(), ControlError> {
+fn check_deadline(scene: &WriteContext<'_>, deadline: SystemTime) -> Result<(), ControlError> {
     if deadline <= scene.now {
         return Err(ControlError::invalid("deadline", "is over already"));
     }
@@ -300,7 +300,7 @@ fn check_deadline(scene: &Scene<'_>, deadline: SystemTime) -> Result<(), Control
     Ok(())
 }
 
-fn check_room(scene: &Scene<'_>) -> Result<(), ControlError> {
+fn check_room(scene: &WriteContext<'_>) -> Result<(), ControlError> {
     let tasks = &scene.generation.authority.tasks;
     let limit = scene.limits.open_tasks;
     // Counting takes long with many tasks, and is hardly ever needed.
@@ -310,7 +310,7 @@ fn check_room(scene: &Scene<'_>) -> Result<(), ControlError> {
     };
     if is_full {
         let message = format!("{limit} tasks are open, as many as `limits.open_tasks` allows");
-        return Err(ControlError::TooMany(message));
+        return Err(ControlError::LimitExceeded(message));
     }
     Ok(())
 }
@@ -346,15 +346,15 @@ fn later_step(task: &Task, step: Option<&SmolStr>) -> Result<usize, ControlError
     }
 }
 
-fn about(task: &Task) -> About<'_> {
-    About {
+fn about(task: &Task) -> GovernContext<'_> {
+    GovernContext {
         chain: None,
         task: Some(task),
     }
 }
 
-fn planned(verb: &'static str, task: Task) -> Plan {
-    Plan {
+fn planned(verb: &'static str, task: Task) -> PlannedChange {
+    PlannedChange {
         verb,
         id: task.id.clone(),
         change: Change::Task(Arc::new(task)),

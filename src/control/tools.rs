@@ -1,21 +1,21 @@
 //! Tools: registered, and pinned to a definition.
 
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
 use serde::Deserialize as _;
 use serde_json::{Value as Json, json};
 use smol_str::SmolStr;
 
-use crate::call::definition::Definition as Pin;
-use crate::call::model::{self, Effect};
-use crate::call::order;
-use crate::call::target;
-use crate::call::target::argument::Written;
-use crate::call::target::check::WrittenFault;
-use crate::call::visible::shown;
-use crate::control::author::Author;
 use crate::control::entities::{plan_entity, planned, refuse_of_bundle};
 use crate::control::error::ControlError;
-use crate::control::write::{About, Control, Done, Scene};
+use crate::control::requester::WriteRequester;
+use crate::control::write::{Control, GovernContext, WriteContext, WriteReceipt};
+use crate::domain::request::argument_order;
+use crate::domain::request::definition::ToolDefinition as Pin;
+use crate::domain::request::target;
+use crate::domain::request::target::argument::TargetArgumentForm;
+use crate::domain::request::target::check::TargetArgumentError;
+use crate::domain::request::visible::shown;
+use crate::domain::schema::{self, AccessLevel};
 
 /// The longest name of a tool, in bytes, as in registrations.
 const MAX_NAME_BYTES: usize = 512;
@@ -32,7 +32,7 @@ pub struct NewTool {
     /// The tool's name on that server.
     pub tool: SmolStr,
     /// What calling it does.
-    pub effect: Effect,
+    pub access: AccessLevel,
     /// What reading from it brings into a session.
     pub yields: Vec<SmolStr>,
     /// Whether it can send data out.
@@ -44,14 +44,14 @@ pub struct NewTool {
     /// Groups it belongs to, besides its server.
     pub groups: Vec<SmolStr>,
     /// The arguments that name the resources acted upon.
-    pub target_arguments: Vec<Written>,
+    pub target_arguments: Vec<TargetArgumentForm>,
     /// The definition to pin.
-    pub definition: Option<Definition>,
+    pub definition: Option<ToolDefinition>,
 }
 
 /// A tool's definition, as in `tools/list`.
 #[derive(Debug, Clone)]
-pub struct Definition {
+pub struct ToolDefinition {
     /// The definition.
     pub json: Json,
     /// Its arguments as it has them, in its order.
@@ -66,21 +66,21 @@ pub struct NewPin {
     /// The tool's name on that server.
     pub tool: SmolStr,
     /// The definition to pin.
-    pub definition: Definition,
+    pub definition: ToolDefinition,
 }
 
 impl Control {
     /// Registers a tool, or registers it anew. Gives the pinned digest.
     pub async fn register_tool(
         &self,
-        author: &Author,
+        author: &WriteRequester,
         new: NewTool,
-    ) -> Result<Done<Option<SmolStr>>, ControlError> {
+    ) -> Result<WriteReceipt<Option<SmolStr>>, ControlError> {
         let definition = new.definition.as_ref();
         let pin = definition.map(|definition| pin_of(definition, &new.tool));
         let pin = pin.transpose();
         let pinned = pin.clone();
-        let plan = move |scene: &Scene<'_>| {
+        let plan = move |scene: &WriteContext<'_>| {
             let pin = pin?;
             check_tool(&new)?;
             let schema = new
@@ -89,14 +89,14 @@ impl Control {
                 .and_then(|it| it.json.get("inputSchema"));
             check_targets(&new.target_arguments, schema)?;
             check_server(scene, &new.server)?;
-            let uid = model::tool(&new.server, &new.tool);
+            let uid = schema::tool(&new.server, &new.tool);
             let json = entity_of(&uid, &new, pin.as_ref());
             let change = plan_entity(scene, &uid, &json, "tool")?;
-            scene.govern("edit_entities", &scene.gateway(), About::default())?;
+            scene.govern("edit_entities", &scene.gateway(), GovernContext::default())?;
             Ok(planned("RegisterTool", &uid, change))
         };
         let written = self.write("RegisterTool", author, plan).await?;
-        Ok(Done {
+        Ok(WriteReceipt {
             value: pinned?.map(|pin| pin.digests().pinned().clone()),
             revision: written.revision,
             is_durable: written.is_durable,
@@ -106,14 +106,14 @@ impl Control {
     /// Accepts a new definition of a tool that was registered here. Gives the pinned digest.
     pub async fn pin_tool(
         &self,
-        author: &Author,
+        author: &WriteRequester,
         new: NewPin,
-    ) -> Result<Done<SmolStr>, ControlError> {
+    ) -> Result<WriteReceipt<SmolStr>, ControlError> {
         let pin = pin_of(&new.definition, &new.tool);
         let pinned = pin.clone();
-        let plan = move |scene: &Scene<'_>| {
+        let plan = move |scene: &WriteContext<'_>| {
             let pin = pin?;
-            let uid = model::tool(&new.server, &new.tool);
+            let uid = schema::tool(&new.server, &new.tool);
             refuse_of_bundle(scene, &uid)?;
             let known = scene.generation.stored.get(&uid);
             let known = known.ok_or_else(|| ControlError::not_found("tool", uid.eid().as_ref()))?;
@@ -125,11 +125,11 @@ impl Control {
                 new.definition.json.get("inputSchema"),
             )?;
             let change = plan_entity(scene, &uid, &json, "tool")?;
-            scene.govern("edit_entities", &scene.gateway(), About::default())?;
+            scene.govern("edit_entities", &scene.gateway(), GovernContext::default())?;
             Ok(planned("PinTool", &uid, change))
         };
         let written = self.write("PinTool", author, plan).await?;
-        Ok(Done {
+        Ok(WriteReceipt {
             value: pinned?.digests().pinned().clone(),
             revision: written.revision,
             is_durable: written.is_durable,
@@ -138,9 +138,9 @@ impl Control {
 }
 
 fn pin_of(
-    Definition {
+    ToolDefinition {
         json: definition, ..
-    }: &Definition,
+    }: &ToolDefinition,
     tool: &str,
 ) -> Result<Pin, ControlError> {
     const FIELD: &str = "definition_json";
@@ -182,10 +182,10 @@ fn check_tool(new: &NewTool) -> Result<(), ControlError> {
 }
 
 /// Refuses target arguments that cannot work with the schema that is pinned.
-fn check_targets(list: &[Written], schema: Option<&Json>) -> Result<(), ControlError> {
+fn check_targets(list: &[TargetArgumentForm], schema: Option<&Json>) -> Result<(), ControlError> {
     match target::check::check(list, schema).into_iter().next() {
         None => Ok(()),
-        Some(WrittenFault { index, fault }) => {
+        Some(TargetArgumentError { index, fault }) => {
             let field = format!("target_arguments[{index}].{}", fault.field);
             Err(ControlError::invalid(field, fault.message))
         }
@@ -193,15 +193,15 @@ fn check_targets(list: &[Written], schema: Option<&Json>) -> Result<(), ControlE
 }
 
 /// The target arguments of a stored tool.
-fn pinned_targets(json: &Json) -> Vec<Written> {
+fn pinned_targets(json: &Json) -> Vec<TargetArgumentForm> {
     let list = json["attrs"]["target_arguments"].as_array();
     let list = list.into_iter().flatten();
-    list.filter_map(|it| Written::deserialize(it).ok())
+    list.filter_map(|it| TargetArgumentForm::deserialize(it).ok())
         .collect()
 }
 
-fn check_server(scene: &Scene<'_>, server: &SmolStr) -> Result<(), ControlError> {
-    if !scene.generation.snapshot.contains(&model::server(server)) {
+fn check_server(scene: &WriteContext<'_>, server: &SmolStr) -> Result<(), ControlError> {
+    if !scene.generation.snapshot.contains(&schema::server(server)) {
         let message = format!("`{}` is not a registered server", shown(server));
         return Err(ControlError::invalid("server", message));
     }
@@ -209,11 +209,11 @@ fn check_server(scene: &Scene<'_>, server: &SmolStr) -> Result<(), ControlError>
 }
 
 /// Pins a definition: its digest, its parts, and the schema of its arguments.
-fn write_pin(attrs: &mut Json, pin: &Pin, definition: &Definition) {
+fn write_pin(attrs: &mut Json, pin: &Pin, definition: &ToolDefinition) {
     attrs["digest"] = json!(pin.digests().pinned().as_str());
     attrs["digest_parts"] = json!(pin.parts());
     if let Some(schema) = definition.json.get("inputSchema") {
-        let text = order::schema_text(schema, &definition.argument_order);
+        let text = argument_order::schema_text(schema, &definition.argument_order);
         attrs["input_schema"] = Json::String(text);
     }
 }
@@ -228,7 +228,7 @@ fn entity_of(uid: &EntityUID, new: &NewTool, pin: Option<&Pin>) -> Json {
     };
     let named = |ty: &str, id: &str| json!({"type": ty, "id": id});
     let mut attrs = json!({
-        "effect": new.effect.as_str(),
+        "access": new.access.as_str(),
         "confirmed": true,
         "yields": texts(&new.yields),
         "egress": new.egress,
@@ -242,7 +242,7 @@ fn entity_of(uid: &EntityUID, new: &NewTool, pin: Option<&Pin>) -> Json {
         attrs["target_arguments"] = new
             .target_arguments
             .iter()
-            .map(Written::attribute)
+            .map(TargetArgumentForm::attribute)
             .collect();
     }
     let mut parents = vec![named("Mcp::Server", &new.server)];

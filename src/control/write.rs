@@ -5,30 +5,30 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
 use smol_str::SmolStr;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::audit::control::{ControlRecord, Outcome};
-use crate::call::chain::Chain;
-use crate::call::decide::Asker;
-use crate::call::decision::{Decision, ReasonCode};
-use crate::call::govern::{self, Governing};
-use crate::call::live::approval::{Approval, ApprovedCall};
-use crate::call::live::grant::Grant;
-use crate::call::live::task::{Task, TaskStatus};
-use crate::call::model::{self, TYPES};
-use crate::call::visible::shown;
-use crate::call::world::{Past, World};
+use crate::audit::control_record::{ControlOutcome, ControlRecord};
 use crate::config::limits::Limits;
-use crate::control::author::Author;
 use crate::control::error::ControlError;
-use crate::control::ids::Ids;
-use crate::control::view::View;
+use crate::control::id_generator::IdGenerator;
+use crate::control::live_view::LiveView;
+use crate::control::requester::WriteRequester;
+use crate::domain::authority::approval::{Approval, ApprovedCall};
+use crate::domain::authority::chain::DelegationChain;
+use crate::domain::authority::delegation::Delegation;
+use crate::domain::authority::task::{Task, TaskStatus};
+use crate::domain::decide::call::Requester;
+use crate::domain::decide::govern::{self, GovernRequest};
+use crate::domain::decide::inputs::{DecisionInputs, History};
+use crate::domain::decide::verdict::{ReasonCode, Verdict};
+use crate::domain::request::visible::shown;
+use crate::domain::schema::{self, TYPES};
 use crate::service::decisions::Service;
 use crate::service::generation::Generation;
-use crate::service::ledger::{Plan, TAKE_AWAY, WriteError, Written};
-use crate::state::store::StoreError;
+use crate::service::ledger::{CommittedChange, PlannedChange, RESTRICTIONS, WriteError};
+use crate::store::store::StoreError;
 
 /// Lists and counts that are worked on at once. They take a thread that decides nothing, and no more of the machine
 /// than this.
@@ -38,7 +38,7 @@ const READS: usize = 1;
 pub struct Control {
     pub(super) service: Arc<Service>,
     limits: Arc<ArcSwap<Limits>>,
-    ids: Ids,
+    ids: IdGenerator,
     /// Writes that may still come under way.
     places: Semaphore,
     /// Lists and counts that may still begin.
@@ -47,7 +47,7 @@ pub struct Control {
 
 /// What a write came to.
 #[derive(Debug, Clone)]
-pub struct Done<T> {
+pub struct WriteReceipt<T> {
     /// What was made or changed, as it stands now.
     pub value: T,
     /// The revision of the write; that of the first one if the request was repeated.
@@ -57,15 +57,15 @@ pub struct Done<T> {
 }
 
 /// What a write is planned from.
-pub(super) struct Scene<'s> {
+pub(super) struct WriteContext<'s> {
     pub(super) generation: &'s Generation,
     /// Whole milliseconds, as they are stored.
     pub(super) now: SystemTime,
-    pub(super) author: &'s Author,
+    pub(super) author: &'s WriteRequester,
     pub(super) limits: &'s Limits,
     pub(super) service: &'s Service,
-    ids: &'s Ids,
-    decided: RefCell<Option<Decision>>,
+    ids: &'s IdGenerator,
+    decided: RefCell<Option<Verdict>>,
 }
 
 impl Control {
@@ -75,7 +75,7 @@ impl Control {
         Self {
             service,
             limits,
-            ids: Ids::default(),
+            ids: IdGenerator::default(),
             places: Semaphore::new(places),
             reads: Semaphore::new(READS),
         }
@@ -94,20 +94,20 @@ impl Control {
         let _place = place.map_err(|_| ControlError::NotReady)?;
         let control = Arc::clone(self);
         let looked = tokio::task::spawn_blocking(move || look(&control));
-        looked.await.unwrap_or(Err(ControlError::Broken))
+        looked.await.unwrap_or(Err(ControlError::Internal))
     }
 
     /// The newest state in service, and the time.
     pub(super) fn view<T>(
         &self,
-        look: impl FnOnce(View<'_>) -> Result<T, ControlError>,
+        look: impl FnOnce(LiveView<'_>) -> Result<T, ControlError>,
     ) -> Result<T, ControlError> {
         let generation = self.service.live().ok_or(ControlError::NotReady)?;
         look(self.view_of(&generation))
     }
 
-    pub(super) fn view_of<'v>(&'v self, generation: &'v Generation) -> View<'v> {
-        View {
+    pub(super) fn view_of<'v>(&'v self, generation: &'v Generation) -> LiveView<'v> {
+        LiveView {
             service: &self.service,
             generation,
             now: whole_millis(self.service.now()),
@@ -118,19 +118,19 @@ impl Control {
     pub(super) async fn write(
         &self,
         verb: &'static str,
-        author: &Author,
-        plan: impl FnOnce(&Scene<'_>) -> Result<Plan, ControlError> + Send,
-    ) -> Result<Written, ControlError> {
+        author: &WriteRequester,
+        plan: impl FnOnce(&WriteContext<'_>) -> Result<PlannedChange, ControlError> + Send,
+    ) -> Result<CommittedChange, ControlError> {
         // Given back only after the attempt is on record, whatever its end.
-        let Some(_line) = self.service.recorder().keep_line().await else {
-            return Err(ControlError::Unlogged);
+        let Some(_line) = self.service.recorder().reserve_line().await else {
+            return Err(ControlError::AuditUnavailable);
         };
-        let mut attempt = Attempt::start(&self.service, verb, author);
+        let mut attempt = WriteAttempt::start(&self.service, verb, author);
         let limits = self.limits();
         let decided = &mut attempt.decided;
         let now = self.service.now();
         let planned = |generation: &Generation| {
-            let scene = Scene {
+            let scene = WriteContext {
                 generation,
                 now: whole_millis(now),
                 author,
@@ -146,8 +146,8 @@ impl Control {
         let written = match self.may_begin(author) {
             Ok(_place) => {
                 let ledger = self.service.ledger();
-                let written = match TAKE_AWAY.contains(&verb) {
-                    true => ledger.write_first(author.asked(), now, planned).await,
+                let written = match RESTRICTIONS.contains(&verb) {
+                    true => ledger.write_restriction(author.asked(), now, planned).await,
                     false => ledger.write(author.asked(), now, planned).await,
                 };
                 if let Err(WriteError::Store(error)) = &written {
@@ -161,11 +161,11 @@ impl Control {
         written
     }
 
-    fn may_begin(&self, author: &Author) -> Result<SemaphorePermit<'_>, ControlError> {
+    fn may_begin(&self, author: &WriteRequester) -> Result<SemaphorePermit<'_>, ControlError> {
         check_author(author)?;
         self.places.try_acquire().map_err(|_| {
             let message = "as many writes are under way as `limits.writes_under_way` allows";
-            ControlError::TooMany(message.to_owned())
+            ControlError::LimitExceeded(message.to_owned())
         })
     }
 }
@@ -173,11 +173,13 @@ impl Control {
 fn error_of(error: WriteError<ControlError>) -> ControlError {
     match error {
         WriteError::NotReady => ControlError::NotReady,
-        WriteError::Refused(error) => error,
+        WriteError::Rejected(error) => error,
         WriteError::KeyReused => ControlError::KeyReused,
-        WriteError::ManyKeys(message) => ControlError::TooMany(message),
-        WriteError::Misfit(misfit) => ControlError::Precondition(misfit.to_string()),
-        WriteError::Store(StoreError::Busy) => ControlError::TooMany(StoreError::Busy.to_string()),
+        WriteError::TooManyKeys(message) => ControlError::LimitExceeded(message),
+        WriteError::StoredEntity(misfit) => ControlError::Precondition(misfit.to_string()),
+        WriteError::Store(StoreError::Busy) => {
+            ControlError::LimitExceeded(StoreError::Busy.to_string())
+        }
         WriteError::Store(error @ StoreError::Lost(_)) => {
             ControlError::StoreLost(error.to_string())
         }
@@ -187,7 +189,7 @@ fn error_of(error: WriteError<ControlError>) -> ControlError {
 
 /// The caller's word about the actor has to count. Whether the actor is known is looked up when Cedar is
 /// asked.
-fn check_author(author: &Author) -> Result<(), ControlError> {
+fn check_author(author: &WriteRequester) -> Result<(), ControlError> {
     let (rights, actor) = (&author.caller.rights, &author.actor);
     let untrusted = |what: &str| {
         let message = format!("the caller is not trusted to state {what}");
@@ -205,7 +207,7 @@ fn check_author(author: &Author) -> Result<(), ControlError> {
     Ok(())
 }
 
-impl<'s> Scene<'s> {
+impl<'s> WriteContext<'s> {
     pub(super) fn actor(&self) -> &'s EntityUID {
         &self.author.actor.entity
     }
@@ -214,16 +216,16 @@ impl<'s> Scene<'s> {
         self.ids.next(kind, self.now)
     }
 
-    pub(super) fn view(&self) -> View<'_> {
-        View {
+    pub(super) fn view(&self) -> LiveView<'_> {
+        LiveView {
             service: self.service,
             generation: self.generation,
             now: self.now,
         }
     }
 
-    pub(super) fn grant(&self, field: &str, id: &str) -> Result<&'s Arc<Grant>, ControlError> {
-        let found = self.generation.authority.grants.get(id);
+    pub(super) fn grant(&self, field: &str, id: &str) -> Result<&'s Arc<Delegation>, ControlError> {
+        let found = self.generation.authority.delegations.get(id);
         found.ok_or_else(|| ControlError::not_found(field, id))
     }
 
@@ -265,14 +267,14 @@ impl<'s> Scene<'s> {
         &self,
         action: &'static str,
         resource: &EntityUID,
-        about: About<'_>,
+        about: GovernContext<'_>,
     ) -> Result<(), ControlError> {
         let ty = self.actor().entity_type();
         if *ty != TYPES.user && *ty != TYPES.agent {
             let message = "is neither a user nor an agent";
             return Err(ControlError::invalid("actor.entity", message));
         }
-        let governing = Governing {
+        let governing = GovernRequest {
             actor: &self.author.actor,
             action,
             resource,
@@ -293,27 +295,27 @@ impl<'s> Scene<'s> {
         self.take(decision)
     }
 
-    fn world(&self, task: Option<&Task>) -> World<'_> {
-        let past = Past {
+    fn world(&self, task: Option<&Task>) -> DecisionInputs<'_> {
+        let past = History {
             calls_left: task.and_then(|task| self.service.calls_left(task)),
-            ..Past::default()
+            ..History::default()
         };
         self.service.world(self.generation, past)
     }
 
     /// What stands for this installation as a whole: the caller's own gateway.
     pub(super) fn gateway(&self) -> EntityUID {
-        model::entity(&TYPES.gateway, SmolStr::new(&self.author.caller.id))
+        schema::entity(&TYPES.gateway, SmolStr::new(&self.author.caller.id))
     }
 
-    fn asker(&self) -> Asker<'s> {
-        Asker {
+    fn asker(&self) -> Requester<'s> {
+        Requester {
             caller: &self.author.caller,
             claims: &self.generation.claims,
         }
     }
 
-    fn take(&self, decision: Decision) -> Result<(), ControlError> {
+    fn take(&self, decision: Verdict) -> Result<(), ControlError> {
         if decision.is_allow() {
             self.note(decision);
             return Ok(());
@@ -322,15 +324,15 @@ impl<'s> Scene<'s> {
     }
 
     /// Keeps the decision behind a write, for the record.
-    pub(super) fn note(&self, decision: Decision) {
+    pub(super) fn note(&self, decision: Verdict) {
         *self.decided.borrow_mut() = Some(decision);
     }
 }
 
 /// What a question to Cedar is about, besides its resource.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct About<'a> {
-    pub(super) chain: Option<&'a Chain<'a>>,
+pub(super) struct GovernContext<'a> {
+    pub(super) chain: Option<&'a DelegationChain<'a>>,
     pub(super) task: Option<&'a Task>,
 }
 
@@ -344,19 +346,19 @@ pub(super) fn whole_millis(at: SystemTime) -> SystemTime {
 }
 
 /// A write under way. If nobody waits for it any more, that goes on record.
-struct Attempt<'a> {
+struct WriteAttempt<'a> {
     service: &'a Service,
     verb: &'static str,
-    author: &'a Author,
+    author: &'a WriteRequester,
     started_at: SystemTime,
     clock: Instant,
     /// Whether a plan was asked for, and what Cedar said to it.
-    decided: Option<Option<Decision>>,
+    decided: Option<Option<Verdict>>,
     is_over: bool,
 }
 
-impl<'a> Attempt<'a> {
-    fn start(service: &'a Service, verb: &'static str, author: &'a Author) -> Self {
+impl<'a> WriteAttempt<'a> {
+    fn start(service: &'a Service, verb: &'static str, author: &'a WriteRequester) -> Self {
         Self {
             service,
             verb,
@@ -368,19 +370,19 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    fn end(mut self, result: &Result<Written, ControlError>) {
+    fn end(mut self, result: &Result<CommittedChange, ControlError>) {
         self.is_over = true;
         let outcome = match result {
-            Ok(_) if self.decided.is_some() => Outcome::Done,
-            Ok(_) => Outcome::Repeated,
-            Err(ControlError::Denied(_)) => Outcome::Denied,
+            Ok(_) if self.decided.is_some() => ControlOutcome::Done,
+            Ok(_) => ControlOutcome::Repeated,
+            Err(ControlError::Denied(_)) => ControlOutcome::Denied,
             Err(
                 ControlError::NotReady
-                | ControlError::Broken
+                | ControlError::Internal
                 | ControlError::Unavailable
                 | ControlError::StoreLost(_),
-            ) => Outcome::Failed,
-            Err(_) => Outcome::Refused,
+            ) => ControlOutcome::Failed,
+            Err(_) => ControlOutcome::Refused,
         };
         let written = result.as_ref().ok();
         let decision = match result {
@@ -390,7 +392,12 @@ impl<'a> Attempt<'a> {
         self.record(outcome, written, decision);
     }
 
-    fn record(&self, outcome: Outcome, written: Option<&Written>, decision: Option<&Decision>) {
+    fn record(
+        &self,
+        outcome: ControlOutcome,
+        written: Option<&CommittedChange>,
+        decision: Option<&Verdict>,
+    ) {
         self.service.recorder().control(&ControlRecord {
             verb: self.verb,
             caller: &self.author.caller.id,
@@ -407,13 +414,14 @@ impl<'a> Attempt<'a> {
     }
 }
 
-impl Drop for Attempt<'_> {
+impl Drop for WriteAttempt<'_> {
     fn drop(&mut self) {
         if !self.is_over {
-            self.record(Outcome::Abandoned, None, None);
+            self.record(ControlOutcome::Abandoned, None, None);
         }
     }
 }
 
 #[cfg(test)]
+#[path = "write_tests.rs"]
 mod tests;

@@ -10,7 +10,7 @@ use crate::proto::v1;
 
 /// Why a text is not a message, or a message cannot become text.
 #[derive(Debug, thiserror::Error)]
-pub enum JsonError {
+pub enum ProtoJsonError {
     /// Not JSON, or not this message.
     #[error("{0}")]
     Json(#[from] serde_json::Error),
@@ -25,15 +25,15 @@ pub enum JsonError {
 static POOL: LazyLock<Option<DescriptorPool>> =
     LazyLock::new(|| DescriptorPool::decode(v1::DESCRIPTOR).ok());
 
-fn descriptor(name: &str) -> Result<MessageDescriptor, JsonError> {
+fn descriptor(name: &str) -> Result<MessageDescriptor, ProtoJsonError> {
     let found = POOL
         .as_ref()
         .and_then(|pool| pool.get_message_by_name(&format!("callgate.v1.{name}")));
-    found.ok_or_else(|| JsonError::Unknown(name.to_owned()))
+    found.ok_or_else(|| ProtoJsonError::Unknown(name.to_owned()))
 }
 
 /// Reads the message of this name, e.g. `CallContext`.
-pub fn read<T: Message + Default>(name: &str, text: &str) -> Result<T, JsonError> {
+pub fn read<T: Message + Default>(name: &str, text: &str) -> Result<T, ProtoJsonError> {
     let mut reader = serde_json::Deserializer::from_str(text);
     let message = DynamicMessage::deserialize(descriptor(name)?, &mut reader)?;
     reader.end()?;
@@ -41,7 +41,7 @@ pub fn read<T: Message + Default>(name: &str, text: &str) -> Result<T, JsonError
 }
 
 /// The message of this name as JSON; fields with default values are left out.
-pub fn write<T: Message>(name: &str, message: &T) -> Result<serde_json::Value, JsonError> {
+pub fn write<T: Message>(name: &str, message: &T) -> Result<serde_json::Value, ProtoJsonError> {
     let mut dynamic = DynamicMessage::new(descriptor(name)?);
     dynamic.transcode_from(message)?;
     let options = SerializeOptions::new();
@@ -49,4 +49,5 @@ pub fn write<T: Message>(name: &str, message: &T) -> Result<serde_json::Value, J
 }
 
 #[cfg(test)]
+#[path = "json_tests.rs"]
 mod tests;

@@ -15,39 +15,39 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::bundle::fault::{Fault, Faults};
-use crate::bundle::files::{self, Files, Unread};
-use crate::bundle::listing::Listing;
+use crate::bundle::diagnostic::{BundleDiagnostic, BundleError};
+use crate::bundle::files::listing::DirectoryListing;
+use crate::bundle::files::{self, BundleFiles, ReadError};
 use crate::bundle::{self, Bundle, COMPILE_STACK_BYTES};
-use crate::config::Reload;
-use crate::reload::trial::Trial;
+use crate::config::ReloadConfig;
+use crate::reload::trial::TrialCompiler;
 
 /// Loads that hang at a time. Beyond that, no further one begins.
 const MAX_HANGING: usize = 3;
 
 /// What a load found.
-pub(super) enum Found {
+pub(super) enum LoadResult {
     /// What is in service already.
     Unchanged,
     /// What was found faulty before.
     KnownFault { is_whole: bool },
     /// Something new.
-    Good(Box<Bundle>),
+    Loaded(Box<Bundle>),
     /// Faults, and a name for what has them. If not all of it could be read, it may be different the next time.
     Faulty {
-        faults: Faults,
+        faults: BundleError,
         key: Arc<str>,
         is_whole: bool,
     },
     /// A load that did not get as far as to say what the directory holds; the next one may.
-    Broken(Faults),
+    Failed(BundleError),
     /// Files that did not rest.
-    Changing(Faults),
+    Changing(BundleError),
 }
 
 /// What there is to compare with.
 #[derive(Clone)]
-pub(super) struct Known {
+pub(super) struct KnownDigests {
     /// The digest of what is in service.
     pub live: Arc<str>,
     /// What was found faulty, if that needs no telling again.
@@ -63,7 +63,7 @@ pub struct Loader {
     pub(super) patience: Duration,
     pub(super) deadline: Duration,
     /// `None` if this program cannot be started for a trial.
-    pub(super) trial: Option<Trial>,
+    pub(super) trial: Option<TrialCompiler>,
     under_way: Arc<AtomicUsize>,
 }
 
@@ -75,7 +75,7 @@ impl Loader {
             config: None,
             rest: Duration::ZERO,
             patience: files::PATIENCE,
-            deadline: Reload::default().deadline(),
+            deadline: ReloadConfig::default().deadline(),
             trial: None,
             under_way: Arc::default(),
         }
@@ -89,15 +89,15 @@ impl Loader {
 
     /// Tries files in another process first, and keeps to these settings. Only for the program itself: it starts
     /// itself.
-    pub fn with_trial(mut self, settings: &Reload) -> Self {
+    pub fn with_trial(mut self, settings: &ReloadConfig) -> Self {
         self.deadline = settings.deadline();
         self.rest = Duration::from_millis(settings.debounce_ms);
-        self.trial = Some(Trial::new(settings));
+        self.trial = Some(TrialCompiler::new(settings));
         self
     }
 
     /// Loads what a server starts with.
-    pub fn first(&self) -> Result<Bundle, Faults> {
+    pub fn first(&self) -> Result<Bundle, BundleError> {
         let (sender, result) = mpsc::channel();
         let loader = self.clone();
         // Whoever asked may have given up.
@@ -108,36 +108,36 @@ impl Loader {
             .map_err(|_| self.too_late())?
     }
 
-    fn load(&self) -> Result<Bundle, Faults> {
-        let files = self.read().map_err(Unread::into_faults)?;
+    fn load(&self) -> Result<Bundle, BundleError> {
+        let files = self.read().map_err(ReadError::into_bundle_error)?;
         // The directory may give itself more time and more memory than the defaults.
         let trial = self
             .trial
-            .map(|_| Trial::new(&bundle::settings(&files).reload));
+            .map(|_| TrialCompiler::new(&bundle::settings(&files).reload));
         if let Some(trial) = trial {
-            trial.of(&files).map_err(Faults::one)?;
+            trial.of(&files).map_err(BundleError::one)?;
         }
         bundle::compile(&files)
     }
 
     /// Loads what is in the directory now, if that is not known.
-    pub(super) async fn next(&self, known: Known) -> Found {
+    pub(super) async fn next(&self, known: KnownDigests) -> LoadResult {
         let (sender, result) = oneshot::channel();
         let loader = self.clone();
         let tell = move |found| drop(sender.send(found));
         if let Err(faults) = self.begin(move || loader.look(&known), tell) {
-            return Found::Broken(faults);
+            return LoadResult::Failed(faults);
         }
         match timeout(self.deadline, result).await {
             Ok(Ok(found)) => found,
             // A panic in there is a defect, but no reason to stop answering.
-            Ok(Err(_)) => Found::Broken(broken("loading broke off".to_owned())),
-            Err(_) => Found::Broken(self.too_late()),
+            Ok(Err(_)) => LoadResult::Failed(broken("loading broke off".to_owned())),
+            Err(_) => LoadResult::Failed(self.too_late()),
         }
     }
 
     /// What is in the directory now, without its contents; `None` if that cannot be said in time.
-    pub(super) async fn listing(&self) -> Option<Listing> {
+    pub(super) async fn listing(&self) -> Option<DirectoryListing> {
         let (sender, result) = oneshot::channel();
         let dir = self.dir.clone();
         let tell = move |listing| drop(sender.send(listing));
@@ -145,33 +145,33 @@ impl Loader {
         timeout(self.deadline, result).await.ok()?.ok()?
     }
 
-    fn read(&self) -> Result<Files, Unread> {
+    fn read(&self) -> Result<BundleFiles, ReadError> {
         let files = files::read_rested(&self.dir, self.rest, self.patience)?;
         let config = self.config.as_deref();
-        Ok(config.into_iter().fold(files, Files::with_config))
+        Ok(config.into_iter().fold(files, BundleFiles::with_config))
     }
 
-    fn look(&self, known: &Known) -> Found {
+    fn look(&self, known: &KnownDigests) -> LoadResult {
         let files = match self.read() {
             Ok(files) => files,
-            Err(Unread::Faulty(faults)) => return Found::Broken(faults),
-            Err(Unread::Changing(faults)) => return Found::Changing(faults),
+            Err(ReadError::Faulty(faults)) => return LoadResult::Failed(faults),
+            Err(ReadError::Changing(faults)) => return LoadResult::Changing(faults),
         };
         // A file that could not be read is not in the digest.
         let is_whole = files.faults.is_empty();
         if is_whole && files.digest == known.live {
-            return Found::Unchanged;
+            return LoadResult::Unchanged;
         }
         let key = key(&files);
         if known.failed.as_ref() == Some(&key) {
-            return Found::KnownFault { is_whole };
+            return LoadResult::KnownFault { is_whole };
         }
         if let Some(Err(fault)) = self.trial.map(|trial| trial.of(&files)) {
-            return Found::Broken(Faults::one(fault));
+            return LoadResult::Failed(BundleError::one(fault));
         }
         match bundle::compile(&files) {
-            Ok(bundle) => Found::Good(Box::new(bundle)),
-            Err(faults) => Found::Faulty {
+            Ok(bundle) => LoadResult::Loaded(Box::new(bundle)),
+            Err(faults) => LoadResult::Faulty {
                 faults,
                 key,
                 is_whole,
@@ -184,8 +184,8 @@ impl Loader {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
         tell: impl FnOnce(T) + Send + 'static,
-    ) -> Result<(), Faults> {
-        let place = Place::take(&self.under_way).ok_or_else(|| {
+    ) -> Result<(), BundleError> {
+        let place = LoadPermit::take(&self.under_way).ok_or_else(|| {
             let said = format!("{MAX_HANGING} earlier loads hang; the directory does not answer");
             broken(said)
         })?;
@@ -206,7 +206,7 @@ impl Loader {
         }
     }
 
-    fn too_late(&self) -> Faults {
+    fn too_late(&self) -> BundleError {
         broken(format!(
             "loading took longer than `reload.deadline_ms`, {} ms",
             self.deadline.as_millis()
@@ -215,21 +215,21 @@ impl Loader {
 }
 
 /// A name for what was read, and for what could not be.
-fn key(files: &Files) -> Arc<str> {
-    match Faults::from_list(files.faults.clone()) {
+fn key(files: &BundleFiles) -> Arc<str> {
+    match BundleError::from_diagnostics(files.faults.clone()) {
         Some(faults) => Arc::from(format!("{} {faults}", files.digest)),
         None => Arc::clone(&files.digest),
     }
 }
 
-fn broken(message: String) -> Faults {
-    Faults::one(Fault::of_file(&Arc::from("<bundle>"), message))
+fn broken(message: String) -> BundleError {
+    BundleError::one(BundleDiagnostic::for_file(&Arc::from("<bundle>"), message))
 }
 
 /// One of the loads under way.
-struct Place(Arc<AtomicUsize>);
+struct LoadPermit(Arc<AtomicUsize>);
 
-impl Place {
+impl LoadPermit {
     fn take(under_way: &Arc<AtomicUsize>) -> Option<Self> {
         let before = under_way.fetch_add(1, Ordering::SeqCst);
         let place = Self(Arc::clone(under_way));
@@ -237,7 +237,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for LoadPermit {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::*;
 use crate::bundle;
-use crate::service::settings::Settings;
+use crate::service::settings::ServiceSettings;
 
 const GOOD: &str = "@id(\"all\") permit (principal, action, resource);";
 const OTHER: &str = "@id(\"none\") forbid (principal, action, resource);";
@@ -18,7 +18,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let service = Service::in_memory(Settings::default(), Recorder::default());
+        let service = Service::in_memory(ServiceSettings::default(), Recorder::default());
         let bench = Self {
             dir,
             service: Arc::new(service.expect("a service")),
@@ -38,7 +38,7 @@ impl Bench {
     fn start_at(&self, dir: &Path) -> Reloader {
         let bundle = bundle::load(dir).expect("a good directory");
         let digest = Arc::clone(&bundle.digest);
-        let load = Load {
+        let load = LoadedBundle {
             snapshot: bundle.snapshot,
             claims: bundle.config.claims,
             policy_set_digest: bundle.digest,
@@ -62,7 +62,7 @@ async fn an_unchanged_directory_swaps_nothing() {
     let before = bench.service.live().expect("live");
     bench.write("a.cedar", GOOD);
     bench.write("notes.txt", "not part of it");
-    assert_eq!(reloader.reload().await, Outcome::Unchanged);
+    assert_eq!(reloader.reload().await, ReloadOutcome::Unchanged);
     let after = bench.service.live().expect("live");
     assert!(Arc::ptr_eq(&before, &after));
 }
@@ -73,8 +73,8 @@ async fn a_fault_keeps_the_last_good_and_is_told() {
     let mut reloader = bench.start();
     let status = reloader.status();
     bench.write("b.cedar", BROKEN);
-    assert_eq!(reloader.reload().await, Outcome::Faulty);
-    assert_eq!(reloader.reload().await, Outcome::Faulty);
+    assert_eq!(reloader.reload().await, ReloadOutcome::Faulty);
+    assert_eq!(reloader.reload().await, ReloadOutcome::Faulty);
     {
         let status = status.borrow();
         assert_eq!(status.consecutive_failures, 2);
@@ -93,7 +93,7 @@ async fn a_fault_keeps_the_last_good_and_is_told() {
     );
     // Taking the mistake back is success, and swaps nothing.
     fs::remove_file(bench.dir.path().join("b.cedar")).expect("removed");
-    assert_eq!(reloader.reload().await, Outcome::Unchanged);
+    assert_eq!(reloader.reload().await, ReloadOutcome::Unchanged);
     assert_eq!(status.borrow().last_fault, None);
     assert_eq!(status.borrow().consecutive_failures, 0);
 }
@@ -104,11 +104,17 @@ async fn the_same_fault_is_told_once_while_watching() {
     let mut reloader = bench.start();
     bench.write("b.cedar", BROKEN);
     for _ in 0..3 {
-        assert_eq!(reloader.attempt(Cause::Change).await, Outcome::Faulty);
+        assert_eq!(
+            reloader.attempt(ReloadTrigger::Change).await,
+            ReloadOutcome::Faulty
+        );
     }
     assert_eq!(reloader.status().borrow().consecutive_failures, 1);
     // Whoever asks is answered.
-    assert_eq!(reloader.attempt(Cause::Signal).await, Outcome::Faulty);
+    assert_eq!(
+        reloader.attempt(ReloadTrigger::Signal).await,
+        ReloadOutcome::Faulty
+    );
     assert_eq!(reloader.status().borrow().consecutive_failures, 2);
 }
 
@@ -120,7 +126,7 @@ async fn a_change_goes_into_service_with_its_configuration() {
         let _ = told.send(config.claims.groups.len());
     });
     bench.write("callgate.toml", "[[claims.groups]]\nclaim = \"groups\"\n");
-    assert_eq!(reloader.reload().await, Outcome::Published(2));
+    assert_eq!(reloader.reload().await, ReloadOutcome::Published(2));
     assert_eq!(configs.recv().await, Some(1));
     assert_eq!(
         bench.service.live().map(|live| live.claims.groups.len()),
@@ -138,7 +144,7 @@ async fn files_that_come_change_and_go_are_loaded_and_told() {
     bench.write("a.cedar", &format!("// other\n{GOOD}"));
     bench.write("c.cedar", &OTHER.replace("none", "more"));
     fs::remove_file(bench.dir.path().join("b.cedar")).expect("removed");
-    assert_eq!(reloader.reload().await, Outcome::Published(2));
+    assert_eq!(reloader.reload().await, ReloadOutcome::Published(2));
     let names = |names: &[&str]| names.iter().map(|&it| Arc::from(it)).collect();
     let changes = FileChanges {
         came: names(&["c.cedar"]),
@@ -148,7 +154,7 @@ async fn files_that_come_change_and_go_are_loaded_and_told() {
     assert_eq!(reloader.status().borrow().last, changes);
     // A deletion alone is a change as well.
     fs::remove_file(bench.dir.path().join("c.cedar")).expect("removed");
-    assert_eq!(reloader.reload().await, Outcome::Published(3));
+    assert_eq!(reloader.reload().await, ReloadOutcome::Published(3));
     let told = bench.service.directory().expect("the directory");
     assert_eq!(told.last.went, [Arc::from("c.cedar")]);
     assert_eq!((told.revision, told.fault.is_none()), (3, true));
@@ -171,14 +177,14 @@ async fn what_does_not_rest_is_not_loaded_until_it_does() {
             }
         }
     });
-    assert_eq!(reloader.reload().await, Outcome::Changing);
+    assert_eq!(reloader.reload().await, ReloadOutcome::Changing);
     let told = bench.service.directory().expect("the directory");
     let fault = told.fault.clone().expect("a fault");
     assert!(fault.told[0].contains("have been changing"), "{fault:?}");
     assert_eq!((told.revision, fault.count, fault.attempts), (1, 1, 1));
     is_over.store(true, std::sync::atomic::Ordering::Relaxed);
     writer.join().expect("the writer");
-    assert_eq!(reloader.reload().await, Outcome::Published(2));
+    assert_eq!(reloader.reload().await, ReloadOutcome::Published(2));
     assert_eq!(
         bench.service.directory().expect("the directory").fault,
         None
@@ -211,7 +217,7 @@ async fn a_directory_that_vanished_is_a_fault() {
     let bench = Bench::new();
     let mut reloader = bench.start();
     fs::remove_dir_all(bench.dir.path()).expect("removed");
-    assert_eq!(reloader.reload().await, Outcome::Faulty);
+    assert_eq!(reloader.reload().await, ReloadOutcome::Faulty);
     assert!(bench.service.live().is_some());
 }
 

@@ -1,7 +1,7 @@
 //! Compiling somewhere else first: in a process of its own, under limits, so that whatever a directory does to a
 //! compiler ends that process and not the server.
 //!
-//! Start at [`Trial::of`], which the server asks before it compiles; [`undergo`] is what the other process does.
+//! Start at [`Trial::of`], which the server asks before it compiles; [`run_trial`] is what the other process does.
 //!
 //! Invariant: a trial says only whether compiling ends well, not what it finds. Faults are found by compiling.
 
@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::bundle::fault::Fault;
-use crate::bundle::files::{Files, Source};
+use crate::bundle::diagnostic::BundleDiagnostic;
+use crate::bundle::files::{BundleFiles, SourceFile};
 use crate::bundle::{self, COMPILE_STACK_BYTES};
-use crate::config::Reload;
+use crate::config::ReloadConfig;
 
 /// The verb by which the program does it, not meant for people.
 pub const VERB: &str = "try-compiling";
@@ -25,14 +25,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// The limits of a trial.
 #[derive(Debug, Clone, Copy)]
-pub struct Trial {
+pub struct TrialCompiler {
     deadline: Duration,
     memory_mib: u64,
 }
 
-impl Trial {
+impl TrialCompiler {
     /// A trial under these limits.
-    pub fn new(settings: &Reload) -> Self {
+    pub fn new(settings: &ReloadConfig) -> Self {
         Self {
             deadline: settings.deadline(),
             memory_mib: settings.memory_mib,
@@ -41,7 +41,7 @@ impl Trial {
 
     /// Compiles files in another process. The fault says how that ended, if not well. Where the system has no
     /// process to give, there is no trial: what bounds the files without one has to do.
-    pub fn of(&self, files: &Files) -> Result<(), Fault> {
+    pub fn of(&self, files: &BundleFiles) -> Result<(), BundleDiagnostic> {
         let begun = Instant::now();
         let mut child = match self.spawn() {
             Ok(child) => child,
@@ -101,7 +101,7 @@ impl Trial {
         }
     }
 
-    fn crashed(&self, status: ExitStatus) -> Fault {
+    fn crashed(&self, status: ExitStatus) -> BundleDiagnostic {
         fault(format!("compiling it does not end well ({status})")).with_help(format!(
             "it was tried in a process of its own, which may have {} MiB (`reload.memory_mib`); look at what was changed \
              last",
@@ -110,12 +110,12 @@ impl Trial {
     }
 }
 
-fn fault(message: String) -> Fault {
-    Fault::of_file(&Arc::from("<bundle>"), message)
+fn fault(message: String) -> BundleDiagnostic {
+    BundleDiagnostic::for_file(&Arc::from("<bundle>"), message)
 }
 
 /// A pipe that breaks is of a process that has ended, and how it did is told.
-fn hand_over(stdin: Option<impl Write>, sources: &[Source]) {
+fn hand_over(stdin: Option<impl Write>, sources: &[SourceFile]) {
     if let Some(stdin) = stdin {
         let mut writer = BufWriter::new(stdin);
         if serde_json::to_writer(&mut writer, sources).is_ok() {
@@ -131,7 +131,7 @@ fn end(child: &mut Child) {
 }
 
 /// Reads files as a trial hands them over, and compiles them under these limits. Faults are as good an end as none.
-pub fn undergo(mut input: impl Read, memory_mib: u64, seconds: u64) -> io::Result<()> {
+pub fn run_trial(mut input: impl Read, memory_mib: u64, seconds: u64) -> io::Result<()> {
     let processors = thread::available_parallelism().map_or(1, |count| count.get() as u64);
     // Beyond what the program has taken already, and the stacks of its threads.
     let stacks = (processors + 1).saturating_mul(COMPILE_STACK_BYTES as u64);
@@ -142,8 +142,8 @@ pub fn undergo(mut input: impl Read, memory_mib: u64, seconds: u64) -> io::Resul
     }
     bound(Resource::Cpu, seconds.saturating_mul(processors))?;
     bound(Resource::Core, 0)?;
-    let sources: Vec<Source> = serde_json::from_reader(io::BufReader::new(&mut input))?;
-    let files = Files::of_sources(sources);
+    let sources: Vec<SourceFile> = serde_json::from_reader(io::BufReader::new(&mut input))?;
+    let files = BundleFiles::from_sources(sources);
     let compiling = thread::Builder::new().stack_size(COMPILE_STACK_BYTES);
     let compiled = compiling.spawn(move || drop(bundle::compile(&files)))?;
     compiled

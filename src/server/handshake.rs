@@ -13,9 +13,9 @@ use tokio_rustls::server::TlsStream;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::call::visible::shown;
+use crate::domain::request::visible::shown;
 use crate::server::listen::{Connection, Incoming};
-use crate::telemetry::causes::with_causes;
+use crate::telemetry::error_chain::with_causes;
 
 /// Encrypted connections that wait to be served.
 const WAITING: usize = 64;
@@ -24,14 +24,14 @@ const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// The connections of a listener after their handshakes. A handshake that fails or takes too long ends
 /// its connection and nothing else.
-pub(super) fn encrypted(
+pub(super) fn accept_tls(
     mut incoming: Incoming,
     config: &Arc<ServerConfig>,
     longest: Duration,
 ) -> ReceiverStream<io::Result<TlsStream<Connection>>> {
     let acceptor = TlsAcceptor::from(Arc::clone(config));
     let (ready, connections) = mpsc::channel(WAITING);
-    let failures = Arc::new(Failures::of(incoming.address()));
+    let failures = Arc::new(HandshakeFailures::of(incoming.address()));
     tokio::spawn(async move {
         let mut handshakes = JoinSet::new();
         let mut minute = interval_at(Instant::now() + TOLD_EVERY, TOLD_EVERY);
@@ -42,7 +42,7 @@ pub(super) fn encrypted(
                 () = ready.closed() => return,
                 Some(_) = handshakes.join_next(), if !handshakes.is_empty() => continue,
                 _ = minute.tick() => {
-                    failures.begin_anew();
+                    failures.start_new_window();
                     continue;
                 }
                 next = incoming.next() => next,
@@ -71,18 +71,18 @@ pub(super) fn encrypted(
 }
 
 /// Failed handshakes of one listener: one line for the first in a minute, and the number of the others.
-struct Failures {
+struct HandshakeFailures {
     listener: String,
-    minute: Mutex<Minute>,
+    minute: Mutex<FailureWindow>,
 }
 
 #[derive(Debug, Default)]
-struct Minute {
+struct FailureWindow {
     is_told: bool,
     others: u64,
 }
 
-impl Failures {
+impl HandshakeFailures {
     fn of(listener: String) -> Self {
         Self {
             listener,
@@ -110,7 +110,7 @@ impl Failures {
     }
 
     /// A minute is over. How many failed in it besides the one that was told.
-    fn begin_anew(&self) -> u64 {
+    fn start_new_window(&self) -> u64 {
         let others = std::mem::take(&mut *self.minute()).others;
         if others > 0 {
             let listener = &self.listener;
@@ -123,11 +123,12 @@ impl Failures {
         others
     }
 
-    fn minute(&self) -> std::sync::MutexGuard<'_, Minute> {
+    fn minute(&self) -> std::sync::MutexGuard<'_, FailureWindow> {
         // Numbers that somebody panicked over are still numbers.
         self.minute.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
+#[path = "handshake_tests.rs"]
 mod tests;

@@ -5,17 +5,17 @@ use tonic::server::NamedService;
 use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, HealthService};
 
+use crate::adapters::agentgateway::rpcs::ExtMcp;
+use crate::adapters::callgate_v1::authorization::Authorization;
+use crate::adapters::callgate_v1::control::rpcs::ControlApi;
 use crate::adapters::envoy::ext_authz::ExtAuthz;
 use crate::adapters::envoy::ext_proc::ExtProc;
-use crate::adapters::ext_mcp::door::ExtMcp;
-use crate::adapters::grpc::authorization::Authorization;
-use crate::adapters::grpc::control::rpcs::ControlApi;
 use crate::proto::agentgateway::ext_mcp::ext_mcp_server::ExtMcpServer;
 use crate::proto::envoy::auth::authorization_server::AuthorizationServer as CheckServer;
 use crate::proto::envoy::processing::external_processor_server::ExternalProcessorServer;
 use crate::proto::v1::authorization_server::AuthorizationServer;
 use crate::proto::v1::control_server::ControlServer;
-use crate::server::public::MESSAGE_BYTES;
+use crate::server::public_services::MESSAGE_BYTES;
 use crate::service::decisions::Service;
 
 /// What `grpc.health.v1` says, of the server as a whole and of the services by their names.

@@ -13,32 +13,32 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::Service;
 
-use crate::adapters::authzen::door::{self as authzen, Authzen};
-use crate::adapters::grpc::refusal::Refusal as Shed;
-use crate::adapters::http::door::{Door, REQUEST_ID, request_id};
-use crate::adapters::http::refusal::{Refusal, Refused};
-use crate::adapters::toolhive::door::{self as toolhive, Toolhive};
+use crate::adapters::authzen::endpoints::{self as authzen, Authzen};
+use crate::adapters::toolhive::endpoint::{self as toolhive, Toolhive};
+use crate::adapters::transport::grpc_rejection::GrpcRejection as Shed;
+use crate::adapters::transport::http::admission::{HttpAdapter, REQUEST_ID, request_id};
+use crate::adapters::transport::http::rejection::{HttpRejection, RejectionRecord};
+use crate::authn::caller::Caller;
 use crate::config::limits::Limits;
-use crate::identity::caller::Caller;
-use crate::server::Setup;
-use crate::server::body::Framing;
-use crate::server::shield::{Admit, Admitted, Dialect, Shield};
-use crate::service::load::Load;
+use crate::server::ServerParts;
+use crate::server::limited_body::Framing;
+use crate::server::load_shed::{Admission, Admitter, ErrorFormat, LoadShed};
+use crate::service::server_load::ServerLoad;
 
 /// How a request that no protocol has answered is called in metrics.
 const NO_PROTOCOL: &str = "http";
 
 /// A response on its way.
-type Coming = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+type ResponseFuture = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
 /// Every protocol over plain HTTP, behind the shield. An `x-request-id` comes back with whatever is
 /// answered.
 #[derive(Clone)]
-pub(super) struct Doors(Shield<Protocols>);
+pub(super) struct HttpService(LoadShed<HttpAdapters>);
 
 /// The protocols.
 #[derive(Clone)]
-struct Protocols {
+struct HttpAdapters {
     authzen: Arc<Authzen>,
     toolhive: Arc<Toolhive>,
     message_bytes: u32,
@@ -46,52 +46,52 @@ struct Protocols {
 }
 
 /// How these protocols refuse.
-const PLAIN: Dialect = Dialect {
+const HTTP_ERRORS: ErrorFormat = ErrorFormat {
     refuse: |shed| finished(refusal_of(shed).response(NO_PROTOCOL)),
     refused: |response| {
-        let refused = response.extensions().get::<Refused>()?;
+        let refused = response.extensions().get::<RejectionRecord>()?;
         Some((refused.adapter, refused.why))
     },
     said: |response| {
-        let refused = response.extensions().get::<Refused>();
+        let refused = response.extensions().get::<RejectionRecord>();
         refused.map_or_else(String::new, |refused| refused.said.clone())
     },
     request_id: |response| request_id(response.headers()),
     door: None,
 };
 
-impl Doors {
+impl HttpService {
     /// The doors of a server.
-    pub(super) fn new(setup: &Setup, limits: &Limits, load: Arc<Load>) -> Self {
+    pub(super) fn new(setup: &ServerParts, limits: &Limits, load: Arc<ServerLoad>) -> Self {
         let door = || {
-            Door::new(
+            HttpAdapter::new(
                 Arc::clone(&setup.service),
                 Arc::clone(&setup.doorkeeper),
                 Arc::clone(&setup.limits),
             )
         };
-        let protocols = Protocols {
+        let protocols = HttpAdapters {
             authzen: Arc::new(Authzen::new(door(), setup.authzen.clone())),
             toolhive: Arc::new(Toolhive::new(door(), &setup.toolhive)),
             message_bytes: limits.message_bytes,
             header_bytes: limits.header_bytes,
         };
-        let shield = Shield::new(
+        let shield = LoadShed::new(
             protocols.clone(),
-            admitting(protocols),
+            http_admitter(protocols),
             Arc::clone(&setup.limits),
             load,
         )
-        .speaking(PLAIN)
-        .recording(setup.service.recorder().clone());
+        .with_error_format(HTTP_ERRORS)
+        .with_recorder(setup.service.recorder().clone());
         Self(shield)
     }
 }
 
-impl Service<Request<Body>> for Doors {
+impl Service<Request<Body>> for HttpService {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Coming;
+    type Future = ResponseFuture;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.0.poll_ready(context)
@@ -109,10 +109,10 @@ impl Service<Request<Body>> for Doors {
     }
 }
 
-impl Service<Request<Body>> for Protocols {
+impl Service<Request<Body>> for HttpAdapters {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Coming;
+    type Future = ResponseFuture;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
@@ -122,17 +122,17 @@ impl Service<Request<Body>> for Protocols {
         let this = self.clone();
         Box::pin(async move {
             let (mut head, body) = request.into_parts();
-            let asks = head.extensions.remove::<Asks>();
+            let asks = head.extensions.remove::<AdmittedCall>();
             let (adapter, answer) = match asks {
-                Some(Asks::Authzen(admitted)) => {
+                Some(AdmittedCall::Authzen(admitted)) => {
                     let answer = this.authzen(&admitted, body).await;
                     (authzen::ADAPTER, answer)
                 }
-                Some(Asks::Toolhive(admitted)) => {
+                Some(AdmittedCall::Toolhive(admitted)) => {
                     let answer = this.toolhive(&admitted, body).await;
                     (toolhive::ADAPTER, answer)
                 }
-                None => (NO_PROTOCOL, Err(Refusal::NotFound)),
+                None => (NO_PROTOCOL, Err(HttpRejection::NotFound)),
             };
             let mut response = answer.unwrap_or_else(|refusal| refusal.response(adapter));
             named(&mut response, head.headers.get(&REQUEST_ID).cloned());
@@ -143,22 +143,22 @@ impl Service<Request<Body>> for Protocols {
 
 /// What a request whose caller may ask is about.
 #[derive(Clone)]
-enum Asks {
-    Authzen(Arc<authzen::Admitted>),
-    Toolhive(Arc<toolhive::Admitted>),
+enum AdmittedCall {
+    Authzen(Arc<authzen::AuthzenRequest>),
+    Toolhive(Arc<toolhive::ToolhiveRequest>),
 }
 
 /// Admits by the head of a request; what needs no body is answered by it.
-fn admitting(protocols: Protocols) -> Admit {
+fn http_admitter(protocols: HttpAdapters) -> Admitter {
     Arc::new(move |head| {
         let (adapter, admitted) = protocols.admit(head);
         let answered = |response| Box::new(finished(response));
         match admitted.map_err(|refusal| answered(refusal.response(adapter)))? {
-            Admission::Answered(response) => Err(answered(response)),
-            Admission::Asks(caller, asks) => {
+            HeadOutcome::Answered(response) => Err(answered(response)),
+            HeadOutcome::Asks(caller, asks) => {
                 head.extensions.insert(asks);
                 let framing = Framing::Whole;
-                Ok(Admitted {
+                Ok(Admission {
                     caller,
                     framing,
                     yields: true,
@@ -169,22 +169,22 @@ fn admitting(protocols: Protocols) -> Admit {
 }
 
 /// What becomes of a request at its head.
-enum Admission {
-    Asks(Arc<Caller>, Asks),
+enum HeadOutcome {
+    Asks(Arc<Caller>, AdmittedCall),
     Answered(Response<Bytes>),
 }
 
-impl Protocols {
-    fn admit(&self, head: &Parts) -> (&'static str, Result<Admission, Refusal>) {
+impl HttpAdapters {
+    fn admit(&self, head: &Parts) -> (&'static str, Result<HeadOutcome, HttpRejection>) {
         let path = head.uri.path();
         if self.authzen.is_at(path) {
             let admit = || {
                 self.check_headers(head)?;
                 Ok(match self.authzen.admit(head)? {
-                    authzen::Head::Answered(response) => Admission::Answered(response),
+                    authzen::Head::Answered(response) => HeadOutcome::Answered(response),
                     authzen::Head::Asks(admitted) => {
                         let caller = Arc::clone(admitted.caller());
-                        Admission::Asks(caller, Asks::Authzen(Arc::new(admitted)))
+                        HeadOutcome::Asks(caller, AdmittedCall::Authzen(Arc::new(admitted)))
                     }
                 })
             };
@@ -194,63 +194,66 @@ impl Protocols {
                 self.check_headers(head)?;
                 let admitted = self.toolhive.admit(head)?;
                 let caller = Arc::clone(admitted.caller());
-                Ok(Admission::Asks(caller, Asks::Toolhive(Arc::new(admitted))))
+                Ok(HeadOutcome::Asks(
+                    caller,
+                    AdmittedCall::Toolhive(Arc::new(admitted)),
+                ))
             };
             (toolhive::ADAPTER, admit())
         } else {
-            (NO_PROTOCOL, Err(Refusal::NotFound))
+            (NO_PROTOCOL, Err(HttpRejection::NotFound))
         }
     }
 
     async fn authzen(
         &self,
-        admitted: &authzen::Admitted,
+        admitted: &authzen::AuthzenRequest,
         body: Body,
-    ) -> Result<Response<Bytes>, Refusal> {
+    ) -> Result<Response<Bytes>, HttpRejection> {
         let body = self.read(body).await?;
         self.authzen.answer(admitted, &body).await
     }
 
     async fn toolhive(
         &self,
-        admitted: &toolhive::Admitted,
+        admitted: &toolhive::ToolhiveRequest,
         body: Body,
-    ) -> Result<Response<Bytes>, Refusal> {
+    ) -> Result<Response<Bytes>, HttpRejection> {
         let body = self.read(body).await?;
         self.toolhive.answer(admitted, &body).await
     }
 
     /// HTTP/2 checks this itself, HTTP/1.1 does not.
-    fn check_headers(&self, head: &Parts) -> Result<(), Refusal> {
+    fn check_headers(&self, head: &Parts) -> Result<(), HttpRejection> {
         let headers = head.headers.iter();
         let bytes: usize = headers
             .map(|(name, value)| name.as_str().len() + value.len())
             .sum();
         let limit = self.header_bytes;
         if bytes + head.uri.path().len() > limit as usize {
-            return Err(Refusal::HeadersTooLarge { limit });
+            return Err(HttpRejection::HeadersTooLarge { limit });
         }
         Ok(())
     }
 
-    async fn read(&self, body: Body) -> Result<Bytes, Refusal> {
+    async fn read(&self, body: Body) -> Result<Bytes, HttpRejection> {
         let limit = self.message_bytes;
         match Limited::new(body, limit as usize).collect().await {
             Ok(collected) => Ok(collected.to_bytes()),
-            Err(error) if error.is::<LengthLimitError>() => Err(Refusal::TooLarge { limit }),
+            Err(error) if error.is::<LengthLimitError>() => Err(HttpRejection::TooLarge { limit }),
             Err(error) => Err(broken(&*error)),
         }
     }
 }
 
 /// Why a body could not be read to its end.
-fn broken(error: &(dyn std::error::Error + 'static)) -> Refusal {
+fn broken(error: &(dyn std::error::Error + 'static)) -> HttpRejection {
     let shed = std::iter::successors(Some(error), |error| error.source())
         .find_map(|error| error.downcast_ref::<Status>());
     match shed.map(|status| (status.code(), status.message().to_owned())) {
-        Some((Code::ResourceExhausted, said)) => Refusal::Overloaded(said),
-        Some((Code::DeadlineExceeded, said)) => Refusal::LateBody(said),
-        _ => Refusal::BrokenBody,
+        Some((Code::ResourceExhausted, said)) => HttpRejection::Overloaded(said),
+        Some((Code::DeadlineExceeded, said)) => HttpRejection::LateBody(said),
+        _ => HttpRejection::BrokenBody,
     }
 }
 
@@ -266,14 +269,15 @@ fn finished(response: Response<Bytes>) -> Response<Body> {
 }
 
 /// What the shield says, in these protocols' words. It says nothing but these, and that it panicked.
-fn refusal_of(shed: Shed) -> Refusal {
+fn refusal_of(shed: Shed) -> HttpRejection {
     match shed {
-        Shed::TooManyRequests { limit } => Refusal::TooManyRequests { limit },
-        Shed::DeadlineExceeded => Refusal::DeadlineExceeded,
-        Shed::Share { .. } | Shed::Overloaded { .. } => Refusal::Overloaded(shed.to_string()),
-        _ => Refusal::Panicked,
+        Shed::TooManyRequests { limit } => HttpRejection::TooManyRequests { limit },
+        Shed::DeadlineExceeded => HttpRejection::DeadlineExceeded,
+        Shed::Share { .. } | Shed::Overloaded { .. } => HttpRejection::Overloaded(shed.to_string()),
+        _ => HttpRejection::Panicked,
     }
 }
 
 #[cfg(test)]
+#[path = "http_tests.rs"]
 mod tests;

@@ -16,9 +16,9 @@ use tokio_stream::Stream;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::transport::server::Connected;
 
-use crate::config::listen::{CleartextBeyondLoopback, Listen, SocketMode};
-use crate::identity::certificate::Peer;
-use crate::server::gate::{Gate, Pass};
+use crate::authn::certificate::Peer;
+use crate::config::listen::{CleartextBeyondLoopback, ListenConfig, SocketMode};
+use crate::server::connection_limiter::{ConnectionLimiter, ConnectionPermit};
 
 /// How long to wait after a failure to accept, such as too many open files, before trying again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -79,7 +79,7 @@ pub struct SocketFile {
 impl Listener {
     /// Binds a TCP address, but never one that offers cleartext to other machines.
     pub async fn tcp(address: SocketAddr, has_tls: bool) -> Result<Self, ListenError> {
-        Listen::check_address(address, has_tls).map_err(ListenError::Cleartext)?;
+        ListenConfig::check_address(address, has_tls).map_err(ListenError::Cleartext)?;
         let bound = TcpListener::bind(address).await;
         bound
             .map(Self::Tcp)
@@ -96,7 +96,7 @@ impl Listener {
 
     /// Makes a Unix socket that only those whom `mode` allows can open, at no time anybody else.
     pub async fn unix(path: &Path, mode: SocketMode) -> Result<Self, ListenError> {
-        make_way(path).await?;
+        check_socket_path(path).await?;
         let failed = |source| ListenError::Unix {
             path: path.to_owned(),
             source,
@@ -144,7 +144,7 @@ impl Listener {
     }
 
     /// Accepts connections for as long as the gate has room.
-    pub fn incoming(self, gate: Gate, keepalive: Duration) -> Incoming {
+    pub fn incoming(self, gate: ConnectionLimiter, keepalive: Duration) -> Incoming {
         Incoming {
             listener: self,
             gate,
@@ -174,7 +174,7 @@ fn hidden_name(path: &Path) -> PathBuf {
 
 /// Makes sure that nothing is lost by putting a socket at `path`: only a socket that nobody listens on
 /// may be replaced.
-async fn make_way(path: &Path) -> Result<(), ListenError> {
+async fn check_socket_path(path: &Path) -> Result<(), ListenError> {
     match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(source) => Err(ListenError::Unix {
@@ -194,7 +194,7 @@ async fn make_way(path: &Path) -> Result<(), ListenError> {
 /// The connections of one listener.
 pub struct Incoming {
     listener: Listener,
-    gate: Gate,
+    gate: ConnectionLimiter,
     keepalive: TcpKeepalive,
     pause: Option<Pin<Box<Sleep>>>,
 }
@@ -254,13 +254,13 @@ impl Stream for Incoming {
 pub struct Connection {
     socket: Socket,
     peer: Peer,
-    pass: Pass,
+    pass: ConnectionPermit,
     closing: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Connection {
-    fn new(socket: Socket, pass: Pass) -> Self {
+    fn new(socket: Socket, pass: ConnectionPermit) -> Self {
         Self {
             socket,
             peer: pass.peer(),
@@ -281,9 +281,9 @@ impl Connection {
         }
         let patience = self.pass.gate().patience();
         loop {
-            let Some(until) = standing.patient_until(patience) else {
+            let Some(until) = standing.idle_deadline(patience) else {
                 standing.close();
-                self.pass.gate().note_silent();
+                self.pass.gate().count_idle();
                 return Poll::Ready(io::ErrorKind::TimedOut.into());
             };
             let timer = self

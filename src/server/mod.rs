@@ -9,18 +9,18 @@
 //!
 //! Invariant: no decisions and no protocol. What a request says is the adapters' business.
 
-pub mod body;
-pub mod descriptors;
-pub mod doors;
-mod front;
-pub mod gate;
+pub mod connection_limiter;
+mod early_load_shed;
+pub mod file_descriptors;
 mod handshake;
 mod health;
 mod http;
+pub mod limited_body;
 pub mod listen;
-pub mod public;
+pub mod load_shed;
+pub mod public_services;
+pub mod reloadable;
 mod routes;
-pub mod shield;
 pub mod tls;
 
 use std::sync::Arc;
@@ -33,21 +33,21 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic_health::ServingStatus;
 
-use crate::config::envoy::Envoy;
-use crate::config::ext_mcp::ExtMcp as ExtMcpSettings;
-use crate::config::http::{Authzen, Toolhive};
+use crate::authn::reloadable_authenticator::ReloadableAuthenticator;
+use crate::config::agentgateway::AgentgatewayConfig as ExtMcpSettings;
+use crate::config::envoy::EnvoyConfig;
+use crate::config::http::{AuthzenConfig, ToolhiveConfig};
 use crate::config::limits::Limits;
-use crate::identity::doorkeeper::Doorkeeper;
-use crate::server::front::Front;
-use crate::server::gate::Gate;
+use crate::server::connection_limiter::ConnectionLimiter;
+use crate::server::early_load_shed::EarlyLoadShed;
 use crate::server::health::Health;
 use crate::server::listen::Listener;
 use crate::server::tls::ServerTls;
 use crate::service::decisions::Service;
-use crate::service::load::Load;
+use crate::service::server_load::ServerLoad;
 
 /// How often the log tells what was turned away.
-const TELL_EVERY: Duration = Duration::from_secs(60);
+const REJECTION_LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Bytes that a client may send on one stream, and on one connection, before they are read.
 const STREAM_WINDOW: u32 = 128 << 10;
@@ -55,7 +55,7 @@ const CONNECTION_WINDOW: u32 = 1 << 20;
 
 /// Requests that a client may have taken back before the server came to look at them; one more ends its connection. After
 /// a stall there may be hundreds of a gateway whose own callers have given up; a stranger's connection ends before
-/// (`Standing::note_taken_back`).
+/// (`Standing::note_cancelled`).
 const TAKEN_BACK: usize = 1_024;
 
 /// How long a client may take to answer a ping.
@@ -63,23 +63,23 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What the server offers, and under which limits.
 #[derive(Clone)]
-pub struct Setup {
+pub struct ServerParts {
     /// Who answers.
     pub service: Arc<Service>,
     /// Who may ask.
-    pub doorkeeper: Arc<Doorkeeper>,
+    pub doorkeeper: Arc<ReloadableAuthenticator>,
     /// The limits; a reload may swap them.
     pub limits: Arc<ArcSwap<Limits>>,
     /// How requests that Envoy asks about are read; a reload may swap it.
-    pub envoy: Arc<ArcSwap<Envoy>>,
+    pub envoy: Arc<ArcSwap<EnvoyConfig>>,
     /// How agentgateway's `ExtMcp` is read; a reload may swap it.
     pub ext_mcp: Arc<ArcSwap<ExtMcpSettings>>,
     /// Certificates for TCP listeners; without them they speak cleartext.
     pub tls: Option<ServerTls>,
     /// How AuthZEN is spoken.
-    pub authzen: Authzen,
+    pub authzen: AuthzenConfig,
     /// How ToolHive is answered.
-    pub toolhive: Toolhive,
+    pub toolhive: ToolhiveConfig,
     /// Whether the directory is as good as what is in service; `grpc.health.v1` tells under the name
     /// `callgate.bundle`.
     pub bundle_is_good: watch::Receiver<bool>,
@@ -103,23 +103,23 @@ pub enum ServeError {
 /// `limits.drain_ms` are over.
 pub async fn serve(
     listeners: Vec<Listener>,
-    setup: Setup,
+    setup: ServerParts,
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let limits = setup.limits.load_full();
     let draining = CancellationToken::new();
     let stopped = CancellationToken::new();
     let mut health = Health::new().await;
-    let load = Arc::new(Load::default());
+    let load = Arc::new(ServerLoad::default());
     let routes = routes::routes(&setup, &health, &limits, &load, draining.clone())?;
-    let front = Front::new(
+    let front = EarlyLoadShed::new(
         routes.prepare(),
         Arc::clone(&setup.limits),
         Arc::clone(&load),
         setup.service.recorder().clone(),
     );
-    let http_doors = http::Doors::new(&setup, &limits, Arc::clone(&load));
-    let gate = Gate::new(&limits, Arc::clone(&load));
+    let http_doors = http::HttpService::new(&setup, &limits, Arc::clone(&load));
+    let gate = ConnectionLimiter::new(&limits, Arc::clone(&load));
     let keepalive = Duration::from_millis(limits.keepalive_ms.into());
     let mut servers = JoinSet::new();
     for listener in listeners {
@@ -133,7 +133,7 @@ pub async fn serve(
             match tls {
                 None => servers.spawn(server.serve_with_incoming_shutdown(doors, incoming, signal)),
                 Some(tls) => {
-                    let incoming = handshake::encrypted(incoming, &tls.http, tls.handshake);
+                    let incoming = handshake::accept_tls(incoming, &tls.http, tls.handshake);
                     servers.spawn(server.serve_with_incoming_shutdown(doors, incoming, signal))
                 }
             };
@@ -143,7 +143,7 @@ pub async fn serve(
         match tls {
             None => servers.spawn(server.serve_with_incoming_shutdown(front, incoming, signal)),
             Some(tls) => {
-                let incoming = handshake::encrypted(incoming, &tls.grpc, tls.handshake);
+                let incoming = handshake::accept_tls(incoming, &tls.grpc, tls.handshake);
                 servers.spawn(server.serve_with_incoming_shutdown(front, incoming, signal))
             }
         };
@@ -151,7 +151,7 @@ pub async fn serve(
     tokio::select! {
         () = stop => {}
         never = health.follow(&setup.service, setup.bundle_is_good.clone()) => match never {},
-        never = tell_of(&load) => match never {},
+        never = log_rejections(&load) => match never {},
         Some(ended) = servers.join_next() => {
             // Without a signal to stop no listener ends of its own accord.
             stopped.cancel();
@@ -184,15 +184,15 @@ pub async fn serve(
 }
 
 /// Says once a minute what was turned away, if anything was: one line, however many strangers there are.
-async fn tell_of(load: &Load) -> std::convert::Infallible {
+async fn log_rejections(load: &ServerLoad) -> std::convert::Infallible {
     let mut told = load.turned_away();
     loop {
-        tokio::time::sleep(TELL_EVERY).await;
+        tokio::time::sleep(REJECTION_LOG_INTERVAL).await;
         let now = load.turned_away();
         let lately = now.since(told);
         told = now;
         // What silent connections cost is nothing, and gateways have them.
-        if lately.is_remarkable() {
+        if lately.is_notable() {
             tracing::warn!(
                 not_entitled = lately.not_entitled,
                 requests = lately.requests,

@@ -1,15 +1,15 @@
-//! The services over gRPC, each behind what bounds it: the shield, or for strangers [`crate::server::public`].
+//! The services over gRPC, each behind what bounds it: the shield, or for strangers [`crate::server::public_services`].
 
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
+use crate::adapters::agentgateway::rpcs::{ADAPTER as EXT_MCP, ExtMcp};
+use crate::adapters::callgate_v1::authorization::Authorization;
+use crate::adapters::callgate_v1::control::rpcs::ControlApi;
 use crate::adapters::envoy::ext_authz::{self, ExtAuthz};
 use crate::adapters::envoy::ext_proc::{self, ExtProc};
-use crate::adapters::ext_mcp::door::{ADAPTER as EXT_MCP, ExtMcp};
-use crate::adapters::grpc::authorization::Authorization;
-use crate::adapters::grpc::control::rpcs::ControlApi;
 use crate::config::limits::Limits;
 use crate::proto::agentgateway::ext_mcp::ext_mcp_server::ExtMcpServer;
 use crate::proto::envoy::auth::authorization_server::AuthorizationServer as CheckServer;
@@ -18,17 +18,17 @@ use crate::proto::v1;
 use crate::proto::v1::authorization_server::AuthorizationServer;
 use crate::proto::v1::control_server::ControlServer;
 use crate::server::health::Health;
-use crate::server::public::{Calls, MESSAGE_BYTES};
-use crate::server::shield::{Shield, over_grpc};
-use crate::server::{ServeError, Setup};
-use crate::service::load::Load;
+use crate::server::load_shed::{LoadShed, grpc_admitter};
+use crate::server::public_services::{MESSAGE_BYTES, PublicCalls};
+use crate::server::{ServeError, ServerParts};
+use crate::service::server_load::ServerLoad;
 
 /// Every service over gRPC.
 pub(super) fn routes(
-    setup: &Setup,
+    setup: &ServerParts,
     health: &Health,
     limits: &Limits,
-    load: &Arc<Load>,
+    load: &Arc<ServerLoad>,
     draining: CancellationToken,
 ) -> Result<Routes, ServeError> {
     let most = limits.message_bytes as usize;
@@ -45,7 +45,7 @@ pub(super) fn routes(
     let process = ExternalProcessorServer::new(process).max_decoding_message_size(most);
     let ext_mcp = ExtMcp::new(service(), in_force(), Arc::clone(&setup.ext_mcp));
     let ext_mcp = ExtMcpServer::new(ext_mcp).max_decoding_message_size(most);
-    let public = Calls::new(Arc::clone(&setup.doorkeeper), in_force(), Arc::clone(load));
+    let public = PublicCalls::new(Arc::clone(&setup.doorkeeper), in_force(), Arc::clone(load));
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(v1::DESCRIPTOR)
@@ -57,14 +57,14 @@ pub(super) fn routes(
     let v1alpha = reflection()
         .build_v1alpha()?
         .max_decoding_message_size(MESSAGE_BYTES);
-    let shielded = Shielding { setup, load };
+    let shielded = LoadShedLayer { setup, load };
     let mut routes = Routes::builder();
     routes
         .add_service(shielded.service(authorization))
         .add_service(shielded.service(control))
-        .add_service(shielded.service(check).of_door(ext_authz::ADAPTER))
-        .add_service(shielded.service(process).of_door(ext_proc::ADAPTER))
-        .add_service(shielded.service(ext_mcp).of_door(EXT_MCP))
+        .add_service(shielded.service(check).for_adapter(ext_authz::ADAPTER))
+        .add_service(shielded.service(process).for_adapter(ext_proc::ADAPTER))
+        .add_service(shielded.service(ext_mcp).for_adapter(EXT_MCP))
         .add_service(public.of(health.service()))
         .add_service(public.of(v1))
         .add_service(public.of(v1alpha));
@@ -72,18 +72,18 @@ pub(super) fn routes(
 }
 
 /// What every shielded service shares.
-struct Shielding<'a> {
-    setup: &'a Setup,
-    load: &'a Arc<Load>,
+struct LoadShedLayer<'a> {
+    setup: &'a ServerParts,
+    load: &'a Arc<ServerLoad>,
 }
 
-impl Shielding<'_> {
-    fn service<S>(&self, inner: S) -> Shield<S> {
-        let Setup {
+impl LoadShedLayer<'_> {
+    fn service<S>(&self, inner: S) -> LoadShed<S> {
+        let ServerParts {
             doorkeeper, limits, ..
         } = self.setup;
-        let admit = over_grpc(Arc::clone(doorkeeper));
-        Shield::new(inner, admit, Arc::clone(limits), Arc::clone(self.load))
-            .recording(self.setup.service.recorder().clone())
+        let admit = grpc_admitter(Arc::clone(doorkeeper));
+        LoadShed::new(inner, admit, Arc::clone(limits), Arc::clone(self.load))
+            .with_recorder(self.setup.service.recorder().clone())
     }
 }

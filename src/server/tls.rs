@@ -10,11 +10,11 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
-use crate::config::listen::{ClientCertificate, Tls};
+use crate::config::listen::{ClientCertificate, TlsConfig};
 
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
-pub enum TlsFault {
+pub enum TlsError {
     /// A file cannot be read.
     #[error("`tls.{field}`: `{}` cannot be read", path.display())]
     Unreadable {
@@ -52,7 +52,7 @@ pub struct ServerTls {
 }
 
 /// Reads what `[tls]` names; relative paths start at `base`.
-pub fn load(tls: &Tls, base: &Path, handshake: Duration) -> Result<ServerTls, TlsFault> {
+pub fn load(tls: &TlsConfig, base: &Path, handshake: Duration) -> Result<ServerTls, TlsError> {
     let certificate = read("cert", base, &tls.cert)?;
     require(
         "cert",
@@ -96,8 +96,8 @@ fn server_config(
     certificate: &[u8],
     key: &[u8],
     authority: Option<(&[u8], bool)>,
-) -> Result<ServerConfig, TlsFault> {
-    let unusable = |error: &dyn std::fmt::Display| TlsFault::Unusable(error.to_string());
+) -> Result<ServerConfig, TlsError> {
+    let unusable = |error: &dyn std::fmt::Display| TlsError::Unusable(error.to_string());
     let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| unusable(&error))?;
@@ -127,9 +127,9 @@ fn certificates(pem: &[u8]) -> impl Iterator<Item = CertificateDer<'static>> {
     CertificateDer::pem_slice_iter(pem).filter_map(Result::ok)
 }
 
-fn read(field: &'static str, base: &Path, path: &Path) -> Result<Vec<u8>, TlsFault> {
+fn read(field: &'static str, base: &Path, path: &Path) -> Result<Vec<u8>, TlsError> {
     let path = base.join(path);
-    std::fs::read(&path).map_err(|source| TlsFault::Unreadable {
+    std::fs::read(&path).map_err(|source| TlsError::Unreadable {
         field,
         path,
         source,
@@ -142,11 +142,11 @@ fn require(
     path: &Path,
     wanted: &'static str,
     is_there: bool,
-) -> Result<(), TlsFault> {
+) -> Result<(), TlsError> {
     if is_there {
         Ok(())
     } else {
-        Err(TlsFault::NotPem {
+        Err(TlsError::NotPem {
             field,
             path: base.join(path),
             wanted,

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::call::live::form;
+use crate::domain::authority::form;
 
 /// Tells the time.
 pub trait Clock: Send + Sync {
@@ -32,11 +32,11 @@ impl Clock for SystemClock {
 }
 
 /// How much further than before time may be at once before that is doubted.
-const JUMP: Duration = Duration::from_secs(10 * 60);
+const MAX_JUMP: Duration = Duration::from_secs(10 * 60);
 /// The same at the start, after a time in which nothing ran.
-const GAP: Duration = Duration::from_secs(30 * 24 * 3_600);
+const MAX_RESTART_GAP: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// After that long a clock that jumped is believed.
-const BELIEVED: Duration = Duration::from_secs(24 * 3_600);
+const ACCEPT_JUMP_AFTER: Duration = Duration::from_secs(24 * 3_600);
 /// How often what is wrong with a clock is logged.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 /// How far ahead of now is written as where time starts after a crash. It is written every second.
@@ -48,27 +48,27 @@ const LEASE: Duration = Duration::from_secs(3);
 /// A clock that is suddenly far ahead is followed, as what may have expired must not count; but nothing is forgotten by
 /// it, and when it is set right, time is as before ([`Forward::sure`]). Only after a day is it believed.
 #[derive(Clone)]
-pub struct Forward {
+pub struct MonotonicClock {
     source: Arc<dyn Clock>,
     /// The latest moment that is sure, in milliseconds since the epoch.
     furthest: Arc<AtomicU64>,
-    jump: Arc<Mutex<Jump>>,
+    jump: Arc<Mutex<ForwardJump>>,
 }
 
 #[derive(Debug, Default)]
-struct Jump {
+struct ForwardJump {
     /// When the clock was found to be far ahead, and the latest sure moment then: from there on time goes on as it
     /// passes.
     since: Option<(Instant, u64)>,
     logged: Option<Instant>,
 }
 
-impl Forward {
+impl MonotonicClock {
     /// A clock that starts no earlier than `furthest`.
     pub fn new(source: Arc<dyn Clock>, furthest: Option<SystemTime>) -> Self {
         let now = form::millis(source.now());
         let gap = match source.is_steady() {
-            true => millis_of(GAP),
+            true => millis_of(MAX_RESTART_GAP),
             false => u64::MAX,
         };
         let furthest = match furthest.map(form::millis) {
@@ -118,7 +118,7 @@ impl Forward {
     /// Takes the clock as it is now for right, whatever it was before.
     pub fn repair(&self, to: SystemTime) {
         self.furthest.store(form::millis(to), Ordering::Relaxed);
-        *self.jump() = Jump::default();
+        *self.jump() = ForwardJump::default();
     }
 
     /// The clock behind it, whatever was told before.
@@ -131,7 +131,7 @@ impl Forward {
         let now = self.now();
         let (wall, sure) = (form::millis(self.source.now()), form::millis(self.sure()));
         let mut jump = self.jump();
-        let why = if wall > sure.saturating_add(millis_of(JUMP)) {
+        let why = if wall > sure.saturating_add(millis_of(MAX_JUMP)) {
             let ahead = Duration::from_millis(wall - sure);
             format!(
                 "the clock is {} s ahead of where it was: it is followed, and believed after a day",
@@ -158,14 +158,14 @@ impl Forward {
     }
 
     fn is_doubtful(&self, millis: u64, furthest: u64) -> bool {
-        let is_far = millis - furthest > millis_of(JUMP);
+        let is_far = millis - furthest > millis_of(MAX_JUMP);
         if !is_far || !self.source.is_steady() {
             return false;
         }
         let mut jump = self.jump();
         let (since, sure) = *jump.since.get_or_insert_with(|| (Instant::now(), furthest));
         let passed = since.elapsed();
-        if passed >= BELIEVED {
+        if passed >= ACCEPT_JUMP_AFTER {
             tracing::warn!(
                 millis,
                 sure,
@@ -178,7 +178,7 @@ impl Forward {
         true
     }
 
-    fn jump(&self) -> MutexGuard<'_, Jump> {
+    fn jump(&self) -> MutexGuard<'_, ForwardJump> {
         self.jump.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -188,4 +188,5 @@ fn millis_of(time: Duration) -> u64 {
 }
 
 #[cfg(test)]
+#[path = "clock_tests.rs"]
 mod tests;

@@ -11,13 +11,13 @@ pub struct Deadline(Option<Instant>);
 
 /// Why there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Unanswered {
+pub enum ServiceError {
     /// Nothing is loaded, so nobody can answer.
     #[error("no policies are loaded")]
     NotReady,
     /// The deadline is over. What was decided until then is on record, and what it used up stays so.
     #[error("no answer within the deadline")]
-    Late,
+    DeadlineExceeded,
 }
 
 impl Deadline {
@@ -41,23 +41,24 @@ impl Deadline {
     }
 
     /// An error once it is over.
-    pub fn check(self) -> Result<(), Unanswered> {
+    pub fn check(self) -> Result<(), ServiceError> {
         match self.is_over() {
-            true => Err(Unanswered::Late),
+            true => Err(ServiceError::DeadlineExceeded),
             false => Ok(()),
         }
     }
 
     /// What comes in time.
-    pub async fn within<F: Future>(self, coming: F) -> Result<F::Output, Unanswered> {
+    pub async fn within<F: Future>(self, coming: F) -> Result<F::Output, ServiceError> {
         match self.0 {
             None => Ok(coming.await),
             Some(moment) => tokio::time::timeout_at(moment.into(), coming)
                 .await
-                .map_err(|_| Unanswered::Late),
+                .map_err(|_| ServiceError::DeadlineExceeded),
         }
     }
 }
 
 #[cfg(test)]
+#[path = "deadline_tests.rs"]
 mod tests;

@@ -4,40 +4,42 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwapOption;
-use cedar_policy_core::ast::{Context, EntityUID};
+use callgate_engine::AssertedEntity;
+use callgate_engine::cedar::{Context, EntityUID};
 use smol_str::SmolStr;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::audit::record::{DecisionRecord, Question};
-use crate::call::context::{CallContext, TraceContext};
-use crate::call::decide;
-use crate::call::decision::{Decision, Reason, ReasonCode};
-use crate::call::live::task::Task;
-use crate::call::world::{Past, World};
-use crate::engine::request::Asserted;
-use crate::identity::caller::Caller;
-use crate::service::cedar;
-use crate::service::clock::{Clock, Forward, SystemClock};
-use crate::service::deadline::{Deadline, Unanswered};
-use crate::service::directory::Directory;
-use crate::service::effects::{LiveFacts, Taken};
-use crate::service::generation::{Generation, Load};
+use crate::audit::decision_record::{DecisionRecord, RecordedRequest};
+use crate::authn::caller::Caller;
+use crate::domain::authority::task::Task;
+use crate::domain::decide::call;
+use crate::domain::decide::inputs::{DecisionInputs, History};
+use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
+use crate::domain::request::call_context::{CallContext, TraceContext};
+use crate::service::bundle_status::BundleStatus;
+use crate::service::clock::{Clock, MonotonicClock, SystemClock};
+use crate::service::deadline::{Deadline, ServiceError};
+use crate::service::generation::{Generation, LoadedBundle};
+use crate::service::in_flight::{
+    CommitReceipt, InFlightRequest, TentativeVerdict, decision_id, settle, stale_reason,
+};
+use crate::service::is_authorized;
 use crate::service::ledger::{Ledger, WriteError};
-use crate::service::pending::{Made, Pending, Writing, decision_id, settle, stale_reason};
-use crate::service::settings::Settings;
-use crate::state::sqlite::Sqlite;
-use crate::state::store::{Store, StoreError, Write};
-use crate::state::writer::Writer;
-use crate::telemetry::recorder::Recorder;
+use crate::service::settings::ServiceSettings;
+use crate::service::side_effects::{Commit, LiveFacts};
+use crate::store::sqlite::SqliteStore;
+use crate::store::store::{Store, StoreError, StoreWrite};
+use crate::store::writer::Writer;
+use crate::telemetry::record::recorder::Recorder;
 
 /// How often a call is decided again because its session has changed meanwhile. Each time another call
 /// of that session has gone through, so this is never near.
-const MOST_ATTEMPTS: u32 = 10_000;
+const MAX_ATTEMPTS: u32 = 10_000;
 
 /// Who asks, and how.
 #[derive(Debug, Clone, Copy)]
-pub struct Ask<'a> {
+pub struct RequestMeta<'a> {
     /// The enforcement point.
     pub caller: &'a Caller,
     /// The front door, e.g. `grpc`.
@@ -52,7 +54,7 @@ pub struct Ask<'a> {
     pub request_id: Option<&'a str>,
 }
 
-impl Ask<'_> {
+impl RequestMeta<'_> {
     /// The gateway that what lists show is remembered for. Where no callers are configured, everybody is one; then each
     /// front door is.
     pub fn gateway(&self) -> SmolStr {
@@ -65,7 +67,7 @@ impl Ask<'_> {
 
 /// An answer and where it came from.
 #[derive(Debug, Clone)]
-pub struct Answer<T> {
+pub struct Response<T> {
     /// The decision, or what a filter kept.
     pub value: T,
     /// Names it in traces and logs.
@@ -78,7 +80,7 @@ pub struct Answer<T> {
 
 /// Cedar's own question, for anything that is not an MCP call.
 #[derive(Debug, Clone)]
-pub struct CedarQuestion {
+pub struct ParcRequest {
     /// Who.
     pub principal: EntityUID,
     /// Does what.
@@ -88,7 +90,7 @@ pub struct CedarQuestion {
     /// Under which circumstances.
     pub context: Context,
     /// What the caller says of principal and resource, where nothing stored says otherwise.
-    pub asserted: Vec<Asserted>,
+    pub asserted: Vec<AssertedEntity>,
     /// Why it is denied whatever the policies say: it is about something that no policy can name.
     pub denied: Option<Reason>,
     /// The trace the caller named.
@@ -99,10 +101,10 @@ pub struct CedarQuestion {
 pub struct Service {
     ledger: Arc<Ledger>,
     facts: Arc<LiveFacts>,
-    clock: Forward,
-    settings: Settings,
+    clock: MonotonicClock,
+    settings: ServiceSettings,
     recorder: Recorder,
-    pub(super) directory: ArcSwapOption<Directory>,
+    pub(super) directory: ArcSwapOption<BundleStatus>,
 }
 
 /// What became of a question at first sight.
@@ -110,40 +112,40 @@ pub struct Service {
     clippy::large_enum_variant,
     reason = "nearly every question is answered at once"
 )]
-pub enum Now<'a> {
+pub enum Progress<'a> {
     /// It is answered.
-    Answered(Answer<Decision>),
+    Ready(Response<Verdict>),
     /// The answer has to wait; [`Service::finish`] does.
-    Later(Later<'a>),
+    Pending(PendingResponse<'a>),
 }
 
 /// A question whose answer has to wait.
-pub struct Later<'a>(Box<Waiting<'a>>);
+pub struct PendingResponse<'a>(Box<PendingStage<'a>>);
 
 #[expect(
     clippy::large_enum_variant,
     reason = "boxed where it is kept, and nearly always the larger one"
 )]
-enum Waiting<'a> {
+enum PendingStage<'a> {
     /// For its revision.
-    Revision(Ask<'a>),
+    Revision(RequestMeta<'a>),
     /// For what it used up to be written.
-    Writing(Pending<'a>, Decision, Writing),
+    Commit(InFlightRequest<'a>, Verdict, CommitReceipt),
 }
 
 impl Service {
     /// A service over a store, with nothing loaded: it answers [`Unanswered::NotReady`] until the first
     /// [`Service::publish`].
     pub fn open(
-        settings: Settings,
+        settings: ServiceSettings,
         recorder: Recorder,
         mut store: Box<dyn Store>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
         let mut loaded = store.load()?;
-        let clock = Forward::new(clock, loaded.lease.or(loaded.clock));
+        let clock = MonotonicClock::new(clock, loaded.lease.or(loaded.clock));
         // Before the first moment is told.
-        store.commit(&[Write::Lease(clock.lease())])?;
+        store.commit(&[StoreWrite::Lease(clock.lease())])?;
         let facts = Arc::new(LiveFacts::restore(&settings, &mut loaded)?);
         let sessions = Arc::clone(&facts);
         let writer = Writer::start(store)?;
@@ -165,8 +167,8 @@ impl Service {
     }
 
     /// A service that remembers nothing beyond its own end.
-    pub fn in_memory(settings: Settings, recorder: Recorder) -> Result<Self, StoreError> {
-        let store = Box::new(Sqlite::in_memory()?);
+    pub fn in_memory(settings: ServiceSettings, recorder: Recorder) -> Result<Self, StoreError> {
+        let store = Box::new(SqliteStore::in_memory()?);
         Self::open(settings, recorder, store, Arc::new(SystemClock))
     }
 
@@ -191,18 +193,18 @@ impl Service {
     }
 
     /// The clock.
-    pub fn clock(&self) -> &Forward {
+    pub fn clock(&self) -> &MonotonicClock {
         &self.clock
     }
 
     /// The limits it was opened with.
-    pub fn settings(&self) -> &Settings {
+    pub fn settings(&self) -> &ServiceSettings {
         &self.settings
     }
 
     /// Puts a directory into service and returns its revision. Calls under way keep the one they took.
     /// Waits for the store; never call it on a request.
-    pub fn publish(&self, load: Load) -> Result<u64, WriteError<()>> {
+    pub fn publish(&self, load: LoadedBundle) -> Result<u64, WriteError<()>> {
         self.ledger.publish(load, self.now())
     }
 
@@ -229,13 +231,15 @@ impl Service {
     /// to be written.
     pub fn authorize_now<'a>(
         &self,
-        ask: Ask<'a>,
+        ask: RequestMeta<'a>,
         call: &CallContext,
-    ) -> Result<Now<'a>, Unanswered> {
-        let generation = self.live().ok_or(Unanswered::NotReady)?;
+    ) -> Result<Progress<'a>, ServiceError> {
+        let generation = self.live().ok_or(ServiceError::NotReady)?;
         ask.deadline.check()?;
         if generation.revision() < ask.at_least_revision {
-            return Ok(Now::Later(Later(Box::new(Waiting::Revision(ask)))));
+            return Ok(Progress::Pending(PendingResponse(Box::new(
+                PendingStage::Revision(ask),
+            ))));
         }
         Ok(self.begin(self.start(ask, generation), call, None))
     }
@@ -243,21 +247,21 @@ impl Service {
     /// Waits for what the answer has to wait for.
     pub async fn finish(
         &self,
-        later: Later<'_>,
+        later: PendingResponse<'_>,
         call: &CallContext,
-    ) -> Result<Answer<Decision>, Unanswered> {
+    ) -> Result<Response<Verdict>, ServiceError> {
         let mut waiting = *later.0;
         loop {
             match waiting {
-                Waiting::Writing(pending, decision, writing) => {
+                PendingStage::Commit(pending, decision, writing) => {
                     let decision = settle(decision, writing).await;
-                    return Ok(self.record(&pending, Question::Call(call), decision));
+                    return Ok(self.record(&pending, RecordedRequest::Call(call), decision));
                 }
-                Waiting::Revision(ask) => {
+                PendingStage::Revision(ask) => {
                     let (pending, stale) = self.take(ask).await?;
                     match self.begin(pending, call, stale) {
-                        Now::Answered(answer) => return Ok(answer),
-                        Now::Later(later) => waiting = *later.0,
+                        Progress::Ready(answer) => return Ok(answer),
+                        Progress::Pending(later) => waiting = *later.0,
                     }
                 }
             }
@@ -267,20 +271,20 @@ impl Service {
     /// Decides one call.
     pub async fn authorize(
         &self,
-        ask: Ask<'_>,
+        ask: RequestMeta<'_>,
         call: &CallContext,
-    ) -> Result<Answer<Decision>, Unanswered> {
+    ) -> Result<Response<Verdict>, ServiceError> {
         match self.authorize_now(ask, call)? {
-            Now::Answered(answer) => Ok(answer),
-            Now::Later(later) => self.finish(later, call).await,
+            Progress::Ready(answer) => Ok(answer),
+            Progress::Pending(later) => self.finish(later, call).await,
         }
     }
 
     /// Decides several calls against one generation, in order: all of them, or none is answered.
     pub async fn authorize_batch(
         &self,
-        asks: &[(Ask<'_>, CallContext)],
-    ) -> Result<Vec<Answer<Decision>>, Unanswered> {
+        asks: &[(RequestMeta<'_>, CallContext)],
+    ) -> Result<Vec<Response<Verdict>>, ServiceError> {
         let Some((ask, _)) = asks.iter().max_by_key(|(ask, _)| ask.at_least_revision) else {
             return Ok(Vec::new());
         };
@@ -292,12 +296,12 @@ impl Service {
             let stale = stale_reason(ask.at_least_revision, revision);
             Ok(self.begin(self.start(*ask, Arc::clone(&first.generation)), call, stale))
         });
-        let begun: Vec<Now<'_>> = begun.collect::<Result<_, Unanswered>>()?;
+        let begun: Vec<Progress<'_>> = begun.collect::<Result<_, ServiceError>>()?;
         let mut answers = Vec::with_capacity(begun.len());
         for (now, (_, call)) in begun.into_iter().zip(asks) {
             answers.push(match now {
-                Now::Answered(answer) => answer,
-                Now::Later(later) => self.finish(later, call).await?,
+                Progress::Ready(answer) => answer,
+                Progress::Pending(later) => self.finish(later, call).await?,
             });
         }
         Ok(answers)
@@ -305,8 +309,12 @@ impl Service {
 
     /// Whether a call would be allowed, and the challenge if an approval would make it so. Nothing is
     /// used up and nothing goes on record.
-    pub fn rehearse(&self, caller: &Caller, call: &CallContext) -> Result<Decision, Unanswered> {
-        let ask = Ask {
+    pub fn decide_dry_run(
+        &self,
+        caller: &Caller,
+        call: &CallContext,
+    ) -> Result<Verdict, ServiceError> {
+        let ask = RequestMeta {
             caller,
             adapter: "control",
             at_least_revision: 0,
@@ -314,24 +322,24 @@ impl Service {
             deadline: Deadline::NONE,
             request_id: None,
         };
-        let pending = self.start(ask, self.live().ok_or(Unanswered::NotReady)?);
+        let pending = self.start(ask, self.live().ok_or(ServiceError::NotReady)?);
         Ok(self.decide(&pending, call).decision)
     }
 
     /// Asks Cedar's own question; any policy error denies.
     pub async fn is_authorized(
         &self,
-        ask: Ask<'_>,
-        question: CedarQuestion,
-    ) -> Result<Answer<Decision>, Unanswered> {
+        ask: RequestMeta<'_>,
+        question: ParcRequest,
+    ) -> Result<Response<Verdict>, ServiceError> {
         let (pending, stale) = self.take(ask).await?;
         let decision = match stale {
-            Some(reason) => Decision::deny(reason),
-            None => pending.guarded(Decision::deny, |generation, _| {
-                cedar::decide(generation, &question)
+            Some(reason) => Verdict::deny(reason),
+            None => pending.guarded(Verdict::deny, |generation, _| {
+                is_authorized::decide(generation, &question)
             }),
         };
-        let question = Question::Cedar {
+        let question = RecordedRequest::Cedar {
             principal: &question.principal,
             action: &question.action,
             resource: &question.resource,
@@ -343,59 +351,63 @@ impl Service {
     /// Decides, and answers unless something has to be written first.
     pub(super) fn begin<'a>(
         &self,
-        pending: Pending<'a>,
+        pending: InFlightRequest<'a>,
         call: &CallContext,
         stale: Option<Reason>,
-    ) -> Now<'a> {
+    ) -> Progress<'a> {
         let made = match stale {
-            Some(reason) => Made::denied(reason),
+            Some(reason) => TentativeVerdict::denied(reason),
             None => self.decide(&pending, call),
         };
         if made.writes.is_empty() {
-            return Now::Answered(self.record(&pending, Question::Call(call), made.decision));
+            return Progress::Ready(self.record(
+                &pending,
+                RecordedRequest::Call(call),
+                made.decision,
+            ));
         }
         let writing = self.write(made.writes);
-        let waiting = Waiting::Writing(pending, made.decision, writing);
-        Now::Later(Later(Box::new(waiting)))
+        let waiting = PendingStage::Commit(pending, made.decision, writing);
+        Progress::Pending(PendingResponse(Box::new(waiting)))
     }
 
     /// Decides, and takes what an allow uses up.
-    fn decide(&self, pending: &Pending<'_>, call: &CallContext) -> Made {
-        pending.guarded(Made::denied, |generation, asker| {
+    fn decide(&self, pending: &InFlightRequest<'_>, call: &CallContext) -> TentativeVerdict {
+        pending.guarded(TentativeVerdict::denied, |generation, asker| {
             let now = pending.started_at;
             // A clock that leaps forgets nothing of what was read and done.
             let sure = self.sure().min(now);
             let caller = &pending.ask.caller.id;
             generation.mapped.tell(&generation.claims, call, caller);
-            for _ in 0..MOST_ATTEMPTS {
+            for _ in 0..MAX_ATTEMPTS {
                 let seen = self.facts.look(&pending.ask, generation, call, sure);
                 let world = self.world(generation, seen.past());
-                let decision = decide::decide(world, call, asker, now);
+                let decision = call::decide(world, call, asker, now);
                 if pending.ask.is_dry_run {
-                    return Made::unwritten(decision);
+                    return TentativeVerdict::unwritten(decision);
                 }
                 if !decision.is_allow() {
                     self.facts.denied(&seen, call, sure);
-                    return Made::unwritten(decision);
+                    return TentativeVerdict::unwritten(decision);
                 }
                 match self.facts.take(&seen, call, &decision.effects, sure) {
-                    Taken::Done => return Made::unwritten(decision),
-                    Taken::Write(writes) => return Made { decision, writes },
-                    Taken::Changed => {}
-                    Taken::Lost(reason) => {
+                    Commit::Applied => return TentativeVerdict::unwritten(decision),
+                    Commit::NeedsWrite(writes) => return TentativeVerdict { decision, writes },
+                    Commit::Conflict => {}
+                    Commit::Denied(reason) => {
                         self.facts.denied(&seen, call, sure);
-                        return Made::denied(reason);
+                        return TentativeVerdict::denied(reason);
                     }
                 }
             }
             let message = "too many calls of this session at once";
-            Made::denied(Reason::new(ReasonCode::Overloaded, message))
+            TentativeVerdict::denied(Reason::new(ReasonCode::Overloaded, message))
         })
     }
 
     /// What a decision is made from, in a generation and with what has happened so far.
-    pub fn world<'w>(&self, generation: &'w Generation, past: Past<'w>) -> World<'w> {
-        World {
+    pub fn world<'w>(&self, generation: &'w Generation, past: History<'w>) -> DecisionInputs<'w> {
+        DecisionInputs {
             snapshot: &generation.snapshot,
             tools: Some(&generation.tools),
             authority: &generation.authority,
@@ -406,7 +418,7 @@ impl Service {
     }
 
     /// Hands over what has to be written before an answer.
-    fn write(&self, writes: Vec<Write>) -> Writing {
+    fn write(&self, writes: Vec<StoreWrite>) -> CommitReceipt {
         let (done, writing) = oneshot::channel();
         let facts = Arc::clone(&self.facts);
         let written = writes.clone();
@@ -424,8 +436,12 @@ impl Service {
         writing
     }
 
-    pub(super) fn start<'a>(&self, ask: Ask<'a>, generation: Arc<Generation>) -> Pending<'a> {
-        Pending {
+    pub(super) fn start<'a>(
+        &self,
+        ask: RequestMeta<'a>,
+        generation: Arc<Generation>,
+    ) -> InFlightRequest<'a> {
+        InFlightRequest {
             ask,
             generation,
             started_at: self.now(),
@@ -437,16 +453,16 @@ impl Service {
     /// deny if it did not come in time.
     pub(super) async fn take<'a>(
         &self,
-        ask: Ask<'a>,
-    ) -> Result<(Pending<'a>, Option<Reason>), Unanswered> {
-        let mut generation = self.live().ok_or(Unanswered::NotReady)?;
+        ask: RequestMeta<'a>,
+    ) -> Result<(InFlightRequest<'a>, Option<Reason>), ServiceError> {
+        let mut generation = self.live().ok_or(ServiceError::NotReady)?;
         ask.deadline.check()?;
         if generation.revision() < ask.at_least_revision {
             let mut revisions = self.ledger.revisions();
             let arrived = revisions.wait_for(|newest| *newest >= ask.at_least_revision);
             // Too late is as good as not at all; which of the two shows below.
             let _ = tokio::time::timeout(self.settings.stale_wait, arrived).await;
-            generation = self.live().ok_or(Unanswered::NotReady)?;
+            generation = self.live().ok_or(ServiceError::NotReady)?;
         }
         let stale = stale_reason(ask.at_least_revision, generation.revision());
         Ok((self.start(ask, generation), stale))
@@ -454,10 +470,10 @@ impl Service {
 
     pub(super) fn record(
         &self,
-        pending: &Pending<'_>,
-        question: Question<'_>,
-        decision: Decision,
-    ) -> Answer<Decision> {
+        pending: &InFlightRequest<'_>,
+        question: RecordedRequest<'_>,
+        decision: Verdict,
+    ) -> Response<Verdict> {
         let decision_id = decision_id(pending.started_at);
         let snapshot = &pending.generation.snapshot;
         self.recorder.record(&DecisionRecord {
@@ -473,7 +489,7 @@ impl Service {
             started_at: pending.started_at,
             took: pending.clock.elapsed(),
         });
-        Answer {
+        Response {
             value: decision,
             decision_id,
             revision: snapshot.revision(),
@@ -482,9 +498,9 @@ impl Service {
     }
 }
 
-impl<T> Answer<T> {
-    pub(super) fn map<U>(self, change: impl FnOnce(T) -> U) -> Answer<U> {
-        Answer {
+impl<T> Response<T> {
+    pub(super) fn map<U>(self, change: impl FnOnce(T) -> U) -> Response<U> {
+        Response {
             value: change(self.value),
             decision_id: self.decision_id,
             revision: self.revision,

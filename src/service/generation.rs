@@ -3,24 +3,23 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use cedar_policy_core::ast::{Entity, EntityUID};
-use cedar_policy_core::entities::{EntityJsonParser, TCComputation};
-use cedar_policy_core::extensions::Extensions;
-use cedar_policy_core::validator::{CoreSchema, ValidatorSchema};
+use callgate_engine::Snapshot;
+use callgate_engine::cedar::{
+    CoreSchema, Entity, EntityJsonParser, EntityUID, Extensions, TCComputation, ValidatorSchema,
+};
 use rpds::RedBlackTreeMapSync;
 
-use crate::call::live::authority::Authority;
-use crate::call::live::change::Change;
-use crate::call::model;
-use crate::call::registration::Tools;
 use crate::config::claims::ClaimMapping;
-use crate::engine::snapshot::Snapshot;
-use crate::service::mapped::Mapped;
-use crate::telemetry::causes::with_causes;
+use crate::domain::authority::change::Change;
+use crate::domain::authority::state::Authority;
+use crate::domain::registration::RegisteredTools;
+use crate::domain::schema;
+use crate::service::claim_warnings::ClaimWarnings;
+use crate::telemetry::error_chain::with_causes;
 
 /// What one load of a directory brings into service, as one unit.
 #[derive(Debug, Clone)]
-pub struct Load {
+pub struct LoadedBundle {
     /// Policies, entities, schema.
     pub snapshot: Snapshot,
     /// How claims become facts.
@@ -35,11 +34,11 @@ pub struct Generation {
     /// Policies, schema, and entities: the directory's and the stored ones.
     pub snapshot: Snapshot,
     /// The registered tools among the entities.
-    pub tools: Tools,
+    pub tools: RegisteredTools,
     /// How claims become facts.
     pub claims: ClaimMapping,
     /// Which of them tokens lack, as far as it was told.
-    pub mapped: Arc<Mapped>,
+    pub mapped: Arc<ClaimWarnings>,
     /// `sha256:<hex>` over the directory's content.
     pub policy_set_digest: Arc<str>,
     /// What is lent, open and approved.
@@ -64,7 +63,7 @@ pub struct StoredEntities {
 /// An entity that cannot be taken into service.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the stored entity `{uid}` does not fit: {why}")]
-pub struct Misfit {
+pub struct StoredEntityError {
     /// Which.
     pub uid: EntityUID,
     /// Why.
@@ -99,13 +98,13 @@ impl StoredEntities {
     }
 
     /// Whether the directory defines an entity of this name.
-    pub fn is_in_directory(&self, uid: &EntityUID) -> bool {
+    pub fn is_in_bundle(&self, uid: &EntityUID) -> bool {
         self.directory.contains(uid)
     }
 
     /// Stored entities that the directory defines as well.
     pub fn shadowed(&self) -> impl Iterator<Item = &EntityUID> {
-        self.all.keys().filter(|uid| self.is_in_directory(uid))
+        self.all.keys().filter(|uid| self.is_in_bundle(uid))
     }
 }
 
@@ -119,16 +118,16 @@ impl Generation {
 
     /// A directory with what is stored beside it.
     pub fn new(
-        load: Load,
+        load: LoadedBundle,
         authority: Authority,
         stored: RedBlackTreeMapSync<EntityUID, Arc<str>>,
         revision: u64,
-    ) -> Result<Self, Misfit> {
+    ) -> Result<Self, StoredEntityError> {
         let directory = load.snapshot;
         let mut entities = Vec::new();
         let schema = directory.schema().map(Arc::as_ref);
         for (uid, json) in stored.iter().filter(|(uid, _)| !directory.contains(uid)) {
-            let why = |why| Misfit {
+            let why = |why| StoredEntityError {
                 uid: uid.clone(),
                 why,
             };
@@ -137,16 +136,18 @@ impl Generation {
         let first = entities.first().map(|entity| entity.uid().clone());
         let snapshot = match first {
             None => directory.clone(),
-            Some(uid) => directory.upsert(entities).map_err(|error| Misfit {
-                uid,
-                why: error.to_string(),
-            })?,
+            Some(uid) => directory
+                .upsert(entities)
+                .map_err(|error| StoredEntityError {
+                    uid,
+                    why: error.to_string(),
+                })?,
         };
-        let named = directory.named_where("approval", &model::action("approve_call"));
+        let named = directory.entities_named_where("approval", &schema::action("approve_call"));
         Ok(Self {
-            tools: Tools::of(&snapshot),
-            snapshot: snapshot.at_revision(revision),
-            mapped: Arc::new(Mapped::of(&load.claims)),
+            tools: RegisteredTools::of(&snapshot),
+            snapshot: snapshot.with_revision(revision),
+            mapped: Arc::new(ClaimWarnings::of(&load.claims)),
             claims: load.claims,
             policy_set_digest: load.policy_set_digest,
             authority,
@@ -159,7 +160,7 @@ impl Generation {
     }
 
     /// The same with another directory.
-    pub fn with(&self, load: Load, revision: u64) -> Result<Self, Misfit> {
+    pub fn with(&self, load: LoadedBundle, revision: u64) -> Result<Self, StoredEntityError> {
         Self::new(
             load,
             self.authority.clone(),
@@ -169,12 +170,14 @@ impl Generation {
     }
 
     /// The generation after a change. A directory goes into service by [`Generation::with`].
-    pub fn after(&self, change: &Change, revision: u64) -> Result<Self, Misfit> {
+    pub fn after(&self, change: &Change, revision: u64) -> Result<Self, StoredEntityError> {
         let mut next = self.clone();
         match change {
-            Change::Grant(grant) => {
-                let id = grant.id.clone();
-                next.authority.grants.insert_mut(id, Arc::clone(grant));
+            Change::Grant(delegation) => {
+                let id = delegation.id.clone();
+                next.authority
+                    .delegations
+                    .insert_mut(id, Arc::clone(delegation));
             }
             Change::Task(task) => {
                 let id = task.id.clone();
@@ -185,7 +188,7 @@ impl Generation {
             }
             Change::Entity { uid, json } => {
                 let schema = self.snapshot.schema().map(Arc::as_ref);
-                let misfit = |why: String| Misfit {
+                let misfit = |why: String| StoredEntityError {
                     uid: uid.clone(),
                     why,
                 };
@@ -199,7 +202,7 @@ impl Generation {
                 next.stored.all.insert_mut(uid.clone(), Arc::clone(json));
             }
             Change::EntityGone { uid } => {
-                if !self.stored.is_in_directory(uid) {
+                if !self.stored.is_in_bundle(uid) {
                     next.snapshot = self.snapshot.remove([uid]);
                     next.tools.update(&next.snapshot, uid);
                 }
@@ -214,7 +217,7 @@ impl Generation {
             }
             Change::SessionEnded { .. } | Change::ClockRepaired { .. } | Change::Bundle { .. } => {}
         }
-        next.snapshot = next.snapshot.at_revision(revision);
+        next.snapshot = next.snapshot.with_revision(revision);
         Ok(next)
     }
 
@@ -222,7 +225,9 @@ impl Generation {
     pub fn has(&self, change: &Change) -> bool {
         let authority = &self.authority;
         match change {
-            Change::Grant(grant) => authority.grants.get(&grant.id) == Some(grant),
+            Change::Grant(delegation) => {
+                authority.delegations.get(&delegation.id) == Some(delegation)
+            }
             Change::Task(task) => authority.tasks.get(&task.id) == Some(task),
             Change::Approval(approval) => authority.approvals.get(&approval.id) == Some(approval),
             Change::Stopped(stop) => authority.stops.get(&stop.uid) == Some(stop),
@@ -252,4 +257,5 @@ pub fn parse_entity(schema: Option<&ValidatorSchema>, json: &str) -> Result<Enti
 }
 
 #[cfg(test)]
+#[path = "generation_tests.rs"]
 mod tests;

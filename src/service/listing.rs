@@ -2,24 +2,24 @@
 
 use smol_str::SmolStr;
 
-use crate::audit::record::Question;
-use crate::call::context::{CallContext, OperationKind};
-use crate::call::decision::{Decision, Reason, ReasonCode};
-use crate::call::listing::{self, Hidden, Offered};
-use crate::call::model;
-use crate::service::deadline::Unanswered;
-use crate::service::decisions::{Answer, Ask, Service};
+use crate::audit::decision_record::RecordedRequest;
+use crate::domain::decide::listing::{self, HiddenReason, ListedItem};
+use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
+use crate::domain::request::call_context::{CallContext, OperationKind};
+use crate::domain::schema;
+use crate::service::deadline::ServiceError;
+use crate::service::decisions::{RequestMeta, Response, Service};
 use crate::service::generation::Generation;
-use crate::service::pending::Pending;
-use crate::state::definitions::{Changed, Place};
-use crate::state::store::Write;
-use crate::telemetry::left_out::LeftOut;
+use crate::service::in_flight::InFlightRequest;
+use crate::store::shown_definitions::{ChangedDefinition, GatewayTool};
+use crate::store::store::StoreWrite;
+use crate::telemetry::record::filtered_entries::FilteredEntry;
 
 fn lacks_arguments(generation: &Generation, call: &CallContext) -> bool {
     let OperationKind::CallTool(tool) = &call.operation.kind else {
         return false;
     };
-    let uid = model::tool(&call.operation.server, &tool.tool);
+    let uid = schema::tool(&call.operation.server, &tool.tool);
     let Some(registered) = generation.tools.get(&uid) else {
         return false;
     };
@@ -40,10 +40,10 @@ impl Service {
     /// of `call` is the listing: which server, and what is listed.
     pub async fn filter(
         &self,
-        ask: Ask<'_>,
+        ask: RequestMeta<'_>,
         call: &CallContext,
-        offered: &[Offered],
-    ) -> Result<Answer<Vec<Hidden>>, Unanswered> {
+        offered: &[ListedItem],
+    ) -> Result<Response<Vec<HiddenReason>>, ServiceError> {
         let (pending, stale) = self.take(ask).await?;
         self.filter_from(&pending, stale, call, offered)
     }
@@ -51,11 +51,11 @@ impl Service {
     /// The same from a generation that was taken.
     fn filter_from(
         &self,
-        pending: &Pending<'_>,
+        pending: &InFlightRequest<'_>,
         stale: Option<Reason>,
         call: &CallContext,
-        offered: &[Offered],
-    ) -> Result<Answer<Vec<Hidden>>, Unanswered> {
+        offered: &[ListedItem],
+    ) -> Result<Response<Vec<HiddenReason>>, ServiceError> {
         let ask = pending.ask;
         let filtered = match stale {
             Some(reason) => Err(reason),
@@ -72,20 +72,20 @@ impl Service {
             .as_ref()
             .is_ok_and(|verdicts| verdicts.len() < offered.len())
         {
-            return Err(Unanswered::Late);
+            return Err(ServiceError::DeadlineExceeded);
         }
         let (decision, verdicts) = match filtered {
-            Ok(verdicts) => (Decision::allow_unconditionally(), verdicts),
+            Ok(verdicts) => (Verdict::allow_unconditionally(), verdicts),
             Err(reason) => {
                 let hidden = Some(reason.code);
-                (Decision::deny(reason), vec![hidden; offered.len()])
+                (Verdict::deny(reason), vec![hidden; offered.len()])
             }
         };
         if decision.is_allow() {
             self.remember(pending, &call.operation.server, offered, &verdicts);
         }
         let hidden = verdicts.iter().flatten().count();
-        let question = Question::Filter {
+        let question = RecordedRequest::Filter {
             call,
             kept: verdicts.len() - hidden,
             hidden,
@@ -98,23 +98,23 @@ impl Service {
     /// if it lacks nothing.
     pub(super) fn entry_from(
         &self,
-        pending: &Pending<'_>,
+        pending: &InFlightRequest<'_>,
         call: &CallContext,
-    ) -> Result<Option<Answer<Decision>>, Unanswered> {
+    ) -> Result<Option<Response<Verdict>>, ServiceError> {
         // Arguments of which some are missing are those of a call: who sends them may have left out others.
         let is_bare =
             matches!(&call.operation.kind, OperationKind::CallTool(it) if it.arguments.is_empty());
         if !is_bare || !lacks_arguments(&pending.generation, call) {
             return Ok(None);
         }
-        let Some((listing, offered)) = listing::entry_of(call) else {
+        let Some((listing, offered)) = listing::as_listing(call) else {
             return Ok(None);
         };
         let answer = self.filter_from(pending, None, &listing, &[offered])?;
         Ok(Some(answer.map(
             |verdicts| match verdicts.into_iter().next().flatten() {
-                None => Decision::allow_unconditionally(),
-                Some(code) => Decision::deny(Reason::new(code, "this is not shown in lists")),
+                None => Verdict::allow_unconditionally(),
+                Some(code) => Verdict::deny(Reason::new(code, "this is not shown in lists")),
             },
         )))
     }
@@ -126,7 +126,7 @@ impl Service {
     }
 
     /// Hands over what nobody waits for.
-    fn write_soon(&self, writes: Vec<Write>) {
+    fn write_soon(&self, writes: Vec<StoreWrite>) {
         if writes.is_empty() {
             return;
         }
@@ -144,18 +144,18 @@ impl Service {
     /// policy says so, goes into the log: nobody else would tell.
     fn remember(
         &self,
-        pending: &Pending<'_>,
+        pending: &InFlightRequest<'_>,
         server: &SmolStr,
-        offered: &[Offered],
-        verdicts: &[Hidden],
+        offered: &[ListedItem],
+        verdicts: &[HiddenReason],
     ) {
         let gateway = pending.ask.gateway();
         let mut shown = Vec::new();
         for (offered, hidden) in offered.iter().zip(verdicts) {
-            let Offered::Tool { name, definition } = offered else {
+            let ListedItem::Tool { name, definition } = offered else {
                 continue;
             };
-            let mut left = LeftOut {
+            let mut left = FilteredEntry {
                 adapter: pending.ask.adapter,
                 gateway: &gateway,
                 server: Some(server),
@@ -170,11 +170,11 @@ impl Service {
             let Some(definition) = definition else {
                 continue;
             };
-            let tool = model::tool(server, name);
+            let tool = schema::tool(server, name);
             let changed = (*hidden == Some(ReasonCode::ToolChanged)).then(|| {
                 let pinned = pending.generation.tools.get(&tool);
                 let parts = pinned.and_then(|it| it.digest_parts.as_deref());
-                Changed {
+                ChangedDefinition {
                     digests: definition.digests().clone(),
                     fields: parts.map_or_else(Vec::new, |it| definition.differs_in(it)),
                     at: pending.started_at,
@@ -186,7 +186,7 @@ impl Service {
                 self.recorder().left_out(&left, pending.started_at);
             }
             let gateway = gateway.clone();
-            shown.push((Place { gateway, tool }, changed));
+            shown.push((GatewayTool { gateway, tool }, changed));
         }
         let definitions = &self.facts().definitions;
         let writes = definitions.shown(&shown, pending.started_at);

@@ -14,24 +14,24 @@
     reason = "a reason is made once for a denied call and moves straight into its decision"
 )]
 
-pub mod carriers;
-mod cedar;
+pub mod bundle_status;
+pub mod call_carriers;
 pub mod clock;
 pub mod deadline;
 pub mod decisions;
-pub mod directory;
-pub mod effects;
 pub mod generation;
-pub mod keeper;
-pub mod keys;
+pub mod idempotency;
+mod is_authorized;
 pub mod ledger;
+pub mod maintenance;
+pub mod side_effects;
 
+pub mod batch;
+mod claim_warnings;
+pub mod concurrency_limit;
+mod in_flight;
 mod listing;
-pub mod load;
-mod mapped;
-mod pending;
-pub mod pressure;
+mod planning_queues;
 pub mod search;
+pub mod server_load;
 pub mod settings;
-pub mod several;
-mod turns;

@@ -2,21 +2,20 @@
 //!
 //! Everything is decided from one generation.
 
-use cedar_policy_core::ast::{EntityType, EntityUID};
+use callgate_engine::cedar::{EntityType, EntityUID};
+use callgate_engine::{Cursor, Snapshot, StaleCursorError};
 
-use crate::audit::record::Question;
-use crate::call::context::TraceContext;
-use crate::call::decision::{Decision, Reason};
-use crate::engine::snapshot::Snapshot;
-use crate::engine::walk::{Place, PlaceGone};
-use crate::service::cedar;
-use crate::service::deadline::Unanswered;
-use crate::service::decisions::{Answer, Ask, CedarQuestion, Service};
-use crate::service::pending::Pending;
+use crate::audit::decision_record::RecordedRequest;
+use crate::domain::decide::verdict::{Reason, Verdict};
+use crate::domain::request::call_context::TraceContext;
+use crate::service::deadline::ServiceError;
+use crate::service::decisions::{ParcRequest, RequestMeta, Response, Service};
+use crate::service::in_flight::InFlightRequest;
+use crate::service::is_authorized;
 
 /// What is sought.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Sought {
+pub enum SearchTarget {
     /// Stored principals of a type.
     Subject(EntityType),
     /// Stored resources of a type.
@@ -27,9 +26,9 @@ pub enum Sought {
 
 /// A search: everything of a question but what is sought.
 #[derive(Debug, Clone)]
-pub struct Search {
+pub struct SearchRequest {
     /// What is sought.
-    pub sought: Sought,
+    pub sought: SearchTarget,
     /// The principal, unless sought.
     pub principal: Option<EntityUID>,
     /// The action, unless sought.
@@ -37,7 +36,7 @@ pub struct Search {
     /// The resource, unless sought.
     pub resource: Option<EntityUID>,
     /// Where the page before ended.
-    pub after: Option<Place>,
+    pub after: Option<Cursor>,
     /// The most to find.
     pub most: usize,
     /// The most to look at. A page ends there, however little was found.
@@ -48,20 +47,20 @@ pub struct Search {
 
 /// One page of what was found.
 #[derive(Debug, Clone, Default)]
-pub struct Found {
+pub struct EntityPage {
     /// Those for which the question is allowed.
-    pub hits: Vec<Hit>,
+    pub hits: Vec<SearchHit>,
     /// Where the next page starts; `None` if there is none.
-    pub next: Option<Place>,
+    pub next: Option<Cursor>,
 }
 
 /// One for which the question is allowed.
 #[derive(Debug, Clone)]
-pub struct Hit {
+pub struct SearchHit {
     /// Who, what, or which action.
     pub uid: EntityUID,
     /// The allow, which may oblige whoever acts upon it.
-    pub decision: Decision,
+    pub decision: Verdict,
 }
 
 /// Why there is no page.
@@ -69,16 +68,16 @@ pub struct Hit {
 pub enum SearchError<E: std::error::Error + 'static> {
     /// There is no answer to anything.
     #[error(transparent)]
-    Unanswered(#[from] Unanswered),
+    Unanswered(#[from] ServiceError),
     /// The place is one of an earlier load.
     #[error(transparent)]
-    PlaceGone(PlaceGone),
+    PlaceGone(StaleCursorError),
     /// A question about a candidate cannot be made.
     #[error(transparent)]
     Question(E),
 }
 
-impl Sought {
+impl SearchTarget {
     /// What is sought, in one word.
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -92,13 +91,13 @@ impl Sought {
 impl Service {
     pub(super) fn answer(
         &self,
-        pending: &Pending<'_>,
-        question: &CedarQuestion,
-    ) -> Answer<Decision> {
-        let decision = pending.guarded(Decision::deny, |generation, _| {
-            cedar::decide(generation, question)
+        pending: &InFlightRequest<'_>,
+        question: &ParcRequest,
+    ) -> Response<Verdict> {
+        let decision = pending.guarded(Verdict::deny, |generation, _| {
+            is_authorized::decide(generation, question)
         });
-        let asked = Question::Cedar {
+        let asked = RecordedRequest::Cedar {
             principal: &question.principal,
             action: &question.action,
             resource: &question.resource,
@@ -111,14 +110,14 @@ impl Service {
     /// end of the search. The search as a whole is one record.
     pub fn search<E: std::error::Error + 'static>(
         &self,
-        ask: Ask<'_>,
-        search: &Search,
-        question: impl Fn(&Snapshot, &EntityUID) -> Result<Option<CedarQuestion>, E>,
-    ) -> Result<Answer<Found>, SearchError<E>> {
-        let generation = self.live().ok_or(Unanswered::NotReady)?;
+        ask: RequestMeta<'_>,
+        search: &SearchRequest,
+        question: impl Fn(&Snapshot, &EntityUID) -> Result<Option<ParcRequest>, E>,
+    ) -> Result<Response<EntityPage>, SearchError<E>> {
+        let generation = self.live().ok_or(ServiceError::NotReady)?;
         let pending = self.start(ask, generation);
         let mut looked_at = 0;
-        let found: Result<Result<Found, Reason>, SearchError<E>> = pending.guarded(
+        let found: Result<Result<EntityPage, Reason>, SearchError<E>> = pending.guarded(
             |reason: Reason| Ok(Err(reason)),
             |generation, _| {
                 let snapshot = &generation.snapshot;
@@ -127,10 +126,10 @@ impl Service {
                 let allowed = |candidate: &EntityUID| {
                     looked_at += 1;
                     let question = question(snapshot, candidate).map_err(SearchError::Question)?;
-                    let decision = question.map(|it| cedar::decide(generation, &it));
-                    Ok(decision.filter(Decision::is_allow))
+                    let decision = question.map(|it| is_authorized::decide(generation, &it));
+                    Ok(decision.filter(Verdict::is_allow))
                 };
-                let in_time = |_: &(EntityUID, Place)| !ask.deadline.is_over();
+                let in_time = |_: &(EntityUID, Cursor)| !ask.deadline.is_over();
                 let each = std::mem::take(&mut candidates.each);
                 let each = each.into_iter().take_while(in_time);
                 page(each, candidates.next, search.most, allowed).map(Ok)
@@ -138,10 +137,10 @@ impl Service {
         );
         ask.deadline.check()?;
         let (decision, found) = match found? {
-            Ok(found) => (Decision::allow_unconditionally(), found),
-            Err(reason) => (Decision::deny(reason), Found::default()),
+            Ok(found) => (Verdict::allow_unconditionally(), found),
+            Err(reason) => (Verdict::deny(reason), EntityPage::default()),
         };
-        let asked = Question::Search {
+        let asked = RecordedRequest::Search {
             sought: search.sought.as_str(),
             principal: search.principal.as_ref(),
             action: search.action.as_ref(),
@@ -157,36 +156,36 @@ impl Service {
 
 /// Those to look at, each with the place after it, and the place after all of them.
 struct Candidates {
-    each: Vec<(EntityUID, Place)>,
-    next: Option<Place>,
+    each: Vec<(EntityUID, Cursor)>,
+    next: Option<Cursor>,
 }
 
-fn candidates(snapshot: &Snapshot, search: &Search) -> Result<Candidates, PlaceGone> {
+fn candidates(snapshot: &Snapshot, search: &SearchRequest) -> Result<Candidates, StaleCursorError> {
     let ty = match &search.sought {
-        Sought::Subject(ty) | Sought::Resource(ty) => ty,
-        Sought::Action => return actions(snapshot, search),
+        SearchTarget::Subject(ty) | SearchTarget::Resource(ty) => ty,
+        SearchTarget::Action => return actions(snapshot, search),
     };
-    let piece = snapshot.walk(ty, search.after, search.candidates)?;
+    let piece = snapshot.list_entities(ty, search.after, search.candidates)?;
     Ok(Candidates {
         each: piece.entities,
         next: piece.next,
     })
 }
 
-fn actions(snapshot: &Snapshot, search: &Search) -> Result<Candidates, PlaceGone> {
-    let start = snapshot.place_of_action(0);
+fn actions(snapshot: &Snapshot, search: &SearchRequest) -> Result<Candidates, StaleCursorError> {
+    let start = snapshot.action_cursor(0);
     if search.after.is_some_and(|place| place.order != start.order) {
-        return Err(PlaceGone);
+        return Err(StaleCursorError);
     }
     let first = search.after.map_or(0, |place| place.shard);
     let actions = snapshot.actions();
     let count = actions.len();
-    let each: Vec<(EntityUID, Place)> = actions
+    let each: Vec<(EntityUID, Cursor)> = actions
         .into_iter()
         .zip(1_u32..)
         .skip(first as usize)
         .take(search.candidates)
-        .map(|(action, number)| (action, snapshot.place_of_action(number)))
+        .map(|(action, number)| (action, snapshot.action_cursor(number)))
         .collect();
     let is_all = first as usize + each.len() >= count;
     let next = each.last().map(|(_, at)| *at).filter(|_| !is_all);
@@ -195,25 +194,25 @@ fn actions(snapshot: &Snapshot, search: &Search) -> Result<Candidates, PlaceGone
 
 /// Fills a page. One that is full ends before the first candidate it has not looked at.
 fn page<E>(
-    each: impl Iterator<Item = (EntityUID, Place)>,
-    after_all: Option<Place>,
+    each: impl Iterator<Item = (EntityUID, Cursor)>,
+    after_all: Option<Cursor>,
     most: usize,
-    mut allowed: impl FnMut(&EntityUID) -> Result<Option<Decision>, E>,
-) -> Result<Found, E> {
+    mut allowed: impl FnMut(&EntityUID) -> Result<Option<Verdict>, E>,
+) -> Result<EntityPage, E> {
     let mut hits = Vec::new();
     let mut last = None;
     for (candidate, at) in each {
         if hits.len() >= most {
             let next = last;
-            return Ok(Found { hits, next });
+            return Ok(EntityPage { hits, next });
         }
         last = Some(at);
         if let Some(decision) = allowed(&candidate)? {
             let uid = candidate;
-            hits.push(Hit { uid, decision });
+            hits.push(SearchHit { uid, decision });
         }
     }
-    Ok(Found {
+    Ok(EntityPage {
         hits,
         next: after_all,
     })

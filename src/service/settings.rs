@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use crate::call::challenge;
-use crate::service::keys::KeyRoom;
+use crate::domain::decide::challenge;
+use crate::service::idempotency::KeyLimits;
 
 /// How long the service waits, and how much it remembers.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct ServiceSettings {
     /// How long a demand for a later revision may wait before it is denied with `STALE`.
     pub stale_wait: Duration,
     /// How long the challenge of a deny is good for.
@@ -23,32 +23,32 @@ pub struct Settings {
     /// Most places whose labels are remembered at once, what contains them included.
     pub places: usize,
     /// How long the labels of what was written to a place count there.
-    pub place_for: Duration,
+    pub resource_label_ttl: Duration,
     /// Most actors, and pairs of an actor and a tool, that are counted at once.
     pub counted: usize,
     /// Most idempotency keys that are remembered at once.
-    pub keys: KeyRoom,
+    pub keys: KeyLimits,
     /// How long a definition that is not the pinned one is remembered after a list has shown it.
-    pub definitions_kept: Duration,
+    pub definition_ttl: Duration,
 }
 
-impl Default for Settings {
+impl Default for ServiceSettings {
     fn default() -> Self {
         Self {
             stale_wait: Duration::from_millis(500),
-            approval_valid_for: challenge::VALID_FOR,
+            approval_valid_for: challenge::DEFAULT_VALIDITY,
             sessions: 1_000_000,
             session_idle: Duration::from_secs(24 * 3_600),
             carriers: 1_000_000,
             pair_for: Duration::from_secs(60 * 60),
             places: 1_000_000,
-            place_for: Duration::from_secs(30 * 24 * 3_600),
+            resource_label_ttl: Duration::from_secs(30 * 24 * 3_600),
             counted: 1_000_000,
-            keys: KeyRoom {
+            keys: KeyLimits {
                 all: 1_000_000,
                 caller: 250_000,
             },
-            definitions_kept: Duration::from_secs(15 * 60),
+            definition_ttl: Duration::from_secs(15 * 60),
         }
     }
 }

@@ -3,33 +3,33 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::PolicyInfo;
+use callgate_engine::cedar::EntityUID;
+use callgate_engine::obligation::Obligation;
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
-use crate::audit::record::{DecisionRecord, Question};
-use crate::call::context::{
-    CallContext, Delegation, Environment, Identity, Initiator, Operation, OperationKind, Sampling,
+use crate::audit::decision_record::{DecisionRecord, RecordedRequest};
+use crate::config::telemetry::TelemetryConfig;
+use crate::domain::decide::verdict::{Decision, Reason, ReasonCode, SideEffects, Verdict};
+use crate::domain::request::call_context::{
+    ActorChain, CallContext, Environment, Identity, Initiator, Operation, OperationKind, Sampling,
     Subject, ToolCall, TraceContext, Workflow,
 };
-use crate::call::decision::{Decision, Effects, Outcome, Reason, ReasonCode};
-use crate::config::telemetry::Telemetry;
-use crate::engine::obligation::Obligation;
-use crate::engine::policy::PolicyInfo;
-use crate::telemetry::redaction::Redaction;
+use crate::telemetry::redact::redaction::Redaction;
 
 pub const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";
 pub const PARENT_ID: &str = "b7ad6b7169203331";
 
 /// The parts of a record that outlive it.
-pub struct Asked {
+pub struct RecordFixture {
     pub caller: Arc<str>,
     pub digest: Arc<str>,
-    pub decision: Decision,
+    pub decision: Verdict,
 }
 
-impl Asked {
-    pub fn with(decision: Decision) -> Self {
+impl RecordFixture {
+    pub fn with(decision: Verdict) -> Self {
         Self {
             caller: "edge".into(),
             digest: "sha256:5eed".into(),
@@ -37,7 +37,7 @@ impl Asked {
         }
     }
 
-    pub fn record<'a>(&'a self, question: Question<'a>) -> DecisionRecord<'a> {
+    pub fn record<'a>(&'a self, question: RecordedRequest<'a>) -> DecisionRecord<'a> {
         DecisionRecord {
             decision_id: Uuid::from_u128(0x0192_0000_0000_7000_8000_0000_0000_0001),
             caller: &self.caller,
@@ -54,7 +54,7 @@ impl Asked {
     }
 }
 
-pub fn redaction(config: &Telemetry) -> Redaction {
+pub fn redaction(config: &TelemetryConfig) -> Redaction {
     Redaction::new(&[7; 32], config).unwrap()
 }
 
@@ -74,26 +74,26 @@ pub fn policy(id: &str) -> Arc<PolicyInfo> {
     })
 }
 
-pub fn allow() -> Decision {
-    Decision {
-        outcome: Outcome::Allow,
+pub fn allow() -> Verdict {
+    Verdict {
+        outcome: Decision::Allow,
         reasons: Vec::new(),
-        determining: vec![policy("read.broad"), policy("read.engineering")],
+        determining_policies: vec![policy("read.broad"), policy("read.engineering")],
         shadow: vec![policy("shadow.no-night-work")],
         principals: Vec::new(),
         targets: Vec::new(),
         challenge: None,
-        effects: Effects::default(),
+        effects: SideEffects::default(),
     }
 }
 
-pub fn deny(code: ReasonCode) -> Decision {
+pub fn deny(code: ReasonCode) -> Verdict {
     let mut reason = Reason::new(code, "message-that-stays-here");
     reason.missing = vec!["context.purpose".to_owned()];
     reason.detail = Some("detail-that-stays-here".to_owned());
-    Decision {
-        determining: vec![policy("write.needs-person")],
-        ..Decision::deny(reason)
+    Verdict {
+        determining_policies: vec![policy("write.needs-person")],
+        ..Verdict::deny(reason)
     }
 }
 
@@ -107,12 +107,12 @@ pub fn arguments(value: Json) -> Map<String, Json> {
 /// A tool call by an agent for a person, with every field filled.
 pub fn tool_call() -> CallContext {
     CallContext {
-        delegation: Some(Delegation {
+        delegation: Some(ActorChain {
             root: Some(uid(r#"Mcp::User::"alice@example.com""#)),
             actors: vec![uid(r#"Mcp::Agent::"planner""#)],
             scopes: vec!["repo".into()],
             verified: true,
-            grant_ids: Vec::new(),
+            delegation_ids: Vec::new(),
             not_before: None,
             expires_at: None,
             claims: Vec::new(),

@@ -9,22 +9,10 @@
 //!
 //! Invariant: no decisions, and never an argument in the clear unless the configuration names it.
 
-mod again;
-pub mod causes;
-pub mod collector;
-pub mod control;
-pub mod exporters;
+pub mod error_chain;
+pub mod export;
 #[cfg(test)]
 mod fixtures;
-pub mod flow;
-pub mod lately;
-pub mod left_out;
-pub mod losses;
-pub mod mapping;
-pub mod metrics;
-pub mod otlp;
-pub mod recorder;
-pub mod redaction;
-pub mod repeats;
+pub mod record;
+pub mod redact;
 pub mod setup;
-pub mod sink;

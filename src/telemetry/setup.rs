@@ -26,15 +26,15 @@ use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::util::SubscriberInitExt;
 use uuid::Uuid;
 
-use crate::call::visible::{escaped, escaped_lines};
 use crate::config;
-use crate::telemetry::exporters::{self, ExporterError, Plan, Variables};
-use crate::telemetry::flow::Counted;
-use crate::telemetry::losses::{Kind, Reason, Signal};
-use crate::telemetry::metrics::Live;
-use crate::telemetry::recorder::{Parts, Recorder};
-use crate::telemetry::redaction::{KeyTooShort, MIN_KEY_BYTES, Redaction};
-use crate::telemetry::sink::{Room, Sink};
+use crate::domain::request::visible::{escaped, escaped_lines};
+use crate::telemetry::export::exporters::{self, EnvLookup, ExportConfig, ExporterError};
+use crate::telemetry::export::log_queue::{LogQueue, QueueLimits};
+use crate::telemetry::export::losses::{LossReason, LostSignal, RecordKind};
+use crate::telemetry::export::span_processor::CountedSpanProcessor;
+use crate::telemetry::record::metrics::LiveGauges;
+use crate::telemetry::record::recorder::{Recorder, RecorderParts};
+use crate::telemetry::redact::redaction::{KeyTooShortError, MIN_KEY_BYTES, Redaction};
 
 /// What is logged unless somebody asks for something else.
 pub const DEFAULT_FILTER: &str = "info";
@@ -93,7 +93,7 @@ pub enum SetupError {
     Random(getrandom::Error),
     /// The key.
     #[error(transparent)]
-    Key(#[from] KeyTooShort),
+    Key(#[from] KeyTooShortError),
     /// An exporter.
     #[error(transparent)]
     Exporter(#[from] ExporterError),
@@ -103,8 +103,8 @@ pub enum SetupError {
 #[derive(Debug)]
 #[must_use = "log lines that wait are lost unless this is dropped at the very end"]
 pub struct Logging {
-    sink: Sink,
-    live: Arc<Live>,
+    sink: LogQueue,
+    live: Arc<LiveGauges>,
 }
 
 impl Logging {
@@ -130,7 +130,7 @@ impl Drop for Logging {
 #[derive(Debug)]
 pub struct Telemetry {
     recorder: Recorder,
-    live: Arc<Live>,
+    live: Arc<LiveGauges>,
     tracer_provider: Option<SdkTracerProvider>,
     meter_provider: Option<SdkMeterProvider>,
     ticking: Option<JoinHandle<()>>,
@@ -145,8 +145,8 @@ pub fn start_logging(filter: Option<&str>, format: LogFormat) -> Result<Logging,
         .filter(|value| !value.is_empty());
     let filter = filter.map(str::to_owned).or(from_env);
     let filter = parse_filter(filter.as_deref().unwrap_or(DEFAULT_FILTER))?;
-    let live = Arc::new(Live::default());
-    let sink = Sink::start(stderr(), Room::default(), Arc::clone(&live));
+    let live = Arc::new(LiveGauges::default());
+    let sink = LogQueue::start(stderr(), QueueLimits::default(), Arc::clone(&live));
     let sink = sink.map_err(SetupError::LogThread)?;
     let is_terminal = stderr().is_terminal();
     let is_text = match format {
@@ -197,14 +197,14 @@ impl Telemetry {
     /// Starts what the configuration and the `OTEL_*` variables ask for. Paths in the configuration
     /// are relative to `base`. Needs a tokio runtime around it.
     pub fn start(
-        config: &config::telemetry::Telemetry,
+        config: &config::telemetry::TelemetryConfig,
         base: &Path,
         logging: &Logging,
     ) -> Result<Self, SetupError> {
         let var = |name: &str| std::env::var(name).ok();
         let redaction = redaction(config, base, &var)?;
         let endpoint = config.endpoint.as_deref();
-        let plan = Plan::from_env(endpoint, &var);
+        let plan = ExportConfig::from_env(endpoint, &var);
         for warning in &plan.warnings {
             tracing::warn!("{warning}");
         }
@@ -214,7 +214,7 @@ impl Telemetry {
             true => Some(
                 SdkTracerProvider::builder()
                     .with_resource(resource.clone())
-                    .with_span_processor(Counted::new(
+                    .with_span_processor(CountedSpanProcessor::new(
                         exporters::spans(endpoint, live, &var)?,
                         live,
                         &var,
@@ -237,13 +237,13 @@ impl Telemetry {
             metrics = plan.metrics,
             "telemetry started"
         );
-        let parts = Parts {
+        let parts = RecorderParts {
             live: Arc::clone(live),
             redaction,
             decision_log: config.decision_log,
             lines_per_minute: Some(config.lines_per_minute),
             sink: Some(logging.sink.clone()),
-            ..Parts::default()
+            ..RecorderParts::default()
         };
         let mut started = Self::with_providers(parts, tracer_provider, meter_provider);
         started.ticking = Some(tick(started.recorder()));
@@ -251,7 +251,7 @@ impl Telemetry {
     }
 
     fn with_providers(
-        parts: Parts<'_>,
+        parts: RecorderParts<'_>,
         tracer_provider: Option<SdkTracerProvider>,
         meter_provider: Option<SdkMeterProvider>,
     ) -> Self {
@@ -262,7 +262,7 @@ impl Telemetry {
             .as_ref()
             .map(|provider| provider.meter_with_scope(scope.clone()));
         let live = Arc::clone(&parts.live);
-        let recorder = Recorder::new(Parts {
+        let recorder = Recorder::new(RecorderParts {
             tracer: tracer_provider
                 .as_ref()
                 .map(|provider| provider.tracer_with_scope(scope)),
@@ -317,14 +317,18 @@ fn tick(recorder: Recorder) -> JoinHandle<()> {
 
 /// Spans first: what is lost of them is in the last metrics.
 async fn flush(
-    live: &Arc<Live>,
+    live: &Arc<LiveGauges>,
     tracer_provider: Option<SdkTracerProvider>,
     meter_provider: Option<SdkMeterProvider>,
     within: Duration,
 ) {
     let failures = || {
         let losses = &live.losses;
-        losses.count(Signal::Metrics, Kind::Other, Reason::ExportFailed)
+        losses.count(
+            LostSignal::Metrics,
+            RecordKind::Other,
+            LossReason::ExportFailed,
+        )
     };
     let (has_metrics, before) = (meter_provider.is_some(), failures());
     let for_spans = if has_metrics { within / 2 } else { within };
@@ -362,14 +366,19 @@ async fn flush(
     // An export that failed is counted already.
     if has_metrics && !metrics && failures() == before {
         let losses = &live.losses;
-        losses.add(Signal::Metrics, Kind::Other, Reason::Shutdown, 1);
+        losses.add(
+            LostSignal::Metrics,
+            RecordKind::Other,
+            LossReason::Shutdown,
+            1,
+        );
     }
 }
 
 fn redaction(
-    config: &config::telemetry::Telemetry,
+    config: &config::telemetry::TelemetryConfig,
     base: &Path,
-    var: Variables<'_>,
+    var: EnvLookup<'_>,
 ) -> Result<Redaction, SetupError> {
     let source = &config.arguments;
     let key = match (&source.hmac_key_file, &source.hmac_key_env) {
@@ -402,7 +411,7 @@ fn random_key() -> Result<Vec<u8>, SetupError> {
 
 /// Who sends: the SDK adds what `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` say, which wins
 /// over everything but a name in the configuration.
-fn resource(service_name: Option<&str>, var: Variables<'_>) -> Resource {
+fn resource(service_name: Option<&str>, var: EnvLookup<'_>) -> Resource {
     const NAME: Key = Key::from_static_str("service.name");
     const INSTANCE: Key = Key::from_static_str("service.instance.id");
     const VERSION: Key = Key::from_static_str("service.version");
@@ -427,4 +436,5 @@ fn resource(service_name: Option<&str>, var: Variables<'_>) -> Resource {
 }
 
 #[cfg(test)]
+#[path = "setup_tests.rs"]
 mod tests;

@@ -240,8 +240,8 @@ fn bundle(servers: &BTreeMap<String, Vec<Json>>) -> Bundle {
         let tools: serde_json::Map<_, _> = tools
             .iter()
             .map(|tool| {
-                let effect = if is_read(tool) { "read" } else { "write" };
-                let registered = json!({"effect": effect, "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"});
+                let access = if is_read(tool) { "read" } else { "write" };
+                let registered = json!({"access": access, "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"});
                 (name(tool).to_owned(), registered)
             })
             .collect();

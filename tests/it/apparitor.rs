@@ -30,12 +30,12 @@ resources = { mcp_tool = "tool", mcp_resource = "resource", mcp_prompt = "prompt
 const TOOLS: &str = r#"{
   "server": {"name": "notes", "owner": "alice"},
   "tools": {
-    "list_notes": {"effect": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
+    "list_notes": {"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
       "input_schema": {"type": "object", "properties": {"folder": {"type": "string"}}}},
-    "add_note": {"effect": "write", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
+    "add_note": {"access": "write", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
       "target_arguments": ["path"],
       "input_schema": {"type": "object", "properties": {"path": {"type": "string"}, "text": {"type": "string"}}, "required": ["path"]}},
-    "drop_notes": {"effect": "admin", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
+    "drop_notes": {"access": "admin", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
       "input_schema": {"type": "object", "properties": {}}}
   }
 }"#;
@@ -165,7 +165,9 @@ fn tools_resources_prompts_and_lists_are_what_the_decisions_say() {
     let lines = log
         .lines()
         .filter_map(|line| serde_json::from_str::<Json>(line).ok());
-    let decided: Vec<Json> = lines.filter(|it| it["message"] == "decided").collect();
+    let decided: Vec<Json> = lines
+        .filter(|it| it["message"] == "authorization decision")
+        .collect();
     let reasons: Vec<&str> = decided
         .iter()
         .filter_map(|it| it["reason"].as_str())

@@ -198,7 +198,7 @@ async fn what_decides_is_told_and_whose_policy_it_is_to_those_who_may_know() {
     let expected = v1::ApprovalCircumstances {
         policies: vec![policy("write-with-a-yes")],
         purpose: "release\u{202e}".into(),
-        effect: v1::Effect::Write.into(),
+        access: v1::AccessLevel::Write.into(),
         argument_order: vec!["a".into(), "n".into()],
         ..Default::default()
     };
@@ -228,7 +228,7 @@ async fn the_order_of_the_pinned_schema_is_that_of_the_arguments() {
         actor: person("sec"),
         server: "git".into(),
         tool: "ordered".into(),
-        effect: v1::Effect::Write.into(),
+        access: v1::AccessLevel::Write.into(),
         sensitivity: "internal".into(),
         owner: "ana".into(),
         target_arguments: vec![v1::TargetArgument {

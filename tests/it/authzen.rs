@@ -86,7 +86,7 @@ async fn decide(server: &Running, request: &Json) -> bool {
     reply.json()["decision"].as_bool().expect("a boolean")
 }
 
-async fn decide_each(server: &Running, request: &Json) -> Vec<bool> {
+async fn decide_batch(server: &Running, request: &Json) -> Vec<bool> {
     let reply = post(server, EVALUATIONS, request).await;
     assert_eq!(reply.status, 200, "{request}: {reply:?}");
     let json = reply.json();
@@ -173,21 +173,21 @@ async fn batch_core() {
              "context": {"time": "2025-06-27T19:00-07:00", "source": "batch-override"}},
         ],
     });
-    assert_eq!(decide_each(&server, &records).await, [true, true]);
+    assert_eq!(decide_batch(&server, &records).await, [true, true]);
     let ordered = json!({
         "subject": {"type": "user", "id": "bob"}, "resource": {"type": "record", "id": "record-1"},
         "evaluations": [{"action": {"name": "read"}}, {"action": {"name": "write"}}],
     });
-    assert_eq!(decide_each(&server, &ordered).await, [true, false]);
+    assert_eq!(decide_batch(&server, &ordered).await, [true, false]);
     let whole = json!({
         "evaluations": [tuple("alice", "read", "record-1"), tuple("bob", "write", "record-1")],
     });
-    assert_eq!(decide_each(&server, &whole).await, [true, false]);
+    assert_eq!(decide_batch(&server, &whole).await, [true, false]);
 
     // One that cannot be read is denied and says why; the others are answered.
     let mut broken = records.clone();
     broken["evaluations"] = json!([{"resource": {"type": "record", "id": "record-1"}}, {}, 7]);
-    assert_eq!(decide_each(&server, &broken).await, [true, false, false]);
+    assert_eq!(decide_batch(&server, &broken).await, [true, false, false]);
     let reply = post(&server, EVALUATIONS, &broken).await.json();
     let error = &reply["evaluations"][1]["context"]["error"];
     assert_eq!(
@@ -221,7 +221,7 @@ async fn batch_properties() {
             "subject": {"type": "user", "id": "alice"}, "action": {"name": "write"},
             "evaluations": [{"resource": active}, {"resource": archived}],
         });
-        assert_eq!(decide_each(&server, &by_resource).await, [true, false]);
+        assert_eq!(decide_batch(&server, &by_resource).await, [true, false]);
         let by_subject = json!({
             "action": {"name": "write"}, "resource": archived,
             "evaluations": [
@@ -229,7 +229,7 @@ async fn batch_properties() {
                 {"subject": {"type": "user", "id": "bob", "properties": {"role": "admin"}}},
             ],
         });
-        assert_eq!(decide_each(&server, &by_subject).await, [false, true]);
+        assert_eq!(decide_batch(&server, &by_subject).await, [false, true]);
         let merged = json!({
             "subject": {"type": "user", "id": "alice"}, "action": {"name": "write"},
             "resource": {"type": "record"},
@@ -238,7 +238,7 @@ async fn batch_properties() {
                 {"resource": archived},
             ],
         });
-        assert_eq!(decide_each(&server, &merged).await, [true, false]);
+        assert_eq!(decide_batch(&server, &merged).await, [true, false]);
     }
 }
 
@@ -259,12 +259,12 @@ async fn a_batch_stops_where_it_is_told_to() {
         (json!("deny_on_first_deny"), &[true, false]),
         (json!("permit_on_first_permit"), &[true]),
     ] {
-        assert_eq!(decide_each(&server, &with(semantic)).await, wanted);
+        assert_eq!(decide_batch(&server, &with(semantic)).await, wanted);
     }
     // What cannot be read is a deny here too.
     let mut broken = with(json!("deny_on_first_deny"));
     broken["evaluations"] = json!([{}, {"action": {"name": "read"}}]);
-    assert_eq!(decide_each(&server, &broken).await, [false]);
+    assert_eq!(decide_batch(&server, &broken).await, [false]);
 }
 
 #[tokio::test]

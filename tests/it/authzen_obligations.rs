@@ -256,7 +256,7 @@ fn a_person_reads_them_on_the_command_line() {
         ),
         (
             "policies/tools/git.json",
-            r#"{"server": {"name": "git", "owner": "owen"}, "tools": {"git_log": {"effect": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"}}}"#,
+            r#"{"server": {"name": "git", "owner": "owen"}, "tools": {"git_log": {"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"}}}"#,
         ),
     ];
     let ran = Workplace::new(&files).run(&[

@@ -500,9 +500,13 @@ fn the_name_of_a_request_is_in_the_log() {
             .map(|line| line["request_id"].as_str().map(str::to_owned))
             .collect()
     };
-    assert_eq!(ids("decided"), [Some("decided-1".to_owned())], "{log}");
     assert_eq!(
-        ids("turned away"),
+        ids("authorization decision"),
+        [Some("decided-1".to_owned())],
+        "{log}"
+    );
+    assert_eq!(
+        ids("request rejected"),
         [Some("refused-1".to_owned()), None],
         "{log}"
     );

@@ -214,7 +214,7 @@ async fn where_certificates_are_optional_a_token_will_do() {
 
 #[tokio::test]
 async fn files_that_are_not_certificates_are_named() {
-    use callgate::config::listen::{ClientCertificate, Tls};
+    use callgate::config::listen::{ClientCertificate, TlsConfig};
     use callgate::server::tls;
 
     let dir = tempfile::tempdir().expect("a directory");
@@ -226,7 +226,7 @@ async fn files_that_are_not_certificates_are_named() {
     write("key.pem", &key);
     write("empty.pem", "nothing here");
     let load = |cert: &str, key: &str, client_ca: Option<&str>| {
-        let files = Tls {
+        let files = TlsConfig {
             cert: cert.into(),
             key: key.into(),
             client_ca: client_ca.map(Into::into),

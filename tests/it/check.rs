@@ -17,7 +17,7 @@ const GOOD: &[(&str, &str)] = &[
     ),
     (
         "policies/tools/git.json",
-        "{\"server\": {\"name\": \"git\", \"owner\": \"owen\"}, \"tools\": {\"git_log\": {\"effect\": \"read\", \"status\": \"proposed\", \"yields\": [\"private\"], \"egress\": false, \"sensitivity\": \"internal\"}}}",
+        "{\"server\": {\"name\": \"git\", \"owner\": \"owen\"}, \"tools\": {\"git_log\": {\"access\": \"read\", \"status\": \"proposed\", \"yields\": [\"private\"], \"egress\": false, \"sensitivity\": \"internal\"}}}",
     ),
 ];
 
@@ -33,7 +33,7 @@ const FAULTY: &[(&str, &str)] = &[
     ),
     (
         "policies/tools/git.json",
-        "{\n  \"server\": {\"name\": \"git\", \"owner\": \"owen\"},\n  \"tools\": {\n    \"git_log\": {\"effect\": \"look\", \"status\": \"confirmed\", \"yields\": [], \"egress\": false, \"sensitivity\": \"internal\"}\n  }\n}\n",
+        "{\n  \"server\": {\"name\": \"git\", \"owner\": \"owen\"},\n  \"tools\": {\n    \"git_log\": {\"access\": \"look\", \"status\": \"confirmed\", \"yields\": [], \"egress\": false, \"sensitivity\": \"internal\"}\n  }\n}\n",
     ),
     (
         "policies/callgate.toml",

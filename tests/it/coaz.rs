@@ -11,13 +11,13 @@ use crate::transport::digest;
 const FILES: &str = r#"{
   "server": {"name": "files", "owner": "ana"},
   "tools": {
-    "read_text_file": {"effect": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
+    "read_text_file": {"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
       "target_arguments": [{"argument": "path", "optional": true}],
       "input_schema": {"type": "object", "properties": {"path": {"type": "string"}}}},
-    "stat": {"effect": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
+    "stat": {"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
       "target_arguments": ["path"],
       "input_schema": {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}},
-    "roots": {"effect": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
+    "roots": {"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
       "input_schema": {"type": "object", "properties": {}}}
   }
 }"#;

@@ -7,8 +7,8 @@ use crate::command::Workplace;
 const GIT: &str = r#"{
   "server": {"name": "git", "owner": "owen"},
   "tools": {
-    "git_log": {"effect": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
-    "git_push": {"effect": "write", "status": "proposed", "yields": [], "egress": true, "sensitivity": "internal"}
+    "git_log": {"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
+    "git_push": {"access": "write", "status": "proposed", "yields": [], "egress": true, "sensitivity": "internal"}
   }
 }"#;
 

@@ -9,7 +9,7 @@ use callgate::bundle;
 use callgate::proto::v1;
 use callgate::proto::v1::control_client::ControlClient;
 use callgate::service::clock::Clock;
-use callgate::service::generation::Load;
+use callgate::service::generation::LoadedBundle;
 use prost::Message;
 use prost_types::Timestamp;
 use tonic::transport::Channel;
@@ -30,7 +30,7 @@ when { context has delegation && context.delegation has root };
 
 @id("never-admin") @owner("security") @reason("administration is not lent")
 forbid (principal, action == Mcp::Action::"grant_delegation", resource)
-when { context has delegation && context.delegation has effect && context.delegation.effect == "admin" };
+when { context has delegation && context.delegation has access && context.delegation.access == "admin" };
 
 @id("take-back")
 permit (principal, action == Mcp::Action::"revoke_delegation", resource)
@@ -80,9 +80,9 @@ const ENTITIES: &str = r#"[
 const TOOLS: &str = r#"{
   "server": {"name": "git", "owner": "ana"},
   "tools": {
-    "log": {"effect": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal", "groups": ["reading"]},
-    "commit": {"effect": "write", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
-    "purge": {"effect": "admin", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"}
+    "log": {"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal", "groups": ["reading"]},
+    "commit": {"access": "write", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
+    "purge": {"access": "admin", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"}
   }
 }"#;
 
@@ -167,8 +167,8 @@ impl World {
         v1::GrantDelegationRequest {
             actor: person("sam"),
             to: entity("Agent", "helper"),
-            scope: scope(&["git"], v1::Effect::Write),
-            lend_depth: 2,
+            scope: scope(&["git"], v1::AccessLevel::Write),
+            max_redelegations: 2,
             expires_at: self.after(3_600),
             ..Default::default()
         }
@@ -185,19 +185,19 @@ impl World {
 
     /// `sam` opens a task for `helper`, in two steps.
     pub fn task(&self) -> v1::OpenTaskRequest {
-        let step = |name: &str, effect| v1::TaskStep {
+        let step = |name: &str, access| v1::TaskStep {
             name: name.into(),
-            scope: scope(&["git"], effect),
+            scope: scope(&["git"], access),
         };
         v1::OpenTaskRequest {
             actor: person("sam"),
             agent: entity("Agent", "helper"),
             person: entity("User", "sam"),
             purpose: "release 1.2".into(),
-            scope: scope(&["git"], v1::Effect::Write),
+            scope: scope(&["git"], v1::AccessLevel::Write),
             steps: vec![
-                step("look", v1::Effect::Read),
-                step("change", v1::Effect::Write),
+                step("look", v1::AccessLevel::Read),
+                step("change", v1::AccessLevel::Write),
             ],
             deadline: self.after(3_600),
             ..Default::default()
@@ -211,12 +211,12 @@ impl World {
 }
 
 /// What these policies, entities and tools compile to.
-pub fn load() -> Load {
+pub fn load() -> LoadedBundle {
     load_with(&[])
 }
 
 /// The same with further files.
-pub fn load_with(more: &[(&str, &str)]) -> Load {
+pub fn load_with(more: &[(&str, &str)]) -> LoadedBundle {
     let dir = tempfile::tempdir().expect("a directory");
     let own = [
         ("policies.cedar", POLICIES),
@@ -229,7 +229,7 @@ pub fn load_with(more: &[(&str, &str)]) -> Load {
         std::fs::write(path, text).expect("a file");
     }
     let bundle = bundle::load(dir.path()).unwrap_or_else(|faults| panic!("{faults}"));
-    Load {
+    LoadedBundle {
         snapshot: bundle.snapshot,
         claims: bundle.config.claims,
         policy_set_digest: bundle.digest,
@@ -259,10 +259,10 @@ pub fn person(id: &str) -> Option<v1::Actor> {
     actor("User", id)
 }
 
-pub fn scope(servers: &[&str], effect: v1::Effect) -> Option<v1::Scope> {
+pub fn scope(servers: &[&str], access: v1::AccessLevel) -> Option<v1::Scope> {
     Some(v1::Scope {
         servers: servers.iter().map(ToString::to_string).collect(),
-        effect: effect.into(),
+        access: access.into(),
         ..v1::Scope::default()
     })
 }
@@ -317,7 +317,7 @@ async fn a_write_repeated_under_its_key_is_one_write() {
     assert_eq!(once, again);
 
     let other = v1::GrantDelegationRequest {
-        lend_depth: 1,
+        max_redelegations: 1,
         ..request.clone()
     };
     let answer = world.client.grant_delegation(by("edge", other)).await;
@@ -351,7 +351,7 @@ async fn a_write_repeated_under_its_key_is_one_write() {
 async fn what_cedar_denies_comes_with_its_reasons() {
     let mut world = World::start().await;
     let request = v1::GrantDelegationRequest {
-        scope: scope(&["git"], v1::Effect::Admin),
+        scope: scope(&["git"], v1::AccessLevel::Admin),
         ..world.grant()
     };
     let answer = world

@@ -31,7 +31,7 @@ fn lent_on(world: &World, from: &str, to: &str, parent: &str) -> v1::GrantDelega
         actor: actor("Agent", from),
         to: entity("Agent", to),
         parent_id: parent.into(),
-        lend_depth: 0,
+        max_redelegations: 0,
         ..world.grant()
     }
 }
@@ -59,7 +59,7 @@ async fn what_is_lent_is_as_it_was_asked_for() {
         from: entity("Mcp::User", "sam"),
         to: entity("Mcp::Agent", "helper"),
         scope: request.scope,
-        lend_depth: 2,
+        max_redelegations: 2,
         not_before: world.after(0),
         expires_at: request.expires_at,
         created_at: world.after(0),
@@ -92,7 +92,7 @@ async fn what_is_taken_back_allows_nothing_more() {
     let asked = context(&mut question);
     asked.subject.get_or_insert_default().entity = entity("Agent", "worker");
     asked.delegation = Some(v1::Delegation {
-        grant_ids: vec![passed_on.id.clone()],
+        delegation_ids: vec![passed_on.id.clone()],
         ..v1::Delegation::default()
     });
     let before = asking
@@ -148,9 +148,13 @@ async fn what_is_taken_back_allows_nothing_more() {
         .expect("taken back");
     let answer = world
         .client
-        .revoke_delegation(by("edge", revoke(person("sam"), "grant-0")))
+        .revoke_delegation(by("edge", revoke(person("sam"), "delegation-0")))
         .await;
-    assert_refused(answer, Code::NotFound, "delegation `grant-0` is not known");
+    assert_refused(
+        answer,
+        Code::NotFound,
+        "delegation `delegation-0` is not known",
+    );
 }
 
 /// Changes a good request, and says how it is then refused.
@@ -182,12 +186,12 @@ const SPOILS: &[Spoil] = &[
         "`actor.entity` is neither a user nor an agent",
     ),
     (
-        |_, it| it.scope = scope(&[], v1::Effect::Read),
+        |_, it| it.scope = scope(&[], v1::AccessLevel::Read),
         Code::InvalidArgument,
         "`scope` names no tool, no server and no group",
     ),
     (
-        |_, it| it.scope = scope(&["svn"], v1::Effect::Read),
+        |_, it| it.scope = scope(&["svn"], v1::AccessLevel::Read),
         Code::InvalidArgument,
         "`scope.servers[0]` `svn` is not a registered server",
     ),
@@ -215,14 +219,14 @@ const SPOILS: &[Spoil] = &[
         "`expires_at` is more than 90 days from now",
     ),
     (
-        |_, it| it.lend_depth = 5,
+        |_, it| it.max_redelegations = 5,
         Code::InvalidArgument,
-        "`lend_depth` is 5, but at most 4 is allowed",
+        "`max_redelegations` is 5, but at most 4 is allowed",
     ),
     (
-        |_, it| it.parent_id = "grant-0".into(),
+        |_, it| it.parent_id = "delegation-0".into(),
         Code::NotFound,
-        "delegation `grant-0` is not known",
+        "delegation `delegation-0` is not known",
     ),
     (
         |_, it| it.task_id = "task-0".into(),
@@ -257,7 +261,7 @@ const WIDENINGS: &[Widening] = &[
         "was lent to somebody else",
     ),
     (
-        |_, it| it.lend_depth = 2,
+        |_, it| it.max_redelegations = 2,
         v1::ReasonCode::DelegationOutOfScope,
         "may not be lent on that often",
     ),
@@ -267,7 +271,7 @@ const WIDENINGS: &[Widening] = &[
         "does not last as long",
     ),
     (
-        |_, it| it.scope = scope(&["git"], v1::Effect::Admin),
+        |_, it| it.scope = scope(&["git"], v1::AccessLevel::Admin),
         v1::ReasonCode::DelegationOutOfScope,
         "does not cover calls that administer",
     ),
@@ -290,7 +294,7 @@ async fn what_is_lent_on_only_gets_narrower() {
         assert_eq!(reasons(&status)[0].code(), *code, "{said}");
     }
     let once = v1::GrantDelegationRequest {
-        lend_depth: 1,
+        max_redelegations: 1,
         ..lent_on(&world, "helper", "worker", &lent.id)
     };
     let once = world.granted(once).await;
@@ -329,24 +333,24 @@ async fn a_delegation_can_only_be_narrowed() {
         (
             narrow(&lent.id),
             Code::InvalidArgument,
-            "`scope` or `expires_at` or `lend_depth`",
+            "`scope` or `expires_at` or `max_redelegations`",
         ),
-        (narrow("grant-0"), Code::InvalidArgument, "`scope` or"),
+        (narrow("delegation-0"), Code::InvalidArgument, "`scope` or"),
         (
             v1::NarrowDelegationRequest {
-                lend_depth: Some(1),
-                ..narrow("grant-0")
+                max_redelegations: Some(1),
+                ..narrow("delegation-0")
             },
             Code::NotFound,
-            "delegation `grant-0` is not known",
+            "delegation `delegation-0` is not known",
         ),
         (
             v1::NarrowDelegationRequest {
-                lend_depth: Some(3),
+                max_redelegations: Some(3),
                 ..narrow(&lent.id)
             },
             Code::InvalidArgument,
-            "`lend_depth` is greater than before",
+            "`max_redelegations` is greater than before",
         ),
         (
             v1::NarrowDelegationRequest {
@@ -358,7 +362,7 @@ async fn a_delegation_can_only_be_narrowed() {
         ),
         (
             v1::NarrowDelegationRequest {
-                scope: scope(&["git"], v1::Effect::Admin),
+                scope: scope(&["git"], v1::AccessLevel::Admin),
                 ..narrow(&lent.id)
             },
             Code::InvalidArgument,
@@ -367,7 +371,7 @@ async fn a_delegation_can_only_be_narrowed() {
         (
             v1::NarrowDelegationRequest {
                 actor: person("ana"),
-                lend_depth: Some(1),
+                max_redelegations: Some(1),
                 ..narrow(&lent.id)
             },
             Code::PermissionDenied,
@@ -381,11 +385,11 @@ async fn a_delegation_can_only_be_narrowed() {
     let request = v1::NarrowDelegationRequest {
         scope: Some(v1::Scope {
             tools: vec!["git/log".into()],
-            effect: v1::Effect::Read.into(),
+            access: v1::AccessLevel::Read.into(),
             ..Default::default()
         }),
         expires_at: world.after(60),
-        lend_depth: Some(0),
+        max_redelegations: Some(0),
         ..narrow(&lent.id)
     };
     let answer = world
@@ -396,7 +400,7 @@ async fn a_delegation_can_only_be_narrowed() {
     let expected = v1::StoredDelegation {
         scope: request.scope,
         expires_at: request.expires_at,
-        lend_depth: 0,
+        max_redelegations: 0,
         ..lent.clone()
     };
     assert_eq!(answer.delegation.unwrap(), expected);

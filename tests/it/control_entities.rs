@@ -53,7 +53,7 @@ fn tool() -> v1::Entity {
         uid: entity("Mcp::Tool", "git/blame"),
         attributes: fields([
             ("owner", value(Kind::StructValue(owner))),
-            ("effect", text("read")),
+            ("access", text("read")),
             ("sensitivity", text("internal")),
             ("confirmed", value(Kind::BoolValue(true))),
             ("egress", value(Kind::BoolValue(false))),
@@ -84,7 +84,7 @@ fn blame() -> v1::RegisterToolRequest {
         actor: person("sec"),
         server: "git".into(),
         tool: "blame".into(),
-        effect: v1::Effect::Read.into(),
+        access: v1::AccessLevel::Read.into(),
         yields: vec!["untrusted".into()],
         sensitivity: "internal".into(),
         owner: "ana".into(),
@@ -454,7 +454,7 @@ async fn a_tool_is_registered_and_pinned() {
         .await;
     let found = found.unwrap().into_inner().entity.unwrap();
     let attributes = &found.attributes.as_ref().unwrap().fields;
-    assert_eq!(attributes["effect"], text("read"));
+    assert_eq!(attributes["access"], text("read"));
     assert_eq!(attributes["confirmed"], value(Kind::BoolValue(true)));
     assert_eq!(attributes["digest"], text(&registered.digest));
     assert_eq!(found.parents.len(), 2);

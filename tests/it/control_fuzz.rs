@@ -19,7 +19,7 @@ fn good() -> Vec<(&'static str, Vec<u8>)> {
     let later = Some(prost_types::Timestamp::from(
         SystemTime::now() + Duration::from_secs(600),
     ));
-    let reading = || scope(&["git"], v1::Effect::Read);
+    let reading = || scope(&["git"], v1::AccessLevel::Read);
     let key = || "key".to_owned();
     let put = v1::PutEntityRequest {
         actor: person("sec"),
@@ -35,28 +35,28 @@ fn good() -> Vec<(&'static str, Vec<u8>)> {
         idempotency_key: key(),
         server: "git".into(),
         tool: "blame".into(),
-        effect: v1::Effect::Read.into(),
+        access: v1::AccessLevel::Read.into(),
         yields: vec!["untrusted".into()],
         sensitivity: "internal".into(),
         owner: "ana".into(),
         definition_json: br#"{"name": "blame", "x": [1, {"y": 2}]}"#.as_slice().into(),
         ..Default::default()
     };
-    let grant = v1::GrantDelegationRequest {
+    let delegation = v1::GrantDelegationRequest {
         actor: person("sam"),
         idempotency_key: key(),
         to: entity("Agent", "helper"),
         scope: reading(),
-        lend_depth: 1,
+        max_redelegations: 1,
         expires_at: later,
         ..Default::default()
     };
     let narrow = v1::NarrowDelegationRequest {
         actor: person("sam"),
-        id: "grant-0".into(),
+        id: "delegation-0".into(),
         scope: reading(),
         expires_at: later,
-        lend_depth: Some(0),
+        max_redelegations: Some(0),
         ..Default::default()
     };
     let open = v1::OpenTaskRequest {
@@ -93,7 +93,7 @@ fn good() -> Vec<(&'static str, Vec<u8>)> {
         to: entity("Agent", "helper"),
         task_id: "task-0".into(),
         page_size: 3,
-        page_token: "grant-0".into(),
+        page_token: "delegation-0".into(),
         ..Default::default()
     };
     let end = v1::EndSessionRequest {
@@ -116,7 +116,7 @@ fn good() -> Vec<(&'static str, Vec<u8>)> {
         ),
         (
             "/callgate.v1.Control/GrantDelegation",
-            grant.encode_to_vec(),
+            delegation.encode_to_vec(),
         ),
         (
             "/callgate.v1.Control/NarrowDelegation",

@@ -44,11 +44,11 @@ const GRANTS: &[Spoil<v1::GrantDelegationRequest>] = &[
     (|it| it.to = entity("Agent", ""), "`to.id` is required"),
     (|it| it.scope = None, "`scope` is required"),
     (
-        |it| it.scope.as_mut().unwrap().effect = 0,
+        |it| it.scope.as_mut().unwrap().access = 0,
         "`scope.effect` is required",
     ),
     (
-        |it| it.scope.as_mut().unwrap().effect = 9,
+        |it| it.scope.as_mut().unwrap().access = 9,
         "`scope.effect` 9 is not a value that is known here",
     ),
     (
@@ -119,7 +119,7 @@ const TASKS: &[Spoil<v1::OpenTaskRequest>] = &[
         "`steps[0].scope` is required",
     ),
     (
-        |it| it.steps[0].scope.as_mut().unwrap().effect = 0,
+        |it| it.steps[0].scope.as_mut().unwrap().access = 0,
         "`steps[0].scope.effect` is required",
     ),
     (
@@ -167,11 +167,11 @@ async fn what_every_request_needs_is_asked_for() {
         delete_entity: v1::DeleteEntityRequest { actor: actor.clone(), ..Default::default() } => "`uid` is required";
         register_tool: v1::RegisterToolRequest { actor: actor.clone(), ..Default::default() } => "`server` is required";
         register_tool: v1::RegisterToolRequest { actor: actor.clone(), server: "git".into(), tool: "t".into(),
-            ..Default::default() } => "`effect` is required";
+            ..Default::default() } => "`access` is required";
         pin_tool: v1::PinToolRequest { actor: actor.clone(), ..Default::default() } => "`definition_json` is required";
         narrow_delegation: v1::NarrowDelegationRequest { actor: actor.clone(), ..Default::default() } => "`id` is required";
         narrow_delegation: v1::NarrowDelegationRequest { actor: actor.clone(), id: "g".into(),
-            scope: scope(&[], v1::Effect::Unspecified), ..Default::default() } => "`scope.effect` is required";
+            scope: scope(&[], v1::AccessLevel::Unspecified), ..Default::default() } => "`scope.effect` is required";
         revoke_delegation: v1::RevokeDelegationRequest { actor: actor.clone(), ..Default::default() } => "`id` is required";
         list_delegations: v1::ListDelegationsRequest { status: 99, ..Default::default() } => "`status` 99 is not";
         list_delegations: v1::ListDelegationsRequest { from: entity("", "x"), ..Default::default() } => "`from.type` is required";

@@ -77,7 +77,7 @@ async fn steps_go_forwards_and_a_task_is_closed_once() {
     let mut request = world.task();
     request.steps.push(v1::TaskStep {
         name: "tell".into(),
-        scope: scope(&["git"], v1::Effect::Read),
+        scope: scope(&["git"], v1::AccessLevel::Read),
     });
     let id = world.opened(request).await.id;
     let answer = world
@@ -193,7 +193,7 @@ const SPOILS: &[Spoil] = &[
         "`deadline` is more than 168 hours from now",
     ),
     (
-        |_, it| it.scope = scope(&["svn"], v1::Effect::Write),
+        |_, it| it.scope = scope(&["svn"], v1::AccessLevel::Write),
         Code::InvalidArgument,
         "`scope.servers[0]` `svn` is not a registered server",
     ),
@@ -203,12 +203,12 @@ const SPOILS: &[Spoil] = &[
         "`steps[1].name` `look` names an earlier step",
     ),
     (
-        |_, it| it.steps[1].scope = scope(&["git"], v1::Effect::Admin),
+        |_, it| it.steps[1].scope = scope(&["git"], v1::AccessLevel::Admin),
         Code::InvalidArgument,
         "`steps[1].scope` is wider than the task's: that does not cover calls that administer",
     ),
     (
-        |_, it| it.steps[0].scope = scope(&[], v1::Effect::Read),
+        |_, it| it.steps[0].scope = scope(&[], v1::AccessLevel::Read),
         Code::InvalidArgument,
         "`steps[0].scope` names no tool",
     ),

@@ -203,7 +203,7 @@ fn a_tool_is_registered_and_pinned() {
     desk.bundle.file("../find_note.json", definition);
     let call = "--agent helper --server notes --tool find_note";
     assert_eq!(desk.denied(call), ["TOOL_UNKNOWN"]);
-    let register = "tool register notes/find_note --effect read --owner alice --sensitivity internal --as user:alice";
+    let register = "tool register notes/find_note --access read --owner alice --sensitivity internal --as user:alice";
     let said = desk.told(0, &format!("{register} --definition find_note.json"));
     assert!(
         said.starts_with("notes/find_note is registered\n  pinned    sha256:"),
@@ -226,16 +226,19 @@ fn a_tool_is_registered_and_pinned() {
 #[test]
 fn what_is_lent_can_be_narrowed_and_taken_back() {
     let desk = Desk::new();
-    let grant = "delegation grant --to helper --server notes --effect write --for 2h";
-    desk.told(2, &format!("{grant} --as user:bob"));
-    let granted = desk.json(0, &format!("{grant} --as user:alice --lend-depth 1"));
+    let delegation = "delegation delegation --to helper --server notes --access write --for 2h";
+    desk.told(2, &format!("{delegation} --as user:bob"));
+    let granted = desk.json(
+        0,
+        &format!("{delegation} --as user:alice --max-redelegations 1"),
+    );
     let lent = &granted["delegation"];
     assert_eq!(lent["status"], "DELEGATION_STATUS_ACTIVE");
     assert_eq!(lent["from"]["id"], "alice");
     let id = text_of(&lent["id"]);
     let call = |tool: &str| {
         desk.denied(&format!(
-            "--agent helper --grant {id} --server notes --tool {tool}"
+            "--agent helper --delegation {id} --server notes --tool {tool}"
         ))
     };
     assert!(call("list_notes").is_empty());
@@ -244,7 +247,7 @@ fn what_is_lent_can_be_narrowed_and_taken_back() {
     let narrowed = desk.told(
         0,
         &format!(
-            "delegation narrow {id} --as user:alice --tool notes/list_notes --effect read --for 10m"
+            "delegation narrow {id} --as user:alice --tool notes/list_notes --access read --for 10m"
         ),
     );
     for part in [
@@ -309,7 +312,7 @@ fn a_deny_says_what_to_type_and_a_person_says_yes_once() {
     let desk = Desk::new();
     desk.told(
         0,
-        "tool register notes/share_note --effect write --owner alice --sensitivity internal --as user:alice",
+        "tool register notes/share_note --access write --owner alice --sensitivity internal --as user:alice",
     );
     let call = "--agent helper --user alice --server notes --tool share_note --arg note=7";
     let mut watched = desk.start("approval watch --output json");

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use callgate::call::live::change::Asked;
+use callgate::domain::authority::change::ChangeOrigin;
 use callgate::proto::v1;
 use callgate::proto::v1::ApprovalStatus;
 use callgate::proto::v1::watch_changes_response::Change;
 use callgate::service::generation::Generation;
-use callgate::service::ledger::Plan;
+use callgate::service::ledger::PlannedChange;
 use tonic::{Code, Streaming};
 
 use crate::control::{World, actor, assert_refused, by, callers, person};
@@ -255,17 +255,17 @@ async fn who_is_too_slow_hears_so_and_can_go_on() {
     for number in 0..MANY {
         let service = std::sync::Arc::clone(&service);
         writes.spawn(async move {
-            let asked = Asked {
+            let asked = ChangeOrigin {
                 caller: "test".into(),
                 principal: None,
                 key: None,
             };
             let session: smol_str::SmolStr = format!("{number:0>1000}").into();
-            let plan = |_: &Generation| -> Result<Plan, ()> {
-                Ok(Plan {
+            let plan = |_: &Generation| -> Result<PlannedChange, ()> {
+                Ok(PlannedChange {
                     verb: "EndSession",
                     id: session.clone(),
-                    change: callgate::call::live::change::Change::SessionEnded { session },
+                    change: callgate::domain::authority::change::Change::SessionEnded { session },
                 })
             };
             let now = service.now();

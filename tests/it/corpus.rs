@@ -13,14 +13,14 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use callgate::bundle;
-use callgate::engine::evaluate::{Evaluation, Query};
-use callgate::engine::policy::PolicyInfo;
-use callgate::engine::snapshot::{Parts, Reach, Snapshot};
 use callgate::proto::v1;
 use callgate::proto::v1::authorization_client::AuthorizationClient;
 use callgate::proto::v1::is_authorized_request::ContextForm;
-use cedar_policy::{Context, Entities, EntityId, EntityTypeName, EntityUid, PolicySet, Schema};
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
+use callgate_engine::cedar::api::{
+    Context, Entities, EntityId, EntityTypeName, EntityUid, PolicySet, Schema,
+};
+use callgate_engine::{PolicyEvaluation, PolicyInfo, Query, Reach, Snapshot, SnapshotParts};
 use serde::Deserialize;
 use serde_json::Value as Json;
 use tonic::transport::{Channel, Endpoint};
@@ -150,12 +150,12 @@ impl CaseEntity {
 fn snapshot(corpus: &Corpus, case: &Case, schema: &Schema) -> Snapshot {
     let policies = PolicySet::from_str(corpus.text(&case.policies)).unwrap();
     let entities = Entities::from_json_str(corpus.text(&case.entities), Some(schema)).unwrap();
-    let core: &cedar_policy_core::entities::Entities = entities.as_ref();
-    Snapshot::build(Parts {
-        policies: AsRef::<cedar_policy_core::ast::PolicySet>::as_ref(&policies).clone(),
+    let core: &callgate_engine::cedar::Entities = entities.as_ref();
+    Snapshot::build(SnapshotParts {
+        policies: AsRef::<callgate_engine::cedar::PolicySet>::as_ref(&policies).clone(),
         entities: core.iter().cloned().collect::<Vec<_>>(),
         schema: Some(Arc::new(
-            AsRef::<cedar_policy_core::validator::ValidatorSchema>::as_ref(schema).clone(),
+            AsRef::<callgate_engine::cedar::ValidatorSchema>::as_ref(schema).clone(),
         )),
         reach: Reach::Unbounded,
     })
@@ -170,7 +170,7 @@ fn ids<'a>(policies: impl IntoIterator<Item = &'a Arc<PolicyInfo>>) -> BTreeSet<
 }
 
 /// What Cedar alone says: it skips policies that fail.
-fn cedars_decision(evaluation: &Evaluation) -> &'static str {
+fn cedars_decision(evaluation: &PolicyEvaluation) -> &'static str {
     match (evaluation.permits.is_empty(), evaluation.forbids.is_empty()) {
         (false, true) => "allow",
         _ => "deny",
@@ -178,7 +178,7 @@ fn cedars_decision(evaluation: &Evaluation) -> &'static str {
 }
 
 /// Differences between an evaluation and the expected one.
-fn differences(expected: &CaseRequest, evaluation: &Evaluation) -> Vec<String> {
+fn differences(expected: &CaseRequest, evaluation: &PolicyEvaluation) -> Vec<String> {
     let decision = cedars_decision(evaluation);
     let reasons = match decision {
         "allow" => ids(&evaluation.permits),
@@ -237,7 +237,7 @@ fn the_engine_agrees_with_every_case() {
             let context = Context::from_json_value(request.context.clone(), known).unwrap();
             let (principal, action, resource): (EntityUID, EntityUID, EntityUID) =
                 (principal.into(), action.into(), resource.into());
-            let context: &cedar_policy_core::ast::Context = context.as_ref();
+            let context: &callgate_engine::cedar::Context = context.as_ref();
             let query = Query {
                 action: &action,
                 resource: &resource,

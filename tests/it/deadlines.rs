@@ -4,21 +4,23 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use callgate::call::context::Initiator;
-use callgate::call::context::{CallContext, Operation, OperationKind, Subject, TraceContext};
-use callgate::call::listing::Offered;
-use callgate::call::model::{TYPES, entity as mcp_entity};
+use callgate::authn::caller::Caller;
 use callgate::config::limits::Limits;
-use callgate::identity::caller::Caller;
+use callgate::domain::decide::listing::ListedItem;
+use callgate::domain::request::call_context::Initiator;
+use callgate::domain::request::call_context::{
+    CallContext, Operation, OperationKind, Subject, TraceContext,
+};
+use callgate::domain::schema::{TYPES, entity as mcp_entity};
 use callgate::proto::agentgateway::ext_mcp::McpResponse;
 use callgate::proto::agentgateway::ext_mcp::ext_mcp_client::ExtMcpClient;
 use callgate::proto::v1;
 use callgate::proto::v1::authorize_stream_response::Outcome;
-use callgate::service::deadline::{Deadline, Unanswered};
-use callgate::service::decisions::{Ask, CedarQuestion};
-use callgate::service::search::{Search, SearchError, Sought};
-use callgate::service::several::Either;
-use cedar_policy_core::ast::Context;
+use callgate::service::batch::BatchItem;
+use callgate::service::deadline::{Deadline, ServiceError};
+use callgate::service::decisions::{ParcRequest, RequestMeta};
+use callgate::service::search::{SearchError, SearchRequest, SearchTarget};
+use callgate_engine::cedar::Context;
 use serde_json::{Value as Json, json};
 use tonic::Code;
 
@@ -171,7 +173,7 @@ async fn nothing_of_several_is_decided_once_the_deadline_is_over() {
     let server = serving::start("").await;
     let service = &server.service;
     let caller = Caller::local();
-    let late = |deadline| Ask {
+    let late = |deadline| RequestMeta {
         caller: &caller,
         adapter: "test",
         at_least_revision: 0,
@@ -183,32 +185,34 @@ async fn nothing_of_several_is_decided_once_the_deadline_is_over() {
     let subject = Subject::verified(mcp_entity(&TYPES.agent, "coder"), "test");
     let listing = Operation::new(Initiator::Client, "git", OperationKind::ListTools);
     let call = CallContext::new(subject, listing);
-    let offered = [Offered::Tool {
+    let offered = [ListedItem::Tool {
         name: "log".into(),
         definition: None,
     }];
     let batch = service.authorize_batch(&[(over, call.clone())]).await;
-    assert_eq!(batch.expect_err("late"), Unanswered::Late);
+    assert_eq!(batch.expect_err("late"), ServiceError::DeadlineExceeded);
     let filtered = service.filter(over, &call, &offered).await;
-    assert_eq!(filtered.expect_err("late"), Unanswered::Late);
-    let question = || CedarQuestion {
+    assert_eq!(filtered.expect_err("late"), ServiceError::DeadlineExceeded);
+    let question = || ParcRequest {
         principal: mcp_entity(&TYPES.agent, "coder"),
-        action: callgate::call::model::action("list_tools"),
+        action: callgate::domain::schema::action("list_tools"),
         resource: mcp_entity(&TYPES.server, "git"),
         context: Context::empty(),
         asserted: Vec::new(),
         denied: None,
         trace: TraceContext::default(),
     };
-    let questions = std::iter::once(Ok::<_, Unanswered>(Either::Cedar(Box::new(question()))));
-    let each = service.decide_each(over, questions, None).await;
-    assert_eq!(each.expect_err("late"), Unanswered::Late);
+    let questions = std::iter::once(Ok::<_, ServiceError>(BatchItem::Cedar(
+        Box::new(question()),
+    )));
+    let each = service.decide_batch(over, questions, None).await;
+    assert_eq!(each.expect_err("late"), ServiceError::DeadlineExceeded);
     for sought in [
-        Sought::Action,
-        Sought::Subject(TYPES.agent.clone()),
-        Sought::Resource(TYPES.server.clone()),
+        SearchTarget::Action,
+        SearchTarget::Subject(TYPES.agent.clone()),
+        SearchTarget::Resource(TYPES.server.clone()),
     ] {
-        let search = Search {
+        let search = SearchRequest {
             sought,
             principal: None,
             action: None,
@@ -221,12 +225,12 @@ async fn nothing_of_several_is_decided_once_the_deadline_is_over() {
         let asked = std::cell::Cell::new(0);
         let ask = |_: &_, _: &_| {
             asked.set(asked.get() + 1);
-            Ok::<_, Unanswered>(Some(question()))
+            Ok::<_, ServiceError>(Some(question()))
         };
         let found = service.search(over, &search, ask);
         assert_eq!(
             found.expect_err("late"),
-            SearchError::Unanswered(Unanswered::Late)
+            SearchError::Unanswered(ServiceError::DeadlineExceeded)
         );
         assert_eq!(asked.get(), 0);
         assert!(service.search(late(Deadline::NONE), &search, ask).is_ok());

@@ -31,7 +31,7 @@ const SETTINGS: &str = r#"
 [envoy]
 servers = [{ path = "/mcp", server = "notes" }]
 approval_header = "x-approvals"
-grant_header = "x-grants"
+delegation_header = "x-grants"
 
 [[envoy.identity]]
 from = "spiffe"
@@ -419,18 +419,18 @@ fn a_call_passes_once_what_it_lacks_is_given() {
     let again = stage.call(HELPER, "add_note", &approved);
     assert_eq!(reason(&again), "APPROVAL_INVALID");
 
-    let mut lend = |effect: v1::Effect| {
-        let grant = v1::GrantDelegationRequest {
+    let mut lend = |access: v1::AccessLevel| {
+        let delegation = v1::GrantDelegationRequest {
             actor: person("alice"),
             to: entity("Agent", "helper"),
-            scope: scope(&["notes"], effect),
+            scope: scope(&["notes"], access),
             expires_at: after(3_600),
             ..Default::default()
         };
-        let granted = stage.runtime.block_on(control.grant_delegation(grant));
+        let granted = stage.runtime.block_on(control.grant_delegation(delegation));
         granted.unwrap().into_inner().delegation.unwrap().id
     };
-    let narrow = lend(v1::Effect::Read);
+    let narrow = lend(v1::AccessLevel::Read);
     let denied = stage.call(HELPER, "merge_notes", &[("x-grants", &narrow)]);
     wants(&denied, "DELEGATION_OUT_OF_SCOPE");
     assert!(stage.reached().is_empty());

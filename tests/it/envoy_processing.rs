@@ -80,7 +80,7 @@ impl Stage {
         bundle.file("callgate.toml", SETTINGS);
         bundle.file("policies.cedar", &POLICIES.replace("SERVER", server));
         bundle.file("entities/people.json", PEOPLE);
-        let tool = json!({"effect": "write", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"});
+        let tool = json!({"access": "write", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"});
         let tools: serde_json::Map<_, _> = tools
             .iter()
             .map(|name| ((*name).to_owned(), tool.clone()))

@@ -27,7 +27,7 @@ fn bundle(more: &str) -> Bundle {
     let bundle = Bundle::small();
     bundle.file("callgate.toml", &format!("{more}{SETTINGS}"));
     bundle.file("all.cedar", POLICIES);
-    let tool = json!({"effect": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"});
+    let tool = json!({"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"});
     let names = ["plain", "ask_name", "ask_model", "ask_folders"];
     let tools: serde_json::Map<_, _> = names
         .map(|it| (it.to_owned(), tool.clone()))

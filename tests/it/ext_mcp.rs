@@ -10,7 +10,7 @@ use callgate::proto::agentgateway::ext_mcp::{
 };
 use callgate::proto::v1;
 use callgate::proto::v1::control_client::ControlClient;
-use callgate::service::generation::Load;
+use callgate::service::generation::LoadedBundle;
 use prost_types::value::Kind as WireKind;
 use prost_types::{ListValue, Struct, Value as WireValue};
 use serde_json::{Value as Json, json};
@@ -83,8 +83,8 @@ const ENTITIES: &str = r#"[
 fn tools(server: &str, tools: &[(&str, &str)]) -> String {
     let tools: serde_json::Map<_, _> = tools
         .iter()
-        .map(|(name, effect)| {
-            let tool = json!({"effect": effect, "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"});
+        .map(|(name, access)| {
+            let tool = json!({"access": access, "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"});
             ((*name).to_owned(), tool)
         })
         .collect();
@@ -111,7 +111,7 @@ pub async fn start(config: &str) -> Running {
     }
     let bundle = bundle::load(dir.path()).unwrap_or_else(|faults| panic!("{faults}"));
     let running = start_empty(config, &[]).await;
-    let load = Load {
+    let load = LoadedBundle {
         snapshot: bundle.snapshot,
         claims: bundle.config.claims,
         policy_set_digest: bundle.digest,
@@ -721,7 +721,7 @@ async fn a_spent_budget_is_an_exhausted_resource() {
     let mut control = ControlClient::new(server.channel().await);
     let scope = v1::Scope {
         servers: vec!["git".to_owned()],
-        effect: v1::Effect::Write.into(),
+        access: v1::AccessLevel::Write.into(),
         ..v1::Scope::default()
     };
     let task = v1::OpenTaskRequest {

@@ -354,9 +354,9 @@ const SMALL_PEOPLE: &str = r#"[
 const SMALL_TOOLS: &str = r#"{
   "server": {"name": "notes", "owner": "alice"},
   "tools": {
-    "list_notes": {"effect": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
-    "add_note": {"effect": "write", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
-    "drop_notes": {"effect": "admin", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
-    "merge_notes": {"effect": "write", "status": "proposed", "yields": [], "egress": false, "sensitivity": "internal"}
+    "list_notes": {"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
+    "add_note": {"access": "write", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
+    "drop_notes": {"access": "admin", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
+    "merge_notes": {"access": "write", "status": "proposed", "yields": [], "egress": false, "sensitivity": "internal"}
   }
 }"#;

@@ -115,7 +115,7 @@ fn every_verb_of_a_server_shows_hostile_names_as_they_are() {
             "task", "open", "--agent", "helper", "--user", "alice", "--server", "notes", "--for",
             "1h",
         ];
-        let grant = [
+        let delegation = [
             "delegation",
             "grant",
             "--to",
@@ -134,7 +134,7 @@ fn every_verb_of_a_server_shows_hostile_names_as_they_are() {
             &["entity", "delete", &user, "--as", "user:alice"],
             &["entity", "delete", "user:alice", "--as", &user],
             &["session", "end", name, "--as", "user:alice"],
-            &grant,
+            &delegation,
             &["delegation", "list", "--to", name],
             &["delegation", "revoke", name, "--as", "user:alice"],
             &[&open[..], &["--purpose", name, "--as", "user:alice"]].concat(),

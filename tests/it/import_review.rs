@@ -37,7 +37,7 @@ fn each_proposal_is_shown_and_decided() {
     let tools = &registered(&workplace)["tools"];
     let page = &tools["API-get-page"];
     assert_eq!(
-        (&page["status"], &page["effect"]),
+        (&page["status"], &page["access"]),
         (&json!("confirmed"), &json!("read"))
     );
     assert_eq!(
@@ -128,14 +128,14 @@ fn many_tools_are_judged_at_once() {
     let filter = "not typed: filter: the schema does not say what it is";
     assert!(ran.stdout.contains(filter), "{}", ran.stdout);
     let tools = &registered(&workplace)["tools"];
-    for (name, effect, status) in [
+    for (name, access, status) in [
         ("API-get-page", "read", "confirmed"),
         ("API-get-user", "read", "confirmed"),
         ("API-post-search", "write", "proposed"),
         ("API_get_user", "admin", "proposed"),
     ] {
-        let told = (&tools[name]["effect"], &tools[name]["status"]);
-        assert_eq!(told, (&json!(effect), &json!(status)), "{name}");
+        let told = (&tools[name]["access"], &tools[name]["status"]);
+        assert_eq!(told, (&json!(access), &json!(status)), "{name}");
     }
     let check = workplace.run(&["check"]);
     assert!(

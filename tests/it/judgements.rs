@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use callgate::authoring::import::{self, Choices};
-use callgate::bundle::fault::Origin;
-use callgate::bundle::registration::{Effect, ToolEntry};
+use callgate::analysis::import::{self, ImportOptions};
+use callgate::bundle::diagnostic::SourceText;
+use callgate::bundle::parse::registration::{AccessLevel, ToolEntry};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -19,7 +19,7 @@ struct Judgements {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Judged {
-    access: Effect,
+    access: AccessLevel,
     labels: Vec<String>,
     egress: bool,
     /// For whoever reads the file.
@@ -49,21 +49,21 @@ impl Measured {
         };
         let missing = judged.labels.iter().any(|it| !proposed.yields.contains(it));
         let more = proposed.yields.iter().any(|it| !judged.labels.contains(it));
-        if proposed.effect < judged.access {
-            say("TOO WEAK", "effect");
+        if proposed.access < judged.access {
+            say("TOO WEAK", "access");
         }
-        if proposed.effect > judged.access {
-            say("too strict", "effect");
+        if proposed.access > judged.access {
+            say("too strict", "access");
         }
         if missing {
             say("LABEL MISSING", "yields");
         }
         if judged.egress && !proposed.egress {
-            say("EGRESS MISSED", "effect");
+            say("EGRESS MISSED", "access");
         }
         self.tools += 1;
-        self.too_weak += usize::from(proposed.effect < judged.access);
-        self.too_strict += usize::from(proposed.effect > judged.access);
+        self.too_weak += usize::from(proposed.access < judged.access);
+        self.too_strict += usize::from(proposed.access > judged.access);
         self.unlabelled += usize::from(missing);
         self.more_labels += usize::from(more);
         self.egress_missed += usize::from(judged.egress && !proposed.egress);
@@ -133,13 +133,13 @@ fn measure(lists: &Path, wanted: usize) {
         let judged: Judgements = toml::from_str(&judged).expect("judgements");
         let text = std::fs::read_to_string(&path).expect("a list");
         let file = Arc::from("list.json");
-        let origin = Origin {
+        let origin = SourceText {
             file: &file,
             text: &text,
         };
-        let choices = Choices {
+        let choices = ImportOptions {
             server: server.to_string(),
-            ..Choices::default()
+            ..ImportOptions::default()
         };
         let imported = import::import(origin, None, &choices).expect("imported");
         let mut measured = Measured::default();

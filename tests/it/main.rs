@@ -42,7 +42,6 @@ mod ext_authz;
 mod ext_mcp;
 mod ext_mcp_results;
 mod ext_proc;
-mod full_scan;
 mod fuzz;
 mod gateway_pages;
 mod guide;

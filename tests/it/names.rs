@@ -29,10 +29,10 @@ const FILES: &[(&str, &str)] = &[
     (
         "policies/tools/notion.json",
         r#"{"server": {"name": "notion", "owner": "ana"}, "tools": {
-  "API-patch-page": {"effect": "write", "status": "confirmed", "yields": ["customer"], "egress": true, "sensitivity": "internal",
+  "API-patch-page": {"access": "write", "status": "confirmed", "yields": ["customer"], "egress": true, "sensitivity": "internal",
     "target_arguments": [{"argument": "page", "kind": "id", "role": "destination"}],
     "input_schema": {"type": "object", "properties": {"page": {"type": "string"}}, "required": ["page"]}},
-  "API-get-page": {"effect": "read", "status": "confirmed", "yields": ["untrusted"], "egress": false, "sensitivity": "internal"}
+  "API-get-page": {"access": "read", "status": "confirmed", "yields": ["untrusted"], "egress": false, "sensitivity": "internal"}
 }}
 "#,
     ),
@@ -178,16 +178,16 @@ const OPEN: &[(&str, &str, &str, &str)] = &[
 
 /// Words of which there are no others.
 const CLOSED: &[(&str, &str, &str)] = &[
-    ("effect", "resource.effect == \"raed\"", "read"),
-    ("effect_other_side", "\"wirte\" != resource.effect", "write"),
+    ("access", "resource.access == \"raed\"", "read"),
+    ("effect_other_side", "\"wirte\" != resource.access", "write"),
     (
         "effect_in_set",
-        "[\"read\", \"wriet\"].contains(resource.effect)",
+        "[\"read\", \"wriet\"].contains(resource.access)",
         "write",
     ),
     (
         "effect_lent",
-        "context has delegation && context.delegation has effect && context.delegation.effect == \"admn\"",
+        "context has delegation && context.delegation has access && context.delegation.access == \"admn\"",
         "admin",
     ),
     (
@@ -304,9 +304,9 @@ fn names_that_may_come_from_elsewhere_are_warnings_and_strictly_faults() {
     assert_eq!(told(&strict.json(), "faults"), warnings);
     for (kind, _, meant) in open() {
         let file = format!("policies/{kind}.cedar");
-        let of_file: Vec<&Json> = warnings.iter().filter(|it| it["file"] == file).collect();
-        assert_eq!(of_file.len(), 1, "{kind}: {of_file:#?}");
-        holds(of_file[0], kind, meant);
+        let for_file: Vec<&Json> = warnings.iter().filter(|it| it["file"] == file).collect();
+        assert_eq!(for_file.len(), 1, "{kind}: {for_file:#?}");
+        holds(for_file[0], kind, meant);
     }
     insta::assert_snapshot!(
         "names_open",
@@ -326,9 +326,9 @@ fn words_of_which_there_are_no_others_are_faults() {
     let faults = told(&ran.json(), "faults");
     for (kind, _, meant) in closed() {
         let file = format!("policies/{kind}.cedar");
-        let of_file: Vec<&Json> = faults.iter().filter(|it| it["file"] == file).collect();
-        assert_eq!(of_file.len(), 1, "{kind}: {of_file:#?}");
-        holds(of_file[0], kind, meant);
+        let for_file: Vec<&Json> = faults.iter().filter(|it| it["file"] == file).collect();
+        assert_eq!(for_file.len(), 1, "{kind}: {for_file:#?}");
+        holds(for_file[0], kind, meant);
     }
     insta::assert_snapshot!("names_closed", workplace.run(&["check", "policies"]).stderr);
 }

@@ -3,16 +3,16 @@
 
 use std::sync::Arc;
 
-use callgate::authoring::import::{self, Choices};
+use callgate::analysis::import::{self, ImportOptions};
 use callgate::bundle;
-use callgate::bundle::fault::Origin;
-use callgate::bundle::registration::Registration;
+use callgate::bundle::diagnostic::SourceText;
+use callgate::bundle::parse::registration::Registration;
 use callgate::proto::agentgateway::ext_mcp::mcp_request_result::Result as Asked;
 use callgate::proto::agentgateway::ext_mcp::mcp_response_result::Result as Outcome;
 use callgate::proto::agentgateway::ext_mcp::{McpRequest, McpResponse};
 use callgate::proto::v1;
 use callgate::proto::v1::control_client::ControlClient;
-use callgate::service::generation::Load;
+use callgate::service::generation::LoadedBundle;
 use serde_json::{Value as Json, json};
 
 use crate::control::by;
@@ -52,17 +52,17 @@ fn config(prefix_mode: &str) -> String {
     format!("[ext_mcp]\nprefix_mode = \"{prefix_mode}\"\n{identity}{one}{two}")
 }
 
-fn registration(server: &str, list: &str, existing: Option<Registration>) -> import::Imported {
-    let choices = Choices {
+fn registration(server: &str, list: &str, existing: Option<Registration>) -> import::ToolImport {
+    let choices = ImportOptions {
         server: server.to_owned(),
         owner: Some("ana".to_owned()),
         confirm: ["read_text_file", "list_directory"]
             .map(str::to_owned)
             .into(),
-        ..Choices::default()
+        ..ImportOptions::default()
     };
     let file = Arc::from("list.json");
-    let origin = Origin {
+    let origin = SourceText {
         file: &file,
         text: list,
     };
@@ -85,7 +85,7 @@ async fn start(prefix_mode: &str) -> Running {
     }
     let bundle = bundle::load(dir.path()).unwrap_or_else(|faults| panic!("{faults}"));
     let running = start_empty(&config(prefix_mode), &[]).await;
-    let load = Load {
+    let load = LoadedBundle {
         snapshot: bundle.snapshot,
         claims: bundle.config.claims,
         policy_set_digest: bundle.digest,

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use callgate::bundle;
-use callgate::service::generation::Load;
+use callgate::service::generation::LoadedBundle;
 use serde_json::Value as Json;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -132,7 +132,7 @@ pub async fn start_with(config: &str, files: &[(&str, String)]) -> Running {
 }
 
 /// What a directory with these files compiles to.
-pub fn load(files: &[(&str, String)]) -> Load {
+pub fn load(files: &[(&str, String)]) -> LoadedBundle {
     let dir = tempfile::tempdir().expect("a directory");
     for (path, text) in files {
         let path = dir.path().join(path);
@@ -140,7 +140,7 @@ pub fn load(files: &[(&str, String)]) -> Load {
         std::fs::write(path, text).expect("a file");
     }
     let bundle = bundle::load(dir.path()).unwrap_or_else(|faults| panic!("{faults}"));
-    Load {
+    LoadedBundle {
         snapshot: bundle.snapshot,
         claims: bundle.config.claims,
         policy_set_digest: bundle.digest,

@@ -62,7 +62,7 @@ fn authorize_asks_the_server_that_the_environment_names() {
 }
 
 /// A server over TLS with a certificate for `localhost`, and who signed it.
-fn encrypted() -> (Bundle, Server, Authority) {
+fn accept_tls() -> (Bundle, Server, Authority) {
     let bundle = Bundle::small();
     let authority = Authority::new();
     let (cert, key) = authority.server();
@@ -88,7 +88,7 @@ fn port(target: &str) -> &str {
 
 #[test]
 fn https_trusts_what_the_system_trusts_unless_an_authority_is_named() {
-    let (bundle, server, _) = encrypted();
+    let (bundle, server, _) = accept_tls();
     let endpoint = format!("https://localhost:{}", port(server.target()));
     let call = [
         &CALL[..],
@@ -115,7 +115,7 @@ fn https_trusts_what_the_system_trusts_unless_an_authority_is_named() {
 
 #[test]
 fn a_handshake_that_fails_leaves_one_line_on_every_listener() {
-    let (bundle, server, _) = encrypted();
+    let (bundle, server, _) = accept_tls();
     for target in [server.target(), server.http_target()] {
         for _ in 0..3 {
             let mut stream = TcpStream::connect(target).unwrap();

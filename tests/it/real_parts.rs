@@ -337,11 +337,11 @@ fn import(bundle: &Bundle, name: &str, program: &[&str], confirmed: &str) -> Vec
 }
 
 /// Changes the effect of a tool, as its owner would in an editor.
-fn reclassify(bundle: &Bundle, name: &str, tool: &str, effect: &str) {
+fn reclassify(bundle: &Bundle, name: &str, tool: &str, access: &str) {
     let file = format!("tools/{name}.json");
     let text = fs::read_to_string(bundle.policies().join(&file)).unwrap();
     let mut registration: Json = serde_json::from_str(&text).unwrap();
-    registration["tools"][tool]["effect"] = json!(effect);
+    registration["tools"][tool]["access"] = json!(access);
     bundle.file(&file, &registration.to_string());
 }
 
@@ -413,21 +413,24 @@ fn a_client_without_stubs_lends_and_takes_back() {
     let lent = control(
         "GrantDelegation",
         json!({"actor": tara(), "idempotency_key": "one", "to": {"type": "Agent", "id": "support"},
-            "scope": {"tools": ["github/get_issue"], "effect": "EFFECT_READ"}, "expires_at": "2099-01-01T00:00:00Z"}),
+            "scope": {"tools": ["github/get_issue"], "access": "ACCESS_LEVEL_READ"}, "expires_at": "2099-01-01T00:00:00Z"}),
     );
     let fault = lent["rpc_error"]["message"].as_str().unwrap_or_default();
     assert!(fault.contains("expires_at"), "{lent}");
     let soon = std::time::SystemTime::now() + std::time::Duration::from_secs(3_600);
     let soon = humantime::format_rfc3339_seconds(soon).to_string();
-    let grant = || {
+    let delegation = || {
         json!({"actor": tara(), "idempotency_key": "two", "to": {"type": "Agent", "id": "support"},
-            "scope": {"tools": ["github/get_issue"], "effect": "EFFECT_READ"}, "expires_at": soon})
+            "scope": {"tools": ["github/get_issue"], "access": "ACCESS_LEVEL_READ"}, "expires_at": soon})
     };
-    let lent = control("GrantDelegation", grant());
+    let lent = control("GrantDelegation", delegation());
     let id = lent["delegation"]["id"]
         .as_str()
         .unwrap_or_else(|| panic!("{lent}"));
-    assert_eq!(control("GrantDelegation", grant())["delegation"]["id"], id);
+    assert_eq!(
+        control("GrantDelegation", delegation())["delegation"]["id"],
+        id
+    );
     let call = |tool: &str| {
         let arguments = match tool {
             "create_issue" => json!({"owner": "acme", "repo": "shop", "title": "Broken"}),
@@ -438,7 +441,7 @@ fn a_client_without_stubs_lends_and_takes_back() {
             json!({"server": "github", "call_tool": {"tool": tool, "arguments": arguments}}),
         );
         asked["call_context"]["subject"]["identity"] = json!({"method": "jwt", "verified": true});
-        asked["call_context"]["delegation"] = json!({"grant_ids": [id]});
+        asked["call_context"]["delegation"] = json!({"delegation_ids": [id]});
         asked
     };
     let answers = ask(
@@ -606,7 +609,7 @@ fn the_example_for_node_asks_with_the_arguments_as_they_were_written() {
           "server": {"name": "notes", "owner": "alice"},
           "tools": {
             "list_notes": {
-              "effect": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
+              "access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
               "typed": true,
               "input_schema": {"type": "object", "properties": {"after": {"type": "integer"}}}
             }

@@ -6,17 +6,17 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use callgate::authn::caller::Caller;
 use callgate::bundle;
-use callgate::call::context::TraceContext;
-use callgate::identity::caller::Caller;
+use callgate::domain::request::call_context::TraceContext;
 use callgate::reload::loading::Loader;
-use callgate::reload::{Outcome, Reloader};
+use callgate::reload::{ReloadOutcome, Reloader};
 use callgate::service::deadline::Deadline;
-use callgate::service::decisions::{Ask, CedarQuestion, Service};
-use callgate::service::generation::Load;
-use callgate::service::settings::Settings;
-use callgate::telemetry::recorder::Recorder;
-use cedar_policy_core::ast::Context;
+use callgate::service::decisions::{ParcRequest, RequestMeta, Service};
+use callgate::service::generation::LoadedBundle;
+use callgate::service::settings::ServiceSettings;
+use callgate::telemetry::record::recorder::Recorder;
+use callgate_engine::cedar::Context;
 
 /// Two directories that answer alike but for different reasons, so that a mixture would show: in each,
 /// the policy names the group that only its own entities have.
@@ -34,7 +34,7 @@ fn write(dir: &Path, side: &str) {
     fs::write(dir.join("entities/e.json"), entities).expect("a file");
 }
 
-fn question() -> CedarQuestion {
+fn question() -> ParcRequest {
     let uid = |text: &str| text.parse().expect("a uid");
     let facts = serde_json::json!({
         "initiator": "client",
@@ -45,11 +45,11 @@ fn question() -> CedarQuestion {
             "gateway": {"__entity": {"type": "Mcp::Gateway", "id": "g"}},
         },
     });
-    let parser = cedar_policy_core::entities::json::ContextJsonParser::new(
-        None::<&cedar_policy_core::entities::json::NullContextSchema>,
-        cedar_policy_core::extensions::Extensions::all_available(),
+    let parser = callgate_engine::cedar::ContextJsonParser::new(
+        None::<&callgate_engine::cedar::NullContextSchema>,
+        callgate_engine::cedar::Extensions::all_available(),
     );
-    CedarQuestion {
+    ParcRequest {
         principal: uid("Mcp::User::\"u\""),
         action: uid("Mcp::Action::\"list_tools\""),
         resource: uid("Mcp::Server::\"s\""),
@@ -74,10 +74,10 @@ async fn every_answer_belongs_to_exactly_one_generation() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     write(dir.path(), "left");
     let first = bundle::load(dir.path()).unwrap_or_else(|faults| panic!("{faults}"));
-    let service = Service::in_memory(Settings::default(), Recorder::default());
+    let service = Service::in_memory(ServiceSettings::default(), Recorder::default());
     let service = Arc::new(service.expect("a service"));
     let digest = Arc::clone(&first.digest);
-    let load = Load {
+    let load = LoadedBundle {
         snapshot: first.snapshot,
         claims: first.config.claims,
         policy_set_digest: first.digest,
@@ -102,7 +102,7 @@ async fn every_answer_belongs_to_exactly_one_generation() {
                 let mut asked = 0u64;
                 let mut newest = 0;
                 while !stop.load(Ordering::Relaxed) {
-                    let ask = Ask {
+                    let ask = RequestMeta {
                         caller: &caller,
                         adapter: "test",
                         at_least_revision: newest,
@@ -124,7 +124,7 @@ async fn every_answer_belongs_to_exactly_one_generation() {
                     assert!(answer.value.is_allow(), "{:?}", answer.value);
                     let ids: Vec<_> = answer
                         .value
-                        .determining
+                        .determining_policies
                         .iter()
                         .map(|policy| policy.id.to_string())
                         .collect();
@@ -144,11 +144,11 @@ async fn every_answer_belongs_to_exactly_one_generation() {
         let side = if round % 2 == 0 { "right" } else { "left" };
         write(dir.path(), side);
         let outcome = reloader.reload().await;
-        let Outcome::Published(revision) = outcome else {
+        let ReloadOutcome::Published(revision) = outcome else {
             panic!("{outcome:?}")
         };
         expected.insert(revision, side.to_owned());
-        assert_eq!(reloader.reload().await, Outcome::Unchanged);
+        assert_eq!(reloader.reload().await, ReloadOutcome::Unchanged);
     }
     stop.store(true, Ordering::Relaxed);
     let mut asked = 0;

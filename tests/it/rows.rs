@@ -4,29 +4,29 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use callgate::authn::caller::Caller;
 use callgate::bundle::Bundle;
-use callgate::call::answers::Answers;
-use callgate::call::chain::Chain;
-use callgate::call::context::{
-    CallContext, Delegation, Environment, Identity, Initiator, Operation, OperationKind, Sampling,
+use callgate::domain::authority::approval::{Approval, ApprovalDecision};
+use callgate::domain::authority::chain::DelegationChain;
+use callgate::domain::authority::delegation::Delegation;
+use callgate::domain::authority::labels::CarriedLabels;
+use callgate::domain::authority::scope::Scope;
+use callgate::domain::authority::session::{CedarSet, Session};
+use callgate::domain::authority::state::Authority;
+use callgate::domain::authority::task::Task;
+use callgate::domain::authority::terms::{KnownResource, TaskTerms, ToolUse};
+use callgate::domain::authority::usage::{Usage, WindowCounts};
+use callgate::domain::decide::call::{Requester, decide};
+use callgate::domain::decide::govern::{GovernRequest, approve, govern};
+use callgate::domain::decide::inputs::{DecisionInputs, History};
+use callgate::domain::decide::verdict::Verdict;
+use callgate::domain::request::call_context::{
+    ActorChain, CallContext, Environment, Identity, Initiator, Operation, OperationKind, Sampling,
     Subject, ToolCall, TraceContext, Workflow,
 };
-use callgate::call::decide::{Asker, decide};
-use callgate::call::decision::Decision;
-use callgate::call::govern::{Governing, approve, govern};
-use callgate::call::live::approval::{Approval, Word};
-use callgate::call::live::authority::Authority;
-use callgate::call::live::carried::Carried;
-use callgate::call::live::grant::Grant;
-use callgate::call::live::scope::Scope;
-use callgate::call::live::session::{Members, Session};
-use callgate::call::live::task::Task;
-use callgate::call::live::terms::{KnownPlace, Terms, ToolUse};
-use callgate::call::live::usage::{Usage, Windows};
-use callgate::call::model::Effect;
-use callgate::call::world::{Past, World};
-use callgate::identity::caller::Caller;
-use cedar_policy_core::ast::EntityUID;
+use callgate::domain::request::client_responses::ClientResponses;
+use callgate::domain::schema::AccessLevel;
+use callgate_engine::cedar::EntityUID;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 
@@ -44,7 +44,7 @@ pub struct Case {
     it: String,
     user: Option<String>,
     agent: Option<String>,
-    from_server: Option<String>,
+    read_server: Option<String>,
     for_user: Option<String>,
     #[serde(default)]
     via: Vec<String>,
@@ -94,11 +94,11 @@ pub struct Case {
     approved_by: Option<String>,
     /// The policies that let them approve it.
     #[serde(default)]
-    approving: BTreeSet<String>,
+    approve_request: BTreeSet<String>,
     /// The agent that authority is lent to, or for which a task is opened.
     to: Option<String>,
     /// The most that is lent.
-    effect: Option<Effect>,
+    access: Option<AccessLevel>,
     want: String,
     reason: Option<String>,
     #[serde(default)]
@@ -139,7 +139,7 @@ pub fn uid(kind: &str, id: &str) -> EntityUID {
 pub fn session(labels: &[String]) -> Session {
     let labels = labels.iter().map(|label| label.as_str().into()).collect();
     let mut session = Session::new();
-    session.labels = Arc::new(Members::new(labels));
+    session.labels = Arc::new(CedarSet::new(labels));
     session
 }
 
@@ -149,7 +149,7 @@ pub fn task(id: &str, agent: EntityUID, person: EntityUID, tools: &[String]) -> 
         tools: tools.iter().map(|tool| uid("Tool", tool)).collect(),
         servers: Vec::new(),
         groups: Vec::new(),
-        effect: Effect::Admin,
+        access: AccessLevel::Admin,
         targets: Vec::new(),
     };
     Task {
@@ -171,11 +171,13 @@ pub fn task(id: &str, agent: EntityUID, person: EntityUID, tools: &[String]) -> 
 impl Case {
     /// The policies that it names.
     pub fn policies(&self) -> impl Iterator<Item = &str> {
-        self.policies.union(&self.approving).map(String::as_str)
+        self.policies
+            .union(&self.approve_request)
+            .map(String::as_str)
     }
 
     fn subject(&self) -> EntityUID {
-        match (&self.user, &self.agent, &self.from_server) {
+        match (&self.user, &self.agent, &self.read_server) {
             (Some(user), None, None) => uid("User", user),
             (None, Some(agent), None) => uid("Agent", agent),
             (None, None, Some(server)) => uid("Server", server),
@@ -241,7 +243,7 @@ impl Case {
     }
 
     fn context(&self) -> CallContext {
-        let initiator = if self.from_server.is_some() {
+        let initiator = if self.read_server.is_some() {
             Initiator::Server
         } else {
             Initiator::Client
@@ -249,14 +251,14 @@ impl Case {
         let server = self
             .server
             .clone()
-            .or_else(|| self.from_server.clone())
+            .or_else(|| self.read_server.clone())
             .unwrap_or_default();
         CallContext {
             subject: self.who(),
-            delegation: self.for_user.as_ref().map(|person| Delegation {
+            delegation: self.for_user.as_ref().map(|person| ActorChain {
                 actors: self.actors(),
                 verified: self.delegation_verified,
-                ..Delegation::verified_from(uid("User", person))
+                ..ActorChain::verified_from(uid("User", person))
             }),
             operation: Operation {
                 answers: self.answers(),
@@ -272,11 +274,11 @@ impl Case {
         }
     }
 
-    fn terms(&self, tools: &[String]) -> Terms {
+    fn terms(&self, tools: &[String]) -> TaskTerms {
         let places = |named: &[String], read: bool| {
             let named = named.iter().map(|id| uid("Resource", id));
             let send = !read;
-            let named = named.map(|place| KnownPlace { place, read, send });
+            let named = named.map(|place| KnownResource { place, read, send });
             named.collect::<Vec<_>>()
         };
         let is_bound = !self.task_targets.is_empty();
@@ -290,7 +292,7 @@ impl Case {
             arguments: Vec::new(),
             max_calls: None,
         });
-        Terms {
+        TaskTerms {
             uses: uses.collect(),
             places: [
                 places(&self.named_to_read, true),
@@ -300,8 +302,8 @@ impl Case {
         }
     }
 
-    fn answers(&self) -> Option<Box<Answers>> {
-        let mut answers = Answers::default();
+    fn answers(&self) -> Option<Box<ClientResponses>> {
+        let mut answers = ClientResponses::default();
         for result in &self.answers {
             answers.add(result).expect("a result of a known kind");
         }
@@ -310,7 +312,7 @@ impl Case {
 
     fn usage(&self) -> Option<Usage> {
         self.usage.as_ref().map(|counts| Usage {
-            tool: Windows {
+            tool: WindowCounts {
                 minute: counts.last_minute,
                 hour: counts.last_hour.max(counts.last_minute),
                 day: counts.last_hour.max(counts.last_minute),
@@ -323,9 +325,9 @@ impl Case {
     }
 
     /// What the policies of a bundle say to it.
-    pub fn decide(&self, bundle: &Bundle) -> Decision {
+    pub fn decide(&self, bundle: &Bundle) -> Verdict {
         let caller = Caller::local();
-        let asker = Asker {
+        let asker = Requester {
             caller: &caller,
             claims: &bundle.config.claims,
         };
@@ -336,18 +338,18 @@ impl Case {
             task.terms = self.terms(tools);
             authority.tasks.insert_mut("t".into(), Arc::new(task));
         }
-        let carried = Carried::default();
-        let past = Past {
+        let carried = CarriedLabels::default();
+        let past = History {
             session: session.as_ref(),
             carried: Some(&carried),
             usage: self.usage(),
             approval_uses: &[0],
-            ..Past::default()
+            ..History::default()
         };
-        let world = World {
+        let world = DecisionInputs {
             authority: &authority,
             past,
-            ..World::from(&bundle.snapshot)
+            ..DecisionInputs::from(&bundle.snapshot)
         };
         if is_governing(&self.kind) {
             return self.govern(&world, asker);
@@ -360,11 +362,16 @@ impl Case {
             .challenge
             .unwrap_or_else(|| panic!("`{}` asks for no approval", self.it));
         let approver = Subject::verified(uid("User", approver), "jwt");
-        let approving = approve(&world, &challenge.call, &approver, asker, now());
-        if !approving.is_allow() {
-            return approving;
+        let approve_request = approve(&world, &challenge.call, &approver, asker, now());
+        if !approve_request.is_allow() {
+            return approve_request;
         }
-        assert_eq!(determining(&approving), self.approving, "{}", self.it);
+        assert_eq!(
+            determining_policies(&approve_request),
+            self.approve_request,
+            "{}",
+            self.it
+        );
         let approval = Approval {
             id: "a".into(),
             digest: challenge.digest.clone(),
@@ -372,7 +379,7 @@ impl Case {
             circumstances: Default::default(),
             requested_at: now(),
             expires_at: challenge.expires_at,
-            word: Some(Word {
+            word: Some(ApprovalDecision {
                 by: approver.entity,
                 at: now(),
                 uses: 1,
@@ -386,24 +393,24 @@ impl Case {
             approval_ids: vec!["a".into()],
             ..self.context()
         };
-        let world = World {
+        let world = DecisionInputs {
             authority: &approved,
             ..world
         };
         decide(world, &again, asker, now())
     }
 
-    fn govern(&self, world: &World<'_>, asker: Asker<'_>) -> Decision {
+    fn govern(&self, world: &DecisionInputs<'_>, asker: Requester<'_>) -> Verdict {
         let actor = self.who();
         let agent = self.to.as_ref().map(|agent| uid("Agent", agent));
         let person = self.for_user.as_ref().map(|person| uid("User", person));
         let is_about_lending = self.kind.ends_with("_delegation");
         let is_about_tasks = self.kind.ends_with("_task");
-        let grant = agent.clone().map(|to| self.grant(to));
-        let chain = grant
+        let delegation = agent.clone().map(|to| self.grant(to));
+        let chain = delegation
             .as_ref()
             .filter(|_| is_about_lending)
-            .map(|grant| self.chain(grant));
+            .map(|delegation| self.chain(delegation));
         let work = agent
             .clone()
             .zip(person)
@@ -414,7 +421,7 @@ impl Case {
             "end_session" | "edit_entities" | "repair_clock" => uid("Gateway", &asker.caller.id),
             _ => agent.unwrap_or_else(|| panic!("`{}` has no `to`", self.it)),
         };
-        let governing = Governing {
+        let governing = GovernRequest {
             actor: &actor,
             action: action(&self.kind),
             resource: &resource,
@@ -425,8 +432,8 @@ impl Case {
     }
 
     /// The delegation that is granted or revoked.
-    fn grant(&self, to: EntityUID) -> Grant {
-        Grant {
+    fn grant(&self, to: EntityUID) -> Delegation {
+        Delegation {
             id: "g".into(),
             from: self.subject(),
             to,
@@ -434,12 +441,12 @@ impl Case {
                 tools: Vec::new(),
                 servers: Vec::new(),
                 groups: Vec::new(),
-                effect: self.effect.unwrap_or(Effect::Write),
+                access: self.access.unwrap_or(AccessLevel::Write),
                 targets: Vec::new(),
             },
             task: None,
             parent: None,
-            lend_depth: 0,
+            max_redelegations: 0,
             not_before: now(),
             expires_at: now() + Duration::from_secs(3_600),
             revoked_at: None,
@@ -448,26 +455,26 @@ impl Case {
     }
 
     /// The chain that it makes or made: of the subject's own authority unless `for_user` says whose.
-    fn chain<'g>(&self, grant: &'g Grant) -> Chain<'g> {
+    fn chain<'g>(&self, delegation: &'g Delegation) -> DelegationChain<'g> {
         use std::borrow::Cow;
         let root = self.for_user.as_ref().map(|person| uid("User", person));
-        Chain {
+        DelegationChain {
             root: Cow::Owned(root.unwrap_or_else(|| self.subject())),
             actors: Cow::Owned(self.actors()),
             scopes: &[],
             is_verified: true,
-            grants: vec![grant],
+            delegations: vec![delegation],
         }
     }
 
     /// What is not as the row says; `None` if all of it is.
-    pub fn difference(&self, decision: &Decision) -> Option<String> {
+    pub fn difference(&self, decision: &Verdict) -> Option<String> {
         let outcome = decision.outcome.as_str();
         let reason = decision
             .reasons
             .first()
             .map(|reason| reason.code.as_str().to_owned());
-        let policies = determining(decision);
+        let policies = determining_policies(decision);
         let is_as_wanted =
             outcome == self.want && reason == self.reason && policies == self.policies;
         (!is_as_wanted).then(|| {
@@ -481,8 +488,8 @@ impl Case {
     }
 }
 
-fn determining(decision: &Decision) -> BTreeSet<String> {
-    let ids = decision.determining.iter();
+fn determining_policies(decision: &Verdict) -> BTreeSet<String> {
+    let ids = decision.determining_policies.iter();
     ids.map(|policy| policy.id.to_string()).collect()
 }
 

@@ -11,15 +11,15 @@ use callgate::config::listen::SocketMode;
 use callgate::proto::v1;
 use callgate::proto::v1::authorization_client::AuthorizationClient;
 use callgate::proto::v1::operation::Kind;
-use callgate::server::doors::Doors;
 use callgate::server::listen::Listener;
-use callgate::server::{self, ServeError, Setup, tls};
+use callgate::server::reloadable::ReloadableConfig;
+use callgate::server::{self, ServeError, ServerParts, tls};
 use callgate::service::clock::{Clock, SystemClock};
 use callgate::service::decisions::Service;
-use callgate::service::generation::Load;
-use callgate::service::settings::Settings;
-use callgate::state::sqlite::Sqlite;
-use callgate::telemetry::recorder::Recorder;
+use callgate::service::generation::LoadedBundle;
+use callgate::service::settings::ServiceSettings;
+use callgate::store::sqlite::SqliteStore;
+use callgate::telemetry::record::recorder::Recorder;
 use tempfile::TempDir;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -52,9 +52,9 @@ const ENTITIES: &str = r#"[
 const TOOLS: &str = r#"{
   "server": {"name": "git", "owner": "ana"},
   "tools": {
-    "log": {"effect": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
-    "commit": {"effect": "write", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
-    "purge": {"effect": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"}
+    "log": {"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
+    "commit": {"access": "write", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
+    "purge": {"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"}
   }
 }"#;
 
@@ -74,18 +74,18 @@ pub fn directory() -> TempDir {
 }
 
 /// What [`directory`] compiles to.
-pub fn generation() -> Load {
+pub fn generation() -> LoadedBundle {
     generation_with(&[])
 }
 
 /// The same, with further files.
-fn generation_with(files: &[(&str, &str)]) -> Load {
+fn generation_with(files: &[(&str, &str)]) -> LoadedBundle {
     let dir = directory();
     for (path, text) in files {
         std::fs::write(dir.path().join(path), text).expect("a file");
     }
     let bundle = bundle::load(dir.path()).unwrap_or_else(|faults| panic!("{faults}"));
-    Load {
+    LoadedBundle {
         snapshot: bundle.snapshot,
         claims: bundle.config.claims,
         policy_set_digest: bundle.digest,
@@ -103,7 +103,7 @@ pub struct Running {
     /// Who answers.
     pub service: Arc<Service>,
     /// What a reload swaps.
-    pub doors: Doors,
+    pub doors: ReloadableConfig,
     /// Whether its directory has no faults.
     pub bundle_is_good: watch::Sender<bool>,
     stop: Option<oneshot::Sender<()>>,
@@ -156,16 +156,16 @@ pub async fn start_recorded(
         .await
         .expect("a socket");
     let stale_wait = Duration::from_millis(config.limits.stale_wait_ms.into());
-    let settings = Settings {
+    let settings = ServiceSettings {
         stale_wait,
-        ..Settings::default()
+        ..ServiceSettings::default()
     };
-    let store = Box::new(Sqlite::in_memory().expect("a store"));
+    let store = Box::new(SqliteStore::in_memory().expect("a store"));
     let service = Service::open(settings, recorder, store, clock);
     let service = Arc::new(service.expect("a service"));
-    let doors = Doors::open(&config);
+    let doors = ReloadableConfig::open(&config);
     let (bundle_is_good, is_good) = watch::channel(true);
-    let setup = Setup {
+    let setup = ServerParts {
         service: Arc::clone(&service),
         doorkeeper: Arc::clone(&doors.doorkeeper),
         limits: Arc::clone(&doors.limits),

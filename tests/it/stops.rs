@@ -100,9 +100,9 @@ async fn what_was_lent_by_or_to_who_is_stopped_is_worth_nothing() {
     let further = v1::GrantDelegationRequest {
         actor: crate::control::actor("Agent", "helper"),
         to: entity("Agent", "worker"),
-        scope: scope(&["git"], v1::Effect::Read),
+        scope: scope(&["git"], v1::AccessLevel::Read),
         parent_id: lent.id.clone(),
-        lend_depth: 0,
+        max_redelegations: 0,
         ..world.grant()
     };
     let further = world.granted(further).await;
@@ -110,7 +110,7 @@ async fn what_was_lent_by_or_to_who_is_stopped_is_worth_nothing() {
     let it = context(&mut question);
     it.subject.get_or_insert_default().entity = entity("Agent", "worker");
     it.delegation = Some(v1::Delegation {
-        grant_ids: vec![further.id],
+        delegation_ids: vec![further.id],
         ..Default::default()
     });
     assert!(world.why(question.clone()).await.is_empty());
@@ -133,8 +133,8 @@ async fn who_is_stopped_changes_nothing_either_and_cedars_own_question_knows() {
         ..Default::default()
     };
     world.stop("User", "sam").await;
-    let grant = world.grant();
-    let refused = world.client.grant_delegation(by("edge", grant)).await;
+    let delegation = world.grant();
+    let refused = world.client.grant_delegation(by("edge", delegation)).await;
     assert_refused(refused, Code::PermissionDenied, "");
     for (of_type, id) in [("Server", "git"), ("Agent", "helper"), ("Tool", "git/log")] {
         world.stop(of_type, id).await;

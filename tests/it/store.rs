@@ -7,20 +7,20 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use callgate::call::live::approval::{Approval, ApprovedCall, Word};
-use callgate::call::live::carried::Carrier;
-use callgate::call::live::change::{Asked, Change, Entry, Key};
-use callgate::call::live::grant::Grant;
-use callgate::call::live::scope::Scope;
-use callgate::call::live::stop::Stop;
-use callgate::call::live::task::{Step, Task};
-use callgate::call::model::{Effect, TYPES, entity, server, tool};
-use callgate::state::sqlite::Sqlite;
-use callgate::state::store::{
-    Brought, KnownKey, Loaded, Pruned, Retention, Store, StoreError, StoredSession, StoredUsage,
-    Write,
+use callgate::domain::authority::approval::{Approval, ApprovalDecision, ApprovedCall};
+use callgate::domain::authority::change::{Change, ChangeOrigin, ChangeRecord, IdempotencyKey};
+use callgate::domain::authority::delegation::Delegation;
+use callgate::domain::authority::labels::LabelCarrier;
+use callgate::domain::authority::scope::Scope;
+use callgate::domain::authority::stop::Stop;
+use callgate::domain::authority::task::{Task, TaskStep};
+use callgate::domain::schema::{AccessLevel, TYPES, entity, server, tool};
+use callgate::store::sqlite::SqliteStore;
+use callgate::store::store::{
+    LabelTimes, Pruned, Retention, Store, StoreError, StoreWrite, StoredKey, StoredSession,
+    StoredState, StoredUsage,
 };
-use cedar_policy_core::ast::EntityUID;
+use callgate_engine::cedar::EntityUID;
 use proptest::prelude::*;
 use smol_str::SmolStr;
 
@@ -36,12 +36,12 @@ struct Kind {
 const STORES: [Kind; 2] = [
     Kind {
         name: "SQLite in a file",
-        open: |folder| Box::new(Sqlite::open(&folder.join("callgate.db")).unwrap()),
+        open: |folder| Box::new(SqliteStore::open(&folder.join("callgate.db")).unwrap()),
         lasts: true,
     },
     Kind {
         name: "SQLite in memory",
-        open: |_| Box::new(Sqlite::in_memory().unwrap()),
+        open: |_| Box::new(SqliteStore::in_memory().unwrap()),
         lasts: false,
     },
 ];
@@ -87,7 +87,7 @@ impl Bench {
         }
     }
 
-    fn commit(&mut self, writes: &[Write]) {
+    fn commit(&mut self, writes: &[StoreWrite]) {
         self.store.commit(writes).unwrap();
     }
 
@@ -119,21 +119,21 @@ struct Plain {
     clock: Option<SystemTime>,
     bundle_digest: Option<SmolStr>,
     entities: BTreeMap<EntityUID, Arc<str>>,
-    grants: BTreeMap<SmolStr, Grant>,
+    delegations: BTreeMap<SmolStr, Delegation>,
     tasks: BTreeMap<SmolStr, Task>,
     approvals: BTreeMap<SmolStr, Approval>,
     stops: BTreeMap<EntityUID, Stop>,
-    keys: BTreeMap<(SmolStr, SmolStr), KnownKey>,
+    keys: BTreeMap<(SmolStr, SmolStr), StoredKey>,
     approval_uses: BTreeMap<SmolStr, u32>,
     task_spent: BTreeMap<SmolStr, u64>,
     sessions: BTreeMap<SmolStr, StoredSession>,
-    labels: BTreeMap<(Carrier, SmolStr), Brought>,
+    labels: BTreeMap<(LabelCarrier, SmolStr), LabelTimes>,
     usage: BTreeMap<(EntityUID, Option<EntityUID>), StoredUsage>,
 }
 
-fn plain(loaded: Loaded) -> Plain {
+fn plain(loaded: StoredState) -> Plain {
     let authority = &loaded.authority;
-    let grants = authority.grants.iter();
+    let delegations = authority.delegations.iter();
     let tasks = authority.tasks.iter();
     let approvals = authority.approvals.iter();
     let stops = authority.stops.iter();
@@ -142,7 +142,9 @@ fn plain(loaded: Loaded) -> Plain {
         clock: loaded.clock,
         bundle_digest: loaded.bundle_digest,
         entities: unique(loaded.entities.iter().cloned()),
-        grants: unique(grants.map(|(id, grant)| (id.clone(), Grant::clone(grant)))),
+        delegations: unique(
+            delegations.map(|(id, delegation)| (id.clone(), Delegation::clone(delegation))),
+        ),
         tasks: unique(tasks.map(|(id, task)| (id.clone(), Task::clone(task)))),
         approvals: unique(approvals.map(|(id, one)| (id.clone(), Approval::clone(one)))),
         stops: unique(stops.map(|(uid, stop)| (uid.clone(), Stop::clone(stop)))),
@@ -196,20 +198,20 @@ fn scope() -> Scope {
         ],
         servers: vec![server(&"slack".into())],
         groups: vec![entity(&TYPES.group, "readers")],
-        effect: Effect::Write,
+        access: AccessLevel::Write,
         targets: vec![entity(&TYPES.resource, "file:///tmp/a b")],
     }
 }
 
-fn grant(id: &str) -> Grant {
-    Grant {
+fn grant(id: &str) -> Delegation {
+    Delegation {
         id: id.into(),
         from: person("sam"),
         to: agent("support"),
         scope: scope(),
         task: None,
         parent: Some("g0".into()),
-        lend_depth: 2,
+        max_redelegations: 2,
         not_before: at(1),
         expires_at: at(1_000),
         revoked_at: None,
@@ -218,7 +220,7 @@ fn grant(id: &str) -> Grant {
 }
 
 fn task(id: &str) -> Task {
-    let step = Step {
+    let step = TaskStep {
         name: "look".into(),
         scope: scope(),
     };
@@ -263,8 +265,8 @@ fn approval(id: &str) -> Approval {
     }
 }
 
-fn word(uses: u32, millis: u64) -> Option<Word> {
-    Some(Word {
+fn word(uses: u32, millis: u64) -> Option<ApprovalDecision> {
+    Some(ApprovalDecision {
         by: person("sam"),
         at: at(millis),
         uses,
@@ -273,13 +275,13 @@ fn word(uses: u32, millis: u64) -> Option<Word> {
     })
 }
 
-fn entry(revision: u64, change: Change) -> Entry {
-    Entry {
+fn entry(revision: u64, change: Change) -> ChangeRecord {
+    ChangeRecord {
         revision,
         at: at(revision),
         verb: "Test".into(),
         change,
-        asker: Asked {
+        asker: ChangeOrigin {
             caller: "admin".into(),
             principal: Some(person("sam")),
             key: None,
@@ -287,8 +289,8 @@ fn entry(revision: u64, change: Change) -> Entry {
     }
 }
 
-fn write(revision: u64, change: Change) -> Write {
-    Write::Entry {
+fn write(revision: u64, change: Change) -> StoreWrite {
+    StoreWrite::Entry {
         entry: entry(revision, change),
         id: "id".into(),
     }
@@ -313,8 +315,8 @@ fn ended(session: &str) -> Change {
     }
 }
 
-fn labels(id: &str, labels: &[&str], millis: u64) -> Write {
-    Write::SessionLabels {
+fn labels(id: &str, labels: &[&str], millis: u64) -> StoreWrite {
+    StoreWrite::SessionLabels {
         id: id.into(),
         labels: labels.iter().map(SmolStr::new).collect(),
         at: at(millis),
@@ -322,10 +324,16 @@ fn labels(id: &str, labels: &[&str], millis: u64) -> Write {
 }
 
 /// Labels of what carries them beside a session.
-fn brought(carrier: Carrier, label: &str, millis: u64, through: u64, loose: Option<u64>) -> Write {
-    Write::Labels {
+fn brought(
+    carrier: LabelCarrier,
+    label: &str,
+    millis: u64,
+    through: u64,
+    loose: Option<u64>,
+) -> StoreWrite {
+    StoreWrite::Labels {
         carrier,
-        labels: vec![Brought {
+        labels: vec![LabelTimes {
             label: label.into(),
             through: at(through),
             loose_through: loose.map(at),
@@ -334,8 +342,8 @@ fn brought(carrier: Carrier, label: &str, millis: u64, through: u64, loose: Opti
     }
 }
 
-fn session(id: &str, calls: u64, millis: u64) -> Write {
-    Write::Session {
+fn session(id: &str, calls: u64, millis: u64) -> StoreWrite {
+    StoreWrite::Session {
         id: id.into(),
         calls,
         tools: vec![tool("a", "b")],
@@ -344,13 +352,13 @@ fn session(id: &str, calls: u64, millis: u64) -> Write {
     }
 }
 
-fn used(id: &str, uses: u32) -> Write {
+fn used(id: &str, uses: u32) -> StoreWrite {
     let id = id.into();
-    Write::ApprovalUsed { id, uses }
+    StoreWrite::ApprovalUsed { id, uses }
 }
 
-fn spent(id: &str, spent: u64, is_exact: bool) -> Write {
-    Write::TaskSpent {
+fn spent(id: &str, spent: u64, is_exact: bool) -> StoreWrite {
+    StoreWrite::TaskSpent {
         id: id.into(),
         spent,
         is_exact,
@@ -358,8 +366,8 @@ fn spent(id: &str, spent: u64, is_exact: bool) -> Write {
     }
 }
 
-fn usage(actor: &str, tool: Option<EntityUID>, counters: &[u8], millis: u64) -> Write {
-    Write::Usage {
+fn usage(actor: &str, tool: Option<EntityUID>, counters: &[u8], millis: u64) -> StoreWrite {
+    StoreWrite::Usage {
         actor: agent(actor),
         tool,
         counters: counters.to_vec(),
@@ -378,14 +386,14 @@ fn prune(bench: &mut Bench, ended: u64, recent: u64, changes: u64) -> Pruned {
     let mut gone = Pruned::default();
     loop {
         let step = bench.store.prune(&before).unwrap();
-        gone.grants.extend(step.grants);
+        gone.delegations.extend(step.delegations);
         gone.tasks.extend(step.tasks);
         gone.approvals.extend(step.approvals);
         if !step.is_partial {
             break;
         }
     }
-    gone.grants.sort();
+    gone.delegations.sort();
     gone.tasks.sort();
     gone.approvals.sort();
     gone
@@ -433,9 +441,9 @@ fn what_was_written_is_loaded() {
             usage("support", None, &[], 14),
             usage("support", Some(tool("a", "b")), &[0, 255], 15),
             labels("s1", &["private"], 16),
-            brought(Carrier::Task("t1".into()), "private", 16, 16, None),
+            brought(LabelCarrier::Task("t1".into()), "private", 16, 16, None),
             brought(
-                Carrier::Pair {
+                LabelCarrier::Pair {
                     actor: agent("a \"b\""),
                     root: None,
                 },
@@ -452,7 +460,7 @@ fn what_was_written_is_loaded() {
             clock: Some(at(17)),
             bundle_digest: Some("sha256:2".into()),
             entities: BTreeMap::from([(person("kim"), r#"{"attrs":{"\u0000":1}}"#.into())]),
-            grants: BTreeMap::from([("g1".into(), revoked), ("g2".into(), grant("g2"))]),
+            delegations: BTreeMap::from([("g1".into(), revoked), ("g2".into(), grant("g2"))]),
             tasks: BTreeMap::from([("t1".into(), advanced)]),
             stops: BTreeMap::new(),
             approvals: BTreeMap::from([("a1".into(), approved)]),
@@ -472,9 +480,9 @@ fn what_was_written_is_loaded() {
                 },
             )]),
             labels: [
-                (Carrier::Task("t1".into()), "private", 16, None),
+                (LabelCarrier::Task("t1".into()), "private", 16, None),
                 (
-                    Carrier::Pair {
+                    LabelCarrier::Pair {
                         actor: agent("a \"b\""),
                         root: None,
                     },
@@ -485,7 +493,7 @@ fn what_was_written_is_loaded() {
             ]
             .into_iter()
             .map(|(carrier, label, through, loose)| {
-                let brought = Brought {
+                let brought = LabelTimes {
                     label: label.into(),
                     through: at(through),
                     loose_through: loose.map(at),
@@ -513,8 +521,8 @@ fn what_was_written_is_loaded() {
 #[test]
 fn changes_are_told_in_order() {
     each(|mut bench| {
-        let mut grants = entry(2, Change::Grant(grant("g1").into()));
-        grants.asker.key = Some(Key {
+        let mut delegations = entry(2, Change::Grant(grant("g1").into()));
+        delegations.asker.key = Some(IdempotencyKey {
             text: "k1".into(),
             request: [7; 32],
         });
@@ -522,14 +530,14 @@ fn changes_are_told_in_order() {
         opens.asker.principal = None;
         let entries = [
             entry(1, bundle("sha256:1")),
-            grants,
+            delegations,
             opens,
             entry(4, Change::Approval(approval("a1").into())),
             entry(5, entity_put("kim", "{}")),
             entry(6, Change::EntityGone { uid: person("kim") }),
             entry(7, ended("s1")),
         ];
-        let write = |entry: &Entry| Write::Entry {
+        let write = |entry: &ChangeRecord| StoreWrite::Entry {
             entry: entry.clone(),
             id: "id".into(),
         };
@@ -555,7 +563,7 @@ fn a_change_out_of_order_is_refused_with_all_that_came_with_it() {
             (&[2, 2], 2, 2),
             (&[2, 4], 2, 4),
         ] {
-            let mut writes = vec![labels("s1", &["private"], 9), Write::Clock(at(99))];
+            let mut writes = vec![labels("s1", &["private"], 9), StoreWrite::Clock(at(99))];
             let entries = revisions
                 .iter()
                 .map(|revision| write(*revision, bundle("sha256:2")));
@@ -578,16 +586,16 @@ fn a_key_is_kept_with_what_it_led_to() {
         let keyed = |revision, caller: &str, request, id: &str| {
             let mut entry = entry(revision, bundle("sha256:1"));
             entry.asker.caller = caller.into();
-            entry.asker.key = Some(Key {
+            entry.asker.key = Some(IdempotencyKey {
                 text: "k1".into(),
                 request: [request; 32],
             });
             let id = id.into();
-            Write::Entry { entry, id }
+            StoreWrite::Entry { entry, id }
         };
         bench.commit(&[keyed(1, "one", 1, "g1"), keyed(2, "two", 2, "g2")]);
         let (mut bench, loaded) = bench.load_twice();
-        let key = |caller: &str, request, revision, id: &str| KnownKey {
+        let key = |caller: &str, request, revision, id: &str| StoredKey {
             caller: caller.into(),
             text: "k1".into(),
             request: [request; 32],
@@ -622,8 +630,8 @@ fn what_was_used_never_becomes_less() {
 #[test]
 fn time_never_goes_back() {
     each(|mut bench| {
-        bench.commit(&[Write::Clock(at(50))]);
-        bench.commit(&[Write::Clock(at(40)), write(1, bundle("sha256:1"))]);
+        bench.commit(&[StoreWrite::Clock(at(50))]);
+        bench.commit(&[StoreWrite::Clock(at(40)), write(1, bundle("sha256:1"))]);
         let (mut bench, loaded) = bench.load_twice();
         assert_eq!(loaded.clock, Some(at(50)));
         // Whatever says when it happened moves it.
@@ -631,7 +639,7 @@ fn time_never_goes_back() {
         assert_eq!(bench.load().clock, Some(at(60)));
         bench.commit(&[labels("s1", &["x"], 70)]);
         assert_eq!(bench.load().clock, Some(at(70)));
-        bench.commit(&[usage("a", None, &[1], 80), Write::Clock(at(75))]);
+        bench.commit(&[usage("a", None, &[1], 80), StoreWrite::Clock(at(75))]);
         let (_, loaded) = bench.load_twice();
         assert_eq!(loaded.clock, Some(at(80)));
     });
@@ -698,14 +706,14 @@ fn a_stop_stays_until_it_is_lifted() {
 fn labels_keep_their_latest_moment_and_go_with_what_carries_them() {
     each(|mut bench| {
         let carriers = || {
-            let pair = |root| Carrier::Pair {
+            let pair = |root| LabelCarrier::Pair {
                 actor: agent("a"),
                 root,
             };
             [
-                Carrier::Task("t1".into()),
-                Carrier::Task("t2".into()),
-                Carrier::Delegation("g1".into()),
+                LabelCarrier::Task("t1".into()),
+                LabelCarrier::Task("t2".into()),
+                LabelCarrier::Delegation("g1".into()),
                 pair(None),
                 pair(Some(person("sam"))),
             ]
@@ -716,7 +724,7 @@ fn labels_keep_their_latest_moment_and_go_with_what_carries_them() {
             }
         }
         let (mut bench, loaded) = bench.load_twice();
-        let latest = Brought {
+        let latest = LabelTimes {
             label: "x".into(),
             through: at(99),
             loose_through: Some(at(60)),
@@ -753,10 +761,10 @@ fn labels_keep_their_latest_moment_and_go_with_what_carries_them() {
 #[test]
 fn what_has_long_ended_is_pruned() {
     each(|mut bench| {
-        let with = |mut grant: Grant, expires_at, revoked_at: Option<u64>| {
-            grant.expires_at = at(expires_at);
-            grant.revoked_at = revoked_at.map(at);
-            Change::Grant(grant.into())
+        let with = |mut delegation: Delegation, expires_at, revoked_at: Option<u64>| {
+            delegation.expires_at = at(expires_at);
+            delegation.revoked_at = revoked_at.map(at);
+            Change::Grant(delegation.into())
         };
         let opened = |id: &str, deadline, closed_at: Option<u64>| {
             let mut task = task(id);
@@ -806,14 +814,14 @@ fn what_has_long_ended_is_pruned() {
             usage("new", None, &[1], 10),
         ]);
         let gone = prune(&mut bench, 100, 10, 12);
-        assert_eq!(gone.grants, ["expired", "revoked"]);
+        assert_eq!(gone.delegations, ["expired", "revoked"]);
         assert_eq!(gone.tasks, ["closed", "overdue"]);
         assert_eq!(gone.approvals, ["over", "rejected"]);
         let (mut bench, left) = bench.load_twice();
         let keys =
             |keys: Vec<&SmolStr>| keys.into_iter().map(SmolStr::to_string).collect::<Vec<_>>();
         assert_eq!(
-            keys(left.grants.keys().collect()),
+            keys(left.delegations.keys().collect()),
             ["just not", "revoked later"]
         );
         assert_eq!(keys(left.tasks.keys().collect()), ["closed later", "open"]);
@@ -846,9 +854,9 @@ fn what_has_long_ended_is_pruned() {
 fn what_belongs_to_a_task_goes_with_it() {
     each(|mut bench| {
         let lent = |id: &str, task: &str| {
-            let mut grant = grant(id);
-            grant.task = Some(task.into());
-            Change::Grant(grant.into())
+            let mut delegation = grant(id);
+            delegation.task = Some(task.into());
+            Change::Grant(delegation.into())
         };
         let asked = |id: &str, task: &str| {
             let mut approval = approval(id);
@@ -876,13 +884,13 @@ fn what_belongs_to_a_task_goes_with_it() {
         };
         bench.commit(&writes.into_iter().map(write).collect::<Vec<_>>());
         let gone = prune(&mut bench, 10, 0, 0);
-        assert_eq!(gone.grants, names);
+        assert_eq!(gone.delegations, names);
         assert_eq!(
             (gone.tasks, gone.approvals),
             (vec!["closed".into()], vec!["a1".into()])
         );
         let (_, left) = bench.load_twice();
-        assert_eq!(left.grants.keys().collect::<Vec<_>>(), ["stays"]);
+        assert_eq!(left.delegations.keys().collect::<Vec<_>>(), ["stays"]);
         assert_eq!(left.approvals.keys().collect::<Vec<_>>(), ["a2"]);
         assert_eq!(left.tasks.keys().collect::<Vec<_>>(), ["open"]);
     });
@@ -892,13 +900,13 @@ fn what_belongs_to_a_task_goes_with_it() {
 fn the_newest_change_and_the_keys_outlive_their_time() {
     each(|mut bench| {
         let mut keyed = entry(1, bundle("sha256:1"));
-        keyed.asker.key = Some(Key {
+        keyed.asker.key = Some(IdempotencyKey {
             text: "k1".into(),
             request: [0; 32],
         });
         let id = "id".into();
         bench.commit(&[
-            Write::Entry { entry: keyed, id },
+            StoreWrite::Entry { entry: keyed, id },
             write(2, bundle("sha256:2")),
         ]);
         prune(&mut bench, 0, 0, 1_000);
@@ -922,7 +930,7 @@ fn commits() -> impl Strategy<Value = Vec<(Vec<u8>, bool)>> {
 }
 
 /// One of several small writes, told by a byte.
-fn small_write(byte: u8, revision: &mut u64) -> Write {
+fn small_write(byte: u8, revision: &mut u64) -> StoreWrite {
     let name = ["x", "y"][usize::from(byte >> 7)];
     let size = u64::from(byte >> 3 & 15);
     let mut change = |change| {
@@ -937,7 +945,7 @@ fn small_write(byte: u8, revision: &mut u64) -> Write {
         4 => session(name, size, size),
         5 => change(ended(name)),
         6 => brought(
-            Carrier::Pair {
+            LabelCarrier::Pair {
                 actor: agent(name),
                 root: (size % 2 == 0).then(|| person(name)),
             },
@@ -947,12 +955,12 @@ fn small_write(byte: u8, revision: &mut u64) -> Write {
             (size % 3 == 0).then_some(size + 3),
         ),
         7 => change(entity_put(name, &size.to_string())),
-        _ => Write::Clock(at(size)),
+        _ => StoreWrite::Clock(at(size)),
     }
 }
 
 /// What a store should hold after these writes.
-fn model(state: &mut Plain, writes: &[Write]) {
+fn model(state: &mut Plain, writes: &[StoreWrite]) {
     for write in writes {
         state.clock = state.clock.max(write.at());
         let fresh = |id: &SmolStr, at| StoredSession {
@@ -971,11 +979,11 @@ fn model(state: &mut Plain, writes: &[Write]) {
             change(known);
         };
         match write {
-            Write::ApprovalUsed { id, uses } => {
+            StoreWrite::ApprovalUsed { id, uses } => {
                 let known = state.approval_uses.entry(id.clone()).or_default();
                 *known = (*known).max(*uses);
             }
-            Write::TaskSpent {
+            StoreWrite::TaskSpent {
                 id,
                 spent,
                 is_exact,
@@ -988,12 +996,12 @@ fn model(state: &mut Plain, writes: &[Write]) {
                     (*known).max(*spent)
                 };
             }
-            Write::SessionLabels { id, labels, at } => session(id, *at, &|session| {
+            StoreWrite::SessionLabels { id, labels, at } => session(id, *at, &|session| {
                 session.labels.extend(labels.iter().cloned());
                 session.labels.sort();
                 session.labels.dedup();
             }),
-            Write::Labels {
+            StoreWrite::Labels {
                 carrier, labels, ..
             } => {
                 for brought in labels {
@@ -1003,7 +1011,7 @@ fn model(state: &mut Plain, writes: &[Write]) {
                     known.loose_through = known.loose_through.max(brought.loose_through);
                 }
             }
-            Write::Session {
+            StoreWrite::Session {
                 id,
                 calls,
                 tools,
@@ -1014,7 +1022,7 @@ fn model(state: &mut Plain, writes: &[Write]) {
                 session.tools.clone_from(tools);
                 session.last.clone_from(last);
             }),
-            Write::Entry { entry, .. } => {
+            StoreWrite::Entry { entry, .. } => {
                 match &entry.change {
                     Change::SessionEnded { session: id } => {
                         session(id, entry.at, &|session| session.is_ended = true);
@@ -1026,7 +1034,10 @@ fn model(state: &mut Plain, writes: &[Write]) {
                 }
                 state.revision = entry.revision;
             }
-            Write::Usage { .. } | Write::Clock(_) | Write::Lease(_) | Write::ToolShown { .. } => {}
+            StoreWrite::Usage { .. }
+            | StoreWrite::Clock(_)
+            | StoreWrite::Lease(_)
+            | StoreWrite::ToolShown { .. } => {}
         }
     }
 }
@@ -1041,7 +1052,7 @@ proptest! {
             let mut expected = Plain::default();
             for (bytes, is_refused) in &commits {
                 let mut revision = expected.revision;
-                let mut writes: Vec<Write> =
+                let mut writes: Vec<StoreWrite> =
                     bytes.iter().map(|byte| small_write(*byte, &mut revision)).collect();
                 if *is_refused {
                     writes.push(write(revision + 2, bundle("sha256:0")));

@@ -5,25 +5,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use callgate::authn::caller::Caller;
 use callgate::bundle;
-use callgate::call::context::{CallContext, Delegation, Operation, Subject, TraceContext};
-use callgate::call::decision::{Decision, ReasonCode};
-use callgate::call::live::scope::Scope;
-use callgate::call::live::terms::{ArgumentValues, KnownPlace, Terms, ToolUse};
-use callgate::call::model::Effect;
 use callgate::config::limits::Limits;
-use callgate::control::author::Author;
+use callgate::control::requester::WriteRequester;
 use callgate::control::tasks::NewTask;
 use callgate::control::write::Control;
-use callgate::identity::caller::Caller;
+use callgate::domain::authority::scope::Scope;
+use callgate::domain::authority::terms::{AllowedValues, KnownResource, TaskTerms, ToolUse};
+use callgate::domain::decide::verdict::{ReasonCode, Verdict};
+use callgate::domain::request::call_context::{
+    ActorChain, CallContext, Operation, Subject, TraceContext,
+};
+use callgate::domain::schema::AccessLevel;
 use callgate::proto::v1;
 use callgate::service::clock::SystemClock;
 use callgate::service::deadline::Deadline;
-use callgate::service::decisions::{Ask, Service};
-use callgate::service::generation::Load;
-use callgate::service::settings::Settings;
-use callgate::state::sqlite::Sqlite;
-use callgate::telemetry::recorder::Recorder;
+use callgate::service::decisions::{RequestMeta, Service};
+use callgate::service::generation::LoadedBundle;
+use callgate::service::settings::ServiceSettings;
+use callgate::store::sqlite::SqliteStore;
+use callgate::telemetry::record::recorder::Recorder;
 use serde_json::{Value as Json, json};
 use smol_str::SmolStr;
 use tonic::Code;
@@ -40,13 +42,13 @@ pub struct Shop {
 
 impl Shop {
     pub fn open(store: &Path) -> Self {
-        let store = Box::new(Sqlite::open(store).expect("a store"));
-        let (settings, recorder) = (Settings::default(), Recorder::default());
+        let store = Box::new(SqliteStore::open(store).expect("a store"));
+        let (settings, recorder) = (ServiceSettings::default(), Recorder::default());
         let service = Service::open(settings, recorder, store, Arc::new(SystemClock));
         let service = Arc::new(service.expect("a service"));
         let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
         let bundle = bundle::load(&shipped).unwrap_or_else(|faults| panic!("{faults}"));
-        let load = Load {
+        let load = LoadedBundle {
             snapshot: bundle.snapshot,
             claims: bundle.config.claims,
             policy_set_digest: bundle.digest,
@@ -65,8 +67,8 @@ impl Shop {
     }
 
     /// `person` opens a task for the release agent, which may do anything with these tools that its terms allow.
-    pub async fn task(&self, person: &str, tools: &[&str], terms: Terms) -> SmolStr {
-        let author = Author {
+    pub async fn task(&self, person: &str, tools: &[&str], terms: TaskTerms) -> SmolStr {
+        let author = WriteRequester {
             caller: Arc::clone(&self.caller),
             adapter: "test",
             actor: Subject::verified(uid("User", person), "jwt"),
@@ -81,7 +83,7 @@ impl Shop {
                 tools: tools.iter().map(|tool| uid("Tool", tool)).collect(),
                 servers: Vec::new(),
                 groups: Vec::new(),
-                effect: Effect::Write,
+                access: AccessLevel::Write,
                 targets: Vec::new(),
             }),
             terms,
@@ -101,13 +103,13 @@ impl Shop {
         let operation = Operation::call_tool(server, tool, arguments);
         let subject = Subject::verified(uid("Agent", "release"), "jwt");
         let mut call = CallContext::new(subject, operation);
-        call.delegation = Some(Delegation::verified_from(uid("User", person)));
+        call.delegation = Some(ActorChain::verified_from(uid("User", person)));
         call.workflow.session_id = Some(session.into());
         call
     }
 
-    pub async fn decide(&self, call: &CallContext) -> Decision {
-        let ask = Ask {
+    pub async fn decide(&self, call: &CallContext) -> Verdict {
+        let ask = RequestMeta {
             caller: &self.caller,
             adapter: "test",
             at_least_revision: 0,
@@ -130,12 +132,12 @@ fn commit(task: &SmolStr, place: &str, message: &str) -> CallContext {
     call
 }
 
-fn shop_only() -> Terms {
-    Terms {
+fn shop_only() -> TaskTerms {
+    TaskTerms {
         uses: vec![ToolUse {
             tool: uid("Tool", "git/git_commit"),
             targets: vec![uid("Resource", "file:///srv/shop")],
-            arguments: vec![ArgumentValues {
+            arguments: vec![AllowedValues {
                 argument: "message".into(),
                 values: vec!["\"As asked\"".into(), "\"Fix\"".into()],
             }],
@@ -199,9 +201,9 @@ async fn what_was_written_after_reading_something_is_read_with_it() {
     let store = folder.path().join("callgate.db");
     let shop = Shop::open(&store);
     let tools = ["fetch/fetch", "filesystem/write_file"];
-    let terms = Terms {
+    let terms = TaskTerms {
         uses: Vec::new(),
-        places: vec![KnownPlace {
+        places: vec![KnownResource {
             place: uid("Resource", "file:///srv/shop"),
             read: false,
             send: true,

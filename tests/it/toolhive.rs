@@ -58,13 +58,13 @@ const NAMED_ALONE: &str = r#"{"context":{"mcp":{"feature":"tool","operation":"ca
 const FILES: &str = r#"{
   "server": {"name": "files", "owner": "ana"},
   "tools": {
-    "read_text_file": {"effect": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
+    "read_text_file": {"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
       "target_arguments": ["path"],
       "input_schema": {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}},
-    "list_directory": {"effect": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
+    "list_directory": {"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
       "target_arguments": [{"argument": "path", "optional": true}],
       "input_schema": {"type": "object", "properties": {"path": {"type": "string"}}}},
-    "write_file": {"effect": "admin", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
+    "write_file": {"access": "admin", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
       "target_arguments": ["path"],
       "input_schema": {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}}
   }

@@ -38,8 +38,8 @@ fn tools() -> Json {
 }
 
 fn registered() -> Json {
-    let entry = |tool: &Json, effect: &str, targets: Json| {
-        json!({"effect": effect, "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
+    let entry = |tool: &Json, access: &str, targets: Json| {
+        json!({"access": access, "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
             "target_arguments": targets, "input_schema": tool["inputSchema"]})
     };
     let all = tools();

@@ -22,7 +22,7 @@ fn refusals(log: &str) -> Vec<[String; 3]> {
     let lines = log
         .lines()
         .filter_map(|line| serde_json::from_str(line).ok());
-    let ours = lines.filter(|line: &Json| line["target"] == "callgate::refusal");
+    let ours = lines.filter(|line: &Json| line["target"] == "callgate::rejection");
     let text = |line: &Json, name| line[name].as_str().unwrap_or_default().to_owned();
     ours.map(|line| ["adapter", "why", "said"].map(|name| text(&line, name)))
         .collect()

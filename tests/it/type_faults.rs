@@ -14,9 +14,9 @@ const FILES: &[(&str, &str)] = &[
     (
         "policies/tools/git.json",
         r#"{"server": {"name": "git", "owner": "owen"}, "tools": {
-  "log": {"effect": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
+  "log": {"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
     "input_schema": {"type": "object", "properties": {"n": {"type": "integer"}}}},
-  "show": {"effect": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal", "typed": true,
+  "show": {"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal", "typed": true,
     "input_schema": {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}}
 }}
 "#,
@@ -161,8 +161,8 @@ fn every_kind_has_its_place_and_its_policy() {
     let json = ran.json();
     let faults = json["faults"].as_array().expect("faults");
     for (path, _) in &policies {
-        let mut of_file = faults.iter().filter(|fault| fault["file"] == **path);
-        let fault = of_file
+        let mut for_file = faults.iter().filter(|fault| fault["file"] == **path);
+        let fault = for_file
             .next()
             .unwrap_or_else(|| panic!("nothing of {path}: {json:#}"));
         assert!(

@@ -71,7 +71,7 @@ fn the_exit_code_is_the_answer() {
         &with(READ, &["--endpoint", "http://127.0.0.1:1"]),
         &with(READ, &["--endpoint", "https://127.0.0.1:1"]),
         &with(READ, &["--endpoint", "127.0.0.1:1"]),
-        &with(READ, &["--grant", "grant-1"]),
+        &with(READ, &["--delegation", "delegation-1"]),
         &with(READ, &["--task", "task-1"]),
         &with(READ, &["--approval", "approval-1"]),
         &with(READ, &["--ca", "ca.pem"]),

@@ -77,7 +77,7 @@ fn people() -> String {
 }
 
 async fn start(config: &str) -> Running {
-    let tool = json!({"effect": "write", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"});
+    let tool = json!({"access": "write", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"});
     let git = json!({"server": {"name": "git", "owner": "ana"}, "tools": {"commit": tool}});
     let files = [
         ("callgate.toml", MAPPING.to_owned()),

@@ -3,9 +3,7 @@
 //! AuthZEN has a decision point ignore what it does not know, and Cedar refuses it. A name that the schema
 //! does not declare cannot be read by any policy that was validated, so leaving it out changes no decision.
 
-use cedar_policy_core::ast::{EntityType, EntityUID};
-use cedar_policy_core::validator::ValidatorSchema;
-use cedar_policy_core::validator::types::{Attributes, Type};
+use callgate_engine::cedar::{Attributes, EntityType, EntityUID, Type, ValidatorSchema};
 use serde_json::{Map, Value as Json};
 
 /// The part of a context that an action declares.

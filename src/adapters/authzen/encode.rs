@@ -8,17 +8,17 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Map, Value as Json, json};
 
 use crate::adapters::authzen::parse::action_name;
-use crate::adapters::invalid::Invalid;
-use crate::adapters::told;
-use crate::call::decision::{Challenge, Decision, Reason};
-use crate::service::decisions::Answer;
-use crate::service::search::Hit;
+use crate::adapters::decision_metadata;
+use crate::adapters::input::field_error::FieldError;
+use crate::domain::decide::verdict::{Challenge, Reason, Verdict};
+use crate::service::decisions::Response;
+use crate::service::search::SearchHit;
 
 const OBLIGATIONS: &str = "obligations";
 
 /// One decision, with its circumstances if they are wanted. What obliges is always there: an allow does not hold
 /// without it.
-pub(super) fn decision(answer: &Answer<Decision>, with_context: bool, may_explain: bool) -> Json {
+pub(super) fn decision(answer: &Response<Verdict>, with_context: bool, may_explain: bool) -> Json {
     let decision = &answer.value;
     let mut encoded = json!({"decision": decision.is_allow()});
     if with_context {
@@ -33,13 +33,13 @@ pub(super) fn decision(answer: &Answer<Decision>, with_context: bool, may_explai
 }
 
 /// A question among several that could not be read: denied, and why.
-pub(super) fn item_error(invalid: &Invalid) -> Json {
+pub(super) fn item_error(invalid: &FieldError) -> Json {
     let error = json!({"status": 400, "message": invalid.to_string()});
     json!({"decision": false, "context": {"error": error}})
 }
 
 /// Something found, with what its allow obliges to. `named` is what its type was called, unless it is an action.
-pub(super) fn found(named: Option<&str>, hit: &Hit) -> Json {
+pub(super) fn found(named: Option<&str>, hit: &SearchHit) -> Json {
     let id: &str = hit.uid.eid().as_ref();
     let mut found = match named {
         None => json!({"name": action_name(&hit.uid)}),
@@ -52,7 +52,7 @@ pub(super) fn found(named: Option<&str>, hit: &Hit) -> Json {
     found
 }
 
-fn context(answer: &Answer<Decision>, may_explain: bool) -> Json {
+fn context(answer: &Response<Verdict>, may_explain: bool) -> Json {
     let decision = &answer.value;
     let mut context = Map::new();
     let id = answer.decision_id.to_string();
@@ -77,8 +77,8 @@ fn context(answer: &Answer<Decision>, may_explain: bool) -> Json {
     if let Some(asked) = &decision.challenge {
         context.insert("approval".into(), challenge(asked));
     }
-    if may_explain && !decision.determining.is_empty() {
-        let policies = decision.determining.iter();
+    if may_explain && !decision.determining_policies.is_empty() {
+        let policies = decision.determining_policies.iter();
         let policies: Vec<Json> = policies
             .map(|it| json!({"id": it.id, "owner": it.owner, "controls": it.controls}))
             .collect();
@@ -94,7 +94,7 @@ fn challenge(challenge: &Challenge) -> Json {
 }
 
 /// When it was decided, as the id of the decision tells.
-fn evaluated_at(answer: &Answer<Decision>) -> Option<String> {
+fn evaluated_at(answer: &Response<Verdict>) -> Option<String> {
     let (seconds, nanos) = answer.decision_id.get_timestamp()?.to_unix();
     let at = SystemTime::UNIX_EPOCH.checked_add(Duration::new(seconds, nanos))?;
     Some(humantime::format_rfc3339_millis(at).to_string())
@@ -102,9 +102,10 @@ fn evaluated_at(answer: &Answer<Decision>) -> Option<String> {
 
 /// An answer does not hold without its obligations, so every caller gets them, each once, as the draft profile has
 /// them.
-fn obligations(decision: &Decision) -> Vec<Json> {
+fn obligations(decision: &Verdict) -> Vec<Json> {
     let each = decision.obligations();
-    each.map(|it| told::whole(it, decision).into()).collect()
+    each.map(|it| decision_metadata::whole(it, decision).into())
+        .collect()
 }
 
 fn reason(reason: &Reason, may_explain: bool) -> Json {

@@ -1,6 +1,6 @@
 //! OpenID AuthZEN, Authorization API 1.0: access evaluation, evaluations, search and discovery.
 //!
-//! Start at [`door::Authzen`]. `parse` makes Cedar's own question of what AuthZEN asks: types and actions
+//! Start at [`endpoints::Authzen`]. `parse` makes Cedar's own question of what AuthZEN asks: types and actions
 //! as they are, `action.properties` as part of the context. `declared` leaves out what no policy can
 //! read. `search` goes through stored entities and actions, `page` is where it has got to, `encode` says
 //! the answer.
@@ -10,8 +10,8 @@
 
 mod coaz;
 mod declared;
-pub mod door;
 mod encode;
+pub mod endpoints;
 mod page;
 mod parse;
 mod search;

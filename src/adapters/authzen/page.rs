@@ -3,11 +3,11 @@
 use serde_json::{Map, Value as Json};
 use sha2::{Digest, Sha256};
 
-use crate::adapters::http::fields::{optional_object, optional_text};
-use crate::adapters::http::refusal::Refusal;
-use crate::adapters::invalid::{Invalid, Problem};
-use crate::call::canonical;
-use crate::engine::walk::Place;
+use crate::adapters::input::field_error::{FieldError, FieldProblem};
+use crate::adapters::input::json_fields::{optional_object, optional_text};
+use crate::adapters::transport::http::rejection::HttpRejection;
+use crate::domain::request::canonical;
+use callgate_engine::Cursor;
 
 const FIELD: &str = "page";
 
@@ -16,9 +16,9 @@ pub(super) type Fingerprint = [u8; 8];
 
 /// Which page. One of nothing is asked for by whoever only wants to know whether it may ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Page {
+pub(super) struct SearchPage {
     /// Where the one before ended.
-    pub(super) after: Option<Place>,
+    pub(super) after: Option<Cursor>,
     /// The most to find.
     pub(super) most: usize,
 }
@@ -44,18 +44,18 @@ pub(super) fn of(
     request: &Map<String, Json>,
     fingerprint: Fingerprint,
     page_size: u32,
-) -> Result<Page, Refusal> {
+) -> Result<SearchPage, HttpRejection> {
     let Some(page) = optional_object(request, FIELD)? else {
         let most = page_size as usize;
-        return Ok(Page { after: None, most });
+        return Ok(SearchPage { after: None, most });
     };
     let most = match page.get("limit") {
         None | Some(Json::Null) => page_size,
         Some(limit) => match limit.as_u64() {
             Some(limit) => u32::try_from(limit).unwrap_or(u32::MAX).min(page_size),
             None => {
-                let problem = Problem::NotOfType("a whole number from 0 on");
-                return Err(Invalid::new("limit", problem).inside(FIELD).into());
+                let problem = FieldProblem::NotOfType("a whole number from 0 on");
+                return Err(FieldError::new("limit", problem).inside(FIELD).into());
             }
         },
     };
@@ -63,14 +63,14 @@ pub(super) fn of(
     let after = match token {
         None | Some("") => None,
         Some(token) if token == again(None, fingerprint) => None,
-        Some(token) => Some(place(token, fingerprint).ok_or(Refusal::OtherPage)?),
+        Some(token) => Some(place(token, fingerprint).ok_or(HttpRejection::OtherPage)?),
     };
     let most = most as usize;
-    Ok(Page { after, most })
+    Ok(SearchPage { after, most })
 }
 
 /// The token of the page that starts here; with no place, of the first one.
-pub(super) fn again(after: Option<Place>, fingerprint: Fingerprint) -> String {
+pub(super) fn again(after: Option<Cursor>, fingerprint: Fingerprint) -> String {
     match after {
         None => format!("{:016x}", u64::from_be_bytes(fingerprint)),
         after => token(after, fingerprint),
@@ -78,15 +78,15 @@ pub(super) fn again(after: Option<Place>, fingerprint: Fingerprint) -> String {
 }
 
 /// The token of the page after a place; empty if there is none.
-pub(super) fn token(next: Option<Place>, fingerprint: Fingerprint) -> String {
-    let Some(Place { order, shard, done }) = next else {
+pub(super) fn token(next: Option<Cursor>, fingerprint: Fingerprint) -> String {
+    let Some(Cursor { order, shard, done }) = next else {
         return String::new();
     };
     let fingerprint = u64::from_be_bytes(fingerprint);
     format!("{fingerprint:016x}{order:016x}{shard:08x}{done:016x}")
 }
 
-fn place(token: &str, fingerprint: Fingerprint) -> Option<Place> {
+fn place(token: &str, fingerprint: Fingerprint) -> Option<Cursor> {
     if token.len() != 56 || !token.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
@@ -94,7 +94,7 @@ fn place(token: &str, fingerprint: Fingerprint) -> Option<Place> {
     if number(0, 16)? != u64::from_be_bytes(fingerprint) {
         return None;
     }
-    Some(Place {
+    Some(Cursor {
         order: number(16, 32)?,
         shard: u32::try_from(number(32, 40)?).ok()?,
         done: number(40, 56)?,
@@ -102,4 +102,5 @@ fn place(token: &str, fingerprint: Fingerprint) -> Option<Place> {
 }
 
 #[cfg(test)]
+#[path = "page_tests.rs"]
 mod tests;

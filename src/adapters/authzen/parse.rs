@@ -3,24 +3,24 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use cedar_policy_core::FromNormalizedStr as _;
-use cedar_policy_core::ast::{Context, Eid, EntityType, EntityUID};
-use cedar_policy_core::entities::ContextJsonParser;
-use cedar_policy_core::extensions::Extensions;
-use cedar_policy_core::validator::{ContextSchema, ValidatorSchema};
+use callgate_engine::cedar::{
+    Context, ContextJsonParser, ContextSchema, Eid, EntityType, EntityUID, Extensions,
+    FromNormalizedStr as _, ValidatorSchema,
+};
+use callgate_engine::{AssertedEntity, obligation};
 use serde_json::{Map, Value as Json};
 
-use crate::adapters::absent::without_nulls;
 use crate::adapters::authzen::declared;
-use crate::adapters::grpc::parse::{EntityTypes, cedar_context};
-use crate::adapters::http::fields::{id, object, optional_object};
-use crate::adapters::invalid::{Invalid, Problem, Shown, Within as _};
-use crate::call::context::TraceContext;
-use crate::call::decision::{Reason, ReasonCode};
+use crate::adapters::callgate_v1::parse::{EntityTypeCache, cedar_context};
+use crate::adapters::input::field_error::{
+    FieldContext as _, FieldError, FieldProblem, TextExcerpt,
+};
+use crate::adapters::input::json_fields::{id, object, optional_object};
+use crate::adapters::input::nulls::without_nulls;
 use crate::config::limits::Limits;
-use crate::engine::obligation;
-use crate::engine::request::Asserted;
-use crate::service::decisions::CedarQuestion;
+use crate::domain::decide::verdict::{Reason, ReasonCode};
+use crate::domain::request::call_context::TraceContext;
+use crate::service::decisions::ParcRequest;
 
 /// The type of what stands for things of a type without a name in Cedar.
 const NAMELESS: &str = "Authzen::Nameless";
@@ -30,13 +30,13 @@ const ACTION: &str = "Action";
 
 /// What parsing needs besides the request.
 #[derive(Clone, Copy)]
-pub(super) struct Parser<'a> {
+pub(super) struct EvaluationParser<'a> {
     /// The limits in force.
     pub(super) limits: &'a Limits,
     /// Entity types that have been seen before.
-    pub(super) types: &'a EntityTypes,
+    pub(super) types: &'a EntityTypeCache,
     /// Types under the names that the configuration gives them.
-    pub(super) named_types: &'a NamedTypes,
+    pub(super) named_types: &'a TypeAliases,
     /// Whether what the caller says of subjects and resources counts.
     pub(super) properties_count: bool,
     /// The trace that the request names.
@@ -45,9 +45,9 @@ pub(super) struct Parser<'a> {
 
 /// Entity types under the names that `[authzen.types]` gives them.
 #[derive(Debug, Default)]
-pub(super) struct NamedTypes(BTreeMap<String, EntityType>);
+pub(super) struct TypeAliases(BTreeMap<String, EntityType>);
 
-impl NamedTypes {
+impl TypeAliases {
     /// Those that are types. The configuration has been checked.
     pub(super) fn of(named: &BTreeMap<String, String>) -> Self {
         let types = named.iter().filter_map(|(name, ty)| {
@@ -74,7 +74,7 @@ const PROPERTIES: &str = "properties";
 
 impl<'m> Defaults<'m> {
     /// Those at the top of a request.
-    pub(super) fn of(request: &'m Map<String, Json>) -> Result<Self, Invalid> {
+    pub(super) fn of(request: &'m Map<String, Json>) -> Result<Self, FieldError> {
         for (field, _) in FIELDS {
             optional_object(request, field)?;
         }
@@ -84,10 +84,10 @@ impl<'m> Defaults<'m> {
     /// One evaluation with what it leaves out. What it says of a subject, action, resource or context
     /// replaces the default as a whole. Only a `type` that it lacks is that of the default: an `id` or a `name` says
     /// which one is meant, and one that got lost must not become another.
-    pub(super) fn fill(&self, item: &'m Json) -> Result<Map<String, Json>, Invalid> {
+    pub(super) fn fill(&self, item: &'m Json) -> Result<Map<String, Json>, FieldError> {
         let Json::Object(item) = item else {
-            let problem = Problem::NotOfType("an object");
-            return Err(Invalid::new("evaluations[]", problem));
+            let problem = FieldProblem::NotOfType("an object");
+            return Err(FieldError::new("evaluations[]", problem));
         };
         let mut filled = Map::new();
         for (field, has_type) in FIELDS {
@@ -106,17 +106,17 @@ impl<'m> Defaults<'m> {
     }
 }
 
-impl Parser<'_> {
+impl EvaluationParser<'_> {
     /// The whole question.
     pub(super) fn question(
         &self,
         request: &Map<String, Json>,
         schema: Option<&ValidatorSchema>,
-    ) -> Result<CedarQuestion, Invalid> {
+    ) -> Result<ParcRequest, FieldError> {
         let mut denied = None;
         let mut party = |field| {
             self.party(request, field).or_else(|invalid| {
-                let Problem::NotAnEntityType(name) = invalid.problem() else {
+                let FieldProblem::NotAnEntityType(name) = invalid.problem() else {
                     return Err(invalid);
                 };
                 denied = Some(undeclared(name));
@@ -130,7 +130,7 @@ impl Parser<'_> {
         let mut asserted = Vec::new();
         asserted.extend(self.asserted(request, "subject", &principal, schema)?);
         asserted.extend(self.asserted(request, "resource", &resource, schema)?);
-        Ok(CedarQuestion {
+        Ok(ParcRequest {
             principal,
             action,
             resource,
@@ -146,11 +146,11 @@ impl Parser<'_> {
         &self,
         request: &Map<String, Json>,
         field: &'static str,
-        name: &Shown,
-    ) -> Result<EntityUID, Invalid> {
+        name: &TextExcerpt,
+    ) -> Result<EntityUID, FieldError> {
         let id = id(object(request, field)?, self.limits.id_bytes, "id").within(field)?;
         let ty = self.types.exact(NAMELESS);
-        let ty = ty.map_err(|problem| Invalid::new(TYPE, problem).inside(field))?;
+        let ty = ty.map_err(|problem| FieldError::new(TYPE, problem).inside(field))?;
         let id = format!("{name}::\"{id}\"");
         Ok(EntityUID::from_components(ty, Eid::new(id), None))
     }
@@ -160,7 +160,7 @@ impl Parser<'_> {
         &self,
         request: &Map<String, Json>,
         field: &'static str,
-    ) -> Result<EntityUID, Invalid> {
+    ) -> Result<EntityUID, FieldError> {
         let ty = self.party_type(request, field)?;
         let id = id(object(request, field)?, self.limits.id_bytes, "id").within(field)?;
         Ok(EntityUID::from_components(ty, Eid::new(id), None))
@@ -171,24 +171,24 @@ impl Parser<'_> {
         &self,
         request: &Map<String, Json>,
         field: &'static str,
-    ) -> Result<EntityType, Invalid> {
+    ) -> Result<EntityType, FieldError> {
         let name = id(object(request, field)?, self.limits.id_bytes, TYPE).within(field)?;
         if let Some(named) = self.named_types.0.get(name.as_str()) {
             return Ok(named.clone());
         }
         let exact = self.types.exact(&name);
-        exact.map_err(|problem| Invalid::new(TYPE, problem).inside(field))
+        exact.map_err(|problem| FieldError::new(TYPE, problem).inside(field))
     }
 
     /// `read` is `Action::"read"`. An action of a namespace has its full name: `Mcp::Action::"call_read"`.
-    pub(super) fn action(&self, request: &Map<String, Json>) -> Result<EntityUID, Invalid> {
+    pub(super) fn action(&self, request: &Map<String, Json>) -> Result<EntityUID, FieldError> {
         const FIELD: &str = "action";
         let name = id(object(request, FIELD)?, self.limits.id_bytes, "name").within(FIELD)?;
         if let Some(action) = full_action(&name) {
             return Ok(action);
         }
         let ty = self.types.exact(ACTION);
-        let ty = ty.map_err(|problem| Invalid::new("name", problem).inside(FIELD))?;
+        let ty = ty.map_err(|problem| FieldError::new("name", problem).inside(FIELD))?;
         Ok(EntityUID::from_components(ty, Eid::new(name), None))
     }
 
@@ -198,7 +198,7 @@ impl Parser<'_> {
         request: &Map<String, Json>,
         action: &EntityUID,
         schema: Option<&ValidatorSchema>,
-    ) -> Result<Context, Invalid> {
+    ) -> Result<Context, FieldError> {
         const FIELD: &str = "context";
         let given = |members: Option<&Map<String, Json>>| {
             let members = members.cloned().map(without_nulls).unwrap_or_default();
@@ -214,13 +214,13 @@ impl Parser<'_> {
         for (name, value) in given(properties) {
             if fields.get(&name).is_some_and(|known| *known != value) {
                 let said = "says something else than `context`";
-                let field = format!("action.properties.{}", Shown::new(&name));
-                return Err(Invalid::new(field, Problem::Contradiction(said)));
+                let field = format!("action.properties.{}", TextExcerpt::new(&name));
+                return Err(FieldError::new(field, FieldProblem::Contradiction(said)));
             }
             fields.insert(name, value);
         }
         cedar_context(Json::Object(fields), schema, action)
-            .map_err(|said| Invalid::new(FIELD, Problem::NotAContext(said)))
+            .map_err(|said| FieldError::new(FIELD, FieldProblem::NotAContext(said)))
     }
 
     /// What the caller says of a subject or resource, if its word counts and it says anything.
@@ -230,7 +230,7 @@ impl Parser<'_> {
         field: &'static str,
         uid: &EntityUID,
         schema: Option<&ValidatorSchema>,
-    ) -> Result<Option<Asserted>, Invalid> {
+    ) -> Result<Option<AssertedEntity>, FieldError> {
         let party = object(request, field)?;
         let Some(properties) = optional_object(party, PROPERTIES).within(field)? else {
             return Ok(None);
@@ -244,8 +244,8 @@ impl Parser<'_> {
         let values = parser
             .from_json_value(Json::Object(fields))
             .map_err(|error| {
-                let problem = Problem::NotAContext(error.to_string());
-                Invalid::new(PROPERTIES, problem).inside(field)
+                let problem = FieldProblem::NotAContext(error.to_string());
+                FieldError::new(PROPERTIES, problem).inside(field)
             })?;
         let Context::Value(values) = values else {
             return Ok(None);
@@ -255,7 +255,7 @@ impl Parser<'_> {
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
         let uid = uid.clone();
-        Ok(Some(Asserted { uid, attributes }))
+        Ok(Some(AssertedEntity { uid, attributes }))
     }
 }
 
@@ -267,7 +267,7 @@ fn leave_known_types(members: &mut Map<String, Json>) {
 }
 
 /// A type that no schema can declare.
-fn undeclared(name: &Shown) -> Reason {
+fn undeclared(name: &TextExcerpt) -> Reason {
     let message = format!("the schema declares no entity type `{name}`");
     let mut reason = Reason::new(ReasonCode::ContextInvalid, message);
     reason.detail = Some(format!("`[authzen.types]` can say which type `{name}` is"));

@@ -2,40 +2,39 @@
 
 use std::sync::Arc;
 
-use cedar_policy_core::ast::{Context, EntityUID};
+use callgate_engine::cedar::{Context, EntityUID};
+use callgate_engine::{AssertedEntity, Snapshot};
 use serde_json::{Map, Value as Json, json};
 
-use crate::adapters::authzen::door::{Admitted, Authzen, Endpoint};
-use crate::adapters::authzen::parse::Parser;
+use crate::adapters::authzen::endpoints::{Authzen, AuthzenRequest, Endpoint};
+use crate::adapters::authzen::parse::EvaluationParser;
 use crate::adapters::authzen::{encode, page};
-use crate::adapters::http::fields::optional_object;
-use crate::adapters::http::refusal::Refusal;
-use crate::adapters::invalid::{Invalid, Problem};
-use crate::engine::request::Asserted;
-use crate::engine::snapshot::Snapshot;
-use crate::service::deadline::Unanswered;
-use crate::service::decisions::CedarQuestion;
-use crate::service::search::{Found, Search, SearchError, Sought};
+use crate::adapters::input::field_error::{FieldError, FieldProblem};
+use crate::adapters::input::json_fields::optional_object;
+use crate::adapters::transport::http::rejection::HttpRejection;
+use crate::service::deadline::ServiceError;
+use crate::service::decisions::ParcRequest;
+use crate::service::search::{EntityPage, SearchError, SearchRequest, SearchTarget};
 
 const CONTEXT: &str = "context";
 
 impl Authzen {
     pub(super) fn search(
         &self,
-        admitted: &Admitted,
+        admitted: &AuthzenRequest,
         request: &Map<String, Json>,
-    ) -> Result<Json, Refusal> {
+    ) -> Result<Json, HttpRejection> {
         let limits = self.door.limits.load_full();
         let parser = self.parser(&limits, admitted);
         let asked = asked(admitted.endpoint, request);
         let endpoint = format!("{:?}", admitted.endpoint);
         let print = page::fingerprint(&admitted.caller.id, &endpoint, &asked);
         let page = page::of(request, print, limits.page_size)?;
-        let live = self.door.service.live().ok_or(Unanswered::NotReady)?;
+        let live = self.door.service.live().ok_or(ServiceError::NotReady)?;
         let parts = match Parts::of(&parser, admitted.endpoint, &asked, &live.snapshot) {
             Ok(parts) => parts,
             // Of a type that cannot exist there are none.
-            Err(invalid) if matches!(invalid.problem(), Problem::NotAnEntityType(_)) => {
+            Err(invalid) if matches!(invalid.problem(), FieldProblem::NotAnEntityType(_)) => {
                 return Ok(results(Vec::new(), String::new()));
             }
             Err(invalid) => return Err(invalid.into()),
@@ -44,7 +43,7 @@ impl Authzen {
             // The next page is the one that this one would have been.
             return Ok(results(Vec::new(), page::again(page.after, print)));
         }
-        let search = Search {
+        let search = SearchRequest {
             sought: parts.sought.clone(),
             principal: parts.principal.clone(),
             action: parts.action.clone(),
@@ -59,11 +58,11 @@ impl Authzen {
         };
         let ask = self.ask(admitted);
         let answer = self.door.service.search(ask, &search, question);
-        let Found { hits, next } = match answer {
+        let EntityPage { hits, next } = match answer {
             Ok(answer) => answer.value,
             Err(SearchError::Unanswered(why)) => return Err(why.into()),
             Err(SearchError::Question(invalid)) => return Err(invalid.into()),
-            Err(SearchError::PlaceGone(_)) => return Err(Refusal::OtherPage),
+            Err(SearchError::PlaceGone(_)) => return Err(HttpRejection::OtherPage),
         };
         let named = named(admitted.endpoint, &asked);
         let found = hits.iter().map(|hit| encode::found(named, hit));
@@ -102,37 +101,37 @@ fn results(found: Vec<Json>, next_token: String) -> Json {
 
 /// A search, read.
 struct Parts {
-    sought: Sought,
+    sought: SearchTarget,
     principal: Option<EntityUID>,
     action: Option<EntityUID>,
     resource: Option<EntityUID>,
     /// None if the action is sought: the context depends on it.
     context: Option<Context>,
-    asserted: Vec<Asserted>,
+    asserted: Vec<AssertedEntity>,
 }
 
 impl Parts {
     fn of(
-        parser: &Parser<'_>,
+        parser: &EvaluationParser<'_>,
         endpoint: Endpoint,
         request: &Map<String, Json>,
         snapshot: &Snapshot,
-    ) -> Result<Self, Invalid> {
+    ) -> Result<Self, FieldError> {
         let schema = snapshot.schema().map(Arc::as_ref);
         let party = |field| parser.party(request, field).map(Some);
         let (sought, principal, resource) = match endpoint {
             Endpoint::SearchSubject => {
                 let ty = parser.party_type(request, "subject")?;
-                (Sought::Subject(ty), None, party("resource")?)
+                (SearchTarget::Subject(ty), None, party("resource")?)
             }
             Endpoint::SearchResource => {
                 let principal = party("subject")?;
                 let ty = parser.party_type(request, "resource")?;
-                (Sought::Resource(ty), principal, None)
+                (SearchTarget::Resource(ty), principal, None)
             }
-            _ => (Sought::Action, party("subject")?, party("resource")?),
+            _ => (SearchTarget::Action, party("subject")?, party("resource")?),
         };
-        let (action, context) = if sought == Sought::Action {
+        let (action, context) = if sought == SearchTarget::Action {
             optional_object(request, CONTEXT)?;
             (None, None)
         } else {
@@ -159,11 +158,11 @@ impl Parts {
     /// The question about one candidate; `None` if there is none to ask.
     fn question(
         &self,
-        parser: &Parser<'_>,
+        parser: &EvaluationParser<'_>,
         request: &Map<String, Json>,
         snapshot: &Snapshot,
         candidate: &EntityUID,
-    ) -> Result<Option<CedarQuestion>, Invalid> {
+    ) -> Result<Option<ParcRequest>, FieldError> {
         let schema = snapshot.schema().map(Arc::as_ref);
         let or_candidate = |known: &Option<EntityUID>| known.as_ref().unwrap_or(candidate).clone();
         let (principal, action, resource) = (
@@ -182,7 +181,7 @@ impl Parts {
             }
             None => parser.context(request, &action, schema)?,
         };
-        Ok(Some(CedarQuestion {
+        Ok(Some(ParcRequest {
             principal,
             action,
             resource,

@@ -1,11 +1,11 @@
 //! What a response carries, as its headers say.
 
-use crate::adapters::mcp::repeated::Headers;
-use crate::adapters::media::{Media, MediaError};
+use crate::adapters::input::media_type::{MediaError, MediaType};
+use crate::adapters::mcp::request::mirrored_headers::HeaderFields;
 
 /// What a response carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Content {
+pub(super) enum ResponseContent {
     /// One message of MCP.
     Message,
     /// A stream of them.
@@ -17,21 +17,27 @@ pub(super) enum Content {
 }
 
 /// What a response carries, or why readers could disagree about it. The text is safe to send.
-pub(super) fn of(status: u16, headers: &Headers, is_all: bool) -> Result<Content, &'static str> {
+pub(super) fn of(
+    status: u16,
+    headers: &HeaderFields,
+    is_all: bool,
+) -> Result<ResponseContent, &'static str> {
     const TYPE: &str = "the server does not say clearly what it answers with";
     if is_all {
-        return Ok(Content::Other);
+        return Ok(ResponseContent::Other);
     }
     let Some(named) = headers.get("content-type").map_err(|_| TYPE)? else {
-        return Ok(Content::Nothing);
+        return Ok(ResponseContent::Nothing);
     };
-    let content = match Media::read(named) {
-        Ok(Media::Json | Media::OtherJson) => Content::Message,
-        Ok(Media::Events) => Content::Events,
+    let content = match MediaType::read(named) {
+        Ok(MediaType::Json | MediaType::OtherJson) => ResponseContent::Message,
+        Ok(MediaType::Events) => ResponseContent::Events,
         Err(MediaError::Unclear) => return Err(TYPE),
         Err(MediaError::Charset) => return Err("the server does not answer in UTF-8"),
-        Err(MediaError::Other) if (200..300).contains(&status) => return Ok(Content::Nothing),
-        Err(MediaError::Other) => return Ok(Content::Other),
+        Err(MediaError::Other) if (200..300).contains(&status) => {
+            return Ok(ResponseContent::Nothing);
+        }
+        Err(MediaError::Other) => return Ok(ResponseContent::Other),
     };
     let encoding = headers.get("content-encoding").map_err(|_| TYPE)?;
     match encoding.is_some_and(|encoding| encoding != "identity") {
@@ -41,4 +47,5 @@ pub(super) fn of(status: u16, headers: &Headers, is_all: bool) -> Result<Content
 }
 
 #[cfg(test)]
+#[path = "content_tests.rs"]
 mod tests;

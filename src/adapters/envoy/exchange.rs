@@ -5,24 +5,24 @@ use std::collections::HashMap;
 use bytes::{Bytes, BytesMut};
 use prost_types::Struct;
 
-use crate::adapters::envoy::content::{self, Content};
-use crate::adapters::envoy::door::Door;
-use crate::adapters::envoy::events::Splitter;
-use crate::adapters::envoy::refused::Refused;
-use crate::adapters::envoy::request::{HttpRequest, Unfit};
-use crate::adapters::envoy::response::{Judging, Passed, Way};
-use crate::adapters::envoy::verdict::{TurnedAway, Verdict};
-use crate::adapters::grpc::refusal::Refusal;
-use crate::adapters::mcp::repeated::Headers;
-use crate::adapters::told::Passes;
-use crate::service::decisions::Ask;
+use crate::adapters::decision_metadata::RequestMutation;
+use crate::adapters::envoy::adapter::EnvoyAdapter;
+use crate::adapters::envoy::body_filter::{AllowedRequest, BodyMode, ResponseFilter};
+use crate::adapters::envoy::check::{CheckResult, LocalReply};
+use crate::adapters::envoy::content::{self, ResponseContent};
+use crate::adapters::envoy::rejection::EnvoyRejection;
+use crate::adapters::envoy::request::{HttpRequest, RequestError};
+use crate::adapters::envoy::sse::EventSplitter;
+use crate::adapters::mcp::request::mirrored_headers::HeaderFields;
+use crate::adapters::transport::grpc_rejection::GrpcRejection;
+use crate::service::decisions::RequestMeta;
 
 /// The request that is answered with a stream without an end (2026-07-28), as `GET` is before.
 const SUBSCRIPTION: &str = "subscriptions/listen";
 
 /// What Envoy tells.
 #[derive(Debug)]
-pub(super) enum Heard {
+pub(super) enum ProcessorEvent {
     RequestHeaders {
         http: HttpRequest,
         /// There is no body.
@@ -38,7 +38,7 @@ pub(super) enum Heard {
     RequestTrailers,
     ResponseHeaders {
         status: u16,
-        headers: Headers,
+        headers: HeaderFields,
         /// There is no body.
         is_all: bool,
     },
@@ -51,12 +51,12 @@ pub(super) enum Heard {
 
 /// What Envoy is told.
 #[derive(Debug)]
-pub(super) enum Told {
+pub(super) enum ProcessorReply {
     /// The headers of the request may stay as they are until its body is here.
     Wait,
     /// The request passes, at its headers or at its body.
-    Passes(At, Passes),
-    TurnedAway(TurnedAway),
+    Allowed(Phase, RequestMutation),
+    Rejected(LocalReply),
     RequestTrailers,
     ResponseHeaders,
     ResponseBody {
@@ -68,14 +68,14 @@ pub(super) enum Told {
 
 /// Where a request was decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum At {
+pub(super) enum Phase {
     Headers,
     Body,
 }
 
 /// Why an exchange cannot go on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Broken {
+pub(super) enum ExchangeError {
     #[error("{0} came {1}")]
     OutOfOrder(&'static str, &'static str),
     #[error(
@@ -85,12 +85,12 @@ pub(super) enum Broken {
     #[error("the server sent something that is no event, or that readers understand differently")]
     Malformed,
     #[error(transparent)]
-    Refusal(#[from] Refusal),
+    Refusal(#[from] GrpcRejection),
 }
 
 /// One exchange between a client and a server.
 pub(super) struct Exchange {
-    door: Door,
+    door: EnvoyAdapter,
     stage: Stage,
 }
 
@@ -99,14 +99,14 @@ enum Stage {
     /// The headers are here, the body is not.
     Body(Box<HttpRequest>),
     /// The request passed.
-    Passed(Box<Passed>),
+    Passed(Box<AllowedRequest>),
     /// The response's headers passed. Without a [`Passed`] it is Envoy's own.
-    Response(Option<Box<Passed>>, Way),
+    Response(Option<Box<AllowedRequest>>, BodyMode),
     Over,
 }
 
 impl Exchange {
-    pub(super) fn new(door: Door) -> Self {
+    pub(super) fn new(door: EnvoyAdapter) -> Self {
         Self {
             door,
             stage: Stage::Start,
@@ -122,20 +122,24 @@ impl Exchange {
     }
 
     /// Takes the next thing that Envoy tells, and says what to tell it.
-    pub(super) async fn hear(&mut self, ask: Ask<'_>, heard: Heard) -> Result<Vec<Told>, Broken> {
+    pub(super) async fn hear(
+        &mut self,
+        ask: RequestMeta<'_>,
+        heard: ProcessorEvent,
+    ) -> Result<Vec<ProcessorReply>, ExchangeError> {
         let stage = std::mem::replace(&mut self.stage, Stage::Over);
         let when = stage.name();
         match (heard, stage) {
-            (Heard::RequestHeaders { mut http, is_all }, Stage::Start) => {
+            (ProcessorEvent::RequestHeaders { mut http, is_all }, Stage::Start) => {
                 if is_all {
                     http.body = Ok(Bytes::new());
-                    return self.decide(ask, At::Headers, &http).await;
+                    return self.decide(ask, Phase::Headers, &http).await;
                 }
                 self.stage = Stage::Body(Box::new(http));
-                Ok(vec![Told::Wait])
+                Ok(vec![ProcessorReply::Wait])
             }
             (
-                Heard::RequestBody {
+                ProcessorEvent::RequestBody {
                     body,
                     is_all,
                     metadata,
@@ -143,15 +147,19 @@ impl Exchange {
                 Stage::Body(mut http),
             ) => {
                 http.metadata.extend(metadata);
-                http.body = if is_all { Ok(body) } else { Err(Unfit::Cut) };
-                self.decide(ask, At::Body, &http).await
+                http.body = if is_all {
+                    Ok(body)
+                } else {
+                    Err(RequestError::Cut)
+                };
+                self.decide(ask, Phase::Body, &http).await
             }
-            (Heard::RequestTrailers, Stage::Passed(passed)) => {
+            (ProcessorEvent::RequestTrailers, Stage::Passed(passed)) => {
                 self.stage = Stage::Passed(passed);
-                Ok(vec![Told::RequestTrailers])
+                Ok(vec![ProcessorReply::RequestTrailers])
             }
             (
-                Heard::ResponseHeaders {
+                ProcessorEvent::ResponseHeaders {
                     status,
                     headers,
                     is_all,
@@ -160,7 +168,7 @@ impl Exchange {
             ) => Ok(vec![self.response(passed, status, &headers, is_all)]),
             // An answer of Envoy itself to a request that has not been here. A server can send none.
             (
-                Heard::ResponseHeaders {
+                ProcessorEvent::ResponseHeaders {
                     status,
                     headers,
                     is_all,
@@ -168,55 +176,55 @@ impl Exchange {
                 Stage::Start | Stage::Body(_),
             ) if !(200..300).contains(&status) => {
                 let way = match content::of(status, &headers, is_all) {
-                    Ok(Content::Other) => Way::Untouched,
-                    _ => Way::Nothing,
+                    Ok(ResponseContent::Other) => BodyMode::Untouched,
+                    _ => BodyMode::Nothing,
                 };
                 self.stage = Stage::Response(None, way);
-                Ok(vec![Told::ResponseHeaders])
+                Ok(vec![ProcessorReply::ResponseHeaders])
             }
-            (Heard::ResponseBody { piece, is_last }, Stage::Response(passed, way)) => {
+            (ProcessorEvent::ResponseBody { piece, is_last }, Stage::Response(passed, way)) => {
                 self.piece(ask, (passed, way), piece, is_last).await
             }
-            (Heard::ResponseTrailers, Stage::Response(passed, mut way)) => {
+            (ProcessorEvent::ResponseTrailers, Stage::Response(passed, mut way)) => {
                 let judging = self.judging(ask, passed.as_deref());
                 let bytes = judging.end(&mut way).await?.freeze();
                 let is_last = false;
-                let body = Told::ResponseBody { bytes, is_last };
-                Ok(vec![body, Told::ResponseTrailers])
+                let body = ProcessorReply::ResponseBody { bytes, is_last };
+                Ok(vec![body, ProcessorReply::ResponseTrailers])
             }
-            (heard, _) => Err(Broken::OutOfOrder(heard.name(), when)),
+            (heard, _) => Err(ExchangeError::OutOfOrder(heard.name(), when)),
         }
     }
 
     async fn decide(
         &mut self,
-        ask: Ask<'_>,
-        at: At,
+        ask: RequestMeta<'_>,
+        at: Phase,
         http: &HttpRequest,
-    ) -> Result<Vec<Told>, Broken> {
+    ) -> Result<Vec<ProcessorReply>, ExchangeError> {
         let (verdict, question) = self.door.verdict(ask, true, http).await?;
         Ok(vec![match (verdict, question) {
-            (Verdict::Passes(passes), Some(question)) => {
+            (CheckResult::Allowed(passes), Some(question)) => {
                 let is_subscribed = question.method.as_deref() == Some(SUBSCRIPTION);
                 let is_endless = is_subscribed || http.method == "GET" && !question.is_plain;
-                self.stage = Stage::Passed(Box::new(Passed::of(question, is_endless)));
-                Told::Passes(at, passes)
+                self.stage = Stage::Passed(Box::new(AllowedRequest::of(question, is_endless)));
+                ProcessorReply::Allowed(at, passes)
             }
-            (Verdict::TurnedAway(turned), _) => Told::TurnedAway(turned),
-            (Verdict::Passes(_), None) => {
-                let refused = Refused::new(403, "nothing was decided");
-                Told::TurnedAway(TurnedAway::of(None, &refused))
+            (CheckResult::Rejected(turned), _) => ProcessorReply::Rejected(turned),
+            (CheckResult::Allowed(_), None) => {
+                let refused = EnvoyRejection::new(403, "nothing was decided");
+                ProcessorReply::Rejected(LocalReply::of(None, &refused))
             }
         }])
     }
 
     fn response(
         &mut self,
-        passed: Box<Passed>,
+        passed: Box<AllowedRequest>,
         status: u16,
-        headers: &Headers,
+        headers: &HeaderFields,
         is_all: bool,
-    ) -> Told {
+    ) -> ProcessorReply {
         let limit = self.door.limits.load().message_bytes as usize;
         let content = match status {
             // A client that followed would talk to a server that nobody has decided about.
@@ -224,29 +232,29 @@ impl Exchange {
             _ => content::of(status, headers, is_all),
         };
         let way = match content {
-            _ if passed.is_plain => Way::Untouched,
-            Ok(Content::Other) => Way::Untouched,
-            Ok(Content::Nothing) => Way::Nothing,
-            Ok(Content::Message) => Way::Whole(Some(BytesMut::new())),
-            Ok(Content::Events) => Way::Events(Splitter::new(limit)),
+            _ if passed.is_plain => BodyMode::Untouched,
+            Ok(ResponseContent::Other) => BodyMode::Untouched,
+            Ok(ResponseContent::Nothing) => BodyMode::Nothing,
+            Ok(ResponseContent::Message) => BodyMode::Whole(Some(BytesMut::new())),
+            Ok(ResponseContent::Events) => BodyMode::Events(EventSplitter::new(limit)),
             Err(said) => {
-                return Told::TurnedAway(TurnedAway::of(
+                return ProcessorReply::Rejected(LocalReply::of(
                     passed.awaited.as_ref().map(|it| &it.id),
-                    &Refused::new(502, said),
+                    &EnvoyRejection::new(502, said),
                 ));
             }
         };
         self.stage = Stage::Response(Some(passed), way);
-        Told::ResponseHeaders
+        ProcessorReply::ResponseHeaders
     }
 
     async fn piece(
         &mut self,
-        ask: Ask<'_>,
-        (passed, mut way): (Option<Box<Passed>>, Way),
+        ask: RequestMeta<'_>,
+        (passed, mut way): (Option<Box<AllowedRequest>>, BodyMode),
         piece: Bytes,
         is_last: bool,
-    ) -> Result<Vec<Told>, Broken> {
+    ) -> Result<Vec<ProcessorReply>, ExchangeError> {
         let judging = self.judging(ask, passed.as_deref());
         let mut bytes = judging.piece(&mut way, piece).await?;
         if is_last {
@@ -257,12 +265,16 @@ impl Exchange {
         let bytes = bytes.freeze();
         Ok(match bytes.is_empty() && !is_last {
             true => Vec::new(),
-            false => vec![Told::ResponseBody { bytes, is_last }],
+            false => vec![ProcessorReply::ResponseBody { bytes, is_last }],
         })
     }
 
-    fn judging<'a>(&'a self, ask: Ask<'a>, passed: Option<&'a Passed>) -> Judging<'a> {
-        Judging {
+    fn judging<'a>(
+        &'a self,
+        ask: RequestMeta<'a>,
+        passed: Option<&'a AllowedRequest>,
+    ) -> ResponseFilter<'a> {
+        ResponseFilter {
             door: &self.door,
             ask,
             limits: self.door.limits.load_full(),
@@ -283,7 +295,7 @@ impl Stage {
     }
 }
 
-impl Heard {
+impl ProcessorEvent {
     fn name(&self) -> &'static str {
         match self {
             Self::RequestHeaders { .. } => "a request's headers",

@@ -7,17 +7,17 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tonic::{Code, Request, Response, Status};
 
-use crate::adapters::envoy::door::{Door, asking};
-use crate::adapters::envoy::request::{self, HttpRequest, Unfit, header_value};
-use crate::adapters::envoy::verdict::{Header, TurnedAway, Verdict};
-use crate::adapters::grpc::authorization::deadline;
-use crate::adapters::grpc::entrance::entered;
-use crate::adapters::grpc::refusal::Refusal;
-use crate::adapters::invalid::{Invalid, Problem};
-use crate::adapters::mcp::repeated::Headers;
-use crate::config::envoy::Envoy;
+use crate::adapters::callgate_v1::authorization::deadline;
+use crate::adapters::envoy::adapter::{EnvoyAdapter, asking};
+use crate::adapters::envoy::check::{CheckResult, Header, LocalReply};
+use crate::adapters::envoy::request::{self, HttpRequest, RequestError, header_value};
+use crate::adapters::input::field_error::{FieldError, FieldProblem};
+use crate::adapters::mcp::request::mirrored_headers::HeaderFields;
+use crate::adapters::transport::grpc_admission::take_admission;
+use crate::adapters::transport::grpc_rejection::GrpcRejection;
+use crate::authn::caller::Rpc;
+use crate::config::envoy::EnvoyConfig;
 use crate::config::limits::Limits;
-use crate::identity::caller::Rpc;
 use crate::proto::envoy::auth::authorization_server::Authorization;
 use crate::proto::envoy::auth::check_response::HttpResponse;
 use crate::proto::envoy::auth::{
@@ -37,7 +37,7 @@ const OVERWRITE: i32 = 2;
 /// `envoy.service.auth.v3.Authorization`. Cloning is cheap.
 #[derive(Clone)]
 pub struct ExtAuthz {
-    door: Door,
+    door: EnvoyAdapter,
 }
 
 impl ExtAuthz {
@@ -45,10 +45,10 @@ impl ExtAuthz {
     pub fn new(
         service: Arc<Service>,
         limits: Arc<ArcSwap<Limits>>,
-        settings: Arc<ArcSwap<Envoy>>,
+        settings: Arc<ArcSwap<EnvoyConfig>>,
     ) -> Self {
         Self {
-            door: Door::new(service, limits, settings),
+            door: EnvoyAdapter::new(service, limits, settings),
         }
     }
 }
@@ -60,8 +60,8 @@ impl Authorization for ExtAuthz {
         request: Request<CheckRequest>,
     ) -> Result<Response<CheckResponse>, Status> {
         let (_, mut extensions, message) = request.into_parts();
-        let entrance = entered(&mut extensions, Rpc::ExtAuthzCheck)?;
-        let missing = |field| Refusal::from(Invalid::new(field, Problem::Missing));
+        let entrance = take_admission(&mut extensions, Rpc::ExtAuthzCheck)?;
+        let missing = |field| GrpcRejection::from(FieldError::new(field, FieldProblem::Missing));
         let mut attributes = message.attributes.ok_or_else(|| missing("attributes"))?;
         let http = attributes.request.as_mut().and_then(|it| it.http.take());
         let http = http.ok_or_else(|| missing("attributes.request.http"))?;
@@ -77,7 +77,7 @@ fn request_of(mut attributes: AttributeContext, mut http: auth::HttpRequest) -> 
     let raw = raw
         .into_iter()
         .map(|header| (header.key, header_value(header.value, &header.raw_value)));
-    let headers = Headers::of(std::mem::take(&mut http.headers).into_iter().chain(raw));
+    let headers = HeaderFields::of(std::mem::take(&mut http.headers).into_iter().chain(raw));
     let body = body(&mut http, &headers);
     let source = attributes.source.unwrap_or_default();
     // A peer on a socket of Unix has an address of another kind.
@@ -98,11 +98,11 @@ fn request_of(mut attributes: AttributeContext, mut http: auth::HttpRequest) -> 
 }
 
 /// The whole body, or why there is none.
-fn body(http: &mut auth::HttpRequest, headers: &Headers) -> Result<Bytes, Unfit> {
+fn body(http: &mut auth::HttpRequest, headers: &HeaderFields) -> Result<Bytes, RequestError> {
     let text = std::mem::take(&mut http.body);
     let raw = std::mem::take(&mut http.raw_body);
     if !text.is_empty() && !raw.is_empty() && text.as_bytes() != raw {
-        return Err(Unfit::TwoBodies);
+        return Err(RequestError::TwoBodies);
     }
     let body = if raw.is_empty() { text.into() } else { raw };
     // Envoy says under this name whether the body is whole, over whatever the client does. Its size is that of what came
@@ -113,13 +113,13 @@ fn body(http: &mut auth::HttpRequest, headers: &Headers) -> Result<Bytes, Unfit>
     };
     match is_whole {
         true => Ok(body),
-        false => Err(Unfit::Cut),
+        false => Err(RequestError::Cut),
     }
 }
 
-fn encode(verdict: Verdict) -> CheckResponse {
+fn encode(verdict: CheckResult) -> CheckResponse {
     match verdict {
-        Verdict::Passes(passes) => CheckResponse {
+        CheckResult::Allowed(passes) => CheckResponse {
             status: Some(status(Code::Ok)),
             http_response: Some(HttpResponse::OkResponse(OkHttpResponse {
                 headers: passes.headers.into_iter().map(header).collect(),
@@ -127,11 +127,11 @@ fn encode(verdict: Verdict) -> CheckResponse {
             })),
             dynamic_metadata: Some(passes.metadata),
         },
-        Verdict::TurnedAway(turned) => turned_away(turned),
+        CheckResult::Rejected(turned) => turned_away(turned),
     }
 }
 
-fn turned_away(turned: TurnedAway) -> CheckResponse {
+fn turned_away(turned: LocalReply) -> CheckResponse {
     CheckResponse {
         status: Some(status(Code::PermissionDenied)),
         http_response: Some(HttpResponse::DeniedResponse(DeniedHttpResponse {

@@ -12,16 +12,16 @@ use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::adapters::envoy::door::{Door, asking};
-use crate::adapters::envoy::exchange::{Broken, Exchange};
-use crate::adapters::envoy::processing::{self, Unsafe};
-use crate::adapters::grpc::entrance::{Entrance, entered};
-use crate::adapters::grpc::refusal::Refusal;
-use crate::adapters::grpc::stream::{stream_place, unless_panicking};
-use crate::config::envoy::Envoy;
+use crate::adapters::callgate_v1::stream::{acquire_stream_slot, catch_panic};
+use crate::adapters::envoy::adapter::{EnvoyAdapter, asking};
+use crate::adapters::envoy::exchange::{Exchange, ExchangeError};
+use crate::adapters::envoy::processor_codec::{self, ProcessorConfigError};
+use crate::adapters::transport::grpc_admission::{AdmittedCaller, take_admission};
+use crate::adapters::transport::grpc_rejection::GrpcRejection;
+use crate::authn::caller::Rpc;
+use crate::authn::capacity::{CapacityPermit, UsageCount};
+use crate::config::envoy::EnvoyConfig;
 use crate::config::limits::Limits;
-use crate::identity::caller::Rpc;
-use crate::identity::places::{Count, Taken};
 use crate::proto::envoy::processing::external_processor_server::ExternalProcessor;
 use crate::proto::envoy::processing::{ProcessingRequest, ProcessingResponse};
 use crate::service::deadline::Deadline;
@@ -36,9 +36,9 @@ const SERVER_METADATA: &str = "callgate-server";
 /// `envoy.service.ext_proc.v3.ExternalProcessor`. Cloning is cheap.
 #[derive(Clone)]
 pub struct ExtProc {
-    door: Door,
+    door: EnvoyAdapter,
     draining: CancellationToken,
-    open: Count,
+    open: UsageCount,
 }
 
 impl ExtProc {
@@ -46,13 +46,13 @@ impl ExtProc {
     pub fn new(
         service: Arc<Service>,
         limits: Arc<ArcSwap<Limits>>,
-        settings: Arc<ArcSwap<Envoy>>,
+        settings: Arc<ArcSwap<EnvoyConfig>>,
         draining: CancellationToken,
     ) -> Self {
         Self {
-            door: Door::new(service, limits, settings),
+            door: EnvoyAdapter::new(service, limits, settings),
             draining,
-            open: Count::default(),
+            open: UsageCount::default(),
         }
     }
 }
@@ -69,7 +69,7 @@ impl ExternalProcessor for ExtProc {
         request: Request<Streaming<ProcessingRequest>>,
     ) -> Result<Response<Self::ProcessStream>, Status> {
         let (metadata, mut extensions, messages) = request.into_parts();
-        let entrance = entered(&mut extensions, Rpc::ExtProcProcess)?;
+        let entrance = take_admission(&mut extensions, Rpc::ExtProcProcess)?;
         let mut named = metadata.get_all(SERVER_METADATA).iter();
         let server = match (named.next(), named.next()) {
             (None, _) => None,
@@ -80,7 +80,7 @@ impl ExternalProcessor for ExtProc {
             }
         };
         let session = Session {
-            _place: stream_place(&self.open, &entrance, &self.door.limits.load())?,
+            _place: acquire_stream_slot(&self.open, &entrance, &self.door.limits.load())?,
             exchange: Exchange::new(self.door.clone()),
             door: self.door.clone(),
             draining: self.draining.clone(),
@@ -95,11 +95,11 @@ impl ExternalProcessor for ExtProc {
 
 /// One stream: one exchange, and who shows it.
 struct Session {
-    _place: Taken,
+    _place: CapacityPermit,
     exchange: Exchange,
-    door: Door,
+    door: EnvoyAdapter,
     draining: CancellationToken,
-    entrance: Entrance,
+    entrance: AdmittedCaller,
     messages: Streaming<ProcessingRequest>,
     server: Option<String>,
     is_first: bool,
@@ -112,36 +112,40 @@ impl Session {
             biased;
             message = self.messages.message() => message?,
             () = self.draining.cancelled(), if self.exchange.is_endless() => {
-                return Err(Refusal::Draining.into());
+                return Err(GrpcRejection::Draining.into());
             }
         };
         let Some(message) = message else {
             return Ok(None);
         };
         if std::mem::take(&mut self.is_first) {
-            processing::check(&message).map_err(failed)?;
+            processor_codec::check(&message).map_err(failed)?;
         }
-        let heard = processing::heard(message, self.server.as_deref()).map_err(Refusal::from)?;
+        let heard =
+            processor_codec::heard(message, self.server.as_deref()).map_err(GrpcRejection::from)?;
         // A caller that may no longer ask is not told anything further.
         let caller = self.entrance.again(Rpc::ExtProcProcess)?;
         let deadline = Deadline::in_millis(self.door.limits.load().deadline_ms);
         let hearing = self.exchange.hear(asking(caller, ADAPTER, deadline), heard);
-        let told = deadline.within(hearing).await.map_err(Refusal::from)?;
+        let told = deadline
+            .within(hearing)
+            .await
+            .map_err(GrpcRejection::from)?;
         let told = told.map_err(broken)?;
-        Ok(Some(told.into_iter().map(processing::told).collect()))
+        Ok(Some(told.into_iter().map(processor_codec::told).collect()))
     }
 }
 
-fn failed(unsafe_: Unsafe) -> Status {
+fn failed(unsafe_: ProcessorConfigError) -> Status {
     tracing::warn!(why = %unsafe_, "Envoy's configuration shows too little: nothing passes");
     Status::failed_precondition(unsafe_.to_string())
 }
 
-fn broken(broken: Broken) -> Status {
+fn broken(broken: ExchangeError) -> Status {
     match broken {
-        Broken::Refusal(refusal) => refusal.into(),
-        Broken::OutOfOrder(..) => Status::failed_precondition(broken.to_string()),
-        Broken::TooLong(_) | Broken::Malformed => {
+        ExchangeError::Refusal(refusal) => refusal.into(),
+        ExchangeError::OutOfOrder(..) => Status::failed_precondition(broken.to_string()),
+        ExchangeError::TooLong(_) | ExchangeError::Malformed => {
             tracing::warn!(why = %broken, "a stream of events was cut");
             Status::aborted(broken.to_string())
         }
@@ -175,11 +179,11 @@ impl Telling {
 }
 
 async fn hear(mut session: Box<Session>) -> Heard {
-    match unless_panicking(session.next()).await {
+    match catch_panic(session.next()).await {
         Some(Ok(Some(told))) => (Some(session), Ok(told)),
         Some(Ok(None)) => (None, Ok(Vec::new())),
         Some(Err(status)) => (None, Err(status)),
-        None => (None, Err(Refusal::Panicked.into())),
+        None => (None, Err(GrpcRejection::Panicked.into())),
     }
 }
 

@@ -4,19 +4,19 @@ use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
 use crate::adapters::envoy::request::HttpRequest;
-use crate::adapters::json::{self, Names};
-use crate::adapters::token::{self, Known};
-use crate::call::context::Subject;
-use crate::call::model::{TYPES, entity};
-use crate::config::envoy::IdentitySource;
+use crate::adapters::input::json::{self, KeyPolicy};
+use crate::adapters::subject::token_claims::{self, ResolvedSubject};
+use crate::authn::caller::Caller;
+use crate::config::envoy::EnvoyIdentitySource;
 use crate::config::limits::Limits;
-use crate::identity::caller::Caller;
+use crate::domain::request::call_context::Subject;
+use crate::domain::schema::{TYPES, entity};
 
 /// Where Envoy's JWT filter keeps what it has verified.
 const JWT_NAMESPACE: &str = "envoy.filters.http.jwt_authn";
 
 /// What identities are read from.
-pub(super) struct Evidence<'a> {
+pub(super) struct EnvoyEvidence<'a> {
     pub(super) caller: &'a Caller,
     pub(super) http: &'a HttpRequest,
     pub(super) limits: &'a Limits,
@@ -25,27 +25,27 @@ pub(super) struct Evidence<'a> {
 /// Whose call it is. `None` if no source that counts for this caller is there; an error if the first that
 /// is there cannot be used.
 pub(super) fn of(
-    evidence: &Evidence<'_>,
-    sources: &[IdentitySource],
-) -> Result<Option<Known>, &'static str> {
+    evidence: &EnvoyEvidence<'_>,
+    sources: &[EnvoyIdentitySource],
+) -> Result<Option<ResolvedSubject>, &'static str> {
     let caller = &evidence.caller.id;
     for source in sources.iter().filter(|it| it.counts_for(caller)) {
         let known = match source {
-            IdentitySource::Spiffe { prefix, .. } => evidence.by_spiffe(prefix)?,
-            IdentitySource::Jwt {
+            EnvoyIdentitySource::Spiffe { prefix, .. } => evidence.by_spiffe(prefix)?,
+            EnvoyIdentitySource::Jwt {
                 payload,
                 agent_claim,
                 claims,
                 ..
             } => {
-                let reading = token::Reading {
+                let reading = token_claims::ClaimRules {
                     agent_claim: agent_claim.as_deref(),
                     passes_claims: *claims,
                     limits: evidence.limits,
                 };
                 evidence.by_token(payload, reading)?
             }
-            IdentitySource::Header {
+            EnvoyIdentitySource::Header {
                 agent,
                 person,
                 verified,
@@ -59,8 +59,8 @@ pub(super) fn of(
     Ok(None)
 }
 
-impl Evidence<'_> {
-    fn by_spiffe(&self, prefix: &str) -> Result<Option<Known>, &'static str> {
+impl EnvoyEvidence<'_> {
+    fn by_spiffe(&self, prefix: &str) -> Result<Option<ResolvedSubject>, &'static str> {
         let principal = self.http.principal.as_str();
         if principal.is_empty() {
             return Ok(None);
@@ -69,7 +69,7 @@ impl Evidence<'_> {
             .strip_prefix(prefix)
             .ok_or("the client certificate names nobody that is known here")?;
         let subject = Subject::verified(entity(&TYPES.agent, self.name(name)?), "spiffe");
-        Ok(Some(Known {
+        Ok(Some(ResolvedSubject {
             subject,
             delegation: None,
             until: None,
@@ -81,7 +81,7 @@ impl Evidence<'_> {
         agent: &str,
         person: Option<&str>,
         verified: bool,
-    ) -> Result<Option<Known>, &'static str> {
+    ) -> Result<Option<ResolvedSubject>, &'static str> {
         const TWICE: &str = "a header with an identity comes twice";
         let Some(name) = self.http.headers.get(agent).map_err(|_| TWICE)? else {
             return Ok(None);
@@ -90,17 +90,19 @@ impl Evidence<'_> {
         let person = person.map_or(Ok(None), |person| self.http.headers.get(person));
         let person = person.map_err(|_| TWICE)?;
         let person = person.map(|person| self.name(person)).transpose()?;
-        Ok(Some(Known::named(name, person, "header", verified)))
+        Ok(Some(ResolvedSubject::named(
+            name, person, "header", verified,
+        )))
     }
 
     fn by_token(
         &self,
         key: &str,
-        reading: token::Reading<'_>,
-    ) -> Result<Option<Known>, &'static str> {
+        reading: token_claims::ClaimRules<'_>,
+    ) -> Result<Option<ResolvedSubject>, &'static str> {
         let payload = self.payload(key)?;
         payload
-            .map(|payload| token::of_claims(payload, reading))
+            .map(|payload| token_claims::from_claims(payload, reading))
             .transpose()
     }
 
@@ -109,7 +111,7 @@ impl Evidence<'_> {
             return Ok(None);
         };
         let depth = self.limits.json_depth;
-        let mut found = json::from_struct(found.clone(), depth, Names::Distinct, "jwt")
+        let mut found = json::from_struct(found.clone(), depth, KeyPolicy::Distinct, "jwt")
             .map_err(|_| "the token holds what cannot be read exactly")?;
         match found.remove(key) {
             None => Ok(None),
@@ -119,6 +121,6 @@ impl Evidence<'_> {
     }
 
     fn name(&self, text: &str) -> Result<SmolStr, &'static str> {
-        token::name(text, self.limits)
+        token_claims::name(text, self.limits)
     }
 }

@@ -12,20 +12,18 @@
 //! Invariant: what cannot be read, is cut, or is read in two ways is denied; only an allow of the service
 //! lets a request through. What a server sends passes only once it is judged.
 
-mod agreement;
+mod adapter;
+mod body_filter;
+mod check;
+mod consistency;
 mod content;
-mod door;
-mod events;
 mod exchange;
 pub mod ext_authz;
 pub mod ext_proc;
 mod identity;
 mod messages;
-mod plain;
-mod problem;
-mod processing;
-mod reading;
-mod refused;
-mod request;
-mod response;
-mod verdict;
+mod processor_codec;
+mod reader;
+mod rejection;
+pub(crate) mod request;
+mod sse;

@@ -6,36 +6,36 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use prost_types::Struct;
 
-use crate::adapters::address;
-use crate::adapters::invalid::Invalid;
-use crate::adapters::mcp::repeated::{Headers, Twice};
-use crate::adapters::media::Media;
-use crate::config::envoy::Envoy;
+use crate::adapters::input::field_error::FieldError;
+use crate::adapters::input::media_type::MediaType;
+use crate::adapters::mcp::request::mirrored_headers::{HeaderFields, RepeatedHeaderError};
+use crate::adapters::transport::address;
+use crate::config::envoy::EnvoyConfig;
 
 /// One HTTP request of a client, and what Envoy knows of it.
 #[derive(Debug)]
-pub(super) struct HttpRequest {
-    pub(super) method: String,
-    pub(super) path: String,
-    pub(super) host: String,
-    pub(super) headers: Headers,
+pub(crate) struct HttpRequest {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) host: String,
+    pub(crate) headers: HeaderFields,
     /// The whole body, or why it is not here.
-    pub(super) body: Result<Bytes, Unfit>,
+    pub(crate) body: Result<Bytes, RequestError>,
     /// The server's name in the configuration of Envoy's route, which may be an empty one.
-    pub(super) server: Option<String>,
+    pub(crate) server: Option<String>,
     /// The identity in the client's certificate; empty without one.
-    pub(super) principal: String,
+    pub(crate) principal: String,
     /// The client's address, if it has one, or what is there in its place.
-    pub(super) source: Result<Option<IpAddr>, Unfit>,
+    pub(crate) source: Result<Option<IpAddr>, RequestError>,
     /// What filters before this one have found out, by their namespaces.
-    pub(super) metadata: HashMap<String, Struct>,
+    pub(crate) metadata: HashMap<String, Struct>,
 }
 
 /// Why a request cannot be read. Denied, with this sentence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Unfit {
+pub(crate) enum RequestError {
     #[error(transparent)]
-    Twice(#[from] Twice),
+    Twice(#[from] RepeatedHeaderError),
     #[error("the body is cut: let Envoy pass on all of it")]
     Cut,
     #[error("the body comes in two forms that differ")]
@@ -45,17 +45,19 @@ pub(super) enum Unfit {
     #[error("the `content-type` must be `application/json`, in UTF-8")]
     NotJson,
     #[error(transparent)]
-    Source(Box<Invalid>),
+    Source(Box<FieldError>),
 }
 
 /// Where clients' addresses are, in the words of Envoy's attributes.
 const SOURCE: &str = "source.address";
 
 /// The client's address.
-pub(super) fn source(text: &str) -> Result<Option<IpAddr>, Unfit> {
+pub(super) fn source(text: &str) -> Result<Option<IpAddr>, RequestError> {
     match address::read(text) {
         Ok(address) => Ok(Some(address)),
-        Err(problem) => Err(Unfit::Source(Box::new(Invalid::new(SOURCE, problem)))),
+        Err(problem) => Err(RequestError::Source(Box::new(FieldError::new(
+            SOURCE, problem,
+        )))),
     }
 }
 
@@ -70,26 +72,26 @@ pub(super) fn header_value(text: String, raw: &Bytes) -> String {
 
 impl HttpRequest {
     /// The whole body as the server reads it.
-    pub(super) fn plain_body(&self) -> Result<&Bytes, Unfit> {
+    pub(super) fn plain_body(&self) -> Result<&Bytes, RequestError> {
         let body = self.body.as_ref().map_err(Clone::clone)?;
         let encoding = self.headers.get("content-encoding")?;
         match encoding.is_some_and(|encoding| encoding != "identity") {
-            true => Err(Unfit::Compressed),
+            true => Err(RequestError::Compressed),
             false => Ok(body),
         }
     }
 
     /// Refuses a body that does not call itself JSON in UTF-8: its server may read it as something else.
-    pub(super) fn check_content_type(&self) -> Result<(), Unfit> {
+    pub(super) fn check_content_type(&self) -> Result<(), RequestError> {
         let named = self.headers.get("content-type")?;
-        match named.map(Media::read) {
-            Some(Ok(Media::Json)) => Ok(()),
-            _ => Err(Unfit::NotJson),
+        match named.map(MediaType::read) {
+            Some(Ok(MediaType::Json)) => Ok(()),
+            _ => Err(RequestError::NotJson),
         }
     }
 
     /// The server that the request goes to, if it goes to one.
-    pub(super) fn server<'a>(&'a self, settings: &'a Envoy) -> Option<&'a str> {
+    pub(super) fn server<'a>(&'a self, settings: &'a EnvoyConfig) -> Option<&'a str> {
         if let Some(server) = &self.server {
             return Some(server.as_str()).filter(|it| !it.is_empty());
         }
@@ -105,4 +107,5 @@ impl HttpRequest {
 }
 
 #[cfg(test)]
+#[path = "request_tests.rs"]
 mod tests;

@@ -22,7 +22,7 @@ pub enum Era {
 
 /// What a request means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Meaning {
+pub enum MethodKind {
     /// `tools/call`; from a server a reverse call.
     CallTool,
     /// Looks at the tools.
@@ -48,11 +48,11 @@ pub enum Meaning {
     /// Wants to know the client's folders.
     ListRoots,
     /// Keeps a conversation going and reaches for nothing.
-    Upkeep,
+    Connect,
     /// Tells and asks nothing.
-    Harmless,
+    Exempt,
     /// Not decided, for this reason.
-    Refused(&'static str),
+    Unsupported(&'static str),
 }
 
 /// One method.
@@ -65,10 +65,10 @@ pub struct Method {
     /// Since when, or until when.
     pub era: Era,
     /// What it means.
-    pub meaning: Meaning,
+    pub meaning: MethodKind,
 }
 
-const fn client(name: &'static str, era: Era, meaning: Meaning) -> Method {
+const fn client(name: &'static str, era: Era, meaning: MethodKind) -> Method {
     Method {
         name,
         sender: Sender::Client,
@@ -77,7 +77,7 @@ const fn client(name: &'static str, era: Era, meaning: Meaning) -> Method {
     }
 }
 
-const fn server(name: &'static str, era: Era, meaning: Meaning) -> Method {
+const fn server(name: &'static str, era: Era, meaning: MethodKind) -> Method {
     Method {
         name,
         sender: Sender::Server,
@@ -90,128 +90,136 @@ const TASKS_OF_CLIENTS: &str = "a server's look at the tasks of a client is not 
 
 /// Every request of both eras.
 pub const REQUESTS: [Method; 31] = [
-    client("initialize", Era::Sessions, Meaning::Upkeep),
-    client("server/discover", Era::Stateless, Meaning::Upkeep),
-    client("ping", Era::Sessions, Meaning::Upkeep),
-    client("logging/setLevel", Era::Sessions, Meaning::Upkeep),
-    client("tools/list", Era::Both, Meaning::ListTools),
-    client("tools/call", Era::Both, Meaning::CallTool),
-    client("prompts/list", Era::Both, Meaning::ListPrompts),
-    client("prompts/get", Era::Both, Meaning::GetPrompt),
-    client("resources/list", Era::Both, Meaning::ListResources),
+    client("initialize", Era::Sessions, MethodKind::Connect),
+    client("server/discover", Era::Stateless, MethodKind::Connect),
+    client("ping", Era::Sessions, MethodKind::Connect),
+    client("logging/setLevel", Era::Sessions, MethodKind::Connect),
+    client("tools/list", Era::Both, MethodKind::ListTools),
+    client("tools/call", Era::Both, MethodKind::CallTool),
+    client("prompts/list", Era::Both, MethodKind::ListPrompts),
+    client("prompts/get", Era::Both, MethodKind::GetPrompt),
+    client("resources/list", Era::Both, MethodKind::ListResources),
     client(
         "resources/templates/list",
         Era::Both,
-        Meaning::ListResources,
+        MethodKind::ListResources,
     ),
-    client("resources/read", Era::Both, Meaning::ReadResource),
-    client("resources/subscribe", Era::Sessions, Meaning::Subscribe),
-    client("resources/unsubscribe", Era::Sessions, Meaning::Upkeep),
-    client("subscriptions/listen", Era::Stateless, Meaning::Listen),
-    client("completion/complete", Era::Both, Meaning::Complete),
+    client("resources/read", Era::Both, MethodKind::ReadResource),
+    client("resources/subscribe", Era::Sessions, MethodKind::Subscribe),
+    client("resources/unsubscribe", Era::Sessions, MethodKind::Connect),
+    client("subscriptions/listen", Era::Stateless, MethodKind::Listen),
+    client("completion/complete", Era::Both, MethodKind::Complete),
     // A task belongs to a call that was decided when it was made; its server ties it to who made it.
-    client("tasks/get", Era::Both, Meaning::Upkeep),
-    client("tasks/result", Era::Sessions, Meaning::Upkeep),
-    client("tasks/list", Era::Sessions, Meaning::Upkeep),
-    client("tasks/cancel", Era::Both, Meaning::Upkeep),
-    client("tasks/update", Era::Stateless, Meaning::Upkeep),
-    server("ping", Era::Sessions, Meaning::Harmless),
-    server("sampling/createMessage", Era::Both, Meaning::Sample),
-    server("elicitation/create", Era::Both, Meaning::Elicit),
-    server("roots/list", Era::Both, Meaning::ListRoots),
+    client("tasks/get", Era::Both, MethodKind::Connect),
+    client("tasks/result", Era::Sessions, MethodKind::Connect),
+    client("tasks/list", Era::Sessions, MethodKind::Connect),
+    client("tasks/cancel", Era::Both, MethodKind::Connect),
+    client("tasks/update", Era::Stateless, MethodKind::Connect),
+    server("ping", Era::Sessions, MethodKind::Exempt),
+    server("sampling/createMessage", Era::Both, MethodKind::Sample),
+    server("elicitation/create", Era::Both, MethodKind::Elicit),
+    server("roots/list", Era::Both, MethodKind::ListRoots),
     // In no revision, but servers and their user interfaces do ask for tools of the other side.
-    server("tools/call", Era::Both, Meaning::CallTool),
+    server("tools/call", Era::Both, MethodKind::CallTool),
     server(
         "tasks/get",
         Era::Sessions,
-        Meaning::Refused(TASKS_OF_CLIENTS),
+        MethodKind::Unsupported(TASKS_OF_CLIENTS),
     ),
     server(
         "tasks/result",
         Era::Sessions,
-        Meaning::Refused(TASKS_OF_CLIENTS),
+        MethodKind::Unsupported(TASKS_OF_CLIENTS),
     ),
     server(
         "tasks/list",
         Era::Sessions,
-        Meaning::Refused(TASKS_OF_CLIENTS),
+        MethodKind::Unsupported(TASKS_OF_CLIENTS),
     ),
     server(
         "tasks/cancel",
         Era::Sessions,
-        Meaning::Refused(TASKS_OF_CLIENTS),
+        MethodKind::Unsupported(TASKS_OF_CLIENTS),
     ),
     server(
         "tasks/update",
         Era::Stateless,
-        Meaning::Refused(TASKS_OF_CLIENTS),
+        MethodKind::Unsupported(TASKS_OF_CLIENTS),
     ),
     server(
         "server/discover",
         Era::Stateless,
-        Meaning::Refused("a server does not ask a client what it offers"),
+        MethodKind::Unsupported("a server does not ask a client what it offers"),
     ),
 ];
 
 /// Every notification of both eras.
 pub const NOTIFICATIONS: [Method; 18] = [
-    client("notifications/initialized", Era::Sessions, Meaning::Upkeep),
-    client("notifications/cancelled", Era::Both, Meaning::Upkeep),
-    client("notifications/progress", Era::Both, Meaning::Upkeep),
+    client(
+        "notifications/initialized",
+        Era::Sessions,
+        MethodKind::Connect,
+    ),
+    client("notifications/cancelled", Era::Both, MethodKind::Connect),
+    client("notifications/progress", Era::Both, MethodKind::Connect),
     client(
         "notifications/roots/list_changed",
         Era::Sessions,
-        Meaning::Upkeep,
+        MethodKind::Connect,
     ),
-    client("notifications/tasks/status", Era::Sessions, Meaning::Upkeep),
-    server("notifications/cancelled", Era::Both, Meaning::Harmless),
-    server("notifications/progress", Era::Both, Meaning::Harmless),
-    server("notifications/message", Era::Both, Meaning::Harmless),
+    client(
+        "notifications/tasks/status",
+        Era::Sessions,
+        MethodKind::Connect,
+    ),
+    server("notifications/cancelled", Era::Both, MethodKind::Exempt),
+    server("notifications/progress", Era::Both, MethodKind::Exempt),
+    server("notifications/message", Era::Both, MethodKind::Exempt),
     server(
         "notifications/tools/list_changed",
         Era::Both,
-        Meaning::Harmless,
+        MethodKind::Exempt,
     ),
     server(
         "notifications/prompts/list_changed",
         Era::Both,
-        Meaning::Harmless,
+        MethodKind::Exempt,
     ),
     server(
         "notifications/resources/list_changed",
         Era::Both,
-        Meaning::Harmless,
+        MethodKind::Exempt,
     ),
     server(
         "notifications/resources/updated",
         Era::Both,
-        Meaning::Harmless,
+        MethodKind::Exempt,
     ),
     server(
         "notifications/subscriptions/acknowledged",
         Era::Stateless,
-        Meaning::Harmless,
+        MethodKind::Exempt,
     ),
-    server("notifications/tasks", Era::Stateless, Meaning::Harmless),
+    server("notifications/tasks", Era::Stateless, MethodKind::Exempt),
     server(
         "notifications/tasks/status",
         Era::Sessions,
-        Meaning::Harmless,
+        MethodKind::Exempt,
     ),
     server(
         "notifications/elicitation/complete",
         Era::Both,
-        Meaning::Harmless,
+        MethodKind::Exempt,
     ),
     server(
         "notifications/roots/list_changed",
         Era::Sessions,
-        Meaning::Refused("only a client has folders"),
+        MethodKind::Unsupported("only a client has folders"),
     ),
     server(
         "notifications/initialized",
         Era::Sessions,
-        Meaning::Refused("only a client begins a session"),
+        MethodKind::Unsupported("only a client begins a session"),
     ),
 ];
 
@@ -235,7 +243,7 @@ pub fn notification(sender: Sender, name: &str) -> Option<&'static Method> {
 pub fn upkeep(name: &str) -> Option<&'static str> {
     let rows = REQUESTS.iter().chain(&NOTIFICATIONS);
     let methods = rows
-        .filter(|row| row.meaning == Meaning::Upkeep)
+        .filter(|row| row.meaning == MethodKind::Connect)
         .map(|row| row.name);
     methods
         .chain(STREAM)

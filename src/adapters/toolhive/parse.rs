@@ -3,28 +3,30 @@
 //! ToolHive says everything twice where it is configured to: in the operation and the resource name, and
 //! in `context.mcp`. What is said twice must agree.
 
-use cedar_policy_core::ast::{Eid, EntityType, EntityUID};
+use callgate_engine::cedar::{Eid, EntityType, EntityUID};
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
-use crate::adapters::grpc::parse::{check_count, check_length};
-use crate::adapters::http::fields::{id, object, optional_object, optional_text, text};
-use crate::adapters::ids;
-use crate::adapters::invalid::{Invalid, Problem, Shown, Within as _};
-use crate::adapters::mcp::spelling::one_spelling;
-use crate::adapters::token;
-use crate::call::context::{
-    CallContext, Delegation, Initiator, Operation, OperationKind, Subject, ToolCall, TraceContext,
+use crate::adapters::callgate_v1::parse::{check_count, check_length};
+use crate::adapters::input::field_error::{
+    FieldContext as _, FieldError, FieldProblem, TextExcerpt,
 };
-use crate::call::model::{self, TYPES};
+use crate::adapters::input::ids;
+use crate::adapters::input::json_fields::{id, object, optional_object, optional_text, text};
+use crate::adapters::mcp::member_spelling::require_distinct_keys;
+use crate::adapters::subject::token_claims;
 use crate::config::limits::Limits;
+use crate::domain::request::call_context::{
+    ActorChain, CallContext, Initiator, Operation, OperationKind, Subject, ToolCall, TraceContext,
+};
+use crate::domain::schema::{self, TYPES};
 
 /// Up to here each whole number is a double of its own: 2^53 - 1.
 const SAFE: f64 = 9_007_199_254_740_991.0;
 
 /// What ToolHive asks about.
 #[derive(Debug)]
-pub(super) enum Asked {
+pub(super) enum ToolhiveQuery {
     /// A call.
     Call(CallContext),
     /// A call of a tool of which nothing is told but the name: one without arguments, or an entry of a list.
@@ -35,7 +37,7 @@ pub(super) enum Asked {
 
 /// How those of a question are known.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Who<'a> {
+pub(super) struct SubjectRules<'a> {
     /// The entity type of whom the `sub` claim names.
     pub(super) subject_type: Option<&'a EntityType>,
     /// The agent that acts for it, as the configuration says: ToolHive drops `act` and tells of none.
@@ -72,13 +74,13 @@ impl Verb {
 /// One question.
 pub(super) fn call(
     request: &Map<String, Json>,
-    who: Who<'_>,
+    who: SubjectRules<'_>,
     limits: &Limits,
     trace: &TraceContext,
-) -> Result<Asked, Invalid> {
+) -> Result<ToolhiveQuery, FieldError> {
     let (subject, delegation) = parties(request, who, limits)?;
     let Some((verb, feature, operation)) = Verb::of(text(request, "operation")?) else {
-        return Ok(Asked::Unknown);
+        return Ok(ToolhiveQuery::Unknown);
     };
     let (server, name) = resource(text(request, "resource")?, feature, limits)?;
     let mcp = match optional_object(request, "context")? {
@@ -95,7 +97,7 @@ pub(super) fn call(
         None => None,
     };
     if arguments.is_some_and(|it| it.values().any(may_be_rounded)) {
-        return Err(Invalid::new("args", Problem::MayBeRounded).inside("context.mcp"));
+        return Err(FieldError::new("args", FieldProblem::MayBeRounded).inside("context.mcp"));
     }
     let operation = Operation::new(
         Initiator::Client,
@@ -107,8 +109,8 @@ pub(super) fn call(
     call.trace = trace.clone();
     let is_named_alone = verb == Verb::CallTool && mcp.is_some() && arguments.is_none();
     Ok(match is_named_alone {
-        true => Asked::NamedAlone(call),
-        false => Asked::Call(call),
+        true => ToolhiveQuery::NamedAlone(call),
+        false => ToolhiveQuery::Call(call),
     })
 }
 
@@ -117,21 +119,21 @@ pub(super) fn call(
 /// does not count, the call is judged without them.
 fn parties(
     request: &Map<String, Json>,
-    who: Who<'_>,
+    who: SubjectRules<'_>,
     limits: &Limits,
-) -> Result<(Subject, Option<Delegation>), Invalid> {
+) -> Result<(Subject, Option<ActorChain>), FieldError> {
     const FIELD: &str = "principal";
     let principal = object(request, FIELD)?;
     let name = id(principal, limits.id_bytes, "sub").within(FIELD)?;
     let Some(subject_type) = who.subject_type else {
-        let problem = Problem::NotAnEntityType(Shown::new("toolhive.subject_type"));
-        return Err(Invalid::new(FIELD, problem));
+        let problem = FieldProblem::NotAnEntityType(TextExcerpt::new("toolhive.subject_type"));
+        return Err(FieldError::new(FIELD, problem));
     };
     let entity = EntityUID::from_components(subject_type.clone(), Eid::new(name), None);
     let mut claims = claims(principal);
-    let scopes = token::scopes(&claims).map_err(|_| {
-        let problem = Problem::NotOfType("a string or a list of strings");
-        Invalid::new("scopes", problem).inside(FIELD)
+    let scopes = token_claims::scopes(&claims).map_err(|_| {
+        let problem = FieldProblem::NotOfType("a string or a list of strings");
+        FieldError::new("scopes", problem).inside(FIELD)
     })?;
     if !who.takes_claims {
         claims.clear();
@@ -145,11 +147,11 @@ fn parties(
         subject.identity.is_relayed = is_relayed;
         return Ok((subject, None));
     };
-    let agent = model::entity(&TYPES.agent, agent);
-    let delegation = Delegation {
+    let agent = schema::entity(&TYPES.agent, agent);
+    let delegation = ActorChain {
         scopes,
         claims: vec![(entity.clone(), claims)],
-        ..Delegation::verified_from(entity)
+        ..ActorChain::verified_from(entity)
     };
     Ok((Subject::verified(agent, "configuration"), Some(delegation)))
 }
@@ -168,7 +170,7 @@ fn resource(
     text: &str,
     feature: &'static str,
     limits: &Limits,
-) -> Result<(SmolStr, SmolStr), Invalid> {
+) -> Result<(SmolStr, SmolStr), FieldError> {
     const FIELD: &str = "resource";
     const FORM: &str =
         "of the form `mrn:mcp:<server>:<feature>:<name>`, of the operation's feature";
@@ -182,9 +184,9 @@ fn resource(
             ids::required(server, limits.id_bytes, FIELD)?,
             SmolStr::new(name),
         )),
-        _ => Err(Invalid::new(
+        _ => Err(FieldError::new(
             FIELD,
-            Problem::UnknownWord(Shown::new(text), FORM),
+            FieldProblem::UnknownWord(TextExcerpt::new(text), FORM),
         )),
     }
 }
@@ -203,12 +205,12 @@ fn may_be_rounded(value: &Json) -> bool {
 }
 
 /// Refuses a `context.mcp` that says something else.
-fn agrees(mcp: &Map<String, Json>, field: &'static str, wanted: &str) -> Result<(), Invalid> {
+fn agrees(mcp: &Map<String, Json>, field: &'static str, wanted: &str) -> Result<(), FieldError> {
     const OUTER: &str = "context.mcp";
     match optional_text(mcp, field).within(OUTER)? {
         Some(given) if given != wanted => {
             let said = "says something else than `operation` and `resource`";
-            Err(Invalid::new(field, Problem::Contradiction(said)).inside(OUTER))
+            Err(FieldError::new(field, FieldProblem::Contradiction(said)).inside(OUTER))
         }
         _ => Ok(()),
     }
@@ -219,7 +221,7 @@ fn kind(
     name: &SmolStr,
     arguments: Option<&Map<String, Json>>,
     limits: &Limits,
-) -> Result<OperationKind, Invalid> {
+) -> Result<OperationKind, FieldError> {
     const FIELD: &str = "resource";
     let named = || ids::required(name, limits.id_bytes, FIELD);
     Ok(match verb {
@@ -232,7 +234,7 @@ fn kind(
         Verb::ListTools => OperationKind::ListTools,
         Verb::GetPrompt => {
             if let Some(arguments) = arguments {
-                one_spelling(arguments, "context.mcp.args")?;
+                require_distinct_keys(arguments, "context.mcp.args")?;
             }
             let arguments = arguments.map(Map::keys).into_iter().flatten();
             let arguments: Vec<SmolStr> = arguments.map(SmolStr::new).collect();
@@ -250,4 +252,5 @@ fn kind(
 }
 
 #[cfg(test)]
+#[path = "parse_tests.rs"]
 mod tests;

@@ -2,7 +2,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use super::*;
-use crate::bundle::manifest;
+use crate::bundle::files::manifest;
 
 fn dir(files: &[(&str, &[u8])]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a temporary directory");
@@ -14,8 +14,8 @@ fn dir(files: &[(&str, &[u8])]) -> tempfile::TempDir {
     dir
 }
 
-fn names(files: &Files) -> Vec<(String, Kind)> {
-    let name = |source: &Source| {
+fn names(files: &BundleFiles) -> Vec<(String, FileKind)> {
+    let name = |source: &SourceFile| {
         let path = Path::new(&*source.file);
         (
             path.file_name()
@@ -52,15 +52,15 @@ fn every_kind_is_found_by_name_and_place() {
     ]);
     let files = read(dir.path()).expect("readable");
     let expected = [
-        ("a.cedar", Kind::Policies),
-        ("callgate.toml", Kind::Config),
-        ("er.json", Kind::Entities),
-        ("people.json", Kind::Entities),
-        ("l.json", Kind::Links),
-        ("b.cedar", Kind::Policies),
-        ("s.cedarschema", Kind::Schema),
-        ("team.links.json", Kind::Links),
-        ("git.json", Kind::Registration),
+        ("a.cedar", FileKind::Policies),
+        ("callgate.toml", FileKind::Config),
+        ("er.json", FileKind::Entities),
+        ("people.json", FileKind::Entities),
+        ("l.json", FileKind::Links),
+        ("b.cedar", FileKind::Policies),
+        ("s.cedarschema", FileKind::Schema),
+        ("team.links.json", FileKind::Links),
+        ("git.json", FileKind::Registration),
     ];
     assert_eq!(
         names(&files),
@@ -157,7 +157,7 @@ fn the_digest_covers_names_and_contents_and_nothing_else() {
         base,
         digest(&[("a.cedar", b"1"), ("b.cedar", b"2"), ("c.cedar.txt", b"3")])
     );
-    assert!(crate::bundle::registration::is_digest(&base));
+    assert!(crate::bundle::parse::registration::is_digest(&base));
 }
 
 #[test]
@@ -295,7 +295,7 @@ fn files_that_keep_changing_are_not_read() {
             Duration::from_millis(400),
         );
         is_over.store(true, std::sync::atomic::Ordering::Relaxed);
-        let Err(Unread::Changing(faults)) = read else {
+        let Err(ReadError::Changing(faults)) = read else {
             panic!("{read:?}");
         };
         assert!(

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use crate::bundle::walk::kind_of;
+use crate::bundle::files::walk::kind_of;
 
 /// The directories of JSON files.
 const ROOMS: [&str; 3] = ["entities", "tools", "links"];
@@ -23,14 +23,14 @@ const MIN_WORD: usize = 4;
 
 /// What there is to say of a file that is not read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::bundle) struct Unread {
+pub(in crate::bundle) struct UnreadFile {
     /// Whether it can only have been meant.
     pub is_fault: bool,
     /// What to do about it.
     pub help: String,
 }
 
-impl Unread {
+impl UnreadFile {
     fn fault(help: String) -> Option<Self> {
         Some(Self {
             is_fault: true,
@@ -53,7 +53,7 @@ pub(in crate::bundle) fn is_set_aside(name: &str) -> bool {
 
 /// What there is to say of a file that is not read; `None` if nobody would expect it to be. `has` tells whether the
 /// directory around it holds a file of a name.
-pub(in crate::bundle) fn remark(relative: &Path, has: impl Fn(&str) -> bool) -> Option<Unread> {
+pub(in crate::bundle) fn remark(relative: &Path, has: impl Fn(&str) -> bool) -> Option<UnreadFile> {
     let name = relative.file_name()?.to_str()?;
     let named = |name: &str| relative.with_file_name(name);
     if is_set_aside(name) {
@@ -62,13 +62,13 @@ pub(in crate::bundle) fn remark(relative: &Path, has: impl Fn(&str) -> bool) -> 
         if is_litter || meant.is_empty() || has(meant) || kind_of(&named(meant)).is_none() {
             return None;
         }
-        return Unread::warning(format!(
+        return UnreadFile::warning(format!(
             "hidden files and editors' copies are passed over: call it `{meant}`, or take it away"
         ));
     }
     let lower = relative.to_str()?.to_lowercase();
     if kind_of(Path::new(&lower)).is_some() {
-        return Unread::fault(format!(
+        return UnreadFile::fault(format!(
             "names are read in lower case only: call it `{lower}`"
         ));
     }
@@ -77,7 +77,7 @@ pub(in crate::bundle) fn remark(relative: &Path, has: impl Fn(&str) -> bool) -> 
 }
 
 /// What is wrong with where a JSON or TOML file lies.
-fn of_place(lower: &Path) -> Option<Unread> {
+fn of_place(lower: &Path) -> Option<UnreadFile> {
     let name = lower.file_name()?.to_str()?;
     let folders: Vec<&str> = lower
         .parent()?
@@ -87,23 +87,23 @@ fn of_place(lower: &Path) -> Option<Unread> {
     let extension = lower.extension()?.to_str()?;
     match (extension, folders.as_slice()) {
         ("json", _) if name.ends_with(".cedarschema.json") => {
-            Unread::warning("write the schema in Cedar's own syntax, as `*.cedarschema`")
+            UnreadFile::warning("write the schema in Cedar's own syntax, as `*.cedarschema`")
         }
-        ("json", []) => Unread::warning(
+        ("json", []) => UnreadFile::warning(
             "entities belong in `entities/`, registrations in `tools/`, template links in `links/`",
         ),
         ("json", [first, rest @ ..]) => {
             if let Some(room) = rest.iter().find(|folder| ROOMS.contains(folder)) {
-                return Unread::warning(format!(
+                return UnreadFile::warning(format!(
                     "`{room}` is a directory at the top, not within another: put the file into `{room}/`"
                 ));
             }
             let room = ROOMS.into_iter().find(|room| is_slip(first, room))?;
-            Unread::warning(format!("did you mean the directory `{room}`?"))
+            UnreadFile::warning(format!("did you mean the directory `{room}`?"))
         }
-        ("toml", []) => Unread::warning("the configuration is called `callgate.toml`"),
+        ("toml", []) => UnreadFile::warning("the configuration is called `callgate.toml`"),
         (other, [room, ..]) if ROOMS.contains(room) && NOT_JSON.contains(&other) => {
-            Unread::warning(format!(
+            UnreadFile::warning(format!(
                 "in `{room}/` only JSON is read, as `*.json`: write it as that"
             ))
         }
@@ -112,7 +112,7 @@ fn of_place(lower: &Path) -> Option<Unread> {
 }
 
 /// What is wrong with an extension.
-fn of_name(lower: &Path) -> Option<Unread> {
+fn of_name(lower: &Path) -> Option<UnreadFile> {
     let name = lower.file_name()?.to_str()?;
     let in_room = lower
         .iter()
@@ -124,13 +124,13 @@ fn of_name(lower: &Path) -> Option<Unread> {
     let is_read =
         |part: &str| matches!(part, "cedar" | "cedarschema") || (in_room && part == "json");
     if let Some(part) = parts.iter().find(|part| is_read(part)) {
-        return Unread::warning(format!(
+        return UnreadFile::warning(format!(
             "only names that end with `.{part}` are read: call it so, or take it away"
         ));
     }
     let is_config = parts.contains(&"toml") || NOT_TOML.contains(&last);
     if is_config && name.starts_with("callgate.") && lower.components().count() == 1 {
-        return Unread::warning("the configuration is called `callgate.toml`");
+        return UnreadFile::warning("the configuration is called `callgate.toml`");
     }
     let extensions = ["cedar", "cedarschema"];
     let json = in_room.then_some("json");
@@ -138,7 +138,7 @@ fn of_name(lower: &Path) -> Option<Unread> {
         .into_iter()
         .chain(json)
         .find(|it| is_slip(last, it))?;
-    Unread::warning(format!("did you mean `.{meant}`?"))
+    UnreadFile::warning(format!("did you mean `.{meant}`?"))
 }
 
 fn is_slip(word: &str, meant: &str) -> bool {

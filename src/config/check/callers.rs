@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::Faults;
 use crate::config::Config;
-use crate::config::callers::{CallerEntry, parse_sha256};
+use crate::config::callers::{CallerConfig, parse_sha256};
 
 const MAX_CALLERS: usize = 1_000;
 const MAX_CALLER_ID_BYTES: usize = 128;
@@ -48,7 +48,7 @@ pub(super) fn check(config: &Config, faults: &mut Faults<'_>) {
     }
 }
 
-fn caller_id(index: usize, caller: &CallerEntry, faults: &mut Faults<'_>) {
+fn caller_id(index: usize, caller: &CallerConfig, faults: &mut Faults<'_>) {
     let field = format!("callers[{index}].id");
     if caller.id.is_empty() {
         faults.add(field, "is empty");
@@ -62,7 +62,7 @@ fn caller_id(index: usize, caller: &CallerEntry, faults: &mut Faults<'_>) {
 /// The well-formed credentials of a caller, normalised so that duplicates show, with their fields.
 fn caller_credentials(
     index: usize,
-    caller: &CallerEntry,
+    caller: &CallerConfig,
     has_client_ca: bool,
     faults: &mut Faults<'_>,
 ) -> Vec<(String, String)> {

@@ -1,14 +1,14 @@
 //! The checks of `[[authzen.mcp]]`: each entry says which server is meant, and no caller has two.
 
 use super::{Faults, sources_callers};
-use crate::config::callers::CallerEntry;
-use crate::config::coaz::{McpEntry, ServerFrom};
+use crate::config::callers::CallerConfig;
+use crate::config::coaz::{CoazConfig, ServerFrom};
 
 const MAX_ENTRIES: usize = 1_000;
 const MAX_NAMES: usize = 1_000;
 const MAX_NAME_BYTES: usize = 1_024;
 
-pub(super) fn check(entries: &[McpEntry], known: &[CallerEntry], faults: &mut Faults<'_>) {
+pub(super) fn check(entries: &[CoazConfig], known: &[CallerConfig], faults: &mut Faults<'_>) {
     if entries.len() > MAX_ENTRIES {
         let count = entries.len();
         let said = format!("has {count} entries, but at most {MAX_ENTRIES} are allowed");
@@ -40,7 +40,7 @@ pub(super) fn check(entries: &[McpEntry], known: &[CallerEntry], faults: &mut Fa
             );
         }
         // Which of two entries counts would depend on their order.
-        let is_shadowed = |earlier: &McpEntry| {
+        let is_shadowed = |earlier: &CoazConfig| {
             earlier.callers.is_empty()
                 || entry.callers.is_empty()
                 || entry.callers.iter().any(|it| earlier.callers.contains(it))
@@ -52,7 +52,7 @@ pub(super) fn check(entries: &[McpEntry], known: &[CallerEntry], faults: &mut Fa
     }
 }
 
-fn servers(field: &str, entry: &McpEntry, faults: &mut Faults<'_>) {
+fn servers(field: &str, entry: &CoazConfig, faults: &mut Faults<'_>) {
     match (&entry.server, entry.server_from) {
         (Some(_), Some(_)) => faults.add(
             format!("{field}.server_from"),

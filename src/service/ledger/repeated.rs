@@ -5,22 +5,25 @@ use std::time::Duration;
 
 use smol_str::SmolStr;
 
-use crate::call::live::change::Change;
+use crate::domain::authority::change::Change;
 use crate::service::generation::Generation;
-use crate::service::ledger::{Ledger, WriteError, Written};
-use crate::state::store::{KnownKey, StoreError};
+use crate::service::ledger::{CommittedChange, Ledger, WriteError};
+use crate::store::store::{StoreError, StoredKey};
 
 /// How long a repeated request waits for the first one that is still under way.
 const REPEAT_WAIT: Duration = Duration::from_secs(5);
 
 impl Ledger {
     /// The answer of a request that was carried out before, once its change is in service.
-    pub(super) async fn repeat<E>(&self, known: KnownKey) -> Result<Written, WriteError<E>> {
+    pub(super) async fn repeat<E>(
+        &self,
+        known: StoredKey,
+    ) -> Result<CommittedChange, WriteError<E>> {
         let mut revisions = self.revisions();
         let arrived = revisions.wait_for(|newest| *newest >= known.revision);
         let in_time = tokio::time::timeout(REPEAT_WAIT, arrived).await;
         match (in_time, self.live()) {
-            (Ok(Ok(_)), Some(generation)) => Ok(Written {
+            (Ok(Ok(_)), Some(generation)) => Ok(CommittedChange {
                 revision: known.revision,
                 id: known.id,
                 generation,
@@ -44,7 +47,7 @@ impl Ledger {
         id: SmolStr,
         planned: Arc<Generation>,
         attempt: u64,
-    ) -> Result<Written, WriteError<E>> {
+    ) -> Result<CommittedChange, WriteError<E>> {
         let revision = planned.revision();
         let mut revisions = self.revisions();
         let arrived = revisions.wait_for(|newest| *newest >= revision);
@@ -52,7 +55,7 @@ impl Ledger {
         // What fell back may have been what it was so by.
         let stands = self.head().attempt == attempt;
         match (in_time, self.live()) {
-            (Ok(Ok(_)), Some(generation)) if stands => Ok(Written {
+            (Ok(Ok(_)), Some(generation)) if stands => Ok(CommittedChange {
                 revision,
                 id,
                 generation,

@@ -1,31 +1,31 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
-use crate::call::live::change::Key;
-use crate::call::live::task::Task;
-use crate::call::model::{self, TYPES};
+use crate::domain::authority::change::IdempotencyKey;
+use crate::domain::authority::task::Task;
+use crate::domain::schema::{self, TYPES};
 use crate::service::clock::SystemClock;
 use crate::service::decisions::Service;
-use crate::service::settings::Settings;
-use crate::state::sqlite::Sqlite;
-use crate::state::store::{Pruned, Retention, Store};
+use crate::service::settings::ServiceSettings;
+use crate::store::sqlite::SqliteStore;
+use crate::store::store::{Pruned, Retention, Store};
 
 /// A store that fails when it is told to.
 struct Faulty {
-    inner: Sqlite,
+    inner: SqliteStore,
     /// How many of the next commits with a change fail.
     failures: Arc<AtomicUsize>,
 }
 
 impl Store for Faulty {
-    fn load(&mut self) -> Result<Loaded, StoreError> {
+    fn load(&mut self) -> Result<StoredState, StoreError> {
         self.inner.load()
     }
 
-    fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+    fn commit(&mut self, writes: &[StoreWrite]) -> Result<(), StoreError> {
         let has_entry = writes
             .iter()
-            .any(|write| matches!(write, Write::Entry { .. }));
+            .any(|write| matches!(write, StoreWrite::Entry { .. }));
         let fails = |left: usize| left.checked_sub(1);
         if has_entry
             && self
@@ -38,7 +38,11 @@ impl Store for Faulty {
         self.inner.commit(writes)
     }
 
-    fn entries_after(&mut self, revision: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
+    fn entries_after(
+        &mut self,
+        revision: u64,
+        limit: usize,
+    ) -> Result<Vec<ChangeRecord>, StoreError> {
         self.inner.entries_after(revision, limit)
     }
 
@@ -57,13 +61,13 @@ fn service() -> (Service, Arc<AtomicUsize>) {
     let bundle = crate::bundle::load(dir.path()).unwrap_or_else(|faults| panic!("{faults}"));
     let failures = Arc::new(AtomicUsize::new(0));
     let store = Box::new(Faulty {
-        inner: Sqlite::in_memory().expect("a store"),
+        inner: SqliteStore::in_memory().expect("a store"),
         failures: Arc::clone(&failures),
     });
-    let settings = Settings::default();
+    let settings = ServiceSettings::default();
     let service = Service::open(settings, Recorder::default(), store, Arc::new(SystemClock));
     let service = service.expect("a service");
-    let load = Load {
+    let load = LoadedBundle {
         snapshot: bundle.snapshot,
         claims: bundle.config.claims,
         policy_set_digest: bundle.digest,
@@ -72,12 +76,12 @@ fn service() -> (Service, Arc<AtomicUsize>) {
     (service, failures)
 }
 
-fn task(id: &str) -> Plan {
+fn task(id: &str) -> PlannedChange {
     let now = SystemTime::UNIX_EPOCH;
     let task = Task {
         id: id.into(),
-        agent: model::entity(&TYPES.agent, "a"),
-        person: model::entity(&TYPES.user, "u"),
+        agent: schema::entity(&TYPES.agent, "a"),
+        person: schema::entity(&TYPES.user, "u"),
         purpose: "p".into(),
         scope: None,
         terms: Default::default(),
@@ -88,18 +92,18 @@ fn task(id: &str) -> Plan {
         deadline: now,
         closed_at: None,
     };
-    Plan {
+    PlannedChange {
         verb: "OpenTask",
         change: Change::Task(Arc::new(task)),
         id: id.into(),
     }
 }
 
-fn asked(key: Option<(&str, u8)>) -> Asked {
-    Asked {
+fn asked(key: Option<(&str, u8)>) -> ChangeOrigin {
+    ChangeOrigin {
         caller: "c".into(),
         principal: None,
-        key: key.map(|(text, request)| Key {
+        key: key.map(|(text, request)| IdempotencyKey {
             text: text.into(),
             request: [request; 32],
         }),
@@ -110,7 +114,7 @@ async fn open(
     service: &Service,
     id: &str,
     key: Option<(&str, u8)>,
-) -> Result<Written, WriteError<()>> {
+) -> Result<CommittedChange, WriteError<()>> {
     let plan = task(id);
     service
         .ledger()

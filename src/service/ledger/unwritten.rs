@@ -11,13 +11,13 @@ use std::time::SystemTime;
 
 use smol_str::SmolStr;
 
-use crate::call::live::change::{Asked, Change, Entry};
+use crate::domain::authority::change::{Change, ChangeOrigin, ChangeRecord};
 use crate::service::generation::Generation;
-use crate::service::ledger::{Head, Ledger, Plan, Written};
-use crate::state::store::StoreError;
+use crate::service::ledger::{CommittedChange, Head, Ledger, PlannedChange};
+use crate::store::store::StoreError;
 
 /// Writes that only take away what somebody could do: none of them waits behind those that give.
-pub const TAKE_AWAY: [&str; 6] = [
+pub const RESTRICTIONS: [&str; 6] = [
     "RevokeDelegation",
     "NarrowDelegation",
     "CloseTask",
@@ -29,10 +29,10 @@ pub const TAKE_AWAY: [&str; 6] = [
 /// The most changes that wait; one more is refused.
 const MOST: usize = 10_000;
 /// Why nothing is given meanwhile.
-pub(super) const WAITS: &str = "what was taken away waits to be written first";
+pub(super) const RESTRICTIONS_FIRST: &str = "what was taken away waits to be written first";
 
 /// What became of a change.
-pub(super) enum Kept {
+pub(super) enum WriteResult {
     /// It is written.
     Written,
     /// It is in service, and waits to be written.
@@ -41,30 +41,30 @@ pub(super) enum Kept {
 
 /// Changes that are in service and not written, in order.
 #[derive(Default)]
-pub(super) struct Unwritten {
-    waiting: Mutex<VecDeque<Waiting>>,
+pub(super) struct UnwrittenChanges {
+    waiting: Mutex<VecDeque<UnwrittenChange>>,
     /// The first of them is on its way to the store.
     is_trying: AtomicBool,
 }
 
 /// One of them.
 #[derive(Clone)]
-pub(super) struct Waiting {
+pub(super) struct UnwrittenChange {
     verb: SmolStr,
     change: Change,
-    asker: Asked,
+    asker: ChangeOrigin,
     at: SystemTime,
     pub(super) id: SmolStr,
 }
 
-impl Plan {
+impl PlannedChange {
     /// Whether it only takes away what somebody could do.
     pub(super) fn takes_away(&self) -> bool {
-        TAKE_AWAY.contains(&self.verb)
+        RESTRICTIONS.contains(&self.verb)
     }
 }
 
-impl Written {
+impl CommittedChange {
     pub(super) fn in_memory(id: SmolStr, generation: Arc<Generation>) -> Self {
         Self {
             revision: generation.revision(),
@@ -75,8 +75,8 @@ impl Written {
     }
 }
 
-impl Waiting {
-    pub(super) fn of(plan: Plan, asker: Asked, at: SystemTime) -> Self {
+impl UnwrittenChange {
+    pub(super) fn of(plan: PlannedChange, asker: ChangeOrigin, at: SystemTime) -> Self {
         Self {
             verb: SmolStr::new_static(plan.verb),
             change: plan.change,
@@ -87,7 +87,7 @@ impl Waiting {
     }
 
     /// What did not get the revision that it was planned for.
-    pub(super) fn again(entry: Entry, id: SmolStr) -> Self {
+    pub(super) fn again(entry: ChangeRecord, id: SmolStr) -> Self {
         Self {
             verb: entry.verb,
             change: entry.change,
@@ -98,8 +98,8 @@ impl Waiting {
     }
 }
 
-impl Unwritten {
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
+impl UnwrittenChanges {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<UnwrittenChange>> {
         // Nothing in here panics while it is held.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -134,7 +134,7 @@ impl Ledger {
     pub(super) fn take_away(
         &self,
         head: &mut Head,
-        waiting: Waiting,
+        waiting: UnwrittenChange,
     ) -> Result<Arc<Generation>, StoreError> {
         if self.unwritten() >= MOST {
             return Err(StoreError::Busy);
@@ -184,13 +184,13 @@ impl Ledger {
         }
     }
 
-    fn try_first(self: &Arc<Self>, first: Waiting) -> Result<(), StoreError> {
+    fn try_first(self: &Arc<Self>, first: UnwrittenChange) -> Result<(), StoreError> {
         let mut head = self.head();
         let generation = head.generation.clone().ok_or(StoreError::Closed)?;
         let revision = head.revision + 1;
         let next = generation.after(&first.change, revision);
         let next = Arc::new(next.map_err(|error| StoreError::Write(error.to_string()))?);
-        let entry = Entry {
+        let entry = ChangeRecord {
             revision,
             at: first.at,
             verb: first.verb,

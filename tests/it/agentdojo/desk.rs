@@ -4,23 +4,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use callgate::call::context::{CallContext, Delegation, Operation, Subject, TraceContext};
-use callgate::call::decision::{Decision, ReasonCode};
-use callgate::call::live::scope::Scope;
-use callgate::call::live::terms::Terms;
-use callgate::call::model::Effect;
+use callgate::authn::caller::Caller;
 use callgate::config::limits::Limits;
-use callgate::control::approvals::{ApprovalRequest, Yes};
-use callgate::control::author::Author;
-use callgate::control::delegations::NewGrant;
+use callgate::control::approvals::{ApprovalRequest, CallApproval};
+use callgate::control::delegations::NewDelegation;
+use callgate::control::requester::WriteRequester;
 use callgate::control::tasks::NewTask;
 use callgate::control::write::Control;
-use callgate::identity::caller::Caller;
+use callgate::domain::authority::scope::Scope;
+use callgate::domain::authority::terms::TaskTerms;
+use callgate::domain::decide::verdict::{ReasonCode, Verdict};
+use callgate::domain::request::call_context::{
+    ActorChain, CallContext, Operation, Subject, TraceContext,
+};
+use callgate::domain::schema::AccessLevel;
 use callgate::service::deadline::Deadline;
-use callgate::service::decisions::{Ask, Service};
-use callgate::service::settings::Settings;
-use callgate::telemetry::recorder::Recorder;
-use cedar_policy_core::ast::EntityUID;
+use callgate::service::decisions::{RequestMeta, Service};
+use callgate::service::settings::ServiceSettings;
+use callgate::telemetry::record::recorder::Recorder;
+use callgate_engine::cedar::EntityUID;
 use smol_str::SmolStr;
 
 use crate::agentdojo::prompt;
@@ -58,13 +60,13 @@ pub struct Desk<'s> {
     control: Control,
     caller: Arc<Caller>,
     task: SmolStr,
-    grant: SmolStr,
+    delegation: SmolStr,
 }
 
 impl<'s> Desk<'s> {
     /// The person opens a task, naming its tools if so, and lends what the task needs.
     pub async fn open(suite: &'s Suite, user_task: &Sequence, lists_tools: bool) -> Self {
-        let service = Service::in_memory(Settings::default(), Recorder::default());
+        let service = Service::in_memory(ServiceSettings::default(), Recorder::default());
         let service = Arc::new(service.expect("a service"));
         service.publish(suite.load.clone()).expect("a revision");
         let limits = Arc::new(ArcSwap::from_pointee(Limits::default()));
@@ -82,11 +84,11 @@ impl<'s> Desk<'s> {
                     .iter()
                     .map(|name| uid("Tool", &format!("{}/{name}", suite.server)))
                     .collect(),
-                ..everything(Effect::Write)
+                ..everything(AccessLevel::Write)
             }),
             terms: match lists_tools {
                 true => prompt::terms(suite, &tools, &user_task.prompt),
-                false => Terms::default(),
+                false => TaskTerms::default(),
             },
             call_budget: None,
             steps: Vec::new(),
@@ -95,28 +97,28 @@ impl<'s> Desk<'s> {
         let task = control.open_task(&person, task).await;
         let task = task.unwrap_or_else(|error| panic!("{error:?}"));
         let task = task.value.task.id.clone();
-        let grant = NewGrant {
+        let delegation = NewDelegation {
             to: uid("Agent", AGENT),
             scope: Scope {
                 servers: vec![uid("Server", &suite.server)],
-                ..everything(Effect::Write)
+                ..everything(AccessLevel::Write)
             },
             task: Some(task.clone()),
             parent: None,
-            lend_depth: 0,
+            max_redelegations: 0,
             not_before: None,
             expires_at: ends,
         };
-        let grant = control.grant_delegation(&person, grant).await;
-        let grant = grant.unwrap_or_else(|error| panic!("{error:?}"));
-        let grant = grant.value.grant.id.clone();
+        let delegation = control.grant_delegation(&person, delegation).await;
+        let delegation = delegation.unwrap_or_else(|error| panic!("{error:?}"));
+        let delegation = delegation.value.delegation.id.clone();
         Self {
             suite,
             service,
             control,
             caller,
             task,
-            grant,
+            delegation,
         }
     }
 
@@ -128,15 +130,17 @@ impl<'s> Desk<'s> {
         context.workflow.session_id = carries.session.map(SmolStr::from);
         if carries.task {
             context.workflow.task_id = Some(self.task.clone());
-            context.delegation = Some(Delegation::by_grants(vec![self.grant.clone()]));
+            context.delegation = Some(ActorChain::from_delegation_ids(vec![
+                self.delegation.clone(),
+            ]));
         } else {
-            context.delegation = Some(Delegation::verified_from(uid("User", PERSON)));
+            context.delegation = Some(ActorChain::verified_from(uid("User", PERSON)));
         }
         context
     }
 
-    async fn decide(&self, context: &CallContext) -> Decision {
-        let ask = Ask {
+    async fn decide(&self, context: &CallContext) -> Verdict {
+        let ask = RequestMeta {
             caller: &self.caller,
             adapter: "test",
             at_least_revision: 0,
@@ -176,7 +180,7 @@ impl<'s> Desk<'s> {
         let asked = self.control.request_approval(&agent, request).await;
         let asked = asked.unwrap_or_else(|error| panic!("{error:?}"));
         let asked = &asked.value.approval;
-        let yes = Yes {
+        let yes = CallApproval {
             id: asked.id.clone(),
             digest: asked.digest.clone(),
             uses: 1,
@@ -195,8 +199,8 @@ impl<'s> Desk<'s> {
     }
 }
 
-fn author(caller: &Arc<Caller>, who: EntityUID) -> Author {
-    Author {
+fn author(caller: &Arc<Caller>, who: EntityUID) -> WriteRequester {
+    WriteRequester {
         caller: Arc::clone(caller),
         adapter: "test",
         actor: Subject::verified(who, "jwt"),
@@ -205,12 +209,12 @@ fn author(caller: &Arc<Caller>, who: EntityUID) -> Author {
     }
 }
 
-fn everything(effect: Effect) -> Scope {
+fn everything(access: AccessLevel) -> Scope {
     Scope {
         tools: Vec::new(),
         servers: Vec::new(),
         groups: Vec::new(),
-        effect,
+        access,
         targets: Vec::new(),
     }
 }

@@ -7,7 +7,7 @@
 //! is one to read from if the tool reads, one to send to if it writes. And a tool that changes how somebody
 //! signs in (group `credentials`) is for the values that are named, if there is one that is no plain word.
 
-use callgate::call::live::terms::{ArgumentValues, KnownPlace, Terms, ToolUse};
+use callgate::domain::authority::terms::{AllowedValues, KnownResource, TaskTerms, ToolUse};
 use serde_json::{Value as Json, json};
 
 use crate::agentdojo::suite::Suite;
@@ -77,11 +77,11 @@ fn place(server: &str, target: &Json, name: &str) -> Option<String> {
     }
 }
 
-fn places(suite: &Suite, tools: &[&str], names: &[String]) -> Vec<KnownPlace> {
-    let mut places: Vec<KnownPlace> = Vec::new();
+fn places(suite: &Suite, tools: &[&str], names: &[String]) -> Vec<KnownResource> {
+    let mut places: Vec<KnownResource> = Vec::new();
     for tool in tools {
         let entry = &suite.registration["tools"][tool];
-        let reads = entry["effect"] == "read";
+        let reads = entry["access"] == "read";
         for target in entry["target_arguments"].as_array().into_iter().flatten() {
             let found = names
                 .iter()
@@ -90,7 +90,7 @@ fn places(suite: &Suite, tools: &[&str], names: &[String]) -> Vec<KnownPlace> {
                 match places.iter_mut().find(|known| known.place == place) {
                     Some(known) if reads => known.read = true,
                     Some(known) => known.send = true,
-                    None => places.push(KnownPlace {
+                    None => places.push(KnownResource {
                         place,
                         read: reads,
                         send: !reads,
@@ -115,7 +115,7 @@ fn credentials(suite: &Suite, tools: &[&str], names: &[String]) -> Vec<ToolUse> 
             tool: uid("Tool", &format!("{}/{tool}", suite.server)),
             targets: Vec::new(),
             arguments: arguments
-                .map(|(argument, _)| ArgumentValues {
+                .map(|(argument, _)| AllowedValues {
                     argument: argument.as_str().into(),
                     values: values
                         .iter()
@@ -133,9 +133,9 @@ fn credentials(suite: &Suite, tools: &[&str], names: &[String]) -> Vec<ToolUse> 
 }
 
 /// What the prompt says of the tools of its task.
-pub fn terms(suite: &Suite, tools: &[&str], prompt: &str) -> Terms {
+pub fn terms(suite: &Suite, tools: &[&str], prompt: &str) -> TaskTerms {
     let names = names(prompt);
-    Terms {
+    TaskTerms {
         uses: credentials(suite, tools, &names),
         places: places(suite, tools, &names),
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use callgate::bundle;
-use callgate::service::generation::Load;
+use callgate::service::generation::LoadedBundle;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 
@@ -70,7 +70,7 @@ pub struct Suite {
     pub benchmark: Benchmark,
     pub server: String,
     pub registration: Json,
-    pub load: Load,
+    pub load: LoadedBundle,
 }
 
 impl Suite {
@@ -80,7 +80,7 @@ impl Suite {
 
     /// Whether a call changes something, or can carry data out.
     pub fn has_side_effect(&self, call: &Call) -> bool {
-        self.fact(&call.name, "effect") != &json!("read")
+        self.fact(&call.name, "access") != &json!("read")
             || self.fact(&call.name, "egress") == &json!(true)
     }
 
@@ -169,7 +169,7 @@ pub fn load(name: &str, variant: Variant) -> Option<Suite> {
         benchmark,
         server,
         registration,
-        load: Load {
+        load: LoadedBundle {
             snapshot: bundle.snapshot,
             claims: bundle.config.claims,
             policy_set_digest: bundle.digest,

@@ -4,8 +4,8 @@
 use std::fmt::Write as _;
 use std::str::FromStr;
 
-use callgate::call::visible::has_invisible;
-use cedar_policy::{Policy, PolicyId, PolicySet, SchemaFragment};
+use callgate::domain::request::visible::has_invisible;
+use callgate_engine::cedar::api::{Policy, PolicyId, PolicySet, SchemaFragment};
 use serde_json::Value as Json;
 
 /// An id that can be asked about: itself, or the bytes of one that cannot.

@@ -9,7 +9,7 @@ use tonic::Code;
 
 use crate::crash::book::{Book, Lent, Memory, Named, Quota, Session, Stands};
 use crate::crash::company::{
-    Doors, by_grant, formatting, in_session, in_task, is_allow, is_taken_back, user, why,
+    Doors, by_delegation, formatting, in_session, in_task, is_allow, is_cancelled, user, why,
 };
 use crate::crash::load::work::{self, version_of};
 
@@ -21,7 +21,7 @@ pub async fn check(doors: &mut Doors, book: &Mutex<Book>, after: u64) -> u64 {
     let newest = changes(doors, book, after).await;
     openings(doors, book).await;
     let mut known = std::mem::take(&mut *book.lock().unwrap());
-    grants(doors, &mut known).await;
+    delegations(doors, &mut known).await;
     tasks(doors, &mut known).await;
     approvals(doors, &mut known).await;
     sessions(doors, &mut known).await;
@@ -105,7 +105,7 @@ fn is_told(book: &Book, verb: &str, id: &str) -> bool {
     book.changes.values().any(|change| *change == named)
 }
 
-async fn grants(doors: &mut Doors, book: &mut Book) {
+async fn delegations(doors: &mut Doors, book: &mut Book) {
     let mut found = BTreeMap::new();
     let mut page = v1::ListDelegationsRequest::default();
     loop {
@@ -118,34 +118,41 @@ async fn grants(doors: &mut Doors, book: &mut Book) {
         page.page_token = listed.next_page_token;
     }
     for (id, stored) in &found {
-        let is_known = book.grants.contains_key(id);
+        let is_known = book.delegations.contains_key(id);
         assert!(
             is_known || is_told(book, "GrantDelegation", id),
             "{stored:?}"
         );
     }
-    for (id, grant) in &mut book.grants {
+    for (id, delegation) in &mut book.delegations {
         let stored = found.get(id).unwrap_or_else(|| panic!("{id} is lost"));
-        assert_eq!(stored.parent_id, grant.parent.clone().unwrap_or_default());
-        grant.lent.settle(id, Lent::of(stored));
+        assert_eq!(
+            stored.parent_id,
+            delegation.parent.clone().unwrap_or_default()
+        );
+        delegation.lent.settle(id, Lent::of(stored));
     }
-    for id in book.grants.keys() {
+    for id in book.delegations.keys() {
         let is_revoked = found[id].status() == DelegationStatus::Revoked;
         assert_eq!(is_revoked, book.is_over(id), "{:?}", found[id]);
     }
-    let latest = book.grants.iter().rev();
+    let latest = book.delegations.iter().rev();
     let (revoked, alive): (Vec<_>, Vec<_>) = latest.partition(|(id, _)| book.is_over(id));
-    for (id, grant) in revoked
+    for (id, delegation) in revoked
         .into_iter()
         .take(PROBES)
         .chain(alive.into_iter().take(PROBES))
     {
-        let by = if grant.parent.is_some() { "two" } else { "one" };
-        let answer = doors.probe(by_grant(by, "mail/list", id)).await;
+        let by = if delegation.parent.is_some() {
+            "two"
+        } else {
+            "one"
+        };
+        let answer = doors.probe(by_delegation(by, "mail/list", id)).await;
         if book.is_over(id) {
-            assert!(is_taken_back(&answer), "{answer:?}");
-        } else if grant.parent.is_none() {
-            assert!(is_allow(&answer), "{grant:?} {answer:?}");
+            assert!(is_cancelled(&answer), "{answer:?}");
+        } else if delegation.parent.is_none() {
+            assert!(is_allow(&answer), "{delegation:?} {answer:?}");
         }
     }
 }

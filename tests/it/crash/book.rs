@@ -43,8 +43,8 @@ impl<T: Clone + PartialEq + std::fmt::Debug> Fact<T> {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Lent {
     pub tools: Vec<String>,
-    pub effect: i32,
-    pub lend_depth: u32,
+    pub access: i32,
+    pub max_redelegations: u32,
     pub expires: i64,
     pub is_revoked: bool,
 }
@@ -54,8 +54,8 @@ impl Lent {
         let scope = stored.scope.clone().unwrap();
         Self {
             tools: scope.tools,
-            effect: scope.effect,
-            lend_depth: stored.lend_depth,
+            access: scope.access,
+            max_redelegations: stored.max_redelegations,
             expires: stored.expires_at.as_ref().unwrap().seconds,
             is_revoked: stored.revoked_at.is_some(),
         }
@@ -171,7 +171,7 @@ pub struct Book {
     pub changes: BTreeMap<u64, Named>,
     /// The newest revision in any answer.
     pub newest: u64,
-    pub grants: BTreeMap<String, Grant>,
+    pub delegations: BTreeMap<String, Grant>,
     pub tasks: BTreeMap<String, Task>,
     pub approvals: BTreeMap<String, Approval>,
     pub sessions: BTreeMap<String, Session>,
@@ -226,23 +226,24 @@ impl Book {
 
     /// A delegation and those that it was lent on from.
     pub fn chain<'b>(&'b self, id: &'b str) -> impl Iterator<Item = &'b Grant> {
-        let parent = |grant: &&'b Grant| {
-            let parent = grant.parent.as_deref()?;
-            self.grants.get(parent)
+        let parent = |delegation: &&'b Grant| {
+            let parent = delegation.parent.as_deref()?;
+            self.delegations.get(parent)
         };
-        std::iter::successors(self.grants.get(id), parent)
+        std::iter::successors(self.delegations.get(id), parent)
     }
 
     /// Whether a delegation, or one that it was lent on from, was taken back for sure.
     pub fn is_revoked(&self, id: &str) -> bool {
-        self.chain(id).any(|grant| grant.lent.sure.is_revoked)
+        self.chain(id)
+            .any(|delegation| delegation.lent.sure.is_revoked)
     }
 
     /// Whether it holds no longer for sure: it was taken back, or may not be lent on any more.
     pub fn is_over(&self, id: &str) -> bool {
         let links = self.chain(id).zip(self.chain(id).skip(1));
         let may_lend = |(link, parent): (&Grant, &Grant)| {
-            parent.lent.sure.lend_depth > link.lent.sure.lend_depth
+            parent.lent.sure.max_redelegations > link.lent.sure.max_redelegations
         };
         self.is_revoked(id) || !links.into_iter().all(may_lend)
     }
@@ -255,7 +256,10 @@ impl Book {
 
     /// How many facts were acknowledged as changed or ended.
     pub fn ended(&self) -> usize {
-        let revoked = self.grants.values().filter(|it| it.lent.sure.is_revoked);
+        let revoked = self
+            .delegations
+            .values()
+            .filter(|it| it.lent.sure.is_revoked);
         let closed = self.tasks.values().filter(|it| it.stands.sure.is_closed);
         let used = self.approvals.values().filter(|it| it.uses.used > 0);
         let labelled = self.sessions.values();

@@ -39,17 +39,17 @@ const PEOPLE: &str = r#"[
 const FILES: &str = r#"{
   "server": {"name": "files", "owner": "bob"},
   "tools": {
-    "read": {"effect": "read", "status": "confirmed", "yields": ["private"], "egress": false, "sensitivity": "internal"},
-    "write": {"effect": "write", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
-    "format": {"effect": "admin", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"}
+    "read": {"access": "read", "status": "confirmed", "yields": ["private"], "egress": false, "sensitivity": "internal"},
+    "write": {"access": "write", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
+    "format": {"access": "admin", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"}
   }
 }"#;
 
 const MAIL: &str = r#"{
   "server": {"name": "mail", "owner": "bob"},
   "tools": {
-    "list": {"effect": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
-    "send": {"effect": "write", "status": "confirmed", "yields": ["sent"], "egress": true, "sensitivity": "internal"}
+    "list": {"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
+    "send": {"access": "write", "status": "confirmed", "yields": ["sent"], "egress": true, "sensitivity": "internal"}
   }
 }"#;
 
@@ -145,7 +145,7 @@ pub fn why(answer: &v1::AuthorizeResponse) -> v1::ReasonCode {
 }
 
 /// Whether it is denied because what was lent was taken back, or may not be lent on any more.
-pub fn is_taken_back(answer: &v1::AuthorizeResponse) -> bool {
+pub fn is_cancelled(answer: &v1::AuthorizeResponse) -> bool {
     use v1::ReasonCode::{DelegationChainBroken, DelegationRevoked};
     [DelegationRevoked, DelegationChainBroken].contains(&why(answer))
 }
@@ -190,10 +190,10 @@ pub fn moment_in(seconds: u64) -> Timestamp {
 }
 
 /// These tools, named as `<server>/<tool>`.
-pub fn scope(tools: &[&str], effect: v1::Effect) -> v1::Scope {
+pub fn scope(tools: &[&str], access: v1::AccessLevel) -> v1::Scope {
     v1::Scope {
         tools: tools.iter().map(|tool| (*tool).to_owned()).collect(),
-        effect: effect.into(),
+        access: access.into(),
         ..Default::default()
     }
 }
@@ -223,10 +223,10 @@ fn call(by: &str, tool: &str, arguments: &str) -> v1::CallContext {
 }
 
 /// A call on what a delegation lends.
-pub fn by_grant(by: &str, tool: &str, grant: &str) -> v1::CallContext {
+pub fn by_delegation(by: &str, tool: &str, delegation: &str) -> v1::CallContext {
     v1::CallContext {
         delegation: Some(v1::Delegation {
-            grant_ids: vec![grant.into()],
+            delegation_ids: vec![delegation.into()],
             ..Default::default()
         }),
         ..call(by, tool, "{}")

@@ -5,12 +5,12 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use callgate::proto::v1;
-use callgate::proto::v1::Effect;
+use callgate::proto::v1::AccessLevel;
 use tonic::Status;
 
 use crate::crash::book::{Book, Fact, Grant, Lent};
 use crate::crash::company::{
-    Doors, actor, agent, by_grant, is_gone, is_taken_back, moment_in, scope, user,
+    Doors, actor, agent, by_delegation, is_cancelled, is_gone, moment_in, scope, user,
 };
 
 pub mod work;
@@ -98,10 +98,10 @@ impl Client {
     /// Delegations of this client that nobody has taken back.
     fn own_grants(&self) -> Vec<String> {
         let book = self.book();
-        let grants = book.grants.iter().filter(|(id, grant)| {
-            grant.owner == self.owner && grant.lent.is_settled() && !book.is_over(id)
+        let delegations = book.delegations.iter().filter(|(id, delegation)| {
+            delegation.owner == self.owner && delegation.lent.is_settled() && !book.is_over(id)
         });
-        grants.map(|(id, _)| id.clone()).collect()
+        delegations.map(|(id, _)| id.clone()).collect()
     }
 
     async fn lend(&mut self, parent: Option<String>) -> Result<(), Status> {
@@ -110,9 +110,9 @@ impl Client {
         let request = v1::GrantDelegationRequest {
             actor: actor(from),
             to: Some(to),
-            scope: Some(scope(&["files/write", "mail/list"], Effect::Write)),
+            scope: Some(scope(&["files/write", "mail/list"], AccessLevel::Write)),
             parent_id: parent.clone().unwrap_or_default(),
-            lend_depth: u32::from(parent.is_none()),
+            max_redelegations: u32::from(parent.is_none()),
             expires_at: Some(moment_in(if parent.is_none() { LONG } else { LONG / 2 })),
             ..Default::default()
         };
@@ -120,14 +120,14 @@ impl Client {
         let answer = self.doors.control.grant_delegation(request).await?;
         let answer = answer.into_inner();
         let stored = answer.delegation.unwrap();
-        let grant = Grant {
+        let delegation = Grant {
             owner: self.owner,
             parent,
             lent: Fact::new(Lent::of(&stored)),
         };
         let mut book = self.book();
         book.acknowledged(newest, answer.revision, "GrantDelegation", &stored.id);
-        book.grants.insert(stored.id, grant);
+        book.delegations.insert(stored.id, delegation);
         Ok(())
     }
 
@@ -137,8 +137,8 @@ impl Client {
             let book = self.book();
             // As it was lent, or what is lent on from it would not fit into it.
             parents.retain(|id| {
-                let sure = &book.grants[id].lent.sure;
-                sure.lend_depth == 1 && sure.effect == i32::from(Effect::Write)
+                let sure = &book.delegations[id].lent.sure;
+                sure.max_redelegations == 1 && sure.access == i32::from(AccessLevel::Write)
             });
         }
         match self.dice.pick(&parents) {
@@ -151,7 +151,7 @@ impl Client {
         let Some(id) = self.dice.pick(&self.own_grants()) else {
             return Ok(());
         };
-        let mut next = self.book().grants[&id].lent.sure.clone();
+        let mut next = self.book().delegations[&id].lent.sure.clone();
         let mut request = v1::NarrowDelegationRequest {
             actor: actor(user("ana")),
             idempotency_key: self.key(),
@@ -160,9 +160,9 @@ impl Client {
         };
         match self.dice.below(3) {
             0 => {
-                next.effect = Effect::Read.into();
+                next.access = AccessLevel::Read.into();
                 next.tools = vec!["mail/list".into()];
-                request.scope = Some(scope(&["mail/list"], Effect::Read));
+                request.scope = Some(scope(&["mail/list"], AccessLevel::Read));
             }
             1 => {
                 next.expires -= 1;
@@ -172,8 +172,8 @@ impl Client {
                 });
             }
             _ => {
-                next.lend_depth = 0;
-                request.lend_depth = Some(0);
+                next.max_redelegations = 0;
+                request.max_redelegations = Some(0);
             }
         }
         let newest = self.expect_grant(&id, &next);
@@ -193,7 +193,7 @@ impl Client {
         let Some(id) = self.dice.pick(&self.own_grants()) else {
             return Ok(());
         };
-        let mut next = self.book().grants[&id].lent.sure.clone();
+        let mut next = self.book().delegations[&id].lent.sure.clone();
         next.is_revoked = true;
         let request = v1::RevokeDelegationRequest {
             actor: actor(user("ana")),
@@ -215,7 +215,7 @@ impl Client {
 
     fn expect_grant(&self, id: &str, next: &Lent) -> u64 {
         let mut book = self.book();
-        book.grants.get_mut(id).unwrap().lent.doubt = Some(next.clone());
+        book.delegations.get_mut(id).unwrap().lent.doubt = Some(next.clone());
         book.newest
     }
 
@@ -231,27 +231,34 @@ impl Client {
         assert_eq!(Lent::of(&stored), next, "{verb}");
         let mut book = self.book();
         book.acknowledged(newest, revision, verb, &stored.id);
-        book.grants.get_mut(&stored.id).unwrap().lent.confirm(next);
+        book.delegations
+            .get_mut(&stored.id)
+            .unwrap()
+            .lent
+            .confirm(next);
     }
 
     async fn call_by_grant(&mut self) -> Result<(), Status> {
-        let all: Vec<String> = self.book().grants.keys().cloned().collect();
+        let all: Vec<String> = self.book().delegations.keys().cloned().collect();
         let Some(id) = self.dice.pick(&all) else {
             return Ok(());
         };
         let (by, was_over, newest) = {
             let book = self.book();
-            let by = if book.grants[&id].parent.is_some() {
+            let by = if book.delegations[&id].parent.is_some() {
                 "two"
             } else {
                 "one"
             };
             (by, book.is_over(&id), book.newest)
         };
-        let answer = self.doors.decide(by_grant(by, "mail/list", &id)).await?;
+        let answer = self
+            .doors
+            .decide(by_delegation(by, "mail/list", &id))
+            .await?;
         self.book().decided(newest, &answer);
         if was_over {
-            assert!(is_taken_back(&answer), "{answer:?}");
+            assert!(is_cancelled(&answer), "{answer:?}");
         }
         Ok(())
     }

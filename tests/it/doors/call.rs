@@ -75,7 +75,7 @@ pub struct Call {
     pub session: Option<&'static str>,
     /// Numbers of what was made.
     pub task: Option<usize>,
-    pub grant: Option<usize>,
+    pub delegation: Option<usize>,
     pub approval: Option<usize>,
     /// The id of the JSON-RPC request.
     pub id: Option<Json>,
@@ -195,27 +195,27 @@ impl Call {
         };
         let by_token = matches!(known, Known::Token(_));
         // Mostly one that was lent to this agent.
-        let grant = dice.sometimes(4, |dice| match by {
+        let delegation = dice.sometimes(4, |dice| match by {
             By::Agent("helper") => Some(dice.pick(&[1, 1, 3, 0])),
             By::Agent(_) => Some(dice.pick(&[0, 0, 2, 3])),
             By::Person(_) => None,
         });
-        let grant = grant.flatten();
+        let delegation = delegation.flatten();
         // A token always says for whom an agent acts. A grant does too.
-        let is_lent = match (by_token, grant) {
+        let is_lent = match (by_token, delegation) {
             (true, _) => is_agent,
             // A certificate names nobody else.
             _ if known == Known::Named("spiffe") => false,
             (false, Some(_)) => dice.below(4) == 0,
             (false, None) => dice.below(3) > 0,
         };
-        let people: &[&str] = match grant {
+        let people: &[&str] = match delegation {
             Some(3) => &["bob"],
             Some(_) => &["ana", "ana", "ana", "bob"],
             None => &["ana", "ana", "ana", "bob", "dan", "nobody"],
         };
         let person = is_lent.then(|| dice.pick(people));
-        let chained = is_lent && by_token && grant.is_none();
+        let chained = is_lent && by_token && delegation.is_none();
         let actors = chained.then(|| dice.sometimes(6, |dice| dice.pick(&["helper", "ghost"])));
         let scopes = chained.then(|| dice.sometimes(4, |dice| dice.pick(&["tools", "read"])));
         let tasks = made.tasks.len();
@@ -240,7 +240,7 @@ impl Call {
             what,
             session: dice.pick(&[None, Some("s-1"), Some("s-2"), Some("s-3")]),
             task: dice.sometimes(4, |dice| dice.below(tasks)),
-            grant,
+            delegation,
             approval: dice
                 .sometimes(8, |dice| dice.below(approvals.max(1)))
                 .filter(|it| *it < approvals),
@@ -335,19 +335,20 @@ impl Call {
             Known::Token(_) => "jwt",
         };
         let id = |ids: &[String], number: Option<usize>| number.map(|it| ids[it].clone());
-        let delegation = (self.person.is_some() || self.grant.is_some()).then(|| v1::Delegation {
-            root: self.person.and_then(|person| entity("User", person)),
-            actors: self
-                .actors
-                .iter()
-                .filter_map(|it| entity("Agent", it))
-                .collect(),
-            scopes: self.scopes.iter().map(ToString::to_string).collect(),
-            verified: self.person.is_some(),
-            grant_ids: id(&made.grants, self.grant).into_iter().collect(),
-            root_claims: self.claims().and_then(|(_, of_root)| of_root),
-            ..v1::Delegation::default()
-        });
+        let delegation =
+            (self.person.is_some() || self.delegation.is_some()).then(|| v1::Delegation {
+                root: self.person.and_then(|person| entity("User", person)),
+                actors: self
+                    .actors
+                    .iter()
+                    .filter_map(|it| entity("Agent", it))
+                    .collect(),
+                scopes: self.scopes.iter().map(ToString::to_string).collect(),
+                verified: self.person.is_some(),
+                delegation_ids: id(&made.delegations, self.delegation).into_iter().collect(),
+                root_claims: self.claims().and_then(|(_, of_root)| of_root),
+                ..v1::Delegation::default()
+            });
         v1::CallContext {
             subject: Some(v1::Subject {
                 entity: entity(ty, name),

@@ -63,7 +63,7 @@ server_from = "properties"
 session_key = "session"
 task_key = "task"
 approvals_key = "approvals"
-grants_key = "grants"
+delegations_key = "grants"
 "#;
 
     async fn of(_: &Company) -> Self {
@@ -109,7 +109,7 @@ grants_key = "grants"
         let made = &company.made;
         context["task"] = json!(call.task.map(|it| &made.tasks[it]));
         context["approvals"] = json!(call.approval.map(|it| &made.approvals[it]));
-        context["grants"] = json!(call.grant.map(|it| [&made.grants[it]]));
+        context["grants"] = json!(call.delegation.map(|it| [&made.delegations[it]]));
         let body = json!({
             "subject": {"type": "identity", "id": person},
             "action": {"name": method},

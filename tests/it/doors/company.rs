@@ -4,13 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use callgate::config::telemetry::{DecisionLog, Telemetry};
+use callgate::config::telemetry::{DecisionLog, TelemetryConfig};
 use callgate::proto::v1;
 use callgate::proto::v1::control_client::ControlClient;
 use callgate::service::clock::Clock;
-use callgate::service::generation::Load;
-use callgate::telemetry::recorder::{Parts, Recorder};
-use callgate::telemetry::redaction::Redaction;
+use callgate::service::generation::LoadedBundle;
+use callgate::telemetry::record::recorder::{Recorder, RecorderParts};
+use callgate::telemetry::redact::redaction::Redaction;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
 use prost_types::Timestamp;
@@ -100,21 +100,21 @@ const ENTITIES: &str = r#"[
 const GIT: &str = r#"{
   "server": {"name": "git", "owner": "ana"},
   "tools": {
-    "log": {"effect": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
-    "show": {"effect": "read", "status": "confirmed", "yields": ["private"], "egress": false, "sensitivity": "internal",
+    "log": {"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
+    "show": {"access": "read", "status": "confirmed", "yields": ["private"], "egress": false, "sensitivity": "internal",
       "target_arguments": ["path"]},
-    "commit": {"effect": "write", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
-    "push": {"effect": "write", "status": "confirmed", "yields": [], "egress": true, "sensitivity": "internal"},
-    "purge": {"effect": "admin", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"}
+    "commit": {"access": "write", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
+    "push": {"access": "write", "status": "confirmed", "yields": [], "egress": true, "sensitivity": "internal"},
+    "purge": {"access": "admin", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"}
   }
 }"#;
 
 const MAIL: &str = r#"{
   "server": {"name": "mail", "owner": "bob"},
   "tools": {
-    "list": {"effect": "read", "status": "confirmed", "yields": ["untrusted"], "egress": false, "sensitivity": "internal",
+    "list": {"access": "read", "status": "confirmed", "yields": ["untrusted"], "egress": false, "sensitivity": "internal",
       "typed": true, "input_schema": {"type": "object", "properties": {"most": {"type": "integer"}, "folder": {"type": "string"}}}},
-    "send": {"effect": "write", "status": "confirmed", "yields": ["sent"], "egress": true, "sensitivity": "internal"}
+    "send": {"access": "write", "status": "confirmed", "yields": ["sent"], "egress": true, "sensitivity": "internal"}
   }
 }"#;
 
@@ -151,7 +151,7 @@ const RECORDS: &str = r#"[
 /// What was made in the course of things, by the number under which calls know it.
 #[derive(Default)]
 pub struct Made {
-    pub grants: Vec<String>,
+    pub delegations: Vec<String>,
     pub tasks: Vec<String>,
     pub approvals: Vec<String>,
 }
@@ -186,20 +186,20 @@ impl Company {
     }
 
     /// A company with policies, people and tools of its own, in which nothing has happened.
-    pub async fn with(config: &str, load: Load) -> Self {
+    pub async fn with(config: &str, load: LoadedBundle) -> Self {
         let clock = Arc::new(TestClock::new());
         let spans = InMemorySpanExporter::default();
         let provider = SdkTracerProvider::builder()
             .with_simple_exporter(spans.clone())
             .build();
-        let redaction = Redaction::new(&[7; 32], &Telemetry::default());
-        let recorder = Recorder::new(Parts {
+        let redaction = Redaction::new(&[7; 32], &TelemetryConfig::default());
+        let recorder = Recorder::new(RecorderParts {
             tracer: Some(provider.tracer("callgate")),
             meter: None,
             live: Arc::default(),
             redaction: redaction.expect("a key"),
             decision_log: DecisionLog::None,
-            ..Parts::default()
+            ..RecorderParts::default()
         });
         let at = Arc::clone(&clock) as Arc<dyn Clock>;
         let server = start_recorded(config, &[], at, recorder).await;
@@ -216,7 +216,7 @@ impl Company {
     }
 
     async fn begin(&mut self) {
-        let (read, write) = (v1::Effect::Read, v1::Effect::Write);
+        let (read, write) = (v1::AccessLevel::Read, v1::AccessLevel::Write);
         self.lend("ana", "coder", write, 3_600).await;
         self.lend("ana", "helper", read, 3_600).await;
         self.lend("ana", "coder", write, 60).await;
@@ -227,17 +227,19 @@ impl Company {
         self.task("ana", "coder", Some(2), 3_600).await;
     }
 
-    async fn lend(&mut self, by: &str, to: &str, effect: v1::Effect, seconds: u64) {
+    async fn lend(&mut self, by: &str, to: &str, access: v1::AccessLevel, seconds: u64) {
         let request = v1::GrantDelegationRequest {
             actor: person(by),
             to: entity("Agent", to),
-            scope: scope(&["git", "mail"], effect),
+            scope: scope(&["git", "mail"], access),
             expires_at: self.after(seconds),
             ..Default::default()
         };
         let answer = self.control.grant_delegation(request).await;
-        let grant = answer.expect("a delegation").into_inner().delegation;
-        self.made.grants.push(grant.expect("a delegation").id);
+        let delegation = answer.expect("a delegation").into_inner().delegation;
+        self.made
+            .delegations
+            .push(delegation.expect("a delegation").id);
     }
 
     async fn task(&mut self, of: &str, agent: &str, calls: Option<u64>, seconds: u64) {
@@ -246,7 +248,7 @@ impl Company {
             agent: entity("Agent", agent),
             person: entity("User", of),
             purpose: "release 1.2".into(),
-            scope: scope(&["git", "mail"], v1::Effect::Write),
+            scope: scope(&["git", "mail"], v1::AccessLevel::Write),
             call_budget: calls,
             deadline: self.after(seconds),
             ..Default::default()
@@ -299,7 +301,7 @@ impl Company {
     pub async fn take_back(&mut self) {
         let revoke = v1::RevokeDelegationRequest {
             actor: person("ana"),
-            id: self.made.grants[1].clone(),
+            id: self.made.delegations[1].clone(),
             ..Default::default()
         };
         let revoked = self.control.revoke_delegation(revoke).await;
@@ -338,7 +340,7 @@ impl Made {
     pub fn named(&self, text: &str) -> String {
         let mut text = text.to_owned();
         let kinds = [
-            ("grant", &self.grants),
+            ("grant", &self.delegations),
             ("task", &self.tasks),
             ("approval", &self.approvals),
         ];

@@ -30,7 +30,10 @@ pub fn headers(call: &Call, company: &Company) -> Vec<(&'static str, String)> {
     }
     headers.extend(call.session.map(|it| ("mcp-session-id", it.to_owned())));
     headers.extend(call.task.map(|it| ("x-task", made.tasks[it].clone())));
-    headers.extend(call.grant.map(|it| ("x-grants", made.grants[it].clone())));
+    headers.extend(
+        call.delegation
+            .map(|it| ("x-grants", made.delegations[it].clone())),
+    );
     let approval = call.approval.map(|it| made.approvals[it].clone());
     headers.extend(approval.map(|it| ("x-approvals", it)));
     headers.extend(call.traceparent.map(|it| ("traceparent", it.to_owned())));
@@ -107,7 +110,7 @@ servers = [
 ]
 task_header = "x-task"
 approval_header = "x-approvals"
-grant_header = "x-grants"
+delegation_header = "x-grants"
 [[envoy.identity]]
 from = "spiffe"
 prefix = "spiffe://example.org/agent/"

@@ -23,8 +23,8 @@ fn metadata(call: &Call, company: &Company) -> Json {
         "traceparent": call.traceparent,
         "jwt": call.token(),
     });
-    if let Some(grant) = call.grant {
-        metadata["grants"] = json!(made.grants[grant]);
+    if let Some(delegation) = call.delegation {
+        metadata["grants"] = json!(made.delegations[delegation]);
     }
     if let Some(approval) = call.approval {
         metadata["approvals"] = json!(made.approvals[approval]);
@@ -82,7 +82,7 @@ impl Door for ExtMcp {
 [ext_mcp]
 task_key = "task"
 approvals_key = "approvals"
-grants_key = "grants"
+delegations_key = "grants"
 [[ext_mcp.identity]]
 from = "jwt"
 key = "jwt"

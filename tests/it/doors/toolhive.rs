@@ -56,7 +56,7 @@ impl Door for Toolhive {
             scopes: Vec::new(),
             session: None,
             task: None,
-            grant: None,
+            delegation: None,
             approval: None,
             id: None,
             address: None,

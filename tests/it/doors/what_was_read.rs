@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use callgate::bundle;
-use callgate::service::generation::Load;
+use callgate::service::generation::LoadedBundle;
 use serde_json::json;
 
 use crate::authzen::EVALUATION;
@@ -26,10 +26,10 @@ const NAMES: [(&str, [Option<&str>; 3]); 4] = [
     ("none", [None, None, None]),
 ];
 
-fn shipped() -> Load {
+fn shipped() -> LoadedBundle {
     let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
     let bundle = bundle::load(&policies).unwrap_or_else(|faults| panic!("{faults}"));
-    Load {
+    LoadedBundle {
         snapshot: bundle.snapshot,
         claims: bundle.config.claims,
         policy_set_digest: bundle.digest,
@@ -51,7 +51,7 @@ fn call(person: &'static str, what: What, session: Option<&'static str>) -> Ques
         what,
         session,
         task: None,
-        grant: None,
+        delegation: None,
         approval: None,
         id: Some(json!(1)),
         address: None,

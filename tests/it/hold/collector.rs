@@ -31,7 +31,7 @@ pub enum Mood {
     /// It takes the request and never answers.
     Stalled,
     /// It takes them, and drops so many of each export, as it says.
-    Takes { dropping: i64 },
+    Takes { with_rejected_count: i64 },
 }
 
 #[derive(Debug, Default)]
@@ -100,14 +100,17 @@ impl TraceService for Collector {
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
         let mood = *self.mood.lock().unwrap();
-        let Mood::Takes { dropping } = mood else {
+        let Mood::Takes {
+            with_rejected_count,
+        } = mood
+        else {
             tokio::time::sleep(Duration::from_secs(3_600)).await;
             return Err(Status::aborted("nobody waits so long"));
         };
         let resources = request.into_inner().resource_spans;
         let scopes = resources.iter().flat_map(|it| &it.scope_spans);
         let count = scopes.map(|it| it.spans.len() as u64).sum::<u64>();
-        let dropped = count.min(u64::try_from(dropping).unwrap());
+        let dropped = count.min(u64::try_from(with_rejected_count).unwrap());
         let mut kept = self.kept.lock().unwrap();
         kept.spans += count - dropped;
         kept.dropped += dropped;

@@ -231,7 +231,12 @@ async fn denies_that_say_the_same_are_summed_up_and_the_first_ones_have_lines() 
     for tool in ["no_such_tool", "none_either"] {
         let of_tool = || lines(&log, "callgate::decision").filter(|line| line["tool"] == tool);
         assert_eq!(stand_for(of_tool()), 200);
-        assert_eq!(of_tool().filter(|it| it["message"] == "decided").count(), 5);
+        assert_eq!(
+            of_tool()
+                .filter(|it| it["message"] == "authorization decision")
+                .count(),
+            5
+        );
         let summaries: Vec<_> = of_tool().filter(|it| it["repeated"].is_u64()).collect();
         for line in &summaries {
             assert_eq!(line["message"], "denied again");
@@ -248,7 +253,10 @@ async fn denies_that_say_the_same_are_summed_up_and_the_first_ones_have_lines() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_nobody_reads_holds_up_no_end_and_what_it_lost_is_in_the_last_metrics() {
     let bundle = bundle(1_000_000);
-    let collector = Collector::start(Mood::Takes { dropping: 0 }).await;
+    let collector = Collector::start(Mood::Takes {
+        with_rejected_count: 0,
+    })
+    .await;
     let endpoint = collector.endpoint();
     let mut server = Piped::start(
         &bundle,
@@ -312,7 +320,9 @@ async fn spans_that_a_collector_does_not_take_are_told() {
         assert!(begun.elapsed() < Duration::from_secs(30), "{lost:?}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    collector.turn(Mood::Takes { dropping: 3 });
+    collector.turn(Mood::Takes {
+        with_rejected_count: 3,
+    });
     denied += server.deny(tools(100)).await;
     let begun = Instant::now();
     let lost = loop {
@@ -367,7 +377,10 @@ async fn spans_that_wait_for_a_collector_at_the_end_are_told() {
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_that_a_collector_does_not_take_at_the_end_are_told() {
     let bundle = bundle(30);
-    let collector = Collector::start(Mood::Takes { dropping: 0 }).await;
+    let collector = Collector::start(Mood::Takes {
+        with_rejected_count: 0,
+    })
+    .await;
     collector.stall_metrics();
     let endpoint = collector.endpoint();
     let variables = [

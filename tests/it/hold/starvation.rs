@@ -4,14 +4,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use callgate::call::challenge;
-use callgate::call::context::Initiator;
-use callgate::call::live::approval::{Approval, ApprovedCall, Circumstances};
-use callgate::call::live::change::{Asked, Change};
-use callgate::call::model::{self, TYPES};
+use callgate::domain::authority::approval::{Approval, ApprovalContext, ApprovedCall};
+use callgate::domain::authority::change::{Change, ChangeOrigin};
+use callgate::domain::decide::challenge;
+use callgate::domain::request::call_context::Initiator;
+use callgate::domain::schema::{self, TYPES};
 use callgate::proto::v1;
 use callgate::service::generation::Generation;
-use callgate::service::ledger::Plan;
+use callgate::service::ledger::PlannedChange;
 use smol_str::{SmolStr, format_smolstr};
 use tonic::Code;
 
@@ -49,8 +49,8 @@ fn asked(agent: &str, number: u32) -> v1::RequestApprovalRequest {
 fn waiting(world: &World, number: u32) -> Approval {
     let now = world.server.service.now();
     let call = ApprovedCall {
-        subject: model::entity(&TYPES.agent, format_smolstr!("agent-{}", number % 100)),
-        root: Some(model::entity(&TYPES.user, "sam")),
+        subject: schema::entity(&TYPES.agent, format_smolstr!("agent-{}", number % 100)),
+        root: Some(schema::entity(&TYPES.user, "sam")),
         actors: Vec::new(),
         initiator: Initiator::Client,
         server: "git".into(),
@@ -67,7 +67,7 @@ fn waiting(world: &World, number: u32) -> Approval {
         id: format_smolstr!("appr-{number:0>9}"),
         digest: challenge::digest(&call, expires_at),
         call,
-        circumstances: Circumstances::default(),
+        circumstances: ApprovalContext::default(),
         requested_at: now,
         expires_at,
         word: None,
@@ -76,13 +76,13 @@ fn waiting(world: &World, number: u32) -> Approval {
 
 /// Writes a change past the front door.
 async fn write(world: &World, id: SmolStr, change: Change) {
-    let asked = Asked {
+    let asked = ChangeOrigin {
         caller: "test".into(),
         principal: None,
         key: None,
     };
-    let plan = |_: &Generation| -> Result<Plan, ()> {
-        Ok(Plan {
+    let plan = |_: &Generation| -> Result<PlannedChange, ()> {
+        Ok(PlannedChange {
             verb: "Test",
             id,
             change,

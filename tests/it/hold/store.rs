@@ -60,7 +60,7 @@ async fn lend(doors: &mut Doors) -> Result<(), Status> {
     let request = v1::GrantDelegationRequest {
         actor: actor(user("ana")),
         to: Some(agent("one")),
-        scope: Some(scope(&["mail/list"], v1::Effect::Read)),
+        scope: Some(scope(&["mail/list"], v1::AccessLevel::Read)),
         expires_at: Some(moment_in(3_600)),
         ..Default::default()
     };

@@ -6,40 +6,44 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use callgate::call::decision::{Decision, ReasonCode};
-use callgate::call::live::change::Entry;
-use callgate::call::model::Effect;
-use callgate::control::approvals::{ApprovalRequest, Yes};
-use callgate::control::delegations::NewGrant;
+use callgate::control::approvals::{ApprovalRequest, CallApproval};
+use callgate::control::delegations::NewDelegation;
 use callgate::control::error::ControlError;
 use callgate::control::tasks::NewTask;
-use callgate::state::sqlite::Sqlite;
-use callgate::state::store::{Loaded, Pruned, Retention, Store, StoreError, Write};
+use callgate::domain::authority::change::ChangeRecord;
+use callgate::domain::decide::verdict::{ReasonCode, Verdict};
+use callgate::domain::schema::AccessLevel;
+use callgate::store::sqlite::SqliteStore;
+use callgate::store::store::{Pruned, Retention, Store, StoreError, StoreWrite, StoredState};
 use smol_str::SmolStr;
 
-use crate::live::office::{Office, agent, by_grants, call, for_person, person, tools};
+use crate::live::office::{Office, agent, call, for_person, from_delegation_ids, person, tools};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// A store whose disk can be full.
 struct Fragile {
-    store: Sqlite,
+    store: SqliteStore,
     is_full: Arc<AtomicBool>,
 }
 
 impl Store for Fragile {
-    fn load(&mut self) -> Result<Loaded, StoreError> {
+    fn load(&mut self) -> Result<StoredState, StoreError> {
         self.store.load()
     }
 
-    fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+    fn commit(&mut self, writes: &[StoreWrite]) -> Result<(), StoreError> {
         if self.is_full.load(Ordering::SeqCst) {
             return Err(StoreError::Write("database or disk is full".to_owned()));
         }
         self.store.commit(writes)
     }
 
-    fn entries_after(&mut self, revision: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
+    fn entries_after(
+        &mut self,
+        revision: u64,
+        limit: usize,
+    ) -> Result<Vec<ChangeRecord>, StoreError> {
         self.store.entries_after(revision, limit)
     }
 
@@ -51,19 +55,19 @@ impl Store for Fragile {
 fn office() -> (Office, Arc<AtomicBool>) {
     let is_full = Arc::new(AtomicBool::new(false));
     let store = Fragile {
-        store: Sqlite::in_memory().unwrap(),
+        store: SqliteStore::in_memory().unwrap(),
         is_full: Arc::clone(&is_full),
     };
     (Office::over(Box::new(store)), is_full)
 }
 
-fn lending(office: &Office) -> NewGrant {
-    NewGrant {
+fn lending(office: &Office) -> NewDelegation {
+    NewDelegation {
         to: agent("one"),
-        scope: tools(&["mail/list"], Effect::Read),
+        scope: tools(&["mail/list"], AccessLevel::Read),
         task: None,
         parent: None,
-        lend_depth: 0,
+        max_redelegations: 0,
         not_before: None,
         expires_at: office.now() + HOUR,
     }
@@ -72,10 +76,10 @@ fn lending(office: &Office) -> NewGrant {
 async fn lend(office: &Office) -> Result<SmolStr, ControlError> {
     let author = office.author(&person("ana"));
     let lent = office.control.grant_delegation(&author, lending(office));
-    Ok(lent.await?.value.grant.id.clone())
+    Ok(lent.await?.value.delegation.id.clone())
 }
 
-fn is_unwritten(decision: &Decision) -> bool {
+fn is_unwritten(decision: &Verdict) -> bool {
     !decision.is_allow() && decision.reasons[0].code == ReasonCode::StoreUnavailable
 }
 
@@ -83,7 +87,7 @@ fn is_unwritten(decision: &Decision) -> bool {
 async fn a_change_that_is_not_written_is_not_in_service() {
     let (office, is_full) = office();
     let kept = lend(&office).await.unwrap();
-    let made = by_grants(
+    let made = from_delegation_ids(
         call(&agent("one"), "mail/list"),
         std::slice::from_ref(&kept),
     );
@@ -97,8 +101,8 @@ async fn a_change_that_is_not_written_is_not_in_service() {
     }
     let live = office.service.live().unwrap();
     assert_eq!(live.revision(), before.revision());
-    assert_eq!(live.authority.grants.size(), 1);
-    assert!(live.authority.grants[&kept].revoked_at.is_none());
+    assert_eq!(live.authority.delegations.size(), 1);
+    assert!(live.authority.delegations[&kept].revoked_at.is_none());
     assert!(changes.try_recv().is_err(), "nothing is told");
     assert!(office.decide(&made).await.is_allow(), "calls go on");
 
@@ -114,7 +118,7 @@ async fn a_change_that_is_not_written_is_not_in_service() {
     assert!(revoked.is_durable);
     let denied = office.decide(&made).await;
     assert_eq!(denied.reasons[0].code, ReasonCode::DelegationRevoked);
-    let made = by_grants(call(&agent("one"), "mail/list"), &[next]);
+    let made = from_delegation_ids(call(&agent("one"), "mail/list"), &[next]);
     assert!(office.decide(&made).await.is_allow());
 }
 
@@ -125,7 +129,7 @@ async fn what_is_taken_away_takes_force_at_once_and_is_written_when_it_can_be() 
     let lent = [lend(&office).await.unwrap(), lend(&office).await.unwrap()];
     let made = lent
         .clone()
-        .map(|id| by_grants(call(&agent("one"), "mail/list"), &[id]));
+        .map(|id| from_delegation_ids(call(&agent("one"), "mail/list"), &[id]));
     let mut in_session = for_person(call(&agent("two"), "mail/list"), &person("ana"));
     in_session.workflow.session_id = Some("s".into());
     let before = office.service.live().unwrap().revision();
@@ -205,7 +209,7 @@ async fn many_changes_at_once_fail_together_and_come_back_together() {
     assert!(lend_all().await.iter().all(|is_lent| *is_lent));
     let live = office.service.live().unwrap();
     assert_eq!(live.revision(), before + 50);
-    assert_eq!(live.authority.grants.size(), 50);
+    assert_eq!(live.authority.delegations.size(), 50);
 }
 
 #[tokio::test]
@@ -292,7 +296,7 @@ async fn a_use_that_is_not_written_is_not_allowed() {
         .await
         .unwrap();
     let approval = &asked.value.approval;
-    let yes = Yes {
+    let yes = CallApproval {
         id: approval.id.clone(),
         digest: approval.digest.clone(),
         uses: 1,

@@ -3,23 +3,23 @@
 
 use std::time::Duration;
 
-use callgate::call::model::Effect;
-use callgate::control::delegations::{Narrowing, NewGrant};
+use callgate::control::delegations::{DelegationNarrowing, NewDelegation};
 use callgate::control::tasks::NewTask;
+use callgate::domain::schema::AccessLevel;
 use proptest::prelude::*;
 use smol_str::SmolStr;
 
-use crate::live::office::{Office, agent, by_grants, call, person, tools};
+use crate::live::office::{Office, agent, call, from_delegation_ids, person, tools};
 
 const AGENTS: [&str; 3] = ["one", "two", "three"];
 /// Each tool with its effect.
-const TOOLS: [(&str, Effect); 4] = [
-    ("mail/list", Effect::Read),
-    ("files/read", Effect::Read),
-    ("files/write", Effect::Write),
-    ("mail/send", Effect::Write),
+const TOOLS: [(&str, AccessLevel); 4] = [
+    ("mail/list", AccessLevel::Read),
+    ("files/read", AccessLevel::Read),
+    ("files/write", AccessLevel::Write),
+    ("mail/send", AccessLevel::Write),
 ];
-const EFFECTS: [Effect; 2] = [Effect::Read, Effect::Write];
+const EFFECTS: [AccessLevel; 2] = [AccessLevel::Read, AccessLevel::Write];
 
 /// One step of a history. Indices are taken modulo what there is.
 #[derive(Debug, Clone)]
@@ -37,11 +37,11 @@ enum Step {
         power: Power,
     },
     Narrow {
-        grant: usize,
+        delegation: usize,
         power: Power,
     },
     Revoke {
-        grant: usize,
+        delegation: usize,
     },
     Open {
         agent: usize,
@@ -58,7 +58,7 @@ enum Step {
         seconds: u64,
     },
     Call {
-        grant: usize,
+        delegation: usize,
         by: usize,
         tool: usize,
         task: Option<usize>,
@@ -70,7 +70,7 @@ enum Step {
 struct Power {
     /// A bit for each tool.
     tools: u8,
-    effect: usize,
+    access: usize,
     depth: u32,
     seconds: u64,
 }
@@ -83,7 +83,7 @@ struct Lent {
     parent: Option<usize>,
     task: Option<usize>,
     tools: u8,
-    effect: Effect,
+    access: AccessLevel,
     depth: u32,
     ends: u64,
     is_revoked: bool,
@@ -94,7 +94,7 @@ struct Open {
     id: SmolStr,
     agent: usize,
     tools: u8,
-    effect: Effect,
+    access: AccessLevel,
     left: u64,
     ends: u64,
     is_closed: bool,
@@ -120,21 +120,21 @@ impl Model {
         !link.is_revoked
             && self.now < link.ends
             && link.tools & (1 << tool) != 0
-            && TOOLS[tool].1 <= link.effect
+            && TOOLS[tool].1 <= link.access
             && for_task
     }
 
     /// The links from the root to this grant.
-    fn chain(&self, grant: usize) -> Vec<usize> {
-        let mut chain = vec![grant];
+    fn chain(&self, delegation: usize) -> Vec<usize> {
+        let mut chain = vec![delegation];
         while let Some(parent) = self.lent[chain[chain.len() - 1]].parent {
             chain.push(parent);
         }
         chain
     }
 
-    fn allows(&self, grant: usize, by: usize, tool: usize, task: Option<usize>) -> bool {
-        let chain = self.chain(grant);
+    fn allows(&self, delegation: usize, by: usize, tool: usize, task: Option<usize>) -> bool {
+        let chain = self.chain(delegation);
         let links = chain
             .iter()
             .all(|link| self.passes(&self.lent[*link], tool, task));
@@ -145,16 +145,16 @@ impl Model {
                 && is_agents
                 && open.left > 0
                 && open.tools & (1 << tool) != 0
-                && TOOLS[tool].1 <= open.effect
+                && TOOLS[tool].1 <= open.access
         });
-        self.lent[grant].to == by && links && in_task
+        self.lent[delegation].to == by && links && in_task
     }
 }
 
 fn power() -> impl Strategy<Value = Power> {
-    (1..16_u8, 0..2_usize, 0..3_u32, 1..400_u64).prop_map(|(tools, effect, depth, seconds)| Power {
+    (1..16_u8, 0..2_usize, 0..3_u32, 1..400_u64).prop_map(|(tools, access, depth, seconds)| Power {
         tools,
-        effect,
+        access,
         depth,
         seconds,
     })
@@ -165,24 +165,24 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (0..3_usize, power(), some_task()).prop_map(|(to, power, task)| Step::Lend { to, power, task }),
         3 => (0..16_usize, 0..3_usize, power()).prop_map(|(parent, to, power)| Step::LendOn { parent, to, power }),
-        2 => (0..16_usize, power()).prop_map(|(grant, power)| Step::Narrow { grant, power }),
-        1 => (0..16_usize).prop_map(|grant| Step::Revoke { grant }),
+        2 => (0..16_usize, power()).prop_map(|(delegation, power)| Step::Narrow { delegation, power }),
+        1 => (0..16_usize).prop_map(|delegation| Step::Revoke { delegation }),
         1 => (0..3_usize, power(), 0..4_u64).prop_map(|(agent, power, budget)| Step::Open { agent, power, budget }),
         1 => (0..8_usize).prop_map(|task| Step::Close { task }),
         2 => (1..120_u64).prop_map(|seconds| Step::Pass { seconds }),
         1 => (1..500_u64).prop_map(|seconds| Step::TurnBack { seconds }),
         12 => (0..16_usize, 0..3_usize, 0..4_usize, some_task())
-            .prop_map(|(grant, by, tool, task)| Step::Call { grant, by, tool, task }),
+            .prop_map(|(delegation, by, tool, task)| Step::Call { delegation, by, tool, task }),
     ]
 }
 
-fn scope(power: &Power) -> callgate::call::live::scope::Scope {
+fn scope(power: &Power) -> callgate::domain::authority::scope::Scope {
     let named = TOOLS.iter().enumerate();
     let named: Vec<&str> = named
         .filter(|(index, _)| power.tools & (1 << index) != 0)
         .map(|(_, (name, _))| *name)
         .collect();
-    tools(&named, EFFECTS[power.effect])
+    tools(&named, EFFECTS[power.access])
 }
 
 /// The company and its model, side by side.
@@ -208,21 +208,21 @@ impl Both {
                     self.lend(*to, power, Some(parent), task).await;
                 }
             }
-            Step::Narrow { grant, power } => {
-                if let Some(grant) = pick(*grant, self.model.lent.len()) {
-                    self.narrow(grant, power).await;
+            Step::Narrow { delegation, power } => {
+                if let Some(delegation) = pick(*delegation, self.model.lent.len()) {
+                    self.narrow(delegation, power).await;
                 }
             }
-            Step::Revoke { grant } => {
-                if let Some(grant) = pick(*grant, self.model.lent.len()) {
-                    let id = self.model.lent[grant].id.clone();
+            Step::Revoke { delegation } => {
+                if let Some(delegation) = pick(*delegation, self.model.lent.len()) {
+                    let id = self.model.lent[delegation].id.clone();
                     let author = self.office.author(&person("ana"));
                     self.office
                         .control
                         .revoke_delegation(&author, id)
                         .await
                         .unwrap();
-                    self.model.lent[grant].is_revoked = true;
+                    self.model.lent[delegation].is_revoked = true;
                 }
             }
             Step::Open {
@@ -253,14 +253,14 @@ impl Both {
                 self.behind += seconds;
             }
             Step::Call {
-                grant,
+                delegation,
                 by,
                 tool,
                 task,
             } => {
-                if let Some(grant) = pick(*grant, self.model.lent.len()) {
+                if let Some(delegation) = pick(*delegation, self.model.lent.len()) {
                     let task = task.and_then(|task| pick(task, self.model.tasks.len()));
-                    self.call(grant, *by, *tool, task).await;
+                    self.call(delegation, *by, *tool, task).await;
                 }
             }
         }
@@ -271,12 +271,12 @@ impl Both {
             Some(parent) => agent(AGENTS[self.model.lent[parent].to]),
             None => person("ana"),
         };
-        let new = NewGrant {
+        let new = NewDelegation {
             to: agent(AGENTS[to]),
             scope: scope(power),
             task: task.map(|task| self.model.tasks[task].id.clone()),
             parent: parent.map(|parent| self.model.lent[parent].id.clone()),
-            lend_depth: power.depth,
+            max_redelegations: power.depth,
             not_before: None,
             expires_at: self.office.service.now() + Duration::from_secs(power.seconds),
         };
@@ -285,12 +285,12 @@ impl Both {
             return;
         };
         let lent = Lent {
-            id: done.value.grant.id.clone(),
+            id: done.value.delegation.id.clone(),
             to,
             parent,
             task,
             tools: power.tools,
-            effect: EFFECTS[power.effect],
+            access: EFFECTS[power.access],
             depth: power.depth,
             ends: self.model.now + power.seconds,
             is_revoked: false,
@@ -298,19 +298,19 @@ impl Both {
         if let Some(parent) = parent.map(|parent| &self.model.lent[parent]) {
             assert!(!parent.is_revoked && self.model.now < parent.ends);
             assert_eq!(lent.tools & !parent.tools, 0, "more tools than were lent");
-            assert!(lent.effect <= parent.effect && lent.ends <= parent.ends);
+            assert!(lent.access <= parent.access && lent.ends <= parent.ends);
             assert!(lent.depth < parent.depth, "lent on too often");
         }
         self.model.lent.push(lent);
     }
 
-    async fn narrow(&mut self, grant: usize, power: &Power) {
-        let known = &self.model.lent[grant];
-        let narrowing = Narrowing {
+    async fn narrow(&mut self, delegation: usize, power: &Power) {
+        let known = &self.model.lent[delegation];
+        let narrowing = DelegationNarrowing {
             id: known.id.clone(),
             scope: Some(scope(power)),
             expires_at: Some(self.office.service.now() + Duration::from_secs(power.seconds)),
-            lend_depth: Some(power.depth),
+            max_redelegations: Some(power.depth),
         };
         let author = self.office.author(&person("ana"));
         if self
@@ -323,12 +323,12 @@ impl Both {
             return;
         }
         let ends = self.model.now + power.seconds;
-        let known = &mut self.model.lent[grant];
+        let known = &mut self.model.lent[delegation];
         assert_eq!(power.tools & !known.tools, 0, "narrowing widened");
-        assert!(EFFECTS[power.effect] <= known.effect && ends <= known.ends);
+        assert!(EFFECTS[power.access] <= known.access && ends <= known.ends);
         assert!(power.depth <= known.depth);
         known.tools = power.tools;
-        known.effect = EFFECTS[power.effect];
+        known.access = EFFECTS[power.access];
         known.ends = ends;
         known.depth = power.depth;
     }
@@ -350,21 +350,21 @@ impl Both {
             id: opened.value.task.id.clone(),
             agent: by,
             tools: power.tools,
-            effect: EFFECTS[power.effect],
+            access: EFFECTS[power.access],
             left: if budget > 0 { budget } else { u64::MAX },
             ends: self.model.now + power.seconds,
             is_closed: false,
         });
     }
 
-    async fn call(&mut self, grant: usize, by: usize, tool: usize, task: Option<usize>) {
+    async fn call(&mut self, delegation: usize, by: usize, tool: usize, task: Option<usize>) {
         let made = call(&agent(AGENTS[by]), TOOLS[tool].0);
-        let mut made = by_grants(made, &[self.model.lent[grant].id.clone()]);
+        let mut made = from_delegation_ids(made, &[self.model.lent[delegation].id.clone()]);
         made.workflow.task_id = task.map(|task| self.model.tasks[task].id.clone());
         let decision = self.office.decide(&made).await;
-        let expected = self.model.allows(grant, by, tool, task);
+        let expected = self.model.allows(delegation, by, tool, task);
         // A chain in which a narrowed link may be lent on no more often than its child is broken.
-        let chain = self.model.chain(grant);
+        let chain = self.model.chain(delegation);
         let lent = |link: &usize| &self.model.lent[*link];
         let is_broken = chain
             .windows(2)

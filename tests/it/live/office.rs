@@ -5,24 +5,24 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
+use callgate::authn::caller::Caller;
 use callgate::bundle;
-use callgate::call::context::{CallContext, Delegation, Operation, Subject};
-use callgate::call::decision::Decision;
-use callgate::call::live::scope::Scope;
-use callgate::call::model::{self, Effect, TYPES};
 use callgate::config::limits::Limits;
-use callgate::control::author::Author;
+use callgate::control::requester::WriteRequester;
 use callgate::control::write::Control;
-use callgate::identity::caller::Caller;
+use callgate::domain::authority::scope::Scope;
+use callgate::domain::decide::verdict::Verdict;
+use callgate::domain::request::call_context::{ActorChain, CallContext, Operation, Subject};
+use callgate::domain::schema::{self, AccessLevel, TYPES};
 use callgate::service::clock::Clock;
 use callgate::service::deadline::Deadline;
-use callgate::service::decisions::{Ask, Service};
-use callgate::service::generation::Load;
-use callgate::service::settings::Settings;
-use callgate::state::sqlite::Sqlite;
-use callgate::state::store::Store;
-use callgate::telemetry::recorder::Recorder;
-use cedar_policy_core::ast::EntityUID;
+use callgate::service::decisions::{RequestMeta, Service};
+use callgate::service::generation::LoadedBundle;
+use callgate::service::settings::ServiceSettings;
+use callgate::store::sqlite::SqliteStore;
+use callgate::store::store::Store;
+use callgate::telemetry::record::recorder::Recorder;
+use callgate_engine::cedar::EntityUID;
 use serde_json::Map;
 use smol_str::SmolStr;
 
@@ -57,22 +57,22 @@ const ENTITIES: &str = r#"[
 const FILES: &str = r#"{
   "server": {"name": "files", "owner": "bob"},
   "tools": {
-    "read": {"effect": "read", "status": "confirmed", "yields": ["private"], "egress": false, "sensitivity": "internal"},
-    "write": {"effect": "write", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
-    "format": {"effect": "admin", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"}
+    "read": {"access": "read", "status": "confirmed", "yields": ["private"], "egress": false, "sensitivity": "internal"},
+    "write": {"access": "write", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
+    "format": {"access": "admin", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"}
   }
 }"#;
 
 const MAIL: &str = r#"{
   "server": {"name": "mail", "owner": "bob"},
   "tools": {
-    "list": {"effect": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
-    "send": {"effect": "write", "status": "confirmed", "yields": ["sent"], "egress": true, "sensitivity": "internal"}
+    "list": {"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"},
+    "send": {"access": "write", "status": "confirmed", "yields": ["sent"], "egress": true, "sensitivity": "internal"}
   }
 }"#;
 
 /// Compiled once: every company of these tests is the same.
-static LOADED: LazyLock<Load> = LazyLock::new(|| {
+static LOADED: LazyLock<LoadedBundle> = LazyLock::new(|| {
     let dir = tempfile::tempdir().unwrap();
     for (path, text) in [
         ("all.cedar", POLICIES),
@@ -85,7 +85,7 @@ static LOADED: LazyLock<Load> = LazyLock::new(|| {
         std::fs::write(path, text).unwrap();
     }
     let bundle = bundle::load(dir.path()).unwrap_or_else(|faults| panic!("{faults}"));
-    Load {
+    LoadedBundle {
         snapshot: bundle.snapshot,
         claims: bundle.config.claims,
         policy_set_digest: bundle.digest,
@@ -112,14 +112,14 @@ pub struct Office {
 impl Office {
     /// Open, with nothing lent.
     pub fn open() -> Self {
-        Self::over(Box::new(Sqlite::in_memory().unwrap()))
+        Self::over(Box::new(SqliteStore::in_memory().unwrap()))
     }
 
     /// The same over another store.
     pub fn over(store: Box<dyn Store>) -> Self {
         let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let clock = Arc::new(HandClock(Mutex::new(start)));
-        let settings = Settings::default();
+        let settings = ServiceSettings::default();
         let service = Service::open(settings, Recorder::default(), store, clock.clone()).unwrap();
         let service = Arc::new(service);
         service.publish(LOADED.clone()).unwrap();
@@ -148,8 +148,8 @@ impl Office {
     }
 
     /// Who asks for a write.
-    pub fn author(&self, actor: &EntityUID) -> Author {
-        Author {
+    pub fn author(&self, actor: &EntityUID) -> WriteRequester {
+        WriteRequester {
             caller: Arc::clone(&self.caller),
             adapter: "test",
             actor: Subject::verified(actor.clone(), "test"),
@@ -159,8 +159,8 @@ impl Office {
     }
 
     /// Decides a call.
-    pub async fn decide(&self, call: &CallContext) -> Decision {
-        let ask = Ask {
+    pub async fn decide(&self, call: &CallContext) -> Verdict {
+        let ask = RequestMeta {
             caller: &self.caller,
             adapter: "test",
             at_least_revision: 0,
@@ -174,25 +174,25 @@ impl Office {
 
 /// `Mcp::User`.
 pub fn person(id: &str) -> EntityUID {
-    model::entity(&TYPES.user, id)
+    schema::entity(&TYPES.user, id)
 }
 
 /// `Mcp::Agent`.
 pub fn agent(id: &str) -> EntityUID {
-    model::entity(&TYPES.agent, id)
+    schema::entity(&TYPES.agent, id)
 }
 
 /// These tools, named as `<server>/<tool>`, up to an effect.
-pub fn tools(names: &[&str], effect: Effect) -> Scope {
+pub fn tools(names: &[&str], access: AccessLevel) -> Scope {
     let tool = |name: &&str| {
         let (server, tool) = name.split_once('/').unwrap();
-        model::tool(server, tool)
+        schema::tool(server, tool)
     };
     Scope {
         tools: names.iter().map(tool).collect(),
         servers: Vec::new(),
         groups: Vec::new(),
-        effect,
+        access,
         targets: Vec::new(),
     }
 }
@@ -205,9 +205,9 @@ pub fn call(by: &EntityUID, tool: &str) -> CallContext {
 }
 
 /// The same on what grants lend.
-pub fn by_grants(call: CallContext, ids: &[SmolStr]) -> CallContext {
+pub fn from_delegation_ids(call: CallContext, ids: &[SmolStr]) -> CallContext {
     CallContext {
-        delegation: Some(Delegation::by_grants(ids.to_vec())),
+        delegation: Some(ActorChain::from_delegation_ids(ids.to_vec())),
         ..call
     }
 }
@@ -215,7 +215,7 @@ pub fn by_grants(call: CallContext, ids: &[SmolStr]) -> CallContext {
 /// The same for a person, as a token says.
 pub fn for_person(call: CallContext, root: &EntityUID) -> CallContext {
     CallContext {
-        delegation: Some(Delegation::verified_from(root.clone())),
+        delegation: Some(ActorChain::verified_from(root.clone())),
         ..call
     }
 }

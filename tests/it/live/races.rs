@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use callgate::call::decision::ReasonCode;
-use callgate::call::model::Effect;
-use callgate::control::approvals::{ApprovalRequest, GivenChallenge, Yes};
-use callgate::control::delegations::NewGrant;
+use callgate::control::approvals::{ApprovalRequest, CallApproval, PresentedChallenge};
+use callgate::control::delegations::NewDelegation;
 use callgate::control::tasks::NewTask;
+use callgate::domain::decide::verdict::ReasonCode;
+use callgate::domain::schema::AccessLevel;
 use smol_str::{SmolStr, format_smolstr};
 use tokio::task::JoinSet;
 
-use crate::live::office::{Office, agent, by_grants, call, for_person, person, tools};
+use crate::live::office::{Office, agent, call, for_person, from_delegation_ids, person, tools};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -44,7 +44,7 @@ async fn ten_thousand_uses_of_one_approval_are_one() {
     let challenge = denied.challenge.unwrap();
     let request = ApprovalRequest {
         call: format.clone(),
-        challenge: Some(GivenChallenge {
+        challenge: Some(PresentedChallenge {
             digest: challenge.digest.clone(),
             expires_at: challenge.expires_at,
         }),
@@ -52,7 +52,7 @@ async fn ten_thousand_uses_of_one_approval_are_one() {
     let author = office.author(&one);
     let asked = office.control.request_approval(&author, request);
     let id = asked.await.unwrap().value.approval.id.clone();
-    let yes = Yes {
+    let yes = CallApproval {
         id: id.clone(),
         digest: challenge.digest,
         uses: 1,
@@ -176,18 +176,18 @@ async fn race_against_the_end<R: Future<Output = ()>>(
 }
 
 async fn lend(office: &Office, task: Option<SmolStr>) -> SmolStr {
-    let grant = NewGrant {
+    let delegation = NewDelegation {
         to: agent("one"),
-        scope: tools(&["mail/list"], Effect::Read),
+        scope: tools(&["mail/list"], AccessLevel::Read),
         task,
         parent: None,
-        lend_depth: 0,
+        max_redelegations: 0,
         not_before: None,
         expires_at: office.now() + HOUR / 2,
     };
     let author = office.author(&person("ana"));
-    let lent = office.control.grant_delegation(&author, grant).await;
-    lent.unwrap().value.grant.id.clone()
+    let lent = office.control.grant_delegation(&author, delegation).await;
+    lent.unwrap().value.delegation.id.clone()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -195,7 +195,7 @@ async fn nothing_is_allowed_once_a_revocation_is_acknowledged() {
     let office = Arc::new(Office::open());
     for _ in 0..100 {
         let id = lend(&office, None).await;
-        let made = by_grants(call(&agent("one"), "mail/list"), std::slice::from_ref(&id));
+        let made = from_delegation_ids(call(&agent("one"), "mail/list"), std::slice::from_ref(&id));
         assert!(office.decide(&made).await.is_allow());
         let author = office.author(&person("ana"));
         let end = async {
@@ -222,8 +222,8 @@ async fn nothing_is_allowed_once_the_end_of_a_task_is_acknowledged() {
         };
         let opened = office.control.open_task(&author, task).await.unwrap();
         let task = opened.value.task.id.clone();
-        let grant = lend(&office, Some(task.clone())).await;
-        let mut made = by_grants(call(&agent("one"), "mail/list"), &[grant]);
+        let delegation = lend(&office, Some(task.clone())).await;
+        let mut made = from_delegation_ids(call(&agent("one"), "mail/list"), &[delegation]);
         made.workflow.task_id = Some(task.clone());
         assert!(office.decide(&made).await.is_allow());
         let end = async {
@@ -256,5 +256,5 @@ async fn writes_that_run_at_the_same_time_get_one_revision_each() {
     assert_eq!(lent.await, 400);
     let live = office.service.live().unwrap();
     assert_eq!(live.revision(), before + 400);
-    assert_eq!(live.authority.grants.size(), 400);
+    assert_eq!(live.authority.delegations.size(), 400);
 }

@@ -3,24 +3,24 @@
 use std::path::Path;
 use std::time::Duration;
 
-use callgate::call::context::CallContext;
-use callgate::call::decision::ReasonCode;
-use callgate::call::definition::Digests;
-use callgate::call::model::{self, Effect};
-use callgate::control::approvals::{ApprovalRequest, No, Yes};
-use callgate::control::delegations::NewGrant;
-use callgate::service::keeper::Keep;
-use callgate::state::definitions::{Changed, Place};
-use callgate::state::sqlite::Sqlite;
+use callgate::control::approvals::{ApprovalRequest, CallApproval, CallRejection};
+use callgate::control::delegations::NewDelegation;
+use callgate::domain::decide::verdict::ReasonCode;
+use callgate::domain::request::call_context::CallContext;
+use callgate::domain::request::definition::DefinitionDigests;
+use callgate::domain::schema::{self, AccessLevel};
+use callgate::service::maintenance::RetentionPeriods;
+use callgate::store::shown_definitions::{ChangedDefinition, GatewayTool};
+use callgate::store::sqlite::SqliteStore;
 use smol_str::SmolStr;
 
-use crate::live::office::{Office, agent, by_grants, call, for_person, person, tools};
+use crate::live::office::{Office, agent, call, for_person, from_delegation_ids, person, tools};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3_600);
 
 fn at(folder: &Path) -> Office {
-    let store = Sqlite::open(&folder.join("callgate.db")).unwrap();
+    let store = SqliteStore::open(&folder.join("callgate.db")).unwrap();
     Office::over(Box::new(store))
 }
 
@@ -56,7 +56,7 @@ async fn a_session_that_was_ended_stays_so_after_it_is_forgotten() {
     let ended = office.control.end_session(&author, "old".into());
     assert!(ended.await.unwrap().is_durable);
     office.pass(1_000 * HOUR);
-    office.service.prune(Keep {
+    office.service.prune(RetentionPeriods {
         ended: HOUR,
         changes: HOUR,
     });
@@ -74,16 +74,16 @@ async fn a_session_that_was_ended_stays_so_after_it_is_forgotten() {
 async fn a_changed_tool_stays_changed_after_a_crash() {
     let folder = tempfile::tempdir().unwrap();
     let office = at(folder.path());
-    let place = Place {
+    let place = GatewayTool {
         gateway: "edge".into(),
-        tool: model::tool("mail", "list"),
+        tool: schema::tool("mail", "list"),
     };
-    let changed = Changed {
-        digests: Digests::of_both("sha256:1".into(), "sha256:2".into()),
+    let changed = ChangedDefinition {
+        digests: DefinitionDigests::new("sha256:1".into(), "sha256:2".into()),
         fields: vec!["description"],
         at: office.now(),
     };
-    let shown = |changed: Option<Changed>| {
+    let shown = |changed: Option<ChangedDefinition>| {
         let definitions = &office.service.facts().definitions;
         let writes = definitions.shown(&[(place.clone(), changed)], office.now());
         let (done, written) = std::sync::mpsc::channel();
@@ -117,19 +117,19 @@ async fn what_had_expired_before_a_crash_stays_so_though_the_clock_goes_back() {
     let folder = tempfile::tempdir().unwrap();
     let office = at(folder.path());
     let author = office.author(&person("ana"));
-    let new = NewGrant {
+    let new = NewDelegation {
         to: agent("one"),
-        scope: tools(&["mail/list"], Effect::Read),
+        scope: tools(&["mail/list"], AccessLevel::Read),
         task: None,
         parent: None,
-        lend_depth: 0,
+        max_redelegations: 0,
         not_before: None,
         expires_at: office.now() + Duration::from_secs(1),
     };
     let lent = office.control.grant_delegation(&author, new).await.unwrap();
-    let made = by_grants(
+    let made = from_delegation_ids(
         call(&agent("one"), "mail/list"),
-        std::slice::from_ref(&lent.value.grant.id),
+        std::slice::from_ref(&lent.value.delegation.id),
     );
     assert!(office.decide(&made).await.is_allow());
     office.pass(Duration::from_secs(1));
@@ -186,7 +186,7 @@ async fn approved(office: &Office) -> (CallContext, SmolStr, SmolStr) {
         .await
         .unwrap();
     let approval = &asked.value.approval;
-    let yes = Yes {
+    let yes = CallApproval {
         id: approval.id.clone(),
         digest: approval.digest.clone(),
         uses: 3,
@@ -214,7 +214,7 @@ async fn left_the_team(office: &Office) {
 async fn an_approval_that_was_given_is_taken_back() {
     let office = Office::open();
     let (made, id, digest) = approved(&office).await;
-    let no = No {
+    let no = CallRejection {
         id: id.clone(),
         comment: Some("not this week".into()),
     };
@@ -230,7 +230,7 @@ async fn an_approval_that_was_given_is_taken_back() {
     assert_eq!(denied.reasons[0].code, ReasonCode::ApprovalInvalid);
     let again = office.control.reject_call(&author, no).await;
     assert!(again.is_err(), "there is nothing left to take back");
-    let yes = Yes {
+    let yes = CallApproval {
         id,
         digest,
         uses: 1,

@@ -121,7 +121,7 @@ async fn the_control_api_pins_the_digests_of_the_import() {
             }),
             server: "files".to_owned(),
             tool: tool.clone(),
-            effect: v1::Effect::Read.into(),
+            access: v1::AccessLevel::Read.into(),
             sensitivity: "internal".to_owned(),
             owner: "ana".to_owned(),
             definition_json: definition.clone().into(),

@@ -135,7 +135,7 @@ pub const TOOLS: [&str; 6] = [
 pub async fn start(pinned: &[(&str, &str)]) -> Running {
     let mut tools = serde_json::Map::new();
     for name in TOOLS.into_iter().chain(pinned.iter().map(|it| it.0)) {
-        let mut tool = json!({"effect": "read", "status": "confirmed", "yields": [], "egress": false,
+        let mut tool = json!({"access": "read", "status": "confirmed", "yields": [], "egress": false,
             "sensitivity": "internal"});
         if let Some(schema) = schema(name) {
             tool["input_schema"] = schema;
@@ -444,7 +444,7 @@ fn is_sayable(tree: &crate::one_reading::panel::Tree) -> bool {
     match tree {
         Tree::Word(_) | Tree::Text(_) => true,
         Tree::Number(literal) => {
-            let found = callgate::call::json_text::inexact_number(literal.as_bytes());
+            let found = callgate::domain::request::json_text::inexact_number(literal.as_bytes());
             found.is_none() && literal.parse().is_ok_and(|it: f64| it.abs() < EXACT)
         }
         Tree::List(items) => items.iter().all(is_sayable),

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use callgate::adapters::grpc::encode::{self, Detail};
-use callgate::call::decision::{Decision, Reason, ReasonCode};
+use callgate::adapters::callgate_v1::encode::{self, Disclosure};
+use callgate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
 use callgate::proto::v1;
 use callgate::proto::v1::authorization_server::Authorization as _;
-use callgate::service::decisions::Answer;
+use callgate::service::decisions::Response;
 use prost_types::Timestamp;
 use serde_json::Value as Json;
 use tokio::task::JoinSet;
@@ -123,12 +123,12 @@ impl Player {
         let root = call.for_whom.as_deref().map(scope::entity).transpose()?;
         let actors = call.via.iter().map(|name| scope::entity(name));
         let actors = actors.collect::<Result<Vec<_>, _>>()?;
-        let is_delegated = root.is_some() || !call.grants.is_empty();
+        let is_delegated = root.is_some() || !call.delegations.is_empty();
         let delegation = v1::Delegation {
             root: root.flatten(),
             actors: actors.into_iter().flatten().collect(),
             verified: !call.unverified,
-            grant_ids: self.all_ids(&call.grants)?,
+            delegation_ids: self.all_ids(&call.delegations)?,
             expires_at,
             ..v1::Delegation::default()
         };
@@ -290,8 +290,11 @@ impl Player {
     fn check_discretion(&self, answer: &v1::AuthorizeResponse) -> Result<(), String> {
         let text = wire::shown(answer).to_string();
         let policies = self.stage.world.policies.iter();
-        let grants = self.ids.values().filter(|id| id.starts_with("grant-"));
-        if let Some(name) = policies.chain(grants).find(|name| text.contains(&***name)) {
+        let delegations = self.ids.values().filter(|id| id.starts_with("grant-"));
+        if let Some(name) = policies
+            .chain(delegations)
+            .find(|name| text.contains(&***name))
+        {
             let name = self.named(name);
             return Err(format!(
                 "  the agent's answer names `{name}`: {}",
@@ -375,8 +378,8 @@ impl Player {
             ..Reason::new(ReasonCode::Internal, &*encode.message)
         };
         let view = |is_entitled| {
-            let answer = Answer {
-                value: Decision::deny(reason.clone()),
+            let answer = Response {
+                value: Verdict::deny(reason.clone()),
                 decision_id: Uuid::nil(),
                 revision: self.stage.revision(),
                 policies_total: 0,
@@ -384,7 +387,7 @@ impl Player {
             let is_wanted = is_entitled;
             encode::authorize(
                 answer,
-                Detail {
+                Disclosure {
                     is_entitled,
                     is_wanted,
                 },

@@ -45,10 +45,10 @@ pub fn actor(name: &str) -> Result<Option<v1::Actor>, String> {
     }))
 }
 
-pub fn effect(name: &str) -> Result<i32, String> {
-    let effect = v1::Effect::from_str_name(&format!("EFFECT_{}", name.to_uppercase()));
-    let effect = effect.ok_or_else(|| format!("`{name}` is not read, write or admin"))?;
-    Ok(effect.into())
+pub fn access(name: &str) -> Result<i32, String> {
+    let access = v1::AccessLevel::from_str_name(&format!("ACCESS_LEVEL_{}", name.to_uppercase()));
+    let access = access.ok_or_else(|| format!("`{name}` is not read, write or admin"))?;
+    Ok(access.into())
 }
 
 pub fn scope(covers: &Covers) -> Result<Option<v1::Scope>, String> {
@@ -57,7 +57,7 @@ pub fn scope(covers: &Covers) -> Result<Option<v1::Scope>, String> {
         servers: covers.servers.clone(),
         groups: covers.groups.clone(),
         targets: covers.targets.clone(),
-        effect: effect(covers.effect.as_deref().unwrap_or("read"))?,
+        access: access(covers.access.as_deref().unwrap_or("read"))?,
     }))
 }
 

@@ -6,18 +6,18 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use callgate::adapters::grpc::authorization::Authorization;
-use callgate::adapters::grpc::control::rpcs::ControlApi;
-use callgate::adapters::grpc::entrance;
+use callgate::adapters::callgate_v1::authorization::Authorization;
+use callgate::adapters::callgate_v1::control::rpcs::ControlApi;
+use callgate::adapters::transport::grpc_admission;
+use callgate::authn::authenticate::{Authenticator, CallerCredentials, TokenDigest};
+use callgate::authn::caller::{Caller, Rights, Rpc, RpcSet};
+use callgate::authn::reloadable_authenticator::ReloadableAuthenticator;
 use callgate::config::limits::Limits;
-use callgate::identity::authenticate::{Authenticator, Credentials, TokenDigest};
-use callgate::identity::caller::{Caller, Rights, Rpc, RpcSet};
-use callgate::identity::doorkeeper::Doorkeeper;
 use callgate::service::clock::Clock;
 use callgate::service::decisions::Service;
-use callgate::service::settings::Settings;
-use callgate::state::sqlite::Sqlite;
-use callgate::telemetry::recorder::Recorder;
+use callgate::service::settings::ServiceSettings;
+use callgate::store::sqlite::SqliteStore;
+use callgate::telemetry::record::recorder::Recorder;
 use prost_types::Timestamp;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -48,15 +48,15 @@ pub struct Stage {
     clock: Arc<HandClock>,
     store_fails: Arc<AtomicBool>,
     file: Option<PathBuf>,
-    settings: Settings,
+    settings: ServiceSettings,
     _dir: TempDir,
 }
 
 impl Stage {
     pub fn build(scenario: &Scenario) -> Result<Self, String> {
-        let mut settings = Settings {
+        let mut settings = ServiceSettings {
             stale_wait: Duration::from_secs(5),
-            ..Settings::default()
+            ..ServiceSettings::default()
         };
         if let Some(sessions) = scenario.limits.sessions {
             settings.sessions = sessions;
@@ -128,14 +128,14 @@ impl Stage {
 
 fn open(
     world: &World,
-    settings: &Settings,
+    settings: &ServiceSettings,
     clock: &Arc<HandClock>,
     file: Option<&PathBuf>,
     store_fails: &Arc<AtomicBool>,
 ) -> (Arc<Service>, Authorization, ControlApi) {
     let sqlite = match file {
-        Some(file) => Sqlite::open(file),
-        None => Sqlite::in_memory(),
+        Some(file) => SqliteStore::open(file),
+        None => SqliteStore::in_memory(),
     };
     let store = Box::new(Moody {
         sqlite: sqlite.expect("a store"),
@@ -159,7 +159,7 @@ fn open(
 
 /// `gateway` is what agents talk to, `reader` may only ask for decisions, and `newcomer` is not believed
 /// yet. Each has a console, which may see what is behind an answer.
-fn gateways() -> Vec<(Caller, Credentials)> {
+fn gateways() -> Vec<(Caller, CallerCredentials)> {
     let reading = RpcSet::from_iter(Rpc::AUTHORIZATION);
     let kinds = [
         ("gateway", RpcSet::all(), true),
@@ -182,7 +182,7 @@ fn gateways() -> Vec<(Caller, Credentials)> {
             explain,
             require_delegation: false,
         };
-        let credentials = Credentials {
+        let credentials = CallerCredentials {
             tokens: vec![TokenDigest::of(id.as_bytes())],
             names: Vec::new(),
         };
@@ -191,7 +191,7 @@ fn gateways() -> Vec<(Caller, Credentials)> {
             id,
             rights,
             toolhive_agent: None,
-            held: callgate::identity::places::Held::default(),
+            held: callgate::authn::capacity::CallerUsage::default(),
         };
         (caller, credentials)
     };
@@ -199,15 +199,15 @@ fn gateways() -> Vec<(Caller, Credentials)> {
 }
 
 /// Knows the gateways.
-static DOORKEEPER: LazyLock<Arc<Doorkeeper>> =
-    LazyLock::new(|| Arc::new(Doorkeeper::new(Authenticator::new(gateways()))));
+static DOORKEEPER: LazyLock<Arc<ReloadableAuthenticator>> =
+    LazyLock::new(|| Arc::new(ReloadableAuthenticator::new(Authenticator::new(gateways()))));
 
 /// A request of a gateway.
 pub fn from<T>(gateway: &str, message: T) -> Request<T> {
     let mut request = Request::new(message);
     let header = format!("Bearer {gateway}").parse().expect("a header");
     request.metadata_mut().insert("authorization", header);
-    entrance::let_in(&DOORKEEPER, &mut request).expect("a gateway");
+    grpc_admission::admit_in_process(&DOORKEEPER, &mut request).expect("a gateway");
     request
 }
 

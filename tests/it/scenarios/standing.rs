@@ -61,9 +61,9 @@ impl Player {
                 };
                 let answer = control.list_delegations(from("gateway", request)).await;
                 let answer = answer.map_err(failed)?.into_inner();
-                let grant = answer.delegations.first().ok_or("it is not there")?;
+                let delegation = answer.delegations.first().ok_or("it is not there")?;
                 Standing {
-                    is: word(grant.status().as_str_name(), "DELEGATION_STATUS_"),
+                    is: word(delegation.status().as_str_name(), "DELEGATION_STATUS_"),
                     at_revision: Some(answer.revision.to_string()),
                     ..Standing::default()
                 }

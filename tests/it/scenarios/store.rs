@@ -3,29 +3,33 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use callgate::call::live::change::Entry;
-use callgate::state::sqlite::Sqlite;
-use callgate::state::store::{Loaded, Pruned, Retention, Store, StoreError, Write};
+use callgate::domain::authority::change::ChangeRecord;
+use callgate::store::sqlite::SqliteStore;
+use callgate::store::store::{Pruned, Retention, Store, StoreError, StoreWrite, StoredState};
 
 /// SQLite, and whether it fails.
 pub struct Moody {
-    pub sqlite: Sqlite,
+    pub sqlite: SqliteStore,
     pub fails: Arc<AtomicBool>,
 }
 
 impl Store for Moody {
-    fn load(&mut self) -> Result<Loaded, StoreError> {
+    fn load(&mut self) -> Result<StoredState, StoreError> {
         self.sqlite.load()
     }
 
-    fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+    fn commit(&mut self, writes: &[StoreWrite]) -> Result<(), StoreError> {
         if self.fails.load(Ordering::SeqCst) {
             return Err(StoreError::Write("the disk is full".to_owned()));
         }
         self.sqlite.commit(writes)
     }
 
-    fn entries_after(&mut self, revision: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
+    fn entries_after(
+        &mut self,
+        revision: u64,
+        limit: usize,
+    ) -> Result<Vec<ChangeRecord>, StoreError> {
         self.sqlite.entries_after(revision, limit)
     }
 

@@ -102,7 +102,7 @@ pub struct Call {
     pub via: Vec<String>,
     /// The stored delegations it relies on.
     #[serde(default)]
-    pub grants: Vec<String>,
+    pub delegations: Vec<String>,
     /// When the token ends, from now on.
     pub token_ends_in: Option<String>,
     /// The token was over that long ago.
@@ -150,7 +150,7 @@ pub struct Covers {
     #[serde(default)]
     pub targets: Vec<String>,
     /// `read`, `write` or `admin`.
-    pub effect: Option<String>,
+    pub access: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -332,7 +332,7 @@ pub struct DeleteEntity {
 pub struct RegisterTool {
     pub by: String,
     pub tool: String,
-    pub effect: String,
+    pub access: String,
     pub owner: String,
     #[serde(default)]
     pub yields: Vec<String>,

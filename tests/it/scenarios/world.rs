@@ -6,14 +6,14 @@ use std::path::Path;
 use std::sync::{LazyLock, Mutex};
 
 use callgate::bundle;
-use callgate::service::generation::Load;
+use callgate::service::generation::LoadedBundle;
 
 use crate::scenarios::story::Scenario;
 
 /// A company, compiled.
 #[derive(Clone)]
 pub struct World {
-    pub load: Load,
+    pub load: LoadedBundle,
     pub policies: Vec<String>,
 }
 
@@ -45,7 +45,7 @@ pub fn of(scenario: &Scenario) -> Result<World, String> {
     let bundle = bundle::load(dir.path()).map_err(|faults| faults.to_string())?;
     let world = World {
         policies: bundle.policies.iter().map(|it| it.id.to_string()).collect(),
-        load: Load {
+        load: LoadedBundle {
             snapshot: bundle.snapshot,
             claims: bundle.config.claims,
             policy_set_digest: bundle.digest,

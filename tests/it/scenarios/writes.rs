@@ -37,9 +37,9 @@ fn bare(revision: u64) -> Made {
     }
 }
 
-fn of_grant(grant: Option<v1::StoredDelegation>, revision: u64) -> Made {
+fn from_delegation(delegation: Option<v1::StoredDelegation>, revision: u64) -> Made {
     Made {
-        id: grant.unwrap_or_default().id,
+        id: delegation.unwrap_or_default().id,
         ..bare(revision)
     }
 }
@@ -182,12 +182,12 @@ impl Player {
             Act::Grant(it) => {
                 let request = self.grant(it, idempotency_key)?;
                 let answer = control.grant_delegation(from(gateway, request)).await;
-                made(answer, |it| of_grant(it.delegation, it.revision))
+                made(answer, |it| from_delegation(it.delegation, it.revision))
             }
             Act::Narrow(it) => {
                 let request = self.narrowing(it, idempotency_key)?;
                 let answer = control.narrow_delegation(from(gateway, request)).await;
-                made(answer, |it| of_grant(it.delegation, it.revision))
+                made(answer, |it| from_delegation(it.delegation, it.revision))
             }
             Act::Revoke(it) => {
                 let request = v1::RevokeDelegationRequest {
@@ -196,7 +196,7 @@ impl Player {
                     id: self.id(&it.id)?,
                 };
                 let answer = control.revoke_delegation(from(gateway, request)).await;
-                made(answer, |it| of_grant(it.delegation, it.revision))
+                made(answer, |it| from_delegation(it.delegation, it.revision))
             }
             Act::OpenTask(it) => {
                 let request = self.opening(it, idempotency_key)?;
@@ -368,7 +368,7 @@ impl Player {
             scope: scope::scope(&it.covers)?,
             task_id: self.maybe_id(it.task.as_ref())?,
             parent_id: self.maybe_id(it.from.as_ref())?,
-            lend_depth: it.lend_on,
+            max_redelegations: it.lend_on,
             not_before: begins.transpose()?.flatten(),
             expires_at: self.stage.after(&it.lasts)?,
         })
@@ -382,7 +382,7 @@ impl Player {
             id: self.id(&it.id)?,
             scope: maybe_scope(it.covers.as_ref())?,
             expires_at: lasts.transpose()?.flatten(),
-            lend_depth: it.lend_on,
+            max_redelegations: it.lend_on,
         })
     }
 
@@ -439,7 +439,7 @@ fn registration(it: &RegisterTool, key: String) -> Result<v1::RegisterToolReques
         idempotency_key: key,
         server,
         tool,
-        effect: scope::effect(&it.effect)?,
+        access: scope::access(&it.access)?,
         yields: it.yields.clone(),
         egress: it.egress,
         sensitivity: "internal".to_owned(),

@@ -3,14 +3,16 @@
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
-use super::{CONTEXT, Kind, No, PROPERTIES, Reader, SUBJECT, unclear};
-use crate::adapters::http::fields::{object, optional_object, optional_text};
-use crate::adapters::ids;
-use crate::adapters::invalid::{Invalid, Problem, Shown, Within as _};
-use crate::call::model;
+use super::{CONTEXT, CoazReader, Kind, No, PROPERTIES, SUBJECT, unclear};
+use crate::adapters::input::field_error::{
+    FieldContext as _, FieldError, FieldProblem, TextExcerpt,
+};
+use crate::adapters::input::ids;
+use crate::adapters::input::json_fields::{object, optional_object, optional_text};
 use crate::config::coaz::ServerFrom;
+use crate::domain::schema;
 
-impl Reader<'_> {
+impl CoazReader<'_> {
     /// The server that a question is about, and what is left of the resource's id.
     pub(super) fn server(
         &self,
@@ -53,7 +55,7 @@ impl Reader<'_> {
         };
         for (other, place) in [(stated, "resource.properties.server"), (of_aud, "aud")] {
             if let Some(other) = other.filter(|it| *it != server) {
-                let (other, server) = (Shown::new(&other), Shown::new(&server));
+                let (other, server) = (TextExcerpt::new(&other), TextExcerpt::new(&server));
                 return Err(unclear(format!(
                     "`{place}` names the server `{other}`, and this is about `{server}`"
                 )));
@@ -87,13 +89,13 @@ impl Reader<'_> {
             .filter(|(server, name)| !server.is_empty() && !name.is_empty())
             .collect();
         let is_registered = |server: &str| {
-            let server = model::server(&SmolStr::new(server));
+            let server = schema::server(&SmolStr::new(server));
             self.generation.snapshot.contains(&server)
         };
         let mut registered = splits.iter().filter(|(server, _)| is_registered(server));
         let split = match (registered.next(), registered.next()) {
             (Some(_), Some(_)) => {
-                let id = Shown::new(id);
+                let id = TextExcerpt::new(id);
                 return Err(unclear(format!(
                     "`resource.id` `{id}` could be of several servers"
                 )));
@@ -102,7 +104,7 @@ impl Reader<'_> {
             (None, _) => splits.first(),
         };
         let (server, name) = split.ok_or_else(|| {
-            let id = Shown::new(id);
+            let id = TextExcerpt::new(id);
             unclear(format!(
                 "`resource.id` `{id}` is not of the form `server/name`"
             ))
@@ -139,9 +141,11 @@ impl Reader<'_> {
         let mut found: Option<SmolStr> = None;
         for text in texts {
             let Some(text) = text.as_str() else {
-                return Err(
-                    Invalid::new(AUD, Problem::NotOfType("a string or a list of strings")).into(),
-                );
+                return Err(FieldError::new(
+                    AUD,
+                    FieldProblem::NotOfType("a string or a list of strings"),
+                )
+                .into());
             };
             match (audiences.get(text), &found) {
                 (Some(server), Some(known)) if *known != *server => {
@@ -156,7 +160,7 @@ impl Reader<'_> {
             && self.entry.server_from == Some(ServerFrom::Aud)
             && kind == Kind::Server
         {
-            let id = Shown::new(id);
+            let id = TextExcerpt::new(id);
             return Err(unclear(format!(
                 "`resource.id` `{id}` is none of the `audiences` of `[[authzen.mcp]]`"
             )));

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use callgate::proto::v1;
-use callgate::proto::v1::{Effect, ReasonCode};
+use callgate::proto::v1::{AccessLevel, ReasonCode};
 use tonic::Status;
 
 use crate::crash::book::{Approval, Book, Entity, Fact, Memory, Quota, Session, Stands, Task};
@@ -14,9 +14,9 @@ use crate::crash::load::{Client, LONG};
 
 impl Client {
     pub(super) async fn open_task(&mut self) -> Result<(), Status> {
-        let step = |name: &str, effect| v1::TaskStep {
+        let step = |name: &str, access| v1::TaskStep {
             name: name.into(),
-            scope: Some(scope(&["mail/list", "files/write"], effect)),
+            scope: Some(scope(&["mail/list", "files/write"], access)),
         };
         let purpose = format!("work {}", self.book().number());
         let request = v1::OpenTaskRequest {
@@ -27,9 +27,12 @@ impl Client {
             agent: Some(agent("one")),
             person: Some(user("ana")),
             purpose: purpose.clone(),
-            scope: Some(scope(&["mail/list", "files/write"], Effect::Write)),
+            scope: Some(scope(&["mail/list", "files/write"], AccessLevel::Write)),
             call_budget: Some(1 + self.dice.below(60)),
-            steps: vec![step("look", Effect::Read), step("write", Effect::Write)],
+            steps: vec![
+                step("look", AccessLevel::Read),
+                step("write", AccessLevel::Write),
+            ],
             deadline: Some(moment_in(LONG)),
         };
         let newest = {

@@ -1,0 +1,273 @@
+//! Evaluates one request against one snapshot.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use crate::cedar::{
+    Context, Entities, EntityUID, EntityUIDEntry, Evaluator, Extensions, NoEntitiesSchema, Request,
+    TCComputation,
+};
+use crate::context::ContextSource;
+use crate::interpreter::{Interpreter, RequestVariables};
+use crate::key::EntityRef;
+use crate::overlay::Overlay;
+use crate::policy::{CompiledPolicy, PolicyInfo};
+use crate::slice;
+use crate::snapshot::Snapshot;
+
+/// A request without its principal, and what it adds to the stored entities.
+#[derive(Clone, Copy)]
+pub struct Query<'a> {
+    /// The action.
+    pub action: &'a EntityUID,
+    /// The resource.
+    pub resource: &'a EntityUID,
+    /// The context.
+    pub context: &'a dyn ContextSource,
+    /// Entities known to this request only, and additions to stored ones.
+    pub overlays: &'a [Overlay],
+    /// Attributes of the context that are not known yet. The outcome of a policy that reads one of them
+    /// is undetermined.
+    pub unknown: &'a [&'a str],
+}
+
+/// What the policies say of one request. Policies in `@mode("shadow")` appear in the `shadow` lists only.
+#[derive(Debug, Clone, Default)]
+pub struct PolicyEvaluation {
+    /// Satisfied permits.
+    pub permits: Vec<Arc<PolicyInfo>>,
+    /// Satisfied forbids.
+    pub forbids: Vec<Arc<PolicyInfo>>,
+    /// Policies that could not be evaluated.
+    pub errors: Vec<PolicyError>,
+    /// Permits that depend on what is not known yet.
+    pub undetermined_permits: Vec<Arc<PolicyInfo>>,
+    /// Satisfied shadow permits.
+    pub shadow_permits: Vec<Arc<PolicyInfo>>,
+    /// Satisfied shadow forbids, and shadow policies that could not be evaluated.
+    pub shadow_forbids: Vec<Arc<PolicyInfo>>,
+    /// The number of policies that were evaluated.
+    pub policies_evaluated: u32,
+}
+
+/// A policy that could not be evaluated.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("policy `{}`: {message}", policy.id)]
+pub struct PolicyError {
+    /// The policy.
+    pub policy: Arc<PolicyInfo>,
+    /// Cedar's message.
+    pub message: String,
+}
+
+impl PolicyEvaluation {
+    /// Whether some permit is satisfied, no forbid is, and no policy failed.
+    ///
+    /// Cedar alone ignores a policy that fails; a failing `forbid` would then silently allow.
+    pub fn is_allow(&self) -> bool {
+        !self.permits.is_empty() && self.forbids.is_empty() && self.errors.is_empty()
+    }
+
+    /// Whether the request could be allowed once the unknown attributes are known.
+    pub fn may_allow(&self) -> bool {
+        let has_permit = !self.permits.is_empty() || !self.undetermined_permits.is_empty();
+        has_permit && self.forbids.is_empty() && self.errors.is_empty()
+    }
+
+    /// The shadow policies that would have changed the decision, had they been enforced.
+    pub fn shadow_flips(&self) -> &[Arc<PolicyInfo>] {
+        if self.is_allow() {
+            &self.shadow_forbids
+        } else if self.forbids.is_empty()
+            && self.errors.is_empty()
+            && self.shadow_forbids.is_empty()
+        {
+            &self.shadow_permits
+        } else {
+            &[]
+        }
+    }
+
+    fn count(&mut self, compiled: &CompiledPolicy, outcome: PolicyOutcome) {
+        let info = &compiled.info;
+        let list = match (outcome, info.is_shadow, info.is_forbid) {
+            (PolicyOutcome::Unsatisfied, _, _) => return,
+            (PolicyOutcome::Satisfied, false, false) => &mut self.permits,
+            (PolicyOutcome::Satisfied, false, true) => &mut self.forbids,
+            (PolicyOutcome::Satisfied, true, false) => &mut self.shadow_permits,
+            (PolicyOutcome::Satisfied | PolicyOutcome::Failed(_), true, _) => {
+                &mut self.shadow_forbids
+            }
+            (PolicyOutcome::Failed(message), false, _) => {
+                self.errors.push(PolicyError {
+                    policy: Arc::clone(info),
+                    message,
+                });
+                return;
+            }
+            (PolicyOutcome::Undetermined, false, false) => &mut self.undetermined_permits,
+            // A forbid that may or may not apply decides nothing.
+            (PolicyOutcome::Undetermined, _, _) => return,
+        };
+        list.push(Arc::clone(info));
+    }
+}
+
+/// The outcome of one policy.
+enum PolicyOutcome {
+    Satisfied,
+    Unsatisfied,
+    Failed(String),
+    Undetermined,
+}
+
+impl Snapshot {
+    /// Evaluates every policy that can apply.
+    ///
+    /// The permits, forbids and errors are those of Cedar's own evaluation of the whole policy set
+    /// over all entities. The cost depends on the policies that can apply and the entities they can
+    /// see, not on the number of policies or entities.
+    ///
+    /// Under [`Reach::Level`](crate::Reach::Level) this holds only for requests that
+    /// [`Snapshot::check_scope`] and [`Snapshot::check_context`] accept: the proof of a level covers no
+    /// others.
+    pub fn evaluate(&self, query: &Query<'_>, principal: &EntityUID) -> PolicyEvaluation {
+        self.evaluate_each(query, &[principal])
+            .pop()
+            .unwrap_or_default()
+    }
+
+    /// The same for several principals with the same action, resource and context.
+    pub fn evaluate_each<'q>(
+        &'q self,
+        query: &'q Query<'_>,
+        principals: &[&'q EntityUID],
+    ) -> Vec<PolicyEvaluation> {
+        let view = self.view(query.overlays);
+        let action = view.entity(EntityRef::Given(query.action));
+        let resource = view.entity(EntityRef::Given(query.resource));
+        let actions = match self.action(query.action) {
+            Some(known) => Cow::Borrowed(&known.scopes),
+            None => Cow::Owned(self.index().scopes_matching(&action)),
+        };
+        let resources = self.index().scopes_matching(&resource);
+        let evaluate = |principal: &'q EntityUID| {
+            let principal_view = view.entity(EntityRef::Given(principal));
+            let principals = self.index().scopes_matching(&principal_view);
+            let candidates = self.index().candidates(&principals, &actions, &resources);
+            let variables = RequestVariables {
+                view,
+                principal: &principal_view,
+                action: &action,
+                resource: &resource,
+                context: query.context,
+            };
+            let mut evaluation = PolicyEvaluation {
+                policies_evaluated: candidates.len() as u32,
+                ..PolicyEvaluation::default()
+            };
+            let mut left_to_cedar = Vec::new();
+            for number in candidates {
+                let compiled = self.policy(number);
+                match compiled.interpret(&variables, query) {
+                    Some(outcome) => evaluation.count(compiled, outcome),
+                    None => left_to_cedar.push(compiled),
+                }
+            }
+            if !left_to_cedar.is_empty() {
+                self.evaluate_by_cedar(query, principal, &left_to_cedar, &mut evaluation);
+            }
+            evaluation
+        };
+        principals.iter().copied().map(evaluate).collect()
+    }
+
+    /// Evaluates these policies by Cedar's own evaluator.
+    fn evaluate_by_cedar(
+        &self,
+        query: &Query<'_>,
+        principal: &EntityUID,
+        policies: &[&CompiledPolicy],
+        evaluation: &mut PolicyEvaluation,
+    ) {
+        let view = self.view(query.overlays);
+        let known = [principal, query.action, query.resource]
+            .into_iter()
+            .filter_map(|uid| slice::unpack(view, uid));
+        let context = query.context.to_context();
+        let candidates = policies.iter().copied();
+        let visible = slice::slice(view, self.reach(), &context, candidates, known);
+        let extensions = Extensions::all_available();
+        let entities = Entities::new().add_entities(
+            visible,
+            None::<&NoEntitiesSchema>,
+            TCComputation::AssumeAlreadyComputed,
+            extensions,
+        );
+        let evaluator = entities.as_ref().map(|entities| {
+            Evaluator::new(query.to_request(principal, context), entities, extensions)
+        });
+        for compiled in policies {
+            let outcome = match &evaluator {
+                Ok(evaluator) => compiled.evaluate(evaluator),
+                // Cannot happen, as no uid is unpacked twice. If it did, the request would be denied.
+                Err(error) => PolicyOutcome::Failed(error.to_string()),
+            };
+            evaluation.count(compiled, outcome);
+        }
+    }
+}
+
+impl Query<'_> {
+    fn to_request(self, principal: &EntityUID, context: Context) -> Request {
+        Request::new_unchecked(
+            EntityUIDEntry::known(principal.clone(), None),
+            EntityUIDEntry::known(self.action.clone(), None),
+            EntityUIDEntry::known(self.resource.clone(), None),
+            Some(context),
+        )
+    }
+}
+
+impl CompiledPolicy {
+    /// The outcome of the policy, given that its scope matches; `None` if Cedar has to be asked.
+    fn interpret<'a>(
+        &'a self,
+        request: &RequestVariables<'_, 'a>,
+        query: &Query<'_>,
+    ) -> Option<PolicyOutcome> {
+        let Some(condition) = &self.condition else {
+            return Some(PolicyOutcome::Satisfied);
+        };
+        if query
+            .unknown
+            .iter()
+            .any(|attribute| self.context.reads(attribute))
+        {
+            return Some(PolicyOutcome::Undetermined);
+        }
+        let interpreter = Interpreter {
+            request,
+            slots: self.policy.env(),
+        };
+        let holds = interpreter.holds(condition)?;
+        Some(if holds {
+            PolicyOutcome::Satisfied
+        } else {
+            PolicyOutcome::Unsatisfied
+        })
+    }
+
+    /// The outcome by Cedar's own evaluator.
+    fn evaluate(&self, evaluator: &Evaluator<'_>) -> PolicyOutcome {
+        match evaluator.evaluate(&self.policy) {
+            Ok(true) => PolicyOutcome::Satisfied,
+            Ok(false) => PolicyOutcome::Unsatisfied,
+            Err(error) => PolicyOutcome::Failed(error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "evaluate_tests.rs"]
+mod tests;

@@ -1,0 +1,157 @@
+use std::sync::LazyLock;
+
+use crate::cedar::parse_policyset;
+use crate::cedar::{Entity, Value};
+
+use super::*;
+use crate::reach::Reach;
+use crate::snapshot::SnapshotParts;
+
+fn snapshot(policies: &str, entities: Vec<Entity>) -> Snapshot {
+    Snapshot::build(SnapshotParts {
+        policies: parse_policyset(policies).expect("policies"),
+        entities,
+        schema: None,
+        reach: Reach::Unbounded,
+    })
+    .expect("no fault")
+}
+
+static ACTION: LazyLock<EntityUID> = LazyLock::new(|| uid("Action::\"a\""));
+static RESOURCE: LazyLock<EntityUID> = LazyLock::new(|| uid("R::\"r\""));
+static EMPTY: LazyLock<Context> = LazyLock::new(Context::empty);
+
+fn uid(text: &str) -> EntityUID {
+    text.parse().expect("a uid")
+}
+
+fn ask<'a>(overlays: &'a [Overlay], unknown: &'a [&'a str]) -> Query<'a> {
+    Query {
+        action: &ACTION,
+        resource: &RESOURCE,
+        context: &*EMPTY,
+        overlays,
+        unknown,
+    }
+}
+
+#[test]
+fn an_error_denies_although_cedar_would_skip_it() {
+    let snapshot = snapshot(
+        r#"permit (principal, action, resource);
+           forbid (principal, action, resource) when { context.gone };"#,
+        vec![],
+    );
+    let evaluation = snapshot.evaluate(&ask(&[], &[]), &uid("U::\"p\""));
+    assert_eq!(evaluation.permits.len(), 1);
+    assert_eq!(evaluation.errors.len(), 1);
+    assert!(!evaluation.is_allow());
+}
+
+#[test]
+fn an_overlay_adds_and_never_replaces() {
+    let policies = r#"permit (principal in G::"extra", action, resource)
+        when { principal.n == 1 && principal.m == 2 && principal.getTag("t") == "added" };"#;
+    let stored = Entity::new_with_attr_partial_value(
+        uid("U::\"p\""),
+        [("n".into(), Value::new(1, None).into())],
+        [].into(),
+        [uid("G::\"own\"")].into(),
+        [],
+    );
+    let snapshot = snapshot(policies, vec![stored]);
+    let overlay = Overlay {
+        parents: vec![uid("G::\"extra\"")],
+        attributes: vec![
+            ("n".into(), Value::new(9, None)),
+            ("m".into(), Value::new(2, None)),
+        ],
+        tags: vec![("t".into(), Value::new("added", None))],
+        ..Overlay::bare(uid("U::\"p\""))
+    };
+    assert!(
+        snapshot
+            .evaluate(&ask(&[overlay], &[]), &uid("U::\"p\""))
+            .is_allow()
+    );
+    assert!(
+        !snapshot
+            .evaluate(&ask(&[], &[]), &uid("U::\"p\""))
+            .is_allow()
+    );
+}
+
+#[test]
+fn an_overlay_can_stand_for_an_entity_that_is_not_stored() {
+    let policies = r#"permit (principal, action, resource in R::"top") when { resource.n == 1 };"#;
+    let middle = Entity::new_with_attr_partial_value(
+        uid("R::\"middle\""),
+        [],
+        [].into(),
+        [uid("R::\"top\"")].into(),
+        [],
+    );
+    let snapshot = snapshot(policies, vec![middle]);
+    let overlay = Overlay {
+        parents: vec![uid("R::\"middle\"")],
+        attributes: vec![("n".into(), Value::new(1, None))],
+        ..Overlay::bare(uid("R::\"r\""))
+    };
+    assert!(
+        snapshot
+            .evaluate(&ask(&[overlay], &[]), &uid("U::\"p\""))
+            .is_allow()
+    );
+}
+
+#[test]
+fn shadow_policies_are_reported_and_never_enforced() {
+    let snapshot = snapshot(
+        r#"permit (principal, action, resource);
+           @mode("shadow") forbid (principal, action, resource);
+           @mode("shadow") permit (principal, action, resource) when { context.gone };"#,
+        vec![],
+    );
+    let evaluation = snapshot.evaluate(&ask(&[], &[]), &uid("U::\"p\""));
+    assert!(evaluation.is_allow());
+    assert_eq!(
+        evaluation.shadow_flips().len(),
+        2,
+        "one forbids, the other would have been an error"
+    );
+}
+
+#[test]
+fn a_shadow_permit_flips_a_deny_only_if_nothing_else_denies() {
+    let policies = r#"@mode("shadow") permit (principal, action, resource);"#;
+    let evaluation = snapshot(policies, vec![]).evaluate(&ask(&[], &[]), &uid("U::\"p\""));
+    assert!(!evaluation.is_allow());
+    assert_eq!(evaluation.shadow_flips().len(), 1);
+    let forbidden = format!("{policies} forbid (principal, action, resource);");
+    assert!(
+        snapshot(&forbidden, vec![])
+            .evaluate(&ask(&[], &[]), &uid("U::\"p\""))
+            .shadow_flips()
+            .is_empty()
+    );
+}
+
+#[test]
+fn what_reads_the_unknown_is_open() {
+    let permit = r#"permit (principal, action, resource) when { context.input.n == 1 };"#;
+    let evaluation = snapshot(permit, vec![]).evaluate(&ask(&[], &["input"]), &uid("U::\"p\""));
+    assert!(evaluation.may_allow() && !evaluation.is_allow());
+    let with_forbid =
+        format!("{permit} forbid (principal, action, resource) unless {{ context has input }};");
+    assert!(
+        snapshot(&with_forbid, vec![])
+            .evaluate(&ask(&[], &["input"]), &uid("U::\"p\""))
+            .may_allow()
+    );
+    let forbidden = format!("{permit} forbid (principal, action, resource);");
+    assert!(
+        !snapshot(&forbidden, vec![])
+            .evaluate(&ask(&[], &["input"]), &uid("U::\"p\""))
+            .may_allow()
+    );
+}

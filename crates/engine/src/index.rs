@@ -1,0 +1,121 @@
+//! Finds the policies that can apply to a request.
+//!
+//! A policy whose scope does not match is never satisfied and never errs, so leaving it out changes
+//! nothing (Cedar proves this of its slicing). Every policy sits in exactly one bucket, named by what
+//! its scope says of principal and resource, and within the bucket under each action it names. A lookup
+//! visits the few buckets that the request's entities and their ancestors name, never the other
+//! policies. The result is exact: every policy found matches in all three, so no scope is evaluated.
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
+use crate::cedar::ActionConstraint;
+use crate::interner::Interner;
+use crate::policy::CompiledPolicy;
+use crate::scope::{ANY, ScopeNo, ScopeNumbers};
+use crate::view::EntityView;
+
+/// As many policies as apply to most requests, with some to spare.
+const USUAL_CANDIDATES: usize = 64;
+
+/// A policy's position in the snapshot's list.
+pub(crate) type PolicyNo = u32;
+
+/// The index over all scopes: principal, then resource, then action.
+#[derive(Debug, Default)]
+pub(crate) struct PolicyIndex {
+    numbers: ScopeNumbers,
+    by_principal: HashMap<ScopeNo, HashMap<ScopeNo, Bucket, RandomState>, RandomState>,
+}
+
+/// The policies with the same principal and resource scopes, sorted by action.
+#[derive(Debug, Default)]
+struct Bucket(Vec<(ScopeNo, PolicyNo)>);
+
+impl PolicyIndex {
+    /// Indexes the policies. `interner` receives the names that their scopes mention.
+    pub(crate) fn build(policies: &[CompiledPolicy], interner: &mut Interner) -> Self {
+        let mut index = Self::default();
+        for (position, compiled) in policies.iter().enumerate() {
+            index.insert(compiled, position as PolicyNo, interner);
+        }
+        for bucket in index
+            .by_principal
+            .values_mut()
+            .flat_map(HashMap::values_mut)
+        {
+            bucket.0.sort_unstable();
+            bucket.0.dedup();
+            bucket.0.shrink_to_fit();
+        }
+        index
+    }
+
+    fn insert(&mut self, compiled: &CompiledPolicy, policy: PolicyNo, interner: &mut Interner) {
+        let (numbers, scope) = (&mut self.numbers, &compiled.policy);
+        let principal = numbers.intern(scope.principal_constraint().as_inner(), interner);
+        let resource = numbers.intern(scope.resource_constraint().as_inner(), interner);
+        let bucket = self.by_principal.entry(principal).or_default();
+        let bucket = &mut bucket.entry(resource).or_default().0;
+        match scope.action_constraint() {
+            ActionConstraint::Any => bucket.push((ANY, policy)),
+            ActionConstraint::Eq(action) => {
+                bucket.push((numbers.intern_equal(action, interner), policy));
+            }
+            ActionConstraint::In(actions) => {
+                let mut inside = |action| (numbers.intern_inside(action, interner), policy);
+                bucket.extend(actions.iter().map(|action| inside(action)));
+            }
+        }
+    }
+
+    /// The numbers of all scopes that this entity matches.
+    pub(crate) fn scopes_matching(&self, entity: &EntityView<'_>) -> Vec<ScopeNo> {
+        self.numbers.matching(entity.key(), entity.ancestor_keys())
+    }
+
+    /// Every policy whose scope matches, each once, in order.
+    pub(crate) fn candidates(
+        &self,
+        principals: &[ScopeNo],
+        actions: &[ScopeNo],
+        resources: &[ScopeNo],
+    ) -> Vec<PolicyNo> {
+        let mut found = Vec::with_capacity(USUAL_CANDIDATES);
+        for number in principals {
+            let Some(by_resource) = self.by_principal.get(number) else {
+                continue;
+            };
+            // Walk whichever is shorter.
+            if by_resource.len() < resources.len() {
+                for (resource, bucket) in by_resource {
+                    if resources.contains(resource) {
+                        bucket.collect(actions, &mut found);
+                    }
+                }
+            } else {
+                for bucket in resources
+                    .iter()
+                    .filter_map(|resource| by_resource.get(resource))
+                {
+                    bucket.collect(actions, &mut found);
+                }
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+}
+
+impl Bucket {
+    fn collect(&self, actions: &[ScopeNo], found: &mut Vec<PolicyNo>) {
+        for &action in actions {
+            let start = self.0.partition_point(|&(number, _)| number < action);
+            let run = self.0[start..]
+                .iter()
+                .take_while(|&&(number, _)| number == action);
+            found.extend(run.map(|&(_, policy)| policy));
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Entity types and attribute names, each stored once and referred to by number.
+
+use std::collections::HashMap;
+
+use crate::cedar::EntityType;
+use foldhash::fast::RandomState;
+use smol_str::SmolStr;
+
+/// Number of an entity type.
+pub(crate) type TypeNo = u32;
+/// Number of an attribute name.
+pub(crate) type AttrNo = u32;
+
+/// The interned names. There are few, so cloning them when a new one appears is cheap.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Interner {
+    types: Vec<EntityType>,
+    type_numbers: HashMap<EntityType, TypeNo, RandomState>,
+    attributes: Vec<SmolStr>,
+    attribute_numbers: HashMap<SmolStr, AttrNo, RandomState>,
+}
+
+impl Interner {
+    pub(crate) fn entity_type(&self, number: TypeNo) -> &EntityType {
+        &self.types[number as usize]
+    }
+
+    pub(crate) fn type_number(&self, name: &EntityType) -> Option<TypeNo> {
+        self.type_numbers.get(name).copied()
+    }
+
+    pub(crate) fn intern_type(&mut self, name: &EntityType) -> TypeNo {
+        if let Some(number) = self.type_number(name) {
+            return number;
+        }
+        let number = self.types.len() as TypeNo;
+        // A source location keeps the whole text it points into alive.
+        let name = name.with_loc(None);
+        self.types.push(name.clone());
+        self.type_numbers.insert(name, number);
+        number
+    }
+
+    pub(crate) fn attribute(&self, number: AttrNo) -> &SmolStr {
+        &self.attributes[number as usize]
+    }
+
+    pub(crate) fn attribute_number(&self, name: &str) -> Option<AttrNo> {
+        self.attribute_numbers.get(name).copied()
+    }
+
+    pub(crate) fn intern_attribute(&mut self, name: &SmolStr) -> AttrNo {
+        if let Some(number) = self.attribute_number(name) {
+            return number;
+        }
+        let number = self.attributes.len() as AttrNo;
+        self.attributes.push(name.clone());
+        self.attribute_numbers.insert(name.clone(), number);
+        number
+    }
+}

@@ -1,0 +1,210 @@
+//! Policies prepared for evaluation, each with its annotations.
+
+use std::sync::Arc;
+
+use smol_str::SmolStr;
+
+use crate::cedar::{
+    ActionConstraint, AnyId, Effect, Entity, EntityUID, Expr, ExprKind, Literal, Policy, PolicySet,
+    Var,
+};
+
+use crate::obligation::{self, Obligation};
+
+/// A policy's id and annotations, read once at load and shared by every evaluation that names it.
+///
+/// Annotations have no meaning to Cedar. The ones here are a convention of this package; a policy needs
+/// none of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyInfo {
+    /// Its id in the policy set.
+    pub id: SmolStr,
+    /// The owner (`@owner`).
+    pub owner: Option<Arc<str>>,
+    /// The controls it implements (`@controls`, separated by commas).
+    pub controls: Vec<Arc<str>>,
+    /// The sentence shown to the caller (`@reason`).
+    pub reason: Option<Arc<str>>,
+    /// What the enforcement point must do (`@obligation`).
+    pub obligations: Vec<Arc<Obligation>>,
+    /// `@mode("shadow")`: evaluated and reported, never enforced.
+    pub is_shadow: bool,
+    /// Whether it is a `forbid`.
+    pub is_forbid: bool,
+}
+
+/// A policy ready to be evaluated.
+#[derive(Debug)]
+pub(crate) struct CompiledPolicy {
+    pub(crate) info: Arc<PolicyInfo>,
+    /// Its `when` and `unless` clauses, if it has any; links of one template share them. The index
+    /// matches the scope.
+    pub(crate) condition: Option<Arc<Expr>>,
+    pub(crate) policy: Policy,
+    pub(crate) context: ContextUse,
+    /// The entities its condition names. Empty unless the reach is unbounded.
+    pub(crate) literals: Box<[EntityUID]>,
+}
+
+/// The context attributes that a policy reads. Entities in the others need not be in its slice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ContextUse {
+    /// Only these.
+    Attributes(Box<[SmolStr]>),
+    /// The context as a whole.
+    Whole,
+}
+
+/// Prepares every policy of a set, in a fixed order.
+pub(crate) fn compile(policies: &PolicySet, with_literals: bool) -> Vec<CompiledPolicy> {
+    let mut sorted: Vec<&Policy> = policies.policies().collect();
+    sorted.sort_by(|a, b| a.id().cmp(b.id()));
+    let compile = |policy: &Policy| {
+        let condition = policy.non_scope_constraints_arc().cloned();
+        CompiledPolicy {
+            info: Arc::new(PolicyInfo::from_policy(policy)),
+            context: condition
+                .as_deref()
+                .map_or(ContextUse::none(), ContextUse::from_condition),
+            literals: condition
+                .as_deref()
+                .filter(|_| with_literals)
+                .map(literals_of)
+                .unwrap_or_default(),
+            condition,
+            policy: policy.clone(),
+        }
+    };
+    sorted.into_iter().map(compile).collect()
+}
+
+impl CompiledPolicy {
+    /// Whether the scope names this action or one of its groups.
+    pub(crate) fn is_about(&self, action: &Entity) -> bool {
+        let is_meant =
+            |named: &EntityUID| named == action.uid() || action.ancestors().any(|uid| uid == named);
+        match self.policy.template().action_constraint() {
+            ActionConstraint::Eq(named) => is_meant(named),
+            ActionConstraint::In(named) => named.iter().any(|named| is_meant(named)),
+            ActionConstraint::Any => false,
+        }
+    }
+
+    /// Every entity that the policy names, in its scope or its conditions.
+    pub(crate) fn named_entities(&self) -> Vec<EntityUID> {
+        let mut named = literals_of(&self.policy.condition()).into_vec();
+        named.extend(self.policy.env().values().cloned());
+        named
+    }
+}
+
+impl PolicyInfo {
+    fn from_policy(policy: &Policy) -> Self {
+        let annotation = |name: &str| -> Option<Arc<str>> {
+            let key: AnyId = name.parse().ok()?;
+            let text = policy.annotation(&key)?;
+            Some(Arc::from(AsRef::<str>::as_ref(text)))
+        };
+        let list = |name: &str| -> Vec<Arc<str>> {
+            let text = annotation(name).unwrap_or_default();
+            text.split(',')
+                .map(str::trim)
+                .filter(|item| !item.is_empty())
+                .map(Arc::from)
+                .collect()
+        };
+        let obligations = annotation("obligation").map(|text| obligation::read_unchecked(&text));
+        let obligations = obligations.unwrap_or_default();
+        Self {
+            id: SmolStr::new(policy.id().as_ref()),
+            owner: annotation("owner"),
+            controls: list("controls"),
+            reason: annotation("reason"),
+            obligations: obligations.into_iter().map(Arc::new).collect(),
+            is_shadow: annotation("mode").is_some_and(|mode| &*mode == "shadow"),
+            is_forbid: policy.effect() == Effect::Forbid,
+        }
+    }
+}
+
+impl ContextUse {
+    fn none() -> Self {
+        Self::Attributes(Box::default())
+    }
+
+    fn from_condition(condition: &Expr) -> Self {
+        let is_context = |expr: &Expr| matches!(expr.expr_kind(), ExprKind::Var(Var::Context));
+        let mut mentions = 0_usize;
+        let mut narrow_mentions = 0_usize;
+        let mut attributes: Vec<SmolStr> = Vec::new();
+        for expr in condition.subexpressions() {
+            match expr.expr_kind() {
+                ExprKind::Var(Var::Context) => mentions += 1,
+                ExprKind::GetAttr { expr, attr } if is_context(expr) => {
+                    narrow_mentions += 1;
+                    attributes.push(attr.clone());
+                }
+                // `has` looks into no entity, but counts as a read: the attribute may be unknown.
+                ExprKind::HasAttr { expr, attr } if is_context(expr) => {
+                    narrow_mentions += 1;
+                    attributes.push(attr.clone());
+                }
+                ExprKind::ExtHasAttr { expr, attrs } if is_context(expr) => {
+                    narrow_mentions += 1;
+                    attributes.push(attrs.first().clone());
+                }
+                _ => {}
+            }
+        }
+        if mentions > narrow_mentions {
+            return Self::Whole;
+        }
+        attributes.sort();
+        attributes.dedup();
+        Self::Attributes(attributes.into())
+    }
+
+    /// What any of several policies reads.
+    pub(crate) fn union<'a>(each: impl Iterator<Item = &'a Self>) -> Self {
+        let mut attributes: Vec<SmolStr> = Vec::new();
+        for one in each {
+            match one {
+                Self::Whole => return Self::Whole,
+                Self::Attributes(names) => attributes.extend(names.iter().cloned()),
+            }
+            attributes.sort();
+            attributes.dedup();
+        }
+        Self::Attributes(attributes.into())
+    }
+
+    /// Whether the policy reads this attribute by its name.
+    pub(crate) fn names(&self, attribute: &str) -> bool {
+        matches!(self, Self::Attributes(names) if names.iter().any(|name| name == attribute))
+    }
+
+    /// Whether the policy reads this attribute.
+    pub(crate) fn reads(&self, attribute: &str) -> bool {
+        match self {
+            Self::Attributes(names) => names.iter().any(|name| name == attribute),
+            Self::Whole => true,
+        }
+    }
+}
+
+fn literals_of(condition: &Expr) -> Box<[EntityUID]> {
+    let mut literals: Vec<EntityUID> = condition
+        .subexpressions()
+        .filter_map(|expr| match expr.expr_kind() {
+            ExprKind::Lit(Literal::EntityUID(uid)) => Some(EntityUID::clone(uid)),
+            _ => None,
+        })
+        .collect();
+    literals.sort();
+    literals.dedup();
+    literals.into()
+}
+
+#[cfg(test)]
+#[path = "policy_tests.rs"]
+mod tests;

@@ -1,0 +1,74 @@
+use crate::cedar::parse_policyset;
+
+use super::*;
+
+fn compile_one(text: &str) -> CompiledPolicy {
+    let set = parse_policyset(text).expect("a policy");
+    compile(&set, true).into_iter().next().expect("one policy")
+}
+
+#[test]
+fn annotations_are_read_once_and_for_all() {
+    let compiled = compile_one(
+        r#"@id("a") @owner("security") @controls("OWASP:ASI02, NIST-CSF:PR.AA-05") @reason("no")
+           @obligation("log:full") @mode("shadow") forbid (principal, action, resource);"#,
+    );
+    let info = &compiled.info;
+    assert_eq!(info.owner.as_deref(), Some("security"));
+    assert_eq!(
+        info.controls.iter().map(|c| &**c).collect::<Vec<_>>(),
+        ["OWASP:ASI02", "NIST-CSF:PR.AA-05"]
+    );
+    assert_eq!(info.reason.as_deref(), Some("no"));
+    assert_eq!(info.obligations.len(), 1);
+    assert!(info.is_shadow && info.is_forbid);
+}
+
+#[test]
+fn only_the_attributes_that_a_policy_reads_count_as_read() {
+    let uses = |condition: &str| {
+        compile_one(&format!(
+            "permit (principal, action, resource) when {{ {condition} }};"
+        ))
+        .context
+    };
+    let narrow = uses("context.a.b == 1 && context has c && context.a has d && context has e.f");
+    assert!(narrow.reads("a") && narrow.reads("c") && narrow.reads("e"));
+    assert!(!narrow.reads("b") && !narrow.reads("f"));
+    assert_eq!(
+        uses("principal == resource"),
+        ContextUse::Attributes(Box::default())
+    );
+    assert_eq!(uses("{x: context}.x.a == 1"), ContextUse::Whole);
+    assert_eq!(
+        uses("context.a == 1 && context == {a: 1}"),
+        ContextUse::Whole
+    );
+}
+
+#[test]
+fn links_of_a_template_share_its_condition() {
+    let text = r#"permit (principal == ?principal, action, resource) when { principal.n > 1 };"#;
+    let mut set = crate::cedar::api::PolicySet::new();
+    let template =
+        crate::cedar::api::Template::parse(Some(crate::cedar::api::PolicyId::new("t")), text)
+            .expect("a template");
+    set.add_template(template).expect("no other");
+    for name in ["one", "two"] {
+        let values = [(
+            crate::cedar::api::SlotId::principal(),
+            format!("U::\"{name}\"").parse().expect("a uid"),
+        )];
+        set.link(
+            crate::cedar::api::PolicyId::new("t"),
+            crate::cedar::api::PolicyId::new(name),
+            values.into(),
+        )
+        .expect("fits");
+    }
+    let compiled = compile(set.as_ref(), true);
+    assert_eq!(compiled.len(), 2);
+    let condition = |place: usize| compiled[place].condition.as_ref().expect("it has one");
+    assert!(Arc::ptr_eq(condition(0), condition(1)));
+    assert_ne!(compiled[0].policy.env(), compiled[1].policy.env());
+}

@@ -1,0 +1,109 @@
+//! What policy scopes say of principal, action and resource, each distinct statement numbered.
+
+use std::hash::Hash;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
+use crate::cedar::{EntityReference, EntityUID, PrincipalOrResourceConstraint};
+use crate::interner::{Interner, TypeNo};
+use crate::key::{EntityKey, EntityKeyRef};
+
+/// Number of what a scope says of one variable: nothing, a type, or an entity.
+pub(crate) type ScopeNo = u32;
+
+/// A scope that says nothing.
+pub(crate) const ANY: ScopeNo = 0;
+
+/// Room for the numbers of an entity with a few ancestors.
+const USUAL_NUMBERS: usize = 8;
+
+/// The numbers of all scopes in use.
+#[derive(Debug, Default)]
+pub(crate) struct ScopeNumbers {
+    /// `is T`
+    types: HashMap<TypeNo, ScopeNo, RandomState>,
+    /// `== e`
+    equal: ByEntity,
+    /// `in e`
+    inside: ByEntity,
+    /// `is T in e`
+    inside_by_type: HashMap<TypeNo, ByEntity, RandomState>,
+    last: ScopeNo,
+}
+
+type ByEntity = HashMap<EntityKey, ScopeNo, RandomState>;
+
+impl ScopeNumbers {
+    /// The number of a constraint; a new one if it was not seen before.
+    pub(crate) fn intern(
+        &mut self,
+        constraint: &PrincipalOrResourceConstraint,
+        interner: &mut Interner,
+    ) -> ScopeNo {
+        use EntityReference::{EUID, Slot};
+        use PrincipalOrResourceConstraint as Constraint;
+        match constraint {
+            Constraint::Is(ty) => number(&mut self.types, interner.intern_type(ty), &mut self.last),
+            Constraint::Eq(EUID(uid)) => self.intern_equal(uid, interner),
+            Constraint::In(EUID(uid)) => self.intern_inside(uid, interner),
+            Constraint::IsIn(ty, EUID(uid)) => {
+                let by_entity = self
+                    .inside_by_type
+                    .entry(interner.intern_type(ty))
+                    .or_default();
+                number(by_entity, EntityKey::pack(uid, interner), &mut self.last)
+            }
+            // A policy is a template with every slot filled, so there are no slots here.
+            Constraint::Any
+            | Constraint::Eq(Slot(_))
+            | Constraint::In(Slot(_))
+            | Constraint::IsIn(_, Slot(_)) => ANY,
+        }
+    }
+
+    /// The number of `== uid`.
+    pub(crate) fn intern_equal(&mut self, uid: &EntityUID, interner: &mut Interner) -> ScopeNo {
+        let key = EntityKey::pack(uid, interner);
+        number(&mut self.equal, key, &mut self.last)
+    }
+
+    /// The number of `in uid`.
+    pub(crate) fn intern_inside(&mut self, uid: &EntityUID, interner: &mut Interner) -> ScopeNo {
+        let key = EntityKey::pack(uid, interner);
+        number(&mut self.inside, key, &mut self.last)
+    }
+
+    /// The numbers of all scopes that an entity with these ancestors matches. A key is `None` for an
+    /// entity of a type that no scope and no stored entity mentions.
+    pub(crate) fn matching<'k>(
+        &self,
+        entity: Option<EntityKeyRef<'k>>,
+        ancestors: impl Iterator<Item = EntityKeyRef<'k>>,
+    ) -> Vec<ScopeNo> {
+        let mut numbers = Vec::with_capacity(USUAL_NUMBERS);
+        numbers.push(ANY);
+        let of_type = entity.and_then(|key| self.inside_by_type.get(&key.ty));
+        if let Some(key) = entity {
+            numbers.extend(self.types.get(&key.ty));
+            numbers.extend(self.equal.get(&key));
+        }
+        // An entity is in itself.
+        for key in entity.into_iter().chain(ancestors) {
+            numbers.extend(self.inside.get(&key));
+            numbers.extend(of_type.and_then(|by_entity| by_entity.get(&key)));
+        }
+        numbers
+    }
+}
+
+fn number<K: Eq + Hash>(
+    numbers: &mut HashMap<K, ScopeNo, RandomState>,
+    key: K,
+    last: &mut ScopeNo,
+) -> ScopeNo {
+    *numbers.entry(key).or_insert_with(|| {
+        *last += 1;
+        *last
+    })
+}

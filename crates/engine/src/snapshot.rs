@@ -1,0 +1,263 @@
+//! Policies, entities and schema of one revision, immutable.
+
+use std::sync::Arc;
+
+use crate::actions::{Action, Actions};
+use crate::cedar::{Entity, EntityUID, PolicySet, ValidatorSchema, Value};
+use crate::error::BuildError;
+use crate::index::{PolicyIndex, PolicyNo};
+use crate::interner::Interner;
+use crate::key::EntityRef;
+use crate::overlay::Overlay;
+use crate::packed::PackedEntity;
+use crate::policy::{self, CompiledPolicy, ContextUse};
+use crate::reach::Reach;
+use crate::store::EntityStore;
+use crate::view::RequestView;
+
+/// Policies, entities and schema of one revision: everything that evaluation reads.
+///
+/// Immutable, and cheap to clone: clones share everything, and [`Snapshot::upsert`] and
+/// [`Snapshot::remove`] return a snapshot that shares what they did not touch.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    rules: Arc<Rules>,
+    entities: EntityStore,
+    revision: u64,
+}
+
+/// The part that entity changes leave alone.
+#[derive(Debug)]
+struct Rules {
+    policies: Vec<CompiledPolicy>,
+    index: PolicyIndex,
+    actions: Actions,
+    schema: Option<Arc<ValidatorSchema>>,
+    reach: Reach,
+    /// The context attributes that any policy reads.
+    reads: ContextUse,
+}
+
+/// A stored entity, in packed form.
+#[derive(Debug, Clone, Copy)]
+pub struct StoredEntity<'s> {
+    packed: &'s PackedEntity,
+    interner: &'s Interner,
+}
+
+impl StoredEntity<'_> {
+    /// The value of an attribute, unpacked.
+    pub fn attribute(&self, name: &str) -> Option<Value> {
+        self.packed.attribute(self.interner, name)
+    }
+}
+
+/// What a snapshot is built from.
+pub struct SnapshotParts<E> {
+    /// Static policies and template links.
+    pub policies: PolicySet,
+    /// Entities, the schema's actions among them. Only their direct parents are read; other ancestors
+    /// are computed.
+    pub entities: E,
+    /// The schema. Without one no request is checked.
+    pub schema: Option<Arc<ValidatorSchema>>,
+    /// How far the policies look from the request's entities. A level has to be proven by validation:
+    /// with a level that is too small, evaluation misses entities.
+    pub reach: Reach,
+}
+
+impl Snapshot {
+    /// Compiles policies and entities. Takes time in proportion to both, so it belongs to loading, not to
+    /// a request. The revision is 0.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] for a duplicate entity, a cycle of parents, or a value that is not known.
+    pub fn build<E>(parts: SnapshotParts<E>) -> Result<Self, BuildError>
+    where
+        E: IntoIterator<Item = Entity>,
+    {
+        let with_literals = parts.reach == Reach::Unbounded;
+        let policies = policy::compile(&parts.policies, with_literals);
+        let mut action_uids = Vec::new();
+        let mut entities = EntityStore::build(parts.entities.into_iter().inspect(|entity| {
+            if entity.uid().is_action() {
+                action_uids.push(entity.uid().clone());
+            }
+        }))?;
+        let index = PolicyIndex::build(&policies, entities.interner_mut());
+        let unpacked = action_uids
+            .iter()
+            .filter_map(|uid| entities.unpack(uid, &[]));
+        let mut actions = Actions::new(unpacked, parts.schema.as_deref());
+        for uid in &action_uids {
+            let view = RequestView {
+                store: &entities,
+                actions: &actions,
+                overlays: &[],
+            };
+            let scopes = index.scopes_matching(&view.entity(EntityRef::Given(uid)));
+            if let Some(action) = actions.get_mut(uid) {
+                action.scopes = scopes;
+            }
+        }
+        let rules = Rules {
+            reads: ContextUse::union(policies.iter().map(|compiled| &compiled.context)),
+            policies,
+            index,
+            actions,
+            schema: parts.schema,
+            reach: parts.reach,
+        };
+        Ok(Self {
+            rules: Arc::new(rules),
+            entities,
+            revision: 0,
+        })
+    }
+
+    /// The revision that the caller assigned, or 0.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// The same snapshot with another revision.
+    pub fn with_revision(&self, revision: u64) -> Self {
+        Self {
+            revision,
+            ..self.clone()
+        }
+    }
+
+    /// A snapshot in which these entities are added or replaced. Takes time in proportion to the change,
+    /// not to the number of stored entities.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] for an action, a cycle of parents, or a value that is not known.
+    pub fn upsert(&self, entities: impl IntoIterator<Item = Entity>) -> Result<Self, BuildError> {
+        let entities: Vec<Entity> = entities.into_iter().collect();
+        if let Some(action) = entities.iter().find(|entity| entity.uid().is_action()) {
+            return Err(BuildError::ActionFixed(action.uid().clone()));
+        }
+        Ok(Self {
+            entities: self.entities.upsert(entities)?,
+            ..self.clone()
+        })
+    }
+
+    /// A snapshot without these entities. Their children keep them as parents by name. Actions are not
+    /// removed.
+    pub fn remove<'a>(&self, uids: impl IntoIterator<Item = &'a EntityUID>) -> Self {
+        let uids = uids.into_iter().filter(|uid| !uid.is_action());
+        Self {
+            entities: self.entities.remove(uids),
+            ..self.clone()
+        }
+    }
+
+    /// Whether an entity is stored.
+    pub fn contains(&self, uid: &EntityUID) -> bool {
+        self.entities.contains(uid)
+    }
+
+    /// A stored entity.
+    pub fn entity(&self, uid: &EntityUID) -> Option<StoredEntity<'_>> {
+        let packed = self.entities.find(uid)?;
+        Some(StoredEntity {
+            packed,
+            interner: self.entities.interner(),
+        })
+    }
+
+    /// A stored entity in Cedar's form, with all its ancestors.
+    pub fn cedar_entity(&self, uid: &EntityUID) -> Option<Entity> {
+        self.entities.unpack(uid, &[])
+    }
+
+    /// Whether an entity is another or has it as an ancestor, by the stored entities.
+    pub fn is_in(&self, uid: &EntityUID, ancestor: &EntityUID) -> bool {
+        if uid == ancestor {
+            return true;
+        }
+        let (Some(packed), Some(wanted)) =
+            (self.entities.find(uid), self.entities.key_of(ancestor))
+        else {
+            return false;
+        };
+        let mut lineage = self.entities.lineage(&packed.parents);
+        lineage.any(|key| key.ty == wanted.ty && *key.eid == *wanted.eid)
+    }
+
+    /// Whether an action is known.
+    pub fn has_action(&self, action: &EntityUID) -> bool {
+        self.rules.actions.get(action).is_some()
+    }
+
+    /// Whether any policy reads this attribute of the context.
+    pub fn reads_context(&self, attribute: &str) -> bool {
+        self.rules.reads.reads(attribute)
+    }
+
+    /// The entities named by the policies that read an attribute of the context or are about an action,
+    /// sorted. Visits every policy, so it belongs to loading, not to a request.
+    pub fn entities_named_where(&self, reads: &str, about: &EntityUID) -> Vec<EntityUID> {
+        let about = self.action(about).map(|action| &action.entity);
+        let is_meant = |compiled: &&CompiledPolicy| {
+            compiled.context.names(reads) || about.is_some_and(|action| compiled.is_about(action))
+        };
+        let policies = self.rules.policies.iter().filter(is_meant);
+        let mut named: Vec<EntityUID> = policies.flat_map(CompiledPolicy::named_entities).collect();
+        named.sort();
+        named.dedup();
+        named
+    }
+
+    /// The schema, if the snapshot has one.
+    pub fn schema(&self) -> Option<&Arc<ValidatorSchema>> {
+        self.rules.schema.as_ref()
+    }
+
+    /// The number of policies.
+    pub fn policy_count(&self) -> usize {
+        self.rules.policies.len()
+    }
+
+    /// The number of stored entities without the actions.
+    pub fn entity_count(&self) -> usize {
+        self.entities.len() - self.rules.actions.len()
+    }
+
+    pub(crate) fn action(&self, uid: &EntityUID) -> Option<&Action> {
+        self.rules.actions.get(uid)
+    }
+
+    pub(crate) fn action_uids(&self) -> impl Iterator<Item = &EntityUID> {
+        self.rules.actions.uids()
+    }
+
+    /// The entities as a request with these overlays sees them.
+    pub(crate) fn view<'a>(&'a self, overlays: &'a [Overlay]) -> RequestView<'a> {
+        RequestView {
+            store: &self.entities,
+            actions: &self.rules.actions,
+            overlays,
+        }
+    }
+
+    pub(crate) fn entities(&self) -> &EntityStore {
+        &self.entities
+    }
+
+    pub(crate) fn index(&self) -> &PolicyIndex {
+        &self.rules.index
+    }
+
+    pub(crate) fn policy(&self, number: PolicyNo) -> &CompiledPolicy {
+        &self.rules.policies[number as usize]
+    }
+
+    pub(crate) fn reach(&self) -> Reach {
+        self.rules.reach
+    }
+}

@@ -1,0 +1,342 @@
+//! The entity store: keyed, immutable, and cheap to change one entity at a time.
+//!
+//! A fixed number of shards, each a small hash table behind an `Arc`. A changed store shares every
+//! shard it did not touch with the store it came from, so an upsert copies one shard, and readers of
+//! the old store are not affected.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+
+use crate::cedar::{Entity, EntityType, EntityUID};
+use crate::error::BuildError;
+use crate::interner::{Interner, TypeNo};
+use crate::key::{EntityKey, EntityKeyRef};
+use crate::packed::{PackedEntity, ValuePool};
+
+/// In a store of a million entities, a shard holds about a thousand.
+const SHARDS: usize = 1024;
+
+/// Up to this many ancestors are searched linearly; beyond, in a hash set.
+const FEW_ANCESTORS: usize = 32;
+
+/// All entities of one revision.
+#[derive(Debug, Clone)]
+pub(crate) struct EntityStore {
+    interner: Arc<Interner>,
+    shards: Arc<[Arc<Shard>]>,
+    hasher: RandomState,
+    len: usize,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Shard(HashTable<Arc<PackedEntity>>);
+
+/// A store while entities are added to it.
+struct Loader {
+    interner: Interner,
+    shards: Vec<Arc<Shard>>,
+    hasher: RandomState,
+    len: usize,
+    pool: ValuePool,
+    added: Vec<Arc<PackedEntity>>,
+}
+
+/// What happens to an entity whose uid is stored already.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OnDuplicate {
+    Refuse,
+    Replace,
+}
+
+impl EntityStore {
+    pub(crate) fn build(entities: impl IntoIterator<Item = Entity>) -> Result<Self, BuildError> {
+        let empty = Self {
+            interner: Arc::default(),
+            shards: (0..SHARDS).map(|_| Arc::default()).collect(),
+            hasher: RandomState::default(),
+            len: 0,
+        };
+        empty.with(entities, OnDuplicate::Refuse)
+    }
+
+    /// A store in which these entities are added or replaced.
+    pub(crate) fn upsert(
+        &self,
+        entities: impl IntoIterator<Item = Entity>,
+    ) -> Result<Self, BuildError> {
+        self.with(entities, OnDuplicate::Replace)
+    }
+
+    fn with(
+        &self,
+        entities: impl IntoIterator<Item = Entity>,
+        on_duplicate: OnDuplicate,
+    ) -> Result<Self, BuildError> {
+        let mut loader = Loader {
+            interner: Interner::clone(&self.interner),
+            shards: self.shards.to_vec(),
+            hasher: self.hasher.clone(),
+            len: self.len,
+            pool: ValuePool::default(),
+            added: Vec::new(),
+        };
+        for entity in entities {
+            loader.add(entity, on_duplicate)?;
+        }
+        let store = Self {
+            interner: Arc::new(loader.interner),
+            shards: loader.shards.into(),
+            hasher: loader.hasher,
+            len: loader.len,
+        };
+        // Only an added entity can close a cycle.
+        for entity in &loader.added {
+            if store
+                .lineage(&entity.parents)
+                .any(|ancestor| *ancestor == entity.key)
+            {
+                return Err(BuildError::EntityCycle(entity.key.unpack(&store.interner)));
+            }
+        }
+        Ok(store)
+    }
+
+    /// A store without these entities. Their children keep them as parents by name.
+    pub(crate) fn remove<'a>(&self, uids: impl IntoIterator<Item = &'a EntityUID>) -> Self {
+        let mut shards = self.shards.to_vec();
+        let mut len = self.len;
+        for uid in uids {
+            let Some(ty) = self.interner.type_number(uid.entity_type()) else {
+                continue;
+            };
+            let eid: &str = uid.eid().as_ref();
+            let hash = hash_of(&self.hasher, ty, eid);
+            let shard = Arc::make_mut(&mut shards[shard_of(hash)]);
+            if let Ok(entry) = shard.0.find_entry(hash, |packed| is_named(packed, ty, eid)) {
+                entry.remove();
+                len -= 1;
+            }
+        }
+        Self {
+            shards: shards.into(),
+            len,
+            ..self.clone()
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn contains(&self, uid: &EntityUID) -> bool {
+        self.find(uid).is_some()
+    }
+
+    /// Cedar's form of a stored entity with all its ancestors, and with `more_parents` besides its own.
+    pub(crate) fn unpack(&self, uid: &EntityUID, more_parents: &[EntityUID]) -> Option<Entity> {
+        let packed = self.find(uid)?;
+        let parents: HashSet<EntityUID> = packed
+            .parents
+            .iter()
+            .map(|key| key.unpack(&self.interner))
+            .chain(more_parents.iter().cloned())
+            .collect();
+        let mut indirect = HashSet::new();
+        for key in self.lineage(&packed.parents).skip_roots() {
+            indirect.insert(key.unpack(&self.interner));
+        }
+        self.add_lineage_of(more_parents, &mut indirect);
+        indirect.retain(|ancestor| !parents.contains(ancestor));
+        Some(packed.unpack(&self.interner, indirect, parents))
+    }
+
+    /// Adds the ancestors of these entities, but not the entities themselves.
+    pub(crate) fn add_lineage_of(&self, uids: &[EntityUID], ancestors: &mut HashSet<EntityUID>) {
+        for uid in uids {
+            if let Some(packed) = self.find(uid) {
+                ancestors.extend(
+                    self.lineage(&packed.parents)
+                        .map(|key| key.unpack(&self.interner)),
+                );
+            }
+        }
+    }
+
+    pub(crate) fn interner(&self) -> &Interner {
+        &self.interner
+    }
+
+    /// For interning names that scopes mention, before the store is shared.
+    pub(crate) fn interner_mut(&mut self) -> &mut Interner {
+        Arc::make_mut(&mut self.interner)
+    }
+
+    /// The key of a uid; `None` if its type is not interned.
+    pub(crate) fn key_of<'k>(&self, uid: &'k EntityUID) -> Option<EntityKeyRef<'k>> {
+        let ty = self.interner.type_number(uid.entity_type())?;
+        Some(EntityKeyRef {
+            ty,
+            eid: uid.eid().as_ref(),
+        })
+    }
+
+    pub(crate) fn find(&self, uid: &EntityUID) -> Option<&PackedEntity> {
+        let key = self.key_of(uid)?;
+        self.find_key(key.ty, key.eid)
+    }
+
+    pub(crate) fn find_key(&self, ty: TypeNo, eid: &str) -> Option<&PackedEntity> {
+        let hash = hash_of(&self.hasher, ty, eid);
+        let shard = &self.shards[shard_of(hash)];
+        shard
+            .0
+            .find(hash, |packed| is_named(packed, ty, eid))
+            .map(Arc::as_ref)
+    }
+
+    /// Identifies the order of entities. It is the same in all stores that were derived from one by
+    /// changes, and different in any other.
+    pub(crate) fn order(&self) -> u64 {
+        hash_of(&self.hasher, TypeNo::MAX, "order")
+    }
+
+    pub(crate) fn shard_count(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// The entities of a type in one shard whose hash is above `done`, sorted by hash, and the number of
+    /// entities that were visited.
+    pub(crate) fn entities_of_type(
+        &self,
+        ty: &EntityType,
+        shard: usize,
+        done: Option<u64>,
+    ) -> (Vec<(u64, EntityUID)>, usize) {
+        let (Some(ty), Some(shard)) = (self.interner.type_number(ty), self.shards.get(shard))
+        else {
+            return (Vec::new(), 0);
+        };
+        let mut found: Vec<(u64, EntityUID)> = shard
+            .0
+            .iter()
+            .filter(|packed| packed.key.ty == ty)
+            .map(|packed| (hash_of(&self.hasher, ty, &packed.key.eid), packed))
+            .filter(|(hash, _)| done.is_none_or(|done| *hash > done))
+            .map(|(hash, packed)| (hash, packed.key.unpack(&self.interner)))
+            .collect();
+        found.sort_unstable();
+        (found, shard.0.len())
+    }
+
+    pub(crate) fn lineage<'s>(&'s self, parents: &'s [EntityKey]) -> Lineage<'s> {
+        Lineage {
+            store: self,
+            seen: parents.iter().collect(),
+            index: None,
+            next: 0,
+            expanded: 0,
+        }
+    }
+}
+
+/// Walks the hierarchy upwards, breadth first, each ancestor once.
+pub(crate) struct Lineage<'s> {
+    store: &'s EntityStore,
+    seen: Vec<&'s EntityKey>,
+    /// The same as `seen`, made only beyond [`FEW_ANCESTORS`].
+    index: Option<HashSet<&'s EntityKey, RandomState>>,
+    next: usize,
+    expanded: usize,
+}
+
+impl<'s> Lineage<'s> {
+    /// Leaves out the entities that the walk started from.
+    fn skip_roots(mut self) -> Self {
+        self.next = self.seen.len();
+        self
+    }
+
+    fn add(&mut self, key: &'s EntityKey) {
+        if self.index.is_none() && self.seen.len() > FEW_ANCESTORS {
+            self.index = Some(self.seen.iter().copied().collect());
+        }
+        let is_new = match &mut self.index {
+            Some(index) => index.insert(key),
+            None => !self.seen.contains(&key),
+        };
+        if is_new {
+            self.seen.push(key);
+        }
+    }
+}
+
+impl<'s> Iterator for Lineage<'s> {
+    type Item = &'s EntityKey;
+
+    fn next(&mut self) -> Option<&'s EntityKey> {
+        while self.next == self.seen.len() && self.expanded < self.seen.len() {
+            let key = self.seen[self.expanded];
+            self.expanded += 1;
+            let Some(packed) = self.store.find_key(key.ty, &key.eid) else {
+                continue;
+            };
+            for parent in &packed.parents {
+                self.add(parent);
+            }
+        }
+        let key = self.seen.get(self.next)?;
+        self.next += 1;
+        Some(key)
+    }
+}
+
+impl Loader {
+    fn add(&mut self, entity: Entity, on_duplicate: OnDuplicate) -> Result<(), BuildError> {
+        let uid = entity.uid().clone();
+        let packed = PackedEntity::pack(entity, &mut self.interner, &mut self.pool)
+            .map_err(|_| BuildError::UnknownValue(uid.clone()))?;
+        let packed = Arc::new(packed);
+        let EntityKey { ty, eid } = &packed.key;
+        let hash = hash_of(&self.hasher, *ty, eid);
+        let shard = Arc::make_mut(&mut self.shards[shard_of(hash)]);
+        match shard.0.find_mut(hash, |known| is_named(known, *ty, eid)) {
+            Some(_) if on_duplicate == OnDuplicate::Refuse => {
+                return Err(BuildError::DuplicateEntity(uid));
+            }
+            Some(known) => *known = Arc::clone(&packed),
+            None => {
+                let hasher = &self.hasher;
+                shard.0.insert_unique(hash, Arc::clone(&packed), |known| {
+                    hash_of(hasher, known.key.ty, &known.key.eid)
+                });
+                self.len += 1;
+            }
+        }
+        self.added.push(packed);
+        Ok(())
+    }
+}
+
+fn hash_of(hasher: &RandomState, ty: TypeNo, eid: &str) -> u64 {
+    let mut state = hasher.build_hasher();
+    state.write_u32(ty);
+    state.write(eid.as_bytes());
+    state.finish()
+}
+
+/// Uses bits that the hash tables do not use for their buckets.
+fn shard_of(hash: u64) -> usize {
+    (hash >> 40) as usize % SHARDS
+}
+
+fn is_named(packed: &PackedEntity, ty: TypeNo, eid: &str) -> bool {
+    packed.key.ty == ty && packed.key.eid == eid
+}
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;

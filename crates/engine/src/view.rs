@@ -1,0 +1,155 @@
+//! Entities as one request sees them: stored ones and the request's overlays, nothing unpacked or copied.
+
+use std::cell::OnceCell;
+
+use smol_str::SmolStr;
+
+use crate::actions::Actions;
+use crate::cedar::{Entity, EntityType, Value};
+use crate::key::{EntityKey, EntityKeyRef, EntityRef};
+use crate::overlay::Overlay;
+use crate::packed::PackedEntity;
+use crate::store::EntityStore;
+use crate::value::ValueRef;
+
+/// All entities that a request can look up.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RequestView<'a> {
+    pub(crate) store: &'a EntityStore,
+    pub(crate) actions: &'a Actions,
+    pub(crate) overlays: &'a [Overlay],
+}
+
+/// One entity: stored, in an overlay, both, or neither and only named.
+#[derive(Debug)]
+pub(crate) struct EntityView<'a> {
+    pub(crate) uid: EntityRef<'a>,
+    request: RequestView<'a>,
+    packed: Option<&'a PackedEntity>,
+    overlay: Option<&'a Overlay>,
+    action: Option<&'a Entity>,
+    ancestors: OnceCell<Vec<EntityRef<'a>>>,
+}
+
+impl<'a> RequestView<'a> {
+    pub(crate) fn entity(self, uid: EntityRef<'a>) -> EntityView<'a> {
+        let action = match uid {
+            EntityRef::Given(uid) => self.actions.get(uid).map(|action| action.entity.as_ref()),
+            EntityRef::Stored(_) => None,
+        };
+        EntityView {
+            uid,
+            request: self,
+            packed: self
+                .key_of(uid)
+                .and_then(|key| self.store.find_key(key.ty, key.eid)),
+            overlay: self
+                .overlays
+                .iter()
+                .find(|overlay| self.is_same(uid, EntityRef::Given(&overlay.uid))),
+            action,
+            ancestors: OnceCell::new(),
+        }
+    }
+
+    pub(crate) fn is_same(self, one: EntityRef<'_>, other: EntityRef<'_>) -> bool {
+        use EntityRef::{Given, Stored};
+        match (one, other) {
+            (Stored(one), Stored(other)) => one == other,
+            (Given(one), Given(other)) => one == other,
+            (Stored(key), Given(uid)) | (Given(uid), Stored(key)) => {
+                let eid: &str = uid.eid().as_ref();
+                key.eid == eid && self.type_of_key(key) == uid.entity_type()
+            }
+        }
+    }
+
+    pub(crate) fn type_of(self, uid: EntityRef<'a>) -> &'a EntityType {
+        match uid {
+            EntityRef::Stored(key) => self.type_of_key(key),
+            EntityRef::Given(uid) => uid.entity_type(),
+        }
+    }
+
+    /// `None` for a uid of a type that no stored entity and no scope mentions.
+    fn key_of(self, uid: EntityRef<'a>) -> Option<EntityKeyRef<'a>> {
+        match uid {
+            EntityRef::Stored(key) => Some(key.borrow()),
+            EntityRef::Given(uid) => self.store.key_of(uid),
+        }
+    }
+
+    fn type_of_key(self, key: &EntityKey) -> &'a EntityType {
+        self.store.interner().entity_type(key.ty)
+    }
+}
+
+impl<'a> EntityView<'a> {
+    /// An attribute. A stored one wins over one of the overlay.
+    pub(crate) fn attribute(&self, name: &str) -> Option<ValueRef<'a>> {
+        let number = self.request.store.interner().attribute_number(name);
+        let stored = self
+            .packed
+            .zip(number)
+            .and_then(|(packed, number)| packed.attribute_value(number));
+        let added = || find(&self.overlay?.attributes, name);
+        stored.map(ValueRef::from_packed).or_else(added)
+    }
+
+    /// A tag. A stored one wins over one of the overlay.
+    pub(crate) fn tag(&self, name: &str) -> Option<ValueRef<'a>> {
+        let stored = self.packed.and_then(|packed| packed.tag_value(name));
+        let added = || find(&self.overlay?.tags, name);
+        stored.map(ValueRef::from_packed).or_else(added)
+    }
+
+    /// Whether the entity is another, or has it as an ancestor.
+    pub(crate) fn is_in(&self, other: EntityRef<'a>) -> bool {
+        self.request.is_same(self.uid, other)
+            || self
+                .ancestors()
+                .iter()
+                .any(|ancestor| self.request.is_same(*ancestor, other))
+    }
+
+    pub(crate) fn key(&self) -> Option<EntityKeyRef<'a>> {
+        self.request.key_of(self.uid)
+    }
+
+    /// The keys of the ancestors that have one.
+    pub(crate) fn ancestor_keys(&self) -> impl Iterator<Item = EntityKeyRef<'a>> {
+        let ancestors = self.ancestors().iter();
+        ancestors.filter_map(|ancestor| self.request.key_of(*ancestor))
+    }
+
+    fn ancestors(&self) -> &[EntityRef<'a>] {
+        self.ancestors.get_or_init(|| {
+            let store = self.request.store;
+            if let Some(action) = self.action {
+                return action.ancestors().map(EntityRef::Given).collect();
+            }
+            let mut ancestors: Vec<EntityRef<'a>> = Vec::new();
+            if let Some(packed) = self.packed {
+                ancestors.extend(store.lineage(&packed.parents).map(EntityRef::Stored));
+            }
+            for parent in self
+                .overlay
+                .into_iter()
+                .flat_map(|overlay| &overlay.parents)
+            {
+                ancestors.push(EntityRef::Given(parent));
+                if let Some(packed) = store.find(parent) {
+                    ancestors.extend(store.lineage(&packed.parents).map(EntityRef::Stored));
+                }
+            }
+            ancestors
+        })
+    }
+}
+
+fn find<'a>(values: &'a [(SmolStr, Value)], wanted: &str) -> Option<ValueRef<'a>> {
+    values
+        .iter()
+        .find(|(name, _)| name == wanted)
+        .map(|(_, value)| ValueRef::from_value(value))
+}

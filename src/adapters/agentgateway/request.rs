@@ -1,0 +1,221 @@
+//! What a client asks for, and of which servers.
+
+use std::borrow::Cow;
+
+use serde_json::Map;
+use smol_str::SmolStr;
+
+use crate::adapters::mcp::message;
+use crate::adapters::mcp::methods::Sender;
+use crate::adapters::mcp::request::mirrored_headers::{
+    self, HeaderFields, HeaderMismatchError, MirroredFields,
+};
+use crate::adapters::mcp::request::operations::{self, MessageIntent, OperationError};
+use crate::adapters::mcp::server_set::{IdentifierKind, ServerSet, prefixed};
+use crate::adapters::subject::token_claims;
+use crate::config::agentgateway::PrefixMode;
+use crate::config::limits::Limits;
+use crate::domain::request::call_context::Operation;
+use crate::proto::agentgateway::ext_mcp::authorization_error::Code;
+use crate::proto::agentgateway::ext_mcp::{McpHeader, McpRequest};
+use crate::telemetry::record::metrics;
+
+/// What goes to every target and whose answers are merged. The gateway passes no parameters of it on.
+/// `subscriptions/listen` does, too, but what it listens to is in its parameters.
+const MERGED: [&str; 8] = [
+    "initialize",
+    "server/discover",
+    "ping",
+    "logging/setLevel",
+    "tools/list",
+    "prompts/list",
+    "resources/list",
+    "resources/templates/list",
+];
+
+/// Said if no source of identities is in the metadata.
+pub(super) const NOBODY: &str = "nobody is known to make this request";
+
+/// Said of a completion, about which nobody was asked before.
+pub(super) const COMPLETED_LATE: &str =
+    "completions are not let through: nobody was asked before the server was";
+
+/// Said of a subscription, about which nobody may have been asked before.
+pub(super) const SUBSCRIBED_LATE: &str =
+    "subscriptions are not let through: nobody was asked before the server was";
+
+/// Why there is nothing to decide.
+#[derive(Debug)]
+pub(super) struct AgentgatewayRejection {
+    pub(super) code: Code,
+    /// Safe to send.
+    pub(super) reason: String,
+}
+
+impl AgentgatewayRejection {
+    pub(super) fn denied(reason: &str) -> Self {
+        Self {
+            code: Code::PermissionDenied,
+            reason: reason.to_owned(),
+        }
+    }
+
+    /// What the log says: more than a client needs, where it is most likely the configuration.
+    pub(super) fn logged(&self) -> String {
+        match self.reason.as_str() {
+            NOBODY => format!(
+                "{NOBODY}: nothing that `[[ext_mcp.identity]]` names is in the gateway's metadata"
+            ),
+            COMPLETED_LATE => format!("{COMPLETED_LATE}: see `ext_mcp.pass_completions`"),
+            SUBSCRIBED_LATE => format!(
+                "{SUBSCRIBED_LATE}: see `ext_mcp.pass_subscriptions`; the server has subscribed the client all the same"
+            ),
+            reason => reason.to_owned(),
+        }
+    }
+
+    /// Under which kind it is counted.
+    pub(super) fn kind(&self) -> metrics::RejectionKind {
+        match self.reason == NOBODY {
+            true => metrics::RejectionKind::NotEntitled,
+            false => metrics::RejectionKind::Malformed,
+        }
+    }
+
+    pub(super) fn invalid(reason: &str) -> Self {
+        Self {
+            code: Code::Invalid,
+            reason: reason.to_owned(),
+        }
+    }
+}
+
+impl From<OperationError> for AgentgatewayRejection {
+    fn from(undecided: OperationError) -> Self {
+        let code = match undecided {
+            OperationError::Unsupported { .. } => Code::PermissionDenied,
+            OperationError::UnknownMethod(_) | OperationError::Invalid(_) => Code::Invalid,
+        };
+        Self {
+            code,
+            reason: undecided.to_string(),
+        }
+    }
+}
+
+impl From<HeaderMismatchError> for AgentgatewayRejection {
+    fn from(disagreement: HeaderMismatchError) -> Self {
+        Self::invalid(&disagreement.to_string())
+    }
+}
+
+/// What a request asks of each server that it goes to.
+pub(super) fn asked(
+    request: &McpRequest,
+    servers: &[SmolStr],
+    limits: &Limits,
+) -> Result<Vec<Vec<Operation>>, AgentgatewayRejection> {
+    let method = request.method.as_str();
+    let is_merged = MERGED.contains(&method);
+    let params = match &request.mcp_request {
+        None if is_merged => Map::new(),
+        None => {
+            return Err(AgentgatewayRejection::invalid(
+                "`mcp_request` is required for this method",
+            ));
+        }
+        Some(text) => {
+            message::members(text, limits, "mcp_request").map_err(OperationError::Invalid)?
+        }
+    };
+    if servers.len() > 1 && !is_merged {
+        return Err(AgentgatewayRejection::invalid(
+            "a request of this method goes to one server",
+        ));
+    }
+    // The gateway may put an `initialize` of its own before a request, which then has that request's headers.
+    if method != "initialize" {
+        let body = MirroredFields {
+            method: Some(method),
+            names: names(method, operations::named(method, &params), servers),
+            version: mirrored_headers::version(&params),
+            arguments: mirrored_headers::arguments(method, &params),
+        };
+        mirrored_headers::agree(&headers(&request.headers), &body)?;
+    }
+    let mut all = Vec::with_capacity(servers.len());
+    for server in servers {
+        let params = params.clone();
+        match operations::from_request(Sender::Client, server, method, params, limits)? {
+            MessageIntent::Authorize(operations) => all.push(operations),
+            MessageIntent::Exempt => {
+                return Err(AgentgatewayRejection::denied("only servers send this"));
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// The targets, whose names in the gateway are those of servers here.
+pub(super) fn servers(
+    names: &[String],
+    limits: &Limits,
+) -> Result<Vec<SmolStr>, AgentgatewayRejection> {
+    let mut servers: Vec<SmolStr> = Vec::with_capacity(names.len());
+    if names.is_empty() || names.len() > limits.list_items as usize {
+        return Err(AgentgatewayRejection::invalid(
+            "`service_names` is empty or too long",
+        ));
+    }
+    for name in names {
+        let name = token_claims::name(name, limits).map_err(|_| {
+            AgentgatewayRejection::invalid(
+                "`service_names` has a name that is empty, too long or holds a control character or one that nobody sees",
+            )
+        })?;
+        if servers.contains(&name) {
+            return Err(AgentgatewayRejection::invalid(
+                "`service_names` names a server twice",
+            ));
+        }
+        servers.push(name);
+    }
+    Ok(servers)
+}
+
+/// Whose the names in an answer are.
+pub(super) fn origins(servers: Vec<SmolStr>, mode: PrefixMode) -> ServerSet {
+    match mode {
+        PrefixMode::Conditional => ServerSet::merged(servers),
+        PrefixMode::Always => ServerSet::prefixed(servers),
+        PrefixMode::Never => ServerSet::plain(servers),
+    }
+}
+
+/// The gateway tells the server's name of a thing. The client that wrote the header may have known it by
+/// another, with the server's name in front.
+fn names<'a>(method: &str, own: Option<&'a str>, servers: &[SmolStr]) -> Vec<Cow<'a, str>> {
+    let Some(own) = own else {
+        return Vec::new();
+    };
+    let mut names = vec![Cow::Borrowed(own)];
+    for server in servers {
+        names.push(Cow::Owned(match method {
+            "tools/call" | "prompts/get" => prefixed(server, own, IdentifierKind::ByName),
+            method if method.starts_with("resources/") => {
+                prefixed(server, own, IdentifierKind::ByUri)
+            }
+            // The ids of tasks.
+            _ => format!("{server}+{own}"),
+        }));
+    }
+    names
+}
+
+/// Values that are no text equal nothing that anybody compares them with.
+fn headers(all: &[McpHeader]) -> HeaderFields {
+    HeaderFields::of(all.iter().map(|header| {
+        let value = String::from_utf8_lossy(&header.value).into_owned();
+        (header.key.clone(), value)
+    }))
+}

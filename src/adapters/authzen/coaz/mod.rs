@@ -1,0 +1,402 @@
+//! Questions of the binding COAZ-MCP, read as calls.
+//!
+//! Start at [`Reader::asked`]. Which server a question is about says the configuration, or the one place in the question
+//! that it names; whatever else in it names a server has to agree. What is not clear is denied.
+
+mod server;
+
+use callgate_engine::cedar::EntityUID;
+use serde_json::{Map, Value as Json, json};
+use smol_str::SmolStr;
+
+use crate::adapters::input::field_error::{
+    FieldContext as _, FieldError, FieldProblem, TextExcerpt,
+};
+use crate::adapters::input::ids;
+use crate::adapters::input::json_fields::{id, object, optional_object, optional_text};
+use crate::adapters::mcp::methods::Sender;
+use crate::adapters::mcp::request::operations::{self, MessageIntent, OperationError};
+use crate::adapters::subject::token_claims::ResolvedSubject;
+use crate::config::coaz::CoazConfig;
+use crate::config::limits::Limits;
+use crate::domain::decide::verdict::{Reason, ReasonCode};
+use crate::domain::request::call_context::{
+    CallContext, Operation, OperationKind, Subject, TraceContext, Workflow,
+};
+use crate::domain::schema::{self, TYPES, entity};
+use crate::service::generation::Generation;
+
+/// How those of a question became known: out of a token that the enforcement point has verified.
+const METHOD: &str = "jwt";
+
+const SUBJECT: &str = "subject";
+const RESOURCE: &str = "resource";
+const CONTEXT: &str = "context";
+const PROPERTIES: &str = "properties";
+const ARGUMENTS: &str = "arguments";
+/// What stands for all arguments where an enforcement point has left them out as too large.
+const CUT: &str = "_truncated";
+/// What stands for the value of an argument where an enforcement point hides it.
+const HIDDEN: &str = "***redacted***";
+
+/// The type of a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// The server as a whole.
+    Server,
+    Tool,
+    Resource,
+    Prompt,
+    Task,
+}
+
+/// Every method of the binding, with what it may be asked about.
+const METHODS: [(&str, &[Kind]); 15] = [
+    ("initialize", &[Kind::Server]),
+    ("tools/list", &[Kind::Server]),
+    ("tools/call", &[Kind::Tool]),
+    ("resources/list", &[Kind::Server]),
+    ("resources/read", &[Kind::Resource]),
+    ("resources/subscribe", &[Kind::Resource]),
+    ("resources/unsubscribe", &[Kind::Resource]),
+    ("prompts/list", &[Kind::Server]),
+    ("prompts/get", &[Kind::Prompt]),
+    ("completion/complete", &[Kind::Prompt, Kind::Resource]),
+    ("logging/setLevel", &[Kind::Server]),
+    ("tasks/list", &[Kind::Server]),
+    ("tasks/get", &[Kind::Task]),
+    ("tasks/result", &[Kind::Task]),
+    ("tasks/cancel", &[Kind::Task]),
+];
+
+impl Kind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Server => "mcp_server",
+            Self::Tool => "tool",
+            Self::Resource => "resource",
+            Self::Prompt => "prompt",
+            Self::Task => "task",
+        }
+    }
+}
+
+/// What a question of the binding comes to.
+#[derive(Debug)]
+pub(super) enum Read {
+    /// A call.
+    Call(Box<CallContext>),
+    /// Something that is denied whatever the policies say: nobody can tell what it is about.
+    Denied(Box<Reason>),
+}
+
+/// Reads the questions of one caller.
+#[derive(Clone, Copy)]
+pub(super) struct CoazReader<'a> {
+    pub(super) entry: &'a CoazConfig,
+    pub(super) limits: &'a Limits,
+    /// The trace that the request names.
+    pub(super) trace: &'a TraceContext,
+    /// What is registered.
+    pub(super) generation: &'a Generation,
+}
+
+/// Why there is no call.
+enum No {
+    Invalid(FieldError),
+    Denied(Box<Reason>),
+}
+
+impl From<FieldError> for No {
+    fn from(invalid: FieldError) -> Self {
+        Self::Invalid(invalid)
+    }
+}
+
+/// A question whose fields are fine and whose meaning is not.
+fn unclear(message: impl Into<String>) -> No {
+    No::Denied(Box::new(Reason::new(ReasonCode::ContextInvalid, message)))
+}
+
+impl CoazReader<'_> {
+    /// The call that a question is about; `None` if it is none of the binding's.
+    pub(super) fn asked(&self, request: &Map<String, Json>) -> Result<Option<Read>, FieldError> {
+        let named =
+            id(object(request, "action")?, self.limits.id_bytes, "name").within("action")?;
+        let name = self
+            .entry
+            .actions
+            .get(named.as_str())
+            .map_or(&*named, |it| it);
+        let Some((method, kinds)) = METHODS.into_iter().find(|(known, _)| *known == name) else {
+            return Ok(None);
+        };
+        match self.call(request, method, kinds) {
+            Ok(call) => Ok(Some(Read::Call(Box::new(call)))),
+            Err(No::Denied(reason)) => Ok(Some(Read::Denied(reason))),
+            Err(No::Invalid(invalid)) => Err(invalid),
+        }
+    }
+
+    fn call(
+        &self,
+        request: &Map<String, Json>,
+        method: &'static str,
+        kinds: &[Kind],
+    ) -> Result<CallContext, No> {
+        let (subject, delegation) = self.parties(request)?;
+        let resource = object(request, RESOURCE)?;
+        let kind = self.kind(resource, method, kinds)?;
+        let properties = optional_object(resource, PROPERTIES).within(RESOURCE)?;
+        let id = self.resource_id(resource, kind)?;
+        let (server, id) = self.server(request, kind, &id, properties)?;
+        let params = params(method, kind, &id, properties)?;
+        let asked = operations::from_request(Sender::Client, &server, method, params, self.limits);
+        let operation = match asked {
+            Ok(MessageIntent::Authorize(operations)) => operations.into_iter().next(),
+            Ok(MessageIntent::Exempt) => None,
+            Err(OperationError::Invalid(invalid)) => return Err(of_resource(&invalid).into()),
+            Err(other) => return Err(unclear(other.to_string())),
+        };
+        let operation = operation.ok_or_else(|| unclear(format!("`{method}` is not decided")))?;
+        self.check_arguments(&operation, properties)?;
+        let mut call = CallContext::new(subject, operation);
+        call.delegation = delegation;
+        self.work(request, &mut call)?;
+        call.trace = self.trace.clone();
+        Ok(call)
+    }
+
+    /// The person that `subject` names, or the agent that acts for it.
+    fn parties(
+        &self,
+        request: &Map<String, Json>,
+    ) -> Result<
+        (
+            Subject,
+            Option<crate::domain::request::call_context::ActorChain>,
+        ),
+        No,
+    > {
+        let party = object(request, SUBJECT)?;
+        let limit = self.limits.id_bytes;
+        let ty = id(party, limit, "type").within(SUBJECT)?;
+        let person = id(party, limit, "id").within(SUBJECT)?;
+        if !self.entry.subject_types.iter().any(|known| *known == *ty) {
+            let said = "is none of the types that `subject_types` of `[[authzen.mcp]]` names";
+            return Err(unclear(format!(
+                "`subject.type` `{}` {said}",
+                TextExcerpt::new(&ty)
+            )));
+        }
+        let context = optional_object(request, CONTEXT)?;
+        let named = match context {
+            Some(context) => optional_text(context, "agent").within(CONTEXT)?,
+            None => None,
+        };
+        let named = named
+            .map(|text| ids::required(text, limit, "agent").within(CONTEXT))
+            .transpose()?;
+        let agent = match (named, self.entry.agent.as_deref()) {
+            (Some(named), Some(known)) if *named != *known => {
+                let said = "is another than `agent` of `[[authzen.mcp]]`";
+                return Err(unclear(format!(
+                    "`context.agent` `{}` {said}",
+                    TextExcerpt::new(&named)
+                )));
+            }
+            (named, known) => named.or_else(|| known.map(SmolStr::new)),
+        };
+        let Some(agent) = agent else {
+            let person: EntityUID = entity(&TYPES.user, person);
+            let mut subject = Subject::verified(person, METHOD);
+            subject.identity.is_relayed = true;
+            return Ok((subject, None));
+        };
+        let known = ResolvedSubject::named(agent, Some(person), METHOD, true);
+        let delegation_ids = self.names(context, self.entry.delegations_key.as_deref())?;
+        let known = known.with_delegations(delegation_ids);
+        Ok((known.subject, known.delegation))
+    }
+
+    fn kind(&self, resource: &Map<String, Json>, method: &str, kinds: &[Kind]) -> Result<Kind, No> {
+        let named = id(resource, self.limits.id_bytes, "type").within(RESOURCE)?;
+        let name = self
+            .entry
+            .resources
+            .get(named.as_str())
+            .map_or(&*named, |it| it);
+        kinds
+            .iter()
+            .copied()
+            .find(|it| it.name() == name)
+            .ok_or_else(|| {
+                let known: Vec<String> =
+                    kinds.iter().map(|it| format!("`{}`", it.name())).collect();
+                let known = known.join(" or ");
+                let named = TextExcerpt::new(&named);
+                unclear(format!(
+                    "`resource.type` `{named}` is not what `{method}` is about: {known}"
+                ))
+            })
+    }
+
+    /// Addresses may be longer than names.
+    fn resource_id(&self, resource: &Map<String, Json>, kind: Kind) -> Result<SmolStr, FieldError> {
+        let limit = match kind {
+            Kind::Resource | Kind::Server => self.limits.text_bytes.max(self.limits.id_bytes),
+            _ => self.limits.id_bytes,
+        };
+        id(resource, limit, "id").within(RESOURCE)
+    }
+
+    /// A call that comes without its arguments is not one without arguments.
+    fn check_arguments(
+        &self,
+        operation: &Operation,
+        properties: Option<&Map<String, Json>>,
+    ) -> Result<(), No> {
+        let OperationKind::CallTool(call) = &operation.kind else {
+            return Ok(());
+        };
+        let missing = || {
+            let missing = "resource.properties.arguments".to_owned();
+            Err(No::Denied(Box::new(Reason::lacking(vec![missing]))))
+        };
+        let is_cut = call.arguments.get(CUT) == Some(&Json::Bool(true));
+        if is_cut || call.arguments.values().any(|it| it == HIDDEN) {
+            return missing();
+        }
+        let is_told =
+            properties.is_some_and(|it| it.get(ARGUMENTS).is_some_and(|it| !it.is_null()));
+        if is_told || !self.entry.require_arguments {
+            return Ok(());
+        }
+        let uid = schema::tool(&operation.server, &call.tool);
+        let tool = self.generation.tools.get(&uid);
+        match tool.is_some_and(|it| it.may_take_arguments()) {
+            true => missing(),
+            false => Ok(()),
+        }
+    }
+
+    /// Session, task and approvals, where the configuration says that the enforcement point tells of them.
+    fn work(&self, request: &Map<String, Json>, call: &mut CallContext) -> Result<(), FieldError> {
+        let context = optional_object(request, CONTEXT)?;
+        let text = |key: Option<&str>| match (context, key) {
+            (Some(context), Some(key)) => match context.get(key) {
+                None | Some(Json::Null) => Ok(None),
+                Some(Json::String(text)) => Ok(Some(text.as_str())),
+                Some(_) => Err(in_context(key, FieldProblem::NotOfType("a string"))),
+            },
+            _ => Ok(None),
+        };
+        let entry = self.entry;
+        let session_key = entry.session_key.as_deref();
+        let session_id = match text(session_key)? {
+            Some(text) => {
+                ids::session(text, self.limits, session_key.unwrap_or_default()).within(CONTEXT)?
+            }
+            None => None,
+        };
+        let task_key = entry.task_key.as_deref();
+        let task_id = match text(task_key)? {
+            Some(text) => {
+                let key = task_key.unwrap_or_default();
+                ids::optional(text, self.limits.id_bytes, key).within(CONTEXT)?
+            }
+            None => None,
+        };
+        call.workflow = Workflow {
+            session_id,
+            task_id,
+            ..Workflow::default()
+        };
+        call.approval_ids = self.names(context, entry.approvals_key.as_deref())?;
+        Ok(())
+    }
+
+    /// A list of names in the context, or one by itself.
+    fn names(
+        &self,
+        context: Option<&Map<String, Json>>,
+        key: Option<&str>,
+    ) -> Result<Vec<SmolStr>, FieldError> {
+        let (Some(context), Some(key)) = (context, key) else {
+            return Ok(Vec::new());
+        };
+        let items = match context.get(key) {
+            None | Some(Json::Null) => return Ok(Vec::new()),
+            Some(Json::Array(items)) => items.as_slice(),
+            Some(one) => std::slice::from_ref(one),
+        };
+        let (count, limit) = (items.len(), self.limits.list_items);
+        if count > limit as usize {
+            return Err(in_context(
+                key,
+                FieldProblem::TooMany {
+                    items: count,
+                    limit,
+                },
+            ));
+        }
+        let name = |item: &Json| match item {
+            Json::String(text) => ids::required(text, self.limits.id_bytes, key).within(CONTEXT),
+            _ => Err(in_context(
+                key,
+                FieldProblem::NotOfType("a list of strings"),
+            )),
+        };
+        items.iter().map(name).collect()
+    }
+}
+
+fn in_context(key: &str, problem: FieldProblem) -> FieldError {
+    FieldError::new(key, problem).inside(CONTEXT)
+}
+
+/// The parameters of the message that is asked about, as far as the binding tells of them.
+fn params(
+    method: &str,
+    kind: Kind,
+    id: &SmolStr,
+    properties: Option<&Map<String, Json>>,
+) -> Result<Map<String, Json>, FieldError> {
+    let id = id.as_str();
+    let mut params = match (method, kind) {
+        ("completion/complete", Kind::Prompt) => {
+            json!({"ref": {"type": "ref/prompt", "name": id}})
+        }
+        ("completion/complete", _) => json!({"ref": {"type": "ref/resource", "uri": id}}),
+        (_, Kind::Server) => json!({}),
+        (_, Kind::Tool | Kind::Prompt) => json!({"name": id}),
+        (_, Kind::Resource) => json!({"uri": id}),
+        (_, Kind::Task) => json!({"taskId": id}),
+    };
+    let arguments = match properties {
+        Some(properties) => optional_object(properties, ARGUMENTS).within("resource.properties")?,
+        None => None,
+    };
+    if let (Kind::Tool | Kind::Prompt, Some(arguments)) = (kind, arguments)
+        && method != "completion/complete"
+    {
+        params[ARGUMENTS] = Json::Object(arguments.clone());
+    }
+    match params {
+        Json::Object(params) => Ok(params),
+        _ => Ok(Map::new()),
+    }
+}
+
+/// A parameter that cannot be used, by its place in the question.
+fn of_resource(invalid: &FieldError) -> FieldError {
+    let path = invalid
+        .path()
+        .strip_prefix("params.")
+        .unwrap_or(invalid.path());
+    let path = match path {
+        "name" | "uri" | "taskId" | "ref.name" | "ref.uri" => "resource.id".to_owned(),
+        other => format!("resource.properties.{other}"),
+    };
+    FieldError::new(path, invalid.problem().clone())
+}

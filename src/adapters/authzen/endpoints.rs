@@ -1,0 +1,367 @@
+//! The endpoints.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH};
+use http::request::Parts;
+use http::{HeaderValue, Method, Response, StatusCode};
+use serde_json::{Map, Value as Json, json};
+use url::Url;
+
+use crate::adapters::authzen::coaz::{CoazReader, Read};
+use crate::adapters::authzen::encode;
+use crate::adapters::authzen::parse::{self, EvaluationParser, TypeAliases};
+use crate::adapters::callgate_v1::parse::check_count;
+use crate::adapters::input::field_error::{FieldError, FieldProblem, TextExcerpt};
+use crate::adapters::input::json::KeyPolicy;
+use crate::adapters::input::json_fields::optional_object;
+use crate::adapters::transport::http::admission::{
+    HttpAdapter, check_content_type, deadline, host, is_encrypted, is_loopback, reply, request_id,
+    trace,
+};
+use crate::adapters::transport::http::rejection::HttpRejection;
+use crate::authn::caller::{Caller, Rpc};
+use crate::config::http::AuthzenConfig as Settings;
+use crate::config::limits::Limits;
+use crate::domain::decide::verdict::Decision;
+use crate::domain::request::call_context::TraceContext;
+use crate::service::batch::BatchItem;
+use crate::service::deadline::{Deadline, ServiceError};
+use crate::service::decisions::RequestMeta;
+use crate::service::generation::Generation;
+use callgate_engine::obligation;
+
+/// How this front door is called in traces.
+pub const ADAPTER: &str = "authzen";
+
+/// Levels around what may be nested: the question, `evaluations`, one of them, and a party in it.
+const LEVELS_AROUND: u32 = 4;
+
+const EVALUATION: &str = "/access/v1/evaluation";
+const EVALUATIONS: &str = "/access/v1/evaluations";
+const SEARCH_SUBJECT: &str = "/access/v1/search/subject";
+const SEARCH_RESOURCE: &str = "/access/v1/search/resource";
+const SEARCH_ACTION: &str = "/access/v1/search/action";
+/// For how long whoever has the discovery document need not ask for it: it changes with a restart.
+const FRESH_FOR: &str = "max-age=3600";
+
+const DISCOVERY: &str = "/.well-known/authzen-configuration";
+
+/// AuthZEN over a service.
+pub struct Authzen {
+    pub(super) door: HttpAdapter,
+    settings: Settings,
+    /// The types that the configuration gives names of its callers.
+    named_types: TypeAliases,
+    /// Where the discovery document is, beside [`DISCOVERY`], if the server's own address has a path.
+    discovery: Option<String>,
+}
+
+/// What a path stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Endpoint {
+    Evaluation,
+    Evaluations,
+    SearchSubject,
+    SearchResource,
+    SearchAction,
+    Discovery,
+}
+
+/// A request whose caller may ask.
+pub struct AuthzenRequest {
+    pub(super) endpoint: Endpoint,
+    pub(super) caller: Arc<Caller>,
+    pub(super) trace: TraceContext,
+    deadline: Deadline,
+    request_id: Option<String>,
+}
+
+impl AuthzenRequest {
+    /// Who asks.
+    pub fn caller(&self) -> &Arc<Caller> {
+        &self.caller
+    }
+}
+
+/// What becomes of a request at its head.
+pub enum Head {
+    /// It is answered by its body.
+    Asks(AuthzenRequest),
+    /// It has no body to wait for.
+    Answered(Response<Bytes>),
+}
+
+impl Endpoint {
+    fn of(path: &str) -> Option<Self> {
+        Some(match path {
+            EVALUATION => Self::Evaluation,
+            EVALUATIONS => Self::Evaluations,
+            SEARCH_SUBJECT => Self::SearchSubject,
+            SEARCH_RESOURCE => Self::SearchResource,
+            SEARCH_ACTION => Self::SearchAction,
+            DISCOVERY => Self::Discovery,
+            _ => return None,
+        })
+    }
+
+    fn right(self) -> Rpc {
+        match self {
+            Self::Evaluation | Self::Evaluations | Self::Discovery => Rpc::AuthzenEvaluation,
+            Self::SearchSubject | Self::SearchResource | Self::SearchAction => Rpc::AuthzenSearch,
+        }
+    }
+}
+
+impl Authzen {
+    /// AuthZEN through a door.
+    pub fn new(door: HttpAdapter, settings: Settings) -> Self {
+        let named_types = TypeAliases::of(&settings.types);
+        let url = settings.url.as_ref().and_then(|it| Url::parse(it).ok());
+        let path = url.as_ref().map_or("/", Url::path);
+        let discovery = (path != "/").then(|| format!("{DISCOVERY}{path}"));
+        Self {
+            door,
+            settings,
+            named_types,
+            discovery,
+        }
+    }
+
+    /// Whether a path is one of AuthZEN's.
+    pub fn is_at(&self, path: &str) -> bool {
+        self.endpoint(path).is_some()
+    }
+
+    fn endpoint(&self, path: &str) -> Option<Endpoint> {
+        match self.discovery.as_deref() == Some(path) {
+            true => Some(Endpoint::Discovery),
+            false => Endpoint::of(path),
+        }
+    }
+
+    /// Looks at everything of a request but its body.
+    pub fn admit(&self, head: &Parts) -> Result<Head, HttpRejection> {
+        let endpoint = self
+            .endpoint(head.uri.path())
+            .ok_or(HttpRejection::NotFound)?;
+        if endpoint == Endpoint::Discovery {
+            if head.method != Method::GET && head.method != Method::HEAD {
+                let allowed = "GET, HEAD";
+                return Err(HttpRejection::MethodNotAllowed { allowed });
+            }
+            // What it says is public: whoever can reach the server knows it already.
+            let document = self.discovery(head)?;
+            return Ok(Head::Answered(match head.method == Method::HEAD {
+                true => head_of(document),
+                false => document,
+            }));
+        }
+        if head.method != Method::POST {
+            return Err(HttpRejection::MethodNotAllowed { allowed: "POST" });
+        }
+        let caller = self.door.admit(head, endpoint.right())?;
+        check_content_type(&head.headers)?;
+        let trace = trace(&head.headers);
+        Ok(Head::Asks(AuthzenRequest {
+            endpoint,
+            caller,
+            trace,
+            deadline: deadline(head),
+            request_id: request_id(&head.headers).map(str::to_owned),
+        }))
+    }
+
+    /// Answers a body.
+    pub async fn answer(
+        &self,
+        admitted: &AuthzenRequest,
+        body: &[u8],
+    ) -> Result<Response<Bytes>, HttpRejection> {
+        let request = self.door.object(body, KeyPolicy::Distinct, LEVELS_AROUND)?;
+        let answer = match admitted.endpoint {
+            Endpoint::Evaluation => self.evaluation(admitted, &request).await?,
+            Endpoint::Evaluations => self.evaluations(admitted, &request).await?,
+            _ => self.search(admitted, &request)?,
+        };
+        Ok(reply(StatusCode::OK, &answer))
+    }
+
+    pub(super) fn ask<'a>(&self, admitted: &'a AuthzenRequest) -> RequestMeta<'a> {
+        RequestMeta {
+            caller: &admitted.caller,
+            adapter: ADAPTER,
+            at_least_revision: 0,
+            is_dry_run: false,
+            deadline: admitted.deadline,
+            request_id: admitted.request_id.as_deref(),
+        }
+    }
+
+    pub(super) fn parser<'a>(
+        &'a self,
+        limits: &'a Limits,
+        admitted: &'a AuthzenRequest,
+    ) -> EvaluationParser<'a> {
+        EvaluationParser {
+            limits,
+            types: &self.door.types,
+            named_types: &self.named_types,
+            properties_count: admitted.caller.rights.assert_properties,
+            trace: &admitted.trace,
+        }
+    }
+
+    /// A question: about a call, if it is one of MCP and the caller's are so read, or else Cedar's own.
+    fn question(
+        &self,
+        admitted: &AuthzenRequest,
+        request: &Map<String, Json>,
+        limits: &Limits,
+        live: &Generation,
+    ) -> Result<BatchItem, FieldError> {
+        let parser = self.parser(limits, admitted);
+        let schema = live.snapshot.schema().map(Arc::as_ref);
+        let caller = &admitted.caller.id;
+        let mut entries = self.settings.mcp.iter();
+        let entry = entries.find(|it| it.counts_for(caller));
+        let read = match entry {
+            Some(entry) => {
+                let reader = CoazReader {
+                    entry,
+                    limits,
+                    trace: &admitted.trace,
+                    generation: live,
+                };
+                reader.asked(request)?
+            }
+            None => None,
+        };
+        let may_be_listed = entry.is_some_and(|it| it.lists);
+        Ok(match read {
+            Some(Read::Call(call)) if may_be_listed => BatchItem::CallOrEntry(call),
+            Some(Read::Call(call)) => BatchItem::Call(call),
+            Some(Read::Denied(reason)) => {
+                let mut question = parser.question(request, schema)?;
+                question.denied = Some(*reason);
+                BatchItem::Cedar(Box::new(question))
+            }
+            None => BatchItem::Cedar(Box::new(parser.question(request, schema)?)),
+        })
+    }
+
+    async fn evaluation(
+        &self,
+        admitted: &AuthzenRequest,
+        request: &Map<String, Json>,
+    ) -> Result<Json, HttpRejection> {
+        let question = {
+            let limits = self.door.limits.load();
+            let live = self.door.service.live().ok_or(ServiceError::NotReady)?;
+            self.question(admitted, request, &limits, &live)?
+        };
+        let ask = self.ask(admitted);
+        let answer = self.door.service.decide_item(ask, question).await?;
+        let may_explain = admitted.caller.rights.explain;
+        Ok(encode::decision(
+            &answer,
+            self.settings.context,
+            may_explain,
+        ))
+    }
+
+    async fn evaluations(
+        &self,
+        admitted: &AuthzenRequest,
+        request: &Map<String, Json>,
+    ) -> Result<Json, HttpRejection> {
+        const FIELD: &str = "evaluations";
+        let items = match request.get(FIELD) {
+            Some(Json::Array(items)) if !items.is_empty() => items,
+            None | Some(Json::Null | Json::Array(_)) => {
+                return self.evaluation(admitted, request).await;
+            }
+            Some(_) => {
+                return Err(FieldError::new(FIELD, FieldProblem::NotOfType("an array")).into());
+            }
+        };
+        let limits = self.door.limits.load_full();
+        check_count(items.len(), limits.batch, FIELD)?;
+        let until = semantic(request)?;
+        let defaults = parse::Defaults::of(request)?;
+        let live = self.door.service.live().ok_or(ServiceError::NotReady)?;
+        let questions = items
+            .iter()
+            .map(|item| self.question(admitted, &defaults.fill(item)?, &limits, &live));
+        let ask = self.ask(admitted);
+        let service = &self.door.service;
+        let answers = service.decide_batch(ask, questions, until).await?;
+        let may_explain = admitted.caller.rights.explain;
+        let answers: Vec<Json> = answers
+            .iter()
+            .map(|answer| match answer {
+                Ok(answer) => encode::decision(answer, self.settings.context, may_explain),
+                Err(invalid) => encode::item_error(invalid),
+            })
+            .collect();
+        Ok(json!({ FIELD: answers }))
+    }
+
+    fn discovery(&self, head: &Parts) -> Result<Response<Bytes>, HttpRejection> {
+        let base = match &self.settings.url {
+            Some(url) => url.clone(),
+            None => {
+                let scheme = if is_encrypted(head) { "https" } else { "http" };
+                let host =
+                    host(head).ok_or_else(|| FieldError::new("host", FieldProblem::Missing))?;
+                // Whoever can make a client ask under another name would make that name the decision point.
+                if !is_loopback(&host) {
+                    return Err(HttpRejection::NoIdentifier);
+                }
+                format!("{scheme}://{host}")
+            }
+        };
+        let at = |path: &str| format!("{base}{path}");
+        let document = json!({
+            "policy_decision_point": base,
+            "access_evaluation_endpoint": at(EVALUATION),
+            "access_evaluations_endpoint": at(EVALUATIONS),
+            "search_subject_endpoint": at(SEARCH_SUBJECT),
+            "search_resource_endpoint": at(SEARCH_RESOURCE),
+            "search_action_endpoint": at(SEARCH_ACTION),
+            "supported_obligations": obligation::TYPES,
+        });
+        let mut response = reply(StatusCode::OK, &document);
+        let headers = response.headers_mut();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static(FRESH_FOR));
+        Ok(response)
+    }
+}
+
+/// A response without its body, which would have been of this length.
+fn head_of(response: Response<Bytes>) -> Response<Bytes> {
+    let (mut head, body) = response.into_parts();
+    head.headers.insert(CONTENT_LENGTH, body.len().into());
+    Response::from_parts(head, Bytes::new())
+}
+
+/// With which outcome the evaluations are over early.
+fn semantic(request: &Map<String, Json>) -> Result<Option<Decision>, FieldError> {
+    const FIELD: &str = "evaluations_semantic";
+    const WORDS: &str = "`execute_all`, `deny_on_first_deny` or `permit_on_first_permit`";
+    let Some(options) = optional_object(request, "options")? else {
+        return Ok(None);
+    };
+    let problem = match options.get(FIELD) {
+        None | Some(Json::Null) => return Ok(None),
+        Some(Json::String(word)) => match word.as_str() {
+            "execute_all" => return Ok(None),
+            "deny_on_first_deny" => return Ok(Some(Decision::Deny)),
+            "permit_on_first_permit" => return Ok(Some(Decision::Allow)),
+            _ => FieldProblem::UnknownWord(TextExcerpt::new(word), WORDS),
+        },
+        Some(_) => FieldProblem::NotOfType("a string"),
+    };
+    Err(FieldError::new(FIELD, problem).inside("options"))
+}

@@ -1,0 +1,344 @@
+//! The five RPCs.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use smol_str::SmolStr;
+use tokio_util::sync::CancellationToken;
+use tonic::{Extensions, Request, Response, Status, Streaming};
+
+use crate::adapters::callgate_v1::encode::{self, Disclosure};
+use crate::adapters::callgate_v1::parse::{
+    EntityTypeCache, MessageParser, at_item, check_count, transport_trace,
+};
+use crate::adapters::callgate_v1::stream::{self, AuthorizeStreamResponses};
+use crate::adapters::transport::grpc_admission::{AdmittedCaller, take_admission};
+use crate::adapters::transport::grpc_rejection::GrpcRejection;
+use crate::authn::caller::{Caller, Rpc};
+use crate::authn::capacity::UsageCount;
+use crate::config::limits::Limits;
+use crate::domain::decide::listing::ListedItem;
+use crate::domain::request::call_context::{CallContext, TraceContext};
+use crate::proto::v1;
+use crate::proto::v1::authorization_server;
+use crate::service::deadline::Deadline;
+use crate::service::decisions::{PendingResponse, Progress, RequestMeta, Service};
+
+/// How this front door is called in traces.
+pub const ADAPTER: &str = "grpc";
+
+/// `callgate.v1.Authorization`. Cloning is cheap.
+#[derive(Clone)]
+pub struct Authorization {
+    pub(super) shared: Arc<AuthorizationState>,
+}
+
+/// What all requests share.
+pub(super) struct AuthorizationState {
+    service: Arc<Service>,
+    pub(super) limits: Arc<ArcSwap<Limits>>,
+    types: EntityTypeCache,
+    pub(super) draining: CancellationToken,
+    pub(super) open_streams: UsageCount,
+}
+
+impl Authorization {
+    /// The RPCs over a service. Streams end once `draining` is cancelled.
+    pub fn new(
+        service: Arc<Service>,
+        limits: Arc<ArcSwap<Limits>>,
+        draining: CancellationToken,
+    ) -> Self {
+        let types = EntityTypeCache::default();
+        let open_streams = UsageCount::default();
+        Self {
+            shared: Arc::new(AuthorizationState {
+                service,
+                limits,
+                types,
+                draining,
+                open_streams,
+            }),
+        }
+    }
+}
+
+/// What became of a request at first sight.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every request is decided at once, and its answer moves on from here"
+)]
+enum Outcome<'c> {
+    Decided(v1::AuthorizeResponse),
+    Waiting(Box<Waiting<'c>>),
+}
+
+/// A call whose answer waits.
+struct Waiting<'c> {
+    later: PendingResponse<'c>,
+    detail: Disclosure,
+    call: CallContext,
+}
+
+impl AuthorizationState {
+    /// Answers one `AuthorizeRequest`.
+    pub(super) async fn authorize(
+        &self,
+        asking: RpcContext<'_>,
+        request: v1::AuthorizeRequest,
+    ) -> Result<v1::AuthorizeResponse, GrpcRejection> {
+        match self.authorize_now(asking, request)? {
+            Outcome::Decided(response) => Ok(response),
+            Outcome::Waiting(waiting) => {
+                let Waiting {
+                    later,
+                    detail,
+                    call,
+                } = *waiting;
+                let waited = Box::pin(self.service.finish(later, &call));
+                let answer = asking.deadline.within(waited).await??;
+                Ok(encode::authorize(answer, detail))
+            }
+        }
+    }
+
+    /// Nearly every request is answered here, in one go. A future that held the call while it waits
+    /// would be moved about at its full size for all of them.
+    fn authorize_now<'c>(
+        &self,
+        asking: RpcContext<'c>,
+        request: v1::AuthorizeRequest,
+    ) -> Result<Outcome<'c>, GrpcRejection> {
+        let limits = self.limits.load();
+        let (ask, detail) = asking.authorize(&request);
+        let parser = MessageParser {
+            limits: &limits,
+            types: &self.types,
+            transport_trace: asking.trace,
+            vouches_sessions: asking.caller.rights.vouch_sessions,
+        };
+        let call = parser.call_context(request.call_context)?;
+        Ok(match self.service.authorize_now(ask, &call)? {
+            Progress::Ready(answer) => Outcome::Decided(encode::authorize(answer, detail)),
+            Progress::Pending(later) => Outcome::Waiting(Box::new(Waiting {
+                later,
+                detail,
+                call,
+            })),
+        })
+    }
+
+    async fn authorize_batch(
+        &self,
+        asking: RpcContext<'_>,
+        requests: Vec<v1::AuthorizeRequest>,
+    ) -> Result<v1::AuthorizeBatchResponse, GrpcRejection> {
+        let limits = self.limits.load_full();
+        check_count(requests.len(), limits.batch, "requests")?;
+        let parser = MessageParser {
+            limits: &limits,
+            types: &self.types,
+            transport_trace: asking.trace,
+            vouches_sessions: asking.caller.rights.vouch_sessions,
+        };
+        let mut asks: Vec<(RequestMeta<'_>, CallContext)> = Vec::with_capacity(requests.len());
+        let mut details = Vec::with_capacity(requests.len());
+        for (index, request) in requests.into_iter().enumerate() {
+            let (ask, detail) = asking.authorize(&request);
+            let call = parser
+                .call_context(request.call_context)
+                .map_err(|inner| at_item(inner, "requests", index))?;
+            asks.push((ask, call));
+            details.push(detail);
+        }
+        let answers = self.service.authorize_batch(&asks).await?;
+        let responses = answers
+            .into_iter()
+            .zip(details)
+            .map(|(answer, detail)| encode::authorize(answer, detail))
+            .collect();
+        Ok(v1::AuthorizeBatchResponse { responses })
+    }
+
+    async fn filter_tools(
+        &self,
+        asking: RpcContext<'_>,
+        request: v1::FilterToolsRequest,
+    ) -> Result<v1::FilterToolsResponse, GrpcRejection> {
+        let ask = asking.from(request.at_least_revision);
+        let limits = self.limits.load_full();
+        let filter = MessageParser {
+            limits: &limits,
+            types: &self.types,
+            transport_trace: asking.trace,
+            vouches_sessions: asking.caller.rights.vouch_sessions,
+        }
+        .filter(request)?;
+        let offered: Vec<_> = filter.tools.iter().cloned().map(named_tool).collect();
+        let answer = self.service.filter(ask, &filter.call, &offered).await?;
+        Ok(encode::filter_tools(filter.tools, answer))
+    }
+
+    async fn is_authorized(
+        &self,
+        asking: RpcContext<'_>,
+        request: v1::IsAuthorizedRequest,
+    ) -> Result<v1::IsAuthorizedResponse, GrpcRejection> {
+        let ask = asking.from(request.at_least_revision);
+        let detail = Disclosure {
+            is_entitled: asking.caller.rights.explain,
+            is_wanted: request.explain,
+        };
+        let question = {
+            let limits = self.limits.load();
+            let live = self.service.live();
+            let schema = live
+                .as_ref()
+                .and_then(|generation| generation.snapshot.schema());
+            MessageParser {
+                limits: &limits,
+                types: &self.types,
+                transport_trace: asking.trace,
+                vouches_sessions: false,
+            }
+            .cedar_question(request, schema.map(Arc::as_ref))?
+        };
+        let answer = self.service.is_authorized(ask, question).await?;
+        Ok(encode::is_authorized(answer, detail))
+    }
+}
+
+/// A tool of which the gateway says no more than the name.
+fn named_tool(name: SmolStr) -> ListedItem {
+    ListedItem::Tool {
+        name,
+        definition: None,
+    }
+}
+
+/// Who asks, and until when.
+#[derive(Clone, Copy)]
+pub(super) struct RpcContext<'a> {
+    pub(super) caller: &'a Caller,
+    /// The trace that the transport names.
+    pub(super) trace: &'a TraceContext,
+    pub(super) deadline: Deadline,
+}
+
+impl<'a> RpcContext<'a> {
+    fn from(self, at_least_revision: u64) -> RequestMeta<'a> {
+        RequestMeta {
+            caller: self.caller,
+            adapter: ADAPTER,
+            at_least_revision,
+            is_dry_run: false,
+            deadline: self.deadline,
+            request_id: None,
+        }
+    }
+
+    fn authorize(self, request: &v1::AuthorizeRequest) -> (RequestMeta<'a>, Disclosure) {
+        let ask = RequestMeta {
+            is_dry_run: request.dry_run,
+            ..self.from(request.at_least_revision)
+        };
+        let detail = Disclosure {
+            is_entitled: self.caller.rights.explain,
+            is_wanted: request.explain,
+        };
+        (ask, detail)
+    }
+}
+
+/// When the answer to a request has to be there.
+pub(in crate::adapters) fn deadline(extensions: &Extensions) -> Deadline {
+    extensions.get().copied().unwrap_or_default()
+}
+
+/// Who asks by one unary request.
+struct Admitted {
+    entrance: AdmittedCaller,
+    trace: TraceContext,
+    deadline: Deadline,
+}
+
+impl Admitted {
+    fn asking(&self) -> RpcContext<'_> {
+        RpcContext {
+            caller: self.entrance.caller(),
+            trace: &self.trace,
+            deadline: self.deadline,
+        }
+    }
+}
+
+impl AuthorizationState {
+    /// Who asks, and the message.
+    fn admit_unary<T>(request: Request<T>, rpc: Rpc) -> Result<(Admitted, T), GrpcRejection> {
+        let (metadata, mut extensions, message) = request.into_parts();
+        let admitted = Admitted {
+            entrance: take_admission(&mut extensions, rpc)?,
+            trace: transport_trace(&metadata),
+            deadline: deadline(&extensions),
+        };
+        Ok((admitted, message))
+    }
+}
+
+#[tonic::async_trait]
+impl authorization_server::Authorization for Authorization {
+    async fn authorize(
+        &self,
+        request: Request<v1::AuthorizeRequest>,
+    ) -> Result<Response<v1::AuthorizeResponse>, Status> {
+        let (admitted, message) = AuthorizationState::admit_unary(request, Rpc::Authorize)?;
+        let answer = self.shared.authorize(admitted.asking(), message).await?;
+        // The connection writes out whatever is ready when it is woken. Letting other requests be
+        // decided first gives it several answers to write at once, which saves more than it costs.
+        tokio::task::yield_now().await;
+        Ok(Response::new(answer))
+    }
+
+    async fn authorize_batch(
+        &self,
+        request: Request<v1::AuthorizeBatchRequest>,
+    ) -> Result<Response<v1::AuthorizeBatchResponse>, Status> {
+        let (admitted, message) = AuthorizationState::admit_unary(request, Rpc::AuthorizeBatch)?;
+        Ok(Response::new(
+            self.shared
+                .authorize_batch(admitted.asking(), message.requests)
+                .await?,
+        ))
+    }
+
+    type AuthorizeStreamStream = AuthorizeStreamResponses;
+
+    async fn authorize_stream(
+        &self,
+        request: Request<Streaming<v1::AuthorizeStreamRequest>>,
+    ) -> Result<Response<AuthorizeStreamResponses>, Status> {
+        Ok(Response::new(stream::answer(self, request)?))
+    }
+
+    async fn filter_tools(
+        &self,
+        request: Request<v1::FilterToolsRequest>,
+    ) -> Result<Response<v1::FilterToolsResponse>, Status> {
+        let (admitted, message) = AuthorizationState::admit_unary(request, Rpc::FilterTools)?;
+        Ok(Response::new(
+            self.shared.filter_tools(admitted.asking(), message).await?,
+        ))
+    }
+
+    async fn is_authorized(
+        &self,
+        request: Request<v1::IsAuthorizedRequest>,
+    ) -> Result<Response<v1::IsAuthorizedResponse>, Status> {
+        let (admitted, message) = AuthorizationState::admit_unary(request, Rpc::IsAuthorized)?;
+        Ok(Response::new(
+            self.shared
+                .is_authorized(admitted.asking(), message)
+                .await?,
+        ))
+    }
+}

@@ -1,0 +1,479 @@
+//! The RPCs of `callgate.v1.Control`.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+use crate::adapters::callgate_v1::control::state::ControlState;
+use crate::adapters::callgate_v1::control::watch::{
+    ApprovalSource, ChangeSource, WatchStream, Watcher,
+};
+use crate::adapters::callgate_v1::control::{encode, status};
+use crate::adapters::callgate_v1::parse::EntityTypeCache;
+use crate::authn::caller::{Caller, Rpc};
+use crate::authn::capacity::UsageCount;
+use crate::config::limits::Limits;
+use crate::control::error::ControlError;
+use crate::control::write::Control;
+use crate::domain::request::call_context::TraceContext;
+use crate::proto::v1;
+use crate::proto::v1::control_server;
+use crate::service::decisions::Service;
+use crate::service::server_load::ServerLoad;
+
+/// `callgate.v1.Control`. Cloning is cheap.
+#[derive(Clone)]
+pub struct ControlApi {
+    shared: Arc<ControlState>,
+}
+
+impl ControlApi {
+    /// The RPCs over a service. Streams end once `draining` is cancelled.
+    pub fn new(
+        service: Arc<Service>,
+        limits: Arc<ArcSwap<Limits>>,
+        draining: CancellationToken,
+    ) -> Self {
+        Self {
+            shared: Arc::new(ControlState {
+                control: Arc::new(Control::new(service, Arc::clone(&limits))),
+                limits,
+                types: EntityTypeCache::default(),
+                draining,
+                watchers: UsageCount::default(),
+                load: Arc::default(),
+            }),
+        }
+    }
+
+    /// Tells of this load.
+    pub fn carrying(mut self, load: Arc<ServerLoad>) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.load = load;
+        }
+        self
+    }
+
+    fn control(&self) -> &Arc<Control> {
+        &self.shared.control
+    }
+}
+
+/// Turns an error into the status that this caller is told.
+fn told(caller: &Caller) -> impl Fn(ControlError) -> Status {
+    move |error| status::status(error, caller)
+}
+
+#[tonic::async_trait]
+impl control_server::Control for ControlApi {
+    async fn put_entity(
+        &self,
+        request: Request<v1::PutEntityRequest>,
+    ) -> Result<Response<v1::PutEntityResponse>, Status> {
+        let (author, (uid, form)) =
+            self.shared
+                .write(request, Rpc::PutEntity, |parser, message| {
+                    parser.whole_entity(message.entity)
+                })?;
+        let put = self.control().put_entity(&author, uid, form).await;
+        let revision = put.map_err(told(&author.caller))?;
+        Ok(Response::new(v1::PutEntityResponse { revision }))
+    }
+
+    async fn get_entity(
+        &self,
+        request: Request<v1::GetEntityRequest>,
+    ) -> Result<Response<v1::GetEntityResponse>, Status> {
+        let (caller, uid) = self
+            .shared
+            .read(request, Rpc::GetEntity, |parser, message| {
+                parser.entity(message.uid, "uid")
+            })?;
+        let found = self.control().get_entity(&uid);
+        let (entity, revision) = found.map_err(told(&caller))?;
+        Ok(Response::new(v1::GetEntityResponse {
+            entity: Some(encode::entity(entity)),
+            revision,
+        }))
+    }
+
+    async fn list_entities(
+        &self,
+        request: Request<v1::ListEntitiesRequest>,
+    ) -> Result<Response<v1::ListEntitiesResponse>, Status> {
+        let (caller, (of_type, page)) =
+            self.shared
+                .read(request, Rpc::ListEntities, |parser, message| {
+                    let of_type = parser.optional_id(message.r#type, "type")?;
+                    Ok((of_type, parser.page(message.page_size, message.page_token)?))
+                })?;
+        let list = move |control: &Control| {
+            let listed = control.list_entities(of_type.as_deref(), &page);
+            listed.map(encode::entities)
+        };
+        let listed = self.shared.control.apart(list).await;
+        Ok(Response::new(listed.map_err(told(&caller))?))
+    }
+
+    async fn delete_entity(
+        &self,
+        request: Request<v1::DeleteEntityRequest>,
+    ) -> Result<Response<v1::DeleteEntityResponse>, Status> {
+        let (author, uid) = self
+            .shared
+            .write(request, Rpc::DeleteEntity, |parser, message| {
+                parser.entity(message.uid, "uid")
+            })?;
+        let deleted = self.control().delete_entity(&author, uid).await;
+        let revision = deleted.map_err(told(&author.caller))?;
+        Ok(Response::new(v1::DeleteEntityResponse { revision }))
+    }
+
+    async fn register_tool(
+        &self,
+        request: Request<v1::RegisterToolRequest>,
+    ) -> Result<Response<v1::RegisterToolResponse>, Status> {
+        let (author, new) = self
+            .shared
+            .write(request, Rpc::RegisterTool, |parser, message| {
+                parser.new_tool(message)
+            })?;
+        let done = self.control().register_tool(&author, new).await;
+        let done = done.map_err(told(&author.caller))?;
+        Ok(Response::new(v1::RegisterToolResponse {
+            revision: done.revision,
+            digest: done.value.map(String::from).unwrap_or_default(),
+        }))
+    }
+
+    async fn pin_tool(
+        &self,
+        request: Request<v1::PinToolRequest>,
+    ) -> Result<Response<v1::PinToolResponse>, Status> {
+        let (author, new) = self
+            .shared
+            .write(request, Rpc::PinTool, |parser, message| {
+                parser.new_pin(message)
+            })?;
+        let done = self.control().pin_tool(&author, new).await;
+        let done = done.map_err(told(&author.caller))?;
+        Ok(Response::new(v1::PinToolResponse {
+            revision: done.revision,
+            digest: done.value.into(),
+        }))
+    }
+
+    async fn grant_delegation(
+        &self,
+        request: Request<v1::GrantDelegationRequest>,
+    ) -> Result<Response<v1::GrantDelegationResponse>, Status> {
+        let (author, new) =
+            self.shared
+                .write(request, Rpc::GrantDelegation, |parser, message| {
+                    parser.new_delegation(message)
+                })?;
+        let done = self.control().grant_delegation(&author, new).await;
+        let done = done.map_err(told(&author.caller))?;
+        Ok(Response::new(v1::GrantDelegationResponse {
+            delegation: Some(encode::delegation(done.value)),
+            revision: done.revision,
+        }))
+    }
+
+    async fn narrow_delegation(
+        &self,
+        request: Request<v1::NarrowDelegationRequest>,
+    ) -> Result<Response<v1::NarrowDelegationResponse>, Status> {
+        let (author, narrowing) =
+            self.shared
+                .write(request, Rpc::NarrowDelegation, |parser, message| {
+                    parser.narrowing(message)
+                })?;
+        let done = self.control().narrow_delegation(&author, narrowing).await;
+        let done = done.map_err(told(&author.caller))?;
+        Ok(Response::new(v1::NarrowDelegationResponse {
+            delegation: Some(encode::delegation(done.value)),
+            revision: done.revision,
+            not_durable: !done.is_durable,
+        }))
+    }
+
+    async fn revoke_delegation(
+        &self,
+        request: Request<v1::RevokeDelegationRequest>,
+    ) -> Result<Response<v1::RevokeDelegationResponse>, Status> {
+        let (author, id) =
+            self.shared
+                .write(request, Rpc::RevokeDelegation, |parser, message| {
+                    parser.required_id(message.id, "id")
+                })?;
+        let done = self.control().revoke_delegation(&author, id).await;
+        let done = done.map_err(told(&author.caller))?;
+        Ok(Response::new(v1::RevokeDelegationResponse {
+            delegation: Some(encode::delegation(done.value)),
+            revision: done.revision,
+            not_durable: !done.is_durable,
+        }))
+    }
+
+    async fn list_delegations(
+        &self,
+        request: Request<v1::ListDelegationsRequest>,
+    ) -> Result<Response<v1::ListDelegationsResponse>, Status> {
+        let (caller, (filter, page)) =
+            self.shared
+                .read(request, Rpc::ListDelegations, |parser, message| {
+                    parser.delegation_filter(message)
+                })?;
+        let list = move |control: &Control| {
+            let listed = control.list_delegations(&filter, &page);
+            listed.map(encode::delegations)
+        };
+        let listed = self.shared.control.apart(list).await;
+        Ok(Response::new(listed.map_err(told(&caller))?))
+    }
+
+    async fn open_task(
+        &self,
+        request: Request<v1::OpenTaskRequest>,
+    ) -> Result<Response<v1::OpenTaskResponse>, Status> {
+        let (author, new) = self
+            .shared
+            .write(request, Rpc::OpenTask, |parser, message| {
+                parser.new_task(message)
+            })?;
+        let done = self.control().open_task(&author, new).await;
+        let done = done.map_err(told(&author.caller))?;
+        Ok(Response::new(v1::OpenTaskResponse {
+            task: Some(encode::task(done.value)),
+            revision: done.revision,
+        }))
+    }
+
+    async fn advance_task(
+        &self,
+        request: Request<v1::AdvanceTaskRequest>,
+    ) -> Result<Response<v1::AdvanceTaskResponse>, Status> {
+        let (author, (id, step)) =
+            self.shared
+                .write(request, Rpc::AdvanceTask, |parser, message| {
+                    let id = parser.required_id(message.id, "id")?;
+                    Ok((id, parser.optional_id(message.step, "step")?))
+                })?;
+        let done = self.control().advance_task(&author, id, step).await;
+        let done = done.map_err(told(&author.caller))?;
+        Ok(Response::new(v1::AdvanceTaskResponse {
+            task: Some(encode::task(done.value)),
+            revision: done.revision,
+        }))
+    }
+
+    async fn close_task(
+        &self,
+        request: Request<v1::CloseTaskRequest>,
+    ) -> Result<Response<v1::CloseTaskResponse>, Status> {
+        let (author, id) = self
+            .shared
+            .write(request, Rpc::CloseTask, |parser, message| {
+                parser.required_id(message.id, "id")
+            })?;
+        let done = self.control().close_task(&author, id).await;
+        let done = done.map_err(told(&author.caller))?;
+        Ok(Response::new(v1::CloseTaskResponse {
+            task: Some(encode::task(done.value)),
+            revision: done.revision,
+            not_durable: !done.is_durable,
+        }))
+    }
+
+    async fn list_tasks(
+        &self,
+        request: Request<v1::ListTasksRequest>,
+    ) -> Result<Response<v1::ListTasksResponse>, Status> {
+        let (caller, (filter, page)) =
+            self.shared
+                .read(request, Rpc::ListTasks, |parser, message| {
+                    parser.task_filter(message)
+                })?;
+        let list = move |control: &Control| {
+            let listed = control.list_tasks(&filter, &page);
+            listed.map(encode::tasks)
+        };
+        let listed = self.shared.control.apart(list).await;
+        Ok(Response::new(listed.map_err(told(&caller))?))
+    }
+
+    async fn request_approval(
+        &self,
+        request: Request<v1::RequestApprovalRequest>,
+    ) -> Result<Response<v1::RequestApprovalResponse>, Status> {
+        let (author, asked) = self.shared.approval_request(request)?;
+        let done = self.control().request_approval(&author, asked).await;
+        let done = done.map_err(told(&author.caller))?;
+        Ok(Response::new(v1::RequestApprovalResponse {
+            approval: Some(encode::approval(done.value, &author.caller.rights)),
+            revision: done.revision,
+        }))
+    }
+
+    async fn approve_call(
+        &self,
+        request: Request<v1::ApproveCallRequest>,
+    ) -> Result<Response<v1::ApproveCallResponse>, Status> {
+        let (author, yes) = self
+            .shared
+            .write(request, Rpc::ApproveCall, |parser, message| {
+                parser.yes(message)
+            })?;
+        let done = self.control().approve_call(&author, yes).await;
+        let done = done.map_err(told(&author.caller))?;
+        Ok(Response::new(v1::ApproveCallResponse {
+            approval: Some(encode::approval(done.value, &author.caller.rights)),
+            revision: done.revision,
+        }))
+    }
+
+    async fn reject_call(
+        &self,
+        request: Request<v1::RejectCallRequest>,
+    ) -> Result<Response<v1::RejectCallResponse>, Status> {
+        let (author, no) = self
+            .shared
+            .write(request, Rpc::RejectCall, |parser, message| {
+                parser.no(message)
+            })?;
+        let done = self.control().reject_call(&author, no).await;
+        let done = done.map_err(told(&author.caller))?;
+        Ok(Response::new(v1::RejectCallResponse {
+            approval: Some(encode::approval(done.value, &author.caller.rights)),
+            revision: done.revision,
+            not_durable: !done.is_durable,
+        }))
+    }
+
+    async fn list_approvals(
+        &self,
+        request: Request<v1::ListApprovalsRequest>,
+    ) -> Result<Response<v1::ListApprovalsResponse>, Status> {
+        let (caller, (filter, page)) =
+            self.shared
+                .read(request, Rpc::ListApprovals, |parser, message| {
+                    parser.approval_filter(message)
+                })?;
+        let reader = Arc::clone(&caller);
+        let list = move |control: &Control| {
+            let listed = control.list_approvals(&filter, &page)?;
+            Ok(encode::approvals(listed, &reader.rights))
+        };
+        let listed = self.shared.control.apart(list).await;
+        Ok(Response::new(listed.map_err(told(&caller))?))
+    }
+
+    type WatchApprovalsStream = WatchStream<v1::WatchApprovalsResponse>;
+
+    async fn watch_approvals(
+        &self,
+        request: Request<v1::WatchApprovalsRequest>,
+    ) -> Result<Response<Self::WatchApprovalsStream>, Status> {
+        let (watcher, message) = Watcher::admit(&self.shared, request, Rpc::WatchApprovals)?;
+        let trace = TraceContext::default();
+        let filter = self.shared.parsing(watcher.caller(), &trace, |parser| {
+            parser.watched_approvals(message)
+        })?;
+        let watch = self.shared.control.watch_approvals(filter);
+        let source = ApprovalSource(watch.map_err(told(watcher.caller()))?);
+        Ok(Response::new(watcher.tell(source)))
+    }
+
+    async fn end_session(
+        &self,
+        request: Request<v1::EndSessionRequest>,
+    ) -> Result<Response<v1::EndSessionResponse>, Status> {
+        let (author, session) =
+            self.shared
+                .write(request, Rpc::EndSession, |parser, message| {
+                    parser.required_id(message.session_id, "session_id")
+                })?;
+        let ended = self.control().end_session(&author, session).await;
+        let done = ended.map_err(told(&author.caller))?;
+        Ok(Response::new(v1::EndSessionResponse {
+            revision: done.revision,
+            not_durable: !done.is_durable,
+        }))
+    }
+
+    async fn stop_entity(
+        &self,
+        request: Request<v1::StopEntityRequest>,
+    ) -> Result<Response<v1::StopEntityResponse>, Status> {
+        let (author, (uid, reason)) =
+            self.shared
+                .write(request, Rpc::StopEntity, |parser, message| {
+                    let uid = parser.entity(message.uid, "uid")?;
+                    Ok((uid, parser.required_text(message.reason, "reason")?))
+                })?;
+        let stopped = self.control().stop_entity(&author, uid, reason).await;
+        let done = stopped.map_err(told(&author.caller))?;
+        Ok(Response::new(v1::StopEntityResponse {
+            revision: done.revision,
+            not_durable: !done.is_durable,
+        }))
+    }
+
+    async fn resume_entity(
+        &self,
+        request: Request<v1::ResumeEntityRequest>,
+    ) -> Result<Response<v1::ResumeEntityResponse>, Status> {
+        let (author, uid) = self
+            .shared
+            .write(request, Rpc::ResumeEntity, |parser, message| {
+                parser.entity(message.uid, "uid")
+            })?;
+        let resumed = self.control().resume_entity(&author, uid).await;
+        let revision = resumed.map_err(told(&author.caller))?;
+        Ok(Response::new(v1::ResumeEntityResponse { revision }))
+    }
+
+    async fn repair_clock(
+        &self,
+        request: Request<v1::RepairClockRequest>,
+    ) -> Result<Response<v1::RepairClockResponse>, Status> {
+        let (author, reason) =
+            self.shared
+                .write(request, Rpc::RepairClock, |parser, message| {
+                    parser.required_text(message.reason, "reason")
+                })?;
+        let repaired = self.control().repair_clock(&author, reason).await;
+        let revision = repaired.map_err(told(&author.caller))?;
+        Ok(Response::new(v1::RepairClockResponse { revision }))
+    }
+
+    async fn get_status(
+        &self,
+        request: Request<v1::GetStatusRequest>,
+    ) -> Result<Response<v1::GetStatusResponse>, Status> {
+        let admitted = ControlState::admit_unary(request, Rpc::GetStatus)?;
+        let status = self.control().status().await;
+        let status = status.map_err(told(&admitted.caller))?;
+        let limits = self.shared.limits.load();
+        Ok(Response::new(encode::status(
+            status,
+            &self.shared.load,
+            &limits,
+        )))
+    }
+
+    type WatchChangesStream = WatchStream<v1::WatchChangesResponse>;
+
+    async fn watch_changes(
+        &self,
+        request: Request<v1::WatchChangesRequest>,
+    ) -> Result<Response<Self::WatchChangesStream>, Status> {
+        let (watcher, message) = Watcher::admit(&self.shared, request, Rpc::WatchChanges)?;
+        let changes = self.shared.control.watch_changes(message.after_revision);
+        let source = ChangeSource(changes.map_err(told(watcher.caller()))?);
+        Ok(Response::new(watcher.tell(source)))
+    }
+}

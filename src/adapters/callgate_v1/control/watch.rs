@@ -1,0 +1,159 @@
+//! `WatchChanges` and `WatchApprovals`: streams that tell what changes until the client has enough, the
+//! server drains, or the caller may no longer watch.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Status};
+
+use crate::adapters::callgate_v1::control::state::ControlState;
+use crate::adapters::callgate_v1::control::{encode, status};
+use crate::adapters::transport::grpc_admission::{AdmittedCaller, take_admission};
+use crate::adapters::transport::grpc_rejection::GrpcRejection;
+use crate::authn::caller::{Caller, Rights, Rpc};
+use crate::authn::capacity::{CapacityError, CapacityPermit};
+use crate::control::live_view::ApprovalView;
+use crate::control::watch::{ApprovalWatch, ChangeWatch, WatchError};
+use crate::domain::authority::change::ChangeRecord;
+use crate::proto::v1;
+use crate::service::generation::Generation;
+
+/// What a watcher is told.
+pub type WatchStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send + 'static>>;
+
+/// Messages that wait for a client before its changes do.
+const AHEAD: usize = 16;
+
+/// What a stream is made of.
+pub(super) trait WatchSource: Send + 'static {
+    /// What there is to tell.
+    type News: Send + 'static;
+    /// One message.
+    type Item: Send + 'static;
+
+    /// The next thing to tell, once there is one.
+    fn next(&mut self) -> impl Future<Output = Result<Self::News, WatchError>> + Send;
+
+    /// Its message, for somebody with these rights.
+    fn message(&self, news: Self::News, rights: &Rights) -> Self::Item;
+}
+
+/// [`Changes`] as messages.
+pub(super) struct ChangeSource(pub(super) ChangeWatch);
+
+/// [`ApprovalWatch`] as messages.
+pub(super) struct ApprovalSource(pub(super) ApprovalWatch);
+
+impl WatchSource for ChangeSource {
+    type News = (Arc<ChangeRecord>, Arc<Generation>);
+    type Item = v1::WatchChangesResponse;
+
+    async fn next(&mut self) -> Result<Self::News, WatchError> {
+        self.0.next().await
+    }
+
+    fn message(&self, (entry, generation): Self::News, rights: &Rights) -> Self::Item {
+        encode::change(&generation, &entry, rights)
+    }
+}
+
+impl WatchSource for ApprovalSource {
+    type News = (ApprovalView, u64);
+    type Item = v1::WatchApprovalsResponse;
+
+    async fn next(&mut self) -> Result<Self::News, WatchError> {
+        self.0.next().await
+    }
+
+    fn message(&self, (approval, revision): Self::News, rights: &Rights) -> Self::Item {
+        v1::WatchApprovalsResponse {
+            approval: Some(encode::approval(approval, rights)),
+            revision,
+        }
+    }
+}
+
+/// Somebody who watches. Counts as long as it is held.
+pub(super) struct Watcher {
+    shared: Arc<ControlState>,
+    rpc: Rpc,
+    entrance: AdmittedCaller,
+    _place: CapacityPermit,
+}
+
+impl Watcher {
+    /// Lets a watcher in, and gives its request.
+    pub(super) fn admit<T>(
+        shared: &Arc<ControlState>,
+        request: Request<T>,
+        rpc: Rpc,
+    ) -> Result<(Self, T), GrpcRejection> {
+        let (_, mut extensions, message) = request.into_parts();
+        let entrance = take_admission(&mut extensions, rpc)?;
+        let limits = shared.limits.load();
+        let limit = limits.watchers;
+        let place = entrance.place(&shared.watchers, |held| &held.watches, &limits, limit);
+        let place = place.map_err(|full| match full {
+            CapacityError::All => GrpcRejection::TooManyWatchers { limit },
+            CapacityError::Share => entrance.over_share(&limits, limit, "watchers"),
+        })?;
+        let watcher = Self {
+            shared: Arc::clone(shared),
+            rpc,
+            entrance,
+            _place: place,
+        };
+        Ok((watcher, message))
+    }
+
+    pub(super) fn caller(&self) -> &Caller {
+        self.entrance.caller()
+    }
+
+    /// Asks for the credentials again if the callers were reloaded since.
+    fn check(&mut self) -> Result<(), GrpcRejection> {
+        self.entrance.again(self.rpc).map(|_| ())
+    }
+
+    /// Tells a source's messages from now on.
+    pub(super) fn tell<S: WatchSource>(self, source: S) -> WatchStream<S::Item> {
+        let (out, told) = mpsc::channel(AHEAD);
+        tokio::spawn(self.run(source, out));
+        Box::pin(ReceiverStream::new(told))
+    }
+
+    async fn run<S: WatchSource>(
+        mut self,
+        mut source: S,
+        out: mpsc::Sender<Result<S::Item, Status>>,
+    ) {
+        let draining = self.shared.draining.clone();
+        loop {
+            let next = tokio::select! {
+                biased;
+                () = out.closed() => return,
+                () = draining.cancelled() => Err(GrpcRejection::Draining.into()),
+                next = source.next() => {
+                    next.map_err(|end| status::end_of_watch(end, self.caller()))
+                }
+            };
+            let next = match (next, self.check()) {
+                (Ok(news), Ok(())) => Ok(source.message(news, &self.caller().rights)),
+                (Err(status), _) => Err(status),
+                (_, Err(refusal)) => Err(refusal.into()),
+            };
+            let is_end = next.is_err();
+            let sent = tokio::select! {
+                sent = out.send(next) => sent,
+                // Whoever does not take what is there cannot be told why it ends, either.
+                () = draining.cancelled(), if !is_end => return,
+            };
+            if is_end || sent.is_err() {
+                return;
+            }
+        }
+    }
+}

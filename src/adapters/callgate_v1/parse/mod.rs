@@ -1,0 +1,479 @@
+//! From the messages of `callgate.v1` to the types of the domain.
+//!
+//! Start at [`Parser::call_context`]. Messages are taken apart, not copied; every limit is checked here,
+//! and every refusal names the field by its path.
+
+mod entity;
+mod operation;
+
+use std::time::{Duration, SystemTime};
+
+use callgate_engine::cedar::{
+    AttributeType, Context, ContextJsonParser, ContextSchema, EntityUID, Extensions, Type,
+    ValidatorSchema, context_schema_for_action,
+};
+use prost_types::{Struct, Timestamp};
+use serde_json::{Map, Value as Json};
+use smol_str::SmolStr;
+use tonic::metadata::MetadataMap;
+
+use crate::adapters::callgate_v1::parse::entity::EntityTypeCache as Types;
+use crate::adapters::input::field_error::{FieldContext, FieldError, FieldProblem};
+use crate::adapters::input::ids;
+use crate::adapters::input::json::{self, KeyPolicy};
+use crate::adapters::input::nulls::without_nulls;
+use crate::adapters::transport::address;
+use crate::config::limits::Limits;
+use crate::domain::authority::labels;
+use crate::domain::request::call_context::{
+    ActorChain, CallContext, Environment, Identity, Initiator, Operation, OperationKind, Subject,
+    TraceContext, Workflow,
+};
+use crate::domain::schema;
+use crate::proto::v1;
+use crate::service::decisions::ParcRequest;
+
+pub use crate::adapters::callgate_v1::parse::entity::EntityTypeCache;
+
+type Claims = Map<String, Json>;
+
+/// What parsing needs besides the message.
+#[derive(Clone, Copy)]
+pub struct MessageParser<'a> {
+    /// The limits in force.
+    pub limits: &'a Limits,
+    /// Entity types that have been seen before.
+    pub types: &'a Types,
+    /// The trace that the transport names, for calls that name none.
+    pub transport_trace: &'a TraceContext,
+    /// Whether the caller's names of sessions are its own.
+    pub vouches_sessions: bool,
+}
+
+/// A question about tools: who asks, and the names to filter.
+pub struct ToolListQuery {
+    /// The call; its operation is `ListTools`.
+    pub call: CallContext,
+    /// The names; none means every registered tool.
+    pub tools: Vec<SmolStr>,
+}
+
+impl MessageParser<'_> {
+    /// One call, from the field `call_context`.
+    pub fn call_context(
+        &self,
+        wire: Option<Box<v1::CallContext>>,
+    ) -> Result<CallContext, FieldError> {
+        const FIELD: &str = "call_context";
+        let wire = wire.ok_or_else(|| FieldError::new(FIELD, FieldProblem::Missing))?;
+        self.call(*wire, None).within(FIELD)
+    }
+
+    /// The question of `FilterTools`.
+    pub fn filter(&self, wire: v1::FilterToolsRequest) -> Result<ToolListQuery, FieldError> {
+        const FIELD: &str = "call_context";
+        let context = wire
+            .call_context
+            .ok_or_else(|| FieldError::new(FIELD, FieldProblem::Missing))?;
+        let server = self.required_id(wire.server, "server")?;
+        let operation = Operation::new(Initiator::Client, server, OperationKind::ListTools);
+        let call = self.call(*context, Some(operation)).within(FIELD)?;
+        let tools = self.ids(wire.tools, self.limits.tools, "tools")?;
+        Ok(ToolListQuery { call, tools })
+    }
+
+    /// Cedar's own question. A schema lets the context be written as Cedar's own tools allow.
+    pub fn cedar_question(
+        &self,
+        wire: v1::IsAuthorizedRequest,
+        schema: Option<&ValidatorSchema>,
+    ) -> Result<ParcRequest, FieldError> {
+        use v1::is_authorized_request::ContextForm;
+
+        let action = self.exact_entity(wire.action, "action")?;
+        let depth = self.limits.json_depth;
+        let (fields, field) = match wire.context_form {
+            None => (serde_json::Map::new(), "context"),
+            Some(ContextForm::ContextJson(text)) => (
+                json::object(&text, depth, KeyPolicy::Exact, "context_json")?,
+                "context_json",
+            ),
+            Some(ContextForm::Context(wire)) => (
+                json::from_struct(wire, depth, KeyPolicy::Exact, "context")?,
+                "context",
+            ),
+        };
+        let fields = Json::Object(without_nulls(fields));
+        let context = cedar_context(fields, schema, &action)
+            .map_err(|said| FieldError::new(field, FieldProblem::NotAContext(said)))?;
+        Ok(ParcRequest {
+            principal: self.exact_entity(wire.principal, "principal")?,
+            resource: self.exact_entity(wire.resource, "resource")?,
+            action,
+            context,
+            asserted: Vec::new(),
+            denied: None,
+            trace: self.transport_trace.clone(),
+        })
+    }
+
+    fn call(
+        &self,
+        wire: v1::CallContext,
+        operation: Option<Operation>,
+    ) -> Result<CallContext, FieldError> {
+        let subject = self.subject(wire.subject)?;
+        let operation = match operation {
+            Some(operation) => operation,
+            None => self.operation(wire.operation, &subject.entity)?,
+        };
+        Ok(CallContext {
+            subject,
+            delegation: wire
+                .delegation
+                .map(|wire| self.delegation(wire).within("delegation"))
+                .transpose()?,
+            operation,
+            workflow: match wire.workflow {
+                Some(wire) => self.workflow(wire).within("workflow")?,
+                None => Workflow::default(),
+            },
+            approval_ids: self.ids(wire.approval_ids, self.limits.list_items, "approval_ids")?,
+            environment: environment(wire.environment).within("environment")?,
+            trace: self.trace(wire.trace),
+        })
+    }
+
+    fn subject(&self, wire: Option<v1::Subject>) -> Result<Subject, FieldError> {
+        const FIELD: &str = "subject";
+        let wire = wire.ok_or_else(|| FieldError::new(FIELD, FieldProblem::Missing))?;
+        self.principal(wire.entity, wire.identity, wire.claims)
+            .within(FIELD)
+    }
+
+    /// Somebody who acts, and how that is known.
+    pub(in crate::adapters::callgate_v1) fn principal(
+        &self,
+        entity: Option<v1::EntityRef>,
+        identity: Option<v1::Identity>,
+        claims: Option<Struct>,
+    ) -> Result<Subject, FieldError> {
+        let entity = self.entity(entity, "entity")?;
+        let identity = match identity {
+            Some(v1::Identity { method, verified }) => {
+                let method = self.optional_id(method, "method").within("identity")?;
+                Identity {
+                    method,
+                    verified,
+                    ..Identity::default()
+                }
+            }
+            None => Identity::default(),
+        };
+        let claims = self.claims(claims, "claims")?;
+        Ok(Subject {
+            entity,
+            identity,
+            claims,
+        })
+    }
+
+    fn claims(&self, wire: Option<Struct>, field: &'static str) -> Result<Claims, FieldError> {
+        match wire {
+            Some(wire) => {
+                json::from_struct(wire, self.limits.json_depth, KeyPolicy::Distinct, field)
+            }
+            None => Ok(Claims::new()),
+        }
+    }
+
+    /// Claims about those in a delegation. Each needs the one whom it is about.
+    fn claims_of_chain(
+        &self,
+        root: Option<&EntityUID>,
+        actors: &[EntityUID],
+        root_claims: Option<Struct>,
+        actor_claims: Vec<Struct>,
+    ) -> Result<Vec<(EntityUID, Claims)>, FieldError> {
+        const OF_ACTORS: &str = "actor_claims";
+        let root_claims = self.claims(root_claims, "root_claims")?;
+        let mut claims = Vec::new();
+        match root {
+            Some(root) if !root_claims.is_empty() => claims.push((root.clone(), root_claims)),
+            None if !root_claims.is_empty() => {
+                return Err(FieldError::new("root", FieldProblem::Missing));
+            }
+            _ => {}
+        }
+        if !actor_claims.is_empty() && actor_claims.len() != actors.len() {
+            let said = "has not one item for each of `actors`";
+            return Err(FieldError::new(
+                OF_ACTORS,
+                FieldProblem::Contradiction(said),
+            ));
+        }
+        for (index, (actor, wire)) in actors.iter().zip(actor_claims).enumerate() {
+            let its = self.claims(Some(wire), OF_ACTORS).map_err(|inner| {
+                FieldError::new(format!("{OF_ACTORS}[{index}]"), inner.problem().clone())
+            })?;
+            if !its.is_empty() {
+                claims.push((actor.clone(), its));
+            }
+        }
+        Ok(claims)
+    }
+
+    fn delegation(&self, wire: v1::Delegation) -> Result<ActorChain, FieldError> {
+        let limits = self.limits;
+        check_count(wire.actors.len(), limits.actors, "actors")?;
+        let mut actors = Vec::with_capacity(wire.actors.len());
+        for (index, actor) in wire.actors.into_iter().enumerate() {
+            actors.push(
+                self.mcp_entity(actor)
+                    .map_err(|inner| at_item(inner, "actors", index))?,
+            );
+        }
+        let root = if wire.root.is_none() && !wire.delegation_ids.is_empty() {
+            None
+        } else {
+            Some(self.entity(wire.root, "root")?)
+        };
+        let claims =
+            self.claims_of_chain(root.as_ref(), &actors, wire.root_claims, wire.actor_claims)?;
+        let skew = limits.clock_skew();
+        Ok(ActorChain {
+            root,
+            actors,
+            claims,
+            not_before: None,
+            scopes: self.ids(wire.scopes, limits.list_items, "scopes")?,
+            verified: wire.verified,
+            delegation_ids: self.ids(wire.delegation_ids, limits.list_items, "delegation_ids")?,
+            expires_at: wire
+                .expires_at
+                .map(|time| system_time(time, "expires_at"))
+                .transpose()?
+                .map(|end| end.checked_add(skew).unwrap_or(end)),
+        })
+    }
+
+    fn workflow(&self, wire: v1::Workflow) -> Result<Workflow, FieldError> {
+        Ok(Workflow {
+            session_id: ids::session(&wire.session_id, self.limits, "session_id")?,
+            is_session_vouched: self.vouches_sessions,
+            task_id: self.optional_id(wire.task_id, "task_id")?,
+            step: self.optional_id(wire.step, "step")?,
+            purpose: self.optional_text(wire.purpose, "purpose")?,
+            request_id: self.optional_id(wire.request_id, "request_id")?,
+        })
+    }
+
+    /// The call's own trace, else the transport's. A trace is never evidence, so one that cannot be used
+    /// is left out, as W3C Trace Context says, and never refuses a call.
+    fn trace(&self, wire: Option<v1::TraceContext>) -> TraceContext {
+        match wire {
+            Some(wire) if !wire.traceparent.is_empty() => {
+                let fits =
+                    |text: &str| !text.is_empty() && text.len() <= self.limits.text_bytes as usize;
+                TraceContext {
+                    traceparent: fits(&wire.traceparent).then_some(wire.traceparent),
+                    tracestate: fits(&wire.tracestate).then_some(wire.tracestate),
+                }
+            }
+            _ => self.transport_trace.clone(),
+        }
+    }
+
+    // ------------------------------------------------------------ ids, names and text
+
+    pub(in crate::adapters::callgate_v1) fn required_id(
+        &self,
+        text: String,
+        field: &'static str,
+    ) -> Result<SmolStr, FieldError> {
+        ids::required(&text, self.limits.id_bytes, field)
+    }
+
+    /// An id or a name. Empty means that there is none, as messages have it.
+    pub(in crate::adapters::callgate_v1) fn optional_id(
+        &self,
+        text: String,
+        field: &'static str,
+    ) -> Result<Option<SmolStr>, FieldError> {
+        ids::optional(&text, self.limits.id_bytes, field)
+    }
+
+    pub(in crate::adapters::callgate_v1) fn optional_text(
+        &self,
+        text: String,
+        field: &'static str,
+    ) -> Result<Option<SmolStr>, FieldError> {
+        check_length(&text, self.limits.text_bytes, field)?;
+        Ok((!text.is_empty()).then(|| SmolStr::from(text)))
+    }
+
+    pub(in crate::adapters::callgate_v1) fn required_text(
+        &self,
+        text: String,
+        field: &'static str,
+    ) -> Result<SmolStr, FieldError> {
+        self.optional_text(text, field)?
+            .ok_or_else(|| FieldError::new(field, FieldProblem::Missing))
+    }
+
+    pub(in crate::adapters::callgate_v1) fn ids(
+        &self,
+        wire: Vec<String>,
+        limit: u32,
+        field: &'static str,
+    ) -> Result<Vec<SmolStr>, FieldError> {
+        check_count(wire.len(), limit, field)?;
+        let mut ids = Vec::with_capacity(wire.len());
+        for (index, text) in wire.into_iter().enumerate() {
+            ids.push(self.required_id(text, field).map_err(|inner| {
+                FieldError::new(format!("{field}[{index}]"), inner.problem().clone())
+            })?);
+        }
+        Ok(ids)
+    }
+}
+
+/// The trace that the transport's headers name.
+pub fn transport_trace(metadata: &MetadataMap) -> TraceContext {
+    let header = |name| {
+        let mut named = metadata.get_all(name).iter();
+        match (named.next(), named.next()) {
+            (Some(only), None) => only.to_str().ok().map(str::to_owned),
+            _ => None,
+        }
+    };
+    match header("traceparent") {
+        None => TraceContext::default(),
+        traceparent => TraceContext {
+            traceparent,
+            tracestate: header("tracestate"),
+        },
+    }
+}
+
+/// Puts the index of a list's item into the path of what is wrong with it.
+pub(in crate::adapters::callgate_v1) fn at_item(
+    inner: FieldError,
+    list: &str,
+    index: usize,
+) -> FieldError {
+    inner.inside(format_args!("{list}[{index}]"))
+}
+
+pub(in crate::adapters) fn check_count(
+    items: usize,
+    limit: u32,
+    field: &'static str,
+) -> Result<(), FieldError> {
+    if items > limit as usize {
+        return Err(FieldError::new(
+            field,
+            FieldProblem::TooMany { items, limit },
+        ));
+    }
+    Ok(())
+}
+
+pub(in crate::adapters) fn check_length(
+    text: &str,
+    limit: u32,
+    field: &'static str,
+) -> Result<(), FieldError> {
+    if text.len() > limit as usize {
+        return Err(FieldError::new(
+            field,
+            FieldProblem::TooLong {
+                bytes: text.len(),
+                limit,
+            },
+        ));
+    }
+    Ok(())
+}
+
+fn environment(wire: Option<v1::Environment>) -> Result<Environment, FieldError> {
+    const FIELD: &str = "source_address";
+    let Some(v1::Environment {
+        source_address: text,
+    }) = wire
+    else {
+        return Ok(Environment::default());
+    };
+    if text.is_empty() {
+        return Ok(Environment::default());
+    }
+    let address = address::read(&text).map_err(|problem| FieldError::new(FIELD, problem))?;
+    Ok(Environment {
+        source_address: Some(address),
+    })
+}
+
+pub(in crate::adapters::callgate_v1) fn system_time(
+    wire: Timestamp,
+    field: &'static str,
+) -> Result<SystemTime, FieldError> {
+    // The range that protobuf's own documentation gives, years 1 to 9999.
+    const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+    let not_a_time = || FieldError::new(field, FieldProblem::NotATime);
+    let nanos = u32::try_from(wire.nanos)
+        .ok()
+        .filter(|nanos| *nanos < 1_000_000_000)
+        .ok_or_else(not_a_time)?;
+    if !SECONDS.contains(&wire.seconds) {
+        return Err(not_a_time());
+    }
+    let whole = Duration::from_secs(wire.seconds.unsigned_abs());
+    let at_second = if wire.seconds < 0 {
+        SystemTime::UNIX_EPOCH.checked_sub(whole)
+    } else {
+        SystemTime::UNIX_EPOCH.checked_add(whole)
+    };
+    at_second
+        .and_then(|time| time.checked_add(Duration::from_nanos(nanos.into())))
+        .ok_or_else(not_a_time)
+}
+
+/// Reads a context as Cedar's own tools do: with the schema's help where that works out, else as it
+/// stands. What then does not fit the schema is for the decision to say, as a deny with its reason.
+pub(in crate::adapters) fn cedar_context(
+    mut fields: Json,
+    schema: Option<&ValidatorSchema>,
+    action: &callgate_engine::cedar::EntityUID,
+) -> Result<Context, String> {
+    let extensions = Extensions::all_available();
+    if let (Json::Object(fields), true) = (&mut fields, needs_labels(schema, action)) {
+        let unknown = || labels::UNKNOWN_ORIGIN.as_slice().into();
+        fields.entry(LABELS).or_insert_with(unknown);
+    }
+    if let Some(expected) = schema.and_then(|schema| context_schema_for_action(schema, action))
+        && let Ok(context) =
+            ContextJsonParser::new(Some(&expected), extensions).from_json_value(fields.clone())
+    {
+        return Ok(context);
+    }
+    ContextJsonParser::new(None::<&ContextSchema>, extensions)
+        .from_json_value(fields)
+        .map_err(|error| error.to_string())
+}
+
+/// What a call has read that says nothing of its work. Whoever asks in Cedar's terms knows, or leaves it out.
+const LABELS: &str = "labels";
+
+/// Whether an action of the program's own needs to be told what was read before.
+fn needs_labels(schema: Option<&ValidatorSchema>, action: &EntityUID) -> bool {
+    let context = schema.and_then(|schema| schema.context_type(action));
+    let Some(Type::Record { attrs, .. }) = context else {
+        return false;
+    };
+    let is_required = |attribute: &AttributeType| attribute.is_required();
+    action.entity_type() == schema::action(LABELS).entity_type()
+        && attrs.get_attr(LABELS).is_some_and(is_required)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,263 @@
+use callgate_engine::cedar::EntityUID;
+
+use super::*;
+use crate::proto::v1::operation::Kind;
+
+fn parse(context: v1::CallContext) -> Result<CallContext, String> {
+    parse_with(context, &TraceContext::default())
+}
+
+fn parse_with(
+    context: v1::CallContext,
+    transport_trace: &TraceContext,
+) -> Result<CallContext, String> {
+    let (limits, types) = (Limits::default(), Types::default());
+    let parser = MessageParser {
+        limits: &limits,
+        types: &types,
+        transport_trace,
+        vouches_sessions: false,
+    };
+    parser
+        .call_context(Some(Box::new(context)))
+        .map_err(|invalid| invalid.to_string())
+}
+
+fn entity(of_type: &str, id: &str) -> Option<v1::EntityRef> {
+    Some(v1::EntityRef {
+        r#type: of_type.into(),
+        id: id.into(),
+    })
+}
+
+fn context(of_type: &str, operation: v1::Operation) -> v1::CallContext {
+    v1::CallContext {
+        subject: Some(v1::Subject {
+            entity: entity(of_type, "a"),
+            ..v1::Subject::default()
+        }),
+        operation: Some(operation),
+        ..v1::CallContext::default()
+    }
+}
+
+fn list_tools() -> v1::Operation {
+    v1::Operation {
+        server: "git".into(),
+        kind: Some(Kind::ListTools(v1::ListTools {})),
+        initiator: 0,
+        ..v1::Operation::default()
+    }
+}
+
+#[test]
+fn a_type_without_a_namespace_is_one_of_mcp() {
+    let wanted: EntityUID = "Mcp::Agent::\"a\"".parse().expect("a uid");
+    for name in ["Agent", "Mcp::Agent"] {
+        assert_eq!(
+            parse(context(name, list_tools()))
+                .expect("a call")
+                .subject
+                .entity,
+            wanted
+        );
+    }
+    let other: EntityUID = "Acme::Robot::\"a\"".parse().expect("a uid");
+    assert_eq!(
+        parse(context("Acme::Robot", list_tools()))
+            .expect("a call")
+            .subject
+            .entity,
+        other
+    );
+    let unheard: EntityUID = "Mcp::Robot::\"a\"".parse().expect("a uid");
+    assert_eq!(
+        parse(context("Robot", list_tools()))
+            .expect("a call")
+            .subject
+            .entity,
+        unheard
+    );
+}
+
+#[test]
+fn cedars_own_question_has_types_without_a_namespace() {
+    let (limits, types, transport_trace) =
+        (Limits::default(), Types::default(), TraceContext::default());
+    let parser = MessageParser {
+        limits: &limits,
+        types: &types,
+        transport_trace: &transport_trace,
+        vouches_sessions: false,
+    };
+    let wire = v1::IsAuthorizedRequest {
+        principal: entity("Agent", "a \"b\""),
+        action: entity("Action", "view"),
+        resource: entity("Acme::Photo", "Zoë/1"),
+        ..v1::IsAuthorizedRequest::default()
+    };
+    let question = parser.cedar_question(wire, None).expect("a question");
+    assert_eq!(question.principal.to_string(), "Agent::\"a \\\"b\\\"\"");
+    assert_eq!(question.action.to_string(), "Action::\"view\"");
+    assert_eq!(question.resource.to_string(), "Acme::Photo::\"Zoë/1\"");
+}
+
+#[test]
+fn types_are_remembered_up_to_a_limit() {
+    let types = Types::default();
+    for index in 0..3_000 {
+        assert!(types.exact(&format!("Acme::T{index}")).is_ok());
+    }
+    assert!(types.remembered() <= 1_024);
+    assert_eq!(
+        types.exact("Acme::T2999").expect("a type").to_string(),
+        "Acme::T2999"
+    );
+}
+
+#[test]
+fn whoever_sets_a_call_off_is_implied_by_its_kind() {
+    let sample = || Kind::Sample(v1::Sample::default());
+    let tool = || {
+        Kind::CallTool(v1::CallTool {
+            tool: "t".into(),
+            ..v1::CallTool::default()
+        })
+    };
+    for (kind, initiator, server, wanted) in [
+        (
+            sample(),
+            v1::Initiator::Unspecified,
+            "",
+            Ok((Initiator::Server, "a")),
+        ),
+        (
+            sample(),
+            v1::Initiator::Server,
+            "a",
+            Ok((Initiator::Server, "a")),
+        ),
+        (
+            sample(),
+            v1::Initiator::Ui,
+            "a",
+            Err("`call_context.operation.initiator` says"),
+        ),
+        (
+            sample(),
+            v1::Initiator::Server,
+            "b",
+            Err("`call_context.operation.server` names"),
+        ),
+        (
+            tool(),
+            v1::Initiator::Unspecified,
+            "git",
+            Ok((Initiator::Client, "git")),
+        ),
+        (
+            tool(),
+            v1::Initiator::Unspecified,
+            "",
+            Err("`call_context.operation.server` is required"),
+        ),
+        (
+            tool(),
+            v1::Initiator::Server,
+            "",
+            Ok((Initiator::Server, "a")),
+        ),
+        (
+            tool(),
+            v1::Initiator::Server,
+            "git",
+            Ok((Initiator::Server, "git")),
+        ),
+        (tool(), v1::Initiator::Ui, "git", Ok((Initiator::Ui, "git"))),
+    ] {
+        let operation = v1::Operation {
+            initiator: initiator.into(),
+            server: server.into(),
+            kind: Some(kind),
+            ..v1::Operation::default()
+        };
+        let parsed = parse(context("Server", operation.clone()));
+        match (parsed, wanted) {
+            (Ok(call), Ok((initiator, server))) => {
+                assert_eq!(
+                    (call.operation.initiator, call.operation.server.as_str()),
+                    (initiator, server)
+                );
+            }
+            (Err(said), Err(wanted)) => assert!(said.starts_with(wanted), "{said}"),
+            (parsed, wanted) => panic!("{operation:?}: {parsed:?}, wanted {wanted:?}"),
+        }
+    }
+}
+
+#[test]
+fn the_calls_own_trace_wins_over_the_transports() {
+    let transport = TraceContext {
+        traceparent: Some("transport".into()),
+        tracestate: None,
+    };
+    let mut wire = context("Agent", list_tools());
+    let trace = |wire: v1::CallContext| {
+        parse_with(wire, &transport)
+            .expect("a call")
+            .trace
+            .traceparent
+    };
+    assert_eq!(trace(wire.clone()).as_deref(), Some("transport"));
+    wire.trace = Some(v1::TraceContext {
+        traceparent: "own".into(),
+        tracestate: String::new(),
+    });
+    assert_eq!(trace(wire.clone()).as_deref(), Some("own"));
+    wire.trace = Some(v1::TraceContext {
+        traceparent: "x".repeat(1 << 20),
+        tracestate: String::new(),
+    });
+    assert_eq!(trace(wire), None, "what cannot be a trace is left out");
+}
+
+#[test]
+fn times_are_exact_on_both_sides_of_1970() {
+    let parse = |seconds, nanos| system_time(Timestamp { seconds, nanos }, "t");
+    let epoch = SystemTime::UNIX_EPOCH;
+    assert_eq!(parse(1, 5), Ok(epoch + Duration::new(1, 5)));
+    assert_eq!(
+        parse(-1, 250_000_000),
+        Ok(epoch - Duration::from_millis(750))
+    );
+    for (seconds, nanos) in [
+        (0, -1),
+        (0, 1_000_000_000),
+        (253_402_300_800, 0),
+        (-62_135_596_801, 0),
+        (i64::MIN, 0),
+    ] {
+        assert!(parse(seconds, nanos).is_err(), "{seconds} {nanos}");
+    }
+}
+
+#[test]
+fn what_is_empty_counts_as_absent() {
+    let mut wire = context("Agent", list_tools());
+    wire.workflow = Some(v1::Workflow::default());
+    wire.environment = Some(v1::Environment::default());
+    let call = parse(wire).expect("a call");
+    assert!(call.workflow.session_id.is_none() && call.workflow.purpose.is_none());
+    assert!(call.environment.source_address.is_none() && call.subject.identity.method.is_none());
+}
+
+#[test]
+fn shown_text_is_short_and_harmless() {
+    let said = parse(context(&"x ".repeat(400), list_tools())).expect_err("no type");
+    assert!(said.len() < 250 && said.contains('…'), "{said}");
+    let said = parse(context("a\u{1b}[31m", list_tools())).expect_err("no type");
+    assert!(
+        said.contains("\\u{1b}") && !said.contains('\u{1b}'),
+        "{said}"
+    );
+}

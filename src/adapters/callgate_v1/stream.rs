@@ -1,0 +1,184 @@
+//! `AuthorizeStream`: one answer for each request, in the order asked.
+//!
+//! A request that cannot be used is answered with its error and the stream goes on. While the server
+//! drains, what has arrived is answered, and then the stream ends.
+
+use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio_stream::{Stream, StreamExt};
+use tokio_util::sync::WaitForCancellationFutureOwned;
+use tonic::{Request, Status, Streaming};
+
+use crate::adapters::callgate_v1::authorization::{Authorization, AuthorizationState, RpcContext};
+use crate::adapters::callgate_v1::parse::transport_trace;
+use crate::adapters::transport::grpc_admission::{AdmittedCaller, take_admission};
+use crate::adapters::transport::grpc_rejection::GrpcRejection;
+use crate::authn::caller::{Caller, Rpc};
+use crate::authn::capacity::{CapacityError, CapacityPermit, UsageCount};
+use crate::config::limits::Limits;
+use crate::domain::request::call_context::TraceContext;
+use crate::proto::v1;
+use crate::proto::v1::authorize_stream_response::Outcome;
+use crate::service::deadline::Deadline;
+
+/// The answers, one for each request.
+pub type AuthorizeStreamResponses =
+    Pin<Box<dyn Stream<Item = Result<v1::AuthorizeStreamResponse, Status>> + Send + 'static>>;
+
+/// Starts answering.
+pub(super) fn answer(
+    authorization: &Authorization,
+    request: Request<Streaming<v1::AuthorizeStreamRequest>>,
+) -> Result<AuthorizeStreamResponses, GrpcRejection> {
+    let (metadata, mut extensions, requests) = request.into_parts();
+    let entrance = take_admission(&mut extensions, Rpc::AuthorizeStream)?;
+    let trace = transport_trace(&metadata);
+    let session = Arc::new(Session::open(&authorization.shared, entrance, trace)?);
+    let requests = UntilDrained::new(requests, &session.shared);
+    Ok(Box::pin(requests.then(move |request| {
+        answer_one(Arc::clone(&session), request)
+    })))
+}
+
+/// One open stream.
+struct Session {
+    shared: Arc<AuthorizationState>,
+    trace: TraceContext,
+    entrance: std::sync::Mutex<AdmittedCaller>,
+    _place: CapacityPermit,
+}
+
+impl Session {
+    fn open(
+        shared: &Arc<AuthorizationState>,
+        entrance: AdmittedCaller,
+        trace: TraceContext,
+    ) -> Result<Self, GrpcRejection> {
+        let limits = shared.limits.load();
+        let place = acquire_stream_slot(&shared.open_streams, &entrance, &limits)?;
+        Ok(Self {
+            shared: Arc::clone(shared),
+            trace,
+            entrance: std::sync::Mutex::new(entrance),
+            _place: place,
+        })
+    }
+
+    /// The caller, asked for its credentials again if the callers were reloaded since.
+    fn caller(&self) -> Result<Arc<Caller>, GrpcRejection> {
+        let entrance = self.entrance.lock();
+        let mut entrance = entrance.unwrap_or_else(std::sync::PoisonError::into_inner);
+        entrance.again(Rpc::AuthorizeStream).cloned()
+    }
+}
+
+/// A place among the streams that may be open.
+pub(in crate::adapters) fn acquire_stream_slot(
+    open: &UsageCount,
+    entrance: &AdmittedCaller,
+    limits: &Limits,
+) -> Result<CapacityPermit, GrpcRejection> {
+    let limit = limits.open_streams;
+    let taken = entrance.place(open, |held| &held.streams, limits, limit);
+    taken.map_err(|full| match full {
+        CapacityError::All => GrpcRejection::TooManyStreams { limit },
+        CapacityError::Share => entrance.over_share(limits, limit, "open_streams"),
+    })
+}
+
+async fn answer_one(
+    session: Arc<Session>,
+    request: Result<v1::AuthorizeStreamRequest, Status>,
+) -> Result<v1::AuthorizeStreamResponse, Status> {
+    let v1::AuthorizeStreamRequest {
+        correlation_id,
+        request,
+    } = request?;
+    let caller = session.caller()?;
+    // The stream as a whole has no deadline: it is as long as whoever opened it wants.
+    let asking = RpcContext {
+        caller: &caller,
+        trace: &session.trace,
+        deadline: Deadline::in_millis(session.shared.limits.load().deadline_ms),
+    };
+    let outcome = async {
+        let request = request.unwrap_or_default();
+        session.shared.authorize(asking, request).await
+    };
+    let outcome = match catch_panic(outcome)
+        .await
+        .unwrap_or(Err(GrpcRejection::Panicked))
+    {
+        Ok(response) => Outcome::Response(response),
+        Err(refusal) => {
+            let refusal = match refusal {
+                GrpcRejection::Invalid(invalid) => {
+                    GrpcRejection::Invalid(invalid.inside("request"))
+                }
+                other => other,
+            };
+            Outcome::Error(v1::RequestError {
+                code: refusal.code() as i32,
+                message: refusal.to_string(),
+            })
+        }
+    };
+    Ok(v1::AuthorizeStreamResponse {
+        correlation_id,
+        outcome: Some(outcome),
+    })
+}
+
+/// The requests, until the server drains: then those that have arrived, and the reason for the end.
+struct UntilDrained {
+    requests: Streaming<v1::AuthorizeStreamRequest>,
+    draining: Pin<Box<WaitForCancellationFutureOwned>>,
+    is_over: bool,
+}
+
+impl UntilDrained {
+    fn new(requests: Streaming<v1::AuthorizeStreamRequest>, shared: &AuthorizationState) -> Self {
+        let draining = Box::pin(shared.draining.clone().cancelled_owned());
+        Self {
+            requests,
+            draining,
+            is_over: false,
+        }
+    }
+}
+
+impl Stream for UntilDrained {
+    type Item = Result<v1::AuthorizeStreamRequest, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.is_over {
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(item) = Pin::new(&mut self.requests).poll_next(context) {
+            self.is_over = !matches!(item, Some(Ok(_)));
+            return Poll::Ready(item);
+        }
+        if self.draining.as_mut().poll(context).is_ready() {
+            self.is_over = true;
+            return Poll::Ready(Some(Err(GrpcRejection::Draining.into())));
+        }
+        Poll::Pending
+    }
+}
+
+/// Runs a future to its end; `None` if it panics on the way.
+pub(in crate::adapters) async fn catch_panic<F: Future>(future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        // A future that has panicked is dropped and never polled again.
+        match std::panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+            Ok(poll) => poll.map(Some),
+            Err(_) => Poll::Ready(None),
+        }
+    })
+    .await
+}

@@ -1,0 +1,160 @@
+//! What a gateway is told beside yes or no, whichever gateway it is.
+
+use std::collections::BTreeMap;
+
+use prost_types::value::Kind;
+use prost_types::{ListValue, Struct, Value as WireValue};
+use serde_json::{Map, Value as Json};
+
+use crate::adapters::input::json;
+use crate::domain::decide::verdict::Verdict;
+use crate::service::decisions::Response;
+use callgate_engine::obligation::Obligation;
+
+/// The header with the name of the decision.
+pub(in crate::adapters) const DECISION_ID: &str = "x-callgate-decision-id";
+/// The header with what an allow does not hold without.
+pub(in crate::adapters) const OBLIGATIONS: &str = "x-callgate-obligations";
+/// The header with the same in full, as a list in JSON, where any of it has more to say than its name.
+pub(in crate::adapters) const OBLIGATION_DETAILS: &str = "x-callgate-obligation-details";
+
+/// Text as it may stand in a header, and between quotes there.
+pub(in crate::adapters) fn quotable(text: &str) -> String {
+    let is_plain = |c: char| (' '..='~').contains(&c) && c != '"' && c != '\\';
+    text.chars()
+        .map(|c| if is_plain(c) { c } else { '\'' })
+        .collect()
+}
+
+/// What an answer does not hold without, each once: its name, and the whole of it.
+fn obligations(answers: &[Response<Verdict>]) -> Vec<(String, Map<String, Json>)> {
+    let mut all: Vec<(String, Map<String, Json>)> = Vec::new();
+    for decision in answers.iter().map(|it| &it.value) {
+        for obligation in decision.obligations() {
+            let whole = whole(obligation, decision);
+            // The same one may be about somebody else in another answer.
+            if !all.iter().any(|(_, known)| *known == whole) {
+                all.push((quotable(&obligation.id), whole));
+            }
+        }
+    }
+    all
+}
+
+/// An obligation as AuthZEN's profile has it, in an answer.
+pub(in crate::adapters) fn whole(obligation: &Obligation, decision: &Verdict) -> Map<String, Json> {
+    let properties = obligation.properties(decision.about());
+    Map::from_iter([
+        ("id".to_owned(), Json::from(&*obligation.id)),
+        ("type".to_owned(), obligation.kind.into()),
+        ("properties".to_owned(), properties.into()),
+    ])
+}
+
+/// JSON as it may stand in a header: what is not ASCII is escaped.
+fn ascii(json: &Json) -> String {
+    let mut escaped = String::new();
+    for c in json.to_string().chars() {
+        if c.is_ascii() && !c.is_ascii_control() {
+            escaped.push(c);
+        } else {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                escaped.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    escaped
+}
+
+/// What goes along with a request that passes.
+#[derive(Debug)]
+pub(in crate::adapters) struct RequestMutation {
+    /// Headers to set, over whatever a client sent under the same names.
+    pub(in crate::adapters) headers: Vec<(&'static str, String)>,
+    /// Headers of these names are taken away.
+    pub(in crate::adapters) without: Vec<&'static str>,
+    /// For whatever comes after in the gateway, and for its access log.
+    pub(in crate::adapters) metadata: Struct,
+}
+
+/// These answers let a request through.
+pub(in crate::adapters) fn passes(answers: &[Response<Verdict>]) -> RequestMutation {
+    let (mut headers, mut without) = (Vec::new(), Vec::new());
+    let obligations = obligations(answers);
+    let id = answers.first().map(|it| it.decision_id.to_string());
+    let names: Vec<&str> = obligations.iter().map(|(name, _)| &**name).collect();
+    let joined = (!names.is_empty()).then(|| names.join(","));
+    let details = says_more(answers).then(|| {
+        let each = obligations
+            .iter()
+            .map(|(_, whole)| Json::from(whole.clone()));
+        ascii(&each.collect())
+    });
+    for (name, value) in [
+        (DECISION_ID, id),
+        (OBLIGATIONS, joined),
+        (OBLIGATION_DETAILS, details),
+    ] {
+        match value {
+            Some(value) => headers.push((name, value)),
+            None => without.push(name),
+        }
+    }
+    RequestMutation {
+        headers,
+        without,
+        metadata: with_obligations(answers, &obligations),
+    }
+}
+
+/// For whatever comes after in the gateway, and for its access log.
+pub(in crate::adapters) fn metadata(answers: &[Response<Verdict>]) -> Struct {
+    with_obligations(answers, &obligations(answers))
+}
+
+/// Whether any obligation has more to say than its name.
+fn says_more(answers: &[Response<Verdict>]) -> bool {
+    let decisions = answers.iter().map(|it| &it.value);
+    decisions
+        .flat_map(Verdict::obligations)
+        .any(|it| !it.is_a_name())
+}
+
+fn with_obligations(
+    answers: &[Response<Verdict>],
+    obligations: &[(String, Map<String, Json>)],
+) -> Struct {
+    let text = |text: &str| WireValue {
+        kind: Some(Kind::StringValue(text.to_owned())),
+    };
+    let list = |values: Vec<WireValue>| WireValue {
+        kind: Some(Kind::ListValue(ListValue { values })),
+    };
+    let is_allow = answers.iter().all(|answer| answer.value.is_allow());
+    let decision = if is_allow { "allow" } else { "deny" };
+    let ids = answers.iter().map(|it| text(&it.decision_id.to_string()));
+    let reasons = answers.iter().flat_map(|answer| &answer.value.reasons);
+    let reasons = reasons.map(|it| text(it.code.as_str()));
+    let details = obligations.iter().map(|(_, whole)| WireValue {
+        kind: Some(Kind::StructValue(json::to_struct(whole))),
+    });
+    let obligations = obligations.iter().map(|(name, _)| text(name));
+    let mut fields = BTreeMap::from([
+        ("decision", text(decision)),
+        ("decision_ids", list(ids.collect())),
+        ("reasons", list(reasons.collect())),
+        ("obligations", list(obligations.collect())),
+        ("obligation_details", list(details.collect())),
+    ]);
+    if let Some(answer) = answers.first() {
+        // Revisions count up from 1: a double holds them for longer than anything runs.
+        let revision = answer.revision.to_string().parse().unwrap_or_default();
+        let kind = Some(Kind::NumberValue(revision));
+        fields.insert("revision", WireValue { kind });
+    }
+    let fields = fields.into_iter();
+    Struct {
+        fields: fields.map(|(name, it)| (name.to_owned(), it)).collect(),
+    }
+}

@@ -1,0 +1,166 @@
+//! What becomes of a request: the service decides, and what Envoy is told is written here, whichever of its
+//! filters asked.
+
+use prost_types::Struct;
+use serde_json::Value as Json;
+
+use crate::adapters::decision_metadata::{self, RequestMutation, quotable};
+use crate::adapters::envoy::reader::AuthorizationQuery;
+use crate::adapters::envoy::rejection::{EnvoyRejection, RejectedRequest};
+use crate::adapters::http_routes::problem;
+use crate::adapters::mcp::message::JsonRpcId;
+use crate::adapters::mcp::response::json_rpc_error;
+use crate::domain::decide::verdict::{ReasonCode, Verdict};
+use crate::service::deadline::ServiceError;
+use crate::service::decisions::{RequestMeta, Response, Service};
+
+/// Whether a request passes.
+#[derive(Debug)]
+pub(super) enum CheckResult {
+    Allowed(RequestMutation),
+    Rejected(LocalReply),
+}
+
+/// The response that the client gets in place of the server's.
+#[derive(Debug)]
+pub(super) struct LocalReply {
+    pub(super) status: u16,
+    pub(super) headers: Vec<Header>,
+    pub(super) body: String,
+    /// For filters further on and for the access log; absent if nothing was decided.
+    pub(super) metadata: Option<Struct>,
+}
+
+/// A header's name and value.
+pub(super) type Header = (&'static str, String);
+
+/// Decides. `usual` is the HTTP status of a deny that no scope and no approval would turn.
+pub(super) async fn of(
+    service: &Service,
+    ask: RequestMeta<'_>,
+    question: &AuthorizationQuery,
+    usual: u16,
+) -> Result<CheckResult, ServiceError> {
+    let id = question.id.as_ref();
+    let call = |operation| (ask, question.conversation.call(operation));
+    let asks: Vec<_> = question.operations.iter().cloned().map(call).collect();
+    let answers = service.authorize_batch(&asks).await?;
+    let denied = answers.iter().find(|answer| !answer.value.is_allow());
+    Ok(match denied {
+        None if !answers.is_empty() => CheckResult::Allowed(decision_metadata::passes(&answers)),
+        None => {
+            let refused = EnvoyRejection::new(403, "nothing was decided");
+            CheckResult::Rejected(LocalReply::of(id, &refused))
+        }
+        Some(denied) => {
+            let decision_id = denied.decision_id.to_string();
+            CheckResult::Rejected(match question.is_plain {
+                true => {
+                    let body = problem::denied(&denied.value, &decision_id);
+                    self::denied(denied, 403, Body::problem(&body))
+                }
+                false => {
+                    let body = json_rpc_error::denied(id, &denied.value, &decision_id);
+                    // What wants no answer gets none that looks like one.
+                    self::denied(denied, id.map_or(403, |_| usual), Body::message(&body))
+                }
+            })
+        }
+    })
+}
+
+/// One answer denies.
+fn denied(answer: &Response<Verdict>, usual: u16, body: Body) -> LocalReply {
+    let mut headers = vec![(
+        decision_metadata::DECISION_ID,
+        answer.decision_id.to_string(),
+    )];
+    let mut status = usual;
+    let first = answer.value.reasons.first();
+    if let Some(reason) = first.filter(|reason| is_step_up(reason.code)) {
+        status = 403;
+        let said = quotable(&reason.message);
+        let value = format!("Bearer error=\"insufficient_scope\", error_description=\"{said}\"");
+        headers.push(("www-authenticate", value));
+    }
+    let metadata = decision_metadata::metadata(std::slice::from_ref(answer));
+    LocalReply {
+        metadata: Some(metadata),
+        ..LocalReply::with(status, headers, body)
+    }
+}
+
+/// What the client reads.
+struct Body {
+    media_type: &'static str,
+    text: String,
+}
+
+impl Body {
+    /// A message of JSON-RPC.
+    fn message(json: &Json) -> Self {
+        Self {
+            media_type: "application/json",
+            text: json.to_string(),
+        }
+    }
+
+    /// A problem document.
+    fn problem(json: &Json) -> Self {
+        Self {
+            media_type: problem::MEDIA_TYPE,
+            text: json.to_string(),
+        }
+    }
+}
+
+impl LocalReply {
+    /// Nothing was decided.
+    pub(super) fn of(id: Option<&JsonRpcId>, refused: &EnvoyRejection) -> Self {
+        let body = json_rpc_error::refused(id, refused.code, &refused.message);
+        Self::undecided(refused, Body::message(&body))
+    }
+
+    fn undecided(refused: &EnvoyRejection, body: Body) -> Self {
+        let mut headers = Vec::new();
+        if refused.status == 401 {
+            headers.push(("www-authenticate", "Bearer".to_owned()));
+        }
+        Self::with(refused.status, headers, body)
+    }
+
+    fn with(status: u16, mut headers: Vec<Header>, body: Body) -> Self {
+        headers.push(("content-type", body.media_type.to_owned()));
+        Self {
+            status,
+            headers,
+            body: body.text,
+            metadata: None,
+        }
+    }
+}
+
+impl From<RejectedRequest> for CheckResult {
+    fn from(stopped: RejectedRequest) -> Self {
+        let refused = &stopped.refused;
+        Self::Rejected(match stopped.is_plain {
+            true => {
+                let body = problem::refused(refused.status, &refused.message);
+                LocalReply::undecided(refused, Body::problem(&body))
+            }
+            false => LocalReply::of(stopped.id.as_ref(), refused),
+        })
+    }
+}
+
+/// What more authority, or a person's word, would turn into an allow.
+fn is_step_up(code: ReasonCode) -> bool {
+    matches!(
+        code,
+        ReasonCode::ApprovalRequired | ReasonCode::DelegationOutOfScope
+    )
+}
+
+#[cfg(test)]
+#[path = "check_tests.rs"]
+mod tests;

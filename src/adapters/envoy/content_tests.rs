@@ -1,0 +1,73 @@
+use super::*;
+
+fn read(status: u16, headers: &[(&str, &str)]) -> Result<ResponseContent, &'static str> {
+    let headers = headers
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    of(status, &HeaderFields::of(headers), false)
+}
+
+#[test]
+fn what_a_client_could_take_for_mcp_is_judged() {
+    for (named, expected) in [
+        ("application/json", ResponseContent::Message),
+        ("Application/JSON; charset=UTF-8", ResponseContent::Message),
+        ("application/problem+json", ResponseContent::Message),
+        ("text/event-stream", ResponseContent::Events),
+        (
+            "text/event-stream;charset=\"utf-8\"",
+            ResponseContent::Events,
+        ),
+    ] {
+        for status in [200, 202, 400, 404, 500] {
+            let read = read(status, &[("content-type", named)]);
+            assert_eq!(read, Ok(expected), "{status} {named}");
+        }
+    }
+    assert_eq!(
+        read(404, &[("content-type", "text/plain")]),
+        Ok(ResponseContent::Other)
+    );
+    assert_eq!(
+        read(200, &[("content-type", "text/plain")]),
+        Ok(ResponseContent::Nothing)
+    );
+    assert_eq!(read(404, &[]), Ok(ResponseContent::Nothing));
+    let none = HeaderFields::of([]);
+    assert_eq!(of(202, &none, true), Ok(ResponseContent::Other));
+}
+
+#[test]
+fn what_readers_could_disagree_about_is_refused() {
+    for headers in [
+        &[
+            ("content-type", "application/json"),
+            ("content-type", "text/plain"),
+        ][..],
+        &[("content-type", "text/plain, application/json")],
+        &[("content-type", "text/plain; as=text/event-stream")],
+        &[("content-type", "application/jsonl")],
+        &[("content-type", "application/json; charset=utf-7")],
+        &[("content-type", "application/json; charset = utf-16")],
+        &[(
+            "content-type",
+            "application/json; charset=utf-8; charset=utf-7",
+        )],
+        &[
+            ("content-type", "application/json"),
+            ("content-encoding", "gzip"),
+        ],
+        &[
+            ("content-type", "application/json"),
+            ("content-encoding", "identity"),
+            ("content-encoding", "br"),
+        ],
+    ] {
+        assert!(read(200, headers).is_err(), "{headers:?}");
+    }
+    let identity = [
+        ("content-type", "text/json"),
+        ("content-encoding", "identity"),
+    ];
+    assert_eq!(read(200, &identity), Ok(ResponseContent::Message));
+}

@@ -1,0 +1,249 @@
+//! The messages of external processing, taken apart and put together.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use prost_types::value::Kind;
+use prost_types::{Struct, Value as WireValue};
+
+use crate::adapters::envoy::check::{Header, LocalReply};
+use crate::adapters::envoy::exchange::{Phase, ProcessorEvent, ProcessorReply};
+use crate::adapters::envoy::request::{self, HttpRequest, RequestError, header_value};
+use crate::adapters::input::field_error::{FieldError, FieldProblem};
+use crate::adapters::mcp::request::mirrored_headers::HeaderFields;
+use crate::proto::envoy::processing::body_mutation::Mutation;
+use crate::proto::envoy::processing::processing_request::Request;
+use crate::proto::envoy::processing::processing_response::Response;
+use crate::proto::envoy::processing::{
+    BodyMutation, BodyResponse, BodySendMode, CommonResponse, HeaderMap, HeaderMutation,
+    HeaderValue, HeaderValueOption, HeadersResponse, HttpHeaders, HttpStatus, ImmediateResponse,
+    ProcessingRequest, ProcessingResponse, StreamedBodyResponse, TrailersResponse,
+};
+
+/// The name of Envoy's filter: it keeps attributes and metadata under it.
+const FILTER: &str = "envoy.filters.http.ext_proc";
+/// Whom the client's certificate names.
+const PRINCIPAL: &str = "connection.uri_san_peer_certificate";
+const SOURCE: &str = "source.address";
+/// Under what Envoy says why it answered by itself.
+const DETAILS: &str = "callgate";
+/// `OVERWRITE_IF_EXISTS_OR_ADD`: what a client sends under our names never gets through.
+const OVERWRITE: i32 = 2;
+
+/// Why an Envoy with this configuration cannot be served. It would send bodies that nobody looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum ProcessorConfigError {
+    #[error("set `request_body_mode: BUFFERED` and `response_body_mode: FULL_DUPLEX_STREAMED`")]
+    Modes,
+    #[error("turn `observability_mode` off: nothing that is said in it counts")]
+    Observed,
+}
+
+/// Whether Envoy's configuration, which the first message tells, shows every body.
+pub(super) fn check(first: &ProcessingRequest) -> Result<(), ProcessorConfigError> {
+    if first.observability_mode {
+        return Err(ProcessorConfigError::Observed);
+    }
+    let modes = first.protocol_config.as_ref();
+    let modes = modes.map(|it| (it.request_body_mode(), it.response_body_mode()));
+    match modes {
+        Some((BodySendMode::Buffered, BodySendMode::FullDuplexStreamed)) => Ok(()),
+        _ => Err(ProcessorConfigError::Modes),
+    }
+}
+
+/// What a message tells. `server` is how the route names its server.
+pub(super) fn heard(
+    message: ProcessingRequest,
+    server: Option<&str>,
+) -> Result<ProcessorEvent, FieldError> {
+    let Some(request) = message.request else {
+        return Err(FieldError::new("request", FieldProblem::Missing));
+    };
+    Ok(match request {
+        Request::RequestHeaders(headers) => {
+            let is_all = headers.end_of_stream;
+            let metadata = message.metadata_context.unwrap_or_default();
+            let mut attributes = message.attributes;
+            let found = attributes.remove(FILTER).unwrap_or_default();
+            let mut http = http_request(headers, &found);
+            http.metadata = metadata.filter_metadata;
+            http.server = server.map(str::to_owned);
+            ProcessorEvent::RequestHeaders { http, is_all }
+        }
+        Request::RequestBody(body) => ProcessorEvent::RequestBody {
+            body: body.body,
+            is_all: body.end_of_stream,
+            metadata: message
+                .metadata_context
+                .map_or_else(HashMap::new, |it| it.filter_metadata),
+        },
+        Request::RequestTrailers(_) => ProcessorEvent::RequestTrailers,
+        Request::ResponseHeaders(headers) => {
+            let is_all = headers.end_of_stream;
+            let headers = self::headers(headers);
+            let status = headers.get(":status").ok().flatten();
+            let status = status.and_then(|it| it.parse().ok());
+            let missing = || FieldError::new("response_headers.headers", FieldProblem::Missing);
+            ProcessorEvent::ResponseHeaders {
+                status: status.ok_or_else(missing)?,
+                headers,
+                is_all,
+            }
+        }
+        Request::ResponseBody(body) => ProcessorEvent::ResponseBody {
+            piece: body.body,
+            is_last: body.end_of_stream,
+        },
+        Request::ResponseTrailers(_) => ProcessorEvent::ResponseTrailers,
+    })
+}
+
+fn headers(headers: HttpHeaders) -> HeaderFields {
+    let HeaderMap { headers } = headers.headers.unwrap_or_default();
+    let headers = headers.into_iter();
+    HeaderFields::of(headers.map(|it| (it.key, header_value(it.value, &it.raw_value))))
+}
+
+fn http_request(headers: HttpHeaders, attributes: &Struct) -> HttpRequest {
+    let headers = self::headers(headers);
+    // Two values of one of these are none: nothing is configured for them.
+    let pseudo = |name| {
+        headers
+            .get(name)
+            .ok()
+            .flatten()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    HttpRequest {
+        method: pseudo(":method"),
+        path: pseudo(":path"),
+        host: pseudo(":authority"),
+        body: Err(RequestError::Cut),
+        server: None,
+        principal: text(attributes, PRINCIPAL).unwrap_or_default().to_owned(),
+        source: source(attributes),
+        metadata: HashMap::new(),
+        headers,
+    }
+}
+
+fn text<'a>(attributes: &'a Struct, name: &str) -> Option<&'a str> {
+    match attributes.fields.get(name)?.kind.as_ref()? {
+        Kind::StringValue(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// The client's address. A peer on a socket of Unix has the path of it, `@` and a name, or nothing, and a listener within
+/// Envoy has a URL: those are none.
+fn source(attributes: &Struct) -> Result<Option<IpAddr>, RequestError> {
+    const ELSEWHERE: [&str; 3] = ["/", "@", "envoy://"];
+    match attributes.fields.get(SOURCE).map(|it| &it.kind) {
+        None | Some(Some(Kind::NullValue(_))) => Ok(None),
+        Some(Some(Kind::StringValue(text))) if text.is_empty() => Ok(None),
+        Some(Some(Kind::StringValue(text))) => {
+            match ELSEWHERE.iter().any(|start| text.starts_with(start)) {
+                true => Ok(None),
+                false => request::source(text),
+            }
+        }
+        // No kind of value but a text is an address.
+        Some(_) => request::source(""),
+    }
+}
+
+/// A message that tells this.
+pub(super) fn told(told: ProcessorReply) -> ProcessingResponse {
+    let continues = |response| HeadersResponse { response };
+    let (response, metadata) = match told {
+        ProcessorReply::Wait => (Response::RequestHeaders(continues(None)), None),
+        ProcessorReply::Allowed(at, passes) => {
+            let mut remove_headers: Vec<_> =
+                passes.without.into_iter().map(str::to_owned).collect();
+            // What a server compresses cannot be judged.
+            remove_headers.push("accept-encoding".to_owned());
+            let mutation = HeaderMutation {
+                set_headers: passes.headers.into_iter().map(header).collect(),
+                remove_headers,
+            };
+            let response = Some(CommonResponse {
+                header_mutation: Some(mutation),
+                body_mutation: None,
+            });
+            let response = match at {
+                Phase::Headers => Response::RequestHeaders(continues(response)),
+                Phase::Body => Response::RequestBody(BodyResponse { response }),
+            };
+            (response, Some(passes.metadata))
+        }
+        ProcessorReply::Rejected(mut turned) => {
+            let metadata = turned.metadata.take();
+            (Response::ImmediateResponse(immediate(turned)), metadata)
+        }
+        ProcessorReply::RequestTrailers => {
+            (Response::RequestTrailers(TrailersResponse::default()), None)
+        }
+        ProcessorReply::ResponseHeaders => (Response::ResponseHeaders(continues(None)), None),
+        ProcessorReply::ResponseBody { bytes, is_last } => {
+            (Response::ResponseBody(body(bytes, is_last)), None)
+        }
+        ProcessorReply::ResponseTrailers => (
+            Response::ResponseTrailers(TrailersResponse::default()),
+            None,
+        ),
+    };
+    ProcessingResponse {
+        response: Some(response),
+        dynamic_metadata: metadata.map(in_namespace),
+    }
+}
+
+fn body(body: Bytes, end_of_stream: bool) -> BodyResponse {
+    let streamed = StreamedBodyResponse {
+        body,
+        end_of_stream,
+    };
+    BodyResponse {
+        response: Some(CommonResponse {
+            header_mutation: None,
+            body_mutation: Some(BodyMutation {
+                mutation: Some(Mutation::StreamedResponse(streamed)),
+            }),
+        }),
+    }
+}
+
+fn immediate(turned: LocalReply) -> ImmediateResponse {
+    ImmediateResponse {
+        status: Some(HttpStatus {
+            code: turned.status.into(),
+        }),
+        headers: Some(HeaderMutation {
+            set_headers: turned.headers.into_iter().map(header).collect(),
+            remove_headers: Vec::new(),
+        }),
+        body: turned.body.into(),
+        details: DETAILS.to_owned(),
+    }
+}
+
+fn header((key, value): Header) -> HeaderValueOption {
+    HeaderValueOption {
+        header: Some(HeaderValue {
+            key: key.to_owned(),
+            value: String::new(),
+            raw_value: value.into(),
+        }),
+        append_action: OVERWRITE,
+    }
+}
+
+fn in_namespace(found: Struct) -> Struct {
+    let kind = Some(Kind::StructValue(found));
+    Struct {
+        fields: [(FILTER.to_owned(), WireValue { kind })].into(),
+    }
+}

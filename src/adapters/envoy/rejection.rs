@@ -1,0 +1,145 @@
+//! Why there is nothing to decide about a request.
+
+use crate::adapters::envoy::consistency::BodyMismatchError;
+use crate::adapters::envoy::request::RequestError;
+use crate::adapters::mcp::message::{JsonRpcId, MessageRejection};
+use crate::adapters::mcp::request::mirrored_headers::RepeatedHeaderError;
+use crate::adapters::mcp::request::operations::OperationError;
+use crate::adapters::mcp::response::json_rpc_error;
+use crate::telemetry::record::metrics;
+
+/// Said if no source of identities is in a request.
+pub(super) const NOBODY: &str = "nobody is known to make this request";
+/// Said of a reply to a server, where nobody saw what the server asked for.
+pub(super) const REPLIES: &str = "replies to servers are not let through";
+/// Said if neither a route nor the settings name a server.
+pub(super) const NO_SERVER: &str = "no server is configured for this host and path";
+
+/// A refusal before any decision.
+#[derive(Debug, Clone)]
+pub(super) struct EnvoyRejection {
+    /// The HTTP status.
+    pub(super) status: u16,
+    /// The code of JSON-RPC.
+    pub(super) code: i64,
+    /// Safe to send.
+    pub(super) message: String,
+}
+
+/// A refusal, and the id that the error goes back with.
+#[derive(Debug)]
+pub(super) struct RejectedRequest {
+    pub(super) id: Option<JsonRpcId>,
+    /// Whether it was no MCP.
+    pub(super) is_plain: bool,
+    pub(super) refused: EnvoyRejection,
+}
+
+impl RejectedRequest {
+    /// Of a request of plain HTTP.
+    pub(super) fn plainly(refused: EnvoyRejection) -> Self {
+        Self {
+            id: None,
+            is_plain: true,
+            refused,
+        }
+    }
+
+    /// Of a message.
+    pub(super) fn with_id(id: Option<JsonRpcId>, refused: EnvoyRejection) -> Self {
+        Self {
+            id,
+            is_plain: false,
+            refused,
+        }
+    }
+}
+
+impl EnvoyRejection {
+    pub(super) fn new(status: u16, message: &str) -> Self {
+        Self {
+            status,
+            code: json_rpc_error::DENIED,
+            message: message.to_owned(),
+        }
+    }
+
+    /// What the log says: more than a client needs, where it is most likely the configuration.
+    pub(super) fn logged(&self) -> String {
+        let advice = match self.message.as_str() {
+            NOBODY => "nothing that `[[envoy.identity]]` names came from Envoy",
+            NO_SERVER => "neither Envoy's route nor `envoy.servers` nor `envoy.routes` does",
+            REPLIES => {
+                "`ext_authz` never sees what a server asks of a client, and the server now waits for an answer; \
+                 use `ext_proc`, which decides about it, or set `envoy.pass_replies`"
+            }
+            _ => return self.message.clone(),
+        };
+        format!("{}: {advice}", self.message)
+    }
+
+    /// Under which kind it is counted.
+    pub(super) fn kind(&self) -> metrics::RejectionKind {
+        match self.status {
+            401 => metrics::RejectionKind::NotEntitled,
+            _ => metrics::RejectionKind::Malformed,
+        }
+    }
+
+    /// A message that nobody decides, with this HTTP status.
+    pub(super) fn undecided(status: u16, undecided: &OperationError) -> Self {
+        Self {
+            status,
+            code: undecided.code(),
+            message: undecided.to_string(),
+        }
+    }
+}
+
+impl From<EnvoyRejection> for RejectedRequest {
+    fn from(refused: EnvoyRejection) -> Self {
+        Self::with_id(None, refused)
+    }
+}
+
+impl From<MessageRejection> for RejectedRequest {
+    fn from(unreadable: MessageRejection) -> Self {
+        let MessageRejection { id, fault } = unreadable;
+        let refused = EnvoyRejection {
+            status: 400,
+            code: fault.code(),
+            message: fault.to_string(),
+        };
+        Self::with_id(id, refused)
+    }
+}
+
+impl From<RequestError> for EnvoyRejection {
+    fn from(unfit: RequestError) -> Self {
+        let status = match unfit {
+            RequestError::NotJson => 415,
+            _ => 400,
+        };
+        Self::new(status, &unfit.to_string())
+    }
+}
+
+impl From<RepeatedHeaderError> for EnvoyRejection {
+    fn from(twice: RepeatedHeaderError) -> Self {
+        RequestError::from(twice).into()
+    }
+}
+
+impl From<BodyMismatchError> for EnvoyRejection {
+    fn from(disagreement: BodyMismatchError) -> Self {
+        Self {
+            status: 400,
+            code: json_rpc_error::HEADER_MISMATCH,
+            message: disagreement.to_string(),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "rejection_tests.rs"]
+mod tests;

@@ -1,0 +1,189 @@
+//! Plain HTTP: a method and a path that stand for a call of a registered tool.
+//!
+//! The server routes by what it makes of path and query, and every server makes something else of what is
+//! escaped, doubled or odd. So nothing of the kind is matched: it is refused.
+
+use percent_encoding::percent_decode_str;
+use serde_json::{Map, Value as Json};
+use smol_str::SmolStr;
+
+use crate::adapters::envoy::request::HttpRequest;
+use crate::config::http_routes::{HttpRouteConfig, PathSegment};
+use crate::config::limits::Limits;
+use crate::domain::request::call_context::Operation;
+
+/// Headers by which some servers take another method or path for the request's own.
+const OTHER_READINGS: [&str; 5] = [
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-url",
+    "x-rewrite-url",
+];
+
+/// Why a request of plain HTTP is not matched. The text is safe to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum RouteError {
+    #[error(
+        "the path is not plain: it has empty segments, `.`, `..`, `;`, `\\` or what is no ASCII"
+    )]
+    Path,
+    #[error(
+        "path or query is escaped where it need not be, twice, or in a way that cannot be read"
+    )]
+    Escape,
+    #[error("the query is not made of `key=value`")]
+    Query,
+    #[error("the query has a key twice")]
+    Twice,
+    #[error("the query has a key that this route does not know")]
+    Key,
+    #[error("path or query is too long")]
+    Long,
+    #[error("the request would become another protocol")]
+    Upgrade,
+    #[error("a header asks for another method or path than the request")]
+    Header,
+}
+
+/// The call that a request stands for; `None` if no route is for it.
+pub(crate) fn operation(
+    http: &HttpRequest,
+    routes: &[HttpRouteConfig],
+    limits: &Limits,
+) -> Result<Option<Operation>, RouteError> {
+    has_one_reading(http)?;
+    if http.path.len() > limits.text_bytes as usize {
+        return Err(RouteError::Long);
+    }
+    let (path, query) = match http.path.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (http.path.as_str(), None),
+    };
+    let segments = segments(path)?;
+    let fitting = routes.iter().filter(|route| fits(route, http, &segments));
+    let Some(route) = fitting.max_by_key(|route| closeness(route)) else {
+        return Ok(None);
+    };
+    let mut arguments = in_query(query.unwrap_or_default(), &route.query)?;
+    for (pattern, segment) in route.path.segments().iter().zip(segments) {
+        if let PathSegment::Argument(name) = pattern {
+            arguments.insert(name.clone(), Json::from(segment));
+        }
+    }
+    let server = SmolStr::new(&route.server);
+    Ok(Some(Operation::call_tool(
+        server,
+        SmolStr::new(&route.tool),
+        arguments,
+    )))
+}
+
+/// Whether a request is the one that its method and path say, and stays one. True of MCP as of plain HTTP.
+pub(crate) fn has_one_reading(http: &HttpRequest) -> Result<(), RouteError> {
+    if http.headers.has("upgrade") || http.method == "CONNECT" {
+        return Err(RouteError::Upgrade);
+    }
+    if OTHER_READINGS.iter().any(|header| http.headers.has(header)) {
+        return Err(RouteError::Header);
+    }
+    Ok(())
+}
+
+fn fits(route: &HttpRouteConfig, http: &HttpRequest, segments: &[String]) -> bool {
+    let is_host = |host: &String| host.eq_ignore_ascii_case(&http.host);
+    let pattern = route.path.segments();
+    route.method == http.method
+        && route.host.as_ref().is_none_or(is_host)
+        && pattern.len() == segments.len()
+        && pattern
+            .iter()
+            .zip(segments)
+            .all(|(pattern, segment)| match pattern {
+                PathSegment::Exact(text) => text == segment,
+                PathSegment::Argument(_) => true,
+            })
+}
+
+/// Of two routes for a request the one that names its host is closer, then the one that names an earlier
+/// segment.
+fn closeness(route: &HttpRouteConfig) -> (bool, Vec<bool>) {
+    let is_exact = |segment: &PathSegment| matches!(segment, PathSegment::Exact(_));
+    let exact = route.path.segments().iter().map(is_exact);
+    (route.host.is_some(), exact.collect())
+}
+
+fn segments(path: &str) -> Result<Vec<String>, RouteError> {
+    let rest = path.strip_prefix('/').ok_or(RouteError::Path)?;
+    let is_odd = |byte: u8| !byte.is_ascii_graphic() || b"\\;#".contains(&byte);
+    if path.bytes().any(is_odd) {
+        return Err(RouteError::Path);
+    }
+    if rest.is_empty() {
+        return Ok(Vec::new());
+    }
+    let segment = |text: &str| {
+        let text = decoded(text)?;
+        let is_odd = matches!(text.as_str(), "" | "." | "..") || text.contains(['/', '\\', ';']);
+        match is_odd {
+            true => Err(RouteError::Path),
+            false => Ok(text),
+        }
+    };
+    rest.split('/').map(segment).collect()
+}
+
+fn in_query(query: &str, known: &[String]) -> Result<Map<String, Json>, RouteError> {
+    let mut arguments = Map::new();
+    if query.is_empty() {
+        return Ok(arguments);
+    }
+    let is_odd = |byte: u8| !byte.is_ascii_graphic() || b";#".contains(&byte);
+    if query.bytes().any(is_odd) {
+        return Err(RouteError::Query);
+    }
+    for pair in query.split('&') {
+        let (key, value) = pair.split_once('=').ok_or(RouteError::Query)?;
+        if !known.iter().any(|it| it == key) {
+            return Err(RouteError::Key);
+        }
+        let value = decoded(&value.replace('+', " "))?;
+        if arguments
+            .insert(key.to_owned(), Json::from(value))
+            .is_some()
+        {
+            return Err(RouteError::Twice);
+        }
+    }
+    Ok(arguments)
+}
+
+/// A text without its escapes. What needs none has none, and what is decoded has none left: whoever decodes
+/// once, twice or never reads the same name.
+fn decoded(text: &str) -> Result<String, RouteError> {
+    let mut escapes = text.split('%').skip(1);
+    let is_needed = |escape: &str| {
+        let code = escape
+            .get(..2)
+            .filter(|it| it.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        let byte = code.and_then(|it| u8::from_str_radix(it, 16).ok());
+        byte.is_some_and(|byte| {
+            !byte.is_ascii_alphanumeric() && !byte.is_ascii_control() && !b"-._~".contains(&byte)
+        })
+    };
+    if !escapes.all(is_needed) {
+        return Err(RouteError::Escape);
+    }
+    let text = percent_decode_str(text).decode_utf8();
+    let text = text.map_err(|_| RouteError::Escape)?.into_owned();
+    let is_escape =
+        |rest: &str| rest.len() >= 2 && rest.bytes().take(2).all(|it| it.is_ascii_hexdigit());
+    match text.split('%').skip(1).any(is_escape) || text.chars().any(char::is_control) {
+        true => Err(RouteError::Escape),
+        false => Ok(text),
+    }
+}
+
+#[cfg(test)]
+#[path = "matcher_tests.rs"]
+mod tests;

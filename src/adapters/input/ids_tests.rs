@@ -1,0 +1,80 @@
+use crate::adapters::input::field_error::FieldProblem;
+use crate::adapters::input::ids::{check, optional, required, said, session};
+use crate::config::limits::Limits;
+
+#[test]
+fn an_id_is_there_short_enough_and_visible() {
+    for good in ["a", "Zoë", "小林", "a b", "-", "a\\b", "…"] {
+        assert_eq!(check(good, 8), Ok(()), "{good:?}");
+    }
+    let too_long = FieldProblem::TooLong { bytes: 9, limit: 8 };
+    for (text, wanted) in [
+        ("", FieldProblem::Missing),
+        (" ", FieldProblem::Blank),
+        ("   ", FieldProblem::Blank),
+        ("123456789", too_long),
+        ("a\0", FieldProblem::ControlCharacter),
+        ("a\nb", FieldProblem::ControlCharacter),
+        ("\t", FieldProblem::ControlCharacter),
+        ("a\u{7f}", FieldProblem::ControlCharacter),
+        ("a\u{85}b", FieldProblem::InvisibleCharacter),
+        ("a\u{a0}b", FieldProblem::InvisibleCharacter),
+        ("\u{3000}", FieldProblem::InvisibleCharacter),
+        ("bob\u{200b}", FieldProblem::InvisibleCharacter),
+        ("\u{202e}bob", FieldProblem::InvisibleCharacter),
+        ("a\u{2028}b", FieldProblem::InvisibleCharacter),
+        ("\u{feff}a", FieldProblem::InvisibleCharacter),
+        ("a\u{2800}", FieldProblem::InvisibleCharacter),
+    ] {
+        assert_eq!(check(text, 8), Err(wanted), "{text:?}");
+    }
+}
+
+#[test]
+fn only_an_empty_text_may_stand_for_none() {
+    assert_eq!(optional("", 8, "session_id"), Ok(None));
+    assert_eq!(optional("s", 8, "session_id"), Ok(Some("s".into())));
+    let refused = optional(" ", 8, "session_id").expect_err("blank");
+    assert_eq!(refused.to_string(), "`session_id` holds nothing but blanks");
+    let refused = required("", 8, "subject.id").expect_err("empty");
+    assert_eq!(refused.to_string(), "`subject.id` is required");
+    let refused = required("a\u{200b}", 8, "id").expect_err("invisible");
+    let wanted = "`id` holds a character that nobody sees";
+    assert_eq!(refused.to_string(), wanted);
+}
+
+#[test]
+fn a_long_name_of_a_session_stands_for_itself_by_its_digest() {
+    let limits = Limits::default();
+    let name = |bytes: usize| "s".repeat(bytes);
+    let of = |text: &str| session(text, &limits, "session");
+    assert_eq!(of(""), Ok(None));
+    assert_eq!(of(&name(1_024)), Ok(Some(name(1_024).into())));
+    // What agentgateway makes of 14 targets.
+    let long = of(&name(1_036)).expect("a session").expect("one");
+    assert!(long.starts_with("sha256:") && long.len() == 71, "{long}");
+    assert_eq!(of(&name(1_036)), Ok(Some(long.clone())), "always the same");
+    assert_ne!(of(&name(1_037)), Ok(Some(long)), "of another one another");
+    let fault = of(&name(16_385)).expect_err("too long");
+    assert_eq!(
+        *fault.problem(),
+        FieldProblem::TooLong {
+            bytes: 16_385,
+            limit: 16_384
+        }
+    );
+    assert!(
+        of(&format!("{}\n", name(1_036))).is_err(),
+        "and is looked at as a whole"
+    );
+}
+
+#[test]
+fn a_limit_is_told_by_its_name() {
+    let problem = FieldProblem::TooLong { bytes: 9, limit: 8 };
+    assert_eq!(
+        said(&problem),
+        "has 9 bytes, but at most 8 are allowed (`limits.id_bytes`)"
+    );
+    assert_eq!(said(&FieldProblem::Blank), FieldProblem::Blank.to_string());
+}

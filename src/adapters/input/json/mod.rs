@@ -1,0 +1,299 @@
+//! JSON from outside, read by one strict reader: a limit on nesting, no name twice, none that another reader takes for
+//! another one, no number that would change on the way.
+//!
+//! Start at [`value`]. `names` says which names may stand side by side, [`json_text`] which numbers every reader takes for
+//! the same. What a server answers need not be read whole: [`RawObject`] cuts it into parts.
+
+mod key_policy;
+mod raw_object;
+
+use std::fmt;
+
+use prost_types::value::Kind;
+use prost_types::{ListValue, Struct, Value as WireValue};
+use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
+use serde_json::{Map, Number, Value as Json};
+
+use crate::adapters::input::field_error::{FieldError, FieldProblem, TextExcerpt};
+use crate::domain::request::json_text::{self, InexactNumber};
+
+pub(in crate::adapters) use crate::adapters::input::json::key_policy::KeyPolicy;
+pub(in crate::adapters) use crate::adapters::input::json::raw_object::{RawObject, list};
+
+/// Whole numbers in doubles are exact up to here.
+const EXACT_IN_DOUBLE: f64 = 9_007_199_254_740_992.0;
+
+/// Reads one JSON value from text.
+pub(in crate::adapters) fn value(
+    text: &[u8],
+    max_depth: u32,
+    names: KeyPolicy,
+    field: &str,
+) -> Result<Json, FieldError> {
+    let invalid = |said: String| FieldError::new(field, FieldProblem::Json(said));
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    let mut has_doubles = false;
+    let seed = ValueSeed {
+        levels: max_depth,
+        max_depth,
+        names,
+        has_doubles: &mut has_doubles,
+    };
+    let value = seed
+        .deserialize(&mut reader)
+        .map_err(|error| invalid(error.to_string()))?;
+    reader.end().map_err(|error| invalid(error.to_string()))?;
+    // Where all numbers are whole and fit, none has changed.
+    if has_doubles && let Some((literal, why)) = json_text::inexact_number(text) {
+        let shown = TextExcerpt::new(&literal);
+        return Err(invalid(match why {
+            InexactNumber::TooLarge => format!("the whole number `{shown}` does not fit 64 bits"),
+            InexactNumber::TooManyDigits => {
+                format!("the number `{shown}` has more digits than a double holds")
+            }
+        }));
+    }
+    Ok(value)
+}
+
+/// Reads one JSON object from text; no text at all is the empty object.
+pub(in crate::adapters) fn object(
+    text: &[u8],
+    max_depth: u32,
+    names: KeyPolicy,
+    field: &str,
+) -> Result<Map<String, Json>, FieldError> {
+    if text.is_empty() {
+        return Ok(Map::new());
+    }
+    match value(text, max_depth, names, field)? {
+        Json::Object(map) => Ok(map),
+        _ => Err(FieldError::new(
+            field,
+            FieldProblem::Json("it must be an object".to_owned()),
+        )),
+    }
+}
+
+/// Converts a Struct. Its numbers are doubles, so whole numbers must be small enough to be exact.
+pub(in crate::adapters) fn from_struct(
+    wire: Struct,
+    max_depth: u32,
+    names: KeyPolicy,
+    field: &'static str,
+) -> Result<Map<String, Json>, FieldError> {
+    let levels = Levels {
+        left: max_depth,
+        max_depth,
+    };
+    struct_fields(wire, levels, names).map_err(|problem| FieldError::new(field, problem))
+}
+
+/// The Struct that says the same as JSON whose numbers a double holds.
+pub(in crate::adapters) fn to_struct(fields: &Map<String, Json>) -> Struct {
+    let field = |(name, value): (&String, &Json)| (name.clone(), to_wire_value(value));
+    Struct {
+        fields: fields.iter().map(field).collect(),
+    }
+}
+
+fn to_wire_value(json: &Json) -> WireValue {
+    let kind = match json {
+        Json::Null => Kind::NullValue(0),
+        Json::Bool(value) => Kind::BoolValue(*value),
+        Json::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or_default()),
+        Json::String(text) => Kind::StringValue(text.clone()),
+        Json::Array(items) => Kind::ListValue(ListValue {
+            values: items.iter().map(to_wire_value).collect(),
+        }),
+        Json::Object(fields) => Kind::StructValue(to_struct(fields)),
+    };
+    WireValue { kind: Some(kind) }
+}
+
+/// How many levels may still follow.
+#[derive(Clone, Copy)]
+struct Levels {
+    left: u32,
+    max_depth: u32,
+}
+
+impl Levels {
+    fn deeper(self) -> Result<Self, FieldProblem> {
+        let left = self.left.checked_sub(1);
+        let left = left.ok_or(FieldProblem::TooDeep(self.max_depth))?;
+        Ok(Self { left, ..self })
+    }
+}
+
+fn struct_fields(
+    wire: Struct,
+    levels: Levels,
+    names: KeyPolicy,
+) -> Result<Map<String, Json>, FieldProblem> {
+    let levels = levels.deeper()?;
+    if let Some(fault) = names.fault(wire.fields.keys()) {
+        return Err(FieldProblem::Json(fault));
+    }
+    wire.fields
+        .into_iter()
+        .map(|(key, value)| {
+            let below = names.below(&key);
+            Ok((key, wire_value(value, levels, below)?))
+        })
+        .collect()
+}
+
+fn wire_value(wire: WireValue, levels: Levels, names: KeyPolicy) -> Result<Json, FieldProblem> {
+    Ok(match wire.kind {
+        None => return Err(FieldProblem::NoKind),
+        Some(Kind::NullValue(_)) => Json::Null,
+        Some(Kind::BoolValue(value)) => Json::Bool(value),
+        Some(Kind::StringValue(text)) => Json::String(text),
+        Some(Kind::NumberValue(number)) => Json::Number(exact_number(number)?),
+        Some(Kind::StructValue(inner)) => Json::Object(struct_fields(inner, levels, names)?),
+        Some(Kind::ListValue(list)) => {
+            let levels = levels.deeper()?;
+            let items = list
+                .values
+                .into_iter()
+                .map(|item| wire_value(item, levels, names));
+            Json::Array(items.collect::<Result<_, _>>()?)
+        }
+    })
+}
+
+fn exact_number(number: f64) -> Result<Number, FieldProblem> {
+    if number.fract() != 0.0 || !number.is_finite() {
+        return Number::from_f64(number).ok_or(FieldProblem::NotFinite);
+    }
+    if number.abs() > EXACT_IN_DOUBLE {
+        return Err(FieldProblem::BeyondDouble);
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "whole and at most 2^53")]
+    Ok(Number::from(number as i64))
+}
+
+/// Reads a value that may be nested `levels` deep.
+struct ValueSeed<'a> {
+    levels: u32,
+    max_depth: u32,
+    names: KeyPolicy,
+    /// Whether a number was met that is not written as a whole number of 64 bits.
+    has_doubles: &'a mut bool,
+}
+
+impl ValueSeed<'_> {
+    fn deeper<E: Error>(&mut self) -> Result<ValueSeed<'_>, E> {
+        let levels = self
+            .levels
+            .checked_sub(1)
+            .ok_or_else(|| E::custom(format!("nested deeper than {} levels", self.max_depth)))?;
+        Ok(ValueSeed {
+            levels,
+            max_depth: self.max_depth,
+            names: self.names,
+            has_doubles: self.has_doubles,
+        })
+    }
+
+    fn with(&mut self, names: KeyPolicy) -> ValueSeed<'_> {
+        ValueSeed {
+            levels: self.levels,
+            max_depth: self.max_depth,
+            names,
+            has_doubles: self.has_doubles,
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for ValueSeed<'_> {
+    type Value = Json;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Json, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ValueSeed<'_> {
+    type Value = Json;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Json, E> {
+        Ok(Json::Null)
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Json, E> {
+        Ok(Json::Bool(value))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Json, E> {
+        Ok(Json::Number(value.into()))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Json, E> {
+        match i64::try_from(value) {
+            Ok(value) => Ok(Json::Number(value.into())),
+            Err(_) => Err(E::custom(format!(
+                "the whole number `{value}` does not fit 64 bits"
+            ))),
+        }
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Json, E> {
+        *self.has_doubles = true;
+        json_text::of_double(value)
+            .map(Json::Number)
+            .ok_or_else(|| E::custom("a number that is not finite"))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Json, E> {
+        Ok(Json::String(text.to_owned()))
+    }
+
+    fn visit_string<E: Error>(self, text: String) -> Result<Json, E> {
+        Ok(Json::String(text))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<Json, A::Error> {
+        let mut all = Vec::new();
+        let names = self.names;
+        let mut inner = self.deeper()?;
+        while let Some(item) = items.next_element_seed(inner.with(names))? {
+            all.push(item);
+        }
+        Ok(Json::Array(all))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut entries: A) -> Result<Json, A::Error> {
+        let mut map = Map::new();
+        let names = self.names;
+        let mut inner = self.deeper()?;
+        while let Some(key) = entries.next_key::<String>()? {
+            let below = names.below(&key);
+            match map.entry(key) {
+                Entry::Vacant(place) => {
+                    place.insert(entries.next_value_seed(inner.with(below))?);
+                }
+                Entry::Occupied(place) => {
+                    // Readers differ in which of the two they take: what is decided must be what is done.
+                    return Err(A::Error::custom(format!(
+                        "the key `{}` appears twice",
+                        TextExcerpt::new(place.key())
+                    )));
+                }
+            }
+        }
+        match names.fault(map.keys()) {
+            Some(fault) => Err(A::Error::custom(fault)),
+            None => Ok(Json::Object(map)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,49 @@
+//! Fields of JSON objects, with the field's name in whatever is wrong with them.
+
+use serde_json::{Map, Value as Json};
+use smol_str::SmolStr;
+
+use crate::adapters::input::field_error::{FieldError, FieldProblem};
+use crate::adapters::input::ids;
+
+/// An object that must be there.
+pub fn object<'m>(
+    map: &'m Map<String, Json>,
+    field: &'static str,
+) -> Result<&'m Map<String, Json>, FieldError> {
+    optional_object(map, field)?.ok_or_else(|| FieldError::new(field, FieldProblem::Missing))
+}
+
+/// An object, if there is one. `null` counts as absent.
+pub fn optional_object<'m>(
+    map: &'m Map<String, Json>,
+    field: &'static str,
+) -> Result<Option<&'m Map<String, Json>>, FieldError> {
+    match map.get(field) {
+        None | Some(Json::Null) => Ok(None),
+        Some(Json::Object(object)) => Ok(Some(object)),
+        Some(_) => Err(FieldError::new(field, FieldProblem::NotOfType("an object"))),
+    }
+}
+
+/// A text that must be there.
+pub fn text<'m>(map: &'m Map<String, Json>, field: &'static str) -> Result<&'m str, FieldError> {
+    optional_text(map, field)?.ok_or_else(|| FieldError::new(field, FieldProblem::Missing))
+}
+
+/// A text, if there is one. `null` counts as absent.
+pub fn optional_text<'m>(
+    map: &'m Map<String, Json>,
+    field: &'static str,
+) -> Result<Option<&'m str>, FieldError> {
+    match map.get(field) {
+        None | Some(Json::Null) => Ok(None),
+        Some(Json::String(text)) => Ok(Some(text)),
+        Some(_) => Err(FieldError::new(field, FieldProblem::NotOfType("a string"))),
+    }
+}
+
+/// An id or a name that must be there.
+pub fn id(map: &Map<String, Json>, limit: u32, field: &'static str) -> Result<SmolStr, FieldError> {
+    ids::required(text(map, field)?, limit, field)
+}

@@ -1,0 +1,77 @@
+//! Names of members that a careless reader would take for one another. The reader on the other side may not
+//! mind the case of letters, as some do not, so another spelling of a member that decides is a fault.
+
+use serde_json::{Map, Value as Json};
+
+use crate::adapters::input::field_error::{FieldError, FieldProblem, TextExcerpt};
+use crate::adapters::input::json::KeyPolicy;
+use crate::domain::request::visible::folded;
+
+/// Members of parameters that say what is asked for.
+pub(super) const DECISIVE: [&str; 29] = [
+    "_meta",
+    "action",
+    "arguments",
+    "content",
+    "includeContext",
+    "inputRequests",
+    "inputResponses",
+    "maxTokens",
+    "message",
+    "messages",
+    "mode",
+    "model",
+    "name",
+    "notifications",
+    "prompt",
+    "promptsListChanged",
+    "ref",
+    "requestState",
+    "requestedSchema",
+    "resourceSubscriptions",
+    "resourcesListChanged",
+    "roots",
+    "systemPrompt",
+    "taskId",
+    "tools",
+    "toolsListChanged",
+    "type",
+    "uri",
+    "url",
+];
+
+/// Refuses members that a careless reader would take for one that decides.
+pub(in crate::adapters) fn no_look_alikes<'n>(
+    members: impl Iterator<Item = &'n str>,
+    decisive: &[&str],
+    field: &str,
+) -> Result<(), FieldError> {
+    for name in members.filter(|name| !decisive.contains(name)) {
+        let folded = folded(name);
+        if let Some(known) = decisive
+            .iter()
+            .find(|known| known.eq_ignore_ascii_case(&folded))
+        {
+            let problem =
+                FieldProblem::UnknownWord(TextExcerpt::new(name), "how the protocol spells it");
+            return Err(FieldError::new(format!("{field}.{known}"), problem));
+        }
+    }
+    Ok(())
+}
+
+/// The names of an object's members.
+pub(in crate::adapters) fn names_of(members: &Map<String, Json>) -> impl Iterator<Item = &str> {
+    members.keys().map(String::as_str)
+}
+
+/// Refuses two members of one name to a reader that does not mind the case of letters.
+pub(in crate::adapters) fn require_distinct_keys(
+    members: &Map<String, Json>,
+    field: &str,
+) -> Result<(), FieldError> {
+    match KeyPolicy::Distinct.fault(members.keys()) {
+        Some(fault) => Err(FieldError::new(field, FieldProblem::Json(fault))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,61 @@
+//! What a client sends back to a server that has asked for something.
+
+use serde_json::{Map, Value as Json};
+use smol_str::SmolStr;
+
+use crate::adapters::input::field_error::{FieldError, FieldProblem};
+use crate::adapters::mcp::member_spelling::{DECISIVE, names_of, no_look_alikes};
+use crate::adapters::mcp::methods;
+use crate::adapters::mcp::request::operations::{MessageIntent, OperationError, check_count};
+use crate::config::limits::Limits;
+use crate::domain::request::call_context::{Initiator, Operation, OperationKind};
+use crate::domain::request::canonical;
+use crate::domain::request::client_responses::{ClientResponseError, ClientResponses};
+
+/// What several results tell a server that has asked for them, each under a key of its own.
+pub fn read(
+    responses: &Map<String, Json>,
+    limits: &Limits,
+    field: &str,
+) -> Result<Option<ClientResponses>, FieldError> {
+    check_count(responses.len(), limits.list_items, field)?;
+    for response in responses.values() {
+        let result = response.as_object().ok_or_else(|| {
+            FieldError::new(field, FieldProblem::NotOfShape("an object of results"))
+        })?;
+        no_look_alikes(names_of(result), &DECISIVE, field)?;
+    }
+    ClientResponses::of(responses).map_err(|fault| of_no_shape(fault, field))
+}
+
+/// What the `result` of a client's reply to a request of the server tells that server (revision 2025-11-25).
+pub fn of_reply(
+    server: &SmolStr,
+    result: &Map<String, Json>,
+) -> Result<MessageIntent, OperationError> {
+    no_look_alikes(names_of(result), &DECISIVE, "result")?;
+    let mut operation = Operation::new(
+        Initiator::Client,
+        server.clone(),
+        OperationKind::Connect {
+            method: methods::REPLY,
+        },
+    );
+    // The answer to a ping, or an error, tells nothing.
+    if result.keys().any(|name| name != "_meta") {
+        let mut answers = ClientResponses {
+            text: canonical::object_text(result),
+            ..ClientResponses::default()
+        };
+        answers
+            .add(result)
+            .map_err(|fault| of_no_shape(fault, "result"))?;
+        operation.answers = Some(Box::new(answers));
+    }
+    Ok(MessageIntent::Authorize(vec![operation]))
+}
+
+fn of_no_shape(_: ClientResponseError, field: &str) -> FieldError {
+    let known = "the result of sampling, elicitation or a look at roots";
+    FieldError::new(field, FieldProblem::NotOfShape(known))
+}

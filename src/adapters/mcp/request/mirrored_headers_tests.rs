@@ -1,0 +1,92 @@
+use serde_json::json;
+
+use super::*;
+
+fn headers(all: &[(&str, &str)]) -> HeaderFields {
+    let all = all.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
+    HeaderFields::of(all)
+}
+
+#[test]
+fn headers_must_say_what_the_body_says() {
+    let body = MirroredFields {
+        method: Some("tools/call"),
+        names: vec!["log".into(), "git_log".into()],
+        version: Some("2026-07-28"),
+        ..MirroredFields::default()
+    };
+    for (all, expected) in [
+        (&[][..], Ok(())),
+        (
+            &[("Mcp-Method", "tools/call"), ("Mcp-Name", "git_log")][..],
+            Ok(()),
+        ),
+        (&[("mcp-name", "=?base64?bG9n?=")], Ok(())),
+        (&[("mcp-protocol-version", "2026-07-28")], Ok(())),
+        (&[("mcp-method", "tools/list")], Err("mcp-method")),
+        (&[("mcp-name", "purge")], Err("mcp-name")),
+        (&[("mcp-name", "=?base64?bG9n")], Err("mcp-name")),
+        (
+            &[("mcp-protocol-version", "2025-11-25")],
+            Err("mcp-protocol-version"),
+        ),
+    ] {
+        let expected = expected.map_err(HeaderMismatchError::Header);
+        assert_eq!(agree(&headers(all), &body), expected, "{all:?}");
+    }
+    let twice = headers(&[("mcp-name", "log"), ("MCP-NAME", "log")]);
+    let expected = RepeatedHeaderError("mcp-name".to_owned()).into();
+    assert_eq!(agree(&twice, &body), Err(expected));
+}
+
+#[test]
+fn what_the_body_does_not_say_no_header_may_add() {
+    let nameless = MirroredFields {
+        method: Some("tools/list"),
+        ..MirroredFields::default()
+    };
+    let named = headers(&[("mcp-name", "log")]);
+    let expected = Err(HeaderMismatchError::Header("mcp-name"));
+    assert_eq!(agree(&named, &nameless), expected);
+    // A request that names no revision may have one in its header, as before 2026-07-28.
+    let version = headers(&[("mcp-protocol-version", "2025-11-25")]);
+    assert_eq!(agree(&version, &nameless), Ok(()));
+}
+
+#[test]
+fn a_header_with_an_argument_repeats_one() {
+    let arguments = json!({"region": "eu west", "deep": {"size": 42, "dry": true}, "list": ["x"]});
+    let body = MirroredFields {
+        method: Some("tools/call"),
+        arguments: arguments.as_object(),
+        ..MirroredFields::default()
+    };
+    for (value, repeats) in [
+        ("eu west", true),
+        ("=?base64?ZXUgd2VzdA==?=", true),
+        ("42", true),
+        ("42.0", true),
+        ("true", true),
+        ("us", false),
+        ("x", false),
+        ("43", false),
+        ("", false),
+        ("=?base64?ZXUgd2VzdA=", false),
+    ] {
+        let told = agree(&headers(&[("Mcp-Param-Region", value)]), &body);
+        let expected = if repeats {
+            Ok(())
+        } else {
+            Err(HeaderMismatchError::Argument)
+        };
+        assert_eq!(told, expected, "{value}");
+    }
+    let twice = headers(&[("mcp-param-a", "42"), ("Mcp-Param-A", "42")]);
+    let expected = RepeatedHeaderError("mcp-param-a".to_owned()).into();
+    assert_eq!(agree(&twice, &body), Err(expected));
+    let without = agree(
+        &headers(&[("mcp-param-a", "42")]),
+        &MirroredFields::default(),
+    );
+    assert_eq!(without, Err(HeaderMismatchError::Argument));
+}

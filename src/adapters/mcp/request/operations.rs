@@ -1,0 +1,430 @@
+//! From a method and its parameters to the operations that are decided.
+
+use serde_json::{Map, Value as Json};
+use smol_str::SmolStr;
+
+use crate::adapters::input::field_error::{FieldError, FieldProblem, TextExcerpt};
+use crate::adapters::input::ids;
+use crate::adapters::mcp::member_spelling::{
+    DECISIVE, names_of, no_look_alikes, require_distinct_keys,
+};
+use crate::adapters::mcp::methods::{self, Method, MethodKind, Sender};
+use crate::adapters::mcp::request::client_responses;
+use crate::config::limits::Limits;
+use crate::domain::request::call_context::{
+    Initiator, Operation, OperationKind, Sampling, ToolCall,
+};
+use crate::domain::request::client_responses::ClientResponses;
+
+/// What a message asks for.
+#[derive(Debug, Clone)]
+pub enum MessageIntent {
+    /// All of these have to be allowed; there is at least one.
+    Authorize(Vec<Operation>),
+    /// Nothing.
+    Exempt,
+}
+
+/// Why a message cannot be decided. The text is safe to send.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OperationError {
+    /// A method that no revision of the protocol has, or not from this side.
+    #[error("`{0}` is not a method that is known here")]
+    UnknownMethod(TextExcerpt),
+    /// A method that is not decided.
+    #[error("`{method}` is refused: {why}")]
+    Unsupported {
+        /// The method.
+        method: &'static str,
+        /// Why.
+        why: &'static str,
+    },
+    /// Parameters that cannot be used.
+    #[error(transparent)]
+    Invalid(#[from] FieldError),
+}
+
+impl OperationError {
+    /// The code of JSON-RPC.
+    pub fn code(&self) -> i64 {
+        match self {
+            Self::UnknownMethod(_) | Self::Unsupported { .. } => -32601,
+            Self::Invalid(_) => -32602,
+        }
+    }
+}
+
+/// What a request asks for.
+pub fn from_request(
+    sender: Sender,
+    server: &SmolStr,
+    method: &str,
+    params: Map<String, Json>,
+    limits: &Limits,
+) -> Result<MessageIntent, OperationError> {
+    let method = methods::request(sender, method)
+        .ok_or_else(|| OperationError::UnknownMethod(TextExcerpt::new(method)))?;
+    let mut params = Params::new(params, limits)?;
+    let answers = params.answers()?.map(Box::new);
+    let request_state = params.request_state()?;
+    let kinds = match method.meaning {
+        MethodKind::Listen => params.listen()?,
+        _ => match params.kind(method)? {
+            Some(kind) => vec![kind],
+            None => return Ok(MessageIntent::Exempt),
+        },
+    };
+    let initiator = match sender {
+        Sender::Client => Initiator::Client,
+        Sender::Server => Initiator::Server,
+    };
+    let operation = |kind| Operation {
+        answers: answers.clone(),
+        request_state: request_state.clone(),
+        ..Operation::new(initiator, server.clone(), kind)
+    };
+    Ok(MessageIntent::Authorize(
+        kinds.into_iter().map(operation).collect(),
+    ))
+}
+
+/// What a notification asks for.
+pub fn from_notification(
+    sender: Sender,
+    server: &SmolStr,
+    method: &str,
+) -> Result<MessageIntent, OperationError> {
+    let method = methods::notification(sender, method)
+        .ok_or_else(|| OperationError::UnknownMethod(TextExcerpt::new(method)))?;
+    match method.meaning {
+        MethodKind::Exempt => Ok(MessageIntent::Exempt),
+        MethodKind::Unsupported(why) => Err(refused(method, why)),
+        _ => Ok(upkeep(server, method.name)),
+    }
+}
+
+/// To keep a conversation with a server going. `method` is one that [`methods::upkeep`] knows.
+pub fn upkeep(server: &SmolStr, method: &'static str) -> MessageIntent {
+    MessageIntent::Authorize(vec![Operation::new(
+        Initiator::Client,
+        server.clone(),
+        OperationKind::Connect { method },
+    )])
+}
+
+/// What `Mcp-Name` has to repeat, for the methods that have it.
+pub fn named<'p>(method: &str, params: &'p Map<String, Json>) -> Option<&'p str> {
+    let member = match method {
+        "tools/call" | "prompts/get" => "name",
+        "resources/read" | "resources/subscribe" | "resources/unsubscribe" => "uri",
+        "tasks/get" | "tasks/update" | "tasks/cancel" | "tasks/result" => "taskId",
+        _ => return None,
+    };
+    params.get(member)?.as_str()
+}
+
+fn refused(method: &'static Method, why: &'static str) -> OperationError {
+    OperationError::Unsupported {
+        method: method.name,
+        why,
+    }
+}
+
+/// The parameters of one request. Members are taken out as they are read.
+struct Params<'l> {
+    members: Map<String, Json>,
+    limits: &'l Limits,
+}
+
+impl<'l> Params<'l> {
+    fn new(members: Map<String, Json>, limits: &'l Limits) -> Result<Self, FieldError> {
+        no_look_alikes(names_of(&members), &DECISIVE, "params")?;
+        Ok(Self { members, limits })
+    }
+
+    fn kind(&mut self, method: &'static Method) -> Result<Option<OperationKind>, OperationError> {
+        Ok(Some(match method.meaning {
+            MethodKind::CallTool => OperationKind::CallTool(self.call_tool()?),
+            MethodKind::ListTools => OperationKind::ListTools,
+            MethodKind::ListPrompts => OperationKind::ListPrompts,
+            MethodKind::ListResources => OperationKind::ListResources,
+            MethodKind::ReadResource => OperationKind::ReadResource { uri: self.uri()? },
+            MethodKind::Subscribe => OperationKind::Subscribe { uri: self.uri()? },
+            MethodKind::GetPrompt => self.get_prompt()?,
+            MethodKind::Complete => self.complete()?,
+            MethodKind::Sample => OperationKind::Sample(self.sample()?),
+            MethodKind::Elicit => self.elicit()?,
+            MethodKind::ListRoots => OperationKind::ListRoots,
+            MethodKind::Connect => OperationKind::Connect {
+                method: method.name,
+            },
+            MethodKind::Exempt => return Ok(None),
+            MethodKind::Unsupported(why) => return Err(refused(method, why)),
+            MethodKind::Listen => {
+                return Err(refused(method, "it asks for more than one thing"));
+            }
+        }))
+    }
+
+    /// What goes back to a server that has asked for something before it goes on.
+    fn answers(&mut self) -> Result<Option<ClientResponses>, FieldError> {
+        const FIELD: &str = "params.inputResponses";
+        let Some(responses) = self.object("inputResponses")? else {
+            return Ok(None);
+        };
+        client_responses::read(&responses, self.limits, FIELD)
+    }
+
+    /// What the server wants to see again with the repeated call; nothing in it is looked at.
+    fn request_state(&mut self) -> Result<Option<Box<str>>, FieldError> {
+        match self.members.remove("requestState") {
+            None => Ok(None),
+            Some(Json::String(state)) => Ok(Some(state.into())),
+            Some(_) => Err(not("params.requestState", "a text")),
+        }
+    }
+
+    fn call_tool(&mut self) -> Result<ToolCall, FieldError> {
+        let arguments = self.object("arguments")?.unwrap_or_default();
+        Ok(ToolCall {
+            tool: self.name("name", "params.name")?,
+            arguments,
+            definition_digest: None,
+            target: None,
+        })
+    }
+
+    fn get_prompt(&mut self) -> Result<OperationKind, FieldError> {
+        const FIELD: &str = "params.arguments";
+        let name = self.name("name", "params.name")?;
+        let given = self.object("arguments")?.unwrap_or_default();
+        require_distinct_keys(&given, FIELD)?;
+        check_count(given.len(), self.limits.list_items, FIELD)?;
+        let mut arguments = Vec::with_capacity(given.len());
+        for name in given.keys() {
+            arguments.push(self.checked_name(name, FIELD)?);
+        }
+        arguments.sort_unstable();
+        Ok(OperationKind::GetPrompt { name, arguments })
+    }
+
+    fn complete(&mut self) -> Result<OperationKind, FieldError> {
+        let Some(reference) = self.object("ref")? else {
+            return Err(FieldError::new("params.ref", FieldProblem::Missing));
+        };
+        no_look_alikes(names_of(&reference), &DECISIVE, "params.ref")?;
+        let mut reference = Params {
+            members: reference,
+            limits: self.limits,
+        };
+        let kind = reference.text("type", "params.ref.type")?;
+        match kind.as_str() {
+            "ref/prompt" => Ok(OperationKind::CompletePrompt {
+                name: reference.name("name", "params.ref.name")?,
+            }),
+            "ref/resource" => Ok(OperationKind::CompleteResource {
+                uri: reference.text("uri", "params.ref.uri")?.into(),
+            }),
+            other => Err(FieldError::new(
+                "params.ref.type",
+                FieldProblem::UnknownWord(
+                    TextExcerpt::new(other),
+                    "`ref/prompt` or `ref/resource`",
+                ),
+            )),
+        }
+    }
+
+    /// Everything that a client wants to hear of, each as what it would have to ask for.
+    fn listen(&mut self) -> Result<Vec<OperationKind>, FieldError> {
+        const URIS: &str = "params.notifications.resourceSubscriptions";
+        let wanted = self.object("notifications")?.unwrap_or_default();
+        no_look_alikes(names_of(&wanted), &DECISIVE, "params.notifications")?;
+        let mut kinds = vec![OperationKind::Connect {
+            method: "subscriptions/listen",
+        }];
+        for (name, value) in wanted {
+            let lists = match name.as_str() {
+                "toolsListChanged" => OperationKind::ListTools,
+                "promptsListChanged" => OperationKind::ListPrompts,
+                "resourcesListChanged" => OperationKind::ListResources,
+                "resourceSubscriptions" => {
+                    let Json::Array(uris) = value else {
+                        return Err(not(URIS, "a list"));
+                    };
+                    check_count(uris.len(), self.limits.list_items, URIS)?;
+                    for uri in uris {
+                        let uri = self.checked_text(uri, URIS)?.into();
+                        kinds.push(OperationKind::Subscribe { uri });
+                    }
+                    continue;
+                }
+                // Whose state was the caller's business when the task was made.
+                "taskIds" => continue,
+                other => {
+                    let known = "a kind of notification that is known here";
+                    return Err(FieldError::new(
+                        "params.notifications",
+                        FieldProblem::UnknownWord(TextExcerpt::new(other), known),
+                    ));
+                }
+            };
+            match value {
+                Json::Bool(true) => kinds.push(lists),
+                Json::Bool(false) => {}
+                _ => return Err(not("params.notifications", "true or false for each list")),
+            }
+        }
+        Ok(kinds)
+    }
+
+    fn sample(&mut self) -> Result<Sampling, FieldError> {
+        let max_tokens = match self.members.remove("maxTokens").map(|it| it.as_i64()) {
+            None => return Err(FieldError::new("params.maxTokens", FieldProblem::Missing)),
+            Some(Some(count)) if count >= 0 => count,
+            Some(_) => return Err(not("params.maxTokens", "a whole number from 0 on")),
+        };
+        let include_context = match self.members.remove("includeContext") {
+            None => SmolStr::new_static("none"),
+            Some(Json::String(word)) if ["none", "thisServer", "allServers"].contains(&&*word) => {
+                word.into()
+            }
+            Some(_) => {
+                let words = "`none`, `thisServer` or `allServers`";
+                return Err(not("params.includeContext", words));
+            }
+        };
+        let offered = self.list("tools", self.limits.tools)?;
+        let mut tools = Vec::with_capacity(offered.len());
+        for tool in offered {
+            let name = tool.get("name").and_then(Json::as_str);
+            let name = name.ok_or_else(|| not("params.tools", "a list of tools with names"))?;
+            tools.push(self.checked_name(name, "params.tools")?);
+        }
+        let messages = self.list("messages", u32::MAX)?.len();
+        let prompt = self.members.get("systemPrompt");
+        Ok(Sampling {
+            max_tokens,
+            include_context,
+            tools,
+            messages: i64::try_from(messages).unwrap_or(i64::MAX),
+            has_system_prompt: prompt.is_some_and(|prompt| prompt.as_str() != Some("")),
+        })
+    }
+
+    fn elicit(&mut self) -> Result<OperationKind, FieldError> {
+        let (url, form) = ("url", "requestedSchema");
+        let has = |member| self.members.contains_key(member);
+        // A client that does not mind the mode would take what the other one has.
+        if has(url) && has(form) {
+            return Err(not("params.mode", "that of a form or that of a URL"));
+        }
+        match self.members.remove("mode") {
+            None => self.form(),
+            Some(Json::String(mode)) if mode == "form" => self.form(),
+            Some(Json::String(mode)) if mode == "url" => Ok(OperationKind::ElicitUrl {
+                url: self.text(url, "params.url")?,
+            }),
+            Some(_) => Err(not("params.mode", "`form` or `url`")),
+        }
+    }
+
+    fn form(&mut self) -> Result<OperationKind, FieldError> {
+        let missing = || FieldError::new("params.requestedSchema", FieldProblem::Missing);
+        let schema = self.object("requestedSchema")?.ok_or_else(missing)?;
+        no_look_alikes(names_of(&schema), &["properties"], "params.requestedSchema")?;
+        let message = match self.members.remove("message") {
+            None => String::new(),
+            Some(Json::String(text)) if text.is_empty() => text,
+            Some(message) => self.checked_text(message, "params.message")?,
+        };
+        Ok(OperationKind::ElicitForm {
+            message,
+            requested_schema: schema.into(),
+        })
+    }
+
+    fn uri(&mut self) -> Result<SmolStr, FieldError> {
+        self.text("uri", "params.uri").map(SmolStr::from)
+    }
+
+    // ------------------------------------------------------------ members
+
+    fn object(&mut self, member: &str) -> Result<Option<Map<String, Json>>, FieldError> {
+        match self.members.remove(member) {
+            None => Ok(None),
+            Some(Json::Object(object)) => Ok(Some(object)),
+            Some(_) => Err(not(&format!("params.{member}"), "an object")),
+        }
+    }
+
+    fn list(&mut self, member: &str, limit: u32) -> Result<Vec<Json>, FieldError> {
+        let field = format!("params.{member}");
+        match self.members.remove(member) {
+            None => Ok(Vec::new()),
+            Some(Json::Array(items)) => check_count(items.len(), limit, &field).map(|()| items),
+            Some(_) => Err(not(&field, "a list")),
+        }
+    }
+
+    fn text(&mut self, member: &str, field: &str) -> Result<String, FieldError> {
+        match self.members.remove(member) {
+            None => Err(FieldError::new(field, FieldProblem::Missing)),
+            Some(value) => self.checked_text(value, field),
+        }
+    }
+
+    fn checked_text(&self, value: Json, field: &str) -> Result<String, FieldError> {
+        match value {
+            Json::String(text) if text.is_empty() => {
+                Err(FieldError::new(field, FieldProblem::Missing))
+            }
+            Json::String(text) => {
+                check_length(&text, self.limits.text_bytes, field)?;
+                Ok(text)
+            }
+            _ => Err(not(field, "a text")),
+        }
+    }
+
+    fn name(&mut self, member: &str, field: &str) -> Result<SmolStr, FieldError> {
+        match self.members.remove(member) {
+            None => Err(FieldError::new(field, FieldProblem::Missing)),
+            Some(Json::String(text)) => self.checked_name(&text, field),
+            Some(_) => Err(not(field, "a text")),
+        }
+    }
+
+    fn checked_name(&self, text: &str, field: &str) -> Result<SmolStr, FieldError> {
+        ids::required(text, self.limits.id_bytes, field)
+    }
+}
+
+fn not(field: &str, expected: &'static str) -> FieldError {
+    FieldError::new(field, FieldProblem::NotOfShape(expected))
+}
+
+fn check_length(text: &str, limit: u32, field: &str) -> Result<(), FieldError> {
+    let bytes = text.len();
+    if bytes > limit as usize {
+        return Err(FieldError::new(
+            field,
+            FieldProblem::TooLong { bytes, limit },
+        ));
+    }
+    Ok(())
+}
+
+pub(crate) fn check_count(items: usize, limit: u32, field: &str) -> Result<(), FieldError> {
+    if items > limit as usize {
+        return Err(FieldError::new(
+            field,
+            FieldProblem::TooMany { items, limit },
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "operations_tests.rs"]
+mod tests;

@@ -1,0 +1,69 @@
+use super::*;
+use crate::domain::request::call_context::OperationKind;
+use crate::domain::schema::{TYPES, entity};
+
+fn operation(initiator: Initiator) -> Operation {
+    let kind = match initiator {
+        Initiator::Server => OperationKind::ListRoots,
+        Initiator::Client | Initiator::Ui => OperationKind::ListTools,
+    };
+    Operation::new(initiator, "files", kind)
+}
+
+fn conversation(delegation: Option<ActorChain>) -> Conversation {
+    Conversation {
+        subject: Subject::verified(entity(&TYPES.agent, "helper"), "jwt"),
+        delegation,
+        workflow: Workflow {
+            session_id: Some("s".into()),
+            ..Workflow::default()
+        },
+        approval_ids: vec!["yes".into()],
+        environment: Environment::default(),
+        trace: TraceContext::default(),
+        peer: Identity::default(),
+        until: Some(SystemTime::UNIX_EPOCH),
+    }
+}
+
+#[test]
+fn the_client_asks_in_its_own_name() {
+    let alice = entity(&TYPES.user, "alice");
+    let call =
+        conversation(Some(ActorChain::verified_from(alice))).call(operation(Initiator::Client));
+    assert_eq!(call.subject.entity, entity(&TYPES.agent, "helper"));
+    assert!(call.delegation.expect("as it was").actors.is_empty());
+    assert_eq!(call.approval_ids, ["yes"]);
+}
+
+#[test]
+fn a_server_asks_on_behalf_of_the_client_that_called_it() {
+    let (alice, helper) = (entity(&TYPES.user, "alice"), entity(&TYPES.agent, "helper"));
+    let asked = conversation(Some(ActorChain::verified_from(alice.clone())))
+        .call(operation(Initiator::Server));
+    assert_eq!(asked.subject.entity, schema::server(&"files".into()));
+    assert!(
+        !asked.subject.identity.verified,
+        "nobody has said who the server is"
+    );
+    let delegation = asked.delegation.expect("the client's");
+    assert_eq!(
+        (delegation.root, delegation.actors),
+        (Some(alice), vec![helper.clone()])
+    );
+    assert!(asked.approval_ids.is_empty());
+    assert_eq!(asked.workflow.session_id.as_deref(), Some("s"));
+
+    let alone = conversation(None).call(operation(Initiator::Server));
+    let delegation = alone.delegation.expect("the client itself");
+    assert_eq!(
+        (delegation.root, delegation.actors),
+        (Some(helper), Vec::new())
+    );
+    assert_eq!(delegation.expires_at, Some(SystemTime::UNIX_EPOCH));
+
+    let by_delegation = conversation(Some(ActorChain::from_delegation_ids(vec!["g".into()])))
+        .call(operation(Initiator::Server));
+    let delegation = by_delegation.delegation.expect("the grant");
+    assert_eq!((delegation.root, delegation.actors), (None, Vec::new()));
+}

@@ -1,0 +1,205 @@
+//! Who acts, and for whom, in the payload of a token that somebody else has verified (RFC 8693).
+//!
+//! What the token says is about the principal of `sub`; about an actor is only what stands in its own `act` (4.1).
+
+use std::time::{Duration, SystemTime};
+
+use callgate_engine::cedar::EntityUID;
+use serde_json::{Map, Value as Json};
+use smol_str::SmolStr;
+
+use crate::adapters::input::ids;
+use crate::config::limits::Limits;
+use crate::domain::request::call_context::{ActorChain, Identity, Subject};
+use crate::domain::schema::{TYPES, entity};
+
+/// Who acts, and for whom.
+#[derive(Debug, Clone)]
+pub(in crate::adapters) struct ResolvedSubject {
+    pub(in crate::adapters) subject: Subject,
+    pub(in crate::adapters) delegation: Option<ActorChain>,
+    /// When that ends to be known, if anybody has said.
+    pub(in crate::adapters) until: Option<SystemTime>,
+}
+
+impl ResolvedSubject {
+    /// An agent, and the person for whom it acts, as a gateway names them in this way.
+    pub(in crate::adapters) fn named(
+        agent: SmolStr,
+        person: Option<SmolStr>,
+        method: &'static str,
+        verified: bool,
+    ) -> Self {
+        let identity = Identity {
+            method: Some(SmolStr::new_static(method)),
+            verified,
+            ..Identity::default()
+        };
+        Self {
+            subject: Subject {
+                entity: entity(&TYPES.agent, agent),
+                identity,
+                claims: Map::new(),
+            },
+            delegation: person.map(|person| ActorChain {
+                verified,
+                ..ActorChain::verified_from(entity(&TYPES.user, person))
+            }),
+            until: None,
+        }
+    }
+
+    /// The same, relying on stored grants as well, if there are any.
+    pub(in crate::adapters) fn with_delegations(mut self, delegation_ids: Vec<SmolStr>) -> Self {
+        if !delegation_ids.is_empty() {
+            let delegation = self.delegation.take();
+            self.delegation = Some(ActorChain {
+                delegation_ids,
+                ..delegation.unwrap_or_else(|| ActorChain::from_delegation_ids(Vec::new()))
+            });
+        }
+        self
+    }
+}
+
+/// Somebody in a token, and what it says of it.
+type Claimed = (EntityUID, Map<String, Json>);
+
+/// How claims are read.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::adapters) struct ClaimRules<'a> {
+    /// A claim that names the agent where there is no `act`.
+    pub(in crate::adapters) agent_claim: Option<&'a str>,
+    /// Whether the claims go to the decision.
+    pub(in crate::adapters) passes_claims: bool,
+    pub(in crate::adapters) limits: &'a Limits,
+}
+
+/// `sub` is the person; the outermost `act` acts now, and those within acted before it, the innermost for
+/// the person. The error is safe to send.
+pub(in crate::adapters) fn from_claims(
+    mut token: Map<String, Json>,
+    reading: ClaimRules<'_>,
+) -> Result<ResolvedSubject, &'static str> {
+    let limits = reading.limits;
+    let person = claim(&token, "sub", limits)?.ok_or("the token has no `sub`")?;
+    let skew = limits.clock_skew();
+    let until = time(&token, "exp")?.map(|end| end.checked_add(skew).unwrap_or(end));
+    let start = time(&token, "nbf")?.map(|start| start.checked_sub(skew).unwrap_or(start));
+    let scopes = scopes(&token)?;
+    let mut actors = actors(token.remove("act"), limits)?;
+    if let (true, Some(named)) = (actors.is_empty(), reading.agent_claim) {
+        let agent = claim(&token, named, limits)?.ok_or("the token names no agent")?;
+        actors.push((entity(&TYPES.agent, agent), Map::new()));
+    }
+    let person = entity(&TYPES.user, person);
+    let known = |entity: EntityUID, claims| Subject {
+        claims: if reading.passes_claims {
+            claims
+        } else {
+            Map::new()
+        },
+        identity: Identity {
+            method: Some(SmolStr::new_static("jwt")),
+            verified: true,
+            not_before: start,
+            expires_at: until,
+            is_relayed: *entity.entity_type() == TYPES.user,
+        },
+        entity,
+    };
+    let Some((acting, its_claims)) = actors.pop() else {
+        return Ok(ResolvedSubject {
+            subject: known(person, token),
+            delegation: None,
+            until,
+        });
+    };
+    let mut delegation = ActorChain {
+        actors: actors.iter().map(|(actor, _)| actor.clone()).collect(),
+        scopes,
+        not_before: start,
+        expires_at: until,
+        ..ActorChain::verified_from(person.clone())
+    };
+    if reading.passes_claims {
+        delegation.claims = std::iter::once((person, token)).chain(actors).collect();
+    }
+    Ok(ResolvedSubject {
+        subject: known(acting, its_claims),
+        delegation: Some(delegation),
+        until,
+    })
+}
+
+/// Everyone in `act`, the innermost first, each with what is said of it and of nobody else.
+fn actors(mut act: Option<Json>, limits: &Limits) -> Result<Vec<Claimed>, &'static str> {
+    let mut actors = Vec::new();
+    while let Some(actor) = act {
+        let Json::Object(mut actor) = actor else {
+            return Err("the token's `act` is no object");
+        };
+        let name = claim(&actor, "sub", limits)?.ok_or("the token's `act` has no `sub`")?;
+        act = actor.remove("act");
+        actors.push((entity(&TYPES.agent, name), actor));
+    }
+    actors.reverse();
+    Ok(actors)
+}
+
+/// A text as the name of somebody.
+pub(in crate::adapters) fn name(text: &str, limits: &Limits) -> Result<SmolStr, &'static str> {
+    match ids::check(text, limits.id_bytes) {
+        Ok(()) => Ok(SmolStr::new(text)),
+        Err(_) => Err(
+            "an identity is empty, too long or holds a control character or one that nobody sees",
+        ),
+    }
+}
+
+fn claim(
+    claims: &Map<String, Json>,
+    named: &str,
+    limits: &Limits,
+) -> Result<Option<SmolStr>, &'static str> {
+    match claims.get(named) {
+        None | Some(Json::Null) => Ok(None),
+        Some(Json::String(text)) => name(text, limits).map(Some),
+        Some(_) => Err("the token names somebody by something that is no text"),
+    }
+}
+
+/// One text, as tokens have it, or a list of texts, as gateways make of it.
+pub(in crate::adapters) fn scopes(token: &Map<String, Json>) -> Result<Vec<SmolStr>, &'static str> {
+    const NO_TEXT: &str = "the token's `scope` is neither a text nor a list of texts";
+    match token.get("scope") {
+        None => Ok(Vec::new()),
+        Some(Json::String(text)) => Ok(text.split_ascii_whitespace().map(SmolStr::new).collect()),
+        Some(Json::Array(scopes)) => {
+            let texts = scopes.iter().map(|it| it.as_str().map(SmolStr::new));
+            texts.collect::<Option<_>>().ok_or(NO_TEXT)
+        }
+        Some(_) => Err(NO_TEXT),
+    }
+}
+
+/// A time in whole seconds, parts of them left out: authority ends early rather than late.
+fn time(token: &Map<String, Json>, named: &str) -> Result<Option<SystemTime>, &'static str> {
+    const NO_TIME: &str = "the token's `exp` or `nbf` is no time";
+    let Some(claimed) = token.get(named) else {
+        return Ok(None);
+    };
+    let seconds = claimed.as_u64().map(Duration::from_secs).or_else(|| {
+        let seconds = claimed.as_f64()?.floor();
+        Duration::try_from_secs_f64(seconds).ok()
+    });
+    let after = seconds.ok_or(NO_TIME)?;
+    SystemTime::UNIX_EPOCH
+        .checked_add(after)
+        .map(Some)
+        .ok_or(NO_TIME)
+}
+
+#[cfg(test)]
+#[path = "token_claims_tests.rs"]
+mod tests;

@@ -1,0 +1,142 @@
+//! The endpoint.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use callgate_engine::cedar::EntityType;
+use http::request::Parts;
+use http::{Method, Response, StatusCode};
+use serde_json::json;
+
+use crate::adapters::input::json::KeyPolicy;
+use crate::adapters::toolhive::parse::{self, SubjectRules, ToolhiveQuery};
+use crate::adapters::transport::http::admission::{
+    HttpAdapter, check_content_type, deadline, reply, request_id, trace,
+};
+use crate::adapters::transport::http::rejection::HttpRejection;
+use crate::authn::caller::{Caller, Rpc};
+use crate::config::http::ToolhiveConfig as Settings;
+use crate::domain::decide::listing;
+use crate::domain::request::call_context::TraceContext;
+use crate::service::deadline::Deadline;
+use crate::service::decisions::RequestMeta;
+
+/// How this front door is called in traces.
+pub const ADAPTER: &str = "toolhive";
+
+/// Levels around the arguments of a call: the question, its `context` and `context.mcp`.
+const LEVELS_AROUND: u32 = 3;
+
+/// ToolHive is configured with all of it but the last segment.
+const DECISION: &str = "/toolhive/decision";
+
+/// ToolHive's decision point over a service.
+pub struct Toolhive {
+    door: HttpAdapter,
+    /// None if the configured name is no type; then nobody is anybody.
+    subject_type: Option<EntityType>,
+    /// Who acts through every caller for which nothing else is configured.
+    agent: Option<Arc<str>>,
+    answers_lists: bool,
+}
+
+/// A request whose caller may ask.
+pub struct ToolhiveRequest {
+    caller: Arc<Caller>,
+    trace: TraceContext,
+    is_probe: bool,
+    deadline: Deadline,
+    request_id: Option<String>,
+}
+
+impl ToolhiveRequest {
+    /// Who asks.
+    pub fn caller(&self) -> &Arc<Caller> {
+        &self.caller
+    }
+}
+
+impl Toolhive {
+    /// ToolHive's decision point through a door.
+    pub fn new(door: HttpAdapter, settings: &Settings) -> Self {
+        let subject_type = EntityType::from_normalized_str(&settings.subject_type).ok();
+        Self {
+            door,
+            subject_type,
+            agent: settings.agent.as_deref().map(Arc::from),
+            answers_lists: settings.lists,
+        }
+    }
+
+    /// Whether a path is ToolHive's.
+    pub fn is_at(path: &str) -> bool {
+        path == DECISION
+    }
+
+    /// Looks at everything of a request but its body.
+    pub fn admit(&self, head: &Parts) -> Result<ToolhiveRequest, HttpRejection> {
+        if head.method != Method::POST {
+            return Err(HttpRejection::MethodNotAllowed { allowed: "POST" });
+        }
+        let caller = self.door.admit(head, Rpc::ToolhiveDecision)?;
+        check_content_type(&head.headers)?;
+        let is_probe = head.uri.query() == Some("probe=true");
+        let trace = trace(&head.headers);
+        Ok(ToolhiveRequest {
+            caller,
+            trace,
+            is_probe,
+            deadline: deadline(head),
+            request_id: request_id(&head.headers).map(str::to_owned),
+        })
+    }
+
+    /// Answers a body.
+    pub async fn answer(
+        &self,
+        admitted: &ToolhiveRequest,
+        body: &[u8],
+    ) -> Result<Response<Bytes>, HttpRejection> {
+        let request = self.door.object(body, KeyPolicy::Protocol, LEVELS_AROUND)?;
+        let limits = self.door.limits.load_full();
+        let caller = &admitted.caller;
+        let who = SubjectRules {
+            subject_type: self.subject_type.as_ref(),
+            agent: caller.toolhive_agent.as_deref().or(self.agent.as_deref()),
+            takes_claims: caller.rights.assert_claims,
+        };
+        let (call, is_named_alone) = match parse::call(&request, who, &limits, &admitted.trace)? {
+            ToolhiveQuery::Call(call) => (call, false),
+            ToolhiveQuery::NamedAlone(call) => (call, true),
+            ToolhiveQuery::Unknown => {
+                tracing::warn!(
+                    caller = &*admitted.caller.id,
+                    "ToolHive asked about an operation that is not known here; it was denied"
+                );
+                return Ok(said(false));
+            }
+        };
+        let ask = RequestMeta {
+            caller: &admitted.caller,
+            adapter: ADAPTER,
+            at_least_revision: 0,
+            is_dry_run: admitted.is_probe,
+            deadline: admitted.deadline,
+            request_id: admitted.request_id.as_deref(),
+        };
+        let service = &self.door.service;
+        let listed = listing::as_listing(&call).filter(|_| is_named_alone && self.answers_lists);
+        let is_allow = match listed {
+            Some((listing, offered)) if service.requires_arguments(&call) => {
+                let answer = service.filter(ask, &listing, &[offered]).await?;
+                answer.value.iter().all(Option::is_none)
+            }
+            _ => service.authorize(ask, &call).await?.value.is_allow(),
+        };
+        Ok(said(is_allow))
+    }
+}
+
+fn said(is_allow: bool) -> Response<Bytes> {
+    reply(StatusCode::OK, &json!({"allow": is_allow}))
+}

@@ -1,0 +1,153 @@
+use super::*;
+use crate::authn::authenticate::{AuthenticationError as Unknown, CallerCredentials, TokenDigest};
+use crate::authn::caller::Rights;
+
+fn doorkeeper(rpcs: &[Rpc]) -> ReloadableAuthenticator {
+    let caller = Caller {
+        id: Arc::from("edge"),
+        rights: Rights {
+            rpcs: rpcs.iter().copied().collect(),
+            ..Rights::default()
+        },
+        toolhive_agent: None,
+        held: CallerUsage::default(),
+    };
+    let credentials = CallerCredentials {
+        tokens: vec![TokenDigest::of(b"t")],
+        names: Vec::new(),
+    };
+    ReloadableAuthenticator::new(Authenticator::new([(caller, credentials)]))
+}
+
+fn head(path: &str, headers: &[(&'static str, &'static str)]) -> Parts {
+    let request = http::Request::builder().uri(path);
+    let add = |request: http::request::Builder, (name, value): &(&str, &str)| {
+        request.header(*name, *value)
+    };
+    let request = headers.iter().fold(request, add).body(());
+    request.expect("a request").into_parts().0
+}
+
+const AUTHORIZE: &str = "/callgate.v1.Authorization/Authorize";
+const TOKEN: (&str, &str) = ("authorization", "Bearer t");
+
+fn refusal(path: &str, headers: &[(&'static str, &'static str)]) -> Option<GrpcRejection> {
+    let doorkeeper = Arc::new(doorkeeper(&[Rpc::Authorize]));
+    admit(&doorkeeper, &head(path, headers)).err()
+}
+
+#[test]
+fn every_method_has_its_right() {
+    let native = |service: &str, rpc: Rpc| format!("/callgate.v1.{service}/{}", rpc.name());
+    for it in Rpc::AUTHORIZATION {
+        assert_eq!(rpc(&native("Authorization", it)), Some(it));
+        assert_eq!(rpc(&native("Control", it)), None);
+    }
+    for it in Rpc::CONTROL {
+        assert_eq!(rpc(&native("Control", it)), Some(it));
+    }
+    for (path, wanted) in [
+        (
+            "/envoy.service.auth.v3.Authorization/Check",
+            Rpc::ExtAuthzCheck,
+        ),
+        (
+            "/envoy.service.ext_proc.v3.ExternalProcessor/Process",
+            Rpc::ExtProcProcess,
+        ),
+        (
+            "/agentgateway.dev.ext_mcp.ExtMcp/CheckRequest",
+            Rpc::ExtMcpCheck,
+        ),
+        (
+            "/agentgateway.dev.ext_mcp.ExtMcp/CheckResponse",
+            Rpc::ExtMcpCheck,
+        ),
+    ] {
+        assert_eq!(rpc(path), Some(wanted), "{path}");
+    }
+    for path in [
+        "",
+        "/",
+        "/callgate.v1.Authorization",
+        "/callgate.v1.Authorization/authorize",
+    ] {
+        assert_eq!(rpc(path), None, "{path}");
+    }
+}
+
+#[test]
+fn the_head_alone_says_who_may_ask() {
+    assert_eq!(refusal(AUTHORIZE, &[TOKEN]), None);
+    assert_eq!(refusal(AUTHORIZE, &[]), Some(Unknown::NoCredentials.into()));
+    assert_eq!(
+        refusal(AUTHORIZE, &[("authorization", "Bearer x")]),
+        Some(Unknown::UnknownToken.into())
+    );
+    assert!(matches!(
+        refusal("/callgate.v1.Control/GetStatus", &[TOKEN]),
+        Some(GrpcRejection::NotAllowed { .. })
+    ));
+    assert_eq!(
+        refusal("/callgate.v1.Authorization/Nothing", &[TOKEN]),
+        Some(GrpcRejection::NoSuchMethod)
+    );
+}
+
+#[test]
+fn what_counts_comes_once() {
+    assert_eq!(
+        refusal(AUTHORIZE, &[TOKEN, TOKEN]),
+        Some(Unknown::Repeated.into())
+    );
+    let timeout = ("grpc-timeout", "1S");
+    assert_eq!(
+        refusal(AUTHORIZE, &[TOKEN, timeout, timeout]),
+        Some(GrpcRejection::Repeated {
+            name: "grpc-timeout"
+        })
+    );
+    // Who may not ask is not told what else is wrong.
+    assert_eq!(
+        refusal(AUTHORIZE, &[timeout, timeout]),
+        Some(Unknown::NoCredentials.into())
+    );
+}
+
+#[test]
+fn what_has_not_been_let_in_is_nobodys() {
+    let mut extensions = Extensions::default();
+    assert!(matches!(
+        take_admission(&mut extensions, Rpc::Authorize).map(|_| ()),
+        Err(GrpcRejection::NotAdmitted)
+    ));
+}
+
+#[test]
+fn a_reload_is_noticed_and_keeps_what_is_held() {
+    let doorkeeper = Arc::new(doorkeeper(&[Rpc::Authorize]));
+    let admitted = admit(&doorkeeper, &head(AUTHORIZE, &[TOKEN]));
+    let Ok((mut entrance, _)) = admitted else {
+        panic!("let in")
+    };
+    entrance.caller().held.requests.add(3);
+    doorkeeper.replace(Authenticator::new([(
+        Caller {
+            id: Arc::from("edge"),
+            rights: Rights {
+                rpcs: [Rpc::Authorize].into_iter().collect(),
+                ..Rights::default()
+            },
+            toolhive_agent: None,
+            held: CallerUsage::default(),
+        },
+        CallerCredentials {
+            tokens: vec![TokenDigest::of(b"t")],
+            names: Vec::new(),
+        },
+    )]));
+    let again = entrance.again(Rpc::Authorize).expect("still may");
+    assert_eq!(again.held.requests.get(), 3);
+    doorkeeper.replace(Authenticator::new([]));
+    assert!(entrance.again(Rpc::Authorize).is_err());
+}

@@ -1,0 +1,243 @@
+//! Who asks over HTTP, and the JSON object in a request's body.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST};
+use http::request::Parts;
+use http::uri::Authority;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use percent_encoding::percent_decode_str;
+use serde_json::{Map, Value as Json};
+use tonic::transport::server::TlsConnectInfo;
+
+use crate::adapters::callgate_v1::parse::EntityTypeCache;
+use crate::adapters::input::ids;
+use crate::adapters::input::json::{self, KeyPolicy};
+use crate::adapters::input::media_type::MediaType;
+use crate::adapters::transport::grpc_admission::peer;
+use crate::adapters::transport::headers;
+use crate::adapters::transport::http::rejection::HttpRejection;
+use crate::authn::authenticate::{self, PresentedCredentials};
+use crate::authn::caller::{Caller, Rpc};
+use crate::authn::certificate::Peer;
+use crate::authn::reloadable_authenticator::ReloadableAuthenticator;
+use crate::config::limits::Limits;
+use crate::domain::request::call_context::TraceContext;
+use crate::service::deadline::Deadline;
+use crate::service::decisions::Service;
+
+/// The longest name of a request that goes to the log.
+const LOGGED_BYTES: u32 = 256;
+
+/// What all requests of a protocol share.
+pub struct HttpAdapter {
+    /// Who answers.
+    pub service: Arc<Service>,
+    /// The limits in force.
+    pub limits: Arc<ArcSwap<Limits>>,
+    /// Entity types that have been seen before.
+    pub types: EntityTypeCache,
+    doorkeeper: Arc<ReloadableAuthenticator>,
+}
+
+impl HttpAdapter {
+    /// A door to a service.
+    pub fn new(
+        service: Arc<Service>,
+        doorkeeper: Arc<ReloadableAuthenticator>,
+        limits: Arc<ArcSwap<Limits>>,
+    ) -> Self {
+        Self {
+            service,
+            limits,
+            types: EntityTypeCache::default(),
+            doorkeeper,
+        }
+    }
+
+    /// Who asks, if it may use this.
+    pub fn admit(&self, head: &Parts, rpc: Rpc) -> Result<Arc<Caller>, HttpRejection> {
+        let shown = headers::authorization(&head.headers)?;
+        let authorization = shown.map(Shown::of).transpose()?;
+        let names = peer(&head.extensions).map_or(&[][..], Peer::names_read);
+        let doorkeeper = self.doorkeeper.current();
+        if doorkeeper.is_local() && !host(head).is_some_and(|host| is_loopback(&host)) {
+            return Err(HttpRejection::ForeignHost);
+        }
+        let known = |shown: Option<&Shown<'_>>| {
+            let caller = doorkeeper.authenticate(PresentedCredentials {
+                authorization: shown.map(|it| it.header.as_ref()),
+                names,
+            })?;
+            let user = shown.and_then(|it| it.user.as_deref());
+            if user.is_some_and(|user| *user != *caller.id) && !doorkeeper.is_local() {
+                return Err(authenticate::AuthenticationError::Conflict);
+            }
+            Ok(caller)
+        };
+        let decoded = authorization.as_ref().and_then(|it| it.decoded.as_deref());
+        let caller = known(authorization.as_ref()).or_else(|refused| match decoded {
+            Some(decoded) => known(Some(decoded)),
+            None => Err(refused),
+        })?;
+        if !caller.rights.rpcs.contains(rpc) {
+            let caller = caller.id.to_string();
+            return Err(HttpRejection::NotAllowed { caller, rpc });
+        }
+        if let Some(name) = headers::repeated(&head.headers) {
+            return Err(HttpRejection::Repeated { name });
+        }
+        Ok(caller)
+    }
+
+    /// The object in a body. `around` are the levels of JSON around what `limits.json_depth` is about.
+    pub(in crate::adapters) fn object(
+        &self,
+        body: &[u8],
+        names: KeyPolicy,
+        around: u32,
+    ) -> Result<Map<String, Json>, HttpRejection> {
+        let depth = self.limits.load().json_depth.saturating_add(around);
+        if body.is_empty() {
+            return Err(HttpRejection::EmptyBody);
+        }
+        Ok(json::object(body, depth, names, "body")?)
+    }
+}
+
+/// An `authorization` header. A client that can only be given a URL sends the user and password in it as
+/// `Basic`: they are the caller's id and its token.
+struct Shown<'a> {
+    header: Cow<'a, [u8]>,
+    user: Option<String>,
+    /// The same as a client of OAuth writes it (RFC 6749, 2.3.1), which encodes both: with the escapes read.
+    decoded: Option<Box<Shown<'static>>>,
+}
+
+impl<'a> Shown<'a> {
+    fn of(header: &'a HeaderValue) -> Result<Self, authenticate::AuthenticationError> {
+        let bytes = header.as_bytes();
+        let basic = bytes
+            .split_at_checked(6)
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"basic "));
+        let Some((_, encoded)) = basic else {
+            return Ok(Self {
+                header: bytes.into(),
+                user: None,
+                decoded: None,
+            });
+        };
+        let decoded = STANDARD.decode(encoded).ok();
+        let decoded = decoded.and_then(|bytes| String::from_utf8(bytes).ok());
+        let parts = decoded.as_deref().and_then(|text| text.split_once(':'));
+        let (user, token) = parts.ok_or(authenticate::AuthenticationError::NotBearer)?;
+        let mut shown = Shown::basic(user, token);
+        let is_encoded = [user, token].iter().any(|it| it.contains(['%', '+']));
+        if let (true, Some(user), Some(token)) = (is_encoded, unescaped(user), unescaped(token)) {
+            shown.decoded = Some(Box::new(Shown::basic(&user, &token)));
+        }
+        Ok(shown)
+    }
+
+    fn basic(user: &str, token: &str) -> Shown<'static> {
+        Shown {
+            header: format!("Bearer {token}").into_bytes().into(),
+            user: Some(user.to_owned()),
+            decoded: None,
+        }
+    }
+}
+
+/// A text of `application/x-www-form-urlencoded`, if it is one of UTF-8.
+fn unescaped(text: &str) -> Option<String> {
+    let text = text.replace('+', " ");
+    let decoded = percent_decode_str(&text).decode_utf8().ok()?;
+    Some(decoded.into_owned())
+}
+
+/// The host that the client asked for.
+pub fn host(head: &Parts) -> Option<Authority> {
+    let host = match head.uri.authority() {
+        Some(authority) => authority.clone(),
+        None => head.headers.get(HOST)?.to_str().ok()?.parse().ok()?,
+    };
+    (!host.as_str().contains('@')).then_some(host)
+}
+
+/// Whether a host is this machine by its name. A web page that has its own name point here is not.
+pub fn is_loopback(host: &Authority) -> bool {
+    let name = host.host();
+    let address = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost")
+        || address
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+/// Whether the connection is encrypted.
+pub fn is_encrypted(head: &Parts) -> bool {
+    head.extensions.get::<TlsConnectInfo<Peer>>().is_some()
+}
+
+/// Refuses a body that does not call itself JSON in UTF-8, and one that says twice what it is.
+pub fn check_content_type(headers: &HeaderMap) -> Result<(), HttpRejection> {
+    let mut all = headers.get_all(CONTENT_TYPE).iter();
+    let given = match (all.next(), all.next()) {
+        (Some(only), None) => only.to_str().ok(),
+        _ => None,
+    };
+    match given.map(MediaType::read) {
+        Some(Ok(MediaType::Json)) => Ok(()),
+        _ => Err(HttpRejection::NotJson),
+    }
+}
+
+/// Under which name a client finds a request again.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// How the client calls the request, if that can stand in a log.
+pub fn request_id(headers: &HeaderMap) -> Option<&str> {
+    let text = headers.get(&REQUEST_ID)?.to_str().ok()?;
+    ids::check(text, LOGGED_BYTES).is_ok().then_some(text)
+}
+
+/// When the answer has to be there.
+pub fn deadline(head: &Parts) -> Deadline {
+    head.extensions.get().copied().unwrap_or_default()
+}
+
+/// The trace that the headers name.
+pub fn trace(headers: &HeaderMap) -> TraceContext {
+    let header = |name| {
+        let mut named = headers.get_all(name).iter();
+        match (named.next(), named.next()) {
+            (Some(only), None) => Some(only.to_str().ok()?.to_owned()),
+            _ => None,
+        }
+    };
+    match header("traceparent") {
+        None => TraceContext::default(),
+        traceparent => TraceContext {
+            traceparent,
+            tracestate: header("tracestate"),
+        },
+    }
+}
+
+/// A JSON response.
+pub fn reply(status: StatusCode, body: &Json) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from(body.to_string()));
+    *response.status_mut() = status;
+    let json = HeaderValue::from_static("application/json");
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, json);
+    // The next answer to the same question may be another.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,155 @@
+//! Checks a directory and says what is in it.
+//!
+//! Start at [`check`].
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::bundle::diagnostic::{BundleDiagnostic, BundleError};
+use crate::bundle::files::{self, BundleFiles};
+use crate::bundle::parse::registration::{AccessLevel, ConfirmationStatus};
+use crate::bundle::parse::typed_input::UntypedArgument;
+use crate::bundle::{self, Bundle, BundleCounts};
+
+/// What a directory holds, and what its readers should know.
+#[derive(Debug, Clone, Serialize)]
+pub struct BundleReport {
+    /// `sha256:<hex>` over all files.
+    pub digest: String,
+    /// How much there is of everything.
+    pub counts: BundleCounts,
+    /// The policies of each file.
+    pub concerns: Vec<PolicyFileReport>,
+    /// How many policies each owner answers for; what nobody owns is under `None`.
+    pub owners: BTreeMap<String, usize>,
+    /// Policies without an owner, by id.
+    pub unowned: Vec<String>,
+    /// Policies that are watched but not enforced, by id.
+    pub shadow: Vec<String>,
+    /// How many confirmed tools have each effect.
+    pub effects: BTreeMap<String, usize>,
+    /// Tools that await a person and count as admin until then.
+    pub unconfirmed: Vec<UnconfirmedTool>,
+    /// Typed tools with arguments that have no Cedar type.
+    pub partly_typed: Vec<PartlyTypedTool>,
+    /// What deserves a second look.
+    pub warnings: Vec<BundleDiagnostic>,
+}
+
+/// A typed tool with arguments that policies can say nothing of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PartlyTypedTool {
+    /// `<server>/<tool>`.
+    pub tool: String,
+    /// Those arguments, and why.
+    pub left_out: Vec<UntypedArgument>,
+}
+
+/// One file of policies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PolicyFileReport {
+    /// The file.
+    pub file: String,
+    /// Its permits.
+    pub permits: usize,
+    /// Its forbids.
+    pub forbids: usize,
+}
+
+/// A tool that nobody has confirmed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UnconfirmedTool {
+    /// `<server>/<tool>`.
+    pub tool: String,
+    /// What was proposed.
+    pub proposed_access: AccessLevel,
+    /// Whether it had been confirmed before its server changed it.
+    pub is_changed: bool,
+}
+
+/// Loads a directory as a server would, with the configuration from a file of its own if one is named, and reports
+/// on it. If it is strict, so is this; `is_strict` makes it so in any case.
+pub fn check(
+    dir: &Path,
+    config: Option<&Path>,
+    is_strict: bool,
+) -> Result<BundleReport, BundleError> {
+    let files = config
+        .into_iter()
+        .fold(files::read(dir)?, BundleFiles::with_config);
+    let compile = match is_strict {
+        true => bundle::compile_strictly,
+        false => bundle::compile,
+    };
+    compile(&files).map(|bundle| report(&bundle))
+}
+
+fn report(bundle: &Bundle) -> BundleReport {
+    let mut concerns: Vec<PolicyFileReport> = Vec::new();
+    let mut owners: BTreeMap<String, usize> = BTreeMap::new();
+    for policy in &bundle.policies {
+        if concerns
+            .last()
+            .is_none_or(|concern| *concern.file != *policy.file)
+        {
+            concerns.push(PolicyFileReport {
+                file: policy.file.to_string(),
+                permits: 0,
+                forbids: 0,
+            });
+        }
+        if let Some(concern) = concerns.last_mut() {
+            *(if policy.is_forbid {
+                &mut concern.forbids
+            } else {
+                &mut concern.permits
+            }) += 1;
+        }
+        if let Some(owner) = &policy.owner {
+            *owners.entry(owner.clone()).or_default() += 1;
+        }
+    }
+    let ids = |keep: fn(&bundle::parse::policies::PolicyEntry) -> bool| {
+        bundle
+            .policies
+            .iter()
+            .filter(|policy| keep(policy))
+            .map(|policy| policy.id.clone())
+            .collect()
+    };
+    let mut effects: BTreeMap<String, usize> = BTreeMap::new();
+    let mut unconfirmed = Vec::new();
+    let mut partly_typed = Vec::new();
+    for tool in &bundle.tools {
+        if !tool.left_out.is_empty() {
+            partly_typed.push(PartlyTypedTool {
+                tool: format!("{}/{}", tool.server, tool.name),
+                left_out: tool.left_out.clone(),
+            });
+        }
+        match tool.status {
+            ConfirmationStatus::Confirmed => {
+                *effects.entry(tool.access.to_string()).or_default() += 1
+            }
+            ConfirmationStatus::Proposed => unconfirmed.push(UnconfirmedTool {
+                tool: format!("{}/{}", tool.server, tool.name),
+                proposed_access: tool.access,
+                is_changed: tool.is_changed,
+            }),
+        }
+    }
+    BundleReport {
+        digest: bundle.digest.to_string(),
+        counts: bundle.counts,
+        concerns,
+        owners,
+        unowned: ids(|policy| policy.owner.is_none()),
+        shadow: ids(|policy| policy.is_shadow),
+        effects,
+        unconfirmed,
+        partly_typed,
+        warnings: bundle.warnings.clone(),
+    }
+}

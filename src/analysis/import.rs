@@ -1,0 +1,341 @@
+//! From a server's `tools/list` to its registration, again and again as the server changes.
+//!
+//! Start at [`import`]. A definition that changed loses its confirmation; what people wrote stays.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use crate::analysis::propose::{self, Prefixes};
+use crate::analysis::tool_list::{self, ListedTool};
+use crate::bundle::diagnostic::{BundleDiagnostic, BundleError, SourceText};
+use crate::bundle::parse::registration::{
+    AccessLevel, ConfirmationStatus, PreviousDefinition, Registration, ServerEntry, ToolEntry,
+    server_name_error,
+};
+use crate::bundle::parse::typed_input::UntypedArgument;
+
+/// The owner of a server that nobody has claimed yet.
+pub const UNASSIGNED: &str = "unassigned";
+
+/// What the person who imports has decided.
+#[derive(Debug, Clone, Default)]
+pub struct ImportOptions {
+    /// The server's name here. Names that servers give themselves are not evidence.
+    pub server: String,
+    /// Who answers for it; `None` keeps what the registration says.
+    pub owner: Option<String>,
+    /// Tools whose entries the person has read and stands behind: names or patterns ([`Pattern`]).
+    pub confirm: BTreeSet<String>,
+    /// Tools whose arguments policies may look at: names or patterns.
+    pub typed: BTreeSet<String>,
+    /// What tools do, by the person's own judgement: names or patterns, the last one that is meant counts.
+    pub set: Vec<(String, AccessLevel)>,
+}
+
+/// Names of tools: `*` stands for any text and `?` for any character. A name that is written out is meant in any case.
+#[derive(Debug, Clone, Copy)]
+pub struct ToolPattern<'p>(pub &'p str);
+
+impl ToolPattern<'_> {
+    /// Whether it means this tool.
+    pub fn means(self, name: &str) -> bool {
+        if self.0 == name {
+            return true;
+        }
+        let (pattern, name): (Vec<char>, Vec<char>) =
+            (self.0.chars().collect(), name.chars().collect());
+        let (mut at, mut place) = (0, 0);
+        // Where the last star was, and how much of the name it stands for.
+        let mut star: Option<(usize, usize)> = None;
+        while let Some(c) = name.get(place) {
+            match (pattern.get(at), star) {
+                (Some('*'), _) => {
+                    star = Some((at, place));
+                    at += 1;
+                }
+                (Some(own), _) if *own == '?' || own == c => {
+                    at += 1;
+                    place += 1;
+                }
+                (_, Some((before, taken))) => {
+                    star = Some((before, taken + 1));
+                    at = before + 1;
+                    place = taken + 1;
+                }
+                _ => return false,
+            }
+        }
+        pattern.iter().skip(at).all(|c| *c == '*')
+    }
+}
+
+/// What became of one tool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ToolChange {
+    /// It was not registered.
+    Added,
+    /// Its definition is another than the pinned one.
+    Changed,
+    /// Nothing.
+    Unchanged,
+    /// The server no longer offers it.
+    Removed,
+}
+
+/// One line of an import's report.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ToolReport {
+    /// The tool.
+    pub name: String,
+    /// What became of it.
+    pub change: ToolChange,
+    /// Its effect, as registered now.
+    pub access: AccessLevel,
+    /// Whether a person stands behind that.
+    pub status: ConfirmationStatus,
+    /// Why the effect was proposed, or what changed.
+    pub why: Option<String>,
+    /// Arguments that policies can say nothing of, if the tool is typed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<UntypedArgument>,
+}
+
+/// The new registration and what is different about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToolImport {
+    /// The registration.
+    pub registration: Registration,
+    /// Every tool, by name.
+    pub tools: Vec<ToolReport>,
+    /// The tools as their server describes them.
+    pub listed: BTreeMap<String, ListedTool>,
+}
+
+/// Why nothing was imported.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// The server's name cannot be used.
+    #[error("{0}")]
+    ServerName(String),
+    /// The existing registration is another server's.
+    #[error("the registration is for server `{found}`, not `{wanted}`")]
+    OtherServer {
+        /// What it says.
+        found: String,
+        /// What was asked for.
+        wanted: String,
+    },
+    /// A tool that was named is not in the list, or a pattern means none.
+    #[error("the server lists no tool `{0}`")]
+    NoSuchTool(String),
+    /// The list itself.
+    #[error(transparent)]
+    List(#[from] BundleError),
+}
+
+/// Reads a list and merges it into what is registered.
+pub fn import(
+    list: SourceText<'_>,
+    existing: Option<Registration>,
+    choices: &ImportOptions,
+) -> Result<ToolImport, ImportError> {
+    if let Some(message) = server_name_error(&choices.server) {
+        return Err(ImportError::ServerName(message));
+    }
+    if let Some(other) = existing
+        .as_ref()
+        .map(|known| &known.server.name)
+        .filter(|name| **name != choices.server)
+    {
+        return Err(ImportError::OtherServer {
+            found: other.clone(),
+            wanted: choices.server.clone(),
+        });
+    }
+    let listed = tool_list::parse(list).map_err(|faults| {
+        let nothing = || {
+            BundleError::one(BundleDiagnostic::for_file(
+                list.file,
+                "the list could not be read",
+            ))
+        };
+        BundleError::from_diagnostics(faults).unwrap_or_else(nothing)
+    })?;
+    let prefixes = Prefixes::of(&choices.server, &listed);
+    let set = choices.set.iter().map(|(pattern, _)| pattern);
+    for pattern in choices.confirm.iter().chain(&choices.typed).chain(set) {
+        if !listed
+            .iter()
+            .any(|tool| ToolPattern(pattern).means(&tool.name))
+        {
+            return Err(ImportError::NoSuchTool(pattern.clone()));
+        }
+    }
+    let (server, mut known) = match existing {
+        Some(registration) => (registration.server, registration.tools),
+        None => (new_server(&choices.server), BTreeMap::new()),
+    };
+    let server = match &choices.owner {
+        Some(owner) => ServerEntry {
+            owner: owner.clone(),
+            ..server
+        },
+        None => server,
+    };
+    let mut tools = BTreeMap::new();
+    let mut report = Vec::new();
+    let mut definitions = BTreeMap::new();
+    let is_meant = |patterns: &BTreeSet<String>, name: &str| {
+        patterns
+            .iter()
+            .any(|pattern| ToolPattern(pattern).means(name))
+    };
+    for tool in listed {
+        let (change, mut entry) = merge(&tool, &prefixes, known.remove(&tool.name));
+        entry.typed |= is_meant(&choices.typed, &tool.name);
+        let mut set = choices.set.iter().rev();
+        if let Some((_, access)) = set.find(|(it, _)| ToolPattern(it).means(&tool.name)) {
+            set_access(&mut entry, *access);
+        }
+        if is_meant(&choices.confirm, &tool.name) {
+            confirm(&mut entry);
+        }
+        report.push(line(&tool.name, change, &entry));
+        tools.insert(tool.name.clone(), entry);
+        definitions.insert(tool.name.clone(), tool);
+    }
+    report.extend(
+        known
+            .iter()
+            .map(|(name, entry)| line(name, ToolChange::Removed, entry)),
+    );
+    report.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(ToolImport {
+        registration: Registration { server, tools },
+        tools: report,
+        listed: definitions,
+    })
+}
+
+fn new_server(name: &str) -> ServerEntry {
+    ServerEntry {
+        name: name.to_owned(),
+        owner: UNASSIGNED.to_owned(),
+        active: true,
+        environment: None,
+        yields: None,
+        groups: Vec::new(),
+        tags: BTreeMap::new(),
+    }
+}
+
+fn merge(
+    tool: &ListedTool,
+    prefixes: &Prefixes,
+    known: Option<ToolEntry>,
+) -> (ToolChange, ToolEntry) {
+    let Some(mut entry) = known else {
+        return (ToolChange::Added, propose::propose(tool, prefixes));
+    };
+    let is_pinned = |digest: &str| entry.digest.as_deref() == Some(digest);
+    if is_pinned(&tool.digest) || is_pinned(&tool.whole_digest) {
+        // It is what somebody stood behind; only how that is written down may be new.
+        entry.digest = Some(tool.digest.clone());
+        entry.digest_parts = Some(tool.digest_parts.clone());
+        entry.description = described(tool);
+        return (ToolChange::Unchanged, entry);
+    }
+    let fresh = propose::propose(tool, prefixes);
+    let mut note = match &entry.digest {
+        Some(_) => "the server changed the definition since it was pinned".to_owned(),
+        None => "no definition was pinned".to_owned(),
+    };
+    if fresh.access > entry.access {
+        note = format!("{note}; it now looks like {}", fresh.access);
+    }
+    entry.why.insert("status".to_owned(), note);
+    entry.status = ConfirmationStatus::Proposed;
+    // The last definition somebody stood behind is the one to compare with.
+    let pinned = entry.previous_digest.take().or(entry.digest.take());
+    entry.previous_digest = pinned;
+    if entry.previous_definition.is_none() {
+        entry.previous_definition = Some(Box::new(PreviousDefinition {
+            description: entry.description.take(),
+            input_schema: entry.input_schema.take(),
+            digest_parts: entry.digest_parts.take(),
+        }));
+    }
+    entry.description = fresh.description;
+    entry.digest = fresh.digest;
+    entry.digest_parts = fresh.digest_parts;
+    entry.input_schema = fresh.input_schema;
+    entry.argument_order = fresh.argument_order;
+    (ToolChange::Changed, entry)
+}
+
+/// What is kept of a description; `None` if there is none.
+pub(in crate::analysis) fn described(tool: &ListedTool) -> Option<String> {
+    (!tool.description.is_empty()).then(|| tool.description.clone())
+}
+
+/// What a person says that a tool does.
+pub(in crate::analysis) fn set_access(entry: &mut ToolEntry, access: AccessLevel) {
+    if entry.access != access {
+        entry.access = access;
+        let by_whom = "whoever imported it said so".to_owned();
+        entry.why.insert("effect".to_owned(), by_whom);
+    }
+}
+
+pub(in crate::analysis) fn confirm(entry: &mut ToolEntry) {
+    entry.status = ConfirmationStatus::Confirmed;
+    entry.previous_digest = None;
+    entry.previous_definition = None;
+    // The reasons for a guess that somebody has answered for.
+    entry.why.clear();
+}
+
+pub(in crate::analysis) fn line(name: &str, change: ToolChange, entry: &ToolEntry) -> ToolReport {
+    let why = entry
+        .why
+        .get("status")
+        .or_else(|| entry.why.get("access"))
+        .cloned();
+    ToolReport {
+        name: name.to_owned(),
+        change,
+        access: entry.access,
+        status: entry.status,
+        why: why.filter(|_| entry.status == ConfirmationStatus::Proposed),
+        left_out: entry.left_out(),
+    }
+}
+
+impl ToolImport {
+    /// The registration as its file holds it.
+    pub fn to_json(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string_pretty(&self.registration).map(|text| text + "\n")
+    }
+
+    /// How many tools underwent a change.
+    pub fn count(&self, change: ToolChange) -> usize {
+        self.tools
+            .iter()
+            .filter(|tool| tool.change == change)
+            .count()
+    }
+
+    /// How many tools await a person.
+    pub fn awaiting(&self) -> usize {
+        let awaits = |tool: &&ToolReport| {
+            tool.change != ToolChange::Removed && tool.status == ConfirmationStatus::Proposed
+        };
+        self.tools.iter().filter(awaits).count()
+    }
+}
+
+#[cfg(test)]
+#[path = "import_tests.rs"]
+mod tests;

@@ -1,0 +1,260 @@
+//! What a call does, as far as a tool's name, arguments and hints tell.
+//!
+//! Start at [`Verdict::of`]. It only gets worse: what its name says is where it starts.
+
+use crate::analysis::propose::arguments::{Arguments, Router};
+use crate::analysis::propose::lexicon::{
+    ADMIN, EITHER, GENTLE, INFRASTRUCTURE, JOINTS, MODIFIERS, NOUNS, OPENING, PINGED, POWERS, READ,
+    SHOWN, SILENT, WRITE,
+};
+use crate::analysis::propose::words::{ParsedToolName, split};
+use crate::analysis::tool_list::ListedTool;
+use crate::bundle::parse::registration::AccessLevel;
+
+/// What a call does, and why that is thought.
+#[derive(Debug)]
+pub(super) struct AccessProposal {
+    pub(super) access: AccessLevel,
+    pub(super) reason: String,
+    /// Whether a call can be what an argument says it is.
+    pub(super) is_router: bool,
+    /// Whether nothing comes back but that it was done.
+    pub(super) is_silent: bool,
+}
+
+impl AccessProposal {
+    /// Judges a tool.
+    pub(super) fn of(tool: &ListedTool, named: &ParsedToolName, arguments: &Arguments) -> Self {
+        let (access, reason) = of_name(named);
+        let mut verdict = Self {
+            access,
+            reason,
+            is_router: false,
+            is_silent: is_silent(named, arguments),
+        };
+        verdict.hold_against_arguments(tool, named, arguments);
+        verdict.hold_against_server(tool, named);
+        verdict.is_silent &= !verdict.is_router;
+        verdict
+    }
+
+    fn raise(&mut self, access: AccessLevel, reason: impl FnOnce() -> String) {
+        if access > self.access {
+            self.access = access;
+            self.reason = reason();
+        }
+    }
+
+    fn hold_against_arguments(
+        &mut self,
+        tool: &ListedTool,
+        named: &ParsedToolName,
+        arguments: &Arguments,
+    ) {
+        match arguments.router() {
+            Some(Router::Anything(why)) => {
+                self.is_router = true;
+                self.raise(AccessLevel::Admin, || why);
+            }
+            Some(Router::OneOf(argument, choices)) => {
+                for choice in choices {
+                    let (access, _) = of_name(&ParsedToolName::alone(choice));
+                    self.raise(access, || format!("`{argument}` can be `{choice}`"));
+                }
+            }
+            None => {}
+        }
+        if let Some(argument) = arguments.query() {
+            let is_search =
+                |word: &String| matches!(word.as_str(), "search" | "find" | "lookup" | "list");
+            let is_statement = |word: &String| {
+                matches!(
+                    word.as_str(),
+                    "sql" | "cypher" | "graphql" | "sparql" | "gremlin" | "kql"
+                )
+            };
+            if !named.own.iter().any(is_search) || split(&tool.description).iter().any(is_statement)
+            {
+                self.is_router = true;
+                self.raise(AccessLevel::Admin, || {
+                    format!("`{argument}`: the call can be whatever its statement says")
+                });
+            }
+        }
+        if self.access == AccessLevel::Read
+            && let Some(argument) = arguments.free_form()
+        {
+            self.is_router = true;
+            self.raise(AccessLevel::Admin, || {
+                format!("`{argument}` can have any members")
+            });
+        }
+        if let Some(why) = arguments.side_effect() {
+            self.raise(AccessLevel::Write, || why);
+        }
+    }
+
+    /// What a server says of its tool counts only if it makes it look worse.
+    fn hold_against_server(&mut self, tool: &ListedTool, named: &ParsedToolName) {
+        let says = self.reason.clone();
+        let leader = Leader::of(&named.own);
+        let is_leader = |verb: &str| leader.as_ref().is_some_and(|it| it.word == verb);
+        let first = split(
+            tool.description
+                .split_whitespace()
+                .next()
+                .unwrap_or_default(),
+        );
+        if let [verb] = first.as_slice()
+            && !EITHER.has(verb)
+            && !is_leader(verb)
+        {
+            let access = match () {
+                () if ADMIN.has(verb) => AccessLevel::Admin,
+                () if WRITE.has(verb) => AccessLevel::Write,
+                () => AccessLevel::Read,
+            };
+            self.raise(access, || {
+                format!("{says}, but its description begins with `{verb}`")
+            });
+        }
+        if tool.read_only_hint == Some(false) {
+            self.raise(AccessLevel::Write, || {
+                format!("{says}, but its server says it changes something")
+            });
+        }
+        if tool.destructive_hint == Some(true)
+            && !leader.as_ref().is_some_and(|it| GENTLE.has(it.word))
+        {
+            self.raise(AccessLevel::Admin, || {
+                format!("{says}, but its server calls it destructive")
+            });
+        }
+        if tool.read_only_hint == Some(true) && self.access == AccessLevel::Write {
+            self.reason += "; its server's claim to be read-only does not count";
+        }
+    }
+}
+
+/// The first verb of a name.
+struct Leader<'n> {
+    at: usize,
+    word: &'n str,
+    /// Whether only nouns that are known come before it.
+    leads: bool,
+}
+
+impl<'n> Leader<'n> {
+    fn of(words: &'n [String]) -> Option<Self> {
+        let is_verb = |word: &str| READ.has(word) || WRITE.has(word) || ADMIN.has(word);
+        let at = words.iter().position(|word| is_verb(word))?;
+        let before = words.iter().take(at);
+        let mut before = before.map(String::as_str);
+        let leads = before.all(|word| NOUNS.has(word) || MODIFIERS.has(word));
+        let word = words.get(at)?.as_str();
+        Some(Self { at, word, leads })
+    }
+
+    /// Whether it is a verb that only looks, with what comes after it.
+    fn reads(&self, words: &[String]) -> bool {
+        let next = words.get(self.at + 1).map_or("", String::as_str);
+        match self.word {
+            "take" => next == "screenshot",
+            "check" => !matches!(next, "in" | "out"),
+            "show" => !words.iter().any(|word| SHOWN.has(word)),
+            "ping" => next.is_empty() || PINGED.has(next),
+            word => READ.has(word),
+        }
+    }
+}
+
+/// What a name says: it reads only if a verb that reads leads it, and no other verb is in it.
+fn of_name(named: &ParsedToolName) -> (AccessLevel, String) {
+    let words = &named.own;
+    let leader = Leader::of(words);
+    let reading = leader.as_ref().filter(|it| it.leads && it.reads(words));
+    let is_joined = words.iter().any(|word| JOINTS.has(word));
+    let is_noun = |at: usize, word: &str| {
+        let next = words.get(at + 1).map_or("", String::as_str);
+        let is_request = matches!(word, "merge" | "pull") && matches!(next, "request" | "requests");
+        let behind = |it: &Leader<'_>| at > it.at;
+        let is_screenshot = reading.is_some_and(|it| it.word == "take" && at <= it.at + 1);
+        is_request
+            || is_screenshot
+            || reading.is_some_and(|it| at == it.at)
+            || reading.is_some_and(behind) && EITHER.has(word) && !is_joined
+            || leader.as_ref().is_some_and(behind) && matches!(word, "block" | "format")
+    };
+    let mut verbs = words
+        .iter()
+        .enumerate()
+        .filter(|(at, word)| !is_noun(*at, word));
+    let admin = verbs
+        .find(|(_, word)| ADMIN.has(word))
+        .map(|(_, word)| word.as_str());
+    let in_front = named.all.iter().filter(|word| !words.contains(word));
+    let admin = admin.or_else(|| in_front.map(String::as_str).find(|word| ADMIN.has(word)));
+    if let Some(word) = admin {
+        return (AccessLevel::Admin, format!("the name says `{word}`"));
+    }
+    let mut verbs = words
+        .iter()
+        .enumerate()
+        .filter(|(at, word)| !is_noun(*at, word));
+    let write = verbs
+        .find(|(_, word)| WRITE.has(word))
+        .map(|(_, word)| word.as_str());
+    match (reading, write, &leader) {
+        (Some(verb), None, _) => {
+            let reason = format!("`{}` leads the name, and no other verb is in it", verb.word);
+            (AccessLevel::Read, reason)
+        }
+        (_, Some(word), _) => of_write(named, word),
+        (None, None, Some(verb)) if verb.leads => of_write(named, verb.word),
+        (None, None, Some(verb)) => {
+            let first = words.first().map_or("", String::as_str);
+            let reason = format!(
+                "the name says `{}`, but nothing says what `{first}` before it does",
+                verb.word
+            );
+            (AccessLevel::Admin, reason)
+        }
+        (None, None, None) => {
+            let reason = "nothing in the name says what it does".to_owned();
+            (AccessLevel::Admin, reason)
+        }
+    }
+}
+
+/// What changes something changes more than that if it is about who may do what.
+fn of_write(named: &ParsedToolName, verb: &str) -> (AccessLevel, String) {
+    let words = &named.own;
+    let says = format!("the name says `{verb}`");
+    let opens = |pair: &[String]| match pair {
+        [before, key] => OPENING.has(before) && matches!(key.as_str(), "key" | "keys"),
+        _ => false,
+    };
+    if let Some(power) = POWERS.first(words) {
+        let reason = format!("{says}, and `{power}` decides what else can happen");
+        return (AccessLevel::Admin, reason);
+    }
+    if words.windows(2).any(opens) {
+        return (
+            AccessLevel::Admin,
+            format!("{says}, and a key that opens something"),
+        );
+    }
+    if let Some(word) = INFRASTRUCTURE.first(&named.with_server) {
+        let reason = format!("{says}, and `{word}` steers machines");
+        return (AccessLevel::Admin, reason);
+    }
+    (AccessLevel::Write, says)
+}
+
+fn is_silent(named: &ParsedToolName, arguments: &Arguments) -> bool {
+    let Some(leader) = Leader::of(&named.own) else {
+        return false;
+    };
+    let is_noun = EITHER.has(leader.word) && !arguments.puts();
+    SILENT.has(leader.word) && !is_noun && !named.own.iter().any(|word| READ.has(word))
+}

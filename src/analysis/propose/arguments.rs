@@ -1,0 +1,206 @@
+//! What a tool's arguments say of it: whether a call can be anything, changes something by the way, or goes somewhere.
+//!
+//! Start at [`Arguments::of`].
+
+use serde_json::Value as Json;
+
+use crate::analysis::propose::lexicon::{
+    CALLED, CHOOSERS, FILES, FREE_TEXT, OUTPUTS, PASSED_ON, PROGRAMS, PUT, RUNS, SWITCHES,
+    WHERE_TO, WordList,
+};
+use crate::analysis::propose::words::split;
+use crate::analysis::tool_list::ListedTool;
+use crate::domain::request::target::json_schema::{JsonTypes, SchemaLocation};
+
+/// Objects and lists within one another that are looked into.
+const MAX_DEPTH: usize = 3;
+/// Most arguments that are looked at.
+const MAX_ARGUMENTS: usize = 512;
+
+/// One argument, at any depth.
+#[derive(Debug)]
+pub(super) struct Argument {
+    /// Its name as the schema has it.
+    pub(super) name: String,
+    /// Its words.
+    pub(super) words: Vec<String>,
+    types: JsonTypes,
+    /// The texts that it can be, if the schema lists them.
+    choices: Option<Vec<String>>,
+    /// An object of which the schema names no member.
+    is_free_form: bool,
+}
+
+/// All arguments of a tool.
+#[derive(Debug)]
+pub(super) struct Arguments {
+    pub(super) list: Vec<Argument>,
+    /// The schema names no argument and allows any.
+    is_open: bool,
+}
+
+/// How a call comes to be what an argument says.
+#[derive(Debug)]
+pub(super) enum Router<'a> {
+    /// Anything.
+    Anything(String),
+    /// One of these.
+    OneOf(&'a str, &'a [String]),
+}
+
+impl Arguments {
+    /// Reads the schema of a tool.
+    pub(super) fn of(tool: &ListedTool) -> Self {
+        let mut list = Vec::new();
+        collect(&SchemaLocation::top(&tool.schema), 0, &mut list);
+        let more = tool.schema.get("additionalProperties");
+        let is_open = more.is_some_and(|it| *it != Json::Bool(false)) && list.is_empty();
+        Self { list, is_open }
+    }
+
+    fn named(&self, names: WordList, types: JsonTypes) -> Option<&Argument> {
+        let mut list = self.list.iter();
+        list.find(|it| it.types.has(types) && names.has(&it.words.join("_")))
+    }
+
+    /// Whether any has one of these words in its name.
+    pub(super) fn word(&self, words: WordList) -> Option<&str> {
+        let mut list = self.list.iter();
+        list.find_map(|it| words.first(&it.words))
+    }
+
+    /// What makes the tool a way to do other things; the worst comes first.
+    pub(super) fn router(&self) -> Option<Router<'_>> {
+        let text = JsonTypes::STRING;
+        let anything = |argument: &Argument, why: &str| {
+            Some(Router::Anything(format!("`{}` {why}", argument.name)))
+        };
+        let is_program = |it: &&Argument| {
+            PROGRAMS.has(&it.words.join("_"))
+                && (it.types.has(text) || it.types.has(JsonTypes::ARRAY))
+                && it.choices.is_none()
+        };
+        if let Some(argument) = self.list.iter().find(is_program) {
+            return anything(argument, "can hold whatever its language says");
+        }
+        if self.is_open {
+            let why = "the schema names no argument and allows any".to_owned();
+            return Some(Router::Anything(why));
+        }
+        let chooser = self.named(CHOOSERS, text);
+        if let Some(argument) = chooser.filter(|it| it.choices.is_none()) {
+            return anything(argument, "says what the call does, and can be anything");
+        }
+        let passed_on = |it: &&Argument| it.is_free_form && PASSED_ON.has(&it.words.join("_"));
+        let rest = self.list.iter().find(passed_on);
+        let called = rest.and_then(|_| self.named(CALLED, text));
+        if let Some(argument) = called.filter(|it| it.choices.is_none()) {
+            return anything(
+                argument,
+                "says what is called, with arguments that can be anything",
+            );
+        }
+        let argument = chooser.or(called)?;
+        let choices = argument.choices.as_ref()?;
+        Some(Router::OneOf(&argument.name, choices))
+    }
+
+    /// A query in a language that its tool may choose.
+    pub(super) fn query(&self) -> Option<&str> {
+        let mut list = self.list.iter();
+        let query = list.find(|it| {
+            it.types.has(JsonTypes::STRING) && it.words.last().is_some_and(|it| it == "query")
+        });
+        query.map(|it| it.name.as_str())
+    }
+
+    /// A switch that makes a call change something, or a place where it puts what it found.
+    pub(super) fn side_effect(&self) -> Option<String> {
+        self.list.iter().find_map(|it| {
+            let first = it.words.first()?;
+            let is_switch = it.types != JsonTypes::ANY && it.types.has(JsonTypes::BOOLEAN);
+            if is_switch && SWITCHES.has(first) {
+                return Some(format!("`{}` makes it change something", it.name));
+            }
+            let puts = OUTPUTS.has(first)
+                && it.words.len() > 1
+                && FILES.has(it.words.last().map_or("", String::as_str));
+            let is_text = it.types.has(JsonTypes::STRING);
+            (puts && is_text).then(|| format!("`{}` says where it writes", it.name))
+        })
+    }
+
+    /// An object that can have any members, where arguments are expected.
+    pub(super) fn free_form(&self) -> Option<&str> {
+        let mut list = self.list.iter();
+        let found = list.find(|it| {
+            it.is_free_form && PASSED_ON.has(&it.words.join("_")) && it.types != JsonTypes::ANY
+        });
+        found.map(|it| it.name.as_str())
+    }
+
+    /// Whether an argument holds a program.
+    pub(super) fn runs_commands(&self) -> bool {
+        self.named(RUNS, JsonTypes::STRING.or(JsonTypes::ARRAY))
+            .is_some()
+    }
+
+    /// Whether an argument brings along what is put somewhere.
+    pub(super) fn puts(&self) -> bool {
+        self.named(PUT, JsonTypes::ANY).is_some()
+    }
+
+    /// An argument that says where a call goes to.
+    pub(super) fn destination(&self) -> Option<&str> {
+        let leads_out = |it: &&Argument| WHERE_TO.first(&it.words).is_some();
+        let mut list = self.list.iter();
+        list.find(leads_out).map(|it| it.name.as_str())
+    }
+
+    /// An argument that can carry any text.
+    pub(super) fn free_text(&self) -> Option<&str> {
+        let found = self.named(FREE_TEXT, JsonTypes::STRING.or(JsonTypes::ARRAY))?;
+        found.choices.is_none().then_some(found.name.as_str())
+    }
+
+    /// Whether an argument says which kind of thing is looked at, among all kinds there are.
+    pub(super) fn any_kind(&self) -> Option<&str> {
+        let is_kind =
+            |it: &&Argument| matches!(it.words.join("_").as_str(), "resource_type" | "kind");
+        let is_namespace = |it: &Argument| it.words.join("_") == "namespace";
+        let kind = self.list.iter().find(is_kind)?;
+        self.list
+            .iter()
+            .any(is_namespace)
+            .then_some(kind.name.as_str())
+    }
+}
+
+fn collect(place: &SchemaLocation<'_>, depth: usize, list: &mut Vec<Argument>) {
+    for name in place.members() {
+        let Some(member) = place.member(name, depth == 0) else {
+            continue;
+        };
+        if list.len() >= MAX_ARGUMENTS {
+            return;
+        }
+        let types = member.types();
+        let is_object = types.has(JsonTypes::OBJECT) && types != JsonTypes::ANY;
+        list.push(Argument {
+            name: name.to_owned(),
+            words: split(name),
+            types,
+            choices: member.choices(),
+            is_free_form: types.has(JsonTypes::OBJECT) && member.members().is_empty(),
+        });
+        if depth >= MAX_DEPTH {
+            continue;
+        }
+        if is_object {
+            collect(&member, depth + 1, list);
+        }
+        if types.has(JsonTypes::ARRAY) && types != JsonTypes::ANY {
+            collect(&member.items(), depth + 1, list);
+        }
+    }
+}

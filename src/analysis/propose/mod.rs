@@ -1,0 +1,75 @@
+//! A first guess at what a tool does, from its name, its arguments and its server's hints.
+//!
+//! Start at [`propose`]. The guess errs on the side of suspicion: what a server says of its tool, in hints and
+//! descriptions, can make it look worse but never better, and what nobody can tell is admin.
+
+mod access;
+mod arguments;
+mod labels;
+mod lexicon;
+mod targets;
+mod words;
+
+use std::collections::BTreeMap;
+
+use crate::analysis::import::described;
+use crate::analysis::propose::access::AccessProposal;
+use crate::analysis::propose::arguments::Arguments;
+use crate::analysis::propose::words::ParsedToolName;
+pub(crate) use crate::analysis::propose::words::Prefixes;
+use crate::analysis::tool_list::ListedTool;
+use crate::bundle::parse::registration::{ConfirmationStatus, ToolEntry};
+
+/// Proposes an entry. Its status is always [`Status::Proposed`].
+pub(crate) fn propose(tool: &ListedTool, prefixes: &Prefixes) -> ToolEntry {
+    let named = ParsedToolName::of(&tool.name, prefixes);
+    let arguments = Arguments::of(tool);
+    let verdict = AccessProposal::of(tool, &named, &arguments);
+    let mut why = BTreeMap::new();
+    let yields = labels::yields(tool, &named, &arguments, &verdict);
+    if !yields.is_empty() {
+        let reason = |(label, why): &(&str, String)| format!("{label}: {why}");
+        let reasons: Vec<String> = yields.iter().map(reason).collect();
+        why.insert("yields".to_owned(), reasons.join("; "));
+    }
+    let is_secret = yields.iter().any(|(label, _)| *label == "secret");
+    let egress = labels::egress(tool, &named, &arguments, verdict.access);
+    let is_egress = egress.is_some();
+    why.extend(egress.map(|reason| ("egress".to_owned(), reason)));
+    let (sensitivity, reason) = labels::sensitivity(&named, &arguments, is_secret);
+    why.extend(reason.map(|reason| ("sensitivity".to_owned(), reason)));
+    why.insert("effect".to_owned(), verdict.reason);
+    let target_arguments = targets::propose(tool);
+    if !target_arguments.is_empty() {
+        let names = target_arguments.iter().map(|it| it.argument.as_str());
+        let names = names.collect::<Vec<_>>().join("`, `");
+        let message = format!("by its name, `{names}` says what is acted upon");
+        why.insert("target_arguments".to_owned(), message);
+    }
+    ToolEntry {
+        access: verdict.access,
+        status: ConfirmationStatus::Proposed,
+        yields: yields
+            .iter()
+            .map(|(label, _)| (*label).to_owned())
+            .collect(),
+        egress: is_egress,
+        sensitivity,
+        owner: None,
+        digest: Some(tool.digest.clone()),
+        digest_parts: Some(tool.digest_parts.clone()),
+        previous_digest: None,
+        description: described(tool),
+        previous_definition: None,
+        target_arguments,
+        typed: false,
+        groups: Vec::new(),
+        tags: BTreeMap::new(),
+        why,
+        input_schema: Some(tool.shape.clone()),
+        argument_order: tool.argument_order.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

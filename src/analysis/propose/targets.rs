@@ -1,0 +1,175 @@
+//! Which arguments look like they name what a call acts upon.
+//!
+//! Start at [`propose`]. What is proposed passes [`check`], which has the last word on every entry.
+
+use serde_json::Value as Json;
+
+use crate::analysis::propose::words::split;
+use crate::analysis::tool_list::ListedTool;
+use crate::domain::request::target::argument::TargetArgumentForm;
+use crate::domain::request::target::check::check;
+use crate::domain::request::target::json_schema::{JsonTypes, SchemaLocation};
+
+/// Objects and lists within one another that are looked into.
+const MAX_DEPTH: usize = 4;
+/// Most proposals for one tool.
+const MAX_PROPOSED: usize = 32;
+
+/// Arguments that hold a path, alone or in a list.
+const PATHS: [&str; 18] = [
+    "absolute_path",
+    "dir",
+    "directories",
+    "directory",
+    "file",
+    "file_path",
+    "file_paths",
+    "filename",
+    "filepath",
+    "folder",
+    "path",
+    "paths",
+    "repo_dir",
+    "repo_path",
+    "target_directory",
+    "target_file",
+    "target_path",
+    "working_directory",
+];
+/// Arguments that hold a path to which others are relative.
+const BASES: [&str; 6] = [
+    "cwd",
+    "repo_dir",
+    "repo_path",
+    "root_path",
+    "workdir",
+    "working_directory",
+];
+/// Arguments that hold a URL.
+const URLS: [&str; 5] = ["url", "urls", "webhook", "webhook_url", "target_url"];
+/// Arguments that hold a mail address.
+const EMAILS: [&str; 4] = ["email", "emails", "email_address", "email_addresses"];
+/// Arguments that name something of which only the look tells what it is, and what part it plays.
+const OTHERS: [(&str, Option<&str>); 13] = [
+    ("attendees", Some("recipient")),
+    ("bcc", Some("recipient")),
+    ("cc", Some("recipient")),
+    ("destination", Some("destination")),
+    ("invitees", Some("recipient")),
+    ("participants", Some("recipient")),
+    ("recipient", Some("recipient")),
+    ("recipients", Some("recipient")),
+    ("resource_uri", None),
+    ("source", Some("source")),
+    ("uri", None),
+    ("uris", None),
+    ("files", None),
+];
+
+/// The target arguments that a tool's schema suggests. They are held against what a registration keeps of it.
+pub(super) fn propose(tool: &ListedTool) -> Vec<TargetArgumentForm> {
+    let top = SchemaLocation::top(&tool.schema);
+    let mut proposals = Proposals {
+        kept: &tool.shape,
+        base: base_in(&top),
+        is_in_a_repository: ["repo", "repository"]
+            .iter()
+            .any(|it| top.members().contains(it)),
+        list: Vec::new(),
+    };
+    proposals.look_into(&top, "", 0);
+    proposals.list
+}
+
+/// The argument that other paths are relative to, if there is one and every call has it.
+fn base_in(top: &SchemaLocation<'_>) -> Option<String> {
+    let names = top.members();
+    let mut names = names.into_iter();
+    names
+        .find(|name| BASES.contains(&words(name).as_str()) && top.requires(name))
+        .map(str::to_owned)
+}
+
+fn words(name: &str) -> String {
+    split(name).join("_")
+}
+
+struct Proposals<'s> {
+    kept: &'s Json,
+    base: Option<String>,
+    /// Paths within a repository elsewhere are not paths of this machine.
+    is_in_a_repository: bool,
+    list: Vec<TargetArgumentForm>,
+}
+
+impl Proposals<'_> {
+    fn look_into(&mut self, place: &SchemaLocation<'_>, outer: &str, depth: usize) {
+        for name in place.members() {
+            // A name with such a mark in it cannot be written as a path to an argument.
+            if name.contains(['.', '[', ']']) || depth > MAX_DEPTH {
+                continue;
+            }
+            let Some(member) = place.member(name, depth == 0) else {
+                continue;
+            };
+            let at = match outer {
+                "" => name.to_owned(),
+                _ => format!("{outer}.{name}"),
+            };
+            let types = member.types();
+            if types.has(JsonTypes::OBJECT) && types != JsonTypes::ANY {
+                self.look_into(&member, &at, depth + 1);
+            } else if types.has(JsonTypes::ARRAY) && types != JsonTypes::ANY {
+                let items = member.items();
+                if items.types().has(JsonTypes::OBJECT) && items.types() != JsonTypes::ANY {
+                    self.look_into(&items, &format!("{at}[]"), depth + 1);
+                    continue;
+                }
+            }
+            let is_mail = member.has_format("email") || member.items().has_format("email");
+            self.consider(name, at, is_mail);
+        }
+    }
+
+    fn consider(&mut self, name: &str, argument: String, is_mail: bool) {
+        let words = words(name);
+        let role = OTHERS.iter().find(|(known, _)| *known == words);
+        let is_path = PATHS.contains(&words.as_str());
+        let kind = if is_mail || EMAILS.contains(&words.as_str()) {
+            Some("email")
+        } else if URLS.contains(&words.as_str()) {
+            Some("url")
+        } else if is_path && !self.is_in_a_repository {
+            Some("path")
+        } else {
+            None
+        };
+        if kind.is_none() && role.is_none() && !is_path || self.list.len() >= MAX_PROPOSED {
+            return;
+        }
+        // What every call names `files` beside a repository is relative to it.
+        let is_relative = words == "files" && self.base.is_some();
+        let kind = kind.or(is_relative.then_some("path"));
+        if words == "files" && kind.is_none() {
+            return;
+        }
+        let base = self
+            .base
+            .clone()
+            .filter(|base| kind == Some("path") && *base != argument);
+        let mut written = TargetArgumentForm {
+            kind: kind.map(str::to_owned),
+            base,
+            role: role.and_then(|(_, role)| *role).map(str::to_owned),
+            optional: false,
+            argument,
+        };
+        for is_optional in [false, true] {
+            written.optional = is_optional;
+            if check(std::slice::from_ref(&written), Some(self.kept)).is_empty() {
+                self.list.push(written);
+                return;
+            }
+        }
+    }
+}

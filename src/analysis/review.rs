@@ -1,0 +1,272 @@
+//! What a person should see of a proposal before standing behind it, and what such a person may decide.
+//!
+//! Start at [`Review::of`]. Texts come from the server that is looked at: what nobody sees in them is shown as escapes.
+
+use std::collections::BTreeMap;
+
+use unicode_security::{MixedScript, skeleton};
+
+use crate::analysis::import::{ToolChange, ToolImport, confirm, line, set_access};
+use crate::bundle::parse::registration::{AccessLevel, ConfirmationStatus, ToolEntry};
+use crate::domain::request::visible::{escaped, escaped_lines, folded, has_invisible};
+
+/// Lines of a schema or a description that are shown.
+const MAX_LINES: usize = 400;
+
+/// One proposal, ready to be shown.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToolReview {
+    /// The tool.
+    pub name: String,
+    /// Whether it is new, or has another definition than the one that was confirmed.
+    pub change: ToolChange,
+    /// What is odd about it, the oddest first.
+    pub flags: Vec<String>,
+    /// What its server says of it.
+    pub description: Vec<String>,
+    /// The schema of its arguments, as JSON.
+    pub schema: Vec<String>,
+    /// What is different in description and schema since somebody stood behind it.
+    pub differences: Vec<Difference>,
+}
+
+/// A part of the definition before and after.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// Which part.
+    pub part: String,
+    /// Lines that are no longer there.
+    pub before: Vec<String>,
+    /// Lines that are new.
+    pub after: Vec<String>,
+}
+
+/// What a person decides about one proposal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReviewDecision {
+    /// Stand behind the entry as it is now.
+    Confirm,
+    /// It does something else than was proposed.
+    Access(AccessLevel),
+    /// Its results bring these labels into a session.
+    Yields(Vec<String>),
+    /// Whether it carries anything out.
+    Egress(bool),
+}
+
+impl ToolReview {
+    /// Everything that awaits a person, by name.
+    pub fn of(imported: &ToolImport) -> Vec<Self> {
+        let alike = look_alikes(imported);
+        let tools = imported.tools.iter();
+        let awaiting = tools.filter(|it| {
+            it.change != ToolChange::Removed && it.status == ConfirmationStatus::Proposed
+        });
+        awaiting
+            .filter_map(|report| {
+                let entry = imported.registration.tools.get(&report.name)?;
+                let listed = imported.listed.get(&report.name)?;
+                let schema = pretty(&listed.schema);
+                Some(Self {
+                    name: report.name.clone(),
+                    change: report.change,
+                    flags: flags(&report.name, entry, &schema, &alike),
+                    description: lines(&listed.description),
+                    schema: lines(&schema),
+                    differences: differences(entry),
+                })
+            })
+            .collect()
+    }
+}
+
+impl ToolImport {
+    /// Does what a person has decided. `false` if there is no such tool.
+    pub fn decide(&mut self, name: &str, decision: ReviewDecision) -> bool {
+        let Some(entry) = self.registration.tools.get_mut(name) else {
+            return false;
+        };
+        match decision {
+            ReviewDecision::Confirm => confirm(entry),
+            ReviewDecision::Access(access) => set_access(entry, access),
+            ReviewDecision::Yields(labels) => {
+                entry.yields = labels;
+                entry.why.remove("yields");
+            }
+            ReviewDecision::Egress(is_egress) => {
+                entry.egress = is_egress;
+                entry.why.remove("egress");
+            }
+        }
+        let mut tools = self.tools.iter_mut();
+        if let Some(report) = tools.find(|report| report.name == name) {
+            *report = line(name, report.change, entry);
+        }
+        true
+    }
+}
+
+fn pretty(schema: &serde_json::Value) -> String {
+    match schema {
+        serde_json::Value::Null => String::new(),
+        schema => serde_json::to_string_pretty(schema).unwrap_or_default(),
+    }
+}
+
+/// The lines of a text, so many at most.
+fn lines(text: &str) -> Vec<String> {
+    let all = text.lines().count();
+    let mut lines: Vec<String> = text
+        .lines()
+        .take(MAX_LINES)
+        .map(|line| escaped(line).into_owned())
+        .collect();
+    if all > MAX_LINES {
+        lines.push(format!("… {} more lines", all - MAX_LINES));
+    }
+    lines
+}
+
+fn flags(
+    name: &str,
+    entry: &ToolEntry,
+    schema: &str,
+    alike: &BTreeMap<String, Vec<String>>,
+) -> Vec<String> {
+    let mut flags = Vec::new();
+    if has_invisible(name) {
+        flags.push("the name has characters that nobody sees".to_owned());
+    }
+    if let Some(others) = alike.get(name) {
+        let others: Vec<String> = others
+            .iter()
+            .map(|it| format!("`{}`", escaped(it)))
+            .collect();
+        flags.push(format!("the name looks like {}", others.join(" and ")));
+    }
+    if !name.is_ascii() {
+        let letters = match name.is_single_script() {
+            true => "letters beyond ASCII",
+            false => "letters of several scripts",
+        };
+        flags.push(format!("the name has {letters}"));
+    }
+    // In a description they are escapes already.
+    if entry
+        .description
+        .as_deref()
+        .is_some_and(|it| it.contains("\\u{"))
+    {
+        flags.push("the description has characters that nobody sees, shown as `\\u{…}`".to_owned());
+    }
+    if escaped_lines(schema) != schema {
+        flags.push("the schema has characters that nobody sees, shown as `\\u{…}`".to_owned());
+    }
+    flags
+}
+
+/// Names that somebody takes for one another, whatever they are written with.
+fn look_alikes(imported: &ToolImport) -> BTreeMap<String, Vec<String>> {
+    let names = || imported.tools.iter().map(|tool| &tool.name);
+    let mut looks: BTreeMap<String, Vec<&String>> = BTreeMap::new();
+    for name in names() {
+        for look in [look(name), look(&folded(name))] {
+            let alike = looks.entry(look).or_default();
+            if alike.last() != Some(&name) {
+                alike.push(name);
+            }
+        }
+    }
+    let mut alike: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for group in looks.values().filter(|group| group.len() > 1) {
+        for name in group {
+            let others = alike.entry((*name).clone()).or_default();
+            for other in group.iter().filter(|other| *other != name) {
+                if !others.contains(other) {
+                    others.push((*other).clone());
+                }
+            }
+        }
+    }
+    alike
+}
+
+/// A name as it looks to a hurried reader: the same for all letters that look alike, without marks between words.
+fn look(name: &str) -> String {
+    let looks: String = skeleton(name).collect();
+    let looks = looks.to_lowercase();
+    looks.chars().filter(|c| c.is_alphanumeric()).collect()
+}
+
+fn differences(entry: &ToolEntry) -> Vec<Difference> {
+    let Some(before) = &entry.previous_definition else {
+        return Vec::new();
+    };
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let schema =
+        |schema: &Option<serde_json::Value>| schema.as_ref().map(pretty).unwrap_or_default();
+    let mut differences = vec![
+        difference(
+            "description",
+            &text(&before.description),
+            &text(&entry.description),
+        ),
+        difference(
+            "arguments",
+            &schema(&before.input_schema),
+            &schema(&entry.input_schema),
+        ),
+    ];
+    differences.retain(|it| !it.before.is_empty() || !it.after.is_empty());
+    // What is different, but not kept to be compared.
+    let parts = |parts: &Option<String>| -> BTreeMap<String, String> {
+        let parts = parts.as_deref().unwrap_or_default().split_whitespace();
+        let pairs = parts.filter_map(|part| part.split_once(':'));
+        pairs
+            .map(|(name, digest)| (name.to_owned(), digest.to_owned()))
+            .collect()
+    };
+    let (old, new) = (parts(&before.digest_parts), parts(&entry.digest_parts));
+    for part in old
+        .keys()
+        .chain(new.keys().filter(|part| !old.contains_key(*part)))
+    {
+        let is_shown = match part.as_str() {
+            "description" => differences.iter().any(|it| it.part == "description"),
+            "inputSchema" => differences.iter().any(|it| it.part == "arguments"),
+            _ => false,
+        };
+        if old.get(part) != new.get(part) && !is_shown {
+            differences.push(Difference {
+                part: part.clone(),
+                before: Vec::new(),
+                after: Vec::new(),
+            });
+        }
+    }
+    differences
+}
+
+/// The lines that two texts do not begin and end with in common.
+fn difference(part: &str, before: &str, after: &str) -> Difference {
+    let (before, after) = (lines(before), lines(after));
+    let same = |pair: &(&String, &String)| pair.0 == pair.1;
+    let first = before.iter().zip(&after).take_while(same).count();
+    let rest = before.len().min(after.len()) - first;
+    let last = before.iter().rev().zip(after.iter().rev());
+    let last = last.take_while(same).count().min(rest);
+    let of = |all: &[String]| {
+        all.get(first..all.len() - last)
+            .unwrap_or_default()
+            .to_vec()
+    };
+    Difference {
+        part: part.to_owned(),
+        before: of(&before),
+        after: of(&after),
+    }
+}
+
+#[cfg(test)]
+#[path = "review_tests.rs"]
+mod tests;

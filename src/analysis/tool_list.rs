@@ -1,0 +1,260 @@
+//! A server's answer to `tools/list`, as any server may give it.
+//!
+//! Start at [`parse`]. What is not understood is left alone.
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value as Json, json};
+use smol_str::SmolStr;
+
+use crate::bundle::diagnostic::{BundleDiagnostic, SourceText};
+use crate::bundle::parse::json::{self, Step};
+use crate::bundle::parse::registration::{MAX_DESCRIPTION_BYTES, MAX_TOOLS, tool_name_error};
+use crate::domain::request::argument_order;
+use crate::domain::request::definition::ToolDefinition;
+use crate::domain::request::json_text::tolerant;
+use crate::domain::request::visible::escaped_lines;
+
+/// Objects and lists within each other, in the shape that is kept of a tool's arguments.
+const MAX_SHAPE_DEPTH: usize = 8;
+/// Schemas within the schema of one tool.
+const MAX_SHAPES: usize = 2_048;
+/// Properties of one object in that shape.
+const MAX_SHAPE_PROPERTIES: usize = 256;
+
+/// One tool as its server describes it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ListedTool {
+    /// Its name.
+    pub name: String,
+    /// What it says of itself, cut to [`MAX_DESCRIPTION_BYTES`], with what nobody sees as escapes.
+    pub description: String,
+    /// The definition as it is pinned, `sha256:<hex>`.
+    pub digest: String,
+    /// The parts of that ([`Definition::parts`]).
+    pub digest_parts: String,
+    /// `sha256:<hex>` over the canonical JSON of the whole definition, as pins once were.
+    pub whole_digest: String,
+    /// `annotations.readOnlyHint`.
+    pub read_only_hint: Option<bool>,
+    /// `annotations.destructiveHint`.
+    pub destructive_hint: Option<bool>,
+    /// `annotations.openWorldHint`.
+    pub open_world_hint: Option<bool>,
+    /// The shape of its arguments: names, types and which are required, nothing else.
+    pub shape: Json,
+    /// Its arguments in the order of the definition; empty if that is by name.
+    pub argument_order: Vec<SmolStr>,
+    /// The whole schema of its arguments, as the server wrote it.
+    pub schema: Json,
+}
+
+/// Reads `{"tools": […]}`, with or without `serverInfo`, or the JSON-RPC response around it.
+pub fn parse(origin: SourceText<'_>) -> Result<Vec<ListedTool>, Vec<BundleDiagnostic>> {
+    // Digested as the lists are that servers show later.
+    let held = tolerant(origin.text.as_bytes());
+    let held = SourceText {
+        text: std::str::from_utf8(&held).unwrap_or(origin.text),
+        ..origin
+    };
+    let document = json::parse(held).map_err(|fault| vec![fault])?;
+    let (path, list) = find_list(&document).ok_or_else(|| {
+        let message =
+            "there is no list of tools: expected an object with `tools`, or with `result.tools`";
+        vec![json::fault_at(origin, &[], message).narrow()]
+    })?;
+    if list.len() > MAX_TOOLS {
+        return Err(vec![
+            json::fault_at(origin, path, format!("more than {MAX_TOOLS} tools")).narrow(),
+        ]);
+    }
+    let mut faults = Vec::new();
+    let mut seen = BTreeSet::new();
+    let mut tools = Vec::with_capacity(list.len());
+    for (index, definition) in list.iter().enumerate() {
+        let mut steps = path.to_vec();
+        steps.push(Step::Index(index));
+        let read = read_tool(definition).and_then(|tool| {
+            if seen.insert(tool.name.clone()) {
+                return Ok(tool);
+            }
+            Err(format!("the tool `{}` is listed twice", tool.name))
+        });
+        match read {
+            Ok(tool) => tools.push(tool),
+            Err(message) => faults.push(json::fault_at(origin, &steps, message).narrow()),
+        }
+    }
+    if let Some(cursor) = next_cursor(&document) {
+        let message = format!("the list is not complete: it goes on at cursor `{cursor}`");
+        let fault = json::fault_at(origin, path, message).narrow();
+        faults.push(fault.with_help("fetch all pages of `tools/list` and join their `tools`"));
+    }
+    if faults.is_empty() {
+        for (tool, order) in tools
+            .iter_mut()
+            .zip(argument_order::tool_list_orders(origin.text))
+        {
+            // What is not in order is put by name.
+            if !order.is_sorted() {
+                tool.argument_order = order;
+            }
+        }
+        Ok(tools)
+    } else {
+        Err(faults)
+    }
+}
+
+fn find_list(document: &Json) -> Option<(&'static [Step<'static>], &Vec<Json>)> {
+    const HERE: &[Step<'static>] = &[Step::Key("tools")];
+    const WITHIN: &[Step<'static>] = &[Step::Key("result"), Step::Key("tools")];
+    let here = document
+        .get("tools")
+        .and_then(Json::as_array)
+        .map(|list| (HERE, list));
+    here.or_else(|| {
+        document
+            .get("result")?
+            .get("tools")?
+            .as_array()
+            .map(|list| (WITHIN, list))
+    })
+}
+
+fn next_cursor(document: &Json) -> Option<&str> {
+    let here = document.get("nextCursor").and_then(Json::as_str);
+    here.or_else(|| document.get("result")?.get("nextCursor")?.as_str())
+}
+
+fn read_tool(definition: &Json) -> Result<ListedTool, String> {
+    let object = definition.as_object().ok_or("a tool is an object")?;
+    let name = object.get("name").ok_or("a tool without `name`")?;
+    let name = name.as_str().ok_or("a tool's `name` is text")?.to_owned();
+    if let Some(message) = tool_name_error(&name) {
+        return Err(message);
+    }
+    let hint = |name: &str| object.get("annotations")?.get(name)?.as_bool();
+    let pin = ToolDefinition::of(object, &name)?;
+    Ok(ListedTool {
+        digest: pin.digests().pinned().to_string(),
+        digest_parts: pin.parts(),
+        whole_digest: pin.digests().whole().to_string(),
+        read_only_hint: hint("readOnlyHint"),
+        destructive_hint: hint("destructiveHint"),
+        open_world_hint: hint("openWorldHint"),
+        shape: {
+            let root = object.get("inputSchema").unwrap_or(&Json::Null);
+            let left = Cell::new(MAX_SHAPES);
+            Shaper { root, left }.shape(root, 0)
+        },
+        argument_order: Vec::new(),
+        description: object
+            .get("description")
+            .and_then(Json::as_str)
+            .map_or_else(String::new, kept),
+        schema: object.get("inputSchema").cloned().unwrap_or_default(),
+        name,
+    })
+}
+
+/// A description as it is kept: what nobody sees is an escape, and a long one is cut short.
+fn kept(text: &str) -> String {
+    // No more than this is looked at: an escape only makes a text longer.
+    let beginning = cut(text, MAX_DESCRIPTION_BYTES);
+    cut(&escaped_lines(beginning), MAX_DESCRIPTION_BYTES).to_owned()
+}
+
+fn cut(text: &str, bytes: usize) -> &str {
+    let mut end = bytes.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or(text)
+}
+
+/// What decisions need of a JSON Schema: names, types, what is required, and how schemas are combined. Descriptions,
+/// defaults and the like stay with the server: a registration is read by people.
+struct Shaper<'s> {
+    root: &'s Json,
+    /// How many schemas may still be looked at: what refers to itself would go on for ever.
+    left: Cell<usize>,
+}
+
+impl Shaper<'_> {
+    fn shape(&self, schema: &Json, depth: usize) -> Json {
+        let is_within = depth <= MAX_SHAPE_DEPTH && self.left.get() > 0;
+        let Some(object) = schema.as_object().filter(|_| is_within) else {
+            return json!({});
+        };
+        self.left.set(self.left.get() - 1);
+        if let Some(target) = object.get("$ref") {
+            let found = target.as_str().and_then(|it| it.strip_prefix('#'));
+            let found = found.and_then(|it| self.root.pointer(it));
+            return found.map_or_else(|| json!({}), |it| self.shape(it, depth + 1));
+        }
+        let mut kept = Map::new();
+        if let Some(name) = type_of(object, depth) {
+            kept.insert("type".to_owned(), name);
+        }
+        for word in ["anyOf", "oneOf", "allOf"] {
+            if let Some(parts) = object.get(word).and_then(Json::as_array) {
+                let parts = parts.iter().map(|part| self.shape(part, depth + 1));
+                kept.insert(word.to_owned(), parts.collect());
+            }
+        }
+        self.members(object, depth, &mut kept);
+        if let Some(items) = object.get("items") {
+            kept.insert("items".to_owned(), self.shape(items, depth + 1));
+        }
+        Json::Object(kept)
+    }
+
+    /// The members of an object: which there are, which there have to be, and whether there may be others.
+    fn members(&self, object: &Map<String, Json>, depth: usize, kept: &mut Map<String, Json>) {
+        let required = object.get("required").and_then(Json::as_array);
+        let required = required
+            .into_iter()
+            .flatten()
+            .filter(|name| name.is_string());
+        let required: Vec<&Json> = required.take(MAX_SHAPE_PROPERTIES).collect();
+        if !required.is_empty() {
+            kept.insert("required".to_owned(), json!(required));
+        }
+        if let Some(properties) = object.get("properties").and_then(Json::as_object) {
+            let shapes = properties.iter().take(MAX_SHAPE_PROPERTIES);
+            let shapes: Map<String, Json> = shapes
+                .map(|(name, property)| (name.clone(), self.shape(property, depth + 1)))
+                .collect();
+            kept.insert("properties".to_owned(), Json::Object(shapes));
+        }
+        let more = ["additionalProperties", "patternProperties"];
+        let is_open = |word: &&str| object.get(*word).is_some_and(|it| *it != Json::Bool(false));
+        if more.iter().any(is_open) {
+            kept.insert("additionalProperties".to_owned(), json!(true));
+        } else if object.contains_key("additionalProperties") {
+            kept.insert("additionalProperties".to_owned(), json!(false));
+        }
+    }
+}
+
+/// The type or types that a schema names.
+fn type_of(object: &Map<String, Json>, depth: usize) -> Option<Json> {
+    let of_strings = |list: &Json| {
+        let list = list.as_array();
+        list.is_some_and(|it| !it.is_empty() && it.iter().all(Json::is_string))
+    };
+    match object.get("type") {
+        Some(Json::String(name)) => Some(json!(name)),
+        Some(names) if of_strings(names) => Some(names.clone()),
+        None if object.get("enum").is_some_and(of_strings) => Some(json!("string")),
+        None if object.get("const").is_some_and(Json::is_string) => Some(json!("string")),
+        None if depth == 0 => Some(json!("object")),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+#[path = "tool_list_tests.rs"]
+mod tests;

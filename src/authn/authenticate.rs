@@ -1,0 +1,201 @@
+//! From what a request shows to the caller that sent it.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::authn::caller::Caller;
+use crate::authn::certificate::PeerName;
+
+/// SHA-256 of a bearer token. The token itself is never kept.
+#[derive(Clone, Copy)]
+pub struct TokenDigest([u8; 32]);
+
+/// How a caller proves who it is: any one of these will do.
+#[derive(Debug, Clone, Default)]
+pub struct CallerCredentials {
+    /// Digests of its bearer tokens.
+    pub tokens: Vec<TokenDigest>,
+    /// Names in its client certificate.
+    pub names: Vec<PeerName>,
+}
+
+/// What a request shows.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PresentedCredentials<'a> {
+    /// The value of the `authorization` header.
+    pub authorization: Option<&'a [u8]>,
+    /// The names in the client certificate, which the TLS handshake has verified.
+    pub names: &'a [PeerName],
+}
+
+/// Why nobody is who the request says. The messages are safe to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AuthenticationError {
+    /// Neither a token nor a certificate with a name.
+    #[error(
+        "this server answers configured callers only: send `authorization: Bearer <token>` or a client certificate"
+    )]
+    NoCredentials,
+    /// Two `authorization` headers. Which of them counts would be anybody's guess.
+    #[error("the `authorization` header comes twice: send it once")]
+    Repeated,
+    /// An `authorization` header that is not a bearer token.
+    #[error("the `authorization` header is not `Bearer <token>`")]
+    NotBearer,
+    /// A token that no caller has.
+    #[error("the bearer token belongs to no configured caller")]
+    UnknownToken,
+    /// A certificate whose names no caller has.
+    #[error("the client certificate names no configured caller")]
+    UnknownCertificate,
+    /// A token of one caller with the certificate of another, or a certificate with names of two.
+    #[error("the credentials belong to different callers")]
+    Conflict,
+    /// The configuration that is in force has no callers.
+    #[error("no callers are configured")]
+    NoCallers,
+}
+
+/// The callers of one configuration, by their credentials.
+pub struct Authenticator {
+    callers: Vec<Arc<Caller>>,
+    tokens: Vec<(TokenDigest, usize)>,
+    names: HashMap<PeerName, usize>,
+    local: Option<Arc<Caller>>,
+}
+
+impl TokenDigest {
+    /// The digest of a token.
+    pub fn of(token: &[u8]) -> Self {
+        Self(Sha256::digest(token).into())
+    }
+
+    /// A digest that was computed elsewhere.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl fmt::Debug for TokenDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenDigest(..)")
+    }
+}
+
+impl Authenticator {
+    /// Knows exactly these callers; with none of them, it refuses everyone.
+    pub fn new(entries: impl IntoIterator<Item = (Caller, CallerCredentials)>) -> Self {
+        let mut this = Self {
+            callers: Vec::new(),
+            tokens: Vec::new(),
+            names: HashMap::new(),
+            local: None,
+        };
+        let entries: Vec<_> = entries.into_iter().collect();
+        let has_others = entries.len() > 1;
+        for (mut caller, credentials) in entries {
+            caller.held.has_others = has_others;
+            let index = this.callers.len();
+            this.callers.push(Arc::new(caller));
+            this.tokens
+                .extend(credentials.tokens.into_iter().map(|token| (token, index)));
+            this.names
+                .extend(credentials.names.into_iter().map(|name| (name, index)));
+        }
+        this
+    }
+
+    /// Takes everyone for the one local caller. Only for listeners that nobody else can reach.
+    pub fn local(caller: Caller) -> Self {
+        let mut this = Self::new([]);
+        this.local = Some(Arc::new(caller));
+        this
+    }
+
+    /// Takes over what callers of the same names hold from who was in force before.
+    pub(super) fn carry_over(&mut self, before: &Self) {
+        let earlier = before.callers.iter().chain(&before.local);
+        let earlier: HashMap<&str, &Caller> = earlier.map(|it| (&*it.id, &**it)).collect();
+        for caller in self.callers.iter_mut().chain(&mut self.local) {
+            if let Some(earlier) = earlier.get(&*caller.id) {
+                let caller = Arc::make_mut(caller);
+                let has_others = caller.held.has_others;
+                caller.held = earlier.held.clone();
+                caller.held.has_others = has_others;
+            }
+        }
+    }
+
+    /// Whether it takes everyone for the local caller.
+    pub fn is_local(&self) -> bool {
+        self.local.is_some()
+    }
+
+    /// The caller that the evidence proves.
+    ///
+    /// Everything shown must fit: a wrong token is refused even beside a good certificate.
+    pub fn authenticate(
+        &self,
+        evidence: PresentedCredentials<'_>,
+    ) -> Result<Arc<Caller>, AuthenticationError> {
+        if let Some(local) = &self.local {
+            return Ok(Arc::clone(local));
+        }
+        if self.callers.is_empty() {
+            return Err(AuthenticationError::NoCallers);
+        }
+        let by_token = evidence
+            .authorization
+            .map(|header| self.by_token(header))
+            .transpose()?;
+        let by_name = self.by_names(evidence.names)?;
+        let index = match (by_token, by_name) {
+            (Some(token), Some(name)) if token != name => {
+                return Err(AuthenticationError::Conflict);
+            }
+            (Some(index), _) | (None, Some(index)) => index,
+            (None, None) if evidence.names.is_empty() => {
+                return Err(AuthenticationError::NoCredentials);
+            }
+            (None, None) => return Err(AuthenticationError::UnknownCertificate),
+        };
+        Ok(Arc::clone(&self.callers[index]))
+    }
+
+    fn by_token(&self, header: &[u8]) -> Result<usize, AuthenticationError> {
+        let (scheme, token) = header
+            .split_at_checked(7)
+            .ok_or(AuthenticationError::NotBearer)?;
+        if !scheme.eq_ignore_ascii_case(b"bearer ") || token.is_empty() {
+            return Err(AuthenticationError::NotBearer);
+        }
+        let shown = TokenDigest::of(token);
+        // Every digest is compared in full, so that the time taken tells nothing about any of them.
+        let mut found = None;
+        for (digest, index) in &self.tokens {
+            if digest.0.ct_eq(&shown.0).into() {
+                found = Some(*index);
+            }
+        }
+        found.ok_or(AuthenticationError::UnknownToken)
+    }
+
+    fn by_names(&self, names: &[PeerName]) -> Result<Option<usize>, AuthenticationError> {
+        let mut found = None;
+        for index in names.iter().filter_map(|name| self.names.get(name)) {
+            if found.is_some_and(|found| found != *index) {
+                return Err(AuthenticationError::Conflict);
+            }
+            found = Some(*index);
+        }
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+#[path = "authenticate_tests.rs"]
+mod tests;

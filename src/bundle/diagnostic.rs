@@ -1,0 +1,344 @@
+//! What is wrong with a bundle, and where: file, line, column, the source line and a caret.
+//!
+//! Start at [`Faults`]. Faults are collected, never thrown one at a time, so that one run of
+//! `callgate check` shows everything that has to be mended.
+
+use std::fmt;
+use std::sync::Arc;
+
+use miette::Diagnostic;
+use serde::{Serialize, Serializer};
+
+use crate::domain::request::visible::{escaped, escaped_lines, is_invisible};
+
+/// The longest part of a source line that is shown.
+const MAX_SHOWN_CHARS: usize = 120;
+/// How many faults are kept; the rest is counted.
+const MAX_FAULTS: usize = 500;
+
+/// One thing that is wrong, or that deserves a second look.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BundleDiagnostic {
+    /// The file, as the user would type it.
+    pub file: Arc<str>,
+    /// The line, from 1; `None` if it is about the whole file.
+    pub line: Option<u32>,
+    /// The column in characters, from 1.
+    pub column: Option<u32>,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+    /// The line itself, for people.
+    #[serde(skip)]
+    excerpt: Option<Excerpt>,
+}
+
+/// A source line, and which part of it is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Excerpt {
+    text: String,
+    caret_start: usize,
+    caret_chars: usize,
+}
+
+/// Everything that is wrong with a bundle, ordered by place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BundleError {
+    list: Vec<BundleDiagnostic>,
+    left_out: usize,
+}
+
+/// A text and the name it is known by: the place faults point into.
+#[derive(Debug, Clone, Copy)]
+pub struct SourceText<'a> {
+    /// The file, as the user would type it.
+    pub file: &'a Arc<str>,
+    /// Its content.
+    pub text: &'a str,
+}
+
+impl BundleDiagnostic {
+    /// A fault of a file as a whole.
+    pub fn for_file(file: &Arc<str>, message: impl Into<String>) -> Self {
+        Self {
+            file: Arc::clone(file),
+            line: None,
+            column: None,
+            message: message.into(),
+            help: None,
+            excerpt: None,
+        }
+    }
+
+    /// A fault at a span of bytes. A span that is not one of the text's is moved to where it could be.
+    pub fn at(
+        origin: SourceText<'_>,
+        offset: usize,
+        length: usize,
+        message: impl Into<String>,
+    ) -> Self {
+        let text = origin.text;
+        let start = floor_char_boundary(text, offset);
+        let end = floor_char_boundary(text, start.saturating_add(length)).max(start);
+        let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
+        let line_end = text[start..]
+            .find('\n')
+            .map_or(text.len(), |newline| start + newline);
+        let line = text[..start].bytes().filter(|byte| *byte == b'\n').count();
+        let column = text[line_start..start].chars().count();
+        let width = text[start..end.min(line_end)].chars().count().max(1);
+        let mut fault = Self::for_file(origin.file, message);
+        fault.line = Some(saturate(line + 1));
+        fault.column = Some(saturate(column + 1));
+        fault.excerpt = Some(Excerpt::new(&text[line_start..line_end], column, width));
+        fault
+    }
+
+    /// A fault at a line and column counted from 1, as parsers of JSON report them.
+    pub fn at_line(
+        origin: SourceText<'_>,
+        line: usize,
+        column: usize,
+        message: impl Into<String>,
+    ) -> Self {
+        let skipped = line.saturating_sub(1);
+        let offset: usize = origin
+            .text
+            .split_inclusive('\n')
+            .take(skipped)
+            .map(str::len)
+            .sum();
+        Self::at(
+            origin,
+            offset.saturating_add(column.saturating_sub(1)),
+            1,
+            message,
+        )
+    }
+
+    /// Adds what to do about it.
+    pub fn with_help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Adds a remark to the message.
+    pub fn and_more(mut self, remark: &str) -> Self {
+        self.message = format!("{} {remark}", self.message);
+        self
+    }
+
+    /// Points at the first character only, where the whole would cover several lines.
+    pub fn narrow(mut self) -> Self {
+        if let Some(excerpt) = &mut self.excerpt {
+            excerpt.caret_chars = 1;
+        }
+        self
+    }
+
+    /// What a diagnostic of Cedar's says, at the place in `origin` it points to.
+    pub fn from_diagnostic(origin: SourceText<'_>, diagnostic: &dyn Diagnostic) -> Self {
+        let labels: Vec<_> = diagnostic.labels().into_iter().flatten().collect();
+        let message = full_message(diagnostic);
+        let mut fault = match labels.first() {
+            Some(label) => Self::at(origin, label.offset(), label.len(), message),
+            None => Self::for_file(origin.file, message),
+        };
+        let noted = labels
+            .iter()
+            .filter_map(|label| label.label())
+            .filter(|note| !note.is_empty());
+        let help = diagnostic.help().map(|help| help.to_string());
+        let notes: Vec<String> = noted.map(str::to_owned).chain(help).collect();
+        if !notes.is_empty() {
+            fault.help = Some(notes.join("; "));
+        }
+        fault
+    }
+
+    fn write(&self, f: &mut fmt::Formatter<'_>, word: &str) -> fmt::Result {
+        writeln!(f, "{word}: {}", escaped_lines(&self.message))?;
+        let file = escaped(&self.file);
+        let gutter = self.line.map_or(1, |line| line.to_string().len());
+        match (self.line, self.column) {
+            (Some(line), Some(column)) => writeln!(f, "{:gutter$}--> {file}:{line}:{column}", "")?,
+            _ => writeln!(f, "{:gutter$}--> {file}", "")?,
+        }
+        if let (Some(excerpt), Some(line)) = (&self.excerpt, self.line) {
+            writeln!(f, "{:gutter$} |", "")?;
+            writeln!(f, "{line} | {}", excerpt.text)?;
+            let indent = excerpt.caret_start;
+            writeln!(
+                f,
+                "{:gutter$} | {:indent$}{}",
+                "",
+                "",
+                "^".repeat(excerpt.caret_chars)
+            )?;
+        }
+        if let Some(help) = &self.help {
+            writeln!(f, "{:gutter$} = help: {}", "", escaped_lines(help))?;
+        }
+        Ok(())
+    }
+
+    /// The fault as a warning, for people.
+    pub fn as_warning(&self) -> impl fmt::Display + '_ {
+        Worded {
+            fault: self,
+            word: "warning",
+        }
+    }
+}
+
+struct Worded<'a> {
+    fault: &'a BundleDiagnostic,
+    word: &'static str,
+}
+
+impl fmt::Display for Worded<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fault.write(f, self.word)
+    }
+}
+
+impl fmt::Display for BundleDiagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, "fault")
+    }
+}
+
+impl Excerpt {
+    fn new(line: &str, caret_start: usize, caret_chars: usize) -> Self {
+        // A tab would move the caret, and so would an escape.
+        let clean: Vec<char> = line
+            .chars()
+            .map(|c| match c {
+                '\t' | '\r' => ' ',
+                c if is_invisible(c) => '\u{fffd}',
+                c => c,
+            })
+            .collect();
+        let clean_len = clean
+            .iter()
+            .rposition(|c| *c != ' ')
+            .map_or(0, |last| last + 1);
+        if clean_len <= MAX_SHOWN_CHARS {
+            let text = clean[..clean_len].iter().collect();
+            return Self {
+                text,
+                caret_start,
+                caret_chars,
+            };
+        }
+        let from = caret_start
+            .saturating_sub(MAX_SHOWN_CHARS / 3)
+            .min(clean_len);
+        let to = from.saturating_add(MAX_SHOWN_CHARS).min(clean_len);
+        let (before, after) = (
+            if from > 0 { "…" } else { "" },
+            if to < clean_len { "…" } else { "" },
+        );
+        let shown: String = clean[from..to].iter().collect();
+        let caret_start = caret_start - from + before.chars().count();
+        let room = (to - from + 1).saturating_sub(caret_start).max(1);
+        let text = format!("{before}{shown}{after}");
+        Self {
+            text,
+            caret_start,
+            caret_chars: caret_chars.min(room),
+        }
+    }
+}
+
+impl BundleError {
+    /// Orders the faults by place and drops repetitions; `None` if nothing is wrong.
+    pub fn from_diagnostics(mut list: Vec<BundleDiagnostic>) -> Option<Self> {
+        order(&mut list);
+        let left_out = list.len().saturating_sub(MAX_FAULTS);
+        list.truncate(MAX_FAULTS);
+        (!list.is_empty()).then_some(Self { list, left_out })
+    }
+
+    /// A single fault.
+    pub fn one(fault: BundleDiagnostic) -> Self {
+        Self {
+            list: vec![fault],
+            left_out: 0,
+        }
+    }
+
+    /// The faults, by place.
+    pub fn iter(&self) -> impl Iterator<Item = &BundleDiagnostic> {
+        self.list.iter()
+    }
+
+    /// How many there are, those left out included. Never zero.
+    pub fn count(&self) -> usize {
+        self.list.len() + self.left_out
+    }
+}
+
+/// Orders by place and drops repetitions.
+pub(crate) fn order(list: &mut Vec<BundleDiagnostic>) {
+    list.sort_by(|a, b| {
+        let key = |fault: &BundleDiagnostic| (fault.line, fault.column);
+        a.file
+            .cmp(&b.file)
+            .then(key(a).cmp(&key(b)))
+            .then_with(|| a.message.cmp(&b.message))
+    });
+    list.dedup();
+}
+
+impl fmt::Display for BundleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for fault in &self.list {
+            writeln!(f, "{fault}")?;
+        }
+        if self.left_out > 0 {
+            writeln!(f, "… and {} more", self.left_out)?;
+        }
+        let count = self.count();
+        write!(f, "{count} {}", if count == 1 { "fault" } else { "faults" })
+    }
+}
+
+impl std::error::Error for BundleError {}
+
+impl Serialize for BundleError {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.list.serialize(serializer)
+    }
+}
+
+/// Cedar says the essential part of some errors only in their sources.
+fn full_message(diagnostic: &dyn Diagnostic) -> String {
+    let mut message = diagnostic.to_string();
+    let mut source = std::error::Error::source(diagnostic);
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        if !message.contains(&text) {
+            message = format!("{message}: {text}");
+        }
+        source = cause.source();
+    }
+    message
+}
+
+fn floor_char_boundary(text: &str, index: usize) -> usize {
+    let mut index = index.min(text.len());
+    while !text.is_char_boundary(index) {
+        index -= 1;
+    }
+    index
+}
+
+fn saturate(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+#[path = "diagnostic_tests.rs"]
+mod tests;

@@ -1,0 +1,397 @@
+//! Through a directory and everything below it: which files are there, what kind each is, and what they hold.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::OFlags;
+use sha2::{Digest, Sha256};
+
+use crate::bundle::diagnostic::{BundleDiagnostic, BundleError, SourceText};
+use crate::bundle::files::listing::DirectoryListing;
+use crate::bundle::files::manifest::{self, FileDigests};
+use crate::bundle::files::unread;
+use crate::bundle::files::{
+    BundleFiles, FileKind, MAX_DEPTH, MAX_ENTRIES, MAX_FILE_BYTES, MAX_TOTAL_BYTES, SourceFile,
+};
+use crate::config::Config;
+use crate::domain::request::canonical;
+
+/// Files that are no part of a bundle have digests as well.
+pub(crate) fn add_others(
+    root: &Path,
+    shown_root: &Path,
+    others: &[String],
+    digests: &mut FileDigests,
+    faults: &mut Vec<BundleDiagnostic>,
+) {
+    let mut total = 0u64;
+    for name in others {
+        let shown = || Arc::from(shown_root.join(name).display().to_string());
+        match read_bounded(&root.join(name)) {
+            Ok(bytes) => {
+                total += bytes.len() as u64;
+                if total > MAX_TOTAL_BYTES {
+                    let message = format!("files that are not read exceed {MAX_TOTAL_BYTES} bytes");
+                    return faults.push(BundleDiagnostic::for_file(&shown(), message));
+                }
+                digests.insert(Arc::from(name.as_str()), Sha256::digest(&bytes).into());
+            }
+            Err(message) => {
+                faults.push(BundleDiagnostic::for_file(&shown(), message));
+            }
+        }
+    }
+}
+
+/// A walk through a directory: what is there, before any of it is read.
+pub(crate) struct DirectoryWalk {
+    shown_root: PathBuf,
+    pub(crate) root: PathBuf,
+    visited: HashSet<PathBuf>,
+    found: Vec<(String, FileKind)>,
+    /// Files that are no part of a bundle.
+    pub(crate) others: Vec<String>,
+    pub(crate) has_manifest: bool,
+    pub(crate) listing: DirectoryListing,
+    entries: usize,
+    faults: Vec<BundleDiagnostic>,
+    warnings: Vec<BundleDiagnostic>,
+    /// The paths of what [`Walk::warnings`] are about.
+    pointed_out: Vec<String>,
+}
+
+impl DirectoryWalk {
+    /// Looks through a directory.
+    pub(crate) fn of(dir: &Path) -> Result<Self, BundleError> {
+        let shown: Arc<str> = Arc::from(dir.display().to_string());
+        let fail = |message: String| {
+            let fault = BundleDiagnostic::for_file(&shown, message)
+                .with_help("name a directory that holds `*.cedar` files");
+            BundleError::one(fault)
+        };
+        // Resolved once: a link that is switched meanwhile leads to another load, and never into this one.
+        let root = dir
+            .canonicalize()
+            .map_err(|error| fail(format!("cannot read the directory: {}", plain(&error))))?;
+        if !root.is_dir() {
+            return Err(fail("this is not a directory".to_owned()));
+        }
+        let mut walk = Self {
+            shown_root: dir.to_owned(),
+            visited: HashSet::from([root.clone()]),
+            listing: DirectoryListing::new(&root),
+            root,
+            found: Vec::new(),
+            others: Vec::new(),
+            has_manifest: false,
+            entries: 0,
+            faults: Vec::new(),
+            warnings: Vec::new(),
+            pointed_out: Vec::new(),
+        };
+        walk.directory(Path::new(""), 0);
+        Ok(walk)
+    }
+
+    fn shown(&self, relative: &Path) -> Arc<str> {
+        Arc::from(self.shown_root.join(relative).display().to_string())
+    }
+
+    fn fault(&mut self, relative: &Path, message: impl Into<String>) {
+        let fault = BundleDiagnostic::for_file(&self.shown(relative), message);
+        self.faults.push(fault);
+    }
+
+    fn directory(&mut self, relative: &Path, depth: usize) {
+        if depth > MAX_DEPTH {
+            return self.fault(
+                relative,
+                format!("directories nest deeper than {MAX_DEPTH}"),
+            );
+        }
+        if let Ok(metadata) = fs::metadata(self.root.join(relative)) {
+            self.listing.time_of(&metadata);
+        }
+        let listing = match fs::read_dir(self.root.join(relative)) {
+            Ok(listing) => listing,
+            Err(error) => {
+                return self.fault(
+                    relative,
+                    format!("cannot read the directory: {}", plain(&error)),
+                );
+            }
+        };
+        let mut names = Vec::new();
+        for entry in listing {
+            self.entries += 1;
+            if self.entries > MAX_ENTRIES {
+                return self.fault(
+                    relative,
+                    format!("the directory holds more than {MAX_ENTRIES} entries"),
+                );
+            }
+            match entry {
+                Ok(entry) => names.push(entry.file_name()),
+                Err(error) => self.fault(
+                    relative,
+                    format!("cannot read the directory: {}", plain(&error)),
+                ),
+            }
+        }
+        names.sort();
+        for name in &names {
+            let path = relative.join(name);
+            match name.to_str() {
+                Some(name) if unread::is_set_aside(name) => {
+                    if !self.root.join(&path).is_dir() {
+                        self.unread(&path, &names);
+                    }
+                }
+                Some(_) => self.entry(&path, &names, depth),
+                None => self.fault(&path, "the file's name is not UTF-8"),
+            }
+        }
+    }
+
+    /// Points out a file that looks as if it were read.
+    fn unread(&mut self, relative: &Path, beside: &[OsString]) {
+        let has = |name: &str| beside.iter().any(|other| other == name);
+        let Some(found) = unread::remark(relative, has) else {
+            return;
+        };
+        let remark = BundleDiagnostic::for_file(&self.shown(relative), "this file is not read")
+            .with_help(found.help);
+        match found.is_fault {
+            true => self.faults.push(remark),
+            false => {
+                self.pointed_out.push(slashed(relative));
+                self.warnings.push(remark);
+            }
+        }
+    }
+
+    fn entry(&mut self, relative: &Path, beside: &[OsString], depth: usize) {
+        let full = self.root.join(relative);
+        let resolved = match full.canonicalize() {
+            Ok(resolved) => resolved,
+            // Gone between listing and reading: an editor saved; the watcher will call again.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !full.is_symlink() => return,
+            Err(error) => {
+                return self.fault(
+                    relative,
+                    format!("cannot follow the link: {}", plain(&error)),
+                );
+            }
+        };
+        let kind = kind_of(relative);
+        if resolved.is_dir() {
+            if !resolved.starts_with(&self.root) {
+                return self.fault(relative, "the link leads out of the directory");
+            }
+            if !self.visited.insert(resolved) {
+                return self.fault(
+                    relative,
+                    "the link leads to a directory that is read already",
+                );
+            }
+            return self.directory(relative, depth + 1);
+        }
+        let name = slashed(relative);
+        let is_manifest = name == manifest::NAME;
+        let is_inside = resolved.starts_with(&self.root);
+        if !is_inside && (is_manifest || kind.is_some()) {
+            return self.fault(relative, "the link leads out of the directory");
+        }
+        if is_manifest || kind.is_some() {
+            match fs::metadata(&resolved) {
+                Ok(metadata) => self.listing.file(&name, &resolved, &metadata),
+                Err(error) => self.fault(relative, plain(&error)),
+            }
+        }
+        self.has_manifest |= is_manifest;
+        match kind {
+            _ if is_manifest => {}
+            Some(kind) => self.found.push((name, kind)),
+            None => {
+                self.unread(relative, beside);
+                if is_inside {
+                    self.others.push(name);
+                }
+            }
+        }
+    }
+
+    /// Reads what was found.
+    pub(crate) fn finish(mut self) -> BundleFiles {
+        let mut found = std::mem::take(&mut self.found);
+        found.sort_by(|a, b| a.0.cmp(&b.0));
+        let mut digest = Sha256::new();
+        let mut digests = FileDigests::new();
+        let mut sources = Vec::with_capacity(found.len());
+        let mut total = 0u64;
+        for (relative, kind) in found {
+            let path = Path::new(&relative);
+            let shown = self.shown(path);
+            let bytes = match read_bounded(&self.root.join(path)) {
+                Ok(bytes) => bytes,
+                Err(message) => {
+                    self.fault(path, message);
+                    continue;
+                }
+            };
+            total += bytes.len() as u64;
+            if total > MAX_TOTAL_BYTES {
+                self.fault(
+                    path,
+                    format!("the directory's files exceed {MAX_TOTAL_BYTES} bytes together"),
+                );
+                break;
+            }
+            let own = Sha256::digest(&bytes).into();
+            digests.insert(Arc::from(relative.as_str()), own);
+            // Lengths go first, so that no two sets of files look the same.
+            for part in [relative.as_bytes(), &bytes] {
+                digest.update((part.len() as u64).to_be_bytes());
+                digest.update(part);
+            }
+            let stem = path
+                .file_stem()
+                .map(|stem| stem.to_string_lossy())
+                .unwrap_or_default();
+            match as_text(&shown, bytes) {
+                Ok(text) => sources.push(SourceFile {
+                    kind,
+                    file: shown,
+                    stem: Arc::from(stem),
+                    text: Arc::from(text),
+                }),
+                Err(fault) => self.faults.push(fault),
+            }
+        }
+        for relative in &self.pointed_out {
+            digest.update(b"not read");
+            digest.update((relative.len() as u64).to_be_bytes());
+            digest.update(relative);
+        }
+        if self.has_manifest {
+            self.check_manifest(&digests);
+        }
+        let digest = Arc::from(format!("sha256:{}", canonical::hex(&digest.finalize())));
+        BundleFiles {
+            sources,
+            faults: self.faults,
+            warnings: self.warnings,
+            digest,
+            digests,
+        }
+    }
+
+    fn check_manifest(&mut self, read: &FileDigests) {
+        let path = Path::new(manifest::NAME);
+        let bytes = match read_bounded(&self.root.join(path)) {
+            Ok(bytes) => bytes,
+            Err(message) => return self.fault(path, message),
+        };
+        let mut all = read.clone();
+        let (root, shown) = (&self.root, &self.shown_root);
+        add_others(root, shown, &self.others, &mut all, &mut self.faults);
+        let file = self.shown(path);
+        match as_text(&file, bytes) {
+            Ok(text) => {
+                let origin = SourceText {
+                    file: &file,
+                    text: &text,
+                };
+                let found = manifest::check(origin, &all, |name| self.shown(Path::new(name)));
+                self.faults.extend(found);
+            }
+            Err(fault) => self.faults.push(fault),
+        }
+    }
+}
+
+/// What a file holds; `None` if it is not part of a bundle.
+pub(crate) fn kind_of(relative: &Path) -> Option<FileKind> {
+    let name = relative.file_name()?.to_str()?;
+    let room = relative
+        .parent()
+        .and_then(|parent| parent.iter().next())
+        .and_then(|room| room.to_str());
+    match (Path::new(name).extension()?.to_str()?, room) {
+        ("cedarschema", _) => Some(FileKind::Schema),
+        ("cedar", _) => Some(FileKind::Policies),
+        ("json", _) if name.ends_with(".links.json") => Some(FileKind::Links),
+        ("json", Some("links")) => Some(FileKind::Links),
+        ("json", Some("entities")) => Some(FileKind::Entities),
+        ("json", Some("tools")) => Some(FileKind::Registration),
+        ("toml", None) if name == Config::FILE_NAME => Some(FileKind::Config),
+        _ => None,
+    }
+}
+
+/// A path with `/` between its parts, whatever the system writes.
+fn slashed(relative: &Path) -> String {
+    let parts: Vec<_> = relative.iter().map(|part| part.to_string_lossy()).collect();
+    parts.join("/")
+}
+
+/// The text of a file. A byte order mark is none of it, and parsers differ in what they make of one.
+pub(crate) fn as_text(file: &Arc<str>, bytes: Vec<u8>) -> Result<String, BundleDiagnostic> {
+    let text = String::from_utf8(bytes).map_err(|error| not_text(file, error.as_bytes()))?;
+    match text.strip_prefix('\u{feff}') {
+        Some(rest) => {
+            let origin = SourceText { file, text: rest };
+            let fault =
+                BundleDiagnostic::at(origin, 0, 1, "the file begins with a byte order mark");
+            Err(fault.with_help("save it as UTF-8 without one"))
+        }
+        None => Ok(text),
+    }
+}
+
+pub(crate) fn read_bounded(path: &Path) -> Result<Vec<u8>, String> {
+    let cannot = |error: io::Error| format!("cannot read the file: {}", plain(&error));
+    // A pipe or a device would block or never end; opening one would, too.
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::options()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path);
+    let file = file.map_err(cannot)?;
+    if !file.metadata().map_err(cannot)?.is_file() {
+        return Err("this is not a regular file".to_owned());
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(cannot)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(format!("the file is larger than {MAX_FILE_BYTES} bytes"));
+    }
+    Ok(bytes)
+}
+
+pub(crate) fn not_text(file: &Arc<str>, bytes: &[u8]) -> BundleDiagnostic {
+    let valid = bytes
+        .utf8_chunks()
+        .next()
+        .map(|chunk| chunk.valid())
+        .unwrap_or_default();
+    let text = format!("{valid}\u{fffd}");
+    let origin = SourceText { file, text: &text };
+    BundleDiagnostic::at(origin, valid.len(), 1, "this byte is not UTF-8 text")
+}
+
+/// The operating system's words without the error number.
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    let bare = text
+        .rfind(" (os error")
+        .map_or(text.as_str(), |at| &text[..at]);
+    bare.to_lowercase()
+}

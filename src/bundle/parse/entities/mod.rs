@@ -1,0 +1,302 @@
+//! Entities: of `entities/*.json`, of the registrations, and the schema's own actions.
+//!
+//! Start at [`collect`]. `members` knows what an entity consists of, [`generations`] how far up it may go.
+
+pub mod hierarchy;
+mod members;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use callgate_engine::cedar::{
+    CoreSchema, Entity, EntityJsonParser, EntitySchemaConformanceChecker, EntityUID, Extensions,
+    NoEntitiesSchema, TCComputation, ValidatorSchema,
+};
+use serde_json::Value as Json;
+
+use crate::bundle::diagnostic::BundleDiagnostic;
+use crate::bundle::files::SourceFile;
+use crate::bundle::parallel::map_parallel;
+use crate::bundle::parse::entities::hierarchy::{MAX_GENERATIONS, MAX_PARENTS};
+use crate::bundle::parse::json::{self, Step};
+use crate::bundle::parse::registration::Registration;
+
+/// The most entities of a bundle.
+pub const MAX_ENTITIES: usize = 5_000_000;
+/// Finding a place costs a walk through its file: after this many of a kind, the rest is left out.
+const MAX_TOLD: usize = 200;
+
+/// Files with fewer entities than this are not worth a thread.
+const SHARED_OUT: usize = 512;
+/// So many are parsed at a time.
+const BATCH: usize = 256;
+
+/// Every entity, and where it is written.
+#[derive(Debug, Default)]
+pub struct CollectedEntities {
+    /// The entities, with direct parents.
+    pub entities: Vec<Entity>,
+    places: HashMap<EntityUID, Place>,
+}
+
+/// Where an entity is written.
+#[derive(Debug, Clone)]
+struct Place {
+    source: SourceFile,
+    path: Path,
+}
+
+#[derive(Debug, Clone)]
+enum Path {
+    Element(usize),
+    Members(Vec<String>),
+}
+
+impl Place {
+    fn steps(&self) -> Vec<Step<'_>> {
+        match &self.path {
+            Path::Element(index) => vec![Step::Index(*index)],
+            Path::Members(keys) => keys.iter().map(|key| Step::Key(key)).collect(),
+        }
+    }
+
+    fn fault(&self, message: impl Into<String>) -> BundleDiagnostic {
+        json::fault_at(self.source.origin(), &self.steps(), message).narrow()
+    }
+
+    fn shown(&self) -> String {
+        let fault = self.fault("");
+        format!("`{}` line {}", fault.file, fault.line.unwrap_or(0))
+    }
+}
+
+impl CollectedEntities {
+    /// How many entities are written down, the schema's actions left out.
+    pub fn written(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Whether an entity is written down.
+    pub fn has(&self, uid: &EntityUID) -> bool {
+        self.places.contains_key(uid)
+    }
+
+    /// The file that an entity is written in, if it is written.
+    pub fn file_of(&self, uid: &EntityUID) -> Option<&str> {
+        self.places.get(uid).map(|place| &*place.source.file)
+    }
+
+    /// A fault at an attribute of an entity, or at the entity if it is not an attribute there.
+    pub fn diagnostic_at_attribute(
+        &self,
+        uid: &EntityUID,
+        attribute: &str,
+        message: impl Into<String>,
+    ) -> Option<BundleDiagnostic> {
+        let place = self.places.get(uid)?;
+        let mut steps = place.steps();
+        if matches!(place.path, Path::Element(_)) {
+            steps.extend([Step::Key("attrs"), Step::Key(attribute)]);
+        }
+        Some(json::fault_at(place.source.origin(), &steps, message))
+    }
+
+    /// A fault at the place of an entity; `None` if it is not written anywhere.
+    pub fn diagnostic_at_entity(
+        &self,
+        uid: &EntityUID,
+        message: impl Into<String>,
+    ) -> Option<BundleDiagnostic> {
+        self.places.get(uid).map(|place| place.fault(message))
+    }
+}
+
+/// Parses and checks every entity. Without a schema (because it has faults itself) only the form is checked.
+pub fn collect<'a>(
+    sources: impl Iterator<Item = &'a SourceFile>,
+    registrations: &[(&'a SourceFile, Registration)],
+    schema: Option<&ValidatorSchema>,
+    faults: &mut Vec<BundleDiagnostic>,
+) -> CollectedEntities {
+    let mut reader = Reader {
+        core: schema.map(CoreSchema::new),
+        collected: CollectedEntities::default(),
+        faults,
+        told: 0,
+    };
+    for (source, registration) in registrations {
+        for (path, json) in registration.entities() {
+            let path = Path::Members(path.into_iter().map(str::to_owned).collect());
+            let parsed = reader.parser().parse(json);
+            let source = (*source).clone();
+            reader.take(Place { source, path }, parsed);
+        }
+    }
+    for source in sources {
+        match json::parse(source.origin()) {
+            Ok(Json::Array(list)) => {
+                reader.members(source, &list);
+                for (index, parsed) in reader.parse_all(list).into_iter().enumerate() {
+                    let place = Place {
+                        source: source.clone(),
+                        path: Path::Element(index),
+                    };
+                    reader.take(place, parsed);
+                }
+            }
+            Ok(_) => {
+                reader
+                    .faults
+                    .push(json::fault_at(source.origin(), &[], "entities are a list"))
+            }
+            Err(fault) => reader.faults.push(fault),
+        }
+    }
+    let mut collected = reader.collected;
+    if let Some(uid) = hierarchy::too_many(&collected.entities) {
+        let message = format!("more than {MAX_GENERATIONS} generations stand above `{uid}`");
+        faults.extend(collected.diagnostic_at_entity(uid, message));
+    }
+    match schema.map(ValidatorSchema::action_entities) {
+        Some(Ok(actions)) => collected.entities.extend(actions.iter().cloned()),
+        Some(Err(error)) => faults.push(BundleDiagnostic::for_file(
+            &Arc::from("<schema>"),
+            error.to_string(),
+        )),
+        None => {}
+    }
+    collected
+}
+
+struct Reader<'s, 'f> {
+    core: Option<CoreSchema<'s>>,
+    collected: CollectedEntities,
+    faults: &'f mut Vec<BundleDiagnostic>,
+    told: usize,
+}
+
+impl Reader<'_, '_> {
+    fn parser(&self) -> Parser<'_> {
+        Parser {
+            core: self.core.as_ref(),
+        }
+    }
+
+    /// Faults of members that no entity has: Cedar passes over them, and with them over what they say.
+    fn members(&mut self, source: &SourceFile, list: &[Json]) {
+        for (index, entity) in list.iter().enumerate() {
+            if self.told >= MAX_TOLD {
+                return;
+            }
+            if let Some((mut path, message, help)) = members::unknown(entity) {
+                path.insert(0, Step::Index(index));
+                let fault = json::fault_at(source.origin(), &path, message);
+                self.tell(help.into_iter().fold(fault, BundleDiagnostic::with_help));
+            }
+        }
+    }
+
+    /// Parses the entities of a file, on all processors if they are many.
+    fn parse_all(&self, mut list: Vec<Json>) -> Vec<Result<Entity, String>> {
+        let is_much = list.len() >= SHARED_OUT;
+        let mut batches = Vec::new();
+        while !list.is_empty() {
+            batches.push(list.split_off(list.len().saturating_sub(BATCH)));
+        }
+        batches.reverse();
+        let parser = self.parser();
+        let parse = |batch: Vec<Json>| -> Vec<_> {
+            batch.into_iter().map(|json| parser.parse(json)).collect()
+        };
+        let parsed = map_parallel(batches, is_much, parse);
+        parsed.into_iter().flatten().collect()
+    }
+
+    fn take(&mut self, place: Place, parsed: Result<Entity, String>) {
+        if self.collected.entities.len() >= MAX_ENTITIES {
+            if self.collected.entities.len() == MAX_ENTITIES && self.faults.is_empty() {
+                self.faults.push(place.fault(format!(
+                    "the bundle holds more than {MAX_ENTITIES} entities"
+                )));
+            }
+            return;
+        }
+        if self.told >= MAX_TOLD {
+            return;
+        }
+        match parsed {
+            Ok(entity) if entity.uid().entity_type().is_action() => {
+                self.tell(place.fault("actions are defined in the schema, not among the entities"));
+            }
+            Ok(entity) if entity.parents().nth(MAX_PARENTS).is_some() => {
+                self.tell(place.fault(format!("an entity has at most {MAX_PARENTS} parents")));
+            }
+            Ok(entity) => self.keep(place, entity),
+            Err(message) => self.tell(place.fault(message)),
+        }
+    }
+
+    fn tell(&mut self, fault: BundleDiagnostic) {
+        self.told += 1;
+        self.faults.push(fault);
+    }
+
+    fn keep(&mut self, place: Place, entity: Entity) {
+        if let Some(earlier) = self.collected.places.get(entity.uid()) {
+            let uid = entity.uid();
+            let here = place.fault(format!(
+                "the entity `{uid}` is defined twice, also in {}",
+                earlier.shown()
+            ));
+            let there = earlier.fault(format!(
+                "the entity `{uid}` is defined twice, also in {}",
+                place.shown()
+            ));
+            self.tell(here);
+            self.tell(there);
+            return;
+        }
+        self.collected.places.insert(entity.uid().clone(), place);
+        self.collected.entities.push(entity);
+    }
+}
+
+struct Parser<'a> {
+    core: Option<&'a CoreSchema<'a>>,
+}
+
+impl Parser<'_> {
+    fn parse(&self, json: Json) -> Result<Entity, String> {
+        let extensions = Extensions::all_available();
+        let tc = TCComputation::ComputeNow;
+        let Some(core) = self.core else {
+            let parser = EntityJsonParser::<NoEntitiesSchema>::new(None, extensions, tc);
+            return parser
+                .single_from_json_value(json)
+                .map_err(|error| chain(&error));
+        };
+        let parser = EntityJsonParser::new(Some(core), extensions, tc);
+        let entity = parser
+            .single_from_json_value(json)
+            .map_err(|error| chain(&error))?;
+        let checker = EntitySchemaConformanceChecker::new(core, extensions);
+        checker
+            .validate_entity(&entity)
+            .map_err(|error| chain(&error))?;
+        Ok(entity)
+    }
+}
+
+/// Cedar says the essential part of an error in its sources.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let more = cause.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        source = cause.source();
+    }
+    text
+}

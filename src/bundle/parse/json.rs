@@ -1,0 +1,243 @@
+//! JSON as a bundle takes it: no key twice, nesting bounded, and every value's place can be found again.
+//!
+//! Start at [`parse`]; [`offset_of`] finds the byte where a value stands.
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value as Json};
+
+use crate::bundle::diagnostic::{BundleDiagnostic, SourceText};
+
+/// One step from a value into a part of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step<'a> {
+    /// The member of this name.
+    Key(&'a str),
+    /// The element at this index.
+    Index(usize),
+}
+
+/// Parses a whole file; a key that occurs twice in one object is a fault.
+pub fn parse(origin: SourceText<'_>) -> Result<Json, BundleDiagnostic> {
+    let text = origin.text.strip_prefix('\u{feff}').unwrap_or(origin.text);
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let parsed = Strict
+        .deserialize(&mut deserializer)
+        .and_then(|json| deserializer.end().map(|()| json));
+    parsed.map_err(|error| {
+        // serde_json puts the place into the message as well; it is shown once, as the place.
+        let message = error.to_string();
+        let bare = message
+            .rfind(" at line ")
+            .map_or(message.as_str(), |at| &message[..at]);
+        BundleDiagnostic::at_line(
+            origin,
+            error.line(),
+            error.column(),
+            format!("not valid JSON: {bare}"),
+        )
+    })
+}
+
+/// Where the value at `path` begins, in a text that [`parse`] accepted; as far as the path exists.
+pub fn offset_of(text: &str, path: &[Step<'_>]) -> usize {
+    let mut cursor = Cursor {
+        bytes: text.as_bytes(),
+        at: 0,
+    };
+    if text.starts_with('\u{feff}') {
+        cursor.at = '\u{feff}'.len_utf8();
+    }
+    cursor.skip_space();
+    for step in path {
+        let take_admission = cursor.at;
+        if !cursor.enter(text, *step) {
+            return take_admission;
+        }
+    }
+    cursor.at
+}
+
+/// A fault at the value that `path` leads to.
+pub fn fault_at(
+    origin: SourceText<'_>,
+    path: &[Step<'_>],
+    message: impl Into<String>,
+) -> BundleDiagnostic {
+    let offset = offset_of(origin.text, path);
+    let mut cursor = Cursor {
+        bytes: origin.text.as_bytes(),
+        at: offset,
+    };
+    cursor.skip_value();
+    BundleDiagnostic::at(origin, offset, cursor.at - offset, message)
+}
+
+struct Cursor<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Cursor<'_> {
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    fn skip_space(&mut self) {
+        while self.peek().is_some_and(|byte| byte.is_ascii_whitespace()) {
+            self.at += 1;
+        }
+    }
+
+    fn skip_string(&mut self) {
+        self.at += 1;
+        while let Some(byte) = self.peek() {
+            self.at += if byte == b'\\' { 2 } else { 1 };
+            if byte == b'"' {
+                break;
+            }
+        }
+        self.at = self.at.min(self.bytes.len());
+    }
+
+    /// Moves behind the value that begins here.
+    fn skip_value(&mut self) {
+        let mut depth = 0usize;
+        while let Some(byte) = self.peek() {
+            match byte {
+                b'"' => self.skip_string(),
+                b'{' | b'[' => {
+                    depth += 1;
+                    self.at += 1;
+                }
+                b'}' | b']' if depth == 0 => return,
+                b'}' | b']' => {
+                    depth -= 1;
+                    self.at += 1;
+                }
+                b',' | b' ' | b'\n' | b'\r' | b'\t' if depth == 0 => return,
+                _ => self.at += 1,
+            }
+            if depth == 0 && matches!(byte, b'"' | b'}' | b']') {
+                return;
+            }
+        }
+    }
+
+    /// Moves to the value that `step` leads to; stays if there is none.
+    fn enter(&mut self, text: &str, step: Step<'_>) -> bool {
+        let start = self.at;
+        let expected = if matches!(step, Step::Key(_)) {
+            b'{'
+        } else {
+            b'['
+        };
+        if self.peek() != Some(expected) {
+            return false;
+        }
+        self.at += 1;
+        for index in 0.. {
+            self.skip_space();
+            if self.peek().is_none_or(|byte| matches!(byte, b'}' | b']')) {
+                break;
+            }
+            let found = match step {
+                Step::Index(wanted) => wanted == index,
+                Step::Key(wanted) => {
+                    let from = self.at;
+                    self.skip_string();
+                    let key =
+                        serde_json::from_str::<String>(text.get(from..self.at).unwrap_or_default());
+                    self.skip_space();
+                    self.at += 1;
+                    self.skip_space();
+                    key.is_ok_and(|key| key == wanted)
+                }
+            };
+            if found {
+                return true;
+            }
+            self.skip_value();
+            self.skip_space();
+            if self.peek() == Some(b',') {
+                self.at += 1;
+            }
+        }
+        self.at = start;
+        false
+    }
+}
+
+/// Builds a [`Json`] and refuses an object that has a key twice.
+struct Strict;
+
+impl<'de> DeserializeSeed<'de> for Strict {
+    type Value = Json;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Json, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict {
+    type Value = Json;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Json, E> {
+        Ok(Json::from(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Json, E> {
+        Ok(Json::from(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Json, E> {
+        Ok(Json::from(value))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Json, E> {
+        Ok(Json::from(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Json, E> {
+        Ok(Json::from(value))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Json, E> {
+        Ok(Json::from(value))
+    }
+
+    fn visit_unit<E>(self) -> Result<Json, E> {
+        Ok(Json::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Json, A::Error> {
+        let mut list = Vec::new();
+        while let Some(element) = elements.next_element_seed(Strict)? {
+            list.push(element);
+        }
+        Ok(Json::Array(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Json, A::Error> {
+        let mut object = Map::new();
+        while let Some(key) = members.next_key::<String>()? {
+            if object.contains_key(&key) {
+                return Err(A::Error::custom(format_args!(
+                    "the key `{key}` occurs twice"
+                )));
+            }
+            let value = members.next_value_seed(Strict)?;
+            object.insert(key, value);
+        }
+        Ok(Json::Object(object))
+    }
+}
+
+#[cfg(test)]
+#[path = "json_tests.rs"]
+mod tests;

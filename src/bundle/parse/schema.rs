@@ -1,0 +1,366 @@
+//! One schema from many fragments: the embedded `Mcp` schema, the directory's own, and the typed
+//! actions that registrations ask for.
+//!
+//! Start at [`merge`].
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use callgate_engine::cedar::{
+    Extensions, Fragment, Loc, RawName, ValidatorSchema, ValidatorSchemaFragment,
+};
+use miette::Diagnostic;
+use serde_json::{Map, Value as Json, json};
+
+use crate::bundle::diagnostic::{BundleDiagnostic, SourceText};
+use crate::bundle::files::SourceFile;
+use crate::bundle::parse::json::{self, Step};
+use crate::bundle::parse::nesting::{self, Language};
+use crate::bundle::parse::registration::Registration;
+use crate::bundle::parse::schema_limits;
+use crate::bundle::parse::typed_input::TypedInput;
+use crate::domain::schema::SCHEMA;
+
+/// The namespace that the embedded schema defines.
+const NAMESPACE: &str = "Mcp";
+/// How the embedded schema is named in faults.
+const EMBEDDED: &str = "<callgate>/mcp.cedarschema";
+
+/// The merged schema.
+#[derive(Debug, Clone)]
+pub struct MergedSchema {
+    /// What policies and entities are checked against.
+    pub schema: Arc<ValidatorSchema>,
+    /// How many tools have an action of their own.
+    pub typed_actions: usize,
+}
+
+struct Part {
+    file: Arc<str>,
+    text: Arc<str>,
+    fragment: Fragment<RawName>,
+}
+
+/// Merges every fragment; `None` if that was not possible, with the faults that say why.
+pub fn merge<'a>(
+    sources: impl Iterator<Item = &'a SourceFile>,
+    registrations: &[(&SourceFile, Registration)],
+    faults: &mut Vec<BundleDiagnostic>,
+    warnings: &mut Vec<BundleDiagnostic>,
+) -> Option<MergedSchema> {
+    let before = faults.len();
+    let embedded_file: Arc<str> = Arc::from(EMBEDDED);
+    let embedded_text: Arc<str> = Arc::from(SCHEMA);
+    let mut parts: Vec<Part> = parse(&embedded_file, &embedded_text, faults, warnings)
+        .into_iter()
+        .collect();
+    let model = parts
+        .first()
+        .map(|part| serde_json::to_value(&part.fragment));
+    for source in sources {
+        parts.extend(parse(&source.file, &source.text, faults, warnings));
+    }
+    report_redefinitions(&parts, faults);
+    let mut fragments: Vec<Fragment<RawName>> =
+        parts.iter().map(|part| part.fragment.clone()).collect();
+    let mut typed_actions = 0;
+    match model {
+        Some(Ok(model)) => match typed_fragment(&model, registrations) {
+            Ok((count, fragment)) => {
+                typed_actions = count;
+                fragments.extend(fragment);
+            }
+            Err(message) => faults.push(BundleDiagnostic::for_file(&embedded_file, message)),
+        },
+        Some(Err(error)) => faults.push(BundleDiagnostic::for_file(
+            &embedded_file,
+            error.to_string(),
+        )),
+        None => {}
+    }
+    faults.extend(chained(&parts));
+    if faults.len() > before {
+        return None;
+    }
+    let compiled: Result<Vec<_>, _> = fragments
+        .into_iter()
+        .map(ValidatorSchemaFragment::from_schema_fragment)
+        .collect();
+    let schema = match compiled {
+        Ok(compiled) => {
+            ValidatorSchema::from_schema_fragments(compiled, Extensions::all_available())
+        }
+        Err(error) => Err(error),
+    };
+    match schema {
+        Ok(schema) => match schema.check_complete() {
+            Ok(()) => {
+                return Some(MergedSchema {
+                    schema: Arc::new(schema),
+                    typed_actions,
+                });
+            }
+            Err(error) => faults.push(placed(&parts, &error)),
+        },
+        Err(error) => faults.push(locate_in_registrations(registrations, &parts, &error)),
+    }
+    None
+}
+
+/// A fault if what the fragments define makes too much work together.
+fn chained(parts: &[Part]) -> Option<BundleDiagnostic> {
+    let fragments = parts
+        .iter()
+        .map(|part| serde_json::to_value(&part.fragment));
+    let fragments: Result<Vec<Json>, _> = fragments.collect();
+    match fragments {
+        Ok(fragments) => {
+            let (index, message) = schema_limits::too_much(&fragments)?;
+            let file = &parts.get(index)?.file;
+            Some(BundleDiagnostic::for_file(file, message))
+        }
+        Err(error) => Some(BundleDiagnostic::for_file(
+            &Arc::from(EMBEDDED),
+            error.to_string(),
+        )),
+    }
+}
+
+fn parse(
+    file: &Arc<str>,
+    text: &Arc<str>,
+    faults: &mut Vec<BundleDiagnostic>,
+    warnings: &mut Vec<BundleDiagnostic>,
+) -> Option<Part> {
+    let origin = SourceText { file, text };
+    if let Some(fault) = nesting::find_excess(origin, Language::Schema) {
+        faults.push(fault);
+        return None;
+    }
+    match Fragment::from_cedarschema_str(text, Extensions::all_available()) {
+        Ok((fragment, found)) => {
+            warnings
+                .extend(found.map(|warning| BundleDiagnostic::from_diagnostic(origin, &warning)));
+            Some(Part {
+                file: Arc::clone(file),
+                text: Arc::clone(text),
+                fragment,
+            })
+        }
+        Err(error) => {
+            faults.extend(every_diagnostic(origin, &error));
+            None
+        }
+    }
+}
+
+/// A parser may have more than one complaint about a file.
+pub(crate) fn every_diagnostic(
+    origin: SourceText<'_>,
+    error: &dyn Diagnostic,
+) -> Vec<BundleDiagnostic> {
+    let mut faults = vec![BundleDiagnostic::from_diagnostic(origin, error)];
+    faults.extend(
+        error
+            .related()
+            .into_iter()
+            .flatten()
+            .map(|other| BundleDiagnostic::from_diagnostic(origin, other)),
+    );
+    faults
+}
+
+/// What a fragment defines, by its name and the place of its definition.
+fn definitions(fragment: &Fragment<RawName>) -> impl Iterator<Item = (String, Option<&Loc>)> {
+    fragment.0.iter().flat_map(|(namespace, definition)| {
+        let qualify = move |name: &dyn std::fmt::Display| match namespace {
+            Some(namespace) => format!("{namespace}::{name}"),
+            None => name.to_string(),
+        };
+        let types = definition.common_types.iter().map(move |(name, common)| {
+            (
+                format!("type `{}`", qualify(name.as_ref())),
+                common.loc.as_ref(),
+            )
+        });
+        let entities = definition
+            .entity_types
+            .iter()
+            .filter(|(_, entity)| !entity.external)
+            .map(move |(name, entity)| {
+                (
+                    format!("entity type `{}`", qualify(name)),
+                    entity.loc.as_ref(),
+                )
+            });
+        let actions = definition
+            .actions
+            .iter()
+            .filter(|(_, action)| !action.external)
+            .map(move |(name, action)| {
+                (
+                    format!("action `{}`", qualify(&format_args!("Action::\"{name}\""))),
+                    action.loc.as_ref(),
+                )
+            });
+        types.chain(entities).chain(actions)
+    })
+}
+
+fn report_redefinitions(parts: &[Part], faults: &mut Vec<BundleDiagnostic>) {
+    let mut seen: HashMap<String, Vec<(usize, Option<&Loc>)>> = HashMap::new();
+    for (index, part) in parts.iter().enumerate() {
+        for (name, loc) in definitions(&part.fragment) {
+            seen.entry(name).or_default().push((index, loc));
+        }
+    }
+    for (name, places) in seen.into_iter().filter(|(_, places)| places.len() > 1) {
+        for (index, loc) in &places {
+            let part = &parts[*index];
+            // The embedded schema is not the user's to change.
+            if &*part.file == EMBEDDED {
+                continue;
+            }
+            let others = places
+                .iter()
+                .filter(|(other, _)| other != index)
+                .map(|(other, _)| &*parts[*other].file);
+            let others = others.collect::<Vec<_>>().join("`, `");
+            let message = format!("the {name} is also defined in `{others}`");
+            let origin = SourceText {
+                file: &part.file,
+                text: &part.text,
+            };
+            faults.push(match loc {
+                Some(loc) => {
+                    BundleDiagnostic::at(origin, loc.start(), loc.end() - loc.start(), message)
+                }
+                None => BundleDiagnostic::for_file(&part.file, message),
+            });
+        }
+    }
+}
+
+/// One fragment with the typed actions, built from the embedded definition of `call_<effect>`.
+fn typed_fragment(
+    model: &Json,
+    registrations: &[(&SourceFile, Registration)],
+) -> Result<(usize, Option<Fragment<RawName>>), String> {
+    let actions = typed_actions(model, registrations).ok_or_else(|| {
+        "the actions `call_read`, `call_write` and `call_admin` lack a context record".to_owned()
+    })?;
+    let count = actions.len();
+    if count == 0 {
+        return Ok((0, None));
+    }
+    let json = json!({ NAMESPACE: {"entityTypes": {}, "actions": actions} });
+    let fragment = Fragment::from_json_value(json).map_err(|error| error.to_string())?;
+    Ok((count, Some(fragment)))
+}
+
+fn typed_actions(
+    model: &Json,
+    registrations: &[(&SourceFile, Registration)],
+) -> Option<Map<String, Json>> {
+    let mut actions = Map::new();
+    for (_, registration) in registrations {
+        for (name, tool) in &registration.tools {
+            let Some(input_schema) = tool.input_schema.as_ref().filter(|_| tool.typed) else {
+                continue;
+            };
+            // What nobody has confirmed is admin, under whichever action it is asked about.
+            let group = format!("call_{}", tool.effective_access());
+            let base = &model[NAMESPACE]["actions"][&group];
+            let mut applies_to = base.get("appliesTo")?.clone();
+            let mut context = resolve_record(model, applies_to.get("context")?)?;
+            let mut input = TypedInput::of(input_schema).record;
+            input["required"] = json!(true);
+            context
+                .get_mut("attributes")?
+                .as_object_mut()?
+                .insert("input".to_owned(), input);
+            applies_to["context"] = context;
+            let action = json!({"memberOf": [{"id": group}], "appliesTo": applies_to});
+            actions.insert(format!("{}/{name}", registration.server.name), action);
+        }
+    }
+    Some(actions)
+}
+
+/// Follows a context that is given by the name of a common type.
+fn resolve_record(model: &Json, context: &Json) -> Option<Json> {
+    if context.get("attributes").is_some() {
+        return Some(context.clone());
+    }
+    let name = context
+        .get("name")
+        .or_else(|| context.get("type"))?
+        .as_str()?;
+    let record = model[NAMESPACE]["commonTypes"].get(name)?;
+    record.get("attributes").map(|_| record.clone())
+}
+
+/// The file whose text a diagnostic of the merged schema points into.
+fn placed(parts: &[Part], error: &dyn Diagnostic) -> BundleDiagnostic {
+    let whole = |code: &dyn miette::SourceCode| {
+        let contents = code.read_span(&(0..0).into(), 0, usize::MAX).ok()?;
+        std::str::from_utf8(contents.data()).ok().map(str::to_owned)
+    };
+    let text = error.source_code().and_then(whole).unwrap_or_default();
+    let found = parts.iter().find(|part| {
+        !text.is_empty() && part.text.trim_end_matches('\n') == text.trim_end_matches('\n')
+    });
+    match found {
+        Some(part) => BundleDiagnostic::from_diagnostic(
+            SourceText {
+                file: &part.file,
+                text: &part.text,
+            },
+            error,
+        ),
+        None => {
+            // Cedar does not say where; the first of the directory's own files is the likeliest.
+            let file = parts
+                .get(1)
+                .or(parts.first())
+                .map_or_else(|| Arc::from(EMBEDDED), |part| Arc::clone(&part.file));
+            let help = error.help().map(|help| help.to_string());
+            let fault = BundleDiagnostic::for_file(&file, error.to_string());
+            help.into_iter().fold(fault, BundleDiagnostic::with_help)
+        }
+    }
+}
+
+/// A complaint about a generated action belongs to the registration that asked for it.
+fn locate_in_registrations(
+    registrations: &[(&SourceFile, Registration)],
+    parts: &[Part],
+    error: &dyn Diagnostic,
+) -> BundleDiagnostic {
+    let message = error.to_string();
+    let names: BTreeMap<String, (&SourceFile, &str)> = registrations
+        .iter()
+        .flat_map(|(source, registration)| {
+            let server = &registration.server.name;
+            registration
+                .tools
+                .iter()
+                .filter(|(_, tool)| tool.typed)
+                .map(move |(name, _)| (format!("\"{server}/{name}\""), (*source, name.as_str())))
+        })
+        .collect();
+    let concerned = names
+        .iter()
+        .find(|(action, _)| message.contains(action.as_str()));
+    match concerned {
+        Some((_, (source, tool))) => {
+            let path = [
+                Step::Key("tools"),
+                Step::Key(tool),
+                Step::Key("input_schema"),
+            ];
+            json::fault_at(source.origin(), &path, message)
+        }
+        None => placed(parts, error),
+    }
+}

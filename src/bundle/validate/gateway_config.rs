@@ -1,0 +1,119 @@
+//! What `callgate.toml` says of gateways, held against what is registered: a name that nothing has denies
+//! everything that is asked under it.
+
+use crate::bundle::diagnostic::BundleDiagnostic;
+use crate::bundle::files::{BundleFiles, FileKind};
+use crate::bundle::validate::references::KnownEntities;
+use crate::config::callers::{CallerConfig, RpcSelector};
+use crate::config::{Config, agentgateway, envoy};
+use crate::domain::schema;
+
+/// Warns of servers and tools that nobody has registered here, and of gateways whose requests nobody can be
+/// known to make. Another process may still register what is missing, so none of it is a fault.
+pub(crate) fn warn(
+    config: &Config,
+    files: &BundleFiles,
+    known: &KnownEntities<'_>,
+    warnings: &mut Vec<BundleDiagnostic>,
+) {
+    let Some(source) = files.of(FileKind::Config).next() else {
+        return;
+    };
+    let mut said: Vec<(String, String)> = Vec::new();
+    for (field, server, tool) in names(config) {
+        if !known.has(&schema::server(&server.into())) {
+            said.push((
+                format!("{field}.server"),
+                format!("is `{server}`, which nothing here registers"),
+            ));
+        } else if let Some(tool) = tool.filter(|tool| !known.has(&schema::tool(server, tool))) {
+            said.push((
+                format!("{field}.tool"),
+                format!("is `{tool}`, which `{server}` is not registered with"),
+            ));
+        }
+    }
+    for (field, servers) in [
+        ("envoy.verified_servers", &config.envoy.verified_servers),
+        ("ext_mcp.verified_servers", &config.ext_mcp.verified_servers),
+    ] {
+        for (at, server) in servers.iter().enumerate() {
+            if !known.has(&schema::server(&server.into())) {
+                said.push((
+                    format!("{field}[{at}]"),
+                    format!("is `{server}`, which nothing here registers"),
+                ));
+            }
+        }
+    }
+    let settings = &config.envoy;
+    let is_used = !(settings.servers.is_empty() && settings.routes.is_empty());
+    if is_used && settings.identity.is_empty() {
+        said.push((
+            "envoy.identity".to_owned(),
+            "is empty: nobody is known, so every request is denied".to_owned(),
+        ));
+    }
+    said.extend(unused_claims(config));
+    warnings.extend(said.into_iter().map(|(field, said)| {
+        let place = Config::place(&source.text, &source.file, &field, &said);
+        BundleDiagnostic::at(
+            source.origin(),
+            place.span.start,
+            place.span.len(),
+            place.message,
+        )
+    }));
+}
+
+/// Mapped claims that reach no decision, because whoever reads tokens does not pass them on, or may not.
+fn unused_claims(config: &Config) -> Option<(String, String)> {
+    let (field, _) = config.claims.named().next()?;
+    let said = |said: &str| Some((format!("{field}.claim"), said.to_owned()));
+    let callers = &config.callers;
+    if !callers.is_empty() && !callers.iter().any(|it| it.rights.assert_claims) {
+        return said("counts for nobody: no caller has `assert_claims`");
+    }
+    let envoy = config.envoy.identity.iter().filter_map(|it| match it {
+        envoy::EnvoyIdentitySource::Jwt { claims, .. } => Some(*claims),
+        _ => None,
+    });
+    let ext_mcp = config.ext_mcp.identity.iter().filter_map(|it| match it {
+        agentgateway::AgentgatewayIdentitySource::Jwt { claims, .. } => Some(*claims),
+        agentgateway::AgentgatewayIdentitySource::Keys { .. } => None,
+    });
+    let sources: Vec<bool> = envoy.chain(ext_mcp).collect();
+    let is_unused = !sources.is_empty() && !sources.contains(&true);
+    if is_unused && !callers.iter().any(passes_claims_itself) {
+        return said(
+            "is taken from no token: set `claims = true` in the `[[envoy.identity]]` or `[[ext_mcp.identity]]` that reads them",
+        );
+    }
+    None
+}
+
+/// Whether a caller names claims in its questions, rather than have them read from the requests it asks about.
+fn passes_claims_itself(caller: &CallerConfig) -> bool {
+    use RpcSelector::{
+        AuthzenEvaluation, AuthzenSearch, ExtAuthzCheck, ExtMcpCheck, ExtProcProcess,
+    };
+    let others = [
+        AuthzenEvaluation,
+        AuthzenSearch,
+        ExtAuthzCheck,
+        ExtMcpCheck,
+        ExtProcProcess,
+    ];
+    let rights = &caller.rights;
+    rights.assert_claims && rights.rpcs.iter().any(|rpc| !others.contains(rpc))
+}
+
+/// Every server of `[envoy]` that requests are sent to, with the field around its name, and the tool if it is
+/// one.
+fn names(config: &Config) -> impl Iterator<Item = (String, &str, Option<&str>)> {
+    let servers = config.envoy.servers.iter().enumerate();
+    let servers = servers.map(|(at, it)| (format!("envoy.servers[{at}]"), &*it.server, None));
+    let routes = config.envoy.routes.iter().enumerate();
+    servers
+        .chain(routes.map(|(at, it)| (format!("envoy.routes[{at}]"), &*it.server, Some(&*it.tool))))
+}

@@ -1,0 +1,261 @@
+//! What Cedar's validator says of many policies, without asking it about requests that a policy's scope
+//! rules out.
+//!
+//! Start at [`Judge`]. Cedar types a policy once for every pair of principal and resource that any action of
+//! the schema applies to. For the actions outside of a policy's scope it finds `action == …` false, looks no
+//! further and has nothing to say. So each policy is typed against a schema with all the names of the whole
+//! one, in which only the actions of its scope apply to anything.
+//!
+//! Invariant: errors and warnings are those of one `Validator` with the whole schema over the whole set.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use callgate_engine::cedar::{
+    EntityReference, EntityType, EntityUID, OpenTag, Policy, PolicyID, PolicySet,
+    PrincipalOrResourceConstraint, StaticPolicy, Template, Type, ValidationError, ValidationMode,
+    ValidationWarning, Validator, ValidatorActionId, ValidatorSchema,
+};
+
+use crate::bundle::parallel::map_parallel;
+
+/// Sets smaller than this are not worth a thread.
+const SHARED_OUT: usize = 128;
+/// So many policies of one scope are typed at a time: enough to be worth a schema of their own, few enough
+/// that all processors end at about the same time.
+const BATCH: usize = 64;
+
+/// What the validator has to say.
+#[derive(Debug, Default)]
+pub struct ValidationFindings {
+    /// What makes a policy unusable at the level asked for.
+    pub errors: Vec<ValidationError>,
+    /// What deserves a second look.
+    pub warnings: Vec<ValidationWarning>,
+}
+
+/// Judges the policies of a set.
+pub struct PolicyValidator<'a> {
+    set: &'a PolicySet,
+    links: HashMap<&'a PolicyID, Vec<&'a Policy>>,
+    whole: Validator,
+}
+
+/// The actions that a scope names.
+pub(crate) type ScopedActions<'a> = BTreeSet<&'a EntityUID>;
+
+/// Policies that are typed against the same schema.
+struct Batch<'a> {
+    /// `None` for the whole schema.
+    named: Option<ScopedActions<'a>>,
+    templates: Vec<&'a Template>,
+}
+
+impl<'a> PolicyValidator<'a> {
+    /// A judge of `set`.
+    pub fn new(schema: &ValidatorSchema, set: &'a PolicySet) -> Self {
+        let mut links: HashMap<&PolicyID, Vec<&Policy>> = HashMap::new();
+        for link in set.policies().filter(|policy| !policy.is_static()) {
+            links.entry(link.template().id()).or_default().push(link);
+        }
+        Self {
+            set,
+            links,
+            whole: Validator::new(schema.clone()),
+        }
+    }
+
+    /// Judges the whole set: policies, templates and links.
+    pub fn all(&self, level: u32) -> ValidationFindings {
+        self.judge(self.set.all_templates(), level)
+    }
+
+    /// Judges these policies and templates, with their links.
+    pub fn these(&self, ids: &BTreeSet<PolicyID>, level: u32) -> ValidationFindings {
+        self.judge(ids.iter().filter_map(|id| self.set.get_template(id)), level)
+    }
+
+    fn judge(
+        &self,
+        templates: impl Iterator<Item = &'a Template>,
+        level: u32,
+    ) -> ValidationFindings {
+        // At level 0 a scope's own `in` is too far. A policy with a mistake in it may show that only in a
+        // request of another action.
+        let batches = match level {
+            0 => in_batches(None, templates.collect()),
+            _ => self.batches(templates),
+        };
+        let parts = each(batches, |batch| {
+            let narrow = self.narrow(&batch);
+            let validator = narrow.as_ref().unwrap_or(&self.whole);
+            let chosen = self.subset(&batch.templates);
+            validator.validate_with_level(&chosen, ValidationMode::Strict, level)
+        });
+        let mut verdicts = ValidationFindings::default();
+        for part in parts {
+            let (errors, warnings) = part.into_errors_and_warnings();
+            verdicts.errors.extend(errors);
+            verdicts.warnings.extend(warnings);
+        }
+        verdicts
+    }
+
+    /// Whether nothing in the set looks away from the request at all. Only of a set without mistakes.
+    pub fn fits_level_zero(&self) -> bool {
+        let looks_away = AtomicBool::new(false);
+        each(self.batches(self.set.all_templates()), |batch| {
+            let narrow = self.narrow(&batch);
+            let validator = narrow.as_ref().unwrap_or(&self.whole);
+            for template in &batch.templates {
+                // The first that does ends the search.
+                if looks_away.load(Ordering::Relaxed) {
+                    return;
+                }
+                let one = self.subset(&[template]);
+                let result = validator.validate_with_level(&one, ValidationMode::Strict, 0);
+                if !result.validation_passed() {
+                    looks_away.store(true, Ordering::Relaxed);
+                }
+            }
+        });
+        !looks_away.into_inner()
+    }
+
+    fn batches(&self, templates: impl Iterator<Item = &'a Template>) -> Vec<Batch<'a>> {
+        let mut by_names: BTreeMap<ScopedActions<'a>, Vec<&'a Template>> = BTreeMap::new();
+        for template in templates {
+            let named = template.action_constraint().iter_euids().collect();
+            by_names.entry(named).or_default().push(template);
+        }
+        let mut narrow_batches = Vec::new();
+        let mut others = Vec::new();
+        for (named, templates) in by_names {
+            let principals = self.principals(&named);
+            let (narrow, whole): (Vec<_>, Vec<_>) = templates
+                .into_iter()
+                .partition(|template| self.can_match(template, &principals));
+            others.extend(whole);
+            narrow_batches.extend(in_batches(Some(named), narrow));
+        }
+        // Those that take longest come first, so that no processor is left alone with them.
+        let mut batches = in_batches(None, others);
+        batches.extend(narrow_batches);
+        batches
+    }
+
+    /// The types of principals that may do any of these actions. None if Cedar has something to say of the
+    /// names themselves, which it does in every request of the schema.
+    fn principals(&self, named: &ScopedActions<'_>) -> HashSet<&EntityType> {
+        let schema = self.whole.schema();
+        let types: BTreeSet<&EntityType> = named.iter().map(|uid| uid.entity_type()).collect();
+        let is_known = |uid: &&EntityUID| schema.get_action_id(uid).is_some();
+        if types.len() != 1 || !named.iter().all(is_known) {
+            return HashSet::new();
+        }
+        let meant = meant(schema, named);
+        let actions = meant
+            .into_iter()
+            .filter_map(|uid| schema.get_action_id(uid));
+        actions
+            .filter(|action| action.resources().next().is_some())
+            .flat_map(ValidatorActionId::principals)
+            .collect()
+    }
+
+    /// Whether one of the principals gets past the scope, so that a request with it shows all of the scope.
+    fn can_match(&self, template: &Template, principals: &HashSet<&EntityType>) -> bool {
+        let may_be_in = |member: &EntityType, group: &EntityReference| match group {
+            EntityReference::EUID(group) => {
+                let group = group.entity_type();
+                let declared = self.whole.schema().get_entity_type(group);
+                declared.is_some_and(|ty| group == member || ty.has_descendant_entity_type(member))
+            }
+            EntityReference::Slot(_) => true,
+        };
+        principals.iter().any(
+            |principal| match template.principal_constraint().as_inner() {
+                PrincipalOrResourceConstraint::Any => true,
+                PrincipalOrResourceConstraint::Eq(EntityReference::EUID(uid)) => {
+                    uid.entity_type() == *principal
+                }
+                PrincipalOrResourceConstraint::Eq(EntityReference::Slot(_)) => true,
+                PrincipalOrResourceConstraint::In(group) => may_be_in(principal, group),
+                PrincipalOrResourceConstraint::Is(ty) => **ty == **principal,
+                PrincipalOrResourceConstraint::IsIn(ty, group) => {
+                    **ty == **principal && may_be_in(principal, group)
+                }
+            },
+        )
+    }
+
+    /// The schema of a batch: every name of the whole, and nothing that other actions apply to.
+    fn narrow(&self, batch: &Batch<'_>) -> Option<Validator> {
+        let schema = self.whole.schema();
+        let meant = meant(schema, batch.named.as_ref()?);
+        let actions = schema.action_ids().map(|action| {
+            if meant.contains(action.name()) {
+                return action.clone();
+            }
+            ValidatorActionId::new_defined(
+                action.name().clone(),
+                [],
+                [],
+                action.descendants().cloned(),
+                Type::record_with_attributes([], OpenTag::ClosedAttributes),
+                action.loc().cloned(),
+            )
+        });
+        let narrow = ValidatorSchema::new(schema.entity_types().cloned(), actions);
+        Some(Validator::new(narrow))
+    }
+
+    /// A set of just these policies and templates, with their links.
+    fn subset(&self, templates: &[&Template]) -> PolicySet {
+        let mut chosen = PolicySet::new();
+        for template in templates {
+            // All ids were unique in the larger set.
+            let _ = match StaticPolicy::try_from((*template).clone()) {
+                Ok(policy) => chosen.add_static(policy),
+                Err(_) => chosen.add_template((*template).clone()),
+            };
+            for link in self.links.get(template.id()).into_iter().flatten() {
+                let _ = chosen.add((*link).clone());
+            }
+        }
+        chosen
+    }
+}
+
+/// The actions that a scope matches: those that it names, and what is in them. For `==` that is more than it
+/// matches, and never less.
+pub(crate) fn meant<'s>(
+    schema: &'s ValidatorSchema,
+    named: &ScopedActions<'_>,
+) -> HashSet<&'s EntityUID> {
+    let known = named.iter().filter_map(|uid| schema.get_action_id(uid));
+    known
+        .flat_map(|action| action.descendants().chain([action.name()]))
+        .collect()
+}
+
+fn in_batches<'a>(
+    named: Option<ScopedActions<'a>>,
+    templates: Vec<&'a Template>,
+) -> Vec<Batch<'a>> {
+    let batch = |templates: &[&'a Template]| Batch {
+        named: named.clone(),
+        templates: templates.to_vec(),
+    };
+    templates.chunks(BATCH).map(batch).collect()
+}
+
+/// Does the work of all batches, on all processors if it is much.
+fn each<'a, R: Send>(batches: Vec<Batch<'a>>, work: impl Fn(Batch<'a>) -> R + Sync) -> Vec<R> {
+    let policies: usize = batches.iter().map(|batch| batch.templates.len()).sum();
+    map_parallel(batches, policies >= SHARED_OUT, work)
+}
+
+#[cfg(test)]
+#[path = "policy_validator_tests.rs"]
+mod tests;

@@ -1,0 +1,139 @@
+//! The names in entities: of parents, of entities in attributes and tags, and words of which no others are possible.
+//!
+//! Start at [`check`].
+
+use std::collections::HashMap;
+
+use callgate_engine::cedar::{EntityUID, Literal, PartialValue, Value, ValueKind};
+
+use crate::bundle::diagnostic::BundleDiagnostic;
+use crate::bundle::parse::entities::CollectedEntities;
+use crate::bundle::validate::references::MAX_TOLD;
+use crate::bundle::validate::references::known_entities::KnownEntities;
+use crate::bundle::validate::references::known_words::{KnownWords, each_word};
+use crate::bundle::validate::references::vocabulary::of_attribute;
+
+/// An entity with a name in it that nothing has: the entity, where in it, and for how many others of its file that is so.
+struct Slip<'a> {
+    entity: &'a EntityUID,
+    word: &'a str,
+    uid: &'a EntityUID,
+    more: usize,
+}
+
+/// Tells every parent and every reference that nobody has defined, and every word that its attribute does not take.
+pub(super) fn check(
+    collected: &CollectedEntities,
+    known: &KnownEntities<'_>,
+    words: &KnownWords,
+    faults: &mut Vec<BundleDiagnostic>,
+    warnings: &mut Vec<BundleDiagnostic>,
+) {
+    let mut slips = Slips::default();
+    for entity in &collected.entities {
+        let Some(file) = collected.file_of(entity.uid()) else {
+            continue;
+        };
+        let mut tell = |word, uid| {
+            if !known.has(uid) {
+                slips.add(file, entity.uid(), word, uid);
+            }
+        };
+        for parent in entity.parents() {
+            tell("parent", parent);
+        }
+        let attributes = entity.attrs().chain(entity.tags());
+        for (name, value) in attributes {
+            if let PartialValue::Value(value) = value {
+                each_reference(value, &mut |uid| tell(name, uid));
+            }
+        }
+    }
+    for Slip {
+        entity,
+        word,
+        uid,
+        more,
+    } in slips.list
+    {
+        let more = match more {
+            0 => String::new(),
+            1 => " (likewise for 1 other entity)".to_owned(),
+            _ => format!(" (likewise for {more} other entities)"),
+        };
+        let message = format!("the {word} `{uid}` of `{entity}` is not defined{more}");
+        let fault = collected.diagnostic_at_entity(entity, message);
+        warnings.extend(fault.map(|it| it.with_help(known.help(uid))));
+    }
+    closed_words(collected, words, faults);
+}
+
+/// One file tends to repeat a slip of the pen, all tools of a server for one, so it is told once a file.
+#[derive(Default)]
+struct Slips<'a> {
+    list: Vec<Slip<'a>>,
+    seen: HashMap<(&'a str, &'a str, &'a EntityUID), usize>,
+}
+
+impl<'a> Slips<'a> {
+    fn add(&mut self, file: &'a str, entity: &'a EntityUID, word: &'a str, uid: &'a EntityUID) {
+        match self.seen.get(&(file, word, uid)) {
+            Some(&index) => self.list[index].more += 1,
+            None if self.list.len() < MAX_TOLD => {
+                self.seen.insert((file, word, uid), self.list.len());
+                self.list.push(Slip {
+                    entity,
+                    word,
+                    uid,
+                    more: 0,
+                });
+            }
+            None => {}
+        }
+    }
+}
+
+fn closed_words(
+    collected: &CollectedEntities,
+    words: &KnownWords,
+    faults: &mut Vec<BundleDiagnostic>,
+) {
+    let mut told = 0;
+    for entity in &collected.entities {
+        let uid = entity.uid();
+        for (name, value) in entity.attrs() {
+            let PartialValue::Value(value) = value else {
+                continue;
+            };
+            each_word(name, value, &mut |path, word| {
+                let Some(vocabulary) = of_attribute(uid.entity_type(), path) else {
+                    return;
+                };
+                if vocabulary.is_open() || words.has(vocabulary, word) || told >= MAX_TOLD {
+                    return;
+                }
+                told += 1;
+                let message = format!("the `{name}` of `{uid}`: {}", vocabulary.refusal(word));
+                let fault = collected.diagnostic_at_attribute(uid, name, message);
+                faults.extend(fault.map(|it| it.with_help(words.help(vocabulary, word))));
+            });
+        }
+    }
+}
+
+fn each_reference<'v>(value: &'v Value, tell: &mut impl FnMut(&'v EntityUID)) {
+    match value.value_kind() {
+        ValueKind::Lit(Literal::EntityUID(uid)) => tell(uid),
+        ValueKind::Set(set) => {
+            for element in set.iter() {
+                each_reference(element, tell);
+            }
+        }
+        ValueKind::Record(record) => {
+            for value in record.values() {
+                each_reference(value, tell);
+            }
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,220 @@
+//! Which entities there are, and which one may have been meant by a name that nothing has.
+//!
+//! Start at [`Known::has`].
+
+use std::cell::Cell;
+use std::collections::{HashMap, HashSet};
+
+use callgate_engine::cedar::{Eid, EntityType, EntityUID, Pattern};
+
+use crate::authn::caller::Caller;
+use crate::bundle::parse::entities::CollectedEntities;
+use crate::bundle::validate::references::known_words::pattern;
+use crate::config::Config;
+use crate::domain::request::target::{self, TargetError};
+use crate::domain::schema::{self, TYPES};
+
+/// The most names that unknown ones are compared with, all in all.
+const MAX_COMPARISONS: usize = 2_000_000;
+/// Longer names are not compared.
+const MAX_COMPARED_CHARS: usize = 256;
+
+/// The entities that policies may name.
+pub(crate) struct KnownEntities<'a> {
+    collected: &'a CollectedEntities,
+    by_type: HashMap<&'a EntityType, Vec<&'a str>>,
+    gateways: HashSet<&'a str>,
+    /// What groups from claims begin with.
+    prefixes: Vec<&'a str>,
+    configured: Vec<Pattern>,
+    comparisons_left: Cell<usize>,
+}
+
+impl<'a> KnownEntities<'a> {
+    pub(in crate::bundle) fn new(collected: &'a CollectedEntities, config: &'a Config) -> Self {
+        let mut by_type: HashMap<&EntityType, Vec<&str>> = HashMap::new();
+        for entity in collected
+            .entities
+            .iter()
+            .filter(|it| collected.has(it.uid()))
+        {
+            let uid = entity.uid();
+            let names = by_type.entry(uid.entity_type()).or_default();
+            names.push(uid.eid().as_ref());
+        }
+        let callers = config.callers.iter().map(|caller| caller.id.as_str());
+        let configured = config.bundle.known.entities.iter();
+        Self {
+            collected,
+            by_type,
+            gateways: callers.chain([Caller::LOCAL]).collect(),
+            prefixes: config
+                .claims
+                .groups
+                .iter()
+                .map(|claim| claim.prefix.as_str())
+                .collect(),
+            configured: configured.map(|name| pattern(name)).collect(),
+            comparisons_left: Cell::new(MAX_COMPARISONS),
+        }
+    }
+
+    /// Whether there is such an entity, or may be one that no directory writes down.
+    pub(in crate::bundle) fn has(&self, uid: &EntityUID) -> bool {
+        self.collected.has(uid) || self.comes_from_elsewhere(uid) || self.is_configured(uid)
+    }
+
+    /// The canonical name of what a name means as a target: of a server's id as that, of anything else by its look.
+    fn canonical(&self, id: &str) -> Result<String, TargetError> {
+        if let Some((server, rest)) = id.split_once(':')
+            && self.collected.has(&schema::server(&server.into()))
+        {
+            let kinds = [target::TargetKind::Id, target::TargetKind::Uuid].into_iter();
+            let mut read = kinds.filter_map(|kind| target::parse_one_as(server, kind, rest).ok());
+            if read.any(|target| id_of(target.uid()) == id) {
+                return Ok(id.to_owned());
+            }
+        }
+        target::one("", id).map(|target| id_of(target.uid()).to_owned())
+    }
+
+    fn is_configured(&self, uid: &EntityUID) -> bool {
+        if self.configured.is_empty() {
+            return false;
+        }
+        let name = plain(uid);
+        self.configured.iter().any(|it| it.wildcard_match(&name))
+    }
+
+    fn comes_from_elsewhere(&self, uid: &EntityUID) -> bool {
+        let (ty, id) = (uid.entity_type(), id_of(uid));
+        if *ty == TYPES.task {
+            return true;
+        }
+        if *ty == TYPES.gateway {
+            return self.gateways.contains(id);
+        }
+        if *ty == TYPES.group {
+            return self.prefixes.iter().any(|prefix| id.starts_with(prefix));
+        }
+        if *ty == TYPES.prompt {
+            // Servers say themselves which prompts they have.
+            let server = id
+                .split_once('/')
+                .map(|(server, _)| schema::server(&server.into()));
+            return server.is_some_and(|server| self.has(&server));
+        }
+        if *ty == TYPES.resource {
+            // What calls act upon has its canonical name, and need not be written down.
+            return id.contains(':') && self.canonical(id).is_ok_and(|name| name == id);
+        }
+        // Of the team's own types, those of which nothing is written down come with the calls.
+        !is_ours(ty) && !self.by_type.contains_key(ty)
+    }
+
+    /// What to do about a name that nothing has.
+    pub(in crate::bundle) fn help(&self, uid: &EntityUID) -> String {
+        let id = id_of(uid);
+        if *uid.entity_type() == TYPES.resource && id.contains(':') {
+            return match self.canonical(id) {
+                Ok(name) => {
+                    let meant = schema::entity(&TYPES.resource, name);
+                    format!("calls act upon it under its canonical name, `{meant}`")
+                }
+                Err(fault) => format!("no call can act upon it: its name {fault}"),
+            };
+        }
+        match self.meant(uid) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => "define it, or name it in `bundle.known.entities` if it comes from elsewhere"
+                .to_owned(),
+        }
+    }
+
+    /// The entity that may have been meant.
+    pub(in crate::bundle) fn meant(&self, uid: &EntityUID) -> Option<EntityUID> {
+        let (ty, id) = (uid.entity_type(), id_of(uid));
+        let names = self.by_type.get(ty).map(Vec::as_slice).unwrap_or_default();
+        let left = self.comparisons_left.get();
+        let names = names.get(..left.min(names.len())).unwrap_or_default();
+        self.comparisons_left.set(left - names.len());
+        let gateways = self.gateways.iter().copied();
+        let gateways = gateways.filter(|_| *ty == TYPES.gateway);
+        let of_type = |name: &str| EntityUID::from_components(ty.clone(), Eid::new(name), None);
+        if let Some(name) = nearest(id, names.iter().copied().chain(gateways)) {
+            return Some(of_type(name));
+        }
+        // A tool without its server.
+        let is_part = |name: &&&str| name.split_once('/').is_some_and(|(_, tool)| tool == id);
+        if *ty == TYPES.tool
+            && let Some(name) = names.iter().find(is_part)
+        {
+            return Some(of_type(name));
+        }
+        // The right name under the wrong type.
+        let others = [
+            &TYPES.group,
+            &TYPES.user,
+            &TYPES.agent,
+            &TYPES.server,
+            &TYPES.tool,
+        ];
+        let others = others.into_iter().filter(|other| *other != ty);
+        others
+            .map(|other| EntityUID::from_components(other.clone(), Eid::new(id), None))
+            .find(|other| self.collected.has(other))
+    }
+}
+
+/// Whether a type is one of the embedded schema.
+fn is_ours(ty: &EntityType) -> bool {
+    let types = &*TYPES;
+    let ours = [
+        &types.agent,
+        &types.gateway,
+        &types.group,
+        &types.prompt,
+        &types.resource,
+        &types.server,
+        &types.task,
+        &types.tool,
+        &types.user,
+    ];
+    ours.contains(&ty)
+}
+
+/// The id of an entity, as it is.
+pub(super) fn id_of(uid: &EntityUID) -> &str {
+    uid.eid().as_ref()
+}
+
+/// `Type::"id"`, without escapes.
+fn plain(uid: &EntityUID) -> String {
+    format!("{}::\"{}\"", uid.entity_type(), id_of(uid))
+}
+
+/// The name that another is a slip of the pen away from.
+pub(crate) fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    let length = name.chars().count();
+    if length > MAX_COMPARED_CHARS {
+        return None;
+    }
+    let lower = name.to_lowercase();
+    let reach = match length {
+        0..=5 => 1,
+        6..=9 => 2,
+        _ => 3,
+    };
+    let compared = names.filter(|it| it.len().abs_diff(name.len()) <= reach * 4);
+    let mut best: Option<(usize, &str)> = None;
+    for other in compared {
+        if other == name || other.chars().count().abs_diff(length) > reach {
+            continue;
+        }
+        let distance = strsim::osa_distance(&lower, &other.to_lowercase());
+        if distance <= reach && best.is_none_or(|(least, _)| distance < least) {
+            best = Some((distance, other));
+        }
+    }
+    best.map(|(_, other)| other)
+}

@@ -1,0 +1,136 @@
+//! Which words there are: those that are always there, those that something in the directory brings, and those that
+//! the configuration names.
+//!
+//! Start at [`Words::has`].
+
+use std::collections::BTreeSet;
+
+use callgate_engine::cedar::{Literal, PartialValue, Pattern, PatternElem, Value, ValueKind};
+
+use crate::bundle::parse::entities::CollectedEntities;
+use crate::bundle::validate::references::known_entities::nearest;
+use crate::bundle::validate::references::vocabulary::{Vocabulary, of_attribute};
+use crate::config::bundle::KnownNames;
+
+/// The words of all vocabularies.
+#[derive(Debug)]
+pub(super) struct KnownWords {
+    labels: Brought,
+    roles: Brought,
+    methods: Brought,
+}
+
+/// What comes to the words that are always there.
+#[derive(Debug, Default)]
+struct Brought {
+    found: BTreeSet<String>,
+    configured: Vec<Pattern>,
+}
+
+impl KnownWords {
+    pub(super) fn new(collected: &CollectedEntities, known: &KnownNames) -> Self {
+        let of = |names: &[String]| Brought {
+            found: BTreeSet::new(),
+            configured: names.iter().map(|name| pattern(name)).collect(),
+        };
+        let mut words = Self {
+            labels: of(&known.labels),
+            roles: of(&known.roles),
+            methods: of(&known.methods),
+        };
+        for entity in &collected.entities {
+            let ty = entity.uid().entity_type();
+            for (name, value) in entity.attrs() {
+                let PartialValue::Value(value) = value else {
+                    continue;
+                };
+                each_word(name, value, &mut |path, word| {
+                    let found = match of_attribute(ty, path) {
+                        Some(Vocabulary::Label) => &mut words.labels.found,
+                        Some(Vocabulary::Role) => &mut words.roles.found,
+                        _ => return,
+                    };
+                    if !found.contains(word) {
+                        found.insert(word.to_owned());
+                    }
+                });
+            }
+        }
+        words
+    }
+
+    fn brought(&self, vocabulary: Vocabulary) -> Option<&Brought> {
+        match vocabulary {
+            Vocabulary::Label => Some(&self.labels),
+            Vocabulary::Role => Some(&self.roles),
+            Vocabulary::Method => Some(&self.methods),
+            _ => None,
+        }
+    }
+
+    /// Every word of a vocabulary that has a name of its own.
+    fn all(&self, vocabulary: Vocabulary) -> Vec<&str> {
+        let brought = self.brought(vocabulary).into_iter();
+        let found = brought.flat_map(|it| it.found.iter().map(String::as_str));
+        vocabulary.built_in().into_iter().chain(found).collect()
+    }
+
+    /// Whether a word is one of a vocabulary.
+    pub(super) fn has(&self, vocabulary: Vocabulary, word: &str) -> bool {
+        let is_configured = |it: &Brought| it.configured.iter().any(|it| it.wildcard_match(word));
+        self.all(vocabulary).contains(&word) || self.brought(vocabulary).is_some_and(is_configured)
+    }
+
+    /// Whether some word of a vocabulary may match a pattern.
+    pub(super) fn has_like(&self, vocabulary: Vocabulary, pattern: &Pattern) -> bool {
+        let is_configured = |it: &Brought| !it.configured.is_empty();
+        let mut all = self.all(vocabulary).into_iter();
+        all.any(|word| pattern.wildcard_match(word))
+            || self.brought(vocabulary).is_some_and(is_configured)
+    }
+
+    /// What to write in place of a word that is none.
+    pub(super) fn help(&self, vocabulary: Vocabulary, word: &str) -> String {
+        let all = self.all(vocabulary);
+        let meant = nearest(word, all.iter().copied());
+        let meant = meant.map(|it| format!("did you mean `{it}`?"));
+        let list = || all.join("`, `");
+        let rest = match (vocabulary.setting(), &meant) {
+            (Some(_), Some(_)) => None,
+            (Some(setting), None) => Some(format!(
+                "if it comes from elsewhere, name it in `{setting}`"
+            )),
+            (None, Some(_)) => Some(format!("There are `{}`", list())),
+            (None, None) => Some(format!("there are `{}`", list())),
+        };
+        let parts: Vec<String> = meant.into_iter().chain(rest).collect();
+        parts.join(" ")
+    }
+}
+
+/// A name of the configuration, in which `*` stands for any text.
+pub(super) fn pattern(name: &str) -> Pattern {
+    let element = |c| match c {
+        '*' => PatternElem::Wildcard,
+        c => PatternElem::Char(c),
+    };
+    name.chars().map(element).collect()
+}
+
+/// Each text of an attribute, with the steps into it.
+pub(super) fn each_word(path: &str, value: &Value, tell: &mut impl FnMut(&str, &str)) {
+    match value.value_kind() {
+        ValueKind::Lit(Literal::String(word)) => tell(path, word),
+        ValueKind::Set(set) => {
+            for element in set.iter() {
+                each_word(path, element, tell);
+            }
+        }
+        ValueKind::Record(record) => {
+            for (name, value) in record.iter() {
+                each_word(&format!("{path}.{name}"), value, tell);
+            }
+        }
+        _ => {}
+    }
+}

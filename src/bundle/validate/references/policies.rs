@@ -1,0 +1,304 @@
+//! The names in policies, templates and links.
+//!
+//! Start at [`check`].
+
+use callgate_engine::cedar::{
+    BinaryOp, EntityReference, EntityUID, Expr, ExprKind, Literal, Loc, Pattern,
+    PrincipalOrResourceConstraint, Template, ValidatorSchema,
+};
+
+use crate::bundle::diagnostic::BundleDiagnostic;
+use crate::bundle::parse::json::{self, Step};
+use crate::bundle::validate::references::known_entities::{KnownEntities, nearest};
+use crate::bundle::validate::references::known_words::KnownWords;
+use crate::bundle::validate::references::value_sources::{PolicyScope, PolicyScopes, ValueSource};
+use crate::bundle::validate::references::vocabulary::Vocabulary;
+use crate::bundle::validate::references::{MAX_TOLD, ReferenceCheck, action_access};
+
+/// What is wrong, and what may be.
+#[derive(Debug, Default)]
+pub(super) struct ReferenceFindings {
+    pub faults: Vec<BundleDiagnostic>,
+    pub warnings: Vec<BundleDiagnostic>,
+}
+
+/// Tells every name in policies, templates and links that nothing has.
+pub(super) fn check<'a>(
+    scene: ReferenceCheck<'a>,
+    known: &KnownEntities<'_>,
+    words: &KnownWords,
+    schema: &'a ValidatorSchema,
+) -> ReferenceFindings {
+    let mut said = ReferenceFindings::default();
+    let mut scopes = PolicyScopes::new(schema, scene.tools);
+    let mut templates: Vec<&Template> = scene.policies.set.all_templates().collect();
+    templates.sort_by_key(|template| template.id());
+    for template in templates {
+        if said.faults.len() >= MAX_TOLD && said.warnings.len() >= MAX_TOLD {
+            break;
+        }
+        let mut reader = Reader {
+            scene,
+            known,
+            words,
+            template,
+            scope: None,
+            said: &mut said,
+        };
+        reader.scope_names();
+        for part in template
+            .non_scope_constraints()
+            .into_iter()
+            .flat_map(Expr::subexpressions)
+        {
+            reader.part(part, &mut scopes);
+        }
+        if let Some((message, help)) = action_access::never(template, scene.tools, &mut scopes) {
+            reader.warn(template.loc(), &message, help);
+        }
+    }
+    links(scene, known, &mut said.warnings);
+    said
+}
+
+/// Names that links fill in.
+fn links(
+    scene: ReferenceCheck<'_>,
+    known: &KnownEntities<'_>,
+    warnings: &mut Vec<BundleDiagnostic>,
+) {
+    let linked = scene.policies.set.policies();
+    for link in linked.filter(|policy| !policy.is_static()) {
+        let id: &str = link.id().as_ref();
+        let Some((source, index)) = scene.links.get(id) else {
+            continue;
+        };
+        for (slot, uid) in link.env() {
+            if warnings.len() >= MAX_TOLD || known.has(uid) {
+                continue;
+            }
+            let message = format!("for policy `{id}`, {}", unknown_entity(uid));
+            let slot = slot.to_string();
+            let path = [Step::Index(*index), Step::Key(slot.trim_start_matches('?'))];
+            let fault = json::fault_at(source.origin(), &path, message);
+            warnings.push(fault.with_help(known.help(uid)));
+        }
+    }
+}
+
+fn unknown_entity(uid: &EntityUID) -> String {
+    format!("`{uid}` is not defined")
+}
+
+/// Reads one policy.
+struct Reader<'r, 'a> {
+    scene: ReferenceCheck<'a>,
+    known: &'r KnownEntities<'r>,
+    words: &'r KnownWords,
+    template: &'r Template,
+    /// Worked out for policies that need it.
+    scope: Option<PolicyScope<'a>>,
+    said: &'r mut ReferenceFindings,
+}
+
+impl<'a> Reader<'_, 'a> {
+    fn at(&self, loc: Option<&Loc>, message: &str) -> Option<BundleDiagnostic> {
+        let id = self.template.id();
+        let (origin, start, length) = self.scene.policies.place(id.as_ref())?;
+        let message = format!("for policy `{id}`, {message}");
+        Some(match loc {
+            Some(loc) => {
+                BundleDiagnostic::at(origin, loc.start(), loc.end() - loc.start(), message)
+            }
+            None => BundleDiagnostic::at(origin, start, length, message),
+        })
+    }
+
+    fn warn(&mut self, loc: Option<&Loc>, message: &str, help: String) {
+        let fault = self.at(loc, message);
+        self.said
+            .warnings
+            .extend(fault.map(|it| it.with_help(help)));
+    }
+
+    fn scope_names(&mut self) {
+        let template = self.template;
+        for constraint in [
+            template.principal_constraint().as_inner(),
+            template.resource_constraint().as_inner(),
+        ] {
+            use PrincipalOrResourceConstraint::{Any, Eq, In, Is, IsIn};
+            match constraint {
+                Eq(EntityReference::EUID(uid))
+                | In(EntityReference::EUID(uid))
+                | IsIn(_, EntityReference::EUID(uid)) => self.entity(uid, uid.loc()),
+                Eq(_) | In(_) | IsIn(..) | Is(_) | Any => {}
+            }
+        }
+    }
+
+    fn entity(&mut self, uid: &EntityUID, loc: Option<&Loc>) {
+        if uid.entity_type().is_action() || self.known.has(uid) {
+            return;
+        }
+        self.warn(loc, &unknown_entity(uid), self.known.help(uid));
+    }
+
+    /// One part of the conditions.
+    fn part(&mut self, part: &Expr, scopes: &mut PolicyScopes<'a>) {
+        match part.expr_kind() {
+            ExprKind::Lit(Literal::EntityUID(uid)) => {
+                self.entity(uid, part.source_loc().or(uid.loc()));
+            }
+            ExprKind::BinaryApp { op, arg1, arg2 } if compares(*op) => {
+                for (side, other) in [(arg1, arg2), (arg2, arg1)] {
+                    if !holds_text(other) {
+                        continue;
+                    }
+                    let places = self.scope(scopes).places(side);
+                    self.compared(&places, other);
+                }
+            }
+            ExprKind::Like { expr, pattern } => {
+                let places = self.scope(scopes).places(expr);
+                self.like(&places, pattern, part.source_loc());
+            }
+            ExprKind::HasAttr { expr, attr } => {
+                let places = self.scope(scopes).places(expr);
+                self.tested(places, &[attr], part.source_loc());
+            }
+            ExprKind::ExtHasAttr { expr, attrs } => {
+                let places = self.scope(scopes).places(expr);
+                let steps: Vec<&_> = attrs.iter().collect();
+                self.tested(places, &steps, part.source_loc());
+            }
+            _ => {}
+        }
+    }
+
+    fn scope(&mut self, scopes: &mut PolicyScopes<'a>) -> &PolicyScope<'a> {
+        let template = self.template;
+        self.scope.get_or_insert_with(|| scopes.of(template))
+    }
+
+    /// Texts that values of these places are compared with.
+    fn compared(&mut self, places: &[ValueSource<'a>], with: &Expr) {
+        if places.is_empty() {
+            return;
+        }
+        match with.expr_kind() {
+            ExprKind::Lit(Literal::String(word)) => {
+                let words = self.words;
+                let refused = vocabulary(places, |it| words.has(it, word));
+                if let Some(vocabulary) = refused {
+                    let help = words.help(vocabulary, word);
+                    self.refuse(
+                        vocabulary,
+                        &vocabulary.refusal(word),
+                        help,
+                        with.source_loc(),
+                    );
+                }
+            }
+            ExprKind::Set(elements) => {
+                for element in elements.iter() {
+                    self.compared(places, element);
+                }
+            }
+            ExprKind::If {
+                then_expr,
+                else_expr,
+                ..
+            } => {
+                self.compared(places, then_expr);
+                self.compared(places, else_expr);
+            }
+            ExprKind::Record(members) => {
+                for (name, value) in members.iter() {
+                    let Some(scope) = &self.scope else { return };
+                    let inner = scope.step(places, name);
+                    self.compared(&inner, value);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn like(&mut self, places: &[ValueSource<'a>], pattern: &Pattern, loc: Option<&Loc>) {
+        let words = self.words;
+        let Some(vocabulary) = vocabulary(places, |it| words.has_like(it, pattern)) else {
+            return;
+        };
+        let text = pattern.to_string();
+        let help = words.help(vocabulary, &text);
+        self.refuse(vocabulary, &vocabulary.refusal(&text), help, loc);
+    }
+
+    fn refuse(&mut self, of: Vocabulary, message: &str, help: String, loc: Option<&Loc>) {
+        if of.is_open() {
+            return self.warn(loc, message, help);
+        }
+        let fault = self.at(loc, message);
+        self.said.faults.extend(fault.map(|it| it.with_help(help)));
+    }
+
+    /// A test for an attribute that is nowhere is false, and says nothing.
+    fn tested(
+        &mut self,
+        mut places: Vec<ValueSource<'a>>,
+        steps: &[&smol_str::SmolStr],
+        loc: Option<&Loc>,
+    ) {
+        for (depth, step) in steps.iter().enumerate() {
+            let Some(scope) = &self.scope else { return };
+            let Some(names) = scope.attributes(&places) else {
+                return;
+            };
+            if !names.contains(step.as_str()) {
+                let message =
+                    format!("there is no attribute `{step}` to test for, so this is always false");
+                let is_input =
+                    depth == 0 && step.as_str() == "input" && names.contains("initiator");
+                let help = match nearest(step, names.iter().copied()) {
+                    Some(meant) => format!("did you mean `{meant}`?"),
+                    None if is_input => self.scene.tools.help_for_input(self.template),
+                    None => "take the test away, or add the attribute to the schema".to_owned(),
+                };
+                return self.warn(loc, &message, help);
+            }
+            places = scope.step(&places, step);
+        }
+    }
+}
+
+/// The vocabulary that a word is not in, if no place takes it.
+fn vocabulary(places: &[ValueSource<'_>], has: impl Fn(Vocabulary) -> bool) -> Option<Vocabulary> {
+    let mut refusing = None;
+    for place in places {
+        match place.vocabulary() {
+            Some(vocabulary) if !has(vocabulary) => refusing = Some(vocabulary),
+            _ => return None,
+        }
+    }
+    refusing
+}
+
+fn compares(op: BinaryOp) -> bool {
+    use BinaryOp::{Contains, ContainsAll, ContainsAny, Eq};
+    matches!(op, Eq | Contains | ContainsAll | ContainsAny)
+}
+
+/// Whether an expression is a text, or consists of some.
+fn holds_text(expr: &Expr) -> bool {
+    match expr.expr_kind() {
+        ExprKind::Lit(Literal::String(_)) => true,
+        ExprKind::Set(elements) => elements.iter().any(holds_text),
+        ExprKind::Record(members) => members.values().any(holds_text),
+        ExprKind::If {
+            then_expr,
+            else_expr,
+            ..
+        } => holds_text(then_expr) || holds_text(else_expr),
+        _ => false,
+    }
+}

@@ -1,0 +1,136 @@
+//! Which attribute takes which words: the one table.
+//!
+//! Start at [`of_attribute`] and [`of_context`].
+
+use callgate_engine::cedar::EntityType;
+
+use crate::bundle::parse::registration::{AccessLevel, Sensitivity};
+use crate::domain::request::target::TargetKind;
+use crate::domain::schema::TYPES;
+
+/// A set of words that an attribute takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Vocabulary {
+    /// What calling a tool does.
+    AccessLevel,
+    /// How sensitive something is.
+    Sensitivity,
+    /// What sort of thing a target is.
+    Kind,
+    /// Who set a call off.
+    Initiator,
+    /// Where a delegation comes from.
+    Source,
+    /// What a client answers to.
+    Answer,
+    /// How much of a conversation a server asks to have included.
+    Inclusion,
+    /// What calls bring into a session.
+    Label,
+    /// What part a target plays.
+    Role,
+    /// How an identity was verified.
+    Method,
+}
+
+/// Labels that Callgate itself knows.
+pub(super) const LABELS: [&str; 3] = ["untrusted", "private", "secret"];
+/// What the front doors put as the method of an identity, and what callers that verify by themselves usually do.
+pub(super) const METHODS: [&str; 7] = ["jwt", "spiffe", "mtls", "tls", "header", "oidc", "none"];
+
+impl Vocabulary {
+    /// The words that are always there.
+    pub(super) fn built_in(self) -> Vec<&'static str> {
+        match self {
+            Self::AccessLevel => [AccessLevel::Read, AccessLevel::Write, AccessLevel::Admin]
+                .map(AccessLevel::as_str)
+                .to_vec(),
+            Self::Sensitivity => Sensitivity::ALL.map(Sensitivity::as_str).to_vec(),
+            Self::Kind => {
+                let named = TargetKind::NAMED.into_iter().chain([TargetKind::Uri]);
+                named.map(TargetKind::as_str).collect()
+            }
+            Self::Initiator => vec!["client", "server", "ui"],
+            Self::Source => vec!["asserted", "stored"],
+            Self::Answer => vec!["sampling", "elicitation", "roots"],
+            Self::Inclusion => vec!["none", "thisServer", "allServers"],
+            Self::Label => LABELS.to_vec(),
+            Self::Role => Vec::new(),
+            Self::Method => METHODS.to_vec(),
+        }
+    }
+
+    /// Whether a directory, or whoever calls, can bring words of its own.
+    pub(super) fn is_open(self) -> bool {
+        matches!(self, Self::Label | Self::Role | Self::Method)
+    }
+
+    /// Why a word is none of these.
+    pub(super) fn refusal(self, word: &str) -> String {
+        match self {
+            Self::AccessLevel => format!("`{word}` is not an effect"),
+            Self::Sensitivity => format!("`{word}` is not a sensitivity"),
+            Self::Kind => format!("`{word}` is not a kind of target"),
+            Self::Initiator => format!("`{word}` is not an initiator"),
+            Self::Source => format!("`{word}` is not a source of delegations"),
+            Self::Answer => format!("`{word}` is not a kind of answer"),
+            Self::Inclusion => format!("`{word}` is not a scope of context"),
+            Self::Label => format!("nothing here yields the label `{word}`"),
+            Self::Role => format!("no registration gives a target the role `{word}`"),
+            Self::Method => format!("`{word}` is not a known method of identification"),
+        }
+    }
+
+    /// The list of the configuration that can name more of them.
+    pub(super) fn setting(self) -> Option<&'static str> {
+        match self {
+            Self::Label => Some("bundle.known.labels"),
+            Self::Role => Some("bundle.known.roles"),
+            Self::Method => Some("bundle.known.methods"),
+            _ => None,
+        }
+    }
+}
+
+/// The words of an attribute of entities; steps into it are joined by dots.
+pub(super) fn of_attribute(ty: &EntityType, path: &str) -> Option<Vocabulary> {
+    let of_tool = || match path {
+        "access" => Some(Vocabulary::AccessLevel),
+        "sensitivity" => Some(Vocabulary::Sensitivity),
+        "yields" => Some(Vocabulary::Label),
+        "target_arguments.kind" => Some(Vocabulary::Kind),
+        "target_arguments.role" => Some(Vocabulary::Role),
+        _ => None,
+    };
+    let of_resource = || match path {
+        "kind" => Some(Vocabulary::Kind),
+        "sensitivity" => Some(Vocabulary::Sensitivity),
+        _ => None,
+    };
+    if *ty == TYPES.tool {
+        of_tool()
+    } else if *ty == TYPES.resource {
+        of_resource()
+    } else if *ty == TYPES.server && path == "yields" {
+        Some(Vocabulary::Label)
+    } else {
+        None
+    }
+}
+
+/// The words of a fact; steps are joined by dots.
+pub(super) fn of_context(path: &str) -> Option<Vocabulary> {
+    Some(match path {
+        "initiator" => Vocabulary::Initiator,
+        "identity.method" => Vocabulary::Method,
+        "delegation.source" => Vocabulary::Source,
+        "delegation.access" => Vocabulary::AccessLevel,
+        "target_role" => Vocabulary::Role,
+        "labels" | "session.labels" | "task.labels" | "delegation.labels" | "recent.labels" => {
+            Vocabulary::Label
+        }
+        "answers.kinds" => Vocabulary::Answer,
+        "sampling.include_context" => Vocabulary::Inclusion,
+        _ => return None,
+    })
+}

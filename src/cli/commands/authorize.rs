@@ -1,0 +1,368 @@
+//! `callgate authorize`: one call, decided here or by a running server.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::bail;
+use arc_swap::ArcSwap;
+use prost_types::value::Kind;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Status};
+
+use crate::adapters::callgate_v1::authorization::Authorization;
+use crate::adapters::transport::grpc_admission;
+use crate::authn::reloadable_authenticator::ReloadableAuthenticator;
+use crate::bundle::{self, Bundle};
+use crate::cli::call_args::CallArgs;
+use crate::cli::connect::{self, ClientCredentials, ServerConnection};
+use crate::cli::output::{Exit, Output};
+use crate::cli::render::{self, printable, printables};
+use crate::config::limits::Limits;
+use crate::proto::v1::authorization_server::Authorization as _;
+use crate::proto::{json, v1};
+use crate::server::reloadable;
+use crate::service::decisions::Service;
+use crate::service::generation::LoadedBundle;
+use crate::service::settings::ServiceSettings;
+use crate::telemetry::record::recorder::Recorder;
+
+/// Decides one call, and says why
+///
+/// The call comes from flags or from a JSON file. It is decided here, from a directory, or by a
+/// running server (`--endpoint`, or `CALLGATE_ENDPOINT` as for every other verb). Decided here, everything the call says of itself is taken as true;
+/// a server takes it as its configuration says for the token's owner. Delegations, tasks and approvals
+/// are known to a server only.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    #[command(flatten)]
+    call: CallArgs,
+    #[command(flatten)]
+    place: Place,
+    /// Also tell how each person and agent involved fared
+    #[arg(long, help_heading = "The answer")]
+    explain: bool,
+    /// How to answer
+    #[arg(long, value_enum, default_value_t, help_heading = "The answer")]
+    pub output: Output,
+}
+
+/// Who decides.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Who decides")]
+struct Place {
+    /// This directory, `./policies` unless a server is named; wins over `CALLGATE_ENDPOINT`
+    #[arg(long, value_name = "DIR", conflicts_with = "endpoint")]
+    policies: Option<PathBuf>,
+    /// A running server: `http://…`, `https://…` or `unix:/path`; without this and `--policies`, the one
+    /// that `CALLGATE_ENDPOINT` names
+    #[arg(long, value_name = "URL")]
+    endpoint: Option<String>,
+    #[command(flatten)]
+    credentials: ClientCredentials,
+}
+
+/// Where policies are if nobody says otherwise.
+const DIRECTORY: &str = "./policies";
+
+const EXAMPLES: &str = "\
+Examples:
+  May the support agent, working for Sam, read an issue?
+    callgate authorize --agent support --user sam --server github --tool get_issue \\
+        --arg owner=acme --arg repo=shop --arg issue_number=7
+
+  The same question to a running server:
+    callgate authorize --endpoint http://127.0.0.1:50051 --agent support --user sam \\
+        --server github --tool get_issue
+
+  In a task, on the strength of a delegation, with an approval:
+    callgate authorize --endpoint http://127.0.0.1:50051 --agent support --delegation delegation-1 \\
+        --task task-1 --approval approval-1 --server github --tool close_issue
+
+  A call from a file, every principal explained, for a program:
+    callgate authorize --file call.json --explain --output json
+
+  where call.json is, for instance:
+    {\"subject\": {\"entity\": {\"type\": \"Agent\", \"id\": \"support\"}},
+     \"delegation\": {\"root\": {\"type\": \"User\", \"id\": \"sam\"}, \"verified\": true},
+     \"operation\": {\"server\": \"github\",
+                   \"callTool\": {\"tool\": \"get_issue\", \"arguments\": {\"repo\": \"shop\"}}}}
+
+Exit codes: 0 allowed, 1 error, 2 denied, 3 the directory has faults.";
+
+/// Asks, and prints the answer.
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    let request = v1::AuthorizeRequest {
+        call_context: Some(Box::new(args.call.context()?)),
+        explain: args.explain,
+        ..v1::AuthorizeRequest::default()
+    };
+    let endpoint = args.place.server()?;
+    let answered = match &endpoint {
+        Some(endpoint) => {
+            let asked = ask_server(endpoint, &args.place.credentials, request);
+            connect::block_on(asked)?
+        }
+        None => {
+            no_server_needed(args)?;
+            match bundle::load(args.place.directory()) {
+                Ok(bundle) => connect::block_on(async { Ok(ask_here(bundle, request).await) })?,
+                Err(faults) => return args.output.faults(&faults),
+            }
+        }
+    };
+    // That the question was not answered is no answer: a gateway denies, a person is told.
+    let response = answered.map_err(|status| worded(&status))?;
+    let challenge = response.approval.as_ref();
+    let text = Text {
+        response: &response,
+        // A directory remembers nothing, so there is nobody to ask.
+        next: challenge.filter(|_| endpoint.is_some()).map(next_command),
+    };
+    let json = json::write("AuthorizeResponse", &response)?;
+    args.output.answer(&text, &json)?;
+    Ok(match response.decision() {
+        v1::Decision::Allow => Exit::Done,
+        v1::Decision::Deny | v1::Decision::Unspecified => Exit::Denied,
+    })
+}
+
+impl Place {
+    /// The server to ask, if one is to be asked. A directory that is named wins over the environment.
+    fn server(&self) -> anyhow::Result<Option<String>> {
+        match (&self.endpoint, &self.policies) {
+            (Some(endpoint), _) => Ok(Some(endpoint.clone())),
+            (None, Some(_)) => Ok(None),
+            (None, None) => connect::endpoint_of_environment(),
+        }
+    }
+
+    fn directory(&self) -> &Path {
+        self.policies.as_deref().unwrap_or(Path::new(DIRECTORY))
+    }
+}
+
+fn no_server_needed(args: &Args) -> anyhow::Result<()> {
+    if args.place.credentials.name_a_server() {
+        bail!("certificates and tokens are shown to a server: name it with `--endpoint`");
+    }
+    if let Some(flag) = args.call.needs_a_server() {
+        bail!("`{flag}` names what only a running server knows: name it with `--endpoint`");
+    }
+    Ok(())
+}
+
+async fn ask_here(
+    bundle: Bundle,
+    request: v1::AuthorizeRequest,
+) -> Result<v1::AuthorizeResponse, Status> {
+    let Bundle {
+        snapshot,
+        digest,
+        config,
+        ..
+    } = bundle;
+    let doorkeeper = Arc::new(ReloadableAuthenticator::new(reloadable::local(&config)));
+    let unavailable = |error: &dyn std::error::Error| Status::unavailable(error.to_string());
+    let service = Service::in_memory(ServiceSettings::default(), Recorder::default());
+    let service = Arc::new(service.map_err(|error| unavailable(&error))?);
+    let load = LoadedBundle {
+        snapshot,
+        claims: config.claims,
+        policy_set_digest: digest,
+    };
+    service.publish(load).map_err(|error| unavailable(&error))?;
+    let limits: Arc<ArcSwap<Limits>> = Arc::new(ArcSwap::from_pointee(config.limits));
+    let rpcs = Authorization::new(service, limits, CancellationToken::new());
+    let mut request = Request::new(request);
+    grpc_admission::admit_in_process(&doorkeeper, &mut request)?;
+    Ok(rpcs.authorize(request).await?.into_inner())
+}
+
+async fn ask_server(
+    endpoint: &str,
+    credentials: &ClientCredentials,
+    request: v1::AuthorizeRequest,
+) -> anyhow::Result<Result<v1::AuthorizeResponse, Status>> {
+    let server = ServerConnection::reach(endpoint, credentials).await?;
+    let request = server.request(request);
+    let answer = server.authorization().authorize(request).await;
+    Ok(answer.map(tonic::Response::into_inner))
+}
+
+fn worded(status: &Status) -> anyhow::Error {
+    anyhow::anyhow!(
+        "the question was not answered: {} ({:?})",
+        printable(status.message()),
+        status.code()
+    )
+}
+
+/// The command that asks for the approval: this one's description of the call, with the challenge.
+fn next_command(challenge: &v1::ApprovalChallenge) -> String {
+    let after_the_verb: Vec<String> = std::env::args().skip(2).collect();
+    request_instead(&after_the_verb, challenge)
+}
+
+/// Turns the words after `callgate authorize` into those of `callgate approval request`.
+pub(crate) fn request_instead(typed: &[String], challenge: &v1::ApprovalChallenge) -> String {
+    /// Flags that ask for a form of the answer, or that nobody wants to see repeated.
+    const WITH_A_VALUE: [&str; 2] = ["--output", "--token"];
+    let mut command = vec!["callgate approval request".to_owned()];
+    let mut words = typed.iter();
+    while let Some(word) = words.next() {
+        let flag = word.split('=').next().unwrap_or_default();
+        if WITH_A_VALUE.contains(&flag) {
+            if flag == word {
+                words.next();
+            }
+        } else if word != "--explain" {
+            command.push(render::quoted(word));
+        }
+    }
+    command.push(format!("--challenge {}", render::quoted(&challenge.digest)));
+    if let Some(at) = &challenge.expires_at {
+        command.push(format!("--expires {}", render::moment(at)));
+    }
+    command.join(" ")
+}
+
+/// The answer for people.
+struct Text<'a> {
+    response: &'a v1::AuthorizeResponse,
+    /// What to type next.
+    next: Option<String>,
+}
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let response = self.response;
+        writeln!(f, "{}", outcome(response.decision()))?;
+        for reason in &response.reasons {
+            f.write_str(&render::reason(reason))?;
+        }
+        for policy in &response.determining_policies {
+            write!(f, "  policy    {}", printable(&policy.id))?;
+            if !policy.owner.is_empty() {
+                write!(f, ", owned by {}", printable(&policy.owner))?;
+            }
+            if !policy.controls.is_empty() {
+                write!(f, ", for {}", printables(&policy.controls))?;
+            }
+            writeln!(f)?;
+        }
+        for obligation in &response.obligations {
+            writeln!(f, "  provided  {}", provided(obligation))?;
+        }
+        if let Some(challenge) = &response.approval {
+            let digest = printable(&challenge.digest);
+            write!(f, "  approval  would allow it: {digest}")?;
+            if let Some(at) = &challenge.expires_at {
+                write!(f, ", until {}", render::moment(at))?;
+            }
+            writeln!(f)?;
+        }
+        if let Some(explanation) = &response.explanation {
+            explain(f, explanation)?;
+        }
+        writeln!(
+            f,
+            "  decision  {} at revision {}",
+            printable(&response.decision_id),
+            response.revision
+        )?;
+        match &self.next {
+            Some(next) => writeln!(f, "\nTo ask a person for it:\n  {next}"),
+            None => Ok(()),
+        }
+    }
+}
+
+fn explain(f: &mut fmt::Formatter<'_>, explanation: &v1::Explanation) -> fmt::Result {
+    for it in &explanation.principals {
+        let (Some(principal), Some(action), Some(resource)) =
+            (&it.principal, &it.action, &it.resource)
+        else {
+            continue;
+        };
+        writeln!(
+            f,
+            "  asked     {} {} {}: {}",
+            render::entity(principal),
+            render::entity(action),
+            render::entity(resource),
+            outcome(it.decision())
+        )?;
+        for (label, ids) in [("permit", &it.permits), ("forbid", &it.forbids)] {
+            if !ids.is_empty() {
+                writeln!(f, "            {label} by {}", printables(ids))?;
+            }
+        }
+        for error in &it.errors {
+            writeln!(
+                f,
+                "            error in {}: {}",
+                printable(&error.policy_id),
+                printable(&error.message)
+            )?;
+        }
+        let (evaluated, total) = (it.policies_evaluated, it.policies_total);
+        writeln!(f, "            {evaluated} of {total} policies apply")?;
+    }
+    for target in &explanation.targets {
+        write!(
+            f,
+            "  target    {}, of the kind {}",
+            render::printable(&target.id),
+            target.kind
+        )?;
+        if !target.query.is_empty() {
+            write!(f, ", with the query {}", render::printable(&target.query))?;
+        }
+        if !target.role.is_empty() {
+            write!(f, ", as {}", target.role)?;
+        }
+        writeln!(f)?;
+    }
+    if !explanation.shadow_policy_ids.is_empty() {
+        writeln!(
+            f,
+            "  shadow    {} would change this",
+            printables(&explanation.shadow_policy_ids)
+        )?;
+    }
+    Ok(())
+}
+
+/// An obligation: its name, and what there is to it beyond that.
+fn provided(obligation: &v1::Obligation) -> String {
+    let id = printable(&obligation.id);
+    let properties = obligation.properties.as_ref();
+    let text = |name: &str| match properties?.fields.get(name)?.kind.as_ref()? {
+        Kind::StringValue(text) => Some(text.clone()),
+        _ => None,
+    };
+    if text("name").as_ref() == Some(&obligation.id) {
+        return id;
+    }
+    let names = properties.map(|it| it.fields.keys()).into_iter().flatten();
+    let said = names.map(|name| match text(name) {
+        Some(text) => format!("{} {}", printable(name), printable(&text)),
+        None => printable(name),
+    });
+    let said: Vec<String> = said.collect();
+    format!(
+        "{id}, {}: {}",
+        printable(&obligation.r#type),
+        said.join(", ")
+    )
+}
+
+fn outcome(decision: v1::Decision) -> &'static str {
+    match decision {
+        v1::Decision::Allow => "allow",
+        v1::Decision::Deny => "deny",
+        v1::Decision::Unspecified => "no decision",
+    }
+}

@@ -1,0 +1,297 @@
+//! `callgate import tools`: from a server's `tools/list` to its registration.
+
+mod review;
+
+use std::fmt;
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use serde_json::json;
+
+use crate::analysis::import::{self, ImportError, ImportOptions, ToolChange, ToolImport};
+use crate::bundle::diagnostic::{BundleError, SourceText};
+use crate::bundle::parse::registration::{
+    self, AccessLevel, ConfirmationStatus, Registration, server_name_error,
+};
+use crate::cli::file;
+use crate::cli::output::{Exit, Output};
+use crate::cli::render::{count, printable};
+
+/// The largest list.
+const MAX_LIST_BYTES: u64 = 64 << 20;
+
+/// Brings in what other programs know
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    Tools(ToolsArgs),
+}
+
+/// Turns a server's `tools/list` result into its registration
+///
+/// Every tool gets its definition's digest and a proposal: its effect (read, write or admin), what its
+/// results bring into a session, whether it can carry data out. Proposals come from names, arguments and
+/// the server's hints, and err on the side of suspicion. Until a person confirms an entry, the tool
+/// counts as admin: edit its `status` in the file, or name it with --confirm.
+///
+/// Run it again when the server changes: confirmed entries stay as long as the definition is the same,
+/// and what people wrote is kept.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+struct ToolsArgs {
+    /// The list: {"tools": […]} or the JSON-RPC response around it; `-` reads stdin
+    list: PathBuf,
+    /// The server's name, as callers will name it
+    #[arg(long, value_name = "NAME")]
+    server: String,
+    /// The person who answers for it (Mcp::User)
+    #[arg(long, value_name = "USER")]
+    owner: Option<String>,
+    /// Tools whose entries you have read and stand behind; `*` and `?` as in file names
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    confirm: Vec<String>,
+    /// What the tools of this name or pattern do: read, write or admin; the last that fits counts
+    #[arg(long, num_args = 2, value_names = ["NAME", "EFFECT"])]
+    set: Vec<String>,
+    /// Go through the proposals one by one: description, schema, what is odd or has changed
+    #[arg(long)]
+    review: bool,
+    /// Tools whose arguments policies may look at, as context.input; `*` and `?` as in file names
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    typed: Vec<String>,
+    /// The directory of policies; the registration is its tools/NAME.json
+    #[arg(long, value_name = "DIR", default_value = "./policies")]
+    policies: PathBuf,
+    /// Report, but write nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// How to answer
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  callgate import tools git-tools.json --server git --owner ines
+      writes ./policies/tools/git.json, every tool proposed
+  callgate import tools git-tools.json --server git --confirm git_status,git_log
+      after reading their entries: confirms two of them
+  callgate import tools git-tools.json --server git --review
+      shows each proposal and asks what to do with it
+  callgate import tools notion.json --server notion --set 'API-get-*' read --confirm 'API-get-*'
+      your judgement of many at once
+  callgate import tools git-tools.json --server git --dry-run
+      what would change?
+
+Exit codes: 0 done, 1 error, 3 the list or the existing registration has faults.";
+
+impl Args {
+    /// How to answer.
+    pub fn output(&self) -> Output {
+        let What::Tools(args) = &self.what;
+        args.output
+    }
+}
+
+/// Imports and prints.
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    let What::Tools(args) = &args.what;
+    // The name becomes part of a path.
+    if let Some(message) = server_name_error(&args.server) {
+        bail!(message);
+    }
+    let target = args
+        .policies
+        .join("tools")
+        .join(format!("{}.json", args.server));
+    let existing = match existing(&target)? {
+        Ok(existing) => existing,
+        Err(faults) => return args.output.faults(&faults),
+    };
+    let list = read_list(&args.list)?;
+    let file: Arc<str> = Arc::from(args.list.display().to_string());
+    let choices = ImportOptions {
+        server: args.server.clone(),
+        owner: args.owner.clone(),
+        confirm: args.confirm.iter().cloned().collect(),
+        typed: args.typed.iter().cloned().collect(),
+        set: settings(&args.set)?,
+    };
+    if args.review && args.list.as_os_str() == "-" {
+        bail!("--review asks on stdin, so the list cannot come from there: save it to a file");
+    }
+    let mut imported = match import::import(
+        SourceText {
+            file: &file,
+            text: &list,
+        },
+        existing,
+        &choices,
+    ) {
+        Ok(imported) => imported,
+        Err(ImportError::List(faults)) => return args.output.faults(&faults),
+        Err(error) => return Err(error.into()),
+    };
+    if args.review {
+        review::review(
+            &mut imported,
+            &mut io::stdin().lock(),
+            &mut io::stderr().lock(),
+        )?;
+    }
+    if !args.dry_run {
+        file::replace(&target, &imported.to_json()?)?;
+    }
+    let target = target.display().to_string();
+    let text = Text {
+        imported: &imported,
+        target: &target,
+        is_dry_run: args.dry_run,
+    };
+    let json = json!({
+        "ok": true,
+        "file": target,
+        "written": !args.dry_run,
+        "tools": imported.tools,
+        "registration": imported.registration,
+    });
+    args.output.answer(&text, &json)?;
+    Ok(Exit::Done)
+}
+
+/// Pairs of a pattern and an effect.
+fn settings(words: &[String]) -> anyhow::Result<Vec<(String, AccessLevel)>> {
+    let mut settings = Vec::new();
+    for pair in words.chunks(2) {
+        let [pattern, access] = pair else {
+            bail!("--set takes a name or pattern, and an effect");
+        };
+        let access = match access.as_str() {
+            "read" => AccessLevel::Read,
+            "write" => AccessLevel::Write,
+            "admin" => AccessLevel::Admin,
+            other => bail!("--set {pattern}: `{other}` is not an effect: read, write or admin"),
+        };
+        settings.push((pattern.clone(), access));
+    }
+    Ok(settings)
+}
+
+fn existing(path: &Path) -> anyhow::Result<Result<Option<Registration>, BundleError>> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Ok(None)),
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot read `{}`", path.display()));
+        }
+    };
+    let file: Arc<str> = Arc::from(path.display().to_string());
+    let mut faults = Vec::new();
+    let registration = registration::parse_text(
+        SourceText {
+            file: &file,
+            text: &text,
+        },
+        &mut faults,
+    );
+    Ok(match BundleError::from_diagnostics(faults) {
+        Some(faults) => Err(faults),
+        None => Ok(registration),
+    })
+}
+
+fn read_list(path: &Path) -> anyhow::Result<String> {
+    let mut text = String::new();
+    let mut read =
+        |reader: &mut dyn Read| reader.take(MAX_LIST_BYTES + 1).read_to_string(&mut text);
+    let result = if path.as_os_str() == "-" {
+        read(&mut io::stdin().lock())
+    } else {
+        fs::File::open(path).and_then(|mut file| read(&mut file))
+    };
+    result.with_context(|| format!("cannot read `{}`", path.display()))?;
+    if text.len() as u64 > MAX_LIST_BYTES {
+        bail!("`{}` is larger than {MAX_LIST_BYTES} bytes", path.display());
+    }
+    Ok(text)
+}
+
+struct Text<'a> {
+    imported: &'a ToolImport,
+    target: &'a str,
+    is_dry_run: bool,
+}
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let imported = self.imported;
+        let width = imported
+            .tools
+            .iter()
+            .map(|tool| printable(&tool.name).chars().count())
+            .max()
+            .unwrap_or(0)
+            .min(48);
+        for tool in &imported.tools {
+            let sign = match tool.change {
+                ToolChange::Added => '+',
+                ToolChange::Changed => '!',
+                ToolChange::Removed => '-',
+                ToolChange::Unchanged => ' ',
+            };
+            let name = printable(&tool.name);
+            write!(f, "{sign} {name:width$}  {:5}  ", tool.access)?;
+            match (tool.change, tool.status, &tool.why) {
+                (ToolChange::Removed, _, _) => writeln!(f, "removed")?,
+                (_, status, Some(why)) => writeln!(f, "{status:9}  {}", printable(why))?,
+                (_, status, None) => writeln!(f, "{status}")?,
+            }
+            for argument in &tool.left_out {
+                let name = match argument.argument.as_str() {
+                    "" => "all arguments".to_owned(),
+                    name => printable(name),
+                };
+                writeln!(f, "    not typed: {name}: {}", argument.reason)?;
+            }
+        }
+        let n = |change| imported.count(change);
+        let tools = count(imported.registration.tools.len(), "tool");
+        let verb = if self.is_dry_run {
+            "would be written to"
+        } else {
+            "written to"
+        };
+        writeln!(f, "\n{tools} {verb} {}", printable(self.target))?;
+        let (added, changed, removed) = (
+            n(ToolChange::Added),
+            n(ToolChange::Changed),
+            n(ToolChange::Removed),
+        );
+        writeln!(
+            f,
+            "{added} added, {changed} changed, {removed} removed, {} unchanged",
+            n(ToolChange::Unchanged)
+        )?;
+        if imported.awaiting() > 0 {
+            let awaiting = count(imported.awaiting(), "tool");
+            writeln!(
+                f,
+                "{awaiting} proposed: each counts as admin until you set its `status` to `{}`",
+                ConfirmationStatus::Confirmed.as_str()
+            )?;
+            writeln!(
+                f,
+                "in the file, or name it with --confirm, or go through all with --review"
+            )?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,19 @@
+//! The commands of `callgate`, one file each.
+
+pub mod approval;
+pub mod authorize;
+pub mod changes;
+pub mod check;
+pub mod clock;
+pub mod delegation;
+pub mod entity;
+pub mod export;
+pub mod import;
+pub mod manifest;
+pub mod serve;
+pub mod session;
+pub mod status;
+pub mod stop;
+pub mod task;
+pub mod tool;
+pub mod try_compiling;

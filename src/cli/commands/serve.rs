@@ -1,0 +1,419 @@
+//! `callgate serve`: the decision service.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::ValueEnum;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::bundle::Bundle;
+use crate::cli::output::{Exit, Output};
+use crate::config::{Config, ReloadConfig};
+use crate::reload::loading::Loader;
+use crate::reload::{Reloader, log_warnings};
+use crate::server::file_descriptors;
+use crate::server::listen::Listener;
+use crate::server::reloadable::ReloadableConfig;
+use crate::server::{self, ServerParts, tls};
+use crate::service::clock::SystemClock;
+use crate::service::decisions::Service;
+use crate::service::generation::LoadedBundle;
+use crate::service::idempotency::KeyLimits;
+use crate::service::maintenance::RetentionPeriods;
+use crate::service::settings::ServiceSettings;
+use crate::store::sqlite::{OnLoss, SqliteStore};
+use crate::telemetry::record::recorder::Recorder;
+use crate::telemetry::setup::{LogFormat, Logging, Telemetry, start_logging};
+
+/// How long spans and metrics that wait may take to go out at the end.
+const FLUSH: Duration = Duration::from_secs(5);
+/// How long threads may take to end once everything is said.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// Evaluating deeply nested policies needs more stack than a thread has by default.
+const STACK_BYTES: usize = 8 << 20;
+
+/// Answers questions about calls, over gRPC
+///
+/// Loads a directory of policies, schema, entities and registrations and answers
+/// `callgate.v1.Authorization`. What it listens on, who may ask and every limit is in
+/// `callgate.toml` in that directory. By default it listens on 127.0.0.1:50051, and on 127.0.0.1:8180 for
+/// AuthZEN and ToolHive. Without `[[callers]]` it starts only if `without_callers = true` or
+/// `--without-callers` says that everybody on this machine may ask.
+///
+/// SIGHUP loads the directory again, and so does a change in it. A directory with faults changes
+/// nothing: the last good one stays. SIGTERM and SIGINT end it once every request is answered.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The directory
+    #[arg(default_value = "./policies")]
+    pub dir: PathBuf,
+    /// Read the configuration from this file rather than from `callgate.toml` in the directory
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Listen on this TCP address, in place of what the configuration says (may be repeated)
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Vec<SocketAddr>,
+    /// Listen for plain HTTP (AuthZEN, ToolHive) on this TCP address, in place of what the configuration
+    /// says (may be repeated)
+    #[arg(long, value_name = "ADDRESS")]
+    pub http: Vec<SocketAddr>,
+    /// Listen on a Unix socket at this path, in place of what the configuration says (may be repeated)
+    #[arg(long, value_name = "PATH")]
+    pub unix: Vec<PathBuf>,
+    /// Keep live authority in this database file, in place of what the configuration says
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
+    /// If the store is gone, damaged or has lost something: set aside what is there and begin with nothing. Everything that
+    /// was lent, approved, labelled, ended or stopped is forgotten. A store that is whole is opened as ever
+    #[arg(long, conflicts_with = "store_as_it_is")]
+    pub new_store: bool,
+    /// If the store has lost something, or is an older copy: go on with it. What was taken away since may be allowed again
+    #[arg(long)]
+    pub store_as_it_is: bool,
+    /// Serve although no callers are configured: every process that reaches the server may ask and change
+    /// everything. `without_callers = true` in callgate.toml says the same
+    #[arg(long)]
+    pub without_callers: bool,
+    /// What log lines look like
+    #[arg(long, value_enum, default_value_t)]
+    pub log_format: Format,
+    /// How to report faults of the directory
+    #[arg(long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+/// What log lines look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Format {
+    /// Text on a terminal, JSON otherwise.
+    #[default]
+    Auto,
+    /// Text for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  callgate serve                                      serve ./policies on 127.0.0.1:50051
+  callgate serve policies --listen 127.0.0.1:9000     on another port
+  callgate serve policies --http 127.0.0.1:9080       AuthZEN and ToolHive on another port
+  callgate serve policies --unix /run/callgate.sock   on a Unix socket alone
+  callgate serve --state /var/lib/callgate/state.db   with its database somewhere else
+  RUST_LOG=debug callgate serve                       tell more
+
+Ask it something from another terminal:
+  callgate authorize --endpoint http://127.0.0.1:50051 --agent support --user sam \\
+      --server github --tool get_issue
+
+Exit codes: 0 stopped as asked, 1 error or lines of the log could not be written at the end, 3 the directory has faults.";
+
+impl Args {
+    fn on_loss(&self) -> OnLoss {
+        match (self.new_store, self.store_as_it_is) {
+            (true, _) => OnLoss::StartFresh,
+            (_, true) => OnLoss::Continue,
+            _ => OnLoss::Refuse,
+        }
+    }
+
+    /// Where relative paths in the configuration start.
+    fn base(&self) -> &Path {
+        let beside = self.config.as_deref().and_then(Path::parent);
+        beside.unwrap_or(&self.dir)
+    }
+}
+
+/// Serves until it is told to stop.
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    let loader = Loader::new(&args.dir).with_config(args.config.as_deref());
+    let bundle = match loader.with_trial(&ReloadConfig::default()).first() {
+        Ok(bundle) => bundle,
+        Err(faults) => return args.output.faults(&faults),
+    };
+    let logging = start_logging(None, args.log_format.into())?;
+    log_warnings(&bundle.warnings);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_stack_size(STACK_BYTES)
+        .build()
+        .context("the runtime cannot start")?;
+    let served = runtime.block_on(serve(args, bundle, &logging));
+    // What still hangs, a load or a write, is left behind.
+    runtime.shutdown_timeout(LAST_WORDS);
+    let unwritten = logging.finish();
+    let given_up = served?;
+    // Nobody reads the log, so its end is told by the exit code alone.
+    Ok(match given_up.saturating_add(unwritten) {
+        0 => Exit::Done,
+        _ => Exit::Error,
+    })
+}
+
+/// Serves, and says how many lines of the log could not be written.
+async fn serve(args: &Args, bundle: Bundle, logging: &Logging) -> anyhow::Result<usize> {
+    let Bundle {
+        snapshot,
+        digest,
+        files,
+        config,
+        ..
+    } = bundle;
+    let stop = stop_signal(Duration::from_millis(config.limits.drain_ms.into()))?;
+    check_callers(args, &config)?;
+    let listeners = bind(args, &config).await?;
+    let tls = load_tls(args.base(), &config)?;
+    let telemetry = Telemetry::start(&config.telemetry, args.base(), logging)?;
+    let recorder = telemetry.recorder();
+    let service = Arc::new(open_service(args, &config, recorder)?);
+    let doors = ReloadableConfig::open(&config);
+    let open_files = fit_to_descriptors(&doors, &config);
+    if doors.doorkeeper.current().is_local() {
+        tracing::warn!(
+            "no `[[callers]]` are configured: whoever reaches this server on its machine is the caller `local` with every right, names itself as it likes and may approve as anybody"
+        );
+    }
+    let revision = service.publish(LoadedBundle {
+        snapshot,
+        claims: config.claims.clone(),
+        policy_set_digest: Arc::clone(&digest),
+    })?;
+    for listener in &listeners {
+        let protocol = if listener.is_http() { "http" } else { "grpc" };
+        tracing::info!(
+            address = listener.address(),
+            protocol,
+            revision,
+            "listening"
+        );
+    }
+    let recorder = telemetry.recorder();
+    let loader = Loader::new(&args.dir).with_config(args.config.as_deref());
+    let reloader = Reloader::new(
+        loader.with_trial(&config.reload),
+        Arc::clone(&service),
+        recorder.clone(),
+        digest,
+        revision,
+    );
+    let reloader = reloader.with_files(files);
+    let bundle_is_good = is_good(&reloader);
+    let reloading = reload(reloader, doors.clone(), &config, open_files);
+    let setup = ServerParts {
+        service: Arc::clone(&service),
+        doorkeeper: doors.doorkeeper,
+        limits: doors.limits,
+        envoy: doors.envoy,
+        ext_mcp: doors.ext_mcp,
+        tls,
+        authzen: config.authzen.clone(),
+        toolhive: config.toolhive.clone(),
+        bundle_is_good,
+    };
+    let keeping = keep(&service, &config);
+    let served = server::serve(listeners, setup, stop).await;
+    reloading.abort();
+    keeping.abort();
+    let closing = tokio::task::spawn_blocking(move || service.close());
+    match tokio::time::timeout(FLUSH, closing).await {
+        Ok(closed) => closed?,
+        Err(_) => tracing::error!("the store does not answer; it is left as it is"),
+    }
+    recorder.finish();
+    // Before the metrics go out for the last time, so that they tell what of the log was lost.
+    let given_up = tokio::task::block_in_place(|| logging.drain());
+    telemetry.shutdown(FLUSH).await;
+    tracing::info!("stopped");
+    served?;
+    Ok(given_up)
+}
+
+/// As many descriptors as the system gives, and no more connections than they allow.
+fn fit_to_descriptors(doors: &ReloadableConfig, config: &Config) -> Option<u64> {
+    let open_files = file_descriptors::raise();
+    let fitted = file_descriptors::fit(&config.limits, open_files);
+    if fitted.connections < config.limits.connections {
+        tracing::warn!(
+            open_files,
+            connections = fitted.connections,
+            wanted = config.limits.connections,
+            "the limit on open files allows fewer connections than `limits.connections`; raise it (`ulimit -n`, `LimitNOFILE=`)"
+        );
+    }
+    doors.limits.store(Arc::new(fitted));
+    open_files
+}
+
+/// A configuration that was lost must not open the server to its whole machine: that has to be said.
+fn check_callers(args: &Args, config: &Config) -> anyhow::Result<()> {
+    if !config.callers.is_empty() || config.without_callers || args.without_callers {
+        return Ok(());
+    }
+    let place = match &args.config {
+        Some(file) => file.display().to_string(),
+        None => args.dir.join(Config::FILE_NAME).display().to_string(),
+    };
+    anyhow::bail!(
+        "`{place}` configures no `[[callers]]`: every process that reaches the server could ask and change everything. \
+         Configure the callers; or, if that is what is meant, say so with `without_callers = true` there or with \
+         `--without-callers`"
+    )
+}
+
+/// Opens the store and the service over it.
+fn open_service(args: &Args, config: &Config, recorder: Recorder) -> anyhow::Result<Service> {
+    let configured = || config.state.path(args.base());
+    let file = args.state.clone().unwrap_or_else(configured);
+    let store = Box::new(SqliteStore::open_or(&file, args.on_loss())?);
+    tracing::info!(file = %file.display(), "the store is open");
+    let limits = &config.limits;
+    let settings = ServiceSettings {
+        stale_wait: Duration::from_millis(limits.stale_wait_ms.into()),
+        approval_valid_for: Duration::from_secs(limits.approval_valid_seconds.into()),
+        sessions: limits.sessions as usize,
+        carriers: limits.carriers as usize,
+        pair_for: Duration::from_secs(60 * u64::from(config.memory.pair_minutes)),
+        keys: KeyLimits {
+            all: limits.idempotency_keys as usize,
+            caller: limits.idempotency_keys_per_caller as usize,
+        },
+        counted: limits.usage_entries as usize,
+        places: limits.places as usize,
+        resource_label_ttl: 24 * hours(config.memory.place_days),
+        session_idle: hours(config.state.session_idle_hours),
+        definition_ttl: Duration::from_secs(u64::from(limits.changed_definition_minutes) * 60),
+    };
+    let clock = Arc::new(SystemClock);
+    Ok(Service::open(settings, recorder, store, clock)?)
+}
+
+/// Writes behind, and forgets what is over, until it is aborted.
+fn keep(service: &Arc<Service>, config: &Config) -> JoinHandle<()> {
+    let service = Arc::clone(service);
+    let keep = RetentionPeriods {
+        ended: hours(config.state.keep_ended_hours),
+        changes: 24 * hours(config.state.keep_changes_days),
+    };
+    tokio::spawn(async move { service.keep(keep).await })
+}
+
+fn hours(count: u32) -> Duration {
+    Duration::from_secs(u64::from(count) * 3_600)
+}
+
+/// Whether the last attempt to load the directory found no fault.
+fn is_good(reloader: &Reloader) -> watch::Receiver<bool> {
+    let (good, is_good) = watch::channel(true);
+    let mut status = reloader.status();
+    tokio::spawn(async move {
+        while status.changed().await.is_ok() {
+            let has_fault = status.borrow_and_update().last_fault.is_some();
+            good.send_replace(!has_fault);
+        }
+    });
+    is_good
+}
+
+/// Loads the directory again whenever it changes or somebody asks, callers and limits included.
+fn reload(
+    reloader: Reloader,
+    doors: ReloadableConfig,
+    config: &Config,
+    open_files: Option<u64>,
+) -> JoinHandle<()> {
+    let debounce = Duration::from_millis(config.reload.debounce_ms);
+    let started_with = config.clone();
+    let reloader = reloader.on_publish(move |config| {
+        doors.apply(config);
+        let fitted = file_descriptors::fit(&config.limits, open_files);
+        doors.limits.store(Arc::new(fitted));
+        let waiting = config.needs_restart(&started_with);
+        if !waiting.is_empty() {
+            tracing::warn!(
+                sections = waiting.join(", "),
+                "changes of these need a restart"
+            );
+        }
+    });
+    let watch = config.reload.watch.then_some(debounce);
+    tokio::spawn(async move {
+        if let Err(error) = reloader.run(watch, std::future::pending()).await {
+            tracing::error!(%error, "the directory is not loaded again until a restart");
+        }
+    })
+}
+
+/// Binds what the command line names, or else what the configuration names.
+async fn bind(args: &Args, config: &Config) -> anyhow::Result<Vec<Listener>> {
+    let is_silent = args.listen.is_empty() && args.unix.is_empty();
+    let (addresses, paths, https) = if is_silent && args.http.is_empty() {
+        let listen = &config.listen;
+        (&listen.grpc, &listen.unix, &listen.http)
+    } else if is_silent {
+        (&config.listen.grpc, &config.listen.unix, &args.http)
+    } else {
+        (&args.listen, &args.unix, &args.http)
+    };
+    let mut listeners = Vec::new();
+    for address in addresses {
+        listeners.push(Listener::tcp(*address, config.tls.is_some()).await?);
+    }
+    for address in https {
+        listeners.push(Listener::http(*address, config.tls.is_some()).await?);
+    }
+    for path in paths {
+        listeners.push(Listener::unix(path, config.listen.unix_mode).await?);
+    }
+    Ok(listeners)
+}
+
+fn load_tls(base: &Path, config: &Config) -> anyhow::Result<Option<tls::ServerTls>> {
+    let handshake = Duration::from_millis(config.limits.handshake_ms.into());
+    let loaded = config
+        .tls
+        .as_ref()
+        .map(|files| tls::load(files, base, handshake));
+    Ok(loaded.transpose()?)
+}
+
+/// Completes on SIGTERM or SIGINT. From then on the process has so long, and what it takes to flush; then it ends,
+/// whatever hangs.
+fn stop_signal(drain: Duration) -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be awaited")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be awaited")?;
+    let stopped = CancellationToken::new();
+    let told = stopped.clone();
+    // A task of its own: what waits for the signal may be the one that hangs.
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        let latest = drain + 3 * FLUSH + LAST_WORDS;
+        std::thread::spawn(move || {
+            std::thread::sleep(latest);
+            tracing::error!("the end takes too long; what hangs is left behind");
+            std::process::exit(1);
+        });
+        told.cancel();
+    });
+    Ok(stopped.cancelled_owned())
+}
+
+impl From<Format> for LogFormat {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Auto => Self::Auto,
+            Format::Text => Self::Text,
+            Format::Json => Self::Json,
+        }
+    }
+}

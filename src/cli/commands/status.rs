@@ -1,0 +1,208 @@
+//! `callgate status`: what is in service.
+
+use crate::cli::control::ControlArgs;
+use crate::cli::output::Exit;
+use crate::cli::render::{Details, entities, entity, moment};
+use crate::proto::v1;
+
+/// Tells what a running server has in service
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    #[command(flatten)]
+    pub ask: ControlArgs,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  callgate status
+  callgate status --endpoint unix:/run/callgate.sock --output json
+
+Exit codes: 0 done, 1 error or something is wrong with the store, 3 the directory has faults.";
+
+/// Asks, and prints the answer.
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    let asked = v1::GetStatusRequest {};
+    let answer = args
+        .ask
+        .question(asked, async |to, it| to.get_status(it).await)?;
+    let exit = args
+        .ask
+        .answer(&text(&answer), "GetStatusResponse", &answer)?;
+    let is_faulty = |it: &v1::DirectoryStatus| !it.faults.is_empty();
+    Ok(match answer.directory.as_ref().is_some_and(is_faulty) {
+        _ if !answer.store_fault.is_empty() => Exit::Error,
+        true => Exit::Faults,
+        false => exit,
+    })
+}
+
+/// Tools whose calls are denied because a list has shown another definition, and what differs.
+fn changed(tools: &[v1::ChangedTool]) -> String {
+    let one = |it: &v1::ChangedTool| {
+        let parts = match it.fields.as_slice() {
+            [] => String::new(),
+            fields => format!(": {}", fields.join(", ")),
+        };
+        format!("{}/{} through {}{parts}", it.server, it.tool, it.gateway)
+    };
+    let told: Vec<_> = tools.iter().map(one).collect();
+    told.join("; ")
+}
+
+const MIB: u64 = 1 << 20;
+
+/// What the server carries, each with what it may.
+fn load(it: &v1::ServerLoad) -> String {
+    format!(
+        "{} of {} requests, {} of {} MiB of bodies, {} of {} connections, {} of {} by strangers",
+        it.requests,
+        it.most_requests,
+        it.body_bytes.div_ceil(MIB),
+        it.most_body_bytes / MIB,
+        it.connections,
+        it.most_connections,
+        it.stranger_connections,
+        it.most_stranger_connections,
+    )
+}
+
+/// How many requests may be under way where that is less than configured, and what found no time since the start.
+fn overload(it: &v1::Overload) -> String {
+    let limit = match it.is_limited {
+        true => format!("{} requests at once are answered in time", it.limit),
+        false => String::new(),
+    };
+    let count = |count: u64, what: &str| match count {
+        0 => String::new(),
+        count => format!("{count} {what}"),
+    };
+    let told = [
+        limit,
+        count(it.shed_requests, "requests shed"),
+        count(it.expired_requests, "too late before their turn"),
+    ];
+    let told: Vec<_> = told.into_iter().filter(|it| !it.is_empty()).collect();
+    told.join(", ")
+}
+
+/// What the server has turned away since its start.
+fn turned_away(it: &v1::ServerLoad) -> String {
+    let counts = [
+        (
+            it.not_entitled_requests,
+            "requests of those who may not ask",
+        ),
+        (it.refused_requests, "requests without a place"),
+        (it.refused_bodies, "messages without room"),
+        (it.late_bodies, "late messages"),
+        (it.refused_connections, "connections without room"),
+        (it.pushed_out_connections, "connections to make room"),
+        (it.silent_connections, "silent connections"),
+        (it.refused_public_calls, "calls of health and reflection"),
+    ];
+    let told: Vec<_> = counts
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    told.join(", ")
+}
+
+fn stopped(stops: &[v1::Stop]) -> String {
+    let one = |it: &v1::Stop| {
+        let uid = it.uid.as_ref().map(entity).unwrap_or_default();
+        format!("{uid}: {}", it.reason)
+    };
+    stops.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+/// What is on disk, as far as it is not what is in service.
+fn directory(facts: Details, it: Option<&v1::DirectoryStatus>) -> Details {
+    let Some(it) = it else {
+        return facts;
+    };
+    let names = |word: &str, names: &[String]| match names {
+        [] => None,
+        names => Some(format!("{word} {}", names.join(", "))),
+    };
+    let loaded = [
+        names("came", &it.came),
+        names("changed", &it.changed),
+        names("went", &it.went),
+    ];
+    let loaded: Vec<String> = loaded.into_iter().flatten().collect();
+    let facts = facts.fact("loaded", loaded.join("; "));
+    if it.faults.is_empty() {
+        return facts.fact("directory", "in order");
+    }
+    let failed = it.failed_at.as_ref().map(moment).unwrap_or_default();
+    let standing = format!(
+        "faulty at {failed}, revision {} stays in service",
+        it.revision
+    );
+    let faults = it.faults.iter();
+    let told = faults.fold(facts.fact("directory", standing), |facts, fault| {
+        facts.fact("fault", fault)
+    });
+    let more = (it.fault_count as usize).saturating_sub(it.faults.len());
+    match more {
+        0 => told,
+        more => told.fact("fault", format!("and {more} more")),
+    }
+}
+
+/// What telemetry lost since the start.
+fn lost(losses: &[v1::TelemetryLoss]) -> String {
+    let one =
+        |it: &v1::TelemetryLoss| format!("{} {} {} {}", it.signal, it.kind, it.reason, it.count);
+    let told: Vec<_> = losses.iter().map(one).collect();
+    told.join(", ")
+}
+
+fn text(it: &v1::GetStatusResponse) -> Details {
+    let stored = match it.stored_entities {
+        0 => String::new(),
+        count => format!(", {count} of them put here"),
+    };
+    let store = match it.store_fault.as_str() {
+        "" => "in order",
+        fault => fault,
+    };
+    let facts = Details::new(format!("callgate {}", it.version))
+        .revision(it.revision)
+        .fact("policies", it.policies)
+        .fact("digest", &it.policy_set_digest)
+        .fact("entities", format!("{}{stored}", it.entities))
+        .fact("shadowed", entities(&it.shadowed_entities))
+        .fact("lent", it.delegations)
+        .fact("tasks", format!("{} open", it.open_tasks))
+        .fact("approvals", format!("{} pending", it.pending_approvals))
+        .fact("sessions", it.sessions)
+        .fact(
+            "labels",
+            format!(
+                "kept for {} tasks, delegations, pairs and places",
+                it.carriers
+            ),
+        )
+        .fact("store", store)
+        .fact("clock", &it.clock_fault)
+        .fact("changed", changed(&it.changed_tools))
+        .fact("load", it.load.as_ref().map(load).unwrap_or_default())
+        .fact(
+            "refused",
+            it.load.as_ref().map(turned_away).unwrap_or_default(),
+        )
+        .fact(
+            "overload",
+            it.overload.as_ref().map(overload).unwrap_or_default(),
+        )
+        .fact("stopped", stopped(&it.stopped))
+        .fact("lost", lost(&it.telemetry_losses));
+    directory(facts, it.directory.as_ref()).maybe("time", it.now.as_ref().map(moment))
+}
+
+#[cfg(test)]
+#[path = "status_tests.rs"]
+mod tests;

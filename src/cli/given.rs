@@ -1,0 +1,306 @@
+//! What people type for times, scopes, steps and states.
+
+use std::time::{Duration, SystemTime};
+
+use anyhow::bail;
+use prost_types::Timestamp;
+
+use crate::cli::{name, render};
+use crate::proto::v1;
+
+/// Which calls are covered.
+#[derive(Debug, Default, Clone, clap::Args)]
+#[command(next_help_heading = "What is covered")]
+pub struct ScopeArgs {
+    /// A tool (may be repeated)
+    #[arg(long = "tool", value_name = "SERVER/TOOL", value_parser = tool_path)]
+    tools: Vec<String>,
+    /// Everything that a server offers (may be repeated)
+    #[arg(long = "server", value_name = "NAME")]
+    servers: Vec<String>,
+    /// Every tool and server in a group (may be repeated)
+    #[arg(long = "group", value_name = "NAME")]
+    groups: Vec<String>,
+    /// The most a call may do: read, write or admin
+    #[arg(long, value_name = "EFFECT", value_parser = access)]
+    access: Option<v1::AccessLevel>,
+    /// A place that calls may act upon, with everything within it; without any, all places (may be
+    /// repeated)
+    #[arg(long = "target", value_name = "PLACE")]
+    targets: Vec<String>,
+}
+
+/// When something ends.
+#[derive(Debug, Default, clap::Args)]
+#[command(next_help_heading = "How long")]
+pub struct ExpiryArgs {
+    /// For so long from now, e.g. `2h`, `90m` or `7days`
+    #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    lasting: Option<Duration>,
+    /// Until this time in UTC, e.g. `2030-01-31T15:00:00Z`
+    #[arg(long, value_name = "TIME", value_parser = moment, conflicts_with = "lasting")]
+    until: Option<Timestamp>,
+}
+
+impl ScopeArgs {
+    /// The scope, if anything is said of it.
+    pub fn scope(&self) -> anyhow::Result<Option<v1::Scope>> {
+        let scope = v1::Scope {
+            tools: self.tools.clone(),
+            servers: self.servers.clone(),
+            groups: self.groups.clone(),
+            access: self.access.unwrap_or_default().into(),
+            targets: self.targets.clone(),
+        };
+        if scope == v1::Scope::default() {
+            return Ok(None);
+        }
+        if scope.tools.is_empty() && scope.servers.is_empty() && scope.groups.is_empty() {
+            bail!("the scope names nothing: add `--tool`, `--server` or `--group`");
+        }
+        if self.access.is_none() {
+            bail!("`--access` is missing: say the most a call may do: read, write or admin");
+        }
+        Ok(Some(scope))
+    }
+
+    /// The same with these tools, unless it names whole servers or groups: these may cover them.
+    pub fn with_tools(&self, uses: &[v1::ToolUse]) -> Self {
+        let mut with = self.clone();
+        if self.servers.is_empty() && self.groups.is_empty() {
+            let new = uses.iter().map(|it| &it.tool);
+            let new = new.filter(|tool| !self.tools.contains(tool));
+            with.tools.extend(new.cloned());
+        }
+        with
+    }
+
+    /// The scope, of which something must be said.
+    pub fn required(&self) -> anyhow::Result<v1::Scope> {
+        match self.scope()? {
+            Some(scope) => Ok(scope),
+            None => bail!("say what is covered: `--tool`, `--server` or `--group`, and `--access`"),
+        }
+    }
+}
+
+impl ExpiryArgs {
+    /// When it ends, if anything is said of it, in whole seconds.
+    pub fn at(&self, now: SystemTime) -> anyhow::Result<Option<Timestamp>> {
+        let Some(lasting) = self.lasting else {
+            return Ok(self.until);
+        };
+        let end = now
+            .checked_add(lasting)
+            .and_then(|end| end.duration_since(SystemTime::UNIX_EPOCH).ok())
+            .and_then(|since| i64::try_from(since.as_secs()).ok());
+        match end {
+            Some(seconds) if seconds <= LAST_SECOND => Ok(Some(Timestamp { seconds, nanos: 0 })),
+            _ => bail!("`--for` ends after the year 9999"),
+        }
+    }
+
+    /// What to type in place of a duration for the same end again.
+    pub fn instead(&self, at: Option<&Timestamp>) -> String {
+        match (self.lasting, at) {
+            (Some(_), Some(at)) => {
+                format!(" and `--until {}` in place of `--for`", render::moment(at))
+            }
+            _ => String::new(),
+        }
+    }
+
+    /// When it ends, of which something must be said.
+    pub fn required(&self, now: SystemTime) -> anyhow::Result<Timestamp> {
+        match self.at(now)? {
+            Some(end) => Ok(end),
+            None => bail!("say how long: `--for DURATION` or `--until TIME`"),
+        }
+    }
+}
+
+/// The end of the year 9999.
+const LAST_SECOND: i64 = 253_402_300_799;
+
+/// Reads a time in UTC.
+pub fn moment(text: &str) -> Result<Timestamp, String> {
+    match humantime::parse_rfc3339(text) {
+        Ok(at) => Ok(at.into()),
+        Err(_) => Err("it is not a time in UTC such as `2030-01-31T15:00:00Z`".to_owned()),
+    }
+}
+
+/// Reads an effect.
+pub fn access(text: &str) -> Result<v1::AccessLevel, String> {
+    state(
+        text,
+        "ACCESS_LEVEL_",
+        v1::AccessLevel::from_str_name,
+        "read, write, admin",
+    )
+}
+
+/// Reads how a delegation stands.
+pub fn delegation_status(text: &str) -> Result<v1::DelegationStatus, String> {
+    state(
+        text,
+        "DELEGATION_STATUS_",
+        v1::DelegationStatus::from_str_name,
+        "active, not-yet, expired, revoked, task-over",
+    )
+}
+
+/// Reads how a task stands.
+pub fn task_status(text: &str) -> Result<v1::TaskStatus, String> {
+    state(
+        text,
+        "TASK_STATUS_",
+        v1::TaskStatus::from_str_name,
+        "open, closed, overdue",
+    )
+}
+
+/// Reads how an approval stands.
+pub fn approval_status(text: &str) -> Result<v1::ApprovalStatus, String> {
+    state(
+        text,
+        "APPROVAL_STATUS_",
+        v1::ApprovalStatus::from_str_name,
+        "pending, approved, rejected, expired, used, task-over",
+    )
+}
+
+fn state<T>(
+    text: &str,
+    prefix: &str,
+    named: impl Fn(&str) -> Option<T>,
+    choices: &str,
+) -> Result<T, String> {
+    let is_choice = choices.split(", ").any(|choice| choice == text);
+    let name = format!("{prefix}{}", text.to_ascii_uppercase().replace('-', "_"));
+    named(&name)
+        .filter(|_| is_choice)
+        .ok_or_else(|| format!("it is none of {choices}"))
+}
+
+fn tool_path(text: &str) -> Result<String, String> {
+    name::tool(text).map(|_| text.to_owned())
+}
+
+/// Reads a step: its name, a colon, and its scope as `NAME=VALUE` between commas.
+pub fn step(text: &str) -> Result<v1::TaskStep, String> {
+    const FORM: &str = "it must be NAME:effect=EFFECT,tool=SERVER/TOOL,…";
+    let (name, rest) = text.split_once(':').ok_or(FORM)?;
+    if name.is_empty() {
+        return Err(FORM.to_owned());
+    }
+    let mut scope = v1::Scope::default();
+    for part in rest.split(',') {
+        let (key, value) = part
+            .split_once('=')
+            .filter(|(_, value)| !value.is_empty())
+            .ok_or_else(|| format!("`{part}` is not NAME=VALUE: {FORM}"))?;
+        match key {
+            "effect" if scope.access != 0 => return Err("`access` is given twice".to_owned()),
+            "access" => scope.access = access(value)?.into(),
+            "tool" => scope.tools.push(tool_path(value)?),
+            "server" => scope.servers.push(value.to_owned()),
+            "group" => scope.groups.push(value.to_owned()),
+            "target" => scope.targets.push(value.to_owned()),
+            _ => {
+                return Err(format!(
+                    "`{key}` is none of effect, tool, server, group, target"
+                ));
+            }
+        }
+    }
+    if scope.access == 0 {
+        return Err("`access` is missing: the most a call may do in the step".to_owned());
+    }
+    if scope.tools.is_empty() && scope.servers.is_empty() && scope.groups.is_empty() {
+        return Err("it names no `tool`, no `server` and no `group`".to_owned());
+    }
+    Ok(v1::TaskStep {
+        name: name.to_owned(),
+        scope: Some(scope),
+    })
+}
+
+/// Reads what a tool is for: the tool, a colon, and `NAME=VALUE` between commas.
+pub fn tool_use(text: &str) -> Result<v1::ToolUse, String> {
+    const FORM: &str = "it must be SERVER/TOOL:target=PLACE,max=N,argument.NAME=VALUE";
+    let (tool, rest) = text.split_once(':').ok_or(FORM)?;
+    let mut read = v1::ToolUse {
+        tool: tool_path(tool)?,
+        ..v1::ToolUse::default()
+    };
+    for part in rest.split(',') {
+        let (key, value) = part
+            .split_once('=')
+            .filter(|(_, value)| !value.is_empty())
+            .ok_or_else(|| format!("`{part}` is not NAME=VALUE: {FORM}"))?;
+        match (key, key.strip_prefix("argument.")) {
+            ("target", _) => read.targets.push(value.to_owned()),
+            ("max", _) if read.max_calls.is_some() => return Err("`max` is given twice".to_owned()),
+            ("max", _) => {
+                let max = value.parse();
+                read.max_calls = Some(max.map_err(|_| "`max` is not a number".to_owned())?);
+            }
+            (_, Some(argument)) if !argument.is_empty() => {
+                let value = serde_json::from_str(value)
+                    .unwrap_or_else(|_| serde_json::Value::from(value))
+                    .to_string();
+                match read.arguments.iter_mut().find(|it| it.argument == argument) {
+                    Some(named) => named.values_json.push(value),
+                    None => read.arguments.push(v1::ArgumentValues {
+                        argument: argument.to_owned(),
+                        values_json: vec![value],
+                    }),
+                }
+            }
+            _ => return Err(format!("`{key}` is none of target, max, argument.NAME")),
+        }
+    }
+    Ok(read)
+}
+
+/// Reads a target argument: where it is, and after a colon what else is said of it, between commas.
+pub fn target_argument(text: &str) -> Result<v1::TargetArgument, String> {
+    const FORM: &str = "it must be ARGUMENT:kind=KIND,base=BASE,role=ROLE,optional";
+    let (argument, rest) = match text.split_once(':') {
+        Some((argument, rest)) => (argument, Some(rest)),
+        None => (text, None),
+    };
+    if argument.is_empty() {
+        return Err(FORM.to_owned());
+    }
+    let mut read = v1::TargetArgument {
+        argument: argument.to_owned(),
+        ..v1::TargetArgument::default()
+    };
+    for part in rest.into_iter().flat_map(|rest| rest.split(',')) {
+        if part == "optional" {
+            read.optional = true;
+            continue;
+        }
+        let (key, value) = part
+            .split_once('=')
+            .filter(|(_, value)| !value.is_empty())
+            .ok_or_else(|| format!("`{part}` is neither `optional` nor NAME=VALUE: {FORM}"))?;
+        let field = match key {
+            "kind" => &mut read.kind,
+            "base" => &mut read.base,
+            "role" => &mut read.role,
+            _ => return Err(format!("`{key}` is none of kind, base, role, optional")),
+        };
+        if !field.is_empty() {
+            return Err(format!("`{key}` is given twice"));
+        }
+        value.clone_into(field);
+    }
+    Ok(read)
+}
+
+#[cfg(test)]
+#[path = "given_tests.rs"]
+mod tests;

@@ -1,0 +1,137 @@
+//! `[[envoy.routes]]`: plain HTTP requests that stand for calls of registered tools.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+
+/// Requests of plain HTTP that stand for calls of one tool.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpRouteConfig {
+    /// The `Host`, with its port if it has one; absent means every host.
+    #[serde(default)]
+    pub host: Option<String>,
+    /// The HTTP method, in capitals.
+    pub method: String,
+    /// The path.
+    pub path: PathPattern,
+    /// The name under which the server is registered.
+    pub server: String,
+    /// The name of its tool.
+    pub tool: String,
+    /// The keys that a query may have. Each that it has is an argument.
+    #[serde(default)]
+    pub query: Vec<String>,
+}
+
+/// The form of a path: segments that are as they are, and segments `{name}`, each of which is an argument.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct PathPattern {
+    segments: Vec<PathSegment>,
+}
+
+/// What stands between two slashes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PathSegment {
+    /// This text.
+    Exact(String),
+    /// Any text; it is the argument of this name.
+    Argument(String),
+}
+
+impl PathPattern {
+    /// From the first slash on. The path `/` has none.
+    pub fn segments(&self) -> &[PathSegment] {
+        &self.segments
+    }
+
+    fn arguments(&self) -> impl Iterator<Item = &str> {
+        self.segments.iter().filter_map(|segment| match segment {
+            PathSegment::Exact(_) => None,
+            PathSegment::Argument(name) => Some(name.as_str()),
+        })
+    }
+}
+
+impl TryFrom<String> for PathPattern {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        const FORM: &str =
+            "a path consists of segments such as `/items/{id}`, without escapes, `.` or `..`";
+        let rest = text.strip_prefix('/').ok_or(FORM)?;
+        let parts = rest.split('/').filter(|_| !rest.is_empty());
+        let segments: Option<Vec<_>> = parts.map(segment).collect();
+        let pattern = Self {
+            segments: segments.ok_or(FORM)?,
+        };
+        let names: Vec<_> = pattern.arguments().collect();
+        if names.iter().collect::<BTreeSet<_>>().len() < names.len() {
+            return Err("two segments of a path have one name");
+        }
+        Ok(pattern)
+    }
+}
+
+fn segment(text: &str) -> Option<PathSegment> {
+    let argument = text
+        .strip_prefix('{')
+        .and_then(|rest| rest.strip_suffix('}'));
+    if let Some(name) = argument {
+        let is_name = |it: &str| {
+            let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+            !it.is_empty() && it.bytes().all(is_fit)
+        };
+        return is_name(name).then(|| PathSegment::Argument(name.to_owned()));
+    }
+    let is_fit = |byte: u8| byte.is_ascii_graphic() && !b"{}%?#\\;".contains(&byte);
+    let is_plain = !matches!(text, "" | "." | "..") && text.bytes().all(is_fit);
+    is_plain.then(|| PathSegment::Exact(text.to_owned()))
+}
+
+impl HttpRouteConfig {
+    /// What is wrong beyond the shape: the field, and a sentence.
+    pub fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        let method = &self.method;
+        if method.is_empty() || !method.bytes().all(|byte| byte.is_ascii_uppercase()) {
+            let said = format!("`{method}` is not a method such as `GET`, in capitals");
+            faults.push(("method", said));
+        }
+        for (field, name) in [("server", &self.server), ("tool", &self.tool)] {
+            if name.is_empty() {
+                faults.push((field, "is empty".to_owned()));
+            }
+        }
+        let mut seen: BTreeSet<&str> = self.path.arguments().collect();
+        for key in &self.query {
+            if key.is_empty() || !seen.insert(key) {
+                faults.push((
+                    "query",
+                    format!("`{key}` is empty or another argument's name"),
+                ));
+            }
+        }
+        faults
+    }
+
+    /// Whether two routes are for the very same requests.
+    pub fn is_for_same(&self, other: &Self) -> bool {
+        let host = |route: &Self| route.host.as_ref().map(|it| it.to_ascii_lowercase());
+        let is_same = |pair: (&PathSegment, &PathSegment)| match pair {
+            (PathSegment::Exact(one), PathSegment::Exact(another)) => one == another,
+            (PathSegment::Argument(_), PathSegment::Argument(_)) => true,
+            _ => false,
+        };
+        let (one, another) = (self.path.segments(), other.path.segments());
+        self.method == other.method
+            && host(self) == host(other)
+            && one.len() == another.len()
+            && one.iter().zip(another).all(is_same)
+    }
+}
+
+#[cfg(test)]
+#[path = "http_routes_tests.rs"]
+mod tests;

@@ -1,0 +1,46 @@
+//! `[state]`: where live authority is kept, and for how long.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+/// Where delegations, tasks, approvals, sessions and stored entities are kept, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreConfig {
+    /// The database file, relative to the configuration file. It is created on the first start. Absent:
+    /// [`State::DEFAULT_FILE`] in the working directory.
+    pub file: Option<PathBuf>,
+    /// Hours for which delegations, tasks and approvals are kept after their end, to be listed; 1 to
+    /// 87,600.
+    pub keep_ended_hours: u32,
+    /// Days for which changes are kept, to be told by `WatchChanges`; 1 to 3,650.
+    pub keep_changes_days: u32,
+    /// Hours without a call after which a session may be forgotten if there is no room for another; 1 to
+    /// 8,760. After `keep_ended_hours` it is, in any case.
+    pub session_idle_hours: u32,
+}
+
+impl StoreConfig {
+    /// The database of a server that is not told another. It lies in the working directory.
+    pub const DEFAULT_FILE: &'static str = "./callgate.db";
+
+    /// Where the database lies, for a configuration file in the directory `base`.
+    pub fn path(&self, base: &Path) -> PathBuf {
+        match &self.file {
+            Some(file) => base.join(file),
+            None => PathBuf::from(Self::DEFAULT_FILE),
+        }
+    }
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self {
+            file: None,
+            keep_ended_hours: 168,
+            keep_changes_days: 90,
+            session_idle_hours: 24,
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! What watchers follow: every change in order, and approvals as they change.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
+use std::sync::Arc;
+use std::time::Duration;
+
+use smol_str::SmolStr;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::oneshot;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use crate::control::approvals::ApprovalFilter;
+use crate::control::error::ControlError;
+use crate::control::live_view::ApprovalView;
+use crate::control::write::Control;
+use crate::domain::authority::approval::{Approval, ApprovalStatus};
+use crate::domain::authority::change::{Change, ChangeRecord};
+use crate::service::generation::Generation;
+use crate::store::store::StoreError;
+
+/// Past changes are read this many at a time.
+const PAGE: usize = 256;
+/// How often approvals are looked at that change without a change: they expire and are used.
+const LOOK: Duration = Duration::from_secs(1);
+/// How many of them a watch looks at in one go: many watches of many approvals must not take the threads that decide.
+const LOOKED_AT: usize = 1_024;
+
+/// Why a watch ends.
+#[derive(Debug, thiserror::Error)]
+pub enum WatchError {
+    /// Changes came faster than they were taken.
+    #[error("changes came faster than they were taken: go on from the last one that was told")]
+    Lagged,
+    /// Changes that were asked for are no longer kept.
+    #[error("changes before revision {first} are no longer kept: read the state anew")]
+    Pruned {
+        /// The first that is kept.
+        first: u64,
+    },
+    /// They cannot be read, or there will be no more.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+}
+
+/// Every change after a revision, in order, each once.
+pub struct ChangeWatch {
+    control: Arc<Control>,
+    live: Receiver<Arc<ChangeRecord>>,
+    read: VecDeque<Arc<ChangeRecord>>,
+    last: u64,
+    is_live: bool,
+}
+
+/// Every approval that fits, as it is now and whenever it changes.
+pub struct ApprovalWatch {
+    control: Arc<Control>,
+    filter: ApprovalFilter,
+    live: Receiver<Arc<ChangeRecord>>,
+    /// How those that were told stood then, as long as they can still change.
+    told: BTreeMap<SmolStr, (ApprovalStatus, u32)>,
+    waiting: VecDeque<(ApprovalView, u64)>,
+    look: Interval,
+    /// What was there at the beginning is told up to this one, in pieces; `None` once all of it is.
+    beginning: Option<SmolStr>,
+    /// Those that were told are looked at again from behind this one on.
+    looked_at: SmolStr,
+}
+
+impl Control {
+    /// Follows the changes after a revision.
+    pub fn watch_changes(self: &Arc<Self>, after: u64) -> Result<ChangeWatch, ControlError> {
+        // Whoever listens before it reads misses nothing.
+        let live = self.service.ledger().changes();
+        let newest = self.view(|view| Ok(view.generation.snapshot.revision()))?;
+        if after > newest {
+            let message = format!("is {after}, but the newest revision is {newest}");
+            return Err(ControlError::invalid("after_revision", message));
+        }
+        Ok(ChangeWatch {
+            control: Arc::clone(self),
+            live,
+            read: VecDeque::new(),
+            last: after,
+            is_live: false,
+        })
+    }
+
+    /// Follows approvals.
+    pub fn watch_approvals(
+        self: &Arc<Self>,
+        filter: ApprovalFilter,
+    ) -> Result<ApprovalWatch, ControlError> {
+        let live = self.service.ledger().changes();
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.view(|_| Ok(()))?;
+        Ok(ApprovalWatch {
+            control: Arc::clone(self),
+            filter,
+            live,
+            told: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            look,
+            beginning: Some(SmolStr::default()),
+            looked_at: SmolStr::default(),
+        })
+    }
+}
+
+impl ChangeWatch {
+    /// The next change, and the state it is part of or a later one. Waits for it.
+    pub async fn next(&mut self) -> Result<(Arc<ChangeRecord>, Arc<Generation>), WatchError> {
+        let entry = self.next_entry().await?;
+        let generation = self.control.service.live().ok_or(ControlError::NotReady)?;
+        self.last = entry.revision;
+        Ok((entry, generation))
+    }
+
+    async fn next_entry(&mut self) -> Result<Arc<ChangeRecord>, WatchError> {
+        loop {
+            if let Some(entry) = self.read.pop_front() {
+                return Ok(entry);
+            }
+            if !self.is_live {
+                self.read().await?;
+                continue;
+            }
+            match self.live.recv().await {
+                Ok(entry) if entry.revision <= self.last => {}
+                Ok(entry) if entry.revision == self.last + 1 => return Ok(entry),
+                Ok(_) => self.is_live = false,
+                Err(RecvError::Lagged(_)) => return Err(WatchError::Lagged),
+                Err(RecvError::Closed) => return Err(ControlError::NotReady.into()),
+            }
+        }
+    }
+
+    async fn read(&mut self) -> Result<(), WatchError> {
+        let after = self.last;
+        let (done, read) = oneshot::channel();
+        let asked = self.control.service.ledger().writer().access(move |store| {
+            // Nobody waits any more if the watcher is gone.
+            let _ = done.send(store.and_then(|store| store.entries_after(after, PAGE)));
+        });
+        let read = match asked {
+            Ok(()) => read.await.unwrap_or(Err(StoreError::Closed)),
+            Err(error) => Err(error),
+        };
+        let entries = read.map_err(|error| {
+            tracing::error!(error = %error, "changes could not be read");
+            ControlError::Unavailable
+        })?;
+        match entries.first() {
+            None => self.is_live = true,
+            Some(first) if first.revision != self.last + 1 => {
+                let first = first.revision;
+                return Err(WatchError::Pruned { first });
+            }
+            Some(_) => self.read = entries.into_iter().map(Arc::new).collect(),
+        }
+        Ok(())
+    }
+}
+
+impl ApprovalWatch {
+    /// The next approval that is new or has changed, and the revision. Waits for it.
+    pub async fn next(&mut self) -> Result<(ApprovalView, u64), WatchError> {
+        loop {
+            if let Some(told) = self.waiting.pop_front() {
+                return Ok(told);
+            }
+            if self.beginning.is_some() {
+                self.begin()?;
+                // Whoever asks for a decision goes before the rest.
+                tokio::task::yield_now().await;
+                continue;
+            }
+            let entry = tokio::select! {
+                entry = self.live.recv() => Some(entry),
+                _ = self.look.tick() => None,
+            };
+            let generation = self.control.service.live().ok_or(ControlError::NotReady)?;
+            match entry {
+                None => self.look_again(&generation),
+                Some(Ok(entry)) => match &entry.change {
+                    Change::Approval(approval) => {
+                        self.consider(&generation, approval, entry.revision);
+                    }
+                    Change::Task(task) if task.closed_at.is_some() => self.look_again(&generation),
+                    _ => {}
+                },
+                Some(Err(RecvError::Lagged(_))) => return Err(WatchError::Lagged),
+                Some(Err(RecvError::Closed)) => return Err(ControlError::NotReady.into()),
+            }
+        }
+    }
+
+    /// Considers some of what was there at the beginning.
+    fn begin(&mut self) -> Result<(), ControlError> {
+        let Some(after) = self.beginning.take() else {
+            return Ok(());
+        };
+        let generation = self.control.service.live().ok_or(ControlError::NotReady)?;
+        let revision = generation.snapshot.revision();
+        let rest = (Bound::Excluded(after.as_str()), Bound::Unbounded);
+        let rest = generation.authority.approvals.range::<str, _>(rest);
+        for (looked_at, (id, approval)) in rest.enumerate() {
+            self.consider(&generation, approval, revision);
+            if looked_at + 1 == LOOKED_AT {
+                self.beginning = Some(id.clone());
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at some of those that were told, in turns.
+    fn look_again(&mut self, generation: &Generation) {
+        let from = (Bound::Excluded(&self.looked_at), Bound::Unbounded);
+        let some = self.told.range::<SmolStr, _>(from).take(LOOKED_AT);
+        let mut some: Vec<SmolStr> = some.map(|(id, _)| id.clone()).collect();
+        let left = LOOKED_AT - some.len();
+        let others = self.told.range::<SmolStr, _>(..=&self.looked_at);
+        let others = others.take(left);
+        some.extend(others.map(|(id, _)| id.clone()));
+        if let Some(last) = some.last() {
+            self.looked_at = last.clone();
+        }
+        for id in some {
+            match generation.authority.approvals.get(&id) {
+                Some(approval) => {
+                    self.consider(generation, approval, generation.snapshot.revision());
+                }
+                None => {
+                    self.told.remove(&id);
+                }
+            }
+        }
+    }
+
+    fn consider(&mut self, generation: &Generation, approval: &Arc<Approval>, revision: u64) {
+        if !self.filter.fits(&approval.call) {
+            return;
+        }
+        let found = self.control.approval_as_of(generation, approval);
+        let stands = (found.status, found.used);
+        let before = self.told.get(&approval.id);
+        let is_wanted = self
+            .filter
+            .status
+            .is_none_or(|status| status == found.status);
+        if before == Some(&stands) || (before.is_none() && !is_wanted) {
+            return;
+        }
+        let can_change = matches!(
+            found.status,
+            ApprovalStatus::Pending | ApprovalStatus::Approved
+        );
+        if is_wanted && can_change {
+            self.told.insert(approval.id.clone(), stands);
+        } else {
+            self.told.remove(&approval.id);
+        }
+        self.waiting.push_back((found, revision));
+    }
+}

@@ -1,0 +1,281 @@
+use std::sync::mpsc;
+
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
+
+use super::*;
+use crate::authn::caller::Caller;
+use crate::bundle;
+use crate::domain::authority::change::{Change, ChangeRecord, IdempotencyKey};
+use crate::domain::request::call_context::{Subject, TraceContext};
+use crate::service::clock::SystemClock;
+use crate::service::generation::LoadedBundle;
+use crate::service::settings::ServiceSettings;
+use crate::store::sqlite::SqliteStore;
+use crate::store::store::{Pruned, Retention, Store, StoreError, StoreWrite, StoredState};
+use crate::telemetry::export::log_queue::{LogQueue, QueueLimits};
+use crate::telemetry::record::recorder::{Recorder, RecorderParts};
+
+/// A store that answers a commit of a write only when it is told how.
+struct Held {
+    inner: SqliteStore,
+    answers: mpsc::Receiver<Result<(), StoreError>>,
+}
+
+impl Store for Held {
+    fn load(&mut self) -> Result<StoredState, StoreError> {
+        self.inner.load()
+    }
+
+    fn commit(&mut self, writes: &[StoreWrite]) -> Result<(), StoreError> {
+        let is_asked = |write: &StoreWrite| match write {
+            StoreWrite::Entry { entry, .. } => !matches!(entry.change, Change::Bundle { .. }),
+            _ => false,
+        };
+        if writes.iter().any(is_asked) {
+            self.answers.recv().unwrap_or(Err(StoreError::Closed))?;
+        }
+        self.inner.commit(writes)
+    }
+
+    fn entries_after(
+        &mut self,
+        revision: u64,
+        limit: usize,
+    ) -> Result<Vec<ChangeRecord>, StoreError> {
+        self.inner.entries_after(revision, limit)
+    }
+
+    fn prune(&mut self, before: &Retention) -> Result<Pruned, StoreError> {
+        self.inner.prune(before)
+    }
+}
+
+struct Bench {
+    control: Arc<Control>,
+    answers: mpsc::Sender<Result<(), StoreError>>,
+    provider: SdkTracerProvider,
+    spans: InMemorySpanExporter,
+}
+
+const POLICIES: &str = r#"
+permit (principal == Mcp::User::"sec", action == Mcp::Action::"end_session", resource);
+"#;
+
+impl Bench {
+    fn new() -> Self {
+        Self::with(Limits::default())
+    }
+
+    fn with(limits: Limits) -> Self {
+        Self::logging_to(limits, None)
+    }
+
+    fn logging_to(limits: Limits, sink: Option<LogQueue>) -> Self {
+        let spans = InMemorySpanExporter::default();
+        let provider = SdkTracerProvider::builder()
+            .with_simple_exporter(spans.clone())
+            .build();
+        let recorder = Recorder::new(RecorderParts {
+            tracer: Some(provider.tracer("callgate")),
+            sink,
+            ..RecorderParts::default()
+        });
+        let (answers, receiver) = mpsc::channel();
+        let store = Box::new(Held {
+            inner: SqliteStore::in_memory().unwrap(),
+            answers: receiver,
+        });
+        let clock = Arc::new(SystemClock);
+        let service = Service::open(ServiceSettings::default(), recorder, store, clock).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("policies.cedar"), POLICIES).unwrap();
+        let bundle = bundle::load(dir.path()).unwrap();
+        let load = LoadedBundle {
+            snapshot: bundle.snapshot,
+            claims: bundle.config.claims,
+            policy_set_digest: bundle.digest,
+        };
+        service.publish(load).unwrap();
+        let limits = Arc::new(ArcSwap::from_pointee(limits));
+        Self {
+            control: Arc::new(Control::new(Arc::new(service), limits)),
+            answers,
+            provider,
+            spans,
+        }
+    }
+
+    /// The outcome, the reason and the revision of every attempt on record.
+    fn recorded(&self) -> Vec<[String; 3]> {
+        self.provider.force_flush().unwrap();
+        let spans = self.spans.get_finished_spans().unwrap();
+        let attribute = |span: &opentelemetry_sdk::trace::SpanData, name: &str| {
+            let found = span.attributes.iter().find(|one| one.key.as_str() == name);
+            found.map_or(String::new(), |one| one.value.to_string())
+        };
+        let names = [
+            "callgate.control.outcome",
+            "callgate.reason",
+            "callgate.revision",
+        ];
+        spans
+            .iter()
+            .filter(|span| span.name == "control EndSession")
+            .map(|span| names.map(|name| attribute(span, name)))
+            .collect()
+    }
+}
+
+fn author(user: &str, key: Option<&str>) -> WriteRequester {
+    WriteRequester {
+        caller: Arc::new(Caller::local()),
+        adapter: "test",
+        actor: Subject::verified(schema::entity(&TYPES.user, user), "test"),
+        key: key.map(|text| IdempotencyKey {
+            text: text.into(),
+            request: [7; 32],
+        }),
+        trace: TraceContext::default(),
+    }
+}
+
+fn row(outcome: &str, reason: &str, revision: &str) -> [String; 3] {
+    [outcome, reason, revision].map(str::to_owned)
+}
+
+#[tokio::test]
+async fn every_attempt_is_on_record() {
+    let bench = Bench::new();
+    let (sec, eve) = (author("sec", Some("key")), author("eve", None));
+    bench.answers.send(Ok(())).unwrap();
+    let done = bench.control.end_session(&sec, "s".into()).await;
+    assert_eq!(done.unwrap().revision, 2);
+    let again = bench.control.end_session(&sec, "s".into()).await;
+    assert_eq!(again.unwrap().revision, 2);
+    let denied = bench.control.end_session(&eve, "s".into()).await;
+    assert!(matches!(denied, Err(ControlError::Denied(_))), "{denied:?}");
+    let mut other = sec.clone();
+    other.key.as_mut().unwrap().request = [8; 32];
+    let reused = bench.control.end_session(&other, "t".into()).await;
+    assert!(matches!(reused, Err(ControlError::KeyReused)), "{reused:?}");
+    let broken = StoreError::Write("the disk is full".to_owned());
+    bench.answers.send(Err(broken)).unwrap();
+    let failed = bench
+        .control
+        .end_session(&author("sec", None), "u".into())
+        .await;
+    let taken = failed.unwrap();
+    assert!(!taken.is_durable, "it is over, and not written");
+    let status = bench.control.status().await.unwrap();
+    let said = "1 changes are in force and not written yet";
+    assert_eq!(status.store_fault.as_deref(), Some(said));
+    bench.answers.send(Ok(())).unwrap();
+    let ledger = bench.control.service.ledger();
+    let mut revisions = ledger.revisions();
+    ledger.retry();
+    revisions.wait_for(|newest| *newest == 3).await.unwrap();
+    let status = bench.control.status().await.unwrap();
+    assert_eq!((status.revision, status.store_fault), (3, None));
+    assert_eq!(
+        bench.recorded(),
+        [
+            row("done", "", "2"),
+            row("repeated", "", "2"),
+            row("denied", "NO_PERMIT", ""),
+            row("refused", "", ""),
+            row("done", "", "2"),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn who_does_not_wait_is_on_record_and_can_ask_again() {
+    let bench = Bench::new();
+    let sec = author("sec", Some("key"));
+    let mut asked = Box::pin(bench.control.end_session(&sec, "s".into()));
+    let waiting = std::future::poll_fn(|context| {
+        std::task::Poll::Ready(asked.as_mut().poll(context).is_pending())
+    });
+    assert!(waiting.await, "the store is held");
+    drop(asked);
+    assert_eq!(bench.recorded(), [row("abandoned", "", "")]);
+    bench.answers.send(Ok(())).unwrap();
+    let again = bench.control.end_session(&sec, "s".into()).await;
+    assert_eq!(again.unwrap().revision, 2);
+    assert_eq!(bench.recorded()[1], row("repeated", "", "2"));
+}
+
+#[tokio::test]
+async fn there_is_a_limit_to_writes_under_way() {
+    let bench = Bench::with(Limits {
+        writes_under_way: 1,
+        ..Limits::default()
+    });
+    let sec = author("sec", None);
+    let mut first = Box::pin(bench.control.end_session(&sec, "s".into()));
+    let waiting = std::future::poll_fn(|context| {
+        std::task::Poll::Ready(first.as_mut().poll(context).is_pending())
+    });
+    assert!(waiting.await, "the store is held");
+    let second = bench.control.end_session(&sec, "t".into()).await;
+    assert!(
+        matches!(second, Err(ControlError::LimitExceeded(_))),
+        "{second:?}"
+    );
+    bench.answers.send(Ok(())).unwrap();
+    assert_eq!(first.await.unwrap().revision, 2);
+    bench.answers.send(Ok(())).unwrap();
+    assert_eq!(
+        bench
+            .control
+            .end_session(&sec, "t".into())
+            .await
+            .unwrap()
+            .revision,
+        3
+    );
+}
+
+#[test]
+fn ids_sort_by_the_order_in_which_they_were_made() {
+    let ids = IdGenerator::default();
+    let now = SystemTime::now();
+    let made: Vec<SmolStr> = (0..1_000).map(|_| ids.next("grant", now)).collect();
+    assert!(made.is_sorted() && made[0].starts_with("grant-"));
+    let later = ids.next("grant", now + Duration::from_millis(1));
+    assert!(made[999] < later);
+}
+
+#[test]
+fn moments_are_cut_to_what_is_stored() {
+    let at = SystemTime::UNIX_EPOCH + Duration::from_nanos(1_234_567_890);
+    let cut = SystemTime::UNIX_EPOCH + Duration::from_millis(1_234);
+    assert_eq!(whole_millis(at), cut);
+    assert_eq!(whole_millis(cut), cut);
+}
+
+#[tokio::test]
+async fn a_change_that_the_log_has_no_place_for_is_not_made() {
+    let room = QueueLimits {
+        promised: 1,
+        ..QueueLimits::default()
+    };
+    let sink = LogQueue::start(std::io::sink(), room, Arc::default()).unwrap();
+    let bench = Bench::logging_to(Limits::default(), Some(sink.clone()));
+    let sec = author("sec", None);
+    let held = sink.promise(std::time::Duration::ZERO).await;
+    assert!(held.is_some());
+    let refused = bench.control.end_session(&sec, "s".into()).await;
+    let Err(error @ ControlError::AuditUnavailable) = refused else {
+        panic!("{refused:?}");
+    };
+    assert!(error.to_string().contains("is not made"), "{error}");
+    assert_eq!(bench.control.status().await.unwrap().revision, 1);
+    assert!(bench.recorded().is_empty(), "nothing was attempted");
+    drop(held);
+    bench.answers.send(Ok(())).unwrap();
+    let done = bench.control.end_session(&sec, "s".into()).await;
+    assert_eq!(done.unwrap().revision, 2);
+    assert_eq!(bench.recorded().len(), 1);
+}

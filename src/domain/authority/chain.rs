@@ -1,0 +1,311 @@
+//! For whom a call is made: from what the call says to a chain that has been verified.
+//!
+//! A call either *asserts* a chain, as a token's `sub` and `act` do, or names *stored* delegations, whose
+//! chain is known here. Policies are told which of the two it is.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use callgate_engine::Snapshot;
+use callgate_engine::cedar::EntityUID;
+use smol_str::SmolStr;
+
+use crate::domain::authority::delegation::{Delegation, DelegationStatus};
+use crate::domain::authority::scope::RequestedAccess;
+use crate::domain::authority::state::Authority;
+use crate::domain::decide::verdict::{Reason, ReasonCode};
+use crate::domain::request::call_context::{ActorChain, CallContext};
+use crate::domain::schema::{AccessLevel, TYPES};
+
+/// Most links from the root of a delegation to the subject.
+pub const MAX_LINKS: usize = 16;
+
+/// Who acts for whom, verified as far as its source allows.
+#[derive(Debug, Clone)]
+pub struct DelegationChain<'c> {
+    /// On whose behalf everything happens.
+    pub root: Cow<'c, EntityUID>,
+    /// Who stands between root and subject, nearest to the root first.
+    pub actors: Cow<'c, [EntityUID]>,
+    /// What was lent, as OAuth scopes.
+    pub scopes: &'c [SmolStr],
+    /// Whether the chain was verified: by the caller, or because it is stored here.
+    pub is_verified: bool,
+    /// The stored delegations it consists of, the root's first; empty if it is asserted.
+    pub delegations: Vec<&'c Delegation>,
+}
+
+impl<'c> DelegationChain<'c> {
+    /// Verifies what a call says of its delegation: who is in it, and whether every stored link holds now.
+    /// Whether the links cover the call is [`Chain::covers`].
+    pub fn of_call(
+        authority: &'c Authority,
+        call: &'c CallContext,
+        now: SystemTime,
+    ) -> Result<Option<Self>, Reason> {
+        let Some(delegation) = &call.delegation else {
+            return Ok(None);
+        };
+        if delegation.expires_at.is_some_and(|end| end <= now) {
+            let message = "the authority this call relies on has expired";
+            return Err(Reason::new(ReasonCode::DelegationExpired, message));
+        }
+        if delegation.not_before.is_some_and(|start| start > now) {
+            let message = "the authority this call relies on is not in force yet";
+            return Err(Reason::new(ReasonCode::DelegationOutOfScope, message));
+        }
+        let subject = &call.subject.entity;
+        let chain = if delegation.delegation_ids.is_empty() {
+            Self::asserted(delegation)?
+        } else {
+            Self::stored(authority, delegation, subject)?
+        };
+        for delegation in &chain.delegations {
+            verify_delegation(authority, delegation, call.workflow.task_id.as_ref(), now)?;
+        }
+        chain.verify_parties(subject)?;
+        chain.verify_claims(delegation)?;
+        Ok(Some(chain))
+    }
+
+    /// The chain that the delegations up to `last` make; for questions about them. `last.to` is its
+    /// subject.
+    pub fn from_delegation(authority: &'c Authority, last: &'c Delegation) -> Result<Self, Reason> {
+        Self::of_delegations(resolve_chain(authority, last)?, &last.to)
+    }
+
+    /// The chain that a call asserts.
+    pub(crate) fn asserted(delegation: &'c ActorChain) -> Result<Self, Reason> {
+        let Some(root) = &delegation.root else {
+            return Err(broken("the delegation names neither its root nor a grant"));
+        };
+        Ok(Self {
+            root: Cow::Borrowed(root),
+            actors: Cow::Borrowed(&delegation.actors),
+            scopes: &delegation.scopes,
+            is_verified: delegation.verified,
+            delegations: Vec::new(),
+        })
+    }
+
+    fn stored(
+        authority: &'c Authority,
+        delegation: &'c ActorChain,
+        subject: &EntityUID,
+    ) -> Result<Self, Reason> {
+        let ids = &delegation.delegation_ids;
+        let mut last = None;
+        for id in ids {
+            let known = authority.delegations.get(id);
+            last = Some(known.ok_or_else(|| broken(format!("grant `{id}` is not known")))?);
+        }
+        let last = last.ok_or_else(|| broken("no delegation is named"))?;
+        let delegations = resolve_chain(authority, last)?;
+        // One id stands for the whole chain that it ends; several have to be that chain.
+        if ids.len() > 1 && !delegations.iter().map(|delegation| &delegation.id).eq(ids) {
+            return Err(broken("the grants named are not one chain in its order"));
+        }
+        let chain = Self {
+            scopes: &delegation.scopes,
+            ..Self::of_delegations(delegations, subject)?
+        };
+        let has_other_root = delegation
+            .root
+            .as_ref()
+            .is_some_and(|root| *root != *chain.root);
+        let names_actors = delegation.root.is_some() || !delegation.actors.is_empty();
+        if has_other_root || (names_actors && *delegation.actors != *chain.actors) {
+            return Err(broken(
+                "the grants named are not the delegation that the call describes",
+            ));
+        }
+        Ok(chain)
+    }
+
+    fn of_delegations(
+        delegations: Vec<&'c Delegation>,
+        subject: &EntityUID,
+    ) -> Result<Self, Reason> {
+        let (Some(first), Some(last)) = (delegations.first(), delegations.last()) else {
+            return Err(broken("no delegation is named"));
+        };
+        for pair in delegations.windows(2) {
+            if pair[0].to != pair[1].from || pair[1].max_redelegations >= pair[0].max_redelegations
+            {
+                let mut reason =
+                    broken("a link of the delegation does not follow from the one before");
+                reason.detail = Some(format!(
+                    "grant `{}` does not follow from `{}`",
+                    pair[1].id, pair[0].id
+                ));
+                return Err(reason);
+            }
+        }
+        // A server asks on behalf of the agent that called it; everybody else is the last link's `to`.
+        let is_server = *subject.entity_type() == TYPES.server;
+        if !is_server && last.to != *subject {
+            let mut reason = broken(format!("what was lent is not for `{subject}`"));
+            reason.principal = Some(subject.clone());
+            reason.detail = Some(format!("grant `{}`", last.id));
+            return Err(reason);
+        }
+        let actors = delegations.len() - usize::from(!is_server);
+        Ok(Self {
+            root: Cow::Borrowed(&first.from),
+            actors: delegations[..actors]
+                .iter()
+                .map(|delegation| delegation.to.clone())
+                .collect(),
+            scopes: &[],
+            is_verified: true,
+            delegations,
+        })
+    }
+
+    /// Nobody stands in a chain twice, and only agents stand between.
+    fn verify_parties(&self, subject: &EntityUID) -> Result<(), Reason> {
+        let at = |message: String, link: &EntityUID| {
+            let mut reason = broken(message);
+            reason.principal = Some(link.clone());
+            Err(reason)
+        };
+        let root = &*self.root;
+        if self.actors.len() + 1 > MAX_LINKS {
+            return at(
+                format!("the delegation has more than {MAX_LINKS} links"),
+                root,
+            );
+        }
+        if *root.entity_type() != TYPES.user && *root.entity_type() != TYPES.agent {
+            return at(format!("`{root}` is neither a user nor an agent"), root);
+        }
+        if subject == root {
+            return at(format!("`{subject}` cannot act for itself"), subject);
+        }
+        for (index, actor) in self.actors.iter().enumerate() {
+            if *actor.entity_type() != TYPES.agent {
+                return at(format!("`{actor}` is not an agent"), actor);
+            }
+            if actor == subject || actor == root || self.actors[..index].contains(actor) {
+                return at(format!("`{actor}` appears twice in the delegation"), actor);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whoever something is claimed about stands in the chain, and once.
+    fn verify_claims(&self, delegation: &ActorChain) -> Result<(), Reason> {
+        for (index, (uid, _)) in delegation.claims.iter().enumerate() {
+            let is_known = *uid == *self.root || self.actors.contains(uid);
+            let is_repeated = delegation.claims[..index].iter().any(|(it, _)| it == uid);
+            if !is_known || is_repeated {
+                let mut reason =
+                    broken("claims are about somebody who is not in the delegation, or is twice");
+                reason.principal = Some(uid.clone());
+                return Err(reason);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether every link covers the call.
+    pub fn covers(&self, snapshot: &Snapshot, reach: &RequestedAccess<'_>) -> Result<(), Reason> {
+        for delegation in &self.delegations {
+            if let Err(outside) = delegation.scope.covers(snapshot, reach) {
+                let message = format!("what was lent does not cover {outside}");
+                let mut reason = Reason::new(ReasonCode::DelegationOutOfScope, message);
+                reason.principal = Some(delegation.to.clone());
+                reason.detail = Some(format!("grant `{}`", delegation.id));
+                return Err(reason);
+            }
+        }
+        Ok(())
+    }
+
+    /// The most that every link lends; `None` if the chain is asserted.
+    pub fn access(&self) -> Option<AccessLevel> {
+        self.delegations
+            .iter()
+            .map(|delegation| delegation.scope.access)
+            .min()
+    }
+
+    /// Links from the root to the subject.
+    pub fn depth(&self) -> usize {
+        self.actors.len() + 1
+    }
+}
+
+/// A grant and what it was lent on from, the root's first.
+pub fn resolve_chain<'a>(
+    authority: &'a Authority,
+    last: &'a Delegation,
+) -> Result<Vec<&'a Delegation>, Reason> {
+    let mut delegations = vec![last];
+    let mut next = last.parent.as_ref();
+    while let Some(id) = next {
+        let parent = authority.delegations.get(id).map(Arc::as_ref);
+        let parent = parent.ok_or_else(|| {
+            let mut reason = broken("what this was lent on from is not known any more");
+            reason.detail = Some(format!("grant `{id}`"));
+            reason
+        })?;
+        if delegations.len() == MAX_LINKS {
+            return Err(broken(format!(
+                "the delegation has more than {MAX_LINKS} links"
+            )));
+        }
+        delegations.push(parent);
+        next = parent.parent.as_ref();
+    }
+    delegations.reverse();
+    Ok(delegations)
+}
+
+fn verify_delegation(
+    authority: &Authority,
+    delegation: &Delegation,
+    task: Option<&SmolStr>,
+    now: SystemTime,
+) -> Result<(), Reason> {
+    let (code, message) = match authority.delegation_status(delegation, now) {
+        DelegationStatus::Active
+            if delegation.task.is_some() && delegation.task.as_ref() != task =>
+        {
+            (
+                ReasonCode::DelegationOutOfScope,
+                "what was lent is for another task",
+            )
+        }
+        DelegationStatus::Active => return Ok(()),
+        DelegationStatus::NotYetValid => (
+            ReasonCode::DelegationOutOfScope,
+            "what was lent is not in force yet",
+        ),
+        DelegationStatus::Expired => (
+            ReasonCode::DelegationExpired,
+            "the authority this call relies on has expired",
+        ),
+        DelegationStatus::Revoked => (
+            ReasonCode::DelegationRevoked,
+            "the authority this call relies on was taken back",
+        ),
+        DelegationStatus::TaskEnded => (
+            ReasonCode::TaskClosed,
+            "the task that the authority was lent for is over",
+        ),
+    };
+    let mut reason = Reason::new(code, message);
+    reason.principal = Some(delegation.to.clone());
+    reason.detail = Some(format!("grant `{}`", delegation.id));
+    Err(reason)
+}
+
+fn broken(message: impl Into<String>) -> Reason {
+    Reason::new(ReasonCode::DelegationChainBroken, message)
+}
+
+#[cfg(test)]
+#[path = "chain_tests.rs"]
+mod tests;

@@ -1,0 +1,260 @@
+//! One call, ready to be asked about, with or without an approval.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use callgate_engine::cedar::EntityUID;
+use callgate_engine::{ContextSource, Overlay, PolicyEvaluation, Query, RequestError, Snapshot};
+use serde_json::{Map, Value as Json};
+use smol_str::SmolStr;
+
+use crate::domain::authority::labels::Labels;
+use crate::domain::authority::task::Task;
+use crate::domain::decide::call::Requester;
+use crate::domain::decide::cedar_request::CedarRequest;
+use crate::domain::decide::facts::live::ApprovalFacts;
+use crate::domain::decide::facts::{ContextInputs, Facts};
+use crate::domain::decide::inputs::DecisionInputs;
+use crate::domain::decide::verdict::{Reason, ReasonCode};
+use crate::domain::decide::verify::VerifiedEvidence;
+use crate::domain::request::call_context::{CallContext, Subject};
+use crate::domain::request::claims::{self, AssertedClaims};
+use crate::domain::schema::{self, TYPES};
+
+/// A call with everything that its questions have in common.
+pub struct RequestEvaluator<'a> {
+    /// What it is decided from.
+    pub world: &'a DecisionInputs<'a>,
+    /// The call.
+    pub call: &'a CallContext,
+    /// What it relies on.
+    pub evidence: &'a VerifiedEvidence<'a>,
+    /// What it comes to in Cedar's terms.
+    pub plan: &'a CedarRequest,
+    /// Who asks.
+    pub scene: &'a RequestEntities,
+    /// When.
+    pub now: SystemTime,
+}
+
+/// One principal and what the policies say of it, for each target in turn.
+pub type PrincipalEvaluations = Vec<(EntityUID, PolicyEvaluation)>;
+
+impl<'a> RequestEvaluator<'a> {
+    /// Asks about every principal and every target.
+    pub fn ask(
+        &self,
+        principals: &[&EntityUID],
+        approval: Option<ApprovalFacts<'_>>,
+        unknown: &[&str],
+    ) -> Result<PrincipalEvaluations, Reason> {
+        let (snapshot, plan) = (self.world.snapshot, self.plan);
+        let mut evaluated = Vec::with_capacity(principals.len());
+        // Without a target there is still one question to ask.
+        let targets = plan.targets.iter().map(Some);
+        for target in targets.chain(plan.targets.is_empty().then_some(None)) {
+            let ground = ContextInputs {
+                approval,
+                ..self.ground()
+            };
+            let facts = Facts::new(ground, &plan.own, target);
+            // Each target with its own attributes: two may have the same name.
+            let overlays = plan.overlays(&self.scene.overlays, target);
+            if plan.is_declared {
+                let context = facts.to_context();
+                snapshot
+                    .check_context(&plan.action, &context)
+                    .map_err(reason_of_fault)?;
+            }
+            let query = Query {
+                action: &plan.action,
+                resource: &plan.resource,
+                context: &facts,
+                overlays: &overlays,
+                unknown,
+            };
+            let evaluations = snapshot.evaluate_each(&query, principals);
+            evaluated.extend(principals.iter().map(|&uid| uid.clone()).zip(evaluations));
+        }
+        Ok(evaluated)
+    }
+
+    /// The server, for every action whose facts have one: those that somebody declared long ago may not.
+    fn server(&self) -> Option<&SmolStr> {
+        let server = &self.call.operation.server;
+        Some(server).filter(|name| !name.is_empty() && self.has_fact("server"))
+    }
+
+    /// Whether the action has this fact, which every one of the program's own has.
+    fn has_fact(&self, name: &str) -> bool {
+        let (snapshot, plan) = (self.world.snapshot, self.plan);
+        !plan.is_declared || snapshot.declares_context_attribute(&plan.action, name)
+    }
+
+    /// The labels of everything that the call carries, together.
+    pub fn labels(&self) -> Arc<Labels> {
+        self.ground().labels()
+    }
+
+    /// What the facts of the call are made from, without an approval.
+    pub fn ground(&self) -> ContextInputs<'_> {
+        ContextInputs {
+            identity: &self.call.subject.identity,
+            asserted: &self.scene.asserted,
+            through_agent: self.scene.through_agent,
+            initiator: self.call.operation.initiator,
+            server: self.server(),
+            has_labels: self.has_fact("labels"),
+            purpose: self.call.workflow.purpose.as_deref(),
+            source_address: self.call.environment.source_address,
+            gateway: &self.scene.gateway,
+            chain: self.evidence.chain.as_ref(),
+            task: self.evidence.task,
+            tool: self.plan.tool(),
+            said: self.call.operation.arguments(),
+            snapshot: self.world.snapshot,
+            past: self.world.past,
+            approval: None,
+            answers: self.call.operation.answers.as_deref(),
+            now: self.now,
+        }
+    }
+}
+
+/// Those for whom a subject acts, as far as a scene needs them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ClaimedParties<'a> {
+    /// On whose behalf everything happens.
+    pub root: Option<&'a EntityUID>,
+    /// What the caller says of them, each for itself.
+    pub claims: &'a [(EntityUID, Map<String, Json>)],
+}
+
+impl<'a> ClaimedParties<'a> {
+    /// Those behind a call, its chain verified.
+    pub fn of(call: &'a CallContext, evidence: &'a VerifiedEvidence<'_>) -> Self {
+        let chain = evidence.chain.as_ref();
+        let delegation = call.delegation.as_ref().filter(|_| chain.is_some());
+        Self {
+            root: chain.map(|chain| &*chain.root),
+            claims: delegation.map_or(&[], |delegation| &delegation.claims),
+        }
+    }
+}
+
+/// What claims add to the one they are about.
+fn asserted_of(
+    uid: &EntityUID,
+    claims: &Map<String, Json>,
+    asker: Requester<'_>,
+) -> Result<AssertedClaims, Reason> {
+    claims::read(claims, asker.claims).map_err(|fault| {
+        let mut reason = Reason::new(ReasonCode::ContextInvalid, fault.to_string());
+        reason.principal = Some(uid.clone());
+        reason
+    })
+}
+
+/// Adds to one entity, for this call, what is claimed about it.
+fn lay_over(overlays: &mut Vec<Overlay>, uid: &EntityUID, asserted: AssertedClaims) {
+    if asserted.groups.is_empty() && asserted.tags.is_empty() {
+        return;
+    }
+    overlays.retain(|overlay| overlay.uid != *uid);
+    overlays.push(Overlay {
+        parents: asserted.groups,
+        tags: asserted.tags,
+        ..Overlay::bare(uid.clone())
+    });
+}
+
+/// What holds for every question that one caller asks about one subject.
+pub struct RequestEntities {
+    /// What the subject's claims add to it.
+    pub asserted: AssertedClaims,
+    /// Whether the subject is a person, and an agent may be behind the call.
+    pub through_agent: bool,
+    /// The enforcement point that asks.
+    pub gateway: EntityUID,
+    /// What the question adds to the entities, whatever it is about.
+    pub overlays: Vec<Overlay>,
+}
+
+impl RequestEntities {
+    /// The scene for a subject, those for whom it acts and a task, if there are such.
+    pub fn of(
+        snapshot: &Snapshot,
+        subject: &Subject,
+        behind: ClaimedParties<'_>,
+        task: Option<&Task>,
+        asker: Requester<'_>,
+    ) -> Result<Self, Reason> {
+        let asserted = asserted_of(&subject.entity, &subject.claims, asker)?;
+        let gateway = schema::entity(&TYPES.gateway, SmolStr::new(&asker.caller.id));
+        let mut overlays = Vec::new();
+        // People whom only the identity provider knows, and the gateway, need not be stored.
+        for uid in [Some(&subject.entity), behind.root, Some(&gateway)]
+            .into_iter()
+            .flatten()
+        {
+            if !snapshot.contains(uid) {
+                overlays.push(Overlay::bare(uid.clone()));
+            }
+        }
+        lay_over(&mut overlays, &subject.entity, asserted.clone());
+        for (uid, claims) in behind.claims {
+            lay_over(&mut overlays, uid, asserted_of(uid, claims, asker)?);
+        }
+        overlays.extend(task.map(Task::overlay));
+        let through_agent = subject.identity.is_relayed && !asker.caller.rights.people_in_person;
+        Ok(Self {
+            asserted,
+            through_agent,
+            gateway,
+            overlays,
+        })
+    }
+
+    /// Adds what is claimed of somebody else.
+    pub fn claim(
+        &mut self,
+        uid: &EntityUID,
+        claims: &Map<String, Json>,
+        asker: Requester<'_>,
+    ) -> Result<(), Reason> {
+        lay_over(&mut self.overlays, uid, asserted_of(uid, claims, asker)?);
+        Ok(())
+    }
+}
+
+/// Everyone involved must be somebody the action can be asked about.
+pub fn check_scopes(
+    snapshot: &Snapshot,
+    principals: &[&EntityUID],
+    plan: &CedarRequest,
+) -> Result<(), Reason> {
+    for principal in principals {
+        snapshot
+            .check_scope(principal, &plan.action, &plan.resource)
+            .map_err(|fault| {
+                let mut reason = reason_of_fault(fault);
+                reason.principal = Some(EntityUID::clone(principal));
+                reason
+            })?;
+    }
+    Ok(())
+}
+
+fn reason_of_fault(fault: RequestError) -> Reason {
+    match fault {
+        RequestError::ContextMissing(missing) => Reason::lacking(missing),
+        RequestError::Invalid(message) => {
+            let mut reason = Reason::new(
+                ReasonCode::ContextInvalid,
+                "the call does not fit the action's schema",
+            );
+            reason.detail = Some(message);
+            reason
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Facts of the arguments of a call: their names, and the links in what they say.
+
+use std::cell::OnceCell;
+
+use callgate_engine::cedar::{Context, Value};
+use callgate_engine::{AttributeRef, ContextSource, collect_context};
+
+use crate::domain::authority::terms::FlowDirection;
+use crate::domain::decide::facts::{ContextInputs, strings};
+use crate::domain::decide::tool_input::ToolInput;
+use crate::domain::request::links::{self, Links};
+use crate::domain::schema;
+
+/// What a tool or prompt is called with.
+pub(super) struct ArgumentFacts<'c> {
+    pub(super) input: &'c ToolInput,
+    ground: ContextInputs<'c>,
+    names: [OnceCell<Value>; 3],
+    links: OnceCell<Links>,
+    link_hosts: OnceCell<Value>,
+    unknown_links: OnceCell<Value>,
+}
+
+impl<'c> ArgumentFacts<'c> {
+    const OF_NAMES: [&'static str; 3] = ["names", "untyped", "undeclared"];
+
+    pub(super) fn new(input: &'c ToolInput, ground: ContextInputs<'c>) -> Self {
+        Self {
+            input,
+            ground,
+            names: Default::default(),
+            links: OnceCell::new(),
+            link_hosts: OnceCell::new(),
+            unknown_links: OnceCell::new(),
+        }
+    }
+
+    fn links(&self) -> &Links {
+        let targets = self.input.tool.as_ref();
+        let targets = targets.and_then(|tool| tool.target_arguments.as_deref().ok());
+        let find = |said| links::find(said, targets.unwrap_or_default());
+        let find = || self.ground.said.map(find).unwrap_or_default();
+        self.links.get_or_init(find)
+    }
+
+    /// The hosts of links that lead neither to a place that is known to send to nor to one that the task names so.
+    fn unknown_links(&self) -> Value {
+        let known = schema::known_destinations();
+        let (snapshot, task) = (self.ground.snapshot, self.ground.task);
+        let unknown = self.links().unknown(|place| {
+            snapshot.is_in(place, known)
+                || task
+                    .is_some_and(|task| task.terms.knows(snapshot, FlowDirection::Send, place, &[]))
+        });
+        strings(unknown)
+    }
+}
+
+impl ContextSource for ArgumentFacts<'_> {
+    fn attribute(&self, name: &str) -> Option<AttributeRef<'_>> {
+        match name {
+            "link_hosts" => {
+                let make = || strings(self.links().hosts());
+                return Some(AttributeRef::Value(self.link_hosts.get_or_init(make)));
+            }
+            "unknown_links" => {
+                let make = || self.unknown_links();
+                return Some(AttributeRef::Value(self.unknown_links.get_or_init(make)));
+            }
+            _ => {}
+        }
+        let ToolInput {
+            names,
+            untyped,
+            undeclared,
+            ..
+        } = self.input;
+        let index = Self::OF_NAMES.iter().position(|known| *known == name)?;
+        let texts = [names, untyped, undeclared][index];
+        let value = self.names[index].get_or_init(|| strings(texts.iter().cloned()));
+        Some(AttributeRef::Value(value))
+    }
+
+    fn to_context(&self) -> Context {
+        let names = Self::OF_NAMES.into_iter();
+        let all: Vec<_> = names.chain(["link_hosts", "unknown_links"]).collect();
+        collect_context(self, &all)
+    }
+}

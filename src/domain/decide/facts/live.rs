@@ -1,0 +1,250 @@
+//! Facts of live authority: the task, the session, usage and the approval.
+
+use std::cell::OnceCell;
+use std::sync::{Arc, LazyLock};
+use std::time::SystemTime;
+
+use callgate_engine::cedar::{Context, EntityUID, Value};
+use callgate_engine::{AttributeRef, ContextSource, collect_context};
+
+use crate::domain::authority::approval::Approval;
+use crate::domain::authority::labels::{CarriedLabels, Labels};
+use crate::domain::authority::session::Session;
+use crate::domain::authority::task::Task;
+use crate::domain::authority::terms::{FlowDirection, ToolUse};
+use crate::domain::authority::usage::Usage;
+use crate::domain::decide::facts::{ContextInputs, entities};
+use crate::domain::request::target::Target;
+
+/// The task a call belongs to.
+pub(super) struct TaskFacts<'c> {
+    task: &'c Task,
+    uid: EntityUID,
+    ground: ContextInputs<'c>,
+    target: Option<&'c Target>,
+    /// `None` if nobody looked.
+    labels: Option<Option<&'c Arc<Labels>>>,
+    places: [OnceCell<Value>; 2],
+}
+
+impl<'c> TaskFacts<'c> {
+    const NAMES: [&'static str; 13] = [
+        "task",
+        "step",
+        "calls_left",
+        "lists_tools",
+        "tool_calls_left",
+        "bounds_calls",
+        "bounds_targets",
+        "bounds_arguments",
+        "known_to_read",
+        "known_to_send",
+        "places_to_read",
+        "places_to_send",
+        "labels",
+    ];
+
+    pub(super) fn new(
+        task: &'c Task,
+        ground: ContextInputs<'c>,
+        target: Option<&'c Target>,
+        carried: Option<&'c CarriedLabels>,
+    ) -> Self {
+        Self {
+            task,
+            uid: task.uid(),
+            ground,
+            target,
+            labels: carried.map(|carried| carried.task.as_ref()),
+            places: Default::default(),
+        }
+    }
+
+    /// What the task says of the tool that is called.
+    fn tool_use(&self) -> Option<&'c ToolUse> {
+        self.task.terms.of(self.ground.tool?)
+    }
+
+    /// Whether the target of the question is a place that was named for this way.
+    fn knows(&self, way: FlowDirection) -> bool {
+        let snapshot = self.ground.snapshot;
+        let is_known = |target: &Target| {
+            let (uid, containing) = (target.uid(), &target.overlay.parents);
+            self.task.terms.knows(snapshot, way, uid, containing)
+        };
+        self.target.is_some_and(is_known)
+    }
+
+    fn places(&self, way: FlowDirection) -> &Value {
+        let make = || {
+            let named = self.task.terms.places.iter();
+            let named = named.filter(|it| match way {
+                FlowDirection::Read => it.read,
+                FlowDirection::Send => it.send,
+            });
+            entities(named.map(|it| it.place.clone()))
+        };
+        self.places[way as usize].get_or_init(make)
+    }
+}
+
+/// What those who act have brought lately.
+pub(super) struct RecentFacts<'c>(pub(super) &'c Labels);
+
+/// What the session of a call has seen.
+pub(super) struct SessionFacts<'c> {
+    pub(super) session: &'c Session,
+    pub(super) recent: OnceCell<Value>,
+}
+
+/// How much actor and tool have been used.
+pub(super) struct UsageFacts(pub(super) Usage);
+
+/// Who approved a call, and how long ago.
+#[derive(Debug, Clone, Copy)]
+pub struct ApprovalFacts<'c> {
+    /// Who.
+    pub approver: &'c EntityUID,
+    /// Seconds since.
+    pub age_seconds: i64,
+}
+
+impl<'c> ApprovalFacts<'c> {
+    /// The facts of an approval that was given.
+    pub fn of(approval: &'c Approval, now: SystemTime) -> Option<Self> {
+        let word = approval.word.as_ref()?;
+        let age = now.duration_since(word.at).unwrap_or_default();
+        Some(Self {
+            approver: &word.by,
+            age_seconds: number(age.as_secs()),
+        })
+    }
+}
+
+impl ContextSource for TaskFacts<'_> {
+    fn attribute(&self, name: &str) -> Option<AttributeRef<'_>> {
+        Some(match name {
+            "task" => AttributeRef::Entity(&self.uid),
+            "step" => AttributeRef::Text(&self.task.step()?.name),
+            "calls_left" => AttributeRef::Long(number(self.ground.past.calls_left?)),
+            "tool_calls_left" => AttributeRef::Long(number(self.ground.past.tool_calls_left?)),
+            "bounds_calls" => {
+                AttributeRef::Bool(self.tool_use().is_some_and(|it| it.max_calls.is_some()))
+            }
+            "bounds_targets" => {
+                AttributeRef::Bool(self.tool_use().is_some_and(|it| !it.targets.is_empty()))
+            }
+            "bounds_arguments" => {
+                AttributeRef::Bool(self.tool_use().is_some_and(|it| !it.arguments.is_empty()))
+            }
+            "known_to_read" => AttributeRef::Bool(self.knows(FlowDirection::Read)),
+            "known_to_send" => AttributeRef::Bool(self.knows(FlowDirection::Send)),
+            "places_to_read" => AttributeRef::Value(self.places(FlowDirection::Read)),
+            "places_to_send" => AttributeRef::Value(self.places(FlowDirection::Send)),
+            "lists_tools" => AttributeRef::Bool(self.task.lists_tools()),
+            "labels" => AttributeRef::Value(value_of(self.labels?)),
+            _ => return None,
+        })
+    }
+
+    fn to_context(&self) -> Context {
+        collect_context(self, &Self::NAMES)
+    }
+}
+
+impl ContextSource for RecentFacts<'_> {
+    fn attribute(&self, name: &str) -> Option<AttributeRef<'_>> {
+        (name == "labels").then(|| AttributeRef::Value(self.0.value()))
+    }
+
+    fn to_context(&self) -> Context {
+        collect_context(self, &["labels"])
+    }
+}
+
+impl ContextSource for SessionFacts<'_> {
+    fn attribute(&self, name: &str) -> Option<AttributeRef<'_>> {
+        let session = self.session;
+        let recent = || {
+            let tools = session.last_tools().cloned();
+            Value::set(tools.map(|tool| Value::new(tool, None)), None)
+        };
+        Some(match name {
+            "labels" => AttributeRef::Value(session.labels.value()),
+            "calls" => AttributeRef::Long(number(session.calls)),
+            "tools_used" => AttributeRef::Value(session.tools.value()),
+            "recent_tools" => AttributeRef::Value(self.recent.get_or_init(recent)),
+            "previous" => AttributeRef::Entity(session.last_tools().next_back()?),
+            _ => return None,
+        })
+    }
+
+    fn to_context(&self) -> Context {
+        collect_context(
+            self,
+            &["labels", "calls", "tools_used", "recent_tools", "previous"],
+        )
+    }
+}
+
+impl UsageFacts {
+    const NAMES: [&'static str; 9] = [
+        "last_minute",
+        "last_hour",
+        "last_day",
+        "actor_last_minute",
+        "actor_last_hour",
+        "actor_last_day",
+        "recent_denials",
+        "first_use",
+        "distinct_tools",
+    ];
+}
+
+impl ContextSource for UsageFacts {
+    fn attribute(&self, name: &str) -> Option<AttributeRef<'_>> {
+        let Self(usage) = self;
+        let count = match name {
+            "last_minute" => usage.tool.minute,
+            "last_hour" => usage.tool.hour,
+            "last_day" => usage.tool.day,
+            "actor_last_minute" => usage.actor.minute,
+            "actor_last_hour" => usage.actor.hour,
+            "actor_last_day" => usage.actor.day,
+            "recent_denials" => usage.recent_denials,
+            "distinct_tools" => usage.distinct_tools,
+            "first_use" => return Some(AttributeRef::Bool(usage.is_first_use)),
+            _ => return None,
+        };
+        Some(AttributeRef::Long(number(count)))
+    }
+
+    fn to_context(&self) -> Context {
+        collect_context(self, &Self::NAMES)
+    }
+}
+
+impl ContextSource for ApprovalFacts<'_> {
+    fn attribute(&self, name: &str) -> Option<AttributeRef<'_>> {
+        Some(match name {
+            "approver" => AttributeRef::Entity(self.approver),
+            "age_seconds" => AttributeRef::Long(self.age_seconds),
+            _ => return None,
+        })
+    }
+
+    fn to_context(&self) -> Context {
+        collect_context(self, &["approver", "age_seconds"])
+    }
+}
+
+/// The labels as Cedar has them.
+pub(super) fn value_of(labels: Option<&Arc<Labels>>) -> &Value {
+    static EMPTY: LazyLock<Value> = LazyLock::new(|| Value::empty_set(None));
+    labels.map_or(&EMPTY, |labels| labels.value())
+}
+
+/// As Cedar has it; what is beyond its numbers is its greatest one.
+fn number(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,492 @@
+//! Facts: what policies may know of a call, as the `context` of its Cedar requests.
+//!
+//! Start at [`Facts`]: each fact is made when a policy first looks at it, and most policies look at few.
+//! One function for each record of the schema (`mcp.cedarschema`); those of live authority are in
+//! [`live`].
+
+mod arguments;
+pub mod live;
+
+use std::cell::{OnceCell, RefCell};
+use std::net::IpAddr;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, SystemTime};
+
+use callgate_engine::cedar::{Context, EntityUID, Name, Value};
+use callgate_engine::{AttributeRef, ContextSource, Snapshot, collect_context};
+use serde_json::{Map, Value as Json};
+use smol_str::{SmolStr, format_smolstr};
+
+use crate::domain::authority::chain::DelegationChain;
+use crate::domain::authority::labels::Labels;
+use crate::domain::authority::task::Task;
+use crate::domain::decide::facts::arguments::ArgumentFacts;
+use crate::domain::decide::facts::live::{
+    ApprovalFacts, RecentFacts, SessionFacts, TaskFacts, UsageFacts, value_of,
+};
+use crate::domain::decide::inputs::History;
+use crate::domain::decide::tool_input::ToolInput;
+use crate::domain::request::call_context::{Identity, Initiator, Sampling};
+use crate::domain::request::claims::AssertedClaims;
+use crate::domain::request::client_responses::ClientResponses;
+use crate::domain::request::elicitation::ElicitationForm;
+use crate::domain::request::target::Target;
+use crate::domain::request::target::host::{Host, address_value, extension_value};
+use crate::domain::schema::{self, TYPES};
+
+/// Everything that can be known of one call acting upon one target.
+pub struct Facts<'c> {
+    ground: ContextInputs<'c>,
+    own: &'c OperationContext,
+    target: Option<&'c Target>,
+    identity: IdentityFacts<'c>,
+    delegation: Option<DelegationFacts<'c>>,
+    arguments: Option<ArgumentFacts<'c>>,
+    answers: Option<ClientResponseFacts<'c>>,
+    task: Option<TaskFacts<'c>>,
+    session: Option<SessionFacts<'c>>,
+    usage: Option<UsageFacts>,
+    recent: Option<RecentFacts<'c>>,
+    labels: OnceCell<Arc<Labels>>,
+    server: OnceCell<EntityUID>,
+    environment: OnceCell<Value>,
+    elicitation: OnceCell<Option<Value>>,
+    sampling: OnceCell<Option<Value>>,
+}
+
+/// How the subject is known, and what this call's claims add to it.
+struct IdentityFacts<'c> {
+    identity: &'c Identity,
+    asserted: &'c AssertedClaims,
+    through_agent: bool,
+    asserted_groups: OnceCell<Value>,
+    asserted_attributes: OnceCell<Value>,
+}
+
+/// For whom the subject acts.
+struct DelegationFacts<'c> {
+    chain: &'c DelegationChain<'c>,
+    labels: Option<Option<&'c Arc<Labels>>>,
+    actors: OnceCell<Value>,
+    scopes: OnceCell<Value>,
+}
+
+/// What goes back to a server.
+struct ClientResponseFacts<'c> {
+    answers: &'c ClientResponses,
+    cells: [OnceCell<Value>; 3],
+}
+
+/// What facts are made from, whatever is asked.
+#[derive(Clone, Copy)]
+pub struct ContextInputs<'c> {
+    /// How the principal came to be known.
+    pub identity: &'c Identity,
+    /// What its claims add to it.
+    pub asserted: &'c AssertedClaims,
+    /// Whether it is a person, and an agent may be behind the call.
+    pub through_agent: bool,
+    /// Who set it off.
+    pub initiator: Initiator,
+    /// The server concerned, if there is one.
+    pub server: Option<&'c SmolStr>,
+    /// Whether the action knows of labels beside those of the session.
+    pub has_labels: bool,
+    /// Why, in the words of whoever started the work.
+    pub purpose: Option<&'c str>,
+    /// The client's address as the gateway saw it.
+    pub source_address: Option<IpAddr>,
+    /// The enforcement point that asks.
+    pub gateway: &'c EntityUID,
+    /// For whom, or the delegation it is about.
+    pub chain: Option<&'c DelegationChain<'c>>,
+    /// The task it belongs to, or is about.
+    pub task: Option<&'c Task>,
+    /// What has happened so far.
+    pub past: History<'c>,
+    /// The approval it has.
+    pub approval: Option<ApprovalFacts<'c>>,
+    /// What goes back to the server with it.
+    pub answers: Option<&'c ClientResponses>,
+    /// The tool that is called.
+    pub tool: Option<&'c EntityUID>,
+    /// The arguments of a tool call.
+    pub said: Option<&'c Map<String, Json>>,
+    /// The entities, to tell which places are known.
+    pub snapshot: &'c Snapshot,
+    /// The time of the decision.
+    pub now: SystemTime,
+}
+
+/// Facts that only some operations have.
+#[derive(Debug)]
+pub enum OperationContext {
+    /// None.
+    Nothing,
+    /// The arguments of a tool or prompt.
+    Arguments(ToolInput),
+    /// What a form asks for.
+    Form(ElicitationForm),
+    /// Where a person is to be sent.
+    Url {
+        /// The URL's scheme.
+        scheme: SmolStr,
+        /// Its host.
+        host: Host,
+    },
+    /// What a model is asked to write.
+    Sampling(Sampling),
+}
+
+impl ContextInputs<'_> {
+    /// The labels of everything that the call carries, together.
+    pub fn labels(&self) -> Arc<Labels> {
+        let carries = self.past.session.is_some() || self.task.is_some() || self.chain.is_some();
+        self.past.labels(carries)
+    }
+}
+
+impl<'c> Facts<'c> {
+    const NAMES: [&'static str; 19] = [
+        "answers",
+        "approval",
+        "arguments",
+        "delegation",
+        "elicitation",
+        "environment",
+        "identity",
+        "initiator",
+        "input",
+        "labels",
+        "purpose",
+        "recent",
+        "sampling",
+        "server",
+        "session",
+        "target",
+        "target_role",
+        "task",
+        "usage",
+    ];
+
+    /// Facts of a call, none of them made yet.
+    pub fn new(
+        ground: ContextInputs<'c>,
+        own: &'c OperationContext,
+        target: Option<&'c Target>,
+    ) -> Self {
+        let input = match own {
+            OperationContext::Arguments(input) => Some(input),
+            _ => None,
+        };
+        let carried = ground.past.carried.filter(|_| ground.has_labels);
+        Self {
+            ground,
+            own,
+            target,
+            identity: IdentityFacts {
+                identity: ground.identity,
+                asserted: ground.asserted,
+                through_agent: ground.through_agent,
+                asserted_groups: OnceCell::new(),
+                asserted_attributes: OnceCell::new(),
+            },
+            delegation: ground.chain.map(|chain| DelegationFacts {
+                chain,
+                labels: carried.map(|carried| carried.delegation.as_ref()),
+                actors: OnceCell::new(),
+                scopes: OnceCell::new(),
+            }),
+            arguments: input.map(|input| ArgumentFacts::new(input, ground)),
+            answers: ground.answers.map(|answers| ClientResponseFacts {
+                answers,
+                cells: Default::default(),
+            }),
+            task: ground
+                .task
+                .map(|task| TaskFacts::new(task, ground, target, carried)),
+            session: ground.past.session.map(|session| SessionFacts {
+                session,
+                recent: OnceCell::new(),
+            }),
+            usage: ground.past.usage.map(UsageFacts),
+            recent: carried.and_then(|it| it.recent.as_deref().map(RecentFacts)),
+            labels: OnceCell::new(),
+            server: OnceCell::new(),
+            environment: OnceCell::new(),
+            elicitation: OnceCell::new(),
+            sampling: OnceCell::new(),
+        }
+    }
+
+    fn environment(&self) -> &Value {
+        self.environment.get_or_init(|| environment(&self.ground))
+    }
+
+    fn elicitation(&self) -> Option<&Value> {
+        let make = || match self.own {
+            OperationContext::Form(form) => Some(elicitation_form(form)),
+            OperationContext::Url { scheme, host } => Some(elicitation_url(scheme, host)),
+            OperationContext::Nothing
+            | OperationContext::Arguments(_)
+            | OperationContext::Sampling(_) => None,
+        };
+        self.elicitation.get_or_init(make).as_ref()
+    }
+
+    fn sampling(&self) -> Option<&Value> {
+        let make = || match self.own {
+            OperationContext::Sampling(sampling) => Some(sampling_record(sampling)),
+            _ => None,
+        };
+        self.sampling.get_or_init(make).as_ref()
+    }
+}
+
+impl ContextSource for Facts<'_> {
+    fn attribute(&self, name: &str) -> Option<AttributeRef<'_>> {
+        match name {
+            "answers" => self
+                .answers
+                .as_ref()
+                .map(|answers| AttributeRef::Record(answers)),
+            "approval" => self
+                .ground
+                .approval
+                .as_ref()
+                .map(|approval| AttributeRef::Record(approval)),
+            "arguments" => self
+                .arguments
+                .as_ref()
+                .map(|arguments| AttributeRef::Record(arguments)),
+            "delegation" => self
+                .delegation
+                .as_ref()
+                .map(|delegation| AttributeRef::Record(delegation)),
+            "elicitation" => self.elicitation().map(AttributeRef::Value),
+            "environment" => Some(AttributeRef::Value(self.environment())),
+            "identity" => Some(AttributeRef::Record(&self.identity)),
+            "initiator" => Some(AttributeRef::Text(self.ground.initiator.as_str())),
+            "input" => self
+                .arguments
+                .as_ref()?
+                .input
+                .typed
+                .as_ref()
+                .map(AttributeRef::Value),
+            "labels" if self.ground.has_labels => {
+                let labels = self.labels.get_or_init(|| self.ground.labels());
+                Some(AttributeRef::Value(labels.value()))
+            }
+            "purpose" => self.ground.purpose.map(AttributeRef::Text),
+            "recent" => self
+                .recent
+                .as_ref()
+                .map(|recent| AttributeRef::Record(recent)),
+            "sampling" => self.sampling().map(AttributeRef::Value),
+            "server" => {
+                let name = self.ground.server?;
+                let server = self.server.get_or_init(|| schema::server(name));
+                Some(AttributeRef::Entity(server))
+            }
+            "session" => self
+                .session
+                .as_ref()
+                .map(|session| AttributeRef::Record(session)),
+            "target" => self.target.map(|target| AttributeRef::Entity(target.uid())),
+            "target_role" => self.target?.role.as_deref().map(AttributeRef::Text),
+            "task" => self.task.as_ref().map(|task| AttributeRef::Record(task)),
+            "usage" => self.usage.as_ref().map(|usage| AttributeRef::Record(usage)),
+            _ => None,
+        }
+    }
+
+    fn to_context(&self) -> Context {
+        collect_context(self, &Self::NAMES)
+    }
+}
+
+impl ContextSource for IdentityFacts<'_> {
+    fn attribute(&self, name: &str) -> Option<AttributeRef<'_>> {
+        Some(match name {
+            "verified" => AttributeRef::Bool(self.identity.verified),
+            "method" => AttributeRef::Text(self.identity.method.as_deref().unwrap_or("none")),
+            "through_agent" => AttributeRef::Bool(self.through_agent),
+            "asserted_groups" => AttributeRef::Value(
+                self.asserted_groups
+                    .get_or_init(|| entities(self.asserted.groups.iter().cloned())),
+            ),
+            "asserted_attributes" => {
+                AttributeRef::Value(self.asserted_attributes.get_or_init(|| {
+                    strings(self.asserted.tags.iter().map(|(name, _)| name.clone()))
+                }))
+            }
+            _ => return None,
+        })
+    }
+
+    fn to_context(&self) -> Context {
+        let names = [
+            "verified",
+            "method",
+            "through_agent",
+            "asserted_groups",
+            "asserted_attributes",
+        ];
+        collect_context(self, &names)
+    }
+}
+
+impl ContextSource for DelegationFacts<'_> {
+    fn attribute(&self, name: &str) -> Option<AttributeRef<'_>> {
+        let chain = self.chain;
+        let is_person = *chain.root.entity_type() == TYPES.user;
+        Some(match name {
+            "root" if is_person => AttributeRef::Entity(&chain.root),
+            "root_agent" if !is_person => AttributeRef::Entity(&chain.root),
+            "actors" => AttributeRef::Value(
+                self.actors
+                    .get_or_init(|| entities(chain.actors.iter().cloned())),
+            ),
+            "first" => AttributeRef::Entity(chain.actors.first()?),
+            "last" => AttributeRef::Entity(chain.actors.last()?),
+            // Links from the root to the subject.
+            "depth" => AttributeRef::Long(chain.depth() as i64),
+            "access" => AttributeRef::Text(chain.access()?.as_str()),
+            "scopes" => AttributeRef::Value(
+                self.scopes
+                    .get_or_init(|| strings(chain.scopes.iter().cloned())),
+            ),
+            "verified" => AttributeRef::Bool(chain.is_verified),
+            "source" if chain.delegations.is_empty() => AttributeRef::Text("asserted"),
+            "source" => AttributeRef::Text("stored"),
+            "labels" => AttributeRef::Value(value_of(self.labels?)),
+            _ => return None,
+        })
+    }
+
+    fn to_context(&self) -> Context {
+        let names = [
+            "root",
+            "root_agent",
+            "actors",
+            "first",
+            "last",
+            "depth",
+            "access",
+            "scopes",
+            "verified",
+            "source",
+            "labels",
+        ];
+        collect_context(self, &names)
+    }
+}
+
+impl ClientResponseFacts<'_> {
+    const NAMES: [&'static str; 3] = ["kinds", "field_names", "secret_fields"];
+}
+
+impl ContextSource for ClientResponseFacts<'_> {
+    fn attribute(&self, name: &str) -> Option<AttributeRef<'_>> {
+        let ClientResponses {
+            kinds,
+            field_names,
+            secret_fields,
+            text: _,
+        } = self.answers;
+        let index = Self::NAMES.iter().position(|known| *known == name)?;
+        let texts = [kinds, field_names, secret_fields][index];
+        let value = self.cells[index].get_or_init(|| strings(texts.iter().cloned()));
+        Some(AttributeRef::Value(value))
+    }
+
+    fn to_context(&self) -> Context {
+        collect_context(self, &Self::NAMES)
+    }
+}
+
+fn elicitation_form(form: &ElicitationForm) -> Value {
+    record([
+        ("field_names", strings(form.field_names.iter().cloned())),
+        ("secret_fields", strings(form.secret_fields.iter().cloned())),
+    ])
+}
+
+fn elicitation_url(scheme: &SmolStr, host: &Host) -> Value {
+    let scheme = ("scheme", Value::new(scheme.clone(), None));
+    record(std::iter::once(scheme).chain(host.facts()))
+}
+
+fn sampling_record(sampling: &Sampling) -> Value {
+    let context = match sampling.include_context.as_str() {
+        "" => SmolStr::new_static("none"),
+        _ => sampling.include_context.clone(),
+    };
+    record([
+        ("max_tokens", Value::new(sampling.max_tokens, None)),
+        ("include_context", Value::new(context, None)),
+        ("tools", strings(sampling.tools.iter().cloned())),
+        ("messages", Value::new(sampling.messages, None)),
+        (
+            "system_prompt",
+            Value::new(sampling.has_system_prompt, None),
+        ),
+    ])
+}
+
+static DATETIME: LazyLock<Option<Name>> =
+    LazyLock::new(|| Name::parse_unqualified_name("datetime").ok());
+
+fn environment(ground: &ContextInputs<'_>) -> Value {
+    let address = ground.source_address.and_then(address_value);
+    record(
+        [("gateway", Value::new(ground.gateway.clone(), None))]
+            .into_iter()
+            .chain(time(ground.now).map(|now| ("now", now)))
+            .chain(address.map(|address| ("source_address", address))),
+    )
+}
+
+/// The time as Cedar has it, to the second. Cedar makes it from text, so the last one is kept.
+fn time(now: SystemTime) -> Option<Value> {
+    thread_local! {
+        static LAST: RefCell<Option<(u64, Value)>> = const { RefCell::new(None) };
+    }
+    let seconds = now.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
+    LAST.with_borrow_mut(|last| {
+        if let Some((_, value)) = last.as_ref().filter(|(at, _)| *at == seconds) {
+            return Some(value.clone());
+        }
+        let whole = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let text = format_smolstr!("{}", humantime::format_rfc3339_millis(whole));
+        let value = extension_value(&DATETIME, text)?;
+        *last = Some((seconds, value.clone()));
+        Some(value)
+    })
+}
+
+fn record(fields: impl IntoIterator<Item = (&'static str, Value)>) -> Value {
+    let fields = fields
+        .into_iter()
+        .map(|(name, value)| (SmolStr::new_static(name), value));
+    Value::record_arc(Arc::new(fields.collect()), None)
+}
+
+fn strings(items: impl IntoIterator<Item = SmolStr>) -> Value {
+    set(items.into_iter().map(|item| Value::new(item, None)))
+}
+
+fn entities(items: impl IntoIterator<Item = EntityUID>) -> Value {
+    set(items.into_iter().map(|item| Value::new(item, None)))
+}
+
+/// Most sets are empty, and an empty one need not be made again.
+fn set(items: impl Iterator<Item = Value>) -> Value {
+    static EMPTY: LazyLock<Value> = LazyLock::new(|| Value::empty_set(None));
+    let mut items = items.peekable();
+    if items.peek().is_none() {
+        return EMPTY.clone();
+    }
+    Value::set(items, None)
+}

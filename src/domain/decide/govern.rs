@@ -1,0 +1,188 @@
+//! Whether a principal may change authority itself: lend, open a task, approve a call.
+//!
+//! Like [`crate::domain::decide::call`], for the actions in the group `govern`.
+
+use std::time::SystemTime;
+
+use callgate_engine::cedar::EntityUID;
+use smol_str::SmolStr;
+
+use crate::domain::authority::approval::ApprovedCall;
+use crate::domain::authority::chain::DelegationChain;
+use crate::domain::authority::task::Task;
+use crate::domain::decide::call::Requester;
+use crate::domain::decide::cedar_request::{self, CedarRequest};
+use crate::domain::decide::challenge;
+use crate::domain::decide::combine;
+use crate::domain::decide::evaluate::{
+    ClaimedParties, RequestEntities, RequestEvaluator, check_scopes,
+};
+use crate::domain::decide::inputs::DecisionInputs;
+use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
+use crate::domain::decide::verify::{self, VerifiedEvidence};
+use crate::domain::request::call_context::{
+    ActorChain, CallContext, Operation, Subject, ToolCall, Workflow,
+};
+use crate::domain::request::call_context::{Initiator, OperationKind};
+use crate::domain::request::client_responses::ClientResponses;
+use crate::domain::schema;
+
+/// One change of authority, before it is made.
+#[derive(Debug, Clone, Copy)]
+pub struct GovernRequest<'a> {
+    /// Who wants it.
+    pub actor: &'a Subject,
+    /// The action, e.g. `grant_delegation`.
+    pub action: &'static str,
+    /// What is changed, e.g. the agent that is lent to.
+    pub resource: &'a EntityUID,
+    /// The delegation it is about; policies see it as `context.delegation`.
+    pub chain: Option<&'a DelegationChain<'a>>,
+    /// The task it is about; policies see it as `context.task`.
+    pub task: Option<&'a Task>,
+}
+
+/// Decides one change of authority. Pure.
+pub fn govern(
+    world: &DecisionInputs<'_>,
+    governing: &GovernRequest<'_>,
+    asker: Requester<'_>,
+    now: SystemTime,
+) -> Verdict {
+    let plan = CedarRequest::new(schema::action(governing.action), governing.resource.clone());
+    // Nothing is called: of the call that carries the question only the subject is looked at.
+    let call = CallContext::new(
+        governing.actor.clone(),
+        Operation::new(
+            Initiator::Client,
+            SmolStr::default(),
+            OperationKind::ListTools,
+        ),
+    );
+    let evidence = VerifiedEvidence {
+        chain: governing.chain.cloned(),
+        task: governing.task,
+    };
+    ask(world, &call, &evidence, &plan, asker, now).unwrap_or_else(Verdict::deny)
+}
+
+/// Whether somebody may approve a call. Who makes the call never may, whatever the policies say.
+pub fn approve(
+    world: &DecisionInputs<'_>,
+    approved: &ApprovedCall,
+    approver: &Subject,
+    asker: Requester<'_>,
+    now: SystemTime,
+) -> Verdict {
+    try_approve(world, approved, approver, asker, now).unwrap_or_else(Verdict::deny)
+}
+
+fn try_approve(
+    world: &DecisionInputs<'_>,
+    approved: &ApprovedCall,
+    approver: &Subject,
+    asker: Requester<'_>,
+    now: SystemTime,
+) -> Result<Verdict, Reason> {
+    let who = &approver.entity;
+    if *who == approved.subject || approved.actors.contains(who) {
+        let message = "nobody approves a call of their own";
+        let mut reason = Reason::new(ReasonCode::Forbidden, message);
+        reason.principal = Some(who.clone());
+        return Err(reason);
+    }
+    let made = call_of(approved)?;
+    let plan = cedar_request::of_call(world, &made.operation, world.past.definition, asker.caller)?;
+    let chain = made
+        .delegation
+        .as_ref()
+        .map(DelegationChain::asserted)
+        .transpose()?;
+    let task = approved
+        .task
+        .as_ref()
+        .and_then(|id| world.authority.tasks.get(id));
+    let evidence = VerifiedEvidence {
+        chain,
+        task: task.map(std::sync::Arc::as_ref),
+    };
+    let call = CallContext {
+        subject: approver.clone(),
+        ..made.clone()
+    };
+    let plan = challenge::approve_request(&plan);
+    ask(world, &call, &evidence, &plan, asker, now)
+}
+
+fn ask(
+    world: &DecisionInputs<'_>,
+    call: &CallContext,
+    evidence: &VerifiedEvidence<'_>,
+    plan: &CedarRequest,
+    asker: Requester<'_>,
+    now: SystemTime,
+) -> Result<Verdict, Reason> {
+    let actor = &call.subject.entity;
+    verify::verify_asserted(call, &asker.caller.rights)?;
+    verify::verify_known(world.snapshot, actor)?;
+    world.authority.verify_running([actor])?;
+    let behind = ClaimedParties::of(call, evidence);
+    let scene = RequestEntities::of(world.snapshot, &call.subject, behind, evidence.task, asker)?;
+    check_scopes(world.snapshot, &[actor], plan)?;
+    let asking = RequestEvaluator {
+        world,
+        call,
+        evidence,
+        plan,
+        scene: &scene,
+        now,
+    };
+    let evaluated = asking.ask(&[actor], None, &[])?;
+    Ok(combine::combine(actor, plan, evaluated))
+}
+
+/// The call that an approval describes, as if it were made again.
+fn call_of(approved: &ApprovedCall) -> Result<CallContext, Reason> {
+    let arguments = serde_json::from_str(&approved.arguments).map_err(unreadable)?;
+    let kind = OperationKind::CallTool(ToolCall {
+        tool: approved.tool.clone(),
+        arguments,
+        definition_digest: None,
+        target: approved.target.clone(),
+    });
+    let responses = approved.responses.as_deref().map(serde_json::from_str);
+    let responses = responses
+        .transpose()
+        .map_err(unreadable)?
+        .unwrap_or_default();
+    let answers = ClientResponses::of(&responses).map_err(unreadable)?;
+    let operation = Operation {
+        answers: answers.map(Box::new),
+        request_state: approved.request_state.clone().map(Into::into),
+        ..Operation::new(approved.initiator, approved.server.clone(), kind)
+    };
+    let subject = Subject {
+        entity: approved.subject.clone(),
+        identity: Default::default(),
+        claims: Default::default(),
+    };
+    Ok(CallContext {
+        delegation: approved.root.clone().map(|root| ActorChain {
+            actors: approved.actors.clone(),
+            ..ActorChain::verified_from(root)
+        }),
+        workflow: Workflow {
+            task_id: approved.task.clone(),
+            ..Workflow::default()
+        },
+        ..CallContext::new(subject, operation)
+    })
+}
+
+fn unreadable(_: impl std::error::Error) -> Reason {
+    Reason::new(ReasonCode::Internal, "the approval cannot be read")
+}
+
+#[cfg(test)]
+#[path = "govern_tests.rs"]
+mod tests;

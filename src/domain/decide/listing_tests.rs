@@ -1,0 +1,122 @@
+use super::*;
+use crate::authn::caller::Caller;
+use crate::config::claims::ClaimMapping;
+use crate::domain::fixtures::{agent, get_issue, trusted, world};
+
+#[test]
+fn a_list_shows_the_tools_that_some_call_could_reach() {
+    let policies = r#"
+        permit (principal in Mcp::Group::"staff", action == Mcp::Action::"call_read", resource);
+        permit (principal, action == Mcp::Action::"github/create_issue", resource) when { context.input.title == "x" };
+        forbid (principal, action, resource) unless { context has target || context.arguments.names.isEmpty() };
+    "#;
+    let caller = Caller {
+        id: "edge".into(),
+        rights: trusted(),
+        toolhive_agent: None,
+        held: crate::authn::capacity::CallerUsage::default(),
+    };
+    let claims = ClaimMapping::default();
+    let mut call = get_issue();
+    call.operation.kind = OperationKind::ListTools;
+    let names = ["get_issue", "create_issue", "merge", "nope"];
+    let tools = names.map(|name| ListedItem::Tool {
+        name: name.into(),
+        definition: None,
+    });
+    let list = |call: &CallContext| {
+        let asker = Requester {
+            caller: &caller,
+            claims: &claims,
+        };
+        filter(&world(policies), call, &tools, asker, SystemTime::now())
+    };
+    let hidden = list(&call).expect("evidence holds");
+    assert_eq!(
+        hidden,
+        [
+            None,
+            None,
+            Some(ReasonCode::NoPermit),
+            Some(ReasonCode::ToolUnknown)
+        ]
+    );
+    call.subject.entity = agent("ghost");
+    assert_eq!(
+        list(&call).expect_err("nobody knows it").code,
+        ReasonCode::SubjectUnknown
+    );
+}
+
+#[test]
+fn a_list_shows_the_prompts_and_resources_that_may_be_used() {
+    let policies = r#"
+        permit (principal, action == Mcp::Action::"get_prompt", resource == Mcp::Prompt::"github/review");
+        permit (principal, action == Mcp::Action::"get_prompt", resource == Mcp::Prompt::"github/plan")
+          when { context.arguments.names.contains("goal") };
+        permit (principal, action == Mcp::Action::"read_resource", resource in Mcp::Resource::"file:///srv/docs");
+        permit (principal, action == Mcp::Action::"read_resource", resource in Mcp::Resource::"file:///srv/plans")
+          when { context has approval };
+        forbid (principal, action == Mcp::Action::"read_resource", resource in Mcp::Resource::"file:///srv/docs/drafts");
+    "#;
+    let caller = Caller {
+        id: "edge".into(),
+        rights: trusted(),
+        toolhive_agent: None,
+        held: crate::authn::capacity::CallerUsage::default(),
+    };
+    let claims = ClaimMapping::default();
+    let asker = Requester {
+        caller: &caller,
+        claims: &claims,
+    };
+    let mut call = get_issue();
+    let mut shown = |kind, offered: ListedItem| {
+        call.operation.kind = kind;
+        let hidden = filter(
+            &world(policies),
+            &call,
+            &[offered],
+            asker,
+            SystemTime::now(),
+        );
+        hidden.expect("evidence holds")[0].is_none()
+    };
+    for (prompt, is_shown) in [("review", true), ("plan", true), ("deploy", false)] {
+        let offered = ListedItem::Prompt(prompt.into());
+        assert_eq!(
+            shown(OperationKind::ListPrompts, offered),
+            is_shown,
+            "{prompt}"
+        );
+    }
+    for (uri, is_shown) in [
+        ("file:///srv/docs/a.md", true),
+        ("file:///srv/docs/drafts/a.md", false),
+        ("file:///srv/plans/a.md", true),
+        ("file:///srv/secrets", false),
+        ("file:///srv/docs/../secrets", false),
+    ] {
+        let offered = ListedItem::Resource(uri.into());
+        assert_eq!(
+            shown(OperationKind::ListResources, offered),
+            is_shown,
+            "{uri}"
+        );
+    }
+    for (template, is_shown) in [
+        ("file:///srv/docs/{name}.md", true),
+        ("file:///srv/docs/a{name}", true),
+        ("file:///srv/docs/drafts/{name}", false),
+        ("file:///srv/{+path}", false),
+        ("{+uri}", false),
+        ("", false),
+    ] {
+        let offered = ListedItem::Template(template.into());
+        assert_eq!(
+            shown(OperationKind::ListResources, offered),
+            is_shown,
+            "{template}"
+        );
+    }
+}

@@ -1,0 +1,207 @@
+//! A call's arguments as facts: their names always, their values where the tool's own action types them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, LazyLock};
+
+use callgate_engine::Snapshot;
+use callgate_engine::cedar::{Attributes, EntityUID, Name, Type, Value};
+use serde_json::{Map, Value as Json};
+use smol_str::{SmolStr, format_smolstr};
+
+use crate::domain::registration::RegisteredTool;
+use crate::domain::request::target::host::extension_value;
+
+static DECIMAL: LazyLock<Option<Name>> =
+    LazyLock::new(|| Name::parse_unqualified_name("decimal").ok());
+
+/// Arguments, read.
+#[derive(Debug, Clone, Default)]
+pub struct ToolInput {
+    /// Names of all arguments.
+    pub names: Vec<SmolStr>,
+    /// Names of those that `typed` does not cover, within objects and lists as well, e.g. `files[].meta`.
+    pub untyped: Vec<SmolStr>,
+    /// Names, at any depth, that the tool's pinned schema does not know.
+    pub undeclared: Vec<SmolStr>,
+    /// The record `input`, if the action declares one.
+    pub typed: Option<Value>,
+    /// The tool that they are of, if the targets of the call are those that it names.
+    pub tool: Option<Arc<RegisteredTool>>,
+}
+
+/// An argument whose value is not of the declared type.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("argument `{path}` is not {expected}")]
+pub struct InputError {
+    /// Where, e.g. `input.labels`.
+    pub path: String,
+    /// What the action declares.
+    pub expected: &'static str,
+}
+
+/// Reads the arguments of a call under the action it is decided by. What is required but absent stays
+/// absent: the check of the whole context lists it together with everything else that is missing.
+pub fn read(
+    snapshot: &Snapshot,
+    action: &EntityUID,
+    arguments: &Map<String, Json>,
+) -> Result<ToolInput, InputError> {
+    let names: Vec<SmolStr> = arguments.keys().map(SmolStr::new).collect();
+    let Some(declared) = declared_input(snapshot, action) else {
+        return Ok(ToolInput {
+            untyped: names.clone(),
+            names,
+            ..ToolInput::default()
+        });
+    };
+    let mut untyped = BTreeSet::new();
+    let typed = record(arguments, declared, "input", &mut untyped)?;
+    let general = |path: &SmolStr| path.strip_prefix("input.").map(SmolStr::new);
+    let untyped = untyped.iter().filter_map(general).collect();
+    Ok(ToolInput {
+        names,
+        untyped,
+        typed: Some(typed),
+        ..ToolInput::default()
+    })
+}
+
+fn declared_input<'s>(snapshot: &'s Snapshot, action: &EntityUID) -> Option<&'s Attributes> {
+    let context = snapshot.schema()?.context_type(action)?;
+    let input = attributes(context)?.get_attr("input")?;
+    attributes(&input.attr_type)
+}
+
+fn attributes(ty: &Type) -> Option<&Attributes> {
+    match ty {
+        Type::Record { attrs, .. } => Some(attrs),
+        _ => None,
+    }
+}
+
+fn record(
+    members: &Map<String, Json>,
+    declared: &Attributes,
+    path: &str,
+    untyped: &mut BTreeSet<SmolStr>,
+) -> Result<Value, InputError> {
+    let mut fields = BTreeMap::new();
+    for name in members
+        .keys()
+        .filter(|name| declared.get_attr(name).is_none())
+    {
+        untyped.insert(general(path, name));
+    }
+    for (name, attribute) in declared.iter() {
+        // JSON clients write null for "not given".
+        if let Some(member) = members
+            .get(name.as_str())
+            .filter(|member| !member.is_null())
+        {
+            let value = value(
+                member,
+                &attribute.attr_type,
+                &format!("{path}.{name}"),
+                untyped,
+            )?;
+            fields.insert(name.clone(), value);
+        }
+    }
+    Ok(Value::record_arc(Arc::new(fields), None))
+}
+
+/// `files[].meta`, whatever the item.
+fn general(path: &str, name: &str) -> SmolStr {
+    let mut general = String::with_capacity(path.len() + name.len() + 1);
+    let mut is_index = false;
+    for c in path.chars() {
+        is_index &= c != ']';
+        if !is_index {
+            general.push(c);
+        }
+        is_index |= c == '[';
+    }
+    format_smolstr!("{general}.{name}")
+}
+
+fn value(
+    json: &Json,
+    declared: &Type,
+    path: &str,
+    untyped: &mut BTreeSet<SmolStr>,
+) -> Result<Value, InputError> {
+    let not = |expected| InputError {
+        path: path.to_owned(),
+        expected,
+    };
+    match declared {
+        Type::Bool(_) => {
+            let bool = json.as_bool().ok_or_else(|| not("true or false"))?;
+            Ok(Value::new(bool, None))
+        }
+        Type::Long => {
+            let long = json
+                .as_i64()
+                .ok_or_else(|| not("a whole number of 64 bits"))?;
+            // Many servers keep numbers as doubles: they would act upon another one than policies have seen.
+            match is_exact_in_double(long) {
+                true => Ok(Value::new(long, None)),
+                false => Err(not(
+                    "a whole number that every reader takes for the same one",
+                )),
+            }
+        }
+        Type::ExtensionType { name } if Some(name) == DECIMAL.as_ref() => decimal(json)
+            .ok_or_else(|| not("a number of at most four places that Cedar's decimal holds")),
+        Type::String => {
+            let text = json.as_str().ok_or_else(|| not("text"))?;
+            Ok(Value::new(SmolStr::new(text), None))
+        }
+        Type::Set {
+            element_type: Some(element),
+        } => {
+            let items = json.as_array().ok_or_else(|| not("a list"))?;
+            let items: Vec<Value> = items
+                .iter()
+                .enumerate()
+                .map(|(place, item)| value(item, element, &format!("{path}[{place}]"), untyped))
+                .collect::<Result<_, _>>()?;
+            Ok(Value::set(items, None))
+        }
+        Type::Record { attrs, .. } => {
+            let members = json.as_object().ok_or_else(|| not("an object"))?;
+            record(members, attrs, path, untyped)
+        }
+        Type::Never
+        | Type::Entity(_)
+        | Type::Set { element_type: None }
+        | Type::ExtensionType { .. } => Err(not("of a type that arguments can have")),
+    }
+}
+
+/// Whether a double holds exactly this number.
+fn is_exact_in_double(long: i64) -> bool {
+    #[expect(clippy::cast_precision_loss, reason = "the loss is what is looked for")]
+    let double = long as f64;
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a whole number within 128 bits"
+    )]
+    let whole = double as i128;
+    whole == i128::from(long)
+}
+
+/// A number as Cedar's `decimal`, which has four places. One with more is none, and never rounded.
+fn decimal(json: &Json) -> Option<Value> {
+    let number = json.as_number()?;
+    let text = match number.as_i64() {
+        Some(whole) => format_smolstr!("{whole}.0"),
+        // Rust writes the fewest digits that stand for a double, and no exponent.
+        None => format_smolstr!("{}", number.as_f64()?),
+    };
+    extension_value(&DECIMAL, text)
+}
+
+#[cfg(test)]
+#[path = "tool_input_tests.rs"]
+mod tests;

@@ -1,0 +1,373 @@
+//! Evidence: whether what the call claims about itself holds. What does not hold denies, and no policy
+//! can override that.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use callgate_engine::Snapshot;
+use callgate_engine::cedar::EntityUID;
+use serde_json::{Map, Value as Json};
+use smol_str::SmolStr;
+
+use crate::authn::caller::Rights;
+use crate::domain::authority::approval::{Approval, ApprovalStatus, ApprovedCall};
+use crate::domain::authority::chain::DelegationChain;
+use crate::domain::authority::scope::RequestedAccess;
+use crate::domain::authority::task::{Task, TaskStatus};
+use crate::domain::decide::inputs::DecisionInputs;
+use crate::domain::decide::verdict::{Reason, ReasonCode};
+use crate::domain::decide::{challenge, inputs};
+use crate::domain::registration::{RegisteredTool, flag, texts};
+use crate::domain::request::call_context::{ActorChain, CallContext, Identity};
+use crate::domain::request::definition::DefinitionDigests;
+use crate::domain::request::target::Target;
+use crate::domain::schema::{self, TYPES};
+
+/// What a call relies on, verified.
+#[derive(Debug, Clone, Default)]
+pub struct VerifiedEvidence<'c> {
+    /// For whom it is made.
+    pub chain: Option<DelegationChain<'c>>,
+    /// The open task it belongs to.
+    pub task: Option<&'c Task>,
+}
+
+/// Verifies everything about a call that does not depend on what it wants to do.
+pub fn verify_call<'c>(
+    world: &DecisionInputs<'c>,
+    call: &'c CallContext,
+    rights: &Rights,
+    now: SystemTime,
+) -> Result<VerifiedEvidence<'c>, Reason> {
+    let snapshot = world.snapshot;
+    verify_asserted(call, rights)?;
+    verify_known(snapshot, &call.subject.entity)?;
+    let chain = DelegationChain::of_call(world.authority, call, now)?;
+    verify_times(&call.subject.identity, now)?;
+    verify_person(call, chain.as_ref(), rights)?;
+    verify_running(world, call, chain.as_ref())?;
+    if let Some(chain) = &chain {
+        verify_known(snapshot, &chain.root)?;
+        for actor in &*chain.actors {
+            verify_known(snapshot, actor)?;
+        }
+    }
+    let task = verify_task(world, call, chain.as_ref(), now)?;
+    if world.past.session.is_some_and(|session| session.is_ended) {
+        let message = "the session has ended";
+        return Err(Reason::new(ReasonCode::SessionEnded, message));
+    }
+    verify_server(snapshot, &call.operation.server)?;
+    Ok(VerifiedEvidence { chain, task })
+}
+
+/// Whoever acts, and everybody for whom, and the server have to be in service.
+fn verify_running(
+    world: &DecisionInputs<'_>,
+    call: &CallContext,
+    chain: Option<&DelegationChain<'_>>,
+) -> Result<(), Reason> {
+    if world.authority.stops.is_empty() {
+        return Ok(());
+    }
+    let server = schema::server(&call.operation.server);
+    let behind = chain.map(|chain| std::iter::once(&*chain.root).chain(chain.actors.iter()));
+    let concerned = [&call.subject.entity, &server].into_iter();
+    let concerned = concerned.chain(behind.into_iter().flatten());
+    world.authority.verify_running(concerned)
+}
+
+impl<'c> VerifiedEvidence<'c> {
+    /// Whether there is anything that could leave the call out.
+    pub fn is_bounded(&self) -> bool {
+        let has_delegations = |chain: &DelegationChain<'_>| !chain.delegations.is_empty();
+        self.task.is_some() || self.chain.as_ref().is_some_and(has_delegations)
+    }
+
+    /// Whether everything the call relies on covers what it wants to do.
+    pub fn covers(&self, snapshot: &Snapshot, reach: &RequestedAccess<'_>) -> Result<(), Reason> {
+        if let Some(chain) = &self.chain {
+            chain.covers(snapshot, reach)?;
+        }
+        let Some(task) = self.task else {
+            return Ok(());
+        };
+        let step = task.step().map(|step| &step.scope);
+        for scope in task.scope.iter().chain(step) {
+            if let Err(outside) = scope.covers(snapshot, reach) {
+                return Err(outside_task(format!("the task does not cover {outside}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the call is what its task says that its tool is for.
+    pub fn check_terms(
+        &self,
+        world: &DecisionInputs<'_>,
+        tool: &EntityUID,
+        targets: &[Target],
+        arguments: &Map<String, Json>,
+    ) -> Result<(), Reason> {
+        let Some(task) = self.task else {
+            return Ok(());
+        };
+        let Some(named) = task.terms.of(tool) else {
+            return Ok(());
+        };
+        if let Err(outside) = named.covers(world.snapshot, targets, arguments) {
+            return Err(outside_task(format!("in task `{}`, {outside}", task.id)));
+        }
+        match world.past.tool_calls_left {
+            Some(0) => Err(inputs::tool_budget_spent(&task.id, tool)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The principals whose permission the call needs: the subject first, then everyone it acts for up
+    /// to the root. What only a server asks for is asked in the server's own name.
+    pub fn principals<'e>(&'e self, call: &'e CallContext) -> Vec<&'e EntityUID> {
+        let mut principals = vec![&call.subject.entity];
+        let is_own_request = call.operation.kind.is_server_only();
+        if let Some(chain) = self.chain.as_ref().filter(|_| !is_own_request) {
+            principals.extend(chain.actors.iter().rev());
+            principals.push(&chain.root);
+        }
+        principals
+    }
+
+    /// The approvals that the call names; every one of them has to be good for exactly this call.
+    pub fn approvals(
+        &self,
+        world: &DecisionInputs<'c>,
+        call: &'c CallContext,
+        described: impl FnOnce() -> Option<ApprovedCall>,
+        now: SystemTime,
+    ) -> Result<Vec<&'c Arc<Approval>>, Reason> {
+        if call.approval_ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let described = described();
+        let each = call.approval_ids.iter().enumerate();
+        each.map(|(index, id)| {
+            let uses = world
+                .past
+                .approval_uses
+                .get(index)
+                .copied()
+                .unwrap_or(u32::MAX);
+            let approval = world.authority.approvals.get(id);
+            let fault = match (approval, &described) {
+                (None, _) => "is not known",
+                (_, None) => "is not for this kind of call",
+                (Some(approval), Some(described)) => {
+                    match world.authority.approval_status(approval, uses, now) {
+                        ApprovalStatus::Approved if challenge::fits(approval, described) => {
+                            return verify_approver(world, approval).map(|()| approval);
+                        }
+                        ApprovalStatus::Approved => "is for another call",
+                        ApprovalStatus::Pending => "has not been given yet",
+                        ApprovalStatus::Rejected => "was refused",
+                        ApprovalStatus::Expired => "has expired",
+                        ApprovalStatus::Used => "has been used",
+                        ApprovalStatus::TaskEnded => "was for a task that is over",
+                    }
+                }
+            };
+            Err(invalid_approval(id, fault))
+        })
+        .collect()
+    }
+}
+
+/// The word of a person who has left since, or is stopped, counts no more.
+fn verify_approver(world: &DecisionInputs<'_>, approval: &Approval) -> Result<(), Reason> {
+    let by = approval.word.as_ref().map(|word| &word.by);
+    world.authority.verify_running(by)?;
+    let approver = by.and_then(|by| world.snapshot.entity(by));
+    match approver.and_then(|approver| flag(approver, "active")) {
+        Some(false) => Err(invalid_approval(
+            &approval.id,
+            "was given by somebody who has left",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The reason why an approval does not count.
+pub fn invalid_approval(id: &SmolStr, fault: &str) -> Reason {
+    Reason::new(
+        ReasonCode::ApprovalInvalid,
+        format!("approval `{id}` {fault}"),
+    )
+}
+
+fn outside_task(message: String) -> Reason {
+    Reason::new(ReasonCode::TaskOutOfScope, message)
+}
+
+fn verify_task<'c>(
+    world: &DecisionInputs<'c>,
+    call: &CallContext,
+    chain: Option<&DelegationChain<'_>>,
+    now: SystemTime,
+) -> Result<Option<&'c Task>, Reason> {
+    let Some(id) = &call.workflow.task_id else {
+        return Ok(None);
+    };
+    let closed = |why: &str| {
+        Err(Reason::new(
+            ReasonCode::TaskClosed,
+            format!("task `{id}` {why}"),
+        ))
+    };
+    let Some(task) = world.authority.tasks.get(id).map(Arc::as_ref) else {
+        return closed("is not known");
+    };
+    match task.status(now) {
+        TaskStatus::Open => {}
+        TaskStatus::Closed => return closed("is closed"),
+        TaskStatus::Overdue => return closed("is over"),
+    }
+    let actors = chain.map_or(&[] as &[EntityUID], |chain| &chain.actors);
+    if task.agent != call.subject.entity && !actors.contains(&task.agent) {
+        let who = &call.subject.entity;
+        return Err(outside_task(format!("task `{id}` is not for `{who}`")));
+    }
+    if chain.is_none_or(|chain| *chain.root != task.person) {
+        let message = format!("task `{id}` is for another person than the call");
+        return Err(outside_task(message));
+    }
+    let at = task.step().map(|step| &step.name);
+    if call.workflow.step.is_some() && call.workflow.step.as_ref() != at {
+        let at = at.map_or("at no step", SmolStr::as_str);
+        return Err(outside_task(format!(
+            "task `{id}` is at another step: {at}"
+        )));
+    }
+    if world.past.calls_left == Some(0) {
+        return Err(inputs::budget_spent(id));
+    }
+    Ok(Some(task))
+}
+
+fn verify_server(snapshot: &Snapshot, name: &SmolStr) -> Result<(), Reason> {
+    let unknown = |message: String| Err(Reason::new(ReasonCode::ServerUnknown, message));
+    match snapshot.entity(&schema::server(name)) {
+        None => unknown(format!("server `{name}` is not registered")),
+        Some(server) if flag(server, "active") == Some(false) => {
+            unknown(format!("server `{name}` is out of service"))
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// The caller's word counts only as far as its configuration says.
+pub fn verify_asserted(call: &CallContext, rights: &Rights) -> Result<(), Reason> {
+    let untrusted = |what: &str| {
+        let message = format!("the gateway is not trusted to state {what}");
+        Err(Reason::new(ReasonCode::CallerNotTrusted, message))
+    };
+    if !rights.assert_identity {
+        return untrusted("who is calling");
+    }
+    // A chain of stored grants speaks for itself.
+    let is_asserted = |delegation: &ActorChain| delegation.delegation_ids.is_empty();
+    if call.delegation.as_ref().is_some_and(is_asserted) && !rights.assert_delegation {
+        return untrusted("for whom a call is made");
+    }
+    if rights.assert_claims {
+        return Ok(());
+    }
+    if !call.subject.claims.is_empty() {
+        return untrusted("claims about the subject");
+    }
+    let is_said = |delegation: &ActorChain| delegation.claims.iter().any(|(_, it)| !it.is_empty());
+    if call.delegation.as_ref().is_some_and(is_said) {
+        return untrusted("claims about those for whom a call is made");
+    }
+    Ok(())
+}
+
+/// The token that says who acts has to count now, whether or not somebody stands behind it.
+fn verify_times(identity: &Identity, now: SystemTime) -> Result<(), Reason> {
+    let (code, message) = if identity.expires_at.is_some_and(|end| end <= now) {
+        (
+            ReasonCode::DelegationExpired,
+            "the token that says who acts has expired",
+        )
+    } else if identity.not_before.is_some_and(|start| start > now) {
+        (
+            ReasonCode::DelegationOutOfScope,
+            "the token that says who acts does not count yet",
+        )
+    } else {
+        return Ok(());
+    };
+    Err(Reason::new(code, message))
+}
+
+/// Where every call has to name a person, one that names none is denied, whoever makes it: a gateway that left out
+/// for whom an agent acts must not pass for an agent that acts by itself.
+fn verify_person(
+    call: &CallContext,
+    chain: Option<&DelegationChain<'_>>,
+    rights: &Rights,
+) -> Result<(), Reason> {
+    let subject = &call.subject.entity;
+    if !rights.require_delegation || *subject.entity_type() == TYPES.user {
+        return Ok(());
+    }
+    let missing = match chain {
+        Some(chain) if *chain.root.entity_type() == TYPES.user => return Ok(()),
+        Some(_) => "delegation.root",
+        None => "delegation",
+    };
+    let message =
+        format!("the call names no person for whom `{subject}` acts, as its gateway has to");
+    let mut reason = Reason::new(ReasonCode::ContextMissing, message);
+    reason.principal = Some(subject.clone());
+    reason.missing = vec![missing.to_owned()];
+    Err(reason)
+}
+
+/// A person may be known to the identity provider alone; everybody else has to be stored.
+pub fn verify_known(snapshot: &Snapshot, uid: &EntityUID) -> Result<(), Reason> {
+    if *uid.entity_type() == TYPES.user || snapshot.contains(uid) {
+        return Ok(());
+    }
+    let mut reason = Reason::new(ReasonCode::SubjectUnknown, format!("`{uid}` is not known"));
+    reason.principal = Some(uid.clone());
+    Err(reason)
+}
+
+/// Looks a tool up and holds its definition, if anybody has seen it, against the pinned one.
+pub fn verify_tool(
+    world: &DecisionInputs<'_>,
+    server: &str,
+    name: &str,
+    seen: Option<&DefinitionDigests>,
+) -> Result<Arc<RegisteredTool>, Reason> {
+    let uid = schema::tool(server, name);
+    let Some(tool) = world.tool(&uid) else {
+        let message = format!("tool `{name}` is not registered for server `{server}`");
+        return Err(Reason::new(ReasonCode::ToolUnknown, message));
+    };
+    world.authority.verify_running([&uid])?;
+    match (&tool.digest, seen) {
+        (Some(pinned), Some(seen)) if !seen.are(pinned) => {
+            let message = format!("the definition of tool `{name}` has changed");
+            Err(Reason::new(ReasonCode::ToolChanged, message))
+        }
+        _ => Ok(tool),
+    }
+}
+
+/// What a server's resources and prompts bring into a session. Strangers may have written what nobody has
+/// said anything about.
+pub fn server_labels(snapshot: &Snapshot, server: &SmolStr) -> Vec<SmolStr> {
+    match snapshot.entity(&schema::server(server)) {
+        Some(stored) if stored.attribute("yields").is_some() => texts(stored, "yields"),
+        _ => vec![SmolStr::new_static("untrusted")],
+    }
+}

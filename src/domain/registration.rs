@@ -1,0 +1,179 @@
+//! A registered tool as decisions read it: made once when the tool goes into service, looked up once per call.
+//!
+//! Start at [`RegisteredTool::read`]: every way to register a tool (a file, the control API) ends in an entity
+//! `Mcp::Tool`, and this is the one reading of it. [`Tools`] keeps them beside a snapshot.
+
+use std::sync::Arc;
+
+use callgate_engine::cedar::{EntityUID, Literal, Value, ValueKind};
+use callgate_engine::{Snapshot, StaleCursorError, StoredEntity};
+use rpds::HashTrieMapSync;
+use smol_str::{SmolStr, format_smolstr};
+
+use crate::domain::request::argument_order;
+use crate::domain::request::arguments::ArgumentSchema;
+use crate::domain::request::target::argument::{TargetArgument, TargetArgumentForm};
+use crate::domain::schema::{AccessLevel, TYPES};
+
+/// Entities looked at in one piece when all tools are collected.
+const PIECE: usize = 4_096;
+
+/// A registered tool.
+#[derive(Debug, Clone)]
+pub struct RegisteredTool {
+    /// `Mcp::Tool::"<server>/<tool>"`.
+    pub uid: EntityUID,
+    /// What it can do; admin while nobody has confirmed what it does.
+    pub access: AccessLevel,
+    /// The arguments that name what it acts upon; or why what its registration says of them is of no use, which denies.
+    pub target_arguments: Result<Vec<TargetArgument>, SmolStr>,
+    /// What reading from it brings into a session.
+    pub yields: Vec<SmolStr>,
+    /// The pinned definition, `sha256:<hex>`.
+    pub digest: Option<SmolStr>,
+    /// What its parts are, to tell which one differs ([`crate::domain::request::definition::Definition::parts`]).
+    pub digest_parts: Option<SmolStr>,
+    /// What the pinned schema says of the names of its arguments; `None` if no schema is pinned.
+    pub arguments: Option<ArgumentSchema>,
+    /// The arguments as the pinned schema has them, in its order.
+    pub argument_order: Vec<SmolStr>,
+}
+
+/// All registered tools of one revision. Cloning is cheap, and a changed copy shares what did not change.
+#[derive(Debug, Clone, Default)]
+pub struct RegisteredTools(HashTrieMapSync<EntityUID, Arc<RegisteredTool>>);
+
+impl RegisteredTool {
+    /// Reads the entity of a tool.
+    pub fn read(uid: &EntityUID, stored: StoredEntity<'_>) -> Self {
+        let is_confirmed = flag(stored, "confirmed") == Some(true);
+        let access = text(stored, "access").filter(|_| is_confirmed);
+        let schema = text(stored, "input_schema");
+        let argument_order = schema
+            .as_deref()
+            .map(argument_order::schema_order)
+            .unwrap_or_default();
+        let schema = schema.and_then(|text| serde_json::from_str(&text).ok());
+        Self {
+            uid: uid.clone(),
+            access: access
+                .and_then(|name| AccessLevel::from_name(&name))
+                .unwrap_or(AccessLevel::Admin),
+            target_arguments: target_arguments(stored),
+            yields: texts(stored, "yields"),
+            digest: text(stored, "digest"),
+            digest_parts: text(stored, "digest_parts"),
+            arguments: schema.as_ref().map(ArgumentSchema::of),
+            argument_order,
+        }
+    }
+}
+
+impl RegisteredTool {
+    /// Whether it could be called with arguments. Without a pinned schema nobody can say that it could not.
+    pub fn may_take_arguments(&self) -> bool {
+        self.target_arguments
+            .as_ref()
+            .map_or(true, |it| !it.is_empty())
+            || self
+                .arguments
+                .as_ref()
+                .is_none_or(ArgumentSchema::may_have_names)
+    }
+
+    /// Arguments in the order in which a person reads them: those that name what is acted upon first, then as the
+    /// schema has them.
+    pub fn arrange<'n>(&self, names: impl Iterator<Item = &'n str>) -> Vec<SmolStr> {
+        let targets = self.target_arguments.iter().flatten();
+        let outermost: Vec<_> = targets.filter_map(|it| it.place.outermost()).collect();
+        let is_target = |name: &str| outermost.iter().any(|target| *target == name);
+        argument_order::arrange(names, is_target, &self.argument_order)
+    }
+}
+
+impl RegisteredTools {
+    /// Those among the entities of a snapshot.
+    pub fn of(snapshot: &Snapshot) -> Self {
+        let mut tools = Self::default();
+        let mut after = None;
+        // A place in a snapshot is good for that snapshot.
+        while let Ok::<_, StaleCursorError>(piece) =
+            snapshot.list_entities(&TYPES.tool, after, PIECE)
+        {
+            for (uid, _) in &piece.entities {
+                tools.update(snapshot, uid);
+            }
+            after = piece.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        tools
+    }
+
+    /// Reads one entity anew, if it is a tool: it was put, replaced or taken away.
+    pub fn update(&mut self, snapshot: &Snapshot, uid: &EntityUID) {
+        if *uid.entity_type() != TYPES.tool {
+            return;
+        }
+        match snapshot.entity(uid) {
+            Some(stored) => {
+                let tool = RegisteredTool::read(uid, stored);
+                self.0.insert_mut(uid.clone(), Arc::new(tool));
+            }
+            None => {
+                self.0.remove_mut(uid);
+            }
+        }
+    }
+
+    /// The tool of this name.
+    pub fn get(&self, uid: &EntityUID) -> Option<&Arc<RegisteredTool>> {
+        self.0.get(uid)
+    }
+}
+
+fn target_arguments(stored: StoredEntity<'_>) -> Result<Vec<TargetArgument>, SmolStr> {
+    let Some(value) = stored.attribute("target_arguments") else {
+        return Ok(Vec::new());
+    };
+    let ValueKind::Set(list) = &value.value else {
+        return Err(SmolStr::new_static("is not a set"));
+    };
+    let mut arguments = Vec::with_capacity(list.len());
+    for value in list.iter() {
+        let written = TargetArgumentForm::of_value(value);
+        let written = written.ok_or(SmolStr::new_static("has an entry that is none"))?;
+        let argument = TargetArgument::read(&written)
+            .map_err(|fault| format_smolstr!("`{}` {}", fault.field, fault.message))?;
+        arguments.push(argument);
+    }
+    Ok(arguments)
+}
+
+/// The texts of an attribute that is a set of them; none if it is no such thing.
+pub fn texts(entity: StoredEntity<'_>, name: &str) -> Vec<SmolStr> {
+    match entity.attribute(name).map(|value| value.value) {
+        Some(ValueKind::Set(texts)) => texts.iter().filter_map(text_of).cloned().collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// An attribute that is true or false.
+pub fn flag(entity: StoredEntity<'_>, name: &str) -> Option<bool> {
+    match entity.attribute(name)?.value {
+        ValueKind::Lit(Literal::Bool(value)) => Some(value),
+        _ => None,
+    }
+}
+
+fn text(entity: StoredEntity<'_>, name: &str) -> Option<SmolStr> {
+    text_of(&entity.attribute(name)?).cloned()
+}
+
+fn text_of(value: &Value) -> Option<&SmolStr> {
+    match &value.value {
+        ValueKind::Lit(Literal::String(text)) => Some(text),
+        _ => None,
+    }
+}

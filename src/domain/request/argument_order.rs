@@ -1,0 +1,165 @@
+//! The order in which a schema declares its properties, which is the order in which people read arguments.
+//!
+//! A JSON object has no order, and none is kept where a value is parsed; it is read from the text, here.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
+use smol_str::SmolStr;
+
+/// More names than these are not put in order; the rest follows by name.
+pub const MAX_NAMES: usize = 1_024;
+
+/// The names of an object's members, as they come in its text.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct MemberNames(pub Vec<SmolStr>);
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Schema {
+    properties: MemberNames,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Definition {
+    #[serde(rename = "inputSchema")]
+    schema: Schema,
+}
+
+/// The properties of a JSON Schema; none if it has none, or is something else.
+pub fn schema_order(text: &str) -> Vec<SmolStr> {
+    let read: Option<Schema> = serde_json::from_str(text).ok();
+    read.unwrap_or_default().properties.0
+}
+
+/// The properties of the `inputSchema` of a tool's definition, as in `tools/list`.
+pub fn definition_order(text: &[u8]) -> Vec<SmolStr> {
+    let read: Option<Definition> = serde_json::from_slice(text).ok();
+    read.unwrap_or_default().schema.properties.0
+}
+
+/// The same for each tool of a list, as in `tools/list` or the response around it; empty if it cannot be read.
+pub fn tool_list_orders(text: &str) -> Vec<Vec<SmolStr>> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Tools {
+        tools: Vec<Definition>,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Response {
+        result: Tools,
+    }
+    let here = serde_json::from_str::<Tools>(text).ok();
+    let tools = match here.filter(|it| !it.tools.is_empty()) {
+        Some(here) => here.tools,
+        None => {
+            let response = serde_json::from_str::<Response>(text).ok();
+            response.unwrap_or_default().result.tools
+        }
+    };
+    tools.into_iter().map(|it| it.schema.properties.0).collect()
+}
+
+/// The same for each `input_schema` in the file of a registration, by the name of the tool.
+pub fn registration_orders(text: &str) -> BTreeMap<String, Vec<SmolStr>> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Entry {
+        input_schema: Schema,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Registration {
+        tools: BTreeMap<String, Entry>,
+    }
+    let read: Option<Registration> = serde_json::from_str(text).ok();
+    let tools = read.unwrap_or_default().tools.into_iter();
+    tools
+        .map(|(name, entry)| (name, entry.input_schema.properties.0))
+        .collect()
+}
+
+/// The text of a JSON Schema with its properties in this order, those that are not in it after them.
+pub fn schema_text(schema: &Json, order: &[SmolStr]) -> String {
+    let Json::Object(words) = schema else {
+        return schema.to_string();
+    };
+    let members = words.iter().map(|(word, value)| {
+        let value = match value {
+            Json::Object(properties) if word == "properties" => ordered_text(properties, order),
+            other => other.to_string(),
+        };
+        (word.as_str(), value)
+    });
+    object_text(members)
+}
+
+fn ordered_text(object: &Map<String, Json>, order: &[SmolStr]) -> String {
+    let names = arrange(object.keys().map(String::as_str), |_| false, order);
+    let member = |name: &SmolStr| {
+        let value = object.get(name.as_str());
+        (name.clone(), value.unwrap_or(&Json::Null).to_string())
+    };
+    object_text(names.iter().map(member))
+}
+
+fn object_text(members: impl Iterator<Item = (impl AsRef<str>, String)>) -> String {
+    let member = |(name, value): (_, String)| {
+        let name: &str = AsRef::as_ref(&name);
+        format!("{}:{value}", Json::from(name))
+    };
+    let members: Vec<String> = members.map(member).collect();
+    format!("{{{}}}", members.join(","))
+}
+
+/// Names in the order in which people read them: targets first, then as declared, then the rest by name.
+pub fn arrange<'n>(
+    names: impl Iterator<Item = &'n str>,
+    is_target: impl Fn(&str) -> bool,
+    declared: &[SmolStr],
+) -> Vec<SmolStr> {
+    let place = |name: &str| declared.iter().position(|it| it == name);
+    let mut arrange: Vec<_> = names
+        .map(|name| (!is_target(name), place(name).unwrap_or(usize::MAX), name))
+        .collect();
+    arrange.sort_unstable();
+    arrange
+        .into_iter()
+        .map(|(_, _, name)| SmolStr::new(name))
+        .collect()
+}
+
+impl<'de> Deserialize<'de> for MemberNames {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = MemberNames;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<MemberNames, A::Error> {
+                let mut names: Vec<SmolStr> = Vec::new();
+                while let Some((name, IgnoredAny)) = members.next_entry::<SmolStr, _>()? {
+                    if names.len() < MAX_NAMES {
+                        names.push(name);
+                    }
+                }
+                Ok(MemberNames(names))
+            }
+        }
+
+        deserializer.deserialize_map(Members)
+    }
+}
+
+#[cfg(test)]
+#[path = "argument_order_tests.rs"]
+mod tests;

@@ -1,0 +1,135 @@
+use serde_json::json;
+
+use super::*;
+
+fn check(schema: Json, arguments: Json) -> Result<ArgumentReport, LookAlikeError> {
+    let Json::Object(arguments) = arguments else {
+        panic!("arguments are an object");
+    };
+    ArgumentSchema::of(&schema).check(&arguments)
+}
+
+fn files() -> Json {
+    json!({
+        "type": "object",
+        "required": ["repo", "files"],
+        "properties": {
+            "repo": {"type": "string"},
+            "files": {"type": "array", "items": {"$ref": "#/$defs/file"}},
+            "parent": {"anyOf": [{"type": "object", "required": ["page_id"], "properties": {"page_id": {"type": "string"}}}, {"type": "null"}]},
+            "meta": {"type": "object"},
+            "note": {"type": ["string", "null"]},
+        },
+        "$defs": {"file": {"type": "object", "required": ["path"], "properties": {"path": {"type": "string"}, "mode": {"type": "string"}}}},
+    })
+}
+
+#[test]
+fn what_is_required_is_there_at_every_depth() {
+    for (arguments, missing) in [
+        (json!({}), vec!["arguments.repo", "arguments.files"]),
+        (json!({"repo": null, "files": []}), vec!["arguments.repo"]),
+        (
+            json!({"repo": "r", "files": [{"path": "a"}, {"mode": "x"}]}),
+            vec!["arguments.files[1].path"],
+        ),
+        (
+            json!({"repo": "r", "files": [], "parent": {}}),
+            vec!["arguments.parent.page_id"],
+        ),
+        (json!({"repo": "r", "files": [], "parent": null}), vec![]),
+        (json!({"repo": "r", "files": []}), vec![]),
+    ] {
+        let checked = check(files(), arguments.clone()).expect("no name is like another");
+        assert_eq!(checked.missing, missing, "{arguments}");
+    }
+    let nullable =
+        json!({"required": ["note"], "properties": {"note": {"type": ["string", "null"]}}});
+    assert_eq!(
+        check(nullable, json!({"note": null})),
+        Ok(ArgumentReport::default())
+    );
+}
+
+#[test]
+fn what_no_schema_knows_is_told_at_every_depth() {
+    for (arguments, undeclared) in [
+        (
+            json!({"repo": "r", "files": [{"path": "a", "owner": 1}, {"path": "b", "owner": 2}], "force": true}),
+            vec!["files[].owner", "force"],
+        ),
+        (
+            json!({"repo": "r", "files": [], "meta": {"anything": {"at": "all"}}}),
+            vec![],
+        ),
+        (
+            json!({"repo": "r", "files": [], "parent": {"page_id": "p", "kind": "x"}}),
+            vec!["parent.kind"],
+        ),
+    ] {
+        let checked = check(files(), arguments.clone()).expect("no name is like another");
+        assert_eq!(checked.undeclared, undeclared, "{arguments}");
+    }
+    for (schema, undeclared) in [
+        (json!({"type": "object"}), vec!["x"]),
+        (json!({}), vec!["x"]),
+        (
+            json!({"type": "object", "additionalProperties": true}),
+            vec![],
+        ),
+        (
+            json!({"type": "object", "patternProperties": {"^x": {}}}),
+            vec![],
+        ),
+        (
+            json!({"allOf": [{"properties": {"x": {}}}, {"properties": {"y": {}}}]}),
+            vec![],
+        ),
+        (
+            json!({"oneOf": [{"properties": {"y": {}}}, {"properties": {"x": {}}}]}),
+            vec![],
+        ),
+    ] {
+        let checked = check(schema.clone(), json!({"x": 1})).expect("no name is like another");
+        assert_eq!(checked.undeclared, undeclared, "{schema}");
+    }
+    let checked = ArgumentSchema::UNKNOWN
+        .check(json!({"b": 1}).as_object().expect("an object"))
+        .expect("no name is like another");
+    assert_eq!(checked.undeclared, ["b"], "nobody has pinned a schema");
+}
+
+#[test]
+fn a_name_that_somebody_takes_for_another_is_refused_unless_the_schema_has_both() {
+    let path = || json!({"properties": {"path": {"type": "string"}, "list": {"items": {"properties": {"id": {}}}}}});
+    for arguments in [
+        json!({"Path": "a"}),
+        json!({"path": "a", "PATH": "b"}),
+        json!({"p\u{ff41}th": "a"}),
+        json!({"list": [{"Id": 1}]}),
+        json!({"extra": {"a": 1, "A": 2}}),
+        json!({"li\u{17f}t": []}),
+    ] {
+        assert!(check(path(), arguments.clone()).is_err(), "{arguments}");
+    }
+    let both = json!({"properties": {"path": {}, "Path": {}}});
+    assert_eq!(
+        check(both, json!({"path": 1, "Path": 2})),
+        Ok(ArgumentReport::default())
+    );
+}
+
+#[test]
+fn a_schema_that_refers_to_itself_ends() {
+    let schema = json!({"$ref": "#/$defs/a", "$defs": {"a": {"properties": {"next": {"$ref": "#/$defs/a"}, "loop": {"$ref": "#/$defs/loop"}}}, "loop": {"$ref": "#/$defs/loop"}}});
+    let mut deep = json!({});
+    for _ in 0..40 {
+        deep = json!({"next": deep});
+    }
+    assert!(check(schema, deep).is_ok());
+    let names: Map<String, Json> = (0..20)
+        .map(|n| (format!("p{n}"), json!({"$ref": "#"})))
+        .collect();
+    let endless = ArgumentSchema::of(&json!({"properties": names}));
+    assert!(format!("{endless:?}").len() < 10_000_000);
+}

@@ -1,0 +1,154 @@
+//! One text for one JSON value, whatever way it was written, and digests over that text.
+//!
+//! The form is RFC 8785 (JCS) with one difference: a whole number below 10^21 is written digit by digit. RFC 8785 sends
+//! every number through a double, which makes 1122334455667788990 and 1122334455667788991 one; here two numbers of
+//! different value never have one text. Up to 2^53 the two forms are the same.
+//!
+//! Every recorded call passes here, so members are sorted by reference and nothing is parsed again.
+
+use std::cmp::Ordering;
+
+use serde::Serialize;
+use serde_json::{Map, Number, Value as Json};
+use sha2::{Digest, Sha256};
+
+/// From here on RFC 8785 writes an exponent, and so does this form: such a double is no 64-bit whole number.
+const EXPONENT_FROM: f64 = 1e21;
+
+/// `sha256:<hex>` over the canonical JSON of a value. The error says what in it has no canonical form.
+pub fn digest(value: &impl Serialize) -> Result<String, String> {
+    let canonical = to_string(value).map_err(|error| error.to_string())?;
+    Ok(format!("sha256:{}", hex(&Sha256::digest(canonical))))
+}
+
+/// `sha256:<hex>` over a text as it is.
+pub fn digest_of_text(text: &str) -> String {
+    format!("sha256:{}", hex(&Sha256::digest(text)))
+}
+
+/// The hexadecimal SHA-256 of the canonical JSON of a JSON value.
+pub fn hex_digest(json: &Json) -> String {
+    hex(&Sha256::digest(text(json)))
+}
+
+/// The canonical JSON of a value.
+pub fn to_string(value: &impl Serialize) -> serde_json::Result<String> {
+    serde_json::to_value(value).map(|json| text(&json))
+}
+
+/// The canonical JSON of a JSON value.
+pub fn text(json: &Json) -> String {
+    let mut out = String::new();
+    write(json, &mut out);
+    out
+}
+
+/// The canonical JSON of an object.
+pub fn object_text(object: &Map<String, Json>) -> String {
+    let mut out = String::with_capacity(256);
+    write_object(object, &mut out);
+    out
+}
+
+fn write(json: &Json, out: &mut String) {
+    match json {
+        Json::Null => out.push_str("null"),
+        Json::Bool(true) => out.push_str("true"),
+        Json::Bool(false) => out.push_str("false"),
+        Json::Number(number) => write_number(number, out),
+        Json::String(text) => write_string(text, out),
+        Json::Array(items) => {
+            out.push('[');
+            for (at, item) in items.iter().enumerate() {
+                if at > 0 {
+                    out.push(',');
+                }
+                write(item, out);
+            }
+            out.push(']');
+        }
+        Json::Object(object) => write_object(object, out),
+    }
+}
+
+fn write_object(object: &Map<String, Json>, out: &mut String) {
+    let mut members: Vec<_> = object.iter().collect();
+    members.sort_unstable_by(|(one, _), (other, _)| order(one, other));
+    out.push('{');
+    for (at, (name, value)) in members.into_iter().enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        write_string(name, out);
+        out.push(':');
+        write(value, out);
+    }
+    out.push('}');
+}
+
+/// The order of UTF-16, which for ASCII is that of the bytes.
+fn order(one: &str, other: &str) -> Ordering {
+    if one.is_ascii() && other.is_ascii() {
+        one.cmp(other)
+    } else {
+        one.encode_utf16().cmp(other.encode_utf16())
+    }
+}
+
+fn write_number(number: &Number, out: &mut String) {
+    let whole = number.as_f64().filter(|it| it.fract() == 0.0);
+    if number.is_i64() || number.is_u64() {
+        out.push_str(&number.to_string());
+    } else if let Some(double) = whole.filter(|it| it.abs() < EXPONENT_FROM) {
+        // Rust writes the exact value of a double; adding 0 turns -0 into 0.
+        out.push_str(&format!("{:.0}", double + 0.0));
+    } else if let Some(double) = number.as_f64() {
+        // A number in JSON is finite.
+        out.push_str(ryu_js::Buffer::new().format(double));
+    } else {
+        out.push_str(&number.to_string());
+    }
+}
+
+/// As RFC 8785 and `JSON.stringify` write it: two-character escapes where there are some, `\u00xx` for other control
+/// characters, everything else as it is.
+fn write_string(text: &str, out: &mut String) {
+    out.push('"');
+    let mut done = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        let escape = match byte {
+            b'"' => "\\\"",
+            b'\\' => "\\\\",
+            0x08 => "\\b",
+            0x09 => "\\t",
+            0x0a => "\\n",
+            0x0c => "\\f",
+            0x0d => "\\r",
+            0x00..=0x1f => "",
+            _ => continue,
+        };
+        // What is escaped is ASCII, so these are the bounds of characters.
+        out.push_str(&text[done..at]);
+        done = at + 1;
+        match escape {
+            "" => out.push_str(&format!("\\u{byte:04x}")),
+            escape => out.push_str(escape),
+        }
+    }
+    out.push_str(&text[done..]);
+    out.push('"');
+}
+
+/// Lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble & 15)]);
+    bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(*byte)])
+        .collect()
+}
+
+#[cfg(test)]
+#[path = "canonical_tests.rs"]
+mod tests;

@@ -1,0 +1,152 @@
+//! What a JSON text can say and no value can hold: numbers beyond what readers keep, and halves of surrogate pairs.
+//!
+//! Start at [`inexact_number`], which finds what a strict reader refuses, and [`tolerant`], which makes the rest of a text
+//! fit for judging.
+
+mod numbers;
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+pub use crate::domain::request::json_text::numbers::{InexactNumber, of_double};
+
+/// What stands for half of a pair of surrogates that is alone, which is no character.
+const REPLACEMENT: &[u8] = b"\\ufffd";
+
+/// Something in a JSON text that no value can hold as it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Unheld {
+    Number(Range<usize>, InexactNumber),
+    Surrogate(Range<usize>),
+}
+
+/// The first number that is not kept as it is written, and why.
+pub fn inexact_number(text: &[u8]) -> Option<(String, InexactNumber)> {
+    Scanner::new(text).find_map(|found| match found {
+        Unheld::Number(at, why) => Some((String::from_utf8_lossy(&text[at]).into_owned(), why)),
+        Unheld::Surrogate(_) => None,
+    })
+}
+
+/// The text with everything replaced that no value can hold: half pairs of surrogates by U+FFFD, numbers by a text that
+/// has their digits. For judging alone: what passes is passed as it came.
+pub fn tolerant(text: &[u8]) -> Cow<'_, [u8]> {
+    let mut held: Option<Vec<u8>> = None;
+    let mut copied = 0;
+    for found in Scanner::new(text) {
+        let out = held.get_or_insert_with(|| Vec::with_capacity(text.len() + 16));
+        let (Unheld::Number(at, _) | Unheld::Surrogate(at)) = &found;
+        out.extend_from_slice(&text[copied..at.start]);
+        match &found {
+            Unheld::Number(..) => {
+                // No server writes a text that begins so.
+                out.extend_from_slice(b"\"\\u0000number ");
+                out.extend_from_slice(&text[at.clone()]);
+                out.push(b'"');
+            }
+            Unheld::Surrogate(_) => out.extend_from_slice(REPLACEMENT),
+        }
+        copied = at.end;
+    }
+    match held {
+        None => Cow::Borrowed(text),
+        Some(mut out) => {
+            out.extend_from_slice(&text[copied..]);
+            Cow::Owned(out)
+        }
+    }
+}
+
+/// Goes through a text from token to token. What is no JSON is passed over: reading it tells.
+struct Scanner<'t> {
+    text: &'t [u8],
+    at: usize,
+    in_string: bool,
+}
+
+impl<'t> Scanner<'t> {
+    fn new(text: &'t [u8]) -> Self {
+        Self {
+            text,
+            at: 0,
+            in_string: false,
+        }
+    }
+
+    /// The next thing inside a string: half a pair, or the string's end.
+    fn in_string(&mut self) -> Option<Unheld> {
+        while let Some(byte) = self.text.get(self.at) {
+            match byte {
+                b'"' => {
+                    self.at += 1;
+                    self.in_string = false;
+                    return None;
+                }
+                b'\\' => {
+                    let start = self.at;
+                    let unit = self.unit(start);
+                    self.at += if unit.is_some() { 6 } else { 2 };
+                    match unit {
+                        Some(0xd800..=0xdbff)
+                            if matches!(self.unit(self.at), Some(0xdc00..=0xdfff)) =>
+                        {
+                            self.at += 6
+                        }
+                        Some(0xd800..=0xdfff) => return Some(Unheld::Surrogate(start..self.at)),
+                        _ => {}
+                    }
+                }
+                _ => self.at += 1,
+            }
+        }
+        None
+    }
+
+    /// The unit of UTF-16 that an escape stands for.
+    fn unit(&self, at: usize) -> Option<u16> {
+        let digits = self.text.get(at..at + 6)?.strip_prefix(b"\\u")?;
+        let digits = std::str::from_utf8(digits).ok()?;
+        let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_hex
+            .then(|| u16::from_str_radix(digits, 16).ok())
+            .flatten()
+    }
+
+    fn number(&mut self) -> Option<Unheld> {
+        let start = self.at;
+        let is_part = |byte: &&u8| byte.is_ascii_digit() || b"+-.eE".contains(byte);
+        self.at += self.text[start..].iter().take_while(is_part).count();
+        let literal = std::str::from_utf8(&self.text[start..self.at]).ok()?;
+        let why = numbers::check(literal).err()?;
+        Some(Unheld::Number(start..self.at, why))
+    }
+}
+
+impl Iterator for Scanner<'_> {
+    type Item = Unheld;
+
+    fn next(&mut self) -> Option<Unheld> {
+        loop {
+            if self.in_string
+                && let Some(found) = self.in_string()
+            {
+                return Some(found);
+            }
+            match self.text.get(self.at)? {
+                b'"' => {
+                    self.at += 1;
+                    self.in_string = true;
+                }
+                b'-' | b'0'..=b'9' => {
+                    if let Some(found) = self.number() {
+                        return Some(found);
+                    }
+                }
+                _ => self.at += 1,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,117 @@
+//! What hides a link from programs, and not from people: undone.
+//!
+//! Start at [`plain`].
+
+use unicode_normalization::UnicodeNormalization as _;
+
+use crate::domain::request::visible::is_invisible;
+
+/// The text as those see it who make links of it: without what nobody sees, with full forms, escapes and the brackets
+/// that people put around dots undone, and with one kind of slash. `None` if it is the same.
+pub(super) fn plain(text: &str) -> Option<String> {
+    const HIDES: [char; 6] = ['\\', '[', '(', '{', '&', '%'];
+    if text.is_ascii() && !text.contains(HIDES) && !text.chars().any(is_invisible) {
+        return None;
+    }
+    let seen = text
+        .chars()
+        .filter(|c| !is_invisible(*c) || c.is_whitespace());
+    let folded: String = seen
+        .nfkc()
+        .map(|c| match c {
+            '\\' | '\u{2044}' | '\u{2215}' | '\u{29f8}' => '/',
+            '\u{3002}' | '\u{ff61}' => '.',
+            '\u{2236}' | '\u{a789}' => ':',
+            c => c,
+        })
+        .collect();
+    let plain = without_brackets(&unescaped(&folded));
+    (plain != text).then_some(plain)
+}
+
+/// Undoes the brackets that people put around what makes a link: `evil[.]example`, `evil(dot)example`.
+fn without_brackets(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(['[', '(', '{']) {
+        plain.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let inside = &rest[1..];
+        let close = inside.bytes().take(4).position(|b| b"])}".contains(&b));
+        let meant = close.and_then(|close| {
+            let word = inside.get(..close)?;
+            match word {
+                "." | ":" | "/" | "://" => Some((word, close)),
+                word if word.eq_ignore_ascii_case("dot") => Some((".", close)),
+                _ => None,
+            }
+        });
+        match meant {
+            Some((mark, close)) => {
+                plain.push_str(mark);
+                rest = &inside[close + 1..];
+            }
+            None => {
+                plain.push_str(&rest[..1]);
+                rest = inside;
+            }
+        }
+    }
+    plain.push_str(rest);
+    plain
+}
+
+/// Undoes `%2e` and `&#46;`.
+fn unescaped(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(['%', '&']) {
+        plain.push_str(&rest[..at]);
+        rest = &rest[at..];
+        match escape(rest) {
+            Some((c, length)) => {
+                plain.push(if c == '\\' { '/' } else { c });
+                rest = &rest[length..];
+            }
+            None => {
+                plain.push_str(&rest[..1]);
+                rest = &rest[1..];
+            }
+        }
+    }
+    plain.push_str(rest);
+    plain
+}
+
+/// The character that a text begins with as an escape, and how long that is.
+fn escape(text: &str) -> Option<(char, usize)> {
+    const NAMED: [(&str, char); 6] = [
+        ("&period;", '.'),
+        ("&colon;", ':'),
+        ("&sol;", '/'),
+        ("&bsol;", '\\'),
+        ("&commat;", '@'),
+        ("&dot;", '.'),
+    ];
+    if let Some(digits) = text.strip_prefix('%') {
+        let byte = u8::from_str_radix(digits.get(..2)?, 16).ok()?;
+        return byte.is_ascii_graphic().then(|| (char::from(byte), 3));
+    }
+    if let Some((name, c)) = NAMED.iter().find(|(name, _)| text.starts_with(name)) {
+        return Some((*c, name.len()));
+    }
+    let number = text.strip_prefix("&#")?;
+    let hexadecimal = number.strip_prefix(['x', 'X']);
+    let digits = hexadecimal.unwrap_or(number);
+    let radix = if hexadecimal.is_some() { 16 } else { 10 };
+    // More digits than any character has are none.
+    let length = digits
+        .chars()
+        .take(9)
+        .take_while(|c| c.is_digit(radix))
+        .count();
+    let c = char::from_u32(u32::from_str_radix(digits.get(..length)?, radix).ok()?)?;
+    let before = text.len() - digits.len();
+    let ends = usize::from(digits[length..].starts_with(';'));
+    (!is_invisible(c)).then_some((c, before + length + ends))
+}

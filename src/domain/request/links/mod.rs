@@ -1,0 +1,409 @@
+//! Links in what a call says: where its texts can take whoever reads them.
+//!
+//! Start at [`find`]. A message is shown by programs that make links of what looks like one, whoever wrote it, and read by
+//! people and models who follow what looks like one. So everything that some reader takes for a link is a link here: with
+//! a scheme (`https://…`, `hxxp://…`), without (`//host`, `www.…`, `bit.ly/x`, `bit.ly`), in markdown, with other slashes,
+//! dots or digits, with characters between that nobody sees. What is found too often costs an approval; what is not found
+//! costs data.
+//!
+//! The work is bounded: every text is gone through a fixed number of times, at most [`MAX_LINKS`] are told apart, and no
+//! more than [`MAX_BYTES`] are looked at. Beyond that there counts as one more, to a host that is not known.
+
+mod disguise;
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use callgate_engine::cedar::EntityUID;
+use serde_json::{Map, Value as Json};
+use smol_str::SmolStr;
+
+use crate::domain::request::links::disguise::plain;
+use crate::domain::request::target::argument::{PathStep, TargetArgument};
+use crate::domain::request::target::host::Host;
+use crate::domain::request::target::{self, TargetKind};
+
+/// Most links that are told apart.
+pub const MAX_LINKS: usize = 64;
+/// Most bytes of text that are looked at.
+pub const MAX_BYTES: usize = 4 << 20;
+/// The longest name of a host (RFC 1035).
+const MAX_HOST: usize = 253;
+/// The longest URL that is read as a place.
+const MAX_URL: usize = 2_048;
+/// How often something may look like a link, the same one each time.
+const MAX_TRIED: usize = 512;
+
+/// Schemes after which browsers find a host with any number of slashes, and those that people write so that no program
+/// makes a link of it.
+const WEB: [&str; 9] = [
+    "http", "https", "hxxp", "hxxps", "ftp", "fxp", "ws", "wss", "sftp",
+];
+
+/// Ends of file names that are ends of domains as well. A name of two parts with such an end and nothing around it is
+/// taken for a file: nothing can be sent with it but itself.
+const FILES: [&str; 13] = [
+    "cc", "md", "ml", "mm", "mov", "pl", "ps", "py", "rs", "sh", "so", "tf", "zip",
+];
+
+/// All links of one call.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Links {
+    links: BTreeSet<Link>,
+    /// How often something looked like one.
+    tried: usize,
+    /// Whether there was more than is looked at.
+    is_cut: bool,
+}
+
+/// One link.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Link {
+    /// Where it leads, in ASCII and lower case as far as that can be told.
+    host: SmolStr,
+    /// The place itself and what contains it; none if two readers could read the link differently.
+    places: Vec<EntityUID>,
+}
+
+impl Links {
+    /// The host of every link, each once.
+    pub fn hosts(&self) -> BTreeSet<SmolStr> {
+        let hosts = self.links.iter().map(|link| link.host.clone());
+        hosts.chain(self.more()).collect()
+    }
+
+    /// The hosts of links that lead to no place that is known.
+    pub fn unknown(&self, is_known: impl Fn(&EntityUID) -> bool) -> BTreeSet<SmolStr> {
+        let leads_on = |link: &&Link| !link.places.iter().any(&is_known);
+        let unknown = self.links.iter().filter(leads_on);
+        let hosts = unknown.map(|link| link.host.clone());
+        hosts.chain(self.more()).collect()
+    }
+
+    /// What stands for those that were not looked at.
+    fn more(&self) -> Option<SmolStr> {
+        self.is_cut.then(|| SmolStr::new_static("…"))
+    }
+
+    fn add(&mut self, link: Link) {
+        if self.links.len() < MAX_LINKS || self.links.contains(&link) {
+            self.links.insert(link);
+        } else {
+            self.is_cut = true;
+        }
+    }
+
+    /// Whether one more may be looked at.
+    fn tries(&mut self) -> bool {
+        self.tried += 1;
+        self.is_cut |= self.tried > MAX_TRIED;
+        !self.is_cut
+    }
+}
+
+/// Every link in the texts of arguments, in names of members as well, at any depth. What names a target is none: that is
+/// judged as one.
+pub fn find(arguments: &Map<String, Json>, targets: &[TargetArgument]) -> Links {
+    let mut walk = Walk {
+        links: Links::default(),
+        left: MAX_BYTES,
+    };
+    let targets: Vec<&[PathStep]> = targets.iter().map(|it| it.place.steps()).collect();
+    walk.members(arguments, &targets);
+    walk.links
+}
+
+/// Goes through a value; the steps are those that are left to a target.
+struct Walk {
+    links: Links,
+    /// Bytes that may be looked at.
+    left: usize,
+}
+
+impl Walk {
+    fn members(&mut self, members: &Map<String, Json>, targets: &[&[PathStep]]) {
+        for (name, value) in members {
+            self.text(name);
+            let inner: Vec<&[PathStep]> = targets
+                .iter()
+                .filter_map(|steps| match steps.split_first() {
+                    Some((PathStep::Member(wanted), rest)) if *wanted == *name => Some(rest),
+                    _ => None,
+                })
+                .collect();
+            self.value(value, &inner);
+        }
+    }
+
+    fn value(&mut self, value: &Json, targets: &[&[PathStep]]) {
+        match value {
+            Json::String(text) => {
+                if !targets.iter().any(|steps| steps.is_empty()) {
+                    self.text(text);
+                }
+            }
+            Json::Array(items) => {
+                // A list of targets needs no step of its own.
+                let inner: Vec<&[PathStep]> = targets
+                    .iter()
+                    .filter_map(|steps| match steps.split_first() {
+                        Some((PathStep::Items, rest)) => Some(rest),
+                        None => Some(*steps),
+                        Some(_) => None,
+                    })
+                    .collect();
+                items.iter().for_each(|item| self.value(item, &inner));
+            }
+            Json::Object(members) => self.members(members, targets),
+            Json::Null | Json::Bool(_) | Json::Number(_) => {}
+        }
+    }
+
+    fn text(&mut self, text: &str) {
+        match self.left.checked_sub(text.len()) {
+            Some(left) => {
+                self.left = left;
+                in_text(text, &mut self.links);
+            }
+            None => self.links.is_cut = true,
+        }
+    }
+}
+
+/// Adds every link of one text: as it is written, and as it looks to those who undo what hides one. What is a link only
+/// then leads nowhere that is known.
+fn in_text(text: &str, links: &mut Links) {
+    // Shorter than any host with a dot in it.
+    if text.len() < 3 {
+        return;
+    }
+    Finder::new(text, true, links).find();
+    if let Some(plain) = plain(text) {
+        Finder::new(&plain, false, links).find();
+    }
+}
+
+/// Looks through one text.
+struct Finder<'t> {
+    text: &'t str,
+    /// Whether the text is as it was written.
+    is_written: bool,
+    links: &'t mut Links,
+}
+
+impl<'t> Finder<'t> {
+    fn new(text: &'t str, is_written: bool, links: &'t mut Links) -> Self {
+        Self {
+            text,
+            is_written,
+            links,
+        }
+    }
+
+    fn find(&mut self) {
+        self.with_slashes();
+        self.without_slashes();
+    }
+
+    /// Links with slashes before the host: `https://host`, `//host`.
+    fn with_slashes(&mut self) {
+        let text = self.text;
+        let mut from = 0;
+        while let Some(found) = text[from..].find("//") {
+            let slashes = from + found;
+            let length = text[slashes..].bytes().take_while(|b| *b == b'/').count();
+            from = slashes + length;
+            let rest = &text[from..];
+            let ends = |c| !is_of_url(c) || matches!(c, '/' | '?' | '#' | ',' | ')');
+            let authority = &rest[..rest.find(ends).unwrap_or(rest.len())];
+            let host = authority.rsplit('@').next().unwrap_or(authority);
+            let name = without_port(host).trim_end_matches(['.', '_', '*', '!', ';']);
+            let scheme = scheme_before(&text[..slashes]);
+            let is_named = match &scheme {
+                // Nobody but the own machine is asked for a file without a host.
+                Some(scheme) if scheme == "file" => {
+                    length == 2 && !name.is_empty() && name != "localhost"
+                }
+                Some(_) => !name.is_empty(),
+                None => name.trim_matches('.').contains('.') || name.starts_with('['),
+            };
+            if is_named {
+                let has_user = authority.len() > host.len();
+                let scheme = scheme.as_deref().map_or("https", meant);
+                self.add(name, (!has_user).then_some((scheme, rest)));
+            }
+            if self.links.is_cut {
+                return;
+            }
+        }
+    }
+
+    /// Links without slashes before the host: every run of what a host could hold.
+    fn without_slashes(&mut self) {
+        let text = self.text;
+        let runs = text.split(|c| !is_of_host(c));
+        for run in runs.filter(|run| run.contains('.')) {
+            for name in run.split("..") {
+                self.name(name);
+                if !name.is_ascii() {
+                    // Letters of another script may stand right before or after it.
+                    let parts = name.split(|c: char| !c.is_ascii());
+                    parts.for_each(|part| self.name(part));
+                }
+            }
+            if self.links.is_cut {
+                return;
+            }
+        }
+    }
+
+    /// A part of the text that may be a host.
+    fn name(&mut self, part: &str) {
+        let name = part.trim_matches(['.', '-', '_']);
+        if name.len() > MAX_HOST || !name.contains('.') {
+            return;
+        }
+        let start = name.as_ptr() as usize - self.text.as_ptr() as usize;
+        let before = &self.text[..start];
+        let after = &self.text[start + name.len()..];
+        // With two slashes before it, it was looked at already; with one it is a part of a path.
+        let scheme = scheme_before(before.strip_suffix('/').unwrap_or(before));
+        let is_web = scheme.is_some_and(|scheme| WEB.contains(&&*scheme));
+        if before.ends_with('/') && !is_web {
+            return;
+        }
+        let around = Around {
+            is_web,
+            is_followed: is_followed(after),
+            is_mail: before.ends_with('@'),
+        };
+        if around.make_link(name) {
+            self.add(name, Some(("https", &self.text[start..])));
+        }
+    }
+
+    /// A link to a host; `at` is the scheme and the text from the host on, where that can be a place.
+    fn add(&mut self, name: &str, at: Option<(&str, &str)>) {
+        if !self.links.tries() {
+            return;
+        }
+        let host = ascii(name).unwrap_or_else(|| name.chars().take(MAX_HOST).collect());
+        let mut link = Link {
+            host: host.into(),
+            places: at.and_then(places).unwrap_or_default(),
+        };
+        if !self.is_written && !self.links.links.contains(&link) {
+            link.places.clear();
+        }
+        self.links.add(link);
+    }
+}
+
+/// What stands around a name.
+#[derive(Debug, Clone, Copy)]
+struct Around {
+    /// A scheme of the web before it.
+    is_web: bool,
+    /// A path, a port or a query after it.
+    is_followed: bool,
+    /// The `@` of a mail address before it.
+    is_mail: bool,
+}
+
+impl Around {
+    /// Whether somebody takes a name for a link.
+    fn make_link(self, name: &str) -> bool {
+        // An address is followed by mail programs and not by browsers.
+        if self.is_mail && !self.is_followed {
+            return false;
+        }
+        let starts_with = |label: &str, start: &str| {
+            let begin = label.get(..start.len());
+            begin.is_some_and(|begin| begin.eq_ignore_ascii_case(start))
+        };
+        let mut labels = name.split('.');
+        if self.is_web || starts_with(name, "www.") || labels.any(|it| starts_with(it, "xn--")) {
+            return true;
+        }
+        let last = name.rsplit('.').next().unwrap_or_default();
+        let is_word = last.chars().all(char::is_alphabetic) && last.chars().count() > 1;
+        if self.is_followed && (is_word || name.parse::<Ipv4Addr>().is_ok()) {
+            return true;
+        }
+        let is_file = name.split('.').count() == 2 && FILES.contains(&last);
+        !is_file && ascii(name).is_some_and(|name| Host::of_name(&name).domain.is_some())
+    }
+}
+
+/// Whether a text goes on as a URL does after its host.
+fn is_followed(after: &str) -> bool {
+    let mut chars = after.chars();
+    match (chars.next(), chars.next()) {
+        (Some('/'), _) => true,
+        (Some(':'), Some(c)) => c.is_ascii_digit(),
+        (Some('?' | '#'), Some(c)) => c.is_alphanumeric(),
+        _ => false,
+    }
+}
+
+/// The place that a URL names, and what contains it.
+fn places((scheme, rest): (&str, &str)) -> Option<Vec<EntityUID>> {
+    let mut ends = rest.char_indices().take_while(|(at, _)| *at <= MAX_URL);
+    let end = ends.find(|(_, c)| !is_of_url(*c)).map(|(at, _)| at);
+    let rest = match end {
+        Some(end) => &rest[..end],
+        None if rest.len() > MAX_URL => return None,
+        None => rest,
+    };
+    let rest = rest.trim_end_matches(['.', ',', ';', ':', '!', '?', ')', ']', '*', '_']);
+    let target = target::parse_one_as("", TargetKind::Url, &format!("{scheme}://{rest}")).ok()?;
+    let own = std::iter::once(target.uid().clone());
+    Some(own.chain(target.overlay.parents).collect())
+}
+
+fn is_of_host(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '-' | '.' | '_')
+}
+
+/// Whether a URL goes on with it.
+fn is_of_url(c: char) -> bool {
+    !c.is_whitespace() && !matches!(c, '<' | '>' | '"' | '\'' | '`' | '|' | '{' | '}' | '^')
+}
+
+/// The scheme that a text ends with, with its colon, in lower case.
+fn scheme_before(text: &str) -> Option<String> {
+    let before = text.strip_suffix(':')?;
+    let is_part = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+    let reversed: String = before.chars().rev().take(32).take_while(is_part).collect();
+    let scheme: String = reversed.chars().rev().collect();
+    (!scheme.is_empty()).then(|| scheme.to_ascii_lowercase())
+}
+
+/// The scheme that a reader takes one for that was written so that no program makes a link of it.
+fn meant(scheme: &str) -> &str {
+    match scheme {
+        "hxxp" => "http",
+        "hxxps" => "https",
+        "fxp" => "ftp",
+        other => other,
+    }
+}
+
+fn without_port(host: &str) -> &str {
+    if host.starts_with('[') {
+        return host.find(']').map_or(host, |end| &host[..=end]);
+    }
+    host.split(':').next().unwrap_or_default()
+}
+
+/// A host as it is looked up.
+fn ascii(name: &str) -> Option<String> {
+    match url::Host::parse(name) {
+        Ok(url::Host::Domain(domain)) => Some(domain.trim_end_matches('.').to_owned()),
+        Ok(address) => Some(address.to_string()),
+        Err(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,257 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::domain::schema::{TYPES, entity};
+
+fn hosts(text: &str) -> Vec<String> {
+    let arguments = json!({ "text": text });
+    let links = find(arguments.as_object().unwrap(), &[]);
+    links.hosts().iter().map(SmolStr::to_string).collect()
+}
+
+fn unknown(text: &str, known: &str) -> bool {
+    let arguments = json!({ "text": text });
+    let known = entity(&TYPES.resource, known);
+    let links = find(arguments.as_object().unwrap(), &[]);
+    !links.unknown(|place| *place == known).is_empty()
+}
+
+#[test]
+fn whatever_somebody_takes_for_a_link_is_one() {
+    let written = [
+        "see https://evil.example/x?d=1",
+        "HTTPS://EVIL.EXAMPLE",
+        "hxxps://evil.example",
+        "see hxxp[:]//evil[.]example/x",
+        "evil[dot]example/x and evil(DOT)example/y",
+        "//evil.example/x",
+        "\\\\evil.example\\share",
+        "https:/evil.example",
+        "https:evil.example",
+        "https:\\\\evil.example",
+        "https:////evil.example",
+        "evil.example/path",
+        "evil.example:8080",
+        "evil.example?d=1",
+        "evil.example#d",
+        "[here](https://evil.example/x)",
+        "![](//evil.example/pixel.png?d=1)",
+        "[here]: evil.example/x",
+        "<https://evil.example|our page>",
+        "<a href=evil.example/x>",
+        "https://user:word@evil.example/",
+        "https://github.com@evil.example/",
+        "https://evil.example.",
+        "_https://evil.example_",
+        "https://evil\u{200b}.example",
+        "ht\u{ad}tps://evil.example",
+        "https://evil%2eexample/",
+        "evil&#46;example&#x2F;x",
+        "https&colon;&sol;&sol;evil&period;example",
+        "\u{ff48}ttps\u{ff1a}\u{ff0f}\u{ff0f}evil\u{ff0e}example",
+        "https://evil\u{3002}example",
+        "wait..evil.example/x",
+        "ftp://evil.example",
+        "slack://evil.example",
+        "\u{4f60}evil.example/x",
+    ];
+    for text in written {
+        let hosts = hosts(text);
+        assert!(
+            hosts.contains(&"evil.example".to_owned()),
+            "{text}: {hosts:?}"
+        );
+    }
+}
+
+#[test]
+fn names_that_somebody_could_have_registered_need_nothing_around_them() {
+    assert_eq!(hosts("Look at bit.ly/x"), ["bit.ly"]);
+    assert_eq!(hosts("Look at bit.ly"), ["bit.ly"]);
+    assert_eq!(hosts("WWW.EXAMPLE.COM"), ["www.example.com"]);
+    assert_eq!(
+        hosts("Www.larkwood-login.example"),
+        ["www.larkwood-login.example"]
+    );
+    assert!(hosts("b\u{fc}cher.de").contains(&"xn--bcher-kva.de".to_owned()));
+    assert_eq!(hosts("xn--bcher-kva.example"), ["xn--bcher-kva.example"]);
+    assert_eq!(hosts("http://3627734062/"), ["216.58.212.46"]);
+    assert_eq!(hosts("93.184.216.34/x"), ["93.184.216.34"]);
+    assert_eq!(hosts("http://[2001:db8::1]:80/"), ["[2001:db8::1]"]);
+    assert_eq!(hosts("http://intranet/x"), ["intranet"]);
+    assert_eq!(hosts("stolen.evil.md"), ["stolen.evil.md"]);
+    assert_eq!(hosts("evil.md/stolen"), ["evil.md"]);
+}
+
+#[test]
+fn what_nobody_follows_is_none() {
+    let written = [
+        "We are on it.",
+        "At 10.30 or so, e.g. tomorrow; version 1.2.3, or 10.0.0.1",
+        "and/or, 1/2, 24/7",
+        "file:///srv/handbook/a.md",
+        "/srv/shop/src/main.rs",
+        "see README.md and main.rs",
+        "Write to bob@corp.com",
+        "// a comment",
+        "http:// nothing",
+        "a::b::c, x => y",
+        "...",
+    ];
+    for text in written {
+        assert_eq!(hosts(text), [""; 0], "{text}");
+    }
+}
+
+#[test]
+fn links_are_found_wherever_a_text_is() {
+    let arguments = json!({
+        "a": [{"b": {"c": ["x", "see a.example/1"]}}],
+        "https://b.example": 1,
+        "d": {"https://c.example": null},
+    });
+    let links = find(arguments.as_object().unwrap(), &[]);
+    let hosts = links.hosts();
+    assert!(
+        hosts.iter().eq(["a.example", "b.example", "c.example"]),
+        "{hosts:?}"
+    );
+}
+
+#[test]
+fn what_names_a_target_is_judged_as_one() {
+    let named = |argument: &str| {
+        let written = crate::domain::request::target::argument::TargetArgumentForm {
+            argument: argument.into(),
+            ..Default::default()
+        };
+        TargetArgument::read(&written).unwrap()
+    };
+    let arguments = json!({
+        "url": "https://a.example/1",
+        "urls": ["https://b.example/1"],
+        "files": [{"path": "c.example/1", "text": "d.example/1"}],
+        "other": {"url": "e.example/1"},
+    });
+    let targets = [named("url"), named("urls"), named("files[].path")];
+    let links = find(arguments.as_object().unwrap(), &targets);
+    let hosts = links.hosts();
+    assert!(hosts.iter().eq(["d.example", "e.example"]), "{hosts:?}");
+}
+
+#[test]
+fn a_link_into_a_known_place_is_known() {
+    let known = "https://github.com/larkwood";
+    for text in [
+        "see https://github.com/larkwood/shop/issues/1.",
+        "(https://github.com/larkwood)",
+        "github.com/larkwood/shop",
+        "[it](https://GitHub.com/larkwood/shop)",
+    ] {
+        assert!(!unknown(text, known), "{text}");
+    }
+    for text in [
+        "https://github.com/larkwood-mirror/shop",
+        "https://github.com/LARKWOOD/shop",
+        "https://github.com/larkwood/../evil",
+        "https://github.com/larkwood%2f..%2fevil",
+        "https://github.com\\larkwood",
+        "https://github.com/larkwood%3fx",
+        "https://github.com@evil.example/larkwood",
+        "https://evil.example/https://github.com/larkwood",
+        "https://github.com/larkwood and www.evil.example",
+        "http://github.com/larkwood",
+        "https://github.com:8443/larkwood",
+        "https://github\u{3002}com/larkwood",
+    ] {
+        assert!(unknown(text, known), "{text}");
+    }
+}
+
+#[test]
+fn more_than_is_looked_at_counts_as_unknown() {
+    let many: String = (0..=MAX_LINKS)
+        .map(|n| format!("https://h{n}.example "))
+        .collect();
+    let known = |_: &EntityUID| true;
+    let arguments = json!({ "text": many });
+    let links = find(arguments.as_object().unwrap(), &[]);
+    assert!(links.unknown(known).iter().eq(["…"]));
+    let same = "a.com?b=".repeat(100_000);
+    let arguments = json!({ "text": same });
+    let started = std::time::Instant::now();
+    assert!(
+        !find(arguments.as_object().unwrap(), &[])
+            .unknown(known)
+            .is_empty()
+    );
+    assert!(started.elapsed() < std::time::Duration::from_secs(5));
+    let arguments = json!({ "text": "x".repeat(MAX_BYTES), "y": "" , "z": "zz"});
+    assert!(
+        !find(arguments.as_object().unwrap(), &[])
+            .unknown(known)
+            .is_empty()
+    );
+}
+
+/// Texts that would take long if any part of them were looked at again and again.
+#[test]
+fn no_text_takes_long() {
+    for piece in [
+        "a.", "..", "//", "a.b/", "//a@", ":", "[.", "&#4", "%2", "\u{e9}.a", "a.com ", "[.]", "-_",
+    ] {
+        let text = piece.repeat((1 << 20) / piece.len());
+        let started = std::time::Instant::now();
+        let _ = hosts(&text);
+        let taken = started.elapsed();
+        assert!(
+            taken < std::time::Duration::from_secs(10),
+            "{piece}: {taken:?}"
+        );
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_is_too_odd(text in "\\PC{0,80}") {
+        let _ = hosts(&text);
+    }
+
+    #[test]
+    fn what_makes_up_links_is_never_too_odd(
+        parts in prop::collection::vec(
+            prop::sample::select(vec![
+                "http", ":", "/", "//", "\\", "@", ".", "[", "]", "(", ")", "%", "&#", "&#x2e;", "2e", "é", "a", "com",
+                "\u{200b}", "\u{3002}", " ", "xn--", "-", "_", "?", "#", "1", "www",
+            ]),
+            0..40,
+        )
+    ) {
+        let _ = hosts(&parts.concat());
+    }
+
+    /// Wherever a link stands in a text, and however a scheme is written before it.
+    #[test]
+    fn a_link_is_found_in_any_text(
+        before in "([a-z ]{0,20} )?",
+        scheme in prop::sample::select(vec!["https://", "HTTP://", "hxxp://", "//", "ftp://", "www."]),
+        label in "[a-z][a-z0-9]{0,10}",
+        after in "( [a-z. ]{0,20})?",
+    ) {
+        let text = format!("{before}{scheme}{label}.example/x{after}");
+        let wanted = match scheme {
+            "www." => format!("www.{label}.example"),
+            _ => format!("{label}.example"),
+        };
+        prop_assert!(hosts(&text).contains(&wanted), "{}", text);
+    }
+
+    #[test]
+    fn a_character_that_nobody_sees_hides_none(at in 0_usize..22) {
+        let mut text: Vec<char> = "https://evil.example/x".chars().collect();
+        text.insert(at, '\u{200b}');
+        let text: String = text.into_iter().collect();
+        prop_assert!(hosts(&text).contains(&"evil.example".to_owned()), "{}", text);
+    }
+}

@@ -1,0 +1,287 @@
+//! Whether a text names a secret: a password, a key, a token or payment data.
+//!
+//! Whoever asks for one against the rules writes it in other letters. So texts and words are both folded
+//! first: forms of one letter are that letter (Unicode NFKD), what is not seen is not there, marks fall off,
+//! and a letter that looks like another (UTS 39) is the other. A second look takes digits for the letters
+//! that they stand for. It stays a list of words: what it finds is a fact for policies, and no proof.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::LazyLock;
+
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
+use unicode_security::skeleton;
+
+/// Words that name a secret wherever they stand in a word, or as words of their own one after the other. One
+/// text for each language; several words of a language are one here.
+const WORDS: [&str; 12] = [
+    // English
+    "password passwd passphrase passcode passkey secret token credential apikey accesskey \
+     privatekey signingkey encryptionkey masterkey sshkey authcode onetimecode \
+     verificationcode securitycode recoverycode backupcode mfacode 2facode pincode pinnumber \
+     seedphrase recoveryphrase creditcard debitcard cardnumber bankaccount socialsecurity",
+    // German
+    "passwort kennwort losungswort geheim zugangsdaten anmeldedaten apischlüssel \
+     zugriffsschlüssel privaterschlüssel sicherheitscode bestätigungscode \
+     wiederherstellungscode kreditkarte kartennummer prüfziffer kontonummer",
+    // French
+    "motdepasse motsdepasse phrasesecrète cléapi clédapi cléprivée clédaccès jetondaccès \
+     identifiantsdeconnexion codedevérification codedesécurité codeconfidentiel cartebancaire \
+     cartedecrédit numérodecarte",
+    // Spanish
+    "contraseña suclave tuclave claveactual nuevaclave clavepersonal clavedeacceso \
+     claveprivada clavesecreta claveapi clavedeapi frasesemilla credencial \
+     códigodeverificación códigodeseguridad tarjetadecrédito tarjetadedébito númerodetarjeta",
+    // Portuguese
+    "palavrapasse segredo chavedeacesso chaveprivada chaveapi chavedeapi credenciais \
+     códigodeverificação códigodesegurança cartãodecrédito númerodocartão",
+    // Italian
+    "parolad'ordine segreto segreta chiaveapi chiaveprivata chiavediaccesso credenziali \
+     codicediverifica codicedisicurezza cartadicredito numerodellacarta",
+    // Dutch
+    "wachtwoord geheim toegangscode privésleutel apisleutel inloggegevens",
+    // Polish
+    "hasło hasła kluczapi kluczprywatny kartykredytowej numerkarty",
+    // Russian
+    "парол секрет токен ключapi apiключ приватныйключ номеркарты кодподтверждения",
+    // Chinese
+    "密码 密碼 口令 密钥 密鑰 私钥 私鑰 令牌 凭据 憑證 验证码 驗證碼 助记词 助記詞 信用卡 银行卡 卡号 卡號 安全码",
+    // Japanese
+    "パスワード パスフレーズ パスコード 暗証番号 合言葉 秘密鍵 秘密の トークン シークレット apiキー アクセスキー 認証コード 確認コード クレジットカード カード番号 \
+     セキュリティコード",
+    // Korean
+    "비밀번호 패스워드 암호를 암호입력 비밀키 개인키 토큰 인증번호 인증코드 신용카드 카드번호",
+];
+
+/// Words so short, or so much like others, that they count only on their own.
+const WHOLE_WORDS: [&str; 14] = [
+    "pin", "otp", "totp", "cvv", "cvc", "iban", "ssn", "pwd", "pw", "mdp", "bearer", "creds",
+    "senha", "senhas",
+];
+
+/// What holds one of [`WORDS`] and means nothing of the kind: secretaries, what glands do, and where few go.
+const HARMLESS: [&str; 5] = [
+    "secretar",
+    "secretair",
+    "secretion",
+    "segretar",
+    "geheimtip",
+];
+/// Two words that together look like one of [`WORDS`]: "send it to Ken".
+const HARMLESS_PAIR: [&str; 2] = ["to", "ken"];
+
+/// Letters that look like small capitals, where Unicode's table of look-alikes leads to these.
+const SMALL_CAPITALS: &str = "ᴀaʙbᴄcᴅdᴇeꜰfɢgʜhɪiᴊjᴋkĸkʟlᴍmʍmɴnᴏoᴘpʀrꜱsᴛtᴜuᴠvᴡwʏyᴢz";
+
+/// The words, folded as texts are.
+static FOLDED: LazyLock<Secrets> = LazyLock::new(|| {
+    let all = WORDS.iter().flat_map(|words| words.split_whitespace());
+    Secrets::of(all.map(|word| words_of(word, false).concat()))
+});
+/// The same once digits count as letters, with `l` as `i`: a 1 may stand for either.
+static BLURRED: LazyLock<Secrets> =
+    LazyLock::new(|| Secrets::of(FOLDED.names.iter().map(|word| blurred(word))));
+
+/// Names of secrets, to be looked for.
+struct Secrets {
+    names: HashSet<String>,
+    by_first_letter: HashMap<char, Vec<String>>,
+    /// Bytes of the longest.
+    longest: usize,
+}
+
+impl Secrets {
+    fn of(names: impl Iterator<Item = String>) -> Self {
+        let names: HashSet<String> = names.collect();
+        let mut by_first_letter: HashMap<char, Vec<String>> = HashMap::new();
+        for name in &names {
+            let letter = name.chars().next().unwrap_or_default();
+            by_first_letter
+                .entry(letter)
+                .or_default()
+                .push(name.clone());
+        }
+        Self {
+            by_first_letter,
+            longest: names.iter().map(String::len).max().unwrap_or(0),
+            names,
+        }
+    }
+
+    /// Whether one of them stands anywhere in a word.
+    fn are_in(&self, word: &str) -> bool {
+        word.char_indices().any(|(at, letter)| {
+            let names = self.by_first_letter.get(&letter);
+            names.is_some_and(|names| names.iter().any(|name| word[at..].starts_with(name)))
+        })
+    }
+}
+
+/// Whether a text names a secret: `apiKey`, `API key` and `api_key` are the same words.
+pub(crate) fn names_secret(text: &str) -> bool {
+    // What runs the other way than it is written is not written to be read by programs.
+    if text.contains(['\u{202d}', '\u{202e}']) {
+        return true;
+    }
+    if holds(&words_of(text, false), &FOLDED) {
+        return true;
+    }
+    let has_stand_ins = text.chars().any(|c| stand_in(c) != c);
+    if !has_stand_ins {
+        return false;
+    }
+    let words = words_of(text, true);
+    let is_whole = |word: &String| WHOLE_WORDS.contains(&word.as_str());
+    if words.iter().any(is_whole) {
+        return true;
+    }
+    let words: Vec<_> = words.iter().map(|word| blurred(word)).collect();
+    holds(&words, &BLURRED)
+}
+
+/// Whether one of these words holds one that names a secret, or several in a row are one.
+fn holds(words: &[String], secrets: &Secrets) -> bool {
+    words.iter().any(|word| is_secret(word, secrets))
+        || (0..words.len()).any(|first| run_is_secret(&words[first..], secrets))
+}
+
+fn is_secret(word: &str, secrets: &Secrets) -> bool {
+    let bare = word.trim_end_matches(|c: char| c.is_ascii_digit());
+    if WHOLE_WORDS.contains(&word) || WHOLE_WORDS.contains(&bare) {
+        return true;
+    }
+    if !secrets.are_in(word) {
+        return false;
+    }
+    let mut rest = word.to_owned();
+    for harmless in HARMLESS {
+        rest = rest.replace(harmless, " ");
+    }
+    secrets.are_in(&rest)
+}
+
+/// Whether the first words together, from the beginning of the first to the end of another, are a secret's name.
+fn run_is_secret(words: &[String], secrets: &Secrets) -> bool {
+    let mut run = String::new();
+    for (index, word) in words.iter().enumerate() {
+        run.push_str(word);
+        if run.len() > secrets.longest + 1 {
+            return false;
+        }
+        let is_name = secrets.names.contains(&run)
+            || run
+                .strip_suffix('s')
+                .is_some_and(|it| secrets.names.contains(it))
+            || (index > 0 && WHOLE_WORDS.contains(&run.as_str()) && word.len() == 1);
+        if index > 0 && is_name && !(index == 1 && words[..2] == HARMLESS_PAIR) {
+            return true;
+        }
+    }
+    false
+}
+
+/// The words of a text, folded; a capital after a small letter begins one, and so does the last of several
+/// capitals before a small letter.
+fn words_of(text: &str, with_stand_ins: bool) -> Vec<String> {
+    let mut words: Vec<String> = vec![String::new()];
+    let mut folded = String::new();
+    let mut before = Case::None;
+    let mut letters = text.nfkd().peekable();
+    while let Some(c) = letters.next() {
+        folded.clear();
+        fold(c, with_stand_ins, &mut folded);
+        if folded.is_empty() {
+            continue;
+        }
+        if !folded.chars().any(char::is_alphanumeric) {
+            words.push(String::new());
+            before = Case::None;
+            continue;
+        }
+        let case = Case::of(c);
+        let next_is_small = letters.peek().is_some_and(|next| next.is_lowercase());
+        let begins = match before {
+            Case::Small => case == Case::Capital,
+            Case::Capital => case == Case::Capital && next_is_small,
+            Case::None => false,
+        };
+        if begins {
+            words.push(String::new());
+        }
+        before = case;
+        if let Some(word) = words.last_mut() {
+            word.push_str(&folded);
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Case {
+    Small,
+    Capital,
+    None,
+}
+
+impl Case {
+    fn of(c: char) -> Self {
+        match c {
+            c if c.is_lowercase() => Self::Small,
+            c if c.is_uppercase() => Self::Capital,
+            _ => Self::None,
+        }
+    }
+}
+
+/// One letter in small, as what it looks like; nothing for what is not seen.
+fn fold(c: char, with_stand_ins: bool, folded: &mut String) {
+    if c.is_ascii() {
+        let c = if with_stand_ins { stand_in(c) } else { c };
+        folded.push(c.to_ascii_lowercase());
+        return;
+    }
+    if is_combining_mark(c) {
+        return;
+    }
+    for small in c.to_lowercase() {
+        let mut one = [0; 4];
+        let alike = skeleton(small.encode_utf8(&mut one));
+        for c in alike.filter(|c| !is_combining_mark(*c)) {
+            folded.extend(of_small_capital(c).to_lowercase());
+        }
+    }
+}
+
+fn of_small_capital(c: char) -> char {
+    let mut table = SMALL_CAPITALS.chars();
+    while let (Some(capital), Some(letter)) = (table.next(), table.next()) {
+        if capital == c {
+            return letter;
+        }
+    }
+    c
+}
+
+/// The letter that a digit or sign stands for, as in `p@ssw0rd`.
+fn stand_in(c: char) -> char {
+    match c {
+        '0' => 'o',
+        '1' | '!' | '|' => 'i',
+        '3' => 'e',
+        '4' | '@' => 'a',
+        '5' | '$' => 's',
+        '7' => 't',
+        c => c,
+    }
+}
+
+fn blurred(word: &str) -> String {
+    word.chars()
+        .map(|c| if c == 'l' { 'i' } else { stand_in(c) })
+        .collect()
+}
+
+#[cfg(test)]
+#[path = "secrets_tests.rs"]
+mod tests;

@@ -1,0 +1,325 @@
+//! Which arguments of a tool are targets, as its registration says.
+//!
+//! [`Written`] is what people write, in a file or in a request: the name of an argument, or more about it.
+//! [`TargetArgument`] is that, read once when the tool goes into service.
+
+use callgate_engine::cedar::{Literal, Value, ValueKind};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::{Value as Json, json};
+use smol_str::SmolStr;
+
+use crate::domain::request::target::{TargetKind, path, text};
+
+/// The longest name of an argument with its path, in bytes.
+pub const MAX_ARGUMENT_BYTES: usize = 512;
+/// The most members and lists on the way to an argument.
+pub const MAX_STEPS: usize = 16;
+/// The longest role, in bytes, as for labels.
+pub const MAX_ROLE_BYTES: usize = 64;
+
+/// A target argument as people write it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TargetArgumentForm {
+    /// Where it is: `path`, `files[].path`, `parent.page_id`.
+    pub argument: String,
+    /// What sort of thing it names: `path`, `url`, `email`, `uuid` or `id`; by its look if nothing is said.
+    pub kind: Option<String>,
+    /// What a path is relative to: an absolute path, or the argument that holds it.
+    pub base: Option<String>,
+    /// What part the target plays.
+    pub role: Option<String>,
+    /// Whether a call may leave it out.
+    pub optional: bool,
+}
+
+/// A target argument.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetArgument {
+    /// Where it is.
+    pub place: ArgumentPath,
+    /// What sort of thing it names, if that is said.
+    pub kind: Option<TargetKind>,
+    /// What a path is relative to.
+    pub base: Option<PathBase>,
+    /// What part the target plays.
+    pub role: Option<SmolStr>,
+    /// Whether a call may leave it out.
+    pub is_optional: bool,
+}
+
+/// What a path is relative to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PathBase {
+    /// Always this.
+    Fixed(SmolStr),
+    /// What the call says.
+    Argument(ArgumentPath),
+}
+
+/// The way to an argument.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArgumentPath(Vec<PathStep>);
+
+/// A step on the way to an argument.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PathStep {
+    /// The member of this name.
+    Member(SmolStr),
+    /// Every item of the list.
+    Items,
+}
+
+/// What is wrong with a field of a target argument.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetFieldError {
+    /// `argument`, `kind`, `base`, `role` or `optional`.
+    pub field: &'static str,
+    /// What is wrong; it completes "`base` …".
+    pub message: String,
+}
+
+impl TargetFieldError {
+    pub(super) fn new(field: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            field,
+            message: message.into(),
+        }
+    }
+}
+
+impl ArgumentPath {
+    /// Reads `name`, `name[]`, `outer.inner` and combinations of them.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text.len() > MAX_ARGUMENT_BYTES {
+            return Err(format!("is longer than {MAX_ARGUMENT_BYTES} bytes"));
+        }
+        let mut steps = Vec::new();
+        for part in text.split('.') {
+            let name = part.trim_end_matches("[]");
+            if name.is_empty() || name.contains(['[', ']']) {
+                return Err(format!(
+                    "`{text}` is not the name of an argument such as `path`, `files[].path` or `parent.page_id`"
+                ));
+            }
+            steps.push(PathStep::Member(SmolStr::new(name)));
+            let lists = (part.len() - name.len()) / 2;
+            steps.extend(std::iter::repeat_n(PathStep::Items, lists));
+        }
+        if steps.len() > MAX_STEPS {
+            return Err(format!("has more than {MAX_STEPS} parts"));
+        }
+        Ok(Self(steps))
+    }
+
+    /// The argument that holds it.
+    pub fn outermost(&self) -> Option<&SmolStr> {
+        self.0.first().and_then(|step| match step {
+            PathStep::Member(name) => Some(name),
+            PathStep::Items => None,
+        })
+    }
+
+    /// The steps, outermost first.
+    pub fn steps(&self) -> &[PathStep] {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for ArgumentPath {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (index, step) in self.0.iter().enumerate() {
+            match step {
+                PathStep::Member(name) if index > 0 => write!(f, ".{name}")?,
+                PathStep::Member(name) => write!(f, "{name}")?,
+                PathStep::Items => write!(f, "[]")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl TargetArgument {
+    /// Reads what somebody wrote; the error is the first thing that is wrong with it.
+    pub fn read(written: &TargetArgumentForm) -> Result<Self, TargetFieldError> {
+        let place = ArgumentPath::parse(&written.argument)
+            .map_err(|message| TargetFieldError::new("argument", message))?;
+        let kind = written.kind.as_deref().map(read_kind).transpose()?;
+        let base = written.base.as_deref().map(read_base).transpose()?;
+        if base.is_some() && kind != Some(TargetKind::Path) {
+            let message = "is for arguments of the kind `path`";
+            return Err(TargetFieldError::new("base", message));
+        }
+        let role = written.role.as_deref().map(read_role).transpose()?;
+        Ok(Self {
+            place,
+            kind,
+            base,
+            role,
+            is_optional: written.optional,
+        })
+    }
+}
+
+fn read_kind(name: &str) -> Result<TargetKind, TargetFieldError> {
+    TargetKind::from_name(name).ok_or_else(|| {
+        let known = TargetKind::NAMED.map(TargetKind::as_str).join("`, `");
+        TargetFieldError::new("kind", format!("`{name}` is not one of `{known}`"))
+    })
+}
+
+fn read_base(base: &str) -> Result<PathBase, TargetFieldError> {
+    let fault = |message: String| TargetFieldError::new("base", message);
+    if base.starts_with('/') {
+        text::check(base)
+            .and_then(|()| path::read(base, None))
+            .map_err(|why| fault(format!("`{base}` {why}")))?;
+        return Ok(PathBase::Fixed(SmolStr::new(base)));
+    }
+    let place = ArgumentPath::parse(base).map_err(fault)?;
+    if place.steps().contains(&PathStep::Items) {
+        return Err(fault(format!(
+            "`{base}` is in a list, so it is not one place"
+        )));
+    }
+    Ok(PathBase::Argument(place))
+}
+
+fn read_role(role: &str) -> Result<SmolStr, TargetFieldError> {
+    let allowed =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_:.".contains(&byte);
+    let is_label = !role.is_empty() && role.len() <= MAX_ROLE_BYTES && role.bytes().all(allowed);
+    match is_label {
+        true => Ok(SmolStr::new(role)),
+        false => Err(TargetFieldError::new(
+            "role",
+            format!(
+                "`{role}` is not a label: use lower-case letters, digits, `-`, `_`, `:` and `.`"
+            ),
+        )),
+    }
+}
+
+impl TargetArgumentForm {
+    /// An argument of which nothing but the name is said.
+    pub fn named(argument: impl Into<String>) -> Self {
+        Self {
+            argument: argument.into(),
+            ..Self::default()
+        }
+    }
+
+    /// As it stands in the entity of a tool, in Cedar's JSON.
+    pub fn attribute(&self) -> Json {
+        let mut record = json!({"argument": self.argument, "optional": self.optional});
+        for (name, value) in [
+            ("kind", &self.kind),
+            ("base", &self.base),
+            ("role", &self.role),
+        ] {
+            if let Some(value) = value {
+                record[name] = json!(value);
+            }
+        }
+        record
+    }
+
+    /// Reads it from the entity of a tool; `None` if it is not one.
+    pub fn of_value(value: &Value) -> Option<Self> {
+        let ValueKind::Record(record) = &value.value else {
+            return None;
+        };
+        let text = |name: &str| match &record.get(name)?.value {
+            ValueKind::Lit(Literal::String(text)) => Some(text.to_string()),
+            _ => None,
+        };
+        let is_optional = record.get("optional").map(|value| &value.value);
+        Some(Self {
+            argument: text("argument")?,
+            kind: text("kind"),
+            base: text("base"),
+            role: text("role"),
+            optional: matches!(is_optional, Some(ValueKind::Lit(Literal::Bool(true)))),
+        })
+    }
+}
+
+/// The members of the long form.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Members {
+    argument: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    kind: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    base: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    role: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    optional: bool,
+}
+
+impl Serialize for TargetArgumentForm {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self {
+            argument,
+            kind,
+            base,
+            role,
+            optional,
+        } = self.clone();
+        if self == &Self::named(&*argument) {
+            return argument.serialize(serializer);
+        }
+        Members {
+            argument,
+            kind,
+            base,
+            role,
+            optional,
+        }
+        .serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for TargetArgumentForm {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NameOrMembers)
+    }
+}
+
+struct NameOrMembers;
+
+impl<'de> Visitor<'de> for NameOrMembers {
+    type Value = TargetArgumentForm;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the name of an argument, or an object with `argument`, `kind`, `base`, `role` and `optional`")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<TargetArgumentForm, E> {
+        Ok(TargetArgumentForm::named(name))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<TargetArgumentForm, A::Error> {
+        let Members {
+            argument,
+            kind,
+            base,
+            role,
+            optional,
+        } = Members::deserialize(MapAccessDeserializer::new(map)).map_err(A::Error::custom)?;
+        Ok(TargetArgumentForm {
+            argument,
+            kind,
+            base,
+            role,
+            optional,
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "argument_tests.rs"]
+mod tests;

@@ -1,0 +1,197 @@
+//! Whether the target arguments of a registration can work, held against the tool's pinned schema.
+//!
+//! Start at [`check`], which files and requests to register a tool both go through. What every call would be denied for is
+//! a fault here.
+
+use serde_json::Value as Json;
+
+use crate::domain::request::target::TargetKind;
+use crate::domain::request::target::argument::{
+    ArgumentPath, PathBase, PathStep, TargetArgument, TargetArgumentForm, TargetFieldError,
+};
+use crate::domain::request::target::json_schema::{JsonTypes, SchemaLocation};
+
+/// What is wrong with one of a list of target arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetArgumentError {
+    /// Which.
+    pub index: usize,
+    /// What is wrong with it.
+    pub fault: TargetFieldError,
+}
+
+/// Everything that is wrong with the target arguments of a tool. Without a schema only what they say of themselves can
+/// be judged.
+pub fn check(list: &[TargetArgumentForm], schema: Option<&Json>) -> Vec<TargetArgumentError> {
+    let mut faults = Vec::new();
+    let mut known: Vec<ArgumentPath> = Vec::new();
+    for (index, written) in list.iter().enumerate() {
+        if let Err(fault) = check_one(written, schema, &mut known) {
+            faults.push(TargetArgumentError { index, fault });
+        }
+    }
+    faults
+}
+
+fn check_one(
+    written: &TargetArgumentForm,
+    schema: Option<&Json>,
+    known: &mut Vec<ArgumentPath>,
+) -> Result<(), TargetFieldError> {
+    let argument = TargetArgument::read(written)?;
+    let place = without_last_items(&argument.place);
+    if known.contains(&place) {
+        let message = format!("`{}` is there twice", argument.place);
+        return Err(TargetFieldError::new("argument", message));
+    }
+    known.push(place);
+    let Some(schema) = schema else {
+        return Ok(());
+    };
+    check_argument(&argument, schema)?;
+    match &argument.base {
+        Some(PathBase::Argument(base)) => check_base(base, schema),
+        _ => Ok(()),
+    }
+}
+
+/// `paths` and `paths[]` are the same.
+fn without_last_items(place: &ArgumentPath) -> ArgumentPath {
+    let text = place.to_string();
+    let bare = text.strip_suffix("[]").unwrap_or(&text);
+    ArgumentPath::parse(bare).unwrap_or_else(|_| place.clone())
+}
+
+/// The place that a path leads to, whether every call has it, and whether it may be null.
+struct Reached<'s> {
+    place: SchemaLocation<'s>,
+    is_required: bool,
+}
+
+/// Follows a path through the schema.
+fn reach<'s>(
+    path: &ArgumentPath,
+    schema: &'s Json,
+    field: &'static str,
+) -> Result<Reached<'s>, TargetFieldError> {
+    let fault = |message: String| Err(TargetFieldError::new(field, message));
+    let mut reached = Reached {
+        place: SchemaLocation::top(schema),
+        is_required: true,
+    };
+    let mut said = String::new();
+    for (index, step) in path.steps().iter().enumerate() {
+        let types = reached.place.types();
+        let next = match step {
+            PathStep::Member(name) => {
+                if !types.has(JsonTypes::OBJECT) {
+                    let message = match types.has(JsonTypes::ARRAY) {
+                        true => format!(
+                            "`{path}`: `{said}` is a list in the tool's `input_schema`; write `{said}[]`"
+                        ),
+                        false => format!(
+                            "`{path}`: `{said}` is not an object in the tool's `input_schema`"
+                        ),
+                    };
+                    return fault(message);
+                }
+                let Some(member) = reached.place.member(name, index == 0) else {
+                    return fault(format!(
+                        "`{path}` is not among the arguments in the tool's `input_schema`"
+                    ));
+                };
+                reached.is_required &= reached.place.requires(name);
+                if index > 0 {
+                    said.push('.');
+                }
+                said.push_str(name);
+                member
+            }
+            PathStep::Items => {
+                if !types.has(JsonTypes::ARRAY) {
+                    return fault(format!(
+                        "`{path}`: `{said}` is not a list in the tool's `input_schema`"
+                    ));
+                }
+                said.push_str("[]");
+                reached.place.items()
+            }
+        };
+        reached.place = next;
+        reached.is_required &= !may_be_null(&reached.place);
+    }
+    Ok(reached)
+}
+
+/// Whether a schema says that a value may be null; one that says nothing of types does not.
+fn may_be_null(place: &SchemaLocation<'_>) -> bool {
+    let types = place.types();
+    types != JsonTypes::ANY && types.has(JsonTypes::NULL)
+}
+
+fn check_argument(argument: &TargetArgument, schema: &Json) -> Result<(), TargetFieldError> {
+    let path = &argument.place;
+    let reached = reach(path, schema, "argument")?;
+    let types = reached.place.types();
+    let mut is_required = reached.is_required;
+    let mut can_be = can_be(types, argument.kind);
+    if !can_be && types.has(JsonTypes::ARRAY) && path.steps().last() != Some(&PathStep::Items) {
+        let items = reached.place.items();
+        can_be = self::can_be(items.types(), argument.kind);
+        is_required &= !may_be_null(&items);
+    }
+    if !can_be {
+        let (field, message) = match argument.kind {
+            Some(kind) => (
+                "kind",
+                format!(
+                    "`{path}` cannot be of the kind `{}`: {}",
+                    kind.as_str(),
+                    wanted(kind)
+                ),
+            ),
+            None => (
+                "argument",
+                format!("`{path}` is neither a text nor a number in the tool's `input_schema`"),
+            ),
+        };
+        return Err(TargetFieldError::new(field, message));
+    }
+    if !is_required && !argument.is_optional {
+        let message = format!(
+            "`{path}` may be left out of a call, by the tool's `input_schema`, and such a call would be denied: \
+             mark it `\"optional\": true`"
+        );
+        return Err(TargetFieldError::new("argument", message));
+    }
+    Ok(())
+}
+
+fn can_be(types: JsonTypes, kind: Option<TargetKind>) -> bool {
+    match kind {
+        None | Some(TargetKind::Id) => types.has(JsonTypes::STRING) || types.has(JsonTypes::NUMBER),
+        Some(_) => types.has(JsonTypes::STRING),
+    }
+}
+
+fn wanted(kind: TargetKind) -> &'static str {
+    match kind {
+        TargetKind::Id => "it is neither a text nor a number in the tool's `input_schema`",
+        _ => "it is no text in the tool's `input_schema`",
+    }
+}
+
+fn check_base(base: &ArgumentPath, schema: &Json) -> Result<(), TargetFieldError> {
+    let reached = reach(base, schema, "base")?;
+    match reached.place.types().has(JsonTypes::STRING) {
+        true => Ok(()),
+        false => Err(TargetFieldError::new(
+            "base",
+            format!("`{base}` is no text in the tool's `input_schema`"),
+        )),
+    }
+}
+
+#[cfg(test)]
+#[path = "check_tests.rs"]
+mod tests;

@@ -1,0 +1,84 @@
+//! Mail addresses: `Bob <Bob@Example.com>` is `mailto:bob@example.com`.
+//!
+//! Of what RFC 5322 allows, what every program reads alike: `local@domain`, a display name before it in angle brackets,
+//! several addresses with `,` or `;` between them. Quoted local parts, comments, groups, routes and address literals are
+//! refused.
+
+use ::url::Host as Parsed;
+
+use crate::domain::request::target::host::Host;
+use crate::domain::request::target::url::split_scheme;
+use crate::domain::request::target::{CanonicalTarget, TargetError, TargetKind};
+
+/// The longest address and its longest local part (RFC 5321).
+const MAX_ADDRESS: usize = 254;
+const MAX_LOCAL: usize = 64;
+
+const NO_ADDRESS: TargetError = TargetError::Not(
+    "a mail address `local@domain`, alone or as `Name <local@domain>`, or several with `,` between them",
+);
+
+/// Reads one address or several.
+pub(super) fn read(text: &str) -> Result<Vec<CanonicalTarget>, TargetError> {
+    let text = match split_scheme(text) {
+        Some((scheme, rest)) if scheme == "mailto" => rest,
+        _ => text,
+    };
+    text.split([',', ';'])
+        .map(|part| address(bare(part.trim())?))
+        .collect()
+}
+
+/// The address without its display name.
+fn bare(part: &str) -> Result<&str, TargetError> {
+    let Some((name, rest)) = part.split_once('<') else {
+        return Ok(part);
+    };
+    let address = rest.strip_suffix('>').ok_or(NO_ADDRESS)?;
+    let name = name.trim();
+    let unquoted = name.strip_prefix('"').and_then(|it| it.strip_suffix('"'));
+    // A name that holds an address, a quote or a bracket is taken for something else by somebody.
+    let is_plain = |name: &str| !name.contains(['<', '>', '@', '"', '(', ')', '[', ']', ':']);
+    match is_plain(unquoted.unwrap_or(name)) {
+        true => Ok(address),
+        false => Err(NO_ADDRESS),
+    }
+}
+
+fn address(text: &str) -> Result<CanonicalTarget, TargetError> {
+    let (local, domain) = text.split_once('@').ok_or(NO_ADDRESS)?;
+    if text.len() > MAX_ADDRESS || local.len() > MAX_LOCAL || !is_local(local) {
+        return Err(NO_ADDRESS);
+    }
+    let domain = ascii_domain(domain).ok_or(NO_ADDRESS)?;
+    let host = Host::of_name(&domain);
+    Ok(CanonicalTarget {
+        kind: Some(TargetKind::Email),
+        name: format!("mailto:{}@{domain}", local.to_ascii_lowercase()),
+        scheme: Some("mailto".to_owned()),
+        host: Some(host),
+        ..CanonicalTarget::default()
+    })
+}
+
+/// Words with dots between them. `%` and `!` name further hosts to some mail systems, `/` and `=` gateways.
+fn is_local(local: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"#$&'*+-?^_`{|}~".contains(&byte);
+    local
+        .split('.')
+        .all(|word| !word.is_empty() && word.bytes().all(is_part))
+}
+
+fn ascii_domain(domain: &str) -> Option<String> {
+    let is_part = |c: char| !c.is_ascii() || c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
+    if !domain.chars().all(is_part) {
+        return None;
+    }
+    let Ok(Parsed::Domain(ascii)) = Parsed::parse(domain) else {
+        return None;
+    };
+    let is_label = |label: &str| {
+        !label.is_empty() && label.len() <= 63 && !label.starts_with('-') && !label.ends_with('-')
+    };
+    ascii.split('.').all(is_label).then_some(ascii)
+}

@@ -1,0 +1,235 @@
+//! The targets that the arguments of a call name.
+//!
+//! Start at [`targets`].
+
+use serde_json::{Map, Value as Json};
+
+use crate::domain::request::target::argument::{ArgumentPath, PathBase, PathStep, TargetArgument};
+use crate::domain::request::target::{Target, TargetError, TargetKind, id, read};
+
+/// Why the targets of a call cannot be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallTargetError {
+    /// Not there, e.g. `arguments.files[1].path`.
+    Missing(String),
+    /// There, and of no use.
+    Invalid(String),
+    /// More than may be.
+    TooMany,
+}
+
+/// Something in the arguments, and where.
+type Found<'a> = (String, &'a Json);
+
+/// What the arguments of a call name on a server, each thing once in each role.
+pub fn targets(
+    server: &str,
+    wanted: &[TargetArgument],
+    arguments: &Map<String, Json>,
+    most: usize,
+) -> Result<Vec<Target>, CallTargetError> {
+    let mut targets: Vec<Target> = Vec::new();
+    for argument in wanted {
+        let mut found = Vec::new();
+        find(arguments, argument, &mut found)?;
+        for (at, value) in found {
+            for mut target in read_value(server, argument, &at, value, arguments)? {
+                target.role.clone_from(&argument.role);
+                if !targets.iter().any(|known| known.is_same(&target)) {
+                    targets.push(target);
+                }
+            }
+            if targets.len() > most {
+                return Err(CallTargetError::TooMany);
+            }
+        }
+    }
+    Ok(targets)
+}
+
+fn read_value(
+    server: &str,
+    argument: &TargetArgument,
+    at: &str,
+    value: &Json,
+    arguments: &Map<String, Json>,
+) -> Result<Vec<Target>, CallTargetError> {
+    let invalid =
+        |fault: TargetError| CallTargetError::Invalid(format!("{} {fault}", argument_at(at)));
+    match (value, argument.kind) {
+        (Json::String(text), kind) => {
+            let is_relative = kind == Some(TargetKind::Path) && !text.starts_with('/');
+            let base = match &argument.base {
+                Some(PathBase::Fixed(base)) => Some(base.as_str()),
+                Some(PathBase::Argument(place)) if is_relative => Some(base_of(place, arguments)?),
+                _ => None,
+            };
+            read(server, kind, text, base).map_err(invalid)
+        }
+        (Json::Number(number), None | Some(TargetKind::Id)) => {
+            let text = id::of_number(number).map_err(invalid)?;
+            read(server, Some(TargetKind::Id), &text, None).map_err(invalid)
+        }
+        _ => Err(CallTargetError::Invalid(format!(
+            "{} is {}, which names no target of the kind `{}`",
+            argument_at(at),
+            word(value),
+            argument.kind.map_or("text", TargetKind::as_str)
+        ))),
+    }
+}
+
+/// The text that a path is relative to.
+fn base_of<'a>(
+    place: &ArgumentPath,
+    arguments: &'a Map<String, Json>,
+) -> Result<&'a str, CallTargetError> {
+    let mut at = "arguments".to_owned();
+    let mut members = Some(arguments);
+    let mut value = None;
+    for step in place.steps() {
+        let PathStep::Member(name) = step else {
+            return Err(CallTargetError::Invalid(format!(
+                "{} is no place",
+                argument_at(&at)
+            )));
+        };
+        at = format!("{at}.{name}");
+        value = members.and_then(|members| members.get(name.as_str()));
+        members = value.and_then(Json::as_object);
+    }
+    match value {
+        None | Some(Json::Null) => Err(CallTargetError::Missing(at)),
+        Some(Json::String(text)) if text.starts_with('/') => Ok(text),
+        Some(_) => Err(CallTargetError::Invalid(format!(
+            "{} is not an absolute path, and another path is relative to it",
+            argument_at(&at)
+        ))),
+    }
+}
+
+fn find<'a>(
+    arguments: &'a Map<String, Json>,
+    argument: &TargetArgument,
+    found: &mut Vec<Found<'a>>,
+) -> Result<(), CallTargetError> {
+    let walk = Walk {
+        is_optional: argument.is_optional,
+    };
+    let at = "arguments".to_owned();
+    match argument.place.steps().split_first() {
+        Some((PathStep::Member(name), rest)) => walk.member(arguments, name, &at, rest, found),
+        _ => Err(CallTargetError::Invalid(format!(
+            "{} names no target",
+            argument_at(&at)
+        ))),
+    }
+}
+
+struct Walk {
+    is_optional: bool,
+}
+
+impl Walk {
+    fn absent(&self, at: String) -> Result<(), CallTargetError> {
+        match self.is_optional {
+            true => Ok(()),
+            false => Err(CallTargetError::Missing(at)),
+        }
+    }
+
+    fn member<'a>(
+        &self,
+        members: &'a Map<String, Json>,
+        name: &str,
+        at: &str,
+        rest: &[PathStep],
+        found: &mut Vec<Found<'a>>,
+    ) -> Result<(), CallTargetError> {
+        let at = format!("{at}.{name}");
+        match members.get(name) {
+            None => self.absent(at),
+            Some(value) => self.value(value, at, rest, found),
+        }
+    }
+
+    fn value<'a>(
+        &self,
+        value: &'a Json,
+        at: String,
+        rest: &[PathStep],
+        found: &mut Vec<Found<'a>>,
+    ) -> Result<(), CallTargetError> {
+        match (value, rest.split_first()) {
+            (Json::Null, _) => self.absent(at),
+            // A list of targets needs no `[]` at its end.
+            (Json::Array(items), None) => self.items(items, &at, &[], found),
+            (Json::Array(items), Some((PathStep::Items, rest))) => {
+                self.items(items, &at, rest, found)
+            }
+            (Json::Object(members), Some((PathStep::Member(name), rest))) => {
+                self.member(members, name, &at, rest, found)
+            }
+            (Json::String(_) | Json::Number(_) | Json::Bool(_) | Json::Object(_), None) => {
+                found.push((at, value));
+                Ok(())
+            }
+            (value, Some((wanted, _))) => {
+                let wanted = match wanted {
+                    PathStep::Items => "a list",
+                    PathStep::Member(_) => "an object",
+                };
+                let what = word(value);
+                Err(CallTargetError::Invalid(format!(
+                    "{} is {what}, not {wanted}",
+                    argument_at(&at)
+                )))
+            }
+        }
+    }
+
+    fn items<'a>(
+        &self,
+        items: &'a [Json],
+        at: &str,
+        rest: &[PathStep],
+        found: &mut Vec<Found<'a>>,
+    ) -> Result<(), CallTargetError> {
+        if items.is_empty() {
+            return self.absent(at.to_owned());
+        }
+        for (index, item) in items.iter().enumerate() {
+            let at = format!("{at}[{index}]");
+            // A list within a list that nobody has spoken of.
+            if rest.is_empty() && item.is_array() {
+                return Err(CallTargetError::Invalid(format!(
+                    "{} is a list in a list",
+                    argument_at(&at)
+                )));
+            }
+            self.value(item, at, rest, found)?;
+        }
+        Ok(())
+    }
+}
+
+/// How a message names a place in the arguments.
+fn argument_at(at: &str) -> String {
+    let within = at.strip_prefix("arguments.").unwrap_or(at);
+    format!("argument `{within}`")
+}
+
+fn word(value: &Json) -> &'static str {
+    match value {
+        Json::Null => "null",
+        Json::Bool(_) => "true or false",
+        Json::Number(_) => "a number",
+        Json::String(_) => "a text",
+        Json::Array(_) => "a list",
+        Json::Object(_) => "an object",
+    }
+}
+
+#[cfg(test)]
+#[path = "extract_tests.rs"]
+mod tests;

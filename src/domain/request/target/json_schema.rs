@@ -1,0 +1,348 @@
+//! What a JSON Schema says of one argument: whether it is there, whether a call must have it, and what it may be.
+//!
+//! `$ref` within the schema, `allOf`, `anyOf` and `oneOf` are followed. What the schema says in other words is taken to
+//! allow anything.
+
+use std::cell::Cell;
+
+use serde_json::{Map, Value as Json};
+
+/// Levels of references and combinations that are followed.
+const MAX_DEPTH: usize = 16;
+/// Schemas that one look takes in.
+const MAX_SCHEMAS: usize = 4_096;
+
+/// The JSON types that a value may have, as a set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JsonTypes(u8);
+
+impl JsonTypes {
+    /// Null.
+    pub const NULL: Self = Self(1);
+    /// True or false.
+    pub const BOOLEAN: Self = Self(2);
+    /// An object.
+    pub const OBJECT: Self = Self(4);
+    /// A list.
+    pub const ARRAY: Self = Self(8);
+    /// A text.
+    pub const STRING: Self = Self(16);
+    /// A number, whole or not.
+    pub const NUMBER: Self = Self(32);
+    /// Anything.
+    pub const ANY: Self = Self(63);
+    const NONE: Self = Self(0);
+
+    /// Whether it may be one of these.
+    pub fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// These but for those.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Whether no value is of any of them.
+    pub fn is_none(self) -> bool {
+        self == Self::NONE
+    }
+
+    /// Either these or those.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    fn both(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    fn named(name: &str) -> Self {
+        match name {
+            "null" => Self::NULL,
+            "boolean" => Self::BOOLEAN,
+            "object" => Self::OBJECT,
+            "array" => Self::ARRAY,
+            "string" => Self::STRING,
+            "integer" | "number" => Self::NUMBER,
+            _ => Self::ANY,
+        }
+    }
+
+    fn of_value(value: &Json) -> Self {
+        match value {
+            Json::Null => Self::NULL,
+            Json::Bool(_) => Self::BOOLEAN,
+            Json::Number(_) => Self::NUMBER,
+            Json::String(_) => Self::STRING,
+            Json::Array(_) => Self::ARRAY,
+            Json::Object(_) => Self::OBJECT,
+        }
+    }
+}
+
+/// How deep a look has got, and how many schemas it may still look at: what refers to itself would go on for ever.
+#[derive(Clone, Copy)]
+struct Depth<'l> {
+    level: usize,
+    left: &'l Cell<usize>,
+}
+
+impl<'l> Depth<'l> {
+    fn top(left: &'l Cell<usize>) -> Self {
+        Self { level: 0, left }
+    }
+
+    fn deeper(self) -> Self {
+        Self {
+            level: self.level + 1,
+            ..self
+        }
+    }
+
+    fn may_go_on(self) -> bool {
+        let left = self.left.get();
+        self.left.set(left.saturating_sub(1));
+        self.level <= MAX_DEPTH && left > 0
+    }
+}
+
+/// A place in the arguments, as all schemas that speak of it describe it. None: nothing is said of it.
+#[derive(Debug, Clone)]
+pub struct SchemaLocation<'s> {
+    root: &'s Json,
+    schemas: Vec<&'s Json>,
+}
+
+impl<'s> SchemaLocation<'s> {
+    /// All arguments of a tool.
+    pub fn top(root: &'s Json) -> Self {
+        Self {
+            root,
+            schemas: vec![root],
+        }
+    }
+
+    /// What it may be.
+    pub fn types(&self) -> JsonTypes {
+        match self.schemas.is_empty() {
+            true => JsonTypes::ANY,
+            false => {
+                let left = Cell::new(MAX_SCHEMAS);
+                let each = self.schemas.iter();
+                each.map(|schema| self.types_of(schema, Depth::top(&left)))
+                    .fold(JsonTypes::NONE, JsonTypes::or)
+            }
+        }
+    }
+
+    /// The member of this name; `None` if there is none.
+    pub fn member(&self, name: &str, is_top: bool) -> Option<Self> {
+        let parts = self.parts();
+        let mut schemas = Vec::new();
+        let (mut is_declared, mut has_properties, mut is_open, mut is_closed) =
+            (false, false, false, false);
+        for words in &parts {
+            let properties = words.get("properties").and_then(Json::as_object);
+            has_properties |= properties.is_some_and(|it| !it.is_empty());
+            if let Some(schema) = properties.and_then(|it| it.get(name)) {
+                is_declared = true;
+                schemas.push(schema);
+            }
+            match words.get("additionalProperties") {
+                Some(Json::Bool(false)) => is_closed = true,
+                Some(_) => is_open = true,
+                None => is_open |= words.contains_key("patternProperties"),
+            }
+        }
+        // An object of which nothing is said may have any members; a tool of which nothing is said has no arguments.
+        let is_free = !has_properties && !is_closed && !is_top;
+        (is_declared || is_open || is_free).then_some(Self {
+            root: self.root,
+            schemas,
+        })
+    }
+
+    /// The names of all members that are declared.
+    pub fn members(&self) -> Vec<&'s str> {
+        let mut names: Vec<&str> = Vec::new();
+        for words in self.parts() {
+            let properties = words.get("properties").and_then(Json::as_object);
+            for name in properties.into_iter().flat_map(Map::keys) {
+                if !names.contains(&name.as_str()) {
+                    names.push(name);
+                }
+            }
+        }
+        names
+    }
+
+    /// Every item of the list.
+    pub fn items(&self) -> Self {
+        let parts = self.parts();
+        Self {
+            root: self.root,
+            schemas: parts
+                .iter()
+                .filter_map(|words| words.get("items"))
+                .collect(),
+        }
+    }
+
+    /// Whether every object here has the member.
+    pub fn requires(&self, name: &str) -> bool {
+        let left = Cell::new(MAX_SCHEMAS);
+        let mut schemas = self.schemas.iter();
+        !self.schemas.is_empty()
+            && schemas.all(|schema| self.does_require(schema, name, Depth::top(&left)))
+    }
+
+    /// Whether any schema here gives this format for texts.
+    pub fn has_format(&self, format: &str) -> bool {
+        let is_format =
+            |words: &&Map<String, Json>| words.get("format").is_some_and(|it| it == format);
+        self.parts().iter().any(is_format)
+    }
+
+    /// Whether every number here is whole; `None` if no schema says that either way.
+    pub fn is_whole(&self) -> Option<bool> {
+        let mut is_whole = None;
+        for words in self.parts() {
+            let says = |name: &str| match words.get("type") {
+                Some(Json::String(own)) => own == name,
+                Some(Json::Array(own)) => own.iter().any(|own| own == name),
+                _ => false,
+            };
+            if says("number") {
+                return Some(false);
+            }
+            if says("integer") {
+                is_whole = Some(true);
+            }
+        }
+        is_whole
+    }
+
+    /// The texts that it can be, if there are no others.
+    pub fn choices(&self) -> Option<Vec<String>> {
+        let types = self.types();
+        if types == JsonTypes::ANY
+            || types.has(JsonTypes::NUMBER.or(JsonTypes::OBJECT).or(JsonTypes::ARRAY))
+        {
+            return None;
+        }
+        let mut choices: Vec<String> = Vec::new();
+        for words in self.parts() {
+            let listed: Vec<&Json> = match (words.get("enum"), words.get("const")) {
+                (Some(Json::Array(values)), _) => values.iter().collect(),
+                (_, Some(value)) => vec![value],
+                // A choice that is any text is beside those that are listed.
+                _ if words.get("type").is_some_and(|it| it == "string") => return None,
+                _ => continue,
+            };
+            for text in listed.into_iter().filter_map(Json::as_str) {
+                if !choices.iter().any(|known| known == text) {
+                    choices.push(text.to_owned());
+                }
+            }
+        }
+        (!choices.is_empty()).then_some(choices)
+    }
+
+    /// The schemas here, with what they refer to and are made of.
+    fn parts(&self) -> Vec<&'s Map<String, Json>> {
+        let mut parts = Vec::new();
+        for schema in &self.schemas {
+            self.add_parts(schema, 0, &mut parts);
+        }
+        parts
+    }
+
+    fn add_parts(&self, schema: &'s Json, depth: usize, parts: &mut Vec<&'s Map<String, Json>>) {
+        let Json::Object(words) = schema else {
+            return;
+        };
+        if depth > MAX_DEPTH || parts.iter().any(|known| std::ptr::eq(*known, words)) {
+            return;
+        }
+        parts.push(words);
+        if let Some(schema) = self.referred(words) {
+            self.add_parts(schema, depth + 1, parts);
+        }
+        for word in ["allOf", "anyOf", "oneOf"] {
+            for schema in list(words, word) {
+                self.add_parts(schema, depth + 1, parts);
+            }
+        }
+    }
+
+    fn referred(&self, words: &Map<String, Json>) -> Option<&'s Json> {
+        let target = words.get("$ref")?.as_str()?.strip_prefix('#')?;
+        self.root.pointer(target)
+    }
+
+    fn types_of(&self, schema: &Json, depth: Depth<'_>) -> JsonTypes {
+        let words = match schema {
+            Json::Object(words) if depth.may_go_on() => words,
+            Json::Bool(false) => return JsonTypes::NONE,
+            _ => return JsonTypes::ANY,
+        };
+        let mut types = match words.get("type") {
+            Some(Json::String(name)) => JsonTypes::named(name),
+            Some(Json::Array(names)) => names
+                .iter()
+                .filter_map(Json::as_str)
+                .map(JsonTypes::named)
+                .fold(JsonTypes::NONE, JsonTypes::or),
+            _ => JsonTypes::ANY,
+        };
+        if let Some(Json::Array(values)) = words.get("enum") {
+            let values = values.iter().map(JsonTypes::of_value);
+            types = types.both(values.fold(JsonTypes::NONE, JsonTypes::or));
+        }
+        if let Some(value) = words.get("const") {
+            types = types.both(JsonTypes::of_value(value));
+        }
+        if let Some(schema) = self.referred(words) {
+            types = types.both(self.types_of(schema, depth.deeper()));
+        }
+        for schema in list(words, "allOf") {
+            types = types.both(self.types_of(schema, depth.deeper()));
+        }
+        for word in ["anyOf", "oneOf"] {
+            let choices = list(words, word).map(|schema| self.types_of(schema, depth.deeper()));
+            if let Some(choices) = choices.reduce(JsonTypes::or) {
+                types = types.both(choices);
+            }
+        }
+        types
+    }
+
+    fn does_require(&self, schema: &Json, name: &str, depth: Depth<'_>) -> bool {
+        let Json::Object(words) = schema else {
+            return false;
+        };
+        if !depth.may_go_on() {
+            return false;
+        }
+        let requires = |schema: &Json| self.does_require(schema, name, depth.deeper());
+        let is_only_null =
+            |schema: &&Json| self.types_of(schema, depth.deeper()) == JsonTypes::NULL;
+        let of_choices = |word: &str| {
+            let mut choices = list(words, word).filter(|it| !is_only_null(it)).peekable();
+            choices.peek().is_some() && choices.all(requires)
+        };
+        list(words, "required").any(|it| it == name)
+            || self.referred(words).is_some_and(requires)
+            || list(words, "allOf").any(requires)
+            || of_choices("anyOf")
+            || of_choices("oneOf")
+    }
+}
+
+fn list<'s>(words: &'s Map<String, Json>, word: &str) -> impl Iterator<Item = &'s Json> {
+    let found = words.get(word).and_then(Json::as_array);
+    found.into_iter().flatten()
+}

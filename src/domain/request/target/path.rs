@@ -1,0 +1,65 @@
+//! Files and folders, as POSIX paths: `/srv/a b` is `file:///srv/a b`.
+
+use crate::domain::request::target::text::{self, has_escape, segments};
+use crate::domain::request::target::{
+    CanonicalTarget, MAX_TARGET_BYTES, TargetError, TargetKind, below,
+};
+
+/// The place that contains all paths.
+const ROOT: &str = "file:///";
+
+/// Reads a path. A relative one begins at `base`, which is absolute; an absolute one has no need of it.
+pub(super) fn read(path: &str, base: Option<&str>) -> Result<CanonicalTarget, TargetError> {
+    if path.starts_with('/') {
+        return absolute(path);
+    }
+    let first = path.split('/').next().unwrap_or_default();
+    if first.contains(':') {
+        return Err(TargetError::Ambiguous(
+            "a colon in the first part of a relative path",
+        ));
+    }
+    if first.starts_with('~') || first.starts_with('$') {
+        return Err(TargetError::Ambiguous(
+            "a `~` or `$` that some programs replace",
+        ));
+    }
+    let base = base.ok_or(TargetError::Relative)?;
+    text::check(base)?;
+    if !base.starts_with('/') {
+        return Err(TargetError::Relative);
+    }
+    absolute(&format!("{base}/{path}"))
+}
+
+fn absolute(path: &str) -> Result<CanonicalTarget, TargetError> {
+    if has_escape(path) {
+        return Err(TargetError::Ambiguous(
+            "an escape such as `%41`, which some programs replace",
+        ));
+    }
+    decoded(path)
+}
+
+/// A path in which nothing is escaped, and nothing means anything but itself.
+pub(super) fn decoded(path: &str) -> Result<CanonicalTarget, TargetError> {
+    if path.len() > MAX_TARGET_BYTES {
+        return Err(TargetError::TooLong);
+    }
+    let segments = segments(path)?;
+    if segments.first().is_some_and(|first| is_drive(first)) {
+        return Err(TargetError::Ambiguous("the drive of a Windows path"));
+    }
+    let (name, containing) = below(ROOT, &segments);
+    Ok(CanonicalTarget {
+        kind: Some(TargetKind::Path),
+        name,
+        containing,
+        scheme: Some("file".to_owned()),
+        ..CanonicalTarget::default()
+    })
+}
+
+fn is_drive(segment: &str) -> bool {
+    matches!(segment.as_bytes(), [letter, b':' | b'|', ..] if letter.is_ascii_alphabetic())
+}

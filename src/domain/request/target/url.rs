@@ -1,0 +1,156 @@
+//! URLs, which have places in them: `https://Example.com:443/a%20b?x=1` is `https://example.com/a b`; and other URIs,
+//! which are themselves.
+//!
+//! The raw text is read, not what a URL parser makes of it: a parser resolves dots, drops tabs and guesses slashes, and
+//! another one does not.
+
+use ::url::Url;
+
+use crate::domain::request::target::host::Host;
+use crate::domain::request::target::{
+    CanonicalTarget, TargetError, TargetKind, below, id, path, text,
+};
+
+/// What a text looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TextForm {
+    /// It begins with a slash.
+    Path,
+    /// It has a scheme and a slash after that.
+    Url,
+    /// Its scheme is `mailto`.
+    Email,
+    /// It has another scheme.
+    Uri,
+    /// It has none.
+    Other,
+}
+
+/// Schemes with a host that browsers write in more ways than one.
+const SPECIAL: [&str; 6] = ["http", "https", "ws", "wss", "ftp", "file"];
+
+/// What a text looks like, nobody having said what it is.
+pub fn look(text: &str) -> TextForm {
+    if text.starts_with('/') {
+        return TextForm::Path;
+    }
+    match split_scheme(text) {
+        None => TextForm::Other,
+        Some((scheme, rest)) if scheme == "file" || rest.starts_with('/') => TextForm::Url,
+        Some((scheme, _)) if scheme == "mailto" => TextForm::Email,
+        Some(_) => TextForm::Uri,
+    }
+}
+
+/// The scheme in lower case, and what follows its colon.
+pub fn split_scheme(text: &str) -> Option<(String, &str)> {
+    let (scheme, rest) = text.split_once(':')?;
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    let is_scheme =
+        scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.bytes().all(is_part);
+    (is_scheme && !rest.is_empty()).then(|| (scheme.to_ascii_lowercase(), rest))
+}
+
+/// What follows `scheme://`, for the canonical name of something that can contain and be contained.
+pub(super) fn after_authority_mark(name: &str) -> Option<&str> {
+    let (scheme, rest) = name.split_once("://")?;
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    (!scheme.is_empty() && scheme.bytes().all(is_part)).then_some(rest)
+}
+
+/// Reads a URL.
+pub(super) fn read(raw: &str) -> Result<CanonicalTarget, TargetError> {
+    let (scheme, rest) = split_scheme(raw).ok_or(TargetError::Not("a URL"))?;
+    if !rest.starts_with("//") {
+        no_drive(&scheme)?;
+    }
+    if scheme == "file" {
+        return file(rest);
+    }
+    let is_special = SPECIAL.contains(&scheme.as_str());
+    let (authority, after) = match rest.strip_prefix("//") {
+        Some(rest) => rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len())),
+        None if rest.starts_with('/') && !is_special => ("", rest),
+        None if is_special => return Err(TargetError::Ambiguous("a URL without its slashes")),
+        None => return Err(TargetError::Not("a URL")),
+    };
+    let (before, fragment) = match after.split_once('#') {
+        Some((before, fragment)) => (before, Some(fragment)),
+        None => (after, None),
+    };
+    if fragment.is_some() && !["http", "https"].contains(&scheme.as_str()) {
+        return Err(TargetError::Ambiguous("a fragment"));
+    }
+    let (raw_path, query) = match before.split_once('?') {
+        Some((path, query)) => (path, Some(query).filter(|query| !query.is_empty())),
+        None => (before, None),
+    };
+    let parsed = Url::parse(raw).map_err(|_| TargetError::Not("a URL"))?;
+    let host = match authority {
+        "" if is_special => return Err(TargetError::Ambiguous("a URL without its host")),
+        "" => None,
+        _ => Some(Host::of_authority(authority, &parsed)?),
+    };
+    let decoded = text::decoded(raw_path)?;
+    let segments = text::segments(&decoded)?;
+    let root = match (&host, parsed.port()) {
+        (None, _) => format!("{scheme}:///"),
+        (Some(host), None) => format!("{scheme}://{}", host.name),
+        (Some(host), Some(port)) => format!("{scheme}://{}:{port}", host.name),
+    };
+    let (name, containing) = below(&root, &segments);
+    Ok(CanonicalTarget {
+        kind: Some(TargetKind::Url),
+        name,
+        containing,
+        scheme: Some(scheme),
+        host,
+        query: query.map(str::to_owned),
+    })
+}
+
+/// Reads what follows `file:`.
+fn file(rest: &str) -> Result<CanonicalTarget, TargetError> {
+    if rest.contains(['?', '#']) {
+        return Err(TargetError::Ambiguous(
+            "a query or fragment in the URI of a file",
+        ));
+    }
+    let raw_path = match rest.strip_prefix("//") {
+        None => rest,
+        Some(rest) => {
+            let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            if !host.is_empty() && !host.eq_ignore_ascii_case("localhost") {
+                return Err(TargetError::Ambiguous("a host in the URI of a file"));
+            }
+            path
+        }
+    };
+    if !raw_path.starts_with('/') {
+        return Err(TargetError::Ambiguous("a URL without its slashes"));
+    }
+    path::decoded(&text::decoded(raw_path)?)
+}
+
+/// Reads a URI that has no place in it.
+pub(super) fn opaque(text: &str) -> Result<CanonicalTarget, TargetError> {
+    let (scheme, rest) = split_scheme(text).ok_or(TargetError::Not("a URI"))?;
+    no_drive(&scheme)?;
+    if SPECIAL.contains(&scheme.as_str()) {
+        return Err(TargetError::Ambiguous("a URL without its slashes"));
+    }
+    id::check_exact(rest)?;
+    Ok(CanonicalTarget {
+        kind: Some(TargetKind::Uri),
+        name: format!("{scheme}:{rest}"),
+        scheme: Some(scheme),
+        ..CanonicalTarget::default()
+    })
+}
+
+fn no_drive(scheme: &str) -> Result<(), TargetError> {
+    match scheme.len() {
+        1 => Err(TargetError::Ambiguous("the drive of a Windows path")),
+        _ => Ok(()),
+    }
+}

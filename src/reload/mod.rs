@@ -1,0 +1,429 @@
+//! Notices that the directory changed, compiles it beside the running server, and puts it into service;
+//! the last good generation stays until then.
+//!
+//! Start at [`Reloader::run`]. [`Reloader::status`] tells health checks and operators how it stands. [`loading`] is one
+//! load, within a deadline; [`trial`] compiles in another process first; `watching` notices changes, and `again` says when
+//! to look without one.
+//!
+//! Invariant: it compiles nothing itself and never holds up a request: the bundle does the work on a
+//! thread of its own, and the service swaps. What is on disk and not in service is tried again, for as long as that is so.
+
+pub mod loading;
+mod report;
+mod retry;
+pub mod trial;
+mod watching;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep, timeout};
+
+use crate::bundle::Bundle;
+use crate::bundle::diagnostic::{BundleDiagnostic, BundleError};
+use crate::bundle::files::listing::DirectoryListing;
+use crate::bundle::files::manifest::FileDigests;
+use crate::config::Config;
+use crate::reload::loading::{KnownDigests, LoadResult, Loader};
+use crate::reload::retry::RetrySchedule;
+use crate::reload::watching::{quiet, start_watching};
+use crate::service::bundle_status::{BundleFailure, BundleStatus, FileChanges};
+use crate::service::decisions::Service;
+use crate::service::generation::LoadedBundle;
+use crate::telemetry::record::metrics::ReloadResult;
+use crate::telemetry::record::recorder::Recorder;
+
+/// How long an attempt waits for the files to rest. While they do not, there is one attempt after the other.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How loading stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReloadStatus {
+    /// When a directory without faults was last loaded or found unchanged.
+    pub last_success: SystemTime,
+    /// What was wrong with the directory the last time; `None` if nothing.
+    pub last_fault: Option<Arc<str>>,
+    /// How many attempts in a row have failed.
+    pub consecutive_failures: u64,
+    /// The digest of the generation in service.
+    pub digest: Arc<str>,
+    /// Its revision.
+    pub revision: u64,
+    /// Whether changes are noticed without SIGHUP.
+    pub is_watching: bool,
+    /// The last fault in short, with its time.
+    pub fault: Option<BundleFailure>,
+    /// What the last load that went into service changed.
+    pub last: FileChanges,
+}
+
+/// How one attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReloadOutcome {
+    /// A new generation is in service under this revision.
+    Published(u64),
+    /// The directory is what is in service already.
+    Unchanged,
+    /// The directory has faults; what was in service stays.
+    Faulty,
+    /// The files did not rest; what was in service stays, and it has to be tried again.
+    Changing,
+}
+
+/// Told of every configuration that goes into service.
+type OnPublish = Box<dyn Fn(&Config) + Send + Sync>;
+
+/// Loads the directory again and again.
+pub struct Reloader {
+    loader: Loader,
+    service: Arc<Service>,
+    recorder: Recorder,
+    on_publish: OnPublish,
+    status: watch::Sender<ReloadStatus>,
+    /// The directory as it last failed, so that one mistake is told once.
+    failed: Option<Arc<str>>,
+    /// The files in service, if they are known.
+    files: Option<FileDigests>,
+    /// What the directory held when it was last looked at.
+    listing: Option<DirectoryListing>,
+    /// When to look without being told to.
+    again: RetrySchedule,
+    /// Whether it was told already that the files do not rest.
+    is_told_changing: bool,
+    /// The same of a directory that is not watched.
+    is_told_unwatched: bool,
+}
+
+/// What sets an attempt off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ReloadTrigger {
+    /// Something in the directory changed.
+    Change,
+    /// Somebody asked.
+    Signal,
+    /// It is time to look, or to try again.
+    Time,
+}
+
+impl Reloader {
+    /// A reloader for what is in service: the directory it came from, its digest and its revision.
+    pub fn new(
+        mut loader: Loader,
+        service: Arc<Service>,
+        recorder: Recorder,
+        digest: Arc<str>,
+        revision: u64,
+    ) -> Self {
+        let (status, _) = watch::channel(ReloadStatus {
+            last_success: SystemTime::now(),
+            last_fault: None,
+            consecutive_failures: 0,
+            digest,
+            revision,
+            is_watching: false,
+            fault: None,
+            last: FileChanges::default(),
+        });
+        loader.patience = PATIENCE;
+        let reloader = Self {
+            loader,
+            service,
+            recorder,
+            on_publish: Box::new(|_| {}),
+            status,
+            failed: None,
+            files: None,
+            listing: None,
+            again: RetrySchedule::default(),
+            is_told_changing: false,
+            is_told_unwatched: false,
+        };
+        reloader.note();
+        reloader
+    }
+
+    /// The files in service, so that a load can tell what it changed.
+    pub fn with_files(mut self, files: FileDigests) -> Self {
+        self.files = Some(files);
+        self
+    }
+
+    /// Calls `f` with the configuration of every generation, right after it went into service.
+    pub fn on_publish(mut self, f: impl Fn(&Config) + Send + Sync + 'static) -> Self {
+        self.on_publish = Box::new(f);
+        self
+    }
+
+    /// How loading stands, now and whenever that changes.
+    pub fn status(&self) -> watch::Receiver<ReloadStatus> {
+        self.status.subscribe()
+    }
+
+    /// Loads on SIGHUP, and, if `debounce` is given, once the directory has changed and then been quiet
+    /// that long. Returns when `stop` does.
+    pub async fn run(
+        mut self,
+        debounce: Option<Duration>,
+        stop: impl Future<Output = ()>,
+    ) -> std::io::Result<()> {
+        let mut hangup = signal(SignalKind::hangup())?;
+        let (changed, mut changes) = mpsc::channel(1);
+        let mut watcher = debounce.and_then(|_| self.watch(changed.clone()));
+        self.again.is_looking = debounce.is_some();
+        let debounce = debounce.unwrap_or_default();
+        tokio::pin!(stop);
+        if self.again.is_looking {
+            // What changed between the first load and the watch.
+            self.attempt(ReloadTrigger::Change).await;
+        }
+        loop {
+            let is_told = self.status.borrow().is_watching;
+            let wait = self.again.wait(debounce, is_told);
+            let cause = tokio::select! {
+                () = &mut stop => return Ok(()),
+                Some(()) = hangup.recv() => ReloadTrigger::Signal,
+                Some(()) = changes.recv() => ReloadTrigger::Change,
+                () = sleep(wait.unwrap_or_default()), if wait.is_some() => ReloadTrigger::Time,
+            };
+            if cause == ReloadTrigger::Change {
+                quiet(&mut changes, debounce).await;
+                self.watch_again(watcher.as_mut());
+            }
+            if cause == ReloadTrigger::Time && self.again.is_looking && !is_told {
+                watcher = self.watch(changed.clone());
+            }
+            if cause != ReloadTrigger::Time || self.has_to_load().await {
+                self.attempt(cause).await;
+            }
+        }
+    }
+
+    /// Whether something is left to load, or has changed without anybody telling.
+    async fn has_to_load(&self) -> bool {
+        let listing = self.loader.listing().await;
+        self.again.is_due() || listing.is_none() || listing != self.listing
+    }
+
+    /// One attempt, as if somebody had asked for it.
+    pub async fn reload(&mut self) -> ReloadOutcome {
+        self.attempt(ReloadTrigger::Signal).await
+    }
+
+    async fn attempt(&mut self, cause: ReloadTrigger) -> ReloadOutcome {
+        let begun = Instant::now();
+        // Before it is read: what changes meanwhile is another listing.
+        self.listing = self.loader.listing().await;
+        let known = KnownDigests {
+            live: Arc::clone(&self.status.borrow().digest),
+            failed: self
+                .failed
+                .clone()
+                .filter(|_| cause != ReloadTrigger::Signal),
+        };
+        let found = self.loader.next(known).await;
+        self.again.note(&found, begun);
+        if let LoadResult::Changing(faults) = found {
+            return self.changing(&faults);
+        }
+        self.is_told_changing = false;
+        match found {
+            LoadResult::Changing(_) => ReloadOutcome::Changing,
+            LoadResult::Unchanged => self.unchanged(),
+            LoadResult::KnownFault { .. } => ReloadOutcome::Faulty,
+            LoadResult::Loaded(bundle) => self.publish(*bundle).await,
+            LoadResult::Faulty { faults, key, .. } => self.faulty(&faults, Some(key)),
+            LoadResult::Failed(faults) => self.faulty(&faults, None),
+        }
+    }
+
+    fn unchanged(&mut self) -> ReloadOutcome {
+        self.failed = None;
+        self.recorder.reload(ReloadResult::Unchanged);
+        let was_faulty = self.status.borrow().last_fault.is_some();
+        if was_faulty {
+            tracing::info!("the directory is again what is in service");
+        }
+        self.set(ReloadStatus::succeed);
+        ReloadOutcome::Unchanged
+    }
+
+    #[expect(
+        clippy::result_large_err,
+        reason = "made once for a load that went wrong"
+    )]
+    async fn publish(&mut self, bundle: Bundle) -> ReloadOutcome {
+        log_warnings(&bundle.warnings);
+        let digest = Arc::clone(&bundle.digest);
+        let load = LoadedBundle {
+            snapshot: bundle.snapshot,
+            claims: bundle.config.claims.clone(),
+            policy_set_digest: Arc::clone(&digest),
+        };
+        // It waits for the store, so it must not hold up requests.
+        let service = Arc::clone(&self.service);
+        let publishing = tokio::task::spawn_blocking(move || service.publish(load));
+        let why = match timeout(self.loader.deadline, publishing).await {
+            Ok(Ok(Ok(revision))) => {
+                let before = self.files.replace(bundle.files);
+                let after = self.files.as_ref();
+                let last = before
+                    .zip(after)
+                    .map(|(before, after)| report::changes(&before, after));
+                let policies = bundle.policies.len();
+                let last = last.unwrap_or_default();
+                return self.published(revision, digest, &bundle.config, policies, last);
+            }
+            Ok(Ok(Err(error))) => error.to_string(),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the store does not answer".to_owned(),
+        };
+        self.again.try_again();
+        let fault = BundleDiagnostic::for_file(&Arc::from("<store>"), why);
+        self.faulty(&BundleError::one(fault), None)
+    }
+
+    fn published(
+        &mut self,
+        revision: u64,
+        digest: Arc<str>,
+        config: &Config,
+        policies: usize,
+        last: FileChanges,
+    ) -> ReloadOutcome {
+        self.failed = None;
+        self.again.done();
+        (self.on_publish)(config);
+        self.recorder.reload(ReloadResult::Applied);
+        tracing::info!(
+            revision,
+            %digest,
+            policies,
+            came = last.came.join(", "),
+            changed = last.changed.join(", "),
+            went = last.went.join(", "),
+            "the directory is in service"
+        );
+        self.set(|status| {
+            status.succeed();
+            status.digest = digest;
+            status.revision = revision;
+            status.last = last;
+        });
+        ReloadOutcome::Published(revision)
+    }
+
+    fn faulty(&mut self, faults: &BundleError, key: Option<Arc<str>>) -> ReloadOutcome {
+        self.failed = key;
+        self.recorder.reload(ReloadResult::Faulty);
+        let text: Arc<str> = Arc::from(faults.to_string());
+        let revision = self.status.borrow().revision;
+        tracing::error!(
+            revision,
+            faults = faults.count(),
+            "the directory has faults and is not loaded\n{text}"
+        );
+        self.set(|status| status.fail(text, faults));
+        ReloadOutcome::Faulty
+    }
+
+    /// Told once, however long it goes on; the status tells it all the while.
+    fn changing(&mut self, faults: &BundleError) -> ReloadOutcome {
+        let text: Arc<str> = Arc::from(faults.to_string());
+        if !std::mem::replace(&mut self.is_told_changing, true) {
+            self.recorder.reload(ReloadResult::Faulty);
+            let revision = self.status.borrow().revision;
+            tracing::warn!(
+                revision,
+                "the directory keeps changing and is not loaded until it rests"
+            );
+        }
+        self.set(|status| status.fail(text, faults));
+        ReloadOutcome::Changing
+    }
+
+    fn set(&self, change: impl FnOnce(&mut ReloadStatus)) {
+        self.status.send_modify(change);
+        self.note();
+    }
+
+    /// Tells the service, which tells operators.
+    fn note(&self) {
+        let status = self.status.borrow();
+        self.service.set_bundle_status(BundleStatus {
+            valid_at: status.last_success,
+            fault: status.fault.clone(),
+            revision: status.revision,
+            is_watched: status.is_watching,
+            last: status.last.clone(),
+        });
+    }
+
+    /// Watches the directory; `None`, and a warning, if the system will not.
+    fn watch(&mut self, changed: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
+        let started = start_watching(&self.loader.dir, changed);
+        let is_watching = started.is_ok();
+        self.set(|status| status.is_watching = is_watching);
+        let was_told = std::mem::replace(&mut self.is_told_unwatched, !is_watching);
+        if let Err(error) = &started
+            && !was_told
+        {
+            tracing::warn!(%error, "the system tells of no changes; they are looked for every few seconds");
+        }
+        started.ok()
+    }
+}
+
+impl Reloader {
+    /// A directory that was replaced by another of the same name has to be watched anew.
+    fn watch_again(&self, watcher: Option<&mut RecommendedWatcher>) {
+        let dir = std::path::absolute(&self.loader.dir);
+        if let (Some(watcher), Ok(dir)) = (watcher, dir) {
+            let result = watcher.watch(&dir, RecursiveMode::Recursive);
+            self.status.send_if_modified(|status| {
+                let was_watching = std::mem::replace(&mut status.is_watching, result.is_ok());
+                was_watching != status.is_watching
+            });
+            self.note();
+        }
+    }
+}
+
+impl ReloadStatus {
+    fn succeed(&mut self) {
+        self.last_success = SystemTime::now();
+        self.last_fault = None;
+        self.fault = None;
+        self.consecutive_failures = 0;
+    }
+
+    fn fail(&mut self, text: Arc<str>, faults: &BundleError) {
+        self.last_fault = Some(text);
+        self.consecutive_failures += 1;
+        self.fault = Some(BundleFailure {
+            at: SystemTime::now(),
+            told: report::faults(faults),
+            count: faults.count(),
+            attempts: self.consecutive_failures,
+        });
+    }
+}
+
+/// Logs what deserves a second look in a directory that goes into service.
+pub fn log_warnings(warnings: &[BundleDiagnostic]) {
+    for warning in warnings {
+        tracing::warn!(
+            file = %warning.file,
+            line = warning.line,
+            column = warning.column,
+            help = warning.help,
+            "{}",
+            warning.message
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests;

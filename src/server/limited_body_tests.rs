@@ -1,0 +1,151 @@
+use http_body::Body as _;
+use http_body_util::{BodyExt as _, StreamBody};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Code;
+
+use super::*;
+
+struct Fed {
+    body: LimitedBody,
+    kept: BodyPermitSlot,
+    load: Arc<ServerLoad>,
+    caller: Arc<Caller>,
+    bytes: mpsc::Sender<Result<Frame<Bytes>, Status>>,
+}
+
+fn fed(framing: Framing, body_ms: u32) -> Fed {
+    let limits = Limits {
+        bodies_mib: 1,
+        body_ms,
+        ..Limits::default()
+    };
+    let limits = Arc::new(ArcSwap::from_pointee(limits));
+    let load = Arc::new(ServerLoad::default());
+    let caller = Arc::new(Caller::local());
+    let (bytes, frames) = mpsc::channel(16);
+    let inner = Body::new(StreamBody::new(ReceiverStream::new(frames)));
+    let (body, kept) = LimitedBody::new(inner, Arc::clone(&caller), &limits, &load, framing);
+    Fed {
+        body,
+        kept,
+        load,
+        caller,
+        bytes,
+    }
+}
+
+impl Fed {
+    async fn send(&self, bytes: impl Into<Bytes>) {
+        let sent = self.bytes.send(Ok(Frame::data(bytes.into()))).await;
+        sent.expect("read");
+    }
+
+    async fn read(&mut self) -> Result<usize, Code> {
+        match self.body.frame().await {
+            None => Ok(0),
+            Some(Ok(frame)) => Ok(frame.data_ref().map_or(0, Bytes::len)),
+            Some(Err(status)) => Err(status.code()),
+        }
+    }
+}
+
+/// A message of gRPC with so many bytes.
+fn message(length: u8) -> Vec<u8> {
+    let mut bytes = vec![0, 0, 0, 0, length];
+    bytes.extend(vec![7; length.into()]);
+    bytes
+}
+
+#[tokio::test]
+async fn one_message_counts_until_it_is_answered() {
+    let mut fed = fed(Framing::Whole, 1_000);
+    fed.send(vec![1; 1_000]).await;
+    assert_eq!(fed.read().await, Ok(1_000));
+    assert_eq!(fed.load.body_bytes.get(), 1_000);
+    assert_eq!(fed.caller.held.bytes.get(), 1_000);
+    let (load, kept) = (Arc::clone(&fed.load), Arc::clone(&fed.kept));
+    drop(fed);
+    assert_eq!(load.body_bytes.get(), 1_000, "not answered yet");
+    drop(kept);
+    assert_eq!(load.body_bytes.get(), 0);
+}
+
+#[tokio::test]
+async fn messages_of_a_stream_count_until_the_next_is_asked_for() {
+    let mut fed = fed(Framing::Messages, 1_000);
+    let mut bytes = message(100);
+    bytes.extend(&message(200)[..55]);
+    fed.send(bytes).await;
+    assert_eq!(fed.read().await, Ok(160));
+    assert_eq!(fed.load.body_bytes.get(), 160);
+    fed.send(message(200)[55..].to_vec()).await;
+    assert_eq!(fed.read().await, Ok(150));
+    assert_eq!(fed.load.body_bytes.get(), 205, "the second alone");
+    fed.send(message(0)).await;
+    assert_eq!(fed.read().await, Ok(5));
+    assert_eq!(fed.load.body_bytes.get(), 5);
+    drop(fed.bytes);
+    assert!(fed.body.frame().await.is_none());
+    assert_eq!(fed.load.body_bytes.get(), 0);
+}
+
+#[tokio::test]
+async fn bytes_beyond_the_budget_are_refused() {
+    let mut fed = fed(Framing::Whole, 1_000);
+    fed.send(vec![0; 1 << 20]).await;
+    assert_eq!(fed.read().await, Ok(1 << 20));
+    fed.send(vec![0]).await;
+    assert_eq!(fed.read().await, Err(Code::ResourceExhausted));
+    assert_eq!(fed.load.turned_away().bodies, 1);
+}
+
+#[tokio::test]
+async fn a_message_that_dribbles_ends() {
+    for framing in [Framing::Whole, Framing::Messages] {
+        let mut fed = fed(framing, 200);
+        fed.send(message(200)[..10].to_vec()).await;
+        assert_eq!(fed.read().await, Ok(10));
+        let begun = Instant::now();
+        let mut end = Ok(0);
+        for byte in 0..100 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            let late = tokio::time::timeout(Duration::from_millis(30), fed.read()).await;
+            if let Ok(read) = late {
+                end = read;
+                if end.is_err() {
+                    break;
+                }
+            }
+            fed.send(vec![byte]).await;
+        }
+        assert_eq!(end, Err(Code::DeadlineExceeded), "{framing:?}");
+        assert!(begun.elapsed() <= Duration::from_millis(1_000));
+        assert_eq!(fed.load.turned_away().late_bodies, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_stream_may_be_silent_between_messages() {
+    let mut fed = fed(Framing::Messages, 50);
+    fed.send(message(10)).await;
+    assert_eq!(fed.read().await, Ok(15));
+    let silent = tokio::time::timeout(Duration::from_millis(200), fed.read()).await;
+    assert!(silent.is_err(), "it waits");
+    assert!(!fed.body.is_end_stream());
+}
+
+#[test]
+fn where_a_message_ends_does_not_depend_on_the_pieces() {
+    let mut bytes = message(3);
+    bytes.extend(message(0));
+    bytes.extend(&message(9)[..8]);
+    for size in 1..bytes.len() {
+        let mut position = StreamPosition::default();
+        for piece in bytes.chunks(size) {
+            position.advance(piece);
+        }
+        assert_eq!(position.partial, 8, "in pieces of {size}");
+        assert_eq!(position.missing, 6, "in pieces of {size}");
+    }
+}

@@ -1,0 +1,167 @@
+//! From the configuration to callers, and what of it a reload may change.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::authn::authenticate::{Authenticator, CallerCredentials, TokenDigest};
+use crate::authn::caller::{Caller, Rights, Rpc, RpcSet};
+use crate::authn::capacity::CallerUsage;
+use crate::authn::certificate::PeerName;
+use crate::authn::reloadable_authenticator::ReloadableAuthenticator;
+use crate::config::Config;
+use crate::config::agentgateway::AgentgatewayConfig;
+use crate::config::callers::{CallerConfig, RightsConfig, RpcSelector, parse_sha256};
+use crate::config::envoy::EnvoyConfig;
+use crate::config::limits::Limits;
+
+/// The parts of a running server that a reload swaps.
+#[derive(Clone)]
+pub struct ReloadableConfig {
+    /// Who may ask.
+    pub doorkeeper: Arc<ReloadableAuthenticator>,
+    /// The limits.
+    pub limits: Arc<ArcSwap<Limits>>,
+    /// How requests that Envoy asks about are read.
+    pub envoy: Arc<ArcSwap<EnvoyConfig>>,
+    /// How agentgateway's `ExtMcp` is read.
+    pub ext_mcp: Arc<ArcSwap<AgentgatewayConfig>>,
+}
+
+impl ReloadableConfig {
+    /// The doors of a server that starts with this configuration. Without callers everyone who can
+    /// reach it is the local caller: `Config` allows that on loopback and Unix sockets only.
+    pub fn open(config: &Config) -> Self {
+        let authenticator = match config.callers.as_slice() {
+            [] => local(config),
+            _ => authenticator(config),
+        };
+        Self {
+            doorkeeper: Arc::new(ReloadableAuthenticator::new(authenticator)),
+            limits: Arc::new(ArcSwap::from_pointee(config.limits.clone())),
+            envoy: Arc::new(ArcSwap::from_pointee(config.envoy.clone())),
+            ext_mcp: Arc::new(ArcSwap::from_pointee(config.ext_mcp.clone())),
+        }
+    }
+
+    /// Puts the callers and limits of a reloaded configuration in force.
+    ///
+    /// Once callers are configured, taking all of them away lets nobody in: only a restart opens the
+    /// server to everyone on its machine.
+    pub fn apply(&self, config: &Config) {
+        self.limits.store(Arc::new(config.limits.clone()));
+        self.envoy.store(Arc::new(config.envoy.clone()));
+        self.ext_mcp.store(Arc::new(config.ext_mcp.clone()));
+        let is_local = config.callers.is_empty() && self.doorkeeper.current().is_local();
+        self.doorkeeper.replace(match is_local {
+            true => local(config),
+            false => authenticator(config),
+        });
+    }
+}
+
+/// Takes everyone for the local caller, of whom only the configuration as a whole demands something.
+pub fn local(config: &Config) -> Authenticator {
+    let mut caller = Caller::local();
+    caller.rights.require_delegation = config.require_delegation;
+    Authenticator::local(caller)
+}
+
+fn authenticator(config: &Config) -> Authenticator {
+    Authenticator::new(config.callers.iter().map(|entry| {
+        let demanded = entry.require_delegation;
+        let caller = Caller {
+            id: Arc::from(entry.id.as_str()),
+            rights: rights(&entry.rights, demanded.unwrap_or(config.require_delegation)),
+            toolhive_agent: entry.toolhive_agent.as_deref().map(Arc::from),
+            held: CallerUsage::default(),
+        };
+        (caller, credentials(entry))
+    }))
+}
+
+fn rights(entry: &RightsConfig, require_delegation: bool) -> Rights {
+    Rights {
+        require_delegation,
+        rpcs: entry
+            .rpcs
+            .iter()
+            .flat_map(|name| rpcs(*name))
+            .copied()
+            .collect::<RpcSet>(),
+        assert_identity: entry.assert_identity,
+        assert_delegation: entry.assert_delegation,
+        assert_claims: entry.assert_claims,
+        vouch_sessions: entry.vouch_sessions,
+        people_in_person: entry.people_in_person,
+        assert_properties: entry.assert_properties,
+        explain: entry.explain,
+    }
+}
+
+fn rpcs(name: RpcSelector) -> &'static [Rpc] {
+    match name {
+        RpcSelector::Authorization => &Rpc::AUTHORIZATION,
+        RpcSelector::Control => &Rpc::CONTROL,
+        RpcSelector::Authorize => &[Rpc::Authorize],
+        RpcSelector::AuthorizeBatch => &[Rpc::AuthorizeBatch],
+        RpcSelector::AuthorizeStream => &[Rpc::AuthorizeStream],
+        RpcSelector::FilterTools => &[Rpc::FilterTools],
+        RpcSelector::IsAuthorized => &[Rpc::IsAuthorized],
+        RpcSelector::PutEntity => &[Rpc::PutEntity],
+        RpcSelector::GetEntity => &[Rpc::GetEntity],
+        RpcSelector::ListEntities => &[Rpc::ListEntities],
+        RpcSelector::DeleteEntity => &[Rpc::DeleteEntity],
+        RpcSelector::RegisterTool => &[Rpc::RegisterTool],
+        RpcSelector::PinTool => &[Rpc::PinTool],
+        RpcSelector::GrantDelegation => &[Rpc::GrantDelegation],
+        RpcSelector::NarrowDelegation => &[Rpc::NarrowDelegation],
+        RpcSelector::RevokeDelegation => &[Rpc::RevokeDelegation],
+        RpcSelector::ListDelegations => &[Rpc::ListDelegations],
+        RpcSelector::OpenTask => &[Rpc::OpenTask],
+        RpcSelector::AdvanceTask => &[Rpc::AdvanceTask],
+        RpcSelector::CloseTask => &[Rpc::CloseTask],
+        RpcSelector::ListTasks => &[Rpc::ListTasks],
+        RpcSelector::RequestApproval => &[Rpc::RequestApproval],
+        RpcSelector::ApproveCall => &[Rpc::ApproveCall],
+        RpcSelector::RejectCall => &[Rpc::RejectCall],
+        RpcSelector::ListApprovals => &[Rpc::ListApprovals],
+        RpcSelector::WatchApprovals => &[Rpc::WatchApprovals],
+        RpcSelector::EndSession => &[Rpc::EndSession],
+        RpcSelector::StopEntity => &[Rpc::StopEntity],
+        RpcSelector::ResumeEntity => &[Rpc::ResumeEntity],
+        RpcSelector::RepairClock => &[Rpc::RepairClock],
+        RpcSelector::GetStatus => &[Rpc::GetStatus],
+        RpcSelector::WatchChanges => &[Rpc::WatchChanges],
+        RpcSelector::ExtAuthzCheck => &[Rpc::ExtAuthzCheck],
+        RpcSelector::ExtProcProcess => &[Rpc::ExtProcProcess],
+        RpcSelector::ExtMcpCheck => &[Rpc::ExtMcpCheck],
+        RpcSelector::AuthzenEvaluation => &[Rpc::AuthzenEvaluation],
+        RpcSelector::AuthzenSearch => &[Rpc::AuthzenSearch],
+        RpcSelector::ToolhiveDecision => &[Rpc::ToolhiveDecision],
+    }
+}
+
+fn credentials(entry: &CallerConfig) -> CallerCredentials {
+    let spiffe = entry.spiffe.iter().map(|id| PeerName::Uri(id.clone()));
+    let sans = entry
+        .tls_san
+        .iter()
+        .filter_map(|name| match name.split_once(':')? {
+            ("dns", host) => Some(PeerName::Dns(host.to_ascii_lowercase())),
+            ("uri", uri) => Some(PeerName::Uri(uri.to_owned())),
+            _ => None,
+        });
+    CallerCredentials {
+        tokens: entry
+            .token_sha256
+            .iter()
+            .filter_map(|digest| parse_sha256(digest).map(TokenDigest::from_bytes))
+            .collect(),
+        names: spiffe.chain(sans).collect(),
+    }
+}
+
+#[cfg(test)]
+#[path = "reloadable_tests.rs"]
+mod tests;

@@ -1,0 +1,121 @@
+//! Questions of either kind, calls and Cedar's own: one, or several in one go, which are decided from one generation.
+
+use std::sync::Arc;
+
+use crate::domain::decide::verdict::{Decision, Verdict};
+use crate::domain::request::call_context::CallContext;
+use crate::service::deadline::ServiceError;
+use crate::service::decisions::{
+    ParcRequest, PendingResponse, Progress, RequestMeta, Response, Service,
+};
+use crate::service::generation::Generation;
+
+/// One question.
+#[derive(Debug, Clone)]
+pub enum BatchItem {
+    /// Cedar's own.
+    Cedar(Box<ParcRequest>),
+    /// Whether a call may be made.
+    Call(Box<CallContext>),
+    /// The same, and where the call lacks arguments that its tool requires, whether the tool is shown in lists.
+    CallOrEntry(Box<CallContext>),
+}
+
+/// A question that is answered, or waits for what it used up to be written.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are answers; a box would be an allocation for each"
+)]
+enum BatchProgress<'a> {
+    Ready(Response<Verdict>),
+    Pending(PendingResponse<'a>, Box<CallContext>),
+}
+
+impl Service {
+    /// Decides one.
+    pub async fn decide_item(
+        &self,
+        ask: RequestMeta<'_>,
+        question: BatchItem,
+    ) -> Result<Response<Verdict>, ServiceError> {
+        let generation = self.live().ok_or(ServiceError::NotReady)?;
+        let begun = self.start_item(ask, generation, question)?;
+        self.finish_item(begun).await
+    }
+
+    /// Decides several, in order: with what those before it left behind, until there is an answer of the outcome
+    /// `until`. A question that could not be read counts as a deny, and its error stands for its answer.
+    pub async fn decide_batch<E>(
+        &self,
+        ask: RequestMeta<'_>,
+        questions: impl Iterator<Item = Result<BatchItem, E>>,
+        until: Option<Decision>,
+    ) -> Result<Vec<Result<Response<Verdict>, E>>, ServiceError> {
+        let generation = self.live().ok_or(ServiceError::NotReady)?;
+        let mut begun = Vec::new();
+        for question in questions {
+            ask.deadline.check()?;
+            let one = match question {
+                Err(error) => Err(error),
+                Ok(question) => {
+                    let one = self.start_item(ask, Arc::clone(&generation), question)?;
+                    Ok(match until {
+                        // Whether this is the last one is not known before it is answered.
+                        Some(_) => BatchProgress::Ready(self.finish_item(one).await?),
+                        None => one,
+                    })
+                }
+            };
+            let is_last = until.is_some_and(|until| match &one {
+                Ok(BatchProgress::Ready(answer)) => answer.value.outcome == until,
+                Ok(BatchProgress::Pending(..)) => false,
+                Err(_) => until == Decision::Deny,
+            });
+            begun.push(one);
+            if is_last {
+                break;
+            }
+        }
+        let mut answers = Vec::with_capacity(begun.len());
+        for one in begun {
+            answers.push(match one {
+                Ok(one) => Ok(self.finish_item(one).await?),
+                Err(error) => Err(error),
+            });
+        }
+        Ok(answers)
+    }
+
+    fn start_item<'a>(
+        &self,
+        ask: RequestMeta<'a>,
+        generation: Arc<Generation>,
+        question: BatchItem,
+    ) -> Result<BatchProgress<'a>, ServiceError> {
+        let pending = self.start(ask, generation);
+        let call = match question {
+            BatchItem::Cedar(question) => {
+                return Ok(BatchProgress::Ready(self.answer(&pending, &question)));
+            }
+            BatchItem::CallOrEntry(call) => match self.entry_from(&pending, &call)? {
+                Some(answer) => return Ok(BatchProgress::Ready(answer)),
+                None => call,
+            },
+            BatchItem::Call(call) => call,
+        };
+        Ok(match self.begin(pending, &call, None) {
+            Progress::Ready(answer) => BatchProgress::Ready(answer),
+            Progress::Pending(later) => BatchProgress::Pending(later, call),
+        })
+    }
+
+    async fn finish_item(
+        &self,
+        begun: BatchProgress<'_>,
+    ) -> Result<Response<Verdict>, ServiceError> {
+        match begun {
+            BatchProgress::Ready(answer) => Ok(answer),
+            BatchProgress::Pending(later, call) => self.finish(later, &call).await,
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! What one call carries beside its session, and what is known of that.
+//!
+//! Nothing here is verified: what does not hold denies in the decision, and then it does not matter what was looked at.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use callgate_engine::Snapshot;
+use callgate_engine::cedar::EntityUID;
+use smol_str::SmolStr;
+
+use crate::domain::authority::chain::resolve_chain;
+use crate::domain::authority::delegation::Delegation;
+use crate::domain::authority::labels::{CarriedLabels, LabelCarrierRef, union};
+use crate::domain::authority::state::Authority;
+use crate::domain::authority::task::Task;
+use crate::domain::request::call_context::CallContext;
+use crate::domain::schema::TYPES;
+use crate::store::carrier_labels::{CarrierLabels, LabelCapacityError, LabelWindow};
+use crate::store::store::StoreWrite;
+
+/// The facts that show labels beside those of the session.
+const LABEL_ATTRIBUTES: [&str; 4] = ["labels", "task", "delegation", "recent"];
+
+/// What one call carries.
+#[derive(Debug, Clone)]
+pub struct CallCarriers<'c> {
+    subject: &'c EntityUID,
+    /// On whose behalf everything happens, if somebody else's.
+    root: Option<&'c EntityUID>,
+    /// Those between root and subject, as the call says.
+    actors: &'c [EntityUID],
+    /// The stored delegations of its chain, the root's first.
+    delegations: Vec<&'c Delegation>,
+    task: Option<&'c Task>,
+    is_session_vouched: bool,
+}
+
+impl<'c> CallCarriers<'c> {
+    /// What a call says that it carries, and what is known here of that.
+    pub fn of(authority: &'c Authority, call: &'c CallContext) -> Self {
+        let delegation = call.delegation.as_ref();
+        let last = delegation.and_then(|it| authority.delegations.get(it.delegation_ids.last()?));
+        let delegations = last.and_then(|last| resolve_chain(authority, last).ok());
+        let delegations = delegations.unwrap_or_default();
+        let root = match delegations.first() {
+            Some(first) => Some(&first.from),
+            None => delegation.and_then(|it| it.root.as_ref()),
+        };
+        let is_party = |uid: &&EntityUID| {
+            let ty = uid.entity_type();
+            *ty == TYPES.user || *ty == TYPES.agent
+        };
+        let actors = delegation.map_or(&[] as &[_], |it| &it.actors);
+        let task = call.workflow.task_id.as_ref();
+        Self {
+            subject: &call.subject.entity,
+            root: root.filter(is_party),
+            actors: if delegations.is_empty() { actors } else { &[] },
+            delegations,
+            task: task.and_then(|id| authority.tasks.get(id).map(Arc::as_ref)),
+            is_session_vouched: call.workflow.session_id.is_some()
+                && call.workflow.is_session_vouched,
+        }
+    }
+
+    /// On whose behalf everything happens, if somebody else's.
+    pub fn root(&self) -> Option<&'c EntityUID> {
+        self.root
+    }
+
+    /// What earlier calls have brought into any of it. Where no policy could see it, nobody looks.
+    pub fn look(
+        &self,
+        memory: &CarrierLabels,
+        snapshot: &Snapshot,
+        now: SystemTime,
+    ) -> CarriedLabels {
+        let is_seen = || {
+            LABEL_ATTRIBUTES
+                .iter()
+                .any(|name| snapshot.reads_context(name))
+        };
+        if memory.is_empty() || !is_seen() {
+            return CarriedLabels::default();
+        }
+        self.known(memory, now)
+    }
+
+    fn known(&self, memory: &CarrierLabels, now: SystemTime) -> CarriedLabels {
+        let task = self.task.map(|task| LabelCarrierRef::Task(&task.id));
+        let delegations = self.delegations.iter();
+        let delegations = delegations
+            .filter_map(|delegation| memory.of(LabelCarrierRef::Delegation(&delegation.id)));
+        let recent = self.pairs().filter_map(|(actor, root)| {
+            let counts = self.counts(actor);
+            memory.lately(actor, root, counts, now)
+        });
+        CarriedLabels {
+            task: task.and_then(|task| memory.of(task)),
+            delegation: union(delegations),
+            recent: union(recent),
+        }
+    }
+
+    /// Adds what the call brings to all of it. Returns what has to be written before the answer.
+    pub fn bring(
+        &self,
+        memory: &CarrierLabels,
+        labels: &[SmolStr],
+        now: SystemTime,
+    ) -> Result<Vec<StoreWrite>, LabelCapacityError> {
+        let mut writes = Vec::new();
+        if labels.is_empty() {
+            return Ok(writes);
+        }
+        let task = self.task.map(|task| LabelCarrierRef::Task(&task.id));
+        let delegations = self.delegations.iter();
+        let delegations = delegations.map(|delegation| LabelCarrierRef::Delegation(&delegation.id));
+        for carrier in task.into_iter().chain(delegations) {
+            writes.extend(memory.bring(carrier, labels, false, now)?);
+        }
+        for (actor, root) in self.pairs() {
+            let pair = LabelCarrierRef::Pair { actor, root };
+            // Which conversation of a lender this comes back to, nobody says.
+            let is_own = actor == self.subject;
+            let is_loose = !is_own || (self.task.is_none() && !self.is_session_vouched);
+            writes.extend(memory.bring(pair, labels, is_loose, now)?);
+        }
+        Ok(writes)
+    }
+
+    /// Which of the labels of one of those who act count. A session whose name a client can choose sheds nothing. A task,
+    /// which Callgate has issued, and a session that is vouched for begin anew; but what was brought outside of any, or
+    /// came back from an agent that was lent to, may well belong to them. What a lender has read counts in any case:
+    /// which of it made the lender lend, nobody says.
+    fn counts(&self, actor: &EntityUID) -> LabelWindow {
+        match self.task {
+            _ if actor != self.subject => LabelWindow::All,
+            Some(task) => LabelWindow::UnattributedSince(task.opened_at),
+            None if self.is_session_vouched => {
+                LabelWindow::UnattributedSince(SystemTime::UNIX_EPOCH)
+            }
+            None => LabelWindow::All,
+        }
+    }
+
+    /// Everyone who acts, with whoever it is for: the subject, those through whom it was lent, and a root that is an agent.
+    fn pairs(&self) -> impl Iterator<Item = (&'c EntityUID, Option<&'c EntityUID>)> {
+        let lent = self.delegations.iter().map(|delegation| &delegation.to);
+        let between = self.actors.iter().chain(lent);
+        let between = between.filter(|actor| *actor != self.subject);
+        let acting = std::iter::once(self.subject).chain(between);
+        let root = self.root;
+        let agent = root.filter(|root| *root.entity_type() == TYPES.agent);
+        let alone = agent.map(|agent| (agent, None));
+        acting.map(move |actor| (actor, root)).chain(alone)
+    }
+}
+
+#[cfg(test)]
+#[path = "call_carriers_tests.rs"]
+mod tests;

@@ -1,0 +1,315 @@
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::authority::scope::Scope;
+use crate::domain::request::call_context::{
+    ActorChain, Initiator, Operation, OperationKind, Subject,
+};
+use crate::domain::schema::{AccessLevel, entity};
+
+fn at(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000 + seconds)
+}
+
+fn agent(name: &str) -> EntityUID {
+    entity(&TYPES.agent, name)
+}
+
+fn person(name: &str) -> EntityUID {
+    entity(&TYPES.user, name)
+}
+
+fn grant(id: &str, from: EntityUID, to: &str, parent: Option<&str>) -> Delegation {
+    Delegation {
+        id: id.into(),
+        from,
+        to: agent(to),
+        scope: Scope {
+            tools: Vec::new(),
+            servers: Vec::new(),
+            groups: Vec::new(),
+            access: AccessLevel::Write,
+            targets: Vec::new(),
+        },
+        task: None,
+        parent: parent.map(SmolStr::new),
+        max_redelegations: u32::from(parent.is_none()),
+        not_before: at(0),
+        expires_at: at(100_000),
+        revoked_at: None,
+        created_at: at(0),
+    }
+}
+
+fn task(id: &str, opened_at: u64) -> Task {
+    Task {
+        id: id.into(),
+        agent: agent("a"),
+        person: person("sam"),
+        purpose: "work".into(),
+        scope: None,
+        terms: Default::default(),
+        call_budget: None,
+        steps: Vec::new(),
+        at_step: 0,
+        opened_at: at(opened_at),
+        deadline: at(100_000),
+        closed_at: None,
+    }
+}
+
+/// Two tasks, and what Sam lent to `a`, which lent it on to `b`.
+fn authority() -> Authority {
+    let mut authority = Authority::default();
+    for task in [task("t1", 0), task("t2", 500)] {
+        authority.tasks.insert_mut(task.id.clone(), Arc::new(task));
+    }
+    for delegation in [
+        grant("g1", person("sam"), "a", None),
+        grant("g2", agent("a"), "b", Some("g1")),
+    ] {
+        let id = delegation.id.clone();
+        authority.delegations.insert_mut(id, Arc::new(delegation));
+    }
+    authority
+}
+
+fn call(subject: EntityUID) -> CallContext {
+    let kind = OperationKind::ListTools;
+    let operation = Operation::new(Initiator::Client, "s", kind);
+    CallContext::new(Subject::verified(subject, "jwt"), operation)
+}
+
+fn for_sam(subject: EntityUID) -> CallContext {
+    CallContext {
+        delegation: Some(ActorChain::verified_from(person("sam"))),
+        ..call(subject)
+    }
+}
+
+fn under(delegation: &str, subject: &str) -> CallContext {
+    CallContext {
+        delegation: Some(ActorChain::from_delegation_ids(vec![delegation.into()])),
+        ..call(agent(subject))
+    }
+}
+
+fn in_task(mut call: CallContext, task: &str) -> CallContext {
+    call.workflow.task_id = Some(task.into());
+    call
+}
+
+fn in_session(mut call: CallContext, is_vouched: bool) -> CallContext {
+    call.workflow.session_id = Some("s1".into());
+    call.workflow.is_session_vouched = is_vouched;
+    call
+}
+
+/// Everything that a call sees beside its session. Without policies everything is looked at.
+fn seen(
+    memory: &CarrierLabels,
+    authority: &Authority,
+    call: &CallContext,
+    now: u64,
+) -> BTreeSet<SmolStr> {
+    let carried = CallCarriers::of(authority, call).known(memory, at(now));
+    let labels = carried
+        .parts()
+        .flat_map(|part| part.items().iter().cloned());
+    labels.collect()
+}
+
+fn added_labels(
+    memory: &CarrierLabels,
+    authority: &Authority,
+    call: &CallContext,
+    label: &str,
+    now: u64,
+) {
+    let carriers = CallCarriers::of(authority, call);
+    carriers.bring(memory, &[label.into()], at(now)).unwrap();
+}
+
+/// What `second` sees at 1,000 s after `first` has brought a label at 900 s.
+fn passes(first: &CallContext, second: &CallContext) -> bool {
+    let (memory, authority) = (
+        CarrierLabels::new(100, Duration::from_secs(3_600)),
+        authority(),
+    );
+    added_labels(&memory, &authority, first, "x", 900);
+    !seen(&memory, &authority, second, 1_000).is_empty()
+}
+
+#[test]
+fn another_name_of_a_session_sheds_nothing() {
+    let plain = || for_sam(agent("a"));
+    assert!(passes(&plain(), &plain()));
+    assert!(passes(&in_session(plain(), false), &plain()));
+    assert!(passes(&plain(), &in_session(plain(), false)));
+    // Not even one that somebody vouches for sheds what was read outside of any such session.
+    assert!(passes(&plain(), &in_session(plain(), true)));
+    assert!(passes(&in_session(plain(), true), &plain()));
+    // What was read inside of one stays there.
+    assert!(!passes(
+        &in_session(plain(), true),
+        &in_session(plain(), true)
+    ));
+    // To vouch for no name vouches for nothing.
+    let mut nameless = in_session(plain(), true);
+    nameless.workflow.session_id = None;
+    assert!(passes(&plain(), &nameless));
+}
+
+#[test]
+fn others_are_not_concerned() {
+    let plain = || for_sam(agent("a"));
+    assert!(!passes(&plain(), &for_sam(agent("c"))));
+    let mut for_kim = plain();
+    for_kim.delegation = Some(ActorChain::verified_from(person("kim")));
+    assert!(!passes(&plain(), &for_kim));
+    assert!(!passes(&plain(), &call(agent("a"))));
+    assert!(passes(&call(agent("a")), &call(agent("a"))));
+    assert!(passes(&call(person("sam")), &call(person("sam"))));
+}
+
+#[test]
+fn a_task_begins_anew_and_does_not_hide_what_is_read_beside_it() {
+    let plain = || for_sam(agent("a"));
+    assert!(passes(&in_task(plain(), "t1"), &in_task(plain(), "t1")));
+    assert!(!passes(&in_task(plain(), "t1"), &in_task(plain(), "t2")));
+    assert!(passes(&in_task(plain(), "t1"), &plain()));
+    // Leaving the task's name out, and naming it afterwards, helps nobody.
+    assert!(passes(&plain(), &in_task(plain(), "t1")));
+    let (memory, authority) = (
+        CarrierLabels::new(100, Duration::from_secs(3_600)),
+        authority(),
+    );
+    added_labels(&memory, &authority, &plain(), "x", 499);
+    let opened_later = in_task(plain(), "t2");
+    assert!(seen(&memory, &authority, &opened_later, 501).is_empty());
+    added_labels(&memory, &authority, &plain(), "x", 500);
+    assert!(!seen(&memory, &authority, &opened_later, 501).is_empty());
+}
+
+#[test]
+fn those_it_was_lent_to_know_what_was_read_and_so_do_those_who_lent() {
+    let (lender, borrower) = (under("g1", "a"), under("g2", "b"));
+    assert!(passes(&lender, &borrower));
+    assert!(passes(&borrower, &lender));
+    // What the lender reads without naming the delegation is read for the same person.
+    assert!(passes(&for_sam(agent("a")), &borrower));
+    // Neither a session of its own nor a task of its own parts the one from the other.
+    assert!(passes(&lender, &in_session(borrower.clone(), true)));
+    let (lending, lent) = (for_sam(agent("a")), {
+        let mut asserted = for_sam(agent("b"));
+        if let Some(delegation) = &mut asserted.delegation {
+            delegation.actors = vec![agent("a")];
+        }
+        asserted
+    });
+    for (one, other) in [(&lending, &lent), (&lent, &lending)] {
+        let sessions = [one, other].map(|it| in_session(it.clone(), true));
+        assert!(passes(&sessions[0], &sessions[1]));
+        let tasks = (in_task(one.clone(), "t1"), in_task(other.clone(), "t2"));
+        assert!(passes(&tasks.0, &tasks.1));
+    }
+    let mut asserted = for_sam(agent("b"));
+    if let Some(delegation) = &mut asserted.delegation {
+        delegation.actors = vec![agent("a")];
+    }
+    assert!(passes(&for_sam(agent("a")), &asserted));
+    assert!(passes(&asserted, &for_sam(agent("a"))));
+    // An agent that lends its own authority has worked by itself before.
+    let mut of_agent = call(agent("b"));
+    of_agent.delegation = Some(ActorChain::verified_from(agent("a")));
+    assert!(passes(&call(agent("a")), &of_agent));
+}
+
+#[test]
+fn who_is_no_party_is_no_root() {
+    let mut odd = call(agent("a"));
+    odd.delegation = Some(ActorChain::verified_from(entity(&TYPES.tool, "s/t")));
+    assert_eq!(CallCarriers::of(&authority(), &odd).root(), None);
+    assert_eq!(
+        CallCarriers::of(&authority(), &under("unknown", "a")).root(),
+        None
+    );
+    let authority = authority();
+    let known = under("g2", "b");
+    let carriers = CallCarriers::of(&authority, &known);
+    assert_eq!(carriers.root(), Some(&person("sam")));
+}
+
+/// What of a made-up call can be shared with another.
+fn shared(it: &Made) -> BTreeSet<&'static str> {
+    let who: &[&'static str] = match it.who {
+        0 => &["a for sam"],
+        1 => &["a for sam", "g1"],
+        _ => &["a for sam", "b for sam", "g1", "g2"],
+    };
+    who.iter().copied().chain(it.task).collect()
+}
+
+#[derive(Debug, Clone)]
+struct Made {
+    who: usize,
+    task: Option<&'static str>,
+    label: usize,
+}
+
+impl Made {
+    fn pair(&self) -> &'static str {
+        match self.who {
+            2 => "b for sam",
+            _ => "a for sam",
+        }
+    }
+
+    fn call(&self) -> CallContext {
+        let call = match self.who {
+            0 => for_sam(agent("a")),
+            1 => under("g1", "a"),
+            _ => under("g2", "b"),
+        };
+        match self.task {
+            Some(task) => in_task(call, task),
+            None => call,
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
+
+    /// A call sees what every earlier call brought with which it shares a carrier that counts for it.
+    #[test]
+    fn what_is_shared_is_seen(calls in proptest::collection::vec(
+        (0..3usize, prop_oneof![Just(None), Just(Some("t1")), Just(Some("t2"))], 0..9usize),
+        1..20,
+    )) {
+        let (memory, authority) = (CarrierLabels::new(100, Duration::from_secs(3_600)), authority());
+        let mut earlier: Vec<Made> = Vec::new();
+        for (step, (who, task, label)) in calls.into_iter().enumerate() {
+            let made = Made { who, task, label };
+            let (call, now) = (made.call(), 900 + step as u64);
+            let seen = seen(&memory, &authority, &call, now);
+            for before in &earlier {
+                let (theirs, own) = (shared(before), shared(&made));
+                // In a task, who acts counts for what it has not read in another.
+                let counts = |name: &&str| {
+                    let is_pair = name.ends_with(" for sam");
+                    let is_own = *name == made.pair() && *name == before.pair();
+                    !is_pair || !is_own || made.task.is_none() || before.task.is_none()
+                };
+                if theirs.intersection(&own).any(counts) {
+                    prop_assert!(seen.contains(before.label.to_string().as_str()), "{made:?} {before:?}");
+                }
+            }
+            added_labels(&memory, &authority, &call, &made.label.to_string(), now);
+            earlier.push(made);
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Which mapped claims tokens lack, told once each.
+//!
+//! A name that is spelled wrongly in `[[claims.groups]]` gives nobody a group and is no error: without a word about it
+//! nobody would know why a call is denied.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::{Map, Value as Json};
+
+use crate::config::claims::ClaimMapping;
+use crate::domain::request::call_context::CallContext;
+use crate::domain::request::claims;
+
+/// The mapped claims of one load of a directory, each with whether it was told of.
+#[derive(Debug, Default)]
+pub struct ClaimWarnings {
+    told: Vec<AtomicBool>,
+}
+
+impl ClaimWarnings {
+    /// None was told of.
+    pub fn of(mapping: &ClaimMapping) -> Self {
+        Self {
+            told: mapping.named().map(|_| AtomicBool::new(false)).collect(),
+        }
+    }
+
+    /// Logs every mapped claim that the token of a call lacks, if it is the first that does.
+    pub fn tell(&self, mapping: &ClaimMapping, call: &CallContext, caller: &str) {
+        let Some(token) = token_of(call) else {
+            return;
+        };
+        for ((field, name), told) in mapping.named().zip(&self.told) {
+            if !told.load(Ordering::Relaxed)
+                && claims::find(token, name).is_none()
+                && !told.swap(true, Ordering::Relaxed)
+            {
+                tracing::warn!(
+                    caller,
+                    field,
+                    claim = name,
+                    "a token has no claim of the name that `[[claims]]` maps; told once, look whether the name is right"
+                );
+            }
+        }
+    }
+}
+
+/// The claims of the token as a whole: those about the root, or about a subject that acts for nobody. What is claimed
+/// about an actor alone may well lack most of them.
+fn token_of(call: &CallContext) -> Option<&Map<String, Json>> {
+    let token = match &call.delegation {
+        Some(delegation) => delegation.root_claims()?,
+        None => &call.subject.claims,
+    };
+    (!token.is_empty()).then_some(token)
+}
+
+#[cfg(test)]
+#[path = "claim_warnings_tests.rs"]
+mod tests;

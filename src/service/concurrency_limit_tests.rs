@@ -1,0 +1,79 @@
+use super::*;
+
+const GIVEN: Duration = Duration::from_millis(500);
+const CONFIGURED: usize = 1_000;
+
+/// Windows of requests that each have waited so long, so many under way.
+fn windows(
+    pressure: &ConcurrencyLimit,
+    from: u64,
+    count: u64,
+    waited_ms: u64,
+    under_way: usize,
+) -> u64 {
+    for window in from..from + count {
+        let now = WINDOW * u32::try_from(window).expect("few");
+        for _ in 0..SAMPLES {
+            let waited = Duration::from_millis(waited_ms);
+            pressure.ended_at(now, waited, GIVEN, under_way, CONFIGURED);
+        }
+    }
+    from + count
+}
+
+#[test]
+fn what_is_configured_holds_while_nobody_waits() {
+    let pressure = ConcurrencyLimit::default();
+    windows(&pressure, 0, 20, 1, 900);
+    assert_eq!(pressure.limit(CONFIGURED), CONFIGURED);
+    assert!(!pressure.is_reduced(CONFIGURED));
+}
+
+#[test]
+fn the_limit_falls_below_what_waits_and_rises_again() {
+    let pressure = ConcurrencyLimit::default();
+    let now = windows(&pressure, 0, 2, 200, 400);
+    // Two windows: seven tenths of what was under way, twice.
+    assert_eq!(pressure.limit(CONFIGURED), 196);
+    assert!(pressure.is_reduced(CONFIGURED));
+    let now = windows(&pressure, now, 1, 1, 196);
+    assert_eq!(pressure.limit(CONFIGURED), 220, "an eighth more");
+    windows(&pressure, now, 60, 1, 208);
+    assert!(!pressure.is_reduced(CONFIGURED), "it is over");
+}
+
+#[test]
+fn some_are_always_let_in() {
+    let pressure = ConcurrencyLimit::default();
+    windows(&pressure, 0, 100, 10_000, 2);
+    assert_eq!(pressure.limit(CONFIGURED), MIN_LIMIT);
+    assert_eq!(pressure.limit(2), 2, "never more than configured");
+}
+
+#[test]
+fn a_few_requests_prove_nothing() {
+    let pressure = ConcurrencyLimit::default();
+    for _ in 1..SAMPLES {
+        pressure.ended_at(WINDOW * 3, GIVEN, GIVEN, 500, CONFIGURED);
+    }
+    assert!(!pressure.is_reduced(CONFIGURED));
+}
+
+#[test]
+fn the_part_counts_and_not_the_time() {
+    assert_eq!(
+        thousandths(Duration::from_millis(125), GIVEN),
+        MAX_USED_PER_MILLE
+    );
+    assert_eq!(thousandths(GIVEN * 9, GIVEN), 1_000);
+    assert_eq!(thousandths(GIVEN, Duration::ZERO), 1_000);
+    let pressure = ConcurrencyLimit::default();
+    let waited = Duration::from_millis(400);
+    for window in 0..4 {
+        for _ in 0..SAMPLES {
+            let given = Duration::from_secs(2);
+            pressure.ended_at(WINDOW * window, waited, given, 500, CONFIGURED);
+        }
+    }
+    assert!(!pressure.is_reduced(CONFIGURED), "400 ms of 2 s are little");
+}

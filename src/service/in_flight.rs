@@ -1,0 +1,98 @@
+//! One question under way, from its arrival to its record.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use tokio::sync::oneshot;
+use uuid::{NoContext, Timestamp, Uuid};
+
+use crate::domain::decide::call::Requester;
+use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
+use crate::service::decisions::RequestMeta;
+use crate::service::generation::Generation;
+use crate::store::store::{StoreError, StoreWrite};
+
+/// One question under way: what is needed to put its answer on record.
+pub(super) struct InFlightRequest<'a> {
+    pub(super) ask: RequestMeta<'a>,
+    pub(super) generation: Arc<Generation>,
+    pub(super) started_at: SystemTime,
+    pub(super) clock: Instant,
+}
+
+/// A decision, and what has to be written before it is the answer.
+pub(super) struct TentativeVerdict {
+    pub(super) decision: Verdict,
+    pub(super) writes: Vec<StoreWrite>,
+}
+
+/// Tells once something is written, or why not.
+pub(super) type CommitReceipt = oneshot::Receiver<Result<(), StoreError>>;
+
+impl InFlightRequest<'_> {
+    /// Decides, and turns a panic into a deny: whoever asks must hear an answer, and never an allow.
+    pub(super) fn guarded<T>(
+        &self,
+        deny: impl FnOnce(Reason) -> T,
+        decide: impl FnOnce(&Generation, Requester<'_>) -> T,
+    ) -> T {
+        let asker = Requester {
+            caller: self.ask.caller,
+            claims: &self.generation.claims,
+        };
+        // Of what a decision reads it changes only counters and sessions, each in one step.
+        catch_unwind(AssertUnwindSafe(|| decide(&self.generation, asker))).unwrap_or_else(|_| {
+            tracing::error!(
+                caller = &*self.ask.caller.id,
+                "a decision panicked and was denied"
+            );
+            deny(Reason::new(
+                ReasonCode::Internal,
+                "the decision could not be made",
+            ))
+        })
+    }
+}
+
+impl TentativeVerdict {
+    pub(super) fn unwritten(decision: Verdict) -> Self {
+        Self {
+            decision,
+            writes: Vec::new(),
+        }
+    }
+
+    pub(super) fn denied(reason: Reason) -> Self {
+        Self::unwritten(Verdict::deny(reason))
+    }
+}
+
+/// What cannot be written must not be allowed.
+pub(super) async fn settle(decision: Verdict, writing: CommitReceipt) -> Verdict {
+    let why = match writing.await {
+        Ok(Ok(())) => return decision,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => StoreError::Closed.to_string(),
+    };
+    tracing::error!(why, "a call was denied because the store did not write");
+    let message = "what this call would use up could not be written down";
+    Verdict::deny(Reason::new(ReasonCode::StoreUnavailable, message))
+}
+
+/// A UUID version 7 of that moment. The library's own clock orders ids within a millisecond, behind a
+/// lock that all threads would share; nothing here depends on that order.
+pub(super) fn decision_id(at: SystemTime) -> Uuid {
+    let since_epoch = at
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    let (seconds, nanoseconds) = (since_epoch.as_secs(), since_epoch.subsec_nanos());
+    Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, nanoseconds))
+}
+
+pub(super) fn stale_reason(wanted: u64, have: u64) -> Option<Reason> {
+    (have < wanted).then(|| {
+        let message = format!("revision {wanted} has not arrived here, the newest is {have}");
+        Reason::new(ReasonCode::Stale, message)
+    })
+}

@@ -1,0 +1,100 @@
+//! Cedar's own question, decided by Callgate's rule: any error denies.
+
+use callgate_engine::cedar::EntityUID;
+use callgate_engine::{Overlay, Query, RequestError, Snapshot};
+use smol_str::SmolStr;
+
+use crate::domain::decide::cedar_request::CedarRequest;
+use crate::domain::decide::combine;
+use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
+use crate::domain::schema::{self, TYPES};
+use crate::service::decisions::ParcRequest;
+use crate::service::generation::Generation;
+
+/// Decides one question.
+pub(super) fn decide(generation: &Generation, question: &ParcRequest) -> Verdict {
+    let snapshot = &generation.snapshot;
+    let ParcRequest {
+        principal,
+        action,
+        resource,
+        context,
+        asserted,
+        denied,
+        ..
+    } = question;
+    if let Some(reason) = denied {
+        return Verdict::deny(reason.clone());
+    }
+    let server = server_of(resource);
+    let named = [principal, resource].into_iter().chain(&server);
+    if let Err(reason) = generation.authority.verify_running(named) {
+        return Verdict::deny(reason);
+    }
+    let checked = snapshot
+        .check_scope(principal, action, resource)
+        .and_then(|()| snapshot.check_context(action, context));
+    if let Err(fault) = checked {
+        return Verdict::deny(reason_of(fault, principal));
+    }
+    let overlays: Result<Vec<Overlay>, RequestError> =
+        asserted.iter().map(|it| snapshot.overlay(it)).collect();
+    let overlays = match overlays {
+        Ok(overlays) => overlays,
+        Err(fault) => return Verdict::deny(reason_of(fault, principal)),
+    };
+    let query = Query {
+        action,
+        resource,
+        context,
+        overlays: &overlays,
+        unknown: &[],
+    };
+    let evaluation = snapshot.evaluate(&query, principal);
+    let has_errors = !evaluation.errors.is_empty();
+    let plan = CedarRequest::new(action.clone(), resource.clone());
+    let mut decision = combine::combine(principal, &plan, vec![(principal.clone(), evaluation)]);
+    if has_errors {
+        say_who_is_unknown(snapshot, question, &mut decision);
+    }
+    decision
+}
+
+/// The server that offers a tool, by the tool's name.
+fn server_of(resource: &EntityUID) -> Option<EntityUID> {
+    let id: &str = resource.eid().as_ref();
+    let (server, _) = id.split_once('/')?;
+    let is_tool = *resource.entity_type() == TYPES.tool;
+    is_tool.then(|| schema::server(&SmolStr::new(server)))
+}
+
+/// A policy that reads what an entity must have fails where there is no such entity: then it is the entity that is to be
+/// mended and not the policy.
+fn say_who_is_unknown(snapshot: &Snapshot, question: &ParcRequest, decision: &mut Verdict) {
+    let is_unknown = |uid: &EntityUID| {
+        !snapshot.contains(uid) && !question.asserted.iter().any(|it| it.uid == *uid)
+    };
+    let (principal, resource) = (&question.principal, &question.resource);
+    let failed = |it: &&mut Reason| it.code == ReasonCode::EvaluationError;
+    for reason in decision.reasons.iter_mut().filter(failed) {
+        if is_unknown(principal) {
+            reason.code = ReasonCode::SubjectUnknown;
+            reason.message = format!("`{principal}` is not known");
+        } else if is_unknown(resource) {
+            reason.message =
+                format!("`{resource}` is not known, and a policy that applies reads of it");
+        }
+    }
+}
+
+/// Unlike an agent, who asks in Cedar's terms is told in Cedar's terms.
+fn reason_of(fault: RequestError, principal: &EntityUID) -> Reason {
+    let (code, missing) = match &fault {
+        RequestError::ContextMissing(missing) => (ReasonCode::ContextMissing, missing.clone()),
+        RequestError::Invalid(_) => (ReasonCode::ContextInvalid, Vec::new()),
+    };
+    let mut reason = Reason::new(code, fault.to_string());
+    reason.principal = Some(principal.clone());
+    reason.missing = missing;
+    reason
+}

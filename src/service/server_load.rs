@@ -1,0 +1,126 @@
+//! What the server carries now, and what it has turned away: counted where it happens, told by `GetStatus` and once
+//! a minute by the log.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::authn::capacity::UsageCount;
+use crate::service::concurrency_limit::ConcurrencyLimit;
+
+/// What the server carries.
+#[derive(Debug, Default)]
+pub struct ServerLoad {
+    /// Requests under way.
+    pub requests: UsageCount,
+    /// How many of them there may be, so that they are answered in time.
+    pub pressure: ConcurrencyLimit,
+    /// Bytes of request bodies.
+    pub body_bytes: UsageCount,
+    /// Connections.
+    pub connections: UsageCount,
+    /// Connections through which nobody known has asked.
+    pub strangers: UsageCount,
+    /// Health watches.
+    pub health_watches: UsageCount,
+    /// Requests of known callers that found no place.
+    pub requests_refused: EventCounter,
+    /// Requests of those who may not ask.
+    pub not_entitled: EventCounter,
+    /// Messages for whose bytes there was no room.
+    pub bodies_refused: EventCounter,
+    /// Messages that did not arrive in time.
+    pub bodies_late: EventCounter,
+    /// Connections for which there was no room.
+    pub connections_refused: EventCounter,
+    /// Strangers' connections that were closed to make room.
+    pub connections_pushed_out: EventCounter,
+    /// Connections that were silent for too long.
+    pub connections_silent: EventCounter,
+    /// Calls of health and reflection that were refused or ended to make room.
+    pub public_calls_refused: EventCounter,
+}
+
+/// How often something has happened.
+#[derive(Debug, Default)]
+pub struct EventCounter(AtomicU64);
+
+impl EventCounter {
+    /// Once more.
+    pub fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Everything that was turned away so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RejectionCounts {
+    /// Requests of known callers that found no place.
+    pub requests: u64,
+    /// Requests of known callers for which there was no time.
+    pub shed: u64,
+    /// Requests whose deadline was over before their turn came.
+    pub expired: u64,
+    /// Requests of those who may not ask.
+    pub not_entitled: u64,
+    /// Messages for whose bytes there was no room.
+    pub bodies: u64,
+    /// Messages that did not arrive in time.
+    pub late_bodies: u64,
+    /// Connections for which there was no room.
+    pub connections: u64,
+    /// Strangers' connections that were closed to make room.
+    pub pushed_out: u64,
+    /// Connections that were silent for too long.
+    pub silent: u64,
+    /// Calls of health and reflection.
+    pub public_calls: u64,
+}
+
+impl ServerLoad {
+    /// What was turned away so far.
+    pub fn turned_away(&self) -> RejectionCounts {
+        RejectionCounts {
+            requests: self.requests_refused.get(),
+            shed: self.pressure.shed.get(),
+            expired: self.pressure.expired.get(),
+            not_entitled: self.not_entitled.get(),
+            bodies: self.bodies_refused.get(),
+            late_bodies: self.bodies_late.get(),
+            connections: self.connections_refused.get(),
+            pushed_out: self.connections_pushed_out.get(),
+            silent: self.connections_silent.get(),
+            public_calls: self.public_calls_refused.get(),
+        }
+    }
+}
+
+impl RejectionCounts {
+    /// Whether anybody should hear of it. Connections end because they are silent every day.
+    pub fn is_notable(self) -> bool {
+        let silent = self.silent;
+        self != Self {
+            silent,
+            ..Self::default()
+        }
+    }
+
+    /// What was turned away since.
+    pub fn since(self, earlier: Self) -> Self {
+        Self {
+            requests: self.requests.saturating_sub(earlier.requests),
+            shed: self.shed.saturating_sub(earlier.shed),
+            expired: self.expired.saturating_sub(earlier.expired),
+            not_entitled: self.not_entitled.saturating_sub(earlier.not_entitled),
+            bodies: self.bodies.saturating_sub(earlier.bodies),
+            late_bodies: self.late_bodies.saturating_sub(earlier.late_bodies),
+            connections: self.connections.saturating_sub(earlier.connections),
+            pushed_out: self.pushed_out.saturating_sub(earlier.pushed_out),
+            silent: self.silent.saturating_sub(earlier.silent),
+            public_calls: self.public_calls.saturating_sub(earlier.public_calls),
+        }
+    }
+}

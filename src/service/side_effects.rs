@@ -1,0 +1,344 @@
+//! What an allowed call uses up and leaves behind: taken in memory first, then written, then answered.
+//!
+//! Order: the session, what else remembers labels, the budget, the approval. Each step either holds or denies; what an earlier step
+//! took is not given back, so a call that loses a race costs its session or task a little and gains
+//! nothing.
+
+use std::time::SystemTime;
+
+use crate::domain::authority::change::Change;
+use crate::domain::authority::labels::{CarriedLabels, LabelCarrierRef, Labels};
+use crate::domain::authority::session::Session;
+use crate::domain::authority::usage::Usage;
+use crate::domain::decide::inputs::{self, History};
+use crate::domain::decide::verdict::{Reason, ReasonCode, SideEffects};
+use crate::domain::request::call_context::{CallContext, OperationKind};
+use crate::domain::request::definition::DefinitionDigests;
+use crate::domain::schema;
+use crate::service::call_carriers::CallCarriers;
+use crate::service::decisions::{RequestMeta, Service};
+use crate::service::generation::Generation;
+use crate::service::settings::ServiceSettings;
+use crate::store::carrier_labels::{CarrierLabels, LabelCapacityError};
+use crate::store::quotas::{BudgetSpend, Quotas};
+use crate::store::resource_labels::ResourceLabels;
+use crate::store::sessions::{AdvanceError, Sessions};
+use crate::store::shown_definitions::{GatewayTool, ShownDefinitions};
+use crate::store::store::{Pruned, StoreError, StoreWrite, StoredState};
+use crate::store::usage::UsageLedger;
+use callgate_engine::cedar::EntityUID;
+
+/// What has happened so far and changes with every call.
+pub struct LiveFacts {
+    /// Sessions.
+    pub sessions: Sessions,
+    /// Labels of what else carries them.
+    pub memory: CarrierLabels,
+    /// Labels of what was written where.
+    pub places: ResourceLabels,
+    /// Counts.
+    pub usage: UsageLedger,
+    /// Budgets and uses of approvals.
+    pub meters: Quotas,
+    /// What lists have shown of tools.
+    pub definitions: ShownDefinitions,
+}
+
+/// What has happened so far, as one decision sees it.
+pub struct Observed<'c> {
+    carriers: CallCarriers<'c>,
+    carried: CarriedLabels,
+    session: Option<Session>,
+    usage: Option<Usage>,
+    calls_left: Option<u64>,
+    tool_calls_left: Option<u64>,
+    approval_uses: Vec<u32>,
+    definition: Option<DefinitionDigests>,
+}
+
+impl Observed<'_> {
+    /// As the decision takes it.
+    pub fn past(&self) -> History<'_> {
+        History {
+            session: self.session.as_ref(),
+            carried: Some(&self.carried),
+            usage: self.usage,
+            calls_left: self.calls_left,
+            tool_calls_left: self.tool_calls_left,
+            approval_uses: &self.approval_uses,
+            definition: self.definition.as_ref(),
+        }
+    }
+}
+
+/// How taking the effects of an allow went.
+pub enum Commit {
+    /// All taken; nothing has to be written before the answer.
+    Applied,
+    /// All taken; the answer waits until this is written.
+    NeedsWrite(Vec<StoreWrite>),
+    /// The session has changed since it was seen: decide again.
+    Conflict,
+    /// Somebody else was quicker.
+    Denied(Reason),
+}
+
+impl LiveFacts {
+    /// What a store held of it.
+    pub fn restore(
+        settings: &ServiceSettings,
+        loaded: &mut StoredState,
+    ) -> Result<Self, StoreError> {
+        let facts = Self {
+            sessions: Sessions::new(settings.sessions, settings.session_idle),
+            memory: CarrierLabels::new(settings.carriers, settings.pair_for),
+            places: ResourceLabels::new(settings.places, settings.resource_label_ttl),
+            usage: UsageLedger::new(settings.counted),
+            meters: Quotas::new(),
+            definitions: ShownDefinitions::new(settings.definition_ttl),
+        };
+        facts.sessions.restore(std::mem::take(&mut loaded.sessions));
+        facts.sessions.restore_ended(&loaded.ended_sessions);
+        let shown = std::mem::take(&mut loaded.shown_tools);
+        facts.definitions.restore(shown);
+        let labels = std::mem::take(&mut loaded.labels).into_iter();
+        let (places, labels) = labels.partition(|it| it.carrier.as_ref().is_resource());
+        facts.places.restore(places);
+        facts.memory.restore(labels);
+        facts.usage.restore(std::mem::take(&mut loaded.usage))?;
+        let uses = std::mem::take(&mut loaded.approval_uses);
+        facts
+            .meters
+            .restore(uses, std::mem::take(&mut loaded.task_spent));
+        let lost = std::mem::take(&mut loaded.task_lost);
+        facts.meters.restore_lost(lost);
+        Ok(facts)
+    }
+
+    /// Looks at everything that concerns a call.
+    pub fn look<'c>(
+        &self,
+        ask: &RequestMeta<'_>,
+        generation: &'c Generation,
+        call: &'c CallContext,
+        now: SystemTime,
+    ) -> Observed<'c> {
+        let carriers = CallCarriers::of(&generation.authority, call);
+        let session = call.workflow.session_id.as_ref();
+        let task = call.workflow.task_id.as_ref();
+        let task = task.and_then(|id| generation.authority.tasks.get(id));
+        let budget = task.and_then(|task| Some((&task.id, task.call_budget?)));
+        let tool_budget = task.zip(tool_of(call));
+        let tool_budget = tool_budget.and_then(|(task, tool)| task.tool_budget(&tool));
+        let usage = || {
+            let (actor, tool) = (&call.subject.entity, tool_of(call));
+            self.usage.view(actor, carriers.root(), tool.as_ref(), now)
+        };
+        Observed {
+            carried: carriers.look(&self.memory, &generation.snapshot, now),
+            session: session.map(|id| self.sessions.get(id)),
+            // Counting is cheap, but looking at counts that no policy reads is cheaper still.
+            usage: generation.snapshot.reads_context("usage").then(usage),
+            calls_left: budget.map(|(id, budget)| self.meters.calls_left(id, budget)),
+            tool_calls_left: tool_budget.map(|(id, most)| self.meters.calls_left(&id, most)),
+            approval_uses: (call.approval_ids.iter())
+                .map(|id| self.meters.approval_uses(id))
+                .collect(),
+            definition: self.definition_of(ask, call, now),
+            carriers,
+        }
+    }
+
+    fn definition_of(
+        &self,
+        ask: &RequestMeta<'_>,
+        call: &CallContext,
+        now: SystemTime,
+    ) -> Option<DefinitionDigests> {
+        if self.definitions.is_empty() {
+            return None;
+        }
+        let place = GatewayTool {
+            gateway: ask.gateway(),
+            tool: tool_of(call)?,
+        };
+        self.definitions.of(&place, now)
+    }
+
+    /// Takes the effects of an allow.
+    pub fn take(
+        &self,
+        seen: &Observed<'_>,
+        call: &CallContext,
+        effects: &SideEffects,
+        now: SystemTime,
+    ) -> Commit {
+        let mut writes = Vec::new();
+        let found = self.places.of(&effects.targets, now);
+        let yields = effects.added_labels(found.as_deref());
+        let session = call.workflow.session_id.as_ref().zip(seen.session.as_ref());
+        // Looking at lists leaves nothing behind.
+        let leaves_something = effects.tool.is_some() || !yields.is_empty();
+        if let Some((id, seen)) = session.filter(|_| leaves_something) {
+            let next = seen.after(effects.tool.as_ref(), &yields);
+            if next.is_full() {
+                return Commit::Denied(no_room("no more can be remembered of this session"));
+            }
+            match self.sessions.advance(id, seen.version, next, now) {
+                Ok(advanced) => writes.extend(advanced.write(id, now)),
+                Err(AdvanceError::Conflict(_)) => return Commit::Conflict,
+                Err(AdvanceError::Full) => {
+                    return Commit::Denied(no_room("no more sessions can be remembered"));
+                }
+            }
+        }
+        // Not before: a call whose session has changed is decided again, and its own labels are nothing that was there.
+        let brought = seen.carriers.bring(&self.memory, &yields, now);
+        let marked = || self.mark(effects, found.as_deref(), now);
+        match brought.and_then(|brought| Ok((brought, marked()?))) {
+            Ok((brought, marked)) => writes.extend(brought.into_iter().chain(marked)),
+            Err(LabelCapacityError) => {
+                return Commit::Denied(no_room("no more labels can be remembered"));
+            }
+        }
+        let task = call.workflow.task_id.as_ref();
+        for (counter, most) in effects.tool_budget.iter().chain(&effects.budget) {
+            match self.meters.spend(counter, *most) {
+                BudgetSpend::Spent => {}
+                BudgetSpend::Reserve { spent } => writes.push(StoreWrite::TaskSpent {
+                    id: counter.clone(),
+                    spent,
+                    is_exact: false,
+                    lost: self.meters.at_risk(counter),
+                }),
+                BudgetSpend::Exhausted => {
+                    let task = task.unwrap_or(counter);
+                    let of_tool = effects.tool.as_ref().filter(|_| counter != task);
+                    return Commit::Denied(match of_tool {
+                        Some(tool) => inputs::tool_budget_spent(task, tool),
+                        None => inputs::budget_spent(task),
+                    });
+                }
+            }
+        }
+        if let Some((approval, max)) = &effects.approval {
+            let Some(uses) = self.meters.use_approval(approval, *max) else {
+                let message = format!("approval `{approval}` has been used");
+                return Commit::Denied(Reason::new(ReasonCode::ApprovalInvalid, message));
+            };
+            writes.push(StoreWrite::ApprovalUsed {
+                id: approval.clone(),
+                uses,
+            });
+        }
+        // What no policy reads is not counted.
+        if seen.usage.is_some() {
+            let actor = &call.subject.entity;
+            self.usage.allowed(actor, effects.tool.as_ref(), now);
+        }
+        if writes.is_empty() {
+            Commit::Applied
+        } else {
+            Commit::NeedsWrite(writes)
+        }
+    }
+}
+
+impl LiveFacts {
+    /// Marks what a call writes to with everything that may be in it: what its work has read, what the tool brings, and
+    /// what was in any of its targets.
+    fn mark(
+        &self,
+        effects: &SideEffects,
+        found: Option<&Labels>,
+        now: SystemTime,
+    ) -> Result<Vec<StoreWrite>, LabelCapacityError> {
+        let Some(work) = &effects.writes else {
+            return Ok(Vec::new());
+        };
+        let all = work.with(&effects.yields);
+        let all = all.with(found.map_or(&[], Labels::items));
+        let mut writes = Vec::new();
+        if !all.items().is_empty() {
+            for target in &effects.targets {
+                writes.extend(self.places.mark(target, all.items(), now)?);
+            }
+        }
+        Ok(writes)
+    }
+
+    /// How many tasks, delegations, pairs and places have labels.
+    pub fn remembered(&self) -> usize {
+        self.memory.len() + self.places.len()
+    }
+
+    /// What was written needs not be written again.
+    pub fn settled(&self, writes: &[StoreWrite]) {
+        for write in writes {
+            match write {
+                StoreWrite::SessionLabels { id, labels, .. } => self.sessions.settled(id, labels),
+                StoreWrite::Labels {
+                    carrier, labels, ..
+                } if carrier.as_ref().is_resource() => self.places.settled(carrier, labels),
+                StoreWrite::Labels {
+                    carrier, labels, ..
+                } => self.memory.settled(carrier, labels),
+                StoreWrite::TaskSpent { id, spent, .. } => self.meters.settled(id, *spent),
+                _ => {}
+            }
+        }
+    }
+
+    /// Counts a denied call, if some policy reads counts.
+    pub fn denied(&self, seen: &Observed<'_>, call: &CallContext, now: SystemTime) {
+        if seen.usage.is_none() {
+            return;
+        }
+        let root = seen.carriers.root();
+        self.usage.denied(&call.subject.entity, root, now);
+    }
+
+    /// Takes over what a change of authority, written and in service, means for what is remembered.
+    pub fn changed(&self, change: &Change, at: SystemTime) {
+        match change {
+            Change::SessionEnded { session } => self.sessions.end(session, at),
+            Change::Task(task) if task.closed_at.is_some() => {
+                self.memory.end(LabelCarrierRef::Task(&task.id));
+            }
+            _ => {}
+        }
+    }
+
+    /// What the store has pruned is forgotten here, too.
+    pub fn forget(&self, gone: &Pruned) {
+        self.meters.forget(&gone.approvals, &gone.tasks);
+        let tasks = gone.tasks.iter().map(LabelCarrierRef::Task);
+        let delegations = gone.delegations.iter().map(LabelCarrierRef::Delegation);
+        for carrier in tasks.chain(delegations) {
+            self.memory.end(carrier);
+        }
+    }
+}
+
+impl Service {
+    /// What is left of a task's budget; `None` if it has none.
+    pub fn calls_left(&self, task: &crate::domain::authority::task::Task) -> Option<u64> {
+        let budget = task.call_budget?;
+        Some(self.facts().meters.calls_left(&task.id, budget))
+    }
+}
+
+fn no_room(message: &str) -> Reason {
+    Reason::new(ReasonCode::Overloaded, message)
+}
+
+fn tool_of(call: &CallContext) -> Option<EntityUID> {
+    match &call.operation.kind {
+        OperationKind::CallTool(tool) => Some(schema::tool(&call.operation.server, &tool.tool)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+#[path = "side_effects_tests.rs"]
+mod tests;

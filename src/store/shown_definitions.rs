@@ -1,0 +1,198 @@
+//! Definitions of tools that are not the pinned ones, as servers showed them last through each gateway.
+//!
+//! A gateway that passes lists on sees what a server says of its tools; a gateway that passes a call on does
+//! not. So what a list shows is kept until another list through the same gateway shows the pinned definition again, or
+//! until nobody has shown it for a while, and calls through that gateway are held against it. Only what differs is kept:
+//! usually there is nothing to look through. It is written, so that a restart forgets nothing of it.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use callgate_engine::cedar::EntityUID;
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use smol_str::SmolStr;
+
+use crate::domain::authority::form;
+use crate::domain::request::definition::{self, DefinitionDigests};
+use crate::store::store::{StoreWrite, StoredDefinition};
+
+/// Tools that are remembered. Beyond that the oldest are forgotten.
+const MOST: usize = 10_000;
+
+/// Definitions by gateway and tool.
+#[derive(Debug)]
+pub struct ShownDefinitions {
+    changed: ArcSwap<All>,
+    keep: Duration,
+}
+
+type All = HashMap<GatewayTool, ChangedDefinition, RandomState>;
+
+/// Through which gateway a tool was shown.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct GatewayTool {
+    /// The gateway.
+    pub gateway: SmolStr,
+    /// The tool.
+    pub tool: EntityUID,
+}
+
+/// A definition that is not the pinned one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangedDefinition {
+    /// What it could be pinned by.
+    pub digests: DefinitionDigests,
+    /// The parts that differ; none if the registration does not tell.
+    pub fields: Vec<&'static str>,
+    /// When it was shown last.
+    pub at: SystemTime,
+}
+
+impl ShownDefinitions {
+    /// Those that are shown from now on; each is remembered this long.
+    pub fn new(keep: Duration) -> Self {
+        Self {
+            changed: ArcSwap::default(),
+            keep,
+        }
+    }
+
+    /// What was shown last of a tool, if that was lately and not the pinned definition.
+    pub fn of(&self, place: &GatewayTool, now: SystemTime) -> Option<DefinitionDigests> {
+        let all = self.changed.load();
+        let changed = all.get(place).filter(|it| self.is_kept(it, now))?;
+        Some(changed.digests.clone())
+    }
+
+    /// Whether nothing differs.
+    pub fn is_empty(&self) -> bool {
+        self.changed.load().is_empty()
+    }
+
+    /// All that differ, by gateway and tool.
+    pub fn all(&self, now: SystemTime) -> Vec<(GatewayTool, ChangedDefinition)> {
+        let all = self.changed.load();
+        let kept = all.iter().filter(|(_, changed)| self.is_kept(changed, now));
+        let mut kept: Vec<_> = kept
+            .map(|(place, it)| (place.clone(), it.clone()))
+            .collect();
+        let order = |place: &GatewayTool| (place.gateway.clone(), place.tool.to_string());
+        kept.sort_by_cached_key(|(place, _)| order(place));
+        kept
+    }
+
+    /// A list has shown these registered tools: each as it is pinned (`None`) or as something else. What it shows both
+    /// ways counts as something else. Returns what to write.
+    pub fn shown(
+        &self,
+        tools: &[(GatewayTool, Option<ChangedDefinition>)],
+        now: SystemTime,
+    ) -> Vec<StoreWrite> {
+        let nothing_to_do = self.is_empty() && tools.iter().all(|(_, changed)| changed.is_none());
+        if nothing_to_do {
+            return Vec::new();
+        }
+        let before = self.changed.rcu(|all| {
+            let mut all = All::clone(all);
+            all.retain(|_, changed| self.is_kept(changed, now));
+            for (place, _) in tools {
+                all.remove(place);
+            }
+            for (place, changed) in tools {
+                if let Some(changed) = changed {
+                    all.insert(place.clone(), changed.clone());
+                }
+            }
+            forget_oldest(&mut all);
+            Arc::new(all)
+        });
+        self.writes(&before, &self.changed.load())
+    }
+
+    /// Takes over what a store holds. For the start, before anything else.
+    pub fn restore(&self, stored: Vec<(SmolStr, EntityUID, StoredDefinition)>) {
+        let restored = stored.into_iter().map(|(gateway, tool, shown)| {
+            let fields = shown.fields.iter();
+            let changed = ChangedDefinition {
+                digests: DefinitionDigests::new(shown.pinned, shown.whole),
+                fields: fields
+                    .filter_map(|field| definition::member(field))
+                    .collect(),
+                at: shown.at,
+            };
+            (GatewayTool { gateway, tool }, changed)
+        });
+        let mut all: All = restored.collect();
+        forget_oldest(&mut all);
+        self.changed.store(Arc::new(all));
+    }
+
+    /// What has become of each that a list changes. What is shown again as before is written a quarter of its time
+    /// ahead, and not again before that has passed.
+    fn writes(&self, before: &All, after: &All) -> Vec<StoreWrite> {
+        let mut writes = Vec::new();
+        for place in before.keys().filter(|place| !after.contains_key(*place)) {
+            writes.push(place.write(None));
+        }
+        let ahead = self.keep / 4;
+        for (place, changed) in after {
+            let known = before.get(place);
+            let is_written = known.is_some_and(|known| {
+                let same = known.digests == changed.digests;
+                let span = ahead.as_millis().max(1);
+                let part = |at: SystemTime| u128::from(form::millis(at)) / span;
+                same && part(known.at) == part(changed.at)
+            });
+            if !is_written {
+                let at = changed.at.checked_add(ahead).unwrap_or(changed.at);
+                writes.push(
+                    place.write(Some(StoredDefinition {
+                        pinned: changed.digests.pinned().clone(),
+                        whole: changed.digests.whole().clone(),
+                        fields: changed
+                            .fields
+                            .iter()
+                            .map(|it| SmolStr::new_static(it))
+                            .collect(),
+                        at,
+                    })),
+                );
+            }
+        }
+        writes
+    }
+
+    fn is_kept(&self, changed: &ChangedDefinition, now: SystemTime) -> bool {
+        let age = now.duration_since(changed.at).unwrap_or_default();
+        age < self.keep
+    }
+}
+
+impl GatewayTool {
+    fn write(&self, shown: Option<StoredDefinition>) -> StoreWrite {
+        StoreWrite::ToolShown {
+            gateway: self.gateway.clone(),
+            tool: self.tool.clone(),
+            shown,
+        }
+    }
+}
+
+fn forget_oldest(all: &mut All) {
+    let Some(too_many) = all.len().checked_sub(MOST).filter(|count| *count > 0) else {
+        return;
+    };
+    let mut oldest: Vec<_> = all.iter().map(|(place, it)| (it.at, place)).collect();
+    oldest.sort_unstable_by_key(|(at, _)| *at);
+    let oldest = oldest.into_iter().take(too_many);
+    let oldest: Vec<GatewayTool> = oldest.map(|(_, place)| place.clone()).collect();
+    for place in oldest {
+        all.remove(&place);
+    }
+}
+
+#[cfg(test)]
+#[path = "shown_definitions_tests.rs"]
+mod tests;

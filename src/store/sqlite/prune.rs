@@ -1,0 +1,145 @@
+//! Forgetting what has long been over, a few rows at a time.
+
+use rusqlite::{Connection, params};
+use smol_str::SmolStr;
+
+use crate::store::sqlite::moment;
+use crate::store::store::{Pruned, Retention};
+
+/// The most rows that one statement takes away in one step.
+pub(super) const ROWS: usize = 500;
+
+/// Takes away up to `rows` rows of each kind.
+pub(super) fn step(
+    connection: &Connection,
+    before: &Retention,
+    rows: usize,
+) -> rusqlite::Result<Pruned> {
+    let mut step = Step {
+        connection,
+        rows,
+        is_partial: false,
+    };
+    let ended = moment(before.ended);
+    let recent = moment(before.recent);
+    let delegations = step.lent("grants", ended)?;
+    step.each(
+        "DELETE FROM labels WHERE kind = 'delegation' AND carrier = ?1",
+        &delegations,
+    )?;
+    let approvals = step.lent("approvals", ended)?;
+    step.each("DELETE FROM approval_uses WHERE id = ?1", &approvals)?;
+    // After what belongs to them: without its task, a row would not be found again.
+    let tasks = step.take(
+        "DELETE FROM tasks WHERE id IN (SELECT id FROM tasks WHERE ends_at < ?1
+            AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.task = tasks.id)
+            AND NOT EXISTS (SELECT 1 FROM approvals WHERE approvals.task = tasks.id) LIMIT ?2)
+         RETURNING id",
+        ended,
+    )?;
+    // With the counters of its tools, `<task>/<tool>`: `0` is what comes after `/`.
+    step.each(
+        "DELETE FROM task_spent WHERE id = ?1 OR (id > ?1 || '/' AND id < ?1 || '0')",
+        &tasks,
+    )?;
+    step.each(
+        "DELETE FROM labels WHERE kind = 'task' AND carrier = ?1",
+        &tasks,
+    )?;
+    let sessions = step.take(
+        "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE at < ?1 LIMIT ?2)
+         RETURNING id",
+        ended,
+    )?;
+    step.each("DELETE FROM session_labels WHERE session = ?1", &sessions)?;
+    step.delete(
+        "DELETE FROM idempotency_keys WHERE rowid IN
+            (SELECT rowid FROM idempotency_keys WHERE at < ?1 LIMIT ?2)",
+        recent,
+    )?;
+    step.delete(
+        "DELETE FROM usage WHERE rowid IN (SELECT rowid FROM usage WHERE at < ?1 LIMIT ?2)",
+        recent,
+    )?;
+    step.delete(
+        "DELETE FROM labels WHERE rowid IN
+            (SELECT rowid FROM labels WHERE kind = 'pair' AND through < ?1 LIMIT ?2)",
+        recent,
+    )?;
+    step.delete(
+        "DELETE FROM labels WHERE rowid IN
+            (SELECT rowid FROM labels WHERE kind = 'place' AND through < ?1 LIMIT ?2)",
+        moment(before.places),
+    )?;
+    // Time goes up with the revision, so the oldest are the first.
+    step.delete(
+        "DELETE FROM change_log WHERE revision IN (SELECT revision FROM
+            (SELECT revision, at FROM change_log
+                WHERE revision < (SELECT max(revision) FROM change_log)
+                ORDER BY revision LIMIT ?2)
+            WHERE at < ?1)",
+        moment(before.changes),
+    )?;
+    Ok(Pruned {
+        delegations,
+        tasks,
+        approvals,
+        is_partial: step.is_partial,
+    })
+}
+
+struct Step<'c> {
+    connection: &'c Connection,
+    rows: usize,
+    is_partial: bool,
+}
+
+impl Step<'_> {
+    /// What ended by itself, and what ended with its task.
+    fn lent(&mut self, table: &str, ended: i64) -> rusqlite::Result<Vec<SmolStr>> {
+        let mut ids = self.take(
+            &format!(
+                "DELETE FROM {table} WHERE id IN
+                    (SELECT id FROM {table} WHERE ends_at < ?1 LIMIT ?2) RETURNING id"
+            ),
+            ended,
+        )?;
+        ids.extend(self.take(
+            &format!(
+                "DELETE FROM {table} WHERE id IN
+                    (SELECT {table}.id FROM tasks JOIN {table} ON {table}.task = tasks.id
+                        WHERE tasks.ends_at < ?1 LIMIT ?2) RETURNING id"
+            ),
+            ended,
+        )?);
+        Ok(ids)
+    }
+
+    /// Takes rows away and says which.
+    fn take(&mut self, sql: &str, before: i64) -> rusqlite::Result<Vec<SmolStr>> {
+        let mut statement = self.connection.prepare(sql)?;
+        let mut rows = statement.query(params![before, self.rows as i64])?;
+        let mut ids = Vec::new();
+        while let Some(row) = rows.next()? {
+            ids.push(SmolStr::new(row.get_ref(0)?.as_str()?));
+        }
+        self.is_partial |= ids.len() >= self.rows;
+        Ok(ids)
+    }
+
+    fn delete(&mut self, sql: &str, before: i64) -> rusqlite::Result<()> {
+        let gone = self
+            .connection
+            .execute(sql, params![before, self.rows as i64])?;
+        self.is_partial |= gone >= self.rows;
+        Ok(())
+    }
+
+    fn each(&self, sql: &str, ids: &[SmolStr]) -> rusqlite::Result<()> {
+        let mut statement = self.connection.prepare(sql)?;
+        for id in ids {
+            statement.execute([id.as_str()])?;
+        }
+        Ok(())
+    }
+}

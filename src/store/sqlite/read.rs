@@ -1,0 +1,411 @@
+//! From rows to what they stand for.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use callgate_engine::cedar::{Eid, EntityType, EntityUID};
+use rusqlite::types::FromSqlError;
+use rusqlite::{Connection, ErrorCode, Params, Row};
+use serde::de::DeserializeOwned;
+use smol_str::SmolStr;
+
+use crate::domain::authority::approval::Approval;
+use crate::domain::authority::change::{ChangeOrigin, ChangeRecord, IdempotencyKey};
+use crate::domain::authority::delegation::Delegation;
+use crate::domain::authority::form;
+use crate::domain::authority::labels::LabelCarrier;
+use crate::domain::authority::state::Authority;
+use crate::domain::authority::stop::Stop;
+use crate::domain::authority::task::Task;
+use crate::domain::schema::{self, TYPES};
+use crate::store::sqlite::{StoreProgress, number};
+use crate::store::store::{
+    LabelTimes, StoreError, StoredKey, StoredLabel, StoredSession, StoredState, StoredUsage,
+};
+
+/// How far the file has come.
+pub(super) fn reached(connection: &Connection) -> Result<StoreProgress, StoreError> {
+    let mut reached = StoreProgress::default();
+    each(
+        connection,
+        "SELECT coalesce(max(revision), 0) FROM change_log",
+        [],
+        |row| {
+            reached.revision = count(row, 0)?;
+            Ok(())
+        },
+    )?;
+    if let Some(millis) = noted(connection, "clock")? {
+        let millis = millis.parse().ok().and_then(form::from_millis);
+        let clock = millis.ok_or_else(|| StoreError::Damaged("the time in `meta`".to_owned()))?;
+        reached.clock = Some(clock);
+    }
+    if let Some(commits) = noted(connection, "commits")? {
+        let damaged = |_| StoreError::Damaged("the number of commits in `meta`".to_owned());
+        reached.commits = commits.parse().map_err(damaged)?;
+    }
+    Ok(reached)
+}
+
+/// Everything there is.
+pub(super) fn load(
+    connection: &Connection,
+    reached: StoreProgress,
+) -> Result<StoredState, StoreError> {
+    let mut names = TypeNameCache::default();
+    Ok(StoredState {
+        revision: reached.revision,
+        clock: reached.clock,
+        lease: lease(connection)?,
+        bundle_digest: noted(connection, "bundle_digest")?,
+        entities: entities(connection, &mut names)?,
+        authority: authority(connection)?,
+        keys: keys(connection)?,
+        approval_uses: all(connection, "SELECT id, uses FROM approval_uses", |row| {
+            let uses = u32::try_from(count(row, 1)?);
+            Ok((
+                text(row, 0)?.into(),
+                uses.map_err(|_| strange(row, 1, "not a count of uses"))?,
+            ))
+        })?,
+        task_spent: all(connection, "SELECT id, spent FROM task_spent", |row| {
+            Ok((text(row, 0)?.into(), count(row, 1)?))
+        })?,
+        task_lost: all(
+            connection,
+            "SELECT id, lost FROM task_spent WHERE lost > 0",
+            |row| Ok((text(row, 0)?.into(), count(row, 1)?)),
+        )?,
+        sessions: sessions(connection)?,
+        ended_sessions: all(connection, "SELECT id FROM ended_sessions", |row| {
+            Ok(text(row, 0)?.into())
+        })?,
+        shown_tools: all(
+            connection,
+            "SELECT type, id, gateway, body FROM changed_tools",
+            |row| Ok((text(row, 2)?.into(), names.uid(row, 0)?, body(row, 3)?)),
+        )?,
+        labels: labels(connection)?,
+        usage: usage(connection, &mut names)?,
+    })
+}
+
+/// The entries after a revision, in order.
+pub(super) fn entries_after(
+    connection: &Connection,
+    revision: u64,
+    limit: usize,
+) -> Result<Vec<ChangeRecord>, StoreError> {
+    let mut names = TypeNameCache::default();
+    let mut found = Vec::new();
+    each(
+        connection,
+        "SELECT revision, at, verb, caller, principal_type, principal_id, key_text, key_request,
+            change FROM change_log WHERE revision > ?1 ORDER BY revision LIMIT ?2",
+        [number(revision), number(limit as u64)],
+        |row| {
+            found.push(entry(row, &mut names)?);
+            Ok(())
+        },
+    )?;
+    Ok(found)
+}
+
+fn entry(row: &Row<'_>, names: &mut TypeNameCache) -> Result<ChangeRecord, StoreError> {
+    let principal = match maybe_text(row, 4)? {
+        Some(_) => Some(names.uid(row, 4)?),
+        None => None,
+    };
+    let key = match maybe_text(row, 6)? {
+        Some(text) => Some(IdempotencyKey {
+            text: text.into(),
+            request: hash(row, 7)?,
+        }),
+        None => None,
+    };
+    Ok(ChangeRecord {
+        revision: count(row, 0)?,
+        at: moment(row, 1)?,
+        verb: text(row, 2)?.into(),
+        change: body(row, 8)?,
+        asker: ChangeOrigin {
+            caller: text(row, 3)?.into(),
+            principal,
+            key,
+        },
+    })
+}
+
+fn entities(
+    connection: &Connection,
+    names: &mut TypeNameCache,
+) -> Result<Vec<(EntityUID, Arc<str>)>, StoreError> {
+    all(connection, "SELECT type, id, body FROM entities", |row| {
+        Ok((names.uid(row, 0)?, text(row, 2)?.into()))
+    })
+}
+
+fn authority(connection: &Connection) -> Result<Authority, StoreError> {
+    let mut authority = Authority::default();
+    each(connection, "SELECT id, body FROM grants", [], |row| {
+        let delegation: Delegation = body(row, 1)?;
+        authority
+            .delegations
+            .insert_mut(delegation.id.clone(), delegation.into());
+        Ok(())
+    })?;
+    each(connection, "SELECT type, id, body FROM stops", [], |row| {
+        let stop: Stop = body(row, 2)?;
+        authority.stops.insert_mut(stop.uid.clone(), stop.into());
+        Ok(())
+    })?;
+    each(connection, "SELECT id, body FROM tasks", [], |row| {
+        let task: Task = body(row, 1)?;
+        authority.tasks.insert_mut(task.id.clone(), task.into());
+        Ok(())
+    })?;
+    each(connection, "SELECT id, body FROM approvals", [], |row| {
+        let approval: Approval = body(row, 1)?;
+        authority.approvals.insert_mut(approval.into());
+        Ok(())
+    })?;
+    Ok(authority)
+}
+
+fn keys(connection: &Connection) -> Result<Vec<StoredKey>, StoreError> {
+    let sql = "SELECT caller, text, request, revision, id, at FROM idempotency_keys";
+    all(connection, sql, |row| {
+        Ok(StoredKey {
+            caller: text(row, 0)?.into(),
+            text: text(row, 1)?.into(),
+            request: hash(row, 2)?,
+            revision: count(row, 3)?,
+            id: text(row, 4)?.into(),
+            at: moment(row, 5)?,
+        })
+    })
+}
+
+fn sessions(connection: &Connection) -> Result<Vec<StoredSession>, StoreError> {
+    let mut labels: HashMap<SmolStr, Vec<SmolStr>> = HashMap::new();
+    each(
+        connection,
+        "SELECT session, label FROM session_labels ORDER BY session, at, label",
+        [],
+        |row| {
+            let of = labels.entry(text(row, 0)?.into()).or_default();
+            of.push(text(row, 1)?.into());
+            Ok(())
+        },
+    )?;
+    let sql = "SELECT id, is_ended, calls, tools, last, at FROM sessions";
+    all(connection, sql, |row| {
+        let id: SmolStr = text(row, 0)?.into();
+        Ok(StoredSession {
+            is_ended: count(row, 1)? != 0,
+            calls: count(row, 2)?,
+            labels: labels.remove(&id).unwrap_or_default(),
+            tools: uids(row, 3)?,
+            last: uids(row, 4)?,
+            at: moment(row, 5)?,
+            id,
+        })
+    })
+}
+
+fn labels(connection: &Connection) -> Result<Vec<StoredLabel>, StoreError> {
+    let sql = "SELECT kind, carrier, label, through, loose_through FROM labels";
+    all(connection, sql, |row| {
+        let carrier = match text(row, 0)? {
+            "task" => LabelCarrier::Task(text(row, 1)?.into()),
+            "delegation" => LabelCarrier::Delegation(text(row, 1)?.into()),
+            "pair" => {
+                let mut both = uids(row, 1)?.into_iter();
+                match (both.next(), both.next(), both.next()) {
+                    (Some(actor), root, None) => LabelCarrier::Pair { actor, root },
+                    _ => return Err(strange(row, 1, "not who acts and for whom")),
+                }
+            }
+            "place" => {
+                let place = |name: &str| schema::entity(&TYPES.resource, name);
+                match text(row, 1)?.split_once(' ') {
+                    Some(("is", name)) => LabelCarrier::Resource(place(name)),
+                    Some(("in", name)) => LabelCarrier::WithinResource(place(name)),
+                    None if text(row, 1)? == "all" => LabelCarrier::AnyResource,
+                    _ => return Err(strange(row, 1, "no place")),
+                }
+            }
+            _ => return Err(strange(row, 0, "no kind of carrier")),
+        };
+        let loose = cell(row, 4, |value| value.as_i64_or_null())?;
+        Ok(StoredLabel {
+            carrier,
+            brought: LabelTimes {
+                label: text(row, 2)?.into(),
+                through: moment(row, 3)?,
+                loose_through: loose.map(|_| moment(row, 4)).transpose()?,
+            },
+        })
+    })
+}
+
+fn usage(
+    connection: &Connection,
+    names: &mut TypeNameCache,
+) -> Result<Vec<StoredUsage>, StoreError> {
+    let sql = "SELECT actor_type, actor_id, tool_type, tool_id, counters, at FROM usage";
+    all(connection, sql, |row| {
+        let has_tool = !text(row, 2)?.is_empty();
+        Ok(StoredUsage {
+            actor: names.uid(row, 0)?,
+            tool: has_tool.then(|| names.uid(row, 2)).transpose()?,
+            counters: bytes(row, 4)?.to_vec(),
+            at: moment(row, 5)?,
+        })
+    })
+}
+
+fn lease(connection: &Connection) -> Result<Option<SystemTime>, StoreError> {
+    let Some(millis) = noted(connection, "lease")? else {
+        return Ok(None);
+    };
+    let lease = millis.parse().ok().and_then(form::from_millis);
+    lease
+        .map(Some)
+        .ok_or_else(|| StoreError::Damaged("the lease of time in `meta`".to_owned()))
+}
+
+/// A value of which there is one.
+pub(super) fn noted(connection: &Connection, name: &str) -> Result<Option<SmolStr>, StoreError> {
+    let mut found = None;
+    each(
+        connection,
+        "SELECT value FROM meta WHERE name = ?1",
+        [name],
+        |row| {
+            found = Some(text(row, 0)?.into());
+            Ok(())
+        },
+    )?;
+    Ok(found)
+}
+
+/// Does something with every row.
+fn each(
+    connection: &Connection,
+    sql: &str,
+    values: impl Params,
+    mut take: impl FnMut(&Row<'_>) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mut statement = connection.prepare(sql).map_err(read_error)?;
+    let mut rows = statement.query(values).map_err(read_error)?;
+    while let Some(row) = rows.next().map_err(read_error)? {
+        take(row)?;
+    }
+    Ok(())
+}
+
+/// What every row stands for.
+fn all<T>(
+    connection: &Connection,
+    sql: &str,
+    mut read: impl FnMut(&Row<'_>) -> Result<T, StoreError>,
+) -> Result<Vec<T>, StoreError> {
+    let mut found = Vec::new();
+    each(connection, sql, [], |row| {
+        found.push(read(row)?);
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+fn read_error(error: rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            StoreError::Damaged(error.to_string())
+        }
+        _ => StoreError::Read(error.to_string()),
+    }
+}
+
+/// A value that is not what its column should hold.
+fn strange(row: &Row<'_>, column: usize, why: impl std::fmt::Display) -> StoreError {
+    let name = row.as_ref().column_name(column).unwrap_or("?");
+    let first = match row
+        .get_ref(0)
+        .map(|value| value.as_str().map(str::to_owned))
+    {
+        Ok(Ok(first)) => format!(" (first column `{first}`)"),
+        _ => String::new(),
+    };
+    StoreError::Damaged(format!("column `{name}`{first}: {why}"))
+}
+
+fn cell<'r, T>(
+    row: &'r Row<'_>,
+    column: usize,
+    read: impl FnOnce(rusqlite::types::ValueRef<'r>) -> Result<T, FromSqlError>,
+) -> Result<T, StoreError> {
+    let value = row.get_ref(column).map_err(read_error)?;
+    read(value).map_err(|error| strange(row, column, error))
+}
+
+fn text<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r str, StoreError> {
+    cell(row, column, |value| value.as_str())
+}
+
+fn maybe_text<'r>(row: &'r Row<'_>, column: usize) -> Result<Option<&'r str>, StoreError> {
+    cell(row, column, |value| value.as_str_or_null())
+}
+
+fn bytes<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r [u8], StoreError> {
+    cell(row, column, |value| value.as_blob())
+}
+
+fn hash(row: &Row<'_>, column: usize) -> Result<[u8; 32], StoreError> {
+    let bytes = bytes(row, column)?;
+    bytes
+        .try_into()
+        .map_err(|_| strange(row, column, "not 32 bytes"))
+}
+
+fn count(row: &Row<'_>, column: usize) -> Result<u64, StoreError> {
+    let number = cell(row, column, |value| value.as_i64())?;
+    u64::try_from(number).map_err(|_| strange(row, column, "less than nothing"))
+}
+
+fn moment(row: &Row<'_>, column: usize) -> Result<SystemTime, StoreError> {
+    form::from_millis(count(row, column)?).ok_or_else(|| strange(row, column, "no moment"))
+}
+
+fn body<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<T, StoreError> {
+    serde_json::from_str(text(row, column)?).map_err(|error| strange(row, column, error))
+}
+
+fn uids(row: &Row<'_>, column: usize) -> Result<Vec<EntityUID>, StoreError> {
+    let mut json = serde_json::Deserializer::from_str(text(row, column)?);
+    form::uids::deserialize(&mut json).map_err(|error| strange(row, column, error))
+}
+
+/// The types of entities seen so far; parsing one costs more than reading a row.
+#[derive(Default)]
+struct TypeNameCache(HashMap<String, EntityType>);
+
+impl TypeNameCache {
+    /// The name whose type is in this column and whose id is in the next.
+    fn uid(&mut self, row: &Row<'_>, column: usize) -> Result<EntityUID, StoreError> {
+        let ty = text(row, column)?;
+        let ty = match self.0.get(ty) {
+            Some(known) => known.clone(),
+            None => {
+                let parsed = EntityType::from_normalized_str(ty)
+                    .map_err(|error| strange(row, column, error))?;
+                self.0.insert(ty.to_owned(), parsed.clone());
+                parsed
+            }
+        };
+        let id = Eid::new(text(row, column + 1)?);
+        Ok(EntityUID::from_components(ty, id, None))
+    }
+}

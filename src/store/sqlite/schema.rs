@@ -1,0 +1,60 @@
+//! The tables, and how they got there.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use crate::store::sqlite::explain;
+use crate::store::store::StoreError;
+
+/// What makes each version out of the one before. Never changed once released, only added to.
+const MIGRATIONS: [&str; 5] = [
+    include_str!("1.sql"),
+    include_str!("2.sql"),
+    include_str!("3.sql"),
+    include_str!("4.sql"),
+    include_str!("5.sql"),
+];
+
+/// Says in the file's header that it is Callgate's: `Clgt`.
+const APPLICATION_ID: i32 = 0x436c_6774;
+
+/// Brings the tables up to date.
+pub(super) fn migrate(connection: &mut Connection, place: &str) -> Result<(), StoreError> {
+    let fail = |error: rusqlite::Error| StoreError::Open {
+        place: place.to_owned(),
+        why: explain(&error),
+    };
+    let read = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+    let version = read("user_version").map_err(fail)?;
+    let application = read("application_id").map_err(fail)?;
+    let tables: i64 = connection
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(fail)?;
+    let is_new = version == 0 && application == 0 && tables == 0;
+    if !is_new && application != APPLICATION_ID {
+        return Err(StoreError::Open {
+            place: place.to_owned(),
+            why: "it is a database of another program".to_owned(),
+        });
+    }
+    let done = usize::try_from(version).unwrap_or(usize::MAX);
+    let Some(missing) = MIGRATIONS.get(done..) else {
+        return Err(StoreError::TooNew {
+            place: place.to_owned(),
+            found: version.cast_unsigned(),
+            known: MIGRATIONS.len() as u32,
+        });
+    };
+    for (step, sql) in (version + 1..).zip(missing) {
+        apply(connection, step, sql).map_err(fail)?;
+    }
+    Ok(())
+}
+
+/// One step, wholly or not at all.
+fn apply(connection: &mut Connection, version: i32, sql: &str) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute_batch(sql)?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", version)?;
+    transaction.commit()
+}

@@ -1,0 +1,419 @@
+//! From writes to rows, within one transaction.
+
+use std::collections::HashMap;
+use std::time::SystemTime;
+
+use callgate_engine::cedar::EntityUID;
+use rusqlite::{Connection, Statement, ToSql, params};
+use serde::Serialize;
+use smol_str::SmolStr;
+
+use crate::domain::authority::approval::Approval;
+use crate::domain::authority::change::{Change, ChangeRecord};
+use crate::domain::authority::delegation::Delegation;
+use crate::domain::authority::form;
+use crate::domain::authority::labels::LabelCarrier;
+use crate::domain::authority::task::Task;
+use crate::store::sqlite::{StoreProgress, moment, number, write_error};
+use crate::store::store::{LabelTimes, StoreError, StoreWrite, StoredDefinition};
+
+/// Writes all of it. Returns how far the store comes by that.
+pub(super) fn all(
+    connection: &Connection,
+    writes: &[StoreWrite],
+    mut reached: StoreProgress,
+) -> Result<StoreProgress, StoreError> {
+    let clock = writes
+        .iter()
+        .filter_map(StoreWrite::at)
+        .max()
+        .max(reached.clock);
+    let mut rows = Rows::new(connection);
+    for write in writes {
+        if let StoreWrite::Entry { entry, .. } = write {
+            if entry.revision != reached.revision + 1 {
+                return Err(StoreError::OutOfOrder {
+                    last: reached.revision,
+                    found: entry.revision,
+                });
+            }
+            reached.revision = entry.revision;
+        }
+        rows.write(write)?;
+    }
+    if let Some(at) = clock.filter(|_| clock != reached.clock) {
+        rows.note("clock", &moment(at).to_string())?;
+        reached.clock = clock;
+    }
+    reached.commits += 1;
+    rows.note("commits", &reached.commits.to_string())?;
+    Ok(reached)
+}
+
+/// The rows of one transaction. A statement is prepared once for all of it.
+struct Rows<'c> {
+    connection: &'c Connection,
+    prepared: HashMap<&'static str, Statement<'c>>,
+}
+
+impl<'c> Rows<'c> {
+    fn new(connection: &'c Connection) -> Self {
+        Self {
+            connection,
+            prepared: HashMap::new(),
+        }
+    }
+
+    fn run(&mut self, sql: &'static str, values: &[&dyn ToSql]) -> Result<(), StoreError> {
+        if !self.prepared.contains_key(sql) {
+            let statement = self.connection.prepare(sql).map_err(write_error)?;
+            self.prepared.insert(sql, statement);
+        }
+        if let Some(statement) = self.prepared.get_mut(sql) {
+            statement.execute(values).map_err(write_error)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, write: &StoreWrite) -> Result<(), StoreError> {
+        match write {
+            StoreWrite::Entry { entry, id } => self.entry(entry, id),
+            StoreWrite::ApprovalUsed { id, uses } => self.run(
+                "INSERT INTO approval_uses (id, uses) VALUES (?1, ?2)
+                 ON CONFLICT (id) DO UPDATE SET uses = max(uses, excluded.uses)",
+                params![id.as_str(), uses],
+            ),
+            StoreWrite::TaskSpent {
+                id,
+                spent,
+                is_exact,
+                lost,
+            } => self.run(
+                "INSERT INTO task_spent (id, spent, lost) VALUES (?1, ?2, ?4)
+                 ON CONFLICT (id) DO UPDATE SET
+                    spent = CASE WHEN ?3 THEN excluded.spent ELSE max(spent, excluded.spent) END,
+                    lost = CASE WHEN ?3 THEN excluded.lost ELSE max(lost, excluded.lost) END",
+                params![id.as_str(), number(*spent), is_exact, number(*lost)],
+            ),
+            StoreWrite::SessionLabels { id, labels, at } => self.session_labels(id, labels, *at),
+            StoreWrite::Labels {
+                carrier, labels, ..
+            } => self.labels(carrier, labels),
+            StoreWrite::Session {
+                id,
+                calls,
+                tools,
+                last,
+                at,
+            } => self.run(
+                "INSERT INTO sessions (id, calls, tools, last, at) VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (id) DO UPDATE SET calls = excluded.calls, tools = excluded.tools,
+                    last = excluded.last, at = max(at, excluded.at)",
+                params![
+                    id.as_str(),
+                    number(*calls),
+                    names(tools)?,
+                    names(last)?,
+                    moment(*at)
+                ],
+            ),
+            StoreWrite::Usage {
+                actor,
+                tool,
+                counters,
+                at,
+            } => self.usage(actor, tool.as_ref(), counters, *at),
+            StoreWrite::Clock(_) => Ok(()),
+            StoreWrite::Lease(until) => self.note("lease", &moment(*until).to_string()),
+            StoreWrite::ToolShown {
+                gateway,
+                tool,
+                shown,
+            } => self.tool_shown(gateway, tool, shown.as_ref()),
+        }
+    }
+
+    fn entry(&mut self, entry: &ChangeRecord, id: &SmolStr) -> Result<(), StoreError> {
+        let asker = &entry.asker;
+        let key = asker.key.as_ref();
+        let principal = asker.principal.as_ref().map(columns);
+        let (ty, name) = principal.as_ref().map_or((None, None), |(ty, name)| {
+            (Some(ty.as_str()), Some(name.as_str()))
+        });
+        let (at, revision) = (moment(entry.at), number(entry.revision));
+        self.run(
+            "INSERT INTO change_log (revision, at, verb, caller, principal_type, principal_id,
+                key_text, key_request, change) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            params![
+                revision,
+                at,
+                entry.verb.as_str(),
+                asker.caller.as_str(),
+                ty,
+                name,
+                key.map(|key| key.text.as_str()),
+                key.map(|key| key.request),
+                json(&entry.change)?,
+            ],
+        )?;
+        if let Some(key) = key {
+            self.run(
+                "INSERT INTO idempotency_keys (caller, text, request, revision, id, at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT (caller, text) DO UPDATE SET request = excluded.request,
+                    revision = excluded.revision, id = excluded.id, at = excluded.at",
+                params![
+                    asker.caller.as_str(),
+                    key.text.as_str(),
+                    key.request,
+                    revision,
+                    id.as_str(),
+                    at
+                ],
+            )?;
+        }
+        self.change(&entry.change, entry.at)
+    }
+
+    fn change(&mut self, change: &Change, at: SystemTime) -> Result<(), StoreError> {
+        match change {
+            Change::Bundle { digest } => self.note("bundle_digest", digest),
+            Change::Entity { uid, json } => {
+                let (ty, id) = columns(uid);
+                self.run(
+                    "INSERT INTO entities (type, id, body) VALUES (?1, ?2, ?3)
+                     ON CONFLICT (type, id) DO UPDATE SET body = excluded.body",
+                    params![ty, id, json.as_ref()],
+                )
+            }
+            Change::EntityGone { uid } => {
+                let (ty, id) = columns(uid);
+                self.run(
+                    "DELETE FROM entities WHERE type = ?1 AND id = ?2",
+                    params![ty, id],
+                )
+            }
+            Change::Grant(delegation) => self.grant(delegation),
+            Change::Task(task) => self.task(task),
+            Change::Approval(approval) => self.approval(approval),
+            Change::Stopped(stop) => {
+                let (ty, id) = columns(&stop.uid);
+                self.run(
+                    "INSERT INTO stops (type, id, body) VALUES (?1, ?2, ?3)
+                     ON CONFLICT (type, id) DO UPDATE SET body = excluded.body",
+                    params![ty, id, json(stop.as_ref())?],
+                )
+            }
+            Change::Resumed { uid } => {
+                let (ty, id) = columns(uid);
+                self.run(
+                    "DELETE FROM stops WHERE type = ?1 AND id = ?2",
+                    params![ty, id],
+                )
+            }
+            // The one way in which a start comes to be earlier than before.
+            Change::ClockRepaired { to, .. } => self.note("lease", &moment(*to).to_string()),
+            Change::SessionEnded { session } => {
+                self.run(
+                    "INSERT INTO ended_sessions (id) VALUES (?1) ON CONFLICT DO NOTHING",
+                    params![session.as_str()],
+                )?;
+                self.run(
+                    "INSERT INTO sessions (id, is_ended, at) VALUES (?1, 1, ?2)
+                 ON CONFLICT (id) DO UPDATE SET is_ended = 1, at = max(at, excluded.at)",
+                    params![session.as_str(), moment(at)],
+                )
+            }
+        }
+    }
+
+    fn grant(&mut self, delegation: &Delegation) -> Result<(), StoreError> {
+        let ends_at = earlier(delegation.revoked_at, delegation.expires_at);
+        self.run(
+            "INSERT INTO grants (id, task, ends_at, body) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (id) DO UPDATE SET task = excluded.task, ends_at = excluded.ends_at,
+                body = excluded.body",
+            params![
+                delegation.id.as_str(),
+                delegation.task.as_deref(),
+                moment(ends_at),
+                json(delegation)?
+            ],
+        )
+    }
+
+    fn task(&mut self, task: &Task) -> Result<(), StoreError> {
+        let ends_at = earlier(task.closed_at, task.deadline);
+        self.run(
+            "INSERT INTO tasks (id, ends_at, body) VALUES (?1, ?2, ?3)
+             ON CONFLICT (id) DO UPDATE SET ends_at = excluded.ends_at, body = excluded.body",
+            params![task.id.as_str(), moment(ends_at), json(task)?],
+        )?;
+        if task.closed_at.is_none() {
+            return Ok(());
+        }
+        self.run(
+            "DELETE FROM labels WHERE kind = 'task' AND carrier = ?1",
+            params![task.id.as_str()],
+        )
+    }
+
+    fn approval(&mut self, approval: &Approval) -> Result<(), StoreError> {
+        let refused = approval.word.as_ref().filter(|word| word.uses == 0);
+        let ends_at = earlier(refused.map(|word| word.at), approval.expires_at);
+        self.run(
+            "INSERT INTO approvals (id, task, ends_at, body) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (id) DO UPDATE SET task = excluded.task, ends_at = excluded.ends_at,
+                body = excluded.body",
+            params![
+                approval.id.as_str(),
+                approval.call.task.as_deref(),
+                moment(ends_at),
+                json(approval)?
+            ],
+        )
+    }
+
+    fn session_labels(
+        &mut self,
+        id: &SmolStr,
+        labels: &[SmolStr],
+        at: SystemTime,
+    ) -> Result<(), StoreError> {
+        let at = moment(at);
+        self.run(
+            "INSERT INTO sessions (id, at) VALUES (?1, ?2)
+             ON CONFLICT (id) DO UPDATE SET at = max(at, excluded.at)",
+            params![id.as_str(), at],
+        )?;
+        for label in labels {
+            self.run(
+                "INSERT INTO session_labels (session, label, at) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (session, label) DO NOTHING",
+                params![id.as_str(), label.as_str(), at],
+            )?;
+        }
+        Ok(())
+    }
+
+    fn labels(&mut self, carrier: &LabelCarrier, labels: &[LabelTimes]) -> Result<(), StoreError> {
+        let (kind, name) = carrier_columns(carrier)?;
+        for brought in labels {
+            let loose = brought.loose_through.map(moment);
+            self.run(
+                "INSERT INTO labels (kind, carrier, label, through, loose_through)
+                 VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (kind, carrier, label) DO UPDATE SET
+                    through = max(through, excluded.through),
+                    loose_through = max(coalesce(loose_through, excluded.loose_through),
+                        coalesce(excluded.loose_through, loose_through))",
+                params![
+                    kind,
+                    name,
+                    brought.label.as_str(),
+                    moment(brought.through),
+                    loose
+                ],
+            )?;
+        }
+        Ok(())
+    }
+
+    fn tool_shown(
+        &mut self,
+        gateway: &SmolStr,
+        tool: &EntityUID,
+        shown: Option<&StoredDefinition>,
+    ) -> Result<(), StoreError> {
+        let (ty, id) = columns(tool);
+        match shown {
+            Some(shown) => self.run(
+                "INSERT INTO changed_tools (gateway, type, id, body) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (gateway, type, id) DO UPDATE SET body = excluded.body",
+                params![gateway.as_str(), ty, id, json(shown)?],
+            ),
+            None => self.run(
+                "DELETE FROM changed_tools WHERE gateway = ?1 AND type = ?2 AND id = ?3",
+                params![gateway.as_str(), ty, id],
+            ),
+        }
+    }
+
+    fn usage(
+        &mut self,
+        actor: &EntityUID,
+        tool: Option<&EntityUID>,
+        counters: &[u8],
+        at: SystemTime,
+    ) -> Result<(), StoreError> {
+        let (actor_type, actor_id) = columns(actor);
+        let (tool_type, tool_id) = tool.map(columns).unwrap_or_default();
+        self.run(
+            "INSERT INTO usage (actor_type, actor_id, tool_type, tool_id, counters, at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (actor_type, actor_id, tool_type, tool_id)
+             DO UPDATE SET counters = excluded.counters, at = max(at, excluded.at)",
+            params![
+                actor_type,
+                actor_id,
+                tool_type,
+                tool_id,
+                counters,
+                moment(at)
+            ],
+        )
+    }
+
+    /// Sets a value of which there is one.
+    fn note(&mut self, name: &str, value: &str) -> Result<(), StoreError> {
+        self.run(
+            "INSERT INTO meta (name, value) VALUES (?1, ?2)
+             ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            params![name, value],
+        )
+    }
+}
+
+fn earlier(ended: Option<SystemTime>, ends: SystemTime) -> SystemTime {
+    ended.map_or(ends, |ended| ended.min(ends))
+}
+
+fn columns(uid: &EntityUID) -> (String, String) {
+    let id: &str = uid.eid().as_ref();
+    (uid.entity_type().to_string(), id.to_owned())
+}
+
+/// What kind of carrier it is, and its name among those.
+fn carrier_columns(carrier: &LabelCarrier) -> Result<(&'static str, String), StoreError> {
+    Ok(match carrier {
+        LabelCarrier::Task(id) => ("task", id.to_string()),
+        LabelCarrier::Delegation(id) => ("delegation", id.to_string()),
+        LabelCarrier::Pair { actor, root } => {
+            let both: Vec<EntityUID> = [Some(actor), root.as_ref()]
+                .into_iter()
+                .flatten()
+                .cloned()
+                .collect();
+            ("pair", names(&both)?)
+        }
+        LabelCarrier::Resource(place) => ("place", format!("is {}", place_name(place))),
+        LabelCarrier::WithinResource(place) => ("place", format!("in {}", place_name(place))),
+        LabelCarrier::AnyResource => ("place", "all".to_owned()),
+    })
+}
+
+/// Every place is an `Mcp::Resource`.
+fn place_name(place: &EntityUID) -> &str {
+    place.eid().as_ref()
+}
+
+fn json(value: &impl Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|error| StoreError::Write(error.to_string()))
+}
+
+fn names(uids: &[EntityUID]) -> Result<String, StoreError> {
+    let mut text = Vec::new();
+    form::uids::serialize(uids, &mut serde_json::Serializer::new(&mut text))
+        .map_err(|error| StoreError::Write(error.to_string()))?;
+    String::from_utf8(text).map_err(|error| StoreError::Write(error.to_string()))
+}

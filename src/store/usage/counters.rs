@@ -1,0 +1,189 @@
+//! Counts over sliding windows, and the bytes in which they are written down.
+//!
+//! A ring holds as many buckets as its window is long, and the one that is running. An event of time *t*
+//! lies in bucket *t / width*, and counts as long as that bucket is in the ring: at least for the whole
+//! window, at most for one bucket longer.
+
+use crate::domain::authority::usage::WindowCounts;
+
+/// The first byte of what is written. Another one is another form.
+const FORM: u8 = 1;
+
+/// Twelve buckets of five seconds and the running one.
+pub(super) type Minute = Ring<13, 5>;
+/// Twelve buckets of five minutes and the running one.
+pub(super) type Hour = Ring<13, 300>;
+/// 24 buckets of an hour and the running one.
+pub(super) type Day = Ring<25, 3_600>;
+
+/// One count over three windows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Counters {
+    minute: Minute,
+    hour: Hour,
+    day: Day,
+}
+
+/// A count over `BUCKETS - 1` buckets of `WIDTH` seconds, and the running one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Ring<const BUCKETS: usize, const WIDTH: u64> {
+    /// The bucket that is running, counted from the epoch.
+    newest: u64,
+    /// Bucket *n* is at *n* modulo their number.
+    counts: [u32; BUCKETS],
+    /// Their sum: looked at with every call, and then no more than a number.
+    total: u64,
+}
+
+impl Counters {
+    pub(super) fn add(&mut self, now: u64) {
+        self.minute.add(now);
+        self.hour.add(now);
+        self.day.add(now);
+    }
+
+    pub(super) fn windows(&mut self, now: u64) -> WindowCounts {
+        WindowCounts {
+            minute: self.minute.count(now),
+            hour: self.hour.count(now),
+            day: self.day.count(now),
+        }
+    }
+}
+
+impl<const BUCKETS: usize, const WIDTH: u64> Ring<BUCKETS, WIDTH> {
+    /// Counts one more at that time, which may be a little before the latest.
+    pub(super) fn add(&mut self, at: u64) {
+        self.advance(at);
+        if let Some(count) = self.place(at).map(|place| &mut self.counts[place])
+            && let Some(more) = count.checked_add(1)
+        {
+            *count = more;
+            self.total += 1;
+        }
+    }
+
+    /// Counts one less at that time, if it still counts.
+    pub(super) fn take_away(&mut self, at: u64) {
+        if let Some(count) = self.place(at).map(|place| &mut self.counts[place])
+            && let Some(less) = count.checked_sub(1)
+        {
+            *count = less;
+            self.total -= 1;
+        }
+    }
+
+    pub(super) fn count(&mut self, now: u64) -> u64 {
+        self.advance(now);
+        self.total
+    }
+
+    /// Where the bucket of that time is, if it is in the ring.
+    fn place(&self, at: u64) -> Option<usize> {
+        let bucket = at / WIDTH;
+        let age = self.newest.checked_sub(bucket)?;
+        (age < BUCKETS as u64).then_some((bucket % BUCKETS as u64) as usize)
+    }
+
+    /// Empties what comes to lie between the newest bucket and now.
+    fn advance(&mut self, now: u64) {
+        let bucket = now / WIDTH;
+        if bucket <= self.newest {
+            return;
+        }
+        if bucket - self.newest >= BUCKETS as u64 {
+            self.counts = [0; BUCKETS];
+            self.total = 0;
+        } else {
+            for skipped in self.newest + 1..=bucket {
+                let count = &mut self.counts[(skipped % BUCKETS as u64) as usize];
+                self.total -= u64::from(std::mem::take(count));
+            }
+        }
+        self.newest = bucket;
+    }
+
+    fn write(&self, bytes: &mut Vec<u8>) {
+        write_number(self.newest, bytes);
+        for count in self.counts {
+            write_number(u64::from(count), bytes);
+        }
+    }
+
+    fn read(bytes: &mut &[u8]) -> Option<Self> {
+        let newest = read_number(bytes)?;
+        let mut counts = [0; BUCKETS];
+        for count in &mut counts {
+            *count = u32::try_from(read_number(bytes)?).ok()?;
+        }
+        Some(Self {
+            newest,
+            counts,
+            total: counts.iter().map(|count| u64::from(*count)).sum(),
+        })
+    }
+}
+
+impl<const BUCKETS: usize, const WIDTH: u64> Default for Ring<BUCKETS, WIDTH> {
+    fn default() -> Self {
+        Self {
+            newest: 0,
+            counts: [0; BUCKETS],
+            total: 0,
+        }
+    }
+}
+
+/// As bytes. An actor's own have denials.
+pub(super) fn write(allowed: &Counters, denied: Option<&Hour>) -> Vec<u8> {
+    let mut bytes = vec![FORM];
+    allowed.minute.write(&mut bytes);
+    allowed.hour.write(&mut bytes);
+    allowed.day.write(&mut bytes);
+    if let Some(denied) = denied {
+        denied.write(&mut bytes);
+    }
+    bytes
+}
+
+/// From bytes. Without denials they are zero.
+pub(super) fn read(bytes: &[u8]) -> Option<(Counters, Hour)> {
+    let mut bytes = bytes.strip_prefix(&[FORM])?;
+    let allowed = Counters {
+        minute: Ring::read(&mut bytes)?,
+        hour: Ring::read(&mut bytes)?,
+        day: Ring::read(&mut bytes)?,
+    };
+    let denied = match bytes {
+        [] => Hour::default(),
+        _ => Ring::read(&mut bytes)?,
+    };
+    bytes.is_empty().then_some((allowed, denied))
+}
+
+/// Seven bits a byte, the lowest first; the upper bit says that more follow.
+fn write_number(mut number: u64, bytes: &mut Vec<u8>) {
+    while number >= 0x80 {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+}
+
+fn read_number(bytes: &mut &[u8]) -> Option<u64> {
+    let mut number = 0;
+    for shift in (0..64).step_by(7) {
+        let (byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        let bits = u64::from(byte & 0x7f);
+        let shifted = bits << shift;
+        if shifted >> shift != bits {
+            return None;
+        }
+        number |= shifted;
+        if byte & 0x80 == 0 {
+            return Some(number);
+        }
+    }
+    None
+}

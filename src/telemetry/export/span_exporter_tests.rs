@@ -1,0 +1,238 @@
+use std::collections::VecDeque;
+
+use opentelemetry::KeyValue;
+use opentelemetry::trace::{Span as _, Tracer, TracerProvider};
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
+    TraceService, TraceServiceServer,
+};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
+use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::Response;
+use tonic::transport::Server;
+use tonic_types::ErrorDetails;
+
+use super::*;
+
+/// A collector that keeps what it gets, and answers first with these statuses.
+#[derive(Clone, Default)]
+struct Receiver {
+    kept: Arc<Mutex<Vec<(MetadataMap, ExportTraceServiceRequest)>>>,
+    troubles: Arc<Mutex<VecDeque<Status>>>,
+}
+
+#[tonic::async_trait]
+impl TraceService for Receiver {
+    async fn export(
+        &self,
+        request: Request<ExportTraceServiceRequest>,
+    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        let (metadata, _, message) = request.into_parts();
+        self.kept.lock().unwrap().push((metadata, message));
+        match self.troubles.lock().unwrap().pop_front() {
+            Some(status) => Err(status),
+            None => Ok(Response::new(ExportTraceServiceResponse::default())),
+        }
+    }
+}
+
+impl Receiver {
+    async fn start(troubles: impl IntoIterator<Item = Status>) -> (Self, String) {
+        let receiver = Self {
+            troubles: Arc::new(Mutex::new(troubles.into_iter().collect())),
+            ..Self::default()
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let service = TraceServiceServer::new(receiver.clone())
+            .accept_compressed(CompressionEncoding::Gzip)
+            .send_compressed(CompressionEncoding::Gzip);
+        tokio::spawn(
+            Server::builder()
+                .add_service(service)
+                .serve_with_incoming(TcpListenerStream::new(listener)),
+        );
+        (receiver, endpoint)
+    }
+
+    fn attempts(&self) -> usize {
+        self.kept.lock().unwrap().len()
+    }
+}
+
+fn lookup(variables: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> {
+    move |name| {
+        variables
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| (*value).to_owned())
+    }
+}
+
+fn batch() -> Vec<SpanData> {
+    let kept = InMemorySpanExporter::default();
+    let provider = SdkTracerProvider::builder()
+        .with_simple_exporter(kept.clone())
+        .build();
+    let mut span = provider.tracer("callgate").start("authorize tools/call");
+    span.set_attribute(KeyValue::new("callgate.decision", "allow"));
+    span.end();
+    kept.get_finished_spans().unwrap()
+}
+
+#[tokio::test]
+async fn a_batch_arrives_with_its_resource_and_the_headers() {
+    for compression in ["none", "gzip"] {
+        let (receiver, endpoint) = Receiver::start([]).await;
+        let variables = [
+            (
+                "OTEL_EXPORTER_OTLP_HEADERS",
+                "authorization=Bearer%20abc, x-team = red,=,junk",
+            ),
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", compression),
+        ];
+        let mut collector =
+            SpanCollectorClient::new(Some(&endpoint), None, &lookup(&variables)).unwrap();
+        let name = KeyValue::new("service.name", "callgate");
+        collector.set_resource(&Resource::builder_empty().with_attribute(name).build());
+        collector.export(batch()).await.unwrap();
+
+        let kept = receiver.kept.lock().unwrap();
+        let [(metadata, request)] = kept.as_slice() else {
+            panic!("one export, not {}", kept.len());
+        };
+        assert_eq!(metadata.get("authorization").unwrap(), "Bearer abc");
+        assert_eq!(metadata.get("x-team").unwrap(), "red");
+        let agent = metadata.get("user-agent").unwrap().to_str().unwrap();
+        assert!(agent.starts_with("OTel-OTLP-Exporter-Callgate/"), "{agent}");
+        let encoding = metadata
+            .get("grpc-encoding")
+            .map(|value| value.to_str().unwrap());
+        assert_eq!(encoding, Some(compression).filter(|it| *it != "none"));
+        let [resource] = request.resource_spans.as_slice() else {
+            panic!("one resource");
+        };
+        let named = resource.resource.as_ref().unwrap();
+        assert_eq!(named.attributes[0].key, "service.name");
+        let span = &resource.scope_spans[0].spans[0];
+        assert_eq!(span.name, "authorize tools/call");
+        assert_eq!(span.attributes[0].key, "callgate.decision");
+    }
+}
+
+#[tokio::test]
+async fn what_may_pass_is_tried_again_and_what_will_not_is_not() {
+    let (receiver, endpoint) = Receiver::start([Status::unavailable("later")]).await;
+    let collector = SpanCollectorClient::new(Some(&endpoint), None, &lookup(&[])).unwrap();
+    collector.export(batch()).await.unwrap();
+    assert_eq!(receiver.attempts(), 2);
+    {
+        let kept = receiver.kept.lock().unwrap();
+        assert_eq!(kept[0].1, kept[1].1, "the same spans again");
+    }
+
+    let refusal = Status::permission_denied("your secret is wrong");
+    let (receiver, endpoint) = Receiver::start([refusal]).await;
+    let collector = SpanCollectorClient::new(Some(&endpoint), None, &lookup(&[])).unwrap();
+    let error = collector.export(batch()).await.unwrap_err().to_string();
+    assert!(error.contains("PermissionDenied"), "{error}");
+    assert!(!error.contains("secret"), "{error}");
+    assert_eq!(receiver.attempts(), 1);
+}
+
+#[tokio::test]
+async fn no_attempt_begins_after_the_timeout() {
+    let troubles = (0..9).map(|_| Status::unavailable("never"));
+    let (receiver, endpoint) = Receiver::start(troubles).await;
+    let variables = [("OTEL_EXPORTER_OTLP_TIMEOUT", "350")];
+    let collector = SpanCollectorClient::new(Some(&endpoint), None, &lookup(&variables)).unwrap();
+    let started = Instant::now();
+    collector.export(batch()).await.unwrap_err();
+    assert!(started.elapsed() < Duration::from_millis(700));
+    assert!(
+        (1..4).contains(&receiver.attempts()),
+        "{}",
+        receiver.attempts()
+    );
+}
+
+#[test]
+fn waits_double_and_end() {
+    let mut backoff = Backoff::default();
+    let unavailable = Status::unavailable("");
+    for expected in [100, 200, 400] {
+        let wait = backoff.wait_after(&unavailable).unwrap();
+        let least = Duration::from_millis(expected);
+        assert!(
+            wait >= least && wait <= least + Duration::from_millis(JITTER_MS),
+            "{wait:?}"
+        );
+    }
+    assert_eq!(backoff.wait_after(&unavailable), None);
+}
+
+#[test]
+fn a_collector_may_ask_for_time_within_reason() {
+    let asking = |code, seconds| {
+        let delay = Duration::from_secs(seconds);
+        Status::with_error_details(code, "", ErrorDetails::with_retry_info(Some(delay)))
+    };
+    let exhausted = Code::ResourceExhausted;
+    assert_eq!(
+        Backoff::default().wait_after(&Status::new(exhausted, "")),
+        None,
+        "without a time nobody expects it to pass"
+    );
+    let five = Backoff::default()
+        .wait_after(&asking(exhausted, 5))
+        .unwrap();
+    assert!(five >= Duration::from_secs(5) && five < Duration::from_secs(6));
+    let hour = Backoff::default()
+        .wait_after(&asking(Code::Unavailable, 3_600))
+        .unwrap();
+    assert_eq!(hour, LONGEST_ASKED_WAIT);
+}
+
+#[test]
+fn an_endpoint_without_a_scheme_is_encrypted_unless_told_otherwise() {
+    let uri = |variables: &[(&str, &str)]| address(None, &lookup(variables)).1;
+    let bare = ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317");
+    let insecure = ("OTEL_EXPORTER_OTLP_TRACES_INSECURE", "TRUE");
+    assert_eq!(uri(&[bare]), "https://collector:4317");
+    assert_eq!(uri(&[bare, insecure]), "http://collector:4317");
+    let odd = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "collector:4317/p://q");
+    assert_eq!(uri(&[bare, odd]), "https://collector:4317/p://q");
+    assert_eq!(uri(&[]), DEFAULT_ENDPOINT);
+    let own = address(Some("https://own:1"), &lookup(&[bare])).1;
+    assert_eq!(own, "https://own:1");
+}
+
+#[test]
+fn the_signals_own_variable_wins_unless_it_makes_no_sense() {
+    let own = "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT";
+    let general = ("OTEL_EXPORTER_OTLP_TIMEOUT", "20");
+    let of = |variables: &[(&str, &str)]| timeout(&lookup(variables)).as_millis();
+    assert_eq!(of(&[(own, "10"), general]), 10);
+    assert_eq!(of(&[(own, "soon"), general]), 20);
+    assert_eq!(of(&[]), 10_000);
+
+    let own = "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION";
+    let general = ("OTEL_EXPORTER_OTLP_COMPRESSION", "GZIP");
+    assert!(!is_compressed(&lookup(&[(own, "none"), general])));
+    assert!(is_compressed(&lookup(&[(own, "zstd"), general])));
+    assert!(!is_compressed(&lookup(&[])));
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_none_is_named_with_its_variable() {
+    let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a b")];
+    let error = SpanCollectorClient::new(None, None, &lookup(&variables))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("OTEL_EXPORTER_OTLP_ENDPOINT: invalid endpoint `http://a b`: "),
+        "{error}"
+    );
+}

@@ -1,0 +1,171 @@
+use std::sync::Mutex;
+use std::sync::mpsc;
+
+use opentelemetry::trace::{Tracer, TracerProvider};
+use opentelemetry_sdk::error::OTelSdkError;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use proptest::prelude::*;
+
+use super::*;
+use crate::telemetry::export::exporters::MonitoredExporter;
+
+/// A collector that does not answer until it is told what: how many spans it drops, or that it fails.
+#[derive(Debug)]
+struct Slow {
+    answers: Mutex<mpsc::Receiver<Option<u64>>>,
+    rejected: Arc<AtomicU64>,
+}
+
+impl SpanExporter for Slow {
+    async fn export(&self, _: Vec<SpanData>) -> OTelSdkResult {
+        // Without a test it takes everything.
+        match self.answers.lock().unwrap().recv().unwrap_or(Some(0)) {
+            Some(rejected) => {
+                self.rejected.fetch_add(rejected, Ordering::Relaxed);
+                Ok(())
+            }
+            None => Err(OTelSdkError::InternalFailure("down".to_owned())),
+        }
+    }
+}
+
+struct Bench {
+    provider: SdkTracerProvider,
+    live: Arc<LiveGauges>,
+    answers: mpsc::Sender<Option<u64>>,
+}
+
+fn bench(room: usize) -> Bench {
+    let (answers, waiting) = mpsc::channel();
+    let live = Arc::new(LiveGauges::default());
+    let rejected: Arc<AtomicU64> = Arc::default();
+    let slow = Slow {
+        answers: Mutex::new(waiting),
+        rejected: Arc::clone(&rejected),
+    };
+    let watched = MonitoredExporter::new(slow, "spans", &live).with_rejected_count(rejected);
+    let counted = CountedSpanProcessor::with_room(watched, &live, room);
+    let provider = SdkTracerProvider::builder()
+        .with_span_processor(counted)
+        .build();
+    Bench {
+        provider,
+        live,
+        answers,
+    }
+}
+
+impl Bench {
+    fn spans(&self, name: &'static str, count: usize) {
+        for _ in 0..count {
+            drop(self.provider.tracer("test").start(name));
+        }
+    }
+
+    /// Spans that were exported, and what was lost.
+    fn ends(&self) -> (u64, Vec<(RecordKind, LossReason, u64)>) {
+        let losses = self.live.losses.all();
+        let lost = losses.iter().map(|it| (it.kind, it.reason, it.count));
+        let exported = self.live.spans.exported.load(Ordering::Relaxed);
+        (exported, lost.collect())
+    }
+}
+
+#[test]
+fn what_the_queue_does_not_take_is_counted_and_writes_keep_a_place() {
+    let bench = bench(16);
+    bench.spans("authorize tools/call", 30);
+    bench.spans("control OpenTask", 3);
+    let (_, lost) = bench.ends();
+    // The first batch may be on its way already, which makes room for as many again.
+    let dropped: u64 = lost.iter().map(|it| it.2).sum();
+    assert!((1..=17).contains(&dropped), "{lost:?}");
+    for _ in 0..10 {
+        bench.answers.send(Some(0)).unwrap();
+    }
+    bench.provider.shutdown().unwrap();
+    let (exported, at_the_end) = bench.ends();
+    assert_eq!(at_the_end, lost, "nothing else is lost");
+    assert_eq!(exported + dropped, 33);
+}
+
+#[test]
+fn a_collector_that_fails_or_drops_is_counted() {
+    let bench = bench(64);
+    bench.spans("authorize tools/call", 5);
+    bench.spans("control OpenTask", 2);
+    bench.answers.send(None).unwrap();
+    bench.provider.force_flush().unwrap_err();
+    bench.spans("authorize tools/call", 5);
+    bench.answers.send(Some(2)).unwrap();
+    bench.provider.force_flush().unwrap();
+    let expected = [
+        (RecordKind::Decision, LossReason::ExportFailed, 5),
+        (RecordKind::Decision, LossReason::Rejected, 2),
+        (RecordKind::Control, LossReason::ExportFailed, 2),
+    ];
+    assert_eq!(bench.ends(), (3, expected.to_vec()));
+}
+
+#[test]
+fn what_is_still_open_at_the_end_is_counted_once() {
+    let bench = bench(64);
+    bench.spans("authorize tools/call", 4);
+    bench.spans("control OpenTask", 1);
+    let moment = Duration::from_millis(50);
+    bench.provider.shutdown_with_timeout(moment).unwrap_err();
+    let expected = [
+        (RecordKind::Decision, LossReason::Shutdown, 4),
+        (RecordKind::Control, LossReason::Shutdown, 1),
+    ];
+    assert_eq!(bench.ends(), (0, expected.to_vec()));
+    // What comes back afterwards changes nothing.
+    bench.answers.send(Some(0)).unwrap();
+    std::thread::sleep(moment);
+    bench.live.spans.give_up(&bench.live.losses);
+    assert_eq!(bench.ends(), (0, expected.to_vec()));
+}
+
+#[test]
+fn the_queue_is_as_long_as_the_variable_says_within_bounds() {
+    let room = |text: &'static str| room(&move |_| Some(text.to_owned()));
+    assert_eq!(room("100"), 100);
+    assert_eq!(room("0"), 1);
+    assert_eq!(room("999999999999"), LONGEST_QUEUE);
+    assert_eq!(room("many"), DEFAULT_QUEUE);
+}
+
+proptest! {
+    #[test]
+    fn every_span_has_one_end(steps in prop::collection::vec((0u8..5, 0u64..20), 0..200)) {
+        let (flow, losses) = (SpanCounts::default(), Losses::default());
+        let (mut queue, mut recorded) = (SpanBatch::default(), 0);
+        for (step, count) in steps {
+            let batch = match step {
+                0 | 1 => {
+                    let is_write = step == 1;
+                    recorded += 1;
+                    if flow.admit(is_write, 16) {
+                        queue.writes += u64::from(is_write);
+                        queue.decisions += u64::from(!is_write);
+                        prop_assert!(queue.sum() <= 16);
+                    } else {
+                        losses.add(LostSignal::Span, RecordKind::Decision, LossReason::QueueFull, 1);
+                    }
+                    continue;
+                }
+                _ => std::mem::take(&mut queue),
+            };
+            flow.taken(batch);
+            match step {
+                2 => flow.exported(batch, count, &losses),
+                3 => flow.failed(batch, &losses),
+                _ => flow.give_up(&losses),
+            }
+        }
+        flow.give_up(&losses);
+        flow.give_up(&losses);
+        let lost: u64 = losses.all().iter().map(|loss| loss.count).sum();
+        prop_assert_eq!(flow.exported.load(Ordering::Relaxed) + lost, recorded);
+    }
+}

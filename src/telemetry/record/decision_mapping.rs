@@ -1,0 +1,455 @@
+//! What a decision record becomes in a span, in metric labels and in the log: all names in one place.
+//!
+//! `gen_ai.*` and `mcp.*` names are used where they fit (both are still in development), `callgate.*`
+//! for the rest.
+//!
+//! Invariant: a span name holds no URI and no name that a caller made up; a metric label is one of a
+//! fixed set of words; whatever is sensitive goes through [`Redaction`].
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use callgate_engine::PolicyInfo;
+use callgate_engine::cedar::EntityUID;
+use opentelemetry::{KeyValue, StringValue, Value};
+use smol_str::SmolStr;
+
+use crate::audit::decision_record::{DecisionRecord, OnBehalfOf, RecordedRequest};
+use crate::domain::decide::verdict::{ReasonCode, Verdict};
+use crate::domain::request::call_context::{CallContext, OperationKind};
+use crate::telemetry::redact::redaction::Redaction;
+
+/// The longest tool name that becomes part of a span name.
+const MAX_TOOL_IN_SPAN_NAME: usize = 64;
+
+/// The operation, as span names and metric labels have it.
+pub fn operation(question: &RecordedRequest<'_>) -> &'static str {
+    match question {
+        RecordedRequest::Call(call) => call.operation.kind.method(),
+        RecordedRequest::Filter { call, .. } => filter(call)[1],
+        RecordedRequest::Cedar { .. } => "cedar",
+        RecordedRequest::Search { .. } => "cedar/search",
+    }
+}
+
+/// The first reason for a deny.
+pub fn reason(record: &DecisionRecord<'_>) -> Option<ReasonCode> {
+    record.decision.reasons.first().map(|reason| reason.code)
+}
+
+/// Whether the decision is one that Callgate failed to make. A plain deny is not.
+pub fn is_failure(record: &DecisionRecord<'_>) -> bool {
+    record
+        .decision
+        .reasons
+        .iter()
+        .any(|reason| reason.code == ReasonCode::Internal)
+}
+
+/// The labels of every metric of a decision.
+pub fn labels(record: &DecisionRecord<'_>) -> [KeyValue; 4] {
+    [
+        KeyValue::new("callgate.decision", record.decision.outcome.as_str()),
+        KeyValue::new(
+            "callgate.reason",
+            reason(record).map_or("NONE", ReasonCode::as_str),
+        ),
+        KeyValue::new("callgate.operation", operation(&record.question)),
+        KeyValue::new("callgate.adapter", record.adapter),
+    ]
+}
+
+/// The span's name: `authorize tools/call create_issue`.
+pub fn span_name(record: &DecisionRecord<'_>) -> Cow<'static, str> {
+    let name = span_name_without_tool(&record.question);
+    match nameable_tool(record) {
+        Some(tool) => [name, " ", tool].concat().into(),
+        None => name.into(),
+    }
+}
+
+fn span_name_without_tool(question: &RecordedRequest<'_>) -> &'static str {
+    let call = match question {
+        RecordedRequest::Call(call) => call,
+        RecordedRequest::Filter { call, .. } => return filter(call)[0],
+        RecordedRequest::Cedar { .. } => return "authorize cedar",
+        RecordedRequest::Search { .. } => return "authorize cedar/search",
+    };
+    match call.operation.kind {
+        OperationKind::Connect { .. } => "authorize connect",
+        OperationKind::CallTool(_) => "authorize tools/call",
+        OperationKind::ListTools => "authorize tools/list",
+        OperationKind::ListPrompts => "authorize prompts/list",
+        OperationKind::ListResources => "authorize resources/list",
+        OperationKind::ReadResource { .. } => "authorize resources/read",
+        OperationKind::GetPrompt { .. } => "authorize prompts/get",
+        OperationKind::CompletePrompt { .. } | OperationKind::CompleteResource { .. } => {
+            "authorize completion/complete"
+        }
+        OperationKind::Subscribe { .. } => "authorize resources/subscribe",
+        OperationKind::Sample(_) => "authorize sampling/createMessage",
+        OperationKind::ElicitForm { .. } | OperationKind::ElicitUrl { .. } => {
+            "authorize elicitation/create"
+        }
+        OperationKind::ListRoots => "authorize roots/list",
+    }
+}
+
+/// A filtered list as a span's name, and as an operation.
+fn filter(call: &CallContext) -> [&'static str; 2] {
+    match call.operation.kind {
+        OperationKind::ListPrompts => ["authorize prompts/filter", "prompts/filter"],
+        OperationKind::ListResources => ["authorize resources/filter", "resources/filter"],
+        _ => ["authorize tools/filter", "tools/filter"],
+    }
+}
+
+/// The tool, if its name is fit for a span name. A name that nobody registered is not: whoever asks
+/// could make up as many as they like, or put anything into them.
+fn nameable_tool<'a>(record: &DecisionRecord<'a>) -> Option<&'a str> {
+    let RecordedRequest::Call(call) = record.question else {
+        return None;
+    };
+    let OperationKind::CallTool(tool_call) = &call.operation.kind else {
+        return None;
+    };
+    let is_unknown = matches!(
+        reason(record),
+        Some(ReasonCode::ToolUnknown | ReasonCode::ServerUnknown | ReasonCode::SubjectUnknown)
+    );
+    let tool = tool_call.tool.as_str();
+    let is_plain = tool.len() <= MAX_TOOL_IN_SPAN_NAME
+        && tool
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_-./".contains(&byte));
+    (!is_unknown && is_plain).then_some(tool)
+}
+
+/// As many attributes as a delegated tool call has, with a few to spare.
+pub const USUAL_ATTRIBUTES: usize = 32;
+
+/// Hands the span's attributes to `each`, so that they need no list of their own.
+pub fn attributes(record: &DecisionRecord<'_>, redaction: &Redaction, each: impl FnMut(KeyValue)) {
+    let mut out = Attributes { each, redaction };
+    out.decision(record);
+    match record.question {
+        RecordedRequest::Call(call) => out.call(call, record.decision),
+        RecordedRequest::Filter { call, kept, hidden } => {
+            out.call(call, record.decision);
+            out.count("callgate.filter.kept", kept);
+            out.count("callgate.filter.hidden", hidden);
+        }
+        RecordedRequest::Cedar {
+            principal,
+            action,
+            resource,
+            trace: _,
+        } => out.cedar(Some(principal), Some(action), Some(resource)),
+        RecordedRequest::Search {
+            sought,
+            principal,
+            action,
+            resource,
+            kept,
+            hidden,
+            trace: _,
+        } => {
+            out.put("callgate.search.sought", sought);
+            out.cedar(principal, action, resource);
+            out.count("callgate.filter.kept", kept);
+            out.count("callgate.filter.hidden", hidden);
+        }
+    }
+}
+
+struct Attributes<'a, F> {
+    each: F,
+    redaction: &'a Redaction,
+}
+
+impl<F: FnMut(KeyValue)> Attributes<'_, F> {
+    fn put(&mut self, key: &'static str, value: impl Into<Value>) {
+        (self.each)(KeyValue::new(key, value));
+    }
+
+    fn cedar(
+        &mut self,
+        principal: Option<&EntityUID>,
+        action: Option<&EntityUID>,
+        resource: Option<&EntityUID>,
+    ) {
+        if let Some(principal) = principal {
+            self.put("callgate.subject", self.redaction.entity(principal));
+        }
+        if let Some(action) = action {
+            self.put("callgate.cedar.action", action.to_string());
+        }
+        if let Some(resource) = resource {
+            self.put("callgate.cedar.resource", self.redaction.entity(resource));
+        }
+    }
+
+    fn optional(&mut self, key: &'static str, value: Option<&SmolStr>) {
+        if let Some(value) = value {
+            self.put(key, String::from(value.as_str()));
+        }
+    }
+
+    fn count(&mut self, key: &'static str, count: usize) {
+        self.put(key, i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    fn texts(&mut self, key: &'static str, values: Vec<StringValue>) {
+        if !values.is_empty() {
+            self.put(key, Value::Array(values.into()));
+        }
+    }
+
+    /// The value itself under `clear_key` if the configuration opened it, else its digest.
+    fn sensitive(
+        &mut self,
+        is_clear: bool,
+        clear_key: &'static str,
+        key: &'static str,
+        text: &str,
+    ) {
+        if is_clear {
+            self.put(clear_key, text.to_owned());
+        } else if let Some(digest) = self.redaction.digest(text) {
+            self.put(key, digest);
+        }
+    }
+
+    fn uri(&mut self, uri: &str) {
+        let is_clear = self.redaction.clear().uris;
+        self.sensitive(
+            is_clear,
+            "mcp.resource.uri",
+            "callgate.resource.uri.hmac",
+            uri,
+        );
+    }
+
+    fn decision(&mut self, record: &DecisionRecord<'_>) {
+        let decision = record.decision;
+        self.put("callgate.decision", decision.outcome.as_str());
+        let mut id = uuid::Uuid::encode_buffer();
+        let id = record.decision_id.hyphenated().encode_lower(&mut id);
+        self.put("callgate.decision.id", String::from(&*id));
+        self.put("callgate.operation", operation(&record.question));
+        self.put("callgate.adapter", record.adapter);
+        self.put("callgate.caller", Arc::clone(record.caller));
+        self.put(
+            "callgate.revision",
+            i64::try_from(record.revision).unwrap_or(i64::MAX),
+        );
+        self.put(
+            "callgate.policy_set.digest",
+            Arc::clone(record.policy_set_digest),
+        );
+        if record.is_dry_run {
+            self.put("callgate.dry_run", true);
+        }
+        if let Some(first) = decision.reasons.first() {
+            self.put("callgate.reason", first.code.as_str());
+            self.texts(
+                "callgate.missing",
+                first
+                    .missing
+                    .iter()
+                    .map(|name| name.clone().into())
+                    .collect(),
+            );
+        }
+        if is_failure(record) {
+            self.put("error.type", ReasonCode::Internal.as_str());
+        }
+        self.texts("callgate.policy.ids", ids(&decision.determining_policies));
+        self.texts(
+            "callgate.policy.owners",
+            each_once(&decision.determining_policies, |p| p.owner.iter()),
+        );
+        self.texts(
+            "callgate.controls",
+            each_once(&decision.determining_policies, |p| p.controls.iter()),
+        );
+        self.texts(
+            "callgate.obligations",
+            decision
+                .obligations()
+                .map(|it| it.id.to_string().into())
+                .collect(),
+        );
+        self.texts("callgate.shadow", ids(&decision.shadow));
+    }
+
+    fn call(&mut self, call: &CallContext, decision: &Verdict) {
+        self.put("mcp.method.name", call.operation.kind.method());
+        self.put("callgate.initiator", call.operation.initiator.as_str());
+        if !call.operation.server.is_empty() {
+            self.put(
+                "callgate.server",
+                String::from(call.operation.server.as_str()),
+            );
+        }
+        self.people(call, decision);
+        self.operation(call);
+        self.optional("mcp.session.id", call.workflow.session_id.as_ref());
+        self.optional("jsonrpc.request.id", call.workflow.request_id.as_ref());
+        self.optional("callgate.task.id", call.workflow.task_id.as_ref());
+        self.optional("callgate.task.step", call.workflow.step.as_ref());
+        self.texts(
+            "callgate.approval.id",
+            call.approval_ids
+                .iter()
+                .map(|id| String::from(id.as_str()).into())
+                .collect(),
+        );
+        let clear = self.redaction.clear();
+        if let Some(purpose) = &call.workflow.purpose {
+            self.sensitive(
+                clear.purposes,
+                "callgate.purpose",
+                "callgate.purpose.hmac",
+                purpose,
+            );
+        }
+        if let Some(address) = call.environment.source_address {
+            let text = address.to_string();
+            self.sensitive(
+                clear.addresses,
+                "client.address",
+                "callgate.client.address.hmac",
+                &text,
+            );
+        }
+    }
+
+    fn people(&mut self, call: &CallContext, decision: &Verdict) {
+        self.put(
+            "callgate.subject",
+            self.redaction.entity(&call.subject.entity),
+        );
+        if is_agent(&call.subject.entity) {
+            let id: &str = call.subject.entity.eid().as_ref();
+            self.put("gen_ai.agent.id", id.to_owned());
+        }
+        if let Some(lent) = OnBehalfOf::of(call, decision) {
+            self.put("callgate.delegation.root", self.redaction.entity(lent.root));
+            // Links from the root to the subject, as policies count them.
+            self.count("callgate.delegation.depth", lent.depth);
+        }
+    }
+
+    fn operation(&mut self, call: &CallContext) {
+        match &call.operation.kind {
+            OperationKind::CallTool(tool_call) => {
+                self.put("gen_ai.tool.name", String::from(tool_call.tool.as_str()));
+                if let Some(digest) = self.redaction.arguments_digest(&tool_call.arguments) {
+                    self.put("callgate.arguments.hmac", digest);
+                }
+                self.redaction.clear_arguments(
+                    &call.operation.server,
+                    &tool_call.tool,
+                    &tool_call.arguments,
+                    &mut self.each,
+                );
+                if let Some(target) = &tool_call.target {
+                    self.uri(target);
+                }
+            }
+            OperationKind::ReadResource { uri }
+            | OperationKind::Subscribe { uri }
+            | OperationKind::CompleteResource { uri } => self.uri(uri),
+            OperationKind::ElicitUrl { url } => self.uri(url),
+            OperationKind::GetPrompt { name, arguments: _ }
+            | OperationKind::CompletePrompt { name } => {
+                self.put("callgate.prompt.name", String::from(name.as_str()));
+            }
+            OperationKind::Sample(sampling) => {
+                self.put("gen_ai.request.max_tokens", sampling.max_tokens);
+            }
+            OperationKind::ElicitForm { .. }
+            | OperationKind::Connect { .. }
+            | OperationKind::ListTools
+            | OperationKind::ListPrompts
+            | OperationKind::ListResources
+            | OperationKind::ListRoots => {}
+        }
+    }
+}
+
+/// What the log line says of the call, beyond what the record holds ready.
+pub struct LogFields<'a> {
+    /// The server concerned.
+    pub server: Option<&'a str>,
+    /// The tool called.
+    pub tool: Option<&'a str>,
+    /// Who acts.
+    pub subject: Arc<str>,
+    /// For whom.
+    pub on_behalf_of: Option<Arc<str>>,
+}
+
+/// The fields of the log line that have to be made.
+pub fn log_fields<'a>(record: &DecisionRecord<'a>, redaction: &Redaction) -> LogFields<'a> {
+    let call = match record.question {
+        RecordedRequest::Call(call) | RecordedRequest::Filter { call, .. } => call,
+        RecordedRequest::Cedar { principal, .. } => {
+            return LogFields {
+                server: None,
+                tool: None,
+                subject: redaction.entity(principal),
+                on_behalf_of: None,
+            };
+        }
+        RecordedRequest::Search { principal, .. } => {
+            return LogFields {
+                server: None,
+                tool: None,
+                subject: principal.map_or_else(|| Arc::from(""), |it| redaction.entity(it)),
+                on_behalf_of: None,
+            };
+        }
+    };
+    LogFields {
+        server: Some(call.operation.server.as_str()).filter(|server| !server.is_empty()),
+        tool: match &call.operation.kind {
+            OperationKind::CallTool(tool_call) => Some(&tool_call.tool),
+            _ => None,
+        },
+        subject: redaction.entity(&call.subject.entity),
+        on_behalf_of: OnBehalfOf::of(call, record.decision).map(|lent| redaction.entity(lent.root)),
+    }
+}
+
+fn is_agent(uid: &EntityUID) -> bool {
+    uid.entity_type().name().basename_as_ref().as_ref() == "Agent"
+}
+
+pub(crate) fn ids(policies: &[Arc<PolicyInfo>]) -> Vec<StringValue> {
+    policies
+        .iter()
+        .map(|policy| String::from(policy.id.as_str()).into())
+        .collect()
+}
+
+pub(crate) fn each_once<'a, I>(
+    policies: &'a [Arc<PolicyInfo>],
+    of: impl Fn(&'a PolicyInfo) -> I,
+) -> Vec<StringValue>
+where
+    I: Iterator<Item = &'a Arc<str>>,
+{
+    let mut seen: Vec<StringValue> = Vec::new();
+    for text in policies.iter().flat_map(|policy| of(policy)) {
+        if !seen.iter().any(|known| known.as_str() == &**text) {
+            seen.push(Arc::clone(text).into());
+        }
+    }
+    seen
+}
+
+#[cfg(test)]
+#[path = "decision_mapping_tests.rs"]
+mod tests;

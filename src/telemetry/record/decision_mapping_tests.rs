@@ -1,0 +1,160 @@
+use opentelemetry::KeyValue;
+
+use super::*;
+use crate::audit::decision_record::RecordedRequest;
+use crate::config::telemetry::TelemetryConfig;
+use crate::domain::request::call_context::CallContext;
+use crate::telemetry::fixtures::{RecordFixture, allow, call, deny, redaction, tool_call};
+
+fn name_of(call: &CallContext, asked: &RecordFixture) -> String {
+    span_name(&asked.record(RecordedRequest::Call(call))).into_owned()
+}
+
+fn set_tool(call: &mut CallContext, name: &str) {
+    if let OperationKind::CallTool(tool_call) = &mut call.operation.kind {
+        tool_call.tool = name.into();
+    }
+}
+
+#[test]
+fn a_span_is_named_after_the_operation_and_the_tool() {
+    assert_eq!(
+        name_of(&tool_call(), &RecordFixture::with(allow())),
+        "authorize tools/call create_issue"
+    );
+    assert_eq!(
+        name_of(
+            &call(OperationKind::ListTools),
+            &RecordFixture::with(allow())
+        ),
+        "authorize tools/list"
+    );
+}
+
+#[test]
+fn no_uri_and_no_made_up_name_gets_into_a_span_name() {
+    let uri = "file:///home/alice/secret";
+    for kind in [
+        OperationKind::ReadResource { uri: uri.into() },
+        OperationKind::Subscribe { uri: uri.into() },
+        OperationKind::CompleteResource { uri: uri.into() },
+        OperationKind::ElicitUrl {
+            url: uri.to_owned(),
+        },
+    ] {
+        let name = name_of(&call(kind), &RecordFixture::with(allow()));
+        assert!(!name.contains("secret"), "{name}");
+    }
+    let mut call = tool_call();
+    set_tool(&mut call, uri);
+    assert_eq!(
+        name_of(&call, &RecordFixture::with(allow())),
+        "authorize tools/call"
+    );
+    set_tool(&mut call, "made_up");
+    let unknown = RecordFixture::with(deny(ReasonCode::ToolUnknown));
+    assert_eq!(name_of(&call, &unknown), "authorize tools/call");
+    set_tool(&mut call, &"x".repeat(65));
+    assert_eq!(
+        name_of(&call, &RecordFixture::with(allow())),
+        "authorize tools/call"
+    );
+}
+
+#[test]
+fn every_operation_names_its_span_after_its_method() {
+    let kinds = [
+        OperationKind::ListTools,
+        OperationKind::ListPrompts,
+        OperationKind::ListResources,
+        OperationKind::ReadResource { uri: "a:b".into() },
+        OperationKind::GetPrompt {
+            name: "p".into(),
+            arguments: Vec::new(),
+        },
+        OperationKind::CompletePrompt { name: "p".into() },
+        OperationKind::CompleteResource { uri: "a:b".into() },
+        OperationKind::Subscribe { uri: "a:b".into() },
+        OperationKind::Sample(Default::default()),
+        OperationKind::ElicitForm {
+            message: String::new(),
+            requested_schema: serde_json::json!({}),
+        },
+        OperationKind::ElicitUrl { url: "a:b".into() },
+        OperationKind::ListRoots,
+    ];
+    for kind in kinds {
+        let expected = format!("authorize {}", kind.method());
+        assert_eq!(
+            name_of(&call(kind), &RecordFixture::with(allow())),
+            expected
+        );
+    }
+}
+
+#[test]
+fn upkeep_has_one_span_name_and_tells_its_method() {
+    let ping = call(OperationKind::Connect { method: "ping" });
+    assert_eq!(
+        name_of(&ping, &RecordFixture::with(allow())),
+        "authorize connect"
+    );
+    assert_eq!(ping.operation.kind.method(), "ping");
+}
+
+#[test]
+fn labels_do_not_change_with_what_a_caller_says() {
+    let asked = RecordFixture::with(allow());
+    let mut other = tool_call();
+    set_tool(&mut other, "another");
+    other.operation.server = "elsewhere".into();
+    other.workflow.session_id = Some("session-2".into());
+    let usual = tool_call();
+    assert_eq!(
+        labels(&asked.record(RecordedRequest::Call(&usual))),
+        labels(&asked.record(RecordedRequest::Call(&other)))
+    );
+}
+
+#[test]
+fn what_the_configuration_opens_is_exported_as_it_is() {
+    let config: TelemetryConfig = toml::from_str(
+        r#"
+        clear = { users = true, uris = true, purposes = true, addresses = true }
+        [arguments]
+        allow = ["repo", "missing", "gitlab/create_issue:title"]
+        "#,
+    )
+    .unwrap();
+    let (asked, call) = (RecordFixture::with(allow()), tool_call());
+    let mut found: Vec<KeyValue> = Vec::new();
+    attributes(
+        &asked.record(RecordedRequest::Call(&call)),
+        &redaction(&config),
+        |one| found.push(one),
+    );
+    let value = |key: &str| {
+        found
+            .iter()
+            .find(|one| one.key.as_str() == key)
+            .map(|one| one.value.as_str().into_owned())
+    };
+    assert_eq!(value("client.address").as_deref(), Some("192.0.2.7"));
+    assert_eq!(
+        value("callgate.purpose").as_deref(),
+        Some("close the quarter")
+    );
+    assert_eq!(
+        value("mcp.resource.uri").as_deref(),
+        Some("https://github.com/callgate/callgate")
+    );
+    let root = value("callgate.delegation.root");
+    assert_eq!(root.as_deref(), Some(r#"Mcp::User::"alice@example.com""#));
+    assert_eq!(value("callgate.argument.repo").as_deref(), Some("callgate"));
+    assert_eq!(
+        value("callgate.argument.title"),
+        None,
+        "opened for another server only"
+    );
+    assert!(value("callgate.arguments.hmac").is_some());
+}

@@ -1,0 +1,631 @@
+use std::io::Write;
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime};
+
+use callgate_engine::cedar::EntityUID;
+use opentelemetry::metrics::MeterProvider;
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::transform::trace::tonic::group_spans_by_resource_and_scope;
+use opentelemetry_sdk::metrics::{InMemoryMetricExporter, SdkMeterProvider};
+use opentelemetry_sdk::trace::{InMemorySpanExporter, Sampler, SdkTracerProvider, SpanData};
+use proptest::prelude::*;
+use prost::Message;
+use serde_json::{Map, Value as Json};
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::*;
+use crate::audit::control_record::ControlOutcome;
+use crate::config::telemetry::TelemetryConfig;
+use crate::domain::decide::verdict::ReasonCode;
+use crate::domain::request::call_context::{CallContext, OperationKind};
+use crate::telemetry::fixtures::{self, RecordFixture, allow, deny, sampling, tool_call};
+
+/// A recorder whose output stays in memory.
+struct Bench {
+    recorder: Recorder,
+    spans: InMemorySpanExporter,
+    metrics: InMemoryMetricExporter,
+    tracer_provider: SdkTracerProvider,
+    meter_provider: SdkMeterProvider,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self::sampled(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)))
+    }
+
+    fn sampled(sampler: Sampler) -> Self {
+        let spans = InMemorySpanExporter::default();
+        let metrics = InMemoryMetricExporter::default();
+        let tracer_provider = SdkTracerProvider::builder()
+            .with_sampler(sampler)
+            .with_simple_exporter(spans.clone())
+            .build();
+        let meter_provider = SdkMeterProvider::builder()
+            .with_periodic_exporter(metrics.clone())
+            .build();
+        let recorder = Recorder::new(RecorderParts {
+            tracer: Some(tracer_provider.tracer("callgate")),
+            meter: Some(&meter_provider.meter("callgate")),
+            live: Arc::default(),
+            redaction: fixtures::redaction(&TelemetryConfig::default()),
+            decision_log: DecisionLog::Denied,
+            ..RecorderParts::default()
+        });
+        Self {
+            recorder,
+            spans,
+            metrics,
+            tracer_provider,
+            meter_provider,
+        }
+    }
+
+    fn spans(&self) -> Vec<SpanData> {
+        self.tracer_provider.force_flush().unwrap();
+        self.spans.get_finished_spans().unwrap()
+    }
+
+    /// Everything that was exported, as it would go over the wire.
+    fn wire(&self) -> Vec<u8> {
+        let resource_spans = group_spans_by_resource_and_scope(self.spans(), &Default::default());
+        let mut bytes = ExportTraceServiceRequest { resource_spans }.encode_to_vec();
+        for metrics in self.metrics() {
+            bytes.extend(ExportMetricsServiceRequest::from(&metrics).encode_to_vec());
+        }
+        bytes
+    }
+
+    fn metrics(&self) -> Vec<opentelemetry_sdk::metrics::data::ResourceMetrics> {
+        self.meter_provider.force_flush().unwrap();
+        self.metrics.get_finished_metrics().unwrap()
+    }
+}
+
+/// A span as text: everything in it but its own random id.
+fn shown(span: &SpanData) -> String {
+    let mut lines = vec![
+        format!("name = {}", span.name),
+        format!("kind = {:?}", span.span_kind),
+        format!("status = {:?}", span.status),
+        format!("trace = {}", span.span_context.trace_id()),
+        format!("parent = {}", span.parent_span_id),
+        format!(
+            "took = {:?}",
+            span.end_time.duration_since(span.start_time).unwrap()
+        ),
+    ];
+    lines.extend(
+        span.attributes
+            .iter()
+            .map(|one| format!("{} = {}", one.key, one.value)),
+    );
+    lines.join("\n")
+}
+
+fn one_span(asked: &RecordFixture, question: RecordedRequest<'_>) -> SpanData {
+    let bench = Bench::new();
+    bench.recorder.record(&asked.record(question));
+    let mut spans = bench.spans();
+    assert_eq!(spans.len(), 1);
+    spans.remove(0)
+}
+
+#[test]
+fn an_allowed_tool_call() {
+    let call = tool_call();
+    insta::assert_snapshot!(shown(&one_span(
+        &RecordFixture::with(allow()),
+        RecordedRequest::Call(&call)
+    )));
+}
+
+#[test]
+fn a_denied_tool_call() {
+    let (asked, call) = (
+        RecordFixture::with(deny(ReasonCode::Forbidden)),
+        tool_call(),
+    );
+    let mut record = asked.record(RecordedRequest::Call(&call));
+    record.is_dry_run = true;
+    let bench = Bench::new();
+    bench.recorder.record(&record);
+    insta::assert_snapshot!(shown(&bench.spans()[0]));
+}
+
+#[test]
+fn a_call_of_a_server() {
+    let call = sampling();
+    let asked = RecordFixture::with(deny(ReasonCode::NoPermit));
+    insta::assert_snapshot!(shown(&one_span(&asked, RecordedRequest::Call(&call))));
+}
+
+#[test]
+fn a_filtered_list() {
+    let call = fixtures::call(OperationKind::ListTools);
+    let question = RecordedRequest::Filter {
+        call: &call,
+        kept: 3,
+        hidden: 2,
+    };
+    insta::assert_snapshot!(shown(&one_span(&RecordFixture::with(allow()), question)));
+}
+
+#[test]
+fn cedars_own_question() {
+    let [principal, action, resource] = fixtures::cedar_names();
+    let trace = TraceContext {
+        traceparent: Some(format!(
+            "00-{}-{}-01",
+            fixtures::TRACE_ID,
+            fixtures::PARENT_ID
+        )),
+        tracestate: None,
+    };
+    let question = RecordedRequest::Cedar {
+        principal: &principal,
+        action: &action,
+        resource: &resource,
+        trace: &trace,
+    };
+    insta::assert_snapshot!(shown(&one_span(&RecordFixture::with(allow()), question)));
+}
+
+#[test]
+fn a_search_says_what_was_sought_and_how_much_was_found() {
+    let [_, action, resource] = fixtures::cedar_names();
+    let trace = TraceContext::default();
+    let question = RecordedRequest::Search {
+        sought: "subject",
+        principal: None,
+        action: Some(&action),
+        resource: Some(&resource),
+        kept: 3,
+        hidden: 4,
+        trace: &trace,
+    };
+    let shown = shown(&one_span(&RecordFixture::with(allow()), question));
+    for part in [
+        "authorize cedar/search",
+        "callgate.search.sought",
+        "callgate.filter.kept",
+        "callgate.filter.hidden",
+        "callgate.cedar.action",
+    ] {
+        assert!(shown.contains(part), "{part} is not in\n{shown}");
+    }
+    assert!(!shown.contains("callgate.subject"), "{shown}");
+}
+
+#[test]
+fn only_a_failure_is_a_span_error() {
+    let call = tool_call();
+    for code in [
+        ReasonCode::Forbidden,
+        ReasonCode::EvaluationError,
+        ReasonCode::Overloaded,
+    ] {
+        let span = one_span(
+            &RecordFixture::with(deny(code)),
+            RecordedRequest::Call(&call),
+        );
+        assert_eq!(span.status, Status::Unset, "{code:?}");
+    }
+    let span = one_span(
+        &RecordFixture::with(deny(ReasonCode::Internal)),
+        RecordedRequest::Call(&call),
+    );
+    assert!(matches!(span.status, Status::Error { .. }));
+    assert!(
+        span.attributes
+            .iter()
+            .any(|one| one.key.as_str() == "error.type")
+    );
+}
+
+#[test]
+fn a_broken_traceparent_starts_a_trace_of_its_own() {
+    let mut call = tool_call();
+    for broken in [
+        "",
+        "00-zz-zz-01",
+        "garbage",
+        "00-00000000000000000000000000000000-0-01",
+    ] {
+        call.trace.traceparent = Some(broken.to_owned());
+        let span = one_span(&RecordFixture::with(allow()), RecordedRequest::Call(&call));
+        assert_eq!(span.parent_span_id, opentelemetry::trace::SpanId::INVALID);
+        assert_ne!(span.span_context.trace_id(), TraceId::INVALID);
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_quick_way_to_the_parent_leads_where_the_long_way_does(
+        traceparent in "0[0-1]-(0{32}|[0-9a-fA-F]{32}|[+0-9a-f]{31,33})-(0{16}|[+0-9a-f]{15,17})-[+0-9a-f]{1,3}(-0)?",
+    ) {
+        let trace = TraceContext { traceparent: Some(traceparent), tracestate: None };
+        let long = TraceContextPropagator::new().extract_with_context(&Context::new(), &TraceContextExtractor(&trace));
+        if let Some(quick) = parse_traceparent(&trace) {
+            let long = long.span().span_context().clone();
+            prop_assert_eq!(quick, long);
+        }
+    }
+}
+
+#[test]
+fn the_usual_parent_is_found_the_quick_way() {
+    let trace = TraceContext {
+        tracestate: None,
+        ..tool_call().trace
+    };
+    assert!(parse_traceparent(&trace).is_some_and(|parent| parent.is_sampled()));
+}
+
+#[test]
+fn the_sampler_is_obeyed() {
+    let asked = RecordFixture::with(allow());
+    let mut call = tool_call();
+    let off = Bench::sampled(Sampler::AlwaysOff);
+    off.recorder
+        .record(&asked.record(RecordedRequest::Call(&call)));
+    assert!(off.spans().is_empty());
+
+    call.trace.traceparent = Some(format!(
+        "00-{}-{}-00",
+        fixtures::TRACE_ID,
+        fixtures::PARENT_ID
+    ));
+    let unsampled_parent = Bench::new();
+    unsampled_parent
+        .recorder
+        .record(&asked.record(RecordedRequest::Call(&call)));
+    assert!(unsampled_parent.spans().is_empty());
+}
+
+#[test]
+fn metrics_count_decisions_by_fixed_words_only() {
+    let bench = Bench::new();
+    let asked = [
+        RecordFixture::with(allow()),
+        RecordFixture::with(deny(ReasonCode::Forbidden)),
+    ];
+    for number in 0..100 {
+        let mut call = tool_call();
+        call.operation.server = format!("server-{number}").into();
+        call.workflow.session_id = Some(format!("session-{number}").into());
+        for asked in &asked {
+            bench
+                .recorder
+                .record(&asked.record(RecordedRequest::Call(&call)));
+        }
+    }
+    bench.recorder.published(7, 20, 300);
+    bench.recorder.reload(ReloadResult::Faulty);
+    bench
+        .recorder
+        .refusal("grpc", RejectionKind::Overloaded, "try again later");
+    let _held = bench.recorder.enter();
+    drop(bench.recorder.enter());
+    let mut lines = metric_lines(&bench.metrics());
+    // How long the test took is nobody's concern.
+    lines.retain(|line| !line.starts_with("callgate.snapshot.age "));
+    insta::assert_snapshot!(lines.join("\n"));
+}
+
+/// One line for each series: name, labels, value.
+fn metric_lines(exported: &[opentelemetry_sdk::metrics::data::ResourceMetrics]) -> Vec<String> {
+    use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
+    fn labels<'a>(labels: impl Iterator<Item = &'a opentelemetry::KeyValue>) -> String {
+        let mut all: Vec<_> = labels
+            .map(|label| format!("{}={}", label.key, label.value))
+            .collect();
+        all.sort();
+        format!("{{{}}}", all.join(" "))
+    }
+    fn lines<T: Copy + fmt::Display + fmt::Debug>(name: &str, data: &MetricData<T>) -> Vec<String> {
+        match data {
+            MetricData::Gauge(gauge) => gauge
+                .data_points()
+                .map(|point| format!("{name} {} = {}", labels(point.attributes()), point.value()))
+                .collect(),
+            MetricData::Sum(sum) => sum
+                .data_points()
+                .map(|point| format!("{name} {} = {}", labels(point.attributes()), point.value()))
+                .collect(),
+            MetricData::Histogram(histogram) => histogram
+                .data_points()
+                .map(|p| format!("{name} {} = {} samples", labels(p.attributes()), p.count()))
+                .collect(),
+            MetricData::ExponentialHistogram(_) => panic!("nobody asked for one"),
+        }
+    }
+    let mut all: Vec<String> = exported
+        .iter()
+        .flat_map(|resource| resource.scope_metrics())
+        .flat_map(|scope| scope.metrics())
+        .flat_map(|metric| match metric.data() {
+            AggregatedMetrics::F64(data) => lines(metric.name(), data),
+            AggregatedMetrics::U64(data) => lines(metric.name(), data),
+            AggregatedMetrics::I64(data) => lines(metric.name(), data),
+        })
+        .collect();
+    all.sort();
+    all
+}
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+/// What the work logs, with the same formatter as the server's, at every level.
+fn logged(level: tracing::Level, work: impl FnOnce()) -> String {
+    let lines = Lines::default();
+    let subscriber = tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .without_time()
+        .with_max_level(level)
+        .with_writer(lines.clone())
+        .finish();
+    tracing::subscriber::with_default(subscriber, work);
+    String::from_utf8(lines.0.lock().unwrap().clone()).unwrap()
+}
+
+#[test]
+fn the_log_line_of_a_deny() {
+    let (asked, call) = (
+        RecordFixture::with(deny(ReasonCode::Forbidden)),
+        tool_call(),
+    );
+    let bench = Bench::new();
+    let line = logged(tracing::Level::INFO, || {
+        bench
+            .recorder
+            .record(&asked.record(RecordedRequest::Call(&call)));
+    });
+    let fields: Json = serde_json::from_str(&line).unwrap();
+    insta::assert_snapshot!(serde_json::to_string_pretty(&fields).unwrap());
+}
+
+#[test]
+fn an_allow_is_logged_at_debug_unless_asked_for() {
+    let (asked, call) = (RecordFixture::with(allow()), tool_call());
+    let quiet = Recorder::default();
+    let record = || asked.record(RecordedRequest::Call(&call));
+    assert_eq!(logged(tracing::Level::INFO, || quiet.record(&record())), "");
+    assert!(logged(tracing::Level::DEBUG, || quiet.record(&record())).contains("\"allow\""));
+    let with = |decision_log| {
+        Recorder::new(RecorderParts {
+            decision_log,
+            ..RecorderParts::default()
+        })
+    };
+    let loud = with(DecisionLog::All);
+    assert!(logged(tracing::Level::INFO, || loud.record(&record())).contains("\"allow\""));
+    let denied = RecordFixture::with(deny(ReasonCode::Forbidden));
+    let silent = with(DecisionLog::None);
+    let line = || {
+        logged(tracing::Level::INFO, || {
+            silent.record(&denied.record(RecordedRequest::Call(&call)));
+        })
+    };
+    assert_eq!(line(), "");
+}
+
+const SENTINEL: &str = "sentinel-";
+
+/// Any JSON, each text in it recognisable.
+fn any_json() -> impl Strategy<Value = Json> {
+    let text =
+        "[a-zA-Z0-9 /:é\"\\\\]{0,12}".prop_map(|tail| Json::from(format!("{SENTINEL}{tail}")));
+    let number = (1u64 << 40..1 << 52).prop_map(|n| Json::from(n | 1));
+    let leaf = prop_oneof![
+        text,
+        number,
+        Just(Json::Null),
+        any::<bool>().prop_map(Json::from)
+    ];
+    leaf.prop_recursive(3, 16, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Json::from),
+            prop::collection::hash_map("sentinel-[a-z]{0,6}", inner, 0..4)
+                .prop_map(|map| Json::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+fn numbers(value: &Json, found: &mut Vec<String>) {
+    match value {
+        Json::Number(number) => found.push(number.to_string()),
+        Json::Array(list) => list.iter().for_each(|one| numbers(one, found)),
+        Json::Object(map) => map.values().for_each(|one| numbers(one, found)),
+        Json::Null | Json::Bool(_) | Json::String(_) => {}
+    }
+}
+
+fn with_arguments(arguments: Map<String, Json>, uri: &str) -> [CallContext; 4] {
+    let mut call = tool_call();
+    if let OperationKind::CallTool(tool_call) = &mut call.operation.kind {
+        tool_call.arguments = arguments.clone();
+        tool_call.target = Some(uri.into());
+    }
+    call.workflow.purpose = Some(format!("{SENTINEL}purpose").into());
+    call.subject.entity = fixtures::uid(&format!("Mcp::User::\"{SENTINEL}person\""));
+    call.subject.claims = arguments.clone();
+    let form = OperationKind::ElicitForm {
+        message: String::new(),
+        requested_schema: Json::Object(arguments.clone()),
+    };
+    let url = OperationKind::ElicitUrl {
+        url: uri.to_owned(),
+    };
+    let prompt = OperationKind::GetPrompt {
+        name: "summary".into(),
+        arguments: arguments.keys().map(|key| key.as_str().into()).collect(),
+    };
+    [
+        call,
+        fixtures::call(form),
+        fixtures::call(url),
+        fixtures::call(prompt),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn nothing_that_is_sensitive_leaves_in_the_clear(
+        arguments in prop::collection::hash_map("sentinel-[a-z]{0,8}", any_json(), 0..5)
+    ) {
+        let arguments: Map<String, Json> = arguments.into_iter().collect();
+        let mut texts = vec![SENTINEL.to_owned(), "that-stays-here".to_owned()];
+        numbers(&Json::Object(arguments.clone()), &mut texts);
+        let bench = Bench::new();
+        let decisions = [RecordFixture::with(allow()), RecordFixture::with(deny(ReasonCode::Internal))];
+        let log = logged(tracing::Level::TRACE, || {
+            for call in with_arguments(arguments, &format!("https://host/{SENTINEL}uri")) {
+                for asked in &decisions {
+                    bench.recorder.record(&asked.record(RecordedRequest::Call(&call)));
+                }
+            }
+        });
+        let wire = bench.wire();
+        // Both channels did carry something, so the search below means something.
+        prop_assert!(wire.windows(12).any(|window| window == b"create_issue"));
+        prop_assert!(log.contains("create_issue"));
+        for text in texts {
+            prop_assert!(!log.contains(&text), "`{text}` was logged");
+            let is_on_wire = wire.windows(text.len()).any(|window| window == text.as_bytes());
+            prop_assert!(!is_on_wire, "`{text}` was exported");
+        }
+    }
+}
+
+/// A write of every field, with this outcome.
+fn write<'a>(
+    asked: &'a RecordFixture,
+    actor: &'a EntityUID,
+    trace: &'a TraceContext,
+    outcome: ControlOutcome,
+) -> ControlRecord<'a> {
+    ControlRecord {
+        verb: "PutEntity",
+        caller: &asked.caller,
+        adapter: "grpc",
+        actor,
+        outcome,
+        revision: (outcome == ControlOutcome::Done).then_some(8),
+        id: (outcome == ControlOutcome::Done).then_some(r#"Mcp::User::"bob@example.com""#),
+        decision: Some(&asked.decision),
+        trace,
+        started_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
+        took: Duration::from_micros(950),
+    }
+}
+
+#[test]
+fn a_write_and_a_write_that_was_denied() {
+    let (done, denied) = (
+        RecordFixture::with(allow()),
+        RecordFixture::with(deny(ReasonCode::NoPermit)),
+    );
+    let actor = fixtures::uid(r#"Mcp::User::"alice@example.com""#);
+    let trace = tool_call().trace;
+    let bench = Bench::new();
+    let lines = logged(tracing::Level::INFO, || {
+        bench
+            .recorder
+            .control(&write(&done, &actor, &trace, ControlOutcome::Done));
+        bench
+            .recorder
+            .control(&write(&denied, &actor, &trace, ControlOutcome::Denied));
+    });
+    let spans: Vec<String> = bench.spans().iter().map(shown).collect();
+    let metrics: Vec<String> = metric_lines(&bench.metrics())
+        .into_iter()
+        .filter(|line| line.contains("control"))
+        .collect();
+    let everything = [spans.join("\n\n"), lines, metrics.join("\n")].join("\n\n");
+    assert!(!everything.contains("example.com"), "{everything}");
+    insta::assert_snapshot!(everything);
+}
+
+#[test]
+fn only_a_failure_to_write_is_a_span_error() {
+    let asked = RecordFixture::with(allow());
+    let actor = fixtures::uid(r#"Mcp::Agent::"helper""#);
+    for (outcome, is_error) in [
+        (ControlOutcome::Done, false),
+        (ControlOutcome::Repeated, false),
+        (ControlOutcome::Denied, false),
+        (ControlOutcome::Refused, false),
+        (ControlOutcome::Abandoned, false),
+        (ControlOutcome::Failed, true),
+    ] {
+        let bench = Bench::new();
+        let trace = TraceContext::default();
+        bench
+            .recorder
+            .control(&write(&asked, &actor, &trace, outcome));
+        let span = bench.spans().remove(0);
+        assert_eq!(
+            matches!(span.status, Status::Error { .. }),
+            is_error,
+            "{outcome:?}"
+        );
+    }
+}
+
+#[test]
+fn a_refusal_is_logged_without_what_came_with_the_request() {
+    for (said, logged) in [
+        ("`subject.id` is required", "`subject.id` is required"),
+        ("`source` `10.1.2.3` is not an IP address", "`source`"),
+        (
+            "`place` is not JSON: invalid type: string \"pin\"",
+            "`place` is not JSON",
+        ),
+        ("`mcp` holds \"pin\"", "`mcp` holds"),
+        (
+            "caller `edge` has no right to use `Check`: add it to `rights.rpcs`",
+            "caller `edge` has no right to use `Check`: add it to `rights.rpcs`",
+        ),
+    ] {
+        assert_eq!(without_values(said), logged);
+    }
+}
+
+#[test]
+fn a_refusal_has_a_line_unless_load_is_shed() {
+    let recorder = Recorder::default();
+    let line = logged(tracing::Level::INFO, || {
+        recorder.refusal("ext_authz", RejectionKind::NotEntitled, "no right");
+    });
+    for part in ["request rejected", "ext_authz", "not_entitled", "no right"] {
+        assert!(line.contains(part), "{line}");
+    }
+    let shed = || recorder.refusal("grpc", RejectionKind::Overloaded, "try again later");
+    assert_eq!(logged(tracing::Level::INFO, shed), "");
+    assert!(logged(tracing::Level::DEBUG, shed).contains("overloaded"));
+}

@@ -1,0 +1,98 @@
+//! Log lines that say the same again and again: so many a minute, and then one that says how many more there were.
+//!
+//! Start at [`Repeats::may_say`], asked before each line, and [`Repeats::over`], which gives what is to be told of the
+//! others.
+//!
+//! Invariant: every line asked for is either allowed or counted, and every count comes out of [`Repeats::over`] once. As
+//! many keys are kept apart as [`KEYS`]; whatever comes beyond them is counted together.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long lines are counted together.
+const WINDOW: Duration = Duration::from_secs(60);
+/// Keys that are kept apart.
+const KEYS: usize = 4_096;
+
+/// What lines have in common that say the same.
+pub trait RepeatKey: Hash + Eq {
+    /// What this one is counted with where there are too many to keep apart: one of a few.
+    fn shared(&self) -> Self;
+}
+
+/// Counts lines by what they say.
+#[derive(Debug)]
+pub struct RepeatLimiter<K> {
+    windows: Mutex<HashMap<K, RepeatWindow>>,
+    /// Lines of one key within one window; `None` for all.
+    lines: Option<u32>,
+}
+
+#[derive(Debug)]
+struct RepeatWindow {
+    since: Instant,
+    lines: u32,
+    repeated: u64,
+}
+
+impl<K> Default for RepeatLimiter<K> {
+    fn default() -> Self {
+        Self::new(None)
+    }
+}
+
+impl<K> RepeatLimiter<K> {
+    /// Allows so many lines of a key in a minute, or all.
+    pub fn new(lines: Option<u32>) -> Self {
+        Self {
+            windows: Mutex::default(),
+            lines,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<K, RepeatWindow>> {
+        self.windows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K: RepeatKey> RepeatLimiter<K> {
+    /// Whether there is room for a line of this key; if not, it is counted.
+    pub fn may_say(&self, key: impl FnOnce() -> K, now: Instant) -> bool {
+        let Some(limit) = self.lines else {
+            return true;
+        };
+        let key = key();
+        let mut windows = self.lock();
+        let key = match windows.len() >= KEYS && !windows.contains_key(&key) {
+            true => key.shared(),
+            false => key,
+        };
+        let window = windows.entry(key).or_insert(RepeatWindow {
+            since: now,
+            lines: 0,
+            repeated: 0,
+        });
+        if window.lines < limit {
+            window.lines += 1;
+            return true;
+        }
+        window.repeated = window.repeated.saturating_add(1);
+        false
+    }
+
+    /// What was counted in windows that are over by now, or in all of them if there is no later. They begin anew.
+    pub fn over(&self, now: Instant, is_end: bool) -> Vec<(K, u64)> {
+        let is_over =
+            |window: &RepeatWindow| is_end || now.saturating_duration_since(window.since) >= WINDOW;
+        let mut windows = self.lock();
+        let over = windows.extract_if(|_, window| is_over(window));
+        let counted = over.map(|(key, window)| (key, window.repeated));
+        counted.filter(|(_, repeated)| *repeated > 0).collect()
+    }
+}
+
+#[cfg(test)]
+#[path = "repeat_limiter_tests.rs"]
+mod tests;

@@ -1,0 +1,231 @@
+//! What stands for a sensitive value in traces and logs: a keyed digest of it.
+//!
+//! Start at [`Redaction`]. Equal values have equal digests under one key, so a trace can still be
+//! followed, and whoever holds the key can check a guess; nobody else can.
+//!
+//! Invariant: without a key nothing is exported in place of a sensitive value, rather than the value.
+
+use std::sync::Arc;
+
+use callgate_engine::cedar::EntityUID;
+use hmac::{Hmac, KeyInit, Mac};
+use opentelemetry::{Key, KeyValue, Value};
+use serde_json::{Map, Value as Json};
+use sha2::Sha256;
+
+use crate::config::telemetry::{CleartextFields, TelemetryConfig};
+use crate::domain::request::canonical;
+use crate::telemetry::redact::digest_cache::DigestCache;
+
+/// Fewer bytes than these could be guessed.
+pub const MIN_KEY_BYTES: usize = 32;
+
+/// An exported argument is cut to this many bytes.
+const MAX_ARGUMENT_BYTES: usize = 256;
+
+/// Types of the namespace `Mcp` whose names are those of programs and tools, not of people.
+const PROGRAMS: [&str; 6] = ["Agent", "Server", "Gateway", "Tool", "Prompt", "Group"];
+
+/// Longer texts are not remembered: they hardly ever recur, and would take memory.
+const MAX_REMEMBERED_BYTES: usize = 256;
+
+/// Decides for each sensitive value what leaves in its place.
+#[derive(Default)]
+pub struct Redaction {
+    key: Option<Hmac<Sha256>>,
+    clear: CleartextFields,
+    arguments: Vec<ArgumentRule>,
+    digests: DigestCache<String>,
+    entities: DigestCache<EntityUID>,
+}
+
+/// An argument that may be exported as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct ArgumentRule {
+    /// Server and tool; `None` for every tool.
+    tool: Option<(Box<str>, Box<str>)>,
+    /// The argument's name.
+    name: Box<str>,
+    /// The attribute it becomes.
+    attribute: Key,
+}
+
+/// A key too short to keep anything secret.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("the key of the telemetry digests has {0} bytes, but needs at least {MIN_KEY_BYTES}")]
+pub struct KeyTooShortError(pub usize);
+
+impl Redaction {
+    /// A redaction with a key.
+    pub fn new(key: &[u8], config: &TelemetryConfig) -> Result<Self, KeyTooShortError> {
+        if key.len() < MIN_KEY_BYTES {
+            return Err(KeyTooShortError(key.len()));
+        }
+        Ok(Self {
+            key: Hmac::new_from_slice(key).ok(),
+            clear: config.clear,
+            arguments: config
+                .arguments
+                .allow
+                .iter()
+                .map(|text| ArgumentRule::parse(text))
+                .collect(),
+            digests: DigestCache::default(),
+            entities: DigestCache::default(),
+        })
+    }
+
+    /// What the configuration opened.
+    pub fn clear(&self) -> CleartextFields {
+        self.clear
+    }
+
+    /// The keyed digest of a text, in hexadecimal.
+    pub fn digest(&self, text: &str) -> Option<Arc<str>> {
+        let key = self.key.as_ref()?;
+        let make = || hex(key, text.as_bytes()).as_ref().into();
+        Some(if text.len() <= MAX_REMEMBERED_BYTES {
+            self.digests.get_or_insert_with(text, make)
+        } else {
+            make()
+        })
+    }
+
+    /// The keyed digest of a call's arguments in canonical form, in hexadecimal.
+    pub fn arguments_digest(&self, arguments: &Map<String, Json>) -> Option<String> {
+        let key = self.key.as_ref()?;
+        let text = canonical::object_text(arguments);
+        Some(hex(key, text.as_bytes()).as_ref().to_owned())
+    }
+
+    /// The arguments of one call that the configuration opened.
+    pub fn clear_arguments(
+        &self,
+        server: &str,
+        tool: &str,
+        arguments: &Map<String, Json>,
+        mut each: impl FnMut(KeyValue),
+    ) {
+        for rule in &self.arguments {
+            let applies = match &rule.tool {
+                None => true,
+                Some((of_server, name)) => &**of_server == server && &**name == tool,
+            };
+            if let Some(value) = arguments.get(&*rule.name).filter(|_| applies) {
+                each(KeyValue::new(rule.attribute.clone(), exported(value)));
+            }
+        }
+    }
+
+    /// An entity's name, its id replaced if it may be a person's or a URI.
+    pub fn entity(&self, uid: &EntityUID) -> Arc<str> {
+        let id: &str = uid.eid().as_ref();
+        if id.len() > MAX_REMEMBERED_BYTES {
+            return self.name(uid).into();
+        }
+        self.entities
+            .get_or_insert_with(uid, || self.name(uid).into())
+    }
+
+    fn name(&self, uid: &EntityUID) -> String {
+        let id: &str = uid.eid().as_ref();
+        let of_type = uid.entity_type().to_string();
+        if self.is_clear(&of_type) {
+            return [&of_type, "::\"", id, "\""].concat();
+        }
+        match &self.key {
+            Some(key) => [&of_type, "::hmac:", hex(key, id.as_bytes()).as_ref()].concat(),
+            None => [&of_type, "::redacted"].concat(),
+        }
+    }
+
+    fn is_clear(&self, of_type: &str) -> bool {
+        match of_type.strip_prefix("Mcp::") {
+            Some("Resource") => self.clear.uris,
+            Some(name) if PROGRAMS.contains(&name) => true,
+            // Somebody's own type could name anybody.
+            Some(_) | None => self.clear.users,
+        }
+    }
+}
+
+impl std::fmt::Debug for Redaction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The key must not reach a log through a debug print.
+        f.debug_struct("Redaction")
+            .field("clear", &self.clear)
+            .field("arguments", &self.arguments)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ArgumentRule {
+    fn parse(text: &str) -> Self {
+        // A tool's own name may contain slashes, a server's may not. Whatever does not have the long
+        // form is the name of an argument, which may contain anything.
+        let scoped = text.split_once(':').and_then(|(tool, name)| {
+            let (server, tool) = tool.split_once('/')?;
+            Some(((server.into(), tool.into()), name))
+        });
+        let (tool, name) = match scoped {
+            Some((tool, name)) => (Some(tool), name),
+            None => (None, text),
+        };
+        let attribute = Key::from(format!("callgate.argument.{name}"));
+        Self {
+            tool,
+            name: name.into(),
+            attribute,
+        }
+    }
+}
+
+fn exported(value: &Json) -> Value {
+    match value {
+        Json::Bool(value) => Value::Bool(*value),
+        Json::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(value), _) => Value::I64(value),
+            (None, Some(value)) => Value::F64(value),
+            (None, None) => cut(number.to_string()).into(),
+        },
+        Json::String(text) => cut(text.clone()).into(),
+        Json::Null | Json::Array(_) | Json::Object(_) => cut(value.to_string()).into(),
+    }
+}
+
+fn cut(mut text: String) -> String {
+    if text.len() > MAX_ARGUMENT_BYTES {
+        let fits = |end: &usize| text.is_char_boundary(*end);
+        let end = (0..=MAX_ARGUMENT_BYTES).rev().find(fits).unwrap_or(0);
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+/// The keyed digest of some bytes, in hexadecimal.
+fn hex(key: &Hmac<Sha256>, bytes: &[u8]) -> HexDigest {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut mac = key.clone();
+    mac.update(bytes);
+    let mut text = [0; 64];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(mac.finalize().into_bytes()) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+    }
+    HexDigest(text)
+}
+
+/// Hexadecimal digits.
+struct HexDigest([u8; 64]);
+
+impl AsRef<str> for HexDigest {
+    fn as_ref(&self) -> &str {
+        // Digits are always text.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+#[path = "redaction_tests.rs"]
+mod tests;
