@@ -285,7 +285,7 @@ pub(in crate::analysis) fn set_access(entry: &mut ToolEntry, access: AccessLevel
     if entry.access != access {
         entry.access = access;
         let by_whom = "whoever imported it said so".to_owned();
-        entry.why.insert("effect".to_owned(), by_whom);
+        entry.why.insert("access".to_owned(), by_whom);
     }
 }
 

@@ -22,7 +22,7 @@ pub struct ScopeArgs {
     #[arg(long = "group", value_name = "NAME")]
     groups: Vec<String>,
     /// The most a call may do: read, write or admin
-    #[arg(long, value_name = "EFFECT", value_parser = access)]
+    #[arg(long, value_name = "LEVEL", value_parser = access)]
     access: Option<v1::AccessLevel>,
     /// A place that calls may act upon, with everything within it; without any, all places (may be
     /// repeated)
@@ -189,7 +189,7 @@ fn tool_path(text: &str) -> Result<String, String> {
 
 /// Reads a step: its name, a colon, and its scope as `NAME=VALUE` between commas.
 pub fn step(text: &str) -> Result<v1::TaskStep, String> {
-    const FORM: &str = "it must be NAME:effect=EFFECT,tool=SERVER/TOOL,…";
+    const FORM: &str = "it must be NAME:access=LEVEL,tool=SERVER/TOOL,…";
     let (name, rest) = text.split_once(':').ok_or(FORM)?;
     if name.is_empty() {
         return Err(FORM.to_owned());
@@ -201,7 +201,7 @@ pub fn step(text: &str) -> Result<v1::TaskStep, String> {
             .filter(|(_, value)| !value.is_empty())
             .ok_or_else(|| format!("`{part}` is not NAME=VALUE: {FORM}"))?;
         match key {
-            "effect" if scope.access != 0 => return Err("`access` is given twice".to_owned()),
+            "access" if scope.access != 0 => return Err("`access` is given twice".to_owned()),
             "access" => scope.access = access(value)?.into(),
             "tool" => scope.tools.push(tool_path(value)?),
             "server" => scope.servers.push(value.to_owned()),
@@ -209,7 +209,7 @@ pub fn step(text: &str) -> Result<v1::TaskStep, String> {
             "target" => scope.targets.push(value.to_owned()),
             _ => {
                 return Err(format!(
-                    "`{key}` is none of effect, tool, server, group, target"
+                    "`{key}` is none of access, tool, server, group, target"
                 ));
             }
         }

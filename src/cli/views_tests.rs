@@ -23,8 +23,8 @@ fn a_task_says_what_is_left_and_where_it_is() {
         call_budget: Some(20),
         calls_left: Some(3),
         steps: vec![
-            step("gather:effect=read,server=git,tool=a/b"),
-            step("answer:effect=write,tool=a/c"),
+            step("gather:access=read,server=git,tool=a/b"),
+            step("answer:access=write,tool=a/c"),
         ],
         step: "answer".to_owned(),
         deadline: at(60),
@@ -73,7 +73,7 @@ fn an_approval_shows_the_call_and_a_delegation_its_scope() {
     let delegation = v1::StoredDelegation {
         id: "d".to_owned(),
         status: v1::DelegationStatus::NotYet.into(),
-        scope: given::step("x:effect=admin,group=g,target=/srv")
+        scope: given::step("x:access=admin,group=g,target=/srv")
             .expect("a step")
             .scope,
         max_redelegations: 2,
@@ -84,7 +84,7 @@ fn an_approval_shows_the_call_and_a_delegation_its_scope() {
         "delegation d\n  \
          status    not yet\n  \
          groups    g\n  \
-         effect    admin at most\n  \
+         access    admin at most\n  \
          targets   /srv\n  \
          lends on  2 times\n"
     );
@@ -143,7 +143,7 @@ fn a_person_sees_what_decides_and_nothing_hides() {
              for       Mcp::User::\"sam\"\n  \
              set off   by a server\n  \
              tool      mail/send\\u{{200b}}\n  \
-             effect    write\n  \
+             access    write\n  \
              argument  to: [\"x@acme.example\"]\n  \
              argument  body: \"{body}… (102 more characters: `--full` shows all)\n  \
              argument  \"a: b\": 1\n  \

@@ -226,7 +226,7 @@ fn a_tool_is_registered_and_pinned() {
 #[test]
 fn what_is_lent_can_be_narrowed_and_taken_back() {
     let desk = Desk::new();
-    let delegation = "delegation delegation --to helper --server notes --access write --for 2h";
+    let delegation = "delegation grant --to helper --server notes --access write --for 2h";
     desk.told(2, &format!("{delegation} --as user:bob"));
     let granted = desk.json(
         0,
@@ -252,7 +252,7 @@ fn what_is_lent_can_be_narrowed_and_taken_back() {
     );
     for part in [
         format!("delegation {id}\n  status    active\n"),
-        "  tools     notes/list_notes\n  effect    read at most\n".to_owned(),
+        "  tools     notes/list_notes\n  access    read at most\n".to_owned(),
         "  lends on  1 time\n".to_owned(),
     ] {
         assert!(narrowed.contains(&part), "{part} not in {narrowed}");
@@ -274,7 +274,7 @@ fn what_is_lent_can_be_narrowed_and_taken_back() {
 fn a_task_goes_from_step_to_step_and_ends() {
     let desk = Desk::new();
     let open = "task open --as user:alice --agent helper --user alice --purpose tidy --budget 5 --for 1h \
-        --step gather:effect=read,server=notes --step write:effect=write,tool=notes/add_note";
+        --step gather:access=read,server=notes --step write:access=write,tool=notes/add_note";
     let opened = desk.json(0, open);
     let id = text_of(&opened["task"]["id"]);
     assert_eq!(opened["task"]["step"], "gather");
@@ -345,7 +345,7 @@ fn a_deny_says_what_to_type_and_a_person_says_yes_once() {
     );
     for part in [
         "  status    pending\n",
-        "  tool      notes/share_note\n  effect    write\n  argument  note: 7\n  asks      test.sharing-needs-a-word\n",
+        "  tool      notes/share_note\n  access    write\n  argument  note: 7\n  asks      test.sharing-needs-a-word\n",
         "  status    approved\n",
         "  by        Mcp::User::\"alice\"\n  comment   fine\n",
     ] {

@@ -38,7 +38,7 @@ pub(crate) fn propose(tool: &ListedTool, prefixes: &Prefixes) -> ToolEntry {
     why.extend(egress.map(|reason| ("egress".to_owned(), reason)));
     let (sensitivity, reason) = labels::sensitivity(&named, &arguments, is_secret);
     why.extend(reason.map(|reason| ("sensitivity".to_owned(), reason)));
-    why.insert("effect".to_owned(), verdict.reason);
+    why.insert("access".to_owned(), verdict.reason);
     let target_arguments = targets::propose(tool);
     if !target_arguments.is_empty() {
         let names = target_arguments.iter().map(|it| it.argument.as_str());

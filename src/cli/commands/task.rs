@@ -30,8 +30,8 @@ Examples:
 
   In steps. Each has a name, then its own scope: effect, and any number of tool, server, group, target:
     callgate task open --as user:sam --agent support --user sam --purpose triage --for 2h \\
-        --step gather:effect=read,server=github,server=git \\
-        --step answer:effect=write,tool=github/add_issue_comment
+        --step gather:access=read,server=github,server=git \\
+        --step answer:access=write,tool=github/add_issue_comment
 
   With what its tools are for, and places that the person has named:
     callgate task open --as user:sam --agent support --user sam --purpose refund --for 2h --access write \\
@@ -69,7 +69,7 @@ struct Open {
     purpose: String,
     #[command(flatten)]
     scope: ScopeArgs,
-    /// A step, in order: NAME:effect=EFFECT,tool=SERVER/TOOL,server=NAME,group=NAME,target=PLACE (may be
+    /// A step, in order: NAME:access=LEVEL,tool=SERVER/TOOL,server=NAME,group=NAME,target=PLACE (may be
     /// repeated)
     #[arg(long = "step", value_name = "STEP", value_parser = given::step, help_heading = "What is covered")]
     steps: Vec<v1::TaskStep>,

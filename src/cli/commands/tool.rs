@@ -45,7 +45,7 @@ struct Register {
     #[arg(value_name = "SERVER/TOOL", value_parser = name::tool)]
     tool: (String, String),
     /// What a call does at most: read, write or admin
-    #[arg(long, value_name = "EFFECT", value_parser = given::access)]
+    #[arg(long, value_name = "LEVEL", value_parser = given::access)]
     access: v1::AccessLevel,
     /// The person who answers for it: the id, or `user:` and the id
     #[arg(long, value_name = "USER", value_parser = person)]

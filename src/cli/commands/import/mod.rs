@@ -59,7 +59,7 @@ struct ToolsArgs {
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     confirm: Vec<String>,
     /// What the tools of this name or pattern do: read, write or admin; the last that fits counts
-    #[arg(long, num_args = 2, value_names = ["NAME", "EFFECT"])]
+    #[arg(long, num_args = 2, value_names = ["NAME", "LEVEL"])]
     set: Vec<String>,
     /// Go through the proposals one by one: description, schema, what is odd or has changed
     #[arg(long)]
@@ -178,7 +178,7 @@ fn settings(words: &[String]) -> anyhow::Result<Vec<(String, AccessLevel)>> {
             "read" => AccessLevel::Read,
             "write" => AccessLevel::Write,
             "admin" => AccessLevel::Admin,
-            other => bail!("--set {pattern}: `{other}` is not an effect: read, write or admin"),
+            other => bail!("--set {pattern}: `{other}` is not an access level: read, write or admin"),
         };
         settings.push((pattern.clone(), access));
     }
