@@ -1,5 +1,5 @@
 //! What `deploy/istio` says: that its field names are Istio's, and that Callgate, configured as it says, decides
-//! about what a sidecar sends. No Istio takes part.
+//! about what a sidecar sends. No Istio takes part; `istio_envoy.rs` runs what it would make of these files.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -75,6 +75,9 @@ const FIELDS: &[&str] = &[
     "typed_config",
     "@type",
     "metadata_context_namespaces",
+    // Envoy's Lua.
+    "default_source_code",
+    "inline_string",
     // Sidecar.
     "ingress",
     "number",
@@ -90,11 +93,18 @@ fn read(name: &str) -> String {
     fs::read_to_string(folder.join(name)).unwrap()
 }
 
-/// The names before colons, in block and flow style. Addresses and types are no names: they have dots.
+/// The names before colons, in block and flow style. Addresses and types are no names: they have dots. A text in a block
+/// of its own, such as the source of a filter, has none.
 fn names(yaml: &str) -> BTreeSet<String> {
-    let lines = yaml
-        .lines()
-        .filter(|line| !line.trim_start().starts_with('#'));
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let mut text_below = None;
+    let lines = yaml.lines().filter(|line| {
+        if text_below.is_some_and(|it| line.is_empty() || indent(line) > it) {
+            return false;
+        }
+        text_below = line.ends_with(": |").then(|| indent(line));
+        !line.trim_start().starts_with('#')
+    });
     let parts = lines.flat_map(|line| line.split(['{', '}', ',', '[', ']']));
     let named = parts.filter_map(|part| {
         let (name, _) = part.split_once(": ").or_else(|| {

@@ -109,6 +109,37 @@ impl Measured {
     }
 }
 
+/// What is shipped says of no tool that its results bring less, or that it sends less, than was judged.
+#[test]
+fn shipped_registrations_are_no_milder_than_the_judgements() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/tools");
+    let mut held = 0;
+    for entry in std::fs::read_dir(folder).expect("the registrations") {
+        let path = entry.expect("an entry").path();
+        let server = path.file_stem().expect("a name").to_string_lossy();
+        let text = std::fs::read_to_string(&path).expect("a registration");
+        let registered: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let judged = std::fs::read_to_string(judgements().join(format!("{server}.toml")));
+        let judged: Judgements = toml::from_str(&judged.expect("judgements")).expect("judgements");
+        for (name, tool) in registered["tools"].as_object().expect("tools") {
+            let judged = judged.tools.get(name);
+            let judged = judged.unwrap_or_else(|| panic!("{server}/{name} has no judgement"));
+            let yields = tool["yields"].as_array().expect("labels");
+            for label in &judged.labels {
+                let is_there = yields.iter().any(|it| it == label.as_str());
+                assert!(is_there, "{server}/{name} brings `{label}`");
+            }
+            let sends = tool["egress"] == true;
+            assert!(
+                sends || !judged.egress,
+                "{server}/{name} can carry data out"
+            );
+            held += 1;
+        }
+    }
+    assert!(held > 60, "{held} tools");
+}
+
 fn judgements() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/judgements")
 }

@@ -52,6 +52,7 @@ mod http_listener;
 mod import;
 mod import_review;
 mod istio;
+mod istio_envoy;
 mod judgements;
 mod lifecycle;
 mod live;

@@ -31,6 +31,7 @@ use smol_str::SmolStr;
 use tonic::Code;
 
 use crate::control::{World, assert_refused, by};
+use crate::harness::Bundle;
 use crate::rows::uid;
 
 /// A service over the shipped directory, with a store that outlives it.
@@ -42,12 +43,19 @@ pub struct Shop {
 
 impl Shop {
     pub fn open(store: &Path) -> Self {
+        Self::over(
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join("policies"),
+            store,
+        )
+    }
+
+    /// The same over another directory.
+    fn over(policies: &Path, store: &Path) -> Self {
         let store = Box::new(SqliteStore::open(store).expect("a store"));
         let (settings, recorder) = (ServiceSettings::default(), Recorder::default());
         let service = Service::open(settings, recorder, store, Arc::new(SystemClock));
         let service = Arc::new(service.expect("a service"));
-        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
-        let bundle = bundle::load(&shipped).unwrap_or_else(|faults| panic!("{faults}"));
+        let bundle = bundle::load(policies).unwrap_or_else(|faults| panic!("{faults}"));
         let load = LoadedBundle {
             snapshot: bundle.snapshot,
             claims: bundle.config.claims,
@@ -199,7 +207,14 @@ async fn a_tool_is_used_for_what_it_is_for_and_no_more_often() {
 async fn what_was_written_after_reading_something_is_read_with_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = folder.path().join("callgate.db");
-    let shop = Shop::open(&store);
+    // As shipped, whoever reads any file has read a stranger. Here only the company writes them.
+    let company = Bundle::shipped();
+    let file = company.policies().join("tools/filesystem.json");
+    let text = std::fs::read_to_string(&file).expect("a registration");
+    let mut files: Json = serde_json::from_str(&text).expect("JSON");
+    files["tools"]["read_text_file"]["yields"] = json!(["private"]);
+    company.file("tools/filesystem.json", &files.to_string());
+    let shop = Shop::over(&company.policies(), &store);
     let tools = ["fetch/fetch", "filesystem/write_file"];
     let terms = TaskTerms {
         uses: Vec::new(),
@@ -221,7 +236,7 @@ async fn what_was_written_after_reading_something_is_read_with_it() {
     let shop = read_then_commit(shop, "owen", "/srv/other/a.md", true).await;
     let shop = read_then_commit(shop, "owen", "/srv/shop/notes.md", false).await;
     shop.close();
-    let shop = Shop::open(&store);
+    let shop = Shop::over(&company.policies(), &store);
     read_then_commit(shop, "lena", "/srv/shop/notes.md", false)
         .await
         .close();

@@ -142,29 +142,33 @@ async fn nothing_gets_away_through_toolhive() {
 }
 
 /// A session that the gateway vouches for begins anew; the same name from a client does not.
-#[tokio::test]
-async fn a_session_that_is_vouched_for_begins_anew() {
-    for (is_vouched, envoy) in [
-        (
-            true,
-            ExtAuthz::CONFIG.replace("[envoy]", "[envoy]\nsession_vouched = true"),
-        ),
-        (false, ExtAuthz::CONFIG.to_owned()),
-    ] {
-        let company = Company::with(&envoy, shipped()).await;
-        let mut door = ExtAuthz::of(&company).await;
-        for what in [page(), plan()] {
-            let read = door.ask(&company, &call("noor", what, Some("s-1"))).await;
-            assert!(read.is_allow, "{read:?}");
-        }
-        let other = call("noor", carry_away(), Some("s-2"));
-        let answer = door.ask(&company, &other).await;
-        assert_eq!(answer.is_allow, is_vouched, "{answer:?}");
-        let same = door
-            .ask(&company, &call("noor", carry_away(), Some("s-1")))
-            .await;
-        assert!(!same.is_allow);
+async fn begins_anew_if_vouched_for<D: Door>(config: &str, is_vouched: bool) {
+    let company = Company::with(config, shipped()).await;
+    let mut door = D::of(&company).await;
+    for what in [page(), plan()] {
+        let read = ask(&mut door, &company, call("noor", what, Some("s-1"))).await;
+        assert!(read.is_allow, "{read:?}");
     }
+    for (session, is_allow) in [("s-2", is_vouched), ("s-1", false)] {
+        let question = call("noor", carry_away(), Some(session));
+        let answer = ask(&mut door, &company, question).await;
+        assert_eq!(answer.is_allow, is_allow, "{session}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_is_vouched_for_begins_anew_through_ext_authz() {
+    let vouched = ExtAuthz::CONFIG.replace("[envoy]", "[envoy]\nsession_vouched = true");
+    begins_anew_if_vouched_for::<ExtAuthz>(&vouched, true).await;
+    begins_anew_if_vouched_for::<ExtAuthz>(ExtAuthz::CONFIG, false).await;
+}
+
+#[tokio::test]
+async fn a_session_that_is_vouched_for_begins_anew_through_ext_mcp() {
+    let vouched = ExtMcp::CONFIG.replace("[ext_mcp]", "[ext_mcp]\nsession_vouched = true");
+    assert_ne!(vouched, ExtMcp::CONFIG);
+    begins_anew_if_vouched_for::<ExtMcp>(&vouched, true).await;
+    begins_anew_if_vouched_for::<ExtMcp>(ExtMcp::CONFIG, false).await;
 }
 
 /// Who asks in Cedar's own terms and does not say what was read is taken for somebody who has read everything.
