@@ -16,6 +16,7 @@ use crate::domain::authority::approval::{
     Approval, ApprovalDecision, ApprovalStatus, ApprovedCall,
 };
 use crate::domain::authority::change::Change;
+use crate::domain::authority::indexed::Part;
 use crate::domain::decide::challenge;
 use crate::domain::decide::verdict::{Challenge, ReasonCode, Verdict};
 use crate::domain::request::call_context::CallContext;
@@ -150,7 +151,7 @@ impl Control {
                     next: None,
                     revision,
                 }),
-                None => page.of(approvals, &limits, revision, keep),
+                None => page.of(approvals, filter.part(), &limits, revision, keep),
             }
         })
     }
@@ -180,6 +181,14 @@ impl Control {
 }
 
 impl ApprovalFilter {
+    /// The one to look up by, the rarest first.
+    fn part(&self) -> Option<Part> {
+        let task = self.task.clone().map(Part::Task);
+        let root = || self.root.clone().map(Part::Behind);
+        task.or_else(root)
+            .or_else(|| self.subject.clone().map(Part::Acts))
+    }
+
     /// Whether it fits, however it stands.
     pub(super) fn fits(&self, call: &ApprovedCall) -> bool {
         self.subject

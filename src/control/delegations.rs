@@ -15,6 +15,7 @@ use crate::control::write::{Control, GovernContext, WriteContext, WriteReceipt, 
 use crate::domain::authority::chain::{DelegationChain, MAX_LINKS};
 use crate::domain::authority::change::Change;
 use crate::domain::authority::delegation::{Delegation, DelegationStatus};
+use crate::domain::authority::indexed::Part;
 use crate::domain::authority::scope::Scope;
 use crate::domain::authority::task::Task;
 use crate::domain::decide::verdict::{ReasonCode, Verdict};
@@ -134,7 +135,7 @@ impl Control {
                     next: None,
                     revision,
                 }),
-                None => page.of(delegations, &limits, revision, keep),
+                None => page.of(delegations, filter.part(), &limits, revision, keep),
             }
         })
     }
@@ -165,6 +166,14 @@ impl Control {
 }
 
 impl DelegationFilter {
+    /// The one to look up by, the rarest first.
+    fn part(&self) -> Option<Part> {
+        let task = self.task.clone().map(Part::Task);
+        let to = || self.to.clone().map(Part::Acts);
+        task.or_else(to)
+            .or_else(|| self.from.clone().map(Part::Behind))
+    }
+
     fn fits(&self, delegation: &Delegation) -> bool {
         self.from
             .as_ref()

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use callgate_engine::Snapshot;
 use callgate_engine::cedar::{Eid, Entity, EntityType, EntityUID, ValidatorSchema};
 use serde_json::Value as Json;
 use smol_str::ToSmolStr;
@@ -11,6 +12,7 @@ use crate::control::page::{ListPage, PageRequest};
 use crate::control::requester::WriteRequester;
 use crate::control::write::{Control, GovernContext, WriteContext};
 use crate::domain::authority::change::Change;
+use crate::domain::hierarchy::{self, MAX_GENERATIONS, MAX_PARENTS};
 use crate::domain::schema::TYPES;
 use crate::service::generation::{self, Generation};
 use crate::service::ledger::PlannedChange;
@@ -181,13 +183,42 @@ pub(super) fn plan_entity(
         return refuse("has another name than its JSON form".to_owned());
     }
     check_place(&entity).map_err(|why| ControlError::invalid(field, why))?;
-    snapshot
+    if entity.parents().nth(MAX_PARENTS).is_some() {
+        return refuse(format!("has more than {MAX_PARENTS} parents"));
+    }
+    let with_it = snapshot
         .upsert([entity])
         .map_err(|error| fault(error.to_string()))?;
+    check_generations(scene, uid, &with_it).map_err(|why| ControlError::invalid(field, why))?;
     Ok(Change::Entity {
         uid: uid.clone(),
         json,
     })
+}
+
+/// What is put may be above others and below others; together that is bounded as in the directory.
+fn check_generations(
+    scene: &WriteContext<'_>,
+    uid: &EntityUID,
+    with_it: &Snapshot,
+) -> Result<(), String> {
+    let parents = |uid: &EntityUID| {
+        let entity = with_it.entity(uid);
+        entity.map(|it| it.parents().collect()).unwrap_or_default()
+    };
+    let above = hierarchy::steps(uid, &parents);
+    let is_deeper = above != hierarchy::steps(uid, &|uid| scene.generation.parents(uid));
+    let stored = &scene.generation.stored;
+    let below = match is_deeper {
+        true => hierarchy::steps(uid, &|uid| stored.children(uid).cloned().collect()),
+        false => Some(0),
+    };
+    match above.zip(below) {
+        Some((above, below)) if above + below <= MAX_GENERATIONS => Ok(()),
+        _ => Err(format!(
+            "cannot be used: with these `parents`, more than {MAX_GENERATIONS} generations stand one above the other"
+        )),
+    }
 }
 
 /// A type as the schema has it. A name without a namespace was taken for one of `Mcp`; if that has none of the name,

@@ -57,11 +57,9 @@ fn a_delegation_is_told_as_its_parents_and_its_task_were_then() {
         max_redelegations: 0,
         ..grant("p", None, None)
     };
-    authority
-        .delegations
-        .insert_mut("p".into(), Arc::new(parent));
+    authority.delegations.insert_mut(Arc::new(parent));
     let closed = Arc::new(task(Some(at(60))));
-    authority.tasks.insert_mut("t".into(), closed);
+    authority.tasks.insert_mut(closed);
     let status = |seconds, delegation: &Delegation| {
         let past = HistoricalView {
             at: at(seconds),

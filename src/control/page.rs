@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use rpds::RedBlackTreeMapSync;
 use smol_str::SmolStr;
-use std::ops::Bound;
 
 use crate::config::limits::Limits;
 use crate::control::error::ControlError;
+use crate::domain::authority::indexed::{HasParts, Indexed, Part};
 
 /// Items on a page where nobody says how many.
 const USUAL_SIZE: u32 = 100;
@@ -47,30 +46,27 @@ impl PageRequest {
         Ok(size as usize)
     }
 
-    /// The items of a map that `keep` makes something of, from where the page before ended. A page ends as well where
+    /// The items that `keep` makes something of, of those that a part is named of, from where the page before ended. A page ends as well where
     /// `limits.list_candidates` things were looked at: what fits nothing costs no more than that.
-    pub(super) fn of<T, V>(
+    pub(super) fn of<T: HasParts, V>(
         &self,
-        map: &RedBlackTreeMapSync<SmolStr, Arc<T>>,
+        all: &Indexed<T>,
+        part: Option<Part>,
         limits: &Limits,
         revision: u64,
         mut keep: impl FnMut(&Arc<T>) -> Option<V>,
     ) -> Result<ListPage<V>, ControlError> {
         let size = self.size(limits)?;
-        let start = match &self.after {
-            Some(after) => Bound::Excluded(after.as_str()),
-            None => Bound::Unbounded,
-        };
         let mut items = Vec::new();
         // Where the next page goes on: behind the last thing that was looked at.
         let mut last: Option<&SmolStr> = None;
-        let things = map.range::<str, _>((start, Bound::Unbounded));
+        let things = all.with(part.as_ref(), self.after.as_deref());
         let page = |items, last: Option<&SmolStr>| ListPage {
             items,
             next: last.cloned(),
             revision,
         };
-        for (looked_at, (id, thing)) in things.enumerate() {
+        for (looked_at, thing) in things.enumerate() {
             if looked_at == limits.list_candidates as usize {
                 return Ok(page(items, last));
             }
@@ -80,7 +76,7 @@ impl PageRequest {
                 }
                 items.push(item);
             }
-            last = Some(id);
+            last = Some(thing.id());
         }
         Ok(page(items, None))
     }

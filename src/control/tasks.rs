@@ -13,6 +13,7 @@ use crate::control::requester::WriteRequester;
 use crate::control::scopes;
 use crate::control::write::{Control, GovernContext, WriteContext, WriteReceipt, whole_millis};
 use crate::domain::authority::change::Change;
+use crate::domain::authority::indexed::Part;
 use crate::domain::authority::scope::Scope;
 use crate::domain::authority::task::{Task, TaskStatus, TaskStep};
 use crate::domain::authority::terms::{TaskTerms, ToolUse};
@@ -130,7 +131,7 @@ impl Control {
                     next: None,
                     revision,
                 }),
-                None => page.of(tasks, &limits, revision, keep),
+                None => page.of(tasks, filter.part(), &limits, revision, keep),
             }
         })
     }
@@ -153,6 +154,12 @@ impl Control {
 }
 
 impl TaskFilter {
+    /// The one to look up by, the rarest first.
+    fn part(&self) -> Option<Part> {
+        let person = self.person.clone().map(Part::Behind);
+        person.or_else(|| self.agent.clone().map(Part::Acts))
+    }
+
     fn fits(&self, task: &Task, now: SystemTime) -> bool {
         self.agent.as_ref().is_none_or(|agent| task.agent == *agent)
             && self

@@ -3,7 +3,7 @@
 //! Start at [`call::decide`]. The question is [`call_context::CallContext`], the answer
 //! [`verdict::Decision`]. On the way: [`evidence`] (does what the call claims hold?), [`plan`] (which
 //! action, on what), [`facts`] (what policies may know), [`answer`] (all must allow). [`listing`] asks about
-//! what a server offers before anybody uses it. [`model`] names the entities and actions of the `Mcp` schema.
+//! what a server offers before anybody uses it. [`hierarchy`] bounds how far that of entities goes. [`model`] names the entities and actions of the `Mcp` schema.
 //!
 //! Invariant: pure. No IO, no storage, no wire formats, no clock of its own; the same inputs give the
 //! same decision.
@@ -19,5 +19,6 @@ pub mod request;
 pub mod authority;
 #[cfg(test)]
 pub(crate) mod fixtures;
+pub mod hierarchy;
 pub mod registration;
 pub mod schema;

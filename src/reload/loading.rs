@@ -6,9 +6,9 @@
 //! not answer, is left behind; there are never more than a few of those.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -17,9 +17,11 @@ use tokio::time::timeout;
 
 use crate::bundle::diagnostic::{BundleDiagnostic, BundleError};
 use crate::bundle::files::listing::DirectoryListing;
+use crate::bundle::files::manifest::FileDigests;
 use crate::bundle::files::{self, BundleFiles, ReadError};
 use crate::bundle::{self, Bundle, COMPILE_STACK_BYTES};
 use crate::config::ReloadConfig;
+use crate::reload::blame::{Suspects, listed};
 use crate::reload::trial::TrialCompiler;
 
 /// Loads that hang at a time. Beyond that, no further one begins.
@@ -52,6 +54,31 @@ pub(super) struct KnownDigests {
     pub live: Arc<str>,
     /// What was found faulty, if that needs no telling again.
     pub failed: Option<Arc<str>>,
+    /// The files in service, if they are known.
+    pub files: Option<FileDigests>,
+}
+
+/// What a load is at, for whoever gives it up.
+#[derive(Clone, Default)]
+struct Stage(Arc<Mutex<At>>);
+
+#[derive(Clone, Default)]
+enum At {
+    #[default]
+    Looking,
+    Reading(Arc<str>),
+    Compiling(Vec<Arc<str>>),
+}
+
+impl Stage {
+    fn is(&self, at: At) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = at;
+    }
+
+    fn now(&self) -> At {
+        let at = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        at.clone()
+    }
 }
 
 /// Loads one directory.
@@ -100,22 +127,25 @@ impl Loader {
     pub fn first(&self) -> Result<Bundle, BundleError> {
         let (sender, result) = mpsc::channel();
         let loader = self.clone();
+        let seen = Stage::default();
+        let stage = seen.clone();
         // Whoever asked may have given up.
         let tell = move |loaded| drop(sender.send(loaded));
-        self.begin(move || loader.load(), tell)?;
+        self.begin(move || loader.load(&stage), tell)?;
         result
             .recv_timeout(self.deadline)
-            .map_err(|_| self.too_late())?
+            .map_err(|_| self.too_late(&seen.now()))?
     }
 
-    fn load(&self) -> Result<Bundle, BundleError> {
-        let files = self.read().map_err(ReadError::into_bundle_error)?;
+    fn load(&self, stage: &Stage) -> Result<Bundle, BundleError> {
+        let files = self.read(stage).map_err(ReadError::into_bundle_error)?;
         // The directory may give itself more time and more memory than the defaults.
         let trial = self
             .trial
             .map(|_| TrialCompiler::new(&bundle::settings(&files).reload));
         if let Some(trial) = trial {
-            trial.of(&files).map_err(BundleError::one)?;
+            let suspects = self.suspects(&files, None, stage);
+            trial.of(&files, &suspects).map_err(BundleError::one)?;
         }
         bundle::compile(&files)
     }
@@ -124,15 +154,17 @@ impl Loader {
     pub(super) async fn next(&self, known: KnownDigests) -> LoadResult {
         let (sender, result) = oneshot::channel();
         let loader = self.clone();
+        let seen = Stage::default();
+        let stage = seen.clone();
         let tell = move |found| drop(sender.send(found));
-        if let Err(faults) = self.begin(move || loader.look(&known), tell) {
+        if let Err(faults) = self.begin(move || loader.look(&known, &stage), tell) {
             return LoadResult::Failed(faults);
         }
         match timeout(self.deadline, result).await {
             Ok(Ok(found)) => found,
             // A panic in there is a defect, but no reason to stop answering.
             Ok(Err(_)) => LoadResult::Failed(broken("loading broke off".to_owned())),
-            Err(_) => LoadResult::Failed(self.too_late()),
+            Err(_) => LoadResult::Failed(self.too_late(&seen.now())),
         }
     }
 
@@ -145,14 +177,22 @@ impl Loader {
         timeout(self.deadline, result).await.ok()?.ok()?
     }
 
-    fn read(&self) -> Result<BundleFiles, ReadError> {
-        let files = files::read_rested(&self.dir, self.rest, self.patience)?;
+    fn read(&self, stage: &Stage) -> Result<BundleFiles, ReadError> {
+        let reading = |file: &Arc<str>| stage.is(At::Reading(Arc::clone(file)));
+        let files = files::read_rested(&self.dir, self.rest, self.patience, &reading)?;
         let config = self.config.as_deref();
         Ok(config.into_iter().fold(files, BundleFiles::with_config))
     }
 
-    fn look(&self, known: &KnownDigests) -> LoadResult {
-        let files = match self.read() {
+    /// What is compiled is not in service, and may be what a trial does not survive.
+    fn suspects(&self, files: &BundleFiles, live: Option<&FileDigests>, stage: &Stage) -> Suspects {
+        let suspects = Suspects::of(files, &self.dir, live);
+        stage.is(At::Compiling(suspects.names()));
+        suspects
+    }
+
+    fn look(&self, known: &KnownDigests, stage: &Stage) -> LoadResult {
+        let files = match self.read(stage) {
             Ok(files) => files,
             Err(ReadError::Faulty(faults)) => return LoadResult::Failed(faults),
             Err(ReadError::Changing(faults)) => return LoadResult::Changing(faults),
@@ -166,7 +206,8 @@ impl Loader {
         if known.failed.as_ref() == Some(&key) {
             return LoadResult::KnownFault { is_whole };
         }
-        if let Some(Err(fault)) = self.trial.map(|trial| trial.of(&files)) {
+        let suspects = self.suspects(&files, known.files.as_ref(), stage);
+        if let Some(Err(fault)) = self.trial.map(|trial| trial.of(&files, &suspects)) {
             return LoadResult::Failed(BundleError::one(fault));
         }
         match bundle::compile(&files) {
@@ -206,11 +247,25 @@ impl Loader {
         }
     }
 
-    fn too_late(&self) -> BundleError {
-        broken(format!(
+    fn too_late(&self, at: &At) -> BundleError {
+        let message = format!(
             "loading took longer than `reload.deadline_ms`, {} ms",
             self.deadline.as_millis()
-        ))
+        );
+        match at {
+            At::Looking => broken(message),
+            At::Reading(file) => {
+                let message = format!("{message}; it was at reading this file");
+                BundleError::one(BundleDiagnostic::for_file(file, message))
+            }
+            At::Compiling(changed) => match changed.as_slice() {
+                [file] => BundleError::one(BundleDiagnostic::for_file(file, message)),
+                several => {
+                    let help = format!("it was at compiling; what changed: {}", listed(several));
+                    BundleError::one(whole(message).with_help(help))
+                }
+            },
+        }
     }
 }
 
@@ -223,7 +278,12 @@ fn key(files: &BundleFiles) -> Arc<str> {
 }
 
 fn broken(message: String) -> BundleError {
-    BundleError::one(BundleDiagnostic::for_file(&Arc::from("<bundle>"), message))
+    BundleError::one(whole(message))
+}
+
+/// A fault of no file in particular.
+fn whole(message: String) -> BundleDiagnostic {
+    BundleDiagnostic::for_file(&Arc::from("<bundle>"), message)
 }
 
 /// One of the loads under way.

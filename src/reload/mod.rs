@@ -2,12 +2,14 @@
 //! the last good generation stays until then.
 //!
 //! Start at [`Reloader::run`]. [`Reloader::status`] tells health checks and operators how it stands. [`loading`] is one
-//! load, within a deadline; [`trial`] compiles in another process first; `watching` notices changes, and `again` says when
+//! load, within a deadline; [`trial`] compiles in another process first, and `blame` finds the
+//! file that it does not survive; `watching` notices changes, and `again` says when
 //! to look without one.
 //!
 //! Invariant: it compiles nothing itself and never holds up a request: the bundle does the work on a
 //! thread of its own, and the service swaps. What is on disk and not in service is tried again, for as long as that is so.
 
+mod blame;
 pub mod loading;
 mod report;
 mod retry;
@@ -222,6 +224,7 @@ impl Reloader {
                 .failed
                 .clone()
                 .filter(|_| cause != ReloadTrigger::Signal),
+            files: self.files.clone(),
         };
         let found = self.loader.next(known).await;
         self.again.note(&found, begun);

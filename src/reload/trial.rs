@@ -6,6 +6,7 @@
 //! Invariant: a trial says only whether compiling ends well, not what it finds. Faults are found by compiling.
 
 use std::io::{self, BufWriter, Read, Write};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::thread;
@@ -17,6 +18,7 @@ use crate::bundle::diagnostic::BundleDiagnostic;
 use crate::bundle::files::{BundleFiles, SourceFile};
 use crate::bundle::{self, COMPILE_STACK_BYTES};
 use crate::config::ReloadConfig;
+use crate::reload::blame::{Suspects, listed};
 
 /// The verb by which the program does it, not meant for people.
 pub const VERB: &str = "try-compiling";
@@ -39,74 +41,124 @@ impl TrialCompiler {
         }
     }
 
-    /// Compiles files in another process. The fault says how that ended, if not well. Where the system has no
-    /// process to give, there is no trial: what bounds the files without one has to do.
-    pub fn of(&self, files: &BundleFiles) -> Result<(), BundleDiagnostic> {
+    /// Compiles files in another process. The fault says how that ended, if not well, and names the file if that can be
+    /// found out within half of the time. Where the system has no process to give, there is no trial: what bounds the
+    /// files without one has to do.
+    pub(super) fn of(
+        &self,
+        files: &BundleFiles,
+        suspects: &Suspects,
+    ) -> Result<(), BundleDiagnostic> {
         let begun = Instant::now();
-        let mut child = match self.spawn() {
-            Ok(child) => child,
+        let status = match self.run(&files.sources, self.deadline) {
+            Ok(End::Well) => return Ok(()),
+            Ok(End::Badly(status)) => status,
+            Ok(End::TooLate) => return Err(self.too_late(&suspects.names())),
             Err(error) => {
                 tracing::warn!(%error, "the directory is compiled without a trial");
                 return Ok(());
             }
         };
-        let sources = files.sources.clone();
-        let stdin = child.stdin.take();
-        // It may never read; then it is ended, and this thread with it.
-        let written = thread::Builder::new().spawn(move || hand_over(stdin, &sources));
-        if let Err(error) = written {
-            end(&mut child);
-            tracing::warn!(%error, "the directory is compiled without a trial");
-            return Ok(());
-        }
-        let ended = self.wait(&mut child, begun);
-        end(&mut child);
-        match ended {
-            Some(status) if status.success() => Ok(()),
-            Some(status) => Err(self.crashed(status)),
-            None => Err(fault(format!(
-                "compiling took longer than `reload.deadline_ms`, {} ms",
-                self.deadline.as_millis()
-            ))),
-        }
+        let found = suspects.found(|sources| {
+            let left = (self.deadline / 2).checked_sub(begun.elapsed())?;
+            match self.run(sources, left) {
+                Ok(End::Well) => Some(true),
+                Ok(End::Badly(_)) => Some(false),
+                Ok(End::TooLate) | Err(_) => None,
+            }
+        });
+        Err(self.crashed(status, &found))
     }
 
-    fn spawn(&self) -> io::Result<Child> {
+    fn run(&self, sources: &[SourceFile], deadline: Duration) -> io::Result<End> {
         // It leads to this very program even if the file was replaced since.
-        let own = std::path::Path::new("/proc/self/exe");
+        let own = Path::new("/proc/self/exe");
         let program = match own.exists() {
             true => own.to_owned(),
             false => std::env::current_exe()?,
         };
-        Command::new(program)
+        let mut command = Command::new(program);
+        command
             .args([VERB, "--memory-mib", &self.memory_mib.to_string()])
-            .args(["--seconds", &self.deadline.as_secs().max(1).to_string()])
-            .env_clear()
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
+            .args(["--seconds", &self.deadline.as_secs().max(1).to_string()]);
+        run(command, sources, deadline)
     }
 
-    fn wait(&self, child: &mut Child, begun: Instant) -> Option<ExitStatus> {
-        loop {
-            // An error here is of a process that cannot be waited for; it is ended.
-            if let Some(status) = child.try_wait().ok()? {
-                return Some(status);
+    fn crashed(&self, status: ExitStatus, found: &[Arc<str>]) -> BundleDiagnostic {
+        let message = format!("compiling it does not end well ({status})");
+        let limit = format!(
+            "it was tried in a process of its own, which may have {} MiB (`reload.memory_mib`)",
+            self.memory_mib
+        );
+        match found {
+            [] => fault(message).with_help(format!(
+                "{limit}; tried once more it ended well, so it may have been ended from outside"
+            )),
+            [file] => BundleDiagnostic::for_file(file, message)
+                .with_help(format!("{limit}; mend this file")),
+            several => {
+                fault(message).with_help(format!("{limit}; it is one of {}", listed(several)))
             }
-            if begun.elapsed() >= self.deadline {
-                return None;
-            }
-            thread::sleep(LOOK_EVERY);
         }
     }
 
-    fn crashed(&self, status: ExitStatus) -> BundleDiagnostic {
-        fault(format!("compiling it does not end well ({status})")).with_help(format!(
-            "it was tried in a process of its own, which may have {} MiB (`reload.memory_mib`); look at what was changed \
-             last",
-            self.memory_mib
-        ))
+    /// What says that there was no time for it.
+    fn too_late(&self, changed: &[Arc<str>]) -> BundleDiagnostic {
+        let message = format!(
+            "compiling took longer than `reload.deadline_ms`, {} ms",
+            self.deadline.as_millis()
+        );
+        match changed {
+            [file] => BundleDiagnostic::for_file(file, message),
+            several => fault(message).with_help(format!("what changed: {}", listed(several))),
+        }
+    }
+}
+
+/// How a trial ended.
+#[derive(Debug)]
+enum End {
+    Well,
+    Badly(ExitStatus),
+    TooLate,
+}
+
+/// Hands files over to a process and waits for its end. What it says is not listened to, only how it ends.
+fn run(mut command: Command, sources: &[SourceFile], deadline: Duration) -> io::Result<End> {
+    let begun = Instant::now();
+    let mut child = command
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let sources = sources.to_vec();
+    let stdin = child.stdin.take();
+    // It may never read; then it is ended, and this thread with it.
+    let written = thread::Builder::new().spawn(move || hand_over(stdin, &sources));
+    if let Err(error) = written {
+        end(&mut child);
+        return Err(error);
+    }
+    let ended = wait(&mut child, begun, deadline);
+    end(&mut child);
+    Ok(match ended {
+        Some(status) if status.success() => End::Well,
+        Some(status) => End::Badly(status),
+        None => End::TooLate,
+    })
+}
+
+fn wait(child: &mut Child, begun: Instant, deadline: Duration) -> Option<ExitStatus> {
+    loop {
+        // An error here is of a process that cannot be waited for; it is ended.
+        if let Some(status) = child.try_wait().ok()? {
+            return Some(status);
+        }
+        if begun.elapsed() >= deadline {
+            return None;
+        }
+        thread::sleep(LOOK_EVERY);
     }
 }
 
@@ -168,3 +220,7 @@ fn bound(resource: Resource, most: u64) -> io::Result<()> {
     };
     Ok(setrlimit(resource, new)?)
 }
+
+#[cfg(test)]
+#[path = "trial_tests.rs"]
+mod tests;

@@ -65,14 +65,13 @@ fn task(id: &str, opened_at: u64) -> Task {
 fn authority() -> Authority {
     let mut authority = Authority::default();
     for task in [task("t1", 0), task("t2", 500)] {
-        authority.tasks.insert_mut(task.id.clone(), Arc::new(task));
+        authority.tasks.insert_mut(Arc::new(task));
     }
     for delegation in [
         grant("g1", person("sam"), "a", None),
         grant("g2", agent("a"), "b", Some("g1")),
     ] {
-        let id = delegation.id.clone();
-        authority.delegations.insert_mut(id, Arc::new(delegation));
+        authority.delegations.insert_mut(Arc::new(delegation));
     }
     authority
 }

@@ -7,7 +7,7 @@ use callgate_engine::Snapshot;
 use callgate_engine::cedar::{
     CoreSchema, Entity, EntityJsonParser, EntityUID, Extensions, TCComputation, ValidatorSchema,
 };
-use rpds::RedBlackTreeMapSync;
+use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
 use crate::config::claims::ClaimMapping;
 use crate::domain::authority::change::Change;
@@ -56,6 +56,8 @@ pub struct Generation {
 #[derive(Debug, Clone)]
 pub struct StoredEntities {
     all: RedBlackTreeMapSync<EntityUID, Arc<str>>,
+    /// By a parent, what is in it directly: of those that are in force.
+    children: RedBlackTreeMapSync<EntityUID, RedBlackTreeSetSync<EntityUID>>,
     /// What the directory brought, without them.
     directory: Snapshot,
 }
@@ -85,6 +87,31 @@ impl StoredEntities {
     pub fn after(&self, uid: Option<&EntityUID>) -> impl Iterator<Item = (&EntityUID, &Arc<str>)> {
         let start = uid.map_or(Bound::Unbounded, |it| Bound::Excluded(it.clone()));
         self.all.range((start, Bound::Unbounded))
+    }
+
+    /// Those that are in this one directly.
+    pub fn children(&self, uid: &EntityUID) -> impl Iterator<Item = &EntityUID> {
+        let children = self.children.get(uid);
+        children.into_iter().flat_map(RedBlackTreeSetSync::iter)
+    }
+
+    /// An entity is in these parents instead of those.
+    fn move_mut(&mut self, uid: &EntityUID, before: Vec<EntityUID>, after: Vec<EntityUID>) {
+        for parent in before {
+            let left = self.children.get(&parent).map(|all| all.remove(uid));
+            match left {
+                Some(left) if !left.is_empty() => {
+                    self.children.insert_mut(parent, left);
+                }
+                _ => {
+                    self.children.remove_mut(&parent);
+                }
+            }
+        }
+        for parent in after {
+            let all = self.children.get(&parent).cloned().unwrap_or_default();
+            self.children.insert_mut(parent, all.insert(uid.clone()));
+        }
     }
 
     /// How many there are.
@@ -134,6 +161,15 @@ impl Generation {
             entities.push(parse_entity(schema, json).map_err(why)?);
         }
         let first = entities.first().map(|entity| entity.uid().clone());
+        let mut stored = StoredEntities {
+            all: stored,
+            children: RedBlackTreeMapSync::default(),
+            directory: directory.clone(),
+        };
+        for entity in &entities {
+            let parents = entity.parents().cloned().collect();
+            stored.move_mut(entity.uid(), Vec::new(), parents);
+        }
         let snapshot = match first {
             None => directory.clone(),
             Some(uid) => directory
@@ -151,10 +187,7 @@ impl Generation {
             claims: load.claims,
             policy_set_digest: load.policy_set_digest,
             authority,
-            stored: StoredEntities {
-                all: stored,
-                directory,
-            },
+            stored,
             named_approvers: named.into(),
         })
     }
@@ -174,14 +207,12 @@ impl Generation {
         let mut next = self.clone();
         match change {
             Change::Grant(delegation) => {
-                let id = delegation.id.clone();
                 next.authority
                     .delegations
-                    .insert_mut(id, Arc::clone(delegation));
+                    .insert_mut(Arc::clone(delegation));
             }
             Change::Task(task) => {
-                let id = task.id.clone();
-                next.authority.tasks.insert_mut(id, Arc::clone(task));
+                next.authority.tasks.insert_mut(Arc::clone(task));
             }
             Change::Approval(approval) => {
                 next.authority.approvals.insert_mut(Arc::clone(approval));
@@ -196,6 +227,8 @@ impl Generation {
                 if entity.uid() != uid {
                     return Err(misfit(format!("it is named `{}` in itself", entity.uid())));
                 }
+                let parents = entity.parents().cloned().collect();
+                next.stored.move_mut(uid, self.parents(uid), parents);
                 let upserted = self.snapshot.upsert([entity]);
                 next.snapshot = upserted.map_err(|error| misfit(error.to_string()))?;
                 next.tools.update(&next.snapshot, uid);
@@ -203,6 +236,7 @@ impl Generation {
             }
             Change::EntityGone { uid } => {
                 if !self.stored.is_in_bundle(uid) {
+                    next.stored.move_mut(uid, self.parents(uid), Vec::new());
                     next.snapshot = self.snapshot.remove([uid]);
                     next.tools.update(&next.snapshot, uid);
                 }
@@ -233,6 +267,12 @@ impl Generation {
             Change::Stopped(stop) => authority.stops.get(&stop.uid) == Some(stop),
             _ => false,
         }
+    }
+
+    /// The direct parents of an entity; none if there is no such entity.
+    pub fn parents(&self, uid: &EntityUID) -> Vec<EntityUID> {
+        let entity = self.snapshot.entity(uid);
+        entity.map(|it| it.parents().collect()).unwrap_or_default()
     }
 
     /// The revision.

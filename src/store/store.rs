@@ -7,7 +7,7 @@ use callgate_engine::cedar::EntityUID;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use crate::domain::authority::change::ChangeRecord;
+use crate::domain::authority::change::{ChangeOrigin, ChangeRecord};
 use crate::domain::authority::form;
 use crate::domain::authority::labels::LabelCarrier;
 use crate::domain::authority::state::Authority;
@@ -213,6 +213,21 @@ pub struct StoredKey {
     pub id: SmolStr,
     /// When.
     pub at: SystemTime,
+}
+
+impl StoredKey {
+    /// The key of a request, if it came under one, with what it got.
+    pub fn of(asked: &ChangeOrigin, revision: u64, id: SmolStr, at: SystemTime) -> Option<Self> {
+        let key = asked.key.as_ref()?;
+        Some(Self {
+            caller: asked.caller.clone(),
+            text: key.text.clone(),
+            request: key.request,
+            revision,
+            id,
+            at,
+        })
+    }
 }
 
 /// A session, as it was written.

@@ -20,6 +20,7 @@ use crate::harness::{Bundle, Server};
 
 mod audit;
 mod book;
+mod carriers;
 pub mod company;
 pub mod load;
 

@@ -33,6 +33,7 @@ mod deadlines;
 mod directory_status;
 mod doors;
 mod emptied;
+mod entity_chains;
 mod envoy;
 mod envoy_identity;
 mod envoy_late;

@@ -336,7 +336,7 @@ impl Case {
         if let (Some(tools), Some(person)) = (&self.task, &self.for_user) {
             let mut task = task("t", self.subject(), uid("User", person), tools);
             task.terms = self.terms(tools);
-            authority.tasks.insert_mut("t".into(), Arc::new(task));
+            authority.tasks.insert_mut(Arc::new(task));
         }
         let carried = CarriedLabels::default();
         let past = History {

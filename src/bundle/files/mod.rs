@@ -164,16 +164,17 @@ impl BundleFiles {
 /// Reads a directory whose files rest. A directory that cannot be read at all is an error; a file that cannot
 /// be read is a fault among [`Files::faults`], so that the others are still looked at.
 pub fn read(dir: &Path) -> Result<BundleFiles, BundleError> {
-    read_rested(dir, SHORTEST_REST, PATIENCE).map_err(ReadError::into_bundle_error)
+    read_rested(dir, SHORTEST_REST, PATIENCE, &|_| {}).map_err(ReadError::into_bundle_error)
 }
 
 /// Reads a directory once its files have rested so long, and waits for that no longer than `patience`. What is read
 /// is what the directory holds at one moment: nothing in it was written, replaced, added or taken away from before
-/// it was read until after.
+/// it was read until after. `reading` is told of each file before it is read: not every file system answers.
 pub fn read_rested(
     dir: &Path,
     rest: Duration,
     patience: Duration,
+    reading: &dyn Fn(&Arc<str>),
 ) -> Result<BundleFiles, ReadError> {
     let begun = Instant::now();
     let rest = rest.max(SHORTEST_REST);
@@ -181,7 +182,7 @@ pub fn read_rested(
         let walk = DirectoryWalk::of(dir).map_err(ReadError::Faulty)?;
         let before = walk.listing.clone();
         thread::sleep(rest.saturating_sub(before.rested_for(SystemTime::now())));
-        let files = walk.finish();
+        let files = walk.finish(reading);
         // One that is gone meanwhile is read again, and then found to be gone.
         if DirectoryWalk::of(dir).is_ok_and(|after| after.listing == before) {
             return Ok(files);
@@ -215,7 +216,7 @@ pub fn digests(dir: &Path) -> Result<FileDigests, BundleError> {
         mut digests,
         mut faults,
         ..
-    } = walk.finish();
+    } = walk.finish(&|_| {});
     add_others(&root, dir, &others, &mut digests, &mut faults);
     match BundleError::from_diagnostics(faults) {
         Some(faults) => Err(faults),

@@ -293,6 +293,7 @@ fn files_that_keep_changing_are_not_read() {
             dir.path(),
             Duration::from_millis(100),
             Duration::from_millis(400),
+            &|_| {},
         );
         is_over.store(true, std::sync::atomic::Ordering::Relaxed);
         let Err(ReadError::Changing(faults)) = read else {
@@ -332,8 +333,8 @@ fn a_link_that_is_switched_while_files_are_read_leads_to_one_of_both() {
         let mut reads = 0;
         for _ in 0..30 {
             // Some reads meet a switch each time, and may give up.
-            let Ok(files) = read_rested(&at("now"), Duration::ZERO, Duration::from_millis(50))
-            else {
+            let patience = Duration::from_millis(50);
+            let Ok(files) = read_rested(&at("now"), Duration::ZERO, patience, &|_| {}) else {
                 continue;
             };
             reads += 1;

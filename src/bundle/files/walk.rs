@@ -226,8 +226,8 @@ impl DirectoryWalk {
         }
     }
 
-    /// Reads what was found.
-    pub(crate) fn finish(mut self) -> BundleFiles {
+    /// Reads what was found, and tells of each file before.
+    pub(crate) fn finish(mut self, reading: &dyn Fn(&Arc<str>)) -> BundleFiles {
         let mut found = std::mem::take(&mut self.found);
         found.sort_by(|a, b| a.0.cmp(&b.0));
         let mut digest = Sha256::new();
@@ -237,6 +237,7 @@ impl DirectoryWalk {
         for (relative, kind) in found {
             let path = Path::new(&relative);
             let shown = self.shown(path);
+            reading(&shown);
             let bytes = match read_bounded(&self.root.join(path)) {
                 Ok(bytes) => bytes,
                 Err(message) => {

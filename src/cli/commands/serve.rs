@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::ValueEnum;
+use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -389,6 +390,9 @@ fn load_tls(base: &Path, config: &Config) -> anyhow::Result<Option<tls::ServerTl
 fn stop_signal(drain: Duration) -> anyhow::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be awaited")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be awaited")?;
+    // A file that may not grow (RLIMIT_FSIZE) is a full disk, and no end: with a handler the write fails instead.
+    let too_large = SignalKind::from_raw(Signal::XFSZ.as_raw());
+    drop(signal(too_large).context("SIGXFSZ cannot be handled")?);
     let stopped = CancellationToken::new();
     let told = stopped.clone();
     // A task of its own: what waits for the signal may be the one that hangs.

@@ -9,6 +9,7 @@ use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
 use crate::domain::authority::form;
+use crate::domain::authority::indexed::{HasParts, Part};
 use crate::domain::request::call_context::Initiator;
 use crate::domain::schema::AccessLevel;
 
@@ -159,6 +160,20 @@ fn is_client(initiator: &Initiator) -> bool {
 impl ApprovalContext {
     fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+impl HasParts for Approval {
+    fn id(&self) -> &SmolStr {
+        &self.id
+    }
+
+    fn parts(&self) -> impl Iterator<Item = Part> {
+        let call = &self.call;
+        let task = call.task.clone().map(Part::Task);
+        let root = call.root.clone().map(Part::Behind);
+        let acts = Part::Acts(call.subject.clone());
+        std::iter::once(acts).chain(root).chain(task)
     }
 }
 

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use callgate_engine::cedar::EntityUID;
-use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
+use rpds::RedBlackTreeSetSync;
 use smol_str::SmolStr;
 
 use crate::domain::authority::approval::{Approval, ApprovedCall};
+use crate::domain::authority::indexed::Indexed;
 use crate::domain::decide::challenge;
 
 #[cfg(test)]
@@ -24,7 +25,7 @@ const LOOKED_AT: usize = 1_024;
 /// Approvals, by id. Cloning is cheap, and a changed copy shares what did not change.
 #[derive(Debug, Clone, Default)]
 pub struct ApprovalIndex {
-    all: RedBlackTreeMapSync<SmolStr, Arc<Approval>>,
+    all: Indexed<Approval>,
     /// Digest and id, of all.
     by_digest: RedBlackTreeSetSync<(SmolStr, SmolStr)>,
     /// Of those that nobody has decided: the call, when it expires, and the id.
@@ -36,7 +37,7 @@ pub struct ApprovalIndex {
 }
 
 impl Deref for ApprovalIndex {
-    type Target = RedBlackTreeMapSync<SmolStr, Arc<Approval>>;
+    type Target = Indexed<Approval>;
 
     fn deref(&self) -> &Self::Target {
         &self.all
@@ -63,7 +64,7 @@ impl ApprovalIndex {
             self.by_agent.insert_mut((agent, ends, id.clone()));
             self.undecided.insert_mut((ends, id.clone()));
         }
-        self.all.insert_mut(id, approval);
+        self.all.insert_mut(approval);
     }
 
     /// Takes one away.

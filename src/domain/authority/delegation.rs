@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::domain::authority::form;
+use crate::domain::authority::indexed::{HasParts, Part};
 use crate::domain::authority::scope::Scope;
 
 /// Authority that one party lends to an agent.
@@ -62,6 +63,18 @@ pub enum DelegationStatus {
     Revoked,
     /// The task it was for is over.
     TaskEnded,
+}
+
+impl HasParts for Delegation {
+    fn id(&self) -> &SmolStr {
+        &self.id
+    }
+
+    fn parts(&self) -> impl Iterator<Item = Part> {
+        let task = self.task.clone().map(Part::Task);
+        let parties = [Part::Acts(self.to.clone()), Part::Behind(self.from.clone())];
+        parties.into_iter().chain(task)
+    }
 }
 
 impl Delegation {

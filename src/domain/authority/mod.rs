@@ -1,7 +1,7 @@
 //! Live authority: what is lent to whom, for which task, with whose approval, until when.
 //!
 //! Start at [`state::Authority`], everything of one revision. [`grant`], [`task`] and [`approval`]
-//! say what each of them is and when it holds, [`approvals`] which of them wait for whom; [`stop`] is what nobody may
+//! say what each of them is and when it holds, [`approvals`] which of them wait for whom, [`indexed`] who has part in them; [`stop`] is what nobody may
 //! use; [`scope`] says which calls one covers, [`terms`] what a task says of single tools and places; [`session`], [`carried`] and [`usage`] are what has
 //! happened so far, as a decision sees it; [`change`] is one write.
 //!
@@ -14,6 +14,7 @@ pub mod chain;
 pub mod change;
 pub mod delegation;
 pub mod form;
+pub mod indexed;
 pub mod labels;
 pub mod scope;
 pub mod session;

@@ -11,6 +11,7 @@ use smol_str::SmolStr;
 use crate::domain::authority::approval::{Approval, ApprovalStatus};
 use crate::domain::authority::approval_index::ApprovalIndex;
 use crate::domain::authority::delegation::{Delegation, DelegationStatus};
+use crate::domain::authority::indexed::Indexed;
 use crate::domain::authority::stop::Stop;
 use crate::domain::authority::task::{Task, TaskStatus};
 use crate::domain::decide::verdict::Reason;
@@ -20,9 +21,9 @@ use crate::domain::decide::verdict::Reason;
 #[derive(Debug, Clone, Default)]
 pub struct Authority {
     /// Delegations, by id.
-    pub delegations: RedBlackTreeMapSync<SmolStr, Arc<Delegation>>,
+    pub delegations: Indexed<Delegation>,
     /// Tasks, by id.
-    pub tasks: RedBlackTreeMapSync<SmolStr, Arc<Task>>,
+    pub tasks: Indexed<Task>,
     /// Approvals, by id.
     pub approvals: ApprovalIndex,
     /// What is stopped, by its name. It stays until the stop is lifted.

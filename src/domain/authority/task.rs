@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::domain::authority::form;
+use crate::domain::authority::indexed::{HasParts, Part};
 use crate::domain::authority::scope::Scope;
 use crate::domain::authority::terms::{TaskTerms, ToolUse};
 use crate::domain::schema::{self, TYPES};
@@ -73,6 +74,20 @@ pub enum TaskStatus {
     Closed,
     /// Its deadline is over.
     Overdue,
+}
+
+impl HasParts for Task {
+    fn id(&self) -> &SmolStr {
+        &self.id
+    }
+
+    fn parts(&self) -> impl Iterator<Item = Part> {
+        [
+            Part::Acts(self.agent.clone()),
+            Part::Behind(self.person.clone()),
+        ]
+        .into_iter()
+    }
 }
 
 impl Task {

@@ -351,7 +351,7 @@ impl Ledger {
         let takes_away = plan.takes_away();
         let revision = head.revision + 1;
         let next = Arc::new(generation.after(&plan.change, revision)?);
-        let key = asked.key.clone().map(|key| (asked.caller.clone(), key));
+        let known = StoredKey::of(&asked, revision, plan.id.clone(), now);
         let entry = ChangeRecord {
             revision,
             at: now,
@@ -373,15 +373,8 @@ impl Ledger {
             },
         )?;
         head.take(&next);
-        if let Some((caller, key)) = key {
-            head.keys.remember(StoredKey {
-                caller,
-                text: key.text,
-                request: key.request,
-                revision,
-                id: plan.id.clone(),
-                at: now,
-            });
+        if let Some(known) = known {
+            head.keys.remember(known);
         }
         Ok(PendingWrite::Submitted(plan.id, next, written))
     }

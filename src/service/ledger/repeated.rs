@@ -25,9 +25,9 @@ impl Ledger {
         match (in_time, self.live()) {
             (Ok(Ok(_)), Some(generation)) => Ok(CommittedChange {
                 revision: known.revision,
+                is_durable: !self.unwritten.has(&known),
                 id: known.id,
                 generation,
-                is_durable: true,
             }),
             _ => Err(StoreError::Closed.into()),
         }

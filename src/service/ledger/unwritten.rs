@@ -14,7 +14,7 @@ use smol_str::SmolStr;
 use crate::domain::authority::change::{Change, ChangeOrigin, ChangeRecord};
 use crate::service::generation::Generation;
 use crate::service::ledger::{CommittedChange, Head, Ledger, PlannedChange};
-use crate::store::store::StoreError;
+use crate::store::store::{StoreError, StoredKey};
 
 /// Writes that only take away what somebody could do: none of them waits behind those that give.
 pub const RESTRICTIONS: [&str; 6] = [
@@ -108,6 +108,15 @@ impl UnwrittenChanges {
         self.lock().is_empty()
     }
 
+    /// Whether what was asked under this key is among them.
+    pub(super) fn has(&self, known: &StoredKey) -> bool {
+        let is_it = |asker: &ChangeOrigin| {
+            let key = asker.key.as_ref();
+            asker.caller == known.caller && key.is_some_and(|key| key.text == known.text)
+        };
+        self.lock().iter().any(|waiting| is_it(&waiting.asker))
+    }
+
     /// A generation that was planned before some of it was taken away, without that.
     pub(super) fn applied_to(&self, generation: &Arc<Generation>) -> Arc<Generation> {
         let waiting = self.lock();
@@ -141,6 +150,7 @@ impl Ledger {
         }
         let (change, at) = (waiting.change.clone(), waiting.at);
         let (verb, id) = (waiting.verb.clone(), waiting.id.clone());
+        let known = StoredKey::of(&waiting.asker, 0, id.clone(), at);
         let newest = head.generation.clone().ok_or(StoreError::Closed)?;
         let misfit = |error| StoreError::Write(format!("{error}"));
         let next = newest.after(&change, head.revision).map_err(misfit)?;
@@ -159,6 +169,11 @@ impl Ledger {
             };
         });
         let live = taken?;
+        // Asked again it is the same change, before it is written as after.
+        if let Some(known) = known {
+            let revision = live.revision();
+            head.keys.remember(StoredKey { revision, ..known });
+        }
         let is_same = newest.revision() == live.revision();
         head.generation = Some(match is_same {
             true => Arc::clone(&live),
@@ -199,9 +214,12 @@ impl Ledger {
         };
         let ledger = Arc::clone(self);
         let attempt = head.attempt;
+        let known = StoredKey::of(&entry.asker, revision, first.id.clone(), first.at);
         self.submit(&next, entry, first.id, attempt, false, move |result| {
             if result.is_ok() {
                 ledger.unwritten.lock().pop_front();
+                let remember = |known| ledger.head().keys.remember(known);
+                known.into_iter().for_each(remember);
             }
             ledger.unwritten.is_trying.store(false, Ordering::Release);
             match result {

@@ -150,9 +150,7 @@ fn authority(connection: &Connection) -> Result<Authority, StoreError> {
     let mut authority = Authority::default();
     each(connection, "SELECT id, body FROM grants", [], |row| {
         let delegation: Delegation = body(row, 1)?;
-        authority
-            .delegations
-            .insert_mut(delegation.id.clone(), delegation.into());
+        authority.delegations.insert_mut(delegation.into());
         Ok(())
     })?;
     each(connection, "SELECT type, id, body FROM stops", [], |row| {
@@ -162,7 +160,7 @@ fn authority(connection: &Connection) -> Result<Authority, StoreError> {
     })?;
     each(connection, "SELECT id, body FROM tasks", [], |row| {
         let task: Task = body(row, 1)?;
-        authority.tasks.insert_mut(task.id.clone(), task.into());
+        authority.tasks.insert_mut(task.into());
         Ok(())
     })?;
     each(connection, "SELECT id, body FROM approvals", [], |row| {

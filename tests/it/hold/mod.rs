@@ -2,6 +2,8 @@
 
 mod attack;
 mod collector;
+mod disk;
+mod faults;
 mod flood;
 mod headers;
 mod loading;

@@ -10,7 +10,7 @@ use callgate::control::approvals::{ApprovalRequest, CallApproval};
 use callgate::control::delegations::NewDelegation;
 use callgate::control::error::ControlError;
 use callgate::control::tasks::NewTask;
-use callgate::domain::authority::change::ChangeRecord;
+use callgate::domain::authority::change::{ChangeRecord, IdempotencyKey};
 use callgate::domain::decide::verdict::{ReasonCode, Verdict};
 use callgate::domain::schema::AccessLevel;
 use callgate::store::sqlite::SqliteStore;
@@ -187,6 +187,52 @@ async fn what_is_taken_away_takes_force_at_once_and_is_written_when_it_can_be() 
         let denied = office.decide(made).await;
         assert_eq!(denied.reasons[0].code, ReasonCode::DelegationRevoked);
     }
+}
+
+#[tokio::test]
+async fn asked_again_under_its_key_it_is_the_same_change_before_it_is_written_and_after() {
+    let (office, is_full) = office();
+    let mut author = office.author(&person("ana"));
+    author.key = Some(IdempotencyKey {
+        text: "stop three".into(),
+        request: [1; 32],
+    });
+    let stop = async |author| {
+        let stopped = office
+            .control
+            .stop_entity(author, agent("three"), "leaks".into());
+        stopped.await
+    };
+    let counts = async || {
+        let status = office.control.status().await.unwrap();
+        (status.unwritten, status.stopped.len())
+    };
+    is_full.store(true, Ordering::SeqCst);
+    for _ in 0..3 {
+        assert!(!stop(&author).await.unwrap().is_durable);
+        assert_eq!(counts().await, (1, 1), "one change waits");
+    }
+    let mut other = author.clone();
+    other.key.as_mut().unwrap().request = [2; 32];
+    let refused = stop(&other).await.unwrap_err();
+    assert!(!matches!(refused, ControlError::Unavailable), "{refused:?}");
+    is_full.store(false, Ordering::SeqCst);
+    office.service.flush();
+    assert_eq!(counts().await, (0, 1));
+    let written = office.service.live().unwrap().revision();
+    let again = stop(&author).await.unwrap();
+    assert!(again.is_durable);
+    assert_eq!(
+        again.revision, written,
+        "the revision that it was written under"
+    );
+    // What was undone since is not done again by the retry.
+    let plain = office.author(&person("ana"));
+    let resumed = office.control.resume_entity(&plain, agent("three"));
+    resumed.await.unwrap();
+    assert!(stop(&author).await.unwrap().is_durable);
+    assert_eq!(counts().await, (0, 0), "it stays resumed");
+    assert!(stop(&other).await.is_err());
 }
 
 #[tokio::test]

@@ -4,10 +4,7 @@ use std::collections::HashMap;
 
 use callgate_engine::cedar::{Entity, EntityUID};
 
-/// The most parents of one entity.
-pub const MAX_PARENTS: usize = 1_024;
-/// The most entities one above the other.
-pub const MAX_GENERATIONS: usize = 64;
+use crate::domain::hierarchy::MAX_GENERATIONS;
 
 /// The first entity with too many generations above it. One that is its own ancestor is found elsewhere.
 pub(super) fn too_many(entities: &[Entity]) -> Option<&EntityUID> {

@@ -17,9 +17,9 @@ use serde_json::Value as Json;
 use crate::bundle::diagnostic::BundleDiagnostic;
 use crate::bundle::files::SourceFile;
 use crate::bundle::parallel::map_parallel;
-use crate::bundle::parse::entities::hierarchy::{MAX_GENERATIONS, MAX_PARENTS};
 use crate::bundle::parse::json::{self, Step};
 use crate::bundle::parse::registration::Registration;
+use crate::domain::hierarchy::{MAX_GENERATIONS, MAX_PARENTS};
 
 /// The most entities of a bundle.
 pub const MAX_ENTITIES: usize = 5_000_000;
