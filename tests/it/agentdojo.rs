@@ -16,7 +16,7 @@
 //!
 //! An opened task that lists its tools also says which places the person's own words name: see [`prompt`].
 //!
-//! The benchmark is not part of this repository: see [`suite`]. Without it there is nothing to count.
+//! The benchmark is not part of this repository: see [`suite`]. Each test needs the data of its suite.
 
 mod count;
 mod desk;
@@ -165,14 +165,11 @@ fn table(rows: &[Row]) -> String {
     table
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn attacks_are_stopped_and_work_gets_done() {
+/// Counts a suite in all its variants, and holds every row to its floor.
+async fn attacks_are_stopped_and_work_gets_done(suite: &str) {
     let mut rows = Vec::new();
-    for (label, name, variant) in VARIANTS {
-        let Some(suite) = suite::load(name, variant) else {
-            continue;
-        };
-        let suite: Arc<Suite> = Arc::new(suite);
+    for (label, name, variant) in VARIANTS.into_iter().filter(|(_, name, _)| *name == suite) {
+        let suite: Arc<Suite> = Arc::new(suite::load(name, variant));
         for lists_tools in [false, true] {
             rows.push(Row {
                 label,
@@ -181,11 +178,33 @@ async fn attacks_are_stopped_and_work_gets_done() {
             });
         }
     }
-    if rows.is_empty() {
-        return;
-    }
+    assert!(rows.len() >= 2, "{suite} is no suite");
     tell(&table(&rows));
     for row in &rows {
         row.holds_its_floor();
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the AgentDojo suite `banking`: tests/agentdojo/fetch"]
+async fn attacks_on_banking_are_stopped_and_its_work_gets_done() {
+    attacks_are_stopped_and_work_gets_done("banking").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the AgentDojo suite `slack`: tests/agentdojo/fetch"]
+async fn attacks_on_slack_are_stopped_and_its_work_gets_done() {
+    attacks_are_stopped_and_work_gets_done("slack").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the AgentDojo suite `travel`: tests/agentdojo/fetch"]
+async fn attacks_on_travel_are_stopped_and_its_work_gets_done() {
+    attacks_are_stopped_and_work_gets_done("travel").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the AgentDojo suite `workspace`: tests/agentdojo/fetch"]
+async fn attacks_on_workspace_are_stopped_and_its_work_gets_done() {
+    attacks_are_stopped_and_work_gets_done("workspace").await;
 }

@@ -1,7 +1,7 @@
 //! What is shipped for agentgateway, and a client of another make that asks as agentgateway does, with stubs of its
 //! own, about what real servers offer.
 //!
-//! The lists of tools are not part of this repository. `CALLGATE_SHARED` names the folder that holds them as
+//! The lists of tools are not part of this repository: a test needs them in the folder that `CALLGATE_SHARED` names, as
 //! `data/mcp-tools`; without it the test that wants them says so and does nothing.
 
 use std::collections::BTreeMap;
@@ -13,6 +13,7 @@ use callgate::config::Config;
 use serde_json::{Value as Json, json};
 
 use crate::harness::{Bundle, Server, client, on_lines, python};
+use crate::parts::public_data;
 
 /// How many tools there are; fewer would mean that the test looks past some.
 const TOOLS: usize = 89;
@@ -202,16 +203,8 @@ fn the_shipped_configuration_is_of_published_keys_and_asks_about_everything() {
 }
 
 /// What nine public servers answered to `tools/list`, by their names.
-fn real_servers() -> Option<BTreeMap<String, Vec<Json>>> {
-    let Some(shared) = std::env::var_os("CALLGATE_SHARED") else {
-        println!("skipped: CALLGATE_SHARED does not say where the lists of tools are");
-        return None;
-    };
-    let folder = Path::new(&shared).join("data/mcp-tools");
-    let Ok(files) = fs::read_dir(&folder) else {
-        println!("skipped: {} is not there", folder.display());
-        return None;
-    };
+fn real_servers() -> BTreeMap<String, Vec<Json>> {
+    let files = fs::read_dir(public_data("mcp-tools")).unwrap();
     let files = files.map(|file| file.unwrap().path());
     let lists = files.filter(|path| path.extension().is_some_and(|it| it == "json"));
     let servers = lists.map(|path| {
@@ -219,7 +212,7 @@ fn real_servers() -> Option<BTreeMap<String, Vec<Json>>> {
         let list: Json = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         (name, list["tools"].as_array().unwrap().clone())
     });
-    Some(servers.collect())
+    servers.collect()
 }
 
 fn is_read(tool: &Json) -> bool {
@@ -268,11 +261,9 @@ fn helper_for(person: &str) -> Json {
 }
 
 #[test]
-#[ignore = "needs the Python packages that tests/run installs"]
+#[ignore = "needs the Python packages that tests/run installs, and public data: data/mcp-tools"]
 fn a_client_of_another_make_sees_what_may_be_used_of_real_servers() {
-    let Some(servers) = real_servers() else {
-        return;
-    };
+    let servers = real_servers();
     let bundle = bundle(&servers);
     let callgate = Server::start(&bundle, &[]);
     let all: Vec<_> = servers

@@ -32,18 +32,21 @@ const LEAVES: [&str; 2] = ["config", "authn"];
 const SPEAK_PROTO: [&str; 4] = ["adapters", "control", "server", "cli"];
 
 /// What the top of the repository may hold.
-const TOP_LEVEL: [&str; 24] = [
+const TOP_LEVEL: [&str; 30] = [
     ".ci",
+    ".editorconfig",
     ".git",
     ".gitattributes",
     ".github",
     ".gitignore",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
+    "CONTRIBUTING.md",
     "Cargo.lock",
     "Cargo.toml",
     "LICENSE",
     "README.md",
+    "SECURITY.md",
     "benches",
     "build.rs",
     "crates",
@@ -52,9 +55,12 @@ const TOP_LEVEL: [&str; 24] = [
     "docs",
     "examples",
     "fuzz",
+    "justfile",
     "policies",
     "proto",
+    "rust-toolchain.toml",
     "rustfmt.toml",
+    "scripts",
     "src",
     "tests",
 ];

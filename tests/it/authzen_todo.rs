@@ -1,13 +1,14 @@
 //! The interop scenario "Todo" of OpenID AuthZEN, through plain HTTP.
 //!
-//! The cases are not part of this repository. `CALLGATE_SHARED` names the folder that holds them as
-//! `data/authzen`; without it the test says that it skips.
+//! The cases are not part of this repository: the test needs them in the folder that `CALLGATE_SHARED` names, as
+//! `data/authzen`.
 
 use std::path::Path;
 
 use serde_json::{Map, Value as Json, json};
 
 use crate::authzen::{EVALUATION, EVALUATIONS};
+use crate::parts::public_data;
 use crate::plain_http::{post, start_with};
 
 const SCHEMA: &str = r#"
@@ -56,12 +57,9 @@ fn read(folder: &Path, name: &str) -> Json {
 }
 
 #[tokio::test]
+#[ignore = "needs public data: data/authzen"]
 async fn every_decision_of_the_scenario() {
-    let Some(shared) = std::env::var_os("CALLGATE_SHARED") else {
-        println!("skipped: CALLGATE_SHARED does not say where the scenario is");
-        return;
-    };
-    let folder = Path::new(&shared).join("data/authzen");
+    let folder = public_data("authzen");
     let users: Map<String, Json> = read(&folder, "todo-users.json")
         .as_object()
         .unwrap()

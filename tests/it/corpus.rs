@@ -1,7 +1,7 @@
 //! Decisions that Cedar's maintainers computed: the engine must agree with every one of them, in
 //! decision, reasons and errors, and so must a server that is asked over gRPC.
 //!
-//! The cases are not part of this repository. `CALLGATE_SHARED` names the folder that holds them as
+//! The cases are not part of this repository: the tests need them in the folder that `CALLGATE_SHARED` names, as
 //! `data/cedar-corpus/cedar-corpus.tar.gz`; without it these tests say so and do nothing.
 
 mod renamed;
@@ -26,6 +26,7 @@ use serde_json::Value as Json;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::harness::{Bundle, Server};
+use crate::parts::public_data;
 
 /// How many there are; fewer would mean that the test looks past some.
 const CASES: usize = 552;
@@ -79,20 +80,10 @@ pub struct Corpus {
 }
 
 impl Corpus {
-    /// Unpacks it into memory; `None`, with a line that says so, if it is not there.
-    pub fn open() -> Option<Self> {
-        let Some(shared) = std::env::var_os("CALLGATE_SHARED") else {
-            println!("skipped: CALLGATE_SHARED does not say where the corpus is");
-            return None;
-        };
-        let path = Path::new(&shared).join("data/cedar-corpus/cedar-corpus.tar.gz");
-        let packed = match std::fs::File::open(&path) {
-            Ok(file) => flate2::read::GzDecoder::new(file),
-            Err(error) => {
-                println!("skipped: {}: {error}", path.display());
-                return None;
-            }
-        };
+    /// Unpacks it into memory.
+    pub fn open() -> Self {
+        let path = public_data("cedar-corpus/cedar-corpus.tar.gz");
+        let packed = flate2::read::GzDecoder::new(std::fs::File::open(path).unwrap());
         let mut files = HashMap::new();
         for entry in tar::Archive::new(packed).entries().unwrap() {
             let mut entry = entry.unwrap();
@@ -106,7 +97,7 @@ impl Corpus {
             entry.read_to_end(&mut bytes).unwrap();
             files.insert(path, bytes);
         }
-        Some(Self { files })
+        Self { files }
     }
 
     /// Every case with its name, in the order of their names.
@@ -217,8 +208,9 @@ fn differences(expected: &CaseRequest, evaluation: &PolicyEvaluation) -> Vec<Str
 }
 
 #[test]
+#[ignore = "needs public data: data/cedar-corpus"]
 fn the_engine_agrees_with_every_case() {
-    let Some(corpus) = Corpus::open() else { return };
+    let corpus = Corpus::open();
     let (mut cases, mut requests, mut failing, mut faults) = (0, 0, 0, Vec::new());
     for (name, case) in corpus.cases() {
         cases += 1;
@@ -376,8 +368,9 @@ async fn ask_all(target: &str, case: &Case) -> Vec<String> {
 }
 
 #[test]
+#[ignore = "needs public data: data/cedar-corpus"]
 fn a_server_agrees_with_a_sample() {
-    let Some(corpus) = Corpus::open() else { return };
+    let corpus = Corpus::open();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

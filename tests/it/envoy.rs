@@ -10,6 +10,7 @@ use callgate::config::limits::Limits;
 use serde_json::{Value as Json, json};
 
 use crate::harness::{Bundle, Server, client, on_lines, python, wait_for};
+use crate::parts::oldest_envoys;
 
 const AUTHZ: &str = "envoy/ext-authz.yaml";
 
@@ -84,12 +85,8 @@ pub fn serve_notes(port: u16, log: &Path) -> Running {
 /// packages of tests/run.
 pub fn releases(file: &str) -> Vec<PathBuf> {
     let newest = newest();
-    let Some(folder) = std::env::var_os("CALLGATE_TEST_ENVOY") else {
-        println!("skipped: CALLGATE_TEST_ENVOY does not say where the oldest Envoy is");
-        return vec![newest];
-    };
     let oldest = least(file);
-    let all = fs::read_dir(folder).expect("a folder with a folder for each release");
+    let all = fs::read_dir(oldest_envoys()).expect("a folder with a folder for each release");
     let all = all.map(|it| it.unwrap().path());
     let is_oldest = |path: &PathBuf| {
         let name = path.file_name().unwrap().to_string_lossy();

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::envoy::{Running, free_port, newest, releases, run_envoy, shipped, tokens};
 use crate::harness::{Bundle, Server, client, on_lines, python};
+use crate::parts::npm;
 
 const PROC: &str = "envoy/ext-proc.yaml";
 
@@ -335,11 +336,8 @@ fn the_public_everything_server_asks_only_for_what_policies_let_it() {
         "trigger-elicitation-request",
         "trigger-url-elicitation",
     ];
-    let Some(modules) = std::env::var_os("CALLGATE_TEST_NPM") else {
-        println!("skipped: the everything MCP server needs npm");
-        return;
-    };
-    let main = Path::new(&modules).join("@modelcontextprotocol/server-everything/dist/index.js");
+    let modules = npm();
+    let main = modules.join("@modelcontextprotocol/server-everything/dist/index.js");
     let folder = tempfile::tempdir().unwrap();
     let port = free_port();
     let mut server = Command::new("node");

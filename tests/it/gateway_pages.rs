@@ -19,8 +19,9 @@ const ROWS: [&str; 7] = [
     "| Least version |",
 ];
 
-const PAGES: [&str; 6] = [
+const PAGES: [&str; 7] = [
     "agentgateway",
+    "authzen",
     "envoy-ext-authz",
     "envoy-ext-proc",
     "istio",

@@ -10,6 +10,8 @@ use callgate::bundle::diagnostic::SourceText;
 use callgate::bundle::parse::registration::{AccessLevel, ToolEntry};
 use serde::Deserialize;
 
+use crate::parts::{fetched, public_data};
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Judgements {
@@ -187,21 +189,15 @@ fn measure(lists: &Path, wanted: usize) {
 }
 
 #[test]
+#[ignore = "needs public data: data/mcp-tools"]
 fn lists_of_nine_servers() {
-    match std::env::var_os("CALLGATE_SHARED") {
-        Some(shared) => measure(&Path::new(&shared).join("data/mcp-tools"), 89),
-        None => println!("skipped: CALLGATE_SHARED is not set"),
-    }
+    measure(&public_data("mcp-tools"), 89);
 }
 
 #[test]
 #[ignore = "needs the lists of public servers: tests/registrations/fetch installs the servers and asks them"]
 fn lists_of_public_servers() {
     let lists = std::env::var_os("CALLGATE_TEST_LISTS");
-    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-tools/registrations/lists");
-    let lists = lists.map_or(own, PathBuf::from);
-    match lists.is_dir() {
-        true => measure(&lists, 60),
-        false => println!("skipped: tests/registrations/fetch has not been run"),
-    }
+    let own = || fetched("registrations/lists", "tests/registrations/fetch");
+    measure(&lists.map_or_else(own, PathBuf::from), 60);
 }

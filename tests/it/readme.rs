@@ -1,4 +1,5 @@
-//! What `README.md` shows is true: its commands are run, in its order, and must say what it says they say.
+//! What `README.md` and the pages it leads to show is true: their commands are run, in their order, and must say what the
+//! pages say they say.
 //!
 //! The language of a fence tells what becomes of it. `sh` is run, `console` is run and compared, `cedar`
 //! is checked beside the shipped policies, `python` is run where there is a Python for it. In what a
@@ -18,10 +19,25 @@ use serde_json::{Value as Json, json};
 use crate::harness::{Bundle, Server, python};
 
 const README: &str = include_str!("../../README.md");
+const FIRST_STEPS: &str = include_str!("../../docs/first-steps.md");
+const DECISIONS: &str = include_str!("../../docs/decisions.md");
+const POLICIES: &str = include_str!("../../docs/policies.md");
 const NATIVE: &str = include_str!("../../docs/gateways/native-grpc.md");
-const STORY: &str = "## Your first decision, from an empty directory";
-const GATEWAYS: &str = "## Plug in your gateway";
-/// Where the README's server listens.
+/// What the first steps lead through, in this order.
+const STORY: [(&str, &str); 2] = [
+    (README, "## Your first decision, from an empty directory"),
+    (FIRST_STEPS, "## From a directory to a running server"),
+];
+/// What gateways need beside them.
+const GATEWAYS: [(&str, &str); 3] = [
+    (
+        include_str!("../../docs/gateways/README.md"),
+        "## Conversations need a policy, too",
+    ),
+    (include_str!("../../docs/gateways/authzen.md"), "## Try it"),
+    (include_str!("../../docs/gateways/toolhive.md"), "## Try it"),
+];
+/// Where the pages' server listens.
 const ADDRESS: &str = "127.0.0.1:50051";
 /// Where it listens for plain HTTP.
 const HTTP_ADDRESS: &str = "127.0.0.1:8180";
@@ -31,9 +47,12 @@ struct Fence<'a> {
     text: String,
 }
 
-/// The fences of one section of the README.
-fn fences(heading: &str) -> Vec<Fence<'static>> {
-    fences_of(README, heading)
+/// The fences of some sections, one section after the other.
+fn fences(sections: &[(&'static str, &str)]) -> Vec<Fence<'static>> {
+    let fences = sections
+        .iter()
+        .map(|(page, heading)| fences_of(page, heading));
+    fences.flatten().collect()
 }
 
 /// The fences of one section of a text.
@@ -157,7 +176,7 @@ fn the_first_decision_goes_as_told() {
     fs::write(folder.join("list.json"), filesystem_tools().to_string()).unwrap();
     let mut server: Option<Server> = None;
     let mut compared = 0;
-    for fence in fences(STORY) {
+    for fence in fences(&STORY) {
         match fence.language {
             "sh" => assert_eq!(shell(folder, &fence.text), "", "{}", fence.text),
             "shell" if fence.text == "callgate serve --without-callers\n" => {
@@ -186,7 +205,7 @@ fn the_first_decision_goes_as_told() {
 #[test]
 fn what_is_said_of_policies_is_in_order() {
     let bundle = Bundle::shipped();
-    let policies = fences("## Writing policies");
+    let policies = fences_of(POLICIES, "## Writing policies");
     let policies = policies.iter().filter(|fence| fence.language == "cedar");
     let text: String = policies.map(|fence| fence.text.as_str()).collect();
     assert!(text.matches("@id(").count() >= 4, "{text}");
@@ -201,7 +220,7 @@ const RESERVED: &[ReasonCode] = &[ReasonCode::Unspecified];
 
 #[test]
 fn every_code_is_explained() {
-    let rows = README.lines().filter(|line| line.starts_with("| `"));
+    let rows = DECISIONS.lines().filter(|line| line.starts_with("| `"));
     let cells = rows.filter_map(|row| row.split('|').nth(1));
     let explained: BTreeSet<&str> = cells
         .flat_map(|cell| cell.split('`'))
@@ -220,7 +239,7 @@ fn after_the_story() -> Bundle {
     let bundle = Bundle::empty();
     let folder = bundle.folder();
     fs::write(folder.join("list.json"), filesystem_tools().to_string()).unwrap();
-    for fence in fences(STORY) {
+    for fence in fences(&STORY) {
         match fence.language {
             "sh" => drop(shell(folder, &fence.text)),
             "console" if fence.text.starts_with("$ callgate import") => {
@@ -245,7 +264,7 @@ fn clients_meet_a_server_only_once_the_shown_policy_says_so() {
         "files",
     ];
     assert_eq!(bundle.run(&lists).status.code(), Some(2));
-    let fences = fences(GATEWAYS);
+    let fences = fences(&GATEWAYS);
     let policy = fences
         .iter()
         .find(|fence| fence.text.contains("files.meet"));
@@ -264,7 +283,7 @@ fn gateways_over_plain_http_hear_what_is_shown() {
     let bundle = after_the_story();
     let server = Server::start(&bundle, &[]);
     let mut compared = 0;
-    for fence in fences(GATEWAYS) {
+    for fence in fences(&GATEWAYS) {
         match fence.language {
             "sh" => assert_eq!(shell(bundle.folder(), &fence.text), "", "{}", fence.text),
             "console" => {

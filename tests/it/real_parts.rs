@@ -7,6 +7,7 @@ use std::process::Command;
 use serde_json::{Value as Json, json};
 
 use crate::harness::{Bundle, Server, ask, client, on_lines, python};
+use crate::parts::npm;
 
 const AUTHORIZE: &str = "callgate.v1.Authorization/Authorize";
 
@@ -536,11 +537,8 @@ fn a_real_git_server_does_what_policies_allow_and_no_more() {
 #[test]
 #[ignore = "needs the Python and npm packages that tests/run installs"]
 fn a_real_filesystem_server_does_what_policies_allow_and_no_more() {
-    let Some(modules) = std::env::var_os("CALLGATE_TEST_NPM") else {
-        println!("skipped: the filesystem MCP server needs npm");
-        return;
-    };
-    let main = Path::new(&modules).join("@modelcontextprotocol/server-filesystem/dist/index.js");
+    let modules = npm();
+    let main = modules.join("@modelcontextprotocol/server-filesystem/dist/index.js");
     let folder = tempfile::tempdir().unwrap();
     // The server compares real paths, and a temporary folder may be a link.
     let root = folder.path().canonicalize().unwrap();
@@ -597,10 +595,7 @@ fn a_real_filesystem_server_does_what_policies_allow_and_no_more() {
 #[test]
 #[ignore = "needs the npm packages that tests/run installs"]
 fn the_example_for_node_asks_with_the_arguments_as_they_were_written() {
-    let Some(modules) = std::env::var_os("CALLGATE_TEST_NPM") else {
-        println!("skipped: no npm packages");
-        return;
-    };
+    let modules = npm();
     let bundle = Bundle::small();
     // The tool is typed, so that its policy sees the number that was sent.
     bundle.file(

@@ -31,6 +31,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::envoy::{Running, free_port, newest, serve_notes, shipped, start_shipped, tokens};
 use crate::harness::{Bundle, Server, client, on_lines, python};
+use crate::parts::toolhive;
 use crate::plain_http::send;
 
 const SETTINGS: &str = r#"
@@ -432,10 +433,7 @@ fn envoy_sends_what_is_kept() {
 #[test]
 #[ignore = "needs ToolHive's authorization, which tests/run builds where there is Go"]
 fn toolhive_sends_what_is_kept() {
-    let Some(program) = std::env::var_os("CALLGATE_TEST_TOOLHIVE") else {
-        println!("skipped: CALLGATE_TEST_TOOLHIVE does not say where ToolHive's authorization is");
-        return;
-    };
+    let program = toolhive();
     let bundle = bundle();
     let callgate = Server::start(&bundle, &[]);
     let folder = tempfile::tempdir().unwrap();

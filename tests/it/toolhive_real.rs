@@ -8,6 +8,7 @@ use serde_json::{Value as Json, json};
 
 use crate::envoy::shipped;
 use crate::harness::{Bundle, Server, on_lines};
+use crate::parts::toolhive;
 
 const POLICIES: &str = r#"
 @id("helper") permit (principal == Mcp::Agent::"support", action in Mcp::Action::"call_tool", resource);
@@ -54,17 +55,11 @@ fn registered() -> Json {
 struct Stage {
     folder: tempfile::TempDir,
     bundle: Bundle,
-    program: std::ffi::OsString,
+    program: std::path::PathBuf,
 }
 
 impl Stage {
-    fn set() -> Option<Self> {
-        let Some(program) = std::env::var_os("CALLGATE_TEST_TOOLHIVE") else {
-            println!(
-                "skipped: CALLGATE_TEST_TOOLHIVE does not say where ToolHive's authorization is"
-            );
-            return None;
-        };
+    fn set() -> Self {
         let bundle = Bundle::empty();
         bundle.file("callgate.toml", &settings());
         bundle.file("all.cedar", POLICIES);
@@ -72,11 +67,11 @@ impl Stage {
         bundle.file("tools/github.json", &registered().to_string());
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("tools.json"), tools().to_string()).unwrap();
-        Some(Self {
+        Self {
             folder,
             bundle,
-            program,
-        })
+            program: toolhive(),
+        }
     }
 
     /// What becomes of these messages of somebody, with the shipped configuration and one change of it.
@@ -147,7 +142,7 @@ const BARE: (&str, &str) = (
 #[test]
 #[ignore = "needs ToolHive's authorization, which tests/run builds where there is Go"]
 fn toolhive_lets_through_what_policies_allow_and_lists_what_could_be_called() {
-    let Some(stage) = Stage::set() else { return };
+    let stage = Stage::set();
     let callgate = Server::start(&stage.bundle, &[]);
     let asked = [
         ("alice", list()),
@@ -202,7 +197,7 @@ fn toolhive_lets_through_what_policies_allow_and_lists_what_could_be_called() {
 #[test]
 #[ignore = "needs ToolHive's authorization, which tests/run builds where there is Go"]
 fn toolhive_refuses_what_a_slow_or_absent_callgate_does_not_answer() {
-    let Some(stage) = Stage::set() else { return };
+    let stage = Stage::set();
     let callgate = Server::start(&stage.bundle, &[]);
     let target = callgate.http_target().to_owned();
     let asked = [

@@ -8,6 +8,8 @@ use callgate::service::generation::LoadedBundle;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 
+use crate::parts::fetched;
+
 /// A suite as the benchmark has it.
 #[derive(Debug, Deserialize)]
 pub struct Benchmark {
@@ -115,24 +117,18 @@ fn read_json(path: &Path) -> Json {
 
 /// The benchmark's data of a suite: from the folder that `CALLGATE_SHARED` names, or as
 /// `tests/agentdojo/fetch` has written it.
-fn data(name: &str) -> Option<Json> {
+fn data(name: &str) -> Json {
     let file = format!("{name}.json");
     let shared = std::env::var_os("CALLGATE_SHARED");
     let shared = shared.map(|shared| Path::new(&shared).join("data/agentdojo").join(&file));
-    let fetched = root().join("target/test-tools/agentdojo").join(&file);
-    let mut places = shared.into_iter().chain([fetched]);
-    places
-        .find(|path| path.exists())
-        .map(|path| read_json(&path))
+    let shared = shared.filter(|path| path.exists());
+    let fetched = || fetched(&format!("agentdojo/{file}"), "tests/agentdojo/fetch");
+    read_json(&shared.unwrap_or_else(fetched))
 }
 
-/// The suite; `None`, with a line that says so, if the benchmark is not there.
-pub fn load(name: &str, variant: Variant) -> Option<Suite> {
-    let Some(benchmark) = data(name) else {
-        println!("skipped: neither CALLGATE_SHARED nor tests/agentdojo/fetch provides {name}");
-        return None;
-    };
-    let benchmark: Benchmark = serde_json::from_value(benchmark).expect("the benchmark");
+/// The suite.
+pub fn load(name: &str, variant: Variant) -> Suite {
+    let benchmark: Benchmark = serde_json::from_value(data(name)).expect("the benchmark");
     let own = root().join("tests/it/agentdojo");
     let mut registration = read_json(&own.join(format!("{name}.tools.json")));
     for tool in &benchmark.tools {
@@ -165,7 +161,7 @@ pub fn load(name: &str, variant: Variant) -> Option<Suite> {
     }
     put(format!("entities/{name}.json"), entities.to_string());
     let bundle = bundle::load(dir.path()).unwrap_or_else(|faults| panic!("{faults}"));
-    Some(Suite {
+    Suite {
         benchmark,
         server,
         registration,
@@ -174,5 +170,5 @@ pub fn load(name: &str, variant: Variant) -> Option<Suite> {
             claims: bundle.config.claims,
             policy_set_digest: bundle.digest,
         },
-    })
+    }
 }
