@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 
-#[path = "../../src/adapters/envoy/events.rs"]
+#[path = "../../src/adapters/envoy/sse.rs"]
 #[allow(dead_code, unreachable_pub)]
 mod events;
 

@@ -33,7 +33,7 @@ mod adapters {
             }
         }
 
-        #[path = "../../src/adapters/envoy/plain.rs"]
+        #[path = "../../src/adapters/http_routes/matcher.rs"]
         #[allow(dead_code)]
         mod plain;
 

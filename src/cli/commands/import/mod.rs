@@ -178,7 +178,9 @@ fn settings(words: &[String]) -> anyhow::Result<Vec<(String, AccessLevel)>> {
             "read" => AccessLevel::Read,
             "write" => AccessLevel::Write,
             "admin" => AccessLevel::Admin,
-            other => bail!("--set {pattern}: `{other}` is not an access level: read, write or admin"),
+            other => {
+                bail!("--set {pattern}: `{other}` is not an access level: read, write or admin")
+            }
         };
         settings.push((pattern.clone(), access));
     }
