@@ -50,6 +50,12 @@ impl StoredEntity<'_> {
     pub fn attribute(&self, name: &str) -> Option<Value> {
         self.packed.attribute(self.interner, name)
     }
+
+    /// Its direct parents.
+    pub fn parents(&self) -> impl Iterator<Item = EntityUID> {
+        let parents = self.packed.parents.iter();
+        parents.map(|parent| parent.unpack(self.interner))
+    }
 }
 
 /// What a snapshot is built from.
