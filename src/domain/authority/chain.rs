@@ -1,7 +1,7 @@
-//! For whom a call is made: from what the call says to a chain that has been verified.
+//! Delegation chains: from what a call states to a verified chain.
 //!
-//! A call either *asserts* a chain, as a token's `sub` and `act` do, or names *stored* delegations, whose
-//! chain is known here. Policies are told which of the two it is.
+//! A call either *asserts* a chain, as a token does with `sub` and `act`, or names *stored* delegations.
+//! Policies see which (`context.delegation.source`).
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -18,27 +18,33 @@ use crate::domain::decide::verdict::{Reason, ReasonCode};
 use crate::domain::request::call_context::{ActorChain, CallContext};
 use crate::domain::schema::{AccessLevel, TYPES};
 
-/// Most links from the root of a delegation to the subject.
+/// The maximum number of links from the root to the subject.
 pub const MAX_LINKS: usize = 16;
 
-/// Who acts for whom, verified as far as its source allows.
+/// A delegation chain, verified as far as its source allows.
 #[derive(Debug, Clone)]
 pub struct DelegationChain<'c> {
-    /// On whose behalf everything happens.
+    /// The root of the authority.
     pub root: Cow<'c, EntityUID>,
-    /// Who stands between root and subject, nearest to the root first.
+    /// The actors between root and subject, nearest to the root first.
     pub actors: Cow<'c, [EntityUID]>,
-    /// What was lent, as OAuth scopes.
+    /// The delegated OAuth scopes.
     pub scopes: &'c [SmolStr],
-    /// Whether the chain was verified: by the caller, or because it is stored here.
+    /// Whether the chain is verified: by the caller, or because it is stored.
     pub is_verified: bool,
-    /// The stored delegations it consists of, the root's first; empty if it is asserted.
+    /// The stored delegations, the root's first; empty if the chain is asserted.
     pub delegations: Vec<&'c Delegation>,
 }
 
 impl<'c> DelegationChain<'c> {
-    /// Verifies what a call says of its delegation: who is in it, and whether every stored link holds now.
-    /// Whether the links cover the call is [`Chain::covers`].
+    /// Verifies the chain of a call: its parties, and the validity of every stored delegation at `now`.
+    /// Whether it covers the call is verified by [`DelegationChain::covers`].
+    ///
+    /// # Errors
+    ///
+    /// [`ReasonCode::DelegationExpired`], [`ReasonCode::DelegationRevoked`],
+    /// [`ReasonCode::DelegationOutOfScope`], [`ReasonCode::DelegationChainBroken`] or
+    /// [`ReasonCode::TaskClosed`].
     pub fn of_call(
         authority: &'c Authority,
         call: &'c CallContext,
@@ -69,8 +75,12 @@ impl<'c> DelegationChain<'c> {
         Ok(Some(chain))
     }
 
-    /// The chain that the delegations up to `last` make; for questions about them. `last.to` is its
-    /// subject.
+    /// The chain of stored delegations that ends with `last`, whose subject is `last.to`. Validity at a point
+    /// in time is not verified.
+    ///
+    /// # Errors
+    ///
+    /// [`ReasonCode::DelegationChainBroken`] if a parent is missing or the links do not connect.
     pub fn from_delegation(authority: &'c Authority, last: &'c Delegation) -> Result<Self, Reason> {
         Self::of_delegations(resolve_chain(authority, last)?, &last.to)
     }
@@ -102,7 +112,7 @@ impl<'c> DelegationChain<'c> {
         }
         let last = last.ok_or_else(|| broken("no delegation is named"))?;
         let delegations = resolve_chain(authority, last)?;
-        // One id stands for the whole chain that it ends; several have to be that chain.
+        // A single id stands for the chain that it ends; several ids have to be the whole chain.
         if ids.len() > 1 && !delegations.iter().map(|delegation| &delegation.id).eq(ids) {
             return Err(broken("the grants named are not one chain in its order"));
         }
@@ -142,7 +152,8 @@ impl<'c> DelegationChain<'c> {
                 return Err(reason);
             }
         }
-        // A server asks on behalf of the agent that called it; everybody else is the last link's `to`.
+        // A server acts on behalf of the agent that called it; any other subject is the delegate of the last
+        // link.
         let is_server = *subject.entity_type() == TYPES.server;
         if !is_server && last.to != *subject {
             let mut reason = broken(format!("what was lent is not for `{subject}`"));
@@ -163,7 +174,7 @@ impl<'c> DelegationChain<'c> {
         })
     }
 
-    /// Nobody stands in a chain twice, and only agents stand between.
+    /// Verifies that no party occurs twice and that all actors are agents.
     fn verify_parties(&self, subject: &EntityUID) -> Result<(), Reason> {
         let at = |message: String, link: &EntityUID| {
             let mut reason = broken(message);
@@ -194,7 +205,7 @@ impl<'c> DelegationChain<'c> {
         Ok(())
     }
 
-    /// Whoever something is claimed about stands in the chain, and once.
+    /// Verifies that claims are about parties of the chain, each party once.
     fn verify_claims(&self, delegation: &ActorChain) -> Result<(), Reason> {
         for (index, (uid, _)) in delegation.claims.iter().enumerate() {
             let is_known = *uid == *self.root || self.actors.contains(uid);
@@ -209,7 +220,11 @@ impl<'c> DelegationChain<'c> {
         Ok(())
     }
 
-    /// Whether every link covers the call.
+    /// Verifies that every stored delegation covers the requested access.
+    ///
+    /// # Errors
+    ///
+    /// [`ReasonCode::DelegationOutOfScope`] for the first that does not.
     pub fn covers(&self, snapshot: &Snapshot, reach: &RequestedAccess<'_>) -> Result<(), Reason> {
         for delegation in &self.delegations {
             if let Err(outside) = delegation.scope.covers(snapshot, reach) {
@@ -223,7 +238,7 @@ impl<'c> DelegationChain<'c> {
         Ok(())
     }
 
-    /// The most that every link lends; `None` if the chain is asserted.
+    /// The access level that every stored delegation grants; `None` if the chain is asserted.
     pub fn access(&self) -> Option<AccessLevel> {
         self.delegations
             .iter()
@@ -231,13 +246,17 @@ impl<'c> DelegationChain<'c> {
             .min()
     }
 
-    /// Links from the root to the subject.
+    /// The number of links from the root to the subject.
     pub fn depth(&self) -> usize {
         self.actors.len() + 1
     }
 }
 
-/// A grant and what it was lent on from, the root's first.
+/// A delegation and its ancestors, the root's first.
+///
+/// # Errors
+///
+/// [`ReasonCode::DelegationChainBroken`] if an ancestor is missing or there are more than [`MAX_LINKS`].
 pub fn resolve_chain<'a>(
     authority: &'a Authority,
     last: &'a Delegation,

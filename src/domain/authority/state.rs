@@ -1,4 +1,4 @@
-//! Everything that is lent, open, approved or stopped at one revision.
+//! The authority at one revision: delegations, tasks, approvals and stops.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,8 +15,8 @@ use crate::domain::authority::stop::Stop;
 use crate::domain::authority::task::{Task, TaskStatus};
 use crate::domain::decide::verdict::Reason;
 
-/// Delegations, tasks, approvals and stops of one revision. Cloning is cheap, and a changed copy shares what
-/// did not change. Ids sort by the time they were made.
+/// Delegations, tasks, approvals and stops at one revision. A clone is cheap: changed copies share what did
+/// not change. Ids sort by creation time.
 #[derive(Debug, Clone, Default)]
 pub struct Authority {
     /// Delegations, by id.
@@ -25,12 +25,16 @@ pub struct Authority {
     pub tasks: RedBlackTreeMapSync<SmolStr, Arc<Task>>,
     /// Approvals, by id.
     pub approvals: ApprovalIndex,
-    /// What is stopped, by its name. It stays until the stop is lifted.
+    /// Stops by the uid of the stopped entity; each remains until it is lifted.
     pub stops: RedBlackTreeMapSync<EntityUID, Arc<Stop>>,
 }
 
 impl Authority {
-    /// Nothing that is stopped takes part in anything.
+    /// Verifies that none of these is stopped.
+    ///
+    /// # Errors
+    ///
+    /// [`ReasonCode::Stopped`](crate::domain::reason::ReasonCode::Stopped) for the first that is.
     pub fn verify_running<'u>(
         &self,
         uids: impl IntoIterator<Item = &'u EntityUID>,
@@ -44,7 +48,7 @@ impl Authority {
         }
     }
 
-    /// How a grant stands, with its task.
+    /// The status of one delegation and its task, regardless of its parents.
     pub fn delegation_status(&self, delegation: &Delegation, now: SystemTime) -> DelegationStatus {
         match delegation.status(now) {
             DelegationStatus::Active if self.is_over(delegation.task.as_ref(), now) => {
@@ -54,7 +58,7 @@ impl Authority {
         }
     }
 
-    /// How an approval stands after that many uses, with its task.
+    /// The status of an approval after `uses` calls, including its task.
     pub fn approval_status(
         &self,
         approval: &Approval,
@@ -71,7 +75,7 @@ impl Authority {
         }
     }
 
-    /// What has been over since before a moment. A task goes last: what it was opened for can tell that it is over.
+    /// Records that ended before this time. Tasks come last, after the records that refer to them.
     pub fn ended_before(&self, before: SystemTime) -> Vec<ExpiredRecord> {
         let delegations = self
             .delegations
@@ -95,7 +99,7 @@ impl Authority {
         ended
     }
 
-    /// The same without these, as far as they are still over since before that moment.
+    /// The authority without these records, as far as they ended before this time.
     pub fn without(&self, ended: &[ExpiredRecord], before: SystemTime) -> Self {
         let mut next = self.clone();
         for ended in ended {
@@ -123,7 +127,7 @@ impl Authority {
         next
     }
 
-    /// Whether there was a task and it is no longer open.
+    /// Whether a task is given and not open.
     fn is_over(&self, task: Option<&SmolStr>, now: SystemTime) -> bool {
         let open = |id| {
             let task = self.tasks.get(id)?;
@@ -133,7 +137,7 @@ impl Authority {
     }
 }
 
-/// Something that is over, by its id.
+/// The id of a record that has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExpiredRecord {
     /// A delegation.

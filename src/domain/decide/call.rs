@@ -1,5 +1,5 @@
-//! From one call to one decision, in order: verify evidence, gather facts, ask Cedar for everyone
-//! involved, put the answers together.
+//! The decision on one call, in order: verify evidence, build the Cedar request, gather facts, evaluate the
+//! policies for every principal, combine the results.
 
 use std::time::SystemTime;
 
@@ -18,17 +18,16 @@ use crate::domain::decide::verify;
 use crate::domain::request::call_context::{CallContext, OperationKind};
 use crate::domain::schema::{self, AccessLevel};
 
-/// Who asks, and how its claims are read.
+/// The caller that requests a decision, and how its claims are mapped.
 #[derive(Debug, Clone, Copy)]
 pub struct Requester<'a> {
-    /// The enforcement point.
+    /// The authenticated policy enforcement point.
     pub caller: &'a Caller,
-    /// Which of the claims it passes on become facts.
+    /// Which claims become facts.
     pub claims: &'a ClaimMapping,
 }
 
-/// Decides one call. Pure: the same inputs give the same decision. What an allow uses up is told in
-/// [`Decision::effects`] and has not happened yet.
+/// Decides one call. The side effects of an allow are returned in [`Verdict::side_effects`] and not applied.
 pub fn decide<'w>(
     world: impl Into<DecisionInputs<'w>>,
     call: &CallContext,
@@ -38,7 +37,7 @@ pub fn decide<'w>(
     try_decide(&world.into(), call, asker, now).unwrap_or_else(Verdict::deny)
 }
 
-/// The error is the reason of a deny that no policy was asked about.
+/// The error is the reason of a deny without policy evaluation.
 fn try_decide(
     world: &DecisionInputs<'_>,
     call: &CallContext,
@@ -57,7 +56,7 @@ fn try_decide(
     }
     let describe = || challenge::describe(world, call, evidence.chain.as_ref(), &plan);
     let approvals = evidence.approvals(world, call, describe, now)?;
-    // Nobody looks into an entity that no policy can come across.
+    // Skip the task entity when no policy reads it.
     let task = evidence.task.filter(|_| snapshot.reads_context("task"));
     let scene = RequestEntities::of(
         snapshot,
@@ -109,7 +108,7 @@ fn try_decide(
     Ok(decision)
 }
 
-/// What the call uses up and leaves behind if it is allowed.
+/// The side effects of the call if it is allowed.
 fn effects(asking: &RequestEvaluator<'_>) -> SideEffects {
     let RequestEvaluator {
         call,
@@ -134,7 +133,7 @@ fn effects(asking: &RequestEvaluator<'_>) -> SideEffects {
         tool: plan.tool().cloned(),
         yields: plan.yields.clone(),
         targets: plan.targets.clone(),
-        // What a tool that writes gives back, its registration says.
+        // For a tool that writes, the registration alone says which labels its result has.
         reads: plan.access == AccessLevel::Read || !plan.yields.is_empty(),
         writes: (plan.access != AccessLevel::Read && !plan.targets.is_empty())
             .then(|| asking.labels()),

@@ -1,4 +1,4 @@
-//! What to ask Cedar: the action, the resource and the particular facts of each operation.
+//! The Cedar request of an operation: its action, resource and operation-specific facts.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -27,33 +27,33 @@ use crate::domain::request::target::host::Host;
 use crate::domain::request::target::{self, Target, TargetError, TargetKind, text};
 use crate::domain::schema::{self, AccessLevel, TYPES};
 
-/// Most resources that one call may act upon.
+/// The maximum number of targets of one call.
 pub const MAX_TARGETS: usize = 32;
 
-/// One operation, in Cedar's terms.
+/// The Cedar request of an operation, without its principal.
 #[derive(Debug)]
 pub struct CedarRequest {
-    /// Which action is asked about.
+    /// The action.
     pub action: EntityUID,
-    /// On which resource.
+    /// The resource.
     pub resource: EntityUID,
-    /// Entities that only this call knows, beside what it acts upon.
+    /// Entities that exist for this request only, besides the targets.
     pub overlays: Vec<Overlay>,
-    /// Facts of this operation, beside the common ones.
+    /// Facts of this operation, besides those of every call.
     pub own: OperationContext,
-    /// What the call acts upon. All must be allowed.
+    /// The targets acted upon. Each of them has to be allowed.
     pub targets: Vec<Target>,
-    /// What it can do.
+    /// The access level that the call needs.
     pub access: AccessLevel,
-    /// What its answer brings into a session.
+    /// The labels that the result adds to a session.
     pub yields: Vec<SmolStr>,
-    /// Whether the action is one that somebody declared, so that the facts have to be checked. The
-    /// facts of the built-in actions are right by construction.
+    /// Whether the action is declared by the bundle, so that the context is checked against its type. The
+    /// contexts of built-in actions conform by construction; a test holds that.
     pub is_declared: bool,
 }
 
 impl CedarRequest {
-    /// An action on a resource, with nothing particular about it.
+    /// A request without operation-specific facts.
     pub fn new(action: EntityUID, resource: EntityUID) -> Self {
         Self {
             action,
@@ -71,12 +71,12 @@ impl CedarRequest {
         Self { yields, ..self }
     }
 
-    /// The tool it is about, if it is about one.
+    /// The tool, if the resource is one.
     pub fn tool(&self) -> Option<&EntityUID> {
         Some(&self.resource).filter(|uid| *uid.entity_type() == TYPES.tool)
     }
 
-    /// What the call reaches for.
+    /// The access that the call requests.
     pub fn reach<'p>(&'p self, server: &'p EntityUID) -> RequestedAccess<'p> {
         RequestedAccess {
             tool: self.tool(),
@@ -86,7 +86,8 @@ impl CedarRequest {
         }
     }
 
-    /// What a question about one target adds to the entities, beside what the scene adds.
+    /// The overlays of the request for one target: those of the caller's entities, of the request and of the
+    /// target.
     pub fn overlays<'s>(
         &self,
         scene: &'s Vec<Overlay>,
@@ -101,8 +102,12 @@ impl CedarRequest {
     }
 }
 
-/// What to ask about an operation. `shown` is the definition of its tool as a list has shown it; what the gateway says
-/// of this very call comes first.
+/// The Cedar request of an operation. `shown` is the tool definition that a list has shown; a digest stated
+/// with the call takes precedence.
+///
+/// # Errors
+///
+/// The reason of the deny: an unknown or changed tool, invalid arguments or targets.
 pub fn of_call(
     world: &DecisionInputs<'_>,
     operation: &Operation,
@@ -153,7 +158,11 @@ pub fn of_call(
     }
 }
 
-/// What to ask about a tool of which only the name is known.
+/// The Cedar request of a tool call of which only the tool's name is known.
+///
+/// # Errors
+///
+/// [`ReasonCode::ToolUnknown`], [`ReasonCode::Stopped`] or [`ReasonCode::ToolChanged`].
 pub fn from_listed_tool(
     world: &DecisionInputs<'_>,
     operation: &Operation,
@@ -183,7 +192,7 @@ fn of_tool_call(
     let mut plan = CedarRequest::new(action, registered.uid.clone());
     plan.own = OperationContext::Arguments(tool_input::ToolInput {
         undeclared,
-        // Where the gateway says what a call acts upon, its arguments do not.
+        // If the gateway states the target, the arguments do not determine it.
         tool: call.target.is_none().then(|| Arc::clone(&registered)),
         ..input
     });
@@ -198,7 +207,7 @@ fn of_tool_call(
     Ok(plan)
 }
 
-/// What the gateway says that a call acts upon.
+/// The targets that the gateway states.
 fn stated_target(
     world: &DecisionInputs<'_>,
     server: &SmolStr,
@@ -215,7 +224,7 @@ fn stated_target(
     }
 }
 
-/// What the arguments say that it acts upon, as far as the registration tells which of them do.
+/// The targets that the arguments name, as the registration of the tool says.
 fn named_targets(
     world: &DecisionInputs<'_>,
     operation: &Operation,
@@ -239,7 +248,8 @@ fn named_targets(
     Ok(targets)
 }
 
-/// A URI such as `slack:C04` has the same name as what the server `slack` knows as `C04`, and is not that.
+/// Rejects a URI whose scheme is the name of another server: `slack:C04` is also the canonical name of the id
+/// `C04` on the server `slack`.
 fn no_other_server(
     world: &DecisionInputs<'_>,
     target: &Target,
@@ -271,7 +281,8 @@ fn invalid(message: impl Into<String>) -> Reason {
     Reason::new(ReasonCode::ContextInvalid, message)
 }
 
-/// The arguments that the pinned schema does not know; without one it knows none. What the schema requires must be there.
+/// The names of arguments that the pinned schema does not declare; all of them if no schema is pinned.
+/// Missing required arguments are an error.
 fn undeclared_arguments(tool: &RegisteredTool, call: &ToolCall) -> Result<Vec<SmolStr>, Reason> {
     let ArgumentReport {
         missing,
@@ -288,8 +299,8 @@ fn undeclared_arguments(tool: &RegisteredTool, call: &ToolCall) -> Result<Vec<Sm
     }
 }
 
-/// A tool with an action of its own is asked about under that; a reverse call never is. Tells as well
-/// whether it is one.
+/// The action of a tool call, and whether the bundle declares it: the tool's own action if there is one,
+/// except for reverse calls.
 fn tool_action(
     snapshot: &Snapshot,
     operation: &Operation,
@@ -353,8 +364,8 @@ fn of_form(
     Ok(plan)
 }
 
-/// Whether every reader finds the same host in a URL is for [`Host`] to say; that there is nothing odd around it, for
-/// this. A dot at the end of a host is nothing that a person would see.
+/// The request for a URL elicitation. [`Host`] rejects hosts that parsers read differently; this rejects
+/// suspicious text around the host, such as a trailing dot that a user would not notice.
 fn of_url(url: &str, gateway: EntityUID) -> Result<CedarRequest, Reason> {
     let no_host = "the URL to visit has no host";
     let parsed = Url::parse(url).map_err(|_| invalid(no_host))?;
@@ -375,7 +386,8 @@ fn of_url(url: &str, gateway: EntityUID) -> Result<CedarRequest, Reason> {
 }
 
 fn visited_host(url: &str, parsed: &Url) -> Result<Host, TargetError> {
-    // Users, spaces and letters that look like others are looked for in all of it: a person reads all of it.
+    // The whole URL is checked for user info, whitespace and look-alike characters, because the user reads
+    // all of it.
     text::check(url)?;
     let rest = url
         .get(parsed.scheme().len()..)

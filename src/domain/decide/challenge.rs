@@ -1,7 +1,7 @@
-//! Approvals: whether one would turn a deny into an allow, and for exactly which call it has to be.
+//! Challenges: whether an approval would turn a deny into an allow, and what exactly it would have to cover.
 //!
-//! Nothing in a policy marks it as one that an approval satisfies. A denied call is asked about again
-//! with an approval *assumed*, of everybody who might give it and may.
+//! No annotation marks a policy as satisfied by an approval. A denied call is evaluated again with an
+//! approval *assumed*, by each candidate approver in turn.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -27,15 +27,15 @@ use crate::domain::request::canonical;
 use crate::domain::request::target::Target;
 use crate::domain::schema::{self, TYPES};
 
-/// How long a challenge is good for where nothing else is said.
+/// The default validity period of a challenge.
 pub const DEFAULT_VALIDITY: Duration = Duration::from_secs(900);
 
-/// The fact that an approval becomes.
+/// The context attribute of an approval.
 const APPROVAL: [&str; 1] = ["approval"];
-/// How an approver will be known cannot be said before there is one.
+/// Unknown before the approver has authenticated.
 const UNKNOWN_OF_APPROVER: [&str; 1] = ["identity"];
 
-/// What is digested: a change of any part makes it another call.
+/// The input of the digest.
 #[derive(Serialize)]
 struct Digested<'a> {
     call: &'a ApprovedCall,
@@ -43,13 +43,13 @@ struct Digested<'a> {
     expires_at: u64,
 }
 
-/// The digest of a call and an expiry: `sha256:<hex>` over [`canonical`] JSON.
+/// The digest of a call and its expiry: `sha256:<hex>` over [`canonical`] JSON.
 pub fn digest(call: &ApprovedCall, expires_at: SystemTime) -> SmolStr {
     let digested = Digested {
         call,
         expires_at: form::millis(expires_at) / 1000,
     };
-    // Texts, lists and one whole number: there is nothing in it that JSON cannot say.
+    // Strings, lists and one integer always serialize.
     canonical::digest(&digested).unwrap_or_default().into()
 }
 
@@ -58,7 +58,7 @@ pub fn fits(approval: &Approval, call: &ApprovedCall) -> bool {
     !approval.digest.is_empty() && approval.digest == digest(call, approval.expires_at)
 }
 
-/// What of a call an approval is bound to; `None` for anything but a tool call.
+/// The part of a call that an approval is bound to; `None` unless it is a tool call.
 pub fn describe(
     world: &DecisionInputs<'_>,
     call: &CallContext,
@@ -87,14 +87,14 @@ pub fn describe(
     })
 }
 
-/// What an approval would have to answer, if one would turn this deny into an allow.
+/// The challenge of a denied call, if an approval would turn the deny into an allow.
 pub fn find(asking: &RequestEvaluator<'_>, principals: &[&EntityUID]) -> Option<Challenge> {
     let RequestEvaluator { world, plan, .. } = asking;
     if !world.snapshot.reads_context(APPROVAL[0]) {
         return None;
     }
     let call = describe(world, asking.call, asking.evidence.chain.as_ref(), plan)?;
-    // Cheap, and true of most denies: no approval by anybody would help.
+    // A cheap test that settles most denies: with the approval unknown, nothing allows.
     let open = asking.ask(principals, None, &APPROVAL).ok()?;
     if !open.iter().all(|(_, evaluation)| evaluation.may_allow()) {
         return None;
@@ -127,7 +127,7 @@ pub fn find(asking: &RequestEvaluator<'_>, principals: &[&EntityUID]) -> Option<
     })
 }
 
-/// What a person has to know to decide, beside the call itself.
+/// What the approver sees beside the call.
 fn circumstances(asking: &RequestEvaluator<'_>, policies: Vec<ApprovalPolicy>) -> ApprovalContext {
     let RequestEvaluator {
         world, call, plan, ..
@@ -149,8 +149,8 @@ fn circumstances(asking: &RequestEvaluator<'_>, policies: Vec<ApprovalPolicy>) -
     }
 }
 
-/// The policies whose word turns with an approval, for whoever was denied without one: forbids that would not apply
-/// any more, then permits that would. Both lists are of the same principals and targets, in the same order.
+/// The policies that an approval satisfies, for principals denied without it: forbids that no longer apply,
+/// then permits that apply now. Both lists have the same principals and targets in the same order.
 fn asking_policies(
     without: &PrincipalEvaluations,
     with: &PrincipalEvaluations,
@@ -176,7 +176,7 @@ fn asking_policies(
     asking
 }
 
-/// The policies that are in one list and not in the other.
+/// The policies in `these` that are not in `others`.
 fn new_in<'p>(
     these: &'p [Arc<PolicyInfo>],
     others: &'p [Arc<PolicyInfo>],
@@ -186,7 +186,7 @@ fn new_in<'p>(
         .filter(|policy| !others.iter().any(|other| Arc::ptr_eq(other, policy)))
 }
 
-/// Challenges end at whole seconds, so that every wire form carries them unchanged.
+/// Truncates to whole seconds, which every wire format represents exactly.
 pub fn whole_seconds(at: SystemTime) -> SystemTime {
     let since = at
         .duration_since(SystemTime::UNIX_EPOCH)
@@ -194,7 +194,7 @@ pub fn whole_seconds(at: SystemTime) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(since.as_secs())
 }
 
-/// Whether Cedar lets somebody approve the call, however they will be known.
+/// Whether policies permit `approver` to approve the call, whatever the identity method.
 fn may_approve(asking: &RequestEvaluator<'_>, approver: &EntityUID) -> bool {
     let plan = approve_request(asking.plan);
     let asking = RequestEvaluator {
@@ -207,7 +207,11 @@ fn may_approve(asking: &RequestEvaluator<'_>, approver: &EntityUID) -> bool {
             .is_ok_and(|all| all.iter().all(|(_, evaluation)| evaluation.may_allow()))
 }
 
-/// Whether whoever approved the call could still do so now.
+/// Whether the approver of a stored approval may still approve the call at this revision.
+///
+/// # Errors
+///
+/// [`ReasonCode::ContextInvalid`] if the stored claims are malformed.
 pub fn may_still_approve(
     asking: &RequestEvaluator<'_>,
     approval: &Approval,
@@ -229,7 +233,7 @@ pub fn may_still_approve(
     Ok(may_approve(&assumed, &word.by))
 }
 
-/// The question whether a call may be approved: the same tool and targets under another action.
+/// The request to approve a call: the same tool and targets, under the action `approve_call`.
 pub fn approve_request(plan: &CedarRequest) -> CedarRequest {
     CedarRequest {
         overlays: plan.overlays.clone(),
@@ -238,10 +242,10 @@ pub fn approve_request(plan: &CedarRequest) -> CedarRequest {
     }
 }
 
-/// Somebody who might approve a call.
+/// A user that may be able to approve the call.
 struct Approver {
     uid: EntityUID,
-    /// The groups it is assumed to be in, if nobody in particular is meant.
+    /// The groups a hypothetical approver is assumed to be in.
     stands_for: Vec<EntityUID>,
 }
 
@@ -266,8 +270,8 @@ impl Approver {
     }
 }
 
-/// The delegating person, the owners of tool and targets, whom policies about approvals name, and
-/// somebody who is in all the groups that they name.
+/// The candidates: the delegating user, the owners of the tool and targets, the users that approval policies
+/// name, and a hypothetical member of the groups that they name.
 fn candidates(asking: &RequestEvaluator<'_>) -> Vec<Approver> {
     let snapshot = asking.world.snapshot;
     let root = asking.evidence.chain.as_ref().map(|chain| &*chain.root);
@@ -299,7 +303,7 @@ fn candidates(asking: &RequestEvaluator<'_>) -> Vec<Approver> {
     approvers
 }
 
-/// Persons approve, and nobody approves what it does itself.
+/// Only users approve, and not their own calls.
 fn is_eligible(call: &CallContext, uid: &EntityUID) -> bool {
     *uid.entity_type() == TYPES.user && *uid != call.subject.entity
 }

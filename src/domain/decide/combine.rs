@@ -1,4 +1,4 @@
-//! From what Cedar said of each principal to one decision: all must be allowed.
+//! Combines the evaluations of all principals into one verdict: all have to allow.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::domain::decide::verdict::{
     Decision, PrincipalVerdict, Reason, ReasonCode, SideEffects, TargetSummary, Verdict,
 };
 
-/// Puts the answers together. The subject comes first among the evaluations, its delegators after it.
+/// Combines evaluations. Those of the subject come first, then those of its delegators.
 pub fn combine(
     subject: &EntityUID,
     plan: &CedarRequest,
@@ -27,7 +27,7 @@ pub fn combine(
         } else if !evaluation.is_allow() {
             add_new(&mut determining_policies, &evaluation.forbids);
             let reason = reason_of(principal, principal == subject, evaluation);
-            // One call may be asked about several times, once for each target.
+            // A call with several targets is evaluated once for each.
             if !reasons.iter().any(|known| known.says_the_same_as(&reason)) {
                 reasons.push(reason);
             }
@@ -55,7 +55,7 @@ pub fn combine(
     }
 }
 
-/// The code for an evaluation that does not allow.
+/// The reason code of an evaluation that does not allow.
 pub fn code_of(evaluation: &PolicyEvaluation, is_subject: bool) -> ReasonCode {
     if !is_subject {
         return ReasonCode::DelegatorDenied;
@@ -89,7 +89,7 @@ fn reason_of(principal: &EntityUID, is_subject: bool, evaluation: &PolicyEvaluat
         format!("someone for whom this call is made may not make it: {why}")
     };
     let mut reason = Reason::new(code_of(evaluation, is_subject), "");
-    // A policy's sentence is its author's, lines and all.
+    // The `@reason` of a policy is shown as its author wrote it, including line breaks.
     reason.message = message;
     reason.principal = Some(principal.clone());
     let errors = evaluation.errors.iter();
@@ -106,8 +106,8 @@ fn reason_of(principal: &EntityUID, is_subject: bool, evaluation: &PolicyEvaluat
     reason
 }
 
-/// Policies that would have turned the outcome, had they been enforced. To turn an allow one principal
-/// is enough; to turn a deny, all who were denied have to be permitted.
+/// Shadow policies that would have changed the decision. For an allow, one principal suffices; for a deny,
+/// every denied principal has to be permitted.
 fn shadow_flips(
     is_allow: bool,
     evaluated: &[(EntityUID, PolicyEvaluation)],

@@ -1,4 +1,4 @@
-//! One call, ready to be asked about, with or without an approval.
+//! Evaluation of one call for its principals and targets, with or without an approval.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -21,27 +21,33 @@ use crate::domain::request::call_context::{CallContext, Subject};
 use crate::domain::request::claims::{self, AssertedClaims};
 use crate::domain::schema::{self, TYPES};
 
-/// A call with everything that its questions have in common.
+/// Evaluates the policies for one call; everything that its Cedar requests have in common.
 pub struct RequestEvaluator<'a> {
-    /// What it is decided from.
+    /// Policies, authority and history.
     pub world: &'a DecisionInputs<'a>,
     /// The call.
     pub call: &'a CallContext,
-    /// What it relies on.
+    /// The verified evidence.
     pub evidence: &'a VerifiedEvidence<'a>,
-    /// What it comes to in Cedar's terms.
+    /// The Cedar request.
     pub plan: &'a CedarRequest,
-    /// Who asks.
+    /// The entities that exist for this request.
     pub scene: &'a RequestEntities,
-    /// When.
+    /// The time of the decision.
     pub now: SystemTime,
 }
 
-/// One principal and what the policies say of it, for each target in turn.
+/// Principals with their evaluations, for each target in turn.
 pub type PrincipalEvaluations = Vec<(EntityUID, PolicyEvaluation)>;
 
 impl<'a> RequestEvaluator<'a> {
-    /// Asks about every principal and every target.
+    /// Evaluates the policies for every principal and every target. Attributes in `unknown` are treated as
+    /// unknown, all others as known.
+    ///
+    /// # Errors
+    ///
+    /// [`ReasonCode::ContextMissing`] or [`ReasonCode::ContextInvalid`] if the context does not conform to a
+    /// declared action.
     pub fn ask(
         &self,
         principals: &[&EntityUID],
@@ -50,7 +56,7 @@ impl<'a> RequestEvaluator<'a> {
     ) -> Result<PrincipalEvaluations, Reason> {
         let (snapshot, plan) = (self.world.snapshot, self.plan);
         let mut evaluated = Vec::with_capacity(principals.len());
-        // Without a target there is still one question to ask.
+        // A call without a target is evaluated once.
         let targets = plan.targets.iter().map(Some);
         for target in targets.chain(plan.targets.is_empty().then_some(None)) {
             let ground = ContextInputs {
@@ -58,7 +64,8 @@ impl<'a> RequestEvaluator<'a> {
                 ..self.ground()
             };
             let facts = Facts::new(ground, &plan.own, target);
-            // Each target with its own attributes: two may have the same name.
+            // Each target has an overlay of its own: two targets may have the same name and different
+            // attributes.
             let overlays = plan.overlays(&self.scene.overlays, target);
             if plan.is_declared {
                 let context = facts.to_context();
@@ -79,24 +86,24 @@ impl<'a> RequestEvaluator<'a> {
         Ok(evaluated)
     }
 
-    /// The server, for every action whose facts have one: those that somebody declared long ago may not.
+    /// The server, if the context type of the action has one.
     fn server(&self) -> Option<&SmolStr> {
         let server = &self.call.operation.server;
         Some(server).filter(|name| !name.is_empty() && self.has_fact("server"))
     }
 
-    /// Whether the action has this fact, which every one of the program's own has.
+    /// Whether the context type of the action has this attribute. Built-in actions have all attributes.
     fn has_fact(&self, name: &str) -> bool {
         let (snapshot, plan) = (self.world.snapshot, self.plan);
         !plan.is_declared || snapshot.declares_context_attribute(&plan.action, name)
     }
 
-    /// The labels of everything that the call carries, together.
+    /// The labels of everything the call carries.
     pub fn labels(&self) -> Arc<Labels> {
         self.ground().labels()
     }
 
-    /// What the facts of the call are made from, without an approval.
+    /// The inputs of the context, without an approval.
     pub fn ground(&self) -> ContextInputs<'_> {
         ContextInputs {
             identity: &self.call.subject.identity,
@@ -121,17 +128,17 @@ impl<'a> RequestEvaluator<'a> {
     }
 }
 
-/// Those for whom a subject acts, as far as a scene needs them.
+/// The root of the chain and the claims about its parties.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ClaimedParties<'a> {
-    /// On whose behalf everything happens.
+    /// The root of the authority.
     pub root: Option<&'a EntityUID>,
-    /// What the caller says of them, each for itself.
+    /// The claims about parties of the chain, each with its party.
     pub claims: &'a [(EntityUID, Map<String, Json>)],
 }
 
 impl<'a> ClaimedParties<'a> {
-    /// Those behind a call, its chain verified.
+    /// The parties of a call whose chain is verified.
     pub fn of(call: &'a CallContext, evidence: &'a VerifiedEvidence<'_>) -> Self {
         let chain = evidence.chain.as_ref();
         let delegation = call.delegation.as_ref().filter(|_| chain.is_some());
@@ -142,7 +149,7 @@ impl<'a> ClaimedParties<'a> {
     }
 }
 
-/// What claims add to the one they are about.
+/// The groups and tags that the claims about a principal map to.
 fn asserted_of(
     uid: &EntityUID,
     claims: &Map<String, Json>,
@@ -155,7 +162,7 @@ fn asserted_of(
     })
 }
 
-/// Adds to one entity, for this call, what is claimed about it.
+/// Adds asserted groups and tags to the overlay of a principal.
 fn lay_over(overlays: &mut Vec<Overlay>, uid: &EntityUID, asserted: AssertedClaims) {
     if asserted.groups.is_empty() && asserted.tags.is_empty() {
         return;
@@ -168,20 +175,24 @@ fn lay_over(overlays: &mut Vec<Overlay>, uid: &EntityUID, asserted: AssertedClai
     });
 }
 
-/// What holds for every question that one caller asks about one subject.
+/// Entities that exist for the requests of one caller about one subject.
 pub struct RequestEntities {
-    /// What the subject's claims add to it.
+    /// The groups and tags that claims about the subject map to.
     pub asserted: AssertedClaims,
-    /// Whether the subject is a person, and an agent may be behind the call.
+    /// Whether the subject is a user and an agent may be acting with the user's credential.
     pub through_agent: bool,
-    /// The enforcement point that asks.
+    /// The `Mcp::Gateway` entity of the caller.
     pub gateway: EntityUID,
-    /// What the question adds to the entities, whatever it is about.
+    /// Overlays for every Cedar request of the call.
     pub overlays: Vec<Overlay>,
 }
 
 impl RequestEntities {
-    /// The scene for a subject, those for whom it acts and a task, if there are such.
+    /// The entities for a subject, its delegators and its task.
+    ///
+    /// # Errors
+    ///
+    /// [`ReasonCode::ContextInvalid`] if claims are malformed.
     pub fn of(
         snapshot: &Snapshot,
         subject: &Subject,
@@ -192,7 +203,8 @@ impl RequestEntities {
         let asserted = asserted_of(&subject.entity, &subject.claims, asker)?;
         let gateway = schema::entity(&TYPES.gateway, SmolStr::new(&asker.caller.id));
         let mut overlays = Vec::new();
-        // People whom only the identity provider knows, and the gateway, need not be stored.
+        // Users may be known to the identity provider only, and gateways are configured: neither has to be
+        // stored.
         for uid in [Some(&subject.entity), behind.root, Some(&gateway)]
             .into_iter()
             .flatten()
@@ -215,7 +227,11 @@ impl RequestEntities {
         })
     }
 
-    /// Adds what is claimed of somebody else.
+    /// Adds the claims about a further principal.
+    ///
+    /// # Errors
+    ///
+    /// [`ReasonCode::ContextInvalid`] if claims are malformed.
     pub fn claim(
         &mut self,
         uid: &EntityUID,
@@ -227,7 +243,11 @@ impl RequestEntities {
     }
 }
 
-/// Everyone involved must be somebody the action can be asked about.
+/// Verifies that the action applies to every principal and to the resource.
+///
+/// # Errors
+///
+/// [`ReasonCode::ContextInvalid`] for the first principal it does not apply to.
 pub fn check_scopes(
     snapshot: &Snapshot,
     principals: &[&EntityUID],

@@ -1,4 +1,4 @@
-//! Whether a principal may change authority itself: lend, open a task, approve a call.
+//! Decisions on changes of authority: granting a delegation, opening a task, approving a call.
 //!
 //! Like [`crate::domain::decide::call`], for the actions in the group `govern`.
 
@@ -27,22 +27,22 @@ use crate::domain::request::call_context::{Initiator, OperationKind};
 use crate::domain::request::client_responses::ClientResponses;
 use crate::domain::schema;
 
-/// One change of authority, before it is made.
+/// A change of authority to decide.
 #[derive(Debug, Clone, Copy)]
 pub struct GovernRequest<'a> {
-    /// Who wants it.
+    /// The principal that requests the change.
     pub actor: &'a Subject,
     /// The action, e.g. `grant_delegation`.
     pub action: &'static str,
-    /// What is changed, e.g. the agent that is lent to.
+    /// The resource, e.g. the agent that receives a delegation.
     pub resource: &'a EntityUID,
-    /// The delegation it is about; policies see it as `context.delegation`.
+    /// The delegation chain concerned, as `context.delegation`.
     pub chain: Option<&'a DelegationChain<'a>>,
-    /// The task it is about; policies see it as `context.task`.
+    /// The task concerned, as `context.task`.
     pub task: Option<&'a Task>,
 }
 
-/// Decides one change of authority. Pure.
+/// Decides a change of authority.
 pub fn govern(
     world: &DecisionInputs<'_>,
     governing: &GovernRequest<'_>,
@@ -50,7 +50,7 @@ pub fn govern(
     now: SystemTime,
 ) -> Verdict {
     let plan = CedarRequest::new(schema::action(governing.action), governing.resource.clone());
-    // Nothing is called: of the call that carries the question only the subject is looked at.
+    // Only the subject of this call is read; no operation takes place.
     let call = CallContext::new(
         governing.actor.clone(),
         Operation::new(
@@ -66,7 +66,7 @@ pub fn govern(
     ask(world, &call, &evidence, &plan, asker, now).unwrap_or_else(Verdict::deny)
 }
 
-/// Whether somebody may approve a call. Who makes the call never may, whatever the policies say.
+/// Decides whether `approver` may approve a call. A party to the call never may, whatever the policies say.
 pub fn approve(
     world: &DecisionInputs<'_>,
     approved: &ApprovedCall,
@@ -141,7 +141,7 @@ fn ask(
     Ok(combine::combine(actor, plan, evaluated))
 }
 
-/// The call that an approval describes, as if it were made again.
+/// Rebuilds the call that an approval describes.
 fn call_of(approved: &ApprovedCall) -> Result<CallContext, Reason> {
     let arguments = serde_json::from_str(&approved.arguments).map_err(unreadable)?;
     let kind = OperationKind::CallTool(ToolCall {

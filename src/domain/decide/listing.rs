@@ -1,8 +1,7 @@
-//! Listing: which of the things that a server offers the subject could use in some way or other.
+//! List filtering: which tools, prompts and resources of a server the subject may be able to use.
 //!
-//! Nobody knows yet with which arguments, and which approval may come. A policy that reads what is not
-//! known counts as one that may yet allow, so a list shows too much rather than too little; the call
-//! itself is decided when it comes.
+//! Arguments and approvals are not known yet. A policy that reads an unknown attribute counts as one that may
+//! allow, so a list contains too much rather than too little; the call itself is decided later.
 
 use std::borrow::Cow;
 use std::time::SystemTime;
@@ -24,31 +23,32 @@ use crate::domain::request::definition::ToolDefinition;
 use crate::domain::schema;
 use callgate_engine::Query;
 
-/// One thing that a server offers.
+/// An item of a list that a server returns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ListedItem {
     /// A tool.
     Tool {
-        /// Its name on the server.
+        /// The name of the tool on the server.
         name: SmolStr,
-        /// Its definition, if the list shows it.
+        /// The definition, if the list contains it.
         definition: Option<ToolDefinition>,
     },
-    /// A prompt, by its name on the server.
+    /// The name of a prompt on the server.
     Prompt(SmolStr),
-    /// A resource, by its URI.
+    /// The URI of a resource.
     Resource(SmolStr),
-    /// Resources of a pattern, by their URI template (RFC 6570). It stands for the folder that its fixed
-    /// part names.
+    /// A URI template (RFC 6570). The fixed part up to its last slash stands for the resources it expands to.
     Template(SmolStr),
 }
 
-/// `None` if some use of it would be allowed, else why none would.
+/// Why an item is hidden; `None` if some use of it may be allowed.
 pub type HiddenReason = Option<ReasonCode>;
 
-/// Looks at each in turn. The operation of `call` says of which server they are, and that they are listed.
+/// Decides for each item whether it is hidden. The operation of `call` names the server and the kind of list.
 ///
-/// The error is the reason why none may be used.
+/// # Errors
+///
+/// The reason why none of the items may be used.
 pub fn filter<'w, 'o>(
     world: impl Into<DecisionInputs<'w>>,
     call: &CallContext,
@@ -59,7 +59,7 @@ pub fn filter<'w, 'o>(
     let world = &world.into();
     let snapshot = world.snapshot;
     let evidence = verify::verify_call(world, call, &asker.caller.rights, now)?;
-    // Nobody looks into an entity that no policy can come across.
+    // Skip the task entity when no policy reads it.
     let task = evidence.task.filter(|_| snapshot.reads_context("task"));
     let scene = RequestEntities::of(
         snapshot,
@@ -91,11 +91,11 @@ pub fn filter<'w, 'o>(
         .collect())
 }
 
-/// What all of a list have in common.
+/// What the decisions on all items have in common.
 struct Listing<'a> {
     asking: &'a RequestEvaluator<'a>,
     asker: Requester<'a>,
-    /// Facts of whatever has none of its own.
+    /// Context of items without facts of their own.
     common: Facts<'a>,
 }
 
@@ -144,7 +144,7 @@ impl Listing<'_> {
         Ok(())
     }
 
-    /// How it would be used, and what is not known about that.
+    /// The request for some use of the item, and the attributes not known about that use.
     fn use_of(&self, offered: &ListedItem) -> Result<Use, Reason> {
         let RequestEvaluator { world, call, .. } = self.asking;
         let operation = &call.operation;
@@ -195,8 +195,7 @@ struct Use {
     unknown: &'static [&'static str],
 }
 
-/// What stands before the first expression of a template, up to its last slash. A template that begins with
-/// an expression is itself.
+/// The fixed part of a template up to its last slash; the whole template if it has no such part.
 fn folder_of(template: &SmolStr) -> SmolStr {
     let fixed = template.split('{').next().unwrap_or_default();
     match fixed.rfind('/') {
@@ -206,7 +205,7 @@ fn folder_of(template: &SmolStr) -> SmolStr {
     }
 }
 
-/// A call of a tool as a look at a list with that tool in it.
+/// A tool call as the list request that shows only this tool.
 pub fn as_listing(call: &CallContext) -> Option<(CallContext, ListedItem)> {
     let OperationKind::CallTool(tool) = &call.operation.kind else {
         return None;

@@ -1,5 +1,5 @@
-//! Evidence: whether what the call claims about itself holds. What does not hold denies, and no policy
-//! can override that.
+//! Verification of evidence: whether what the call claims about itself is true. Invalid evidence denies; no
+//! policy can override that.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -23,16 +23,21 @@ use crate::domain::request::definition::DefinitionDigests;
 use crate::domain::request::target::Target;
 use crate::domain::schema::{self, TYPES};
 
-/// What a call relies on, verified.
+/// The verified evidence of a call.
 #[derive(Debug, Clone, Default)]
 pub struct VerifiedEvidence<'c> {
-    /// For whom it is made.
+    /// The delegation chain; `None` if the subject acts on its own authority.
     pub chain: Option<DelegationChain<'c>>,
-    /// The open task it belongs to.
+    /// The open task the call belongs to.
     pub task: Option<&'c Task>,
 }
 
-/// Verifies everything about a call that does not depend on what it wants to do.
+/// Verifies everything about a call that does not depend on its operation.
+///
+/// # Errors
+///
+/// The reason of the deny: an assertion the caller may not make, an unknown or stopped party, an invalid
+/// chain, task, session or server.
 pub fn verify_call<'c>(
     world: &DecisionInputs<'c>,
     call: &'c CallContext,
@@ -61,7 +66,7 @@ pub fn verify_call<'c>(
     Ok(VerifiedEvidence { chain, task })
 }
 
-/// Whoever acts, and everybody for whom, and the server have to be in service.
+/// Verifies that neither the subject, a delegator nor the server is stopped.
 fn verify_running(
     world: &DecisionInputs<'_>,
     call: &CallContext,
@@ -78,13 +83,17 @@ fn verify_running(
 }
 
 impl<'c> VerifiedEvidence<'c> {
-    /// Whether there is anything that could leave the call out.
+    /// Whether a stored delegation or a task restricts the call.
     pub fn is_bounded(&self) -> bool {
         let has_delegations = |chain: &DelegationChain<'_>| !chain.delegations.is_empty();
         self.task.is_some() || self.chain.as_ref().is_some_and(has_delegations)
     }
 
-    /// Whether everything the call relies on covers what it wants to do.
+    /// Verifies that every stored delegation and the task cover the requested access.
+    ///
+    /// # Errors
+    ///
+    /// [`ReasonCode::DelegationOutOfScope`] or [`ReasonCode::TaskOutOfScope`].
     pub fn covers(&self, snapshot: &Snapshot, reach: &RequestedAccess<'_>) -> Result<(), Reason> {
         if let Some(chain) = &self.chain {
             chain.covers(snapshot, reach)?;
@@ -101,7 +110,11 @@ impl<'c> VerifiedEvidence<'c> {
         Ok(())
     }
 
-    /// Whether the call is what its task says that its tool is for.
+    /// Verifies that the call respects what the task says of its tool.
+    ///
+    /// # Errors
+    ///
+    /// [`ReasonCode::TaskOutOfScope`] or [`ReasonCode::TaskBudgetSpent`].
     pub fn check_terms(
         &self,
         world: &DecisionInputs<'_>,
@@ -124,8 +137,8 @@ impl<'c> VerifiedEvidence<'c> {
         }
     }
 
-    /// The principals whose permission the call needs: the subject first, then everyone it acts for up
-    /// to the root. What only a server asks for is asked in the server's own name.
+    /// The principals that need permission: the subject first, then its delegators up to the root. Operations
+    /// that only servers initiate are evaluated for the server alone.
     pub fn principals<'e>(&'e self, call: &'e CallContext) -> Vec<&'e EntityUID> {
         let mut principals = vec![&call.subject.entity];
         let is_own_request = call.operation.kind.is_server_only();
@@ -136,7 +149,11 @@ impl<'c> VerifiedEvidence<'c> {
         principals
     }
 
-    /// The approvals that the call names; every one of them has to be good for exactly this call.
+    /// The approvals of the call. Each of them has to be valid for exactly this call.
+    ///
+    /// # Errors
+    ///
+    /// [`ReasonCode::ApprovalInvalid`] for the first that is not.
     pub fn approvals(
         &self,
         world: &DecisionInputs<'c>,
@@ -180,7 +197,7 @@ impl<'c> VerifiedEvidence<'c> {
     }
 }
 
-/// The word of a person who has left since, or is stopped, counts no more.
+/// Verifies that the approver is still active and not stopped.
 fn verify_approver(world: &DecisionInputs<'_>, approval: &Approval) -> Result<(), Reason> {
     let by = approval.word.as_ref().map(|word| &word.by);
     world.authority.verify_running(by)?;
@@ -194,7 +211,7 @@ fn verify_approver(world: &DecisionInputs<'_>, approval: &Approval) -> Result<()
     }
 }
 
-/// The reason why an approval does not count.
+/// The reason for an invalid approval.
 pub fn invalid_approval(id: &SmolStr, fault: &str) -> Reason {
     Reason::new(
         ReasonCode::ApprovalInvalid,
@@ -262,7 +279,11 @@ fn verify_server(snapshot: &Snapshot, name: &SmolStr) -> Result<(), Reason> {
     }
 }
 
-/// The caller's word counts only as far as its configuration says.
+/// Verifies that the caller has the rights to assert what the call asserts.
+///
+/// # Errors
+///
+/// [`ReasonCode::CallerNotTrusted`].
 pub fn verify_asserted(call: &CallContext, rights: &Rights) -> Result<(), Reason> {
     let untrusted = |what: &str| {
         let message = format!("the gateway is not trusted to state {what}");
@@ -271,7 +292,7 @@ pub fn verify_asserted(call: &CallContext, rights: &Rights) -> Result<(), Reason
     if !rights.assert_identity {
         return untrusted("who is calling");
     }
-    // A chain of stored grants speaks for itself.
+    // A chain of stored delegations needs no assertion by the caller.
     let is_asserted = |delegation: &ActorChain| delegation.delegation_ids.is_empty();
     if call.delegation.as_ref().is_some_and(is_asserted) && !rights.assert_delegation {
         return untrusted("for whom a call is made");
@@ -289,7 +310,7 @@ pub fn verify_asserted(call: &CallContext, rights: &Rights) -> Result<(), Reason
     Ok(())
 }
 
-/// The token that says who acts has to count now, whether or not somebody stands behind it.
+/// Verifies the validity period of the token that carries the identity, with or without a delegation chain.
 fn verify_times(identity: &Identity, now: SystemTime) -> Result<(), Reason> {
     let (code, message) = if identity.expires_at.is_some_and(|end| end <= now) {
         (
@@ -307,8 +328,8 @@ fn verify_times(identity: &Identity, now: SystemTime) -> Result<(), Reason> {
     Err(Reason::new(code, message))
 }
 
-/// Where every call has to name a person, one that names none is denied, whoever makes it: a gateway that left out
-/// for whom an agent acts must not pass for an agent that acts by itself.
+/// Verifies that the call names a user, if the caller's rights require one: a gateway that omits the user
+/// must not pass for an agent acting on its own.
 fn verify_person(
     call: &CallContext,
     chain: Option<&DelegationChain<'_>>,
@@ -331,7 +352,12 @@ fn verify_person(
     Err(reason)
 }
 
-/// A person may be known to the identity provider alone; everybody else has to be stored.
+/// Verifies that a principal is known. Users may be known to the identity provider only; all others have to
+/// be stored.
+///
+/// # Errors
+///
+/// [`ReasonCode::SubjectUnknown`].
 pub fn verify_known(snapshot: &Snapshot, uid: &EntityUID) -> Result<(), Reason> {
     if *uid.entity_type() == TYPES.user || snapshot.contains(uid) {
         return Ok(());
@@ -341,7 +367,11 @@ pub fn verify_known(snapshot: &Snapshot, uid: &EntityUID) -> Result<(), Reason> 
     Err(reason)
 }
 
-/// Looks a tool up and holds its definition, if anybody has seen it, against the pinned one.
+/// Looks up a registered tool and compares `seen`, the definition in use, with the pinned one.
+///
+/// # Errors
+///
+/// [`ReasonCode::ToolUnknown`], [`ReasonCode::Stopped`] or [`ReasonCode::ToolChanged`].
 pub fn verify_tool(
     world: &DecisionInputs<'_>,
     server: &str,
@@ -363,8 +393,7 @@ pub fn verify_tool(
     }
 }
 
-/// What a server's resources and prompts bring into a session. Strangers may have written what nobody has
-/// said anything about.
+/// The labels of a server's resources and prompts; `untrusted` if the registration says nothing.
 pub fn server_labels(snapshot: &Snapshot, server: &SmolStr) -> Vec<SmolStr> {
     match snapshot.entity(&schema::server(server)) {
         Some(stored) if stored.attribute("yields").is_some() => texts(stored, "yields"),

@@ -1,4 +1,4 @@
-//! Facts of the arguments of a call: their names, and the links in what they say.
+//! `context.arguments`: the names of the arguments and the links in their values.
 
 use std::cell::OnceCell;
 
@@ -11,7 +11,7 @@ use crate::domain::decide::tool_input::ToolInput;
 use crate::domain::request::links::{self, Links};
 use crate::domain::schema;
 
-/// What a tool or prompt is called with.
+/// `context.arguments`.
 pub(super) struct ArgumentFacts<'c> {
     pub(super) input: &'c ToolInput,
     ground: ContextInputs<'c>,
@@ -43,7 +43,8 @@ impl<'c> ArgumentFacts<'c> {
         self.links.get_or_init(find)
     }
 
-    /// The hosts of links that lead neither to a place that is known to send to nor to one that the task names so.
+    /// The hosts of links to resources that are neither in `known-destinations` nor named by the task as
+    /// destinations.
     fn unknown_links(&self) -> Value {
         let known = schema::known_destinations();
         let (snapshot, task) = (self.ground.snapshot, self.ground.task);

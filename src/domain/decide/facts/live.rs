@@ -1,4 +1,4 @@
-//! Facts of live authority: the task, the session, usage and the approval.
+//! The context of the authority: task, session, usage and approval.
 
 use std::cell::OnceCell;
 use std::sync::{Arc, LazyLock};
@@ -16,13 +16,13 @@ use crate::domain::authority::usage::Usage;
 use crate::domain::decide::facts::{ContextInputs, entities};
 use crate::domain::request::target::Target;
 
-/// The task a call belongs to.
+/// `context.task`.
 pub(super) struct TaskFacts<'c> {
     task: &'c Task,
     uid: EntityUID,
     ground: ContextInputs<'c>,
     target: Option<&'c Target>,
-    /// `None` if nobody looked.
+    /// `None` if the labels were not looked up.
     labels: Option<Option<&'c Arc<Labels>>>,
     places: [OnceCell<Value>; 2],
 }
@@ -60,12 +60,12 @@ impl<'c> TaskFacts<'c> {
         }
     }
 
-    /// What the task says of the tool that is called.
+    /// What the task says of the tool called.
     fn tool_use(&self) -> Option<&'c ToolUse> {
         self.task.terms.of(self.ground.tool?)
     }
 
-    /// Whether the target of the question is a place that was named for this way.
+    /// Whether the task names the target, or a resource that contains it, for this direction.
     fn knows(&self, way: FlowDirection) -> bool {
         let snapshot = self.ground.snapshot;
         let is_known = |target: &Target| {
@@ -88,29 +88,29 @@ impl<'c> TaskFacts<'c> {
     }
 }
 
-/// What those who act have brought lately.
+/// `context.recent`: labels that the parties of the call acquired recently.
 pub(super) struct RecentFacts<'c>(pub(super) &'c Labels);
 
-/// What the session of a call has seen.
+/// `context.session`.
 pub(super) struct SessionFacts<'c> {
     pub(super) session: &'c Session,
     pub(super) recent: OnceCell<Value>,
 }
 
-/// How much actor and tool have been used.
+/// `context.usage`.
 pub(super) struct UsageFacts(pub(super) Usage);
 
-/// Who approved a call, and how long ago.
+/// `context.approval`.
 #[derive(Debug, Clone, Copy)]
 pub struct ApprovalFacts<'c> {
-    /// Who.
+    /// The user who approved.
     pub approver: &'c EntityUID,
-    /// Seconds since.
+    /// The age of the approval in seconds.
     pub age_seconds: i64,
 }
 
 impl<'c> ApprovalFacts<'c> {
-    /// The facts of an approval that was given.
+    /// The facts of an approval; `None` if it is not decided.
     pub fn of(approval: &'c Approval, now: SystemTime) -> Option<Self> {
         let word = approval.word.as_ref()?;
         let age = now.duration_since(word.at).unwrap_or_default();
@@ -238,13 +238,13 @@ impl ContextSource for ApprovalFacts<'_> {
     }
 }
 
-/// The labels as Cedar has them.
+/// The labels as a Cedar set; empty for `None`.
 pub(super) fn value_of(labels: Option<&Arc<Labels>>) -> &Value {
     static EMPTY: LazyLock<Value> = LazyLock::new(|| Value::empty_set(None));
     labels.map_or(&EMPTY, |labels| labels.value())
 }
 
-/// As Cedar has it; what is beyond its numbers is its greatest one.
+/// A count as a Cedar `Long`, saturating.
 fn number(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -1,8 +1,7 @@
-//! Facts: what policies may know of a call, as the `context` of its Cedar requests.
+//! Facts: the `context` of the Cedar requests of a call.
 //!
-//! Start at [`Facts`]: each fact is made when a policy first looks at it, and most policies look at few.
-//! One function for each record of the schema (`mcp.cedarschema`); those of live authority are in
-//! [`live`].
+//! Start at [`Facts`]. Each attribute is computed when a policy first reads it; most policies read few. There
+//! is one type for each record of the schema (`mcp.cedarschema`); [`live`] has those of the authority.
 
 mod arguments;
 pub mod live;
@@ -34,7 +33,7 @@ use crate::domain::request::target::Target;
 use crate::domain::request::target::host::{Host, address_value, extension_value};
 use crate::domain::schema::{self, TYPES};
 
-/// Everything that can be known of one call acting upon one target.
+/// The context of a call that acts upon one target.
 pub struct Facts<'c> {
     ground: ContextInputs<'c>,
     own: &'c OperationContext,
@@ -54,7 +53,7 @@ pub struct Facts<'c> {
     sampling: OnceCell<Option<Value>>,
 }
 
-/// How the subject is known, and what this call's claims add to it.
+/// `context.identity`.
 struct IdentityFacts<'c> {
     identity: &'c Identity,
     asserted: &'c AssertedClaims,
@@ -63,7 +62,7 @@ struct IdentityFacts<'c> {
     asserted_attributes: OnceCell<Value>,
 }
 
-/// For whom the subject acts.
+/// `context.delegation`.
 struct DelegationFacts<'c> {
     chain: &'c DelegationChain<'c>,
     labels: Option<Option<&'c Arc<Labels>>>,
@@ -71,75 +70,75 @@ struct DelegationFacts<'c> {
     scopes: OnceCell<Value>,
 }
 
-/// What goes back to a server.
+/// `context.answers`, the client responses.
 struct ClientResponseFacts<'c> {
     answers: &'c ClientResponses,
     cells: [OnceCell<Value>; 3],
 }
 
-/// What facts are made from, whatever is asked.
+/// The inputs of the context that do not depend on the target.
 #[derive(Clone, Copy)]
 pub struct ContextInputs<'c> {
-    /// How the principal came to be known.
+    /// How the identity of the principal was established.
     pub identity: &'c Identity,
-    /// What its claims add to it.
+    /// The groups and tags that claims about the principal map to.
     pub asserted: &'c AssertedClaims,
-    /// Whether it is a person, and an agent may be behind the call.
+    /// Whether the principal is a user and an agent may be acting with the user's credential.
     pub through_agent: bool,
-    /// Who set it off.
+    /// The side that initiated the call.
     pub initiator: Initiator,
-    /// The server concerned, if there is one.
+    /// The server, if the action's context has one.
     pub server: Option<&'c SmolStr>,
-    /// Whether the action knows of labels beside those of the session.
+    /// Whether the action's context has labels besides those of the session.
     pub has_labels: bool,
-    /// Why, in the words of whoever started the work.
+    /// The purpose, as the caller states it.
     pub purpose: Option<&'c str>,
-    /// The client's address as the gateway saw it.
+    /// The address of the client, as the gateway saw it.
     pub source_address: Option<IpAddr>,
-    /// The enforcement point that asks.
+    /// The `Mcp::Gateway` entity of the caller.
     pub gateway: &'c EntityUID,
-    /// For whom, or the delegation it is about.
+    /// The delegation chain of the call, or the one a change concerns.
     pub chain: Option<&'c DelegationChain<'c>>,
-    /// The task it belongs to, or is about.
+    /// The task of the call, or the one a change concerns.
     pub task: Option<&'c Task>,
-    /// What has happened so far.
+    /// The history of the workflow.
     pub past: History<'c>,
-    /// The approval it has.
+    /// The approval of the call.
     pub approval: Option<ApprovalFacts<'c>>,
-    /// What goes back to the server with it.
+    /// The client responses sent with the call.
     pub answers: Option<&'c ClientResponses>,
-    /// The tool that is called.
+    /// The tool called.
     pub tool: Option<&'c EntityUID>,
     /// The arguments of a tool call.
     pub said: Option<&'c Map<String, Json>>,
-    /// The entities, to tell which places are known.
+    /// The entities, for resource containment.
     pub snapshot: &'c Snapshot,
     /// The time of the decision.
     pub now: SystemTime,
 }
 
-/// Facts that only some operations have.
+/// Facts specific to an operation.
 #[derive(Debug)]
 pub enum OperationContext {
-    /// None.
+    /// No specific facts.
     Nothing,
-    /// The arguments of a tool or prompt.
+    /// The arguments of a tool call or prompt.
     Arguments(ToolInput),
-    /// What a form asks for.
+    /// The form of an elicitation.
     Form(ElicitationForm),
-    /// Where a person is to be sent.
+    /// The URL of an elicitation.
     Url {
-        /// The URL's scheme.
+        /// The scheme of the URL.
         scheme: SmolStr,
-        /// Its host.
+        /// The host of the URL.
         host: Host,
     },
-    /// What a model is asked to write.
+    /// The parameters of a sampling request.
     Sampling(Sampling),
 }
 
 impl ContextInputs<'_> {
-    /// The labels of everything that the call carries, together.
+    /// The labels of everything the call carries.
     pub fn labels(&self) -> Arc<Labels> {
         let carries = self.past.session.is_some() || self.task.is_some() || self.chain.is_some();
         self.past.labels(carries)
@@ -169,7 +168,7 @@ impl<'c> Facts<'c> {
         "usage",
     ];
 
-    /// Facts of a call, none of them made yet.
+    /// Creates a context with no attribute computed yet.
     pub fn new(
         ground: ContextInputs<'c>,
         own: &'c OperationContext,
@@ -350,7 +349,7 @@ impl ContextSource for DelegationFacts<'_> {
             ),
             "first" => AttributeRef::Entity(chain.actors.first()?),
             "last" => AttributeRef::Entity(chain.actors.last()?),
-            // Links from the root to the subject.
+            // The number of links from the root to the subject.
             "depth" => AttributeRef::Long(chain.depth() as i64),
             "access" => AttributeRef::Text(chain.access()?.as_str()),
             "scopes" => AttributeRef::Value(
@@ -448,7 +447,8 @@ fn environment(ground: &ContextInputs<'_>) -> Value {
     )
 }
 
-/// The time as Cedar has it, to the second. Cedar makes it from text, so the last one is kept.
+/// The time as a Cedar `datetime`, in whole seconds. Cedar parses it from text, so the last value is cached
+/// per thread.
 fn time(now: SystemTime) -> Option<Value> {
     thread_local! {
         static LAST: RefCell<Option<(u64, Value)>> = const { RefCell::new(None) };
@@ -481,7 +481,7 @@ fn entities(items: impl IntoIterator<Item = EntityUID>) -> Value {
     set(items.into_iter().map(|item| Value::new(item, None)))
 }
 
-/// Most sets are empty, and an empty one need not be made again.
+/// Most sets are empty; the empty set is shared.
 fn set(items: impl Iterator<Item = Value>) -> Value {
     static EMPTY: LazyLock<Value> = LazyLock::new(|| Value::empty_set(None));
     let mut items = items.peekable();

@@ -1,7 +1,8 @@
-//! What a JSON text can say and no value can hold: numbers beyond what readers keep, and halves of surrogate pairs.
+//! JSON text that no parsed value represents exactly: numbers beyond common precision, and unpaired
+//! surrogates.
 //!
-//! Start at [`inexact_number`], which finds what a strict reader refuses, and [`tolerant`], which makes the rest of a text
-//! fit for judging.
+//! [`inexact_number`] finds what a strict parser rejects; [`tolerant`] replaces it, so that the rest of the
+//! text can be inspected.
 
 mod numbers;
 
@@ -10,17 +11,17 @@ use std::ops::Range;
 
 pub use crate::domain::request::json_text::numbers::{InexactNumber, of_double};
 
-/// What stands for half of a pair of surrogates that is alone, which is no character.
+/// The replacement of an unpaired surrogate.
 const REPLACEMENT: &[u8] = b"\\ufffd";
 
-/// Something in a JSON text that no value can hold as it is written.
+/// A token that no parsed value represents exactly.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Unheld {
     Number(Range<usize>, InexactNumber),
     Surrogate(Range<usize>),
 }
 
-/// The first number that is not kept as it is written, and why.
+/// The first number that parsing would change, and why.
 pub fn inexact_number(text: &[u8]) -> Option<(String, InexactNumber)> {
     Scanner::new(text).find_map(|found| match found {
         Unheld::Number(at, why) => Some((String::from_utf8_lossy(&text[at]).into_owned(), why)),
@@ -28,8 +29,8 @@ pub fn inexact_number(text: &[u8]) -> Option<(String, InexactNumber)> {
     })
 }
 
-/// The text with everything replaced that no value can hold: half pairs of surrogates by U+FFFD, numbers by a text that
-/// has their digits. For judging alone: what passes is passed as it came.
+/// Replaces what no value represents: unpaired surrogates by U+FFFD, inexact numbers by strings with their
+/// digits. For inspection only: the original text is what is forwarded.
 pub fn tolerant(text: &[u8]) -> Cow<'_, [u8]> {
     let mut held: Option<Vec<u8>> = None;
     let mut copied = 0;
@@ -39,7 +40,7 @@ pub fn tolerant(text: &[u8]) -> Cow<'_, [u8]> {
         out.extend_from_slice(&text[copied..at.start]);
         match &found {
             Unheld::Number(..) => {
-                // No server writes a text that begins so.
+                // A prefix that no server writes.
                 out.extend_from_slice(b"\"\\u0000number ");
                 out.extend_from_slice(&text[at.clone()]);
                 out.push(b'"');
@@ -57,7 +58,7 @@ pub fn tolerant(text: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// Goes through a text from token to token. What is no JSON is passed over: reading it tells.
+/// Scans a text token by token. Invalid JSON is skipped; the parser reports it.
 struct Scanner<'t> {
     text: &'t [u8],
     at: usize,
@@ -73,7 +74,7 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    /// The next thing inside a string: half a pair, or the string's end.
+    /// The next unpaired surrogate of a string, or its end.
     fn in_string(&mut self) -> Option<Unheld> {
         while let Some(byte) = self.text.get(self.at) {
             match byte {
@@ -102,7 +103,7 @@ impl<'t> Scanner<'t> {
         None
     }
 
-    /// The unit of UTF-16 that an escape stands for.
+    /// The UTF-16 code unit of an escape.
     fn unit(&self, at: usize) -> Option<u16> {
         let digits = self.text.get(at..at + 6)?.strip_prefix(b"\\u")?;
         let digits = std::str::from_utf8(digits).ok()?;

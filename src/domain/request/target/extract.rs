@@ -1,27 +1,31 @@
-//! The targets that the arguments of a call name.
+//! Extracts the targets of a call from its arguments.
 //!
-//! Start at [`targets`].
+//! Start at [`extract_targets`].
 
 use serde_json::{Map, Value as Json};
 
 use crate::domain::request::target::argument::{ArgumentPath, PathBase, PathStep, TargetArgument};
 use crate::domain::request::target::{Target, TargetError, TargetKind, id, read};
 
-/// Why the targets of a call cannot be told.
+/// Why the targets of a call cannot be determined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallTargetError {
-    /// Not there, e.g. `arguments.files[1].path`.
+    /// A missing argument, e.g. `arguments.files[1].path`.
     Missing(String),
-    /// There, and of no use.
+    /// An invalid value.
     Invalid(String),
-    /// More than may be.
+    /// More targets than allowed.
     TooMany,
 }
 
-/// Something in the arguments, and where.
+/// A value in the arguments and its path.
 type Found<'a> = (String, &'a Json);
 
-/// What the arguments of a call name on a server, each thing once in each role.
+/// The targets that the arguments of a call name on a server, each once in each role.
+///
+/// # Errors
+///
+/// The first argument that is missing or invalid, or too many targets.
 pub fn targets(
     server: &str,
     wanted: &[TargetArgument],
@@ -79,7 +83,7 @@ fn read_value(
     }
 }
 
-/// The text that a path is relative to.
+/// The base of a relative path.
 fn base_of<'a>(
     place: &ArgumentPath,
     arguments: &'a Map<String, Json>,
@@ -162,7 +166,7 @@ impl Walk {
     ) -> Result<(), CallTargetError> {
         match (value, rest.split_first()) {
             (Json::Null, _) => self.absent(at),
-            // A list of targets needs no `[]` at its end.
+            // A list of targets needs no final `[]`.
             (Json::Array(items), None) => self.items(items, &at, &[], found),
             (Json::Array(items), Some((PathStep::Items, rest))) => {
                 self.items(items, &at, rest, found)
@@ -200,7 +204,7 @@ impl Walk {
         }
         for (index, item) in items.iter().enumerate() {
             let at = format!("{at}[{index}]");
-            // A list within a list that nobody has spoken of.
+            // A nested list that the path does not mention.
             if rest.is_empty() && item.is_array() {
                 return Err(CallTargetError::Invalid(format!(
                     "{} is a list in a list",
@@ -213,7 +217,7 @@ impl Walk {
     }
 }
 
-/// How a message names a place in the arguments.
+/// The path of an argument in messages.
 fn argument_at(at: &str) -> String {
     let within = at.strip_prefix("arguments.").unwrap_or(at);
     format!("argument `{within}`")
