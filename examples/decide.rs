@@ -5,7 +5,8 @@ use std::time::SystemTime;
 
 use callgate::authn::caller::Caller;
 use callgate::config::claims::ClaimMapping;
-use callgate::domain::decide::call::{Requester, decide};
+use callgate::domain::decide::call::decide;
+use callgate::domain::decide::inputs::Requester;
 use callgate::domain::request::call_context::{ActorChain, Operation, Subject};
 use callgate::domain::schema::{TYPES, entity};
 use callgate::{CallContext, Verdict, bundle};

@@ -17,5 +17,6 @@ pub mod request;
 pub mod authority;
 #[cfg(test)]
 pub(crate) mod fixtures;
+pub mod reason;
 pub mod registration;
 pub mod schema;

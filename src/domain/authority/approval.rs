@@ -10,6 +10,7 @@ use smol_str::SmolStr;
 
 use crate::domain::authority::form;
 use crate::domain::request::call_context::Initiator;
+use crate::domain::request::canonical;
 use crate::domain::schema::AccessLevel;
 
 /// A call that awaits a decision, or has one.
@@ -17,7 +18,7 @@ use crate::domain::schema::AccessLevel;
 pub struct Approval {
     /// The approval's id.
     pub id: SmolStr,
-    /// `sha256:<hex>` over the call and its expiry; see [`digest`].
+    /// `sha256:<hex>` over the call and its expiry; see [`ApprovedCall::digest`].
     pub digest: SmolStr,
     /// The call, for display to the approver.
     pub call: ApprovedCall,
@@ -156,6 +157,26 @@ fn is_client(initiator: &Initiator) -> bool {
     *initiator == Initiator::Client
 }
 
+/// What the digest of an approval covers.
+#[derive(Serialize)]
+struct DigestedCall<'a> {
+    call: &'a ApprovedCall,
+    /// Seconds since the Unix epoch.
+    expires_at: u64,
+}
+
+impl ApprovedCall {
+    /// The digest of the call and its expiry: `sha256:<hex>` over [canonical](canonical) JSON.
+    pub fn digest(&self, expires_at: SystemTime) -> SmolStr {
+        let digested = DigestedCall {
+            call: self,
+            expires_at: form::millis(expires_at) / 1000,
+        };
+        // Strings, lists and one integer always serialize.
+        canonical::digest(&digested).unwrap_or_default().into()
+    }
+}
+
 impl ApprovalContext {
     fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -163,6 +184,11 @@ impl ApprovalContext {
 }
 
 impl Approval {
+    /// Whether the approval is for exactly this call.
+    pub fn is_for(&self, call: &ApprovedCall) -> bool {
+        !self.digest.is_empty() && self.digest == call.digest(self.expires_at)
+    }
+
     /// The status after `uses` calls, regardless of the task.
     pub fn status(&self, uses: u32, now: SystemTime) -> ApprovalStatus {
         match &self.word {

@@ -10,7 +10,6 @@ use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 use smol_str::SmolStr;
 
 use crate::domain::authority::approval::{Approval, ApprovedCall};
-use crate::domain::decide::challenge;
 
 #[cfg(test)]
 #[path = "approval_index_tests.rs"]
@@ -156,5 +155,5 @@ impl ApprovalIndex {
 
 /// The key of a call, independent of expiry.
 fn key(call: &ApprovedCall) -> SmolStr {
-    challenge::digest(call, SystemTime::UNIX_EPOCH)
+    call.digest(SystemTime::UNIX_EPOCH)
 }

@@ -7,7 +7,6 @@ use crate::domain::authority::approval::{
     Approval, ApprovalContext, ApprovalDecision, ApprovedCall,
 };
 use crate::domain::authority::approval_index::ApprovalIndex;
-use crate::domain::decide::challenge;
 use crate::domain::request::call_context::Initiator;
 use crate::domain::schema::{self, TYPES};
 
@@ -35,7 +34,7 @@ fn call(agent: &str, arguments: &str) -> ApprovedCall {
 fn approval(id: &str, call: ApprovedCall, from: u64, until: u64) -> Arc<Approval> {
     Arc::new(Approval {
         id: id.into(),
-        digest: challenge::digest(&call, at(until)),
+        digest: call.digest(at(until)),
         call,
         circumstances: ApprovalContext::default(),
         requested_at: at(from),

@@ -14,7 +14,7 @@ use smol_str::SmolStr;
 use crate::domain::authority::delegation::{Delegation, DelegationStatus};
 use crate::domain::authority::scope::RequestedAccess;
 use crate::domain::authority::state::Authority;
-use crate::domain::decide::verdict::{Reason, ReasonCode};
+use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::request::call_context::{ActorChain, CallContext};
 use crate::domain::schema::{AccessLevel, TYPES};
 

@@ -13,7 +13,7 @@ use crate::domain::authority::approval_index::ApprovalIndex;
 use crate::domain::authority::delegation::{Delegation, DelegationStatus};
 use crate::domain::authority::stop::Stop;
 use crate::domain::authority::task::{Task, TaskStatus};
-use crate::domain::decide::verdict::Reason;
+use crate::domain::reason::Reason;
 
 /// Delegations, tasks, approvals and stops at one revision. A clone is cheap: changed copies share what did
 /// not change. Ids sort by creation time.

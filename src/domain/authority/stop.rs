@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::domain::authority::form;
-use crate::domain::decide::verdict::{Reason, ReasonCode};
+use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::schema::TYPES;
 
 /// A stop.

@@ -3,29 +3,19 @@
 
 use std::time::SystemTime;
 
-use crate::authn::caller::Caller;
-use crate::config::claims::ClaimMapping;
 use crate::domain::decide::cedar_request;
 use crate::domain::decide::challenge;
 use crate::domain::decide::combine;
 use crate::domain::decide::evaluate::{
     ClaimedParties, RequestEntities, RequestEvaluator, check_scopes,
 };
-use crate::domain::decide::facts::live::ApprovalFacts;
-use crate::domain::decide::inputs::DecisionInputs;
-use crate::domain::decide::verdict::{Reason, ReasonCode, SideEffects, Verdict};
+use crate::domain::decide::facts::approval::ApprovalFacts;
+use crate::domain::decide::inputs::{DecisionInputs, Requester};
+use crate::domain::decide::verdict::{SideEffects, Verdict};
 use crate::domain::decide::verify;
+use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::request::call_context::{CallContext, OperationKind};
 use crate::domain::schema::{self, AccessLevel};
-
-/// The caller that requests a decision, and how its claims are mapped.
-#[derive(Debug, Clone, Copy)]
-pub struct Requester<'a> {
-    /// The authenticated policy enforcement point.
-    pub caller: &'a Caller,
-    /// Which claims become facts.
-    pub claims: &'a ClaimMapping,
-}
 
 /// Decides one call. The side effects of an allow are returned in [`Verdict::side_effects`] and not applied.
 pub fn decide<'w>(

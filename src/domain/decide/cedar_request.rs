@@ -12,11 +12,11 @@ use serde_json::Value as Json;
 
 use crate::authn::caller::Caller;
 use crate::domain::authority::scope::RequestedAccess;
-use crate::domain::decide::facts::OperationContext;
+use crate::domain::decide::facts::inputs::OperationContext;
 use crate::domain::decide::inputs::DecisionInputs;
 use crate::domain::decide::tool_input;
-use crate::domain::decide::verdict::{Reason, ReasonCode};
 use crate::domain::decide::verify;
+use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::registration::RegisteredTool;
 use crate::domain::request::arguments::{ArgumentReport, ArgumentSchema};
 use crate::domain::request::call_context::{Initiator, Operation, OperationKind, ToolCall};

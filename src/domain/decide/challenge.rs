@@ -8,55 +8,28 @@ use std::time::{Duration, SystemTime};
 
 use callgate_engine::cedar::{EntityUID, Literal, Value, ValueKind};
 use callgate_engine::{Overlay, PolicyInfo, Snapshot};
-use serde::Serialize;
 use smol_str::SmolStr;
 
 use crate::domain::authority::approval::{Approval, ApprovalContext, ApprovalPolicy, ApprovedCall};
 use crate::domain::authority::chain::DelegationChain;
-use crate::domain::authority::form;
-use crate::domain::decide::call::Requester;
 use crate::domain::decide::cedar_request::CedarRequest;
 use crate::domain::decide::evaluate::{
     PrincipalEvaluations, RequestEntities, RequestEvaluator, check_scopes,
 };
-use crate::domain::decide::facts::live::ApprovalFacts;
+use crate::domain::decide::facts::approval::ApprovalFacts;
 use crate::domain::decide::inputs::DecisionInputs;
-use crate::domain::decide::verdict::{Challenge, Reason};
+use crate::domain::decide::inputs::Requester;
+use crate::domain::decide::verdict::Challenge;
+use crate::domain::reason::Reason;
 use crate::domain::request::call_context::{CallContext, OperationKind};
 use crate::domain::request::canonical;
 use crate::domain::request::target::Target;
 use crate::domain::schema::{self, TYPES};
 
-/// The default validity period of a challenge.
-pub const DEFAULT_VALIDITY: Duration = Duration::from_secs(900);
-
 /// The context attribute of an approval.
 const APPROVAL: [&str; 1] = ["approval"];
 /// Unknown before the approver has authenticated.
 const UNKNOWN_OF_APPROVER: [&str; 1] = ["identity"];
-
-/// The input of the digest.
-#[derive(Serialize)]
-struct Digested<'a> {
-    call: &'a ApprovedCall,
-    /// Seconds since the Unix epoch.
-    expires_at: u64,
-}
-
-/// The digest of a call and its expiry: `sha256:<hex>` over [`canonical`] JSON.
-pub fn digest(call: &ApprovedCall, expires_at: SystemTime) -> SmolStr {
-    let digested = Digested {
-        call,
-        expires_at: form::millis(expires_at) / 1000,
-    };
-    // Strings, lists and one integer always serialize.
-    canonical::digest(&digested).unwrap_or_default().into()
-}
-
-/// Whether an approval is for exactly this call.
-pub fn fits(approval: &Approval, call: &ApprovedCall) -> bool {
-    !approval.digest.is_empty() && approval.digest == digest(call, approval.expires_at)
-}
 
 /// The part of a call that an approval is bound to; `None` unless it is a tool call.
 pub fn describe(
@@ -119,7 +92,7 @@ pub fn find(asking: &RequestEvaluator<'_>, principals: &[&EntityUID]) -> Option<
     let without = asking.ask(principals, None, &[]).ok()?;
     let expires_at = whole_seconds(asking.now + world.valid_for);
     Some(Challenge {
-        digest: digest(&call, expires_at),
+        digest: call.digest(expires_at),
         expires_at,
         valid_for: expires_at.duration_since(asking.now).unwrap_or_default(),
         call,

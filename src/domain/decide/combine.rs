@@ -7,8 +7,9 @@ use callgate_engine::{PolicyEvaluation, PolicyInfo};
 
 use crate::domain::decide::cedar_request::CedarRequest;
 use crate::domain::decide::verdict::{
-    Decision, PrincipalVerdict, Reason, ReasonCode, SideEffects, TargetSummary, Verdict,
+    Decision, PrincipalVerdict, SideEffects, TargetSummary, Verdict,
 };
+use crate::domain::reason::{Reason, ReasonCode};
 
 /// Combines evaluations. Those of the subject come first, then those of its delegators.
 pub fn combine(

@@ -10,13 +10,14 @@ use smol_str::SmolStr;
 
 use crate::domain::authority::labels::Labels;
 use crate::domain::authority::task::Task;
-use crate::domain::decide::call::Requester;
 use crate::domain::decide::cedar_request::CedarRequest;
-use crate::domain::decide::facts::live::ApprovalFacts;
-use crate::domain::decide::facts::{ContextInputs, Facts};
+use crate::domain::decide::facts::Facts;
+use crate::domain::decide::facts::approval::ApprovalFacts;
+use crate::domain::decide::facts::inputs::ContextInputs;
 use crate::domain::decide::inputs::DecisionInputs;
-use crate::domain::decide::verdict::{Reason, ReasonCode};
+use crate::domain::decide::inputs::Requester;
 use crate::domain::decide::verify::VerifiedEvidence;
+use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::request::call_context::{CallContext, Subject};
 use crate::domain::request::claims::{self, AssertedClaims};
 use crate::domain::schema::{self, TYPES};

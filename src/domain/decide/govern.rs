@@ -10,7 +10,6 @@ use smol_str::SmolStr;
 use crate::domain::authority::approval::ApprovedCall;
 use crate::domain::authority::chain::DelegationChain;
 use crate::domain::authority::task::Task;
-use crate::domain::decide::call::Requester;
 use crate::domain::decide::cedar_request::{self, CedarRequest};
 use crate::domain::decide::challenge;
 use crate::domain::decide::combine;
@@ -18,8 +17,10 @@ use crate::domain::decide::evaluate::{
     ClaimedParties, RequestEntities, RequestEvaluator, check_scopes,
 };
 use crate::domain::decide::inputs::DecisionInputs;
-use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
+use crate::domain::decide::inputs::Requester;
+use crate::domain::decide::verdict::Verdict;
 use crate::domain::decide::verify::{self, VerifiedEvidence};
+use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::request::call_context::{
     ActorChain, CallContext, Operation, Subject, ToolCall, Workflow,
 };

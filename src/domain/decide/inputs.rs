@@ -7,12 +7,13 @@ use callgate_engine::Snapshot;
 use callgate_engine::cedar::EntityUID;
 use smol_str::SmolStr;
 
+use crate::authn::caller::Caller;
+use crate::config::claims::ClaimMapping;
 use crate::domain::authority::labels::{self, CarriedLabels, Labels};
 use crate::domain::authority::session::Session;
 use crate::domain::authority::state::Authority;
 use crate::domain::authority::usage::Usage;
-use crate::domain::decide::challenge;
-use crate::domain::decide::verdict::{Reason, ReasonCode};
+use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::registration::{RegisteredTool, RegisteredTools};
 use crate::domain::request::definition::DefinitionDigests;
 
@@ -63,7 +64,7 @@ impl<'w> From<&'w Snapshot> for DecisionInputs<'w> {
             authority: &NOTHING,
             past: History::default(),
             named_approvers: &[],
-            valid_for: challenge::DEFAULT_VALIDITY,
+            valid_for: DEFAULT_VALIDITY,
         }
     }
 }
@@ -105,3 +106,15 @@ pub fn budget_spent(task: &SmolStr) -> Reason {
     let message = format!("task `{task}` has made all the calls it may");
     Reason::new(ReasonCode::TaskBudgetSpent, message)
 }
+
+/// The caller that requests a decision, and how its claims are mapped.
+#[derive(Debug, Clone, Copy)]
+pub struct Requester<'a> {
+    /// The authenticated policy enforcement point.
+    pub caller: &'a Caller,
+    /// Which claims become facts.
+    pub claims: &'a ClaimMapping,
+}
+
+/// The default validity period of a challenge.
+pub const DEFAULT_VALIDITY: Duration = Duration::from_secs(900);

@@ -8,7 +8,6 @@ use std::time::SystemTime;
 
 use smol_str::SmolStr;
 
-use crate::domain::decide::call::Requester;
 use crate::domain::decide::cedar_request::{self, CedarRequest};
 use crate::domain::decide::combine;
 use crate::domain::decide::evaluate::{
@@ -16,8 +15,9 @@ use crate::domain::decide::evaluate::{
 };
 use crate::domain::decide::facts::Facts;
 use crate::domain::decide::inputs::DecisionInputs;
-use crate::domain::decide::verdict::{Reason, ReasonCode};
+use crate::domain::decide::inputs::Requester;
 use crate::domain::decide::verify;
+use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::request::call_context::{CallContext, Initiator, Operation, OperationKind};
 use crate::domain::request::definition::ToolDefinition;
 use crate::domain::schema;

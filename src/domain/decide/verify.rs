@@ -14,9 +14,9 @@ use crate::domain::authority::approval::{Approval, ApprovalStatus, ApprovedCall}
 use crate::domain::authority::chain::DelegationChain;
 use crate::domain::authority::scope::RequestedAccess;
 use crate::domain::authority::task::{Task, TaskStatus};
+use crate::domain::decide::inputs;
 use crate::domain::decide::inputs::DecisionInputs;
-use crate::domain::decide::verdict::{Reason, ReasonCode};
-use crate::domain::decide::{challenge, inputs};
+use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::registration::{RegisteredTool, flag, texts};
 use crate::domain::request::call_context::{ActorChain, CallContext, Identity};
 use crate::domain::request::definition::DefinitionDigests;
@@ -179,7 +179,7 @@ impl<'c> VerifiedEvidence<'c> {
                 (_, None) => "is not for this kind of call",
                 (Some(approval), Some(described)) => {
                     match world.authority.approval_status(approval, uses, now) {
-                        ApprovalStatus::Approved if challenge::fits(approval, described) => {
+                        ApprovalStatus::Approved if approval.is_for(described) => {
                             return verify_approver(world, approval).map(|()| approval);
                         }
                         ApprovalStatus::Approved => "is for another call",

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use callgate::domain::authority::approval::{Approval, ApprovalContext, ApprovedCall};
 use callgate::domain::authority::change::{Change, ChangeOrigin};
-use callgate::domain::decide::challenge;
 use callgate::domain::request::call_context::Initiator;
 use callgate::domain::schema::{self, TYPES};
 use callgate::proto::v1;
@@ -65,7 +64,7 @@ fn waiting(world: &World, number: u32) -> Approval {
     let expires_at = now + Duration::from_secs(600);
     Approval {
         id: format_smolstr!("appr-{number:0>9}"),
-        digest: challenge::digest(&call, expires_at),
+        digest: call.digest(expires_at),
         call,
         circumstances: ApprovalContext::default(),
         requested_at: now,

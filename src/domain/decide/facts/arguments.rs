@@ -6,7 +6,8 @@ use callgate_engine::cedar::{Context, Value};
 use callgate_engine::{AttributeRef, ContextSource, collect_context};
 
 use crate::domain::authority::terms::FlowDirection;
-use crate::domain::decide::facts::{ContextInputs, strings};
+use crate::domain::decide::facts::inputs::ContextInputs;
+use crate::domain::decide::facts::values::strings;
 use crate::domain::decide::tool_input::ToolInput;
 use crate::domain::request::links::{self, Links};
 use crate::domain::schema;

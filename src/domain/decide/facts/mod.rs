@@ -1,31 +1,31 @@
 //! Facts: the `context` of the Cedar requests of a call.
 //!
 //! Start at [`Facts`]. Each attribute is computed when a policy first reads it; most policies read few. There
-//! is one type for each record of the schema (`mcp.cedarschema`); [`live`] has those of the authority.
+//! is one type for each record of the schema (`mcp.cedarschema`); `authority.rs` has those of the authority.
 
+pub mod approval;
 mod arguments;
-pub mod live;
+mod authority;
+pub mod inputs;
+mod values;
 
 use std::cell::{OnceCell, RefCell};
-use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
 use callgate_engine::cedar::{Context, EntityUID, Name, Value};
-use callgate_engine::{AttributeRef, ContextSource, Snapshot, collect_context};
-use serde_json::{Map, Value as Json};
+use callgate_engine::{AttributeRef, ContextSource, collect_context};
 use smol_str::{SmolStr, format_smolstr};
 
 use crate::domain::authority::chain::DelegationChain;
 use crate::domain::authority::labels::Labels;
-use crate::domain::authority::task::Task;
 use crate::domain::decide::facts::arguments::ArgumentFacts;
-use crate::domain::decide::facts::live::{
-    ApprovalFacts, RecentFacts, SessionFacts, TaskFacts, UsageFacts, value_of,
+use crate::domain::decide::facts::authority::{
+    RecentFacts, SessionFacts, TaskFacts, UsageFacts, value_of,
 };
-use crate::domain::decide::inputs::History;
-use crate::domain::decide::tool_input::ToolInput;
-use crate::domain::request::call_context::{Identity, Initiator, Sampling};
+use crate::domain::decide::facts::inputs::{ContextInputs, OperationContext};
+use crate::domain::decide::facts::values::{entities, record, strings};
+use crate::domain::request::call_context::{Identity, Sampling};
 use crate::domain::request::claims::AssertedClaims;
 use crate::domain::request::client_responses::ClientResponses;
 use crate::domain::request::elicitation::ElicitationForm;
@@ -74,75 +74,6 @@ struct DelegationFacts<'c> {
 struct ClientResponseFacts<'c> {
     answers: &'c ClientResponses,
     cells: [OnceCell<Value>; 3],
-}
-
-/// The inputs of the context that do not depend on the target.
-#[derive(Clone, Copy)]
-pub struct ContextInputs<'c> {
-    /// How the identity of the principal was established.
-    pub identity: &'c Identity,
-    /// The groups and tags that claims about the principal map to.
-    pub asserted: &'c AssertedClaims,
-    /// Whether the principal is a user and an agent may be acting with the user's credential.
-    pub through_agent: bool,
-    /// The side that initiated the call.
-    pub initiator: Initiator,
-    /// The server, if the action's context has one.
-    pub server: Option<&'c SmolStr>,
-    /// Whether the action's context has labels besides those of the session.
-    pub has_labels: bool,
-    /// The purpose, as the caller states it.
-    pub purpose: Option<&'c str>,
-    /// The address of the client, as the gateway saw it.
-    pub source_address: Option<IpAddr>,
-    /// The `Mcp::Gateway` entity of the caller.
-    pub gateway: &'c EntityUID,
-    /// The delegation chain of the call, or the one a change concerns.
-    pub chain: Option<&'c DelegationChain<'c>>,
-    /// The task of the call, or the one a change concerns.
-    pub task: Option<&'c Task>,
-    /// The history of the workflow.
-    pub past: History<'c>,
-    /// The approval of the call.
-    pub approval: Option<ApprovalFacts<'c>>,
-    /// The client responses sent with the call.
-    pub answers: Option<&'c ClientResponses>,
-    /// The tool called.
-    pub tool: Option<&'c EntityUID>,
-    /// The arguments of a tool call.
-    pub said: Option<&'c Map<String, Json>>,
-    /// The entities, for resource containment.
-    pub snapshot: &'c Snapshot,
-    /// The time of the decision.
-    pub now: SystemTime,
-}
-
-/// Facts specific to an operation.
-#[derive(Debug)]
-pub enum OperationContext {
-    /// No specific facts.
-    Nothing,
-    /// The arguments of a tool call or prompt.
-    Arguments(ToolInput),
-    /// The form of an elicitation.
-    Form(ElicitationForm),
-    /// The URL of an elicitation.
-    Url {
-        /// The scheme of the URL.
-        scheme: SmolStr,
-        /// The host of the URL.
-        host: Host,
-    },
-    /// The parameters of a sampling request.
-    Sampling(Sampling),
-}
-
-impl ContextInputs<'_> {
-    /// The labels of everything the call carries.
-    pub fn labels(&self) -> Arc<Labels> {
-        let carries = self.past.session.is_some() || self.task.is_some() || self.chain.is_some();
-        self.past.labels(carries)
-    }
 }
 
 impl<'c> Facts<'c> {
@@ -464,29 +395,4 @@ fn time(now: SystemTime) -> Option<Value> {
         *last = Some((seconds, value.clone()));
         Some(value)
     })
-}
-
-fn record(fields: impl IntoIterator<Item = (&'static str, Value)>) -> Value {
-    let fields = fields
-        .into_iter()
-        .map(|(name, value)| (SmolStr::new_static(name), value));
-    Value::record_arc(Arc::new(fields.collect()), None)
-}
-
-fn strings(items: impl IntoIterator<Item = SmolStr>) -> Value {
-    set(items.into_iter().map(|item| Value::new(item, None)))
-}
-
-fn entities(items: impl IntoIterator<Item = EntityUID>) -> Value {
-    set(items.into_iter().map(|item| Value::new(item, None)))
-}
-
-/// Most sets are empty; the empty set is shared.
-fn set(items: impl Iterator<Item = Value>) -> Value {
-    static EMPTY: LazyLock<Value> = LazyLock::new(|| Value::empty_set(None));
-    let mut items = items.peekable();
-    if items.peek().is_none() {
-        return EMPTY.clone();
-    }
-    Value::set(items, None)
 }

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value as Json, json};
 use smol_str::SmolStr;
 
-use crate::domain::request::target::{TargetKind, path, text};
+use crate::domain::request::target::kind::TargetKind;
+use crate::domain::request::target::{path, text};
 
 /// The maximum length of a path to an argument, in bytes.
 pub const MAX_ARGUMENT_BYTES: usize = 512;

@@ -4,11 +4,11 @@
 
 use serde_json::Value as Json;
 
-use crate::domain::request::target::TargetKind;
 use crate::domain::request::target::argument::{
     ArgumentPath, PathBase, PathStep, TargetArgument, TargetArgumentForm, TargetFieldError,
 };
 use crate::domain::request::target::json_schema::{JsonTypes, SchemaLocation};
+use crate::domain::request::target::kind::TargetKind;
 
 /// An error in a list of target arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]

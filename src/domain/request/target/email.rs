@@ -6,9 +6,10 @@
 
 use ::url::Host as Parsed;
 
+use crate::domain::request::target::canonical::CanonicalTarget;
 use crate::domain::request::target::host::Host;
+use crate::domain::request::target::kind::{TargetError, TargetKind};
 use crate::domain::request::target::url::split_scheme;
-use crate::domain::request::target::{CanonicalTarget, TargetError, TargetKind};
 
 /// The maximum lengths of an address and of its local part, in bytes (RFC 5321).
 const MAX_ADDRESS: usize = 254;

@@ -5,7 +5,9 @@
 use serde_json::{Map, Value as Json};
 
 use crate::domain::request::target::argument::{ArgumentPath, PathBase, PathStep, TargetArgument};
-use crate::domain::request::target::{Target, TargetError, TargetKind, id, read};
+use crate::domain::request::target::canonical::Target;
+use crate::domain::request::target::kind::{TargetError, TargetKind};
+use crate::domain::request::target::{id, read};
 
 /// Why the targets of a call cannot be determined.
 #[derive(Debug, Clone, PartialEq, Eq)]

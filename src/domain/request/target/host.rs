@@ -9,7 +9,7 @@ use ::url::{Host as Parsed, Url};
 use callgate_engine::cedar::{Extensions, Name, PartialValue, Value};
 use smol_str::{SmolStr, format_smolstr};
 
-use crate::domain::request::target::TargetError;
+use crate::domain::request::target::kind::TargetError;
 use crate::domain::request::target::special_purpose;
 
 /// Domain suffixes that never lead to the public internet: IANA's Special-Use Domain Names, and `internal`,

@@ -3,8 +3,9 @@
 use serde_json::Number;
 use uuid::Uuid;
 
+use crate::domain::request::target::canonical::CanonicalTarget;
+use crate::domain::request::target::kind::{TargetError, TargetKind};
 use crate::domain::request::target::text::{check_segment, has_escape};
-use crate::domain::request::target::{CanonicalTarget, TargetError, TargetKind};
 
 /// The largest integer that every JSON parser keeps exact.
 const MAX_NUMBER: u64 = (1 << 53) - 1;

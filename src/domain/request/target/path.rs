@@ -1,9 +1,8 @@
 //! Files and folders, as POSIX paths: `/srv/a b` is `file:///srv/a b`.
 
+use crate::domain::request::target::canonical::{CanonicalTarget, below};
+use crate::domain::request::target::kind::{MAX_TARGET_BYTES, TargetError, TargetKind};
 use crate::domain::request::target::text::{self, has_escape, segments};
-use crate::domain::request::target::{
-    CanonicalTarget, MAX_TARGET_BYTES, TargetError, TargetKind, below,
-};
 
 /// The resource that contains all paths.
 const ROOT: &str = "file:///";

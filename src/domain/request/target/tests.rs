@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::request::target::canonical::place;
 
 /// The names of what a text is, on the server `files`.
 fn names(kind: Option<TargetKind>, text: &str) -> Vec<String> {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use unicode_normalization::UnicodeNormalization as _;
 
-use crate::domain::request::target::{MAX_TARGET_BYTES, MAX_TARGET_SEGMENTS, TargetError};
+use crate::domain::request::target::kind::{MAX_TARGET_BYTES, MAX_TARGET_SEGMENTS, TargetError};
 use crate::domain::request::visible;
 
 /// Characters that structure a path, URL or address.

@@ -6,10 +6,10 @@
 
 use ::url::Url;
 
+use crate::domain::request::target::canonical::{CanonicalTarget, below};
 use crate::domain::request::target::host::Host;
-use crate::domain::request::target::{
-    CanonicalTarget, TargetError, TargetKind, below, id, path, text,
-};
+use crate::domain::request::target::kind::{TargetError, TargetKind};
+use crate::domain::request::target::{id, path, text};
 
 /// The kind of target that a text looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

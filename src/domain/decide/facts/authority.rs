@@ -1,19 +1,18 @@
-//! The context of the authority: task, session, usage and approval.
+//! The context of the authority: task, recent labels, session and usage.
 
 use std::cell::OnceCell;
 use std::sync::{Arc, LazyLock};
-use std::time::SystemTime;
 
 use callgate_engine::cedar::{Context, EntityUID, Value};
 use callgate_engine::{AttributeRef, ContextSource, collect_context};
 
-use crate::domain::authority::approval::Approval;
 use crate::domain::authority::labels::{CarriedLabels, Labels};
 use crate::domain::authority::session::Session;
 use crate::domain::authority::task::Task;
 use crate::domain::authority::terms::{FlowDirection, ToolUse};
 use crate::domain::authority::usage::Usage;
-use crate::domain::decide::facts::{ContextInputs, entities};
+use crate::domain::decide::facts::inputs::ContextInputs;
+use crate::domain::decide::facts::values::{entities, number};
 use crate::domain::request::target::Target;
 
 /// `context.task`.
@@ -99,27 +98,6 @@ pub(super) struct SessionFacts<'c> {
 
 /// `context.usage`.
 pub(super) struct UsageFacts(pub(super) Usage);
-
-/// `context.approval`.
-#[derive(Debug, Clone, Copy)]
-pub struct ApprovalFacts<'c> {
-    /// The user who approved.
-    pub approver: &'c EntityUID,
-    /// The age of the approval in seconds.
-    pub age_seconds: i64,
-}
-
-impl<'c> ApprovalFacts<'c> {
-    /// The facts of an approval; `None` if it is not decided.
-    pub fn of(approval: &'c Approval, now: SystemTime) -> Option<Self> {
-        let word = approval.word.as_ref()?;
-        let age = now.duration_since(word.at).unwrap_or_default();
-        Some(Self {
-            approver: &word.by,
-            age_seconds: number(age.as_secs()),
-        })
-    }
-}
 
 impl ContextSource for TaskFacts<'_> {
     fn attribute(&self, name: &str) -> Option<AttributeRef<'_>> {
@@ -224,27 +202,8 @@ impl ContextSource for UsageFacts {
     }
 }
 
-impl ContextSource for ApprovalFacts<'_> {
-    fn attribute(&self, name: &str) -> Option<AttributeRef<'_>> {
-        Some(match name {
-            "approver" => AttributeRef::Entity(self.approver),
-            "age_seconds" => AttributeRef::Long(self.age_seconds),
-            _ => return None,
-        })
-    }
-
-    fn to_context(&self) -> Context {
-        collect_context(self, &["approver", "age_seconds"])
-    }
-}
-
 /// The labels as a Cedar set; empty for `None`.
 pub(super) fn value_of(labels: Option<&Arc<Labels>>) -> &Value {
     static EMPTY: LazyLock<Value> = LazyLock::new(|| Value::empty_set(None));
     labels.map_or(&EMPTY, |labels| labels.value())
-}
-
-/// A count as a Cedar `Long`, saturating.
-fn number(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }
