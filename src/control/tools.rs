@@ -89,7 +89,7 @@ impl Control {
                 .and_then(|it| it.json.get("inputSchema"));
             check_targets(&new.target_arguments, schema)?;
             check_server(scene, &new.server)?;
-            let uid = schema::tool(&new.server, &new.tool);
+            let uid = schema::tool_uid(&new.server, &new.tool);
             let json = entity_of(&uid, &new, pin.as_ref());
             let change = plan_entity(scene, &uid, &json, "tool")?;
             scene.govern("edit_entities", &scene.gateway(), GovernContext::default())?;
@@ -113,7 +113,7 @@ impl Control {
         let pinned = pin.clone();
         let plan = move |scene: &WriteContext<'_>| {
             let pin = pin?;
-            let uid = schema::tool(&new.server, &new.tool);
+            let uid = schema::tool_uid(&new.server, &new.tool);
             refuse_of_bundle(scene, &uid)?;
             let known = scene.generation.stored.get(&uid);
             let known = known.ok_or_else(|| ControlError::not_found("tool", uid.eid().as_ref()))?;
@@ -155,7 +155,7 @@ fn pin_of(
         );
         return Err(invalid(message));
     };
-    Pin::of(definition, tool).map_err(|said| invalid(format!("cannot be pinned: {said}")))
+    Pin::from_json(definition, tool).map_err(|said| invalid(format!("cannot be pinned: {said}")))
 }
 
 fn check_tool(new: &NewTool) -> Result<(), ControlError> {
@@ -201,7 +201,11 @@ fn pinned_targets(json: &Json) -> Vec<TargetArgumentForm> {
 }
 
 fn check_server(scene: &WriteContext<'_>, server: &SmolStr) -> Result<(), ControlError> {
-    if !scene.generation.snapshot.contains(&schema::server(server)) {
+    if !scene
+        .generation
+        .snapshot
+        .contains(&schema::server_uid(server))
+    {
         let message = format!("`{}` is not a registered server", shown(server));
         return Err(ControlError::invalid("server", message));
     }

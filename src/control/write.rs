@@ -305,7 +305,7 @@ impl<'s> WriteContext<'s> {
 
     /// What stands for this installation as a whole: the caller's own gateway.
     pub(super) fn gateway(&self) -> EntityUID {
-        schema::entity(&TYPES.gateway, SmolStr::new(&self.author.caller.id))
+        schema::entity_uid(&TYPES.gateway, SmolStr::new(&self.author.caller.id))
     }
 
     fn asker(&self) -> Requester<'s> {

@@ -117,7 +117,7 @@ impl ReasonCode {
 
 impl Reason {
     /// A deny because facts are missing.
-    pub fn lacking(missing: Vec<String>) -> Self {
+    pub fn context_missing(missing: Vec<String>) -> Self {
         let message = format!("the call lacks {}", missing.join(", "));
         Self {
             missing,

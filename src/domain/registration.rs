@@ -47,9 +47,9 @@ pub struct RegisteredTools(HashTrieMapSync<EntityUID, Arc<RegisteredTool>>);
 impl RegisteredTool {
     /// Parses the entity of a tool.
     pub fn read(uid: &EntityUID, stored: StoredEntity<'_>) -> Self {
-        let is_confirmed = flag(stored, "confirmed") == Some(true);
-        let access = text(stored, "access").filter(|_| is_confirmed);
-        let schema = text(stored, "input_schema");
+        let is_confirmed = bool_attribute(stored, "confirmed") == Some(true);
+        let access = string_attribute(stored, "access").filter(|_| is_confirmed);
+        let schema = string_attribute(stored, "input_schema");
         let argument_order = schema
             .as_deref()
             .map(argument_order::schema_order)
@@ -61,10 +61,10 @@ impl RegisteredTool {
                 .and_then(|name| AccessLevel::from_name(&name))
                 .unwrap_or(AccessLevel::Admin),
             target_arguments: target_arguments(stored),
-            yields: texts(stored, "yields"),
-            digest: text(stored, "digest"),
-            digest_parts: text(stored, "digest_parts"),
-            arguments: schema.as_ref().map(ArgumentSchema::of),
+            yields: string_set_attribute(stored, "yields"),
+            digest: string_attribute(stored, "digest"),
+            digest_parts: string_attribute(stored, "digest_parts"),
+            arguments: schema.as_ref().map(ArgumentSchema::from_schema),
             argument_order,
         }
     }
@@ -93,7 +93,7 @@ impl RegisteredTool {
 
 impl RegisteredTools {
     /// The tools among the entities of a snapshot.
-    pub fn of(snapshot: &Snapshot) -> Self {
+    pub fn from_snapshot(snapshot: &Snapshot) -> Self {
         let mut tools = Self::default();
         let mut after = None;
         // A position in a snapshot stays valid for that snapshot.
@@ -152,7 +152,7 @@ fn target_arguments(stored: StoredEntity<'_>) -> Result<Vec<TargetArgument>, Smo
 }
 
 /// An attribute that is a set of strings; empty if it is absent or has another type.
-pub fn texts(entity: StoredEntity<'_>, name: &str) -> Vec<SmolStr> {
+pub fn string_set_attribute(entity: StoredEntity<'_>, name: &str) -> Vec<SmolStr> {
     match entity.attribute(name).map(|value| value.value) {
         Some(ValueKind::Set(texts)) => texts.iter().filter_map(text_of).cloned().collect(),
         _ => Vec::new(),
@@ -160,14 +160,14 @@ pub fn texts(entity: StoredEntity<'_>, name: &str) -> Vec<SmolStr> {
 }
 
 /// A boolean attribute.
-pub fn flag(entity: StoredEntity<'_>, name: &str) -> Option<bool> {
+pub fn bool_attribute(entity: StoredEntity<'_>, name: &str) -> Option<bool> {
     match entity.attribute(name)?.value {
         ValueKind::Lit(Literal::Bool(value)) => Some(value),
         _ => None,
     }
 }
 
-fn text(entity: StoredEntity<'_>, name: &str) -> Option<SmolStr> {
+fn string_attribute(entity: StoredEntity<'_>, name: &str) -> Option<SmolStr> {
     text_of(&entity.attribute(name)?).cloned()
 }
 

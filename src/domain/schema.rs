@@ -85,7 +85,7 @@ impl AccessLevel {
 
     /// The action of a tool call at this level.
     pub fn call_action(self) -> EntityUID {
-        action(match self {
+        action_uid(match self {
             Self::Read => "call_read",
             Self::Write => "call_write",
             Self::Admin => "call_admin",
@@ -94,7 +94,7 @@ impl AccessLevel {
 
     /// The action of a reverse call at this level.
     pub fn reverse_call_action(self) -> EntityUID {
-        action(match self {
+        action_uid(match self {
             Self::Read => "reverse_call_read",
             Self::Write => "reverse_call_write",
             Self::Admin => "reverse_call_admin",
@@ -103,38 +103,38 @@ impl AccessLevel {
 }
 
 /// The uid of an entity with this type and id.
-pub fn entity(ty: &EntityType, id: impl Into<SmolStr>) -> EntityUID {
+pub fn entity_uid(ty: &EntityType, id: impl Into<SmolStr>) -> EntityUID {
     EntityUID::from_components(ty.clone(), Eid::new(id), None)
 }
 
 /// `Mcp::Resource::"known-destinations"`: the bundle adds resources to it that data may be sent to.
 pub fn known_destinations() -> &'static EntityUID {
     static KNOWN: LazyLock<EntityUID> =
-        LazyLock::new(|| entity(&TYPES.resource, SmolStr::new_static("known-destinations")));
+        LazyLock::new(|| entity_uid(&TYPES.resource, SmolStr::new_static("known-destinations")));
     &KNOWN
 }
 
 /// `Mcp::Action::"<name>"`.
-pub fn action(name: &str) -> EntityUID {
-    entity(&TYPES.action, name)
+pub fn action_uid(name: &str) -> EntityUID {
+    entity_uid(&TYPES.action, name)
 }
 
 /// `Mcp::Server::"<server>"`.
-pub fn server(server: &SmolStr) -> EntityUID {
-    entity(&TYPES.server, server.clone())
+pub fn server_uid(server: &SmolStr) -> EntityUID {
+    entity_uid(&TYPES.server, server.clone())
 }
 
 /// `Mcp::Tool::"<server>/<tool>"`.
-pub fn tool(server: &str, tool: &str) -> EntityUID {
-    entity(&TYPES.tool, format_smolstr!("{server}/{tool}"))
+pub fn tool_uid(server: &str, tool: &str) -> EntityUID {
+    entity_uid(&TYPES.tool, format_smolstr!("{server}/{tool}"))
 }
 
 /// `Mcp::Action::"<server>/<tool>"`, the tool's own action, if its input is typed.
 pub fn tool_action_uid(server: &str, tool: &str) -> EntityUID {
-    entity(&TYPES.action, format_smolstr!("{server}/{tool}"))
+    entity_uid(&TYPES.action, format_smolstr!("{server}/{tool}"))
 }
 
 /// `Mcp::Prompt::"<server>/<prompt>"`.
-pub fn prompt(server: &str, prompt: &str) -> EntityUID {
-    entity(&TYPES.prompt, format_smolstr!("{server}/{prompt}"))
+pub fn prompt_uid(server: &str, prompt: &str) -> EntityUID {
+    entity_uid(&TYPES.prompt, format_smolstr!("{server}/{prompt}"))
 }

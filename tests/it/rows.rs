@@ -340,7 +340,7 @@ impl Case {
             authority.tasks.insert_mut("t".into(), Arc::new(task));
         }
         let carried = CarriedLabels::default();
-        let past = History {
+        let history = History {
             session: session.as_ref(),
             carried: Some(&carried),
             usage: self.usage(),
@@ -349,7 +349,7 @@ impl Case {
         };
         let world = DecisionInputs {
             authority: &authority,
-            past,
+            history,
             ..DecisionInputs::from(&bundle.snapshot)
         };
         if is_governing(&self.kind) {

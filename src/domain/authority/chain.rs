@@ -11,7 +11,7 @@ use callgate_engine::Snapshot;
 use callgate_engine::cedar::EntityUID;
 use smol_str::SmolStr;
 
-use crate::domain::authority::delegation::{Delegation, DelegationStatus};
+use crate::domain::authority::delegation::Delegation;
 use crate::domain::authority::scope::RequestedAccess;
 use crate::domain::authority::state::Authority;
 use crate::domain::reason::{Reason, ReasonCode};
@@ -45,7 +45,7 @@ impl<'c> DelegationChain<'c> {
     /// [`ReasonCode::DelegationExpired`], [`ReasonCode::DelegationRevoked`],
     /// [`ReasonCode::DelegationOutOfScope`], [`ReasonCode::DelegationChainBroken`] or
     /// [`ReasonCode::TaskClosed`].
-    pub fn of_call(
+    pub fn from_call(
         authority: &'c Authority,
         call: &'c CallContext,
         now: SystemTime,
@@ -68,7 +68,7 @@ impl<'c> DelegationChain<'c> {
             Self::stored(authority, delegation, subject)?
         };
         for delegation in &chain.delegations {
-            verify_delegation(authority, delegation, call.workflow.task_id.as_ref(), now)?;
+            verify_link(authority, delegation, call.workflow.task_id.as_ref(), now)?;
         }
         chain.verify_parties(subject)?;
         chain.verify_claims(delegation)?;
@@ -141,8 +141,7 @@ impl<'c> DelegationChain<'c> {
             return Err(broken("no delegation is named"));
         };
         for pair in delegations.windows(2) {
-            if pair[0].to != pair[1].from || pair[1].max_redelegations >= pair[0].max_redelegations
-            {
+            if !pair[1].is_redelegation_of(pair[0]) {
                 let mut reason =
                     broken("a link of the delegation does not follow from the one before");
                 reason.detail = Some(format!(
@@ -174,8 +173,12 @@ impl<'c> DelegationChain<'c> {
         })
     }
 
-    /// Verifies that no party occurs twice and that all actors are agents.
-    fn verify_parties(&self, subject: &EntityUID) -> Result<(), Reason> {
+    /// Verifies that no party occurs twice, that all actors are agents, and the number of links.
+    ///
+    /// # Errors
+    ///
+    /// [`ReasonCode::DelegationChainBroken`].
+    pub fn verify_parties(&self, subject: &EntityUID) -> Result<(), Reason> {
         let at = |message: String, link: &EntityUID| {
             let mut reason = broken(message);
             reason.principal = Some(link.clone());
@@ -282,43 +285,26 @@ pub fn resolve_chain<'a>(
     Ok(delegations)
 }
 
-fn verify_delegation(
+/// Verifies that a link is valid at `now` and for calls of `task`.
+fn verify_link(
     authority: &Authority,
-    delegation: &Delegation,
+    link: &Delegation,
     task: Option<&SmolStr>,
     now: SystemTime,
 ) -> Result<(), Reason> {
-    let (code, message) = match authority.delegation_status(delegation, now) {
-        DelegationStatus::Active
-            if delegation.task.is_some() && delegation.task.as_ref() != task =>
-        {
-            (
-                ReasonCode::DelegationOutOfScope,
-                "what was lent is for another task",
-            )
+    let invalid = authority.link_status(link, now).to_reason().or_else(|| {
+        let is_for_another = link.task.is_some() && link.task.as_ref() != task;
+        let message = "what was lent is for another task";
+        is_for_another.then(|| Reason::new(ReasonCode::DelegationOutOfScope, message))
+    });
+    match invalid {
+        None => Ok(()),
+        Some(mut reason) => {
+            reason.principal = Some(link.to.clone());
+            reason.detail = Some(format!("grant `{}`", link.id));
+            Err(reason)
         }
-        DelegationStatus::Active => return Ok(()),
-        DelegationStatus::NotYetValid => (
-            ReasonCode::DelegationOutOfScope,
-            "what was lent is not in force yet",
-        ),
-        DelegationStatus::Expired => (
-            ReasonCode::DelegationExpired,
-            "the authority this call relies on has expired",
-        ),
-        DelegationStatus::Revoked => (
-            ReasonCode::DelegationRevoked,
-            "the authority this call relies on was taken back",
-        ),
-        DelegationStatus::TaskEnded => (
-            ReasonCode::TaskClosed,
-            "the task that the authority was lent for is over",
-        ),
-    };
-    let mut reason = Reason::new(code, message);
-    reason.principal = Some(delegation.to.clone());
-    reason.detail = Some(format!("grant `{}`", delegation.id));
-    Err(reason)
+    }
 }
 
 fn broken(message: impl Into<String>) -> Reason {

@@ -8,6 +8,7 @@ use smol_str::SmolStr;
 
 use crate::domain::authority::form;
 use crate::domain::authority::scope::Scope;
+use crate::domain::reason::{Reason, ReasonCode};
 
 /// Authority that one party delegates to an agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,11 +65,54 @@ pub enum DelegationStatus {
     TaskEnded,
 }
 
+impl DelegationStatus {
+    /// The status as a clause that completes "delegation `…` …"; `None` if it is active.
+    pub fn fault(self) -> Option<&'static str> {
+        match self {
+            Self::Active => None,
+            Self::NotYetValid => Some("is not in force yet"),
+            Self::Expired => Some("has expired"),
+            Self::Revoked => Some("was taken back"),
+            Self::TaskEnded => Some("was for a task that is over"),
+        }
+    }
+
+    /// Why a call that relies on a delegation with this status is denied; `None` if it is active.
+    pub fn to_reason(self) -> Option<Reason> {
+        let (code, message) = match self {
+            Self::Active => return None,
+            Self::NotYetValid => (
+                ReasonCode::DelegationOutOfScope,
+                "what was lent is not in force yet",
+            ),
+            Self::Expired => (
+                ReasonCode::DelegationExpired,
+                "the authority this call relies on has expired",
+            ),
+            Self::Revoked => (
+                ReasonCode::DelegationRevoked,
+                "the authority this call relies on was taken back",
+            ),
+            Self::TaskEnded => (
+                ReasonCode::TaskClosed,
+                "the task that the authority was lent for is over",
+            ),
+        };
+        Some(Reason::new(code, message))
+    }
+}
+
 impl Delegation {
     /// When it ends or ended.
     pub fn ended_at(&self) -> SystemTime {
         self.revoked_at
             .map_or(self.expires_at, |at| at.min(self.expires_at))
+    }
+
+    /// Whether this delegation may be a redelegation of `parent`: `parent` has to be delegated to its
+    /// delegator, with more redelegations left.
+    pub fn is_redelegation_of(&self, parent: &Self) -> bool {
+        parent.to == self.from && self.max_redelegations < parent.max_redelegations
     }
 
     /// The status at `now`, regardless of the task.

@@ -8,13 +8,13 @@ use smol_str::SmolStr;
 
 /// The serialized form of an entity uid.
 #[derive(Serialize, Deserialize)]
-struct Name {
+struct UidForm {
     #[serde(rename = "type")]
     ty: SmolStr,
     id: SmolStr,
 }
 
-impl Name {
+impl UidForm {
     fn of(uid: &EntityUID) -> Self {
         let id: &str = uid.eid().as_ref();
         Self {
@@ -35,12 +35,12 @@ pub mod uid {
 
     /// Serializes a uid.
     pub fn serialize<S: Serializer>(uid: &EntityUID, serializer: S) -> Result<S::Ok, S::Error> {
-        Name::of(uid).serialize(serializer)
+        UidForm::of(uid).serialize(serializer)
     }
 
     /// Deserializes a uid.
     pub fn deserialize<'d, D: Deserializer<'d>>(deserializer: D) -> Result<EntityUID, D::Error> {
-        Name::deserialize(deserializer)?.uid()
+        UidForm::deserialize(deserializer)?.uid()
     }
 }
 
@@ -50,15 +50,15 @@ pub mod uids {
 
     /// Serializes uids.
     pub fn serialize<S: Serializer>(uids: &[EntityUID], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(uids.iter().map(Name::of))
+        serializer.collect_seq(uids.iter().map(UidForm::of))
     }
 
     /// Deserializes uids.
     pub fn deserialize<'d, D: Deserializer<'d>>(
         deserializer: D,
     ) -> Result<Vec<EntityUID>, D::Error> {
-        let names = Vec::<Name>::deserialize(deserializer)?;
-        names.into_iter().map(Name::uid).collect()
+        let names = Vec::<UidForm>::deserialize(deserializer)?;
+        names.into_iter().map(UidForm::uid).collect()
     }
 }
 
@@ -71,15 +71,15 @@ pub mod maybe_uid {
         uid: &Option<EntityUID>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        uid.as_ref().map(Name::of).serialize(serializer)
+        uid.as_ref().map(UidForm::of).serialize(serializer)
     }
 
     /// Deserializes an optional uid.
     pub fn deserialize<'d, D: Deserializer<'d>>(
         deserializer: D,
     ) -> Result<Option<EntityUID>, D::Error> {
-        let name = Option::<Name>::deserialize(deserializer)?;
-        name.map(Name::uid).transpose()
+        let name = Option::<UidForm>::deserialize(deserializer)?;
+        name.map(UidForm::uid).transpose()
     }
 }
 

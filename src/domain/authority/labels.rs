@@ -142,13 +142,13 @@ impl CarriedLabels {
 }
 
 /// The empty set.
-pub fn none() -> Arc<Labels> {
+pub fn no_labels() -> Arc<Labels> {
     static NONE: LazyLock<Arc<Labels>> = LazyLock::new(|| Arc::new(Labels::new(Vec::new())));
     Arc::clone(&NONE)
 }
 
 /// The labels of a call whose workflow is unknown: assumed to have read untrusted and private data.
-pub fn unknown() -> Arc<Labels> {
+pub fn unknown_origin() -> Arc<Labels> {
     static UNKNOWN: LazyLock<Arc<Labels>> = LazyLock::new(|| {
         Arc::new(Labels::new(
             UNKNOWN_ORIGIN.map(SmolStr::new_static).to_vec(),

@@ -80,27 +80,27 @@ impl Scope {
     pub fn covers(
         &self,
         snapshot: &Snapshot,
-        reach: &RequestedAccess<'_>,
+        access: &RequestedAccess<'_>,
     ) -> Result<(), ScopeError> {
-        if !self.covers_thing(snapshot, reach) {
-            return Err(match reach.tool {
+        if !self.covers_tool_or_server(snapshot, access) {
+            return Err(match access.tool {
                 Some(tool) => ScopeError::Tool(name(tool)),
-                None => ScopeError::Server(name(reach.server)),
+                None => ScopeError::Server(name(access.server)),
             });
         }
-        if reach.access > self.access {
-            return Err(ScopeError::Access(reach.access));
+        if access.access > self.access {
+            return Err(ScopeError::Access(access.access));
         }
-        let Some(targets) = reach.targets.filter(|_| !self.targets.is_empty()) else {
+        let Some(targets) = access.targets.filter(|_| !self.targets.is_empty()) else {
             return Ok(());
         };
         // A scope with targets does not restrict lists; a tool call has to name its targets.
-        if targets.is_empty() && reach.tool.is_some() {
+        if targets.is_empty() && access.tool.is_some() {
             return Err(ScopeError::NoTarget);
         }
         let outside = targets
             .iter()
-            .find(|it| !self.covers_place(snapshot, it.uid(), &it.overlay.parents));
+            .find(|it| !self.covers_resource(snapshot, it.uid(), &it.overlay.parents));
         outside.map_or(Ok(()), |it| Err(ScopeError::Target(name(it.uid()))))
     }
 
@@ -132,22 +132,22 @@ impl Scope {
         let outside = self
             .targets
             .iter()
-            .find(|target| !wider.covers_place(snapshot, target, &[]));
+            .find(|target| !wider.covers_resource(snapshot, target, &[]));
         outside.map_or(Ok(()), |target| Err(ScopeError::Target(name(target))))
     }
 
     /// Whether the scope covers the tool, or the server if there is no tool. A server of which only some
     /// tools are covered may be listed, but its resources and prompts not read.
-    fn covers_thing(&self, snapshot: &Snapshot, reach: &RequestedAccess<'_>) -> bool {
-        match reach.tool {
+    fn covers_tool_or_server(&self, snapshot: &Snapshot, access: &RequestedAccess<'_>) -> bool {
+        match access.tool {
             Some(tool) => self.names(snapshot, tool),
             None => {
-                self.names(snapshot, reach.server)
-                    || (reach.targets.is_none_or(<[Target]>::is_empty)
+                self.names(snapshot, access.server)
+                    || (access.targets.is_none_or(<[Target]>::is_empty)
                         && self
                             .tools
                             .iter()
-                            .any(|tool| snapshot.is_in(tool, reach.server)))
+                            .any(|tool| snapshot.is_in(tool, access.server)))
             }
         }
     }
@@ -170,7 +170,7 @@ impl Scope {
     }
 
     /// Whether the scope includes a resource; `containing` are its parents known only to the call.
-    fn covers_place(
+    fn covers_resource(
         &self,
         snapshot: &Snapshot,
         place: &EntityUID,

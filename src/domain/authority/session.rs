@@ -26,18 +26,18 @@ pub struct Session {
     /// The tools called.
     pub tools: Arc<CedarSet<EntityUID>>,
     /// The most recent calls.
-    recent: Recent,
+    recent: RecentTools,
 }
 
 /// The most recently called tools, latest last, as indexes into the list of all tools called, which avoids
 /// copies.
 #[derive(Debug, Clone, Copy, Default)]
-struct Recent {
+struct RecentTools {
     places: [u16; LAST_STEPS],
     count: usize,
 }
 
-impl Recent {
+impl RecentTools {
     /// Appends a call; drops the oldest if there is no room.
     fn with(mut self, place: u16) -> Self {
         if self.count == LAST_STEPS {
@@ -99,7 +99,7 @@ impl Session {
             calls: 0,
             labels: Arc::new(CedarSet::new(Vec::new())),
             tools: Arc::new(CedarSet::new(Vec::new())),
-            recent: Recent::default(),
+            recent: RecentTools::default(),
         });
         NEW.clone()
     }
@@ -108,7 +108,7 @@ impl Session {
     pub fn with_last_tools(self, last: &[EntityUID]) -> Self {
         let places = last.iter().filter_map(|tool| self.tools.place_of(tool));
         Self {
-            recent: places.fold(Recent::default(), Recent::with),
+            recent: places.fold(RecentTools::default(), RecentTools::with),
             ..self
         }
     }

@@ -35,7 +35,7 @@ impl Authority {
     /// # Errors
     ///
     /// [`ReasonCode::Stopped`](crate::domain::reason::ReasonCode::Stopped) for the first that is.
-    pub fn verify_running<'u>(
+    pub fn verify_not_stopped<'u>(
         &self,
         uids: impl IntoIterator<Item = &'u EntityUID>,
     ) -> Result<(), Reason> {
@@ -43,19 +43,36 @@ impl Authority {
             return Ok(());
         }
         match uids.into_iter().find_map(|uid| self.stops.get(uid)) {
-            Some(stop) => Err(stop.deny()),
+            Some(stop) => Err(stop.to_reason()),
             None => Ok(()),
         }
     }
 
-    /// The status of one delegation and its task, regardless of its parents.
-    pub fn delegation_status(&self, delegation: &Delegation, now: SystemTime) -> DelegationStatus {
-        match delegation.status(now) {
-            DelegationStatus::Active if self.is_over(delegation.task.as_ref(), now) => {
+    /// The status of one link: the delegation and its task, regardless of its parents.
+    pub fn link_status(&self, link: &Delegation, now: SystemTime) -> DelegationStatus {
+        match link.status(now) {
+            DelegationStatus::Active if self.is_over(link.task.as_ref(), now) => {
                 DelegationStatus::TaskEnded
             }
             status => status,
         }
+    }
+
+    /// The status of a delegation: that of the first link from it up to the root which is not active. A
+    /// delegation whose parent is gone, or may no longer be redelegated, counts as revoked.
+    pub fn delegation_status(&self, delegation: &Delegation, now: SystemTime) -> DelegationStatus {
+        let mut link = delegation;
+        let mut status = self.link_status(link, now);
+        // Chains are short and acyclic: both are checked before a link is stored.
+        while let (DelegationStatus::Active, Some(id)) = (status, &link.parent) {
+            let parent = self.delegations.get(id).map(Arc::as_ref);
+            let Some(parent) = parent.filter(|parent| link.is_redelegation_of(parent)) else {
+                return DelegationStatus::Revoked;
+            };
+            status = self.link_status(parent, now);
+            link = parent;
+        }
+        status
     }
 
     /// The status of an approval after `uses` calls, including its task.

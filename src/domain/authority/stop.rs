@@ -35,7 +35,7 @@ impl Stop {
     }
 
     /// The reason of the deny.
-    pub fn deny(&self) -> Reason {
+    pub fn to_reason(&self) -> Reason {
         let message = format!("`{}` is stopped: {}", self.uid, self.reason);
         let mut reason = Reason::new(ReasonCode::Stopped, message);
         let ty = self.uid.entity_type();

@@ -104,8 +104,8 @@ impl Task {
 
     /// The id of the counter for calls of a tool, and their maximum number; `None` without a limit.
     pub fn tool_budget(&self, tool: &EntityUID) -> Option<(SmolStr, u64)> {
-        let named: &ToolUse = self.terms.of(tool)?;
-        Some((named.counter(&self.id), named.max_calls?))
+        let named: &ToolUse = self.terms.for_tool(tool)?;
+        Some((named.counter_id(&self.id), named.max_calls?))
     }
 
     /// The current step.
@@ -115,7 +115,7 @@ impl Task {
 
     /// `Mcp::Task::"<id>"`.
     pub fn uid(&self) -> EntityUID {
-        schema::entity(&TYPES.task, self.id.clone())
+        schema::entity_uid(&TYPES.task, self.id.clone())
     }
 
     /// The task's entity, as an overlay for Cedar requests.

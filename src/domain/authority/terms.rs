@@ -105,7 +105,7 @@ impl TaskTerms {
     }
 
     /// The terms of a tool.
-    pub fn of(&self, tool: &EntityUID) -> Option<&ToolUse> {
+    pub fn for_tool(&self, tool: &EntityUID) -> Option<&ToolUse> {
         self.uses.iter().find(|it| it.tool == *tool)
     }
 
@@ -168,7 +168,7 @@ impl ToolUse {
     }
 
     /// The id of the counter for calls of the tool.
-    pub fn counter(&self, task: &SmolStr) -> SmolStr {
+    pub fn counter_id(&self, task: &SmolStr) -> SmolStr {
         let tool: &str = self.tool.eid().as_ref();
         format_smolstr!("{task}/{tool}")
     }

@@ -19,62 +19,67 @@ use crate::domain::schema::{self, AccessLevel};
 
 /// Decides one call. The side effects of an allow are returned in [`Verdict::side_effects`] and not applied.
 pub fn decide<'w>(
-    world: impl Into<DecisionInputs<'w>>,
+    inputs: impl Into<DecisionInputs<'w>>,
     call: &CallContext,
-    asker: Requester<'_>,
+    requester: Requester<'_>,
     now: SystemTime,
 ) -> Verdict {
-    try_decide(&world.into(), call, asker, now).unwrap_or_else(Verdict::deny)
+    try_decide(&inputs.into(), call, requester, now).unwrap_or_else(Verdict::deny)
 }
 
 /// The error is the reason of a deny without policy evaluation.
 fn try_decide(
-    world: &DecisionInputs<'_>,
+    inputs: &DecisionInputs<'_>,
     call: &CallContext,
-    asker: Requester<'_>,
+    requester: Requester<'_>,
     now: SystemTime,
 ) -> Result<Verdict, Reason> {
-    let snapshot = world.snapshot;
-    let evidence = verify::verify_call(world, call, &asker.caller.rights, now)?;
-    let plan = cedar_request::of_call(world, &call.operation, world.past.definition, asker.caller)?;
+    let snapshot = inputs.snapshot;
+    let evidence = verify::verify_call(inputs, call, &requester.caller.rights, now)?;
+    let request = cedar_request::from_operation(
+        inputs,
+        &call.operation,
+        inputs.history.definition,
+        requester.caller,
+    )?;
     if evidence.is_bounded() {
-        let server = schema::server(&call.operation.server);
-        evidence.covers(snapshot, &plan.reach(&server))?;
-        if let (Some(tool), Some(arguments)) = (plan.tool(), call.operation.arguments()) {
-            evidence.check_terms(world, tool, &plan.targets, arguments)?;
+        let server = schema::server_uid(&call.operation.server);
+        evidence.covers(snapshot, &request.requested_access(&server))?;
+        if let (Some(tool), Some(arguments)) = (request.tool(), call.operation.arguments()) {
+            evidence.check_terms(inputs, tool, &request.targets, arguments)?;
         }
     }
-    let describe = || challenge::describe(world, call, evidence.chain.as_ref(), &plan);
-    let approvals = evidence.approvals(world, call, describe, now)?;
+    let describe = || challenge::describe(call, evidence.chain.as_ref(), &request);
+    let approvals = evidence.approvals(inputs, call, describe, now)?;
     // Skip the task entity when no policy reads it.
     let task = evidence.task.filter(|_| snapshot.reads_context("task"));
-    let scene = RequestEntities::of(
+    let entities = RequestEntities::new(
         snapshot,
         &call.subject,
-        ClaimedParties::of(call, &evidence),
+        ClaimedParties::from_call(call, &evidence),
         task,
-        asker,
+        requester,
     )?;
     let principals = evidence.principals(call);
-    check_scopes(snapshot, &principals, &plan)?;
-    let asking = RequestEvaluator {
-        world,
+    check_scopes(snapshot, &principals, &request)?;
+    let evaluator = RequestEvaluator {
+        inputs,
         call,
         evidence: &evidence,
-        plan: &plan,
-        scene: &scene,
+        request: &request,
+        entities: &entities,
         now,
     };
-    let combine = |evaluated| combine::combine(&call.subject.entity, &plan, evaluated);
-    let mut effects = effects(&asking);
+    let combine = |evaluated| combine::combine(&call.subject.entity, &request, evaluated);
+    let mut effects = effects(&evaluator);
     let mut denied = None;
     for approval in approvals {
-        if !challenge::may_still_approve(&asking, approval, asker)? {
+        if !challenge::may_still_approve(&evaluator, approval, requester)? {
             let fault = "was given by somebody who may not give it any more";
             return Err(verify::invalid_approval(&approval.id, fault));
         }
-        let facts = ApprovalFacts::of(approval, now);
-        let mut decision = combine(asking.ask(&principals, facts, &[])?);
+        let facts = ApprovalFacts::from_approval(approval, now);
+        let mut decision = combine(evaluator.evaluate(&principals, facts, &[])?);
         if decision.is_allow() {
             let uses = approval.word.as_ref().map_or(0, |word| word.uses);
             effects.approval = Some((approval.id.clone(), uses));
@@ -86,10 +91,10 @@ fn try_decide(
     if let Some(decision) = denied {
         return Ok(decision);
     }
-    let mut decision = combine(asking.ask(&principals, None, &[])?);
+    let mut decision = combine(evaluator.evaluate(&principals, None, &[])?);
     if decision.is_allow() {
         decision.effects = effects;
-    } else if let Some(challenge) = challenge::find(&asking, &principals) {
+    } else if let Some(challenge) = challenge::find(&evaluator, &principals) {
         let message = "a person has to approve this call first";
         let reason = Reason::new(ReasonCode::ApprovalRequired, message);
         decision.reasons.insert(0, reason);
@@ -99,13 +104,13 @@ fn try_decide(
 }
 
 /// The side effects of the call if it is allowed.
-fn effects(asking: &RequestEvaluator<'_>) -> SideEffects {
+fn effects(evaluator: &RequestEvaluator<'_>) -> SideEffects {
     let RequestEvaluator {
         call,
         evidence,
-        plan,
+        request,
         ..
-    } = asking;
+    } = evaluator;
     let is_listing = matches!(
         call.operation.kind,
         OperationKind::Connect { .. }
@@ -118,15 +123,15 @@ fn effects(asking: &RequestEvaluator<'_>) -> SideEffects {
         approval: None,
         budget: task.and_then(|task| Some((task.id.clone(), task.call_budget?))),
         tool_budget: task
-            .zip(plan.tool())
+            .zip(request.tool())
             .and_then(|(task, tool)| task.tool_budget(tool)),
-        tool: plan.tool().cloned(),
-        yields: plan.yields.clone(),
-        targets: plan.targets.clone(),
+        tool: request.tool().cloned(),
+        yields: request.yields.clone(),
+        targets: request.targets.clone(),
         // For a tool that writes, the registration alone says which labels its result has.
-        reads: plan.access == AccessLevel::Read || !plan.yields.is_empty(),
-        writes: (plan.access != AccessLevel::Read && !plan.targets.is_empty())
-            .then(|| asking.labels()),
+        reads: request.access == AccessLevel::Read || !request.yields.is_empty(),
+        writes: (request.access != AccessLevel::Read && !request.targets.is_empty())
+            .then(|| evaluator.labels()),
     }
 }
 

@@ -36,10 +36,10 @@ fn create() -> CallContext {
 
 fn decide_in(policies: &str, call: &CallContext, authority: &Authority, uses: &[u32]) -> Verdict {
     let snapshot = world(policies);
-    let named = snapshot.entities_named_where("approval", &schema::action("approve_call"));
+    let named = snapshot.entities_named_where("approval", &schema::action_uid("approve_call"));
     let world = DecisionInputs {
         authority,
-        past: History {
+        history: History {
             approval_uses: uses,
             ..History::default()
         },
@@ -289,7 +289,7 @@ fn variants() -> Vec<(&'static str, CallContext)> {
     let answers = |responses: Json| {
         with(&|call| {
             let responses = responses.as_object().expect("an object");
-            let answers = ClientResponses::of(responses).expect("answers");
+            let answers = ClientResponses::from_json(responses).expect("answers");
             call.operation.answers = answers.map(Box::new);
         })
     };
@@ -468,7 +468,7 @@ fn the_word_of_somebody_who_has_left_counts_no_more() {
     let snapshot = snapshot.upsert([gone]).expect("changed");
     let world = DecisionInputs {
         authority: &authority,
-        past: History {
+        history: History {
             approval_uses: &[0],
             ..History::default()
         },

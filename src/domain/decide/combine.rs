@@ -14,7 +14,7 @@ use crate::domain::reason::{Reason, ReasonCode};
 /// Combines evaluations. Those of the subject come first, then those of its delegators.
 pub fn combine(
     subject: &EntityUID,
-    plan: &CedarRequest,
+    request: &CedarRequest,
     evaluated: Vec<(EntityUID, PolicyEvaluation)>,
 ) -> Verdict {
     let is_allow = evaluated
@@ -37,7 +37,7 @@ pub fn combine(
     let shadow = shadow_flips(is_allow, &evaluated);
     let principals = evaluated
         .into_iter()
-        .map(|(principal, evaluation)| principal_decision(principal, plan, evaluation))
+        .map(|(principal, evaluation)| principal_verdict(principal, request, evaluation))
         .collect();
     let outcome = if is_allow {
         Decision::Allow
@@ -50,7 +50,7 @@ pub fn combine(
         determining_policies,
         shadow,
         principals,
-        targets: plan.targets.iter().map(TargetSummary::from).collect(),
+        targets: request.targets.iter().map(TargetSummary::from).collect(),
         challenge: None,
         effects: SideEffects::default(),
     }
@@ -134,9 +134,9 @@ fn add_new(known: &mut Vec<Arc<PolicyInfo>>, policies: &[Arc<PolicyInfo>]) {
     }
 }
 
-fn principal_decision(
+fn principal_verdict(
     principal: EntityUID,
-    plan: &CedarRequest,
+    request: &CedarRequest,
     evaluation: PolicyEvaluation,
 ) -> PrincipalVerdict {
     let outcome = if evaluation.is_allow() {
@@ -146,8 +146,8 @@ fn principal_decision(
     };
     PrincipalVerdict {
         principal,
-        action: plan.action.clone(),
-        resource: plan.resource.clone(),
+        action: request.action.clone(),
+        resource: request.resource.clone(),
         outcome,
         permits: evaluation.permits,
         forbids: evaluation.forbids,

@@ -25,15 +25,15 @@ use crate::domain::schema::{self, TYPES};
 /// Evaluates the policies for one call; everything that its Cedar requests have in common.
 pub struct RequestEvaluator<'a> {
     /// Policies, authority and history.
-    pub world: &'a DecisionInputs<'a>,
+    pub inputs: &'a DecisionInputs<'a>,
     /// The call.
     pub call: &'a CallContext,
     /// The verified evidence.
     pub evidence: &'a VerifiedEvidence<'a>,
     /// The Cedar request.
-    pub plan: &'a CedarRequest,
+    pub request: &'a CedarRequest,
     /// The entities that exist for this request.
-    pub scene: &'a RequestEntities,
+    pub entities: &'a RequestEntities,
     /// The time of the decision.
     pub now: SystemTime,
 }
@@ -49,34 +49,34 @@ impl<'a> RequestEvaluator<'a> {
     ///
     /// [`ReasonCode::ContextMissing`] or [`ReasonCode::ContextInvalid`] if the context does not conform to a
     /// declared action.
-    pub fn ask(
+    pub fn evaluate(
         &self,
         principals: &[&EntityUID],
         approval: Option<ApprovalFacts<'_>>,
         unknown: &[&str],
     ) -> Result<PrincipalEvaluations, Reason> {
-        let (snapshot, plan) = (self.world.snapshot, self.plan);
+        let (snapshot, request) = (self.inputs.snapshot, self.request);
         let mut evaluated = Vec::with_capacity(principals.len());
         // A call without a target is evaluated once.
-        let targets = plan.targets.iter().map(Some);
-        for target in targets.chain(plan.targets.is_empty().then_some(None)) {
-            let ground = ContextInputs {
+        let targets = request.targets.iter().map(Some);
+        for target in targets.chain(request.targets.is_empty().then_some(None)) {
+            let context = ContextInputs {
                 approval,
-                ..self.ground()
+                ..self.context_inputs()
             };
-            let facts = Facts::new(ground, &plan.own, target);
+            let facts = Facts::new(context, &request.operation, target);
             // Each target has an overlay of its own: two targets may have the same name and different
             // attributes.
-            let overlays = plan.overlays(&self.scene.overlays, target);
-            if plan.is_declared {
+            let overlays = request.overlays(&self.entities.overlays, target);
+            if request.is_declared {
                 let context = facts.to_context();
                 snapshot
-                    .check_context(&plan.action, &context)
-                    .map_err(reason_of_fault)?;
+                    .check_context(&request.action, &context)
+                    .map_err(invalid_request)?;
             }
             let query = Query {
-                action: &plan.action,
-                resource: &plan.resource,
+                action: &request.action,
+                resource: &request.resource,
                 context: &facts,
                 overlays: &overlays,
                 unknown,
@@ -95,33 +95,33 @@ impl<'a> RequestEvaluator<'a> {
 
     /// Whether the context type of the action has this attribute. Built-in actions have all attributes.
     fn has_fact(&self, name: &str) -> bool {
-        let (snapshot, plan) = (self.world.snapshot, self.plan);
-        !plan.is_declared || snapshot.declares_context_attribute(&plan.action, name)
+        let (snapshot, request) = (self.inputs.snapshot, self.request);
+        !request.is_declared || snapshot.declares_context_attribute(&request.action, name)
     }
 
     /// The labels of everything the call carries.
     pub fn labels(&self) -> Arc<Labels> {
-        self.ground().labels()
+        self.context_inputs().labels()
     }
 
     /// The inputs of the context, without an approval.
-    pub fn ground(&self) -> ContextInputs<'_> {
+    pub fn context_inputs(&self) -> ContextInputs<'_> {
         ContextInputs {
             identity: &self.call.subject.identity,
-            asserted: &self.scene.asserted,
-            through_agent: self.scene.through_agent,
+            asserted: &self.entities.asserted,
+            through_agent: self.entities.through_agent,
             initiator: self.call.operation.initiator,
             server: self.server(),
             has_labels: self.has_fact("labels"),
             purpose: self.call.workflow.purpose.as_deref(),
             source_address: self.call.environment.source_address,
-            gateway: &self.scene.gateway,
+            gateway: &self.entities.gateway,
             chain: self.evidence.chain.as_ref(),
             task: self.evidence.task,
-            tool: self.plan.tool(),
-            said: self.call.operation.arguments(),
-            snapshot: self.world.snapshot,
-            past: self.world.past,
+            tool: self.request.tool(),
+            arguments: self.call.operation.arguments(),
+            snapshot: self.inputs.snapshot,
+            history: self.inputs.history,
             approval: None,
             answers: self.call.operation.answers.as_deref(),
             now: self.now,
@@ -140,7 +140,7 @@ pub struct ClaimedParties<'a> {
 
 impl<'a> ClaimedParties<'a> {
     /// The parties of a call whose chain is verified.
-    pub fn of(call: &'a CallContext, evidence: &'a VerifiedEvidence<'_>) -> Self {
+    pub fn from_call(call: &'a CallContext, evidence: &'a VerifiedEvidence<'_>) -> Self {
         let chain = evidence.chain.as_ref();
         let delegation = call.delegation.as_ref().filter(|_| chain.is_some());
         Self {
@@ -151,12 +151,12 @@ impl<'a> ClaimedParties<'a> {
 }
 
 /// The groups and tags that the claims about a principal map to.
-fn asserted_of(
+fn map_claims(
     uid: &EntityUID,
     claims: &Map<String, Json>,
-    asker: Requester<'_>,
+    requester: Requester<'_>,
 ) -> Result<AssertedClaims, Reason> {
-    claims::read(claims, asker.claims).map_err(|fault| {
+    claims::read(claims, requester.claims).map_err(|fault| {
         let mut reason = Reason::new(ReasonCode::ContextInvalid, fault.to_string());
         reason.principal = Some(uid.clone());
         reason
@@ -164,7 +164,7 @@ fn asserted_of(
 }
 
 /// Adds asserted groups and tags to the overlay of a principal.
-fn lay_over(overlays: &mut Vec<Overlay>, uid: &EntityUID, asserted: AssertedClaims) {
+fn add_to_overlay(overlays: &mut Vec<Overlay>, uid: &EntityUID, asserted: AssertedClaims) {
     if asserted.groups.is_empty() && asserted.tags.is_empty() {
         return;
     }
@@ -194,19 +194,19 @@ impl RequestEntities {
     /// # Errors
     ///
     /// [`ReasonCode::ContextInvalid`] if claims are malformed.
-    pub fn of(
+    pub fn new(
         snapshot: &Snapshot,
         subject: &Subject,
-        behind: ClaimedParties<'_>,
+        parties: ClaimedParties<'_>,
         task: Option<&Task>,
-        asker: Requester<'_>,
+        requester: Requester<'_>,
     ) -> Result<Self, Reason> {
-        let asserted = asserted_of(&subject.entity, &subject.claims, asker)?;
-        let gateway = schema::entity(&TYPES.gateway, SmolStr::new(&asker.caller.id));
+        let asserted = map_claims(&subject.entity, &subject.claims, requester)?;
+        let gateway = schema::entity_uid(&TYPES.gateway, SmolStr::new(&requester.caller.id));
         let mut overlays = Vec::new();
         // Users may be known to the identity provider only, and gateways are configured: neither has to be
         // stored.
-        for uid in [Some(&subject.entity), behind.root, Some(&gateway)]
+        for uid in [Some(&subject.entity), parties.root, Some(&gateway)]
             .into_iter()
             .flatten()
         {
@@ -214,12 +214,13 @@ impl RequestEntities {
                 overlays.push(Overlay::bare(uid.clone()));
             }
         }
-        lay_over(&mut overlays, &subject.entity, asserted.clone());
-        for (uid, claims) in behind.claims {
-            lay_over(&mut overlays, uid, asserted_of(uid, claims, asker)?);
+        add_to_overlay(&mut overlays, &subject.entity, asserted.clone());
+        for (uid, claims) in parties.claims {
+            add_to_overlay(&mut overlays, uid, map_claims(uid, claims, requester)?);
         }
         overlays.extend(task.map(Task::overlay));
-        let through_agent = subject.identity.is_relayed && !asker.caller.rights.people_in_person;
+        let through_agent =
+            subject.identity.is_relayed && !requester.caller.rights.people_in_person;
         Ok(Self {
             asserted,
             through_agent,
@@ -233,13 +234,13 @@ impl RequestEntities {
     /// # Errors
     ///
     /// [`ReasonCode::ContextInvalid`] if claims are malformed.
-    pub fn claim(
+    pub fn add_claims(
         &mut self,
         uid: &EntityUID,
         claims: &Map<String, Json>,
-        asker: Requester<'_>,
+        requester: Requester<'_>,
     ) -> Result<(), Reason> {
-        lay_over(&mut self.overlays, uid, asserted_of(uid, claims, asker)?);
+        add_to_overlay(&mut self.overlays, uid, map_claims(uid, claims, requester)?);
         Ok(())
     }
 }
@@ -252,13 +253,13 @@ impl RequestEntities {
 pub fn check_scopes(
     snapshot: &Snapshot,
     principals: &[&EntityUID],
-    plan: &CedarRequest,
+    request: &CedarRequest,
 ) -> Result<(), Reason> {
     for principal in principals {
         snapshot
-            .check_scope(principal, &plan.action, &plan.resource)
+            .check_scope(principal, &request.action, &request.resource)
             .map_err(|fault| {
-                let mut reason = reason_of_fault(fault);
+                let mut reason = invalid_request(fault);
                 reason.principal = Some(EntityUID::clone(principal));
                 reason
             })?;
@@ -266,9 +267,9 @@ pub fn check_scopes(
     Ok(())
 }
 
-fn reason_of_fault(fault: RequestError) -> Reason {
+fn invalid_request(fault: RequestError) -> Reason {
     match fault {
-        RequestError::ContextMissing(missing) => Reason::lacking(missing),
+        RequestError::ContextMissing(missing) => Reason::context_missing(missing),
         RequestError::Invalid(message) => {
             let mut reason = Reason::new(
                 ReasonCode::ContextInvalid,

@@ -45,12 +45,15 @@ pub struct GovernRequest<'a> {
 
 /// Decides a change of authority.
 pub fn govern(
-    world: &DecisionInputs<'_>,
+    inputs: &DecisionInputs<'_>,
     governing: &GovernRequest<'_>,
-    asker: Requester<'_>,
+    requester: Requester<'_>,
     now: SystemTime,
 ) -> Verdict {
-    let plan = CedarRequest::new(schema::action(governing.action), governing.resource.clone());
+    let request = CedarRequest::new(
+        schema::action_uid(governing.action),
+        governing.resource.clone(),
+    );
     // Only the subject of this call is read; no operation takes place.
     let call = CallContext::new(
         governing.actor.clone(),
@@ -64,25 +67,25 @@ pub fn govern(
         chain: governing.chain.cloned(),
         task: governing.task,
     };
-    ask(world, &call, &evidence, &plan, asker, now).unwrap_or_else(Verdict::deny)
+    evaluate(inputs, &call, &evidence, &request, requester, now).unwrap_or_else(Verdict::deny)
 }
 
 /// Decides whether `approver` may approve a call. A party to the call never may, whatever the policies say.
 pub fn approve(
-    world: &DecisionInputs<'_>,
+    inputs: &DecisionInputs<'_>,
     approved: &ApprovedCall,
     approver: &Subject,
-    asker: Requester<'_>,
+    requester: Requester<'_>,
     now: SystemTime,
 ) -> Verdict {
-    try_approve(world, approved, approver, asker, now).unwrap_or_else(Verdict::deny)
+    try_approve(inputs, approved, approver, requester, now).unwrap_or_else(Verdict::deny)
 }
 
 fn try_approve(
-    world: &DecisionInputs<'_>,
+    inputs: &DecisionInputs<'_>,
     approved: &ApprovedCall,
     approver: &Subject,
-    asker: Requester<'_>,
+    requester: Requester<'_>,
     now: SystemTime,
 ) -> Result<Verdict, Reason> {
     let who = &approver.entity;
@@ -93,7 +96,12 @@ fn try_approve(
         return Err(reason);
     }
     let made = call_of(approved)?;
-    let plan = cedar_request::of_call(world, &made.operation, world.past.definition, asker.caller)?;
+    let request = cedar_request::from_operation(
+        inputs,
+        &made.operation,
+        inputs.history.definition,
+        requester.caller,
+    )?;
     let chain = made
         .delegation
         .as_ref()
@@ -102,7 +110,7 @@ fn try_approve(
     let task = approved
         .task
         .as_ref()
-        .and_then(|id| world.authority.tasks.get(id));
+        .and_then(|id| inputs.authority.tasks.get(id));
     let evidence = VerifiedEvidence {
         chain,
         task: task.map(std::sync::Arc::as_ref),
@@ -111,35 +119,41 @@ fn try_approve(
         subject: approver.clone(),
         ..made.clone()
     };
-    let plan = challenge::approve_request(&plan);
-    ask(world, &call, &evidence, &plan, asker, now)
+    let request = challenge::approve_request(&request);
+    evaluate(inputs, &call, &evidence, &request, requester, now)
 }
 
-fn ask(
-    world: &DecisionInputs<'_>,
+fn evaluate(
+    inputs: &DecisionInputs<'_>,
     call: &CallContext,
     evidence: &VerifiedEvidence<'_>,
-    plan: &CedarRequest,
-    asker: Requester<'_>,
+    request: &CedarRequest,
+    requester: Requester<'_>,
     now: SystemTime,
 ) -> Result<Verdict, Reason> {
     let actor = &call.subject.entity;
-    verify::verify_asserted(call, &asker.caller.rights)?;
-    verify::verify_known(world.snapshot, actor)?;
-    world.authority.verify_running([actor])?;
-    let behind = ClaimedParties::of(call, evidence);
-    let scene = RequestEntities::of(world.snapshot, &call.subject, behind, evidence.task, asker)?;
-    check_scopes(world.snapshot, &[actor], plan)?;
-    let asking = RequestEvaluator {
-        world,
+    verify::verify_asserted(call, &requester.caller.rights)?;
+    verify::verify_known(inputs.snapshot, actor)?;
+    inputs.authority.verify_not_stopped([actor])?;
+    let parties = ClaimedParties::from_call(call, evidence);
+    let entities = RequestEntities::new(
+        inputs.snapshot,
+        &call.subject,
+        parties,
+        evidence.task,
+        requester,
+    )?;
+    check_scopes(inputs.snapshot, &[actor], request)?;
+    let evaluator = RequestEvaluator {
+        inputs,
         call,
         evidence,
-        plan,
-        scene: &scene,
+        request,
+        entities: &entities,
         now,
     };
-    let evaluated = asking.ask(&[actor], None, &[])?;
-    Ok(combine::combine(actor, plan, evaluated))
+    let evaluated = evaluator.evaluate(&[actor], None, &[])?;
+    Ok(combine::combine(actor, request, evaluated))
 }
 
 /// Rebuilds the call that an approval describes.
@@ -156,7 +170,7 @@ fn call_of(approved: &ApprovedCall) -> Result<CallContext, Reason> {
         .transpose()
         .map_err(unreadable)?
         .unwrap_or_default();
-    let answers = ClientResponses::of(&responses).map_err(unreadable)?;
+    let answers = ClientResponses::from_json(&responses).map_err(unreadable)?;
     let operation = Operation {
         answers: answers.map(Box::new),
         request_state: approved.request_state.clone().map(Into::into),

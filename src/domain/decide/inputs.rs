@@ -27,7 +27,7 @@ pub struct DecisionInputs<'w> {
     /// Delegations, tasks, approvals and stops.
     pub authority: &'w Authority,
     /// The history of the workflow.
-    pub past: History<'w>,
+    pub history: History<'w>,
     /// The users and groups that approval policies name.
     pub named_approvers: &'w [EntityUID],
     /// The validity period of a challenge.
@@ -62,7 +62,7 @@ impl<'w> From<&'w Snapshot> for DecisionInputs<'w> {
             snapshot,
             tools: None,
             authority: &NOTHING,
-            past: History::default(),
+            history: History::default(),
             named_approvers: &[],
             valid_for: DEFAULT_VALIDITY,
         }
@@ -87,10 +87,10 @@ impl History<'_> {
     /// looked up, has the labels of an unknown origin.
     pub fn labels(&self, carries_anything: bool) -> Arc<Labels> {
         let session = self.session.map(|session| &session.labels);
-        let unknown = (self.carried.is_none() || !carries_anything).then(labels::unknown);
+        let unknown = (self.carried.is_none() || !carries_anything).then(labels::unknown_origin);
         let parts = self.carried.into_iter().flat_map(CarriedLabels::parts);
         let all = labels::union(unknown.iter().chain(session).chain(parts));
-        all.unwrap_or_else(labels::none)
+        all.unwrap_or_else(labels::no_labels)
     }
 }
 

@@ -50,40 +50,40 @@ pub type HiddenReason = Option<ReasonCode>;
 ///
 /// The reason why none of the items may be used.
 pub fn filter<'w, 'o>(
-    world: impl Into<DecisionInputs<'w>>,
+    inputs: impl Into<DecisionInputs<'w>>,
     call: &CallContext,
     offered: impl IntoIterator<Item = &'o ListedItem>,
-    asker: Requester<'_>,
+    requester: Requester<'_>,
     now: SystemTime,
 ) -> Result<Vec<HiddenReason>, Reason> {
-    let world = &world.into();
-    let snapshot = world.snapshot;
-    let evidence = verify::verify_call(world, call, &asker.caller.rights, now)?;
+    let inputs = &inputs.into();
+    let snapshot = inputs.snapshot;
+    let evidence = verify::verify_call(inputs, call, &requester.caller.rights, now)?;
     // Skip the task entity when no policy reads it.
     let task = evidence.task.filter(|_| snapshot.reads_context("task"));
-    let scene = RequestEntities::of(
+    let entities = RequestEntities::new(
         snapshot,
         &call.subject,
-        ClaimedParties::of(call, &evidence),
+        ClaimedParties::from_call(call, &evidence),
         task,
-        asker,
+        requester,
     )?;
     let nothing = CedarRequest::new(
-        schema::action("list_tools"),
-        schema::server(&call.operation.server),
+        schema::action_uid("list_tools"),
+        schema::server_uid(&call.operation.server),
     );
-    let asking = RequestEvaluator {
-        world,
+    let evaluator = RequestEvaluator {
+        inputs,
         call,
         evidence: &evidence,
-        plan: &nothing,
-        scene: &scene,
+        request: &nothing,
+        entities: &entities,
         now,
     };
-    let listing = Listing {
-        asking: &asking,
-        asker,
-        common: Facts::new(asking.ground(), &nothing.own, None),
+    let listing = ListFilter {
+        evaluator: &evaluator,
+        requester,
+        common: Facts::new(evaluator.context_inputs(), &nothing.operation, None),
     };
     Ok(offered
         .into_iter()
@@ -92,49 +92,51 @@ pub fn filter<'w, 'o>(
 }
 
 /// What the decisions on all items have in common.
-struct Listing<'a> {
-    asking: &'a RequestEvaluator<'a>,
-    asker: Requester<'a>,
+struct ListFilter<'a> {
+    evaluator: &'a RequestEvaluator<'a>,
+    requester: Requester<'a>,
     /// Context of items without facts of their own.
     common: Facts<'a>,
 }
 
-impl Listing<'_> {
+impl ListFilter<'_> {
     fn verdict(&self, offered: &ListedItem) -> Result<(), ReasonCode> {
         let RequestEvaluator {
-            world,
+            inputs,
             call,
             evidence,
-            scene,
+            entities,
             ..
-        } = self.asking;
-        let Use { plan, unknown } = self.use_of(offered).map_err(|reason| reason.code)?;
-        let mut reach = plan.reach(&self.asking.plan.resource);
+        } = self.evaluator;
+        let ProspectiveUse { request, unknown } = self
+            .prospective_use(offered)
+            .map_err(|reason| reason.code)?;
+        let mut access = request.requested_access(&self.evaluator.request.resource);
         if unknown.contains(&"target") {
-            reach.targets = None;
+            access.targets = None;
         }
         let principals = evidence.principals(call);
         evidence
-            .covers(world.snapshot, &reach)
-            .and_then(|()| check_scopes(world.snapshot, &principals, &plan))
+            .covers(inputs.snapshot, &access)
+            .and_then(|()| check_scopes(inputs.snapshot, &principals, &request))
             .map_err(|reason| reason.code)?;
         let own;
-        let target = plan.targets.first();
-        let overlays = plan.overlays(&scene.overlays, target);
+        let target = request.targets.first();
+        let overlays = request.overlays(&entities.overlays, target);
         let facts = if let Cow::Borrowed(_) = overlays {
             &self.common
         } else {
-            own = Facts::new(self.asking.ground(), &plan.own, target);
+            own = Facts::new(self.evaluator.context_inputs(), &request.operation, target);
             &own
         };
         let query = Query {
-            action: &plan.action,
-            resource: &plan.resource,
+            action: &request.action,
+            resource: &request.resource,
             context: facts,
             overlays: &overlays,
             unknown,
         };
-        let evaluations = world.snapshot.evaluate_each(&query, &principals);
+        let evaluations = inputs.snapshot.evaluate_each(&query, &principals);
         for (principal, evaluation) in principals.iter().zip(evaluations) {
             if !evaluation.may_allow() {
                 let is_subject = *principal == &call.subject.entity;
@@ -145,17 +147,17 @@ impl Listing<'_> {
     }
 
     /// The request for some use of the item, and the attributes not known about that use.
-    fn use_of(&self, offered: &ListedItem) -> Result<Use, Reason> {
-        let RequestEvaluator { world, call, .. } = self.asking;
+    fn prospective_use(&self, offered: &ListedItem) -> Result<ProspectiveUse, Reason> {
+        let RequestEvaluator { inputs, call, .. } = self.evaluator;
         let operation = &call.operation;
         let used = |kind| {
             let used = Operation::new(operation.initiator, operation.server.clone(), kind);
-            cedar_request::of_call(world, &used, None, self.asker.caller)
+            cedar_request::from_operation(inputs, &used, None, self.requester.caller)
         };
         Ok(match offered {
-            ListedItem::Tool { name, definition } => Use {
-                plan: cedar_request::from_listed_tool(
-                    world,
+            ListedItem::Tool { name, definition } => ProspectiveUse {
+                request: cedar_request::from_listed_tool(
+                    inputs,
                     operation,
                     name,
                     definition.as_ref().map(ToolDefinition::digests),
@@ -169,20 +171,20 @@ impl Listing<'_> {
                     "target_role",
                 ],
             },
-            ListedItem::Prompt(name) => Use {
-                plan: used(OperationKind::GetPrompt {
+            ListedItem::Prompt(name) => ProspectiveUse {
+                request: used(OperationKind::GetPrompt {
                     name: name.clone(),
                     arguments: Vec::new(),
                 })?,
                 unknown: &["answers", "approval", "arguments"],
             },
-            ListedItem::Resource(uri) => Use {
-                plan: used(OperationKind::ReadResource { uri: uri.clone() })?,
+            ListedItem::Resource(uri) => ProspectiveUse {
+                request: used(OperationKind::ReadResource { uri: uri.clone() })?,
                 unknown: &["answers", "approval"],
             },
-            ListedItem::Template(template) => Use {
-                plan: used(OperationKind::ReadResource {
-                    uri: folder_of(template),
+            ListedItem::Template(template) => ProspectiveUse {
+                request: used(OperationKind::ReadResource {
+                    uri: template_prefix(template),
                 })?,
                 unknown: &["answers", "approval", "target"],
             },
@@ -190,13 +192,13 @@ impl Listing<'_> {
     }
 }
 
-struct Use {
-    plan: CedarRequest,
+struct ProspectiveUse {
+    request: CedarRequest,
     unknown: &'static [&'static str],
 }
 
 /// The fixed part of a template up to its last slash; the whole template if it has no such part.
-fn folder_of(template: &SmolStr) -> SmolStr {
+fn template_prefix(template: &SmolStr) -> SmolStr {
     let fixed = template.split('{').next().unwrap_or_default();
     match fixed.rfind('/') {
         _ if fixed.len() == template.len() => template.clone(),

@@ -17,7 +17,7 @@ use crate::domain::authority::task::{Task, TaskStatus};
 use crate::domain::decide::inputs;
 use crate::domain::decide::inputs::DecisionInputs;
 use crate::domain::reason::{Reason, ReasonCode};
-use crate::domain::registration::{RegisteredTool, flag, texts};
+use crate::domain::registration::{RegisteredTool, bool_attribute, string_set_attribute};
 use crate::domain::request::call_context::{ActorChain, CallContext, Identity};
 use crate::domain::request::definition::DefinitionDigests;
 use crate::domain::request::target::Target;
@@ -39,26 +39,30 @@ pub struct VerifiedEvidence<'c> {
 /// The reason of the deny: an assertion the caller may not make, an unknown or stopped party, an invalid
 /// chain, task, session or server.
 pub fn verify_call<'c>(
-    world: &DecisionInputs<'c>,
+    inputs: &DecisionInputs<'c>,
     call: &'c CallContext,
     rights: &Rights,
     now: SystemTime,
 ) -> Result<VerifiedEvidence<'c>, Reason> {
-    let snapshot = world.snapshot;
+    let snapshot = inputs.snapshot;
     verify_asserted(call, rights)?;
     verify_known(snapshot, &call.subject.entity)?;
-    let chain = DelegationChain::of_call(world.authority, call, now)?;
+    let chain = DelegationChain::from_call(inputs.authority, call, now)?;
     verify_times(&call.subject.identity, now)?;
-    verify_person(call, chain.as_ref(), rights)?;
-    verify_running(world, call, chain.as_ref())?;
+    verify_user_named(call, chain.as_ref(), rights)?;
+    verify_not_stopped(inputs, call, chain.as_ref())?;
     if let Some(chain) = &chain {
         verify_known(snapshot, &chain.root)?;
         for actor in &*chain.actors {
             verify_known(snapshot, actor)?;
         }
     }
-    let task = verify_task(world, call, chain.as_ref(), now)?;
-    if world.past.session.is_some_and(|session| session.is_ended) {
+    let task = verify_task(inputs, call, chain.as_ref(), now)?;
+    if inputs
+        .history
+        .session
+        .is_some_and(|session| session.is_ended)
+    {
         let message = "the session has ended";
         return Err(Reason::new(ReasonCode::SessionEnded, message));
     }
@@ -67,19 +71,19 @@ pub fn verify_call<'c>(
 }
 
 /// Verifies that neither the subject, a delegator nor the server is stopped.
-fn verify_running(
-    world: &DecisionInputs<'_>,
+fn verify_not_stopped(
+    inputs: &DecisionInputs<'_>,
     call: &CallContext,
     chain: Option<&DelegationChain<'_>>,
 ) -> Result<(), Reason> {
-    if world.authority.stops.is_empty() {
+    if inputs.authority.stops.is_empty() {
         return Ok(());
     }
-    let server = schema::server(&call.operation.server);
-    let behind = chain.map(|chain| std::iter::once(&*chain.root).chain(chain.actors.iter()));
+    let server = schema::server_uid(&call.operation.server);
+    let parties = chain.map(|chain| std::iter::once(&*chain.root).chain(chain.actors.iter()));
     let concerned = [&call.subject.entity, &server].into_iter();
-    let concerned = concerned.chain(behind.into_iter().flatten());
-    world.authority.verify_running(concerned)
+    let concerned = concerned.chain(parties.into_iter().flatten());
+    inputs.authority.verify_not_stopped(concerned)
 }
 
 impl<'c> VerifiedEvidence<'c> {
@@ -94,16 +98,16 @@ impl<'c> VerifiedEvidence<'c> {
     /// # Errors
     ///
     /// [`ReasonCode::DelegationOutOfScope`] or [`ReasonCode::TaskOutOfScope`].
-    pub fn covers(&self, snapshot: &Snapshot, reach: &RequestedAccess<'_>) -> Result<(), Reason> {
+    pub fn covers(&self, snapshot: &Snapshot, access: &RequestedAccess<'_>) -> Result<(), Reason> {
         if let Some(chain) = &self.chain {
-            chain.covers(snapshot, reach)?;
+            chain.covers(snapshot, access)?;
         }
         let Some(task) = self.task else {
             return Ok(());
         };
         let step = task.step().map(|step| &step.scope);
         for scope in task.scope.iter().chain(step) {
-            if let Err(outside) = scope.covers(snapshot, reach) {
+            if let Err(outside) = scope.covers(snapshot, access) {
                 return Err(outside_task(format!("the task does not cover {outside}")));
             }
         }
@@ -117,7 +121,7 @@ impl<'c> VerifiedEvidence<'c> {
     /// [`ReasonCode::TaskOutOfScope`] or [`ReasonCode::TaskBudgetSpent`].
     pub fn check_terms(
         &self,
-        world: &DecisionInputs<'_>,
+        inputs: &DecisionInputs<'_>,
         tool: &EntityUID,
         targets: &[Target],
         arguments: &Map<String, Json>,
@@ -125,13 +129,13 @@ impl<'c> VerifiedEvidence<'c> {
         let Some(task) = self.task else {
             return Ok(());
         };
-        let Some(named) = task.terms.of(tool) else {
+        let Some(named) = task.terms.for_tool(tool) else {
             return Ok(());
         };
-        if let Err(outside) = named.covers(world.snapshot, targets, arguments) {
+        if let Err(outside) = named.covers(inputs.snapshot, targets, arguments) {
             return Err(outside_task(format!("in task `{}`, {outside}", task.id)));
         }
-        match world.past.tool_calls_left {
+        match inputs.history.tool_calls_left {
             Some(0) => Err(inputs::tool_budget_spent(&task.id, tool)),
             _ => Ok(()),
         }
@@ -156,7 +160,7 @@ impl<'c> VerifiedEvidence<'c> {
     /// [`ReasonCode::ApprovalInvalid`] for the first that is not.
     pub fn approvals(
         &self,
-        world: &DecisionInputs<'c>,
+        inputs: &DecisionInputs<'c>,
         call: &'c CallContext,
         described: impl FnOnce() -> Option<ApprovedCall>,
         now: SystemTime,
@@ -167,20 +171,20 @@ impl<'c> VerifiedEvidence<'c> {
         let described = described();
         let each = call.approval_ids.iter().enumerate();
         each.map(|(index, id)| {
-            let uses = world
-                .past
+            let uses = inputs
+                .history
                 .approval_uses
                 .get(index)
                 .copied()
                 .unwrap_or(u32::MAX);
-            let approval = world.authority.approvals.get(id);
+            let approval = inputs.authority.approvals.get(id);
             let fault = match (approval, &described) {
                 (None, _) => "is not known",
                 (_, None) => "is not for this kind of call",
                 (Some(approval), Some(described)) => {
-                    match world.authority.approval_status(approval, uses, now) {
+                    match inputs.authority.approval_status(approval, uses, now) {
                         ApprovalStatus::Approved if approval.is_for(described) => {
-                            return verify_approver(world, approval).map(|()| approval);
+                            return verify_approver(inputs, approval).map(|()| approval);
                         }
                         ApprovalStatus::Approved => "is for another call",
                         ApprovalStatus::Pending => "has not been given yet",
@@ -198,11 +202,11 @@ impl<'c> VerifiedEvidence<'c> {
 }
 
 /// Verifies that the approver is still active and not stopped.
-fn verify_approver(world: &DecisionInputs<'_>, approval: &Approval) -> Result<(), Reason> {
+fn verify_approver(inputs: &DecisionInputs<'_>, approval: &Approval) -> Result<(), Reason> {
     let by = approval.word.as_ref().map(|word| &word.by);
-    world.authority.verify_running(by)?;
-    let approver = by.and_then(|by| world.snapshot.entity(by));
-    match approver.and_then(|approver| flag(approver, "active")) {
+    inputs.authority.verify_not_stopped(by)?;
+    let approver = by.and_then(|by| inputs.snapshot.entity(by));
+    match approver.and_then(|approver| bool_attribute(approver, "active")) {
         Some(false) => Err(invalid_approval(
             &approval.id,
             "was given by somebody who has left",
@@ -224,7 +228,7 @@ fn outside_task(message: String) -> Reason {
 }
 
 fn verify_task<'c>(
-    world: &DecisionInputs<'c>,
+    inputs: &DecisionInputs<'c>,
     call: &CallContext,
     chain: Option<&DelegationChain<'_>>,
     now: SystemTime,
@@ -238,7 +242,7 @@ fn verify_task<'c>(
             format!("task `{id}` {why}"),
         ))
     };
-    let Some(task) = world.authority.tasks.get(id).map(Arc::as_ref) else {
+    let Some(task) = inputs.authority.tasks.get(id).map(Arc::as_ref) else {
         return closed("is not known");
     };
     match task.status(now) {
@@ -262,7 +266,7 @@ fn verify_task<'c>(
             "task `{id}` is at another step: {at}"
         )));
     }
-    if world.past.calls_left == Some(0) {
+    if inputs.history.calls_left == Some(0) {
         return Err(inputs::budget_spent(id));
     }
     Ok(Some(task))
@@ -270,9 +274,9 @@ fn verify_task<'c>(
 
 fn verify_server(snapshot: &Snapshot, name: &SmolStr) -> Result<(), Reason> {
     let unknown = |message: String| Err(Reason::new(ReasonCode::ServerUnknown, message));
-    match snapshot.entity(&schema::server(name)) {
+    match snapshot.entity(&schema::server_uid(name)) {
         None => unknown(format!("server `{name}` is not registered")),
-        Some(server) if flag(server, "active") == Some(false) => {
+        Some(server) if bool_attribute(server, "active") == Some(false) => {
             unknown(format!("server `{name}` is out of service"))
         }
         Some(_) => Ok(()),
@@ -330,7 +334,7 @@ fn verify_times(identity: &Identity, now: SystemTime) -> Result<(), Reason> {
 
 /// Verifies that the call names a user, if the caller's rights require one: a gateway that omits the user
 /// must not pass for an agent acting on its own.
-fn verify_person(
+fn verify_user_named(
     call: &CallContext,
     chain: Option<&DelegationChain<'_>>,
     rights: &Rights,
@@ -373,17 +377,17 @@ pub fn verify_known(snapshot: &Snapshot, uid: &EntityUID) -> Result<(), Reason> 
 ///
 /// [`ReasonCode::ToolUnknown`], [`ReasonCode::Stopped`] or [`ReasonCode::ToolChanged`].
 pub fn verify_tool(
-    world: &DecisionInputs<'_>,
+    inputs: &DecisionInputs<'_>,
     server: &str,
     name: &str,
     seen: Option<&DefinitionDigests>,
 ) -> Result<Arc<RegisteredTool>, Reason> {
-    let uid = schema::tool(server, name);
-    let Some(tool) = world.tool(&uid) else {
+    let uid = schema::tool_uid(server, name);
+    let Some(tool) = inputs.tool(&uid) else {
         let message = format!("tool `{name}` is not registered for server `{server}`");
         return Err(Reason::new(ReasonCode::ToolUnknown, message));
     };
-    world.authority.verify_running([&uid])?;
+    inputs.authority.verify_not_stopped([&uid])?;
     match (&tool.digest, seen) {
         (Some(pinned), Some(seen)) if !seen.are(pinned) => {
             let message = format!("the definition of tool `{name}` has changed");
@@ -395,8 +399,10 @@ pub fn verify_tool(
 
 /// The labels of a server's resources and prompts; `untrusted` if the registration says nothing.
 pub fn server_labels(snapshot: &Snapshot, server: &SmolStr) -> Vec<SmolStr> {
-    match snapshot.entity(&schema::server(server)) {
-        Some(stored) if stored.attribute("yields").is_some() => texts(stored, "yields"),
+    match snapshot.entity(&schema::server_uid(server)) {
+        Some(stored) if stored.attribute("yields").is_some() => {
+            string_set_attribute(stored, "yields")
+        }
         _ => vec![SmolStr::new_static("untrusted")],
     }
 }

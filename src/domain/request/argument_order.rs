@@ -19,26 +19,26 @@ pub struct MemberNames(pub Vec<SmolStr>);
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Schema {
+struct SchemaProperties {
     properties: MemberNames,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Definition {
+struct DefinitionSchema {
     #[serde(rename = "inputSchema")]
-    schema: Schema,
+    schema: SchemaProperties,
 }
 
-/// The properties of a JSON Schema; empty if there are none or the text is invalid.
+/// The properties of a JSON SchemaProperties; empty if there are none or the text is invalid.
 pub fn schema_order(text: &str) -> Vec<SmolStr> {
-    let read: Option<Schema> = serde_json::from_str(text).ok();
+    let read: Option<SchemaProperties> = serde_json::from_str(text).ok();
     read.unwrap_or_default().properties.0
 }
 
 /// The properties in the `inputSchema` of a tool definition; empty if the text is invalid.
 pub fn definition_order(text: &[u8]) -> Vec<SmolStr> {
-    let read: Option<Definition> = serde_json::from_slice(text).ok();
+    let read: Option<DefinitionSchema> = serde_json::from_slice(text).ok();
     read.unwrap_or_default().schema.properties.0
 }
 
@@ -48,7 +48,7 @@ pub fn tool_list_orders(text: &str) -> Vec<Vec<SmolStr>> {
     #[derive(Default, Deserialize)]
     #[serde(default)]
     struct Tools {
-        tools: Vec<Definition>,
+        tools: Vec<DefinitionSchema>,
     }
     #[derive(Default, Deserialize)]
     #[serde(default)]
@@ -71,7 +71,7 @@ pub fn registration_orders(text: &str) -> BTreeMap<String, Vec<SmolStr>> {
     #[derive(Default, Deserialize)]
     #[serde(default)]
     struct Entry {
-        input_schema: Schema,
+        input_schema: SchemaProperties,
     }
     #[derive(Default, Deserialize)]
     #[serde(default)]
@@ -85,7 +85,7 @@ pub fn registration_orders(text: &str) -> BTreeMap<String, Vec<SmolStr>> {
         .collect()
 }
 
-/// The text of a JSON Schema with its properties in this order, followed by those not listed.
+/// The text of a JSON SchemaProperties with its properties in this order, followed by those not listed.
 pub fn schema_text(schema: &Json, order: &[SmolStr]) -> String {
     let Json::Object(words) = schema else {
         return schema.to_string();

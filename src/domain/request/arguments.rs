@@ -65,8 +65,8 @@ impl ArgumentSchema {
 
     /// The names of a schema. Keywords other than `properties`, `required`, `items`, local `$ref`, `allOf`,
     /// `anyOf` and `oneOf` are taken to allow any names.
-    pub fn of(schema: &Json) -> Self {
-        let compiler = Compiler {
+    pub fn from_schema(schema: &Json) -> Self {
+        let compiler = SchemaCompiler {
             root: schema,
             left: Cell::new(MAX_SCHEMAS),
         };
@@ -101,14 +101,14 @@ impl ArgumentSchema {
     /// [`LookAlikeError`] for the first ambiguous name.
     pub fn check(&self, arguments: &Map<String, Json>) -> Result<ArgumentReport, LookAlikeError> {
         let mut checked = ArgumentReport::default();
-        self.object(arguments, &Place::Top, &mut checked)?;
+        self.object(arguments, &ArgumentLocation::Top, &mut checked)?;
         Ok(checked)
     }
 
     fn object(
         &self,
         members: &Map<String, Json>,
-        at: &Place<'_>,
+        at: &ArgumentLocation<'_>,
         checked: &mut ArgumentReport,
     ) -> Result<(), LookAlikeError> {
         self.no_look_alikes(members, at)?;
@@ -119,11 +119,13 @@ impl ArgumentSchema {
                 Some(_) => true,
             };
             if !is_there {
-                checked.missing.push(Place::Member(at, name).exact());
+                checked
+                    .missing
+                    .push(ArgumentLocation::Member(at, name).exact());
             }
         }
         for (name, value) in members {
-            let within = Place::Member(at, name);
+            let within = ArgumentLocation::Member(at, name);
             match self.properties.get(name.as_str()) {
                 Some(shape) => shape.value(value, &within, checked)?,
                 None => {
@@ -145,7 +147,7 @@ impl ArgumentSchema {
     fn value(
         &self,
         value: &Json,
-        at: &Place<'_>,
+        at: &ArgumentLocation<'_>,
         checked: &mut ArgumentReport,
     ) -> Result<(), LookAlikeError> {
         match value {
@@ -153,7 +155,7 @@ impl ArgumentSchema {
             Json::Array(items) => {
                 let shape = self.items.as_deref().unwrap_or(&FREE);
                 for (index, item) in items.iter().enumerate() {
-                    shape.value(item, &Place::Item(at, index), checked)?;
+                    shape.value(item, &ArgumentLocation::Item(at, index), checked)?;
                 }
                 Ok(())
             }
@@ -166,7 +168,7 @@ impl ArgumentSchema {
     fn no_look_alikes(
         &self,
         members: &Map<String, Json>,
-        at: &Place<'_>,
+        at: &ArgumentLocation<'_>,
     ) -> Result<(), LookAlikeError> {
         let mut others: HashMap<Cow<'_, str>, &str> = HashMap::new();
         for name in members
@@ -177,7 +179,7 @@ impl ArgumentSchema {
             let declared = self.folded.get(&*folded).map(SmolStr::as_str);
             if let Some(other) = declared.or_else(|| others.insert(folded, name)) {
                 return Err(LookAlikeError {
-                    path: Place::Member(at, name).exact(),
+                    path: ArgumentLocation::Member(at, name).exact(),
                     other: SmolStr::new(other),
                 });
             }
@@ -187,7 +189,7 @@ impl ArgumentSchema {
 }
 
 impl ArgumentReport {
-    fn note_undeclared(&mut self, at: &Place<'_>) {
+    fn note_undeclared(&mut self, at: &ArgumentLocation<'_>) {
         let general = at.general();
         if !self.undeclared.contains(&general) {
             self.undeclared.push(general);
@@ -200,13 +202,13 @@ static FREE: ArgumentSchema = ArgumentSchema::bare(true);
 
 /// A location in the arguments.
 #[derive(Clone, Copy)]
-enum Place<'a> {
+enum ArgumentLocation<'a> {
     Top,
-    Member(&'a Place<'a>, &'a str),
-    Item(&'a Place<'a>, usize),
+    Member(&'a ArgumentLocation<'a>, &'a str),
+    Item(&'a ArgumentLocation<'a>, usize),
 }
 
-impl Place<'_> {
+impl ArgumentLocation<'_> {
     /// `arguments.files[0].path`.
     fn exact(&self) -> String {
         match self {
@@ -228,13 +230,13 @@ impl Place<'_> {
 }
 
 /// Compiles one schema.
-struct Compiler<'s> {
+struct SchemaCompiler<'s> {
     root: &'s Json,
     /// The number of subschemas that may still be examined; bounds recursive schemas.
     left: Cell<usize>,
 }
 
-impl Compiler<'_> {
+impl SchemaCompiler<'_> {
     fn shape(&self, schema: &Json, depth: usize) -> ArgumentSchema {
         let Json::Object(words) = schema else {
             return FREE.clone();

@@ -48,7 +48,7 @@ pub fn read(
     for group in &mapping.groups {
         for value in values_of(claims, &group.claim, &mut count)? {
             let id = format_smolstr!("{}{value}", group.prefix);
-            asserted.groups.push(schema::entity(&TYPES.group, id));
+            asserted.groups.push(schema::entity_uid(&TYPES.group, id));
         }
     }
     for attribute in &mapping.attributes {

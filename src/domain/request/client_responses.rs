@@ -36,7 +36,7 @@ impl ClientResponses {
     /// # Errors
     ///
     /// [`ClientResponseError`] if a response has no known shape.
-    pub fn of(responses: &Map<String, Json>) -> Result<Option<Self>, ClientResponseError> {
+    pub fn from_json(responses: &Map<String, Json>) -> Result<Option<Self>, ClientResponseError> {
         if responses.is_empty() {
             return Ok(None);
         }

@@ -50,7 +50,7 @@ pub struct ToolDefinition {
 
 impl DefinitionDigests {
     /// The digests of a definition of which only one digest is known.
-    pub fn one(digest: SmolStr) -> Self {
+    pub fn from_digest(digest: SmolStr) -> Self {
         Self {
             pinned: digest,
             whole: None,
@@ -90,7 +90,7 @@ impl ToolDefinition {
     /// # Errors
     ///
     /// Why the definition cannot be pinned, as the end of a sentence.
-    pub fn of(definition: &Map<String, Json>, name: &str) -> Result<Self, String> {
+    pub fn from_json(definition: &Map<String, Json>, name: &str) -> Result<Self, String> {
         let is_said = |value: &&Json| !value.is_null();
         let mut picked = Map::new();
         picked.insert("name".to_owned(), Json::from(name));
@@ -123,7 +123,7 @@ impl ToolDefinition {
     /// A definition that was shown but cannot be parsed; matches no pin.
     pub fn unreadable() -> Self {
         Self {
-            digests: DefinitionDigests::one(SmolStr::default()),
+            digests: DefinitionDigests::from_digest(SmolStr::default()),
             picked: Arc::default(),
         }
     }

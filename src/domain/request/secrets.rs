@@ -73,23 +73,23 @@ const HARMLESS_PAIR: [&str; 2] = ["to", "ken"];
 const SMALL_CAPITALS: &str = "ᴀaʙbᴄcᴅdᴇeꜰfɢgʜhɪiᴊjᴋkĸkʟlᴍmʍmɴnᴏoᴘpʀrꜱsᴛtᴜuᴠvᴡwʏyᴢz";
 
 /// The normalized words.
-static FOLDED: LazyLock<Secrets> = LazyLock::new(|| {
+static FOLDED: LazyLock<SecretWords> = LazyLock::new(|| {
     let all = WORDS.iter().flat_map(|words| words.split_whitespace());
-    Secrets::of(all.map(|word| words_of(word, false).concat()))
+    SecretWords::of(all.map(|word| words_of(word, false).concat()))
 });
 /// The normalized words with digits read as letters, and `l` as `i`, because 1 may stand for either.
-static BLURRED: LazyLock<Secrets> =
-    LazyLock::new(|| Secrets::of(FOLDED.names.iter().map(|word| blurred(word))));
+static BLURRED: LazyLock<SecretWords> =
+    LazyLock::new(|| SecretWords::of(FOLDED.names.iter().map(|word| blurred(word))));
 
 /// A set of words to search for.
-struct Secrets {
+struct SecretWords {
     names: HashSet<String>,
     by_first_letter: HashMap<char, Vec<String>>,
     /// The length of the longest word in bytes.
     longest: usize,
 }
 
-impl Secrets {
+impl SecretWords {
     fn of(names: impl Iterator<Item = String>) -> Self {
         let names: HashSet<String> = names.collect();
         let mut by_first_letter: HashMap<char, Vec<String>> = HashMap::new();
@@ -139,12 +139,12 @@ pub(crate) fn names_secret(text: &str) -> bool {
 }
 
 /// Whether one of the words, or a sequence of them, names a secret.
-fn holds(words: &[String], secrets: &Secrets) -> bool {
+fn holds(words: &[String], secrets: &SecretWords) -> bool {
     words.iter().any(|word| is_secret(word, secrets))
         || (0..words.len()).any(|first| run_is_secret(&words[first..], secrets))
 }
 
-fn is_secret(word: &str, secrets: &Secrets) -> bool {
+fn is_secret(word: &str, secrets: &SecretWords) -> bool {
     let bare = word.trim_end_matches(|c: char| c.is_ascii_digit());
     if WHOLE_WORDS.contains(&word) || WHOLE_WORDS.contains(&bare) {
         return true;
@@ -160,7 +160,7 @@ fn is_secret(word: &str, secrets: &Secrets) -> bool {
 }
 
 /// Whether the first words, concatenated, name a secret.
-fn run_is_secret(words: &[String], secrets: &Secrets) -> bool {
+fn run_is_secret(words: &[String], secrets: &SecretWords) -> bool {
     let mut run = String::new();
     for (index, word) in words.iter().enumerate() {
         run.push_str(word);
@@ -184,7 +184,7 @@ fn run_is_secret(words: &[String], secrets: &Secrets) -> bool {
 fn words_of(text: &str, with_stand_ins: bool) -> Vec<String> {
     let mut words: Vec<String> = vec![String::new()];
     let mut folded = String::new();
-    let mut before = Case::None;
+    let mut before = LetterCase::None;
     let mut letters = text.nfkd().peekable();
     while let Some(c) = letters.next() {
         folded.clear();
@@ -194,15 +194,15 @@ fn words_of(text: &str, with_stand_ins: bool) -> Vec<String> {
         }
         if !folded.chars().any(char::is_alphanumeric) {
             words.push(String::new());
-            before = Case::None;
+            before = LetterCase::None;
             continue;
         }
-        let case = Case::of(c);
+        let case = LetterCase::of(c);
         let next_is_small = letters.peek().is_some_and(|next| next.is_lowercase());
         let begins = match before {
-            Case::Small => case == Case::Capital,
-            Case::Capital => case == Case::Capital && next_is_small,
-            Case::None => false,
+            LetterCase::Small => case == LetterCase::Capital,
+            LetterCase::Capital => case == LetterCase::Capital && next_is_small,
+            LetterCase::None => false,
         };
         if begins {
             words.push(String::new());
@@ -217,13 +217,13 @@ fn words_of(text: &str, with_stand_ins: bool) -> Vec<String> {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Case {
+enum LetterCase {
     Small,
     Capital,
     None,
 }
 
-impl Case {
+impl LetterCase {
     fn of(c: char) -> Self {
         match c {
             c if c.is_lowercase() => Self::Small,

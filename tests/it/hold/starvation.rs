@@ -48,8 +48,8 @@ fn asked(agent: &str, number: u32) -> v1::RequestApprovalRequest {
 fn waiting(world: &World, number: u32) -> Approval {
     let now = world.server.service.now();
     let call = ApprovedCall {
-        subject: schema::entity(&TYPES.agent, format_smolstr!("agent-{}", number % 100)),
-        root: Some(schema::entity(&TYPES.user, "sam")),
+        subject: schema::entity_uid(&TYPES.agent, format_smolstr!("agent-{}", number % 100)),
+        root: Some(schema::entity_uid(&TYPES.user, "sam")),
         actors: Vec::new(),
         initiator: Initiator::Client,
         server: "git".into(),

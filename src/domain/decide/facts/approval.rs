@@ -19,7 +19,7 @@ pub struct ApprovalFacts<'c> {
 
 impl<'c> ApprovalFacts<'c> {
     /// The facts of an approval; `None` if it is not decided.
-    pub fn of(approval: &'c Approval, now: SystemTime) -> Option<Self> {
+    pub fn from_approval(approval: &'c Approval, now: SystemTime) -> Option<Self> {
         let word = approval.word.as_ref()?;
         let age = now.duration_since(word.at).unwrap_or_default();
         Some(Self {

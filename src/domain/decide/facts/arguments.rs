@@ -15,7 +15,7 @@ use crate::domain::schema;
 /// `context.arguments`.
 pub(super) struct ArgumentFacts<'c> {
     pub(super) input: &'c ToolInput,
-    ground: ContextInputs<'c>,
+    inputs: ContextInputs<'c>,
     names: [OnceCell<Value>; 3],
     links: OnceCell<Links>,
     link_hosts: OnceCell<Value>,
@@ -25,10 +25,10 @@ pub(super) struct ArgumentFacts<'c> {
 impl<'c> ArgumentFacts<'c> {
     const OF_NAMES: [&'static str; 3] = ["names", "untyped", "undeclared"];
 
-    pub(super) fn new(input: &'c ToolInput, ground: ContextInputs<'c>) -> Self {
+    pub(super) fn new(input: &'c ToolInput, inputs: ContextInputs<'c>) -> Self {
         Self {
             input,
-            ground,
+            inputs,
             names: Default::default(),
             links: OnceCell::new(),
             link_hosts: OnceCell::new(),
@@ -40,7 +40,7 @@ impl<'c> ArgumentFacts<'c> {
         let targets = self.input.tool.as_ref();
         let targets = targets.and_then(|tool| tool.target_arguments.as_deref().ok());
         let find = |said| links::find(said, targets.unwrap_or_default());
-        let find = || self.ground.said.map(find).unwrap_or_default();
+        let find = || self.inputs.arguments.map(find).unwrap_or_default();
         self.links.get_or_init(find)
     }
 
@@ -48,7 +48,7 @@ impl<'c> ArgumentFacts<'c> {
     /// destinations.
     fn unknown_links(&self) -> Value {
         let known = schema::known_destinations();
-        let (snapshot, task) = (self.ground.snapshot, self.ground.task);
+        let (snapshot, task) = (self.inputs.snapshot, self.inputs.task);
         let unknown = self.links().unknown(|place| {
             snapshot.is_in(place, known)
                 || task

@@ -19,7 +19,7 @@ use crate::domain::request::target::Target;
 pub(super) struct TaskFacts<'c> {
     task: &'c Task,
     uid: EntityUID,
-    ground: ContextInputs<'c>,
+    inputs: ContextInputs<'c>,
     target: Option<&'c Target>,
     /// `None` if the labels were not looked up.
     labels: Option<Option<&'c Arc<Labels>>>,
@@ -45,14 +45,14 @@ impl<'c> TaskFacts<'c> {
 
     pub(super) fn new(
         task: &'c Task,
-        ground: ContextInputs<'c>,
+        inputs: ContextInputs<'c>,
         target: Option<&'c Target>,
         carried: Option<&'c CarriedLabels>,
     ) -> Self {
         Self {
             task,
             uid: task.uid(),
-            ground,
+            inputs,
             target,
             labels: carried.map(|carried| carried.task.as_ref()),
             places: Default::default(),
@@ -61,12 +61,12 @@ impl<'c> TaskFacts<'c> {
 
     /// What the task says of the tool called.
     fn tool_use(&self) -> Option<&'c ToolUse> {
-        self.task.terms.of(self.ground.tool?)
+        self.task.terms.for_tool(self.inputs.tool?)
     }
 
     /// Whether the task names the target, or a resource that contains it, for this direction.
     fn knows(&self, way: FlowDirection) -> bool {
-        let snapshot = self.ground.snapshot;
+        let snapshot = self.inputs.snapshot;
         let is_known = |target: &Target| {
             let (uid, containing) = (target.uid(), &target.overlay.parents);
             self.task.terms.knows(snapshot, way, uid, containing)
@@ -104,8 +104,8 @@ impl ContextSource for TaskFacts<'_> {
         Some(match name {
             "task" => AttributeRef::Entity(&self.uid),
             "step" => AttributeRef::Text(&self.task.step()?.name),
-            "calls_left" => AttributeRef::Long(number(self.ground.past.calls_left?)),
-            "tool_calls_left" => AttributeRef::Long(number(self.ground.past.tool_calls_left?)),
+            "calls_left" => AttributeRef::Long(number(self.inputs.history.calls_left?)),
+            "tool_calls_left" => AttributeRef::Long(number(self.inputs.history.tool_calls_left?)),
             "bounds_calls" => {
                 AttributeRef::Bool(self.tool_use().is_some_and(|it| it.max_calls.is_some()))
             }

@@ -47,7 +47,7 @@ pub struct ContextInputs<'c> {
     /// The task of the call, or the one a change concerns.
     pub task: Option<&'c Task>,
     /// The history of the workflow.
-    pub past: History<'c>,
+    pub history: History<'c>,
     /// The approval of the call.
     pub approval: Option<ApprovalFacts<'c>>,
     /// The client responses sent with the call.
@@ -55,7 +55,7 @@ pub struct ContextInputs<'c> {
     /// The tool called.
     pub tool: Option<&'c EntityUID>,
     /// The arguments of a tool call.
-    pub said: Option<&'c Map<String, Json>>,
+    pub arguments: Option<&'c Map<String, Json>>,
     /// The entities, for resource containment.
     pub snapshot: &'c Snapshot,
     /// The time of the decision.
@@ -85,7 +85,7 @@ pub enum OperationContext {
 impl ContextInputs<'_> {
     /// The labels of everything the call carries.
     pub fn labels(&self) -> Arc<Labels> {
-        let carries = self.past.session.is_some() || self.task.is_some() || self.chain.is_some();
-        self.past.labels(carries)
+        let carries = self.history.session.is_some() || self.task.is_some() || self.chain.is_some();
+        self.history.labels(carries)
     }
 }

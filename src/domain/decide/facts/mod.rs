@@ -35,8 +35,8 @@ use crate::domain::schema::{self, TYPES};
 
 /// The context of a call that acts upon one target.
 pub struct Facts<'c> {
-    ground: ContextInputs<'c>,
-    own: &'c OperationContext,
+    inputs: ContextInputs<'c>,
+    operation: &'c OperationContext,
     target: Option<&'c Target>,
     identity: IdentityFacts<'c>,
     delegation: Option<DelegationFacts<'c>>,
@@ -101,45 +101,45 @@ impl<'c> Facts<'c> {
 
     /// Creates a context with no attribute computed yet.
     pub fn new(
-        ground: ContextInputs<'c>,
-        own: &'c OperationContext,
+        inputs: ContextInputs<'c>,
+        operation: &'c OperationContext,
         target: Option<&'c Target>,
     ) -> Self {
-        let input = match own {
+        let input = match operation {
             OperationContext::Arguments(input) => Some(input),
             _ => None,
         };
-        let carried = ground.past.carried.filter(|_| ground.has_labels);
+        let carried = inputs.history.carried.filter(|_| inputs.has_labels);
         Self {
-            ground,
-            own,
+            inputs,
+            operation,
             target,
             identity: IdentityFacts {
-                identity: ground.identity,
-                asserted: ground.asserted,
-                through_agent: ground.through_agent,
+                identity: inputs.identity,
+                asserted: inputs.asserted,
+                through_agent: inputs.through_agent,
                 asserted_groups: OnceCell::new(),
                 asserted_attributes: OnceCell::new(),
             },
-            delegation: ground.chain.map(|chain| DelegationFacts {
+            delegation: inputs.chain.map(|chain| DelegationFacts {
                 chain,
                 labels: carried.map(|carried| carried.delegation.as_ref()),
                 actors: OnceCell::new(),
                 scopes: OnceCell::new(),
             }),
-            arguments: input.map(|input| ArgumentFacts::new(input, ground)),
-            answers: ground.answers.map(|answers| ClientResponseFacts {
+            arguments: input.map(|input| ArgumentFacts::new(input, inputs)),
+            answers: inputs.answers.map(|answers| ClientResponseFacts {
                 answers,
                 cells: Default::default(),
             }),
-            task: ground
+            task: inputs
                 .task
-                .map(|task| TaskFacts::new(task, ground, target, carried)),
-            session: ground.past.session.map(|session| SessionFacts {
+                .map(|task| TaskFacts::new(task, inputs, target, carried)),
+            session: inputs.history.session.map(|session| SessionFacts {
                 session,
                 recent: OnceCell::new(),
             }),
-            usage: ground.past.usage.map(UsageFacts),
+            usage: inputs.history.usage.map(UsageFacts),
             recent: carried.and_then(|it| it.recent.as_deref().map(RecentFacts)),
             labels: OnceCell::new(),
             server: OnceCell::new(),
@@ -150,11 +150,11 @@ impl<'c> Facts<'c> {
     }
 
     fn environment(&self) -> &Value {
-        self.environment.get_or_init(|| environment(&self.ground))
+        self.environment.get_or_init(|| environment(&self.inputs))
     }
 
     fn elicitation(&self) -> Option<&Value> {
-        let make = || match self.own {
+        let make = || match self.operation {
             OperationContext::Form(form) => Some(elicitation_form(form)),
             OperationContext::Url { scheme, host } => Some(elicitation_url(scheme, host)),
             OperationContext::Nothing
@@ -165,7 +165,7 @@ impl<'c> Facts<'c> {
     }
 
     fn sampling(&self) -> Option<&Value> {
-        let make = || match self.own {
+        let make = || match self.operation {
             OperationContext::Sampling(sampling) => Some(sampling_record(sampling)),
             _ => None,
         };
@@ -181,7 +181,7 @@ impl ContextSource for Facts<'_> {
                 .as_ref()
                 .map(|answers| AttributeRef::Record(answers)),
             "approval" => self
-                .ground
+                .inputs
                 .approval
                 .as_ref()
                 .map(|approval| AttributeRef::Record(approval)),
@@ -196,7 +196,7 @@ impl ContextSource for Facts<'_> {
             "elicitation" => self.elicitation().map(AttributeRef::Value),
             "environment" => Some(AttributeRef::Value(self.environment())),
             "identity" => Some(AttributeRef::Record(&self.identity)),
-            "initiator" => Some(AttributeRef::Text(self.ground.initiator.as_str())),
+            "initiator" => Some(AttributeRef::Text(self.inputs.initiator.as_str())),
             "input" => self
                 .arguments
                 .as_ref()?
@@ -204,19 +204,19 @@ impl ContextSource for Facts<'_> {
                 .typed
                 .as_ref()
                 .map(AttributeRef::Value),
-            "labels" if self.ground.has_labels => {
-                let labels = self.labels.get_or_init(|| self.ground.labels());
+            "labels" if self.inputs.has_labels => {
+                let labels = self.labels.get_or_init(|| self.inputs.labels());
                 Some(AttributeRef::Value(labels.value()))
             }
-            "purpose" => self.ground.purpose.map(AttributeRef::Text),
+            "purpose" => self.inputs.purpose.map(AttributeRef::Text),
             "recent" => self
                 .recent
                 .as_ref()
                 .map(|recent| AttributeRef::Record(recent)),
             "sampling" => self.sampling().map(AttributeRef::Value),
             "server" => {
-                let name = self.ground.server?;
-                let server = self.server.get_or_init(|| schema::server(name));
+                let name = self.inputs.server?;
+                let server = self.server.get_or_init(|| schema::server_uid(name));
                 Some(AttributeRef::Entity(server))
             }
             "session" => self
@@ -368,12 +368,12 @@ fn sampling_record(sampling: &Sampling) -> Value {
 static DATETIME: LazyLock<Option<Name>> =
     LazyLock::new(|| Name::parse_unqualified_name("datetime").ok());
 
-fn environment(ground: &ContextInputs<'_>) -> Value {
-    let address = ground.source_address.and_then(address_value);
+fn environment(inputs: &ContextInputs<'_>) -> Value {
+    let address = inputs.source_address.and_then(address_value);
     record(
-        [("gateway", Value::new(ground.gateway.clone(), None))]
+        [("gateway", Value::new(inputs.gateway.clone(), None))]
             .into_iter()
-            .chain(time(ground.now).map(|now| ("now", now)))
+            .chain(time(inputs.now).map(|now| ("now", now)))
             .chain(address.map(|address| ("source_address", address))),
     )
 }

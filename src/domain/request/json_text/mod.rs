@@ -16,7 +16,7 @@ const REPLACEMENT: &[u8] = b"\\ufffd";
 
 /// A token that no parsed value represents exactly.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Unheld {
+enum LossyToken {
     Number(Range<usize>, InexactNumber),
     Surrogate(Range<usize>),
 }
@@ -24,8 +24,8 @@ enum Unheld {
 /// The first number that parsing would change, and why.
 pub fn inexact_number(text: &[u8]) -> Option<(String, InexactNumber)> {
     Scanner::new(text).find_map(|found| match found {
-        Unheld::Number(at, why) => Some((String::from_utf8_lossy(&text[at]).into_owned(), why)),
-        Unheld::Surrogate(_) => None,
+        LossyToken::Number(at, why) => Some((String::from_utf8_lossy(&text[at]).into_owned(), why)),
+        LossyToken::Surrogate(_) => None,
     })
 }
 
@@ -36,16 +36,16 @@ pub fn tolerant(text: &[u8]) -> Cow<'_, [u8]> {
     let mut copied = 0;
     for found in Scanner::new(text) {
         let out = held.get_or_insert_with(|| Vec::with_capacity(text.len() + 16));
-        let (Unheld::Number(at, _) | Unheld::Surrogate(at)) = &found;
+        let (LossyToken::Number(at, _) | LossyToken::Surrogate(at)) = &found;
         out.extend_from_slice(&text[copied..at.start]);
         match &found {
-            Unheld::Number(..) => {
+            LossyToken::Number(..) => {
                 // A prefix that no server writes.
                 out.extend_from_slice(b"\"\\u0000number ");
                 out.extend_from_slice(&text[at.clone()]);
                 out.push(b'"');
             }
-            Unheld::Surrogate(_) => out.extend_from_slice(REPLACEMENT),
+            LossyToken::Surrogate(_) => out.extend_from_slice(REPLACEMENT),
         }
         copied = at.end;
     }
@@ -75,7 +75,7 @@ impl<'t> Scanner<'t> {
     }
 
     /// The next unpaired surrogate of a string, or its end.
-    fn in_string(&mut self) -> Option<Unheld> {
+    fn in_string(&mut self) -> Option<LossyToken> {
         while let Some(byte) = self.text.get(self.at) {
             match byte {
                 b'"' => {
@@ -93,7 +93,9 @@ impl<'t> Scanner<'t> {
                         {
                             self.at += 6
                         }
-                        Some(0xd800..=0xdfff) => return Some(Unheld::Surrogate(start..self.at)),
+                        Some(0xd800..=0xdfff) => {
+                            return Some(LossyToken::Surrogate(start..self.at));
+                        }
                         _ => {}
                     }
                 }
@@ -113,20 +115,20 @@ impl<'t> Scanner<'t> {
             .flatten()
     }
 
-    fn number(&mut self) -> Option<Unheld> {
+    fn number(&mut self) -> Option<LossyToken> {
         let start = self.at;
         let is_part = |byte: &&u8| byte.is_ascii_digit() || b"+-.eE".contains(byte);
         self.at += self.text[start..].iter().take_while(is_part).count();
         let literal = std::str::from_utf8(&self.text[start..self.at]).ok()?;
         let why = numbers::check(literal).err()?;
-        Some(Unheld::Number(start..self.at, why))
+        Some(LossyToken::Number(start..self.at, why))
     }
 }
 
 impl Iterator for Scanner<'_> {
-    type Item = Unheld;
+    type Item = LossyToken;
 
-    fn next(&mut self) -> Option<Unheld> {
+    fn next(&mut self) -> Option<LossyToken> {
         loop {
             if self.in_string
                 && let Some(found) = self.in_string()

@@ -102,7 +102,7 @@ impl Links {
 /// The links in all strings and member names of the arguments, at any depth. Target arguments are skipped:
 /// they are decided as targets.
 pub fn find(arguments: &Map<String, Json>, targets: &[TargetArgument]) -> Links {
-    let mut walk = Walk {
+    let mut walk = LinkWalk {
         links: Links::default(),
         left: MAX_BYTES,
     };
@@ -112,13 +112,13 @@ pub fn find(arguments: &Map<String, Json>, targets: &[TargetArgument]) -> Links 
 }
 
 /// Walks a value; the steps are the remaining paths to target arguments.
-struct Walk {
+struct LinkWalk {
     links: Links,
     /// The number of bytes that may still be examined.
     left: usize,
 }
 
-impl Walk {
+impl LinkWalk {
     fn members(&mut self, members: &Map<String, Json>, targets: &[&[PathStep]]) {
         for (name, value) in members {
             self.text(name);
@@ -175,21 +175,21 @@ fn in_text(text: &str, links: &mut Links) {
     if text.len() < 3 {
         return;
     }
-    Finder::new(text, true, links).find();
+    LinkFinder::new(text, true, links).find();
     if let Some(plain) = plain(text) {
-        Finder::new(&plain, false, links).find();
+        LinkFinder::new(&plain, false, links).find();
     }
 }
 
 /// Scans one text.
-struct Finder<'t> {
+struct LinkFinder<'t> {
     text: &'t str,
     /// Whether the text is as written, rather than undisguised.
     is_written: bool,
     links: &'t mut Links,
 }
 
-impl<'t> Finder<'t> {
+impl<'t> LinkFinder<'t> {
     fn new(text: &'t str, is_written: bool, links: &'t mut Links) -> Self {
         Self {
             text,
@@ -270,7 +270,7 @@ impl<'t> Finder<'t> {
         if before.ends_with('/') && !is_web {
             return;
         }
-        let around = Around {
+        let around = LinkContext {
             is_web,
             is_followed: is_followed(after),
             is_mail: before.ends_with('@'),
@@ -299,7 +299,7 @@ impl<'t> Finder<'t> {
 
 /// The context of a host name in the text.
 #[derive(Debug, Clone, Copy)]
-struct Around {
+struct LinkContext {
     /// A web scheme precedes the name.
     is_web: bool,
     /// A path, port or query follows the name.
@@ -308,7 +308,7 @@ struct Around {
     is_mail: bool,
 }
 
-impl Around {
+impl LinkContext {
     /// Whether some reader takes the name for a link.
     fn make_link(self, name: &str) -> bool {
         // Mail programs link a mail address; browsers do not.

@@ -257,7 +257,7 @@ impl TargetArgumentForm {
 /// The members of the object form.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Members {
+struct TargetArgumentMembers {
     argument: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     kind: Option<String>,
@@ -281,7 +281,7 @@ impl Serialize for TargetArgumentForm {
         if self == &Self::named(&*argument) {
             return argument.serialize(serializer);
         }
-        Members {
+        TargetArgumentMembers {
             argument,
             kind,
             base,
@@ -294,13 +294,13 @@ impl Serialize for TargetArgumentForm {
 
 impl<'de> Deserialize<'de> for TargetArgumentForm {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(NameOrMembers)
+        deserializer.deserialize_any(TargetArgumentVisitor)
     }
 }
 
-struct NameOrMembers;
+struct TargetArgumentVisitor;
 
-impl<'de> Visitor<'de> for NameOrMembers {
+impl<'de> Visitor<'de> for TargetArgumentVisitor {
     type Value = TargetArgumentForm;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -312,13 +312,14 @@ impl<'de> Visitor<'de> for NameOrMembers {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<TargetArgumentForm, A::Error> {
-        let Members {
+        let TargetArgumentMembers {
             argument,
             kind,
             base,
             role,
             optional,
-        } = Members::deserialize(MapAccessDeserializer::new(map)).map_err(A::Error::custom)?;
+        } = TargetArgumentMembers::deserialize(MapAccessDeserializer::new(map))
+            .map_err(A::Error::custom)?;
         Ok(TargetArgumentForm {
             argument,
             kind,

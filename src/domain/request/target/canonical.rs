@@ -94,5 +94,5 @@ pub(super) fn below(root: &str, segments: &[&str]) -> (String, Vec<String>) {
 }
 
 pub(super) fn place(name: &str) -> EntityUID {
-    schema::entity(&TYPES.resource, SmolStr::new(name))
+    schema::entity_uid(&TYPES.resource, SmolStr::new(name))
 }

@@ -61,7 +61,7 @@ fn without_last_items(place: &ArgumentPath) -> ArgumentPath {
 }
 
 /// The schema location of a path, and whether every call has a value there.
-struct Reached<'s> {
+struct ResolvedLocation<'s> {
     place: SchemaLocation<'s>,
     is_required: bool,
 }
@@ -71,9 +71,9 @@ fn reach<'s>(
     path: &ArgumentPath,
     schema: &'s Json,
     field: &'static str,
-) -> Result<Reached<'s>, TargetFieldError> {
+) -> Result<ResolvedLocation<'s>, TargetFieldError> {
     let fault = |message: String| Err(TargetFieldError::new(field, message));
-    let mut reached = Reached {
+    let mut reached = ResolvedLocation {
         place: SchemaLocation::top(schema),
         is_required: true,
     };

@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json};
 use crate::domain::request::target::argument::{ArgumentPath, PathBase, PathStep, TargetArgument};
 use crate::domain::request::target::canonical::Target;
 use crate::domain::request::target::kind::{TargetError, TargetKind};
-use crate::domain::request::target::{id, read};
+use crate::domain::request::target::{id, parse};
 
 /// Why the targets of a call cannot be determined.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub enum CallTargetError {
 }
 
 /// A value in the arguments and its path.
-type Found<'a> = (String, &'a Json);
+type LocatedValue<'a> = (String, &'a Json);
 
 /// The targets that the arguments of a call name on a server, each once in each role.
 ///
@@ -70,11 +70,11 @@ fn read_value(
                 Some(PathBase::Argument(place)) if is_relative => Some(base_of(place, arguments)?),
                 _ => None,
             };
-            read(server, kind, text, base).map_err(invalid)
+            parse(server, kind, text, base).map_err(invalid)
         }
         (Json::Number(number), None | Some(TargetKind::Id)) => {
             let text = id::of_number(number).map_err(invalid)?;
-            read(server, Some(TargetKind::Id), &text, None).map_err(invalid)
+            parse(server, Some(TargetKind::Id), &text, None).map_err(invalid)
         }
         _ => Err(CallTargetError::Invalid(format!(
             "{} is {}, which names no target of the kind `{}`",
@@ -117,9 +117,9 @@ fn base_of<'a>(
 fn find<'a>(
     arguments: &'a Map<String, Json>,
     argument: &TargetArgument,
-    found: &mut Vec<Found<'a>>,
+    found: &mut Vec<LocatedValue<'a>>,
 ) -> Result<(), CallTargetError> {
-    let walk = Walk {
+    let walk = TargetWalk {
         is_optional: argument.is_optional,
     };
     let at = "arguments".to_owned();
@@ -132,11 +132,11 @@ fn find<'a>(
     }
 }
 
-struct Walk {
+struct TargetWalk {
     is_optional: bool,
 }
 
-impl Walk {
+impl TargetWalk {
     fn absent(&self, at: String) -> Result<(), CallTargetError> {
         match self.is_optional {
             true => Ok(()),
@@ -150,7 +150,7 @@ impl Walk {
         name: &str,
         at: &str,
         rest: &[PathStep],
-        found: &mut Vec<Found<'a>>,
+        found: &mut Vec<LocatedValue<'a>>,
     ) -> Result<(), CallTargetError> {
         let at = format!("{at}.{name}");
         match members.get(name) {
@@ -164,7 +164,7 @@ impl Walk {
         value: &'a Json,
         at: String,
         rest: &[PathStep],
-        found: &mut Vec<Found<'a>>,
+        found: &mut Vec<LocatedValue<'a>>,
     ) -> Result<(), CallTargetError> {
         match (value, rest.split_first()) {
             (Json::Null, _) => self.absent(at),
@@ -199,7 +199,7 @@ impl Walk {
         items: &'a [Json],
         at: &str,
         rest: &[PathStep],
-        found: &mut Vec<Found<'a>>,
+        found: &mut Vec<LocatedValue<'a>>,
     ) -> Result<(), CallTargetError> {
         if items.is_empty() {
             return self.absent(at.to_owned());

@@ -85,12 +85,12 @@ impl JsonTypes {
 
 /// The current depth and the number of subschemas that may still be examined; bounds recursive schemas.
 #[derive(Clone, Copy)]
-struct Depth<'l> {
+struct VisitBudget<'l> {
     level: usize,
     left: &'l Cell<usize>,
 }
 
-impl<'l> Depth<'l> {
+impl<'l> VisitBudget<'l> {
     fn top(left: &'l Cell<usize>) -> Self {
         Self { level: 0, left }
     }
@@ -132,7 +132,7 @@ impl<'s> SchemaLocation<'s> {
             false => {
                 let left = Cell::new(MAX_SCHEMAS);
                 let each = self.schemas.iter();
-                each.map(|schema| self.types_of(schema, Depth::top(&left)))
+                each.map(|schema| self.types_of(schema, VisitBudget::top(&left)))
                     .fold(JsonTypes::NONE, JsonTypes::or)
             }
         }
@@ -196,7 +196,7 @@ impl<'s> SchemaLocation<'s> {
         let left = Cell::new(MAX_SCHEMAS);
         let mut schemas = self.schemas.iter();
         !self.schemas.is_empty()
-            && schemas.all(|schema| self.does_require(schema, name, Depth::top(&left)))
+            && schemas.all(|schema| self.does_require(schema, name, VisitBudget::top(&left)))
     }
 
     /// Whether a subschema gives this `format`.
@@ -283,7 +283,7 @@ impl<'s> SchemaLocation<'s> {
         self.root.pointer(target)
     }
 
-    fn types_of(&self, schema: &Json, depth: Depth<'_>) -> JsonTypes {
+    fn types_of(&self, schema: &Json, depth: VisitBudget<'_>) -> JsonTypes {
         let words = match schema {
             Json::Object(words) if depth.may_go_on() => words,
             Json::Bool(false) => return JsonTypes::NONE,
@@ -320,7 +320,7 @@ impl<'s> SchemaLocation<'s> {
         types
     }
 
-    fn does_require(&self, schema: &Json, name: &str, depth: Depth<'_>) -> bool {
+    fn does_require(&self, schema: &Json, name: &str, depth: VisitBudget<'_>) -> bool {
         let Json::Object(words) = schema else {
             return false;
         };

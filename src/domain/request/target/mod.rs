@@ -40,7 +40,7 @@ use crate::domain::request::target::canonical::CanonicalTarget;
 /// # Errors
 ///
 /// Why the text is rejected.
-pub fn read(
+pub fn parse(
     server: &str,
     kind: Option<TargetKind>,
     text: &str,
@@ -70,8 +70,8 @@ pub fn read(
 /// # Errors
 ///
 /// Why the text is rejected, or [`TargetError::Several`].
-pub fn one(server: &str, text: &str) -> Result<Target, TargetError> {
-    single(read(server, None, text, None)?)
+pub fn parse_one(server: &str, text: &str) -> Result<Target, TargetError> {
+    single(parse(server, None, text, None)?)
 }
 
 /// Parses a single target of this kind.
@@ -80,7 +80,7 @@ pub fn one(server: &str, text: &str) -> Result<Target, TargetError> {
 ///
 /// Why the text is rejected, or [`TargetError::Several`].
 pub fn parse_one_as(server: &str, kind: TargetKind, text: &str) -> Result<Target, TargetError> {
-    single(read(server, Some(kind), text, None)?)
+    single(parse(server, Some(kind), text, None)?)
 }
 
 fn single(mut targets: Vec<Target>) -> Result<Target, TargetError> {
