@@ -9,6 +9,7 @@ use crate::control::entities::{plan_entity, planned, refuse_of_bundle};
 use crate::control::error::ControlError;
 use crate::control::requester::WriteRequester;
 use crate::control::write::{Control, GovernContext, WriteContext, WriteReceipt};
+use crate::domain::ids::{MAX_TOOL_NAME_BYTES, NameError, check_label};
 use crate::domain::request::argument_order;
 use crate::domain::request::definition::ToolDefinition as Pin;
 use crate::domain::request::target;
@@ -17,10 +18,6 @@ use crate::domain::request::target::check::TargetArgumentError;
 use crate::domain::request::visible::shown;
 use crate::domain::schema::{self, AccessLevel};
 
-/// The longest name of a tool, in bytes, as in registrations.
-const MAX_NAME_BYTES: usize = 512;
-/// The longest label, in bytes, as in registrations.
-const MAX_LABEL_BYTES: usize = 64;
 /// The words for how sensitive what a tool touches is.
 const SENSITIVITIES: [&str; 4] = ["public", "internal", "confidential", "restricted"];
 
@@ -159,8 +156,8 @@ fn pin_of(
 }
 
 fn check_tool(new: &NewTool) -> Result<(), ControlError> {
-    if new.tool.len() > MAX_NAME_BYTES {
-        let message = format!("is longer than {MAX_NAME_BYTES} bytes");
+    if new.tool.len() > MAX_TOOL_NAME_BYTES {
+        let message = format!("is longer than {MAX_TOOL_NAME_BYTES} bytes");
         return Err(ControlError::invalid("tool", message));
     }
     if !SENSITIVITIES.contains(&new.sensitivity.as_str()) {
@@ -168,14 +165,9 @@ fn check_tool(new: &NewTool) -> Result<(), ControlError> {
         let message = format!("`{given}` is not one of `{known}`");
         return Err(ControlError::invalid("sensitivity", message));
     }
-    let allowed =
-        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_:.".contains(&byte);
-    let is_label = |label: &SmolStr| label.len() <= MAX_LABEL_BYTES && label.bytes().all(allowed);
-    if let Some(index) = new.yields.iter().position(|label| !is_label(label)) {
-        let message = format!(
-            "`{}` is not a label: use lower-case letters, digits, `-`, `_`, `:` and `.`",
-            shown(&new.yields[index])
-        );
+    let labels = &new.yields;
+    if let Some(index) = labels.iter().position(|label| check_label(label).is_err()) {
+        let message = NameError::Label(shown(&labels[index])).to_string();
         return Err(ControlError::invalid(format!("yields[{index}]"), message));
     }
     Ok(())

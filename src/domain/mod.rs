@@ -17,6 +17,7 @@ pub mod request;
 pub mod authority;
 #[cfg(test)]
 pub(crate) mod fixtures;
+pub mod ids;
 pub mod reason;
 pub mod registration;
 pub mod schema;

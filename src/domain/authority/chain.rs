@@ -86,6 +86,10 @@ impl<'c> DelegationChain<'c> {
     }
 
     /// The chain that a call asserts.
+    ///
+    /// # Errors
+    ///
+    /// [`ReasonCode::DelegationChainBroken`] if it has no root.
     pub(crate) fn asserted(delegation: &'c ActorChain) -> Result<Self, Reason> {
         let Some(root) = &delegation.root else {
             return Err(broken("the delegation names neither its root nor a grant"));

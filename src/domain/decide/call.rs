@@ -1,13 +1,17 @@
 //! The decision on one call, in order: verify evidence, build the Cedar request, gather facts, evaluate the
 //! policies for every principal, combine the results.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use callgate_engine::cedar::EntityUID;
+
+use crate::domain::authority::approval::Approval;
 use crate::domain::decide::cedar_request;
 use crate::domain::decide::challenge;
 use crate::domain::decide::combine;
 use crate::domain::decide::evaluate::{
-    ClaimedParties, RequestEntities, RequestEvaluator, check_scopes,
+    ClaimedParties, PrincipalEvaluations, RequestEntities, RequestEvaluator, check_scopes,
 };
 use crate::domain::decide::facts::approval::ApprovalFacts;
 use crate::domain::decide::inputs::{DecisionInputs, Requester};
@@ -70,37 +74,61 @@ fn try_decide(
         entities: &entities,
         now,
     };
-    let combine = |evaluated| combine::combine(&call.subject.entity, &request, evaluated);
-    let mut effects = effects(&evaluator);
+    match decide_with_approvals(&evaluator, &principals, &approvals, requester)? {
+        Some(verdict) => Ok(verdict),
+        None => decide_without_approval(&evaluator, &principals),
+    }
+}
+
+/// The verdict with the first approval that turns it into an allow, else with the last one; `None` if the call
+/// names no approval.
+fn decide_with_approvals(
+    evaluator: &RequestEvaluator<'_>,
+    principals: &[&EntityUID],
+    approvals: &[&Arc<Approval>],
+    requester: Requester<'_>,
+) -> Result<Option<Verdict>, Reason> {
     let mut denied = None;
     for approval in approvals {
-        if !challenge::may_still_approve(&evaluator, approval, requester)? {
+        if !challenge::may_still_approve(evaluator, approval, requester)? {
             let fault = "was given by somebody who may not give it any more";
             return Err(verify::invalid_approval(&approval.id, fault));
         }
-        let facts = ApprovalFacts::from_approval(approval, now);
-        let mut decision = combine(evaluator.evaluate(&principals, facts, &[])?);
-        if decision.is_allow() {
+        let facts = ApprovalFacts::from_approval(approval, evaluator.now);
+        let evaluations = evaluator.evaluate(principals, facts, &[])?;
+        let mut verdict = combine(evaluator, evaluations);
+        if verdict.is_allow() {
             let uses = approval.word.as_ref().map_or(0, |word| word.uses);
-            effects.approval = Some((approval.id.clone(), uses));
-            decision.effects = effects;
-            return Ok(decision);
+            verdict.effects = effects(evaluator);
+            verdict.effects.approval = Some((approval.id.clone(), uses));
+            return Ok(Some(verdict));
         }
-        denied = Some(decision);
+        denied = Some(verdict);
     }
-    if let Some(decision) = denied {
-        return Ok(decision);
-    }
-    let mut decision = combine(evaluator.evaluate(&principals, None, &[])?);
-    if decision.is_allow() {
-        decision.effects = effects;
-    } else if let Some(challenge) = challenge::find(&evaluator, &principals) {
+    Ok(denied)
+}
+
+/// The verdict without an approval. A deny that an approval would turn into an allow has a challenge.
+fn decide_without_approval(
+    evaluator: &RequestEvaluator<'_>,
+    principals: &[&EntityUID],
+) -> Result<Verdict, Reason> {
+    let evaluations = evaluator.evaluate(principals, None, &[])?;
+    let mut verdict = combine(evaluator, evaluations);
+    if verdict.is_allow() {
+        verdict.effects = effects(evaluator);
+    } else if let Some(challenge) = challenge::find(evaluator, principals) {
         let message = "a person has to approve this call first";
         let reason = Reason::new(ReasonCode::ApprovalRequired, message);
-        decision.reasons.insert(0, reason);
-        decision.challenge = Some(Box::new(challenge));
+        verdict.reasons.insert(0, reason);
+        verdict.challenge = Some(Box::new(challenge));
     }
-    Ok(decision)
+    Ok(verdict)
+}
+
+fn combine(evaluator: &RequestEvaluator<'_>, evaluations: PrincipalEvaluations) -> Verdict {
+    let subject = &evaluator.call.subject.entity;
+    combine::combine(subject, evaluator.request, evaluations)
 }
 
 /// The side effects of the call if it is allowed.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value as Json, json};
 use smol_str::SmolStr;
 
+use crate::domain::ids::check_label;
 use crate::domain::request::target::kind::TargetKind;
 use crate::domain::request::target::{path, text};
 
@@ -17,8 +18,6 @@ use crate::domain::request::target::{path, text};
 pub const MAX_ARGUMENT_BYTES: usize = 512;
 /// The maximum number of members and lists in such a path.
 pub const MAX_STEPS: usize = 16;
-/// The maximum length of a role, in bytes.
-pub const MAX_ROLE_BYTES: usize = 64;
 
 /// The external form of a target argument.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -196,17 +195,9 @@ fn read_base(base: &str) -> Result<PathBase, TargetFieldError> {
 }
 
 fn read_role(role: &str) -> Result<SmolStr, TargetFieldError> {
-    let allowed =
-        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_:.".contains(&byte);
-    let is_label = !role.is_empty() && role.len() <= MAX_ROLE_BYTES && role.bytes().all(allowed);
-    match is_label {
-        true => Ok(SmolStr::new(role)),
-        false => Err(TargetFieldError::new(
-            "role",
-            format!(
-                "`{role}` is not a label: use lower-case letters, digits, `-`, `_`, `:` and `.`"
-            ),
-        )),
+    match check_label(role) {
+        Ok(()) => Ok(SmolStr::new(role)),
+        Err(error) => Err(TargetFieldError::new("role", error.to_string())),
     }
 }
 
