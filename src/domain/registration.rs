@@ -46,7 +46,7 @@ pub struct RegisteredTools(HashTrieMapSync<EntityUID, Arc<RegisteredTool>>);
 
 impl RegisteredTool {
     /// Parses the entity of a tool.
-    pub fn read(uid: &EntityUID, stored: StoredEntity<'_>) -> Self {
+    pub fn from_entity(uid: &EntityUID, stored: StoredEntity<'_>) -> Self {
         let is_confirmed = bool_attribute(stored, "confirmed") == Some(true);
         let access = string_attribute(stored, "access").filter(|_| is_confirmed);
         let schema = string_attribute(stored, "input_schema");
@@ -118,7 +118,7 @@ impl RegisteredTools {
         }
         match snapshot.entity(uid) {
             Some(stored) => {
-                let tool = RegisteredTool::read(uid, stored);
+                let tool = RegisteredTool::from_entity(uid, stored);
                 self.0.insert_mut(uid.clone(), Arc::new(tool));
             }
             None => {

@@ -6,7 +6,7 @@
 //! [`terms`] what a task says of single tools and resources. [`session`], [`labels`] and [`usage`] are the
 //! history; [`change`] is a write.
 //!
-//! Invariant: immutable values without IO and clock; [`serde_form`] defines how uids and times are
+//! Invariant: immutable values without IO and clock; [`form`] defines how uids and times are
 //! serialized.
 
 pub mod approval;

@@ -21,7 +21,7 @@ use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::request::call_context::{CallContext, OperationKind};
 use crate::domain::schema::{self, AccessLevel};
 
-/// Decides one call. The side effects of an allow are returned in [`Verdict::side_effects`] and not applied.
+/// Decides one call. The side effects of an allow are returned in [`Verdict::effects`] and not applied.
 pub fn decide<'w>(
     inputs: impl Into<DecisionInputs<'w>>,
     call: &CallContext,

@@ -76,7 +76,7 @@ impl DecisionInputs<'_> {
             Some(tools) => tools.get(uid).cloned(),
             None => {
                 let stored = self.snapshot.entity(uid)?;
-                Some(Arc::new(RegisteredTool::read(uid, stored)))
+                Some(Arc::new(RegisteredTool::from_entity(uid, stored)))
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Extracts the targets of a call from its arguments.
 //!
-//! Start at [`extract_targets`].
+//! Start at [`targets`].
 
 use serde_json::{Map, Value as Json};
 
