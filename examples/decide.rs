@@ -5,9 +5,10 @@ use std::time::SystemTime;
 
 use callgate::authn::caller::Caller;
 use callgate::config::claims::ClaimMapping;
-use callgate::domain::decide::call::{Requester, decide};
+use callgate::domain::decide::call::decide;
+use callgate::domain::decide::inputs::Requester;
 use callgate::domain::request::call_context::{ActorChain, Operation, Subject};
-use callgate::domain::schema::{TYPES, entity};
+use callgate::domain::schema::{TYPES, entity_uid};
 use callgate::{CallContext, Verdict, bundle};
 use serde_json::{Map, Value, json};
 
@@ -52,10 +53,10 @@ fn main() {
 fn on_behalf_of_sam(tool: &str, arguments: Value) -> CallContext {
     let arguments: Map<String, Value> = arguments.as_object().cloned().unwrap_or_default();
     let mut call = CallContext::new(
-        Subject::verified(entity(&TYPES.agent, "support"), "jwt"),
+        Subject::verified(entity_uid(&TYPES.agent, "support"), "jwt"),
         Operation::call_tool("github", tool, arguments),
     );
-    call.delegation = Some(ActorChain::verified_from(entity(&TYPES.user, "sam")));
+    call.delegation = Some(ActorChain::verified_from(entity_uid(&TYPES.user, "sam")));
     call
 }
 

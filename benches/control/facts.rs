@@ -60,8 +60,8 @@ impl Side {
         let now = side.service.now();
         let task = Task {
             id: "task-1".into(),
-            agent: schema::entity(&TYPES.agent, "one"),
-            person: schema::entity(&TYPES.user, "ana"),
+            agent: schema::entity_uid(&TYPES.agent, "one"),
+            person: schema::entity_uid(&TYPES.user, "ana"),
             purpose: "to measure".into(),
             scope: Some(scope()),
             terms: Default::default(),
@@ -88,7 +88,7 @@ impl Side {
 
     fn without() -> Result<Self, Fault> {
         let side = Self::open(false)?;
-        let root = schema::entity(&TYPES.user, "ana");
+        let root = schema::entity_uid(&TYPES.user, "ana");
         let mut call = side.call;
         call.delegation = Some(ActorChain::verified_from(root));
         Ok(Self { call, ..side })
@@ -97,7 +97,7 @@ impl Side {
     fn open(reads_live_facts: bool) -> Result<Self, Fault> {
         let service = Service::in_memory(ServiceSettings::default(), Recorder::default())?;
         service.publish(company::load(reads_live_facts)?)?;
-        let by = Subject::verified(schema::entity(&TYPES.agent, "one"), "jwt");
+        let by = Subject::verified(schema::entity_uid(&TYPES.agent, "one"), "jwt");
         let operation = Operation::call_tool("mail", "list", Map::new());
         Ok(Self {
             service,
@@ -150,7 +150,7 @@ impl Side {
 /// What one delegation covers.
 pub fn scope() -> Scope {
     Scope {
-        tools: vec![schema::tool("mail", "list")],
+        tools: vec![schema::tool_uid("mail", "list")],
         servers: Vec::new(),
         groups: Vec::new(),
         access: AccessLevel::Read,
@@ -162,8 +162,8 @@ pub fn scope() -> Scope {
 pub fn grant(id: &str, now: SystemTime) -> Delegation {
     Delegation {
         id: id.into(),
-        from: schema::entity(&TYPES.user, "ana"),
-        to: schema::entity(&TYPES.agent, "one"),
+        from: schema::entity_uid(&TYPES.user, "ana"),
+        to: schema::entity_uid(&TYPES.agent, "one"),
         scope: scope(),
         task: None,
         parent: None,

@@ -13,7 +13,8 @@ use std::time::{Instant, SystemTime};
 use callgate::authn::caller::Caller;
 use callgate::bundle;
 use callgate::config::claims::ClaimMapping;
-use callgate::domain::decide::call::{Requester, decide};
+use callgate::domain::decide::call::decide;
+use callgate::domain::decide::inputs::Requester;
 use callgate::{CallContext, Snapshot};
 use callgate_engine::cedar::{
     Authorizer, Entities, Entity, Extensions, NoEntitiesSchema, PolicySet, Request, TCComputation,

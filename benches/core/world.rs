@@ -166,7 +166,7 @@ fn uid(ty: &str, id: &str) -> EntityUID {
         "Tool" => &TYPES.tool,
         _ => &TYPES.user,
     };
-    schema::entity(ty, id)
+    schema::entity_uid(ty, id)
 }
 
 /// Writes a world as a bundle: `rules*.cedar` of a thousand policies each, `entities/*.json`.
@@ -282,8 +282,8 @@ pub fn questions(calls: &[CallContext]) -> Vec<Question> {
             };
             Question {
                 principal: call.subject.entity.clone(),
-                action: schema::action("call_read"),
-                resource: schema::tool(&call.operation.server, &tool.tool),
+                action: schema::action_uid("call_read"),
+                resource: schema::tool_uid(&call.operation.server, &tool.tool),
                 context: context.clone(),
             }
         })

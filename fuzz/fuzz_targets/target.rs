@@ -11,7 +11,7 @@ fuzz_target!(|text: &str| {
     let kinds = TargetKind::NAMED.map(Some);
     for kind in kinds.into_iter().chain([None]) {
         for base in [None, Some("/srv/app")] {
-            let found = target::read(SERVER, kind, text, base);
+            let found = target::parse(SERVER, kind, text, base);
             found.iter().flatten().for_each(check);
         }
     }
@@ -26,7 +26,7 @@ fn check(target: &Target) {
         );
     }
     let again = match target.kind {
-        TargetKind::Path | TargetKind::Url | TargetKind::Email | TargetKind::Uri => target::one(SERVER, name),
+        TargetKind::Path | TargetKind::Url | TargetKind::Email | TargetKind::Uri => target::parse_one(SERVER, name),
         // The name of a server's own thing begins with the server's.
         TargetKind::Uuid | TargetKind::Id => {
             let own = name.strip_prefix(SERVER).and_then(|it| it.strip_prefix(':'));

@@ -136,7 +136,7 @@ fn read_tool(definition: &Json) -> Result<ListedTool, String> {
         return Err(message);
     }
     let hint = |name: &str| object.get("annotations")?.get(name)?.as_bool();
-    let pin = ToolDefinition::of(object, &name)?;
+    let pin = ToolDefinition::from_json(object, &name)?;
     Ok(ListedTool {
         digest: pin.digests().pinned().to_string(),
         digest_parts: pin.parts(),

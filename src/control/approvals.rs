@@ -17,7 +17,6 @@ use crate::domain::authority::approval::{
 };
 use crate::domain::authority::change::Change;
 use crate::domain::authority::indexed::Part;
-use crate::domain::decide::challenge;
 use crate::domain::decide::verdict::{Challenge, ReasonCode, Verdict};
 use crate::domain::request::call_context::CallContext;
 use crate::domain::schema::TYPES;
@@ -278,7 +277,7 @@ fn check_challenge(
         );
         return Err(ControlError::invalid("challenge.expires_at", message));
     }
-    if challenge::digest(call, given.expires_at) != given.digest {
+    if call.digest(given.expires_at) != given.digest {
         let message = "is not the digest of this call and `expires_at`";
         return Err(ControlError::invalid("challenge.digest", message));
     }

@@ -12,7 +12,7 @@ use crate::control::page::{ListPage, PageRequest};
 use crate::control::requester::WriteRequester;
 use crate::control::scopes;
 use crate::control::write::{Control, GovernContext, WriteContext, WriteReceipt, whole_millis};
-use crate::domain::authority::chain::{DelegationChain, MAX_LINKS};
+use crate::domain::authority::chain::DelegationChain;
 use crate::domain::authority::change::Change;
 use crate::domain::authority::delegation::{Delegation, DelegationStatus};
 use crate::domain::authority::indexed::Part;
@@ -221,7 +221,9 @@ fn plan_grant(scene: &WriteContext<'_>, new: NewDelegation) -> Result<PlannedCha
     let task = task.map(|id| scene.open_task("task", id)).transpose()?;
     let chain = DelegationChain::from_delegation(&scene.generation.authority, &delegation)
         .map_err(|reason| ControlError::denied(Verdict::deny(reason)))?;
-    check_parties(&chain, &delegation)?;
+    chain
+        .verify_parties(&delegation.to)
+        .map_err(|reason| ControlError::denied(Verdict::deny(reason)))?;
     let task = task.map(Arc::as_ref);
     if let Some(task) = task {
         check_task(&chain, &delegation, task)?;
@@ -281,14 +283,7 @@ fn check_parent(
             message,
         ));
     }
-    let how = match scene.view().grant(parent).status {
-        DelegationStatus::Active => None,
-        DelegationStatus::NotYetValid => Some("is not in force yet"),
-        DelegationStatus::Expired => Some("has expired"),
-        DelegationStatus::Revoked => Some("was taken back"),
-        DelegationStatus::TaskEnded => Some("was for a task that is over"),
-    };
-    if let Some(how) = how {
+    if let Some(how) = scene.view().grant(parent).status.fault() {
         return Err(ControlError::Precondition(format!(
             "delegation `{}` {how}",
             parent.id
@@ -332,25 +327,6 @@ fn may_take_back(scene: &WriteContext<'_>, delegation: &Delegation) -> Result<()
     scene.govern("revoke_delegation", &delegation.to, about)
 }
 
-/// Nobody stands in a chain twice, and it has an end.
-fn check_parties(chain: &DelegationChain<'_>, delegation: &Delegation) -> Result<(), ControlError> {
-    let broken = |message: String| {
-        let code = ReasonCode::DelegationChainBroken;
-        Err(ControlError::evidence(code, message))
-    };
-    if chain.depth() > MAX_LINKS {
-        return broken(format!("the delegation has more than {MAX_LINKS} links"));
-    }
-    let earlier = std::iter::once(&*chain.root).chain(&*chain.actors);
-    if earlier.into_iter().any(|party| *party == delegation.to) {
-        return broken(format!(
-            "`{}` appears twice in the delegation",
-            delegation.to
-        ));
-    }
-    Ok(())
-}
-
 /// A delegation for a task is used by its agent, for its person.
 fn check_task(
     chain: &DelegationChain<'_>,
@@ -390,13 +366,9 @@ fn plan_narrowing(
     }
     let delegation = scene.grant("delegation", &id)?;
     may_take_back(scene, delegation)?;
-    let how = match scene.view().grant(delegation).status {
-        DelegationStatus::Active | DelegationStatus::NotYetValid => None,
-        DelegationStatus::Expired => Some("has expired"),
-        DelegationStatus::Revoked => Some("was taken back"),
-        DelegationStatus::TaskEnded => Some("was for a task that is over"),
-    };
-    if let Some(how) = how {
+    let status = scene.view().grant(delegation).status;
+    let has_begun = status != DelegationStatus::NotYetValid;
+    if let Some(how) = status.fault().filter(|_| has_begun) {
         return Err(ControlError::Precondition(format!(
             "delegation `{}` {how}",
             delegation.id

@@ -13,8 +13,8 @@ fn at(seconds: u64) -> SystemTime {
 fn grant(id: &str, parent: Option<&str>, task: Option<&str>) -> Delegation {
     Delegation {
         id: id.into(),
-        from: schema::entity(&TYPES.user, SmolStr::new("sam")),
-        to: schema::entity(&TYPES.agent, SmolStr::new("helper")),
+        from: schema::entity_uid(&TYPES.user, SmolStr::new("sam")),
+        to: schema::entity_uid(&TYPES.agent, SmolStr::new("helper")),
         scope: Scope {
             tools: Vec::new(),
             servers: Vec::new(),
@@ -35,8 +35,8 @@ fn grant(id: &str, parent: Option<&str>, task: Option<&str>) -> Delegation {
 fn task(closed_at: Option<SystemTime>) -> Task {
     Task {
         id: "t".into(),
-        agent: schema::entity(&TYPES.agent, SmolStr::new("helper")),
-        person: schema::entity(&TYPES.user, SmolStr::new("sam")),
+        agent: schema::entity_uid(&TYPES.agent, SmolStr::new("helper")),
+        person: schema::entity_uid(&TYPES.user, SmolStr::new("sam")),
         purpose: "triage".into(),
         scope: None,
         terms: Default::default(),

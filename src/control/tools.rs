@@ -9,6 +9,7 @@ use crate::control::entities::{plan_entity, planned, refuse_of_bundle};
 use crate::control::error::ControlError;
 use crate::control::requester::WriteRequester;
 use crate::control::write::{Control, GovernContext, WriteContext, WriteReceipt};
+use crate::domain::ids::{MAX_TOOL_NAME_BYTES, NameError, check_label};
 use crate::domain::request::argument_order;
 use crate::domain::request::definition::ToolDefinition as Pin;
 use crate::domain::request::target;
@@ -17,10 +18,6 @@ use crate::domain::request::target::check::TargetArgumentError;
 use crate::domain::request::visible::shown;
 use crate::domain::schema::{self, AccessLevel};
 
-/// The longest name of a tool, in bytes, as in registrations.
-const MAX_NAME_BYTES: usize = 512;
-/// The longest label, in bytes, as in registrations.
-const MAX_LABEL_BYTES: usize = 64;
 /// The words for how sensitive what a tool touches is.
 const SENSITIVITIES: [&str; 4] = ["public", "internal", "confidential", "restricted"];
 
@@ -89,7 +86,7 @@ impl Control {
                 .and_then(|it| it.json.get("inputSchema"));
             check_targets(&new.target_arguments, schema)?;
             check_server(scene, &new.server)?;
-            let uid = schema::tool(&new.server, &new.tool);
+            let uid = schema::tool_uid(&new.server, &new.tool);
             let json = entity_of(&uid, &new, pin.as_ref());
             let change = plan_entity(scene, &uid, &json, "tool")?;
             scene.govern("edit_entities", &scene.gateway(), GovernContext::default())?;
@@ -113,7 +110,7 @@ impl Control {
         let pinned = pin.clone();
         let plan = move |scene: &WriteContext<'_>| {
             let pin = pin?;
-            let uid = schema::tool(&new.server, &new.tool);
+            let uid = schema::tool_uid(&new.server, &new.tool);
             refuse_of_bundle(scene, &uid)?;
             let known = scene.generation.stored.get(&uid);
             let known = known.ok_or_else(|| ControlError::not_found("tool", uid.eid().as_ref()))?;
@@ -155,12 +152,12 @@ fn pin_of(
         );
         return Err(invalid(message));
     };
-    Pin::of(definition, tool).map_err(|said| invalid(format!("cannot be pinned: {said}")))
+    Pin::from_json(definition, tool).map_err(|said| invalid(format!("cannot be pinned: {said}")))
 }
 
 fn check_tool(new: &NewTool) -> Result<(), ControlError> {
-    if new.tool.len() > MAX_NAME_BYTES {
-        let message = format!("is longer than {MAX_NAME_BYTES} bytes");
+    if new.tool.len() > MAX_TOOL_NAME_BYTES {
+        let message = format!("is longer than {MAX_TOOL_NAME_BYTES} bytes");
         return Err(ControlError::invalid("tool", message));
     }
     if !SENSITIVITIES.contains(&new.sensitivity.as_str()) {
@@ -168,14 +165,9 @@ fn check_tool(new: &NewTool) -> Result<(), ControlError> {
         let message = format!("`{given}` is not one of `{known}`");
         return Err(ControlError::invalid("sensitivity", message));
     }
-    let allowed =
-        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_:.".contains(&byte);
-    let is_label = |label: &SmolStr| label.len() <= MAX_LABEL_BYTES && label.bytes().all(allowed);
-    if let Some(index) = new.yields.iter().position(|label| !is_label(label)) {
-        let message = format!(
-            "`{}` is not a label: use lower-case letters, digits, `-`, `_`, `:` and `.`",
-            shown(&new.yields[index])
-        );
+    let labels = &new.yields;
+    if let Some(index) = labels.iter().position(|label| check_label(label).is_err()) {
+        let message = NameError::Label(shown(&labels[index])).to_string();
         return Err(ControlError::invalid(format!("yields[{index}]"), message));
     }
     Ok(())
@@ -201,7 +193,11 @@ fn pinned_targets(json: &Json) -> Vec<TargetArgumentForm> {
 }
 
 fn check_server(scene: &WriteContext<'_>, server: &SmolStr) -> Result<(), ControlError> {
-    if !scene.generation.snapshot.contains(&schema::server(server)) {
+    if !scene
+        .generation
+        .snapshot
+        .contains(&schema::server_uid(server))
+    {
         let message = format!("`{}` is not a registered server", shown(server));
         return Err(ControlError::invalid("server", message));
     }

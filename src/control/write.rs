@@ -19,8 +19,8 @@ use crate::domain::authority::approval::{Approval, ApprovedCall};
 use crate::domain::authority::chain::DelegationChain;
 use crate::domain::authority::delegation::Delegation;
 use crate::domain::authority::task::{Task, TaskStatus};
-use crate::domain::decide::call::Requester;
 use crate::domain::decide::govern::{self, GovernRequest};
+use crate::domain::decide::inputs::Requester;
 use crate::domain::decide::inputs::{DecisionInputs, History};
 use crate::domain::decide::verdict::{ReasonCode, Verdict};
 use crate::domain::request::visible::shown;
@@ -305,7 +305,7 @@ impl<'s> WriteContext<'s> {
 
     /// What stands for this installation as a whole: the caller's own gateway.
     pub(super) fn gateway(&self) -> EntityUID {
-        schema::entity(&TYPES.gateway, SmolStr::new(&self.author.caller.id))
+        schema::entity_uid(&TYPES.gateway, SmolStr::new(&self.author.caller.id))
     }
 
     fn asker(&self) -> Requester<'s> {

@@ -131,7 +131,7 @@ fn author(user: &str, key: Option<&str>) -> WriteRequester {
     WriteRequester {
         caller: Arc::new(Caller::local()),
         adapter: "test",
-        actor: Subject::verified(schema::entity(&TYPES.user, user), "test"),
+        actor: Subject::verified(schema::entity_uid(&TYPES.user, user), "test"),
         key: key.map(|text| IdempotencyKey {
             text: text.into(),
             request: [7; 32],

@@ -35,11 +35,11 @@ pub const GET_ISSUE: (&str, &str) = (
 );
 
 pub fn person(id: &str) -> EntityUID {
-    schema::entity(&TYPES.user, id)
+    schema::entity_uid(&TYPES.user, id)
 }
 
 pub fn agent(id: &str) -> EntityUID {
-    schema::entity(&TYPES.agent, id)
+    schema::entity_uid(&TYPES.agent, id)
 }
 
 pub fn world(policies: &str) -> Snapshot {

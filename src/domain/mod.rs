@@ -1,12 +1,11 @@
-//! The domain: from a call and its facts to Cedar requests, and from their answers to one decision.
+//! The domain: from a call and its facts to Cedar requests, and from Cedar's responses to one verdict.
 //!
-//! Start at [`call::decide`]. The question is [`call_context::CallContext`], the answer
-//! [`verdict::Decision`]. On the way: [`evidence`] (does what the call claims hold?), [`plan`] (which
-//! action, on what), [`facts`] (what policies may know), [`answer`] (all must allow). [`listing`] asks about
-//! what a server offers before anybody uses it. [`hierarchy`] bounds how far that of entities goes. [`model`] names the entities and actions of the `Mcp` schema.
+//! Start at [`decide::call::decide`]. Layers, lowest first: [`request`] (what is asked), [`registration`]
+//! (what a tool is), [`authority`] (who acts, under which delegation, task and approval), [`decide`]
+//! (verification, facts, evaluation, verdict). [`schema`] names the entities and actions of the `Mcp` schema, [`hierarchy`]
+//! bounds the depth of groups.
 //!
-//! Invariant: pure. No IO, no storage, no wire formats, no clock of its own; the same inputs give the
-//! same decision.
+//! Invariant: pure. No IO, no storage, no wire formats, no clock: the same inputs give the same verdict.
 
 #![expect(
     clippy::result_large_err,
@@ -20,5 +19,7 @@ pub mod authority;
 #[cfg(test)]
 pub(crate) mod fixtures;
 pub mod hierarchy;
+pub mod ids;
+pub mod reason;
 pub mod registration;
 pub mod schema;

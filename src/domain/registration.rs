@@ -1,7 +1,7 @@
-//! A registered tool as decisions read it: made once when the tool goes into service, looked up once per call.
+//! Registered tools: parsed when they are loaded, looked up once per call.
 //!
-//! Start at [`RegisteredTool::read`]: every way to register a tool (a file, the control API) ends in an entity
-//! `Mcp::Tool`, and this is the one reading of it. [`Tools`] keeps them beside a snapshot.
+//! Start at [`RegisteredTool::from_entity`]. A file and the control API both register a tool as an entity
+//! `Mcp::Tool`; this module is its only reader. [`RegisteredTools`] accompanies a snapshot.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::domain::request::arguments::ArgumentSchema;
 use crate::domain::request::target::argument::{TargetArgument, TargetArgumentForm};
 use crate::domain::schema::{AccessLevel, TYPES};
 
-/// Entities looked at in one piece when all tools are collected.
+/// The number of entities read at a time when all tools are collected.
 const PIECE: usize = 4_096;
 
 /// A registered tool.
@@ -23,32 +23,33 @@ const PIECE: usize = 4_096;
 pub struct RegisteredTool {
     /// `Mcp::Tool::"<server>/<tool>"`.
     pub uid: EntityUID,
-    /// What it can do; admin while nobody has confirmed what it does.
+    /// The access level of a call; `admin` unless the registration is confirmed.
     pub access: AccessLevel,
-    /// The arguments that name what it acts upon; or why what its registration says of them is of no use, which denies.
+    /// The arguments that name targets, or why they are invalid, which denies every call.
     pub target_arguments: Result<Vec<TargetArgument>, SmolStr>,
-    /// What reading from it brings into a session.
+    /// The labels of the tool's results.
     pub yields: Vec<SmolStr>,
-    /// The pinned definition, `sha256:<hex>`.
+    /// The digest of the pinned definition, `sha256:<hex>`.
     pub digest: Option<SmolStr>,
-    /// What its parts are, to tell which one differs ([`crate::domain::request::definition::Definition::parts`]).
+    /// The digests of the definition's parts, to report which one changed
+    /// ([`crate::domain::request::definition::ToolDefinition::parts`]).
     pub digest_parts: Option<SmolStr>,
-    /// What the pinned schema says of the names of its arguments; `None` if no schema is pinned.
+    /// The argument names in the pinned schema; `None` if no schema is pinned.
     pub arguments: Option<ArgumentSchema>,
-    /// The arguments as the pinned schema has them, in its order.
+    /// The argument names in the order of the pinned schema.
     pub argument_order: Vec<SmolStr>,
 }
 
-/// All registered tools of one revision. Cloning is cheap, and a changed copy shares what did not change.
+/// All registered tools of one revision. A clone is cheap: changed copies share what did not change.
 #[derive(Debug, Clone, Default)]
 pub struct RegisteredTools(HashTrieMapSync<EntityUID, Arc<RegisteredTool>>);
 
 impl RegisteredTool {
-    /// Reads the entity of a tool.
-    pub fn read(uid: &EntityUID, stored: StoredEntity<'_>) -> Self {
-        let is_confirmed = flag(stored, "confirmed") == Some(true);
-        let access = text(stored, "access").filter(|_| is_confirmed);
-        let schema = text(stored, "input_schema");
+    /// Parses the entity of a tool.
+    pub fn from_entity(uid: &EntityUID, stored: StoredEntity<'_>) -> Self {
+        let is_confirmed = bool_attribute(stored, "confirmed") == Some(true);
+        let access = string_attribute(stored, "access").filter(|_| is_confirmed);
+        let schema = string_attribute(stored, "input_schema");
         let argument_order = schema
             .as_deref()
             .map(argument_order::schema_order)
@@ -60,17 +61,17 @@ impl RegisteredTool {
                 .and_then(|name| AccessLevel::from_name(&name))
                 .unwrap_or(AccessLevel::Admin),
             target_arguments: target_arguments(stored),
-            yields: texts(stored, "yields"),
-            digest: text(stored, "digest"),
-            digest_parts: text(stored, "digest_parts"),
-            arguments: schema.as_ref().map(ArgumentSchema::of),
+            yields: string_set_attribute(stored, "yields"),
+            digest: string_attribute(stored, "digest"),
+            digest_parts: string_attribute(stored, "digest_parts"),
+            arguments: schema.as_ref().map(ArgumentSchema::from_schema),
             argument_order,
         }
     }
 }
 
 impl RegisteredTool {
-    /// Whether it could be called with arguments. Without a pinned schema nobody can say that it could not.
+    /// Whether the tool may take arguments; true if no schema is pinned.
     pub fn may_take_arguments(&self) -> bool {
         self.target_arguments
             .as_ref()
@@ -81,8 +82,7 @@ impl RegisteredTool {
                 .is_none_or(ArgumentSchema::may_have_names)
     }
 
-    /// Arguments in the order in which a person reads them: those that name what is acted upon first, then as the
-    /// schema has them.
+    /// Sorts argument names for display: target arguments first, then in the order of the schema.
     pub fn arrange<'n>(&self, names: impl Iterator<Item = &'n str>) -> Vec<SmolStr> {
         let targets = self.target_arguments.iter().flatten();
         let outermost: Vec<_> = targets.filter_map(|it| it.place.outermost()).collect();
@@ -92,11 +92,11 @@ impl RegisteredTool {
 }
 
 impl RegisteredTools {
-    /// Those among the entities of a snapshot.
-    pub fn of(snapshot: &Snapshot) -> Self {
+    /// The tools among the entities of a snapshot.
+    pub fn from_snapshot(snapshot: &Snapshot) -> Self {
         let mut tools = Self::default();
         let mut after = None;
-        // A place in a snapshot is good for that snapshot.
+        // A position in a snapshot stays valid for that snapshot.
         while let Ok::<_, StaleCursorError>(piece) =
             snapshot.list_entities(&TYPES.tool, after, PIECE)
         {
@@ -111,14 +111,14 @@ impl RegisteredTools {
         tools
     }
 
-    /// Reads one entity anew, if it is a tool: it was put, replaced or taken away.
+    /// Parses the entity of a tool again after it was added, replaced or removed. Other entities are ignored.
     pub fn update(&mut self, snapshot: &Snapshot, uid: &EntityUID) {
         if *uid.entity_type() != TYPES.tool {
             return;
         }
         match snapshot.entity(uid) {
             Some(stored) => {
-                let tool = RegisteredTool::read(uid, stored);
+                let tool = RegisteredTool::from_entity(uid, stored);
                 self.0.insert_mut(uid.clone(), Arc::new(tool));
             }
             None => {
@@ -127,7 +127,7 @@ impl RegisteredTools {
         }
     }
 
-    /// The tool of this name.
+    /// The tool with this uid.
     pub fn get(&self, uid: &EntityUID) -> Option<&Arc<RegisteredTool>> {
         self.0.get(uid)
     }
@@ -151,23 +151,23 @@ fn target_arguments(stored: StoredEntity<'_>) -> Result<Vec<TargetArgument>, Smo
     Ok(arguments)
 }
 
-/// The texts of an attribute that is a set of them; none if it is no such thing.
-pub fn texts(entity: StoredEntity<'_>, name: &str) -> Vec<SmolStr> {
+/// An attribute that is a set of strings; empty if it is absent or has another type.
+pub fn string_set_attribute(entity: StoredEntity<'_>, name: &str) -> Vec<SmolStr> {
     match entity.attribute(name).map(|value| value.value) {
         Some(ValueKind::Set(texts)) => texts.iter().filter_map(text_of).cloned().collect(),
         _ => Vec::new(),
     }
 }
 
-/// An attribute that is true or false.
-pub fn flag(entity: StoredEntity<'_>, name: &str) -> Option<bool> {
+/// A boolean attribute.
+pub fn bool_attribute(entity: StoredEntity<'_>, name: &str) -> Option<bool> {
     match entity.attribute(name)?.value {
         ValueKind::Lit(Literal::Bool(value)) => Some(value),
         _ => None,
     }
 }
 
-fn text(entity: StoredEntity<'_>, name: &str) -> Option<SmolStr> {
+fn string_attribute(entity: StoredEntity<'_>, name: &str) -> Option<SmolStr> {
     text_of(&entity.attribute(name)?).cloned()
 }
 

@@ -1,4 +1,4 @@
-//! The names of the `Mcp` schema, made once: parsing a name costs more than a whole lookup.
+//! The names of the `Mcp` schema, created once: parsing a name costs more than a lookup.
 
 use std::sync::LazyLock;
 
@@ -6,10 +6,10 @@ use callgate_engine::cedar::{Eid, EntityType, EntityUID};
 use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
 
-/// The schema of the namespace `Mcp`, part of every bundle.
+/// The Cedar schema of the namespace `Mcp`, part of every bundle.
 pub const SCHEMA: &str = include_str!("mcp.cedarschema");
 
-/// The entity types of the namespace.
+/// The entity types of the namespace `Mcp`.
 #[derive(Debug)]
 pub struct McpTypes {
     /// `Mcp::Action`.
@@ -34,7 +34,7 @@ pub struct McpTypes {
     pub user: EntityType,
 }
 
-/// The entity types of the namespace.
+/// The entity types of the namespace `Mcp`.
 pub static TYPES: LazyLock<McpTypes> = LazyLock::new(|| {
     let named = |name: &str| {
         #[expect(clippy::expect_used, reason = "the names are constants of this file")]
@@ -54,20 +54,20 @@ pub static TYPES: LazyLock<McpTypes> = LazyLock::new(|| {
     }
 });
 
-/// What a tool can do, as registered.
+/// The access level of a tool, as registered. Ordered: each level includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AccessLevel {
-    /// It only looks.
+    /// Reads without changing anything.
     Read,
-    /// It changes something.
+    /// Changes data.
     Write,
-    /// It changes what others may do, or nobody has said what it does.
+    /// Changes permissions or configuration; also the level of unclassified tools.
     Admin,
 }
 
 impl AccessLevel {
-    /// The word in registrations, actions and traces.
+    /// The name in registrations, actions and telemetry.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Read => "read",
@@ -76,25 +76,25 @@ impl AccessLevel {
         }
     }
 
-    /// The effect of that name.
+    /// The access level with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         [Self::Read, Self::Write, Self::Admin]
             .into_iter()
             .find(|access| access.as_str() == name)
     }
 
-    /// The action of a call with this effect.
+    /// The action of a tool call at this level.
     pub fn call_action(self) -> EntityUID {
-        action(match self {
+        action_uid(match self {
             Self::Read => "call_read",
             Self::Write => "call_write",
             Self::Admin => "call_admin",
         })
     }
 
-    /// The action of a reverse call with this effect.
+    /// The action of a reverse call at this level.
     pub fn reverse_call_action(self) -> EntityUID {
-        action(match self {
+        action_uid(match self {
             Self::Read => "reverse_call_read",
             Self::Write => "reverse_call_write",
             Self::Admin => "reverse_call_admin",
@@ -102,39 +102,39 @@ impl AccessLevel {
     }
 }
 
-/// The entity of this type and name.
-pub fn entity(ty: &EntityType, id: impl Into<SmolStr>) -> EntityUID {
+/// The uid of an entity with this type and id.
+pub fn entity_uid(ty: &EntityType, id: impl Into<SmolStr>) -> EntityUID {
     EntityUID::from_components(ty.clone(), Eid::new(id), None)
 }
 
-/// `Mcp::Resource::"known-destinations"`: what a directory puts into it is known to send to.
+/// `Mcp::Resource::"known-destinations"`: the bundle adds resources to it that data may be sent to.
 pub fn known_destinations() -> &'static EntityUID {
     static KNOWN: LazyLock<EntityUID> =
-        LazyLock::new(|| entity(&TYPES.resource, SmolStr::new_static("known-destinations")));
+        LazyLock::new(|| entity_uid(&TYPES.resource, SmolStr::new_static("known-destinations")));
     &KNOWN
 }
 
 /// `Mcp::Action::"<name>"`.
-pub fn action(name: &str) -> EntityUID {
-    entity(&TYPES.action, name)
+pub fn action_uid(name: &str) -> EntityUID {
+    entity_uid(&TYPES.action, name)
 }
 
 /// `Mcp::Server::"<server>"`.
-pub fn server(server: &SmolStr) -> EntityUID {
-    entity(&TYPES.server, server.clone())
+pub fn server_uid(server: &SmolStr) -> EntityUID {
+    entity_uid(&TYPES.server, server.clone())
 }
 
 /// `Mcp::Tool::"<server>/<tool>"`.
-pub fn tool(server: &str, tool: &str) -> EntityUID {
-    entity(&TYPES.tool, format_smolstr!("{server}/{tool}"))
+pub fn tool_uid(server: &str, tool: &str) -> EntityUID {
+    entity_uid(&TYPES.tool, format_smolstr!("{server}/{tool}"))
 }
 
-/// `Mcp::Action::"<server>/<tool>"`, the tool's own action if it has typed input.
+/// `Mcp::Action::"<server>/<tool>"`, the tool's own action, if its input is typed.
 pub fn tool_action_uid(server: &str, tool: &str) -> EntityUID {
-    entity(&TYPES.action, format_smolstr!("{server}/{tool}"))
+    entity_uid(&TYPES.action, format_smolstr!("{server}/{tool}"))
 }
 
 /// `Mcp::Prompt::"<server>/<prompt>"`.
-pub fn prompt(server: &str, prompt: &str) -> EntityUID {
-    entity(&TYPES.prompt, format_smolstr!("{server}/{prompt}"))
+pub fn prompt_uid(server: &str, prompt: &str) -> EntityUID {
+    entity_uid(&TYPES.prompt, format_smolstr!("{server}/{prompt}"))
 }

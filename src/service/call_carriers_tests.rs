@@ -8,18 +8,18 @@ use crate::domain::authority::scope::Scope;
 use crate::domain::request::call_context::{
     ActorChain, Initiator, Operation, OperationKind, Subject,
 };
-use crate::domain::schema::{AccessLevel, entity};
+use crate::domain::schema::{AccessLevel, entity_uid};
 
 fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000 + seconds)
 }
 
 fn agent(name: &str) -> EntityUID {
-    entity(&TYPES.agent, name)
+    entity_uid(&TYPES.agent, name)
 }
 
 fn person(name: &str) -> EntityUID {
-    entity(&TYPES.user, name)
+    entity_uid(&TYPES.user, name)
 }
 
 fn grant(id: &str, from: EntityUID, to: &str, parent: Option<&str>) -> Delegation {
@@ -230,7 +230,7 @@ fn those_it_was_lent_to_know_what_was_read_and_so_do_those_who_lent() {
 #[test]
 fn who_is_no_party_is_no_root() {
     let mut odd = call(agent("a"));
-    odd.delegation = Some(ActorChain::verified_from(entity(&TYPES.tool, "s/t")));
+    odd.delegation = Some(ActorChain::verified_from(entity_uid(&TYPES.tool, "s/t")));
     assert_eq!(CallCarriers::of(&authority(), &odd).root(), None);
     assert_eq!(
         CallCarriers::of(&authority(), &under("unknown", "a")).root(),

@@ -3,7 +3,7 @@ use serde_json::json;
 use super::*;
 use crate::config::claims::GroupClaim;
 use crate::domain::request::call_context::{ActorChain, Operation, Subject};
-use crate::domain::schema::{TYPES, entity};
+use crate::domain::schema::{TYPES, entity_uid};
 
 fn mapping() -> ClaimMapping {
     let group = |claim: &str| GroupClaim {
@@ -17,7 +17,7 @@ fn mapping() -> ClaimMapping {
 }
 
 fn call(claims: Json) -> CallContext {
-    let subject = Subject::verified(entity(&TYPES.user, "ana"), "jwt");
+    let subject = Subject::verified(entity_uid(&TYPES.user, "ana"), "jwt");
     let operation = Operation::call_tool("git", "log", Map::new());
     let mut call = CallContext::new(subject, operation);
     call.subject.claims = claims.as_object().expect("an object").clone();
@@ -48,7 +48,7 @@ fn what_an_actor_lacks_is_not_told_of() {
     let mapping = mapping();
     let mapped = ClaimWarnings::of(&mapping);
     let mut call = call(json!({"iss": "https://id.example.org"}));
-    let root = entity(&TYPES.user, "bob");
+    let root = entity_uid(&TYPES.user, "bob");
     call.delegation = Some(ActorChain::verified_from(root.clone()));
     mapped.tell(&mapping, &call, "edge");
     assert_eq!(told(&mapped), [false, false]);

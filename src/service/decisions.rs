@@ -381,7 +381,7 @@ impl Service {
             generation.mapped.tell(&generation.claims, call, caller);
             for _ in 0..MAX_ATTEMPTS {
                 let seen = self.facts.look(&pending.ask, generation, call, sure);
-                let world = self.world(generation, seen.past());
+                let world = self.world(generation, seen.history());
                 let decision = call::decide(world, call, asker, now);
                 if pending.ask.is_dry_run {
                     return TentativeVerdict::unwritten(decision);
@@ -406,12 +406,16 @@ impl Service {
     }
 
     /// What a decision is made from, in a generation and with what has happened so far.
-    pub fn world<'w>(&self, generation: &'w Generation, past: History<'w>) -> DecisionInputs<'w> {
+    pub fn world<'w>(
+        &self,
+        generation: &'w Generation,
+        history: History<'w>,
+    ) -> DecisionInputs<'w> {
         DecisionInputs {
             snapshot: &generation.snapshot,
             tools: Some(&generation.tools),
             authority: &generation.authority,
-            past,
+            history,
             named_approvers: &generation.named_approvers,
             valid_for: self.settings.approval_valid_for,
         }

@@ -179,9 +179,9 @@ impl Generation {
                     why: error.to_string(),
                 })?,
         };
-        let named = directory.entities_named_where("approval", &schema::action("approve_call"));
+        let named = directory.entities_named_where("approval", &schema::action_uid("approve_call"));
         Ok(Self {
-            tools: RegisteredTools::of(&snapshot),
+            tools: RegisteredTools::from_snapshot(&snapshot),
             snapshot: snapshot.with_revision(revision),
             mapped: Arc::new(ClaimWarnings::of(&load.claims)),
             claims: load.claims,

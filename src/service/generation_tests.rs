@@ -9,7 +9,7 @@ const GROUPS: &str = r#"[
 ]"#;
 
 fn uid(id: &str) -> EntityUID {
-    schema::entity(&TYPES.user, id)
+    schema::entity_uid(&TYPES.user, id)
 }
 
 /// A person of the staff, active or not, in Cedar's JSON form.
@@ -65,7 +65,7 @@ fn a_stored_entity_is_in_force_until_it_is_deleted() {
     let with = put(&empty, "ana", &person("ana", true)).expect("fits");
     assert_eq!(with.revision(), 2);
     assert_eq!(is_active(&with, "ana"), Some(true));
-    let staff = schema::entity(&TYPES.group, "staff");
+    let staff = schema::entity_uid(&TYPES.group, "staff");
     assert!(with.snapshot.is_in(&uid("ana"), &staff));
     let changed = put(&with, "ana", &person("ana", false)).expect("fits");
     assert_eq!(is_active(&changed, "ana"), Some(false));

@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime};
 use tokio::sync::oneshot;
 use uuid::{NoContext, Timestamp, Uuid};
 
-use crate::domain::decide::call::Requester;
+use crate::domain::decide::inputs::Requester;
 use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
 use crate::service::decisions::RequestMeta;
 use crate::service::generation::Generation;

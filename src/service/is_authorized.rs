@@ -28,7 +28,7 @@ pub(super) fn decide(generation: &Generation, question: &ParcRequest) -> Verdict
     }
     let server = server_of(resource);
     let named = [principal, resource].into_iter().chain(&server);
-    if let Err(reason) = generation.authority.verify_running(named) {
+    if let Err(reason) = generation.authority.verify_not_stopped(named) {
         return Verdict::deny(reason);
     }
     let checked = snapshot
@@ -65,7 +65,7 @@ fn server_of(resource: &EntityUID) -> Option<EntityUID> {
     let id: &str = resource.eid().as_ref();
     let (server, _) = id.split_once('/')?;
     let is_tool = *resource.entity_type() == TYPES.tool;
-    is_tool.then(|| schema::server(&SmolStr::new(server)))
+    is_tool.then(|| schema::server_uid(&SmolStr::new(server)))
 }
 
 /// A policy that reads what an entity must have fails where there is no such entity: then it is the entity that is to be

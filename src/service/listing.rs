@@ -19,7 +19,7 @@ fn lacks_arguments(generation: &Generation, call: &CallContext) -> bool {
     let OperationKind::CallTool(tool) = &call.operation.kind else {
         return false;
     };
-    let uid = schema::tool(&call.operation.server, &tool.tool);
+    let uid = schema::tool_uid(&call.operation.server, &tool.tool);
     let Some(registered) = generation.tools.get(&uid) else {
         return false;
     };
@@ -63,7 +63,7 @@ impl Service {
                 let seen =
                     self.facts()
                         .look(&ask, generation, call, self.sure().min(pending.started_at));
-                let world = self.world(generation, seen.past());
+                let world = self.world(generation, seen.history());
                 let in_time = offered.iter().take_while(|_| !ask.deadline.is_over());
                 listing::filter(world, call, in_time, asker, pending.started_at)
             }),
@@ -170,7 +170,7 @@ impl Service {
             let Some(definition) = definition else {
                 continue;
             };
-            let tool = schema::tool(server, name);
+            let tool = schema::tool_uid(server, name);
             let changed = (*hidden == Some(ReasonCode::ToolChanged)).then(|| {
                 let pinned = pending.generation.tools.get(&tool);
                 let parts = pinned.and_then(|it| it.digest_parts.as_deref());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::domain::decide::challenge;
+use crate::domain::decide::inputs;
 use crate::service::idempotency::KeyLimits;
 
 /// How long the service waits, and how much it remembers.
@@ -36,7 +36,7 @@ impl Default for ServiceSettings {
     fn default() -> Self {
         Self {
             stale_wait: Duration::from_millis(500),
-            approval_valid_for: challenge::DEFAULT_VALIDITY,
+            approval_valid_for: inputs::DEFAULT_VALIDITY,
             sessions: 1_000_000,
             session_idle: Duration::from_secs(24 * 3_600),
             carriers: 1_000_000,

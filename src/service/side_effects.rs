@@ -58,7 +58,7 @@ pub struct Observed<'c> {
 
 impl Observed<'_> {
     /// As the decision takes it.
-    pub fn past(&self) -> History<'_> {
+    pub fn history(&self) -> History<'_> {
         History {
             session: self.session.as_ref(),
             carried: Some(&self.carried),
@@ -334,7 +334,7 @@ fn no_room(message: &str) -> Reason {
 
 fn tool_of(call: &CallContext) -> Option<EntityUID> {
     match &call.operation.kind {
-        OperationKind::CallTool(tool) => Some(schema::tool(&call.operation.server, &tool.tool)),
+        OperationKind::CallTool(tool) => Some(schema::tool_uid(&call.operation.server, &tool.tool)),
         _ => None,
     }
 }

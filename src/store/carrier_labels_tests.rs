@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::schema::{TYPES, entity};
+use crate::domain::schema::{TYPES, entity_uid};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -16,7 +16,10 @@ fn memory() -> CarrierLabels {
 }
 
 fn pair() -> (EntityUID, EntityUID) {
-    (entity(&TYPES.agent, "a"), entity(&TYPES.user, "sam"))
+    (
+        entity_uid(&TYPES.agent, "a"),
+        entity_uid(&TYPES.user, "sam"),
+    )
 }
 
 fn names(labels: &[&'static str]) -> Vec<SmolStr> {

@@ -5,7 +5,7 @@ use crate::store::store::StoreWrite;
 const DAY: Duration = Duration::from_secs(86_400);
 
 fn at(text: &str) -> Target {
-    target::one("files", text).unwrap()
+    target::parse_one("files", text).unwrap()
 }
 
 fn names(labels: Option<Arc<Labels>>) -> Vec<String> {

@@ -14,7 +14,7 @@ fn at(seconds: u64) -> SystemTime {
 }
 
 fn tool(name: &str) -> EntityUID {
-    schema::tool("server", name)
+    schema::tool_uid("server", name)
 }
 
 fn labels(names: &[&str]) -> Vec<SmolStr> {

@@ -9,13 +9,13 @@ fn start() -> SystemTime {
 fn place(gateway: &str, tool: &str) -> GatewayTool {
     GatewayTool {
         gateway: gateway.into(),
-        tool: crate::domain::schema::tool("github", tool),
+        tool: crate::domain::schema::tool_uid("github", tool),
     }
 }
 
 fn changed(digest: &str, at: SystemTime) -> Option<ChangedDefinition> {
     Some(ChangedDefinition {
-        digests: DefinitionDigests::one(digest.into()),
+        digests: DefinitionDigests::from_digest(digest.into()),
         fields: vec!["description"],
         at,
     })

@@ -11,7 +11,7 @@ use callgate::domain::request::call_context::Initiator;
 use callgate::domain::request::call_context::{
     CallContext, Operation, OperationKind, Subject, TraceContext,
 };
-use callgate::domain::schema::{TYPES, entity as mcp_entity};
+use callgate::domain::schema::{TYPES, entity_uid as mcp_entity};
 use callgate::proto::agentgateway::ext_mcp::McpResponse;
 use callgate::proto::agentgateway::ext_mcp::ext_mcp_client::ExtMcpClient;
 use callgate::proto::v1;
@@ -195,7 +195,7 @@ async fn nothing_of_several_is_decided_once_the_deadline_is_over() {
     assert_eq!(filtered.expect_err("late"), ServiceError::DeadlineExceeded);
     let question = || ParcRequest {
         principal: mcp_entity(&TYPES.agent, "coder"),
-        action: callgate::domain::schema::action("list_tools"),
+        action: callgate::domain::schema::action_uid("list_tools"),
         resource: mcp_entity(&TYPES.server, "git"),
         context: Context::empty(),
         asserted: Vec::new(),

@@ -16,8 +16,9 @@ use callgate::domain::authority::state::Authority;
 use callgate::domain::authority::task::Task;
 use callgate::domain::authority::terms::{KnownResource, TaskTerms, ToolUse};
 use callgate::domain::authority::usage::{Usage, WindowCounts};
-use callgate::domain::decide::call::{Requester, decide};
+use callgate::domain::decide::call::decide;
 use callgate::domain::decide::govern::{GovernRequest, approve, govern};
+use callgate::domain::decide::inputs::Requester;
 use callgate::domain::decide::inputs::{DecisionInputs, History};
 use callgate::domain::decide::verdict::Verdict;
 use callgate::domain::request::call_context::{
@@ -339,7 +340,7 @@ impl Case {
             authority.tasks.insert_mut(Arc::new(task));
         }
         let carried = CarriedLabels::default();
-        let past = History {
+        let history = History {
             session: session.as_ref(),
             carried: Some(&carried),
             usage: self.usage(),
@@ -348,7 +349,7 @@ impl Case {
         };
         let world = DecisionInputs {
             authority: &authority,
-            past,
+            history,
             ..DecisionInputs::from(&bundle.snapshot)
         };
         if is_governing(&self.kind) {

@@ -14,7 +14,7 @@ use callgate::domain::authority::labels::LabelCarrier;
 use callgate::domain::authority::scope::Scope;
 use callgate::domain::authority::stop::Stop;
 use callgate::domain::authority::task::{Task, TaskStep};
-use callgate::domain::schema::{AccessLevel, TYPES, entity, server, tool};
+use callgate::domain::schema::{AccessLevel, TYPES, entity_uid, server_uid, tool_uid};
 use callgate::store::sqlite::SqliteStore;
 use callgate::store::store::{
     LabelTimes, Pruned, Retention, Store, StoreError, StoreWrite, StoredKey, StoredSession,
@@ -183,23 +183,23 @@ fn at(millis: u64) -> SystemTime {
 }
 
 fn agent(id: &str) -> EntityUID {
-    entity(&TYPES.agent, id)
+    entity_uid(&TYPES.agent, id)
 }
 
 fn person(id: &str) -> EntityUID {
-    entity(&TYPES.user, id)
+    entity_uid(&TYPES.user, id)
 }
 
 fn scope() -> Scope {
     Scope {
         tools: vec![
-            tool("github", "get_issue"),
-            tool("github", "\"quoted\" \u{1f980}"),
+            tool_uid("github", "get_issue"),
+            tool_uid("github", "\"quoted\" \u{1f980}"),
         ],
-        servers: vec![server(&"slack".into())],
-        groups: vec![entity(&TYPES.group, "readers")],
+        servers: vec![server_uid(&"slack".into())],
+        groups: vec![entity_uid(&TYPES.group, "readers")],
         access: AccessLevel::Write,
-        targets: vec![entity(&TYPES.resource, "file:///tmp/a b")],
+        targets: vec![entity_uid(&TYPES.resource, "file:///tmp/a b")],
     }
 }
 
@@ -346,8 +346,8 @@ fn session(id: &str, calls: u64, millis: u64) -> StoreWrite {
     StoreWrite::Session {
         id: id.into(),
         calls,
-        tools: vec![tool("a", "b")],
-        last: vec![tool("a", "b"); calls.min(8) as usize],
+        tools: vec![tool_uid("a", "b")],
+        last: vec![tool_uid("a", "b"); calls.min(8) as usize],
         at: at(millis),
     }
 }
@@ -439,7 +439,7 @@ fn what_was_written_is_loaded() {
             used("a1", 2),
             spent("t1", u64::from(u32::MAX) + 7, false),
             usage("support", None, &[], 14),
-            usage("support", Some(tool("a", "b")), &[0, 255], 15),
+            usage("support", Some(tool_uid("a", "b")), &[0, 255], 15),
             labels("s1", &["private"], 16),
             brought(LabelCarrier::Task("t1".into()), "private", 16, 16, None),
             brought(
@@ -474,8 +474,8 @@ fn what_was_written_is_loaded() {
                     is_ended: false,
                     calls: 3,
                     labels: vec!["private".into()],
-                    tools: vec![tool("a", "b")],
-                    last: vec![tool("a", "b"); 3],
+                    tools: vec![tool_uid("a", "b")],
+                    last: vec![tool_uid("a", "b"); 3],
                     at: at(17),
                 },
             )]),
@@ -501,18 +501,21 @@ fn what_was_written_is_loaded() {
                 ((carrier, SmolStr::new(label)), brought)
             })
             .collect(),
-            usage: [(None, vec![], 14), (Some(tool("a", "b")), vec![0, 255], 15)]
-                .into_iter()
-                .map(|(tool, counters, millis)| {
-                    let stored = StoredUsage {
-                        actor: agent("support"),
-                        tool: tool.clone(),
-                        counters,
-                        at: at(millis),
-                    };
-                    ((agent("support"), tool), stored)
-                })
-                .collect(),
+            usage: [
+                (None, vec![], 14),
+                (Some(tool_uid("a", "b")), vec![0, 255], 15),
+            ]
+            .into_iter()
+            .map(|(tool, counters, millis)| {
+                let stored = StoredUsage {
+                    actor: agent("support"),
+                    tool: tool.clone(),
+                    counters,
+                    at: at(millis),
+                };
+                ((agent("support"), tool), stored)
+            })
+            .collect(),
         };
         assert_eq!(loaded, expected);
     });
@@ -664,8 +667,8 @@ fn a_session_keeps_its_labels_and_its_end() {
             labels: ["private", "secret", "untrusted"]
                 .map(SmolStr::new)
                 .to_vec(),
-            tools: vec![tool("a", "b")],
-            last: vec![tool("a", "b"); 3],
+            tools: vec![tool_uid("a", "b")],
+            last: vec![tool_uid("a", "b"); 3],
             at: at(6),
         };
         assert_eq!(loaded.sessions["s1"], expected);
@@ -684,7 +687,7 @@ fn a_stop_stays_until_it_is_lifted() {
     };
     let stopped = |stop: &Stop| Change::Stopped(Arc::new(stop.clone()));
     each(|mut bench| {
-        let (bot, git) = (agent("bot"), server(&"git".into()));
+        let (bot, git) = (agent("bot"), server_uid(&"git".into()));
         let first = stop(&bot, "leaks", 1);
         let again = stop(&bot, "leaks \u{1f980} \"still\"", 2);
         let other = stop(&git, "gone", 3);

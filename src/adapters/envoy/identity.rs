@@ -10,7 +10,7 @@ use crate::authn::caller::Caller;
 use crate::config::envoy::EnvoyIdentitySource;
 use crate::config::limits::Limits;
 use crate::domain::request::call_context::Subject;
-use crate::domain::schema::{TYPES, entity};
+use crate::domain::schema::{TYPES, entity_uid};
 
 /// Where Envoy's JWT filter keeps what it has verified.
 const JWT_NAMESPACE: &str = "envoy.filters.http.jwt_authn";
@@ -68,7 +68,7 @@ impl EnvoyEvidence<'_> {
         let name = principal
             .strip_prefix(prefix)
             .ok_or("the client certificate names nobody that is known here")?;
-        let subject = Subject::verified(entity(&TYPES.agent, self.name(name)?), "spiffe");
+        let subject = Subject::verified(entity_uid(&TYPES.agent, self.name(name)?), "spiffe");
         Ok(Some(ResolvedSubject {
             subject,
             delegation: None,

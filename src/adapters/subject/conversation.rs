@@ -70,7 +70,7 @@ impl Conversation {
 
     fn server(&self, name: &SmolStr) -> Subject {
         Subject {
-            entity: schema::server(name),
+            entity: schema::server_uid(name),
             identity: self.peer.clone(),
             claims: Map::new(),
         }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::domain::request::call_context::OperationKind;
-use crate::domain::schema::{TYPES, entity};
+use crate::domain::schema::{TYPES, entity_uid};
 
 fn operation(initiator: Initiator) -> Operation {
     let kind = match initiator {
@@ -12,7 +12,7 @@ fn operation(initiator: Initiator) -> Operation {
 
 fn conversation(delegation: Option<ActorChain>) -> Conversation {
     Conversation {
-        subject: Subject::verified(entity(&TYPES.agent, "helper"), "jwt"),
+        subject: Subject::verified(entity_uid(&TYPES.agent, "helper"), "jwt"),
         delegation,
         workflow: Workflow {
             session_id: Some("s".into()),
@@ -28,20 +28,23 @@ fn conversation(delegation: Option<ActorChain>) -> Conversation {
 
 #[test]
 fn the_client_asks_in_its_own_name() {
-    let alice = entity(&TYPES.user, "alice");
+    let alice = entity_uid(&TYPES.user, "alice");
     let call =
         conversation(Some(ActorChain::verified_from(alice))).call(operation(Initiator::Client));
-    assert_eq!(call.subject.entity, entity(&TYPES.agent, "helper"));
+    assert_eq!(call.subject.entity, entity_uid(&TYPES.agent, "helper"));
     assert!(call.delegation.expect("as it was").actors.is_empty());
     assert_eq!(call.approval_ids, ["yes"]);
 }
 
 #[test]
 fn a_server_asks_on_behalf_of_the_client_that_called_it() {
-    let (alice, helper) = (entity(&TYPES.user, "alice"), entity(&TYPES.agent, "helper"));
+    let (alice, helper) = (
+        entity_uid(&TYPES.user, "alice"),
+        entity_uid(&TYPES.agent, "helper"),
+    );
     let asked = conversation(Some(ActorChain::verified_from(alice.clone())))
         .call(operation(Initiator::Server));
-    assert_eq!(asked.subject.entity, schema::server(&"files".into()));
+    assert_eq!(asked.subject.entity, schema::server_uid(&"files".into()));
     assert!(
         !asked.subject.identity.verified,
         "nobody has said who the server is"

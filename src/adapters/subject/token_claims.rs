@@ -11,7 +11,7 @@ use smol_str::SmolStr;
 use crate::adapters::input::ids;
 use crate::config::limits::Limits;
 use crate::domain::request::call_context::{ActorChain, Identity, Subject};
-use crate::domain::schema::{TYPES, entity};
+use crate::domain::schema::{TYPES, entity_uid};
 
 /// Who acts, and for whom.
 #[derive(Debug, Clone)]
@@ -37,13 +37,13 @@ impl ResolvedSubject {
         };
         Self {
             subject: Subject {
-                entity: entity(&TYPES.agent, agent),
+                entity: entity_uid(&TYPES.agent, agent),
                 identity,
                 claims: Map::new(),
             },
             delegation: person.map(|person| ActorChain {
                 verified,
-                ..ActorChain::verified_from(entity(&TYPES.user, person))
+                ..ActorChain::verified_from(entity_uid(&TYPES.user, person))
             }),
             until: None,
         }
@@ -90,9 +90,9 @@ pub(in crate::adapters) fn from_claims(
     let mut actors = actors(token.remove("act"), limits)?;
     if let (true, Some(named)) = (actors.is_empty(), reading.agent_claim) {
         let agent = claim(&token, named, limits)?.ok_or("the token names no agent")?;
-        actors.push((entity(&TYPES.agent, agent), Map::new()));
+        actors.push((entity_uid(&TYPES.agent, agent), Map::new()));
     }
-    let person = entity(&TYPES.user, person);
+    let person = entity_uid(&TYPES.user, person);
     let known = |entity: EntityUID, claims| Subject {
         claims: if reading.passes_claims {
             claims
@@ -141,7 +141,7 @@ fn actors(mut act: Option<Json>, limits: &Limits) -> Result<Vec<Claimed>, &'stat
         };
         let name = claim(&actor, "sub", limits)?.ok_or("the token's `act` has no `sub`")?;
         act = actor.remove("act");
-        actors.push((entity(&TYPES.agent, name), actor));
+        actors.push((entity_uid(&TYPES.agent, name), actor));
     }
     actors.reverse();
     Ok(actors)

@@ -74,11 +74,11 @@ fn a_token_speaks_of_its_sub_and_each_act_of_its_own_actor() {
     let delegation = known.delegation.expect("somebody stands behind it");
     let claims = [
         (
-            entity(&TYPES.user, "ana"),
+            entity_uid(&TYPES.user, "ana"),
             object(json!({"sub": "ana", "groups": ["writers"]})),
         ),
         (
-            entity(&TYPES.agent, "first"),
+            entity_uid(&TYPES.agent, "first"),
             object(json!({"sub": "first", "team": "a"})),
         ),
     ];

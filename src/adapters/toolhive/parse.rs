@@ -147,7 +147,7 @@ fn parties(
         subject.identity.is_relayed = is_relayed;
         return Ok((subject, None));
     };
-    let agent = schema::entity(&TYPES.agent, agent);
+    let agent = schema::entity_uid(&TYPES.agent, agent);
     let delegation = ActorChain {
         scopes,
         claims: vec![(entity.clone(), claims)],

@@ -21,12 +21,12 @@ pub(crate) fn warn(
     };
     let mut said: Vec<(String, String)> = Vec::new();
     for (field, server, tool) in names(config) {
-        if !known.has(&schema::server(&server.into())) {
+        if !known.has(&schema::server_uid(&server.into())) {
             said.push((
                 format!("{field}.server"),
                 format!("is `{server}`, which nothing here registers"),
             ));
-        } else if let Some(tool) = tool.filter(|tool| !known.has(&schema::tool(server, tool))) {
+        } else if let Some(tool) = tool.filter(|tool| !known.has(&schema::tool_uid(server, tool))) {
             said.push((
                 format!("{field}.tool"),
                 format!("is `{tool}`, which `{server}` is not registered with"),
@@ -38,7 +38,7 @@ pub(crate) fn warn(
         ("ext_mcp.verified_servers", &config.ext_mcp.verified_servers),
     ] {
         for (at, server) in servers.iter().enumerate() {
-            if !known.has(&schema::server(&server.into())) {
+            if !known.has(&schema::server_uid(&server.into())) {
                 said.push((
                     format!("{field}[{at}]"),
                     format!("is `{server}`, which nothing here registers"),

@@ -1,4 +1,4 @@
-//! An approval: a person's yes to exactly one call.
+//! Approvals: a user's consent to exactly one call.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -11,150 +11,171 @@ use smol_str::SmolStr;
 use crate::domain::authority::form;
 use crate::domain::authority::indexed::{HasParts, Part};
 use crate::domain::request::call_context::Initiator;
+use crate::domain::request::canonical;
 use crate::domain::schema::AccessLevel;
 
-/// A call that waits for a person's word, or has it.
+/// A call that awaits a decision, or has one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Approval {
-    /// Names it.
+    /// The approval's id.
     pub id: SmolStr,
-    /// `sha256:<hex>` over the call and its expiry; see [`crate::domain::decide::challenge`].
+    /// `sha256:<hex>` over the call and its expiry; see [`ApprovedCall::digest`].
     pub digest: SmolStr,
-    /// The call, so that whoever approves can see what it is.
+    /// The call, for display to the approver.
     pub call: ApprovedCall,
-    /// What was so when it was asked for; not part of what is approved.
+    /// What else the approver sees; not covered by the digest.
     #[serde(default, skip_serializing_if = "ApprovalContext::is_empty")]
     pub circumstances: ApprovalContext,
-    /// When it was asked for.
+    /// When it was requested.
     #[serde(with = "form::moment")]
     pub requested_at: SystemTime,
-    /// Good for nothing from here on, approved or not. Whole seconds.
+    /// Invalid from this time on, decided or not. Whole seconds.
     #[serde(with = "form::moment")]
     pub expires_at: SystemTime,
-    /// What was said, once it was said.
+    /// The approver's decision; `None` while pending.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub word: Option<ApprovalDecision>,
 }
 
-/// The call that an approval is for.
+/// The call that an approval covers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApprovedCall {
-    /// Who acts.
+    /// The subject.
     #[serde(with = "form::uid")]
     pub subject: EntityUID,
-    /// For whom, if for anybody.
+    /// The root of the delegation chain.
     #[serde(
         default,
         with = "form::maybe_uid",
         skip_serializing_if = "Option::is_none"
     )]
     pub root: Option<EntityUID>,
-    /// Who stands between the two, nearest to the root first.
+    /// The actors between root and subject, nearest to the root first.
     #[serde(default, with = "form::uids", skip_serializing_if = "Vec::is_empty")]
     pub actors: Vec<EntityUID>,
-    /// Who set it off.
+    /// The side that initiates the call.
     #[serde(default, skip_serializing_if = "is_client")]
     pub initiator: Initiator,
     /// The server.
     pub server: SmolStr,
-    /// The tool on that server.
+    /// The name of the tool on that server.
     pub tool: SmolStr,
-    /// The pinned definition, if one is pinned.
+    /// The digest of the pinned definition, if one is pinned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub definition: Option<SmolStr>,
     /// The arguments, as [canonical](crate::domain::request::canonical) JSON.
     pub arguments: String,
-    /// What goes back to a server that has asked for something, as canonical JSON.
+    /// The client responses, as canonical JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub responses: Option<String>,
-    /// What that server wants to see again with the call.
+    /// The `requestState` of the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_state: Option<String>,
-    /// The resource acted upon, if the gateway named one.
+    /// The target, if the gateway states it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<SmolStr>,
-    /// The task it belongs to.
+    /// The id of the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<SmolStr>,
 }
 
-/// What was so when an approval was asked for: what a person decides by. The policies are asked again when the call
-/// is made.
+/// What the approver sees beside the call, recorded when the approval was requested. Policies are evaluated
+/// again when the call is made.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ApprovalContext {
-    /// The policies that ask for a person's word.
+    /// The policies that require approval.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<ApprovalPolicy>,
-    /// The labels of everything that the call carries.
+    /// The labels of everything the call carries.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<SmolStr>,
-    /// Why the call is made, as it says.
+    /// The purpose, as the caller states it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub purpose: Option<SmolStr>,
-    /// What the call acts upon, as policies see it.
+    /// The targets, as policies see them.
     #[serde(with = "form::uids", skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<EntityUID>,
-    /// What the tool does at most, by its registration.
+    /// The registered access level of the tool.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access: Option<AccessLevel>,
-    /// The names of the arguments in the order in which to show them.
+    /// The argument names in display order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub argument_order: Vec<SmolStr>,
 }
 
-/// A policy that asks for a person's word.
+/// A policy that requires approval.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApprovalPolicy {
-    /// Its id.
+    /// The policy id.
     pub id: SmolStr,
-    /// Who answers for it (`@owner`).
+    /// The owner of the policy (`@owner`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<Arc<str>>,
-    /// The sentence that people see (`@reason`).
+    /// The sentence for users (`@reason`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Arc<str>>,
 }
 
-/// What a person said.
+/// An approver's decision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApprovalDecision {
-    /// Who said it.
+    /// The approver.
     #[serde(with = "form::uid")]
     pub by: EntityUID,
-    /// When.
+    /// When it was decided.
     #[serde(with = "form::moment")]
     pub at: SystemTime,
-    /// How often the call may be made; 0 is a no.
+    /// The number of calls allowed; 0 rejects the call.
     pub uses: u32,
-    /// Why.
+    /// The approver's comment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
-    /// What was claimed of whoever said it, as far as claims become facts: whether it may still be said is asked again.
+    /// The mapped claims about the approver, with which the right to approve is verified again on use.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub claims: Map<String, Json>,
 }
 
-/// How an approval stands, looked at by itself and its task.
+/// The status of an approval, including its task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ApprovalStatus {
-    /// Nobody has said anything.
+    /// Not decided.
     Pending,
-    /// The call may be made.
+    /// Approved, with calls left.
     Approved,
-    /// Somebody said no.
+    /// Rejected.
     Rejected,
-    /// Its time is over.
+    /// Expired.
     Expired,
-    /// The call was made as often as it may be.
+    /// Approved, with no calls left.
     Used,
-    /// The task it was for is over.
+    /// The task it was for has ended.
     TaskEnded,
 }
 
-/// Calls were a client's alone once; their digests stay.
+/// Omitted for clients, so that digests from before the field existed stay valid.
 fn is_client(initiator: &Initiator) -> bool {
     *initiator == Initiator::Client
+}
+
+/// What the digest of an approval covers.
+#[derive(Serialize)]
+struct DigestedCall<'a> {
+    call: &'a ApprovedCall,
+    /// Seconds since the Unix epoch.
+    expires_at: u64,
+}
+
+impl ApprovedCall {
+    /// The digest of the call and its expiry: `sha256:<hex>` over [canonical](canonical) JSON.
+    pub fn digest(&self, expires_at: SystemTime) -> SmolStr {
+        let digested = DigestedCall {
+            call: self,
+            expires_at: form::millis(expires_at) / 1000,
+        };
+        // Strings, lists and one integer always serialize.
+        canonical::digest(&digested).unwrap_or_default().into()
+    }
 }
 
 impl ApprovalContext {
@@ -178,7 +199,12 @@ impl HasParts for Approval {
 }
 
 impl Approval {
-    /// How it stands after that many uses, its task left aside.
+    /// Whether the approval is for exactly this call.
+    pub fn is_for(&self, call: &ApprovedCall) -> bool {
+        !self.digest.is_empty() && self.digest == call.digest(self.expires_at)
+    }
+
+    /// The status after `uses` calls, regardless of the task.
     pub fn status(&self, uses: u32, now: SystemTime) -> ApprovalStatus {
         match &self.word {
             Some(word) if word.uses == 0 => ApprovalStatus::Rejected,

@@ -1,5 +1,5 @@
-//! Approvals by id, and by what they are looked up by: what an agent asks again and again must cost one look, however
-//! many wait.
+//! The index of approvals: by id, digest, call and agent, so that a repeated request costs one lookup however
+//! many are pending.
 
 use std::ops::{Bound, Deref};
 use std::sync::Arc;
@@ -11,28 +11,27 @@ use smol_str::SmolStr;
 
 use crate::domain::authority::approval::{Approval, ApprovedCall};
 use crate::domain::authority::indexed::Indexed;
-use crate::domain::decide::challenge;
 
 #[cfg(test)]
 #[path = "approval_index_tests.rs"]
 mod tests;
 
-/// How many that have expired one change drops from among the undecided: more than it can add.
+/// The number of expired approvals that one change removes from the pending ones; more than it adds.
 const DROPPED: usize = 8;
-/// How many that have expired are looked at to count the undecided.
+/// The maximum number of expired approvals examined to count the pending ones.
 const LOOKED_AT: usize = 1_024;
 
-/// Approvals, by id. Cloning is cheap, and a changed copy shares what did not change.
+/// Approvals by id. A clone is cheap: changed copies share what did not change.
 #[derive(Debug, Clone, Default)]
 pub struct ApprovalIndex {
     all: Indexed<Approval>,
-    /// Digest and id, of all.
+    /// All: digest and id.
     by_digest: RedBlackTreeSetSync<(SmolStr, SmolStr)>,
-    /// Of those that nobody has decided: the call, when it expires, and the id.
+    /// The pending ones: call key, expiry and id.
     by_call: RedBlackTreeSetSync<(SmolStr, SystemTime, SmolStr)>,
-    /// Of the same: who acts, when it expires, and the id.
+    /// The pending ones: subject, expiry and id.
     by_agent: RedBlackTreeSetSync<(EntityUID, SystemTime, SmolStr)>,
-    /// Of the same: when it expires, and the id.
+    /// The pending ones: expiry and id.
     undecided: RedBlackTreeSetSync<(SystemTime, SmolStr)>,
 }
 
@@ -45,7 +44,7 @@ impl Deref for ApprovalIndex {
 }
 
 impl ApprovalIndex {
-    /// Adds one, or puts it in the place of what it was.
+    /// Adds or replaces an approval.
     pub fn insert_mut(&mut self, approval: Arc<Approval>) {
         let at = approval
             .word
@@ -67,7 +66,7 @@ impl ApprovalIndex {
         self.all.insert_mut(approval);
     }
 
-    /// Takes one away.
+    /// Removes an approval.
     pub fn remove_mut(&mut self, id: &str) {
         let Some(known) = self.all.get(id).cloned() else {
             return;
@@ -78,7 +77,7 @@ impl ApprovalIndex {
         self.decided(&known);
     }
 
-    /// Those of a digest.
+    /// The approvals with this digest.
     pub fn of_digest<'a>(&'a self, digest: &'a SmolStr) -> impl Iterator<Item = &'a Arc<Approval>> {
         let from = (digest.clone(), SmolStr::default());
         let found = self
@@ -89,7 +88,7 @@ impl ApprovalIndex {
             .filter_map(|(_, id)| self.all.get(id))
     }
 
-    /// The one that this call waits for, if nobody has decided it and its time is not over. Its task may be.
+    /// The unexpired pending approval for this call, if any. Its task may have ended.
     pub fn pending_for(&self, call: &ApprovedCall, now: SystemTime) -> Option<&Arc<Approval>> {
         let key = key(call);
         let from = (key.clone(), now, SmolStr::default());
@@ -102,7 +101,7 @@ impl ApprovalIndex {
             .find_map(|(_, _, id)| self.all.get(id))
     }
 
-    /// Those of an agent that nobody has decided and whose time is not over.
+    /// The unexpired pending approvals of an agent.
     pub fn pending_of<'a>(
         &'a self,
         agent: &'a EntityUID,
@@ -118,15 +117,15 @@ impl ApprovalIndex {
             .filter_map(|(_, _, id)| self.all.get(id))
     }
 
-    /// How many nobody has decided and whose time is not over, those of tasks that are over among them. May be too many
-    /// by what has expired lately, never too few.
+    /// The number of unexpired pending approvals, those of ended tasks included. May count some that expired
+    /// recently, never too few.
     pub fn undecided(&self, now: SystemTime) -> usize {
         let expired = self.undecided.iter().take(LOOKED_AT);
         let expired = expired.take_while(|(ends, _)| *ends <= now).count();
         self.undecided.size() - expired
     }
 
-    /// Takes some that have expired from among the undecided.
+    /// Removes some expired approvals from the pending ones.
     fn drop_expired(&mut self, now: SystemTime) {
         for _ in 0..DROPPED {
             let first = self.undecided.first().filter(|(ends, _)| *ends <= now);
@@ -142,7 +141,7 @@ impl ApprovalIndex {
         }
     }
 
-    /// It is no longer among the undecided.
+    /// Removes an approval from the pending ones.
     fn decided(&mut self, known: &Approval) {
         let (ends, id) = (known.expires_at, known.id.clone());
         if !self.undecided.remove_mut(&(ends, id.clone())) {
@@ -155,7 +154,7 @@ impl ApprovalIndex {
     }
 }
 
-/// Names a call, whatever becomes of it.
+/// The key of a call, independent of expiry.
 fn key(call: &ApprovedCall) -> SmolStr {
-    challenge::digest(call, SystemTime::UNIX_EPOCH)
+    call.digest(SystemTime::UNIX_EPOCH)
 }

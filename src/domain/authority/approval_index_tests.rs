@@ -7,7 +7,6 @@ use crate::domain::authority::approval::{
     Approval, ApprovalContext, ApprovalDecision, ApprovedCall,
 };
 use crate::domain::authority::approval_index::ApprovalIndex;
-use crate::domain::decide::challenge;
 use crate::domain::request::call_context::Initiator;
 use crate::domain::schema::{self, TYPES};
 
@@ -17,7 +16,7 @@ fn at(seconds: u64) -> SystemTime {
 
 fn call(agent: &str, arguments: &str) -> ApprovedCall {
     ApprovedCall {
-        subject: schema::entity(&TYPES.agent, SmolStr::new(agent)),
+        subject: schema::entity_uid(&TYPES.agent, SmolStr::new(agent)),
         root: None,
         actors: Vec::new(),
         initiator: Initiator::Client,
@@ -35,7 +34,7 @@ fn call(agent: &str, arguments: &str) -> ApprovedCall {
 fn approval(id: &str, call: ApprovedCall, from: u64, until: u64) -> Arc<Approval> {
     Arc::new(Approval {
         id: id.into(),
-        digest: challenge::digest(&call, at(until)),
+        digest: call.digest(at(until)),
         call,
         circumstances: ApprovalContext::default(),
         requested_at: at(from),
@@ -47,7 +46,7 @@ fn approval(id: &str, call: ApprovedCall, from: u64, until: u64) -> Arc<Approval
 fn with_word(approval: &Approval, uses: u32, seconds: u64) -> Arc<Approval> {
     Arc::new(Approval {
         word: Some(ApprovalDecision {
-            by: schema::entity(&TYPES.user, "alice"),
+            by: schema::entity_uid(&TYPES.user, "alice"),
             at: at(seconds),
             uses,
             comment: None,
@@ -86,7 +85,7 @@ fn only_an_agents_own_count_against_its_share() {
         let id = format_smolstr!("a{number}");
         approvals.insert_mut(approval(&id, call(agent, &arguments), 1, 10 + number));
     }
-    let bot = schema::entity(&TYPES.agent, "bot");
+    let bot = schema::entity_uid(&TYPES.agent, "bot");
     assert_eq!(approvals.pending_of(&bot, at(5)).count(), 5);
     assert_eq!(approvals.pending_of(&bot, at(14)).count(), 2);
     assert_eq!(approvals.undecided(at(14)), 5);

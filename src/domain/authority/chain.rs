@@ -1,7 +1,7 @@
-//! For whom a call is made: from what the call says to a chain that has been verified.
+//! Delegation chains: from what a call states to a verified chain.
 //!
-//! A call either *asserts* a chain, as a token's `sub` and `act` do, or names *stored* delegations, whose
-//! chain is known here. Policies are told which of the two it is.
+//! A call either *asserts* a chain, as a token does with `sub` and `act`, or names *stored* delegations.
+//! Policies see which (`context.delegation.source`).
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -11,35 +11,41 @@ use callgate_engine::Snapshot;
 use callgate_engine::cedar::EntityUID;
 use smol_str::SmolStr;
 
-use crate::domain::authority::delegation::{Delegation, DelegationStatus};
+use crate::domain::authority::delegation::Delegation;
 use crate::domain::authority::scope::RequestedAccess;
 use crate::domain::authority::state::Authority;
-use crate::domain::decide::verdict::{Reason, ReasonCode};
+use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::request::call_context::{ActorChain, CallContext};
 use crate::domain::schema::{AccessLevel, TYPES};
 
-/// Most links from the root of a delegation to the subject.
+/// The maximum number of links from the root to the subject.
 pub const MAX_LINKS: usize = 16;
 
-/// Who acts for whom, verified as far as its source allows.
+/// A delegation chain, verified as far as its source allows.
 #[derive(Debug, Clone)]
 pub struct DelegationChain<'c> {
-    /// On whose behalf everything happens.
+    /// The root of the authority.
     pub root: Cow<'c, EntityUID>,
-    /// Who stands between root and subject, nearest to the root first.
+    /// The actors between root and subject, nearest to the root first.
     pub actors: Cow<'c, [EntityUID]>,
-    /// What was lent, as OAuth scopes.
+    /// The delegated OAuth scopes.
     pub scopes: &'c [SmolStr],
-    /// Whether the chain was verified: by the caller, or because it is stored here.
+    /// Whether the chain is verified: by the caller, or because it is stored.
     pub is_verified: bool,
-    /// The stored delegations it consists of, the root's first; empty if it is asserted.
+    /// The stored delegations, the root's first; empty if the chain is asserted.
     pub delegations: Vec<&'c Delegation>,
 }
 
 impl<'c> DelegationChain<'c> {
-    /// Verifies what a call says of its delegation: who is in it, and whether every stored link holds now.
-    /// Whether the links cover the call is [`Chain::covers`].
-    pub fn of_call(
+    /// Verifies the chain of a call: its parties, and the validity of every stored delegation at `now`.
+    /// Whether it covers the call is verified by [`DelegationChain::covers`].
+    ///
+    /// # Errors
+    ///
+    /// [`ReasonCode::DelegationExpired`], [`ReasonCode::DelegationRevoked`],
+    /// [`ReasonCode::DelegationOutOfScope`], [`ReasonCode::DelegationChainBroken`] or
+    /// [`ReasonCode::TaskClosed`].
+    pub fn from_call(
         authority: &'c Authority,
         call: &'c CallContext,
         now: SystemTime,
@@ -62,20 +68,28 @@ impl<'c> DelegationChain<'c> {
             Self::stored(authority, delegation, subject)?
         };
         for delegation in &chain.delegations {
-            verify_delegation(authority, delegation, call.workflow.task_id.as_ref(), now)?;
+            verify_link(authority, delegation, call.workflow.task_id.as_ref(), now)?;
         }
         chain.verify_parties(subject)?;
         chain.verify_claims(delegation)?;
         Ok(Some(chain))
     }
 
-    /// The chain that the delegations up to `last` make; for questions about them. `last.to` is its
-    /// subject.
+    /// The chain of stored delegations that ends with `last`, whose subject is `last.to`. Validity at a point
+    /// in time is not verified.
+    ///
+    /// # Errors
+    ///
+    /// [`ReasonCode::DelegationChainBroken`] if a parent is missing or the links do not connect.
     pub fn from_delegation(authority: &'c Authority, last: &'c Delegation) -> Result<Self, Reason> {
         Self::of_delegations(resolve_chain(authority, last)?, &last.to)
     }
 
     /// The chain that a call asserts.
+    ///
+    /// # Errors
+    ///
+    /// [`ReasonCode::DelegationChainBroken`] if it has no root.
     pub(crate) fn asserted(delegation: &'c ActorChain) -> Result<Self, Reason> {
         let Some(root) = &delegation.root else {
             return Err(broken("the delegation names neither its root nor a grant"));
@@ -102,7 +116,7 @@ impl<'c> DelegationChain<'c> {
         }
         let last = last.ok_or_else(|| broken("no delegation is named"))?;
         let delegations = resolve_chain(authority, last)?;
-        // One id stands for the whole chain that it ends; several have to be that chain.
+        // A single id stands for the chain that it ends; several ids have to be the whole chain.
         if ids.len() > 1 && !delegations.iter().map(|delegation| &delegation.id).eq(ids) {
             return Err(broken("the grants named are not one chain in its order"));
         }
@@ -131,8 +145,7 @@ impl<'c> DelegationChain<'c> {
             return Err(broken("no delegation is named"));
         };
         for pair in delegations.windows(2) {
-            if pair[0].to != pair[1].from || pair[1].max_redelegations >= pair[0].max_redelegations
-            {
+            if !pair[1].is_redelegation_of(pair[0]) {
                 let mut reason =
                     broken("a link of the delegation does not follow from the one before");
                 reason.detail = Some(format!(
@@ -142,7 +155,8 @@ impl<'c> DelegationChain<'c> {
                 return Err(reason);
             }
         }
-        // A server asks on behalf of the agent that called it; everybody else is the last link's `to`.
+        // A server acts on behalf of the agent that called it; any other subject is the delegate of the last
+        // link.
         let is_server = *subject.entity_type() == TYPES.server;
         if !is_server && last.to != *subject {
             let mut reason = broken(format!("what was lent is not for `{subject}`"));
@@ -163,8 +177,12 @@ impl<'c> DelegationChain<'c> {
         })
     }
 
-    /// Nobody stands in a chain twice, and only agents stand between.
-    fn verify_parties(&self, subject: &EntityUID) -> Result<(), Reason> {
+    /// Verifies that no party occurs twice, that all actors are agents, and the number of links.
+    ///
+    /// # Errors
+    ///
+    /// [`ReasonCode::DelegationChainBroken`].
+    pub fn verify_parties(&self, subject: &EntityUID) -> Result<(), Reason> {
         let at = |message: String, link: &EntityUID| {
             let mut reason = broken(message);
             reason.principal = Some(link.clone());
@@ -194,7 +212,7 @@ impl<'c> DelegationChain<'c> {
         Ok(())
     }
 
-    /// Whoever something is claimed about stands in the chain, and once.
+    /// Verifies that claims are about parties of the chain, each party once.
     fn verify_claims(&self, delegation: &ActorChain) -> Result<(), Reason> {
         for (index, (uid, _)) in delegation.claims.iter().enumerate() {
             let is_known = *uid == *self.root || self.actors.contains(uid);
@@ -209,7 +227,11 @@ impl<'c> DelegationChain<'c> {
         Ok(())
     }
 
-    /// Whether every link covers the call.
+    /// Verifies that every stored delegation covers the requested access.
+    ///
+    /// # Errors
+    ///
+    /// [`ReasonCode::DelegationOutOfScope`] for the first that does not.
     pub fn covers(&self, snapshot: &Snapshot, reach: &RequestedAccess<'_>) -> Result<(), Reason> {
         for delegation in &self.delegations {
             if let Err(outside) = delegation.scope.covers(snapshot, reach) {
@@ -223,7 +245,7 @@ impl<'c> DelegationChain<'c> {
         Ok(())
     }
 
-    /// The most that every link lends; `None` if the chain is asserted.
+    /// The access level that every stored delegation grants; `None` if the chain is asserted.
     pub fn access(&self) -> Option<AccessLevel> {
         self.delegations
             .iter()
@@ -231,13 +253,17 @@ impl<'c> DelegationChain<'c> {
             .min()
     }
 
-    /// Links from the root to the subject.
+    /// The number of links from the root to the subject.
     pub fn depth(&self) -> usize {
         self.actors.len() + 1
     }
 }
 
-/// A grant and what it was lent on from, the root's first.
+/// A delegation and its ancestors, the root's first.
+///
+/// # Errors
+///
+/// [`ReasonCode::DelegationChainBroken`] if an ancestor is missing or there are more than [`MAX_LINKS`].
 pub fn resolve_chain<'a>(
     authority: &'a Authority,
     last: &'a Delegation,
@@ -263,43 +289,26 @@ pub fn resolve_chain<'a>(
     Ok(delegations)
 }
 
-fn verify_delegation(
+/// Verifies that a link is valid at `now` and for calls of `task`.
+fn verify_link(
     authority: &Authority,
-    delegation: &Delegation,
+    link: &Delegation,
     task: Option<&SmolStr>,
     now: SystemTime,
 ) -> Result<(), Reason> {
-    let (code, message) = match authority.delegation_status(delegation, now) {
-        DelegationStatus::Active
-            if delegation.task.is_some() && delegation.task.as_ref() != task =>
-        {
-            (
-                ReasonCode::DelegationOutOfScope,
-                "what was lent is for another task",
-            )
+    let invalid = authority.link_status(link, now).to_reason().or_else(|| {
+        let is_for_another = link.task.is_some() && link.task.as_ref() != task;
+        let message = "what was lent is for another task";
+        is_for_another.then(|| Reason::new(ReasonCode::DelegationOutOfScope, message))
+    });
+    match invalid {
+        None => Ok(()),
+        Some(mut reason) => {
+            reason.principal = Some(link.to.clone());
+            reason.detail = Some(format!("grant `{}`", link.id));
+            Err(reason)
         }
-        DelegationStatus::Active => return Ok(()),
-        DelegationStatus::NotYetValid => (
-            ReasonCode::DelegationOutOfScope,
-            "what was lent is not in force yet",
-        ),
-        DelegationStatus::Expired => (
-            ReasonCode::DelegationExpired,
-            "the authority this call relies on has expired",
-        ),
-        DelegationStatus::Revoked => (
-            ReasonCode::DelegationRevoked,
-            "the authority this call relies on was taken back",
-        ),
-        DelegationStatus::TaskEnded => (
-            ReasonCode::TaskClosed,
-            "the task that the authority was lent for is over",
-        ),
-    };
-    let mut reason = Reason::new(code, message);
-    reason.principal = Some(delegation.to.clone());
-    reason.detail = Some(format!("grant `{}`", delegation.id));
-    Err(reason)
+    }
 }
 
 fn broken(message: impl Into<String>) -> Reason {

@@ -1,4 +1,4 @@
-//! One write to the live authority, and what is kept about it.
+//! A change of the authority, and its record.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -13,26 +13,26 @@ use crate::domain::authority::form;
 use crate::domain::authority::stop::Stop;
 use crate::domain::authority::task::Task;
 
-/// What a write does. Each carries the whole new state of what it is about.
+/// A change. Each variant carries the complete new state of its subject.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
-    /// A directory went into service.
+    /// A bundle was loaded.
     Bundle {
         /// Its digest, `sha256:<hex>`.
         digest: SmolStr,
     },
     /// An entity was added or replaced.
     Entity {
-        /// Its name.
+        /// The uid of the entity.
         #[serde(with = "form::uid")]
         uid: EntityUID,
         /// The entity in Cedar's JSON form.
         json: Arc<str>,
     },
-    /// An entity was taken away.
+    /// An entity was removed.
     EntityGone {
-        /// Its name.
+        /// The uid of the entity.
         #[serde(with = "form::uid")]
         uid: EntityUID,
     },
@@ -40,65 +40,65 @@ pub enum Change {
     Grant(Arc<Delegation>),
     /// A task was opened, advanced or closed.
     Task(Arc<Task>),
-    /// An approval was asked for or decided.
+    /// An approval was requested or decided.
     Approval(Arc<Approval>),
     /// A session was ended.
     SessionEnded {
-        /// Its id.
+        /// The session id.
         session: SmolStr,
     },
     /// An agent, a user, a server or a tool was stopped.
     Stopped(Arc<Stop>),
     /// A stop was lifted.
     Resumed {
-        /// Of what.
+        /// The uid of the entity.
         #[serde(with = "form::uid")]
         uid: EntityUID,
     },
-    /// The machine's clock was taken for right, whatever it was before.
+    /// The system clock was accepted as correct, whatever it showed before.
     ClockRepaired {
-        /// Callgate's time until then.
+        /// Callgate's time before.
         #[serde(with = "form::moment")]
         from: SystemTime,
-        /// And from then on.
+        /// Callgate's time after.
         #[serde(with = "form::moment")]
         to: SystemTime,
-        /// Why.
+        /// The reason given.
         reason: SmolStr,
     },
 }
 
-/// A change with everything that is kept about it.
+/// A change and its origin.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChangeRecord {
-    /// Its revision; every entry has the next one.
+    /// The revision; every change has the next one.
     pub revision: u64,
-    /// When.
+    /// When it was made.
     pub at: SystemTime,
-    /// What the caller asked for, e.g. `GrantDelegation`.
+    /// The control operation, e.g. `GrantDelegation`.
     pub verb: SmolStr,
-    /// What was changed.
+    /// The change.
     pub change: Change,
-    /// Who asked.
+    /// Who requested it.
     pub asker: ChangeOrigin,
 }
 
-/// Who asked for a change, and under which key.
+/// Who requested a change, and under which idempotency key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangeOrigin {
-    /// The caller, as configured; `callgate` for what the server does by itself.
+    /// The configured name of the caller; `callgate` for changes the server makes by itself.
     pub caller: SmolStr,
-    /// The principal that Cedar was asked about.
+    /// The principal of the Cedar request.
     pub principal: Option<EntityUID>,
-    /// The caller's idempotency key.
+    /// The idempotency key.
     pub key: Option<IdempotencyKey>,
 }
 
-/// Makes a repeated request one request.
+/// Identifies repeated requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdempotencyKey {
-    /// The caller's own name for the request.
+    /// The key that the caller chose.
     pub text: SmolStr,
-    /// SHA-256 over what was asked, so that one key cannot stand for two requests.
+    /// SHA-256 over the request, so that a key cannot be reused for another one.
     pub request: [u8; 32],
 }

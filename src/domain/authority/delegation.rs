@@ -1,4 +1,4 @@
-//! A delegation that is known here: authority lent by a person or an agent to an agent.
+//! Stored delegations: authority that a user or an agent delegates to an agent.
 
 use std::time::SystemTime;
 
@@ -9,59 +9,60 @@ use smol_str::SmolStr;
 use crate::domain::authority::form;
 use crate::domain::authority::indexed::{HasParts, Part};
 use crate::domain::authority::scope::Scope;
+use crate::domain::reason::{Reason, ReasonCode};
 
-/// Authority that one party lends to an agent.
+/// Authority that one party delegates to an agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delegation {
-    /// Names it.
+    /// The delegation's id.
     pub id: SmolStr,
-    /// Who lends: a user or an agent.
+    /// The delegator: a user or an agent.
     #[serde(with = "form::uid")]
     pub from: EntityUID,
-    /// The agent that may act.
+    /// The delegate: an agent.
     #[serde(with = "form::uid")]
     pub to: EntityUID,
-    /// Which calls it covers.
+    /// The calls it covers.
     pub scope: Scope,
-    /// The task it is for. It ends with that task, and covers calls of that task only.
+    /// The task it is for. It ends with that task and covers only calls of that task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<SmolStr>,
-    /// The grant that is lent on; `None` if `from` lends its own authority.
+    /// The delegation it is redelegated from; `None` if `from` delegates its own authority.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<SmolStr>,
-    /// How many times it may be lent on, one after the other; 0 is not at all.
+    /// How many times it may be redelegated in succession; 0 forbids it.
     #[serde(default)]
     pub max_redelegations: u32,
-    /// Holds from here on.
+    /// Valid from this time on.
     #[serde(with = "form::moment")]
     pub not_before: SystemTime,
-    /// Holds until just before here.
+    /// Valid before this time.
     #[serde(with = "form::moment")]
     pub expires_at: SystemTime,
-    /// When it was taken back.
+    /// When it was revoked.
     #[serde(
         default,
         with = "form::maybe_moment",
         skip_serializing_if = "Option::is_none"
     )]
     pub revoked_at: Option<SystemTime>,
-    /// When it was made.
+    /// When it was created.
     #[serde(with = "form::moment")]
     pub created_at: SystemTime,
 }
 
-/// How one grant stands, looked at by itself and its task.
+/// The status of one delegation and its task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DelegationStatus {
-    /// It holds.
+    /// Valid.
     Active,
-    /// Its time has not come.
+    /// Not valid yet.
     NotYetValid,
-    /// Its time is over.
+    /// Expired.
     Expired,
-    /// It was taken back.
+    /// Revoked.
     Revoked,
-    /// The task it was for is over.
+    /// The task it was for has ended.
     TaskEnded,
 }
 
@@ -77,14 +78,57 @@ impl HasParts for Delegation {
     }
 }
 
+impl DelegationStatus {
+    /// The status as a clause that completes "delegation `…` …"; `None` if it is active.
+    pub fn fault(self) -> Option<&'static str> {
+        match self {
+            Self::Active => None,
+            Self::NotYetValid => Some("is not in force yet"),
+            Self::Expired => Some("has expired"),
+            Self::Revoked => Some("was taken back"),
+            Self::TaskEnded => Some("was for a task that is over"),
+        }
+    }
+
+    /// Why a call that relies on a delegation with this status is denied; `None` if it is active.
+    pub fn to_reason(self) -> Option<Reason> {
+        let (code, message) = match self {
+            Self::Active => return None,
+            Self::NotYetValid => (
+                ReasonCode::DelegationOutOfScope,
+                "what was lent is not in force yet",
+            ),
+            Self::Expired => (
+                ReasonCode::DelegationExpired,
+                "the authority this call relies on has expired",
+            ),
+            Self::Revoked => (
+                ReasonCode::DelegationRevoked,
+                "the authority this call relies on was taken back",
+            ),
+            Self::TaskEnded => (
+                ReasonCode::TaskClosed,
+                "the task that the authority was lent for is over",
+            ),
+        };
+        Some(Reason::new(code, message))
+    }
+}
+
 impl Delegation {
-    /// When it ends, or ended.
+    /// When it ends or ended.
     pub fn ended_at(&self) -> SystemTime {
         self.revoked_at
             .map_or(self.expires_at, |at| at.min(self.expires_at))
     }
 
-    /// How it stands, its task left aside.
+    /// Whether this delegation may be a redelegation of `parent`: `parent` has to be delegated to its
+    /// delegator, with more redelegations left.
+    pub fn is_redelegation_of(&self, parent: &Self) -> bool {
+        parent.to == self.from && self.max_redelegations < parent.max_redelegations
+    }
+
+    /// The status at `now`, regardless of the task.
     pub fn status(&self, now: SystemTime) -> DelegationStatus {
         if self.revoked_at.is_some() {
             DelegationStatus::Revoked

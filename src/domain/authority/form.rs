@@ -1,5 +1,4 @@
-//! How names of entities and moments are written down: `{"type": …, "id": …}`, and milliseconds since
-//! the Unix epoch.
+//! Serialized forms of entity uids (`{"type": …, "id": …}`) and times (milliseconds since the Unix epoch).
 
 use std::time::{Duration, SystemTime};
 
@@ -7,15 +6,15 @@ use callgate_engine::cedar::{Eid, EntityType, EntityUID};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use smol_str::SmolStr;
 
-/// The written form of an entity's name.
+/// The serialized form of an entity uid.
 #[derive(Serialize, Deserialize)]
-struct Name {
+struct UidForm {
     #[serde(rename = "type")]
     ty: SmolStr,
     id: SmolStr,
 }
 
-impl Name {
+impl UidForm {
     fn of(uid: &EntityUID) -> Self {
         let id: &str = uid.eid().as_ref();
         Self {
@@ -30,81 +29,81 @@ impl Name {
     }
 }
 
-/// For `#[serde(with)]` on one name.
+/// `#[serde(with)]` for a uid.
 pub mod uid {
     use super::*;
 
-    /// Writes a name.
+    /// Serializes a uid.
     pub fn serialize<S: Serializer>(uid: &EntityUID, serializer: S) -> Result<S::Ok, S::Error> {
-        Name::of(uid).serialize(serializer)
+        UidForm::of(uid).serialize(serializer)
     }
 
-    /// Reads a name.
+    /// Deserializes a uid.
     pub fn deserialize<'d, D: Deserializer<'d>>(deserializer: D) -> Result<EntityUID, D::Error> {
-        Name::deserialize(deserializer)?.uid()
+        UidForm::deserialize(deserializer)?.uid()
     }
 }
 
-/// For `#[serde(with)]` on a list of names.
+/// `#[serde(with)]` for a list of uids.
 pub mod uids {
     use super::*;
 
-    /// Writes names.
+    /// Serializes uids.
     pub fn serialize<S: Serializer>(uids: &[EntityUID], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(uids.iter().map(Name::of))
+        serializer.collect_seq(uids.iter().map(UidForm::of))
     }
 
-    /// Reads names.
+    /// Deserializes uids.
     pub fn deserialize<'d, D: Deserializer<'d>>(
         deserializer: D,
     ) -> Result<Vec<EntityUID>, D::Error> {
-        let names = Vec::<Name>::deserialize(deserializer)?;
-        names.into_iter().map(Name::uid).collect()
+        let names = Vec::<UidForm>::deserialize(deserializer)?;
+        names.into_iter().map(UidForm::uid).collect()
     }
 }
 
-/// For `#[serde(with)]` on a name that may be absent.
+/// `#[serde(with)]` for an optional uid.
 pub mod maybe_uid {
     use super::*;
 
-    /// Writes a name or nothing.
+    /// Serializes an optional uid.
     pub fn serialize<S: Serializer>(
         uid: &Option<EntityUID>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        uid.as_ref().map(Name::of).serialize(serializer)
+        uid.as_ref().map(UidForm::of).serialize(serializer)
     }
 
-    /// Reads a name or nothing.
+    /// Deserializes an optional uid.
     pub fn deserialize<'d, D: Deserializer<'d>>(
         deserializer: D,
     ) -> Result<Option<EntityUID>, D::Error> {
-        let name = Option::<Name>::deserialize(deserializer)?;
-        name.map(Name::uid).transpose()
+        let name = Option::<UidForm>::deserialize(deserializer)?;
+        name.map(UidForm::uid).transpose()
     }
 }
 
-/// For `#[serde(with)]` on a moment.
+/// `#[serde(with)]` for a time.
 pub mod moment {
     use super::*;
 
-    /// Writes milliseconds; what is before the epoch is written as the epoch.
+    /// Serializes milliseconds since the Unix epoch; 0 for earlier times.
     pub fn serialize<S: Serializer>(at: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
         millis(*at).serialize(serializer)
     }
 
-    /// Reads milliseconds.
+    /// Deserializes milliseconds since the Unix epoch.
     pub fn deserialize<'d, D: Deserializer<'d>>(deserializer: D) -> Result<SystemTime, D::Error> {
         from_millis(u64::deserialize(deserializer)?)
             .ok_or_else(|| de::Error::custom("a moment beyond what this system can tell"))
     }
 }
 
-/// For `#[serde(with)]` on a moment that may be absent.
+/// `#[serde(with)]` for an optional time.
 pub mod maybe_moment {
     use super::*;
 
-    /// Writes milliseconds or nothing.
+    /// Serializes an optional time.
     pub fn serialize<S: Serializer>(
         at: &Option<SystemTime>,
         serializer: S,
@@ -112,7 +111,7 @@ pub mod maybe_moment {
         at.map(millis).serialize(serializer)
     }
 
-    /// Reads milliseconds or nothing.
+    /// Deserializes an optional time.
     pub fn deserialize<'d, D: Deserializer<'d>>(
         deserializer: D,
     ) -> Result<Option<SystemTime>, D::Error> {
@@ -125,7 +124,7 @@ pub mod maybe_moment {
     }
 }
 
-/// Milliseconds since the epoch; 0 for what is before it.
+/// Milliseconds since the Unix epoch; 0 for earlier times.
 pub fn millis(at: SystemTime) -> u64 {
     let since = at
         .duration_since(SystemTime::UNIX_EPOCH)
@@ -133,7 +132,7 @@ pub fn millis(at: SystemTime) -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The moment that many milliseconds after the epoch, if the system can tell it.
+/// The time at these milliseconds since the Unix epoch; `None` if the platform cannot represent it.
 pub fn from_millis(millis: u64) -> Option<SystemTime> {
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(millis))
 }

@@ -1,8 +1,8 @@
-//! What the work that a call belongs to has read, beside its session.
+//! Labels of the data that a workflow has read, outside its session.
 //!
-//! A session has a name, and whoever chooses the name can choose another. So what calls bring is kept with everything else
-//! that they carry, too ([`Carrier`]): with the task, with each stored delegation of the chain, and with who acts for whom.
-//! A decision sees each of these parts and their union ([`Carried`]).
+//! A client can start a new session to shed its labels. So labels are also kept with everything else that a
+//! call carries ([`LabelCarrier`]): its task, each stored delegation of its chain, and the pair of actor and
+//! root. A decision sees each of these parts and their union ([`CarriedLabels`]).
 
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
@@ -14,55 +14,55 @@ use smol_str::SmolStr;
 
 use crate::domain::authority::session::CedarSet;
 
-/// Labels, and their Cedar value.
+/// A set of labels with its Cedar value.
 pub type Labels = CedarSet<SmolStr>;
 
-/// What labels are kept with, beside sessions.
+/// What labels are kept with, besides sessions.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LabelCarrier {
-    /// A task, by its id.
+    /// A task, by id.
     Task(SmolStr),
-    /// A stored delegation, by its id.
+    /// A stored delegation, by id.
     Delegation(SmolStr),
-    /// Somebody who acts, and on whose behalf everything happens.
+    /// An actor and the root it acts for.
     Pair {
-        /// Who acts.
+        /// The actor.
         actor: EntityUID,
-        /// For whom; `None` if for itself.
+        /// The root; `None` if the actor acts on its own authority.
         root: Option<EntityUID>,
     },
-    /// A place that was written to.
+    /// A resource that was written to.
     Resource(EntityUID),
-    /// Something within this place was written to.
+    /// A resource that contains one that was written to.
     WithinResource(EntityUID),
-    /// Every place, because there was no room for one more.
+    /// Any resource: used when there is no room for a further one.
     AnyResource,
 }
 
-/// A [`Carrier`] that is looked for.
+/// A borrowed [`LabelCarrier`], for lookups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LabelCarrierRef<'a> {
-    /// A task.
+    /// A task, by id.
     Task(&'a SmolStr),
-    /// A stored delegation.
+    /// A stored delegation, by id.
     Delegation(&'a SmolStr),
-    /// Who acts for whom.
+    /// An actor and the root it acts for.
     Pair {
-        /// Who acts.
+        /// The actor.
         actor: &'a EntityUID,
-        /// For whom.
+        /// The root; `None` if the actor acts on its own authority.
         root: Option<&'a EntityUID>,
     },
-    /// A place that was written to.
+    /// A resource that was written to.
     Resource(&'a EntityUID),
-    /// Something within this place was written to.
+    /// A resource that contains one that was written to.
     WithinResource(&'a EntityUID),
-    /// Every place.
+    /// Any resource.
     AnyResource,
 }
 
 impl LabelCarrier {
-    /// The same, borrowed.
+    /// The borrowed form.
     pub fn as_ref(&self) -> LabelCarrierRef<'_> {
         match self {
             Self::Task(id) => LabelCarrierRef::Task(id),
@@ -78,7 +78,7 @@ impl LabelCarrier {
     }
 }
 
-/// As [`CarrierRef`], so that one is found by the other.
+/// Hashes like [`LabelCarrierRef`], so that either finds the other.
 impl Hash for LabelCarrier {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.as_ref().hash(state);
@@ -86,12 +86,12 @@ impl Hash for LabelCarrier {
 }
 
 impl LabelCarrierRef<'_> {
-    /// Whether its labels count for a time, rather than as long as it is there.
+    /// Whether its labels expire, rather than last as long as it exists.
     pub fn is_timed(self) -> bool {
         !matches!(self, Self::Task(_) | Self::Delegation(_))
     }
 
-    /// Whether it is a place, or stands for some.
+    /// Whether it stands for resources.
     pub fn is_resource(self) -> bool {
         matches!(
             self,
@@ -99,7 +99,7 @@ impl LabelCarrierRef<'_> {
         )
     }
 
-    /// The same, owned.
+    /// The owned form.
     pub fn to_carrier(self) -> LabelCarrier {
         match self {
             Self::Task(id) => LabelCarrier::Task(id.clone()),
@@ -121,33 +121,34 @@ impl Equivalent<LabelCarrier> for LabelCarrierRef<'_> {
     }
 }
 
-/// What is known of the work of one call, beside its session. `None` is no label.
+/// The labels of the workflow of one call, besides those of its session. `None` is no label.
 #[derive(Debug, Clone, Default)]
 pub struct CarriedLabels {
-    /// What calls of its task have brought.
+    /// The labels acquired by calls of the task.
     pub task: Option<Arc<Labels>>,
-    /// What calls under any of its stored delegations have brought.
+    /// The labels acquired by calls under any stored delegation of the chain.
     pub delegation: Option<Arc<Labels>>,
-    /// What those who act in it have brought lately, each for the same root, as far as that counts for this call.
+    /// The labels that the actors of the call recently acquired for the same root, as far as they apply to
+    /// this call.
     pub recent: Option<Arc<Labels>>,
 }
 
 impl CarriedLabels {
-    /// Every part that there is.
+    /// The parts that have labels.
     pub fn parts(&self) -> impl Iterator<Item = &Arc<Labels>> {
         let parts = [&self.task, &self.delegation, &self.recent];
         parts.into_iter().flatten()
     }
 }
 
-/// No labels.
-pub fn none() -> Arc<Labels> {
+/// The empty set.
+pub fn no_labels() -> Arc<Labels> {
     static NONE: LazyLock<Arc<Labels>> = LazyLock::new(|| Arc::new(Labels::new(Vec::new())));
     Arc::clone(&NONE)
 }
 
-/// What a call counts as of whose work nothing is known: it has read what strangers wrote, and what is private.
-pub fn unknown() -> Arc<Labels> {
+/// The labels of a call whose workflow is unknown: assumed to have read untrusted and private data.
+pub fn unknown_origin() -> Arc<Labels> {
     static UNKNOWN: LazyLock<Arc<Labels>> = LazyLock::new(|| {
         Arc::new(Labels::new(
             UNKNOWN_ORIGIN.map(SmolStr::new_static).to_vec(),
@@ -156,10 +157,10 @@ pub fn unknown() -> Arc<Labels> {
     Arc::clone(&UNKNOWN)
 }
 
-/// The labels of [`unknown`].
+/// The labels of an unknown origin.
 pub const UNKNOWN_ORIGIN: [&str; 2] = ["untrusted", "private"];
 
-/// The labels of all of them. Nothing is made anew where one of them has every label.
+/// The union of labels; allocates nothing if one part contains all others.
 pub fn union<L: Borrow<Arc<Labels>>>(parts: impl IntoIterator<Item = L>) -> Option<Arc<Labels>> {
     let all = |all: Arc<Labels>, part: L| {
         let part = part.borrow();

@@ -1,7 +1,7 @@
 use std::hash::BuildHasher;
 
 use super::*;
-use crate::domain::schema::{TYPES, entity};
+use crate::domain::schema::{TYPES, entity_uid};
 
 fn labels(names: &[&str]) -> Arc<Labels> {
     Arc::new(Labels::new(names.iter().map(SmolStr::new).collect()))
@@ -27,7 +27,7 @@ fn a_union_has_every_label_once() {
 #[test]
 fn a_carrier_is_found_by_what_it_is_looked_for() {
     let hasher = foldhash::fast::RandomState::default();
-    let (agent, person) = (entity(&TYPES.agent, "a"), entity(&TYPES.user, "a"));
+    let (agent, person) = (entity_uid(&TYPES.agent, "a"), entity_uid(&TYPES.user, "a"));
     let all = [
         LabelCarrier::Task("a".into()),
         LabelCarrier::Delegation("a".into()),

@@ -1,12 +1,13 @@
-//! Live authority: what is lent to whom, for which task, with whose approval, until when.
+//! Authority: delegations, tasks, approvals and stops, and the history that decisions see.
 //!
-//! Start at [`state::Authority`], everything of one revision. [`grant`], [`task`] and [`approval`]
-//! say what each of them is and when it holds, [`approvals`] which of them wait for whom, [`indexed`] who has part in them; [`stop`] is what nobody may
-//! use; [`scope`] says which calls one covers, [`terms`] what a task says of single tools and places; [`session`], [`carried`] and [`usage`] are what has
-//! happened so far, as a decision sees it; [`change`] is one write.
+//! Start at [`state::Authority`], the authority at one revision. [`delegation`], [`task`] and [`approval`]
+//! define the records and their validity, [`chain`] verifies delegation chains, [`approval_index`] finds
+//! pending approvals, [`indexed`] the records of a task or party, [`stop`] takes entities out of service. [`scope`] says which calls a record covers,
+//! [`terms`] what a task says of single tools and resources. [`session`], [`labels`] and [`usage`] are the
+//! history; [`change`] is a write.
 //!
-//! Invariant: plain immutable values. Nothing here reads a clock, waits or stores; the form in which
-//! names and times are written down is [`form`].
+//! Invariant: immutable values without IO and clock; [`form`] defines how uids and times are
+//! serialized.
 
 pub mod approval;
 pub mod approval_index;

@@ -1,4 +1,4 @@
-//! Which calls a delegation or a task covers.
+//! The scope of a delegation or task: which calls it covers.
 
 use callgate_engine::Snapshot;
 use callgate_engine::cedar::EntityUID;
@@ -8,57 +8,57 @@ use crate::domain::authority::form;
 use crate::domain::request::target::{self, Target};
 use crate::domain::schema::{AccessLevel, TYPES};
 
-/// Which calls something covers. A call has to fit every part.
+/// The calls that a delegation or task covers. A call has to match every part.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scope {
-    /// Single tools, as `Mcp::Tool`.
+    /// Tools, as `Mcp::Tool`.
     #[serde(with = "form::uids", default, skip_serializing_if = "Vec::is_empty")]
     pub tools: Vec<EntityUID>,
-    /// Everything of these servers, as `Mcp::Server`.
+    /// Servers with all their tools, as `Mcp::Server`.
     #[serde(with = "form::uids", default, skip_serializing_if = "Vec::is_empty")]
     pub servers: Vec<EntityUID>,
-    /// Every tool and server in these groups, as `Mcp::Group`.
+    /// Groups with all their tools and servers, as `Mcp::Group`.
     #[serde(with = "form::uids", default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<EntityUID>,
-    /// The most a call may do.
+    /// The maximum access level.
     pub access: AccessLevel,
-    /// The places a call may act upon, as `Mcp::Resource`, each with everything within it. Empty: any.
+    /// The allowed targets, as `Mcp::Resource`, each with everything it contains. Empty: any target.
     #[serde(with = "form::uids", default, skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<EntityUID>,
 }
 
-/// What a call reaches for, as far as scopes look at it.
+/// The access that a call requests, compared with scopes.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestedAccess<'a> {
     /// The tool of a tool call.
     pub tool: Option<&'a EntityUID>,
-    /// The server concerned.
+    /// The server.
     pub server: &'a EntityUID,
-    /// What it can do; looking at lists and material is reading.
+    /// The access level needed; lists, resources and prompts need `read`.
     pub access: AccessLevel,
-    /// What it acts upon; `None` while nobody knows.
+    /// The targets; `None` while they are unknown.
     pub targets: Option<&'a [Target]>,
 }
 
-/// Why a call, or a narrower scope, is not covered. The text completes "… does not cover".
+/// Why a call or a narrower scope is not covered. The text completes "… does not cover".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ScopeError {
-    /// A tool that is not named.
+    /// A tool outside the scope.
     #[error("tool `{0}`")]
     Tool(String),
-    /// A server that is not named.
+    /// A server outside the scope.
     #[error("server `{0}`")]
     Server(String),
-    /// A group that is not named.
+    /// A group outside the scope.
     #[error("group `{0}`")]
     Group(String),
-    /// Doing more than reading, or more than writing.
+    /// A higher access level.
     #[error("calls that {}", verb(*.0))]
     Access(AccessLevel),
-    /// A place that is not named.
+    /// A target outside the scope.
     #[error("acting upon `{0}`")]
     Target(String),
-    /// Acting upon nothing in particular, where only some places are covered.
+    /// No target, where the scope restricts targets.
     #[error("calls without a target")]
     NoTarget,
 }
@@ -72,35 +72,43 @@ fn verb(access: AccessLevel) -> &'static str {
 }
 
 impl Scope {
-    /// Whether a call fits.
+    /// Verifies that the scope covers the requested access.
+    ///
+    /// # Errors
+    ///
+    /// The first part of the scope that does not.
     pub fn covers(
         &self,
         snapshot: &Snapshot,
-        reach: &RequestedAccess<'_>,
+        access: &RequestedAccess<'_>,
     ) -> Result<(), ScopeError> {
-        if !self.covers_thing(snapshot, reach) {
-            return Err(match reach.tool {
+        if !self.covers_tool_or_server(snapshot, access) {
+            return Err(match access.tool {
                 Some(tool) => ScopeError::Tool(name(tool)),
-                None => ScopeError::Server(name(reach.server)),
+                None => ScopeError::Server(name(access.server)),
             });
         }
-        if reach.access > self.access {
-            return Err(ScopeError::Access(reach.access));
+        if access.access > self.access {
+            return Err(ScopeError::Access(access.access));
         }
-        let Some(targets) = reach.targets.filter(|_| !self.targets.is_empty()) else {
+        let Some(targets) = access.targets.filter(|_| !self.targets.is_empty()) else {
             return Ok(());
         };
-        // A scope of places says nothing of listing what there is; a call has to name its place.
-        if targets.is_empty() && reach.tool.is_some() {
+        // A scope with targets does not restrict lists; a tool call has to name its targets.
+        if targets.is_empty() && access.tool.is_some() {
             return Err(ScopeError::NoTarget);
         }
         let outside = targets
             .iter()
-            .find(|it| !self.covers_place(snapshot, it.uid(), &it.overlay.parents));
+            .find(|it| !self.covers_resource(snapshot, it.uid(), &it.overlay.parents));
         outside.map_or(Ok(()), |it| Err(ScopeError::Target(name(it.uid()))))
     }
 
-    /// Whether this scope covers nothing that `wider` does not cover.
+    /// Verifies that this scope covers nothing that `wider` does not cover.
+    ///
+    /// # Errors
+    ///
+    /// The first part of this scope that is wider.
     pub fn is_within(&self, snapshot: &Snapshot, wider: &Self) -> Result<(), ScopeError> {
         let named = |uid: &EntityUID| wider.names(snapshot, uid);
         if let Some(tool) = self.tools.iter().find(|tool| !named(tool)) {
@@ -124,27 +132,27 @@ impl Scope {
         let outside = self
             .targets
             .iter()
-            .find(|target| !wider.covers_place(snapshot, target, &[]));
+            .find(|target| !wider.covers_resource(snapshot, target, &[]));
         outside.map_or(Ok(()), |target| Err(ScopeError::Target(name(target))))
     }
 
-    /// Whether the tool, or the server, is covered, whatever is done with it. A server of which only some
-    /// tools are covered may be looked at, but none of its material be read.
-    fn covers_thing(&self, snapshot: &Snapshot, reach: &RequestedAccess<'_>) -> bool {
-        match reach.tool {
+    /// Whether the scope covers the tool, or the server if there is no tool. A server of which only some
+    /// tools are covered may be listed, but its resources and prompts not read.
+    fn covers_tool_or_server(&self, snapshot: &Snapshot, access: &RequestedAccess<'_>) -> bool {
+        match access.tool {
             Some(tool) => self.names(snapshot, tool),
             None => {
-                self.names(snapshot, reach.server)
-                    || (reach.targets.is_none_or(<[Target]>::is_empty)
+                self.names(snapshot, access.server)
+                    || (access.targets.is_none_or(<[Target]>::is_empty)
                         && self
                             .tools
                             .iter()
-                            .any(|tool| snapshot.is_in(tool, reach.server)))
+                            .any(|tool| snapshot.is_in(tool, access.server)))
             }
         }
     }
 
-    /// Whether this entity is named, by itself or as part of something that is.
+    /// Whether the scope includes this entity, itself or by a server or group that contains it.
     pub fn names(&self, snapshot: &Snapshot, uid: &EntityUID) -> bool {
         let list = if *uid.entity_type() == TYPES.tool {
             &self.tools
@@ -161,8 +169,8 @@ impl Scope {
                 .any(|whole| snapshot.is_in(uid, whole))
     }
 
-    /// Whether a place lies in one of the targets; `containing` is what contains it, where only the call knows that.
-    fn covers_place(
+    /// Whether the scope includes a resource; `containing` are its parents known only to the call.
+    fn covers_resource(
         &self,
         snapshot: &Snapshot,
         place: &EntityUID,
@@ -174,7 +182,7 @@ impl Scope {
     }
 }
 
-/// Whether a place is another or lies within it, as far as the entities and the names of places tell.
+/// Whether `place` is `whole` or lies within it, by the entity hierarchy and by canonical names.
 pub(super) fn is_within(
     snapshot: &Snapshot,
     place: &EntityUID,

@@ -18,7 +18,7 @@ fn place(text: &str) -> EntityUID {
 }
 
 fn things(texts: &[&str]) -> Vec<Target> {
-    let thing = |text: &&str| target::one("files", text).expect("a place");
+    let thing = |text: &&str| target::parse_one("files", text).expect("a place");
     texts.iter().map(thing).collect()
 }
 
@@ -30,10 +30,10 @@ fn places(texts: &[&str]) -> Vec<EntityUID> {
 fn a_tool_is_covered_by_itself_or_its_server() {
     let snapshot = world("");
     let (read, github) = (
-        schema::tool("files", "read"),
-        schema::server(&"github".into()),
+        schema::tool_uid("files", "read"),
+        schema::server_uid(&"github".into()),
     );
-    let files = schema::server(&"files".into());
+    let files = schema::server_uid(&"files".into());
     let reach = RequestedAccess {
         tool: Some(&read),
         server: &files,
@@ -62,9 +62,9 @@ fn a_tool_is_covered_by_itself_or_its_server() {
 #[test]
 fn a_server_of_which_one_tool_is_lent_may_be_looked_at_but_not_read() {
     let snapshot = world("");
-    let server = schema::server(&"files".into());
+    let server = schema::server_uid(&"files".into());
     let scope = Scope {
-        tools: vec![schema::tool("files", "read")],
+        tools: vec![schema::tool_uid("files", "read")],
         ..nothing()
     };
     let listing = RequestedAccess {
@@ -87,8 +87,8 @@ fn a_server_of_which_one_tool_is_lent_may_be_looked_at_but_not_read() {
 fn every_target_has_to_be_within_a_place() {
     let snapshot = world("");
     let (tool, server) = (
-        schema::tool("files", "read"),
-        schema::server(&"files".into()),
+        schema::tool_uid("files", "read"),
+        schema::server_uid(&"files".into()),
     );
     let scope = Scope {
         tools: vec![tool.clone()],
@@ -117,8 +117,8 @@ fn every_target_has_to_be_within_a_place() {
 fn effects_are_ordered() {
     let snapshot = world("");
     let (tool, server) = (
-        schema::tool("files", "read"),
-        schema::server(&"files".into()),
+        schema::tool_uid("files", "read"),
+        schema::server_uid(&"files".into()),
     );
     let scope = |access| Scope {
         tools: vec![tool.clone()],
@@ -146,13 +146,13 @@ fn effects_are_ordered() {
 fn a_scope_within_another_leaves_nothing_out() {
     let snapshot = world("");
     let wide = Scope {
-        servers: vec![schema::server(&"files".into())],
-        groups: vec![schema::entity(&TYPES.group, "staff")],
+        servers: vec![schema::server_uid(&"files".into())],
+        groups: vec![schema::entity_uid(&TYPES.group, "staff")],
         targets: places(&["/srv"]),
         ..nothing()
     };
     let narrow = Scope {
-        tools: vec![schema::tool("files", "read")],
+        tools: vec![schema::tool_uid("files", "read")],
         targets: places(&["/srv/app"]),
         ..nothing()
     };
@@ -162,12 +162,12 @@ fn a_scope_within_another_leaves_nothing_out() {
         scope.is_within(&snapshot, &wide)
     };
     assert_eq!(within(&|_| {}), Ok(()));
-    let other = schema::tool("github", "merge");
+    let other = schema::tool_uid("github", "merge");
     let tool = within(&|scope| scope.tools.push(other.clone()));
     assert_eq!(tool, Err(ScopeError::Tool("github/merge".into())));
-    let server = within(&|scope| scope.servers.push(schema::server(&"github".into())));
+    let server = within(&|scope| scope.servers.push(schema::server_uid(&"github".into())));
     assert_eq!(server, Err(ScopeError::Server("github".into())));
-    let group = within(&|scope| scope.groups.push(schema::entity(&TYPES.group, "other")));
+    let group = within(&|scope| scope.groups.push(schema::entity_uid(&TYPES.group, "other")));
     assert_eq!(group, Err(ScopeError::Group("other".into())));
     assert_eq!(
         within(&|scope| scope.targets.clear()),

@@ -1,44 +1,44 @@
-//! What a session has seen and done so far.
+//! Sessions: what a session has read and called.
 
 use std::sync::{Arc, LazyLock};
 
 use callgate_engine::cedar::{EntityUID, Value};
 use smol_str::SmolStr;
 
-/// How many of the last steps are kept.
+/// The number of recent calls kept.
 pub const LAST_STEPS: usize = 8;
-/// Most labels of one session. Registrations are few, so this is never near; one more denies.
+/// The maximum number of labels of a session; a call that exceeds it is denied.
 pub const MAX_LABELS: usize = 64;
-/// Most different tools that are remembered of one session; one more denies.
+/// The maximum number of different tools of a session; a call that exceeds it is denied.
 pub const MAX_TOOLS: usize = 1_024;
 
-/// A session at one moment. Cloning is cheap; the sets are Cedar values already.
+/// A session at one point in time. A clone is cheap; the sets hold Cedar values.
 #[derive(Debug, Clone)]
 pub struct Session {
-    /// Goes up with every change, so that a decision can tell whether what it saw still holds.
+    /// Incremented with every change; lets a commit detect that the session has changed since the decision.
     pub version: u64,
-    /// Whether it was ended; nothing is allowed in it then.
+    /// Whether the session was ended; every call in it is denied.
     pub is_ended: bool,
-    /// Allowed calls so far.
+    /// The number of allowed calls.
     pub calls: u64,
-    /// What the calls brought into it.
+    /// The labels of the data that calls have read.
     pub labels: Arc<CedarSet<SmolStr>>,
     /// The tools called.
     pub tools: Arc<CedarSet<EntityUID>>,
-    /// The last steps.
-    recent: Recent,
+    /// The most recent calls.
+    recent: RecentTools,
 }
 
-/// The last tools called, the latest last, as places in the list of all tools called: nothing has to be
-/// copied to remember one more.
+/// The most recently called tools, latest last, as indexes into the list of all tools called, which avoids
+/// copies.
 #[derive(Debug, Clone, Copy, Default)]
-struct Recent {
+struct RecentTools {
     places: [u16; LAST_STEPS],
     count: usize,
 }
 
-impl Recent {
-    /// The same with one more step; the oldest goes if there is no room.
+impl RecentTools {
+    /// Appends a call; drops the oldest if there is no room.
     fn with(mut self, place: u16) -> Self {
         if self.count == LAST_STEPS {
             self.places.rotate_left(1);
@@ -58,18 +58,18 @@ pub struct CedarSet<T> {
 }
 
 impl<T: Clone + PartialEq + Into<Value>> CedarSet<T> {
-    /// The set of these.
+    /// Creates a set.
     pub fn new(items: Vec<T>) -> Self {
         let value = Value::set(items.iter().cloned().map(Into::into), None);
         Self { items, value }
     }
 
-    /// The members, in the order in which they came.
+    /// The members in insertion order.
     pub fn items(&self) -> &[T] {
         &self.items
     }
 
-    /// The set as a Cedar value.
+    /// The Cedar value.
     pub fn value(&self) -> &Value {
         &self.value
     }
@@ -79,7 +79,7 @@ impl<T: Clone + PartialEq + Into<Value>> CedarSet<T> {
         u16::try_from(place).ok()
     }
 
-    /// The same set, or a new one if there is something new.
+    /// The set with further members; the same set if there is nothing new.
     pub fn with(self: &Arc<Self>, more: &[T]) -> Arc<Self> {
         let is_new = |item: &&T| !self.items.contains(item);
         let new: Vec<T> = more.iter().filter(is_new).cloned().collect();
@@ -91,7 +91,7 @@ impl<T: Clone + PartialEq + Into<Value>> CedarSet<T> {
 }
 
 impl Session {
-    /// A session in which nothing has happened.
+    /// A session without calls.
     pub fn new() -> Self {
         static NEW: LazyLock<Session> = LazyLock::new(|| Session {
             version: 0,
@@ -99,21 +99,21 @@ impl Session {
             calls: 0,
             labels: Arc::new(CedarSet::new(Vec::new())),
             tools: Arc::new(CedarSet::new(Vec::new())),
-            recent: Recent::default(),
+            recent: RecentTools::default(),
         });
         NEW.clone()
     }
 
-    /// The same with other last steps, the latest last; those that are not among its tools are left out.
+    /// The session with other recent tools, latest last; tools it has not called are ignored.
     pub fn with_last_tools(self, last: &[EntityUID]) -> Self {
         let places = last.iter().filter_map(|tool| self.tools.place_of(tool));
         Self {
-            recent: places.fold(Recent::default(), Recent::with),
+            recent: places.fold(RecentTools::default(), RecentTools::with),
             ..self
         }
     }
 
-    /// The last tools called, the latest last; at most [`LAST_STEPS`].
+    /// The most recent tools, latest last; at most [`LAST_STEPS`].
     pub fn last_tools(&self) -> impl DoubleEndedIterator<Item = &EntityUID> {
         let places = &self.recent.places[..self.recent.count];
         places
@@ -121,7 +121,7 @@ impl Session {
             .filter_map(|place| self.tools.items.get(usize::from(*place)))
     }
 
-    /// The session once a call that yields these labels has been allowed, of a tool if it was one.
+    /// The session after an allowed call whose result has these labels; `tool` is the tool called.
     pub fn after(&self, tool: Option<&EntityUID>, yields: &[SmolStr]) -> Self {
         let tools = self
             .tools
@@ -137,7 +137,7 @@ impl Session {
         }
     }
 
-    /// Whether there is no room for what a call would add.
+    /// Whether a limit of labels or tools is exceeded.
     pub fn is_full(&self) -> bool {
         self.labels.items.len() > MAX_LABELS || self.tools.items.len() > MAX_TOOLS
     }

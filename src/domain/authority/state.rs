@@ -1,4 +1,4 @@
-//! Everything that is lent, open, approved or stopped at one revision.
+//! The authority at one revision: delegations, tasks, approvals and stops.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use crate::domain::authority::delegation::{Delegation, DelegationStatus};
 use crate::domain::authority::indexed::Indexed;
 use crate::domain::authority::stop::Stop;
 use crate::domain::authority::task::{Task, TaskStatus};
-use crate::domain::decide::verdict::Reason;
+use crate::domain::reason::Reason;
 
-/// Delegations, tasks, approvals and stops of one revision. Cloning is cheap, and a changed copy shares what
-/// did not change. Ids sort by the time they were made.
+/// Delegations, tasks, approvals and stops at one revision. A clone is cheap: changed copies share what did
+/// not change. Ids sort by creation time.
 #[derive(Debug, Clone, Default)]
 pub struct Authority {
     /// Delegations, by id.
@@ -26,13 +26,17 @@ pub struct Authority {
     pub tasks: Indexed<Task>,
     /// Approvals, by id.
     pub approvals: ApprovalIndex,
-    /// What is stopped, by its name. It stays until the stop is lifted.
+    /// Stops by the uid of the stopped entity; each remains until it is lifted.
     pub stops: RedBlackTreeMapSync<EntityUID, Arc<Stop>>,
 }
 
 impl Authority {
-    /// Nothing that is stopped takes part in anything.
-    pub fn verify_running<'u>(
+    /// Verifies that none of these is stopped.
+    ///
+    /// # Errors
+    ///
+    /// [`ReasonCode::Stopped`](crate::domain::reason::ReasonCode::Stopped) for the first that is.
+    pub fn verify_not_stopped<'u>(
         &self,
         uids: impl IntoIterator<Item = &'u EntityUID>,
     ) -> Result<(), Reason> {
@@ -40,22 +44,39 @@ impl Authority {
             return Ok(());
         }
         match uids.into_iter().find_map(|uid| self.stops.get(uid)) {
-            Some(stop) => Err(stop.deny()),
+            Some(stop) => Err(stop.to_reason()),
             None => Ok(()),
         }
     }
 
-    /// How a grant stands, with its task.
-    pub fn delegation_status(&self, delegation: &Delegation, now: SystemTime) -> DelegationStatus {
-        match delegation.status(now) {
-            DelegationStatus::Active if self.is_over(delegation.task.as_ref(), now) => {
+    /// The status of one link: the delegation and its task, regardless of its parents.
+    pub fn link_status(&self, link: &Delegation, now: SystemTime) -> DelegationStatus {
+        match link.status(now) {
+            DelegationStatus::Active if self.is_over(link.task.as_ref(), now) => {
                 DelegationStatus::TaskEnded
             }
             status => status,
         }
     }
 
-    /// How an approval stands after that many uses, with its task.
+    /// The status of a delegation: that of the first link from it up to the root which is not active. A
+    /// delegation whose parent is gone, or may no longer be redelegated, counts as revoked.
+    pub fn delegation_status(&self, delegation: &Delegation, now: SystemTime) -> DelegationStatus {
+        let mut link = delegation;
+        let mut status = self.link_status(link, now);
+        // Chains are short and acyclic: both are checked before a link is stored.
+        while let (DelegationStatus::Active, Some(id)) = (status, &link.parent) {
+            let parent = self.delegations.get(id).map(Arc::as_ref);
+            let Some(parent) = parent.filter(|parent| link.is_redelegation_of(parent)) else {
+                return DelegationStatus::Revoked;
+            };
+            status = self.link_status(parent, now);
+            link = parent;
+        }
+        status
+    }
+
+    /// The status of an approval after `uses` calls, including its task.
     pub fn approval_status(
         &self,
         approval: &Approval,
@@ -72,7 +93,7 @@ impl Authority {
         }
     }
 
-    /// What has been over since before a moment. A task goes last: what it was opened for can tell that it is over.
+    /// Records that ended before this time. Tasks come last, after the records that refer to them.
     pub fn ended_before(&self, before: SystemTime) -> Vec<ExpiredRecord> {
         let delegations = self
             .delegations
@@ -96,7 +117,7 @@ impl Authority {
         ended
     }
 
-    /// The same without these, as far as they are still over since before that moment.
+    /// The authority without these records, as far as they ended before this time.
     pub fn without(&self, ended: &[ExpiredRecord], before: SystemTime) -> Self {
         let mut next = self.clone();
         for ended in ended {
@@ -124,7 +145,7 @@ impl Authority {
         next
     }
 
-    /// Whether there was a task and it is no longer open.
+    /// Whether a task is given and not open.
     fn is_over(&self, task: Option<&SmolStr>, now: SystemTime) -> bool {
         let open = |id| {
             let task = self.tasks.get(id)?;
@@ -134,7 +155,7 @@ impl Authority {
     }
 }
 
-/// Something that is over, by its id.
+/// The id of a record that has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExpiredRecord {
     /// A delegation.

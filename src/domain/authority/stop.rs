@@ -1,5 +1,5 @@
-//! A stop: an agent, a user, a server or a tool that is out of service until somebody lifts it, whoever defines it
-//! and whatever the policies say.
+//! Stops: an agent, user, server or tool is out of service until the stop is lifted, whatever policies say
+//! and wherever it is defined.
 
 use std::time::SystemTime;
 
@@ -8,34 +8,34 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::domain::authority::form;
-use crate::domain::decide::verdict::{Reason, ReasonCode};
+use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::schema::TYPES;
 
-/// One stop.
+/// A stop.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stop {
-    /// What is stopped.
+    /// The stopped entity.
     #[serde(with = "form::uid")]
     pub uid: EntityUID,
-    /// Why, in the words of whoever stopped it.
+    /// The reason, in the words of whoever stopped it.
     pub reason: SmolStr,
-    /// When.
+    /// When it was stopped.
     #[serde(with = "form::moment")]
     pub at: SystemTime,
-    /// Who stopped it.
+    /// The principal that stopped it.
     #[serde(with = "form::uid")]
     pub by: EntityUID,
 }
 
 impl Stop {
-    /// Whether things of the type of this name can be stopped.
+    /// Whether entities of this type can be stopped.
     pub fn is_stoppable(uid: &EntityUID) -> bool {
         let ty = uid.entity_type();
         [&TYPES.agent, &TYPES.user, &TYPES.server, &TYPES.tool].contains(&ty)
     }
 
-    /// The reason to deny whatever it is part of.
-    pub fn deny(&self) -> Reason {
+    /// The reason of the deny.
+    pub fn to_reason(&self) -> Reason {
         let message = format!("`{}` is stopped: {}", self.uid, self.reason);
         let mut reason = Reason::new(ReasonCode::Stopped, message);
         let ty = self.uid.entity_type();

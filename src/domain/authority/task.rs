@@ -1,4 +1,4 @@
-//! A task: privilege that exists for one piece of work and ends with it.
+//! Tasks: authority for one piece of work, which ends with it.
 
 use std::time::SystemTime;
 
@@ -13,41 +13,41 @@ use crate::domain::authority::scope::Scope;
 use crate::domain::authority::terms::{TaskTerms, ToolUse};
 use crate::domain::schema::{self, TYPES};
 
-/// One piece of work of an agent for a person.
+/// A piece of work of an agent for a user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Task {
-    /// Names it.
+    /// The task's id.
     pub id: SmolStr,
-    /// Who works. Agents that it lends to may work in the task as well.
+    /// The agent. Its delegates may work in the task as well.
     #[serde(with = "form::uid")]
     pub agent: EntityUID,
-    /// For whom.
+    /// The user.
     #[serde(with = "form::uid")]
     pub person: EntityUID,
-    /// What it is about, in the words of whoever opened it.
+    /// The purpose, in the words of whoever opened the task.
     pub purpose: SmolStr,
-    /// Which calls belong to it; `None` if any may, which leaves the limits below.
+    /// The calls that belong to the task; `None` for any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<Scope>,
-    /// What single tools are for, and which places the person has named.
+    /// What tools are for, and the resources that the user has named.
     #[serde(default, skip_serializing_if = "TaskTerms::is_empty")]
     pub terms: TaskTerms,
-    /// How many calls may be allowed in it; `None` without a limit.
+    /// The maximum number of allowed calls; `None` for no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call_budget: Option<u64>,
-    /// Its steps in order; empty if it has none.
+    /// The steps in order; may be empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<TaskStep>,
-    /// Which of the steps it is at.
+    /// The index of the current step.
     #[serde(default)]
     pub at_step: usize,
     /// When it was opened.
     #[serde(with = "form::moment")]
     pub opened_at: SystemTime,
-    /// Open until just before here.
+    /// Open before this time.
     #[serde(with = "form::moment")]
     pub deadline: SystemTime,
-    /// When it was closed before that.
+    /// When it was closed.
     #[serde(
         default,
         with = "form::maybe_moment",
@@ -56,23 +56,23 @@ pub struct Task {
     pub closed_at: Option<SystemTime>,
 }
 
-/// One step of a task: while the task is at it, only these calls belong to the task.
+/// A step of a task, which restricts the task's scope while it is current.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskStep {
-    /// Its name.
+    /// The name of the step.
     pub name: SmolStr,
-    /// Which calls it covers.
+    /// The calls it covers.
     pub scope: Scope,
 }
 
-/// How a task stands.
+/// The status of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TaskStatus {
-    /// Calls may be made in it.
+    /// Open.
     Open,
-    /// Somebody ended it.
+    /// Closed before its deadline.
     Closed,
-    /// Its deadline is over.
+    /// Past its deadline.
     Overdue,
 }
 
@@ -91,13 +91,13 @@ impl HasParts for Task {
 }
 
 impl Task {
-    /// When it ends, or ended.
+    /// When it ends or ended.
     pub fn ended_at(&self) -> SystemTime {
         self.closed_at
             .map_or(self.deadline, |at| at.min(self.deadline))
     }
 
-    /// How it stands.
+    /// The status at `now`.
     pub fn status(&self, now: SystemTime) -> TaskStatus {
         if self.closed_at.is_some() {
             TaskStatus::Closed
@@ -108,7 +108,7 @@ impl Task {
         }
     }
 
-    /// Whether it names its tools one by one, rather than whole servers or groups, or none.
+    /// Whether its scope names tools only, rather than servers or groups.
     pub fn lists_tools(&self) -> bool {
         let lists = |scope: &Scope| scope.servers.is_empty() && scope.groups.is_empty();
         self.scope
@@ -117,23 +117,23 @@ impl Task {
             .is_some_and(lists)
     }
 
-    /// How many calls of a tool may be allowed in it, and under which name they are counted.
+    /// The id of the counter for calls of a tool, and their maximum number; `None` without a limit.
     pub fn tool_budget(&self, tool: &EntityUID) -> Option<(SmolStr, u64)> {
-        let named: &ToolUse = self.terms.of(tool)?;
-        Some((named.counter(&self.id), named.max_calls?))
+        let named: &ToolUse = self.terms.for_tool(tool)?;
+        Some((named.counter_id(&self.id), named.max_calls?))
     }
 
-    /// The step it is at.
+    /// The current step.
     pub fn step(&self) -> Option<&TaskStep> {
         self.steps.get(self.at_step)
     }
 
     /// `Mcp::Task::"<id>"`.
     pub fn uid(&self) -> EntityUID {
-        schema::entity(&TYPES.task, self.id.clone())
+        schema::entity_uid(&TYPES.task, self.id.clone())
     }
 
-    /// Its entity, for the requests that are asked about it.
+    /// The task's entity, as an overlay for Cedar requests.
     pub fn overlay(&self) -> Overlay {
         let attributes = [
             ("agent", Value::new(self.agent.clone(), None)),

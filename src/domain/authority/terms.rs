@@ -1,8 +1,9 @@
-//! What whoever opened a task has said of single tools, and which places they have named.
+//! Terms of a task: what single tools are for, and which resources the user has named.
 //!
-//! A scope says which calls belong to a task. [`ToolUse`] says what one of its tools is for: which targets, which values of
-//! its arguments, how many calls. [`KnownPlace`] is a place that the person has named: to read from it, to send to it, or
-//! both. One is not the other: who was told to read a page was not told to write to whoever owns it.
+//! The scope says which calls belong to a task. [`ToolUse`] restricts one tool: its targets, argument values
+//! and number of calls. [`KnownResource`] is a resource that the user named as a source, a destination or
+//! both. The directions are separate: a user who asks to read a page has not asked to send anything to its
+//! owner.
 
 use callgate_engine::Snapshot;
 use callgate_engine::cedar::EntityUID;
@@ -15,79 +16,79 @@ use crate::domain::authority::scope::is_within;
 use crate::domain::request::canonical;
 use crate::domain::request::target::Target;
 
-/// What a task says beyond its scope.
+/// The terms of a task, beyond its scope.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskTerms {
     /// What single tools are for, each tool once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub uses: Vec<ToolUse>,
-    /// Places that the person has named.
+    /// The resources that the user has named.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub places: Vec<KnownResource>,
 }
 
-/// What one tool may be used for in a task. A call of it has to fit every part.
+/// What a tool may be used for in a task. A call has to match every part.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolUse {
     /// The tool.
     #[serde(with = "form::uid")]
     pub tool: EntityUID,
-    /// What it may act upon, each with everything within it. Empty: anything.
+    /// The allowed targets, each with everything it contains. Empty: any target.
     #[serde(with = "form::uids", default, skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<EntityUID>,
-    /// Which values these arguments may have. Arguments that are not named may have any.
+    /// The allowed values of arguments. Arguments not listed may have any value.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub arguments: Vec<AllowedValues>,
-    /// How many calls of it may be allowed; `None` without a limit of its own.
+    /// The maximum number of allowed calls; `None` for no limit of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_calls: Option<u64>,
 }
 
-/// The values that one argument may have.
+/// The allowed values of an argument.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AllowedValues {
-    /// The outermost name of the argument.
+    /// The name of the argument, at the top level.
     pub argument: SmolStr,
     /// The values, as canonical JSON.
     pub values: Vec<SmolStr>,
 }
 
-/// A place that the person has named.
+/// A resource that the user has named.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownResource {
-    /// The place, with everything within it.
+    /// The resource, with everything it contains.
     #[serde(with = "form::uid")]
     pub place: EntityUID,
     /// Whether it may be read from.
     pub read: bool,
-    /// Whether something may be sent or written there.
+    /// Whether data may be sent or written to it.
     pub send: bool,
 }
 
-/// Which way something goes.
+/// A direction of data flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FlowDirection {
-    /// From a place.
+    /// From a resource.
     Read,
-    /// To it.
+    /// To a resource.
     Send,
 }
 
-/// Why a call is not what its tool is for. The text stands for itself.
+/// Why a call violates the terms of its tool, as a clause of its own.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TermsError {
-    /// A target that is not named.
+    /// A target that is not allowed.
     #[error("`{tool}` is not for acting upon `{target}`")]
     Target {
         /// The tool.
         tool: SmolStr,
-        /// What it would act upon.
+        /// The target.
         target: SmolStr,
     },
-    /// Acting upon nothing in particular, where targets are named.
+    /// No target, where the terms restrict targets.
     #[error("`{0}` is for some targets only, and the call names none")]
     NoTarget(SmolStr),
-    /// An argument with a value that is not named, or none.
+    /// An argument that is missing or has a value that is not allowed.
     #[error("`{tool}` is for other values of argument `{argument}`")]
     Argument {
         /// The tool.
@@ -98,17 +99,17 @@ pub enum TermsError {
 }
 
 impl TaskTerms {
-    /// Whether nothing is said.
+    /// Whether there are no terms.
     pub fn is_empty(&self) -> bool {
         self.uses.is_empty() && self.places.is_empty()
     }
 
-    /// What is said of a tool.
-    pub fn of(&self, tool: &EntityUID) -> Option<&ToolUse> {
+    /// The terms of a tool.
+    pub fn for_tool(&self, tool: &EntityUID) -> Option<&ToolUse> {
         self.uses.iter().find(|it| it.tool == *tool)
     }
 
-    /// Whether a place, or one that contains it, was named for this way.
+    /// Whether the user named a resource, or one that contains it, for this direction.
     pub fn knows(
         &self,
         snapshot: &Snapshot,
@@ -125,7 +126,11 @@ impl TaskTerms {
 }
 
 impl ToolUse {
-    /// Whether a call of the tool is what it is for.
+    /// Verifies that a call of the tool matches the terms.
+    ///
+    /// # Errors
+    ///
+    /// The first part of the terms that it violates.
     pub fn covers(
         &self,
         snapshot: &Snapshot,
@@ -162,8 +167,8 @@ impl ToolUse {
         Ok(())
     }
 
-    /// Under which name its calls are counted.
-    pub fn counter(&self, task: &SmolStr) -> SmolStr {
+    /// The id of the counter for calls of the tool.
+    pub fn counter_id(&self, task: &SmolStr) -> SmolStr {
         let tool: &str = self.tool.eid().as_ref();
         format_smolstr!("{task}/{tool}")
     }

@@ -6,7 +6,7 @@ use crate::domain::request::target;
 use crate::domain::schema;
 
 fn at(text: &str) -> Target {
-    target::one("slack", text).unwrap()
+    target::parse_one("slack", text).unwrap()
 }
 
 fn place(text: &str) -> EntityUID {
@@ -15,7 +15,7 @@ fn place(text: &str) -> EntityUID {
 
 fn tool_use() -> ToolUse {
     ToolUse {
-        tool: schema::tool("slack", "post"),
+        tool: schema::tool_uid("slack", "post"),
         targets: vec![place("C04"), place("/srv/shop")],
         arguments: vec![AllowedValues {
             argument: "n".into(),

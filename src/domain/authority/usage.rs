@@ -1,28 +1,28 @@
-//! How much an actor and a tool have been used lately, as a decision sees it.
+//! Usage of actors and tools over sliding windows, as a decision sees it.
 
-/// Counts over sliding windows. They never count too little: a call leaves a window up to a twelfth
-/// (of a minute or hour) or a twenty-fourth (of a day) of it late.
+/// Counts over sliding windows. They never undercount: a call leaves a window late by up to 1/12 (minute,
+/// hour) or 1/24 (day) of its length.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Allowed calls of this tool by this actor.
     pub tool: WindowCounts,
-    /// Allowed calls by this actor, whatever the tool.
+    /// Allowed calls of any tool by this actor.
     pub actor: WindowCounts,
     /// Denied calls of this actor in the last hour.
     pub recent_denials: u64,
-    /// Whether this actor has never been allowed this tool.
+    /// Whether no call of this tool by this actor was ever allowed.
     pub is_first_use: bool,
-    /// Different tools that this actor was allowed in the last day.
+    /// The number of different tools with allowed calls by this actor in the last day.
     pub distinct_tools: u64,
 }
 
-/// One count over three windows.
+/// A count over three windows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct WindowCounts {
-    /// In the last minute.
+    /// Calls in the last minute.
     pub minute: u64,
-    /// In the last hour.
+    /// Calls in the last hour.
     pub hour: u64,
-    /// In the last day.
+    /// Calls in the last day.
     pub day: u64,
 }

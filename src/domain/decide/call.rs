@@ -1,122 +1,144 @@
-//! From one call to one decision, in order: verify evidence, gather facts, ask Cedar for everyone
-//! involved, put the answers together.
+//! The decision on one call, in order: verify evidence, build the Cedar request, gather facts, evaluate the
+//! policies for every principal, combine the results.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::authn::caller::Caller;
-use crate::config::claims::ClaimMapping;
+use callgate_engine::cedar::EntityUID;
+
+use crate::domain::authority::approval::Approval;
 use crate::domain::decide::cedar_request;
 use crate::domain::decide::challenge;
 use crate::domain::decide::combine;
 use crate::domain::decide::evaluate::{
-    ClaimedParties, RequestEntities, RequestEvaluator, check_scopes,
+    ClaimedParties, PrincipalEvaluations, RequestEntities, RequestEvaluator, check_scopes,
 };
-use crate::domain::decide::facts::live::ApprovalFacts;
-use crate::domain::decide::inputs::DecisionInputs;
-use crate::domain::decide::verdict::{Reason, ReasonCode, SideEffects, Verdict};
+use crate::domain::decide::facts::approval::ApprovalFacts;
+use crate::domain::decide::inputs::{DecisionInputs, Requester};
+use crate::domain::decide::verdict::{SideEffects, Verdict};
 use crate::domain::decide::verify;
+use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::request::call_context::{CallContext, OperationKind};
 use crate::domain::schema::{self, AccessLevel};
 
-/// Who asks, and how its claims are read.
-#[derive(Debug, Clone, Copy)]
-pub struct Requester<'a> {
-    /// The enforcement point.
-    pub caller: &'a Caller,
-    /// Which of the claims it passes on become facts.
-    pub claims: &'a ClaimMapping,
-}
-
-/// Decides one call. Pure: the same inputs give the same decision. What an allow uses up is told in
-/// [`Decision::effects`] and has not happened yet.
+/// Decides one call. The side effects of an allow are returned in [`Verdict::effects`] and not applied.
 pub fn decide<'w>(
-    world: impl Into<DecisionInputs<'w>>,
+    inputs: impl Into<DecisionInputs<'w>>,
     call: &CallContext,
-    asker: Requester<'_>,
+    requester: Requester<'_>,
     now: SystemTime,
 ) -> Verdict {
-    try_decide(&world.into(), call, asker, now).unwrap_or_else(Verdict::deny)
+    try_decide(&inputs.into(), call, requester, now).unwrap_or_else(Verdict::deny)
 }
 
-/// The error is the reason of a deny that no policy was asked about.
+/// The error is the reason of a deny without policy evaluation.
 fn try_decide(
-    world: &DecisionInputs<'_>,
+    inputs: &DecisionInputs<'_>,
     call: &CallContext,
-    asker: Requester<'_>,
+    requester: Requester<'_>,
     now: SystemTime,
 ) -> Result<Verdict, Reason> {
-    let snapshot = world.snapshot;
-    let evidence = verify::verify_call(world, call, &asker.caller.rights, now)?;
-    let plan = cedar_request::of_call(world, &call.operation, world.past.definition, asker.caller)?;
+    let snapshot = inputs.snapshot;
+    let evidence = verify::verify_call(inputs, call, &requester.caller.rights, now)?;
+    let request = cedar_request::from_operation(
+        inputs,
+        &call.operation,
+        inputs.history.definition,
+        requester.caller,
+    )?;
     if evidence.is_bounded() {
-        let server = schema::server(&call.operation.server);
-        evidence.covers(snapshot, &plan.reach(&server))?;
-        if let (Some(tool), Some(arguments)) = (plan.tool(), call.operation.arguments()) {
-            evidence.check_terms(world, tool, &plan.targets, arguments)?;
+        let server = schema::server_uid(&call.operation.server);
+        evidence.covers(snapshot, &request.requested_access(&server))?;
+        if let (Some(tool), Some(arguments)) = (request.tool(), call.operation.arguments()) {
+            evidence.check_terms(inputs, tool, &request.targets, arguments)?;
         }
     }
-    let describe = || challenge::describe(world, call, evidence.chain.as_ref(), &plan);
-    let approvals = evidence.approvals(world, call, describe, now)?;
-    // Nobody looks into an entity that no policy can come across.
+    let describe = || challenge::describe(call, evidence.chain.as_ref(), &request);
+    let approvals = evidence.approvals(inputs, call, describe, now)?;
+    // Skip the task entity when no policy reads it.
     let task = evidence.task.filter(|_| snapshot.reads_context("task"));
-    let scene = RequestEntities::of(
+    let entities = RequestEntities::new(
         snapshot,
         &call.subject,
-        ClaimedParties::of(call, &evidence),
+        ClaimedParties::from_call(call, &evidence),
         task,
-        asker,
+        requester,
     )?;
     let principals = evidence.principals(call);
-    check_scopes(snapshot, &principals, &plan)?;
-    let asking = RequestEvaluator {
-        world,
+    check_scopes(snapshot, &principals, &request)?;
+    let evaluator = RequestEvaluator {
+        inputs,
         call,
         evidence: &evidence,
-        plan: &plan,
-        scene: &scene,
+        request: &request,
+        entities: &entities,
         now,
     };
-    let combine = |evaluated| combine::combine(&call.subject.entity, &plan, evaluated);
-    let mut effects = effects(&asking);
+    match decide_with_approvals(&evaluator, &principals, &approvals, requester)? {
+        Some(verdict) => Ok(verdict),
+        None => decide_without_approval(&evaluator, &principals),
+    }
+}
+
+/// The verdict with the first approval that turns it into an allow, else with the last one; `None` if the call
+/// names no approval.
+fn decide_with_approvals(
+    evaluator: &RequestEvaluator<'_>,
+    principals: &[&EntityUID],
+    approvals: &[&Arc<Approval>],
+    requester: Requester<'_>,
+) -> Result<Option<Verdict>, Reason> {
     let mut denied = None;
     for approval in approvals {
-        if !challenge::may_still_approve(&asking, approval, asker)? {
+        if !challenge::may_still_approve(evaluator, approval, requester)? {
             let fault = "was given by somebody who may not give it any more";
             return Err(verify::invalid_approval(&approval.id, fault));
         }
-        let facts = ApprovalFacts::of(approval, now);
-        let mut decision = combine(asking.ask(&principals, facts, &[])?);
-        if decision.is_allow() {
+        let facts = ApprovalFacts::from_approval(approval, evaluator.now);
+        let evaluations = evaluator.evaluate(principals, facts, &[])?;
+        let mut verdict = combine(evaluator, evaluations);
+        if verdict.is_allow() {
             let uses = approval.word.as_ref().map_or(0, |word| word.uses);
-            effects.approval = Some((approval.id.clone(), uses));
-            decision.effects = effects;
-            return Ok(decision);
+            verdict.effects = effects(evaluator);
+            verdict.effects.approval = Some((approval.id.clone(), uses));
+            return Ok(Some(verdict));
         }
-        denied = Some(decision);
+        denied = Some(verdict);
     }
-    if let Some(decision) = denied {
-        return Ok(decision);
-    }
-    let mut decision = combine(asking.ask(&principals, None, &[])?);
-    if decision.is_allow() {
-        decision.effects = effects;
-    } else if let Some(challenge) = challenge::find(&asking, &principals) {
-        let message = "a person has to approve this call first";
-        let reason = Reason::new(ReasonCode::ApprovalRequired, message);
-        decision.reasons.insert(0, reason);
-        decision.challenge = Some(Box::new(challenge));
-    }
-    Ok(decision)
+    Ok(denied)
 }
 
-/// What the call uses up and leaves behind if it is allowed.
-fn effects(asking: &RequestEvaluator<'_>) -> SideEffects {
+/// The verdict without an approval. A deny that an approval would turn into an allow has a challenge.
+fn decide_without_approval(
+    evaluator: &RequestEvaluator<'_>,
+    principals: &[&EntityUID],
+) -> Result<Verdict, Reason> {
+    let evaluations = evaluator.evaluate(principals, None, &[])?;
+    let mut verdict = combine(evaluator, evaluations);
+    if verdict.is_allow() {
+        verdict.effects = effects(evaluator);
+    } else if let Some(challenge) = challenge::find(evaluator, principals) {
+        let message = "a person has to approve this call first";
+        let reason = Reason::new(ReasonCode::ApprovalRequired, message);
+        verdict.reasons.insert(0, reason);
+        verdict.challenge = Some(Box::new(challenge));
+    }
+    Ok(verdict)
+}
+
+fn combine(evaluator: &RequestEvaluator<'_>, evaluations: PrincipalEvaluations) -> Verdict {
+    let subject = &evaluator.call.subject.entity;
+    combine::combine(subject, evaluator.request, evaluations)
+}
+
+/// The side effects of the call if it is allowed.
+fn effects(evaluator: &RequestEvaluator<'_>) -> SideEffects {
     let RequestEvaluator {
         call,
         evidence,
-        plan,
+        request,
         ..
-    } = asking;
+    } = evaluator;
     let is_listing = matches!(
         call.operation.kind,
         OperationKind::Connect { .. }
@@ -129,15 +151,15 @@ fn effects(asking: &RequestEvaluator<'_>) -> SideEffects {
         approval: None,
         budget: task.and_then(|task| Some((task.id.clone(), task.call_budget?))),
         tool_budget: task
-            .zip(plan.tool())
+            .zip(request.tool())
             .and_then(|(task, tool)| task.tool_budget(tool)),
-        tool: plan.tool().cloned(),
-        yields: plan.yields.clone(),
-        targets: plan.targets.clone(),
-        // What a tool that writes gives back, its registration says.
-        reads: plan.access == AccessLevel::Read || !plan.yields.is_empty(),
-        writes: (plan.access != AccessLevel::Read && !plan.targets.is_empty())
-            .then(|| asking.labels()),
+        tool: request.tool().cloned(),
+        yields: request.yields.clone(),
+        targets: request.targets.clone(),
+        // For a tool that writes, the registration alone says which labels its result has.
+        reads: request.access == AccessLevel::Read || !request.yields.is_empty(),
+        writes: (request.access != AccessLevel::Read && !request.targets.is_empty())
+            .then(|| evaluator.labels()),
     }
 }
 

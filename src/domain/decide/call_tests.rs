@@ -6,7 +6,9 @@ use callgate_engine::cedar::{EntityUID, Extensions, ValidatorSchema};
 use serde_json::{Value as Json, json};
 
 use super::*;
+use crate::authn::caller::Caller;
 use crate::authn::caller::Rights;
+use crate::config::claims::ClaimMapping;
 use crate::config::claims::GroupClaim;
 use crate::domain::authority::chain::{DelegationChain, MAX_LINKS};
 use crate::domain::authority::scope::Scope;
@@ -14,7 +16,8 @@ use crate::domain::authority::session::Session;
 use crate::domain::authority::state::Authority;
 use crate::domain::authority::task::{Task, TaskStep};
 use crate::domain::authority::usage::Usage;
-use crate::domain::decide::facts::{ContextInputs, Facts};
+use crate::domain::decide::facts::Facts;
+use crate::domain::decide::facts::inputs::ContextInputs;
 use crate::domain::decide::inputs::History;
 use crate::domain::decide::verify::VerifiedEvidence;
 use crate::domain::fixtures::{GET_ISSUE, agent, get_issue, person, tool_call, trusted, world};
@@ -264,7 +267,7 @@ fn broken_evidence_denies_whatever_the_policies_say() {
         Code::DelegationChainBroken
     );
     assert_eq!(
-        with_chain(&|d| d.root = Some(schema::server(&"github".into()))),
+        with_chain(&|d| d.root = Some(schema::server_uid(&"github".into()))),
         Code::DelegationChainBroken
     );
     assert_eq!(
@@ -399,7 +402,7 @@ fn the_name_of_a_thing_of_a_server_is_not_given_to_another_text() {
 #[test]
 fn the_hosts_of_pages_to_visit_are_known_as_those_of_targets() {
     let mut call = get_issue();
-    call.subject = Subject::verified(schema::server(&"github".into()), "mtls");
+    call.subject = Subject::verified(schema::server_uid(&"github".into()), "mtls");
     call.delegation = None;
     call.operation.initiator = Initiator::Server;
     let policies = r#"permit (principal, action == Mcp::Action::"elicit_url", resource)
@@ -532,7 +535,7 @@ fn a_caller_that_has_to_name_a_person_does() {
     alone.delegation = None;
     assert_eq!(decided(&alone), missing("delegation"));
     assert!(ask(allow_all, &alone).is_allow());
-    alone.subject.entity = schema::server(&"github".into());
+    alone.subject.entity = schema::server_uid(&"github".into());
     assert_eq!(decided(&alone), missing("delegation"));
     alone.subject.entity = person("alice");
     assert_eq!(decided(&alone), None);
@@ -597,7 +600,7 @@ fn claims_add_to_nobody_but_whom_they_are_about() {
 fn what_a_server_asks_for_is_decided_in_its_own_name() {
     let server_call = |kind: OperationKind| {
         let mut call = get_issue();
-        call.subject.entity = schema::server(&"github".into());
+        call.subject.entity = schema::server_uid(&"github".into());
         call.operation = Operation::new(Initiator::Server, "github", kind);
         call
     };
@@ -684,7 +687,7 @@ fn what_a_server_asks_for_is_decided_in_its_own_name() {
 #[test]
 fn a_reverse_call_asks_the_server_and_everyone_it_acts_for() {
     let mut call = get_issue();
-    call.subject.entity = schema::server(&"files".into());
+    call.subject.entity = schema::server_uid(&"files".into());
     call.operation.initiator = Initiator::Server;
     let calls_only = "permit (principal, action in Mcp::Action::\"call_tool\", resource);";
     assert_eq!(code(calls_only, &call), ReasonCode::NoPermit);
@@ -773,7 +776,7 @@ fn all_actions_share_the_facts_of_every_action() {
     let (schema, _) = ValidatorSchema::from_cedarschema_str(SCHEMA, Extensions::all_available())
         .expect("the embedded schema parses");
     let names = |action: &str| -> Vec<String> {
-        match schema.context_type(&schema::action(action)) {
+        match schema.context_type(&schema::action_uid(action)) {
             Some(callgate_engine::cedar::Type::Record { attrs, .. }) => {
                 attrs.keys().map(ToString::to_string).collect()
             }
@@ -874,7 +877,7 @@ fn facts_of_built_in_actions_fit_the_schema_by_construction() {
                 .insert("groups".to_owned(), json!(["x"]));
             call.workflow.purpose = Some("because".into());
             call.environment.source_address = "2001:db8::1".parse().ok();
-            let plan = cedar_request::of_call(
+            let plan = cedar_request::from_operation(
                 &DecisionInputs::from(&snapshot),
                 &call.operation,
                 None,
@@ -885,16 +888,16 @@ fn facts_of_built_in_actions_fit_the_schema_by_construction() {
             let task = task();
             for has_lived in [false, true] {
                 let chain =
-                    DelegationChain::of_call(&NOTHING, call, SystemTime::now()).expect("a chain");
+                    DelegationChain::from_call(&NOTHING, call, SystemTime::now()).expect("a chain");
                 let evidence = VerifiedEvidence {
                     chain,
                     task: has_lived.then_some(&task),
                 };
                 let mut world = DecisionInputs::from(&snapshot);
                 let session =
-                    Session::new().after(Some(&schema::tool("github", "merge")), &["a".into()]);
+                    Session::new().after(Some(&schema::tool_uid("github", "merge")), &["a".into()]);
                 if has_lived {
-                    world.past = History {
+                    world.history = History {
                         tool_calls_left: Some(2),
                         carried: None,
                         session: Some(&session),
@@ -904,16 +907,16 @@ fn facts_of_built_in_actions_fit_the_schema_by_construction() {
                         approval_uses: &[],
                     };
                 }
-                let behind = ClaimedParties::of(call, &evidence);
+                let behind = ClaimedParties::from_call(call, &evidence);
                 let scene =
-                    RequestEntities::of(&snapshot, &call.subject, behind, evidence.task, asker)
+                    RequestEntities::new(&snapshot, &call.subject, behind, evidence.task, asker)
                         .expect("the claims are text");
                 let asking = RequestEvaluator {
-                    world: &world,
+                    inputs: &world,
                     call,
                     evidence: &evidence,
-                    plan: &plan,
-                    scene: &scene,
+                    request: &plan,
+                    entities: &scene,
                     now: SystemTime::now(),
                 };
                 let approver = person("alice");
@@ -924,9 +927,9 @@ fn facts_of_built_in_actions_fit_the_schema_by_construction() {
                 for target in plan.targets.iter().map(Some).chain([None]) {
                     let ground = ContextInputs {
                         approval,
-                        ..asking.ground()
+                        ..asking.context_inputs()
                     };
-                    let facts = Facts::new(ground, &plan.own, target).to_context();
+                    let facts = Facts::new(ground, &plan.operation, target).to_context();
                     let checked = snapshot.check_context(&plan.action, &facts);
                     assert_eq!(checked, Ok(()), "{call:?}");
                 }
@@ -938,7 +941,7 @@ fn facts_of_built_in_actions_fit_the_schema_by_construction() {
 fn task() -> Task {
     let now = SystemTime::now();
     let scope = Scope {
-        tools: vec![schema::tool("github", "get_issue")],
+        tools: vec![schema::tool_uid("github", "get_issue")],
         servers: Vec::new(),
         groups: Vec::new(),
         access: schema::AccessLevel::Read,

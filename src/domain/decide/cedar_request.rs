@@ -1,4 +1,4 @@
-//! What to ask Cedar: the action, the resource and the particular facts of each operation.
+//! The Cedar request of an operation: its action, resource and operation-specific facts.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use serde_json::Value as Json;
 
 use crate::authn::caller::Caller;
 use crate::domain::authority::scope::RequestedAccess;
-use crate::domain::decide::facts::OperationContext;
+use crate::domain::decide::facts::inputs::OperationContext;
 use crate::domain::decide::inputs::DecisionInputs;
 use crate::domain::decide::tool_input;
-use crate::domain::decide::verdict::{Reason, ReasonCode};
 use crate::domain::decide::verify;
+use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::registration::RegisteredTool;
 use crate::domain::request::arguments::{ArgumentReport, ArgumentSchema};
 use crate::domain::request::call_context::{Initiator, Operation, OperationKind, ToolCall};
@@ -27,39 +27,42 @@ use crate::domain::request::target::host::Host;
 use crate::domain::request::target::{self, Target, TargetError, TargetKind, text};
 use crate::domain::schema::{self, AccessLevel, TYPES};
 
-/// Most resources that one call may act upon.
+/// The maximum number of targets of one call.
 pub const MAX_TARGETS: usize = 32;
 
-/// One operation, in Cedar's terms.
+/// The Cedar request of an operation, without its principal.
 #[derive(Debug)]
 pub struct CedarRequest {
-    /// Which action is asked about.
+    /// The action.
     pub action: EntityUID,
-    /// On which resource.
+    /// The resource.
     pub resource: EntityUID,
-    /// Entities that only this call knows, beside what it acts upon.
+    /// The registered tool, if the resource is one.
+    pub registered_tool: Option<Arc<RegisteredTool>>,
+    /// Entities that exist for this request only, besides the targets.
     pub overlays: Vec<Overlay>,
-    /// Facts of this operation, beside the common ones.
-    pub own: OperationContext,
-    /// What the call acts upon. All must be allowed.
+    /// Facts of this operation, besides those of every call.
+    pub operation: OperationContext,
+    /// The targets acted upon. Each of them has to be allowed.
     pub targets: Vec<Target>,
-    /// What it can do.
+    /// The access level that the call needs.
     pub access: AccessLevel,
-    /// What its answer brings into a session.
+    /// The labels that the result adds to a session.
     pub yields: Vec<SmolStr>,
-    /// Whether the action is one that somebody declared, so that the facts have to be checked. The
-    /// facts of the built-in actions are right by construction.
+    /// Whether the action is declared by the bundle, so that the context is checked against its type. The
+    /// contexts of built-in actions conform by construction; a test holds that.
     pub is_declared: bool,
 }
 
 impl CedarRequest {
-    /// An action on a resource, with nothing particular about it.
+    /// A request without operation-specific facts.
     pub fn new(action: EntityUID, resource: EntityUID) -> Self {
         Self {
             action,
             resource,
+            registered_tool: None,
             overlays: Vec::new(),
-            own: OperationContext::Nothing,
+            operation: OperationContext::Nothing,
             targets: Vec::new(),
             access: AccessLevel::Read,
             yields: Vec::new(),
@@ -67,17 +70,17 @@ impl CedarRequest {
         }
     }
 
-    fn yielding(self, yields: Vec<SmolStr>) -> Self {
+    fn with_labels(self, yields: Vec<SmolStr>) -> Self {
         Self { yields, ..self }
     }
 
-    /// The tool it is about, if it is about one.
+    /// The tool, if the resource is one.
     pub fn tool(&self) -> Option<&EntityUID> {
         Some(&self.resource).filter(|uid| *uid.entity_type() == TYPES.tool)
     }
 
-    /// What the call reaches for.
-    pub fn reach<'p>(&'p self, server: &'p EntityUID) -> RequestedAccess<'p> {
+    /// The access that the call requests.
+    pub fn requested_access<'p>(&'p self, server: &'p EntityUID) -> RequestedAccess<'p> {
         RequestedAccess {
             tool: self.tool(),
             server,
@@ -86,49 +89,54 @@ impl CedarRequest {
         }
     }
 
-    /// What a question about one target adds to the entities, beside what the scene adds.
+    /// The overlays of the request for one target: those of the caller's entities, of the request and of the
+    /// target.
     pub fn overlays<'s>(
         &self,
-        scene: &'s Vec<Overlay>,
+        entities: &'s Vec<Overlay>,
         target: Option<&Target>,
     ) -> Cow<'s, Vec<Overlay>> {
         if self.overlays.is_empty() && target.is_none() {
-            return Cow::Borrowed(scene);
+            return Cow::Borrowed(entities);
         }
         let target = target.map(|target| target.overlay.clone());
         let added = self.overlays.iter().cloned().chain(target);
-        Cow::Owned(scene.iter().cloned().chain(added).collect())
+        Cow::Owned(entities.iter().cloned().chain(added).collect())
     }
 }
 
-/// What to ask about an operation. `shown` is the definition of its tool as a list has shown it; what the gateway says
-/// of this very call comes first.
-pub fn of_call(
-    world: &DecisionInputs<'_>,
+/// The Cedar request of an operation. `shown` is the tool definition that a list has shown; a digest stated
+/// with the call takes precedence.
+///
+/// # Errors
+///
+/// The reason of the deny: an unknown or changed tool, invalid arguments or targets.
+pub fn from_operation(
+    inputs: &DecisionInputs<'_>,
     operation: &Operation,
     shown: Option<&DefinitionDigests>,
     caller: &Caller,
 ) -> Result<CedarRequest, Reason> {
-    let (snapshot, server) = (world.snapshot, &operation.server);
-    let gateway = || schema::entity(&TYPES.gateway, SmolStr::new(&caller.id));
+    let (snapshot, server) = (inputs.snapshot, &operation.server);
+    let gateway = || schema::entity_uid(&TYPES.gateway, SmolStr::new(&caller.id));
     match &operation.kind {
-        OperationKind::CallTool(tool) => of_tool_call(world, operation, tool, shown),
-        OperationKind::Connect { .. } => Ok(of_server("connect", server)),
-        OperationKind::ListTools => Ok(of_server("list_tools", server)),
-        OperationKind::ListPrompts => Ok(of_server("list_prompts", server)),
-        OperationKind::ListResources => Ok(of_server("list_resources", server)),
+        OperationKind::CallTool(tool) => from_tool_call(inputs, operation, tool, shown),
+        OperationKind::Connect { .. } => Ok(on_server("connect", server)),
+        OperationKind::ListTools => Ok(on_server("list_tools", server)),
+        OperationKind::ListPrompts => Ok(on_server("list_prompts", server)),
+        OperationKind::ListResources => Ok(on_server("list_resources", server)),
         OperationKind::ReadResource { uri } => {
-            let plan = of_resource(world, "read_resource", server, uri)?;
-            Ok(plan.yielding(verify::server_labels(snapshot, server)))
+            let request = on_resource(inputs, "read_resource", server, uri)?;
+            Ok(request.with_labels(verify::server_labels(snapshot, server)))
         }
         OperationKind::Subscribe { uri } => {
-            let plan = of_resource(world, "subscribe", server, uri)?;
-            Ok(plan.yielding(verify::server_labels(snapshot, server)))
+            let request = on_resource(inputs, "subscribe", server, uri)?;
+            Ok(request.with_labels(verify::server_labels(snapshot, server)))
         }
-        OperationKind::CompleteResource { uri } => of_resource(world, "complete", server, uri),
-        OperationKind::CompletePrompt { name } => Ok(of_prompt("complete", server, name)),
+        OperationKind::CompleteResource { uri } => on_resource(inputs, "complete", server, uri),
+        OperationKind::CompletePrompt { name } => Ok(on_prompt("complete", server, name)),
         OperationKind::GetPrompt { name, arguments } => {
-            let mut plan = of_prompt("get_prompt", server, name);
+            let mut request = on_prompt("get_prompt", server, name);
             let names = arguments.clone();
             let input = tool_input::ToolInput {
                 untyped: names.clone(),
@@ -136,78 +144,90 @@ pub fn of_call(
                 names,
                 ..tool_input::ToolInput::default()
             };
-            plan.own = OperationContext::Arguments(input);
-            Ok(plan.yielding(verify::server_labels(snapshot, server)))
+            request.operation = OperationContext::Arguments(input);
+            Ok(request.with_labels(verify::server_labels(snapshot, server)))
         }
         OperationKind::Sample(sampling) => {
-            let mut plan = CedarRequest::new(schema::action("sample"), gateway());
-            plan.own = OperationContext::Sampling(sampling.clone());
-            Ok(plan)
+            let mut request = CedarRequest::new(schema::action_uid("sample"), gateway());
+            request.operation = OperationContext::Sampling(sampling.clone());
+            Ok(request)
         }
         OperationKind::ElicitForm {
             message,
             requested_schema,
-        } => of_form(message, requested_schema, gateway()),
-        OperationKind::ElicitUrl { url } => of_url(url, gateway()),
-        OperationKind::ListRoots => Ok(CedarRequest::new(schema::action("list_roots"), gateway())),
+        } => from_form(message, requested_schema, gateway()),
+        OperationKind::ElicitUrl { url } => from_url(url, gateway()),
+        OperationKind::ListRoots => Ok(CedarRequest::new(
+            schema::action_uid("list_roots"),
+            gateway(),
+        )),
     }
 }
 
-/// What to ask about a tool of which only the name is known.
+/// The Cedar request of a tool call of which only the tool's name is known.
+///
+/// # Errors
+///
+/// [`ReasonCode::ToolUnknown`], [`ReasonCode::Stopped`] or [`ReasonCode::ToolChanged`].
 pub fn from_listed_tool(
-    world: &DecisionInputs<'_>,
+    inputs: &DecisionInputs<'_>,
     operation: &Operation,
     tool: &SmolStr,
     definition: Option<&DefinitionDigests>,
 ) -> Result<CedarRequest, Reason> {
-    let registered = verify::verify_tool(world, &operation.server, tool, definition)?;
-    let (action, _) = tool_action(world.snapshot, operation, tool, &registered);
-    let mut plan = CedarRequest::new(action, registered.uid.clone());
-    plan.access = registered.access;
-    Ok(plan)
+    let registered = verify::verify_tool(inputs, &operation.server, tool, definition)?;
+    let (action, _) = tool_action(inputs.snapshot, operation, tool, &registered);
+    let mut request = CedarRequest::new(action, registered.uid.clone());
+    request.access = registered.access;
+    request.registered_tool = Some(registered);
+    Ok(request)
 }
 
-fn of_tool_call(
-    world: &DecisionInputs<'_>,
+fn from_tool_call(
+    inputs: &DecisionInputs<'_>,
     operation: &Operation,
     call: &ToolCall,
     shown: Option<&DefinitionDigests>,
 ) -> Result<CedarRequest, Reason> {
-    let told = call.definition_digest.clone().map(DefinitionDigests::one);
+    let told = call
+        .definition_digest
+        .clone()
+        .map(DefinitionDigests::from_digest);
     let definition = told.as_ref().or(shown);
-    let registered = verify::verify_tool(world, &operation.server, &call.tool, definition)?;
-    let (action, is_declared) = tool_action(world.snapshot, operation, &call.tool, &registered);
+    let registered = verify::verify_tool(inputs, &operation.server, &call.tool, definition)?;
+    let (action, is_declared) = tool_action(inputs.snapshot, operation, &call.tool, &registered);
     let undeclared = undeclared_arguments(&registered, call)?;
-    let input = tool_input::read(world.snapshot, &action, &call.arguments)
+    let input = tool_input::read(inputs.snapshot, &action, &call.arguments)
         .map_err(|fault| Reason::new(ReasonCode::ContextInvalid, fault.to_string()))?;
-    let mut plan = CedarRequest::new(action, registered.uid.clone());
-    plan.own = OperationContext::Arguments(tool_input::ToolInput {
+    let mut request = CedarRequest::new(action, registered.uid.clone());
+    request.operation = OperationContext::Arguments(tool_input::ToolInput {
         undeclared,
-        // Where the gateway says what a call acts upon, its arguments do not.
+        // If the gateway states the target, the arguments do not determine it.
         tool: call.target.is_none().then(|| Arc::clone(&registered)),
         ..input
     });
-    plan.is_declared = is_declared;
-    plan.access = registered.access;
-    plan.yields = registered.yields.clone();
+    request.is_declared = is_declared;
+    request.access = registered.access;
+    request.yields = registered.yields.clone();
+    request.registered_tool = Some(Arc::clone(&registered));
     if let Some(text) = &call.target {
-        plan.targets = stated_target(world, &operation.server, text)?;
+        request.targets = stated_target(inputs, &operation.server, text)?;
     } else {
-        plan.targets = named_targets(world, operation, &registered, call)?;
+        request.targets = named_targets(inputs, operation, &registered, call)?;
     }
-    Ok(plan)
+    Ok(request)
 }
 
-/// What the gateway says that a call acts upon.
+/// The targets that the gateway states.
 fn stated_target(
-    world: &DecisionInputs<'_>,
+    inputs: &DecisionInputs<'_>,
     server: &SmolStr,
     text: &str,
 ) -> Result<Vec<Target>, Reason> {
-    let targets = target::read(server, None, text, None)
+    let targets = target::parse(server, None, text, None)
         .map_err(|fault| invalid(format!("the target {fault}")))?;
     for target in &targets {
-        no_other_server(world, target, Some(server), "the target")?;
+        no_other_server(inputs, target, Some(server), "the target")?;
     }
     match targets.len() > MAX_TARGETS {
         true => Err(too_many()),
@@ -215,9 +235,9 @@ fn stated_target(
     }
 }
 
-/// What the arguments say that it acts upon, as far as the registration tells which of them do.
+/// The targets that the arguments name, as the registration of the tool says.
 fn named_targets(
-    world: &DecisionInputs<'_>,
+    inputs: &DecisionInputs<'_>,
     operation: &Operation,
     registered: &RegisteredTool,
     call: &ToolCall,
@@ -229,19 +249,20 @@ fn named_targets(
     })?;
     let targets = extract::targets(&operation.server, wanted, &call.arguments, MAX_TARGETS)
         .map_err(|fault| match fault {
-            CallTargetError::Missing(place) => Reason::lacking(vec![place]),
+            CallTargetError::Missing(place) => Reason::context_missing(vec![place]),
             CallTargetError::Invalid(message) => invalid(message),
             CallTargetError::TooMany => too_many(),
         })?;
     for target in &targets {
-        no_other_server(world, target, None, "an argument that names a target")?;
+        no_other_server(inputs, target, None, "an argument that names a target")?;
     }
     Ok(targets)
 }
 
-/// A URI such as `slack:C04` has the same name as what the server `slack` knows as `C04`, and is not that.
+/// Rejects a URI whose scheme is the name of another server: `slack:C04` is also the canonical name of the id
+/// `C04` on the server `slack`.
 fn no_other_server(
-    world: &DecisionInputs<'_>,
+    inputs: &DecisionInputs<'_>,
     target: &Target,
     own: Option<&SmolStr>,
     what: &str,
@@ -250,9 +271,9 @@ fn no_other_server(
     let scheme = name.split(':').next().unwrap_or_default();
     if target.kind != TargetKind::Uri
         || own.is_some_and(|own| own == scheme)
-        || !world
+        || !inputs
             .snapshot
-            .contains(&schema::server(&SmolStr::new(scheme)))
+            .contains(&schema::server_uid(&SmolStr::new(scheme)))
     {
         return Ok(());
     }
@@ -271,7 +292,8 @@ fn invalid(message: impl Into<String>) -> Reason {
     Reason::new(ReasonCode::ContextInvalid, message)
 }
 
-/// The arguments that the pinned schema does not know; without one it knows none. What the schema requires must be there.
+/// The names of arguments that the pinned schema does not declare; all of them if no schema is pinned.
+/// Missing required arguments are an error.
 fn undeclared_arguments(tool: &RegisteredTool, call: &ToolCall) -> Result<Vec<SmolStr>, Reason> {
     let ArgumentReport {
         missing,
@@ -284,12 +306,12 @@ fn undeclared_arguments(tool: &RegisteredTool, call: &ToolCall) -> Result<Vec<Sm
         .map_err(|fault| Reason::new(ReasonCode::ContextInvalid, fault.to_string()))?;
     match missing.is_empty() {
         true => Ok(undeclared),
-        false => Err(Reason::lacking(missing)),
+        false => Err(Reason::context_missing(missing)),
     }
 }
 
-/// A tool with an action of its own is asked about under that; a reverse call never is. Tells as well
-/// whether it is one.
+/// The action of a tool call, and whether the bundle declares it: the tool's own action if there is one,
+/// except for reverse calls.
 fn tool_action(
     snapshot: &Snapshot,
     operation: &Operation,
@@ -307,35 +329,35 @@ fn tool_action(
     }
 }
 
-fn of_server(action: &str, server: &SmolStr) -> CedarRequest {
-    CedarRequest::new(schema::action(action), schema::server(server))
+fn on_server(action: &str, server: &SmolStr) -> CedarRequest {
+    CedarRequest::new(schema::action_uid(action), schema::server_uid(server))
 }
 
-fn of_prompt(action: &str, server: &SmolStr, name: &str) -> CedarRequest {
-    let uid = schema::prompt(server, name);
-    let mut plan = CedarRequest::new(schema::action(action), uid.clone());
-    plan.overlays.push(Overlay {
-        parents: vec![schema::server(server)],
+fn on_prompt(action: &str, server: &SmolStr, name: &str) -> CedarRequest {
+    let uid = schema::prompt_uid(server, name);
+    let mut request = CedarRequest::new(schema::action_uid(action), uid.clone());
+    request.overlays.push(Overlay {
+        parents: vec![schema::server_uid(server)],
         ..Overlay::bare(uid)
     });
-    plan
+    request
 }
 
-fn of_resource(
-    world: &DecisionInputs<'_>,
+fn on_resource(
+    inputs: &DecisionInputs<'_>,
     action: &str,
     server: &SmolStr,
     uri: &str,
 ) -> Result<CedarRequest, Reason> {
-    let target =
-        target::one(server, uri).map_err(|fault| invalid(format!("the resource's URI {fault}")))?;
-    no_other_server(world, &target, Some(server), "the resource's URI")?;
-    let mut plan = CedarRequest::new(schema::action(action), target.uid().clone());
-    plan.targets.push(target);
-    Ok(plan)
+    let target = target::parse_one(server, uri)
+        .map_err(|fault| invalid(format!("the resource's URI {fault}")))?;
+    no_other_server(inputs, &target, Some(server), "the resource's URI")?;
+    let mut request = CedarRequest::new(schema::action_uid(action), target.uid().clone());
+    request.targets.push(target);
+    Ok(request)
 }
 
-fn of_form(
+fn from_form(
     message: &str,
     requested_schema: &Json,
     gateway: EntityUID,
@@ -348,14 +370,14 @@ fn of_form(
         reason.missing = vec!["requestedSchema.properties".to_owned()];
         return Err(reason);
     };
-    let mut plan = CedarRequest::new(schema::action("elicit_form"), gateway);
-    plan.own = OperationContext::Form(form);
-    Ok(plan)
+    let mut request = CedarRequest::new(schema::action_uid("elicit_form"), gateway);
+    request.operation = OperationContext::Form(form);
+    Ok(request)
 }
 
-/// Whether every reader finds the same host in a URL is for [`Host`] to say; that there is nothing odd around it, for
-/// this. A dot at the end of a host is nothing that a person would see.
-fn of_url(url: &str, gateway: EntityUID) -> Result<CedarRequest, Reason> {
+/// The request for a URL elicitation. [`Host`] rejects hosts that parsers read differently; this rejects
+/// suspicious text around the host, such as a trailing dot that a user would not notice.
+fn from_url(url: &str, gateway: EntityUID) -> Result<CedarRequest, Reason> {
     let no_host = "the URL to visit has no host";
     let parsed = Url::parse(url).map_err(|_| invalid(no_host))?;
     if parsed.host_str().is_none() {
@@ -366,16 +388,17 @@ fn of_url(url: &str, gateway: EntityUID) -> Result<CedarRequest, Reason> {
     }
     let host =
         visited_host(url, &parsed).map_err(|fault| invalid(format!("the URL to visit {fault}")))?;
-    let mut plan = CedarRequest::new(schema::action("elicit_url"), gateway);
-    plan.own = OperationContext::Url {
+    let mut request = CedarRequest::new(schema::action_uid("elicit_url"), gateway);
+    request.operation = OperationContext::Url {
         scheme: parsed.scheme().into(),
         host,
     };
-    Ok(plan)
+    Ok(request)
 }
 
 fn visited_host(url: &str, parsed: &Url) -> Result<Host, TargetError> {
-    // Users, spaces and letters that look like others are looked for in all of it: a person reads all of it.
+    // The whole URL is checked for user info, whitespace and look-alike characters, because the user reads
+    // all of it.
     text::check(url)?;
     let rest = url
         .get(parsed.scheme().len()..)

@@ -7,10 +7,11 @@ use crate::authn::caller::Caller;
 use crate::config::claims::ClaimMapping;
 use crate::domain::authority::approval::ApprovalDecision;
 use crate::domain::authority::state::Authority;
-use crate::domain::decide::call::{Requester, decide};
-use crate::domain::decide::inputs::{DecisionInputs, History};
-use crate::domain::decide::verdict::{ReasonCode, Verdict};
+use crate::domain::decide::call::decide;
+use crate::domain::decide::inputs::{DEFAULT_VALIDITY, DecisionInputs, History, Requester};
+use crate::domain::decide::verdict::Verdict;
 use crate::domain::fixtures::{agent, person, tool_call, trusted, world};
+use crate::domain::reason::ReasonCode;
 use crate::domain::request::call_context::Initiator;
 use crate::domain::request::client_responses::ClientResponses;
 
@@ -35,10 +36,10 @@ fn create() -> CallContext {
 
 fn decide_in(policies: &str, call: &CallContext, authority: &Authority, uses: &[u32]) -> Verdict {
     let snapshot = world(policies);
-    let named = snapshot.entities_named_where("approval", &schema::action("approve_call"));
+    let named = snapshot.entities_named_where("approval", &schema::action_uid("approve_call"));
     let world = DecisionInputs {
         authority,
-        past: History {
+        history: History {
             approval_uses: uses,
             ..History::default()
         },
@@ -128,7 +129,7 @@ fn approve(call: &ApprovedCall, uses: u32) -> Authority {
     let expires_at = whole_seconds(noon() + DEFAULT_VALIDITY);
     let approval = Approval {
         id: "a".into(),
-        digest: digest(call, expires_at),
+        digest: call.digest(expires_at),
         call: call.clone(),
         circumstances: ApprovalContext::default(),
         requested_at: noon(),
@@ -208,8 +209,8 @@ fn every_part_of_a_call_is_in_its_digest() {
         .call;
     let until = whole_seconds(noon());
     let mut digests = vec![
-        digest(&call, until),
-        digest(&call, until + Duration::from_secs(1)),
+        call.digest(until),
+        call.digest(until + Duration::from_secs(1)),
     ];
     let changes: [&dyn Fn(&mut ApprovedCall); 14] = [
         &|call| call.subject = agent("x"),
@@ -230,7 +231,7 @@ fn every_part_of_a_call_is_in_its_digest() {
     for change in changes {
         let mut other = call.clone();
         change(&mut other);
-        digests.push(digest(&other, until));
+        digests.push(other.digest(until));
     }
     let count = digests.len();
     digests.sort();
@@ -261,7 +262,7 @@ fn an_approval_from_before_is_read_and_its_digest_stays() {
     // SHA-256 of {"call":{"arguments":"{\"number\":1}","root":{"id":"alice","type":"Mcp::User"},"server":"github",
     // "subject":{"id":"helper","type":"Mcp::Agent"},"tool":"create_issue"},"expires_at":1800000900}, without the break.
     assert_eq!(
-        digest(&approval.call, approval.expires_at),
+        approval.call.digest(approval.expires_at),
         DIGEST_FROM_BEFORE
     );
 }
@@ -288,7 +289,7 @@ fn variants() -> Vec<(&'static str, CallContext)> {
     let answers = |responses: Json| {
         with(&|call| {
             let responses = responses.as_object().expect("an object");
-            let answers = ClientResponses::of(responses).expect("answers");
+            let answers = ClientResponses::from_json(responses).expect("answers");
             call.operation.answers = answers.map(Box::new);
         })
     };
@@ -467,7 +468,7 @@ fn the_word_of_somebody_who_has_left_counts_no_more() {
     let snapshot = snapshot.upsert([gone]).expect("changed");
     let world = DecisionInputs {
         authority: &authority,
-        past: History {
+        history: History {
             approval_uses: &[0],
             ..History::default()
         },

@@ -1,4 +1,4 @@
-//! From what Cedar said of each principal to one decision: all must be allowed.
+//! Combines the evaluations of all principals into one verdict: all have to allow.
 
 use std::sync::Arc;
 
@@ -7,13 +7,14 @@ use callgate_engine::{PolicyEvaluation, PolicyInfo};
 
 use crate::domain::decide::cedar_request::CedarRequest;
 use crate::domain::decide::verdict::{
-    Decision, PrincipalVerdict, Reason, ReasonCode, SideEffects, TargetSummary, Verdict,
+    Decision, PrincipalVerdict, SideEffects, TargetSummary, Verdict,
 };
+use crate::domain::reason::{Reason, ReasonCode};
 
-/// Puts the answers together. The subject comes first among the evaluations, its delegators after it.
+/// Combines evaluations. Those of the subject come first, then those of its delegators.
 pub fn combine(
     subject: &EntityUID,
-    plan: &CedarRequest,
+    request: &CedarRequest,
     evaluated: Vec<(EntityUID, PolicyEvaluation)>,
 ) -> Verdict {
     let is_allow = evaluated
@@ -27,7 +28,7 @@ pub fn combine(
         } else if !evaluation.is_allow() {
             add_new(&mut determining_policies, &evaluation.forbids);
             let reason = reason_of(principal, principal == subject, evaluation);
-            // One call may be asked about several times, once for each target.
+            // A call with several targets is evaluated once for each.
             if !reasons.iter().any(|known| known.says_the_same_as(&reason)) {
                 reasons.push(reason);
             }
@@ -36,7 +37,7 @@ pub fn combine(
     let shadow = shadow_flips(is_allow, &evaluated);
     let principals = evaluated
         .into_iter()
-        .map(|(principal, evaluation)| principal_decision(principal, plan, evaluation))
+        .map(|(principal, evaluation)| principal_verdict(principal, request, evaluation))
         .collect();
     let outcome = if is_allow {
         Decision::Allow
@@ -49,13 +50,13 @@ pub fn combine(
         determining_policies,
         shadow,
         principals,
-        targets: plan.targets.iter().map(TargetSummary::from).collect(),
+        targets: request.targets.iter().map(TargetSummary::from).collect(),
         challenge: None,
         effects: SideEffects::default(),
     }
 }
 
-/// The code for an evaluation that does not allow.
+/// The reason code of an evaluation that does not allow.
 pub fn code_of(evaluation: &PolicyEvaluation, is_subject: bool) -> ReasonCode {
     if !is_subject {
         return ReasonCode::DelegatorDenied;
@@ -89,7 +90,7 @@ fn reason_of(principal: &EntityUID, is_subject: bool, evaluation: &PolicyEvaluat
         format!("someone for whom this call is made may not make it: {why}")
     };
     let mut reason = Reason::new(code_of(evaluation, is_subject), "");
-    // A policy's sentence is its author's, lines and all.
+    // The `@reason` of a policy is shown as its author wrote it, including line breaks.
     reason.message = message;
     reason.principal = Some(principal.clone());
     let errors = evaluation.errors.iter();
@@ -106,8 +107,8 @@ fn reason_of(principal: &EntityUID, is_subject: bool, evaluation: &PolicyEvaluat
     reason
 }
 
-/// Policies that would have turned the outcome, had they been enforced. To turn an allow one principal
-/// is enough; to turn a deny, all who were denied have to be permitted.
+/// Shadow policies that would have changed the decision. For an allow, one principal suffices; for a deny,
+/// every denied principal has to be permitted.
 fn shadow_flips(
     is_allow: bool,
     evaluated: &[(EntityUID, PolicyEvaluation)],
@@ -133,9 +134,9 @@ fn add_new(known: &mut Vec<Arc<PolicyInfo>>, policies: &[Arc<PolicyInfo>]) {
     }
 }
 
-fn principal_decision(
+fn principal_verdict(
     principal: EntityUID,
-    plan: &CedarRequest,
+    request: &CedarRequest,
     evaluation: PolicyEvaluation,
 ) -> PrincipalVerdict {
     let outcome = if evaluation.is_allow() {
@@ -145,8 +146,8 @@ fn principal_decision(
     };
     PrincipalVerdict {
         principal,
-        action: plan.action.clone(),
-        resource: plan.resource.clone(),
+        action: request.action.clone(),
+        resource: request.resource.clone(),
         outcome,
         permits: evaluation.permits,
         forbids: evaluation.forbids,

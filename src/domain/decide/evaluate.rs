@@ -1,4 +1,4 @@
-//! One call, ready to be asked about, with or without an approval.
+//! Evaluation of one call for its principals and targets, with or without an approval.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -10,65 +10,73 @@ use smol_str::SmolStr;
 
 use crate::domain::authority::labels::Labels;
 use crate::domain::authority::task::Task;
-use crate::domain::decide::call::Requester;
 use crate::domain::decide::cedar_request::CedarRequest;
-use crate::domain::decide::facts::live::ApprovalFacts;
-use crate::domain::decide::facts::{ContextInputs, Facts};
+use crate::domain::decide::facts::Facts;
+use crate::domain::decide::facts::approval::ApprovalFacts;
+use crate::domain::decide::facts::inputs::ContextInputs;
 use crate::domain::decide::inputs::DecisionInputs;
-use crate::domain::decide::verdict::{Reason, ReasonCode};
+use crate::domain::decide::inputs::Requester;
 use crate::domain::decide::verify::VerifiedEvidence;
+use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::request::call_context::{CallContext, Subject};
 use crate::domain::request::claims::{self, AssertedClaims};
 use crate::domain::schema::{self, TYPES};
 
-/// A call with everything that its questions have in common.
+/// Evaluates the policies for one call; everything that its Cedar requests have in common.
 pub struct RequestEvaluator<'a> {
-    /// What it is decided from.
-    pub world: &'a DecisionInputs<'a>,
+    /// Policies, authority and history.
+    pub inputs: &'a DecisionInputs<'a>,
     /// The call.
     pub call: &'a CallContext,
-    /// What it relies on.
+    /// The verified evidence.
     pub evidence: &'a VerifiedEvidence<'a>,
-    /// What it comes to in Cedar's terms.
-    pub plan: &'a CedarRequest,
-    /// Who asks.
-    pub scene: &'a RequestEntities,
-    /// When.
+    /// The Cedar request.
+    pub request: &'a CedarRequest,
+    /// The entities that exist for this request.
+    pub entities: &'a RequestEntities,
+    /// The time of the decision.
     pub now: SystemTime,
 }
 
-/// One principal and what the policies say of it, for each target in turn.
+/// Principals with their evaluations, for each target in turn.
 pub type PrincipalEvaluations = Vec<(EntityUID, PolicyEvaluation)>;
 
 impl<'a> RequestEvaluator<'a> {
-    /// Asks about every principal and every target.
-    pub fn ask(
+    /// Evaluates the policies for every principal and every target. Attributes in `unknown` are treated as
+    /// unknown, all others as known.
+    ///
+    /// # Errors
+    ///
+    /// [`ReasonCode::ContextMissing`] or [`ReasonCode::ContextInvalid`] if the context does not conform to a
+    /// declared action.
+    pub fn evaluate(
         &self,
         principals: &[&EntityUID],
         approval: Option<ApprovalFacts<'_>>,
         unknown: &[&str],
     ) -> Result<PrincipalEvaluations, Reason> {
-        let (snapshot, plan) = (self.world.snapshot, self.plan);
+        let (snapshot, request) = (self.inputs.snapshot, self.request);
         let mut evaluated = Vec::with_capacity(principals.len());
-        // Without a target there is still one question to ask.
-        let targets = plan.targets.iter().map(Some);
-        for target in targets.chain(plan.targets.is_empty().then_some(None)) {
-            let ground = ContextInputs {
+        // A call without a target is evaluated once.
+        let targets = request.targets.iter().map(Some);
+        for target in targets.chain(request.targets.is_empty().then_some(None)) {
+            let context = ContextInputs {
                 approval,
-                ..self.ground()
+                ..self.context_inputs()
             };
-            let facts = Facts::new(ground, &plan.own, target);
-            // Each target with its own attributes: two may have the same name.
-            let overlays = plan.overlays(&self.scene.overlays, target);
-            if plan.is_declared {
+            let facts = Facts::new(context, &request.operation, target);
+            // Each target has an overlay of its own: two targets may have the same name and different
+            // attributes.
+            let overlays = request.overlays(&self.entities.overlays, target);
+            if request.is_declared {
                 let context = facts.to_context();
                 snapshot
-                    .check_context(&plan.action, &context)
-                    .map_err(reason_of_fault)?;
+                    .check_context(&request.action, &context)
+                    .map_err(invalid_request)?;
             }
             let query = Query {
-                action: &plan.action,
-                resource: &plan.resource,
+                action: &request.action,
+                resource: &request.resource,
                 context: &facts,
                 overlays: &overlays,
                 unknown,
@@ -79,41 +87,41 @@ impl<'a> RequestEvaluator<'a> {
         Ok(evaluated)
     }
 
-    /// The server, for every action whose facts have one: those that somebody declared long ago may not.
+    /// The server, if the context type of the action has one.
     fn server(&self) -> Option<&SmolStr> {
         let server = &self.call.operation.server;
         Some(server).filter(|name| !name.is_empty() && self.has_fact("server"))
     }
 
-    /// Whether the action has this fact, which every one of the program's own has.
+    /// Whether the context type of the action has this attribute. Built-in actions have all attributes.
     fn has_fact(&self, name: &str) -> bool {
-        let (snapshot, plan) = (self.world.snapshot, self.plan);
-        !plan.is_declared || snapshot.declares_context_attribute(&plan.action, name)
+        let (snapshot, request) = (self.inputs.snapshot, self.request);
+        !request.is_declared || snapshot.declares_context_attribute(&request.action, name)
     }
 
-    /// The labels of everything that the call carries, together.
+    /// The labels of everything the call carries.
     pub fn labels(&self) -> Arc<Labels> {
-        self.ground().labels()
+        self.context_inputs().labels()
     }
 
-    /// What the facts of the call are made from, without an approval.
-    pub fn ground(&self) -> ContextInputs<'_> {
+    /// The inputs of the context, without an approval.
+    pub fn context_inputs(&self) -> ContextInputs<'_> {
         ContextInputs {
             identity: &self.call.subject.identity,
-            asserted: &self.scene.asserted,
-            through_agent: self.scene.through_agent,
+            asserted: &self.entities.asserted,
+            through_agent: self.entities.through_agent,
             initiator: self.call.operation.initiator,
             server: self.server(),
             has_labels: self.has_fact("labels"),
             purpose: self.call.workflow.purpose.as_deref(),
             source_address: self.call.environment.source_address,
-            gateway: &self.scene.gateway,
+            gateway: &self.entities.gateway,
             chain: self.evidence.chain.as_ref(),
             task: self.evidence.task,
-            tool: self.plan.tool(),
-            said: self.call.operation.arguments(),
-            snapshot: self.world.snapshot,
-            past: self.world.past,
+            tool: self.request.tool(),
+            arguments: self.call.operation.arguments(),
+            snapshot: self.inputs.snapshot,
+            history: self.inputs.history,
             approval: None,
             answers: self.call.operation.answers.as_deref(),
             now: self.now,
@@ -121,18 +129,18 @@ impl<'a> RequestEvaluator<'a> {
     }
 }
 
-/// Those for whom a subject acts, as far as a scene needs them.
+/// The root of the chain and the claims about its parties.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ClaimedParties<'a> {
-    /// On whose behalf everything happens.
+    /// The root of the authority.
     pub root: Option<&'a EntityUID>,
-    /// What the caller says of them, each for itself.
+    /// The claims about parties of the chain, each with its party.
     pub claims: &'a [(EntityUID, Map<String, Json>)],
 }
 
 impl<'a> ClaimedParties<'a> {
-    /// Those behind a call, its chain verified.
-    pub fn of(call: &'a CallContext, evidence: &'a VerifiedEvidence<'_>) -> Self {
+    /// The parties of a call whose chain is verified.
+    pub fn from_call(call: &'a CallContext, evidence: &'a VerifiedEvidence<'_>) -> Self {
         let chain = evidence.chain.as_ref();
         let delegation = call.delegation.as_ref().filter(|_| chain.is_some());
         Self {
@@ -142,21 +150,21 @@ impl<'a> ClaimedParties<'a> {
     }
 }
 
-/// What claims add to the one they are about.
-fn asserted_of(
+/// The groups and tags that the claims about a principal map to.
+fn map_claims(
     uid: &EntityUID,
     claims: &Map<String, Json>,
-    asker: Requester<'_>,
+    requester: Requester<'_>,
 ) -> Result<AssertedClaims, Reason> {
-    claims::read(claims, asker.claims).map_err(|fault| {
+    claims::read(claims, requester.claims).map_err(|fault| {
         let mut reason = Reason::new(ReasonCode::ContextInvalid, fault.to_string());
         reason.principal = Some(uid.clone());
         reason
     })
 }
 
-/// Adds to one entity, for this call, what is claimed about it.
-fn lay_over(overlays: &mut Vec<Overlay>, uid: &EntityUID, asserted: AssertedClaims) {
+/// Adds asserted groups and tags to the overlay of a principal.
+fn add_to_overlay(overlays: &mut Vec<Overlay>, uid: &EntityUID, asserted: AssertedClaims) {
     if asserted.groups.is_empty() && asserted.tags.is_empty() {
         return;
     }
@@ -168,32 +176,37 @@ fn lay_over(overlays: &mut Vec<Overlay>, uid: &EntityUID, asserted: AssertedClai
     });
 }
 
-/// What holds for every question that one caller asks about one subject.
+/// Entities that exist for the requests of one caller about one subject.
 pub struct RequestEntities {
-    /// What the subject's claims add to it.
+    /// The groups and tags that claims about the subject map to.
     pub asserted: AssertedClaims,
-    /// Whether the subject is a person, and an agent may be behind the call.
+    /// Whether the subject is a user and an agent may be acting with the user's credential.
     pub through_agent: bool,
-    /// The enforcement point that asks.
+    /// The `Mcp::Gateway` entity of the caller.
     pub gateway: EntityUID,
-    /// What the question adds to the entities, whatever it is about.
+    /// Overlays for every Cedar request of the call.
     pub overlays: Vec<Overlay>,
 }
 
 impl RequestEntities {
-    /// The scene for a subject, those for whom it acts and a task, if there are such.
-    pub fn of(
+    /// The entities for a subject, its delegators and its task.
+    ///
+    /// # Errors
+    ///
+    /// [`ReasonCode::ContextInvalid`] if claims are malformed.
+    pub fn new(
         snapshot: &Snapshot,
         subject: &Subject,
-        behind: ClaimedParties<'_>,
+        parties: ClaimedParties<'_>,
         task: Option<&Task>,
-        asker: Requester<'_>,
+        requester: Requester<'_>,
     ) -> Result<Self, Reason> {
-        let asserted = asserted_of(&subject.entity, &subject.claims, asker)?;
-        let gateway = schema::entity(&TYPES.gateway, SmolStr::new(&asker.caller.id));
+        let asserted = map_claims(&subject.entity, &subject.claims, requester)?;
+        let gateway = schema::entity_uid(&TYPES.gateway, SmolStr::new(&requester.caller.id));
         let mut overlays = Vec::new();
-        // People whom only the identity provider knows, and the gateway, need not be stored.
-        for uid in [Some(&subject.entity), behind.root, Some(&gateway)]
+        // Users may be known to the identity provider only, and gateways are configured: neither has to be
+        // stored.
+        for uid in [Some(&subject.entity), parties.root, Some(&gateway)]
             .into_iter()
             .flatten()
         {
@@ -201,12 +214,13 @@ impl RequestEntities {
                 overlays.push(Overlay::bare(uid.clone()));
             }
         }
-        lay_over(&mut overlays, &subject.entity, asserted.clone());
-        for (uid, claims) in behind.claims {
-            lay_over(&mut overlays, uid, asserted_of(uid, claims, asker)?);
+        add_to_overlay(&mut overlays, &subject.entity, asserted.clone());
+        for (uid, claims) in parties.claims {
+            add_to_overlay(&mut overlays, uid, map_claims(uid, claims, requester)?);
         }
         overlays.extend(task.map(Task::overlay));
-        let through_agent = subject.identity.is_relayed && !asker.caller.rights.people_in_person;
+        let through_agent =
+            subject.identity.is_relayed && !requester.caller.rights.people_in_person;
         Ok(Self {
             asserted,
             through_agent,
@@ -215,29 +229,37 @@ impl RequestEntities {
         })
     }
 
-    /// Adds what is claimed of somebody else.
-    pub fn claim(
+    /// Adds the claims about a further principal.
+    ///
+    /// # Errors
+    ///
+    /// [`ReasonCode::ContextInvalid`] if claims are malformed.
+    pub fn add_claims(
         &mut self,
         uid: &EntityUID,
         claims: &Map<String, Json>,
-        asker: Requester<'_>,
+        requester: Requester<'_>,
     ) -> Result<(), Reason> {
-        lay_over(&mut self.overlays, uid, asserted_of(uid, claims, asker)?);
+        add_to_overlay(&mut self.overlays, uid, map_claims(uid, claims, requester)?);
         Ok(())
     }
 }
 
-/// Everyone involved must be somebody the action can be asked about.
+/// Verifies that the action applies to every principal and to the resource.
+///
+/// # Errors
+///
+/// [`ReasonCode::ContextInvalid`] for the first principal it does not apply to.
 pub fn check_scopes(
     snapshot: &Snapshot,
     principals: &[&EntityUID],
-    plan: &CedarRequest,
+    request: &CedarRequest,
 ) -> Result<(), Reason> {
     for principal in principals {
         snapshot
-            .check_scope(principal, &plan.action, &plan.resource)
+            .check_scope(principal, &request.action, &request.resource)
             .map_err(|fault| {
-                let mut reason = reason_of_fault(fault);
+                let mut reason = invalid_request(fault);
                 reason.principal = Some(EntityUID::clone(principal));
                 reason
             })?;
@@ -245,9 +267,9 @@ pub fn check_scopes(
     Ok(())
 }
 
-fn reason_of_fault(fault: RequestError) -> Reason {
+fn invalid_request(fault: RequestError) -> Reason {
     match fault {
-        RequestError::ContextMissing(missing) => Reason::lacking(missing),
+        RequestError::ContextMissing(missing) => Reason::context_missing(missing),
         RequestError::Invalid(message) => {
             let mut reason = Reason::new(
                 ReasonCode::ContextInvalid,

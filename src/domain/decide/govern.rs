@@ -1,4 +1,4 @@
-//! Whether a principal may change authority itself: lend, open a task, approve a call.
+//! Decisions on changes of authority: granting a delegation, opening a task, approving a call.
 //!
 //! Like [`crate::domain::decide::call`], for the actions in the group `govern`.
 
@@ -10,7 +10,6 @@ use smol_str::SmolStr;
 use crate::domain::authority::approval::ApprovedCall;
 use crate::domain::authority::chain::DelegationChain;
 use crate::domain::authority::task::Task;
-use crate::domain::decide::call::Requester;
 use crate::domain::decide::cedar_request::{self, CedarRequest};
 use crate::domain::decide::challenge;
 use crate::domain::decide::combine;
@@ -18,8 +17,10 @@ use crate::domain::decide::evaluate::{
     ClaimedParties, RequestEntities, RequestEvaluator, check_scopes,
 };
 use crate::domain::decide::inputs::DecisionInputs;
-use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
+use crate::domain::decide::inputs::Requester;
+use crate::domain::decide::verdict::Verdict;
 use crate::domain::decide::verify::{self, VerifiedEvidence};
+use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::request::call_context::{
     ActorChain, CallContext, Operation, Subject, ToolCall, Workflow,
 };
@@ -27,30 +28,33 @@ use crate::domain::request::call_context::{Initiator, OperationKind};
 use crate::domain::request::client_responses::ClientResponses;
 use crate::domain::schema;
 
-/// One change of authority, before it is made.
+/// A change of authority to decide.
 #[derive(Debug, Clone, Copy)]
 pub struct GovernRequest<'a> {
-    /// Who wants it.
+    /// The principal that requests the change.
     pub actor: &'a Subject,
     /// The action, e.g. `grant_delegation`.
     pub action: &'static str,
-    /// What is changed, e.g. the agent that is lent to.
+    /// The resource, e.g. the agent that receives a delegation.
     pub resource: &'a EntityUID,
-    /// The delegation it is about; policies see it as `context.delegation`.
+    /// The delegation chain concerned, as `context.delegation`.
     pub chain: Option<&'a DelegationChain<'a>>,
-    /// The task it is about; policies see it as `context.task`.
+    /// The task concerned, as `context.task`.
     pub task: Option<&'a Task>,
 }
 
-/// Decides one change of authority. Pure.
+/// Decides a change of authority.
 pub fn govern(
-    world: &DecisionInputs<'_>,
+    inputs: &DecisionInputs<'_>,
     governing: &GovernRequest<'_>,
-    asker: Requester<'_>,
+    requester: Requester<'_>,
     now: SystemTime,
 ) -> Verdict {
-    let plan = CedarRequest::new(schema::action(governing.action), governing.resource.clone());
-    // Nothing is called: of the call that carries the question only the subject is looked at.
+    let request = CedarRequest::new(
+        schema::action_uid(governing.action),
+        governing.resource.clone(),
+    );
+    // Only the subject of this call is read; no operation takes place.
     let call = CallContext::new(
         governing.actor.clone(),
         Operation::new(
@@ -63,25 +67,25 @@ pub fn govern(
         chain: governing.chain.cloned(),
         task: governing.task,
     };
-    ask(world, &call, &evidence, &plan, asker, now).unwrap_or_else(Verdict::deny)
+    evaluate(inputs, &call, &evidence, &request, requester, now).unwrap_or_else(Verdict::deny)
 }
 
-/// Whether somebody may approve a call. Who makes the call never may, whatever the policies say.
+/// Decides whether `approver` may approve a call. A party to the call never may, whatever the policies say.
 pub fn approve(
-    world: &DecisionInputs<'_>,
+    inputs: &DecisionInputs<'_>,
     approved: &ApprovedCall,
     approver: &Subject,
-    asker: Requester<'_>,
+    requester: Requester<'_>,
     now: SystemTime,
 ) -> Verdict {
-    try_approve(world, approved, approver, asker, now).unwrap_or_else(Verdict::deny)
+    try_approve(inputs, approved, approver, requester, now).unwrap_or_else(Verdict::deny)
 }
 
 fn try_approve(
-    world: &DecisionInputs<'_>,
+    inputs: &DecisionInputs<'_>,
     approved: &ApprovedCall,
     approver: &Subject,
-    asker: Requester<'_>,
+    requester: Requester<'_>,
     now: SystemTime,
 ) -> Result<Verdict, Reason> {
     let who = &approver.entity;
@@ -92,7 +96,12 @@ fn try_approve(
         return Err(reason);
     }
     let made = call_of(approved)?;
-    let plan = cedar_request::of_call(world, &made.operation, world.past.definition, asker.caller)?;
+    let request = cedar_request::from_operation(
+        inputs,
+        &made.operation,
+        inputs.history.definition,
+        requester.caller,
+    )?;
     let chain = made
         .delegation
         .as_ref()
@@ -101,7 +110,7 @@ fn try_approve(
     let task = approved
         .task
         .as_ref()
-        .and_then(|id| world.authority.tasks.get(id));
+        .and_then(|id| inputs.authority.tasks.get(id));
     let evidence = VerifiedEvidence {
         chain,
         task: task.map(std::sync::Arc::as_ref),
@@ -110,38 +119,44 @@ fn try_approve(
         subject: approver.clone(),
         ..made.clone()
     };
-    let plan = challenge::approve_request(&plan);
-    ask(world, &call, &evidence, &plan, asker, now)
+    let request = challenge::approve_request(&request);
+    evaluate(inputs, &call, &evidence, &request, requester, now)
 }
 
-fn ask(
-    world: &DecisionInputs<'_>,
+fn evaluate(
+    inputs: &DecisionInputs<'_>,
     call: &CallContext,
     evidence: &VerifiedEvidence<'_>,
-    plan: &CedarRequest,
-    asker: Requester<'_>,
+    request: &CedarRequest,
+    requester: Requester<'_>,
     now: SystemTime,
 ) -> Result<Verdict, Reason> {
     let actor = &call.subject.entity;
-    verify::verify_asserted(call, &asker.caller.rights)?;
-    verify::verify_known(world.snapshot, actor)?;
-    world.authority.verify_running([actor])?;
-    let behind = ClaimedParties::of(call, evidence);
-    let scene = RequestEntities::of(world.snapshot, &call.subject, behind, evidence.task, asker)?;
-    check_scopes(world.snapshot, &[actor], plan)?;
-    let asking = RequestEvaluator {
-        world,
+    verify::verify_asserted(call, &requester.caller.rights)?;
+    verify::verify_known(inputs.snapshot, actor)?;
+    inputs.authority.verify_not_stopped([actor])?;
+    let parties = ClaimedParties::from_call(call, evidence);
+    let entities = RequestEntities::new(
+        inputs.snapshot,
+        &call.subject,
+        parties,
+        evidence.task,
+        requester,
+    )?;
+    check_scopes(inputs.snapshot, &[actor], request)?;
+    let evaluator = RequestEvaluator {
+        inputs,
         call,
         evidence,
-        plan,
-        scene: &scene,
+        request,
+        entities: &entities,
         now,
     };
-    let evaluated = asking.ask(&[actor], None, &[])?;
-    Ok(combine::combine(actor, plan, evaluated))
+    let evaluated = evaluator.evaluate(&[actor], None, &[])?;
+    Ok(combine::combine(actor, request, evaluated))
 }
 
-/// The call that an approval describes, as if it were made again.
+/// Rebuilds the call that an approval describes.
 fn call_of(approved: &ApprovedCall) -> Result<CallContext, Reason> {
     let arguments = serde_json::from_str(&approved.arguments).map_err(unreadable)?;
     let kind = OperationKind::CallTool(ToolCall {
@@ -155,7 +170,7 @@ fn call_of(approved: &ApprovedCall) -> Result<CallContext, Reason> {
         .transpose()
         .map_err(unreadable)?
         .unwrap_or_default();
-    let answers = ClientResponses::of(&responses).map_err(unreadable)?;
+    let answers = ClientResponses::from_json(&responses).map_err(unreadable)?;
     let operation = Operation {
         answers: answers.map(Box::new),
         request_state: approved.request_state.clone().map(Into::into),

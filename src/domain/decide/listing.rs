@@ -1,15 +1,13 @@
-//! Listing: which of the things that a server offers the subject could use in some way or other.
+//! List filtering: which tools, prompts and resources of a server the subject may be able to use.
 //!
-//! Nobody knows yet with which arguments, and which approval may come. A policy that reads what is not
-//! known counts as one that may yet allow, so a list shows too much rather than too little; the call
-//! itself is decided when it comes.
+//! Arguments and approvals are not known yet. A policy that reads an unknown attribute counts as one that may
+//! allow, so a list contains too much rather than too little; the call itself is decided later.
 
 use std::borrow::Cow;
 use std::time::SystemTime;
 
 use smol_str::SmolStr;
 
-use crate::domain::decide::call::Requester;
 use crate::domain::decide::cedar_request::{self, CedarRequest};
 use crate::domain::decide::combine;
 use crate::domain::decide::evaluate::{
@@ -17,73 +15,75 @@ use crate::domain::decide::evaluate::{
 };
 use crate::domain::decide::facts::Facts;
 use crate::domain::decide::inputs::DecisionInputs;
-use crate::domain::decide::verdict::{Reason, ReasonCode};
+use crate::domain::decide::inputs::Requester;
 use crate::domain::decide::verify;
+use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::request::call_context::{CallContext, Initiator, Operation, OperationKind};
 use crate::domain::request::definition::ToolDefinition;
 use crate::domain::schema;
 use callgate_engine::Query;
 
-/// One thing that a server offers.
+/// An item of a list that a server returns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ListedItem {
     /// A tool.
     Tool {
-        /// Its name on the server.
+        /// The name of the tool on the server.
         name: SmolStr,
-        /// Its definition, if the list shows it.
+        /// The definition, if the list contains it.
         definition: Option<ToolDefinition>,
     },
-    /// A prompt, by its name on the server.
+    /// The name of a prompt on the server.
     Prompt(SmolStr),
-    /// A resource, by its URI.
+    /// The URI of a resource.
     Resource(SmolStr),
-    /// Resources of a pattern, by their URI template (RFC 6570). It stands for the folder that its fixed
-    /// part names.
+    /// A URI template (RFC 6570). The fixed part up to its last slash stands for the resources it expands to.
     Template(SmolStr),
 }
 
-/// `None` if some use of it would be allowed, else why none would.
+/// Why an item is hidden; `None` if some use of it may be allowed.
 pub type HiddenReason = Option<ReasonCode>;
 
-/// Looks at each in turn. The operation of `call` says of which server they are, and that they are listed.
+/// Decides for each item whether it is hidden. The operation of `call` names the server and the kind of list.
 ///
-/// The error is the reason why none may be used.
+/// # Errors
+///
+/// The reason why none of the items may be used.
 pub fn filter<'w, 'o>(
-    world: impl Into<DecisionInputs<'w>>,
+    inputs: impl Into<DecisionInputs<'w>>,
     call: &CallContext,
     offered: impl IntoIterator<Item = &'o ListedItem>,
-    asker: Requester<'_>,
+    requester: Requester<'_>,
     now: SystemTime,
 ) -> Result<Vec<HiddenReason>, Reason> {
-    let world = &world.into();
-    let snapshot = world.snapshot;
-    let evidence = verify::verify_call(world, call, &asker.caller.rights, now)?;
-    // Nobody looks into an entity that no policy can come across.
+    let inputs = &inputs.into();
+    let snapshot = inputs.snapshot;
+    let evidence = verify::verify_call(inputs, call, &requester.caller.rights, now)?;
+    // Skip the task entity when no policy reads it.
     let task = evidence.task.filter(|_| snapshot.reads_context("task"));
-    let scene = RequestEntities::of(
+    let entities = RequestEntities::new(
         snapshot,
         &call.subject,
-        ClaimedParties::of(call, &evidence),
+        ClaimedParties::from_call(call, &evidence),
         task,
-        asker,
+        requester,
     )?;
     let nothing = CedarRequest::new(
-        schema::action("list_tools"),
-        schema::server(&call.operation.server),
+        schema::action_uid("list_tools"),
+        schema::server_uid(&call.operation.server),
     );
-    let asking = RequestEvaluator {
-        world,
+    let evaluator = RequestEvaluator {
+        inputs,
         call,
         evidence: &evidence,
-        plan: &nothing,
-        scene: &scene,
+        request: &nothing,
+        entities: &entities,
         now,
     };
-    let listing = Listing {
-        asking: &asking,
-        asker,
-        common: Facts::new(asking.ground(), &nothing.own, None),
+    let listing = ListFilter {
+        evaluator: &evaluator,
+        requester,
+        common: Facts::new(evaluator.context_inputs(), &nothing.operation, None),
     };
     Ok(offered
         .into_iter()
@@ -91,50 +91,52 @@ pub fn filter<'w, 'o>(
         .collect())
 }
 
-/// What all of a list have in common.
-struct Listing<'a> {
-    asking: &'a RequestEvaluator<'a>,
-    asker: Requester<'a>,
-    /// Facts of whatever has none of its own.
+/// What the decisions on all items have in common.
+struct ListFilter<'a> {
+    evaluator: &'a RequestEvaluator<'a>,
+    requester: Requester<'a>,
+    /// Context of items without facts of their own.
     common: Facts<'a>,
 }
 
-impl Listing<'_> {
+impl ListFilter<'_> {
     fn verdict(&self, offered: &ListedItem) -> Result<(), ReasonCode> {
         let RequestEvaluator {
-            world,
+            inputs,
             call,
             evidence,
-            scene,
+            entities,
             ..
-        } = self.asking;
-        let Use { plan, unknown } = self.use_of(offered).map_err(|reason| reason.code)?;
-        let mut reach = plan.reach(&self.asking.plan.resource);
+        } = self.evaluator;
+        let ProspectiveUse { request, unknown } = self
+            .prospective_use(offered)
+            .map_err(|reason| reason.code)?;
+        let mut access = request.requested_access(&self.evaluator.request.resource);
         if unknown.contains(&"target") {
-            reach.targets = None;
+            access.targets = None;
         }
         let principals = evidence.principals(call);
         evidence
-            .covers(world.snapshot, &reach)
-            .and_then(|()| check_scopes(world.snapshot, &principals, &plan))
+            .covers(inputs.snapshot, &access)
+            .and_then(|()| check_scopes(inputs.snapshot, &principals, &request))
             .map_err(|reason| reason.code)?;
         let own;
-        let target = plan.targets.first();
-        let overlays = plan.overlays(&scene.overlays, target);
+        let target = request.targets.first();
+        let overlays = request.overlays(&entities.overlays, target);
         let facts = if let Cow::Borrowed(_) = overlays {
             &self.common
         } else {
-            own = Facts::new(self.asking.ground(), &plan.own, target);
+            own = Facts::new(self.evaluator.context_inputs(), &request.operation, target);
             &own
         };
         let query = Query {
-            action: &plan.action,
-            resource: &plan.resource,
+            action: &request.action,
+            resource: &request.resource,
             context: facts,
             overlays: &overlays,
             unknown,
         };
-        let evaluations = world.snapshot.evaluate_each(&query, &principals);
+        let evaluations = inputs.snapshot.evaluate_each(&query, &principals);
         for (principal, evaluation) in principals.iter().zip(evaluations) {
             if !evaluation.may_allow() {
                 let is_subject = *principal == &call.subject.entity;
@@ -144,18 +146,18 @@ impl Listing<'_> {
         Ok(())
     }
 
-    /// How it would be used, and what is not known about that.
-    fn use_of(&self, offered: &ListedItem) -> Result<Use, Reason> {
-        let RequestEvaluator { world, call, .. } = self.asking;
+    /// The request for some use of the item, and the attributes not known about that use.
+    fn prospective_use(&self, offered: &ListedItem) -> Result<ProspectiveUse, Reason> {
+        let RequestEvaluator { inputs, call, .. } = self.evaluator;
         let operation = &call.operation;
         let used = |kind| {
             let used = Operation::new(operation.initiator, operation.server.clone(), kind);
-            cedar_request::of_call(world, &used, None, self.asker.caller)
+            cedar_request::from_operation(inputs, &used, None, self.requester.caller)
         };
         Ok(match offered {
-            ListedItem::Tool { name, definition } => Use {
-                plan: cedar_request::from_listed_tool(
-                    world,
+            ListedItem::Tool { name, definition } => ProspectiveUse {
+                request: cedar_request::from_listed_tool(
+                    inputs,
                     operation,
                     name,
                     definition.as_ref().map(ToolDefinition::digests),
@@ -169,20 +171,20 @@ impl Listing<'_> {
                     "target_role",
                 ],
             },
-            ListedItem::Prompt(name) => Use {
-                plan: used(OperationKind::GetPrompt {
+            ListedItem::Prompt(name) => ProspectiveUse {
+                request: used(OperationKind::GetPrompt {
                     name: name.clone(),
                     arguments: Vec::new(),
                 })?,
                 unknown: &["answers", "approval", "arguments"],
             },
-            ListedItem::Resource(uri) => Use {
-                plan: used(OperationKind::ReadResource { uri: uri.clone() })?,
+            ListedItem::Resource(uri) => ProspectiveUse {
+                request: used(OperationKind::ReadResource { uri: uri.clone() })?,
                 unknown: &["answers", "approval"],
             },
-            ListedItem::Template(template) => Use {
-                plan: used(OperationKind::ReadResource {
-                    uri: folder_of(template),
+            ListedItem::Template(template) => ProspectiveUse {
+                request: used(OperationKind::ReadResource {
+                    uri: template_prefix(template),
                 })?,
                 unknown: &["answers", "approval", "target"],
             },
@@ -190,14 +192,13 @@ impl Listing<'_> {
     }
 }
 
-struct Use {
-    plan: CedarRequest,
+struct ProspectiveUse {
+    request: CedarRequest,
     unknown: &'static [&'static str],
 }
 
-/// What stands before the first expression of a template, up to its last slash. A template that begins with
-/// an expression is itself.
-fn folder_of(template: &SmolStr) -> SmolStr {
+/// The fixed part of a template up to its last slash; the whole template if it has no such part.
+fn template_prefix(template: &SmolStr) -> SmolStr {
     let fixed = template.split('{').next().unwrap_or_default();
     match fixed.rfind('/') {
         _ if fixed.len() == template.len() => template.clone(),
@@ -206,7 +207,7 @@ fn folder_of(template: &SmolStr) -> SmolStr {
     }
 }
 
-/// A call of a tool as a look at a list with that tool in it.
+/// A tool call as the list request that shows only this tool.
 pub fn as_listing(call: &CallContext) -> Option<(CallContext, ListedItem)> {
     let OperationKind::CallTool(tool) = &call.operation.kind else {
         return None;

@@ -1,4 +1,10 @@
-//! From a request to one verdict: what each principal is asked, what policies see, and how answers combine.
+//! From a request to one verdict.
+//!
+//! Start at [`call::decide`], the decision on a call; [`govern`] decides changes of authority and [`listing`]
+//! filters lists. In order: [`inputs`] (what a decision reads), [`verify`] (is the evidence valid?),
+//! [`cedar_request`] (which action, on which resource), [`facts`] and [`tool_input`] (what policies see),
+//! [`evaluate`] (every principal and target), [`combine`] (all have to allow), [`challenge`] (would an approval
+//! help?), [`verdict`].
 
 pub mod call;
 pub mod cedar_request;

@@ -1,4 +1,4 @@
-//! A call's arguments as facts: their names always, their values where the tool's own action types them.
+//! The arguments of a call as facts: the names of all, the values of those typed by the tool's own action.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
@@ -14,33 +14,37 @@ use crate::domain::request::target::host::extension_value;
 static DECIMAL: LazyLock<Option<Name>> =
     LazyLock::new(|| Name::parse_unqualified_name("decimal").ok());
 
-/// Arguments, read.
+/// Parsed arguments.
 #[derive(Debug, Clone, Default)]
 pub struct ToolInput {
-    /// Names of all arguments.
+    /// The names of all arguments.
     pub names: Vec<SmolStr>,
-    /// Names of those that `typed` does not cover, within objects and lists as well, e.g. `files[].meta`.
+    /// The paths of arguments that `typed` does not cover, at any depth, e.g. `files[].meta`.
     pub untyped: Vec<SmolStr>,
-    /// Names, at any depth, that the tool's pinned schema does not know.
+    /// The paths of arguments that the pinned schema does not declare, at any depth.
     pub undeclared: Vec<SmolStr>,
-    /// The record `input`, if the action declares one.
+    /// The record `context.input`, if the action declares one.
     pub typed: Option<Value>,
-    /// The tool that they are of, if the targets of the call are those that it names.
+    /// The tool, if its registration determines the targets of the call.
     pub tool: Option<Arc<RegisteredTool>>,
 }
 
-/// An argument whose value is not of the declared type.
+/// An argument whose value does not have the declared type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("argument `{path}` is not {expected}")]
 pub struct InputError {
-    /// Where, e.g. `input.labels`.
+    /// The path of the argument, e.g. `input.labels`.
     pub path: String,
-    /// What the action declares.
+    /// The declared type.
     pub expected: &'static str,
 }
 
-/// Reads the arguments of a call under the action it is decided by. What is required but absent stays
-/// absent: the check of the whole context lists it together with everything else that is missing.
+/// Parses the arguments of a call for an action. Absent required arguments stay absent: the check of the
+/// whole context reports them together with other missing facts.
+///
+/// # Errors
+///
+/// [`InputError`] for the first value that does not have the declared type.
 pub fn read(
     snapshot: &Snapshot,
     action: &EntityUID,
@@ -93,7 +97,7 @@ fn record(
         untyped.insert(general(path, name));
     }
     for (name, attribute) in declared.iter() {
-        // JSON clients write null for "not given".
+        // JSON clients send null for absent values.
         if let Some(member) = members
             .get(name.as_str())
             .filter(|member| !member.is_null())
@@ -110,7 +114,7 @@ fn record(
     Ok(Value::record_arc(Arc::new(fields), None))
 }
 
-/// `files[].meta`, whatever the item.
+/// A path without indexes, e.g. `files[].meta`.
 fn general(path: &str, name: &str) -> SmolStr {
     let mut general = String::with_capacity(path.len() + name.len() + 1);
     let mut is_index = false;
@@ -143,7 +147,8 @@ fn value(
             let long = json
                 .as_i64()
                 .ok_or_else(|| not("a whole number of 64 bits"))?;
-            // Many servers keep numbers as doubles: they would act upon another one than policies have seen.
+            // Many servers parse numbers as doubles; a number that a double does not hold would change
+            // between decision and execution.
             match is_exact_in_double(long) {
                 true => Ok(Value::new(long, None)),
                 false => Err(not(
@@ -179,7 +184,7 @@ fn value(
     }
 }
 
-/// Whether a double holds exactly this number.
+/// Whether a double represents this integer exactly.
 fn is_exact_in_double(long: i64) -> bool {
     #[expect(clippy::cast_precision_loss, reason = "the loss is what is looked for")]
     let double = long as f64;
@@ -191,12 +196,12 @@ fn is_exact_in_double(long: i64) -> bool {
     whole == i128::from(long)
 }
 
-/// A number as Cedar's `decimal`, which has four places. One with more is none, and never rounded.
+/// A number as a Cedar `decimal` with at most four decimal places; never rounded.
 fn decimal(json: &Json) -> Option<Value> {
     let number = json.as_number()?;
     let text = match number.as_i64() {
         Some(whole) => format_smolstr!("{whole}.0"),
-        // Rust writes the fewest digits that stand for a double, and no exponent.
+        // Rust formats a double with the fewest digits that round-trip, without an exponent.
         None => format_smolstr!("{}", number.as_f64()?),
     };
     extension_value(&DECIMAL, text)

@@ -1,4 +1,4 @@
-//! The answer: allow or deny, with the reasons and the policies behind it.
+//! The verdict on one call: allow or deny, with reasons, determining policies and side effects.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -12,89 +12,91 @@ use smol_str::SmolStr;
 use crate::domain::authority::approval::{ApprovalContext, ApprovedCall};
 use crate::domain::authority::labels::Labels;
 use crate::domain::request::target::Target;
-use crate::domain::request::visible::escaped;
 
-/// Whether the call may happen.
+pub use crate::domain::reason::{Reason, ReasonCode};
+
+/// The decision on a request, as in Cedar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Decision {
-    /// It may.
+    /// The request is authorized.
     Allow,
-    /// It may not.
+    /// The request is not authorized.
     Deny,
 }
 
-/// The answer to one call.
+/// The verdict on one call.
 #[derive(Debug, Clone)]
 pub struct Verdict {
     /// Allow or deny.
     pub outcome: Decision,
-    /// Why not, most important first; empty on an allow.
+    /// The reasons for a deny, most important first; empty for an allow.
     pub reasons: Vec<Reason>,
-    /// The permits of an allow, the forbids of a deny; each policy once.
+    /// The satisfied permits of an allow, the satisfied forbids of a deny; each policy once.
     pub determining_policies: Vec<Arc<PolicyInfo>>,
-    /// Shadow policies that would have changed the outcome.
+    /// Policies in shadow mode that would have changed the decision.
     pub shadow: Vec<Arc<PolicyInfo>>,
-    /// How each principal fared: the subject first, then its delegators up to the root.
+    /// The verdict for each principal: the subject first, then its delegators up to the root.
     pub principals: Vec<PrincipalVerdict>,
-    /// What the call acts upon, under the names that policies know.
+    /// The resources acted upon, under their canonical names.
     pub targets: Vec<TargetSummary>,
-    /// What an approval has to answer, for a deny with [`ReasonCode::ApprovalRequired`].
+    /// What an approval has to cover, for a deny with [`ReasonCode::ApprovalRequired`].
     pub challenge: Option<Box<Challenge>>,
-    /// What an allow uses up and leaves behind. Nothing has happened yet.
+    /// The side effects of an allow. They are not applied yet.
     pub effects: SideEffects,
 }
 
-/// One thing that a call acts upon.
+/// A resource that a call acts upon, as reported with the verdict.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetSummary {
-    /// Its canonical name, the id of the entity.
+    /// The canonical name, the id of the `Mcp::Resource` entity.
     pub id: SmolStr,
-    /// What sort of thing it is.
+    /// The kind of target: `path`, `url`, `email`, `uuid`, `id` or `uri`.
     pub kind: &'static str,
-    /// What part it plays, if its registration says.
+    /// The role of the target in the call, as registered.
     pub role: Option<SmolStr>,
     /// The query of a URL.
     pub query: Option<SmolStr>,
 }
 
-/// What an approval has to answer.
+/// What an approval has to cover for the call to be allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Challenge {
     /// `sha256:<hex>` over the call and its expiry.
     pub digest: SmolStr,
-    /// When an answer comes too late. Whole seconds.
+    /// The approval has to be given before this time. Whole seconds.
     pub expires_at: SystemTime,
-    /// How long that is from the decision.
+    /// The time from the decision to `expires_at`.
     pub valid_for: Duration,
-    /// The call.
+    /// The call to approve.
     pub call: ApprovedCall,
-    /// What a person decides by.
+    /// What the approver sees beside the call.
     pub circumstances: ApprovalContext,
 }
 
-/// What an allowed call uses up and leaves behind.
+/// The side effects of an allowed call.
 #[derive(Debug, Clone, Default)]
 pub struct SideEffects {
-    /// The approval it uses, and how often that may be used.
+    /// The approval it uses, and the number of calls that approval covers.
     pub approval: Option<(SmolStr, u32)>,
-    /// The task whose budget it draws on, and that budget.
+    /// The task whose call budget it draws on, and the size of that budget in calls.
     pub budget: Option<(SmolStr, u64)>,
-    /// Under which name calls of its tool are counted in the task, and how many there may be.
+    /// The id of the counter for calls of this tool in the task, and the limit in calls.
     pub tool_budget: Option<(SmolStr, u64)>,
-    /// The tool it calls.
+    /// The tool called.
     pub tool: Option<EntityUID>,
-    /// The labels it brings into its session.
+    /// The labels that the result adds to the session.
     pub yields: Vec<SmolStr>,
-    /// What it acts upon.
+    /// The targets acted upon.
     pub targets: Vec<Target>,
-    /// Whether something of what it acts upon comes back.
+    /// Whether the result may contain data of the targets.
     pub reads: bool,
-    /// If it changes what it acts upon: what its work has read.
+    /// For a call that changes its targets: the labels of the data its workflow has read.
     pub writes: Option<Arc<Labels>>,
 }
 
 impl SideEffects {
-    /// The labels it brings into its session, with those that were found in what it acts upon.
+    /// The labels that the result adds to the session, with `found`, the labels stored with the targets, if
+    /// the call reads.
     pub fn added_labels(&self, found: Option<&Labels>) -> Cow<'_, [SmolStr]> {
         match found.filter(|_| self.reads) {
             None => Cow::Borrowed(&self.yields),
@@ -107,166 +109,29 @@ impl SideEffects {
     }
 }
 
-/// How one principal fared.
+/// The verdict for one principal.
 #[derive(Debug, Clone)]
 pub struct PrincipalVerdict {
-    /// Who was asked about.
+    /// The principal of the Cedar request.
     pub principal: EntityUID,
-    /// Under which Cedar action.
+    /// The action of the Cedar request.
     pub action: EntityUID,
-    /// On which Cedar resource.
+    /// The resource of the Cedar request.
     pub resource: EntityUID,
-    /// What Cedar's answer amounts to, errors denying.
+    /// Cedar's decision; a policy that errors denies.
     pub outcome: Decision,
-    /// Permits that were satisfied.
+    /// The satisfied permits.
     pub permits: Vec<Arc<PolicyInfo>>,
-    /// Forbids that were satisfied.
+    /// The satisfied forbids.
     pub forbids: Vec<Arc<PolicyInfo>>,
-    /// Policies that could not be evaluated.
+    /// The policies that could not be evaluated, each with Cedar's message.
     pub errors: Vec<(Arc<PolicyInfo>, String)>,
-    /// How many policies were evaluated.
+    /// The number of policies evaluated.
     pub policies_evaluated: u32,
 }
 
-/// One reason for a deny.
-#[derive(Debug, Clone)]
-pub struct Reason {
-    /// The stable code.
-    pub code: ReasonCode,
-    /// A sentence that may be shown to the agent.
-    pub message: String,
-    /// The principal that was not allowed, if it is about one.
-    pub principal: Option<EntityUID>,
-    /// What is missing, for [`ReasonCode::ContextMissing`].
-    pub missing: Vec<String>,
-    /// The policies behind it; only for callers entitled to explanations.
-    pub policies: Vec<SmolStr>,
-    /// What went wrong in detail; only for callers entitled to explanations.
-    pub detail: Option<String>,
-}
-
-/// Stable, machine-readable reasons. The wire names are the same in upper snake case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ReasonCode {
-    /// No policy permits the call.
-    NoPermit,
-    /// A policy forbids the call.
-    Forbidden,
-    /// A policy that applies could not be evaluated.
-    EvaluationError,
-    /// A fact that the action requires is missing.
-    ContextMissing,
-    /// A fact is not of the type that the action requires.
-    ContextInvalid,
-    /// The lent authority has ended.
-    DelegationExpired,
-    /// The lent authority was taken back.
-    DelegationRevoked,
-    /// What was lent does not cover the call.
-    DelegationOutOfScope,
-    /// The delegation chain does not hold together or cannot be verified.
-    DelegationChainBroken,
-    /// Someone for whom the subject acts may not do this.
-    DelegatorDenied,
-    /// The task is not open here.
-    TaskClosed,
-    /// The call does not belong to its task.
-    TaskOutOfScope,
-    /// The task has made all the calls it may.
-    TaskBudgetSpent,
-    /// The session was ended.
-    SessionEnded,
-    /// Who acts, for whom, the server or the tool was stopped.
-    Stopped,
-    /// A person's approval would turn this into an allow.
-    ApprovalRequired,
-    /// The approval is not valid for this call.
-    ApprovalInvalid,
-    /// The tool is not registered.
-    ToolUnknown,
-    /// The tool's definition is not the pinned one.
-    ToolChanged,
-    /// The server is not registered, or out of service.
-    ServerUnknown,
-    /// The subject or a delegator is not known.
-    SubjectUnknown,
-    /// The caller is not trusted to assert what the call asserts.
-    CallerNotTrusted,
-    /// The demanded revision is not here yet.
-    Stale,
-    /// Too many questions at once.
-    Overloaded,
-    /// What the call would use up or leave behind could not be written down.
-    StoreUnavailable,
-    /// Callgate failed while deciding.
-    Internal,
-}
-
-impl ReasonCode {
-    /// The name on the wire and in traces.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::NoPermit => "NO_PERMIT",
-            Self::Forbidden => "FORBIDDEN",
-            Self::EvaluationError => "EVALUATION_ERROR",
-            Self::ContextMissing => "CONTEXT_MISSING",
-            Self::ContextInvalid => "CONTEXT_INVALID",
-            Self::DelegationExpired => "DELEGATION_EXPIRED",
-            Self::DelegationChainBroken => "DELEGATION_CHAIN_BROKEN",
-            Self::DelegatorDenied => "DELEGATOR_DENIED",
-            Self::DelegationRevoked => "DELEGATION_REVOKED",
-            Self::DelegationOutOfScope => "DELEGATION_OUT_OF_SCOPE",
-            Self::TaskClosed => "TASK_CLOSED",
-            Self::TaskOutOfScope => "TASK_OUT_OF_SCOPE",
-            Self::TaskBudgetSpent => "TASK_BUDGET_SPENT",
-            Self::SessionEnded => "SESSION_ENDED",
-            Self::Stopped => "STOPPED",
-            Self::ApprovalRequired => "APPROVAL_REQUIRED",
-            Self::ApprovalInvalid => "APPROVAL_INVALID",
-            Self::ToolUnknown => "TOOL_UNKNOWN",
-            Self::ToolChanged => "TOOL_CHANGED",
-            Self::ServerUnknown => "SERVER_UNKNOWN",
-            Self::SubjectUnknown => "SUBJECT_UNKNOWN",
-            Self::CallerNotTrusted => "CALLER_NOT_TRUSTED",
-            Self::Stale => "STALE",
-            Self::Overloaded => "OVERLOADED",
-            Self::StoreUnavailable => "STORE_UNAVAILABLE",
-            Self::Internal => "INTERNAL",
-        }
-    }
-}
-
-impl Reason {
-    /// The call lacks these facts.
-    pub fn lacking(missing: Vec<String>) -> Self {
-        let message = format!("the call lacks {}", missing.join(", "));
-        Self {
-            missing,
-            ..Self::new(ReasonCode::ContextMissing, message)
-        }
-    }
-
-    /// A reason with a code and the sentence an agent may see, about nobody in particular. Callers choose names in
-    /// it, so nothing in it stays invisible.
-    pub fn new(code: ReasonCode, message: impl Into<String>) -> Self {
-        let message: String = message.into();
-        let message = match escaped(&message) {
-            Cow::Borrowed(_) => message,
-            Cow::Owned(escaped) => escaped,
-        };
-        Self {
-            code,
-            message,
-            principal: None,
-            missing: Vec::new(),
-            policies: Vec::new(),
-            detail: None,
-        }
-    }
-}
-
 impl Verdict {
-    /// A deny for one reason, before or instead of asking Cedar.
+    /// A deny for one reason, before or instead of evaluating policies.
     pub fn deny(reason: Reason) -> Self {
         Self {
             outcome: Decision::Deny,
@@ -280,7 +145,7 @@ impl Verdict {
         }
     }
 
-    /// An allow that needed no policy: asking which tools there are is free, calling them is not.
+    /// An allow that needs no policy: listing is free, calling is not.
     pub fn allow_unconditionally() -> Self {
         Self {
             outcome: Decision::Allow,
@@ -294,7 +159,7 @@ impl Verdict {
         }
     }
 
-    /// What has to be done for it to hold, each once, by what determined it.
+    /// The obligations of the determining policies, each once.
     pub fn obligations(&self) -> impl Iterator<Item = &Obligation> {
         let mut all: Vec<&Obligation> = Vec::new();
         for obligation in self
@@ -309,14 +174,14 @@ impl Verdict {
         all.into_iter()
     }
 
-    /// The id of whom it is about, for what it obliges to: the root of the authority, whoever acts for it.
+    /// The id of the root of the delegation chain, the party that obligations refer to.
     pub fn about(&self) -> &str {
         self.principals
             .last()
             .map_or("", |it| it.principal.eid().as_ref())
     }
 
-    /// Whether the call may happen.
+    /// Whether the decision is allow.
     pub fn is_allow(&self) -> bool {
         self.outcome == Decision::Allow
     }
@@ -335,7 +200,7 @@ impl From<&Target> for TargetSummary {
 }
 
 impl Decision {
-    /// `allow` or `deny`, as in traces.
+    /// `allow` or `deny`, as in telemetry.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Allow => "allow",

@@ -1,5 +1,5 @@
-//! Evidence: whether what the call claims about itself holds. What does not hold denies, and no policy
-//! can override that.
+//! Verification of evidence: whether what the call claims about itself is true. Invalid evidence denies; no
+//! policy can override that.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -14,46 +14,55 @@ use crate::domain::authority::approval::{Approval, ApprovalStatus, ApprovedCall}
 use crate::domain::authority::chain::DelegationChain;
 use crate::domain::authority::scope::RequestedAccess;
 use crate::domain::authority::task::{Task, TaskStatus};
+use crate::domain::decide::inputs;
 use crate::domain::decide::inputs::DecisionInputs;
-use crate::domain::decide::verdict::{Reason, ReasonCode};
-use crate::domain::decide::{challenge, inputs};
-use crate::domain::registration::{RegisteredTool, flag, texts};
+use crate::domain::reason::{Reason, ReasonCode};
+use crate::domain::registration::{RegisteredTool, bool_attribute, string_set_attribute};
 use crate::domain::request::call_context::{ActorChain, CallContext, Identity};
 use crate::domain::request::definition::DefinitionDigests;
 use crate::domain::request::target::Target;
 use crate::domain::schema::{self, TYPES};
 
-/// What a call relies on, verified.
+/// The verified evidence of a call.
 #[derive(Debug, Clone, Default)]
 pub struct VerifiedEvidence<'c> {
-    /// For whom it is made.
+    /// The delegation chain; `None` if the subject acts on its own authority.
     pub chain: Option<DelegationChain<'c>>,
-    /// The open task it belongs to.
+    /// The open task the call belongs to.
     pub task: Option<&'c Task>,
 }
 
-/// Verifies everything about a call that does not depend on what it wants to do.
+/// Verifies everything about a call that does not depend on its operation.
+///
+/// # Errors
+///
+/// The reason of the deny: an assertion the caller may not make, an unknown or stopped party, an invalid
+/// chain, task, session or server.
 pub fn verify_call<'c>(
-    world: &DecisionInputs<'c>,
+    inputs: &DecisionInputs<'c>,
     call: &'c CallContext,
     rights: &Rights,
     now: SystemTime,
 ) -> Result<VerifiedEvidence<'c>, Reason> {
-    let snapshot = world.snapshot;
+    let snapshot = inputs.snapshot;
     verify_asserted(call, rights)?;
     verify_known(snapshot, &call.subject.entity)?;
-    let chain = DelegationChain::of_call(world.authority, call, now)?;
+    let chain = DelegationChain::from_call(inputs.authority, call, now)?;
     verify_times(&call.subject.identity, now)?;
-    verify_person(call, chain.as_ref(), rights)?;
-    verify_running(world, call, chain.as_ref())?;
+    verify_user_named(call, chain.as_ref(), rights)?;
+    verify_not_stopped(inputs, call, chain.as_ref())?;
     if let Some(chain) = &chain {
         verify_known(snapshot, &chain.root)?;
         for actor in &*chain.actors {
             verify_known(snapshot, actor)?;
         }
     }
-    let task = verify_task(world, call, chain.as_ref(), now)?;
-    if world.past.session.is_some_and(|session| session.is_ended) {
+    let task = verify_task(inputs, call, chain.as_ref(), now)?;
+    if inputs
+        .history
+        .session
+        .is_some_and(|session| session.is_ended)
+    {
         let message = "the session has ended";
         return Err(Reason::new(ReasonCode::SessionEnded, message));
     }
@@ -61,50 +70,58 @@ pub fn verify_call<'c>(
     Ok(VerifiedEvidence { chain, task })
 }
 
-/// Whoever acts, and everybody for whom, and the server have to be in service.
-fn verify_running(
-    world: &DecisionInputs<'_>,
+/// Verifies that neither the subject, a delegator nor the server is stopped.
+fn verify_not_stopped(
+    inputs: &DecisionInputs<'_>,
     call: &CallContext,
     chain: Option<&DelegationChain<'_>>,
 ) -> Result<(), Reason> {
-    if world.authority.stops.is_empty() {
+    if inputs.authority.stops.is_empty() {
         return Ok(());
     }
-    let server = schema::server(&call.operation.server);
-    let behind = chain.map(|chain| std::iter::once(&*chain.root).chain(chain.actors.iter()));
+    let server = schema::server_uid(&call.operation.server);
+    let parties = chain.map(|chain| std::iter::once(&*chain.root).chain(chain.actors.iter()));
     let concerned = [&call.subject.entity, &server].into_iter();
-    let concerned = concerned.chain(behind.into_iter().flatten());
-    world.authority.verify_running(concerned)
+    let concerned = concerned.chain(parties.into_iter().flatten());
+    inputs.authority.verify_not_stopped(concerned)
 }
 
 impl<'c> VerifiedEvidence<'c> {
-    /// Whether there is anything that could leave the call out.
+    /// Whether a stored delegation or a task restricts the call.
     pub fn is_bounded(&self) -> bool {
         let has_delegations = |chain: &DelegationChain<'_>| !chain.delegations.is_empty();
         self.task.is_some() || self.chain.as_ref().is_some_and(has_delegations)
     }
 
-    /// Whether everything the call relies on covers what it wants to do.
-    pub fn covers(&self, snapshot: &Snapshot, reach: &RequestedAccess<'_>) -> Result<(), Reason> {
+    /// Verifies that every stored delegation and the task cover the requested access.
+    ///
+    /// # Errors
+    ///
+    /// [`ReasonCode::DelegationOutOfScope`] or [`ReasonCode::TaskOutOfScope`].
+    pub fn covers(&self, snapshot: &Snapshot, access: &RequestedAccess<'_>) -> Result<(), Reason> {
         if let Some(chain) = &self.chain {
-            chain.covers(snapshot, reach)?;
+            chain.covers(snapshot, access)?;
         }
         let Some(task) = self.task else {
             return Ok(());
         };
         let step = task.step().map(|step| &step.scope);
         for scope in task.scope.iter().chain(step) {
-            if let Err(outside) = scope.covers(snapshot, reach) {
+            if let Err(outside) = scope.covers(snapshot, access) {
                 return Err(outside_task(format!("the task does not cover {outside}")));
             }
         }
         Ok(())
     }
 
-    /// Whether the call is what its task says that its tool is for.
+    /// Verifies that the call respects what the task says of its tool.
+    ///
+    /// # Errors
+    ///
+    /// [`ReasonCode::TaskOutOfScope`] or [`ReasonCode::TaskBudgetSpent`].
     pub fn check_terms(
         &self,
-        world: &DecisionInputs<'_>,
+        inputs: &DecisionInputs<'_>,
         tool: &EntityUID,
         targets: &[Target],
         arguments: &Map<String, Json>,
@@ -112,20 +129,20 @@ impl<'c> VerifiedEvidence<'c> {
         let Some(task) = self.task else {
             return Ok(());
         };
-        let Some(named) = task.terms.of(tool) else {
+        let Some(named) = task.terms.for_tool(tool) else {
             return Ok(());
         };
-        if let Err(outside) = named.covers(world.snapshot, targets, arguments) {
+        if let Err(outside) = named.covers(inputs.snapshot, targets, arguments) {
             return Err(outside_task(format!("in task `{}`, {outside}", task.id)));
         }
-        match world.past.tool_calls_left {
+        match inputs.history.tool_calls_left {
             Some(0) => Err(inputs::tool_budget_spent(&task.id, tool)),
             _ => Ok(()),
         }
     }
 
-    /// The principals whose permission the call needs: the subject first, then everyone it acts for up
-    /// to the root. What only a server asks for is asked in the server's own name.
+    /// The principals that need permission: the subject first, then its delegators up to the root. Operations
+    /// that only servers initiate are evaluated for the server alone.
     pub fn principals<'e>(&'e self, call: &'e CallContext) -> Vec<&'e EntityUID> {
         let mut principals = vec![&call.subject.entity];
         let is_own_request = call.operation.kind.is_server_only();
@@ -136,10 +153,14 @@ impl<'c> VerifiedEvidence<'c> {
         principals
     }
 
-    /// The approvals that the call names; every one of them has to be good for exactly this call.
+    /// The approvals of the call. Each of them has to be valid for exactly this call.
+    ///
+    /// # Errors
+    ///
+    /// [`ReasonCode::ApprovalInvalid`] for the first that is not.
     pub fn approvals(
         &self,
-        world: &DecisionInputs<'c>,
+        inputs: &DecisionInputs<'c>,
         call: &'c CallContext,
         described: impl FnOnce() -> Option<ApprovedCall>,
         now: SystemTime,
@@ -150,20 +171,20 @@ impl<'c> VerifiedEvidence<'c> {
         let described = described();
         let each = call.approval_ids.iter().enumerate();
         each.map(|(index, id)| {
-            let uses = world
-                .past
+            let uses = inputs
+                .history
                 .approval_uses
                 .get(index)
                 .copied()
                 .unwrap_or(u32::MAX);
-            let approval = world.authority.approvals.get(id);
+            let approval = inputs.authority.approvals.get(id);
             let fault = match (approval, &described) {
                 (None, _) => "is not known",
                 (_, None) => "is not for this kind of call",
                 (Some(approval), Some(described)) => {
-                    match world.authority.approval_status(approval, uses, now) {
-                        ApprovalStatus::Approved if challenge::fits(approval, described) => {
-                            return verify_approver(world, approval).map(|()| approval);
+                    match inputs.authority.approval_status(approval, uses, now) {
+                        ApprovalStatus::Approved if approval.is_for(described) => {
+                            return verify_approver(inputs, approval).map(|()| approval);
                         }
                         ApprovalStatus::Approved => "is for another call",
                         ApprovalStatus::Pending => "has not been given yet",
@@ -180,12 +201,12 @@ impl<'c> VerifiedEvidence<'c> {
     }
 }
 
-/// The word of a person who has left since, or is stopped, counts no more.
-fn verify_approver(world: &DecisionInputs<'_>, approval: &Approval) -> Result<(), Reason> {
+/// Verifies that the approver is still active and not stopped.
+fn verify_approver(inputs: &DecisionInputs<'_>, approval: &Approval) -> Result<(), Reason> {
     let by = approval.word.as_ref().map(|word| &word.by);
-    world.authority.verify_running(by)?;
-    let approver = by.and_then(|by| world.snapshot.entity(by));
-    match approver.and_then(|approver| flag(approver, "active")) {
+    inputs.authority.verify_not_stopped(by)?;
+    let approver = by.and_then(|by| inputs.snapshot.entity(by));
+    match approver.and_then(|approver| bool_attribute(approver, "active")) {
         Some(false) => Err(invalid_approval(
             &approval.id,
             "was given by somebody who has left",
@@ -194,7 +215,7 @@ fn verify_approver(world: &DecisionInputs<'_>, approval: &Approval) -> Result<()
     }
 }
 
-/// The reason why an approval does not count.
+/// The reason for an invalid approval.
 pub fn invalid_approval(id: &SmolStr, fault: &str) -> Reason {
     Reason::new(
         ReasonCode::ApprovalInvalid,
@@ -207,7 +228,7 @@ fn outside_task(message: String) -> Reason {
 }
 
 fn verify_task<'c>(
-    world: &DecisionInputs<'c>,
+    inputs: &DecisionInputs<'c>,
     call: &CallContext,
     chain: Option<&DelegationChain<'_>>,
     now: SystemTime,
@@ -221,7 +242,7 @@ fn verify_task<'c>(
             format!("task `{id}` {why}"),
         ))
     };
-    let Some(task) = world.authority.tasks.get(id).map(Arc::as_ref) else {
+    let Some(task) = inputs.authority.tasks.get(id).map(Arc::as_ref) else {
         return closed("is not known");
     };
     match task.status(now) {
@@ -245,7 +266,7 @@ fn verify_task<'c>(
             "task `{id}` is at another step: {at}"
         )));
     }
-    if world.past.calls_left == Some(0) {
+    if inputs.history.calls_left == Some(0) {
         return Err(inputs::budget_spent(id));
     }
     Ok(Some(task))
@@ -253,16 +274,20 @@ fn verify_task<'c>(
 
 fn verify_server(snapshot: &Snapshot, name: &SmolStr) -> Result<(), Reason> {
     let unknown = |message: String| Err(Reason::new(ReasonCode::ServerUnknown, message));
-    match snapshot.entity(&schema::server(name)) {
+    match snapshot.entity(&schema::server_uid(name)) {
         None => unknown(format!("server `{name}` is not registered")),
-        Some(server) if flag(server, "active") == Some(false) => {
+        Some(server) if bool_attribute(server, "active") == Some(false) => {
             unknown(format!("server `{name}` is out of service"))
         }
         Some(_) => Ok(()),
     }
 }
 
-/// The caller's word counts only as far as its configuration says.
+/// Verifies that the caller has the rights to assert what the call asserts.
+///
+/// # Errors
+///
+/// [`ReasonCode::CallerNotTrusted`].
 pub fn verify_asserted(call: &CallContext, rights: &Rights) -> Result<(), Reason> {
     let untrusted = |what: &str| {
         let message = format!("the gateway is not trusted to state {what}");
@@ -271,7 +296,7 @@ pub fn verify_asserted(call: &CallContext, rights: &Rights) -> Result<(), Reason
     if !rights.assert_identity {
         return untrusted("who is calling");
     }
-    // A chain of stored grants speaks for itself.
+    // A chain of stored delegations needs no assertion by the caller.
     let is_asserted = |delegation: &ActorChain| delegation.delegation_ids.is_empty();
     if call.delegation.as_ref().is_some_and(is_asserted) && !rights.assert_delegation {
         return untrusted("for whom a call is made");
@@ -289,7 +314,7 @@ pub fn verify_asserted(call: &CallContext, rights: &Rights) -> Result<(), Reason
     Ok(())
 }
 
-/// The token that says who acts has to count now, whether or not somebody stands behind it.
+/// Verifies the validity period of the token that carries the identity, with or without a delegation chain.
 fn verify_times(identity: &Identity, now: SystemTime) -> Result<(), Reason> {
     let (code, message) = if identity.expires_at.is_some_and(|end| end <= now) {
         (
@@ -307,9 +332,9 @@ fn verify_times(identity: &Identity, now: SystemTime) -> Result<(), Reason> {
     Err(Reason::new(code, message))
 }
 
-/// Where every call has to name a person, one that names none is denied, whoever makes it: a gateway that left out
-/// for whom an agent acts must not pass for an agent that acts by itself.
-fn verify_person(
+/// Verifies that the call names a user, if the caller's rights require one: a gateway that omits the user
+/// must not pass for an agent acting on its own.
+fn verify_user_named(
     call: &CallContext,
     chain: Option<&DelegationChain<'_>>,
     rights: &Rights,
@@ -331,7 +356,12 @@ fn verify_person(
     Err(reason)
 }
 
-/// A person may be known to the identity provider alone; everybody else has to be stored.
+/// Verifies that a principal is known. Users may be known to the identity provider only; all others have to
+/// be stored.
+///
+/// # Errors
+///
+/// [`ReasonCode::SubjectUnknown`].
 pub fn verify_known(snapshot: &Snapshot, uid: &EntityUID) -> Result<(), Reason> {
     if *uid.entity_type() == TYPES.user || snapshot.contains(uid) {
         return Ok(());
@@ -341,19 +371,23 @@ pub fn verify_known(snapshot: &Snapshot, uid: &EntityUID) -> Result<(), Reason> 
     Err(reason)
 }
 
-/// Looks a tool up and holds its definition, if anybody has seen it, against the pinned one.
+/// Looks up a registered tool and compares `seen`, the definition in use, with the pinned one.
+///
+/// # Errors
+///
+/// [`ReasonCode::ToolUnknown`], [`ReasonCode::Stopped`] or [`ReasonCode::ToolChanged`].
 pub fn verify_tool(
-    world: &DecisionInputs<'_>,
+    inputs: &DecisionInputs<'_>,
     server: &str,
     name: &str,
     seen: Option<&DefinitionDigests>,
 ) -> Result<Arc<RegisteredTool>, Reason> {
-    let uid = schema::tool(server, name);
-    let Some(tool) = world.tool(&uid) else {
+    let uid = schema::tool_uid(server, name);
+    let Some(tool) = inputs.tool(&uid) else {
         let message = format!("tool `{name}` is not registered for server `{server}`");
         return Err(Reason::new(ReasonCode::ToolUnknown, message));
     };
-    world.authority.verify_running([&uid])?;
+    inputs.authority.verify_not_stopped([&uid])?;
     match (&tool.digest, seen) {
         (Some(pinned), Some(seen)) if !seen.are(pinned) => {
             let message = format!("the definition of tool `{name}` has changed");
@@ -363,11 +397,12 @@ pub fn verify_tool(
     }
 }
 
-/// What a server's resources and prompts bring into a session. Strangers may have written what nobody has
-/// said anything about.
+/// The labels of a server's resources and prompts; `untrusted` if the registration says nothing.
 pub fn server_labels(snapshot: &Snapshot, server: &SmolStr) -> Vec<SmolStr> {
-    match snapshot.entity(&schema::server(server)) {
-        Some(stored) if stored.attribute("yields").is_some() => texts(stored, "yields"),
+    match snapshot.entity(&schema::server_uid(server)) {
+        Some(stored) if stored.attribute("yields").is_some() => {
+            string_set_attribute(stored, "yields")
+        }
         _ => vec![SmolStr::new_static("untrusted")],
     }
 }

@@ -1,6 +1,6 @@
-//! The order in which a schema declares its properties, which is the order in which people read arguments.
+//! The order in which a schema declares its properties, used to display arguments.
 //!
-//! A JSON object has no order, and none is kept where a value is parsed; it is read from the text, here.
+//! Parsed JSON objects are unordered, so the order is read from the text.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,44 +10,45 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
-/// More names than these are not put in order; the rest follows by name.
+/// The maximum number of names put in order; further ones follow alphabetically.
 pub const MAX_NAMES: usize = 1_024;
 
-/// The names of an object's members, as they come in its text.
+/// The member names of an object in text order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct MemberNames(pub Vec<SmolStr>);
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Schema {
+struct SchemaProperties {
     properties: MemberNames,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Definition {
+struct DefinitionSchema {
     #[serde(rename = "inputSchema")]
-    schema: Schema,
+    schema: SchemaProperties,
 }
 
-/// The properties of a JSON Schema; none if it has none, or is something else.
+/// The properties of a JSON SchemaProperties; empty if there are none or the text is invalid.
 pub fn schema_order(text: &str) -> Vec<SmolStr> {
-    let read: Option<Schema> = serde_json::from_str(text).ok();
+    let read: Option<SchemaProperties> = serde_json::from_str(text).ok();
     read.unwrap_or_default().properties.0
 }
 
-/// The properties of the `inputSchema` of a tool's definition, as in `tools/list`.
+/// The properties in the `inputSchema` of a tool definition; empty if the text is invalid.
 pub fn definition_order(text: &[u8]) -> Vec<SmolStr> {
-    let read: Option<Definition> = serde_json::from_slice(text).ok();
+    let read: Option<DefinitionSchema> = serde_json::from_slice(text).ok();
     read.unwrap_or_default().schema.properties.0
 }
 
-/// The same for each tool of a list, as in `tools/list` or the response around it; empty if it cannot be read.
+/// The properties for each tool of a `tools/list` result, or of the response around it; empty if the text is
+/// invalid.
 pub fn tool_list_orders(text: &str) -> Vec<Vec<SmolStr>> {
     #[derive(Default, Deserialize)]
     #[serde(default)]
     struct Tools {
-        tools: Vec<Definition>,
+        tools: Vec<DefinitionSchema>,
     }
     #[derive(Default, Deserialize)]
     #[serde(default)]
@@ -65,12 +66,12 @@ pub fn tool_list_orders(text: &str) -> Vec<Vec<SmolStr>> {
     tools.into_iter().map(|it| it.schema.properties.0).collect()
 }
 
-/// The same for each `input_schema` in the file of a registration, by the name of the tool.
+/// The properties of each `input_schema` in a registration file, by tool name.
 pub fn registration_orders(text: &str) -> BTreeMap<String, Vec<SmolStr>> {
     #[derive(Default, Deserialize)]
     #[serde(default)]
     struct Entry {
-        input_schema: Schema,
+        input_schema: SchemaProperties,
     }
     #[derive(Default, Deserialize)]
     #[serde(default)]
@@ -84,7 +85,7 @@ pub fn registration_orders(text: &str) -> BTreeMap<String, Vec<SmolStr>> {
         .collect()
 }
 
-/// The text of a JSON Schema with its properties in this order, those that are not in it after them.
+/// The text of a JSON SchemaProperties with its properties in this order, followed by those not listed.
 pub fn schema_text(schema: &Json, order: &[SmolStr]) -> String {
     let Json::Object(words) = schema else {
         return schema.to_string();
@@ -117,7 +118,7 @@ fn object_text(members: impl Iterator<Item = (impl AsRef<str>, String)>) -> Stri
     format!("{{{}}}", members.join(","))
 }
 
-/// Names in the order in which people read them: targets first, then as declared, then the rest by name.
+/// Sorts names for display: targets first, then in declaration order, then alphabetically.
 pub fn arrange<'n>(
     names: impl Iterator<Item = &'n str>,
     is_target: impl Fn(&str) -> bool,

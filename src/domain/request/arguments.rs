@@ -1,8 +1,8 @@
-//! The arguments of a call, held against the names in the tool's pinned schema.
+//! The arguments of a call, checked against the names in the tool's pinned schema.
 //!
-//! Start at [`Shape::check`]. What values may be is the server's business; names are this one's, because a name decides
-//! who reads a value: an argument that the schema requires is there, one that it does not know is told, and none is
-//! spelled so that another reader takes it for one that it is not.
+//! Start at [`ArgumentSchema::check`]. Values are validated by the server; names are checked here, because a
+//! name decides who reads a value: required arguments are present, undeclared ones are reported, and names
+//! that differ from a declared one only for some parsers are rejected.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -13,70 +13,71 @@ use smol_str::{SmolStr, format_smolstr};
 
 use crate::domain::request::visible::folded;
 
-/// Levels of a schema that are looked at; what lies deeper may have any names.
+/// The maximum depth examined in a schema; deeper levels may have any names.
 const MAX_DEPTH: usize = 16;
 
-/// Schemas within a schema that are looked at; what comes after them may have any names.
+/// The maximum number of subschemas examined; further ones may have any names.
 const MAX_SCHEMAS: usize = 4_096;
 
-/// The names that a JSON Schema knows, at every depth.
+/// The names that a JSON Schema declares, at every depth.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ArgumentSchema {
     properties: BTreeMap<SmolStr, ArgumentSchema>,
-    /// The properties by their names as a reader takes them that does not mind the case of letters.
+    /// The declared names by their case-folded form.
     folded: BTreeMap<String, SmolStr>,
-    /// Names that have to be there.
+    /// The names of required members.
     required: Vec<SmolStr>,
-    /// What the items of a list look like.
+    /// The schema of list items.
     items: Option<Box<ArgumentSchema>>,
-    /// Whether the schema allows members beside `properties` in so many words.
+    /// Whether the schema allows further members explicitly (`additionalProperties`, `patternProperties`).
     names_more: bool,
-    /// Whether it says that there are no others. One that says nothing and has no properties is a free-form object.
+    /// Whether the schema excludes further members. A schema without `properties` that does not is a
+    /// free-form object.
     is_closed: bool,
-    /// Whether null is a value of it.
+    /// Whether null is a valid value.
     takes_null: bool,
 }
 
-/// What the names of a call's arguments come to.
+/// The result of checking the names of a call's arguments.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ArgumentReport {
-    /// Required and not there, e.g. `arguments.files[0].path`.
+    /// The paths of missing required arguments, e.g. `arguments.files[0].path`.
     pub missing: Vec<String>,
-    /// There and not known, e.g. `files[].mode`, each once.
+    /// The paths of undeclared arguments, e.g. `files[].mode`, each once.
     pub undeclared: Vec<SmolStr>,
 }
 
-/// An argument that readers take for different ones.
+/// An argument name that case-insensitive parsers read as another one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{path}` is spelled like `{other}`: readers that do not mind the case of letters take one for the other"
 )]
 pub struct LookAlikeError {
-    /// Where, e.g. `arguments.Path`.
+    /// The path of the argument, e.g. `arguments.Path`.
     pub path: String,
-    /// What it is like.
+    /// The name it is read as.
     pub other: SmolStr,
 }
 
 impl ArgumentSchema {
-    /// Knows no name: nobody has pinned a schema.
+    /// Declares no names: the schema of a tool without a pinned schema.
     pub const UNKNOWN: Self = Self::bare(false);
 
-    /// The names in a schema. What it says in other words than `properties`, `required`, `items`, `$ref` within itself,
-    /// `allOf`, `anyOf` and `oneOf` is taken to allow any names.
-    pub fn of(schema: &Json) -> Self {
-        let compiler = Compiler {
+    /// The names of a schema. Keywords other than `properties`, `required`, `items`, local `$ref`, `allOf`,
+    /// `anyOf` and `oneOf` are taken to allow any names.
+    pub fn from_schema(schema: &Json) -> Self {
+        let compiler = SchemaCompiler {
             root: schema,
             left: Cell::new(MAX_SCHEMAS),
         };
-        // At the top a schema without properties is that of a tool without arguments.
+        // At the top level, a schema without properties is that of a tool without arguments.
         Self {
             is_closed: true,
             ..compiler.shape(schema, 0)
         }
     }
 
-    /// Whether an object of this shape could have any member.
+    /// Whether an object with this schema may have members.
     pub fn may_have_names(&self) -> bool {
         !self.properties.is_empty() || self.names_more || !self.is_closed
     }
@@ -93,17 +94,21 @@ impl ArgumentSchema {
         }
     }
 
-    /// Holds arguments against the schema.
+    /// Checks arguments against the schema.
+    ///
+    /// # Errors
+    ///
+    /// [`LookAlikeError`] for the first ambiguous name.
     pub fn check(&self, arguments: &Map<String, Json>) -> Result<ArgumentReport, LookAlikeError> {
         let mut checked = ArgumentReport::default();
-        self.object(arguments, &Place::Top, &mut checked)?;
+        self.object(arguments, &ArgumentLocation::Top, &mut checked)?;
         Ok(checked)
     }
 
     fn object(
         &self,
         members: &Map<String, Json>,
-        at: &Place<'_>,
+        at: &ArgumentLocation<'_>,
         checked: &mut ArgumentReport,
     ) -> Result<(), LookAlikeError> {
         self.no_look_alikes(members, at)?;
@@ -114,11 +119,13 @@ impl ArgumentSchema {
                 Some(_) => true,
             };
             if !is_there {
-                checked.missing.push(Place::Member(at, name).exact());
+                checked
+                    .missing
+                    .push(ArgumentLocation::Member(at, name).exact());
             }
         }
         for (name, value) in members {
-            let within = Place::Member(at, name);
+            let within = ArgumentLocation::Member(at, name);
             match self.properties.get(name.as_str()) {
                 Some(shape) => shape.value(value, &within, checked)?,
                 None => {
@@ -132,7 +139,7 @@ impl ArgumentSchema {
         Ok(())
     }
 
-    /// Whether members that are not among the properties are known all the same.
+    /// Whether members that are not among the properties are allowed.
     fn is_open(&self) -> bool {
         self.names_more || self.properties.is_empty() && !self.is_closed
     }
@@ -140,7 +147,7 @@ impl ArgumentSchema {
     fn value(
         &self,
         value: &Json,
-        at: &Place<'_>,
+        at: &ArgumentLocation<'_>,
         checked: &mut ArgumentReport,
     ) -> Result<(), LookAlikeError> {
         match value {
@@ -148,7 +155,7 @@ impl ArgumentSchema {
             Json::Array(items) => {
                 let shape = self.items.as_deref().unwrap_or(&FREE);
                 for (index, item) in items.iter().enumerate() {
-                    shape.value(item, &Place::Item(at, index), checked)?;
+                    shape.value(item, &ArgumentLocation::Item(at, index), checked)?;
                 }
                 Ok(())
             }
@@ -156,12 +163,12 @@ impl ArgumentSchema {
         }
     }
 
-    /// Refuses two members of one name to somebody, and one that somebody takes for a property that it is not. A schema
-    /// that declares both has told its readers apart.
+    /// Rejects two members that fold to one name, and a member that folds to a declared name. Names that the
+    /// schema declares are exempt.
     fn no_look_alikes(
         &self,
         members: &Map<String, Json>,
-        at: &Place<'_>,
+        at: &ArgumentLocation<'_>,
     ) -> Result<(), LookAlikeError> {
         let mut others: HashMap<Cow<'_, str>, &str> = HashMap::new();
         for name in members
@@ -172,7 +179,7 @@ impl ArgumentSchema {
             let declared = self.folded.get(&*folded).map(SmolStr::as_str);
             if let Some(other) = declared.or_else(|| others.insert(folded, name)) {
                 return Err(LookAlikeError {
-                    path: Place::Member(at, name).exact(),
+                    path: ArgumentLocation::Member(at, name).exact(),
                     other: SmolStr::new(other),
                 });
             }
@@ -182,7 +189,7 @@ impl ArgumentSchema {
 }
 
 impl ArgumentReport {
-    fn note_undeclared(&mut self, at: &Place<'_>) {
+    fn note_undeclared(&mut self, at: &ArgumentLocation<'_>) {
         let general = at.general();
         if !self.undeclared.contains(&general) {
             self.undeclared.push(general);
@@ -190,18 +197,18 @@ impl ArgumentReport {
     }
 }
 
-/// Says nothing of names, and so allows them all.
+/// Allows any names.
 static FREE: ArgumentSchema = ArgumentSchema::bare(true);
 
-/// Where in the arguments something is.
+/// A location in the arguments.
 #[derive(Clone, Copy)]
-enum Place<'a> {
+enum ArgumentLocation<'a> {
     Top,
-    Member(&'a Place<'a>, &'a str),
-    Item(&'a Place<'a>, usize),
+    Member(&'a ArgumentLocation<'a>, &'a str),
+    Item(&'a ArgumentLocation<'a>, usize),
 }
 
-impl Place<'_> {
+impl ArgumentLocation<'_> {
     /// `arguments.files[0].path`.
     fn exact(&self) -> String {
         match self {
@@ -211,7 +218,7 @@ impl Place<'_> {
         }
     }
 
-    /// `files[].path`, whatever the item.
+    /// The path without indexes, e.g. `files[].path`.
     fn general(&self) -> SmolStr {
         match self {
             Self::Top => SmolStr::default(),
@@ -222,14 +229,14 @@ impl Place<'_> {
     }
 }
 
-/// Reads one schema.
-struct Compiler<'s> {
+/// Compiles one schema.
+struct SchemaCompiler<'s> {
     root: &'s Json,
-    /// How many schemas may still be looked at: what refers to itself would go on for ever.
+    /// The number of subschemas that may still be examined; bounds recursive schemas.
     left: Cell<usize>,
 }
 
-impl Compiler<'_> {
+impl SchemaCompiler<'_> {
     fn shape(&self, schema: &Json, depth: usize) -> ArgumentSchema {
         let Json::Object(words) = schema else {
             return FREE.clone();
@@ -264,7 +271,7 @@ impl Compiler<'_> {
             if choices.is_empty() {
                 continue;
             }
-            // What every choice but null requires is required.
+            // Required by every alternative other than null is required.
             let mut objects = choices.iter().filter(|it| !it.is_only_null());
             if let Some(first) = objects.next() {
                 let rest: Vec<_> = objects.collect();
@@ -308,7 +315,7 @@ impl ArgumentSchema {
     }
 }
 
-/// What a schema says by itself, its combinations left aside.
+/// The names of a schema without its combinators.
 fn own_words(
     words: &Map<String, Json>,
     shape_of: impl Fn(&Json) -> ArgumentSchema,

@@ -6,7 +6,7 @@ fn check(schema: Json, arguments: Json) -> Result<ArgumentReport, LookAlikeError
     let Json::Object(arguments) = arguments else {
         panic!("arguments are an object");
     };
-    ArgumentSchema::of(&schema).check(&arguments)
+    ArgumentSchema::from_schema(&schema).check(&arguments)
 }
 
 fn files() -> Json {
@@ -130,6 +130,6 @@ fn a_schema_that_refers_to_itself_ends() {
     let names: Map<String, Json> = (0..20)
         .map(|n| (format!("p{n}"), json!({"$ref": "#"})))
         .collect();
-    let endless = ArgumentSchema::of(&json!({"properties": names}));
+    let endless = ArgumentSchema::from_schema(&json!({"properties": names}));
     assert!(format!("{endless:?}").len() < 10_000_000);
 }

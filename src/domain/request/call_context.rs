@@ -1,7 +1,6 @@
-//! The question: one call that an agent, a server or a user interface wants to make.
+//! The request: one call that an agent, a server or a user interface wants to make.
 //!
-//! Plain data, already parsed: an adapter makes a [`CallContext`] from its wire format, and nothing
-//! after that knows which protocol the question came in.
+//! Parsed, protocol-independent data: an adapter builds a [`CallContext`] from its wire format.
 
 use std::net::IpAddr;
 use std::time::SystemTime;
@@ -13,95 +12,95 @@ use smol_str::SmolStr;
 
 use crate::domain::request::client_responses::ClientResponses;
 
-/// One call to decide.
+/// The call to decide.
 #[derive(Debug, Clone)]
 pub struct CallContext {
-    /// Who acts: an agent or a person for client calls, a server for server-initiated ones.
+    /// The principal: an agent or a user for client calls, a server for server-initiated calls.
     pub subject: Subject,
-    /// For whom the subject acts; `None` if on its own authority.
+    /// The parties that the subject acts for; `None` if it acts on its own authority.
     pub delegation: Option<ActorChain>,
-    /// What is to happen.
+    /// The operation.
     pub operation: Operation,
-    /// The session, task and step it belongs to.
+    /// The session, task and step the call belongs to.
     pub workflow: Workflow,
-    /// Approvals the call relies on.
+    /// Ids of the approvals the call relies on.
     pub approval_ids: Vec<SmolStr>,
-    /// Where it comes from.
+    /// The network origin of the call.
     pub environment: Environment,
     /// The trace the decision belongs to. Never evidence.
     pub trace: TraceContext,
 }
 
-/// Who acts.
+/// The principal that makes the call.
 #[derive(Debug, Clone)]
 pub struct Subject {
     /// The Cedar entity, e.g. `Mcp::Agent::"support"`.
     pub entity: EntityUID,
-    /// How the identity came to be known.
+    /// How the identity was established.
     pub identity: Identity,
-    /// Claims about the subject, and nobody else, that the caller passes on; the configuration says which become
-    /// facts.
+    /// Claims about the subject that the caller passes on. The configuration says which of them become facts.
     pub claims: Map<String, Json>,
 }
 
-/// How the subject's identity came to be known.
+/// How the identity of the subject was established.
 #[derive(Debug, Clone, Default)]
 pub struct Identity {
     /// `jwt`, `spiffe`, `mtls` …; `None` if the caller did not say.
     pub method: Option<SmolStr>,
-    /// Whether the caller verified it cryptographically.
+    /// Whether the caller verified the identity cryptographically.
     pub verified: bool,
-    /// Since when the token that says so counts, if one does and tells.
+    /// The `nbf` of the token that carries the identity, if known.
     pub not_before: Option<SystemTime>,
-    /// Until when.
+    /// The `exp` of the token that carries the identity, if known.
     pub expires_at: Option<SystemTime>,
-    /// Whether a person is named by what a program showed for them, a token for one: an agent may be what acts.
+    /// Whether a program presented the user's credential, such as a bearer token: an agent may be acting.
     pub is_relayed: bool,
 }
 
-/// The chain from the root of the authority to the subject (RFC 8693, `sub` and `act`).
+/// The chain from the root of the authority to the subject (RFC 8693, `sub` and `act`), as the call states
+/// it.
 #[derive(Debug, Clone)]
 pub struct ActorChain {
-    /// On whose behalf everything happens: a person, or an agent acting on its own. `None` only if
-    /// `delegation_ids` tell.
+    /// The root of the authority: a user, or an agent acting on its own. `None` only if `delegation_ids` are
+    /// given.
     pub root: Option<EntityUID>,
     /// The actors between root and subject, nearest to the root first.
     pub actors: Vec<EntityUID>,
-    /// What was lent, as OAuth scopes.
+    /// The delegated OAuth scopes.
     pub scopes: Vec<SmolStr>,
     /// Whether the caller verified the chain.
     pub verified: bool,
-    /// Stored grants the call relies on: one for each link, the root's first, or the last one alone.
+    /// Ids of stored delegations: one for each link from the root on, or the last one alone.
     pub delegation_ids: Vec<SmolStr>,
-    /// When the lent authority begins.
+    /// The chain is valid from this time on.
     pub not_before: Option<SystemTime>,
-    /// When the lent authority ends.
+    /// The chain is valid before this time.
     pub expires_at: Option<SystemTime>,
-    /// Claims about those in the chain that the caller passes on, each about the one it stands beside. A token's own
-    /// are about the root, those inside an `act` about that actor (RFC 8693, 4.1).
+    /// Claims about parties of the chain that the caller passes on, each with the party it is about. The
+    /// claims of a token are about the root, those inside an `act` about that actor (RFC 8693, 4.1).
     pub claims: Vec<(EntityUID, Map<String, Json>)>,
 }
 
-/// What the call wants to do.
+/// The operation to decide.
 #[derive(Debug, Clone)]
 pub struct Operation {
-    /// Who set it off.
+    /// The side that initiated the call.
     pub initiator: Initiator,
-    /// The MCP server concerned, by its registered name.
+    /// The registered name of the MCP server.
     pub server: SmolStr,
-    /// The operation itself.
+    /// The kind of operation, with its parameters.
     pub kind: OperationKind,
-    /// What goes back to the server with it, if the server has asked for something.
+    /// The client responses that go to the server with the call (`inputResponses`).
     pub answers: Option<Box<ClientResponses>>,
-    /// What the server gave the client to bring back with a repeated call (`requestState`).
+    /// The `requestState` that the server asked the client to repeat.
     pub request_state: Option<Box<str>>,
 }
 
-/// Who set a call off.
+/// The side that initiated a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Initiator {
-    /// The agent's side.
+    /// The client, on behalf of the agent.
     #[default]
     Client,
     /// The MCP server.
@@ -110,11 +109,11 @@ pub enum Initiator {
     Ui,
 }
 
-/// Every operation of the Model Context Protocol that is decided.
+/// The operations of the Model Context Protocol that are decided.
 #[derive(Debug, Clone)]
 pub enum OperationKind {
-    /// What keeps a conversation with a server going and reaches for nothing in it: `initialize`,
-    /// `server/discover`, `ping`, `tasks/get`, a notification, the stream of a session.
+    /// Connection management without access to anything on the server: `initialize`, `server/discover`,
+    /// `ping`, `tasks/get`, notifications, the stream of a session.
     Connect {
         /// The MCP method, or the HTTP method of a session's stream.
         method: &'static str,
@@ -129,98 +128,99 @@ pub enum OperationKind {
     ListResources,
     /// `resources/read`.
     ReadResource {
-        /// Which.
+        /// The URI of the resource.
         uri: SmolStr,
     },
     /// `prompts/get`.
     GetPrompt {
-        /// Which.
+        /// The name of the prompt.
         name: SmolStr,
-        /// Names of its arguments.
+        /// The names of its arguments.
         arguments: Vec<SmolStr>,
     },
     /// `completion/complete`, for a prompt.
     CompletePrompt {
-        /// Which prompt.
+        /// The name of the prompt.
         name: SmolStr,
     },
     /// `completion/complete`, for a resource template.
     CompleteResource {
-        /// The template.
+        /// The URI template.
         uri: SmolStr,
     },
     /// `resources/subscribe` and `subscriptions/listen`.
     Subscribe {
-        /// To what.
+        /// The URI of the resource.
         uri: SmolStr,
     },
     /// `sampling/createMessage`.
     Sample(Sampling),
     /// `elicitation/create` in form mode.
     ElicitForm {
-        /// What the person reads above the form; may be empty.
+        /// The message shown above the form; may be empty.
         message: String,
-        /// The form's JSON Schema.
+        /// The JSON Schema of the form.
         requested_schema: Json,
     },
     /// `elicitation/create` in URL mode.
     ElicitUrl {
-        /// Where the person is to go.
+        /// The URL that the user is sent to.
         url: String,
     },
     /// `roots/list`.
     ListRoots,
 }
 
-/// A tool and what it is called with.
+/// A tool call.
 #[derive(Debug, Clone)]
 pub struct ToolCall {
-    /// The tool's name on its server.
+    /// The name of the tool on its server.
     pub tool: SmolStr,
     /// The arguments; empty if absent on the wire.
     pub arguments: Map<String, Json>,
-    /// `sha256:<hex>` of the definition as the gateway saw it.
+    /// `sha256:<hex>` of the tool definition, as the gateway saw it.
     pub definition_digest: Option<SmolStr>,
-    /// The resource acted upon, if the gateway knows it.
+    /// The target, if the gateway states it.
     pub target: Option<SmolStr>,
 }
 
-/// What `sampling/createMessage` asks for.
+/// The parameters of `sampling/createMessage`.
 #[derive(Debug, Clone, Default)]
 pub struct Sampling {
-    /// Upper bound on the tokens to write.
+    /// The maximum number of tokens to generate.
     pub max_tokens: i64,
     /// `none`, `thisServer` or `allServers`.
     pub include_context: SmolStr,
-    /// Names of the tools offered to the model.
+    /// The names of the tools offered to the model.
     pub tools: Vec<SmolStr>,
-    /// Number of messages sent along.
+    /// The number of messages.
     pub messages: i64,
-    /// Whether the server sets a system prompt.
+    /// Whether the request has a system prompt.
     pub has_system_prompt: bool,
 }
 
-/// The work a call belongs to.
+/// The session, task and step a call belongs to.
 #[derive(Debug, Clone, Default)]
 pub struct Workflow {
-    /// The agent's session with its client.
+    /// The id of the agent's session with its client.
     pub session_id: Option<SmolStr>,
-    /// Whether that name is one that the client cannot choose: somebody whom the configuration trusts with it gave it.
+    /// Whether the session id was assigned by a party the configuration trusts with it, so that the client
+    /// cannot choose it.
     pub is_session_vouched: bool,
-    /// The task, if the call is made within one.
+    /// The id of the task.
     pub task_id: Option<SmolStr>,
-    /// The step of that task.
+    /// The step of the task.
     pub step: Option<SmolStr>,
-    /// Why the call is made.
+    /// The purpose of the call, as the caller states it.
     pub purpose: Option<SmolStr>,
-    /// The tool call or JSON-RPC request; for the trace only.
+    /// The id of the tool call or JSON-RPC request; for traces only.
     pub request_id: Option<SmolStr>,
 }
 
-/// Where a call comes from.
+/// The network origin of a call.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
-    /// The client's address as the gateway saw it.
+    /// The address of the client, as the gateway saw it.
     pub source_address: Option<IpAddr>,
 }
 
@@ -234,7 +234,7 @@ pub struct TraceContext {
 }
 
 impl CallContext {
-    /// A call about which nothing is known but who wants to do what.
+    /// A call with a subject and an operation, and everything else empty.
     pub fn new(subject: Subject, operation: Operation) -> Self {
         Self {
             subject,
@@ -249,7 +249,7 @@ impl CallContext {
 }
 
 impl Subject {
-    /// A subject whose identity the caller has verified by this method, without claims.
+    /// A subject whose identity the caller verified by `method`, without claims.
     pub fn verified(entity: EntityUID, method: impl Into<SmolStr>) -> Self {
         let identity = Identity {
             method: Some(method.into()),
@@ -265,7 +265,7 @@ impl Subject {
 }
 
 impl ActorChain {
-    /// Authority verified to come from `root` without anybody in between.
+    /// A verified chain from `root` straight to the subject.
     pub fn verified_from(root: EntityUID) -> Self {
         Self {
             root: Some(root),
@@ -279,14 +279,14 @@ impl ActorChain {
         }
     }
 
-    /// Claims about the root; none if nobody passes any on.
+    /// The claims about the root, if any.
     pub fn root_claims(&self) -> Option<&Map<String, Json>> {
         let root = self.root.as_ref()?;
         let (_, claims) = self.claims.iter().find(|(uid, _)| uid == root)?;
         Some(claims)
     }
 
-    /// Authority that stored grants lend; the last one is enough.
+    /// A chain given by the ids of stored delegations; the last id suffices.
     pub fn from_delegation_ids(delegation_ids: Vec<SmolStr>) -> Self {
         Self {
             root: None,
@@ -302,7 +302,7 @@ impl ActorChain {
 }
 
 impl Operation {
-    /// An operation with which nothing goes back to a server that asked.
+    /// An operation without client responses.
     pub fn new(initiator: Initiator, server: impl Into<SmolStr>, kind: OperationKind) -> Self {
         Self {
             initiator,
@@ -313,7 +313,7 @@ impl Operation {
         }
     }
 
-    /// What a tool is called with, if one is.
+    /// The arguments of a tool call.
     pub fn arguments(&self) -> Option<&Map<String, Json>> {
         match &self.kind {
             OperationKind::CallTool(call) => Some(&call.arguments),
@@ -338,7 +338,7 @@ impl Operation {
 }
 
 impl OperationKind {
-    /// The MCP method, as on the wire.
+    /// The MCP method on the wire.
     pub fn method(&self) -> &'static str {
         match self {
             Self::Connect { method } => method,
@@ -356,7 +356,7 @@ impl OperationKind {
         }
     }
 
-    /// Whether only a server ever asks for this.
+    /// Whether only servers initiate this operation.
     pub fn is_server_only(&self) -> bool {
         matches!(
             self,
@@ -366,7 +366,7 @@ impl OperationKind {
 }
 
 impl Initiator {
-    /// The word policies compare with.
+    /// The value of `context.initiator`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Client => "client",

@@ -1,10 +1,11 @@
-//! One text for one JSON value, whatever way it was written, and digests over that text.
+//! Canonical JSON and SHA-256 digests over it.
 //!
-//! The form is RFC 8785 (JCS) with one difference: a whole number below 10^21 is written digit by digit. RFC 8785 sends
-//! every number through a double, which makes 1122334455667788990 and 1122334455667788991 one; here two numbers of
-//! different value never have one text. Up to 2^53 the two forms are the same.
+//! The form is RFC 8785 (JCS) with one difference: integers below 10^21 are written digit by digit. RFC 8785
+//! converts every number to a double, so that 1122334455667788990 and 1122334455667788991 become equal; here
+//! numbers of different value never have the same form. Up to 2^53 the forms agree.
 //!
-//! Every recorded call passes here, so members are sorted by reference and nothing is parsed again.
+//! Canonicalization is on the path of every recorded call: members are sorted by reference and nothing is
+//! parsed again.
 
 use std::cmp::Ordering;
 
@@ -12,10 +13,14 @@ use serde::Serialize;
 use serde_json::{Map, Number, Value as Json};
 use sha2::{Digest, Sha256};
 
-/// From here on RFC 8785 writes an exponent, and so does this form: such a double is no 64-bit whole number.
+/// RFC 8785 uses an exponent from here on, and so does this form: no 64-bit integer is that large.
 const EXPONENT_FROM: f64 = 1e21;
 
-/// `sha256:<hex>` over the canonical JSON of a value. The error says what in it has no canonical form.
+/// `sha256:<hex>` over the canonical JSON of a value.
+///
+/// # Errors
+///
+/// The message of the serializer, if the value has no JSON form.
 pub fn digest(value: &impl Serialize) -> Result<String, String> {
     let canonical = to_string(value).map_err(|error| error.to_string())?;
     Ok(format!("sha256:{}", hex(&Sha256::digest(canonical))))
@@ -32,6 +37,10 @@ pub fn hex_digest(json: &Json) -> String {
 }
 
 /// The canonical JSON of a value.
+///
+/// # Errors
+///
+/// If the value has no JSON form.
 pub fn to_string(value: &impl Serialize) -> serde_json::Result<String> {
     serde_json::to_value(value).map(|json| text(&json))
 }
@@ -86,7 +95,7 @@ fn write_object(object: &Map<String, Json>, out: &mut String) {
     out.push('}');
 }
 
-/// The order of UTF-16, which for ASCII is that of the bytes.
+/// Order of UTF-16 code units, which for ASCII is byte order.
 fn order(one: &str, other: &str) -> Ordering {
     if one.is_ascii() && other.is_ascii() {
         one.cmp(other)
@@ -100,18 +109,18 @@ fn write_number(number: &Number, out: &mut String) {
     if number.is_i64() || number.is_u64() {
         out.push_str(&number.to_string());
     } else if let Some(double) = whole.filter(|it| it.abs() < EXPONENT_FROM) {
-        // Rust writes the exact value of a double; adding 0 turns -0 into 0.
+        // Rust formats the exact value of a double; adding 0 turns -0 into 0.
         out.push_str(&format!("{:.0}", double + 0.0));
     } else if let Some(double) = number.as_f64() {
-        // A number in JSON is finite.
+        // Numbers in JSON are finite.
         out.push_str(ryu_js::Buffer::new().format(double));
     } else {
         out.push_str(&number.to_string());
     }
 }
 
-/// As RFC 8785 and `JSON.stringify` write it: two-character escapes where there are some, `\u00xx` for other control
-/// characters, everything else as it is.
+/// As RFC 8785 and `JSON.stringify`: short escapes where they exist, `\u00xx` for other control characters,
+/// all else verbatim.
 fn write_string(text: &str, out: &mut String) {
     out.push('"');
     let mut done = 0;
@@ -127,7 +136,7 @@ fn write_string(text: &str, out: &mut String) {
             0x00..=0x1f => "",
             _ => continue,
         };
-        // What is escaped is ASCII, so these are the bounds of characters.
+        // Escaped characters are ASCII, so these are character boundaries.
         out.push_str(&text[done..at]);
         done = at + 1;
         match escape {

@@ -1,7 +1,7 @@
-//! Claims as facts: what a token says of somebody, for one call.
+//! Claims as facts: groups and tags from the claims of a token, for one call.
 //!
-//! A claim may add membership in groups and tags to the one whom it is about, and to nobody else. It never replaces what
-//! is stored, and `context.identity` tells policies what was added to the subject this way.
+//! A claim adds groups and tags to the principal it is about. It never replaces stored attributes, and
+//! `context.identity` tells policies what claims added to the subject.
 
 use callgate_engine::cedar::{EntityUID, Value};
 use serde_json::{Map, Value as Json};
@@ -10,30 +10,35 @@ use smol_str::{SmolStr, format_smolstr};
 use crate::config::claims::ClaimMapping;
 use crate::domain::schema::{self, TYPES};
 
-/// Most values that the claims about one principal may add, groups and tag values together.
+/// The maximum number of values that the claims about one principal may add, groups and tag values together.
 pub const MAX_CLAIM_VALUES: usize = 256;
 
-/// What claims add to the one whom they are about.
+/// The groups and tags that the claims about a principal map to.
 #[derive(Debug, Clone, Default)]
 pub struct AssertedClaims {
-    /// Groups it belongs to for this call.
+    /// Groups the principal belongs to for this call.
     pub groups: Vec<EntityUID>,
-    /// Tags it carries for this call.
+    /// Tags of the principal for this call.
     pub tags: Vec<(SmolStr, Value)>,
 }
 
-/// Why claims are refused.
+/// Why claims are rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ClaimError {
-    /// Neither text nor a list of texts, nor a number or boolean where one may be.
+    /// A value that is neither a string nor a list of strings, nor a number or boolean where those are
+    /// accepted.
     #[error("claim `{0}` is not text or a list of texts")]
     NotText(String),
-    /// Beyond [`MAX_CLAIM_VALUES`].
+    /// More than [`MAX_CLAIM_VALUES`].
     #[error("the claims have more than {MAX_CLAIM_VALUES} values")]
     TooMany,
 }
 
-/// Reads the claims that the configuration maps; the others are of no concern.
+/// Maps the configured claims to groups and tags; other claims are ignored.
+///
+/// # Errors
+///
+/// [`ClaimError`] if a value has the wrong type or there are too many.
 pub fn read(
     claims: &Map<String, Json>,
     mapping: &ClaimMapping,
@@ -43,7 +48,7 @@ pub fn read(
     for group in &mapping.groups {
         for value in values_of(claims, &group.claim, &mut count)? {
             let id = format_smolstr!("{}{value}", group.prefix);
-            asserted.groups.push(schema::entity(&TYPES.group, id));
+            asserted.groups.push(schema::entity_uid(&TYPES.group, id));
         }
     }
     for attribute in &mapping.attributes {
@@ -58,11 +63,11 @@ pub fn read(
     Ok(asserted)
 }
 
-/// The one claim whose text is a list of words (RFC 6749, 3.3). Any other text is one value, with all its spaces.
+/// The only claim whose value is a space-separated list (RFC 6749, 3.3). Any other string is a single value.
 const WORDS: &str = "scope";
 
-/// A claim by its name, or by its path if it is in an object. What has more of the name as its own comes first: the name
-/// of a claim may be a URL, dots and all.
+/// Looks up a claim by name, or by its dotted path into objects. The longest literal name takes precedence,
+/// because a claim name may be a URL with dots.
 pub fn find<'c>(claims: &'c Map<String, Json>, name: &str) -> Option<&'c Json> {
     let is_there = |value: &&Json| !value.is_null();
     claims.get(name).filter(is_there).or_else(|| {
@@ -73,7 +78,7 @@ pub fn find<'c>(claims: &'c Map<String, Json>, name: &str) -> Option<&'c Json> {
     })
 }
 
-/// The values of a claim. Nothing emptied is a value.
+/// The values of a claim, without empty strings.
 fn values_of(
     claims: &Map<String, Json>,
     name: &str,

@@ -1,7 +1,7 @@
-//! What a client sends back to a server that has asked for something: data that leaves for that server.
+//! Client responses: data that a client sends to a server on the server's request.
 //!
-//! The revision 2026-07-28 of the protocol has them inside the repeated call (`inputResponses`), the one of
-//! 2025-11-25 in replies of their own. Neither says what it answers, so its shape has to.
+//! Protocol revision 2026-07-28 sends them with the repeated call (`inputResponses`), revision 2025-11-25 as
+//! separate responses. Neither states what it responds to, so the kind is determined from the shape.
 
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
@@ -10,20 +10,20 @@ use crate::domain::request::canonical;
 use crate::domain::request::elicitation::MAX_FIELDS;
 use crate::domain::request::secrets::names_secret;
 
-/// Several answers taken together.
+/// Client responses of one call, combined.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClientResponses {
     /// `sampling`, `elicitation` or `roots`, each once.
     pub kinds: Vec<SmolStr>,
-    /// Names of the form fields that were filled in.
+    /// The names of completed form fields.
     pub field_names: Vec<SmolStr>,
-    /// Those that look like they hold a secret.
+    /// The names of form fields that look like secrets.
     pub secret_fields: Vec<SmolStr>,
-    /// Everything that goes back, as canonical JSON: what a person approves. No fact, and never in telemetry.
+    /// All responses as canonical JSON, for approvals. Not a fact for policies and never in telemetry.
     pub text: String,
 }
 
-/// An answer of no known shape, or of several at once.
+/// A response that has no known shape, or several at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "is not the result of sampling (`model`), elicitation (`action`) or a look at roots (`roots`)"
@@ -31,8 +31,12 @@ pub struct ClientResponses {
 pub struct ClientResponseError;
 
 impl ClientResponses {
-    /// What several results say, each under a key of its own; `None` if there is none.
-    pub fn of(responses: &Map<String, Json>) -> Result<Option<Self>, ClientResponseError> {
+    /// Reads `inputResponses`; `None` if it is empty.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientResponseError`] if a response has no known shape.
+    pub fn from_json(responses: &Map<String, Json>) -> Result<Option<Self>, ClientResponseError> {
         if responses.is_empty() {
             return Ok(None);
         }
@@ -46,7 +50,11 @@ impl ClientResponses {
         Ok(Some(answers))
     }
 
-    /// Adds one answer: the `result` of a reply, or one of `inputResponses`.
+    /// Adds one response: the `result` of a JSON-RPC response, or one of `inputResponses`.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientResponseError`] if it has no known shape.
     pub fn add(&mut self, result: &Map<String, Json>) -> Result<(), ClientResponseError> {
         let model = result.get("model").filter(|it| it.is_string());
         let action = result.get("action").and_then(Json::as_str);

@@ -1,9 +1,8 @@
-//! What of a tool's definition is pinned: what carries meaning, and what every gateway passes on.
+//! Tool definitions and the digests that pin them.
 //!
-//! Start at [`Definition::of`], the one way from a definition to its digest. Gateways read definitions into types of
-//! their own and write them anew, without members that they do not know (`execution`, a vendor's), without unknown
-//! hints and without explicit nulls. So none of that is part of a pin; what a model reads and what says how to call the
-//! tool is.
+//! Start at [`ToolDefinition::from_json`]. Gateways parse and reserialize definitions, and drop members they
+//! do not know (`execution`, vendor extensions), unknown hints and explicit nulls. So a pin covers only what
+//! models read and what says how to call the tool.
 
 use std::sync::Arc;
 
@@ -13,7 +12,7 @@ use smol_str::SmolStr;
 use crate::domain::request::canonical;
 use crate::domain::request::visible::{folded, shown};
 
-/// What is pinned of a definition besides its name.
+/// The pinned members, besides the name.
 const MEMBERS: [&str; 5] = [
     "annotations",
     "description",
@@ -22,7 +21,7 @@ const MEMBERS: [&str; 5] = [
     "title",
 ];
 
-/// What is pinned of its annotations.
+/// The pinned annotations.
 const HINTS: [&str; 5] = [
     "destructiveHint",
     "idempotentHint",
@@ -31,18 +30,18 @@ const HINTS: [&str; 5] = [
     "title",
 ];
 
-/// Hexadecimal digits of a part's digest. It tells a person which part differs, and decides nothing.
+/// The length of the digest of a part, in hexadecimal digits. Parts are for diagnostics only.
 const PART_DIGITS: usize = 16;
 
-/// The digests by which a definition may be pinned.
+/// The digests that a definition matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DefinitionDigests {
     pinned: SmolStr,
-    /// Over all that was shown, if that is more than what is pinned: pins were once taken so.
+    /// The digest over all members shown, if it differs: earlier pins were computed this way.
     whole: Option<SmolStr>,
 }
 
-/// A tool's definition as somebody has seen it.
+/// A tool definition as it was observed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToolDefinition {
     digests: DefinitionDigests,
@@ -50,45 +49,48 @@ pub struct ToolDefinition {
 }
 
 impl DefinitionDigests {
-    /// Of somebody who tells the digest alone.
-    pub fn one(digest: SmolStr) -> Self {
+    /// The digests of a definition of which only one digest is known.
+    pub fn from_digest(digest: SmolStr) -> Self {
         Self {
             pinned: digest,
             whole: None,
         }
     }
 
-    /// Both of one definition.
+    /// The two digests of a definition.
     pub fn new(pinned: SmolStr, whole: SmolStr) -> Self {
         let whole = (whole != pinned).then_some(whole);
         Self { pinned, whole }
     }
 
-    /// Whether this is what is pinned.
+    /// Whether the definition matches a pinned digest.
     pub fn are(&self, pinned: &str) -> bool {
         self.pinned == pinned || self.whole.as_deref() == Some(pinned)
     }
 
-    /// The digest of what is pinned, `sha256:<hex>`.
+    /// The digest over the pinned members, `sha256:<hex>`.
     pub fn pinned(&self) -> &SmolStr {
         &self.pinned
     }
 
-    /// The digest over everything that was shown.
+    /// The digest over all members shown.
     pub fn whole(&self) -> &SmolStr {
         self.whole.as_ref().unwrap_or(&self.pinned)
     }
 }
 
-/// The name of a part of a definition, as it is known here.
+/// The pinned member with this name.
 pub fn member(name: &str) -> Option<&'static str> {
     MEMBERS.into_iter().find(|known| *known == name)
 }
 
 impl ToolDefinition {
-    /// The definition of the tool that its server calls `name`, whatever a gateway calls it. The error says why it can be
-    /// nobody's pin.
-    pub fn of(definition: &Map<String, Json>, name: &str) -> Result<Self, String> {
+    /// The definition of the tool called `name` on its server; gateways may show another name.
+    ///
+    /// # Errors
+    ///
+    /// Why the definition cannot be pinned, as the end of a sentence.
+    pub fn from_json(definition: &Map<String, Json>, name: &str) -> Result<Self, String> {
         let is_said = |value: &&Json| !value.is_null();
         let mut picked = Map::new();
         picked.insert("name".to_owned(), Json::from(name));
@@ -118,20 +120,20 @@ impl ToolDefinition {
         })
     }
 
-    /// One that nobody can have pinned: it is shown, and cannot be read.
+    /// A definition that was shown but cannot be parsed; matches no pin.
     pub fn unreadable() -> Self {
         Self {
-            digests: DefinitionDigests::one(SmolStr::default()),
+            digests: DefinitionDigests::from_digest(SmolStr::default()),
             picked: Arc::default(),
         }
     }
 
-    /// What it may be pinned by.
+    /// The digests that the definition matches.
     pub fn digests(&self) -> &DefinitionDigests {
         &self.digests
     }
 
-    /// A short digest of each part, e.g. `description:0123456789abcdef title:…`.
+    /// The digests of the parts, e.g. `description:0123456789abcdef title:…`.
     pub fn parts(&self) -> String {
         let parts: Vec<_> = MEMBERS
             .into_iter()
@@ -140,7 +142,7 @@ impl ToolDefinition {
         parts.join(" ")
     }
 
-    /// The parts in which it differs from what is pinned, given that one's [`Definition::parts`].
+    /// The parts that differ from the pinned ones, given the latter's [`ToolDefinition::parts`].
     pub fn differs_in(&self, pinned: &str) -> Vec<&'static str> {
         let pinned_part = |member: &str| {
             let mut parts = pinned.split(' ').filter_map(|part| part.split_once(':'));
@@ -159,7 +161,7 @@ impl ToolDefinition {
     }
 }
 
-/// Why a text is not what [`Definition::parts`] gives; `None` if it could be.
+/// Why a text cannot be the result of [`ToolDefinition::parts`]; `None` if it can.
 pub fn parts_fault(text: &str) -> Option<&'static str> {
     let is_part = |part: &str| {
         part.split_once(':').is_some_and(|(name, digits)| {
@@ -171,7 +173,7 @@ pub fn parts_fault(text: &str) -> Option<&'static str> {
     (!is_fine).then_some("is not a list of parts of a definition, each with 16 hexadecimal digits")
 }
 
-/// The hints that are known, if any is there.
+/// The pinned annotations; `None` if there are none.
 fn hints(annotations: &Map<String, Json>) -> Result<Option<Json>, String> {
     no_look_alike(annotations, HINTS.into_iter())?;
     let known = annotations.iter().filter(|(_, value)| !value.is_null());
@@ -180,7 +182,7 @@ fn hints(annotations: &Map<String, Json>) -> Result<Option<Json>, String> {
     Ok((!known.is_empty()).then_some(Json::Object(known)))
 }
 
-/// What is not pinned must not be taken for what is by a reader that does not mind the case of letters.
+/// Rejects members that a case-insensitive parser would read as a pinned member.
 fn no_look_alike<'n>(
     members: &Map<String, Json>,
     known: impl Iterator<Item = &'n str> + Clone,

@@ -16,19 +16,21 @@ fn of(json: Json) -> ToolDefinition {
     let Json::Object(members) = json else {
         panic!("an object")
     };
-    ToolDefinition::of(&members, "t").expect("a definition")
+    ToolDefinition::from_json(&members, "t").expect("a definition")
 }
 
 #[test]
 fn what_gateways_leave_out_is_not_pinned() {
-    let served = ToolDefinition::of(&object(AS_SERVED), "read_text_file").expect("a definition");
+    let served =
+        ToolDefinition::from_json(&object(AS_SERVED), "read_text_file").expect("a definition");
     let mut text = BEHIND_AGENTGATEWAY.to_owned();
     for (server, prefixed) in [("", "read_text_file"), ("files_", "files_read_text_file")] {
         text = text.replace(
             r#""name":"read_text_file""#,
             &format!(r#""name":"{prefixed}""#),
         );
-        let shown = ToolDefinition::of(&object(&text), "read_text_file").expect("a definition");
+        let shown =
+            ToolDefinition::from_json(&object(&text), "read_text_file").expect("a definition");
         assert_eq!(
             shown.digests().pinned(),
             served.digests().pinned(),
@@ -148,7 +150,7 @@ fn what_a_careless_reader_takes_for_a_part_cannot_be_pinned() {
         r#"{"name": "t", "annotations": {"readonlyhint": true}}"#,
         r#"{"Name": "t"}"#,
     ] {
-        let fault = ToolDefinition::of(&object(text), "t").expect_err("a fault");
+        let fault = ToolDefinition::from_json(&object(text), "t").expect_err("a fault");
         assert!(fault.contains("no way to spell"), "{fault}");
     }
     assert!(

@@ -1,21 +1,21 @@
-//! What a server's form asks for, read from its message and its JSON Schema.
+//! Form elicitation: the fields of a form, from its message and JSON Schema.
 //!
-//! A server must not ask for passwords, keys, tokens or payment data by form (MCP, elicitation). Whether
-//! a field looks like that is a fact for policies, found in everything a person would read: the field's
-//! name, title, description, format, the choices it offers, and what is said about the form as a whole.
+//! A server must not ask for passwords, keys, tokens or payment data by form (MCP, elicitation). Whether a
+//! field looks like that is a fact for policies. It is determined from everything a user would read: the
+//! field's name, title, description, format and choices, and the texts of the form.
 
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
 use crate::domain::request::secrets::names_secret;
 
-/// Deepest nesting looked into; forms are flat by the standard.
+/// The maximum nesting depth examined; forms are flat by the standard.
 const MAX_DEPTH: usize = 16;
-/// Most fields of one form; more are beyond reading by a person.
+/// The maximum number of fields of a form.
 pub const MAX_FIELDS: usize = 1_000;
 
-/// Keywords by which a JSON Schema brings in fields that its `properties` do not tell. Forms are flat by the
-/// standard and have none of them.
+/// JSON Schema keywords that can add fields not listed in `properties`. Forms are flat by the standard and
+/// have none.
 const OTHER_FIELDS: [&str; 15] = [
     "allOf",
     "anyOf",
@@ -37,15 +37,14 @@ const OTHER_FIELDS: [&str; 15] = [
 /// The fields of a form.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ElicitationForm {
-    /// The fields' names.
+    /// The names of the fields.
     pub field_names: Vec<SmolStr>,
-    /// Those that look like they ask for a secret. Beside fields there may be keywords of the schema, where
-    /// one asks for a secret and no field does.
+    /// The names of fields that look like a request for a secret. Also contains schema keywords whose text
+    /// asks for a secret although no field does.
     pub secret_fields: Vec<SmolStr>,
 }
 
-/// Reads a form and the message that comes with it. `None` if it is no form at all, or one whose fields cannot be
-/// told: then nobody can say what it asks for.
+/// Parses a form and its message. `None` if the schema is no form, or its fields cannot be determined.
 pub fn read_form(message: &str, requested_schema: &Json) -> Option<ElicitationForm> {
     let schema = requested_schema.as_object()?;
     let properties = schema.get("properties")?.as_object()?;
@@ -83,8 +82,8 @@ fn has_other_fields(schema: &Map<String, Json>) -> bool {
     OTHER_FIELDS.iter().any(|it| schema.contains_key(*it)) || is_open.is_some_and(Json::is_object)
 }
 
-/// Whether a person writes into a field. A box to tick and a choice among what the server offers hold no secret
-/// of the person's.
+/// Whether the user types text into a field. A checkbox or a choice among given values cannot hold a secret
+/// of the user.
 fn is_written(field: &Json) -> bool {
     let is_chosen = |name: &str| {
         let choices = field.get(name).and_then(Json::as_array);
@@ -100,10 +99,10 @@ fn is_written(field: &Json) -> bool {
     field.get("items").is_none_or(is_written)
 }
 
-/// Whether anything in a field's schema, at any depth, names a secret.
+/// Whether a text in the schema of a field names a secret, at any depth.
 fn describes_secret(schema: &Json, depth: usize) -> bool {
     if depth > MAX_DEPTH {
-        // Nobody nests a form this deep to be understood.
+        // Too deep to be shown to a user: treated as a secret.
         return true;
     }
     match schema {
@@ -116,7 +115,7 @@ fn describes_secret(schema: &Json, depth: usize) -> bool {
     }
 }
 
-/// Whether a part of the schema is kept in another place, where it may ask for anything.
+/// Whether a part of the schema is defined elsewhere, where it could add anything.
 fn is_elsewhere(name: &str, value: &Json) -> bool {
     let is_reference = ["$ref", "$dynamicRef", "$recursiveRef"].contains(&name);
     is_reference && value.as_str().is_none_or(|it| !it.starts_with('#'))

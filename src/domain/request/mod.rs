@@ -1,4 +1,11 @@
-//! What is asked: the call and its arguments, claims, client responses, tool definitions and targets.
+//! What is asked: a call with its arguments, claims, client responses and targets.
+//!
+//! Start at [`call_context::CallContext`]. [`arguments`] checks argument names against the pinned schema,
+//! [`target`] parses what a call acts upon, [`links`] finds links in its texts, [`elicitation`] reads forms,
+//! [`claims`] maps claims to groups and tags. [`definition`] pins tool definitions; [`canonical`], [`json_text`]
+//! and [`visible`] are the rules of text that they share.
+//!
+//! Invariant: knows no authority, no policies and no verdicts.
 
 pub mod argument_order;
 pub mod arguments;

@@ -1,9 +1,8 @@
-//! Whether a text names a secret: a password, a key, a token or payment data.
+//! Whether a text names a secret: a password, key, token or payment data.
 //!
-//! Whoever asks for one against the rules writes it in other letters. So texts and words are both folded
-//! first: forms of one letter are that letter (Unicode NFKD), what is not seen is not there, marks fall off,
-//! and a letter that looks like another (UTS 39) is the other. A second look takes digits for the letters
-//! that they stand for. It stays a list of words: what it finds is a fact for policies, and no proof.
+//! Texts and words are normalized first, because a request for a secret may be disguised: compatibility forms
+//! (Unicode NFKD), invisible characters, diacritics and confusables (UTS 39). A second pass reads digits as
+//! letters. The result is a heuristic: a fact for policies, not a proof.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
@@ -12,8 +11,8 @@ use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 use unicode_security::skeleton;
 
-/// Words that name a secret wherever they stand in a word, or as words of their own one after the other. One
-/// text for each language; several words of a language are one here.
+/// Words that name a secret wherever they occur in a word, or as a sequence of words. One string for each
+/// language, with several words of a language concatenated by spaces.
 const WORDS: [&str; 12] = [
     // English
     "password passwd passphrase passcode passkey secret token credential apikey accesskey \
@@ -53,13 +52,13 @@ const WORDS: [&str; 12] = [
     "비밀번호 패스워드 암호를 암호입력 비밀키 개인키 토큰 인증번호 인증코드 신용카드 카드번호",
 ];
 
-/// Words so short, or so much like others, that they count only on their own.
+/// Words too short or too common to count unless they stand alone.
 const WHOLE_WORDS: [&str; 14] = [
     "pin", "otp", "totp", "cvv", "cvc", "iban", "ssn", "pwd", "pw", "mdp", "bearer", "creds",
     "senha", "senhas",
 ];
 
-/// What holds one of [`WORDS`] and means nothing of the kind: secretaries, what glands do, and where few go.
+/// Words that contain one of [`WORDS`] and name no secret.
 const HARMLESS: [&str; 5] = [
     "secretar",
     "secretair",
@@ -70,27 +69,27 @@ const HARMLESS: [&str; 5] = [
 /// Two words that together look like one of [`WORDS`]: "send it to Ken".
 const HARMLESS_PAIR: [&str; 2] = ["to", "ken"];
 
-/// Letters that look like small capitals, where Unicode's table of look-alikes leads to these.
+/// Letters that look like small capitals, where Unicode's confusables map to these.
 const SMALL_CAPITALS: &str = "ᴀaʙbᴄcᴅdᴇeꜰfɢgʜhɪiᴊjᴋkĸkʟlᴍmʍmɴnᴏoᴘpʀrꜱsᴛtᴜuᴠvᴡwʏyᴢz";
 
-/// The words, folded as texts are.
-static FOLDED: LazyLock<Secrets> = LazyLock::new(|| {
+/// The normalized words.
+static FOLDED: LazyLock<SecretWords> = LazyLock::new(|| {
     let all = WORDS.iter().flat_map(|words| words.split_whitespace());
-    Secrets::of(all.map(|word| words_of(word, false).concat()))
+    SecretWords::of(all.map(|word| words_of(word, false).concat()))
 });
-/// The same once digits count as letters, with `l` as `i`: a 1 may stand for either.
-static BLURRED: LazyLock<Secrets> =
-    LazyLock::new(|| Secrets::of(FOLDED.names.iter().map(|word| blurred(word))));
+/// The normalized words with digits read as letters, and `l` as `i`, because 1 may stand for either.
+static BLURRED: LazyLock<SecretWords> =
+    LazyLock::new(|| SecretWords::of(FOLDED.names.iter().map(|word| blurred(word))));
 
-/// Names of secrets, to be looked for.
-struct Secrets {
+/// A set of words to search for.
+struct SecretWords {
     names: HashSet<String>,
     by_first_letter: HashMap<char, Vec<String>>,
-    /// Bytes of the longest.
+    /// The length of the longest word in bytes.
     longest: usize,
 }
 
-impl Secrets {
+impl SecretWords {
     fn of(names: impl Iterator<Item = String>) -> Self {
         let names: HashSet<String> = names.collect();
         let mut by_first_letter: HashMap<char, Vec<String>> = HashMap::new();
@@ -108,7 +107,7 @@ impl Secrets {
         }
     }
 
-    /// Whether one of them stands anywhere in a word.
+    /// Whether a word contains one of them.
     fn are_in(&self, word: &str) -> bool {
         word.char_indices().any(|(at, letter)| {
             let names = self.by_first_letter.get(&letter);
@@ -117,9 +116,9 @@ impl Secrets {
     }
 }
 
-/// Whether a text names a secret: `apiKey`, `API key` and `api_key` are the same words.
+/// Whether a text names a secret: `apiKey`, `API key` and `api_key` are equal.
 pub(crate) fn names_secret(text: &str) -> bool {
-    // What runs the other way than it is written is not written to be read by programs.
+    // With a bidirectional override, a text is displayed in another order than programs read it.
     if text.contains(['\u{202d}', '\u{202e}']) {
         return true;
     }
@@ -139,13 +138,13 @@ pub(crate) fn names_secret(text: &str) -> bool {
     holds(&words, &BLURRED)
 }
 
-/// Whether one of these words holds one that names a secret, or several in a row are one.
-fn holds(words: &[String], secrets: &Secrets) -> bool {
+/// Whether one of the words, or a sequence of them, names a secret.
+fn holds(words: &[String], secrets: &SecretWords) -> bool {
     words.iter().any(|word| is_secret(word, secrets))
         || (0..words.len()).any(|first| run_is_secret(&words[first..], secrets))
 }
 
-fn is_secret(word: &str, secrets: &Secrets) -> bool {
+fn is_secret(word: &str, secrets: &SecretWords) -> bool {
     let bare = word.trim_end_matches(|c: char| c.is_ascii_digit());
     if WHOLE_WORDS.contains(&word) || WHOLE_WORDS.contains(&bare) {
         return true;
@@ -160,8 +159,8 @@ fn is_secret(word: &str, secrets: &Secrets) -> bool {
     secrets.are_in(&rest)
 }
 
-/// Whether the first words together, from the beginning of the first to the end of another, are a secret's name.
-fn run_is_secret(words: &[String], secrets: &Secrets) -> bool {
+/// Whether the first words, concatenated, name a secret.
+fn run_is_secret(words: &[String], secrets: &SecretWords) -> bool {
     let mut run = String::new();
     for (index, word) in words.iter().enumerate() {
         run.push_str(word);
@@ -180,12 +179,12 @@ fn run_is_secret(words: &[String], secrets: &Secrets) -> bool {
     false
 }
 
-/// The words of a text, folded; a capital after a small letter begins one, and so does the last of several
-/// capitals before a small letter.
+/// The normalized words of a text. A capital after a lower-case letter begins a word, and so does the last of
+/// several capitals before a lower-case letter.
 fn words_of(text: &str, with_stand_ins: bool) -> Vec<String> {
     let mut words: Vec<String> = vec![String::new()];
     let mut folded = String::new();
-    let mut before = Case::None;
+    let mut before = LetterCase::None;
     let mut letters = text.nfkd().peekable();
     while let Some(c) = letters.next() {
         folded.clear();
@@ -195,15 +194,15 @@ fn words_of(text: &str, with_stand_ins: bool) -> Vec<String> {
         }
         if !folded.chars().any(char::is_alphanumeric) {
             words.push(String::new());
-            before = Case::None;
+            before = LetterCase::None;
             continue;
         }
-        let case = Case::of(c);
+        let case = LetterCase::of(c);
         let next_is_small = letters.peek().is_some_and(|next| next.is_lowercase());
         let begins = match before {
-            Case::Small => case == Case::Capital,
-            Case::Capital => case == Case::Capital && next_is_small,
-            Case::None => false,
+            LetterCase::Small => case == LetterCase::Capital,
+            LetterCase::Capital => case == LetterCase::Capital && next_is_small,
+            LetterCase::None => false,
         };
         if begins {
             words.push(String::new());
@@ -218,13 +217,13 @@ fn words_of(text: &str, with_stand_ins: bool) -> Vec<String> {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Case {
+enum LetterCase {
     Small,
     Capital,
     None,
 }
 
-impl Case {
+impl LetterCase {
     fn of(c: char) -> Self {
         match c {
             c if c.is_lowercase() => Self::Small,
@@ -234,7 +233,7 @@ impl Case {
     }
 }
 
-/// One letter in small, as what it looks like; nothing for what is not seen.
+/// Appends the lower-case skeleton of a letter; nothing for an invisible character.
 fn fold(c: char, with_stand_ins: bool, folded: &mut String) {
     if c.is_ascii() {
         let c = if with_stand_ins { stand_in(c) } else { c };

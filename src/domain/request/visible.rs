@@ -1,7 +1,7 @@
-//! Characters that nobody sees, or that change how the text around them looks.
+//! Invisible characters, and characters that change how the text around them looks.
 //!
-//! Two readers of a text agree only about what both of them see. So names of members, targets and what a person is
-//! shown before an approval have none of these, or show them as escapes.
+//! Names of members, targets and texts shown to approvers contain none of them, or show them as escapes, so
+//! that all readers see the same text.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -10,15 +10,15 @@ use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory, GeneralC
 use icu_properties::{CodePointMapData, CodePointSetData};
 use unicode_normalization::UnicodeNormalization as _;
 
-/// Looks like a space and is a symbol.
+/// A symbol that looks like a space.
 const BRAILLE_BLANK: char = '\u{2800}';
 
-/// Characters of a stranger's text in a message.
+/// The maximum length of an excerpt in a message, in characters.
 const SHOWN_CHARS: usize = 80;
 
-/// Whether a character is a control or format character, one that is ignored where it is not supported
-/// (Unicode's `Default_Ignorable_Code_Point`: zero-width, bidirectional, variation selectors, tags, fillers), the end of
-/// a line or paragraph, or blank without being the space of the keyboard.
+/// Whether a character is a control or format character, default-ignorable (Unicode
+/// `Default_Ignorable_Code_Point`: zero-width, bidirectional, variation selectors, tags, fillers), a line or
+/// paragraph separator, or a blank other than U+0020.
 pub fn is_invisible(c: char) -> bool {
     if c.is_ascii() {
         return c.is_ascii_control();
@@ -31,23 +31,23 @@ pub fn is_invisible(c: char) -> bool {
         || c == BRAILLE_BLANK
 }
 
-/// Whether any character of a text is invisible.
+/// Whether a text contains an invisible character.
 pub fn has_invisible(text: &str) -> bool {
     text.chars().any(is_invisible)
 }
 
-/// A text with every invisible character as an escape, e.g. `\u{202e}`. A backslash stays one: the text is for people.
+/// Escapes invisible characters, e.g. `\u{202e}`. Backslashes are not escaped: the text is for people.
 pub fn escaped(text: &str) -> Cow<'_, str> {
     escaped_but(text, |_| false)
 }
 
-/// The same for a text of several lines: their ends stay. Only for text whose lines are its author's, as names and
-/// values of others in it were escaped before.
+/// Like [`escaped`], but keeps line breaks. Only for text whose lines were written by its author; embedded
+/// names and values have to be escaped before.
 pub fn escaped_lines(text: &str) -> Cow<'_, str> {
     escaped_but(text, |c| c == '\n')
 }
 
-/// Text of a stranger as it appears in a message: escaped and cut short.
+/// An excerpt of untrusted text for a message: escaped and truncated.
 pub fn shown(text: &str) -> String {
     let mut shown: String = text.chars().take(SHOWN_CHARS).collect();
     if shown.len() < text.len() {
@@ -77,8 +77,8 @@ fn escaped_but(text: &str, stays: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// A name as readers take it that mind neither the case of letters nor the form of characters: Unicode's compatibility
-/// forms (NFKC) are one, and letters are folded. Two names that fold to one are one name to somebody.
+/// A name in the form that case-insensitive and normalizing parsers compare: Unicode compatibility form
+/// (NFKC), case-folded.
 pub fn folded(name: &str) -> Cow<'_, str> {
     if name
         .bytes()
@@ -86,7 +86,7 @@ pub fn folded(name: &str) -> Cow<'_, str> {
     {
         return Cow::Borrowed(name);
     }
-    // Upper case first: then a sharp s is a double one, and a final sigma is a sigma, as they are for such readers.
+    // Upper case first, so that sharp s equals ss and final sigma equals sigma.
     let composed: String = name.nfkc().collect();
     let folded = composed.to_uppercase().to_lowercase();
     Cow::Owned(folded.nfkc().collect())

@@ -80,8 +80,8 @@ fn task(id: &str) -> PlannedChange {
     let now = SystemTime::UNIX_EPOCH;
     let task = Task {
         id: id.into(),
-        agent: schema::entity(&TYPES.agent, "a"),
-        person: schema::entity(&TYPES.user, "u"),
+        agent: schema::entity_uid(&TYPES.agent, "a"),
+        person: schema::entity_uid(&TYPES.user, "u"),
         purpose: "p".into(),
         scope: None,
         terms: Default::default(),

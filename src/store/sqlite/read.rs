@@ -226,7 +226,7 @@ fn labels(connection: &Connection) -> Result<Vec<StoredLabel>, StoreError> {
                 }
             }
             "place" => {
-                let place = |name: &str| schema::entity(&TYPES.resource, name);
+                let place = |name: &str| schema::entity_uid(&TYPES.resource, name);
                 match text(row, 1)?.split_once(' ') {
                     Some(("is", name)) => LabelCarrier::Resource(place(name)),
                     Some(("in", name)) => LabelCarrier::WithinResource(place(name)),

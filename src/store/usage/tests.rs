@@ -4,14 +4,14 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::authority::usage::WindowCounts;
-use crate::domain::schema::{TYPES, entity, tool};
+use crate::domain::schema::{TYPES, entity_uid, tool_uid};
 
 fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000 + seconds)
 }
 
 fn agent(name: &str) -> EntityUID {
-    entity(&TYPES.agent, name)
+    entity_uid(&TYPES.agent, name)
 }
 
 fn stored(writes: Vec<StoreWrite>) -> Vec<StoredUsage> {
@@ -83,7 +83,7 @@ proptest! {
         let mut ledger = UsageLedger::new(1_000);
         let mut on_disk: Vec<StoredUsage> = Vec::new();
         let actors = [agent("a"), agent("b")];
-        let tools: Vec<_> = (0..4).map(|n| tool("server", &n.to_string())).collect();
+        let tools: Vec<_> = (0..4).map(|n| tool_uid("server", &n.to_string())).collect();
         let mut allowed: Vec<(usize, usize, u64)> = Vec::new();
         let mut denied: Vec<(usize, u64)> = Vec::new();
         let mut now = 0;
@@ -151,7 +151,7 @@ fn within(
 #[test]
 fn an_actor_nobody_knows_has_used_nothing() {
     let ledger = UsageLedger::new(10);
-    let seen = ledger.view(&agent("a"), None, Some(&tool("s", "t")), at(0));
+    let seen = ledger.view(&agent("a"), None, Some(&tool_uid("s", "t")), at(0));
     let nothing = Usage {
         is_first_use: true,
         ..Usage::default()
@@ -168,7 +168,7 @@ fn an_actor_nobody_knows_has_used_nothing() {
 fn a_call_without_a_tool_counts_for_the_actor_alone() {
     let ledger = UsageLedger::new(10);
     ledger.allowed(&agent("a"), None, at(0));
-    let seen = ledger.view(&agent("a"), None, Some(&tool("s", "t")), at(1));
+    let seen = ledger.view(&agent("a"), None, Some(&tool_uid("s", "t")), at(1));
     assert_eq!((seen.actor.minute, seen.tool.minute), (1, 0));
     assert_eq!((seen.is_first_use, seen.distinct_tools), (true, 0));
 }
@@ -177,7 +177,7 @@ fn a_call_without_a_tool_counts_for_the_actor_alone() {
 fn only_what_changed_is_written_again() {
     let ledger = UsageLedger::new(10);
     let (a, b) = (agent("a"), agent("b"));
-    let t = tool("s", "t");
+    let t = tool_uid("s", "t");
     ledger.allowed(&a, Some(&t), at(0));
     ledger.allowed(&a, Some(&t), at(0));
     ledger.denied(&b, None, at(0));
@@ -196,7 +196,7 @@ fn only_what_changed_is_written_again() {
 #[test]
 fn a_full_ledger_drops_what_was_used_longest_ago() {
     let ledger = UsageLedger::new(4);
-    let tools = ["0", "1", "2", "3"].map(|name| tool("s", name));
+    let tools = ["0", "1", "2", "3"].map(|name| tool_uid("s", name));
     let a = agent("a");
     // One entry for the actor and three for tools.
     for (seconds, tool) in (0..).zip(&tools[..3]) {
@@ -215,7 +215,7 @@ fn a_full_ledger_drops_what_was_used_longest_ago() {
 #[test]
 fn what_may_have_been_dropped_counts_too_long_rather_than_too_short() {
     let ledger = UsageLedger::new(4);
-    let (a, b, t) = (agent("a"), agent("b"), tool("s", "t"));
+    let (a, b, t) = (agent("a"), agent("b"), tool_uid("s", "t"));
     let counted = |ledger: &UsageLedger, actor: &EntityUID, seconds| {
         let seen = ledger.view(actor, None, Some(&t), at(seconds));
         (seen.actor.day, seen.tool.day, seen.distinct_tools)
@@ -242,7 +242,7 @@ fn names_that_are_only_denied_leave_room_for_others() {
         ledger.denied(&agent(&name.to_string()), None, at(0));
     }
     assert_eq!(ledger.len(), 5);
-    ledger.allowed(&agent("a"), Some(&tool("s", "t")), at(0));
+    ledger.allowed(&agent("a"), Some(&tool_uid("s", "t")), at(0));
     ledger.denied(&agent("a"), None, at(0));
     assert_eq!(
         ledger.view(&agent("a"), None, None, at(0)).recent_denials,
@@ -253,7 +253,7 @@ fn names_that_are_only_denied_leave_room_for_others() {
 #[test]
 fn what_is_forgotten_was_never_used() {
     let ledger = UsageLedger::new(10);
-    let (a, t) = (agent("a"), tool("s", "t"));
+    let (a, t) = (agent("a"), tool_uid("s", "t"));
     ledger.allowed(&a, Some(&t), at(0));
     ledger.allowed(&agent("b"), Some(&t), at(10));
     ledger.forget(at(10));
@@ -293,7 +293,7 @@ fn bytes_that_are_no_counters_are_an_error() {
 fn denials_count_for_the_one_they_were_for() {
     let ledger = UsageLedger::new(10);
     let a = agent("a");
-    let [sam, kim] = ["sam", "kim"].map(|name| entity(&TYPES.user, name));
+    let [sam, kim] = ["sam", "kim"].map(|name| entity_uid(&TYPES.user, name));
     for _ in 0..3 {
         ledger.denied(&a, Some(&sam), at(0));
     }
@@ -307,7 +307,7 @@ fn denials_count_for_the_one_they_were_for() {
     assert_eq!(all(&again), [3, 0, 1]);
     assert_eq!(again.len(), 2);
     // Nor do they look like tools.
-    again.allowed(&a, Some(&tool("s", "t")), at(1));
+    again.allowed(&a, Some(&tool_uid("s", "t")), at(1));
     assert_eq!(again.view(&a, None, None, at(1)).distinct_tools, 1);
     again.forget(at(1));
     assert_eq!((again.len(), all(&again)), (2, [0, 0, 1]));
@@ -317,9 +317,9 @@ fn denials_count_for_the_one_they_were_for() {
 fn people_for_whom_something_is_only_denied_leave_room() {
     let ledger = UsageLedger::new(10);
     for name in 0..100 {
-        let person = entity(&TYPES.user, name.to_string());
+        let person = entity_uid(&TYPES.user, name.to_string());
         ledger.denied(&agent("a"), Some(&person), at(0));
     }
     assert_eq!(ledger.len(), 5);
-    ledger.allowed(&agent("b"), Some(&tool("s", "t")), at(0));
+    ledger.allowed(&agent("b"), Some(&tool_uid("s", "t")), at(0));
 }

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use callgate::domain::authority::approval::{Approval, ApprovalContext, ApprovedCall};
 use callgate::domain::authority::change::{Change, ChangeOrigin};
-use callgate::domain::decide::challenge;
 use callgate::domain::request::call_context::Initiator;
 use callgate::domain::schema::{self, TYPES};
 use callgate::proto::v1;
@@ -49,8 +48,8 @@ fn asked(agent: &str, number: u32) -> v1::RequestApprovalRequest {
 fn waiting(world: &World, number: u32) -> Approval {
     let now = world.server.service.now();
     let call = ApprovedCall {
-        subject: schema::entity(&TYPES.agent, format_smolstr!("agent-{}", number % 100)),
-        root: Some(schema::entity(&TYPES.user, "sam")),
+        subject: schema::entity_uid(&TYPES.agent, format_smolstr!("agent-{}", number % 100)),
+        root: Some(schema::entity_uid(&TYPES.user, "sam")),
         actors: Vec::new(),
         initiator: Initiator::Client,
         server: "git".into(),
@@ -65,7 +64,7 @@ fn waiting(world: &World, number: u32) -> Approval {
     let expires_at = now + Duration::from_secs(600);
     Approval {
         id: format_smolstr!("appr-{number:0>9}"),
-        digest: challenge::digest(&call, expires_at),
+        digest: call.digest(expires_at),
         call,
         circumstances: ApprovalContext::default(),
         requested_at: now,

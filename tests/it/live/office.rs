@@ -174,19 +174,19 @@ impl Office {
 
 /// `Mcp::User`.
 pub fn person(id: &str) -> EntityUID {
-    schema::entity(&TYPES.user, id)
+    schema::entity_uid(&TYPES.user, id)
 }
 
 /// `Mcp::Agent`.
 pub fn agent(id: &str) -> EntityUID {
-    schema::entity(&TYPES.agent, id)
+    schema::entity_uid(&TYPES.agent, id)
 }
 
 /// These tools, named as `<server>/<tool>`, up to an effect.
 pub fn tools(names: &[&str], access: AccessLevel) -> Scope {
     let tool = |name: &&str| {
         let (server, tool) = name.split_once('/').unwrap();
-        schema::tool(server, tool)
+        schema::tool_uid(server, tool)
     };
     Scope {
         tools: names.iter().map(tool).collect(),

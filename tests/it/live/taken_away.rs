@@ -76,7 +76,7 @@ async fn a_changed_tool_stays_changed_after_a_crash() {
     let office = at(folder.path());
     let place = GatewayTool {
         gateway: "edge".into(),
-        tool: schema::tool("mail", "list"),
+        tool: schema::tool_uid("mail", "list"),
     };
     let changed = ChangedDefinition {
         digests: DefinitionDigests::new("sha256:1".into(), "sha256:2".into()),

@@ -23,7 +23,7 @@ use crate::domain::decide::verdict::{Reason, ReasonCode};
 use crate::domain::request::call_context::{
     CallContext, Operation, OperationKind, Subject, TraceContext, Workflow,
 };
-use crate::domain::schema::{self, TYPES, entity};
+use crate::domain::schema::{self, TYPES, entity_uid};
 use crate::service::generation::Generation;
 
 /// How those of a question became known: out of a token that the enforcement point has verified.
@@ -208,7 +208,7 @@ impl CoazReader<'_> {
             (named, known) => named.or_else(|| known.map(SmolStr::new)),
         };
         let Some(agent) = agent else {
-            let person: EntityUID = entity(&TYPES.user, person);
+            let person: EntityUID = entity_uid(&TYPES.user, person);
             let mut subject = Subject::verified(person, METHOD);
             subject.identity.is_relayed = true;
             return Ok((subject, None));
@@ -261,7 +261,7 @@ impl CoazReader<'_> {
         };
         let missing = || {
             let missing = "resource.properties.arguments".to_owned();
-            Err(No::Denied(Box::new(Reason::lacking(vec![missing]))))
+            Err(No::Denied(Box::new(Reason::context_missing(vec![missing]))))
         };
         let is_cut = call.arguments.get(CUT) == Some(&Json::Bool(true));
         if is_cut || call.arguments.values().any(|it| it == HIDDEN) {
@@ -272,7 +272,7 @@ impl CoazReader<'_> {
         if is_told || !self.entry.require_arguments {
             return Ok(());
         }
-        let uid = schema::tool(&operation.server, &call.tool);
+        let uid = schema::tool_uid(&operation.server, &call.tool);
         let tool = self.generation.tools.get(&uid);
         match tool.is_some_and(|it| it.may_take_arguments()) {
             true => missing(),

@@ -89,7 +89,7 @@ impl CoazReader<'_> {
             .filter(|(server, name)| !server.is_empty() && !name.is_empty())
             .collect();
         let is_registered = |server: &str| {
-            let server = schema::server(&SmolStr::new(server));
+            let server = schema::server_uid(&SmolStr::new(server));
             self.generation.snapshot.contains(&server)
         };
         let mut registered = splits.iter().filter(|(server, _)| is_registered(server));

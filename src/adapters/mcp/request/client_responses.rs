@@ -25,7 +25,7 @@ pub fn read(
         })?;
         no_look_alikes(names_of(result), &DECISIVE, field)?;
     }
-    ClientResponses::of(responses).map_err(|fault| of_no_shape(fault, field))
+    ClientResponses::from_json(responses).map_err(|fault| of_no_shape(fault, field))
 }
 
 /// What the `result` of a client's reply to a request of the server tells that server (revision 2025-11-25).

@@ -439,7 +439,7 @@ impl MessageFilter<'_> {
                 let is_tool = list.member == "tools";
                 // Pinned under the server's own name. What cannot be pinned is nothing that anybody did.
                 let definition = is_tool.then(|| {
-                    ToolDefinition::of(&json, &name)
+                    ToolDefinition::from_json(&json, &name)
                         .unwrap_or_else(|_| ToolDefinition::unreadable())
                 });
                 let offered = (list.offered)(name, definition);

@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::*;
 use crate::domain::authority::approval::ApprovedCall;
 use crate::domain::decide::verdict::{Challenge, Reason};
-use crate::domain::schema::{TYPES, entity};
+use crate::domain::schema::{TYPES, entity_uid};
 
 #[test]
 fn a_deny_says_what_an_agent_may_know() {
@@ -49,7 +49,7 @@ fn a_deny_that_an_approval_would_turn_says_so() {
         valid_for: Duration::from_secs(10),
         circumstances: Default::default(),
         call: ApprovedCall {
-            subject: entity(&TYPES.agent, "a"),
+            subject: entity_uid(&TYPES.agent, "a"),
             root: None,
             actors: Vec::new(),
             initiator: Default::default(),

@@ -7,6 +7,7 @@ use crate::bundle::parse::json::{self, Step};
 use crate::bundle::parse::registration::{
     MAX_DESCRIPTION_BYTES, MAX_LIST, ServerEntry, ToolEntry, is_digest, server_name_error,
 };
+use crate::domain::ids::check_label;
 use crate::domain::request::definition::parts_fault;
 use crate::domain::request::target;
 use crate::domain::request::target::argument::TargetArgumentForm;
@@ -50,16 +51,8 @@ pub(super) fn server(
 
 /// Why one of these is no label; `None` if all are.
 pub fn label_error(labels: &[String]) -> Option<String> {
-    let is_label = |label: &&String| {
-        let allowed = |c: char| {
-            c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | ':' | '.')
-        };
-        !label.is_empty() && label.len() <= 64 && label.chars().all(allowed)
-    };
-    let label = labels.iter().find(|label| !is_label(label))?;
-    Some(format!(
-        "`{label}` is not a label: use lower-case letters, digits, `-`, `_`, `:` and `.`"
-    ))
+    let mut errors = labels.iter().filter_map(|label| check_label(label).err());
+    errors.next().map(|error| error.to_string())
 }
 
 pub(super) fn tool(

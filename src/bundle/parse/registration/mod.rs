@@ -7,6 +7,8 @@ mod check;
 
 pub use check::label_error;
 
+pub use crate::domain::ids::is_digest;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -18,11 +20,10 @@ use crate::bundle::diagnostic::{BundleDiagnostic, SourceText};
 use crate::bundle::files::SourceFile;
 use crate::bundle::parse::json::{self, Step};
 use crate::bundle::parse::typed_input::{TypedInput, UntypedArgument};
+use crate::domain::ids::{check_server_name, check_tool_name};
 use crate::domain::request::argument_order;
 use crate::domain::request::target::argument::TargetArgumentForm;
 
-/// The longest name of a server or tool, in bytes.
-pub const MAX_NAME_BYTES: usize = 512;
 /// The most tools of one server.
 pub const MAX_TOOLS: usize = 10_000;
 /// The longest description of a tool, in bytes.
@@ -246,31 +247,12 @@ impl ToolEntry {
 
 /// Why a name cannot be a server's; `None` if it can.
 pub fn server_name_error(name: &str) -> Option<String> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let is_fine =
-        name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(allowed);
-    if is_fine && name.len() <= 64 {
-        return None;
-    }
-    Some(format!(
-        "`{name}` cannot name a server: use up to 64 letters, digits, `-`, `_` and `.`"
-    ))
+    check_server_name(name).err().map(|error| error.to_string())
 }
 
 /// Why a name cannot be a tool's; `None` if it can.
 pub fn tool_name_error(name: &str) -> Option<String> {
-    if name.is_empty() {
-        return Some("a tool without a name".to_owned());
-    }
-    let too_long = name.len() > MAX_NAME_BYTES;
-    too_long.then(|| format!("a tool's name is longer than {MAX_NAME_BYTES} bytes"))
-}
-
-/// Whether a text is `sha256:` and 64 lower-case hexadecimal digits.
-pub fn is_digest(text: &str) -> bool {
-    let is_hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
-    text.strip_prefix("sha256:")
-        .is_some_and(|hex| hex.len() == 64 && hex.chars().all(is_hex))
+    check_tool_name(name).err().map(|error| error.to_string())
 }
 
 /// Parses a file. Each entry is read by itself, so that one that is wrong does not hide the others.

@@ -67,7 +67,7 @@ impl<'a> KnownEntities<'a> {
     /// The canonical name of what a name means as a target: of a server's id as that, of anything else by its look.
     fn canonical(&self, id: &str) -> Result<String, TargetError> {
         if let Some((server, rest)) = id.split_once(':')
-            && self.collected.has(&schema::server(&server.into()))
+            && self.collected.has(&schema::server_uid(&server.into()))
         {
             let kinds = [target::TargetKind::Id, target::TargetKind::Uuid].into_iter();
             let mut read = kinds.filter_map(|kind| target::parse_one_as(server, kind, rest).ok());
@@ -75,7 +75,7 @@ impl<'a> KnownEntities<'a> {
                 return Ok(id.to_owned());
             }
         }
-        target::one("", id).map(|target| id_of(target.uid()).to_owned())
+        target::parse_one("", id).map(|target| id_of(target.uid()).to_owned())
     }
 
     fn is_configured(&self, uid: &EntityUID) -> bool {
@@ -101,7 +101,7 @@ impl<'a> KnownEntities<'a> {
             // Servers say themselves which prompts they have.
             let server = id
                 .split_once('/')
-                .map(|(server, _)| schema::server(&server.into()));
+                .map(|(server, _)| schema::server_uid(&server.into()));
             return server.is_some_and(|server| self.has(&server));
         }
         if *ty == TYPES.resource {
@@ -118,7 +118,7 @@ impl<'a> KnownEntities<'a> {
         if *uid.entity_type() == TYPES.resource && id.contains(':') {
             return match self.canonical(id) {
                 Ok(name) => {
-                    let meant = schema::entity(&TYPES.resource, name);
+                    let meant = schema::entity_uid(&TYPES.resource, name);
                     format!("calls act upon it under its canonical name, `{meant}`")
                 }
                 Err(fault) => format!("no call can act upon it: its name {fault}"),

@@ -1,4 +1,4 @@
-//! Facts of the arguments of a call: their names, and the links in what they say.
+//! `context.arguments`: the names of the arguments and the links in their values.
 
 use std::cell::OnceCell;
 
@@ -6,15 +6,16 @@ use callgate_engine::cedar::{Context, Value};
 use callgate_engine::{AttributeRef, ContextSource, collect_context};
 
 use crate::domain::authority::terms::FlowDirection;
-use crate::domain::decide::facts::{ContextInputs, strings};
+use crate::domain::decide::facts::inputs::ContextInputs;
+use crate::domain::decide::facts::values::strings;
 use crate::domain::decide::tool_input::ToolInput;
 use crate::domain::request::links::{self, Links};
 use crate::domain::schema;
 
-/// What a tool or prompt is called with.
+/// `context.arguments`.
 pub(super) struct ArgumentFacts<'c> {
     pub(super) input: &'c ToolInput,
-    ground: ContextInputs<'c>,
+    inputs: ContextInputs<'c>,
     names: [OnceCell<Value>; 3],
     links: OnceCell<Links>,
     link_hosts: OnceCell<Value>,
@@ -24,10 +25,10 @@ pub(super) struct ArgumentFacts<'c> {
 impl<'c> ArgumentFacts<'c> {
     const OF_NAMES: [&'static str; 3] = ["names", "untyped", "undeclared"];
 
-    pub(super) fn new(input: &'c ToolInput, ground: ContextInputs<'c>) -> Self {
+    pub(super) fn new(input: &'c ToolInput, inputs: ContextInputs<'c>) -> Self {
         Self {
             input,
-            ground,
+            inputs,
             names: Default::default(),
             links: OnceCell::new(),
             link_hosts: OnceCell::new(),
@@ -39,14 +40,15 @@ impl<'c> ArgumentFacts<'c> {
         let targets = self.input.tool.as_ref();
         let targets = targets.and_then(|tool| tool.target_arguments.as_deref().ok());
         let find = |said| links::find(said, targets.unwrap_or_default());
-        let find = || self.ground.said.map(find).unwrap_or_default();
+        let find = || self.inputs.arguments.map(find).unwrap_or_default();
         self.links.get_or_init(find)
     }
 
-    /// The hosts of links that lead neither to a place that is known to send to nor to one that the task names so.
+    /// The hosts of links to resources that are neither in `known-destinations` nor named by the task as
+    /// destinations.
     fn unknown_links(&self) -> Value {
         let known = schema::known_destinations();
-        let (snapshot, task) = (self.ground.snapshot, self.ground.task);
+        let (snapshot, task) = (self.inputs.snapshot, self.inputs.task);
         let unknown = self.links().unknown(|place| {
             snapshot.is_in(place, known)
                 || task

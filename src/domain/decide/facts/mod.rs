@@ -1,32 +1,31 @@
-//! Facts: what policies may know of a call, as the `context` of its Cedar requests.
+//! Facts: the `context` of the Cedar requests of a call.
 //!
-//! Start at [`Facts`]: each fact is made when a policy first looks at it, and most policies look at few.
-//! One function for each record of the schema (`mcp.cedarschema`); those of live authority are in
-//! [`live`].
+//! Start at [`Facts`]. Each attribute is computed when a policy first reads it; most policies read few. There
+//! is one type for each record of the schema (`mcp.cedarschema`); `authority.rs` has those of the authority.
 
+pub mod approval;
 mod arguments;
-pub mod live;
+mod authority;
+pub mod inputs;
+mod values;
 
 use std::cell::{OnceCell, RefCell};
-use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
 use callgate_engine::cedar::{Context, EntityUID, Name, Value};
-use callgate_engine::{AttributeRef, ContextSource, Snapshot, collect_context};
-use serde_json::{Map, Value as Json};
+use callgate_engine::{AttributeRef, ContextSource, collect_context};
 use smol_str::{SmolStr, format_smolstr};
 
 use crate::domain::authority::chain::DelegationChain;
 use crate::domain::authority::labels::Labels;
-use crate::domain::authority::task::Task;
 use crate::domain::decide::facts::arguments::ArgumentFacts;
-use crate::domain::decide::facts::live::{
-    ApprovalFacts, RecentFacts, SessionFacts, TaskFacts, UsageFacts, value_of,
+use crate::domain::decide::facts::authority::{
+    RecentFacts, SessionFacts, TaskFacts, UsageFacts, value_of,
 };
-use crate::domain::decide::inputs::History;
-use crate::domain::decide::tool_input::ToolInput;
-use crate::domain::request::call_context::{Identity, Initiator, Sampling};
+use crate::domain::decide::facts::inputs::{ContextInputs, OperationContext};
+use crate::domain::decide::facts::values::{entities, record, strings};
+use crate::domain::request::call_context::{Identity, Sampling};
 use crate::domain::request::claims::AssertedClaims;
 use crate::domain::request::client_responses::ClientResponses;
 use crate::domain::request::elicitation::ElicitationForm;
@@ -34,10 +33,10 @@ use crate::domain::request::target::Target;
 use crate::domain::request::target::host::{Host, address_value, extension_value};
 use crate::domain::schema::{self, TYPES};
 
-/// Everything that can be known of one call acting upon one target.
+/// The context of a call that acts upon one target.
 pub struct Facts<'c> {
-    ground: ContextInputs<'c>,
-    own: &'c OperationContext,
+    inputs: ContextInputs<'c>,
+    operation: &'c OperationContext,
     target: Option<&'c Target>,
     identity: IdentityFacts<'c>,
     delegation: Option<DelegationFacts<'c>>,
@@ -54,7 +53,7 @@ pub struct Facts<'c> {
     sampling: OnceCell<Option<Value>>,
 }
 
-/// How the subject is known, and what this call's claims add to it.
+/// `context.identity`.
 struct IdentityFacts<'c> {
     identity: &'c Identity,
     asserted: &'c AssertedClaims,
@@ -63,7 +62,7 @@ struct IdentityFacts<'c> {
     asserted_attributes: OnceCell<Value>,
 }
 
-/// For whom the subject acts.
+/// `context.delegation`.
 struct DelegationFacts<'c> {
     chain: &'c DelegationChain<'c>,
     labels: Option<Option<&'c Arc<Labels>>>,
@@ -71,79 +70,10 @@ struct DelegationFacts<'c> {
     scopes: OnceCell<Value>,
 }
 
-/// What goes back to a server.
+/// `context.answers`, the client responses.
 struct ClientResponseFacts<'c> {
     answers: &'c ClientResponses,
     cells: [OnceCell<Value>; 3],
-}
-
-/// What facts are made from, whatever is asked.
-#[derive(Clone, Copy)]
-pub struct ContextInputs<'c> {
-    /// How the principal came to be known.
-    pub identity: &'c Identity,
-    /// What its claims add to it.
-    pub asserted: &'c AssertedClaims,
-    /// Whether it is a person, and an agent may be behind the call.
-    pub through_agent: bool,
-    /// Who set it off.
-    pub initiator: Initiator,
-    /// The server concerned, if there is one.
-    pub server: Option<&'c SmolStr>,
-    /// Whether the action knows of labels beside those of the session.
-    pub has_labels: bool,
-    /// Why, in the words of whoever started the work.
-    pub purpose: Option<&'c str>,
-    /// The client's address as the gateway saw it.
-    pub source_address: Option<IpAddr>,
-    /// The enforcement point that asks.
-    pub gateway: &'c EntityUID,
-    /// For whom, or the delegation it is about.
-    pub chain: Option<&'c DelegationChain<'c>>,
-    /// The task it belongs to, or is about.
-    pub task: Option<&'c Task>,
-    /// What has happened so far.
-    pub past: History<'c>,
-    /// The approval it has.
-    pub approval: Option<ApprovalFacts<'c>>,
-    /// What goes back to the server with it.
-    pub answers: Option<&'c ClientResponses>,
-    /// The tool that is called.
-    pub tool: Option<&'c EntityUID>,
-    /// The arguments of a tool call.
-    pub said: Option<&'c Map<String, Json>>,
-    /// The entities, to tell which places are known.
-    pub snapshot: &'c Snapshot,
-    /// The time of the decision.
-    pub now: SystemTime,
-}
-
-/// Facts that only some operations have.
-#[derive(Debug)]
-pub enum OperationContext {
-    /// None.
-    Nothing,
-    /// The arguments of a tool or prompt.
-    Arguments(ToolInput),
-    /// What a form asks for.
-    Form(ElicitationForm),
-    /// Where a person is to be sent.
-    Url {
-        /// The URL's scheme.
-        scheme: SmolStr,
-        /// Its host.
-        host: Host,
-    },
-    /// What a model is asked to write.
-    Sampling(Sampling),
-}
-
-impl ContextInputs<'_> {
-    /// The labels of everything that the call carries, together.
-    pub fn labels(&self) -> Arc<Labels> {
-        let carries = self.past.session.is_some() || self.task.is_some() || self.chain.is_some();
-        self.past.labels(carries)
-    }
 }
 
 impl<'c> Facts<'c> {
@@ -169,47 +99,47 @@ impl<'c> Facts<'c> {
         "usage",
     ];
 
-    /// Facts of a call, none of them made yet.
+    /// Creates a context with no attribute computed yet.
     pub fn new(
-        ground: ContextInputs<'c>,
-        own: &'c OperationContext,
+        inputs: ContextInputs<'c>,
+        operation: &'c OperationContext,
         target: Option<&'c Target>,
     ) -> Self {
-        let input = match own {
+        let input = match operation {
             OperationContext::Arguments(input) => Some(input),
             _ => None,
         };
-        let carried = ground.past.carried.filter(|_| ground.has_labels);
+        let carried = inputs.history.carried.filter(|_| inputs.has_labels);
         Self {
-            ground,
-            own,
+            inputs,
+            operation,
             target,
             identity: IdentityFacts {
-                identity: ground.identity,
-                asserted: ground.asserted,
-                through_agent: ground.through_agent,
+                identity: inputs.identity,
+                asserted: inputs.asserted,
+                through_agent: inputs.through_agent,
                 asserted_groups: OnceCell::new(),
                 asserted_attributes: OnceCell::new(),
             },
-            delegation: ground.chain.map(|chain| DelegationFacts {
+            delegation: inputs.chain.map(|chain| DelegationFacts {
                 chain,
                 labels: carried.map(|carried| carried.delegation.as_ref()),
                 actors: OnceCell::new(),
                 scopes: OnceCell::new(),
             }),
-            arguments: input.map(|input| ArgumentFacts::new(input, ground)),
-            answers: ground.answers.map(|answers| ClientResponseFacts {
+            arguments: input.map(|input| ArgumentFacts::new(input, inputs)),
+            answers: inputs.answers.map(|answers| ClientResponseFacts {
                 answers,
                 cells: Default::default(),
             }),
-            task: ground
+            task: inputs
                 .task
-                .map(|task| TaskFacts::new(task, ground, target, carried)),
-            session: ground.past.session.map(|session| SessionFacts {
+                .map(|task| TaskFacts::new(task, inputs, target, carried)),
+            session: inputs.history.session.map(|session| SessionFacts {
                 session,
                 recent: OnceCell::new(),
             }),
-            usage: ground.past.usage.map(UsageFacts),
+            usage: inputs.history.usage.map(UsageFacts),
             recent: carried.and_then(|it| it.recent.as_deref().map(RecentFacts)),
             labels: OnceCell::new(),
             server: OnceCell::new(),
@@ -220,11 +150,11 @@ impl<'c> Facts<'c> {
     }
 
     fn environment(&self) -> &Value {
-        self.environment.get_or_init(|| environment(&self.ground))
+        self.environment.get_or_init(|| environment(&self.inputs))
     }
 
     fn elicitation(&self) -> Option<&Value> {
-        let make = || match self.own {
+        let make = || match self.operation {
             OperationContext::Form(form) => Some(elicitation_form(form)),
             OperationContext::Url { scheme, host } => Some(elicitation_url(scheme, host)),
             OperationContext::Nothing
@@ -235,7 +165,7 @@ impl<'c> Facts<'c> {
     }
 
     fn sampling(&self) -> Option<&Value> {
-        let make = || match self.own {
+        let make = || match self.operation {
             OperationContext::Sampling(sampling) => Some(sampling_record(sampling)),
             _ => None,
         };
@@ -251,7 +181,7 @@ impl ContextSource for Facts<'_> {
                 .as_ref()
                 .map(|answers| AttributeRef::Record(answers)),
             "approval" => self
-                .ground
+                .inputs
                 .approval
                 .as_ref()
                 .map(|approval| AttributeRef::Record(approval)),
@@ -266,7 +196,7 @@ impl ContextSource for Facts<'_> {
             "elicitation" => self.elicitation().map(AttributeRef::Value),
             "environment" => Some(AttributeRef::Value(self.environment())),
             "identity" => Some(AttributeRef::Record(&self.identity)),
-            "initiator" => Some(AttributeRef::Text(self.ground.initiator.as_str())),
+            "initiator" => Some(AttributeRef::Text(self.inputs.initiator.as_str())),
             "input" => self
                 .arguments
                 .as_ref()?
@@ -274,19 +204,19 @@ impl ContextSource for Facts<'_> {
                 .typed
                 .as_ref()
                 .map(AttributeRef::Value),
-            "labels" if self.ground.has_labels => {
-                let labels = self.labels.get_or_init(|| self.ground.labels());
+            "labels" if self.inputs.has_labels => {
+                let labels = self.labels.get_or_init(|| self.inputs.labels());
                 Some(AttributeRef::Value(labels.value()))
             }
-            "purpose" => self.ground.purpose.map(AttributeRef::Text),
+            "purpose" => self.inputs.purpose.map(AttributeRef::Text),
             "recent" => self
                 .recent
                 .as_ref()
                 .map(|recent| AttributeRef::Record(recent)),
             "sampling" => self.sampling().map(AttributeRef::Value),
             "server" => {
-                let name = self.ground.server?;
-                let server = self.server.get_or_init(|| schema::server(name));
+                let name = self.inputs.server?;
+                let server = self.server.get_or_init(|| schema::server_uid(name));
                 Some(AttributeRef::Entity(server))
             }
             "session" => self
@@ -350,7 +280,7 @@ impl ContextSource for DelegationFacts<'_> {
             ),
             "first" => AttributeRef::Entity(chain.actors.first()?),
             "last" => AttributeRef::Entity(chain.actors.last()?),
-            // Links from the root to the subject.
+            // The number of links from the root to the subject.
             "depth" => AttributeRef::Long(chain.depth() as i64),
             "access" => AttributeRef::Text(chain.access()?.as_str()),
             "scopes" => AttributeRef::Value(
@@ -438,17 +368,18 @@ fn sampling_record(sampling: &Sampling) -> Value {
 static DATETIME: LazyLock<Option<Name>> =
     LazyLock::new(|| Name::parse_unqualified_name("datetime").ok());
 
-fn environment(ground: &ContextInputs<'_>) -> Value {
-    let address = ground.source_address.and_then(address_value);
+fn environment(inputs: &ContextInputs<'_>) -> Value {
+    let address = inputs.source_address.and_then(address_value);
     record(
-        [("gateway", Value::new(ground.gateway.clone(), None))]
+        [("gateway", Value::new(inputs.gateway.clone(), None))]
             .into_iter()
-            .chain(time(ground.now).map(|now| ("now", now)))
+            .chain(time(inputs.now).map(|now| ("now", now)))
             .chain(address.map(|address| ("source_address", address))),
     )
 }
 
-/// The time as Cedar has it, to the second. Cedar makes it from text, so the last one is kept.
+/// The time as a Cedar `datetime`, in whole seconds. Cedar parses it from text, so the last value is cached
+/// per thread.
 fn time(now: SystemTime) -> Option<Value> {
     thread_local! {
         static LAST: RefCell<Option<(u64, Value)>> = const { RefCell::new(None) };
@@ -464,29 +395,4 @@ fn time(now: SystemTime) -> Option<Value> {
         *last = Some((seconds, value.clone()));
         Some(value)
     })
-}
-
-fn record(fields: impl IntoIterator<Item = (&'static str, Value)>) -> Value {
-    let fields = fields
-        .into_iter()
-        .map(|(name, value)| (SmolStr::new_static(name), value));
-    Value::record_arc(Arc::new(fields.collect()), None)
-}
-
-fn strings(items: impl IntoIterator<Item = SmolStr>) -> Value {
-    set(items.into_iter().map(|item| Value::new(item, None)))
-}
-
-fn entities(items: impl IntoIterator<Item = EntityUID>) -> Value {
-    set(items.into_iter().map(|item| Value::new(item, None)))
-}
-
-/// Most sets are empty, and an empty one need not be made again.
-fn set(items: impl Iterator<Item = Value>) -> Value {
-    static EMPTY: LazyLock<Value> = LazyLock::new(|| Value::empty_set(None));
-    let mut items = items.peekable();
-    if items.peek().is_none() {
-        return EMPTY.clone();
-    }
-    Value::set(items, None)
 }

@@ -1,7 +1,8 @@
-//! What a JSON text can say and no value can hold: numbers beyond what readers keep, and halves of surrogate pairs.
+//! JSON text that no parsed value represents exactly: numbers beyond common precision, and unpaired
+//! surrogates.
 //!
-//! Start at [`inexact_number`], which finds what a strict reader refuses, and [`tolerant`], which makes the rest of a text
-//! fit for judging.
+//! [`inexact_number`] finds what a strict parser rejects; [`tolerant`] replaces it, so that the rest of the
+//! text can be inspected.
 
 mod numbers;
 
@@ -10,41 +11,41 @@ use std::ops::Range;
 
 pub use crate::domain::request::json_text::numbers::{InexactNumber, of_double};
 
-/// What stands for half of a pair of surrogates that is alone, which is no character.
+/// The replacement of an unpaired surrogate.
 const REPLACEMENT: &[u8] = b"\\ufffd";
 
-/// Something in a JSON text that no value can hold as it is written.
+/// A token that no parsed value represents exactly.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Unheld {
+enum LossyToken {
     Number(Range<usize>, InexactNumber),
     Surrogate(Range<usize>),
 }
 
-/// The first number that is not kept as it is written, and why.
+/// The first number that parsing would change, and why.
 pub fn inexact_number(text: &[u8]) -> Option<(String, InexactNumber)> {
     Scanner::new(text).find_map(|found| match found {
-        Unheld::Number(at, why) => Some((String::from_utf8_lossy(&text[at]).into_owned(), why)),
-        Unheld::Surrogate(_) => None,
+        LossyToken::Number(at, why) => Some((String::from_utf8_lossy(&text[at]).into_owned(), why)),
+        LossyToken::Surrogate(_) => None,
     })
 }
 
-/// The text with everything replaced that no value can hold: half pairs of surrogates by U+FFFD, numbers by a text that
-/// has their digits. For judging alone: what passes is passed as it came.
+/// Replaces what no value represents: unpaired surrogates by U+FFFD, inexact numbers by strings with their
+/// digits. For inspection only: the original text is what is forwarded.
 pub fn tolerant(text: &[u8]) -> Cow<'_, [u8]> {
     let mut held: Option<Vec<u8>> = None;
     let mut copied = 0;
     for found in Scanner::new(text) {
         let out = held.get_or_insert_with(|| Vec::with_capacity(text.len() + 16));
-        let (Unheld::Number(at, _) | Unheld::Surrogate(at)) = &found;
+        let (LossyToken::Number(at, _) | LossyToken::Surrogate(at)) = &found;
         out.extend_from_slice(&text[copied..at.start]);
         match &found {
-            Unheld::Number(..) => {
-                // No server writes a text that begins so.
+            LossyToken::Number(..) => {
+                // A prefix that no server writes.
                 out.extend_from_slice(b"\"\\u0000number ");
                 out.extend_from_slice(&text[at.clone()]);
                 out.push(b'"');
             }
-            Unheld::Surrogate(_) => out.extend_from_slice(REPLACEMENT),
+            LossyToken::Surrogate(_) => out.extend_from_slice(REPLACEMENT),
         }
         copied = at.end;
     }
@@ -57,7 +58,7 @@ pub fn tolerant(text: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// Goes through a text from token to token. What is no JSON is passed over: reading it tells.
+/// Scans a text token by token. Invalid JSON is skipped; the parser reports it.
 struct Scanner<'t> {
     text: &'t [u8],
     at: usize,
@@ -73,8 +74,8 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    /// The next thing inside a string: half a pair, or the string's end.
-    fn in_string(&mut self) -> Option<Unheld> {
+    /// The next unpaired surrogate of a string, or its end.
+    fn in_string(&mut self) -> Option<LossyToken> {
         while let Some(byte) = self.text.get(self.at) {
             match byte {
                 b'"' => {
@@ -92,7 +93,9 @@ impl<'t> Scanner<'t> {
                         {
                             self.at += 6
                         }
-                        Some(0xd800..=0xdfff) => return Some(Unheld::Surrogate(start..self.at)),
+                        Some(0xd800..=0xdfff) => {
+                            return Some(LossyToken::Surrogate(start..self.at));
+                        }
                         _ => {}
                     }
                 }
@@ -102,7 +105,7 @@ impl<'t> Scanner<'t> {
         None
     }
 
-    /// The unit of UTF-16 that an escape stands for.
+    /// The UTF-16 code unit of an escape.
     fn unit(&self, at: usize) -> Option<u16> {
         let digits = self.text.get(at..at + 6)?.strip_prefix(b"\\u")?;
         let digits = std::str::from_utf8(digits).ok()?;
@@ -112,20 +115,20 @@ impl<'t> Scanner<'t> {
             .flatten()
     }
 
-    fn number(&mut self) -> Option<Unheld> {
+    fn number(&mut self) -> Option<LossyToken> {
         let start = self.at;
         let is_part = |byte: &&u8| byte.is_ascii_digit() || b"+-.eE".contains(byte);
         self.at += self.text[start..].iter().take_while(is_part).count();
         let literal = std::str::from_utf8(&self.text[start..self.at]).ok()?;
         let why = numbers::check(literal).err()?;
-        Some(Unheld::Number(start..self.at, why))
+        Some(LossyToken::Number(start..self.at, why))
     }
 }
 
 impl Iterator for Scanner<'_> {
-    type Item = Unheld;
+    type Item = LossyToken;
 
-    fn next(&mut self) -> Option<Unheld> {
+    fn next(&mut self) -> Option<LossyToken> {
         loop {
             if self.in_string
                 && let Some(found) = self.in_string()

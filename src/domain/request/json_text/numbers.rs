@@ -1,23 +1,23 @@
-//! Numbers that every reader takes for the same.
+//! Numbers that all parsers represent alike.
 //!
-//! JSON sets no bounds to numbers, readers do: some keep 64 bits, most keep a double. A number that its reader would
-//! change is not the number that was decided about.
+//! JSON does not bound numbers; parsers do: some keep 64 bits, most keep a double. A number that the server's
+//! parser changes is not the number that was authorized.
 
 use serde_json::Number;
 
-/// Doubles from here on are beyond whole numbers of 64 bits.
+/// Doubles from here on exceed 64-bit integers.
 const BEYOND_I64: f64 = 9_223_372_036_854_775_808.0;
 
-/// A number of a JSON text that is no longer the same once read.
+/// Why a number changes when it is parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InexactNumber {
-    /// Written as a whole number, and beyond 64 bits.
+    /// An integer beyond 64 bits.
     TooLarge,
-    /// Written with a fraction or an exponent, and with more digits than a double holds.
+    /// A fraction or exponent with more digits than a double holds.
     TooManyDigits,
 }
 
-/// A double as JSON Schema sees it: what has no fraction is a whole number, however it is written.
+/// A double as JSON Schema treats it: a value without a fraction is an integer.
 pub fn of_double(value: f64) -> Option<Number> {
     if value.fract() == 0.0 && value.abs() < BEYOND_I64 {
         #[expect(clippy::cast_possible_truncation, reason = "whole and within 64 bits")]
@@ -26,7 +26,7 @@ pub fn of_double(value: f64) -> Option<Number> {
     Number::from_f64(value)
 }
 
-/// Whether a number is kept as it is written. What is no number is for the reader to refuse.
+/// Whether parsing keeps a number as written. What is not a number is left to the parser.
 pub(super) fn check(literal: &str) -> Result<(), InexactNumber> {
     if !is_number(literal) {
         return Ok(());
@@ -38,14 +38,14 @@ pub(super) fn check(literal: &str) -> Result<(), InexactNumber> {
             .map_err(|_| InexactNumber::TooLarge);
     }
     let double: f64 = literal.parse().map_err(|_| InexactNumber::TooManyDigits)?;
-    // Rust writes the fewest digits that are read back as the same double.
+    // Rust formats a double with the fewest digits that round-trip.
     match double.is_finite() && decimal(literal) == decimal(&format!("{double:e}")) {
         true => Ok(()),
         false => Err(InexactNumber::TooManyDigits),
     }
 }
 
-/// Whether a text is a number of JSON (RFC 8259, 6).
+/// Whether a text is a JSON number (RFC 8259, 6).
 fn is_number(literal: &str) -> bool {
     let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let rest = literal.strip_prefix('-').unwrap_or(literal);
@@ -63,7 +63,7 @@ fn is_number(literal: &str) -> bool {
         && exponent.is_none_or(|it| is_digits(it.strip_prefix(['+', '-']).unwrap_or(it)))
 }
 
-/// The digits of a number from the first to the last that is not zero, and the power of ten of the last.
+/// The significant digits of a number, and the exponent of the last digit.
 fn decimal(literal: &str) -> Option<(bool, String, i64)> {
     let (is_negative, rest) = match literal.strip_prefix('-') {
         Some(rest) => (true, rest),

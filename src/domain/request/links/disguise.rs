@@ -1,4 +1,4 @@
-//! What hides a link from programs, and not from people: undone.
+//! Undoes what hides a link from programs but not from people.
 //!
 //! Start at [`plain`].
 
@@ -6,8 +6,8 @@ use unicode_normalization::UnicodeNormalization as _;
 
 use crate::domain::request::visible::is_invisible;
 
-/// The text as those see it who make links of it: without what nobody sees, with full forms, escapes and the brackets
-/// that people put around dots undone, and with one kind of slash. `None` if it is the same.
+/// The text without invisible characters, with compatibility forms, escapes and bracketed dots undone and
+/// slashes unified. `None` if nothing changed.
 pub(super) fn plain(text: &str) -> Option<String> {
     const HIDES: [char; 6] = ['\\', '[', '(', '{', '&', '%'];
     if text.is_ascii() && !text.contains(HIDES) && !text.chars().any(is_invisible) {
@@ -29,7 +29,7 @@ pub(super) fn plain(text: &str) -> Option<String> {
     (plain != text).then_some(plain)
 }
 
-/// Undoes the brackets that people put around what makes a link: `evil[.]example`, `evil(dot)example`.
+/// Undoes defanging brackets: `evil[.]example`, `evil(dot)example`.
 fn without_brackets(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text;
@@ -83,7 +83,7 @@ fn unescaped(text: &str) -> String {
     plain
 }
 
-/// The character that a text begins with as an escape, and how long that is.
+/// The character that an escape at the start of the text stands for, and the length of the escape.
 fn escape(text: &str) -> Option<(char, usize)> {
     const NAMED: [(&str, char); 6] = [
         ("&period;", '.'),
@@ -104,7 +104,7 @@ fn escape(text: &str) -> Option<(char, usize)> {
     let hexadecimal = number.strip_prefix(['x', 'X']);
     let digits = hexadecimal.unwrap_or(number);
     let radix = if hexadecimal.is_some() { 16 } else { 10 };
-    // More digits than any character has are none.
+    // Longer than any character reference.
     let length = digits
         .chars()
         .take(9)

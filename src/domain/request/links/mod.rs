@@ -1,13 +1,12 @@
-//! Links in what a call says: where its texts can take whoever reads them.
+//! Links in the arguments of a call.
 //!
-//! Start at [`find`]. A message is shown by programs that make links of what looks like one, whoever wrote it, and read by
-//! people and models who follow what looks like one. So everything that some reader takes for a link is a link here: with
-//! a scheme (`https://…`, `hxxp://…`), without (`//host`, `www.…`, `bit.ly/x`, `bit.ly`), in markdown, with other slashes,
-//! dots or digits, with characters between that nobody sees. What is found too often costs an approval; what is not found
-//! costs data.
+//! Start at [`find`]. Chat and mail programs turn text that looks like a link into one, and people and models
+//! follow it. So all that some reader takes for a link is found: with a scheme (`https://…`, `hxxp://…`),
+//! without one (`//host`, `www.…`, `bit.ly/x`, `bit.ly`), in Markdown, with unusual slashes, dots or digits,
+//! or with invisible characters inside. A false positive costs an approval, a false negative may leak data.
 //!
-//! The work is bounded: every text is gone through a fixed number of times, at most [`MAX_LINKS`] are told apart, and no
-//! more than [`MAX_BYTES`] are looked at. Beyond that there counts as one more, to a host that is not known.
+//! Work is bounded: every text is scanned a fixed number of times, at most [`MAX_LINKS`] different links and
+//! [`MAX_BYTES`] of text are examined. Beyond that, one more link to an unknown host is assumed.
 
 mod disguise;
 
@@ -23,56 +22,55 @@ use crate::domain::request::target::argument::{PathStep, TargetArgument};
 use crate::domain::request::target::host::Host;
 use crate::domain::request::target::{self, TargetKind};
 
-/// Most links that are told apart.
+/// The maximum number of different links.
 pub const MAX_LINKS: usize = 64;
-/// Most bytes of text that are looked at.
+/// The maximum amount of text examined, in bytes.
 pub const MAX_BYTES: usize = 4 << 20;
-/// The longest name of a host (RFC 1035).
+/// The maximum length of a host name in bytes (RFC 1035).
 const MAX_HOST: usize = 253;
-/// The longest URL that is read as a place.
+/// The maximum length of a URL parsed as a target, in bytes.
 const MAX_URL: usize = 2_048;
-/// How often something may look like a link, the same one each time.
+/// The maximum number of candidates examined, repeated ones included.
 const MAX_TRIED: usize = 512;
 
-/// Schemes after which browsers find a host with any number of slashes, and those that people write so that no program
-/// makes a link of it.
+/// Schemes after which browsers accept any number of slashes, and defanged spellings of them.
 const WEB: [&str; 9] = [
     "http", "https", "hxxp", "hxxps", "ftp", "fxp", "ws", "wss", "sftp",
 ];
 
-/// Ends of file names that are ends of domains as well. A name of two parts with such an end and nothing around it is
-/// taken for a file: nothing can be sent with it but itself.
+/// File name extensions that are top-level domains as well. A two-part name with such an extension and
+/// nothing around it is taken for a file name: such a link can transport nothing but itself.
 const FILES: [&str; 13] = [
     "cc", "md", "ml", "mm", "mov", "pl", "ps", "py", "rs", "sh", "so", "tf", "zip",
 ];
 
-/// All links of one call.
+/// The links of one call.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Links {
     links: BTreeSet<Link>,
-    /// How often something looked like one.
+    /// The number of candidates examined.
     tried: usize,
-    /// Whether there was more than is looked at.
+    /// Whether a limit was exceeded.
     is_cut: bool,
 }
 
-/// One link.
+/// A link.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Link {
-    /// Where it leads, in ASCII and lower case as far as that can be told.
+    /// The host, in ASCII and lower case where possible.
     host: SmolStr,
-    /// The place itself and what contains it; none if two readers could read the link differently.
+    /// The linked resource and those that contain it; empty if parsers may read the link differently.
     places: Vec<EntityUID>,
 }
 
 impl Links {
-    /// The host of every link, each once.
+    /// The hosts of all links, each once.
     pub fn hosts(&self) -> BTreeSet<SmolStr> {
         let hosts = self.links.iter().map(|link| link.host.clone());
         hosts.chain(self.more()).collect()
     }
 
-    /// The hosts of links that lead to no place that is known.
+    /// The hosts of links to unknown resources.
     pub fn unknown(&self, is_known: impl Fn(&EntityUID) -> bool) -> BTreeSet<SmolStr> {
         let leads_on = |link: &&Link| !link.places.iter().any(&is_known);
         let unknown = self.links.iter().filter(leads_on);
@@ -80,7 +78,7 @@ impl Links {
         hosts.chain(self.more()).collect()
     }
 
-    /// What stands for those that were not looked at.
+    /// Stands for the links beyond the limits.
     fn more(&self) -> Option<SmolStr> {
         self.is_cut.then(|| SmolStr::new_static("…"))
     }
@@ -93,7 +91,7 @@ impl Links {
         }
     }
 
-    /// Whether one more may be looked at.
+    /// Counts a candidate; false once the limit is reached.
     fn tries(&mut self) -> bool {
         self.tried += 1;
         self.is_cut |= self.tried > MAX_TRIED;
@@ -101,10 +99,10 @@ impl Links {
     }
 }
 
-/// Every link in the texts of arguments, in names of members as well, at any depth. What names a target is none: that is
-/// judged as one.
+/// The links in all strings and member names of the arguments, at any depth. Target arguments are skipped:
+/// they are decided as targets.
 pub fn find(arguments: &Map<String, Json>, targets: &[TargetArgument]) -> Links {
-    let mut walk = Walk {
+    let mut walk = LinkWalk {
         links: Links::default(),
         left: MAX_BYTES,
     };
@@ -113,14 +111,14 @@ pub fn find(arguments: &Map<String, Json>, targets: &[TargetArgument]) -> Links 
     walk.links
 }
 
-/// Goes through a value; the steps are those that are left to a target.
-struct Walk {
+/// Walks a value; the steps are the remaining paths to target arguments.
+struct LinkWalk {
     links: Links,
-    /// Bytes that may be looked at.
+    /// The number of bytes that may still be examined.
     left: usize,
 }
 
-impl Walk {
+impl LinkWalk {
     fn members(&mut self, members: &Map<String, Json>, targets: &[&[PathStep]]) {
         for (name, value) in members {
             self.text(name);
@@ -170,28 +168,28 @@ impl Walk {
     }
 }
 
-/// Adds every link of one text: as it is written, and as it looks to those who undo what hides one. What is a link only
-/// then leads nowhere that is known.
+/// Adds the links of a text, as written and with disguises undone. A link found only undisguised is to an
+/// unknown resource.
 fn in_text(text: &str, links: &mut Links) {
-    // Shorter than any host with a dot in it.
+    // Shorter than any host name with a dot.
     if text.len() < 3 {
         return;
     }
-    Finder::new(text, true, links).find();
+    LinkFinder::new(text, true, links).find();
     if let Some(plain) = plain(text) {
-        Finder::new(&plain, false, links).find();
+        LinkFinder::new(&plain, false, links).find();
     }
 }
 
-/// Looks through one text.
-struct Finder<'t> {
+/// Scans one text.
+struct LinkFinder<'t> {
     text: &'t str,
-    /// Whether the text is as it was written.
+    /// Whether the text is as written, rather than undisguised.
     is_written: bool,
     links: &'t mut Links,
 }
 
-impl<'t> Finder<'t> {
+impl<'t> LinkFinder<'t> {
     fn new(text: &'t str, is_written: bool, links: &'t mut Links) -> Self {
         Self {
             text,
@@ -205,7 +203,7 @@ impl<'t> Finder<'t> {
         self.without_slashes();
     }
 
-    /// Links with slashes before the host: `https://host`, `//host`.
+    /// Finds links with slashes before the host: `https://host`, `//host`.
     fn with_slashes(&mut self) {
         let text = self.text;
         let mut from = 0;
@@ -220,7 +218,7 @@ impl<'t> Finder<'t> {
             let name = without_port(host).trim_end_matches(['.', '_', '*', '!', ';']);
             let scheme = scheme_before(&text[..slashes]);
             let is_named = match &scheme {
-                // Nobody but the own machine is asked for a file without a host.
+                // A file URL without a host stays on the own machine.
                 Some(scheme) if scheme == "file" => {
                     length == 2 && !name.is_empty() && name != "localhost"
                 }
@@ -238,7 +236,7 @@ impl<'t> Finder<'t> {
         }
     }
 
-    /// Links without slashes before the host: every run of what a host could hold.
+    /// Finds links without slashes before the host: examines every run of host characters.
     fn without_slashes(&mut self) {
         let text = self.text;
         let runs = text.split(|c| !is_of_host(c));
@@ -246,7 +244,7 @@ impl<'t> Finder<'t> {
             for name in run.split("..") {
                 self.name(name);
                 if !name.is_ascii() {
-                    // Letters of another script may stand right before or after it.
+                    // Letters of another script may be adjacent to a host.
                     let parts = name.split(|c: char| !c.is_ascii());
                     parts.for_each(|part| self.name(part));
                 }
@@ -257,7 +255,7 @@ impl<'t> Finder<'t> {
         }
     }
 
-    /// A part of the text that may be a host.
+    /// Examines a part of the text that may be a host.
     fn name(&mut self, part: &str) {
         let name = part.trim_matches(['.', '-', '_']);
         if name.len() > MAX_HOST || !name.contains('.') {
@@ -266,13 +264,13 @@ impl<'t> Finder<'t> {
         let start = name.as_ptr() as usize - self.text.as_ptr() as usize;
         let before = &self.text[..start];
         let after = &self.text[start + name.len()..];
-        // With two slashes before it, it was looked at already; with one it is a part of a path.
+        // After two slashes it was examined before; after one it is part of a path.
         let scheme = scheme_before(before.strip_suffix('/').unwrap_or(before));
         let is_web = scheme.is_some_and(|scheme| WEB.contains(&&*scheme));
         if before.ends_with('/') && !is_web {
             return;
         }
-        let around = Around {
+        let around = LinkContext {
             is_web,
             is_followed: is_followed(after),
             is_mail: before.ends_with('@'),
@@ -282,7 +280,7 @@ impl<'t> Finder<'t> {
         }
     }
 
-    /// A link to a host; `at` is the scheme and the text from the host on, where that can be a place.
+    /// Adds a link to a host; `at` is the scheme and the text from the host on, if that may be a target.
     fn add(&mut self, name: &str, at: Option<(&str, &str)>) {
         if !self.links.tries() {
             return;
@@ -299,21 +297,21 @@ impl<'t> Finder<'t> {
     }
 }
 
-/// What stands around a name.
+/// The context of a host name in the text.
 #[derive(Debug, Clone, Copy)]
-struct Around {
-    /// A scheme of the web before it.
+struct LinkContext {
+    /// A web scheme precedes the name.
     is_web: bool,
-    /// A path, a port or a query after it.
+    /// A path, port or query follows the name.
     is_followed: bool,
-    /// The `@` of a mail address before it.
+    /// The `@` of a mail address precedes the name.
     is_mail: bool,
 }
 
-impl Around {
-    /// Whether somebody takes a name for a link.
+impl LinkContext {
+    /// Whether some reader takes the name for a link.
     fn make_link(self, name: &str) -> bool {
-        // An address is followed by mail programs and not by browsers.
+        // Mail programs link a mail address; browsers do not.
         if self.is_mail && !self.is_followed {
             return false;
         }
@@ -335,7 +333,7 @@ impl Around {
     }
 }
 
-/// Whether a text goes on as a URL does after its host.
+/// Whether the text continues as a URL does after its host.
 fn is_followed(after: &str) -> bool {
     let mut chars = after.chars();
     match (chars.next(), chars.next()) {
@@ -346,7 +344,7 @@ fn is_followed(after: &str) -> bool {
     }
 }
 
-/// The place that a URL names, and what contains it.
+/// The resource that a URL names, and those that contain it.
 fn places((scheme, rest): (&str, &str)) -> Option<Vec<EntityUID>> {
     let mut ends = rest.char_indices().take_while(|(at, _)| *at <= MAX_URL);
     let end = ends.find(|(_, c)| !is_of_url(*c)).map(|(at, _)| at);
@@ -365,12 +363,12 @@ fn is_of_host(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '-' | '.' | '_')
 }
 
-/// Whether a URL goes on with it.
+/// Whether a character continues a URL.
 fn is_of_url(c: char) -> bool {
     !c.is_whitespace() && !matches!(c, '<' | '>' | '"' | '\'' | '`' | '|' | '{' | '}' | '^')
 }
 
-/// The scheme that a text ends with, with its colon, in lower case.
+/// The scheme at the end of a text, with its colon, in lower case.
 fn scheme_before(text: &str) -> Option<String> {
     let before = text.strip_suffix(':')?;
     let is_part = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
@@ -379,7 +377,7 @@ fn scheme_before(text: &str) -> Option<String> {
     (!scheme.is_empty()).then(|| scheme.to_ascii_lowercase())
 }
 
-/// The scheme that a reader takes one for that was written so that no program makes a link of it.
+/// The scheme that a defanged scheme stands for.
 fn meant(scheme: &str) -> &str {
     match scheme {
         "hxxp" => "http",
@@ -396,7 +394,7 @@ fn without_port(host: &str) -> &str {
     host.split(':').next().unwrap_or_default()
 }
 
-/// A host as it is looked up.
+/// A host name in its lookup form.
 fn ascii(name: &str) -> Option<String> {
     match url::Host::parse(name) {
         Ok(url::Host::Domain(domain)) => Some(domain.trim_end_matches('.').to_owned()),

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::domain::schema::{TYPES, entity};
+use crate::domain::schema::{TYPES, entity_uid};
 
 fn hosts(text: &str) -> Vec<String> {
     let arguments = json!({ "text": text });
@@ -12,7 +12,7 @@ fn hosts(text: &str) -> Vec<String> {
 
 fn unknown(text: &str, known: &str) -> bool {
     let arguments = json!({ "text": text });
-    let known = entity(&TYPES.resource, known);
+    let known = entity_uid(&TYPES.resource, known);
     let links = find(arguments.as_object().unwrap(), &[]);
     !links.unknown(|place| *place == known).is_empty()
 }

@@ -1,7 +1,7 @@
-//! Which arguments of a tool are targets, as its registration says.
+//! Target arguments: which arguments of a tool name its targets, as registered.
 //!
-//! [`Written`] is what people write, in a file or in a request: the name of an argument, or more about it.
-//! [`TargetArgument`] is that, read once when the tool goes into service.
+//! [`TargetArgumentForm`] is the external form, in files and requests: the name of an argument, or an object.
+//! [`TargetArgument`] is its parsed form.
 
 use callgate_engine::cedar::{Literal, Value, ValueKind};
 use serde::de::value::MapAccessDeserializer;
@@ -10,73 +10,73 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value as Json, json};
 use smol_str::SmolStr;
 
-use crate::domain::request::target::{TargetKind, path, text};
+use crate::domain::ids::check_label;
+use crate::domain::request::target::kind::TargetKind;
+use crate::domain::request::target::{path, text};
 
-/// The longest name of an argument with its path, in bytes.
+/// The maximum length of a path to an argument, in bytes.
 pub const MAX_ARGUMENT_BYTES: usize = 512;
-/// The most members and lists on the way to an argument.
+/// The maximum number of members and lists in such a path.
 pub const MAX_STEPS: usize = 16;
-/// The longest role, in bytes, as for labels.
-pub const MAX_ROLE_BYTES: usize = 64;
 
-/// A target argument as people write it.
+/// The external form of a target argument.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TargetArgumentForm {
-    /// Where it is: `path`, `files[].path`, `parent.page_id`.
+    /// The path of the argument: `path`, `files[].path`, `parent.page_id`.
     pub argument: String,
-    /// What sort of thing it names: `path`, `url`, `email`, `uuid` or `id`; by its look if nothing is said.
+    /// The kind of target: `path`, `url`, `email`, `uuid` or `id`; inferred from the value if absent.
     pub kind: Option<String>,
-    /// What a path is relative to: an absolute path, or the argument that holds it.
+    /// The base of relative paths: an absolute path, or the argument that holds it.
     pub base: Option<String>,
-    /// What part the target plays.
+    /// The role of the target.
     pub role: Option<String>,
-    /// Whether a call may leave it out.
+    /// Whether a call may omit the argument.
     pub optional: bool,
 }
 
 /// A target argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetArgument {
-    /// Where it is.
+    /// The path of the argument.
     pub place: ArgumentPath,
-    /// What sort of thing it names, if that is said.
+    /// The kind of target; inferred from the value if `None`.
     pub kind: Option<TargetKind>,
-    /// What a path is relative to.
+    /// The base of relative paths.
     pub base: Option<PathBase>,
-    /// What part the target plays.
+    /// The role of the target.
     pub role: Option<SmolStr>,
-    /// Whether a call may leave it out.
+    /// Whether a call may omit the argument.
     pub is_optional: bool,
 }
 
-/// What a path is relative to.
+/// The base of relative paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PathBase {
-    /// Always this.
+    /// A fixed absolute path.
     Fixed(SmolStr),
-    /// What the call says.
+    /// The argument that holds the base.
     Argument(ArgumentPath),
 }
 
-/// The way to an argument.
+/// The path of an argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArgumentPath(Vec<PathStep>);
 
-/// A step on the way to an argument.
+/// A step in the path of an argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PathStep {
-    /// The member of this name.
+    /// The member with this name.
     Member(SmolStr),
     /// Every item of the list.
     Items,
 }
 
-/// What is wrong with a field of a target argument.
+/// An invalid field of a target argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetFieldError {
-    /// `argument`, `kind`, `base`, `role` or `optional`.
+    /// The field: `argument`, `kind`, `base`, `role` or `optional`.
     pub field: &'static str,
-    /// What is wrong; it completes "`base` …".
+    /// What is wrong; completes "`base` …".
     pub message: String,
 }
 
@@ -90,7 +90,11 @@ impl TargetFieldError {
 }
 
 impl ArgumentPath {
-    /// Reads `name`, `name[]`, `outer.inner` and combinations of them.
+    /// Parses `name`, `name[]`, `outer.inner` and combinations of them.
+    ///
+    /// # Errors
+    ///
+    /// Why the text is not a path.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text.len() > MAX_ARGUMENT_BYTES {
             return Err(format!("is longer than {MAX_ARGUMENT_BYTES} bytes"));
@@ -113,7 +117,7 @@ impl ArgumentPath {
         Ok(Self(steps))
     }
 
-    /// The argument that holds it.
+    /// The argument at the top level.
     pub fn outermost(&self) -> Option<&SmolStr> {
         self.0.first().and_then(|step| match step {
             PathStep::Member(name) => Some(name),
@@ -121,7 +125,7 @@ impl ArgumentPath {
         })
     }
 
-    /// The steps, outermost first.
+    /// The steps from the top level down.
     pub fn steps(&self) -> &[PathStep] {
         &self.0
     }
@@ -141,7 +145,11 @@ impl std::fmt::Display for ArgumentPath {
 }
 
 impl TargetArgument {
-    /// Reads what somebody wrote; the error is the first thing that is wrong with it.
+    /// Parses the external form.
+    ///
+    /// # Errors
+    ///
+    /// The first invalid field.
     pub fn read(written: &TargetArgumentForm) -> Result<Self, TargetFieldError> {
         let place = ArgumentPath::parse(&written.argument)
             .map_err(|message| TargetFieldError::new("argument", message))?;
@@ -187,22 +195,14 @@ fn read_base(base: &str) -> Result<PathBase, TargetFieldError> {
 }
 
 fn read_role(role: &str) -> Result<SmolStr, TargetFieldError> {
-    let allowed =
-        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_:.".contains(&byte);
-    let is_label = !role.is_empty() && role.len() <= MAX_ROLE_BYTES && role.bytes().all(allowed);
-    match is_label {
-        true => Ok(SmolStr::new(role)),
-        false => Err(TargetFieldError::new(
-            "role",
-            format!(
-                "`{role}` is not a label: use lower-case letters, digits, `-`, `_`, `:` and `.`"
-            ),
-        )),
+    match check_label(role) {
+        Ok(()) => Ok(SmolStr::new(role)),
+        Err(error) => Err(TargetFieldError::new("role", error.to_string())),
     }
 }
 
 impl TargetArgumentForm {
-    /// An argument of which nothing but the name is said.
+    /// A target argument given by its path only.
     pub fn named(argument: impl Into<String>) -> Self {
         Self {
             argument: argument.into(),
@@ -210,7 +210,7 @@ impl TargetArgumentForm {
         }
     }
 
-    /// As it stands in the entity of a tool, in Cedar's JSON.
+    /// The attribute value in the entity of a tool, as Cedar JSON.
     pub fn attribute(&self) -> Json {
         let mut record = json!({"argument": self.argument, "optional": self.optional});
         for (name, value) in [
@@ -225,7 +225,7 @@ impl TargetArgumentForm {
         record
     }
 
-    /// Reads it from the entity of a tool; `None` if it is not one.
+    /// Reads the attribute value of a tool's entity; `None` if it is malformed.
     pub fn of_value(value: &Value) -> Option<Self> {
         let ValueKind::Record(record) = &value.value else {
             return None;
@@ -245,10 +245,10 @@ impl TargetArgumentForm {
     }
 }
 
-/// The members of the long form.
+/// The members of the object form.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Members {
+struct TargetArgumentMembers {
     argument: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     kind: Option<String>,
@@ -272,7 +272,7 @@ impl Serialize for TargetArgumentForm {
         if self == &Self::named(&*argument) {
             return argument.serialize(serializer);
         }
-        Members {
+        TargetArgumentMembers {
             argument,
             kind,
             base,
@@ -285,13 +285,13 @@ impl Serialize for TargetArgumentForm {
 
 impl<'de> Deserialize<'de> for TargetArgumentForm {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(NameOrMembers)
+        deserializer.deserialize_any(TargetArgumentVisitor)
     }
 }
 
-struct NameOrMembers;
+struct TargetArgumentVisitor;
 
-impl<'de> Visitor<'de> for NameOrMembers {
+impl<'de> Visitor<'de> for TargetArgumentVisitor {
     type Value = TargetArgumentForm;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -303,13 +303,14 @@ impl<'de> Visitor<'de> for NameOrMembers {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<TargetArgumentForm, A::Error> {
-        let Members {
+        let TargetArgumentMembers {
             argument,
             kind,
             base,
             role,
             optional,
-        } = Members::deserialize(MapAccessDeserializer::new(map)).map_err(A::Error::custom)?;
+        } = TargetArgumentMembers::deserialize(MapAccessDeserializer::new(map))
+            .map_err(A::Error::custom)?;
         Ok(TargetArgumentForm {
             argument,
             kind,

@@ -1,27 +1,25 @@
-//! Whether the target arguments of a registration can work, held against the tool's pinned schema.
+//! Checks the target arguments of a registration against the tool's pinned schema.
 //!
-//! Start at [`check`], which files and requests to register a tool both go through. What every call would be denied for is
-//! a fault here.
+//! Start at [`check`], used for files and for control requests. What would deny every call is an error here.
 
 use serde_json::Value as Json;
 
-use crate::domain::request::target::TargetKind;
 use crate::domain::request::target::argument::{
     ArgumentPath, PathBase, PathStep, TargetArgument, TargetArgumentForm, TargetFieldError,
 };
 use crate::domain::request::target::json_schema::{JsonTypes, SchemaLocation};
+use crate::domain::request::target::kind::TargetKind;
 
-/// What is wrong with one of a list of target arguments.
+/// An error in a list of target arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetArgumentError {
-    /// Which.
+    /// The index in the list.
     pub index: usize,
-    /// What is wrong with it.
+    /// The invalid field.
     pub fault: TargetFieldError,
 }
 
-/// Everything that is wrong with the target arguments of a tool. Without a schema only what they say of themselves can
-/// be judged.
+/// All errors in the target arguments of a tool. Without a schema, only the form is checked.
 pub fn check(list: &[TargetArgumentForm], schema: Option<&Json>) -> Vec<TargetArgumentError> {
     let mut faults = Vec::new();
     let mut known: Vec<ArgumentPath> = Vec::new();
@@ -55,15 +53,15 @@ fn check_one(
     }
 }
 
-/// `paths` and `paths[]` are the same.
+/// Strips a final `[]`: `paths` and `paths[]` are equivalent.
 fn without_last_items(place: &ArgumentPath) -> ArgumentPath {
     let text = place.to_string();
     let bare = text.strip_suffix("[]").unwrap_or(&text);
     ArgumentPath::parse(bare).unwrap_or_else(|_| place.clone())
 }
 
-/// The place that a path leads to, whether every call has it, and whether it may be null.
-struct Reached<'s> {
+/// The schema location of a path, and whether every call has a value there.
+struct ResolvedLocation<'s> {
     place: SchemaLocation<'s>,
     is_required: bool,
 }
@@ -73,9 +71,9 @@ fn reach<'s>(
     path: &ArgumentPath,
     schema: &'s Json,
     field: &'static str,
-) -> Result<Reached<'s>, TargetFieldError> {
+) -> Result<ResolvedLocation<'s>, TargetFieldError> {
     let fault = |message: String| Err(TargetFieldError::new(field, message));
-    let mut reached = Reached {
+    let mut reached = ResolvedLocation {
         place: SchemaLocation::top(schema),
         is_required: true,
     };
@@ -123,7 +121,7 @@ fn reach<'s>(
     Ok(reached)
 }
 
-/// Whether a schema says that a value may be null; one that says nothing of types does not.
+/// Whether the schema declares null as a possible type.
 fn may_be_null(place: &SchemaLocation<'_>) -> bool {
     let types = place.types();
     types != JsonTypes::ANY && types.has(JsonTypes::NULL)

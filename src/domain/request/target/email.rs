@@ -1,16 +1,17 @@
 //! Mail addresses: `Bob <Bob@Example.com>` is `mailto:bob@example.com`.
 //!
-//! Of what RFC 5322 allows, what every program reads alike: `local@domain`, a display name before it in angle brackets,
-//! several addresses with `,` or `;` between them. Quoted local parts, comments, groups, routes and address literals are
-//! refused.
+//! Accepts the part of RFC 5322 that all programs parse alike: `local@domain`, an optional display name with
+//! angle brackets, several addresses separated by `,` or `;`. Quoted local parts, comments, groups, routes
+//! and address literals are rejected.
 
 use ::url::Host as Parsed;
 
+use crate::domain::request::target::canonical::CanonicalTarget;
 use crate::domain::request::target::host::Host;
+use crate::domain::request::target::kind::{TargetError, TargetKind};
 use crate::domain::request::target::url::split_scheme;
-use crate::domain::request::target::{CanonicalTarget, TargetError, TargetKind};
 
-/// The longest address and its longest local part (RFC 5321).
+/// The maximum lengths of an address and of its local part, in bytes (RFC 5321).
 const MAX_ADDRESS: usize = 254;
 const MAX_LOCAL: usize = 64;
 
@@ -18,7 +19,7 @@ const NO_ADDRESS: TargetError = TargetError::Not(
     "a mail address `local@domain`, alone or as `Name <local@domain>`, or several with `,` between them",
 );
 
-/// Reads one address or several.
+/// Parses one address or several.
 pub(super) fn read(text: &str) -> Result<Vec<CanonicalTarget>, TargetError> {
     let text = match split_scheme(text) {
         Some((scheme, rest)) if scheme == "mailto" => rest,
@@ -37,7 +38,7 @@ fn bare(part: &str) -> Result<&str, TargetError> {
     let address = rest.strip_suffix('>').ok_or(NO_ADDRESS)?;
     let name = name.trim();
     let unquoted = name.strip_prefix('"').and_then(|it| it.strip_suffix('"'));
-    // A name that holds an address, a quote or a bracket is taken for something else by somebody.
+    // Some programs read an address, quote or bracket in the display name differently.
     let is_plain = |name: &str| !name.contains(['<', '>', '@', '"', '(', ')', '[', ']', ':']);
     match is_plain(unquoted.unwrap_or(name)) {
         true => Ok(address),
@@ -61,7 +62,8 @@ fn address(text: &str) -> Result<CanonicalTarget, TargetError> {
     })
 }
 
-/// Words with dots between them. `%` and `!` name further hosts to some mail systems, `/` and `=` gateways.
+/// Whether this is a dot-atom. `%` and `!` are relay syntax for some mail systems, `/` and `=` gateway
+/// syntax.
 fn is_local(local: &str) -> bool {
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"#$&'*+-?^_`{|}~".contains(&byte);
     local

@@ -1,27 +1,33 @@
-//! The targets that the arguments of a call name.
+//! Extracts the targets of a call from its arguments.
 //!
 //! Start at [`targets`].
 
 use serde_json::{Map, Value as Json};
 
 use crate::domain::request::target::argument::{ArgumentPath, PathBase, PathStep, TargetArgument};
-use crate::domain::request::target::{Target, TargetError, TargetKind, id, read};
+use crate::domain::request::target::canonical::Target;
+use crate::domain::request::target::kind::{TargetError, TargetKind};
+use crate::domain::request::target::{id, parse};
 
-/// Why the targets of a call cannot be told.
+/// Why the targets of a call cannot be determined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallTargetError {
-    /// Not there, e.g. `arguments.files[1].path`.
+    /// A missing argument, e.g. `arguments.files[1].path`.
     Missing(String),
-    /// There, and of no use.
+    /// An invalid value.
     Invalid(String),
-    /// More than may be.
+    /// More targets than allowed.
     TooMany,
 }
 
-/// Something in the arguments, and where.
-type Found<'a> = (String, &'a Json);
+/// A value in the arguments and its path.
+type LocatedValue<'a> = (String, &'a Json);
 
-/// What the arguments of a call name on a server, each thing once in each role.
+/// The targets that the arguments of a call name on a server, each once in each role.
+///
+/// # Errors
+///
+/// The first argument that is missing or invalid, or too many targets.
 pub fn targets(
     server: &str,
     wanted: &[TargetArgument],
@@ -64,11 +70,11 @@ fn read_value(
                 Some(PathBase::Argument(place)) if is_relative => Some(base_of(place, arguments)?),
                 _ => None,
             };
-            read(server, kind, text, base).map_err(invalid)
+            parse(server, kind, text, base).map_err(invalid)
         }
         (Json::Number(number), None | Some(TargetKind::Id)) => {
             let text = id::of_number(number).map_err(invalid)?;
-            read(server, Some(TargetKind::Id), &text, None).map_err(invalid)
+            parse(server, Some(TargetKind::Id), &text, None).map_err(invalid)
         }
         _ => Err(CallTargetError::Invalid(format!(
             "{} is {}, which names no target of the kind `{}`",
@@ -79,7 +85,7 @@ fn read_value(
     }
 }
 
-/// The text that a path is relative to.
+/// The base of a relative path.
 fn base_of<'a>(
     place: &ArgumentPath,
     arguments: &'a Map<String, Json>,
@@ -111,9 +117,9 @@ fn base_of<'a>(
 fn find<'a>(
     arguments: &'a Map<String, Json>,
     argument: &TargetArgument,
-    found: &mut Vec<Found<'a>>,
+    found: &mut Vec<LocatedValue<'a>>,
 ) -> Result<(), CallTargetError> {
-    let walk = Walk {
+    let walk = TargetWalk {
         is_optional: argument.is_optional,
     };
     let at = "arguments".to_owned();
@@ -126,11 +132,11 @@ fn find<'a>(
     }
 }
 
-struct Walk {
+struct TargetWalk {
     is_optional: bool,
 }
 
-impl Walk {
+impl TargetWalk {
     fn absent(&self, at: String) -> Result<(), CallTargetError> {
         match self.is_optional {
             true => Ok(()),
@@ -144,7 +150,7 @@ impl Walk {
         name: &str,
         at: &str,
         rest: &[PathStep],
-        found: &mut Vec<Found<'a>>,
+        found: &mut Vec<LocatedValue<'a>>,
     ) -> Result<(), CallTargetError> {
         let at = format!("{at}.{name}");
         match members.get(name) {
@@ -158,11 +164,11 @@ impl Walk {
         value: &'a Json,
         at: String,
         rest: &[PathStep],
-        found: &mut Vec<Found<'a>>,
+        found: &mut Vec<LocatedValue<'a>>,
     ) -> Result<(), CallTargetError> {
         match (value, rest.split_first()) {
             (Json::Null, _) => self.absent(at),
-            // A list of targets needs no `[]` at its end.
+            // A list of targets needs no final `[]`.
             (Json::Array(items), None) => self.items(items, &at, &[], found),
             (Json::Array(items), Some((PathStep::Items, rest))) => {
                 self.items(items, &at, rest, found)
@@ -193,14 +199,14 @@ impl Walk {
         items: &'a [Json],
         at: &str,
         rest: &[PathStep],
-        found: &mut Vec<Found<'a>>,
+        found: &mut Vec<LocatedValue<'a>>,
     ) -> Result<(), CallTargetError> {
         if items.is_empty() {
             return self.absent(at.to_owned());
         }
         for (index, item) in items.iter().enumerate() {
             let at = format!("{at}[{index}]");
-            // A list within a list that nobody has spoken of.
+            // A nested list that the path does not mention.
             if rest.is_empty() && item.is_array() {
                 return Err(CallTargetError::Invalid(format!(
                     "{} is a list in a list",
@@ -213,7 +219,7 @@ impl Walk {
     }
 }
 
-/// How a message names a place in the arguments.
+/// The path of an argument in messages.
 fn argument_at(at: &str) -> String {
     let within = at.strip_prefix("arguments.").unwrap_or(at);
     format!("argument `{within}`")

@@ -1,6 +1,6 @@
-//! Hosts: the address, the registered domain, and whether it is on the open internet.
+//! Hosts: address, registered domain, and whether the host is on the public internet.
 //!
-//! Start at [`Host`]; URLs, mail addresses and the URLs that people are sent to have one each.
+//! Start at [`Host`]; used for URLs, mail addresses and URL elicitation.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::LazyLock;
@@ -9,11 +9,11 @@ use ::url::{Host as Parsed, Url};
 use callgate_engine::cedar::{Extensions, Name, PartialValue, Value};
 use smol_str::{SmolStr, format_smolstr};
 
-use crate::domain::request::target::TargetError;
+use crate::domain::request::target::kind::TargetError;
 use crate::domain::request::target::special_purpose;
 
-/// Ends of names that never lead to the open internet: IANA's Special-Use Domain Names, and `internal`, which ICANN has
-/// set apart for private use. `arpa` holds `home.arpa` and what else is for machinery.
+/// Domain suffixes that never lead to the public internet: IANA's Special-Use Domain Names, and `internal`,
+/// which ICANN reserved for private use. `arpa` includes `home.arpa` and infrastructure names.
 const NOT_OPEN: [&str; 9] = [
     "alt",
     "arpa",
@@ -26,22 +26,26 @@ const NOT_OPEN: [&str; 9] = [
     "test",
 ];
 
-/// A host as policies know it.
+/// A host, as policies see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {
-    /// In lower case, without a dot at its end; an IPv6 address in brackets.
+    /// In lower case, without a trailing dot; an IPv6 address in brackets.
     pub name: SmolStr,
-    /// The address, if it is one. An IPv4 address that is written as an IPv6 one is itself.
+    /// The address, if the host is one; that of an IPv4-mapped IPv6 address is the IPv4 address.
     pub address: Option<IpAddr>,
-    /// The part that somebody registered, by the Public Suffix List.
+    /// The registrable domain, by the Public Suffix List.
     pub domain: Option<SmolStr>,
-    /// Whether it is on the open internet: an address that is, or a name with a registered domain. What a name leads to
-    /// is not looked up.
+    /// Whether the host is on the public internet: a public address, or a name with a registrable domain.
+    /// Names are not resolved.
     pub is_open: bool,
 }
 
 impl Host {
-    /// The host in the authority of a URL, if every reader finds the same one.
+    /// The host in the authority part of a URL.
+    ///
+    /// # Errors
+    ///
+    /// [`TargetError::Ambiguous`] if parsers may read different hosts.
     pub fn of_authority(authority: &str, parsed: &Url) -> Result<Self, TargetError> {
         if authority.contains('@') {
             return Err(TargetError::Ambiguous("a user before the host"));
@@ -66,7 +70,7 @@ impl Host {
         }
         match parsed.host() {
             Some(Parsed::Ipv6(address)) => Ok(Self::of_address(IpAddr::V6(address))),
-            // As an address is written, so that nobody takes another number system for it.
+            // Compared as written, to reject other number bases.
             Some(Parsed::Ipv4(address)) if plain == address.to_string() => {
                 Ok(Self::of_address(IpAddr::V4(address)))
             }
@@ -83,7 +87,7 @@ impl Host {
         }
     }
 
-    /// A host that is known by its name: in ASCII, in lower case, without a dot at its end.
+    /// A host given by name: in ASCII, in lower case, without a trailing dot.
     pub fn of_name(name: &str) -> Self {
         let last = name.rsplit('.').next().unwrap_or_default();
         let domain = registered_domain(name).filter(|_| !NOT_OPEN.contains(&last));
@@ -98,7 +102,7 @@ impl Host {
     fn of_address(address: IpAddr) -> Self {
         let name = match address {
             IpAddr::V4(address) => format_smolstr!("{address}"),
-            // As in URLs, where an embedded address has no dots.
+            // As in URLs, where an embedded IPv4 address is written in hexadecimal.
             IpAddr::V6(address) => SmolStr::from(Parsed::<&str>::Ipv6(address).to_string()),
         };
         Self {
@@ -109,7 +113,7 @@ impl Host {
         }
     }
 
-    /// The facts that policies see, by name.
+    /// The attributes that policies see, by name.
     pub fn facts(&self) -> Vec<(&'static str, Value)> {
         let text = |text: &SmolStr| Value::new(text.clone(), None);
         let mut facts = vec![
@@ -128,8 +132,7 @@ fn is_same_name(domain: &str, plain: &str) -> bool {
     !plain.is_empty() && domain.eq_ignore_ascii_case(plain)
 }
 
-/// The part of a name that somebody registered, by the Public Suffix List. A name under no suffix that is on the list
-/// has none.
+/// The registrable domain of a name, by the Public Suffix List; `None` if no listed suffix matches.
 fn registered_domain(name: &str) -> Option<SmolStr> {
     let domain = psl::domain(name.as_bytes()).filter(|domain| domain.suffix().is_known())?;
     std::str::from_utf8(domain.as_bytes())
@@ -137,14 +140,14 @@ fn registered_domain(name: &str) -> Option<SmolStr> {
         .map(SmolStr::new)
 }
 
-/// An address as Cedar has it.
+/// An address as a Cedar `ipaddr`.
 pub fn address_value(address: IpAddr) -> Option<Value> {
     static IPADDR: LazyLock<Option<Name>> =
         LazyLock::new(|| Name::parse_unqualified_name("ip").ok());
     extension_value(&IPADDR, format_smolstr!("{address}"))
 }
 
-/// A value of one of Cedar's extension types, made from text.
+/// A value of a Cedar extension type, parsed from text.
 pub(in crate::domain) fn extension_value(
     constructor: &Option<Name>,
     text: SmolStr,

@@ -147,7 +147,7 @@ fn a_name_has_no_empty_part() {
         "tps://examp../",
         "tps://./",
     ] {
-        let read = crate::domain::request::target::one("files", url);
+        let read = crate::domain::request::target::parse_one("files", url);
         assert!(
             matches!(read, Err(TargetError::Ambiguous(_))),
             "{url}: {read:?}"

@@ -1,15 +1,16 @@
-//! What only its server understands: `C04SUPPORT` on the server `slack` is `slack:C04SUPPORT`.
+//! Server-specific ids: `C04SUPPORT` on the server `slack` is `slack:C04SUPPORT`.
 
 use serde_json::Number;
 use uuid::Uuid;
 
+use crate::domain::request::target::canonical::CanonicalTarget;
+use crate::domain::request::target::kind::{TargetError, TargetKind};
 use crate::domain::request::target::text::{check_segment, has_escape};
-use crate::domain::request::target::{CanonicalTarget, TargetError, TargetKind};
 
-/// The largest whole number that every reader of JSON keeps as it is.
+/// The largest integer that every JSON parser keeps exact.
 const MAX_NUMBER: u64 = (1 << 53) - 1;
 
-/// Reads an id: the text exactly.
+/// Parses an id, verbatim.
 pub(super) fn read(server: &str, text: &str) -> Result<CanonicalTarget, TargetError> {
     if text.starts_with("//") {
         return Err(TargetError::Ambiguous("two slashes at its beginning"));
@@ -23,14 +24,14 @@ pub(super) fn read(server: &str, text: &str) -> Result<CanonicalTarget, TargetEr
     Ok(of_server(server, TargetKind::Id, text))
 }
 
-/// Reads what looks like nothing in particular. It may be a relative path to its server, so it has to be written as the
-/// only way to write one.
+/// Parses a value of unknown kind as an id. It may be a relative path to the server, so only a normalized
+/// spelling is accepted.
 pub(super) fn by_look(server: &str, text: &str) -> Result<CanonicalTarget, TargetError> {
     check_exact(text)?;
     read(server, text)
 }
 
-/// Refuses what could be another way to write something else, if it were a path.
+/// Rejects spellings that would have an equivalent if the value were a path.
 pub(super) fn check_exact(text: &str) -> Result<(), TargetError> {
     if has_escape(text) {
         return Err(TargetError::Ambiguous(
@@ -46,10 +47,10 @@ pub(super) fn check_exact(text: &str) -> Result<(), TargetError> {
     Ok(())
 }
 
-/// Reads a UUID, with dashes or without, in letters of either case.
+/// Parses a UUID, with or without hyphens, in either case.
 pub(super) fn uuid(server: &str, text: &str) -> Result<CanonicalTarget, TargetError> {
     let known = Uuid::try_parse(text).ok().filter(|_| {
-        // Not in braces, and not as a URN.
+        // Braces and URNs are not accepted.
         [32, 36].contains(&text.len())
     });
     let uuid = known.ok_or(TargetError::Not("a UUID"))?;
@@ -57,7 +58,7 @@ pub(super) fn uuid(server: &str, text: &str) -> Result<CanonicalTarget, TargetEr
     Ok(of_server(server, TargetKind::Uuid, &text))
 }
 
-/// A whole number as an id. Beyond 2^53 readers round, and with a fraction they differ.
+/// An integer as an id. Beyond 2^53 parsers round, and fractions have several spellings.
 pub(super) fn of_number(number: &Number) -> Result<String, TargetError> {
     match number.as_i64() {
         Some(whole) if whole.unsigned_abs() <= MAX_NUMBER => Ok(whole.to_string()),

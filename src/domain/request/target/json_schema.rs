@@ -1,55 +1,55 @@
-//! What a JSON Schema says of one argument: whether it is there, whether a call must have it, and what it may be.
+//! What a JSON Schema says of one argument: whether it exists, whether it is required, and which types it
+//! has.
 //!
-//! `$ref` within the schema, `allOf`, `anyOf` and `oneOf` are followed. What the schema says in other words is taken to
-//! allow anything.
+//! Follows local `$ref`, `allOf`, `anyOf` and `oneOf`. Other keywords are taken to allow anything.
 
 use std::cell::Cell;
 
 use serde_json::{Map, Value as Json};
 
-/// Levels of references and combinations that are followed.
+/// The maximum depth of references and combinators followed.
 const MAX_DEPTH: usize = 16;
-/// Schemas that one look takes in.
+/// The maximum number of subschemas examined.
 const MAX_SCHEMAS: usize = 4_096;
 
-/// The JSON types that a value may have, as a set.
+/// A set of JSON types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JsonTypes(u8);
 
 impl JsonTypes {
     /// Null.
     pub const NULL: Self = Self(1);
-    /// True or false.
+    /// A boolean.
     pub const BOOLEAN: Self = Self(2);
     /// An object.
     pub const OBJECT: Self = Self(4);
-    /// A list.
+    /// An array.
     pub const ARRAY: Self = Self(8);
-    /// A text.
+    /// A string.
     pub const STRING: Self = Self(16);
-    /// A number, whole or not.
+    /// A number, integer or not.
     pub const NUMBER: Self = Self(32);
-    /// Anything.
+    /// Any type.
     pub const ANY: Self = Self(63);
     const NONE: Self = Self(0);
 
-    /// Whether it may be one of these.
+    /// Whether the sets intersect.
     pub fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 
-    /// These but for those.
+    /// The difference of two sets.
     #[must_use]
     pub const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 
-    /// Whether no value is of any of them.
+    /// Whether the set is empty.
     pub fn is_none(self) -> bool {
         self == Self::NONE
     }
 
-    /// Either these or those.
+    /// The union of two sets.
     #[must_use]
     pub const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -83,14 +83,14 @@ impl JsonTypes {
     }
 }
 
-/// How deep a look has got, and how many schemas it may still look at: what refers to itself would go on for ever.
+/// The current depth and the number of subschemas that may still be examined; bounds recursive schemas.
 #[derive(Clone, Copy)]
-struct Depth<'l> {
+struct VisitBudget<'l> {
     level: usize,
     left: &'l Cell<usize>,
 }
 
-impl<'l> Depth<'l> {
+impl<'l> VisitBudget<'l> {
     fn top(left: &'l Cell<usize>) -> Self {
         Self { level: 0, left }
     }
@@ -109,7 +109,7 @@ impl<'l> Depth<'l> {
     }
 }
 
-/// A place in the arguments, as all schemas that speak of it describe it. None: nothing is said of it.
+/// A location in the arguments with all subschemas that describe it; none if nothing does.
 #[derive(Debug, Clone)]
 pub struct SchemaLocation<'s> {
     root: &'s Json,
@@ -125,20 +125,20 @@ impl<'s> SchemaLocation<'s> {
         }
     }
 
-    /// What it may be.
+    /// The types a value here may have.
     pub fn types(&self) -> JsonTypes {
         match self.schemas.is_empty() {
             true => JsonTypes::ANY,
             false => {
                 let left = Cell::new(MAX_SCHEMAS);
                 let each = self.schemas.iter();
-                each.map(|schema| self.types_of(schema, Depth::top(&left)))
+                each.map(|schema| self.types_of(schema, VisitBudget::top(&left)))
                     .fold(JsonTypes::NONE, JsonTypes::or)
             }
         }
     }
 
-    /// The member of this name; `None` if there is none.
+    /// The member with this name; `None` if the schema excludes it.
     pub fn member(&self, name: &str, is_top: bool) -> Option<Self> {
         let parts = self.parts();
         let mut schemas = Vec::new();
@@ -157,7 +157,7 @@ impl<'s> SchemaLocation<'s> {
                 None => is_open |= words.contains_key("patternProperties"),
             }
         }
-        // An object of which nothing is said may have any members; a tool of which nothing is said has no arguments.
+        // Without `properties`, a nested object may have any members; a tool has no arguments.
         let is_free = !has_properties && !is_closed && !is_top;
         (is_declared || is_open || is_free).then_some(Self {
             root: self.root,
@@ -165,7 +165,7 @@ impl<'s> SchemaLocation<'s> {
         })
     }
 
-    /// The names of all members that are declared.
+    /// The names of all declared members.
     pub fn members(&self) -> Vec<&'s str> {
         let mut names: Vec<&str> = Vec::new();
         for words in self.parts() {
@@ -179,7 +179,7 @@ impl<'s> SchemaLocation<'s> {
         names
     }
 
-    /// Every item of the list.
+    /// The items of the list.
     pub fn items(&self) -> Self {
         let parts = self.parts();
         Self {
@@ -191,22 +191,22 @@ impl<'s> SchemaLocation<'s> {
         }
     }
 
-    /// Whether every object here has the member.
+    /// Whether the member is required.
     pub fn requires(&self, name: &str) -> bool {
         let left = Cell::new(MAX_SCHEMAS);
         let mut schemas = self.schemas.iter();
         !self.schemas.is_empty()
-            && schemas.all(|schema| self.does_require(schema, name, Depth::top(&left)))
+            && schemas.all(|schema| self.does_require(schema, name, VisitBudget::top(&left)))
     }
 
-    /// Whether any schema here gives this format for texts.
+    /// Whether a subschema gives this `format`.
     pub fn has_format(&self, format: &str) -> bool {
         let is_format =
             |words: &&Map<String, Json>| words.get("format").is_some_and(|it| it == format);
         self.parts().iter().any(is_format)
     }
 
-    /// Whether every number here is whole; `None` if no schema says that either way.
+    /// Whether every number here is an integer; `None` if no schema says.
     pub fn is_whole(&self) -> Option<bool> {
         let mut is_whole = None;
         for words in self.parts() {
@@ -225,7 +225,7 @@ impl<'s> SchemaLocation<'s> {
         is_whole
     }
 
-    /// The texts that it can be, if there are no others.
+    /// The strings a value may be, if they are enumerated.
     pub fn choices(&self) -> Option<Vec<String>> {
         let types = self.types();
         if types == JsonTypes::ANY
@@ -238,7 +238,7 @@ impl<'s> SchemaLocation<'s> {
             let listed: Vec<&Json> = match (words.get("enum"), words.get("const")) {
                 (Some(Json::Array(values)), _) => values.iter().collect(),
                 (_, Some(value)) => vec![value],
-                // A choice that is any text is beside those that are listed.
+                // A subschema that allows any string makes the enumeration open.
                 _ if words.get("type").is_some_and(|it| it == "string") => return None,
                 _ => continue,
             };
@@ -251,7 +251,7 @@ impl<'s> SchemaLocation<'s> {
         (!choices.is_empty()).then_some(choices)
     }
 
-    /// The schemas here, with what they refer to and are made of.
+    /// The subschemas here, with references and combinators resolved.
     fn parts(&self) -> Vec<&'s Map<String, Json>> {
         let mut parts = Vec::new();
         for schema in &self.schemas {
@@ -283,7 +283,7 @@ impl<'s> SchemaLocation<'s> {
         self.root.pointer(target)
     }
 
-    fn types_of(&self, schema: &Json, depth: Depth<'_>) -> JsonTypes {
+    fn types_of(&self, schema: &Json, depth: VisitBudget<'_>) -> JsonTypes {
         let words = match schema {
             Json::Object(words) if depth.may_go_on() => words,
             Json::Bool(false) => return JsonTypes::NONE,
@@ -320,7 +320,7 @@ impl<'s> SchemaLocation<'s> {
         types
     }
 
-    fn does_require(&self, schema: &Json, name: &str, depth: Depth<'_>) -> bool {
+    fn does_require(&self, schema: &Json, name: &str, depth: VisitBudget<'_>) -> bool {
         let Json::Object(words) = schema else {
             return false;
         };

@@ -1,14 +1,13 @@
 //! Files and folders, as POSIX paths: `/srv/a b` is `file:///srv/a b`.
 
+use crate::domain::request::target::canonical::{CanonicalTarget, below};
+use crate::domain::request::target::kind::{MAX_TARGET_BYTES, TargetError, TargetKind};
 use crate::domain::request::target::text::{self, has_escape, segments};
-use crate::domain::request::target::{
-    CanonicalTarget, MAX_TARGET_BYTES, TargetError, TargetKind, below,
-};
 
-/// The place that contains all paths.
+/// The resource that contains all paths.
 const ROOT: &str = "file:///";
 
-/// Reads a path. A relative one begins at `base`, which is absolute; an absolute one has no need of it.
+/// Parses a path. A relative path is resolved against `base`, which is absolute.
 pub(super) fn read(path: &str, base: Option<&str>) -> Result<CanonicalTarget, TargetError> {
     if path.starts_with('/') {
         return absolute(path);
@@ -41,7 +40,7 @@ fn absolute(path: &str) -> Result<CanonicalTarget, TargetError> {
     decoded(path)
 }
 
-/// A path in which nothing is escaped, and nothing means anything but itself.
+/// Parses a path without escapes.
 pub(super) fn decoded(path: &str) -> Result<CanonicalTarget, TargetError> {
     if path.len() > MAX_TARGET_BYTES {
         return Err(TargetError::TooLong);

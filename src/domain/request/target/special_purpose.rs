@@ -1,15 +1,15 @@
-//! Addresses that are not on the open internet, by IANA's registries.
+//! Special-purpose IP addresses: those not on the public internet.
 //!
-//! The tables are IANA's IPv4 and IPv6 Special-Purpose Address Registries (RFC 6890 and RFC 8190), column "Globally
-//! Reachable"; the more particular block decides. Sources:
+//! The tables are IANA's IPv4 and IPv6 Special-Purpose Address Registries (RFC 6890 and RFC 8190), column
+//! "Globally Reachable"; the longest matching prefix decides. Sources:
 //! <https://www.iana.org/assignments/iana-ipv4-special-registry/> and
-//! <https://www.iana.org/assignments/iana-ipv6-special-registry/>. What the registries mark as not applicable (Teredo,
-//! 6to4) or as ended is not open here. To them are added multicast (RFC 5771, RFC 4291) and everything in IPv6 outside
-//! of `2000::/3`, the only block from which global addresses are given out.
+//! <https://www.iana.org/assignments/iana-ipv6-special-registry/>. Entries marked as not applicable (Teredo,
+//! 6to4) or terminated count as not reachable. Added are multicast (RFC 5771, RFC 4291) and all of IPv6
+//! outside `2000::/3`, the only block from which global addresses are allocated.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// A block, the length of its prefix, and whether it is globally reachable.
+/// Address, prefix length, globally reachable.
 const IPV4: [(Ipv4Addr, u32, bool); 22] = [
     (Ipv4Addr::new(0, 0, 0, 0), 8, false), // "this network", RFC 791
     (Ipv4Addr::new(10, 0, 0, 0), 8, false), // private use, RFC 1918
@@ -39,7 +39,7 @@ const fn v6(a: u16, b: u16, c: u16, h: u16) -> Ipv6Addr {
     Ipv6Addr::new(a, b, c, 0, 0, 0, 0, h)
 }
 
-/// Within `2000::/3`; nothing else is open.
+/// Blocks within `2000::/3`; nothing else is reachable.
 const IPV6: [(Ipv6Addr, u32, bool); 14] = [
     (v6(0x2001, 0, 0, 0), 23, false), // protocol assignments, RFC 2928
     (v6(0x2001, 0, 0, 0), 32, false), // Teredo, RFC 4380
@@ -57,12 +57,13 @@ const IPV6: [(Ipv6Addr, u32, bool); 14] = [
     (v6(0x3fff, 0, 0, 0), 20, false), // documentation, RFC 9637
 ];
 
-/// NAT64 (RFC 6052): reaches what is in its last 32 bits.
+/// NAT64 (RFC 6052): leads to the IPv4 address in its last 32 bits.
 const NAT64: Ipv6Addr = v6(0x64, 0xff9b, 0, 0);
-/// Addresses that are given out for global use.
+/// The block of globally allocated addresses.
 const GLOBAL_UNICAST: Ipv6Addr = v6(0x2000, 0, 0, 0);
 
-/// Whether an address is on the open internet. What embeds an IPv4 address is as open as that.
+/// Whether an address is on the public internet. An address that embeds an IPv4 address is treated as that
+/// one.
 pub(super) fn is_open(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => {
@@ -84,7 +85,7 @@ fn is_open_v6(address: Ipv6Addr) -> bool {
         && by_table(&IPV6, |block, length| is_in_v6(address, block, length)).unwrap_or(true)
 }
 
-/// What the smallest block that matches says.
+/// The entry of the longest matching prefix.
 fn by_table<A: Copy>(table: &[(A, u32, bool)], is_in: impl Fn(A, u32) -> bool) -> Option<bool> {
     let matching = table
         .iter()

@@ -1,10 +1,11 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::request::target::canonical::place;
 
 /// The names of what a text is, on the server `files`.
 fn names(kind: Option<TargetKind>, text: &str) -> Vec<String> {
-    let targets = read("files", kind, text, Some("/srv/work")).unwrap_or_else(|fault| {
+    let targets = parse("files", kind, text, Some("/srv/work")).unwrap_or_else(|fault| {
         panic!("`{text}` {fault}");
     });
     targets.iter().map(name).collect()
@@ -16,7 +17,7 @@ fn name(target: &Target) -> String {
 }
 
 fn is_refused(kind: Option<TargetKind>, text: &str) -> bool {
-    read("files", kind, text, Some("/srv/work")).is_err()
+    parse("files", kind, text, Some("/srv/work")).is_err()
 }
 
 fn attribute(target: &Target, name: &str) -> Option<String> {
@@ -55,7 +56,7 @@ fn the_uri_of_a_file_is_the_path() {
         "/srv/a b/c.txt",
     ] {
         assert_eq!(names(None, text), ["file:///srv/a b/c.txt"], "{text}");
-        let target = one("files", text).expect("a target");
+        let target = parse_one("files", text).expect("a target");
         assert_eq!(attribute(&target, "kind").as_deref(), Some("path"));
         assert_eq!(attribute(&target, "uri"), Some(name(&target)));
     }
@@ -135,15 +136,15 @@ fn what_paths_are_read_in_two_ways_is_refused() {
     ] {
         assert!(is_refused(Some(TargetKind::Path), text), "{text:?}");
     }
-    let relative = read("files", Some(TargetKind::Path), "a", None).map(|_| ());
+    let relative = parse("files", Some(TargetKind::Path), "a", None).map(|_| ());
     assert_eq!(relative, Err(TargetError::Relative));
     for base in ["srv", "", "/srv/../etc", "/srv/%41"] {
         assert!(
-            read("files", Some(TargetKind::Path), "a", Some(base)).is_err(),
+            parse("files", Some(TargetKind::Path), "a", Some(base)).is_err(),
             "{base}"
         );
     }
-    let refused = |text: &str| one("files", text).expect_err(text);
+    let refused = |text: &str| parse_one("files", text).expect_err(text);
     assert_eq!(refused(""), TargetError::Empty);
     assert_eq!(
         refused(&"a".repeat(MAX_TARGET_BYTES + 1)),
@@ -155,7 +156,7 @@ fn what_paths_are_read_in_two_ways_is_refused() {
     );
     assert_eq!(refused("/srv/../a"), TargetError::Climbs);
     let long = "a".repeat(MAX_TARGET_BYTES);
-    let joined = read("files", Some(TargetKind::Path), &long, Some("/srv"));
+    let joined = parse("files", Some(TargetKind::Path), &long, Some("/srv"));
     assert_eq!(joined.map(|_| ()), Err(TargetError::TooLong));
 }
 
@@ -193,7 +194,7 @@ fn a_url_has_one_name() {
         let again = names(None, wanted);
         assert_eq!(again, [wanted], "its name is the name of its name");
     }
-    let target = one("files", "https://example.com/a?id=7&x=%2F#top").expect("a URL");
+    let target = parse_one("files", "https://example.com/a?id=7&x=%2F#top").expect("a URL");
     assert_eq!(attribute(&target, "query").as_deref(), Some("id=7&x=%2F"));
     assert_eq!(attribute(&target, "kind").as_deref(), Some("url"));
     assert_eq!(attribute(&target, "host").as_deref(), Some("example.com"));
@@ -256,7 +257,7 @@ fn what_urls_are_read_in_two_ways_is_refused() {
 
 #[test]
 fn other_uris_are_themselves_and_lie_in_nothing() {
-    let target = one("files", "URN:isbn:12").expect("a URI");
+    let target = parse_one("files", "URN:isbn:12").expect("a URI");
     assert_eq!(name(&target), "urn:isbn:12");
     assert!(target.overlay.parents.is_empty());
     for text in [
@@ -280,7 +281,7 @@ fn what_is_no_path_and_no_url_lies_in_nothing() {
         ("12:30", "files:12:30"),
         ("a, b", "files:a, b"),
     ] {
-        let target = one("files", text).expect(text);
+        let target = parse_one("files", text).expect(text);
         assert_eq!(name(&target), wanted);
         assert!(target.overlay.parents.is_empty(), "{text}");
     }
@@ -357,7 +358,7 @@ fn an_address_has_one_name_and_two_are_two() {
         names(None, "MailTo:Bob@example.com"),
         ["mailto:bob@example.com"]
     );
-    let target = &read(
+    let target = &parse(
         "mail",
         Some(TargetKind::Email),
         "a@mail.example.co.uk",
@@ -457,7 +458,7 @@ proptest! {
     /// else does.
     #[test]
     fn a_target_lies_in_each_place_that_contains_it(text in TEXTS, other in TEXTS) {
-        let Ok(target) = one("files", &text) else { return Ok(()) };
+        let Ok(target) = parse_one("files", &text) else { return Ok(()) };
         let own = name(&target);
         for parent in &target.overlay.parents {
             let outer: &str = parent.eid().as_ref();
@@ -465,7 +466,7 @@ proptest! {
             prop_assert!(!own[outer.len()..].split('/').any(|segment| segment == ".."));
             prop_assert!(contains(parent, target.uid()));
         }
-        if let Ok(other) = one("files", &other) {
+        if let Ok(other) = parse_one("files", &other) {
             let known = target.overlay.parents.contains(other.uid()) || other.uid() == target.uid();
             prop_assert_eq!(contains(other.uid(), target.uid()), known);
         }
@@ -475,10 +476,10 @@ proptest! {
     #[test]
     fn names_are_canonical(text in TEXTS) {
         for kind in [Some(TargetKind::Path), Some(TargetKind::Url), Some(TargetKind::Email), Some(TargetKind::Uuid), None] {
-            for target in read("files", kind, &text, Some("/srv")).unwrap_or_default() {
+            for target in parse("files", kind, &text, Some("/srv")).unwrap_or_default() {
                 let own = name(&target);
                 let again = match target.kind {
-                    TargetKind::Path | TargetKind::Url | TargetKind::Uri | TargetKind::Email => read("files", None, &own, None),
+                    TargetKind::Path | TargetKind::Url | TargetKind::Uri | TargetKind::Email => parse("files", None, &own, None),
                     TargetKind::Uuid | TargetKind::Id => continue,
                 };
                 let again: Vec<String> = again.expect("canonical").iter().map(name).collect();

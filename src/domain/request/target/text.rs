@@ -1,23 +1,28 @@
-//! The characters of a target, and what escapes stand for.
+//! The characters allowed in targets, and percent-encoding.
 
 use std::borrow::Cow;
 
 use unicode_normalization::UnicodeNormalization as _;
 
-use crate::domain::request::target::{MAX_TARGET_BYTES, MAX_TARGET_SEGMENTS, TargetError};
+use crate::domain::request::target::kind::{MAX_TARGET_BYTES, MAX_TARGET_SEGMENTS, TargetError};
 use crate::domain::request::visible;
 
-/// Characters that structure a path, a URL or an address.
+/// Characters that structure a path, URL or address.
 const STRUCTURE: &str = "./\\:%@";
 
-/// Look like one of those and have no compatibility form that says so: fraction and division slash, ratio, set minus,
-/// modifier colon, diagonals, solidus operators, and the full stops that resolvers take for dots.
+/// Characters that look like structural ones and have no compatibility form: fraction and division slash,
+/// ratio, set minus, modifier colon, diagonals, solidus operators, and full stops that resolvers take for
+/// dots.
 const LOOK_ALIKES: [char; 12] = [
     '\u{2044}', '\u{2215}', '\u{2216}', '\u{2236}', '\u{2571}', '\u{2572}', '\u{29f5}', '\u{29f8}',
     '\u{29f9}', '\u{3002}', '\u{a789}', '\u{ff61}',
 ];
 
-/// Whether a text can be a target at all: every reader sees the same characters in it.
+/// Rejects characters that are invisible or ambiguous.
+///
+/// # Errors
+///
+/// [`TargetError::Empty`], [`TargetError::TooLong`] or [`TargetError::Ambiguous`].
 pub fn check(text: &str) -> Result<(), TargetError> {
     if text.is_empty() {
         return Err(TargetError::Empty);
@@ -60,7 +65,7 @@ fn is_look_alike(c: char) -> bool {
                 .any(|other| STRUCTURE.contains(other)))
 }
 
-/// Whether a text has an escape in it, `%` and two hexadecimal digits.
+/// Whether a text contains a percent-escape.
 pub fn has_escape(text: &str) -> bool {
     let is_escape = |three: &[u8]| {
         three[0] == b'%' && three[1].is_ascii_hexdigit() && three[2].is_ascii_hexdigit()
@@ -68,8 +73,11 @@ pub fn has_escape(text: &str) -> bool {
     text.as_bytes().windows(3).any(is_escape)
 }
 
-/// The path of a URI without its escapes. What an escape stands for must be plain: no mark of structure that is none
-/// while it is escaped, no control character, no further escape.
+/// Decodes the path of a URI. An escaped structural or control character, or a nested escape, is rejected.
+///
+/// # Errors
+///
+/// [`TargetError::Ambiguous`] for such an escape.
 pub fn decoded(raw: &str) -> Result<String, TargetError> {
     if !raw.contains('%') {
         return Ok(raw.to_owned());
@@ -106,7 +114,7 @@ pub fn decoded(raw: &str) -> Result<String, TargetError> {
     Ok(text)
 }
 
-/// A segment as it stands in a name: what would begin a query, a fragment or an escape is escaped, nothing else.
+/// A segment in a canonical name: only what would begin a query, fragment or escape is escaped.
 pub fn escaped(segment: &str) -> Cow<'_, str> {
     if !segment.contains(['%', '?', '#']) {
         return Cow::Borrowed(segment);
@@ -115,7 +123,11 @@ pub fn escaped(segment: &str) -> Cow<'_, str> {
     Cow::Owned(segment.replace('?', "%3F").replace('#', "%23"))
 }
 
-/// The segments of a path. Empty ones and `.` stand for nothing.
+/// The segments of a path, without empty ones and `.`.
+///
+/// # Errors
+///
+/// [`TargetError::TooDeep`], or the error of [`check_segment`].
 pub fn segments(path: &str) -> Result<Vec<&str>, TargetError> {
     for segment in path.split('/') {
         check_segment(segment)?;
@@ -130,7 +142,11 @@ pub fn segments(path: &str) -> Result<Vec<&str>, TargetError> {
     Ok(segments)
 }
 
-/// Refuses a segment that climbs, to those as well who cut off what follows a semicolon.
+/// Rejects a `..` segment, also with a parameter after a semicolon.
+///
+/// # Errors
+///
+/// [`TargetError::Climbs`] or [`TargetError::Ambiguous`].
 pub fn check_segment(segment: &str) -> Result<(), TargetError> {
     let stem = segment.split(';').next().unwrap_or_default().trim();
     if stem == ".." {

@@ -1,35 +1,35 @@
-//! URLs, which have places in them: `https://Example.com:443/a%20b?x=1` is `https://example.com/a b`; and other URIs,
-//! which are themselves.
+//! URLs, which have a hierarchy: `https://Example.com:443/a%20b?x=1` is `https://example.com/a b`; and other
+//! URIs, kept verbatim.
 //!
-//! The raw text is read, not what a URL parser makes of it: a parser resolves dots, drops tabs and guesses slashes, and
-//! another one does not.
+//! The raw text is parsed, not the result of a URL parser: parsers differ in how they resolve dots, drop tabs
+//! and complete slashes.
 
 use ::url::Url;
 
+use crate::domain::request::target::canonical::{CanonicalTarget, below};
 use crate::domain::request::target::host::Host;
-use crate::domain::request::target::{
-    CanonicalTarget, TargetError, TargetKind, below, id, path, text,
-};
+use crate::domain::request::target::kind::{TargetError, TargetKind};
+use crate::domain::request::target::{id, path, text};
 
-/// What a text looks like.
+/// The kind of target that a text looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TextForm {
-    /// It begins with a slash.
+    /// Begins with a slash.
     Path,
-    /// It has a scheme and a slash after that.
+    /// A scheme followed by a slash.
     Url,
-    /// Its scheme is `mailto`.
+    /// The scheme `mailto`.
     Email,
-    /// It has another scheme.
+    /// Another scheme.
     Uri,
-    /// It has none.
+    /// No scheme.
     Other,
 }
 
-/// Schemes with a host that browsers write in more ways than one.
+/// Schemes whose host browsers accept in several spellings.
 const SPECIAL: [&str; 6] = ["http", "https", "ws", "wss", "ftp", "file"];
 
-/// What a text looks like, nobody having said what it is.
+/// Infers the kind of target from a text.
 pub fn look(text: &str) -> TextForm {
     if text.starts_with('/') {
         return TextForm::Path;
@@ -42,7 +42,7 @@ pub fn look(text: &str) -> TextForm {
     }
 }
 
-/// The scheme in lower case, and what follows its colon.
+/// The scheme in lower case, and the text after its colon.
 pub fn split_scheme(text: &str) -> Option<(String, &str)> {
     let (scheme, rest) = text.split_once(':')?;
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
@@ -51,14 +51,14 @@ pub fn split_scheme(text: &str) -> Option<(String, &str)> {
     (is_scheme && !rest.is_empty()).then(|| (scheme.to_ascii_lowercase(), rest))
 }
 
-/// What follows `scheme://`, for the canonical name of something that can contain and be contained.
+/// The text after `scheme://`, for names of hierarchical resources.
 pub(super) fn after_authority_mark(name: &str) -> Option<&str> {
     let (scheme, rest) = name.split_once("://")?;
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
     (!scheme.is_empty() && scheme.bytes().all(is_part)).then_some(rest)
 }
 
-/// Reads a URL.
+/// Parses a URL.
 pub(super) fn read(raw: &str) -> Result<CanonicalTarget, TargetError> {
     let (scheme, rest) = split_scheme(raw).ok_or(TargetError::Not("a URL"))?;
     if !rest.starts_with("//") {
@@ -109,7 +109,7 @@ pub(super) fn read(raw: &str) -> Result<CanonicalTarget, TargetError> {
     })
 }
 
-/// Reads what follows `file:`.
+/// Parses the text after `file:`.
 fn file(rest: &str) -> Result<CanonicalTarget, TargetError> {
     if rest.contains(['?', '#']) {
         return Err(TargetError::Ambiguous(
@@ -132,7 +132,7 @@ fn file(rest: &str) -> Result<CanonicalTarget, TargetError> {
     path::decoded(&text::decoded(raw_path)?)
 }
 
-/// Reads a URI that has no place in it.
+/// Parses a URI without hierarchy.
 pub(super) fn opaque(text: &str) -> Result<CanonicalTarget, TargetError> {
     let (scheme, rest) = split_scheme(text).ok_or(TargetError::Not("a URI"))?;
     no_drive(&scheme)?;

@@ -315,7 +315,7 @@ impl MessageParser<'_> {
     fn scope(&self, wire: v1::Scope) -> Result<Scope, FieldError> {
         let limit = self.limits.scope_items;
         let entities = |names: Vec<SmolStr>, ty| {
-            let entities = names.into_iter().map(|name| schema::entity(ty, name));
+            let entities = names.into_iter().map(|name| schema::entity_uid(ty, name));
             entities.collect::<Vec<_>>()
         };
         let tools = self.ids(wire.tools, limit, "tools")?;
@@ -357,7 +357,7 @@ fn place(text: &str, path: &str) -> Result<EntityUID, FieldError> {
         url::look(text),
         TextForm::Path | TextForm::Url | TextForm::Email
     ) {
-        target::one("", text)
+        target::parse_one("", text)
     } else if let Some((server, rest)) = text.split_once(':').filter(|(it, _)| !it.is_empty()) {
         target::parse_one_as(server, TargetKind::Id, rest)
     } else {

@@ -55,7 +55,7 @@ impl MessageParser<'_> {
         let targets = self.ids(wire.targets, self.limits.scope_items, "targets")?;
         let targets = targets.iter().enumerate();
         Ok(ToolUse {
-            tool: schema::entity(&TYPES.tool, tool),
+            tool: schema::entity_uid(&TYPES.tool, tool),
             targets: targets
                 .map(|(index, text)| place(text, &format!("targets[{index}]")))
                 .collect::<Result<_, _>>()?,

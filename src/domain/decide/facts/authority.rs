@@ -1,28 +1,27 @@
-//! Facts of live authority: the task, the session, usage and the approval.
+//! The context of the authority: task, recent labels, session and usage.
 
 use std::cell::OnceCell;
 use std::sync::{Arc, LazyLock};
-use std::time::SystemTime;
 
 use callgate_engine::cedar::{Context, EntityUID, Value};
 use callgate_engine::{AttributeRef, ContextSource, collect_context};
 
-use crate::domain::authority::approval::Approval;
 use crate::domain::authority::labels::{CarriedLabels, Labels};
 use crate::domain::authority::session::Session;
 use crate::domain::authority::task::Task;
 use crate::domain::authority::terms::{FlowDirection, ToolUse};
 use crate::domain::authority::usage::Usage;
-use crate::domain::decide::facts::{ContextInputs, entities};
+use crate::domain::decide::facts::inputs::ContextInputs;
+use crate::domain::decide::facts::values::{entities, number};
 use crate::domain::request::target::Target;
 
-/// The task a call belongs to.
+/// `context.task`.
 pub(super) struct TaskFacts<'c> {
     task: &'c Task,
     uid: EntityUID,
-    ground: ContextInputs<'c>,
+    inputs: ContextInputs<'c>,
     target: Option<&'c Target>,
-    /// `None` if nobody looked.
+    /// `None` if the labels were not looked up.
     labels: Option<Option<&'c Arc<Labels>>>,
     places: [OnceCell<Value>; 2],
 }
@@ -46,28 +45,28 @@ impl<'c> TaskFacts<'c> {
 
     pub(super) fn new(
         task: &'c Task,
-        ground: ContextInputs<'c>,
+        inputs: ContextInputs<'c>,
         target: Option<&'c Target>,
         carried: Option<&'c CarriedLabels>,
     ) -> Self {
         Self {
             task,
             uid: task.uid(),
-            ground,
+            inputs,
             target,
             labels: carried.map(|carried| carried.task.as_ref()),
             places: Default::default(),
         }
     }
 
-    /// What the task says of the tool that is called.
+    /// What the task says of the tool called.
     fn tool_use(&self) -> Option<&'c ToolUse> {
-        self.task.terms.of(self.ground.tool?)
+        self.task.terms.for_tool(self.inputs.tool?)
     }
 
-    /// Whether the target of the question is a place that was named for this way.
+    /// Whether the task names the target, or a resource that contains it, for this direction.
     fn knows(&self, way: FlowDirection) -> bool {
-        let snapshot = self.ground.snapshot;
+        let snapshot = self.inputs.snapshot;
         let is_known = |target: &Target| {
             let (uid, containing) = (target.uid(), &target.overlay.parents);
             self.task.terms.knows(snapshot, way, uid, containing)
@@ -88,46 +87,25 @@ impl<'c> TaskFacts<'c> {
     }
 }
 
-/// What those who act have brought lately.
+/// `context.recent`: labels that the parties of the call acquired recently.
 pub(super) struct RecentFacts<'c>(pub(super) &'c Labels);
 
-/// What the session of a call has seen.
+/// `context.session`.
 pub(super) struct SessionFacts<'c> {
     pub(super) session: &'c Session,
     pub(super) recent: OnceCell<Value>,
 }
 
-/// How much actor and tool have been used.
+/// `context.usage`.
 pub(super) struct UsageFacts(pub(super) Usage);
-
-/// Who approved a call, and how long ago.
-#[derive(Debug, Clone, Copy)]
-pub struct ApprovalFacts<'c> {
-    /// Who.
-    pub approver: &'c EntityUID,
-    /// Seconds since.
-    pub age_seconds: i64,
-}
-
-impl<'c> ApprovalFacts<'c> {
-    /// The facts of an approval that was given.
-    pub fn of(approval: &'c Approval, now: SystemTime) -> Option<Self> {
-        let word = approval.word.as_ref()?;
-        let age = now.duration_since(word.at).unwrap_or_default();
-        Some(Self {
-            approver: &word.by,
-            age_seconds: number(age.as_secs()),
-        })
-    }
-}
 
 impl ContextSource for TaskFacts<'_> {
     fn attribute(&self, name: &str) -> Option<AttributeRef<'_>> {
         Some(match name {
             "task" => AttributeRef::Entity(&self.uid),
             "step" => AttributeRef::Text(&self.task.step()?.name),
-            "calls_left" => AttributeRef::Long(number(self.ground.past.calls_left?)),
-            "tool_calls_left" => AttributeRef::Long(number(self.ground.past.tool_calls_left?)),
+            "calls_left" => AttributeRef::Long(number(self.inputs.history.calls_left?)),
+            "tool_calls_left" => AttributeRef::Long(number(self.inputs.history.tool_calls_left?)),
             "bounds_calls" => {
                 AttributeRef::Bool(self.tool_use().is_some_and(|it| it.max_calls.is_some()))
             }
@@ -224,27 +202,8 @@ impl ContextSource for UsageFacts {
     }
 }
 
-impl ContextSource for ApprovalFacts<'_> {
-    fn attribute(&self, name: &str) -> Option<AttributeRef<'_>> {
-        Some(match name {
-            "approver" => AttributeRef::Entity(self.approver),
-            "age_seconds" => AttributeRef::Long(self.age_seconds),
-            _ => return None,
-        })
-    }
-
-    fn to_context(&self) -> Context {
-        collect_context(self, &["approver", "age_seconds"])
-    }
-}
-
-/// The labels as Cedar has them.
+/// The labels as a Cedar set; empty for `None`.
 pub(super) fn value_of(labels: Option<&Arc<Labels>>) -> &Value {
     static EMPTY: LazyLock<Value> = LazyLock::new(|| Value::empty_set(None));
     labels.map_or(&EMPTY, |labels| labels.value())
-}
-
-/// As Cedar has it; what is beyond its numbers is its greatest one.
-fn number(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }

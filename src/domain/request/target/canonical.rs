@@ -1,0 +1,98 @@
+//! Targets under their canonical names, as entities.
+
+use callgate_engine::Overlay;
+use callgate_engine::cedar::{EntityUID, Value};
+use smol_str::SmolStr;
+
+use crate::domain::request::target::host::Host;
+use crate::domain::request::target::kind::TargetKind;
+use crate::domain::request::target::text;
+use crate::domain::schema::{self, TYPES};
+
+/// A resource that a call acts upon.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// The kind of target.
+    pub kind: TargetKind,
+    /// The role in the call, as registered: `source`, `destination`, `recipient` …
+    pub role: Option<SmolStr>,
+    /// The query of a URL; not part of the name.
+    pub query: Option<SmolStr>,
+    /// The canonical name, the attributes and the containing resources.
+    pub overlay: Overlay,
+}
+
+impl Target {
+    /// The canonical name as an entity uid.
+    pub fn uid(&self) -> &EntityUID {
+        &self.overlay.uid
+    }
+
+    /// Whether two targets are equal in all that policies see.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.uid() == other.uid() && self.query == other.query && self.role == other.role
+    }
+}
+
+/// A target with its canonical name, before it becomes an entity.
+#[derive(Debug, Default)]
+pub(super) struct CanonicalTarget {
+    pub(super) kind: Option<TargetKind>,
+    pub(super) name: String,
+    /// The names of the containing resources, outermost first.
+    pub(super) containing: Vec<String>,
+    pub(super) scheme: Option<String>,
+    pub(super) host: Option<Host>,
+    pub(super) query: Option<String>,
+}
+
+impl CanonicalTarget {
+    pub(super) fn target(self) -> Target {
+        let kind = self.kind.unwrap_or(TargetKind::Id);
+        let text = |text: &str| Value::new(SmolStr::new(text), None);
+        let mut attributes = vec![
+            (SmolStr::new_static("uri"), text(&self.name)),
+            (SmolStr::new_static("kind"), text(kind.as_str())),
+        ];
+        let mut add = |name: &'static str, value: Option<&String>| {
+            attributes.extend(value.map(|value| (SmolStr::new_static(name), text(value))));
+        };
+        add("scheme", self.scheme.as_ref());
+        add("query", self.query.as_ref());
+        if let Some(host) = &self.host {
+            let facts = host.facts().into_iter();
+            attributes.extend(facts.map(|(name, value)| (SmolStr::new_static(name), value)));
+        }
+        let containing = self.containing.iter().map(|name| place(name));
+        Target {
+            kind,
+            role: None,
+            query: self.query.as_deref().map(SmolStr::new),
+            overlay: Overlay {
+                uid: place(&self.name),
+                parents: containing.collect(),
+                attributes,
+                tags: Vec::new(),
+            },
+        }
+    }
+}
+
+/// The name of a resource below a root and the names of those that contain it, for unescaped segments. A root
+/// that is itself a resource, such as `file:///`, ends with a slash.
+pub(super) fn below(root: &str, segments: &[&str]) -> (String, Vec<String>) {
+    let mut name = root.to_owned();
+    let mut containing = Vec::with_capacity(segments.len());
+    for segment in segments {
+        containing.push(name.clone());
+        if !name.ends_with('/') {
+            name.push('/');
+        }
+        name.push_str(&text::escaped(segment));
+    }
+    (name, containing)
+}
+
+pub(super) fn place(name: &str) -> EntityUID {
+    schema::entity_uid(&TYPES.resource, SmolStr::new(name))
+}
