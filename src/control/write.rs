@@ -398,7 +398,7 @@ impl<'a> WriteAttempt<'a> {
         written: Option<&CommittedChange>,
         decision: Option<&Verdict>,
     ) {
-        self.service.recorder().control(&ControlRecord {
+        self.service.recorder().write(&ControlRecord {
             verb: self.verb,
             caller: &self.author.caller.id,
             adapter: self.author.adapter,

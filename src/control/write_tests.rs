@@ -258,13 +258,13 @@ fn moments_are_cut_to_what_is_stored() {
 #[tokio::test]
 async fn a_change_that_the_log_has_no_place_for_is_not_made() {
     let room = QueueLimits {
-        promised: 1,
+        reserved: 1,
         ..QueueLimits::default()
     };
     let sink = LogQueue::start(std::io::sink(), room, Arc::default()).unwrap();
     let bench = Bench::logging_to(Limits::default(), Some(sink.clone()));
     let sec = author("sec", None);
-    let held = sink.promise(std::time::Duration::ZERO).await;
+    let held = sink.reserve(std::time::Duration::ZERO).await;
     assert!(held.is_some());
     let refused = bench.control.end_session(&sec, "s".into()).await;
     let Err(error @ ControlError::AuditUnavailable) = refused else {

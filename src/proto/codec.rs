@@ -1,6 +1,6 @@
-//! Protobuf over gRPC, where bytes that are not the message are the sender's fault.
+//! The Protobuf codec for gRPC. It reports bytes that do not decode as INVALID_ARGUMENT.
 //!
-//! The stock codec reports them as INTERNAL, which reads like a failure of this server.
+//! tonic's own codec reports them as INTERNAL, as if the server had failed.
 
 use std::marker::PhantomData;
 
@@ -13,7 +13,7 @@ use tonic_prost::ProstEncoder;
 #[derive(Debug, Clone)]
 pub struct ProtobufCodec<T, U>(PhantomData<(T, U)>);
 
-/// Decodes `U`, and calls what is not one INVALID_ARGUMENT.
+/// Decodes `U`. Bytes that are not a `U` are INVALID_ARGUMENT.
 #[derive(Debug, Clone)]
 pub struct ProtobufDecoder<U>(PhantomData<U>);
 

@@ -1,5 +1,5 @@
-//! The messages in protobuf's JSON form: camelCase or snake_case is read, camelCase is written, and
-//! fields that a message does not have are refused.
+//! Protobuf messages in their JSON form (ProtoJSON): reads camelCase and snake_case, writes camelCase, and rejects unknown
+//! fields.
 
 use std::sync::LazyLock;
 
@@ -8,7 +8,7 @@ use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, Serialize
 
 use crate::proto::v1;
 
-/// Why a text is not a message, or a message cannot become text.
+/// JSON that is not the message, or a message that cannot be written as JSON.
 #[derive(Debug, thiserror::Error)]
 pub enum ProtoJsonError {
     /// Not JSON, or not this message.
@@ -32,7 +32,11 @@ fn descriptor(name: &str) -> Result<MessageDescriptor, ProtoJsonError> {
     found.ok_or_else(|| ProtoJsonError::Unknown(name.to_owned()))
 }
 
-/// Reads the message of this name, e.g. `CallContext`.
+/// Reads the message with this name in `callgate.v1`, e.g. `CallContext`.
+///
+/// # Errors
+///
+/// [`ProtoJsonError`] if the text is not JSON, not this message, or followed by more.
 pub fn read<T: Message + Default>(name: &str, text: &str) -> Result<T, ProtoJsonError> {
     let mut reader = serde_json::Deserializer::from_str(text);
     let message = DynamicMessage::deserialize(descriptor(name)?, &mut reader)?;
@@ -40,7 +44,11 @@ pub fn read<T: Message + Default>(name: &str, text: &str) -> Result<T, ProtoJson
     Ok(message.transcode_to()?)
 }
 
-/// The message of this name as JSON; fields with default values are left out.
+/// Writes the message with this name in `callgate.v1`. Fields with default values are left out.
+///
+/// # Errors
+///
+/// [`ProtoJsonError`] if the message does not match its descriptor.
 pub fn write<T: Message>(name: &str, message: &T) -> Result<serde_json::Value, ProtoJsonError> {
     let mut dynamic = DynamicMessage::new(descriptor(name)?);
     dynamic.transcode_from(message)?;

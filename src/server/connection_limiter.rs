@@ -1,8 +1,8 @@
-//! Who may connect: a limit on connections, of which strangers have a part and no more.
+//! Limits the number of connections, and how many of them may be unauthenticated.
 //!
-//! A connection is a stranger's until a request of a known caller has come through it. A new one is let in as long as
-//! there is any stranger to close for it, the oldest silent one first: whoever holds connections and asks nothing
-//! cannot keep a gateway out.
+//! A connection is unauthenticated until a request of a known caller arrives on it. At the limit, a new connection is
+//! admitted if an unauthenticated one can be evicted for it, the oldest idle one first: a peer that holds connections and
+//! sends nothing cannot keep a gateway out.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -14,22 +14,22 @@ use crate::authn::connection::{ConnectionState, IdleTimeouts};
 use crate::config::limits::Limits;
 use crate::service::server_load::ServerLoad;
 
-/// What part of the strangers' connections may come from one address of another machine.
+/// One remote address may hold one part in this many of the unauthenticated connections.
 const ADDRESSES: usize = 4;
 
-/// Counts the connections of all listeners. Its clones count together.
+/// Counts the connections of all listeners. Clones share the counts.
 #[derive(Clone)]
 pub struct ConnectionLimiter(Arc<ConnectionLimiterInner>);
 
 struct ConnectionLimiterInner {
-    most: usize,
-    most_strangers: usize,
-    patience: IdleTimeouts,
+    max: usize,
+    max_unauthenticated: usize,
+    idle_timeouts: IdleTimeouts,
     load: Arc<ServerLoad>,
-    strangers: Mutex<UnauthenticatedConnections>,
+    unauthenticated: Mutex<UnauthenticatedConnections>,
 }
 
-/// Connections that were strangers' when last looked at, by the order in which they came.
+/// Connections that were unauthenticated when last checked, in the order in which they arrived.
 #[derive(Default)]
 struct UnauthenticatedConnections {
     next: u64,
@@ -38,53 +38,54 @@ struct UnauthenticatedConnections {
 
 struct UnauthenticatedConnection {
     address: Option<IpAddr>,
-    standing: Arc<ConnectionState>,
+    connection: Arc<ConnectionState>,
 }
 
-/// The room that one connection takes.
+/// The permit of one connection; dropping it frees the place.
 pub struct ConnectionPermit {
     number: u64,
-    standing: Arc<ConnectionState>,
-    gate: ConnectionLimiter,
+    connection: Arc<ConnectionState>,
+    limiter: ConnectionLimiter,
 }
 
 impl ConnectionLimiter {
-    /// A gate for so many connections as the limits say.
+    /// A limiter with `limits.connections` and its parts.
     pub fn new(limits: &Limits, load: Arc<ServerLoad>) -> Self {
         Self(Arc::new(ConnectionLimiterInner {
-            most: limits.connections as usize,
-            most_strangers: limits.stranger_connections(),
-            patience: IdleTimeouts {
+            max: limits.connections as usize,
+            max_unauthenticated: limits.stranger_connections(),
+            idle_timeouts: IdleTimeouts {
                 first: Duration::from_millis(limits.first_request_ms.into()),
                 idle: Duration::from_millis(limits.idle_ms.into()),
             },
             load,
-            strangers: Mutex::default(),
+            unauthenticated: Mutex::default(),
         }))
     }
 
-    /// How many are open.
+    /// The number of open connections.
     pub fn open(&self) -> usize {
         self.0.load.connections.get()
     }
 
-    /// How long a connection may be silent.
-    pub fn patience(&self) -> IdleTimeouts {
-        self.0.patience
+    /// How long a connection may be idle.
+    pub fn idle_timeouts(&self) -> IdleTimeouts {
+        self.0.idle_timeouts
     }
 
-    /// Lets a connection in, if there is room or a stranger to close for it.
+    /// Admits a connection if there is room or an unauthenticated one can be evicted. `None` otherwise.
     pub fn enter(&self, address: Option<IpAddr>) -> Option<ConnectionPermit> {
         let load = &self.0.load;
         let address = address.filter(|it| !it.to_canonical().is_loopback());
-        let mut strangers = self.strangers();
+        let mut unauthenticated = self.unauthenticated();
         if let Some(address) = address {
-            self.limit_address(&mut strangers, address);
+            self.limit_address(&mut unauthenticated, address);
         }
-        while load.strangers.get() >= self.0.most_strangers || load.connections.get() >= self.0.most
+        while load.strangers.get() >= self.0.max_unauthenticated
+            || load.connections.get() >= self.0.max
         {
-            let is_full = load.connections.get() >= self.0.most;
-            if !self.evict(&mut strangers, |_| true) {
+            let is_full = load.connections.get() >= self.0.max;
+            if !self.evict(&mut unauthenticated, |_| true) {
                 if is_full {
                     load.connections_refused.add();
                     return None;
@@ -92,100 +93,101 @@ impl ConnectionLimiter {
                 break;
             }
         }
-        let standing = Arc::new(ConnectionState::new(&load.connections, &load.strangers));
-        let number = strangers.next;
-        strangers.next += 1;
-        let stranger = UnauthenticatedConnection {
+        let connection = Arc::new(ConnectionState::new(&load.connections, &load.strangers));
+        let number = unauthenticated.next;
+        unauthenticated.next += 1;
+        let entry = UnauthenticatedConnection {
             address,
-            standing: Arc::clone(&standing),
+            connection: Arc::clone(&connection),
         };
-        strangers.waiting.insert(number, stranger);
+        unauthenticated.waiting.insert(number, entry);
         Some(ConnectionPermit {
             number,
-            standing,
-            gate: self.clone(),
+            connection,
+            limiter: self.clone(),
         })
     }
 
-    /// Counts a connection that was silent for too long.
+    /// Counts a connection that was idle for too long.
     pub(super) fn count_idle(&self) {
         self.0.load.connections_silent.add();
     }
 
-    /// Closes a stranger from an address that has its part, once strangers are many.
-    fn limit_address(&self, strangers: &mut UnauthenticatedConnections, address: IpAddr) {
-        let most = (self.0.most_strangers / ADDRESSES).max(1);
+    /// Evicts an unauthenticated connection of an address that holds its part of them.
+    fn limit_address(&self, unauthenticated: &mut UnauthenticatedConnections, address: IpAddr) {
+        let most = (self.0.max_unauthenticated / ADDRESSES).max(1);
         if self.0.load.strangers.get() < most {
             return;
         }
         let is_from_there = |it: &UnauthenticatedConnection| it.address == Some(address);
-        let from_there = strangers
+        let from_there = unauthenticated
             .waiting
             .values()
-            .filter(|it| is_from_there(it) && it.standing.is_unauthenticated());
+            .filter(|it| is_from_there(it) && it.connection.is_unauthenticated());
         if from_there.count() >= most {
-            self.evict(strangers, is_from_there);
+            self.evict(unauthenticated, is_from_there);
         }
     }
 
-    /// Closes the oldest of these strangers that has nothing under way, or else the oldest of them.
+    /// Evicts the oldest matching connection without a request in flight, or else the oldest matching one. Whether there
+    /// was one.
     fn evict(
         &self,
-        strangers: &mut UnauthenticatedConnections,
-        is_meant: impl Fn(&UnauthenticatedConnection) -> bool,
+        unauthenticated: &mut UnauthenticatedConnections,
+        matches: impl Fn(&UnauthenticatedConnection) -> bool,
     ) -> bool {
-        let is_known = |it: &UnauthenticatedConnection| !it.standing.is_unauthenticated();
-        while let Some(first) = strangers.waiting.first_entry() {
-            if !is_known(first.get()) {
+        let is_authenticated = |it: &UnauthenticatedConnection| !it.connection.is_unauthenticated();
+        while let Some(first) = unauthenticated.waiting.first_entry() {
+            if !is_authenticated(first.get()) {
                 break;
             }
             first.remove();
         }
-        let of_kind = || {
-            let all = strangers.waiting.iter();
-            all.filter(|(_, it)| is_meant(it) && !is_known(it))
+        let candidates = || {
+            let all = unauthenticated.waiting.iter();
+            all.filter(|(_, it)| matches(it) && !is_authenticated(it))
         };
-        let silent = of_kind().find(|(_, it)| !it.standing.is_busy());
-        let Some(number) = silent
-            .or_else(|| of_kind().next())
+        let idle = candidates().find(|(_, it)| !it.connection.is_busy());
+        let Some(number) = idle
+            .or_else(|| candidates().next())
             .map(|(number, _)| *number)
         else {
             return false;
         };
-        if let Some(stranger) = strangers.waiting.remove(&number) {
-            stranger.standing.close();
+        if let Some(evicted) = unauthenticated.waiting.remove(&number) {
+            evicted.connection.close();
             self.0.load.connections_pushed_out.add();
         }
         true
     }
 
-    fn strangers(&self) -> std::sync::MutexGuard<'_, UnauthenticatedConnections> {
-        let strangers = self.0.strangers.lock();
-        strangers.unwrap_or_else(PoisonError::into_inner)
+    fn unauthenticated(&self) -> std::sync::MutexGuard<'_, UnauthenticatedConnections> {
+        let unauthenticated = self.0.unauthenticated.lock();
+        unauthenticated.unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl ConnectionPermit {
-    /// The other end, as requests will find it.
+    /// The peer that requests on this connection carry among their extensions.
     pub fn peer(&self) -> Peer {
-        Peer::new(Arc::clone(&self.standing))
+        Peer::new(Arc::clone(&self.connection))
     }
 
-    /// How the connection stands.
-    pub fn standing(&self) -> &Arc<ConnectionState> {
-        &self.standing
+    /// The state of the connection.
+    pub fn connection(&self) -> &Arc<ConnectionState> {
+        &self.connection
     }
 
-    /// The gate that it came through.
-    pub fn gate(&self) -> &ConnectionLimiter {
-        &self.gate
+    /// The limiter that admitted it.
+    pub fn limiter(&self) -> &ConnectionLimiter {
+        &self.limiter
     }
 }
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        self.standing.leave();
-        self.gate.strangers().waiting.remove(&self.number);
+        self.connection.leave();
+        self.limiter.unauthenticated().waiting.remove(&self.number);
     }
 }
 

@@ -1,13 +1,14 @@
-//! What stands before the router of gRPC: turning away what there is no time for, as cheaply as can be.
+//! Load shedding before gRPC routing, at the least possible cost.
 //!
-//! Under overload most requests are refused, so a refusal has to cost much less than an answer. On a connection that is
-//! a known caller's, a question beyond the limit of [`crate::service::concurrency_limit`] is refused here: by its path alone,
-//! before its route is looked up, its token is checked or its body is read. So is one on a connection that has not been
-//! read to its end for half of its time: it may have waited there for so long, and is answered late. Strangers go on to the shield, which tells
-//! them that they may not ask. Changes go on too: taking a power away must not wait for questions.
+//! Under overload most requests are rejected, so a rejection has to cost much less than an answer. On an authenticated
+//! connection, a decision request beyond the limit of [`crate::service::concurrency_limit`] is rejected here: by its path alone,
+//! before routing, before its token is checked and before its body is read. So is one on a connection that has had unread
+//! bytes for half of the request's time: it may have waited that long, and would be answered late. Requests on
+//! unauthenticated connections go on to [`crate::server::load_shed`], which answers UNAUTHENTICATED. Control writes go on
+//! too: revoking something must not wait for decisions.
 //!
-//! Here too those are found who take back what they asked before it is answered, again and again: a known caller may,
-//! whose callers in turn have given up; a stranger's connection is closed.
+//! This module also notes requests that the client cancels before they are answered. An authenticated caller may cancel
+//! many, as its own callers may have given up; an unauthenticated connection that does is closed.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -29,10 +30,10 @@ use crate::authn::connection::ConnectionState;
 use crate::config::limits::Limits;
 use crate::server::load_shed::grpc_timeout;
 use crate::service::server_load::ServerLoad;
-use crate::telemetry::record::metrics::RejectionKind as Refused;
+use crate::telemetry::record::metrics::RejectionKind;
 use crate::telemetry::record::recorder::Recorder;
 
-/// What stands before a router.
+/// Sheds load before a router.
 #[derive(Clone)]
 pub struct EarlyLoadShed<S> {
     inner: S,
@@ -42,7 +43,7 @@ pub struct EarlyLoadShed<S> {
 }
 
 impl<S> EarlyLoadShed<S> {
-    /// Stands before this router.
+    /// Sheds load before this router.
     pub fn new(
         inner: S,
         limits: Arc<ArcSwap<Limits>>,
@@ -57,11 +58,11 @@ impl<S> EarlyLoadShed<S> {
         }
     }
 
-    /// The refusal of a question for which there is no time.
-    fn refuse(
+    /// The rejection of a decision request for which there is no capacity or time.
+    fn reject(
         &self,
         request: &Request<Body>,
-        standing: Option<&ConnectionState>,
+        connection: Option<&ConnectionState>,
     ) -> Option<Response<Body>> {
         let limits = self.limits.load();
         let configured = limits.concurrent_requests as usize;
@@ -70,22 +71,22 @@ impl<S> EarlyLoadShed<S> {
         let has_share = |held: &CallerUsage| {
             held.requests.get() >= CapacityLimit::of(limit, percent, held).share
         };
-        let standing = standing.filter(|it| limit < configured && !it.is_unauthenticated())?;
+        let connection = connection.filter(|it| limit < configured && !it.is_unauthenticated())?;
         let longest = Duration::from_millis(limits.deadline_ms.into());
         let given = grpc_timeout(request.headers()).unwrap_or(longest);
-        let is_stale = standing.behind() > given.min(longest) / 2;
+        let is_stale = connection.behind() > given.min(longest) / 2;
         let has_room = self.load.requests.get() < limit;
-        if has_room && !is_stale && !standing.held().is_some_and(has_share) {
+        if has_room && !is_stale && !connection.held().is_some_and(has_share) {
             return None;
         }
         if !grpc_admission::rpc(request.uri().path()).is_some_and(grpc_admission::yields) {
             return None;
         }
         self.load.pressure.shed.add();
-        let refusal = GrpcRejection::Overloaded { limit };
+        let rejection = GrpcRejection::Overloaded { limit };
         self.recorder
-            .refusal(ADAPTER, Refused::Overloaded, "overloaded");
-        Some(Status::from(refusal).into_http())
+            .rejection(ADAPTER, RejectionKind::Overloaded, "overloaded");
+        Some(Status::from(rejection).into_http())
     }
 }
 
@@ -103,27 +104,27 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let standing = peer(request.extensions()).map(|peer| Arc::clone(peer.standing()));
-        let coming = match self.refuse(&request, standing.as_deref()) {
-            Some(refused) => PendingResponse::Refused(refused),
+        let connection = peer(request.extensions()).map(|peer| Arc::clone(peer.standing()));
+        let pending = match self.reject(&request, connection.as_deref()) {
+            Some(refused) => PendingResponse::Rejected(refused),
             None => PendingResponse::Running(self.inner.call(request)),
         };
         EarlyLoadShedFuture {
-            coming: Some(coming),
-            standing,
+            pending: Some(pending),
+            connection,
         }
     }
 }
 
-/// A request that is answered or taken back.
+/// A request until it is answered or cancelled.
 pub struct EarlyLoadShedFuture<F> {
-    /// Nothing once it is answered.
-    coming: Option<PendingResponse<F>>,
-    standing: Option<Arc<ConnectionState>>,
+    /// `None` once it is answered.
+    pending: Option<PendingResponse<F>>,
+    connection: Option<Arc<ConnectionState>>,
 }
 
 enum PendingResponse<F> {
-    Refused(Response<Body>),
+    Rejected(Response<Body>),
     Running(F),
 }
 
@@ -134,13 +135,13 @@ where
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let polled = match &mut self.coming {
+        let polled = match &mut self.pending {
             Some(PendingResponse::Running(running)) => Pin::new(running).poll(context),
-            Some(PendingResponse::Refused(refused)) => Poll::Ready(Ok(std::mem::take(refused))),
+            Some(PendingResponse::Rejected(refused)) => Poll::Ready(Ok(std::mem::take(refused))),
             None => Poll::Pending,
         };
         if polled.is_ready() {
-            self.coming = None;
+            self.pending = None;
         }
         polled
     }
@@ -148,8 +149,8 @@ where
 
 impl<F> Drop for EarlyLoadShedFuture<F> {
     fn drop(&mut self) {
-        if let (Some(_), Some(standing)) = (&self.coming, &self.standing) {
-            standing.note_cancelled();
+        if let (Some(_), Some(connection)) = (&self.pending, &self.connection) {
+            connection.note_cancelled();
         }
     }
 }

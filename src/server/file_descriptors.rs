@@ -1,17 +1,17 @@
-//! File descriptors: as many as the system gives, and some of them never a connection's.
+//! File descriptors: raises the limit, and reserves some that connections cannot take.
 //!
-//! Loading the directory, the store and exporters open files while the server runs. If connections could take every
-//! descriptor, whoever opens connections could keep a new `forbid` out of service.
+//! Bundle loads, the store and exporters open files while the server runs. If connections could take all descriptors, a
+//! peer that opens connections could keep a new `forbid` from being loaded.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::limits::Limits;
 
-/// Descriptors that connections leave to everything else.
+/// Descriptors reserved for other uses than connections.
 pub const RESERVED_FILES: u64 = 256;
 
-/// Raises the limit on open files as far as this process may, and says what it is then; `None` if there is none.
-pub fn raise() -> Option<u64> {
+/// Raises the soft limit on open files to the hard limit. Returns the limit in force; `None` for no limit.
+pub fn raise_limit() -> Option<u64> {
     let now = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: now.maximum,
@@ -25,8 +25,8 @@ pub fn raise() -> Option<u64> {
     getrlimit(Resource::Nofile).current
 }
 
-/// The limits, with no more connections than the limit on open files leaves room for.
-pub fn fit(limits: &Limits, open_files: Option<u64>) -> Limits {
+/// The limits, with `connections` reduced to what the limit on open files allows.
+pub fn fit_connections(limits: &Limits, open_files: Option<u64>) -> Limits {
     let mut fitted = limits.clone();
     let Some(open_files) = open_files else {
         return fitted;

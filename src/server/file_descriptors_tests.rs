@@ -13,7 +13,7 @@ fn connections_leave_descriptors_to_everything_else() {
         (Some(1), 1),
         (Some(0), 1),
     ] {
-        let fitted = fit(&limits, open_files);
+        let fitted = fit_connections(&limits, open_files);
         assert_eq!(fitted.connections, connections, "{open_files:?}");
         let but = Limits {
             connections: limits.connections,
@@ -25,6 +25,6 @@ fn connections_leave_descriptors_to_everything_else() {
 
 #[test]
 fn the_limit_is_raised_as_far_as_it_may_be() {
-    let raised = raise();
+    let raised = raise_limit();
     assert_eq!(raised, getrlimit(Resource::Nofile).maximum);
 }

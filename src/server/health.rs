@@ -1,4 +1,4 @@
-//! What `grpc.health.v1` says.
+//! The status that `grpc.health.v1` reports.
 
 use tokio::sync::watch;
 use tonic::server::NamedService;
@@ -18,7 +18,7 @@ use crate::proto::v1::control_server::ControlServer;
 use crate::server::public_services::MESSAGE_BYTES;
 use crate::service::decisions::Service;
 
-/// What `grpc.health.v1` says, of the server as a whole and of the services by their names.
+/// The status of the server as a whole (the empty name), of each service, and of the bundle and the store.
 pub(super) struct Health {
     reporter: HealthReporter,
 }
@@ -32,10 +32,10 @@ impl Health {
         ExternalProcessorServer::<ExtProc>::NAME,
         ExtMcpServer::<ExtMcp>::NAME,
     ];
-    /// Fails while the directory has faults and an older generation is in service: a matter for those
-    /// who watch, and no reason to take the server out of service.
+    /// NOT_SERVING while the bundle on disk has faults and an older generation is in service. That is for operators; it
+    /// does not affect the status of the server.
     const BUNDLE: &'static str = "callgate.bundle";
-    /// Fails while the store does not write, or is no longer the one that the next start will read.
+    /// NOT_SERVING while the store does not write, or its file was replaced so that a restart would read another one.
     const STORE: &'static str = "callgate.store";
 
     pub(super) async fn new() -> Self {
@@ -69,7 +69,7 @@ impl Health {
         self.reporter.set_service_status(part, status).await;
     }
 
-    /// Says SERVING once something is live; what is live once stays so.
+    /// Sets SERVING once a generation is in service, and follows the state of bundle and store.
     pub(super) async fn follow(
         &self,
         service: &Service,
@@ -93,7 +93,7 @@ impl Health {
         }
     }
 
-    /// Ends the streams of those who watch, after they have heard the last status.
+    /// Ends the streams of watchers, after the last status was sent.
     pub(super) async fn end_watches(&mut self) {
         for name in Self::NAMES.into_iter().chain([Self::BUNDLE, Self::STORE]) {
             self.reporter.clear_service_status(name).await;

@@ -1,4 +1,4 @@
-//! The protocols over plain HTTP: which of them a path belongs to, and reading what was sent.
+//! The adapters over plain HTTP: routing by path and reading bodies.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -20,23 +20,23 @@ use crate::adapters::transport::http::admission::{HttpAdapter, REQUEST_ID, reque
 use crate::adapters::transport::http::rejection::{HttpRejection, RejectionRecord};
 use crate::authn::caller::Caller;
 use crate::config::limits::Limits;
-use crate::server::ServerParts;
+use crate::server::error_format::ErrorFormat;
 use crate::server::limited_body::Framing;
-use crate::server::load_shed::{Admission, Admitter, ErrorFormat, LoadShed};
+use crate::server::load_shed::{Admission, Admitter, LoadShed};
+use crate::server::parts::ServerParts;
 use crate::service::server_load::ServerLoad;
 
-/// How a request that no protocol has answered is called in metrics.
-const NO_PROTOCOL: &str = "http";
+/// The adapter label of a request that no adapter answers.
+const NO_ADAPTER: &str = "http";
 
-/// A response on its way.
+/// The future of a response.
 type ResponseFuture = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
-/// Every protocol over plain HTTP, behind the shield. An `x-request-id` comes back with whatever is
-/// answered.
+/// All adapters over plain HTTP, behind load shedding. The response carries the request's `x-request-id`.
 #[derive(Clone)]
 pub(super) struct HttpService(LoadShed<HttpAdapters>);
 
-/// The protocols.
+/// The adapters.
 #[derive(Clone)]
 struct HttpAdapters {
     authzen: Arc<Authzen>,
@@ -45,46 +45,46 @@ struct HttpAdapters {
     header_bytes: u32,
 }
 
-/// How these protocols refuse.
+/// Rejections in HTTP's form.
 const HTTP_ERRORS: ErrorFormat = ErrorFormat {
-    refuse: |shed| finished(refusal_of(shed).response(NO_PROTOCOL)),
-    refused: |response| {
+    encode: |shed| into_body(to_http_rejection(shed).response(NO_ADAPTER)),
+    kind: |response| {
         let refused = response.extensions().get::<RejectionRecord>()?;
         Some((refused.adapter, refused.why))
     },
-    said: |response| {
+    message: |response| {
         let refused = response.extensions().get::<RejectionRecord>();
         refused.map_or_else(String::new, |refused| refused.said.clone())
     },
     request_id: |response| request_id(response.headers()),
-    door: None,
+    adapter: None,
 };
 
 impl HttpService {
-    /// The doors of a server.
-    pub(super) fn new(setup: &ServerParts, limits: &Limits, load: Arc<ServerLoad>) -> Self {
-        let door = || {
+    /// The service of a server.
+    pub(super) fn new(parts: &ServerParts, limits: &Limits, load: Arc<ServerLoad>) -> Self {
+        let adapter = || {
             HttpAdapter::new(
-                Arc::clone(&setup.service),
-                Arc::clone(&setup.doorkeeper),
-                Arc::clone(&setup.limits),
+                Arc::clone(&parts.service),
+                Arc::clone(&parts.authenticator),
+                Arc::clone(&parts.limits),
             )
         };
-        let protocols = HttpAdapters {
-            authzen: Arc::new(Authzen::new(door(), setup.authzen.clone())),
-            toolhive: Arc::new(Toolhive::new(door(), &setup.toolhive)),
+        let adapters = HttpAdapters {
+            authzen: Arc::new(Authzen::new(adapter(), parts.authzen.clone())),
+            toolhive: Arc::new(Toolhive::new(adapter(), &parts.toolhive)),
             message_bytes: limits.message_bytes,
             header_bytes: limits.header_bytes,
         };
-        let shield = LoadShed::new(
-            protocols.clone(),
-            http_admitter(protocols),
-            Arc::clone(&setup.limits),
+        let service = LoadShed::new(
+            adapters.clone(),
+            http_admitter(adapters),
+            Arc::clone(&parts.limits),
             load,
         )
         .with_error_format(HTTP_ERRORS)
-        .with_recorder(setup.service.recorder().clone());
-        Self(shield)
+        .with_recorder(parts.service.recorder().clone());
+        Self(service)
     }
 }
 
@@ -102,8 +102,8 @@ impl Service<Request<Body>> for HttpService {
         let coming = self.0.call(request);
         Box::pin(async move {
             let mut response = coming.await?;
-            // A request that was shed has not come as far as to be told its name.
-            named(&mut response, request_id);
+            // A request that was shed did not reach the adapter that sets the header.
+            set_request_id(&mut response, request_id);
             Ok(response)
         })
     }
@@ -122,8 +122,8 @@ impl Service<Request<Body>> for HttpAdapters {
         let this = self.clone();
         Box::pin(async move {
             let (mut head, body) = request.into_parts();
-            let asks = head.extensions.remove::<AdmittedCall>();
-            let (adapter, answer) = match asks {
+            let call = head.extensions.remove::<AdmittedCall>();
+            let (adapter, answer) = match call {
                 Some(AdmittedCall::Authzen(admitted)) => {
                     let answer = this.authzen(&admitted, body).await;
                     (authzen::ADAPTER, answer)
@@ -132,31 +132,31 @@ impl Service<Request<Body>> for HttpAdapters {
                     let answer = this.toolhive(&admitted, body).await;
                     (toolhive::ADAPTER, answer)
                 }
-                None => (NO_PROTOCOL, Err(HttpRejection::NotFound)),
+                None => (NO_ADAPTER, Err(HttpRejection::NotFound)),
             };
             let mut response = answer.unwrap_or_else(|refusal| refusal.response(adapter));
-            named(&mut response, head.headers.get(&REQUEST_ID).cloned());
-            Ok(finished(response))
+            set_request_id(&mut response, head.headers.get(&REQUEST_ID).cloned());
+            Ok(into_body(response))
         })
     }
 }
 
-/// What a request whose caller may ask is about.
+/// An admitted request, by adapter.
 #[derive(Clone)]
 enum AdmittedCall {
     Authzen(Arc<authzen::AuthzenRequest>),
     Toolhive(Arc<toolhive::ToolhiveRequest>),
 }
 
-/// Admits by the head of a request; what needs no body is answered by it.
-fn http_admitter(protocols: HttpAdapters) -> Admitter {
+/// Admits by the head of a request, and answers requests that need no body.
+fn http_admitter(adapters: HttpAdapters) -> Admitter {
     Arc::new(move |head| {
-        let (adapter, admitted) = protocols.admit(head);
-        let answered = |response| Box::new(finished(response));
+        let (adapter, admitted) = adapters.admit(head);
+        let answered = |response| Box::new(into_body(response));
         match admitted.map_err(|refusal| answered(refusal.response(adapter)))? {
             HeadOutcome::Answered(response) => Err(answered(response)),
-            HeadOutcome::Asks(caller, asks) => {
-                head.extensions.insert(asks);
+            HeadOutcome::Admitted(caller, call) => {
+                head.extensions.insert(call);
                 let framing = Framing::Whole;
                 Ok(Admission {
                     caller,
@@ -168,9 +168,9 @@ fn http_admitter(protocols: HttpAdapters) -> Admitter {
     })
 }
 
-/// What becomes of a request at its head.
+/// The outcome of reading a request's head.
 enum HeadOutcome {
-    Asks(Arc<Caller>, AdmittedCall),
+    Admitted(Arc<Caller>, AdmittedCall),
     Answered(Response<Bytes>),
 }
 
@@ -184,7 +184,7 @@ impl HttpAdapters {
                     authzen::Head::Answered(response) => HeadOutcome::Answered(response),
                     authzen::Head::Asks(admitted) => {
                         let caller = Arc::clone(admitted.caller());
-                        HeadOutcome::Asks(caller, AdmittedCall::Authzen(Arc::new(admitted)))
+                        HeadOutcome::Admitted(caller, AdmittedCall::Authzen(Arc::new(admitted)))
                     }
                 })
             };
@@ -194,14 +194,14 @@ impl HttpAdapters {
                 self.check_headers(head)?;
                 let admitted = self.toolhive.admit(head)?;
                 let caller = Arc::clone(admitted.caller());
-                Ok(HeadOutcome::Asks(
+                Ok(HeadOutcome::Admitted(
                     caller,
                     AdmittedCall::Toolhive(Arc::new(admitted)),
                 ))
             };
             (toolhive::ADAPTER, admit())
         } else {
-            (NO_PROTOCOL, Err(HttpRejection::NotFound))
+            (NO_ADAPTER, Err(HttpRejection::NotFound))
         }
     }
 
@@ -223,7 +223,7 @@ impl HttpAdapters {
         self.toolhive.answer(admitted, &body).await
     }
 
-    /// HTTP/2 checks this itself, HTTP/1.1 does not.
+    /// Checks the size of the headers, which only HTTP/2 does itself.
     fn check_headers(&self, head: &Parts) -> Result<(), HttpRejection> {
         let headers = head.headers.iter();
         let bytes: usize = headers
@@ -241,13 +241,13 @@ impl HttpAdapters {
         match Limited::new(body, limit as usize).collect().await {
             Ok(collected) => Ok(collected.to_bytes()),
             Err(error) if error.is::<LengthLimitError>() => Err(HttpRejection::TooLarge { limit }),
-            Err(error) => Err(broken(&*error)),
+            Err(error) => Err(body_rejection(&*error)),
         }
     }
 }
 
-/// Why a body could not be read to its end.
-fn broken(error: &(dyn std::error::Error + 'static)) -> HttpRejection {
+/// The rejection for a body that could not be read.
+fn body_rejection(error: &(dyn std::error::Error + 'static)) -> HttpRejection {
     let shed = std::iter::successors(Some(error), |error| error.source())
         .find_map(|error| error.downcast_ref::<Status>());
     match shed.map(|status| (status.code(), status.message().to_owned())) {
@@ -257,19 +257,19 @@ fn broken(error: &(dyn std::error::Error + 'static)) -> HttpRejection {
     }
 }
 
-/// Tells the client which request a response answers.
-fn named<B>(response: &mut Response<B>, request_id: Option<HeaderValue>) {
+/// Copies the request id to the response.
+fn set_request_id<B>(response: &mut Response<B>, request_id: Option<HeaderValue>) {
     if let Some(request_id) = request_id {
         response.headers_mut().insert(REQUEST_ID, request_id);
     }
 }
 
-fn finished(response: Response<Bytes>) -> Response<Body> {
+fn into_body(response: Response<Bytes>) -> Response<Body> {
     response.map(|bytes| Body::new(Full::new(bytes)))
 }
 
-/// What the shield says, in these protocols' words. It says nothing but these, and that it panicked.
-fn refusal_of(shed: Shed) -> HttpRejection {
+/// A rejection by load shedding in HTTP's form. Other kinds do not reach this function.
+fn to_http_rejection(shed: Shed) -> HttpRejection {
     match shed {
         Shed::TooManyRequests { limit } => HttpRejection::TooManyRequests { limit },
         Shed::DeadlineExceeded => HttpRejection::DeadlineExceeded,

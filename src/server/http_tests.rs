@@ -1,8 +1,8 @@
 use super::*;
 
 fn shed(refusal: Shed) -> (u16, Option<&'static str>) {
-    let response = (HTTP_ERRORS.refuse)(refusal);
-    let refused = (HTTP_ERRORS.refused)(&response).map(|(adapter, _)| adapter);
+    let response = (HTTP_ERRORS.encode)(refusal);
+    let refused = (HTTP_ERRORS.kind)(&response).map(|(adapter, _)| adapter);
     (response.status().as_u16(), refused)
 }
 
@@ -16,6 +16,6 @@ fn what_the_shield_refuses_has_a_status_of_http_and_is_counted() {
 
 #[test]
 fn an_answer_is_no_refusal() {
-    let answer = finished(Response::new(Bytes::from_static(b"{}")));
-    assert!((HTTP_ERRORS.refused)(&answer).is_none());
+    let answer = into_body(Response::new(Bytes::from_static(b"{}")));
+    assert!((HTTP_ERRORS.kind)(&answer).is_none());
 }

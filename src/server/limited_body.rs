@@ -1,7 +1,7 @@
-//! Request bodies: how many bytes of them there are in the whole server, and how long one message may take.
+//! Limits on request bodies: bytes held in the whole server, and the time in which a message has to arrive.
 //!
-//! Bytes count from their arrival. Those of one message alone count until it is answered, those of a stream of messages
-//! until the message they belong to is complete and the next bytes are asked for.
+//! Bytes count from their arrival. Those of a unary request count until it is answered, those of a stream until their
+//! message is complete and the next bytes are polled.
 
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -22,22 +22,22 @@ use crate::authn::capacity::{CapacityError, CapacityLimit, CapacityPermit};
 use crate::config::limits::Limits;
 use crate::service::server_load::ServerLoad;
 
-/// What a message of gRPC begins with: whether it is compressed, and its length.
+/// Length of the prefix of a gRPC message, in bytes: the compression flag and the message's length.
 const PREFIX_BYTES: usize = 5;
 
-/// How the bytes of a body make messages.
+/// How a body is divided into messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
-    /// All of them are one.
+    /// The whole body is one message.
     Whole,
-    /// Messages of gRPC, one after the other.
+    /// A stream of gRPC messages.
     Messages,
 }
 
-/// Where the bytes of a body are held that is one message: the body puts them here once it is read.
+/// Receives the permit for the bytes of a unary body once the body is read, to hold it until the answer.
 pub type BodyPermitSlot = Arc<OnceLock<CapacityPermit>>;
 
-/// A request body whose bytes are counted and whose messages have their time.
+/// A request body with a limit on its bytes and on the time of each message.
 pub struct LimitedBody {
     inner: Body,
     caller: Arc<Caller>,
@@ -45,22 +45,22 @@ pub struct LimitedBody {
     load: Arc<ServerLoad>,
     framing: Framing,
     position: StreamPosition,
-    taken: Option<CapacityPermit>,
-    kept: BodyPermitSlot,
-    /// When the message under way began.
+    permit: Option<CapacityPermit>,
+    body_permit: BodyPermitSlot,
+    /// When the current message began.
     begun: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-/// Where a stream of messages stands.
+/// The position in a stream of messages.
 #[derive(Debug, Clone, Copy, Default)]
 struct StreamPosition {
-    /// Bytes of the prefix that have come, and the length that they tell.
+    /// Bytes of the prefix read so far, and the message's length by them.
     prefix: usize,
     length: usize,
-    /// Bytes of the message that are still to come.
+    /// Bytes of the message still missing.
     missing: usize,
-    /// Bytes of the message that is not complete, its prefix included.
+    /// Bytes read of the incomplete message, its prefix included.
     partial: usize,
 }
 
@@ -74,7 +74,7 @@ impl StreamPosition {
                 self.missing -= there;
                 data = &data[there..];
             } else {
-                // The first byte says how it is compressed.
+                // The first byte is the compression flag.
                 if self.prefix > 0 {
                     self.length = self.length << 8 | usize::from(*first);
                 }
@@ -90,7 +90,7 @@ impl StreamPosition {
 }
 
 impl LimitedBody {
-    /// Counts a body of this caller.
+    /// Limits a body of this caller.
     pub fn new(
         inner: Body,
         caller: Arc<Caller>,
@@ -98,8 +98,8 @@ impl LimitedBody {
         load: &Arc<ServerLoad>,
         framing: Framing,
     ) -> (Self, BodyPermitSlot) {
-        let kept = BodyPermitSlot::default();
-        let taken = CapacityPermit::none(&load.body_bytes, &caller.held.bytes);
+        let body_permit = BodyPermitSlot::default();
+        let permit = CapacityPermit::none(&load.body_bytes, &caller.held.bytes);
         let this = Self {
             inner,
             caller,
@@ -107,21 +107,21 @@ impl LimitedBody {
             load: Arc::clone(load),
             framing,
             position: StreamPosition::default(),
-            taken: Some(taken),
-            kept: Arc::clone(&kept),
+            permit: Some(permit),
+            body_permit: Arc::clone(&body_permit),
             begun: (framing == Framing::Whole).then(Instant::now),
             timer: None,
         };
-        (this, kept)
+        (this, body_permit)
     }
 
-    /// Takes room for bytes that have come.
-    fn take(&mut self, data: &[u8]) -> Result<(), GrpcRejection> {
+    /// Takes permits for bytes that arrived.
+    fn take_permits(&mut self, data: &[u8]) -> Result<(), GrpcRejection> {
         let limits = self.limits.load();
         let limit = limits.body_bytes();
         let bound = CapacityLimit::of(limit, limits.caller_share_percent, &self.caller.held);
-        let taken = self.taken.as_mut().map(|it| it.grow(data.len(), bound));
-        match taken {
+        let permit = self.permit.as_mut().map(|it| it.grow(data.len(), bound));
+        match permit {
             None | Some(Ok(())) => {}
             Some(Err(full)) => {
                 self.load.bodies_refused.add();
@@ -179,20 +179,22 @@ impl http_body::Body for LimitedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
         if this.framing == Framing::Messages {
-            // Whoever asks for more has read all messages that were complete.
+            // Asking for more bytes means that all complete messages have been read.
             let partial = this.position.partial;
-            if let Some(taken) = &mut this.taken {
-                taken.shrink_to(partial);
+            if let Some(permit) = &mut this.permit {
+                permit.shrink_to(partial);
             }
         }
         match Pin::new(&mut this.inner).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => {
-                let taken = frame.data_ref().map_or(Ok(()), |data| this.take(data));
-                // What dribbles is never waited for in the middle of a message for long.
-                if let (Ok(()), Poll::Ready(late)) = (&taken, this.poll_late(context)) {
+                let permit = frame
+                    .data_ref()
+                    .map_or(Ok(()), |data| this.take_permits(data));
+                // A slow sender does not extend the time of a message by sending more bytes.
+                if let (Ok(()), Poll::Ready(late)) = (&permit, this.poll_late(context)) {
                     return Poll::Ready(Some(Err(late.into())));
                 }
-                Poll::Ready(Some(taken.map(|()| frame).map_err(Status::from)))
+                Poll::Ready(Some(permit.map(|()| frame).map_err(Status::from)))
             }
             Poll::Ready(end) => Poll::Ready(end),
             Poll::Pending => this.poll_late(context).map(|late| Some(Err(late.into()))),
@@ -210,9 +212,9 @@ impl http_body::Body for LimitedBody {
 
 impl Drop for LimitedBody {
     fn drop(&mut self) {
-        if let (Framing::Whole, Some(taken)) = (self.framing, self.taken.take()) {
-            // It is set nowhere else.
-            let _ = self.kept.set(taken);
+        if let (Framing::Whole, Some(permit)) = (self.framing, self.permit.take()) {
+            // Nothing else sets it.
+            let _ = self.body_permit.set(permit);
         }
     }
 }

@@ -8,7 +8,7 @@ use super::*;
 
 struct Fed {
     body: LimitedBody,
-    kept: BodyPermitSlot,
+    body_permit: BodyPermitSlot,
     load: Arc<ServerLoad>,
     caller: Arc<Caller>,
     bytes: mpsc::Sender<Result<Frame<Bytes>, Status>>,
@@ -25,10 +25,10 @@ fn fed(framing: Framing, body_ms: u32) -> Fed {
     let caller = Arc::new(Caller::local());
     let (bytes, frames) = mpsc::channel(16);
     let inner = Body::new(StreamBody::new(ReceiverStream::new(frames)));
-    let (body, kept) = LimitedBody::new(inner, Arc::clone(&caller), &limits, &load, framing);
+    let (body, body_permit) = LimitedBody::new(inner, Arc::clone(&caller), &limits, &load, framing);
     Fed {
         body,
-        kept,
+        body_permit,
         load,
         caller,
         bytes,
@@ -64,10 +64,10 @@ async fn one_message_counts_until_it_is_answered() {
     assert_eq!(fed.read().await, Ok(1_000));
     assert_eq!(fed.load.body_bytes.get(), 1_000);
     assert_eq!(fed.caller.held.bytes.get(), 1_000);
-    let (load, kept) = (Arc::clone(&fed.load), Arc::clone(&fed.kept));
+    let (load, body_permit) = (Arc::clone(&fed.load), Arc::clone(&fed.body_permit));
     drop(fed);
     assert_eq!(load.body_bytes.get(), 1_000, "not answered yet");
-    drop(kept);
+    drop(body_permit);
     assert_eq!(load.body_bytes.get(), 0);
 }
 

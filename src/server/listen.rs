@@ -1,4 +1,4 @@
-//! Sockets: binding and accepting, and when a connection has to end.
+//! Sockets: binding, accepting, and closing connections that are evicted or idle.
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,10 +20,10 @@ use crate::authn::certificate::Peer;
 use crate::config::listen::{CleartextBeyondLoopback, ListenConfig, SocketMode};
 use crate::server::connection_limiter::{ConnectionLimiter, ConnectionPermit};
 
-/// How long to wait after a failure to accept, such as too many open files, before trying again.
+/// Pause after a failed accept, e.g. for too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// How long after one unanswered question a silent connection is asked again, and how often.
+/// TCP keepalive: interval between unacknowledged probes, and their number.
 const KEEPALIVE_RETRY: Duration = Duration::from_secs(5);
 const KEEPALIVE_RETRIES: u32 = 4;
 
@@ -31,16 +31,16 @@ const KEEPALIVE_RETRIES: u32 = 4;
 pub enum Listener {
     /// TCP, for gRPC.
     Tcp(TcpListener),
-    /// TCP, for the protocols over plain HTTP.
+    /// TCP, for the adapters over plain HTTP.
     Http(TcpListener),
     /// A Unix socket, and its file.
     Unix(UnixListener, SocketFile),
 }
 
-/// Why a socket cannot be listened on.
+/// A socket that cannot be bound.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    /// Others could read what is asked and answered.
+    /// Cleartext beyond loopback: other machines could read requests and responses.
     #[error("the server {0}")]
     Cleartext(CleartextBeyondLoopback),
     /// A TCP address cannot be bound.
@@ -53,7 +53,7 @@ pub enum ListenError {
         /// Why.
         source: io::Error,
     },
-    /// A Unix socket cannot be made.
+    /// A Unix socket cannot be created.
     #[error("`{}` cannot be listened on", path.display())]
     Unix {
         /// The path.
@@ -61,10 +61,10 @@ pub enum ListenError {
         /// Why.
         source: io::Error,
     },
-    /// There is a file that is not a socket.
+    /// The path is a file that is not a socket.
     #[error("`{}` is there already and not a socket: remove it or choose another path", .0.display())]
     NotASocket(PathBuf),
-    /// Another process listens.
+    /// Another process listens on the path.
     #[error("`{}` is in use by another process", .0.display())]
     InUse(PathBuf),
 }
@@ -77,7 +77,11 @@ pub struct SocketFile {
 }
 
 impl Listener {
-    /// Binds a TCP address, but never one that offers cleartext to other machines.
+    /// Binds a TCP address for gRPC.
+    ///
+    /// # Errors
+    ///
+    /// [`ListenError`] if the address would offer cleartext to other machines, or cannot be bound.
     pub async fn tcp(address: SocketAddr, has_tls: bool) -> Result<Self, ListenError> {
         ListenConfig::check_address(address, has_tls).map_err(ListenError::Cleartext)?;
         let bound = TcpListener::bind(address).await;
@@ -86,7 +90,11 @@ impl Listener {
             .map_err(|source| ListenError::Tcp { address, source })
     }
 
-    /// Binds a TCP address for the protocols over plain HTTP, under the same condition.
+    /// Binds a TCP address for the adapters over plain HTTP.
+    ///
+    /// # Errors
+    ///
+    /// As [`Listener::tcp`].
     pub async fn http(address: SocketAddr, has_tls: bool) -> Result<Self, ListenError> {
         match Self::tcp(address, has_tls).await? {
             Self::Tcp(listener) => Ok(Self::Http(listener)),
@@ -94,14 +102,18 @@ impl Listener {
         }
     }
 
-    /// Makes a Unix socket that only those whom `mode` allows can open, at no time anybody else.
+    /// Creates a Unix socket with the permissions `mode`, which hold from the moment the path exists.
+    ///
+    /// # Errors
+    ///
+    /// [`ListenError`] if the path is another file or a socket in use, or the socket cannot be created.
     pub async fn unix(path: &Path, mode: SocketMode) -> Result<Self, ListenError> {
         check_socket_path(path).await?;
         let failed = |source| ListenError::Unix {
             path: path.to_owned(),
             source,
         };
-        // Bound under another name and renamed: nobody can connect before the permissions are right.
+        // Bound under another name and renamed, so that nobody connects before the permissions are set.
         let hidden = hidden_name(path);
         let _ = std::fs::remove_file(&hidden);
         let listener = UnixListener::bind(&hidden).map_err(failed)?;
@@ -128,7 +140,7 @@ impl Listener {
         matches!(self, Self::Tcp(_) | Self::Http(_))
     }
 
-    /// Whether it is for the protocols over plain HTTP.
+    /// Whether it is for the adapters over plain HTTP.
     pub fn is_http(&self) -> bool {
         matches!(self, Self::Http(_))
     }
@@ -143,11 +155,11 @@ impl Listener {
         }
     }
 
-    /// Accepts connections for as long as the gate has room.
-    pub fn incoming(self, gate: ConnectionLimiter, keepalive: Duration) -> Incoming {
+    /// Accepts connections for as long as the limiter has room.
+    pub fn incoming(self, limiter: ConnectionLimiter, keepalive: Duration) -> Incoming {
         Incoming {
             listener: self,
-            gate,
+            limiter,
             keepalive: TcpKeepalive::new()
                 .with_time(keepalive)
                 .with_interval(KEEPALIVE_RETRY)
@@ -172,8 +184,7 @@ fn hidden_name(path: &Path) -> PathBuf {
     path.with_file_name(format!(".{name}.{}", std::process::id()))
 }
 
-/// Makes sure that nothing is lost by putting a socket at `path`: only a socket that nobody listens on
-/// may be replaced.
+/// Checks that a socket may be put at `path`: nothing may be there but a socket that no process listens on.
 async fn check_socket_path(path: &Path) -> Result<(), ListenError> {
     match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -191,16 +202,16 @@ async fn check_socket_path(path: &Path) -> Result<(), ListenError> {
     }
 }
 
-/// The connections of one listener.
+/// The accepted connections of one listener.
 pub struct Incoming {
     listener: Listener,
-    gate: ConnectionLimiter,
+    limiter: ConnectionLimiter,
     keepalive: TcpKeepalive,
     pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl Incoming {
-    /// The address that is listened on.
+    /// The address of the listener.
     pub fn address(&self) -> String {
         self.listener.address()
     }
@@ -227,13 +238,13 @@ impl Stream for Incoming {
             match accepted {
                 Ok((socket, address)) => {
                     if let Socket::Tcp(io) = &socket {
-                        // Failing to set these costs time and nothing else.
+                        // A failure to set these options costs latency only.
                         let _ = io.set_nodelay(true);
                         let _ = SockRef::from(io).set_tcp_keepalive(&self.keepalive);
                     }
-                    match self.gate.enter(address) {
-                        Some(pass) => {
-                            return Poll::Ready(Some(Ok(Connection::new(socket, pass))));
+                    match self.limiter.enter(address) {
+                        Some(permit) => {
+                            return Poll::Ready(Some(Ok(Connection::new(socket, permit))));
                         }
                         None => {
                             tracing::debug!("a connection beyond `limits.connections` was closed")
@@ -249,41 +260,41 @@ impl Stream for Incoming {
     }
 }
 
-/// One connection; while it lives it takes room in the gate. It ends when the gate closes it, and when it is silent
-/// for too long, whatever is spoken over it.
+/// One connection. It holds a permit of the connection limiter, and ends when the limiter evicts it or when it is idle for
+/// too long.
 pub struct Connection {
     socket: Socket,
     peer: Peer,
-    pass: ConnectionPermit,
+    permit: ConnectionPermit,
     closing: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Connection {
-    fn new(socket: Socket, pass: ConnectionPermit) -> Self {
+    fn new(socket: Socket, permit: ConnectionPermit) -> Self {
         Self {
             socket,
-            peer: pass.peer(),
-            pass,
+            peer: permit.peer(),
+            permit,
             closing: None,
             timer: None,
         }
     }
 
-    /// Whether it has to end: closed by the gate, or silent for too long. Wakes the task once that changes.
+    /// Ready with the error once the connection has to end: evicted, or idle for too long.
     fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
-        let standing = self.pass.standing();
+        let connection = self.permit.connection();
         let closing = self
             .closing
-            .get_or_insert_with(|| Box::pin(standing.closing()));
+            .get_or_insert_with(|| Box::pin(connection.closing()));
         if closing.as_mut().poll(context).is_ready() {
             return Poll::Ready(closed());
         }
-        let patience = self.pass.gate().patience();
+        let idle_timeouts = self.permit.limiter().idle_timeouts();
         loop {
-            let Some(until) = standing.idle_deadline(patience) else {
-                standing.close();
-                self.pass.gate().count_idle();
+            let Some(until) = connection.idle_deadline(idle_timeouts) else {
+                connection.close();
+                self.permit.limiter().count_idle();
                 return Poll::Ready(io::ErrorKind::TimedOut.into());
             };
             let timer = self
@@ -305,7 +316,7 @@ fn closed() -> io::Error {
 }
 
 impl Connection {
-    /// The other end, for the log.
+    /// The peer address, for the log.
     pub fn peer_address(&self) -> String {
         match &self.socket {
             Socket::Tcp(io) => io
@@ -321,7 +332,7 @@ enum Socket {
     Unix(UnixStream),
 }
 
-/// Calls a poll function of whichever socket it is.
+/// Calls a poll function of the socket.
 macro_rules! of_socket {
     ($self:ident, $call:ident $(, $argument:expr)*) => {
         match &mut $self.get_mut().socket {
@@ -338,7 +349,7 @@ impl AsyncRead for Connection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.pass.standing().is_closed() {
+        if this.permit.connection().is_closed() {
             return Poll::Ready(Err(closed()));
         }
         let read = match &mut this.socket {
@@ -347,11 +358,11 @@ impl AsyncRead for Connection {
         };
         match read {
             Poll::Ready(read) => {
-                this.pass.standing().note_read();
+                this.permit.connection().note_read();
                 Poll::Ready(read)
             }
             Poll::Pending => {
-                this.pass.standing().note_all_read();
+                this.permit.connection().note_all_read();
                 this.poll_end(context).map(Err)
             }
         }

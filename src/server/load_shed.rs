@@ -1,10 +1,10 @@
-//! What stands before every request: who asks, a limit on how many are under way, a deadline, and a net for panics.
+//! Runs before every request: authentication, a limit on concurrent requests, a deadline, and a guard against panics.
 //!
-//! Who asks is found out by the headers, before a place is taken and before a byte of the body is read: whoever may not
-//! ask is answered at once, and holds nothing. The request of a known caller counts from the moment its headers arrive,
-//! so that those still waiting for a thread count too: that is what overload looks like when answers take microseconds.
-//! What it takes to arrive is bounded by [`crate::server::limited_body`]. Every request that ends without an answer is counted
-//! here, whoever turned it away.
+//! The caller is authenticated by the headers, before a permit is taken and before a byte of the body is read: a caller
+//! without the right is rejected at once and holds nothing. A request counts from the arrival of its headers, so that those
+//! waiting for a thread count too: when an answer takes microseconds, that queue is what overload looks like.
+//! [`crate::server::limited_body`] bounds the arrival of the body. Every rejected request is counted here, whichever layer
+//! rejected it.
 
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,10 +19,8 @@ use http::{HeaderMap, Request, Response};
 use tokio::time::{Instant, Sleep};
 use tonic::body::Body;
 use tonic::server::NamedService;
-use tonic::{Code, Status};
 use tower::Service;
 
-use crate::adapters::callgate_v1::authorization::ADAPTER;
 use crate::adapters::transport::grpc_admission::{self, over_share, peer};
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
 use crate::authn::caller::Caller;
@@ -30,73 +28,40 @@ use crate::authn::capacity::{CapacityError, CapacityLimit, CapacityPermit};
 use crate::authn::connection::{ConnectionRequest, ConnectionState};
 use crate::authn::reloadable_authenticator::ReloadableAuthenticator;
 use crate::config::limits::Limits;
+use crate::server::error_format::{ErrorFormat, GRPC};
 use crate::server::limited_body::{BodyPermitSlot, Framing, LimitedBody};
 use crate::service::deadline::Deadline;
 use crate::service::server_load::ServerLoad;
-use crate::telemetry::record::metrics::{InFlight, RejectionKind as Refused};
+use crate::telemetry::export::live_gauges::InFlight;
+use crate::telemetry::record::metrics::RejectionKind;
 use crate::telemetry::record::recorder::Recorder;
 
-/// How a protocol says that a request is refused, and how to tell from a response that one was.
-#[derive(Clone, Copy)]
-pub struct ErrorFormat {
-    /// The response of a refusal by the shield itself.
-    pub refuse: fn(GrpcRejection) -> Response<Body>,
-    /// Which protocol refused, and why, if the response is a refusal.
-    pub refused: fn(&Response<Body>) -> Option<(&'static str, Refused)>,
-    /// What a response that is a refusal tells.
-    pub said: fn(&Response<Body>) -> String,
-    /// How the client called what a response answers.
-    pub request_id: fn(&Response<Body>) -> Option<&str>,
-    /// The name of the one front door that refuses, where the response does not tell.
-    pub door: Option<&'static str>,
-}
-
-impl ErrorFormat {
-    /// Which front door refused, and why, if the response is a refusal.
-    fn refusal(&self, response: &Response<Body>) -> Option<(&'static str, Refused)> {
-        let (protocol, why) = (self.refused)(response)?;
-        Some((self.door.unwrap_or(protocol), why))
-    }
-}
-
-/// gRPC.
-const GRPC: ErrorFormat = ErrorFormat {
-    refuse: |refusal| Status::from(refusal).into_http(),
-    refused: |response| grpc_rejection(response.headers()),
-    said: |response| {
-        let status = Status::from_header_map(response.headers());
-        status.map_or_else(String::new, |status| status.message().to_owned())
-    },
-    request_id: |_| None,
-    door: None,
-};
-
-/// A request whose caller may ask.
+/// An admitted request.
 pub struct Admission {
-    /// Who asks.
+    /// The authenticated caller.
     pub caller: Arc<Caller>,
-    /// How its body is made of messages.
+    /// How its body is divided into messages.
     pub framing: Framing,
-    /// Whether it gives way under overload.
+    /// Whether it is shed under overload.
     pub yields: bool,
 }
 
-/// Says by the head of a request whether it may be asked, or answers it. What it finds out for those who answer goes
-/// among the extensions.
+/// Admits a request by its head, or answers it. What the adapter needs to know of the caller goes among the extensions.
 pub type Admitter =
     Arc<dyn Fn(&mut Parts) -> Result<Admission, Box<Response<Body>>> + Send + Sync + 'static>;
 
-/// Admits over gRPC.
-pub fn grpc_admitter(doorkeeper: Arc<ReloadableAuthenticator>) -> Admitter {
+/// The admitter of gRPC requests.
+pub fn grpc_admitter(authenticator: Arc<ReloadableAuthenticator>) -> Admitter {
     Arc::new(move |head| {
-        let refused = |refusal| Box::new((GRPC.refuse)(refusal));
-        let (entrance, rpc) = grpc_admission::admit(&doorkeeper, head).map_err(refused)?;
+        let rejected = |rejection| Box::new((GRPC.encode)(rejection));
+        let (admitted_caller, rpc) =
+            grpc_admission::admit(&authenticator, head).map_err(rejected)?;
         let framing = match grpc_admission::is_stream(rpc) {
             true => Framing::Messages,
             false => Framing::Whole,
         };
-        let caller = Arc::clone(entrance.caller());
-        head.extensions.insert(entrance);
+        let caller = Arc::clone(admitted_caller.caller());
+        head.extensions.insert(admitted_caller);
         let yields = grpc_admission::yields(rpc);
         Ok(Admission {
             caller,
@@ -106,19 +71,19 @@ pub fn grpc_admitter(doorkeeper: Arc<ReloadableAuthenticator>) -> Admitter {
     })
 }
 
-/// Shields a service. Everything that is shielded under the same load counts together.
+/// Limits the requests of a service. Services with the same [`ServerLoad`] share the limits.
 #[derive(Clone)]
 pub struct LoadShed<S> {
     inner: S,
     admit: Admitter,
-    dialect: ErrorFormat,
+    error_format: ErrorFormat,
     limits: Arc<ArcSwap<Limits>>,
     load: Arc<ServerLoad>,
     recorder: Recorder,
 }
 
 impl<S> LoadShed<S> {
-    /// Shields a service with these limits from whoever is not admitted.
+    /// Limits a service, with rejections as gRPC statuses.
     pub fn new(
         inner: S,
         admit: Admitter,
@@ -128,25 +93,28 @@ impl<S> LoadShed<S> {
         Self {
             inner,
             admit,
-            dialect: GRPC,
+            error_format: GRPC,
             limits,
             load,
             recorder: Recorder::default(),
         }
     }
 
-    /// Refuses in another protocol than gRPC.
-    pub fn with_error_format(self, dialect: ErrorFormat) -> Self {
-        Self { dialect, ..self }
+    /// Rejects in another form.
+    pub fn with_error_format(self, error_format: ErrorFormat) -> Self {
+        Self {
+            error_format,
+            ..self
+        }
     }
 
-    /// Shields this front door, and counts its refusals under its name.
-    pub fn for_adapter(mut self, door: &'static str) -> Self {
-        self.dialect.door = Some(door);
+    /// Counts rejections under the name of this adapter.
+    pub fn for_adapter(mut self, adapter: &'static str) -> Self {
+        self.error_format.adapter = Some(adapter);
         self
     }
 
-    /// Counts requests under way and refusals with this recorder.
+    /// Counts requests in flight and rejections with this recorder.
     pub fn with_recorder(self, recorder: Recorder) -> Self {
         Self { recorder, ..self }
     }
@@ -170,54 +138,57 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let state = match self.enter(request) {
-            Ok(take_admission) => RequestState::Running {
-                future: self.inner.call(take_admission.request),
-                deadline: take_admission.deadline,
-                turn: take_admission.turn,
+        let state = match self.admit_request(request) {
+            Ok(admitted) => RequestState::Running {
+                future: self.inner.call(admitted.request),
+                deadline: admitted.deadline,
+                timing: admitted.timing,
                 timer: None,
-                _place: take_admission.place,
-                _kept: take_admission.kept,
+                _permit: admitted.permit,
+                _body_permit: admitted.body_permit,
                 _in_flight: self.recorder.enter(),
-                _asked: take_admission.asked,
+                _connection_request: admitted.asked,
             },
             Err(response) => RequestState::Answered(Some(response)),
         };
         LoadShedFuture {
             state,
-            dialect: self.dialect,
+            error_format: self.error_format,
             recorder: self.recorder.clone(),
         }
     }
 }
 
-/// A request that has a place.
+/// An admitted request with its permit.
 struct AdmittedRequest {
     request: Request<Body>,
     deadline: Instant,
-    turn: RequestTiming,
-    place: CapacityPermit,
-    kept: BodyPermitSlot,
+    timing: RequestTiming,
+    permit: CapacityPermit,
+    body_permit: BodyPermitSlot,
     asked: Option<ConnectionRequest>,
 }
 
 impl<S> LoadShed<S> {
-    /// Finds out who asks, and takes a place.
-    fn enter(&self, request: Request<Body>) -> Result<AdmittedRequest, Box<Response<Body>>> {
+    /// Authenticates the caller and takes a permit.
+    fn admit_request(
+        &self,
+        request: Request<Body>,
+    ) -> Result<AdmittedRequest, Box<Response<Body>>> {
         let limits = self.limits.load();
         let longest = Duration::from_millis(limits.deadline_ms.into());
         let (mut head, body) = request.into_parts();
         let asked = grpc_timeout(&head.headers).unwrap_or(longest);
-        let standing = peer(&head.extensions).map(|peer| Arc::clone(peer.standing()));
+        let connection = peer(&head.extensions).map(|peer| Arc::clone(peer.standing()));
         let (arrived, given) = (Instant::now(), asked.min(longest));
         let deadline = arrived + given;
-        // Whoever makes many decisions in a row looks at it between them.
+        // Batches check it between their decisions.
         head.extensions.insert(Deadline::at(deadline.into_std()));
-        let asked = standing.as_ref().map(ConnectionRequest::through);
+        let asked = connection.as_ref().map(ConnectionRequest::through);
         let admitted = match (self.admit)(&mut head) {
             Ok(admitted) => admitted,
             Err(refused) => {
-                self.count_rejection(&refused, standing.as_deref(), body);
+                self.count_rejection(&refused, connection.as_deref(), body);
                 return Err(refused);
             }
         };
@@ -226,59 +197,60 @@ impl<S> LoadShed<S> {
             framing,
             yields,
         } = admitted;
-        if let Some(standing) = &standing {
-            standing.mark_authenticated_as(&caller.held);
+        if let Some(connection) = &connection {
+            connection.mark_authenticated_as(&caller.held);
         }
-        let limit = self.most(&limits, yields);
-        self.recorder.request_limit(self.most(&limits, true));
+        let limit = self.request_limit(&limits, yields);
+        self.recorder
+            .request_limit(self.request_limit(&limits, true));
         let bound = CapacityLimit::of(limit, limits.caller_share_percent, &caller.held);
-        let place = CapacityPermit::one(&self.load.requests, &caller.held.requests, bound);
-        let place = place.map_err(|full| {
-            let refusal = self.full(full, &caller, &limits, limit);
-            Box::new((self.dialect.refuse)(refusal))
+        let permit = CapacityPermit::one(&self.load.requests, &caller.held.requests, bound);
+        let permit = permit.map_err(|full| {
+            let rejection = self.capacity_rejection(full, &caller, &limits, limit);
+            Box::new((self.error_format.encode)(rejection))
         })?;
-        let turn = RequestTiming {
-            behind: standing
+        let timing = RequestTiming {
+            behind: connection
                 .as_deref()
                 .map_or(Duration::ZERO, ConnectionState::behind),
             arrived,
             given,
             configured: limits.concurrent_requests as usize,
             load: Arc::clone(&self.load),
-            has_come: false,
+            was_polled: false,
         };
-        let (body, kept) = LimitedBody::new(body, caller, &self.limits, &self.load, framing);
+        let (body, body_permit) = LimitedBody::new(body, caller, &self.limits, &self.load, framing);
         Ok(AdmittedRequest {
             request: Request::from_parts(head, Body::new(body)),
             deadline,
-            turn,
-            place,
-            kept,
+            timing,
+            permit,
+            body_permit,
             asked,
         })
     }
 }
 
 impl<S> LoadShed<S> {
-    /// Counts a request that may not be asked, and whether it was taken back before it was looked at.
+    /// Counts a rejected request, and on unauthenticated connections whether the client had cancelled it already.
     fn count_rejection(
         &self,
         refused: &Response<Body>,
-        standing: Option<&ConnectionState>,
+        connection: Option<&ConnectionState>,
         mut body: Body,
     ) {
-        if let Some((_, Refused::NotEntitled)) = self.dialect.refusal(refused) {
+        if let Some((_, RejectionKind::NotEntitled)) = self.error_format.rejection(refused) {
             self.load.not_entitled.add();
         }
-        if let Some(standing) = standing.filter(|it| it.is_unauthenticated())
+        if let Some(connection) = connection.filter(|it| it.is_unauthenticated())
             && is_cancelled(&mut body)
         {
-            standing.note_cancelled();
+            connection.note_cancelled();
         }
     }
 
-    /// How many requests may be under way: those that do not give way to overload find the places that it leaves.
-    fn most(&self, limits: &Limits, yields: bool) -> usize {
+    /// The limit on concurrent requests. Requests that are not shed have the configured one, also under overload.
+    fn request_limit(&self, limits: &Limits, yields: bool) -> usize {
         let configured = limits.concurrent_requests as usize;
         match yields {
             true => self.load.pressure.limit(configured),
@@ -286,8 +258,8 @@ impl<S> LoadShed<S> {
         }
     }
 
-    /// Why there is no place, counted.
-    fn full(
+    /// Counts a request without a permit, and gives its rejection.
+    fn capacity_rejection(
         &self,
         full: CapacityError,
         caller: &Caller,
@@ -312,31 +284,31 @@ impl<S> LoadShed<S> {
     }
 }
 
-/// Whether a body ends with an error already, as it does once its stream is reset. Does not wait for it.
+/// Whether the body fails without waiting, as it does once its stream is reset.
 fn is_cancelled(body: &mut Body) -> bool {
     let mut context = Context::from_waker(Waker::noop());
-    // What has come before the end is there first: not more than a prefix and a message count.
+    // Frames that arrived before the reset come first; more than two are not worth polling.
     (0..3).any(|_| {
         let next = http_body::Body::poll_frame(Pin::new(body), &mut context);
         matches!(next, Poll::Ready(Some(Err(_))))
     })
 }
 
-/// How long a request takes, noted when it ends: answered, refused or given up.
+/// Measures a request, and reports its time when it is answered, rejected or dropped.
 struct RequestTiming {
-    /// How long it may have been there before it was read, and when that was.
+    /// The longest time for which it may have waited unread, and when it was read.
     behind: Duration,
     arrived: Instant,
     given: Duration,
     configured: usize,
     load: Arc<ServerLoad>,
-    has_come: bool,
+    was_polled: bool,
 }
 
 impl RequestTiming {
-    /// Whether its turn comes only now, and too late, so that nothing need be done for it any more.
+    /// Whether this is the first poll and its time has passed already, so that it need not be processed.
     fn is_expired_on_first_poll(&mut self) -> bool {
-        let is_first = !std::mem::replace(&mut self.has_come, true);
+        let is_first = !std::mem::replace(&mut self.was_polled, true);
         let is_late = is_first && self.arrived.elapsed() >= self.given;
         if is_late {
             self.load.pressure.expired.add();
@@ -348,16 +320,16 @@ impl RequestTiming {
 impl Drop for RequestTiming {
     fn drop(&mut self) {
         let took = self.behind + self.arrived.elapsed();
-        let under_way = self.load.requests.get();
+        let in_flight = self.load.requests.get();
         let pressure = &self.load.pressure;
-        pressure.ended(took, self.given, under_way, self.configured);
+        pressure.ended(took, self.given, in_flight, self.configured);
     }
 }
 
-/// A request under way.
+/// A request in flight.
 pub struct LoadShedFuture<F> {
     state: RequestState<F>,
-    dialect: ErrorFormat,
+    error_format: ErrorFormat,
     recorder: Recorder,
 }
 
@@ -366,13 +338,13 @@ enum RequestState<F> {
     Running {
         future: F,
         deadline: Instant,
-        turn: RequestTiming,
-        /// Made when the request first has to wait, which most never do.
+        timing: RequestTiming,
+        /// Created when the request first has to wait; most never do.
         timer: Option<Pin<Box<Sleep>>>,
-        _place: CapacityPermit,
-        _kept: BodyPermitSlot,
+        _permit: CapacityPermit,
+        _body_permit: BodyPermitSlot,
         _in_flight: InFlight,
-        _asked: Option<ConnectionRequest>,
+        _connection_request: Option<ConnectionRequest>,
     },
 }
 
@@ -384,10 +356,10 @@ where
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let refusal = match &mut this.state {
+        let rejection = match &mut this.state {
             RequestState::Answered(response) => match response.take() {
                 Some(response) => {
-                    record_rejection(&this.recorder, this.dialect, &response);
+                    record_rejection(&this.recorder, this.error_format, &response);
                     return Poll::Ready(Ok(*response));
                 }
                 None => None,
@@ -396,16 +368,16 @@ where
                 future,
                 deadline,
                 timer,
-                turn,
+                timing,
                 ..
             } => 'running: {
-                if turn.is_expired_on_first_poll() {
+                if timing.is_expired_on_first_poll() {
                     break 'running Some(GrpcRejection::DeadlineExceeded);
                 }
-                // A future that has panicked is dropped below and never polled again.
+                // A future that panicked is dropped below and not polled again.
                 match catch_unwind(AssertUnwindSafe(|| Pin::new(future).poll(context))) {
                     Ok(Poll::Ready(Ok(response))) => {
-                        record_rejection(&this.recorder, this.dialect, &response);
+                        record_rejection(&this.recorder, this.error_format, &response);
                         return Poll::Ready(Ok(response));
                     }
                     Ok(Poll::Ready(Err(never))) => match never {},
@@ -422,46 +394,24 @@ where
             }
         };
         this.state = RequestState::Answered(None);
-        let refusal = refusal.unwrap_or(GrpcRejection::Panicked);
-        if refusal == GrpcRejection::Panicked {
+        let rejection = rejection.unwrap_or(GrpcRejection::Panicked);
+        if rejection == GrpcRejection::Panicked {
             tracing::error!("a request panicked and was answered with INTERNAL");
         }
-        let response = (this.dialect.refuse)(refusal);
-        record_rejection(&this.recorder, this.dialect, &response);
+        let response = (this.error_format.encode)(rejection);
+        record_rejection(&this.recorder, this.error_format, &response);
         Poll::Ready(Ok(response))
     }
 }
 
-fn record_rejection(recorder: &Recorder, dialect: ErrorFormat, response: &Response<Body>) {
-    if let Some((adapter, why)) = dialect.refusal(response) {
-        let request_id = (dialect.request_id)(response);
-        recorder.refusal_of(request_id, adapter, why, &(dialect.said)(response));
+fn record_rejection(recorder: &Recorder, error_format: ErrorFormat, response: &Response<Body>) {
+    if let Some((adapter, why)) = error_format.rejection(response) {
+        let request_id = (error_format.request_id)(response);
+        recorder.rejection_of(request_id, adapter, why, &(error_format.message)(response));
     }
 }
 
-/// A response that is an error has its status among the headers; an answer has it at its end.
-fn grpc_rejection(headers: &HeaderMap) -> Option<(&'static str, Refused)> {
-    let status = headers.get(Status::GRPC_STATUS)?;
-    // A status with details is the answer to a write, which is on record already.
-    if headers.contains_key(Status::GRPC_STATUS_DETAILS) {
-        return None;
-    }
-    let why = match Code::from_bytes(status.as_bytes()) {
-        Code::Ok => return None,
-        // So is what was understood and cannot be done.
-        Code::NotFound | Code::AlreadyExists | Code::FailedPrecondition => return None,
-        Code::InvalidArgument | Code::OutOfRange | Code::Unimplemented => Refused::Malformed,
-        Code::Unauthenticated | Code::PermissionDenied => Refused::NotEntitled,
-        Code::ResourceExhausted => Refused::Overloaded,
-        Code::DeadlineExceeded | Code::Cancelled => Refused::Deadline,
-        Code::Unavailable => Refused::Unavailable,
-        _ => Refused::Failed,
-    };
-    Some((ADAPTER, why))
-}
-
-/// The time that the client gives: at most eight digits and a unit. What is malformed counts as absent,
-/// and the configured deadline holds.
+/// The client's `grpc-timeout`: at most eight digits and a unit. A malformed one counts as absent.
 pub(super) fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;

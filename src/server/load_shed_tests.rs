@@ -3,6 +3,8 @@ use std::sync::Mutex;
 
 use tokio::sync::oneshot;
 
+use tonic::{Code, Status};
+
 use super::*;
 
 type Answer = Result<Response<Body>, Infallible>;
@@ -219,11 +221,15 @@ fn timeouts_are_read_as_grpc_writes_them() {
 #[test]
 fn a_refusal_counts_for_the_door_it_comes_from() {
     let malformed = || Status::invalid_argument("no").into_http();
-    let refusal = |dialect: &ErrorFormat| dialect.refusal(&malformed()).map(|(door, _)| door);
+    let refusal =
+        |error_format: &ErrorFormat| error_format.rejection(&malformed()).map(|(door, _)| door);
     assert_eq!(refusal(&GRPC), Some("grpc"));
     let shield = shielded((), limits(1, 1)).for_adapter("ext_mcp");
-    assert_eq!(refusal(&shield.dialect), Some("ext_mcp"));
-    assert_eq!(shield.dialect.refusal(&Response::new(Body::empty())), None);
+    assert_eq!(refusal(&shield.error_format), Some("ext_mcp"));
+    assert_eq!(
+        shield.error_format.rejection(&Response::new(Body::empty())),
+        None
+    );
 }
 
 #[tokio::test]
@@ -231,7 +237,7 @@ async fn who_may_not_ask_takes_no_place_and_has_no_body_read() {
     let refuses: Admitter = Arc::new(|_| {
         let refusal =
             GrpcRejection::from(crate::authn::authenticate::AuthenticationError::NoCredentials);
-        Err(Box::new((GRPC.refuse)(refusal)))
+        Err(Box::new((GRPC.encode)(refusal)))
     });
     let load = Arc::new(ServerLoad::default());
     let script = Script::of(Vec::<Ready<Answer>>::new());

@@ -1,16 +1,21 @@
-//! The running server: sockets, TLS, limits, health, reflection, and an end without lost answers.
+//! The running server: sockets, TLS, limits, health, reflection, and graceful shutdown.
 //!
-//! Start at [`serve`], which is *given* its listeners and the signal to stop. [`listen`] binds and
-//! accepts, [`tls`] reads certificates, [`doors`] makes callers of the configuration, [`shield`] finds out who asks, sheds
-//! load, keeps deadlines and catches panics. Before anybody is known, [`gate`] bounds connections and [`public`] what
-//! strangers may call; [`body`] bounds what is read. `routes` and `health` are the services over gRPC. `front` turns
-//! away what there is no time for before anything else is done for it. `http` reads the requests of the protocols over
-//! plain HTTP, [`descriptors`] keeps some from connections, and `handshake` opens encrypted connections.
+//! Start at [`serve`], which is *given* its listeners and the signal to stop. A request passes, from the outside in:
 //!
-//! Invariant: no decisions and no protocol. What a request says is the adapters' business.
+//! 1. [`listen`] accepts the connection within the limits of [`connection_limiter`], `handshake` does TLS with the
+//!    certificates of [`tls`]; [`file_descriptors`] keeps some descriptors from connections;
+//! 2. over gRPC, `early_load_shed` rejects what there is no time for, before routing;
+//! 3. [`load_shed`] authenticates the caller, takes a permit, and enforces the deadline; health and reflection pass
+//!    [`public_services`] instead, as they need no authentication; [`limited_body`] bounds what is read;
+//! 4. `routes` and `http` hand it to its adapter.
+//!
+//! [`reloadable`] holds what a reload of the configuration swaps.
+//!
+//! Invariant: no decisions and no protocol. What a request means is up to the adapters.
 
 pub mod connection_limiter;
 mod early_load_shed;
+pub mod error_format;
 pub mod file_descriptors;
 mod handshake;
 mod health;
@@ -18,142 +23,97 @@ mod http;
 pub mod limited_body;
 pub mod listen;
 pub mod load_shed;
+pub mod parts;
 pub mod public_services;
 pub mod reloadable;
 mod routes;
 pub mod tls;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use tokio::sync::watch;
+use ::http::{Request, Response};
 use tokio::task::JoinSet;
+use tokio_rustls::rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
 use tonic::transport::Server;
 use tonic_health::ServingStatus;
+use tower::Service;
 
-use crate::authn::reloadable_authenticator::ReloadableAuthenticator;
-use crate::config::agentgateway::AgentgatewayConfig as ExtMcpSettings;
-use crate::config::envoy::EnvoyConfig;
-use crate::config::http::{AuthzenConfig, ToolhiveConfig};
 use crate::config::limits::Limits;
 use crate::server::connection_limiter::ConnectionLimiter;
 use crate::server::early_load_shed::EarlyLoadShed;
 use crate::server::health::Health;
-use crate::server::listen::Listener;
-use crate::server::tls::ServerTls;
-use crate::service::decisions::Service;
+use crate::server::http::HttpService;
+use crate::server::listen::{Incoming, Listener};
+use crate::server::parts::{ServeError, ServerParts};
 use crate::service::server_load::ServerLoad;
 
-/// How often the log tells what was turned away.
+/// Interval of the log line that sums up rejected requests.
 const REJECTION_LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Bytes that a client may send on one stream, and on one connection, before they are read.
+/// HTTP/2 flow-control windows of a stream and of a connection, in bytes.
 const STREAM_WINDOW: u32 = 128 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
 
-/// Requests that a client may have taken back before the server came to look at them; one more ends its connection. After
-/// a stall there may be hundreds of a gateway whose own callers have given up; a stranger's connection ends before
-/// (`Standing::note_cancelled`).
-const TAKEN_BACK: usize = 1_024;
+/// Streams that a client may have reset before the server accepted them; one more ends its connection. After a stall, a
+/// gateway whose own callers gave up may have hundreds; an unauthenticated connection is closed earlier
+/// (`ConnectionState::note_cancelled`).
+const MAX_PENDING_RESETS: usize = 1_024;
 
-/// How long a client may take to answer a ping.
+/// Time in which a client has to acknowledge an HTTP/2 ping.
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What the server offers, and under which limits.
-#[derive(Clone)]
-pub struct ServerParts {
-    /// Who answers.
-    pub service: Arc<Service>,
-    /// Who may ask.
-    pub doorkeeper: Arc<ReloadableAuthenticator>,
-    /// The limits; a reload may swap them.
-    pub limits: Arc<ArcSwap<Limits>>,
-    /// How requests that Envoy asks about are read; a reload may swap it.
-    pub envoy: Arc<ArcSwap<EnvoyConfig>>,
-    /// How agentgateway's `ExtMcp` is read; a reload may swap it.
-    pub ext_mcp: Arc<ArcSwap<ExtMcpSettings>>,
-    /// Certificates for TCP listeners; without them they speak cleartext.
-    pub tls: Option<ServerTls>,
-    /// How AuthZEN is spoken.
-    pub authzen: AuthzenConfig,
-    /// How ToolHive is answered.
-    pub toolhive: ToolhiveConfig,
-    /// Whether the directory is as good as what is in service; `grpc.health.v1` tells under the name
-    /// `callgate.bundle`.
-    pub bundle_is_good: watch::Receiver<bool>,
-}
-
-/// Why the server cannot run.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// The reflection service cannot be made.
-    #[error("server reflection cannot be set up")]
-    Reflection(#[from] tonic_reflection::server::Error),
-    /// A listener failed.
-    #[error("a listener failed")]
-    Transport(#[from] tonic::transport::Error),
-    /// The task of a listener failed.
-    #[error("the task of a listener failed")]
-    Task(#[from] tokio::task::JoinError),
-}
-
-/// Serves until `stop` completes, and then until every request under way is answered or
-/// `limits.drain_ms` are over.
+/// Serves until `stop` completes, then until all requests in flight are answered or `limits.drain_ms` have passed.
+///
+/// # Errors
+///
+/// [`ServeError`] if reflection cannot be built or a listener fails. Connections that are open after `limits.drain_ms` are
+/// logged and are no error.
 pub async fn serve(
     listeners: Vec<Listener>,
-    setup: ServerParts,
+    parts: ServerParts,
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let limits = setup.limits.load_full();
+    let limits = parts.limits.load_full();
     let draining = CancellationToken::new();
     let stopped = CancellationToken::new();
     let mut health = Health::new().await;
     let load = Arc::new(ServerLoad::default());
-    let routes = routes::routes(&setup, &health, &limits, &load, draining.clone())?;
-    let front = EarlyLoadShed::new(
+    let routes = routes::routes(&parts, &health, &limits, &load, draining.clone())?;
+    let grpc = EarlyLoadShed::new(
         routes.prepare(),
-        Arc::clone(&setup.limits),
+        Arc::clone(&parts.limits),
         Arc::clone(&load),
-        setup.service.recorder().clone(),
+        parts.service.recorder().clone(),
     );
-    let http_doors = http::HttpService::new(&setup, &limits, Arc::clone(&load));
-    let gate = ConnectionLimiter::new(&limits, Arc::clone(&load));
+    let http = HttpService::new(&parts, &limits, Arc::clone(&load));
+    let limiter = ConnectionLimiter::new(&limits, Arc::clone(&load));
     let keepalive = Duration::from_millis(limits.keepalive_ms.into());
     let mut servers = JoinSet::new();
     for listener in listeners {
-        let tls = setup.tls.as_ref().filter(|_| listener.is_tcp());
+        let tls = parts.tls.as_ref().filter(|_| listener.is_tcp());
         let is_http = listener.is_http();
-        let incoming = listener.incoming(gate.clone(), keepalive);
-        let signal = stopped.clone().cancelled_owned();
+        let incoming = listener.incoming(limiter.clone(), keepalive);
+        let stopped = stopped.clone();
         if is_http {
-            let server = http_builder(&limits);
-            let doors = http_doors.clone();
-            match tls {
-                None => servers.spawn(server.serve_with_incoming_shutdown(doors, incoming, signal)),
-                Some(tls) => {
-                    let incoming = handshake::accept_tls(incoming, &tls.http, tls.handshake);
-                    servers.spawn(server.serve_with_incoming_shutdown(doors, incoming, signal))
-                }
-            };
-            continue;
+            let builder = limited_builder(&limits).accept_http1(true);
+            let tls = tls.map(|tls| (Arc::clone(&tls.http), tls.handshake));
+            spawn(&mut servers, builder, http.clone(), incoming, tls, stopped);
+        } else {
+            let tls = tls.map(|tls| (Arc::clone(&tls.grpc), tls.handshake));
+            let builder = limited_builder(&limits);
+            spawn(&mut servers, builder, grpc.clone(), incoming, tls, stopped);
         }
-        let (server, front) = (bounded(&limits), front.clone());
-        match tls {
-            None => servers.spawn(server.serve_with_incoming_shutdown(front, incoming, signal)),
-            Some(tls) => {
-                let incoming = handshake::accept_tls(incoming, &tls.grpc, tls.handshake);
-                servers.spawn(server.serve_with_incoming_shutdown(front, incoming, signal))
-            }
-        };
     }
     tokio::select! {
         () = stop => {}
-        never = health.follow(&setup.service, setup.bundle_is_good.clone()) => match never {},
+        never = health.follow(&parts.service, parts.bundle_is_good.clone()) => match never {},
         never = log_rejections(&load) => match never {},
         Some(ended) = servers.join_next() => {
-            // Without a signal to stop no listener ends of its own accord.
+            // A listener that ends without the signal to stop has failed.
             stopped.cancel();
             draining.cancel();
             ended??;
@@ -164,6 +124,46 @@ pub async fn serve(
     draining.cancel();
     stopped.cancel();
     health.end_watches().await;
+    drain(servers, &limits, &limiter).await
+}
+
+/// Serves one listener in a task of its own until `stopped`.
+fn spawn<S>(
+    servers: &mut JoinSet<Result<(), tonic::transport::Error>>,
+    builder: Server,
+    service: S,
+    incoming: Incoming,
+    tls: Option<(Arc<ServerConfig>, Duration)>,
+    stopped: CancellationToken,
+) where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send + 'static,
+{
+    let signal = stopped.cancelled_owned();
+    match tls {
+        None => servers.spawn(async move {
+            builder
+                .serve_with_incoming_shutdown(service, incoming, signal)
+                .await
+        }),
+        Some((config, timeout)) => servers.spawn(async move {
+            let incoming = handshake::accept_tls(incoming, &config, timeout);
+            builder
+                .serve_with_incoming_shutdown(service, incoming, signal)
+                .await
+        }),
+    };
+}
+
+/// Waits until all listeners have ended, for no longer than `limits.drain_ms`.
+async fn drain(
+    mut servers: JoinSet<Result<(), tonic::transport::Error>>,
+    limits: &Limits,
+    limiter: &ConnectionLimiter,
+) -> Result<(), ServeError> {
     let drained = async {
         while let Some(ended) = servers.join_next().await {
             ended??;
@@ -173,7 +173,7 @@ pub async fn serve(
     match tokio::time::timeout(Duration::from_millis(limits.drain_ms.into()), drained).await {
         Ok(result) => result,
         Err(_) => {
-            let connections = gate.open();
+            let connections = limiter.open();
             tracing::warn!(
                 connections,
                 "stopped with connections still open after `limits.drain_ms`"
@@ -183,37 +183,37 @@ pub async fn serve(
     }
 }
 
-/// Says once a minute what was turned away, if anything was: one line, however many strangers there are.
-async fn log_rejections(load: &ServerLoad) -> std::convert::Infallible {
-    let mut told = load.turned_away();
+/// Logs one line a minute that counts the rejected requests and connections, if there were any.
+async fn log_rejections(load: &ServerLoad) -> Infallible {
+    let mut logged = load.turned_away();
     loop {
         tokio::time::sleep(REJECTION_LOG_INTERVAL).await;
         let now = load.turned_away();
-        let lately = now.since(told);
-        told = now;
-        // What silent connections cost is nothing, and gateways have them.
-        if lately.is_notable() {
+        let recent = now.since(logged);
+        logged = now;
+        // Idle connections alone cost nothing, and gateways keep some.
+        if recent.is_notable() {
             tracing::warn!(
-                not_entitled = lately.not_entitled,
-                requests = lately.requests,
-                shed = lately.shed,
-                expired = lately.expired,
-                bodies = lately.bodies,
-                late_bodies = lately.late_bodies,
-                connections = lately.connections,
-                pushed_out = lately.pushed_out,
-                silent = lately.silent,
-                public_calls = lately.public_calls,
-                "turned away in the last minute"
+                not_entitled = recent.not_entitled,
+                requests = recent.requests,
+                shed = recent.shed,
+                expired = recent.expired,
+                bodies = recent.bodies,
+                late_bodies = recent.late_bodies,
+                connections = recent.connections,
+                pushed_out = recent.pushed_out,
+                silent = recent.silent,
+                public_calls = recent.public_calls,
+                "requests rejected in the last minute"
             );
         }
     }
 }
 
-/// What every listener is bounded by, whatever is spoken over it.
-fn bounded(limits: &Limits) -> Server {
+/// A builder with the limits that hold for every listener.
+fn limited_builder(limits: &Limits) -> Server {
     Server::builder()
-        .http2_max_pending_accept_reset_streams(Some(TAKEN_BACK))
+        .http2_max_pending_accept_reset_streams(Some(MAX_PENDING_RESETS))
         .max_concurrent_streams(limits.streams_per_connection)
         .http2_max_header_list_size(limits.header_bytes)
         .http2_adaptive_window(Some(false))
@@ -221,8 +221,4 @@ fn bounded(limits: &Limits) -> Server {
         .initial_connection_window_size(CONNECTION_WINDOW)
         .http2_keepalive_interval(Some(Duration::from_millis(limits.keepalive_ms.into())))
         .http2_keepalive_timeout(Some(PING_TIMEOUT))
-}
-
-fn http_builder(limits: &Limits) -> Server {
-    bounded(limits).accept_http1(true)
 }

@@ -1,9 +1,9 @@
-//! What strangers may use: health and reflection. Neither asks who calls, so both are bounded by how many calls there
-//! are, in all and on one connection, and by the time that each takes.
+//! The services that need no authentication: health and reflection. They are bounded by the number of calls, in all and on
+//! one connection, and by the time of each.
 //!
-//! A call that is answered at once (`Check`) always finds a place: the oldest one that is still under way ends for it.
-//! A watch of health lasts as long as its client likes, so one too many is refused. Callers that show who they are have
-//! as many watches again, which strangers cannot take.
+//! A short call (`Check`) is always admitted: at the limit, the oldest open call is ended for it. A health watch lasts as
+//! long as the client likes, so one beyond the limit is rejected. Authenticated callers have twice the number of watches,
+//! so unauthenticated ones cannot take all.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -34,39 +34,39 @@ use crate::authn::reloadable_authenticator::ReloadableAuthenticator;
 use crate::config::limits::Limits;
 use crate::service::server_load::ServerLoad;
 
-/// Bytes of one message to health or reflection.
+/// Largest message to health or reflection, in bytes.
 pub const MESSAGE_BYTES: usize = 4_096;
 
-/// The calls of all public services. Its clones count together.
+/// The open calls of all public services. Clones share them.
 #[derive(Clone)]
 pub struct PublicCalls {
-    doorkeeper: Arc<ReloadableAuthenticator>,
+    authenticator: Arc<ReloadableAuthenticator>,
     limits: Arc<ArcSwap<Limits>>,
     load: Arc<ServerLoad>,
     open: Arc<Mutex<OpenCalls>>,
 }
 
-/// Calls that are under way, by the order in which they came.
+/// The open calls, in the order in which they arrived.
 #[derive(Default)]
 struct OpenCalls {
     next: u64,
     calls: BTreeMap<u64, CancellationToken>,
 }
 
-/// A service that strangers may use.
+/// A service that needs no authentication.
 #[derive(Clone)]
 pub struct PublicService<S> {
     inner: S,
     calls: PublicCalls,
 }
 
-/// One call under way.
+/// One open call.
 struct PublicCallPermit {
-    /// Its number among those that end when there are too many.
+    /// Its number among the calls that may be ended at the limit.
     number: Option<(u64, PublicCalls)>,
     _watch: Option<CapacityPermit>,
     _on_connection: Option<CapacityPermit>,
-    _asked: Option<ConnectionRequest>,
+    _connection_request: Option<ConnectionRequest>,
 }
 
 impl Drop for PublicCallPermit {
@@ -77,15 +77,15 @@ impl Drop for PublicCallPermit {
     }
 }
 
-/// When a call ends whether it is answered or not.
+/// Ends a call at the limit or after its time.
 struct CallDeadline {
-    pushed_out: Pin<Box<WaitForCancellationFutureOwned>>,
+    evicted: Pin<Box<WaitForCancellationFutureOwned>>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl CallDeadline {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<GrpcRejection> {
-        if self.pushed_out.as_mut().poll(context).is_ready() {
+        if self.evicted.as_mut().poll(context).is_ready() {
             return Poll::Ready(GrpcRejection::TooManyPublicCalls { of: "public_calls" });
         }
         match &mut self.timer {
@@ -99,22 +99,22 @@ impl CallDeadline {
 }
 
 impl PublicCalls {
-    /// None yet.
+    /// No calls yet.
     pub fn new(
-        doorkeeper: Arc<ReloadableAuthenticator>,
+        authenticator: Arc<ReloadableAuthenticator>,
         limits: Arc<ArcSwap<Limits>>,
         load: Arc<ServerLoad>,
     ) -> Self {
         Self {
-            doorkeeper,
+            authenticator,
             limits,
             load,
             open: Arc::default(),
         }
     }
 
-    /// Serves a service to strangers.
-    pub fn of<S>(&self, inner: S) -> PublicService<S> {
+    /// Bounds the calls of a service.
+    pub fn wrap<S>(&self, inner: S) -> PublicService<S> {
         PublicService {
             inner,
             calls: self.clone(),
@@ -144,7 +144,7 @@ impl PublicCalls {
         let is_watch = request.uri().path().ends_with("/Watch");
         let ended = CancellationToken::new();
         let (number, watch) = if is_watch {
-            let known = self.is_known(request.headers(), peer);
+            let known = self.is_authenticated(request.headers(), peer);
             let most = bound(limits.health_watches, if known { 2 } else { 1 });
             let watch =
                 CapacityPermit::one(&self.load.health_watches, &UsageCount::default(), most);
@@ -155,19 +155,19 @@ impl PublicCalls {
         };
         let longest = Duration::from_millis(limits.public_call_ms.into());
         let end = CallDeadline {
-            pushed_out: Box::pin(ended.cancelled_owned()),
+            evicted: Box::pin(ended.cancelled_owned()),
             timer: Some(Box::pin(tokio::time::sleep_until(Instant::now() + longest))),
         };
-        let ticket = PublicCallPermit {
+        let permit = PublicCallPermit {
             number,
             _watch: watch,
             _on_connection: on_connection,
-            _asked: peer.map(|it| ConnectionRequest::through(it.standing())),
+            _connection_request: peer.map(|it| ConnectionRequest::through(it.standing())),
         };
-        Ok((ticket, end))
+        Ok((permit, end))
     }
 
-    /// A place among those under way; the oldest ends if there are too many.
+    /// Registers a call and gives its number; ends the oldest at the limit.
     fn register(&self, most: usize, ended: &CancellationToken) -> u64 {
         let mut open = self.open();
         while open.calls.len() >= most {
@@ -183,15 +183,15 @@ impl PublicCalls {
         number
     }
 
-    fn is_known(&self, headers: &HeaderMap, peer: Option<&Peer>) -> bool {
+    fn is_authenticated(&self, headers: &HeaderMap, peer: Option<&Peer>) -> bool {
         let Ok(authorization) = headers::authorization(headers) else {
             return false;
         };
-        let shown = PresentedCredentials {
+        let presented = PresentedCredentials {
             authorization: authorization.map(http::HeaderValue::as_bytes),
             names: peer.map_or(&[], Peer::names_read),
         };
-        self.doorkeeper.current().authenticate(shown).is_ok()
+        self.authenticator.current().authenticate(presented).is_ok()
     }
 }
 
@@ -222,17 +222,17 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let is_watch = request.uri().path().ends_with("/Watch");
-        let (ticket, mut end) = match self.calls.enter(&request) {
+        let (permit, mut end) = match self.calls.enter(&request) {
             Ok(take_admission) => take_admission,
             Err(refusal) => {
                 let refused = Ok(Status::from(refusal).into_http());
                 return Box::pin(std::future::ready(refused));
             }
         };
-        let mut coming = Box::pin(self.inner.call(request));
+        let mut response = Box::pin(self.inner.call(request));
         Box::pin(async move {
             let answered = std::future::poll_fn(|context| {
-                if let Poll::Ready(answered) = coming.as_mut().poll(context) {
+                if let Poll::Ready(answered) = response.as_mut().poll(context) {
                     return Poll::Ready(answered);
                 }
                 end.poll(context)
@@ -247,19 +247,19 @@ where
                     inner,
                     end,
                     is_over: false,
-                    _ticket: ticket,
+                    _permit: permit,
                 })
             }))
         })
     }
 }
 
-/// What is answered, until it has to end.
+/// A response body that ends at the limit or after the call's time.
 struct BoundedResponseBody {
     inner: Body,
     end: CallDeadline,
     is_over: bool,
-    _ticket: PublicCallPermit,
+    _permit: PublicCallPermit,
 }
 
 impl http_body::Body for BoundedResponseBody {
@@ -273,7 +273,7 @@ impl http_body::Body for BoundedResponseBody {
         if self.is_over {
             return Poll::Ready(None);
         }
-        // Looked at first: a client that has always something to ask would never be told.
+        // Polled first: a client that always has data ready would otherwise never be ended.
         let refusal = match self.end.poll(context) {
             Poll::Pending => return Pin::new(&mut self.inner).poll_frame(context),
             Poll::Ready(refusal) => refusal,

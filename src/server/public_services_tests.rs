@@ -73,11 +73,11 @@ async fn one_call_too_many_ends_the_oldest() {
         public_calls: 2,
         ..Limits::default()
     });
-    let mut silent = calls.of(Silent);
+    let mut silent = calls.wrap(Silent);
     let peer = Peer::default();
     let first = silent.call(request("Check", &peer));
     let second = silent.call(request("Check", &peer));
-    let Ok(answered) = calls.of(Endless).call(request("Check", &peer)).await;
+    let Ok(answered) = calls.wrap(Endless).call(request("Check", &peer)).await;
     assert_eq!(code(&answered), None, "the new one is answered");
     let Ok(ended) = first.await;
     assert_eq!(code(&ended), Some(Code::ResourceExhausted));
@@ -92,7 +92,7 @@ async fn one_connection_has_a_part_of_it() {
         ..Limits::default()
     });
     let peer = Peer::new(Arc::new(ConnectionState::default()));
-    let mut endless = calls.of(Endless);
+    let mut endless = calls.wrap(Endless);
     let mut open = Vec::new();
     for method in ["Watch", "Check"] {
         let Ok(answered) = endless.call(request(method, &peer)).await;
@@ -115,17 +115,17 @@ async fn watches_are_counted_and_the_known_have_as_many_again() {
         ..Limits::default()
     });
     let watch = || request("Watch", &Peer::default());
-    let Ok(first) = calls.of(Endless).call(watch()).await;
-    let Ok(second) = calls.of(Endless).call(watch()).await;
+    let Ok(first) = calls.wrap(Endless).call(watch()).await;
+    let Ok(second) = calls.wrap(Endless).call(watch()).await;
     assert_eq!(
         (code(&first), code(&second)),
         (None, Some(Code::ResourceExhausted))
     );
     let caller = crate::authn::caller::Caller::local();
-    calls.doorkeeper = Arc::new(ReloadableAuthenticator::new(Authenticator::local(caller)));
-    let Ok(known) = calls.of(Endless).call(watch()).await;
+    calls.authenticator = Arc::new(ReloadableAuthenticator::new(Authenticator::local(caller)));
+    let Ok(known) = calls.wrap(Endless).call(watch()).await;
     assert_eq!(code(&known), None);
-    let Ok(too_many) = calls.of(Endless).call(watch()).await;
+    let Ok(too_many) = calls.wrap(Endless).call(watch()).await;
     assert_eq!(code(&too_many), Some(Code::ResourceExhausted));
 }
 
@@ -136,13 +136,13 @@ async fn a_call_has_its_time_and_a_watch_does_not_end() {
         ..Limits::default()
     });
     let peer = Peer::default();
-    let Ok(late) = calls.of(Silent).call(request("Check", &peer)).await;
+    let Ok(late) = calls.wrap(Silent).call(request("Check", &peer)).await;
     assert_eq!(code(&late), Some(Code::DeadlineExceeded));
-    let Ok(stream) = calls.of(Endless).call(request("Check", &peer)).await;
+    let Ok(stream) = calls.wrap(Endless).call(request("Check", &peer)).await;
     let end = stream.into_body().collect().await.expect("an end");
     let trailers = end.trailers().expect("trailers");
     assert_eq!(trailers["grpc-status"], "4");
-    let Ok(watch) = calls.of(Endless).call(request("Watch", &peer)).await;
+    let Ok(watch) = calls.wrap(Endless).call(request("Watch", &peer)).await;
     let longer = Duration::from_millis(200);
     let waiting = tokio::time::timeout(longer, watch.into_body().collect()).await;
     assert!(waiting.is_err());

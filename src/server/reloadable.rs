@@ -1,4 +1,4 @@
-//! From the configuration to callers, and what of it a reload may change.
+//! The parts of the configuration that a reload swaps, and how callers are built from it.
 
 use std::sync::Arc;
 
@@ -18,49 +18,49 @@ use crate::config::limits::Limits;
 /// The parts of a running server that a reload swaps.
 #[derive(Clone)]
 pub struct ReloadableConfig {
-    /// Who may ask.
-    pub doorkeeper: Arc<ReloadableAuthenticator>,
+    /// Authenticates callers; a reload may swap its callers.
+    pub authenticator: Arc<ReloadableAuthenticator>,
     /// The limits.
     pub limits: Arc<ArcSwap<Limits>>,
-    /// How requests that Envoy asks about are read.
+    /// Settings of the Envoy adapters.
     pub envoy: Arc<ArcSwap<EnvoyConfig>>,
-    /// How agentgateway's `ExtMcp` is read.
+    /// Settings of the agentgateway adapter.
     pub ext_mcp: Arc<ArcSwap<AgentgatewayConfig>>,
 }
 
 impl ReloadableConfig {
-    /// The doors of a server that starts with this configuration. Without callers everyone who can
-    /// reach it is the local caller: `Config` allows that on loopback and Unix sockets only.
-    pub fn open(config: &Config) -> Self {
+    /// The parts for a server that starts with this configuration. Without callers, every peer is the local caller;
+    /// `Config` allows that on loopback and Unix sockets only.
+    pub fn new(config: &Config) -> Self {
         let authenticator = match config.callers.as_slice() {
             [] => local(config),
             _ => authenticator(config),
         };
         Self {
-            doorkeeper: Arc::new(ReloadableAuthenticator::new(authenticator)),
+            authenticator: Arc::new(ReloadableAuthenticator::new(authenticator)),
             limits: Arc::new(ArcSwap::from_pointee(config.limits.clone())),
             envoy: Arc::new(ArcSwap::from_pointee(config.envoy.clone())),
             ext_mcp: Arc::new(ArcSwap::from_pointee(config.ext_mcp.clone())),
         }
     }
 
-    /// Puts the callers and limits of a reloaded configuration in force.
+    /// Applies the callers, limits and adapter settings of a reloaded configuration.
     ///
-    /// Once callers are configured, taking all of them away lets nobody in: only a restart opens the
-    /// server to everyone on its machine.
+    /// A reload that removes all configured callers admits nobody: only a restart opens the server to everyone on its
+    /// machine.
     pub fn apply(&self, config: &Config) {
         self.limits.store(Arc::new(config.limits.clone()));
         self.envoy.store(Arc::new(config.envoy.clone()));
         self.ext_mcp.store(Arc::new(config.ext_mcp.clone()));
-        let is_local = config.callers.is_empty() && self.doorkeeper.current().is_local();
-        self.doorkeeper.replace(match is_local {
+        let is_local = config.callers.is_empty() && self.authenticator.current().is_local();
+        self.authenticator.replace(match is_local {
             true => local(config),
             false => authenticator(config),
         });
     }
 }
 
-/// Takes everyone for the local caller, of whom only the configuration as a whole demands something.
+/// Takes every peer for the local caller, with the configuration's `require_delegation`.
 pub fn local(config: &Config) -> Authenticator {
     let mut caller = Caller::local();
     caller.rights.require_delegation = config.require_delegation;

@@ -17,7 +17,7 @@ fn who(doors: &ReloadableConfig, token: &str) -> Result<String, AuthenticationEr
         names: &[],
     };
     doors
-        .doorkeeper
+        .authenticator
         .current()
         .authenticate(evidence)
         .map(|caller| caller.id.to_string())
@@ -30,13 +30,13 @@ fn every_right_of_the_configuration_becomes_one_of_the_caller() {
          rights = {{ rpcs = [\"FilterTools\", \"IsAuthorized\"], assert_delegation = true, assert_claims = true }}\n",
         ABC.to_uppercase()
     );
-    let doors = ReloadableConfig::open(&config(&text));
+    let doors = ReloadableConfig::new(&config(&text));
     let evidence = PresentedCredentials {
         authorization: Some(b"Bearer abc"),
         names: &[],
     };
     let caller = doors
-        .doorkeeper
+        .authenticator
         .current()
         .authenticate(evidence)
         .expect("a caller");
@@ -59,12 +59,12 @@ fn every_right_of_the_configuration_becomes_one_of_the_caller() {
 #[test]
 fn a_person_has_to_be_named_where_the_configuration_says_so() {
     let demanded = |text: &str| {
-        let doors = ReloadableConfig::open(&config(text));
+        let doors = ReloadableConfig::new(&config(text));
         let evidence = PresentedCredentials {
             authorization: Some(b"Bearer abc"),
             names: &[],
         };
-        let caller = doors.doorkeeper.current().authenticate(evidence);
+        let caller = doors.authenticator.current().authenticate(evidence);
         caller.expect("a caller").rights.require_delegation
     };
     let caller =
@@ -79,10 +79,10 @@ fn a_person_has_to_be_named_where_the_configuration_says_so() {
         &(ALL.to_owned() + &caller("require_delegation = false"))
     ));
 
-    let doors = ReloadableConfig::open(&config(""));
+    let doors = ReloadableConfig::new(&config(""));
     doors.apply(&config(ALL));
     let local = doors
-        .doorkeeper
+        .authenticator
         .current()
         .authenticate(PresentedCredentials::default());
     let rights = local.expect("the local caller").rights.clone();
@@ -178,7 +178,7 @@ fn other_protocols_are_allowed_by_their_names_alone() {
 #[test]
 fn a_reload_may_close_doors_but_never_opens_them_to_everyone() {
     let callers = format!("[[callers]]\nid = \"edge\"\ntoken_sha256 = [\"{ABC}\"]\n");
-    let doors = ReloadableConfig::open(&config(""));
+    let doors = ReloadableConfig::new(&config(""));
     assert_eq!(who(&doors, "anything"), Ok("local".into()));
     doors.apply(&config("[limits]\nbatch = 7\n"));
     assert_eq!(who(&doors, "anything"), Ok("local".into()));

@@ -1,4 +1,4 @@
-//! The services over gRPC, each behind what bounds it: the shield, or for strangers [`crate::server::public_services`].
+//! The gRPC services, each behind its limits: load shedding, or for public services [`crate::server::public_services`].
 
 use std::sync::Arc;
 
@@ -19,33 +19,43 @@ use crate::proto::v1::authorization_server::AuthorizationServer;
 use crate::proto::v1::control_server::ControlServer;
 use crate::server::health::Health;
 use crate::server::load_shed::{LoadShed, grpc_admitter};
+use crate::server::parts::{ServeError, ServerParts};
 use crate::server::public_services::{MESSAGE_BYTES, PublicCalls};
-use crate::server::{ServeError, ServerParts};
 use crate::service::server_load::ServerLoad;
 
-/// Every service over gRPC.
+/// All gRPC services.
 pub(super) fn routes(
-    setup: &ServerParts,
+    parts: &ServerParts,
     health: &Health,
     limits: &Limits,
     load: &Arc<ServerLoad>,
     draining: CancellationToken,
 ) -> Result<Routes, ServeError> {
-    let most = limits.message_bytes as usize;
-    let service = || Arc::clone(&setup.service);
-    let in_force = || Arc::clone(&setup.limits);
-    let authorization = Authorization::new(service(), in_force(), draining.clone());
-    let authorization = AuthorizationServer::new(authorization).max_decoding_message_size(most);
-    let control = ControlApi::new(service(), in_force(), draining.clone());
+    let max_bytes = limits.message_bytes as usize;
+    let service = || Arc::clone(&parts.service);
+    let limits_in_force = || Arc::clone(&parts.limits);
+    let authorization = Authorization::new(service(), limits_in_force(), draining.clone());
+    let authorization =
+        AuthorizationServer::new(authorization).max_decoding_message_size(max_bytes);
+    let control = ControlApi::new(service(), limits_in_force(), draining.clone());
     let control = control.carrying(Arc::clone(load));
-    let control = ControlServer::new(control).max_decoding_message_size(most);
-    let check = ExtAuthz::new(service(), in_force(), Arc::clone(&setup.envoy));
-    let check = CheckServer::new(check).max_decoding_message_size(most);
-    let process = ExtProc::new(service(), in_force(), Arc::clone(&setup.envoy), draining);
-    let process = ExternalProcessorServer::new(process).max_decoding_message_size(most);
-    let ext_mcp = ExtMcp::new(service(), in_force(), Arc::clone(&setup.ext_mcp));
-    let ext_mcp = ExtMcpServer::new(ext_mcp).max_decoding_message_size(most);
-    let public = PublicCalls::new(Arc::clone(&setup.doorkeeper), in_force(), Arc::clone(load));
+    let control = ControlServer::new(control).max_decoding_message_size(max_bytes);
+    let check = ExtAuthz::new(service(), limits_in_force(), Arc::clone(&parts.envoy));
+    let check = CheckServer::new(check).max_decoding_message_size(max_bytes);
+    let process = ExtProc::new(
+        service(),
+        limits_in_force(),
+        Arc::clone(&parts.envoy),
+        draining,
+    );
+    let process = ExternalProcessorServer::new(process).max_decoding_message_size(max_bytes);
+    let ext_mcp = ExtMcp::new(service(), limits_in_force(), Arc::clone(&parts.ext_mcp));
+    let ext_mcp = ExtMcpServer::new(ext_mcp).max_decoding_message_size(max_bytes);
+    let public = PublicCalls::new(
+        Arc::clone(&parts.authenticator),
+        limits_in_force(),
+        Arc::clone(load),
+    );
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(v1::DESCRIPTOR)
@@ -57,33 +67,35 @@ pub(super) fn routes(
     let v1alpha = reflection()
         .build_v1alpha()?
         .max_decoding_message_size(MESSAGE_BYTES);
-    let shielded = LoadShedLayer { setup, load };
+    let load_shed = LoadShedLayer { parts, load };
     let mut routes = Routes::builder();
     routes
-        .add_service(shielded.service(authorization))
-        .add_service(shielded.service(control))
-        .add_service(shielded.service(check).for_adapter(ext_authz::ADAPTER))
-        .add_service(shielded.service(process).for_adapter(ext_proc::ADAPTER))
-        .add_service(shielded.service(ext_mcp).for_adapter(EXT_MCP))
-        .add_service(public.of(health.service()))
-        .add_service(public.of(v1))
-        .add_service(public.of(v1alpha));
+        .add_service(load_shed.service(authorization))
+        .add_service(load_shed.service(control))
+        .add_service(load_shed.service(check).for_adapter(ext_authz::ADAPTER))
+        .add_service(load_shed.service(process).for_adapter(ext_proc::ADAPTER))
+        .add_service(load_shed.service(ext_mcp).for_adapter(EXT_MCP))
+        .add_service(public.wrap(health.service()))
+        .add_service(public.wrap(v1))
+        .add_service(public.wrap(v1alpha));
     Ok(routes.routes())
 }
 
-/// What every shielded service shares.
+/// Adds load shedding to services.
 struct LoadShedLayer<'a> {
-    setup: &'a ServerParts,
+    parts: &'a ServerParts,
     load: &'a Arc<ServerLoad>,
 }
 
 impl LoadShedLayer<'_> {
     fn service<S>(&self, inner: S) -> LoadShed<S> {
         let ServerParts {
-            doorkeeper, limits, ..
-        } = self.setup;
-        let admit = grpc_admitter(Arc::clone(doorkeeper));
+            authenticator,
+            limits,
+            ..
+        } = self.parts;
+        let admit = grpc_admitter(Arc::clone(authenticator));
         LoadShed::new(inner, admit, Arc::clone(limits), Arc::clone(self.load))
-            .with_recorder(self.setup.service.recorder().clone())
+            .with_recorder(self.parts.service.recorder().clone())
     }
 }

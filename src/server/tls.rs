@@ -1,4 +1,4 @@
-//! Certificates and keys, from files.
+//! TLS server configuration from certificate and key files.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
 use crate::config::listen::{ClientCertificate, TlsConfig};
 
-/// Why TLS cannot be set up.
+/// TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read.
     #[error("`tls.{field}`: `{}` cannot be read", path.display())]
     Unreadable {
-        /// The field that names it.
+        /// The field of `[tls]` that names it.
         field: &'static str,
         /// The file.
         path: PathBuf,
@@ -31,7 +31,7 @@ pub enum TlsError {
     /// A file does not hold what it should.
     #[error("`tls.{field}`: `{}` holds no {wanted} in PEM form", path.display())]
     NotPem {
-        /// The field that names it.
+        /// The field of `[tls]` that names it.
         field: &'static str,
         /// The file.
         path: PathBuf,
@@ -40,18 +40,22 @@ pub enum TlsError {
     },
 }
 
-/// Certificates as each kind of listener wants them.
+/// TLS configuration for each kind of listener.
 #[derive(Debug, Clone)]
 pub struct ServerTls {
-    /// For gRPC, which speaks HTTP/2 alone.
+    /// For gRPC: HTTP/2 only.
     pub grpc: Arc<ServerConfig>,
-    /// For everything else: HTTP/2 and HTTP/1.1, whichever the client speaks.
+    /// For plain HTTP: HTTP/2 and HTTP/1.1, by ALPN.
     pub http: Arc<ServerConfig>,
-    /// The longest handshake.
+    /// Timeout of a handshake.
     pub handshake: Duration,
 }
 
-/// Reads what `[tls]` names; relative paths start at `base`.
+/// Reads the files of `[tls]`. Relative paths start at `base`.
+///
+/// # Errors
+///
+/// [`TlsError`] for a file that cannot be read or is not PEM, and for certificates that do not fit their key.
 pub fn load(tls: &TlsConfig, base: &Path, handshake: Duration) -> Result<ServerTls, TlsError> {
     let certificate = read("cert", base, &tls.cert)?;
     require(
@@ -122,7 +126,7 @@ fn server_config(
         .map_err(|error| unusable(&error))
 }
 
-/// Those that can be read; that all can be is checked before.
+/// The certificates of a PEM file that was checked by [`has_certificate`].
 fn certificates(pem: &[u8]) -> impl Iterator<Item = CertificateDer<'static>> {
     CertificateDer::pem_slice_iter(pem).filter_map(Result::ok)
 }
@@ -154,7 +158,7 @@ fn require(
     }
 }
 
-/// Whether there is a certificate, and nothing broken after it.
+/// Whether the file holds at least one certificate and all of them parse.
 fn has_certificate(pem: &[u8]) -> bool {
     let mut certificates = CertificateDer::pem_slice_iter(pem).peekable();
     certificates.peek().is_some() && certificates.all(|certificate| certificate.is_ok())

@@ -164,7 +164,7 @@ impl Service {
                 fields: &[],
             };
             if *hidden == Some(ReasonCode::ToolUnknown) {
-                self.recorder().left_out(&left, pending.started_at);
+                self.recorder().filtered_entry(&left, pending.started_at);
                 continue;
             }
             let Some(definition) = definition else {
@@ -183,7 +183,7 @@ impl Service {
             if let Some(changed) = &changed {
                 left.why = "its definition is not the pinned one";
                 left.fields = &changed.fields;
-                self.recorder().left_out(&left, pending.started_at);
+                self.recorder().filtered_entry(&left, pending.started_at);
             }
             let gateway = gateway.clone();
             shown.push((GatewayTool { gateway, tool }, changed));

@@ -1,6 +1,6 @@
-//! How an error is told in one line.
+//! An error and its sources in one line.
 
-/// An error and what is behind it.
+/// The error's message and those of its sources, separated by `: `.
 pub fn with_causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))

@@ -1,4 +1,4 @@
-//! Records for the tests of this room: one of each kind of question, with every field filled.
+//! Records for the tests of this room: one for each kind of request, with every field set.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -21,7 +21,7 @@ use crate::telemetry::redact::redaction::Redaction;
 pub const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";
 pub const PARENT_ID: &str = "b7ad6b7169203331";
 
-/// The parts of a record that outlive it.
+/// The owned parts that a record borrows.
 pub struct RecordFixture {
     pub caller: Arc<str>,
     pub digest: Arc<str>,
@@ -104,7 +104,7 @@ pub fn arguments(value: Json) -> Map<String, Json> {
     }
 }
 
-/// A tool call by an agent for a person, with every field filled.
+/// A tool call by an agent for a user, with every field set.
 pub fn tool_call() -> CallContext {
     CallContext {
         delegation: Some(ActorChain {
@@ -126,7 +126,7 @@ pub fn tool_call() -> CallContext {
     }
 }
 
-/// A server that asks for text.
+/// A sampling request of a server.
 pub fn sampling() -> CallContext {
     let kind = OperationKind::Sample(Sampling {
         max_tokens: 512,

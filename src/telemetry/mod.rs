@@ -1,14 +1,15 @@
-//! Tracing and OTLP: the set-up, and the one mapping from a decision record to span, metrics and log line.
+//! Telemetry: logging, tracing and metrics of decisions and writes, and their export over OTLP.
 //!
-//! Start at [`recorder::Recorder`], which every decision passes; [`mapping`] says what a record
-//! becomes and [`control`] the same for writes, [`redaction`] what of it stays here; [`setup`] starts and stops the exporters, of which
-//! [`collector`] sends the spans.
+//! Start at [`record::recorder::Recorder`], which every decision passes, and at [`setup`], which starts and stops
+//! everything. The sub-rooms, each of which may use those after it:
 //!
-//! [`sink`] takes the log lines. What does not arrive is counted in [`losses`]; [`flow`] sees to that for spans, and
-//! [`repeats`] keeps lines that say the same few.
+//! - [`record`] maps a record to a span, metrics and a log line;
+//! - [`redact`] replaces sensitive values in them;
+//! - [`export`] queues and sends spans, metrics and log lines, and counts what is lost.
 //!
-//! Invariant: no decisions, and never an argument in the clear unless the configuration names it.
+//! Invariant: no decisions, and no argument in the clear unless the configuration names it.
 
+pub(crate) mod env;
 pub mod error_chain;
 pub mod export;
 #[cfg(test)]

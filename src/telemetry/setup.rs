@@ -1,8 +1,8 @@
-//! Starting and stopping: logs to standard error, spans and metrics to a collector.
+//! Starts and stops telemetry: logs to standard error, spans and metrics to a collector.
 //!
 //! Start at [`start_logging`] and [`Telemetry::start`].
 //!
-//! Invariant: stopping takes no longer than it is given, whatever the collector does.
+//! Invariant: stopping ends within its time limit, whatever the collector does.
 
 use std::fmt;
 use std::io::{IsTerminal, stderr};
@@ -10,10 +10,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use opentelemetry::InstrumentationScope;
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry::trace::TracerProvider;
-use opentelemetry::{InstrumentationScope, Key, KeyValue};
-use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
@@ -24,31 +23,32 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::util::SubscriberInitExt;
-use uuid::Uuid;
 
 use crate::config;
 use crate::domain::request::visible::{escaped, escaped_lines};
-use crate::telemetry::export::exporters::{self, EnvLookup, ExportConfig, ExporterError};
+use crate::telemetry::env::EnvLookup;
+use crate::telemetry::export::exporters::{self, ExportConfig, ExporterError};
+use crate::telemetry::export::live_gauges::LiveGauges;
 use crate::telemetry::export::log_queue::{LogQueue, QueueLimits};
 use crate::telemetry::export::losses::{LossReason, LostSignal, RecordKind};
+use crate::telemetry::export::resource::resource;
 use crate::telemetry::export::span_processor::CountedSpanProcessor;
-use crate::telemetry::record::metrics::LiveGauges;
 use crate::telemetry::record::recorder::{Recorder, RecorderParts};
 use crate::telemetry::redact::redaction::{KeyTooShortError, MIN_KEY_BYTES, Redaction};
 
-/// What is logged unless somebody asks for something else.
+/// The default log filter.
 pub const DEFAULT_FILTER: &str = "info";
 
-/// The variable that holds the key of the digests, unless the configuration names another source.
+/// The variable with the key of the digests, unless the configuration names another source.
 pub const KEY_VARIABLE: &str = "CALLGATE_TELEMETRY_KEY";
 
-/// How often the recorder looks for what is to be told.
+/// Interval of [`Recorder::tick`].
 const TICK: Duration = Duration::from_secs(1);
-/// How long the lines that wait at the end may take, and then the last ones.
+/// Time to write the waiting lines at the end, and then the last ones.
 const DRAIN: Duration = Duration::from_secs(5);
 const DRAIN_LAST: Duration = Duration::from_secs(1);
 
-/// What log lines look like.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
     /// Text on a terminal, JSON otherwise.
@@ -60,46 +60,46 @@ pub enum LogFormat {
     Json,
 }
 
-/// Why logs or telemetry cannot start.
+/// Logging or telemetry cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// A filter nobody understands.
+    /// The filter cannot be parsed.
     #[error("log filter `{filter}`: {source}")]
     Filter {
-        /// What was given.
+        /// The filter.
         filter: String,
-        /// What is wrong with it.
+        /// The cause.
         source: tracing_subscriber::filter::ParseError,
     },
-    /// Something else logs already.
+    /// A global subscriber is set already.
     #[error("logging is set up already")]
     LoggingTwice,
-    /// The variable that is to hold the key.
+    /// The variable for the key is not set.
     #[error("telemetry.arguments.hmac_key_env: the variable `{0}` is not set")]
     KeyVariable(String),
-    /// The file with the key.
+    /// The key file cannot be read.
     #[error("telemetry.arguments.hmac_key_file: cannot read `{path}`: {source}")]
     KeyFile {
         /// The file.
         path: String,
-        /// What the system says.
+        /// The cause.
         source: std::io::Error,
     },
-    /// The thread that writes the log.
+    /// The thread that writes the log cannot start.
     #[error("no thread for the log: {0}")]
     LogThread(std::io::Error),
-    /// No key could be drawn.
+    /// No random key could be generated.
     #[error("no random bytes for the telemetry key: {0}")]
     Random(getrandom::Error),
-    /// The key.
+    /// The key is too short.
     #[error(transparent)]
     Key(#[from] KeyTooShortError),
-    /// An exporter.
+    /// An exporter cannot be built.
     #[error(transparent)]
     Exporter(#[from] ExporterError),
 }
 
-/// The running log. Dropping it waits for what is still to be written, for a moment.
+/// The running log. Dropping it waits for the waiting lines, for a bounded time.
 #[derive(Debug)]
 #[must_use = "log lines that wait are lost unless this is dropped at the very end"]
 pub struct Logging {
@@ -108,12 +108,13 @@ pub struct Logging {
 }
 
 impl Logging {
-    /// Writes what is still waiting. What cannot be written is given up and counted as lost; says how many lines that were.
+    /// Waits until the waiting lines are written. Drops those that are not in time, counts them as lost, and returns their
+    /// number.
     pub fn drain(&self) -> usize {
         self.sink.drain(DRAIN)
     }
 
-    /// The same with the last lines, after what took lines has stopped.
+    /// The same for the last lines, after everything else has stopped.
     pub fn finish(&self) -> usize {
         self.sink.drain(DRAIN_LAST)
     }
@@ -121,7 +122,7 @@ impl Logging {
 
 impl Drop for Logging {
     fn drop(&mut self) {
-        // Nobody is left to hear how many they were.
+        // Nothing can report the number any more.
         let _ = self.finish();
     }
 }
@@ -138,7 +139,11 @@ pub struct Telemetry {
 
 /// Starts logging to standard error. `filter` wins over `RUST_LOG`; both have its syntax.
 ///
-/// A thread of its own writes, so that a reader that stalls never holds up a decision.
+/// Lines are written by a thread of its own, so that a stalled reader of standard error delays no decision.
+///
+/// # Errors
+///
+/// [`SetupError`] if the filter does not parse, the thread cannot start, or logging is set up already.
 pub fn start_logging(filter: Option<&str>, format: LogFormat) -> Result<Logging, SetupError> {
     let from_env = std::env::var(EnvFilter::DEFAULT_ENV)
         .ok()
@@ -174,8 +179,8 @@ pub fn start_logging(filter: Option<&str>, format: LogFormat) -> Result<Logging,
     Ok(Logging { sink, live })
 }
 
-/// One field of a line for people. Names and texts in it are others': a terminal must not act on them, and only what
-/// the program itself says has lines.
+/// Writes a field of the text format. Values may come from callers, so control characters are escaped; only the message
+/// keeps its line breaks.
 fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
     let value = format!("{value:?}");
     match field.name() {
@@ -194,8 +199,12 @@ fn parse_filter(filter: &str) -> Result<EnvFilter, SetupError> {
 }
 
 impl Telemetry {
-    /// Starts what the configuration and the `OTEL_*` variables ask for. Paths in the configuration
-    /// are relative to `base`. Needs a tokio runtime around it.
+    /// Starts the exporters that the configuration and the `OTEL_*` variables ask for. Paths in the configuration are
+    /// relative to `base`. Has to be called in a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`SetupError`] for a missing or short key, or an exporter that cannot be built.
     pub fn start(
         config: &config::telemetry::TelemetryConfig,
         base: &Path,
@@ -283,8 +292,8 @@ impl Telemetry {
         self.recorder.clone()
     }
 
-    /// Sends what is still waiting, for no longer than `within`, and stops. What could not be sent is counted as lost, and
-    /// all that was lost and not told yet is logged.
+    /// Exports what is waiting, for no longer than `within`, and stops. The rest is counted as lost, and all losses that are
+    /// not logged yet are logged.
     pub async fn shutdown(self, within: Duration) {
         let Self {
             recorder,
@@ -303,7 +312,7 @@ impl Telemetry {
     }
 }
 
-/// Has the recorder look for what is to be told, until it is aborted.
+/// Calls [`Recorder::tick`] until it is aborted.
 fn tick(recorder: Recorder) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut ticks = tokio::time::interval(TICK);
@@ -315,7 +324,7 @@ fn tick(recorder: Recorder) -> JoinHandle<()> {
     })
 }
 
-/// Spans first: what is lost of them is in the last metrics.
+/// Flushes spans first, so that the last metrics contain their losses.
 async fn flush(
     live: &Arc<LiveGauges>,
     tracer_provider: Option<SdkTracerProvider>,
@@ -333,15 +342,15 @@ async fn flush(
     let (has_metrics, before) = (meter_provider.is_some(), failures());
     let for_spans = if has_metrics { within / 2 } else { within };
     let (done, finished) = tokio::sync::oneshot::channel();
-    // A thread of its own: flushing blocks, and a runtime that stops would wait for a blocking
-    // task of its own for as long as the collector lets it.
+    // A thread of its own: flushing blocks, and a runtime that shuts down waits for its blocking tasks for as long as the
+    // collector takes.
     let spawned = std::thread::Builder::new()
         .name("callgate-flush".to_owned())
         .spawn(move || {
             let spans = tracer_provider.map(|provider| provider.shutdown_with_timeout(for_spans));
             let metrics = meter_provider.map(|provider| provider.shutdown());
             let is_fine = |result: Option<OTelSdkResult>| result.is_none_or(|it| it.is_ok());
-            // Nobody listens any more once the time is up.
+            // The receiver is gone once the time is up.
             let _ = done.send((is_fine(spans), is_fine(metrics)));
         });
     let (spans, metrics) = match spawned {
@@ -362,7 +371,7 @@ async fn flush(
     } else {
         tracing::warn!(spans, metrics, "some telemetry could not be flushed");
     }
-    live.spans.give_up(&live.losses);
+    live.spans.discard_open(&live.losses);
     // An export that failed is counted already.
     if has_metrics && !metrics && failures() == before {
         let losses = &live.losses;
@@ -407,32 +416,6 @@ fn random_key() -> Result<Vec<u8>, SetupError> {
     let mut key = vec![0; MIN_KEY_BYTES];
     getrandom::fill(&mut key).map_err(SetupError::Random)?;
     Ok(key)
-}
-
-/// Who sends: the SDK adds what `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` say, which wins
-/// over everything but a name in the configuration.
-fn resource(service_name: Option<&str>, var: EnvLookup<'_>) -> Resource {
-    const NAME: Key = Key::from_static_str("service.name");
-    const INSTANCE: Key = Key::from_static_str("service.instance.id");
-    const VERSION: Key = Key::from_static_str("service.version");
-    let from_env = Resource::builder().build();
-    let is_named = var("OTEL_SERVICE_NAME").is_some_and(|name| !name.is_empty())
-        || from_env
-            .get(&NAME)
-            .is_some_and(|name| !name.as_str().starts_with("unknown_service"));
-    let mut ours = Vec::new();
-    match service_name {
-        Some(name) => ours.push(KeyValue::new(NAME, name.to_owned())),
-        None if is_named => {}
-        None => ours.push(KeyValue::new(NAME, "callgate")),
-    }
-    if from_env.get(&VERSION).is_none() {
-        ours.push(KeyValue::new(VERSION, env!("CARGO_PKG_VERSION")));
-    }
-    if from_env.get(&INSTANCE).is_none() {
-        ours.push(KeyValue::new(INSTANCE, Uuid::now_v7().to_string()));
-    }
-    Resource::builder().with_attributes(ours).build()
 }
 
 #[cfg(test)]

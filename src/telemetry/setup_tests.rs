@@ -1,5 +1,7 @@
 use std::time::Instant;
 
+use opentelemetry::Key;
+
 use super::*;
 use crate::config::telemetry::ArgumentExport;
 

@@ -12,8 +12,9 @@ use callgate::proto::v1;
 use callgate::proto::v1::authorization_client::AuthorizationClient;
 use callgate::proto::v1::operation::Kind;
 use callgate::server::listen::Listener;
+use callgate::server::parts::{ServeError, ServerParts};
 use callgate::server::reloadable::ReloadableConfig;
-use callgate::server::{self, ServeError, ServerParts, tls};
+use callgate::server::{self, tls};
 use callgate::service::clock::{Clock, SystemClock};
 use callgate::service::decisions::Service;
 use callgate::service::generation::LoadedBundle;
@@ -163,11 +164,11 @@ pub async fn start_recorded(
     let store = Box::new(SqliteStore::in_memory().expect("a store"));
     let service = Service::open(settings, recorder, store, clock);
     let service = Arc::new(service.expect("a service"));
-    let doors = ReloadableConfig::open(&config);
+    let doors = ReloadableConfig::new(&config);
     let (bundle_is_good, is_good) = watch::channel(true);
     let setup = ServerParts {
         service: Arc::clone(&service),
-        doorkeeper: Arc::clone(&doors.doorkeeper),
+        authenticator: Arc::clone(&doors.authenticator),
         limits: Arc::clone(&doors.limits),
         envoy: Arc::clone(&doors.envoy),
         ext_mcp: Arc::clone(&doors.ext_mcp),

@@ -134,7 +134,7 @@ impl ExtMcp {
 
     fn note(&self, refused: &AgentgatewayRejection) {
         let recorder = self.service.recorder();
-        recorder.refusal(ADAPTER, refused.kind(), &refused.logged());
+        recorder.rejection(ADAPTER, refused.kind(), &refused.logged());
     }
 
     /// Judges an answer.

@@ -56,7 +56,7 @@ impl EnvoyAdapter {
             Err(stopped) => {
                 let refused = &stopped.refused;
                 let recorder = self.service.recorder();
-                recorder.refusal(ask.adapter, refused.kind(), &refused.logged());
+                recorder.rejection(ask.adapter, refused.kind(), &refused.logged());
                 return Ok((stopped.into(), None));
             }
         };

@@ -20,8 +20,9 @@ use crate::reload::loading::Loader;
 use crate::reload::{Reloader, log_warnings};
 use crate::server::file_descriptors;
 use crate::server::listen::Listener;
+use crate::server::parts::ServerParts;
 use crate::server::reloadable::ReloadableConfig;
-use crate::server::{self, ServerParts, tls};
+use crate::server::{self, tls};
 use crate::service::clock::SystemClock;
 use crate::service::decisions::Service;
 use crate::service::generation::LoadedBundle;
@@ -175,9 +176,9 @@ async fn serve(args: &Args, bundle: Bundle, logging: &Logging) -> anyhow::Result
     let telemetry = Telemetry::start(&config.telemetry, args.base(), logging)?;
     let recorder = telemetry.recorder();
     let service = Arc::new(open_service(args, &config, recorder)?);
-    let doors = ReloadableConfig::open(&config);
+    let doors = ReloadableConfig::new(&config);
     let open_files = fit_to_descriptors(&doors, &config);
-    if doors.doorkeeper.current().is_local() {
+    if doors.authenticator.current().is_local() {
         tracing::warn!(
             "no `[[callers]]` are configured: whoever reaches this server on its machine is the caller `local` with every right, names itself as it likes and may approve as anybody"
         );
@@ -210,7 +211,7 @@ async fn serve(args: &Args, bundle: Bundle, logging: &Logging) -> anyhow::Result
     let reloading = reload(reloader, doors.clone(), &config, open_files);
     let setup = ServerParts {
         service: Arc::clone(&service),
-        doorkeeper: doors.doorkeeper,
+        authenticator: doors.authenticator,
         limits: doors.limits,
         envoy: doors.envoy,
         ext_mcp: doors.ext_mcp,
@@ -239,8 +240,8 @@ async fn serve(args: &Args, bundle: Bundle, logging: &Logging) -> anyhow::Result
 
 /// As many descriptors as the system gives, and no more connections than they allow.
 fn fit_to_descriptors(doors: &ReloadableConfig, config: &Config) -> Option<u64> {
-    let open_files = file_descriptors::raise();
-    let fitted = file_descriptors::fit(&config.limits, open_files);
+    let open_files = file_descriptors::raise_limit();
+    let fitted = file_descriptors::fit_connections(&config.limits, open_files);
     if fitted.connections < config.limits.connections {
         tracing::warn!(
             open_files,
@@ -334,7 +335,7 @@ fn reload(
     let started_with = config.clone();
     let reloader = reloader.on_publish(move |config| {
         doors.apply(config);
-        let fitted = file_descriptors::fit(&config.limits, open_files);
+        let fitted = file_descriptors::fit_connections(&config.limits, open_files);
         doors.limits.store(Arc::new(fitted));
         let waiting = config.needs_restart(&started_with);
         if !waiting.is_empty() {

@@ -1,12 +1,11 @@
-//! Where spans and metrics go: the standard `OTEL_*` variables, read once at the start.
+//! Builds the exporters of spans and metrics from the standard `OTEL_*` variables, read once at the start.
 //!
-//! Start at [`Plan::from_env`]. The SDK itself reads the sampler, span limits, `OTEL_BSP_*`,
-//! `OTEL_METRIC_EXPORT_INTERVAL` and resource attributes, the exporters endpoints, headers, timeouts and
-//! compression. Here is what they leave to the program: whether to export at all, and the trust in a TLS
-//! endpoint.
+//! Start at [`ExportConfig::from_env`]. The SDK itself reads the sampler, span limits, `OTEL_BSP_*`,
+//! `OTEL_METRIC_EXPORT_INTERVAL` and resource attributes, the exporters read endpoints, headers, timeouts and
+//! compression. This module reads what they leave to the program: whether to export at all, and the TLS
+//! certificates.
 //!
-//! Invariant: nothing about telemetry stops a decision. What cannot be exported is said in the log,
-//! once in a while.
+//! Invariant: telemetry never stops a decision. Failed exports are logged at a bounded rate.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,52 +19,43 @@ use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::trace::SpanData;
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
-use crate::telemetry::export::losses::{LossReason, LostSignal as Lost, RecordKind};
+use crate::telemetry::env::{EnvLookup, ExportSignal, signal_variable};
+use crate::telemetry::export::live_gauges::LiveGauges;
+use crate::telemetry::export::losses::{LossReason, LostSignal, RecordKind};
+use crate::telemetry::export::span_counts::SpanBatch;
 use crate::telemetry::export::span_exporter::SpanCollectorClient;
-use crate::telemetry::export::span_processor::SpanBatch;
-use crate::telemetry::record::metrics::LiveGauges;
 
-/// A collector that stays away is mentioned this often.
-const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
+/// Interval of the log line about a collector that cannot be reached.
+const FAILURE_LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Looks up an environment variable.
-pub type EnvLookup<'a> = &'a dyn Fn(&str) -> Option<String>;
-
-/// What to export, and what is wrong with the variables that say so.
+/// The signals to export.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct ExportConfig {
     /// Whether spans are exported.
     pub traces: bool,
     /// Whether metrics are exported.
     pub metrics: bool,
-    /// Sentences for the log.
+    /// Faults of the variables, as sentences for the log.
     pub warnings: Vec<String>,
 }
 
-/// One of the kinds of telemetry that are exported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ExportSignal {
-    Traces,
-    Metrics,
-}
-
-/// Why an exporter cannot be made.
+/// An exporter that cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum ExporterError {
-    /// A certificate or key that a variable names.
+    /// A certificate or key file cannot be read.
     #[error("{variable}: cannot read `{path}`: {source}")]
     Unreadable {
         /// The variable.
         variable: String,
         /// The file it names.
         path: String,
-        /// What the system says.
+        /// The cause.
         source: std::io::Error,
     },
     /// Only one half of a client's identity is set.
     #[error("{0} is set, but its counterpart is not: a client certificate needs its key")]
     HalfIdentity(String),
-    /// What the OTLP library says.
+    /// The error of the OTLP library.
     #[error(transparent)]
     Build(#[from] ExporterBuildError),
 }
@@ -73,20 +63,18 @@ pub enum ExporterError {
 impl ExportConfig {
     /// Reads the variables.
     ///
-    /// The specification would export to `localhost:4317` when nothing is set. A decision point that
-    /// nobody told about a collector would then try to reach one for ever, on every laptop and in
-    /// every test, and complain about it. So exporting starts with the first variable that says
-    /// where to, with the configuration's `telemetry.endpoint`, or with `OTEL_TRACES_EXPORTER=otlp`,
-    /// which asks for the default endpoint by name.
+    /// By the specification, exporting to `localhost:4317` is on when nothing is set. A server without a collector would
+    /// then retry and warn for ever. So exporting is on only with a variable or `telemetry.endpoint` that names an
+    /// endpoint, or with `OTEL_TRACES_EXPORTER=otlp`, which asks for the default endpoint.
     pub fn from_env(endpoint: Option<&str>, var: EnvLookup<'_>) -> Self {
         let var = |name: &str| var(name).filter(|value| !value.trim().is_empty());
-        let mut plan = Self::default();
+        let mut config = Self::default();
         if var("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
-            return plan;
+            return config;
         }
-        plan.traces = plan.is_wanted(ExportSignal::Traces, endpoint, &var);
-        plan.metrics = plan.is_wanted(ExportSignal::Metrics, endpoint, &var);
-        plan
+        config.traces = config.is_wanted(ExportSignal::Traces, endpoint, &var);
+        config.metrics = config.is_wanted(ExportSignal::Metrics, endpoint, &var);
+        config
     }
 
     fn is_wanted(
@@ -97,7 +85,7 @@ impl ExportConfig {
     ) -> bool {
         let name = signal.exporter_variable();
         let is_wanted = match var(name).as_deref() {
-            None => endpoint.is_some() || either(signal, "ENDPOINT", var).is_some(),
+            None => endpoint.is_some() || signal_variable(signal, "ENDPOINT", var).is_some(),
             Some("otlp") => true,
             Some("none") => false,
             Some(other) => {
@@ -107,7 +95,7 @@ impl ExportConfig {
                 false
             }
         };
-        match either(signal, "PROTOCOL", var) {
+        match signal_variable(signal, "PROTOCOL", var) {
             Some((name, protocol)) if is_wanted && protocol != "grpc" => {
                 self.warnings.push(format!(
                     "{name} is `{protocol}`, but only `grpc` exists here: exporting nothing"
@@ -119,35 +107,11 @@ impl ExportConfig {
     }
 }
 
-impl ExportSignal {
-    fn exporter_variable(self) -> &'static str {
-        match self {
-            Self::Traces => "OTEL_TRACES_EXPORTER",
-            Self::Metrics => "OTEL_METRICS_EXPORTER",
-        }
-    }
-
-    fn infix(self) -> &'static str {
-        match self {
-            Self::Traces => "TRACES_",
-            Self::Metrics => "METRICS_",
-        }
-    }
-}
-
-/// The signal's own variable, else the one for all signals; with the name it was found under.
-pub(crate) fn either(
-    signal: ExportSignal,
-    suffix: &str,
-    var: EnvLookup<'_>,
-) -> Option<(String, String)> {
-    [signal.infix(), ""].into_iter().find_map(|infix| {
-        let name = format!("OTEL_EXPORTER_OTLP_{infix}{suffix}");
-        var(&name).map(|value| (name, value))
-    })
-}
-
-/// The exporter of spans. Needs a tokio runtime around it, now and while it is used.
+/// The exporter of spans. Has to be created and used in a tokio runtime.
+///
+/// # Errors
+///
+/// [`ExporterError`] for an unreadable certificate or an invalid endpoint.
 pub fn spans(
     endpoint: Option<&str>,
     live: &Arc<LiveGauges>,
@@ -159,7 +123,11 @@ pub fn spans(
     Ok(MonitoredExporter::new(collector, "spans", live).with_rejected_count(rejected))
 }
 
-/// The exporter of metrics. Needs a tokio runtime around it, now and while it is used.
+/// The exporter of metrics. Has to be created and used in a tokio runtime.
+///
+/// # Errors
+///
+/// [`ExporterError`] for an unreadable certificate or an invalid endpoint.
 pub fn metrics(
     endpoint: Option<&str>,
     live: &Arc<LiveGauges>,
@@ -175,14 +143,14 @@ pub fn metrics(
     Ok(MonitoredExporter::new(builder.build()?, "metrics", live))
 }
 
-/// The trust in a collector reached by TLS, and what Callgate shows it.
+/// The TLS configuration for the collector: trusted authorities and the client certificate. `None` for cleartext.
 fn tls(
     signal: ExportSignal,
     endpoint: Option<&str>,
     var: EnvLookup<'_>,
 ) -> Result<Option<ClientTlsConfig>, ExporterError> {
     let var = |name: &str| var(name).filter(|value| !value.trim().is_empty());
-    let from_env = either(signal, "ENDPOINT", &var).map(|(_, endpoint)| endpoint);
+    let from_env = signal_variable(signal, "ENDPOINT", &var).map(|(_, endpoint)| endpoint);
     let is_cleartext = endpoint.or(from_env.as_deref()).is_none_or(|endpoint| {
         endpoint
             .trim_start()
@@ -193,12 +161,12 @@ fn tls(
         return Ok(None);
     }
     let mut tls = ClientTlsConfig::new();
-    tls = match either(signal, "CERTIFICATE", &var) {
+    tls = match signal_variable(signal, "CERTIFICATE", &var) {
         Some(named) => tls.ca_certificate(Certificate::from_pem(read(named)?)),
         None => tls.with_enabled_roots(),
     };
-    let certificate = either(signal, "CLIENT_CERTIFICATE", &var);
-    let key = either(signal, "CLIENT_KEY", &var);
+    let certificate = signal_variable(signal, "CLIENT_CERTIFICATE", &var);
+    let key = signal_variable(signal, "CLIENT_KEY", &var);
     match (certificate, key) {
         (Some(certificate), Some(key)) => {
             tls = tls.identity(Identity::from_pem(read(certificate)?, read(key)?));
@@ -219,49 +187,49 @@ fn read((variable, path): (String, String)) -> Result<Vec<u8>, ExporterError> {
     })
 }
 
-/// An exporter that counts, and that mentions a collector which stays away once in a while instead of
-/// at every batch.
+/// Wraps an exporter: counts what it exports and loses, and logs an unreachable collector once a minute instead of at every
+/// batch.
 #[derive(Debug)]
 pub struct MonitoredExporter<E> {
     exporter: E,
     what: &'static str,
     live: Arc<LiveGauges>,
     started: Instant,
-    /// Seconds from `started` to the last complaint, plus one; 0 while all is well.
-    complained_at: AtomicU64,
+    /// Seconds from `started` to the last logged failure, plus one; 0 after a success.
+    failure_logged_at: AtomicU64,
     failures: AtomicU64,
-    /// Spans that the collector dropped of the exports it took, and that are not counted yet.
+    /// Spans that the collector rejected in accepted exports, not yet counted as lost.
     rejected: Arc<AtomicU64>,
 }
 
 impl<E> MonitoredExporter<E> {
-    /// Watches over an exporter.
+    /// Wraps an exporter.
     pub fn new(exporter: E, what: &'static str, live: &Arc<LiveGauges>) -> Self {
         Self {
             exporter,
             what,
             live: Arc::clone(live),
             started: Instant::now(),
-            complained_at: AtomicU64::new(0),
+            failure_logged_at: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             rejected: Arc::default(),
         }
     }
 
-    /// Has the exporter count there how many spans of a successful export the collector dropped.
+    /// Takes the counter in which the exporter counts rejected spans of accepted exports.
     pub(crate) fn with_rejected_count(self, rejected: Arc<AtomicU64>) -> Self {
         Self { rejected, ..self }
     }
 
-    /// Says what is worth saying about one export, and whether it said something.
-    fn note(&self, result: &OTelSdkResult) -> bool {
+    /// Logs a failure or a recovery, if one is due. Whether it logged.
+    fn log_result(&self, result: &OTelSdkResult) -> bool {
         let now = self.started.elapsed().as_secs() + 1;
-        let last = self.complained_at.load(Ordering::Relaxed);
+        let last = self.failure_logged_at.load(Ordering::Relaxed);
         match result {
             Ok(()) if last == 0 => false,
             Ok(()) => {
                 let failures = self.failures.swap(0, Ordering::Relaxed);
-                self.complained_at.store(0, Ordering::Relaxed);
+                self.failure_logged_at.store(0, Ordering::Relaxed);
                 tracing::info!(
                     what = self.what,
                     failures,
@@ -271,10 +239,10 @@ impl<E> MonitoredExporter<E> {
             }
             Err(error) => {
                 let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
-                if last != 0 && now < last + COMPLAIN_EVERY.as_secs() {
+                if last != 0 && now < last + FAILURE_LOG_INTERVAL.as_secs() {
                     return false;
                 }
-                self.complained_at.store(now, Ordering::Relaxed);
+                self.failure_logged_at.store(now, Ordering::Relaxed);
                 tracing::warn!(
                     what = self.what,
                     failures,
@@ -292,7 +260,7 @@ impl<E: opentelemetry_sdk::trace::SpanExporter> opentelemetry_sdk::trace::SpanEx
 {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let (spans, losses) = (&self.live.spans, &self.live.losses);
-        let count = SpanBatch::of(&batch);
+        let count = SpanBatch::from_spans(&batch);
         spans.taken(count);
         let result = self.exporter.export(batch).await;
         match &result {
@@ -302,7 +270,7 @@ impl<E: opentelemetry_sdk::trace::SpanExporter> opentelemetry_sdk::trace::SpanEx
             }
             Err(_) => spans.failed(count, losses),
         }
-        self.note(&result);
+        self.log_result(&result);
         result
     }
 
@@ -325,13 +293,13 @@ impl<E: PushMetricExporter> PushMetricExporter for MonitoredExporter<E> {
         if result.is_err() {
             let losses = &self.live.losses;
             losses.add(
-                Lost::Metrics,
+                LostSignal::Metrics,
                 RecordKind::Other,
                 LossReason::ExportFailed,
                 1,
             );
         }
-        self.note(&result);
+        self.log_result(&result);
         result
     }
 

@@ -167,12 +167,12 @@ async fn a_collector_that_is_down_is_mentioned_once_and_its_return_too() {
     }
     assert_eq!(watched.failures.load(Ordering::Relaxed), 3);
     // Within the minute only the first failure was worth a line, so another stays silent.
-    assert!(!watched.note(&Err(OTelSdkError::InternalFailure("down".to_owned()))));
+    assert!(!watched.log_result(&Err(OTelSdkError::InternalFailure("down".to_owned()))));
     watched.export(Vec::new()).await.unwrap();
     assert_eq!(watched.failures.load(Ordering::Relaxed), 0);
-    assert!(!watched.note(&Ok(())), "all is well: nothing to say");
+    assert!(!watched.log_result(&Ok(())), "all is well: nothing to say");
     assert!(
-        watched.note(&Err(OTelSdkError::InternalFailure("down".to_owned()))),
+        watched.log_result(&Err(OTelSdkError::InternalFailure("down".to_owned()))),
         "a new outage"
     );
 }

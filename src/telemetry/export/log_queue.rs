@@ -1,11 +1,11 @@
-//! The way of log lines to standard error: a bounded queue, and a thread that writes.
+//! The queue of log lines before standard error: bounded, with a thread that writes.
 //!
-//! Start at [`Sink::start`]. Whoever logs never waits. A reader that stalls, or a disk that is full, stops the thread
-//! alone: it tries again until the line is written, so no line is torn and none is lost there. What finds the queue full
-//! is counted in [`Losses`](crate::telemetry::export::losses::Losses).
+//! Start at [`LogQueue::start`]. Logging never waits. A stalled reader or a full disk stops only the thread, which
+//! retries until the line is written, so no line is torn or lost there. A line that finds the queue full is
+//! counted in [`Losses`](crate::telemetry::export::losses::Losses).
 //!
-//! Invariant: a line that was promised a place ([`Sink::promise`]) is never dropped while the program runs, and is written
-//! before lines that were not.
+//! Invariant: a line with a reservation ([`LogQueue::reserve`]) is never dropped while the process runs, and is
+//! written before other lines.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -20,26 +20,26 @@ use tokio::sync::Notify;
 use tracing::Metadata;
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::telemetry::export::live_gauges::LiveGauges;
 use crate::telemetry::export::losses::{LossReason, LostSignal, RecordKind};
-use crate::telemetry::record::metrics::LiveGauges;
 
-/// What is written at once.
+/// Size of one write, in bytes.
 const BATCH_BYTES: usize = 64 << 10;
-/// Between attempts to write what could not be written.
+/// Pause before a failed write is tried again.
 const RETRY: Duration = Duration::from_millis(100);
 
-/// How much may wait.
+/// The limits of the queue.
 #[derive(Debug, Clone, Copy)]
 pub struct QueueLimits {
-    /// Lines without a promise.
+    /// Waiting lines without a reservation.
     pub lines: usize,
     /// Their bytes.
     pub bytes: usize,
-    /// More of both, in parts of a hundred, for what is neither a decision, a refusal nor an entry of a list: a flood of
-    /// those leaves room for it.
+    /// Percentage of both that is added for lines about anything but decisions, rejections and filtered entries, so that a
+    /// flood of those leaves room.
     pub spare_percent: usize,
-    /// Lines that are promised a place, those that wait and those still to come.
-    pub promised: usize,
+    /// Reservations, and waiting lines that had one.
+    pub reserved: usize,
 }
 
 impl Default for QueueLimits {
@@ -48,22 +48,22 @@ impl Default for QueueLimits {
             lines: 16_384,
             bytes: 8 << 20,
             spare_percent: 10,
-            promised: 4_096,
+            reserved: 4_096,
         }
     }
 }
 
-/// Takes lines. Cloning is cheap.
+/// The queue. Cloning is cheap.
 #[derive(Clone)]
 pub struct LogQueue(Arc<LogQueueInner>);
 
 struct LogQueueInner {
     queue: Mutex<QueuedLines>,
-    /// There is something to write.
+    /// Signals lines to write.
     filled: Condvar,
-    /// There is nothing left to write.
+    /// Signals that all lines are written.
     emptied: Condvar,
-    /// There may be room for another promise.
+    /// Signals that a reservation may be free.
     kept: Notify,
     room: QueueLimits,
     live: Arc<LiveGauges>,
@@ -71,35 +71,35 @@ struct LogQueueInner {
 
 #[derive(Default)]
 struct QueuedLines {
-    /// Lines that were promised a place, and those that tell of losses.
+    /// Lines with a reservation, and reports of losses.
     first: VecDeque<LogLine>,
     rest: VecDeque<LogLine>,
     rest_bytes: usize,
-    /// What the thread is writing.
+    /// The lines that the thread is writing.
     in_hand: Vec<LogLine>,
-    /// Promises whose line is still to come.
-    promises: usize,
-    /// Lines that tell of losses and are not written yet.
+    /// Reservations whose line has not arrived.
+    reservations: usize,
+    /// Reports of losses that are not written yet.
     reports: usize,
 }
 
 struct LogLine {
     bytes: Vec<u8>,
     place: LineClass,
-    /// How many records it stands for.
+    /// The number of records that it stands for.
     stands_for: u64,
 }
 
-/// What a line is about, by the target it was logged with.
+/// The class of a line, by its log target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LineClass {
     Of(RecordKind),
-    /// It tells of losses.
+    /// A report of losses.
     Report,
 }
 
 impl LineClass {
-    fn of(target: &str) -> Self {
+    fn from_target(target: &str) -> Self {
         match target {
             "callgate::decision" => Self::Of(RecordKind::Decision),
             "callgate::control" => Self::Of(RecordKind::Control),
@@ -117,13 +117,17 @@ impl LineClass {
         }
     }
 
-    fn is_first(self) -> bool {
+    fn has_priority(self) -> bool {
         matches!(self, Self::Report | Self::Of(RecordKind::Control))
     }
 }
 
 impl LogQueue {
-    /// Starts the thread that writes.
+    /// Starts the thread that writes to `out`.
+    ///
+    /// # Errors
+    ///
+    /// The error of the system if the thread cannot start.
     pub fn start(
         out: impl Write + Send + 'static,
         room: QueueLimits,
@@ -144,15 +148,15 @@ impl LogQueue {
         Ok(sink)
     }
 
-    /// A place for one line about a write, as soon as there is one. `None` if there is none within this time.
-    pub async fn promise(&self, within: Duration) -> Option<LineReservation> {
+    /// Reserves room for one line about a write. `None` if there is none within this time.
+    pub async fn reserve(&self, within: Duration) -> Option<LineReservation> {
         let kept = async {
             loop {
                 let mut notified = pin!(self.0.kept.notified());
-                // Before looking, so that nothing that happens meanwhile is missed.
+                // Enabled before the check, so that no notification is missed.
                 notified.as_mut().enable();
-                if let Some(promise) = self.try_reserve() {
-                    return promise;
+                if let Some(reservation) = self.try_reserve() {
+                    return reservation;
                 }
                 notified.await;
             }
@@ -162,27 +166,27 @@ impl LogQueue {
 
     fn try_reserve(&self) -> Option<LineReservation> {
         let mut queue = self.0.lock();
-        if queue.promised() >= self.0.room.promised {
+        if queue.reserved_count() >= self.0.room.reserved {
             return None;
         }
-        queue.promises += 1;
+        queue.reservations += 1;
         Some(LineReservation(self.clone()))
     }
 
-    /// Whether a line that tells of losses still waits. Another one would say the same later.
+    /// Whether a report of losses is still waiting. Another one would be redundant.
     pub(crate) fn is_reporting(&self) -> bool {
         self.0.lock().reports > 0
     }
 
-    /// Waits until everything is written, for no longer than `within`; then gives up what is not, counts it as lost, and
-    /// says how many lines that were.
+    /// Waits until all lines are written, for no longer than `within`; then drops the rest, counts it as lost, and returns
+    /// the number of dropped lines.
     pub fn drain(&self, within: Duration) -> usize {
         let until = Instant::now() + within;
         let mut queue = self.0.lock();
         while !queue.is_empty() {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return self.0.give_up(&mut queue);
+                return self.0.discard_all(&mut queue);
             }
             let waited = self.0.emptied.wait_timeout(queue, left);
             queue = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -196,10 +200,10 @@ impl QueuedLines {
         self.first.is_empty() && self.rest.is_empty() && self.in_hand.is_empty()
     }
 
-    /// Promises that hold a place.
-    fn promised(&self) -> usize {
-        let written = self.in_hand.iter().filter(|line| line.place.is_first());
-        self.promises + self.first.len() + written.count()
+    /// The number of reservations in use.
+    fn reserved_count(&self) -> usize {
+        let written = self.in_hand.iter().filter(|line| line.place.has_priority());
+        self.reservations + self.first.len() + written.count()
     }
 
     fn has_room(&self, line: &LogLine, room: QueueLimits) -> bool {
@@ -215,7 +219,7 @@ impl QueuedLines {
         self.rest.len() < lines && self.rest_bytes.saturating_add(line.bytes.len()) <= bytes
     }
 
-    /// Takes what is written next.
+    /// Takes the lines of the next write.
     fn take(&mut self) -> Vec<u8> {
         let mut text = Vec::new();
         while text.len() < BATCH_BYTES {
@@ -246,7 +250,7 @@ impl LogQueueInner {
 
     fn push(&self, line: LogLine) {
         let mut queue = self.lock();
-        if line.place.is_first() {
+        if line.place.has_priority() {
             queue.reports += usize::from(line.place == LineClass::Report);
             queue.first.push_back(line);
         } else if queue.has_room(&line, self.room) {
@@ -254,30 +258,30 @@ impl LogQueueInner {
             queue.rest.push_back(line);
         } else {
             drop(queue);
-            self.lose(&line, LossReason::QueueFull);
+            self.count_lost(&line, LossReason::QueueFull);
             return;
         }
         drop(queue);
         self.filled.notify_one();
     }
 
-    fn lose(&self, line: &LogLine, reason: LossReason) {
+    fn count_lost(&self, line: &LogLine, reason: LossReason) {
         let losses = &self.live.losses;
         losses.add(LostSignal::Log, line.place.kind(), reason, line.stands_for);
     }
 
-    fn give_up(&self, queue: &mut QueuedLines) -> usize {
+    fn discard_all(&self, queue: &mut QueuedLines) -> usize {
         let in_hand = std::mem::take(&mut queue.in_hand);
         let waiting = queue.first.drain(..).chain(queue.rest.drain(..));
         let given_up: Vec<_> = in_hand.into_iter().chain(waiting).collect();
         (queue.rest_bytes, queue.reports) = (0, 0);
         for line in &given_up {
-            self.lose(line, LossReason::Shutdown);
+            self.count_lost(line, LossReason::Shutdown);
         }
         given_up.len()
     }
 
-    /// Writes for as long as the program runs.
+    /// The writing thread. Runs until the process ends.
     fn write_all(&self, mut out: impl Write) {
         loop {
             let mut queue = self.lock();
@@ -288,11 +292,11 @@ impl LogQueueInner {
             let text = queue.take();
             drop(queue);
             write_until_done(&mut out, &text);
-            self.written();
+            self.mark_written();
         }
     }
 
-    fn written(&self) {
+    fn mark_written(&self) {
         let mut queue = self.lock();
         let written = std::mem::take(&mut queue.in_hand);
         let reports = written
@@ -308,7 +312,7 @@ impl LogQueueInner {
     }
 }
 
-/// Writes it all, however often that has to be tried.
+/// Writes all of the text, retrying without limit.
 fn write_until_done(out: &mut impl Write, mut text: &[u8]) {
     while !text.is_empty() {
         match out.write(text) {
@@ -317,7 +321,7 @@ fn write_until_done(out: &mut impl Write, mut text: &[u8]) {
             Ok(written) => text = text.get(written..).unwrap_or_default(),
         }
     }
-    // Standard error has no buffer of its own, and nobody could be told of a failure.
+    // Standard error is unbuffered, and a failure could not be reported.
     let _ = out.flush();
 }
 
@@ -329,7 +333,7 @@ impl fmt::Debug for LogQueue {
     }
 }
 
-/// A place in the queue for a line about a write, until this is dropped: the line is to be logged before.
+/// A reservation for a line about a write. The line has to be logged before it is dropped.
 #[derive(Debug)]
 #[must_use = "the place is given up when this is dropped"]
 pub struct LineReservation(LogQueue);
@@ -338,18 +342,18 @@ impl Drop for LineReservation {
     fn drop(&mut self) {
         let shared = &self.0.0;
         let mut queue = shared.lock();
-        queue.promises = queue.promises.saturating_sub(1);
+        queue.reservations = queue.reservations.saturating_sub(1);
         drop(queue);
         shared.kept.notify_waiters();
     }
 }
 
 thread_local! {
-    /// How many records the line that this thread logs stands for.
+    /// The number of records that the line logged by this thread stands for.
     static STANDS_FOR: Cell<u64> = const { Cell::new(1) };
 }
 
-/// Logs a line that stands for so many records: if it is lost, they are.
+/// Logs a line that stands for `count` records, all of which are lost with it.
 pub(crate) fn with_record_count(count: u64, log: impl FnOnce()) {
     struct Back(u64);
     impl Drop for Back {
@@ -361,7 +365,7 @@ pub(crate) fn with_record_count(count: u64, log: impl FnOnce()) {
     log();
 }
 
-/// Takes one line.
+/// Writes one line to the queue.
 pub struct LineWriter<'a> {
     shared: &'a LogQueueInner,
     place: LineClass,
@@ -395,7 +399,7 @@ impl<'a> MakeWriter<'a> for LogQueue {
     fn make_writer_for(&'a self, line: &Metadata<'_>) -> Self::Writer {
         LineWriter {
             shared: &self.0,
-            place: LineClass::of(line.target()),
+            place: LineClass::from_target(line.target()),
         }
     }
 }

@@ -63,7 +63,7 @@ impl Bench {
     fn log(&self, target: &str, text: &str) {
         let mut writer = LineWriter {
             shared: &self.sink.0,
-            place: LineClass::of(target),
+            place: LineClass::from_target(target),
         };
         writer.write_all(format!("{text}\n").as_bytes()).unwrap();
     }
@@ -99,7 +99,7 @@ fn small() -> QueueLimits {
         lines: 10,
         bytes: 10_000,
         spare_percent: 20,
-        promised: 3,
+        reserved: 3,
     }
 }
 
@@ -160,16 +160,16 @@ async fn a_promised_line_is_never_dropped_and_overtakes_the_flood() {
     }
     let moment = Duration::from_millis(20);
     for number in 0..3 {
-        let promise = bench.sink.promise(moment).await.expect("there is room");
+        let promise = bench.sink.reserve(moment).await.expect("there is room");
         bench.log("callgate::control", &format!("write {number}"));
         drop(promise);
     }
     assert!(
-        bench.sink.promise(moment).await.is_none(),
+        bench.sink.reserve(moment).await.is_none(),
         "as many wait as are promised a place"
     );
     bench.open();
-    let promise = bench.sink.promise(PATIENCE).await;
+    let promise = bench.sink.reserve(PATIENCE).await;
     drop(promise.expect("what is written makes room"));
     bench.sink.drain(PATIENCE);
     let lines = bench.lines();
@@ -188,9 +188,9 @@ async fn a_promise_that_is_not_used_is_given_back() {
     let moment = Duration::from_millis(20);
     let held: Vec<_> = (0..3).map(|_| bench.sink.try_reserve()).collect();
     assert!(held.iter().all(Option::is_some));
-    assert!(bench.sink.promise(moment).await.is_none());
+    assert!(bench.sink.reserve(moment).await.is_none());
     let waiting = bench.sink.clone();
-    let waiting = tokio::spawn(async move { waiting.promise(PATIENCE).await.is_some() });
+    let waiting = tokio::spawn(async move { waiting.reserve(PATIENCE).await.is_some() });
     drop(held);
     assert!(waiting.await.unwrap(), "whoever waits is told");
 }

@@ -1,53 +1,53 @@
-//! What telemetry lost: every line, span and export that did not reach its sink, counted by signal, kind and reason.
+//! Counts lost telemetry: every log line, span and export that did not reach its sink, by signal, kind and reason.
 //!
-//! Start at [`Losses::add`], which everything that gives up a record calls. The counts are in the metrics, in `GetStatus`,
-//! and in one log line a minute ([`Teller`]).
+//! Start at [`Losses::add`], called wherever a record is dropped. The counts are in the metrics, in `GetStatus`, and in one
+//! log line a minute ([`LossReporter`]).
 //!
-//! Invariant: counts only grow, and there are as many of them as there are words for them.
+//! Invariant: counts only grow, and their number is fixed.
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// How often losses are told in the log, at most.
+/// Least interval between log lines about losses.
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What was to be sent.
+/// The kind of telemetry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LostSignal {
     /// A log line.
     Log,
     /// A span.
     Span,
-    /// An export of the metrics. Their sums are in the next one.
+    /// An export of metrics. The next one contains the sums.
     Metrics,
 }
 
-/// What it was about.
+/// The subject of a lost record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RecordKind {
     /// A decision.
     Decision,
-    /// A write, or an attempt at one.
+    /// A control write.
     Control,
-    /// A request that was turned away.
+    /// A rejected request.
     Refusal,
-    /// An entry that was left out of a list.
+    /// An entry filtered out of a list.
     List,
     /// Anything else.
     Other,
 }
 
-/// Why it was lost.
+/// The reason for a loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LossReason {
-    /// As many as may wait were waiting.
+    /// The queue was full.
     QueueFull,
-    /// The collector could not be reached, was too slow, or refused them all.
+    /// The collector could not be reached, was too slow, or refused the export.
     ExportFailed,
-    /// The collector took the export, and said that it dropped some of it.
+    /// The collector accepted the export and rejected this part of it.
     Rejected,
-    /// The program ended before it was sent.
+    /// The process ended before it was sent.
     Shutdown,
 }
 
@@ -60,7 +60,7 @@ const REASONS: [LossReason; 4] = [
 ];
 const COUNTS: usize = SIGNALS.len() * RecordKind::ALL.len() * REASONS.len();
 
-/// How much was lost since the start.
+/// The losses since the start.
 #[derive(Debug)]
 pub struct Losses([AtomicU64; COUNTS]);
 
@@ -70,16 +70,16 @@ impl Default for Losses {
     }
 }
 
-/// One count that is not zero.
+/// One nonzero count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Loss {
-    /// What was to be sent.
+    /// The kind of telemetry.
     pub signal: LostSignal,
-    /// What it was about.
+    /// The subject.
     pub kind: RecordKind,
-    /// Why it was lost.
+    /// The reason.
     pub reason: LossReason,
-    /// How many.
+    /// The number of lost records.
     pub count: u64,
 }
 
@@ -95,7 +95,7 @@ impl LostSignal {
 }
 
 impl RecordKind {
-    /// Every one.
+    /// All kinds.
     pub(crate) const ALL: [Self; 5] = [
         Self::Decision,
         Self::Control,
@@ -128,26 +128,26 @@ impl LossReason {
     }
 }
 
-/// Where a count is.
-fn place(signal: LostSignal, kind: RecordKind, reason: LossReason) -> usize {
+/// The index of a count.
+fn counter_index(signal: LostSignal, kind: RecordKind, reason: LossReason) -> usize {
     (signal as usize * RecordKind::ALL.len() + kind as usize) * REASONS.len() + reason as usize
 }
 
 impl Losses {
-    /// Counts some that were lost. None are no loss.
+    /// Adds `count` lost records.
     pub fn add(&self, signal: LostSignal, kind: RecordKind, reason: LossReason, count: u64) {
-        if let Some(counted) = self.0.get(place(signal, kind, reason)) {
+        if let Some(counted) = self.0.get(counter_index(signal, kind, reason)) {
             counted.fetch_add(count, Ordering::Relaxed);
         }
     }
 
-    /// How many were lost of these.
+    /// The count for this combination.
     pub(crate) fn count(&self, signal: LostSignal, kind: RecordKind, reason: LossReason) -> u64 {
-        let counted = self.0.get(place(signal, kind, reason));
+        let counted = self.0.get(counter_index(signal, kind, reason));
         counted.map_or(0, |it| it.load(Ordering::Relaxed))
     }
 
-    /// Every count that is not zero.
+    /// All nonzero counts.
     pub fn all(&self) -> Vec<Loss> {
         let mut found = Vec::new();
         for signal in SIGNALS {
@@ -169,7 +169,7 @@ impl Losses {
     }
 }
 
-/// Remembers what was told of losses, and when.
+/// Logs losses, and remembers which were logged when.
 #[derive(Debug, Default)]
 pub(crate) struct LossReporter {
     told: Vec<Loss>,
@@ -177,7 +177,7 @@ pub(crate) struct LossReporter {
 }
 
 impl LossReporter {
-    /// Logs what was lost since the last time, unless that was less than a minute ago; `at_once` does not wait for that.
+    /// Logs the losses since the last line, unless that was less than a minute ago and `at_once` is false.
     pub(crate) fn tell(&mut self, losses: &Losses, now: Instant, at_once: bool) {
         let is_early = self
             .at
@@ -196,7 +196,7 @@ impl LossReporter {
         self.at = Some(now);
     }
 
-    /// What is new: `log decision queue_full 12, …`, and its sum.
+    /// The new losses as text, e.g. `log decision queue_full 12, …`, and their sum.
     fn since(&self, all: &[Loss]) -> (String, u64) {
         let (mut text, mut sum) = (String::new(), 0);
         for loss in all {
@@ -214,7 +214,7 @@ impl LossReporter {
                 loss.kind.as_str(),
                 loss.reason.as_str(),
             ];
-            // Writing to a text does not fail.
+            // Writing to a `String` does not fail.
             let _ = write!(text, "{separator}{signal} {kind} {reason} {new}");
             sum += new;
         }

@@ -1,8 +1,14 @@
-//! Where records go: spans and metrics over OTLP, log lines to their stream, and the count of what was lost on the way.
+//! Where telemetry goes: spans and metrics over OTLP, log lines to standard error, and the count of what was lost.
+//!
+//! Spans pass [`span_processor`], [`exporters`] and [`span_exporter`], which sends what [`otlp_encoder`] encodes. Log lines
+//! pass [`log_queue`]. [`losses`] counts what does not arrive, and [`live_gauges`] holds what the gauges read.
 
 pub mod exporters;
+pub mod live_gauges;
 pub mod log_queue;
 pub mod losses;
 pub mod otlp_encoder;
+pub(in crate::telemetry) mod resource;
+pub mod span_counts;
 pub mod span_exporter;
 pub mod span_processor;

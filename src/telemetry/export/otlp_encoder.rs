@@ -1,11 +1,16 @@
-//! Spans as OTLP writes them (`opentelemetry.proto.trace.v1`), straight into bytes.
+//! Encodes spans as OTLP (`opentelemetry.proto.trace.v1`) without intermediate messages.
 //!
-//! Start at [`resource_spans`]. The usual way makes a message of every span first, with a copy of every
-//! key and value, and that costs more than deciding. Here a message is written from its end to its
-//! beginning, so that each length is known when its turn comes and nothing is kept but the bytes.
+//! Start at [`resource_spans`]. `opentelemetry-otlp` converts every span to a message first, with a copy of every key and
+//! value. This encoder writes a message from its last byte to its first, so that each length is known when it is written,
+//! into one buffer that is reused.
 //!
-//! Invariant: byte for byte what `opentelemetry-proto` makes of the same spans; a property test holds it
-//! to that.
+//! `cargo bench --bench otlp` measures both on batches of 2,048 spans of delegated tool calls, in the CPU time of one span:
+//! about 1.1 µs here against 4.7 µs for `opentelemetry-proto` and prost. With every call traced, the difference is about as
+//! much as a decision (4 µs, `core.decide`) and more than a tenth of the CPU of a call over gRPC
+//! (`cargo bench --bench grpc`, `grpc.cpu_per_authorize`), which is why spans do not go through `opentelemetry-otlp`. Metrics
+//! do.
+//!
+//! Invariant: the bytes are those of `opentelemetry-proto` for the same spans; a property test compares them.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -20,11 +25,11 @@ const FIXED_64: u32 = 1;
 const LENGTH: u32 = 2;
 const FIXED_32: u32 = 5;
 
-/// `SpanFlags`: that the next bit means something, and that the other span is elsewhere.
+/// `SpanFlags`: the next bit is set deliberately, and the parent or linked span is remote.
 const HAS_IS_REMOTE: u32 = 0x100;
 const IS_REMOTE: u32 = 0x200;
 
-/// Writes spans of a resource as the content of one `ResourceSpans`, in place of what `out` held.
+/// Encodes the spans of a resource as one `ResourceSpans`, replacing the content of `out`.
 pub fn resource_spans(resource: &Resource, spans: &[SpanData], out: &mut ReverseEncoder) {
     out.clear();
     out.text(3, resource.schema_url().unwrap_or_default());
@@ -104,10 +109,10 @@ fn event(event: &Event, out: &mut ReverseEncoder) {
     out.time(1, event.timestamp);
 }
 
-/// What spans and links begin with.
+/// The first fields of a span and of a link.
 fn identity(context: &SpanContext, out: &mut ReverseEncoder) {
     let state = context.trace_state();
-    // Most have none, and asking for its header makes a string.
+    // Most have none, and `header` allocates.
     if *state != opentelemetry::trace::TraceState::NONE {
         out.text(3, &state.header());
     }
@@ -143,7 +148,7 @@ fn attribute(field: u32, key: &Key, value: &Value, out: &mut ReverseEncoder) {
     });
 }
 
-/// An `AnyValue`. Which kind of value it is has to be said, so here nothing is left out for being empty.
+/// An `AnyValue`. The field tells the type, so empty values are written too.
 fn any_value(value: &Value, out: &mut ReverseEncoder) {
     match value {
         Value::String(text) => out.bytes(1, text.as_str().as_bytes()),
@@ -157,7 +162,7 @@ fn any_value(value: &Value, out: &mut ReverseEncoder) {
             Array::Bool(values) => items(values, out, |value, out| any_bool(*value, out)),
             Array::I64(values) => items(values, out, |value, out| any_integer(*value, out)),
             Array::F64(values) => items(values, out, |value, out| any_double(*value, out)),
-            // Kinds that a later version of the API may add have no form yet.
+            // Types that a later version of the API may add.
             _ => {}
         }),
         _ => {}
@@ -176,7 +181,7 @@ fn any_bool(value: bool, out: &mut ReverseEncoder) {
 }
 
 fn any_integer(value: i64, out: &mut ReverseEncoder) {
-    // Protobuf writes negative integers as if they had no sign.
+    // Protobuf encodes negative integers as their two's complement.
     out.varint(value.cast_unsigned());
     out.tag(3, VARINT);
 }
@@ -186,18 +191,16 @@ fn any_double(value: f64, out: &mut ReverseEncoder) {
     out.tag(4, FIXED_64);
 }
 
-/// A protobuf message under construction, from its last byte to its first.
-///
-/// The memory stays when the content goes, so that the next message needs none of its own.
+/// A buffer in which a protobuf message is written from its last byte to its first. Clearing it keeps the memory.
 #[derive(Debug, Default)]
 pub struct ReverseEncoder {
     memory: Vec<u8>,
-    /// Where what is written begins; it ends where the memory does.
+    /// Start of the written bytes, which end with the memory.
     start: usize,
 }
 
 impl ReverseEncoder {
-    /// What has been written.
+    /// The written bytes.
     pub fn written(&self) -> &[u8] {
         &self.memory[self.start..]
     }
@@ -241,7 +244,7 @@ impl ReverseEncoder {
 
     #[inline]
     fn varint(&mut self, value: u64) {
-        // Seven bits to a byte, the lowest first; all but the last byte say that another follows.
+        // Seven bits a byte, lowest first; a set high bit says that another byte follows.
         let last = value.checked_ilog2().unwrap_or_default() / 7;
         self.byte((value >> (7 * last)).to_le_bytes()[0]);
         for place in (0..last).rev() {
@@ -254,7 +257,7 @@ impl ReverseEncoder {
         self.varint((field << 3 | wire_type).into());
     }
 
-    /// A field with a message in it.
+    /// A field with a message.
     #[inline]
     fn message(&mut self, field: u32, content: impl FnOnce(&mut Self)) {
         let before = self.len();
@@ -263,7 +266,7 @@ impl ReverseEncoder {
         self.tag(field, LENGTH);
     }
 
-    /// A field with bytes, even with none.
+    /// A field with bytes, written even if there are none.
     #[inline]
     fn bytes(&mut self, field: u32, bytes: &[u8]) {
         self.raw(bytes);
@@ -271,14 +274,14 @@ impl ReverseEncoder {
         self.tag(field, LENGTH);
     }
 
-    /// A field with text, unless it is empty.
+    /// A field with text, left out if empty.
     fn text(&mut self, field: u32, text: &str) {
         if !text.is_empty() {
             self.bytes(field, text.as_bytes());
         }
     }
 
-    /// A field with a number, unless it is zero.
+    /// A field with a varint, left out if zero.
     fn number(&mut self, field: u32, number: u64) {
         if number != 0 {
             self.varint(number);
@@ -293,7 +296,7 @@ impl ReverseEncoder {
         }
     }
 
-    /// A field with a time in nanoseconds, unless that is before or at 1970.
+    /// A field with a time in nanoseconds since 1970, left out if not after it.
     fn time(&mut self, field: u32, time: SystemTime) {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         #[expect(clippy::cast_possible_truncation, reason = "until the year 2554")]

@@ -1,8 +1,8 @@
 //! Sends spans to an OTLP collector over gRPC.
 //!
-//! Start at [`Collector::new`]. It understands the `OTEL_EXPORTER_OTLP_*` variables as the exporter of
-//! metrics does, which is `opentelemetry-otlp`'s. Spans have one of their own because there is one for
-//! every decision, see [`otlp`](crate::telemetry::export::otlp_encoder).
+//! Start at [`SpanCollectorClient::new`]. It understands the `OTEL_EXPORTER_OTLP_*` variables as the exporter of
+//! metrics does, which is `opentelemetry-otlp`'s. There is a span for every decision, so spans have an
+//! exporter that encodes them at a fraction of the cost, see [`otlp_encoder`](crate::telemetry::export::otlp_encoder).
 //!
 //! Invariant: an export ends, whatever the collector does: every attempt has a timeout, and no attempt
 //! begins later than that timeout after the first.
@@ -29,39 +29,42 @@ use tonic::{Code, Extensions, Request, Status};
 use tonic_prost::ProstCodec;
 use tonic_types::StatusExt;
 
+use crate::telemetry::env::{EnvLookup, ExportSignal, signal_variable};
 use crate::telemetry::error_chain::with_causes;
-use crate::telemetry::export::exporters::{EnvLookup, ExportSignal, either};
 use crate::telemetry::export::otlp_encoder::{self, ReverseEncoder};
 
-/// The one method.
+/// The RPC.
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 const DEFAULT_ENDPOINT: &str = "http://localhost:4317";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Attempts after the first, and the waits before them: each twice the one before it, with a bit of
-/// chance so that servers that lost their collector together do not come back together.
+/// Attempts after the first, and the waits before them: exponential, with jitter so that servers that lost their
+/// collector at once do not return at once.
 const RETRIES: u32 = 3;
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_millis(1_600);
 const JITTER_MS: u64 = 100;
-/// A collector that asks for more time gets no more than this.
+/// Upper bound of the wait that a collector may ask for.
 const LONGEST_ASKED_WAIT: Duration = Duration::from_secs(30);
 
-/// The collector of spans, reached when there is something to send.
+/// A client of the collector. It connects with the first export.
 pub struct SpanCollectorClient {
     client: Grpc<Channel>,
     headers: MetadataMap,
     timeout: Duration,
     resource: Resource,
-    /// Spans that it dropped of exports that it took.
+    /// Spans that the collector rejected in exports that it accepted.
     rejected: Arc<AtomicU64>,
-    /// The memory of one batch, kept for the next.
+    /// The buffer of the last batch, reused for the next.
     buffer: Mutex<Arc<ReverseEncoder>>,
 }
 
 impl SpanCollectorClient {
-    /// A collector at the configured endpoint, else where the variables say. Needs a tokio runtime
-    /// around it, now and while it is used.
+    /// A client for the configured endpoint, or the one of the variables. Has to be created and used in a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`ExporterBuildError`] for an invalid endpoint or TLS configuration.
     pub fn new(
         endpoint: Option<&str>,
         tls: Option<ClientTlsConfig>,
@@ -97,15 +100,15 @@ impl SpanCollectorClient {
         })
     }
 
-    /// Counts spans that the collector dropped of exports that it took.
+    /// The count of spans that the collector rejected in exports that it accepted.
     pub(crate) fn rejected(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.rejected)
     }
 
     fn encode(&self, batch: &[SpanData]) -> Bytes {
-        // Whatever a panic left there is overwritten.
+        // A panic may have left a partial encoding, which is overwritten.
         let mut kept = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
-        // An attempt that was given up may still be sending from there.
+        // An abandoned attempt may still send from the buffer.
         let mut buffer = Arc::into_inner(std::mem::take(&mut *kept)).unwrap_or_default();
         otlp_encoder::resource_spans(&self.resource, batch, &mut buffer);
         *kept = Arc::new(buffer);
@@ -120,8 +123,7 @@ impl SpanCollectorClient {
             .map_err(|error| Status::unknown(format!("service was not ready: {error}")))?;
         let request =
             Request::from_parts(self.headers.clone(), Extensions::default(), resource_spans);
-        // The request's only field is `resource_spans`, so a message of one field with bytes is the
-        // same on the wire.
+        // `resource_spans` is the request's only field, so a message with one field of bytes is the same on the wire.
         let codec = ProstCodec::<Bytes, ExportResponse>::default();
         let response = client
             .unary(request, PathAndQuery::from_static(EXPORT), codec)
@@ -133,21 +135,21 @@ impl SpanCollectorClient {
     }
 }
 
-/// What of `ExportTraceServiceResponse` is of use.
+/// The used part of `ExportTraceServiceResponse`.
 #[derive(Clone, PartialEq, prost::Message)]
 struct ExportResponse {
     #[prost(message, optional, tag = "1")]
     partial_success: Option<PartialSuccess>,
 }
 
-/// What of `ExportTracePartialSuccess` is of use: what it says in words may quote a header with a credential.
+/// The used part of `ExportTracePartialSuccess`. Its message is left out: it may quote a header with a credential.
 #[derive(Clone, PartialEq, prost::Message)]
 struct PartialSuccess {
     #[prost(int64, tag = "1")]
     rejected_spans: i64,
 }
 
-/// Encoded spans, whoever still sends them.
+/// Encoded spans, shared with the attempts that send them.
 struct EncodedSpans(Arc<ReverseEncoder>);
 
 impl AsRef<[u8]> for EncodedSpans {
@@ -180,14 +182,14 @@ impl SpanExporter for SpanCollectorClient {
 
 impl fmt::Debug for SpanCollectorClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Headers hold credentials.
+        // The headers hold credentials.
         f.debug_struct("Collector")
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
     }
 }
 
-/// How long to wait before the next attempt.
+/// The wait before the next attempt.
 struct Backoff {
     left: u32,
     wait: Duration,
@@ -205,7 +207,7 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// `None` if another attempt would be of no use, as OTLP says, or one too many.
+    /// `None` if OTLP says that the status is not retryable, or after the last attempt.
     fn wait_after(&mut self, status: &Status) -> Option<Duration> {
         let asked = status
             .get_details_retry_info()
@@ -235,12 +237,12 @@ impl Backoff {
 }
 
 fn jitter() -> Duration {
-    // Without random bytes there is none.
+    // Without random bytes there is no jitter.
     let random = getrandom::u64().unwrap_or_default();
     Duration::from_millis(random % (JITTER_MS + 1))
 }
 
-/// The SDK exports on a thread of its own, where blocking is what it expects.
+/// The SDK exports on a thread of its own, where blocking is allowed.
 async fn sleep(duration: Duration) {
     match tokio::runtime::Handle::try_current() {
         Ok(_) => tokio::time::sleep(duration).await,
@@ -248,8 +250,8 @@ async fn sleep(duration: Duration) {
     }
 }
 
-/// What a collector says is not repeated: it may quote a header with a credential. What happened on
-/// the way to it is.
+/// The error of a failed export: the code and the local causes. The collector's message is left out: it may quote a header
+/// with a credential.
 fn failure(status: &Status) -> OTelSdkError {
     let mut text = format!("export failed with gRPC code: {:?}", status.code());
     if let Some(cause) = std::error::Error::source(status) {
@@ -258,13 +260,13 @@ fn failure(status: &Status) -> OTelSdkError {
     OTelSdkError::InternalFailure(text)
 }
 
-/// The endpoint with its scheme, and who said so.
+/// The source of the endpoint, for messages, and the endpoint with its scheme.
 fn address(configured: Option<&str>, var: EnvLookup<'_>) -> (String, String) {
     let configured = configured
         .filter(|endpoint| !endpoint.is_empty())
         .map(|endpoint| ("endpoint".to_owned(), endpoint.to_owned()));
     let (source, endpoint) = configured
-        .or_else(|| either(ExportSignal::Traces, "ENDPOINT", var))
+        .or_else(|| signal_variable(ExportSignal::Traces, "ENDPOINT", var))
         .unwrap_or_else(|| ("endpoint".to_owned(), DEFAULT_ENDPOINT.to_owned()));
     let has_scheme = endpoint
         .split_once("://")
@@ -272,7 +274,7 @@ fn address(configured: Option<&str>, var: EnvLookup<'_>) -> (String, String) {
     if has_scheme {
         return (source, endpoint);
     }
-    let is_insecure = either(ExportSignal::Traces, "INSECURE", var)
+    let is_insecure = signal_variable(ExportSignal::Traces, "INSECURE", var)
         .is_some_and(|(_, value)| value.eq_ignore_ascii_case("true"));
     let scheme = if is_insecure { "http" } else { "https" };
     (source, format!("{scheme}://{endpoint}"))
@@ -287,7 +289,7 @@ fn timeout(var: EnvLookup<'_>) -> Duration {
     milliseconds.map_or(DEFAULT_TIMEOUT, Duration::from_millis)
 }
 
-/// What is neither `gzip` nor `none` counts as absent.
+/// Whether the variables ask for gzip. A value other than `gzip` and `none` counts as absent.
 fn is_compressed(var: EnvLookup<'_>) -> bool {
     let found = ["TRACES_", ""].into_iter().find_map(|infix| {
         let value = var(&format!("OTEL_EXPORTER_OTLP_{infix}COMPRESSION"))?;
@@ -300,8 +302,7 @@ fn is_compressed(var: EnvLookup<'_>) -> bool {
     found.unwrap_or(false)
 }
 
-/// The headers of the variables, as `key=value,key=value` with values encoded as in URLs. What cannot
-/// be a header is left out.
+/// The headers of the variables: `key=value,key=value` with percent-encoded values. Invalid headers are left out.
 fn headers(var: EnvLookup<'_>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(
@@ -311,8 +312,8 @@ fn headers(var: EnvLookup<'_>) -> HeaderMap {
             env!("CARGO_PKG_VERSION")
         )),
     );
-    let text =
-        either(ExportSignal::Traces, "HEADERS", var).map_or_else(String::new, |(_, text)| text);
+    let text = signal_variable(ExportSignal::Traces, "HEADERS", var)
+        .map_or_else(String::new, |(_, text)| text);
     for pair in text.split(',') {
         let Some((key, value)) = pair.split_once('=') else {
             continue;

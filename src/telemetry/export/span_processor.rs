@@ -1,12 +1,12 @@
-//! Spans on their way to the collector: each is exported, or counted as lost.
+//! The span processor: every span is exported, or counted as lost.
 //!
-//! Start at [`Counted`], which stands before the SDK's queue, and [`Flow::exported`], called behind it. The SDK drops what
-//! its queue does not take without a word, so no more are handed to it than it takes.
+//! Start at [`CountedSpanProcessor`], which precedes the SDK's queue, and [`SpanCounts::exported`](crate::telemetry::export::span_counts::SpanCounts::exported), called after it. The SDK drops spans
+//! beyond its queue silently, so the processor hands over no more than the queue takes.
 //!
-//! Invariant: a span that was handed over is counted as exported, failed or given up, once.
+//! Invariant: a span that was handed over is counted once, as exported, failed or dropped.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use opentelemetry::Context;
@@ -16,139 +16,18 @@ use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, Span, SpanData, SpanExporter, SpanProcessor,
 };
 
-use crate::telemetry::export::exporters::EnvLookup;
-use crate::telemetry::export::losses::{LossReason, Losses, LostSignal, RecordKind};
-use crate::telemetry::record::metrics::LiveGauges;
+use crate::telemetry::env::EnvLookup;
+use crate::telemetry::export::live_gauges::LiveGauges;
+use crate::telemetry::export::losses::LossReason;
+use crate::telemetry::export::span_counts::{SpanBatch, is_write};
 
-/// The variable that says how many spans may wait.
+/// The variable with the length of the queue.
 const QUEUE_VARIABLE: &str = "OTEL_BSP_MAX_QUEUE_SIZE";
 const DEFAULT_QUEUE: usize = 2_048;
-/// The queue's memory is taken when it is made.
+/// Upper bound of the queue, whose memory is allocated at the start.
 const LONGEST_QUEUE: usize = 262_144;
-/// One part in so many of the queue is left to spans of writes: a flood of decisions does not take it.
-const FOR_WRITES: u64 = 8;
 
-/// How many spans there were, and where they are.
-#[derive(Debug, Default)]
-pub struct SpanCounts {
-    pub(crate) recorded: AtomicU64,
-    pub(crate) exported: AtomicU64,
-    pub(crate) failed: AtomicU64,
-    pub(crate) dropped: AtomicU64,
-    /// In the queue.
-    waiting: AtomicU64,
-    /// In the queue or being exported, by kind.
-    open: [AtomicU64; 2],
-}
-
-/// Spans of each kind.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct SpanBatch {
-    decisions: u64,
-    writes: u64,
-}
-
-/// The kind of a span, by the name that the recorder gave it.
-fn is_write(span: &SpanData) -> bool {
-    span.name.starts_with("control ")
-}
-
-impl SpanBatch {
-    /// Counts them.
-    pub fn of(spans: &[SpanData]) -> Self {
-        let writes = spans.iter().filter(|span| is_write(span)).count() as u64;
-        Self {
-            decisions: (spans.len() as u64).saturating_sub(writes),
-            writes,
-        }
-    }
-
-    fn sum(self) -> u64 {
-        self.decisions + self.writes
-    }
-
-    fn lose(self, losses: &Losses, reason: LossReason) {
-        losses.add(
-            LostSignal::Span,
-            RecordKind::Decision,
-            reason,
-            self.decisions,
-        );
-        losses.add(LostSignal::Span, RecordKind::Control, reason, self.writes);
-    }
-}
-
-impl SpanCounts {
-    /// Lets a span into the queue, if there is room.
-    fn admit(&self, is_write: bool, room: u64) -> bool {
-        let room = if is_write {
-            room
-        } else {
-            room - room / FOR_WRITES
-        };
-        let one_more = |waiting: u64| (waiting < room).then_some(waiting + 1);
-        let admitted = self
-            .waiting
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more);
-        if admitted.is_ok() {
-            self.open[usize::from(is_write)].fetch_add(1, Ordering::AcqRel);
-        }
-        admitted.is_ok()
-    }
-
-    /// The exporter has taken them out of the queue.
-    pub fn taken(&self, batch: SpanBatch) {
-        take(&self.waiting, batch.sum());
-    }
-
-    /// The collector has taken them, but for so many that it dropped.
-    pub fn exported(&self, batch: SpanBatch, rejected: u64, losses: &Losses) {
-        let done = self.settle(batch);
-        let rejected = rejected.min(done.sum());
-        self.exported
-            .fetch_add(done.sum() - rejected, Ordering::Relaxed);
-        // It does not say which.
-        let kind = match (done.decisions, done.writes) {
-            (_, 0) => RecordKind::Decision,
-            (0, _) => RecordKind::Control,
-            _ => RecordKind::Other,
-        };
-        losses.add(LostSignal::Span, kind, LossReason::Rejected, rejected);
-        self.failed.fetch_add(rejected, Ordering::Relaxed);
-    }
-
-    /// The collector has not taken them.
-    pub fn failed(&self, batch: SpanBatch, losses: &Losses) {
-        let lost = self.settle(batch);
-        self.failed.fetch_add(lost.sum(), Ordering::Relaxed);
-        lost.lose(losses, LossReason::ExportFailed);
-    }
-
-    /// Nobody waits any longer for those that are still open.
-    pub fn give_up(&self, losses: &Losses) {
-        let [decisions, writes] = [0, 1].map(|at: usize| self.open[at].swap(0, Ordering::AcqRel));
-        let lost = SpanBatch { decisions, writes };
-        self.dropped.fetch_add(lost.sum(), Ordering::Relaxed);
-        lost.lose(losses, LossReason::Shutdown);
-    }
-
-    /// What of a batch has no end on record yet.
-    fn settle(&self, batch: SpanBatch) -> SpanBatch {
-        SpanBatch {
-            decisions: take(&self.open[0], batch.decisions),
-            writes: take(&self.open[1], batch.writes),
-        }
-    }
-}
-
-/// Takes so many away, or all there are; says how many that were.
-fn take(from: &AtomicU64, count: u64) -> u64 {
-    let less = |now: u64| Some(now.saturating_sub(count));
-    let before = from.fetch_update(Ordering::AcqRel, Ordering::Acquire, less);
-    before.unwrap_or_else(|now| now).min(count)
-}
-
-/// The SDK's queue, and what it would not take.
+/// The SDK's batch processor behind a count of its queue.
 #[derive(Debug)]
 pub struct CountedSpanProcessor {
     queue: BatchSpanProcessor,
@@ -158,13 +37,13 @@ pub struct CountedSpanProcessor {
 }
 
 impl CountedSpanProcessor {
-    /// A queue as long as `OTEL_BSP_MAX_QUEUE_SIZE` says.
+    /// A processor with a queue of `OTEL_BSP_MAX_QUEUE_SIZE` spans.
     pub fn new(
         exporter: impl SpanExporter + 'static,
         live: &Arc<LiveGauges>,
         var: EnvLookup<'_>,
     ) -> Self {
-        Self::with_room(exporter, live, room(var))
+        Self::with_room(exporter, live, queue_length(var))
     }
 
     fn with_room(
@@ -184,8 +63,8 @@ impl CountedSpanProcessor {
     }
 }
 
-/// What is no number counts as absent, as the SDK has it.
-fn room(var: EnvLookup<'_>) -> usize {
+/// The length of the queue. Like in the SDK, a value that is not a number counts as absent.
+fn queue_length(var: EnvLookup<'_>) -> usize {
     let asked = var(QUEUE_VARIABLE).and_then(|text| text.trim().parse().ok());
     let asked = asked.unwrap_or(DEFAULT_QUEUE);
     let room = asked.clamp(1, LONGEST_QUEUE);
@@ -210,7 +89,7 @@ impl SpanProcessor for CountedSpanProcessor {
             LossReason::QueueFull
         };
         self.live.spans.dropped.fetch_add(1, Ordering::Relaxed);
-        SpanBatch::of(&[span]).lose(&self.live.losses, reason);
+        SpanBatch::from_spans(&[span]).count_lost(&self.live.losses, reason);
     }
 
     fn force_flush(&self) -> OTelSdkResult {
@@ -220,7 +99,7 @@ impl SpanProcessor for CountedSpanProcessor {
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
         self.is_closed.store(true, Ordering::Release);
         let result = self.queue.shutdown_with_timeout(timeout);
-        self.live.spans.give_up(&self.live.losses);
+        self.live.spans.discard_open(&self.live.losses);
         result
     }
 

@@ -1,5 +1,5 @@
-use std::sync::Mutex;
-use std::sync::mpsc;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, mpsc};
 
 use opentelemetry::trace::{Tracer, TracerProvider};
 use opentelemetry_sdk::error::OTelSdkError;
@@ -8,6 +8,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::telemetry::export::exporters::MonitoredExporter;
+use crate::telemetry::export::losses::{Losses, LostSignal, RecordKind};
+use crate::telemetry::export::span_counts::SpanCounts;
 
 /// A collector that does not answer until it is told what: how many spans it drops, or that it fails.
 #[derive(Debug)]
@@ -122,13 +124,13 @@ fn what_is_still_open_at_the_end_is_counted_once() {
     // What comes back afterwards changes nothing.
     bench.answers.send(Some(0)).unwrap();
     std::thread::sleep(moment);
-    bench.live.spans.give_up(&bench.live.losses);
+    bench.live.spans.discard_open(&bench.live.losses);
     assert_eq!(bench.ends(), (0, expected.to_vec()));
 }
 
 #[test]
 fn the_queue_is_as_long_as_the_variable_says_within_bounds() {
-    let room = |text: &'static str| room(&move |_| Some(text.to_owned()));
+    let room = |text: &'static str| queue_length(&move |_| Some(text.to_owned()));
     assert_eq!(room("100"), 100);
     assert_eq!(room("0"), 1);
     assert_eq!(room("999999999999"), LONGEST_QUEUE);
@@ -160,11 +162,11 @@ proptest! {
             match step {
                 2 => flow.exported(batch, count, &losses),
                 3 => flow.failed(batch, &losses),
-                _ => flow.give_up(&losses),
+                _ => flow.discard_open(&losses),
             }
         }
-        flow.give_up(&losses);
-        flow.give_up(&losses);
+        flow.discard_open(&losses);
+        flow.discard_open(&losses);
         let lost: u64 = losses.all().iter().map(|loss| loss.count).sum();
         prop_assert_eq!(flow.exported.load(Ordering::Relaxed) + lost, recorded);
     }

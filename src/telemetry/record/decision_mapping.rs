@@ -1,10 +1,10 @@
-//! What a decision record becomes in a span, in metric labels and in the log: all names in one place.
+//! Maps a decision record to span attributes, metric labels and log fields: all names in one place.
 //!
-//! `gen_ai.*` and `mcp.*` names are used where they fit (both are still in development), `callgate.*`
-//! for the rest.
+//! Names are `gen_ai.*` and `mcp.*` of the OpenTelemetry semantic conventions where they fit (both have status
+//! Development), and `callgate.*` for the rest.
 //!
-//! Invariant: a span name holds no URI and no name that a caller made up; a metric label is one of a
-//! fixed set of words; whatever is sensitive goes through [`Redaction`].
+//! Invariant: a span name holds no URI and no unregistered name; a metric label is one of a fixed set of values; sensitive
+//! values go through [`Redaction`].
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::telemetry::redact::redaction::Redaction;
 /// The longest tool name that becomes part of a span name.
 const MAX_TOOL_IN_SPAN_NAME: usize = 64;
 
-/// The operation, as span names and metric labels have it.
+/// The operation in span names and metric labels.
 pub fn operation(question: &RecordedRequest<'_>) -> &'static str {
     match question {
         RecordedRequest::Call(call) => call.operation.kind.method(),
@@ -32,12 +32,12 @@ pub fn operation(question: &RecordedRequest<'_>) -> &'static str {
     }
 }
 
-/// The first reason for a deny.
+/// The code of the first reason.
 pub fn reason(record: &DecisionRecord<'_>) -> Option<ReasonCode> {
     record.decision.reasons.first().map(|reason| reason.code)
 }
 
-/// Whether the decision is one that Callgate failed to make. A plain deny is not.
+/// Whether Callgate failed while deciding. An ordinary deny is no failure.
 pub fn is_failure(record: &DecisionRecord<'_>) -> bool {
     record
         .decision
@@ -95,7 +95,7 @@ fn span_name_without_tool(question: &RecordedRequest<'_>) -> &'static str {
     }
 }
 
-/// A filtered list as a span's name, and as an operation.
+/// The span name and the operation of a filtered list.
 fn filter(call: &CallContext) -> [&'static str; 2] {
     match call.operation.kind {
         OperationKind::ListPrompts => ["authorize prompts/filter", "prompts/filter"],
@@ -104,8 +104,8 @@ fn filter(call: &CallContext) -> [&'static str; 2] {
     }
 }
 
-/// The tool, if its name is fit for a span name. A name that nobody registered is not: whoever asks
-/// could make up as many as they like, or put anything into them.
+/// The tool, if its name may be in a span name. An unregistered name may not: callers could invent any number of them, with
+/// any content.
 fn nameable_tool<'a>(record: &DecisionRecord<'a>) -> Option<&'a str> {
     let RecordedRequest::Call(call) = record.question else {
         return None;
@@ -125,10 +125,10 @@ fn nameable_tool<'a>(record: &DecisionRecord<'a>) -> Option<&'a str> {
     (!is_unknown && is_plain).then_some(tool)
 }
 
-/// As many attributes as a delegated tool call has, with a few to spare.
+/// Capacity for the attributes of a delegated tool call.
 pub const USUAL_ATTRIBUTES: usize = 32;
 
-/// Hands the span's attributes to `each`, so that they need no list of their own.
+/// Passes the span's attributes to `each`, without a list in between.
 pub fn attributes(record: &DecisionRecord<'_>, redaction: &Redaction, each: impl FnMut(KeyValue)) {
     let mut out = Attributes { each, redaction };
     out.decision(record);
@@ -205,7 +205,7 @@ impl<F: FnMut(KeyValue)> Attributes<'_, F> {
         }
     }
 
-    /// The value itself under `clear_key` if the configuration opened it, else its digest.
+    /// Puts the value under `clear_key` if the configuration allows it in the clear, else its digest under `key`.
     fn sensitive(
         &mut self,
         is_clear: bool,
@@ -336,7 +336,7 @@ impl<F: FnMut(KeyValue)> Attributes<'_, F> {
         }
         if let Some(lent) = OnBehalfOf::of(call, decision) {
             self.put("callgate.delegation.root", self.redaction.entity(lent.root));
-            // Links from the root to the subject, as policies count them.
+            // The number of links from the root to the subject, as in policies.
             self.count("callgate.delegation.depth", lent.depth);
         }
     }
@@ -379,19 +379,19 @@ impl<F: FnMut(KeyValue)> Attributes<'_, F> {
     }
 }
 
-/// What the log line says of the call, beyond what the record holds ready.
+/// The fields of the log line that are computed from the record.
 pub struct LogFields<'a> {
-    /// The server concerned.
+    /// The MCP server.
     pub server: Option<&'a str>,
-    /// The tool called.
+    /// The called tool.
     pub tool: Option<&'a str>,
-    /// Who acts.
+    /// The subject, redacted.
     pub subject: Arc<str>,
-    /// For whom.
+    /// The root of the delegation, redacted.
     pub on_behalf_of: Option<Arc<str>>,
 }
 
-/// The fields of the log line that have to be made.
+/// Computes the fields of the log line.
 pub fn log_fields<'a>(record: &DecisionRecord<'a>, redaction: &Redaction) -> LogFields<'a> {
     let call = match record.question {
         RecordedRequest::Call(call) | RecordedRequest::Filter { call, .. } => call,

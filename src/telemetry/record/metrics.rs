@@ -1,19 +1,15 @@
-//! The metrics, and the live numbers behind the gauges.
+//! The metrics. The values behind the gauges are in [`LiveGauges`].
 //!
-//! Invariant: every label is one of a fixed set of words, so the number of series has a bound that no
-//! caller can move.
+//! Invariant: every label is one of a fixed set of values, so callers cannot add series.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::time::Instant;
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter};
 
 use crate::audit::control_record::ControlRecord;
 use crate::audit::decision_record::DecisionRecord;
-use crate::telemetry::export::losses::Losses;
-use crate::telemetry::export::span_processor::SpanCounts;
+use crate::telemetry::export::live_gauges::LiveGauges;
 use crate::telemetry::record::{decision_mapping, write_mapping};
 
 /// Bounds of the latency histogram in seconds: decisions take microseconds.
@@ -26,65 +22,45 @@ const WRITE_BOUNDS: [f64; 12] = [
     1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.5, 2.0,
 ];
 
-/// How an attempt to load a bundle ended.
+/// The outcome of loading a bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReloadResult {
-    /// It went live.
+    /// It is in service.
     Applied,
-    /// It was the same as the live one.
+    /// It is the same as the one in service.
     Unchanged,
-    /// It had faults; the live one stays.
+    /// It has faults; the one in service stays.
     Faulty,
 }
 
-/// The limit on which a request was turned away before it could be decided.
+/// Why a request was rejected without a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RejectionKind {
-    /// Too many requests at once.
+    /// A limit on concurrent work was reached.
     Overloaded,
-    /// It took longer than it may.
+    /// Its deadline passed.
     Deadline,
     /// It was malformed or too large.
     Malformed,
-    /// The caller is unknown, or may not ask this.
+    /// The caller is not authenticated or has no right to the RPC.
     NotEntitled,
     /// Nothing is loaded yet, or the server is stopping.
     Unavailable,
-    /// The answer failed inside the server.
+    /// The server failed.
     Failed,
 }
 
-/// Instruments of a meter.
+/// The instruments.
 #[derive(Debug)]
 pub struct Metrics {
     decisions: Counter<u64>,
     duration: Histogram<f64>,
     shadow_flips: Counter<u64>,
     reloads: Counter<u64>,
-    refusals: Counter<u64>,
+    rejections: Counter<u64>,
     writes: Counter<u64>,
     write_duration: Histogram<f64>,
 }
-
-/// Numbers that gauges read at each export.
-#[derive(Debug)]
-pub struct LiveGauges {
-    started: Instant,
-    revision: AtomicU64,
-    policies: AtomicU64,
-    entities: AtomicU64,
-    /// Milliseconds from `started` to the last publication.
-    published_ms: AtomicU64,
-    in_flight: AtomicI64,
-    request_limit: AtomicU64,
-    pub(crate) spans: SpanCounts,
-    pub(crate) losses: Losses,
-}
-
-/// Counts a request as in flight for as long as it is held.
-#[derive(Debug)]
-#[must_use = "the request counts as in flight only while this is held"]
-pub struct InFlight(Arc<LiveGauges>);
 
 impl ReloadResult {
     fn as_str(self) -> &'static str {
@@ -97,7 +73,7 @@ impl ReloadResult {
 }
 
 impl RejectionKind {
-    /// The word for it in labels and log lines.
+    /// The value in metric labels and log lines.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Overloaded => "overloaded",
@@ -111,7 +87,7 @@ impl RejectionKind {
 }
 
 impl Metrics {
-    /// Makes every instrument, the gauges reading from `live`.
+    /// Builds all instruments; the gauges read from `live`.
     pub fn new(meter: &Meter, live: &Arc<LiveGauges>) -> Self {
         live.observe(meter);
         Self {
@@ -136,10 +112,10 @@ impl Metrics {
                 .with_unit("{reload}")
                 .with_description("Attempts to load the bundle")
                 .build(),
-            refusals: meter
+            rejections: meter
                 .u64_counter("callgate.refusals")
                 .with_unit("{request}")
-                .with_description("Requests turned away undecided")
+                .with_description("Requests rejected without a decision")
                 .build(),
             writes: meter
                 .u64_counter("callgate.control.writes")
@@ -165,7 +141,7 @@ impl Metrics {
         }
     }
 
-    /// Counts one attempt to change something.
+    /// Counts one control write, allowed or not.
     pub fn write(&self, record: &ControlRecord<'_>) {
         let labels = write_mapping::labels(record);
         self.writes.add(1, &labels);
@@ -179,163 +155,12 @@ impl Metrics {
             .add(1, &[KeyValue::new("callgate.reload", outcome.as_str())]);
     }
 
-    /// Counts one request that was turned away.
-    pub fn refusal(&self, adapter: &'static str, why: RejectionKind) {
+    /// Counts one rejected request.
+    pub fn rejection(&self, adapter: &'static str, why: RejectionKind) {
         let labels = [
             KeyValue::new("callgate.adapter", adapter),
             KeyValue::new("callgate.refusal", why.as_str()),
         ];
-        self.refusals.add(1, &labels);
-    }
-}
-
-impl Default for LiveGauges {
-    fn default() -> Self {
-        Self {
-            started: Instant::now(),
-            revision: AtomicU64::new(0),
-            policies: AtomicU64::new(0),
-            entities: AtomicU64::new(0),
-            published_ms: AtomicU64::new(0),
-            in_flight: AtomicI64::new(0),
-            request_limit: AtomicU64::new(0),
-            spans: SpanCounts::default(),
-            losses: Losses::default(),
-        }
-    }
-}
-
-impl LiveGauges {
-    /// Notes what went live, and when.
-    pub fn published(&self, revision: u64, policies: usize, entities: usize) {
-        self.revision.store(revision, Ordering::Relaxed);
-        self.policies.store(policies as u64, Ordering::Relaxed);
-        self.entities.store(entities as u64, Ordering::Relaxed);
-        self.published_ms.store(self.now_ms(), Ordering::Relaxed);
-    }
-
-    /// Notes how many requests may be under way.
-    pub fn set_request_limit(&self, limit: usize) {
-        self.request_limit.store(limit as u64, Ordering::Relaxed);
-    }
-
-    /// Counts a request as in flight until the guard is dropped.
-    pub fn enter(self: &Arc<Self>) -> InFlight {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight(Arc::clone(self))
-    }
-
-    fn now_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    fn age_ms(&self) -> u64 {
-        self.now_ms()
-            .saturating_sub(self.published_ms.load(Ordering::Relaxed))
-    }
-
-    fn observe(self: &Arc<Self>, meter: &Meter) {
-        type Read = fn(&LiveGauges) -> u64;
-        let gauges: [(&str, &str, &str, Read); 4] = [
-            (
-                "callgate.requests.limit",
-                "{request}",
-                "Requests that may be under way now; 0 before the first",
-                |live| live.request_limit.load(Ordering::Relaxed),
-            ),
-            (
-                "callgate.snapshot.revision",
-                "{revision}",
-                "Revision in service",
-                |live| live.revision.load(Ordering::Relaxed),
-            ),
-            (
-                "callgate.policies",
-                "{policy}",
-                "Policies in service",
-                |live| live.policies.load(Ordering::Relaxed),
-            ),
-            (
-                "callgate.entities",
-                "{entity}",
-                "Entities in service",
-                |live| live.entities.load(Ordering::Relaxed),
-            ),
-        ];
-        for (name, unit, description, read) in gauges {
-            let live = Arc::clone(self);
-            meter
-                .u64_observable_gauge(name)
-                .with_unit(unit)
-                .with_description(description)
-                .with_callback(move |observer| observer.observe(read(&live), &[]))
-                .build();
-        }
-        let live = Arc::clone(self);
-        meter
-            .f64_observable_gauge("callgate.snapshot.age")
-            .with_unit("s")
-            .with_description("Time since the revision in service went live")
-            .with_callback(move |observer| {
-                observer.observe(live.age_ms() as f64 / 1000.0, &[]);
-            })
-            .build();
-        let live = Arc::clone(self);
-        meter
-            .i64_observable_up_down_counter("callgate.requests.in_flight")
-            .with_unit("{request}")
-            .with_description("Requests being answered")
-            .with_callback(move |observer| {
-                observer.observe(live.in_flight.load(Ordering::Relaxed), &[]);
-            })
-            .build();
-        self.observe_spans(meter);
-        self.observe_losses(meter);
-    }
-
-    /// What is recorded and neither exported, failed nor dropped waits.
-    fn observe_spans(self: &Arc<Self>, meter: &Meter) {
-        let live = Arc::clone(self);
-        meter
-            .u64_observable_counter("callgate.spans")
-            .with_unit("{span}")
-            .with_description("Spans by what became of them")
-            .with_callback(move |observer| {
-                for (state, count) in [
-                    ("recorded", &live.spans.recorded),
-                    ("exported", &live.spans.exported),
-                    ("failed", &live.spans.failed),
-                    ("dropped", &live.spans.dropped),
-                ] {
-                    let labels = [KeyValue::new("callgate.span.state", state)];
-                    observer.observe(count.load(Ordering::Relaxed), &labels);
-                }
-            })
-            .build();
-    }
-
-    fn observe_losses(self: &Arc<Self>, meter: &Meter) {
-        let live = Arc::clone(self);
-        meter
-            .u64_observable_counter("callgate.telemetry.dropped")
-            .with_unit("{record}")
-            .with_description("Log lines, spans and exports that did not reach their sink")
-            .with_callback(move |observer| {
-                for loss in live.losses.all() {
-                    let labels = [
-                        KeyValue::new("callgate.telemetry.signal", loss.signal.as_str()),
-                        KeyValue::new("callgate.telemetry.kind", loss.kind.as_str()),
-                        KeyValue::new("callgate.telemetry.reason", loss.reason.as_str()),
-                    ];
-                    observer.observe(loss.count, &labels);
-                }
-            })
-            .build();
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.rejections.add(1, &labels);
     }
 }

@@ -1,4 +1,7 @@
-//! What a decision or a control write becomes on its way out: span attributes, metrics and log lines.
+//! What a decision or a control write leaves behind: span, metrics and log line.
+//!
+//! Start at [`recorder::Recorder`]. [`decision_mapping`] and [`write_mapping`] have the names and values of all fields.
+//! [`repeat_limiter`] bounds log lines that repeat, [`filtered_entries`] those about entries of lists.
 
 pub mod decision_mapping;
 pub mod filtered_entries;
@@ -6,4 +9,5 @@ pub mod metrics;
 pub mod recorder;
 pub(crate) mod repeat_keys;
 pub mod repeat_limiter;
+mod trace_parent;
 pub mod write_mapping;

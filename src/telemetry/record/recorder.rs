@@ -1,4 +1,4 @@
-//! From a decision record to a span, metrics and a log line.
+//! Records decisions and writes: span, metrics and log line of each.
 
 use std::fmt;
 use std::sync::atomic::Ordering;
@@ -7,11 +7,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use opentelemetry::Context;
 use opentelemetry::metrics::Meter;
-use opentelemetry::propagation::{Extractor, TextMapPropagator};
-use opentelemetry::trace::{
-    Span, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt, TraceFlags, TraceId,
-    TraceState, Tracer,
-};
+use opentelemetry::propagation::TextMapPropagator;
+use opentelemetry::trace::{Span, SpanBuilder, SpanKind, Status, TraceContextExt, TraceId, Tracer};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracer;
 
@@ -19,22 +16,22 @@ use crate::audit::control_record::ControlRecord;
 use crate::audit::decision_record::{DecisionRecord, RecordedRequest};
 use crate::config::telemetry::DecisionLog;
 use crate::domain::request::call_context::TraceContext;
+use crate::telemetry::export::live_gauges::{InFlight, LiveGauges};
 use crate::telemetry::export::log_queue::{LineReservation, LogQueue};
 use crate::telemetry::export::losses::{Loss, LossReporter};
 use crate::telemetry::record::decision_mapping::LogFields;
 use crate::telemetry::record::filtered_entries::{self, FilteredEntry};
-use crate::telemetry::record::metrics::{
-    InFlight, LiveGauges, Metrics, RejectionKind, ReloadResult,
-};
+use crate::telemetry::record::metrics::{Metrics, RejectionKind, ReloadResult};
 use crate::telemetry::record::repeat_keys::{DenyKey, RejectionKey};
 use crate::telemetry::record::repeat_limiter::RepeatLimiter;
+use crate::telemetry::record::trace_parent::{TraceContextExtractor, parse_traceparent};
 use crate::telemetry::record::{decision_mapping, write_mapping};
 use crate::telemetry::redact::redaction::Redaction;
 use callgate_engine::PolicyInfo;
 
-/// Puts decisions on record. Cloning is cheap.
+/// Records decisions, writes and rejections. Cloning is cheap.
 ///
-/// The default one has nowhere to export to: it writes log lines only.
+/// The default one exports nothing; it writes log lines only.
 #[derive(Debug, Clone, Default)]
 pub struct Recorder {
     inner: Arc<RecorderInner>,
@@ -55,38 +52,38 @@ struct RecorderInner {
     teller: Mutex<LossReporter>,
 }
 
-/// How long a write waits for the log to take its line.
+/// How long a write waits for a reservation in the log queue.
 const LINE_WAIT: Duration = Duration::from_secs(2);
 
-/// The line of a write has its place in the log for as long as this is held.
+/// A reservation in the log queue for the line of a write.
 #[derive(Debug)]
 #[must_use = "the line is to be logged while this is held"]
 pub struct ReservedLine {
-    _promise: Option<LineReservation>,
+    _reservation: Option<LineReservation>,
 }
 
-/// What a recorder is made of.
+/// The parts of a recorder.
 #[derive(Debug, Default)]
 pub struct RecorderParts<'a> {
-    /// Makes the spans; `None` makes none.
+    /// Creates the spans; `None` for no spans.
     pub tracer: Option<SdkTracer>,
-    /// Makes the metrics; `None` makes none.
+    /// Creates the metrics; `None` for no metrics.
     pub meter: Option<&'a Meter>,
-    /// The numbers that gauges and exporters share.
+    /// The values that gauges and exporters share.
     pub live: Arc<LiveGauges>,
-    /// What stands for sensitive values.
+    /// Replaces sensitive values.
     pub redaction: Redaction,
     /// Which decisions are logged at INFO.
     pub decision_log: DecisionLog,
-    /// Lines a minute of denies and of refusals that say the same; `None` for all of them. With a number
-    /// [`Recorder::tick`] has to be called every now and then.
+    /// Lines a minute of equal denies and of equal rejections; `None` for all of them. With a number
+    /// [`Recorder::tick`] has to be called regularly.
     pub lines_per_minute: Option<u32>,
-    /// Where lines go, if they wait on their way; `None` where whoever logs also writes.
+    /// The queue of log lines; `None` where logging writes at once.
     pub sink: Option<LogQueue>,
 }
 
 impl Recorder {
-    /// A recorder that exports.
+    /// A recorder of these parts.
     pub fn new(parts: RecorderParts<'_>) -> Self {
         Self {
             inner: Arc::new(RecorderInner {
@@ -118,21 +115,20 @@ impl Recorder {
         self.log(record, trace_id);
     }
 
-    /// Keeps a place in the log for the line of a write that is about to begin. `None` if the log has taken no lines for
-    /// so long that there is none.
+    /// Reserves room in the log queue for the line of a write. `None` if there was none within two seconds.
     pub async fn reserve_line(&self) -> Option<ReservedLine> {
-        let _promise = match &self.inner.sink {
-            Some(sink) => Some(sink.promise(LINE_WAIT).await?),
+        let _reservation = match &self.inner.sink {
+            Some(sink) => Some(sink.reserve(LINE_WAIT).await?),
             None => None,
         };
-        Some(ReservedLine { _promise })
+        Some(ReservedLine { _reservation })
     }
 
-    /// Records one attempt to change something: span, metrics, log line. Never blocks and never fails
-    /// the attempt. Its line is never dropped if [`Recorder::reserve_line`] kept a place for it.
-    pub fn control(&self, record: &ControlRecord<'_>) {
+    /// Records one control write, allowed or not: span, metrics, log line. Never blocks and never fails
+    /// the write. Its line is never dropped if [`Recorder::reserve_line`] reserved room for it.
+    pub fn write(&self, record: &ControlRecord<'_>) {
         let tracer = self.inner.tracer.as_ref();
-        let trace_id = tracer.and_then(|tracer| self.control_span(tracer, record));
+        let trace_id = tracer.and_then(|tracer| self.write_span(tracer, record));
         if let Some(metrics) = &self.inner.metrics {
             metrics.write(record);
         }
@@ -142,7 +138,7 @@ impl Recorder {
             verb = record.verb,
             outcome = record.outcome.as_str(),
             reason = write_mapping::reason(record).map(|code| code.as_str()),
-            id = write_mapping::thing(record, redaction).as_deref(),
+            id = write_mapping::object_id(record, redaction).as_deref(),
             actor = &*redaction.entity(record.actor),
             policies = record.decision.and_then(|decision| listed(&decision.determining_policies)),
             caller = &**record.caller,
@@ -154,7 +150,7 @@ impl Recorder {
         );
     }
 
-    fn control_span(&self, tracer: &SdkTracer, record: &ControlRecord<'_>) -> Option<TraceId> {
+    fn write_span(&self, tracer: &SdkTracer, record: &ControlRecord<'_>) -> Option<TraceId> {
         let builder = SpanBuilder::from_name(write_mapping::span_name(record))
             .with_kind(SpanKind::Server)
             .with_start_time(record.started_at);
@@ -174,7 +170,7 @@ impl Recorder {
         Some(trace_id)
     }
 
-    /// Notes what went live.
+    /// Records the generation that went into service.
     pub fn published(&self, revision: u64, policies: usize, entities: usize) {
         self.inner.live.published(revision, policies, entities);
     }
@@ -186,14 +182,14 @@ impl Recorder {
         }
     }
 
-    /// Counts a request that was turned away undecided, and logs what its sender was told, up to the first
-    /// value that came from the sender. Load that is shed is not made worse by a line at INFO for each.
-    pub fn refusal(&self, adapter: &'static str, why: RejectionKind, said: &str) {
-        self.refusal_of(None, adapter, why, said);
+    /// Counts a request that was rejected without a decision, and logs the message up to the first value that came from
+    /// the sender: at INFO, or at DEBUG if it was shed, so that overload is not made worse.
+    pub fn rejection(&self, adapter: &'static str, why: RejectionKind, said: &str) {
+        self.rejection_of(None, adapter, why, said);
     }
 
-    /// The same, of a request that has a name.
-    pub fn refusal_of(
+    /// The same, with the request's id.
+    pub fn rejection_of(
         &self,
         request_id: Option<&str>,
         adapter: &'static str,
@@ -201,7 +197,7 @@ impl Recorder {
         said: &str,
     ) {
         if let Some(metrics) = &self.inner.metrics {
-            metrics.refusal(adapter, why);
+            metrics.rejection(adapter, why);
         }
         let said = without_values(said);
         match why {
@@ -231,22 +227,22 @@ impl Recorder {
         self.inner.turned_away.may_say(key, Instant::now())
     }
 
-    /// What did not reach its sink since the start.
+    /// The losses since the start.
     pub fn losses(&self) -> Vec<Loss> {
         self.inner.live.losses.all()
     }
 
-    /// Logs what is to be told by now: how many repeated lines there were, and what was lost. To be called every second.
+    /// Logs the counts of repeated lines and losses that are due. To be called every second.
     pub fn tick(&self, now: Instant) {
-        self.tell(now, false);
+        self.log_pending(now, false);
     }
 
-    /// Logs all that is still to be told.
+    /// Logs all counts that are not logged yet.
     pub fn finish(&self) {
-        self.tell(Instant::now(), true);
+        self.log_pending(Instant::now(), true);
     }
 
-    fn tell(&self, now: Instant, is_end: bool) {
+    fn log_pending(&self, now: Instant, is_end: bool) {
         let inner = &*self.inner;
         for (denied, repeated) in inner.denied.over(now, is_end) {
             denied.tell(repeated);
@@ -262,8 +258,8 @@ impl Recorder {
         teller.tell(&inner.live.losses, now, is_end);
     }
 
-    /// Logs an entry that a list lost, and not because a policy says so; within bounds.
-    pub fn left_out(&self, left: &FilteredEntry<'_>, now: SystemTime) {
+    /// Logs an entry that was filtered out of a list, not by policy, at a bounded rate.
+    pub fn filtered_entry(&self, left: &FilteredEntry<'_>, now: SystemTime) {
         self.inner.left_out.note(left, now);
     }
 
@@ -272,7 +268,7 @@ impl Recorder {
         self.inner.live.enter()
     }
 
-    /// Notes how many requests may be under way.
+    /// Stores the limit on concurrent requests.
     pub fn request_limit(&self, limit: usize) {
         self.inner.live.set_request_limit(limit);
     }
@@ -287,7 +283,7 @@ impl Recorder {
             RecordedRequest::Cedar { trace, .. } | RecordedRequest::Search { trace, .. } => trace,
         };
         let mut span = tracer.build_with_context(builder, &self.parent(trace));
-        // The sampler has spoken: without a span to fill, name and attributes need not be made.
+        // The sampler left the span out, so its name and attributes are not needed.
         if !span.is_recording() {
             return None;
         }
@@ -340,19 +336,19 @@ impl Recorder {
         let is_repeatable = is_for_info && !record.decision.is_allow();
         let key = || DenyKey::of(record, &fields);
         if !is_repeatable || self.inner.denied.may_say(key, Instant::now()) {
-            line(record, &fields, is_for_info, trace_id);
+            log_decision(record, &fields, is_for_info, trace_id);
         }
     }
 }
 
-/// The line of one decision.
-fn line(
+/// Logs one decision.
+fn log_decision(
     record: &DecisionRecord<'_>,
     fields: &LogFields<'_>,
     is_for_info: bool,
     trace_id: Option<TraceId>,
 ) {
-    // The level of an event is fixed where it is written, so there are two of them.
+    // The level of an event is static, so there is one event for each level.
     macro_rules! line {
         ($level:ident) => {{
             let decision = record.decision;
@@ -387,32 +383,7 @@ fn line(
     }
 }
 
-/// The parent that a `traceparent` of version 00 names, without a `tracestate`, as most calls have it.
-/// The propagator reads all others, and would read this one the same, if not as quickly.
-fn parse_traceparent(trace: &TraceContext) -> Option<SpanContext> {
-    let text = trace.traceparent.as_deref()?.strip_prefix("00-")?;
-    let is_plain = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'-');
-    if text.len() != 52 || trace.tracestate.is_some() || !text.bytes().all(is_plain) {
-        return None;
-    }
-    let (trace_id, rest) = text.split_once('-')?;
-    let (span_id, flags) = rest.split_once('-')?;
-    if trace_id.len() != 32 || span_id.len() != 16 {
-        return None;
-    }
-    let flags = TraceFlags::new(u8::from_str_radix(flags, 16).ok()?);
-    let parent = SpanContext::new(
-        TraceId::from_hex(trace_id).ok()?,
-        SpanId::from_hex(span_id).ok()?,
-        flags & TraceFlags::SAMPLED,
-        true,
-        TraceState::NONE,
-    );
-    parent.is_valid().then_some(parent)
-}
-
-/// A sentence that begins with a field, up to the first value of that field: what came with a request is
-/// nobody's business. Others have no values in them.
+/// A message up to the first value that came with the request. Messages with such values begin with a field in backticks.
 fn without_values(said: &str) -> &str {
     if !said.starts_with('`') {
         return said;
@@ -424,7 +395,7 @@ fn without_values(said: &str) -> &str {
     said[..end.unwrap_or(said.len())].trim_end()
 }
 
-/// The ids of policies, if there are any.
+/// The ids of policies, or `None` for an empty list.
 fn listed(policies: &[Arc<PolicyInfo>]) -> Option<tracing::field::DisplayValue<PolicyIds<'_>>> {
     (!policies.is_empty()).then(|| tracing::field::display(PolicyIds(policies)))
 }
@@ -440,23 +411,6 @@ impl fmt::Display for PolicyIds<'_> {
             f.write_str(&policy.id)?;
         }
         Ok(())
-    }
-}
-
-/// Hands the trace context that came with a call to the W3C propagator.
-struct TraceContextExtractor<'a>(&'a TraceContext);
-
-impl Extractor for TraceContextExtractor<'_> {
-    fn get(&self, key: &str) -> Option<&str> {
-        match key {
-            "traceparent" => self.0.traceparent.as_deref(),
-            "tracestate" => self.0.tracestate.as_deref(),
-            _ => None,
-        }
-    }
-
-    fn keys(&self) -> Vec<&str> {
-        vec!["traceparent", "tracestate"]
     }
 }
 

@@ -306,7 +306,7 @@ fn metrics_count_decisions_by_fixed_words_only() {
     bench.recorder.reload(ReloadResult::Faulty);
     bench
         .recorder
-        .refusal("grpc", RejectionKind::Overloaded, "try again later");
+        .rejection("grpc", RejectionKind::Overloaded, "try again later");
     let _held = bench.recorder.enter();
     drop(bench.recorder.enter());
     let mut lines = metric_lines(&bench.metrics());
@@ -556,10 +556,10 @@ fn a_write_and_a_write_that_was_denied() {
     let lines = logged(tracing::Level::INFO, || {
         bench
             .recorder
-            .control(&write(&done, &actor, &trace, ControlOutcome::Done));
+            .write(&write(&done, &actor, &trace, ControlOutcome::Done));
         bench
             .recorder
-            .control(&write(&denied, &actor, &trace, ControlOutcome::Denied));
+            .write(&write(&denied, &actor, &trace, ControlOutcome::Denied));
     });
     let spans: Vec<String> = bench.spans().iter().map(shown).collect();
     let metrics: Vec<String> = metric_lines(&bench.metrics())
@@ -587,7 +587,7 @@ fn only_a_failure_to_write_is_a_span_error() {
         let trace = TraceContext::default();
         bench
             .recorder
-            .control(&write(&asked, &actor, &trace, outcome));
+            .write(&write(&asked, &actor, &trace, outcome));
         let span = bench.spans().remove(0);
         assert_eq!(
             matches!(span.status, Status::Error { .. }),
@@ -620,12 +620,12 @@ fn a_refusal_is_logged_without_what_came_with_the_request() {
 fn a_refusal_has_a_line_unless_load_is_shed() {
     let recorder = Recorder::default();
     let line = logged(tracing::Level::INFO, || {
-        recorder.refusal("ext_authz", RejectionKind::NotEntitled, "no right");
+        recorder.rejection("ext_authz", RejectionKind::NotEntitled, "no right");
     });
     for part in ["request rejected", "ext_authz", "not_entitled", "no right"] {
         assert!(line.contains(part), "{line}");
     }
-    let shed = || recorder.refusal("grpc", RejectionKind::Overloaded, "try again later");
+    let shed = || recorder.rejection("grpc", RejectionKind::Overloaded, "try again later");
     assert_eq!(logged(tracing::Level::INFO, shed), "");
     assert!(logged(tracing::Level::DEBUG, shed).contains("overloaded"));
 }

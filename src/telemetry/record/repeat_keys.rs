@@ -93,7 +93,7 @@ impl RejectionKey {
                 why = self.why.as_str(),
                 said = self.said.as_deref(),
                 repeated,
-                "turned away again"
+                "request rejected again"
             );
         });
     }

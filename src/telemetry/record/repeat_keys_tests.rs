@@ -7,10 +7,10 @@ use serde_json::Value as Json;
 
 use crate::audit::decision_record::RecordedRequest;
 use crate::domain::decide::verdict::ReasonCode;
+use crate::telemetry::export::live_gauges::LiveGauges;
 use crate::telemetry::export::log_queue::{LogQueue, QueueLimits};
 use crate::telemetry::export::losses::{LostSignal, RecordKind};
 use crate::telemetry::fixtures::{RecordFixture, deny, tool_call};
-use crate::telemetry::record::metrics::LiveGauges;
 use crate::telemetry::record::recorder::{Recorder, RecorderParts};
 
 use super::*;
@@ -170,7 +170,7 @@ proptest! {
                     }
                     Step::Refuse(which) => {
                         let said = ["no right", "no such door"][which];
-                        bench.recorder.refusal("grpc", RejectionKind::NotEntitled, said);
+                        bench.recorder.rejection("grpc", RejectionKind::NotEntitled, said);
                         refused += 1;
                     }
                     Step::MinuteIsOver => {

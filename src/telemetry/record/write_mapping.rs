@@ -1,7 +1,7 @@
-//! What a control record becomes in a span, in metric labels and in the log.
+//! Maps a control record to span attributes, metric labels and log fields.
 //!
-//! Invariant: as in [`crate::telemetry::record::decision_mapping`]; names of people and of what was put go through
-//! [`Redaction`], and the contents of what was asked for are not in the record at all.
+//! Invariant: as in [`crate::telemetry::record::decision_mapping`]; names of users and of stored entities go
+//! through [`Redaction`], and the contents of the request are not in the record.
 
 use std::sync::Arc;
 
@@ -13,16 +13,16 @@ use crate::domain::decide::verdict::ReasonCode;
 use crate::telemetry::record::decision_mapping;
 use crate::telemetry::redact::redaction::Redaction;
 
-/// As many attributes as a write has, with a few to spare.
+/// Capacity for the attributes of a write.
 pub const USUAL_ATTRIBUTES: usize = 16;
 
-/// The first reason for a deny.
+/// The code of the first reason, for a denied write.
 pub fn reason(record: &ControlRecord<'_>) -> Option<ReasonCode> {
     let first = record.decision?.reasons.first()?;
     (record.outcome == ControlOutcome::Denied).then_some(first.code)
 }
 
-/// Whether Callgate failed to do what it was asked.
+/// Whether the write failed in Callgate.
 pub fn is_failure(record: &ControlRecord<'_>) -> bool {
     record.outcome == ControlOutcome::Failed
 }
@@ -45,8 +45,8 @@ pub fn span_name(record: &ControlRecord<'_>) -> String {
     ["control ", record.verb].concat()
 }
 
-/// What was made or changed. Entities have the names of people.
-pub fn thing(record: &ControlRecord<'_>, redaction: &Redaction) -> Option<Arc<str>> {
+/// The id of the created or changed object; an entity's is redacted.
+pub fn object_id(record: &ControlRecord<'_>, redaction: &Redaction) -> Option<Arc<str>> {
     let id = record.id?;
     Some(match id.parse::<EntityUID>() {
         Ok(uid) => redaction.entity(&uid),
@@ -66,7 +66,7 @@ pub fn attributes(record: &ControlRecord<'_>, redaction: &Redaction) -> Vec<KeyV
         let revision = i64::try_from(revision).unwrap_or(i64::MAX);
         out.push(KeyValue::new("callgate.revision", revision));
     }
-    if let Some(id) = thing(record, redaction) {
+    if let Some(id) = object_id(record, redaction) {
         out.push(KeyValue::new("callgate.control.id", id));
     }
     if let Some(decision) = record.decision {

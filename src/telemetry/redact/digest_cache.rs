@@ -1,8 +1,6 @@
-//! Texts made lately, for what is asked again and again: people, purposes and addresses recur from call
-//! to call, and a keyed digest costs more than looking one up.
+//! A cache of keyed digests. Users, purposes and addresses recur from call to call, and a digest costs more than a lookup.
 //!
-//! Invariant: as many texts as there are places, whatever is asked. A newer text takes the place of an
-//! older one, and nobody waits for a place.
+//! Invariant: the size is fixed. A newer text replaces the one in its slot, and no thread waits for a slot.
 
 use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
@@ -10,12 +8,12 @@ use std::sync::{Arc, Mutex};
 
 use foldhash::fast::RandomState;
 
-/// Texts that are kept.
+/// Number of slots.
 const SLOTS: usize = 512;
 
-/// Remembers what was made of a key.
+/// A direct-mapped cache from a key to a text.
 pub struct DigestCache<K> {
-    /// Seeded, so that nobody can choose keys that share a place.
+    /// Seeded, so that callers cannot choose keys that collide.
     hasher: RandomState,
     places: Box<[CacheSlot<K>]>,
 }
@@ -32,7 +30,7 @@ impl<K> Default for DigestCache<K> {
 }
 
 impl<K> DigestCache<K> {
-    /// What was made of this key before, else what is made of it now.
+    /// The cached text of a key, or a new one.
     pub fn get_or_insert_with<Q>(&self, key: &Q, make: impl FnOnce() -> Arc<str>) -> Arc<str>
     where
         K: Borrow<Q>,
@@ -41,7 +39,7 @@ impl<K> DigestCache<K> {
         let Some(place) = self.place(key) else {
             return make();
         };
-        // Whoever finds the place taken by another thread is quicker without it.
+        // Computing the text is faster than waiting for another thread.
         let Ok(mut place) = place.try_lock() else {
             return make();
         };

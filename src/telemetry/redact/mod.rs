@@ -1,4 +1,4 @@
-//! What stands for sensitive values in records, logs and spans: keyed digests, and nothing else.
+//! Replaces sensitive values in records, logs and spans by keyed digests. Start at [`redaction::Redaction`].
 
 pub mod digest_cache;
 pub mod redaction;

@@ -1,9 +1,9 @@
-//! What stands for a sensitive value in traces and logs: a keyed digest of it.
+//! Replaces sensitive values in traces and logs by keyed digests (HMAC-SHA-256).
 //!
-//! Start at [`Redaction`]. Equal values have equal digests under one key, so a trace can still be
-//! followed, and whoever holds the key can check a guess; nobody else can.
+//! Start at [`Redaction`]. Equal values have equal digests under one key, so traces can be correlated. Only the holder of the
+//! key can test a guess.
 //!
-//! Invariant: without a key nothing is exported in place of a sensitive value, rather than the value.
+//! Invariant: without a key, a sensitive value is left out.
 
 use std::sync::Arc;
 
@@ -17,19 +17,19 @@ use crate::config::telemetry::{CleartextFields, TelemetryConfig};
 use crate::domain::request::canonical;
 use crate::telemetry::redact::digest_cache::DigestCache;
 
-/// Fewer bytes than these could be guessed.
+/// Shortest key, in bytes.
 pub const MIN_KEY_BYTES: usize = 32;
 
-/// An exported argument is cut to this many bytes.
+/// Longest exported argument, in bytes.
 const MAX_ARGUMENT_BYTES: usize = 256;
 
-/// Types of the namespace `Mcp` whose names are those of programs and tools, not of people.
-const PROGRAMS: [&str; 6] = ["Agent", "Server", "Gateway", "Tool", "Prompt", "Group"];
+/// Entity types in the namespace `Mcp` that name programs and tools, not users.
+const CLEAR_TYPES: [&str; 6] = ["Agent", "Server", "Gateway", "Tool", "Prompt", "Group"];
 
-/// Longer texts are not remembered: they hardly ever recur, and would take memory.
+/// Longest cached text, in bytes. Longer ones seldom recur.
 const MAX_REMEMBERED_BYTES: usize = 256;
 
-/// Decides for each sensitive value what leaves in its place.
+/// Replaces sensitive values, as the configuration says.
 #[derive(Default)]
 pub struct Redaction {
     key: Option<Hmac<Sha256>>,
@@ -39,24 +39,28 @@ pub struct Redaction {
     entities: DigestCache<EntityUID>,
 }
 
-/// An argument that may be exported as it is.
+/// An argument that may be exported in the clear.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct ArgumentRule {
     /// Server and tool; `None` for every tool.
     tool: Option<(Box<str>, Box<str>)>,
     /// The argument's name.
     name: Box<str>,
-    /// The attribute it becomes.
+    /// The span attribute.
     attribute: Key,
 }
 
-/// A key too short to keep anything secret.
+/// The key has too few bytes.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("the key of the telemetry digests has {0} bytes, but needs at least {MIN_KEY_BYTES}")]
 pub struct KeyTooShortError(pub usize);
 
 impl Redaction {
     /// A redaction with a key.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyTooShortError`] for a key of fewer than [`MIN_KEY_BYTES`].
     pub fn new(key: &[u8], config: &TelemetryConfig) -> Result<Self, KeyTooShortError> {
         if key.len() < MIN_KEY_BYTES {
             return Err(KeyTooShortError(key.len()));
@@ -75,7 +79,7 @@ impl Redaction {
         })
     }
 
-    /// What the configuration opened.
+    /// The kinds of values that the configuration allows in the clear.
     pub fn clear(&self) -> CleartextFields {
         self.clear
     }
@@ -83,7 +87,7 @@ impl Redaction {
     /// The keyed digest of a text, in hexadecimal.
     pub fn digest(&self, text: &str) -> Option<Arc<str>> {
         let key = self.key.as_ref()?;
-        let make = || hex(key, text.as_bytes()).as_ref().into();
+        let make = || keyed_digest(key, text.as_bytes()).as_ref().into();
         Some(if text.len() <= MAX_REMEMBERED_BYTES {
             self.digests.get_or_insert_with(text, make)
         } else {
@@ -95,10 +99,10 @@ impl Redaction {
     pub fn arguments_digest(&self, arguments: &Map<String, Json>) -> Option<String> {
         let key = self.key.as_ref()?;
         let text = canonical::object_text(arguments);
-        Some(hex(key, text.as_bytes()).as_ref().to_owned())
+        Some(keyed_digest(key, text.as_bytes()).as_ref().to_owned())
     }
 
-    /// The arguments of one call that the configuration opened.
+    /// Passes the arguments that the configuration allows in the clear to `each`.
     pub fn clear_arguments(
         &self,
         server: &str,
@@ -117,7 +121,7 @@ impl Redaction {
         }
     }
 
-    /// An entity's name, its id replaced if it may be a person's or a URI.
+    /// An entity's name, with the id replaced if it may identify a user or is a URI.
     pub fn entity(&self, uid: &EntityUID) -> Arc<str> {
         let id: &str = uid.eid().as_ref();
         if id.len() > MAX_REMEMBERED_BYTES {
@@ -134,7 +138,12 @@ impl Redaction {
             return [&of_type, "::\"", id, "\""].concat();
         }
         match &self.key {
-            Some(key) => [&of_type, "::hmac:", hex(key, id.as_bytes()).as_ref()].concat(),
+            Some(key) => [
+                &of_type,
+                "::hmac:",
+                keyed_digest(key, id.as_bytes()).as_ref(),
+            ]
+            .concat(),
             None => [&of_type, "::redacted"].concat(),
         }
     }
@@ -142,8 +151,8 @@ impl Redaction {
     fn is_clear(&self, of_type: &str) -> bool {
         match of_type.strip_prefix("Mcp::") {
             Some("Resource") => self.clear.uris,
-            Some(name) if PROGRAMS.contains(&name) => true,
-            // Somebody's own type could name anybody.
+            Some(name) if CLEAR_TYPES.contains(&name) => true,
+            // A type of another schema may name users.
             Some(_) | None => self.clear.users,
         }
     }
@@ -161,8 +170,7 @@ impl std::fmt::Debug for Redaction {
 
 impl ArgumentRule {
     fn parse(text: &str) -> Self {
-        // A tool's own name may contain slashes, a server's may not. Whatever does not have the long
-        // form is the name of an argument, which may contain anything.
+        // A tool's name may contain slashes, a server's may not. Text without the long form is an argument's name.
         let scoped = text.split_once(':').and_then(|(tool, name)| {
             let (server, tool) = tool.split_once('/')?;
             Some(((server.into(), tool.into()), name))
@@ -204,7 +212,7 @@ fn cut(mut text: String) -> String {
 }
 
 /// The keyed digest of some bytes, in hexadecimal.
-fn hex(key: &Hmac<Sha256>, bytes: &[u8]) -> HexDigest {
+fn keyed_digest(key: &Hmac<Sha256>, bytes: &[u8]) -> HexDigest {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut mac = key.clone();
     mac.update(bytes);
@@ -221,7 +229,7 @@ struct HexDigest([u8; 64]);
 
 impl AsRef<str> for HexDigest {
     fn as_ref(&self) -> &str {
-        // Digits are always text.
+        // Hexadecimal digits are valid UTF-8.
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }

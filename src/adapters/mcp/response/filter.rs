@@ -406,7 +406,7 @@ impl MessageFilter<'_> {
             fields: &[],
         };
         let recorder = self.service.recorder();
-        recorder.left_out(&left, self.service.now());
+        recorder.filtered_entry(&left, self.service.now());
     }
 
     /// Who offers each entry of a list under which name. An entry that could be read as an offer of several

@@ -1,0 +1,68 @@
+//! How rejections are encoded, and recognized in a response: as gRPC statuses, or as another adapter says.
+
+use http::{HeaderMap, Response};
+use tonic::body::Body;
+use tonic::{Code, Status};
+
+use crate::adapters::callgate_v1::authorization::ADAPTER;
+use crate::adapters::transport::grpc_rejection::GrpcRejection;
+use crate::telemetry::record::metrics::RejectionKind;
+
+/// How a protocol encodes rejections, and how to recognize one in a response.
+#[derive(Clone, Copy)]
+pub struct ErrorFormat {
+    /// Encodes a rejection by load shedding.
+    pub encode: fn(GrpcRejection) -> Response<Body>,
+    /// The adapter and the kind of rejection, if the response is one.
+    pub kind: fn(&Response<Body>) -> Option<(&'static str, RejectionKind)>,
+    /// The message of a rejection.
+    pub message: fn(&Response<Body>) -> String,
+    /// The request id that the response carries.
+    pub request_id: fn(&Response<Body>) -> Option<&str>,
+    /// The adapter, where the response does not tell it.
+    pub adapter: Option<&'static str>,
+}
+
+impl ErrorFormat {
+    /// The adapter and the kind of rejection, if the response is one.
+    pub(super) fn rejection(
+        &self,
+        response: &Response<Body>,
+    ) -> Option<(&'static str, RejectionKind)> {
+        let (protocol, why) = (self.kind)(response)?;
+        Some((self.adapter.unwrap_or(protocol), why))
+    }
+}
+
+/// Rejections as gRPC statuses.
+pub(super) const GRPC: ErrorFormat = ErrorFormat {
+    encode: |rejection| Status::from(rejection).into_http(),
+    kind: |response| grpc_rejection(response.headers()),
+    message: |response| {
+        let status = Status::from_header_map(response.headers());
+        status.map_or_else(String::new, |status| status.message().to_owned())
+    },
+    request_id: |_| None,
+    adapter: None,
+};
+
+/// The rejection in a response. An error has its status among the headers, an answer in the trailers.
+fn grpc_rejection(headers: &HeaderMap) -> Option<(&'static str, RejectionKind)> {
+    let status = headers.get(Status::GRPC_STATUS)?;
+    // A status with details answers a write, which is recorded already.
+    if headers.contains_key(Status::GRPC_STATUS_DETAILS) {
+        return None;
+    }
+    let why = match Code::from_bytes(status.as_bytes()) {
+        Code::Ok => return None,
+        // So are requests that were valid and cannot be done.
+        Code::NotFound | Code::AlreadyExists | Code::FailedPrecondition => return None,
+        Code::InvalidArgument | Code::OutOfRange | Code::Unimplemented => RejectionKind::Malformed,
+        Code::Unauthenticated | Code::PermissionDenied => RejectionKind::NotEntitled,
+        Code::ResourceExhausted => RejectionKind::Overloaded,
+        Code::DeadlineExceeded | Code::Cancelled => RejectionKind::Deadline,
+        Code::Unavailable => RejectionKind::Unavailable,
+        _ => RejectionKind::Failed,
+    };
+    Some((ADAPTER, why))
+}
