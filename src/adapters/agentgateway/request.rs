@@ -1,4 +1,4 @@
-//! What a client asks for, and of which servers.
+//! Parses what a client asks for and of which servers.
 
 use std::borrow::Cow;
 
@@ -33,22 +33,22 @@ const MERGED: [&str; 8] = [
     "resources/templates/list",
 ];
 
-/// Said if no source of identities is in the metadata.
+/// No configured identity source is in the metadata.
 pub(super) const NOBODY: &str = "nobody is known to make this request";
 
-/// Said of a completion, about which nobody was asked before.
+/// A completion, about which agentgateway asked only after the server had answered.
 pub(super) const COMPLETED_LATE: &str =
     "completions are not let through: nobody was asked before the server was";
 
-/// Said of a subscription, about which nobody may have been asked before.
+/// A subscription, about which agentgateway may have asked only after the server had answered.
 pub(super) const SUBSCRIBED_LATE: &str =
     "subscriptions are not let through: nobody was asked before the server was";
 
-/// Why there is nothing to decide.
+/// A rejection before a decision.
 #[derive(Debug)]
 pub(super) struct AgentgatewayRejection {
     pub(super) code: Code,
-    /// Safe to send.
+    /// The message, safe to send.
     pub(super) reason: String,
 }
 
@@ -60,7 +60,7 @@ impl AgentgatewayRejection {
         }
     }
 
-    /// What the log says: more than a client needs, where it is most likely the configuration.
+    /// The text for the log, which adds the likely cause in the configuration.
     pub(super) fn logged(&self) -> String {
         match self.reason.as_str() {
             NOBODY => format!(
@@ -74,7 +74,7 @@ impl AgentgatewayRejection {
         }
     }
 
-    /// Under which kind it is counted.
+    /// The kind under which it is counted.
     pub(super) fn kind(&self) -> metrics::RejectionKind {
         match self.reason == NOBODY {
             true => metrics::RejectionKind::NotEntitled,
@@ -109,7 +109,7 @@ impl From<HeaderMismatchError> for AgentgatewayRejection {
     }
 }
 
-/// What a request asks of each server that it goes to.
+/// Parses the operations of a request, for each server that receives it.
 pub(super) fn asked(
     request: &McpRequest,
     servers: &[SmolStr],
@@ -133,7 +133,7 @@ pub(super) fn asked(
             "a request of this method goes to one server",
         ));
     }
-    // The gateway may put an `initialize` of its own before a request, which then has that request's headers.
+    // The gateway may send an `initialize` of its own first, with the headers of the client's request.
     if method != "initialize" {
         let body = MirroredFields {
             method: Some(method),
@@ -156,7 +156,7 @@ pub(super) fn asked(
     Ok(all)
 }
 
-/// The targets, whose names in the gateway are those of servers here.
+/// Parses the targets: the gateway's target names are server names here.
 pub(super) fn servers(
     names: &[String],
     limits: &Limits,
@@ -183,7 +183,7 @@ pub(super) fn servers(
     Ok(servers)
 }
 
-/// Whose the names in an answer are.
+/// Which servers the names in a response belong to.
 pub(super) fn origins(servers: Vec<SmolStr>, mode: PrefixMode) -> ServerSet {
     match mode {
         PrefixMode::Conditional => ServerSet::merged(servers),
@@ -192,8 +192,8 @@ pub(super) fn origins(servers: Vec<SmolStr>, mode: PrefixMode) -> ServerSet {
     }
 }
 
-/// The gateway tells the server's name of a thing. The client that wrote the header may have known it by
-/// another, with the server's name in front.
+/// The names that the `Mcp-Name` header may have: the server's own, and with the server's name in front, as
+/// the client may know it.
 fn names<'a>(method: &str, own: Option<&'a str>, servers: &[SmolStr]) -> Vec<Cow<'a, str>> {
     let Some(own) = own else {
         return Vec::new();
@@ -205,14 +205,14 @@ fn names<'a>(method: &str, own: Option<&'a str>, servers: &[SmolStr]) -> Vec<Cow
             method if method.starts_with("resources/") => {
                 prefixed(server, own, IdentifierKind::ByUri)
             }
-            // The ids of tasks.
+            // Task ids.
             _ => format!("{server}+{own}"),
         }));
     }
     names
 }
 
-/// Values that are no text equal nothing that anybody compares them with.
+/// Values that are not UTF-8 are replaced, so that they match no expected value.
 fn headers(all: &[McpHeader]) -> HeaderFields {
     HeaderFields::of(all.iter().map(|header| {
         let value = String::from_utf8_lossy(&header.value).into_owned();

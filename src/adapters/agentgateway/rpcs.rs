@@ -1,4 +1,4 @@
-//! `CheckRequest` and `CheckResponse`.
+//! The RPCs `CheckRequest` and `CheckResponse`.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ use crate::proto::agentgateway::ext_mcp::{
 use crate::service::deadline::{Deadline, ServiceError};
 use crate::service::decisions::{RequestMeta, Response as ServiceResponse, Service};
 
-/// How this front door is called in traces.
+/// The name of this adapter in metrics, logs and traces.
 pub const ADAPTER: &str = "ext_mcp";
 
 /// What the gateway may ask about on the way back alone, depending on its version: the server has then answered already,
@@ -63,7 +63,7 @@ pub struct ExtMcp {
 }
 
 impl ExtMcp {
-    /// The service over Callgate's.
+    /// Creates the adapter.
     pub fn new(
         service: Arc<Service>,
         limits: Arc<ArcSwap<Limits>>,
@@ -90,8 +90,8 @@ impl ExtMcp {
         })
     }
 
-    /// Decides about a request. What goes to several servers passes if one of them may be asked: what the
-    /// others answer is taken out on the way back.
+    /// Decides a request. A request to several servers passes if at least one of them may be asked; the
+    /// entries of the others are removed from the response.
     async fn on_request(
         &self,
         admitted: &Admitted,
@@ -137,7 +137,7 @@ impl ExtMcp {
         recorder.refusal(ADAPTER, refused.kind(), &refused.logged());
     }
 
-    /// Judges an answer.
+    /// Filters a response.
     async fn on_response(
         &self,
         admitted: &Admitted,
@@ -196,8 +196,8 @@ impl ExtMcp {
         )))
     }
 
-    /// Why the client may not meet one of the servers; `None` if it may meet all. The gateway writes the instructions of
-    /// several into one text.
+    /// Returns the first denial to connect to one of the servers, or `None` if all are allowed. The gateway
+    /// merges the instructions of several servers into one text.
     async fn refuses_to_meet(
         &self,
         admitted: &Admitted,
@@ -218,8 +218,8 @@ impl ExtMcp {
     }
 }
 
-/// What cannot be decided without its parameters is refused on the way back, unless the configuration says that the
-/// gateway has asked before or that it may pass all the same.
+/// A request that cannot be decided without its parameters is rejected at its response, unless the
+/// configuration says that the gateway has asked before or that it may pass.
 fn check_late(method: &str, settings: &Settings) -> Result<(), AgentgatewayRejection> {
     match method {
         COMPLETE if !settings.pass_completions => {
@@ -232,7 +232,7 @@ fn check_late(method: &str, settings: &Settings) -> Result<(), AgentgatewayRejec
     }
 }
 
-/// A caller that may ask, and what its question is read with.
+/// An admitted RPC and the settings that apply to it.
 struct Admitted {
     entrance: AdmittedCaller,
     trace: TraceContext,

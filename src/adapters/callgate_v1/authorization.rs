@@ -1,4 +1,4 @@
-//! The five RPCs.
+//! The five RPCs of `callgate.v1.Authorization`.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ use crate::proto::v1::authorization_server;
 use crate::service::deadline::Deadline;
 use crate::service::decisions::{PendingResponse, Progress, RequestMeta, Service};
 
-/// How this front door is called in traces.
+/// The name of this adapter in metrics, logs and traces.
 pub const ADAPTER: &str = "grpc";
 
 /// `callgate.v1.Authorization`. Cloning is cheap.
@@ -33,7 +33,7 @@ pub struct Authorization {
     pub(super) shared: Arc<AuthorizationState>,
 }
 
-/// What all requests share.
+/// The state that all requests share.
 pub(super) struct AuthorizationState {
     service: Arc<Service>,
     pub(super) limits: Arc<ArcSwap<Limits>>,
@@ -43,7 +43,7 @@ pub(super) struct AuthorizationState {
 }
 
 impl Authorization {
-    /// The RPCs over a service. Streams end once `draining` is cancelled.
+    /// Creates the RPCs. Streams end once `draining` is cancelled.
     pub fn new(
         service: Arc<Service>,
         limits: Arc<ArcSwap<Limits>>,
@@ -63,7 +63,7 @@ impl Authorization {
     }
 }
 
-/// What became of a request at first sight.
+/// A request after its first, synchronous step.
 #[expect(
     clippy::large_enum_variant,
     reason = "nearly every request is decided at once, and its answer moves on from here"
@@ -73,7 +73,7 @@ enum Outcome<'c> {
     Waiting(Box<Waiting<'c>>),
 }
 
-/// A call whose answer waits.
+/// A call whose response waits for a write or a revision.
 struct Waiting<'c> {
     later: PendingResponse<'c>,
     detail: Disclosure,
@@ -102,8 +102,8 @@ impl AuthorizationState {
         }
     }
 
-    /// Nearly every request is answered here, in one go. A future that held the call while it waits
-    /// would be moved about at its full size for all of them.
+    /// Decides without waiting, which is enough for nearly every request. A future that held the call while
+    /// it waits would be moved at its full size for all of them.
     fn authorize_now<'c>(
         &self,
         asking: RpcContext<'c>,
@@ -208,7 +208,7 @@ impl AuthorizationState {
     }
 }
 
-/// A tool of which the gateway says no more than the name.
+/// A tool of which the caller gives only the name.
 fn named_tool(name: SmolStr) -> ListedItem {
     ListedItem::Tool {
         name,
@@ -216,11 +216,11 @@ fn named_tool(name: SmolStr) -> ListedItem {
     }
 }
 
-/// Who asks, and until when.
+/// The caller, the trace and the deadline of a request.
 #[derive(Clone, Copy)]
 pub(super) struct RpcContext<'a> {
     pub(super) caller: &'a Caller,
-    /// The trace that the transport names.
+    /// The trace context of the transport.
     pub(super) trace: &'a TraceContext,
     pub(super) deadline: Deadline,
 }
@@ -250,12 +250,12 @@ impl<'a> RpcContext<'a> {
     }
 }
 
-/// When the answer to a request has to be there.
+/// The deadline that the server set for a request.
 pub(in crate::adapters) fn deadline(extensions: &Extensions) -> Deadline {
     extensions.get().copied().unwrap_or_default()
 }
 
-/// Who asks by one unary request.
+/// An admitted unary request.
 struct Admitted {
     entrance: AdmittedCaller,
     trace: TraceContext,
@@ -273,7 +273,7 @@ impl Admitted {
 }
 
 impl AuthorizationState {
-    /// Who asks, and the message.
+    /// Takes the admitted caller, the trace and the deadline from a request.
     fn admit_unary<T>(request: Request<T>, rpc: Rpc) -> Result<(Admitted, T), GrpcRejection> {
         let (metadata, mut extensions, message) = request.into_parts();
         let admitted = Admitted {
@@ -293,8 +293,8 @@ impl authorization_server::Authorization for Authorization {
     ) -> Result<Response<v1::AuthorizeResponse>, Status> {
         let (admitted, message) = AuthorizationState::admit_unary(request, Rpc::Authorize)?;
         let answer = self.shared.authorize(admitted.asking(), message).await?;
-        // The connection writes out whatever is ready when it is woken. Letting other requests be
-        // decided first gives it several answers to write at once, which saves more than it costs.
+        // The connection writes whatever is ready when it is woken. Yielding lets other requests be decided
+        // first, so that several responses are written at once, which saves more than it costs.
         tokio::task::yield_now().await;
         Ok(Response::new(answer))
     }

@@ -1,7 +1,7 @@
-//! `AuthorizeStream`: one answer for each request, in the order asked.
+//! `AuthorizeStream`: one response for each request, in order.
 //!
-//! A request that cannot be used is answered with its error and the stream goes on. While the server
-//! drains, what has arrived is answered, and then the stream ends.
+//! An invalid request gets its error as a response and the stream goes on. When the server drains, requests
+//! that have arrived are answered, and then the stream ends.
 
 use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
@@ -25,11 +25,11 @@ use crate::proto::v1;
 use crate::proto::v1::authorize_stream_response::Outcome;
 use crate::service::deadline::Deadline;
 
-/// The answers, one for each request.
+/// The responses of a stream.
 pub type AuthorizeStreamResponses =
     Pin<Box<dyn Stream<Item = Result<v1::AuthorizeStreamResponse, Status>> + Send + 'static>>;
 
-/// Starts answering.
+/// Opens a stream.
 pub(super) fn answer(
     authorization: &Authorization,
     request: Request<Streaming<v1::AuthorizeStreamRequest>>,
@@ -44,7 +44,7 @@ pub(super) fn answer(
     })))
 }
 
-/// One open stream.
+/// The state of an open stream.
 struct Session {
     shared: Arc<AuthorizationState>,
     trace: TraceContext,
@@ -68,7 +68,7 @@ impl Session {
         })
     }
 
-    /// The caller, asked for its credentials again if the callers were reloaded since.
+    /// The caller, authenticated again if the callers were reloaded since.
     fn caller(&self) -> Result<Arc<Caller>, GrpcRejection> {
         let entrance = self.entrance.lock();
         let mut entrance = entrance.unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -76,7 +76,7 @@ impl Session {
     }
 }
 
-/// A place among the streams that may be open.
+/// Takes one of `limits.open_streams` slots.
 pub(in crate::adapters) fn acquire_stream_slot(
     open: &UsageCount,
     entrance: &AdmittedCaller,
@@ -99,7 +99,7 @@ async fn answer_one(
         request,
     } = request?;
     let caller = session.caller()?;
-    // The stream as a whole has no deadline: it is as long as whoever opened it wants.
+    // The stream as a whole has no deadline; each request has one.
     let asking = RpcContext {
         caller: &caller,
         trace: &session.trace,
@@ -133,7 +133,8 @@ async fn answer_one(
     })
 }
 
-/// The requests, until the server drains: then those that have arrived, and the reason for the end.
+/// The requests until the server drains: then those that have arrived, followed by the status that ends the
+/// stream.
 struct UntilDrained {
     requests: Streaming<v1::AuthorizeStreamRequest>,
     draining: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -170,7 +171,7 @@ impl Stream for UntilDrained {
     }
 }
 
-/// Runs a future to its end; `None` if it panics on the way.
+/// Runs a future to its end; `None` if it panics.
 pub(in crate::adapters) async fn catch_panic<F: Future>(future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     poll_fn(|context| {

@@ -1,4 +1,4 @@
-//! What both filters' doors are made of: how they decide about a request.
+//! What both Envoy filters share: how a request is decided.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::config::limits::Limits;
 use crate::service::deadline::Deadline;
 use crate::service::decisions::{RequestMeta, Service};
 
-/// A door over a service. Cloning is cheap.
+/// The state of an Envoy adapter. Cloning is cheap.
 #[derive(Clone)]
 pub(super) struct EnvoyAdapter {
     pub(super) service: Arc<Service>,
@@ -35,8 +35,8 @@ impl EnvoyAdapter {
         }
     }
 
-    /// Decides about a request. `sees_servers` says whether this door judges what servers send, too. The
-    /// question comes back with the verdict, as far as there is one.
+    /// Decides a request. `sees_servers` says whether the adapter filters responses too. The parsed query
+    /// comes back unless the request was rejected before a decision.
     pub(super) async fn verdict(
         &self,
         ask: RequestMeta<'_>,
@@ -65,7 +65,7 @@ impl EnvoyAdapter {
     }
 }
 
-/// A question of this caller through this door.
+/// The request metadata of a caller through this adapter.
 pub(super) fn asking<'a>(
     caller: &'a Caller,
     adapter: &'static str,

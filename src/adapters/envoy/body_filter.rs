@@ -1,4 +1,4 @@
-//! The body of a response, judged as it comes.
+//! Filters the body of a response as it arrives.
 
 use std::sync::Arc;
 
@@ -19,26 +19,26 @@ use crate::adapters::transport::grpc_rejection::GrpcRejection;
 use crate::config::limits::Limits;
 use crate::service::decisions::RequestMeta;
 
-/// A request that passed.
+/// An allowed request whose response is awaited.
 pub(super) struct AllowedRequest {
     conversation: Conversation,
     origins: ServerSet,
     pub(super) awaited: Option<PendingRequest>,
     /// Its response is a stream without an end.
     pub(super) is_endless: bool,
-    /// It is no MCP, and so is its response.
+    /// It is plain HTTP, not MCP, and so is its response.
     pub(super) is_plain: bool,
 }
 
-/// What is done with the body of a response.
+/// How the body of a response is handled.
 pub(super) enum BodyMode {
-    /// It passes.
+    /// Forwarded unchanged.
     Untouched,
-    /// It is swallowed.
+    /// Dropped.
     Nothing,
-    /// One message. `None` once it is too long.
+    /// One JSON message, buffered up to its end; `None` once it exceeds `limits.message_bytes`.
     Whole(Option<BytesMut>),
-    /// Event after event.
+    /// Server-sent events, filtered one by one.
     Events(EventSplitter),
 }
 
@@ -59,17 +59,17 @@ impl AllowedRequest {
     }
 }
 
-/// What bodies of responses are judged with.
+/// Filters the bodies of responses.
 pub(super) struct ResponseFilter<'a> {
     pub(super) door: &'a EnvoyAdapter,
     pub(super) ask: RequestMeta<'a>,
     pub(super) limits: Arc<Limits>,
-    /// Absent for an answer of Envoy itself.
+    /// Absent for a response of Envoy itself.
     pub(super) passed: Option<&'a AllowedRequest>,
 }
 
 impl ResponseFilter<'_> {
-    /// What of a piece may pass now.
+    /// Returns the bytes that may pass after this chunk.
     pub(super) async fn piece(
         &self,
         way: &mut BodyMode,
@@ -99,7 +99,7 @@ impl ResponseFilter<'_> {
         }
     }
 
-    /// What passes at the end.
+    /// Returns the bytes that may pass at the end of the body.
     pub(super) async fn end(&self, way: &mut BodyMode) -> Result<BytesMut, ExchangeError> {
         Ok(match way {
             BodyMode::Untouched | BodyMode::Nothing => BytesMut::new(),
@@ -109,7 +109,7 @@ impl ResponseFilter<'_> {
                 let limit = self.limits.message_bytes;
                 self.refused(&format!("the server's answer has more than {limit} bytes"))
             }
-            // An event that never ended is none.
+            // An unterminated event is discarded, as the standard says.
             BodyMode::Events(_) => BytesMut::new(),
         })
     }
@@ -156,7 +156,7 @@ impl ResponseFilter<'_> {
         Ok(fate.map_err(GrpcRejection::from)?)
     }
 
-    /// The error that the client gets in place of an answer.
+    /// The JSON-RPC error that replaces a response.
     fn refused(&self, said: &str) -> BytesMut {
         let awaited = self.passed.and_then(|it| it.awaited.as_ref());
         let id: Option<&JsonRpcId> = awaited.map(|it| &it.id);

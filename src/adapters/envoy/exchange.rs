@@ -1,4 +1,4 @@
-//! One HTTP request and its response, step by step.
+//! The state machine of one HTTP exchange: request, decision, filtered response.
 
 use std::collections::HashMap;
 
@@ -17,29 +17,30 @@ use crate::adapters::mcp::request::mirrored_headers::HeaderFields;
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
 use crate::service::decisions::RequestMeta;
 
-/// The request that is answered with a stream without an end (2026-07-28), as `GET` is before.
+/// The request whose response is a stream without an end (revision 2026-07-28), as that of `GET` is in
+/// 2025-11-25.
 const SUBSCRIPTION: &str = "subscriptions/listen";
 
-/// What Envoy tells.
+/// A message of Envoy.
 #[derive(Debug)]
 pub(super) enum ProcessorEvent {
     RequestHeaders {
         http: HttpRequest,
-        /// There is no body.
+        /// The request has no body.
         is_all: bool,
     },
     RequestBody {
         body: Bytes,
-        /// Nothing of the body is missing.
+        /// The body is complete.
         is_all: bool,
-        /// What filters have found out by now.
+        /// Dynamic metadata of earlier filters.
         metadata: HashMap<String, Struct>,
     },
     RequestTrailers,
     ResponseHeaders {
         status: u16,
         headers: HeaderFields,
-        /// There is no body.
+        /// The response has no body.
         is_all: bool,
     },
     ResponseBody {
@@ -49,12 +50,12 @@ pub(super) enum ProcessorEvent {
     ResponseTrailers,
 }
 
-/// What Envoy is told.
+/// A reply to Envoy.
 #[derive(Debug)]
 pub(super) enum ProcessorReply {
-    /// The headers of the request may stay as they are until its body is here.
+    /// The headers stay unchanged until the body arrives.
     Wait,
-    /// The request passes, at its headers or at its body.
+    /// The request is allowed, at its headers or at its body.
     Allowed(Phase, RequestMutation),
     Rejected(LocalReply),
     RequestTrailers,
@@ -66,14 +67,14 @@ pub(super) enum ProcessorReply {
     ResponseTrailers,
 }
 
-/// Where a request was decided.
+/// The phase in which a request is decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     Headers,
     Body,
 }
 
-/// Why an exchange cannot go on.
+/// Why an exchange is aborted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ExchangeError {
     #[error("{0} came {1}")]
@@ -96,11 +97,11 @@ pub(super) struct Exchange {
 
 enum Stage {
     Start,
-    /// The headers are here, the body is not.
+    /// The headers have arrived, the body has not.
     Body(Box<HttpRequest>),
-    /// The request passed.
+    /// The request is allowed.
     Passed(Box<AllowedRequest>),
-    /// The response's headers passed. Without a [`Passed`] it is Envoy's own.
+    /// The response's headers have passed. Without an allowed request the response is Envoy's own.
     Response(Option<Box<AllowedRequest>>, BodyMode),
     Over,
 }
@@ -113,7 +114,7 @@ impl Exchange {
         }
     }
 
-    /// Whether nobody knows when the response ends.
+    /// Whether the response has no foreseeable end.
     pub(super) fn is_endless(&self) -> bool {
         match &self.stage {
             Stage::Passed(passed) | Stage::Response(Some(passed), _) => passed.is_endless,
@@ -121,7 +122,7 @@ impl Exchange {
         }
     }
 
-    /// Takes the next thing that Envoy tells, and says what to tell it.
+    /// Handles the next message of Envoy and returns the replies.
     pub(super) async fn hear(
         &mut self,
         ask: RequestMeta<'_>,
@@ -166,7 +167,7 @@ impl Exchange {
                 },
                 Stage::Passed(passed),
             ) => Ok(vec![self.response(passed, status, &headers, is_all)]),
-            // An answer of Envoy itself to a request that has not been here. A server can send none.
+            // A response of Envoy itself to a request that was not decided. No server can send one.
             (
                 ProcessorEvent::ResponseHeaders {
                     status,
@@ -227,7 +228,7 @@ impl Exchange {
     ) -> ProcessorReply {
         let limit = self.door.limits.load().message_bytes as usize;
         let content = match status {
-            // A client that followed would talk to a server that nobody has decided about.
+            // A client that follows a redirect would reach a server that was not part of the decision.
             300..400 => Err("the server sends the client elsewhere, which MCP does not have"),
             _ => content::of(status, headers, is_all),
         };

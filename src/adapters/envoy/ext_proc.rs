@@ -1,7 +1,7 @@
-//! `Process`: HTTP requests decided, and what servers send judged on its way back.
+//! The RPC `Process` of Envoy's external processing: requests are decided and responses filtered.
 //!
-//! Envoy lets everything pass once a processor ends its stream without an error. So this end never does: it
-//! ends after Envoy, or with an error, upon which Envoy ends the exchange.
+//! Envoy forwards everything once a processor closes its stream without an error. So this side closes a
+//! stream only after Envoy has, or with an error, on which Envoy aborts the exchange.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -27,10 +27,10 @@ use crate::proto::envoy::processing::{ProcessingRequest, ProcessingResponse};
 use crate::service::deadline::Deadline;
 use crate::service::decisions::Service;
 
-/// How this front door is called in traces.
+/// The name of this adapter in metrics, logs and traces.
 pub const ADAPTER: &str = "ext_proc";
 
-/// The metadata of the call in which Envoy's route names its server.
+/// The gRPC metadata in which Envoy's route names its server.
 const SERVER_METADATA: &str = "callgate-server";
 
 /// `envoy.service.ext_proc.v3.ExternalProcessor`. Cloning is cheap.
@@ -42,7 +42,7 @@ pub struct ExtProc {
 }
 
 impl ExtProc {
-    /// The RPC over a service. Exchanges without an end break off once `draining` is cancelled.
+    /// Creates the adapter. Endless exchanges are aborted once `draining` is cancelled.
     pub fn new(
         service: Arc<Service>,
         limits: Arc<ArcSwap<Limits>>,
@@ -57,7 +57,7 @@ impl ExtProc {
     }
 }
 
-/// What Envoy is told.
+/// The stream of replies to Envoy.
 pub type Answers = Pin<Box<dyn Stream<Item = Result<ProcessingResponse, Status>> + Send + 'static>>;
 
 #[tonic::async_trait]
@@ -93,7 +93,7 @@ impl ExternalProcessor for ExtProc {
     }
 }
 
-/// One stream: one exchange, and who shows it.
+/// The state of one stream, which is one exchange.
 struct Session {
     _place: CapacityPermit,
     exchange: Exchange,
@@ -106,7 +106,7 @@ struct Session {
 }
 
 impl Session {
-    /// What to tell upon the next message; `None` once Envoy has ended the stream.
+    /// Returns the replies to the next message, or `None` once Envoy has closed the stream.
     async fn next(&mut self) -> Result<Option<Vec<ProcessingResponse>>, Status> {
         let message = tokio::select! {
             biased;
@@ -123,7 +123,7 @@ impl Session {
         }
         let heard =
             processor_codec::heard(message, self.server.as_deref()).map_err(GrpcRejection::from)?;
-        // A caller that may no longer ask is not told anything further.
+        // A caller whose right was withdrawn gets no further replies.
         let caller = self.entrance.again(Rpc::ExtProcProcess)?;
         let deadline = Deadline::in_millis(self.door.limits.load().deadline_ms);
         let hearing = self.exchange.hear(asking(caller, ADAPTER, deadline), heard);
@@ -152,7 +152,7 @@ fn broken(broken: ExchangeError) -> Status {
     }
 }
 
-/// The answers of a session, one after the other. It ends after Envoy, or with an error.
+/// The replies of a session in order. It ends after Envoy's side, or with an error.
 struct Telling {
     state: State,
     told: std::vec::IntoIter<ProcessingResponse>,
@@ -163,7 +163,7 @@ enum State {
     Over,
 }
 
-/// A session, if it goes on, and what to tell.
+/// The session, unless it is over, and its replies.
 type Heard = (
     Option<Box<Session>>,
     Result<Vec<ProcessingResponse>, Status>,

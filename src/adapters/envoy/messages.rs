@@ -1,4 +1,4 @@
-//! One message of a server, on its way to the client.
+//! Filters one message of a server on its way to the client.
 
 use serde_json::{Value as Json, json};
 
@@ -12,35 +12,34 @@ use crate::adapters::mcp::response::json_rpc_error;
 use crate::domain::request::json_text::tolerant;
 use crate::service::deadline::ServiceError;
 
-/// A method that no client has, so that every client answers it with an error: nobody but the client can tell
-/// a server that its request was not heard.
+/// A method that no client implements, so that the client answers the server's request with an error.
 const DENIED: &str = "callgate/denied";
 
-/// The error by which a server says that something has to be visited first (revision 2025-11-25).
+/// The JSON-RPC error code by which a server asks the user to visit a URL (revision 2025-11-25).
 const VISIT_FIRST: f64 = -32042.0;
 const VISITS: &str = "error.data.elicitations";
-/// Members of errors that decide what a client does with them.
+/// Members of a JSON-RPC error that decide what a client does with it.
 const DECISIVE: [&str; 3] = ["code", "data", "elicitations"];
 
-/// The request whose answer is awaited.
+/// The request whose response is awaited.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PendingRequest {
     pub(super) id: JsonRpcId,
     pub(super) method: String,
 }
 
-/// What becomes of a message.
+/// What happens to a message.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum MessageAction {
-    /// It passes as it is.
+    /// It is forwarded unchanged.
     Passes,
-    /// This JSON goes to the client in its place.
+    /// This JSON replaces it.
     Instead(String),
-    /// Nothing does.
+    /// It is dropped, for this reason.
     Dropped(String),
 }
 
-/// Judges one message.
+/// Filters one message.
 pub(super) async fn judge(
     judge: &MessageFilter<'_>,
     awaited: Option<&PendingRequest>,
@@ -82,7 +81,7 @@ pub(super) async fn judge(
     }
 }
 
-/// An error tells, and asks for nothing, but for one that says what the person has to visit.
+/// A JSON-RPC error asks for nothing, except the one that names URLs to visit.
 async fn error(judge: &MessageFilter<'_>, text: &str) -> Result<Filtered, ServiceError> {
     let depth = judge.limits.json_depth;
     let read = json::value(
@@ -123,8 +122,8 @@ async fn error(judge: &MessageFilter<'_>, text: &str) -> Result<Filtered, Servic
     Ok(Filtered::Unchanged)
 }
 
-/// What cannot be read gets an answer, if somebody waits for one: under its own id, or else under that of the request
-/// whose response it came in. A client that hears nothing waits for ever.
+/// An unreadable message is replaced by an error under its own id, or under that of the request it came in
+/// response to, so that the client does not wait forever.
 fn fate_of_unreadable(
     unreadable: MessageRejection,
     awaited: Option<&PendingRequest>,
@@ -163,7 +162,7 @@ fn fate_of_request(id: &JsonRpcId, passage: Filtered) -> MessageAction {
     MessageAction::Instead(instead.to_string())
 }
 
-/// The error that stands for what does not pass.
+/// The JSON-RPC error that replaces a message.
 fn turned_away(id: Option<&JsonRpcId>, passage: Filtered) -> Json {
     match passage {
         Filtered::Denied(answer) => {

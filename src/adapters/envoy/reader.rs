@@ -1,4 +1,4 @@
-//! What a request asks for, of which server, and who asks.
+//! Parses an HTTP request into the query that is decided: operations, server and conversation.
 
 use smol_str::SmolStr;
 
@@ -22,33 +22,33 @@ use crate::config::envoy::{BodyRequirement, EnvoyConfig};
 use crate::config::limits::Limits;
 use crate::domain::request::call_context::{Environment, Operation, TraceContext, Workflow};
 
-/// Where Envoy's MCP filter keeps what it has found.
+/// The namespace of the dynamic metadata of Envoy's MCP filter.
 const MCP_NAMESPACE: &str = "envoy.filters.http.mcp";
 
-/// What a request is read with.
+/// The inputs of parsing besides the request.
 #[derive(Clone, Copy)]
 pub(super) struct RequestReader<'a> {
     pub(super) caller: &'a Caller,
     pub(super) limits: &'a Limits,
     pub(super) settings: &'a EnvoyConfig,
-    /// Whether what servers ask for is seen, too, so that policies alone decide what is replied to them.
+    /// Whether requests of servers are filtered, so that policies alone decide which replies to them pass.
     pub(super) sees_servers: bool,
 }
 
 /// What a request asks for.
 #[derive(Debug)]
 pub(super) struct AuthorizationQuery {
-    /// The id that an error goes back with.
+    /// The JSON-RPC id of the request.
     pub(super) id: Option<JsonRpcId>,
-    /// Whether it is no MCP: what comes back is none either.
+    /// Whether the request is plain HTTP rather than MCP.
     pub(super) is_plain: bool,
-    /// The method, if it is a request of MCP.
+    /// The MCP method, if it is a request.
     pub(super) method: Option<String>,
-    /// The server that it goes to.
+    /// The server that receives it.
     pub(super) server: SmolStr,
-    /// Who talks to whom.
+    /// The conversation it belongs to.
     pub(super) conversation: Conversation,
-    /// All of these have to be allowed.
+    /// The operations, all of which must be allowed.
     pub(super) operations: Vec<Operation>,
 }
 
@@ -70,7 +70,7 @@ impl Wanted {
 }
 
 impl RequestReader<'_> {
-    /// What the request asks for, or why that is not decided.
+    /// Parses a request, or returns why it is rejected.
     pub(super) fn question(
         &self,
         http: &HttpRequest,
@@ -107,7 +107,7 @@ impl RequestReader<'_> {
         }
     }
 
-    /// What a request of plain HTTP asks for.
+    /// Parses a request of plain HTTP.
     fn plain(&self, http: &HttpRequest) -> Result<AuthorizationQuery, RejectedRequest> {
         let routes = &self.settings.routes;
         let unknown = || EnvoyRejection::new(403, rejection::NO_SERVER);
@@ -130,7 +130,7 @@ impl RequestReader<'_> {
         })
     }
 
-    /// Who asks a server.
+    /// Resolves the conversation of a request.
     fn who(
         &self,
         server: &SmolStr,
@@ -148,7 +148,7 @@ impl RequestReader<'_> {
         self.conversation(known, server, id, http)
     }
 
-    /// The message, once headers and metadata agree with it.
+    /// Parses the message, and checks that headers and metadata agree with it.
     fn message(&self, http: &HttpRequest) -> Result<ClientMessage, RejectedRequest> {
         http.check_content_type().map_err(EnvoyRejection::from)?;
         let found = http.metadata.get(MCP_NAMESPACE);
@@ -201,7 +201,8 @@ impl RequestReader<'_> {
                     asked.map_err(|undecided| EnvoyRejection::undecided(403, &undecided))?;
                 Ok(Wanted::without_answer(asked))
             }
-            // What the server asked for may not have been seen, so there is a switch beside the policies.
+            // With external authorization the server's request was not seen, so a setting decides beside the
+            // policies.
             ClientMessage::Reply {
                 result: Some(result),
                 ..
@@ -238,7 +239,7 @@ impl RequestReader<'_> {
             ..Workflow::default()
         };
         let is_verified = settings.verified_servers.iter().any(|it| it == server);
-        // A trace is never evidence, so one that cannot be used is left out.
+        // A trace is not evidence: an unusable one is ignored.
         let of_trace = |name| {
             let value = headers.get(name).ok().flatten()?;
             (value.len() <= self.limits.text_bytes as usize).then(|| value.to_owned())
@@ -274,7 +275,7 @@ impl RequestReader<'_> {
         })
     }
 
-    /// The name in a header.
+    /// Reads a name from a header.
     fn name(
         &self,
         headers: &HeaderFields,
@@ -290,7 +291,7 @@ impl RequestReader<'_> {
             .map_err(|invalid| unfit(header, invalid.problem()))
     }
 
-    /// The names in a header, separated by commas.
+    /// Reads names separated by commas from a header.
     fn names(
         &self,
         headers: &HeaderFields,
@@ -322,7 +323,7 @@ fn unfit(header: &str, problem: &FieldProblem) -> EnvoyRejection {
     EnvoyRejection::new(400, &format!("the header `{header}` {said}"))
 }
 
-/// `GET` opens the stream of a session, `DELETE` ends the session; both need to say which.
+/// `GET` opens the stream of a session and `DELETE` ends the session; both must name it.
 fn stream(
     method: &str,
     headers: &HeaderFields,
@@ -347,7 +348,7 @@ fn id_of(message: &ClientMessage) -> Option<JsonRpcId> {
     }
 }
 
-/// A request's id as it may stand in a trace.
+/// The JSON-RPC id as a request id in the trace, if it is a valid id.
 fn traceable(id: &JsonRpcId, limits: &Limits) -> Option<SmolStr> {
     let text = match id {
         JsonRpcId::Text(text) => SmolStr::new(text),

@@ -1,4 +1,4 @@
-//! Why there is nothing to decide about a request.
+//! Rejections of requests before a decision.
 
 use crate::adapters::envoy::consistency::BodyMismatchError;
 use crate::adapters::envoy::request::RequestError;
@@ -8,35 +8,35 @@ use crate::adapters::mcp::request::operations::OperationError;
 use crate::adapters::mcp::response::json_rpc_error;
 use crate::telemetry::record::metrics;
 
-/// Said if no source of identities is in a request.
+/// No configured identity source is present.
 pub(super) const NOBODY: &str = "nobody is known to make this request";
-/// Said of a reply to a server, where nobody saw what the server asked for.
+/// A reply to a server whose request was not seen.
 pub(super) const REPLIES: &str = "replies to servers are not let through";
-/// Said if neither a route nor the settings name a server.
+/// Neither the route nor the settings name a server.
 pub(super) const NO_SERVER: &str = "no server is configured for this host and path";
 
-/// A refusal before any decision.
+/// A rejection before a decision.
 #[derive(Debug, Clone)]
 pub(super) struct EnvoyRejection {
     /// The HTTP status.
     pub(super) status: u16,
-    /// The code of JSON-RPC.
+    /// The JSON-RPC error code.
     pub(super) code: i64,
-    /// Safe to send.
+    /// The message, safe to send.
     pub(super) message: String,
 }
 
-/// A refusal, and the id that the error goes back with.
+/// A rejection with what its reply needs.
 #[derive(Debug)]
 pub(super) struct RejectedRequest {
     pub(super) id: Option<JsonRpcId>,
-    /// Whether it was no MCP.
+    /// Whether the request was plain HTTP rather than MCP.
     pub(super) is_plain: bool,
     pub(super) refused: EnvoyRejection,
 }
 
 impl RejectedRequest {
-    /// Of a request of plain HTTP.
+    /// Rejects a request of plain HTTP.
     pub(super) fn plainly(refused: EnvoyRejection) -> Self {
         Self {
             id: None,
@@ -45,7 +45,7 @@ impl RejectedRequest {
         }
     }
 
-    /// Of a message.
+    /// Rejects a JSON-RPC message.
     pub(super) fn with_id(id: Option<JsonRpcId>, refused: EnvoyRejection) -> Self {
         Self {
             id,
@@ -64,7 +64,7 @@ impl EnvoyRejection {
         }
     }
 
-    /// What the log says: more than a client needs, where it is most likely the configuration.
+    /// The text for the log, which adds the likely cause in the configuration.
     pub(super) fn logged(&self) -> String {
         let advice = match self.message.as_str() {
             NOBODY => "nothing that `[[envoy.identity]]` names came from Envoy",
@@ -78,7 +78,7 @@ impl EnvoyRejection {
         format!("{}: {advice}", self.message)
     }
 
-    /// Under which kind it is counted.
+    /// The kind under which it is counted.
     pub(super) fn kind(&self) -> metrics::RejectionKind {
         match self.status {
             401 => metrics::RejectionKind::NotEntitled,
@@ -86,7 +86,7 @@ impl EnvoyRejection {
         }
     }
 
-    /// A message that nobody decides, with this HTTP status.
+    /// Rejects an operation that cannot be decided, with this HTTP status.
     pub(super) fn undecided(status: u16, undecided: &OperationError) -> Self {
         Self {
             status,

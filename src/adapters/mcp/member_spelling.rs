@@ -1,5 +1,5 @@
-//! Names of members that a careless reader would take for one another. The reader on the other side may not
-//! mind the case of letters, as some do not, so another spelling of a member that decides is a fault.
+//! Member names that a lenient reader would take for one another. The server may ignore case, so another
+//! spelling of a member that decides is an error.
 
 use serde_json::{Map, Value as Json};
 
@@ -7,7 +7,7 @@ use crate::adapters::input::field_error::{FieldError, FieldProblem, TextExcerpt}
 use crate::adapters::input::json::KeyPolicy;
 use crate::domain::request::visible::folded;
 
-/// Members of parameters that say what is asked for.
+/// Members of parameters that decide what a request asks for.
 pub(super) const DECISIVE: [&str; 29] = [
     "_meta",
     "action",
@@ -40,7 +40,7 @@ pub(super) const DECISIVE: [&str; 29] = [
     "url",
 ];
 
-/// Refuses members that a careless reader would take for one that decides.
+/// Rejects members that a lenient reader would take for one of `decisive`.
 pub(in crate::adapters) fn no_look_alikes<'n>(
     members: impl Iterator<Item = &'n str>,
     decisive: &[&str],
@@ -65,7 +65,7 @@ pub(in crate::adapters) fn names_of(members: &Map<String, Json>) -> impl Iterato
     members.keys().map(String::as_str)
 }
 
-/// Refuses two members of one name to a reader that does not mind the case of letters.
+/// Rejects two names that are equal after folding.
 pub(in crate::adapters) fn require_distinct_keys(
     members: &Map<String, Json>,
     field: &str,

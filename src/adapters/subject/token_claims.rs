@@ -1,6 +1,7 @@
-//! Who acts, and for whom, in the payload of a token that somebody else has verified (RFC 8693).
+//! The subject and its actor chain in the claims of a token that a gateway has verified (RFC 8693).
 //!
-//! What the token says is about the principal of `sub`; about an actor is only what stands in its own `act` (4.1).
+//! The claims of a token are about the principal of `sub`; about an actor there is only what its own `act`
+//! contains (4.1).
 
 use std::time::{Duration, SystemTime};
 
@@ -13,17 +14,17 @@ use crate::config::limits::Limits;
 use crate::domain::request::call_context::{ActorChain, Identity, Subject};
 use crate::domain::schema::{TYPES, entity};
 
-/// Who acts, and for whom.
+/// A resolved subject, and on whose behalf it acts.
 #[derive(Debug, Clone)]
 pub(in crate::adapters) struct ResolvedSubject {
     pub(in crate::adapters) subject: Subject,
     pub(in crate::adapters) delegation: Option<ActorChain>,
-    /// When that ends to be known, if anybody has said.
+    /// When the identity expires, if known.
     pub(in crate::adapters) until: Option<SystemTime>,
 }
 
 impl ResolvedSubject {
-    /// An agent, and the person for whom it acts, as a gateway names them in this way.
+    /// An agent, and the user it acts for, as a gateway names them by this method.
     pub(in crate::adapters) fn named(
         agent: SmolStr,
         person: Option<SmolStr>,
@@ -49,7 +50,7 @@ impl ResolvedSubject {
         }
     }
 
-    /// The same, relying on stored grants as well, if there are any.
+    /// Adds stored delegations, if there are any.
     pub(in crate::adapters) fn with_delegations(mut self, delegation_ids: Vec<SmolStr>) -> Self {
         if !delegation_ids.is_empty() {
             let delegation = self.delegation.take();
@@ -62,21 +63,21 @@ impl ResolvedSubject {
     }
 }
 
-/// Somebody in a token, and what it says of it.
+/// An actor and the claims about it.
 type Claimed = (EntityUID, Map<String, Json>);
 
 /// How claims are read.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::adapters) struct ClaimRules<'a> {
-    /// A claim that names the agent where there is no `act`.
+    /// The claim that names the agent if there is no `act`.
     pub(in crate::adapters) agent_claim: Option<&'a str>,
-    /// Whether the claims go to the decision.
+    /// Whether the claims are passed to the decision.
     pub(in crate::adapters) passes_claims: bool,
     pub(in crate::adapters) limits: &'a Limits,
 }
 
-/// `sub` is the person; the outermost `act` acts now, and those within acted before it, the innermost for
-/// the person. The error is safe to send.
+/// `sub` is the user; the outermost `act` is the acting party, and those within it acted before, the
+/// innermost directly for the user. The error is safe to send.
 pub(in crate::adapters) fn from_claims(
     mut token: Map<String, Json>,
     reading: ClaimRules<'_>,
@@ -132,7 +133,7 @@ pub(in crate::adapters) fn from_claims(
     })
 }
 
-/// Everyone in `act`, the innermost first, each with what is said of it and of nobody else.
+/// The actors of nested `act` claims, the innermost first, each with the claims about it alone.
 fn actors(mut act: Option<Json>, limits: &Limits) -> Result<Vec<Claimed>, &'static str> {
     let mut actors = Vec::new();
     while let Some(actor) = act {
@@ -147,7 +148,7 @@ fn actors(mut act: Option<Json>, limits: &Limits) -> Result<Vec<Claimed>, &'stat
     Ok(actors)
 }
 
-/// A text as the name of somebody.
+/// Parses the name of a party.
 pub(in crate::adapters) fn name(text: &str, limits: &Limits) -> Result<SmolStr, &'static str> {
     match ids::check(text, limits.id_bytes) {
         Ok(()) => Ok(SmolStr::new(text)),
@@ -169,7 +170,7 @@ fn claim(
     }
 }
 
-/// One text, as tokens have it, or a list of texts, as gateways make of it.
+/// Reads scopes: one text, as tokens have it, or a list of texts, as some gateways make of it.
 pub(in crate::adapters) fn scopes(token: &Map<String, Json>) -> Result<Vec<SmolStr>, &'static str> {
     const NO_TEXT: &str = "the token's `scope` is neither a text nor a list of texts";
     match token.get("scope") {
@@ -183,7 +184,7 @@ pub(in crate::adapters) fn scopes(token: &Map<String, Json>) -> Result<Vec<SmolS
     }
 }
 
-/// A time in whole seconds, parts of them left out: authority ends early rather than late.
+/// Reads a time in whole seconds. Fractions are dropped, so that authority ends early rather than late.
 fn time(token: &Map<String, Json>, named: &str) -> Result<Option<SystemTime>, &'static str> {
     const NO_TIME: &str = "the token's `exp` or `nbf` is no time";
     let Some(claimed) = token.get(named) else {

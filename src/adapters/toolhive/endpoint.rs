@@ -1,4 +1,4 @@
-//! The endpoint.
+//! The HTTP endpoint of ToolHive's decision point.
 
 use std::sync::Arc;
 
@@ -21,26 +21,26 @@ use crate::domain::request::call_context::TraceContext;
 use crate::service::deadline::Deadline;
 use crate::service::decisions::RequestMeta;
 
-/// How this front door is called in traces.
+/// The name of this adapter in metrics, logs and traces.
 pub const ADAPTER: &str = "toolhive";
 
-/// Levels around the arguments of a call: the question, its `context` and `context.mcp`.
+/// JSON levels around the arguments of a call: the request, its `context` and `context.mcp`.
 const LEVELS_AROUND: u32 = 3;
 
-/// ToolHive is configured with all of it but the last segment.
+/// The path. ToolHive is configured with all of it but the last segment.
 const DECISION: &str = "/toolhive/decision";
 
-/// ToolHive's decision point over a service.
+/// ToolHive's decision point over the decision service.
 pub struct Toolhive {
     door: HttpAdapter,
-    /// None if the configured name is no type; then nobody is anybody.
+    /// `None` if the configured name is no entity type; then every request is denied.
     subject_type: Option<EntityType>,
-    /// Who acts through every caller for which nothing else is configured.
+    /// The agent for callers that have none configured.
     agent: Option<Arc<str>>,
     answers_lists: bool,
 }
 
-/// A request whose caller may ask.
+/// An admitted request, before its body is read.
 pub struct ToolhiveRequest {
     caller: Arc<Caller>,
     trace: TraceContext,
@@ -50,14 +50,14 @@ pub struct ToolhiveRequest {
 }
 
 impl ToolhiveRequest {
-    /// Who asks.
+    /// The authenticated caller.
     pub fn caller(&self) -> &Arc<Caller> {
         &self.caller
     }
 }
 
 impl Toolhive {
-    /// ToolHive's decision point through a door.
+    /// Creates the adapter.
     pub fn new(door: HttpAdapter, settings: &Settings) -> Self {
         let subject_type = EntityType::from_normalized_str(&settings.subject_type).ok();
         Self {
@@ -68,12 +68,17 @@ impl Toolhive {
         }
     }
 
-    /// Whether a path is ToolHive's.
+    /// Whether a path belongs to ToolHive.
     pub fn is_at(path: &str) -> bool {
         path == DECISION
     }
 
-    /// Looks at everything of a request but its body.
+    /// Admits a request by its head.
+    ///
+    /// # Errors
+    ///
+    /// Returns a rejection if the method is wrong, the caller cannot be authenticated or lacks the right, or
+    /// a header is invalid.
     pub fn admit(&self, head: &Parts) -> Result<ToolhiveRequest, HttpRejection> {
         if head.method != Method::POST {
             return Err(HttpRejection::MethodNotAllowed { allowed: "POST" });
@@ -91,7 +96,11 @@ impl Toolhive {
         })
     }
 
-    /// Answers a body.
+    /// Answers an admitted request.
+    ///
+    /// # Errors
+    ///
+    /// Returns a rejection if the body is invalid or the service cannot answer.
     pub async fn answer(
         &self,
         admitted: &ToolhiveRequest,

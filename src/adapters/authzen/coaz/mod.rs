@@ -1,7 +1,8 @@
-//! Questions of the binding COAZ-MCP, read as calls.
+//! AuthZEN requests that follow the binding COAZ-MCP, parsed as MCP calls.
 //!
-//! Start at [`Reader::asked`]. Which server a question is about says the configuration, or the one place in the question
-//! that it names; whatever else in it names a server has to agree. What is not clear is denied.
+//! Start at [`CoazReader::asked`]. The server is the configured one, or comes from the one field that the
+//! configuration names; every other field of the request that names a server must agree. An ambiguous request
+//! is denied.
 
 mod server;
 
@@ -26,7 +27,8 @@ use crate::domain::request::call_context::{
 use crate::domain::schema::{self, TYPES, entity};
 use crate::service::generation::Generation;
 
-/// How those of a question became known: out of a token that the enforcement point has verified.
+/// The identity method recorded for parties of such a request: a token that the enforcement point has
+/// verified.
 const METHOD: &str = "jwt";
 
 const SUBJECT: &str = "subject";
@@ -34,12 +36,12 @@ const RESOURCE: &str = "resource";
 const CONTEXT: &str = "context";
 const PROPERTIES: &str = "properties";
 const ARGUMENTS: &str = "arguments";
-/// What stands for all arguments where an enforcement point has left them out as too large.
+/// The argument that stands for all arguments when an enforcement point left them out as too large.
 const CUT: &str = "_truncated";
-/// What stands for the value of an argument where an enforcement point hides it.
+/// The value of an argument that an enforcement point has redacted.
 const HIDDEN: &str = "***redacted***";
 
-/// The type of a resource.
+/// The type of an AuthZEN resource in the binding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// The server as a whole.
@@ -50,7 +52,7 @@ enum Kind {
     Task,
 }
 
-/// Every method of the binding, with what it may be asked about.
+/// Every method of the binding, with the resource types it may be asked about.
 const METHODS: [(&str, &[Kind]); 15] = [
     ("initialize", &[Kind::Server]),
     ("tools/list", &[Kind::Server]),
@@ -81,27 +83,27 @@ impl Kind {
     }
 }
 
-/// What a question of the binding comes to.
+/// How a request of the binding is answered.
 #[derive(Debug)]
 pub(super) enum Read {
-    /// A call.
+    /// The call that it asks about.
     Call(Box<CallContext>),
-    /// Something that is denied whatever the policies say: nobody can tell what it is about.
+    /// A denial that no policy can overturn: the request is ambiguous or incomplete.
     Denied(Box<Reason>),
 }
 
-/// Reads the questions of one caller.
+/// Parses the requests of one caller.
 #[derive(Clone, Copy)]
 pub(super) struct CoazReader<'a> {
     pub(super) entry: &'a CoazConfig,
     pub(super) limits: &'a Limits,
-    /// The trace that the request names.
+    /// The trace context of the request.
     pub(super) trace: &'a TraceContext,
-    /// What is registered.
+    /// The generation whose registrations apply.
     pub(super) generation: &'a Generation,
 }
 
-/// Why there is no call.
+/// Why a request does not name a call.
 enum No {
     Invalid(FieldError),
     Denied(Box<Reason>),
@@ -113,13 +115,13 @@ impl From<FieldError> for No {
     }
 }
 
-/// A question whose fields are fine and whose meaning is not.
+/// A request whose fields are valid and whose meaning is ambiguous.
 fn unclear(message: impl Into<String>) -> No {
     No::Denied(Box::new(Reason::new(ReasonCode::ContextInvalid, message)))
 }
 
 impl CoazReader<'_> {
-    /// The call that a question is about; `None` if it is none of the binding's.
+    /// Returns the call that a request asks about, or `None` if its action is no method of the binding.
     pub(super) fn asked(&self, request: &Map<String, Json>) -> Result<Option<Read>, FieldError> {
         let named =
             id(object(request, "action")?, self.limits.id_bytes, "name").within("action")?;
@@ -167,7 +169,7 @@ impl CoazReader<'_> {
         Ok(call)
     }
 
-    /// The person that `subject` names, or the agent that acts for it.
+    /// Returns the user that `subject` names, or the agent that acts for that user.
     fn parties(
         &self,
         request: &Map<String, Json>,
@@ -241,7 +243,7 @@ impl CoazReader<'_> {
             })
     }
 
-    /// Addresses may be longer than names.
+    /// A URI may be longer than a name.
     fn resource_id(&self, resource: &Map<String, Json>, kind: Kind) -> Result<SmolStr, FieldError> {
         let limit = match kind {
             Kind::Resource | Kind::Server => self.limits.text_bytes.max(self.limits.id_bytes),
@@ -250,7 +252,8 @@ impl CoazReader<'_> {
         id(resource, limit, "id").within(RESOURCE)
     }
 
-    /// A call that comes without its arguments is not one without arguments.
+    /// Checks that the arguments of a tool call are present: a call whose arguments were left out or redacted
+    /// is not a call without arguments.
     fn check_arguments(
         &self,
         operation: &Operation,
@@ -280,7 +283,7 @@ impl CoazReader<'_> {
         }
     }
 
-    /// Session, task and approvals, where the configuration says that the enforcement point tells of them.
+    /// Reads session, task and approvals from the members of `context` that the configuration names.
     fn work(&self, request: &Map<String, Json>, call: &mut CallContext) -> Result<(), FieldError> {
         let context = optional_object(request, CONTEXT)?;
         let text = |key: Option<&str>| match (context, key) {
@@ -316,7 +319,7 @@ impl CoazReader<'_> {
         Ok(())
     }
 
-    /// A list of names in the context, or one by itself.
+    /// Reads a list of names, or a single name, from `context`.
     fn names(
         &self,
         context: Option<&Map<String, Json>>,
@@ -355,7 +358,7 @@ fn in_context(key: &str, problem: FieldProblem) -> FieldError {
     FieldError::new(key, problem).inside(CONTEXT)
 }
 
-/// The parameters of the message that is asked about, as far as the binding tells of them.
+/// Builds the parameters of the MCP message that the request stands for.
 fn params(
     method: &str,
     kind: Kind,
@@ -388,7 +391,7 @@ fn params(
     }
 }
 
-/// A parameter that cannot be used, by its place in the question.
+/// Translates the path of an MCP parameter to the path of the AuthZEN field it came from.
 fn of_resource(invalid: &FieldError) -> FieldError {
     let path = invalid
         .path()

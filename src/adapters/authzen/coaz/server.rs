@@ -1,4 +1,4 @@
-//! Which server a question is about, from the one place that the configuration names.
+//! Which server a COAZ request is about.
 
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
@@ -13,7 +13,7 @@ use crate::config::coaz::ServerFrom;
 use crate::domain::schema;
 
 impl CoazReader<'_> {
-    /// The server that a question is about, and what is left of the resource's id.
+    /// Returns the server that a request is about, and the resource id without the server's name.
     pub(super) fn server(
         &self,
         request: &Map<String, Json>,
@@ -64,8 +64,8 @@ impl CoazReader<'_> {
         Ok((server, rest))
     }
 
-    /// The server in front of a name. Names of tools may hold a slash, and so may those of servers: where several
-    /// registered servers could be meant, none is.
+    /// Splits the server's name off a resource id. Both tool and server names may contain slashes: if several
+    /// registered servers match, the request is ambiguous.
     fn of_id(
         &self,
         kind: Kind,
@@ -74,7 +74,7 @@ impl CoazReader<'_> {
     ) -> Result<(SmolStr, SmolStr), No> {
         match kind {
             Kind::Server => return Ok((id.clone(), id.clone())),
-            // The ids of these are not the server's to begin with.
+            // URIs and task ids do not begin with the server's name.
             Kind::Resource | Kind::Task => {
                 let server = stated.cloned().ok_or_else(|| {
                     unclear("`resource.properties.server` does not say which server this is about")
@@ -112,8 +112,8 @@ impl CoazReader<'_> {
         Ok((SmolStr::new(server), SmolStr::new(name)))
     }
 
-    /// The one server that the audiences in a question are for. Audiences that are not configured say nothing: a token
-    /// may be for others too.
+    /// Returns the one server that the `aud` values of a request name. Audiences that are not configured are
+    /// ignored: a token may be meant for other recipients too.
     fn of_audience(
         &self,
         request: &Map<String, Json>,
@@ -155,7 +155,7 @@ impl CoazReader<'_> {
                 (None, _) => {}
             }
         }
-        // The server as a whole is known by its audience alone.
+        // A request about the server as a whole names it by its audience alone.
         if found.is_none()
             && self.entry.server_from == Some(ServerFrom::Aud)
             && kind == Kind::Server

@@ -1,4 +1,4 @@
-//! What all writes have in common: who asks, and under which key.
+//! What all writes carry: the actor and the idempotency key.
 
 use std::sync::Arc;
 
@@ -20,13 +20,13 @@ use crate::proto::v1;
 
 /// A request that changes something.
 pub(super) trait Write: Message {
-    /// Takes the idempotency key out of it.
+    /// Takes the idempotency key out of the message.
     fn take_key(&mut self) -> String;
 }
 
-/// A request that says for whom.
+/// A request that names its actor.
 pub(super) trait Acted: Write {
-    /// Takes the actor out of it.
+    /// Takes the actor out of the message.
     fn take_actor(&mut self) -> Option<v1::Actor>;
 }
 
@@ -62,7 +62,7 @@ impl Write for v1::RequestApprovalRequest {
     }
 }
 
-/// Who asks for a write, out of its message.
+/// Reads the requester of a write from its message.
 pub(super) fn of<M: Acted>(
     parser: &MessageParser<'_>,
     rpc: Rpc,
@@ -92,7 +92,7 @@ fn with<M>(
     }
 }
 
-/// The key, bound to everything else that is asked.
+/// The idempotency key, bound to a digest of the rest of the request.
 fn key<M: Write>(
     parser: &MessageParser<'_>,
     rpc: Rpc,
@@ -122,7 +122,7 @@ fn key<M: Write>(
 }
 
 impl ControlState {
-    /// The author and the request of `RequestApproval`, whose call says who asks.
+    /// The requester of `RequestApproval`, which is the subject of its call.
     pub(super) fn approval_request(
         &self,
         request: Request<v1::RequestApprovalRequest>,

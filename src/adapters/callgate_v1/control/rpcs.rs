@@ -30,7 +30,7 @@ pub struct ControlApi {
 }
 
 impl ControlApi {
-    /// The RPCs over a service. Streams end once `draining` is cancelled.
+    /// Creates the RPCs. Streams end once `draining` is cancelled.
     pub fn new(
         service: Arc<Service>,
         limits: Arc<ArcSwap<Limits>>,
@@ -48,7 +48,7 @@ impl ControlApi {
         }
     }
 
-    /// Tells of this load.
+    /// Reports this load in `GetStatus`.
     pub fn carrying(mut self, load: Arc<ServerLoad>) -> Self {
         if let Some(shared) = Arc::get_mut(&mut self.shared) {
             shared.load = load;
@@ -61,7 +61,7 @@ impl ControlApi {
     }
 }
 
-/// Turns an error into the status that this caller is told.
+/// Maps errors to the status for this caller.
 fn told(caller: &Caller) -> impl Fn(ControlError) -> Status {
     move |error| status::status(error, caller)
 }

@@ -1,4 +1,4 @@
-//! What every RPC of `callgate.v1.Control` begins with: who asks, and what.
+//! What every RPC of `callgate.v1.Control` begins with: admission and parsing.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::control::write::Control;
 use crate::domain::request::call_context::TraceContext;
 use crate::service::server_load::ServerLoad;
 
-/// What all requests share.
+/// The state that all requests share.
 pub(super) struct ControlState {
     pub(super) control: Arc<Control>,
     pub(super) limits: Arc<ArcSwap<Limits>>,
@@ -29,7 +29,7 @@ pub(super) struct ControlState {
     pub(super) load: Arc<ServerLoad>,
 }
 
-/// The caller and the trace of one unary request, and its message.
+/// An admitted unary request: caller, trace and message.
 pub(super) struct AdmittedControlRpc<T> {
     pub(super) caller: Arc<Caller>,
     pub(super) trace: TraceContext,
@@ -65,7 +65,7 @@ impl ControlState {
         })?)
     }
 
-    /// The author and the request of a write.
+    /// Admits and parses a write.
     pub(super) fn write<M: Acted, T>(
         &self,
         request: Request<M>,
@@ -80,7 +80,7 @@ impl ControlState {
         })
     }
 
-    /// The caller and the request of a read.
+    /// Admits and parses a read.
     pub(super) fn read<M, T>(
         &self,
         request: Request<M>,

@@ -1,4 +1,4 @@
-//! From `EntityRef` to a Cedar entity, without parsing the type's name every time.
+//! Converts `EntityRef` to a Cedar entity uid, caching parsed type names.
 
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
@@ -9,14 +9,14 @@ use crate::adapters::callgate_v1::parse::{MessageParser, check_length};
 use crate::adapters::input::field_error::{FieldContext, FieldError, FieldProblem, TextExcerpt};
 use crate::proto::v1;
 
-/// The types of the `Mcp` schema. They are known from the start, so that reading them takes no lock.
+/// The types of the `Mcp` schema, known from the start so that looking them up takes no lock.
 const KNOWN: [&str; 9] = [
     "Action", "Agent", "Gateway", "Group", "Prompt", "Resource", "Server", "Task", "Tool",
 ];
-/// Other types are remembered up to this number, so that nobody can fill the memory with names.
+/// The most other types that are cached, so that callers cannot fill the memory with names.
 const REMEMBERED: usize = 1_024;
 
-/// Entity types by their names on the wire.
+/// Parsed entity types by their names on the wire.
 pub struct EntityTypeCache {
     known: HashMap<String, EntityType>,
     others: RwLock<HashMap<String, EntityType>>,
@@ -40,7 +40,7 @@ impl Default for EntityTypeCache {
 }
 
 impl EntityTypeCache {
-    /// The type of a name; a name without a namespace is one of `Mcp`.
+    /// The type of a name; a name without a namespace is in `Mcp`.
     fn mcp(&self, name: &str) -> Result<EntityType, FieldProblem> {
         match self.known.get(name) {
             Some(found) => Ok(found.clone()),
@@ -51,7 +51,7 @@ impl EntityTypeCache {
         }
     }
 
-    /// The type of a name, exactly as given: Cedar's own question has types without a namespace.
+    /// The type of a name exactly as given: a plain Cedar request may use types without a namespace.
     pub(in crate::adapters) fn exact(&self, name: &str) -> Result<EntityType, FieldProblem> {
         if name.contains("::")
             && let Some(found) = self.known.get(name)
@@ -70,7 +70,7 @@ impl EntityTypeCache {
     }
 
     fn other(&self, name: &str) -> Result<EntityType, FieldProblem> {
-        // The maps hold finished values only, so a poisoned lock guards nothing broken.
+        // The maps only hold complete values, so a poisoned lock guards nothing inconsistent.
         if let Some(found) = self
             .others
             .read()
@@ -90,7 +90,7 @@ impl EntityTypeCache {
 }
 
 impl MessageParser<'_> {
-    /// An entity that must be there; `Agent` alone means `Mcp::Agent`.
+    /// Parses a required entity; `Agent` alone means `Mcp::Agent`.
     pub(in crate::adapters::callgate_v1) fn entity(
         &self,
         wire: Option<v1::EntityRef>,
@@ -100,7 +100,7 @@ impl MessageParser<'_> {
         self.mcp_entity(wire).within(field)
     }
 
-    /// An entity of a list; `Agent` alone means `Mcp::Agent`.
+    /// Parses an entity of a list; `Agent` alone means `Mcp::Agent`.
     pub(in crate::adapters::callgate_v1) fn mcp_entity(
         &self,
         wire: v1::EntityRef,
@@ -110,7 +110,7 @@ impl MessageParser<'_> {
         Ok(EntityUID::from_components(entity_type, Eid::new(id), None))
     }
 
-    /// An entity that must be there, under exactly the type that is given.
+    /// Parses a required entity of exactly the given type.
     pub(in crate::adapters::callgate_v1) fn exact_entity(
         &self,
         wire: Option<v1::EntityRef>,

@@ -1,7 +1,7 @@
-//! From the messages of `callgate.v1` to the types of the domain.
+//! Parses messages of `callgate.v1` into domain types.
 //!
-//! Start at [`Parser::call_context`]. Messages are taken apart, not copied; every limit is checked here,
-//! and every refusal names the field by its path.
+//! Start at [`MessageParser::call_context`]. Messages are taken apart, not copied; every limit is checked
+//! here, and every error names the path of its field.
 
 mod entity;
 mod operation;
@@ -37,29 +37,33 @@ pub use crate::adapters::callgate_v1::parse::entity::EntityTypeCache;
 
 type Claims = Map<String, Json>;
 
-/// What parsing needs besides the message.
+/// The inputs of parsing besides the message.
 #[derive(Clone, Copy)]
 pub struct MessageParser<'a> {
     /// The limits in force.
     pub limits: &'a Limits,
-    /// Entity types that have been seen before.
+    /// Parsed entity type names.
     pub types: &'a Types,
-    /// The trace that the transport names, for calls that name none.
+    /// The trace context of the transport, for calls that carry none.
     pub transport_trace: &'a TraceContext,
-    /// Whether the caller's names of sessions are its own.
+    /// Whether no client can choose the session ids that this caller sends.
     pub vouches_sessions: bool,
 }
 
-/// A question about tools: who asks, and the names to filter.
+/// A request to filter tools.
 pub struct ToolListQuery {
     /// The call; its operation is `ListTools`.
     pub call: CallContext,
-    /// The names; none means every registered tool.
+    /// The tools; empty means every registered tool.
     pub tools: Vec<SmolStr>,
 }
 
 impl MessageParser<'_> {
-    /// One call, from the field `call_context`.
+    /// Parses one call from the field `call_context`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the first field that cannot be used.
     pub fn call_context(
         &self,
         wire: Option<Box<v1::CallContext>>,
@@ -69,7 +73,11 @@ impl MessageParser<'_> {
         self.call(*wire, None).within(FIELD)
     }
 
-    /// The question of `FilterTools`.
+    /// Parses a `FilterToolsRequest`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the first field that cannot be used.
     pub fn filter(&self, wire: v1::FilterToolsRequest) -> Result<ToolListQuery, FieldError> {
         const FIELD: &str = "call_context";
         let context = wire
@@ -82,7 +90,11 @@ impl MessageParser<'_> {
         Ok(ToolListQuery { call, tools })
     }
 
-    /// Cedar's own question. A schema lets the context be written as Cedar's own tools allow.
+    /// Parses a plain Cedar request. With a schema the context may be written as Cedar's own tools allow.
+    ///
+    /// # Errors
+    ///
+    /// Returns the first field that cannot be used.
     pub fn cedar_question(
         &self,
         wire: v1::IsAuthorizedRequest,
@@ -151,7 +163,7 @@ impl MessageParser<'_> {
             .within(FIELD)
     }
 
-    /// Somebody who acts, and how that is known.
+    /// Parses a principal and how it was identified.
     pub(in crate::adapters::callgate_v1) fn principal(
         &self,
         entity: Option<v1::EntityRef>,
@@ -187,7 +199,7 @@ impl MessageParser<'_> {
         }
     }
 
-    /// Claims about those in a delegation. Each needs the one whom it is about.
+    /// Parses the claims about the parties of an actor chain. Each claim needs the party that it is about.
     fn claims_of_chain(
         &self,
         root: Option<&EntityUID>,
@@ -268,8 +280,8 @@ impl MessageParser<'_> {
         })
     }
 
-    /// The call's own trace, else the transport's. A trace is never evidence, so one that cannot be used
-    /// is left out, as W3C Trace Context says, and never refuses a call.
+    /// The call's own trace context, else the transport's. A trace is not evidence: an unusable one is
+    /// ignored, as W3C Trace Context says.
     fn trace(&self, wire: Option<v1::TraceContext>) -> TraceContext {
         match wire {
             Some(wire) if !wire.traceparent.is_empty() => {
@@ -294,7 +306,7 @@ impl MessageParser<'_> {
         ids::required(&text, self.limits.id_bytes, field)
     }
 
-    /// An id or a name. Empty means that there is none, as messages have it.
+    /// Parses an id or name, where empty text means none.
     pub(in crate::adapters::callgate_v1) fn optional_id(
         &self,
         text: String,
@@ -338,7 +350,7 @@ impl MessageParser<'_> {
     }
 }
 
-/// The trace that the transport's headers name.
+/// The trace context in the transport's headers.
 pub fn transport_trace(metadata: &MetadataMap) -> TraceContext {
     let header = |name| {
         let mut named = metadata.get_all(name).iter();
@@ -356,7 +368,7 @@ pub fn transport_trace(metadata: &MetadataMap) -> TraceContext {
     }
 }
 
-/// Puts the index of a list's item into the path of what is wrong with it.
+/// Adds the index of a list item to the path of its error.
 pub(in crate::adapters::callgate_v1) fn at_item(
     inner: FieldError,
     list: &str,
@@ -417,7 +429,7 @@ pub(in crate::adapters::callgate_v1) fn system_time(
     wire: Timestamp,
     field: &'static str,
 ) -> Result<SystemTime, FieldError> {
-    // The range that protobuf's own documentation gives, years 1 to 9999.
+    // The range of `google.protobuf.Timestamp`: years 1 to 9999.
     const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
     let not_a_time = || FieldError::new(field, FieldProblem::NotATime);
     let nanos = u32::try_from(wire.nanos)
@@ -438,8 +450,8 @@ pub(in crate::adapters::callgate_v1) fn system_time(
         .ok_or_else(not_a_time)
 }
 
-/// Reads a context as Cedar's own tools do: with the schema's help where that works out, else as it
-/// stands. What then does not fit the schema is for the decision to say, as a deny with its reason.
+/// Parses a context as Cedar's own tools do: guided by the schema where that succeeds, otherwise literally. A
+/// context that does not conform to the schema is denied by the decision, with its reason.
 pub(in crate::adapters) fn cedar_context(
     mut fields: Json,
     schema: Option<&ValidatorSchema>,
@@ -461,10 +473,10 @@ pub(in crate::adapters) fn cedar_context(
         .map_err(|error| error.to_string())
 }
 
-/// What a call has read that says nothing of its work. Whoever asks in Cedar's terms knows, or leaves it out.
+/// The context attribute with the labels of what the call has read.
 const LABELS: &str = "labels";
 
-/// Whether an action of the program's own needs to be told what was read before.
+/// Whether a built-in action requires labels.
 fn needs_labels(schema: Option<&ValidatorSchema>, action: &EntityUID) -> bool {
     let context = schema.and_then(|schema| schema.context_type(action));
     let Some(Type::Record { attrs, .. }) = context else {

@@ -1,4 +1,4 @@
-//! `Operation`: what the call wants to do.
+//! Parses `Operation`.
 
 use bytes::Bytes;
 use callgate_engine::cedar::EntityUID;
@@ -51,7 +51,7 @@ impl MessageParser<'_> {
         })
     }
 
-    /// What goes back to a server, as the protocol writes it.
+    /// Parses the client's responses to a server, in the protocol's JSON.
     fn answers(&self, text: &Bytes) -> Result<Option<ClientResponses>, FieldError> {
         const FIELD: &str = "input_responses_json";
         if text.is_empty() {
@@ -223,7 +223,7 @@ fn initiator(wire: i32, kind: &OperationKind) -> Result<Initiator, FieldError> {
     }
 }
 
-/// The server concerned. Calls of a server concern that server unless it asks for a tool elsewhere.
+/// The server concerned. Calls of a server concern that server unless it calls a tool of another one.
 fn server_of(
     stated: Option<SmolStr>,
     initiator: Initiator,

@@ -1,4 +1,4 @@
-//! What a client sends back to a server that has asked for something.
+//! The responses of a client to a server that asked for input.
 
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
@@ -12,7 +12,11 @@ use crate::domain::request::call_context::{Initiator, Operation, OperationKind};
 use crate::domain::request::canonical;
 use crate::domain::request::client_responses::{ClientResponseError, ClientResponses};
 
-/// What several results tell a server that has asked for them, each under a key of its own.
+/// Parses the responses to several requests of a server, each under its key.
+///
+/// # Errors
+///
+/// Returns an error if there are too many, or one is no known result.
 pub fn read(
     responses: &Map<String, Json>,
     limits: &Limits,
@@ -28,7 +32,11 @@ pub fn read(
     ClientResponses::of(responses).map_err(|fault| of_no_shape(fault, field))
 }
 
-/// What the `result` of a client's reply to a request of the server tells that server (revision 2025-11-25).
+/// Parses the `result` of a client's JSON-RPC response to a request of the server (revision 2025-11-25).
+///
+/// # Errors
+///
+/// Returns an error if the result is of no known shape.
 pub fn of_reply(
     server: &SmolStr,
     result: &Map<String, Json>,
@@ -41,7 +49,7 @@ pub fn of_reply(
             method: methods::REPLY,
         },
     );
-    // The answer to a ping, or an error, tells nothing.
+    // The response to a ping, or an error, tells the server nothing.
     if result.keys().any(|name| name != "_meta") {
         let mut answers = ClientResponses {
             text: canonical::object_text(result),

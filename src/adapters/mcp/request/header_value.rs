@@ -1,11 +1,11 @@
-//! The headers that repeat the body: `Mcp-Method`, `Mcp-Name`. A value may be `=?base64?…?=`.
+//! Values of the headers `Mcp-Method` and `Mcp-Name`, which may be encoded as `=?base64?…?=`.
 
 use std::borrow::Cow;
 
 const BEGIN: &str = "=?base64?";
 const END: &str = "?=";
 
-/// The text that a header's value stands for. `None` if it claims an encoding and does not keep to it.
+/// Decodes a header's value. `None` if it is marked as encoded and is not valid.
 pub fn decoded(value: &str) -> Option<Cow<'_, str>> {
     let Some(encoded) = value.strip_prefix(BEGIN) else {
         return Some(Cow::Borrowed(value));

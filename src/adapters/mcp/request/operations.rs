@@ -1,4 +1,4 @@
-//! From a method and its parameters to the operations that are decided.
+//! Maps a method and its parameters to the operations that are decided.
 
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
@@ -45,7 +45,7 @@ pub enum OperationError {
 }
 
 impl OperationError {
-    /// The code of JSON-RPC.
+    /// The JSON-RPC error code.
     pub fn code(&self) -> i64 {
         match self {
             Self::UnknownMethod(_) | Self::Unsupported { .. } => -32601,
@@ -54,7 +54,11 @@ impl OperationError {
     }
 }
 
-/// What a request asks for.
+/// Parses a request.
+///
+/// # Errors
+///
+/// Returns an error if the method is unknown or unsupported, or a parameter is invalid.
 pub fn from_request(
     sender: Sender,
     server: &SmolStr,
@@ -88,7 +92,11 @@ pub fn from_request(
     ))
 }
 
-/// What a notification asks for.
+/// Parses a notification.
+///
+/// # Errors
+///
+/// Returns an error if the method is unknown or unsupported.
 pub fn from_notification(
     sender: Sender,
     server: &SmolStr,
@@ -103,7 +111,7 @@ pub fn from_notification(
     }
 }
 
-/// To keep a conversation with a server going. `method` is one that [`methods::upkeep`] knows.
+/// The operation of keeping a connection to a server. `method` is one that [`methods::connect_method`] knows.
 pub fn upkeep(server: &SmolStr, method: &'static str) -> MessageIntent {
     MessageIntent::Authorize(vec![Operation::new(
         Initiator::Client,
@@ -166,7 +174,7 @@ impl<'l> Params<'l> {
         }))
     }
 
-    /// What goes back to a server that has asked for something before it goes on.
+    /// Reads the client's responses to a server that asked for input before it goes on.
     fn answers(&mut self) -> Result<Option<ClientResponses>, FieldError> {
         const FIELD: &str = "params.inputResponses";
         let Some(responses) = self.object("inputResponses")? else {
@@ -175,7 +183,7 @@ impl<'l> Params<'l> {
         client_responses::read(&responses, self.limits, FIELD)
     }
 
-    /// What the server wants to see again with the repeated call; nothing in it is looked at.
+    /// Reads the opaque state that the server wants back with the repeated request.
     fn request_state(&mut self) -> Result<Option<Box<str>>, FieldError> {
         match self.members.remove("requestState") {
             None => Ok(None),
@@ -235,7 +243,7 @@ impl<'l> Params<'l> {
         }
     }
 
-    /// Everything that a client wants to hear of, each as what it would have to ask for.
+    /// Reads everything that a client subscribes to, each as the operation that asks for it once.
     fn listen(&mut self) -> Result<Vec<OperationKind>, FieldError> {
         const URIS: &str = "params.notifications.resourceSubscriptions";
         let wanted = self.object("notifications")?.unwrap_or_default();
@@ -259,7 +267,7 @@ impl<'l> Params<'l> {
                     }
                     continue;
                 }
-                // Whose state was the caller's business when the task was made.
+                // The client was authorized for the task when it was created.
                 "taskIds" => continue,
                 other => {
                     let known = "a kind of notification that is known here";
@@ -315,7 +323,7 @@ impl<'l> Params<'l> {
     fn elicit(&mut self) -> Result<OperationKind, FieldError> {
         let (url, form) = ("url", "requestedSchema");
         let has = |member| self.members.contains_key(member);
-        // A client that does not mind the mode would take what the other one has.
+        // A client that ignores the mode would act on either of the two.
         if has(url) && has(form) {
             return Err(not("params.mode", "that of a form or that of a URL"));
         }

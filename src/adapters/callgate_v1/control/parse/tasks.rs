@@ -1,4 +1,4 @@
-//! Tasks that are to be opened, with their steps, what their tools are for, and the places that the person named.
+//! Parses tasks: their steps, the tools they use and the resources that the user named.
 
 use callgate_engine::cedar::EntityUID;
 use smol_str::SmolStr;
@@ -119,8 +119,8 @@ fn each_of<T, U>(
         .collect()
 }
 
-/// A place as people name it: as in a scope, and beside that a mail address alone, and a host alone, which is where
-/// `https` finds it.
+/// Parses a resource as people write it: as in a scope, or a bare mail address, or a bare host, which stands
+/// for `https://<host>`.
 fn named_place(text: &str) -> Result<EntityUID, FieldError> {
     const FIELD: &str = "place";
     if url::look(text) != TextForm::Other {
