@@ -97,7 +97,7 @@ pub fn grpc_admitter(doorkeeper: Arc<ReloadableAuthenticator>) -> Admitter {
         };
         let caller = Arc::clone(entrance.caller());
         head.extensions.insert(entrance);
-        let yields = grpc_admission::yields(rpc);
+        let yields = grpc_admission::is_sheddable(rpc);
         Ok(Admission {
             caller,
             framing,

@@ -56,16 +56,16 @@ fn named(mut metadata: Struct, answers: &[Response<Verdict>]) -> Struct {
 }
 
 /// The reply to a request that was rejected before a decision.
-pub(super) fn refused(refused: AgentgatewayRejection) -> McpRequestResult {
+pub(super) fn rejected(rejection: AgentgatewayRejection) -> McpRequestResult {
     McpRequestResult {
-        result: Some(OfRequest::Error(refused.into())),
+        result: Some(OfRequest::Error(rejection.into())),
         ..McpRequestResult::default()
     }
 }
 
 /// The reply to a filtered response.
-pub(super) fn passage(passage: Result<Filtered, AgentgatewayRejection>) -> McpResponseResult {
-    let result = match passage {
+pub(super) fn filtered(filtered: Result<Filtered, AgentgatewayRejection>) -> McpResponseResult {
+    let result = match filtered {
         Ok(Filtered::Unchanged) => OfResponse::Pass(Pass {}),
         Ok(Filtered::Rewritten(result)) => OfResponse::Mutated(result.into()),
         Ok(Filtered::Denied(answer)) => OfResponse::Error(error(&answer)),

@@ -2,16 +2,18 @@
 
 use std::borrow::Cow;
 
-use serde_json::Map;
+use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
 use crate::adapters::mcp::message;
-use crate::adapters::mcp::methods::Sender;
+use crate::adapters::mcp::methods::{self, Method, Routing, Sender};
+use crate::adapters::mcp::request::intent::{MessageIntent, OperationError};
 use crate::adapters::mcp::request::mirrored_headers::{
     self, HeaderFields, HeaderMismatchError, MirroredFields,
 };
-use crate::adapters::mcp::request::operations::{self, MessageIntent, OperationError};
-use crate::adapters::mcp::server_set::{IdentifierKind, ServerSet, prefixed};
+use crate::adapters::mcp::request::operations;
+use crate::adapters::mcp::server_set::{ServerSet, prefixed};
+use crate::adapters::subject::resolver::{SubjectError, UNIDENTIFIED};
 use crate::adapters::subject::token_claims;
 use crate::config::agentgateway::PrefixMode;
 use crate::config::limits::Limits;
@@ -19,22 +21,6 @@ use crate::domain::request::call_context::Operation;
 use crate::proto::agentgateway::ext_mcp::authorization_error::Code;
 use crate::proto::agentgateway::ext_mcp::{McpHeader, McpRequest};
 use crate::telemetry::record::metrics;
-
-/// What goes to every target and whose answers are merged. The gateway passes no parameters of it on.
-/// `subscriptions/listen` does, too, but what it listens to is in its parameters.
-const MERGED: [&str; 8] = [
-    "initialize",
-    "server/discover",
-    "ping",
-    "logging/setLevel",
-    "tools/list",
-    "prompts/list",
-    "resources/list",
-    "resources/templates/list",
-];
-
-/// No configured identity source is in the metadata.
-pub(super) const NOBODY: &str = "nobody is known to make this request";
 
 /// A completion, about which agentgateway asked only after the server had answered.
 pub(super) const COMPLETED_LATE: &str =
@@ -63,8 +49,8 @@ impl AgentgatewayRejection {
     /// The text for the log, which adds the likely cause in the configuration.
     pub(super) fn logged(&self) -> String {
         match self.reason.as_str() {
-            NOBODY => format!(
-                "{NOBODY}: nothing that `[[ext_mcp.identity]]` names is in the gateway's metadata"
+            UNIDENTIFIED => format!(
+                "{UNIDENTIFIED}: nothing that `[[ext_mcp.identity]]` names is in the gateway's metadata"
             ),
             COMPLETED_LATE => format!("{COMPLETED_LATE}: see `ext_mcp.pass_completions`"),
             SUBSCRIBED_LATE => format!(
@@ -76,7 +62,7 @@ impl AgentgatewayRejection {
 
     /// The kind under which it is counted.
     pub(super) fn kind(&self) -> metrics::RejectionKind {
-        match self.reason == NOBODY {
+        match self.reason == UNIDENTIFIED {
             true => metrics::RejectionKind::NotEntitled,
             false => metrics::RejectionKind::Malformed,
         }
@@ -103,6 +89,16 @@ impl From<OperationError> for AgentgatewayRejection {
     }
 }
 
+impl From<SubjectError> for AgentgatewayRejection {
+    fn from(error: SubjectError) -> Self {
+        let reason = error.to_string();
+        match error {
+            SubjectError::Unidentified | SubjectError::Identity(_) => Self::denied(&reason),
+            SubjectError::Attribute(_) => Self::invalid(&reason),
+        }
+    }
+}
+
 impl From<HeaderMismatchError> for AgentgatewayRejection {
     fn from(disagreement: HeaderMismatchError) -> Self {
         Self::invalid(&disagreement.to_string())
@@ -116,7 +112,8 @@ pub(super) fn asked(
     limits: &Limits,
 ) -> Result<Vec<Vec<Operation>>, AgentgatewayRejection> {
     let method = request.method.as_str();
-    let is_merged = MERGED.contains(&method);
+    let known = methods::request(Sender::Client, method);
+    let is_merged = known.is_some_and(|known| known.routing == Routing::FanOut);
     let params = match &request.mcp_request {
         None if is_merged => Map::new(),
         None => {
@@ -137,7 +134,7 @@ pub(super) fn asked(
     if method != "initialize" {
         let body = MirroredFields {
             method: Some(method),
-            names: names(method, operations::named(method, &params), servers),
+            names: names(known, &params, servers),
             version: mirrored_headers::version(&params),
             arguments: mirrored_headers::arguments(method, &params),
         };
@@ -168,7 +165,7 @@ pub(super) fn servers(
         ));
     }
     for name in names {
-        let name = token_claims::name(name, limits).map_err(|_| {
+        let name = token_claims::parse_name(name, limits).map_err(|_| {
             AgentgatewayRejection::invalid(
                 "`service_names` has a name that is empty, too long or holds a control character or one that nobody sees",
             )
@@ -194,22 +191,22 @@ pub(super) fn origins(servers: Vec<SmolStr>, mode: PrefixMode) -> ServerSet {
 
 /// The names that the `Mcp-Name` header may have: the server's own, and with the server's name in front, as
 /// the client may know it.
-fn names<'a>(method: &str, own: Option<&'a str>, servers: &[SmolStr]) -> Vec<Cow<'a, str>> {
-    let Some(own) = own else {
+fn names<'a>(
+    method: Option<&Method>,
+    params: &'a Map<String, Json>,
+    servers: &[SmolStr],
+) -> Vec<Cow<'a, str>> {
+    let parameter = method.and_then(|method| method.name_parameter);
+    let own = parameter.and_then(|parameter| Some((parameter, params.get(parameter.member)?)));
+    let Some((parameter, Json::String(own))) = own else {
         return Vec::new();
     };
-    let mut names = vec![Cow::Borrowed(own)];
-    for server in servers {
-        names.push(Cow::Owned(match method {
-            "tools/call" | "prompts/get" => prefixed(server, own, IdentifierKind::ByName),
-            method if method.starts_with("resources/") => {
-                prefixed(server, own, IdentifierKind::ByUri)
-            }
-            // Task ids.
-            _ => format!("{server}+{own}"),
-        }));
-    }
-    names
+    let prefixed = servers
+        .iter()
+        .map(|server| Cow::Owned(prefixed(server, own, parameter.identifier)));
+    std::iter::once(Cow::Borrowed(own.as_str()))
+        .chain(prefixed)
+        .collect()
 }
 
 /// Values that are not UTF-8 are replaced, so that they match no expected value.

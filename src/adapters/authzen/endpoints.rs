@@ -9,18 +9,19 @@ use http::{HeaderValue, Method, Response, StatusCode};
 use serde_json::{Map, Value as Json, json};
 use url::Url;
 
-use crate::adapters::authzen::coaz::{CoazReader, Read};
+use crate::adapters::authzen::coaz::{CoazQuery, CoazReader};
 use crate::adapters::authzen::encode;
 use crate::adapters::authzen::parse::{self, EvaluationParser, TypeAliases};
-use crate::adapters::callgate_v1::parse::check_count;
 use crate::adapters::input::field_error::{FieldError, FieldProblem, TextExcerpt};
 use crate::adapters::input::json::KeyPolicy;
 use crate::adapters::input::json_fields::optional_object;
+use crate::adapters::input::limits::check_count;
 use crate::adapters::transport::http::admission::{
-    HttpAdapter, check_content_type, deadline, host, is_encrypted, is_loopback, reply, request_id,
-    trace,
+    HttpAdapter, check_content_type, deadline, host, is_encrypted, is_loopback, request_id,
 };
 use crate::adapters::transport::http::rejection::HttpRejection;
+use crate::adapters::transport::http::reply::reply;
+use crate::adapters::transport::trace::trace_context;
 use crate::authn::caller::{Caller, Rpc};
 use crate::config::http::AuthzenConfig as Settings;
 use crate::config::limits::Limits;
@@ -169,7 +170,7 @@ impl Authzen {
         }
         let caller = self.door.admit(head, endpoint.right())?;
         check_content_type(&head.headers)?;
-        let trace = trace(&head.headers);
+        let trace = trace_context(&head.headers);
         Ok(Head::Asks(AuthzenRequest {
             endpoint,
             caller,
@@ -251,9 +252,9 @@ impl Authzen {
         };
         let may_be_listed = entry.is_some_and(|it| it.lists);
         Ok(match read {
-            Some(Read::Call(call)) if may_be_listed => BatchItem::CallOrEntry(call),
-            Some(Read::Call(call)) => BatchItem::Call(call),
-            Some(Read::Denied(reason)) => {
+            Some(CoazQuery::Call(call)) if may_be_listed => BatchItem::CallOrEntry(call),
+            Some(CoazQuery::Call(call)) => BatchItem::Call(call),
+            Some(CoazQuery::Denied(reason)) => {
                 let mut question = parser.question(request, schema)?;
                 question.denied = Some(*reason);
                 BatchItem::Cedar(Box::new(question))

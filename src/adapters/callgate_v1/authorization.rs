@@ -5,15 +5,14 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use smol_str::SmolStr;
 use tokio_util::sync::CancellationToken;
-use tonic::{Extensions, Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::adapters::callgate_v1::encode::{self, Disclosure};
-use crate::adapters::callgate_v1::parse::{
-    EntityTypeCache, MessageParser, at_item, check_count, transport_trace,
-};
+use crate::adapters::callgate_v1::parse::{EntityTypeCache, MessageParser, at_item};
 use crate::adapters::callgate_v1::stream::{self, AuthorizeStreamResponses};
-use crate::adapters::transport::grpc_admission::{AdmittedCaller, take_admission};
+use crate::adapters::input::limits::check_count;
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
+use crate::adapters::transport::grpc_rpc::{AdmittedRpc, request_meta};
 use crate::authn::caller::{Caller, Rpc};
 use crate::authn::capacity::UsageCount;
 use crate::config::limits::Limits;
@@ -228,12 +227,8 @@ pub(super) struct RpcContext<'a> {
 impl<'a> RpcContext<'a> {
     fn from(self, at_least_revision: u64) -> RequestMeta<'a> {
         RequestMeta {
-            caller: self.caller,
-            adapter: ADAPTER,
             at_least_revision,
-            is_dry_run: false,
-            deadline: self.deadline,
-            request_id: None,
+            ..request_meta(self.caller, ADAPTER, self.deadline)
         }
     }
 
@@ -250,38 +245,13 @@ impl<'a> RpcContext<'a> {
     }
 }
 
-/// The deadline that the server set for a request.
-pub(in crate::adapters) fn deadline(extensions: &Extensions) -> Deadline {
-    extensions.get().copied().unwrap_or_default()
-}
-
-/// An admitted unary request.
-struct Admitted {
-    entrance: AdmittedCaller,
-    trace: TraceContext,
-    deadline: Deadline,
-}
-
-impl Admitted {
-    fn asking(&self) -> RpcContext<'_> {
+impl AdmittedRpc {
+    fn context(&self) -> RpcContext<'_> {
         RpcContext {
-            caller: self.entrance.caller(),
+            caller: self.admitted.caller(),
             trace: &self.trace,
             deadline: self.deadline,
         }
-    }
-}
-
-impl AuthorizationState {
-    /// Takes the admitted caller, the trace and the deadline from a request.
-    fn admit_unary<T>(request: Request<T>, rpc: Rpc) -> Result<(Admitted, T), GrpcRejection> {
-        let (metadata, mut extensions, message) = request.into_parts();
-        let admitted = Admitted {
-            entrance: take_admission(&mut extensions, rpc)?,
-            trace: transport_trace(&metadata),
-            deadline: deadline(&extensions),
-        };
-        Ok((admitted, message))
     }
 }
 
@@ -291,8 +261,8 @@ impl authorization_server::Authorization for Authorization {
         &self,
         request: Request<v1::AuthorizeRequest>,
     ) -> Result<Response<v1::AuthorizeResponse>, Status> {
-        let (admitted, message) = AuthorizationState::admit_unary(request, Rpc::Authorize)?;
-        let answer = self.shared.authorize(admitted.asking(), message).await?;
+        let (admitted, message) = AdmittedRpc::take(request, Rpc::Authorize)?;
+        let answer = self.shared.authorize(admitted.context(), message).await?;
         // The connection writes whatever is ready when it is woken. Yielding lets other requests be decided
         // first, so that several responses are written at once, which saves more than it costs.
         tokio::task::yield_now().await;
@@ -303,10 +273,10 @@ impl authorization_server::Authorization for Authorization {
         &self,
         request: Request<v1::AuthorizeBatchRequest>,
     ) -> Result<Response<v1::AuthorizeBatchResponse>, Status> {
-        let (admitted, message) = AuthorizationState::admit_unary(request, Rpc::AuthorizeBatch)?;
+        let (admitted, message) = AdmittedRpc::take(request, Rpc::AuthorizeBatch)?;
         Ok(Response::new(
             self.shared
-                .authorize_batch(admitted.asking(), message.requests)
+                .authorize_batch(admitted.context(), message.requests)
                 .await?,
         ))
     }
@@ -324,9 +294,11 @@ impl authorization_server::Authorization for Authorization {
         &self,
         request: Request<v1::FilterToolsRequest>,
     ) -> Result<Response<v1::FilterToolsResponse>, Status> {
-        let (admitted, message) = AuthorizationState::admit_unary(request, Rpc::FilterTools)?;
+        let (admitted, message) = AdmittedRpc::take(request, Rpc::FilterTools)?;
         Ok(Response::new(
-            self.shared.filter_tools(admitted.asking(), message).await?,
+            self.shared
+                .filter_tools(admitted.context(), message)
+                .await?,
         ))
     }
 
@@ -334,10 +306,10 @@ impl authorization_server::Authorization for Authorization {
         &self,
         request: Request<v1::IsAuthorizedRequest>,
     ) -> Result<Response<v1::IsAuthorizedResponse>, Status> {
-        let (admitted, message) = AuthorizationState::admit_unary(request, Rpc::IsAuthorized)?;
+        let (admitted, message) = AdmittedRpc::take(request, Rpc::IsAuthorized)?;
         Ok(Response::new(
             self.shared
-                .is_authorized(admitted.asking(), message)
+                .is_authorized(admitted.context(), message)
                 .await?,
         ))
     }

@@ -3,9 +3,7 @@
 //! An invalid request gets its error as a response and the stream goes on. When the server drains, requests
 //! that have arrived are answered, and then the stream ends.
 
-use std::future::poll_fn;
-use std::panic::AssertUnwindSafe;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -14,12 +12,12 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Request, Status, Streaming};
 
 use crate::adapters::callgate_v1::authorization::{Authorization, AuthorizationState, RpcContext};
-use crate::adapters::callgate_v1::parse::transport_trace;
 use crate::adapters::transport::grpc_admission::{AdmittedCaller, take_admission};
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
+use crate::adapters::transport::grpc_rpc::{acquire_stream_slot, catch_panic};
+use crate::adapters::transport::trace::trace_context;
 use crate::authn::caller::{Caller, Rpc};
-use crate::authn::capacity::{CapacityError, CapacityPermit, UsageCount};
-use crate::config::limits::Limits;
+use crate::authn::capacity::CapacityPermit;
 use crate::domain::request::call_context::TraceContext;
 use crate::proto::v1;
 use crate::proto::v1::authorize_stream_response::Outcome;
@@ -36,7 +34,7 @@ pub(super) fn answer(
 ) -> Result<AuthorizeStreamResponses, GrpcRejection> {
     let (metadata, mut extensions, requests) = request.into_parts();
     let entrance = take_admission(&mut extensions, Rpc::AuthorizeStream)?;
-    let trace = transport_trace(&metadata);
+    let trace = trace_context(metadata.as_ref());
     let session = Arc::new(Session::open(&authorization.shared, entrance, trace)?);
     let requests = UntilDrained::new(requests, &session.shared);
     Ok(Box::pin(requests.then(move |request| {
@@ -72,22 +70,8 @@ impl Session {
     fn caller(&self) -> Result<Arc<Caller>, GrpcRejection> {
         let entrance = self.entrance.lock();
         let mut entrance = entrance.unwrap_or_else(std::sync::PoisonError::into_inner);
-        entrance.again(Rpc::AuthorizeStream).cloned()
+        entrance.reauthenticate(Rpc::AuthorizeStream).cloned()
     }
-}
-
-/// Takes one of `limits.open_streams` slots.
-pub(in crate::adapters) fn acquire_stream_slot(
-    open: &UsageCount,
-    entrance: &AdmittedCaller,
-    limits: &Limits,
-) -> Result<CapacityPermit, GrpcRejection> {
-    let limit = limits.open_streams;
-    let taken = entrance.place(open, |held| &held.streams, limits, limit);
-    taken.map_err(|full| match full {
-        CapacityError::All => GrpcRejection::TooManyStreams { limit },
-        CapacityError::Share => entrance.over_share(limits, limit, "open_streams"),
-    })
 }
 
 async fn answer_one(
@@ -169,17 +153,4 @@ impl Stream for UntilDrained {
         }
         Poll::Pending
     }
-}
-
-/// Runs a future to its end; `None` if it panics.
-pub(in crate::adapters) async fn catch_panic<F: Future>(future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    poll_fn(|context| {
-        // A future that has panicked is dropped and never polled again.
-        match std::panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
-            Ok(poll) => poll.map(Some),
-            Err(_) => Poll::Ready(None),
-        }
-    })
-    .await
 }

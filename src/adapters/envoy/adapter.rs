@@ -8,10 +8,8 @@ use crate::adapters::envoy::check::{self, CheckResult};
 use crate::adapters::envoy::reader::{AuthorizationQuery, RequestReader};
 use crate::adapters::envoy::request::HttpRequest;
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
-use crate::authn::caller::Caller;
 use crate::config::envoy::EnvoyConfig;
 use crate::config::limits::Limits;
-use crate::service::deadline::Deadline;
 use crate::service::decisions::{RequestMeta, Service};
 
 /// The state of an Envoy adapter. Cloning is cheap.
@@ -62,21 +60,5 @@ impl EnvoyAdapter {
         };
         let verdict = check::of(&self.service, ask, &question, settings.denied_status).await?;
         Ok((verdict, Some(question)))
-    }
-}
-
-/// The request metadata of a caller through this adapter.
-pub(super) fn asking<'a>(
-    caller: &'a Caller,
-    adapter: &'static str,
-    deadline: Deadline,
-) -> RequestMeta<'a> {
-    RequestMeta {
-        caller,
-        adapter,
-        at_least_revision: 0,
-        is_dry_run: false,
-        deadline,
-        request_id: None,
     }
 }

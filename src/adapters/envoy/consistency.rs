@@ -33,7 +33,7 @@ pub(super) fn with_headers(
         | ClientMessage::Notification { method, params } => (Some(method.as_str()), Some(params)),
         ClientMessage::Reply { .. } => (None, None),
     };
-    let name = method.and_then(|method| operations::named(method, params?));
+    let name = method.and_then(|method| operations::mirrored_name(method, params?));
     let body = MirroredFields {
         method,
         names: name.into_iter().map(Cow::Borrowed).collect(),

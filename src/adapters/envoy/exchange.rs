@@ -13,13 +13,10 @@ use crate::adapters::envoy::content::{self, ResponseContent};
 use crate::adapters::envoy::rejection::EnvoyRejection;
 use crate::adapters::envoy::request::{HttpRequest, RequestError};
 use crate::adapters::envoy::sse::EventSplitter;
+use crate::adapters::mcp::methods::{self, MethodKind, Sender};
 use crate::adapters::mcp::request::mirrored_headers::HeaderFields;
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
 use crate::service::decisions::RequestMeta;
-
-/// The request whose response is a stream without an end (revision 2026-07-28), as that of `GET` is in
-/// 2025-11-25.
-const SUBSCRIPTION: &str = "subscriptions/listen";
 
 /// A message of Envoy.
 #[derive(Debug)]
@@ -206,7 +203,9 @@ impl Exchange {
         let (verdict, question) = self.door.verdict(ask, true, http).await?;
         Ok(vec![match (verdict, question) {
             (CheckResult::Allowed(passes), Some(question)) => {
-                let is_subscribed = question.method.as_deref() == Some(SUBSCRIPTION);
+                let method = question.method.as_deref();
+                let method = method.and_then(|name| methods::request(Sender::Client, name));
+                let is_subscribed = method.is_some_and(|it| it.kind == MethodKind::Listen);
                 let is_endless = is_subscribed || http.method == "GET" && !question.is_plain;
                 self.stage = Stage::Passed(Box::new(AllowedRequest::of(question, is_endless)));
                 ProcessorReply::Allowed(at, passes)

@@ -7,14 +7,13 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tonic::{Code, Request, Response, Status};
 
-use crate::adapters::callgate_v1::authorization::deadline;
-use crate::adapters::envoy::adapter::{EnvoyAdapter, asking};
+use crate::adapters::envoy::adapter::EnvoyAdapter;
 use crate::adapters::envoy::check::{CheckResult, Header, LocalReply};
 use crate::adapters::envoy::request::{self, HttpRequest, RequestError, header_value};
 use crate::adapters::input::field_error::{FieldError, FieldProblem};
 use crate::adapters::mcp::request::mirrored_headers::HeaderFields;
-use crate::adapters::transport::grpc_admission::take_admission;
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
+use crate::adapters::transport::grpc_rpc::AdmittedRpc;
 use crate::authn::caller::Rpc;
 use crate::config::envoy::EnvoyConfig;
 use crate::config::limits::Limits;
@@ -59,14 +58,13 @@ impl Authorization for ExtAuthz {
         &self,
         request: Request<CheckRequest>,
     ) -> Result<Response<CheckResponse>, Status> {
-        let (_, mut extensions, message) = request.into_parts();
-        let entrance = take_admission(&mut extensions, Rpc::ExtAuthzCheck)?;
+        let (admitted, message) = AdmittedRpc::take(request, Rpc::ExtAuthzCheck)?;
         let missing = |field| GrpcRejection::from(FieldError::new(field, FieldProblem::Missing));
         let mut attributes = message.attributes.ok_or_else(|| missing("attributes"))?;
         let http = attributes.request.as_mut().and_then(|it| it.http.take());
         let http = http.ok_or_else(|| missing("attributes.request.http"))?;
         let http = request_of(attributes, http);
-        let ask = asking(entrance.caller(), ADAPTER, deadline(&extensions));
+        let ask = admitted.request_meta(ADAPTER);
         let (verdict, _) = self.door.verdict(ask, false, &http).await?;
         Ok(Response::new(encode(verdict)))
     }

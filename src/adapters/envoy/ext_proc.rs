@@ -12,12 +12,12 @@ use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::adapters::callgate_v1::stream::{acquire_stream_slot, catch_panic};
-use crate::adapters::envoy::adapter::{EnvoyAdapter, asking};
+use crate::adapters::envoy::adapter::EnvoyAdapter;
 use crate::adapters::envoy::exchange::{Exchange, ExchangeError};
 use crate::adapters::envoy::processor_codec::{self, ProcessorConfigError};
 use crate::adapters::transport::grpc_admission::{AdmittedCaller, take_admission};
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
+use crate::adapters::transport::grpc_rpc::{acquire_stream_slot, catch_panic, request_meta};
 use crate::authn::caller::Rpc;
 use crate::authn::capacity::{CapacityPermit, UsageCount};
 use crate::config::envoy::EnvoyConfig;
@@ -124,9 +124,11 @@ impl Session {
         let heard =
             processor_codec::heard(message, self.server.as_deref()).map_err(GrpcRejection::from)?;
         // A caller whose right was withdrawn gets no further replies.
-        let caller = self.entrance.again(Rpc::ExtProcProcess)?;
+        let caller = self.entrance.reauthenticate(Rpc::ExtProcProcess)?;
         let deadline = Deadline::in_millis(self.door.limits.load().deadline_ms);
-        let hearing = self.exchange.hear(asking(caller, ADAPTER, deadline), heard);
+        let hearing = self
+            .exchange
+            .hear(request_meta(caller, ADAPTER, deadline), heard);
         let told = deadline
             .within(hearing)
             .await

@@ -4,9 +4,10 @@ use serde_json::{Value as Json, json};
 
 use crate::adapters::input::field_error::{FieldError, FieldProblem, TextExcerpt};
 use crate::adapters::input::json::{self, KeyPolicy};
-use crate::adapters::mcp::member_spelling::{names_of, no_look_alikes};
+use crate::adapters::input::limits::check_count;
+use crate::adapters::mcp::member_spelling::{names_of, reject_misspelled};
 use crate::adapters::mcp::message::{self, JsonRpcId, MessageRejection, ServerMessage};
-use crate::adapters::mcp::request::operations::OperationError;
+use crate::adapters::mcp::request::intent::OperationError;
 use crate::adapters::mcp::response::filter::{Filtered, MessageFilter};
 use crate::adapters::mcp::response::json_rpc_error;
 use crate::domain::request::json_text::tolerant;
@@ -97,7 +98,7 @@ async fn error(judge: &MessageFilter<'_>, text: &str) -> Result<Filtered, Servic
     let visits = &error["data"]["elicitations"];
     for members in [error.as_object(), error["data"].as_object()] {
         let Some(members) = members else { continue };
-        if let Err(invalid) = no_look_alikes(names_of(members), &DECISIVE, "error") {
+        if let Err(invalid) = reject_misspelled(names_of(members), &DECISIVE, "error") {
             return Ok(Filtered::Rejected(invalid.into()));
         }
     }
@@ -108,9 +109,8 @@ async fn error(judge: &MessageFilter<'_>, text: &str) -> Result<Filtered, Servic
     let Some(visits) = visits.as_array() else {
         return Ok(invalid(FieldProblem::NotOfShape("a list")));
     };
-    let (items, limit) = (visits.len(), judge.limits.list_items);
-    if items > limit as usize {
-        return Ok(invalid(FieldProblem::TooMany { items, limit }));
+    if let Err(error) = check_count(visits.len(), judge.limits.list_items, VISITS) {
+        return Ok(Filtered::Rejected(error.into()));
     }
     for visit in visits {
         let params = visit.as_object().cloned().unwrap_or_default();

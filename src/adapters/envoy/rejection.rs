@@ -3,13 +3,12 @@
 use crate::adapters::envoy::consistency::BodyMismatchError;
 use crate::adapters::envoy::request::RequestError;
 use crate::adapters::mcp::message::{JsonRpcId, MessageRejection};
+use crate::adapters::mcp::request::intent::OperationError;
 use crate::adapters::mcp::request::mirrored_headers::RepeatedHeaderError;
-use crate::adapters::mcp::request::operations::OperationError;
 use crate::adapters::mcp::response::json_rpc_error;
+use crate::adapters::subject::resolver::{SubjectError, UNIDENTIFIED};
 use crate::telemetry::record::metrics;
 
-/// No configured identity source is present.
-pub(super) const NOBODY: &str = "nobody is known to make this request";
 /// A reply to a server whose request was not seen.
 pub(super) const REPLIES: &str = "replies to servers are not let through";
 /// Neither the route nor the settings name a server.
@@ -67,7 +66,7 @@ impl EnvoyRejection {
     /// The text for the log, which adds the likely cause in the configuration.
     pub(super) fn logged(&self) -> String {
         let advice = match self.message.as_str() {
-            NOBODY => "nothing that `[[envoy.identity]]` names came from Envoy",
+            UNIDENTIFIED => "nothing that `[[envoy.identity]]` names came from Envoy",
             NO_SERVER => "neither Envoy's route nor `envoy.servers` nor `envoy.routes` does",
             REPLIES => {
                 "`ext_authz` never sees what a server asks of a client, and the server now waits for an answer; \
@@ -111,6 +110,17 @@ impl From<MessageRejection> for RejectedRequest {
             message: fault.to_string(),
         };
         Self::with_id(id, refused)
+    }
+}
+
+impl From<SubjectError> for EnvoyRejection {
+    fn from(error: SubjectError) -> Self {
+        let status = match error {
+            SubjectError::Unidentified => 401,
+            SubjectError::Identity(_) => 403,
+            SubjectError::Attribute(_) => 400,
+        };
+        Self::new(status, &error.to_string())
     }
 }
 

@@ -59,7 +59,7 @@ pub(in crate::adapters) fn session(
 }
 
 /// The text of a problem with an id, with the name of the limit.
-pub(in crate::adapters) fn said(problem: &FieldProblem) -> String {
+pub(in crate::adapters) fn describe_problem(problem: &FieldProblem) -> String {
     match problem {
         FieldProblem::TooLong { .. } => format!("{problem} (`limits.id_bytes`)"),
         other => other.to_string(),

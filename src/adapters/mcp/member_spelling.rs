@@ -7,41 +7,8 @@ use crate::adapters::input::field_error::{FieldError, FieldProblem, TextExcerpt}
 use crate::adapters::input::json::KeyPolicy;
 use crate::domain::request::visible::folded;
 
-/// Members of parameters that decide what a request asks for.
-pub(super) const DECISIVE: [&str; 29] = [
-    "_meta",
-    "action",
-    "arguments",
-    "content",
-    "includeContext",
-    "inputRequests",
-    "inputResponses",
-    "maxTokens",
-    "message",
-    "messages",
-    "mode",
-    "model",
-    "name",
-    "notifications",
-    "prompt",
-    "promptsListChanged",
-    "ref",
-    "requestState",
-    "requestedSchema",
-    "resourceSubscriptions",
-    "resourcesListChanged",
-    "roots",
-    "systemPrompt",
-    "taskId",
-    "tools",
-    "toolsListChanged",
-    "type",
-    "uri",
-    "url",
-];
-
 /// Rejects members that a lenient reader would take for one of `decisive`.
-pub(in crate::adapters) fn no_look_alikes<'n>(
+pub(in crate::adapters) fn reject_misspelled<'n>(
     members: impl Iterator<Item = &'n str>,
     decisive: &[&str],
     field: &str,

@@ -28,6 +28,8 @@ pub enum IdentifierKind {
     ByName,
     /// A URI or URI template: resources.
     ByUri,
+    /// The id of a task.
+    ByTaskId,
 }
 
 impl ServerSet {
@@ -71,7 +73,7 @@ impl ServerSet {
 
     /// The servers that may offer an object of this name, each with its own name for it. Several if the name
     /// is ambiguous, none if no prefix matches.
-    pub fn of(
+    pub fn resolve(
         &self,
         name: &str,
         called: IdentifierKind,
@@ -93,6 +95,7 @@ impl ServerSet {
 pub fn prefixed(server: &str, name: &str, called: IdentifierKind) -> String {
     match (called, name.strip_prefix(UI)) {
         (IdentifierKind::ByName, _) => format!("{server}_{name}"),
+        (IdentifierKind::ByTaskId, _) => format!("{server}+{name}"),
         (IdentifierKind::ByUri, None) => format!("{server}+{name}"),
         (IdentifierKind::ByUri, Some(rest)) => format!("{UI}{server}+{rest}"),
     }
@@ -105,6 +108,7 @@ fn own_name(server: &str, name: &str, called: IdentifierKind) -> Option<SmolStr>
     };
     match (called, name.strip_prefix(UI)) {
         (IdentifierKind::ByName, _) => after(name, '_').map(SmolStr::from),
+        (IdentifierKind::ByTaskId, _) => after(name, '+').map(SmolStr::from),
         (IdentifierKind::ByUri, None) => after(name, '+')
             // User interfaces have one form only.
             .filter(|own| !own.starts_with(UI))

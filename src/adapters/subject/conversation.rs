@@ -18,7 +18,7 @@ pub struct Conversation {
     /// The subject on the client's side.
     pub subject: Subject,
     /// The parties on whose behalf the subject acts.
-    pub delegation: Option<ActorChain>,
+    pub actor_chain: Option<ActorChain>,
     /// Session, task and step.
     pub workflow: Workflow,
     /// The approvals that the client's requests rely on.
@@ -31,7 +31,7 @@ pub struct Conversation {
     /// does not.
     pub peer: Identity,
     /// When the client's identity expires, if known. A stream may outlive it.
-    pub until: Option<SystemTime>,
+    pub expires_at: Option<SystemTime>,
 }
 
 /// The identity of a server: by its certificate, or unverified.
@@ -48,10 +48,10 @@ impl Conversation {
     /// it, and without the client's approvals.
     pub fn call(&self, operation: Operation) -> CallContext {
         let is_servers = operation.initiator == Initiator::Server;
-        let (subject, delegation) = if is_servers {
+        let (subject, actor_chain) = if is_servers {
             (self.server(&operation.server), Some(self.through_client()))
         } else {
-            (self.subject.clone(), self.delegation.clone())
+            (self.subject.clone(), self.actor_chain.clone())
         };
         let approval_ids = match is_servers {
             true => Vec::new(),
@@ -59,7 +59,7 @@ impl Conversation {
         };
         CallContext {
             subject,
-            delegation,
+            delegation: actor_chain,
             operation,
             workflow: self.workflow.clone(),
             approval_ids,
@@ -79,26 +79,26 @@ impl Conversation {
     /// The client's actor chain extended by the client, which stands directly before the server.
     fn through_client(&self) -> ActorChain {
         let client = self.subject.entity.clone();
-        let mut delegation = match &self.delegation {
+        let mut actor_chain = match &self.actor_chain {
             None => ActorChain {
                 verified: self.subject.identity.verified,
-                expires_at: self.until,
+                expires_at: self.expires_at,
                 ..ActorChain::verified_from(client.clone())
             },
-            Some(delegation) => {
-                let mut delegation = delegation.clone();
+            Some(actor_chain) => {
+                let mut actor_chain = actor_chain.clone();
                 // A chain that consists of stored delegations alone names the client already.
-                if delegation.root.is_some() {
-                    delegation.actors.push(client.clone());
+                if actor_chain.root.is_some() {
+                    actor_chain.actors.push(client.clone());
                 }
-                delegation
+                actor_chain
             }
         };
         if !self.subject.claims.is_empty() {
             let claims = self.subject.claims.clone();
-            delegation.claims.push((client, claims));
+            actor_chain.claims.push((client, claims));
         }
-        delegation
+        actor_chain
     }
 }
 

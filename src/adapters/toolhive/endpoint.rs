@@ -11,9 +11,11 @@ use serde_json::json;
 use crate::adapters::input::json::KeyPolicy;
 use crate::adapters::toolhive::parse::{self, SubjectRules, ToolhiveQuery};
 use crate::adapters::transport::http::admission::{
-    HttpAdapter, check_content_type, deadline, reply, request_id, trace,
+    HttpAdapter, check_content_type, deadline, request_id,
 };
 use crate::adapters::transport::http::rejection::HttpRejection;
+use crate::adapters::transport::http::reply::reply;
+use crate::adapters::transport::trace::trace_context;
 use crate::authn::caller::{Caller, Rpc};
 use crate::config::http::ToolhiveConfig as Settings;
 use crate::domain::decide::listing;
@@ -86,7 +88,7 @@ impl Toolhive {
         let caller = self.door.admit(head, Rpc::ToolhiveDecision)?;
         check_content_type(&head.headers)?;
         let is_probe = head.uri.query() == Some("probe=true");
-        let trace = trace(&head.headers);
+        let trace = trace_context(&head.headers);
         Ok(ToolhiveRequest {
             caller,
             trace,

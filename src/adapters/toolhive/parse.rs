@@ -7,12 +7,12 @@ use callgate_engine::cedar::{Eid, EntityType, EntityUID};
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
-use crate::adapters::callgate_v1::parse::{check_count, check_length};
 use crate::adapters::input::field_error::{
     FieldContext as _, FieldError, FieldProblem, TextExcerpt,
 };
 use crate::adapters::input::ids;
 use crate::adapters::input::json_fields::{id, object, optional_object, optional_text, text};
+use crate::adapters::input::limits::{check_count, check_length};
 use crate::adapters::mcp::member_spelling::require_distinct_keys;
 use crate::adapters::subject::token_claims;
 use crate::config::limits::Limits;

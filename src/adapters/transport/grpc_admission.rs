@@ -13,7 +13,7 @@ use tonic::transport::server::TlsConnectInfo;
 use tonic::{Extensions, Request};
 
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
-use crate::adapters::transport::headers;
+use crate::adapters::transport::{admission, headers};
 use crate::authn::authenticate::{Authenticator, PresentedCredentials};
 use crate::authn::caller::{Caller, Rpc};
 use crate::authn::capacity::{
@@ -61,7 +61,7 @@ pub fn is_stream(rpc: Rpc) -> bool {
 
 /// Whether an RPC may be shed under overload. Decisions may; writes and reads of the control API may not, so
 /// that revoking authority and finding the cause of trouble do not wait for decisions.
-pub fn yields(rpc: Rpc) -> bool {
+pub fn is_sheddable(rpc: Rpc) -> bool {
     !Rpc::CONTROL.contains(&rpc)
 }
 
@@ -93,13 +93,11 @@ pub fn admit(
     let authorization = headers::authorization(&head.headers)?;
     let peer = peer(&head.extensions);
     let asked = peer.map(|peer| Arc::new(ConnectionRequest::through(peer.standing())));
-    let mut entrance = AdmittedCaller::open(doorkeeper, authorization.cloned(), peer.cloned())?;
-    entrance.may(rpc)?;
-    if let Some(name) = headers::repeated(&head.headers) {
-        return Err(GrpcRejection::Repeated { name });
-    }
-    entrance._asked = asked;
-    Ok((entrance, rpc))
+    let mut admitted = AdmittedCaller::open(doorkeeper, authorization.cloned(), peer.cloned())?;
+    admission::require_right(&admitted.caller, rpc)?;
+    admission::check_headers(&head.headers)?;
+    admitted._asked = asked;
+    Ok((admitted, rpc))
 }
 
 /// Admits a request that did not come over the network.
@@ -113,8 +111,8 @@ pub fn admit_in_process<T>(
 ) -> Result<(), GrpcRejection> {
     let shown = request.metadata().get("authorization");
     let shown = shown.and_then(|it| HeaderValue::from_bytes(it.as_encoded_bytes()).ok());
-    let entrance = AdmittedCaller::open(doorkeeper, shown, None)?;
-    request.extensions_mut().insert(entrance);
+    let admitted = AdmittedCaller::open(doorkeeper, shown, None)?;
+    request.extensions_mut().insert(admitted);
     Ok(())
 }
 
@@ -124,9 +122,9 @@ pub(in crate::adapters) fn take_admission(
     extensions: &mut Extensions,
     rpc: Rpc,
 ) -> Result<AdmittedCaller, GrpcRejection> {
-    let entrance: AdmittedCaller = extensions.remove().ok_or(GrpcRejection::NotAdmitted)?;
-    entrance.may(rpc)?;
-    Ok(entrance)
+    let admitted: AdmittedCaller = extensions.remove().ok_or(GrpcRejection::NotAdmitted)?;
+    admission::require_right(&admitted.caller, rpc)?;
+    Ok(admitted)
 }
 
 impl AdmittedCaller {
@@ -155,17 +153,11 @@ impl AdmittedCaller {
         &self.caller
     }
 
-    /// Checks that the caller has the right to an RPC.
-    fn may(&self, rpc: Rpc) -> Result<(), GrpcRejection> {
-        if self.caller.rights.rpcs.contains(rpc) {
-            return Ok(());
-        }
-        let caller = self.caller.id.to_string();
-        Err(GrpcRejection::NotAllowed { caller, rpc })
-    }
-
     /// Authenticates again if the callers were reloaded since.
-    pub(in crate::adapters) fn again(&mut self, rpc: Rpc) -> Result<&Arc<Caller>, GrpcRejection> {
+    pub(in crate::adapters) fn reauthenticate(
+        &mut self,
+        rpc: Rpc,
+    ) -> Result<&Arc<Caller>, GrpcRejection> {
         let current = self.doorkeeper.current();
         if !Arc::ptr_eq(&self.authenticator, &current) {
             let evidence = PresentedCredentials {
@@ -175,31 +167,26 @@ impl AdmittedCaller {
             self.caller = current.authenticate(evidence)?;
             self.authenticator = Guard::into_inner(current);
         }
-        self.may(rpc)?;
+        admission::require_right(&self.caller, rpc)?;
         Ok(&self.caller)
     }
 
-    /// Takes one of `limit` slots, within the caller's share of them.
-    pub(in crate::adapters) fn place(
+    /// Takes one of the slots that `limits.<setting>` allows, within the caller's share of them. `exhausted` is the
+    /// rejection if all are taken.
+    pub(in crate::adapters) fn acquire_slot(
         &self,
-        all: &UsageCount,
+        slots: &UsageCount,
         own: fn(&CallerUsage) -> &UsageCount,
         limits: &Limits,
-        limit: u32,
-    ) -> Result<CapacityPermit, CapacityError> {
+        (limit, setting): (u32, &'static str),
+        exhausted: GrpcRejection,
+    ) -> Result<CapacityPermit, GrpcRejection> {
         let held = &self.caller.held;
         let bound = CapacityLimit::of(limit as usize, limits.caller_share_percent, held);
-        CapacityPermit::one(all, own(held), bound)
-    }
-
-    /// The rejection of a caller that holds its share of `limits.<of>`.
-    pub(in crate::adapters) fn over_share(
-        &self,
-        limits: &Limits,
-        limit: u32,
-        of: &'static str,
-    ) -> GrpcRejection {
-        over_share(&self.caller, limits, limit as usize, of)
+        CapacityPermit::one(slots, own(held), bound).map_err(|error| match error {
+            CapacityError::All => exhausted,
+            CapacityError::Share => over_share(&self.caller, limits, limit as usize, setting),
+        })
     }
 }
 

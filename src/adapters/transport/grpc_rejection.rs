@@ -4,6 +4,7 @@ use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
 use crate::adapters::input::field_error::FieldError;
+use crate::adapters::transport::admission::AdmissionError;
 use crate::authn::authenticate;
 use crate::authn::caller::Rpc;
 use crate::service::concurrency_limit::RETRY_AFTER;
@@ -133,6 +134,15 @@ impl GrpcRejection {
             | Self::TooManyPublicCalls { .. } => Code::ResourceExhausted,
             Self::DeadlineExceeded | Self::LateBody { .. } => Code::DeadlineExceeded,
             Self::Panicked | Self::NotAdmitted => Code::Internal,
+        }
+    }
+}
+
+impl From<AdmissionError> for GrpcRejection {
+    fn from(error: AdmissionError) -> Self {
+        match error {
+            AdmissionError::NotAllowed { caller, rpc } => Self::NotAllowed { caller, rpc },
+            AdmissionError::RepeatedHeader { name } => Self::Repeated { name },
         }
     }
 }

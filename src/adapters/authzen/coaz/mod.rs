@@ -15,8 +15,10 @@ use crate::adapters::input::field_error::{
 };
 use crate::adapters::input::ids;
 use crate::adapters::input::json_fields::{id, object, optional_object, optional_text};
-use crate::adapters::mcp::methods::Sender;
-use crate::adapters::mcp::request::operations::{self, MessageIntent, OperationError};
+use crate::adapters::input::limits::check_count;
+use crate::adapters::mcp::methods::{self, ObjectKind, Sender};
+use crate::adapters::mcp::request::intent::{MessageIntent, OperationError};
+use crate::adapters::mcp::request::operations;
 use crate::adapters::subject::token_claims::ResolvedSubject;
 use crate::config::coaz::CoazConfig;
 use crate::config::limits::Limits;
@@ -41,51 +43,20 @@ const CUT: &str = "_truncated";
 /// The value of an argument that an enforcement point has redacted.
 const HIDDEN: &str = "***redacted***";
 
-/// The type of an AuthZEN resource in the binding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// The server as a whole.
-    Server,
-    Tool,
-    Resource,
-    Prompt,
-    Task,
-}
-
-/// Every method of the binding, with the resource types it may be asked about.
-const METHODS: [(&str, &[Kind]); 15] = [
-    ("initialize", &[Kind::Server]),
-    ("tools/list", &[Kind::Server]),
-    ("tools/call", &[Kind::Tool]),
-    ("resources/list", &[Kind::Server]),
-    ("resources/read", &[Kind::Resource]),
-    ("resources/subscribe", &[Kind::Resource]),
-    ("resources/unsubscribe", &[Kind::Resource]),
-    ("prompts/list", &[Kind::Server]),
-    ("prompts/get", &[Kind::Prompt]),
-    ("completion/complete", &[Kind::Prompt, Kind::Resource]),
-    ("logging/setLevel", &[Kind::Server]),
-    ("tasks/list", &[Kind::Server]),
-    ("tasks/get", &[Kind::Task]),
-    ("tasks/result", &[Kind::Task]),
-    ("tasks/cancel", &[Kind::Task]),
-];
-
-impl Kind {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Server => "mcp_server",
-            Self::Tool => "tool",
-            Self::Resource => "resource",
-            Self::Prompt => "prompt",
-            Self::Task => "task",
-        }
+/// The AuthZEN resource type of an object.
+const fn resource_type(object: ObjectKind) -> &'static str {
+    match object {
+        ObjectKind::Server => "mcp_server",
+        ObjectKind::Tool => "tool",
+        ObjectKind::Resource => "resource",
+        ObjectKind::Prompt => "prompt",
+        ObjectKind::Task => "task",
     }
 }
 
 /// How a request of the binding is answered.
 #[derive(Debug)]
-pub(super) enum Read {
+pub(super) enum CoazQuery {
     /// The call that it asks about.
     Call(Box<CallContext>),
     /// A denial that no policy can overturn: the request is ambiguous or incomplete.
@@ -104,25 +75,28 @@ pub(super) struct CoazReader<'a> {
 }
 
 /// Why a request does not name a call.
-enum No {
+enum CoazError {
     Invalid(FieldError),
     Denied(Box<Reason>),
 }
 
-impl From<FieldError> for No {
+impl From<FieldError> for CoazError {
     fn from(invalid: FieldError) -> Self {
         Self::Invalid(invalid)
     }
 }
 
 /// A request whose fields are valid and whose meaning is ambiguous.
-fn unclear(message: impl Into<String>) -> No {
-    No::Denied(Box::new(Reason::new(ReasonCode::ContextInvalid, message)))
+fn unclear(message: impl Into<String>) -> CoazError {
+    CoazError::Denied(Box::new(Reason::new(ReasonCode::ContextInvalid, message)))
 }
 
 impl CoazReader<'_> {
     /// Returns the call that a request asks about, or `None` if its action is no method of the binding.
-    pub(super) fn asked(&self, request: &Map<String, Json>) -> Result<Option<Read>, FieldError> {
+    pub(super) fn asked(
+        &self,
+        request: &Map<String, Json>,
+    ) -> Result<Option<CoazQuery>, FieldError> {
         let named =
             id(object(request, "action")?, self.limits.id_bytes, "name").within("action")?;
         let name = self
@@ -130,13 +104,14 @@ impl CoazReader<'_> {
             .actions
             .get(named.as_str())
             .map_or(&*named, |it| it);
-        let Some((method, kinds)) = METHODS.into_iter().find(|(known, _)| *known == name) else {
+        let method = methods::request(Sender::Client, name);
+        let Some(method) = method.filter(|method| !method.coaz_objects.is_empty()) else {
             return Ok(None);
         };
-        match self.call(request, method, kinds) {
-            Ok(call) => Ok(Some(Read::Call(Box::new(call)))),
-            Err(No::Denied(reason)) => Ok(Some(Read::Denied(reason))),
-            Err(No::Invalid(invalid)) => Err(invalid),
+        match self.call(request, method.name, method.coaz_objects) {
+            Ok(call) => Ok(Some(CoazQuery::Call(Box::new(call)))),
+            Err(CoazError::Denied(reason)) => Ok(Some(CoazQuery::Denied(reason))),
+            Err(CoazError::Invalid(invalid)) => Err(invalid),
         }
     }
 
@@ -144,8 +119,8 @@ impl CoazReader<'_> {
         &self,
         request: &Map<String, Json>,
         method: &'static str,
-        kinds: &[Kind],
-    ) -> Result<CallContext, No> {
+        kinds: &[ObjectKind],
+    ) -> Result<CallContext, CoazError> {
         let (subject, delegation) = self.parties(request)?;
         let resource = object(request, RESOURCE)?;
         let kind = self.kind(resource, method, kinds)?;
@@ -178,7 +153,7 @@ impl CoazReader<'_> {
             Subject,
             Option<crate::domain::request::call_context::ActorChain>,
         ),
-        No,
+        CoazError,
     > {
         let party = object(request, SUBJECT)?;
         let limit = self.limits.id_bytes;
@@ -215,13 +190,18 @@ impl CoazReader<'_> {
             subject.identity.is_relayed = true;
             return Ok((subject, None));
         };
-        let known = ResolvedSubject::named(agent, Some(person), METHOD, true);
+        let known = ResolvedSubject::from_names(agent, Some(person), METHOD, true);
         let delegation_ids = self.names(context, self.entry.delegations_key.as_deref())?;
         let known = known.with_delegations(delegation_ids);
-        Ok((known.subject, known.delegation))
+        Ok((known.subject, known.actor_chain))
     }
 
-    fn kind(&self, resource: &Map<String, Json>, method: &str, kinds: &[Kind]) -> Result<Kind, No> {
+    fn kind(
+        &self,
+        resource: &Map<String, Json>,
+        method: &str,
+        kinds: &[ObjectKind],
+    ) -> Result<ObjectKind, CoazError> {
         let named = id(resource, self.limits.id_bytes, "type").within(RESOURCE)?;
         let name = self
             .entry
@@ -231,10 +211,12 @@ impl CoazReader<'_> {
         kinds
             .iter()
             .copied()
-            .find(|it| it.name() == name)
+            .find(|it| resource_type(*it) == name)
             .ok_or_else(|| {
-                let known: Vec<String> =
-                    kinds.iter().map(|it| format!("`{}`", it.name())).collect();
+                let known: Vec<String> = kinds
+                    .iter()
+                    .map(|it| format!("`{}`", resource_type(*it)))
+                    .collect();
                 let known = known.join(" or ");
                 let named = TextExcerpt::new(&named);
                 unclear(format!(
@@ -244,9 +226,15 @@ impl CoazReader<'_> {
     }
 
     /// A URI may be longer than a name.
-    fn resource_id(&self, resource: &Map<String, Json>, kind: Kind) -> Result<SmolStr, FieldError> {
+    fn resource_id(
+        &self,
+        resource: &Map<String, Json>,
+        kind: ObjectKind,
+    ) -> Result<SmolStr, FieldError> {
         let limit = match kind {
-            Kind::Resource | Kind::Server => self.limits.text_bytes.max(self.limits.id_bytes),
+            ObjectKind::Resource | ObjectKind::Server => {
+                self.limits.text_bytes.max(self.limits.id_bytes)
+            }
             _ => self.limits.id_bytes,
         };
         id(resource, limit, "id").within(RESOURCE)
@@ -258,13 +246,13 @@ impl CoazReader<'_> {
         &self,
         operation: &Operation,
         properties: Option<&Map<String, Json>>,
-    ) -> Result<(), No> {
+    ) -> Result<(), CoazError> {
         let OperationKind::CallTool(call) = &operation.kind else {
             return Ok(());
         };
         let missing = || {
             let missing = "resource.properties.arguments".to_owned();
-            Err(No::Denied(Box::new(Reason::lacking(vec![missing]))))
+            Err(CoazError::Denied(Box::new(Reason::lacking(vec![missing]))))
         };
         let is_cut = call.arguments.get(CUT) == Some(&Json::Bool(true));
         if is_cut || call.arguments.values().any(|it| it == HIDDEN) {
@@ -333,16 +321,7 @@ impl CoazReader<'_> {
             Some(Json::Array(items)) => items.as_slice(),
             Some(one) => std::slice::from_ref(one),
         };
-        let (count, limit) = (items.len(), self.limits.list_items);
-        if count > limit as usize {
-            return Err(in_context(
-                key,
-                FieldProblem::TooMany {
-                    items: count,
-                    limit,
-                },
-            ));
-        }
+        check_count(items.len(), self.limits.list_items, key).within(CONTEXT)?;
         let name = |item: &Json| match item {
             Json::String(text) => ids::required(text, self.limits.id_bytes, key).within(CONTEXT),
             _ => Err(in_context(
@@ -361,26 +340,26 @@ fn in_context(key: &str, problem: FieldProblem) -> FieldError {
 /// Builds the parameters of the MCP message that the request stands for.
 fn params(
     method: &str,
-    kind: Kind,
+    kind: ObjectKind,
     id: &SmolStr,
     properties: Option<&Map<String, Json>>,
 ) -> Result<Map<String, Json>, FieldError> {
     let id = id.as_str();
     let mut params = match (method, kind) {
-        ("completion/complete", Kind::Prompt) => {
+        ("completion/complete", ObjectKind::Prompt) => {
             json!({"ref": {"type": "ref/prompt", "name": id}})
         }
         ("completion/complete", _) => json!({"ref": {"type": "ref/resource", "uri": id}}),
-        (_, Kind::Server) => json!({}),
-        (_, Kind::Tool | Kind::Prompt) => json!({"name": id}),
-        (_, Kind::Resource) => json!({"uri": id}),
-        (_, Kind::Task) => json!({"taskId": id}),
+        (_, ObjectKind::Server) => json!({}),
+        (_, ObjectKind::Tool | ObjectKind::Prompt) => json!({"name": id}),
+        (_, ObjectKind::Resource) => json!({"uri": id}),
+        (_, ObjectKind::Task) => json!({"taskId": id}),
     };
     let arguments = match properties {
         Some(properties) => optional_object(properties, ARGUMENTS).within("resource.properties")?,
         None => None,
     };
-    if let (Kind::Tool | Kind::Prompt, Some(arguments)) = (kind, arguments)
+    if let (ObjectKind::Tool | ObjectKind::Prompt, Some(arguments)) = (kind, arguments)
         && method != "completion/complete"
     {
         params[ARGUMENTS] = Json::Object(arguments.clone());

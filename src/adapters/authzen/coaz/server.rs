@@ -3,12 +3,13 @@
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
-use super::{CONTEXT, CoazReader, Kind, No, PROPERTIES, SUBJECT, unclear};
+use super::{CONTEXT, CoazError, CoazReader, PROPERTIES, SUBJECT, unclear};
 use crate::adapters::input::field_error::{
     FieldContext as _, FieldError, FieldProblem, TextExcerpt,
 };
 use crate::adapters::input::ids;
 use crate::adapters::input::json_fields::{object, optional_object, optional_text};
+use crate::adapters::mcp::methods::ObjectKind;
 use crate::config::coaz::ServerFrom;
 use crate::domain::schema;
 
@@ -17,10 +18,10 @@ impl CoazReader<'_> {
     pub(super) fn server(
         &self,
         request: &Map<String, Json>,
-        kind: Kind,
+        kind: ObjectKind,
         id: &SmolStr,
         properties: Option<&Map<String, Json>>,
-    ) -> Result<(SmolStr, SmolStr), No> {
+    ) -> Result<(SmolStr, SmolStr), CoazError> {
         let stated = match properties {
             Some(properties) => {
                 optional_text(properties, "server").within("resource.properties")?
@@ -68,20 +69,20 @@ impl CoazReader<'_> {
     /// registered servers match, the request is ambiguous.
     fn of_id(
         &self,
-        kind: Kind,
+        kind: ObjectKind,
         id: &SmolStr,
         stated: Option<&SmolStr>,
-    ) -> Result<(SmolStr, SmolStr), No> {
+    ) -> Result<(SmolStr, SmolStr), CoazError> {
         match kind {
-            Kind::Server => return Ok((id.clone(), id.clone())),
+            ObjectKind::Server => return Ok((id.clone(), id.clone())),
             // URIs and task ids do not begin with the server's name.
-            Kind::Resource | Kind::Task => {
+            ObjectKind::Resource | ObjectKind::Task => {
                 let server = stated.cloned().ok_or_else(|| {
                     unclear("`resource.properties.server` does not say which server this is about")
                 })?;
                 return Ok((server, id.clone()));
             }
-            Kind::Tool | Kind::Prompt => {}
+            ObjectKind::Tool | ObjectKind::Prompt => {}
         }
         let splits: Vec<(&str, &str)> = id
             .match_indices('/')
@@ -117,10 +118,10 @@ impl CoazReader<'_> {
     fn of_audience(
         &self,
         request: &Map<String, Json>,
-        kind: Kind,
+        kind: ObjectKind,
         id: &SmolStr,
         properties: Option<&Map<String, Json>>,
-    ) -> Result<Option<SmolStr>, No> {
+    ) -> Result<Option<SmolStr>, CoazError> {
         const AUD: &str = "aud";
         let audiences = &self.entry.audiences;
         if audiences.is_empty() {
@@ -131,7 +132,7 @@ impl CoazReader<'_> {
         let given = given.into_iter().flatten().filter_map(|it| it.get(AUD));
         let server_id = Json::from(id.as_str());
         let mut texts: Vec<&Json> = Vec::new();
-        for value in given.chain((kind == Kind::Server).then_some(&server_id)) {
+        for value in given.chain((kind == ObjectKind::Server).then_some(&server_id)) {
             match value {
                 Json::Array(items) => texts.extend(items),
                 Json::Null => {}
@@ -158,7 +159,7 @@ impl CoazReader<'_> {
         // A request about the server as a whole names it by its audience alone.
         if found.is_none()
             && self.entry.server_from == Some(ServerFrom::Aud)
-            && kind == Kind::Server
+            && kind == ObjectKind::Server
         {
             let id = TextExcerpt::new(id);
             return Err(unclear(format!(

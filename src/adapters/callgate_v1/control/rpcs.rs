@@ -12,6 +12,7 @@ use crate::adapters::callgate_v1::control::watch::{
 };
 use crate::adapters::callgate_v1::control::{encode, status};
 use crate::adapters::callgate_v1::parse::EntityTypeCache;
+use crate::adapters::transport::grpc_rpc::AdmittedRpc;
 use crate::authn::caller::{Caller, Rpc};
 use crate::authn::capacity::UsageCount;
 use crate::config::limits::Limits;
@@ -454,9 +455,9 @@ impl control_server::Control for ControlApi {
         &self,
         request: Request<v1::GetStatusRequest>,
     ) -> Result<Response<v1::GetStatusResponse>, Status> {
-        let admitted = ControlState::admit_unary(request, Rpc::GetStatus)?;
+        let (admitted, _) = AdmittedRpc::take(request, Rpc::GetStatus)?;
         let status = self.control().status().await;
-        let status = status.map_err(told(&admitted.caller))?;
+        let status = status.map_err(told(admitted.admitted.caller()))?;
         let limits = self.shared.limits.load();
         Ok(Response::new(encode::status(
             status,

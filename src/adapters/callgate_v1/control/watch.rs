@@ -14,7 +14,7 @@ use crate::adapters::callgate_v1::control::{encode, status};
 use crate::adapters::transport::grpc_admission::{AdmittedCaller, take_admission};
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
 use crate::authn::caller::{Caller, Rights, Rpc};
-use crate::authn::capacity::{CapacityError, CapacityPermit};
+use crate::authn::capacity::CapacityPermit;
 use crate::control::live_view::ApprovalView;
 use crate::control::watch::{ApprovalWatch, ChangeWatch, WatchError};
 use crate::domain::authority::change::ChangeRecord;
@@ -80,7 +80,7 @@ impl WatchSource for ApprovalSource {
 pub(super) struct Watcher {
     shared: Arc<ControlState>,
     rpc: Rpc,
-    entrance: AdmittedCaller,
+    admitted: AdmittedCaller,
     _place: CapacityPermit,
 }
 
@@ -92,30 +92,32 @@ impl Watcher {
         rpc: Rpc,
     ) -> Result<(Self, T), GrpcRejection> {
         let (_, mut extensions, message) = request.into_parts();
-        let entrance = take_admission(&mut extensions, rpc)?;
+        let admitted = take_admission(&mut extensions, rpc)?;
         let limits = shared.limits.load();
         let limit = limits.watchers;
-        let place = entrance.place(&shared.watchers, |held| &held.watches, &limits, limit);
-        let place = place.map_err(|full| match full {
-            CapacityError::All => GrpcRejection::TooManyWatchers { limit },
-            CapacityError::Share => entrance.over_share(&limits, limit, "watchers"),
-        })?;
+        let place = admitted.acquire_slot(
+            &shared.watchers,
+            |held| &held.watches,
+            &limits,
+            (limit, "watchers"),
+            GrpcRejection::TooManyWatchers { limit },
+        )?;
         let watcher = Self {
             shared: Arc::clone(shared),
             rpc,
-            entrance,
+            admitted,
             _place: place,
         };
         Ok((watcher, message))
     }
 
     pub(super) fn caller(&self) -> &Caller {
-        self.entrance.caller()
+        self.admitted.caller()
     }
 
     /// Authenticates again if the callers were reloaded since.
     fn check(&mut self) -> Result<(), GrpcRejection> {
-        self.entrance.again(self.rpc).map(|_| ())
+        self.admitted.reauthenticate(self.rpc).map(|_| ())
     }
 
     /// Streams the messages of a source.

@@ -5,8 +5,9 @@ use std::sync::{PoisonError, RwLock};
 
 use callgate_engine::cedar::{Eid, EntityType, EntityUID};
 
-use crate::adapters::callgate_v1::parse::{MessageParser, check_length};
+use crate::adapters::callgate_v1::parse::MessageParser;
 use crate::adapters::input::field_error::{FieldContext, FieldError, FieldProblem, TextExcerpt};
+use crate::adapters::input::limits::check_length;
 use crate::proto::v1;
 
 /// The types of the `Mcp` schema, known from the start so that looking them up takes no lock.

@@ -15,12 +15,12 @@ use callgate_engine::cedar::{
 use prost_types::{Struct, Timestamp};
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
-use tonic::metadata::MetadataMap;
 
 use crate::adapters::callgate_v1::parse::entity::EntityTypeCache as Types;
 use crate::adapters::input::field_error::{FieldContext, FieldError, FieldProblem};
 use crate::adapters::input::ids;
 use crate::adapters::input::json::{self, KeyPolicy};
+use crate::adapters::input::limits::{check_count, check_length};
 use crate::adapters::input::nulls::without_nulls;
 use crate::adapters::transport::address;
 use crate::config::limits::Limits;
@@ -350,24 +350,6 @@ impl MessageParser<'_> {
     }
 }
 
-/// The trace context in the transport's headers.
-pub fn transport_trace(metadata: &MetadataMap) -> TraceContext {
-    let header = |name| {
-        let mut named = metadata.get_all(name).iter();
-        match (named.next(), named.next()) {
-            (Some(only), None) => only.to_str().ok().map(str::to_owned),
-            _ => None,
-        }
-    };
-    match header("traceparent") {
-        None => TraceContext::default(),
-        traceparent => TraceContext {
-            traceparent,
-            tracestate: header("tracestate"),
-        },
-    }
-}
-
 /// Adds the index of a list item to the path of its error.
 pub(in crate::adapters::callgate_v1) fn at_item(
     inner: FieldError,
@@ -375,37 +357,6 @@ pub(in crate::adapters::callgate_v1) fn at_item(
     index: usize,
 ) -> FieldError {
     inner.inside(format_args!("{list}[{index}]"))
-}
-
-pub(in crate::adapters) fn check_count(
-    items: usize,
-    limit: u32,
-    field: &'static str,
-) -> Result<(), FieldError> {
-    if items > limit as usize {
-        return Err(FieldError::new(
-            field,
-            FieldProblem::TooMany { items, limit },
-        ));
-    }
-    Ok(())
-}
-
-pub(in crate::adapters) fn check_length(
-    text: &str,
-    limit: u32,
-    field: &'static str,
-) -> Result<(), FieldError> {
-    if text.len() > limit as usize {
-        return Err(FieldError::new(
-            field,
-            FieldProblem::TooLong {
-                bytes: text.len(),
-                limit,
-            },
-        ));
-    }
-    Ok(())
 }
 
 fn environment(wire: Option<v1::Environment>) -> Result<Environment, FieldError> {

@@ -4,9 +4,10 @@ use bytes::Bytes;
 use callgate_engine::cedar::EntityUID;
 use smol_str::SmolStr;
 
-use crate::adapters::callgate_v1::parse::{MessageParser, check_count};
+use crate::adapters::callgate_v1::parse::MessageParser;
 use crate::adapters::input::field_error::{FieldContext, FieldError, FieldProblem, TextExcerpt};
 use crate::adapters::input::json::{self, KeyPolicy};
+use crate::adapters::input::limits::{check_count, check_length};
 use crate::adapters::mcp::methods;
 use crate::adapters::mcp::request::client_responses;
 use crate::domain::request::call_context::{
@@ -58,7 +59,7 @@ impl MessageParser<'_> {
             return Ok(None);
         }
         let responses = json::object(text, self.limits.json_depth, KeyPolicy::Distinct, FIELD)?;
-        client_responses::read(&responses, self.limits, FIELD)
+        client_responses::parse(&responses, self.limits, FIELD)
     }
 
     fn kind(&self, wire: Kind) -> Result<OperationKind, FieldError> {
@@ -163,7 +164,7 @@ impl MessageParser<'_> {
 
     fn elicit_form(&self, wire: &v1::ElicitForm) -> Result<OperationKind, FieldError> {
         const FIELD: &str = "requested_schema_json";
-        super::check_length(&wire.message, self.limits.text_bytes, "message")?;
+        check_length(&wire.message, self.limits.text_bytes, "message")?;
         if wire.requested_schema_json.is_empty() {
             return Err(FieldError::new(FIELD, FieldProblem::Missing));
         }
@@ -184,7 +185,7 @@ fn connect(method: &str) -> Result<OperationKind, FieldError> {
     let method = if method.is_empty() {
         "initialize"
     } else {
-        methods::upkeep(method).ok_or_else(|| {
+        methods::connect_method(method).ok_or_else(|| {
             let problem = FieldProblem::UnknownWord(
                 TextExcerpt::new(method),
                 "a method that keeps a conversation going",

@@ -4,9 +4,10 @@ use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
 use crate::adapters::input::field_error::{FieldError, FieldProblem};
-use crate::adapters::mcp::member_spelling::{DECISIVE, names_of, no_look_alikes};
-use crate::adapters::mcp::methods;
-use crate::adapters::mcp::request::operations::{MessageIntent, OperationError, check_count};
+use crate::adapters::input::limits::check_count;
+use crate::adapters::mcp::member_spelling::{names_of, reject_misspelled};
+use crate::adapters::mcp::methods::{self, DECISIVE_PARAMS};
+use crate::adapters::mcp::request::intent::{MessageIntent, OperationError};
 use crate::config::limits::Limits;
 use crate::domain::request::call_context::{Initiator, Operation, OperationKind};
 use crate::domain::request::canonical;
@@ -17,7 +18,7 @@ use crate::domain::request::client_responses::{ClientResponseError, ClientRespon
 /// # Errors
 ///
 /// Returns an error if there are too many, or one is no known result.
-pub fn read(
+pub fn parse(
     responses: &Map<String, Json>,
     limits: &Limits,
     field: &str,
@@ -27,9 +28,9 @@ pub fn read(
         let result = response.as_object().ok_or_else(|| {
             FieldError::new(field, FieldProblem::NotOfShape("an object of results"))
         })?;
-        no_look_alikes(names_of(result), &DECISIVE, field)?;
+        reject_misspelled(names_of(result), &DECISIVE_PARAMS, field)?;
     }
-    ClientResponses::of(responses).map_err(|fault| of_no_shape(fault, field))
+    ClientResponses::of(responses).map_err(|fault| unknown_result(fault, field))
 }
 
 /// Parses the `result` of a client's JSON-RPC response to a request of the server (revision 2025-11-25).
@@ -37,11 +38,11 @@ pub fn read(
 /// # Errors
 ///
 /// Returns an error if the result is of no known shape.
-pub fn of_reply(
+pub fn from_reply(
     server: &SmolStr,
     result: &Map<String, Json>,
 ) -> Result<MessageIntent, OperationError> {
-    no_look_alikes(names_of(result), &DECISIVE, "result")?;
+    reject_misspelled(names_of(result), &DECISIVE_PARAMS, "result")?;
     let mut operation = Operation::new(
         Initiator::Client,
         server.clone(),
@@ -57,13 +58,13 @@ pub fn of_reply(
         };
         answers
             .add(result)
-            .map_err(|fault| of_no_shape(fault, "result"))?;
+            .map_err(|fault| unknown_result(fault, "result"))?;
         operation.answers = Some(Box::new(answers));
     }
     Ok(MessageIntent::Authorize(vec![operation]))
 }
 
-fn of_no_shape(_: ClientResponseError, field: &str) -> FieldError {
+fn unknown_result(_: ClientResponseError, field: &str) -> FieldError {
     let known = "the result of sampling, elicitation or a look at roots";
     FieldError::new(field, FieldProblem::NotOfShape(known))
 }

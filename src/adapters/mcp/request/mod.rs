@@ -2,5 +2,6 @@
 
 pub mod client_responses;
 pub mod header_value;
+pub mod intent;
 pub(in crate::adapters) mod mirrored_headers;
 pub mod operations;

@@ -7,11 +7,10 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST};
+use http::header::{CONTENT_TYPE, HOST};
 use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value as Json};
 use tonic::transport::server::TlsConnectInfo;
@@ -21,14 +20,13 @@ use crate::adapters::input::ids;
 use crate::adapters::input::json::{self, KeyPolicy};
 use crate::adapters::input::media_type::MediaType;
 use crate::adapters::transport::grpc_admission::peer;
-use crate::adapters::transport::headers;
 use crate::adapters::transport::http::rejection::HttpRejection;
+use crate::adapters::transport::{admission, headers};
 use crate::authn::authenticate::{self, PresentedCredentials};
 use crate::authn::caller::{Caller, Rpc};
 use crate::authn::certificate::Peer;
 use crate::authn::reloadable_authenticator::ReloadableAuthenticator;
 use crate::config::limits::Limits;
-use crate::domain::request::call_context::TraceContext;
 use crate::service::deadline::Deadline;
 use crate::service::decisions::Service;
 
@@ -91,13 +89,8 @@ impl HttpAdapter {
             Some(decoded) => known(Some(decoded)),
             None => Err(refused),
         })?;
-        if !caller.rights.rpcs.contains(rpc) {
-            let caller = caller.id.to_string();
-            return Err(HttpRejection::NotAllowed { caller, rpc });
-        }
-        if let Some(name) = headers::repeated(&head.headers) {
-            return Err(HttpRejection::Repeated { name });
-        }
+        admission::require_right(&caller, rpc)?;
+        admission::check_headers(&head.headers)?;
         Ok(caller)
     }
 
@@ -220,34 +213,4 @@ pub fn request_id(headers: &HeaderMap) -> Option<&str> {
 /// The deadline that the server set for the request.
 pub fn deadline(head: &Parts) -> Deadline {
     head.extensions.get().copied().unwrap_or_default()
-}
-
-/// The trace context in the headers.
-pub fn trace(headers: &HeaderMap) -> TraceContext {
-    let header = |name| {
-        let mut named = headers.get_all(name).iter();
-        match (named.next(), named.next()) {
-            (Some(only), None) => Some(only.to_str().ok()?.to_owned()),
-            _ => None,
-        }
-    };
-    match header("traceparent") {
-        None => TraceContext::default(),
-        traceparent => TraceContext {
-            traceparent,
-            tracestate: header("tracestate"),
-        },
-    }
-}
-
-/// Builds a JSON response.
-pub fn reply(status: StatusCode, body: &Json) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::from(body.to_string()));
-    *response.status_mut() = status;
-    let json = HeaderValue::from_static("application/json");
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, json);
-    // The response to the same request may change.
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }

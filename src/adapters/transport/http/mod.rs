@@ -12,3 +12,4 @@
 
 pub mod admission;
 pub mod rejection;
+pub mod reply;

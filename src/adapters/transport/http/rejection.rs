@@ -6,7 +6,8 @@ use http::{HeaderValue, Response, StatusCode};
 use serde_json::json;
 
 use crate::adapters::input::field_error::FieldError;
-use crate::adapters::transport::http::admission::reply;
+use crate::adapters::transport::admission::AdmissionError;
+use crate::adapters::transport::http::reply::reply;
 use crate::authn::authenticate;
 use crate::authn::caller::Rpc;
 use crate::service::deadline::ServiceError;
@@ -177,6 +178,15 @@ impl HttpRejection {
             Self::DeadlineExceeded | Self::LateBody(_) => metrics::RejectionKind::Deadline,
             Self::Panicked => metrics::RejectionKind::Failed,
             _ => metrics::RejectionKind::Malformed,
+        }
+    }
+}
+
+impl From<AdmissionError> for HttpRejection {
+    fn from(error: AdmissionError) -> Self {
+        match error {
+            AdmissionError::NotAllowed { caller, rpc } => Self::NotAllowed { caller, rpc },
+            AdmissionError::RepeatedHeader { name } => Self::Repeated { name },
         }
     }
 }

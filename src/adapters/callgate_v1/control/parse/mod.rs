@@ -6,9 +6,10 @@ use callgate_engine::cedar::EntityUID;
 use serde_json::{Value as Json, json};
 use smol_str::SmolStr;
 
-use crate::adapters::callgate_v1::parse::{MessageParser, at_item, check_count, system_time};
+use crate::adapters::callgate_v1::parse::{MessageParser, at_item, system_time};
 use crate::adapters::input::field_error::{FieldContext, FieldError, FieldProblem, TextExcerpt};
 use crate::adapters::input::json::{self as strict, KeyPolicy};
+use crate::adapters::input::limits::check_count;
 use crate::control::approvals::{
     ApprovalFilter, ApprovalRequest, CallApproval, CallRejection, PresentedChallenge,
 };

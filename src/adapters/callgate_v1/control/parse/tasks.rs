@@ -4,9 +4,10 @@ use callgate_engine::cedar::EntityUID;
 use smol_str::SmolStr;
 
 use crate::adapters::callgate_v1::control::parse::{is_tool_name, place, required_time};
-use crate::adapters::callgate_v1::parse::{MessageParser, at_item, check_count, check_length};
+use crate::adapters::callgate_v1::parse::{MessageParser, at_item};
 use crate::adapters::input::field_error::{FieldContext, FieldError, FieldProblem, TextExcerpt};
 use crate::adapters::input::json::{self as strict, KeyPolicy};
+use crate::adapters::input::limits::{check_count, check_length};
 use crate::control::tasks::NewTask;
 use crate::domain::authority::task::TaskStep;
 use crate::domain::authority::terms::{AllowedValues, KnownResource, TaskTerms, ToolUse};
