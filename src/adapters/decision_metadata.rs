@@ -31,7 +31,7 @@ fn obligations(answers: &[Response<Verdict>]) -> Vec<(String, Map<String, Json>)
     let mut all: Vec<(String, Map<String, Json>)> = Vec::new();
     for decision in answers.iter().map(|it| &it.value) {
         for obligation in decision.obligations() {
-            let whole = whole(obligation, decision);
+            let whole = obligation_json(obligation, decision);
             // The same obligation may carry another root in another verdict.
             if !all.iter().any(|(_, known)| *known == whole) {
                 all.push((quotable(&obligation.id), whole));
@@ -42,7 +42,10 @@ fn obligations(answers: &[Response<Verdict>]) -> Vec<(String, Map<String, Json>)
 }
 
 /// An obligation in the JSON form of AuthZEN's profile.
-pub(in crate::adapters) fn whole(obligation: &Obligation, decision: &Verdict) -> Map<String, Json> {
+pub(in crate::adapters) fn obligation_json(
+    obligation: &Obligation,
+    decision: &Verdict,
+) -> Map<String, Json> {
     let properties = obligation.properties(decision.about());
     Map::from_iter([
         ("id".to_owned(), Json::from(&*obligation.id)),
@@ -79,13 +82,13 @@ pub(in crate::adapters) struct RequestMutation {
 }
 
 /// The mutation of an allowed request.
-pub(in crate::adapters) fn passes(answers: &[Response<Verdict>]) -> RequestMutation {
+pub(in crate::adapters) fn allowed(answers: &[Response<Verdict>]) -> RequestMutation {
     let (mut headers, mut without) = (Vec::new(), Vec::new());
     let obligations = obligations(answers);
     let id = answers.first().map(|it| it.decision_id.to_string());
     let names: Vec<&str> = obligations.iter().map(|(name, _)| &**name).collect();
     let joined = (!names.is_empty()).then(|| names.join(","));
-    let details = says_more(answers).then(|| {
+    let details = has_details(answers).then(|| {
         let each = obligations
             .iter()
             .map(|(_, whole)| Json::from(whole.clone()));
@@ -114,7 +117,7 @@ pub(in crate::adapters) fn metadata(answers: &[Response<Verdict>]) -> Struct {
 }
 
 /// Whether any obligation has more than a name.
-fn says_more(answers: &[Response<Verdict>]) -> bool {
+fn has_details(answers: &[Response<Verdict>]) -> bool {
     let decisions = answers.iter().map(|it| &it.value);
     decisions
         .flat_map(Verdict::obligations)

@@ -19,7 +19,7 @@ use crate::service::decisions::Response;
 
 /// The reply to an allowed request. There is at least one response.
 pub(super) fn allowed(answers: &[Response<Verdict>]) -> McpRequestResult {
-    let passes = decision_metadata::passes(answers);
+    let passes = decision_metadata::allowed(answers);
     let set = passes.headers.into_iter().map(|(name, value)| McpHeader {
         key: name.to_owned(),
         value: value.into(),

@@ -105,7 +105,7 @@ fn evaluated_at(answer: &Response<Verdict>) -> Option<String> {
 /// not hold without them.
 fn obligations(decision: &Verdict) -> Vec<Json> {
     let each = decision.obligations();
-    each.map(|it| decision_metadata::whole(it, decision).into())
+    each.map(|it| decision_metadata::obligation_json(it, decision).into())
         .collect()
 }
 

@@ -295,7 +295,7 @@ impl Authzen {
                 return self.evaluation(admitted, request).await;
             }
             Some(_) => {
-                return Err(FieldError::new(FIELD, FieldProblem::NotOfType("an array")).into());
+                return Err(FieldError::new(FIELD, FieldProblem::NotOfShape("an array")).into());
             }
         };
         let limits = self.door.limits.load_full();
@@ -374,7 +374,7 @@ fn semantic(request: &Map<String, Json>) -> Result<Option<Decision>, FieldError>
             "permit_on_first_permit" => return Ok(Some(Decision::Allow)),
             _ => FieldProblem::UnknownWord(TextExcerpt::new(word), WORDS),
         },
-        Some(_) => FieldProblem::NotOfType("a string"),
+        Some(_) => FieldProblem::NotOfShape("a string"),
     };
     Err(FieldError::new(FIELD, problem).inside("options"))
 }

@@ -54,7 +54,7 @@ pub(super) fn of(
         Some(limit) => match limit.as_u64() {
             Some(limit) => u32::try_from(limit).unwrap_or(u32::MAX).min(page_size),
             None => {
-                let problem = FieldProblem::NotOfType("a whole number from 0 on");
+                let problem = FieldProblem::NotOfShape("a whole number from 0 on");
                 return Err(FieldError::new("limit", problem).inside(FIELD).into());
             }
         },

@@ -11,7 +11,8 @@ use callgate_engine::{AssertedEntity, obligation};
 use serde_json::{Map, Value as Json};
 
 use crate::adapters::authzen::declared;
-use crate::adapters::callgate_v1::parse::{EntityTypeCache, cedar_context};
+use crate::adapters::input::cedar_context::cedar_context;
+use crate::adapters::input::entity_types::EntityTypeCache;
 use crate::adapters::input::field_error::{
     FieldContext as _, FieldError, FieldProblem, TextExcerpt,
 };
@@ -86,7 +87,7 @@ impl<'m> Defaults<'m> {
     /// becomes another entity.
     pub(super) fn fill(&self, item: &'m Json) -> Result<Map<String, Json>, FieldError> {
         let Json::Object(item) = item else {
-            let problem = FieldProblem::NotOfType("an object");
+            let problem = FieldProblem::NotOfShape("an object");
             return Err(FieldError::new("evaluations[]", problem));
         };
         let mut filled = Map::new();

@@ -8,8 +8,9 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::adapters::callgate_v1::encode::{self, Disclosure};
-use crate::adapters::callgate_v1::parse::{EntityTypeCache, MessageParser, at_item};
+use crate::adapters::callgate_v1::parse::{MessageParser, at_item};
 use crate::adapters::callgate_v1::stream::{self, AuthorizeStreamResponses};
+use crate::adapters::input::entity_types::EntityTypeCache;
 use crate::adapters::input::limits::check_count;
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
 use crate::adapters::transport::grpc_rpc::{AdmittedRpc, request_meta};

@@ -58,7 +58,7 @@ impl EnvoyAdapter {
                 return Ok((stopped.into(), None));
             }
         };
-        let verdict = check::of(&self.service, ask, &question, settings.denied_status).await?;
+        let verdict = check::check(&self.service, ask, &question, settings.denied_status).await?;
         Ok((verdict, Some(question)))
     }
 }

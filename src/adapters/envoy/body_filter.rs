@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use smol_str::SmolStr;
 
 use crate::adapters::envoy::adapter::EnvoyAdapter;
-use crate::adapters::envoy::exchange::ExchangeError;
+use crate::adapters::envoy::exchange_error::ExchangeError;
 use crate::adapters::envoy::messages::{self, MessageAction, PendingRequest};
 use crate::adapters::envoy::reader::AuthorizationQuery;
 use crate::adapters::envoy::sse::{EventSplitter, ServerSentEvent};
@@ -43,14 +43,14 @@ pub(super) enum BodyMode {
 }
 
 impl AllowedRequest {
-    pub(super) fn of(question: AuthorizationQuery, is_endless: bool) -> Self {
-        let awaited = question.id.zip(question.method);
+    pub(super) fn new(query: AuthorizationQuery, is_endless: bool) -> Self {
+        let awaited = query.id.zip(query.method);
         Self {
-            conversation: question.conversation,
-            origins: ServerSet::one(question.server),
+            conversation: query.conversation,
+            origins: ServerSet::one(query.server),
             awaited: awaited.map(|(id, method)| PendingRequest { id, method }),
             is_endless,
-            is_plain: question.is_plain,
+            is_plain: query.is_plain,
         }
     }
 
@@ -119,7 +119,7 @@ impl ResponseFilter<'_> {
         if event.data.is_empty() {
             return Ok(event.raw);
         }
-        Ok(match self.fate(event.data.as_bytes()).await? {
+        Ok(match self.action(event.data.as_bytes()).await? {
             MessageAction::Passes if event.is_plain => event.raw,
             MessageAction::Passes => event.with_data(&event.data),
             MessageAction::Instead(json) => event.with_data(&json),
@@ -131,7 +131,7 @@ impl ResponseFilter<'_> {
     }
 
     async fn whole(&self, text: BytesMut) -> Result<BytesMut, ExchangeError> {
-        Ok(match self.fate(&text).await? {
+        Ok(match self.action(&text).await? {
             MessageAction::Passes => text,
             MessageAction::Instead(json) => json.as_bytes().into(),
             MessageAction::Dropped(why) => {
@@ -141,7 +141,7 @@ impl ResponseFilter<'_> {
         })
     }
 
-    async fn fate(&self, text: &[u8]) -> Result<MessageAction, ExchangeError> {
+    async fn action(&self, text: &[u8]) -> Result<MessageAction, ExchangeError> {
         let Some(passed) = self.passed else {
             return Ok(MessageAction::Dropped("nothing was decided".to_owned()));
         };
@@ -152,8 +152,8 @@ impl ResponseFilter<'_> {
             origins: &passed.origins,
             limits: &self.limits,
         };
-        let fate = messages::judge(&judge, passed.awaited.as_ref(), text).await;
-        Ok(fate.map_err(GrpcRejection::from)?)
+        let action = messages::judge(&judge, passed.awaited.as_ref(), text).await;
+        Ok(action.map_err(GrpcRejection::from)?)
     }
 
     /// The JSON-RPC error that replaces a response.

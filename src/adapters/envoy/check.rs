@@ -34,7 +34,7 @@ pub(super) struct LocalReply {
 pub(super) type Header = (&'static str, String);
 
 /// Decides a query. `usual` is the HTTP status of a deny that neither a scope nor an approval would change.
-pub(super) async fn of(
+pub(super) async fn check(
     service: &Service,
     ask: RequestMeta<'_>,
     question: &AuthorizationQuery,
@@ -46,10 +46,10 @@ pub(super) async fn of(
     let answers = service.authorize_batch(&asks).await?;
     let denied = answers.iter().find(|answer| !answer.value.is_allow());
     Ok(match denied {
-        None if !answers.is_empty() => CheckResult::Allowed(decision_metadata::passes(&answers)),
+        None if !answers.is_empty() => CheckResult::Allowed(decision_metadata::allowed(&answers)),
         None => {
             let refused = EnvoyRejection::new(403, "nothing was decided");
-            CheckResult::Rejected(LocalReply::of(id, &refused))
+            CheckResult::Rejected(LocalReply::rejected(id, &refused))
         }
         Some(denied) => {
             let decision_id = denied.decision_id.to_string();
@@ -115,7 +115,7 @@ impl Body {
 
 impl LocalReply {
     /// The reply to a request that was rejected before a decision.
-    pub(super) fn of(id: Option<&JsonRpcId>, refused: &EnvoyRejection) -> Self {
+    pub(super) fn rejected(id: Option<&JsonRpcId>, refused: &EnvoyRejection) -> Self {
         let body = json_rpc_error::refused(id, refused.code, &refused.message);
         Self::undecided(refused, Body::message(&body))
     }
@@ -147,7 +147,7 @@ impl From<RejectedRequest> for CheckResult {
                 let body = problem::refused(refused.status, &refused.message);
                 LocalReply::undecided(refused, Body::problem(&body))
             }
-            false => LocalReply::of(stopped.id.as_ref(), refused),
+            false => LocalReply::rejected(stopped.id.as_ref(), refused),
         })
     }
 }

@@ -17,7 +17,7 @@ pub(super) enum ResponseContent {
 }
 
 /// Classifies a response. An error means that readers could disagree; its text is safe to send.
-pub(super) fn of(
+pub(super) fn from_headers(
     status: u16,
     headers: &HeaderFields,
     is_all: bool,

@@ -10,12 +10,12 @@ use crate::adapters::envoy::adapter::EnvoyAdapter;
 use crate::adapters::envoy::body_filter::{AllowedRequest, BodyMode, ResponseFilter};
 use crate::adapters::envoy::check::{CheckResult, LocalReply};
 use crate::adapters::envoy::content::{self, ResponseContent};
+use crate::adapters::envoy::exchange_error::ExchangeError;
 use crate::adapters::envoy::rejection::EnvoyRejection;
 use crate::adapters::envoy::request::{HttpRequest, RequestError};
 use crate::adapters::envoy::sse::EventSplitter;
 use crate::adapters::mcp::methods::{self, MethodKind, Sender};
 use crate::adapters::mcp::request::mirrored_headers::HeaderFields;
-use crate::adapters::transport::grpc_rejection::GrpcRejection;
 use crate::service::decisions::RequestMeta;
 
 /// A message of Envoy.
@@ -71,21 +71,6 @@ pub(super) enum Phase {
     Body,
 }
 
-/// Why an exchange is aborted.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum ExchangeError {
-    #[error("{0} came {1}")]
-    OutOfOrder(&'static str, &'static str),
-    #[error(
-        "an event of the server has more than {0} bytes, as many as `limits.message_bytes` allows"
-    )]
-    TooLong(usize),
-    #[error("the server sent something that is no event, or that readers understand differently")]
-    Malformed,
-    #[error(transparent)]
-    Refusal(#[from] GrpcRejection),
-}
-
 /// One exchange between a client and a server.
 pub(super) struct Exchange {
     door: EnvoyAdapter,
@@ -97,7 +82,7 @@ enum Stage {
     /// The headers have arrived, the body has not.
     Body(Box<HttpRequest>),
     /// The request is allowed.
-    Passed(Box<AllowedRequest>),
+    Allowed(Box<AllowedRequest>),
     /// The response's headers have passed. Without an allowed request the response is Envoy's own.
     Response(Option<Box<AllowedRequest>>, BodyMode),
     Over,
@@ -114,13 +99,13 @@ impl Exchange {
     /// Whether the response has no foreseeable end.
     pub(super) fn is_endless(&self) -> bool {
         match &self.stage {
-            Stage::Passed(passed) | Stage::Response(Some(passed), _) => passed.is_endless,
+            Stage::Allowed(passed) | Stage::Response(Some(passed), _) => passed.is_endless,
             _ => false,
         }
     }
 
     /// Handles the next message of Envoy and returns the replies.
-    pub(super) async fn hear(
+    pub(super) async fn handle(
         &mut self,
         ask: RequestMeta<'_>,
         heard: ProcessorEvent,
@@ -152,8 +137,8 @@ impl Exchange {
                 };
                 self.decide(ask, Phase::Body, &http).await
             }
-            (ProcessorEvent::RequestTrailers, Stage::Passed(passed)) => {
-                self.stage = Stage::Passed(passed);
+            (ProcessorEvent::RequestTrailers, Stage::Allowed(passed)) => {
+                self.stage = Stage::Allowed(passed);
                 Ok(vec![ProcessorReply::RequestTrailers])
             }
             (
@@ -162,7 +147,7 @@ impl Exchange {
                     headers,
                     is_all,
                 },
-                Stage::Passed(passed),
+                Stage::Allowed(passed),
             ) => Ok(vec![self.response(passed, status, &headers, is_all)]),
             // A response of Envoy itself to a request that was not decided. No server can send one.
             (
@@ -173,7 +158,7 @@ impl Exchange {
                 },
                 Stage::Start | Stage::Body(_),
             ) if !(200..300).contains(&status) => {
-                let way = match content::of(status, &headers, is_all) {
+                let way = match content::from_headers(status, &headers, is_all) {
                     Ok(ResponseContent::Other) => BodyMode::Untouched,
                     _ => BodyMode::Nothing,
                 };
@@ -207,13 +192,13 @@ impl Exchange {
                 let method = method.and_then(|name| methods::request(Sender::Client, name));
                 let is_subscribed = method.is_some_and(|it| it.kind == MethodKind::Listen);
                 let is_endless = is_subscribed || http.method == "GET" && !question.is_plain;
-                self.stage = Stage::Passed(Box::new(AllowedRequest::of(question, is_endless)));
+                self.stage = Stage::Allowed(Box::new(AllowedRequest::new(question, is_endless)));
                 ProcessorReply::Allowed(at, passes)
             }
             (CheckResult::Rejected(turned), _) => ProcessorReply::Rejected(turned),
             (CheckResult::Allowed(_), None) => {
                 let refused = EnvoyRejection::new(403, "nothing was decided");
-                ProcessorReply::Rejected(LocalReply::of(None, &refused))
+                ProcessorReply::Rejected(LocalReply::rejected(None, &refused))
             }
         }])
     }
@@ -229,7 +214,7 @@ impl Exchange {
         let content = match status {
             // A client that follows a redirect would reach a server that was not part of the decision.
             300..400 => Err("the server sends the client elsewhere, which MCP does not have"),
-            _ => content::of(status, headers, is_all),
+            _ => content::from_headers(status, headers, is_all),
         };
         let way = match content {
             _ if passed.is_plain => BodyMode::Untouched,
@@ -238,7 +223,7 @@ impl Exchange {
             Ok(ResponseContent::Message) => BodyMode::Whole(Some(BytesMut::new())),
             Ok(ResponseContent::Events) => BodyMode::Events(EventSplitter::new(limit)),
             Err(said) => {
-                return ProcessorReply::Rejected(LocalReply::of(
+                return ProcessorReply::Rejected(LocalReply::rejected(
                     passed.awaited.as_ref().map(|it| &it.id),
                     &EnvoyRejection::new(502, said),
                 ));
@@ -288,7 +273,7 @@ impl Stage {
         match self {
             Self::Start => "first",
             Self::Body(_) => "after a request's headers",
-            Self::Passed(_) => "after a request",
+            Self::Allowed(_) => "after a request",
             Self::Response(..) => "after a response's headers",
             Self::Over => "after the end",
         }

@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::adapters::envoy::adapter::EnvoyAdapter;
-use crate::adapters::envoy::exchange::{Exchange, ExchangeError};
+use crate::adapters::envoy::exchange::Exchange;
+use crate::adapters::envoy::exchange_error::ExchangeError;
 use crate::adapters::envoy::processor_codec::{self, ProcessorConfigError};
 use crate::adapters::transport::grpc_admission::{AdmittedCaller, take_admission};
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
@@ -121,20 +122,24 @@ impl Session {
         if std::mem::take(&mut self.is_first) {
             processor_codec::check(&message).map_err(failed)?;
         }
-        let heard =
-            processor_codec::heard(message, self.server.as_deref()).map_err(GrpcRejection::from)?;
+        let heard = processor_codec::decode_event(message, self.server.as_deref())
+            .map_err(GrpcRejection::from)?;
         // A caller whose right was withdrawn gets no further replies.
         let caller = self.entrance.reauthenticate(Rpc::ExtProcProcess)?;
         let deadline = Deadline::in_millis(self.door.limits.load().deadline_ms);
         let hearing = self
             .exchange
-            .hear(request_meta(caller, ADAPTER, deadline), heard);
+            .handle(request_meta(caller, ADAPTER, deadline), heard);
         let told = deadline
             .within(hearing)
             .await
             .map_err(GrpcRejection::from)?;
         let told = told.map_err(broken)?;
-        Ok(Some(told.into_iter().map(processor_codec::told).collect()))
+        Ok(Some(
+            told.into_iter()
+                .map(processor_codec::encode_reply)
+                .collect(),
+        ))
     }
 }
 
@@ -145,7 +150,7 @@ fn failed(unsafe_: ProcessorConfigError) -> Status {
 
 fn broken(broken: ExchangeError) -> Status {
     match broken {
-        ExchangeError::Refusal(refusal) => refusal.into(),
+        ExchangeError::Rejected(refusal) => refusal.into(),
         ExchangeError::OutOfOrder(..) => Status::failed_precondition(broken.to_string()),
         ExchangeError::TooLong(_) | ExchangeError::Malformed => {
             tracing::warn!(why = %broken, "a stream of events was cut");

@@ -48,29 +48,29 @@ pub(super) async fn judge(
 ) -> Result<MessageAction, ServiceError> {
     let message = match message::read_server(text, judge.limits) {
         Ok(message) => message,
-        Err(unreadable) => return Ok(fate_of_unreadable(unreadable, awaited)),
+        Err(unreadable) => return Ok(action_for_unreadable(unreadable, awaited)),
     };
     match message {
         ServerMessage::Result { id, result } => {
             let awaited = awaited.filter(|awaited| awaited.id == id);
             let method = awaited.map(|awaited| awaited.method.as_str());
-            let passage = judge.result(method, &result).await?;
-            Ok(fate_of_reply(Some(&id), passage))
+            let filtered = judge.result(method, &result).await?;
+            Ok(action_for_reply(Some(&id), filtered))
         }
         ServerMessage::Error { id, error } => {
-            let passage = self::error(judge, error).await?;
-            Ok(fate_of_reply(id.as_ref(), passage))
+            let filtered = self::error(judge, error).await?;
+            Ok(action_for_reply(id.as_ref(), filtered))
         }
         ServerMessage::Request { id, method, params } => {
-            let passage = match params {
+            let filtered = match params {
                 Ok(params) => judge.request(&method, params).await?,
                 Err(invalid) => Filtered::Rejected(invalid.into()),
             };
-            Ok(fate_of_request(&id, passage))
+            Ok(action_for_request(&id, filtered))
         }
         ServerMessage::Notification { method, params } => {
-            let passage = judge.notification(&method, params.as_ref()).await?;
-            Ok(match passage {
+            let filtered = judge.notification(&method, params.as_ref()).await?;
+            Ok(match filtered {
                 Filtered::Unchanged => MessageAction::Passes,
                 Filtered::Rejected(undecided) => MessageAction::Dropped(undecided.to_string()),
                 Filtered::Denied(_) | Filtered::Rewritten(_) => {
@@ -124,7 +124,7 @@ async fn error(judge: &MessageFilter<'_>, text: &str) -> Result<Filtered, Servic
 
 /// An unreadable message is replaced by an error under its own id, or under that of the request it came in
 /// response to, so that the client does not wait forever.
-fn fate_of_unreadable(
+fn action_for_unreadable(
     unreadable: MessageRejection,
     awaited: Option<&PendingRequest>,
 ) -> MessageAction {
@@ -139,8 +139,8 @@ fn fate_of_unreadable(
     }
 }
 
-fn fate_of_reply(id: Option<&JsonRpcId>, passage: Filtered) -> MessageAction {
-    match passage {
+fn action_for_reply(id: Option<&JsonRpcId>, filtered: Filtered) -> MessageAction {
+    match filtered {
         Filtered::Unchanged => MessageAction::Passes,
         Filtered::Rewritten(result) => {
             let id = id.map_or(Json::Null, JsonRpcId::to_json);
@@ -148,23 +148,23 @@ fn fate_of_reply(id: Option<&JsonRpcId>, passage: Filtered) -> MessageAction {
                 r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#
             ))
         }
-        other => MessageAction::Instead(turned_away(id, other).to_string()),
+        other => MessageAction::Instead(error_for(id, other).to_string()),
     }
 }
 
-fn fate_of_request(id: &JsonRpcId, passage: Filtered) -> MessageAction {
-    if matches!(passage, Filtered::Unchanged) {
+fn action_for_request(id: &JsonRpcId, filtered: Filtered) -> MessageAction {
+    if matches!(filtered, Filtered::Unchanged) {
         return MessageAction::Passes;
     }
-    let mut error = turned_away(Some(id), passage);
+    let mut error = error_for(Some(id), filtered);
     let why = error["error"].take();
     let instead = json!({"jsonrpc": "2.0", "id": id.to_json(), "method": DENIED, "params": why});
     MessageAction::Instead(instead.to_string())
 }
 
 /// The JSON-RPC error that replaces a message.
-fn turned_away(id: Option<&JsonRpcId>, passage: Filtered) -> Json {
-    match passage {
+fn error_for(id: Option<&JsonRpcId>, filtered: Filtered) -> Json {
+    match filtered {
         Filtered::Denied(answer) => {
             let decision_id = answer.decision_id.to_string();
             json_rpc_error::denied(id, &answer.value, &decision_id)

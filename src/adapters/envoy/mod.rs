@@ -19,6 +19,7 @@ mod check;
 mod consistency;
 mod content;
 mod exchange;
+mod exchange_error;
 pub mod ext_authz;
 pub mod ext_proc;
 mod identity;

@@ -54,7 +54,7 @@ pub(super) fn check(first: &ProcessingRequest) -> Result<(), ProcessorConfigErro
 }
 
 /// Decodes a message. `server` is the server that the route names.
-pub(super) fn heard(
+pub(super) fn decode_event(
     message: ProcessingRequest,
     server: Option<&str>,
 ) -> Result<ProcessorEvent, FieldError> {
@@ -156,9 +156,9 @@ fn source(attributes: &Struct) -> Result<Option<IpAddr>, RequestError> {
 }
 
 /// Encodes a reply.
-pub(super) fn told(told: ProcessorReply) -> ProcessingResponse {
+pub(super) fn encode_reply(reply: ProcessorReply) -> ProcessingResponse {
     let continues = |response| HeadersResponse { response };
-    let (response, metadata) = match told {
+    let (response, metadata) = match reply {
         ProcessorReply::Wait => (Response::RequestHeaders(continues(None)), None),
         ProcessorReply::Allowed(at, passes) => {
             let mut remove_headers: Vec<_> =

@@ -79,7 +79,8 @@ impl RequestReader<'_> {
             return self.plain(http);
         };
         let server = SmolStr::new(server);
-        matcher::has_one_reading(http).map_err(|odd| EnvoyRejection::new(400, &odd.to_string()))?;
+        matcher::has_one_reading(http.target())
+            .map_err(|odd| EnvoyRejection::new(400, &odd.to_string()))?;
         let MessageQuery { id, method, intent } = match http.method.as_str() {
             "POST" => self.message_query(self.message(http)?, &server)?,
             method @ ("GET" | "DELETE") => stream(method, &http.headers, &server)?,
@@ -114,7 +115,7 @@ impl RequestReader<'_> {
         if routes.is_empty() {
             return Err(unknown().into());
         }
-        let operation = matcher::operation(http, routes, self.limits)
+        let operation = matcher::operation(http.target(), routes, self.limits)
             .map_err(|odd| RejectedRequest::plainly(EnvoyRejection::new(400, &odd.to_string())))?
             .ok_or_else(|| RejectedRequest::plainly(unknown()))?;
         let conversation = self

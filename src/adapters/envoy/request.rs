@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use prost_types::Struct;
 
+use crate::adapters::http_routes::matcher::RequestTarget;
 use crate::adapters::input::field_error::FieldError;
 use crate::adapters::input::media_type::MediaType;
 use crate::adapters::mcp::request::mirrored_headers::{HeaderFields, RepeatedHeaderError};
@@ -71,6 +72,16 @@ pub(super) fn header_value(text: String, raw: &Bytes) -> String {
 }
 
 impl HttpRequest {
+    /// The parts that routes are matched by.
+    pub(in crate::adapters) fn target(&self) -> RequestTarget<'_> {
+        RequestTarget {
+            method: &self.method,
+            host: &self.host,
+            path: &self.path,
+            headers: &self.headers,
+        }
+    }
+
     /// Returns the body as the server reads it.
     pub(super) fn plain_body(&self) -> Result<&Bytes, RequestError> {
         let body = self.body.as_ref().map_err(Clone::clone)?;

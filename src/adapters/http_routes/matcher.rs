@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
-use crate::adapters::envoy::request::HttpRequest;
+use crate::adapters::mcp::request::mirrored_headers::HeaderFields;
 use crate::config::http_routes::{HttpRouteConfig, PathSegment};
 use crate::config::limits::Limits;
 use crate::domain::request::call_context::Operation;
@@ -21,9 +21,22 @@ const OTHER_READINGS: [&str; 5] = [
     "x-rewrite-url",
 ];
 
+/// The parts of a request that routes are matched by.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::adapters) struct RequestTarget<'a> {
+    /// The HTTP method.
+    pub(in crate::adapters) method: &'a str,
+    /// The host, with its port if it has one.
+    pub(in crate::adapters) host: &'a str,
+    /// Path and query.
+    pub(in crate::adapters) path: &'a str,
+    /// All headers.
+    pub(in crate::adapters) headers: &'a HeaderFields,
+}
+
 /// Why a request cannot be matched. The text is safe to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum RouteError {
+pub(in crate::adapters) enum RouteError {
     #[error(
         "the path is not plain: it has empty segments, `.`, `..`, `;`, `\\` or what is no ASCII"
     )]
@@ -47,8 +60,8 @@ pub(crate) enum RouteError {
 }
 
 /// Returns the call that a request stands for, or `None` if no route matches.
-pub(crate) fn operation(
-    http: &HttpRequest,
+pub(in crate::adapters) fn operation(
+    http: RequestTarget<'_>,
     routes: &[HttpRouteConfig],
     limits: &Limits,
 ) -> Result<Option<Operation>, RouteError> {
@@ -58,7 +71,7 @@ pub(crate) fn operation(
     }
     let (path, query) = match http.path.split_once('?') {
         Some((path, query)) => (path, Some(query)),
-        None => (http.path.as_str(), None),
+        None => (http.path, None),
     };
     let segments = segments(path)?;
     let fitting = routes.iter().filter(|route| fits(route, http, &segments));
@@ -81,7 +94,7 @@ pub(crate) fn operation(
 
 /// Checks that every server reads the same method and path, and that the connection stays HTTP. Also holds
 /// for MCP requests.
-pub(crate) fn has_one_reading(http: &HttpRequest) -> Result<(), RouteError> {
+pub(in crate::adapters) fn has_one_reading(http: RequestTarget<'_>) -> Result<(), RouteError> {
     if http.headers.has("upgrade") || http.method == "CONNECT" {
         return Err(RouteError::Upgrade);
     }
@@ -91,8 +104,8 @@ pub(crate) fn has_one_reading(http: &HttpRequest) -> Result<(), RouteError> {
     Ok(())
 }
 
-fn fits(route: &HttpRouteConfig, http: &HttpRequest, segments: &[String]) -> bool {
-    let is_host = |host: &String| host.eq_ignore_ascii_case(&http.host);
+fn fits(route: &HttpRouteConfig, http: RequestTarget<'_>, segments: &[String]) -> bool {
+    let is_host = |host: &String| host.eq_ignore_ascii_case(http.host);
     let pattern = route.path.segments();
     route.method == http.method
         && route.host.as_ref().is_none_or(is_host)

@@ -95,9 +95,6 @@ pub enum FieldProblem {
     /// Two fields contradict each other.
     #[error("{0}")]
     Contradiction(&'static str),
-    /// The JSON value has the wrong type.
-    #[error("must be {0}")]
-    NotOfType(&'static str),
     /// The value is not a Cedar context.
     #[error("is not a Cedar context: {}", escaped(.0))]
     NotAContext(String),

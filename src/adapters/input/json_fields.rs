@@ -30,7 +30,10 @@ pub fn optional_object<'m>(
     match map.get(field) {
         None | Some(Json::Null) => Ok(None),
         Some(Json::Object(object)) => Ok(Some(object)),
-        Some(_) => Err(FieldError::new(field, FieldProblem::NotOfType("an object"))),
+        Some(_) => Err(FieldError::new(
+            field,
+            FieldProblem::NotOfShape("an object"),
+        )),
     }
 }
 
@@ -55,7 +58,7 @@ pub fn optional_text<'m>(
     match map.get(field) {
         None | Some(Json::Null) => Ok(None),
         Some(Json::String(text)) => Ok(Some(text)),
-        Some(_) => Err(FieldError::new(field, FieldProblem::NotOfType("a string"))),
+        Some(_) => Err(FieldError::new(field, FieldProblem::NotOfShape("a string"))),
     }
 }
 

@@ -131,7 +131,7 @@ fn parties(
     let entity = EntityUID::from_components(subject_type.clone(), Eid::new(name), None);
     let mut claims = claims(principal);
     let scopes = token_claims::scopes(&claims).map_err(|_| {
-        let problem = FieldProblem::NotOfType("a string or a list of strings");
+        let problem = FieldProblem::NotOfShape("a string or a list of strings");
         FieldError::new("scopes", problem).inside(FIELD)
     })?;
     if !who.takes_claims {

@@ -1,4 +1,10 @@
-//! Admission of requests over gRPC and HTTP: peer addresses, headers, and rejections in each protocol's form.
+//! Admission of callers and rejection of requests, over gRPC and plain HTTP.
+//!
+//! `admission` checks what does not depend on the transport; [`grpc_admission`] and [`http`] authenticate by the head of
+//! a request. [`grpc_rejection`] and `http::rejection` are the tables from what can go wrong to a status. `grpc_rpc` takes
+//! an admitted RPC apart. [`headers`], `address` and `trace` read headers.
+//!
+//! Invariant: before a caller is admitted, nothing of the body is read and nothing is held for it.
 
 pub(in crate::adapters) mod address;
 pub(in crate::adapters) mod admission;

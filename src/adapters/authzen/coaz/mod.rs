@@ -278,7 +278,7 @@ impl CoazReader<'_> {
             (Some(context), Some(key)) => match context.get(key) {
                 None | Some(Json::Null) => Ok(None),
                 Some(Json::String(text)) => Ok(Some(text.as_str())),
-                Some(_) => Err(in_context(key, FieldProblem::NotOfType("a string"))),
+                Some(_) => Err(in_context(key, FieldProblem::NotOfShape("a string"))),
             },
             _ => Ok(None),
         };
@@ -326,7 +326,7 @@ impl CoazReader<'_> {
             Json::String(text) => ids::required(text, self.limits.id_bytes, key).within(CONTEXT),
             _ => Err(in_context(
                 key,
-                FieldProblem::NotOfType("a list of strings"),
+                FieldProblem::NotOfShape("a list of strings"),
             )),
         };
         items.iter().map(name).collect()

@@ -144,7 +144,7 @@ impl CoazReader<'_> {
             let Some(text) = text.as_str() else {
                 return Err(FieldError::new(
                     AUD,
-                    FieldProblem::NotOfType("a string or a list of strings"),
+                    FieldProblem::NotOfShape("a string or a list of strings"),
                 )
                 .into());
             };

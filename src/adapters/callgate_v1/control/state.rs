@@ -7,7 +7,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::Request;
 
 use crate::adapters::callgate_v1::control::author::{self, ActorRequest};
-use crate::adapters::callgate_v1::parse::{EntityTypeCache, MessageParser};
+use crate::adapters::callgate_v1::parse::MessageParser;
+use crate::adapters::input::entity_types::EntityTypeCache;
 use crate::adapters::input::field_error::FieldError;
 
 use crate::adapters::transport::grpc_rejection::GrpcRejection;

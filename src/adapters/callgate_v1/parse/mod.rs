@@ -8,15 +8,13 @@ mod operation;
 
 use std::time::{Duration, SystemTime};
 
-use callgate_engine::cedar::{
-    AttributeType, Context, ContextJsonParser, ContextSchema, EntityUID, Extensions, Type,
-    ValidatorSchema, context_schema_for_action,
-};
+use callgate_engine::cedar::{EntityUID, ValidatorSchema};
 use prost_types::{Struct, Timestamp};
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
-use crate::adapters::callgate_v1::parse::entity::EntityTypeCache as Types;
+use crate::adapters::input::cedar_context::cedar_context;
+use crate::adapters::input::entity_types::EntityTypeCache;
 use crate::adapters::input::field_error::{FieldContext, FieldError, FieldProblem};
 use crate::adapters::input::ids;
 use crate::adapters::input::json::{self, KeyPolicy};
@@ -24,16 +22,12 @@ use crate::adapters::input::limits::{check_count, check_length};
 use crate::adapters::input::nulls::without_nulls;
 use crate::adapters::transport::address;
 use crate::config::limits::Limits;
-use crate::domain::authority::labels;
 use crate::domain::request::call_context::{
     ActorChain, CallContext, Environment, Identity, Initiator, Operation, OperationKind, Subject,
     TraceContext, Workflow,
 };
-use crate::domain::schema;
 use crate::proto::v1;
 use crate::service::decisions::ParcRequest;
-
-pub use crate::adapters::callgate_v1::parse::entity::EntityTypeCache;
 
 type Claims = Map<String, Json>;
 
@@ -43,7 +37,7 @@ pub struct MessageParser<'a> {
     /// The limits in force.
     pub limits: &'a Limits,
     /// Parsed entity type names.
-    pub types: &'a Types,
+    pub types: &'a EntityTypeCache,
     /// The trace context of the transport, for calls that carry none.
     pub transport_trace: &'a TraceContext,
     /// Whether no client can choose the session ids that this caller sends.
@@ -399,43 +393,6 @@ pub(in crate::adapters::callgate_v1) fn system_time(
     at_second
         .and_then(|time| time.checked_add(Duration::from_nanos(nanos.into())))
         .ok_or_else(not_a_time)
-}
-
-/// Parses a context as Cedar's own tools do: guided by the schema where that succeeds, otherwise literally. A
-/// context that does not conform to the schema is denied by the decision, with its reason.
-pub(in crate::adapters) fn cedar_context(
-    mut fields: Json,
-    schema: Option<&ValidatorSchema>,
-    action: &callgate_engine::cedar::EntityUID,
-) -> Result<Context, String> {
-    let extensions = Extensions::all_available();
-    if let (Json::Object(fields), true) = (&mut fields, needs_labels(schema, action)) {
-        let unknown = || labels::UNKNOWN_ORIGIN.as_slice().into();
-        fields.entry(LABELS).or_insert_with(unknown);
-    }
-    if let Some(expected) = schema.and_then(|schema| context_schema_for_action(schema, action))
-        && let Ok(context) =
-            ContextJsonParser::new(Some(&expected), extensions).from_json_value(fields.clone())
-    {
-        return Ok(context);
-    }
-    ContextJsonParser::new(None::<&ContextSchema>, extensions)
-        .from_json_value(fields)
-        .map_err(|error| error.to_string())
-}
-
-/// The context attribute with the labels of what the call has read.
-const LABELS: &str = "labels";
-
-/// Whether a built-in action requires labels.
-fn needs_labels(schema: Option<&ValidatorSchema>, action: &EntityUID) -> bool {
-    let context = schema.and_then(|schema| schema.context_type(action));
-    let Some(Type::Record { attrs, .. }) = context else {
-        return false;
-    };
-    let is_required = |attribute: &AttributeType| attribute.is_required();
-    action.entity_type() == schema::action(LABELS).entity_type()
-        && attrs.get_attr(LABELS).is_some_and(is_required)
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value as Json};
 use tonic::transport::server::TlsConnectInfo;
 
-use crate::adapters::callgate_v1::parse::EntityTypeCache;
+use crate::adapters::input::entity_types::EntityTypeCache;
 use crate::adapters::input::ids;
 use crate::adapters::input::json::{self, KeyPolicy};
 use crate::adapters::input::media_type::MediaType;
