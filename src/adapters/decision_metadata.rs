@@ -1,4 +1,4 @@
-//! What a gateway is told beside yes or no, whichever gateway it is.
+//! What a gateway receives beside the decision: headers, and metadata for its filters and access log.
 
 use std::collections::BTreeMap;
 
@@ -11,14 +11,14 @@ use crate::domain::decide::verdict::Verdict;
 use crate::service::decisions::Response;
 use callgate_engine::obligation::Obligation;
 
-/// The header with the name of the decision.
+/// The header with the decision id.
 pub(in crate::adapters) const DECISION_ID: &str = "x-callgate-decision-id";
-/// The header with what an allow does not hold without.
+/// The header with the names of the obligations.
 pub(in crate::adapters) const OBLIGATIONS: &str = "x-callgate-obligations";
-/// The header with the same in full, as a list in JSON, where any of it has more to say than its name.
+/// The header with the obligations in full, as a JSON list, set if any of them has properties.
 pub(in crate::adapters) const OBLIGATION_DETAILS: &str = "x-callgate-obligation-details";
 
-/// Text as it may stand in a header, and between quotes there.
+/// Replaces what may not stand in a quoted header value.
 pub(in crate::adapters) fn quotable(text: &str) -> String {
     let is_plain = |c: char| (' '..='~').contains(&c) && c != '"' && c != '\\';
     text.chars()
@@ -26,13 +26,13 @@ pub(in crate::adapters) fn quotable(text: &str) -> String {
         .collect()
 }
 
-/// What an answer does not hold without, each once: its name, and the whole of it.
+/// The obligations of several verdicts without duplicates: name and JSON form.
 fn obligations(answers: &[Response<Verdict>]) -> Vec<(String, Map<String, Json>)> {
     let mut all: Vec<(String, Map<String, Json>)> = Vec::new();
     for decision in answers.iter().map(|it| &it.value) {
         for obligation in decision.obligations() {
-            let whole = whole(obligation, decision);
-            // The same one may be about somebody else in another answer.
+            let whole = obligation_json(obligation, decision);
+            // The same obligation may carry another root in another verdict.
             if !all.iter().any(|(_, known)| *known == whole) {
                 all.push((quotable(&obligation.id), whole));
             }
@@ -41,8 +41,11 @@ fn obligations(answers: &[Response<Verdict>]) -> Vec<(String, Map<String, Json>)
     all
 }
 
-/// An obligation as AuthZEN's profile has it, in an answer.
-pub(in crate::adapters) fn whole(obligation: &Obligation, decision: &Verdict) -> Map<String, Json> {
+/// An obligation in the JSON form of AuthZEN's profile.
+pub(in crate::adapters) fn obligation_json(
+    obligation: &Obligation,
+    decision: &Verdict,
+) -> Map<String, Json> {
     let properties = obligation.properties(decision.about());
     Map::from_iter([
         ("id".to_owned(), Json::from(&*obligation.id)),
@@ -51,7 +54,7 @@ pub(in crate::adapters) fn whole(obligation: &Obligation, decision: &Verdict) ->
     ])
 }
 
-/// JSON as it may stand in a header: what is not ASCII is escaped.
+/// JSON with non-ASCII characters escaped, as header values require.
 fn ascii(json: &Json) -> String {
     let mut escaped = String::new();
     for c in json.to_string().chars() {
@@ -67,25 +70,25 @@ fn ascii(json: &Json) -> String {
     escaped
 }
 
-/// What goes along with a request that passes.
+/// What a gateway applies to an allowed request.
 #[derive(Debug)]
 pub(in crate::adapters) struct RequestMutation {
-    /// Headers to set, over whatever a client sent under the same names.
+    /// Headers to set, replacing those of the client.
     pub(in crate::adapters) headers: Vec<(&'static str, String)>,
-    /// Headers of these names are taken away.
+    /// Headers to remove.
     pub(in crate::adapters) without: Vec<&'static str>,
-    /// For whatever comes after in the gateway, and for its access log.
+    /// Metadata for later filters and the access log.
     pub(in crate::adapters) metadata: Struct,
 }
 
-/// These answers let a request through.
-pub(in crate::adapters) fn passes(answers: &[Response<Verdict>]) -> RequestMutation {
+/// The mutation of an allowed request.
+pub(in crate::adapters) fn allowed(answers: &[Response<Verdict>]) -> RequestMutation {
     let (mut headers, mut without) = (Vec::new(), Vec::new());
     let obligations = obligations(answers);
     let id = answers.first().map(|it| it.decision_id.to_string());
     let names: Vec<&str> = obligations.iter().map(|(name, _)| &**name).collect();
     let joined = (!names.is_empty()).then(|| names.join(","));
-    let details = says_more(answers).then(|| {
+    let details = has_details(answers).then(|| {
         let each = obligations
             .iter()
             .map(|(_, whole)| Json::from(whole.clone()));
@@ -108,13 +111,13 @@ pub(in crate::adapters) fn passes(answers: &[Response<Verdict>]) -> RequestMutat
     }
 }
 
-/// For whatever comes after in the gateway, and for its access log.
+/// Metadata for later filters and the access log.
 pub(in crate::adapters) fn metadata(answers: &[Response<Verdict>]) -> Struct {
     with_obligations(answers, &obligations(answers))
 }
 
-/// Whether any obligation has more to say than its name.
-fn says_more(answers: &[Response<Verdict>]) -> bool {
+/// Whether any obligation has more than a name.
+fn has_details(answers: &[Response<Verdict>]) -> bool {
     let decisions = answers.iter().map(|it| &it.value);
     decisions
         .flat_map(Verdict::obligations)
@@ -148,7 +151,7 @@ fn with_obligations(
         ("obligation_details", list(details.collect())),
     ]);
     if let Some(answer) = answers.first() {
-        // Revisions count up from 1: a double holds them for longer than anything runs.
+        // Revisions count up from 1 and stay far below 2^53.
         let revision = answer.revision.to_string().parse().unwrap_or_default();
         let kind = Some(Kind::NumberValue(revision));
         fields.insert("revision", WireValue { kind });

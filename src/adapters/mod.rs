@@ -1,14 +1,14 @@
-//! The front doors, one folder per protocol: parse a question, ask the service, encode its answer.
+//! The adapters, one folder per protocol: each parses a request, calls the service and encodes its response.
 //!
-//! Start at [`grpc`], the native one. [`envoy`] is for Envoy's filters, [`ext_mcp`] for agentgateway. [`http`] is
-//! what those over plain HTTP share: [`authzen`] and [`toolhive`]. [`mcp`] reads the Model Context Protocol for
-//! the doors whose callers pass it on as it is. `token` reads who acts out of a verified token, `told` is what
-//! gateways hear beside yes or no; `json`, `media` and [`invalid`] are how every door reads JSON and names a fault. What
-//! an id is, how addresses are written and what counts as absent is the same at every door: `ids`, `address` and `absent`.
-//! [`headers`] refuses those that come twice.
+//! Start at [`callgate_v1`], the native one. [`envoy`] serves Envoy's filters, [`agentgateway`] agentgateway,
+//! [`authzen`] and [`toolhive`] protocols over plain HTTP. They share four rooms: `input` parses what
+//! strangers send (strict JSON, ids, limits, field errors), [`transport`] admits callers (authentication,
+//! rights, headers, rejections), `subject` resolves whose request it is, and [`mcp`] maps MCP messages to
+//! operations and filters what servers send. `http_routes` maps plain HTTP to tool calls; `decision_metadata`
+//! is what gateways receive beside the decision.
 //!
-//! Invariant: no decisions and no storage. An adapter that cannot read a question refuses it and names
-//! the field; it never guesses.
+//! Invariant: no decisions and no storage. An adapter that cannot parse a request rejects it and names the
+//! field; it never guesses.
 
 pub mod agentgateway;
 pub mod authzen;

@@ -79,7 +79,7 @@ impl<S> EarlyLoadShed<S> {
         if has_room && !is_stale && !connection.held().is_some_and(has_share) {
             return None;
         }
-        if !grpc_admission::rpc(request.uri().path()).is_some_and(grpc_admission::yields) {
+        if !grpc_admission::rpc(request.uri().path()).is_some_and(grpc_admission::is_sheddable) {
             return None;
         }
         self.load.pressure.shed.add();

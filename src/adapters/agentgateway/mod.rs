@@ -1,12 +1,12 @@
-//! agentgateway, which asks twice about a call: before a server sees it (`ExtMcp/CheckRequest`) and before the
-//! client sees what the server answers (`ExtMcp/CheckResponse`).
+//! agentgateway, which asks twice about a request: before a server receives it (`ExtMcp/CheckRequest`) and
+//! before the client receives the response (`ExtMcp/CheckResponse`).
 //!
-//! Start at [`rpcs::ExtMcp`], which is thin: it admits, asks the service and has [`reply`] encode. In between,
-//! [`request`] reads what a client asks for and of which servers, and [`identity`] says whose conversation it
-//! is, out of the metadata alone: an answer comes with nothing else.
+//! Start at [`rpcs::ExtMcp`], which admits, calls the service and has [`reply`] encode. [`request`] parses
+//! what a client asks for and of which servers; [`identity`] reads the conversation from the gateway's
+//! metadata, the only source that responses have too.
 //!
-//! Invariant: what cannot be read, or is read in two ways, is refused; only an allow of the service lets
-//! anything through, and nothing of a merged list gets through that its server may not show.
+//! Invariant: what cannot be parsed or is ambiguous is rejected; only an allow of the service lets a message
+//! through; no entry of a merged list passes that its server may not show to the client.
 
 mod identity;
 mod reply;

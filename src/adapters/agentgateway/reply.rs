@@ -1,4 +1,4 @@
-//! What agentgateway is told.
+//! Encodes the replies to agentgateway.
 
 use prost_types::value::Kind;
 use prost_types::{Struct, Value as WireValue};
@@ -17,9 +17,9 @@ use crate::proto::agentgateway::ext_mcp::{
 };
 use crate::service::decisions::Response;
 
-/// A request passes by these answers, of which there is at least one.
+/// The reply to an allowed request. There is at least one response.
 pub(super) fn allowed(answers: &[Response<Verdict>]) -> McpRequestResult {
-    let passes = decision_metadata::passes(answers);
+    let passes = decision_metadata::allowed(answers);
     let set = passes.headers.into_iter().map(|(name, value)| McpHeader {
         key: name.to_owned(),
         value: value.into(),
@@ -34,7 +34,7 @@ pub(super) fn allowed(answers: &[Response<Verdict>]) -> McpRequestResult {
     }
 }
 
-/// A request does not pass because of this answer.
+/// The reply to a denied request.
 pub(super) fn denied(answer: &Response<Verdict>) -> McpRequestResult {
     let answers = std::slice::from_ref(answer);
     McpRequestResult {
@@ -44,8 +44,8 @@ pub(super) fn denied(answer: &Response<Verdict>) -> McpRequestResult {
     }
 }
 
-/// For expressions in the gateway's configuration, as `mcpGuardrails.<field>`. There a single text is easier to
-/// use than a list.
+/// Adds `decision_id`, for expressions in the gateway's configuration such as `mcpGuardrails.<field>`, where
+/// a single text is easier to use than a list.
 fn named(mut metadata: Struct, answers: &[Response<Verdict>]) -> Struct {
     if let Some(answer) = answers.first() {
         let kind = Some(Kind::StringValue(answer.decision_id.to_string()));
@@ -55,17 +55,17 @@ fn named(mut metadata: Struct, answers: &[Response<Verdict>]) -> Struct {
     metadata
 }
 
-/// Nothing was decided about a request.
-pub(super) fn refused(refused: AgentgatewayRejection) -> McpRequestResult {
+/// The reply to a request that was rejected before a decision.
+pub(super) fn rejected(rejection: AgentgatewayRejection) -> McpRequestResult {
     McpRequestResult {
-        result: Some(OfRequest::Error(refused.into())),
+        result: Some(OfRequest::Error(rejection.into())),
         ..McpRequestResult::default()
     }
 }
 
-/// What becomes of an answer on its way back.
-pub(super) fn passage(passage: Result<Filtered, AgentgatewayRejection>) -> McpResponseResult {
-    let result = match passage {
+/// The reply to a filtered response.
+pub(super) fn filtered(filtered: Result<Filtered, AgentgatewayRejection>) -> McpResponseResult {
+    let result = match filtered {
         Ok(Filtered::Unchanged) => OfResponse::Pass(Pass {}),
         Ok(Filtered::Rewritten(result)) => OfResponse::Mutated(result.into()),
         Ok(Filtered::Denied(answer)) => OfResponse::Error(error(&answer)),
@@ -89,7 +89,7 @@ impl From<AgentgatewayRejection> for AuthorizationError {
     }
 }
 
-/// The gateway makes a JSON-RPC error of it: its code from `code`, its message from `reason`, its data from
+/// The gateway makes a JSON-RPC error of it: the code from `code`, the message from `reason`, the data from
 /// `mcp_error`.
 fn error(answer: &Response<Verdict>) -> AuthorizationError {
     let decision_id = answer.decision_id.to_string();

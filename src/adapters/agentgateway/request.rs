@@ -1,17 +1,19 @@
-//! What a client asks for, and of which servers.
+//! Parses what a client asks for and of which servers.
 
 use std::borrow::Cow;
 
-use serde_json::Map;
+use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
 use crate::adapters::mcp::message;
-use crate::adapters::mcp::methods::Sender;
+use crate::adapters::mcp::methods::{self, Method, Routing, Sender};
+use crate::adapters::mcp::request::intent::{MessageIntent, OperationError};
 use crate::adapters::mcp::request::mirrored_headers::{
     self, HeaderFields, HeaderMismatchError, MirroredFields,
 };
-use crate::adapters::mcp::request::operations::{self, MessageIntent, OperationError};
-use crate::adapters::mcp::server_set::{IdentifierKind, ServerSet, prefixed};
+use crate::adapters::mcp::request::operations;
+use crate::adapters::mcp::server_set::{ServerSet, prefixed};
+use crate::adapters::subject::resolver::{SubjectError, UNIDENTIFIED};
 use crate::adapters::subject::token_claims;
 use crate::config::agentgateway::PrefixMode;
 use crate::config::limits::Limits;
@@ -20,35 +22,19 @@ use crate::proto::agentgateway::ext_mcp::authorization_error::Code;
 use crate::proto::agentgateway::ext_mcp::{McpHeader, McpRequest};
 use crate::telemetry::record::metrics;
 
-/// What goes to every target and whose answers are merged. The gateway passes no parameters of it on.
-/// `subscriptions/listen` does, too, but what it listens to is in its parameters.
-const MERGED: [&str; 8] = [
-    "initialize",
-    "server/discover",
-    "ping",
-    "logging/setLevel",
-    "tools/list",
-    "prompts/list",
-    "resources/list",
-    "resources/templates/list",
-];
-
-/// Said if no source of identities is in the metadata.
-pub(super) const NOBODY: &str = "nobody is known to make this request";
-
-/// Said of a completion, about which nobody was asked before.
+/// A completion, about which agentgateway asked only after the server had answered.
 pub(super) const COMPLETED_LATE: &str =
     "completions are not let through: nobody was asked before the server was";
 
-/// Said of a subscription, about which nobody may have been asked before.
+/// A subscription, about which agentgateway may have asked only after the server had answered.
 pub(super) const SUBSCRIBED_LATE: &str =
     "subscriptions are not let through: nobody was asked before the server was";
 
-/// Why there is nothing to decide.
+/// A rejection before a decision.
 #[derive(Debug)]
 pub(super) struct AgentgatewayRejection {
     pub(super) code: Code,
-    /// Safe to send.
+    /// The message, safe to send.
     pub(super) reason: String,
 }
 
@@ -60,11 +46,11 @@ impl AgentgatewayRejection {
         }
     }
 
-    /// What the log says: more than a client needs, where it is most likely the configuration.
+    /// The text for the log, which adds the likely cause in the configuration.
     pub(super) fn logged(&self) -> String {
         match self.reason.as_str() {
-            NOBODY => format!(
-                "{NOBODY}: nothing that `[[ext_mcp.identity]]` names is in the gateway's metadata"
+            UNIDENTIFIED => format!(
+                "{UNIDENTIFIED}: nothing that `[[ext_mcp.identity]]` names is in the gateway's metadata"
             ),
             COMPLETED_LATE => format!("{COMPLETED_LATE}: see `ext_mcp.pass_completions`"),
             SUBSCRIBED_LATE => format!(
@@ -74,9 +60,9 @@ impl AgentgatewayRejection {
         }
     }
 
-    /// Under which kind it is counted.
+    /// The kind under which it is counted.
     pub(super) fn kind(&self) -> metrics::RejectionKind {
-        match self.reason == NOBODY {
+        match self.reason == UNIDENTIFIED {
             true => metrics::RejectionKind::NotEntitled,
             false => metrics::RejectionKind::Malformed,
         }
@@ -103,20 +89,31 @@ impl From<OperationError> for AgentgatewayRejection {
     }
 }
 
+impl From<SubjectError> for AgentgatewayRejection {
+    fn from(error: SubjectError) -> Self {
+        let reason = error.to_string();
+        match error {
+            SubjectError::Unidentified | SubjectError::Identity(_) => Self::denied(&reason),
+            SubjectError::Attribute(_) => Self::invalid(&reason),
+        }
+    }
+}
+
 impl From<HeaderMismatchError> for AgentgatewayRejection {
     fn from(disagreement: HeaderMismatchError) -> Self {
         Self::invalid(&disagreement.to_string())
     }
 }
 
-/// What a request asks of each server that it goes to.
+/// Parses the operations of a request, for each server that receives it.
 pub(super) fn asked(
     request: &McpRequest,
     servers: &[SmolStr],
     limits: &Limits,
 ) -> Result<Vec<Vec<Operation>>, AgentgatewayRejection> {
     let method = request.method.as_str();
-    let is_merged = MERGED.contains(&method);
+    let known = methods::request(Sender::Client, method);
+    let is_merged = known.is_some_and(|known| known.routing == Routing::FanOut);
     let params = match &request.mcp_request {
         None if is_merged => Map::new(),
         None => {
@@ -133,11 +130,11 @@ pub(super) fn asked(
             "a request of this method goes to one server",
         ));
     }
-    // The gateway may put an `initialize` of its own before a request, which then has that request's headers.
+    // The gateway may send an `initialize` of its own first, with the headers of the client's request.
     if method != "initialize" {
         let body = MirroredFields {
             method: Some(method),
-            names: names(method, operations::named(method, &params), servers),
+            names: names(known, &params, servers),
             version: mirrored_headers::version(&params),
             arguments: mirrored_headers::arguments(method, &params),
         };
@@ -156,7 +153,7 @@ pub(super) fn asked(
     Ok(all)
 }
 
-/// The targets, whose names in the gateway are those of servers here.
+/// Parses the targets: the gateway's target names are server names here.
 pub(super) fn servers(
     names: &[String],
     limits: &Limits,
@@ -168,7 +165,7 @@ pub(super) fn servers(
         ));
     }
     for name in names {
-        let name = token_claims::name(name, limits).map_err(|_| {
+        let name = token_claims::parse_name(name, limits).map_err(|_| {
             AgentgatewayRejection::invalid(
                 "`service_names` has a name that is empty, too long or holds a control character or one that nobody sees",
             )
@@ -183,7 +180,7 @@ pub(super) fn servers(
     Ok(servers)
 }
 
-/// Whose the names in an answer are.
+/// Which servers the names in a response belong to.
 pub(super) fn origins(servers: Vec<SmolStr>, mode: PrefixMode) -> ServerSet {
     match mode {
         PrefixMode::Conditional => ServerSet::merged(servers),
@@ -192,27 +189,27 @@ pub(super) fn origins(servers: Vec<SmolStr>, mode: PrefixMode) -> ServerSet {
     }
 }
 
-/// The gateway tells the server's name of a thing. The client that wrote the header may have known it by
-/// another, with the server's name in front.
-fn names<'a>(method: &str, own: Option<&'a str>, servers: &[SmolStr]) -> Vec<Cow<'a, str>> {
-    let Some(own) = own else {
+/// The names that the `Mcp-Name` header may have: the server's own, and with the server's name in front, as
+/// the client may know it.
+fn names<'a>(
+    method: Option<&Method>,
+    params: &'a Map<String, Json>,
+    servers: &[SmolStr],
+) -> Vec<Cow<'a, str>> {
+    let parameter = method.and_then(|method| method.name_parameter);
+    let own = parameter.and_then(|parameter| Some((parameter, params.get(parameter.member)?)));
+    let Some((parameter, Json::String(own))) = own else {
         return Vec::new();
     };
-    let mut names = vec![Cow::Borrowed(own)];
-    for server in servers {
-        names.push(Cow::Owned(match method {
-            "tools/call" | "prompts/get" => prefixed(server, own, IdentifierKind::ByName),
-            method if method.starts_with("resources/") => {
-                prefixed(server, own, IdentifierKind::ByUri)
-            }
-            // The ids of tasks.
-            _ => format!("{server}+{own}"),
-        }));
-    }
-    names
+    let prefixed = servers
+        .iter()
+        .map(|server| Cow::Owned(prefixed(server, own, parameter.identifier)));
+    std::iter::once(Cow::Borrowed(own.as_str()))
+        .chain(prefixed)
+        .collect()
 }
 
-/// Values that are no text equal nothing that anybody compares them with.
+/// Values that are not UTF-8 are replaced, so that they match no expected value.
 fn headers(all: &[McpHeader]) -> HeaderFields {
     HeaderFields::of(all.iter().map(|header| {
         let value = String::from_utf8_lossy(&header.value).into_owned();

@@ -1,58 +1,36 @@
-//! `CheckRequest` and `CheckResponse`.
+//! The RPCs `CheckRequest` and `CheckResponse`.
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tonic::metadata::MetadataMap;
-use tonic::{Extensions, Request, Response, Status};
+use tonic::{Request, Response, Status};
 
-use crate::adapters::agentgateway::identity::MetadataEvidence;
+use crate::adapters::agentgateway::identity::MetadataReader;
 use crate::adapters::agentgateway::reply;
 use crate::adapters::agentgateway::request::{self, AgentgatewayRejection};
-use crate::adapters::callgate_v1::authorization::deadline;
-use crate::adapters::callgate_v1::parse::transport_trace;
 use crate::adapters::input::field_error::TextExcerpt;
 use crate::adapters::input::json::RawObject;
-use crate::adapters::mcp::methods::{self, Sender};
-use crate::adapters::mcp::request::operations::{self, MessageIntent, OperationError};
+use crate::adapters::mcp::methods::{self, Method, MethodKind, Routing, Sender};
+use crate::adapters::mcp::request::intent::{MessageIntent, OperationError};
+use crate::adapters::mcp::request::operations;
 use crate::adapters::mcp::response::filter::{Filtered, MessageFilter};
 use crate::adapters::mcp::server_set::ServerSet;
 use crate::adapters::subject::conversation::Conversation;
-use crate::adapters::transport::grpc_admission::{AdmittedCaller, take_admission};
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
+use crate::adapters::transport::grpc_rpc::AdmittedRpc;
 use crate::authn::caller::Rpc;
 use crate::config::agentgateway::AgentgatewayConfig as Settings;
 use crate::config::limits::Limits;
 use crate::domain::decide::verdict::Verdict;
-use crate::domain::request::call_context::TraceContext;
 use crate::proto::agentgateway::ext_mcp::ext_mcp_server::ExtMcp as Wire;
 use crate::proto::agentgateway::ext_mcp::{
     McpRequest, McpRequestResult, McpResponse, McpResponseResult,
 };
-use crate::service::deadline::{Deadline, ServiceError};
+use crate::service::deadline::ServiceError;
 use crate::service::decisions::{RequestMeta, Response as ServiceResponse, Service};
 
-/// How this front door is called in traces.
+/// The name of this adapter in metrics, logs and traces.
 pub const ADAPTER: &str = "ext_mcp";
-
-/// What the gateway may ask about on the way back alone, depending on its version: the server has then answered already,
-/// and nobody has seen the parameters. What can be decided without them is.
-const LATE: [&str; 9] = [
-    COMPLETE,
-    "resources/subscribe",
-    "resources/unsubscribe",
-    "subscriptions/listen",
-    "tasks/cancel",
-    "tasks/get",
-    "tasks/list",
-    "tasks/result",
-    "tasks/update",
-];
-
-const COMPLETE: &str = "completion/complete";
-
-/// What tells of servers as they meet a client, with instructions that models read.
-const GREETINGS: [&str; 2] = ["initialize", "server/discover"];
 
 /// `agentgateway.dev.ext_mcp.ExtMcp`. Cloning is cheap.
 #[derive(Clone)]
@@ -63,7 +41,7 @@ pub struct ExtMcp {
 }
 
 impl ExtMcp {
-    /// The service over Callgate's.
+    /// Creates the adapter.
     pub fn new(
         service: Arc<Service>,
         limits: Arc<ArcSwap<Limits>>,
@@ -76,25 +54,21 @@ impl ExtMcp {
         }
     }
 
-    fn admit(
-        &self,
-        metadata: &MetadataMap,
-        mut extensions: Extensions,
-    ) -> Result<Admitted, GrpcRejection> {
-        Ok(Admitted {
-            entrance: take_admission(&mut extensions, Rpc::ExtMcpCheck)?,
-            trace: transport_trace(metadata),
-            deadline: deadline(&extensions),
+    fn admit<T>(&self, request: Request<T>) -> Result<(AdmittedCheck, T), GrpcRejection> {
+        let (rpc, message) = AdmittedRpc::take(request, Rpc::ExtMcpCheck)?;
+        let admitted = AdmittedCheck {
+            rpc,
             limits: self.limits.load_full(),
             settings: self.settings.load_full(),
-        })
+        };
+        Ok((admitted, message))
     }
 
-    /// Decides about a request. What goes to several servers passes if one of them may be asked: what the
-    /// others answer is taken out on the way back.
+    /// Decides a request. A request to several servers passes if at least one of them may be asked; the
+    /// entries of the others are removed from the response.
     async fn on_request(
         &self,
-        admitted: &Admitted,
+        admitted: &AdmittedCheck,
         mut request: McpRequest,
     ) -> Result<McpRequestResult, ServiceError> {
         let metadata = request.metadata_context.take();
@@ -102,18 +76,20 @@ impl ExtMcp {
             let limits = &admitted.limits;
             let servers = request::servers(&request.service_names, limits)?;
             let asked = request::asked(&request, &servers, limits)?;
-            let conversation = admitted.evidence().conversation(metadata, only(&servers))?;
+            let conversation = admitted
+                .metadata_reader()
+                .conversation(metadata, only(&servers))?;
             Ok((asked, conversation))
         };
         let (asked, conversation) = match read() {
             Ok(read) => read,
             Err(refused) => {
                 self.note(&refused);
-                return Ok(reply::refused(refused));
+                return Ok(reply::rejected(refused));
             }
         };
         let sizes: Vec<_> = asked.iter().map(Vec::len).collect();
-        let call = |operation| (admitted.ask(), conversation.call(operation));
+        let call = |operation| (admitted.request_meta(), conversation.call(operation));
         let asks: Vec<_> = asked.into_iter().flatten().map(call).collect();
         let answers = self.service.authorize_batch(&asks).await?;
         let mut rest = answers.as_slice();
@@ -128,7 +104,7 @@ impl ExtMcp {
         }
         Ok(match denied {
             Some(denied) => reply::denied(denied),
-            None => reply::refused(AgentgatewayRejection::denied("nothing was decided")),
+            None => reply::rejected(AgentgatewayRejection::denied("nothing was decided")),
         })
     }
 
@@ -137,10 +113,10 @@ impl ExtMcp {
         recorder.rejection(ADAPTER, refused.kind(), &refused.logged());
     }
 
-    /// Judges an answer.
+    /// Filters a response.
     async fn on_response(
         &self,
-        admitted: &Admitted,
+        admitted: &AdmittedCheck,
         mut response: McpResponse,
     ) -> Result<McpResponseResult, ServiceError> {
         let metadata = response.metadata_context.take();
@@ -148,13 +124,14 @@ impl ExtMcp {
             let limits = &admitted.limits;
             let servers = request::servers(&response.service_names, limits)?;
             let method = methods::request(Sender::Client, &response.method);
-            let method = method.map(|known| known.name);
             let method = method
                 .ok_or_else(|| OperationError::UnknownMethod(TextExcerpt::new(&response.method)))?;
             check_late(method, &admitted.settings)?;
             let result = RawObject::read(&response.mcp_response, "mcp_response");
             let result = result.map_err(OperationError::Invalid)?;
-            let conversation = admitted.evidence().conversation(metadata, only(&servers))?;
+            let conversation = admitted
+                .metadata_reader()
+                .conversation(metadata, only(&servers))?;
             let origins = request::origins(servers, admitted.settings.prefix_mode);
             Ok((method, result, conversation, origins))
         };
@@ -162,53 +139,55 @@ impl ExtMcp {
             Ok(read) => read,
             Err(refused) => {
                 self.note(&refused);
-                return Ok(reply::passage(Err(refused)));
+                return Ok(reply::filtered(Err(refused)));
             }
         };
-        let is_told_less = GREETINGS.contains(&method)
+        let hides_instructions = method.has_instructions
             && result.get("instructions").is_some()
             && origins.only().is_none()
             && self
-                .refuses_to_meet(admitted, &conversation, &origins, method)
+                .connection_denial(admitted, &conversation, &origins, method.name)
                 .await?
                 .is_some();
-        if let Some(method) = LATE.into_iter().find(|late| *late == method) {
-            let denied = self.refuses_to_meet(admitted, &conversation, &origins, method);
+        if method.routing == Routing::ResponseOnly {
+            let denied = self.connection_denial(admitted, &conversation, &origins, method.name);
             if let Some(denied) = denied.await? {
-                return Ok(reply::passage(Ok(Filtered::Denied(Box::new(denied)))));
+                return Ok(reply::filtered(Ok(Filtered::Denied(Box::new(denied)))));
             }
         }
-        if is_told_less {
+        if hides_instructions {
             result.remove("instructions");
         }
-        let judge = MessageFilter {
+        let filter = MessageFilter {
             service: &self.service,
-            ask: admitted.ask(),
+            ask: admitted.request_meta(),
             conversation: &conversation,
             origins: &origins,
             limits: &admitted.limits,
         };
-        Ok(reply::passage(Ok(
-            match judge.result(Some(method), &result).await? {
-                Filtered::Unchanged if is_told_less => Filtered::Rewritten(result.with(|_| None)),
-                passage => passage,
+        Ok(reply::filtered(Ok(
+            match filter.result(Some(method.name), &result).await? {
+                Filtered::Unchanged if hides_instructions => {
+                    Filtered::Rewritten(result.with(|_| None))
+                }
+                filtered => filtered,
             },
         )))
     }
 
-    /// Why the client may not meet one of the servers; `None` if it may meet all. The gateway writes the instructions of
-    /// several into one text.
-    async fn refuses_to_meet(
+    /// Returns the first denial to connect to one of the servers, or `None` if all are allowed. The gateway
+    /// merges the instructions of several servers into one text.
+    async fn connection_denial(
         &self,
-        admitted: &Admitted,
+        admitted: &AdmittedCheck,
         conversation: &Conversation,
         origins: &ServerSet,
         method: &'static str,
     ) -> Result<Option<ServiceResponse<Verdict>>, ServiceError> {
         let mut asks = Vec::new();
         for server in origins.servers() {
-            if let MessageIntent::Authorize(operations) = operations::upkeep(server, method) {
-                let call = |operation| (admitted.ask(), conversation.call(operation));
+            if let MessageIntent::Authorize(operations) = operations::connect(server, method) {
+                let call = |operation| (admitted.request_meta(), conversation.call(operation));
                 asks.extend(operations.into_iter().map(call));
             }
         }
@@ -218,47 +197,38 @@ impl ExtMcp {
     }
 }
 
-/// What cannot be decided without its parameters is refused on the way back, unless the configuration says that the
-/// gateway has asked before or that it may pass all the same.
-fn check_late(method: &str, settings: &Settings) -> Result<(), AgentgatewayRejection> {
-    match method {
-        COMPLETE if !settings.pass_completions => {
+/// A request that cannot be decided without its parameters is rejected at its response, unless the
+/// configuration says that the gateway has asked before or that it may pass.
+fn check_late(method: &Method, settings: &Settings) -> Result<(), AgentgatewayRejection> {
+    match method.kind {
+        MethodKind::Complete if !settings.pass_completions => {
             Err(AgentgatewayRejection::denied(request::COMPLETED_LATE))
         }
-        "resources/subscribe" | "subscriptions/listen" if !settings.pass_subscriptions => {
+        MethodKind::Subscribe | MethodKind::Listen if !settings.pass_subscriptions => {
             Err(AgentgatewayRejection::denied(request::SUBSCRIBED_LATE))
         }
         _ => Ok(()),
     }
 }
 
-/// A caller that may ask, and what its question is read with.
-struct Admitted {
-    entrance: AdmittedCaller,
-    trace: TraceContext,
-    deadline: Deadline,
+/// An admitted RPC and the settings that apply to it.
+struct AdmittedCheck {
+    rpc: AdmittedRpc,
     limits: Arc<Limits>,
     settings: Arc<Settings>,
 }
 
-impl Admitted {
-    fn ask(&self) -> RequestMeta<'_> {
-        RequestMeta {
-            caller: self.entrance.caller(),
-            adapter: ADAPTER,
-            at_least_revision: 0,
-            is_dry_run: false,
-            deadline: self.deadline,
-            request_id: None,
-        }
+impl AdmittedCheck {
+    fn request_meta(&self) -> RequestMeta<'_> {
+        self.rpc.request_meta(ADAPTER)
     }
 
-    fn evidence(&self) -> MetadataEvidence<'_> {
-        MetadataEvidence {
-            caller: self.entrance.caller(),
+    fn metadata_reader(&self) -> MetadataReader<'_> {
+        MetadataReader {
+            caller: self.rpc.admitted.caller(),
             limits: &self.limits,
             settings: &self.settings,
-            trace: &self.trace,
+            trace: &self.rpc.trace,
         }
     }
 }
@@ -276,8 +246,7 @@ impl Wire for ExtMcp {
         &self,
         request: Request<McpRequest>,
     ) -> Result<Response<McpRequestResult>, Status> {
-        let (metadata, extensions, message) = request.into_parts();
-        let admitted = self.admit(&metadata, extensions)?;
+        let (admitted, message) = self.admit(request)?;
         let result = self.on_request(&admitted, message).await;
         Ok(Response::new(result.map_err(GrpcRejection::from)?))
     }
@@ -286,8 +255,7 @@ impl Wire for ExtMcp {
         &self,
         request: Request<McpResponse>,
     ) -> Result<Response<McpResponseResult>, Status> {
-        let (metadata, extensions, message) = request.into_parts();
-        let admitted = self.admit(&metadata, extensions)?;
+        let (admitted, message) = self.admit(request)?;
         let result = self.on_response(&admitted, message).await;
         Ok(Response::new(result.map_err(GrpcRejection::from)?))
     }

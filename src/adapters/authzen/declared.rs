@@ -1,12 +1,12 @@
-//! What the schema declares of what was sent.
+//! Drops the members of a request that the schema does not declare.
 //!
-//! AuthZEN has a decision point ignore what it does not know, and Cedar refuses it. A name that the schema
-//! does not declare cannot be read by any policy that was validated, so leaving it out changes no decision.
+//! AuthZEN requires a decision point to ignore unknown members; Cedar rejects them. A validated policy cannot
+//! read an undeclared name, so dropping it changes no decision.
 
 use callgate_engine::cedar::{Attributes, EntityType, EntityUID, Type, ValidatorSchema};
 use serde_json::{Map, Value as Json};
 
-/// The part of a context that an action declares.
+/// Keeps the members of a context that the action declares.
 pub(super) fn context(
     schema: Option<&ValidatorSchema>,
     action: &EntityUID,
@@ -18,7 +18,7 @@ pub(super) fn context(
     fields
 }
 
-/// The part of an entity's properties that its type declares.
+/// Keeps the properties of an entity that its type declares.
 pub(super) fn properties(
     schema: Option<&ValidatorSchema>,
     ty: &EntityType,

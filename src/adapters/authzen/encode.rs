@@ -1,7 +1,7 @@
-//! From decisions to AuthZEN's answers.
+//! Encodes verdicts as AuthZEN responses.
 //!
-//! Which policies are behind an answer is for callers with the right `explain`; everyone gets the reasons'
-//! codes and sentences, and the obligations.
+//! Only callers with the right `explain` see the policies behind a verdict; everyone gets reason codes,
+//! messages and obligations.
 
 use std::time::{Duration, SystemTime};
 
@@ -16,8 +16,8 @@ use crate::service::search::SearchHit;
 
 const OBLIGATIONS: &str = "obligations";
 
-/// One decision, with its circumstances if they are wanted. What obliges is always there: an allow does not hold
-/// without it.
+/// Encodes one verdict. `context` is included if `with_context`; obligations always are, because an allow
+/// does not hold without them.
 pub(super) fn decision(answer: &Response<Verdict>, with_context: bool, may_explain: bool) -> Json {
     let decision = &answer.value;
     let mut encoded = json!({"decision": decision.is_allow()});
@@ -32,13 +32,14 @@ pub(super) fn decision(answer: &Response<Verdict>, with_context: bool, may_expla
     encoded
 }
 
-/// A question among several that could not be read: denied, and why.
+/// Encodes one invalid item of a batch as a deny with its error.
 pub(super) fn item_error(invalid: &FieldError) -> Json {
     let error = json!({"status": 400, "message": invalid.to_string()});
     json!({"decision": false, "context": {"error": error}})
 }
 
-/// Something found, with what its allow obliges to. `named` is what its type was called, unless it is an action.
+/// Encodes one search result with the obligations of its allow. `named` is the requested entity type, or
+/// `None` for an action.
 pub(super) fn found(named: Option<&str>, hit: &SearchHit) -> Json {
     let id: &str = hit.uid.eid().as_ref();
     let mut found = match named {
@@ -87,24 +88,24 @@ fn context(answer: &Response<Verdict>, may_explain: bool) -> Json {
     Json::Object(context)
 }
 
-/// What an approval of the call has to answer, and until when.
+/// Encodes the challenge that an approval must answer, with its expiry.
 fn challenge(challenge: &Challenge) -> Json {
     let expires_at = humantime::format_rfc3339_seconds(challenge.expires_at);
     json!({"digest": challenge.digest.as_str(), "expires_at": expires_at.to_string()})
 }
 
-/// When it was decided, as the id of the decision tells.
+/// The time of the decision, taken from its UUIDv7.
 fn evaluated_at(answer: &Response<Verdict>) -> Option<String> {
     let (seconds, nanos) = answer.decision_id.get_timestamp()?.to_unix();
     let at = SystemTime::UNIX_EPOCH.checked_add(Duration::new(seconds, nanos))?;
     Some(humantime::format_rfc3339_millis(at).to_string())
 }
 
-/// An answer does not hold without its obligations, so every caller gets them, each once, as the draft profile has
-/// them.
+/// Encodes the obligations, each once, as in AuthZEN's draft profile. Every caller gets them: an allow does
+/// not hold without them.
 fn obligations(decision: &Verdict) -> Vec<Json> {
     let each = decision.obligations();
-    each.map(|it| decision_metadata::whole(it, decision).into())
+    each.map(|it| decision_metadata::obligation_json(it, decision).into())
         .collect()
 }
 

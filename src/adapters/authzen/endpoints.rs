@@ -1,4 +1,4 @@
-//! The endpoints.
+//! The HTTP endpoints of AuthZEN.
 
 use std::sync::Arc;
 
@@ -9,18 +9,19 @@ use http::{HeaderValue, Method, Response, StatusCode};
 use serde_json::{Map, Value as Json, json};
 use url::Url;
 
-use crate::adapters::authzen::coaz::{CoazReader, Read};
+use crate::adapters::authzen::coaz::{CoazQuery, CoazReader};
 use crate::adapters::authzen::encode;
 use crate::adapters::authzen::parse::{self, EvaluationParser, TypeAliases};
-use crate::adapters::callgate_v1::parse::check_count;
 use crate::adapters::input::field_error::{FieldError, FieldProblem, TextExcerpt};
 use crate::adapters::input::json::KeyPolicy;
 use crate::adapters::input::json_fields::optional_object;
+use crate::adapters::input::limits::check_count;
 use crate::adapters::transport::http::admission::{
-    HttpAdapter, check_content_type, deadline, host, is_encrypted, is_loopback, reply, request_id,
-    trace,
+    HttpAdapter, check_content_type, deadline, host, is_encrypted, is_loopback, request_id,
 };
 use crate::adapters::transport::http::rejection::HttpRejection;
+use crate::adapters::transport::http::reply::reply;
+use crate::adapters::transport::trace::trace_context;
 use crate::authn::caller::{Caller, Rpc};
 use crate::config::http::AuthzenConfig as Settings;
 use crate::config::limits::Limits;
@@ -32,10 +33,11 @@ use crate::service::decisions::RequestMeta;
 use crate::service::generation::Generation;
 use callgate_engine::obligation;
 
-/// How this front door is called in traces.
+/// The name of this adapter in metrics, logs and traces.
 pub const ADAPTER: &str = "authzen";
 
-/// Levels around what may be nested: the question, `evaluations`, one of them, and a party in it.
+/// JSON levels around the part that `limits.json_depth` bounds: the request, `evaluations`, one of its items,
+/// and a party in it.
 const LEVELS_AROUND: u32 = 4;
 
 const EVALUATION: &str = "/access/v1/evaluation";
@@ -43,22 +45,22 @@ const EVALUATIONS: &str = "/access/v1/evaluations";
 const SEARCH_SUBJECT: &str = "/access/v1/search/subject";
 const SEARCH_RESOURCE: &str = "/access/v1/search/resource";
 const SEARCH_ACTION: &str = "/access/v1/search/action";
-/// For how long whoever has the discovery document need not ask for it: it changes with a restart.
+/// How long a client may cache the discovery document, which changes only with a restart.
 const FRESH_FOR: &str = "max-age=3600";
 
 const DISCOVERY: &str = "/.well-known/authzen-configuration";
 
-/// AuthZEN over a service.
+/// AuthZEN over the decision service.
 pub struct Authzen {
     pub(super) door: HttpAdapter,
     settings: Settings,
-    /// The types that the configuration gives names of its callers.
+    /// Entity types under the names that the configuration gives them.
     named_types: TypeAliases,
-    /// Where the discovery document is, beside [`DISCOVERY`], if the server's own address has a path.
+    /// The path of the discovery document beside [`DISCOVERY`], if the configured URL has a path.
     discovery: Option<String>,
 }
 
-/// What a path stands for.
+/// The endpoint that a path names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Endpoint {
     Evaluation,
@@ -69,7 +71,7 @@ pub(super) enum Endpoint {
     Discovery,
 }
 
-/// A request whose caller may ask.
+/// An admitted request, before its body is read.
 pub struct AuthzenRequest {
     pub(super) endpoint: Endpoint,
     pub(super) caller: Arc<Caller>,
@@ -79,17 +81,17 @@ pub struct AuthzenRequest {
 }
 
 impl AuthzenRequest {
-    /// Who asks.
+    /// The authenticated caller.
     pub fn caller(&self) -> &Arc<Caller> {
         &self.caller
     }
 }
 
-/// What becomes of a request at its head.
+/// The result of admitting a request by its head.
 pub enum Head {
-    /// It is answered by its body.
+    /// The body is needed to answer it.
     Asks(AuthzenRequest),
-    /// It has no body to wait for.
+    /// It is answered without a body.
     Answered(Response<Bytes>),
 }
 
@@ -115,7 +117,7 @@ impl Endpoint {
 }
 
 impl Authzen {
-    /// AuthZEN through a door.
+    /// Creates the adapter.
     pub fn new(door: HttpAdapter, settings: Settings) -> Self {
         let named_types = TypeAliases::of(&settings.types);
         let url = settings.url.as_ref().and_then(|it| Url::parse(it).ok());
@@ -129,7 +131,7 @@ impl Authzen {
         }
     }
 
-    /// Whether a path is one of AuthZEN's.
+    /// Whether a path belongs to AuthZEN.
     pub fn is_at(&self, path: &str) -> bool {
         self.endpoint(path).is_some()
     }
@@ -141,7 +143,12 @@ impl Authzen {
         }
     }
 
-    /// Looks at everything of a request but its body.
+    /// Admits a request by its head.
+    ///
+    /// # Errors
+    ///
+    /// Returns a rejection if the path or method is unknown, the caller cannot be authenticated or lacks the
+    /// right, or a header is invalid.
     pub fn admit(&self, head: &Parts) -> Result<Head, HttpRejection> {
         let endpoint = self
             .endpoint(head.uri.path())
@@ -151,7 +158,7 @@ impl Authzen {
                 let allowed = "GET, HEAD";
                 return Err(HttpRejection::MethodNotAllowed { allowed });
             }
-            // What it says is public: whoever can reach the server knows it already.
+            // The document is public: it tells a client nothing that reaching the server does not.
             let document = self.discovery(head)?;
             return Ok(Head::Answered(match head.method == Method::HEAD {
                 true => head_of(document),
@@ -163,7 +170,7 @@ impl Authzen {
         }
         let caller = self.door.admit(head, endpoint.right())?;
         check_content_type(&head.headers)?;
-        let trace = trace(&head.headers);
+        let trace = trace_context(&head.headers);
         Ok(Head::Asks(AuthzenRequest {
             endpoint,
             caller,
@@ -173,7 +180,11 @@ impl Authzen {
         }))
     }
 
-    /// Answers a body.
+    /// Answers an admitted request.
+    ///
+    /// # Errors
+    ///
+    /// Returns a rejection if the body is invalid or the service cannot answer.
     pub async fn answer(
         &self,
         admitted: &AuthzenRequest,
@@ -213,7 +224,8 @@ impl Authzen {
         }
     }
 
-    /// A question: about a call, if it is one of MCP and the caller's are so read, or else Cedar's own.
+    /// Parses one evaluation: an MCP call where the caller's entry in `[[authzen.mcp]]` says so, otherwise
+    /// plain Cedar.
     fn question(
         &self,
         admitted: &AuthzenRequest,
@@ -240,9 +252,9 @@ impl Authzen {
         };
         let may_be_listed = entry.is_some_and(|it| it.lists);
         Ok(match read {
-            Some(Read::Call(call)) if may_be_listed => BatchItem::CallOrEntry(call),
-            Some(Read::Call(call)) => BatchItem::Call(call),
-            Some(Read::Denied(reason)) => {
+            Some(CoazQuery::Call(call)) if may_be_listed => BatchItem::CallOrEntry(call),
+            Some(CoazQuery::Call(call)) => BatchItem::Call(call),
+            Some(CoazQuery::Denied(reason)) => {
                 let mut question = parser.question(request, schema)?;
                 question.denied = Some(*reason);
                 BatchItem::Cedar(Box::new(question))
@@ -283,7 +295,7 @@ impl Authzen {
                 return self.evaluation(admitted, request).await;
             }
             Some(_) => {
-                return Err(FieldError::new(FIELD, FieldProblem::NotOfType("an array")).into());
+                return Err(FieldError::new(FIELD, FieldProblem::NotOfShape("an array")).into());
             }
         };
         let limits = self.door.limits.load_full();
@@ -315,7 +327,8 @@ impl Authzen {
                 let scheme = if is_encrypted(head) { "https" } else { "http" };
                 let host =
                     host(head).ok_or_else(|| FieldError::new("host", FieldProblem::Missing))?;
-                // Whoever can make a client ask under another name would make that name the decision point.
+                // A client that can be made to ask under another host would take that host for the decision
+                // point.
                 if !is_loopback(&host) {
                     return Err(HttpRejection::NoIdentifier);
                 }
@@ -339,14 +352,14 @@ impl Authzen {
     }
 }
 
-/// A response without its body, which would have been of this length.
+/// The response to HEAD: no body, and the length it would have.
 fn head_of(response: Response<Bytes>) -> Response<Bytes> {
     let (mut head, body) = response.into_parts();
     head.headers.insert(CONTENT_LENGTH, body.len().into());
     Response::from_parts(head, Bytes::new())
 }
 
-/// With which outcome the evaluations are over early.
+/// The decision at which a batch stops early.
 fn semantic(request: &Map<String, Json>) -> Result<Option<Decision>, FieldError> {
     const FIELD: &str = "evaluations_semantic";
     const WORDS: &str = "`execute_all`, `deny_on_first_deny` or `permit_on_first_permit`";
@@ -361,7 +374,7 @@ fn semantic(request: &Map<String, Json>) -> Result<Option<Decision>, FieldError>
             "permit_on_first_permit" => return Ok(Some(Decision::Allow)),
             _ => FieldProblem::UnknownWord(TextExcerpt::new(word), WORDS),
         },
-        Some(_) => FieldProblem::NotOfType("a string"),
+        Some(_) => FieldProblem::NotOfShape("a string"),
     };
     Err(FieldError::new(FIELD, problem).inside("options"))
 }

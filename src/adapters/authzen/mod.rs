@@ -1,12 +1,12 @@
 //! OpenID AuthZEN, Authorization API 1.0: access evaluation, evaluations, search and discovery.
 //!
-//! Start at [`endpoints::Authzen`]. `parse` makes Cedar's own question of what AuthZEN asks: types and actions
-//! as they are, `action.properties` as part of the context. `declared` leaves out what no policy can
-//! read. `search` goes through stored entities and actions, `page` is where it has got to, `encode` says
-//! the answer.
+//! Start at [`endpoints::Authzen`]. `parse` turns a request into a Cedar request: types and actions as given,
+//! `action.properties` merged into the context. `coaz` parses requests of the binding COAZ-MCP as MCP calls.
+//! `declared` drops members that no policy can read. `search` enumerates stored entities and actions, `page`
+//! encodes its position, `encode` writes responses.
 //!
-//! Invariant: nothing that a caller says of a subject or a resource replaces what is stored, and it counts
-//! only from callers with the right `assert_properties`.
+//! Invariant: properties that a caller asserts about a subject or a resource never replace stored attributes,
+//! and count only from callers with the right `assert_properties`.
 
 mod coaz;
 mod declared;

@@ -1,4 +1,4 @@
-//! Which page of a search is asked for, and the token of the next one.
+//! Page tokens of searches.
 
 use serde_json::{Map, Value as Json};
 use sha2::{Digest, Sha256};
@@ -11,19 +11,19 @@ use callgate_engine::Cursor;
 
 const FIELD: &str = "page";
 
-/// What a search asks, in short: a token is good for the same search only.
+/// A digest of the search and its caller, truncated to 8 bytes. A token is valid for the same search only.
 pub(super) type Fingerprint = [u8; 8];
 
-/// Which page. One of nothing is asked for by whoever only wants to know whether it may ask.
+/// The requested page. A page size of 0 only checks that the caller may search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SearchPage {
-    /// Where the one before ended.
+    /// The position after which the page begins.
     pub(super) after: Option<Cursor>,
-    /// The most to find.
+    /// The largest number of results.
     pub(super) most: usize,
 }
 
-/// The fingerprint of a search by one caller.
+/// Computes the fingerprint of a search by one caller.
 pub(super) fn fingerprint(caller: &str, path: &str, request: &Map<String, Json>) -> Fingerprint {
     let mut digest = Sha256::new();
     for part in [caller, path] {
@@ -39,7 +39,7 @@ pub(super) fn fingerprint(caller: &str, path: &str, request: &Map<String, Json>)
     short
 }
 
-/// The page that a request asks for.
+/// Reads the requested page.
 pub(super) fn of(
     request: &Map<String, Json>,
     fingerprint: Fingerprint,
@@ -54,7 +54,7 @@ pub(super) fn of(
         Some(limit) => match limit.as_u64() {
             Some(limit) => u32::try_from(limit).unwrap_or(u32::MAX).min(page_size),
             None => {
-                let problem = FieldProblem::NotOfType("a whole number from 0 on");
+                let problem = FieldProblem::NotOfShape("a whole number from 0 on");
                 return Err(FieldError::new("limit", problem).inside(FIELD).into());
             }
         },
@@ -69,7 +69,7 @@ pub(super) fn of(
     Ok(SearchPage { after, most })
 }
 
-/// The token of the page that starts here; with no place, of the first one.
+/// The token of the page that begins here; without a position, of the first page.
 pub(super) fn again(after: Option<Cursor>, fingerprint: Fingerprint) -> String {
     match after {
         None => format!("{:016x}", u64::from_be_bytes(fingerprint)),
@@ -77,7 +77,7 @@ pub(super) fn again(after: Option<Cursor>, fingerprint: Fingerprint) -> String {
     }
 }
 
-/// The token of the page after a place; empty if there is none.
+/// The token of the page after a position; empty if there is none.
 pub(super) fn token(next: Option<Cursor>, fingerprint: Fingerprint) -> String {
     let Some(Cursor { order, shard, done }) = next else {
         return String::new();

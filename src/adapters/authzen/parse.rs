@@ -1,4 +1,4 @@
-//! From AuthZEN's subject, action, resource and context to Cedar's own question.
+//! Parses AuthZEN's subject, action, resource and context into a Cedar request.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -11,7 +11,8 @@ use callgate_engine::{AssertedEntity, obligation};
 use serde_json::{Map, Value as Json};
 
 use crate::adapters::authzen::declared;
-use crate::adapters::callgate_v1::parse::{EntityTypeCache, cedar_context};
+use crate::adapters::input::cedar_context::cedar_context;
+use crate::adapters::input::entity_types::EntityTypeCache;
 use crate::adapters::input::field_error::{
     FieldContext as _, FieldError, FieldProblem, TextExcerpt,
 };
@@ -22,24 +23,24 @@ use crate::domain::decide::verdict::{Reason, ReasonCode};
 use crate::domain::request::call_context::TraceContext;
 use crate::service::decisions::ParcRequest;
 
-/// The type of what stands for things of a type without a name in Cedar.
+/// The entity type that stands for a type that is no Cedar name.
 const NAMELESS: &str = "Authzen::Nameless";
 
 /// The entity type of actions without a namespace.
 const ACTION: &str = "Action";
 
-/// What parsing needs besides the request.
+/// The inputs of parsing besides the request.
 #[derive(Clone, Copy)]
 pub(super) struct EvaluationParser<'a> {
     /// The limits in force.
     pub(super) limits: &'a Limits,
-    /// Entity types that have been seen before.
+    /// Parsed entity type names.
     pub(super) types: &'a EntityTypeCache,
-    /// Types under the names that the configuration gives them.
+    /// Configured names of entity types.
     pub(super) named_types: &'a TypeAliases,
-    /// Whether what the caller says of subjects and resources counts.
+    /// Whether the caller's assertions about subjects and resources count.
     pub(super) properties_count: bool,
-    /// The trace that the request names.
+    /// The trace context of the request.
     pub(super) trace: &'a TraceContext,
 }
 
@@ -48,7 +49,7 @@ pub(super) struct EvaluationParser<'a> {
 pub(super) struct TypeAliases(BTreeMap<String, EntityType>);
 
 impl TypeAliases {
-    /// Those that are types. The configuration has been checked.
+    /// Builds the table from checked configuration.
     pub(super) fn of(named: &BTreeMap<String, String>) -> Self {
         let types = named.iter().filter_map(|(name, ty)| {
             let ty = EntityType::from_normalized_str(ty).ok()?;
@@ -58,10 +59,10 @@ impl TypeAliases {
     }
 }
 
-/// The fields that single evaluations fall back on.
+/// The fields at the top of a batch that its items fall back on.
 pub(super) struct Defaults<'m>(&'m Map<String, Json>);
 
-/// The four fields of an evaluation, and whether what is in them has a type.
+/// The four fields of an evaluation, and whether the field has a `type`.
 const FIELDS: [(&str, bool); 4] = [
     ("subject", true),
     ("action", false),
@@ -73,7 +74,7 @@ const TYPE: &str = "type";
 const PROPERTIES: &str = "properties";
 
 impl<'m> Defaults<'m> {
-    /// Those at the top of a request.
+    /// Reads the defaults at the top of a batch.
     pub(super) fn of(request: &'m Map<String, Json>) -> Result<Self, FieldError> {
         for (field, _) in FIELDS {
             optional_object(request, field)?;
@@ -81,12 +82,12 @@ impl<'m> Defaults<'m> {
         Ok(Self(request))
     }
 
-    /// One evaluation with what it leaves out. What it says of a subject, action, resource or context
-    /// replaces the default as a whole. Only a `type` that it lacks is that of the default: an `id` or a `name` says
-    /// which one is meant, and one that got lost must not become another.
+    /// Completes one item with the defaults. A field of the item replaces the default field as a whole; only
+    /// a missing `type` is taken from the default. A missing `id` or `name` is not, so that a lost id never
+    /// becomes another entity.
     pub(super) fn fill(&self, item: &'m Json) -> Result<Map<String, Json>, FieldError> {
         let Json::Object(item) = item else {
-            let problem = FieldProblem::NotOfType("an object");
+            let problem = FieldProblem::NotOfShape("an object");
             return Err(FieldError::new("evaluations[]", problem));
         };
         let mut filled = Map::new();
@@ -107,7 +108,7 @@ impl<'m> Defaults<'m> {
 }
 
 impl EvaluationParser<'_> {
-    /// The whole question.
+    /// Parses a whole evaluation.
     pub(super) fn question(
         &self,
         request: &Map<String, Json>,
@@ -141,7 +142,7 @@ impl EvaluationParser<'_> {
         })
     }
 
-    /// What stands for a subject or resource of a type that Cedar has no name for, and so no policy.
+    /// The stand-in for a subject or resource whose type is no Cedar name, so that no policy can name it.
     fn nameless(
         &self,
         request: &Map<String, Json>,
@@ -155,7 +156,7 @@ impl EvaluationParser<'_> {
         Ok(EntityUID::from_components(ty, Eid::new(id), None))
     }
 
-    /// A subject or resource, by its type and id, exactly as given.
+    /// Parses a subject or resource by its type and id, exactly as given.
     pub(super) fn party(
         &self,
         request: &Map<String, Json>,
@@ -166,7 +167,7 @@ impl EvaluationParser<'_> {
         Ok(EntityUID::from_components(ty, Eid::new(id), None))
     }
 
-    /// The type of a subject or resource.
+    /// Parses the type of a subject or resource.
     pub(super) fn party_type(
         &self,
         request: &Map<String, Json>,
@@ -180,7 +181,8 @@ impl EvaluationParser<'_> {
         exact.map_err(|problem| FieldError::new(TYPE, problem).inside(field))
     }
 
-    /// `read` is `Action::"read"`. An action of a namespace has its full name: `Mcp::Action::"call_read"`.
+    /// Parses the action: `read` is `Action::"read"`; an action in a namespace has its full name,
+    /// `Mcp::Action::"call_read"`.
     pub(super) fn action(&self, request: &Map<String, Json>) -> Result<EntityUID, FieldError> {
         const FIELD: &str = "action";
         let name = id(object(request, FIELD)?, self.limits.id_bytes, "name").within(FIELD)?;
@@ -192,7 +194,7 @@ impl EvaluationParser<'_> {
         Ok(EntityUID::from_components(ty, Eid::new(name), None))
     }
 
-    /// The context, of which the action's properties are part. What the action does not declare is in neither.
+    /// Parses the context, with the action's properties merged in and undeclared members dropped.
     pub(super) fn context(
         &self,
         request: &Map<String, Json>,
@@ -223,7 +225,8 @@ impl EvaluationParser<'_> {
             .map_err(|said| FieldError::new(FIELD, FieldProblem::NotAContext(said)))
     }
 
-    /// What the caller says of a subject or resource, if its word counts and it says anything.
+    /// Returns the properties that the caller asserts about a subject or resource, if its assertions count
+    /// and there are any.
     pub(super) fn asserted(
         &self,
         request: &Map<String, Json>,
@@ -259,14 +262,14 @@ impl EvaluationParser<'_> {
     }
 }
 
-/// What an enforcement point says of obligations that it can meet counts for the types that there are, and no others.
+/// Keeps the supported obligation types that this version knows.
 fn leave_known_types(members: &mut Map<String, Json>) {
     if let Some(Json::Array(supported)) = members.get_mut("supported_obligations") {
         supported.retain(|it| it.as_str().is_none_or(|it| obligation::TYPES.contains(&it)));
     }
 }
 
-/// A type that no schema can declare.
+/// The reason for a type that no schema can declare.
 fn undeclared(name: &TextExcerpt) -> Reason {
     let message = format!("the schema declares no entity type `{name}`");
     let mut reason = Reason::new(ReasonCode::ContextInvalid, message);
@@ -274,7 +277,7 @@ fn undeclared(name: &TextExcerpt) -> Reason {
     reason
 }
 
-/// An action under its full name.
+/// Parses the full name of an action.
 fn full_action(name: &str) -> Option<EntityUID> {
     if !name.ends_with('"') {
         return None;
@@ -283,7 +286,7 @@ fn full_action(name: &str) -> Option<EntityUID> {
     uid.is_action().then_some(uid)
 }
 
-/// The name under which an action is asked about.
+/// The name under which AuthZEN asks about an action.
 pub(super) fn action_name(action: &EntityUID) -> Cow<'_, str> {
     if action.entity_type().to_string() == ACTION {
         let id: &str = action.eid().as_ref();

@@ -33,14 +33,14 @@ impl Authzen {
         let live = self.door.service.live().ok_or(ServiceError::NotReady)?;
         let parts = match Parts::of(&parser, admitted.endpoint, &asked, &live.snapshot) {
             Ok(parts) => parts,
-            // Of a type that cannot exist there are none.
+            // A type that cannot exist has no entities.
             Err(invalid) if matches!(invalid.problem(), FieldProblem::NotAnEntityType(_)) => {
                 return Ok(results(Vec::new(), String::new()));
             }
             Err(invalid) => return Err(invalid.into()),
         };
         if page.most == 0 {
-            // The next page is the one that this one would have been.
+            // An empty page leaves the position where it was.
             return Ok(results(Vec::new(), page::again(page.after, print)));
         }
         let search = SearchRequest {
@@ -70,7 +70,8 @@ impl Authzen {
     }
 }
 
-/// What a request asks, whatever the order in which it says so. An action is no part of a search for actions.
+/// The members of a request that identify the search, in a fixed order. A search for actions ignores
+/// `action`.
 fn asked(endpoint: Endpoint, request: &Map<String, Json>) -> Map<String, Json> {
     let fields = match endpoint {
         Endpoint::SearchAction => ["subject", "resource", CONTEXT].as_slice(),
@@ -84,7 +85,7 @@ fn asked(endpoint: Endpoint, request: &Map<String, Json>) -> Map<String, Json> {
     said.collect()
 }
 
-/// The name of the type that is sought, in the words of whoever seeks; `None` for actions.
+/// The requested entity type as the caller wrote it; `None` in a search for actions.
 fn named(endpoint: Endpoint, asked: &Map<String, Json>) -> Option<&str> {
     let field = match endpoint {
         Endpoint::SearchSubject => "subject",
@@ -99,13 +100,13 @@ fn results(found: Vec<Json>, next_token: String) -> Json {
     json!({"page": page, "results": found})
 }
 
-/// A search, read.
+/// A parsed search.
 struct Parts {
     sought: SearchTarget,
     principal: Option<EntityUID>,
     action: Option<EntityUID>,
     resource: Option<EntityUID>,
-    /// None if the action is sought: the context depends on it.
+    /// `None` in a search for actions, whose context depends on each candidate.
     context: Option<Context>,
     asserted: Vec<AssertedEntity>,
 }
@@ -155,7 +156,7 @@ impl Parts {
         })
     }
 
-    /// The question about one candidate; `None` if there is none to ask.
+    /// Builds the request about one candidate; `None` if the candidate cannot apply.
     fn question(
         &self,
         parser: &EvaluationParser<'_>,
@@ -172,7 +173,7 @@ impl Parts {
         );
         let context = match &self.context {
             Some(context) => context.clone(),
-            // What an action that is for others would take of the context is no fault of it.
+            // The context is not checked against actions that do not apply to the parties.
             None if snapshot
                 .check_scope(&principal, &action, &resource)
                 .is_err() =>

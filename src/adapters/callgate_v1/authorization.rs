@@ -1,19 +1,19 @@
-//! The five RPCs.
+//! The five RPCs of `callgate.v1.Authorization`.
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use smol_str::SmolStr;
 use tokio_util::sync::CancellationToken;
-use tonic::{Extensions, Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::adapters::callgate_v1::encode::{self, Disclosure};
-use crate::adapters::callgate_v1::parse::{
-    EntityTypeCache, MessageParser, at_item, check_count, transport_trace,
-};
+use crate::adapters::callgate_v1::parse::{MessageParser, at_item};
 use crate::adapters::callgate_v1::stream::{self, AuthorizeStreamResponses};
-use crate::adapters::transport::grpc_admission::{AdmittedCaller, take_admission};
+use crate::adapters::input::entity_types::EntityTypeCache;
+use crate::adapters::input::limits::check_count;
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
+use crate::adapters::transport::grpc_rpc::{AdmittedRpc, request_meta};
 use crate::authn::caller::{Caller, Rpc};
 use crate::authn::capacity::UsageCount;
 use crate::config::limits::Limits;
@@ -24,7 +24,7 @@ use crate::proto::v1::authorization_server;
 use crate::service::deadline::Deadline;
 use crate::service::decisions::{PendingResponse, Progress, RequestMeta, Service};
 
-/// How this front door is called in traces.
+/// The name of this adapter in metrics, logs and traces.
 pub const ADAPTER: &str = "grpc";
 
 /// `callgate.v1.Authorization`. Cloning is cheap.
@@ -33,7 +33,7 @@ pub struct Authorization {
     pub(super) shared: Arc<AuthorizationState>,
 }
 
-/// What all requests share.
+/// The state that all requests share.
 pub(super) struct AuthorizationState {
     service: Arc<Service>,
     pub(super) limits: Arc<ArcSwap<Limits>>,
@@ -43,7 +43,7 @@ pub(super) struct AuthorizationState {
 }
 
 impl Authorization {
-    /// The RPCs over a service. Streams end once `draining` is cancelled.
+    /// Creates the RPCs. Streams end once `draining` is cancelled.
     pub fn new(
         service: Arc<Service>,
         limits: Arc<ArcSwap<Limits>>,
@@ -63,7 +63,7 @@ impl Authorization {
     }
 }
 
-/// What became of a request at first sight.
+/// A request after its first, synchronous step.
 #[expect(
     clippy::large_enum_variant,
     reason = "nearly every request is decided at once, and its answer moves on from here"
@@ -73,7 +73,7 @@ enum Outcome<'c> {
     Waiting(Box<Waiting<'c>>),
 }
 
-/// A call whose answer waits.
+/// A call whose response waits for a write or a revision.
 struct Waiting<'c> {
     later: PendingResponse<'c>,
     detail: Disclosure,
@@ -102,8 +102,8 @@ impl AuthorizationState {
         }
     }
 
-    /// Nearly every request is answered here, in one go. A future that held the call while it waits
-    /// would be moved about at its full size for all of them.
+    /// Decides without waiting, which is enough for nearly every request. A future that held the call while
+    /// it waits would be moved at its full size for all of them.
     fn authorize_now<'c>(
         &self,
         asking: RpcContext<'c>,
@@ -208,7 +208,7 @@ impl AuthorizationState {
     }
 }
 
-/// A tool of which the gateway says no more than the name.
+/// A tool of which the caller gives only the name.
 fn named_tool(name: SmolStr) -> ListedItem {
     ListedItem::Tool {
         name,
@@ -216,11 +216,11 @@ fn named_tool(name: SmolStr) -> ListedItem {
     }
 }
 
-/// Who asks, and until when.
+/// The caller, the trace and the deadline of a request.
 #[derive(Clone, Copy)]
 pub(super) struct RpcContext<'a> {
     pub(super) caller: &'a Caller,
-    /// The trace that the transport names.
+    /// The trace context of the transport.
     pub(super) trace: &'a TraceContext,
     pub(super) deadline: Deadline,
 }
@@ -228,12 +228,8 @@ pub(super) struct RpcContext<'a> {
 impl<'a> RpcContext<'a> {
     fn from(self, at_least_revision: u64) -> RequestMeta<'a> {
         RequestMeta {
-            caller: self.caller,
-            adapter: ADAPTER,
             at_least_revision,
-            is_dry_run: false,
-            deadline: self.deadline,
-            request_id: None,
+            ..request_meta(self.caller, ADAPTER, self.deadline)
         }
     }
 
@@ -250,38 +246,13 @@ impl<'a> RpcContext<'a> {
     }
 }
 
-/// When the answer to a request has to be there.
-pub(in crate::adapters) fn deadline(extensions: &Extensions) -> Deadline {
-    extensions.get().copied().unwrap_or_default()
-}
-
-/// Who asks by one unary request.
-struct Admitted {
-    entrance: AdmittedCaller,
-    trace: TraceContext,
-    deadline: Deadline,
-}
-
-impl Admitted {
-    fn asking(&self) -> RpcContext<'_> {
+impl AdmittedRpc {
+    fn context(&self) -> RpcContext<'_> {
         RpcContext {
-            caller: self.entrance.caller(),
+            caller: self.admitted.caller(),
             trace: &self.trace,
             deadline: self.deadline,
         }
-    }
-}
-
-impl AuthorizationState {
-    /// Who asks, and the message.
-    fn admit_unary<T>(request: Request<T>, rpc: Rpc) -> Result<(Admitted, T), GrpcRejection> {
-        let (metadata, mut extensions, message) = request.into_parts();
-        let admitted = Admitted {
-            entrance: take_admission(&mut extensions, rpc)?,
-            trace: transport_trace(&metadata),
-            deadline: deadline(&extensions),
-        };
-        Ok((admitted, message))
     }
 }
 
@@ -291,10 +262,10 @@ impl authorization_server::Authorization for Authorization {
         &self,
         request: Request<v1::AuthorizeRequest>,
     ) -> Result<Response<v1::AuthorizeResponse>, Status> {
-        let (admitted, message) = AuthorizationState::admit_unary(request, Rpc::Authorize)?;
-        let answer = self.shared.authorize(admitted.asking(), message).await?;
-        // The connection writes out whatever is ready when it is woken. Letting other requests be
-        // decided first gives it several answers to write at once, which saves more than it costs.
+        let (admitted, message) = AdmittedRpc::take(request, Rpc::Authorize)?;
+        let answer = self.shared.authorize(admitted.context(), message).await?;
+        // The connection writes whatever is ready when it is woken. Yielding lets other requests be decided
+        // first, so that several responses are written at once, which saves more than it costs.
         tokio::task::yield_now().await;
         Ok(Response::new(answer))
     }
@@ -303,10 +274,10 @@ impl authorization_server::Authorization for Authorization {
         &self,
         request: Request<v1::AuthorizeBatchRequest>,
     ) -> Result<Response<v1::AuthorizeBatchResponse>, Status> {
-        let (admitted, message) = AuthorizationState::admit_unary(request, Rpc::AuthorizeBatch)?;
+        let (admitted, message) = AdmittedRpc::take(request, Rpc::AuthorizeBatch)?;
         Ok(Response::new(
             self.shared
-                .authorize_batch(admitted.asking(), message.requests)
+                .authorize_batch(admitted.context(), message.requests)
                 .await?,
         ))
     }
@@ -324,9 +295,11 @@ impl authorization_server::Authorization for Authorization {
         &self,
         request: Request<v1::FilterToolsRequest>,
     ) -> Result<Response<v1::FilterToolsResponse>, Status> {
-        let (admitted, message) = AuthorizationState::admit_unary(request, Rpc::FilterTools)?;
+        let (admitted, message) = AdmittedRpc::take(request, Rpc::FilterTools)?;
         Ok(Response::new(
-            self.shared.filter_tools(admitted.asking(), message).await?,
+            self.shared
+                .filter_tools(admitted.context(), message)
+                .await?,
         ))
     }
 
@@ -334,10 +307,10 @@ impl authorization_server::Authorization for Authorization {
         &self,
         request: Request<v1::IsAuthorizedRequest>,
     ) -> Result<Response<v1::IsAuthorizedResponse>, Status> {
-        let (admitted, message) = AuthorizationState::admit_unary(request, Rpc::IsAuthorized)?;
+        let (admitted, message) = AdmittedRpc::take(request, Rpc::IsAuthorized)?;
         Ok(Response::new(
             self.shared
-                .is_authorized(admitted.asking(), message)
+                .is_authorized(admitted.context(), message)
                 .await?,
         ))
     }

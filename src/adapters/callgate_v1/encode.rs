@@ -1,7 +1,7 @@
-//! From decisions to the messages of `callgate.v1`.
+//! Encodes verdicts as messages of `callgate.v1`.
 //!
-//! Which policies are behind an answer, and what went wrong in them, is for callers with the right
-//! `explain`; everyone gets the outcome, the reasons' codes and sentences, and the obligations.
+//! Only callers with the right `explain` see the policies behind a verdict and their errors; everyone gets
+//! the decision, reason codes, messages and obligations.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::proto::v1;
 use crate::service::decisions::Response;
 use smol_str::SmolStr;
 
-/// How much of what is behind an answer goes out.
+/// How much of what is behind a verdict is disclosed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Disclosure {
     /// The caller may see policies and errors.
@@ -26,7 +26,7 @@ pub struct Disclosure {
     pub is_wanted: bool,
 }
 
-/// The answer to one call.
+/// Encodes the response to one call.
 pub fn authorize(answer: Response<Verdict>, detail: Disclosure) -> v1::AuthorizeResponse {
     let explanation = explanation(&answer, detail);
     let Response {
@@ -51,17 +51,17 @@ pub fn authorize(answer: Response<Verdict>, detail: Disclosure) -> v1::Authorize
     }
 }
 
-/// What an approval has to answer.
+/// Encodes the challenge that an approval must answer.
 fn challenge(challenge: &Challenge) -> v1::ApprovalChallenge {
     v1::ApprovalChallenge {
         digest: challenge.digest.to_string(),
-        // Lengths and moments that the limits allow fit their wire forms.
+        // Durations and timestamps within the limits fit their wire forms.
         valid_for: challenge.valid_for.try_into().ok(),
         expires_at: Some(challenge.expires_at.into()),
     }
 }
 
-/// The answer to Cedar's own question.
+/// Encodes the response to a plain Cedar request.
 pub fn is_authorized(answer: Response<Verdict>, detail: Disclosure) -> v1::IsAuthorizedResponse {
     let explanation = explanation(&answer, detail);
     let Response {
@@ -91,7 +91,7 @@ pub fn is_authorized(answer: Response<Verdict>, detail: Disclosure) -> v1::IsAut
     }
 }
 
-/// The answer about a list of tools.
+/// Encodes the response about a list of tools.
 pub fn filter_tools(
     tools: Vec<SmolStr>,
     answer: Response<Vec<HiddenReason>>,
@@ -152,7 +152,7 @@ fn policy_refs(policies: &[Arc<PolicyInfo>], detail: Disclosure) -> Vec<v1::Poli
     policies.iter().map(policy_ref).collect()
 }
 
-/// Every caller gets the obligations: the answer does not hold without them.
+/// Every caller gets the obligations: an allow does not hold without them.
 fn obligations(decision: &Verdict, detail: Disclosure) -> Vec<v1::Obligation> {
     let of_policy = |policy: &Arc<PolicyInfo>| {
         let policy = Arc::clone(policy);

@@ -1,11 +1,9 @@
-//! `AuthorizeStream`: one answer for each request, in the order asked.
+//! `AuthorizeStream`: one response for each request, in order.
 //!
-//! A request that cannot be used is answered with its error and the stream goes on. While the server
-//! drains, what has arrived is answered, and then the stream ends.
+//! An invalid request gets its error as a response and the stream goes on. When the server drains, requests
+//! that have arrived are answered, and then the stream ends.
 
-use std::future::poll_fn;
-use std::panic::AssertUnwindSafe;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -14,29 +12,29 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Request, Status, Streaming};
 
 use crate::adapters::callgate_v1::authorization::{Authorization, AuthorizationState, RpcContext};
-use crate::adapters::callgate_v1::parse::transport_trace;
 use crate::adapters::transport::grpc_admission::{AdmittedCaller, take_admission};
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
+use crate::adapters::transport::grpc_rpc::{acquire_stream_slot, catch_panic};
+use crate::adapters::transport::trace::trace_context;
 use crate::authn::caller::{Caller, Rpc};
-use crate::authn::capacity::{CapacityError, CapacityPermit, UsageCount};
-use crate::config::limits::Limits;
+use crate::authn::capacity::CapacityPermit;
 use crate::domain::request::call_context::TraceContext;
 use crate::proto::v1;
 use crate::proto::v1::authorize_stream_response::Outcome;
 use crate::service::deadline::Deadline;
 
-/// The answers, one for each request.
+/// The responses of a stream.
 pub type AuthorizeStreamResponses =
     Pin<Box<dyn Stream<Item = Result<v1::AuthorizeStreamResponse, Status>> + Send + 'static>>;
 
-/// Starts answering.
+/// Opens a stream.
 pub(super) fn answer(
     authorization: &Authorization,
     request: Request<Streaming<v1::AuthorizeStreamRequest>>,
 ) -> Result<AuthorizeStreamResponses, GrpcRejection> {
     let (metadata, mut extensions, requests) = request.into_parts();
     let entrance = take_admission(&mut extensions, Rpc::AuthorizeStream)?;
-    let trace = transport_trace(&metadata);
+    let trace = trace_context(metadata.as_ref());
     let session = Arc::new(Session::open(&authorization.shared, entrance, trace)?);
     let requests = UntilDrained::new(requests, &session.shared);
     Ok(Box::pin(requests.then(move |request| {
@@ -44,7 +42,7 @@ pub(super) fn answer(
     })))
 }
 
-/// One open stream.
+/// The state of an open stream.
 struct Session {
     shared: Arc<AuthorizationState>,
     trace: TraceContext,
@@ -68,26 +66,12 @@ impl Session {
         })
     }
 
-    /// The caller, asked for its credentials again if the callers were reloaded since.
+    /// The caller, authenticated again if the callers were reloaded since.
     fn caller(&self) -> Result<Arc<Caller>, GrpcRejection> {
         let entrance = self.entrance.lock();
         let mut entrance = entrance.unwrap_or_else(std::sync::PoisonError::into_inner);
-        entrance.again(Rpc::AuthorizeStream).cloned()
+        entrance.reauthenticate(Rpc::AuthorizeStream).cloned()
     }
-}
-
-/// A place among the streams that may be open.
-pub(in crate::adapters) fn acquire_stream_slot(
-    open: &UsageCount,
-    entrance: &AdmittedCaller,
-    limits: &Limits,
-) -> Result<CapacityPermit, GrpcRejection> {
-    let limit = limits.open_streams;
-    let taken = entrance.place(open, |held| &held.streams, limits, limit);
-    taken.map_err(|full| match full {
-        CapacityError::All => GrpcRejection::TooManyStreams { limit },
-        CapacityError::Share => entrance.over_share(limits, limit, "open_streams"),
-    })
 }
 
 async fn answer_one(
@@ -99,7 +83,7 @@ async fn answer_one(
         request,
     } = request?;
     let caller = session.caller()?;
-    // The stream as a whole has no deadline: it is as long as whoever opened it wants.
+    // The stream as a whole has no deadline; each request has one.
     let asking = RpcContext {
         caller: &caller,
         trace: &session.trace,
@@ -133,7 +117,8 @@ async fn answer_one(
     })
 }
 
-/// The requests, until the server drains: then those that have arrived, and the reason for the end.
+/// The requests until the server drains: then those that have arrived, followed by the status that ends the
+/// stream.
 struct UntilDrained {
     requests: Streaming<v1::AuthorizeStreamRequest>,
     draining: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -168,17 +153,4 @@ impl Stream for UntilDrained {
         }
         Poll::Pending
     }
-}
-
-/// Runs a future to its end; `None` if it panics on the way.
-pub(in crate::adapters) async fn catch_panic<F: Future>(future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    poll_fn(|context| {
-        // A future that has panicked is dropped and never polled again.
-        match std::panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
-            Ok(poll) => poll.map(Some),
-            Err(_) => Poll::Ready(None),
-        }
-    })
-    .await
 }

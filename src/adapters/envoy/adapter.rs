@@ -1,4 +1,4 @@
-//! What both filters' doors are made of: how they decide about a request.
+//! What both Envoy filters share: how a request is decided.
 
 use std::sync::Arc;
 
@@ -8,13 +8,11 @@ use crate::adapters::envoy::check::{self, CheckResult};
 use crate::adapters::envoy::reader::{AuthorizationQuery, RequestReader};
 use crate::adapters::envoy::request::HttpRequest;
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
-use crate::authn::caller::Caller;
 use crate::config::envoy::EnvoyConfig;
 use crate::config::limits::Limits;
-use crate::service::deadline::Deadline;
 use crate::service::decisions::{RequestMeta, Service};
 
-/// A door over a service. Cloning is cheap.
+/// The state of an Envoy adapter. Cloning is cheap.
 #[derive(Clone)]
 pub(super) struct EnvoyAdapter {
     pub(super) service: Arc<Service>,
@@ -35,8 +33,8 @@ impl EnvoyAdapter {
         }
     }
 
-    /// Decides about a request. `sees_servers` says whether this door judges what servers send, too. The
-    /// question comes back with the verdict, as far as there is one.
+    /// Decides a request. `sees_servers` says whether the adapter filters responses too. The parsed query
+    /// comes back unless the request was rejected before a decision.
     pub(super) async fn verdict(
         &self,
         ask: RequestMeta<'_>,
@@ -60,23 +58,7 @@ impl EnvoyAdapter {
                 return Ok((stopped.into(), None));
             }
         };
-        let verdict = check::of(&self.service, ask, &question, settings.denied_status).await?;
+        let verdict = check::check(&self.service, ask, &question, settings.denied_status).await?;
         Ok((verdict, Some(question)))
-    }
-}
-
-/// A question of this caller through this door.
-pub(super) fn asking<'a>(
-    caller: &'a Caller,
-    adapter: &'static str,
-    deadline: Deadline,
-) -> RequestMeta<'a> {
-    RequestMeta {
-        caller,
-        adapter,
-        at_least_revision: 0,
-        is_dry_run: false,
-        deadline,
-        request_id: None,
     }
 }

@@ -1,4 +1,4 @@
-//! The body of a response, judged as it comes.
+//! Filters the body of a response as it arrives.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use smol_str::SmolStr;
 
 use crate::adapters::envoy::adapter::EnvoyAdapter;
-use crate::adapters::envoy::exchange::ExchangeError;
+use crate::adapters::envoy::exchange_error::ExchangeError;
 use crate::adapters::envoy::messages::{self, MessageAction, PendingRequest};
 use crate::adapters::envoy::reader::AuthorizationQuery;
 use crate::adapters::envoy::sse::{EventSplitter, ServerSentEvent};
@@ -19,38 +19,38 @@ use crate::adapters::transport::grpc_rejection::GrpcRejection;
 use crate::config::limits::Limits;
 use crate::service::decisions::RequestMeta;
 
-/// A request that passed.
+/// An allowed request whose response is awaited.
 pub(super) struct AllowedRequest {
     conversation: Conversation,
     origins: ServerSet,
     pub(super) awaited: Option<PendingRequest>,
     /// Its response is a stream without an end.
     pub(super) is_endless: bool,
-    /// It is no MCP, and so is its response.
+    /// It is plain HTTP, not MCP, and so is its response.
     pub(super) is_plain: bool,
 }
 
-/// What is done with the body of a response.
+/// How the body of a response is handled.
 pub(super) enum BodyMode {
-    /// It passes.
+    /// Forwarded unchanged.
     Untouched,
-    /// It is swallowed.
+    /// Dropped.
     Nothing,
-    /// One message. `None` once it is too long.
+    /// One JSON message, buffered up to its end; `None` once it exceeds `limits.message_bytes`.
     Whole(Option<BytesMut>),
-    /// Event after event.
+    /// Server-sent events, filtered one by one.
     Events(EventSplitter),
 }
 
 impl AllowedRequest {
-    pub(super) fn of(question: AuthorizationQuery, is_endless: bool) -> Self {
-        let awaited = question.id.zip(question.method);
+    pub(super) fn new(query: AuthorizationQuery, is_endless: bool) -> Self {
+        let awaited = query.id.zip(query.method);
         Self {
-            conversation: question.conversation,
-            origins: ServerSet::one(question.server),
+            conversation: query.conversation,
+            origins: ServerSet::one(query.server),
             awaited: awaited.map(|(id, method)| PendingRequest { id, method }),
             is_endless,
-            is_plain: question.is_plain,
+            is_plain: query.is_plain,
         }
     }
 
@@ -59,17 +59,17 @@ impl AllowedRequest {
     }
 }
 
-/// What bodies of responses are judged with.
+/// Filters the bodies of responses.
 pub(super) struct ResponseFilter<'a> {
     pub(super) door: &'a EnvoyAdapter,
     pub(super) ask: RequestMeta<'a>,
     pub(super) limits: Arc<Limits>,
-    /// Absent for an answer of Envoy itself.
+    /// Absent for a response of Envoy itself.
     pub(super) passed: Option<&'a AllowedRequest>,
 }
 
 impl ResponseFilter<'_> {
-    /// What of a piece may pass now.
+    /// Returns the bytes that may pass after this chunk.
     pub(super) async fn piece(
         &self,
         way: &mut BodyMode,
@@ -99,7 +99,7 @@ impl ResponseFilter<'_> {
         }
     }
 
-    /// What passes at the end.
+    /// Returns the bytes that may pass at the end of the body.
     pub(super) async fn end(&self, way: &mut BodyMode) -> Result<BytesMut, ExchangeError> {
         Ok(match way {
             BodyMode::Untouched | BodyMode::Nothing => BytesMut::new(),
@@ -109,7 +109,7 @@ impl ResponseFilter<'_> {
                 let limit = self.limits.message_bytes;
                 self.refused(&format!("the server's answer has more than {limit} bytes"))
             }
-            // An event that never ended is none.
+            // An unterminated event is discarded, as the standard says.
             BodyMode::Events(_) => BytesMut::new(),
         })
     }
@@ -119,7 +119,7 @@ impl ResponseFilter<'_> {
         if event.data.is_empty() {
             return Ok(event.raw);
         }
-        Ok(match self.fate(event.data.as_bytes()).await? {
+        Ok(match self.action(event.data.as_bytes()).await? {
             MessageAction::Passes if event.is_plain => event.raw,
             MessageAction::Passes => event.with_data(&event.data),
             MessageAction::Instead(json) => event.with_data(&json),
@@ -131,7 +131,7 @@ impl ResponseFilter<'_> {
     }
 
     async fn whole(&self, text: BytesMut) -> Result<BytesMut, ExchangeError> {
-        Ok(match self.fate(&text).await? {
+        Ok(match self.action(&text).await? {
             MessageAction::Passes => text,
             MessageAction::Instead(json) => json.as_bytes().into(),
             MessageAction::Dropped(why) => {
@@ -141,7 +141,7 @@ impl ResponseFilter<'_> {
         })
     }
 
-    async fn fate(&self, text: &[u8]) -> Result<MessageAction, ExchangeError> {
+    async fn action(&self, text: &[u8]) -> Result<MessageAction, ExchangeError> {
         let Some(passed) = self.passed else {
             return Ok(MessageAction::Dropped("nothing was decided".to_owned()));
         };
@@ -152,11 +152,11 @@ impl ResponseFilter<'_> {
             origins: &passed.origins,
             limits: &self.limits,
         };
-        let fate = messages::judge(&judge, passed.awaited.as_ref(), text).await;
-        Ok(fate.map_err(GrpcRejection::from)?)
+        let action = messages::judge(&judge, passed.awaited.as_ref(), text).await;
+        Ok(action.map_err(GrpcRejection::from)?)
     }
 
-    /// The error that the client gets in place of an answer.
+    /// The JSON-RPC error that replaces a response.
     fn refused(&self, said: &str) -> BytesMut {
         let awaited = self.passed.and_then(|it| it.awaited.as_ref());
         let id: Option<&JsonRpcId> = awaited.map(|it| &it.id);

@@ -1,5 +1,4 @@
-//! What becomes of a request: the service decides, and what Envoy is told is written here, whichever of its
-//! filters asked.
+//! Decides a parsed request and builds the response that Envoy gets, the same for both filters.
 
 use prost_types::Struct;
 use serde_json::Value as Json;
@@ -14,7 +13,7 @@ use crate::domain::decide::verdict::{ReasonCode, Verdict};
 use crate::service::deadline::ServiceError;
 use crate::service::decisions::{RequestMeta, Response, Service};
 
-/// Whether a request passes.
+/// The result of checking a request.
 #[derive(Debug)]
 pub(super) enum CheckResult {
     Allowed(RequestMutation),
@@ -27,15 +26,15 @@ pub(super) struct LocalReply {
     pub(super) status: u16,
     pub(super) headers: Vec<Header>,
     pub(super) body: String,
-    /// For filters further on and for the access log; absent if nothing was decided.
+    /// Metadata for later filters and the access log; `None` if nothing was decided.
     pub(super) metadata: Option<Struct>,
 }
 
 /// A header's name and value.
 pub(super) type Header = (&'static str, String);
 
-/// Decides. `usual` is the HTTP status of a deny that no scope and no approval would turn.
-pub(super) async fn of(
+/// Decides a query. `usual` is the HTTP status of a deny that neither a scope nor an approval would change.
+pub(super) async fn check(
     service: &Service,
     ask: RequestMeta<'_>,
     question: &AuthorizationQuery,
@@ -47,10 +46,10 @@ pub(super) async fn of(
     let answers = service.authorize_batch(&asks).await?;
     let denied = answers.iter().find(|answer| !answer.value.is_allow());
     Ok(match denied {
-        None if !answers.is_empty() => CheckResult::Allowed(decision_metadata::passes(&answers)),
+        None if !answers.is_empty() => CheckResult::Allowed(decision_metadata::allowed(&answers)),
         None => {
             let refused = EnvoyRejection::new(403, "nothing was decided");
-            CheckResult::Rejected(LocalReply::of(id, &refused))
+            CheckResult::Rejected(LocalReply::rejected(id, &refused))
         }
         Some(denied) => {
             let decision_id = denied.decision_id.to_string();
@@ -61,7 +60,7 @@ pub(super) async fn of(
                 }
                 false => {
                     let body = json_rpc_error::denied(id, &denied.value, &decision_id);
-                    // What wants no answer gets none that looks like one.
+                    // A notification gets no JSON-RPC response, so its denial needs an HTTP status.
                     self::denied(denied, id.map_or(403, |_| usual), Body::message(&body))
                 }
             })
@@ -69,7 +68,7 @@ pub(super) async fn of(
     })
 }
 
-/// One answer denies.
+/// The reply to a denied request.
 fn denied(answer: &Response<Verdict>, usual: u16, body: Body) -> LocalReply {
     let mut headers = vec![(
         decision_metadata::DECISION_ID,
@@ -90,14 +89,14 @@ fn denied(answer: &Response<Verdict>, usual: u16, body: Body) -> LocalReply {
     }
 }
 
-/// What the client reads.
+/// The body of a local reply.
 struct Body {
     media_type: &'static str,
     text: String,
 }
 
 impl Body {
-    /// A message of JSON-RPC.
+    /// A JSON-RPC message.
     fn message(json: &Json) -> Self {
         Self {
             media_type: "application/json",
@@ -105,7 +104,7 @@ impl Body {
         }
     }
 
-    /// A problem document.
+    /// A problem document (RFC 9457).
     fn problem(json: &Json) -> Self {
         Self {
             media_type: problem::MEDIA_TYPE,
@@ -115,8 +114,8 @@ impl Body {
 }
 
 impl LocalReply {
-    /// Nothing was decided.
-    pub(super) fn of(id: Option<&JsonRpcId>, refused: &EnvoyRejection) -> Self {
+    /// The reply to a request that was rejected before a decision.
+    pub(super) fn rejected(id: Option<&JsonRpcId>, refused: &EnvoyRejection) -> Self {
         let body = json_rpc_error::refused(id, refused.code, &refused.message);
         Self::undecided(refused, Body::message(&body))
     }
@@ -148,12 +147,12 @@ impl From<RejectedRequest> for CheckResult {
                 let body = problem::refused(refused.status, &refused.message);
                 LocalReply::undecided(refused, Body::problem(&body))
             }
-            false => LocalReply::of(stopped.id.as_ref(), refused),
+            false => LocalReply::rejected(stopped.id.as_ref(), refused),
         })
     }
 }
 
-/// What more authority, or a person's word, would turn into an allow.
+/// Whether more authority or an approval could turn this reason into an allow.
 fn is_step_up(code: ReasonCode) -> bool {
     matches!(
         code,

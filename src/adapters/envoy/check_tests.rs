@@ -54,7 +54,7 @@ fn more_authority_is_asked_for_where_it_would_help() {
 fn an_allow_takes_away_what_a_client_sent_under_our_names() {
     let mut answer = deny(ReasonCode::Forbidden, "never");
     answer.value = Verdict::allow_unconditionally();
-    let passes = decision_metadata::passes(&[answer]);
+    let passes = decision_metadata::allowed(&[answer]);
     assert_eq!(passes.without, [OBLIGATIONS, OBLIGATION_DETAILS]);
     assert_eq!(passes.headers[0].0, DECISION_ID);
 }
@@ -74,7 +74,7 @@ fn an_obligation_with_more_to_say_than_its_name_is_told_in_full() {
         is_shadow: false,
         is_forbid: false,
     })];
-    let passes = decision_metadata::passes(&[answer]);
+    let passes = decision_metadata::allowed(&[answer]);
     let headers: Vec<&str> = passes.headers[1..].iter().map(|(_, it)| &**it).collect();
     let whole = r#"[{"id":"told","properties":{"body":"\u00e9\nx","to":"a@example.com"},"type":"notification"}]"#;
     let [names, details] = headers[..] else {

@@ -1,5 +1,5 @@
-//! Whether headers, body and the MCP filter's metadata say the same. The server acts on the body; whoever
-//! routed the request may have acted on the others.
+//! Checks that headers, body and the metadata of Envoy's MCP filter agree. The server acts on the body; Envoy
+//! may have routed by the others.
 
 use std::borrow::Cow;
 
@@ -11,10 +11,10 @@ use crate::adapters::mcp::message::{ClientMessage, JsonRpcId};
 use crate::adapters::mcp::request::mirrored_headers::{self, HeaderFields, MirroredFields};
 use crate::adapters::mcp::request::operations;
 
-/// The method by which the MCP filter calls a client's reply.
+/// The method under which the MCP filter reports a JSON-RPC response.
 const REPLY: &str = "__jsonrpc_response";
 
-/// What disagrees. The text is safe to send.
+/// Which sources disagree. The text is safe to send.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BodyMismatchError {
     #[error(transparent)]
@@ -23,7 +23,7 @@ pub(super) enum BodyMismatchError {
     Metadata(&'static str),
 }
 
-/// Holds the headers that repeat the body against it.
+/// Checks the headers that mirror the body.
 pub(super) fn with_headers(
     message: &ClientMessage,
     headers: &HeaderFields,
@@ -33,7 +33,7 @@ pub(super) fn with_headers(
         | ClientMessage::Notification { method, params } => (Some(method.as_str()), Some(params)),
         ClientMessage::Reply { .. } => (None, None),
     };
-    let name = method.and_then(|method| operations::named(method, params?));
+    let name = method.and_then(|method| operations::mirrored_name(method, params?));
     let body = MirroredFields {
         method,
         names: name.into_iter().map(Cow::Borrowed).collect(),
@@ -43,7 +43,7 @@ pub(super) fn with_headers(
     Ok(mirrored_headers::agree(headers, &body)?)
 }
 
-/// Holds everything that the MCP filter has found against the body. It finds less than there is.
+/// Checks the metadata of the MCP filter, which contains a subset of the body.
 pub(super) fn with_metadata(
     message: &ClientMessage,
     found: &Struct,
@@ -82,7 +82,7 @@ pub(super) fn with_metadata(
     Ok(())
 }
 
-/// Whether everything in `found` is in the body too. Its numbers are doubles and its lists are left out.
+/// Whether the body contains everything in `found`. The filter keeps numbers as doubles and leaves lists out.
 fn covers(body: &Json, found: &WireValue) -> bool {
     match (&found.kind, body) {
         (Some(Kind::NullValue(_)), Json::Null) => true,
@@ -104,7 +104,7 @@ fn covers(body: &Json, found: &WireValue) -> bool {
     }
 }
 
-/// The message that the MCP filter's word stands for, where the configuration lets it stand for the body.
+/// Builds a message from the filter's metadata, where the configuration accepts it in place of the body.
 pub(super) fn message_of(mut found: Map<String, Json>) -> Option<ClientMessage> {
     let Json::String(method) = found.remove("method")? else {
         return None;
@@ -122,7 +122,7 @@ pub(super) fn message_of(mut found: Map<String, Json>) -> Option<ClientMessage> 
     };
     let is_mcp = found.get("is_mcp_request") == Some(&Json::Bool(true));
     match id {
-        // What a reply tells is not there to be seen.
+        // The metadata does not contain the result of a JSON-RPC response.
         Some(id) if is_mcp && method == REPLY => Some(ClientMessage::Reply { id, result: None }),
         Some(id) if is_mcp => Some(ClientMessage::Request { id, method, params }),
         None if is_mcp => Some(ClientMessage::Notification { method, params }),

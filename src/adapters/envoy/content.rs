@@ -1,23 +1,23 @@
-//! What a response carries, as its headers say.
+//! Which kind of content a response carries, by its headers.
 
 use crate::adapters::input::media_type::{MediaError, MediaType};
 use crate::adapters::mcp::request::mirrored_headers::HeaderFields;
 
-/// What a response carries.
+/// The kind of content of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ResponseContent {
-    /// One message of MCP.
+    /// One JSON-RPC message.
     Message,
-    /// A stream of them.
+    /// A stream of server-sent events.
     Events,
-    /// Nothing that a client takes for MCP: no body, or the text of an error.
+    /// No body, or one that no client takes for MCP, such as an error page.
     Other,
-    /// Something that must not be read: a success in no form that MCP has, or nobody says in which.
+    /// A body that is dropped: a success of another media type than MCP has, or of none.
     Nothing,
 }
 
-/// What a response carries, or why readers could disagree about it. The text is safe to send.
-pub(super) fn of(
+/// Classifies a response. An error means that readers could disagree; its text is safe to send.
+pub(super) fn from_headers(
     status: u16,
     headers: &HeaderFields,
     is_all: bool,

@@ -4,7 +4,7 @@ fn read(status: u16, headers: &[(&str, &str)]) -> Result<ResponseContent, &'stat
     let headers = headers
         .iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    of(status, &HeaderFields::of(headers), false)
+    from_headers(status, &HeaderFields::of(headers), false)
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn what_a_client_could_take_for_mcp_is_judged() {
     );
     assert_eq!(read(404, &[]), Ok(ResponseContent::Nothing));
     let none = HeaderFields::of([]);
-    assert_eq!(of(202, &none, true), Ok(ResponseContent::Other));
+    assert_eq!(from_headers(202, &none, true), Ok(ResponseContent::Other));
 }
 
 #[test]

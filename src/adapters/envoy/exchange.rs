@@ -1,4 +1,4 @@
-//! One HTTP request and its response, step by step.
+//! The state machine of one HTTP exchange: request, decision, filtered response.
 
 use std::collections::HashMap;
 
@@ -10,36 +10,34 @@ use crate::adapters::envoy::adapter::EnvoyAdapter;
 use crate::adapters::envoy::body_filter::{AllowedRequest, BodyMode, ResponseFilter};
 use crate::adapters::envoy::check::{CheckResult, LocalReply};
 use crate::adapters::envoy::content::{self, ResponseContent};
+use crate::adapters::envoy::exchange_error::ExchangeError;
 use crate::adapters::envoy::rejection::EnvoyRejection;
 use crate::adapters::envoy::request::{HttpRequest, RequestError};
 use crate::adapters::envoy::sse::EventSplitter;
+use crate::adapters::mcp::methods::{self, MethodKind, Sender};
 use crate::adapters::mcp::request::mirrored_headers::HeaderFields;
-use crate::adapters::transport::grpc_rejection::GrpcRejection;
 use crate::service::decisions::RequestMeta;
 
-/// The request that is answered with a stream without an end (2026-07-28), as `GET` is before.
-const SUBSCRIPTION: &str = "subscriptions/listen";
-
-/// What Envoy tells.
+/// A message of Envoy.
 #[derive(Debug)]
 pub(super) enum ProcessorEvent {
     RequestHeaders {
         http: HttpRequest,
-        /// There is no body.
+        /// The request has no body.
         is_all: bool,
     },
     RequestBody {
         body: Bytes,
-        /// Nothing of the body is missing.
+        /// The body is complete.
         is_all: bool,
-        /// What filters have found out by now.
+        /// Dynamic metadata of earlier filters.
         metadata: HashMap<String, Struct>,
     },
     RequestTrailers,
     ResponseHeaders {
         status: u16,
         headers: HeaderFields,
-        /// There is no body.
+        /// The response has no body.
         is_all: bool,
     },
     ResponseBody {
@@ -49,12 +47,12 @@ pub(super) enum ProcessorEvent {
     ResponseTrailers,
 }
 
-/// What Envoy is told.
+/// A reply to Envoy.
 #[derive(Debug)]
 pub(super) enum ProcessorReply {
-    /// The headers of the request may stay as they are until its body is here.
+    /// The headers stay unchanged until the body arrives.
     Wait,
-    /// The request passes, at its headers or at its body.
+    /// The request is allowed, at its headers or at its body.
     Allowed(Phase, RequestMutation),
     Rejected(LocalReply),
     RequestTrailers,
@@ -66,26 +64,11 @@ pub(super) enum ProcessorReply {
     ResponseTrailers,
 }
 
-/// Where a request was decided.
+/// The phase in which a request is decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     Headers,
     Body,
-}
-
-/// Why an exchange cannot go on.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum ExchangeError {
-    #[error("{0} came {1}")]
-    OutOfOrder(&'static str, &'static str),
-    #[error(
-        "an event of the server has more than {0} bytes, as many as `limits.message_bytes` allows"
-    )]
-    TooLong(usize),
-    #[error("the server sent something that is no event, or that readers understand differently")]
-    Malformed,
-    #[error(transparent)]
-    Refusal(#[from] GrpcRejection),
 }
 
 /// One exchange between a client and a server.
@@ -96,11 +79,11 @@ pub(super) struct Exchange {
 
 enum Stage {
     Start,
-    /// The headers are here, the body is not.
+    /// The headers have arrived, the body has not.
     Body(Box<HttpRequest>),
-    /// The request passed.
-    Passed(Box<AllowedRequest>),
-    /// The response's headers passed. Without a [`Passed`] it is Envoy's own.
+    /// The request is allowed.
+    Allowed(Box<AllowedRequest>),
+    /// The response's headers have passed. Without an allowed request the response is Envoy's own.
     Response(Option<Box<AllowedRequest>>, BodyMode),
     Over,
 }
@@ -113,16 +96,16 @@ impl Exchange {
         }
     }
 
-    /// Whether nobody knows when the response ends.
+    /// Whether the response has no foreseeable end.
     pub(super) fn is_endless(&self) -> bool {
         match &self.stage {
-            Stage::Passed(passed) | Stage::Response(Some(passed), _) => passed.is_endless,
+            Stage::Allowed(passed) | Stage::Response(Some(passed), _) => passed.is_endless,
             _ => false,
         }
     }
 
-    /// Takes the next thing that Envoy tells, and says what to tell it.
-    pub(super) async fn hear(
+    /// Handles the next message of Envoy and returns the replies.
+    pub(super) async fn handle(
         &mut self,
         ask: RequestMeta<'_>,
         heard: ProcessorEvent,
@@ -154,8 +137,8 @@ impl Exchange {
                 };
                 self.decide(ask, Phase::Body, &http).await
             }
-            (ProcessorEvent::RequestTrailers, Stage::Passed(passed)) => {
-                self.stage = Stage::Passed(passed);
+            (ProcessorEvent::RequestTrailers, Stage::Allowed(passed)) => {
+                self.stage = Stage::Allowed(passed);
                 Ok(vec![ProcessorReply::RequestTrailers])
             }
             (
@@ -164,9 +147,9 @@ impl Exchange {
                     headers,
                     is_all,
                 },
-                Stage::Passed(passed),
+                Stage::Allowed(passed),
             ) => Ok(vec![self.response(passed, status, &headers, is_all)]),
-            // An answer of Envoy itself to a request that has not been here. A server can send none.
+            // A response of Envoy itself to a request that was not decided. No server can send one.
             (
                 ProcessorEvent::ResponseHeaders {
                     status,
@@ -175,7 +158,7 @@ impl Exchange {
                 },
                 Stage::Start | Stage::Body(_),
             ) if !(200..300).contains(&status) => {
-                let way = match content::of(status, &headers, is_all) {
+                let way = match content::from_headers(status, &headers, is_all) {
                     Ok(ResponseContent::Other) => BodyMode::Untouched,
                     _ => BodyMode::Nothing,
                 };
@@ -205,15 +188,17 @@ impl Exchange {
         let (verdict, question) = self.door.verdict(ask, true, http).await?;
         Ok(vec![match (verdict, question) {
             (CheckResult::Allowed(passes), Some(question)) => {
-                let is_subscribed = question.method.as_deref() == Some(SUBSCRIPTION);
+                let method = question.method.as_deref();
+                let method = method.and_then(|name| methods::request(Sender::Client, name));
+                let is_subscribed = method.is_some_and(|it| it.kind == MethodKind::Listen);
                 let is_endless = is_subscribed || http.method == "GET" && !question.is_plain;
-                self.stage = Stage::Passed(Box::new(AllowedRequest::of(question, is_endless)));
+                self.stage = Stage::Allowed(Box::new(AllowedRequest::new(question, is_endless)));
                 ProcessorReply::Allowed(at, passes)
             }
             (CheckResult::Rejected(turned), _) => ProcessorReply::Rejected(turned),
             (CheckResult::Allowed(_), None) => {
                 let refused = EnvoyRejection::new(403, "nothing was decided");
-                ProcessorReply::Rejected(LocalReply::of(None, &refused))
+                ProcessorReply::Rejected(LocalReply::rejected(None, &refused))
             }
         }])
     }
@@ -227,9 +212,9 @@ impl Exchange {
     ) -> ProcessorReply {
         let limit = self.door.limits.load().message_bytes as usize;
         let content = match status {
-            // A client that followed would talk to a server that nobody has decided about.
+            // A client that follows a redirect would reach a server that was not part of the decision.
             300..400 => Err("the server sends the client elsewhere, which MCP does not have"),
-            _ => content::of(status, headers, is_all),
+            _ => content::from_headers(status, headers, is_all),
         };
         let way = match content {
             _ if passed.is_plain => BodyMode::Untouched,
@@ -238,7 +223,7 @@ impl Exchange {
             Ok(ResponseContent::Message) => BodyMode::Whole(Some(BytesMut::new())),
             Ok(ResponseContent::Events) => BodyMode::Events(EventSplitter::new(limit)),
             Err(said) => {
-                return ProcessorReply::Rejected(LocalReply::of(
+                return ProcessorReply::Rejected(LocalReply::rejected(
                     passed.awaited.as_ref().map(|it| &it.id),
                     &EnvoyRejection::new(502, said),
                 ));
@@ -288,7 +273,7 @@ impl Stage {
         match self {
             Self::Start => "first",
             Self::Body(_) => "after a request's headers",
-            Self::Passed(_) => "after a request",
+            Self::Allowed(_) => "after a request",
             Self::Response(..) => "after a response's headers",
             Self::Over => "after the end",
         }

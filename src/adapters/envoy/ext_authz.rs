@@ -1,4 +1,4 @@
-//! `Check`: one HTTP request, decided.
+//! The RPC `Check` of Envoy's external authorization.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,14 +7,13 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tonic::{Code, Request, Response, Status};
 
-use crate::adapters::callgate_v1::authorization::deadline;
-use crate::adapters::envoy::adapter::{EnvoyAdapter, asking};
+use crate::adapters::envoy::adapter::EnvoyAdapter;
 use crate::adapters::envoy::check::{CheckResult, Header, LocalReply};
 use crate::adapters::envoy::request::{self, HttpRequest, RequestError, header_value};
 use crate::adapters::input::field_error::{FieldError, FieldProblem};
 use crate::adapters::mcp::request::mirrored_headers::HeaderFields;
-use crate::adapters::transport::grpc_admission::take_admission;
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
+use crate::adapters::transport::grpc_rpc::AdmittedRpc;
 use crate::authn::caller::Rpc;
 use crate::config::envoy::EnvoyConfig;
 use crate::config::limits::Limits;
@@ -26,12 +25,12 @@ use crate::proto::envoy::auth::{
 };
 use crate::service::decisions::Service;
 
-/// How this front door is called in traces.
+/// The name of this adapter in metrics, logs and traces.
 pub const ADAPTER: &str = "ext_authz";
 
-/// Under which name a route's context extensions say which server it leads to.
+/// The context extension of a route that names its server.
 const SERVER_EXTENSION: &str = "callgate.server";
-/// `OVERWRITE_IF_EXISTS_OR_ADD`: what a client sends under our names never gets through.
+/// `OVERWRITE_IF_EXISTS_OR_ADD`: a client cannot set these headers.
 const OVERWRITE: i32 = 2;
 
 /// `envoy.service.auth.v3.Authorization`. Cloning is cheap.
@@ -41,7 +40,7 @@ pub struct ExtAuthz {
 }
 
 impl ExtAuthz {
-    /// The RPC over a service.
+    /// Creates the adapter.
     pub fn new(
         service: Arc<Service>,
         limits: Arc<ArcSwap<Limits>>,
@@ -59,14 +58,13 @@ impl Authorization for ExtAuthz {
         &self,
         request: Request<CheckRequest>,
     ) -> Result<Response<CheckResponse>, Status> {
-        let (_, mut extensions, message) = request.into_parts();
-        let entrance = take_admission(&mut extensions, Rpc::ExtAuthzCheck)?;
+        let (admitted, message) = AdmittedRpc::take(request, Rpc::ExtAuthzCheck)?;
         let missing = |field| GrpcRejection::from(FieldError::new(field, FieldProblem::Missing));
         let mut attributes = message.attributes.ok_or_else(|| missing("attributes"))?;
         let http = attributes.request.as_mut().and_then(|it| it.http.take());
         let http = http.ok_or_else(|| missing("attributes.request.http"))?;
         let http = request_of(attributes, http);
-        let ask = asking(entrance.caller(), ADAPTER, deadline(&extensions));
+        let ask = admitted.request_meta(ADAPTER);
         let (verdict, _) = self.door.verdict(ask, false, &http).await?;
         Ok(Response::new(encode(verdict)))
     }
@@ -80,7 +78,7 @@ fn request_of(mut attributes: AttributeContext, mut http: auth::HttpRequest) -> 
     let headers = HeaderFields::of(std::mem::take(&mut http.headers).into_iter().chain(raw));
     let body = body(&mut http, &headers);
     let source = attributes.source.unwrap_or_default();
-    // A peer on a socket of Unix has an address of another kind.
+    // A peer on a Unix socket has no IP address.
     let address = source.address.and_then(|it| it.socket_address);
     HttpRequest {
         method: http.method,
@@ -97,7 +95,7 @@ fn request_of(mut attributes: AttributeContext, mut http: auth::HttpRequest) -> 
     }
 }
 
-/// The whole body, or why there is none.
+/// Returns the whole body, or why it is incomplete.
 fn body(http: &mut auth::HttpRequest, headers: &HeaderFields) -> Result<Bytes, RequestError> {
     let text = std::mem::take(&mut http.body);
     let raw = std::mem::take(&mut http.raw_body);
@@ -105,8 +103,8 @@ fn body(http: &mut auth::HttpRequest, headers: &HeaderFields) -> Result<Bytes, R
         return Err(RequestError::TwoBodies);
     }
     let body = if raw.is_empty() { text.into() } else { raw };
-    // Envoy says under this name whether the body is whole, over whatever the client does. Its size is that of what came
-    // in, which a filter before this one may have changed.
+    // Envoy sets this header itself. `size` counts the bytes received, before earlier filters changed the
+    // body.
     let is_whole = match headers.get("x-envoy-auth-partial-body")? {
         Some(partial) => partial == "false",
         None => body.is_empty() || http.size <= 0 || usize::try_from(http.size) == Ok(body.len()),

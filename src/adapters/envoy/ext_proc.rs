@@ -1,7 +1,7 @@
-//! `Process`: HTTP requests decided, and what servers send judged on its way back.
+//! The RPC `Process` of Envoy's external processing: requests are decided and responses filtered.
 //!
-//! Envoy lets everything pass once a processor ends its stream without an error. So this end never does: it
-//! ends after Envoy, or with an error, upon which Envoy ends the exchange.
+//! Envoy forwards everything once a processor closes its stream without an error. So this side closes a
+//! stream only after Envoy has, or with an error, on which Envoy aborts the exchange.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,12 +12,13 @@ use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::adapters::callgate_v1::stream::{acquire_stream_slot, catch_panic};
-use crate::adapters::envoy::adapter::{EnvoyAdapter, asking};
-use crate::adapters::envoy::exchange::{Exchange, ExchangeError};
+use crate::adapters::envoy::adapter::EnvoyAdapter;
+use crate::adapters::envoy::exchange::Exchange;
+use crate::adapters::envoy::exchange_error::ExchangeError;
 use crate::adapters::envoy::processor_codec::{self, ProcessorConfigError};
 use crate::adapters::transport::grpc_admission::{AdmittedCaller, take_admission};
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
+use crate::adapters::transport::grpc_rpc::{acquire_stream_slot, catch_panic, request_meta};
 use crate::authn::caller::Rpc;
 use crate::authn::capacity::{CapacityPermit, UsageCount};
 use crate::config::envoy::EnvoyConfig;
@@ -27,10 +28,10 @@ use crate::proto::envoy::processing::{ProcessingRequest, ProcessingResponse};
 use crate::service::deadline::Deadline;
 use crate::service::decisions::Service;
 
-/// How this front door is called in traces.
+/// The name of this adapter in metrics, logs and traces.
 pub const ADAPTER: &str = "ext_proc";
 
-/// The metadata of the call in which Envoy's route names its server.
+/// The gRPC metadata in which Envoy's route names its server.
 const SERVER_METADATA: &str = "callgate-server";
 
 /// `envoy.service.ext_proc.v3.ExternalProcessor`. Cloning is cheap.
@@ -42,7 +43,7 @@ pub struct ExtProc {
 }
 
 impl ExtProc {
-    /// The RPC over a service. Exchanges without an end break off once `draining` is cancelled.
+    /// Creates the adapter. Endless exchanges are aborted once `draining` is cancelled.
     pub fn new(
         service: Arc<Service>,
         limits: Arc<ArcSwap<Limits>>,
@@ -57,7 +58,7 @@ impl ExtProc {
     }
 }
 
-/// What Envoy is told.
+/// The stream of replies to Envoy.
 pub type Answers = Pin<Box<dyn Stream<Item = Result<ProcessingResponse, Status>> + Send + 'static>>;
 
 #[tonic::async_trait]
@@ -93,7 +94,7 @@ impl ExternalProcessor for ExtProc {
     }
 }
 
-/// One stream: one exchange, and who shows it.
+/// The state of one stream, which is one exchange.
 struct Session {
     _place: CapacityPermit,
     exchange: Exchange,
@@ -106,7 +107,7 @@ struct Session {
 }
 
 impl Session {
-    /// What to tell upon the next message; `None` once Envoy has ended the stream.
+    /// Returns the replies to the next message, or `None` once Envoy has closed the stream.
     async fn next(&mut self) -> Result<Option<Vec<ProcessingResponse>>, Status> {
         let message = tokio::select! {
             biased;
@@ -121,18 +122,24 @@ impl Session {
         if std::mem::take(&mut self.is_first) {
             processor_codec::check(&message).map_err(failed)?;
         }
-        let heard =
-            processor_codec::heard(message, self.server.as_deref()).map_err(GrpcRejection::from)?;
-        // A caller that may no longer ask is not told anything further.
-        let caller = self.entrance.again(Rpc::ExtProcProcess)?;
+        let heard = processor_codec::decode_event(message, self.server.as_deref())
+            .map_err(GrpcRejection::from)?;
+        // A caller whose right was withdrawn gets no further replies.
+        let caller = self.entrance.reauthenticate(Rpc::ExtProcProcess)?;
         let deadline = Deadline::in_millis(self.door.limits.load().deadline_ms);
-        let hearing = self.exchange.hear(asking(caller, ADAPTER, deadline), heard);
+        let hearing = self
+            .exchange
+            .handle(request_meta(caller, ADAPTER, deadline), heard);
         let told = deadline
             .within(hearing)
             .await
             .map_err(GrpcRejection::from)?;
         let told = told.map_err(broken)?;
-        Ok(Some(told.into_iter().map(processor_codec::told).collect()))
+        Ok(Some(
+            told.into_iter()
+                .map(processor_codec::encode_reply)
+                .collect(),
+        ))
     }
 }
 
@@ -143,7 +150,7 @@ fn failed(unsafe_: ProcessorConfigError) -> Status {
 
 fn broken(broken: ExchangeError) -> Status {
     match broken {
-        ExchangeError::Refusal(refusal) => refusal.into(),
+        ExchangeError::Rejected(refusal) => refusal.into(),
         ExchangeError::OutOfOrder(..) => Status::failed_precondition(broken.to_string()),
         ExchangeError::TooLong(_) | ExchangeError::Malformed => {
             tracing::warn!(why = %broken, "a stream of events was cut");
@@ -152,7 +159,7 @@ fn broken(broken: ExchangeError) -> Status {
     }
 }
 
-/// The answers of a session, one after the other. It ends after Envoy, or with an error.
+/// The replies of a session in order. It ends after Envoy's side, or with an error.
 struct Telling {
     state: State,
     told: std::vec::IntoIter<ProcessingResponse>,
@@ -163,7 +170,7 @@ enum State {
     Over,
 }
 
-/// A session, if it goes on, and what to tell.
+/// The session, unless it is over, and its replies.
 type Heard = (
     Option<Box<Session>>,
     Result<Vec<ProcessingResponse>, Status>,

@@ -1,112 +1,34 @@
-//! Whose call it is: the first configured source that the request has.
+//! What Envoy tells of a request, as attributes for the resolver of conversations.
+
+use std::net::IpAddr;
 
 use serde_json::{Map, Value as Json};
-use smol_str::SmolStr;
 
 use crate::adapters::envoy::request::HttpRequest;
 use crate::adapters::input::json::{self, KeyPolicy};
-use crate::adapters::subject::token_claims::{self, ResolvedSubject};
-use crate::authn::caller::Caller;
-use crate::config::envoy::EnvoyIdentitySource;
+use crate::adapters::subject::resolver::{Attributes, ConversationKeys, IdentitySource};
+use crate::config::envoy::{EnvoyConfig, EnvoyIdentitySource};
 use crate::config::limits::Limits;
-use crate::domain::request::call_context::Subject;
-use crate::domain::schema::{TYPES, entity_uid};
+use crate::domain::request::call_context::TraceContext;
 
-/// Where Envoy's JWT filter keeps what it has verified.
+/// The namespace of the dynamic metadata of Envoy's JWT filter.
 const JWT_NAMESPACE: &str = "envoy.filters.http.jwt_authn";
 
-/// What identities are read from.
-pub(super) struct EnvoyEvidence<'a> {
-    pub(super) caller: &'a Caller,
+/// The headers of a request, and what Envoy has verified.
+pub(super) struct RequestAttributes<'a> {
     pub(super) http: &'a HttpRequest,
     pub(super) limits: &'a Limits,
 }
 
-/// Whose call it is. `None` if no source that counts for this caller is there; an error if the first that
-/// is there cannot be used.
-pub(super) fn of(
-    evidence: &EnvoyEvidence<'_>,
-    sources: &[EnvoyIdentitySource],
-) -> Result<Option<ResolvedSubject>, &'static str> {
-    let caller = &evidence.caller.id;
-    for source in sources.iter().filter(|it| it.counts_for(caller)) {
-        let known = match source {
-            EnvoyIdentitySource::Spiffe { prefix, .. } => evidence.by_spiffe(prefix)?,
-            EnvoyIdentitySource::Jwt {
-                payload,
-                agent_claim,
-                claims,
-                ..
-            } => {
-                let reading = token_claims::ClaimRules {
-                    agent_claim: agent_claim.as_deref(),
-                    passes_claims: *claims,
-                    limits: evidence.limits,
-                };
-                evidence.by_token(payload, reading)?
-            }
-            EnvoyIdentitySource::Header {
-                agent,
-                person,
-                verified,
-                ..
-            } => evidence.by_header(agent, person.as_deref(), *verified)?,
-        };
-        if known.is_some() {
-            return Ok(known);
-        }
-    }
-    Ok(None)
-}
+impl Attributes for RequestAttributes<'_> {
+    const METHOD: &'static str = "header";
+    const UNUSABLE: &'static str = "a header with an identity comes twice";
 
-impl EnvoyEvidence<'_> {
-    fn by_spiffe(&self, prefix: &str) -> Result<Option<ResolvedSubject>, &'static str> {
-        let principal = self.http.principal.as_str();
-        if principal.is_empty() {
-            return Ok(None);
-        }
-        let name = principal
-            .strip_prefix(prefix)
-            .ok_or("the client certificate names nobody that is known here")?;
-        let subject = Subject::verified(entity_uid(&TYPES.agent, self.name(name)?), "spiffe");
-        Ok(Some(ResolvedSubject {
-            subject,
-            delegation: None,
-            until: None,
-        }))
+    fn certificate_uri(&self) -> &str {
+        &self.http.principal
     }
 
-    fn by_header(
-        &self,
-        agent: &str,
-        person: Option<&str>,
-        verified: bool,
-    ) -> Result<Option<ResolvedSubject>, &'static str> {
-        const TWICE: &str = "a header with an identity comes twice";
-        let Some(name) = self.http.headers.get(agent).map_err(|_| TWICE)? else {
-            return Ok(None);
-        };
-        let name = self.name(name)?;
-        let person = person.map_or(Ok(None), |person| self.http.headers.get(person));
-        let person = person.map_err(|_| TWICE)?;
-        let person = person.map(|person| self.name(person)).transpose()?;
-        Ok(Some(ResolvedSubject::named(
-            name, person, "header", verified,
-        )))
-    }
-
-    fn by_token(
-        &self,
-        key: &str,
-        reading: token_claims::ClaimRules<'_>,
-    ) -> Result<Option<ResolvedSubject>, &'static str> {
-        let payload = self.payload(key)?;
-        payload
-            .map(|payload| token_claims::from_claims(payload, reading))
-            .transpose()
-    }
-
-    fn payload(&self, key: &str) -> Result<Option<Map<String, Json>>, &'static str> {
+    fn token_claims(&self, key: &str) -> Result<Option<Map<String, Json>>, &'static str> {
         let Some(found) = self.http.metadata.get(JWT_NAMESPACE) else {
             return Ok(None);
         };
@@ -115,12 +37,70 @@ impl EnvoyEvidence<'_> {
             .map_err(|_| "the token holds what cannot be read exactly")?;
         match found.remove(key) {
             None => Ok(None),
-            Some(Json::Object(payload)) => Ok(Some(payload)),
+            Some(Json::Object(claims)) => Ok(Some(claims)),
             Some(_) => Err("the token's payload is no object"),
         }
     }
 
-    fn name(&self, text: &str) -> Result<SmolStr, &'static str> {
-        token_claims::name(text, self.limits)
+    fn text(&self, name: &str) -> Result<Option<&str>, String> {
+        self.http.headers.get(name).map_err(|it| it.to_string())
+    }
+
+    fn describe(&self, name: &str) -> String {
+        format!("the header `{name}`")
+    }
+
+    fn source_address(&self) -> Result<Option<IpAddr>, String> {
+        self.http.source.clone().map_err(|it| it.to_string())
+    }
+
+    /// A trace is not evidence: an unusable one is ignored.
+    fn trace(&self) -> TraceContext {
+        let header = |name| {
+            let value = self.http.headers.get(name).ok().flatten()?;
+            (value.len() <= self.limits.text_bytes as usize).then(|| value.to_owned())
+        };
+        TraceContext {
+            traceparent: header("traceparent"),
+            tracestate: header("tracestate"),
+        }
+    }
+}
+
+/// A configured source of identities, in the resolver's terms.
+pub(super) fn source(source: &EnvoyIdentitySource) -> IdentitySource<'_> {
+    match source {
+        EnvoyIdentitySource::Spiffe { prefix, .. } => IdentitySource::Certificate { prefix },
+        EnvoyIdentitySource::Jwt {
+            payload,
+            agent_claim,
+            claims,
+            ..
+        } => IdentitySource::Token {
+            key: payload,
+            agent_claim: agent_claim.as_deref(),
+            passes_claims: *claims,
+        },
+        EnvoyIdentitySource::Header {
+            agent,
+            person,
+            verified,
+            ..
+        } => IdentitySource::Names {
+            agent,
+            user: person.as_deref(),
+            is_verified: *verified,
+        },
+    }
+}
+
+/// The headers that describe a conversation.
+pub(super) fn keys(settings: &EnvoyConfig) -> ConversationKeys<'_> {
+    ConversationKeys {
+        session: &settings.session_header,
+        is_session_vouched: settings.session_vouched,
+        task: settings.task_header.as_deref(),
+        approvals: settings.approval_header.as_deref(),
+        delegations: settings.delegation_header.as_deref(),
     }
 }

@@ -1,46 +1,46 @@
-//! One message of a server, on its way to the client.
+//! Filters one message of a server on its way to the client.
 
 use serde_json::{Value as Json, json};
 
 use crate::adapters::input::field_error::{FieldError, FieldProblem, TextExcerpt};
 use crate::adapters::input::json::{self, KeyPolicy};
-use crate::adapters::mcp::member_spelling::{names_of, no_look_alikes};
+use crate::adapters::input::limits::check_count;
+use crate::adapters::mcp::member_spelling::{names_of, reject_misspelled};
 use crate::adapters::mcp::message::{self, JsonRpcId, MessageRejection, ServerMessage};
-use crate::adapters::mcp::request::operations::OperationError;
+use crate::adapters::mcp::request::intent::OperationError;
 use crate::adapters::mcp::response::filter::{Filtered, MessageFilter};
 use crate::adapters::mcp::response::json_rpc_error;
 use crate::domain::request::json_text::tolerant;
 use crate::service::deadline::ServiceError;
 
-/// A method that no client has, so that every client answers it with an error: nobody but the client can tell
-/// a server that its request was not heard.
+/// A method that no client implements, so that the client answers the server's request with an error.
 const DENIED: &str = "callgate/denied";
 
-/// The error by which a server says that something has to be visited first (revision 2025-11-25).
+/// The JSON-RPC error code by which a server asks the user to visit a URL (revision 2025-11-25).
 const VISIT_FIRST: f64 = -32042.0;
 const VISITS: &str = "error.data.elicitations";
-/// Members of errors that decide what a client does with them.
+/// Members of a JSON-RPC error that decide what a client does with it.
 const DECISIVE: [&str; 3] = ["code", "data", "elicitations"];
 
-/// The request whose answer is awaited.
+/// The request whose response is awaited.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PendingRequest {
     pub(super) id: JsonRpcId,
     pub(super) method: String,
 }
 
-/// What becomes of a message.
+/// What happens to a message.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum MessageAction {
-    /// It passes as it is.
+    /// It is forwarded unchanged.
     Passes,
-    /// This JSON goes to the client in its place.
+    /// This JSON replaces it.
     Instead(String),
-    /// Nothing does.
+    /// It is dropped, for this reason.
     Dropped(String),
 }
 
-/// Judges one message.
+/// Filters one message.
 pub(super) async fn judge(
     judge: &MessageFilter<'_>,
     awaited: Option<&PendingRequest>,
@@ -48,29 +48,29 @@ pub(super) async fn judge(
 ) -> Result<MessageAction, ServiceError> {
     let message = match message::read_server(text, judge.limits) {
         Ok(message) => message,
-        Err(unreadable) => return Ok(fate_of_unreadable(unreadable, awaited)),
+        Err(unreadable) => return Ok(action_for_unreadable(unreadable, awaited)),
     };
     match message {
         ServerMessage::Result { id, result } => {
             let awaited = awaited.filter(|awaited| awaited.id == id);
             let method = awaited.map(|awaited| awaited.method.as_str());
-            let passage = judge.result(method, &result).await?;
-            Ok(fate_of_reply(Some(&id), passage))
+            let filtered = judge.result(method, &result).await?;
+            Ok(action_for_reply(Some(&id), filtered))
         }
         ServerMessage::Error { id, error } => {
-            let passage = self::error(judge, error).await?;
-            Ok(fate_of_reply(id.as_ref(), passage))
+            let filtered = self::error(judge, error).await?;
+            Ok(action_for_reply(id.as_ref(), filtered))
         }
         ServerMessage::Request { id, method, params } => {
-            let passage = match params {
+            let filtered = match params {
                 Ok(params) => judge.request(&method, params).await?,
                 Err(invalid) => Filtered::Rejected(invalid.into()),
             };
-            Ok(fate_of_request(&id, passage))
+            Ok(action_for_request(&id, filtered))
         }
         ServerMessage::Notification { method, params } => {
-            let passage = judge.notification(&method, params.as_ref()).await?;
-            Ok(match passage {
+            let filtered = judge.notification(&method, params.as_ref()).await?;
+            Ok(match filtered {
                 Filtered::Unchanged => MessageAction::Passes,
                 Filtered::Rejected(undecided) => MessageAction::Dropped(undecided.to_string()),
                 Filtered::Denied(_) | Filtered::Rewritten(_) => {
@@ -82,7 +82,7 @@ pub(super) async fn judge(
     }
 }
 
-/// An error tells, and asks for nothing, but for one that says what the person has to visit.
+/// A JSON-RPC error asks for nothing, except the one that names URLs to visit.
 async fn error(judge: &MessageFilter<'_>, text: &str) -> Result<Filtered, ServiceError> {
     let depth = judge.limits.json_depth;
     let read = json::value(
@@ -98,7 +98,7 @@ async fn error(judge: &MessageFilter<'_>, text: &str) -> Result<Filtered, Servic
     let visits = &error["data"]["elicitations"];
     for members in [error.as_object(), error["data"].as_object()] {
         let Some(members) = members else { continue };
-        if let Err(invalid) = no_look_alikes(names_of(members), &DECISIVE, "error") {
+        if let Err(invalid) = reject_misspelled(names_of(members), &DECISIVE, "error") {
             return Ok(Filtered::Rejected(invalid.into()));
         }
     }
@@ -109,9 +109,8 @@ async fn error(judge: &MessageFilter<'_>, text: &str) -> Result<Filtered, Servic
     let Some(visits) = visits.as_array() else {
         return Ok(invalid(FieldProblem::NotOfShape("a list")));
     };
-    let (items, limit) = (visits.len(), judge.limits.list_items);
-    if items > limit as usize {
-        return Ok(invalid(FieldProblem::TooMany { items, limit }));
+    if let Err(error) = check_count(visits.len(), judge.limits.list_items, VISITS) {
+        return Ok(Filtered::Rejected(error.into()));
     }
     for visit in visits {
         let params = visit.as_object().cloned().unwrap_or_default();
@@ -123,9 +122,9 @@ async fn error(judge: &MessageFilter<'_>, text: &str) -> Result<Filtered, Servic
     Ok(Filtered::Unchanged)
 }
 
-/// What cannot be read gets an answer, if somebody waits for one: under its own id, or else under that of the request
-/// whose response it came in. A client that hears nothing waits for ever.
-fn fate_of_unreadable(
+/// An unreadable message is replaced by an error under its own id, or under that of the request it came in
+/// response to, so that the client does not wait forever.
+fn action_for_unreadable(
     unreadable: MessageRejection,
     awaited: Option<&PendingRequest>,
 ) -> MessageAction {
@@ -140,8 +139,8 @@ fn fate_of_unreadable(
     }
 }
 
-fn fate_of_reply(id: Option<&JsonRpcId>, passage: Filtered) -> MessageAction {
-    match passage {
+fn action_for_reply(id: Option<&JsonRpcId>, filtered: Filtered) -> MessageAction {
+    match filtered {
         Filtered::Unchanged => MessageAction::Passes,
         Filtered::Rewritten(result) => {
             let id = id.map_or(Json::Null, JsonRpcId::to_json);
@@ -149,23 +148,23 @@ fn fate_of_reply(id: Option<&JsonRpcId>, passage: Filtered) -> MessageAction {
                 r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#
             ))
         }
-        other => MessageAction::Instead(turned_away(id, other).to_string()),
+        other => MessageAction::Instead(error_for(id, other).to_string()),
     }
 }
 
-fn fate_of_request(id: &JsonRpcId, passage: Filtered) -> MessageAction {
-    if matches!(passage, Filtered::Unchanged) {
+fn action_for_request(id: &JsonRpcId, filtered: Filtered) -> MessageAction {
+    if matches!(filtered, Filtered::Unchanged) {
         return MessageAction::Passes;
     }
-    let mut error = turned_away(Some(id), passage);
+    let mut error = error_for(Some(id), filtered);
     let why = error["error"].take();
     let instead = json!({"jsonrpc": "2.0", "id": id.to_json(), "method": DENIED, "params": why});
     MessageAction::Instead(instead.to_string())
 }
 
-/// The error that stands for what does not pass.
-fn turned_away(id: Option<&JsonRpcId>, passage: Filtered) -> Json {
-    match passage {
+/// The JSON-RPC error that replaces a message.
+fn error_for(id: Option<&JsonRpcId>, filtered: Filtered) -> Json {
+    match filtered {
         Filtered::Denied(answer) => {
             let decision_id = answer.decision_id.to_string();
             json_rpc_error::denied(id, &answer.value, &decision_id)

@@ -1,16 +1,17 @@
-//! Envoy, by two of its filters: external authorization ([`ext_authz`], `Check`), which asks about requests, and
-//! external processing ([`ext_proc`], `Process`), which shows responses, too.
+//! Envoy's external authorization ([`ext_authz`], `Check`), which asks about requests, and external
+//! processing ([`ext_proc`], `Process`), which passes responses too.
 //!
-//! Start at [`ext_authz::ExtAuthz`], the thin one: it makes an [`request::HttpRequest`] of Envoy's message and
-//! encodes the [`verdict`]. In between, which both share, [`reading`] finds what a request asks for and of which
-//! server, [`agreement`] holds headers, body and the MCP filter's metadata against each other, [`plain`] knows
-//! what plain HTTP stands for, and [`identity`] says whose call it is.
+//! Start at [`ext_authz::ExtAuthz`]: it converts Envoy's message to an [`request::HttpRequest`] and encodes
+//! the result of [`check`]. Both filters share [`reader`], which parses a request into a query,
+//! [`consistency`], which compares headers, body and the MCP filter's metadata, and [`identity`], the
+//! attributes that identify the caller's subject.
 //!
-//! [`ext_proc::ExtProc`] leads an [`exchange`] step by step; [`processing`] is its wire. [`content`] says what a
-//! response carries, [`response`] judges it as it comes: [`events`] cuts streams, [`messages`] judges one message.
+//! [`ext_proc::ExtProc`] drives an [`exchange`]; [`processor_codec`] converts its messages. [`content`]
+//! classifies a response, [`body_filter`] filters it as it arrives: [`sse`] splits event streams,
+//! [`messages`] filters one message.
 //!
-//! Invariant: what cannot be read, is cut, or is read in two ways is denied; only an allow of the service
-//! lets a request through. What a server sends passes only once it is judged.
+//! Invariant: a request that cannot be parsed, is incomplete or is ambiguous is denied; only an allow of the
+//! service lets it through. A server's message passes only once it has been filtered.
 
 mod adapter;
 mod body_filter;
@@ -18,6 +19,7 @@ mod check;
 mod consistency;
 mod content;
 mod exchange;
+mod exchange_error;
 pub mod ext_authz;
 pub mod ext_proc;
 mod identity;

@@ -1,4 +1,4 @@
-//! The messages of external processing, taken apart and put together.
+//! Decodes and encodes the messages of external processing.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -21,17 +21,17 @@ use crate::proto::envoy::processing::{
     ProcessingRequest, ProcessingResponse, StreamedBodyResponse, TrailersResponse,
 };
 
-/// The name of Envoy's filter: it keeps attributes and metadata under it.
+/// The name of Envoy's filter, which is also the namespace of its attributes and metadata.
 const FILTER: &str = "envoy.filters.http.ext_proc";
-/// Whom the client's certificate names.
+/// The attribute with the identity in the client certificate.
 const PRINCIPAL: &str = "connection.uri_san_peer_certificate";
 const SOURCE: &str = "source.address";
-/// Under what Envoy says why it answered by itself.
+/// The details that Envoy records for a local reply.
 const DETAILS: &str = "callgate";
-/// `OVERWRITE_IF_EXISTS_OR_ADD`: what a client sends under our names never gets through.
+/// `OVERWRITE_IF_EXISTS_OR_ADD`: a client cannot set these headers.
 const OVERWRITE: i32 = 2;
 
-/// Why an Envoy with this configuration cannot be served. It would send bodies that nobody looks at.
+/// Why an Envoy configuration is not served: bodies would pass without being filtered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ProcessorConfigError {
     #[error("set `request_body_mode: BUFFERED` and `response_body_mode: FULL_DUPLEX_STREAMED`")]
@@ -40,7 +40,7 @@ pub(super) enum ProcessorConfigError {
     Observed,
 }
 
-/// Whether Envoy's configuration, which the first message tells, shows every body.
+/// Checks the configuration that the first message carries.
 pub(super) fn check(first: &ProcessingRequest) -> Result<(), ProcessorConfigError> {
     if first.observability_mode {
         return Err(ProcessorConfigError::Observed);
@@ -53,8 +53,8 @@ pub(super) fn check(first: &ProcessingRequest) -> Result<(), ProcessorConfigErro
     }
 }
 
-/// What a message tells. `server` is how the route names its server.
-pub(super) fn heard(
+/// Decodes a message. `server` is the server that the route names.
+pub(super) fn decode_event(
     message: ProcessingRequest,
     server: Option<&str>,
 ) -> Result<ProcessorEvent, FieldError> {
@@ -108,7 +108,7 @@ fn headers(headers: HttpHeaders) -> HeaderFields {
 
 fn http_request(headers: HttpHeaders, attributes: &Struct) -> HttpRequest {
     let headers = self::headers(headers);
-    // Two values of one of these are none: nothing is configured for them.
+    // A pseudo-header with two values counts as empty, for which nothing is configured.
     let pseudo = |name| {
         headers
             .get(name)
@@ -137,8 +137,8 @@ fn text<'a>(attributes: &'a Struct, name: &str) -> Option<&'a str> {
     }
 }
 
-/// The client's address. A peer on a socket of Unix has the path of it, `@` and a name, or nothing, and a listener within
-/// Envoy has a URL: those are none.
+/// The client's IP address. A peer on a Unix socket has a path, `@` and a name, or nothing; an internal
+/// listener has a URL. Neither is an IP address.
 fn source(attributes: &Struct) -> Result<Option<IpAddr>, RequestError> {
     const ELSEWHERE: [&str; 3] = ["/", "@", "envoy://"];
     match attributes.fields.get(SOURCE).map(|it| &it.kind) {
@@ -150,20 +150,20 @@ fn source(attributes: &Struct) -> Result<Option<IpAddr>, RequestError> {
                 false => request::source(text),
             }
         }
-        // No kind of value but a text is an address.
+        // Only text can be an address.
         Some(_) => request::source(""),
     }
 }
 
-/// A message that tells this.
-pub(super) fn told(told: ProcessorReply) -> ProcessingResponse {
+/// Encodes a reply.
+pub(super) fn encode_reply(reply: ProcessorReply) -> ProcessingResponse {
     let continues = |response| HeadersResponse { response };
-    let (response, metadata) = match told {
+    let (response, metadata) = match reply {
         ProcessorReply::Wait => (Response::RequestHeaders(continues(None)), None),
         ProcessorReply::Allowed(at, passes) => {
             let mut remove_headers: Vec<_> =
                 passes.without.into_iter().map(str::to_owned).collect();
-            // What a server compresses cannot be judged.
+            // A compressed response could not be filtered.
             remove_headers.push("accept-encoding".to_owned());
             let mutation = HeaderMutation {
                 set_headers: passes.headers.into_iter().map(header).collect(),

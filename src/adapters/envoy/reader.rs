@@ -1,76 +1,76 @@
-//! What a request asks for, of which server, and who asks.
+//! Parses an HTTP request into the query that is decided: operations, server and conversation.
 
 use smol_str::SmolStr;
 
 use crate::adapters::envoy::consistency;
-use crate::adapters::envoy::identity::{self, EnvoyEvidence};
+use crate::adapters::envoy::identity::{self, RequestAttributes};
 use crate::adapters::envoy::rejection::{self, EnvoyRejection, REPLIES, RejectedRequest};
 use crate::adapters::envoy::request::HttpRequest;
 use crate::adapters::http_routes::matcher;
-use crate::adapters::input::field_error::FieldProblem;
 use crate::adapters::input::ids;
 use crate::adapters::input::json::{self, KeyPolicy};
 use crate::adapters::mcp::message::{self, ClientMessage, JsonRpcId};
 use crate::adapters::mcp::methods::{self, Sender};
 use crate::adapters::mcp::request::client_responses;
+use crate::adapters::mcp::request::intent::MessageIntent;
 use crate::adapters::mcp::request::mirrored_headers::HeaderFields;
-use crate::adapters::mcp::request::operations::{self, MessageIntent};
-use crate::adapters::subject::conversation::{self, Conversation};
-use crate::adapters::subject::token_claims::ResolvedSubject;
+use crate::adapters::mcp::request::operations;
+use crate::adapters::subject::conversation::Conversation;
+use crate::adapters::subject::resolver::Resolver;
 use crate::authn::caller::Caller;
 use crate::config::envoy::{BodyRequirement, EnvoyConfig};
 use crate::config::limits::Limits;
-use crate::domain::request::call_context::{Environment, Operation, TraceContext, Workflow};
+use crate::domain::request::call_context::Operation;
 
-/// Where Envoy's MCP filter keeps what it has found.
+/// The namespace of the dynamic metadata of Envoy's MCP filter.
 const MCP_NAMESPACE: &str = "envoy.filters.http.mcp";
 
-/// What a request is read with.
+/// The inputs of parsing besides the request.
 #[derive(Clone, Copy)]
 pub(super) struct RequestReader<'a> {
     pub(super) caller: &'a Caller,
     pub(super) limits: &'a Limits,
     pub(super) settings: &'a EnvoyConfig,
-    /// Whether what servers ask for is seen, too, so that policies alone decide what is replied to them.
+    /// Whether requests of servers are filtered, so that policies alone decide which replies to them pass.
     pub(super) sees_servers: bool,
 }
 
 /// What a request asks for.
 #[derive(Debug)]
 pub(super) struct AuthorizationQuery {
-    /// The id that an error goes back with.
+    /// The JSON-RPC id of the request.
     pub(super) id: Option<JsonRpcId>,
-    /// Whether it is no MCP: what comes back is none either.
+    /// Whether the request is plain HTTP rather than MCP.
     pub(super) is_plain: bool,
-    /// The method, if it is a request of MCP.
+    /// The MCP method, if it is a request.
     pub(super) method: Option<String>,
-    /// The server that it goes to.
+    /// The server that receives it.
     pub(super) server: SmolStr,
-    /// Who talks to whom.
+    /// The conversation it belongs to.
     pub(super) conversation: Conversation,
-    /// All of these have to be allowed.
+    /// The operations, all of which must be allowed.
     pub(super) operations: Vec<Operation>,
 }
 
 /// What a message asks for.
-struct Wanted {
+struct MessageQuery {
     id: Option<JsonRpcId>,
     method: Option<String>,
-    asked: MessageIntent,
+    intent: MessageIntent,
 }
 
-impl Wanted {
-    fn without_answer(asked: MessageIntent) -> Self {
+impl MessageQuery {
+    fn without_id(intent: MessageIntent) -> Self {
         Self {
             id: None,
             method: None,
-            asked,
+            intent,
         }
     }
 }
 
 impl RequestReader<'_> {
-    /// What the request asks for, or why that is not decided.
+    /// Parses a request, or returns why it is rejected.
     pub(super) fn question(
         &self,
         http: &HttpRequest,
@@ -79,9 +79,10 @@ impl RequestReader<'_> {
             return self.plain(http);
         };
         let server = SmolStr::new(server);
-        matcher::has_one_reading(http).map_err(|odd| EnvoyRejection::new(400, &odd.to_string()))?;
-        let Wanted { id, method, asked } = match http.method.as_str() {
-            "POST" => self.wanted(self.message(http)?, &server)?,
+        matcher::has_one_reading(http.target())
+            .map_err(|odd| EnvoyRejection::new(400, &odd.to_string()))?;
+        let MessageQuery { id, method, intent } = match http.method.as_str() {
+            "POST" => self.message_query(self.message(http)?, &server)?,
             method @ ("GET" | "DELETE") => stream(method, &http.headers, &server)?,
             _ => {
                 return Err(
@@ -89,11 +90,11 @@ impl RequestReader<'_> {
                 );
             }
         };
-        let MessageIntent::Authorize(operations) = asked else {
+        let MessageIntent::Authorize(operations) = intent else {
             let refused = EnvoyRejection::new(403, "only servers send this");
             return Err(RejectedRequest::with_id(id, refused));
         };
-        let conversation = self.who(&server, id.as_ref(), http);
+        let conversation = self.conversation(&server, id.as_ref(), http);
         match conversation {
             Ok(conversation) => Ok(AuthorizationQuery {
                 id,
@@ -107,18 +108,18 @@ impl RequestReader<'_> {
         }
     }
 
-    /// What a request of plain HTTP asks for.
+    /// Parses a request of plain HTTP.
     fn plain(&self, http: &HttpRequest) -> Result<AuthorizationQuery, RejectedRequest> {
         let routes = &self.settings.routes;
         let unknown = || EnvoyRejection::new(403, rejection::NO_SERVER);
         if routes.is_empty() {
             return Err(unknown().into());
         }
-        let operation = matcher::operation(http, routes, self.limits)
+        let operation = matcher::operation(http.target(), routes, self.limits)
             .map_err(|odd| RejectedRequest::plainly(EnvoyRejection::new(400, &odd.to_string())))?
             .ok_or_else(|| RejectedRequest::plainly(unknown()))?;
         let conversation = self
-            .who(&operation.server, None, http)
+            .conversation(&operation.server, None, http)
             .map_err(RejectedRequest::plainly)?;
         Ok(AuthorizationQuery {
             id: None,
@@ -130,25 +131,35 @@ impl RequestReader<'_> {
         })
     }
 
-    /// Who asks a server.
-    fn who(
+    /// Resolves the conversation of a request.
+    fn conversation(
         &self,
         server: &SmolStr,
         id: Option<&JsonRpcId>,
         http: &HttpRequest,
     ) -> Result<Conversation, EnvoyRejection> {
-        let evidence = EnvoyEvidence {
-            caller: self.caller,
+        let settings = self.settings;
+        let attributes = RequestAttributes {
             http,
             limits: self.limits,
         };
-        let known = identity::of(&evidence, &self.settings.identity)
-            .map_err(|said| EnvoyRejection::new(403, said))?
-            .ok_or_else(|| EnvoyRejection::new(401, rejection::NOBODY))?;
-        self.conversation(known, server, id, http)
+        let resolver = Resolver {
+            attributes: &attributes,
+            limits: self.limits,
+        };
+        let sources = settings.identity.iter();
+        let sources = sources.filter(|it| it.counts_for(&self.caller.id));
+        let is_server_verified = settings.verified_servers.iter().any(|it| it == server);
+        let mut conversation = resolver.conversation(
+            sources.map(identity::source),
+            identity::keys(settings),
+            is_server_verified,
+        )?;
+        conversation.workflow.request_id = id.and_then(|id| traceable(id, self.limits));
+        Ok(conversation)
     }
 
-    /// The message, once headers and metadata agree with it.
+    /// Parses the message, and checks that headers and metadata agree with it.
     fn message(&self, http: &HttpRequest) -> Result<ClientMessage, RejectedRequest> {
         http.check_content_type().map_err(EnvoyRejection::from)?;
         let found = http.metadata.get(MCP_NAMESPACE);
@@ -177,16 +188,20 @@ impl RequestReader<'_> {
         Ok(message)
     }
 
-    fn wanted(&self, message: ClientMessage, server: &SmolStr) -> Result<Wanted, RejectedRequest> {
+    fn message_query(
+        &self,
+        message: ClientMessage,
+        server: &SmolStr,
+    ) -> Result<MessageQuery, RejectedRequest> {
         match message {
             ClientMessage::Request { id, method, params } => {
-                let asked =
+                let intent =
                     operations::from_request(Sender::Client, server, &method, params, self.limits);
-                match asked {
-                    Ok(asked) => Ok(Wanted {
+                match intent {
+                    Ok(intent) => Ok(MessageQuery {
                         id: Some(id),
                         method: Some(method),
-                        asked,
+                        intent,
                     }),
                     Err(undecided) => {
                         let usual = self.settings.denied_status;
@@ -196,138 +211,33 @@ impl RequestReader<'_> {
                 }
             }
             ClientMessage::Notification { method, .. } => {
-                let asked = operations::from_notification(Sender::Client, server, &method);
-                let asked =
-                    asked.map_err(|undecided| EnvoyRejection::undecided(403, &undecided))?;
-                Ok(Wanted::without_answer(asked))
+                let intent = operations::from_notification(Sender::Client, server, &method);
+                let intent =
+                    intent.map_err(|undecided| EnvoyRejection::undecided(403, &undecided))?;
+                Ok(MessageQuery::without_id(intent))
             }
-            // What the server asked for may not have been seen, so there is a switch beside the policies.
+            // With external authorization the server's request was not seen, so a setting decides beside the
+            // policies.
             ClientMessage::Reply {
                 result: Some(result),
                 ..
             } if result.is_empty() || self.sees_servers || self.settings.pass_replies => {
-                let asked = client_responses::of_reply(server, &result);
-                let asked =
-                    asked.map_err(|undecided| EnvoyRejection::undecided(403, &undecided))?;
-                Ok(Wanted::without_answer(asked))
+                let intent = client_responses::from_reply(server, &result);
+                let intent =
+                    intent.map_err(|undecided| EnvoyRejection::undecided(403, &undecided))?;
+                Ok(MessageQuery::without_id(intent))
             }
             ClientMessage::Reply { .. } => Err(EnvoyRejection::new(403, REPLIES).into()),
         }
     }
-
-    fn conversation(
-        &self,
-        known: ResolvedSubject,
-        server: &SmolStr,
-        id: Option<&JsonRpcId>,
-        http: &HttpRequest,
-    ) -> Result<Conversation, EnvoyRejection> {
-        let settings = self.settings;
-        let headers = &http.headers;
-        let delegation_ids = self.names(headers, settings.delegation_header.as_deref())?;
-        let ResolvedSubject {
-            subject,
-            delegation,
-            until,
-        } = known.with_delegations(delegation_ids);
-        let workflow = Workflow {
-            session_id: self.session(headers, &settings.session_header)?,
-            is_session_vouched: settings.session_vouched,
-            task_id: self.name(headers, settings.task_header.as_deref())?,
-            request_id: id.and_then(|id| traceable(id, self.limits)),
-            ..Workflow::default()
-        };
-        let is_verified = settings.verified_servers.iter().any(|it| it == server);
-        // A trace is never evidence, so one that cannot be used is left out.
-        let of_trace = |name| {
-            let value = headers.get(name).ok().flatten()?;
-            (value.len() <= self.limits.text_bytes as usize).then(|| value.to_owned())
-        };
-        Ok(Conversation {
-            subject,
-            delegation,
-            workflow,
-            approval_ids: self.names(headers, settings.approval_header.as_deref())?,
-            environment: Environment {
-                source_address: http.source.clone()?,
-            },
-            trace: TraceContext {
-                traceparent: of_trace("traceparent"),
-                tracestate: of_trace("tracestate"),
-            },
-            peer: conversation::peer(is_verified),
-            until,
-        })
-    }
-
-    fn session(
-        &self,
-        headers: &HeaderFields,
-        header: &str,
-    ) -> Result<Option<SmolStr>, EnvoyRejection> {
-        let Some(value) = headers.get(header)? else {
-            return Ok(None);
-        };
-        let session = ids::session(value, self.limits, header);
-        session.map_err(|invalid| {
-            EnvoyRejection::new(400, &format!("the header `{header}` {}", invalid.problem()))
-        })
-    }
-
-    /// The name in a header.
-    fn name(
-        &self,
-        headers: &HeaderFields,
-        header: Option<&str>,
-    ) -> Result<Option<SmolStr>, EnvoyRejection> {
-        let Some(header) = header else {
-            return Ok(None);
-        };
-        let Some(value) = headers.get(header)? else {
-            return Ok(None);
-        };
-        ids::optional(value, self.limits.id_bytes, header)
-            .map_err(|invalid| unfit(header, invalid.problem()))
-    }
-
-    /// The names in a header, separated by commas.
-    fn names(
-        &self,
-        headers: &HeaderFields,
-        header: Option<&str>,
-    ) -> Result<Vec<SmolStr>, EnvoyRejection> {
-        let Some(header) = header else {
-            return Ok(Vec::new());
-        };
-        let Some(value) = headers.get(header)? else {
-            return Ok(Vec::new());
-        };
-        let names: Vec<_> = value.split(',').map(str::trim).collect();
-        let (items, limit) = (names.len(), self.limits.list_items);
-        if items > limit as usize {
-            let problem = FieldProblem::TooMany { items, limit };
-            let said = format!("the header `{header}` {problem} (`limits.list_items`)");
-            return Err(EnvoyRejection::new(400, &said));
-        }
-        let name = |name| {
-            let name = ids::required(name, self.limits.id_bytes, header);
-            name.map_err(|invalid| unfit(header, invalid.problem()))
-        };
-        names.into_iter().map(name).collect()
-    }
 }
 
-fn unfit(header: &str, problem: &FieldProblem) -> EnvoyRejection {
-    let said = ids::said(problem);
-    EnvoyRejection::new(400, &format!("the header `{header}` {said}"))
-}
-
-/// `GET` opens the stream of a session, `DELETE` ends the session; both need to say which.
+/// `GET` opens the stream of a session and `DELETE` ends the session; both must name it.
 fn stream(
     method: &str,
     headers: &HeaderFields,
     server: &SmolStr,
-) -> Result<Wanted, RejectedRequest> {
+) -> Result<MessageQuery, RejectedRequest> {
     let session = headers
         .get("mcp-session-id")
         .map_err(EnvoyRejection::from)?;
@@ -336,8 +246,8 @@ fn stream(
         return Err(EnvoyRejection::new(405, said).into());
     }
     let known = methods::STREAM.into_iter().find(|known| *known == method);
-    let asked = operations::upkeep(server, known.unwrap_or(methods::REPLY));
-    Ok(Wanted::without_answer(asked))
+    let intent = operations::connect(server, known.unwrap_or(methods::REPLY));
+    Ok(MessageQuery::without_id(intent))
 }
 
 fn id_of(message: &ClientMessage) -> Option<JsonRpcId> {
@@ -347,7 +257,7 @@ fn id_of(message: &ClientMessage) -> Option<JsonRpcId> {
     }
 }
 
-/// A request's id as it may stand in a trace.
+/// The JSON-RPC id as a request id in the trace, if it is a valid id.
 fn traceable(id: &JsonRpcId, limits: &Limits) -> Option<SmolStr> {
     let text = match id {
         JsonRpcId::Text(text) => SmolStr::new(text),

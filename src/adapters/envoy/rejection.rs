@@ -1,42 +1,41 @@
-//! Why there is nothing to decide about a request.
+//! Rejections of requests before a decision.
 
 use crate::adapters::envoy::consistency::BodyMismatchError;
 use crate::adapters::envoy::request::RequestError;
 use crate::adapters::mcp::message::{JsonRpcId, MessageRejection};
+use crate::adapters::mcp::request::intent::OperationError;
 use crate::adapters::mcp::request::mirrored_headers::RepeatedHeaderError;
-use crate::adapters::mcp::request::operations::OperationError;
 use crate::adapters::mcp::response::json_rpc_error;
+use crate::adapters::subject::resolver::{SubjectError, UNIDENTIFIED};
 use crate::telemetry::record::metrics;
 
-/// Said if no source of identities is in a request.
-pub(super) const NOBODY: &str = "nobody is known to make this request";
-/// Said of a reply to a server, where nobody saw what the server asked for.
+/// A reply to a server whose request was not seen.
 pub(super) const REPLIES: &str = "replies to servers are not let through";
-/// Said if neither a route nor the settings name a server.
+/// Neither the route nor the settings name a server.
 pub(super) const NO_SERVER: &str = "no server is configured for this host and path";
 
-/// A refusal before any decision.
+/// A rejection before a decision.
 #[derive(Debug, Clone)]
 pub(super) struct EnvoyRejection {
     /// The HTTP status.
     pub(super) status: u16,
-    /// The code of JSON-RPC.
+    /// The JSON-RPC error code.
     pub(super) code: i64,
-    /// Safe to send.
+    /// The message, safe to send.
     pub(super) message: String,
 }
 
-/// A refusal, and the id that the error goes back with.
+/// A rejection with what its reply needs.
 #[derive(Debug)]
 pub(super) struct RejectedRequest {
     pub(super) id: Option<JsonRpcId>,
-    /// Whether it was no MCP.
+    /// Whether the request was plain HTTP rather than MCP.
     pub(super) is_plain: bool,
     pub(super) refused: EnvoyRejection,
 }
 
 impl RejectedRequest {
-    /// Of a request of plain HTTP.
+    /// Rejects a request of plain HTTP.
     pub(super) fn plainly(refused: EnvoyRejection) -> Self {
         Self {
             id: None,
@@ -45,7 +44,7 @@ impl RejectedRequest {
         }
     }
 
-    /// Of a message.
+    /// Rejects a JSON-RPC message.
     pub(super) fn with_id(id: Option<JsonRpcId>, refused: EnvoyRejection) -> Self {
         Self {
             id,
@@ -64,10 +63,10 @@ impl EnvoyRejection {
         }
     }
 
-    /// What the log says: more than a client needs, where it is most likely the configuration.
+    /// The text for the log, which adds the likely cause in the configuration.
     pub(super) fn logged(&self) -> String {
         let advice = match self.message.as_str() {
-            NOBODY => "nothing that `[[envoy.identity]]` names came from Envoy",
+            UNIDENTIFIED => "nothing that `[[envoy.identity]]` names came from Envoy",
             NO_SERVER => "neither Envoy's route nor `envoy.servers` nor `envoy.routes` does",
             REPLIES => {
                 "`ext_authz` never sees what a server asks of a client, and the server now waits for an answer; \
@@ -78,7 +77,7 @@ impl EnvoyRejection {
         format!("{}: {advice}", self.message)
     }
 
-    /// Under which kind it is counted.
+    /// The kind under which it is counted.
     pub(super) fn kind(&self) -> metrics::RejectionKind {
         match self.status {
             401 => metrics::RejectionKind::NotEntitled,
@@ -86,7 +85,7 @@ impl EnvoyRejection {
         }
     }
 
-    /// A message that nobody decides, with this HTTP status.
+    /// Rejects an operation that cannot be decided, with this HTTP status.
     pub(super) fn undecided(status: u16, undecided: &OperationError) -> Self {
         Self {
             status,
@@ -111,6 +110,17 @@ impl From<MessageRejection> for RejectedRequest {
             message: fault.to_string(),
         };
         Self::with_id(id, refused)
+    }
+}
+
+impl From<SubjectError> for EnvoyRejection {
+    fn from(error: SubjectError) -> Self {
+        let status = match error {
+            SubjectError::Unidentified => 401,
+            SubjectError::Identity(_) => 403,
+            SubjectError::Attribute(_) => 400,
+        };
+        Self::new(status, &error.to_string())
     }
 }
 

@@ -3,7 +3,7 @@ use super::*;
 #[test]
 fn the_log_says_what_to_set_where_it_is_most_likely_the_configuration() {
     for (said, settings) in [
-        (NOBODY, ["`[[envoy.identity]]`", "Envoy"]),
+        (UNIDENTIFIED, ["`[[envoy.identity]]`", "Envoy"]),
         (NO_SERVER, ["`envoy.servers`", "`envoy.routes`"]),
         (REPLIES, ["`ext_proc`", "`envoy.pass_replies`"]),
     ] {

@@ -1,4 +1,4 @@
-//! An HTTP request as Envoy passes it on, whichever of its filters does.
+//! An HTTP request as both of Envoy's filters describe it.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -6,32 +6,33 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use prost_types::Struct;
 
+use crate::adapters::http_routes::matcher::RequestTarget;
 use crate::adapters::input::field_error::FieldError;
 use crate::adapters::input::media_type::MediaType;
 use crate::adapters::mcp::request::mirrored_headers::{HeaderFields, RepeatedHeaderError};
 use crate::adapters::transport::address;
 use crate::config::envoy::EnvoyConfig;
 
-/// One HTTP request of a client, and what Envoy knows of it.
+/// An HTTP request of a client, with Envoy's attributes.
 #[derive(Debug)]
 pub(crate) struct HttpRequest {
     pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) host: String,
     pub(crate) headers: HeaderFields,
-    /// The whole body, or why it is not here.
+    /// The complete body, or why it is missing.
     pub(crate) body: Result<Bytes, RequestError>,
-    /// The server's name in the configuration of Envoy's route, which may be an empty one.
+    /// The server that Envoy's route names; empty for none.
     pub(crate) server: Option<String>,
-    /// The identity in the client's certificate; empty without one.
+    /// The URI in the client certificate; empty without one.
     pub(crate) principal: String,
-    /// The client's address, if it has one, or what is there in its place.
+    /// The client's IP address, if it has one.
     pub(crate) source: Result<Option<IpAddr>, RequestError>,
-    /// What filters before this one have found out, by their namespaces.
+    /// Dynamic metadata of earlier filters, by namespace.
     pub(crate) metadata: HashMap<String, Struct>,
 }
 
-/// Why a request cannot be read. Denied, with this sentence.
+/// Why a request cannot be read. The text is safe to send.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RequestError {
     #[error(transparent)]
@@ -48,10 +49,10 @@ pub(crate) enum RequestError {
     Source(Box<FieldError>),
 }
 
-/// Where clients' addresses are, in the words of Envoy's attributes.
+/// Envoy's attribute with the client's address.
 const SOURCE: &str = "source.address";
 
-/// The client's address.
+/// Parses the client's address.
 pub(super) fn source(text: &str) -> Result<Option<IpAddr>, RequestError> {
     match address::read(text) {
         Ok(address) => Ok(Some(address)),
@@ -61,8 +62,8 @@ pub(super) fn source(text: &str) -> Result<Option<IpAddr>, RequestError> {
     }
 }
 
-/// The value of a header that comes as text or as bytes. Bytes that are no text equal nothing that anybody
-/// compares them with.
+/// The value of a header that comes as text or as bytes. Bytes that are not UTF-8 are replaced, so that they
+/// match no expected value.
 pub(super) fn header_value(text: String, raw: &Bytes) -> String {
     match raw.is_empty() {
         true => text,
@@ -71,7 +72,17 @@ pub(super) fn header_value(text: String, raw: &Bytes) -> String {
 }
 
 impl HttpRequest {
-    /// The whole body as the server reads it.
+    /// The parts that routes are matched by.
+    pub(in crate::adapters) fn target(&self) -> RequestTarget<'_> {
+        RequestTarget {
+            method: &self.method,
+            host: &self.host,
+            path: &self.path,
+            headers: &self.headers,
+        }
+    }
+
+    /// Returns the body as the server reads it.
     pub(super) fn plain_body(&self) -> Result<&Bytes, RequestError> {
         let body = self.body.as_ref().map_err(Clone::clone)?;
         let encoding = self.headers.get("content-encoding")?;
@@ -81,7 +92,7 @@ impl HttpRequest {
         }
     }
 
-    /// Refuses a body that does not call itself JSON in UTF-8: its server may read it as something else.
+    /// Checks that the body is declared as JSON in UTF-8: the server might read anything else differently.
     pub(super) fn check_content_type(&self) -> Result<(), RequestError> {
         let named = self.headers.get("content-type")?;
         match named.map(MediaType::read) {
@@ -90,7 +101,7 @@ impl HttpRequest {
         }
     }
 
-    /// The server that the request goes to, if it goes to one.
+    /// The server that the request goes to, if one is configured.
     pub(super) fn server<'a>(&'a self, settings: &'a EnvoyConfig) -> Option<&'a str> {
         if let Some(server) = &self.server {
             return Some(server.as_str()).filter(|it| !it.is_empty());
@@ -100,7 +111,7 @@ impl HttpRequest {
             let is_host = |host: &String| host.eq_ignore_ascii_case(&self.host);
             route.path == path && route.host.as_ref().is_none_or(is_host)
         });
-        // As Envoy picks its virtual hosts: the one that is named before the one for all others.
+        // An entry with a host is preferred, as with Envoy's virtual hosts.
         let route = fitting.max_by_key(|route| route.host.is_some())?;
         Some(&route.server)
     }

@@ -1,46 +1,47 @@
-//! `text/event-stream`, cut into events without holding any of them back.
+//! Splits `text/event-stream` into events without delaying any of them.
 
 use bytes::{Bytes, BytesMut};
 
-/// What some readers take for the end of a line, and the standard does not.
+/// Characters that some readers treat as line ends and the standard does not.
 const OTHER_ENDS: [char; 8] = [
     '\u{b}', '\u{c}', '\u{1c}', '\u{1d}', '\u{1e}', '\u{85}', '\u{2028}', '\u{2029}',
 ];
 
-/// Cuts a stream that comes in pieces into events.
+/// Splits chunks of a stream into events.
 #[derive(Debug)]
 pub(super) struct EventSplitter {
-    /// What has come of the next event.
+    /// The bytes of the unfinished event.
     rest: BytesMut,
-    /// How much of `rest` has been looked at.
+    /// The number of bytes of `rest` that were scanned.
     seen: usize,
-    /// Whether the line that is being read is empty so far.
+    /// Whether the current line is empty so far.
     is_empty_line: bool,
-    /// Whether the last byte looked at was a carriage return; a line feed after it ends the same line.
+    /// Whether the last scanned byte was a carriage return; a line feed after it belongs to the same line
+    /// end.
     after_return: bool,
-    /// The most bytes that one event may have.
+    /// The maximum length of one event, in bytes.
     limit: usize,
 }
 
-/// An event that is longer than the limit.
+/// An event exceeds the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TooLong;
 
-/// One event.
+/// One server-sent event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ServerSentEvent {
-    /// As it came, with the empty line at its end.
+    /// The original bytes, with the blank line at the end.
     pub(super) raw: Bytes,
-    /// Its lines but those with data and comments, e.g. `id: 7`.
+    /// Its fields other than data and comments, e.g. `id: 7`.
     lines: Vec<String>,
-    /// What it carries; empty if it carries nothing.
+    /// The data; empty if there is none.
     pub(super) data: String,
-    /// Whether every reader takes it for the same: its data is on one line, and nothing in it looks like the
-    /// end of a line to anybody.
+    /// Whether all readers see the same event: the data is on one line and contains no character that some
+    /// treat as a line end.
     pub(super) is_plain: bool,
 }
 
-/// Something that is no event, or that readers understand differently.
+/// The bytes are not an event, or readers would differ about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Malformed;
 
@@ -55,16 +56,16 @@ impl EventSplitter {
         }
     }
 
-    /// Takes the next bytes. Every event that they complete comes out, as the bytes it came in. The bytes of
-    /// all events, one after the other, are those of the stream.
+    /// Scans the next chunk and returns every event that it completes. Concatenated, the returned events are
+    /// the bytes of the stream.
     pub(super) fn push(&mut self, piece: &[u8]) -> Result<Vec<Bytes>, TooLong> {
         self.rest.extend_from_slice(piece);
         let mut events = Vec::new();
         while let Some(byte) = self.rest.get(self.seen) {
             self.seen += 1;
             let is_end = match byte {
-                // The second half of the end of a line. After an event it passes at once: the event did not
-                // wait for it, but many readers do.
+                // The second half of a CRLF. After an event it passes at once: the event did not wait for it,
+                // but many readers do.
                 b'\n' if self.after_return => {
                     self.after_return = false;
                     if self.seen == 1 {
@@ -91,7 +92,7 @@ impl EventSplitter {
 }
 
 impl ServerSentEvent {
-    /// Reads what [`Splitter::push`] gave.
+    /// Parses one event returned by [`EventSplitter::push`].
     pub(super) fn read(raw: Bytes) -> Result<Self, Malformed> {
         let text = std::str::from_utf8(&raw).map_err(|_| Malformed)?;
         let mut lines = Vec::new();
@@ -131,9 +132,9 @@ impl ServerSentEvent {
         text.push_str("data: ");
         for c in json.chars() {
             match c {
-                // Between tokens: a line end inside a string would not be JSON.
+                // A line feed in JSON stands between tokens, where a space is equivalent.
                 '\n' => text.push(' '),
-                // The other way round: what ends lines for some is JSON inside strings alone.
+                // These characters occur in JSON only inside strings, where an escape is equivalent.
                 c if OTHER_ENDS.contains(&c) => {
                     text.push_str(&format!("\\u{:04x}", u32::from(c)));
                 }

@@ -1,18 +1,18 @@
-//! Plain HTTP: a method and a path that stand for a call of a registered tool.
+//! Matches requests of plain HTTP to calls of registered tools.
 //!
-//! The server routes by what it makes of path and query, and every server makes something else of what is
-//! escaped, doubled or odd. So nothing of the kind is matched: it is refused.
+//! Servers differ in how they read escapes, duplicates and unusual characters in paths and queries. A request
+//! with any of them is an error, so that the matched call is the one the server executes.
 
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
-use crate::adapters::envoy::request::HttpRequest;
+use crate::adapters::mcp::request::mirrored_headers::HeaderFields;
 use crate::config::http_routes::{HttpRouteConfig, PathSegment};
 use crate::config::limits::Limits;
 use crate::domain::request::call_context::Operation;
 
-/// Headers by which some servers take another method or path for the request's own.
+/// Headers that make some servers use another method or path.
 const OTHER_READINGS: [&str; 5] = [
     "x-http-method",
     "x-http-method-override",
@@ -21,9 +21,22 @@ const OTHER_READINGS: [&str; 5] = [
     "x-rewrite-url",
 ];
 
-/// Why a request of plain HTTP is not matched. The text is safe to send.
+/// The parts of a request that routes are matched by.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::adapters) struct RequestTarget<'a> {
+    /// The HTTP method.
+    pub(in crate::adapters) method: &'a str,
+    /// The host, with its port if it has one.
+    pub(in crate::adapters) host: &'a str,
+    /// Path and query.
+    pub(in crate::adapters) path: &'a str,
+    /// All headers.
+    pub(in crate::adapters) headers: &'a HeaderFields,
+}
+
+/// Why a request cannot be matched. The text is safe to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum RouteError {
+pub(in crate::adapters) enum RouteError {
     #[error(
         "the path is not plain: it has empty segments, `.`, `..`, `;`, `\\` or what is no ASCII"
     )]
@@ -46,9 +59,9 @@ pub(crate) enum RouteError {
     Header,
 }
 
-/// The call that a request stands for; `None` if no route is for it.
-pub(crate) fn operation(
-    http: &HttpRequest,
+/// Returns the call that a request stands for, or `None` if no route matches.
+pub(in crate::adapters) fn operation(
+    http: RequestTarget<'_>,
     routes: &[HttpRouteConfig],
     limits: &Limits,
 ) -> Result<Option<Operation>, RouteError> {
@@ -58,7 +71,7 @@ pub(crate) fn operation(
     }
     let (path, query) = match http.path.split_once('?') {
         Some((path, query)) => (path, Some(query)),
-        None => (http.path.as_str(), None),
+        None => (http.path, None),
     };
     let segments = segments(path)?;
     let fitting = routes.iter().filter(|route| fits(route, http, &segments));
@@ -79,8 +92,9 @@ pub(crate) fn operation(
     )))
 }
 
-/// Whether a request is the one that its method and path say, and stays one. True of MCP as of plain HTTP.
-pub(crate) fn has_one_reading(http: &HttpRequest) -> Result<(), RouteError> {
+/// Checks that every server reads the same method and path, and that the connection stays HTTP. Also holds
+/// for MCP requests.
+pub(in crate::adapters) fn has_one_reading(http: RequestTarget<'_>) -> Result<(), RouteError> {
     if http.headers.has("upgrade") || http.method == "CONNECT" {
         return Err(RouteError::Upgrade);
     }
@@ -90,8 +104,8 @@ pub(crate) fn has_one_reading(http: &HttpRequest) -> Result<(), RouteError> {
     Ok(())
 }
 
-fn fits(route: &HttpRouteConfig, http: &HttpRequest, segments: &[String]) -> bool {
-    let is_host = |host: &String| host.eq_ignore_ascii_case(&http.host);
+fn fits(route: &HttpRouteConfig, http: RequestTarget<'_>, segments: &[String]) -> bool {
+    let is_host = |host: &String| host.eq_ignore_ascii_case(http.host);
     let pattern = route.path.segments();
     route.method == http.method
         && route.host.as_ref().is_none_or(is_host)
@@ -105,8 +119,7 @@ fn fits(route: &HttpRouteConfig, http: &HttpRequest, segments: &[String]) -> boo
             })
 }
 
-/// Of two routes for a request the one that names its host is closer, then the one that names an earlier
-/// segment.
+/// How specific a route is: one with a host is preferred, then one with an earlier literal segment.
 fn closeness(route: &HttpRouteConfig) -> (bool, Vec<bool>) {
     let is_exact = |segment: &PathSegment| matches!(segment, PathSegment::Exact(_));
     let exact = route.path.segments().iter().map(is_exact);
@@ -158,8 +171,8 @@ fn in_query(query: &str, known: &[String]) -> Result<Map<String, Json>, RouteErr
     Ok(arguments)
 }
 
-/// A text without its escapes. What needs none has none, and what is decoded has none left: whoever decodes
-/// once, twice or never reads the same name.
+/// Decodes percent escapes. An unnecessary escape, or one that remains after decoding, is an error: readers
+/// that decode once, twice or never must see the same text.
 fn decoded(text: &str) -> Result<String, RouteError> {
     let mut escapes = text.split('%').skip(1);
     let is_needed = |escape: &str| {

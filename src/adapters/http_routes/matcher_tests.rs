@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::*;
+use crate::adapters::envoy::request::HttpRequest;
 use crate::adapters::mcp::request::mirrored_headers::HeaderFields;
 use crate::config::envoy::EnvoyConfig;
 use crate::domain::request::call_context::OperationKind;
@@ -35,7 +36,7 @@ fn request(method: &str, path: &str) -> HttpRequest {
 
 fn asked(http: &HttpRequest) -> Result<Option<Operation>, RouteError> {
     let settings: EnvoyConfig = toml::from_str(SETTINGS).expect("settings");
-    operation(http, &settings.routes, &Limits::default())
+    operation(http.target(), &settings.routes, &Limits::default())
 }
 
 /// The tool and the arguments of what is asked.

@@ -1,4 +1,4 @@
-//! What a client of plain HTTP sees in place of an answer: a problem document (RFC 9457).
+//! The problem document (RFC 9457) that a client of plain HTTP gets in place of a response.
 
 use http::StatusCode;
 use serde_json::{Value as Json, json};
@@ -6,10 +6,10 @@ use serde_json::{Value as Json, json};
 use crate::adapters::mcp::response::json_rpc_error;
 use crate::domain::decide::verdict::{ReasonCode, Verdict};
 
-/// What such a document is called.
+/// The media type of a problem document.
 pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
 
-/// A deny. `decision_id` finds the decision in traces and logs.
+/// The document of a deny. `decision_id` finds the decision in traces and logs.
 pub(crate) fn denied(decision: &Verdict, decision_id: &str) -> Json {
     let first = decision.reasons.first();
     let said = first.map_or("the call is denied", |reason| reason.message.as_str());
@@ -25,7 +25,7 @@ pub(crate) fn denied(decision: &Verdict, decision_id: &str) -> Json {
     document
 }
 
-/// A refusal before any decision.
+/// The document of a request that was rejected before a decision.
 pub(crate) fn refused(status: u16, said: &str) -> Json {
     let known = StatusCode::from_u16(status).ok();
     let title = known.and_then(|it| it.canonical_reason());

@@ -1,4 +1,4 @@
-//! Which field of a message cannot be used, and why.
+//! Errors about one field of a message.
 
 use std::fmt::{self, Display};
 
@@ -15,100 +15,97 @@ pub struct FieldError {
 /// What is wrong with a field.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FieldProblem {
-    /// It is not there.
+    /// The field is required.
     #[error("is required")]
     Missing,
-    /// Its text is longer than the limit.
+    /// The text exceeds the limit.
     #[error("has {bytes} bytes, but at most {limit} are allowed")]
     TooLong {
-        /// How long it is.
+        /// The length in bytes.
         bytes: usize,
-        /// How long it may be.
+        /// The limit in bytes.
         limit: u32,
     },
-    /// Its list has more items than the limit.
+    /// The list exceeds the limit.
     #[error("has {items} items, but at most {limit} are allowed")]
     TooMany {
-        /// How many there are.
+        /// The number of items.
         items: usize,
-        /// How many there may be.
+        /// The largest number allowed.
         limit: u32,
     },
-    /// An id or a name with a control character.
+    /// An id or name contains a control character.
     #[error("holds a control character")]
     ControlCharacter,
-    /// An id or a name that looks like another.
+    /// An id or name contains an invisible character, so it looks like another one.
     #[error("holds a character that nobody sees")]
     InvisibleCharacter,
-    /// An id or a name without anything in it.
+    /// An id or name consists of blanks.
     #[error("holds nothing but blanks")]
     Blank,
-    /// Not the name of an entity type.
+    /// The text is not the name of an entity type.
     #[error("`{0}` is not an entity type such as `Mcp::Agent`")]
     NotAnEntityType(TextExcerpt),
-    /// An enum value that this version does not know.
+    /// The enum value is unknown.
     #[error("{0} is not a value that is known here")]
     UnknownValue(i32),
-    /// A word that is not one of those allowed.
+    /// The word is not one of those allowed.
     #[error("`{0}` is not {1}")]
     UnknownWord(TextExcerpt, &'static str),
-    /// A JSON value of another shape than expected.
+    /// The JSON value has the wrong shape or type.
     #[error("must be {0}")]
     NotOfShape(&'static str),
-    /// Not JSON, or JSON beyond a limit.
+    /// The text is not JSON, or exceeds a limit of JSON.
     #[error("is not JSON that can be used: {}", escaped(.0))]
     Json(String),
-    /// Nested more deeply than the limit.
+    /// The value is nested more deeply than the limit.
     #[error("is nested deeper than {0} levels")]
     TooDeep(u32),
-    /// A number that is infinite or not a number.
+    /// The number is infinite or NaN.
     #[error("holds a number that is not finite")]
     NotFinite,
-    /// A whole number in a double, beyond what a double holds exactly.
+    /// A whole number beyond 2^53, which a double cannot represent exactly.
     #[error(
         "holds a whole number beyond 2^53, which a Struct cannot carry exactly: send it as JSON text"
     )]
     BeyondDouble,
-    /// A whole number that a sender who keeps doubles may have made of another one.
+    /// A whole number beyond 2^53 - 1, which a sender that stores doubles may have rounded.
     #[error(
         "holds a whole number beyond 2^53 - 1, which its sender may have rounded: send it as text"
     )]
     MayBeRounded,
-    /// A Struct value without a kind.
+    /// A `Struct` value without a kind.
     #[error("holds a value without a kind")]
     NoKind,
-    /// A negative count.
+    /// The count is negative.
     #[error("is {0}, but must not be negative")]
     Negative(i64),
-    /// Not an address.
+    /// The text is not an IP address.
     #[error("`{0}` is not an IP address")]
     NotAnAddress(TextExcerpt),
-    /// Not a digest.
+    /// The text is not a SHA-256 digest.
     #[error("`{0}` is not `sha256:` followed by 64 hexadecimal digits")]
     NotADigest(TextExcerpt),
-    /// Not a place.
+    /// The text is not a resource.
     #[error("`{}` is not a place: {}", .0, escaped(.1))]
     NotAResource(TextExcerpt, String),
-    /// Not a point in time.
+    /// The timestamp is out of range.
     #[error("is not a time between the years 1 and 9999")]
     NotATime,
-    /// Two fields that exclude each other.
+    /// Two fields contradict each other.
     #[error("{0}")]
     Contradiction(&'static str),
-    /// A JSON value of the wrong type.
-    #[error("must be {0}")]
-    NotOfType(&'static str),
-    /// A context that Cedar cannot read.
+    /// The value is not a Cedar context.
     #[error("is not a Cedar context: {}", escaped(.0))]
     NotAContext(String),
 }
 
-/// Text of a caller as it appears in a message: cut short, invisible characters escaped.
+/// An excerpt of a sender's text for messages: truncated, with invisible characters escaped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TextExcerpt(String);
 
 impl TextExcerpt {
-    /// The beginning of a text.
+    /// Creates the excerpt of a text.
     pub fn new(text: &str) -> Self {
         Self(visible::shown(text))
     }
@@ -121,7 +118,7 @@ impl Display for TextExcerpt {
 }
 
 impl FieldError {
-    /// A problem with one field.
+    /// Creates the error of one field.
     pub fn new(field: impl Into<String>, problem: FieldProblem) -> Self {
         Self {
             path: field.into(),
@@ -134,7 +131,7 @@ impl FieldError {
         &self.path
     }
 
-    /// The same, seen from the message around it.
+    /// Prefixes the path with the name of the enclosing message.
     #[must_use]
     pub fn inside(self, outer: impl Display) -> Self {
         Self {
@@ -143,15 +140,16 @@ impl FieldError {
         }
     }
 
-    /// What is wrong with it.
+    /// What is wrong with the field.
     pub fn problem(&self) -> &FieldProblem {
         &self.problem
     }
 }
 
-/// Adds the name of the message around a field, on the way out: paths cost nothing while all is well.
+/// Adds the name of the enclosing message on the way out, so that paths cost nothing unless there is an
+/// error.
 pub(in crate::adapters) trait FieldContext<T> {
-    /// The same, one level further out.
+    /// Prefixes the path of the error.
     fn within(self, outer: impl Display) -> Result<T, FieldError>;
 }
 

@@ -1,7 +1,7 @@
-//! Ids and names, as every door takes them.
+//! Ids and names, validated alike by every adapter.
 //!
-//! They tell one entity from another, and they go to logs and traces, where people read them. So one that is empty or
-//! blank is none, and one with a character that nobody sees is refused: it would look like another.
+//! Ids distinguish entities, and people read them in logs and traces. So blank ids and ids with invisible
+//! characters, which look like other ids, are errors.
 
 use smol_str::SmolStr;
 
@@ -10,7 +10,7 @@ use crate::config::limits::Limits;
 use crate::domain::request::canonical;
 use crate::domain::request::visible::has_invisible;
 
-/// What is wrong with an id, if anything is.
+/// Checks an id of at most `limit` bytes.
 pub(in crate::adapters) fn check(text: &str, limit: u32) -> Result<(), FieldProblem> {
     if text.len() > limit as usize {
         let bytes = text.len();
@@ -31,7 +31,7 @@ pub(in crate::adapters) fn check(text: &str, limit: u32) -> Result<(), FieldProb
     Ok(())
 }
 
-/// An id that must be there.
+/// Parses a required id.
 pub(in crate::adapters) fn required(
     text: &str,
     limit: u32,
@@ -41,8 +41,8 @@ pub(in crate::adapters) fn required(
     Ok(SmolStr::new(text))
 }
 
-/// The name of a session, where an empty text means that there is none. Gateways make it of what they know of all their
-/// servers, so it may be longer than an id; one that is stands for itself by its digest, at every door alike.
+/// Parses a session id, where empty text means none. Gateways derive session ids from all their servers, so
+/// one may be longer than other ids; a longer one is replaced by its digest, by every adapter alike.
 pub(in crate::adapters) fn session(
     text: &str,
     limits: &Limits,
@@ -58,15 +58,15 @@ pub(in crate::adapters) fn session(
     )
 }
 
-/// What is wrong with an id, with the limit by its name.
-pub(in crate::adapters) fn said(problem: &FieldProblem) -> String {
+/// The text of a problem with an id, with the name of the limit.
+pub(in crate::adapters) fn describe_problem(problem: &FieldProblem) -> String {
     match problem {
         FieldProblem::TooLong { .. } => format!("{problem} (`limits.id_bytes`)"),
         other => other.to_string(),
     }
 }
 
-/// An id where an empty text means that there is none.
+/// Parses an optional id, where empty text means none.
 pub(in crate::adapters) fn optional(
     text: &str,
     limit: u32,

@@ -1,5 +1,5 @@
 use crate::adapters::input::field_error::FieldProblem;
-use crate::adapters::input::ids::{check, optional, required, said, session};
+use crate::adapters::input::ids::{check, describe_problem, optional, required, session};
 use crate::config::limits::Limits;
 
 #[test]
@@ -73,8 +73,11 @@ fn a_long_name_of_a_session_stands_for_itself_by_its_digest() {
 fn a_limit_is_told_by_its_name() {
     let problem = FieldProblem::TooLong { bytes: 9, limit: 8 };
     assert_eq!(
-        said(&problem),
+        describe_problem(&problem),
         "has 9 bytes, but at most 8 are allowed (`limits.id_bytes`)"
     );
-    assert_eq!(said(&FieldProblem::Blank), FieldProblem::Blank.to_string());
+    assert_eq!(
+        describe_problem(&FieldProblem::Blank),
+        FieldProblem::Blank.to_string()
+    );
 }

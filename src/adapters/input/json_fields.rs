@@ -1,4 +1,4 @@
-//! Fields of JSON objects, with the field's name in whatever is wrong with them.
+//! Fields of JSON objects, with the field's name in every error.
 
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
@@ -6,7 +6,11 @@ use smol_str::SmolStr;
 use crate::adapters::input::field_error::{FieldError, FieldProblem};
 use crate::adapters::input::ids;
 
-/// An object that must be there.
+/// Returns a required object.
+///
+/// # Errors
+///
+/// Returns an error if it is missing or no object.
 pub fn object<'m>(
     map: &'m Map<String, Json>,
     field: &'static str,
@@ -14,7 +18,11 @@ pub fn object<'m>(
     optional_object(map, field)?.ok_or_else(|| FieldError::new(field, FieldProblem::Missing))
 }
 
-/// An object, if there is one. `null` counts as absent.
+/// Returns an optional object; `null` counts as absent.
+///
+/// # Errors
+///
+/// Returns an error if it is no object.
 pub fn optional_object<'m>(
     map: &'m Map<String, Json>,
     field: &'static str,
@@ -22,16 +30,27 @@ pub fn optional_object<'m>(
     match map.get(field) {
         None | Some(Json::Null) => Ok(None),
         Some(Json::Object(object)) => Ok(Some(object)),
-        Some(_) => Err(FieldError::new(field, FieldProblem::NotOfType("an object"))),
+        Some(_) => Err(FieldError::new(
+            field,
+            FieldProblem::NotOfShape("an object"),
+        )),
     }
 }
 
-/// A text that must be there.
+/// Returns a required text.
+///
+/// # Errors
+///
+/// Returns an error if it is missing or no text.
 pub fn text<'m>(map: &'m Map<String, Json>, field: &'static str) -> Result<&'m str, FieldError> {
     optional_text(map, field)?.ok_or_else(|| FieldError::new(field, FieldProblem::Missing))
 }
 
-/// A text, if there is one. `null` counts as absent.
+/// Returns an optional text; `null` counts as absent.
+///
+/// # Errors
+///
+/// Returns an error if it is no text.
 pub fn optional_text<'m>(
     map: &'m Map<String, Json>,
     field: &'static str,
@@ -39,11 +58,15 @@ pub fn optional_text<'m>(
     match map.get(field) {
         None | Some(Json::Null) => Ok(None),
         Some(Json::String(text)) => Ok(Some(text)),
-        Some(_) => Err(FieldError::new(field, FieldProblem::NotOfType("a string"))),
+        Some(_) => Err(FieldError::new(field, FieldProblem::NotOfShape("a string"))),
     }
 }
 
-/// An id or a name that must be there.
+/// Returns a required id or name.
+///
+/// # Errors
+///
+/// Returns an error if it is missing or no valid id of at most `limit` bytes.
 pub fn id(map: &Map<String, Json>, limit: u32, field: &'static str) -> Result<SmolStr, FieldError> {
     ids::required(text(map, field)?, limit, field)
 }

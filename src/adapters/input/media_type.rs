@@ -1,23 +1,24 @@
-//! What a body says it is, said once for requests and responses: JSON in UTF-8, or events that carry it.
+//! Media types of bodies, for requests and responses: JSON in UTF-8, or events that carry it.
 //!
-//! A reader that believes in another character set reads another message: `+AG4-ame` is `name` in UTF-7. So nothing but
-//! UTF-8 is read, and a type that two readers could understand differently is none.
+//! A reader that assumes another character set sees another message: `+AG4-ame` is `name` in UTF-7. So only
+//! UTF-8 is accepted, and a type that readers could understand differently is an error.
 
-/// A kind of body that carries messages.
+/// A media type that carries messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::adapters) enum MediaType {
-    /// One JSON text: `application/json`.
+    /// JSON: `application/json`.
     Json,
-    /// One JSON text under another name: `text/json`, `application/problem+json`. No client asks so, but some read it.
+    /// JSON under another name: `text/json`, `application/problem+json`. Requests do not use it; some clients
+    /// accept it in responses.
     OtherJson,
     /// `text/event-stream`.
     Events,
 }
 
-/// Why a media type is not read.
+/// Why a media type is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::adapters) enum MediaError {
-    /// It is another one.
+    /// It is another type.
     Other,
     /// It is written so that readers could disagree.
     Unclear,
@@ -26,8 +27,8 @@ pub(in crate::adapters) enum MediaError {
 }
 
 impl MediaType {
-    /// The media type in a `content-type` header (RFC 9110, 8.3.1). Its only parameter is `charset`, and that is `utf-8`,
-    /// which is all that JSON has (RFC 8259, 8.1) and all that event streams have.
+    /// Parses a `content-type` header (RFC 9110, 8.3.1). The only parameter is `charset=utf-8`, the only
+    /// character set of JSON (RFC 8259, 8.1) and event streams.
     pub(in crate::adapters) fn read(value: &str) -> Result<Self, MediaError> {
         let value = value.to_ascii_lowercase();
         let (essence, parameters) = match value.split_once(';') {

@@ -1,9 +1,9 @@
-//! What JSON says is not there.
+//! Null members of JSON objects.
 
 use serde_json::{Map, Value as Json};
 
-/// Takes out the members that are null, at any depth: JSON clients write null for "not given", and Cedar has no such
-/// value. A null among the items of a list stays what it is, a fault: a list that lost it would be another list.
+/// Removes null members at any depth: JSON clients write null for an absent value, and Cedar has no null. A
+/// null item of a list stays and is an error later, because a list without it would be another list.
 pub(in crate::adapters) fn without_nulls(mut members: Map<String, Json>) -> Map<String, Json> {
     take_out(&mut members);
     members

@@ -1,5 +1,5 @@
-//! Names of members that a careless reader would take for one another. The reader on the other side may not
-//! mind the case of letters, as some do not, so another spelling of a member that decides is a fault.
+//! Member names that a lenient reader would take for one another. The server may ignore case, so another
+//! spelling of a member that decides is an error.
 
 use serde_json::{Map, Value as Json};
 
@@ -7,41 +7,8 @@ use crate::adapters::input::field_error::{FieldError, FieldProblem, TextExcerpt}
 use crate::adapters::input::json::KeyPolicy;
 use crate::domain::request::visible::folded;
 
-/// Members of parameters that say what is asked for.
-pub(super) const DECISIVE: [&str; 29] = [
-    "_meta",
-    "action",
-    "arguments",
-    "content",
-    "includeContext",
-    "inputRequests",
-    "inputResponses",
-    "maxTokens",
-    "message",
-    "messages",
-    "mode",
-    "model",
-    "name",
-    "notifications",
-    "prompt",
-    "promptsListChanged",
-    "ref",
-    "requestState",
-    "requestedSchema",
-    "resourceSubscriptions",
-    "resourcesListChanged",
-    "roots",
-    "systemPrompt",
-    "taskId",
-    "tools",
-    "toolsListChanged",
-    "type",
-    "uri",
-    "url",
-];
-
-/// Refuses members that a careless reader would take for one that decides.
-pub(in crate::adapters) fn no_look_alikes<'n>(
+/// Rejects members that a lenient reader would take for one of `decisive`.
+pub(in crate::adapters) fn reject_misspelled<'n>(
     members: impl Iterator<Item = &'n str>,
     decisive: &[&str],
     field: &str,
@@ -65,7 +32,7 @@ pub(in crate::adapters) fn names_of(members: &Map<String, Json>) -> impl Iterato
     members.keys().map(String::as_str)
 }
 
-/// Refuses two members of one name to a reader that does not mind the case of letters.
+/// Rejects two names that are equal after folding.
 pub(in crate::adapters) fn require_distinct_keys(
     members: &Map<String, Json>,
     field: &str,

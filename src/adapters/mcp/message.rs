@@ -1,7 +1,7 @@
-//! One JSON-RPC message, read as strictly as the strictest server would.
+//! Parses JSON-RPC messages as strictly as the strictest server.
 //!
-//! A client's message is read whole ([`read`]): the server acts on all of it. Of a server's message ([`read_server`]) only
-//! what it asks for is; what it answers is cut into parts, and passes as it was written.
+//! A client's message is parsed whole ([`read`]), because the server acts on all of it. Of a server's message
+//! ([`read_server`]) only its requests are; its results are split into raw parts, which pass unchanged.
 
 use serde_json::{Map, Value as Json};
 
@@ -9,125 +9,126 @@ use crate::adapters::input::field_error::{FieldError, FieldProblem, TextExcerpt}
 use crate::adapters::input::json::{self, KeyPolicy, RawObject};
 use crate::config::limits::Limits;
 
-/// Levels around the arguments of a call: the message and its `params`. The limit counts from there.
+/// JSON levels around the arguments of a call, which `limits.json_depth` bounds: the message and its
+/// `params`.
 const LEVELS_AROUND: u32 = 2;
 
-/// The id of a request, as it came.
+/// The id of a JSON-RPC request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JsonRpcId {
-    /// A text.
+    /// A string.
     Text(String),
-    /// A whole number.
+    /// An integer.
     Number(i64),
 }
 
-/// One message.
+/// A message of a client.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ClientMessage {
-    /// It wants an answer.
+    /// A request.
     Request {
-        /// Comes back with the answer.
+        /// Its id.
         id: JsonRpcId,
-        /// What is asked for, e.g. `tools/call`.
+        /// Its method, e.g. `tools/call`.
         method: String,
-        /// With what; empty if absent.
+        /// Its parameters; empty if absent.
         params: Map<String, Json>,
     },
-    /// It wants none.
+    /// A notification.
     Notification {
-        /// What has happened, e.g. `notifications/cancelled`.
+        /// Its method, e.g. `notifications/cancelled`.
         method: String,
-        /// Particulars; empty if absent.
+        /// Its parameters; empty if absent.
         params: Map<String, Json>,
     },
-    /// It answers a request of the other side.
+    /// A response to a request of the server.
     Reply {
         /// The id of that request.
         id: JsonRpcId,
-        /// What it tells: the members of its result, none if it is an error. `None` if a gateway has seen
-        /// that there is a reply and not what is in it.
+        /// The members of its result; empty for an error. `None` if a gateway reports the response without
+        /// its content.
         result: Option<Map<String, Json>>,
     },
 }
 
-/// One message of a server. What it tells is as it was written.
+/// A message of a server, with its results as raw text.
 #[derive(Debug, Clone)]
 pub enum ServerMessage<'t> {
-    /// It wants an answer.
+    /// A request.
     Request {
-        /// Comes back with the answer.
+        /// Its id.
         id: JsonRpcId,
-        /// What is asked for, e.g. `elicitation/create`.
+        /// Its method, e.g. `elicitation/create`.
         method: String,
-        /// With what, or why that cannot be read.
+        /// Its parameters, or why they cannot be parsed.
         params: Result<Map<String, Json>, FieldError>,
     },
-    /// It wants none.
+    /// A notification.
     Notification {
-        /// What has happened.
+        /// Its method.
         method: String,
-        /// Particulars, if there are any.
+        /// Its parameters, if any.
         params: Option<RawObject<'t>>,
     },
     /// The result of a client's request.
     Result {
         /// The id of that request.
         id: JsonRpcId,
-        /// Its members.
+        /// The members of the result.
         result: RawObject<'t>,
     },
-    /// What came of a request instead; without an id of one that the server could not read.
+    /// The error of a client's request; without an id if the server could not read the request.
     Error {
         /// The id of that request.
         id: Option<JsonRpcId>,
-        /// The object, as it is written.
+        /// The raw error object.
         error: &'t str,
     },
 }
 
-/// Why something is not a message. The text is safe to send.
+/// Why a text is not a message. The text of the error is safe to send.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MessageError {
-    /// Not JSON, or JSON beyond a limit.
+    /// The text is not JSON, or exceeds a limit of JSON.
     #[error("{0}")]
     Json(FieldError),
-    /// A JSON array.
+    /// The text is a JSON-RPC batch.
     #[error("batches are not part of the protocol: send one message a request")]
     Batch,
-    /// Another JSON value.
+    /// The text is another JSON value.
     #[error("a message is a JSON object")]
     NotAnObject,
     /// `jsonrpc` is not `2.0`.
     #[error("`jsonrpc` must be \"2.0\"")]
     Version,
-    /// A member that messages do not have.
+    /// The member does not exist in messages.
     #[error("`{0}` is not a member of a message")]
     Member(TextExcerpt),
-    /// `id` is neither a text nor a whole number, or too long.
+    /// `id` is neither a string nor an integer, or too long.
     #[error("`id` must be a whole number of 64 bits or a text of at most {0} bytes")]
     Id(u32),
-    /// `method` is not a text.
+    /// `method` is not a string.
     #[error("`method` must be a text")]
     Method,
     /// `params` is not an object.
     #[error("`params` must be an object")]
     Params,
-    /// Neither request nor notification nor reply, or several of them.
+    /// The members form no request, notification or response.
     #[error("a message has either `method`, or `id` with one of `result` and `error`")]
     Shape,
 }
 
-/// Something that is not a message, and its id as far as there is one.
+/// An invalid message, and its id if it has one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageRejection {
-    /// The id, for the error that goes back.
+    /// The id, for the error response.
     pub id: Option<JsonRpcId>,
     /// What is wrong.
     pub fault: MessageError,
 }
 
 impl JsonRpcId {
-    /// As JSON.
+    /// The id as JSON.
     pub fn to_json(&self) -> Json {
         match self {
             Self::Text(text) => Json::from(text.as_str()),
@@ -148,7 +149,7 @@ impl JsonRpcId {
 }
 
 impl MessageError {
-    /// The code of JSON-RPC.
+    /// The JSON-RPC error code.
     pub fn code(&self) -> i64 {
         match self {
             Self::Json(_) => -32700,
@@ -158,8 +159,12 @@ impl MessageError {
     }
 }
 
-/// Reads one message: no key twice at any depth, no number that would change on the way, no nesting beyond
-/// the limit, no member that the protocol does not have.
+/// Parses one message of a client: no duplicate keys at any depth, no number that another reader would
+/// change, no nesting beyond the limit, no unknown member.
+///
+/// # Errors
+///
+/// Returns what is wrong, with the message's id if it has one.
 pub fn read(text: &[u8], limits: &Limits) -> Result<ClientMessage, MessageRejection> {
     let anonymous = |fault| MessageRejection { id: None, fault };
     let depth = limits.json_depth.saturating_add(LEVELS_AROUND);
@@ -178,13 +183,17 @@ pub fn read(text: &[u8], limits: &Limits) -> Result<ClientMessage, MessageReject
     of_members(members, id.clone()).map_err(|fault| MessageRejection { id, fault })
 }
 
-/// Reads parameters that come without their message, as strictly as [`read`]. `field` names them in errors.
+/// Parses parameters that come without their message, as strictly as [`read`]. `field` names them in errors.
+///
+/// # Errors
+///
+/// Returns an error if the text is no JSON object within the limits.
 pub fn members(
     text: &[u8],
     limits: &Limits,
     field: &'static str,
 ) -> Result<Map<String, Json>, FieldError> {
-    // One level of the message is not there.
+    // The level of the message is absent.
     let depth = limits.json_depth.saturating_add(LEVELS_AROUND - 1);
     match json::value(text, depth, KeyPolicy::Protocol, field)? {
         Json::Object(members) => Ok(members),
@@ -195,7 +204,11 @@ pub fn members(
     }
 }
 
-/// Reads one message of a server.
+/// Parses one message of a server.
+///
+/// # Errors
+///
+/// Returns what is wrong, with the id of the client's request that it answers.
 pub fn read_server<'t>(
     text: &'t [u8],
     limits: &Limits,
@@ -213,7 +226,7 @@ pub fn read_server<'t>(
         JsonRpcId::read(id, limits.id_bytes)
     });
     let id = id.transpose().map_err(anonymous)?;
-    // A server counts its own requests: their ids are nobody's to answer on the client's side.
+    // The ids of a server's own requests mean nothing to the client.
     let answered = id.clone().filter(|_| members.get("method").is_none());
     of_raw(&members, id, limits).map_err(|fault| MessageRejection {
         id: answered,

@@ -2,7 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::adapters::mcp::methods::Sender;
-use crate::adapters::mcp::request::operations::{MessageIntent, from_request};
+use crate::adapters::mcp::request::intent::MessageIntent;
+use crate::adapters::mcp::request::operations::from_request;
 use crate::adapters::mcp::request::{client_responses, header_value};
 
 fn read_text(text: &str) -> Result<ClientMessage, MessageRejection> {
@@ -291,7 +292,7 @@ proptest! {
                 }
             }
             Ok(ClientMessage::Reply { result: Some(result), .. }) => {
-                let _ = client_responses::of_reply(&server, &result);
+                let _ = client_responses::from_reply(&server, &result);
             }
             Ok(_) | Err(_) => {}
         }

@@ -1,18 +1,23 @@
-//! Every method of both eras: who may send it, and what it means.
+//! The table of MCP methods: who sends each one, what it asks for, and how clients, servers and gateways treat it.
+//!
+//! The table covers the stateless revision (2026-07-28) and the one with sessions (2025-11-25). A new method is a row
+//! here; one with parameters of its own also needs a reader in `request/operations.rs`. No other file names methods.
+
+use crate::adapters::mcp::server_set::IdentifierKind;
 
 /// Who sends a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sender {
-    /// The agent's side.
+    /// The client, on the agent's side.
     Client,
     /// The server.
     Server,
 }
 
-/// The revisions of the protocol that a method belongs to.
+/// The revisions of the protocol that have a method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Era {
-    /// 2025-11-25 and before: `initialize`, sessions, direct requests of servers.
+    /// 2025-11-25 and before: `initialize`, sessions, requests of servers.
     Sessions,
     /// 2026-07-28: every request stands for itself.
     Stateless,
@@ -20,39 +25,100 @@ pub enum Era {
     Both,
 }
 
-/// What a request means.
+/// What a message asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MethodKind {
-    /// `tools/call`; from a server a reverse call.
+    /// Calls a tool; from a server a reverse call.
     CallTool,
-    /// Looks at the tools.
+    /// Lists tools.
     ListTools,
-    /// Looks at the prompts.
+    /// Lists prompts.
     ListPrompts,
-    /// Looks at the resources or their templates.
+    /// Lists resources or resource templates.
     ListResources,
-    /// Reads `uri`.
+    /// Reads the resource `uri`.
     ReadResource,
     /// Gets the prompt `name`.
     GetPrompt,
     /// Completes an argument of what `ref` names.
     Complete,
-    /// Wants to hear of changes to `uri`.
+    /// Subscribes to changes of `uri`.
     Subscribe,
-    /// Wants to hear of everything that `notifications` names.
+    /// Subscribes to everything that `notifications` names.
     Listen,
-    /// Wants the client's model to write.
+    /// Asks the client's model for a completion.
     Sample,
-    /// Wants to ask the person something.
+    /// Asks the user for input.
     Elicit,
-    /// Wants to know the client's folders.
+    /// Lists the client's folders.
     ListRoots,
-    /// Keeps a conversation going and reaches for nothing.
+    /// Maintains the connection and reaches for nothing.
     Connect,
-    /// Tells and asks nothing.
+    /// Informs and asks for nothing, so nothing is decided.
     Exempt,
-    /// Not decided, for this reason.
+    /// Always rejected, for this reason.
     Unsupported(&'static str),
+}
+
+/// The type of object that a request is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ObjectKind {
+    /// The server as a whole.
+    Server,
+    /// A tool.
+    Tool,
+    /// A resource.
+    Resource,
+    /// A prompt.
+    Prompt,
+    /// A task.
+    Task,
+}
+
+/// How a gateway in front of several servers handles a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Routing {
+    /// It goes to every server without parameters, and the results are merged.
+    FanOut,
+    /// It goes to one server, and the gateway asks before.
+    Single,
+    /// Some versions of agentgateway ask only when the server has answered, without the parameters.
+    ResponseOnly,
+}
+
+/// The parameter that the header `Mcp-Name` mirrors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NameParameter {
+    /// The parameter.
+    pub member: &'static str,
+    /// What it identifies an object by.
+    pub identifier: IdentifierKind,
+}
+
+/// The list in the result of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListSpec {
+    /// The member of the result with the list.
+    pub member: &'static str,
+    /// The member of an entry that identifies it.
+    pub id: &'static str,
+    /// What `id` identifies an entry by.
+    pub identifier: IdentifierKind,
+    /// What the entries are.
+    pub entries: EntryKind,
+}
+
+/// The type of a list's entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryKind {
+    /// Tools.
+    Tool,
+    /// Prompts.
+    Prompt,
+    /// Resources.
+    Resource,
+    /// Resource templates.
+    Template,
 }
 
 /// One method.
@@ -62,89 +128,229 @@ pub struct Method {
     pub name: &'static str,
     /// Who sends it.
     pub sender: Sender,
-    /// Since when, or until when.
+    /// The revisions that have it.
     pub era: Era,
-    /// What it means.
-    pub meaning: MethodKind,
+    /// What it asks for.
+    pub kind: MethodKind,
+    /// The parameter that `Mcp-Name` mirrors, if it does.
+    pub name_parameter: Option<NameParameter>,
+    /// The list in its result, if it returns one.
+    pub list: Option<ListSpec>,
+    /// How a gateway handles it.
+    pub routing: Routing,
+    /// Whether its result contains the server's instructions for models.
+    pub has_instructions: bool,
+    /// What the binding COAZ-MCP lets it be about; empty for methods that the binding does not have.
+    pub coaz_objects: &'static [ObjectKind],
 }
 
-const fn client(name: &'static str, era: Era, meaning: MethodKind) -> Method {
-    Method {
-        name,
-        sender: Sender::Client,
-        era,
-        meaning,
+impl Method {
+    const fn new(name: &'static str, sender: Sender, era: Era, kind: MethodKind) -> Self {
+        Self {
+            name,
+            sender,
+            era,
+            kind,
+            name_parameter: None,
+            list: None,
+            routing: Routing::ResponseOnly,
+            has_instructions: false,
+            coaz_objects: &[],
+        }
+    }
+
+    const fn fan_out(self) -> Self {
+        Self {
+            routing: Routing::FanOut,
+            ..self
+        }
+    }
+
+    const fn single(self) -> Self {
+        Self {
+            routing: Routing::Single,
+            ..self
+        }
+    }
+
+    const fn instructing(self) -> Self {
+        Self {
+            has_instructions: true,
+            ..self
+        }
+    }
+
+    /// `Mcp-Name` mirrors this parameter.
+    const fn named(self, member: &'static str, identifier: IdentifierKind) -> Self {
+        Self {
+            name_parameter: Some(NameParameter { member, identifier }),
+            ..self
+        }
+    }
+
+    const fn listing(self, member: &'static str, id: &'static str, entries: EntryKind) -> Self {
+        let identifier = match entries {
+            EntryKind::Tool | EntryKind::Prompt => IdentifierKind::ByName,
+            EntryKind::Resource | EntryKind::Template => IdentifierKind::ByUri,
+        };
+        Self {
+            list: Some(ListSpec {
+                member,
+                id,
+                identifier,
+                entries,
+            }),
+            ..self
+        }
+    }
+
+    const fn coaz(self, objects: &'static [ObjectKind]) -> Self {
+        Self {
+            coaz_objects: objects,
+            ..self
+        }
     }
 }
 
-const fn server(name: &'static str, era: Era, meaning: MethodKind) -> Method {
-    Method {
-        name,
-        sender: Sender::Server,
-        era,
-        meaning,
-    }
+const fn client(name: &'static str, era: Era, kind: MethodKind) -> Method {
+    Method::new(name, Sender::Client, era, kind)
 }
 
-const TASKS_OF_CLIENTS: &str = "a server's look at the tasks of a client is not decided";
+const fn server(name: &'static str, era: Era, kind: MethodKind) -> Method {
+    Method::new(name, Sender::Server, era, kind)
+}
 
-/// Every request of both eras.
+const CLIENT_TASKS: &str = "a server's look at the tasks of a client is not decided";
+
+/// Parameters and results whose spelling decides what a message asks for. A parameter of a new method goes here, too.
+pub(in crate::adapters) const DECISIVE_PARAMS: [&str; 29] = [
+    "_meta",
+    "action",
+    "arguments",
+    "content",
+    "includeContext",
+    "inputRequests",
+    "inputResponses",
+    "maxTokens",
+    "message",
+    "messages",
+    "mode",
+    "model",
+    "name",
+    "notifications",
+    "prompt",
+    "promptsListChanged",
+    "ref",
+    "requestState",
+    "requestedSchema",
+    "resourceSubscriptions",
+    "resourcesListChanged",
+    "roots",
+    "systemPrompt",
+    "taskId",
+    "tools",
+    "toolsListChanged",
+    "type",
+    "uri",
+    "url",
+];
+
+/// Every request of both revisions.
 pub const REQUESTS: [Method; 31] = [
-    client("initialize", Era::Sessions, MethodKind::Connect),
-    client("server/discover", Era::Stateless, MethodKind::Connect),
-    client("ping", Era::Sessions, MethodKind::Connect),
-    client("logging/setLevel", Era::Sessions, MethodKind::Connect),
-    client("tools/list", Era::Both, MethodKind::ListTools),
-    client("tools/call", Era::Both, MethodKind::CallTool),
-    client("prompts/list", Era::Both, MethodKind::ListPrompts),
-    client("prompts/get", Era::Both, MethodKind::GetPrompt),
-    client("resources/list", Era::Both, MethodKind::ListResources),
+    client("initialize", Era::Sessions, MethodKind::Connect)
+        .fan_out()
+        .instructing()
+        .coaz(&[ObjectKind::Server]),
+    client("server/discover", Era::Stateless, MethodKind::Connect)
+        .fan_out()
+        .instructing(),
+    client("ping", Era::Sessions, MethodKind::Connect).fan_out(),
+    client("logging/setLevel", Era::Sessions, MethodKind::Connect)
+        .fan_out()
+        .coaz(&[ObjectKind::Server]),
+    client("tools/list", Era::Both, MethodKind::ListTools)
+        .fan_out()
+        .listing("tools", "name", EntryKind::Tool)
+        .coaz(&[ObjectKind::Server]),
+    client(CALL_TOOL, Era::Both, MethodKind::CallTool)
+        .single()
+        .named("name", IdentifierKind::ByName)
+        .coaz(&[ObjectKind::Tool]),
+    client("prompts/list", Era::Both, MethodKind::ListPrompts)
+        .fan_out()
+        .listing("prompts", "name", EntryKind::Prompt)
+        .coaz(&[ObjectKind::Server]),
+    client("prompts/get", Era::Both, MethodKind::GetPrompt)
+        .single()
+        .named("name", IdentifierKind::ByName)
+        .coaz(&[ObjectKind::Prompt]),
+    client("resources/list", Era::Both, MethodKind::ListResources)
+        .fan_out()
+        .listing("resources", "uri", EntryKind::Resource)
+        .coaz(&[ObjectKind::Server]),
     client(
         "resources/templates/list",
         Era::Both,
         MethodKind::ListResources,
-    ),
-    client("resources/read", Era::Both, MethodKind::ReadResource),
-    client("resources/subscribe", Era::Sessions, MethodKind::Subscribe),
-    client("resources/unsubscribe", Era::Sessions, MethodKind::Connect),
+    )
+    .fan_out()
+    .listing("resourceTemplates", "uriTemplate", EntryKind::Template),
+    client("resources/read", Era::Both, MethodKind::ReadResource)
+        .single()
+        .named("uri", IdentifierKind::ByUri)
+        .coaz(&[ObjectKind::Resource]),
+    client("resources/subscribe", Era::Sessions, MethodKind::Subscribe)
+        .named("uri", IdentifierKind::ByUri)
+        .coaz(&[ObjectKind::Resource]),
+    client("resources/unsubscribe", Era::Sessions, MethodKind::Connect)
+        .named("uri", IdentifierKind::ByUri)
+        .coaz(&[ObjectKind::Resource]),
     client("subscriptions/listen", Era::Stateless, MethodKind::Listen),
-    client("completion/complete", Era::Both, MethodKind::Complete),
-    // A task belongs to a call that was decided when it was made; its server ties it to who made it.
-    client("tasks/get", Era::Both, MethodKind::Connect),
-    client("tasks/result", Era::Sessions, MethodKind::Connect),
-    client("tasks/list", Era::Sessions, MethodKind::Connect),
-    client("tasks/cancel", Era::Both, MethodKind::Connect),
-    client("tasks/update", Era::Stateless, MethodKind::Connect),
+    client("completion/complete", Era::Both, MethodKind::Complete)
+        .coaz(&[ObjectKind::Prompt, ObjectKind::Resource]),
+    // A task belongs to a call that was decided when it was created; its server ties it to whoever created it.
+    client("tasks/get", Era::Both, MethodKind::Connect)
+        .named("taskId", IdentifierKind::ByTaskId)
+        .coaz(&[ObjectKind::Task]),
+    client("tasks/result", Era::Sessions, MethodKind::Connect)
+        .named("taskId", IdentifierKind::ByTaskId)
+        .coaz(&[ObjectKind::Task]),
+    client("tasks/list", Era::Sessions, MethodKind::Connect).coaz(&[ObjectKind::Server]),
+    client("tasks/cancel", Era::Both, MethodKind::Connect)
+        .named("taskId", IdentifierKind::ByTaskId)
+        .coaz(&[ObjectKind::Task]),
+    client("tasks/update", Era::Stateless, MethodKind::Connect)
+        .named("taskId", IdentifierKind::ByTaskId),
     server("ping", Era::Sessions, MethodKind::Exempt),
     server("sampling/createMessage", Era::Both, MethodKind::Sample),
     server("elicitation/create", Era::Both, MethodKind::Elicit),
     server("roots/list", Era::Both, MethodKind::ListRoots),
-    // In no revision, but servers and their user interfaces do ask for tools of the other side.
-    server("tools/call", Era::Both, MethodKind::CallTool),
+    // No revision has it, but servers and their user interfaces do call tools of the other side.
+    server(CALL_TOOL, Era::Both, MethodKind::CallTool),
     server(
         "tasks/get",
         Era::Sessions,
-        MethodKind::Unsupported(TASKS_OF_CLIENTS),
+        MethodKind::Unsupported(CLIENT_TASKS),
     ),
     server(
         "tasks/result",
         Era::Sessions,
-        MethodKind::Unsupported(TASKS_OF_CLIENTS),
+        MethodKind::Unsupported(CLIENT_TASKS),
     ),
     server(
         "tasks/list",
         Era::Sessions,
-        MethodKind::Unsupported(TASKS_OF_CLIENTS),
+        MethodKind::Unsupported(CLIENT_TASKS),
     ),
     server(
         "tasks/cancel",
         Era::Sessions,
-        MethodKind::Unsupported(TASKS_OF_CLIENTS),
+        MethodKind::Unsupported(CLIENT_TASKS),
     ),
     server(
         "tasks/update",
         Era::Stateless,
-        MethodKind::Unsupported(TASKS_OF_CLIENTS),
+        MethodKind::Unsupported(CLIENT_TASKS),
     ),
     server(
         "server/discover",
@@ -153,7 +359,7 @@ pub const REQUESTS: [Method; 31] = [
     ),
 ];
 
-/// Every notification of both eras.
+/// Every notification of both revisions.
 pub const NOTIFICATIONS: [Method; 18] = [
     client(
         "notifications/initialized",
@@ -226,24 +432,27 @@ pub const NOTIFICATIONS: [Method; 18] = [
 /// The HTTP methods that open and end the stream of a session, beside `POST`.
 pub const STREAM: [&str; 2] = ["GET", "DELETE"];
 
-/// What stands in for the method of a reply, which has none.
+/// The name that stands for a JSON-RPC response, which has no method.
 pub const REPLY: &str = "reply";
 
-/// The request of this name from this side. Names are compared byte by byte: a look-alike is another name.
+/// The request that calls a tool.
+pub const CALL_TOOL: &str = "tools/call";
+
+/// Returns the request of this name from this side. Names are compared byte by byte: a look-alike is another name.
 pub fn request(sender: Sender, name: &str) -> Option<&'static Method> {
-    of(&REQUESTS, sender, name)
+    find(&REQUESTS, sender, name)
 }
 
-/// The notification of this name from this side.
+/// Returns the notification of this name from this side.
 pub fn notification(sender: Sender, name: &str) -> Option<&'static Method> {
-    of(&NOTIFICATIONS, sender, name)
+    find(&NOTIFICATIONS, sender, name)
 }
 
-/// The name of something that keeps a conversation going, if it is one.
-pub fn upkeep(name: &str) -> Option<&'static str> {
+/// Returns the name of a method that maintains the connection, if it is one.
+pub fn connect_method(name: &str) -> Option<&'static str> {
     let rows = REQUESTS.iter().chain(&NOTIFICATIONS);
     let methods = rows
-        .filter(|row| row.meaning == MethodKind::Connect)
+        .filter(|row| row.kind == MethodKind::Connect)
         .map(|row| row.name);
     methods
         .chain(STREAM)
@@ -251,7 +460,14 @@ pub fn upkeep(name: &str) -> Option<&'static str> {
         .find(|known| *known == name)
 }
 
-fn of(rows: &'static [Method], sender: Sender, name: &str) -> Option<&'static Method> {
+/// The requests of clients whose result is a list.
+pub(in crate::adapters) fn lists() -> impl Iterator<Item = (&'static Method, ListSpec)> {
+    REQUESTS
+        .iter()
+        .filter_map(|method| Some((method, method.list?)))
+}
+
+fn find(rows: &'static [Method], sender: Sender, name: &str) -> Option<&'static Method> {
     rows.iter()
         .find(|row| row.sender == sender && row.name == name)
 }

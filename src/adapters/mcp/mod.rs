@@ -1,14 +1,12 @@
-//! The Model Context Protocol, for every door whose caller passes it on as it is.
+//! The Model Context Protocol (MCP), shared by all adapters whose gateways forward its messages.
 //!
-//! Start at [`message::read`]: bytes become one JSON-RPC message or a fault. [`methods`] is the table of all
-//! methods of both eras, the stateless one (2026-07-28) and the one with sessions (2025-11-25).
-//! [`operations::from_request`] turns a method and its parameters into what is decided, [`conversation`] adds who
-//! talks to whom, [`answers`] reads what goes back to a server that asked. [`judge`] is the way back: lists are
-//! filtered, and what a server asks for is decided. [`denial`] writes the JSON-RPC error that a client sees
-//! instead of an answer, [`header`] and `repeated` read the headers that repeat the body.
+//! Start at [`message`]: bytes become one JSON-RPC message. [`methods`] is the table of all methods of both revisions,
+//! the stateless one (2026-07-28) and the one with sessions (2025-11-25). [`request`] maps a client's message to the
+//! operations that are decided, [`response`] filters what a server sends. `member_spelling` rejects misspelled members;
+//! [`server_set`] knows which server a name in a merged list belongs to.
 //!
-//! Invariant: nothing of any gateway, and nothing is guessed. What two readers could read differently (a key
-//! twice, a key in other letters, a method nobody knows) is a fault, because the server is the other reader.
+//! Invariant: nothing here is about one gateway, and nothing is guessed. What two readers could read differently (a
+//! duplicate key, another spelling, an unknown method) is an error, because the server is the other reader.
 
 pub(in crate::adapters) mod member_spelling;
 pub mod message;

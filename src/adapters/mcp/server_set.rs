@@ -1,54 +1,56 @@
-//! Which server something comes from.
+//! The servers behind a message, and how their names are prefixed.
 
 use smol_str::SmolStr;
 
-/// Where user interfaces are kept; a client knows them by this.
+/// The URI scheme of user interfaces.
 const UI: &str = "ui://";
 
-/// The servers behind an answer. A gateway that merges the answers of several puts their names before the
-/// names in it, as agentgateway does: `<server>_<name>` for tools and prompts, `<server>+<uri>` for resources,
-/// and `ui://<server>+<rest>` for user interfaces.
+/// The servers behind a message. A gateway that merges several servers prefixes their names, as agentgateway
+/// does: `<server>_<name>` for tools and prompts, `<server>+<uri>` for resources, and `ui://<server>+<rest>`
+/// for user interfaces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerSet {
     servers: Vec<SmolStr>,
     naming: Naming,
 }
 
-/// Whether names have their server's in front.
+/// Whether names are prefixed by the server's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Naming {
     Plain,
     Prefixed,
 }
 
-/// How something is called.
+/// What identifies an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IdentifierKind {
-    /// By a name: tools and prompts.
+    /// A name: tools and prompts.
     ByName,
-    /// By a URI or a template of it.
+    /// A URI or URI template: resources.
     ByUri,
+    /// The id of a task.
+    ByTaskId,
 }
 
 impl ServerSet {
-    /// One server, whose names are as they are.
+    /// One server without prefixes.
     pub fn one(server: SmolStr) -> Self {
         Self::plain(vec![server])
     }
 
-    /// Servers whose names are as they are. If they are several, nobody can tell whose a name is.
+    /// Servers without prefixes. With several of them no name can be attributed.
     pub fn plain(servers: Vec<SmolStr>) -> Self {
         let naming = Naming::Plain;
         Self { servers, naming }
     }
 
-    /// Servers whose names stand before their own, even if it is one alone.
+    /// Servers with prefixes, even if there is only one.
     pub fn prefixed(servers: Vec<SmolStr>) -> Self {
         let naming = Naming::Prefixed;
         Self { servers, naming }
     }
 
-    /// Several servers whose lists are merged. One alone is as [`Origins::one`].
+    /// Several servers whose lists are merged; a single one has no prefix.
     pub fn merged(servers: Vec<SmolStr>) -> Self {
         match servers.len() {
             0 | 1 => Self::plain(servers),
@@ -56,12 +58,12 @@ impl ServerSet {
         }
     }
 
-    /// All of them.
+    /// All servers.
     pub fn servers(&self) -> &[SmolStr] {
         &self.servers
     }
 
-    /// The only one, if it is the only one.
+    /// The server, if there is exactly one.
     pub fn only(&self) -> Option<&SmolStr> {
         match self.servers.as_slice() {
             [server] => Some(server),
@@ -69,9 +71,9 @@ impl ServerSet {
         }
     }
 
-    /// Which server offers something of this name, and what it calls it. Several if it can be read in several
-    /// ways, none if in no way.
-    pub fn of(
+    /// The servers that may offer an object of this name, each with its own name for it. Several if the name
+    /// is ambiguous, none if no prefix matches.
+    pub fn resolve(
         &self,
         name: &str,
         called: IdentifierKind,
@@ -89,10 +91,11 @@ impl ServerSet {
     }
 }
 
-/// What a client calls what `server` calls `name`, where names have their server's in front.
+/// The prefixed form of a server's own name.
 pub fn prefixed(server: &str, name: &str, called: IdentifierKind) -> String {
     match (called, name.strip_prefix(UI)) {
         (IdentifierKind::ByName, _) => format!("{server}_{name}"),
+        (IdentifierKind::ByTaskId, _) => format!("{server}+{name}"),
         (IdentifierKind::ByUri, None) => format!("{server}+{name}"),
         (IdentifierKind::ByUri, Some(rest)) => format!("{UI}{server}+{rest}"),
     }
@@ -105,8 +108,9 @@ fn own_name(server: &str, name: &str, called: IdentifierKind) -> Option<SmolStr>
     };
     match (called, name.strip_prefix(UI)) {
         (IdentifierKind::ByName, _) => after(name, '_').map(SmolStr::from),
+        (IdentifierKind::ByTaskId, _) => after(name, '+').map(SmolStr::from),
         (IdentifierKind::ByUri, None) => after(name, '+')
-            // Interfaces are named in one way only.
+            // User interfaces have one form only.
             .filter(|own| !own.starts_with(UI))
             .map(SmolStr::from),
         (IdentifierKind::ByUri, Some(rest)) => {

@@ -1,7 +1,7 @@
 use super::*;
 
 fn read(origins: &ServerSet, name: &str, called: IdentifierKind) -> Vec<(String, String)> {
-    let found = origins.of(name, called);
+    let found = origins.resolve(name, called);
     found
         .map(|(server, name)| (server.to_string(), name.to_string()))
         .collect()

@@ -1,4 +1,4 @@
-//! Who talks to which server: everything of a call but what is to happen.
+//! The conversation between a client and a server: everything of a call but its operation.
 
 use std::time::SystemTime;
 
@@ -11,30 +11,30 @@ use crate::domain::request::call_context::{
 };
 use crate::domain::schema;
 
-/// A client and a server that talk through a gateway. A door establishes it once for a request; both sides'
-/// calls in it are made with [`Conversation::call`].
+/// A client and a server that communicate through a gateway. An adapter resolves it once for a request; calls
+/// of both sides are made with [`Conversation::call`].
 #[derive(Debug, Clone)]
 pub struct Conversation {
-    /// Who acts on the client's side.
+    /// The subject on the client's side.
     pub subject: Subject,
-    /// For whom.
-    pub delegation: Option<ActorChain>,
+    /// The parties on whose behalf the subject acts.
+    pub actor_chain: Option<ActorChain>,
     /// Session, task and step.
     pub workflow: Workflow,
-    /// Approvals that what the client asks relies on.
+    /// The approvals that the client's requests rely on.
     pub approval_ids: Vec<SmolStr>,
-    /// Where the client is.
+    /// The client's environment.
     pub environment: Environment,
-    /// The client's trace.
+    /// The client's trace context.
     pub trace: TraceContext,
-    /// How the gateway knows the server. Verified only if the connection to it proves who it is: an address
+    /// How the gateway identifies the server. Verified only if the connection authenticates it: an address
     /// does not.
     pub peer: Identity,
-    /// When it ends to be known who the client is, if anybody has said. A stream may outlive that.
-    pub until: Option<SystemTime>,
+    /// When the client's identity expires, if known. A stream may outlive it.
+    pub expires_at: Option<SystemTime>,
 }
 
-/// How the gateway knows a server: by its certificate, or by nothing but where it is.
+/// The identity of a server: by its certificate, or unverified.
 pub fn peer(is_verified: bool) -> Identity {
     Identity {
         method: is_verified.then_some(SmolStr::new_static("tls")),
@@ -44,14 +44,14 @@ pub fn peer(is_verified: bool) -> Identity {
 }
 
 impl Conversation {
-    /// The call that asks for an operation. What a server asks for, it asks in its own name and on behalf of
-    /// the client that called it; approvals are not for that.
+    /// Builds the call of an operation. A server acts in its own name, on behalf of the client that called
+    /// it, and without the client's approvals.
     pub fn call(&self, operation: Operation) -> CallContext {
         let is_servers = operation.initiator == Initiator::Server;
-        let (subject, delegation) = if is_servers {
+        let (subject, actor_chain) = if is_servers {
             (self.server(&operation.server), Some(self.through_client()))
         } else {
-            (self.subject.clone(), self.delegation.clone())
+            (self.subject.clone(), self.actor_chain.clone())
         };
         let approval_ids = match is_servers {
             true => Vec::new(),
@@ -59,7 +59,7 @@ impl Conversation {
         };
         CallContext {
             subject,
-            delegation,
+            delegation: actor_chain,
             operation,
             workflow: self.workflow.clone(),
             approval_ids,
@@ -76,29 +76,29 @@ impl Conversation {
         }
     }
 
-    /// The client's delegation, one link longer: the client is the last that stands before the server.
+    /// The client's actor chain extended by the client, which stands directly before the server.
     fn through_client(&self) -> ActorChain {
         let client = self.subject.entity.clone();
-        let mut delegation = match &self.delegation {
+        let mut actor_chain = match &self.actor_chain {
             None => ActorChain {
                 verified: self.subject.identity.verified,
-                expires_at: self.until,
+                expires_at: self.expires_at,
                 ..ActorChain::verified_from(client.clone())
             },
-            Some(delegation) => {
-                let mut delegation = delegation.clone();
-                // Stored grants that stand alone tell who the client is.
-                if delegation.root.is_some() {
-                    delegation.actors.push(client.clone());
+            Some(actor_chain) => {
+                let mut actor_chain = actor_chain.clone();
+                // A chain that consists of stored delegations alone names the client already.
+                if actor_chain.root.is_some() {
+                    actor_chain.actors.push(client.clone());
                 }
-                delegation
+                actor_chain
             }
         };
         if !self.subject.claims.is_empty() {
             let claims = self.subject.claims.clone();
-            delegation.claims.push((client, claims));
+            actor_chain.claims.push((client, claims));
         }
-        delegation
+        actor_chain
     }
 }
 

@@ -13,7 +13,7 @@ fn operation(initiator: Initiator) -> Operation {
 fn conversation(delegation: Option<ActorChain>) -> Conversation {
     Conversation {
         subject: Subject::verified(entity_uid(&TYPES.agent, "helper"), "jwt"),
-        delegation,
+        actor_chain: delegation,
         workflow: Workflow {
             session_id: Some("s".into()),
             ..Workflow::default()
@@ -22,7 +22,7 @@ fn conversation(delegation: Option<ActorChain>) -> Conversation {
         environment: Environment::default(),
         trace: TraceContext::default(),
         peer: Identity::default(),
-        until: Some(SystemTime::UNIX_EPOCH),
+        expires_at: Some(SystemTime::UNIX_EPOCH),
     }
 }
 

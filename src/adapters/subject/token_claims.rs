@@ -1,6 +1,7 @@
-//! Who acts, and for whom, in the payload of a token that somebody else has verified (RFC 8693).
+//! The subject and its actor chain in the claims of a token that a gateway has verified (RFC 8693).
 //!
-//! What the token says is about the principal of `sub`; about an actor is only what stands in its own `act` (4.1).
+//! The claims of a token are about the principal of `sub`; about an actor there is only what its own `act`
+//! contains (4.1).
 
 use std::time::{Duration, SystemTime};
 
@@ -13,20 +14,20 @@ use crate::config::limits::Limits;
 use crate::domain::request::call_context::{ActorChain, Identity, Subject};
 use crate::domain::schema::{TYPES, entity_uid};
 
-/// Who acts, and for whom.
+/// A resolved subject, and on whose behalf it acts.
 #[derive(Debug, Clone)]
 pub(in crate::adapters) struct ResolvedSubject {
     pub(in crate::adapters) subject: Subject,
-    pub(in crate::adapters) delegation: Option<ActorChain>,
-    /// When that ends to be known, if anybody has said.
-    pub(in crate::adapters) until: Option<SystemTime>,
+    pub(in crate::adapters) actor_chain: Option<ActorChain>,
+    /// When the identity expires, if known.
+    pub(in crate::adapters) expires_at: Option<SystemTime>,
 }
 
 impl ResolvedSubject {
-    /// An agent, and the person for whom it acts, as a gateway names them in this way.
-    pub(in crate::adapters) fn named(
+    /// An agent, and the user it acts for, as a gateway names them by this method.
+    pub(in crate::adapters) fn from_names(
         agent: SmolStr,
-        person: Option<SmolStr>,
+        user: Option<SmolStr>,
         method: &'static str,
         verified: bool,
     ) -> Self {
@@ -41,60 +42,60 @@ impl ResolvedSubject {
                 identity,
                 claims: Map::new(),
             },
-            delegation: person.map(|person| ActorChain {
+            actor_chain: user.map(|user| ActorChain {
                 verified,
-                ..ActorChain::verified_from(entity_uid(&TYPES.user, person))
+                ..ActorChain::verified_from(entity_uid(&TYPES.user, user))
             }),
-            until: None,
+            expires_at: None,
         }
     }
 
-    /// The same, relying on stored grants as well, if there are any.
+    /// Adds stored delegations, if there are any.
     pub(in crate::adapters) fn with_delegations(mut self, delegation_ids: Vec<SmolStr>) -> Self {
         if !delegation_ids.is_empty() {
-            let delegation = self.delegation.take();
-            self.delegation = Some(ActorChain {
+            let actor_chain = self.actor_chain.take();
+            self.actor_chain = Some(ActorChain {
                 delegation_ids,
-                ..delegation.unwrap_or_else(|| ActorChain::from_delegation_ids(Vec::new()))
+                ..actor_chain.unwrap_or_else(|| ActorChain::from_delegation_ids(Vec::new()))
             });
         }
         self
     }
 }
 
-/// Somebody in a token, and what it says of it.
-type Claimed = (EntityUID, Map<String, Json>);
+/// An actor and the claims about it.
+type ActorClaims = (EntityUID, Map<String, Json>);
 
 /// How claims are read.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::adapters) struct ClaimRules<'a> {
-    /// A claim that names the agent where there is no `act`.
+    /// The claim that names the agent if there is no `act`.
     pub(in crate::adapters) agent_claim: Option<&'a str>,
-    /// Whether the claims go to the decision.
+    /// Whether the claims are passed to the decision.
     pub(in crate::adapters) passes_claims: bool,
     pub(in crate::adapters) limits: &'a Limits,
 }
 
-/// `sub` is the person; the outermost `act` acts now, and those within acted before it, the innermost for
-/// the person. The error is safe to send.
+/// `sub` is the user; the outermost `act` is the acting party, and those within it acted before, the
+/// innermost directly for the user. The error is safe to send.
 pub(in crate::adapters) fn from_claims(
     mut token: Map<String, Json>,
-    reading: ClaimRules<'_>,
+    rules: ClaimRules<'_>,
 ) -> Result<ResolvedSubject, &'static str> {
-    let limits = reading.limits;
-    let person = claim(&token, "sub", limits)?.ok_or("the token has no `sub`")?;
+    let limits = rules.limits;
+    let user = claim(&token, "sub", limits)?.ok_or("the token has no `sub`")?;
     let skew = limits.clock_skew();
-    let until = time(&token, "exp")?.map(|end| end.checked_add(skew).unwrap_or(end));
-    let start = time(&token, "nbf")?.map(|start| start.checked_sub(skew).unwrap_or(start));
+    let expires_at = time(&token, "exp")?.map(|end| end.checked_add(skew).unwrap_or(end));
+    let not_before = time(&token, "nbf")?.map(|start| start.checked_sub(skew).unwrap_or(start));
     let scopes = scopes(&token)?;
     let mut actors = actors(token.remove("act"), limits)?;
-    if let (true, Some(named)) = (actors.is_empty(), reading.agent_claim) {
-        let agent = claim(&token, named, limits)?.ok_or("the token names no agent")?;
+    if let (true, Some(agent_claim)) = (actors.is_empty(), rules.agent_claim) {
+        let agent = claim(&token, agent_claim, limits)?.ok_or("the token names no agent")?;
         actors.push((entity_uid(&TYPES.agent, agent), Map::new()));
     }
-    let person = entity_uid(&TYPES.user, person);
-    let known = |entity: EntityUID, claims| Subject {
-        claims: if reading.passes_claims {
+    let user = entity_uid(&TYPES.user, user);
+    let subject = |entity: EntityUID, claims| Subject {
+        claims: if rules.passes_claims {
             claims
         } else {
             Map::new()
@@ -102,38 +103,38 @@ pub(in crate::adapters) fn from_claims(
         identity: Identity {
             method: Some(SmolStr::new_static("jwt")),
             verified: true,
-            not_before: start,
-            expires_at: until,
+            not_before,
+            expires_at,
             is_relayed: *entity.entity_type() == TYPES.user,
         },
         entity,
     };
     let Some((acting, its_claims)) = actors.pop() else {
         return Ok(ResolvedSubject {
-            subject: known(person, token),
-            delegation: None,
-            until,
+            subject: subject(user, token),
+            actor_chain: None,
+            expires_at,
         });
     };
-    let mut delegation = ActorChain {
+    let mut actor_chain = ActorChain {
         actors: actors.iter().map(|(actor, _)| actor.clone()).collect(),
         scopes,
-        not_before: start,
-        expires_at: until,
-        ..ActorChain::verified_from(person.clone())
+        not_before,
+        expires_at,
+        ..ActorChain::verified_from(user.clone())
     };
-    if reading.passes_claims {
-        delegation.claims = std::iter::once((person, token)).chain(actors).collect();
+    if rules.passes_claims {
+        actor_chain.claims = std::iter::once((user, token)).chain(actors).collect();
     }
     Ok(ResolvedSubject {
-        subject: known(acting, its_claims),
-        delegation: Some(delegation),
-        until,
+        subject: subject(acting, its_claims),
+        actor_chain: Some(actor_chain),
+        expires_at,
     })
 }
 
-/// Everyone in `act`, the innermost first, each with what is said of it and of nobody else.
-fn actors(mut act: Option<Json>, limits: &Limits) -> Result<Vec<Claimed>, &'static str> {
+/// The actors of nested `act` claims, the innermost first, each with the claims about it alone.
+fn actors(mut act: Option<Json>, limits: &Limits) -> Result<Vec<ActorClaims>, &'static str> {
     let mut actors = Vec::new();
     while let Some(actor) = act {
         let Json::Object(mut actor) = actor else {
@@ -147,8 +148,11 @@ fn actors(mut act: Option<Json>, limits: &Limits) -> Result<Vec<Claimed>, &'stat
     Ok(actors)
 }
 
-/// A text as the name of somebody.
-pub(in crate::adapters) fn name(text: &str, limits: &Limits) -> Result<SmolStr, &'static str> {
+/// Parses the name of a party.
+pub(in crate::adapters) fn parse_name(
+    text: &str,
+    limits: &Limits,
+) -> Result<SmolStr, &'static str> {
     match ids::check(text, limits.id_bytes) {
         Ok(()) => Ok(SmolStr::new(text)),
         Err(_) => Err(
@@ -164,12 +168,12 @@ fn claim(
 ) -> Result<Option<SmolStr>, &'static str> {
     match claims.get(named) {
         None | Some(Json::Null) => Ok(None),
-        Some(Json::String(text)) => name(text, limits).map(Some),
+        Some(Json::String(text)) => parse_name(text, limits).map(Some),
         Some(_) => Err("the token names somebody by something that is no text"),
     }
 }
 
-/// One text, as tokens have it, or a list of texts, as gateways make of it.
+/// Reads scopes: one text, as tokens have it, or a list of texts, as some gateways make of it.
 pub(in crate::adapters) fn scopes(token: &Map<String, Json>) -> Result<Vec<SmolStr>, &'static str> {
     const NO_TEXT: &str = "the token's `scope` is neither a text nor a list of texts";
     match token.get("scope") {
@@ -183,7 +187,7 @@ pub(in crate::adapters) fn scopes(token: &Map<String, Json>) -> Result<Vec<SmolS
     }
 }
 
-/// A time in whole seconds, parts of them left out: authority ends early rather than late.
+/// Reads a time in whole seconds. Fractions are dropped, so that authority ends early rather than late.
 fn time(token: &Map<String, Json>, named: &str) -> Result<Option<SystemTime>, &'static str> {
     const NO_TIME: &str = "the token's `exp` or `nbf` is no time";
     let Some(claimed) = token.get(named) else {

@@ -26,7 +26,7 @@ fn the_outermost_actor_acts_and_the_innermost_came_first() {
     });
     let known = read(token, None).expect("known");
     assert_eq!(known.subject.entity.to_string(), r#"Mcp::Agent::"last""#);
-    let delegation = known.delegation.expect("somebody stands behind it");
+    let delegation = known.actor_chain.expect("somebody stands behind it");
     assert_eq!(
         delegation.root.expect("a person").to_string(),
         r#"Mcp::User::"ana""#
@@ -47,10 +47,10 @@ fn the_outermost_actor_acts_and_the_innermost_came_first() {
 fn without_actors_a_person_acts_or_whom_a_claim_names() {
     let alone = read(json!({"sub": "ana"}), None).expect("known");
     assert_eq!(alone.subject.entity.to_string(), r#"Mcp::User::"ana""#);
-    assert!(alone.delegation.is_none());
+    assert!(alone.actor_chain.is_none());
     let by_claim = read(json!({"sub": "ana", "azp": "bot"}), Some("azp")).expect("known");
     assert_eq!(by_claim.subject.entity.to_string(), r#"Mcp::Agent::"bot""#);
-    assert!(by_claim.delegation.is_some());
+    assert!(by_claim.actor_chain.is_some());
     let actor = json!({"sub": "ana", "azp": "bot", "act": {"sub": "other"}});
     let by_actor = read(actor, Some("azp")).expect("known");
     assert_eq!(
@@ -71,7 +71,7 @@ fn a_token_speaks_of_its_sub_and_each_act_of_its_own_actor() {
         known.subject.claims,
         object(json!({"sub": "last", "groups": ["bots"]}))
     );
-    let delegation = known.delegation.expect("somebody stands behind it");
+    let delegation = known.actor_chain.expect("somebody stands behind it");
     let claims = [
         (
             entity_uid(&TYPES.user, "ana"),
@@ -88,7 +88,7 @@ fn a_token_speaks_of_its_sub_and_each_act_of_its_own_actor() {
     let token = json!({"sub": "ana", "azp": "bot", "groups": ["writers"]});
     let known = read(token.clone(), Some("azp")).expect("known");
     assert!(known.subject.claims.is_empty());
-    let delegation = known.delegation.expect("somebody stands behind it");
+    let delegation = known.actor_chain.expect("somebody stands behind it");
     assert_eq!(delegation.root_claims(), Some(&object(token.clone())));
 
     let alone = read(token.clone(), None).expect("known");
@@ -100,7 +100,7 @@ fn scopes_are_a_text_or_a_list() {
     for scope in [json!("read write"), json!(["read", "write"])] {
         let token = json!({"sub": "ana", "act": {"sub": "bot"}, "scope": scope});
         let known = read(token, None).expect("known");
-        let delegation = known.delegation.expect("somebody stands behind it");
+        let delegation = known.actor_chain.expect("somebody stands behind it");
         assert_eq!(delegation.scopes, ["read", "write"]);
     }
 }

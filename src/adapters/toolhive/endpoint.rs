@@ -1,4 +1,4 @@
-//! The endpoint.
+//! The HTTP endpoint of ToolHive's decision point.
 
 use std::sync::Arc;
 
@@ -11,9 +11,11 @@ use serde_json::json;
 use crate::adapters::input::json::KeyPolicy;
 use crate::adapters::toolhive::parse::{self, SubjectRules, ToolhiveQuery};
 use crate::adapters::transport::http::admission::{
-    HttpAdapter, check_content_type, deadline, reply, request_id, trace,
+    HttpAdapter, check_content_type, deadline, request_id,
 };
 use crate::adapters::transport::http::rejection::HttpRejection;
+use crate::adapters::transport::http::reply::reply;
+use crate::adapters::transport::trace::trace_context;
 use crate::authn::caller::{Caller, Rpc};
 use crate::config::http::ToolhiveConfig as Settings;
 use crate::domain::decide::listing;
@@ -21,26 +23,26 @@ use crate::domain::request::call_context::TraceContext;
 use crate::service::deadline::Deadline;
 use crate::service::decisions::RequestMeta;
 
-/// How this front door is called in traces.
+/// The name of this adapter in metrics, logs and traces.
 pub const ADAPTER: &str = "toolhive";
 
-/// Levels around the arguments of a call: the question, its `context` and `context.mcp`.
+/// JSON levels around the arguments of a call: the request, its `context` and `context.mcp`.
 const LEVELS_AROUND: u32 = 3;
 
-/// ToolHive is configured with all of it but the last segment.
+/// The path. ToolHive is configured with all of it but the last segment.
 const DECISION: &str = "/toolhive/decision";
 
-/// ToolHive's decision point over a service.
+/// ToolHive's decision point over the decision service.
 pub struct Toolhive {
     door: HttpAdapter,
-    /// None if the configured name is no type; then nobody is anybody.
+    /// `None` if the configured name is no entity type; then every request is denied.
     subject_type: Option<EntityType>,
-    /// Who acts through every caller for which nothing else is configured.
+    /// The agent for callers that have none configured.
     agent: Option<Arc<str>>,
     answers_lists: bool,
 }
 
-/// A request whose caller may ask.
+/// An admitted request, before its body is read.
 pub struct ToolhiveRequest {
     caller: Arc<Caller>,
     trace: TraceContext,
@@ -50,14 +52,14 @@ pub struct ToolhiveRequest {
 }
 
 impl ToolhiveRequest {
-    /// Who asks.
+    /// The authenticated caller.
     pub fn caller(&self) -> &Arc<Caller> {
         &self.caller
     }
 }
 
 impl Toolhive {
-    /// ToolHive's decision point through a door.
+    /// Creates the adapter.
     pub fn new(door: HttpAdapter, settings: &Settings) -> Self {
         let subject_type = EntityType::from_normalized_str(&settings.subject_type).ok();
         Self {
@@ -68,12 +70,17 @@ impl Toolhive {
         }
     }
 
-    /// Whether a path is ToolHive's.
+    /// Whether a path belongs to ToolHive.
     pub fn is_at(path: &str) -> bool {
         path == DECISION
     }
 
-    /// Looks at everything of a request but its body.
+    /// Admits a request by its head.
+    ///
+    /// # Errors
+    ///
+    /// Returns a rejection if the method is wrong, the caller cannot be authenticated or lacks the right, or
+    /// a header is invalid.
     pub fn admit(&self, head: &Parts) -> Result<ToolhiveRequest, HttpRejection> {
         if head.method != Method::POST {
             return Err(HttpRejection::MethodNotAllowed { allowed: "POST" });
@@ -81,7 +88,7 @@ impl Toolhive {
         let caller = self.door.admit(head, Rpc::ToolhiveDecision)?;
         check_content_type(&head.headers)?;
         let is_probe = head.uri.query() == Some("probe=true");
-        let trace = trace(&head.headers);
+        let trace = trace_context(&head.headers);
         Ok(ToolhiveRequest {
             caller,
             trace,
@@ -91,7 +98,11 @@ impl Toolhive {
         })
     }
 
-    /// Answers a body.
+    /// Answers an admitted request.
+    ///
+    /// # Errors
+    ///
+    /// Returns a rejection if the body is invalid or the service cannot answer.
     pub async fn answer(
         &self,
         admitted: &ToolhiveRequest,

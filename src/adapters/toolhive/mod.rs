@@ -1,10 +1,10 @@
-//! The HTTP decision point that ToolHive asks: `POST {url}/decision` with principal, operation, resource
-//! and context, answered with `{"allow": …}`.
+//! The HTTP decision point that ToolHive calls: `POST {url}/decision` with principal, operation, resource and
+//! context, answered with `{"allow": …}`.
 //!
-//! Start at [`endpoint::Toolhive`]; `parse` makes a call of what ToolHive sends.
+//! Start at [`endpoint::Toolhive`]; `parse` turns a request into a call.
 //!
-//! Invariant: an operation that is not known is denied, and so is everything that ToolHive cannot be told
-//! more about: it reads one flag and nothing else.
+//! Invariant: an unknown operation is denied, and so is everything that needs more than a flag to answer,
+//! because ToolHive reads nothing else.
 
 pub mod endpoint;
 mod parse;

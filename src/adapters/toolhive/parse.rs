@@ -1,18 +1,18 @@
-//! From principal, operation, resource and context to a call.
+//! Parses ToolHive's principal, operation, resource and context into a call.
 //!
-//! ToolHive says everything twice where it is configured to: in the operation and the resource name, and
-//! in `context.mcp`. What is said twice must agree.
+//! Where configured, ToolHive sends the same facts twice: in the operation and the resource name, and in
+//! `context.mcp`. Both must agree.
 
 use callgate_engine::cedar::{Eid, EntityType, EntityUID};
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
-use crate::adapters::callgate_v1::parse::{check_count, check_length};
 use crate::adapters::input::field_error::{
     FieldContext as _, FieldError, FieldProblem, TextExcerpt,
 };
 use crate::adapters::input::ids;
 use crate::adapters::input::json_fields::{id, object, optional_object, optional_text, text};
+use crate::adapters::input::limits::{check_count, check_length};
 use crate::adapters::mcp::member_spelling::require_distinct_keys;
 use crate::adapters::subject::token_claims;
 use crate::config::limits::Limits;
@@ -21,7 +21,7 @@ use crate::domain::request::call_context::{
 };
 use crate::domain::schema::{self, TYPES};
 
-/// Up to here each whole number is a double of its own: 2^53 - 1.
+/// The largest magnitude up to which every whole number has a double of its own: 2^53 - 1.
 const SAFE: f64 = 9_007_199_254_740_991.0;
 
 /// What ToolHive asks about.
@@ -29,24 +29,24 @@ const SAFE: f64 = 9_007_199_254_740_991.0;
 pub(super) enum ToolhiveQuery {
     /// A call.
     Call(CallContext),
-    /// A call of a tool of which nothing is told but the name: one without arguments, or an entry of a list.
+    /// A call of a tool that names the tool alone: one without arguments, or an entry of a list.
     NamedAlone(CallContext),
     /// An operation that this version does not know.
     Unknown,
 }
 
-/// How those of a question are known.
+/// How the parties of a request are resolved.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SubjectRules<'a> {
-    /// The entity type of whom the `sub` claim names.
+    /// The entity type of the principal that `sub` names.
     pub(super) subject_type: Option<&'a EntityType>,
-    /// The agent that acts for it, as the configuration says: ToolHive drops `act` and tells of none.
+    /// The configured agent that acts for it: ToolHive drops `act` and names none.
     pub(super) agent: Option<&'a str>,
-    /// Whether what ToolHive says of them counts.
+    /// Whether ToolHive's claims about the principal count.
     pub(super) takes_claims: bool,
 }
 
-/// The features and operations that ToolHive knows.
+/// ToolHive's operations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verb {
     CallTool,
@@ -71,7 +71,7 @@ impl Verb {
     }
 }
 
-/// One question.
+/// Parses one request.
 pub(super) fn call(
     request: &Map<String, Json>,
     who: SubjectRules<'_>,
@@ -114,9 +114,8 @@ pub(super) fn call(
     })
 }
 
-/// Whom the `sub` claim names, or the agent that acts for it. ToolHive has verified the token; whether its word counts
-/// is a matter of the caller's rights. It sends claims with everything. They are about `sub`; where its word on them
-/// does not count, the call is judged without them.
+/// The principal that `sub` names, or the agent that acts for it. ToolHive has verified the token; whether
+/// its claims count depends on the caller's rights. If they do not, the call is decided without them.
 fn parties(
     request: &Map<String, Json>,
     who: SubjectRules<'_>,
@@ -132,7 +131,7 @@ fn parties(
     let entity = EntityUID::from_components(subject_type.clone(), Eid::new(name), None);
     let mut claims = claims(principal);
     let scopes = token_claims::scopes(&claims).map_err(|_| {
-        let problem = FieldProblem::NotOfType("a string or a list of strings");
+        let problem = FieldProblem::NotOfShape("a string or a list of strings");
         FieldError::new("scopes", problem).inside(FIELD)
     })?;
     if !who.takes_claims {
@@ -156,7 +155,7 @@ fn parties(
     Ok((Subject::verified(agent, "configuration"), Some(delegation)))
 }
 
-/// The claims under the names that tokens have for them: ToolHive calls `scope` by another.
+/// Renames claims to the names that tokens use: ToolHive calls `scope` differently.
 fn claims(principal: &Map<String, Json>) -> Map<String, Json> {
     let mut claims = principal.clone();
     if let (None, Some(scopes)) = (principal.get("scope"), principal.get("scopes")) {
@@ -165,7 +164,8 @@ fn claims(principal: &Map<String, Json>) -> Map<String, Json> {
     claims
 }
 
-/// Server and name in `mrn:mcp:<server>:<feature>:<name>`. The name may hold colons, the server may not.
+/// Parses server and name from `mrn:mcp:<server>:<feature>:<name>`. The name may contain colons, the server
+/// may not.
 fn resource(
     text: &str,
     feature: &'static str,
@@ -191,8 +191,8 @@ fn resource(
     }
 }
 
-/// Whether a whole number is in a value that may be another one in the client's message. ToolHive keeps numbers as
-/// doubles, and the server is given them as they were written.
+/// Whether a value contains a whole number that ToolHive may have rounded. It stores numbers as doubles,
+/// while the server receives the original text.
 fn may_be_rounded(value: &Json) -> bool {
     match value {
         Json::Number(number) => number
@@ -204,7 +204,7 @@ fn may_be_rounded(value: &Json) -> bool {
     }
 }
 
-/// Refuses a `context.mcp` that says something else.
+/// Checks that a member of `context.mcp` agrees with the request.
 fn agrees(mcp: &Map<String, Json>, field: &'static str, wanted: &str) -> Result<(), FieldError> {
     const OUTER: &str = "context.mcp";
     match optional_text(mcp, field).within(OUTER)? {

@@ -1,12 +1,12 @@
-//! IP addresses, as gateways write them.
+//! IP addresses as gateways write them.
 
 use std::net::{IpAddr, SocketAddr};
 
 use crate::adapters::input::field_error::{FieldProblem, TextExcerpt};
 
-/// Reads an address, with or without brackets and a port. An IPv4 address that is written as an IPv6 one
-/// (`::ffff:192.0.2.1`) is the IPv4 address, so that rules about IPv4 hold for it. What has a zone is refused: it means
-/// something else on every machine.
+/// Parses an IP address, with or without brackets and a port. An IPv4-mapped IPv6 address
+/// (`::ffff:192.0.2.1`) becomes the IPv4 address, so that policies about IPv4 apply to it. An address with a
+/// zone is an error: a zone means something else on every machine.
 pub(in crate::adapters) fn read(text: &str) -> Result<IpAddr, FieldProblem> {
     let bare = text.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
     let address = match bare {

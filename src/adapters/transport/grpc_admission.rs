@@ -1,7 +1,8 @@
-//! Who is let in over gRPC: by the head of a request, before a byte of its body is read.
+//! Admission of gRPC requests by their head, before a byte of the body is read.
 //!
-//! The server's shield calls [`admit`] and leaves the [`Entrance`] among the request's extensions, where the RPCs find
-//! it. A stream asks it again at every message, so that a reload of the callers reaches streams that are open.
+//! The server's load shedding calls [`admit`] and puts the [`AdmittedCaller`] into the request's extensions,
+//! where the RPCs take it. A stream authenticates again at every message, so that a reload of the callers
+//! reaches open streams.
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use tonic::transport::server::TlsConnectInfo;
 use tonic::{Extensions, Request};
 
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
-use crate::adapters::transport::headers;
+use crate::adapters::transport::{admission, headers};
 use crate::authn::authenticate::{Authenticator, PresentedCredentials};
 use crate::authn::caller::{Caller, Rpc};
 use crate::authn::capacity::{
@@ -27,7 +28,7 @@ use crate::proto::envoy::auth::authorization_server as ext_authz_server;
 use crate::proto::envoy::processing::external_processor_server;
 use crate::proto::v1::{authorization_server, control_server};
 
-/// A caller that was let in, and what it has shown.
+/// An admitted caller, with the credentials it presented.
 #[derive(Clone)]
 pub struct AdmittedCaller {
     doorkeeper: Arc<ReloadableAuthenticator>,
@@ -35,7 +36,7 @@ pub struct AdmittedCaller {
     caller: Arc<Caller>,
     authorization: Option<HeaderValue>,
     peer: Option<Peer>,
-    /// Keeps the connection from being taken for a silent one.
+    /// Keeps the connection from counting as idle.
     _asked: Option<Arc<ConnectionRequest>>,
 }
 
@@ -53,18 +54,18 @@ pub fn rpc(path: &str) -> Option<Rpc> {
     }
 }
 
-/// Whether the messages of an RPC come one after the other for as long as the client likes.
+/// Whether an RPC is a stream of requests without a fixed end.
 pub fn is_stream(rpc: Rpc) -> bool {
     matches!(rpc, Rpc::AuthorizeStream | Rpc::ExtProcProcess)
 }
 
-/// Whether an RPC is a question, which gives way under overload. Changes do not, nor does what tells how things stand:
-/// who takes a power away or looks for the cause is not kept waiting by questions.
-pub fn yields(rpc: Rpc) -> bool {
+/// Whether an RPC may be shed under overload. Decisions may; writes and reads of the control API may not, so
+/// that revoking authority and finding the cause of trouble do not wait for decisions.
+pub fn is_sheddable(rpc: Rpc) -> bool {
     !Rpc::CONTROL.contains(&rpc)
 }
 
-/// The other end of the connection, and the certificate that it has shown.
+/// The peer of the connection, with the certificate it presented.
 pub fn peer(extensions: &http::Extensions) -> Option<&Peer> {
     match extensions.get::<TlsConnectInfo<Peer>>() {
         None => extensions.get(),
@@ -78,7 +79,12 @@ pub fn peer(extensions: &http::Extensions) -> Option<&Peer> {
     }
 }
 
-/// Lets a caller in that may use the RPC at this path.
+/// Authenticates the caller and checks its right to the RPC at this path.
+///
+/// # Errors
+///
+/// Returns a rejection if the path is unknown, the caller cannot be authenticated, it lacks the right, or a
+/// header is repeated.
 pub fn admit(
     doorkeeper: &Arc<ReloadableAuthenticator>,
     head: &Parts,
@@ -87,35 +93,38 @@ pub fn admit(
     let authorization = headers::authorization(&head.headers)?;
     let peer = peer(&head.extensions);
     let asked = peer.map(|peer| Arc::new(ConnectionRequest::through(peer.standing())));
-    let mut entrance = AdmittedCaller::open(doorkeeper, authorization.cloned(), peer.cloned())?;
-    entrance.may(rpc)?;
-    if let Some(name) = headers::repeated(&head.headers) {
-        return Err(GrpcRejection::Repeated { name });
-    }
-    entrance._asked = asked;
-    Ok((entrance, rpc))
+    let mut admitted = AdmittedCaller::open(doorkeeper, authorization.cloned(), peer.cloned())?;
+    admission::require_right(&admitted.caller, rpc)?;
+    admission::check_headers(&head.headers)?;
+    admitted._asked = asked;
+    Ok((admitted, rpc))
 }
 
-/// Lets a request in that has not come over the network.
+/// Admits a request that did not come over the network.
+///
+/// # Errors
+///
+/// Returns a rejection if the caller cannot be authenticated.
 pub fn admit_in_process<T>(
     doorkeeper: &Arc<ReloadableAuthenticator>,
     request: &mut Request<T>,
 ) -> Result<(), GrpcRejection> {
     let shown = request.metadata().get("authorization");
     let shown = shown.and_then(|it| HeaderValue::from_bytes(it.as_encoded_bytes()).ok());
-    let entrance = AdmittedCaller::open(doorkeeper, shown, None)?;
-    request.extensions_mut().insert(entrance);
+    let admitted = AdmittedCaller::open(doorkeeper, shown, None)?;
+    request.extensions_mut().insert(admitted);
     Ok(())
 }
 
-/// Who asks, as long as it may use this RPC. What has not come through [`admit`] is nobody's.
+/// Takes the admitted caller of a request and checks its right to the RPC. A request that did not pass
+/// [`admit`] has none.
 pub(in crate::adapters) fn take_admission(
     extensions: &mut Extensions,
     rpc: Rpc,
 ) -> Result<AdmittedCaller, GrpcRejection> {
-    let entrance: AdmittedCaller = extensions.remove().ok_or(GrpcRejection::NotAdmitted)?;
-    entrance.may(rpc)?;
-    Ok(entrance)
+    let admitted: AdmittedCaller = extensions.remove().ok_or(GrpcRejection::NotAdmitted)?;
+    admission::require_right(&admitted.caller, rpc)?;
+    Ok(admitted)
 }
 
 impl AdmittedCaller {
@@ -139,22 +148,16 @@ impl AdmittedCaller {
         })
     }
 
-    /// Who asks.
+    /// The authenticated caller.
     pub fn caller(&self) -> &Arc<Caller> {
         &self.caller
     }
 
-    /// An error if the caller has no right to this RPC.
-    fn may(&self, rpc: Rpc) -> Result<(), GrpcRejection> {
-        if self.caller.rights.rpcs.contains(rpc) {
-            return Ok(());
-        }
-        let caller = self.caller.id.to_string();
-        Err(GrpcRejection::NotAllowed { caller, rpc })
-    }
-
-    /// Who asks, by the callers that are in force now.
-    pub(in crate::adapters) fn again(&mut self, rpc: Rpc) -> Result<&Arc<Caller>, GrpcRejection> {
+    /// Authenticates again if the callers were reloaded since.
+    pub(in crate::adapters) fn reauthenticate(
+        &mut self,
+        rpc: Rpc,
+    ) -> Result<&Arc<Caller>, GrpcRejection> {
         let current = self.doorkeeper.current();
         if !Arc::ptr_eq(&self.authenticator, &current) {
             let evidence = PresentedCredentials {
@@ -164,35 +167,30 @@ impl AdmittedCaller {
             self.caller = current.authenticate(evidence)?;
             self.authenticator = Guard::into_inner(current);
         }
-        self.may(rpc)?;
+        admission::require_right(&self.caller, rpc)?;
         Ok(&self.caller)
     }
 
-    /// One of the places that `limit` gives in all.
-    pub(in crate::adapters) fn place(
+    /// Takes one of the slots that `limits.<setting>` allows, within the caller's share of them. `exhausted` is the
+    /// rejection if all are taken.
+    pub(in crate::adapters) fn acquire_slot(
         &self,
-        all: &UsageCount,
+        slots: &UsageCount,
         own: fn(&CallerUsage) -> &UsageCount,
         limits: &Limits,
-        limit: u32,
-    ) -> Result<CapacityPermit, CapacityError> {
+        (limit, setting): (u32, &'static str),
+        exhausted: GrpcRejection,
+    ) -> Result<CapacityPermit, GrpcRejection> {
         let held = &self.caller.held;
         let bound = CapacityLimit::of(limit as usize, limits.caller_share_percent, held);
-        CapacityPermit::one(all, own(held), bound)
-    }
-
-    /// Why a caller that has its share of `limits.<of>` is refused.
-    pub(in crate::adapters) fn over_share(
-        &self,
-        limits: &Limits,
-        limit: u32,
-        of: &'static str,
-    ) -> GrpcRejection {
-        over_share(&self.caller, limits, limit as usize, of)
+        CapacityPermit::one(slots, own(held), bound).map_err(|error| match error {
+            CapacityError::All => exhausted,
+            CapacityError::Share => over_share(&self.caller, limits, limit as usize, setting),
+        })
     }
 }
 
-/// Why a caller that has its share of `limits.<of>` is refused.
+/// The rejection of a caller that holds its share of `limits.<of>`.
 pub fn over_share(
     caller: &Caller,
     limits: &Limits,

@@ -146,8 +146,8 @@ fn a_reload_is_noticed_and_keeps_what_is_held() {
             names: Vec::new(),
         },
     )]));
-    let again = entrance.again(Rpc::Authorize).expect("still may");
+    let again = entrance.reauthenticate(Rpc::Authorize).expect("still may");
     assert_eq!(again.held.requests.get(), 3);
     doorkeeper.replace(Authenticator::new([]));
-    assert!(entrance.again(Rpc::Authorize).is_err());
+    assert!(entrance.reauthenticate(Rpc::Authorize).is_err());
 }

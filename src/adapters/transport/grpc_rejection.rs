@@ -1,79 +1,80 @@
-//! Everything that can keep a question from being answered, and the status each becomes.
+//! Every reason for which a gRPC request gets no response, with its status.
 
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
 use crate::adapters::input::field_error::FieldError;
+use crate::adapters::transport::admission::AdmissionError;
 use crate::authn::authenticate;
 use crate::authn::caller::Rpc;
 use crate::service::concurrency_limit::RETRY_AFTER;
 use crate::service::deadline::ServiceError;
 
-/// When a client may ask again, in milliseconds.
+/// The metadata key with the time after which a client may retry, in milliseconds.
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
-/// Why a question is not answered. An enforcement point treats every one as a deny.
+/// Why a request is rejected. An enforcement point treats every rejection as a deny.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GrpcRejection {
     /// A field cannot be used.
     #[error(transparent)]
     Invalid(#[from] FieldError),
-    /// Nobody knows who asks.
+    /// The caller cannot be authenticated.
     #[error(transparent)]
     Unauthenticated(#[from] authenticate::AuthenticationError),
-    /// The caller has no right to this RPC.
+    /// The caller lacks the right to this RPC.
     #[error("caller `{caller}` has no right to use `{}`: add it to `rights.rpcs`", rpc.name())]
     NotAllowed {
-        /// Who asks.
+        /// The caller's id.
         caller: String,
         /// The RPC.
         rpc: Rpc,
     },
-    /// The request has come past the check of its caller, which is a fault of the server.
+    /// The request bypassed admission, which is a fault of the server.
     #[error("nobody has checked who asks")]
     NotAdmitted,
-    /// There is no such RPC.
+    /// The RPC does not exist.
     #[error("there is no such method")]
     NoSuchMethod,
-    /// A header that may come once.
+    /// A header that may occur once is repeated.
     #[error("the `{name}` header comes twice: send it once")]
     Repeated {
-        /// The header.
+        /// The header's name.
         name: &'static str,
     },
-    /// One caller has its share.
+    /// The caller holds its share of a limit.
     #[error(
         "caller `{caller}` holds {share}, the share of one caller (`limits.caller_share_percent`) of `limits.{of}`: try again later"
     )]
     Share {
-        /// Who asks.
+        /// The caller's id.
         caller: String,
-        /// How many it may hold.
+        /// The number it may hold.
         share: usize,
-        /// The limit.
+        /// The setting in `limits`.
         of: &'static str,
     },
-    /// Too many bytes on their way in.
+    /// Request bodies hold as many bytes as allowed.
     #[error("requests hold {limit} MiB, as many as `limits.bodies_mib` allows: try again later")]
     TooManyBytes {
-        /// The limit.
+        /// The limit in MiB.
         limit: u32,
     },
-    /// A message that does not come to its end.
+    /// The message did not arrive in time.
     #[error("the message did not arrive within {limit} ms, as `limits.body_ms` demands")]
     LateBody {
-        /// The limit.
+        /// The limit in milliseconds.
         limit: u32,
     },
-    /// Too many calls of health and reflection.
+    /// Too many calls of health and reflection are in progress.
     #[error(
         "too many calls of health and reflection are under way (`limits.{of}`): try again later"
     )]
     TooManyPublicCalls {
-        /// The limit.
+        /// The setting in `limits`.
         of: &'static str,
     },
-    /// Nothing is loaded yet.
+    /// No policies are loaded yet.
     #[error("no policies are loaded")]
     NotReady,
     /// Too many streams are open.
@@ -82,13 +83,13 @@ pub enum GrpcRejection {
         /// The limit.
         limit: u32,
     },
-    /// Too many watchers.
+    /// Too many watches are open.
     #[error("{limit} watches are open, as many as `limits.watchers` allows: try again later")]
     TooManyWatchers {
         /// The limit.
         limit: u32,
     },
-    /// Too many requests are under way.
+    /// Too many requests are in progress.
     #[error(
         "{limit} requests are under way, as many as `limits.concurrent_requests` allows: try again later"
     )]
@@ -96,21 +97,21 @@ pub enum GrpcRejection {
         /// The limit.
         limit: u32,
     },
-    /// Requests wait too long for their turn.
+    /// Requests wait too long for a thread.
     #[error(
         "the server is overloaded: {limit} requests are under way, as many as it answers in time; try again later"
     )]
     Overloaded {
-        /// How many may be under way now.
+        /// The current limit on requests in progress.
         limit: usize,
     },
-    /// No answer in the time that the caller or the configuration gives it.
+    /// The deadline of the caller or the configuration has passed.
     #[error("no answer within the deadline")]
     DeadlineExceeded,
-    /// The server is stopping.
+    /// The server is draining.
     #[error("the server is stopping: ask again on a new connection")]
     Draining,
-    /// The answer panicked.
+    /// Answering panicked.
     #[error("the answer failed inside the server")]
     Panicked,
 }
@@ -133,6 +134,15 @@ impl GrpcRejection {
             | Self::TooManyPublicCalls { .. } => Code::ResourceExhausted,
             Self::DeadlineExceeded | Self::LateBody { .. } => Code::DeadlineExceeded,
             Self::Panicked | Self::NotAdmitted => Code::Internal,
+        }
+    }
+}
+
+impl From<AdmissionError> for GrpcRejection {
+    fn from(error: AdmissionError) -> Self {
+        match error {
+            AdmissionError::NotAllowed { caller, rpc } => Self::NotAllowed { caller, rpc },
+            AdmissionError::RepeatedHeader { name } => Self::Repeated { name },
         }
     }
 }

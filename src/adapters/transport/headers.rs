@@ -1,12 +1,11 @@
-//! Headers that say something once or not at all. Of two, which one counts would be anybody's guess, and somebody on
-//! the way may have guessed otherwise.
+//! Headers that may occur once. If one is repeated, different readers on the way may act on different values.
 
 use http::HeaderMap;
 
 use crate::authn::authenticate::AuthenticationError;
 
-/// The headers that Callgate reads, and those that say where a message ends. Where two traces are named, none counts
-/// (W3C Trace Context): a trace is no reason to refuse a call.
+/// The headers that Callgate reads, and those that delimit a message. `traceparent` is not among them: a
+/// repeated one is ignored (W3C Trace Context), because a trace is no reason to reject a call.
 const SINGLE: [&str; 5] = [
     "content-length",
     "content-type",
@@ -15,14 +14,18 @@ const SINGLE: [&str; 5] = [
     "x-request-id",
 ];
 
-/// Which header comes twice and may not.
+/// Returns the name of a header that is repeated and may not be.
 pub fn repeated(headers: &HeaderMap) -> Option<&'static str> {
     SINGLE
         .into_iter()
         .find(|name| headers.get_all(*name).iter().nth(1).is_some())
 }
 
-/// What the `authorization` header says, if there is one.
+/// Returns the `authorization` header, if there is one.
+///
+/// # Errors
+///
+/// Returns an error if the header is repeated.
 pub fn authorization(
     headers: &HeaderMap,
 ) -> Result<Option<&http::HeaderValue>, AuthenticationError> {

@@ -1,7 +1,16 @@
-//! Admission of requests over gRPC and HTTP: peer addresses, headers, and rejections in each protocol's form.
+//! Admission of callers and rejection of requests, over gRPC and plain HTTP.
+//!
+//! `admission` checks what does not depend on the transport; [`grpc_admission`] and [`http`] authenticate by the head of
+//! a request. [`grpc_rejection`] and `http::rejection` are the tables from what can go wrong to a status. `grpc_rpc` takes
+//! an admitted RPC apart. [`headers`], `address` and `trace` read headers.
+//!
+//! Invariant: before a caller is admitted, nothing of the body is read and nothing is held for it.
 
 pub(in crate::adapters) mod address;
+pub(in crate::adapters) mod admission;
 pub mod grpc_admission;
 pub mod grpc_rejection;
+pub(in crate::adapters) mod grpc_rpc;
 pub mod headers;
 pub mod http;
+pub(in crate::adapters) mod trace;

@@ -1,7 +1,8 @@
-//! Questions of the binding COAZ-MCP, read as calls.
+//! AuthZEN requests that follow the binding COAZ-MCP, parsed as MCP calls.
 //!
-//! Start at [`Reader::asked`]. Which server a question is about says the configuration, or the one place in the question
-//! that it names; whatever else in it names a server has to agree. What is not clear is denied.
+//! Start at [`CoazReader::asked`]. The server is the configured one, or comes from the one field that the
+//! configuration names; every other field of the request that names a server must agree. An ambiguous request
+//! is denied.
 
 mod server;
 
@@ -14,8 +15,10 @@ use crate::adapters::input::field_error::{
 };
 use crate::adapters::input::ids;
 use crate::adapters::input::json_fields::{id, object, optional_object, optional_text};
-use crate::adapters::mcp::methods::Sender;
-use crate::adapters::mcp::request::operations::{self, MessageIntent, OperationError};
+use crate::adapters::input::limits::check_count;
+use crate::adapters::mcp::methods::{self, ObjectKind, Sender};
+use crate::adapters::mcp::request::intent::{MessageIntent, OperationError};
+use crate::adapters::mcp::request::operations;
 use crate::adapters::subject::token_claims::ResolvedSubject;
 use crate::config::coaz::CoazConfig;
 use crate::config::limits::Limits;
@@ -26,7 +29,8 @@ use crate::domain::request::call_context::{
 use crate::domain::schema::{self, TYPES, entity_uid};
 use crate::service::generation::Generation;
 
-/// How those of a question became known: out of a token that the enforcement point has verified.
+/// The identity method recorded for parties of such a request: a token that the enforcement point has
+/// verified.
 const METHOD: &str = "jwt";
 
 const SUBJECT: &str = "subject";
@@ -34,93 +38,65 @@ const RESOURCE: &str = "resource";
 const CONTEXT: &str = "context";
 const PROPERTIES: &str = "properties";
 const ARGUMENTS: &str = "arguments";
-/// What stands for all arguments where an enforcement point has left them out as too large.
+/// The argument that stands for all arguments when an enforcement point left them out as too large.
 const CUT: &str = "_truncated";
-/// What stands for the value of an argument where an enforcement point hides it.
+/// The value of an argument that an enforcement point has redacted.
 const HIDDEN: &str = "***redacted***";
 
-/// The type of a resource.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// The server as a whole.
-    Server,
-    Tool,
-    Resource,
-    Prompt,
-    Task,
-}
-
-/// Every method of the binding, with what it may be asked about.
-const METHODS: [(&str, &[Kind]); 15] = [
-    ("initialize", &[Kind::Server]),
-    ("tools/list", &[Kind::Server]),
-    ("tools/call", &[Kind::Tool]),
-    ("resources/list", &[Kind::Server]),
-    ("resources/read", &[Kind::Resource]),
-    ("resources/subscribe", &[Kind::Resource]),
-    ("resources/unsubscribe", &[Kind::Resource]),
-    ("prompts/list", &[Kind::Server]),
-    ("prompts/get", &[Kind::Prompt]),
-    ("completion/complete", &[Kind::Prompt, Kind::Resource]),
-    ("logging/setLevel", &[Kind::Server]),
-    ("tasks/list", &[Kind::Server]),
-    ("tasks/get", &[Kind::Task]),
-    ("tasks/result", &[Kind::Task]),
-    ("tasks/cancel", &[Kind::Task]),
-];
-
-impl Kind {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Server => "mcp_server",
-            Self::Tool => "tool",
-            Self::Resource => "resource",
-            Self::Prompt => "prompt",
-            Self::Task => "task",
-        }
+/// The AuthZEN resource type of an object.
+const fn resource_type(object: ObjectKind) -> &'static str {
+    match object {
+        ObjectKind::Server => "mcp_server",
+        ObjectKind::Tool => "tool",
+        ObjectKind::Resource => "resource",
+        ObjectKind::Prompt => "prompt",
+        ObjectKind::Task => "task",
     }
 }
 
-/// What a question of the binding comes to.
+/// How a request of the binding is answered.
 #[derive(Debug)]
-pub(super) enum Read {
-    /// A call.
+pub(super) enum CoazQuery {
+    /// The call that it asks about.
     Call(Box<CallContext>),
-    /// Something that is denied whatever the policies say: nobody can tell what it is about.
+    /// A denial that no policy can overturn: the request is ambiguous or incomplete.
     Denied(Box<Reason>),
 }
 
-/// Reads the questions of one caller.
+/// Parses the requests of one caller.
 #[derive(Clone, Copy)]
 pub(super) struct CoazReader<'a> {
     pub(super) entry: &'a CoazConfig,
     pub(super) limits: &'a Limits,
-    /// The trace that the request names.
+    /// The trace context of the request.
     pub(super) trace: &'a TraceContext,
-    /// What is registered.
+    /// The generation whose registrations apply.
     pub(super) generation: &'a Generation,
 }
 
-/// Why there is no call.
-enum No {
+/// Why a request does not name a call.
+enum CoazError {
     Invalid(FieldError),
     Denied(Box<Reason>),
 }
 
-impl From<FieldError> for No {
+impl From<FieldError> for CoazError {
     fn from(invalid: FieldError) -> Self {
         Self::Invalid(invalid)
     }
 }
 
-/// A question whose fields are fine and whose meaning is not.
-fn unclear(message: impl Into<String>) -> No {
-    No::Denied(Box::new(Reason::new(ReasonCode::ContextInvalid, message)))
+/// A request whose fields are valid and whose meaning is ambiguous.
+fn unclear(message: impl Into<String>) -> CoazError {
+    CoazError::Denied(Box::new(Reason::new(ReasonCode::ContextInvalid, message)))
 }
 
 impl CoazReader<'_> {
-    /// The call that a question is about; `None` if it is none of the binding's.
-    pub(super) fn asked(&self, request: &Map<String, Json>) -> Result<Option<Read>, FieldError> {
+    /// Returns the call that a request asks about, or `None` if its action is no method of the binding.
+    pub(super) fn asked(
+        &self,
+        request: &Map<String, Json>,
+    ) -> Result<Option<CoazQuery>, FieldError> {
         let named =
             id(object(request, "action")?, self.limits.id_bytes, "name").within("action")?;
         let name = self
@@ -128,13 +104,14 @@ impl CoazReader<'_> {
             .actions
             .get(named.as_str())
             .map_or(&*named, |it| it);
-        let Some((method, kinds)) = METHODS.into_iter().find(|(known, _)| *known == name) else {
+        let method = methods::request(Sender::Client, name);
+        let Some(method) = method.filter(|method| !method.coaz_objects.is_empty()) else {
             return Ok(None);
         };
-        match self.call(request, method, kinds) {
-            Ok(call) => Ok(Some(Read::Call(Box::new(call)))),
-            Err(No::Denied(reason)) => Ok(Some(Read::Denied(reason))),
-            Err(No::Invalid(invalid)) => Err(invalid),
+        match self.call(request, method.name, method.coaz_objects) {
+            Ok(call) => Ok(Some(CoazQuery::Call(Box::new(call)))),
+            Err(CoazError::Denied(reason)) => Ok(Some(CoazQuery::Denied(reason))),
+            Err(CoazError::Invalid(invalid)) => Err(invalid),
         }
     }
 
@@ -142,8 +119,8 @@ impl CoazReader<'_> {
         &self,
         request: &Map<String, Json>,
         method: &'static str,
-        kinds: &[Kind],
-    ) -> Result<CallContext, No> {
+        kinds: &[ObjectKind],
+    ) -> Result<CallContext, CoazError> {
         let (subject, delegation) = self.parties(request)?;
         let resource = object(request, RESOURCE)?;
         let kind = self.kind(resource, method, kinds)?;
@@ -167,7 +144,7 @@ impl CoazReader<'_> {
         Ok(call)
     }
 
-    /// The person that `subject` names, or the agent that acts for it.
+    /// Returns the user that `subject` names, or the agent that acts for that user.
     fn parties(
         &self,
         request: &Map<String, Json>,
@@ -176,7 +153,7 @@ impl CoazReader<'_> {
             Subject,
             Option<crate::domain::request::call_context::ActorChain>,
         ),
-        No,
+        CoazError,
     > {
         let party = object(request, SUBJECT)?;
         let limit = self.limits.id_bytes;
@@ -213,13 +190,18 @@ impl CoazReader<'_> {
             subject.identity.is_relayed = true;
             return Ok((subject, None));
         };
-        let known = ResolvedSubject::named(agent, Some(person), METHOD, true);
+        let known = ResolvedSubject::from_names(agent, Some(person), METHOD, true);
         let delegation_ids = self.names(context, self.entry.delegations_key.as_deref())?;
         let known = known.with_delegations(delegation_ids);
-        Ok((known.subject, known.delegation))
+        Ok((known.subject, known.actor_chain))
     }
 
-    fn kind(&self, resource: &Map<String, Json>, method: &str, kinds: &[Kind]) -> Result<Kind, No> {
+    fn kind(
+        &self,
+        resource: &Map<String, Json>,
+        method: &str,
+        kinds: &[ObjectKind],
+    ) -> Result<ObjectKind, CoazError> {
         let named = id(resource, self.limits.id_bytes, "type").within(RESOURCE)?;
         let name = self
             .entry
@@ -229,10 +211,12 @@ impl CoazReader<'_> {
         kinds
             .iter()
             .copied()
-            .find(|it| it.name() == name)
+            .find(|it| resource_type(*it) == name)
             .ok_or_else(|| {
-                let known: Vec<String> =
-                    kinds.iter().map(|it| format!("`{}`", it.name())).collect();
+                let known: Vec<String> = kinds
+                    .iter()
+                    .map(|it| format!("`{}`", resource_type(*it)))
+                    .collect();
                 let known = known.join(" or ");
                 let named = TextExcerpt::new(&named);
                 unclear(format!(
@@ -241,27 +225,34 @@ impl CoazReader<'_> {
             })
     }
 
-    /// Addresses may be longer than names.
-    fn resource_id(&self, resource: &Map<String, Json>, kind: Kind) -> Result<SmolStr, FieldError> {
+    /// A URI may be longer than a name.
+    fn resource_id(
+        &self,
+        resource: &Map<String, Json>,
+        kind: ObjectKind,
+    ) -> Result<SmolStr, FieldError> {
         let limit = match kind {
-            Kind::Resource | Kind::Server => self.limits.text_bytes.max(self.limits.id_bytes),
+            ObjectKind::Resource | ObjectKind::Server => {
+                self.limits.text_bytes.max(self.limits.id_bytes)
+            }
             _ => self.limits.id_bytes,
         };
         id(resource, limit, "id").within(RESOURCE)
     }
 
-    /// A call that comes without its arguments is not one without arguments.
+    /// Checks that the arguments of a tool call are present: a call whose arguments were left out or redacted
+    /// is not a call without arguments.
     fn check_arguments(
         &self,
         operation: &Operation,
         properties: Option<&Map<String, Json>>,
-    ) -> Result<(), No> {
+    ) -> Result<(), CoazError> {
         let OperationKind::CallTool(call) = &operation.kind else {
             return Ok(());
         };
         let missing = || {
             let missing = "resource.properties.arguments".to_owned();
-            Err(No::Denied(Box::new(Reason::context_missing(vec![missing]))))
+            Err(CoazError::Denied(Box::new(Reason::context_missing(vec![missing]))))
         };
         let is_cut = call.arguments.get(CUT) == Some(&Json::Bool(true));
         if is_cut || call.arguments.values().any(|it| it == HIDDEN) {
@@ -280,14 +271,14 @@ impl CoazReader<'_> {
         }
     }
 
-    /// Session, task and approvals, where the configuration says that the enforcement point tells of them.
+    /// Reads session, task and approvals from the members of `context` that the configuration names.
     fn work(&self, request: &Map<String, Json>, call: &mut CallContext) -> Result<(), FieldError> {
         let context = optional_object(request, CONTEXT)?;
         let text = |key: Option<&str>| match (context, key) {
             (Some(context), Some(key)) => match context.get(key) {
                 None | Some(Json::Null) => Ok(None),
                 Some(Json::String(text)) => Ok(Some(text.as_str())),
-                Some(_) => Err(in_context(key, FieldProblem::NotOfType("a string"))),
+                Some(_) => Err(in_context(key, FieldProblem::NotOfShape("a string"))),
             },
             _ => Ok(None),
         };
@@ -316,7 +307,7 @@ impl CoazReader<'_> {
         Ok(())
     }
 
-    /// A list of names in the context, or one by itself.
+    /// Reads a list of names, or a single name, from `context`.
     fn names(
         &self,
         context: Option<&Map<String, Json>>,
@@ -330,21 +321,12 @@ impl CoazReader<'_> {
             Some(Json::Array(items)) => items.as_slice(),
             Some(one) => std::slice::from_ref(one),
         };
-        let (count, limit) = (items.len(), self.limits.list_items);
-        if count > limit as usize {
-            return Err(in_context(
-                key,
-                FieldProblem::TooMany {
-                    items: count,
-                    limit,
-                },
-            ));
-        }
+        check_count(items.len(), self.limits.list_items, key).within(CONTEXT)?;
         let name = |item: &Json| match item {
             Json::String(text) => ids::required(text, self.limits.id_bytes, key).within(CONTEXT),
             _ => Err(in_context(
                 key,
-                FieldProblem::NotOfType("a list of strings"),
+                FieldProblem::NotOfShape("a list of strings"),
             )),
         };
         items.iter().map(name).collect()
@@ -355,29 +337,29 @@ fn in_context(key: &str, problem: FieldProblem) -> FieldError {
     FieldError::new(key, problem).inside(CONTEXT)
 }
 
-/// The parameters of the message that is asked about, as far as the binding tells of them.
+/// Builds the parameters of the MCP message that the request stands for.
 fn params(
     method: &str,
-    kind: Kind,
+    kind: ObjectKind,
     id: &SmolStr,
     properties: Option<&Map<String, Json>>,
 ) -> Result<Map<String, Json>, FieldError> {
     let id = id.as_str();
     let mut params = match (method, kind) {
-        ("completion/complete", Kind::Prompt) => {
+        ("completion/complete", ObjectKind::Prompt) => {
             json!({"ref": {"type": "ref/prompt", "name": id}})
         }
         ("completion/complete", _) => json!({"ref": {"type": "ref/resource", "uri": id}}),
-        (_, Kind::Server) => json!({}),
-        (_, Kind::Tool | Kind::Prompt) => json!({"name": id}),
-        (_, Kind::Resource) => json!({"uri": id}),
-        (_, Kind::Task) => json!({"taskId": id}),
+        (_, ObjectKind::Server) => json!({}),
+        (_, ObjectKind::Tool | ObjectKind::Prompt) => json!({"name": id}),
+        (_, ObjectKind::Resource) => json!({"uri": id}),
+        (_, ObjectKind::Task) => json!({"taskId": id}),
     };
     let arguments = match properties {
         Some(properties) => optional_object(properties, ARGUMENTS).within("resource.properties")?,
         None => None,
     };
-    if let (Kind::Tool | Kind::Prompt, Some(arguments)) = (kind, arguments)
+    if let (ObjectKind::Tool | ObjectKind::Prompt, Some(arguments)) = (kind, arguments)
         && method != "completion/complete"
     {
         params[ARGUMENTS] = Json::Object(arguments.clone());
@@ -388,7 +370,7 @@ fn params(
     }
 }
 
-/// A parameter that cannot be used, by its place in the question.
+/// Translates the path of an MCP parameter to the path of the AuthZEN field it came from.
 fn of_resource(invalid: &FieldError) -> FieldError {
     let path = invalid
         .path()

@@ -1,26 +1,27 @@
-//! Which server a question is about, from the one place that the configuration names.
+//! Which server a COAZ request is about.
 
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
-use super::{CONTEXT, CoazReader, Kind, No, PROPERTIES, SUBJECT, unclear};
+use super::{CONTEXT, CoazError, CoazReader, PROPERTIES, SUBJECT, unclear};
 use crate::adapters::input::field_error::{
     FieldContext as _, FieldError, FieldProblem, TextExcerpt,
 };
 use crate::adapters::input::ids;
 use crate::adapters::input::json_fields::{object, optional_object, optional_text};
+use crate::adapters::mcp::methods::ObjectKind;
 use crate::config::coaz::ServerFrom;
 use crate::domain::schema;
 
 impl CoazReader<'_> {
-    /// The server that a question is about, and what is left of the resource's id.
+    /// Returns the server that a request is about, and the resource id without the server's name.
     pub(super) fn server(
         &self,
         request: &Map<String, Json>,
-        kind: Kind,
+        kind: ObjectKind,
         id: &SmolStr,
         properties: Option<&Map<String, Json>>,
-    ) -> Result<(SmolStr, SmolStr), No> {
+    ) -> Result<(SmolStr, SmolStr), CoazError> {
         let stated = match properties {
             Some(properties) => {
                 optional_text(properties, "server").within("resource.properties")?
@@ -64,24 +65,24 @@ impl CoazReader<'_> {
         Ok((server, rest))
     }
 
-    /// The server in front of a name. Names of tools may hold a slash, and so may those of servers: where several
-    /// registered servers could be meant, none is.
+    /// Splits the server's name off a resource id. Both tool and server names may contain slashes: if several
+    /// registered servers match, the request is ambiguous.
     fn of_id(
         &self,
-        kind: Kind,
+        kind: ObjectKind,
         id: &SmolStr,
         stated: Option<&SmolStr>,
-    ) -> Result<(SmolStr, SmolStr), No> {
+    ) -> Result<(SmolStr, SmolStr), CoazError> {
         match kind {
-            Kind::Server => return Ok((id.clone(), id.clone())),
-            // The ids of these are not the server's to begin with.
-            Kind::Resource | Kind::Task => {
+            ObjectKind::Server => return Ok((id.clone(), id.clone())),
+            // URIs and task ids do not begin with the server's name.
+            ObjectKind::Resource | ObjectKind::Task => {
                 let server = stated.cloned().ok_or_else(|| {
                     unclear("`resource.properties.server` does not say which server this is about")
                 })?;
                 return Ok((server, id.clone()));
             }
-            Kind::Tool | Kind::Prompt => {}
+            ObjectKind::Tool | ObjectKind::Prompt => {}
         }
         let splits: Vec<(&str, &str)> = id
             .match_indices('/')
@@ -112,15 +113,15 @@ impl CoazReader<'_> {
         Ok((SmolStr::new(server), SmolStr::new(name)))
     }
 
-    /// The one server that the audiences in a question are for. Audiences that are not configured say nothing: a token
-    /// may be for others too.
+    /// Returns the one server that the `aud` values of a request name. Audiences that are not configured are
+    /// ignored: a token may be meant for other recipients too.
     fn of_audience(
         &self,
         request: &Map<String, Json>,
-        kind: Kind,
+        kind: ObjectKind,
         id: &SmolStr,
         properties: Option<&Map<String, Json>>,
-    ) -> Result<Option<SmolStr>, No> {
+    ) -> Result<Option<SmolStr>, CoazError> {
         const AUD: &str = "aud";
         let audiences = &self.entry.audiences;
         if audiences.is_empty() {
@@ -131,7 +132,7 @@ impl CoazReader<'_> {
         let given = given.into_iter().flatten().filter_map(|it| it.get(AUD));
         let server_id = Json::from(id.as_str());
         let mut texts: Vec<&Json> = Vec::new();
-        for value in given.chain((kind == Kind::Server).then_some(&server_id)) {
+        for value in given.chain((kind == ObjectKind::Server).then_some(&server_id)) {
             match value {
                 Json::Array(items) => texts.extend(items),
                 Json::Null => {}
@@ -143,7 +144,7 @@ impl CoazReader<'_> {
             let Some(text) = text.as_str() else {
                 return Err(FieldError::new(
                     AUD,
-                    FieldProblem::NotOfType("a string or a list of strings"),
+                    FieldProblem::NotOfShape("a string or a list of strings"),
                 )
                 .into());
             };
@@ -155,10 +156,10 @@ impl CoazReader<'_> {
                 (None, _) => {}
             }
         }
-        // The server as a whole is known by its audience alone.
+        // A request about the server as a whole names it by its audience alone.
         if found.is_none()
             && self.entry.server_from == Some(ServerFrom::Aud)
-            && kind == Kind::Server
+            && kind == ObjectKind::Server
         {
             let id = TextExcerpt::new(id);
             return Err(unclear(format!(

@@ -1,4 +1,4 @@
-//! What all writes have in common: who asks, and under which key.
+//! What all writes carry: the actor and the idempotency key.
 
 use std::sync::Arc;
 
@@ -7,10 +7,12 @@ use sha2::{Digest, Sha256};
 use tonic::Request;
 
 use crate::adapters::callgate_v1::authorization::ADAPTER;
-use crate::adapters::callgate_v1::control::state::{AdmittedControlRpc, ControlState};
+use crate::adapters::callgate_v1::control::state::ControlState;
 use crate::adapters::callgate_v1::parse::MessageParser;
 use crate::adapters::input::field_error::{FieldContext, FieldError, FieldProblem};
+use crate::adapters::input::limits::check_length;
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
+use crate::adapters::transport::grpc_rpc::AdmittedRpc;
 use crate::authn::caller::Rpc;
 use crate::control::approvals::ApprovalRequest;
 use crate::control::requester::WriteRequester;
@@ -19,27 +21,27 @@ use crate::domain::request::call_context::Subject;
 use crate::proto::v1;
 
 /// A request that changes something.
-pub(super) trait Write: Message {
-    /// Takes the idempotency key out of it.
+pub(super) trait WriteRequest: Message {
+    /// Takes the idempotency key out of the message.
     fn take_key(&mut self) -> String;
 }
 
-/// A request that says for whom.
-pub(super) trait Acted: Write {
-    /// Takes the actor out of it.
+/// A request that names its actor.
+pub(super) trait ActorRequest: WriteRequest {
+    /// Takes the actor out of the message.
     fn take_actor(&mut self) -> Option<v1::Actor>;
 }
 
 macro_rules! writes {
     ($($message:ident)+) => {
         $(
-            impl Write for v1::$message {
+            impl WriteRequest for v1::$message {
                 fn take_key(&mut self) -> String {
                     std::mem::take(&mut self.idempotency_key)
                 }
             }
 
-            impl Acted for v1::$message {
+            impl ActorRequest for v1::$message {
                 fn take_actor(&mut self) -> Option<v1::Actor> {
                     self.actor.take()
                 }
@@ -56,35 +58,36 @@ writes! {
     RepairClockRequest
 }
 
-impl Write for v1::RequestApprovalRequest {
+impl WriteRequest for v1::RequestApprovalRequest {
     fn take_key(&mut self) -> String {
         std::mem::take(&mut self.idempotency_key)
     }
 }
 
-/// Who asks for a write, out of its message.
-pub(super) fn of<M: Acted>(
+/// Reads the requester of a write from its message.
+pub(super) fn requester<M: ActorRequest>(
     parser: &MessageParser<'_>,
     rpc: Rpc,
-    admitted: &mut AdmittedControlRpc<M>,
+    admitted: &AdmittedRpc,
+    message: &mut M,
 ) -> Result<WriteRequester, FieldError> {
     const FIELD: &str = "actor";
-    let key = key(parser, rpc, &mut admitted.message)?;
-    let actor = admitted.message.take_actor();
+    let key = key(parser, rpc, message)?;
+    let actor = message.take_actor();
     let actor = actor.ok_or_else(|| FieldError::new(FIELD, FieldProblem::Missing))?;
     let actor = parser
         .principal(actor.entity, actor.identity, actor.claims)
         .within(FIELD)?;
-    Ok(with(admitted, actor, key))
+    Ok(with_actor(admitted, actor, key))
 }
 
-fn with<M>(
-    admitted: &AdmittedControlRpc<M>,
+fn with_actor(
+    admitted: &AdmittedRpc,
     actor: Subject,
     key: Option<IdempotencyKey>,
 ) -> WriteRequester {
     WriteRequester {
-        caller: admitted.caller.clone(),
+        caller: Arc::clone(admitted.admitted.caller()),
         adapter: ADAPTER,
         actor,
         key,
@@ -92,22 +95,15 @@ fn with<M>(
     }
 }
 
-/// The key, bound to everything else that is asked.
-fn key<M: Write>(
+/// The idempotency key, bound to a digest of the rest of the request.
+fn key<M: WriteRequest>(
     parser: &MessageParser<'_>,
     rpc: Rpc,
     message: &mut M,
 ) -> Result<Option<IdempotencyKey>, FieldError> {
     const FIELD: &str = "idempotency_key";
     let text = message.take_key();
-    let limit = parser.limits.key_bytes;
-    if text.len() > limit as usize {
-        let bytes = text.len();
-        return Err(FieldError::new(
-            FIELD,
-            FieldProblem::TooLong { bytes, limit },
-        ));
-    }
+    check_length(&text, parser.limits.key_bytes, FIELD)?;
     let Some(text) = parser.optional_id(text, FIELD)? else {
         return Ok(None);
     };
@@ -122,20 +118,18 @@ fn key<M: Write>(
 }
 
 impl ControlState {
-    /// The author and the request of `RequestApproval`, whose call says who asks.
+    /// The requester of `RequestApproval`, which is the subject of its call.
     pub(super) fn approval_request(
         &self,
         request: Request<v1::RequestApprovalRequest>,
     ) -> Result<(WriteRequester, ApprovalRequest), GrpcRejection> {
         const RPC: Rpc = Rpc::RequestApproval;
-        let mut admitted = Self::admit_unary(request, RPC)?;
-        let (caller, trace) = (Arc::clone(&admitted.caller), admitted.trace.clone());
-        self.parsing(&caller, &trace, |parser| {
-            let key = key(parser, RPC, &mut admitted.message)?;
-            let message = std::mem::take(&mut admitted.message);
-            let asked = parser.approval_request(message)?;
-            let author = with(&admitted, asked.call.subject.clone(), key);
-            Ok((author, asked))
+        let (admitted, mut message) = AdmittedRpc::take(request, RPC)?;
+        self.parsing(admitted.admitted.caller(), &admitted.trace, |parser| {
+            let key = key(parser, RPC, &mut message)?;
+            let request = parser.approval_request(message)?;
+            let author = with_actor(&admitted, request.call.subject.clone(), key);
+            Ok((author, request))
         })
     }
 }

@@ -1,4 +1,4 @@
-//! From the write side's answers to the messages of `callgate.v1.Control`.
+//! Encodes views of the write side as messages of `callgate.v1.Control`.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -136,7 +136,7 @@ fn task_place(it: &KnownResource) -> v1::TaskPlace {
     }
 }
 
-/// Whose policies ask, and under which name, is for callers that may know why something was decided.
+/// Policies that require the approval are shown to callers with the right `explain`.
 pub(super) fn approval(view: ApprovalView, rights: &Rights) -> v1::Approval {
     let Approval {
         id,
@@ -335,7 +335,7 @@ fn telemetry_loss(loss: &Loss) -> v1::TelemetryLoss {
     }
 }
 
-/// A stop of an agent, a user, a server or a tool.
+/// Encodes a stop of an agent, a user, a server or a tool.
 pub(super) fn stop(stop: &Stop) -> v1::Stop {
     v1::Stop {
         uid: Some(entity_ref(&stop.uid)),
@@ -375,7 +375,7 @@ fn changed_tool((place, changed): &(GatewayTool, ChangedDefinition)) -> v1::Chan
     }
 }
 
-/// A change as it was when it was made. `generation` is a later state, or the same.
+/// Encodes a change as of its revision. `generation` is that state or a later one.
 pub(super) fn change(
     generation: &Generation,
     entry: &ChangeRecord,

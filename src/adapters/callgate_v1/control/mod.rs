@@ -1,11 +1,11 @@
-//! The native front door of the write side: `callgate.v1.Control` over gRPC.
+//! The gRPC adapter of the write side, `callgate.v1.Control`.
 //!
-//! Start at [`rpcs::ControlApi`]: who asks, may it ask this, [`parse`], ask [`crate::control`],
-//! [`encode`]. [`shared`] is what all RPCs have in common, [`author`] all writes, [`watch`] the two streams, [`refusal`] the
-//! status that each error becomes.
+//! Start at [`rpcs::ControlApi`]: admit, [`parse`], call [`crate::control`], [`encode`]. [`state`] is what
+//! all RPCs share, [`author`] what all writes carry, [`watch`] the two streams, [`status`] the gRPC status of
+//! each error.
 //!
-//! Invariant: nothing is decided here. What Cedar denies is PERMISSION_DENIED with its reasons as
-//! details; nothing that was not written is answered with OK.
+//! Invariant: nothing is decided here. A denial by Cedar is PERMISSION_DENIED with its reasons as details; a
+//! response with OK means that the write was applied.
 
 mod author;
 mod encode;

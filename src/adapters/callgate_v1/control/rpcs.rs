@@ -11,8 +11,11 @@ use crate::adapters::callgate_v1::control::watch::{
     ApprovalSource, ChangeSource, WatchStream, Watcher,
 };
 use crate::adapters::callgate_v1::control::{encode, status};
-use crate::adapters::callgate_v1::parse::EntityTypeCache;
-use crate::authn::caller::{Caller, Rpc};
+use crate::adapters::callgate_v1::parse::MessageParser;
+use crate::adapters::input::entity_types::EntityTypeCache;
+use crate::adapters::input::field_error::FieldError;
+use crate::adapters::transport::grpc_rpc::AdmittedRpc;
+use crate::authn::caller::{Caller, Rights, Rpc};
 use crate::authn::capacity::UsageCount;
 use crate::config::limits::Limits;
 use crate::control::error::ControlError;
@@ -30,7 +33,7 @@ pub struct ControlApi {
 }
 
 impl ControlApi {
-    /// The RPCs over a service. Streams end once `draining` is cancelled.
+    /// Creates the RPCs. Streams end once `draining` is cancelled.
     pub fn new(
         service: Arc<Service>,
         limits: Arc<ArcSwap<Limits>>,
@@ -48,7 +51,7 @@ impl ControlApi {
         }
     }
 
-    /// Tells of this load.
+    /// Reports this load in `GetStatus`.
     pub fn carrying(mut self, load: Arc<ServerLoad>) -> Self {
         if let Some(shared) = Arc::get_mut(&mut self.shared) {
             shared.load = load;
@@ -56,13 +59,32 @@ impl ControlApi {
         self
     }
 
+    /// Admits and parses a request for stored things, and lists them apart from the threads that answer decisions.
+    async fn list<M, Q, R>(
+        &self,
+        request: Request<M>,
+        rpc: Rpc,
+        parse: impl FnOnce(&MessageParser<'_>, M) -> Result<Q, FieldError>,
+        list: impl FnOnce(&Control, &Q, &Rights) -> Result<R, ControlError> + Send + 'static,
+    ) -> Result<Response<R>, Status>
+    where
+        Q: Send + 'static,
+        R: Send + 'static,
+    {
+        let (caller, query) = self.shared.read(request, rpc, parse)?;
+        let reader = Arc::clone(&caller);
+        let list = move |control: &Control| list(control, &query, &reader.rights);
+        let listed = self.shared.control.apart(list).await;
+        Ok(Response::new(listed.map_err(status_for(&caller))?))
+    }
+
     fn control(&self) -> &Arc<Control> {
         &self.shared.control
     }
 }
 
-/// Turns an error into the status that this caller is told.
-fn told(caller: &Caller) -> impl Fn(ControlError) -> Status {
+/// Maps errors to the status for this caller.
+fn status_for(caller: &Caller) -> impl Fn(ControlError) -> Status {
     move |error| status::status(error, caller)
 }
 
@@ -78,7 +100,7 @@ impl control_server::Control for ControlApi {
                     parser.whole_entity(message.entity)
                 })?;
         let put = self.control().put_entity(&author, uid, form).await;
-        let revision = put.map_err(told(&author.caller))?;
+        let revision = put.map_err(status_for(&author.caller))?;
         Ok(Response::new(v1::PutEntityResponse { revision }))
     }
 
@@ -92,7 +114,7 @@ impl control_server::Control for ControlApi {
                 parser.entity(message.uid, "uid")
             })?;
         let found = self.control().get_entity(&uid);
-        let (entity, revision) = found.map_err(told(&caller))?;
+        let (entity, revision) = found.map_err(status_for(&caller))?;
         Ok(Response::new(v1::GetEntityResponse {
             entity: Some(encode::entity(entity)),
             revision,
@@ -103,18 +125,19 @@ impl control_server::Control for ControlApi {
         &self,
         request: Request<v1::ListEntitiesRequest>,
     ) -> Result<Response<v1::ListEntitiesResponse>, Status> {
-        let (caller, (of_type, page)) =
-            self.shared
-                .read(request, Rpc::ListEntities, |parser, message| {
-                    let of_type = parser.optional_id(message.r#type, "type")?;
-                    Ok((of_type, parser.page(message.page_size, message.page_token)?))
-                })?;
-        let list = move |control: &Control| {
-            let listed = control.list_entities(of_type.as_deref(), &page);
-            listed.map(encode::entities)
-        };
-        let listed = self.shared.control.apart(list).await;
-        Ok(Response::new(listed.map_err(told(&caller))?))
+        self.list(
+            request,
+            Rpc::ListEntities,
+            |parser, message| {
+                let of_type = parser.optional_id(message.r#type, "type")?;
+                Ok((of_type, parser.page(message.page_size, message.page_token)?))
+            },
+            |control, (of_type, page), _| {
+                let listed = control.list_entities(of_type.as_deref(), page);
+                listed.map(encode::entities)
+            },
+        )
+        .await
     }
 
     async fn delete_entity(
@@ -127,7 +150,7 @@ impl control_server::Control for ControlApi {
                 parser.entity(message.uid, "uid")
             })?;
         let deleted = self.control().delete_entity(&author, uid).await;
-        let revision = deleted.map_err(told(&author.caller))?;
+        let revision = deleted.map_err(status_for(&author.caller))?;
         Ok(Response::new(v1::DeleteEntityResponse { revision }))
     }
 
@@ -141,7 +164,7 @@ impl control_server::Control for ControlApi {
                 parser.new_tool(message)
             })?;
         let done = self.control().register_tool(&author, new).await;
-        let done = done.map_err(told(&author.caller))?;
+        let done = done.map_err(status_for(&author.caller))?;
         Ok(Response::new(v1::RegisterToolResponse {
             revision: done.revision,
             digest: done.value.map(String::from).unwrap_or_default(),
@@ -158,7 +181,7 @@ impl control_server::Control for ControlApi {
                 parser.new_pin(message)
             })?;
         let done = self.control().pin_tool(&author, new).await;
-        let done = done.map_err(told(&author.caller))?;
+        let done = done.map_err(status_for(&author.caller))?;
         Ok(Response::new(v1::PinToolResponse {
             revision: done.revision,
             digest: done.value.into(),
@@ -175,7 +198,7 @@ impl control_server::Control for ControlApi {
                     parser.new_delegation(message)
                 })?;
         let done = self.control().grant_delegation(&author, new).await;
-        let done = done.map_err(told(&author.caller))?;
+        let done = done.map_err(status_for(&author.caller))?;
         Ok(Response::new(v1::GrantDelegationResponse {
             delegation: Some(encode::delegation(done.value)),
             revision: done.revision,
@@ -192,7 +215,7 @@ impl control_server::Control for ControlApi {
                     parser.narrowing(message)
                 })?;
         let done = self.control().narrow_delegation(&author, narrowing).await;
-        let done = done.map_err(told(&author.caller))?;
+        let done = done.map_err(status_for(&author.caller))?;
         Ok(Response::new(v1::NarrowDelegationResponse {
             delegation: Some(encode::delegation(done.value)),
             revision: done.revision,
@@ -210,7 +233,7 @@ impl control_server::Control for ControlApi {
                     parser.required_id(message.id, "id")
                 })?;
         let done = self.control().revoke_delegation(&author, id).await;
-        let done = done.map_err(told(&author.caller))?;
+        let done = done.map_err(status_for(&author.caller))?;
         Ok(Response::new(v1::RevokeDelegationResponse {
             delegation: Some(encode::delegation(done.value)),
             revision: done.revision,
@@ -222,17 +245,17 @@ impl control_server::Control for ControlApi {
         &self,
         request: Request<v1::ListDelegationsRequest>,
     ) -> Result<Response<v1::ListDelegationsResponse>, Status> {
-        let (caller, (filter, page)) =
-            self.shared
-                .read(request, Rpc::ListDelegations, |parser, message| {
-                    parser.delegation_filter(message)
-                })?;
-        let list = move |control: &Control| {
-            let listed = control.list_delegations(&filter, &page);
-            listed.map(encode::delegations)
-        };
-        let listed = self.shared.control.apart(list).await;
-        Ok(Response::new(listed.map_err(told(&caller))?))
+        self.list(
+            request,
+            Rpc::ListDelegations,
+            |parser, message| parser.delegation_filter(message),
+            |control, (filter, page), _| {
+                control
+                    .list_delegations(filter, page)
+                    .map(encode::delegations)
+            },
+        )
+        .await
     }
 
     async fn open_task(
@@ -245,7 +268,7 @@ impl control_server::Control for ControlApi {
                 parser.new_task(message)
             })?;
         let done = self.control().open_task(&author, new).await;
-        let done = done.map_err(told(&author.caller))?;
+        let done = done.map_err(status_for(&author.caller))?;
         Ok(Response::new(v1::OpenTaskResponse {
             task: Some(encode::task(done.value)),
             revision: done.revision,
@@ -263,7 +286,7 @@ impl control_server::Control for ControlApi {
                     Ok((id, parser.optional_id(message.step, "step")?))
                 })?;
         let done = self.control().advance_task(&author, id, step).await;
-        let done = done.map_err(told(&author.caller))?;
+        let done = done.map_err(status_for(&author.caller))?;
         Ok(Response::new(v1::AdvanceTaskResponse {
             task: Some(encode::task(done.value)),
             revision: done.revision,
@@ -280,7 +303,7 @@ impl control_server::Control for ControlApi {
                 parser.required_id(message.id, "id")
             })?;
         let done = self.control().close_task(&author, id).await;
-        let done = done.map_err(told(&author.caller))?;
+        let done = done.map_err(status_for(&author.caller))?;
         Ok(Response::new(v1::CloseTaskResponse {
             task: Some(encode::task(done.value)),
             revision: done.revision,
@@ -292,17 +315,13 @@ impl control_server::Control for ControlApi {
         &self,
         request: Request<v1::ListTasksRequest>,
     ) -> Result<Response<v1::ListTasksResponse>, Status> {
-        let (caller, (filter, page)) =
-            self.shared
-                .read(request, Rpc::ListTasks, |parser, message| {
-                    parser.task_filter(message)
-                })?;
-        let list = move |control: &Control| {
-            let listed = control.list_tasks(&filter, &page);
-            listed.map(encode::tasks)
-        };
-        let listed = self.shared.control.apart(list).await;
-        Ok(Response::new(listed.map_err(told(&caller))?))
+        self.list(
+            request,
+            Rpc::ListTasks,
+            |parser, message| parser.task_filter(message),
+            |control, (filter, page), _| control.list_tasks(filter, page).map(encode::tasks),
+        )
+        .await
     }
 
     async fn request_approval(
@@ -311,7 +330,7 @@ impl control_server::Control for ControlApi {
     ) -> Result<Response<v1::RequestApprovalResponse>, Status> {
         let (author, asked) = self.shared.approval_request(request)?;
         let done = self.control().request_approval(&author, asked).await;
-        let done = done.map_err(told(&author.caller))?;
+        let done = done.map_err(status_for(&author.caller))?;
         Ok(Response::new(v1::RequestApprovalResponse {
             approval: Some(encode::approval(done.value, &author.caller.rights)),
             revision: done.revision,
@@ -328,7 +347,7 @@ impl control_server::Control for ControlApi {
                 parser.yes(message)
             })?;
         let done = self.control().approve_call(&author, yes).await;
-        let done = done.map_err(told(&author.caller))?;
+        let done = done.map_err(status_for(&author.caller))?;
         Ok(Response::new(v1::ApproveCallResponse {
             approval: Some(encode::approval(done.value, &author.caller.rights)),
             revision: done.revision,
@@ -345,7 +364,7 @@ impl control_server::Control for ControlApi {
                 parser.no(message)
             })?;
         let done = self.control().reject_call(&author, no).await;
-        let done = done.map_err(told(&author.caller))?;
+        let done = done.map_err(status_for(&author.caller))?;
         Ok(Response::new(v1::RejectCallResponse {
             approval: Some(encode::approval(done.value, &author.caller.rights)),
             revision: done.revision,
@@ -357,18 +376,16 @@ impl control_server::Control for ControlApi {
         &self,
         request: Request<v1::ListApprovalsRequest>,
     ) -> Result<Response<v1::ListApprovalsResponse>, Status> {
-        let (caller, (filter, page)) =
-            self.shared
-                .read(request, Rpc::ListApprovals, |parser, message| {
-                    parser.approval_filter(message)
-                })?;
-        let reader = Arc::clone(&caller);
-        let list = move |control: &Control| {
-            let listed = control.list_approvals(&filter, &page)?;
-            Ok(encode::approvals(listed, &reader.rights))
-        };
-        let listed = self.shared.control.apart(list).await;
-        Ok(Response::new(listed.map_err(told(&caller))?))
+        self.list(
+            request,
+            Rpc::ListApprovals,
+            |parser, message| parser.approval_filter(message),
+            |control, (filter, page), rights| {
+                let listed = control.list_approvals(filter, page)?;
+                Ok(encode::approvals(listed, rights))
+            },
+        )
+        .await
     }
 
     type WatchApprovalsStream = WatchStream<v1::WatchApprovalsResponse>;
@@ -383,7 +400,7 @@ impl control_server::Control for ControlApi {
             parser.watched_approvals(message)
         })?;
         let watch = self.shared.control.watch_approvals(filter);
-        let source = ApprovalSource(watch.map_err(told(watcher.caller()))?);
+        let source = ApprovalSource(watch.map_err(status_for(watcher.caller()))?);
         Ok(Response::new(watcher.tell(source)))
     }
 
@@ -397,7 +414,7 @@ impl control_server::Control for ControlApi {
                     parser.required_id(message.session_id, "session_id")
                 })?;
         let ended = self.control().end_session(&author, session).await;
-        let done = ended.map_err(told(&author.caller))?;
+        let done = ended.map_err(status_for(&author.caller))?;
         Ok(Response::new(v1::EndSessionResponse {
             revision: done.revision,
             not_durable: !done.is_durable,
@@ -415,7 +432,7 @@ impl control_server::Control for ControlApi {
                     Ok((uid, parser.required_text(message.reason, "reason")?))
                 })?;
         let stopped = self.control().stop_entity(&author, uid, reason).await;
-        let done = stopped.map_err(told(&author.caller))?;
+        let done = stopped.map_err(status_for(&author.caller))?;
         Ok(Response::new(v1::StopEntityResponse {
             revision: done.revision,
             not_durable: !done.is_durable,
@@ -432,7 +449,7 @@ impl control_server::Control for ControlApi {
                 parser.entity(message.uid, "uid")
             })?;
         let resumed = self.control().resume_entity(&author, uid).await;
-        let revision = resumed.map_err(told(&author.caller))?;
+        let revision = resumed.map_err(status_for(&author.caller))?;
         Ok(Response::new(v1::ResumeEntityResponse { revision }))
     }
 
@@ -446,7 +463,7 @@ impl control_server::Control for ControlApi {
                     parser.required_text(message.reason, "reason")
                 })?;
         let repaired = self.control().repair_clock(&author, reason).await;
-        let revision = repaired.map_err(told(&author.caller))?;
+        let revision = repaired.map_err(status_for(&author.caller))?;
         Ok(Response::new(v1::RepairClockResponse { revision }))
     }
 
@@ -454,9 +471,9 @@ impl control_server::Control for ControlApi {
         &self,
         request: Request<v1::GetStatusRequest>,
     ) -> Result<Response<v1::GetStatusResponse>, Status> {
-        let admitted = ControlState::admit_unary(request, Rpc::GetStatus)?;
+        let (admitted, _) = AdmittedRpc::take(request, Rpc::GetStatus)?;
         let status = self.control().status().await;
-        let status = status.map_err(told(&admitted.caller))?;
+        let status = status.map_err(status_for(admitted.admitted.caller()))?;
         let limits = self.shared.limits.load();
         Ok(Response::new(encode::status(
             status,
@@ -473,7 +490,7 @@ impl control_server::Control for ControlApi {
     ) -> Result<Response<Self::WatchChangesStream>, Status> {
         let (watcher, message) = Watcher::admit(&self.shared, request, Rpc::WatchChanges)?;
         let changes = self.shared.control.watch_changes(message.after_revision);
-        let source = ChangeSource(changes.map_err(told(watcher.caller()))?);
+        let source = ChangeSource(changes.map_err(status_for(watcher.caller()))?);
         Ok(Response::new(watcher.tell(source)))
     }
 }

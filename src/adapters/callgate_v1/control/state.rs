@@ -1,4 +1,4 @@
-//! What every RPC of `callgate.v1.Control` begins with: who asks, and what.
+//! What every RPC of `callgate.v1.Control` begins with: admission and parsing.
 
 use std::sync::Arc;
 
@@ -6,11 +6,13 @@ use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 use tonic::Request;
 
-use crate::adapters::callgate_v1::control::author::{self, Acted};
-use crate::adapters::callgate_v1::parse::{EntityTypeCache, MessageParser, transport_trace};
+use crate::adapters::callgate_v1::control::author::{self, ActorRequest};
+use crate::adapters::callgate_v1::parse::MessageParser;
+use crate::adapters::input::entity_types::EntityTypeCache;
 use crate::adapters::input::field_error::FieldError;
-use crate::adapters::transport::grpc_admission::take_admission;
+
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
+use crate::adapters::transport::grpc_rpc::AdmittedRpc;
 use crate::authn::caller::{Caller, Rpc};
 use crate::authn::capacity::UsageCount;
 use crate::config::limits::Limits;
@@ -19,7 +21,7 @@ use crate::control::write::Control;
 use crate::domain::request::call_context::TraceContext;
 use crate::service::server_load::ServerLoad;
 
-/// What all requests share.
+/// The state that all requests share.
 pub(super) struct ControlState {
     pub(super) control: Arc<Control>,
     pub(super) limits: Arc<ArcSwap<Limits>>,
@@ -29,27 +31,7 @@ pub(super) struct ControlState {
     pub(super) load: Arc<ServerLoad>,
 }
 
-/// The caller and the trace of one unary request, and its message.
-pub(super) struct AdmittedControlRpc<T> {
-    pub(super) caller: Arc<Caller>,
-    pub(super) trace: TraceContext,
-    pub(super) message: T,
-}
-
 impl ControlState {
-    pub(super) fn admit_unary<T>(
-        request: Request<T>,
-        rpc: Rpc,
-    ) -> Result<AdmittedControlRpc<T>, GrpcRejection> {
-        let (metadata, mut extensions, message) = request.into_parts();
-        let entrance = take_admission(&mut extensions, rpc)?;
-        Ok(AdmittedControlRpc {
-            caller: Arc::clone(entrance.caller()),
-            trace: transport_trace(&metadata),
-            message,
-        })
-    }
-
     pub(super) fn parsing<T>(
         &self,
         caller: &Caller,
@@ -65,32 +47,31 @@ impl ControlState {
         })?)
     }
 
-    /// The author and the request of a write.
-    pub(super) fn write<M: Acted, T>(
+    /// Admits and parses a write.
+    pub(super) fn write<M: ActorRequest, T>(
         &self,
         request: Request<M>,
         rpc: Rpc,
         parse: impl FnOnce(&MessageParser<'_>, M) -> Result<T, FieldError>,
     ) -> Result<(WriteRequester, T), GrpcRejection> {
-        let mut admitted = Self::admit_unary(request, rpc)?;
-        let (caller, trace) = (Arc::clone(&admitted.caller), admitted.trace.clone());
-        self.parsing(&caller, &trace, |parser| {
-            let author = author::of(parser, rpc, &mut admitted)?;
-            Ok((author, parse(parser, admitted.message)?))
+        let (admitted, mut message) = AdmittedRpc::take(request, rpc)?;
+        self.parsing(admitted.admitted.caller(), &admitted.trace, |parser| {
+            let author = author::requester(parser, rpc, &admitted, &mut message)?;
+            Ok((author, parse(parser, message)?))
         })
     }
 
-    /// The caller and the request of a read.
+    /// Admits and parses a read.
     pub(super) fn read<M, T>(
         &self,
         request: Request<M>,
         rpc: Rpc,
         parse: impl FnOnce(&MessageParser<'_>, M) -> Result<T, FieldError>,
     ) -> Result<(Arc<Caller>, T), GrpcRejection> {
-        let admitted = Self::admit_unary(request, rpc)?;
-        let parsed = self.parsing(&admitted.caller, &admitted.trace, |parser| {
-            parse(parser, admitted.message)
+        let (admitted, message) = AdmittedRpc::take(request, rpc)?;
+        let parsed = self.parsing(admitted.admitted.caller(), &admitted.trace, |parser| {
+            parse(parser, message)
         })?;
-        Ok((admitted.caller, parsed))
+        Ok((Arc::clone(admitted.admitted.caller()), parsed))
     }
 }

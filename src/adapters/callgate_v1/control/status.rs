@@ -1,4 +1,4 @@
-//! The status that each error of the write side becomes.
+//! The gRPC status of each error of the write side.
 
 use prost::Message;
 use prost_types::Any;
@@ -11,7 +11,7 @@ use crate::control::watch::WatchError;
 use crate::domain::decide::verdict::Verdict;
 use crate::proto::v1;
 
-/// `google.rpc.Status`, as far as details need it.
+/// `google.rpc.Status`, as far as its details need it.
 #[derive(Clone, PartialEq, Message)]
 struct RpcStatus {
     #[prost(int32, tag = "1")]
@@ -22,7 +22,7 @@ struct RpcStatus {
     details: Vec<Any>,
 }
 
-/// The status of an error. Which policies are behind a deny is for callers with the right `explain`.
+/// The status of an error. Only callers with the right `explain` see the policies behind a deny.
 pub(super) fn status(error: ControlError, caller: &Caller) -> Status {
     let code = match &error {
         ControlError::Invalid { .. } => Code::InvalidArgument,
@@ -54,7 +54,7 @@ pub(super) fn end_of_watch(end: WatchError, caller: &Caller) -> Status {
     }
 }
 
-/// One `callgate.v1.Reason` for each reason.
+/// The status of a deny, with one `callgate.v1.Reason` for each reason.
 fn denied(message: String, decision: Verdict, caller: &Caller) -> Status {
     let detail = Disclosure {
         is_entitled: caller.rights.explain,

@@ -1,5 +1,5 @@
-//! `WatchChanges` and `WatchApprovals`: streams that tell what changes until the client has enough, the
-//! server drains, or the caller may no longer watch.
+//! `WatchChanges` and `WatchApprovals`: streams that end when the client cancels, the server drains, or the
+//! caller loses its right.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,37 +14,37 @@ use crate::adapters::callgate_v1::control::{encode, status};
 use crate::adapters::transport::grpc_admission::{AdmittedCaller, take_admission};
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
 use crate::authn::caller::{Caller, Rights, Rpc};
-use crate::authn::capacity::{CapacityError, CapacityPermit};
+use crate::authn::capacity::CapacityPermit;
 use crate::control::live_view::ApprovalView;
 use crate::control::watch::{ApprovalWatch, ChangeWatch, WatchError};
 use crate::domain::authority::change::ChangeRecord;
 use crate::proto::v1;
 use crate::service::generation::Generation;
 
-/// What a watcher is told.
+/// The response stream of a watch.
 pub type WatchStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send + 'static>>;
 
-/// Messages that wait for a client before its changes do.
+/// The number of messages buffered for a client.
 const AHEAD: usize = 16;
 
-/// What a stream is made of.
+/// The source of a watch's messages.
 pub(super) trait WatchSource: Send + 'static {
-    /// What there is to tell.
+    /// What happened.
     type News: Send + 'static;
-    /// One message.
+    /// The message on the wire.
     type Item: Send + 'static;
 
-    /// The next thing to tell, once there is one.
+    /// Waits for the next event.
     fn next(&mut self) -> impl Future<Output = Result<Self::News, WatchError>> + Send;
 
-    /// Its message, for somebody with these rights.
+    /// Encodes an event for a caller with these rights.
     fn message(&self, news: Self::News, rights: &Rights) -> Self::Item;
 }
 
-/// [`Changes`] as messages.
+/// Changes of the stored authority.
 pub(super) struct ChangeSource(pub(super) ChangeWatch);
 
-/// [`ApprovalWatch`] as messages.
+/// Approvals that match a filter.
 pub(super) struct ApprovalSource(pub(super) ApprovalWatch);
 
 impl WatchSource for ChangeSource {
@@ -76,49 +76,51 @@ impl WatchSource for ApprovalSource {
     }
 }
 
-/// Somebody who watches. Counts as long as it is held.
+/// An admitted watch, which holds one of `limits.watchers` slots.
 pub(super) struct Watcher {
     shared: Arc<ControlState>,
     rpc: Rpc,
-    entrance: AdmittedCaller,
+    admitted: AdmittedCaller,
     _place: CapacityPermit,
 }
 
 impl Watcher {
-    /// Lets a watcher in, and gives its request.
+    /// Admits a watch and returns its request.
     pub(super) fn admit<T>(
         shared: &Arc<ControlState>,
         request: Request<T>,
         rpc: Rpc,
     ) -> Result<(Self, T), GrpcRejection> {
         let (_, mut extensions, message) = request.into_parts();
-        let entrance = take_admission(&mut extensions, rpc)?;
+        let admitted = take_admission(&mut extensions, rpc)?;
         let limits = shared.limits.load();
         let limit = limits.watchers;
-        let place = entrance.place(&shared.watchers, |held| &held.watches, &limits, limit);
-        let place = place.map_err(|full| match full {
-            CapacityError::All => GrpcRejection::TooManyWatchers { limit },
-            CapacityError::Share => entrance.over_share(&limits, limit, "watchers"),
-        })?;
+        let place = admitted.acquire_slot(
+            &shared.watchers,
+            |held| &held.watches,
+            &limits,
+            (limit, "watchers"),
+            GrpcRejection::TooManyWatchers { limit },
+        )?;
         let watcher = Self {
             shared: Arc::clone(shared),
             rpc,
-            entrance,
+            admitted,
             _place: place,
         };
         Ok((watcher, message))
     }
 
     pub(super) fn caller(&self) -> &Caller {
-        self.entrance.caller()
+        self.admitted.caller()
     }
 
-    /// Asks for the credentials again if the callers were reloaded since.
+    /// Authenticates again if the callers were reloaded since.
     fn check(&mut self) -> Result<(), GrpcRejection> {
-        self.entrance.again(self.rpc).map(|_| ())
+        self.admitted.reauthenticate(self.rpc).map(|_| ())
     }
 
-    /// Tells a source's messages from now on.
+    /// Streams the messages of a source.
     pub(super) fn tell<S: WatchSource>(self, source: S) -> WatchStream<S::Item> {
         let (out, told) = mpsc::channel(AHEAD);
         tokio::spawn(self.run(source, out));
@@ -148,7 +150,7 @@ impl Watcher {
             let is_end = next.is_err();
             let sent = tokio::select! {
                 sent = out.send(next) => sent,
-                // Whoever does not take what is there cannot be told why it ends, either.
+                // A client that does not read cannot be sent the reason for the end either.
                 () = draining.cancelled(), if !is_end => return,
             };
             if is_end || sent.is_err() {

@@ -1,96 +1,15 @@
-//! From `EntityRef` to a Cedar entity, without parsing the type's name every time.
-
-use std::collections::HashMap;
-use std::sync::{PoisonError, RwLock};
+//! Converts `EntityRef` to a Cedar entity uid.
 
 use callgate_engine::cedar::{Eid, EntityType, EntityUID};
 
-use crate::adapters::callgate_v1::parse::{MessageParser, check_length};
-use crate::adapters::input::field_error::{FieldContext, FieldError, FieldProblem, TextExcerpt};
+use crate::adapters::callgate_v1::parse::MessageParser;
+use crate::adapters::input::entity_types::EntityTypeCache;
+use crate::adapters::input::field_error::{FieldContext, FieldError, FieldProblem};
+use crate::adapters::input::limits::check_length;
 use crate::proto::v1;
 
-/// The types of the `Mcp` schema. They are known from the start, so that reading them takes no lock.
-const KNOWN: [&str; 9] = [
-    "Action", "Agent", "Gateway", "Group", "Prompt", "Resource", "Server", "Task", "Tool",
-];
-/// Other types are remembered up to this number, so that nobody can fill the memory with names.
-const REMEMBERED: usize = 1_024;
-
-/// Entity types by their names on the wire.
-pub struct EntityTypeCache {
-    known: HashMap<String, EntityType>,
-    others: RwLock<HashMap<String, EntityType>>,
-}
-
-impl Default for EntityTypeCache {
-    fn default() -> Self {
-        let mut known = HashMap::new();
-        for name in KNOWN.into_iter().chain(["User"]) {
-            let full = format!("Mcp::{name}");
-            if let Ok(parsed) = EntityType::from_normalized_str(&full) {
-                known.insert(name.to_owned(), parsed.clone());
-                known.insert(full, parsed);
-            }
-        }
-        Self {
-            known,
-            others: RwLock::default(),
-        }
-    }
-}
-
-impl EntityTypeCache {
-    /// The type of a name; a name without a namespace is one of `Mcp`.
-    fn mcp(&self, name: &str) -> Result<EntityType, FieldProblem> {
-        match self.known.get(name) {
-            Some(found) => Ok(found.clone()),
-            None if name.contains("::") => self.other(name),
-            None => self
-                .other(&format!("Mcp::{name}"))
-                .map_err(|_| FieldProblem::NotAnEntityType(TextExcerpt::new(name))),
-        }
-    }
-
-    /// The type of a name, exactly as given: Cedar's own question has types without a namespace.
-    pub(in crate::adapters) fn exact(&self, name: &str) -> Result<EntityType, FieldProblem> {
-        if name.contains("::")
-            && let Some(found) = self.known.get(name)
-        {
-            return Ok(found.clone());
-        }
-        self.other(name)
-    }
-
-    #[cfg(test)]
-    pub(super) fn remembered(&self) -> usize {
-        self.others
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len()
-    }
-
-    fn other(&self, name: &str) -> Result<EntityType, FieldProblem> {
-        // The maps hold finished values only, so a poisoned lock guards nothing broken.
-        if let Some(found) = self
-            .others
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(name)
-        {
-            return Ok(found.clone());
-        }
-        let parsed = EntityType::from_normalized_str(name)
-            .map_err(|_| FieldProblem::NotAnEntityType(TextExcerpt::new(name)))?;
-        let mut others = self.others.write().unwrap_or_else(PoisonError::into_inner);
-        if others.len() < REMEMBERED {
-            others.insert(name.to_owned(), parsed.clone());
-        }
-        Ok(parsed)
-    }
-}
-
 impl MessageParser<'_> {
-    /// An entity that must be there; `Agent` alone means `Mcp::Agent`.
+    /// Parses a required entity; `Agent` alone means `Mcp::Agent`.
     pub(in crate::adapters::callgate_v1) fn entity(
         &self,
         wire: Option<v1::EntityRef>,
@@ -100,7 +19,7 @@ impl MessageParser<'_> {
         self.mcp_entity(wire).within(field)
     }
 
-    /// An entity of a list; `Agent` alone means `Mcp::Agent`.
+    /// Parses an entity of a list; `Agent` alone means `Mcp::Agent`.
     pub(in crate::adapters::callgate_v1) fn mcp_entity(
         &self,
         wire: v1::EntityRef,
@@ -110,7 +29,7 @@ impl MessageParser<'_> {
         Ok(EntityUID::from_components(entity_type, Eid::new(id), None))
     }
 
-    /// An entity that must be there, under exactly the type that is given.
+    /// Parses a required entity of exactly the given type.
     pub(in crate::adapters::callgate_v1) fn exact_entity(
         &self,
         wire: Option<v1::EntityRef>,

@@ -1,65 +1,63 @@
-//! From the messages of `callgate.v1` to the types of the domain.
+//! Parses messages of `callgate.v1` into domain types.
 //!
-//! Start at [`Parser::call_context`]. Messages are taken apart, not copied; every limit is checked here,
-//! and every refusal names the field by its path.
+//! Start at [`MessageParser::call_context`]. Messages are taken apart, not copied; every limit is checked
+//! here, and every error names the path of its field.
 
 mod entity;
 mod operation;
 
 use std::time::{Duration, SystemTime};
 
-use callgate_engine::cedar::{
-    AttributeType, Context, ContextJsonParser, ContextSchema, EntityUID, Extensions, Type,
-    ValidatorSchema, context_schema_for_action,
-};
+use callgate_engine::cedar::{EntityUID, ValidatorSchema};
 use prost_types::{Struct, Timestamp};
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
-use tonic::metadata::MetadataMap;
 
-use crate::adapters::callgate_v1::parse::entity::EntityTypeCache as Types;
+use crate::adapters::input::cedar_context::cedar_context;
+use crate::adapters::input::entity_types::EntityTypeCache;
 use crate::adapters::input::field_error::{FieldContext, FieldError, FieldProblem};
 use crate::adapters::input::ids;
 use crate::adapters::input::json::{self, KeyPolicy};
+use crate::adapters::input::limits::{check_count, check_length};
 use crate::adapters::input::nulls::without_nulls;
 use crate::adapters::transport::address;
 use crate::config::limits::Limits;
-use crate::domain::authority::labels;
 use crate::domain::request::call_context::{
     ActorChain, CallContext, Environment, Identity, Initiator, Operation, OperationKind, Subject,
     TraceContext, Workflow,
 };
-use crate::domain::schema;
 use crate::proto::v1;
 use crate::service::decisions::ParcRequest;
 
-pub use crate::adapters::callgate_v1::parse::entity::EntityTypeCache;
-
 type Claims = Map<String, Json>;
 
-/// What parsing needs besides the message.
+/// The inputs of parsing besides the message.
 #[derive(Clone, Copy)]
 pub struct MessageParser<'a> {
     /// The limits in force.
     pub limits: &'a Limits,
-    /// Entity types that have been seen before.
-    pub types: &'a Types,
-    /// The trace that the transport names, for calls that name none.
+    /// Parsed entity type names.
+    pub types: &'a EntityTypeCache,
+    /// The trace context of the transport, for calls that carry none.
     pub transport_trace: &'a TraceContext,
-    /// Whether the caller's names of sessions are its own.
+    /// Whether no client can choose the session ids that this caller sends.
     pub vouches_sessions: bool,
 }
 
-/// A question about tools: who asks, and the names to filter.
+/// A request to filter tools.
 pub struct ToolListQuery {
     /// The call; its operation is `ListTools`.
     pub call: CallContext,
-    /// The names; none means every registered tool.
+    /// The tools; empty means every registered tool.
     pub tools: Vec<SmolStr>,
 }
 
 impl MessageParser<'_> {
-    /// One call, from the field `call_context`.
+    /// Parses one call from the field `call_context`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the first field that cannot be used.
     pub fn call_context(
         &self,
         wire: Option<Box<v1::CallContext>>,
@@ -69,7 +67,11 @@ impl MessageParser<'_> {
         self.call(*wire, None).within(FIELD)
     }
 
-    /// The question of `FilterTools`.
+    /// Parses a `FilterToolsRequest`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the first field that cannot be used.
     pub fn filter(&self, wire: v1::FilterToolsRequest) -> Result<ToolListQuery, FieldError> {
         const FIELD: &str = "call_context";
         let context = wire
@@ -82,7 +84,11 @@ impl MessageParser<'_> {
         Ok(ToolListQuery { call, tools })
     }
 
-    /// Cedar's own question. A schema lets the context be written as Cedar's own tools allow.
+    /// Parses a plain Cedar request. With a schema the context may be written as Cedar's own tools allow.
+    ///
+    /// # Errors
+    ///
+    /// Returns the first field that cannot be used.
     pub fn cedar_question(
         &self,
         wire: v1::IsAuthorizedRequest,
@@ -151,7 +157,7 @@ impl MessageParser<'_> {
             .within(FIELD)
     }
 
-    /// Somebody who acts, and how that is known.
+    /// Parses a principal and how it was identified.
     pub(in crate::adapters::callgate_v1) fn principal(
         &self,
         entity: Option<v1::EntityRef>,
@@ -187,7 +193,7 @@ impl MessageParser<'_> {
         }
     }
 
-    /// Claims about those in a delegation. Each needs the one whom it is about.
+    /// Parses the claims about the parties of an actor chain. Each claim needs the party that it is about.
     fn claims_of_chain(
         &self,
         root: Option<&EntityUID>,
@@ -268,8 +274,8 @@ impl MessageParser<'_> {
         })
     }
 
-    /// The call's own trace, else the transport's. A trace is never evidence, so one that cannot be used
-    /// is left out, as W3C Trace Context says, and never refuses a call.
+    /// The call's own trace context, else the transport's. A trace is not evidence: an unusable one is
+    /// ignored, as W3C Trace Context says.
     fn trace(&self, wire: Option<v1::TraceContext>) -> TraceContext {
         match wire {
             Some(wire) if !wire.traceparent.is_empty() => {
@@ -294,7 +300,7 @@ impl MessageParser<'_> {
         ids::required(&text, self.limits.id_bytes, field)
     }
 
-    /// An id or a name. Empty means that there is none, as messages have it.
+    /// Parses an id or name, where empty text means none.
     pub(in crate::adapters::callgate_v1) fn optional_id(
         &self,
         text: String,
@@ -338,62 +344,13 @@ impl MessageParser<'_> {
     }
 }
 
-/// The trace that the transport's headers name.
-pub fn transport_trace(metadata: &MetadataMap) -> TraceContext {
-    let header = |name| {
-        let mut named = metadata.get_all(name).iter();
-        match (named.next(), named.next()) {
-            (Some(only), None) => only.to_str().ok().map(str::to_owned),
-            _ => None,
-        }
-    };
-    match header("traceparent") {
-        None => TraceContext::default(),
-        traceparent => TraceContext {
-            traceparent,
-            tracestate: header("tracestate"),
-        },
-    }
-}
-
-/// Puts the index of a list's item into the path of what is wrong with it.
+/// Adds the index of a list item to the path of its error.
 pub(in crate::adapters::callgate_v1) fn at_item(
     inner: FieldError,
     list: &str,
     index: usize,
 ) -> FieldError {
     inner.inside(format_args!("{list}[{index}]"))
-}
-
-pub(in crate::adapters) fn check_count(
-    items: usize,
-    limit: u32,
-    field: &'static str,
-) -> Result<(), FieldError> {
-    if items > limit as usize {
-        return Err(FieldError::new(
-            field,
-            FieldProblem::TooMany { items, limit },
-        ));
-    }
-    Ok(())
-}
-
-pub(in crate::adapters) fn check_length(
-    text: &str,
-    limit: u32,
-    field: &'static str,
-) -> Result<(), FieldError> {
-    if text.len() > limit as usize {
-        return Err(FieldError::new(
-            field,
-            FieldProblem::TooLong {
-                bytes: text.len(),
-                limit,
-            },
-        ));
-    }
-    Ok(())
 }
 
 fn environment(wire: Option<v1::Environment>) -> Result<Environment, FieldError> {
@@ -417,7 +374,7 @@ pub(in crate::adapters::callgate_v1) fn system_time(
     wire: Timestamp,
     field: &'static str,
 ) -> Result<SystemTime, FieldError> {
-    // The range that protobuf's own documentation gives, years 1 to 9999.
+    // The range of `google.protobuf.Timestamp`: years 1 to 9999.
     const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
     let not_a_time = || FieldError::new(field, FieldProblem::NotATime);
     let nanos = u32::try_from(wire.nanos)
@@ -436,43 +393,6 @@ pub(in crate::adapters::callgate_v1) fn system_time(
     at_second
         .and_then(|time| time.checked_add(Duration::from_nanos(nanos.into())))
         .ok_or_else(not_a_time)
-}
-
-/// Reads a context as Cedar's own tools do: with the schema's help where that works out, else as it
-/// stands. What then does not fit the schema is for the decision to say, as a deny with its reason.
-pub(in crate::adapters) fn cedar_context(
-    mut fields: Json,
-    schema: Option<&ValidatorSchema>,
-    action: &callgate_engine::cedar::EntityUID,
-) -> Result<Context, String> {
-    let extensions = Extensions::all_available();
-    if let (Json::Object(fields), true) = (&mut fields, needs_labels(schema, action)) {
-        let unknown = || labels::UNKNOWN_ORIGIN.as_slice().into();
-        fields.entry(LABELS).or_insert_with(unknown);
-    }
-    if let Some(expected) = schema.and_then(|schema| context_schema_for_action(schema, action))
-        && let Ok(context) =
-            ContextJsonParser::new(Some(&expected), extensions).from_json_value(fields.clone())
-    {
-        return Ok(context);
-    }
-    ContextJsonParser::new(None::<&ContextSchema>, extensions)
-        .from_json_value(fields)
-        .map_err(|error| error.to_string())
-}
-
-/// What a call has read that says nothing of its work. Whoever asks in Cedar's terms knows, or leaves it out.
-const LABELS: &str = "labels";
-
-/// Whether an action of the program's own needs to be told what was read before.
-fn needs_labels(schema: Option<&ValidatorSchema>, action: &EntityUID) -> bool {
-    let context = schema.and_then(|schema| schema.context_type(action));
-    let Some(Type::Record { attrs, .. }) = context else {
-        return false;
-    };
-    let is_required = |attribute: &AttributeType| attribute.is_required();
-    action.entity_type() == schema::action_uid(LABELS).entity_type()
-        && attrs.get_attr(LABELS).is_some_and(is_required)
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
-//! `Operation`: what the call wants to do.
+//! Parses `Operation`.
 
 use bytes::Bytes;
 use callgate_engine::cedar::EntityUID;
 use smol_str::SmolStr;
 
-use crate::adapters::callgate_v1::parse::{MessageParser, check_count};
+use crate::adapters::callgate_v1::parse::MessageParser;
 use crate::adapters::input::field_error::{FieldContext, FieldError, FieldProblem, TextExcerpt};
 use crate::adapters::input::json::{self, KeyPolicy};
+use crate::adapters::input::limits::{check_count, check_length};
 use crate::adapters::mcp::methods;
 use crate::adapters::mcp::request::client_responses;
 use crate::domain::request::call_context::{
@@ -51,14 +52,14 @@ impl MessageParser<'_> {
         })
     }
 
-    /// What goes back to a server, as the protocol writes it.
+    /// Parses the client's responses to a server, in the protocol's JSON.
     fn answers(&self, text: &Bytes) -> Result<Option<ClientResponses>, FieldError> {
         const FIELD: &str = "input_responses_json";
         if text.is_empty() {
             return Ok(None);
         }
         let responses = json::object(text, self.limits.json_depth, KeyPolicy::Distinct, FIELD)?;
-        client_responses::read(&responses, self.limits, FIELD)
+        client_responses::parse(&responses, self.limits, FIELD)
     }
 
     fn kind(&self, wire: Kind) -> Result<OperationKind, FieldError> {
@@ -163,7 +164,7 @@ impl MessageParser<'_> {
 
     fn elicit_form(&self, wire: &v1::ElicitForm) -> Result<OperationKind, FieldError> {
         const FIELD: &str = "requested_schema_json";
-        super::check_length(&wire.message, self.limits.text_bytes, "message")?;
+        check_length(&wire.message, self.limits.text_bytes, "message")?;
         if wire.requested_schema_json.is_empty() {
             return Err(FieldError::new(FIELD, FieldProblem::Missing));
         }
@@ -184,7 +185,7 @@ fn connect(method: &str) -> Result<OperationKind, FieldError> {
     let method = if method.is_empty() {
         "initialize"
     } else {
-        methods::upkeep(method).ok_or_else(|| {
+        methods::connect_method(method).ok_or_else(|| {
             let problem = FieldProblem::UnknownWord(
                 TextExcerpt::new(method),
                 "a method that keeps a conversation going",
@@ -223,7 +224,7 @@ fn initiator(wire: i32, kind: &OperationKind) -> Result<Initiator, FieldError> {
     }
 }
 
-/// The server concerned. Calls of a server concern that server unless it asks for a tool elsewhere.
+/// The server concerned. Calls of a server concern that server unless it calls a tool of another one.
 fn server_of(
     stated: Option<SmolStr>,
     initiator: Initiator,

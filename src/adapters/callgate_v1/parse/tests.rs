@@ -11,7 +11,7 @@ fn parse_with(
     context: v1::CallContext,
     transport_trace: &TraceContext,
 ) -> Result<CallContext, String> {
-    let (limits, types) = (Limits::default(), Types::default());
+    let (limits, types) = (Limits::default(), EntityTypeCache::default());
     let parser = MessageParser {
         limits: &limits,
         types: &types,
@@ -82,8 +82,11 @@ fn a_type_without_a_namespace_is_one_of_mcp() {
 
 #[test]
 fn cedars_own_question_has_types_without_a_namespace() {
-    let (limits, types, transport_trace) =
-        (Limits::default(), Types::default(), TraceContext::default());
+    let (limits, types, transport_trace) = (
+        Limits::default(),
+        EntityTypeCache::default(),
+        TraceContext::default(),
+    );
     let parser = MessageParser {
         limits: &limits,
         types: &types,
@@ -104,7 +107,7 @@ fn cedars_own_question_has_types_without_a_namespace() {
 
 #[test]
 fn types_are_remembered_up_to_a_limit() {
-    let types = Types::default();
+    let types = EntityTypeCache::default();
     for index in 0..3_000 {
         assert!(types.exact(&format!("Acme::T{index}")).is_ok());
     }

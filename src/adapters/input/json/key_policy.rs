@@ -1,4 +1,4 @@
-//! Names of members that two readers could take for one another.
+//! Which member names may occur together in a JSON object.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -6,20 +6,21 @@ use std::collections::HashMap;
 use crate::adapters::input::field_error::TextExcerpt;
 use crate::domain::request::visible::{folded, has_invisible};
 
-/// Which names may stand side by side in an object.
+/// Which member names may occur together in an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::adapters) enum KeyPolicy {
-    /// None that fold to one: a reader that minds neither the case of letters nor their form takes them for one.
+    /// No two that are equal after folding: readers that ignore case or Unicode form would take them for one.
     Distinct,
-    /// Any that differ. Whoever knows which names there can be holds them against each other.
+    /// Any distinct names. Whoever knows the declared names compares them with these.
     AsDeclared,
-    /// Any, byte by byte: those of Cedar's own question, which nobody but Cedar reads.
+    /// Any distinct byte sequences: a plain Cedar request, which only Cedar reads.
     Exact,
-    /// As in messages of MCP: distinct, but for what holds names of somebody's own making.
+    /// As in MCP messages: `Distinct`, except below members whose names the sender chooses.
     Protocol,
 }
 
-/// Members of messages that hold names of somebody's own making: arguments (`args` to ToolHive), schemas, metadata.
+/// Members of messages below which the sender chooses names: arguments (`args` in ToolHive), schemas,
+/// metadata.
 const OWN_NAMES: [&str; 6] = [
     "_meta",
     "args",
@@ -30,7 +31,7 @@ const OWN_NAMES: [&str; 6] = [
 ];
 
 impl KeyPolicy {
-    /// The rule for what lies below a member.
+    /// The policy for what lies below a member.
     pub(super) fn below(self, member: &str) -> Self {
         match self {
             Self::Protocol if OWN_NAMES.contains(&member) => Self::AsDeclared,
@@ -38,7 +39,7 @@ impl KeyPolicy {
         }
     }
 
-    /// Why an object cannot have these members; `None` if it can.
+    /// Why an object may not have these members; `None` if it may.
     pub(in crate::adapters) fn fault<'n>(
         self,
         members: impl Iterator<Item = &'n String> + Clone,

@@ -1,8 +1,8 @@
-//! JSON from outside, read by one strict reader: a limit on nesting, no name twice, none that another reader takes for
-//! another one, no number that would change on the way.
+//! The strict JSON reader of all adapters: bounded nesting, no duplicate or confusable member names, no
+//! number that another reader would change.
 //!
-//! Start at [`value`]. `names` says which names may stand side by side, [`json_text`] which numbers every reader takes for
-//! the same. What a server answers need not be read whole: [`RawObject`] cuts it into parts.
+//! Start at [`value`]. `key_policy` says which names may occur together, [`json_text`] which numbers every
+//! reader reads alike. A server's response need not be parsed whole: [`RawObject`] splits it into raw parts.
 
 mod key_policy;
 mod raw_object;
@@ -21,10 +21,10 @@ use crate::domain::request::json_text::{self, InexactNumber};
 pub(in crate::adapters) use crate::adapters::input::json::key_policy::KeyPolicy;
 pub(in crate::adapters) use crate::adapters::input::json::raw_object::{RawObject, list};
 
-/// Whole numbers in doubles are exact up to here.
+/// The largest magnitude up to which all whole numbers are exact in a double, 2^53.
 const EXACT_IN_DOUBLE: f64 = 9_007_199_254_740_992.0;
 
-/// Reads one JSON value from text.
+/// Parses one JSON value from text.
 pub(in crate::adapters) fn value(
     text: &[u8],
     max_depth: u32,
@@ -44,7 +44,7 @@ pub(in crate::adapters) fn value(
         .deserialize(&mut reader)
         .map_err(|error| invalid(error.to_string()))?;
     reader.end().map_err(|error| invalid(error.to_string()))?;
-    // Where all numbers are whole and fit, none has changed.
+    // Whole numbers of 64 bits are exact; only others need the check.
     if has_doubles && let Some((literal, why)) = json_text::inexact_number(text) {
         let shown = TextExcerpt::new(&literal);
         return Err(invalid(match why {
@@ -57,7 +57,7 @@ pub(in crate::adapters) fn value(
     Ok(value)
 }
 
-/// Reads one JSON object from text; no text at all is the empty object.
+/// Parses one JSON object from text; empty text is the empty object.
 pub(in crate::adapters) fn object(
     text: &[u8],
     max_depth: u32,
@@ -76,7 +76,7 @@ pub(in crate::adapters) fn object(
     }
 }
 
-/// Converts a Struct. Its numbers are doubles, so whole numbers must be small enough to be exact.
+/// Converts a `Struct`, whose numbers are doubles: whole numbers must be exact.
 pub(in crate::adapters) fn from_struct(
     wire: Struct,
     max_depth: u32,
@@ -90,7 +90,7 @@ pub(in crate::adapters) fn from_struct(
     struct_fields(wire, levels, names).map_err(|problem| FieldError::new(field, problem))
 }
 
-/// The Struct that says the same as JSON whose numbers a double holds.
+/// Converts a JSON object to a `Struct`.
 pub(in crate::adapters) fn to_struct(fields: &Map<String, Json>) -> Struct {
     let field = |(name, value): (&String, &Json)| (name.clone(), to_wire_value(value));
     Struct {
@@ -112,7 +112,7 @@ fn to_wire_value(json: &Json) -> WireValue {
     WireValue { kind: Some(kind) }
 }
 
-/// How many levels may still follow.
+/// The remaining and the total nesting depth.
 #[derive(Clone, Copy)]
 struct Levels {
     left: u32,
@@ -175,12 +175,12 @@ fn exact_number(number: f64) -> Result<Number, FieldProblem> {
     Ok(Number::from(number as i64))
 }
 
-/// Reads a value that may be nested `levels` deep.
+/// Parses a value that may be nested `levels` deep.
 struct ValueSeed<'a> {
     levels: u32,
     max_depth: u32,
     names: KeyPolicy,
-    /// Whether a number was met that is not written as a whole number of 64 bits.
+    /// Set when a number is not a whole number of 64 bits.
     has_doubles: &'a mut bool,
 }
 
@@ -280,7 +280,7 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
                     place.insert(entries.next_value_seed(inner.with(below))?);
                 }
                 Entry::Occupied(place) => {
-                    // Readers differ in which of the two they take: what is decided must be what is done.
+                    // Readers differ in which of the two they take.
                     return Err(A::Error::custom(format!(
                         "the key `{}` appears twice",
                         TextExcerpt::new(place.key())

@@ -1,5 +1,5 @@
-//! Objects and lists cut into their parts, which stay as they were written: what needs no judging is not read, and what
-//! passes is the same bytes.
+//! JSON objects and lists split into raw members and items. What is not inspected is not parsed, and what
+//! passes keeps its bytes.
 
 use std::fmt;
 
@@ -10,12 +10,12 @@ use serde_json::value::RawValue;
 use crate::adapters::input::field_error::{FieldError, FieldProblem, TextExcerpt};
 use crate::adapters::input::json::KeyPolicy;
 
-/// An object whose members have not been read.
+/// An object whose members are unparsed text.
 #[derive(Debug, Clone)]
 pub struct RawObject<'t>(Vec<(String, &'t RawValue)>);
 
 impl<'t> RawObject<'t> {
-    /// Cuts an object. No name comes twice, nor do two that fold to one.
+    /// Splits an object. Duplicate names and names equal after folding are errors.
     pub(in crate::adapters) fn read(text: &'t [u8], field: &str) -> Result<Self, FieldError> {
         let invalid = |said: String| FieldError::new(field, FieldProblem::Json(said));
         let mut reader = serde_json::Deserializer::from_slice(text);
@@ -34,30 +34,30 @@ impl<'t> RawObject<'t> {
         Ok(Self(members))
     }
 
-    /// The member of this name, as it is written.
+    /// The raw text of a member.
     pub fn get(&self, name: &str) -> Option<&'t str> {
         let member = self.0.iter().find(|(known, _)| known == name);
         member.map(|(_, value)| value.get())
     }
 
-    /// Names and members in the order in which they are written.
+    /// Names and raw members in the order of the text.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &'t str)> {
         self.0
             .iter()
             .map(|(name, value)| (name.as_str(), value.get()))
     }
 
-    /// Leaves a member out.
+    /// Removes a member.
     pub(in crate::adapters) fn remove(&mut self, name: &str) {
         self.0.retain(|(known, _)| known != name);
     }
 
-    /// The members' names.
+    /// The names of the members.
     pub(in crate::adapters) fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(name, _)| name.as_str())
     }
 
-    /// The object as JSON, with other texts for some members.
+    /// Writes the object with other texts for some members.
     pub(in crate::adapters) fn with<'a>(
         &'a self,
         other: impl Fn(&str) -> Option<&'a str>,
@@ -76,7 +76,7 @@ impl<'t> RawObject<'t> {
     }
 }
 
-/// Cuts a list; `None` if it is none.
+/// Splits a list; `None` if the text is no list.
 pub(in crate::adapters) fn list(text: &str) -> Option<Vec<&str>> {
     let mut reader = serde_json::Deserializer::from_str(text);
     let items = Vec::<&RawValue>::deserialize(&mut reader).ok()?;

@@ -1,19 +1,24 @@
-//! What a client sends back to a server that has asked for something.
+//! The responses of a client to a server that asked for input.
 
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
 use crate::adapters::input::field_error::{FieldError, FieldProblem};
-use crate::adapters::mcp::member_spelling::{DECISIVE, names_of, no_look_alikes};
-use crate::adapters::mcp::methods;
-use crate::adapters::mcp::request::operations::{MessageIntent, OperationError, check_count};
+use crate::adapters::input::limits::check_count;
+use crate::adapters::mcp::member_spelling::{names_of, reject_misspelled};
+use crate::adapters::mcp::methods::{self, DECISIVE_PARAMS};
+use crate::adapters::mcp::request::intent::{MessageIntent, OperationError};
 use crate::config::limits::Limits;
 use crate::domain::request::call_context::{Initiator, Operation, OperationKind};
 use crate::domain::request::canonical;
 use crate::domain::request::client_responses::{ClientResponseError, ClientResponses};
 
-/// What several results tell a server that has asked for them, each under a key of its own.
-pub fn read(
+/// Parses the responses to several requests of a server, each under its key.
+///
+/// # Errors
+///
+/// Returns an error if there are too many, or one is no known result.
+pub fn parse(
     responses: &Map<String, Json>,
     limits: &Limits,
     field: &str,
@@ -23,17 +28,21 @@ pub fn read(
         let result = response.as_object().ok_or_else(|| {
             FieldError::new(field, FieldProblem::NotOfShape("an object of results"))
         })?;
-        no_look_alikes(names_of(result), &DECISIVE, field)?;
+        reject_misspelled(names_of(result), &DECISIVE_PARAMS, field)?;
     }
-    ClientResponses::from_json(responses).map_err(|fault| of_no_shape(fault, field))
+    ClientResponses::from_json(responses).map_err(|fault| unknown_result(fault, field))
 }
 
-/// What the `result` of a client's reply to a request of the server tells that server (revision 2025-11-25).
-pub fn of_reply(
+/// Parses the `result` of a client's JSON-RPC response to a request of the server (revision 2025-11-25).
+///
+/// # Errors
+///
+/// Returns an error if the result is of no known shape.
+pub fn from_reply(
     server: &SmolStr,
     result: &Map<String, Json>,
 ) -> Result<MessageIntent, OperationError> {
-    no_look_alikes(names_of(result), &DECISIVE, "result")?;
+    reject_misspelled(names_of(result), &DECISIVE_PARAMS, "result")?;
     let mut operation = Operation::new(
         Initiator::Client,
         server.clone(),
@@ -41,7 +50,7 @@ pub fn of_reply(
             method: methods::REPLY,
         },
     );
-    // The answer to a ping, or an error, tells nothing.
+    // The response to a ping, or an error, tells the server nothing.
     if result.keys().any(|name| name != "_meta") {
         let mut answers = ClientResponses {
             text: canonical::object_text(result),
@@ -49,13 +58,13 @@ pub fn of_reply(
         };
         answers
             .add(result)
-            .map_err(|fault| of_no_shape(fault, "result"))?;
+            .map_err(|fault| unknown_result(fault, "result"))?;
         operation.answers = Some(Box::new(answers));
     }
     Ok(MessageIntent::Authorize(vec![operation]))
 }
 
-fn of_no_shape(_: ClientResponseError, field: &str) -> FieldError {
+fn unknown_result(_: ClientResponseError, field: &str) -> FieldError {
     let known = "the result of sampling, elicitation or a look at roots";
     FieldError::new(field, FieldProblem::NotOfShape(known))
 }

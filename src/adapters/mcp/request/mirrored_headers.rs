@@ -1,5 +1,5 @@
-//! What headers repeat of a message. The server acts on the body; whoever routed the request may have acted
-//! on the headers, so they must say the same.
+//! Headers that mirror a message. The server acts on the body; a gateway may have routed by the headers, so
+//! they must agree.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -9,19 +9,19 @@ use serde_json::{Map, Value as Json};
 use crate::adapters::mcp::request::header_value;
 
 const VERSION: &str = "io.modelcontextprotocol/protocolVersion";
-/// Headers that repeat arguments begin with this.
+/// The prefix of headers that mirror arguments.
 const PARAM: &str = "mcp-param-";
 
-/// The headers of a request, in lower case. A header that comes twice has two values.
+/// The headers of a message, in lower case. A repeated header has several values.
 #[derive(Debug, Default)]
 pub(crate) struct HeaderFields(HashMap<String, Vec<String>>);
 
-/// A header that was to come once has several values.
+/// A header that may occur once is repeated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the header `{0}` comes twice")]
 pub(crate) struct RepeatedHeaderError(pub(in crate::adapters) String);
 
-/// What disagrees. The text is safe to send.
+/// Which header disagrees. The text is safe to send.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(in crate::adapters) enum HeaderMismatchError {
     #[error("the header `{0}` and the body disagree")]
@@ -32,20 +32,20 @@ pub(in crate::adapters) enum HeaderMismatchError {
     Twice(#[from] RepeatedHeaderError),
 }
 
-/// What a body says that headers may repeat.
+/// The parts of a body that headers may mirror.
 #[derive(Debug, Default)]
 pub(in crate::adapters) struct MirroredFields<'a> {
-    /// `None` for what has no method.
+    /// `None` for a message without a method.
     pub(in crate::adapters) method: Option<&'a str>,
-    /// What the name may be, in every way that it is spelled between client and server.
+    /// Every spelling of the name that client and server may use.
     pub(in crate::adapters) names: Vec<Cow<'a, str>>,
     pub(in crate::adapters) version: Option<&'a str>,
-    /// Arguments of a tool, as far as there are any.
+    /// The arguments of a tool call, if any.
     pub(in crate::adapters) arguments: Option<&'a Map<String, Json>>,
 }
 
 impl HeaderFields {
-    /// From names and values, in any order.
+    /// Collects names and values, in any order.
     pub(in crate::adapters) fn of(all: impl IntoIterator<Item = (String, String)>) -> Self {
         let mut headers: HashMap<String, Vec<String>> = HashMap::new();
         for (name, value) in all {
@@ -57,12 +57,12 @@ impl HeaderFields {
         Self(headers)
     }
 
-    /// Whether a header is there.
+    /// Whether a header is present.
     pub(in crate::adapters) fn has(&self, name: &str) -> bool {
         self.0.contains_key(name)
     }
 
-    /// The one value of a header, if it is there.
+    /// The value of a header, if it is present once.
     pub(in crate::adapters) fn get(&self, name: &str) -> Result<Option<&str>, RepeatedHeaderError> {
         match self.0.get(&name.to_ascii_lowercase()).map(Vec::as_slice) {
             None | Some([]) => Ok(None),
@@ -72,12 +72,12 @@ impl HeaderFields {
     }
 }
 
-/// The revision of the protocol that parameters name.
+/// The protocol revision that the parameters name.
 pub(in crate::adapters) fn version(params: &Map<String, Json>) -> Option<&str> {
     params.get("_meta")?.get(VERSION)?.as_str()
 }
 
-/// The arguments of a call of a tool.
+/// The arguments of a tool call.
 pub(in crate::adapters) fn arguments<'p>(
     method: &str,
     params: &'p Map<String, Json>,
@@ -86,8 +86,8 @@ pub(in crate::adapters) fn arguments<'p>(
     params.get("arguments")?.as_object()
 }
 
-/// Whether an argument, at any depth of objects, is what a header says. Which one it has to be stands in the
-/// tool's schema, which its server knows.
+/// Whether any argument, at any depth of objects, has a header's value. Which argument the header mirrors is
+/// in the tool's schema, which only the server knows.
 fn repeats_one(arguments: &Map<String, Json>, value: &str) -> bool {
     arguments.values().any(|argument| match argument {
         Json::String(text) => text == value,
@@ -100,7 +100,7 @@ fn repeats_one(arguments: &Map<String, Json>, value: &str) -> bool {
     })
 }
 
-/// Holds the headers that repeat a body against it.
+/// Checks the headers that mirror a body.
 pub(in crate::adapters) fn agree(
     headers: &HeaderFields,
     body: &MirroredFields<'_>,

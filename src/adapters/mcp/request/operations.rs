@@ -1,60 +1,26 @@
-//! From a method and its parameters to the operations that are decided.
+//! Maps a method and its parameters to the operations that are decided.
 
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
 use crate::adapters::input::field_error::{FieldError, FieldProblem, TextExcerpt};
 use crate::adapters::input::ids;
-use crate::adapters::mcp::member_spelling::{
-    DECISIVE, names_of, no_look_alikes, require_distinct_keys,
-};
-use crate::adapters::mcp::methods::{self, Method, MethodKind, Sender};
+use crate::adapters::input::limits::{check_count, check_length};
+use crate::adapters::mcp::member_spelling::{names_of, reject_misspelled, require_distinct_keys};
+use crate::adapters::mcp::methods::{self, DECISIVE_PARAMS, Method, MethodKind, Sender};
 use crate::adapters::mcp::request::client_responses;
+use crate::adapters::mcp::request::intent::{MessageIntent, OperationError};
 use crate::config::limits::Limits;
 use crate::domain::request::call_context::{
     Initiator, Operation, OperationKind, Sampling, ToolCall,
 };
 use crate::domain::request::client_responses::ClientResponses;
 
-/// What a message asks for.
-#[derive(Debug, Clone)]
-pub enum MessageIntent {
-    /// All of these have to be allowed; there is at least one.
-    Authorize(Vec<Operation>),
-    /// Nothing.
-    Exempt,
-}
-
-/// Why a message cannot be decided. The text is safe to send.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum OperationError {
-    /// A method that no revision of the protocol has, or not from this side.
-    #[error("`{0}` is not a method that is known here")]
-    UnknownMethod(TextExcerpt),
-    /// A method that is not decided.
-    #[error("`{method}` is refused: {why}")]
-    Unsupported {
-        /// The method.
-        method: &'static str,
-        /// Why.
-        why: &'static str,
-    },
-    /// Parameters that cannot be used.
-    #[error(transparent)]
-    Invalid(#[from] FieldError),
-}
-
-impl OperationError {
-    /// The code of JSON-RPC.
-    pub fn code(&self) -> i64 {
-        match self {
-            Self::UnknownMethod(_) | Self::Unsupported { .. } => -32601,
-            Self::Invalid(_) => -32602,
-        }
-    }
-}
-
-/// What a request asks for.
+/// Parses a request.
+///
+/// # Errors
+///
+/// Returns an error if the method is unknown or unsupported, or a parameter is invalid.
 pub fn from_request(
     sender: Sender,
     server: &SmolStr,
@@ -67,7 +33,7 @@ pub fn from_request(
     let mut params = Params::new(params, limits)?;
     let answers = params.answers()?.map(Box::new);
     let request_state = params.request_state()?;
-    let kinds = match method.meaning {
+    let kinds = match method.kind {
         MethodKind::Listen => params.listen()?,
         _ => match params.kind(method)? {
             Some(kind) => vec![kind],
@@ -88,7 +54,11 @@ pub fn from_request(
     ))
 }
 
-/// What a notification asks for.
+/// Parses a notification.
+///
+/// # Errors
+///
+/// Returns an error if the method is unknown or unsupported.
 pub fn from_notification(
     sender: Sender,
     server: &SmolStr,
@@ -96,15 +66,15 @@ pub fn from_notification(
 ) -> Result<MessageIntent, OperationError> {
     let method = methods::notification(sender, method)
         .ok_or_else(|| OperationError::UnknownMethod(TextExcerpt::new(method)))?;
-    match method.meaning {
+    match method.kind {
         MethodKind::Exempt => Ok(MessageIntent::Exempt),
-        MethodKind::Unsupported(why) => Err(refused(method, why)),
-        _ => Ok(upkeep(server, method.name)),
+        MethodKind::Unsupported(why) => Err(unsupported(method, why)),
+        _ => Ok(connect(server, method.name)),
     }
 }
 
-/// To keep a conversation with a server going. `method` is one that [`methods::upkeep`] knows.
-pub fn upkeep(server: &SmolStr, method: &'static str) -> MessageIntent {
+/// The operation of keeping a connection to a server. `method` is one that [`methods::connect_method`] knows.
+pub fn connect(server: &SmolStr, method: &'static str) -> MessageIntent {
     MessageIntent::Authorize(vec![Operation::new(
         Initiator::Client,
         server.clone(),
@@ -112,18 +82,13 @@ pub fn upkeep(server: &SmolStr, method: &'static str) -> MessageIntent {
     )])
 }
 
-/// What `Mcp-Name` has to repeat, for the methods that have it.
-pub fn named<'p>(method: &str, params: &'p Map<String, Json>) -> Option<&'p str> {
-    let member = match method {
-        "tools/call" | "prompts/get" => "name",
-        "resources/read" | "resources/subscribe" | "resources/unsubscribe" => "uri",
-        "tasks/get" | "tasks/update" | "tasks/cancel" | "tasks/result" => "taskId",
-        _ => return None,
-    };
-    params.get(member)?.as_str()
+/// The value that `Mcp-Name` must mirror, for the methods that have it.
+pub fn mirrored_name<'p>(method: &str, params: &'p Map<String, Json>) -> Option<&'p str> {
+    let parameter = methods::request(Sender::Client, method)?.name_parameter?;
+    params.get(parameter.member)?.as_str()
 }
 
-fn refused(method: &'static Method, why: &'static str) -> OperationError {
+fn unsupported(method: &'static Method, why: &'static str) -> OperationError {
     OperationError::Unsupported {
         method: method.name,
         why,
@@ -138,12 +103,12 @@ struct Params<'l> {
 
 impl<'l> Params<'l> {
     fn new(members: Map<String, Json>, limits: &'l Limits) -> Result<Self, FieldError> {
-        no_look_alikes(names_of(&members), &DECISIVE, "params")?;
+        reject_misspelled(names_of(&members), &DECISIVE_PARAMS, "params")?;
         Ok(Self { members, limits })
     }
 
     fn kind(&mut self, method: &'static Method) -> Result<Option<OperationKind>, OperationError> {
-        Ok(Some(match method.meaning {
+        Ok(Some(match method.kind {
             MethodKind::CallTool => OperationKind::CallTool(self.call_tool()?),
             MethodKind::ListTools => OperationKind::ListTools,
             MethodKind::ListPrompts => OperationKind::ListPrompts,
@@ -159,28 +124,28 @@ impl<'l> Params<'l> {
                 method: method.name,
             },
             MethodKind::Exempt => return Ok(None),
-            MethodKind::Unsupported(why) => return Err(refused(method, why)),
+            MethodKind::Unsupported(why) => return Err(unsupported(method, why)),
             MethodKind::Listen => {
-                return Err(refused(method, "it asks for more than one thing"));
+                return Err(unsupported(method, "it asks for more than one thing"));
             }
         }))
     }
 
-    /// What goes back to a server that has asked for something before it goes on.
+    /// Reads the client's responses to a server that asked for input before it goes on.
     fn answers(&mut self) -> Result<Option<ClientResponses>, FieldError> {
         const FIELD: &str = "params.inputResponses";
         let Some(responses) = self.object("inputResponses")? else {
             return Ok(None);
         };
-        client_responses::read(&responses, self.limits, FIELD)
+        client_responses::parse(&responses, self.limits, FIELD)
     }
 
-    /// What the server wants to see again with the repeated call; nothing in it is looked at.
+    /// Reads the opaque state that the server wants back with the repeated request.
     fn request_state(&mut self) -> Result<Option<Box<str>>, FieldError> {
         match self.members.remove("requestState") {
             None => Ok(None),
             Some(Json::String(state)) => Ok(Some(state.into())),
-            Some(_) => Err(not("params.requestState", "a text")),
+            Some(_) => Err(wrong_shape("params.requestState", "a text")),
         }
     }
 
@@ -212,7 +177,7 @@ impl<'l> Params<'l> {
         let Some(reference) = self.object("ref")? else {
             return Err(FieldError::new("params.ref", FieldProblem::Missing));
         };
-        no_look_alikes(names_of(&reference), &DECISIVE, "params.ref")?;
+        reject_misspelled(names_of(&reference), &DECISIVE_PARAMS, "params.ref")?;
         let mut reference = Params {
             members: reference,
             limits: self.limits,
@@ -235,11 +200,11 @@ impl<'l> Params<'l> {
         }
     }
 
-    /// Everything that a client wants to hear of, each as what it would have to ask for.
+    /// Reads everything that a client subscribes to, each as the operation that asks for it once.
     fn listen(&mut self) -> Result<Vec<OperationKind>, FieldError> {
         const URIS: &str = "params.notifications.resourceSubscriptions";
         let wanted = self.object("notifications")?.unwrap_or_default();
-        no_look_alikes(names_of(&wanted), &DECISIVE, "params.notifications")?;
+        reject_misspelled(names_of(&wanted), &DECISIVE_PARAMS, "params.notifications")?;
         let mut kinds = vec![OperationKind::Connect {
             method: "subscriptions/listen",
         }];
@@ -250,7 +215,7 @@ impl<'l> Params<'l> {
                 "resourcesListChanged" => OperationKind::ListResources,
                 "resourceSubscriptions" => {
                     let Json::Array(uris) = value else {
-                        return Err(not(URIS, "a list"));
+                        return Err(wrong_shape(URIS, "a list"));
                     };
                     check_count(uris.len(), self.limits.list_items, URIS)?;
                     for uri in uris {
@@ -259,7 +224,7 @@ impl<'l> Params<'l> {
                     }
                     continue;
                 }
-                // Whose state was the caller's business when the task was made.
+                // The client was authorized for the task when it was created.
                 "taskIds" => continue,
                 other => {
                     let known = "a kind of notification that is known here";
@@ -272,7 +237,12 @@ impl<'l> Params<'l> {
             match value {
                 Json::Bool(true) => kinds.push(lists),
                 Json::Bool(false) => {}
-                _ => return Err(not("params.notifications", "true or false for each list")),
+                _ => {
+                    return Err(wrong_shape(
+                        "params.notifications",
+                        "true or false for each list",
+                    ));
+                }
             }
         }
         Ok(kinds)
@@ -282,7 +252,7 @@ impl<'l> Params<'l> {
         let max_tokens = match self.members.remove("maxTokens").map(|it| it.as_i64()) {
             None => return Err(FieldError::new("params.maxTokens", FieldProblem::Missing)),
             Some(Some(count)) if count >= 0 => count,
-            Some(_) => return Err(not("params.maxTokens", "a whole number from 0 on")),
+            Some(_) => return Err(wrong_shape("params.maxTokens", "a whole number from 0 on")),
         };
         let include_context = match self.members.remove("includeContext") {
             None => SmolStr::new_static("none"),
@@ -291,14 +261,15 @@ impl<'l> Params<'l> {
             }
             Some(_) => {
                 let words = "`none`, `thisServer` or `allServers`";
-                return Err(not("params.includeContext", words));
+                return Err(wrong_shape("params.includeContext", words));
             }
         };
         let offered = self.list("tools", self.limits.tools)?;
         let mut tools = Vec::with_capacity(offered.len());
         for tool in offered {
             let name = tool.get("name").and_then(Json::as_str);
-            let name = name.ok_or_else(|| not("params.tools", "a list of tools with names"))?;
+            let name =
+                name.ok_or_else(|| wrong_shape("params.tools", "a list of tools with names"))?;
             tools.push(self.checked_name(name, "params.tools")?);
         }
         let messages = self.list("messages", u32::MAX)?.len();
@@ -315,9 +286,12 @@ impl<'l> Params<'l> {
     fn elicit(&mut self) -> Result<OperationKind, FieldError> {
         let (url, form) = ("url", "requestedSchema");
         let has = |member| self.members.contains_key(member);
-        // A client that does not mind the mode would take what the other one has.
+        // A client that ignores the mode would act on either of the two.
         if has(url) && has(form) {
-            return Err(not("params.mode", "that of a form or that of a URL"));
+            return Err(wrong_shape(
+                "params.mode",
+                "that of a form or that of a URL",
+            ));
         }
         match self.members.remove("mode") {
             None => self.form(),
@@ -325,14 +299,14 @@ impl<'l> Params<'l> {
             Some(Json::String(mode)) if mode == "url" => Ok(OperationKind::ElicitUrl {
                 url: self.text(url, "params.url")?,
             }),
-            Some(_) => Err(not("params.mode", "`form` or `url`")),
+            Some(_) => Err(wrong_shape("params.mode", "`form` or `url`")),
         }
     }
 
     fn form(&mut self) -> Result<OperationKind, FieldError> {
         let missing = || FieldError::new("params.requestedSchema", FieldProblem::Missing);
         let schema = self.object("requestedSchema")?.ok_or_else(missing)?;
-        no_look_alikes(names_of(&schema), &["properties"], "params.requestedSchema")?;
+        reject_misspelled(names_of(&schema), &["properties"], "params.requestedSchema")?;
         let message = match self.members.remove("message") {
             None => String::new(),
             Some(Json::String(text)) if text.is_empty() => text,
@@ -354,7 +328,7 @@ impl<'l> Params<'l> {
         match self.members.remove(member) {
             None => Ok(None),
             Some(Json::Object(object)) => Ok(Some(object)),
-            Some(_) => Err(not(&format!("params.{member}"), "an object")),
+            Some(_) => Err(wrong_shape(&format!("params.{member}"), "an object")),
         }
     }
 
@@ -363,7 +337,7 @@ impl<'l> Params<'l> {
         match self.members.remove(member) {
             None => Ok(Vec::new()),
             Some(Json::Array(items)) => check_count(items.len(), limit, &field).map(|()| items),
-            Some(_) => Err(not(&field, "a list")),
+            Some(_) => Err(wrong_shape(&field, "a list")),
         }
     }
 
@@ -383,7 +357,7 @@ impl<'l> Params<'l> {
                 check_length(&text, self.limits.text_bytes, field)?;
                 Ok(text)
             }
-            _ => Err(not(field, "a text")),
+            _ => Err(wrong_shape(field, "a text")),
         }
     }
 
@@ -391,7 +365,7 @@ impl<'l> Params<'l> {
         match self.members.remove(member) {
             None => Err(FieldError::new(field, FieldProblem::Missing)),
             Some(Json::String(text)) => self.checked_name(&text, field),
-            Some(_) => Err(not(field, "a text")),
+            Some(_) => Err(wrong_shape(field, "a text")),
         }
     }
 
@@ -400,29 +374,8 @@ impl<'l> Params<'l> {
     }
 }
 
-fn not(field: &str, expected: &'static str) -> FieldError {
+fn wrong_shape(field: &str, expected: &'static str) -> FieldError {
     FieldError::new(field, FieldProblem::NotOfShape(expected))
-}
-
-fn check_length(text: &str, limit: u32, field: &str) -> Result<(), FieldError> {
-    let bytes = text.len();
-    if bytes > limit as usize {
-        return Err(FieldError::new(
-            field,
-            FieldProblem::TooLong { bytes, limit },
-        ));
-    }
-    Ok(())
-}
-
-pub(crate) fn check_count(items: usize, limit: u32, field: &str) -> Result<(), FieldError> {
-    if items > limit as usize {
-        return Err(FieldError::new(
-            field,
-            FieldProblem::TooMany { items, limit },
-        ));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

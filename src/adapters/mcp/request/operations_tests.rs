@@ -239,9 +239,7 @@ fn both_revisions_are_there_whole() {
     let of = |era: Era, sender: Sender| -> BTreeSet<&str> {
         let rows = REQUESTS.iter().filter(|row| row.sender == sender);
         rows.filter(|row| row.era == era || row.era == Era::Both)
-            .filter(|row| {
-                !matches!(row.meaning, MethodKind::Unsupported(_)) || row.sender == CLIENT
-            })
+            .filter(|row| !matches!(row.kind, MethodKind::Unsupported(_)) || row.sender == CLIENT)
             .map(|row| row.name)
             .collect()
     };
@@ -297,7 +295,7 @@ fn every_notification_is_decided_or_refused_by_name() {
     let server = SmolStr::new("files");
     for row in &NOTIFICATIONS {
         let shown = decided(from_notification(row.sender, &server, row.name));
-        let expected = match row.meaning {
+        let expected = match row.kind {
             MethodKind::Connect => format!("client: {} connect", row.name),
             MethodKind::Exempt => "harmless".to_owned(),
             _ => format!("-32601 `{}` is refused", row.name),
@@ -561,11 +559,11 @@ fn particulars_reach_the_operation() {
 fn what_the_name_header_repeats_depends_on_the_method() {
     let params = json!({"name": "n", "uri": "a:b", "taskId": "t"});
     let params = params.as_object().expect("an object");
-    assert_eq!(named("tools/call", params), Some("n"));
-    assert_eq!(named("prompts/get", params), Some("n"));
-    assert_eq!(named("resources/read", params), Some("a:b"));
-    assert_eq!(named("tasks/cancel", params), Some("t"));
-    assert_eq!(named("tools/list", params), None);
+    assert_eq!(mirrored_name("tools/call", params), Some("n"));
+    assert_eq!(mirrored_name("prompts/get", params), Some("n"));
+    assert_eq!(mirrored_name("resources/read", params), Some("a:b"));
+    assert_eq!(mirrored_name("tasks/cancel", params), Some("t"));
+    assert_eq!(mirrored_name("tools/list", params), None);
 }
 
 #[test]
@@ -607,8 +605,9 @@ fn what_goes_back_to_a_server_is_told_apart_by_its_shape() {
     assert_eq!(none, None);
 
     let server = SmolStr::new("files");
-    let reply =
-        |result: &Json| client_responses::of_reply(&server, result.as_object().expect("an object"));
+    let reply = |result: &Json| {
+        client_responses::from_reply(&server, result.as_object().expect("an object"))
+    };
     assert_eq!(answers(reply(&json!({}))), None, "the answer to a ping");
     assert_eq!(
         answers(reply(&filled)).expect("it tells").field_names.len(),

@@ -1,18 +1,20 @@
-//! What a server sends, judged on its way to the client: lists lose what the client may not use, and what
-//! the server asks for is decided in the server's name.
+//! Filters what a server sends on its way to the client: lists lose the entries that the client may not use, and the
+//! server's requests are decided in the server's name.
 
 use serde_json::{Map, Value as Json};
 use smol_str::SmolStr;
 
 use crate::adapters::input::field_error::{FieldError, FieldProblem, TextExcerpt};
 use crate::adapters::input::json::{self, KeyPolicy, RawObject};
-use crate::adapters::mcp::member_spelling::{names_of, no_look_alikes};
-use crate::adapters::mcp::methods::Sender;
-use crate::adapters::mcp::request::operations::{self, MessageIntent, OperationError};
-use crate::adapters::mcp::server_set::{IdentifierKind, ServerSet};
+use crate::adapters::input::limits::check_count;
+use crate::adapters::mcp::member_spelling::{names_of, reject_misspelled};
+use crate::adapters::mcp::methods::{self, EntryKind, ListSpec, Method, MethodKind, Sender};
+use crate::adapters::mcp::request::intent::{MessageIntent, OperationError};
+use crate::adapters::mcp::request::operations;
+use crate::adapters::mcp::server_set::ServerSet;
 use crate::adapters::subject::conversation::Conversation;
 use crate::config::limits::Limits;
-use crate::domain::decide::listing::{HiddenReason, ListedItem};
+use crate::domain::decide::listing::ListedItem;
 use crate::domain::decide::verdict::Verdict;
 use crate::domain::request::call_context::{CallContext, Initiator, Operation, OperationKind};
 use crate::domain::request::definition::ToolDefinition;
@@ -21,17 +23,17 @@ use crate::service::deadline::ServiceError;
 use crate::service::decisions::{RequestMeta, Response, Service};
 use crate::telemetry::record::filtered_entries::FilteredEntry;
 
-/// Levels around what a limit on nesting is about: a message and its result.
+/// JSON levels around the part that `limits.json_depth` bounds: a message and its result.
 const LEVELS_AROUND: u32 = 2;
 
-/// Members of results whose names are the server's own. Nothing in them is judged.
-const UNREAD: [&str; 2] = ["_meta", "structuredContent"];
+/// Members of results whose names the server chooses. They are not inspected.
+const UNINSPECTED: [&str; 2] = ["_meta", "structuredContent"];
 
-/// Where a server that cannot wait for an answer asks for it (revision 2026-07-28).
+/// The member in which a result asks the client for input (revision 2026-07-28).
 const INPUT_REQUESTS: &str = "inputRequests";
 
-/// Members of results that decide what a client does with them. A reader that does not mind the case of
-/// letters would take another spelling for the same member.
+/// Members of results that decide what a client does with them. A client that ignores case would take another spelling
+/// for the same member.
 const DECISIVE: [&str; 12] = [
     "task",
     "result",
@@ -47,204 +49,190 @@ const DECISIVE: [&str; 12] = [
     "params",
 ];
 
-/// What becomes of something that a server has sent.
+/// What a filter makes of a server's message.
 #[derive(Debug)]
 pub enum Filtered {
-    /// It passes.
+    /// It passes unchanged.
     Unchanged,
-    /// This result passes instead, as JSON: a list without what the client may not use, and the rest as it was written.
+    /// This result passes instead, as JSON: a list without the entries that the client may not use, and the rest as it
+    /// was written.
     Rewritten(String),
     /// It does not pass, because the server may not ask for this.
     Denied(Box<Response<Verdict>>),
-    /// It does not pass, because it cannot be judged. The text is safe to send.
+    /// It does not pass, because it cannot be decided. The text of the error is safe to send.
     Rejected(OperationError),
 }
 
-/// Judges what one server, or several whose answers a gateway has merged, send in one conversation.
+/// Why a message does not pass.
+enum FilterError {
+    Denied(Box<Response<Verdict>>),
+    Rejected(OperationError),
+    Service(ServiceError),
+}
+
+impl From<FieldError> for FilterError {
+    fn from(error: FieldError) -> Self {
+        Self::Rejected(error.into())
+    }
+}
+
+impl From<OperationError> for FilterError {
+    fn from(error: OperationError) -> Self {
+        Self::Rejected(error)
+    }
+}
+
+impl From<ServiceError> for FilterError {
+    fn from(error: ServiceError) -> Self {
+        Self::Service(error)
+    }
+}
+
+impl Filtered {
+    fn from_result(result: Result<Self, FilterError>) -> Result<Self, ServiceError> {
+        match result {
+            Ok(filtered) => Ok(filtered),
+            Err(FilterError::Denied(response)) => Ok(Self::Denied(response)),
+            Err(FilterError::Rejected(error)) => Ok(Self::Rejected(error)),
+            Err(FilterError::Service(error)) => Err(error),
+        }
+    }
+}
+
+/// Filters the messages of one server, or of several whose results a gateway has merged, in one conversation.
 #[derive(Clone, Copy)]
 pub struct MessageFilter<'a> {
-    /// Who decides.
+    /// The decision service.
     pub service: &'a Service,
-    /// Who asks.
+    /// The caller and the metadata of its request.
     pub ask: RequestMeta<'a>,
-    /// Who talks to whom.
+    /// The conversation that the messages belong to.
     pub conversation: &'a Conversation,
-    /// Which server it comes from.
+    /// The servers that the messages come from.
     pub origins: &'a ServerSet,
-    /// The limits on what is read.
+    /// The limits on what is parsed.
     pub limits: &'a Limits,
 }
 
-/// One kind of list, and how its entries are called.
-struct List {
-    method: &'static str,
-    member: &'static str,
-    name: &'static str,
-    called: IdentifierKind,
-    kind: OperationKind,
-    offered: fn(SmolStr, Option<ToolDefinition>) -> ListedItem,
-}
-
-const LISTS: [List; 4] = [
-    List {
-        method: "tools/list",
-        member: "tools",
-        name: "name",
-        called: IdentifierKind::ByName,
-        kind: OperationKind::ListTools,
-        offered: |name, definition| ListedItem::Tool { name, definition },
-    },
-    List {
-        method: "prompts/list",
-        member: "prompts",
-        name: "name",
-        called: IdentifierKind::ByName,
-        kind: OperationKind::ListPrompts,
-        offered: |name, _| ListedItem::Prompt(name),
-    },
-    List {
-        method: "resources/list",
-        member: "resources",
-        name: "uri",
-        called: IdentifierKind::ByUri,
-        kind: OperationKind::ListResources,
-        offered: |name, _| ListedItem::Resource(name),
-    },
-    List {
-        method: "resources/templates/list",
-        member: "resourceTemplates",
-        name: "uriTemplate",
-        called: IdentifierKind::ByUri,
-        kind: OperationKind::ListResources,
-        offered: |name, _| ListedItem::Template(name),
-    },
-];
-
 impl MessageFilter<'_> {
-    /// Judges the `result` of a reply, as it was written. `method` is what it answers; if nobody knows, the result is
-    /// judged by its shape, as a client might take it for an answer to anything.
+    /// Filters the `result` of a response. `method` is the request it answers; if that is unknown, the result is
+    /// filtered by its shape, because a client may take it for the answer to any request.
     pub(in crate::adapters) async fn result(
         &self,
         method: Option<&str>,
         result: &RawObject<'_>,
     ) -> Result<Filtered, ServiceError> {
-        if let Err(invalid) = self.check_names(result) {
-            return Ok(Filtered::Rejected(invalid.into()));
-        }
-        if let Some(passage) = self.input_requests(result).await? {
-            return Ok(passage);
-        }
-        let mut changed = Vec::new();
-        for list in &LISTS {
-            if method.is_some_and(|method| method != list.method) {
-                continue;
-            }
-            match self.filter(list, result).await? {
-                Ok(None) => {}
-                Ok(Some(kept)) => changed.push((list.member, kept)),
-                Err(invalid) => return Ok(Filtered::Rejected(invalid.into())),
-            }
-        }
-        if changed.is_empty() {
-            return Ok(Filtered::Unchanged);
-        }
-        Ok(Filtered::Rewritten(result.with(|name| {
-            let list = changed.iter().find(|(member, _)| *member == name);
-            list.map(|(_, kept)| kept.as_str())
-        })))
+        Filtered::from_result(self.filter_result(method, result).await)
     }
 
-    /// No reader takes a member for another, at any depth. What holds names of the server's own making is its client's
-    /// business, and so are the values: they need not even be ones that Callgate could hold. Lists are read entry by
-    /// entry.
-    fn check_names(&self, result: &RawObject<'_>) -> Result<(), FieldError> {
-        let is_list = |name: &str| LISTS.iter().any(|list| list.member == name);
-        let parts = result
-            .iter()
-            .filter(|(name, _)| !UNREAD.contains(name) && !is_list(name));
-        for (name, text) in parts {
-            match json::list(text).filter(|_| name == "content") {
-                Some(blocks) => blocks
-                    .into_iter()
-                    .try_for_each(|text| self.read(text, name).map(drop))?,
-                None => self.read(text, name).map(drop)?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads something of a server for judging alone.
-    fn read(&self, text: &str, name: &str) -> Result<Json, FieldError> {
-        let depth = self.limits.json_depth.saturating_add(LEVELS_AROUND);
-        let text = tolerant(text.as_bytes());
-        json::value(&text, depth, KeyPolicy::Protocol, &format!("result.{name}"))
-    }
-
-    /// Judges a request of the server (revision 2025-11-25).
+    /// Filters a request of the server (revision 2025-11-25).
+    ///
+    /// # Errors
+    /// Returns an error if the service cannot decide.
     pub async fn request(
         &self,
         method: &str,
         params: Map<String, Json>,
     ) -> Result<Filtered, ServiceError> {
-        // Only what answers a client asks so: a request that does would be judged by nobody.
-        if params.contains_key(INPUT_REQUESTS) {
-            let known = "absent: a request of a server is one by itself";
-            let invalid = not(&format!("params.{INPUT_REQUESTS}"), known);
-            return Ok(Filtered::Rejected(invalid.into()));
-        }
-        match self.asked(method, params) {
-            Ok(calls) => self.decide(calls).await,
-            Err(undecided) => Ok(Filtered::Rejected(undecided)),
-        }
+        Filtered::from_result(self.filter_request(method, params).await)
     }
 
-    /// Judges a notification of the server. One about a task may ask for something, too.
+    /// Filters a notification of the server. One about a task may ask for input.
     pub(in crate::adapters) async fn notification(
         &self,
         method: &str,
         params: Option<&RawObject<'_>>,
     ) -> Result<Filtered, ServiceError> {
-        let Some(server) = self.origins.only() else {
-            return Ok(Filtered::Rejected(whose()));
-        };
-        match operations::from_notification(Sender::Server, server, method) {
-            Ok(MessageIntent::Exempt) => {
-                let asked = match params {
-                    Some(params) => self.input_requests(params).await?,
-                    None => None,
-                };
-                Ok(asked.unwrap_or(Filtered::Unchanged))
+        Filtered::from_result(self.filter_notification(method, params).await)
+    }
+
+    async fn filter_result(
+        &self,
+        method: Option<&str>,
+        result: &RawObject<'_>,
+    ) -> Result<Filtered, FilterError> {
+        self.check_names(result)?;
+        self.decide(self.input_requests(result)?).await?;
+        let mut rewritten = Vec::new();
+        for (lister, list) in methods::lists() {
+            if method.is_none_or(|method| method == lister.name)
+                && let Some(kept) = self.filter_list(lister, &list, result).await?
+            {
+                rewritten.push((list.member, kept));
             }
-            // Nothing that a server tells keeps a conversation of its client going.
-            Ok(MessageIntent::Authorize(_)) => {
-                let unknown = OperationError::UnknownMethod(TextExcerpt::new(method));
-                Ok(Filtered::Rejected(unknown))
+        }
+        if rewritten.is_empty() {
+            return Ok(Filtered::Unchanged);
+        }
+        Ok(Filtered::Rewritten(result.with(|name| {
+            let list = rewritten.iter().find(|(member, _)| *member == name);
+            list.map(|(_, kept)| kept.as_str())
+        })))
+    }
+
+    async fn filter_request(
+        &self,
+        method: &str,
+        params: Map<String, Json>,
+    ) -> Result<Filtered, FilterError> {
+        // Results ask for input this way, requests do not: what is in here would not be decided.
+        if params.contains_key(INPUT_REQUESTS) {
+            let expected = "absent: a request of a server is one by itself";
+            return Err(wrong_shape(&format!("params.{INPUT_REQUESTS}"), expected).into());
+        }
+        self.decide(self.requested_calls(method, params)?).await?;
+        Ok(Filtered::Unchanged)
+    }
+
+    async fn filter_notification(
+        &self,
+        method: &str,
+        params: Option<&RawObject<'_>>,
+    ) -> Result<Filtered, FilterError> {
+        let server = self.origins.only().ok_or_else(ambiguous_server)?;
+        match operations::from_notification(Sender::Server, server, method)? {
+            MessageIntent::Exempt => {
+                if let Some(params) = params {
+                    self.decide(self.input_requests(params)?).await?;
+                }
+                Ok(Filtered::Unchanged)
             }
-            Err(undecided) => Ok(Filtered::Rejected(undecided)),
+            // A server's notification cannot maintain the client's connection.
+            MessageIntent::Authorize(_) => {
+                Err(OperationError::UnknownMethod(TextExcerpt::new(method)).into())
+            }
         }
     }
 
-    /// Decides everything that a result asks of the client; `None` if all of it may be asked.
-    async fn input_requests(
-        &self,
-        result: &RawObject<'_>,
-    ) -> Result<Option<Filtered>, ServiceError> {
-        let calls = match self.all_input_requests(result) {
-            Ok(calls) => calls,
-            Err(undecided) => return Ok(Some(Filtered::Rejected(undecided))),
-        };
-        Ok(match self.decide(calls).await? {
-            Filtered::Unchanged => None,
-            other => Some(other),
-        })
+    /// Checks that no client takes a member for another one, at any depth. Members whose names the server chooses are
+    /// exempt, and so are values, which need not be representable here. Lists are checked entry by entry.
+    fn check_names(&self, result: &RawObject<'_>) -> Result<(), FieldError> {
+        let is_list = |name: &str| methods::lists().any(|(_, list)| list.member == name);
+        let parts = result
+            .iter()
+            .filter(|(name, _)| !UNINSPECTED.contains(name) && !is_list(name));
+        for (name, text) in parts {
+            match json::list(text).filter(|_| name == "content") {
+                Some(blocks) => blocks
+                    .into_iter()
+                    .try_for_each(|text| self.parse(text, name).map(drop))?,
+                None => self.parse(text, name).map(drop)?,
+            }
+        }
+        Ok(())
     }
 
-    fn all_input_requests(
-        &self,
-        result: &RawObject<'_>,
-    ) -> Result<Vec<CallContext>, OperationError> {
+    /// Parses a part of a server's message for inspection alone.
+    fn parse(&self, text: &str, name: &str) -> Result<Json, FieldError> {
+        let depth = self.limits.json_depth.saturating_add(LEVELS_AROUND);
+        let text = tolerant(text.as_bytes());
+        json::value(&text, depth, KeyPolicy::Protocol, &format!("result.{name}"))
+    }
+
+    /// The calls that a result asks of the client.
+    fn input_requests(&self, result: &RawObject<'_>) -> Result<Vec<CallContext>, OperationError> {
         let mut calls = self.input_requests_in(result, "result")?;
-        // A task that was made has a member of its own, and its state holds the result of the call.
+        // A created task has a member of its own, and its state holds the result of the call.
         for (member, field) in [("task", "result.task"), ("result", "result.result")] {
             if let Some(text) = result.get(member).filter(|text| text.starts_with('{')) {
                 let holder = RawObject::read(text.as_bytes(), field)?;
@@ -259,7 +247,7 @@ impl MessageFilter<'_> {
         holder: &RawObject<'_>,
         field: &str,
     ) -> Result<Vec<CallContext>, OperationError> {
-        no_look_alikes(holder.names(), &DECISIVE, field)?;
+        reject_misspelled(holder.names(), &DECISIVE, field)?;
         let field = format!("{field}.{INPUT_REQUESTS}");
         let Some(text) = holder.get(INPUT_REQUESTS) else {
             return Ok(Vec::new());
@@ -268,37 +256,39 @@ impl MessageFilter<'_> {
         let requests = match json::value(text.as_bytes(), depth, KeyPolicy::Protocol, &field)? {
             Json::Null => return Ok(Vec::new()),
             Json::Object(requests) => requests,
-            _ => return Err(not(&field, "an object").into()),
+            _ => return Err(wrong_shape(&field, "an object").into()),
         };
-        operations::check_count(requests.len(), self.limits.list_items, &field)?;
+        check_count(requests.len(), self.limits.list_items, &field)?;
         let mut calls = Vec::new();
         for request in requests.into_iter().map(|(_, request)| request) {
             let Json::Object(mut request) = request else {
-                return Err(not(&field, "an object of requests").into());
+                return Err(wrong_shape(&field, "an object of requests").into());
             };
-            no_look_alikes(names_of(&request), &DECISIVE, &field)?;
+            reject_misspelled(names_of(&request), &DECISIVE, &field)?;
             let Some(Json::String(method)) = request.remove("method") else {
-                return Err(not(&field, "an object of requests with a `method`").into());
+                return Err(wrong_shape(&field, "an object of requests with a `method`").into());
             };
             let params = match request.remove("params") {
                 None => Map::new(),
                 Some(Json::Object(params)) => params,
-                Some(_) => return Err(not(&field, "an object of requests with `params`").into()),
+                Some(_) => {
+                    return Err(wrong_shape(&field, "an object of requests with `params`").into());
+                }
             };
-            calls.extend(self.asked(&method, params)?);
+            calls.extend(self.requested_calls(&method, params)?);
         }
         Ok(calls)
     }
 
-    /// The calls that a request of the server comes to.
-    fn asked(
+    /// The calls that a request of the server stands for.
+    fn requested_calls(
         &self,
         method: &str,
         params: Map<String, Json>,
     ) -> Result<Vec<CallContext>, OperationError> {
-        let server = self.origins.only().ok_or_else(whose)?;
-        let asked = operations::from_request(Sender::Server, server, method, params, self.limits)?;
-        Ok(match asked {
+        let server = self.origins.only().ok_or_else(ambiguous_server)?;
+        let intent = operations::from_request(Sender::Server, server, method, params, self.limits)?;
+        Ok(match intent {
             MessageIntent::Exempt => Vec::new(),
             MessageIntent::Authorize(operations) => operations
                 .into_iter()
@@ -307,96 +297,86 @@ impl MessageFilter<'_> {
         })
     }
 
-    async fn decide(&self, calls: Vec<CallContext>) -> Result<Filtered, ServiceError> {
+    /// Decides calls, all of which must be allowed.
+    async fn decide(&self, calls: Vec<CallContext>) -> Result<(), FilterError> {
         let asks: Vec<_> = calls.into_iter().map(|call| (self.ask, call)).collect();
-        let answers = self.service.authorize_batch(&asks).await?;
-        let denied = answers.into_iter().find(|answer| !answer.value.is_allow());
-        Ok(denied.map_or(Filtered::Unchanged, |denied| {
-            Filtered::Denied(Box::new(denied))
-        }))
+        let responses = self.service.authorize_batch(&asks).await?;
+        match responses.into_iter().find(|it| !it.value.is_allow()) {
+            Some(denied) => Err(FilterError::Denied(Box::new(denied))),
+            None => Ok(()),
+        }
     }
 
-    /// A list without what the client may not use, as JSON; `None` if nothing is taken out.
-    async fn filter(
+    /// Returns a list without the entries that the client may not use, as JSON; `None` if all of them stay.
+    async fn filter_list(
         &self,
-        list: &List,
+        lister: &Method,
+        list: &ListSpec,
         result: &RawObject<'_>,
-    ) -> Result<Result<Option<String>, FieldError>, ServiceError> {
+    ) -> Result<Option<String>, FilterError> {
         let field = format!("result.{}", list.member);
         let Some(text) = result.get(list.member) else {
-            return Ok(Ok(None));
+            return Ok(None);
         };
-        let Some(entries) = json::list(text) else {
-            return Ok(Err(not(&field, "a list")));
-        };
-        let named = match self.names(list, &entries, &field) {
-            Ok(named) => named,
-            Err(invalid) => return Ok(Err(invalid)),
-        };
-        let mut shown = vec![true; entries.len()];
-        // What no server is known to offer is not shown.
-        let mut is_offered = vec![false; entries.len()];
-        named
-            .iter()
-            .for_each(|named| is_offered[named.entry] = true);
+        let texts = json::list(text).ok_or_else(|| wrong_shape(&field, "a list"))?;
+        let entries = self.entries(list, &texts, &field)?;
+        let mut is_shown = vec![true; texts.len()];
+        // An entry that no server is known to offer is hidden.
+        let mut is_offered = vec![false; texts.len()];
+        for entry in &entries {
+            is_offered[entry.index] = true;
+        }
         for server in self.origins.servers() {
-            let mine: Vec<_> = named
+            let its: Vec<_> = entries
                 .iter()
-                .filter(|named| *named.server == *server)
+                .filter(|entry| *entry.server == *server)
                 .collect();
-            if mine.is_empty() {
+            if its.is_empty() {
                 continue;
             }
-            if !self.may_list(list, server).await? {
-                mine.iter().for_each(|named| shown[named.entry] = false);
+            let call = self.list_call(lister, server);
+            if !self.may_list(&call).await? {
+                its.iter().for_each(|entry| is_shown[entry.index] = false);
                 continue;
             }
-            let offered: Vec<_> = mine.iter().map(|it| it.offered.clone()).collect();
-            let hidden = self.hidden(list, server, &offered).await?;
-            for (named, hidden) in mine.iter().zip(hidden) {
-                shown[named.entry] &= hidden.is_none();
+            let items: Vec<_> = its.iter().map(|entry| entry.item.clone()).collect();
+            let hidden = self.service.filter(self.ask, &call, &items).await?;
+            for (entry, hidden) in its.iter().zip(hidden.value) {
+                is_shown[entry.index] &= hidden.is_none();
             }
         }
-        let each = entries.iter().zip(shown.iter().zip(&is_offered));
-        let kept: Vec<&str> = each
-            .filter(|(_, (shown, is_offered))| **shown && **is_offered)
-            .map(|(entry, _)| *entry)
+        let flags = is_shown.iter().zip(&is_offered);
+        let kept: Vec<&str> = texts
+            .iter()
+            .zip(flags)
+            .filter(|(_, (is_shown, is_offered))| **is_shown && **is_offered)
+            .map(|(text, _)| *text)
             .collect();
-        let is_changed = kept.len() != entries.len();
-        Ok(Ok(is_changed.then(|| format!("[{}]", kept.join(",")))))
+        let is_rewritten = kept.len() != texts.len();
+        Ok(is_rewritten.then(|| format!("[{}]", kept.join(","))))
     }
 
-    /// Whether the client may look at a server's list at all. Of one server it was asked before the list came;
-    /// of several whose lists are merged, perhaps not all.
-    async fn may_list(&self, list: &List, server: &SmolStr) -> Result<bool, ServiceError> {
+    /// Whether the client may list at all. Of a single server this was decided before the list came; of several whose
+    /// lists are merged, perhaps not for all.
+    async fn may_list(&self, call: &CallContext) -> Result<bool, ServiceError> {
         if self.origins.only().is_some() {
             return Ok(true);
         }
-        let call = self.looks(list, server);
-        let answer = self.service.authorize(self.ask, &call).await?;
-        Ok(answer.value.is_allow())
+        let response = self.service.authorize(self.ask, call).await?;
+        Ok(response.value.is_allow())
     }
 
-    async fn hidden(
-        &self,
-        list: &List,
-        server: &SmolStr,
-        offered: &[ListedItem],
-    ) -> Result<Vec<HiddenReason>, ServiceError> {
-        let call = self.looks(list, server);
-        let answer = self.service.filter(self.ask, &call, offered).await?;
-        Ok(answer.value)
+    fn list_call(&self, lister: &Method, server: &SmolStr) -> CallContext {
+        let kind = match lister.kind {
+            MethodKind::ListPrompts => OperationKind::ListPrompts,
+            MethodKind::ListResources => OperationKind::ListResources,
+            _ => OperationKind::ListTools,
+        };
+        let operation = Operation::new(Initiator::Client, server.clone(), kind);
+        self.conversation.call(operation)
     }
 
-    fn looks(&self, list: &List, server: &SmolStr) -> CallContext {
-        self.conversation.call(Operation::new(
-            Initiator::Client,
-            server.clone(),
-            list.kind.clone(),
-        ))
-    }
-
-    fn left_out(&self, name: &str, why: &str) {
+    fn log_left_out(&self, name: &str, why: &str) {
         let left = FilteredEntry {
             adapter: self.ask.adapter,
             gateway: &self.ask.gateway(),
@@ -409,67 +389,79 @@ impl MessageFilter<'_> {
         recorder.filtered_entry(&left, self.service.now());
     }
 
-    /// Who offers each entry of a list under which name. An entry that could be read as an offer of several
-    /// servers appears once for each, one that cannot be read not at all.
-    fn names(
+    /// Attributes the entries of a list to servers. An ambiguous entry appears once for each server that may offer it;
+    /// an unreadable or unattributable one is left out.
+    fn entries(
         &self,
-        list: &List,
-        entries: &[&str],
+        list: &ListSpec,
+        texts: &[&str],
         field: &str,
-    ) -> Result<Vec<Named<'_>>, FieldError> {
-        operations::check_count(entries.len(), self.limits.tools, field)?;
-        let mut named = Vec::with_capacity(entries.len());
-        for (entry, text) in entries.iter().enumerate() {
+    ) -> Result<Vec<ListEntry<'_>>, FieldError> {
+        check_count(texts.len(), self.limits.tools, field)?;
+        let mut entries = Vec::with_capacity(texts.len());
+        for (index, text) in texts.iter().enumerate() {
             if !text.starts_with('{') {
-                return Err(not(field, "a list of objects"));
+                return Err(wrong_shape(field, "a list of objects"));
             }
             let members = RawObject::read(text.as_bytes(), field)?;
-            no_look_alikes(members.names(), &DECISIVE, field)?;
-            let name = members.get(list.name).filter(|name| name.starts_with('"'));
-            let name = name.ok_or_else(|| not(field, "a list of objects with names"))?;
+            reject_misspelled(members.names(), &DECISIVE, field)?;
+            let name = members.get(list.id).filter(|name| name.starts_with('"'));
+            let name = name.ok_or_else(|| wrong_shape(field, "a list of objects with names"))?;
             let (Ok(name), Ok(Json::Object(json))) = (
                 serde_json::from_str::<String>(name),
-                self.read(text, list.member),
+                self.parse(text, list.member),
             ) else {
-                self.left_out(&format!("entry {entry}"), "it cannot be read");
+                self.log_left_out(&format!("entry {index}"), "it cannot be read");
                 continue;
             };
-            let before = named.len();
-            for (server, name) in self.origins.of(&name, list.called) {
-                let is_tool = list.member == "tools";
-                // Pinned under the server's own name. What cannot be pinned is nothing that anybody did.
-                let definition = is_tool.then(|| {
-                    ToolDefinition::from_json(&json, &name)
-                        .unwrap_or_else(|_| ToolDefinition::unreadable())
-                });
-                let offered = (list.offered)(name, definition);
-                named.push(Named {
-                    entry,
+            let before = entries.len();
+            for (server, name) in self.origins.resolve(&name, list.identifier) {
+                let item = listed_item(list.entries, name, &json);
+                entries.push(ListEntry {
+                    index,
                     server,
-                    offered,
+                    item,
                 });
             }
-            if named.len() == before {
-                self.left_out(&name, "its name does not tell whose it is");
+            if entries.len() == before {
+                self.log_left_out(&name, "its name does not tell whose it is");
             }
         }
-        Ok(named)
+        Ok(entries)
     }
 }
 
-/// One reading of one entry of a list.
-struct Named<'a> {
-    entry: usize,
+/// An entry of a list, attributed to a server.
+struct ListEntry<'a> {
+    index: usize,
     server: &'a SmolStr,
-    offered: ListedItem,
+    item: ListedItem,
 }
 
-fn whose() -> OperationError {
-    let said = "of one server, where only one could be answered";
-    not("service_names", said).into()
+/// The entry as the decision sees it, under the server's own name.
+fn listed_item(kind: EntryKind, name: SmolStr, json: &Map<String, Json>) -> ListedItem {
+    match kind {
+        EntryKind::Tool => {
+            // A definition that cannot be pinned matches no pin.
+            let definition = ToolDefinition::of(json, &name);
+            let definition = definition.unwrap_or_else(|_| ToolDefinition::unreadable());
+            ListedItem::Tool {
+                name,
+                definition: Some(definition),
+            }
+        }
+        EntryKind::Prompt => ListedItem::Prompt(name),
+        EntryKind::Resource => ListedItem::Resource(name),
+        EntryKind::Template => ListedItem::Template(name),
+    }
 }
 
-fn not(field: &str, expected: &'static str) -> FieldError {
+fn ambiguous_server() -> OperationError {
+    let expected = "of one server, where only one could be answered";
+    wrong_shape("service_names", expected).into()
+}
+
+fn wrong_shape(field: &str, expected: &'static str) -> FieldError {
     FieldError::new(field, FieldProblem::NotOfShape(expected))
 }
 

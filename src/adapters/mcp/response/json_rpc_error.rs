@@ -1,5 +1,5 @@
-//! The JSON-RPC error that a client sees instead of an answer. It names codes and sentences that an agent may
-//! see, and never a policy.
+//! The JSON-RPC error that a client gets in place of a response. It contains reason codes and messages, and
+//! never a policy.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,12 +9,12 @@ use crate::adapters::mcp::message::JsonRpcId;
 use crate::domain::decide::verdict::{ReasonCode, Verdict};
 use crate::domain::request::visible::escaped_lines;
 
-/// A deny, from the range that the protocol leaves to implementations.
+/// The code of a deny, from the range that the protocol leaves to implementations.
 pub const DENIED: i64 = -32001;
-/// Headers and body disagree.
+/// The code for headers that do not match the body.
 pub const HEADER_MISMATCH: i64 = -32020;
 
-/// The error of a request that was denied. `decision_id` finds the decision in traces and logs.
+/// The error of a denied request. `decision_id` finds the decision in traces and logs.
 pub fn denied(id: Option<&JsonRpcId>, decision: &Verdict, decision_id: &str) -> Json {
     let first = decision.reasons.first();
     let reasons = decision.reasons.iter().map(|reason| {
@@ -47,7 +47,7 @@ pub fn denied(id: Option<&JsonRpcId>, decision: &Verdict, decision_id: &str) -> 
     )
 }
 
-/// The error of something that cannot be decided.
+/// The error of a request that was rejected before a decision.
 pub fn refused(id: Option<&JsonRpcId>, code: i64, message: &str) -> Json {
     error(id, code, message, None)
 }
@@ -60,7 +60,7 @@ fn error(id: Option<&JsonRpcId>, code: i64, message: &str, data: Option<Json>) -
     json!({ "jsonrpc": "2.0", "id": id.map_or(Json::Null, JsonRpcId::to_json), "error": error })
 }
 
-/// Seconds since 1970.
+/// Seconds since the Unix epoch.
 pub(in crate::adapters) fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())

@@ -1,4 +1,5 @@
-//! Messages of MCP servers: what is filtered from them, and errors in JSON-RPC's form.
+//! Messages of servers: [`filter`] removes what the client may not see and decides what the server asks for,
+//! [`json_rpc_error`] writes the error that a client gets in place of a response.
 
 pub mod filter;
 pub mod json_rpc_error;

@@ -1,4 +1,4 @@
-//! Who asks over HTTP, and the JSON object in a request's body.
+//! Admission of requests over plain HTTP, and the JSON object in their bodies.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -7,47 +7,45 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST};
+use http::header::{CONTENT_TYPE, HOST};
 use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value as Json};
 use tonic::transport::server::TlsConnectInfo;
 
-use crate::adapters::callgate_v1::parse::EntityTypeCache;
+use crate::adapters::input::entity_types::EntityTypeCache;
 use crate::adapters::input::ids;
 use crate::adapters::input::json::{self, KeyPolicy};
 use crate::adapters::input::media_type::MediaType;
 use crate::adapters::transport::grpc_admission::peer;
-use crate::adapters::transport::headers;
 use crate::adapters::transport::http::rejection::HttpRejection;
+use crate::adapters::transport::{admission, headers};
 use crate::authn::authenticate::{self, PresentedCredentials};
 use crate::authn::caller::{Caller, Rpc};
 use crate::authn::certificate::Peer;
 use crate::authn::reloadable_authenticator::ReloadableAuthenticator;
 use crate::config::limits::Limits;
-use crate::domain::request::call_context::TraceContext;
 use crate::service::deadline::Deadline;
 use crate::service::decisions::Service;
 
-/// The longest name of a request that goes to the log.
+/// The longest request id that is logged, in bytes.
 const LOGGED_BYTES: u32 = 256;
 
-/// What all requests of a protocol share.
+/// What the requests of one HTTP adapter share.
 pub struct HttpAdapter {
-    /// Who answers.
+    /// The decision service.
     pub service: Arc<Service>,
     /// The limits in force.
     pub limits: Arc<ArcSwap<Limits>>,
-    /// Entity types that have been seen before.
+    /// Parsed entity type names.
     pub types: EntityTypeCache,
     doorkeeper: Arc<ReloadableAuthenticator>,
 }
 
 impl HttpAdapter {
-    /// A door to a service.
+    /// Creates the shared state of an adapter.
     pub fn new(
         service: Arc<Service>,
         doorkeeper: Arc<ReloadableAuthenticator>,
@@ -61,7 +59,12 @@ impl HttpAdapter {
         }
     }
 
-    /// Who asks, if it may use this.
+    /// Authenticates the caller and checks its right to the RPC.
+    ///
+    /// # Errors
+    ///
+    /// Returns a rejection if the caller cannot be authenticated, it lacks the right, or a header is
+    /// repeated.
     pub fn admit(&self, head: &Parts, rpc: Rpc) -> Result<Arc<Caller>, HttpRejection> {
         let shown = headers::authorization(&head.headers)?;
         let authorization = shown.map(Shown::of).transpose()?;
@@ -86,17 +89,13 @@ impl HttpAdapter {
             Some(decoded) => known(Some(decoded)),
             None => Err(refused),
         })?;
-        if !caller.rights.rpcs.contains(rpc) {
-            let caller = caller.id.to_string();
-            return Err(HttpRejection::NotAllowed { caller, rpc });
-        }
-        if let Some(name) = headers::repeated(&head.headers) {
-            return Err(HttpRejection::Repeated { name });
-        }
+        admission::require_right(&caller, rpc)?;
+        admission::check_headers(&head.headers)?;
         Ok(caller)
     }
 
-    /// The object in a body. `around` are the levels of JSON around what `limits.json_depth` is about.
+    /// Parses the JSON object in a body. `around` is the number of JSON levels around the part that
+    /// `limits.json_depth` bounds.
     pub(in crate::adapters) fn object(
         &self,
         body: &[u8],
@@ -111,12 +110,12 @@ impl HttpAdapter {
     }
 }
 
-/// An `authorization` header. A client that can only be given a URL sends the user and password in it as
+/// The `authorization` header. A client that can only be configured with a URL sends user and password as
 /// `Basic`: they are the caller's id and its token.
 struct Shown<'a> {
     header: Cow<'a, [u8]>,
     user: Option<String>,
-    /// The same as a client of OAuth writes it (RFC 6749, 2.3.1), which encodes both: with the escapes read.
+    /// The same with percent escapes decoded, as OAuth clients encode both parts (RFC 6749, 2.3.1).
     decoded: Option<Box<Shown<'static>>>,
 }
 
@@ -154,14 +153,14 @@ impl<'a> Shown<'a> {
     }
 }
 
-/// A text of `application/x-www-form-urlencoded`, if it is one of UTF-8.
+/// Decodes `application/x-www-form-urlencoded` text, if it is UTF-8.
 fn unescaped(text: &str) -> Option<String> {
     let text = text.replace('+', " ");
     let decoded = percent_decode_str(&text).decode_utf8().ok()?;
     Some(decoded.into_owned())
 }
 
-/// The host that the client asked for.
+/// The host of the request.
 pub fn host(head: &Parts) -> Option<Authority> {
     let host = match head.uri.authority() {
         Some(authority) => authority.clone(),
@@ -170,7 +169,7 @@ pub fn host(head: &Parts) -> Option<Authority> {
     (!host.as_str().contains('@')).then_some(host)
 }
 
-/// Whether a host is this machine by its name. A web page that has its own name point here is not.
+/// Whether a host is this machine by its name. A web page whose own name resolves to this machine is not.
 pub fn is_loopback(host: &Authority) -> bool {
     let name = host.host();
     let address = name.trim_start_matches('[').trim_end_matches(']');
@@ -180,12 +179,16 @@ pub fn is_loopback(host: &Authority) -> bool {
             .is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
-/// Whether the connection is encrypted.
+/// Whether the connection uses TLS.
 pub fn is_encrypted(head: &Parts) -> bool {
     head.extensions.get::<TlsConnectInfo<Peer>>().is_some()
 }
 
-/// Refuses a body that does not call itself JSON in UTF-8, and one that says twice what it is.
+/// Checks that the body is declared, once, as JSON in UTF-8.
+///
+/// # Errors
+///
+/// Returns a rejection otherwise.
 pub fn check_content_type(headers: &HeaderMap) -> Result<(), HttpRejection> {
     let mut all = headers.get_all(CONTENT_TYPE).iter();
     let given = match (all.next(), all.next()) {
@@ -198,46 +201,16 @@ pub fn check_content_type(headers: &HeaderMap) -> Result<(), HttpRejection> {
     }
 }
 
-/// Under which name a client finds a request again.
+/// The header with the client's id of a request.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// How the client calls the request, if that can stand in a log.
+/// The client's id of a request, if it may be logged.
 pub fn request_id(headers: &HeaderMap) -> Option<&str> {
     let text = headers.get(&REQUEST_ID)?.to_str().ok()?;
     ids::check(text, LOGGED_BYTES).is_ok().then_some(text)
 }
 
-/// When the answer has to be there.
+/// The deadline that the server set for the request.
 pub fn deadline(head: &Parts) -> Deadline {
     head.extensions.get().copied().unwrap_or_default()
-}
-
-/// The trace that the headers name.
-pub fn trace(headers: &HeaderMap) -> TraceContext {
-    let header = |name| {
-        let mut named = headers.get_all(name).iter();
-        match (named.next(), named.next()) {
-            (Some(only), None) => Some(only.to_str().ok()?.to_owned()),
-            _ => None,
-        }
-    };
-    match header("traceparent") {
-        None => TraceContext::default(),
-        traceparent => TraceContext {
-            traceparent,
-            tracestate: header("tracestate"),
-        },
-    }
-}
-
-/// A JSON response.
-pub fn reply(status: StatusCode, body: &Json) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::from(body.to_string()));
-    *response.status_mut() = status;
-    let json = HeaderValue::from_static("application/json");
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, json);
-    // The next answer to the same question may be another.
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }

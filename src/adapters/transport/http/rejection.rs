@@ -1,4 +1,4 @@
-//! Everything that can keep a question over HTTP from being answered, and the status each becomes.
+//! Every reason for which a request over plain HTTP gets no response, with its status.
 
 use bytes::Bytes;
 use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -6,74 +6,75 @@ use http::{HeaderValue, Response, StatusCode};
 use serde_json::json;
 
 use crate::adapters::input::field_error::FieldError;
-use crate::adapters::transport::http::admission::reply;
+use crate::adapters::transport::admission::AdmissionError;
+use crate::adapters::transport::http::reply::reply;
 use crate::authn::authenticate;
 use crate::authn::caller::Rpc;
 use crate::service::deadline::ServiceError;
 use crate::telemetry::record::metrics;
 
-/// Why a question is not answered. An enforcement point treats every one as a deny.
+/// Why a request is rejected. An enforcement point treats every rejection as a deny.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HttpRejection {
     /// A field cannot be used.
     #[error(transparent)]
     Invalid(#[from] FieldError),
-    /// No body.
+    /// The body is empty.
     #[error("the body is empty, but must be a JSON object")]
     EmptyBody,
-    /// A body of another kind.
+    /// The body is not declared as JSON in UTF-8.
     #[error("the `content-type` must be `application/json`, in UTF-8")]
     NotJson,
-    /// The body broke off.
+    /// The body ended early.
     #[error("the body could not be read to its end")]
     BrokenBody,
-    /// Too large a body.
+    /// The body exceeds the limit.
     #[error("the body has more than {limit} bytes, as many as `limits.message_bytes` allows")]
     TooLarge {
-        /// The limit.
+        /// The limit in bytes.
         limit: u32,
     },
-    /// Headers beyond the limit.
+    /// The headers exceed the limit.
     #[error("the headers have more than {limit} bytes, as many as `limits.header_bytes` allows")]
     HeadersTooLarge {
-        /// The limit.
+        /// The limit in bytes.
         limit: u32,
     },
-    /// A page of an earlier load.
+    /// The page token belongs to another search or an earlier state.
     #[error("`page.token` is of another search, or of an earlier state: begin again without it")]
     OtherPage,
-    /// Nobody knows who asks.
+    /// The caller cannot be authenticated.
     #[error(transparent)]
     Unauthenticated(#[from] authenticate::AuthenticationError),
-    /// The caller has no right to this.
+    /// The caller lacks the right.
     #[error("caller `{caller}` has no right to use `{}`: add it to `rights.rpcs`", rpc.name())]
     NotAllowed {
-        /// Who asks.
+        /// The caller's id.
         caller: String,
-        /// What for.
+        /// The right.
         rpc: Rpc,
     },
-    /// Everyone on this machine may ask, but a web page in a browser on it is not of this machine.
+    /// Without configured callers every local process may ask, but not a web page in a local browser.
     #[error(
         "without configured callers, only requests for `localhost` or a loopback address are answered"
     )]
     ForeignHost,
-    /// The document would say that somebody else's name is this server's.
+    /// The document would name another host as this decision point.
     #[error("only for `localhost` and loopback addresses is this known without `[authzen] url`")]
     NoIdentifier,
-    /// Nothing is here.
+    /// The path is unknown.
     #[error("there is nothing at this path")]
     NotFound,
-    /// Another method is wanted.
+    /// The path exists with another method.
     #[error("use {allowed} here")]
     MethodNotAllowed {
-        /// The method.
+        /// The allowed methods.
         allowed: &'static str,
     },
-    /// Nothing is loaded yet.
+    /// No policies are loaded yet.
     #[error("no policies are loaded")]
     NotReady,
-    /// Too many requests are under way.
+    /// Too many requests are in progress.
     #[error(
         "{limit} requests are under way, as many as `limits.concurrent_requests` allows: try again later"
     )]
@@ -81,34 +82,34 @@ pub enum HttpRejection {
         /// The limit.
         limit: u32,
     },
-    /// A header that may come once.
+    /// A header that may occur once is repeated.
     #[error("the `{name}` header comes twice: send it once")]
     Repeated {
-        /// The header.
+        /// The header's name.
         name: &'static str,
     },
-    /// What the shield says of load, in its words.
+    /// The server sheds load; the text is its message.
     #[error("{0}")]
     Overloaded(String),
-    /// A body that does not come to its end.
+    /// The body did not arrive in time; the text says so.
     #[error("{0}")]
     LateBody(String),
-    /// No answer in time.
+    /// The deadline has passed.
     #[error("no answer within the deadline")]
     DeadlineExceeded,
-    /// The answer panicked.
+    /// Answering panicked.
     #[error("the answer failed inside the server")]
     Panicked,
 }
 
-/// Which protocol refused, and what kind of refusal it is, beside a response: for metrics and log.
+/// The adapter and kind of a rejection, attached to its response for metrics and the log.
 #[derive(Debug, Clone)]
 pub struct RejectionRecord {
-    /// The protocol.
+    /// The adapter's name.
     pub adapter: &'static str,
     /// The kind.
     pub why: metrics::RejectionKind,
-    /// What its sender is told.
+    /// The message that the client gets.
     pub said: String,
 }
 
@@ -139,7 +140,7 @@ impl HttpRejection {
         }
     }
 
-    /// The response of a protocol that refuses: a status and `{"error": {"status", "message"}}`.
+    /// The response: a status and `{"error": {"status", "message"}}`.
     pub fn response(&self, adapter: &'static str) -> Response<Bytes> {
         let status = self.status();
         let said = self.to_string();
@@ -177,6 +178,15 @@ impl HttpRejection {
             Self::DeadlineExceeded | Self::LateBody(_) => metrics::RejectionKind::Deadline,
             Self::Panicked => metrics::RejectionKind::Failed,
             _ => metrics::RejectionKind::Malformed,
+        }
+    }
+}
+
+impl From<AdmissionError> for HttpRejection {
+    fn from(error: AdmissionError) -> Self {
+        match error {
+            AdmissionError::NotAllowed { caller, rpc } => Self::NotAllowed { caller, rpc },
+            AdmissionError::RepeatedHeader { name } => Self::Repeated { name },
         }
     }
 }

@@ -1,4 +1,4 @@
-//! From the messages of `callgate.v1.Control` to the requests of the write side.
+//! Parses messages of `callgate.v1.Control` into requests of the write side.
 
 mod tasks;
 
@@ -6,9 +6,10 @@ use callgate_engine::cedar::EntityUID;
 use serde_json::{Value as Json, json};
 use smol_str::SmolStr;
 
-use crate::adapters::callgate_v1::parse::{MessageParser, at_item, check_count, system_time};
+use crate::adapters::callgate_v1::parse::{MessageParser, at_item, system_time};
 use crate::adapters::input::field_error::{FieldContext, FieldError, FieldProblem, TextExcerpt};
 use crate::adapters::input::json::{self as strict, KeyPolicy};
+use crate::adapters::input::limits::check_count;
 use crate::control::approvals::{
     ApprovalFilter, ApprovalRequest, CallApproval, CallRejection, PresentedChallenge,
 };
@@ -187,7 +188,7 @@ impl MessageParser<'_> {
         })
     }
 
-    /// The whole entity, its name and its form in Cedar's JSON.
+    /// Parses a whole entity: its uid and its form in Cedar's JSON.
     pub(super) fn whole_entity(
         &self,
         wire: Option<v1::Entity>,
@@ -285,7 +286,7 @@ impl MessageParser<'_> {
         })
     }
 
-    // ------------------------------------------------------------ what many have in common
+    // ------------------------------------------------------------ shared by several messages
 
     pub(super) fn page(&self, size: u32, token: String) -> Result<PageRequest, FieldError> {
         Ok(PageRequest {
@@ -344,8 +345,8 @@ fn is_tool_name(text: &str) -> bool {
         .is_some_and(|(server, tool)| !server.is_empty() && !tool.is_empty())
 }
 
-/// A place under its canonical name: an absolute path, a URI, or `<server>:<text>` for what only that
-/// server understands.
+/// Parses a resource under its canonical name: an absolute path, a URI, or `<server>:<text>` for what only
+/// that server understands.
 fn place(text: &str, path: &str) -> Result<EntityUID, FieldError> {
     let refuse = |why: String| {
         Err(FieldError::new(

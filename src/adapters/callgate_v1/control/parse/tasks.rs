@@ -1,12 +1,13 @@
-//! Tasks that are to be opened, with their steps, what their tools are for, and the places that the person named.
+//! Parses tasks: their steps, the tools they use and the resources that the user named.
 
 use callgate_engine::cedar::EntityUID;
 use smol_str::SmolStr;
 
 use crate::adapters::callgate_v1::control::parse::{is_tool_name, place, required_time};
-use crate::adapters::callgate_v1::parse::{MessageParser, at_item, check_count, check_length};
+use crate::adapters::callgate_v1::parse::{MessageParser, at_item};
 use crate::adapters::input::field_error::{FieldContext, FieldError, FieldProblem, TextExcerpt};
 use crate::adapters::input::json::{self as strict, KeyPolicy};
+use crate::adapters::input::limits::{check_count, check_length};
 use crate::control::tasks::NewTask;
 use crate::domain::authority::task::TaskStep;
 use crate::domain::authority::terms::{AllowedValues, KnownResource, TaskTerms, ToolUse};
@@ -119,8 +120,8 @@ fn each_of<T, U>(
         .collect()
 }
 
-/// A place as people name it: as in a scope, and beside that a mail address alone, and a host alone, which is where
-/// `https` finds it.
+/// Parses a resource as people write it: as in a scope, or a bare mail address, or a bare host, which stands
+/// for `https://<host>`.
 fn named_place(text: &str) -> Result<EntityUID, FieldError> {
     const FIELD: &str = "place";
     if url::look(text) != TextForm::Other {

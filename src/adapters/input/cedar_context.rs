@@ -1,0 +1,47 @@
+//! The context of a plain Cedar request.
+
+use callgate_engine::cedar::{
+    AttributeType, Context, ContextJsonParser, ContextSchema, EntityUID, Extensions, Type,
+    ValidatorSchema, context_schema_for_action,
+};
+use serde_json::Value as Json;
+
+use crate::domain::authority::labels;
+use crate::domain::schema;
+
+/// Parses a context as Cedar's own tools do: guided by the schema where that succeeds, otherwise literally. A
+/// context that does not conform to the schema is denied by the decision, with its reason.
+pub(in crate::adapters) fn cedar_context(
+    mut fields: Json,
+    schema: Option<&ValidatorSchema>,
+    action: &EntityUID,
+) -> Result<Context, String> {
+    let extensions = Extensions::all_available();
+    if let (Json::Object(fields), true) = (&mut fields, needs_labels(schema, action)) {
+        let unknown = || labels::UNKNOWN_ORIGIN.as_slice().into();
+        fields.entry(LABELS).or_insert_with(unknown);
+    }
+    if let Some(expected) = schema.and_then(|schema| context_schema_for_action(schema, action))
+        && let Ok(context) =
+            ContextJsonParser::new(Some(&expected), extensions).from_json_value(fields.clone())
+    {
+        return Ok(context);
+    }
+    ContextJsonParser::new(None::<&ContextSchema>, extensions)
+        .from_json_value(fields)
+        .map_err(|error| error.to_string())
+}
+
+/// The context attribute with the labels of what the call has read.
+const LABELS: &str = "labels";
+
+/// Whether a built-in action requires labels.
+fn needs_labels(schema: Option<&ValidatorSchema>, action: &EntityUID) -> bool {
+    let context = schema.and_then(|schema| schema.context_type(action));
+    let Some(Type::Record { attrs, .. }) = context else {
+        return false;
+    };
+    let is_required = |attribute: &AttributeType| attribute.is_required();
+    action.entity_type() == schema::action(LABELS).entity_type()
+        && attrs.get_attr(LABELS).is_some_and(is_required)
+}
