@@ -117,7 +117,7 @@ pub fn approval(it: &v1::Approval, is_full: bool) -> Details {
         .fact("digest", &it.digest)
         .maybe("asked", it.requested_at.as_ref().map(moment))
         .maybe("until", it.expires_at.as_ref().map(moment))
-        .maybe("authorization decision", it.decided_at.as_ref().map(moment))
+        .maybe("decided", it.decided_at.as_ref().map(moment))
         .maybe("by", it.decided_by.as_ref().map(entity))
         .fact("comment", folded(&it.comment, is_full))
         .maybe("used", uses(it))

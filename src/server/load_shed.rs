@@ -60,8 +60,8 @@ pub fn grpc_admitter(authenticator: Arc<ReloadableAuthenticator>) -> Admitter {
             true => Framing::Messages,
             false => Framing::Whole,
         };
-        let caller = Arc::clone(entrance.caller());
-        head.extensions.insert(entrance);
+        let caller = Arc::clone(admitted_caller.caller());
+        head.extensions.insert(admitted_caller);
         let yields = grpc_admission::is_sheddable(rpc);
         Ok(Admission {
             caller,

@@ -42,6 +42,6 @@ fn needs_labels(schema: Option<&ValidatorSchema>, action: &EntityUID) -> bool {
         return false;
     };
     let is_required = |attribute: &AttributeType| attribute.is_required();
-    action.entity_type() == schema::action(LABELS).entity_type()
+    action.entity_type() == schema::action_uid(LABELS).entity_type()
         && attrs.get_attr(LABELS).is_some_and(is_required)
 }

@@ -14,7 +14,7 @@ use crate::adapters::subject::conversation::{self, Conversation};
 use crate::adapters::subject::token_claims::{self, ClaimRules, ResolvedSubject};
 use crate::config::limits::Limits;
 use crate::domain::request::call_context::{Environment, Subject, TraceContext, Workflow};
-use crate::domain::schema::{TYPES, entity};
+use crate::domain::schema::{TYPES, entity_uid};
 
 /// What a gateway tells of one request.
 pub(in crate::adapters) trait Attributes {
@@ -186,7 +186,7 @@ impl<A: Attributes> Resolver<'_, A> {
             .ok_or("the client certificate names nobody that is known here")?;
         let agent = token_claims::parse_name(name, self.limits)?;
         Ok(Some(ResolvedSubject {
-            subject: Subject::verified(entity(&TYPES.agent, agent), "spiffe"),
+            subject: Subject::verified(entity_uid(&TYPES.agent, agent), "spiffe"),
             actor_chain: None,
             expires_at: None,
         }))

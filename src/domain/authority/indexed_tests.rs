@@ -12,11 +12,11 @@ use crate::domain::schema::{self, AccessLevel, TYPES};
 type Made = (u8, u8, u8, Option<u8>);
 
 fn person(number: u8) -> EntityUID {
-    schema::entity(&TYPES.user, format_smolstr!("u{number}"))
+    schema::entity_uid(&TYPES.user, format_smolstr!("u{number}"))
 }
 
 fn agent(number: u8) -> EntityUID {
-    schema::entity(&TYPES.agent, format_smolstr!("a{number}"))
+    schema::entity_uid(&TYPES.agent, format_smolstr!("a{number}"))
 }
 
 fn grant((id, from, to, task): Made) -> Arc<Delegation> {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use callgate::proto::v1;
-use callgate::proto::v1::{Effect, ReasonCode};
+use callgate::proto::v1::{AccessLevel, ReasonCode};
 use tonic::Status;
 
 use super::company::{
@@ -99,7 +99,7 @@ async fn open(doors: &mut Doors) -> Result<Carrier, Status> {
         agent: Some(agent("one")),
         person: Some(user("ana")),
         purpose: "reading".into(),
-        scope: Some(scope(&TOOLS, Effect::Read)),
+        scope: Some(scope(&TOOLS, AccessLevel::Read)),
         deadline: Some(moment_in(3_600)),
         ..Default::default()
     };
@@ -114,7 +114,7 @@ async fn lend(doors: &mut Doors) -> Result<Carrier, Status> {
         let request = v1::GrantDelegationRequest {
             actor: actor(from),
             to: Some(agent(to)),
-            scope: Some(scope(&TOOLS, Effect::Read)),
+            scope: Some(scope(&TOOLS, AccessLevel::Read)),
             parent_id: ids.first().cloned().unwrap_or_default(),
             max_redelegations: u32::from(is_first),
             expires_at: Some(moment_in(if is_first { 3_600 } else { 1_800 })),

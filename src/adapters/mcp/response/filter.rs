@@ -443,7 +443,7 @@ fn listed_item(kind: EntryKind, name: SmolStr, json: &Map<String, Json>) -> List
     match kind {
         EntryKind::Tool => {
             // A definition that cannot be pinned matches no pin.
-            let definition = ToolDefinition::of(json, &name);
+            let definition = ToolDefinition::from_json(json, &name);
             let definition = definition.unwrap_or_else(|_| ToolDefinition::unreadable());
             ListedItem::Tool {
                 name,
