@@ -52,9 +52,9 @@ impl EnvoyAdapter {
         let question = match reading.question(http) {
             Ok(question) => question,
             Err(stopped) => {
-                let refused = &stopped.refused;
+                let rejection = &stopped.rejection;
                 let recorder = self.service.recorder();
-                recorder.refusal(ask.adapter, refused.kind(), &refused.logged());
+                recorder.refusal(ask.adapter, rejection.kind(), &rejection.logged());
                 return Ok((stopped.into(), None));
             }
         };
