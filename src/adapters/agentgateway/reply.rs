@@ -69,10 +69,10 @@ pub(super) fn filtered(filtered: Result<Filtered, AgentgatewayRejection>) -> Mcp
         Ok(Filtered::Unchanged) => OfResponse::Pass(Pass {}),
         Ok(Filtered::Rewritten(result)) => OfResponse::Mutated(result.into()),
         Ok(Filtered::Denied(answer)) => OfResponse::Error(error(&answer)),
-        Ok(Filtered::Rejected(undecided)) => {
-            OfResponse::Error(AgentgatewayRejection::from(undecided).into())
+        Ok(Filtered::Rejected(error)) => {
+            OfResponse::Error(AgentgatewayRejection::from(error).into())
         }
-        Err(refused) => OfResponse::Error(refused.into()),
+        Err(rejection) => OfResponse::Error(rejection.into()),
     };
     McpResponseResult {
         result: Some(result),
@@ -80,10 +80,10 @@ pub(super) fn filtered(filtered: Result<Filtered, AgentgatewayRejection>) -> Mcp
 }
 
 impl From<AgentgatewayRejection> for AuthorizationError {
-    fn from(refused: AgentgatewayRejection) -> Self {
+    fn from(rejection: AgentgatewayRejection) -> Self {
         Self {
-            code: refused.code.into(),
-            reason: refused.reason,
+            code: rejection.code.into(),
+            reason: rejection.reason,
             mcp_error: None,
         }
     }

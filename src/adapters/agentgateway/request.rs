@@ -77,14 +77,14 @@ impl AgentgatewayRejection {
 }
 
 impl From<OperationError> for AgentgatewayRejection {
-    fn from(undecided: OperationError) -> Self {
-        let code = match undecided {
+    fn from(error: OperationError) -> Self {
+        let code = match error {
             OperationError::Unsupported { .. } => Code::PermissionDenied,
             OperationError::UnknownMethod(_) | OperationError::Invalid(_) => Code::Invalid,
         };
         Self {
             code,
-            reason: undecided.to_string(),
+            reason: error.to_string(),
         }
     }
 }
@@ -100,8 +100,8 @@ impl From<SubjectError> for AgentgatewayRejection {
 }
 
 impl From<HeaderMismatchError> for AgentgatewayRejection {
-    fn from(disagreement: HeaderMismatchError) -> Self {
-        Self::invalid(&disagreement.to_string())
+    fn from(mismatch: HeaderMismatchError) -> Self {
+        Self::invalid(&mismatch.to_string())
     }
 }
 

@@ -83,9 +83,9 @@ impl ExtMcp {
         };
         let (asked, conversation) = match read() {
             Ok(read) => read,
-            Err(refused) => {
-                self.note(&refused);
-                return Ok(reply::rejected(refused));
+            Err(rejection) => {
+                self.note(&rejection);
+                return Ok(reply::rejected(rejection));
             }
         };
         let sizes: Vec<_> = asked.iter().map(Vec::len).collect();
@@ -108,9 +108,9 @@ impl ExtMcp {
         })
     }
 
-    fn note(&self, refused: &AgentgatewayRejection) {
+    fn note(&self, rejection: &AgentgatewayRejection) {
         let recorder = self.service.recorder();
-        recorder.rejection(ADAPTER, refused.kind(), &refused.logged());
+        recorder.rejection(ADAPTER, rejection.kind(), &rejection.logged());
     }
 
     /// Filters a response.
@@ -137,9 +137,9 @@ impl ExtMcp {
         };
         let (method, mut result, conversation, origins) = match read() {
             Ok(read) => read,
-            Err(refused) => {
-                self.note(&refused);
-                return Ok(reply::filtered(Err(refused)));
+            Err(rejection) => {
+                self.note(&rejection);
+                return Ok(reply::filtered(Err(rejection)));
             }
         };
         let hides_instructions = method.has_instructions

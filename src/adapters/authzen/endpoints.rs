@@ -52,7 +52,7 @@ const DISCOVERY: &str = "/.well-known/authzen-configuration";
 
 /// AuthZEN over the decision service.
 pub struct Authzen {
-    pub(super) door: HttpAdapter,
+    pub(super) adapter: HttpAdapter,
     settings: Settings,
     /// Entity types under the names that the configuration gives them.
     named_types: TypeAliases,
@@ -118,13 +118,13 @@ impl Endpoint {
 
 impl Authzen {
     /// Creates the adapter.
-    pub fn new(door: HttpAdapter, settings: Settings) -> Self {
+    pub fn new(adapter: HttpAdapter, settings: Settings) -> Self {
         let named_types = TypeAliases::of(&settings.types);
         let url = settings.url.as_ref().and_then(|it| Url::parse(it).ok());
         let path = url.as_ref().map_or("/", Url::path);
         let discovery = (path != "/").then(|| format!("{DISCOVERY}{path}"));
         Self {
-            door,
+            adapter,
             settings,
             named_types,
             discovery,
@@ -168,7 +168,7 @@ impl Authzen {
         if head.method != Method::POST {
             return Err(HttpRejection::MethodNotAllowed { allowed: "POST" });
         }
-        let caller = self.door.admit(head, endpoint.right())?;
+        let caller = self.adapter.admit(head, endpoint.right())?;
         check_content_type(&head.headers)?;
         let trace = trace_context(&head.headers);
         Ok(Head::Asks(AuthzenRequest {
@@ -190,7 +190,9 @@ impl Authzen {
         admitted: &AuthzenRequest,
         body: &[u8],
     ) -> Result<Response<Bytes>, HttpRejection> {
-        let request = self.door.object(body, KeyPolicy::Distinct, LEVELS_AROUND)?;
+        let request = self
+            .adapter
+            .object(body, KeyPolicy::Distinct, LEVELS_AROUND)?;
         let answer = match admitted.endpoint {
             Endpoint::Evaluation => self.evaluation(admitted, &request).await?,
             Endpoint::Evaluations => self.evaluations(admitted, &request).await?,
@@ -217,7 +219,7 @@ impl Authzen {
     ) -> EvaluationParser<'a> {
         EvaluationParser {
             limits,
-            types: &self.door.types,
+            types: &self.adapter.types,
             named_types: &self.named_types,
             properties_count: admitted.caller.rights.assert_properties,
             trace: &admitted.trace,
@@ -269,12 +271,12 @@ impl Authzen {
         request: &Map<String, Json>,
     ) -> Result<Json, HttpRejection> {
         let question = {
-            let limits = self.door.limits.load();
-            let live = self.door.service.live().ok_or(ServiceError::NotReady)?;
+            let limits = self.adapter.limits.load();
+            let live = self.adapter.service.live().ok_or(ServiceError::NotReady)?;
             self.question(admitted, request, &limits, &live)?
         };
         let ask = self.ask(admitted);
-        let answer = self.door.service.decide_item(ask, question).await?;
+        let answer = self.adapter.service.decide_item(ask, question).await?;
         let may_explain = admitted.caller.rights.explain;
         Ok(encode::decision(
             &answer,
@@ -298,16 +300,16 @@ impl Authzen {
                 return Err(FieldError::new(FIELD, FieldProblem::NotOfShape("an array")).into());
             }
         };
-        let limits = self.door.limits.load_full();
+        let limits = self.adapter.limits.load_full();
         check_count(items.len(), limits.batch, FIELD)?;
         let until = semantic(request)?;
         let defaults = parse::Defaults::of(request)?;
-        let live = self.door.service.live().ok_or(ServiceError::NotReady)?;
+        let live = self.adapter.service.live().ok_or(ServiceError::NotReady)?;
         let questions = items
             .iter()
             .map(|item| self.question(admitted, &defaults.fill(item)?, &limits, &live));
         let ask = self.ask(admitted);
-        let service = &self.door.service;
+        let service = &self.adapter.service;
         let answers = service.decide_batch(ask, questions, until).await?;
         let may_explain = admitted.caller.rights.explain;
         let answers: Vec<Json> = answers

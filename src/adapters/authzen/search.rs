@@ -24,13 +24,13 @@ impl Authzen {
         admitted: &AuthzenRequest,
         request: &Map<String, Json>,
     ) -> Result<Json, HttpRejection> {
-        let limits = self.door.limits.load_full();
+        let limits = self.adapter.limits.load_full();
         let parser = self.parser(&limits, admitted);
         let asked = asked(admitted.endpoint, request);
         let endpoint = format!("{:?}", admitted.endpoint);
         let print = page::fingerprint(&admitted.caller.id, &endpoint, &asked);
         let page = page::of(request, print, limits.page_size)?;
-        let live = self.door.service.live().ok_or(ServiceError::NotReady)?;
+        let live = self.adapter.service.live().ok_or(ServiceError::NotReady)?;
         let parts = match Parts::of(&parser, admitted.endpoint, &asked, &live.snapshot) {
             Ok(parts) => parts,
             // A type that cannot exist has no entities.
@@ -57,7 +57,7 @@ impl Authzen {
             parts.question(&parser, &asked, snapshot, candidate)
         };
         let ask = self.ask(admitted);
-        let answer = self.door.service.search(ask, &search, question);
+        let answer = self.adapter.service.search(ask, &search, question);
         let EntityPage { hits, next } = match answer {
             Ok(answer) => answer.value,
             Err(SearchError::Unanswered(why)) => return Err(why.into()),

@@ -52,9 +52,9 @@ impl EnvoyAdapter {
         let question = match reading.question(http) {
             Ok(question) => question,
             Err(stopped) => {
-                let refused = &stopped.refused;
+                let rejection = &stopped.rejection;
                 let recorder = self.service.recorder();
-                recorder.rejection(ask.adapter, refused.kind(), &refused.logged());
+                recorder.rejection(ask.adapter, rejection.kind(), &rejection.logged());
                 return Ok((stopped.into(), None));
             }
         };

@@ -61,7 +61,7 @@ impl AllowedRequest {
 
 /// Filters the bodies of responses.
 pub(super) struct ResponseFilter<'a> {
-    pub(super) door: &'a EnvoyAdapter,
+    pub(super) adapter: &'a EnvoyAdapter,
     pub(super) ask: RequestMeta<'a>,
     pub(super) limits: Arc<Limits>,
     /// Absent for a response of Envoy itself.
@@ -107,7 +107,7 @@ impl ResponseFilter<'_> {
             BodyMode::Whole(Some(whole)) => self.whole(std::mem::take(whole)).await?,
             BodyMode::Whole(None) => {
                 let limit = self.limits.message_bytes;
-                self.refused(&format!("the server's answer has more than {limit} bytes"))
+                self.rejection(&format!("the server's answer has more than {limit} bytes"))
             }
             // An unterminated event is discarded, as the standard says.
             BodyMode::Events(_) => BytesMut::new(),
@@ -136,7 +136,7 @@ impl ResponseFilter<'_> {
             MessageAction::Instead(json) => json.as_bytes().into(),
             MessageAction::Dropped(why) => {
                 self.warn(&why);
-                self.refused(&format!("the server's answer cannot be read: {why}"))
+                self.rejection(&format!("the server's answer cannot be read: {why}"))
             }
         })
     }
@@ -145,22 +145,22 @@ impl ResponseFilter<'_> {
         let Some(passed) = self.passed else {
             return Ok(MessageAction::Dropped("nothing was decided".to_owned()));
         };
-        let judge = MessageFilter {
-            service: &self.door.service,
+        let filter = MessageFilter {
+            service: &self.adapter.service,
             ask: self.ask,
             conversation: &passed.conversation,
             origins: &passed.origins,
             limits: &self.limits,
         };
-        let action = messages::judge(&judge, passed.awaited.as_ref(), text).await;
+        let action = messages::filter(&filter, passed.awaited.as_ref(), text).await;
         Ok(action.map_err(GrpcRejection::from)?)
     }
 
     /// The JSON-RPC error that replaces a response.
-    fn refused(&self, said: &str) -> BytesMut {
+    fn rejection(&self, said: &str) -> BytesMut {
         let awaited = self.passed.and_then(|it| it.awaited.as_ref());
         let id: Option<&JsonRpcId> = awaited.map(|it| &it.id);
-        let error = json_rpc_error::refused(id, json_rpc_error::DENIED, said);
+        let error = json_rpc_error::rejection(id, json_rpc_error::DENIED, said);
         error.to_string().as_bytes().into()
     }
 

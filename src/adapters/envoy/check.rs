@@ -48,8 +48,8 @@ pub(super) async fn check(
     Ok(match denied {
         None if !answers.is_empty() => CheckResult::Allowed(decision_metadata::allowed(&answers)),
         None => {
-            let refused = EnvoyRejection::new(403, "nothing was decided");
-            CheckResult::Rejected(LocalReply::rejected(id, &refused))
+            let rejection = EnvoyRejection::new(403, "nothing was decided");
+            CheckResult::Rejected(LocalReply::rejected(id, &rejection))
         }
         Some(denied) => {
             let decision_id = denied.decision_id.to_string();
@@ -115,17 +115,17 @@ impl Body {
 
 impl LocalReply {
     /// The reply to a request that was rejected before a decision.
-    pub(super) fn rejected(id: Option<&JsonRpcId>, refused: &EnvoyRejection) -> Self {
-        let body = json_rpc_error::refused(id, refused.code, &refused.message);
-        Self::undecided(refused, Body::message(&body))
+    pub(super) fn rejected(id: Option<&JsonRpcId>, rejection: &EnvoyRejection) -> Self {
+        let body = json_rpc_error::rejection(id, rejection.code, &rejection.message);
+        Self::with_rejection(rejection, Body::message(&body))
     }
 
-    fn undecided(refused: &EnvoyRejection, body: Body) -> Self {
+    fn with_rejection(rejection: &EnvoyRejection, body: Body) -> Self {
         let mut headers = Vec::new();
-        if refused.status == 401 {
+        if rejection.status == 401 {
             headers.push(("www-authenticate", "Bearer".to_owned()));
         }
-        Self::with(refused.status, headers, body)
+        Self::with(rejection.status, headers, body)
     }
 
     fn with(status: u16, mut headers: Vec<Header>, body: Body) -> Self {
@@ -141,13 +141,13 @@ impl LocalReply {
 
 impl From<RejectedRequest> for CheckResult {
     fn from(stopped: RejectedRequest) -> Self {
-        let refused = &stopped.refused;
+        let rejection = &stopped.rejection;
         Self::Rejected(match stopped.is_plain {
             true => {
-                let body = problem::refused(refused.status, &refused.message);
-                LocalReply::undecided(refused, Body::problem(&body))
+                let body = problem::rejection(rejection.status, &rejection.message);
+                LocalReply::with_rejection(rejection, Body::problem(&body))
             }
-            false => LocalReply::rejected(stopped.id.as_ref(), refused),
+            false => LocalReply::rejected(stopped.id.as_ref(), rejection),
         })
     }
 }

@@ -73,7 +73,7 @@ pub(super) enum Phase {
 
 /// One exchange between a client and a server.
 pub(super) struct Exchange {
-    door: EnvoyAdapter,
+    adapter: EnvoyAdapter,
     stage: Stage,
 }
 
@@ -89,9 +89,9 @@ enum Stage {
 }
 
 impl Exchange {
-    pub(super) fn new(door: EnvoyAdapter) -> Self {
+    pub(super) fn new(adapter: EnvoyAdapter) -> Self {
         Self {
-            door,
+            adapter,
             stage: Stage::Start,
         }
     }
@@ -108,11 +108,11 @@ impl Exchange {
     pub(super) async fn handle(
         &mut self,
         ask: RequestMeta<'_>,
-        heard: ProcessorEvent,
+        event: ProcessorEvent,
     ) -> Result<Vec<ProcessorReply>, ExchangeError> {
         let stage = std::mem::replace(&mut self.stage, Stage::Over);
         let when = stage.name();
-        match (heard, stage) {
+        match (event, stage) {
             (ProcessorEvent::RequestHeaders { mut http, is_all }, Stage::Start) => {
                 if is_all {
                     http.body = Ok(Bytes::new());
@@ -158,25 +158,35 @@ impl Exchange {
                 },
                 Stage::Start | Stage::Body(_),
             ) if !(200..300).contains(&status) => {
-                let way = match content::from_headers(status, &headers, is_all) {
-                    Ok(ResponseContent::Other) => BodyMode::Untouched,
-                    _ => BodyMode::Nothing,
-                };
-                self.stage = Stage::Response(None, way);
-                Ok(vec![ProcessorReply::ResponseHeaders])
+                Ok(vec![self.local_response(status, &headers, is_all)])
             }
             (ProcessorEvent::ResponseBody { piece, is_last }, Stage::Response(passed, way)) => {
                 self.piece(ask, (passed, way), piece, is_last).await
             }
             (ProcessorEvent::ResponseTrailers, Stage::Response(passed, mut way)) => {
-                let judging = self.judging(ask, passed.as_deref());
-                let bytes = judging.end(&mut way).await?.freeze();
+                let body_filter = self.body_filter(ask, passed.as_deref());
+                let bytes = body_filter.end(&mut way).await?.freeze();
                 let is_last = false;
                 let body = ProcessorReply::ResponseBody { bytes, is_last };
                 Ok(vec![body, ProcessorReply::ResponseTrailers])
             }
-            (heard, _) => Err(ExchangeError::OutOfOrder(heard.name(), when)),
+            (event, _) => Err(ExchangeError::OutOfOrder(event.name(), when)),
         }
+    }
+
+    /// Handles the headers of a response that Envoy made itself.
+    fn local_response(
+        &mut self,
+        status: u16,
+        headers: &HeaderFields,
+        is_all: bool,
+    ) -> ProcessorReply {
+        let mode = match content::from_headers(status, headers, is_all) {
+            Ok(ResponseContent::Other) => BodyMode::Untouched,
+            _ => BodyMode::Nothing,
+        };
+        self.stage = Stage::Response(None, mode);
+        ProcessorReply::ResponseHeaders
     }
 
     async fn decide(
@@ -185,7 +195,7 @@ impl Exchange {
         at: Phase,
         http: &HttpRequest,
     ) -> Result<Vec<ProcessorReply>, ExchangeError> {
-        let (verdict, question) = self.door.verdict(ask, true, http).await?;
+        let (verdict, question) = self.adapter.verdict(ask, true, http).await?;
         Ok(vec![match (verdict, question) {
             (CheckResult::Allowed(passes), Some(question)) => {
                 let method = question.method.as_deref();
@@ -195,10 +205,10 @@ impl Exchange {
                 self.stage = Stage::Allowed(Box::new(AllowedRequest::new(question, is_endless)));
                 ProcessorReply::Allowed(at, passes)
             }
-            (CheckResult::Rejected(turned), _) => ProcessorReply::Rejected(turned),
+            (CheckResult::Rejected(reply), _) => ProcessorReply::Rejected(reply),
             (CheckResult::Allowed(_), None) => {
-                let refused = EnvoyRejection::new(403, "nothing was decided");
-                ProcessorReply::Rejected(LocalReply::rejected(None, &refused))
+                let rejection = EnvoyRejection::new(403, "nothing was decided");
+                ProcessorReply::Rejected(LocalReply::rejected(None, &rejection))
             }
         }])
     }
@@ -210,7 +220,7 @@ impl Exchange {
         headers: &HeaderFields,
         is_all: bool,
     ) -> ProcessorReply {
-        let limit = self.door.limits.load().message_bytes as usize;
+        let limit = self.adapter.limits.load().message_bytes as usize;
         let content = match status {
             // A client that follows a redirect would reach a server that was not part of the decision.
             300..400 => Err("the server sends the client elsewhere, which MCP does not have"),
@@ -240,10 +250,10 @@ impl Exchange {
         piece: Bytes,
         is_last: bool,
     ) -> Result<Vec<ProcessorReply>, ExchangeError> {
-        let judging = self.judging(ask, passed.as_deref());
-        let mut bytes = judging.piece(&mut way, piece).await?;
+        let body_filter = self.body_filter(ask, passed.as_deref());
+        let mut bytes = body_filter.piece(&mut way, piece).await?;
         if is_last {
-            bytes.extend(judging.end(&mut way).await?);
+            bytes.extend(body_filter.end(&mut way).await?);
         } else {
             self.stage = Stage::Response(passed, way);
         }
@@ -254,15 +264,15 @@ impl Exchange {
         })
     }
 
-    fn judging<'a>(
+    fn body_filter<'a>(
         &'a self,
         ask: RequestMeta<'a>,
         passed: Option<&'a AllowedRequest>,
     ) -> ResponseFilter<'a> {
         ResponseFilter {
-            door: &self.door,
+            adapter: &self.adapter,
             ask,
-            limits: self.door.limits.load_full(),
+            limits: self.adapter.limits.load_full(),
             passed,
         }
     }

@@ -36,7 +36,7 @@ const OVERWRITE: i32 = 2;
 /// `envoy.service.auth.v3.Authorization`. Cloning is cheap.
 #[derive(Clone)]
 pub struct ExtAuthz {
-    door: EnvoyAdapter,
+    adapter: EnvoyAdapter,
 }
 
 impl ExtAuthz {
@@ -47,7 +47,7 @@ impl ExtAuthz {
         settings: Arc<ArcSwap<EnvoyConfig>>,
     ) -> Self {
         Self {
-            door: EnvoyAdapter::new(service, limits, settings),
+            adapter: EnvoyAdapter::new(service, limits, settings),
         }
     }
 }
@@ -65,7 +65,7 @@ impl Authorization for ExtAuthz {
         let http = http.ok_or_else(|| missing("attributes.request.http"))?;
         let http = request_of(attributes, http);
         let ask = admitted.request_meta(ADAPTER);
-        let (verdict, _) = self.door.verdict(ask, false, &http).await?;
+        let (verdict, _) = self.adapter.verdict(ask, false, &http).await?;
         Ok(Response::new(encode(verdict)))
     }
 }
@@ -125,21 +125,21 @@ fn encode(verdict: CheckResult) -> CheckResponse {
             })),
             dynamic_metadata: Some(passes.metadata),
         },
-        CheckResult::Rejected(turned) => turned_away(turned),
+        CheckResult::Rejected(reply) => denied_response(reply),
     }
 }
 
-fn turned_away(turned: LocalReply) -> CheckResponse {
+fn denied_response(reply: LocalReply) -> CheckResponse {
     CheckResponse {
         status: Some(status(Code::PermissionDenied)),
         http_response: Some(HttpResponse::DeniedResponse(DeniedHttpResponse {
             status: Some(HttpStatus {
-                code: turned.status.into(),
+                code: reply.status.into(),
             }),
-            headers: turned.headers.into_iter().map(header).collect(),
-            body: turned.body,
+            headers: reply.headers.into_iter().map(header).collect(),
+            body: reply.body,
         })),
-        dynamic_metadata: turned.metadata,
+        dynamic_metadata: reply.metadata,
     }
 }
 

@@ -37,7 +37,7 @@ const SERVER_METADATA: &str = "callgate-server";
 /// `envoy.service.ext_proc.v3.ExternalProcessor`. Cloning is cheap.
 #[derive(Clone)]
 pub struct ExtProc {
-    door: EnvoyAdapter,
+    adapter: EnvoyAdapter,
     draining: CancellationToken,
     open: UsageCount,
 }
@@ -51,7 +51,7 @@ impl ExtProc {
         draining: CancellationToken,
     ) -> Self {
         Self {
-            door: EnvoyAdapter::new(service, limits, settings),
+            adapter: EnvoyAdapter::new(service, limits, settings),
             draining,
             open: UsageCount::default(),
         }
@@ -81,9 +81,9 @@ impl ExternalProcessor for ExtProc {
             }
         };
         let session = Session {
-            _place: acquire_stream_slot(&self.open, &entrance, &self.door.limits.load())?,
-            exchange: Exchange::new(self.door.clone()),
-            door: self.door.clone(),
+            _place: acquire_stream_slot(&self.open, &entrance, &self.adapter.limits.load())?,
+            exchange: Exchange::new(self.adapter.clone()),
+            adapter: self.adapter.clone(),
             draining: self.draining.clone(),
             entrance,
             messages,
@@ -98,7 +98,7 @@ impl ExternalProcessor for ExtProc {
 struct Session {
     _place: CapacityPermit,
     exchange: Exchange,
-    door: EnvoyAdapter,
+    adapter: EnvoyAdapter,
     draining: CancellationToken,
     entrance: AdmittedCaller,
     messages: Streaming<ProcessingRequest>,
@@ -122,16 +122,16 @@ impl Session {
         if std::mem::take(&mut self.is_first) {
             processor_codec::check(&message).map_err(failed)?;
         }
-        let heard = processor_codec::decode_event(message, self.server.as_deref())
+        let event = processor_codec::decode_event(message, self.server.as_deref())
             .map_err(GrpcRejection::from)?;
         // A caller whose right was withdrawn gets no further replies.
         let caller = self.entrance.reauthenticate(Rpc::ExtProcProcess)?;
-        let deadline = Deadline::in_millis(self.door.limits.load().deadline_ms);
-        let hearing = self
+        let deadline = Deadline::in_millis(self.adapter.limits.load().deadline_ms);
+        let handling = self
             .exchange
-            .handle(request_meta(caller, ADAPTER, deadline), heard);
+            .handle(request_meta(caller, ADAPTER, deadline), event);
         let told = deadline
-            .within(hearing)
+            .within(handling)
             .await
             .map_err(GrpcRejection::from)?;
         let told = told.map_err(broken)?;
@@ -202,10 +202,10 @@ impl Stream for Telling {
             if let Some(told) = self.told.next() {
                 return Poll::Ready(Some(Ok(told)));
             }
-            let State::Hearing(hearing) = &mut self.state else {
+            let State::Hearing(handling) = &mut self.state else {
                 return Poll::Ready(None);
             };
-            let (session, told) = ready!(hearing.as_mut().poll(context));
+            let (session, told) = ready!(handling.as_mut().poll(context));
             self.state = match session {
                 Some(session) => State::Hearing(Box::pin(hear(session))),
                 None => State::Over,

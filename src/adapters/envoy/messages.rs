@@ -41,12 +41,12 @@ pub(super) enum MessageAction {
 }
 
 /// Filters one message.
-pub(super) async fn judge(
-    judge: &MessageFilter<'_>,
+pub(super) async fn filter(
+    filter: &MessageFilter<'_>,
     awaited: Option<&PendingRequest>,
     text: &[u8],
 ) -> Result<MessageAction, ServiceError> {
-    let message = match message::read_server(text, judge.limits) {
+    let message = match message::read_server(text, filter.limits) {
         Ok(message) => message,
         Err(unreadable) => return Ok(action_for_unreadable(unreadable, awaited)),
     };
@@ -54,25 +54,25 @@ pub(super) async fn judge(
         ServerMessage::Result { id, result } => {
             let awaited = awaited.filter(|awaited| awaited.id == id);
             let method = awaited.map(|awaited| awaited.method.as_str());
-            let filtered = judge.result(method, &result).await?;
+            let filtered = filter.result(method, &result).await?;
             Ok(action_for_reply(Some(&id), filtered))
         }
         ServerMessage::Error { id, error } => {
-            let filtered = self::error(judge, error).await?;
+            let filtered = self::error(filter, error).await?;
             Ok(action_for_reply(id.as_ref(), filtered))
         }
         ServerMessage::Request { id, method, params } => {
             let filtered = match params {
-                Ok(params) => judge.request(&method, params).await?,
+                Ok(params) => filter.request(&method, params).await?,
                 Err(invalid) => Filtered::Rejected(invalid.into()),
             };
             Ok(action_for_request(&id, filtered))
         }
         ServerMessage::Notification { method, params } => {
-            let filtered = judge.notification(&method, params.as_ref()).await?;
+            let filtered = filter.notification(&method, params.as_ref()).await?;
             Ok(match filtered {
                 Filtered::Unchanged => MessageAction::Passes,
-                Filtered::Rejected(undecided) => MessageAction::Dropped(undecided.to_string()),
+                Filtered::Rejected(error) => MessageAction::Dropped(error.to_string()),
                 Filtered::Denied(_) | Filtered::Rewritten(_) => {
                     let method = TextExcerpt::new(&method);
                     MessageAction::Dropped(format!("`{method}` is denied"))
@@ -83,8 +83,8 @@ pub(super) async fn judge(
 }
 
 /// A JSON-RPC error asks for nothing, except the one that names URLs to visit.
-async fn error(judge: &MessageFilter<'_>, text: &str) -> Result<Filtered, ServiceError> {
-    let depth = judge.limits.json_depth;
+async fn error(filter: &MessageFilter<'_>, text: &str) -> Result<Filtered, ServiceError> {
+    let depth = filter.limits.json_depth;
     let read = json::value(
         &tolerant(text.as_bytes()),
         depth,
@@ -109,12 +109,12 @@ async fn error(judge: &MessageFilter<'_>, text: &str) -> Result<Filtered, Servic
     let Some(visits) = visits.as_array() else {
         return Ok(invalid(FieldProblem::NotOfShape("a list")));
     };
-    if let Err(error) = check_count(visits.len(), judge.limits.list_items, VISITS) {
+    if let Err(error) = check_count(visits.len(), filter.limits.list_items, VISITS) {
         return Ok(Filtered::Rejected(error.into()));
     }
     for visit in visits {
         let params = visit.as_object().cloned().unwrap_or_default();
-        match judge.request("elicitation/create", params).await? {
+        match filter.request("elicitation/create", params).await? {
             Filtered::Unchanged => {}
             other => return Ok(other),
         }
@@ -132,7 +132,7 @@ fn action_for_unreadable(
     match id.as_ref().or(awaited.map(|awaited| &awaited.id)) {
         Some(id) => {
             let said = format!("what the server sent cannot be read: {fault}");
-            let error = json_rpc_error::refused(Some(id), json_rpc_error::DENIED, &said);
+            let error = json_rpc_error::rejection(Some(id), json_rpc_error::DENIED, &said);
             MessageAction::Instead(error.to_string())
         }
         None => MessageAction::Dropped(fault.to_string()),
@@ -169,14 +169,14 @@ fn error_for(id: Option<&JsonRpcId>, filtered: Filtered) -> Json {
             let decision_id = answer.decision_id.to_string();
             json_rpc_error::denied(id, &answer.value, &decision_id)
         }
-        Filtered::Rejected(undecided) => refused(id, &undecided),
+        Filtered::Rejected(error) => rejection(id, &error),
         Filtered::Unchanged | Filtered::Rewritten(_) => {
-            json_rpc_error::refused(id, json_rpc_error::DENIED, "the message does not pass")
+            json_rpc_error::rejection(id, json_rpc_error::DENIED, "the message does not pass")
         }
     }
 }
 
-fn refused(id: Option<&JsonRpcId>, undecided: &OperationError) -> Json {
-    let said = format!("what the server sent does not pass: {undecided}");
-    json_rpc_error::refused(id, undecided.code(), &said)
+fn rejection(id: Option<&JsonRpcId>, error: &OperationError) -> Json {
+    let said = format!("what the server sent does not pass: {error}");
+    json_rpc_error::rejection(id, error.code(), &said)
 }

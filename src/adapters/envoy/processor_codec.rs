@@ -179,9 +179,9 @@ pub(super) fn encode_reply(reply: ProcessorReply) -> ProcessingResponse {
             };
             (response, Some(passes.metadata))
         }
-        ProcessorReply::Rejected(mut turned) => {
-            let metadata = turned.metadata.take();
-            (Response::ImmediateResponse(immediate(turned)), metadata)
+        ProcessorReply::Rejected(mut reply) => {
+            let metadata = reply.metadata.take();
+            (Response::ImmediateResponse(immediate(reply)), metadata)
         }
         ProcessorReply::RequestTrailers => {
             (Response::RequestTrailers(TrailersResponse::default()), None)
@@ -216,16 +216,16 @@ fn body(body: Bytes, end_of_stream: bool) -> BodyResponse {
     }
 }
 
-fn immediate(turned: LocalReply) -> ImmediateResponse {
+fn immediate(reply: LocalReply) -> ImmediateResponse {
     ImmediateResponse {
         status: Some(HttpStatus {
-            code: turned.status.into(),
+            code: reply.status.into(),
         }),
         headers: Some(HeaderMutation {
-            set_headers: turned.headers.into_iter().map(header).collect(),
+            set_headers: reply.headers.into_iter().map(header).collect(),
             remove_headers: Vec::new(),
         }),
-        body: turned.body.into(),
+        body: reply.body.into(),
         details: DETAILS.to_owned(),
     }
 }

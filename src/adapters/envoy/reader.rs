@@ -80,7 +80,7 @@ impl RequestReader<'_> {
         };
         let server = SmolStr::new(server);
         matcher::has_one_reading(http.target())
-            .map_err(|odd| EnvoyRejection::new(400, &odd.to_string()))?;
+            .map_err(|error| EnvoyRejection::new(400, &error.to_string()))?;
         let MessageQuery { id, method, intent } = match http.method.as_str() {
             "POST" => self.message_query(self.message(http)?, &server)?,
             method @ ("GET" | "DELETE") => stream(method, &http.headers, &server)?,
@@ -91,8 +91,8 @@ impl RequestReader<'_> {
             }
         };
         let MessageIntent::Authorize(operations) = intent else {
-            let refused = EnvoyRejection::new(403, "only servers send this");
-            return Err(RejectedRequest::with_id(id, refused));
+            let rejection = EnvoyRejection::new(403, "only servers send this");
+            return Err(RejectedRequest::with_id(id, rejection));
         };
         let conversation = self.conversation(&server, id.as_ref(), http);
         match conversation {
@@ -104,7 +104,7 @@ impl RequestReader<'_> {
                 conversation,
                 operations,
             }),
-            Err(refused) => Err(RejectedRequest::with_id(id, refused)),
+            Err(rejection) => Err(RejectedRequest::with_id(id, rejection)),
         }
     }
 
@@ -116,7 +116,9 @@ impl RequestReader<'_> {
             return Err(unknown().into());
         }
         let operation = matcher::operation(http.target(), routes, self.limits)
-            .map_err(|odd| RejectedRequest::plainly(EnvoyRejection::new(400, &odd.to_string())))?
+            .map_err(|error| {
+                RejectedRequest::plainly(EnvoyRejection::new(400, &error.to_string()))
+            })?
             .ok_or_else(|| RejectedRequest::plainly(unknown()))?;
         let conversation = self
             .conversation(&operation.server, None, http)
@@ -182,9 +184,7 @@ impl RequestReader<'_> {
         let agreed = consistency::with_headers(&message, &http.headers).and_then(|()| {
             found.map_or(Ok(()), |found| consistency::with_metadata(&message, found))
         });
-        agreed.map_err(|disagreement| {
-            RejectedRequest::with_id(id_of(&message), disagreement.into())
-        })?;
+        agreed.map_err(|mismatch| RejectedRequest::with_id(id_of(&message), mismatch.into()))?;
         Ok(message)
     }
 
@@ -203,17 +203,17 @@ impl RequestReader<'_> {
                         method: Some(method),
                         intent,
                     }),
-                    Err(undecided) => {
+                    Err(error) => {
                         let usual = self.settings.denied_status;
-                        let refused = EnvoyRejection::undecided(usual, &undecided);
-                        Err(RejectedRequest::with_id(Some(id), refused))
+                        let rejection = EnvoyRejection::from_operation_error(usual, &error);
+                        Err(RejectedRequest::with_id(Some(id), rejection))
                     }
                 }
             }
             ClientMessage::Notification { method, .. } => {
                 let intent = operations::from_notification(Sender::Client, server, &method);
                 let intent =
-                    intent.map_err(|undecided| EnvoyRejection::undecided(403, &undecided))?;
+                    intent.map_err(|error| EnvoyRejection::from_operation_error(403, &error))?;
                 Ok(MessageQuery::without_id(intent))
             }
             // With external authorization the server's request was not seen, so a setting decides beside the
@@ -224,7 +224,7 @@ impl RequestReader<'_> {
             } if result.is_empty() || self.sees_servers || self.settings.pass_replies => {
                 let intent = client_responses::from_reply(server, &result);
                 let intent =
-                    intent.map_err(|undecided| EnvoyRejection::undecided(403, &undecided))?;
+                    intent.map_err(|error| EnvoyRejection::from_operation_error(403, &error))?;
                 Ok(MessageQuery::without_id(intent))
             }
             ClientMessage::Reply { .. } => Err(EnvoyRejection::new(403, REPLIES).into()),

@@ -31,25 +31,25 @@ pub(super) struct RejectedRequest {
     pub(super) id: Option<JsonRpcId>,
     /// Whether the request was plain HTTP rather than MCP.
     pub(super) is_plain: bool,
-    pub(super) refused: EnvoyRejection,
+    pub(super) rejection: EnvoyRejection,
 }
 
 impl RejectedRequest {
     /// Rejects a request of plain HTTP.
-    pub(super) fn plainly(refused: EnvoyRejection) -> Self {
+    pub(super) fn plainly(rejection: EnvoyRejection) -> Self {
         Self {
             id: None,
             is_plain: true,
-            refused,
+            rejection,
         }
     }
 
     /// Rejects a JSON-RPC message.
-    pub(super) fn with_id(id: Option<JsonRpcId>, refused: EnvoyRejection) -> Self {
+    pub(super) fn with_id(id: Option<JsonRpcId>, rejection: EnvoyRejection) -> Self {
         Self {
             id,
             is_plain: false,
-            refused,
+            rejection,
         }
     }
 }
@@ -86,7 +86,7 @@ impl EnvoyRejection {
     }
 
     /// Rejects an operation that cannot be decided, with this HTTP status.
-    pub(super) fn undecided(status: u16, undecided: &OperationError) -> Self {
+    pub(super) fn from_operation_error(status: u16, undecided: &OperationError) -> Self {
         Self {
             status,
             code: undecided.code(),

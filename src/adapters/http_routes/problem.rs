@@ -13,7 +13,7 @@ pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
 pub(crate) fn denied(decision: &Verdict, decision_id: &str) -> Json {
     let first = decision.reasons.first();
     let said = first.map_or("the call is denied", |reason| reason.message.as_str());
-    let mut document = refused(403, said);
+    let mut document = rejection(403, said);
     let code = first.map_or(ReasonCode::Internal, |reason| reason.code);
     document["reason"] = code.as_str().into();
     document["decision_id"] = decision_id.into();
@@ -26,7 +26,7 @@ pub(crate) fn denied(decision: &Verdict, decision_id: &str) -> Json {
 }
 
 /// The document of a request that was rejected before a decision.
-pub(crate) fn refused(status: u16, said: &str) -> Json {
+pub(crate) fn rejection(status: u16, said: &str) -> Json {
     let known = StatusCode::from_u16(status).ok();
     let title = known.and_then(|it| it.canonical_reason());
     json!({

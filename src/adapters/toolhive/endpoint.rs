@@ -34,7 +34,7 @@ const DECISION: &str = "/toolhive/decision";
 
 /// ToolHive's decision point over the decision service.
 pub struct Toolhive {
-    door: HttpAdapter,
+    adapter: HttpAdapter,
     /// `None` if the configured name is no entity type; then every request is denied.
     subject_type: Option<EntityType>,
     /// The agent for callers that have none configured.
@@ -60,10 +60,10 @@ impl ToolhiveRequest {
 
 impl Toolhive {
     /// Creates the adapter.
-    pub fn new(door: HttpAdapter, settings: &Settings) -> Self {
+    pub fn new(adapter: HttpAdapter, settings: &Settings) -> Self {
         let subject_type = EntityType::from_normalized_str(&settings.subject_type).ok();
         Self {
-            door,
+            adapter,
             subject_type,
             agent: settings.agent.as_deref().map(Arc::from),
             answers_lists: settings.lists,
@@ -85,7 +85,7 @@ impl Toolhive {
         if head.method != Method::POST {
             return Err(HttpRejection::MethodNotAllowed { allowed: "POST" });
         }
-        let caller = self.door.admit(head, Rpc::ToolhiveDecision)?;
+        let caller = self.adapter.admit(head, Rpc::ToolhiveDecision)?;
         check_content_type(&head.headers)?;
         let is_probe = head.uri.query() == Some("probe=true");
         let trace = trace_context(&head.headers);
@@ -108,8 +108,10 @@ impl Toolhive {
         admitted: &ToolhiveRequest,
         body: &[u8],
     ) -> Result<Response<Bytes>, HttpRejection> {
-        let request = self.door.object(body, KeyPolicy::Protocol, LEVELS_AROUND)?;
-        let limits = self.door.limits.load_full();
+        let request = self
+            .adapter
+            .object(body, KeyPolicy::Protocol, LEVELS_AROUND)?;
+        let limits = self.adapter.limits.load_full();
         let caller = &admitted.caller;
         let who = SubjectRules {
             subject_type: self.subject_type.as_ref(),
@@ -135,7 +137,7 @@ impl Toolhive {
             deadline: admitted.deadline,
             request_id: admitted.request_id.as_deref(),
         };
-        let service = &self.door.service;
+        let service = &self.adapter.service;
         let listed = listing::as_listing(&call).filter(|_| is_named_alone && self.answers_lists);
         let is_allow = match listed {
             Some((listing, offered)) if service.requires_arguments(&call) => {

@@ -48,7 +48,7 @@ pub fn denied(id: Option<&JsonRpcId>, decision: &Verdict, decision_id: &str) -> 
 }
 
 /// The error of a request that was rejected before a decision.
-pub fn refused(id: Option<&JsonRpcId>, code: i64, message: &str) -> Json {
+pub fn rejection(id: Option<&JsonRpcId>, code: i64, message: &str) -> Json {
     error(id, code, message, None)
 }
 

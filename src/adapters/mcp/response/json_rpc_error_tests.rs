@@ -70,10 +70,10 @@ fn a_deny_that_an_approval_would_turn_says_so() {
 
 #[test]
 fn a_refusal_has_an_id_as_far_as_there_is_one() {
-    let known = refused(Some(&JsonRpcId::Number(-3)), -32601, "no");
+    let known = rejection(Some(&JsonRpcId::Number(-3)), -32601, "no");
     assert_eq!(
         known,
         json!({"jsonrpc": "2.0", "id": -3, "error": {"code": -32601, "message": "no"}})
     );
-    assert_eq!(refused(None, -32700, "no")["id"], Json::Null);
+    assert_eq!(rejection(None, -32700, "no")["id"], Json::Null);
 }

@@ -85,9 +85,9 @@ impl HttpAdapter {
             Ok(caller)
         };
         let decoded = authorization.as_ref().and_then(|it| it.decoded.as_deref());
-        let caller = known(authorization.as_ref()).or_else(|refused| match decoded {
+        let caller = known(authorization.as_ref()).or_else(|rejection| match decoded {
             Some(decoded) => known(Some(decoded)),
-            None => Err(refused),
+            None => Err(rejection),
         })?;
         admission::require_right(&caller, rpc)?;
         admission::check_headers(&head.headers)?;

@@ -160,8 +160,8 @@ impl HttpRejection {
             _ => {}
         }
         let why = self.why();
-        let refused = RejectionRecord { adapter, why, said };
-        response.extensions_mut().insert(refused);
+        let rejection = RejectionRecord { adapter, why, said };
+        response.extensions_mut().insert(rejection);
         response
     }
 
