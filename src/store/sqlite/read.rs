@@ -1,4 +1,4 @@
-//! From rows to what they stand for.
+//! Reads rows into domain values.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crate::store::store::{
     LabelTimes, StoreError, StoredKey, StoredLabel, StoredSession, StoredState, StoredUsage,
 };
 
-/// How far the file has come.
+/// The progress of the file.
 pub(super) fn reached(connection: &Connection) -> Result<StoreProgress, StoreError> {
     let mut reached = StoreProgress::default();
     each(
@@ -48,7 +48,7 @@ pub(super) fn reached(connection: &Connection) -> Result<StoreProgress, StoreErr
     Ok(reached)
 }
 
-/// Everything there is.
+/// Everything in the store.
 pub(super) fn load(
     connection: &Connection,
     reached: StoreProgress,
@@ -276,7 +276,7 @@ fn lease(connection: &Connection) -> Result<Option<SystemTime>, StoreError> {
         .ok_or_else(|| StoreError::Damaged("the lease of time in `meta`".to_owned()))
 }
 
-/// A value of which there is one.
+/// A value of the `meta` table.
 pub(super) fn noted(connection: &Connection, name: &str) -> Result<Option<SmolStr>, StoreError> {
     let mut found = None;
     each(
@@ -291,7 +291,7 @@ pub(super) fn noted(connection: &Connection, name: &str) -> Result<Option<SmolSt
     Ok(found)
 }
 
-/// Does something with every row.
+/// Calls a function with every row.
 fn each(
     connection: &Connection,
     sql: &str,
@@ -306,7 +306,7 @@ fn each(
     Ok(())
 }
 
-/// What every row stands for.
+/// Reads every row into a value.
 fn all<T>(
     connection: &Connection,
     sql: &str,
@@ -329,7 +329,7 @@ fn read_error(error: rusqlite::Error) -> StoreError {
     }
 }
 
-/// A value that is not what its column should hold.
+/// The error for a value that its column should not hold.
 fn strange(row: &Row<'_>, column: usize, why: impl std::fmt::Display) -> StoreError {
     let name = row.as_ref().column_name(column).unwrap_or("?");
     let first = match row
@@ -388,12 +388,12 @@ fn uids(row: &Row<'_>, column: usize) -> Result<Vec<EntityUID>, StoreError> {
     form::uids::deserialize(&mut json).map_err(|error| strange(row, column, error))
 }
 
-/// The types of entities seen so far; parsing one costs more than reading a row.
+/// Entity types seen so far: parsing one costs more than reading a row.
 #[derive(Default)]
 struct TypeNameCache(HashMap<String, EntityType>);
 
 impl TypeNameCache {
-    /// The name whose type is in this column and whose id is in the next.
+    /// The entity whose type is in this column and whose id is in the next one.
     fn uid(&mut self, row: &Row<'_>, column: usize) -> Result<EntityUID, StoreError> {
         let ty = text(row, column)?;
         let ty = match self.0.get(ty) {
