@@ -49,17 +49,6 @@ fn an_approval_of_several_uses_counts_each_once() {
 }
 
 #[test]
-fn a_use_that_was_given_back_can_be_had_again() {
-    let meters = Quotas::new();
-    assert_eq!(meters.use_approval(&ID, 1), Some(1));
-    meters.give_use_back(&ID);
-    assert_eq!(meters.use_approval(&ID, 1), Some(1));
-    assert_eq!(meters.use_approval(&ID, 1), None);
-    meters.give_use_back("unknown");
-    assert_eq!(meters.approval_uses("unknown"), 0);
-}
-
-#[test]
 fn no_call_is_answered_on_a_block_that_is_not_written() {
     let meters = Quotas::new();
     // Blocks of 4.
@@ -196,7 +185,6 @@ fn the_counters_of_its_tools_go_with_a_task() {
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Call,
-    Refused,
     Written,
     WriteFailed,
     Crash,
@@ -211,7 +199,6 @@ proptest! {
         budget in 1..200u64,
         steps in proptest::collection::vec(prop_oneof![
             20 => Just(Step::Call),
-            2 => Just(Step::Refused),
             8 => Just(Step::Written),
             1 => Just(Step::WriteFailed),
             1 => Just(Step::Crash),
@@ -228,9 +215,6 @@ proptest! {
                     BudgetSpend::Spent => answered += 1,
                     BudgetSpend::Reserve { spent } => under_way.push_back(spent),
                     BudgetSpend::Exhausted => {}
-                },
-                Step::Refused => if meters.spend(&ID, budget) != BudgetSpend::Exhausted {
-                    meters.give_call_back(&ID);
                 },
                 Step::Written => if let Some(spent) = under_way.pop_front() {
                     durable = durable.max(spent);
