@@ -21,7 +21,7 @@ use crate::domain::decide::verdict::{Challenge, ReasonCode, Verdict};
 use crate::domain::request::call_context::CallContext;
 use crate::domain::schema::TYPES;
 use crate::service::generation::Generation;
-use crate::service::ledger::{CommittedChange, PlannedChange};
+use crate::service::ledger::PlannedChange;
 
 /// A call that is to be approved, and the challenge of its deny.
 #[derive(Debug, Clone)]
@@ -91,7 +91,7 @@ impl Control {
         let decided = decided.map_err(|_| ControlError::NotReady);
         let plan = move |scene: &WriteContext<'_>| plan_request(scene, &request, decided?);
         let written = self.write("RequestApproval", author, plan).await?;
-        self.approved(written)
+        self.receipt::<Approval>(written)
     }
 
     /// Says yes.
@@ -115,7 +115,7 @@ impl Control {
             Ok(planned("ApproveCall", with_word(approval, word)))
         };
         let written = self.write("ApproveCall", author, plan).await?;
-        self.approved(written)
+        self.receipt::<Approval>(written)
     }
 
     /// Says no, also to what was approved: it may not be made any more.
@@ -130,7 +130,7 @@ impl Control {
             Ok(planned("RejectCall", with_word(approval, word)))
         };
         let written = self.write("RejectCall", author, plan).await?;
-        self.approved(written)
+        self.receipt::<Approval>(written)
     }
 
     /// Approvals in the order in which they were asked for.
@@ -139,19 +139,8 @@ impl Control {
         filter: &ApprovalFilter,
         page: &PageRequest,
     ) -> Result<ListPage<ApprovalView>, ControlError> {
-        let limits = self.limits();
-        self.view(|view| {
-            let approvals = &view.generation.authority.approvals;
-            let revision = view.generation.snapshot.revision();
-            let keep = |approval: &Arc<Approval>| filter.pick(&view, approval);
-            match &filter.id {
-                Some(id) => Ok(ListPage {
-                    items: approvals.get(id).and_then(keep).into_iter().collect(),
-                    next: None,
-                    revision,
-                }),
-                None => page.of(approvals, &limits, revision, keep),
-            }
+        self.list::<Approval>(filter.id.as_ref(), page, |live, approval| {
+            filter.pick(live, approval)
         })
     }
 
@@ -162,20 +151,6 @@ impl Control {
         approval: &Arc<Approval>,
     ) -> ApprovalView {
         self.view_of(generation).approval(approval)
-    }
-
-    fn approved(
-        &self,
-        written: CommittedChange,
-    ) -> Result<WriteReceipt<ApprovalView>, ControlError> {
-        let approval = written.generation.authority.approvals.get(&written.id);
-        // A repeated request may be about something that has been forgotten since.
-        let approval = approval.ok_or_else(|| ControlError::not_found("approval", &written.id))?;
-        Ok(WriteReceipt {
-            value: self.approval_as_of(&written.generation, approval),
-            revision: written.revision,
-            is_durable: written.is_durable,
-        })
     }
 }
 

@@ -19,7 +19,7 @@ use crate::domain::authority::scope::Scope;
 use crate::domain::authority::task::Task;
 use crate::domain::decide::verdict::{ReasonCode, Verdict};
 use crate::service::generation::Generation;
-use crate::service::ledger::{CommittedChange, PlannedChange};
+use crate::service::ledger::PlannedChange;
 
 const SECONDS_OF_A_DAY: u64 = 24 * 60 * 60;
 
@@ -79,7 +79,7 @@ impl Control {
     ) -> Result<WriteReceipt<DelegationView>, ControlError> {
         let plan = move |scene: &WriteContext<'_>| plan_grant(scene, new);
         let written = self.write("GrantDelegation", author, plan).await?;
-        self.granted(written)
+        self.receipt::<Delegation>(written)
     }
 
     /// Takes part of a delegation back.
@@ -90,7 +90,7 @@ impl Control {
     ) -> Result<WriteReceipt<DelegationView>, ControlError> {
         let plan = move |scene: &WriteContext<'_>| plan_narrowing(scene, narrowing);
         let written = self.write("NarrowDelegation", author, plan).await?;
-        self.granted(written)
+        self.receipt::<Delegation>(written)
     }
 
     /// Takes a delegation back, and with it whatever was lent on from it. Doing so again succeeds and
@@ -110,7 +110,7 @@ impl Control {
             Ok(planned("RevokeDelegation", revoked))
         };
         let written = self.write("RevokeDelegation", author, plan).await?;
-        self.granted(written)
+        self.receipt::<Delegation>(written)
     }
 
     /// Delegations in the order in which they were made.
@@ -119,23 +119,10 @@ impl Control {
         filter: &DelegationFilter,
         page: &PageRequest,
     ) -> Result<ListPage<DelegationView>, ControlError> {
-        let limits = self.limits();
-        self.view(|view| {
-            let delegations = &view.generation.authority.delegations;
-            let revision = view.generation.snapshot.revision();
-            let keep = |delegation: &Arc<Delegation>| {
-                let fits = filter.fits(delegation).then(|| view.grant(delegation))?;
-                let wanted = filter.status.unwrap_or(fits.status);
-                (fits.status == wanted).then_some(fits)
-            };
-            match &filter.id {
-                Some(id) => Ok(ListPage {
-                    items: delegations.get(id).and_then(keep).into_iter().collect(),
-                    next: None,
-                    revision,
-                }),
-                None => page.of(delegations, &limits, revision, keep),
-            }
+        self.list::<Delegation>(filter.id.as_ref(), page, |live, delegation| {
+            let view = filter.fits(delegation).then(|| live.grant(delegation))?;
+            let wanted = filter.status.unwrap_or(view.status);
+            (view.status == wanted).then_some(view)
         })
     }
 
@@ -146,21 +133,6 @@ impl Control {
         delegation: &Arc<Delegation>,
     ) -> DelegationView {
         self.view_of(generation).grant(delegation)
-    }
-
-    fn granted(
-        &self,
-        written: CommittedChange,
-    ) -> Result<WriteReceipt<DelegationView>, ControlError> {
-        let delegation = written.generation.authority.delegations.get(&written.id);
-        // A repeated request may be about something that has been forgotten since.
-        let delegation =
-            delegation.ok_or_else(|| ControlError::not_found("delegation", &written.id))?;
-        Ok(WriteReceipt {
-            value: self.delegation_as_of(&written.generation, delegation),
-            revision: written.revision,
-            is_durable: written.is_durable,
-        })
     }
 }
 

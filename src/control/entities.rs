@@ -103,34 +103,20 @@ impl Control {
         page: &PageRequest,
     ) -> Result<ListPage<EntityView>, ControlError> {
         let limits = self.limits();
-        let size = page.size(&limits)?;
         let after = page.after.as_ref().map(|token| token.parse::<EntityUID>());
         let after = after
             .transpose()
             .map_err(|_| ControlError::invalid("page_token", "is not a token of this list"))?;
         self.view(|view| {
             let generation = view.generation;
-            let mut next = None;
-            let mut items: Vec<EntityView> = Vec::new();
-            let mut last: Option<&EntityUID> = None;
             let stored = generation.stored.after(after.as_ref());
-            for (looked_at, (uid, json)) in stored.enumerate() {
+            let keep = |uid: &EntityUID, json: &Arc<str>| {
                 let is_wanted = of_type.is_none_or(|ty| uid.entity_type().to_string() == ty);
-                let is_full = is_wanted && items.len() == size;
-                if is_full || looked_at == limits.list_candidates as usize {
-                    next = last.map(ToSmolStr::to_smolstr);
-                    break;
-                }
-                if is_wanted {
-                    items.extend(stored_view(generation, uid, json));
-                }
-                last = Some(uid);
-            }
-            Ok(ListPage {
-                items,
-                next,
-                revision: generation.snapshot.revision(),
-            })
+                is_wanted
+                    .then(|| stored_view(generation, uid, json))
+                    .flatten()
+            };
+            page.collect(stored, &limits, generation.snapshot.revision(), keep)
         })
     }
 }

@@ -28,6 +28,7 @@ mod scopes;
 pub mod sessions;
 pub mod status;
 pub mod stops;
+mod stored;
 pub mod tasks;
 pub mod tools;
 pub mod watch;

@@ -19,7 +19,7 @@ use crate::domain::authority::terms::{TaskTerms, ToolUse};
 use crate::domain::request::visible::shown;
 use crate::domain::schema::TYPES;
 use crate::service::generation::Generation;
-use crate::service::ledger::{CommittedChange, PlannedChange};
+use crate::service::ledger::PlannedChange;
 
 /// What was asked for where a task is new.
 pub const OPEN_TASK: &str = "OpenTask";
@@ -69,7 +69,7 @@ impl Control {
     ) -> Result<WriteReceipt<TaskView>, ControlError> {
         let plan = move |scene: &WriteContext<'_>| plan_opening(scene, new);
         let written = self.write(OPEN_TASK, author, plan).await?;
-        self.tasked(written)
+        self.receipt::<Task>(written)
     }
 
     /// Moves a task on to a later step; to the next one if none is named.
@@ -90,7 +90,7 @@ impl Control {
             Ok(planned("AdvanceTask", advanced))
         };
         let written = self.write("AdvanceTask", author, plan).await?;
-        self.tasked(written)
+        self.receipt::<Task>(written)
     }
 
     /// Closes a task. Its delegations and approvals end in the same revision.
@@ -110,7 +110,7 @@ impl Control {
             Ok(planned("CloseTask", closed))
         };
         let written = self.write("CloseTask", author, plan).await?;
-        self.tasked(written)
+        self.receipt::<Task>(written)
     }
 
     /// Tasks in the order in which they were opened.
@@ -119,36 +119,14 @@ impl Control {
         filter: &TaskFilter,
         page: &PageRequest,
     ) -> Result<ListPage<TaskView>, ControlError> {
-        let limits = self.limits();
-        self.view(|view| {
-            let tasks = &view.generation.authority.tasks;
-            let revision = view.generation.snapshot.revision();
-            let keep = |task: &Arc<Task>| filter.fits(task, view.now).then(|| view.task(task));
-            match &filter.id {
-                Some(id) => Ok(ListPage {
-                    items: tasks.get(id).and_then(keep).into_iter().collect(),
-                    next: None,
-                    revision,
-                }),
-                None => page.of(tasks, &limits, revision, keep),
-            }
+        self.list::<Task>(filter.id.as_ref(), page, |live, task| {
+            filter.fits(task, live.now).then(|| live.task(task))
         })
     }
 
     /// A task as it stands in a generation.
     pub fn task_as_of(&self, generation: &Generation, task: &Arc<Task>) -> TaskView {
         self.view_of(generation).task(task)
-    }
-
-    fn tasked(&self, written: CommittedChange) -> Result<WriteReceipt<TaskView>, ControlError> {
-        let task = written.generation.authority.tasks.get(&written.id);
-        // A repeated request may be about something that has been forgotten since.
-        let task = task.ok_or_else(|| ControlError::not_found("task", &written.id))?;
-        Ok(WriteReceipt {
-            value: self.task_as_of(&written.generation, task),
-            revision: written.revision,
-            is_durable: written.is_durable,
-        })
     }
 }
 
