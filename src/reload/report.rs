@@ -1,4 +1,4 @@
-//! What is told of a load: which files it brought, changed and took away, and what is wrong with one that failed.
+//! What is reported of a load: the files it added, changed and removed, and the diagnostics of one that failed.
 
 use std::sync::Arc;
 
@@ -6,9 +6,9 @@ use crate::bundle::diagnostic::{BundleDiagnostic, BundleError};
 use crate::bundle::files::manifest::FileDigests;
 use crate::service::bundle_status::FileChanges;
 
-/// Names of files, and faults, that are told at most.
+/// The most file names, and the most diagnostics, that are reported.
 const MOST_TOLD: usize = 20;
-/// Bytes of one fault that are told at most.
+/// The most bytes of one diagnostic.
 const MOST_BYTES: usize = 500;
 
 /// The differences between the files of two loads.
@@ -25,7 +25,7 @@ pub fn changes(before: &FileDigests, after: &FileDigests) -> FileChanges {
     }
 }
 
-/// The first faults, a line each.
+/// The first diagnostics, one line each.
 pub fn faults(faults: &BundleError) -> Vec<String> {
     faults.iter().take(MOST_TOLD).map(line).collect()
 }

@@ -1,14 +1,11 @@
-//! The service every front door asks.
+//! The service that every adapter asks.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwapOption;
-use callgate_engine::AssertedEntity;
-use callgate_engine::cedar::{Context, EntityUID};
 use smol_str::SmolStr;
 use tokio::sync::oneshot;
-use uuid::Uuid;
 
 use crate::audit::decision_record::{DecisionRecord, RecordedRequest};
 use crate::authn::caller::Caller;
@@ -16,7 +13,7 @@ use crate::domain::authority::task::Task;
 use crate::domain::decide::call;
 use crate::domain::decide::inputs::{DecisionInputs, History};
 use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
-use crate::domain::request::call_context::{CallContext, TraceContext};
+use crate::domain::request::call_context::CallContext;
 use crate::service::bundle_status::BundleStatus;
 use crate::service::clock::{Clock, MonotonicClock, SystemClock};
 use crate::service::deadline::{Deadline, ServiceError};
@@ -26,6 +23,7 @@ use crate::service::in_flight::{
 };
 use crate::service::is_authorized;
 use crate::service::ledger::{Ledger, WriteError};
+use crate::service::request::{ParcRequest, RequestMeta, Response};
 use crate::service::settings::ServiceSettings;
 use crate::service::side_effects::{Commit, LiveFacts};
 use crate::store::sqlite::SqliteStore;
@@ -33,93 +31,33 @@ use crate::store::store::{Store, StoreError, StoreWrite};
 use crate::store::writer::Writer;
 use crate::telemetry::record::recorder::Recorder;
 
-/// How often a call is decided again because its session has changed meanwhile. Each time another call
-/// of that session has gone through, so this is never near.
+/// The most attempts to decide a call whose session changes meanwhile. Each time another call of that session has gone
+/// through, so this is never reached in practice.
 const MAX_ATTEMPTS: u32 = 10_000;
 
-/// Who asks, and how.
-#[derive(Debug, Clone, Copy)]
-pub struct RequestMeta<'a> {
-    /// The enforcement point.
-    pub caller: &'a Caller,
-    /// The front door, e.g. `grpc`.
-    pub adapter: &'static str,
-    /// Answer only from this revision on.
-    pub at_least_revision: u64,
-    /// Decide without effects.
-    pub is_dry_run: bool,
-    /// When the answer has to be there.
-    pub deadline: Deadline,
-    /// How whoever asks calls the request, for the log.
-    pub request_id: Option<&'a str>,
-}
-
-impl RequestMeta<'_> {
-    /// The gateway that what lists show is remembered for. Where no callers are configured, everybody is one; then each
-    /// front door is.
-    pub fn gateway(&self) -> SmolStr {
-        match &*self.caller.id {
-            Caller::LOCAL => smol_str::format_smolstr!("{}/{}", Caller::LOCAL, self.adapter),
-            id => SmolStr::new(id),
-        }
-    }
-}
-
-/// An answer and where it came from.
-#[derive(Debug, Clone)]
-pub struct Response<T> {
-    /// The decision, or what a filter kept.
-    pub value: T,
-    /// Names it in traces and logs.
-    pub decision_id: Uuid,
-    /// The revision it was made at.
-    pub revision: u64,
-    /// How many policies there were to choose from.
-    pub policies_total: u32,
-}
-
-/// Cedar's own question, for anything that is not an MCP call.
-#[derive(Debug, Clone)]
-pub struct ParcRequest {
-    /// Who.
-    pub principal: EntityUID,
-    /// Does what.
-    pub action: EntityUID,
-    /// To what.
-    pub resource: EntityUID,
-    /// Under which circumstances.
-    pub context: Context,
-    /// What the caller says of principal and resource, where nothing stored says otherwise.
-    pub asserted: Vec<AssertedEntity>,
-    /// Why it is denied whatever the policies say: it is about something that no policy can name.
-    pub denied: Option<Reason>,
-    /// The trace the caller named.
-    pub trace: TraceContext,
-}
-
-/// Decides from the live generation, and puts every answer on record.
+/// Decides from the live generation and records every response.
 pub struct Service {
     ledger: Arc<Ledger>,
     facts: Arc<LiveFacts>,
     clock: MonotonicClock,
     settings: ServiceSettings,
     recorder: Recorder,
-    pub(super) directory: ArcSwapOption<BundleStatus>,
+    directory: ArcSwapOption<BundleStatus>,
 }
 
-/// What became of a question at first sight.
+/// A response, or what it has to wait for.
 #[expect(
     clippy::large_enum_variant,
     reason = "nearly every question is answered at once"
 )]
 pub enum Progress<'a> {
-    /// It is answered.
+    /// The response.
     Ready(Response<Verdict>),
-    /// The answer has to wait; [`Service::finish`] does.
+    /// The response has to wait; [`Service::finish`] waits for it.
     Pending(PendingResponse<'a>),
 }
 
-/// A question whose answer has to wait.
+/// A request whose response has to wait.
 pub struct PendingResponse<'a>(Box<PendingStage<'a>>);
 
 #[expect(
@@ -127,15 +65,19 @@ pub struct PendingResponse<'a>(Box<PendingStage<'a>>);
     reason = "boxed where it is kept, and nearly always the larger one"
 )]
 enum PendingStage<'a> {
-    /// For its revision.
+    /// For the revision that it demands.
     Revision(RequestMeta<'a>),
-    /// For what it used up to be written.
+    /// For its side effects to be written.
     Commit(InFlightRequest<'a>, Verdict, CommitReceipt),
 }
 
 impl Service {
-    /// A service over a store, with nothing loaded: it answers [`Unanswered::NotReady`] until the first
+    /// A service over a store, with nothing loaded: it fails with [`ServiceError::NotReady`] until the first
     /// [`Service::publish`].
+    ///
+    /// # Errors
+    ///
+    /// Any error of reading the store or of starting its writer.
     pub fn open(
         settings: ServiceSettings,
         recorder: Recorder,
@@ -144,7 +86,7 @@ impl Service {
     ) -> Result<Self, StoreError> {
         let mut loaded = store.load()?;
         let clock = MonotonicClock::new(clock, loaded.lease.or(loaded.clock));
-        // Before the first moment is told.
+        // The lease is written before the clock is read for a decision.
         store.commit(&[StoreWrite::Lease(clock.lease())])?;
         let facts = Arc::new(LiveFacts::restore(&settings, &mut loaded)?);
         let sessions = Arc::clone(&facts);
@@ -166,13 +108,17 @@ impl Service {
         })
     }
 
-    /// A service that remembers nothing beyond its own end.
+    /// A service that keeps nothing beyond its own end.
+    ///
+    /// # Errors
+    ///
+    /// Any error of creating the store in memory.
     pub fn in_memory(settings: ServiceSettings, recorder: Recorder) -> Result<Self, StoreError> {
         let store = Box::new(SqliteStore::in_memory()?);
         Self::open(settings, recorder, store, Arc::new(SystemClock))
     }
 
-    /// Where decisions go on record.
+    /// The recorder of decisions.
     pub fn recorder(&self) -> &Recorder {
         &self.recorder
     }
@@ -182,12 +128,12 @@ impl Service {
         &self.ledger
     }
 
-    /// What has happened so far.
+    /// The live facts: sessions, labels, usage, quotas and shown definitions.
     pub fn facts(&self) -> &Arc<LiveFacts> {
         &self.facts
     }
 
-    /// Now, as decisions see it.
+    /// The current time, as decisions see it.
     pub fn now(&self) -> SystemTime {
         self.clock.now()
     }
@@ -197,13 +143,17 @@ impl Service {
         &self.clock
     }
 
-    /// The limits it was opened with.
+    /// The settings it was opened with.
     pub fn settings(&self) -> &ServiceSettings {
         &self.settings
     }
 
-    /// Puts a directory into service and returns its revision. Calls under way keep the one they took.
+    /// Puts a bundle into service and returns its revision. Calls in flight keep the generation they have pinned.
     /// Waits for the store; never call it on a request.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ledger::publish`].
     pub fn publish(&self, load: LoadedBundle) -> Result<u64, WriteError<()>> {
         self.ledger.publish(load, self.now())
     }
@@ -219,7 +169,23 @@ impl Service {
         self.ledger.live()
     }
 
-    /// What is left of the calls of each tool of which a task's terms say something; `None` where nobody counts.
+    /// Sets the status of the bundle on disk.
+    pub fn set_bundle_status(&self, directory: BundleStatus) {
+        self.directory.store(Some(Arc::new(directory)));
+    }
+
+    /// The status of the bundle on disk; `None` if nothing reloads it.
+    pub fn directory(&self) -> Option<Arc<BundleStatus>> {
+        self.directory.load_full()
+    }
+
+    /// The calls left of a task's budget; `None` if it has none.
+    pub fn calls_left(&self, task: &Task) -> Option<u64> {
+        let budget = task.call_budget?;
+        Some(self.facts().meters.calls_left(&task.id, budget))
+    }
+
+    /// The calls left of each tool that a task's terms name, in their order; `None` where they have no limit.
     pub fn tool_calls_left(&self, task: &Task) -> Vec<Option<u64>> {
         let left = |(counter, most): (SmolStr, u64)| self.facts.meters.calls_left(&counter, most);
         let uses = task.terms.uses.iter();
@@ -227,8 +193,12 @@ impl Service {
             .collect()
     }
 
-    /// Decides one call at once, unless the answer has to wait: for its revision, or for what it uses up
-    /// to be written.
+    /// Decides one call at once, unless the response has to wait: for its revision, or for its side effects to be
+    /// written.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::NotReady`] before the first load, [`ServiceError::DeadlineExceeded`] after the deadline.
     pub fn authorize_now<'a>(
         &self,
         ask: RequestMeta<'a>,
@@ -244,7 +214,11 @@ impl Service {
         Ok(self.begin(self.start(ask, generation), call, None))
     }
 
-    /// Waits for what the answer has to wait for.
+    /// Waits for a pending response.
+    ///
+    /// # Errors
+    ///
+    /// As [`Service::authorize_now`].
     pub async fn finish(
         &self,
         later: PendingResponse<'_>,
@@ -269,6 +243,10 @@ impl Service {
     }
 
     /// Decides one call.
+    ///
+    /// # Errors
+    ///
+    /// As [`Service::authorize_now`].
     pub async fn authorize(
         &self,
         ask: RequestMeta<'_>,
@@ -280,7 +258,11 @@ impl Service {
         }
     }
 
-    /// Decides several calls against one generation, in order: all of them, or none is answered.
+    /// Decides several calls from one generation, in order: all of them get a response, or none does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Service::authorize_now`].
     pub async fn authorize_batch(
         &self,
         asks: &[(RequestMeta<'_>, CallContext)],
@@ -290,7 +272,7 @@ impl Service {
         };
         let (first, _) = self.take(*ask).await?;
         let revision = first.generation.revision();
-        // Each is decided with what those before it left behind; then all of them wait together.
+        // Each is decided on the side effects of those before it; then all wait for their writes together.
         let begun = asks.iter().map(|(ask, call)| {
             ask.deadline.check()?;
             let stale = stale_reason(ask.at_least_revision, revision);
@@ -307,8 +289,12 @@ impl Service {
         Ok(answers)
     }
 
-    /// Whether a call would be allowed, and the challenge if an approval would make it so. Nothing is
-    /// used up and nothing goes on record.
+    /// Decides a call without side effects and without a record: whether it would be allowed, and the challenge if an
+    /// approval would make it so.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::NotReady`] before the first load.
     pub fn decide_dry_run(
         &self,
         caller: &Caller,
@@ -326,7 +312,11 @@ impl Service {
         Ok(self.decide(&pending, call).decision)
     }
 
-    /// Asks Cedar's own question; any policy error denies.
+    /// Decides a principal, action, resource and context. Any policy error denies.
+    ///
+    /// # Errors
+    ///
+    /// As [`Service::authorize_now`].
     pub async fn is_authorized(
         &self,
         ask: RequestMeta<'_>,
@@ -348,7 +338,7 @@ impl Service {
         Ok(self.record(&pending, question, decision))
     }
 
-    /// Decides, and answers unless something has to be written first.
+    /// Decides a call, and responds unless something has to be written first.
     pub(super) fn begin<'a>(
         &self,
         pending: InFlightRequest<'a>,
@@ -371,11 +361,11 @@ impl Service {
         Progress::Pending(PendingResponse(Box::new(waiting)))
     }
 
-    /// Decides, and takes what an allow uses up.
+    /// Decides a call, and commits the side effects of an allow.
     fn decide(&self, pending: &InFlightRequest<'_>, call: &CallContext) -> TentativeVerdict {
         pending.guarded(TentativeVerdict::denied, |generation, asker| {
             let now = pending.started_at;
-            // A clock that leaps forgets nothing of what was read and done.
+            // A clock that jumps forward must not expire what was read and done.
             let sure = self.sure().min(now);
             let caller = &pending.ask.caller.id;
             generation.mapped.tell(&generation.claims, call, caller);
@@ -405,7 +395,7 @@ impl Service {
         })
     }
 
-    /// What a decision is made from, in a generation and with what has happened so far.
+    /// The inputs of a decision, in one generation and with a history.
     pub fn world<'w>(&self, generation: &'w Generation, past: History<'w>) -> DecisionInputs<'w> {
         DecisionInputs {
             snapshot: &generation.snapshot,
@@ -417,7 +407,7 @@ impl Service {
         }
     }
 
-    /// Hands over what has to be written before an answer.
+    /// Submits what has to be written before a response.
     fn write(&self, writes: Vec<StoreWrite>) -> CommitReceipt {
         let (done, writing) = oneshot::channel();
         let facts = Arc::clone(&self.facts);
@@ -426,13 +416,13 @@ impl Service {
             if result.is_ok() {
                 facts.settled(&written);
             }
-            // Nobody waits any more if the request is gone; what was used up stays so.
+            // The receiver is gone if the request is; what was used up stays used up.
             let _ = done.send(result);
         });
         if let Err(error) = submitted {
             tracing::error!(%error, "what a call uses up is not written");
         }
-        // What was refused is never told of, which says the same.
+        // If the submission was rejected, the sender is dropped, and the receiver sees an error.
         writing
     }
 
@@ -449,8 +439,8 @@ impl Service {
         }
     }
 
-    /// Takes the generation to decide from, after waiting for a demanded revision, and the reason to
-    /// deny if it did not come in time.
+    /// Pins the generation to decide from, after waiting for a demanded revision. Returns the reason to deny if that
+    /// did not come in time.
     pub(super) async fn take<'a>(
         &self,
         ask: RequestMeta<'a>,
@@ -460,7 +450,7 @@ impl Service {
         if generation.revision() < ask.at_least_revision {
             let mut revisions = self.ledger.revisions();
             let arrived = revisions.wait_for(|newest| *newest >= ask.at_least_revision);
-            // Too late is as good as not at all; which of the two shows below.
+            // Whether the revision arrived in time shows below.
             let _ = tokio::time::timeout(self.settings.stale_wait, arrived).await;
             generation = self.live().ok_or(ServiceError::NotReady)?;
         }
@@ -494,17 +484,6 @@ impl Service {
             decision_id,
             revision: snapshot.revision(),
             policies_total: snapshot.policy_count() as u32,
-        }
-    }
-}
-
-impl<T> Response<T> {
-    pub(super) fn map<U>(self, change: impl FnOnce(T) -> U) -> Response<U> {
-        Response {
-            value: change(self.value),
-            decision_id: self.decision_id,
-            revision: self.revision,
-            policies_total: self.policies_total,
         }
     }
 }

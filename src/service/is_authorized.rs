@@ -1,4 +1,4 @@
-//! Cedar's own question, decided by Callgate's rule: any error denies.
+//! Decides a principal, action, resource and context by Callgate's rule: any error denies.
 
 use callgate_engine::cedar::EntityUID;
 use callgate_engine::{Overlay, Query, RequestError, Snapshot};
@@ -8,10 +8,10 @@ use crate::domain::decide::cedar_request::CedarRequest;
 use crate::domain::decide::combine;
 use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
 use crate::domain::schema::{self, TYPES};
-use crate::service::decisions::ParcRequest;
 use crate::service::generation::Generation;
+use crate::service::request::ParcRequest;
 
-/// Decides one question.
+/// Decides one request.
 pub(super) fn decide(generation: &Generation, question: &ParcRequest) -> Verdict {
     let snapshot = &generation.snapshot;
     let ParcRequest {
@@ -60,7 +60,7 @@ pub(super) fn decide(generation: &Generation, question: &ParcRequest) -> Verdict
     decision
 }
 
-/// The server that offers a tool, by the tool's name.
+/// The server of a tool, by the tool's id.
 fn server_of(resource: &EntityUID) -> Option<EntityUID> {
     let id: &str = resource.eid().as_ref();
     let (server, _) = id.split_once('/')?;
@@ -68,8 +68,8 @@ fn server_of(resource: &EntityUID) -> Option<EntityUID> {
     is_tool.then(|| schema::server(&SmolStr::new(server)))
 }
 
-/// A policy that reads what an entity must have fails where there is no such entity: then it is the entity that is to be
-/// mended and not the policy.
+/// A policy that reads a required attribute fails if the entity does not exist: then the reason names the entity
+/// rather than the policy.
 fn say_who_is_unknown(snapshot: &Snapshot, question: &ParcRequest, decision: &mut Verdict) {
     let is_unknown = |uid: &EntityUID| {
         !snapshot.contains(uid) && !question.asserted.iter().any(|it| it.uid == *uid)
@@ -87,7 +87,7 @@ fn say_who_is_unknown(snapshot: &Snapshot, question: &ParcRequest, decision: &mu
     }
 }
 
-/// Unlike an agent, who asks in Cedar's terms is told in Cedar's terms.
+/// A caller that asks in Cedar's terms gets the reason in Cedar's terms.
 fn reason_of(fault: RequestError, principal: &EntityUID) -> Reason {
     let (code, missing) = match &fault {
         RequestError::ContextMissing(missing) => (ReasonCode::ContextMissing, missing.clone()),

@@ -1,8 +1,7 @@
-//! What an allowed call uses up and leaves behind: taken in memory first, then written, then answered.
+//! Side effects of an allowed call: committed in memory first, then written, then the response leaves.
 //!
-//! Order: the session, what else remembers labels, the budget, the approval. Each step either holds or denies; what an earlier step
-//! took is not given back, so a call that loses a race costs its session or task a little and gains
-//! nothing.
+//! Order: the session, other carriers of labels, the budget, the approval. Each step holds or denies. What an earlier
+//! step took is not given back, so a call that loses a race costs its session or task a little and gains nothing.
 
 use std::time::SystemTime;
 
@@ -16,8 +15,8 @@ use crate::domain::request::call_context::{CallContext, OperationKind};
 use crate::domain::request::definition::DefinitionDigests;
 use crate::domain::schema;
 use crate::service::call_carriers::CallCarriers;
-use crate::service::decisions::{RequestMeta, Service};
 use crate::service::generation::Generation;
+use crate::service::request::RequestMeta;
 use crate::service::settings::ServiceSettings;
 use crate::store::carrier_labels::{CarrierLabels, LabelCapacityError};
 use crate::store::quotas::{BudgetSpend, Quotas};
@@ -28,23 +27,23 @@ use crate::store::store::{Pruned, StoreError, StoreWrite, StoredState};
 use crate::store::usage::UsageLedger;
 use callgate_engine::cedar::EntityUID;
 
-/// What has happened so far and changes with every call.
+/// The facts that change with every call.
 pub struct LiveFacts {
     /// Sessions.
     pub sessions: Sessions,
-    /// Labels of what else carries them.
+    /// Labels of tasks, delegations and pairs.
     pub memory: CarrierLabels,
-    /// Labels of what was written where.
+    /// Labels of resources that calls wrote to.
     pub places: ResourceLabels,
-    /// Counts.
+    /// Usage.
     pub usage: UsageLedger,
     /// Budgets and uses of approvals.
     pub meters: Quotas,
-    /// What lists have shown of tools.
+    /// Definitions that lists have shown.
     pub definitions: ShownDefinitions,
 }
 
-/// What has happened so far, as one decision sees it.
+/// The facts that one decision observed.
 pub struct Observed<'c> {
     carriers: CallCarriers<'c>,
     carried: CarriedLabels,
@@ -57,7 +56,7 @@ pub struct Observed<'c> {
 }
 
 impl Observed<'_> {
-    /// As the decision takes it.
+    /// The history for the decision.
     pub fn past(&self) -> History<'_> {
         History {
             session: self.session.as_ref(),
@@ -71,20 +70,24 @@ impl Observed<'_> {
     }
 }
 
-/// How taking the effects of an allow went.
+/// The result of committing the side effects of an allow.
 pub enum Commit {
-    /// All taken; nothing has to be written before the answer.
+    /// All are committed; nothing has to be written before the response.
     Applied,
-    /// All taken; the answer waits until this is written.
+    /// All are committed in memory; the response waits until this is written.
     NeedsWrite(Vec<StoreWrite>),
-    /// The session has changed since it was seen: decide again.
+    /// The session has changed since it was observed: decide again.
     Conflict,
-    /// Somebody else was quicker.
+    /// A concurrent call took what was left.
     Denied(Reason),
 }
 
 impl LiveFacts {
-    /// What a store held of it.
+    /// Restores the facts of a store.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Damaged`] if usage cannot be read.
     pub fn restore(
         settings: &ServiceSettings,
         loaded: &mut StoredState,
@@ -115,7 +118,7 @@ impl LiveFacts {
         Ok(facts)
     }
 
-    /// Looks at everything that concerns a call.
+    /// Observes all facts that concern a call.
     pub fn look<'c>(
         &self,
         ask: &RequestMeta<'_>,
@@ -137,7 +140,7 @@ impl LiveFacts {
         Observed {
             carried: carriers.look(&self.memory, &generation.snapshot, now),
             session: session.map(|id| self.sessions.get(id)),
-            // Counting is cheap, but looking at counts that no policy reads is cheaper still.
+            // Skip usage that no policy reads.
             usage: generation.snapshot.reads_context("usage").then(usage),
             calls_left: budget.map(|(id, budget)| self.meters.calls_left(id, budget)),
             tool_calls_left: tool_budget.map(|(id, most)| self.meters.calls_left(&id, most)),
@@ -165,7 +168,7 @@ impl LiveFacts {
         self.definitions.of(&place, now)
     }
 
-    /// Takes the effects of an allow.
+    /// Commits the side effects of an allow.
     pub fn take(
         &self,
         seen: &Observed<'_>,
@@ -177,7 +180,7 @@ impl LiveFacts {
         let found = self.places.of(&effects.targets, now);
         let yields = effects.added_labels(found.as_deref());
         let session = call.workflow.session_id.as_ref().zip(seen.session.as_ref());
-        // Looking at lists leaves nothing behind.
+        // Listing has no side effects on the session.
         let leaves_something = effects.tool.is_some() || !yields.is_empty();
         if let Some((id, seen)) = session.filter(|_| leaves_something) {
             let next = seen.after(effects.tool.as_ref(), &yields);
@@ -192,7 +195,7 @@ impl LiveFacts {
                 }
             }
         }
-        // Not before: a call whose session has changed is decided again, and its own labels are nothing that was there.
+        // Only now: a call with a conflict is decided again, and must not see its own labels then.
         let brought = seen.carriers.bring(&self.memory, &yields, now);
         let marked = || self.mark(effects, found.as_deref(), now);
         match brought.and_then(|brought| Ok((brought, marked()?))) {
@@ -231,7 +234,7 @@ impl LiveFacts {
                 uses,
             });
         }
-        // What no policy reads is not counted.
+        // Usage that no policy reads is not counted.
         if seen.usage.is_some() {
             let actor = &call.subject.entity;
             self.usage.allowed(actor, effects.tool.as_ref(), now);
@@ -245,8 +248,8 @@ impl LiveFacts {
 }
 
 impl LiveFacts {
-    /// Marks what a call writes to with everything that may be in it: what its work has read, what the tool brings, and
-    /// what was in any of its targets.
+    /// Adds to each target of a write the labels of everything that may be in it: of what its work has read, of the
+    /// tool, and of any of its targets.
     fn mark(
         &self,
         effects: &SideEffects,
@@ -267,12 +270,12 @@ impl LiveFacts {
         Ok(writes)
     }
 
-    /// How many tasks, delegations, pairs and places have labels.
+    /// The number of tasks, delegations, pairs and resources with labels.
     pub fn remembered(&self) -> usize {
         self.memory.len() + self.places.len()
     }
 
-    /// What was written needs not be written again.
+    /// Notes that the store has made these writes.
     pub fn settled(&self, writes: &[StoreWrite]) {
         for write in writes {
             match write {
@@ -289,7 +292,7 @@ impl LiveFacts {
         }
     }
 
-    /// Counts a denied call, if some policy reads counts.
+    /// Counts a denied call, if some policy reads usage.
     pub fn denied(&self, seen: &Observed<'_>, call: &CallContext, now: SystemTime) {
         if seen.usage.is_none() {
             return;
@@ -298,7 +301,7 @@ impl LiveFacts {
         self.usage.denied(&call.subject.entity, root, now);
     }
 
-    /// Takes over what a change of authority, written and in service, means for what is remembered.
+    /// Applies a change of authority that is written and in service.
     pub fn changed(&self, change: &Change, at: SystemTime) {
         match change {
             Change::SessionEnded { session } => self.sessions.end(session, at),
@@ -309,7 +312,7 @@ impl LiveFacts {
         }
     }
 
-    /// What the store has pruned is forgotten here, too.
+    /// Forgets what the store has pruned.
     pub fn forget(&self, gone: &Pruned) {
         self.meters.forget(&gone.approvals, &gone.tasks);
         let tasks = gone.tasks.iter().map(LabelCarrierRef::Task);
@@ -317,14 +320,6 @@ impl LiveFacts {
         for carrier in tasks.chain(delegations) {
             self.memory.end(carrier);
         }
-    }
-}
-
-impl Service {
-    /// What is left of a task's budget; `None` if it has none.
-    pub fn calls_left(&self, task: &crate::domain::authority::task::Task) -> Option<u64> {
-        let budget = task.call_budget?;
-        Some(self.facts().meters.calls_left(&task.id, budget))
     }
 }
 

@@ -18,7 +18,7 @@ use callgate::proto::v1;
 use callgate::proto::v1::authorize_stream_response::Outcome;
 use callgate::service::batch::BatchItem;
 use callgate::service::deadline::{Deadline, ServiceError};
-use callgate::service::decisions::{ParcRequest, RequestMeta};
+use callgate::service::request::{ParcRequest, RequestMeta};
 use callgate::service::search::{SearchError, SearchRequest, SearchTarget};
 use callgate_engine::cedar::Context;
 use serde_json::{Value as Json, json};

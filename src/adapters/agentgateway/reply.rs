@@ -15,7 +15,7 @@ use crate::proto::agentgateway::ext_mcp::mcp_response_result::Result as OfRespon
 use crate::proto::agentgateway::ext_mcp::{
     AuthorizationError, HeaderMutation, McpHeader, McpRequestResult, McpResponseResult, Pass,
 };
-use crate::service::decisions::Response;
+use crate::service::request::Response;
 
 /// A request passes by these answers, of which there is at least one.
 pub(super) fn allowed(answers: &[Response<Verdict>]) -> McpRequestResult {

@@ -30,7 +30,8 @@ use crate::proto::agentgateway::ext_mcp::{
     McpRequest, McpRequestResult, McpResponse, McpResponseResult,
 };
 use crate::service::deadline::{Deadline, ServiceError};
-use crate::service::decisions::{RequestMeta, Response as ServiceResponse, Service};
+use crate::service::decisions::Service;
+use crate::service::request::{RequestMeta, Response as ServiceResponse};
 
 /// How this front door is called in traces.
 pub const ADAPTER: &str = "ext_mcp";

@@ -20,7 +20,7 @@ use crate::adapters::input::nulls::without_nulls;
 use crate::config::limits::Limits;
 use crate::domain::decide::verdict::{Reason, ReasonCode};
 use crate::domain::request::call_context::TraceContext;
-use crate::service::decisions::ParcRequest;
+use crate::service::request::ParcRequest;
 
 /// The type of what stands for things of a type without a name in Cedar.
 const NAMELESS: &str = "Authzen::Nameless";

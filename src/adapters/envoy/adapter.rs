@@ -12,7 +12,8 @@ use crate::authn::caller::Caller;
 use crate::config::envoy::EnvoyConfig;
 use crate::config::limits::Limits;
 use crate::service::deadline::Deadline;
-use crate::service::decisions::{RequestMeta, Service};
+use crate::service::decisions::Service;
+use crate::service::request::RequestMeta;
 
 /// A door over a service. Cloning is cheap.
 #[derive(Clone)]

@@ -15,7 +15,7 @@ use crate::adapters::envoy::request::{HttpRequest, RequestError};
 use crate::adapters::envoy::sse::EventSplitter;
 use crate::adapters::mcp::request::mirrored_headers::HeaderFields;
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
-use crate::service::decisions::RequestMeta;
+use crate::service::request::RequestMeta;
 
 /// The request that is answered with a stream without an end (2026-07-28), as `GET` is before.
 const SUBSCRIPTION: &str = "subscriptions/listen";

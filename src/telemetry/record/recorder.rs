@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use opentelemetry::Context;
 use opentelemetry::metrics::Meter;
@@ -254,7 +254,7 @@ impl Recorder {
         for (turned_away, repeated) in inner.turned_away.over(now, is_end) {
             turned_away.tell(repeated);
         }
-        inner.left_out.tell(SystemTime::now(), is_end);
+        inner.left_out.flush(now, is_end);
         if inner.sink.as_ref().is_some_and(LogQueue::is_reporting) {
             return;
         }
@@ -262,9 +262,9 @@ impl Recorder {
         teller.tell(&inner.live.losses, now, is_end);
     }
 
-    /// Logs an entry that a list lost, and not because a policy says so; within bounds.
-    pub fn left_out(&self, left: &FilteredEntry<'_>, now: SystemTime) {
-        self.inner.left_out.note(left, now);
+    /// Logs an entry that was removed from a list and not by a policy. The lines of a minute are limited.
+    pub fn left_out(&self, entry: &FilteredEntry<'_>) {
+        self.inner.left_out.note(entry, Instant::now());
     }
 
     /// Counts a request as in flight until the guard is dropped.

@@ -31,7 +31,7 @@ use crate::domain::request::call_context::{
 };
 use crate::domain::schema;
 use crate::proto::v1;
-use crate::service::decisions::ParcRequest;
+use crate::service::request::ParcRequest;
 
 pub use crate::adapters::callgate_v1::parse::entity::EntityTypeCache;
 

@@ -18,7 +18,8 @@ use crate::domain::request::call_context::{CallContext, Initiator, Operation, Op
 use crate::domain::request::definition::ToolDefinition;
 use crate::domain::request::json_text::tolerant;
 use crate::service::deadline::ServiceError;
-use crate::service::decisions::{RequestMeta, Response, Service};
+use crate::service::decisions::Service;
+use crate::service::request::{RequestMeta, Response};
 use crate::telemetry::record::filtered_entries::FilteredEntry;
 
 /// Levels around what a limit on nesting is about: a message and its result.
@@ -406,7 +407,7 @@ impl MessageFilter<'_> {
             fields: &[],
         };
         let recorder = self.service.recorder();
-        recorder.left_out(&left, self.service.now());
+        recorder.left_out(&left);
     }
 
     /// Who offers each entry of a list under which name. An entry that could be read as an offer of several
