@@ -48,7 +48,7 @@ pub struct OnBehalfOf<'a> {
 
 impl<'a> OnBehalfOf<'a> {
     /// As asserted by the call, or, if it only names delegations, as the decision found.
-    pub fn of(call: &'a CallContext, decision: &'a Verdict) -> Option<Self> {
+    pub fn from_call(call: &'a CallContext, decision: &'a Verdict) -> Option<Self> {
         let delegation = call.delegation.as_ref()?;
         let found = decision
             .principals

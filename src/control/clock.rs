@@ -29,7 +29,7 @@ impl Control {
             })
         };
         let written = self.write("RepairClock", author, plan).await?;
-        self.service.clock().repair(to);
+        self.service.clock().reset(to);
         tracing::warn!(revision = written.revision, "the clock was taken for right");
         Ok(written.revision)
     }

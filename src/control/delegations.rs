@@ -120,7 +120,9 @@ impl Control {
         page: &PageRequest,
     ) -> Result<ListPage<DelegationView>, ControlError> {
         self.list::<Delegation>(filter.id.as_ref(), page, |live, delegation| {
-            let view = filter.fits(delegation).then(|| live.grant(delegation))?;
+            let view = filter
+                .fits(delegation)
+                .then(|| live.delegation(delegation))?;
             let wanted = filter.status.unwrap_or(view.status);
             (view.status == wanted).then_some(view)
         })
@@ -132,7 +134,7 @@ impl Control {
         generation: &Generation,
         delegation: &Arc<Delegation>,
     ) -> DelegationView {
-        self.view_of(generation).grant(delegation)
+        self.view_of(generation).delegation(delegation)
     }
 }
 
@@ -244,7 +246,7 @@ fn check_parent(
             message,
         ));
     }
-    let how = match scene.view().grant(parent).status {
+    let how = match scene.view().delegation(parent).status {
         DelegationStatus::Active => None,
         DelegationStatus::NotYetValid => Some("is not in force yet"),
         DelegationStatus::Expired => Some("has expired"),
@@ -353,7 +355,7 @@ fn plan_narrowing(
     }
     let delegation = scene.grant("delegation", &id)?;
     may_take_back(scene, delegation)?;
-    let how = match scene.view().grant(delegation).status {
+    let how = match scene.view().delegation(delegation).status {
         DelegationStatus::Active | DelegationStatus::NotYetValid => None,
         DelegationStatus::Expired => Some("has expired"),
         DelegationStatus::Revoked => Some("was taken back"),

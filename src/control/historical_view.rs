@@ -23,7 +23,7 @@ pub struct HistoricalView<'p> {
 
 impl HistoricalView<'_> {
     /// A delegation as the change left it. A link that is forgotten by now held when this was made.
-    pub fn grant(self, delegation: &Arc<Delegation>) -> DelegationView {
+    pub fn delegation(self, delegation: &Arc<Delegation>) -> DelegationView {
         let mut status = self.status(delegation, delegation.revoked_at.is_some());
         let mut link = Arc::clone(delegation);
         // Chains are short and without cycles: both are checked before a link is made.

@@ -52,7 +52,7 @@ pub(super) struct LiveView<'v> {
 
 impl LiveView<'_> {
     /// A link holds only while everything that it was lent on from holds, and may still be lent on.
-    pub(super) fn grant(&self, delegation: &Arc<Delegation>) -> DelegationView {
+    pub(super) fn delegation(&self, delegation: &Arc<Delegation>) -> DelegationView {
         let authority = &self.generation.authority;
         let mut status = authority.delegation_status(delegation, self.now);
         let mut link = delegation;
@@ -84,7 +84,7 @@ impl LiveView<'_> {
     }
 
     pub(super) fn approval(&self, approval: &Arc<Approval>) -> ApprovalView {
-        let used = self.service.facts().meters.approval_uses(&approval.id);
+        let used = self.service.facts().quotas.approval_uses(&approval.id);
         let authority = &self.generation.authority;
         ApprovalView {
             status: authority.approval_status(approval, used, self.now),

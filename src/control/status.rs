@@ -68,7 +68,7 @@ impl Control {
     /// How things stand. Counts everything, so it takes longer than other reads.
     pub async fn status(self: &Arc<Self>) -> Result<ServiceStatus, ControlError> {
         let store_fault = self.store_fault().await;
-        self.apart(move |control| control.counted(store_fault))
+        self.run_blocking(move |control| control.counted(store_fault))
             .await
     }
 
@@ -94,19 +94,19 @@ impl Control {
                 open_tasks: tasks.filter(|status| is_open(*status)).count(),
                 pending_approvals: pending.count(),
                 sessions: self.service.facts().sessions.len(),
-                carriers: self.service.facts().remembered(),
+                carriers: self.service.facts().carriers_with_labels(),
                 changed_tools: {
                     let mut changed = self.service.facts().definitions.all(view.now);
                     changed.truncate(MOST_CHANGED);
                     changed
                 },
                 stopped: authority.stops.values().cloned().collect(),
-                directory: self.service.directory(),
+                directory: self.service.bundle_status(),
                 losses: self.service.recorder().losses(),
                 now: view.now,
                 store_fault,
                 unwritten: self.service.ledger().unwritten(),
-                clock_fault: self.service.clock().fault(),
+                clock_fault: self.service.clock().check(),
             })
         })
     }

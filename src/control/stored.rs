@@ -38,7 +38,7 @@ impl StoredKind for Delegation {
     }
 
     fn view(live: &LiveView<'_>, stored: &Arc<Self>) -> DelegationView {
-        live.grant(stored)
+        live.delegation(stored)
     }
 }
 

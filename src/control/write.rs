@@ -86,7 +86,7 @@ impl Control {
     }
 
     /// Does what looks at many things on a thread that decides nothing, one after the other.
-    pub async fn apart<T: Send + 'static>(
+    pub async fn run_blocking<T: Send + 'static>(
         self: &Arc<Self>,
         look: impl FnOnce(&Self) -> Result<T, ControlError> + Send + 'static,
     ) -> Result<T, ControlError> {
@@ -300,7 +300,7 @@ impl<'s> WriteContext<'s> {
             calls_left: task.and_then(|task| self.service.calls_left(task)),
             ..History::default()
         };
-        self.service.world(self.generation, past)
+        self.service.decision_inputs(self.generation, past)
     }
 
     /// What stands for this installation as a whole: the caller's own gateway.

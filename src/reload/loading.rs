@@ -118,7 +118,7 @@ impl Loader {
             .trial
             .map(|_| TrialCompiler::new(&bundle::settings(&files).reload));
         if let Some(trial) = trial {
-            trial.of(&files).map_err(BundleError::one)?;
+            trial.compile(&files).map_err(BundleError::one)?;
         }
         bundle::compile(&files)
     }
@@ -169,7 +169,7 @@ impl Loader {
         if known.failed.as_ref() == Some(&key) {
             return LoadResult::KnownFault { is_whole };
         }
-        if let Some(Err(fault)) = self.trial.map(|trial| trial.of(&files)) {
+        if let Some(Err(fault)) = self.trial.map(|trial| trial.compile(&files)) {
             return LoadResult::Failed(BundleError::one(fault));
         }
         match bundle::compile(&files) {

@@ -301,9 +301,9 @@ impl Reloader {
             revision,
             %digest,
             policies,
-            came = last.came.join(", "),
+            came = last.added.join(", "),
             changed = last.changed.join(", "),
-            went = last.went.join(", "),
+            went = last.removed.join(", "),
             "the directory is in service"
         );
         self.set(|status| {
@@ -354,7 +354,7 @@ impl Reloader {
         let status = self.status.borrow();
         self.service.set_bundle_status(BundleStatus {
             valid_at: status.last_success,
-            fault: status.fault.clone(),
+            failure: status.fault.clone(),
             revision: status.revision,
             is_watched: status.is_watching,
             last: status.last.clone(),
@@ -404,7 +404,7 @@ impl ReloadStatus {
         self.consecutive_failures += 1;
         self.fault = Some(BundleFailure {
             at: SystemTime::now(),
-            told: report::faults(faults),
+            diagnostics: report::faults(faults),
             count: faults.count(),
             attempts: self.consecutive_failures,
         });

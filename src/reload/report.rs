@@ -19,9 +19,9 @@ pub fn changes(before: &FileDigests, after: &FileDigests) -> FileChanges {
         before.get(*name).is_some_and(|known| known != *digest)
     };
     FileChanges {
-        came: first(&mut after.keys().filter(|name| !before.contains_key(*name))),
+        added: first(&mut after.keys().filter(|name| !before.contains_key(*name))),
         changed: first(&mut after.iter().filter(is_other).map(|(name, _)| name)),
-        went: first(&mut before.keys().filter(|name| !after.contains_key(*name))),
+        removed: first(&mut before.keys().filter(|name| !after.contains_key(*name))),
     }
 }
 

@@ -44,7 +44,7 @@ impl TrialCompiler {
     /// # Errors
     ///
     /// A diagnostic of how the process ended, if it crashed or took too long.
-    pub fn of(&self, files: &BundleFiles) -> Result<(), BundleDiagnostic> {
+    pub fn compile(&self, files: &BundleFiles) -> Result<(), BundleDiagnostic> {
         let begun = Instant::now();
         let mut child = match self.spawn() {
             Ok(child) => child,

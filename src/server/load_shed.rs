@@ -350,7 +350,7 @@ impl Drop for RequestTiming {
         let took = self.behind + self.arrived.elapsed();
         let under_way = self.load.requests.get();
         let pressure = &self.load.pressure;
-        pressure.ended(took, self.given, under_way, self.configured);
+        pressure.record(took, self.given, under_way, self.configured);
     }
 }
 

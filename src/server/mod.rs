@@ -185,10 +185,10 @@ pub async fn serve(
 
 /// Says once a minute what was turned away, if anything was: one line, however many strangers there are.
 async fn log_rejections(load: &ServerLoad) -> std::convert::Infallible {
-    let mut told = load.turned_away();
+    let mut told = load.rejections();
     loop {
         tokio::time::sleep(REJECTION_LOG_INTERVAL).await;
-        let now = load.turned_away();
+        let now = load.rejections();
         let lately = now.since(told);
         told = now;
         // What silent connections cost is nothing, and gateways have them.

@@ -100,7 +100,7 @@ impl Service {
         generation: Arc<Generation>,
         question: BatchItem,
     ) -> Result<BatchProgress<'a>, ServiceError> {
-        let pending = self.start(ask, generation);
+        let pending = self.start_request(ask, generation);
         let call = match question {
             BatchItem::Cedar(question) => {
                 return Ok(BatchProgress::Ready(self.answer(&pending, &question)));
@@ -111,7 +111,7 @@ impl Service {
             },
             BatchItem::Call(call) => call,
         };
-        Ok(match self.begin(pending, &call, None) {
+        Ok(match self.start_call(pending, &call, None) {
             Progress::Ready(answer) => BatchProgress::Ready(answer),
             Progress::Pending(later) => BatchProgress::Pending(later, call),
         })

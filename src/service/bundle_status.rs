@@ -9,7 +9,7 @@ pub struct BundleStatus {
     /// When it was last found valid.
     pub valid_at: SystemTime,
     /// The last failure; `None` if it is valid.
-    pub fault: Option<BundleFailure>,
+    pub failure: Option<BundleFailure>,
     /// The revision at which its content went into service.
     pub revision: u64,
     /// Whether the file system reports its changes.
@@ -24,7 +24,7 @@ pub struct BundleFailure {
     /// When it was last found.
     pub at: SystemTime,
     /// The first diagnostics, with their locations.
-    pub told: Vec<String>,
+    pub diagnostics: Vec<String>,
     /// The total number of diagnostics.
     pub count: usize,
     /// The number of failed attempts in a row.
@@ -35,9 +35,9 @@ pub struct BundleFailure {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FileChanges {
     /// Added files.
-    pub came: Vec<Arc<str>>,
+    pub added: Vec<Arc<str>>,
     /// Changed files.
     pub changed: Vec<Arc<str>>,
     /// Removed files.
-    pub went: Vec<Arc<str>>,
+    pub removed: Vec<Arc<str>>,
 }

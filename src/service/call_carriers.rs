@@ -38,7 +38,7 @@ pub struct CallCarriers<'c> {
 
 impl<'c> CallCarriers<'c> {
     /// The carriers that a call names, as far as they are stored.
-    pub fn of(authority: &'c Authority, call: &'c CallContext) -> Self {
+    pub fn new(authority: &'c Authority, call: &'c CallContext) -> Self {
         let delegation = call.delegation.as_ref();
         let last = delegation.and_then(|it| authority.delegations.get(it.delegation_ids.last()?));
         let delegations = last.and_then(|last| resolve_chain(authority, last).ok());
@@ -70,7 +70,7 @@ impl<'c> CallCarriers<'c> {
     }
 
     /// The labels that earlier calls added to any of them. Skipped if no policy can see them.
-    pub fn look(
+    pub fn labels(
         &self,
         memory: &CarrierLabels,
         snapshot: &Snapshot,
@@ -91,13 +91,13 @@ impl<'c> CallCarriers<'c> {
         let task = self.task.map(|task| LabelCarrierRef::Task(&task.id));
         let delegations = self.delegations.iter();
         let delegations = delegations
-            .filter_map(|delegation| memory.of(LabelCarrierRef::Delegation(&delegation.id)));
+            .filter_map(|delegation| memory.get(LabelCarrierRef::Delegation(&delegation.id)));
         let recent = self.pairs().filter_map(|(actor, root)| {
             let counts = self.counts(actor);
-            memory.lately(actor, root, counts, now)
+            memory.recent_of_pair(actor, root, counts, now)
         });
         CarriedLabels {
-            task: task.and_then(|task| memory.of(task)),
+            task: task.and_then(|task| memory.get(task)),
             delegation: union(delegations),
             recent: union(recent),
         }
@@ -108,7 +108,7 @@ impl<'c> CallCarriers<'c> {
     /// # Errors
     ///
     /// [`LabelCapacityError`] if there is no room for one of them.
-    pub fn bring(
+    pub fn add_labels(
         &self,
         memory: &CarrierLabels,
         labels: &[SmolStr],
@@ -122,14 +122,14 @@ impl<'c> CallCarriers<'c> {
         let delegations = self.delegations.iter();
         let delegations = delegations.map(|delegation| LabelCarrierRef::Delegation(&delegation.id));
         for carrier in task.into_iter().chain(delegations) {
-            writes.extend(memory.bring(carrier, labels, false, now)?);
+            writes.extend(memory.add(carrier, labels, false, now)?);
         }
         for (actor, root) in self.pairs() {
             let pair = LabelCarrierRef::Pair { actor, root };
             // It is unknown which conversation of a delegator this returns to.
             let is_own = actor == self.subject;
             let is_loose = !is_own || (self.task.is_none() && !self.is_session_vouched);
-            writes.extend(memory.bring(pair, labels, is_loose, now)?);
+            writes.extend(memory.add(pair, labels, is_loose, now)?);
         }
         Ok(writes)
     }

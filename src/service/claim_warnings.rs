@@ -19,14 +19,14 @@ pub struct ClaimWarnings {
 
 impl ClaimWarnings {
     /// No warning logged yet.
-    pub fn of(mapping: &ClaimMapping) -> Self {
+    pub fn new(mapping: &ClaimMapping) -> Self {
         Self {
             told: mapping.named().map(|_| AtomicBool::new(false)).collect(),
         }
     }
 
     /// Logs each mapped claim that the token of a call lacks, the first time that happens.
-    pub fn tell(&self, mapping: &ClaimMapping, call: &CallContext, caller: &str) {
+    pub fn warn_missing(&self, mapping: &ClaimMapping, call: &CallContext, caller: &str) {
         let Some(token) = token_of(call) else {
             return;
         };

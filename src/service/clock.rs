@@ -99,14 +99,14 @@ impl MonotonicClock {
     }
 
     /// The latest confirmed moment. If it differs from `now`, the clock is far ahead of it.
-    pub fn sure(&self) -> SystemTime {
+    pub fn confirmed_now(&self) -> SystemTime {
         let furthest = self.furthest.load(Ordering::Relaxed);
         form::from_millis(furthest).unwrap_or(SystemTime::UNIX_EPOCH)
     }
 
     /// Where time starts after a crash: not before any moment that is returned until the next lease.
     pub fn lease(&self) -> SystemTime {
-        let sure = self.sure();
+        let sure = self.confirmed_now();
         let millis = form::millis(self.source.now());
         if millis > form::millis(sure).saturating_add(millis_of(LEASE)) {
             return sure;
@@ -116,7 +116,7 @@ impl MonotonicClock {
     }
 
     /// Accepts `to` as the current time, whatever it was before.
-    pub fn repair(&self, to: SystemTime) {
+    pub fn reset(&self, to: SystemTime) {
         self.furthest.store(form::millis(to), Ordering::Relaxed);
         *self.jump() = ForwardJump::default();
     }
@@ -127,9 +127,12 @@ impl MonotonicClock {
     }
 
     /// The fault of the clock, if any; logged once a minute. Called every second.
-    pub fn fault(&self) -> Option<String> {
+    pub fn check(&self) -> Option<String> {
         let now = self.now();
-        let (wall, sure) = (form::millis(self.source.now()), form::millis(self.sure()));
+        let (wall, sure) = (
+            form::millis(self.source.now()),
+            form::millis(self.confirmed_now()),
+        );
         let mut jump = self.jump();
         let why = if wall > sure.saturating_add(millis_of(MAX_JUMP)) {
             let ahead = Duration::from_millis(wall - sure);

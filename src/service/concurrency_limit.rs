@@ -74,7 +74,7 @@ impl ConcurrencyLimit {
     }
 
     /// Records a request that has ended: how long it took, how long it was given, and how many were in flight.
-    pub fn ended(&self, took: Duration, given: Duration, under_way: usize, configured: usize) {
+    pub fn record(&self, took: Duration, given: Duration, under_way: usize, configured: usize) {
         self.ended_at(self.since.elapsed(), took, given, under_way, configured);
     }
 

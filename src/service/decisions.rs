@@ -42,7 +42,7 @@ pub struct Service {
     clock: MonotonicClock,
     settings: ServiceSettings,
     recorder: Recorder,
-    directory: ArcSwapOption<BundleStatus>,
+    bundle_status: ArcSwapOption<BundleStatus>,
 }
 
 /// A response, or what it has to wait for.
@@ -96,7 +96,7 @@ impl Service {
             writer,
             sessions,
             recorder.clone(),
-            settings.keys,
+            settings.idempotency_keys,
         );
         Ok(Self {
             ledger: Arc::new(ledger),
@@ -104,7 +104,7 @@ impl Service {
             clock,
             settings,
             recorder,
-            directory: ArcSwapOption::empty(),
+            bundle_status: ArcSwapOption::empty(),
         })
     }
 
@@ -171,23 +171,23 @@ impl Service {
 
     /// Sets the status of the bundle on disk.
     pub fn set_bundle_status(&self, directory: BundleStatus) {
-        self.directory.store(Some(Arc::new(directory)));
+        self.bundle_status.store(Some(Arc::new(directory)));
     }
 
     /// The status of the bundle on disk; `None` if nothing reloads it.
-    pub fn directory(&self) -> Option<Arc<BundleStatus>> {
-        self.directory.load_full()
+    pub fn bundle_status(&self) -> Option<Arc<BundleStatus>> {
+        self.bundle_status.load_full()
     }
 
     /// The calls left of a task's budget; `None` if it has none.
     pub fn calls_left(&self, task: &Task) -> Option<u64> {
         let budget = task.call_budget?;
-        Some(self.facts().meters.calls_left(&task.id, budget))
+        Some(self.facts().quotas.calls_left(&task.id, budget))
     }
 
     /// The calls left of each tool that a task's terms name, in their order; `None` where they have no limit.
     pub fn tool_calls_left(&self, task: &Task) -> Vec<Option<u64>> {
-        let left = |(counter, most): (SmolStr, u64)| self.facts.meters.calls_left(&counter, most);
+        let left = |(counter, most): (SmolStr, u64)| self.facts.quotas.calls_left(&counter, most);
         let uses = task.terms.uses.iter();
         uses.map(|it| task.tool_budget(&it.tool).map(left))
             .collect()
@@ -211,7 +211,7 @@ impl Service {
                 PendingStage::Revision(ask),
             ))));
         }
-        Ok(self.begin(self.start(ask, generation), call, None))
+        Ok(self.start_call(self.start_request(ask, generation), call, None))
     }
 
     /// Waits for a pending response.
@@ -232,8 +232,8 @@ impl Service {
                     return Ok(self.record(&pending, RecordedRequest::Call(call), decision));
                 }
                 PendingStage::Revision(ask) => {
-                    let (pending, stale) = self.take(ask).await?;
-                    match self.begin(pending, call, stale) {
+                    let (pending, stale) = self.pin_generation(ask).await?;
+                    match self.start_call(pending, call, stale) {
                         Progress::Ready(answer) => return Ok(answer),
                         Progress::Pending(later) => waiting = *later.0,
                     }
@@ -270,13 +270,17 @@ impl Service {
         let Some((ask, _)) = asks.iter().max_by_key(|(ask, _)| ask.at_least_revision) else {
             return Ok(Vec::new());
         };
-        let (first, _) = self.take(*ask).await?;
+        let (first, _) = self.pin_generation(*ask).await?;
         let revision = first.generation.revision();
         // Each is decided on the side effects of those before it; then all wait for their writes together.
         let begun = asks.iter().map(|(ask, call)| {
             ask.deadline.check()?;
             let stale = stale_reason(ask.at_least_revision, revision);
-            Ok(self.begin(self.start(*ask, Arc::clone(&first.generation)), call, stale))
+            Ok(self.start_call(
+                self.start_request(*ask, Arc::clone(&first.generation)),
+                call,
+                stale,
+            ))
         });
         let begun: Vec<Progress<'_>> = begun.collect::<Result<_, ServiceError>>()?;
         let mut answers = Vec::with_capacity(begun.len());
@@ -308,7 +312,7 @@ impl Service {
             deadline: Deadline::NONE,
             request_id: None,
         };
-        let pending = self.start(ask, self.live().ok_or(ServiceError::NotReady)?);
+        let pending = self.start_request(ask, self.live().ok_or(ServiceError::NotReady)?);
         Ok(self.decide(&pending, call).decision)
     }
 
@@ -322,7 +326,7 @@ impl Service {
         ask: RequestMeta<'_>,
         question: ParcRequest,
     ) -> Result<Response<Verdict>, ServiceError> {
-        let (pending, stale) = self.take(ask).await?;
+        let (pending, stale) = self.pin_generation(ask).await?;
         let decision = match stale {
             Some(reason) => Verdict::deny(reason),
             None => pending.guarded(Verdict::deny, |generation, _| {
@@ -339,7 +343,7 @@ impl Service {
     }
 
     /// Decides a call, and responds unless something has to be written first.
-    pub(super) fn begin<'a>(
+    pub(super) fn start_call<'a>(
         &self,
         pending: InFlightRequest<'a>,
         call: &CallContext,
@@ -356,7 +360,7 @@ impl Service {
                 made.decision,
             ));
         }
-        let writing = self.write(made.writes);
+        let writing = self.submit_writes(made.writes);
         let waiting = PendingStage::Commit(pending, made.decision, writing);
         Progress::Pending(PendingResponse(Box::new(waiting)))
     }
@@ -366,26 +370,28 @@ impl Service {
         pending.guarded(TentativeVerdict::denied, |generation, asker| {
             let now = pending.started_at;
             // A clock that jumps forward must not expire what was read and done.
-            let sure = self.sure().min(now);
+            let sure = self.confirmed_now().min(now);
             let caller = &pending.ask.caller.id;
-            generation.mapped.tell(&generation.claims, call, caller);
+            generation
+                .claim_warnings
+                .warn_missing(&generation.claims, call, caller);
             for _ in 0..MAX_ATTEMPTS {
-                let seen = self.facts.look(&pending.ask, generation, call, sure);
-                let world = self.world(generation, seen.past());
+                let seen = self.facts.observe(&pending.ask, generation, call, sure);
+                let world = self.decision_inputs(generation, seen.history());
                 let decision = call::decide(world, call, asker, now);
                 if pending.ask.is_dry_run {
                     return TentativeVerdict::unwritten(decision);
                 }
                 if !decision.is_allow() {
-                    self.facts.denied(&seen, call, sure);
+                    self.facts.count_denial(&seen, call, sure);
                     return TentativeVerdict::unwritten(decision);
                 }
-                match self.facts.take(&seen, call, &decision.effects, sure) {
+                match self.facts.commit(&seen, call, &decision.effects, sure) {
                     Commit::Applied => return TentativeVerdict::unwritten(decision),
                     Commit::NeedsWrite(writes) => return TentativeVerdict { decision, writes },
                     Commit::Conflict => {}
                     Commit::Denied(reason) => {
-                        self.facts.denied(&seen, call, sure);
+                        self.facts.count_denial(&seen, call, sure);
                         return TentativeVerdict::denied(reason);
                     }
                 }
@@ -396,7 +402,11 @@ impl Service {
     }
 
     /// The inputs of a decision, in one generation and with a history.
-    pub fn world<'w>(&self, generation: &'w Generation, past: History<'w>) -> DecisionInputs<'w> {
+    pub fn decision_inputs<'w>(
+        &self,
+        generation: &'w Generation,
+        past: History<'w>,
+    ) -> DecisionInputs<'w> {
         DecisionInputs {
             snapshot: &generation.snapshot,
             tools: Some(&generation.tools),
@@ -408,13 +418,13 @@ impl Service {
     }
 
     /// Submits what has to be written before a response.
-    fn write(&self, writes: Vec<StoreWrite>) -> CommitReceipt {
+    fn submit_writes(&self, writes: Vec<StoreWrite>) -> CommitReceipt {
         let (done, writing) = oneshot::channel();
         let facts = Arc::clone(&self.facts);
         let written = writes.clone();
         let submitted = self.ledger.writer().submit(writes, move |result| {
             if result.is_ok() {
-                facts.settled(&written);
+                facts.mark_written(&written);
             }
             // The receiver is gone if the request is; what was used up stays used up.
             let _ = done.send(result);
@@ -426,7 +436,7 @@ impl Service {
         writing
     }
 
-    pub(super) fn start<'a>(
+    pub(super) fn start_request<'a>(
         &self,
         ask: RequestMeta<'a>,
         generation: Arc<Generation>,
@@ -441,7 +451,7 @@ impl Service {
 
     /// Pins the generation to decide from, after waiting for a demanded revision. Returns the reason to deny if that
     /// did not come in time.
-    pub(super) async fn take<'a>(
+    pub(super) async fn pin_generation<'a>(
         &self,
         ask: RequestMeta<'a>,
     ) -> Result<(InFlightRequest<'a>, Option<Reason>), ServiceError> {
@@ -455,7 +465,7 @@ impl Service {
             generation = self.live().ok_or(ServiceError::NotReady)?;
         }
         let stale = stale_reason(ask.at_least_revision, generation.revision());
-        Ok((self.start(ask, generation), stale))
+        Ok((self.start_request(ask, generation), stale))
     }
 
     pub(super) fn record(

@@ -38,7 +38,7 @@ pub struct Generation {
     /// How claims become facts.
     pub claims: ClaimMapping,
     /// Which mapped claims have been reported as missing from tokens.
-    pub mapped: Arc<ClaimWarnings>,
+    pub claim_warnings: Arc<ClaimWarnings>,
     /// `sha256:<hex>` over the directory's content.
     pub policy_set_digest: Arc<str>,
     /// Delegations, tasks, approvals and stops.
@@ -151,7 +151,7 @@ impl Generation {
         Ok(Self {
             tools: RegisteredTools::of(&snapshot),
             snapshot: snapshot.with_revision(revision),
-            mapped: Arc::new(ClaimWarnings::of(&load.claims)),
+            claim_warnings: Arc::new(ClaimWarnings::new(&load.claims)),
             claims: load.claims,
             policy_set_digest: load.policy_set_digest,
             authority,
@@ -168,7 +168,11 @@ impl Generation {
     /// # Errors
     ///
     /// As [`Generation::new`].
-    pub fn with(&self, load: LoadedBundle, revision: u64) -> Result<Self, StoredEntityError> {
+    pub fn with_bundle(
+        &self,
+        load: LoadedBundle,
+        revision: u64,
+    ) -> Result<Self, StoredEntityError> {
         Self::new(
             load,
             self.authority.clone(),
@@ -182,7 +186,7 @@ impl Generation {
     /// # Errors
     ///
     /// [`StoredEntityError`] if the change puts an entity that does not fit.
-    pub fn after(&self, change: &Change, revision: u64) -> Result<Self, StoredEntityError> {
+    pub fn with_change(&self, change: &Change, revision: u64) -> Result<Self, StoredEntityError> {
         let mut next = self.clone();
         match change {
             Change::Grant(delegation) => {
@@ -234,7 +238,7 @@ impl Generation {
     }
 
     /// Whether the change would change nothing.
-    pub fn has(&self, change: &Change) -> bool {
+    pub fn contains_change(&self, change: &Change) -> bool {
         let authority = &self.authority;
         match change {
             Change::Grant(delegation) => {

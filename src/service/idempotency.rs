@@ -19,9 +19,9 @@ mod tests;
 #[derive(Debug, Clone, Copy)]
 pub struct KeyLimits {
     /// For all callers together.
-    pub all: usize,
+    pub total: usize,
     /// For one caller.
-    pub caller: usize,
+    pub per_caller: usize,
 }
 
 /// The keys in use.
@@ -62,7 +62,7 @@ impl IdempotencyKeys {
     }
 
     /// Looks up the key of a request.
-    pub(super) fn look(&self, asked: &ChangeOrigin) -> KeyLookup {
+    pub(super) fn lookup(&self, asked: &ChangeOrigin) -> KeyLookup {
         let Some(key) = &asked.key else {
             return KeyLookup::New;
         };
@@ -74,7 +74,7 @@ impl IdempotencyKeys {
             Some(_) => return KeyLookup::Reused,
             None => {}
         }
-        let (all, caller) = (self.room.all, self.room.caller);
+        let (all, caller) = (self.room.total, self.room.per_caller);
         if of_caller.is_some_and(|keys| keys.len() >= caller) {
             return KeyLookup::Full(format!(
                 "{caller} idempotency keys of this caller are remembered, as many as \
@@ -119,7 +119,7 @@ impl IdempotencyKeys {
     }
 
     /// Drops keys of changes that were not made: everything later than a revision.
-    pub(super) fn fall_back(&mut self, newest: u64) {
+    pub(super) fn roll_back(&mut self, newest: u64) {
         let mut count = 0;
         self.by_caller.retain(|_, keys| {
             keys.retain(|_, known| known.revision <= newest);

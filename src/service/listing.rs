@@ -49,7 +49,7 @@ impl Service {
         call: &CallContext,
         offered: &[ListedItem],
     ) -> Result<Response<Vec<HiddenReason>>, ServiceError> {
-        let (pending, stale) = self.take(ask).await?;
+        let (pending, stale) = self.pin_generation(ask).await?;
         self.filter_from(&pending, stale, call, offered)
     }
 
@@ -65,10 +65,13 @@ impl Service {
         let filtered = match stale {
             Some(reason) => Err(reason),
             None => pending.guarded(Err, |generation, asker| {
-                let seen =
-                    self.facts()
-                        .look(&ask, generation, call, self.sure().min(pending.started_at));
-                let world = self.world(generation, seen.past());
+                let seen = self.facts().observe(
+                    &ask,
+                    generation,
+                    call,
+                    self.confirmed_now().min(pending.started_at),
+                );
+                let world = self.decision_inputs(generation, seen.history());
                 let in_time = offered.iter().take_while(|_| !ask.deadline.is_over());
                 listing::filter(world, call, in_time, asker, pending.started_at)
             }),
@@ -194,7 +197,7 @@ impl Service {
             shown.push((GatewayTool { gateway, tool }, changed));
         }
         let definitions = &self.facts().definitions;
-        let writes = definitions.shown(&shown, pending.started_at);
+        let writes = definitions.record(&shown, pending.started_at);
         self.write_soon(writes);
     }
 }

@@ -27,20 +27,20 @@ pub struct RetentionPeriods {
 
 impl Service {
     /// Flushes and prunes until it is dropped.
-    pub async fn keep(self: &Arc<Self>, keep: RetentionPeriods) {
+    pub async fn run_maintenance(self: &Arc<Self>, keep: RetentionPeriods) {
         let mut flush = tokio::time::interval(FLUSH_EVERY);
         flush.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut prune = tokio::time::interval(PRUNE_EVERY);
         loop {
             tokio::select! {
-                _ = flush.tick() => self.apart(|it| it.flush()).await,
-                _ = prune.tick() => self.apart(move |it| it.prune(keep)).await,
+                _ = flush.tick() => self.run_blocking(|it| it.flush()).await,
+                _ = prune.tick() => self.run_blocking(move |it| it.prune(keep)).await,
             }
         }
     }
 
     /// Runs work that scans everything on a blocking thread.
-    async fn apart(self: &Arc<Self>, work: impl FnOnce(&Self) + Send + 'static) {
+    async fn run_blocking(self: &Arc<Self>, work: impl FnOnce(&Self) + Send + 'static) {
         let service = Arc::clone(self);
         if let Err(error) = tokio::task::spawn_blocking(move || work(&service)).await {
             tracing::error!(%error, "what is over was not looked through to its end");
@@ -49,8 +49,8 @@ impl Service {
 
     /// The latest confirmed moment, see [`crate::service::clock::MonotonicClock`]: what is older may expire, whatever
     /// the clock says.
-    pub fn sure(&self) -> SystemTime {
-        self.clock().sure()
+    pub fn confirmed_now(&self) -> SystemTime {
+        self.clock().confirmed_now()
     }
 
     /// Submits the background writes: sessions without their labels, usage, and the time.
@@ -58,8 +58,8 @@ impl Service {
         self.ledger().retry();
         let mut writes = self.facts().sessions.dirty();
         writes.extend(self.facts().usage.dirty());
-        self.clock().fault();
-        writes.push(StoreWrite::Clock(self.sure()));
+        self.clock().check();
+        writes.push(StoreWrite::Clock(self.confirmed_now()));
         writes.push(StoreWrite::Lease(self.clock().lease()));
         // In the background queue, so that responses that wait for their writes do not wait for these.
         let submitted = self.ledger().writer().submit_behind(writes, |result| {
@@ -77,15 +77,15 @@ impl Service {
         // Updates the confirmed moment.
         self.now();
         let before = |age: Duration| {
-            let at = self.sure().checked_sub(age);
+            let at = self.confirmed_now().checked_sub(age);
             at.unwrap_or(SystemTime::UNIX_EPOCH)
         };
         // Sessions and usage are needed for longer than the configured retention may be.
         let silent = keep.ended.max(self.settings().session_idle);
         let counted = keep.ended.max(USAGE_RETENTION);
         self.facts().sessions.forget(before(silent));
-        self.facts().memory.sweep(self.sure());
-        self.facts().places.sweep(self.sure());
+        self.facts().carrier_labels.sweep(self.confirmed_now());
+        self.facts().resource_labels.sweep(self.confirmed_now());
         self.facts().usage.forget(before(counted));
         self.ledger().forget(before(keep.ended));
         let retention = Retention {
@@ -114,8 +114,8 @@ impl Service {
                 "what was taken away may not be written before the end"
             );
         }
-        let mut released = self.facts().meters.release();
-        released.push(StoreWrite::Lease(self.sure()));
+        let mut released = self.facts().quotas.release();
+        released.push(StoreWrite::Lease(self.confirmed_now()));
         if let Err(error) = self.ledger().writer().submit(released, |_| {}) {
             tracing::error!(%error, "unused budgets are not given back");
         }

@@ -7,7 +7,7 @@ use tokio::sync::Mutex;
 #[derive(Default)]
 pub(super) struct PlanningQueues {
     /// For ordinary writes.
-    pub(super) usual: Mutex<()>,
+    pub(super) ordinary: Mutex<()>,
     /// For restrictions.
-    pub(super) first: Mutex<()>,
+    pub(super) restrictions: Mutex<()>,
 }

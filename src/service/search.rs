@@ -29,7 +29,7 @@ pub enum SearchTarget {
 #[derive(Debug, Clone)]
 pub struct SearchRequest {
     /// What is sought.
-    pub sought: SearchTarget,
+    pub target: SearchTarget,
     /// The principal, unless searched for.
     pub principal: Option<EntityUID>,
     /// The action, unless searched for.
@@ -39,7 +39,7 @@ pub struct SearchRequest {
     /// Where the previous page ended.
     pub after: Option<Cursor>,
     /// The most hits on the page.
-    pub most: usize,
+    pub page_size: usize,
     /// The most candidates on the page. The page ends there however few hits there are.
     pub candidates: usize,
     /// The trace the caller named.
@@ -120,7 +120,7 @@ impl Service {
         question: impl Fn(&Snapshot, &EntityUID) -> Result<Option<ParcRequest>, E>,
     ) -> Result<Response<EntityPage>, SearchError<E>> {
         let generation = self.live().ok_or(ServiceError::NotReady)?;
-        let pending = self.start(ask, generation);
+        let pending = self.start_request(ask, generation);
         let mut looked_at = 0;
         let found: Result<Result<EntityPage, Reason>, SearchError<E>> = pending.guarded(
             |reason: Reason| Ok(Err(reason)),
@@ -137,7 +137,7 @@ impl Service {
                 let in_time = |_: &(EntityUID, Cursor)| !ask.deadline.is_over();
                 let each = std::mem::take(&mut candidates.each);
                 let each = each.into_iter().take_while(in_time);
-                page(each, candidates.next, search.most, allowed).map(Ok)
+                page(each, candidates.next, search.page_size, allowed).map(Ok)
             },
         );
         ask.deadline.check()?;
@@ -146,7 +146,7 @@ impl Service {
             Err(reason) => (Verdict::deny(reason), EntityPage::default()),
         };
         let asked = RecordedRequest::Search {
-            sought: search.sought.as_str(),
+            sought: search.target.as_str(),
             principal: search.principal.as_ref(),
             action: search.action.as_ref(),
             resource: search.resource.as_ref(),
@@ -166,7 +166,7 @@ struct Candidates {
 }
 
 fn candidates(snapshot: &Snapshot, search: &SearchRequest) -> Result<Candidates, StaleCursorError> {
-    let ty = match &search.sought {
+    let ty = match &search.target {
         SearchTarget::Subject(ty) | SearchTarget::Resource(ty) => ty,
         SearchTarget::Action => return actions(snapshot, search),
     };

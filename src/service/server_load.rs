@@ -65,7 +65,7 @@ pub struct RejectionCounts {
 
 impl ServerLoad {
     /// The numbers of rejections so far.
-    pub fn turned_away(&self) -> RejectionCounts {
+    pub fn rejections(&self) -> RejectionCounts {
         RejectionCounts {
             requests: self.requests_refused.get(),
             shed: self.pressure.shed.get(),

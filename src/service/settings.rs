@@ -19,15 +19,15 @@ pub struct ServiceSettings {
     /// The most tasks, delegations and pairs of actor and root with labels in memory.
     pub carriers: usize,
     /// The lifetime of labels of a pair of actor and root.
-    pub pair_for: Duration,
+    pub pair_label_ttl: Duration,
     /// The most resources with labels in memory, those that contain them included.
-    pub places: usize,
+    pub labeled_resources: usize,
     /// The lifetime of labels of a resource.
     pub resource_label_ttl: Duration,
     /// The most actors, and pairs of an actor with a tool or a root, with usage in memory.
-    pub counted: usize,
+    pub usage_entries: usize,
     /// The most idempotency keys.
-    pub keys: KeyLimits,
+    pub idempotency_keys: KeyLimits,
     /// The lifetime of a shown definition that differs from the pinned one.
     pub definition_ttl: Duration,
 }
@@ -40,13 +40,13 @@ impl Default for ServiceSettings {
             sessions: 1_000_000,
             session_idle: Duration::from_secs(24 * 3_600),
             carriers: 1_000_000,
-            pair_for: Duration::from_secs(60 * 60),
-            places: 1_000_000,
+            pair_label_ttl: Duration::from_secs(60 * 60),
+            labeled_resources: 1_000_000,
             resource_label_ttl: Duration::from_secs(30 * 24 * 3_600),
-            counted: 1_000_000,
-            keys: KeyLimits {
-                all: 1_000_000,
-                caller: 250_000,
+            usage_entries: 1_000_000,
+            idempotency_keys: KeyLimits {
+                total: 1_000_000,
+                per_caller: 250_000,
             },
             definition_ttl: Duration::from_secs(15 * 60),
         }

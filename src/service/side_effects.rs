@@ -32,13 +32,13 @@ pub struct LiveFacts {
     /// Sessions.
     pub sessions: Sessions,
     /// Labels of tasks, delegations and pairs.
-    pub memory: CarrierLabels,
+    pub carrier_labels: CarrierLabels,
     /// Labels of resources that calls wrote to.
-    pub places: ResourceLabels,
+    pub resource_labels: ResourceLabels,
     /// Usage.
     pub usage: UsageLedger,
     /// Budgets and uses of approvals.
-    pub meters: Quotas,
+    pub quotas: Quotas,
     /// Definitions that lists have shown.
     pub definitions: ShownDefinitions,
 }
@@ -57,7 +57,7 @@ pub struct Observed<'c> {
 
 impl Observed<'_> {
     /// The history for the decision.
-    pub fn past(&self) -> History<'_> {
+    pub fn history(&self) -> History<'_> {
         History {
             session: self.session.as_ref(),
             carried: Some(&self.carried),
@@ -94,10 +94,13 @@ impl LiveFacts {
     ) -> Result<Self, StoreError> {
         let facts = Self {
             sessions: Sessions::new(settings.sessions, settings.session_idle),
-            memory: CarrierLabels::new(settings.carriers, settings.pair_for),
-            places: ResourceLabels::new(settings.places, settings.resource_label_ttl),
-            usage: UsageLedger::new(settings.counted),
-            meters: Quotas::new(),
+            carrier_labels: CarrierLabels::new(settings.carriers, settings.pair_label_ttl),
+            resource_labels: ResourceLabels::new(
+                settings.labeled_resources,
+                settings.resource_label_ttl,
+            ),
+            usage: UsageLedger::new(settings.usage_entries),
+            quotas: Quotas::new(),
             definitions: ShownDefinitions::new(settings.definition_ttl),
         };
         facts.sessions.restore(std::mem::take(&mut loaded.sessions));
@@ -106,27 +109,27 @@ impl LiveFacts {
         facts.definitions.restore(shown);
         let labels = std::mem::take(&mut loaded.labels).into_iter();
         let (places, labels) = labels.partition(|it| it.carrier.as_ref().is_resource());
-        facts.places.restore(places);
-        facts.memory.restore(labels);
+        facts.resource_labels.restore(places);
+        facts.carrier_labels.restore(labels);
         facts.usage.restore(std::mem::take(&mut loaded.usage))?;
         let uses = std::mem::take(&mut loaded.approval_uses);
         facts
-            .meters
+            .quotas
             .restore(uses, std::mem::take(&mut loaded.task_spent));
         let lost = std::mem::take(&mut loaded.task_lost);
-        facts.meters.restore_lost(lost);
+        facts.quotas.restore_lost(lost);
         Ok(facts)
     }
 
     /// Observes all facts that concern a call.
-    pub fn look<'c>(
+    pub fn observe<'c>(
         &self,
         ask: &RequestMeta<'_>,
         generation: &'c Generation,
         call: &'c CallContext,
         now: SystemTime,
     ) -> Observed<'c> {
-        let carriers = CallCarriers::of(&generation.authority, call);
+        let carriers = CallCarriers::new(&generation.authority, call);
         let session = call.workflow.session_id.as_ref();
         let task = call.workflow.task_id.as_ref();
         let task = task.and_then(|id| generation.authority.tasks.get(id));
@@ -138,14 +141,14 @@ impl LiveFacts {
             self.usage.view(actor, carriers.root(), tool.as_ref(), now)
         };
         Observed {
-            carried: carriers.look(&self.memory, &generation.snapshot, now),
+            carried: carriers.labels(&self.carrier_labels, &generation.snapshot, now),
             session: session.map(|id| self.sessions.get(id)),
             // Skip usage that no policy reads.
             usage: generation.snapshot.reads_context("usage").then(usage),
-            calls_left: budget.map(|(id, budget)| self.meters.calls_left(id, budget)),
-            tool_calls_left: tool_budget.map(|(id, most)| self.meters.calls_left(&id, most)),
+            calls_left: budget.map(|(id, budget)| self.quotas.calls_left(id, budget)),
+            tool_calls_left: tool_budget.map(|(id, most)| self.quotas.calls_left(&id, most)),
             approval_uses: (call.approval_ids.iter())
-                .map(|id| self.meters.approval_uses(id))
+                .map(|id| self.quotas.approval_uses(id))
                 .collect(),
             definition: self.definition_of(ask, call, now),
             carriers,
@@ -165,11 +168,11 @@ impl LiveFacts {
             gateway: ask.gateway(),
             tool: tool_of(call)?,
         };
-        self.definitions.of(&place, now)
+        self.definitions.get(&place, now)
     }
 
     /// Commits the side effects of an allow.
-    pub fn take(
+    pub fn commit(
         &self,
         seen: &Observed<'_>,
         call: &CallContext,
@@ -177,7 +180,7 @@ impl LiveFacts {
         now: SystemTime,
     ) -> Commit {
         let mut writes = Vec::new();
-        let found = self.places.of(&effects.targets, now);
+        let found = self.resource_labels.labels_of(&effects.targets, now);
         let yields = effects.added_labels(found.as_deref());
         let session = call.workflow.session_id.as_ref().zip(seen.session.as_ref());
         // Listing has no side effects on the session.
@@ -196,7 +199,7 @@ impl LiveFacts {
             }
         }
         // Only now: a call with a conflict is decided again, and must not see its own labels then.
-        let brought = seen.carriers.bring(&self.memory, &yields, now);
+        let brought = seen.carriers.add_labels(&self.carrier_labels, &yields, now);
         let marked = || self.mark(effects, found.as_deref(), now);
         match brought.and_then(|brought| Ok((brought, marked()?))) {
             Ok((brought, marked)) => writes.extend(brought.into_iter().chain(marked)),
@@ -206,13 +209,13 @@ impl LiveFacts {
         }
         let task = call.workflow.task_id.as_ref();
         for (counter, most) in effects.tool_budget.iter().chain(&effects.budget) {
-            match self.meters.spend(counter, *most) {
+            match self.quotas.spend(counter, *most) {
                 BudgetSpend::Spent => {}
                 BudgetSpend::Reserve { spent } => writes.push(StoreWrite::TaskSpent {
                     id: counter.clone(),
                     spent,
                     is_exact: false,
-                    lost: self.meters.at_risk(counter),
+                    lost: self.quotas.at_risk(counter),
                 }),
                 BudgetSpend::Exhausted => {
                     let task = task.unwrap_or(counter);
@@ -225,7 +228,7 @@ impl LiveFacts {
             }
         }
         if let Some((approval, max)) = &effects.approval {
-            let Some(uses) = self.meters.use_approval(approval, *max) else {
+            let Some(uses) = self.quotas.use_approval(approval, *max) else {
                 let message = format!("approval `{approval}` has been used");
                 return Commit::Denied(Reason::new(ReasonCode::ApprovalInvalid, message));
             };
@@ -237,7 +240,7 @@ impl LiveFacts {
         // Usage that no policy reads is not counted.
         if seen.usage.is_some() {
             let actor = &call.subject.entity;
-            self.usage.allowed(actor, effects.tool.as_ref(), now);
+            self.usage.count_allowed(actor, effects.tool.as_ref(), now);
         }
         if writes.is_empty() {
             Commit::Applied
@@ -264,49 +267,53 @@ impl LiveFacts {
         let mut writes = Vec::new();
         if !all.items().is_empty() {
             for target in &effects.targets {
-                writes.extend(self.places.mark(target, all.items(), now)?);
+                writes.extend(self.resource_labels.add(target, all.items(), now)?);
             }
         }
         Ok(writes)
     }
 
     /// The number of tasks, delegations, pairs and resources with labels.
-    pub fn remembered(&self) -> usize {
-        self.memory.len() + self.places.len()
+    pub fn carriers_with_labels(&self) -> usize {
+        self.carrier_labels.len() + self.resource_labels.len()
     }
 
     /// Notes that the store has made these writes.
-    pub fn settled(&self, writes: &[StoreWrite]) {
+    pub fn mark_written(&self, writes: &[StoreWrite]) {
         for write in writes {
             match write {
-                StoreWrite::SessionLabels { id, labels, .. } => self.sessions.settled(id, labels),
+                StoreWrite::SessionLabels { id, labels, .. } => {
+                    self.sessions.mark_written(id, labels)
+                }
                 StoreWrite::Labels {
                     carrier, labels, ..
-                } if carrier.as_ref().is_resource() => self.places.settled(carrier, labels),
+                } if carrier.as_ref().is_resource() => {
+                    self.resource_labels.mark_written(carrier, labels)
+                }
                 StoreWrite::Labels {
                     carrier, labels, ..
-                } => self.memory.settled(carrier, labels),
-                StoreWrite::TaskSpent { id, spent, .. } => self.meters.settled(id, *spent),
+                } => self.carrier_labels.mark_written(carrier, labels),
+                StoreWrite::TaskSpent { id, spent, .. } => self.quotas.mark_written(id, *spent),
                 _ => {}
             }
         }
     }
 
     /// Counts a denied call, if some policy reads usage.
-    pub fn denied(&self, seen: &Observed<'_>, call: &CallContext, now: SystemTime) {
+    pub fn count_denial(&self, seen: &Observed<'_>, call: &CallContext, now: SystemTime) {
         if seen.usage.is_none() {
             return;
         }
         let root = seen.carriers.root();
-        self.usage.denied(&call.subject.entity, root, now);
+        self.usage.count_denied(&call.subject.entity, root, now);
     }
 
     /// Applies a change of authority that is written and in service.
-    pub fn changed(&self, change: &Change, at: SystemTime) {
+    pub fn apply_change(&self, change: &Change, at: SystemTime) {
         match change {
             Change::SessionEnded { session } => self.sessions.end(session, at),
             Change::Task(task) if task.closed_at.is_some() => {
-                self.memory.end(LabelCarrierRef::Task(&task.id));
+                self.carrier_labels.remove(LabelCarrierRef::Task(&task.id));
             }
             _ => {}
         }
@@ -314,11 +321,11 @@ impl LiveFacts {
 
     /// Forgets what the store has pruned.
     pub fn forget(&self, gone: &Pruned) {
-        self.meters.forget(&gone.approvals, &gone.tasks);
+        self.quotas.forget(&gone.approvals, &gone.tasks);
         let tasks = gone.tasks.iter().map(LabelCarrierRef::Task);
         let delegations = gone.delegations.iter().map(LabelCarrierRef::Delegation);
         for carrier in tasks.chain(delegations) {
-            self.memory.end(carrier);
+            self.carrier_labels.remove(carrier);
         }
     }
 }

@@ -108,7 +108,7 @@ impl CarrierLabels {
     }
 
     /// The labels of a task or a delegation.
-    pub fn of(&self, carrier: LabelCarrierRef<'_>) -> Option<Arc<Labels>> {
+    pub fn get(&self, carrier: LabelCarrierRef<'_>) -> Option<Arc<Labels>> {
         let shard = self.shard(carrier);
         shard
             .slots
@@ -117,18 +117,18 @@ impl CarrierLabels {
     }
 
     /// The labels of a pair that a decision sees.
-    pub fn lately(
+    pub fn recent_of_pair(
         &self,
         actor: &EntityUID,
         root: Option<&EntityUID>,
         counts: LabelWindow,
         now: SystemTime,
     ) -> Option<Arc<Labels>> {
-        self.counted(LabelCarrierRef::Pair { actor, root }, counts, now)
+        self.recent(LabelCarrierRef::Pair { actor, root }, counts, now)
     }
 
     /// The labels of a carrier with a bounded lifetime, as far as they have not expired.
-    pub fn counted(
+    pub fn recent(
         &self,
         carrier: LabelCarrierRef<'_>,
         counts: LabelWindow,
@@ -159,7 +159,7 @@ impl CarrierLabels {
     /// # Errors
     ///
     /// [`LabelCapacityError`] if there is no room for one more carrier.
-    pub fn bring(
+    pub fn add(
         &self,
         carrier: LabelCarrierRef<'_>,
         labels: &[SmolStr],
@@ -205,7 +205,7 @@ impl CarrierLabels {
     }
 
     /// Notes that the store has written labels that [`CarrierLabels::add`] returned.
-    pub fn settled(&self, carrier: &LabelCarrier, written: &[LabelTimes]) {
+    pub fn mark_written(&self, carrier: &LabelCarrier, written: &[LabelTimes]) {
         let carrier = carrier.as_ref();
         let mut shard = self.shard(carrier);
         let Some(slot) = shard.slots.get_mut(&carrier) else {
@@ -223,7 +223,7 @@ impl CarrierLabels {
     }
 
     /// Removes a task or a delegation.
-    pub fn end(&self, carrier: LabelCarrierRef<'_>) {
+    pub fn remove(&self, carrier: LabelCarrierRef<'_>) {
         if self.shard(carrier).slots.remove(&carrier).is_some() {
             self.kept.fetch_sub(1, Ordering::Relaxed);
         }

@@ -126,7 +126,7 @@ impl Quotas {
     }
 
     /// Notes that the store holds that the task may have spent this many calls.
-    pub fn settled(&self, id: &str, spent: u64) {
+    pub fn mark_written(&self, id: &str, spent: u64) {
         if let Some(task) = self.budgets.lock(id).get_mut(id) {
             task.settled = task.settled.max(spent.min(task.reserved));
         }

@@ -56,12 +56,12 @@ fn no_call_is_answered_on_a_block_that_is_not_written() {
     let pending = BudgetSpend::Reserve { spent: 4 };
     assert_eq!(meters.spend(&ID, budget), pending);
     assert_eq!(meters.spend(&ID, budget), pending, "not yet written");
-    meters.settled(&ID, 4);
+    meters.mark_written(&ID, 4);
     assert_eq!(meters.spend(&ID, budget), BudgetSpend::Spent);
     assert_eq!(meters.spend(&ID, budget), BudgetSpend::Spent);
     assert_eq!(meters.spend(&ID, budget), BudgetSpend::Reserve { spent: 8 });
     // The first block is reported again; that says nothing of the second.
-    meters.settled(&ID, 4);
+    meters.mark_written(&ID, 4);
     assert_eq!(meters.spend(&ID, budget), BudgetSpend::Reserve { spent: 8 });
     assert_eq!(meters.calls_left(&ID, budget), 58);
 }
@@ -91,7 +91,7 @@ fn budgets_are_never_overspent_by_threads() {
                 }
                 BudgetSpend::Reserve { spent } => {
                     written.fetch_max(spent, Ordering::SeqCst);
-                    meters.settled(&ID, spent);
+                    meters.mark_written(&ID, spent);
                     got += 1;
                 }
             }
@@ -122,7 +122,7 @@ fn what_was_not_spent_is_given_back_at_the_end() {
     };
     assert_eq!(id, ID);
     // A reservation that is reported late, and a call that comes late.
-    meters.settled(&ID, 64);
+    meters.mark_written(&ID, 64);
     assert_eq!(meters.spend(&ID, 1_024), BudgetSpend::Exhausted);
 }
 
@@ -139,7 +139,7 @@ fn a_hundred_crashes_lose_a_sixteenth_of_a_budget_at_most() {
                     BudgetSpend::Spent => answered += 1,
                     BudgetSpend::Reserve { spent } => {
                         (durable, lost) = (spent, meters.at_risk(&ID));
-                        meters.settled(&ID, spent);
+                        meters.mark_written(&ID, spent);
                         answered += 1;
                     }
                     BudgetSpend::Exhausted => {}
@@ -218,7 +218,7 @@ proptest! {
                 },
                 Step::Written => if let Some(spent) = under_way.pop_front() {
                     durable = durable.max(spent);
-                    meters.settled(&ID, spent);
+                    meters.mark_written(&ID, spent);
                     answered += 1;
                 },
                 Step::WriteFailed => { under_way.pop_front(); },
@@ -226,7 +226,7 @@ proptest! {
                     if matches!(step, Step::Restart) {
                         for spent in under_way.drain(..) {
                             durable = durable.max(spent);
-                            meters.settled(&ID, spent);
+                            meters.mark_written(&ID, spent);
                             answered += 1;
                         }
                         for write in meters.release() {

@@ -31,7 +31,7 @@ impl ResourceLabels {
     }
 
     /// The labels of the targets, of what they contain and of what contains them.
-    pub fn of<'t>(
+    pub fn labels_of<'t>(
         &self,
         targets: impl IntoIterator<Item = &'t Target>,
         now: SystemTime,
@@ -39,7 +39,7 @@ impl ResourceLabels {
         if self.0.is_empty() {
             return None;
         }
-        let of = |carrier| self.0.counted(carrier, LabelWindow::All, now);
+        let of = |carrier| self.0.recent(carrier, LabelWindow::All, now);
         let mut found = Vec::new();
         for target in targets {
             let uid = target.uid();
@@ -57,7 +57,7 @@ impl ResourceLabels {
     /// # Errors
     ///
     /// [`LabelCapacityError`] if there is no room for the resource nor for the carrier that stands for all.
-    pub fn mark(
+    pub fn add(
         &self,
         target: &Target,
         labels: &[SmolStr],
@@ -70,10 +70,9 @@ impl ResourceLabels {
             .map(LabelCarrierRef::WithinResource);
         let mut writes = Vec::new();
         for carrier in std::iter::once(LabelCarrierRef::Resource(target.uid())).chain(within) {
-            let brought = self.0.bring(carrier, labels, false, now);
+            let brought = self.0.add(carrier, labels, false, now);
             let brought = brought.or_else(|LabelCapacityError| {
-                self.0
-                    .bring(LabelCarrierRef::AnyResource, labels, false, now)
+                self.0.add(LabelCarrierRef::AnyResource, labels, false, now)
             });
             writes.extend(brought?);
         }
@@ -81,8 +80,8 @@ impl ResourceLabels {
     }
 
     /// As [`CarrierLabels::mark_written`].
-    pub fn settled(&self, carrier: &LabelCarrier, written: &[LabelTimes]) {
-        self.0.settled(carrier, written);
+    pub fn mark_written(&self, carrier: &LabelCarrier, written: &[LabelTimes]) {
+        self.0.mark_written(carrier, written);
     }
 
     /// Restores what a store holds. Only at the start.

@@ -189,7 +189,7 @@ impl Sessions {
     }
 
     /// Notes that the store has written labels of the session: those that a [`SessionUpdate`] named.
-    pub fn settled(&self, id: &str, labels: &[SmolStr]) {
+    pub fn mark_written(&self, id: &str, labels: &[SmolStr]) {
         if let Some(slot) = self.shard(id).sessions.get_mut(id) {
             slot.unsettled.retain(|label| !labels.contains(label));
         }

@@ -60,7 +60,7 @@ impl ShownDefinitions {
     }
 
     /// The digests of the definition shown last, if it is recent and not the pinned one.
-    pub fn of(&self, place: &GatewayTool, now: SystemTime) -> Option<DefinitionDigests> {
+    pub fn get(&self, place: &GatewayTool, now: SystemTime) -> Option<DefinitionDigests> {
         let all = self.changed.load();
         let changed = all.get(place).filter(|it| self.is_kept(it, now))?;
         Some(changed.digests.clone())
@@ -85,7 +85,7 @@ impl ShownDefinitions {
 
     /// Records the registered tools that a list has shown: as pinned (`None`), or as something else. A tool that is
     /// shown both ways counts as changed. Returns what to write.
-    pub fn shown(
+    pub fn record(
         &self,
         tools: &[(GatewayTool, Option<ChangedDefinition>)],
         now: SystemTime,

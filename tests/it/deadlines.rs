@@ -213,12 +213,12 @@ async fn nothing_of_several_is_decided_once_the_deadline_is_over() {
         SearchTarget::Resource(TYPES.server.clone()),
     ] {
         let search = SearchRequest {
-            sought,
+            target: sought,
             principal: None,
             action: None,
             resource: None,
             after: None,
-            most: 10,
+            page_size: 10,
             candidates: 10,
             trace: TraceContext::default(),
         };

@@ -44,12 +44,12 @@ impl Authzen {
             return Ok(results(Vec::new(), page::again(page.after, print)));
         }
         let search = SearchRequest {
-            sought: parts.sought.clone(),
+            target: parts.sought.clone(),
             principal: parts.principal.clone(),
             action: parts.action.clone(),
             resource: parts.resource.clone(),
             after: page.after,
-            most: page.most,
+            page_size: page.most,
             candidates: limits.search_candidates as usize,
             trace: admitted.trace.clone(),
         };

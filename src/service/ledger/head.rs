@@ -30,18 +30,18 @@ pub(super) struct RestoredState {
 
 impl Head {
     /// Makes a generation the newest state.
-    pub(super) fn take(&mut self, next: &Arc<Generation>) {
+    pub(super) fn advance(&mut self, next: &Arc<Generation>) {
         self.revision = next.revision();
         self.generation = Some(Arc::clone(next));
     }
 
-    pub(super) fn with(
+    pub(super) fn with_bundle(
         &self,
         load: LoadedBundle,
         revision: u64,
     ) -> Result<Generation, StoredEntityError> {
         match (&self.generation, &self.loaded) {
-            (Some(generation), _) => generation.with(load, revision),
+            (Some(generation), _) => generation.with_bundle(load, revision),
             (None, Some(restored)) => {
                 let entities = restored.entities.iter().cloned().collect();
                 Generation::new(load, restored.authority.clone(), entities, revision)

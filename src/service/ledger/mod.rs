@@ -182,11 +182,11 @@ impl Ledger {
                     .as_ref()
                     .is_some_and(|loaded| loaded.digest.as_ref() == Some(&digest));
             let revision = head.revision + u64::from(!is_known);
-            let next = Arc::new(head.with(load, revision)?);
+            let next = Arc::new(head.with_bundle(load, revision)?);
             next.warn_of_shadowed();
             if is_known {
-                head.take(&next);
-                self.put(&next);
+                head.advance(&next);
+                self.publish_generation(&next);
                 return Ok(revision);
             }
             let entry = ChangeRecord {
@@ -206,7 +206,7 @@ impl Ledger {
                 // The receiver is gone only if the publisher is.
                 let _ = done.send(result.map(|_| ()));
             })?;
-            head.take(&next);
+            head.advance(&next);
             revision
         };
         written.recv().map_err(|_| StoreError::Closed)??;
@@ -225,7 +225,7 @@ impl Ledger {
         now: SystemTime,
         plan: impl FnOnce(&Generation) -> Result<PlannedChange, E>,
     ) -> Result<CommittedChange, WriteError<E>> {
-        let turn = self.turns.usual.lock().await;
+        let turn = self.turns.ordinary.lock().await;
         let begun = self.begin(asked, now, plan);
         drop(turn);
         self.finish(begun?).await
@@ -242,7 +242,7 @@ impl Ledger {
         now: SystemTime,
         plan: impl FnOnce(&Generation) -> Result<PlannedChange, E>,
     ) -> Result<CommittedChange, WriteError<E>> {
-        let turn = self.turns.first.lock().await;
+        let turn = self.turns.restrictions.lock().await;
         let begun = self.begin(asked, now, plan);
         drop(turn);
         self.finish(begun?).await
@@ -280,7 +280,7 @@ impl Ledger {
         let (done, written) = oneshot::channel();
         let mut head = self.head();
         let generation = head.generation.clone().ok_or(WriteError::NotReady)?;
-        match head.keys.look(&asked) {
+        match head.keys.lookup(&asked) {
             KeyLookup::New => {}
             KeyLookup::Repeated(known) => return Ok(PendingWrite::Repeated(known)),
             KeyLookup::Reused => return Err(WriteError::KeyReused),
@@ -305,7 +305,7 @@ impl Ledger {
         }
         let is_restriction = plan.is_restriction();
         let revision = head.revision + 1;
-        let next = Arc::new(generation.after(&plan.change, revision)?);
+        let next = Arc::new(generation.with_change(&plan.change, revision)?);
         let key = asked.key.clone().map(|key| (asked.caller.clone(), key));
         let entry = ChangeRecord {
             revision,
@@ -327,7 +327,7 @@ impl Ledger {
                 let _ = done.send(result);
             },
         )?;
-        head.take(&next);
+        head.advance(&next);
         if let Some((caller, key)) = key {
             head.keys.remember(StoredKey {
                 caller,
@@ -360,7 +360,7 @@ impl Ledger {
                         Ok(WriteResult::Written)
                     }
                     Err(error) => {
-                        ledger.fall_back(&error, attempt);
+                        ledger.roll_back(&error, attempt);
                         let waiting = UnwrittenChange::from_record(written, named);
                         match is_restriction {
                             true => {
@@ -377,13 +377,13 @@ impl Ledger {
 
     /// Puts a written change into service.
     fn apply_written(&self, next: &Arc<Generation>, entry: ChangeRecord) {
-        self.facts.changed(&entry.change, entry.at);
-        self.put(next);
+        self.facts.apply_change(&entry.change, entry.at);
+        self.publish_generation(next);
         // There may be no watcher.
         let _ = self.changes.send(Arc::new(entry));
     }
 
-    fn put(&self, next: &Arc<Generation>) {
+    fn publish_generation(&self, next: &Arc<Generation>) {
         let snapshot = &next.snapshot;
         self.revisions.send_modify(|newest| {
             // Writes are in order, so this is always newer; were it not, the newer one would stay.
@@ -403,7 +403,7 @@ impl Ledger {
     ///
     /// Changes planned on top of it are already submitted and will fail for their revision, behind what is planned
     /// anew. Only the first failure of an attempt rolls back; later ones must not undo the next attempt.
-    fn fall_back(&self, error: &StoreError, attempt: u64) {
+    fn roll_back(&self, error: &StoreError, attempt: u64) {
         tracing::error!(%error, "a change could not be written and is not made");
         let mut head = self.head();
         if head.attempt != attempt {
@@ -417,7 +417,7 @@ impl Ledger {
             (None, None) => 0,
         };
         let newest = head.revision;
-        head.keys.fall_back(newest);
+        head.keys.roll_back(newest);
     }
 
     fn head(&self) -> std::sync::MutexGuard<'_, Head> {

@@ -37,7 +37,7 @@ impl Ledger {
     pub(super) fn is_so(&self, generation: &Generation, change: &Change) -> bool {
         match change {
             Change::SessionEnded { session } => self.facts.sessions.get(session).is_ended,
-            change => generation.has(change),
+            change => generation.contains_change(change),
         }
     }
 

@@ -29,12 +29,12 @@ impl Ledger {
         let (verb, id) = (waiting.verb.clone(), waiting.id.clone());
         let newest = head.generation.clone().ok_or(StoreError::Closed)?;
         let misfit = |error| StoreError::Write(format!("{error}"));
-        let next = newest.after(&change, head.revision).map_err(misfit)?;
+        let next = newest.with_change(&change, head.revision).map_err(misfit)?;
         let mut taken = Err(StoreError::Closed);
         // No other change goes into service meanwhile.
         self.revisions.send_modify(|_| {
             let Some(live) = self.live() else { return };
-            taken = match live.after(&change, live.revision()) {
+            taken = match live.with_change(&change, live.revision()) {
                 Ok(live) => {
                     let live = Arc::new(live);
                     self.unwritten.lock().push_back(waiting);
@@ -50,7 +50,7 @@ impl Ledger {
             true => Arc::clone(&live),
             false => Arc::new(next),
         });
-        self.facts.changed(&change, at);
+        self.facts.apply_change(&change, at);
         tracing::error!(%verb, %id, "in force, but NOT DURABLE: it is written as soon as the store writes again");
         Ok(live)
     }
@@ -74,7 +74,7 @@ impl Ledger {
         let mut head = self.head();
         let generation = head.generation.clone().ok_or(StoreError::Closed)?;
         let revision = head.revision + 1;
-        let next = generation.after(&first.change, revision);
+        let next = generation.with_change(&first.change, revision);
         let next = Arc::new(next.map_err(|error| StoreError::Write(error.to_string()))?);
         let entry = ChangeRecord {
             revision,
@@ -97,7 +97,7 @@ impl Ledger {
                 }
             }
         })?;
-        head.take(&next);
+        head.advance(&next);
         Ok(())
     }
 }

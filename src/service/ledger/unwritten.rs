@@ -84,7 +84,7 @@ impl UnwrittenChanges {
         let waiting = self.lock();
         let revision = generation.revision();
         waiting.iter().fold(Arc::clone(generation), |it, waiting| {
-            match it.after(&waiting.change, revision) {
+            match it.with_change(&waiting.change, revision) {
                 Ok(next) => Arc::new(next),
                 Err(error) => {
                     tracing::error!(%error, verb = %waiting.verb, "what was taken away does not fit what came after");

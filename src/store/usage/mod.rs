@@ -101,7 +101,7 @@ impl UsageLedger {
     }
 
     /// Counts an allowed call.
-    pub fn allowed(&self, actor: &EntityUID, tool: Option<&EntityUID>, now: SystemTime) {
+    pub fn count_allowed(&self, actor: &EntityUID, tool: Option<&EntityUID>, now: SystemTime) {
         let now = seconds(now);
         let mut shard = self.shard(actor);
         let Shard { actors, dirty, .. } = &mut *shard;
@@ -127,7 +127,7 @@ impl UsageLedger {
     /// Counts a denied call of an actor that acts for `root`, or for itself. Denials alone may fill only half of the
     /// capacity with unknown actors, as anybody can be denied under any name. Beyond that the oldest denials of the
     /// same actor are evicted, and a denial of an actor without any is not counted.
-    pub fn denied(&self, actor: &EntityUID, root: Option<&EntityUID>, now: SystemTime) {
+    pub fn count_denied(&self, actor: &EntityUID, root: Option<&EntityUID>, now: SystemTime) {
         let now = seconds(now);
         let mut shard = self.shard(actor);
         let known = shard.actors.get(actor);

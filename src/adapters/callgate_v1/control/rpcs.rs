@@ -113,7 +113,7 @@ impl control_server::Control for ControlApi {
             let listed = control.list_entities(of_type.as_deref(), &page);
             listed.map(encode::entities)
         };
-        let listed = self.shared.control.apart(list).await;
+        let listed = self.shared.control.run_blocking(list).await;
         Ok(Response::new(listed.map_err(told(&caller))?))
     }
 
@@ -231,7 +231,7 @@ impl control_server::Control for ControlApi {
             let listed = control.list_delegations(&filter, &page);
             listed.map(encode::delegations)
         };
-        let listed = self.shared.control.apart(list).await;
+        let listed = self.shared.control.run_blocking(list).await;
         Ok(Response::new(listed.map_err(told(&caller))?))
     }
 
@@ -301,7 +301,7 @@ impl control_server::Control for ControlApi {
             let listed = control.list_tasks(&filter, &page);
             listed.map(encode::tasks)
         };
-        let listed = self.shared.control.apart(list).await;
+        let listed = self.shared.control.run_blocking(list).await;
         Ok(Response::new(listed.map_err(told(&caller))?))
     }
 
@@ -367,7 +367,7 @@ impl control_server::Control for ControlApi {
             let listed = control.list_approvals(&filter, &page)?;
             Ok(encode::approvals(listed, &reader.rights))
         };
-        let listed = self.shared.control.apart(list).await;
+        let listed = self.shared.control.run_blocking(list).await;
         Ok(Response::new(listed.map_err(told(&caller))?))
     }
 
