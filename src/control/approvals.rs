@@ -1,4 +1,4 @@
-//! Approvals: asked for, given, refused, listed.
+//! Approvals: request, approve, reject, list.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -23,70 +23,75 @@ use crate::domain::schema::TYPES;
 use crate::service::generation::Generation;
 use crate::service::ledger::PlannedChange;
 
-/// A call that is to be approved, and the challenge of its deny.
+/// A request for approval of a call, with the challenge of its deny.
 #[derive(Debug, Clone)]
 pub struct ApprovalRequest {
-    /// The call as it was decided. Its subject asks.
+    /// The call as it was decided. Its subject requests the approval.
     pub call: CallContext,
-    /// Its challenge; `None` makes a new one.
+    /// The challenge; `None` makes a new one.
     pub challenge: Option<PresentedChallenge>,
 }
 
-/// A challenge as it came back.
+/// A challenge that a client presents.
 #[derive(Debug, Clone)]
 pub struct PresentedChallenge {
     /// `sha256:<hex>` over the call and its expiry.
     pub digest: SmolStr,
-    /// When an answer comes too late.
+    /// When the challenge expires.
     pub expires_at: SystemTime,
 }
 
-/// A yes.
+/// The approval of a call by a person.
 #[derive(Debug, Clone)]
 pub struct CallApproval {
-    /// To which approval.
+    /// The id of the approval.
     pub id: SmolStr,
-    /// What the approver has seen.
+    /// The digest of what the approver has seen.
     pub digest: SmolStr,
     /// How often the call may be made; 0 for once.
     pub uses: u32,
-    /// Why.
+    /// The approver's comment.
     pub comment: Option<SmolStr>,
 }
 
-/// A no.
+/// The rejection of a call by a person.
 #[derive(Debug, Clone)]
 pub struct CallRejection {
-    /// To which approval.
+    /// The id of the approval.
     pub id: SmolStr,
-    /// Why.
+    /// The approver's comment.
     pub comment: Option<SmolStr>,
 }
 
-/// Which approvals are wanted. Each that is given must fit.
+/// A filter of approvals. All fields that are given must match.
 #[derive(Debug, Clone, Default)]
 pub struct ApprovalFilter {
-    /// Its name.
+    /// The id.
     pub id: Option<SmolStr>,
-    /// Who acts.
+    /// The subject of the call.
     pub subject: Option<EntityUID>,
-    /// For whom.
+    /// The root of its authority.
     pub root: Option<EntityUID>,
     /// The task it belongs to.
     pub task: Option<SmolStr>,
-    /// How it stands.
+    /// The status.
     pub status: Option<ApprovalStatus>,
 }
 
 impl Control {
-    /// Asks for a person's approval of a call that was denied with `APPROVAL_REQUIRED`. A call that
-    /// waits for one already gets no second.
+    /// Requests a person's approval of a call that was denied with `APPROVAL_REQUIRED`. A call with a pending approval
+    /// gets no second one.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Precondition`] if the call needs no approval, [`ControlError::Denied`] if no approval would
+    /// allow it, and the errors of a write.
     pub async fn request_approval(
         &self,
         author: &WriteRequester,
         request: ApprovalRequest,
     ) -> Result<WriteReceipt<ApprovalView>, ControlError> {
-        // Before it is the turn of this write: others need not wait for it.
+        // Decided before the write is planned, so that other writes do not wait for it.
         let decided = self.service.decide_dry_run(&author.caller, &request.call);
         let decided = decided.map_err(|_| ControlError::NotReady);
         let plan = move |scene: &WriteContext<'_>| plan_request(scene, &request, decided?);
@@ -94,7 +99,12 @@ impl Control {
         self.receipt::<Approval>(written)
     }
 
-    /// Says yes.
+    /// Approves a call.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Denied`] if Cedar does not let the actor approve it, [`ControlError::Precondition`] if it is
+    /// not pending, and the errors of a write.
     pub async fn approve_call(
         &self,
         author: &WriteRequester,
@@ -118,7 +128,11 @@ impl Control {
         self.receipt::<Approval>(written)
     }
 
-    /// Says no, also to what was approved: it may not be made any more.
+    /// Rejects a call, also one that was approved: it may not be made any more.
+    ///
+    /// # Errors
+    ///
+    /// As [`Control::approve_call`].
     pub async fn reject_call(
         &self,
         author: &WriteRequester,
@@ -133,7 +147,12 @@ impl Control {
         self.receipt::<Approval>(written)
     }
 
-    /// Approvals in the order in which they were asked for.
+    /// Lists approvals in the order of their requests.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Invalid`] for a page size beyond the limit, [`ControlError::NotReady`] before the first
+    /// load.
     pub fn list_approvals(
         &self,
         filter: &ApprovalFilter,
@@ -144,7 +163,7 @@ impl Control {
         })
     }
 
-    /// An approval as it stands in a generation.
+    /// An approval with its status in a generation.
     pub fn approval_as_of(
         &self,
         generation: &Generation,
@@ -155,7 +174,7 @@ impl Control {
 }
 
 impl ApprovalFilter {
-    /// Whether it fits, however it stands.
+    /// Whether the call matches, whatever the status.
     pub(super) fn fits(&self, call: &ApprovedCall) -> bool {
         self.subject
             .as_ref()
@@ -251,8 +270,8 @@ fn check_challenge(
     Ok(())
 }
 
-/// The approval that the same call waits for: under the same challenge, or any if none was given. One look, however many
-/// wait.
+/// The pending approval of the same call: under the same challenge, or any if none was presented. One lookup, however
+/// many are pending.
 fn pending_like<'s>(
     scene: &WriteContext<'s>,
     request: &ApprovalRequest,
@@ -310,7 +329,7 @@ fn check_room(scene: &WriteContext<'_>, agent: &EntityUID) -> Result<(), Control
     Ok(())
 }
 
-/// Whoever may say yes may say no: a person, whom Cedar lets approve this call.
+/// The same right is needed to approve and to reject: that of a person whom Cedar lets approve this call.
 fn may_decide(
     scene: &WriteContext<'_>,
     approval: &Arc<Approval>,
@@ -323,7 +342,7 @@ fn may_decide(
         let message = "is not a user: only a person decides on approvals";
         return Err(ControlError::invalid("actor.entity", message));
     }
-    // Who has given a word may take it back, whatever has become of the right to give it.
+    // An approver may withdraw the approval, also after losing the right to give it.
     let is_own = approval.word.as_ref().is_some_and(|word| word.by == *actor);
     if !is_no || !is_own {
         scene.govern_approval(&approval.call)?;
@@ -349,7 +368,7 @@ fn may_decide(
     })
 }
 
-/// Of what is claimed of whoever decides, what becomes facts.
+/// The claims of the approver that are mapped to facts.
 fn mapped(scene: &WriteContext<'_>) -> Map<String, Json> {
     let mapping = &scene.generation.claims;
     let is_named = |claim: &str| {

@@ -1,4 +1,4 @@
-//! The clock: taken for right by somebody who may say so.
+//! Repair of the clock.
 
 use smol_str::SmolStr;
 
@@ -9,7 +9,11 @@ use crate::domain::authority::change::Change;
 use crate::service::ledger::PlannedChange;
 
 impl Control {
-    /// Lets time go on from what the machine's clock says now, also if Callgate's was later. Gives the revision.
+    /// Continues from the machine's clock, also if Callgate's was later. Returns the revision.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Denied`] if Cedar does not allow it, and the errors of a write.
     pub async fn repair_clock(
         &self,
         author: &WriteRequester,

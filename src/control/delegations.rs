@@ -1,4 +1,4 @@
-//! Delegations: granted, narrowed, revoked, listed.
+//! Delegations: grant, narrow, revoke, list.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -23,55 +23,60 @@ use crate::service::ledger::PlannedChange;
 
 const SECONDS_OF_A_DAY: u64 = 24 * 60 * 60;
 
-/// What is to be lent. The actor lends.
+/// A delegation to grant. The actor is the delegator.
 #[derive(Debug, Clone)]
 pub struct NewDelegation {
-    /// The agent that may act.
+    /// The delegate, an agent.
     pub to: EntityUID,
-    /// Which calls it covers.
+    /// The calls it covers.
     pub scope: Scope,
     /// The task it is for.
     pub task: Option<SmolStr>,
-    /// The delegation that is lent on; `None` if the actor lends its own authority.
+    /// The delegation to redelegate; `None` if the actor delegates its own authority.
     pub parent: Option<SmolStr>,
-    /// How many times it may be lent on, one after the other.
+    /// The most redelegations in a chain below it.
     pub max_redelegations: u32,
-    /// Holds from here on; `None` for at once.
+    /// The start of its validity; `None` for now.
     pub not_before: Option<SystemTime>,
-    /// Holds until just before here.
+    /// The end of its validity, exclusive.
     pub expires_at: SystemTime,
 }
 
-/// What of a delegation is to be taken back. `None` leaves it as it is.
+/// A restriction of a delegation. `None` leaves a field as it is.
 #[derive(Debug, Clone)]
 pub struct DelegationNarrowing {
-    /// Which delegation.
+    /// The id of the delegation.
     pub id: SmolStr,
-    /// Which calls it still covers.
+    /// The new, narrower scope.
     pub scope: Option<Scope>,
-    /// When it ends.
+    /// The new, earlier end.
     pub expires_at: Option<SystemTime>,
-    /// How many times it may still be lent on.
+    /// The new, lower number of redelegations.
     pub max_redelegations: Option<u32>,
 }
 
-/// Which delegations are wanted. Each that is given must fit.
+/// A filter of delegations. All fields that are given must match.
 #[derive(Debug, Clone, Default)]
 pub struct DelegationFilter {
-    /// Its name.
+    /// The id.
     pub id: Option<SmolStr>,
-    /// Who lends.
+    /// The delegator.
     pub from: Option<EntityUID>,
-    /// Who may act.
+    /// The delegate.
     pub to: Option<EntityUID>,
     /// The task it is for.
     pub task: Option<SmolStr>,
-    /// How it stands.
+    /// The status.
     pub status: Option<DelegationStatus>,
 }
 
 impl Control {
-    /// Lends authority to an agent: the actor's own, or what the actor was lent.
+    /// Delegates authority to an agent: the actor's own, or one delegated to the actor.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Invalid`] and [`ControlError::Denied`] for a delegation that is wider than its parent, too long
+    /// or not allowed by Cedar, and the errors of a write.
     pub async fn grant_delegation(
         &self,
         author: &WriteRequester,
@@ -82,7 +87,12 @@ impl Control {
         self.receipt::<Delegation>(written)
     }
 
-    /// Takes part of a delegation back.
+    /// Narrows a delegation.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Invalid`] if anything would become wider, [`ControlError::Precondition`] if it is not in force,
+    /// and the errors of a write.
     pub async fn narrow_delegation(
         &self,
         author: &WriteRequester,
@@ -93,8 +103,13 @@ impl Control {
         self.receipt::<Delegation>(written)
     }
 
-    /// Takes a delegation back, and with it whatever was lent on from it. Doing so again succeeds and
-    /// changes nothing: the first moment stays.
+    /// Revokes a delegation, and with it all redelegations. Repeating it succeeds and changes nothing: the first time
+    /// stays.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::NotFound`] for an unknown one, [`ControlError::Denied`] if Cedar does not allow it, and the
+    /// errors of a write.
     pub async fn revoke_delegation(
         &self,
         author: &WriteRequester,
@@ -113,7 +128,11 @@ impl Control {
         self.receipt::<Delegation>(written)
     }
 
-    /// Delegations in the order in which they were made.
+    /// Lists delegations in the order of their grants.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Invalid`] for a page size beyond the limit, [`ControlError::NotReady`] before the first load.
     pub fn list_delegations(
         &self,
         filter: &DelegationFilter,
@@ -128,7 +147,7 @@ impl Control {
         })
     }
 
-    /// A delegation as it stands in a generation.
+    /// A delegation with its status in a generation.
     pub fn delegation_as_of(
         &self,
         generation: &Generation,
@@ -233,7 +252,7 @@ fn check_times(scene: &WriteContext<'_>, delegation: &Delegation) -> Result<(), 
     Ok(())
 }
 
-/// What is lent on has to be there to lend, and can only get narrower.
+/// A redelegation needs a parent that is in force, and can only be narrower.
 fn check_parent(
     scene: &WriteContext<'_>,
     parent: &Arc<Delegation>,
@@ -287,7 +306,7 @@ fn check_parent(
     }
 }
 
-/// Asks Cedar whether a delegation may be taken back. One whose chain no longer holds can be, too.
+/// Asks Cedar whether the actor may revoke a delegation, also one whose chain is no longer valid.
 fn may_take_back(scene: &WriteContext<'_>, delegation: &Delegation) -> Result<(), ControlError> {
     let chain = DelegationChain::from_delegation(&scene.generation.authority, delegation).ok();
     let about = GovernContext {
@@ -297,7 +316,7 @@ fn may_take_back(scene: &WriteContext<'_>, delegation: &Delegation) -> Result<()
     scene.govern("revoke_delegation", &delegation.to, about)
 }
 
-/// Nobody stands in a chain twice, and it has an end.
+/// Checks that no party is in the chain twice, and that the chain is not too long.
 fn check_parties(chain: &DelegationChain<'_>, delegation: &Delegation) -> Result<(), ControlError> {
     let broken = |message: String| {
         let code = ReasonCode::DelegationChainBroken;
@@ -316,7 +335,7 @@ fn check_parties(chain: &DelegationChain<'_>, delegation: &Delegation) -> Result
     Ok(())
 }
 
-/// A delegation for a task is used by its agent, for its person.
+/// Checks that a delegation for a task is for the task's agent and person.
 fn check_task(
     chain: &DelegationChain<'_>,
     delegation: &Delegation,

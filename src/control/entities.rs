@@ -1,4 +1,4 @@
-//! Entities: put, looked at, listed, deleted.
+//! Entities: put, get, list, delete.
 
 use std::sync::Arc;
 
@@ -15,30 +15,35 @@ use crate::domain::schema::TYPES;
 use crate::service::generation::{self, Generation};
 use crate::service::ledger::PlannedChange;
 
-/// Where an entity comes from.
+/// The source of an entity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntitySource {
-    /// The directory. It wins over what is stored.
+    /// The bundle, which wins over stored entities.
     Bundle,
-    /// It was put, and is in force.
+    /// Stored over the control API, and in force.
     Stored,
-    /// It was put, but the directory has since defined one of the same name, which is in force.
+    /// Stored, but the bundle has since defined the same entity, which is in force.
     Shadowed,
 }
 
 /// An entity in Cedar's JSON form: `uid`, `attrs`, `parents`, `tags`.
 #[derive(Debug, Clone)]
 pub struct EntityView {
-    /// Its name.
+    /// The entity's uid.
     pub uid: EntityUID,
-    /// The whole of it.
+    /// Its JSON form.
     pub json: Json,
-    /// Where it comes from.
+    /// Its source.
     pub source: EntitySource,
 }
 
 impl Control {
-    /// Adds an entity, or replaces one that was put before. Gives the revision.
+    /// Puts an entity, or replaces one that was put before. Returns the revision.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Invalid`] if it does not fit the schema, [`ControlError::Precondition`] if the bundle defines
+    /// it, and the errors of a write.
     pub async fn put_entity(
         &self,
         author: &WriteRequester,
@@ -55,7 +60,11 @@ impl Control {
         Ok(self.write("PutEntity", author, plan).await?.revision)
     }
 
-    /// Takes away an entity that was put. Gives the revision.
+    /// Deletes a stored entity. Returns the revision.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::NotFound`] if it is not stored, and the errors of a write.
     pub async fn delete_entity(
         &self,
         author: &WriteRequester,
@@ -76,6 +85,10 @@ impl Control {
     }
 
     /// An entity as decisions see it, and the revision it was read at.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::NotFound`] for an unknown one, [`ControlError::NotReady`] before the first load.
     pub fn get_entity(&self, uid: &EntityUID) -> Result<(EntityView, u64), ControlError> {
         self.view(|view| {
             let snapshot = &view.generation.snapshot;
@@ -96,7 +109,12 @@ impl Control {
         })
     }
 
-    /// Entities that were put, by type and id.
+    /// Lists stored entities by type and id.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Invalid`] for a page size beyond the limit or a token of another list,
+    /// [`ControlError::NotReady`] before the first load.
     pub fn list_entities(
         &self,
         of_type: Option<&str>,
@@ -121,7 +139,7 @@ impl Control {
     }
 }
 
-/// An entity that was put, in the form in which it was put.
+/// A stored entity in the form in which it was put.
 pub fn stored_view(generation: &Generation, uid: &EntityUID, json: &str) -> Option<EntityView> {
     let source = match generation.stored.is_in_bundle(uid) {
         true => EntitySource::Shadowed,
@@ -134,7 +152,7 @@ pub fn stored_view(generation: &Generation, uid: &EntityUID, json: &str) -> Opti
     })
 }
 
-/// What puts an entity, once it is clear that it can be put.
+/// The change that puts an entity, after its checks.
 pub(super) fn plan_entity(
     scene: &WriteContext<'_>,
     uid: &EntityUID,
@@ -145,7 +163,7 @@ pub(super) fn plan_entity(
     if uid.is_action() {
         return refuse("is an action, and those belong to the schema".to_owned());
     }
-    // What a policy reads of a task has to be the task's own.
+    // Policies must read a task's attributes from the task itself.
     if *uid.entity_type() == TYPES.task {
         return refuse("is a task: tasks are opened, not put".to_owned());
     }
@@ -176,8 +194,8 @@ pub(super) fn plan_entity(
     })
 }
 
-/// A type as the schema has it. A name without a namespace was taken for one of `Mcp`; if that has none of the name,
-/// and there is one without a namespace, that one is meant.
+/// Resolves an entity type. A name without a namespace means one of `Mcp`; if `Mcp` has no such type and there is one
+/// without a namespace, that is meant.
 fn declared(schema: Option<&ValidatorSchema>, uid: &EntityUID) -> EntityUID {
     let ty = uid.entity_type();
     let plain = schema.and_then(|schema| {
@@ -194,7 +212,7 @@ fn declared(schema: Option<&ValidatorSchema>, uid: &EntityUID) -> EntityUID {
     }
 }
 
-/// The same for the names in an entity's form. What attributes hold is in Cedar's words already.
+/// Resolves the types of an entity's uid and parents. Attributes are in Cedar's own form already.
 fn declared_form(schema: Option<&ValidatorSchema>, mut form: Json) -> Json {
     let rename = |name: &mut Json| {
         let part = |it: &str| name.get(it).and_then(Json::as_str);
@@ -215,7 +233,7 @@ fn declared_form(schema: Option<&ValidatorSchema>, mut form: Json) -> Json {
     form
 }
 
-/// One more entity has to find room.
+/// Checks the limit of stored entities.
 fn check_room(scene: &WriteContext<'_>, uid: &EntityUID) -> Result<(), ControlError> {
     let (stored, limit) = (&scene.generation.stored, scene.limits.stored_entities);
     if stored.len() >= limit as usize && stored.get(uid).is_none() {
@@ -226,7 +244,7 @@ fn check_room(scene: &WriteContext<'_>, uid: &EntityUID) -> Result<(), ControlEr
     Ok(())
 }
 
-/// The name of a tool says which server it belongs to, and policies about a server are to hold for it.
+/// Checks that a tool is in the server that its id names, as policies about a server must hold for it.
 fn check_place(entity: &Entity) -> Result<(), &'static str> {
     let ty = entity.uid().entity_type();
     let id: &str = entity.uid().eid().as_ref();
@@ -248,7 +266,7 @@ fn check_place(entity: &Entity) -> Result<(), &'static str> {
     }
 }
 
-/// The directory has the last word about what it defines.
+/// Rejects changes of entities that the bundle defines.
 pub(super) fn refuse_of_bundle(
     scene: &WriteContext<'_>,
     uid: &EntityUID,
@@ -268,7 +286,7 @@ pub(super) fn planned(verb: &'static str, uid: &EntityUID, change: Change) -> Pl
     }
 }
 
-/// Its JSON form with its direct parents only: what further ancestors there are is not its own affair.
+/// The JSON form of an entity with its direct parents only, as further ancestors are not its own.
 fn json_of(entity: &Entity) -> Option<Json> {
     let mut json = entity.to_json_value().ok()?;
     let name = |uid: &EntityUID| {

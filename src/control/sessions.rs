@@ -1,4 +1,4 @@
-//! Sessions: ended.
+//! Ends sessions.
 
 use smol_str::SmolStr;
 
@@ -9,8 +9,13 @@ use crate::domain::authority::change::Change;
 use crate::service::ledger::PlannedChange;
 
 impl Control {
-    /// Ends a session: nothing is allowed in it any more, whether it has begun or not. Doing so again
-    /// succeeds and changes nothing. Gives the revision.
+    /// Ends a session: nothing is allowed in it any more, whether it has begun or not. Repeating it succeeds and
+    /// changes nothing. Returns the revision.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::LimitExceeded`] if no more unknown sessions can be ended, [`ControlError::Denied`] if Cedar
+    /// does not allow it, and the errors of a write.
     pub async fn end_session(
         &self,
         author: &WriteRequester,
@@ -38,8 +43,8 @@ impl Control {
     }
 }
 
-/// Anybody can invent ids. One that is in use is always ended; those that nobody knows have a part of the room for
-/// sessions, so that ending them takes no place away from those that begin.
+/// Anybody can invent ids. A session in use can always be ended; unknown ones have a share of the capacity, so that
+/// ending them takes no room from sessions that begin.
 fn check_room(scene: &WriteContext<'_>, session: &SmolStr) -> Result<(), ControlError> {
     let sessions = &scene.service.facts().sessions;
     let percent = scene.limits.ended_unbegun_percent;

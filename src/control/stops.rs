@@ -1,4 +1,4 @@
-//! Stops: agents, users, servers and tools taken out of service at once, and put back.
+//! Stops: agents, users, servers and tools that take part in nothing until they are resumed.
 
 use std::sync::Arc;
 
@@ -13,12 +13,17 @@ use crate::domain::authority::change::Change;
 use crate::domain::authority::stop::Stop;
 use crate::domain::schema::TYPES;
 
-/// The most that is stopped at a time: as much as `GetStatus` tells.
+/// The most stops at a time: as many as `GetStatus` reports.
 const MOST_STOPPED: usize = 1_000;
 
 impl Control {
-    /// Takes an agent, a user, a server or a tool out of service, whoever defines it: the next call that it has part
-    /// in is denied before any policy is asked. Again, it replaces the reason. Gives the revision.
+    /// Stops an agent, a user, a server or a tool, whatever defines it: its next call is denied before any policy is
+    /// asked. Repeating it replaces the reason. Returns the revision.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Invalid`] for another type, [`ControlError::NotFound`] for an unknown name,
+    /// [`ControlError::Denied`] if Cedar does not allow it, and the errors of a write.
     pub async fn stop_entity(
         &self,
         author: &WriteRequester,
@@ -34,7 +39,7 @@ impl Control {
                 at: scene.now,
                 by: scene.actor().clone(),
             };
-            // Stopped again for the same reason it stays as it is: the first moment and name stay.
+            // A stop with the same reason stays unchanged: the first time and requester are kept.
             let stops = &scene.generation.authority.stops;
             let same = stops.get(&uid).filter(|it| it.reason == stop.reason);
             let change = Change::Stopped(same.map_or_else(|| Arc::new(stop), Arc::clone));
@@ -48,7 +53,11 @@ impl Control {
         })
     }
 
-    /// Lifts a stop. Gives the revision.
+    /// Lifts a stop. Returns the revision.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::NotFound`] if there is no such stop, and the errors of a write.
     pub async fn resume_entity(
         &self,
         author: &WriteRequester,
@@ -75,10 +84,11 @@ fn check_type(uid: &EntityUID) -> Result<(), ControlError> {
     Err(ControlError::invalid("uid", message))
 }
 
-/// A misspelt name must not pass for a stop. Users may be known to the identity provider alone.
+/// Rejects unknown names, so that a misspelt one does not pass for a stop. Users may be known to the identity provider
+/// only.
 fn check_stop(scene: &WriteContext<'_>, uid: &EntityUID) -> Result<(), ControlError> {
     check_type(uid)?;
-    // Whoever may stop cannot shut out everybody who may lift it.
+    // An actor cannot stop itself: somebody who may lift stops remains.
     if uid == scene.actor() {
         let message = "nobody stops themselves: somebody else has to";
         return Err(ControlError::Precondition(message.to_owned()));

@@ -1,4 +1,5 @@
-//! Delegations, tasks and approvals as stored things: listed in pages by id, and returned by the write that changed them.
+//! Delegations, tasks and approvals as stored things: listed in pages by id, and returned by the write that changed
+//! them.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Tasks: opened, moved on, closed, listed.
+//! Tasks: open, advance, close, list.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -21,47 +21,52 @@ use crate::domain::schema::TYPES;
 use crate::service::generation::Generation;
 use crate::service::ledger::PlannedChange;
 
-/// What was asked for where a task is new.
+/// The verb of opening a task.
 pub const OPEN_TASK: &str = "OpenTask";
 
 const SECONDS_OF_AN_HOUR: u64 = 60 * 60;
 
-/// A piece of work that is to begin.
+/// A task to open.
 #[derive(Debug, Clone)]
 pub struct NewTask {
-    /// Who works.
+    /// The agent that works on it.
     pub agent: EntityUID,
-    /// For whom.
+    /// The person it is for.
     pub person: EntityUID,
-    /// What it is about.
+    /// Its purpose.
     pub purpose: SmolStr,
-    /// Which calls belong to it; `None` for any.
+    /// The calls that belong to it; `None` for any.
     pub scope: Option<Scope>,
-    /// What single tools are for, and which places the person has named.
+    /// Its terms: what single tools may be used for, and the resources that the person has named.
     pub terms: TaskTerms,
-    /// How many calls may be allowed in it; `None` without a limit.
+    /// Its budget in calls; `None` without a limit.
     pub call_budget: Option<u64>,
     /// Its steps in order.
     pub steps: Vec<TaskStep>,
-    /// Open until just before here.
+    /// Its deadline, exclusive.
     pub deadline: SystemTime,
 }
 
-/// Which tasks are wanted. Each that is given must fit.
+/// A filter of tasks. All fields that are given must match.
 #[derive(Debug, Clone, Default)]
 pub struct TaskFilter {
-    /// Its name.
+    /// The id.
     pub id: Option<SmolStr>,
-    /// Who works.
+    /// The agent.
     pub agent: Option<EntityUID>,
-    /// For whom.
+    /// The person.
     pub person: Option<EntityUID>,
-    /// How it stands.
+    /// The status.
     pub status: Option<TaskStatus>,
 }
 
 impl Control {
     /// Opens a task.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Invalid`] for fields that do not fit together, [`ControlError::Denied`] if Cedar does not
+    /// allow it, and the errors of a write.
     pub async fn open_task(
         &self,
         author: &WriteRequester,
@@ -72,7 +77,12 @@ impl Control {
         self.receipt::<Task>(written)
     }
 
-    /// Moves a task on to a later step; to the next one if none is named.
+    /// Advances a task to a later step; to the next one if none is named.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Precondition`] if the task is not open or has no later step, [`ControlError::Invalid`] for
+    /// an unknown or earlier step, and the errors of a write.
     pub async fn advance_task(
         &self,
         author: &WriteRequester,
@@ -94,6 +104,11 @@ impl Control {
     }
 
     /// Closes a task. Its delegations and approvals end in the same revision.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::NotFound`] for an unknown one, [`ControlError::Denied`] if Cedar does not allow it, and the
+    /// errors of a write.
     pub async fn close_task(
         &self,
         author: &WriteRequester,
@@ -113,7 +128,12 @@ impl Control {
         self.receipt::<Task>(written)
     }
 
-    /// Tasks in the order in which they were opened.
+    /// Lists tasks in the order of their opening.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Invalid`] for a page size beyond the limit, [`ControlError::NotReady`] before the first
+    /// load.
     pub fn list_tasks(
         &self,
         filter: &TaskFilter,
@@ -124,7 +144,7 @@ impl Control {
         })
     }
 
-    /// A task as it stands in a generation.
+    /// A task with its status in a generation.
     pub fn task_as_of(&self, generation: &Generation, task: &Arc<Task>) -> TaskView {
         self.view_of(generation).task(task)
     }
@@ -206,7 +226,7 @@ fn check_scopes(scene: &WriteContext<'_>, new: &NewTask) -> Result<(), ControlEr
     Ok(())
 }
 
-/// What is said of a tool is of no use where the task does not cover it at all.
+/// Rejects terms of a tool that the task's scope does not cover.
 fn check_terms(scene: &WriteContext<'_>, new: &NewTask) -> Result<(), ControlError> {
     const USES: &str = "tool_uses";
     let snapshot = &scene.generation.snapshot;
@@ -281,7 +301,7 @@ fn check_deadline(scene: &WriteContext<'_>, deadline: SystemTime) -> Result<(), 
 fn check_room(scene: &WriteContext<'_>) -> Result<(), ControlError> {
     let tasks = &scene.generation.authority.tasks;
     let limit = scene.limits.open_tasks;
-    // Counting takes long with many tasks, and is hardly ever needed.
+    // Open ones are counted only if there are that many tasks, as counting takes long.
     let is_full = tasks.size() >= limit as usize && {
         let is_open = |task: &&Arc<Task>| task.status(scene.now) == TaskStatus::Open;
         tasks.values().filter(is_open).count() >= limit as usize

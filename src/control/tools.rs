@@ -1,4 +1,4 @@
-//! Tools: registered, and pinned to a definition.
+//! Tools: register, pin a definition.
 
 use callgate_engine::cedar::EntityUID;
 use serde::Deserialize as _;
@@ -21,7 +21,7 @@ use crate::domain::schema::{self, AccessLevel};
 const MAX_NAME_BYTES: usize = 512;
 /// The longest label, in bytes, as in registrations.
 const MAX_LABEL_BYTES: usize = 64;
-/// The words for how sensitive what a tool touches is.
+/// The levels of sensitivity.
 const SENSITIVITIES: [&str; 4] = ["public", "internal", "confidential", "restricted"];
 
 /// A tool as a person registers it.
@@ -31,15 +31,15 @@ pub struct NewTool {
     pub server: SmolStr,
     /// The tool's name on that server.
     pub tool: SmolStr,
-    /// What calling it does.
+    /// Its access level.
     pub access: AccessLevel,
-    /// What reading from it brings into a session.
+    /// The labels of what is read from it.
     pub yields: Vec<SmolStr>,
     /// Whether it can send data out.
     pub egress: bool,
-    /// How sensitive what it touches is.
+    /// The sensitivity of what it accesses.
     pub sensitivity: SmolStr,
-    /// Who answers for it: a user's id.
+    /// Its owner, the id of a user.
     pub owner: SmolStr,
     /// Groups it belongs to, besides its server.
     pub groups: Vec<SmolStr>,
@@ -54,7 +54,7 @@ pub struct NewTool {
 pub struct ToolDefinition {
     /// The definition.
     pub json: Json,
-    /// Its arguments as it has them, in its order.
+    /// The names of its arguments, in their order.
     pub argument_order: Vec<SmolStr>,
 }
 
@@ -70,7 +70,12 @@ pub struct NewPin {
 }
 
 impl Control {
-    /// Registers a tool, or registers it anew. Gives the pinned digest.
+    /// Registers a tool, or replaces its registration. Returns the pinned digest.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Invalid`] for a field that cannot be used, [`ControlError::Denied`] if Cedar does not allow it,
+    /// and the errors of a write.
     pub async fn register_tool(
         &self,
         author: &WriteRequester,
@@ -103,7 +108,11 @@ impl Control {
         })
     }
 
-    /// Accepts a new definition of a tool that was registered here. Gives the pinned digest.
+    /// Pins a new definition of a tool that was registered over the control API. Returns the pinned digest.
+    ///
+    /// # Errors
+    ///
+    /// As [`Control::register_tool`].
     pub async fn pin_tool(
         &self,
         author: &WriteRequester,
@@ -181,7 +190,7 @@ fn check_tool(new: &NewTool) -> Result<(), ControlError> {
     Ok(())
 }
 
-/// Refuses target arguments that cannot work with the schema that is pinned.
+/// Rejects target arguments that do not fit the pinned schema.
 fn check_targets(list: &[TargetArgumentForm], schema: Option<&Json>) -> Result<(), ControlError> {
     match target::check::check(list, schema).into_iter().next() {
         None => Ok(()),
@@ -218,8 +227,7 @@ fn write_pin(attrs: &mut Json, pin: &Pin, definition: &ToolDefinition) {
     }
 }
 
-/// The entity that a registration in the directory would become. A person asks for it, so it counts as
-/// confirmed.
+/// The entity that the same registration in a bundle would become. A person requests it, so it counts as confirmed.
 fn entity_of(uid: &EntityUID, new: &NewTool, pin: Option<&Pin>) -> Json {
     let texts = |list: &[SmolStr]| {
         list.iter()

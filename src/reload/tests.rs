@@ -189,7 +189,11 @@ async fn what_does_not_rest_is_not_loaded_until_it_does() {
     writer.join().expect("the writer");
     assert_eq!(reloader.reload().await, ReloadOutcome::Published(2));
     assert_eq!(
-        bench.service.bundle_status().expect("the directory").failure,
+        bench
+            .service
+            .bundle_status()
+            .expect("the directory")
+            .failure,
         None
     );
 }
