@@ -94,7 +94,7 @@ impl Control {
         // Decided before the write is planned, so that other writes do not wait for it.
         let decided = self.service.decide_dry_run(&author.caller, &request.call);
         let decided = decided.map_err(|_| ControlError::NotReady);
-        let plan = move |scene: &WriteContext<'_>| plan_request(scene, &request, decided?);
+        let plan = move |context: &WriteContext<'_>| plan_request(context, &request, decided?);
         let written = self.write("RequestApproval", author, plan).await?;
         self.receipt::<Approval>(written)
     }
@@ -110,19 +110,19 @@ impl Control {
         author: &WriteRequester,
         yes: CallApproval,
     ) -> Result<WriteReceipt<ApprovalView>, ControlError> {
-        let plan = move |scene: &WriteContext<'_>| {
-            let limit = scene.limits.approval_uses;
+        let plan = move |context: &WriteContext<'_>| {
+            let limit = context.limits.approval_uses;
             if yes.uses > limit {
                 let message = format!("is {}, but at most {limit} are allowed", yes.uses);
                 return Err(ControlError::invalid("uses", message));
             }
-            let approval = scene.approval(&yes.id)?;
+            let approval = context.approval(&yes.id)?;
             if approval.digest != yes.digest {
                 let message = "is not the digest of this approval: it is for another call";
                 return Err(ControlError::invalid("digest", message));
             }
-            let word = may_decide(scene, approval, yes.uses.max(1), yes.comment)?;
-            Ok(planned("ApproveCall", with_word(approval, word)))
+            let word = authorize_decision(context, approval, yes.uses.max(1), yes.comment)?;
+            Ok(planned("ApproveCall", with_decision(approval, word)))
         };
         let written = self.write("ApproveCall", author, plan).await?;
         self.receipt::<Approval>(written)
@@ -138,10 +138,10 @@ impl Control {
         author: &WriteRequester,
         no: CallRejection,
     ) -> Result<WriteReceipt<ApprovalView>, ControlError> {
-        let plan = move |scene: &WriteContext<'_>| {
-            let approval = scene.approval(&no.id)?;
-            let word = may_decide(scene, approval, 0, no.comment)?;
-            Ok(planned("RejectCall", with_word(approval, word)))
+        let plan = move |context: &WriteContext<'_>| {
+            let approval = context.approval(&no.id)?;
+            let word = authorize_decision(context, approval, 0, no.comment)?;
+            Ok(planned("RejectCall", with_decision(approval, word)))
         };
         let written = self.write("RejectCall", author, plan).await?;
         self.receipt::<Approval>(written)
@@ -191,28 +191,28 @@ impl ApprovalFilter {
 }
 
 fn plan_request(
-    scene: &WriteContext<'_>,
+    context: &WriteContext<'_>,
     request: &ApprovalRequest,
     decided: Verdict,
 ) -> Result<PlannedChange, ControlError> {
-    let challenge = challenge_of(scene, decided)?;
+    let challenge = challenge_of(context, decided)?;
     let (digest, expires_at) = match &request.challenge {
         None => (challenge.digest, challenge.expires_at),
         Some(given) => {
-            check_challenge(scene, given, &challenge.call)?;
+            check_challenge(context, given, &challenge.call)?;
             (given.digest.clone(), given.expires_at)
         }
     };
-    if let Some(same) = pending_like(scene, request, &digest, &challenge.call)? {
+    if let Some(same) = find_pending(context, request, &digest, &challenge.call)? {
         return Ok(planned("RequestApproval", Approval::clone(same)));
     }
-    check_room(scene, &challenge.call.subject)?;
+    check_room(context, &challenge.call.subject)?;
     let approval = Approval {
-        id: scene.next_id("appr"),
+        id: context.next_id("appr"),
         digest,
         call: challenge.call,
         circumstances: challenge.circumstances,
-        requested_at: scene.now,
+        requested_at: context.now,
         expires_at,
         word: None,
     };
@@ -220,7 +220,7 @@ fn plan_request(
 }
 
 /// Only a call that an approval would allow can be approved.
-fn challenge_of(scene: &WriteContext<'_>, decision: Verdict) -> Result<Challenge, ControlError> {
+fn challenge_of(context: &WriteContext<'_>, decision: Verdict) -> Result<Challenge, ControlError> {
     if decision.is_allow() {
         let message = "the call is allowed as it is: it needs no approval";
         return Err(ControlError::Precondition(message.to_owned()));
@@ -235,7 +235,7 @@ fn challenge_of(scene: &WriteContext<'_>, decision: Verdict) -> Result<Challenge
         .filter(|_| is_required(&decision))
     {
         Some(challenge) => {
-            scene.note(decision);
+            context.note(decision);
             Ok(*challenge)
         }
         None => Err(ControlError::denied(decision)),
@@ -243,17 +243,17 @@ fn challenge_of(scene: &WriteContext<'_>, decision: Verdict) -> Result<Challenge
 }
 
 fn check_challenge(
-    scene: &WriteContext<'_>,
+    context: &WriteContext<'_>,
     given: &PresentedChallenge,
     call: &ApprovedCall,
 ) -> Result<(), ControlError> {
-    if given.expires_at <= scene.now {
+    if given.expires_at <= context.now {
         let message = "is over: ask for a decision again";
         return Err(ControlError::invalid("challenge.expires_at", message));
     }
-    let minutes = scene.limits.approval_minutes;
+    let minutes = context.limits.approval_minutes;
     let longest = Duration::from_secs(u64::from(minutes) * 60);
-    if scene
+    if context
         .now
         .checked_add(longest)
         .is_some_and(|last| given.expires_at > last)
@@ -272,16 +272,16 @@ fn check_challenge(
 
 /// The pending approval of the same call: under the same challenge, or any if none was presented. One lookup, however
 /// many are pending.
-fn pending_like<'s>(
-    scene: &WriteContext<'s>,
+fn find_pending<'s>(
+    context: &WriteContext<'s>,
     request: &ApprovalRequest,
     digest: &SmolStr,
     call: &ApprovedCall,
 ) -> Result<Option<&'s Arc<Approval>>, ControlError> {
-    let approvals = &scene.generation.authority.approvals;
-    let is_pending = |it: &Arc<Approval>| is_pending(scene, it);
+    let approvals = &context.generation.authority.approvals;
+    let is_pending = |it: &Arc<Approval>| is_pending(context, it);
     if request.challenge.is_none() {
-        let same = approvals.pending_for(call, scene.now);
+        let same = approvals.pending_for(call, context.now);
         return Ok(same.filter(|it| is_pending(it)));
     }
     let mut decided = None;
@@ -304,15 +304,15 @@ fn pending_like<'s>(
     }
 }
 
-fn is_pending(scene: &WriteContext<'_>, approval: &Arc<Approval>) -> bool {
-    scene.view().approval(approval).status == ApprovalStatus::Pending
+fn is_pending(context: &WriteContext<'_>, approval: &Arc<Approval>) -> bool {
+    context.view().approval(approval).status == ApprovalStatus::Pending
 }
 
-fn check_room(scene: &WriteContext<'_>, agent: &EntityUID) -> Result<(), ControlError> {
-    let approvals = &scene.generation.authority.approvals;
-    let share = scene.limits.pending_approvals_per_agent;
-    let of_agent = approvals.pending_of(agent, scene.now);
-    let of_agent = of_agent.filter(|it| is_pending(scene, it));
+fn check_room(context: &WriteContext<'_>, agent: &EntityUID) -> Result<(), ControlError> {
+    let approvals = &context.generation.authority.approvals;
+    let share = context.limits.pending_approvals_per_agent;
+    let of_agent = approvals.pending_of(agent, context.now);
+    let of_agent = of_agent.filter(|it| is_pending(context, it));
     if of_agent.take(share as usize).count() >= share as usize {
         let message = format!(
             "{share} approvals of this agent are pending, as many as \
@@ -320,8 +320,8 @@ fn check_room(scene: &WriteContext<'_>, agent: &EntityUID) -> Result<(), Control
         );
         return Err(ControlError::LimitExceeded(message));
     }
-    let limit = scene.limits.pending_approvals;
-    if approvals.undecided(scene.now) >= limit as usize {
+    let limit = context.limits.pending_approvals;
+    if approvals.undecided(context.now) >= limit as usize {
         let message =
             format!("{limit} approvals are pending, as many as `limits.pending_approvals` allows");
         return Err(ControlError::LimitExceeded(message));
@@ -330,13 +330,13 @@ fn check_room(scene: &WriteContext<'_>, agent: &EntityUID) -> Result<(), Control
 }
 
 /// The same right is needed to approve and to reject: that of a person whom Cedar lets approve this call.
-fn may_decide(
-    scene: &WriteContext<'_>,
+fn authorize_decision(
+    context: &WriteContext<'_>,
     approval: &Arc<Approval>,
     uses: u32,
     comment: Option<SmolStr>,
 ) -> Result<ApprovalDecision, ControlError> {
-    let actor = scene.actor();
+    let actor = context.actor();
     let is_no = uses == 0;
     if *actor.entity_type() != TYPES.user {
         let message = "is not a user: only a person decides on approvals";
@@ -345,9 +345,9 @@ fn may_decide(
     // An approver may withdraw the approval, also after losing the right to give it.
     let is_own = approval.word.as_ref().is_some_and(|word| word.by == *actor);
     if !is_no || !is_own {
-        scene.govern_approval(&approval.call)?;
+        context.govern_approval(&approval.call)?;
     }
-    let how = match scene.view().approval(approval).status {
+    let how = match context.view().approval(approval).status {
         ApprovalStatus::Pending => None,
         ApprovalStatus::Approved if is_no => None,
         ApprovalStatus::Approved | ApprovalStatus::Used => Some("was given already"),
@@ -361,29 +361,29 @@ fn may_decide(
     }
     Ok(ApprovalDecision {
         by: actor.clone(),
-        at: scene.now,
+        at: context.now,
         uses,
         comment: comment.map(String::from),
-        claims: mapped(scene),
+        claims: mapped(context),
     })
 }
 
 /// The claims of the approver that are mapped to facts.
-fn mapped(scene: &WriteContext<'_>) -> Map<String, Json> {
-    let mapping = &scene.generation.claims;
+fn mapped(context: &WriteContext<'_>) -> Map<String, Json> {
+    let mapping = &context.generation.claims;
     let is_named = |claim: &str| {
         mapping
             .named()
             .any(|(_, name)| name == claim || name.split('.').next() == Some(claim))
     };
-    let claims = scene.author.actor.claims.iter();
+    let claims = context.author.actor.claims.iter();
     claims
         .filter(|(claim, _)| is_named(claim))
         .map(|(claim, value)| (claim.clone(), value.clone()))
         .collect()
 }
 
-fn with_word(approval: &Approval, word: ApprovalDecision) -> Approval {
+fn with_decision(approval: &Approval, word: ApprovalDecision) -> Approval {
     Approval {
         word: Some(word),
         ..approval.clone()

@@ -20,13 +20,13 @@ impl Control {
         reason: SmolStr,
     ) -> Result<u64, ControlError> {
         let to = whole_millis(self.service.clock().source_now());
-        let plan = move |scene: &WriteContext<'_>| {
-            scene.govern("repair_clock", &scene.gateway(), GovernContext::default())?;
+        let plan = move |context: &WriteContext<'_>| {
+            context.govern("repair_clock", &context.gateway(), GovernContext::default())?;
             Ok(PlannedChange {
                 verb: "RepairClock",
                 id: SmolStr::new_static("clock"),
                 change: Change::ClockRepaired {
-                    from: scene.now,
+                    from: context.now,
                     to,
                     reason,
                 },

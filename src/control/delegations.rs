@@ -82,7 +82,7 @@ impl Control {
         author: &WriteRequester,
         new: NewDelegation,
     ) -> Result<WriteReceipt<DelegationView>, ControlError> {
-        let plan = move |scene: &WriteContext<'_>| plan_grant(scene, new);
+        let plan = move |context: &WriteContext<'_>| plan_delegation(context, new);
         let written = self.write("GrantDelegation", author, plan).await?;
         self.receipt::<Delegation>(written)
     }
@@ -98,7 +98,7 @@ impl Control {
         author: &WriteRequester,
         narrowing: DelegationNarrowing,
     ) -> Result<WriteReceipt<DelegationView>, ControlError> {
-        let plan = move |scene: &WriteContext<'_>| plan_narrowing(scene, narrowing);
+        let plan = move |context: &WriteContext<'_>| plan_narrowing(context, narrowing);
         let written = self.write("NarrowDelegation", author, plan).await?;
         self.receipt::<Delegation>(written)
     }
@@ -115,11 +115,11 @@ impl Control {
         author: &WriteRequester,
         id: SmolStr,
     ) -> Result<WriteReceipt<DelegationView>, ControlError> {
-        let plan = move |scene: &WriteContext<'_>| {
-            let delegation = scene.grant("delegation", &id)?;
-            may_take_back(scene, delegation)?;
+        let plan = move |context: &WriteContext<'_>| {
+            let delegation = context.grant("delegation", &id)?;
+            authorize_restriction(context, delegation)?;
             let revoked = Delegation {
-                revoked_at: delegation.revoked_at.or(Some(scene.now)),
+                revoked_at: delegation.revoked_at.or(Some(context.now)),
                 ..Delegation::clone(delegation)
             };
             Ok(planned("RevokeDelegation", revoked))
@@ -167,43 +167,46 @@ impl DelegationFilter {
     }
 }
 
-fn plan_grant(scene: &WriteContext<'_>, new: NewDelegation) -> Result<PlannedChange, ControlError> {
-    let snapshot = &scene.generation.snapshot;
-    scene.check_agent(&new.to, "to")?;
-    if new.to == *scene.actor() {
+fn plan_delegation(
+    context: &WriteContext<'_>,
+    new: NewDelegation,
+) -> Result<PlannedChange, ControlError> {
+    let snapshot = &context.generation.snapshot;
+    context.check_agent(&new.to, "to")?;
+    if new.to == *context.actor() {
         let message = "is the actor itself: nobody lends to itself";
         return Err(ControlError::invalid("to", message));
     }
-    scopes::check_shape(&new.scope, scene.limits, "scope")?;
+    scopes::check_shape(&new.scope, context.limits, "scope")?;
     scopes::check_known(&new.scope, snapshot, "scope")?;
-    check_max_redelegations(scene, new.max_redelegations)?;
+    check_max_redelegations(context, new.max_redelegations)?;
     let delegation = Delegation {
-        id: scene.next_id("grant"),
-        from: scene.actor().clone(),
+        id: context.next_id("grant"),
+        from: context.actor().clone(),
         to: new.to,
         scope: new.scope,
         task: new.task,
         parent: new.parent,
         max_redelegations: new.max_redelegations,
-        not_before: new.not_before.map_or(scene.now, whole_millis),
+        not_before: new.not_before.map_or(context.now, whole_millis),
         expires_at: whole_millis(new.expires_at),
         revoked_at: None,
-        created_at: scene.now,
+        created_at: context.now,
     };
-    check_times(scene, &delegation)?;
-    let limit = scene.limits.delegations;
-    if scene.generation.authority.delegations.size() >= limit as usize {
+    check_times(context, &delegation)?;
+    let limit = context.limits.delegations;
+    if context.generation.authority.delegations.size() >= limit as usize {
         let message =
             format!("{limit} delegations are stored, as many as `limits.delegations` allows");
         return Err(ControlError::LimitExceeded(message));
     }
     if let Some(id) = &delegation.parent {
-        let parent = scene.grant("delegation", id)?;
-        check_parent(scene, parent, &delegation)?;
+        let parent = context.grant("delegation", id)?;
+        check_parent(context, parent, &delegation)?;
     }
     let task = delegation.task.as_ref();
-    let task = task.map(|id| scene.open_task("task", id)).transpose()?;
-    let chain = DelegationChain::from_delegation(&scene.generation.authority, &delegation)
+    let task = task.map(|id| context.open_task("task", id)).transpose()?;
+    let chain = DelegationChain::from_delegation(&context.generation.authority, &delegation)
         .map_err(|reason| ControlError::denied(Verdict::deny(reason)))?;
     check_parties(&chain, &delegation)?;
     let task = task.map(Arc::as_ref);
@@ -214,15 +217,15 @@ fn plan_grant(scene: &WriteContext<'_>, new: NewDelegation) -> Result<PlannedCha
         chain: Some(&chain),
         task,
     };
-    scene.govern("grant_delegation", &delegation.to, about)?;
+    context.govern("grant_delegation", &delegation.to, about)?;
     Ok(planned("GrantDelegation", delegation))
 }
 
 fn check_max_redelegations(
-    scene: &WriteContext<'_>,
+    context: &WriteContext<'_>,
     max_redelegations: u32,
 ) -> Result<(), ControlError> {
-    let limit = scene.limits.max_redelegations;
+    let limit = context.limits.max_redelegations;
     if max_redelegations > limit {
         let message = format!("is {max_redelegations}, but at most {limit} is allowed");
         return Err(ControlError::invalid("max_redelegations", message));
@@ -230,17 +233,17 @@ fn check_max_redelegations(
     Ok(())
 }
 
-fn check_times(scene: &WriteContext<'_>, delegation: &Delegation) -> Result<(), ControlError> {
-    if delegation.expires_at <= scene.now {
+fn check_times(context: &WriteContext<'_>, delegation: &Delegation) -> Result<(), ControlError> {
+    if delegation.expires_at <= context.now {
         return Err(ControlError::invalid("expires_at", "is over already"));
     }
     if delegation.expires_at <= delegation.not_before {
         let message = "is not after the delegation's beginning";
         return Err(ControlError::invalid("expires_at", message));
     }
-    let days = scene.limits.delegation_days;
+    let days = context.limits.delegation_days;
     let longest = Duration::from_secs(u64::from(days) * SECONDS_OF_A_DAY);
-    if scene
+    if context
         .now
         .checked_add(longest)
         .is_some_and(|last| delegation.expires_at > last)
@@ -254,7 +257,7 @@ fn check_times(scene: &WriteContext<'_>, delegation: &Delegation) -> Result<(), 
 
 /// A redelegation needs a parent that is in force, and can only be narrower.
 fn check_parent(
-    scene: &WriteContext<'_>,
+    context: &WriteContext<'_>,
     parent: &Arc<Delegation>,
     delegation: &Delegation,
 ) -> Result<(), ControlError> {
@@ -265,7 +268,7 @@ fn check_parent(
             message,
         ));
     }
-    let how = match scene.view().delegation(parent).status {
+    let how = match context.view().delegation(parent).status {
         DelegationStatus::Active => None,
         DelegationStatus::NotYetValid => Some("is not in force yet"),
         DelegationStatus::Expired => Some("has expired"),
@@ -299,7 +302,7 @@ fn check_parent(
     if parent.task.is_some() && delegation.task != parent.task {
         return beyond("is for a task, and what is lent on from it has to be for the same");
     }
-    let snapshot = &scene.generation.snapshot;
+    let snapshot = &context.generation.snapshot;
     match delegation.scope.is_within(snapshot, &parent.scope) {
         Ok(()) => Ok(()),
         Err(outside) => beyond(&format!("does not cover {outside}")),
@@ -307,13 +310,16 @@ fn check_parent(
 }
 
 /// Asks Cedar whether the actor may revoke a delegation, also one whose chain is no longer valid.
-fn may_take_back(scene: &WriteContext<'_>, delegation: &Delegation) -> Result<(), ControlError> {
-    let chain = DelegationChain::from_delegation(&scene.generation.authority, delegation).ok();
+fn authorize_restriction(
+    context: &WriteContext<'_>,
+    delegation: &Delegation,
+) -> Result<(), ControlError> {
+    let chain = DelegationChain::from_delegation(&context.generation.authority, delegation).ok();
     let about = GovernContext {
         chain: chain.as_ref(),
         task: None,
     };
-    scene.govern("revoke_delegation", &delegation.to, about)
+    context.govern("revoke_delegation", &delegation.to, about)
 }
 
 /// Checks that no party is in the chain twice, and that the chain is not too long.
@@ -355,7 +361,7 @@ fn check_task(
 }
 
 fn plan_narrowing(
-    scene: &WriteContext<'_>,
+    context: &WriteContext<'_>,
     narrowing: DelegationNarrowing,
 ) -> Result<PlannedChange, ControlError> {
     let DelegationNarrowing {
@@ -369,12 +375,12 @@ fn plan_narrowing(
         return Err(ControlError::invalid("scope", message));
     }
     if let Some(scope) = &scope {
-        scopes::check_shape(scope, scene.limits, "scope")?;
-        scopes::check_known(scope, &scene.generation.snapshot, "scope")?;
+        scopes::check_shape(scope, context.limits, "scope")?;
+        scopes::check_known(scope, &context.generation.snapshot, "scope")?;
     }
-    let delegation = scene.grant("delegation", &id)?;
-    may_take_back(scene, delegation)?;
-    let how = match scene.view().delegation(delegation).status {
+    let delegation = context.grant("delegation", &id)?;
+    authorize_restriction(context, delegation)?;
+    let how = match context.view().delegation(delegation).status {
         DelegationStatus::Active | DelegationStatus::NotYetValid => None,
         DelegationStatus::Expired => Some("has expired"),
         DelegationStatus::Revoked => Some("was taken back"),
@@ -388,7 +394,7 @@ fn plan_narrowing(
     }
     let mut narrowed = Delegation::clone(delegation);
     if let Some(scope) = scope {
-        let within = scope.is_within(&scene.generation.snapshot, &delegation.scope);
+        let within = scope.is_within(&context.generation.snapshot, &delegation.scope);
         within.map_err(|outside| {
             let message = format!("is wider than before: the delegation does not cover {outside}");
             ControlError::invalid("scope", message)

@@ -50,11 +50,15 @@ impl Control {
         uid: EntityUID,
         json: Json,
     ) -> Result<u64, ControlError> {
-        let plan = move |scene: &WriteContext<'_>| {
-            let schema = scene.generation.snapshot.schema().map(Arc::as_ref);
+        let plan = move |context: &WriteContext<'_>| {
+            let schema = context.generation.snapshot.schema().map(Arc::as_ref);
             let (uid, json) = (declared(schema, &uid), declared_form(schema, json));
-            let change = plan_entity(scene, &uid, &json, "entity")?;
-            scene.govern("edit_entities", &scene.gateway(), GovernContext::default())?;
+            let change = plan_entity(context, &uid, &json, "entity")?;
+            context.govern(
+                "edit_entities",
+                &context.gateway(),
+                GovernContext::default(),
+            )?;
             Ok(planned("PutEntity", &uid, change))
         };
         Ok(self.write("PutEntity", author, plan).await?.revision)
@@ -70,12 +74,16 @@ impl Control {
         author: &WriteRequester,
         uid: EntityUID,
     ) -> Result<u64, ControlError> {
-        let plan = move |scene: &WriteContext<'_>| {
-            scene.govern("edit_entities", &scene.gateway(), GovernContext::default())?;
-            let schema = scene.generation.snapshot.schema().map(Arc::as_ref);
+        let plan = move |context: &WriteContext<'_>| {
+            context.govern(
+                "edit_entities",
+                &context.gateway(),
+                GovernContext::default(),
+            )?;
+            let schema = context.generation.snapshot.schema().map(Arc::as_ref);
             let uid = declared(schema, &uid);
-            if scene.generation.stored.get(&uid).is_none() {
-                refuse_of_bundle(scene, &uid)?;
+            if context.generation.stored.get(&uid).is_none() {
+                refuse_of_bundle(context, &uid)?;
                 return Err(ControlError::not_found("entity", &uid.to_string()));
             }
             let change = Change::EntityGone { uid: uid.clone() };
@@ -154,7 +162,7 @@ pub fn stored_view(generation: &Generation, uid: &EntityUID, json: &str) -> Opti
 
 /// The change that puts an entity, after its checks.
 pub(super) fn plan_entity(
-    scene: &WriteContext<'_>,
+    context: &WriteContext<'_>,
     uid: &EntityUID,
     json: &Json,
     field: &str,
@@ -168,16 +176,16 @@ pub(super) fn plan_entity(
         return refuse("is a task: tasks are opened, not put".to_owned());
     }
     let json: Arc<str> = json.to_string().into();
-    let limit = scene.limits.text_bytes as usize;
+    let limit = context.limits.text_bytes as usize;
     if json.len() > limit {
         return refuse(format!(
             "has {} bytes, but at most {limit} are allowed",
             json.len()
         ));
     }
-    refuse_of_bundle(scene, uid)?;
-    check_room(scene, uid)?;
-    let snapshot = &scene.generation.snapshot;
+    refuse_of_bundle(context, uid)?;
+    check_room(context, uid)?;
+    let snapshot = &context.generation.snapshot;
     let schema = snapshot.schema().map(Arc::as_ref);
     let fault = |said: String| ControlError::invalid(field, format!("cannot be used: {said}"));
     let entity = generation::parse_entity(schema, &json).map_err(fault)?;
@@ -234,8 +242,8 @@ fn declared_form(schema: Option<&ValidatorSchema>, mut form: Json) -> Json {
 }
 
 /// Checks the limit of stored entities.
-fn check_room(scene: &WriteContext<'_>, uid: &EntityUID) -> Result<(), ControlError> {
-    let (stored, limit) = (&scene.generation.stored, scene.limits.stored_entities);
+fn check_room(context: &WriteContext<'_>, uid: &EntityUID) -> Result<(), ControlError> {
+    let (stored, limit) = (&context.generation.stored, context.limits.stored_entities);
     if stored.len() >= limit as usize && stored.get(uid).is_none() {
         let message =
             format!("{limit} entities are stored, as many as `limits.stored_entities` allows");
@@ -268,10 +276,10 @@ fn check_place(entity: &Entity) -> Result<(), &'static str> {
 
 /// Rejects changes of entities that the bundle defines.
 pub(super) fn refuse_of_bundle(
-    scene: &WriteContext<'_>,
+    context: &WriteContext<'_>,
     uid: &EntityUID,
 ) -> Result<(), ControlError> {
-    if scene.generation.stored.is_in_bundle(uid) {
+    if context.generation.stored.is_in_bundle(uid) {
         let message = format!("`{uid}` is defined in the directory: change it there");
         return Err(ControlError::Precondition(message));
     }

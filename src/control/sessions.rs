@@ -21,13 +21,13 @@ impl Control {
         author: &WriteRequester,
         session: SmolStr,
     ) -> Result<WriteReceipt<()>, ControlError> {
-        let plan = move |scene: &WriteContext<'_>| {
-            scene.govern("end_session", &scene.gateway(), GovernContext::default())?;
-            if !scene.service.facts().sessions.can_end(&session) {
+        let plan = move |context: &WriteContext<'_>| {
+            context.govern("end_session", &context.gateway(), GovernContext::default())?;
+            if !context.service.facts().sessions.can_end(&session) {
                 let message = "as many sessions as can be remembered were ended for good: stop the agent instead";
                 return Err(ControlError::LimitExceeded(message.to_owned()));
             }
-            check_room(scene, &session)?;
+            check_room(context, &session)?;
             Ok(PlannedChange {
                 verb: "EndSession",
                 id: session.clone(),
@@ -45,10 +45,10 @@ impl Control {
 
 /// Anybody can invent ids. A session in use can always be ended; unknown ones have a share of the capacity, so that
 /// ending them takes no room from sessions that begin.
-fn check_room(scene: &WriteContext<'_>, session: &SmolStr) -> Result<(), ControlError> {
-    let sessions = &scene.service.facts().sessions;
-    let percent = scene.limits.ended_unbegun_percent;
-    let room = scene
+fn check_room(context: &WriteContext<'_>, session: &SmolStr) -> Result<(), ControlError> {
+    let sessions = &context.service.facts().sessions;
+    let percent = context.limits.ended_unbegun_percent;
+    let room = context
         .service
         .settings()
         .sessions

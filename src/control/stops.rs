@@ -30,17 +30,17 @@ impl Control {
         uid: EntityUID,
         reason: SmolStr,
     ) -> Result<WriteReceipt<()>, ControlError> {
-        let plan = move |scene: &WriteContext<'_>| {
-            check_stop(scene, &uid)?;
-            scene.govern("stop_entity", &uid, GovernContext::default())?;
+        let plan = move |context: &WriteContext<'_>| {
+            check_stop(context, &uid)?;
+            context.govern("stop_entity", &uid, GovernContext::default())?;
             let stop = Stop {
                 uid: uid.clone(),
                 reason,
-                at: scene.now,
-                by: scene.actor().clone(),
+                at: context.now,
+                by: context.actor().clone(),
             };
             // A stop with the same reason stays unchanged: the first time and requester are kept.
-            let stops = &scene.generation.authority.stops;
+            let stops = &context.generation.authority.stops;
             let same = stops.get(&uid).filter(|it| it.reason == stop.reason);
             let change = Change::Stopped(same.map_or_else(|| Arc::new(stop), Arc::clone));
             Ok(planned("StopEntity", &uid, change))
@@ -63,10 +63,10 @@ impl Control {
         author: &WriteRequester,
         uid: EntityUID,
     ) -> Result<u64, ControlError> {
-        let plan = move |scene: &WriteContext<'_>| {
+        let plan = move |context: &WriteContext<'_>| {
             check_type(&uid)?;
-            scene.govern("resume_entity", &uid, GovernContext::default())?;
-            if !scene.generation.authority.stops.contains_key(&uid) {
+            context.govern("resume_entity", &uid, GovernContext::default())?;
+            if !context.generation.authority.stops.contains_key(&uid) {
                 return Err(ControlError::not_found("stop", &uid.to_smolstr()));
             }
             let change = Change::Resumed { uid: uid.clone() };
@@ -86,18 +86,18 @@ fn check_type(uid: &EntityUID) -> Result<(), ControlError> {
 
 /// Rejects unknown names, so that a misspelt one does not pass for a stop. Users may be known to the identity provider
 /// only.
-fn check_stop(scene: &WriteContext<'_>, uid: &EntityUID) -> Result<(), ControlError> {
+fn check_stop(context: &WriteContext<'_>, uid: &EntityUID) -> Result<(), ControlError> {
     check_type(uid)?;
     // An actor cannot stop itself: somebody who may lift stops remains.
-    if uid == scene.actor() {
+    if uid == context.actor() {
         let message = "nobody stops themselves: somebody else has to";
         return Err(ControlError::Precondition(message.to_owned()));
     }
     let is_user = *uid.entity_type() == TYPES.user;
-    if !is_user && !scene.generation.snapshot.contains(uid) {
+    if !is_user && !context.generation.snapshot.contains(uid) {
         return Err(ControlError::not_found("entity", &uid.to_smolstr()));
     }
-    let stops = &scene.generation.authority.stops;
+    let stops = &context.generation.authority.stops;
     if stops.size() >= MOST_STOPPED && !stops.contains_key(uid) {
         let message = format!("{MOST_STOPPED} are stopped already, and no more can be at a time");
         return Err(ControlError::LimitExceeded(message));

@@ -72,7 +72,7 @@ impl Control {
         author: &WriteRequester,
         new: NewTask,
     ) -> Result<WriteReceipt<TaskView>, ControlError> {
-        let plan = move |scene: &WriteContext<'_>| plan_opening(scene, new);
+        let plan = move |context: &WriteContext<'_>| plan_opening(context, new);
         let written = self.write(OPEN_TASK, author, plan).await?;
         self.receipt::<Task>(written)
     }
@@ -89,10 +89,10 @@ impl Control {
         id: SmolStr,
         step: Option<SmolStr>,
     ) -> Result<WriteReceipt<TaskView>, ControlError> {
-        let plan = move |scene: &WriteContext<'_>| {
-            let task = scene.task("task", &id)?;
-            scene.govern("advance_task", &task.uid(), about(task))?;
-            let task = scene.open_task("task", &id)?;
+        let plan = move |context: &WriteContext<'_>| {
+            let task = context.task("task", &id)?;
+            context.govern("advance_task", &task.uid(), about(task))?;
+            let task = context.open_task("task", &id)?;
             let advanced = Task {
                 at_step: later_step(task, step.as_ref())?,
                 ..Task::clone(task)
@@ -114,12 +114,12 @@ impl Control {
         author: &WriteRequester,
         id: SmolStr,
     ) -> Result<WriteReceipt<TaskView>, ControlError> {
-        let plan = move |scene: &WriteContext<'_>| {
-            let task = scene.task("task", &id)?;
-            scene.govern("close_task", &task.uid(), about(task))?;
-            let task = scene.open_task("task", &id)?;
+        let plan = move |context: &WriteContext<'_>| {
+            let task = context.task("task", &id)?;
+            context.govern("close_task", &task.uid(), about(task))?;
+            let task = context.open_task("task", &id)?;
             let closed = Task {
-                closed_at: Some(scene.now),
+                closed_at: Some(context.now),
                 ..Task::clone(task)
             };
             Ok(planned("CloseTask", closed))
@@ -161,8 +161,8 @@ impl TaskFilter {
     }
 }
 
-fn plan_opening(scene: &WriteContext<'_>, new: NewTask) -> Result<PlannedChange, ControlError> {
-    scene.check_agent(&new.agent, "agent")?;
+fn plan_opening(context: &WriteContext<'_>, new: NewTask) -> Result<PlannedChange, ControlError> {
+    context.check_agent(&new.agent, "agent")?;
     if *new.person.entity_type() != TYPES.user {
         return Err(ControlError::invalid("person", "is not a user"));
     }
@@ -170,13 +170,13 @@ fn plan_opening(scene: &WriteContext<'_>, new: NewTask) -> Result<PlannedChange,
         let message = "is 0: leave it out for a task without a limit";
         return Err(ControlError::invalid("call_budget", message));
     }
-    check_scopes(scene, &new)?;
-    check_terms(scene, &new)?;
+    check_scopes(context, &new)?;
+    check_terms(context, &new)?;
     let deadline = whole_millis(new.deadline);
-    check_deadline(scene, deadline)?;
-    check_room(scene)?;
+    check_deadline(context, deadline)?;
+    check_room(context)?;
     let task = Task {
-        id: scene.next_id("task"),
+        id: context.next_id("task"),
         agent: new.agent,
         person: new.person,
         purpose: new.purpose,
@@ -185,21 +185,21 @@ fn plan_opening(scene: &WriteContext<'_>, new: NewTask) -> Result<PlannedChange,
         call_budget: new.call_budget,
         steps: new.steps,
         at_step: 0,
-        opened_at: scene.now,
+        opened_at: context.now,
         deadline,
         closed_at: None,
     };
-    scene.govern("open_task", &task.agent, about(&task))?;
+    context.govern("open_task", &task.agent, about(&task))?;
     Ok(planned(OPEN_TASK, task))
 }
 
-fn check_scopes(scene: &WriteContext<'_>, new: &NewTask) -> Result<(), ControlError> {
-    let snapshot = &scene.generation.snapshot;
+fn check_scopes(context: &WriteContext<'_>, new: &NewTask) -> Result<(), ControlError> {
+    let snapshot = &context.generation.snapshot;
     if let Some(scope) = &new.scope {
-        scopes::check_shape(scope, scene.limits, "scope")?;
+        scopes::check_shape(scope, context.limits, "scope")?;
         scopes::check_known(scope, snapshot, "scope")?;
     }
-    let (steps, limit) = (new.steps.len(), scene.limits.task_steps);
+    let (steps, limit) = (new.steps.len(), context.limits.task_steps);
     if steps > limit as usize {
         let message = format!("has {steps} items, but at most {limit} are allowed");
         return Err(ControlError::invalid("steps", message));
@@ -214,7 +214,7 @@ fn check_scopes(scene: &WriteContext<'_>, new: &NewTask) -> Result<(), ControlEr
             return Err(ControlError::invalid(format!("{field}.name"), message));
         }
         let field = format!("{field}.scope");
-        scopes::check_shape(&step.scope, scene.limits, &field)?;
+        scopes::check_shape(&step.scope, context.limits, &field)?;
         scopes::check_known(&step.scope, snapshot, &field)?;
         if let Some(whole) = &new.scope {
             step.scope.is_within(snapshot, whole).map_err(|outside| {
@@ -227,10 +227,10 @@ fn check_scopes(scene: &WriteContext<'_>, new: &NewTask) -> Result<(), ControlEr
 }
 
 /// Rejects terms of a tool that the task's scope does not cover.
-fn check_terms(scene: &WriteContext<'_>, new: &NewTask) -> Result<(), ControlError> {
+fn check_terms(context: &WriteContext<'_>, new: &NewTask) -> Result<(), ControlError> {
     const USES: &str = "tool_uses";
-    let snapshot = &scene.generation.snapshot;
-    let limit = scene.limits.scope_items as usize;
+    let snapshot = &context.generation.snapshot;
+    let limit = context.limits.scope_items as usize;
     let TaskTerms { uses, places } = &new.terms;
     let size = |it: &ToolUse| {
         let values = it.arguments.iter().map(|it| 1 + it.values.len());
@@ -280,13 +280,13 @@ fn check_terms(scene: &WriteContext<'_>, new: &NewTask) -> Result<(), ControlErr
     })
 }
 
-fn check_deadline(scene: &WriteContext<'_>, deadline: SystemTime) -> Result<(), ControlError> {
-    if deadline <= scene.now {
+fn check_deadline(context: &WriteContext<'_>, deadline: SystemTime) -> Result<(), ControlError> {
+    if deadline <= context.now {
         return Err(ControlError::invalid("deadline", "is over already"));
     }
-    let hours = scene.limits.task_hours;
+    let hours = context.limits.task_hours;
     let longest = Duration::from_secs(u64::from(hours) * SECONDS_OF_AN_HOUR);
-    if scene
+    if context
         .now
         .checked_add(longest)
         .is_some_and(|last| deadline > last)
@@ -298,12 +298,12 @@ fn check_deadline(scene: &WriteContext<'_>, deadline: SystemTime) -> Result<(), 
     Ok(())
 }
 
-fn check_room(scene: &WriteContext<'_>) -> Result<(), ControlError> {
-    let tasks = &scene.generation.authority.tasks;
-    let limit = scene.limits.open_tasks;
+fn check_room(context: &WriteContext<'_>) -> Result<(), ControlError> {
+    let tasks = &context.generation.authority.tasks;
+    let limit = context.limits.open_tasks;
     // Open ones are counted only if there are that many tasks, as counting takes long.
     let is_full = tasks.size() >= limit as usize && {
-        let is_open = |task: &&Arc<Task>| task.status(scene.now) == TaskStatus::Open;
+        let is_open = |task: &&Arc<Task>| task.status(context.now) == TaskStatus::Open;
         tasks.values().filter(is_open).count() >= limit as usize
     };
     if is_full {

@@ -85,7 +85,7 @@ impl Control {
         let pin = definition.map(|definition| pin_of(definition, &new.tool));
         let pin = pin.transpose();
         let pinned = pin.clone();
-        let plan = move |scene: &WriteContext<'_>| {
+        let plan = move |context: &WriteContext<'_>| {
             let pin = pin?;
             check_tool(&new)?;
             let schema = new
@@ -93,11 +93,15 @@ impl Control {
                 .as_ref()
                 .and_then(|it| it.json.get("inputSchema"));
             check_targets(&new.target_arguments, schema)?;
-            check_server(scene, &new.server)?;
+            check_server(context, &new.server)?;
             let uid = schema::tool(&new.server, &new.tool);
             let json = entity_of(&uid, &new, pin.as_ref());
-            let change = plan_entity(scene, &uid, &json, "tool")?;
-            scene.govern("edit_entities", &scene.gateway(), GovernContext::default())?;
+            let change = plan_entity(context, &uid, &json, "tool")?;
+            context.govern(
+                "edit_entities",
+                &context.gateway(),
+                GovernContext::default(),
+            )?;
             Ok(planned("RegisterTool", &uid, change))
         };
         let written = self.write("RegisterTool", author, plan).await?;
@@ -120,11 +124,11 @@ impl Control {
     ) -> Result<WriteReceipt<SmolStr>, ControlError> {
         let pin = pin_of(&new.definition, &new.tool);
         let pinned = pin.clone();
-        let plan = move |scene: &WriteContext<'_>| {
+        let plan = move |context: &WriteContext<'_>| {
             let pin = pin?;
             let uid = schema::tool(&new.server, &new.tool);
-            refuse_of_bundle(scene, &uid)?;
-            let known = scene.generation.stored.get(&uid);
+            refuse_of_bundle(context, &uid)?;
+            let known = context.generation.stored.get(&uid);
             let known = known.ok_or_else(|| ControlError::not_found("tool", uid.eid().as_ref()))?;
             let mut json: Json = serde_json::from_str(known)
                 .map_err(|error| ControlError::Precondition(error.to_string()))?;
@@ -133,8 +137,12 @@ impl Control {
                 &pinned_targets(&json),
                 new.definition.json.get("inputSchema"),
             )?;
-            let change = plan_entity(scene, &uid, &json, "tool")?;
-            scene.govern("edit_entities", &scene.gateway(), GovernContext::default())?;
+            let change = plan_entity(context, &uid, &json, "tool")?;
+            context.govern(
+                "edit_entities",
+                &context.gateway(),
+                GovernContext::default(),
+            )?;
             Ok(planned("PinTool", &uid, change))
         };
         let written = self.write("PinTool", author, plan).await?;
@@ -209,8 +217,12 @@ fn pinned_targets(json: &Json) -> Vec<TargetArgumentForm> {
         .collect()
 }
 
-fn check_server(scene: &WriteContext<'_>, server: &SmolStr) -> Result<(), ControlError> {
-    if !scene.generation.snapshot.contains(&schema::server(server)) {
+fn check_server(context: &WriteContext<'_>, server: &SmolStr) -> Result<(), ControlError> {
+    if !context
+        .generation
+        .snapshot
+        .contains(&schema::server(server))
+    {
         let message = format!("`{}` is not a registered server", shown(server));
         return Err(ControlError::invalid("server", message));
     }

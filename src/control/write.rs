@@ -134,7 +134,7 @@ impl Control {
         let decided = &mut attempt.decided;
         let now = self.service.now();
         let planned = |generation: &Generation| {
-            let scene = WriteContext {
+            let context = WriteContext {
                 generation,
                 now: whole_millis(now),
                 author,
@@ -143,11 +143,11 @@ impl Control {
                 ids: &self.ids,
                 decided: RefCell::new(None),
             };
-            let plan = plan(&scene);
-            *decided = Some(scene.decided.into_inner());
+            let plan = plan(&context);
+            *decided = Some(context.decided.into_inner());
             plan
         };
-        let written = match self.may_begin(author) {
+        let written = match self.admit(author) {
             Ok(_place) => {
                 let ledger = self.service.ledger();
                 let written = match RESTRICTIONS.contains(&verb) {
@@ -157,7 +157,7 @@ impl Control {
                 if let Err(WriteError::Store(error)) = &written {
                     tracing::error!(%error, "a change could not be written");
                 }
-                written.map_err(error_of)
+                written.map_err(control_error)
             }
             Err(error) => Err(error),
         };
@@ -165,7 +165,7 @@ impl Control {
         written
     }
 
-    fn may_begin(&self, author: &WriteRequester) -> Result<SemaphorePermit<'_>, ControlError> {
+    fn admit(&self, author: &WriteRequester) -> Result<SemaphorePermit<'_>, ControlError> {
         check_author(author)?;
         self.places.try_acquire().map_err(|_| {
             let message = "as many writes are under way as `limits.writes_under_way` allows";
@@ -174,7 +174,7 @@ impl Control {
     }
 }
 
-fn error_of(error: WriteError<ControlError>) -> ControlError {
+fn control_error(error: WriteError<ControlError>) -> ControlError {
     match error {
         WriteError::NotReady => ControlError::NotReady,
         WriteError::Rejected(error) => error,

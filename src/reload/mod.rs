@@ -92,9 +92,9 @@ pub struct Reloader {
     /// When to look without an event.
     again: RetrySchedule,
     /// Whether it was logged that the files keep changing.
-    is_told_changing: bool,
+    is_changing_logged: bool,
     /// Whether it was logged that the directory is not watched.
-    is_told_unwatched: bool,
+    is_unwatched_logged: bool,
 }
 
 /// What triggers an attempt.
@@ -138,8 +138,8 @@ impl Reloader {
             files: None,
             listing: None,
             again: RetrySchedule::default(),
-            is_told_changing: false,
-            is_told_unwatched: false,
+            is_changing_logged: false,
+            is_unwatched_logged: false,
         };
         reloader.note();
         reloader
@@ -195,14 +195,14 @@ impl Reloader {
             if cause == ReloadTrigger::Time && self.again.is_looking && !is_told {
                 watcher = self.watch(changed.clone());
             }
-            if cause != ReloadTrigger::Time || self.has_to_load().await {
+            if cause != ReloadTrigger::Time || self.is_load_due().await {
                 self.attempt(cause).await;
             }
         }
     }
 
     /// Whether a load is due, or the listing has changed without an event.
-    async fn has_to_load(&self) -> bool {
+    async fn is_load_due(&self) -> bool {
         let listing = self.loader.listing().await;
         self.again.is_due() || listing.is_none() || listing != self.listing
     }
@@ -228,7 +228,7 @@ impl Reloader {
         if let LoadResult::Changing(faults) = found {
             return self.changing(&faults);
         }
-        self.is_told_changing = false;
+        self.is_changing_logged = false;
         match found {
             LoadResult::Changing(_) => ReloadOutcome::Changing,
             LoadResult::Unchanged => self.unchanged(),
@@ -332,7 +332,7 @@ impl Reloader {
     /// Logged once, however long it goes on; the status reports it all the while.
     fn changing(&mut self, faults: &BundleError) -> ReloadOutcome {
         let text: Arc<str> = Arc::from(faults.to_string());
-        if !std::mem::replace(&mut self.is_told_changing, true) {
+        if !std::mem::replace(&mut self.is_changing_logged, true) {
             self.recorder.reload(ReloadResult::Faulty);
             let revision = self.status.borrow().revision;
             tracing::warn!(
@@ -366,7 +366,7 @@ impl Reloader {
         let started = start_watching(&self.loader.dir, changed);
         let is_watching = started.is_ok();
         self.set(|status| status.is_watching = is_watching);
-        let was_told = std::mem::replace(&mut self.is_told_unwatched, !is_watching);
+        let was_told = std::mem::replace(&mut self.is_unwatched_logged, !is_watching);
         if let Err(error) = &started
             && !was_told
         {

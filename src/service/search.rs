@@ -69,7 +69,7 @@ pub struct SearchHit {
 pub enum SearchError<E: std::error::Error + 'static> {
     /// The service has no response.
     #[error(transparent)]
-    Unanswered(#[from] ServiceError),
+    Service(#[from] ServiceError),
     /// The cursor is of an earlier bundle.
     #[error(transparent)]
     PlaceGone(StaleCursorError),

@@ -188,13 +188,13 @@ impl LiveFacts {
         if let Some((id, seen)) = session.filter(|_| leaves_something) {
             let next = seen.after(effects.tool.as_ref(), &yields);
             if next.is_full() {
-                return Commit::Denied(no_room("no more can be remembered of this session"));
+                return Commit::Denied(overloaded("no more can be remembered of this session"));
             }
             match self.sessions.advance(id, seen.version, next, now) {
                 Ok(advanced) => writes.extend(advanced.write(id, now)),
                 Err(AdvanceError::Conflict(_)) => return Commit::Conflict,
                 Err(AdvanceError::Full) => {
-                    return Commit::Denied(no_room("no more sessions can be remembered"));
+                    return Commit::Denied(overloaded("no more sessions can be remembered"));
                 }
             }
         }
@@ -204,7 +204,7 @@ impl LiveFacts {
         match brought.and_then(|brought| Ok((brought, marked()?))) {
             Ok((brought, marked)) => writes.extend(brought.into_iter().chain(marked)),
             Err(LabelCapacityError) => {
-                return Commit::Denied(no_room("no more labels can be remembered"));
+                return Commit::Denied(overloaded("no more labels can be remembered"));
             }
         }
         let task = call.workflow.task_id.as_ref();
@@ -330,7 +330,7 @@ impl LiveFacts {
     }
 }
 
-fn no_room(message: &str) -> Reason {
+fn overloaded(message: &str) -> Reason {
     Reason::new(ReasonCode::Overloaded, message)
 }
 

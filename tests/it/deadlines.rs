@@ -230,7 +230,7 @@ async fn nothing_of_several_is_decided_once_the_deadline_is_over() {
         let found = service.search(over, &search, ask);
         assert_eq!(
             found.expect_err("late"),
-            SearchError::Unanswered(ServiceError::DeadlineExceeded)
+            SearchError::Service(ServiceError::DeadlineExceeded)
         );
         assert_eq!(asked.get(), 0);
         assert!(service.search(late(Deadline::NONE), &search, ask).is_ok());

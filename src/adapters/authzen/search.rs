@@ -60,7 +60,7 @@ impl Authzen {
         let answer = self.door.service.search(ask, &search, question);
         let EntityPage { hits, next } = match answer {
             Ok(answer) => answer.value,
-            Err(SearchError::Unanswered(why)) => return Err(why.into()),
+            Err(SearchError::Service(why)) => return Err(why.into()),
             Err(SearchError::Question(invalid)) => return Err(invalid.into()),
             Err(SearchError::PlaceGone(_)) => return Err(HttpRejection::OtherPage),
         };

@@ -128,7 +128,7 @@ impl Ledger {
                 if attempt > 0 {
                     std::thread::sleep(FORGET_PAUSE);
                 }
-                self.forget_some(some, before)
+                self.remove_ended(some, before)
             });
             if !is_done {
                 return;
@@ -137,7 +137,7 @@ impl Ledger {
     }
 
     /// Removes some records, unless changes are in flight. Returns whether it is done.
-    fn forget_some(&self, ended: &[ExpiredRecord], before: SystemTime) -> bool {
+    fn remove_ended(&self, ended: &[ExpiredRecord], before: SystemTime) -> bool {
         let mut head = self.head();
         let (Some(newest), Some(live)) = (head.generation.clone(), self.live()) else {
             return true;
@@ -288,7 +288,7 @@ impl Ledger {
         }
         let plan = plan(&generation).map_err(WriteError::Rejected)?;
         // With an idempotency key it is written nevertheless, so that the key is stored.
-        if asked.key.is_none() && self.is_so(&generation, &plan.change) {
+        if asked.key.is_none() && self.is_unchanged(&generation, &plan.change) {
             return Ok(match self.unwritten.is_empty() {
                 true => PendingWrite::Unchanged(plan.id, generation, head.attempt),
                 false => PendingWrite::InMemory(plan.id, generation),

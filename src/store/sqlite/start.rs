@@ -79,7 +79,7 @@ fn look(path: &Path, mark: Option<&StoreMark>, on_loss: OnLoss) -> Result<Sqlite
     let Some(mark) = mark else {
         return Ok(store);
     };
-    let id = read::noted(&store.connection, "store_id").map_err(|error| OpenError {
+    let id = read::meta_value(&store.connection, "store_id").map_err(|error| OpenError {
         error,
         is_loss: true,
     })?;
@@ -107,7 +107,7 @@ fn look(path: &Path, mark: Option<&StoreMark>, on_loss: OnLoss) -> Result<Sqlite
 
 /// Gives the store an id if it has none, and starts to watch its files.
 fn begin(mut store: SqliteStore, path: &Path) -> Result<SqliteStore, StoreError> {
-    let known = read::noted(&store.connection, "store_id")?;
+    let known = read::meta_value(&store.connection, "store_id")?;
     let id = match known {
         Some(id) => id.to_string(),
         None => {

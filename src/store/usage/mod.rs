@@ -119,7 +119,7 @@ impl UsageLedger {
         });
         if let Some(tool) = tool {
             shard.entries += 1;
-            entry.meet(tool.clone(), Counters::default(), now, now);
+            entry.add_tool(tool.clone(), Counters::default(), now, now);
         }
         entry.allow(actor, tool, now, &mut shard.dirty);
     }
@@ -213,7 +213,7 @@ impl UsageLedger {
                 }
                 Some(tool) if *tool.entity_type() == TYPES.tool => {
                     shard.entries += 1;
-                    entry.meet(tool, allowed, 0, at);
+                    entry.add_tool(tool, allowed, 0, at);
                 }
                 Some(root) => {
                     shard.entries += 1;

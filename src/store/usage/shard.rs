@@ -181,7 +181,13 @@ impl ActorUsage {
     }
 
     /// Adds a tool with the times of its first and its last use.
-    pub(super) fn meet(&mut self, tool: EntityUID, allowed: Counters, since: Seconds, at: Seconds) {
+    pub(super) fn add_tool(
+        &mut self,
+        tool: EntityUID,
+        allowed: Counters,
+        since: Seconds,
+        at: Seconds,
+    ) {
         self.tools_by_hour.add(at);
         let entry = ToolUsage {
             allowed,

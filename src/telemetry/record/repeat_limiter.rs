@@ -1,10 +1,10 @@
-//! Log lines that say the same again and again: so many a minute, and then one that says how many more there were.
+//! Limits log lines that repeat: so many of each kind a minute, and then one with the number of the others.
 //!
-//! Start at [`Repeats::may_say`], asked before each line, and [`Repeats::over`], which gives what is to be told of the
-//! others.
+//! Start at [`RepeatLimiter::may_say`], asked before each line, and [`RepeatLimiter::over`], which returns the numbers of
+//! suppressed lines.
 //!
-//! Invariant: every line asked for is either allowed or counted, and every count comes out of [`Repeats::over`] once. As
-//! many keys are kept apart as [`KEYS`]; whatever comes beyond them is counted together.
+//! Invariant: every line is either admitted or counted, and every count is returned once. [`KEYS`] kinds are kept apart;
+//! further ones are counted together.
 
 use std::collections::HashMap;
 use std::hash::Hash;
