@@ -252,7 +252,9 @@ impl CoazReader<'_> {
         };
         let missing = || {
             let missing = "resource.properties.arguments".to_owned();
-            Err(CoazError::Denied(Box::new(Reason::context_missing(vec![missing]))))
+            Err(CoazError::Denied(Box::new(Reason::context_missing(vec![
+                missing,
+            ]))))
         };
         let is_cut = call.arguments.get(CUT) == Some(&Json::Bool(true));
         if is_cut || call.arguments.values().any(|it| it == HIDDEN) {
