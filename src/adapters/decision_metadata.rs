@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::adapters::input::json;
 use crate::domain::decide::verdict::Verdict;
-use crate::service::decisions::Response;
+use crate::service::request::Response;
 use callgate_engine::obligation::Obligation;
 
 /// The header with the decision id.

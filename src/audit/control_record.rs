@@ -1,4 +1,4 @@
-//! One attempt to change what is lent, open, approved or known, as it goes on record.
+//! The record of one attempt to change delegations, tasks, approvals, stops or entities.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -8,26 +8,25 @@ use callgate_engine::cedar::EntityUID;
 use crate::domain::decide::verdict::Verdict;
 use crate::domain::request::call_context::TraceContext;
 
-/// Everything a trace, a metric, a log line or an auditor may want to know of one attempt.
-///
-/// It borrows: it lives for the moment between writing and answering.
+/// Everything that a trace, a metric, a log line or an auditor needs of one attempt. It borrows, as it lives only
+/// between the write and the response.
 #[derive(Debug, Clone)]
 pub struct ControlRecord<'a> {
-    /// What was asked for, e.g. `GrantDelegation`.
+    /// The verb of the request, e.g. `GrantDelegation`.
     pub verb: &'static str,
     /// The caller, as configured.
     pub caller: &'a Arc<str>,
-    /// The front door it came through, e.g. `grpc`.
+    /// The adapter it came through, e.g. `grpc`.
     pub adapter: &'static str,
-    /// The principal on whose behalf it was asked for, as the caller says.
+    /// The principal on whose behalf it was requested, as asserted by the caller.
     pub actor: &'a EntityUID,
-    /// What became of it.
+    /// Its outcome.
     pub outcome: ControlOutcome,
-    /// The revision it got.
+    /// Its revision.
     pub revision: Option<u64>,
-    /// What it made or changed.
+    /// The id of what it made or changed.
     pub id: Option<&'a str>,
-    /// What Cedar said, or which evidence denied it; `None` if it did not come to that.
+    /// The verdict of Cedar, or the evidence that denied it; `None` if it was not decided.
     pub decision: Option<&'a Verdict>,
     /// The trace it belongs to.
     pub trace: &'a TraceContext,
@@ -37,7 +36,7 @@ pub struct ControlRecord<'a> {
     pub took: Duration,
 }
 
-/// What became of an attempt.
+/// The outcome of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ControlOutcome {
     /// It is written.
@@ -46,11 +45,11 @@ pub enum ControlOutcome {
     Repeated,
     /// Evidence or Cedar said no.
     Denied,
-    /// It could not be meant, or not now.
+    /// The request is invalid, or cannot be carried out now.
     Refused,
     /// It was not written, as far as is known.
     Failed,
-    /// Whoever asked did not wait for the end. It may have been written.
+    /// The client did not wait for the end. It may have been written.
     Abandoned,
 }
 

@@ -1,4 +1,4 @@
-//! One decision, as it goes on record.
+//! The record of one decision.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -9,47 +9,46 @@ use uuid::Uuid;
 use crate::domain::decide::verdict::Verdict;
 use crate::domain::request::call_context::CallContext;
 
-/// Everything a trace, a metric, a log line or an auditor may want to know of one decision.
-///
-/// It borrows: it lives for the moment between deciding and answering.
+/// Everything that a trace, a metric, a log line or an auditor needs of one decision. It borrows, as it lives only
+/// between the decision and the response.
 #[derive(Debug, Clone)]
 pub struct DecisionRecord<'a> {
-    /// Names the decision (UUID version 7, so ids sort by time).
+    /// The id of the decision: a UUID version 7, so ids sort by time.
     pub decision_id: Uuid,
-    /// The enforcement point that asked.
+    /// The caller: the enforcement point that asked.
     pub caller: &'a Arc<str>,
-    /// The front door it came through, e.g. `grpc`.
+    /// The adapter it came through, e.g. `grpc`.
     pub adapter: &'static str,
-    /// How the one who asked calls the request, if it said so beside the question.
+    /// The caller's id of the request, if it gave one.
     pub request_id: Option<&'a str>,
-    /// What was asked.
+    /// The request.
     pub question: RecordedRequest<'a>,
-    /// What was answered.
+    /// The verdict.
     pub decision: &'a Verdict,
     /// The revision it was made at.
     pub revision: u64,
     /// The digest of the policy set, `sha256:<hex>`.
     pub policy_set_digest: &'a Arc<str>,
-    /// Whether nothing was to be changed by it.
+    /// Whether it was made without side effects.
     pub is_dry_run: bool,
-    /// When the question arrived.
+    /// When the request arrived.
     pub started_at: SystemTime,
-    /// How long deciding took.
+    /// How long it took to decide.
     pub took: Duration,
 }
 
-/// For whom a call was made.
+/// On whose behalf a call was made.
 #[derive(Debug, Clone, Copy)]
 pub struct OnBehalfOf<'a> {
-    /// On whose behalf.
+    /// The root of the authority.
     pub root: &'a EntityUID,
-    /// Links from there to the subject.
+    /// The number of links from the root to the subject.
     pub depth: usize,
 }
 
 impl<'a> OnBehalfOf<'a> {
-    /// As the call says, or, where it only names grants, as the decision found.
-    pub fn of(call: &'a CallContext, decision: &'a Verdict) -> Option<Self> {
+    /// As asserted by the call, or, if it only names delegations, as the decision found.
+    pub fn from_call(call: &'a CallContext, decision: &'a Verdict) -> Option<Self> {
         let delegation = call.delegation.as_ref()?;
         let found = decision
             .principals
@@ -68,38 +67,38 @@ impl<'a> OnBehalfOf<'a> {
     }
 }
 
-/// The two kinds of question.
+/// The kinds of request.
 #[derive(Debug, Clone, Copy)]
 pub enum RecordedRequest<'a> {
     /// A call of an agent or a server.
     Call(&'a CallContext),
-    /// What of a list may be used.
+    /// A filtered list.
     Filter {
-        /// Who asks and for whom; the operation is the listing.
+        /// The call, whose operation is the listing.
         call: &'a CallContext,
-        /// How many were kept.
+        /// The number of entries kept.
         kept: usize,
-        /// How many were hidden.
+        /// The number of entries hidden.
         hidden: usize,
     },
-    /// Which entities Cedar's own question would be allowed with.
+    /// A search for entities for which Cedar's own request would be allowed.
     Search {
-        /// What was sought: `subject`, `resource` or `action`.
+        /// What was searched for: `subject`, `resource` or `action`.
         sought: &'static str,
-        /// The principal, unless sought.
+        /// The principal, unless searched for.
         principal: Option<&'a EntityUID>,
-        /// The action, unless sought.
+        /// The action, unless searched for.
         action: Option<&'a EntityUID>,
-        /// The resource, unless sought.
+        /// The resource, unless searched for.
         resource: Option<&'a EntityUID>,
-        /// How many were found.
+        /// The number of hits.
         kept: usize,
-        /// How many were looked at and left out.
+        /// The number of candidates that are no hits.
         hidden: usize,
-        /// The trace the caller named.
+        /// The caller's trace.
         trace: &'a crate::domain::request::call_context::TraceContext,
     },
-    /// Cedar's own question.
+    /// Cedar's own request.
     Cedar {
         /// The principal.
         principal: &'a EntityUID,
@@ -107,7 +106,7 @@ pub enum RecordedRequest<'a> {
         action: &'a EntityUID,
         /// The resource.
         resource: &'a EntityUID,
-        /// The trace the caller named.
+        /// The caller's trace.
         trace: &'a crate::domain::request::call_context::TraceContext,
     },
 }

@@ -1,4 +1,4 @@
-//! The record: what was asked, what was answered, on whose authority.
+//! Records of decisions and of control writes.
 //!
 //! Start at [`decision_record::DecisionRecord`]; [`control_record::ControlRecord`] is the same for writes.
 //!

@@ -1,4 +1,4 @@
-//! Approvals: asked for, given, refused, listed.
+//! Approvals: request, approve, reject, list.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -21,141 +21,149 @@ use crate::domain::decide::verdict::{Challenge, ReasonCode, Verdict};
 use crate::domain::request::call_context::CallContext;
 use crate::domain::schema::TYPES;
 use crate::service::generation::Generation;
-use crate::service::ledger::{CommittedChange, PlannedChange};
+use crate::service::ledger::PlannedChange;
 
-/// A call that is to be approved, and the challenge of its deny.
+/// A request for approval of a call, with the challenge of its deny.
 #[derive(Debug, Clone)]
 pub struct ApprovalRequest {
-    /// The call as it was decided. Its subject asks.
+    /// The call as it was decided. Its subject requests the approval.
     pub call: CallContext,
-    /// Its challenge; `None` makes a new one.
+    /// The challenge; `None` makes a new one.
     pub challenge: Option<PresentedChallenge>,
 }
 
-/// A challenge as it came back.
+/// A challenge that a client presents.
 #[derive(Debug, Clone)]
 pub struct PresentedChallenge {
     /// `sha256:<hex>` over the call and its expiry.
     pub digest: SmolStr,
-    /// When an answer comes too late.
+    /// When the challenge expires.
     pub expires_at: SystemTime,
 }
 
-/// A yes.
+/// The approval of a call by a person.
 #[derive(Debug, Clone)]
 pub struct CallApproval {
-    /// To which approval.
+    /// The id of the approval.
     pub id: SmolStr,
-    /// What the approver has seen.
+    /// The digest of what the approver has seen.
     pub digest: SmolStr,
     /// How often the call may be made; 0 for once.
     pub uses: u32,
-    /// Why.
+    /// The approver's comment.
     pub comment: Option<SmolStr>,
 }
 
-/// A no.
+/// The rejection of a call by a person.
 #[derive(Debug, Clone)]
 pub struct CallRejection {
-    /// To which approval.
+    /// The id of the approval.
     pub id: SmolStr,
-    /// Why.
+    /// The approver's comment.
     pub comment: Option<SmolStr>,
 }
 
-/// Which approvals are wanted. Each that is given must fit.
+/// A filter of approvals. All fields that are given must match.
 #[derive(Debug, Clone, Default)]
 pub struct ApprovalFilter {
-    /// Its name.
+    /// The id.
     pub id: Option<SmolStr>,
-    /// Who acts.
+    /// The subject of the call.
     pub subject: Option<EntityUID>,
-    /// For whom.
+    /// The root of its authority.
     pub root: Option<EntityUID>,
     /// The task it belongs to.
     pub task: Option<SmolStr>,
-    /// How it stands.
+    /// The status.
     pub status: Option<ApprovalStatus>,
 }
 
 impl Control {
-    /// Asks for a person's approval of a call that was denied with `APPROVAL_REQUIRED`. A call that
-    /// waits for one already gets no second.
+    /// Requests a person's approval of a call that was denied with `APPROVAL_REQUIRED`. A call with a pending approval
+    /// gets no second one.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Precondition`] if the call needs no approval, [`ControlError::Denied`] if no approval would
+    /// allow it, and the errors of a write.
     pub async fn request_approval(
         &self,
         author: &WriteRequester,
         request: ApprovalRequest,
     ) -> Result<WriteReceipt<ApprovalView>, ControlError> {
-        // Before it is the turn of this write: others need not wait for it.
+        // Decided before the write is planned, so that other writes do not wait for it.
         let decided = self.service.decide_dry_run(&author.caller, &request.call);
         let decided = decided.map_err(|_| ControlError::NotReady);
-        let plan = move |scene: &WriteContext<'_>| plan_request(scene, &request, decided?);
+        let plan = move |context: &WriteContext<'_>| plan_request(context, &request, decided?);
         let written = self.write("RequestApproval", author, plan).await?;
-        self.approved(written)
+        self.receipt::<Approval>(written)
     }
 
-    /// Says yes.
+    /// Approves a call.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Denied`] if Cedar does not let the actor approve it, [`ControlError::Precondition`] if it is
+    /// not pending, and the errors of a write.
     pub async fn approve_call(
         &self,
         author: &WriteRequester,
         yes: CallApproval,
     ) -> Result<WriteReceipt<ApprovalView>, ControlError> {
-        let plan = move |scene: &WriteContext<'_>| {
-            let limit = scene.limits.approval_uses;
+        let plan = move |context: &WriteContext<'_>| {
+            let limit = context.limits.approval_uses;
             if yes.uses > limit {
                 let message = format!("is {}, but at most {limit} are allowed", yes.uses);
                 return Err(ControlError::invalid("uses", message));
             }
-            let approval = scene.approval(&yes.id)?;
+            let approval = context.approval(&yes.id)?;
             if approval.digest != yes.digest {
                 let message = "is not the digest of this approval: it is for another call";
                 return Err(ControlError::invalid("digest", message));
             }
-            let word = may_decide(scene, approval, yes.uses.max(1), yes.comment)?;
-            Ok(planned("ApproveCall", with_word(approval, word)))
+            let word = authorize_decision(context, approval, yes.uses.max(1), yes.comment)?;
+            Ok(planned("ApproveCall", with_decision(approval, word)))
         };
         let written = self.write("ApproveCall", author, plan).await?;
-        self.approved(written)
+        self.receipt::<Approval>(written)
     }
 
-    /// Says no, also to what was approved: it may not be made any more.
+    /// Rejects a call, also one that was approved: it may not be made any more.
+    ///
+    /// # Errors
+    ///
+    /// As [`Control::approve_call`].
     pub async fn reject_call(
         &self,
         author: &WriteRequester,
         no: CallRejection,
     ) -> Result<WriteReceipt<ApprovalView>, ControlError> {
-        let plan = move |scene: &WriteContext<'_>| {
-            let approval = scene.approval(&no.id)?;
-            let word = may_decide(scene, approval, 0, no.comment)?;
-            Ok(planned("RejectCall", with_word(approval, word)))
+        let plan = move |context: &WriteContext<'_>| {
+            let approval = context.approval(&no.id)?;
+            let word = authorize_decision(context, approval, 0, no.comment)?;
+            Ok(planned("RejectCall", with_decision(approval, word)))
         };
         let written = self.write("RejectCall", author, plan).await?;
-        self.approved(written)
+        self.receipt::<Approval>(written)
     }
 
-    /// Approvals in the order in which they were asked for.
+    /// Lists approvals in the order of their requests.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Invalid`] for a page size beyond the limit, [`ControlError::NotReady`] before the first
+    /// load.
     pub fn list_approvals(
         &self,
         filter: &ApprovalFilter,
         page: &PageRequest,
     ) -> Result<ListPage<ApprovalView>, ControlError> {
-        let limits = self.limits();
-        self.view(|view| {
-            let approvals = &view.generation.authority.approvals;
-            let revision = view.generation.snapshot.revision();
-            let keep = |approval: &Arc<Approval>| filter.pick(&view, approval);
-            match &filter.id {
-                Some(id) => Ok(ListPage {
-                    items: approvals.get(id).and_then(keep).into_iter().collect(),
-                    next: None,
-                    revision,
-                }),
-                None => page.of(approvals, filter.part(), &limits, revision, keep),
-            }
+        self.list::<Approval>(filter.id.as_ref(), filter.part(), page, |live, approval| {
+            filter.pick(live, approval)
         })
     }
 
-    /// An approval as it stands in a generation.
+    /// An approval with its status in a generation.
     pub fn approval_as_of(
         &self,
         generation: &Generation,
@@ -163,24 +171,10 @@ impl Control {
     ) -> ApprovalView {
         self.view_of(generation).approval(approval)
     }
-
-    fn approved(
-        &self,
-        written: CommittedChange,
-    ) -> Result<WriteReceipt<ApprovalView>, ControlError> {
-        let approval = written.generation.authority.approvals.get(&written.id);
-        // A repeated request may be about something that has been forgotten since.
-        let approval = approval.ok_or_else(|| ControlError::not_found("approval", &written.id))?;
-        Ok(WriteReceipt {
-            value: self.approval_as_of(&written.generation, approval),
-            revision: written.revision,
-            is_durable: written.is_durable,
-        })
-    }
 }
 
 impl ApprovalFilter {
-    /// The one to look up by, the rarest first.
+    /// The part to look up by, the rarest first.
     fn part(&self) -> Option<Part> {
         let task = self.task.clone().map(Part::Task);
         let root = || self.root.clone().map(Part::Behind);
@@ -188,7 +182,7 @@ impl ApprovalFilter {
             .or_else(|| self.subject.clone().map(Part::Acts))
     }
 
-    /// Whether it fits, however it stands.
+    /// Whether the call matches, whatever the status.
     pub(super) fn fits(&self, call: &ApprovedCall) -> bool {
         self.subject
             .as_ref()
@@ -205,28 +199,28 @@ impl ApprovalFilter {
 }
 
 fn plan_request(
-    scene: &WriteContext<'_>,
+    context: &WriteContext<'_>,
     request: &ApprovalRequest,
     decided: Verdict,
 ) -> Result<PlannedChange, ControlError> {
-    let challenge = challenge_of(scene, decided)?;
+    let challenge = challenge_of(context, decided)?;
     let (digest, expires_at) = match &request.challenge {
         None => (challenge.digest, challenge.expires_at),
         Some(given) => {
-            check_challenge(scene, given, &challenge.call)?;
+            check_challenge(context, given, &challenge.call)?;
             (given.digest.clone(), given.expires_at)
         }
     };
-    if let Some(same) = pending_like(scene, request, &digest, &challenge.call)? {
+    if let Some(same) = find_pending(context, request, &digest, &challenge.call)? {
         return Ok(planned("RequestApproval", Approval::clone(same)));
     }
-    check_room(scene, &challenge.call.subject)?;
+    check_room(context, &challenge.call.subject)?;
     let approval = Approval {
-        id: scene.next_id("appr"),
+        id: context.next_id("appr"),
         digest,
         call: challenge.call,
         circumstances: challenge.circumstances,
-        requested_at: scene.now,
+        requested_at: context.now,
         expires_at,
         word: None,
     };
@@ -234,7 +228,7 @@ fn plan_request(
 }
 
 /// Only a call that an approval would allow can be approved.
-fn challenge_of(scene: &WriteContext<'_>, decision: Verdict) -> Result<Challenge, ControlError> {
+fn challenge_of(context: &WriteContext<'_>, decision: Verdict) -> Result<Challenge, ControlError> {
     if decision.is_allow() {
         let message = "the call is allowed as it is: it needs no approval";
         return Err(ControlError::Precondition(message.to_owned()));
@@ -249,7 +243,7 @@ fn challenge_of(scene: &WriteContext<'_>, decision: Verdict) -> Result<Challenge
         .filter(|_| is_required(&decision))
     {
         Some(challenge) => {
-            scene.note(decision);
+            context.note(decision);
             Ok(*challenge)
         }
         None => Err(ControlError::denied(decision)),
@@ -257,17 +251,17 @@ fn challenge_of(scene: &WriteContext<'_>, decision: Verdict) -> Result<Challenge
 }
 
 fn check_challenge(
-    scene: &WriteContext<'_>,
+    context: &WriteContext<'_>,
     given: &PresentedChallenge,
     call: &ApprovedCall,
 ) -> Result<(), ControlError> {
-    if given.expires_at <= scene.now {
+    if given.expires_at <= context.now {
         let message = "is over: ask for a decision again";
         return Err(ControlError::invalid("challenge.expires_at", message));
     }
-    let minutes = scene.limits.approval_minutes;
+    let minutes = context.limits.approval_minutes;
     let longest = Duration::from_secs(u64::from(minutes) * 60);
-    if scene
+    if context
         .now
         .checked_add(longest)
         .is_some_and(|last| given.expires_at > last)
@@ -284,18 +278,18 @@ fn check_challenge(
     Ok(())
 }
 
-/// The approval that the same call waits for: under the same challenge, or any if none was given. One look, however many
-/// wait.
-fn pending_like<'s>(
-    scene: &WriteContext<'s>,
+/// The pending approval of the same call: under the same challenge, or any if none was presented. One lookup, however
+/// many are pending.
+fn find_pending<'s>(
+    context: &WriteContext<'s>,
     request: &ApprovalRequest,
     digest: &SmolStr,
     call: &ApprovedCall,
 ) -> Result<Option<&'s Arc<Approval>>, ControlError> {
-    let approvals = &scene.generation.authority.approvals;
-    let is_pending = |it: &Arc<Approval>| is_pending(scene, it);
+    let approvals = &context.generation.authority.approvals;
+    let is_pending = |it: &Arc<Approval>| is_pending(context, it);
     if request.challenge.is_none() {
-        let same = approvals.pending_for(call, scene.now);
+        let same = approvals.pending_for(call, context.now);
         return Ok(same.filter(|it| is_pending(it)));
     }
     let mut decided = None;
@@ -318,15 +312,15 @@ fn pending_like<'s>(
     }
 }
 
-fn is_pending(scene: &WriteContext<'_>, approval: &Arc<Approval>) -> bool {
-    scene.view().approval(approval).status == ApprovalStatus::Pending
+fn is_pending(context: &WriteContext<'_>, approval: &Arc<Approval>) -> bool {
+    context.view().approval(approval).status == ApprovalStatus::Pending
 }
 
-fn check_room(scene: &WriteContext<'_>, agent: &EntityUID) -> Result<(), ControlError> {
-    let approvals = &scene.generation.authority.approvals;
-    let share = scene.limits.pending_approvals_per_agent;
-    let of_agent = approvals.pending_of(agent, scene.now);
-    let of_agent = of_agent.filter(|it| is_pending(scene, it));
+fn check_room(context: &WriteContext<'_>, agent: &EntityUID) -> Result<(), ControlError> {
+    let approvals = &context.generation.authority.approvals;
+    let share = context.limits.pending_approvals_per_agent;
+    let of_agent = approvals.pending_of(agent, context.now);
+    let of_agent = of_agent.filter(|it| is_pending(context, it));
     if of_agent.take(share as usize).count() >= share as usize {
         let message = format!(
             "{share} approvals of this agent are pending, as many as \
@@ -334,8 +328,8 @@ fn check_room(scene: &WriteContext<'_>, agent: &EntityUID) -> Result<(), Control
         );
         return Err(ControlError::LimitExceeded(message));
     }
-    let limit = scene.limits.pending_approvals;
-    if approvals.undecided(scene.now) >= limit as usize {
+    let limit = context.limits.pending_approvals;
+    if approvals.undecided(context.now) >= limit as usize {
         let message =
             format!("{limit} approvals are pending, as many as `limits.pending_approvals` allows");
         return Err(ControlError::LimitExceeded(message));
@@ -343,25 +337,25 @@ fn check_room(scene: &WriteContext<'_>, agent: &EntityUID) -> Result<(), Control
     Ok(())
 }
 
-/// Whoever may say yes may say no: a person, whom Cedar lets approve this call.
-fn may_decide(
-    scene: &WriteContext<'_>,
+/// The same right is needed to approve and to reject: that of a person whom Cedar lets approve this call.
+fn authorize_decision(
+    context: &WriteContext<'_>,
     approval: &Arc<Approval>,
     uses: u32,
     comment: Option<SmolStr>,
 ) -> Result<ApprovalDecision, ControlError> {
-    let actor = scene.actor();
+    let actor = context.actor();
     let is_no = uses == 0;
     if *actor.entity_type() != TYPES.user {
         let message = "is not a user: only a person decides on approvals";
         return Err(ControlError::invalid("actor.entity", message));
     }
-    // Who has given a word may take it back, whatever has become of the right to give it.
+    // An approver may withdraw the approval, also after losing the right to give it.
     let is_own = approval.word.as_ref().is_some_and(|word| word.by == *actor);
     if !is_no || !is_own {
-        scene.govern_approval(&approval.call)?;
+        context.govern_approval(&approval.call)?;
     }
-    let how = match scene.view().approval(approval).status {
+    let how = match context.view().approval(approval).status {
         ApprovalStatus::Pending => None,
         ApprovalStatus::Approved if is_no => None,
         ApprovalStatus::Approved | ApprovalStatus::Used => Some("was given already"),
@@ -375,29 +369,29 @@ fn may_decide(
     }
     Ok(ApprovalDecision {
         by: actor.clone(),
-        at: scene.now,
+        at: context.now,
         uses,
         comment: comment.map(String::from),
-        claims: mapped(scene),
+        claims: mapped(context),
     })
 }
 
-/// Of what is claimed of whoever decides, what becomes facts.
-fn mapped(scene: &WriteContext<'_>) -> Map<String, Json> {
-    let mapping = &scene.generation.claims;
+/// The claims of the approver that are mapped to facts.
+fn mapped(context: &WriteContext<'_>) -> Map<String, Json> {
+    let mapping = &context.generation.claims;
     let is_named = |claim: &str| {
         mapping
             .named()
             .any(|(_, name)| name == claim || name.split('.').next() == Some(claim))
     };
-    let claims = scene.author.actor.claims.iter();
+    let claims = context.author.actor.claims.iter();
     claims
         .filter(|(claim, _)| is_named(claim))
         .map(|(claim, value)| (claim.clone(), value.clone()))
         .collect()
 }
 
-fn with_word(approval: &Approval, word: ApprovalDecision) -> Approval {
+fn with_decision(approval: &Approval, word: ApprovalDecision) -> Approval {
     Approval {
         word: Some(word),
         ..approval.clone()

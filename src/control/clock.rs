@@ -1,4 +1,4 @@
-//! The clock: taken for right by somebody who may say so.
+//! Repair of the clock.
 
 use smol_str::SmolStr;
 
@@ -9,27 +9,31 @@ use crate::domain::authority::change::Change;
 use crate::service::ledger::PlannedChange;
 
 impl Control {
-    /// Lets time go on from what the machine's clock says now, also if Callgate's was later. Gives the revision.
+    /// Continues from the machine's clock, also if Callgate's was later. Returns the revision.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Denied`] if Cedar does not allow it, and the errors of a write.
     pub async fn repair_clock(
         &self,
         author: &WriteRequester,
         reason: SmolStr,
     ) -> Result<u64, ControlError> {
         let to = whole_millis(self.service.clock().source_now());
-        let plan = move |scene: &WriteContext<'_>| {
-            scene.govern("repair_clock", &scene.gateway(), GovernContext::default())?;
+        let plan = move |context: &WriteContext<'_>| {
+            context.govern("repair_clock", &context.gateway(), GovernContext::default())?;
             Ok(PlannedChange {
                 verb: "RepairClock",
                 id: SmolStr::new_static("clock"),
                 change: Change::ClockRepaired {
-                    from: scene.now,
+                    from: context.now,
                     to,
                     reason,
                 },
             })
         };
         let written = self.write("RepairClock", author, plan).await?;
-        self.service.clock().repair(to);
+        self.service.clock().reset(to);
         tracing::warn!(revision = written.revision, "the clock was taken for right");
         Ok(written.revision)
     }

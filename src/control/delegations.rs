@@ -1,4 +1,4 @@
-//! Delegations: granted, narrowed, revoked, listed.
+//! Delegations: grant, narrow, revoke, list.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -20,153 +20,151 @@ use crate::domain::authority::scope::Scope;
 use crate::domain::authority::task::Task;
 use crate::domain::decide::verdict::{ReasonCode, Verdict};
 use crate::service::generation::Generation;
-use crate::service::ledger::{CommittedChange, PlannedChange};
+use crate::service::ledger::PlannedChange;
 
 const SECONDS_OF_A_DAY: u64 = 24 * 60 * 60;
 
-/// What is to be lent. The actor lends.
+/// A delegation to grant. The actor is the delegator.
 #[derive(Debug, Clone)]
 pub struct NewDelegation {
-    /// The agent that may act.
+    /// The delegate, an agent.
     pub to: EntityUID,
-    /// Which calls it covers.
+    /// The calls it covers.
     pub scope: Scope,
     /// The task it is for.
     pub task: Option<SmolStr>,
-    /// The delegation that is lent on; `None` if the actor lends its own authority.
+    /// The delegation to redelegate; `None` if the actor delegates its own authority.
     pub parent: Option<SmolStr>,
-    /// How many times it may be lent on, one after the other.
+    /// The most redelegations in a chain below it.
     pub max_redelegations: u32,
-    /// Holds from here on; `None` for at once.
+    /// The start of its validity; `None` for now.
     pub not_before: Option<SystemTime>,
-    /// Holds until just before here.
+    /// The end of its validity, exclusive.
     pub expires_at: SystemTime,
 }
 
-/// What of a delegation is to be taken back. `None` leaves it as it is.
+/// A restriction of a delegation. `None` leaves a field as it is.
 #[derive(Debug, Clone)]
 pub struct DelegationNarrowing {
-    /// Which delegation.
+    /// The id of the delegation.
     pub id: SmolStr,
-    /// Which calls it still covers.
+    /// The new, narrower scope.
     pub scope: Option<Scope>,
-    /// When it ends.
+    /// The new, earlier end.
     pub expires_at: Option<SystemTime>,
-    /// How many times it may still be lent on.
+    /// The new, lower number of redelegations.
     pub max_redelegations: Option<u32>,
 }
 
-/// Which delegations are wanted. Each that is given must fit.
+/// A filter of delegations. All fields that are given must match.
 #[derive(Debug, Clone, Default)]
 pub struct DelegationFilter {
-    /// Its name.
+    /// The id.
     pub id: Option<SmolStr>,
-    /// Who lends.
+    /// The delegator.
     pub from: Option<EntityUID>,
-    /// Who may act.
+    /// The delegate.
     pub to: Option<EntityUID>,
     /// The task it is for.
     pub task: Option<SmolStr>,
-    /// How it stands.
+    /// The status.
     pub status: Option<DelegationStatus>,
 }
 
 impl Control {
-    /// Lends authority to an agent: the actor's own, or what the actor was lent.
+    /// Delegates authority to an agent: the actor's own, or one delegated to the actor.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Invalid`] and [`ControlError::Denied`] for a delegation that is wider than its parent, too long
+    /// or not allowed by Cedar, and the errors of a write.
     pub async fn grant_delegation(
         &self,
         author: &WriteRequester,
         new: NewDelegation,
     ) -> Result<WriteReceipt<DelegationView>, ControlError> {
-        let plan = move |scene: &WriteContext<'_>| plan_grant(scene, new);
+        let plan = move |context: &WriteContext<'_>| plan_delegation(context, new);
         let written = self.write("GrantDelegation", author, plan).await?;
-        self.granted(written)
+        self.receipt::<Delegation>(written)
     }
 
-    /// Takes part of a delegation back.
+    /// Narrows a delegation.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Invalid`] if anything would become wider, [`ControlError::Precondition`] if it is not in force,
+    /// and the errors of a write.
     pub async fn narrow_delegation(
         &self,
         author: &WriteRequester,
         narrowing: DelegationNarrowing,
     ) -> Result<WriteReceipt<DelegationView>, ControlError> {
-        let plan = move |scene: &WriteContext<'_>| plan_narrowing(scene, narrowing);
+        let plan = move |context: &WriteContext<'_>| plan_narrowing(context, narrowing);
         let written = self.write("NarrowDelegation", author, plan).await?;
-        self.granted(written)
+        self.receipt::<Delegation>(written)
     }
 
-    /// Takes a delegation back, and with it whatever was lent on from it. Doing so again succeeds and
-    /// changes nothing: the first moment stays.
+    /// Revokes a delegation, and with it all redelegations. Repeating it succeeds and changes nothing: the first time
+    /// stays.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::NotFound`] for an unknown one, [`ControlError::Denied`] if Cedar does not allow it, and the
+    /// errors of a write.
     pub async fn revoke_delegation(
         &self,
         author: &WriteRequester,
         id: SmolStr,
     ) -> Result<WriteReceipt<DelegationView>, ControlError> {
-        let plan = move |scene: &WriteContext<'_>| {
-            let delegation = scene.grant("delegation", &id)?;
-            may_take_back(scene, delegation)?;
+        let plan = move |context: &WriteContext<'_>| {
+            let delegation = context.grant("delegation", &id)?;
+            authorize_restriction(context, delegation)?;
             let revoked = Delegation {
-                revoked_at: delegation.revoked_at.or(Some(scene.now)),
+                revoked_at: delegation.revoked_at.or(Some(context.now)),
                 ..Delegation::clone(delegation)
             };
             Ok(planned("RevokeDelegation", revoked))
         };
         let written = self.write("RevokeDelegation", author, plan).await?;
-        self.granted(written)
+        self.receipt::<Delegation>(written)
     }
 
-    /// Delegations in the order in which they were made.
+    /// Lists delegations in the order of their grants.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Invalid`] for a page size beyond the limit, [`ControlError::NotReady`] before the first load.
     pub fn list_delegations(
         &self,
         filter: &DelegationFilter,
         page: &PageRequest,
     ) -> Result<ListPage<DelegationView>, ControlError> {
-        let limits = self.limits();
-        self.view(|view| {
-            let delegations = &view.generation.authority.delegations;
-            let revision = view.generation.snapshot.revision();
-            let keep = |delegation: &Arc<Delegation>| {
-                let fits = filter.fits(delegation).then(|| view.grant(delegation))?;
-                let wanted = filter.status.unwrap_or(fits.status);
-                (fits.status == wanted).then_some(fits)
-            };
-            match &filter.id {
-                Some(id) => Ok(ListPage {
-                    items: delegations.get(id).and_then(keep).into_iter().collect(),
-                    next: None,
-                    revision,
-                }),
-                None => page.of(delegations, filter.part(), &limits, revision, keep),
-            }
-        })
+        self.list::<Delegation>(
+            filter.id.as_ref(),
+            filter.part(),
+            page,
+            |live, delegation| {
+                let view = filter
+                    .fits(delegation)
+                    .then(|| live.delegation(delegation))?;
+                let wanted = filter.status.unwrap_or(view.status);
+                (view.status == wanted).then_some(view)
+            },
+        )
     }
 
-    /// A delegation as it stands in a generation.
+    /// A delegation with its status in a generation.
     pub fn delegation_as_of(
         &self,
         generation: &Generation,
         delegation: &Arc<Delegation>,
     ) -> DelegationView {
-        self.view_of(generation).grant(delegation)
-    }
-
-    fn granted(
-        &self,
-        written: CommittedChange,
-    ) -> Result<WriteReceipt<DelegationView>, ControlError> {
-        let delegation = written.generation.authority.delegations.get(&written.id);
-        // A repeated request may be about something that has been forgotten since.
-        let delegation =
-            delegation.ok_or_else(|| ControlError::not_found("delegation", &written.id))?;
-        Ok(WriteReceipt {
-            value: self.delegation_as_of(&written.generation, delegation),
-            revision: written.revision,
-            is_durable: written.is_durable,
-        })
+        self.view_of(generation).delegation(delegation)
     }
 }
 
 impl DelegationFilter {
-    /// The one to look up by, the rarest first.
+    /// The part to look up by, the rarest first.
     fn part(&self) -> Option<Part> {
         let task = self.task.clone().map(Part::Task);
         let to = || self.to.clone().map(Part::Acts);
@@ -183,43 +181,46 @@ impl DelegationFilter {
     }
 }
 
-fn plan_grant(scene: &WriteContext<'_>, new: NewDelegation) -> Result<PlannedChange, ControlError> {
-    let snapshot = &scene.generation.snapshot;
-    scene.check_agent(&new.to, "to")?;
-    if new.to == *scene.actor() {
+fn plan_delegation(
+    context: &WriteContext<'_>,
+    new: NewDelegation,
+) -> Result<PlannedChange, ControlError> {
+    let snapshot = &context.generation.snapshot;
+    context.check_agent(&new.to, "to")?;
+    if new.to == *context.actor() {
         let message = "is the actor itself: nobody lends to itself";
         return Err(ControlError::invalid("to", message));
     }
-    scopes::check_shape(&new.scope, scene.limits, "scope")?;
+    scopes::check_shape(&new.scope, context.limits, "scope")?;
     scopes::check_known(&new.scope, snapshot, "scope")?;
-    check_max_redelegations(scene, new.max_redelegations)?;
+    check_max_redelegations(context, new.max_redelegations)?;
     let delegation = Delegation {
-        id: scene.next_id("grant"),
-        from: scene.actor().clone(),
+        id: context.next_id("grant"),
+        from: context.actor().clone(),
         to: new.to,
         scope: new.scope,
         task: new.task,
         parent: new.parent,
         max_redelegations: new.max_redelegations,
-        not_before: new.not_before.map_or(scene.now, whole_millis),
+        not_before: new.not_before.map_or(context.now, whole_millis),
         expires_at: whole_millis(new.expires_at),
         revoked_at: None,
-        created_at: scene.now,
+        created_at: context.now,
     };
-    check_times(scene, &delegation)?;
-    let limit = scene.limits.delegations;
-    if scene.generation.authority.delegations.size() >= limit as usize {
+    check_times(context, &delegation)?;
+    let limit = context.limits.delegations;
+    if context.generation.authority.delegations.size() >= limit as usize {
         let message =
             format!("{limit} delegations are stored, as many as `limits.delegations` allows");
         return Err(ControlError::LimitExceeded(message));
     }
     if let Some(id) = &delegation.parent {
-        let parent = scene.grant("delegation", id)?;
-        check_parent(scene, parent, &delegation)?;
+        let parent = context.grant("delegation", id)?;
+        check_parent(context, parent, &delegation)?;
     }
     let task = delegation.task.as_ref();
-    let task = task.map(|id| scene.open_task("task", id)).transpose()?;
-    let chain = DelegationChain::from_delegation(&scene.generation.authority, &delegation)
+    let task = task.map(|id| context.open_task("task", id)).transpose()?;
+    let chain = DelegationChain::from_delegation(&context.generation.authority, &delegation)
         .map_err(|reason| ControlError::denied(Verdict::deny(reason)))?;
     chain
         .verify_parties(&delegation.to)
@@ -232,15 +233,15 @@ fn plan_grant(scene: &WriteContext<'_>, new: NewDelegation) -> Result<PlannedCha
         chain: Some(&chain),
         task,
     };
-    scene.govern("grant_delegation", &delegation.to, about)?;
+    context.govern("grant_delegation", &delegation.to, about)?;
     Ok(planned("GrantDelegation", delegation))
 }
 
 fn check_max_redelegations(
-    scene: &WriteContext<'_>,
+    context: &WriteContext<'_>,
     max_redelegations: u32,
 ) -> Result<(), ControlError> {
-    let limit = scene.limits.max_redelegations;
+    let limit = context.limits.max_redelegations;
     if max_redelegations > limit {
         let message = format!("is {max_redelegations}, but at most {limit} is allowed");
         return Err(ControlError::invalid("max_redelegations", message));
@@ -248,17 +249,17 @@ fn check_max_redelegations(
     Ok(())
 }
 
-fn check_times(scene: &WriteContext<'_>, delegation: &Delegation) -> Result<(), ControlError> {
-    if delegation.expires_at <= scene.now {
+fn check_times(context: &WriteContext<'_>, delegation: &Delegation) -> Result<(), ControlError> {
+    if delegation.expires_at <= context.now {
         return Err(ControlError::invalid("expires_at", "is over already"));
     }
     if delegation.expires_at <= delegation.not_before {
         let message = "is not after the delegation's beginning";
         return Err(ControlError::invalid("expires_at", message));
     }
-    let days = scene.limits.delegation_days;
+    let days = context.limits.delegation_days;
     let longest = Duration::from_secs(u64::from(days) * SECONDS_OF_A_DAY);
-    if scene
+    if context
         .now
         .checked_add(longest)
         .is_some_and(|last| delegation.expires_at > last)
@@ -270,9 +271,9 @@ fn check_times(scene: &WriteContext<'_>, delegation: &Delegation) -> Result<(), 
     Ok(())
 }
 
-/// What is lent on has to be there to lend, and can only get narrower.
+/// A redelegation needs a parent that is in force, and can only be narrower.
 fn check_parent(
-    scene: &WriteContext<'_>,
+    context: &WriteContext<'_>,
     parent: &Arc<Delegation>,
     delegation: &Delegation,
 ) -> Result<(), ControlError> {
@@ -283,7 +284,7 @@ fn check_parent(
             message,
         ));
     }
-    if let Some(how) = scene.view().grant(parent).status.fault() {
+    if let Some(how) = context.view().delegation(parent).status.fault() {
         return Err(ControlError::Precondition(format!(
             "delegation `{}` {how}",
             parent.id
@@ -310,24 +311,27 @@ fn check_parent(
     if parent.task.is_some() && delegation.task != parent.task {
         return beyond("is for a task, and what is lent on from it has to be for the same");
     }
-    let snapshot = &scene.generation.snapshot;
+    let snapshot = &context.generation.snapshot;
     match delegation.scope.is_within(snapshot, &parent.scope) {
         Ok(()) => Ok(()),
         Err(outside) => beyond(&format!("does not cover {outside}")),
     }
 }
 
-/// Asks Cedar whether a delegation may be taken back. One whose chain no longer holds can be, too.
-fn may_take_back(scene: &WriteContext<'_>, delegation: &Delegation) -> Result<(), ControlError> {
-    let chain = DelegationChain::from_delegation(&scene.generation.authority, delegation).ok();
+/// Asks Cedar whether the actor may revoke a delegation, also one whose chain is no longer valid.
+fn authorize_restriction(
+    context: &WriteContext<'_>,
+    delegation: &Delegation,
+) -> Result<(), ControlError> {
+    let chain = DelegationChain::from_delegation(&context.generation.authority, delegation).ok();
     let about = GovernContext {
         chain: chain.as_ref(),
         task: None,
     };
-    scene.govern("revoke_delegation", &delegation.to, about)
+    context.govern("revoke_delegation", &delegation.to, about)
 }
 
-/// A delegation for a task is used by its agent, for its person.
+/// Checks that a delegation for a task is for the task's agent and person.
 fn check_task(
     chain: &DelegationChain<'_>,
     delegation: &Delegation,
@@ -347,7 +351,7 @@ fn check_task(
 }
 
 fn plan_narrowing(
-    scene: &WriteContext<'_>,
+    context: &WriteContext<'_>,
     narrowing: DelegationNarrowing,
 ) -> Result<PlannedChange, ControlError> {
     let DelegationNarrowing {
@@ -361,12 +365,12 @@ fn plan_narrowing(
         return Err(ControlError::invalid("scope", message));
     }
     if let Some(scope) = &scope {
-        scopes::check_shape(scope, scene.limits, "scope")?;
-        scopes::check_known(scope, &scene.generation.snapshot, "scope")?;
+        scopes::check_shape(scope, context.limits, "scope")?;
+        scopes::check_known(scope, &context.generation.snapshot, "scope")?;
     }
-    let delegation = scene.grant("delegation", &id)?;
-    may_take_back(scene, delegation)?;
-    let status = scene.view().grant(delegation).status;
+    let delegation = context.grant("delegation", &id)?;
+    authorize_restriction(context, delegation)?;
+    let status = context.view().delegation(delegation).status;
     let has_begun = status != DelegationStatus::NotYetValid;
     if let Some(how) = status.fault().filter(|_| has_begun) {
         return Err(ControlError::Precondition(format!(
@@ -376,7 +380,7 @@ fn plan_narrowing(
     }
     let mut narrowed = Delegation::clone(delegation);
     if let Some(scope) = scope {
-        let within = scope.is_within(&scene.generation.snapshot, &delegation.scope);
+        let within = scope.is_within(&context.generation.snapshot, &delegation.scope);
         within.map_err(|outside| {
             let message = format!("is wider than before: the delegation does not cover {outside}");
             ControlError::invalid("scope", message)

@@ -1,4 +1,4 @@
-//! Entities: put, looked at, listed, deleted.
+//! Entities: put, get, list, delete.
 
 use std::sync::Arc;
 
@@ -17,58 +17,75 @@ use crate::domain::schema::TYPES;
 use crate::service::generation::{self, Generation};
 use crate::service::ledger::PlannedChange;
 
-/// Where an entity comes from.
+/// The source of an entity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntitySource {
-    /// The directory. It wins over what is stored.
+    /// The bundle, which wins over stored entities.
     Bundle,
-    /// It was put, and is in force.
+    /// Stored over the control API, and in force.
     Stored,
-    /// It was put, but the directory has since defined one of the same name, which is in force.
+    /// Stored, but the bundle has since defined the same entity, which is in force.
     Shadowed,
 }
 
 /// An entity in Cedar's JSON form: `uid`, `attrs`, `parents`, `tags`.
 #[derive(Debug, Clone)]
 pub struct EntityView {
-    /// Its name.
+    /// The entity's uid.
     pub uid: EntityUID,
-    /// The whole of it.
+    /// Its JSON form.
     pub json: Json,
-    /// Where it comes from.
+    /// Its source.
     pub source: EntitySource,
 }
 
 impl Control {
-    /// Adds an entity, or replaces one that was put before. Gives the revision.
+    /// Puts an entity, or replaces one that was put before. Returns the revision.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Invalid`] if it does not fit the schema, [`ControlError::Precondition`] if the bundle defines
+    /// it, and the errors of a write.
     pub async fn put_entity(
         &self,
         author: &WriteRequester,
         uid: EntityUID,
         json: Json,
     ) -> Result<u64, ControlError> {
-        let plan = move |scene: &WriteContext<'_>| {
-            let schema = scene.generation.snapshot.schema().map(Arc::as_ref);
+        let plan = move |context: &WriteContext<'_>| {
+            let schema = context.generation.snapshot.schema().map(Arc::as_ref);
             let (uid, json) = (declared(schema, &uid), declared_form(schema, json));
-            let change = plan_entity(scene, &uid, &json, "entity")?;
-            scene.govern("edit_entities", &scene.gateway(), GovernContext::default())?;
+            let change = plan_entity(context, &uid, &json, "entity")?;
+            context.govern(
+                "edit_entities",
+                &context.gateway(),
+                GovernContext::default(),
+            )?;
             Ok(planned("PutEntity", &uid, change))
         };
         Ok(self.write("PutEntity", author, plan).await?.revision)
     }
 
-    /// Takes away an entity that was put. Gives the revision.
+    /// Deletes a stored entity. Returns the revision.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::NotFound`] if it is not stored, and the errors of a write.
     pub async fn delete_entity(
         &self,
         author: &WriteRequester,
         uid: EntityUID,
     ) -> Result<u64, ControlError> {
-        let plan = move |scene: &WriteContext<'_>| {
-            scene.govern("edit_entities", &scene.gateway(), GovernContext::default())?;
-            let schema = scene.generation.snapshot.schema().map(Arc::as_ref);
+        let plan = move |context: &WriteContext<'_>| {
+            context.govern(
+                "edit_entities",
+                &context.gateway(),
+                GovernContext::default(),
+            )?;
+            let schema = context.generation.snapshot.schema().map(Arc::as_ref);
             let uid = declared(schema, &uid);
-            if scene.generation.stored.get(&uid).is_none() {
-                refuse_of_bundle(scene, &uid)?;
+            if context.generation.stored.get(&uid).is_none() {
+                refuse_of_bundle(context, &uid)?;
                 return Err(ControlError::not_found("entity", &uid.to_string()));
             }
             let change = Change::EntityGone { uid: uid.clone() };
@@ -78,6 +95,10 @@ impl Control {
     }
 
     /// An entity as decisions see it, and the revision it was read at.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::NotFound`] for an unknown one, [`ControlError::NotReady`] before the first load.
     pub fn get_entity(&self, uid: &EntityUID) -> Result<(EntityView, u64), ControlError> {
         self.view(|view| {
             let snapshot = &view.generation.snapshot;
@@ -98,46 +119,37 @@ impl Control {
         })
     }
 
-    /// Entities that were put, by type and id.
+    /// Lists stored entities by type and id.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Invalid`] for a page size beyond the limit or a token of another list,
+    /// [`ControlError::NotReady`] before the first load.
     pub fn list_entities(
         &self,
         of_type: Option<&str>,
         page: &PageRequest,
     ) -> Result<ListPage<EntityView>, ControlError> {
         let limits = self.limits();
-        let size = page.size(&limits)?;
         let after = page.after.as_ref().map(|token| token.parse::<EntityUID>());
         let after = after
             .transpose()
             .map_err(|_| ControlError::invalid("page_token", "is not a token of this list"))?;
         self.view(|view| {
             let generation = view.generation;
-            let mut next = None;
-            let mut items: Vec<EntityView> = Vec::new();
-            let mut last: Option<&EntityUID> = None;
             let stored = generation.stored.after(after.as_ref());
-            for (looked_at, (uid, json)) in stored.enumerate() {
+            let keep = |uid: &EntityUID, json: &Arc<str>| {
                 let is_wanted = of_type.is_none_or(|ty| uid.entity_type().to_string() == ty);
-                let is_full = is_wanted && items.len() == size;
-                if is_full || looked_at == limits.list_candidates as usize {
-                    next = last.map(ToSmolStr::to_smolstr);
-                    break;
-                }
-                if is_wanted {
-                    items.extend(stored_view(generation, uid, json));
-                }
-                last = Some(uid);
-            }
-            Ok(ListPage {
-                items,
-                next,
-                revision: generation.snapshot.revision(),
-            })
+                is_wanted
+                    .then(|| stored_view(generation, uid, json))
+                    .flatten()
+            };
+            page.collect(stored, &limits, generation.snapshot.revision(), keep)
         })
     }
 }
 
-/// An entity that was put, in the form in which it was put.
+/// A stored entity in the form in which it was put.
 pub fn stored_view(generation: &Generation, uid: &EntityUID, json: &str) -> Option<EntityView> {
     let source = match generation.stored.is_in_bundle(uid) {
         true => EntitySource::Shadowed,
@@ -150,9 +162,9 @@ pub fn stored_view(generation: &Generation, uid: &EntityUID, json: &str) -> Opti
     })
 }
 
-/// What puts an entity, once it is clear that it can be put.
+/// The change that puts an entity, after its checks.
 pub(super) fn plan_entity(
-    scene: &WriteContext<'_>,
+    context: &WriteContext<'_>,
     uid: &EntityUID,
     json: &Json,
     field: &str,
@@ -161,21 +173,21 @@ pub(super) fn plan_entity(
     if uid.is_action() {
         return refuse("is an action, and those belong to the schema".to_owned());
     }
-    // What a policy reads of a task has to be the task's own.
+    // Policies must read a task's attributes from the task itself.
     if *uid.entity_type() == TYPES.task {
         return refuse("is a task: tasks are opened, not put".to_owned());
     }
     let json: Arc<str> = json.to_string().into();
-    let limit = scene.limits.text_bytes as usize;
+    let limit = context.limits.text_bytes as usize;
     if json.len() > limit {
         return refuse(format!(
             "has {} bytes, but at most {limit} are allowed",
             json.len()
         ));
     }
-    refuse_of_bundle(scene, uid)?;
-    check_room(scene, uid)?;
-    let snapshot = &scene.generation.snapshot;
+    refuse_of_bundle(context, uid)?;
+    check_room(context, uid)?;
+    let snapshot = &context.generation.snapshot;
     let schema = snapshot.schema().map(Arc::as_ref);
     let fault = |said: String| ControlError::invalid(field, format!("cannot be used: {said}"));
     let entity = generation::parse_entity(schema, &json).map_err(fault)?;
@@ -189,16 +201,16 @@ pub(super) fn plan_entity(
     let with_it = snapshot
         .upsert([entity])
         .map_err(|error| fault(error.to_string()))?;
-    check_generations(scene, uid, &with_it).map_err(|why| ControlError::invalid(field, why))?;
+    check_generations(context, uid, &with_it).map_err(|why| ControlError::invalid(field, why))?;
     Ok(Change::Entity {
         uid: uid.clone(),
         json,
     })
 }
 
-/// What is put may be above others and below others; together that is bounded as in the directory.
+/// Checks the number of generations above and below an entity that is put, by the same limit as in the bundle.
 fn check_generations(
-    scene: &WriteContext<'_>,
+    context: &WriteContext<'_>,
     uid: &EntityUID,
     with_it: &Snapshot,
 ) -> Result<(), String> {
@@ -207,8 +219,8 @@ fn check_generations(
         entity.map(|it| it.parents().collect()).unwrap_or_default()
     };
     let above = hierarchy::steps(uid, &parents);
-    let is_deeper = above != hierarchy::steps(uid, &|uid| scene.generation.parents(uid));
-    let stored = &scene.generation.stored;
+    let is_deeper = above != hierarchy::steps(uid, &|uid| context.generation.parents(uid));
+    let stored = &context.generation.stored;
     let below = match is_deeper {
         true => hierarchy::steps(uid, &|uid| stored.children(uid).cloned().collect()),
         false => Some(0),
@@ -221,8 +233,8 @@ fn check_generations(
     }
 }
 
-/// A type as the schema has it. A name without a namespace was taken for one of `Mcp`; if that has none of the name,
-/// and there is one without a namespace, that one is meant.
+/// Resolves an entity type. A name without a namespace means one of `Mcp`; if `Mcp` has no such type and there is one
+/// without a namespace, that is meant.
 fn declared(schema: Option<&ValidatorSchema>, uid: &EntityUID) -> EntityUID {
     let ty = uid.entity_type();
     let plain = schema.and_then(|schema| {
@@ -239,7 +251,7 @@ fn declared(schema: Option<&ValidatorSchema>, uid: &EntityUID) -> EntityUID {
     }
 }
 
-/// The same for the names in an entity's form. What attributes hold is in Cedar's words already.
+/// Resolves the types of an entity's uid and parents. Attributes are in Cedar's own form already.
 fn declared_form(schema: Option<&ValidatorSchema>, mut form: Json) -> Json {
     let rename = |name: &mut Json| {
         let part = |it: &str| name.get(it).and_then(Json::as_str);
@@ -260,9 +272,9 @@ fn declared_form(schema: Option<&ValidatorSchema>, mut form: Json) -> Json {
     form
 }
 
-/// One more entity has to find room.
-fn check_room(scene: &WriteContext<'_>, uid: &EntityUID) -> Result<(), ControlError> {
-    let (stored, limit) = (&scene.generation.stored, scene.limits.stored_entities);
+/// Checks the limit of stored entities.
+fn check_room(context: &WriteContext<'_>, uid: &EntityUID) -> Result<(), ControlError> {
+    let (stored, limit) = (&context.generation.stored, context.limits.stored_entities);
     if stored.len() >= limit as usize && stored.get(uid).is_none() {
         let message =
             format!("{limit} entities are stored, as many as `limits.stored_entities` allows");
@@ -271,7 +283,7 @@ fn check_room(scene: &WriteContext<'_>, uid: &EntityUID) -> Result<(), ControlEr
     Ok(())
 }
 
-/// The name of a tool says which server it belongs to, and policies about a server are to hold for it.
+/// Checks that a tool is in the server that its id names, as policies about a server must hold for it.
 fn check_place(entity: &Entity) -> Result<(), &'static str> {
     let ty = entity.uid().entity_type();
     let id: &str = entity.uid().eid().as_ref();
@@ -293,12 +305,12 @@ fn check_place(entity: &Entity) -> Result<(), &'static str> {
     }
 }
 
-/// The directory has the last word about what it defines.
+/// Rejects changes of entities that the bundle defines.
 pub(super) fn refuse_of_bundle(
-    scene: &WriteContext<'_>,
+    context: &WriteContext<'_>,
     uid: &EntityUID,
 ) -> Result<(), ControlError> {
-    if scene.generation.stored.is_in_bundle(uid) {
+    if context.generation.stored.is_in_bundle(uid) {
         let message = format!("`{uid}` is defined in the directory: change it there");
         return Err(ControlError::Precondition(message));
     }
@@ -313,7 +325,7 @@ pub(super) fn planned(verb: &'static str, uid: &EntityUID, change: Change) -> Pl
     }
 }
 
-/// Its JSON form with its direct parents only: what further ancestors there are is not its own affair.
+/// The JSON form of an entity with its direct parents only, as further ancestors are not its own.
 fn json_of(entity: &Entity) -> Option<Json> {
     let mut json = entity.to_json_value().ok()?;
     let name = |uid: &EntityUID| {

@@ -1,4 +1,4 @@
-//! Why a request of the write side is not carried out.
+//! Errors of the control API.
 
 use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
 use crate::domain::request::visible::shown;
@@ -6,21 +6,21 @@ use crate::domain::request::visible::shown;
 /// Why a request is not carried out. Nothing was changed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ControlError {
-    /// A field cannot be used.
+    /// A field is invalid.
     #[error("`{field}` {message}")]
     Invalid {
         /// Its path in the request.
         field: String,
-        /// What is wrong with it; completes "`field` …".
+        /// The fault; completes "`field` …".
         message: String,
     },
-    /// Evidence or Cedar says no.
+    /// Evidence or Cedar denies it.
     #[error("{}", first_message(.0))]
     Denied(Box<Verdict>),
-    /// There is no such thing.
+    /// It names something unknown.
     #[error("{0}")]
     NotFound(String),
-    /// The thing is not in a state in which this can be done.
+    /// The state of the thing does not permit it.
     #[error("{0}")]
     Precondition(String),
     /// The idempotency key was used for another request.
@@ -32,22 +32,22 @@ pub enum ControlError {
     /// Nothing is loaded yet.
     #[error("no policies are loaded")]
     NotReady,
-    /// Looking failed in a way that it never should.
+    /// A read panicked.
     #[error("the answer could not be made")]
     Internal,
-    /// The log takes no lines, so the change would not be on record.
+    /// The log accepts no lines, so the change would not be on record.
     #[error("the log takes no lines, and a change that is not on record is not made")]
     AuditUnavailable,
-    /// The store did not write. Whether it has is not known; asking again with the same key is safe.
+    /// The store did not confirm the write. Repeating it with the same key is safe.
     #[error("the change could not be written: ask again with the same `idempotency_key`")]
     Unavailable,
-    /// The files of the store were taken away while it was open.
+    /// The files of the store were removed while it was open.
     #[error("{0}")]
     StoreLost(String),
 }
 
 impl ControlError {
-    /// A problem with one field.
+    /// An invalid field.
     pub(super) fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Invalid {
             field: field.into(),
@@ -55,12 +55,12 @@ impl ControlError {
         }
     }
 
-    /// A field names something that is not there.
+    /// An unknown id.
     pub(super) fn not_found(what: &str, id: &str) -> Self {
         Self::NotFound(format!("{what} `{}` is not known", shown(id)))
     }
 
-    /// A deny that no policy was asked about.
+    /// A deny by evidence, before any policy is asked.
     pub(super) fn evidence(code: ReasonCode, message: impl Into<String>) -> Self {
         Self::denied(Verdict::deny(Reason::new(code, message)))
     }

@@ -1,4 +1,4 @@
-//! Changes as they were when they were made, whatever has become of them since.
+//! Changes as they were when they were made, whatever happened to them since.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -12,21 +12,21 @@ use crate::domain::authority::delegation::{Delegation, DelegationStatus};
 use crate::domain::authority::state::Authority;
 use crate::domain::authority::task::Task;
 
-/// A moment that a change was made at, and what is known now of what it was made beside.
+/// The moment of a change, and what is known now of the authority at that time.
 #[derive(Clone, Copy)]
 pub struct HistoricalView<'p> {
     /// When the change was made.
     pub at: SystemTime,
-    /// What is lent and open now. What ended since then says when.
+    /// The current authority, whose ended records have their end times.
     pub authority: &'p Authority,
 }
 
 impl HistoricalView<'_> {
-    /// A delegation as the change left it. A link that is forgotten by now held when this was made.
-    pub fn grant(self, delegation: &Arc<Delegation>) -> DelegationView {
+    /// A delegation as the change left it. A parent that has been pruned since was in force at that time.
+    pub fn delegation(self, delegation: &Arc<Delegation>) -> DelegationView {
         let mut status = self.status(delegation, delegation.revoked_at.is_some());
         let mut link = Arc::clone(delegation);
-        // Chains are short and without cycles: both are checked before a link is made.
+        // Chains are short and have no cycles: both are checked when a delegation is granted.
         while let (DelegationStatus::Active, Some(parent)) = (status, self.parent(&link)) {
             status = self.status(&parent, self.was(parent.revoked_at));
             link = parent;
@@ -37,7 +37,7 @@ impl HistoricalView<'_> {
         }
     }
 
-    /// A task as the change left it. What was left of its budget is known of the moment it was opened alone.
+    /// A task as the change left it. The rest of its budget is known only at its opening.
     pub fn task(self, task: &Arc<Task>, is_opened: bool) -> TaskView {
         TaskView {
             status: task.status(self.at),
@@ -50,7 +50,7 @@ impl HistoricalView<'_> {
         }
     }
 
-    /// An approval as the change left it: asked for or decided, and not used yet.
+    /// An approval as the change left it: requested or decided, and not used yet.
     pub fn approval(self, approval: &Arc<Approval>) -> ApprovalView {
         ApprovalView {
             status: approval.status(0, self.at),
@@ -88,14 +88,14 @@ impl HistoricalView<'_> {
         self.was(task.closed_at) || task.deadline <= self.at
     }
 
-    /// Whether what happened, if it ever did, had happened. What happened at the same moment came after: what a change
+    /// Whether an event had happened before the change. An event at the same moment came after it: what a change
     /// relies on holds when it is made.
     fn was(self, happened: Option<SystemTime>) -> bool {
         happened.is_some_and(|at| at < self.at)
     }
 }
 
-/// An entity as it was put. Only what the directory does not define can be put, so it was in force.
+/// An entity as it was put. Only entities that the bundle does not define can be put, so it was in force.
 pub fn entity(uid: &EntityUID, json: &str) -> Option<EntityView> {
     Some(EntityView {
         uid: uid.clone(),

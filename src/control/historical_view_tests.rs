@@ -65,7 +65,7 @@ fn a_delegation_is_told_as_its_parents_and_its_task_were_then() {
             at: at(seconds),
             authority: &authority,
         };
-        past.grant(&Arc::new(delegation.clone())).status
+        past.delegation(&Arc::new(delegation.clone())).status
     };
     let lent_on = grant("g", Some("p"), None);
     assert_eq!(status(20, &lent_on), DelegationStatus::Active);

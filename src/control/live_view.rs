@@ -1,4 +1,4 @@
-//! Delegations, tasks and approvals as they stand at one moment.
+//! Delegations, tasks and approvals with their status at one moment.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -9,40 +9,40 @@ use crate::domain::authority::task::{Task, TaskStatus};
 use crate::service::decisions::Service;
 use crate::service::generation::Generation;
 
-/// A delegation and how it stands.
+/// A delegation and its status.
 #[derive(Debug, Clone)]
 pub struct DelegationView {
     /// The delegation.
     pub delegation: Arc<Delegation>,
-    /// How it stands, with everything it was lent on from.
+    /// Its status, its whole chain considered.
     pub status: DelegationStatus,
 }
 
-/// A task and how it stands.
+/// A task and its status.
 #[derive(Debug, Clone)]
 pub struct TaskView {
     /// The task.
     pub task: Arc<Task>,
-    /// How it stands.
+    /// Its status.
     pub status: TaskStatus,
-    /// What is left of its budget, if it has one.
+    /// The calls left of its budget, if it has one.
     pub calls_left: Option<u64>,
-    /// The same for each tool of which its terms say something, in their order.
+    /// The calls left of each tool that its terms name, in their order.
     pub tool_calls_left: Vec<Option<u64>>,
 }
 
-/// An approval and how it stands.
+/// An approval and its status.
 #[derive(Debug, Clone)]
 pub struct ApprovalView {
     /// The approval.
     pub approval: Arc<Approval>,
-    /// How it stands, with its task.
+    /// Its status, its task considered.
     pub status: ApprovalStatus,
-    /// How often the call was made.
+    /// The number of its uses.
     pub used: u32,
 }
 
-/// A state, and the moment it is looked at.
+/// A generation, and the moment of a view on it.
 #[derive(Clone, Copy)]
 pub(super) struct LiveView<'v> {
     pub(super) service: &'v Service,
@@ -51,8 +51,8 @@ pub(super) struct LiveView<'v> {
 }
 
 impl LiveView<'_> {
-    /// A link holds only while everything that it was lent on from holds, and may still be lent on.
-    pub(super) fn grant(&self, delegation: &Arc<Delegation>) -> DelegationView {
+    /// A delegation is in force only while its whole chain is, and each parent permits redelegation.
+    pub(super) fn delegation(&self, delegation: &Arc<Delegation>) -> DelegationView {
         let authority = &self.generation.authority;
         let status = authority.delegation_status(delegation, self.now);
         DelegationView {
@@ -71,7 +71,7 @@ impl LiveView<'_> {
     }
 
     pub(super) fn approval(&self, approval: &Arc<Approval>) -> ApprovalView {
-        let used = self.service.facts().meters.approval_uses(&approval.id);
+        let used = self.service.facts().quotas.approval_uses(&approval.id);
         let authority = &self.generation.authority;
         ApprovalView {
             status: authority.approval_status(approval, used, self.now),

@@ -1,13 +1,13 @@
-//! The write side: what is lent, open and approved, the entities, and how all of it stands.
+//! The write side: delegations, tasks, approvals, stops, sessions, entities and tools, and their status.
 //!
-//! Start at [`write::Control`]. Each write goes the same way: limits and shape; then, against the newest
-//! state, what must be so whatever the policies say; then Cedar, under one of the `govern` actions; then
-//! the ledger, and the record. One file a noun: [`delegations`], [`tasks`], [`approvals`], [`entities`],
-//! [`tools`], [`sessions`], [`stops`], [`clock`]; [`changes`] is what watchers follow, [`past`] how changes were when they
-//! were made, [`status`] how things stand.
+//! Start at [`write::Control`]. Each write takes the same steps: limits and shape; then, against the newest state,
+//! what must hold whatever the policies say; then Cedar, under one of the `govern` actions; then the ledger, and the
+//! record. One file for each noun: [`delegations`], [`tasks`], [`approvals`], [`entities`], [`tools`], [`sessions`],
+//! [`stops`], [`clock`]. `stored` lists and returns what the first three have stored, [`watch`] is what watchers
+//! follow, [`historical_view`] changes as they were made, [`status`] the status of the service.
 //!
-//! Invariant: no wire formats and no storage. What is allowed is Cedar's word; what is checked here is
-//! evidence, and no policy can change that.
+//! Invariant: no wire formats and no storage. Cedar decides what is allowed; what is checked here is evidence, and no
+//! policy can change that.
 
 #![expect(
     clippy::result_large_err,
@@ -28,6 +28,7 @@ mod scopes;
 pub mod sessions;
 pub mod status;
 pub mod stops;
+mod stored;
 pub mod tasks;
 pub mod tools;
 pub mod watch;

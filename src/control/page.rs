@@ -1,20 +1,21 @@
 //! One page of a list.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
-use smol_str::SmolStr;
+use smol_str::{SmolStr, ToSmolStr as _};
 
 use crate::config::limits::Limits;
 use crate::control::error::ControlError;
 use crate::domain::authority::indexed::{HasParts, Indexed, Part};
 
-/// Items on a page where nobody says how many.
-const USUAL_SIZE: u32 = 100;
+/// Items on a page if the request does not say how many.
+const DEFAULT_SIZE: u32 = 100;
 
-/// Which page of a list is wanted.
+/// Which page of a list is requested.
 #[derive(Debug, Clone, Default)]
 pub struct PageRequest {
-    /// At most this many items; 0 for [the usual number](USUAL_SIZE).
+    /// At most this many items; 0 for [the default](DEFAULT_SIZE).
     pub size: u32,
     /// The token that came with the page before.
     pub after: Option<SmolStr>,
@@ -25,58 +26,84 @@ pub struct PageRequest {
 pub struct ListPage<T> {
     /// The items.
     pub items: Vec<T>,
-    /// Leads to the next page; `None` on the last.
+    /// The token of the next page; `None` on the last.
     pub next: Option<SmolStr>,
     /// The revision of all items.
     pub revision: u64,
 }
 
 impl PageRequest {
-    /// How many items to give.
-    pub(super) fn size(&self, limits: &Limits) -> Result<usize, ControlError> {
+    /// The number of items to return.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Invalid`] if more are requested than `limits.page_size`.
+    fn size(&self, limits: &Limits) -> Result<usize, ControlError> {
         let limit = limits.page_size;
         if self.size > limit {
             let message = format!("is {}, but at most {limit} are allowed", self.size);
             return Err(ControlError::invalid("page_size", message));
         }
         let size = match self.size {
-            0 => USUAL_SIZE.min(limit),
+            0 => DEFAULT_SIZE.min(limit),
             size => size,
         };
         Ok(size as usize)
     }
 
-    /// The items that `keep` makes something of, of those that a part is named of, from where the page before ended. A page ends as well where
-    /// `limits.list_candidates` things were looked at: what fits nothing costs no more than that.
-    pub(super) fn of<T: HasParts, V>(
+    /// The items that `keep` makes of stored things, behind the id that this page starts after; only of those that
+    /// have this part, if one is given.
+    ///
+    /// # Errors
+    ///
+    /// As [`PageRequest::collect`].
+    pub(super) fn collect_indexed<T: HasParts, V>(
         &self,
         all: &Indexed<T>,
-        part: Option<Part>,
+        part: Option<&Part>,
         limits: &Limits,
         revision: u64,
         mut keep: impl FnMut(&Arc<T>) -> Option<V>,
     ) -> Result<ListPage<V>, ControlError> {
+        let entries = all.with(part, self.after.as_deref());
+        let entries = entries.map(|thing| (thing.id(), thing));
+        self.collect(entries, limits, revision, |_, value| keep(value))
+    }
+
+    /// The items that `keep` makes of entries, which start where the page before ended and are in the order of their
+    /// keys. A page is full with as many items as were requested. It ends as well after `limits.list_candidates`
+    /// entries, so that a filter that matches nothing costs no more than that. The token of the next page is the key of
+    /// the last entry that was examined.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Invalid`] if more items are requested than `limits.page_size`.
+    pub(super) fn collect<'m, K: Display + 'm, T: 'm, V>(
+        &self,
+        entries: impl Iterator<Item = (&'m K, &'m T)>,
+        limits: &Limits,
+        revision: u64,
+        mut keep: impl FnMut(&K, &T) -> Option<V>,
+    ) -> Result<ListPage<V>, ControlError> {
         let size = self.size(limits)?;
         let mut items = Vec::new();
-        // Where the next page goes on: behind the last thing that was looked at.
-        let mut last: Option<&SmolStr> = None;
-        let things = all.with(part.as_ref(), self.after.as_deref());
-        let page = |items, last: Option<&SmolStr>| ListPage {
+        let mut last: Option<&K> = None;
+        let page = |items, last: Option<&K>| ListPage {
             items,
-            next: last.cloned(),
+            next: last.map(|key| key.to_smolstr()),
             revision,
         };
-        for (looked_at, thing) in things.enumerate() {
-            if looked_at == limits.list_candidates as usize {
+        for (examined, (key, value)) in entries.enumerate() {
+            if examined == limits.list_candidates as usize {
                 return Ok(page(items, last));
             }
-            if let Some(item) = keep(thing) {
+            if let Some(item) = keep(key, value) {
                 if items.len() == size {
                     return Ok(page(items, last));
                 }
                 items.push(item);
             }
-            last = Some(thing.id());
+            last = Some(key);
         }
         Ok(page(items, None))
     }

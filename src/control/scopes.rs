@@ -1,4 +1,4 @@
-//! Whether a scope says something that can be meant.
+//! Validation of scopes.
 
 use crate::config::limits::Limits;
 use crate::control::error::ControlError;
@@ -6,7 +6,7 @@ use crate::domain::authority::scope::Scope;
 use crate::domain::request::visible::shown;
 use callgate_engine::Snapshot;
 
-/// Checks what does not depend on what is registered.
+/// Checks the shape of a scope: what does not depend on registrations.
 pub(super) fn check_shape(scope: &Scope, limits: &Limits, field: &str) -> Result<(), ControlError> {
     let Scope {
         tools,
@@ -28,8 +28,8 @@ pub(super) fn check_shape(scope: &Scope, limits: &Limits, field: &str) -> Result
     Ok(())
 }
 
-/// Checks that tools and servers are registered. Groups need no entity of their own: one that nobody is
-/// in covers nothing.
+/// Checks that the tools and servers of a scope are registered. Groups need no entity: one without members covers
+/// nothing.
 pub(super) fn check_known(
     scope: &Scope,
     snapshot: &Snapshot,

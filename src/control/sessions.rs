@@ -1,4 +1,4 @@
-//! Sessions: ended.
+//! Ends sessions.
 
 use smol_str::SmolStr;
 
@@ -9,20 +9,25 @@ use crate::domain::authority::change::Change;
 use crate::service::ledger::PlannedChange;
 
 impl Control {
-    /// Ends a session: nothing is allowed in it any more, whether it has begun or not. Doing so again
-    /// succeeds and changes nothing. Gives the revision.
+    /// Ends a session: nothing is allowed in it any more, whether it has begun or not. Repeating it succeeds and
+    /// changes nothing. Returns the revision.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::LimitExceeded`] if no more unknown sessions can be ended, [`ControlError::Denied`] if Cedar
+    /// does not allow it, and the errors of a write.
     pub async fn end_session(
         &self,
         author: &WriteRequester,
         session: SmolStr,
     ) -> Result<WriteReceipt<()>, ControlError> {
-        let plan = move |scene: &WriteContext<'_>| {
-            scene.govern("end_session", &scene.gateway(), GovernContext::default())?;
-            if !scene.service.facts().sessions.can_end(&session) {
+        let plan = move |context: &WriteContext<'_>| {
+            context.govern("end_session", &context.gateway(), GovernContext::default())?;
+            if !context.service.facts().sessions.can_end(&session) {
                 let message = "as many sessions as can be remembered were ended for good: stop the agent instead";
                 return Err(ControlError::LimitExceeded(message.to_owned()));
             }
-            check_room(scene, &session)?;
+            check_room(context, &session)?;
             Ok(PlannedChange {
                 verb: "EndSession",
                 id: session.clone(),
@@ -38,12 +43,12 @@ impl Control {
     }
 }
 
-/// Anybody can invent ids. One that is in use is always ended; those that nobody knows have a part of the room for
-/// sessions, so that ending them takes no place away from those that begin.
-fn check_room(scene: &WriteContext<'_>, session: &SmolStr) -> Result<(), ControlError> {
-    let sessions = &scene.service.facts().sessions;
-    let percent = scene.limits.ended_unbegun_percent;
-    let room = scene
+/// Anybody can invent ids. A session in use can always be ended; unknown ones have a share of the capacity, so that
+/// ending them takes no room from sessions that begin.
+fn check_room(context: &WriteContext<'_>, session: &SmolStr) -> Result<(), ControlError> {
+    let sessions = &context.service.facts().sessions;
+    let percent = context.limits.ended_unbegun_percent;
+    let room = context
         .service
         .settings()
         .sessions

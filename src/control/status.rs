@@ -1,4 +1,4 @@
-//! How things stand.
+//! The status of the service.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -15,10 +15,10 @@ use crate::service::bundle_status::BundleStatus;
 use crate::store::shown_definitions::{ChangedDefinition, GatewayTool};
 use crate::telemetry::export::losses::Loss;
 
-/// A store that takes longer to be looked at is at fault.
+/// A store that takes longer to answer is at fault.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Changed tools that are told, so that the answer stays within what clients of gRPC take.
+/// The most changed tools that are reported, so that the response stays within gRPC's message limit.
 const MOST_CHANGED: usize = 1_000;
 
 /// What is in service.
@@ -26,49 +26,53 @@ const MOST_CHANGED: usize = 1_000;
 pub struct ServiceStatus {
     /// The revision.
     pub revision: u64,
-    /// The directory's digest, `sha256:<hex>`.
+    /// The bundle's digest, `sha256:<hex>`.
     pub policy_set_digest: Arc<str>,
-    /// Policies.
+    /// The number of policies.
     pub policies: usize,
-    /// Entities of the directory and stored ones.
+    /// The number of entities, of the bundle and stored.
     pub entities: usize,
-    /// Entities that were put and are in force.
+    /// The number of stored entities in force.
     pub stored_entities: usize,
-    /// Entities that were put and that the directory has since defined.
+    /// Stored entities that the bundle has since defined.
     pub shadowed_entities: Vec<EntityUID>,
-    /// Delegations, those that ended lately among them.
+    /// The number of delegations, recently ended ones included.
     pub delegations: usize,
-    /// Tasks that are open.
+    /// The number of open tasks.
     pub open_tasks: usize,
-    /// Approvals that nobody has decided.
+    /// The number of pending approvals.
     pub pending_approvals: usize,
-    /// Sessions that are remembered.
+    /// The number of sessions in memory.
     pub sessions: usize,
-    /// Tasks, delegations, pairs of an agent and a person, and places whose labels are remembered.
+    /// The number of tasks, delegations, pairs of actor and root, and resources with labels.
     pub carriers: usize,
-    /// Tools that lists have shown lately with another definition than the pinned one.
+    /// Tools whose recently shown definition differs from the pinned one.
     pub changed_tools: Vec<(GatewayTool, ChangedDefinition)>,
-    /// What is stopped.
+    /// The stops in force.
     pub stopped: Vec<Arc<Stop>>,
-    /// The directory on disk; `None` if none is loaded again.
+    /// The status of the bundle on disk; `None` if it is not reloaded.
     pub directory: Option<Arc<BundleStatus>>,
     /// What telemetry lost since the start.
     pub losses: Vec<Loss>,
-    /// Callgate's time.
+    /// The time of the service.
     pub now: SystemTime,
-    /// What is wrong with the store.
+    /// The fault of the store, if any.
     pub store_fault: Option<String>,
-    /// Changes that are in force and not written.
+    /// The number of restrictions in force that are not written.
     pub unwritten: usize,
-    /// What is wrong with the clock.
+    /// The fault of the clock, if any.
     pub clock_fault: Option<String>,
 }
 
 impl Control {
-    /// How things stand. Counts everything, so it takes longer than other reads.
+    /// The status of the service. It counts everything, so it takes longer than other reads.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::NotReady`] before the first load.
     pub async fn status(self: &Arc<Self>) -> Result<ServiceStatus, ControlError> {
         let store_fault = self.store_fault().await;
-        self.apart(move |control| control.counted(store_fault))
+        self.run_blocking(move |control| control.counted(store_fault))
             .await
     }
 
@@ -94,28 +98,28 @@ impl Control {
                 open_tasks: tasks.filter(|status| is_open(*status)).count(),
                 pending_approvals: pending.count(),
                 sessions: self.service.facts().sessions.len(),
-                carriers: self.service.facts().remembered(),
+                carriers: self.service.facts().carriers_with_labels(),
                 changed_tools: {
                     let mut changed = self.service.facts().definitions.all(view.now);
                     changed.truncate(MOST_CHANGED);
                     changed
                 },
                 stopped: authority.stops.values().cloned().collect(),
-                directory: self.service.directory(),
+                directory: self.service.bundle_status(),
                 losses: self.service.recorder().losses(),
                 now: view.now,
                 store_fault,
                 unwritten: self.service.ledger().unwritten(),
-                clock_fault: self.service.clock().fault(),
+                clock_fault: self.service.clock().check(),
             })
         })
     }
 
-    /// What is wrong with the store: it does not answer, or did not write the last time.
+    /// The fault of the store: it does not answer, or its last write failed.
     async fn store_fault(&self) -> Option<String> {
         let (done, looked) = oneshot::channel();
         let asked = self.service.ledger().writer().access(move |store| {
-            // Nobody waits any more if it took too long.
+            // The receiver is gone if it took too long.
             let _ = done.send(store.and_then(|store| store.check()));
         });
         if let Err(error) = asked {

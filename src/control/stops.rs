@@ -1,4 +1,4 @@
-//! Stops: agents, users, servers and tools taken out of service at once, and put back.
+//! Stops: agents, users, servers and tools that take part in nothing until they are resumed.
 
 use std::sync::Arc;
 
@@ -13,29 +13,34 @@ use crate::domain::authority::change::Change;
 use crate::domain::authority::stop::Stop;
 use crate::domain::schema::TYPES;
 
-/// The most that is stopped at a time: as much as `GetStatus` tells.
+/// The most stops at a time: as many as `GetStatus` reports.
 const MOST_STOPPED: usize = 1_000;
 
 impl Control {
-    /// Takes an agent, a user, a server or a tool out of service, whoever defines it: the next call that it has part
-    /// in is denied before any policy is asked. Again, it replaces the reason. Gives the revision.
+    /// Stops an agent, a user, a server or a tool, whatever defines it: its next call is denied before any policy is
+    /// asked. Repeating it replaces the reason. Returns the revision.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Invalid`] for another type, [`ControlError::NotFound`] for an unknown name,
+    /// [`ControlError::Denied`] if Cedar does not allow it, and the errors of a write.
     pub async fn stop_entity(
         &self,
         author: &WriteRequester,
         uid: EntityUID,
         reason: SmolStr,
     ) -> Result<WriteReceipt<()>, ControlError> {
-        let plan = move |scene: &WriteContext<'_>| {
-            check_stop(scene, &uid)?;
-            scene.govern("stop_entity", &uid, GovernContext::default())?;
+        let plan = move |context: &WriteContext<'_>| {
+            check_stop(context, &uid)?;
+            context.govern("stop_entity", &uid, GovernContext::default())?;
             let stop = Stop {
                 uid: uid.clone(),
                 reason,
-                at: scene.now,
-                by: scene.actor().clone(),
+                at: context.now,
+                by: context.actor().clone(),
             };
-            // Stopped again for the same reason it stays as it is: the first moment and name stay.
-            let stops = &scene.generation.authority.stops;
+            // A stop with the same reason stays unchanged: the first time and requester are kept.
+            let stops = &context.generation.authority.stops;
             let same = stops.get(&uid).filter(|it| it.reason == stop.reason);
             let change = Change::Stopped(same.map_or_else(|| Arc::new(stop), Arc::clone));
             Ok(planned("StopEntity", &uid, change))
@@ -48,16 +53,20 @@ impl Control {
         })
     }
 
-    /// Lifts a stop. Gives the revision.
+    /// Lifts a stop. Returns the revision.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::NotFound`] if there is no such stop, and the errors of a write.
     pub async fn resume_entity(
         &self,
         author: &WriteRequester,
         uid: EntityUID,
     ) -> Result<u64, ControlError> {
-        let plan = move |scene: &WriteContext<'_>| {
+        let plan = move |context: &WriteContext<'_>| {
             check_type(&uid)?;
-            scene.govern("resume_entity", &uid, GovernContext::default())?;
-            if !scene.generation.authority.stops.contains_key(&uid) {
+            context.govern("resume_entity", &uid, GovernContext::default())?;
+            if !context.generation.authority.stops.contains_key(&uid) {
                 return Err(ControlError::not_found("stop", &uid.to_smolstr()));
             }
             let change = Change::Resumed { uid: uid.clone() };
@@ -75,19 +84,20 @@ fn check_type(uid: &EntityUID) -> Result<(), ControlError> {
     Err(ControlError::invalid("uid", message))
 }
 
-/// A misspelt name must not pass for a stop. Users may be known to the identity provider alone.
-fn check_stop(scene: &WriteContext<'_>, uid: &EntityUID) -> Result<(), ControlError> {
+/// Rejects unknown names, so that a misspelt one does not pass for a stop. Users may be known to the identity provider
+/// only.
+fn check_stop(context: &WriteContext<'_>, uid: &EntityUID) -> Result<(), ControlError> {
     check_type(uid)?;
-    // Whoever may stop cannot shut out everybody who may lift it.
-    if uid == scene.actor() {
+    // An actor cannot stop itself: somebody who may lift stops remains.
+    if uid == context.actor() {
         let message = "nobody stops themselves: somebody else has to";
         return Err(ControlError::Precondition(message.to_owned()));
     }
     let is_user = *uid.entity_type() == TYPES.user;
-    if !is_user && !scene.generation.snapshot.contains(uid) {
+    if !is_user && !context.generation.snapshot.contains(uid) {
         return Err(ControlError::not_found("entity", &uid.to_smolstr()));
     }
-    let stops = &scene.generation.authority.stops;
+    let stops = &context.generation.authority.stops;
     if stops.size() >= MOST_STOPPED && !stops.contains_key(uid) {
         let message = format!("{MOST_STOPPED} are stopped already, and no more can be at a time");
         return Err(ControlError::LimitExceeded(message));

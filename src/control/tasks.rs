@@ -1,4 +1,4 @@
-//! Tasks: opened, moved on, closed, listed.
+//! Tasks: open, advance, close, list.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -20,70 +20,80 @@ use crate::domain::authority::terms::{TaskTerms, ToolUse};
 use crate::domain::request::visible::shown;
 use crate::domain::schema::TYPES;
 use crate::service::generation::Generation;
-use crate::service::ledger::{CommittedChange, PlannedChange};
+use crate::service::ledger::PlannedChange;
 
-/// What was asked for where a task is new.
+/// The verb of opening a task.
 pub const OPEN_TASK: &str = "OpenTask";
 
 const SECONDS_OF_AN_HOUR: u64 = 60 * 60;
 
-/// A piece of work that is to begin.
+/// A task to open.
 #[derive(Debug, Clone)]
 pub struct NewTask {
-    /// Who works.
+    /// The agent that works on it.
     pub agent: EntityUID,
-    /// For whom.
+    /// The person it is for.
     pub person: EntityUID,
-    /// What it is about.
+    /// Its purpose.
     pub purpose: SmolStr,
-    /// Which calls belong to it; `None` for any.
+    /// The calls that belong to it; `None` for any.
     pub scope: Option<Scope>,
-    /// What single tools are for, and which places the person has named.
+    /// Its terms: what single tools may be used for, and the resources that the person has named.
     pub terms: TaskTerms,
-    /// How many calls may be allowed in it; `None` without a limit.
+    /// Its budget in calls; `None` without a limit.
     pub call_budget: Option<u64>,
     /// Its steps in order.
     pub steps: Vec<TaskStep>,
-    /// Open until just before here.
+    /// Its deadline, exclusive.
     pub deadline: SystemTime,
 }
 
-/// Which tasks are wanted. Each that is given must fit.
+/// A filter of tasks. All fields that are given must match.
 #[derive(Debug, Clone, Default)]
 pub struct TaskFilter {
-    /// Its name.
+    /// The id.
     pub id: Option<SmolStr>,
-    /// Who works.
+    /// The agent.
     pub agent: Option<EntityUID>,
-    /// For whom.
+    /// The person.
     pub person: Option<EntityUID>,
-    /// How it stands.
+    /// The status.
     pub status: Option<TaskStatus>,
 }
 
 impl Control {
     /// Opens a task.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Invalid`] for fields that do not fit together, [`ControlError::Denied`] if Cedar does not
+    /// allow it, and the errors of a write.
     pub async fn open_task(
         &self,
         author: &WriteRequester,
         new: NewTask,
     ) -> Result<WriteReceipt<TaskView>, ControlError> {
-        let plan = move |scene: &WriteContext<'_>| plan_opening(scene, new);
+        let plan = move |context: &WriteContext<'_>| plan_opening(context, new);
         let written = self.write(OPEN_TASK, author, plan).await?;
-        self.tasked(written)
+        self.receipt::<Task>(written)
     }
 
-    /// Moves a task on to a later step; to the next one if none is named.
+    /// Advances a task to a later step; to the next one if none is named.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Precondition`] if the task is not open or has no later step, [`ControlError::Invalid`] for
+    /// an unknown or earlier step, and the errors of a write.
     pub async fn advance_task(
         &self,
         author: &WriteRequester,
         id: SmolStr,
         step: Option<SmolStr>,
     ) -> Result<WriteReceipt<TaskView>, ControlError> {
-        let plan = move |scene: &WriteContext<'_>| {
-            let task = scene.task("task", &id)?;
-            scene.govern("advance_task", &task.uid(), about(task))?;
-            let task = scene.open_task("task", &id)?;
+        let plan = move |context: &WriteContext<'_>| {
+            let task = context.task("task", &id)?;
+            context.govern("advance_task", &task.uid(), about(task))?;
+            let task = context.open_task("task", &id)?;
             let advanced = Task {
                 at_step: later_step(task, step.as_ref())?,
                 ..Task::clone(task)
@@ -91,70 +101,58 @@ impl Control {
             Ok(planned("AdvanceTask", advanced))
         };
         let written = self.write("AdvanceTask", author, plan).await?;
-        self.tasked(written)
+        self.receipt::<Task>(written)
     }
 
     /// Closes a task. Its delegations and approvals end in the same revision.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::NotFound`] for an unknown one, [`ControlError::Denied`] if Cedar does not allow it, and the
+    /// errors of a write.
     pub async fn close_task(
         &self,
         author: &WriteRequester,
         id: SmolStr,
     ) -> Result<WriteReceipt<TaskView>, ControlError> {
-        let plan = move |scene: &WriteContext<'_>| {
-            let task = scene.task("task", &id)?;
-            scene.govern("close_task", &task.uid(), about(task))?;
-            let task = scene.open_task("task", &id)?;
+        let plan = move |context: &WriteContext<'_>| {
+            let task = context.task("task", &id)?;
+            context.govern("close_task", &task.uid(), about(task))?;
+            let task = context.open_task("task", &id)?;
             let closed = Task {
-                closed_at: Some(scene.now),
+                closed_at: Some(context.now),
                 ..Task::clone(task)
             };
             Ok(planned("CloseTask", closed))
         };
         let written = self.write("CloseTask", author, plan).await?;
-        self.tasked(written)
+        self.receipt::<Task>(written)
     }
 
-    /// Tasks in the order in which they were opened.
+    /// Lists tasks in the order of their opening.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Invalid`] for a page size beyond the limit, [`ControlError::NotReady`] before the first
+    /// load.
     pub fn list_tasks(
         &self,
         filter: &TaskFilter,
         page: &PageRequest,
     ) -> Result<ListPage<TaskView>, ControlError> {
-        let limits = self.limits();
-        self.view(|view| {
-            let tasks = &view.generation.authority.tasks;
-            let revision = view.generation.snapshot.revision();
-            let keep = |task: &Arc<Task>| filter.fits(task, view.now).then(|| view.task(task));
-            match &filter.id {
-                Some(id) => Ok(ListPage {
-                    items: tasks.get(id).and_then(keep).into_iter().collect(),
-                    next: None,
-                    revision,
-                }),
-                None => page.of(tasks, filter.part(), &limits, revision, keep),
-            }
+        self.list::<Task>(filter.id.as_ref(), filter.part(), page, |live, task| {
+            filter.fits(task, live.now).then(|| live.task(task))
         })
     }
 
-    /// A task as it stands in a generation.
+    /// A task with its status in a generation.
     pub fn task_as_of(&self, generation: &Generation, task: &Arc<Task>) -> TaskView {
         self.view_of(generation).task(task)
-    }
-
-    fn tasked(&self, written: CommittedChange) -> Result<WriteReceipt<TaskView>, ControlError> {
-        let task = written.generation.authority.tasks.get(&written.id);
-        // A repeated request may be about something that has been forgotten since.
-        let task = task.ok_or_else(|| ControlError::not_found("task", &written.id))?;
-        Ok(WriteReceipt {
-            value: self.task_as_of(&written.generation, task),
-            revision: written.revision,
-            is_durable: written.is_durable,
-        })
     }
 }
 
 impl TaskFilter {
-    /// The one to look up by, the rarest first.
+    /// The part to look up by, the rarest first.
     fn part(&self) -> Option<Part> {
         let person = self.person.clone().map(Part::Behind);
         person.or_else(|| self.agent.clone().map(Part::Acts))
@@ -170,8 +168,8 @@ impl TaskFilter {
     }
 }
 
-fn plan_opening(scene: &WriteContext<'_>, new: NewTask) -> Result<PlannedChange, ControlError> {
-    scene.check_agent(&new.agent, "agent")?;
+fn plan_opening(context: &WriteContext<'_>, new: NewTask) -> Result<PlannedChange, ControlError> {
+    context.check_agent(&new.agent, "agent")?;
     if *new.person.entity_type() != TYPES.user {
         return Err(ControlError::invalid("person", "is not a user"));
     }
@@ -179,13 +177,13 @@ fn plan_opening(scene: &WriteContext<'_>, new: NewTask) -> Result<PlannedChange,
         let message = "is 0: leave it out for a task without a limit";
         return Err(ControlError::invalid("call_budget", message));
     }
-    check_scopes(scene, &new)?;
-    check_terms(scene, &new)?;
+    check_scopes(context, &new)?;
+    check_terms(context, &new)?;
     let deadline = whole_millis(new.deadline);
-    check_deadline(scene, deadline)?;
-    check_room(scene)?;
+    check_deadline(context, deadline)?;
+    check_room(context)?;
     let task = Task {
-        id: scene.next_id("task"),
+        id: context.next_id("task"),
         agent: new.agent,
         person: new.person,
         purpose: new.purpose,
@@ -194,21 +192,21 @@ fn plan_opening(scene: &WriteContext<'_>, new: NewTask) -> Result<PlannedChange,
         call_budget: new.call_budget,
         steps: new.steps,
         at_step: 0,
-        opened_at: scene.now,
+        opened_at: context.now,
         deadline,
         closed_at: None,
     };
-    scene.govern("open_task", &task.agent, about(&task))?;
+    context.govern("open_task", &task.agent, about(&task))?;
     Ok(planned(OPEN_TASK, task))
 }
 
-fn check_scopes(scene: &WriteContext<'_>, new: &NewTask) -> Result<(), ControlError> {
-    let snapshot = &scene.generation.snapshot;
+fn check_scopes(context: &WriteContext<'_>, new: &NewTask) -> Result<(), ControlError> {
+    let snapshot = &context.generation.snapshot;
     if let Some(scope) = &new.scope {
-        scopes::check_shape(scope, scene.limits, "scope")?;
+        scopes::check_shape(scope, context.limits, "scope")?;
         scopes::check_known(scope, snapshot, "scope")?;
     }
-    let (steps, limit) = (new.steps.len(), scene.limits.task_steps);
+    let (steps, limit) = (new.steps.len(), context.limits.task_steps);
     if steps > limit as usize {
         let message = format!("has {steps} items, but at most {limit} are allowed");
         return Err(ControlError::invalid("steps", message));
@@ -223,7 +221,7 @@ fn check_scopes(scene: &WriteContext<'_>, new: &NewTask) -> Result<(), ControlEr
             return Err(ControlError::invalid(format!("{field}.name"), message));
         }
         let field = format!("{field}.scope");
-        scopes::check_shape(&step.scope, scene.limits, &field)?;
+        scopes::check_shape(&step.scope, context.limits, &field)?;
         scopes::check_known(&step.scope, snapshot, &field)?;
         if let Some(whole) = &new.scope {
             step.scope.is_within(snapshot, whole).map_err(|outside| {
@@ -235,11 +233,11 @@ fn check_scopes(scene: &WriteContext<'_>, new: &NewTask) -> Result<(), ControlEr
     Ok(())
 }
 
-/// What is said of a tool is of no use where the task does not cover it at all.
-fn check_terms(scene: &WriteContext<'_>, new: &NewTask) -> Result<(), ControlError> {
+/// Rejects terms of a tool that the task's scope does not cover.
+fn check_terms(context: &WriteContext<'_>, new: &NewTask) -> Result<(), ControlError> {
     const USES: &str = "tool_uses";
-    let snapshot = &scene.generation.snapshot;
-    let limit = scene.limits.scope_items as usize;
+    let snapshot = &context.generation.snapshot;
+    let limit = context.limits.scope_items as usize;
     let TaskTerms { uses, places } = &new.terms;
     let size = |it: &ToolUse| {
         let values = it.arguments.iter().map(|it| 1 + it.values.len());
@@ -289,13 +287,13 @@ fn check_terms(scene: &WriteContext<'_>, new: &NewTask) -> Result<(), ControlErr
     })
 }
 
-fn check_deadline(scene: &WriteContext<'_>, deadline: SystemTime) -> Result<(), ControlError> {
-    if deadline <= scene.now {
+fn check_deadline(context: &WriteContext<'_>, deadline: SystemTime) -> Result<(), ControlError> {
+    if deadline <= context.now {
         return Err(ControlError::invalid("deadline", "is over already"));
     }
-    let hours = scene.limits.task_hours;
+    let hours = context.limits.task_hours;
     let longest = Duration::from_secs(u64::from(hours) * SECONDS_OF_AN_HOUR);
-    if scene
+    if context
         .now
         .checked_add(longest)
         .is_some_and(|last| deadline > last)
@@ -307,12 +305,12 @@ fn check_deadline(scene: &WriteContext<'_>, deadline: SystemTime) -> Result<(), 
     Ok(())
 }
 
-fn check_room(scene: &WriteContext<'_>) -> Result<(), ControlError> {
-    let tasks = &scene.generation.authority.tasks;
-    let limit = scene.limits.open_tasks;
-    // Counting takes long with many tasks, and is hardly ever needed.
+fn check_room(context: &WriteContext<'_>) -> Result<(), ControlError> {
+    let tasks = &context.generation.authority.tasks;
+    let limit = context.limits.open_tasks;
+    // Open ones are counted only if there are that many tasks, as counting takes long.
     let is_full = tasks.size() >= limit as usize && {
-        let is_open = |task: &&Arc<Task>| task.status(scene.now) == TaskStatus::Open;
+        let is_open = |task: &&Arc<Task>| task.status(context.now) == TaskStatus::Open;
         tasks.values().filter(is_open).count() >= limit as usize
     };
     if is_full {

@@ -1,4 +1,4 @@
-//! Tools: registered, and pinned to a definition.
+//! Tools: register, pin a definition.
 
 use callgate_engine::cedar::EntityUID;
 use serde::Deserialize as _;
@@ -18,7 +18,7 @@ use crate::domain::request::target::check::TargetArgumentError;
 use crate::domain::request::visible::shown;
 use crate::domain::schema::{self, AccessLevel};
 
-/// The words for how sensitive what a tool touches is.
+/// The levels of sensitivity.
 const SENSITIVITIES: [&str; 4] = ["public", "internal", "confidential", "restricted"];
 
 /// A tool as a person registers it.
@@ -28,15 +28,15 @@ pub struct NewTool {
     pub server: SmolStr,
     /// The tool's name on that server.
     pub tool: SmolStr,
-    /// What calling it does.
+    /// Its access level.
     pub access: AccessLevel,
-    /// What reading from it brings into a session.
+    /// The labels of what is read from it.
     pub yields: Vec<SmolStr>,
     /// Whether it can send data out.
     pub egress: bool,
-    /// How sensitive what it touches is.
+    /// The sensitivity of what it accesses.
     pub sensitivity: SmolStr,
-    /// Who answers for it: a user's id.
+    /// Its owner, the id of a user.
     pub owner: SmolStr,
     /// Groups it belongs to, besides its server.
     pub groups: Vec<SmolStr>,
@@ -51,7 +51,7 @@ pub struct NewTool {
 pub struct ToolDefinition {
     /// The definition.
     pub json: Json,
-    /// Its arguments as it has them, in its order.
+    /// The names of its arguments, in their order.
     pub argument_order: Vec<SmolStr>,
 }
 
@@ -67,7 +67,12 @@ pub struct NewPin {
 }
 
 impl Control {
-    /// Registers a tool, or registers it anew. Gives the pinned digest.
+    /// Registers a tool, or replaces its registration. Returns the pinned digest.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Invalid`] for a field that cannot be used, [`ControlError::Denied`] if Cedar does not allow it,
+    /// and the errors of a write.
     pub async fn register_tool(
         &self,
         author: &WriteRequester,
@@ -77,7 +82,7 @@ impl Control {
         let pin = definition.map(|definition| pin_of(definition, &new.tool));
         let pin = pin.transpose();
         let pinned = pin.clone();
-        let plan = move |scene: &WriteContext<'_>| {
+        let plan = move |context: &WriteContext<'_>| {
             let pin = pin?;
             check_tool(&new)?;
             let schema = new
@@ -85,11 +90,15 @@ impl Control {
                 .as_ref()
                 .and_then(|it| it.json.get("inputSchema"));
             check_targets(&new.target_arguments, schema)?;
-            check_server(scene, &new.server)?;
+            check_server(context, &new.server)?;
             let uid = schema::tool_uid(&new.server, &new.tool);
             let json = entity_of(&uid, &new, pin.as_ref());
-            let change = plan_entity(scene, &uid, &json, "tool")?;
-            scene.govern("edit_entities", &scene.gateway(), GovernContext::default())?;
+            let change = plan_entity(context, &uid, &json, "tool")?;
+            context.govern(
+                "edit_entities",
+                &context.gateway(),
+                GovernContext::default(),
+            )?;
             Ok(planned("RegisterTool", &uid, change))
         };
         let written = self.write("RegisterTool", author, plan).await?;
@@ -100,7 +109,11 @@ impl Control {
         })
     }
 
-    /// Accepts a new definition of a tool that was registered here. Gives the pinned digest.
+    /// Pins a new definition of a tool that was registered over the control API. Returns the pinned digest.
+    ///
+    /// # Errors
+    ///
+    /// As [`Control::register_tool`].
     pub async fn pin_tool(
         &self,
         author: &WriteRequester,
@@ -108,11 +121,11 @@ impl Control {
     ) -> Result<WriteReceipt<SmolStr>, ControlError> {
         let pin = pin_of(&new.definition, &new.tool);
         let pinned = pin.clone();
-        let plan = move |scene: &WriteContext<'_>| {
+        let plan = move |context: &WriteContext<'_>| {
             let pin = pin?;
             let uid = schema::tool_uid(&new.server, &new.tool);
-            refuse_of_bundle(scene, &uid)?;
-            let known = scene.generation.stored.get(&uid);
+            refuse_of_bundle(context, &uid)?;
+            let known = context.generation.stored.get(&uid);
             let known = known.ok_or_else(|| ControlError::not_found("tool", uid.eid().as_ref()))?;
             let mut json: Json = serde_json::from_str(known)
                 .map_err(|error| ControlError::Precondition(error.to_string()))?;
@@ -121,8 +134,12 @@ impl Control {
                 &pinned_targets(&json),
                 new.definition.json.get("inputSchema"),
             )?;
-            let change = plan_entity(scene, &uid, &json, "tool")?;
-            scene.govern("edit_entities", &scene.gateway(), GovernContext::default())?;
+            let change = plan_entity(context, &uid, &json, "tool")?;
+            context.govern(
+                "edit_entities",
+                &context.gateway(),
+                GovernContext::default(),
+            )?;
             Ok(planned("PinTool", &uid, change))
         };
         let written = self.write("PinTool", author, plan).await?;
@@ -173,7 +190,7 @@ fn check_tool(new: &NewTool) -> Result<(), ControlError> {
     Ok(())
 }
 
-/// Refuses target arguments that cannot work with the schema that is pinned.
+/// Rejects target arguments that do not fit the pinned schema.
 fn check_targets(list: &[TargetArgumentForm], schema: Option<&Json>) -> Result<(), ControlError> {
     match target::check::check(list, schema).into_iter().next() {
         None => Ok(()),
@@ -192,8 +209,8 @@ fn pinned_targets(json: &Json) -> Vec<TargetArgumentForm> {
         .collect()
 }
 
-fn check_server(scene: &WriteContext<'_>, server: &SmolStr) -> Result<(), ControlError> {
-    if !scene
+fn check_server(context: &WriteContext<'_>, server: &SmolStr) -> Result<(), ControlError> {
+    if !context
         .generation
         .snapshot
         .contains(&schema::server_uid(server))
@@ -214,8 +231,7 @@ fn write_pin(attrs: &mut Json, pin: &Pin, definition: &ToolDefinition) {
     }
 }
 
-/// The entity that a registration in the directory would become. A person asks for it, so it counts as
-/// confirmed.
+/// The entity that the same registration in a bundle would become. A person requests it, so it counts as confirmed.
 fn entity_of(uid: &EntityUID, new: &NewTool, pin: Option<&Pin>) -> Json {
     let texts = |list: &[SmolStr]| {
         list.iter()

@@ -1,4 +1,4 @@
-//! What watchers follow: every change in order, and approvals as they change.
+//! Watches: every change in order, and approvals as they change.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
@@ -20,26 +20,26 @@ use crate::domain::authority::change::{Change, ChangeRecord};
 use crate::service::generation::Generation;
 use crate::store::store::StoreError;
 
-/// Past changes are read this many at a time.
+/// How many past changes are read at a time.
 const PAGE: usize = 256;
-/// How often approvals are looked at that change without a change: they expire and are used.
+/// The interval of polling approvals that change without a change record: they expire and are used.
 const LOOK: Duration = Duration::from_secs(1);
-/// How many of them a watch looks at in one go: many watches of many approvals must not take the threads that decide.
+/// The most approvals that a watch polls at a time, so that many watches do not occupy the threads that decide.
 const LOOKED_AT: usize = 1_024;
 
 /// Why a watch ends.
 #[derive(Debug, thiserror::Error)]
 pub enum WatchError {
-    /// Changes came faster than they were taken.
+    /// Changes came faster than the watcher read them.
     #[error("changes came faster than they were taken: go on from the last one that was told")]
     Lagged,
-    /// Changes that were asked for are no longer kept.
+    /// The requested changes have been pruned.
     #[error("changes before revision {first} are no longer kept: read the state anew")]
     Pruned {
-        /// The first that is kept.
+        /// The first revision that is kept.
         first: u64,
     },
-    /// They cannot be read, or there will be no more.
+    /// Changes cannot be read, or the service ends.
     #[error(transparent)]
     Control(#[from] ControlError),
 }
@@ -53,25 +53,29 @@ pub struct ChangeWatch {
     is_live: bool,
 }
 
-/// Every approval that fits, as it is now and whenever it changes.
+/// All approvals that match, now and whenever they change.
 pub struct ApprovalWatch {
     control: Arc<Control>,
     filter: ApprovalFilter,
     live: Receiver<Arc<ChangeRecord>>,
-    /// How those that were told stood then, as long as they can still change.
+    /// The reported status and uses of approvals that can still change.
     told: BTreeMap<SmolStr, (ApprovalStatus, u32)>,
     waiting: VecDeque<(ApprovalView, u64)>,
     look: Interval,
-    /// What was there at the beginning is told up to this one, in pieces; `None` once all of it is.
+    /// The initial approvals are reported up to this one, in pieces; `None` once all are.
     beginning: Option<SmolStr>,
-    /// Those that were told are looked at again from behind this one on.
+    /// The next poll starts after this one.
     looked_at: SmolStr,
 }
 
 impl Control {
     /// Follows the changes after a revision.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::NotReady`] before the first load.
     pub fn watch_changes(self: &Arc<Self>, after: u64) -> Result<ChangeWatch, ControlError> {
-        // Whoever listens before it reads misses nothing.
+        // Subscribed before reading, so that no change is missed.
         let live = self.service.ledger().changes();
         let newest = self.view(|view| Ok(view.generation.snapshot.revision()))?;
         if after > newest {
@@ -87,7 +91,11 @@ impl Control {
         })
     }
 
-    /// Follows approvals.
+    /// Follows the approvals that match a filter.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::NotReady`] before the first load.
     pub fn watch_approvals(
         self: &Arc<Self>,
         filter: ApprovalFilter,
@@ -110,7 +118,11 @@ impl Control {
 }
 
 impl ChangeWatch {
-    /// The next change, and the state it is part of or a later one. Waits for it.
+    /// Waits for the next change, and returns it with the generation that includes it or a later one.
+    ///
+    /// # Errors
+    ///
+    /// [`WatchError`]; the watch has ended then.
     pub async fn next(&mut self) -> Result<(Arc<ChangeRecord>, Arc<Generation>), WatchError> {
         let entry = self.next_entry().await?;
         let generation = self.control.service.live().ok_or(ControlError::NotReady)?;
@@ -141,7 +153,7 @@ impl ChangeWatch {
         let after = self.last;
         let (done, read) = oneshot::channel();
         let asked = self.control.service.ledger().writer().access(move |store| {
-            // Nobody waits any more if the watcher is gone.
+            // The receiver is gone if the watcher is.
             let _ = done.send(store.and_then(|store| store.entries_after(after, PAGE)));
         });
         let read = match asked {
@@ -165,7 +177,11 @@ impl ChangeWatch {
 }
 
 impl ApprovalWatch {
-    /// The next approval that is new or has changed, and the revision. Waits for it.
+    /// Waits for the next approval that is new or has changed, and returns it with the revision.
+    ///
+    /// # Errors
+    ///
+    /// [`WatchError`]; the watch has ended then.
     pub async fn next(&mut self) -> Result<(ApprovalView, u64), WatchError> {
         loop {
             if let Some(told) = self.waiting.pop_front() {
@@ -173,7 +189,7 @@ impl ApprovalWatch {
             }
             if self.beginning.is_some() {
                 self.begin()?;
-                // Whoever asks for a decision goes before the rest.
+                // Yield to decisions before the rest.
                 tokio::task::yield_now().await;
                 continue;
             }
@@ -197,7 +213,7 @@ impl ApprovalWatch {
         }
     }
 
-    /// Considers some of what was there at the beginning.
+    /// Reports some of the initial approvals.
     fn begin(&mut self) -> Result<(), ControlError> {
         let Some(after) = self.beginning.take() else {
             return Ok(());
@@ -216,7 +232,7 @@ impl ApprovalWatch {
         Ok(())
     }
 
-    /// Looks at some of those that were told, in turns.
+    /// Polls some of the reported approvals, in turns.
     fn look_again(&mut self, generation: &Generation) {
         let from = (Bound::Excluded(&self.looked_at), Bound::Unbounded);
         let some = self.told.range::<SmolStr, _>(from).take(LOOKED_AT);

@@ -30,8 +30,8 @@ use crate::service::generation::Generation;
 use crate::service::ledger::{CommittedChange, PlannedChange, RESTRICTIONS, WriteError};
 use crate::store::store::StoreError;
 
-/// Lists and counts that are worked on at once. They take a thread that decides nothing, and no more of the machine
-/// than this.
+/// The most concurrent lists and counts. They run on blocking threads and must not occupy more of the machine than
+/// this.
 const READS: usize = 1;
 
 /// The use cases of the write side.
@@ -39,27 +39,27 @@ pub struct Control {
     pub(super) service: Arc<Service>,
     limits: Arc<ArcSwap<Limits>>,
     ids: IdGenerator,
-    /// Writes that may still come under way.
+    /// Permits of writes.
     places: Semaphore,
-    /// Lists and counts that may still begin.
+    /// Permits of lists and counts.
     reads: Semaphore,
 }
 
-/// What a write came to.
+/// The result of a write.
 #[derive(Debug, Clone)]
 pub struct WriteReceipt<T> {
-    /// What was made or changed, as it stands now.
+    /// What it made or changed, with its current status.
     pub value: T,
-    /// The revision of the write; that of the first one if the request was repeated.
+    /// The revision of the write; of the first one if the request was repeated.
     pub revision: u64,
-    /// Whether it survives a crash by now. If not it is in force all the same, and written as soon as it can be.
+    /// Whether it survives a crash. If not, it is in force all the same, and written as soon as possible.
     pub is_durable: bool,
 }
 
 /// What a write is planned from.
 pub(super) struct WriteContext<'s> {
     pub(super) generation: &'s Generation,
-    /// Whole milliseconds, as they are stored.
+    /// In whole milliseconds, as it is stored.
     pub(super) now: SystemTime,
     pub(super) author: &'s WriteRequester,
     pub(super) limits: &'s Limits,
@@ -69,7 +69,7 @@ pub(super) struct WriteContext<'s> {
 }
 
 impl Control {
-    /// The use cases over a service, under limits that a reload may swap.
+    /// The use cases over a service. A reload may swap the limits.
     pub fn new(service: Arc<Service>, limits: Arc<ArcSwap<Limits>>) -> Self {
         let places = limits.load().writes_under_way as usize;
         Self {
@@ -85,8 +85,12 @@ impl Control {
         self.limits.load_full()
     }
 
-    /// Does what looks at many things on a thread that decides nothing, one after the other.
-    pub async fn apart<T: Send + 'static>(
+    /// Runs a read of many records on a blocking thread, one after the other.
+    ///
+    /// # Errors
+    ///
+    /// The errors of the read, and [`ControlError::Internal`] if it panics.
+    pub async fn run_blocking<T: Send + 'static>(
         self: &Arc<Self>,
         look: impl FnOnce(&Self) -> Result<T, ControlError> + Send + 'static,
     ) -> Result<T, ControlError> {
@@ -97,7 +101,7 @@ impl Control {
         looked.await.unwrap_or(Err(ControlError::Internal))
     }
 
-    /// The newest state in service, and the time.
+    /// Reads the generation in service, at the current time.
     pub(super) fn view<T>(
         &self,
         look: impl FnOnce(LiveView<'_>) -> Result<T, ControlError>,
@@ -114,14 +118,14 @@ impl Control {
         }
     }
 
-    /// Plans a write against the newest state, carries it out, and puts the attempt on record.
+    /// Plans a write against the newest state, carries it out, and records the attempt.
     pub(super) async fn write(
         &self,
         verb: &'static str,
         author: &WriteRequester,
         plan: impl FnOnce(&WriteContext<'_>) -> Result<PlannedChange, ControlError> + Send,
     ) -> Result<CommittedChange, ControlError> {
-        // Given back only after the attempt is on record, whatever its end.
+        // Released only after the attempt is on record, whatever its outcome.
         let Some(_line) = self.service.recorder().reserve_line().await else {
             return Err(ControlError::AuditUnavailable);
         };
@@ -130,7 +134,7 @@ impl Control {
         let decided = &mut attempt.decided;
         let now = self.service.now();
         let planned = |generation: &Generation| {
-            let scene = WriteContext {
+            let context = WriteContext {
                 generation,
                 now: whole_millis(now),
                 author,
@@ -139,11 +143,11 @@ impl Control {
                 ids: &self.ids,
                 decided: RefCell::new(None),
             };
-            let plan = plan(&scene);
-            *decided = Some(scene.decided.into_inner());
+            let plan = plan(&context);
+            *decided = Some(context.decided.into_inner());
             plan
         };
-        let written = match self.may_begin(author) {
+        let written = match self.admit(author) {
             Ok(_place) => {
                 let ledger = self.service.ledger();
                 let written = match RESTRICTIONS.contains(&verb) {
@@ -153,7 +157,7 @@ impl Control {
                 if let Err(WriteError::Store(error)) = &written {
                     tracing::error!(%error, "a change could not be written");
                 }
-                written.map_err(error_of)
+                written.map_err(control_error)
             }
             Err(error) => Err(error),
         };
@@ -161,7 +165,7 @@ impl Control {
         written
     }
 
-    fn may_begin(&self, author: &WriteRequester) -> Result<SemaphorePermit<'_>, ControlError> {
+    fn admit(&self, author: &WriteRequester) -> Result<SemaphorePermit<'_>, ControlError> {
         check_author(author)?;
         self.places.try_acquire().map_err(|_| {
             let message = "as many writes are under way as `limits.writes_under_way` allows";
@@ -170,7 +174,7 @@ impl Control {
     }
 }
 
-fn error_of(error: WriteError<ControlError>) -> ControlError {
+fn control_error(error: WriteError<ControlError>) -> ControlError {
     match error {
         WriteError::NotReady => ControlError::NotReady,
         WriteError::Rejected(error) => error,
@@ -187,8 +191,7 @@ fn error_of(error: WriteError<ControlError>) -> ControlError {
     }
 }
 
-/// The caller's word about the actor has to count. Whether the actor is known is looked up when Cedar is
-/// asked.
+/// Checks that the caller may assert the actor. Whether the actor is known is looked up when Cedar is asked.
 fn check_author(author: &WriteRequester) -> Result<(), ControlError> {
     let (rights, actor) = (&author.caller.rights, &author.actor);
     let untrusted = |what: &str| {
@@ -249,7 +252,7 @@ impl<'s> WriteContext<'s> {
         found.ok_or_else(|| ControlError::not_found("approval", id))
     }
 
-    /// An agent that is to be given something has to be registered.
+    /// Checks that an agent is registered.
     pub(super) fn check_agent(&self, agent: &EntityUID, field: &str) -> Result<(), ControlError> {
         if *agent.entity_type() != TYPES.agent {
             return Err(ControlError::invalid(field, "is not an agent"));
@@ -262,7 +265,7 @@ impl<'s> WriteContext<'s> {
         Ok(())
     }
 
-    /// Asks Cedar whether the actor may do this to that.
+    /// Asks Cedar whether the actor may perform a `govern` action on a resource.
     pub(super) fn govern(
         &self,
         action: &'static str,
@@ -300,10 +303,10 @@ impl<'s> WriteContext<'s> {
             calls_left: task.and_then(|task| self.service.calls_left(task)),
             ..History::default()
         };
-        self.service.world(self.generation, past)
+        self.service.decision_inputs(self.generation, past)
     }
 
-    /// What stands for this installation as a whole: the caller's own gateway.
+    /// The caller's own gateway, which stands for this installation as a whole.
     pub(super) fn gateway(&self) -> EntityUID {
         schema::entity_uid(&TYPES.gateway, SmolStr::new(&self.author.caller.id))
     }
@@ -323,20 +326,20 @@ impl<'s> WriteContext<'s> {
         Err(ControlError::denied(decision))
     }
 
-    /// Keeps the decision behind a write, for the record.
+    /// Keeps the verdict behind a write, for the record.
     pub(super) fn note(&self, decision: Verdict) {
         *self.decided.borrow_mut() = Some(decision);
     }
 }
 
-/// What a question to Cedar is about, besides its resource.
+/// What a `govern` request is about, besides its resource.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct GovernContext<'a> {
     pub(super) chain: Option<&'a DelegationChain<'a>>,
     pub(super) task: Option<&'a Task>,
 }
 
-/// Moments are stored in milliseconds; what is in memory is the same.
+/// Truncates a moment to milliseconds, as moments are stored.
 pub(super) fn whole_millis(at: SystemTime) -> SystemTime {
     let since = at
         .duration_since(SystemTime::UNIX_EPOCH)
@@ -345,14 +348,14 @@ pub(super) fn whole_millis(at: SystemTime) -> SystemTime {
     at.checked_sub(beyond).unwrap_or(at)
 }
 
-/// A write under way. If nobody waits for it any more, that goes on record.
+/// An attempt to write. If it is dropped before its end, it is recorded as abandoned.
 struct WriteAttempt<'a> {
     service: &'a Service,
     verb: &'static str,
     author: &'a WriteRequester,
     started_at: SystemTime,
     clock: Instant,
-    /// Whether a plan was asked for, and what Cedar said to it.
+    /// Whether the write was planned, and the verdict of Cedar.
     decided: Option<Option<Verdict>>,
     is_over: bool,
 }

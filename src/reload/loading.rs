@@ -1,9 +1,9 @@
-//! One load of a directory, on a thread of its own and within a deadline: read, tried, compiled.
+//! One load of a bundle, on a thread of its own and within a deadline.
 //!
 //! Start at [`Loader::first`] and [`Loader::next`].
 //!
-//! Invariant: whoever waits for a load waits no longer than its deadline. A load that hangs, on a file system that does
-//! not answer, is left behind; there are never more than a few of those.
+//! Invariant: no caller waits longer than the deadline. A load that hangs, e.g. on a file system that does not answer,
+//! is abandoned; there are never more than a few of those.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,41 +24,41 @@ use crate::config::ReloadConfig;
 use crate::reload::blame::{Suspects, listed};
 use crate::reload::trial::TrialCompiler;
 
-/// Loads that hang at a time. Beyond that, no further one begins.
+/// The most hanging loads. Beyond that, no further one starts.
 const MAX_HANGING: usize = 3;
 
-/// What a load found.
+/// The result of a load.
 pub(super) enum LoadResult {
-    /// What is in service already.
+    /// The bundle in service.
     Unchanged,
-    /// What was found faulty before.
+    /// An invalid bundle that was reported before.
     KnownFault { is_whole: bool },
-    /// Something new.
+    /// A new valid bundle.
     Loaded(Box<Bundle>),
-    /// Faults, and a name for what has them. If not all of it could be read, it may be different the next time.
+    /// An invalid bundle, and its digest. If not all of it could be read, it may differ the next time.
     Faulty {
         faults: BundleError,
         key: Arc<str>,
         is_whole: bool,
     },
-    /// A load that did not get as far as to say what the directory holds; the next one may.
+    /// A load that ended before the content was known; the next one may succeed.
     Failed(BundleError),
-    /// Files that did not rest.
+    /// Files that kept changing.
     Changing(BundleError),
 }
 
-/// What there is to compare with.
+/// What a load is compared with.
 #[derive(Clone)]
 pub(super) struct KnownDigests {
     /// The digest of what is in service.
     pub live: Arc<str>,
-    /// What was found faulty, if that needs no telling again.
+    /// The digest of an invalid bundle that was reported already.
     pub failed: Option<Arc<str>>,
     /// The files in service, if they are known.
     pub files: Option<FileDigests>,
 }
 
-/// What a load is at, for whoever gives it up.
+/// The stage of a load, for whoever abandons it.
 #[derive(Clone, Default)]
 struct Stage(Arc<Mutex<At>>);
 
@@ -81,7 +81,7 @@ impl Stage {
     }
 }
 
-/// Loads one directory.
+/// Loads the bundle of one directory.
 #[derive(Debug, Clone)]
 pub struct Loader {
     pub(super) dir: PathBuf,
@@ -114,8 +114,7 @@ impl Loader {
         self
     }
 
-    /// Tries files in another process first, and keeps to these settings. Only for the program itself: it starts
-    /// itself.
+    /// Compiles files in another process first, under these settings. Only for the program itself, which it starts.
     pub fn with_trial(mut self, settings: &ReloadConfig) -> Self {
         self.deadline = settings.deadline();
         self.rest = Duration::from_millis(settings.debounce_ms);
@@ -123,13 +122,17 @@ impl Loader {
         self
     }
 
-    /// Loads what a server starts with.
+    /// Loads the bundle that a server starts with.
+    ///
+    /// # Errors
+    ///
+    /// The diagnostics of an invalid bundle, or of a load that did not end in time.
     pub fn first(&self) -> Result<Bundle, BundleError> {
         let (sender, result) = mpsc::channel();
         let loader = self.clone();
         let seen = Stage::default();
         let stage = seen.clone();
-        // Whoever asked may have given up.
+        // The receiver may have given up.
         let tell = move |loaded| drop(sender.send(loaded));
         self.begin(move || loader.load(&stage), tell)?;
         result
@@ -139,18 +142,18 @@ impl Loader {
 
     fn load(&self, stage: &Stage) -> Result<Bundle, BundleError> {
         let files = self.read(stage).map_err(ReadError::into_bundle_error)?;
-        // The directory may give itself more time and more memory than the defaults.
+        // The bundle's own configuration may allow more time and memory than the defaults.
         let trial = self
             .trial
             .map(|_| TrialCompiler::new(&bundle::settings(&files).reload));
         if let Some(trial) = trial {
             let suspects = self.suspects(&files, None, stage);
-            trial.of(&files, &suspects).map_err(BundleError::one)?;
+            trial.compile(&files, &suspects).map_err(BundleError::one)?;
         }
         bundle::compile(&files)
     }
 
-    /// Loads what is in the directory now, if that is not known.
+    /// Loads what is in the directory now, unless it is known.
     pub(super) async fn next(&self, known: KnownDigests) -> LoadResult {
         let (sender, result) = oneshot::channel();
         let loader = self.clone();
@@ -162,13 +165,13 @@ impl Loader {
         }
         match timeout(self.deadline, result).await {
             Ok(Ok(found)) => found,
-            // A panic in there is a defect, but no reason to stop answering.
+            // A panic while compiling is a defect, but no reason to stop serving.
             Ok(Err(_)) => LoadResult::Failed(broken("loading broke off".to_owned())),
             Err(_) => LoadResult::Failed(self.too_late(&seen.now())),
         }
     }
 
-    /// What is in the directory now, without its contents; `None` if that cannot be said in time.
+    /// The listing of the directory, without contents; `None` if it cannot be read in time.
     pub(super) async fn listing(&self) -> Option<DirectoryListing> {
         let (sender, result) = oneshot::channel();
         let dir = self.dir.clone();
@@ -184,7 +187,7 @@ impl Loader {
         Ok(config.into_iter().fold(files, BundleFiles::with_config))
     }
 
-    /// What is compiled is not in service, and may be what a trial does not survive.
+    /// What is compiled and not in service: a crash of the trial is due to one of these files.
     fn suspects(&self, files: &BundleFiles, live: Option<&FileDigests>, stage: &Stage) -> Suspects {
         let suspects = Suspects::of(files, &self.dir, live);
         stage.is(At::Compiling(suspects.names()));
@@ -207,7 +210,7 @@ impl Loader {
             return LoadResult::KnownFault { is_whole };
         }
         let suspects = self.suspects(&files, known.files.as_ref(), stage);
-        if let Some(Err(fault)) = self.trial.map(|trial| trial.of(&files, &suspects)) {
+        if let Some(Err(fault)) = self.trial.map(|trial| trial.compile(&files, &suspects)) {
             return LoadResult::Failed(BundleError::one(fault));
         }
         match bundle::compile(&files) {
@@ -220,7 +223,7 @@ impl Loader {
         }
     }
 
-    /// Starts a thread that counts as long as it works.
+    /// Starts a thread that holds a permit while it works.
     fn begin<T: 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -235,7 +238,7 @@ impl Loader {
             .stack_size(COMPILE_STACK_BYTES);
         let started = thread.spawn(move || {
             let done = work();
-            // Before it is told: whoever hears it may begin the next one at once.
+            // Released before the result is sent: the receiver may start the next load at once.
             drop(place);
             tell(done);
         });
@@ -269,7 +272,7 @@ impl Loader {
     }
 }
 
-/// A name for what was read, and for what could not be.
+/// A digest of what was read and of what could not be read.
 fn key(files: &BundleFiles) -> Arc<str> {
     match BundleError::from_diagnostics(files.faults.clone()) {
         Some(faults) => Arc::from(format!("{} {faults}", files.digest)),
@@ -281,12 +284,12 @@ fn broken(message: String) -> BundleError {
     BundleError::one(whole(message))
 }
 
-/// A fault of no file in particular.
+/// A diagnostic of no particular file.
 fn whole(message: String) -> BundleDiagnostic {
     BundleDiagnostic::for_file(&Arc::from("<bundle>"), message)
 }
 
-/// One of the loads under way.
+/// A permit for one load in flight.
 struct LoadPermit(Arc<AtomicUsize>);
 
 impl LoadPermit {

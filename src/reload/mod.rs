@@ -1,13 +1,12 @@
-//! Notices that the directory changed, compiles it beside the running server, and puts it into service;
-//! the last good generation stays until then.
+//! Reloads the bundle: notices that its directory changed, compiles it in the background, and swaps it in. The last
+//! valid generation stays in service until then.
 //!
-//! Start at [`Reloader::run`]. [`Reloader::status`] tells health checks and operators how it stands. [`loading`] is one
-//! load, within a deadline; [`trial`] compiles in another process first, and `blame` finds the
-//! file that it does not survive; `watching` notices changes, and `again` says when
-//! to look without one.
+//! Start at [`Reloader::run`]. [`Reloader::status`] reports to health checks and operators. [`loading`] is one load,
+//! within a deadline; [`trial`] compiles in another process first, and `blame` finds the file that it does not survive;
+//! `watching` waits for events of the file system, and `retry` says when to look without one.
 //!
-//! Invariant: it compiles nothing itself and never holds up a request: the bundle does the work on a
-//! thread of its own, and the service swaps. What is on disk and not in service is tried again, for as long as that is so.
+//! Invariant: it compiles nothing itself and never blocks a request: the loader compiles on a thread of its own, and
+//! the service swaps. A bundle on disk that is not in service is loaded again.
 
 mod blame;
 pub mod loading;
@@ -38,17 +37,17 @@ use crate::service::generation::LoadedBundle;
 use crate::telemetry::record::metrics::ReloadResult;
 use crate::telemetry::record::recorder::Recorder;
 
-/// How long an attempt waits for the files to rest. While they do not, there is one attempt after the other.
+/// How long an attempt waits for the files to stop changing. While they change, attempts follow one another.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How loading stands.
+/// The status of loading.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReloadStatus {
-    /// When a directory without faults was last loaded or found unchanged.
+    /// When a valid bundle was last loaded or found unchanged.
     pub last_success: SystemTime,
-    /// What was wrong with the directory the last time; `None` if nothing.
+    /// The last error; `None` if the bundle is valid.
     pub last_fault: Option<Arc<str>>,
-    /// How many attempts in a row have failed.
+    /// The number of failed attempts in a row.
     pub consecutive_failures: u64,
     /// The digest of the generation in service.
     pub digest: Arc<str>,
@@ -56,62 +55,62 @@ pub struct ReloadStatus {
     pub revision: u64,
     /// Whether changes are noticed without SIGHUP.
     pub is_watching: bool,
-    /// The last fault in short, with its time.
+    /// The last failure in short, with its time.
     pub fault: Option<BundleFailure>,
-    /// What the last load that went into service changed.
+    /// The file changes of the last load that went into service.
     pub last: FileChanges,
 }
 
-/// How one attempt ended.
+/// The outcome of one attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReloadOutcome {
     /// A new generation is in service under this revision.
     Published(u64),
-    /// The directory is what is in service already.
+    /// The bundle is in service already.
     Unchanged,
-    /// The directory has faults; what was in service stays.
+    /// The bundle is invalid; what was in service stays.
     Faulty,
-    /// The files did not rest; what was in service stays, and it has to be tried again.
+    /// The files kept changing; what was in service stays, and another attempt follows.
     Changing,
 }
 
-/// Told of every configuration that goes into service.
+/// Called with every configuration that goes into service.
 type OnPublish = Box<dyn Fn(&Config) + Send + Sync>;
 
-/// Loads the directory again and again.
+/// Loads a bundle whenever it changes.
 pub struct Reloader {
     loader: Loader,
     service: Arc<Service>,
     recorder: Recorder,
     on_publish: OnPublish,
     status: watch::Sender<ReloadStatus>,
-    /// The directory as it last failed, so that one mistake is told once.
+    /// The digest of the bundle that failed last, so that a failure is logged once.
     failed: Option<Arc<str>>,
-    /// The files in service, if they are known.
+    /// The files in service, if known.
     files: Option<FileDigests>,
-    /// What the directory held when it was last looked at.
+    /// The directory listing at the last look.
     listing: Option<DirectoryListing>,
-    /// When to look without being told to.
+    /// When to look without an event.
     again: RetrySchedule,
-    /// Whether it was told already that the files do not rest.
-    is_told_changing: bool,
-    /// The same of a directory that is not watched.
-    is_told_unwatched: bool,
+    /// Whether it was logged that the files keep changing.
+    is_changing_logged: bool,
+    /// Whether it was logged that the directory is not watched.
+    is_unwatched_logged: bool,
 }
 
-/// What sets an attempt off.
+/// What triggers an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ReloadTrigger {
-    /// Something in the directory changed.
+    /// An event of the file system.
     Change,
-    /// Somebody asked.
+    /// SIGHUP, or a call.
     Signal,
-    /// It is time to look, or to try again.
+    /// A timer.
     Time,
 }
 
 impl Reloader {
-    /// A reloader for what is in service: the directory it came from, its digest and its revision.
+    /// A reloader for the generation in service: the directory of its bundle, its digest and its revision.
     pub fn new(
         mut loader: Loader,
         service: Arc<Service>,
@@ -140,14 +139,14 @@ impl Reloader {
             files: None,
             listing: None,
             again: RetrySchedule::default(),
-            is_told_changing: false,
-            is_told_unwatched: false,
+            is_changing_logged: false,
+            is_unwatched_logged: false,
         };
         reloader.note();
         reloader
     }
 
-    /// The files in service, so that a load can tell what it changed.
+    /// Sets the files in service, so that a load can report what it changed.
     pub fn with_files(mut self, files: FileDigests) -> Self {
         self.files = Some(files);
         self
@@ -159,7 +158,7 @@ impl Reloader {
         self
     }
 
-    /// How loading stands, now and whenever that changes.
+    /// The status of loading, now and after each change.
     pub fn status(&self) -> watch::Receiver<ReloadStatus> {
         self.status.subscribe()
     }
@@ -178,7 +177,7 @@ impl Reloader {
         let debounce = debounce.unwrap_or_default();
         tokio::pin!(stop);
         if self.again.is_looking {
-            // What changed between the first load and the watch.
+            // Catch changes between the first load and the start of the watch.
             self.attempt(ReloadTrigger::Change).await;
         }
         loop {
@@ -197,26 +196,26 @@ impl Reloader {
             if cause == ReloadTrigger::Time && self.again.is_looking && !is_told {
                 watcher = self.watch(changed.clone());
             }
-            if cause != ReloadTrigger::Time || self.has_to_load().await {
+            if cause != ReloadTrigger::Time || self.is_load_due().await {
                 self.attempt(cause).await;
             }
         }
     }
 
-    /// Whether something is left to load, or has changed without anybody telling.
-    async fn has_to_load(&self) -> bool {
+    /// Whether a load is due, or the listing has changed without an event.
+    async fn is_load_due(&self) -> bool {
         let listing = self.loader.listing().await;
         self.again.is_due() || listing.is_none() || listing != self.listing
     }
 
-    /// One attempt, as if somebody had asked for it.
+    /// Makes one attempt, as if requested.
     pub async fn reload(&mut self) -> ReloadOutcome {
         self.attempt(ReloadTrigger::Signal).await
     }
 
     async fn attempt(&mut self, cause: ReloadTrigger) -> ReloadOutcome {
         let begun = Instant::now();
-        // Before it is read: what changes meanwhile is another listing.
+        // Listed before the files are read: changes in between show as another listing.
         self.listing = self.loader.listing().await;
         let known = KnownDigests {
             live: Arc::clone(&self.status.borrow().digest),
@@ -231,7 +230,7 @@ impl Reloader {
         if let LoadResult::Changing(faults) = found {
             return self.changing(&faults);
         }
-        self.is_told_changing = false;
+        self.is_changing_logged = false;
         match found {
             LoadResult::Changing(_) => ReloadOutcome::Changing,
             LoadResult::Unchanged => self.unchanged(),
@@ -265,7 +264,7 @@ impl Reloader {
             claims: bundle.config.claims.clone(),
             policy_set_digest: Arc::clone(&digest),
         };
-        // It waits for the store, so it must not hold up requests.
+        // Publishing waits for the store, so it runs on a blocking thread.
         let service = Arc::clone(&self.service);
         let publishing = tokio::task::spawn_blocking(move || service.publish(load));
         let why = match timeout(self.loader.deadline, publishing).await {
@@ -304,9 +303,9 @@ impl Reloader {
             revision,
             %digest,
             policies,
-            came = last.came.join(", "),
+            came = last.added.join(", "),
             changed = last.changed.join(", "),
-            went = last.went.join(", "),
+            went = last.removed.join(", "),
             "the directory is in service"
         );
         self.set(|status| {
@@ -332,10 +331,10 @@ impl Reloader {
         ReloadOutcome::Faulty
     }
 
-    /// Told once, however long it goes on; the status tells it all the while.
+    /// Logged once, however long it goes on; the status reports it all the while.
     fn changing(&mut self, faults: &BundleError) -> ReloadOutcome {
         let text: Arc<str> = Arc::from(faults.to_string());
-        if !std::mem::replace(&mut self.is_told_changing, true) {
+        if !std::mem::replace(&mut self.is_changing_logged, true) {
             self.recorder.reload(ReloadResult::Faulty);
             let revision = self.status.borrow().revision;
             tracing::warn!(
@@ -352,24 +351,24 @@ impl Reloader {
         self.note();
     }
 
-    /// Tells the service, which tells operators.
+    /// Reports the status to the service, which reports it to operators.
     fn note(&self) {
         let status = self.status.borrow();
         self.service.set_bundle_status(BundleStatus {
             valid_at: status.last_success,
-            fault: status.fault.clone(),
+            failure: status.fault.clone(),
             revision: status.revision,
             is_watched: status.is_watching,
             last: status.last.clone(),
         });
     }
 
-    /// Watches the directory; `None`, and a warning, if the system will not.
+    /// Watches the directory; `None`, and a warning, if the system refuses.
     fn watch(&mut self, changed: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
         let started = start_watching(&self.loader.dir, changed);
         let is_watching = started.is_ok();
         self.set(|status| status.is_watching = is_watching);
-        let was_told = std::mem::replace(&mut self.is_told_unwatched, !is_watching);
+        let was_told = std::mem::replace(&mut self.is_unwatched_logged, !is_watching);
         if let Err(error) = &started
             && !was_told
         {
@@ -407,14 +406,14 @@ impl ReloadStatus {
         self.consecutive_failures += 1;
         self.fault = Some(BundleFailure {
             at: SystemTime::now(),
-            told: report::faults(faults),
+            diagnostics: report::faults(faults),
             count: faults.count(),
             attempts: self.consecutive_failures,
         });
     }
 }
 
-/// Logs what deserves a second look in a directory that goes into service.
+/// Logs the warnings of a bundle that goes into service.
 pub fn log_warnings(warnings: &[BundleDiagnostic]) {
     for warning in warnings {
         tracing::warn!(

@@ -1,4 +1,4 @@
-//! What is told of a load: which files it brought, changed and took away, and what is wrong with one that failed.
+//! What is reported of a load: the files it added, changed and removed, and the diagnostics of one that failed.
 
 use std::sync::Arc;
 
@@ -6,9 +6,9 @@ use crate::bundle::diagnostic::{BundleDiagnostic, BundleError};
 use crate::bundle::files::manifest::FileDigests;
 use crate::service::bundle_status::FileChanges;
 
-/// Names of files, and faults, that are told at most.
+/// The most file names, and the most diagnostics, that are reported.
 const MOST_TOLD: usize = 20;
-/// Bytes of one fault that are told at most.
+/// The most bytes of one diagnostic.
 const MOST_BYTES: usize = 500;
 
 /// The differences between the files of two loads.
@@ -19,13 +19,13 @@ pub fn changes(before: &FileDigests, after: &FileDigests) -> FileChanges {
         before.get(*name).is_some_and(|known| known != *digest)
     };
     FileChanges {
-        came: first(&mut after.keys().filter(|name| !before.contains_key(*name))),
+        added: first(&mut after.keys().filter(|name| !before.contains_key(*name))),
         changed: first(&mut after.iter().filter(is_other).map(|(name, _)| name)),
-        went: first(&mut before.keys().filter(|name| !after.contains_key(*name))),
+        removed: first(&mut before.keys().filter(|name| !after.contains_key(*name))),
     }
 }
 
-/// The first faults, a line each.
+/// The first diagnostics, one line each.
 pub fn faults(faults: &BundleError) -> Vec<String> {
     faults.iter().take(MOST_TOLD).map(line).collect()
 }

@@ -1,16 +1,15 @@
-//! When to look at the directory without being told that it changed.
+//! When to look at the directory without an event of the file system.
 
 use std::time::{Duration, Instant};
 
 use crate::reload::loading::LoadResult;
 
-/// The first wait before another try, and the longest.
+/// The first pause before another attempt, and the longest.
 const SHORTEST: Duration = Duration::from_millis(250);
 const LONGEST: Duration = Duration::from_secs(30);
-/// A try that took long is not repeated before so many times its duration: what overruns must not take a processor.
+/// A slow attempt is repeated only after this many times its duration, so that overruns do not occupy a CPU.
 const REST: u32 = 4;
-/// How often the directory is looked at if the system tells of no changes, and if it does: it does not tell of all of
-/// them everywhere.
+/// How often to look at the directory without file events, and with them, as they are not reliable everywhere.
 const LOOK_UNTOLD: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_secs(30);
 
@@ -19,22 +18,22 @@ const LOOK: Duration = Duration::from_secs(30);
 enum RetryState {
     #[default]
     Idle,
-    /// The files did not rest.
+    /// The files kept changing.
     Changing,
-    /// The last load did not get to the end. The next one comes after this time.
+    /// The last load failed before its end. The next one starts after this time.
     Failed(Duration),
 }
 
-/// When to look without being told to.
+/// When to look without an event.
 #[derive(Debug, Default)]
 pub(super) struct RetrySchedule {
     left: RetryState,
-    /// Whether changes are looked for.
+    /// Whether to look for changes at all.
     pub(super) is_looking: bool,
 }
 
 impl RetrySchedule {
-    /// Notes how an attempt ended that began then.
+    /// Notes the result of an attempt that started at `begun`.
     pub(super) fn note(&mut self, found: &LoadResult, begun: Instant) {
         match found {
             LoadResult::Changing(_) => self.left = RetryState::Changing,
@@ -56,12 +55,12 @@ impl RetrySchedule {
         }
     }
 
-    /// Nothing is left.
+    /// Nothing is left to do.
     pub(super) fn done(&mut self) {
         self.left = RetryState::Idle;
     }
 
-    /// Has the load tried again, later from time to time.
+    /// Schedules another attempt, with a growing pause.
     pub(super) fn try_again(&mut self) {
         let wait = match self.left {
             RetryState::Failed(wait) => (wait * 2).min(LONGEST),
@@ -75,7 +74,7 @@ impl RetrySchedule {
         !matches!(self.left, RetryState::Idle)
     }
 
-    /// How long to wait, if at all.
+    /// How long to wait for the next look; `None` for no limit.
     pub(super) fn wait(&self, debounce: Duration, is_told: bool) -> Option<Duration> {
         match self.left {
             RetryState::Changing => Some(debounce),

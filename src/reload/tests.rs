@@ -147,17 +147,17 @@ async fn files_that_come_change_and_go_are_loaded_and_told() {
     assert_eq!(reloader.reload().await, ReloadOutcome::Published(2));
     let names = |names: &[&str]| names.iter().map(|&it| Arc::from(it)).collect();
     let changes = FileChanges {
-        came: names(&["c.cedar"]),
+        added: names(&["c.cedar"]),
         changed: names(&["a.cedar"]),
-        went: names(&["b.cedar"]),
+        removed: names(&["b.cedar"]),
     };
     assert_eq!(reloader.status().borrow().last, changes);
     // A deletion alone is a change as well.
     fs::remove_file(bench.dir.path().join("c.cedar")).expect("removed");
     assert_eq!(reloader.reload().await, ReloadOutcome::Published(3));
-    let told = bench.service.directory().expect("the directory");
-    assert_eq!(told.last.went, [Arc::from("c.cedar")]);
-    assert_eq!((told.revision, told.fault.is_none()), (3, true));
+    let told = bench.service.bundle_status().expect("the directory");
+    assert_eq!(told.last.removed, [Arc::from("c.cedar")]);
+    assert_eq!((told.revision, told.failure.is_none()), (3, true));
 }
 
 #[tokio::test]
@@ -178,15 +178,22 @@ async fn what_does_not_rest_is_not_loaded_until_it_does() {
         }
     });
     assert_eq!(reloader.reload().await, ReloadOutcome::Changing);
-    let told = bench.service.directory().expect("the directory");
-    let fault = told.fault.clone().expect("a fault");
-    assert!(fault.told[0].contains("have been changing"), "{fault:?}");
+    let told = bench.service.bundle_status().expect("the directory");
+    let fault = told.failure.clone().expect("a fault");
+    assert!(
+        fault.diagnostics[0].contains("have been changing"),
+        "{fault:?}"
+    );
     assert_eq!((told.revision, fault.count, fault.attempts), (1, 1, 1));
     is_over.store(true, std::sync::atomic::Ordering::Relaxed);
     writer.join().expect("the writer");
     assert_eq!(reloader.reload().await, ReloadOutcome::Published(2));
     assert_eq!(
-        bench.service.directory().expect("the directory").fault,
+        bench
+            .service
+            .bundle_status()
+            .expect("the directory")
+            .failure,
         None
     );
 }

@@ -1,9 +1,8 @@
-//! Compiling somewhere else first: in a process of its own, under limits, so that whatever a directory does to a
-//! compiler ends that process and not the server.
+//! Trial compilation in another process under limits: a compiler crash ends that process and not the server.
 //!
-//! Start at [`Trial::of`], which the server asks before it compiles; [`run_trial`] is what the other process does.
+//! Start at [`TrialCompiler::compile`], which the server calls before it compiles; [`run_trial`] is the other side.
 //!
-//! Invariant: a trial says only whether compiling ends well, not what it finds. Faults are found by compiling.
+//! Invariant: a trial reports only whether compilation ends well, not its diagnostics.
 
 use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
@@ -20,12 +19,12 @@ use crate::bundle::{self, COMPILE_STACK_BYTES};
 use crate::config::ReloadConfig;
 use crate::reload::blame::{Suspects, listed};
 
-/// The verb by which the program does it, not meant for people.
+/// The hidden subcommand of the program that runs a trial.
 pub const VERB: &str = "try-compiling";
-/// How often it is looked whether the other process has ended.
+/// The interval of checks whether the process has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// The limits of a trial.
+/// Runs trials under limits of time and memory.
 #[derive(Debug, Clone, Copy)]
 pub struct TrialCompiler {
     deadline: Duration,
@@ -33,7 +32,7 @@ pub struct TrialCompiler {
 }
 
 impl TrialCompiler {
-    /// A trial under these limits.
+    /// Trials under the limits of these settings.
     pub fn new(settings: &ReloadConfig) -> Self {
         Self {
             deadline: settings.deadline(),
@@ -41,10 +40,14 @@ impl TrialCompiler {
         }
     }
 
-    /// Compiles files in another process. The fault says how that ended, if not well, and names the file if that can be
-    /// found out within half of the time. Where the system has no process to give, there is no trial: what bounds the
-    /// files without one has to do.
-    pub(super) fn of(
+    /// Compiles files in another process. If the system has no process to give, there is no trial, and the limits on
+    /// the files themselves must do.
+    ///
+    /// # Errors
+    ///
+    /// A diagnostic of how the process ended, if it crashed or took too long. It names the file that a crash is due to
+    /// if that can be found within half of the deadline.
+    pub(super) fn compile(
         &self,
         files: &BundleFiles,
         suspects: &Suspects,
@@ -71,7 +74,7 @@ impl TrialCompiler {
     }
 
     fn run(&self, sources: &[SourceFile], deadline: Duration) -> io::Result<End> {
-        // It leads to this very program even if the file was replaced since.
+        // This path leads to the running program even if its file was replaced since.
         let own = Path::new("/proc/self/exe");
         let program = match own.exists() {
             true => own.to_owned(),
@@ -102,7 +105,7 @@ impl TrialCompiler {
         }
     }
 
-    /// What says that there was no time for it.
+    /// The diagnostic of a trial that took too long.
     fn too_late(&self, changed: &[Arc<str>]) -> BundleDiagnostic {
         let message = format!(
             "compiling took longer than `reload.deadline_ms`, {} ms",
@@ -123,7 +126,7 @@ enum End {
     TooLate,
 }
 
-/// Hands files over to a process and waits for its end. What it says is not listened to, only how it ends.
+/// Hands files over to a process and waits for its end. Its output is discarded.
 fn run(mut command: Command, sources: &[SourceFile], deadline: Duration) -> io::Result<End> {
     let begun = Instant::now();
     let mut child = command
@@ -134,7 +137,7 @@ fn run(mut command: Command, sources: &[SourceFile], deadline: Duration) -> io::
         .spawn()?;
     let sources = sources.to_vec();
     let stdin = child.stdin.take();
-    // It may never read; then it is ended, and this thread with it.
+    // The process may never read; then it is killed, which ends this thread.
     let written = thread::Builder::new().spawn(move || hand_over(stdin, &sources));
     if let Err(error) = written {
         end(&mut child);
@@ -151,7 +154,7 @@ fn run(mut command: Command, sources: &[SourceFile], deadline: Duration) -> io::
 
 fn wait(child: &mut Child, begun: Instant, deadline: Duration) -> Option<ExitStatus> {
     loop {
-        // An error here is of a process that cannot be waited for; it is ended.
+        // A process that cannot be waited for is killed.
         if let Some(status) = child.try_wait().ok()? {
             return Some(status);
         }
@@ -166,7 +169,7 @@ fn fault(message: String) -> BundleDiagnostic {
     BundleDiagnostic::for_file(&Arc::from("<bundle>"), message)
 }
 
-/// A pipe that breaks is of a process that has ended, and how it did is told.
+/// A broken pipe means that the process has ended, which is reported by its status.
 fn hand_over(stdin: Option<impl Write>, sources: &[SourceFile]) {
     if let Some(stdin) = stdin {
         let mut writer = BufWriter::new(stdin);
@@ -177,15 +180,20 @@ fn hand_over(stdin: Option<impl Write>, sources: &[SourceFile]) {
 }
 
 fn end(child: &mut Child) {
-    // It may have ended by itself.
+    // The process may have ended by itself.
     let _ = child.kill();
     let _ = child.wait();
 }
 
-/// Reads files as a trial hands them over, and compiles them under these limits. Faults are as good an end as none.
+/// Reads the files of a trial from `input`, and compiles them under limits of memory (MiB) and CPU time (seconds).
+/// Invalid files count as success.
+///
+/// # Errors
+///
+/// Any error of reading the input or of setting the limits.
 pub fn run_trial(mut input: impl Read, memory_mib: u64, seconds: u64) -> io::Result<()> {
     let processors = thread::available_parallelism().map_or(1, |count| count.get() as u64);
-    // Beyond what the program has taken already, and the stacks of its threads.
+    // In addition to what the process uses already, and the stacks of its threads.
     let stacks = (processors + 1).saturating_mul(COMPILE_STACK_BYTES as u64);
     if let Some(taken) = address_space() {
         let memory = memory_mib.saturating_mul(1 << 20);
@@ -203,7 +211,7 @@ pub fn run_trial(mut input: impl Read, memory_mib: u64, seconds: u64) -> io::Res
         .map_err(|_| io::Error::other("compiling panicked"))
 }
 
-/// Bytes of address space that this process has, where the system tells it.
+/// The address space of this process in bytes, if the system reports it.
 fn address_space() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmSize:"));

@@ -1,4 +1,4 @@
-//! Noticing that something in the directory changed.
+//! Watches the directory for changes.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,14 +8,14 @@ use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
-/// After this many quiet times without quiet, a directory that is written to all the time is looked at. It is not
-/// loaded before its files rest.
+/// After this many debounce periods without quiet the directory is looked at nevertheless. It is not loaded before its
+/// files stop changing.
 const MAX_DEBOUNCES: u32 = 20;
 
-/// Waits until nothing has changed for a while. Editors write a file in several steps.
+/// Waits until nothing has changed for `debounce`, as editors write a file in several steps.
 pub(super) async fn quiet(changes: &mut mpsc::Receiver<()>, debounce: Duration) {
     let patience = Instant::now() + debounce * MAX_DEBOUNCES;
-    // The sender drops what does not fit, so a change after this is never lost: it is in the channel.
+    // The sender drops events that do not fit, but never the last one: the channel then holds one.
     while timeout(debounce, changes.recv())
         .await
         .is_ok_and(|change| change.is_some())
@@ -35,22 +35,22 @@ pub(super) fn start_watching(
     let own_name = dir.file_name().map(ToOwned::to_owned);
     let (parent, watched) = (dir.parent().map(Path::to_owned), dir.clone());
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-        // What could not be told may have been a change.
+        // An event that could not be reported may have been a change.
         let matters = event.map_or(true, |event| concerns(&event, &watched));
         if matters {
-            // Full means that a change is announced already.
+            // A full channel already announces a change.
             let _ = changed.try_send(());
         }
     })?;
     watcher.watch(&dir, RecursiveMode::Recursive)?;
-    // The directory itself may be replaced, as deployments that switch a link do.
+    // The directory itself may be replaced, as deployments that switch a symbolic link do.
     if let (Some(parent), Some(_)) = (parent, own_name) {
         watcher.watch(&parent, RecursiveMode::NonRecursive)?;
     }
     Ok(watcher)
 }
 
-/// Reading the directory causes events, too; those must not cause another reading.
+/// Reading the directory causes events as well, which must not cause another load.
 fn concerns(event: &Event, dir: &Path) -> bool {
     if event.need_rescan() {
         return true;

@@ -25,7 +25,7 @@ fn a_new_connection_closes_the_oldest_silent_stranger() {
     assert!(first.connection().is_closed());
     assert!(!second.connection().is_closed() && !third.connection().is_closed());
     assert_eq!((limiter.open(), load.strangers.get()), (2, 2));
-    assert_eq!(load.turned_away().pushed_out, 1);
+    assert_eq!(load.rejections().pushed_out, 1);
     drop((first, second, third));
     assert_eq!((limiter.open(), load.strangers.get()), (0, 0));
 }
@@ -54,7 +54,7 @@ fn the_known_are_never_closed_and_fill_the_gate() {
         })
         .collect();
     assert!(limiter.enter(NEAR).is_none(), "nobody to close");
-    assert_eq!(load.turned_away().connections, 1);
+    assert_eq!(load.rejections().connections, 1);
     assert!(known.iter().all(|it| !it.connection().is_closed()));
     drop(known);
     assert!(limiter.enter(NEAR).is_some());

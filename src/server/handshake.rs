@@ -16,10 +16,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use crate::domain::request::visible::shown;
 use crate::server::listen::{Connection, Incoming};
 use crate::telemetry::error_chain::with_causes;
+use crate::telemetry::record::line_window::LineWindow;
 
 /// Encrypted connections that wait to be served.
 const WAITING: usize = 64;
-/// One failure is told in this time, and the others are counted.
+/// One failure is logged in this time, and the others are counted.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// The connections of a listener after their handshakes. A handshake that fails or takes too long ends
@@ -70,16 +71,10 @@ pub(super) fn accept_tls(
     ReceiverStream::new(connections)
 }
 
-/// Failed handshakes of one listener: one line for the first in a minute, and the number of the others.
+/// Logs failed handshakes of one listener: the first of each minute, and the number of the others.
 struct HandshakeFailures {
     listener: String,
-    minute: Mutex<FailureWindow>,
-}
-
-#[derive(Debug, Default)]
-struct FailureWindow {
-    is_told: bool,
-    others: u64,
+    minute: Mutex<LineWindow>,
 }
 
 impl HandshakeFailures {
@@ -90,14 +85,10 @@ impl HandshakeFailures {
         }
     }
 
-    /// Tells a failure, or counts it if one was told in this minute. Whether it was told.
+    /// Logs a failure as a warning if it is the first in this minute, and counts it otherwise. Returns whether it was the
+    /// first.
     fn tell(&self, peer: &str, reason: &str) -> bool {
-        let is_first = {
-            let mut minute = self.minute();
-            let is_first = !std::mem::replace(&mut minute.is_told, true);
-            minute.others += u64::from(!is_first);
-            is_first
-        };
+        let is_first = self.minute().admit(1, std::time::Instant::now());
         // The reason may hold what the other end has sent.
         let reason = shown(reason);
         let listener = &self.listener;
@@ -109,9 +100,9 @@ impl HandshakeFailures {
         is_first
     }
 
-    /// A minute is over. How many failed in it besides the one that was told.
+    /// Starts a new minute. Returns how many handshakes failed in the last one besides the one that was logged.
     fn start_new_window(&self) -> u64 {
-        let others = std::mem::take(&mut *self.minute()).others;
+        let others = self.minute().end();
         if others > 0 {
             let listener = &self.listener;
             tracing::warn!(
@@ -123,8 +114,8 @@ impl HandshakeFailures {
         others
     }
 
-    fn minute(&self) -> std::sync::MutexGuard<'_, FailureWindow> {
-        // Numbers that somebody panicked over are still numbers.
+    fn minute(&self) -> std::sync::MutexGuard<'_, LineWindow> {
+        // The counts are valid also after a panic while they were locked.
         self.minute.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -97,7 +97,7 @@ async fn bytes_beyond_the_budget_are_refused() {
     assert_eq!(fed.read().await, Ok(1 << 20));
     fed.send(vec![0]).await;
     assert_eq!(fed.read().await, Err(Code::ResourceExhausted));
-    assert_eq!(fed.load.turned_away().bodies, 1);
+    assert_eq!(fed.load.rejections().bodies, 1);
 }
 
 #[tokio::test]
@@ -121,7 +121,7 @@ async fn a_message_that_dribbles_ends() {
         }
         assert_eq!(end, Err(Code::DeadlineExceeded), "{framing:?}");
         assert!(begun.elapsed() <= Duration::from_millis(1_000));
-        assert_eq!(fed.load.turned_away().late_bodies, 1);
+        assert_eq!(fed.load.rejections().late_bodies, 1);
     }
 }
 

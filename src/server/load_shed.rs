@@ -322,7 +322,7 @@ impl Drop for RequestTiming {
         let took = self.behind + self.arrived.elapsed();
         let in_flight = self.load.requests.get();
         let pressure = &self.load.pressure;
-        pressure.ended(took, self.given, in_flight, self.configured);
+        pressure.record(took, self.given, in_flight, self.configured);
     }
 }
 

@@ -247,7 +247,7 @@ async fn who_may_not_ask_takes_no_place_and_has_no_body_read() {
     for refused in held {
         assert_eq!(status_of(refused.await).as_deref(), Some("16"));
     }
-    assert_eq!(load.turned_away().not_entitled, 3);
+    assert_eq!(load.rejections().not_entitled, 3);
 }
 
 #[tokio::test]
@@ -264,7 +264,7 @@ async fn services_under_one_load_count_together() {
         status_of(shield(vec![answer]).call(request(None)).await).as_deref(),
         Some("8")
     );
-    assert_eq!(load.turned_away().requests, 1);
+    assert_eq!(load.rejections().requests, 1);
     drop(first);
     assert_eq!(load.requests.get(), 0);
 }
@@ -318,7 +318,7 @@ async fn the_limit_that_waiting_brings_holds_for_questions_and_not_for_changes()
     let load: Arc<ServerLoad> = Arc::default();
     for _ in 0..8 {
         let given = Duration::from_secs(1);
-        load.pressure.ended(given, given, 6, 1_000);
+        load.pressure.record(given, given, 6, 1_000);
     }
     assert_eq!(load.pressure.limit(1_000), 4);
     let caller = Arc::new(Caller::local());

@@ -185,10 +185,10 @@ async fn drain(
 
 /// Logs one line a minute that counts the rejected requests and connections, if there were any.
 async fn log_rejections(load: &ServerLoad) -> Infallible {
-    let mut logged = load.turned_away();
+    let mut logged = load.rejections();
     loop {
         tokio::time::sleep(REJECTION_LOG_INTERVAL).await;
-        let now = load.turned_away();
+        let now = load.rejections();
         let recent = now.since(logged);
         logged = now;
         // Idle connections alone cost nothing, and gateways keep some.

@@ -1,27 +1,26 @@
-//! Questions of either kind, calls and Cedar's own: one, or several in one go, which are decided from one generation.
+//! Requests of either kind, calls and Cedar's own: one, or several decided from one generation.
 
 use std::sync::Arc;
 
 use crate::domain::decide::verdict::{Decision, Verdict};
 use crate::domain::request::call_context::CallContext;
 use crate::service::deadline::ServiceError;
-use crate::service::decisions::{
-    ParcRequest, PendingResponse, Progress, RequestMeta, Response, Service,
-};
+use crate::service::decisions::{PendingResponse, Progress, Service};
 use crate::service::generation::Generation;
+use crate::service::request::{ParcRequest, RequestMeta, Response};
 
-/// One question.
+/// One request.
 #[derive(Debug, Clone)]
 pub enum BatchItem {
-    /// Cedar's own.
+    /// Cedar's own request.
     Cedar(Box<ParcRequest>),
-    /// Whether a call may be made.
+    /// A call.
     Call(Box<CallContext>),
-    /// The same, and where the call lacks arguments that its tool requires, whether the tool is shown in lists.
+    /// A call; if it lacks arguments that its tool requires, the request is whether the tool is shown in lists.
     CallOrEntry(Box<CallContext>),
 }
 
-/// A question that is answered, or waits for what it used up to be written.
+/// A request with a response, or waiting for its side effects to be written.
 #[expect(
     clippy::large_enum_variant,
     reason = "nearly all are answers; a box would be an allocation for each"
@@ -32,7 +31,11 @@ enum BatchProgress<'a> {
 }
 
 impl Service {
-    /// Decides one.
+    /// Decides one request.
+    ///
+    /// # Errors
+    ///
+    /// As [`Service::authorize_now`].
     pub async fn decide_item(
         &self,
         ask: RequestMeta<'_>,
@@ -43,8 +46,13 @@ impl Service {
         self.finish_item(begun).await
     }
 
-    /// Decides several, in order: with what those before it left behind, until there is an answer of the outcome
-    /// `until`. A question that could not be read counts as a deny, and its error stands for its answer.
+    /// Decides several requests in order, each on the side effects of those before it, up to the first response with
+    /// the decision `until`. A request that could not be parsed counts as a deny, and its error stands for its
+    /// response.
+    ///
+    /// # Errors
+    ///
+    /// As [`Service::authorize_now`].
     pub async fn decide_batch<E>(
         &self,
         ask: RequestMeta<'_>,
@@ -60,7 +68,7 @@ impl Service {
                 Ok(question) => {
                     let one = self.start_item(ask, Arc::clone(&generation), question)?;
                     Ok(match until {
-                        // Whether this is the last one is not known before it is answered.
+                        // Whether this is the last one depends on its response.
                         Some(_) => BatchProgress::Ready(self.finish_item(one).await?),
                         None => one,
                     })
@@ -92,7 +100,7 @@ impl Service {
         generation: Arc<Generation>,
         question: BatchItem,
     ) -> Result<BatchProgress<'a>, ServiceError> {
-        let pending = self.start(ask, generation);
+        let pending = self.start_request(ask, generation);
         let call = match question {
             BatchItem::Cedar(question) => {
                 return Ok(BatchProgress::Ready(self.answer(&pending, &question)));
@@ -103,7 +111,7 @@ impl Service {
             },
             BatchItem::Call(call) => call,
         };
-        Ok(match self.begin(pending, &call, None) {
+        Ok(match self.start_call(pending, &call, None) {
             Progress::Ready(answer) => BatchProgress::Ready(answer),
             Progress::Pending(later) => BatchProgress::Pending(later, call),
         })

@@ -1,6 +1,6 @@
-//! What one call carries beside its session, and what is known of that.
+//! The carriers of labels that one call belongs to beside its session.
 //!
-//! Nothing here is verified: what does not hold denies in the decision, and then it does not matter what was looked at.
+//! Nothing here is verified: invalid evidence denies in the decision, and then these labels do not matter.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -19,16 +19,16 @@ use crate::domain::schema::TYPES;
 use crate::store::carrier_labels::{CarrierLabels, LabelCapacityError, LabelWindow};
 use crate::store::store::StoreWrite;
 
-/// The facts that show labels beside those of the session.
+/// The context attributes that show labels of other carriers than the session.
 const LABEL_ATTRIBUTES: [&str; 4] = ["labels", "task", "delegation", "recent"];
 
-/// What one call carries.
+/// The carriers of one call.
 #[derive(Debug, Clone)]
 pub struct CallCarriers<'c> {
     subject: &'c EntityUID,
-    /// On whose behalf everything happens, if somebody else's.
+    /// The root on whose behalf it is made, if it is not made for the subject itself.
     root: Option<&'c EntityUID>,
-    /// Those between root and subject, as the call says.
+    /// The actors between root and subject, as asserted by the call.
     actors: &'c [EntityUID],
     /// The stored delegations of its chain, the root's first.
     delegations: Vec<&'c Delegation>,
@@ -37,8 +37,8 @@ pub struct CallCarriers<'c> {
 }
 
 impl<'c> CallCarriers<'c> {
-    /// What a call says that it carries, and what is known here of that.
-    pub fn of(authority: &'c Authority, call: &'c CallContext) -> Self {
+    /// The carriers that a call names, as far as they are stored.
+    pub fn new(authority: &'c Authority, call: &'c CallContext) -> Self {
         let delegation = call.delegation.as_ref();
         let last = delegation.and_then(|it| authority.delegations.get(it.delegation_ids.last()?));
         let delegations = last.and_then(|last| resolve_chain(authority, last).ok());
@@ -69,8 +69,8 @@ impl<'c> CallCarriers<'c> {
         self.root
     }
 
-    /// What earlier calls have brought into any of it. Where no policy could see it, nobody looks.
-    pub fn look(
+    /// The labels that earlier calls added to any of them. Skipped if no policy can see them.
+    pub fn labels(
         &self,
         memory: &CarrierLabels,
         snapshot: &Snapshot,
@@ -91,20 +91,24 @@ impl<'c> CallCarriers<'c> {
         let task = self.task.map(|task| LabelCarrierRef::Task(&task.id));
         let delegations = self.delegations.iter();
         let delegations = delegations
-            .filter_map(|delegation| memory.of(LabelCarrierRef::Delegation(&delegation.id)));
+            .filter_map(|delegation| memory.get(LabelCarrierRef::Delegation(&delegation.id)));
         let recent = self.pairs().filter_map(|(actor, root)| {
             let counts = self.counts(actor);
-            memory.lately(actor, root, counts, now)
+            memory.recent_of_pair(actor, root, counts, now)
         });
         CarriedLabels {
-            task: task.and_then(|task| memory.of(task)),
+            task: task.and_then(|task| memory.get(task)),
             delegation: union(delegations),
             recent: union(recent),
         }
     }
 
-    /// Adds what the call brings to all of it. Returns what has to be written before the answer.
-    pub fn bring(
+    /// Adds the labels of the call to all of them. Returns what must be written before the response.
+    ///
+    /// # Errors
+    ///
+    /// [`LabelCapacityError`] if there is no room for one of them.
+    pub fn add_labels(
         &self,
         memory: &CarrierLabels,
         labels: &[SmolStr],
@@ -118,22 +122,22 @@ impl<'c> CallCarriers<'c> {
         let delegations = self.delegations.iter();
         let delegations = delegations.map(|delegation| LabelCarrierRef::Delegation(&delegation.id));
         for carrier in task.into_iter().chain(delegations) {
-            writes.extend(memory.bring(carrier, labels, false, now)?);
+            writes.extend(memory.add(carrier, labels, false, now)?);
         }
         for (actor, root) in self.pairs() {
             let pair = LabelCarrierRef::Pair { actor, root };
-            // Which conversation of a lender this comes back to, nobody says.
+            // It is unknown which conversation of a delegator this returns to.
             let is_own = actor == self.subject;
             let is_loose = !is_own || (self.task.is_none() && !self.is_session_vouched);
-            writes.extend(memory.bring(pair, labels, is_loose, now)?);
+            writes.extend(memory.add(pair, labels, is_loose, now)?);
         }
         Ok(writes)
     }
 
-    /// Which of the labels of one of those who act count. A session whose name a client can choose sheds nothing. A task,
-    /// which Callgate has issued, and a session that is vouched for begin anew; but what was brought outside of any, or
-    /// came back from an agent that was lent to, may well belong to them. What a lender has read counts in any case:
-    /// which of it made the lender lend, nobody says.
+    /// Which labels of an actor count. A session whose name a client can choose sheds none. A task, which Callgate has
+    /// issued, and a vouched session start anew; but labels that were added outside of any, or came back from a
+    /// delegate, may well belong to them. Labels of a delegator always count: which of them led to the delegation is
+    /// unknown.
     fn counts(&self, actor: &EntityUID) -> LabelWindow {
         match self.task {
             _ if actor != self.subject => LabelWindow::All,
@@ -145,7 +149,7 @@ impl<'c> CallCarriers<'c> {
         }
     }
 
-    /// Everyone who acts, with whoever it is for: the subject, those through whom it was lent, and a root that is an agent.
+    /// The pairs of actor and root: the subject, the actors between, and a root that is an agent by itself.
     fn pairs(&self) -> impl Iterator<Item = (&'c EntityUID, Option<&'c EntityUID>)> {
         let lent = self.delegations.iter().map(|delegation| &delegation.to);
         let between = self.actors.iter().chain(lent);

@@ -114,7 +114,7 @@ fn seen(
     call: &CallContext,
     now: u64,
 ) -> BTreeSet<SmolStr> {
-    let carried = CallCarriers::of(authority, call).known(memory, at(now));
+    let carried = CallCarriers::new(authority, call).known(memory, at(now));
     let labels = carried
         .parts()
         .flat_map(|part| part.items().iter().cloned());
@@ -128,8 +128,10 @@ fn added_labels(
     label: &str,
     now: u64,
 ) {
-    let carriers = CallCarriers::of(authority, call);
-    carriers.bring(memory, &[label.into()], at(now)).unwrap();
+    let carriers = CallCarriers::new(authority, call);
+    carriers
+        .add_labels(memory, &[label.into()], at(now))
+        .unwrap();
 }
 
 /// What `second` sees at 1,000 s after `first` has brought a label at 900 s.
@@ -231,14 +233,14 @@ fn those_it_was_lent_to_know_what_was_read_and_so_do_those_who_lent() {
 fn who_is_no_party_is_no_root() {
     let mut odd = call(agent("a"));
     odd.delegation = Some(ActorChain::verified_from(entity_uid(&TYPES.tool, "s/t")));
-    assert_eq!(CallCarriers::of(&authority(), &odd).root(), None);
+    assert_eq!(CallCarriers::new(&authority(), &odd).root(), None);
     assert_eq!(
-        CallCarriers::of(&authority(), &under("unknown", "a")).root(),
+        CallCarriers::new(&authority(), &under("unknown", "a")).root(),
         None
     );
     let authority = authority();
     let known = under("g2", "b");
-    let carriers = CallCarriers::of(&authority, &known);
+    let carriers = CallCarriers::new(&authority, &known);
     assert_eq!(carriers.root(), Some(&person("sam")));
 }
 

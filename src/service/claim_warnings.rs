@@ -1,7 +1,7 @@
-//! Which mapped claims tokens lack, told once each.
+//! Warns once for each mapped claim that a token lacks.
 //!
-//! A name that is spelled wrongly in `[[claims.groups]]` gives nobody a group and is no error: without a word about it
-//! nobody would know why a call is denied.
+//! A misspelled name in `[[claims.groups]]` gives nobody a group and is no error: without a warning nobody would know
+//! why calls are denied.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,22 +11,22 @@ use crate::config::claims::ClaimMapping;
 use crate::domain::request::call_context::CallContext;
 use crate::domain::request::claims;
 
-/// The mapped claims of one load of a directory, each with whether it was told of.
+/// The mapped claims of one bundle, each with whether a warning was logged.
 #[derive(Debug, Default)]
 pub struct ClaimWarnings {
     told: Vec<AtomicBool>,
 }
 
 impl ClaimWarnings {
-    /// None was told of.
-    pub fn of(mapping: &ClaimMapping) -> Self {
+    /// No warning logged yet.
+    pub fn new(mapping: &ClaimMapping) -> Self {
         Self {
             told: mapping.named().map(|_| AtomicBool::new(false)).collect(),
         }
     }
 
-    /// Logs every mapped claim that the token of a call lacks, if it is the first that does.
-    pub fn tell(&self, mapping: &ClaimMapping, call: &CallContext, caller: &str) {
+    /// Logs each mapped claim that the token of a call lacks, the first time that happens.
+    pub fn warn_missing(&self, mapping: &ClaimMapping, call: &CallContext, caller: &str) {
         let Some(token) = token_of(call) else {
             return;
         };
@@ -46,8 +46,8 @@ impl ClaimWarnings {
     }
 }
 
-/// The claims of the token as a whole: those about the root, or about a subject that acts for nobody. What is claimed
-/// about an actor alone may well lack most of them.
+/// The claims of the token: those about the root, or about a subject that acts for itself. Claims about an actor alone
+/// may well lack most of the mapped ones.
 fn token_of(call: &CallContext) -> Option<&Map<String, Json>> {
     let token = match &call.delegation {
         Some(delegation) => delegation.root_claims()?,

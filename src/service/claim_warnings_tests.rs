@@ -32,25 +32,25 @@ fn told(mapped: &ClaimWarnings) -> Vec<bool> {
 #[test]
 fn a_mapped_claim_that_a_token_lacks_is_told_of() {
     let mapping = mapping();
-    let mapped = ClaimWarnings::of(&mapping);
+    let mapped = ClaimWarnings::new(&mapping);
     // Nobody passes claims on, so no token was seen.
-    mapped.tell(&mapping, &call(json!({})), "edge");
+    mapped.warn_missing(&mapping, &call(json!({})), "edge");
     assert_eq!(told(&mapped), [false, false]);
     let complete = json!({"groups": ["a"], "realm_access": {"roles": ["b"]}});
-    mapped.tell(&mapping, &call(complete), "edge");
+    mapped.warn_missing(&mapping, &call(complete), "edge");
     assert_eq!(told(&mapped), [false, false]);
-    mapped.tell(&mapping, &call(json!({"groups": ["a"]})), "edge");
+    mapped.warn_missing(&mapping, &call(json!({"groups": ["a"]})), "edge");
     assert_eq!(told(&mapped), [false, true]);
 }
 
 #[test]
 fn what_an_actor_lacks_is_not_told_of() {
     let mapping = mapping();
-    let mapped = ClaimWarnings::of(&mapping);
+    let mapped = ClaimWarnings::new(&mapping);
     let mut call = call(json!({"iss": "https://id.example.org"}));
     let root = entity_uid(&TYPES.user, "bob");
     call.delegation = Some(ActorChain::verified_from(root.clone()));
-    mapped.tell(&mapping, &call, "edge");
+    mapped.warn_missing(&mapping, &call, "edge");
     assert_eq!(told(&mapped), [false, false]);
     let token = json!({"sub": "bob", "groups": ["a"]});
     let token = token.as_object().expect("an object").clone();
@@ -58,6 +58,6 @@ fn what_an_actor_lacks_is_not_told_of() {
         claims: vec![(root.clone(), token)],
         ..ActorChain::verified_from(root)
     });
-    mapped.tell(&mapping, &call, "edge");
+    mapped.warn_missing(&mapping, &call, "edge");
     assert_eq!(told(&mapped), [false, true]);
 }

@@ -1,4 +1,4 @@
-//! The one clock of the service.
+//! The clock of the service, which never runs backwards.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,12 +6,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::domain::authority::form;
 
-/// Tells the time.
+/// A source of time.
 pub trait Clock: Send + Sync {
-    /// Now.
+    /// The current time.
     fn now(&self) -> SystemTime;
 
-    /// Whether it goes on by itself, so that a leap forward is a fault.
+    /// Whether it advances by itself, so that a jump forward is a fault.
     fn is_steady(&self) -> bool {
         false
     }
@@ -31,34 +31,34 @@ impl Clock for SystemClock {
     }
 }
 
-/// How much further than before time may be at once before that is doubted.
+/// The largest jump forward that is trusted while the service runs.
 const MAX_JUMP: Duration = Duration::from_secs(10 * 60);
 /// The same at the start, after a time in which nothing ran.
 const MAX_RESTART_GAP: Duration = Duration::from_secs(30 * 24 * 3_600);
-/// After that long a clock that jumped is believed.
+/// After this time a clock that has jumped is trusted.
 const ACCEPT_JUMP_AFTER: Duration = Duration::from_secs(24 * 3_600);
-/// How often what is wrong with a clock is logged.
+/// The interval of log lines about a faulty clock.
 const LOG_EVERY: Duration = Duration::from_secs(60);
-/// How far ahead of now is written as where time starts after a crash. It is written every second.
+/// How far ahead of now the lease is, where time starts after a crash. It is written every second.
 const LEASE: Duration = Duration::from_secs(3);
 
-/// A clock that is never earlier than it has been: what has expired stays expired, whatever happens to
-/// the clock behind it, and, with the moment that the store remembers, across restarts.
+/// A clock that never runs backwards: what has expired stays expired, whatever happens to the clock behind it, and,
+/// with the moment that the store holds, across restarts.
 ///
-/// A clock that is suddenly far ahead is followed, as what may have expired must not count; but nothing is forgotten by
-/// it, and when it is set right, time is as before ([`Forward::sure`]). Only after a day is it believed.
+/// A clock that suddenly jumps ahead is followed, as what may have expired must not count. But nothing is pruned by
+/// it, and once it is set right, time continues as before ([`MonotonicClock::confirmed_now`]). After a day it is
+/// trusted.
 #[derive(Clone)]
 pub struct MonotonicClock {
     source: Arc<dyn Clock>,
-    /// The latest moment that is sure, in milliseconds since the epoch.
+    /// The latest confirmed moment, in milliseconds since the epoch.
     furthest: Arc<AtomicU64>,
     jump: Arc<Mutex<ForwardJump>>,
 }
 
 #[derive(Debug, Default)]
 struct ForwardJump {
-    /// When the clock was found to be far ahead, and the latest sure moment then: from there on time goes on as it
-    /// passes.
+    /// When the clock was found to be far ahead, and the confirmed moment then, from which time is measured.
     since: Option<(Instant, u64)>,
     logged: Option<Instant>,
 }
@@ -83,7 +83,7 @@ impl MonotonicClock {
         }
     }
 
-    /// Now, or the latest moment told before if that is later. Within one millisecond it may tell a
+    /// The current time, or the latest moment returned before if that is later. Within one millisecond it may return a
     /// moment a little before another.
     pub fn now(&self) -> SystemTime {
         let now = self.source.now();
@@ -98,15 +98,15 @@ impl MonotonicClock {
         now
     }
 
-    /// The latest moment that is sure. Where it is not `now`, the clock is far ahead of it.
-    pub fn sure(&self) -> SystemTime {
+    /// The latest confirmed moment. If it differs from `now`, the clock is far ahead of it.
+    pub fn confirmed_now(&self) -> SystemTime {
         let furthest = self.furthest.load(Ordering::Relaxed);
         form::from_millis(furthest).unwrap_or(SystemTime::UNIX_EPOCH)
     }
 
-    /// Where time is to start after a crash: never before a moment that is told until the next of these.
+    /// Where time starts after a crash: not before any moment that is returned until the next lease.
     pub fn lease(&self) -> SystemTime {
-        let sure = self.sure();
+        let sure = self.confirmed_now();
         let millis = form::millis(self.source.now());
         if millis > form::millis(sure).saturating_add(millis_of(LEASE)) {
             return sure;
@@ -115,21 +115,24 @@ impl MonotonicClock {
         ahead.map_or(sure, |ahead| ahead.max(sure))
     }
 
-    /// Takes the clock as it is now for right, whatever it was before.
-    pub fn repair(&self, to: SystemTime) {
+    /// Accepts `to` as the current time, whatever it was before.
+    pub fn reset(&self, to: SystemTime) {
         self.furthest.store(form::millis(to), Ordering::Relaxed);
         *self.jump() = ForwardJump::default();
     }
 
-    /// The clock behind it, whatever was told before.
+    /// The time of the clock behind it.
     pub fn source_now(&self) -> SystemTime {
         self.source.now()
     }
 
-    /// What is wrong with the clock; logged once a minute. To be asked every second.
-    pub fn fault(&self) -> Option<String> {
+    /// The fault of the clock, if any; logged once a minute. Called every second.
+    pub fn check(&self) -> Option<String> {
         let now = self.now();
-        let (wall, sure) = (form::millis(self.source.now()), form::millis(self.sure()));
+        let (wall, sure) = (
+            form::millis(self.source.now()),
+            form::millis(self.confirmed_now()),
+        );
         let mut jump = self.jump();
         let why = if wall > sure.saturating_add(millis_of(MAX_JUMP)) {
             let ahead = Duration::from_millis(wall - sure);

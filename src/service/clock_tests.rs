@@ -58,16 +58,16 @@ fn a_leap_is_followed_and_leaves_nothing_behind() {
     let told = steady(noon);
     let clock = MonotonicClock::new(told.clone(), None);
     assert_eq!(clock.now(), noon);
-    assert_eq!(clock.fault(), None);
+    assert_eq!(clock.check(), None);
     *told.0.0.lock().unwrap() = noon + 80 * YEAR;
     assert_eq!(clock.now(), noon + 80 * YEAR, "what may be over is over");
     let soon = noon + Duration::from_secs(60);
-    assert!(clock.sure() < soon, "nothing is forgotten by it");
+    assert!(clock.confirmed_now() < soon, "nothing is forgotten by it");
     assert!(clock.lease() < soon, "and no restart begins there");
-    assert!(clock.fault().unwrap().contains("ahead"));
+    assert!(clock.check().unwrap().contains("ahead"));
     *told.0.0.lock().unwrap() = noon + Duration::from_secs(90);
     assert_eq!(clock.now(), noon + Duration::from_secs(90));
-    assert_eq!(clock.fault(), None);
+    assert_eq!(clock.check(), None);
 }
 
 #[test]
@@ -75,10 +75,14 @@ fn a_leap_while_nothing_ran_is_not_believed_either() {
     let noon = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
     let month = Duration::from_secs(29 * 24 * 3_600);
     let clock = MonotonicClock::new(steady(noon + month), Some(noon));
-    assert_eq!(clock.sure(), noon + month, "it was off for a while");
+    assert_eq!(
+        clock.confirmed_now(),
+        noon + month,
+        "it was off for a while"
+    );
     let clock = MonotonicClock::new(steady(noon + 80 * YEAR), Some(noon));
-    assert!(clock.sure() < noon + Duration::from_secs(60));
-    assert!(clock.fault().is_some());
+    assert!(clock.confirmed_now() < noon + Duration::from_secs(60));
+    assert!(clock.check().is_some());
 }
 
 #[test]
@@ -86,9 +90,9 @@ fn a_clock_that_was_believed_wrongly_is_repaired() {
     let noon = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
     let clock = MonotonicClock::new(steady(noon), Some(noon + 80 * YEAR));
     assert_eq!(clock.now(), noon + 80 * YEAR, "it stands still");
-    assert!(clock.fault().unwrap().contains("behind"));
-    clock.repair(noon);
-    assert_eq!((clock.now(), clock.fault()), (noon, None));
+    assert!(clock.check().unwrap().contains("behind"));
+    clock.reset(noon);
+    assert_eq!((clock.now(), clock.check()), (noon, None));
 }
 
 #[test]

@@ -1,51 +1,51 @@
-//! How many requests may be under way: fewer once they wait too long for their turn.
+//! An adaptive limit of requests in flight, which shrinks once they wait too long for a thread.
 //!
-//! Additive increase, multiplicative decrease, steered by queueing delay. How fast answers come depends on the machine,
-//! on who else uses it and on the policies, so no fixed number is right everywhere: too many under way answer all of
-//! them late. What is measured is the part of its time that a request takes, from when it was there to be read to its
-//! answer, or until its client gives up. While that part is small on average the limit grows, and once it is
-//! not the limit is cut below what was under way.
+//! Additive increase, multiplicative decrease, controlled by queueing delay. How fast responses come depends on the
+//! machine, on its other load and on the policies, so no fixed number suits every deployment, and too many requests in
+//! flight make all of them late. Measured is the share of its deadline that a request uses, from when it could be read
+//! to its response, or until its client gives up. While that share is small on average the limit grows; otherwise the
+//! limit is cut below the number of requests that were in flight.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::service::server_load::EventCounter;
+use crate::service::event_counter::EventCounter;
 
-/// How long requests are watched before the limit moves. Longer than the period in which the scheduler of the
-/// operating system hands out CPU time (100 ms under a quota), within which waiting says nothing.
+/// The window after which the limit is adjusted. Longer than the period in which the operating system's scheduler
+/// hands out CPU time (100 ms under a quota), within which waiting says nothing.
 const WINDOW: Duration = Duration::from_millis(200);
 
-/// Requests without which a window says nothing.
+/// The fewest requests in a window to adjust the limit.
 const SAMPLES: u64 = 8;
 
-/// The part of its time, in thousandths, that a request may take on average.
+/// The share of its deadline, in thousandths, that a request may use on average.
 const MAX_USED_PER_MILLE: u64 = 250;
 
-/// The least that the limit becomes.
+/// The lowest limit.
 const MIN_LIMIT: usize = 4;
 
-/// After how long a client that is refused should ask again.
+/// After how long a rejected client should retry.
 pub const RETRY_AFTER: Duration = Duration::from_millis(500);
 
-/// The limit on requests under way that is in force, and what it has turned away.
+/// The limit of requests in flight, and how many it has rejected.
 #[derive(Debug)]
 pub struct ConcurrencyLimit {
     since: Instant,
     limit: AtomicUsize,
     window: Window,
-    /// Requests that found the limit reached.
+    /// Requests rejected by the limit.
     pub shed: EventCounter,
-    /// Requests whose deadline was over before they were answered.
+    /// Requests whose deadline passed before their response.
     pub expired: EventCounter,
 }
 
-/// What was seen since the limit was last looked at.
+/// Measurements since the last adjustment.
 #[derive(Debug, Default)]
 struct Window {
-    /// Microseconds from `since` to its end.
+    /// The end of the window, in microseconds since `since`.
     end: AtomicU64,
     requests: AtomicU64,
-    /// The sum of the parts of their time that they had used up, in thousandths.
+    /// The sum of the shares of their deadlines that requests used, in thousandths.
     used: AtomicU64,
     most_under_way: AtomicUsize,
 }
@@ -63,18 +63,18 @@ impl Default for ConcurrencyLimit {
 }
 
 impl ConcurrencyLimit {
-    /// How many may be under way where so many are configured.
+    /// The limit in force under a configured maximum.
     pub fn limit(&self, configured: usize) -> usize {
         self.limit.load(Ordering::Relaxed).min(configured)
     }
 
-    /// Whether fewer may be under way than configured.
+    /// Whether the limit is below the configured maximum.
     pub fn is_reduced(&self, configured: usize) -> bool {
         self.limit(configured) < configured
     }
 
-    /// A request has ended that took so long, of the time that it was given, while so many were under way.
-    pub fn ended(&self, took: Duration, given: Duration, under_way: usize, configured: usize) {
+    /// Records a request that has ended: how long it took, how long it was given, and how many were in flight.
+    pub fn record(&self, took: Duration, given: Duration, under_way: usize, configured: usize) {
         self.ended_at(self.since.elapsed(), took, given, under_way, configured);
     }
 
@@ -108,7 +108,7 @@ impl ConcurrencyLimit {
         }
     }
 
-    /// Moves the limit by what the window has shown, and begins another one.
+    /// Adjusts the limit to the measurements of the window, and starts a new one.
     fn adjust(&self, configured: usize) {
         let window = &self.window;
         let requests = window.requests.swap(0, Ordering::Relaxed).max(1);
@@ -116,7 +116,7 @@ impl ConcurrencyLimit {
         let most = window.most_under_way.swap(0, Ordering::Relaxed);
         let limit = self.limit(configured);
         let next = if used > MAX_USED_PER_MILLE {
-            // What was allowed and not under way cannot have been the cause.
+            // Only requests that were in flight can have caused the delay.
             (limit.min(most).saturating_mul(7) / 10).max(MIN_LIMIT)
         } else {
             limit.saturating_add((limit / 8).max(1))
@@ -130,7 +130,7 @@ fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// The part that was used up, which is never more than all of it.
+/// The share that was used, in thousandths, at most all of it.
 fn thousandths(took: Duration, given: Duration) -> u64 {
     let part = micros(took).saturating_mul(1_000) / micros(given).max(1);
     part.min(1_000)

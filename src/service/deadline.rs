@@ -1,46 +1,50 @@
-//! When an answer has to be there.
+//! The deadline of a request.
 //!
-//! A decision never waits for anything but its revision and the store, so a timer around it says little: many decisions
-//! in a row are over before the timer is looked at. Whoever makes many looks at the deadline between them.
+//! A decision waits for nothing but its revision and the store, so a timer around it is not enough: many decisions in
+//! a row are over before the timer is polled. Code that makes many decisions checks the deadline between them.
 
 use std::time::{Duration, Instant};
 
-/// When an answer has to be there, if anybody has said.
+/// A deadline, if there is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Deadline(Option<Instant>);
 
-/// Why there is no answer.
+/// Why there is no response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ServiceError {
-    /// Nothing is loaded, so nobody can answer.
+    /// Nothing is loaded yet.
     #[error("no policies are loaded")]
     NotReady,
-    /// The deadline is over. What was decided until then is on record, and what it used up stays so.
+    /// The deadline has passed. What was decided until then is on record, and what it used up stays used up.
     #[error("no answer within the deadline")]
     DeadlineExceeded,
 }
 
 impl Deadline {
-    /// There is time.
+    /// No deadline.
     pub const NONE: Self = Self(None);
 
-    /// At this moment.
+    /// A deadline at this moment.
     pub fn at(moment: Instant) -> Self {
         Self(Some(moment))
     }
 
-    /// In so many milliseconds.
+    /// A deadline in this many milliseconds.
     pub fn in_millis(milliseconds: u32) -> Self {
         let after = Duration::from_millis(milliseconds.into());
         Self(Instant::now().checked_add(after))
     }
 
-    /// Whether it is over.
+    /// Whether it has passed.
     pub fn is_over(self) -> bool {
         self.0.is_some_and(|moment| Instant::now() >= moment)
     }
 
-    /// An error once it is over.
+    /// Checks the deadline.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::DeadlineExceeded`] once it has passed.
     pub fn check(self) -> Result<(), ServiceError> {
         match self.is_over() {
             true => Err(ServiceError::DeadlineExceeded),
@@ -48,7 +52,11 @@ impl Deadline {
         }
     }
 
-    /// What comes in time.
+    /// Waits for a future until the deadline.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::DeadlineExceeded`] if it does not complete in time.
     pub async fn within<F: Future>(self, coming: F) -> Result<F::Output, ServiceError> {
         match self.0 {
             None => Ok(coming.await),

@@ -1,14 +1,11 @@
-//! The service every front door asks.
+//! The service that every adapter asks.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwapOption;
-use callgate_engine::AssertedEntity;
-use callgate_engine::cedar::{Context, EntityUID};
 use smol_str::SmolStr;
 use tokio::sync::oneshot;
-use uuid::Uuid;
 
 use crate::audit::decision_record::{DecisionRecord, RecordedRequest};
 use crate::authn::caller::Caller;
@@ -16,7 +13,7 @@ use crate::domain::authority::task::Task;
 use crate::domain::decide::call;
 use crate::domain::decide::inputs::{DecisionInputs, History};
 use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
-use crate::domain::request::call_context::{CallContext, TraceContext};
+use crate::domain::request::call_context::CallContext;
 use crate::service::bundle_status::BundleStatus;
 use crate::service::clock::{Clock, MonotonicClock, SystemClock};
 use crate::service::deadline::{Deadline, ServiceError};
@@ -26,6 +23,7 @@ use crate::service::in_flight::{
 };
 use crate::service::is_authorized;
 use crate::service::ledger::{Ledger, WriteError};
+use crate::service::request::{ParcRequest, RequestMeta, Response};
 use crate::service::settings::ServiceSettings;
 use crate::service::side_effects::{Commit, LiveFacts};
 use crate::store::sqlite::SqliteStore;
@@ -33,93 +31,33 @@ use crate::store::store::{Store, StoreError, StoreWrite};
 use crate::store::writer::Writer;
 use crate::telemetry::record::recorder::Recorder;
 
-/// How often a call is decided again because its session has changed meanwhile. Each time another call
-/// of that session has gone through, so this is never near.
+/// The most attempts to decide a call whose session changes meanwhile. Each time another call of that session has gone
+/// through, so this is never reached in practice.
 const MAX_ATTEMPTS: u32 = 10_000;
 
-/// Who asks, and how.
-#[derive(Debug, Clone, Copy)]
-pub struct RequestMeta<'a> {
-    /// The enforcement point.
-    pub caller: &'a Caller,
-    /// The front door, e.g. `grpc`.
-    pub adapter: &'static str,
-    /// Answer only from this revision on.
-    pub at_least_revision: u64,
-    /// Decide without effects.
-    pub is_dry_run: bool,
-    /// When the answer has to be there.
-    pub deadline: Deadline,
-    /// How whoever asks calls the request, for the log.
-    pub request_id: Option<&'a str>,
-}
-
-impl RequestMeta<'_> {
-    /// The gateway that what lists show is remembered for. Where no callers are configured, everybody is one; then each
-    /// front door is.
-    pub fn gateway(&self) -> SmolStr {
-        match &*self.caller.id {
-            Caller::LOCAL => smol_str::format_smolstr!("{}/{}", Caller::LOCAL, self.adapter),
-            id => SmolStr::new(id),
-        }
-    }
-}
-
-/// An answer and where it came from.
-#[derive(Debug, Clone)]
-pub struct Response<T> {
-    /// The decision, or what a filter kept.
-    pub value: T,
-    /// Names it in traces and logs.
-    pub decision_id: Uuid,
-    /// The revision it was made at.
-    pub revision: u64,
-    /// How many policies there were to choose from.
-    pub policies_total: u32,
-}
-
-/// Cedar's own question, for anything that is not an MCP call.
-#[derive(Debug, Clone)]
-pub struct ParcRequest {
-    /// Who.
-    pub principal: EntityUID,
-    /// Does what.
-    pub action: EntityUID,
-    /// To what.
-    pub resource: EntityUID,
-    /// Under which circumstances.
-    pub context: Context,
-    /// What the caller says of principal and resource, where nothing stored says otherwise.
-    pub asserted: Vec<AssertedEntity>,
-    /// Why it is denied whatever the policies say: it is about something that no policy can name.
-    pub denied: Option<Reason>,
-    /// The trace the caller named.
-    pub trace: TraceContext,
-}
-
-/// Decides from the live generation, and puts every answer on record.
+/// Decides from the live generation and records every response.
 pub struct Service {
     ledger: Arc<Ledger>,
     facts: Arc<LiveFacts>,
     clock: MonotonicClock,
     settings: ServiceSettings,
     recorder: Recorder,
-    pub(super) directory: ArcSwapOption<BundleStatus>,
+    bundle_status: ArcSwapOption<BundleStatus>,
 }
 
-/// What became of a question at first sight.
+/// A response, or what it has to wait for.
 #[expect(
     clippy::large_enum_variant,
     reason = "nearly every question is answered at once"
 )]
 pub enum Progress<'a> {
-    /// It is answered.
+    /// The response.
     Ready(Response<Verdict>),
-    /// The answer has to wait; [`Service::finish`] does.
+    /// The response has to wait; [`Service::finish`] waits for it.
     Pending(PendingResponse<'a>),
 }
 
-/// A question whose answer has to wait.
+/// A request whose response has to wait.
 pub struct PendingResponse<'a>(Box<PendingStage<'a>>);
 
 #[expect(
@@ -127,15 +65,19 @@ pub struct PendingResponse<'a>(Box<PendingStage<'a>>);
     reason = "boxed where it is kept, and nearly always the larger one"
 )]
 enum PendingStage<'a> {
-    /// For its revision.
+    /// For the revision that it demands.
     Revision(RequestMeta<'a>),
-    /// For what it used up to be written.
+    /// For its side effects to be written.
     Commit(InFlightRequest<'a>, Verdict, CommitReceipt),
 }
 
 impl Service {
-    /// A service over a store, with nothing loaded: it answers [`Unanswered::NotReady`] until the first
+    /// A service over a store, with nothing loaded: it fails with [`ServiceError::NotReady`] until the first
     /// [`Service::publish`].
+    ///
+    /// # Errors
+    ///
+    /// Any error of reading the store or of starting its writer.
     pub fn open(
         settings: ServiceSettings,
         recorder: Recorder,
@@ -144,7 +86,7 @@ impl Service {
     ) -> Result<Self, StoreError> {
         let mut loaded = store.load()?;
         let clock = MonotonicClock::new(clock, loaded.lease.or(loaded.clock));
-        // Before the first moment is told.
+        // The lease is written before the clock is read for a decision.
         store.commit(&[StoreWrite::Lease(clock.lease())])?;
         let facts = Arc::new(LiveFacts::restore(&settings, &mut loaded)?);
         let sessions = Arc::clone(&facts);
@@ -154,7 +96,7 @@ impl Service {
             writer,
             sessions,
             recorder.clone(),
-            settings.keys,
+            settings.idempotency_keys,
         );
         Ok(Self {
             ledger: Arc::new(ledger),
@@ -162,17 +104,21 @@ impl Service {
             clock,
             settings,
             recorder,
-            directory: ArcSwapOption::empty(),
+            bundle_status: ArcSwapOption::empty(),
         })
     }
 
-    /// A service that remembers nothing beyond its own end.
+    /// A service that keeps nothing beyond its own end.
+    ///
+    /// # Errors
+    ///
+    /// Any error of creating the store in memory.
     pub fn in_memory(settings: ServiceSettings, recorder: Recorder) -> Result<Self, StoreError> {
         let store = Box::new(SqliteStore::in_memory()?);
         Self::open(settings, recorder, store, Arc::new(SystemClock))
     }
 
-    /// Where decisions go on record.
+    /// The recorder of decisions.
     pub fn recorder(&self) -> &Recorder {
         &self.recorder
     }
@@ -182,12 +128,12 @@ impl Service {
         &self.ledger
     }
 
-    /// What has happened so far.
+    /// The live facts: sessions, labels, usage, quotas and shown definitions.
     pub fn facts(&self) -> &Arc<LiveFacts> {
         &self.facts
     }
 
-    /// Now, as decisions see it.
+    /// The current time, as decisions see it.
     pub fn now(&self) -> SystemTime {
         self.clock.now()
     }
@@ -197,13 +143,17 @@ impl Service {
         &self.clock
     }
 
-    /// The limits it was opened with.
+    /// The settings it was opened with.
     pub fn settings(&self) -> &ServiceSettings {
         &self.settings
     }
 
-    /// Puts a directory into service and returns its revision. Calls under way keep the one they took.
+    /// Puts a bundle into service and returns its revision. Calls in flight keep the generation they have pinned.
     /// Waits for the store; never call it on a request.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ledger::publish`].
     pub fn publish(&self, load: LoadedBundle) -> Result<u64, WriteError<()>> {
         self.ledger.publish(load, self.now())
     }
@@ -219,16 +169,36 @@ impl Service {
         self.ledger.live()
     }
 
-    /// What is left of the calls of each tool of which a task's terms say something; `None` where nobody counts.
+    /// Sets the status of the bundle on disk.
+    pub fn set_bundle_status(&self, directory: BundleStatus) {
+        self.bundle_status.store(Some(Arc::new(directory)));
+    }
+
+    /// The status of the bundle on disk; `None` if nothing reloads it.
+    pub fn bundle_status(&self) -> Option<Arc<BundleStatus>> {
+        self.bundle_status.load_full()
+    }
+
+    /// The calls left of a task's budget; `None` if it has none.
+    pub fn calls_left(&self, task: &Task) -> Option<u64> {
+        let budget = task.call_budget?;
+        Some(self.facts().quotas.calls_left(&task.id, budget))
+    }
+
+    /// The calls left of each tool that a task's terms name, in their order; `None` where they have no limit.
     pub fn tool_calls_left(&self, task: &Task) -> Vec<Option<u64>> {
-        let left = |(counter, most): (SmolStr, u64)| self.facts.meters.calls_left(&counter, most);
+        let left = |(counter, most): (SmolStr, u64)| self.facts.quotas.calls_left(&counter, most);
         let uses = task.terms.uses.iter();
         uses.map(|it| task.tool_budget(&it.tool).map(left))
             .collect()
     }
 
-    /// Decides one call at once, unless the answer has to wait: for its revision, or for what it uses up
-    /// to be written.
+    /// Decides one call at once, unless the response has to wait: for its revision, or for its side effects to be
+    /// written.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::NotReady`] before the first load, [`ServiceError::DeadlineExceeded`] after the deadline.
     pub fn authorize_now<'a>(
         &self,
         ask: RequestMeta<'a>,
@@ -241,10 +211,14 @@ impl Service {
                 PendingStage::Revision(ask),
             ))));
         }
-        Ok(self.begin(self.start(ask, generation), call, None))
+        Ok(self.start_call(self.start_request(ask, generation), call, None))
     }
 
-    /// Waits for what the answer has to wait for.
+    /// Waits for a pending response.
+    ///
+    /// # Errors
+    ///
+    /// As [`Service::authorize_now`].
     pub async fn finish(
         &self,
         later: PendingResponse<'_>,
@@ -258,8 +232,8 @@ impl Service {
                     return Ok(self.record(&pending, RecordedRequest::Call(call), decision));
                 }
                 PendingStage::Revision(ask) => {
-                    let (pending, stale) = self.take(ask).await?;
-                    match self.begin(pending, call, stale) {
+                    let (pending, stale) = self.pin_generation(ask).await?;
+                    match self.start_call(pending, call, stale) {
                         Progress::Ready(answer) => return Ok(answer),
                         Progress::Pending(later) => waiting = *later.0,
                     }
@@ -269,6 +243,10 @@ impl Service {
     }
 
     /// Decides one call.
+    ///
+    /// # Errors
+    ///
+    /// As [`Service::authorize_now`].
     pub async fn authorize(
         &self,
         ask: RequestMeta<'_>,
@@ -280,7 +258,11 @@ impl Service {
         }
     }
 
-    /// Decides several calls against one generation, in order: all of them, or none is answered.
+    /// Decides several calls from one generation, in order: all of them get a response, or none does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Service::authorize_now`].
     pub async fn authorize_batch(
         &self,
         asks: &[(RequestMeta<'_>, CallContext)],
@@ -288,13 +270,17 @@ impl Service {
         let Some((ask, _)) = asks.iter().max_by_key(|(ask, _)| ask.at_least_revision) else {
             return Ok(Vec::new());
         };
-        let (first, _) = self.take(*ask).await?;
+        let (first, _) = self.pin_generation(*ask).await?;
         let revision = first.generation.revision();
-        // Each is decided with what those before it left behind; then all of them wait together.
+        // Each is decided on the side effects of those before it; then all wait for their writes together.
         let begun = asks.iter().map(|(ask, call)| {
             ask.deadline.check()?;
             let stale = stale_reason(ask.at_least_revision, revision);
-            Ok(self.begin(self.start(*ask, Arc::clone(&first.generation)), call, stale))
+            Ok(self.start_call(
+                self.start_request(*ask, Arc::clone(&first.generation)),
+                call,
+                stale,
+            ))
         });
         let begun: Vec<Progress<'_>> = begun.collect::<Result<_, ServiceError>>()?;
         let mut answers = Vec::with_capacity(begun.len());
@@ -307,8 +293,12 @@ impl Service {
         Ok(answers)
     }
 
-    /// Whether a call would be allowed, and the challenge if an approval would make it so. Nothing is
-    /// used up and nothing goes on record.
+    /// Decides a call without side effects and without a record: whether it would be allowed, and the challenge if an
+    /// approval would make it so.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::NotReady`] before the first load.
     pub fn decide_dry_run(
         &self,
         caller: &Caller,
@@ -322,17 +312,21 @@ impl Service {
             deadline: Deadline::NONE,
             request_id: None,
         };
-        let pending = self.start(ask, self.live().ok_or(ServiceError::NotReady)?);
+        let pending = self.start_request(ask, self.live().ok_or(ServiceError::NotReady)?);
         Ok(self.decide(&pending, call).decision)
     }
 
-    /// Asks Cedar's own question; any policy error denies.
+    /// Decides a principal, action, resource and context. Any policy error denies.
+    ///
+    /// # Errors
+    ///
+    /// As [`Service::authorize_now`].
     pub async fn is_authorized(
         &self,
         ask: RequestMeta<'_>,
         question: ParcRequest,
     ) -> Result<Response<Verdict>, ServiceError> {
-        let (pending, stale) = self.take(ask).await?;
+        let (pending, stale) = self.pin_generation(ask).await?;
         let decision = match stale {
             Some(reason) => Verdict::deny(reason),
             None => pending.guarded(Verdict::deny, |generation, _| {
@@ -348,8 +342,8 @@ impl Service {
         Ok(self.record(&pending, question, decision))
     }
 
-    /// Decides, and answers unless something has to be written first.
-    pub(super) fn begin<'a>(
+    /// Decides a call, and responds unless something has to be written first.
+    pub(super) fn start_call<'a>(
         &self,
         pending: InFlightRequest<'a>,
         call: &CallContext,
@@ -366,36 +360,38 @@ impl Service {
                 made.decision,
             ));
         }
-        let writing = self.write(made.writes);
+        let writing = self.submit_writes(made.writes);
         let waiting = PendingStage::Commit(pending, made.decision, writing);
         Progress::Pending(PendingResponse(Box::new(waiting)))
     }
 
-    /// Decides, and takes what an allow uses up.
+    /// Decides a call, and commits the side effects of an allow.
     fn decide(&self, pending: &InFlightRequest<'_>, call: &CallContext) -> TentativeVerdict {
         pending.guarded(TentativeVerdict::denied, |generation, asker| {
             let now = pending.started_at;
-            // A clock that leaps forgets nothing of what was read and done.
-            let sure = self.sure().min(now);
+            // A clock that jumps forward must not expire what was read and done.
+            let sure = self.confirmed_now().min(now);
             let caller = &pending.ask.caller.id;
-            generation.mapped.tell(&generation.claims, call, caller);
+            generation
+                .claim_warnings
+                .warn_missing(&generation.claims, call, caller);
             for _ in 0..MAX_ATTEMPTS {
-                let seen = self.facts.look(&pending.ask, generation, call, sure);
-                let world = self.world(generation, seen.history());
+                let seen = self.facts.observe(&pending.ask, generation, call, sure);
+                let world = self.decision_inputs(generation, seen.history());
                 let decision = call::decide(world, call, asker, now);
                 if pending.ask.is_dry_run {
                     return TentativeVerdict::unwritten(decision);
                 }
                 if !decision.is_allow() {
-                    self.facts.denied(&seen, call, sure);
+                    self.facts.count_denial(&seen, call, sure);
                     return TentativeVerdict::unwritten(decision);
                 }
-                match self.facts.take(&seen, call, &decision.effects, sure) {
+                match self.facts.commit(&seen, call, &decision.effects, sure) {
                     Commit::Applied => return TentativeVerdict::unwritten(decision),
                     Commit::NeedsWrite(writes) => return TentativeVerdict { decision, writes },
                     Commit::Conflict => {}
                     Commit::Denied(reason) => {
-                        self.facts.denied(&seen, call, sure);
+                        self.facts.count_denial(&seen, call, sure);
                         return TentativeVerdict::denied(reason);
                     }
                 }
@@ -405,8 +401,8 @@ impl Service {
         })
     }
 
-    /// What a decision is made from, in a generation and with what has happened so far.
-    pub fn world<'w>(
+    /// The inputs of a decision, in one generation and with a history.
+    pub fn decision_inputs<'w>(
         &self,
         generation: &'w Generation,
         history: History<'w>,
@@ -421,26 +417,26 @@ impl Service {
         }
     }
 
-    /// Hands over what has to be written before an answer.
-    fn write(&self, writes: Vec<StoreWrite>) -> CommitReceipt {
+    /// Submits what has to be written before a response.
+    fn submit_writes(&self, writes: Vec<StoreWrite>) -> CommitReceipt {
         let (done, writing) = oneshot::channel();
         let facts = Arc::clone(&self.facts);
         let written = writes.clone();
         let submitted = self.ledger.writer().submit(writes, move |result| {
             if result.is_ok() {
-                facts.settled(&written);
+                facts.mark_written(&written);
             }
-            // Nobody waits any more if the request is gone; what was used up stays so.
+            // The receiver is gone if the request is; what was used up stays used up.
             let _ = done.send(result);
         });
         if let Err(error) = submitted {
             tracing::error!(%error, "what a call uses up is not written");
         }
-        // What was refused is never told of, which says the same.
+        // If the submission was rejected, the sender is dropped, and the receiver sees an error.
         writing
     }
 
-    pub(super) fn start<'a>(
+    pub(super) fn start_request<'a>(
         &self,
         ask: RequestMeta<'a>,
         generation: Arc<Generation>,
@@ -453,9 +449,9 @@ impl Service {
         }
     }
 
-    /// Takes the generation to decide from, after waiting for a demanded revision, and the reason to
-    /// deny if it did not come in time.
-    pub(super) async fn take<'a>(
+    /// Pins the generation to decide from, after waiting for a demanded revision. Returns the reason to deny if that
+    /// did not come in time.
+    pub(super) async fn pin_generation<'a>(
         &self,
         ask: RequestMeta<'a>,
     ) -> Result<(InFlightRequest<'a>, Option<Reason>), ServiceError> {
@@ -464,12 +460,12 @@ impl Service {
         if generation.revision() < ask.at_least_revision {
             let mut revisions = self.ledger.revisions();
             let arrived = revisions.wait_for(|newest| *newest >= ask.at_least_revision);
-            // Too late is as good as not at all; which of the two shows below.
+            // Whether the revision arrived in time shows below.
             let _ = tokio::time::timeout(self.settings.stale_wait, arrived).await;
             generation = self.live().ok_or(ServiceError::NotReady)?;
         }
         let stale = stale_reason(ask.at_least_revision, generation.revision());
-        Ok((self.start(ask, generation), stale))
+        Ok((self.start_request(ask, generation), stale))
     }
 
     pub(super) fn record(
@@ -498,17 +494,6 @@ impl Service {
             decision_id,
             revision: snapshot.revision(),
             policies_total: snapshot.policy_count() as u32,
-        }
-    }
-}
-
-impl<T> Response<T> {
-    pub(super) fn map<U>(self, change: impl FnOnce(T) -> U) -> Response<U> {
-        Response {
-            value: change(self.value),
-            decision_id: self.decision_id,
-            revision: self.revision,
-            policies_total: self.policies_total,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Everything of one revision: what a directory brought, and what was changed since.
+//! Everything of one revision: the content of a bundle, and what was changed since.
 
 use std::ops::Bound;
 use std::sync::Arc;
@@ -17,58 +17,58 @@ use crate::domain::schema;
 use crate::service::claim_warnings::ClaimWarnings;
 use crate::telemetry::error_chain::with_causes;
 
-/// What one load of a directory brings into service, as one unit.
+/// The content of one loaded bundle, which goes into service as one unit.
 #[derive(Debug, Clone)]
 pub struct LoadedBundle {
     /// Policies, entities, schema.
     pub snapshot: Snapshot,
-    /// How claims become facts.
+    /// The mapping from claims to facts.
     pub claims: ClaimMapping,
-    /// `sha256:<hex>` over the directory's content.
+    /// The digest of the bundle's content, `sha256:<hex>`.
     pub policy_set_digest: Arc<str>,
 }
 
 /// Everything of one revision, immutable. A changed copy shares what did not change.
 #[derive(Debug, Clone)]
 pub struct Generation {
-    /// Policies, schema, and entities: the directory's and the stored ones.
+    /// Policies, schema, and entities: the bundle's and the stored ones.
     pub snapshot: Snapshot,
     /// The registered tools among the entities.
     pub tools: RegisteredTools,
     /// How claims become facts.
     pub claims: ClaimMapping,
-    /// Which of them tokens lack, as far as it was told.
-    pub mapped: Arc<ClaimWarnings>,
+    /// Which mapped claims have been reported as missing from tokens.
+    pub claim_warnings: Arc<ClaimWarnings>,
     /// `sha256:<hex>` over the directory's content.
     pub policy_set_digest: Arc<str>,
-    /// What is lent, open and approved.
+    /// Delegations, tasks, approvals and stops.
     pub authority: Authority,
-    /// Entities that were put here.
+    /// Entities that were put over the control API.
     pub stored: StoredEntities,
-    /// Whom policies about approvals name.
+    /// Principals that policies name as approvers.
     pub named_approvers: Arc<[EntityUID]>,
 }
 
-/// Entities that were put through the control API, in Cedar's JSON form.
+/// Entities that were put over the control API, in Cedar's JSON form.
 ///
-/// The directory wins: where it defines an entity of the same name, the stored one is set aside, which
-/// [`StoredEntities::shadowed`] tells, until the directory no longer defines it.
+/// The bundle wins: an entity that it defines as well is set aside, see [`StoredEntities::shadowed`], until the bundle
+/// no longer defines it.
 #[derive(Debug, Clone)]
 pub struct StoredEntities {
     all: RedBlackTreeMapSync<EntityUID, Arc<str>>,
-    /// By a parent, what is in it directly: of those that are in force.
+    /// By a parent, its direct children: of those in force.
     children: RedBlackTreeMapSync<EntityUID, RedBlackTreeSetSync<EntityUID>>,
-    /// What the directory brought, without them.
+    /// The bundle's content without them.
     directory: Snapshot,
 }
 
-/// An entity that cannot be taken into service.
+/// A stored entity that does not fit the bundle's schema.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the stored entity `{uid}` does not fit: {why}")]
 pub struct StoredEntityError {
-    /// Which.
+    /// The entity.
     pub uid: EntityUID,
-    /// Why.
+    /// The reason.
     pub why: String,
 }
 
@@ -78,12 +78,12 @@ impl StoredEntities {
         self.all.get(uid)
     }
 
-    /// Every stored entity, in the order of their names.
+    /// All stored entities, ordered by id.
     pub fn iter(&self) -> impl Iterator<Item = (&EntityUID, &Arc<str>)> {
         self.all.iter()
     }
 
-    /// Those behind one, in the order of their names.
+    /// Stored entities after one, ordered by id.
     pub fn after(&self, uid: Option<&EntityUID>) -> impl Iterator<Item = (&EntityUID, &Arc<str>)> {
         let start = uid.map_or(Bound::Unbounded, |it| Bound::Excluded(it.clone()));
         self.all.range((start, Bound::Unbounded))
@@ -124,26 +124,30 @@ impl StoredEntities {
         self.all.is_empty()
     }
 
-    /// Whether the directory defines an entity of this name.
+    /// Whether the bundle defines this entity.
     pub fn is_in_bundle(&self, uid: &EntityUID) -> bool {
         self.directory.contains(uid)
     }
 
-    /// Stored entities that the directory defines as well.
+    /// Stored entities that the bundle defines as well.
     pub fn shadowed(&self) -> impl Iterator<Item = &EntityUID> {
         self.all.keys().filter(|uid| self.is_in_bundle(uid))
     }
 }
 
 impl Generation {
-    /// Neither the directory nor what is stored replaces the other without a word.
+    /// Logs every stored entity that the bundle sets aside.
     pub fn warn_of_shadowed(&self) {
         for uid in self.stored.shadowed() {
             tracing::warn!(entity = %uid, "the directory defines an entity that is stored as well: the stored one is set aside");
         }
     }
 
-    /// A directory with what is stored beside it.
+    /// A generation of a bundle, authority and stored entities.
+    ///
+    /// # Errors
+    ///
+    /// [`StoredEntityError`] for the first stored entity that does not fit.
     pub fn new(
         load: LoadedBundle,
         authority: Authority,
@@ -183,7 +187,7 @@ impl Generation {
         Ok(Self {
             tools: RegisteredTools::from_snapshot(&snapshot),
             snapshot: snapshot.with_revision(revision),
-            mapped: Arc::new(ClaimWarnings::of(&load.claims)),
+            claim_warnings: Arc::new(ClaimWarnings::new(&load.claims)),
             claims: load.claims,
             policy_set_digest: load.policy_set_digest,
             authority,
@@ -192,8 +196,16 @@ impl Generation {
         })
     }
 
-    /// The same with another directory.
-    pub fn with(&self, load: LoadedBundle, revision: u64) -> Result<Self, StoredEntityError> {
+    /// The same with another bundle.
+    ///
+    /// # Errors
+    ///
+    /// As [`Generation::new`].
+    pub fn with_bundle(
+        &self,
+        load: LoadedBundle,
+        revision: u64,
+    ) -> Result<Self, StoredEntityError> {
         Self::new(
             load,
             self.authority.clone(),
@@ -202,8 +214,12 @@ impl Generation {
         )
     }
 
-    /// The generation after a change. A directory goes into service by [`Generation::with`].
-    pub fn after(&self, change: &Change, revision: u64) -> Result<Self, StoredEntityError> {
+    /// The generation after a change. A bundle goes into service by [`Generation::with_bundle`].
+    ///
+    /// # Errors
+    ///
+    /// [`StoredEntityError`] if the change puts an entity that does not fit.
+    pub fn with_change(&self, change: &Change, revision: u64) -> Result<Self, StoredEntityError> {
         let mut next = self.clone();
         match change {
             Change::Grant(delegation) => {
@@ -255,8 +271,8 @@ impl Generation {
         Ok(next)
     }
 
-    /// Whether it is so already: the change would make nothing else of it.
-    pub fn has(&self, change: &Change) -> bool {
+    /// Whether the change would change nothing.
+    pub fn contains_change(&self, change: &Change) -> bool {
         let authority = &self.authority;
         match change {
             Change::Grant(delegation) => {
@@ -281,7 +297,11 @@ impl Generation {
     }
 }
 
-/// Reads one entity in Cedar's JSON form and checks it against the schema.
+/// Parses an entity in Cedar's JSON form and checks it against the schema.
+///
+/// # Errors
+///
+/// The parser's message, with its causes.
 pub fn parse_entity(schema: Option<&ValidatorSchema>, json: &str) -> Result<Entity, String> {
     let core = schema.map(CoreSchema::new);
     let extensions = Extensions::all_available();

@@ -46,7 +46,7 @@ fn put(
         uid: uid(id),
         json: Arc::clone(json),
     };
-    generation.after(&change, generation.revision() + 1)
+    generation.with_change(&change, generation.revision() + 1)
 }
 
 fn is_active(generation: &Generation, id: &str) -> Option<bool> {
@@ -70,7 +70,7 @@ fn a_stored_entity_is_in_force_until_it_is_deleted() {
     let changed = put(&with, "ana", &person("ana", false)).expect("fits");
     assert_eq!(is_active(&changed, "ana"), Some(false));
     let gone = Change::EntityGone { uid: uid("ana") };
-    let without = changed.after(&gone, 4).expect("fits");
+    let without = changed.with_change(&gone, 4).expect("fits");
     assert_eq!(is_active(&without, "ana"), None);
     assert!(without.stored.is_empty());
     // What was before has not changed.
@@ -83,17 +83,17 @@ fn the_directory_wins_and_what_it_sets_aside_comes_back() {
     let empty = Generation::new(load, Authority::default(), Default::default(), 1).expect("fits");
     let stored = put(&empty, "ana", &person("ana", true)).expect("fits");
     let both = stored
-        .with(directory(&[person("ana", false)]), 3)
+        .with_bundle(directory(&[person("ana", false)]), 3)
         .expect("fits");
     assert_eq!(is_active(&both, "ana"), Some(false));
     assert_eq!(both.stored.shadowed().collect::<Vec<_>>(), [&uid("ana")]);
     assert_eq!(both.stored.len(), 1);
-    let again = both.with(directory(&[]), 4).expect("fits");
+    let again = both.with_bundle(directory(&[]), 4).expect("fits");
     assert_eq!(is_active(&again, "ana"), Some(true));
     assert_eq!(again.stored.shadowed().count(), 0);
     // Deleting what is set aside leaves the directory's.
     let gone = Change::EntityGone { uid: uid("ana") };
-    let deleted = both.after(&gone, 4).expect("fits");
+    let deleted = both.with_change(&gone, 4).expect("fits");
     assert_eq!(is_active(&deleted, "ana"), Some(false));
 }
 

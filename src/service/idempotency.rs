@@ -1,7 +1,7 @@
-//! Idempotency keys: which requests were carried out already, and how many may be remembered.
+//! Idempotency keys: which requests were carried out already, and how many keys are kept.
 //!
-//! A key is remembered as long as what is over is kept. Where there is no room for one more, a request with a new key is
-//! refused: to forget one would be to carry out its request twice.
+//! A key is kept as long as ended records are. Without room for one more, a request with a new key is rejected:
+//! dropping a key could carry out its request twice.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::SystemTime;
@@ -15,40 +15,40 @@ use crate::store::store::StoredKey;
 #[path = "idempotency_tests.rs"]
 mod tests;
 
-/// How many keys may be remembered.
+/// The most keys that are kept.
 #[derive(Debug, Clone, Copy)]
 pub struct KeyLimits {
-    /// Of all callers.
-    pub all: usize,
-    /// Of one.
-    pub caller: usize,
+    /// For all callers together.
+    pub total: usize,
+    /// For one caller.
+    pub per_caller: usize,
 }
 
-/// The keys that are known.
+/// The keys in use.
 #[derive(Debug)]
 pub(super) struct IdempotencyKeys {
     by_caller: HashMap<SmolStr, HashMap<SmolStr, StoredKey>>,
     count: usize,
-    /// When which was used, the oldest first. What is no longer known may be among them.
+    /// The times of use, oldest first. Keys that are no longer kept may be among them.
     order: VecDeque<(SystemTime, SmolStr, SmolStr)>,
     room: KeyLimits,
 }
 
-/// What a key is at first sight.
+/// The result of looking up a key.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum KeyLookup {
-    /// There is none, or nothing was asked under it.
+    /// There is no key, or it is new.
     New,
-    /// This was asked under it, and is asked again.
+    /// The same request was carried out under it.
     Repeated(StoredKey),
-    /// Something else was asked under it.
+    /// Another request was carried out under it.
     Reused,
-    /// There is no room for it. The text says which limit.
+    /// There is no room for it. The text names the limit.
     Full(String),
 }
 
 impl IdempotencyKeys {
-    /// The keys that a store held.
+    /// The keys of a store.
     pub(super) fn new(mut stored: Vec<StoredKey>, room: KeyLimits) -> Self {
         stored.sort_by_key(|key| key.at);
         let mut keys = Self {
@@ -61,8 +61,8 @@ impl IdempotencyKeys {
         keys
     }
 
-    /// What the key of a request is.
-    pub(super) fn look(&self, asked: &ChangeOrigin) -> KeyLookup {
+    /// Looks up the key of a request.
+    pub(super) fn lookup(&self, asked: &ChangeOrigin) -> KeyLookup {
         let Some(key) = &asked.key else {
             return KeyLookup::New;
         };
@@ -74,7 +74,7 @@ impl IdempotencyKeys {
             Some(_) => return KeyLookup::Reused,
             None => {}
         }
-        let (all, caller) = (self.room.all, self.room.caller);
+        let (all, caller) = (self.room.total, self.room.per_caller);
         if of_caller.is_some_and(|keys| keys.len() >= caller) {
             return KeyLookup::Full(format!(
                 "{caller} idempotency keys of this caller are remembered, as many as \
@@ -89,7 +89,7 @@ impl IdempotencyKeys {
         KeyLookup::New
     }
 
-    /// This was asked.
+    /// Adds a key.
     pub(super) fn remember(&mut self, key: StoredKey) {
         let (caller, text) = (key.caller.clone(), key.text.clone());
         self.order.push_back((key.at, caller.clone(), text.clone()));
@@ -99,7 +99,7 @@ impl IdempotencyKeys {
         }
     }
 
-    /// Forgets what was asked before a moment.
+    /// Drops keys used before a moment.
     pub(super) fn forget(&mut self, before: SystemTime) {
         while self.order.front().is_some_and(|(at, ..)| *at < before) {
             let Some((_, caller, text)) = self.order.pop_front() else {
@@ -118,8 +118,8 @@ impl IdempotencyKeys {
         }
     }
 
-    /// Forgets what was not carried out after all: everything later than a revision.
-    pub(super) fn fall_back(&mut self, newest: u64) {
+    /// Drops keys of changes that were not made: everything later than a revision.
+    pub(super) fn roll_back(&mut self, newest: u64) {
         let mut count = 0;
         self.by_caller.retain(|_, keys| {
             keys.retain(|_, known| known.revision <= newest);

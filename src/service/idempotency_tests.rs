@@ -31,7 +31,13 @@ fn asked(caller: &str, text: &str, request: u8) -> ChangeOrigin {
 }
 
 fn keys(all: usize, caller: usize) -> IdempotencyKeys {
-    IdempotencyKeys::new(Vec::new(), KeyLimits { all, caller })
+    IdempotencyKeys::new(
+        Vec::new(),
+        KeyLimits {
+            total: all,
+            per_caller: caller,
+        },
+    )
 }
 
 fn limit_of(known: KeyLookup) -> String {
@@ -46,14 +52,14 @@ fn one_caller_cannot_use_up_the_room_of_the_others() {
     let mut keys = keys(3, 2);
     keys.remember(known("edge", "a", 1));
     keys.remember(known("edge", "b", 2));
-    let full = limit_of(keys.look(&asked("edge", "c", 1)));
+    let full = limit_of(keys.lookup(&asked("edge", "c", 1)));
     assert!(
         full.contains("`limits.idempotency_keys_per_caller`"),
         "{full}"
     );
-    assert_eq!(keys.look(&asked("other", "c", 1)), KeyLookup::New);
+    assert_eq!(keys.lookup(&asked("other", "c", 1)), KeyLookup::New);
     keys.remember(known("other", "c", 3));
-    let full = limit_of(keys.look(&asked("third", "d", 1)));
+    let full = limit_of(keys.lookup(&asked("third", "d", 1)));
     assert!(full.contains("`limits.idempotency_keys`"), "{full}");
 }
 
@@ -62,10 +68,10 @@ fn what_is_known_is_known_however_full_it_is() {
     let mut keys = keys(1, 1);
     keys.remember(known("edge", "a", 1));
     assert_eq!(
-        keys.look(&asked("edge", "a", 1)),
+        keys.lookup(&asked("edge", "a", 1)),
         KeyLookup::Repeated(known("edge", "a", 1))
     );
-    assert_eq!(keys.look(&asked("edge", "a", 2)), KeyLookup::Reused);
+    assert_eq!(keys.lookup(&asked("edge", "a", 2)), KeyLookup::Reused);
 }
 
 #[test]
@@ -74,13 +80,13 @@ fn what_is_forgotten_makes_room() {
     keys.remember(known("edge", "a", 1));
     keys.remember(known("edge", "b", 5));
     keys.forget(at(3));
-    assert_eq!(keys.look(&asked("edge", "a", 1)), KeyLookup::New);
+    assert_eq!(keys.lookup(&asked("edge", "a", 1)), KeyLookup::New);
     assert_eq!(
-        keys.look(&asked("edge", "b", 1)),
+        keys.lookup(&asked("edge", "b", 1)),
         KeyLookup::Repeated(known("edge", "b", 5))
     );
     keys.remember(known("edge", "c", 6));
-    limit_of(keys.look(&asked("edge", "d", 1)));
+    limit_of(keys.lookup(&asked("edge", "d", 1)));
 }
 
 #[test]
@@ -88,8 +94,8 @@ fn what_was_not_carried_out_is_not_known_and_takes_no_room() {
     let mut keys = keys(2, 2);
     keys.remember(known("edge", "a", 1));
     keys.remember(known("edge", "b", 2));
-    keys.fall_back(1);
-    assert_eq!(keys.look(&asked("edge", "b", 1)), KeyLookup::New);
+    keys.roll_back(1);
+    assert_eq!(keys.lookup(&asked("edge", "b", 1)), KeyLookup::New);
     keys.remember(known("edge", "b", 2));
-    limit_of(keys.look(&asked("edge", "c", 1)));
+    limit_of(keys.lookup(&asked("edge", "c", 1)));
 }

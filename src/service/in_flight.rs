@@ -1,4 +1,4 @@
-//! One question under way, from its arrival to its record.
+//! A request in flight, from its arrival to its record.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use uuid::{NoContext, Timestamp, Uuid};
 
 use crate::domain::decide::inputs::Requester;
 use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
-use crate::service::decisions::RequestMeta;
 use crate::service::generation::Generation;
+use crate::service::request::RequestMeta;
 use crate::store::store::{StoreError, StoreWrite};
 
-/// One question under way: what is needed to put its answer on record.
+/// A request in flight: what is needed to record its response.
 pub(super) struct InFlightRequest<'a> {
     pub(super) ask: RequestMeta<'a>,
     pub(super) generation: Arc<Generation>,
@@ -21,17 +21,17 @@ pub(super) struct InFlightRequest<'a> {
     pub(super) clock: Instant,
 }
 
-/// A decision, and what has to be written before it is the answer.
+/// A verdict, and what has to be written before it is final.
 pub(super) struct TentativeVerdict {
     pub(super) decision: Verdict,
     pub(super) writes: Vec<StoreWrite>,
 }
 
-/// Tells once something is written, or why not.
+/// Receives the result of a write.
 pub(super) type CommitReceipt = oneshot::Receiver<Result<(), StoreError>>;
 
 impl InFlightRequest<'_> {
-    /// Decides, and turns a panic into a deny: whoever asks must hear an answer, and never an allow.
+    /// Decides, and turns a panic into a deny: the caller must get a response, and never an allow.
     pub(super) fn guarded<T>(
         &self,
         deny: impl FnOnce(Reason) -> T,
@@ -41,7 +41,7 @@ impl InFlightRequest<'_> {
             caller: self.ask.caller,
             claims: &self.generation.claims,
         };
-        // Of what a decision reads it changes only counters and sessions, each in one step.
+        // A decision changes only counters and sessions, each in one step, so they are consistent after a panic.
         catch_unwind(AssertUnwindSafe(|| decide(&self.generation, asker))).unwrap_or_else(|_| {
             tracing::error!(
                 caller = &*self.ask.caller.id,
@@ -68,7 +68,7 @@ impl TentativeVerdict {
     }
 }
 
-/// What cannot be written must not be allowed.
+/// Waits for the write of an allow. If it fails, the call is denied.
 pub(super) async fn settle(decision: Verdict, writing: CommitReceipt) -> Verdict {
     let why = match writing.await {
         Ok(Ok(())) => return decision,
@@ -80,8 +80,8 @@ pub(super) async fn settle(decision: Verdict, writing: CommitReceipt) -> Verdict
     Verdict::deny(Reason::new(ReasonCode::StoreUnavailable, message))
 }
 
-/// A UUID version 7 of that moment. The library's own clock orders ids within a millisecond, behind a
-/// lock that all threads would share; nothing here depends on that order.
+/// A UUID version 7 of a moment. The library's own clock orders ids within a millisecond behind a lock that all
+/// threads would share; nothing depends on that order.
 pub(super) fn decision_id(at: SystemTime) -> Uuid {
     let since_epoch = at
         .duration_since(SystemTime::UNIX_EPOCH)

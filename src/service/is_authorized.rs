@@ -1,4 +1,4 @@
-//! Cedar's own question, decided by Callgate's rule: any error denies.
+//! Decides a principal, action, resource and context by Callgate's rule: any error denies.
 
 use callgate_engine::cedar::EntityUID;
 use callgate_engine::{Overlay, Query, RequestError, Snapshot};
@@ -8,10 +8,10 @@ use crate::domain::decide::cedar_request::CedarRequest;
 use crate::domain::decide::combine;
 use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
 use crate::domain::schema::{self, TYPES};
-use crate::service::decisions::ParcRequest;
 use crate::service::generation::Generation;
+use crate::service::request::ParcRequest;
 
-/// Decides one question.
+/// Decides one request.
 pub(super) fn decide(generation: &Generation, question: &ParcRequest) -> Verdict {
     let snapshot = &generation.snapshot;
     let ParcRequest {
@@ -26,7 +26,7 @@ pub(super) fn decide(generation: &Generation, question: &ParcRequest) -> Verdict
     if let Some(reason) = denied {
         return Verdict::deny(reason.clone());
     }
-    let server = server_of(resource);
+    let server = tool_server(resource);
     let named = [principal, resource].into_iter().chain(&server);
     if let Err(reason) = generation.authority.verify_not_stopped(named) {
         return Verdict::deny(reason);
@@ -35,13 +35,13 @@ pub(super) fn decide(generation: &Generation, question: &ParcRequest) -> Verdict
         .check_scope(principal, action, resource)
         .and_then(|()| snapshot.check_context(action, context));
     if let Err(fault) = checked {
-        return Verdict::deny(reason_of(fault, principal));
+        return Verdict::deny(reason_from(fault, principal));
     }
     let overlays: Result<Vec<Overlay>, RequestError> =
         asserted.iter().map(|it| snapshot.overlay(it)).collect();
     let overlays = match overlays {
         Ok(overlays) => overlays,
-        Err(fault) => return Verdict::deny(reason_of(fault, principal)),
+        Err(fault) => return Verdict::deny(reason_from(fault, principal)),
     };
     let query = Query {
         action,
@@ -55,22 +55,22 @@ pub(super) fn decide(generation: &Generation, question: &ParcRequest) -> Verdict
     let plan = CedarRequest::new(action.clone(), resource.clone());
     let mut decision = combine::combine(principal, &plan, vec![(principal.clone(), evaluation)]);
     if has_errors {
-        say_who_is_unknown(snapshot, question, &mut decision);
+        name_unknown_entity(snapshot, question, &mut decision);
     }
     decision
 }
 
-/// The server that offers a tool, by the tool's name.
-fn server_of(resource: &EntityUID) -> Option<EntityUID> {
+/// The server of a tool, by the tool's id.
+fn tool_server(resource: &EntityUID) -> Option<EntityUID> {
     let id: &str = resource.eid().as_ref();
     let (server, _) = id.split_once('/')?;
     let is_tool = *resource.entity_type() == TYPES.tool;
     is_tool.then(|| schema::server_uid(&SmolStr::new(server)))
 }
 
-/// A policy that reads what an entity must have fails where there is no such entity: then it is the entity that is to be
-/// mended and not the policy.
-fn say_who_is_unknown(snapshot: &Snapshot, question: &ParcRequest, decision: &mut Verdict) {
+/// A policy that reads a required attribute fails if the entity does not exist: then the reason names the entity
+/// rather than the policy.
+fn name_unknown_entity(snapshot: &Snapshot, question: &ParcRequest, decision: &mut Verdict) {
     let is_unknown = |uid: &EntityUID| {
         !snapshot.contains(uid) && !question.asserted.iter().any(|it| it.uid == *uid)
     };
@@ -87,8 +87,8 @@ fn say_who_is_unknown(snapshot: &Snapshot, question: &ParcRequest, decision: &mu
     }
 }
 
-/// Unlike an agent, who asks in Cedar's terms is told in Cedar's terms.
-fn reason_of(fault: RequestError, principal: &EntityUID) -> Reason {
+/// A caller that asks in Cedar's terms gets the reason in Cedar's terms.
+fn reason_from(fault: RequestError, principal: &EntityUID) -> Reason {
     let (code, missing) = match &fault {
         RequestError::ContextMissing(missing) => (ReasonCode::ContextMissing, missing.clone()),
         RequestError::Invalid(_) => (ReasonCode::ContextInvalid, Vec::new()),

@@ -1,4 +1,4 @@
-//! What a server offers, and what of it the subject could use.
+//! Filters what a server offers to what the subject may use.
 
 use smol_str::SmolStr;
 
@@ -8,9 +8,10 @@ use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
 use crate::domain::request::call_context::{CallContext, OperationKind};
 use crate::domain::schema;
 use crate::service::deadline::ServiceError;
-use crate::service::decisions::{RequestMeta, Response, Service};
+use crate::service::decisions::Service;
 use crate::service::generation::Generation;
 use crate::service::in_flight::InFlightRequest;
+use crate::service::request::{RequestMeta, Response};
 use crate::store::shown_definitions::{ChangedDefinition, GatewayTool};
 use crate::store::store::StoreWrite;
 use crate::telemetry::record::filtered_entries::FilteredEntry;
@@ -36,19 +37,23 @@ fn lacks_arguments(generation: &Generation, call: &CallContext) -> bool {
 }
 
 impl Service {
-    /// Says of each whether the subject could use it, in order; as a whole it is one record. The operation
-    /// of `call` is the listing: which server, and what is listed.
+    /// Decides for each entry whether the subject may use it, in order, as one record. The operation of `call` is the
+    /// listing: which server, and what is listed.
+    ///
+    /// # Errors
+    ///
+    /// [`ServiceError::NotReady`] before the first load, [`ServiceError::DeadlineExceeded`] after the deadline.
     pub async fn filter(
         &self,
         ask: RequestMeta<'_>,
         call: &CallContext,
         offered: &[ListedItem],
     ) -> Result<Response<Vec<HiddenReason>>, ServiceError> {
-        let (pending, stale) = self.take(ask).await?;
+        let (pending, stale) = self.pin_generation(ask).await?;
         self.filter_from(&pending, stale, call, offered)
     }
 
-    /// The same from a generation that was taken.
+    /// The same from a pinned generation.
     fn filter_from(
         &self,
         pending: &InFlightRequest<'_>,
@@ -60,10 +65,13 @@ impl Service {
         let filtered = match stale {
             Some(reason) => Err(reason),
             None => pending.guarded(Err, |generation, asker| {
-                let seen =
-                    self.facts()
-                        .look(&ask, generation, call, self.sure().min(pending.started_at));
-                let world = self.world(generation, seen.history());
+                let seen = self.facts().observe(
+                    &ask,
+                    generation,
+                    call,
+                    self.confirmed_now().min(pending.started_at),
+                );
+                let world = self.decision_inputs(generation, seen.history());
                 let in_time = offered.iter().take_while(|_| !ask.deadline.is_over());
                 listing::filter(world, call, in_time, asker, pending.started_at)
             }),
@@ -94,14 +102,14 @@ impl Service {
         Ok(answer.map(|_| verdicts))
     }
 
-    /// The answer to a call that counts as a question about its entry in a list: it lacks what its tool requires. `None`
-    /// if it lacks nothing.
+    /// The verdict about the list entry of a call without the arguments that its tool requires. `None` if the call
+    /// lacks none.
     pub(super) fn entry_from(
         &self,
         pending: &InFlightRequest<'_>,
         call: &CallContext,
     ) -> Result<Option<Response<Verdict>>, ServiceError> {
-        // Arguments of which some are missing are those of a call: who sends them may have left out others.
+        // Incomplete arguments are those of a call: others may have been left out as well.
         let is_bare =
             matches!(&call.operation.kind, OperationKind::CallTool(it) if it.arguments.is_empty());
         if !is_bare || !lacks_arguments(&pending.generation, call) {
@@ -119,13 +127,13 @@ impl Service {
         )))
     }
 
-    /// Whether the tool that is called requires arguments that the call does not have, by its pinned schema, or without one
-    /// by what its registration says of its targets.
+    /// Whether the called tool requires arguments that the call does not have: by its pinned schema, or without one by
+    /// the targets in its registration.
     pub fn requires_arguments(&self, call: &CallContext) -> bool {
         self.live().is_some_and(|it| lacks_arguments(&it, call))
     }
 
-    /// Hands over what nobody waits for.
+    /// Submits writes that no response waits for.
     fn write_soon(&self, writes: Vec<StoreWrite>) {
         if writes.is_empty() {
             return;
@@ -140,8 +148,8 @@ impl Service {
         }
     }
 
-    /// Calls that come later do not show what they are calls of. What is left out because of what it is, and not because a
-    /// policy says so, goes into the log: nobody else would tell.
+    /// Records the definitions that a list has shown, as later calls do not carry them. Entries that are hidden
+    /// because of what they are, and not by a policy, are logged, as nothing else would report them.
     fn remember(
         &self,
         pending: &InFlightRequest<'_>,
@@ -164,7 +172,7 @@ impl Service {
                 fields: &[],
             };
             if *hidden == Some(ReasonCode::ToolUnknown) {
-                self.recorder().filtered_entry(&left, pending.started_at);
+                self.recorder().filtered_entry(&left);
                 continue;
             }
             let Some(definition) = definition else {
@@ -183,13 +191,13 @@ impl Service {
             if let Some(changed) = &changed {
                 left.why = "its definition is not the pinned one";
                 left.fields = &changed.fields;
-                self.recorder().filtered_entry(&left, pending.started_at);
+                self.recorder().filtered_entry(&left);
             }
             let gateway = gateway.clone();
             shown.push((GatewayTool { gateway, tool }, changed));
         }
         let definitions = &self.facts().definitions;
-        let writes = definitions.shown(&shown, pending.started_at);
+        let writes = definitions.record(&shown, pending.started_at);
         self.write_soon(writes);
     }
 }

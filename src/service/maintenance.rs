@@ -1,5 +1,4 @@
-//! What the service does beside answering: it writes behind what may be lost for a second, and forgets
-//! what has ended long ago.
+//! Background work of the service: it writes what may be lost for a second, and prunes what ended long ago.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -7,62 +6,62 @@ use std::time::{Duration, SystemTime};
 use crate::service::decisions::Service;
 use crate::store::store::{Pruned, Retention, StoreError, StoreWrite};
 
-/// How often what is written behind is written.
+/// The interval of background writes.
 pub const FLUSH_EVERY: Duration = Duration::from_secs(1);
-/// How often it is looked for what can be forgotten.
+/// The interval of pruning.
 const PRUNE_EVERY: Duration = Duration::from_secs(600);
-/// By how much longer the store keeps sessions than memory does: what is kept here must be kept there.
+/// How much longer the store keeps records than memory does: whatever is in memory must be in the store.
 const MARGIN: Duration = Duration::from_secs(60);
 
-/// Counts of a day need what happened in it, and in the hour that began before it.
+/// The retention of usage: a day, and the hour whose bucket began before it.
 const USAGE_RETENTION: Duration = Duration::from_secs(26 * 3_600);
 
-/// How long what is over is kept.
+/// How long ended records are kept.
 #[derive(Debug, Clone, Copy)]
 pub struct RetentionPeriods {
-    /// Delegations, tasks and approvals after their end, silent sessions, idempotency keys and counts.
+    /// Delegations, tasks and approvals after their end, silent sessions, idempotency keys and usage.
     pub ended: Duration,
-    /// Changes, to be told to watchers.
+    /// Changes, for watchers that reconnect.
     pub changes: Duration,
 }
 
 impl Service {
     /// Flushes and prunes until it is dropped.
-    pub async fn keep(self: &Arc<Self>, keep: RetentionPeriods) {
+    pub async fn run_maintenance(self: &Arc<Self>, keep: RetentionPeriods) {
         let mut flush = tokio::time::interval(FLUSH_EVERY);
         flush.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut prune = tokio::time::interval(PRUNE_EVERY);
         loop {
             tokio::select! {
-                _ = flush.tick() => self.apart(|it| it.flush()).await,
-                _ = prune.tick() => self.apart(move |it| it.prune(keep)).await,
+                _ = flush.tick() => self.run_blocking(|it| it.flush()).await,
+                _ = prune.tick() => self.run_blocking(move |it| it.prune(keep)).await,
             }
         }
     }
 
-    /// Does what looks through everything on a thread that decides nothing.
-    async fn apart(self: &Arc<Self>, work: impl FnOnce(&Self) + Send + 'static) {
+    /// Runs work that scans everything on a blocking thread.
+    async fn run_blocking(self: &Arc<Self>, work: impl FnOnce(&Self) + Send + 'static) {
         let service = Arc::clone(self);
         if let Err(error) = tokio::task::spawn_blocking(move || work(&service)).await {
             tracing::error!(%error, "what is over was not looked through to its end");
         }
     }
 
-    /// The latest moment that is sure: how far what happened is forgotten, whatever the clock says.
-    pub fn sure(&self) -> SystemTime {
-        self.clock().sure()
+    /// The latest confirmed moment, see [`crate::service::clock::MonotonicClock`]: what is older may expire, whatever
+    /// the clock says.
+    pub fn confirmed_now(&self) -> SystemTime {
+        self.clock().confirmed_now()
     }
 
-    /// Hands what has changed since the last time to the writer: sessions but for their labels, counts,
-    /// and how far time has come.
+    /// Submits the background writes: sessions without their labels, usage, and the time.
     pub fn flush(&self) {
         self.ledger().retry();
         let mut writes = self.facts().sessions.dirty();
         writes.extend(self.facts().usage.dirty());
-        self.clock().fault();
-        writes.push(StoreWrite::Clock(self.sure()));
+        self.clock().check();
+        writes.push(StoreWrite::Clock(self.confirmed_now()));
         writes.push(StoreWrite::Lease(self.clock().lease()));
-        // In small pieces, so that answers that wait for their writes do not wait for these.
+        // In the background queue, so that responses that wait for their writes do not wait for these.
         let submitted = self.ledger().writer().submit_behind(writes, |result| {
             if let Err(error) = result {
                 tracing::error!(%error, "counts and sessions were not written");
@@ -73,20 +72,20 @@ impl Service {
         }
     }
 
-    /// Forgets what has been over for long, here and in the store.
+    /// Prunes what ended long ago, in memory and in the store.
     pub fn prune(&self, keep: RetentionPeriods) {
-        // What is sure now, and not when it was asked last.
+        // Updates the confirmed moment.
         self.now();
         let before = |age: Duration| {
-            let at = self.sure().checked_sub(age);
+            let at = self.confirmed_now().checked_sub(age);
             at.unwrap_or(SystemTime::UNIX_EPOCH)
         };
-        // Sessions and counts are of use for longer than what is kept only to be listed may be kept.
+        // Sessions and usage are needed for longer than the configured retention may be.
         let silent = keep.ended.max(self.settings().session_idle);
         let counted = keep.ended.max(USAGE_RETENTION);
         self.facts().sessions.forget(before(silent));
-        self.facts().memory.sweep(self.sure());
-        self.facts().places.sweep(self.sure());
+        self.facts().carrier_labels.sweep(self.confirmed_now());
+        self.facts().resource_labels.sweep(self.confirmed_now());
         self.facts().usage.forget(before(counted));
         self.ledger().forget(before(keep.ended));
         let retention = Retention {
@@ -115,8 +114,8 @@ impl Service {
                 "what was taken away may not be written before the end"
             );
         }
-        let mut released = self.facts().meters.release();
-        released.push(StoreWrite::Lease(self.sure()));
+        let mut released = self.facts().quotas.release();
+        released.push(StoreWrite::Lease(self.confirmed_now()));
         if let Err(error) = self.ledger().writer().submit(released, |_| {}) {
             tracing::error!(%error, "unused budgets are not given back");
         }

@@ -1,11 +1,12 @@
-//! The use case: take one generation, decide, take what an allow uses up, record, answer.
+//! The use case: pin one generation, decide, commit the side effects, record, respond.
 //!
-//! Start at [`decisions::Service`]. [`generation`] is everything of one revision, [`ledger`] the order in
-//! which revisions come about, [`effects`] what allowed calls use up and leave behind, [`carriers`] what
-//! else remembers what they have read, [`keeper`] what is written behind, [`clock`] the one clock, [`deadline`]
-//! when an answer has to be there. [`listing`] says what of a list may be used, [`search`] asks Cedar's own
-//! question of many entities, [`several`] is for questions of either kind,
-//! [`load`] what the server carries, [`pressure`] how much of that it can carry in time, and [`directory`] tells how the directory on disk stands.
+//! Start at [`decisions::Service`]. [`request`] is what requests and responses have in common, [`generation`]
+//! everything of one revision, [`ledger`] the order of revisions, [`side_effects`] what allowed calls use up and leave
+//! behind, [`call_carriers`] which tasks, delegations and pairs carry the labels of a call, [`maintenance`] background
+//! writes and pruning, [`clock`] the one clock, [`deadline`] the deadline of a request. `listing` filters lists,
+//! [`search`] asks Cedar about many entities, [`batch`] decides several requests from one generation. [`server_load`]
+//! counts what the server carries, [`concurrency_limit`] adapts how much it accepts, and [`bundle_status`] is the
+//! state of the bundle on disk.
 //!
 //! Invariant: no wire formats. Adapters parse before and encode after.
 
@@ -19,6 +20,7 @@ pub mod call_carriers;
 pub mod clock;
 pub mod deadline;
 pub mod decisions;
+pub mod event_counter;
 pub mod generation;
 pub mod idempotency;
 mod is_authorized;
@@ -32,6 +34,7 @@ pub mod concurrency_limit;
 mod in_flight;
 mod listing;
 mod planning_queues;
+pub mod request;
 pub mod search;
 pub mod server_load;
 pub mod settings;

@@ -1,13 +1,13 @@
-//! Whose turn it is to plan a write.
+//! Queues of writes that wait to be planned.
 
 use tokio::sync::Mutex;
 
-/// One write is planned at a time. Those that wait for their turn do so here, in order, and hold no thread that could
-/// decide meanwhile; what takes something away has a queue of its own and never waits behind the others.
+/// One write is planned at a time. Others wait here in order and block no thread. Restrictions have a queue of their
+/// own, so that they never wait behind other writes.
 #[derive(Default)]
 pub(super) struct PlanningQueues {
-    /// For what gives something.
-    pub(super) usual: Mutex<()>,
-    /// For what takes something away.
-    pub(super) first: Mutex<()>,
+    /// For ordinary writes.
+    pub(super) ordinary: Mutex<()>,
+    /// For restrictions.
+    pub(super) restrictions: Mutex<()>,
 }

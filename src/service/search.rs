@@ -1,6 +1,6 @@
-//! Cedar's own question asked of many: who may do this, to what, and what may be done.
+//! Searches: which principals may do something, to which resources, with which actions.
 //!
-//! Everything is decided from one generation.
+//! All candidates are decided from one generation.
 
 use callgate_engine::cedar::{EntityType, EntityUID};
 use callgate_engine::{Cursor, Snapshot, StaleCursorError};
@@ -9,11 +9,12 @@ use crate::audit::decision_record::RecordedRequest;
 use crate::domain::decide::verdict::{Reason, Verdict};
 use crate::domain::request::call_context::TraceContext;
 use crate::service::deadline::ServiceError;
-use crate::service::decisions::{ParcRequest, RequestMeta, Response, Service};
+use crate::service::decisions::Service;
 use crate::service::in_flight::InFlightRequest;
 use crate::service::is_authorized;
+use crate::service::request::{ParcRequest, RequestMeta, Response};
 
-/// What is sought.
+/// What to search for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SearchTarget {
     /// Stored principals of a type.
@@ -24,55 +25,55 @@ pub enum SearchTarget {
     Action,
 }
 
-/// A search: everything of a question but what is sought.
+/// A search request: all parts of a request but the one to search for.
 #[derive(Debug, Clone)]
 pub struct SearchRequest {
     /// What is sought.
-    pub sought: SearchTarget,
-    /// The principal, unless sought.
+    pub target: SearchTarget,
+    /// The principal, unless searched for.
     pub principal: Option<EntityUID>,
-    /// The action, unless sought.
+    /// The action, unless searched for.
     pub action: Option<EntityUID>,
-    /// The resource, unless sought.
+    /// The resource, unless searched for.
     pub resource: Option<EntityUID>,
-    /// Where the page before ended.
+    /// Where the previous page ended.
     pub after: Option<Cursor>,
-    /// The most to find.
-    pub most: usize,
-    /// The most to look at. A page ends there, however little was found.
+    /// The most hits on the page.
+    pub page_size: usize,
+    /// The most candidates on the page. The page ends there however few hits there are.
     pub candidates: usize,
     /// The trace the caller named.
     pub trace: TraceContext,
 }
 
-/// One page of what was found.
+/// One page of hits.
 #[derive(Debug, Clone, Default)]
 pub struct EntityPage {
-    /// Those for which the question is allowed.
+    /// Candidates for which the request is allowed.
     pub hits: Vec<SearchHit>,
-    /// Where the next page starts; `None` if there is none.
+    /// Where the next page starts; `None` on the last.
     pub next: Option<Cursor>,
 }
 
-/// One for which the question is allowed.
+/// A candidate for which the request is allowed.
 #[derive(Debug, Clone)]
 pub struct SearchHit {
-    /// Who, what, or which action.
+    /// The principal, resource or action.
     pub uid: EntityUID,
-    /// The allow, which may oblige whoever acts upon it.
+    /// The allow, with its obligations.
     pub decision: Verdict,
 }
 
 /// Why there is no page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SearchError<E: std::error::Error + 'static> {
-    /// There is no answer to anything.
+    /// The service has no response.
     #[error(transparent)]
-    Unanswered(#[from] ServiceError),
-    /// The place is one of an earlier load.
+    Service(#[from] ServiceError),
+    /// The cursor is of an earlier bundle.
     #[error(transparent)]
     PlaceGone(StaleCursorError),
-    /// A question about a candidate cannot be made.
+    /// The request about a candidate cannot be made.
     #[error(transparent)]
     Question(E),
 }
@@ -106,8 +107,12 @@ impl Service {
         self.record(pending, asked, decision)
     }
 
-    /// Finds one page. `question` makes the whole question of a candidate; `None` leaves it out, and an error is the
-    /// end of the search. The search as a whole is one record.
+    /// Finds one page. `question` makes the request about a candidate; `None` skips it, and an error ends the search.
+    /// The search is one record.
+    ///
+    /// # Errors
+    ///
+    /// [`SearchError`].
     pub fn search<E: std::error::Error + 'static>(
         &self,
         ask: RequestMeta<'_>,
@@ -115,7 +120,7 @@ impl Service {
         question: impl Fn(&Snapshot, &EntityUID) -> Result<Option<ParcRequest>, E>,
     ) -> Result<Response<EntityPage>, SearchError<E>> {
         let generation = self.live().ok_or(ServiceError::NotReady)?;
-        let pending = self.start(ask, generation);
+        let pending = self.start_request(ask, generation);
         let mut looked_at = 0;
         let found: Result<Result<EntityPage, Reason>, SearchError<E>> = pending.guarded(
             |reason: Reason| Ok(Err(reason)),
@@ -132,7 +137,7 @@ impl Service {
                 let in_time = |_: &(EntityUID, Cursor)| !ask.deadline.is_over();
                 let each = std::mem::take(&mut candidates.each);
                 let each = each.into_iter().take_while(in_time);
-                page(each, candidates.next, search.most, allowed).map(Ok)
+                page(each, candidates.next, search.page_size, allowed).map(Ok)
             },
         );
         ask.deadline.check()?;
@@ -141,7 +146,7 @@ impl Service {
             Err(reason) => (Verdict::deny(reason), EntityPage::default()),
         };
         let asked = RecordedRequest::Search {
-            sought: search.sought.as_str(),
+            sought: search.target.as_str(),
             principal: search.principal.as_ref(),
             action: search.action.as_ref(),
             resource: search.resource.as_ref(),
@@ -154,14 +159,14 @@ impl Service {
     }
 }
 
-/// Those to look at, each with the place after it, and the place after all of them.
+/// Candidates, each with the cursor after it, and the cursor after all of them.
 struct Candidates {
     each: Vec<(EntityUID, Cursor)>,
     next: Option<Cursor>,
 }
 
 fn candidates(snapshot: &Snapshot, search: &SearchRequest) -> Result<Candidates, StaleCursorError> {
-    let ty = match &search.sought {
+    let ty = match &search.target {
         SearchTarget::Subject(ty) | SearchTarget::Resource(ty) => ty,
         SearchTarget::Action => return actions(snapshot, search),
     };
@@ -192,7 +197,7 @@ fn actions(snapshot: &Snapshot, search: &SearchRequest) -> Result<Candidates, St
     Ok(Candidates { each, next })
 }
 
-/// Fills a page. One that is full ends before the first candidate it has not looked at.
+/// Fills a page. A full page ends before the first candidate that was not examined.
 fn page<E>(
     each: impl Iterator<Item = (EntityUID, Cursor)>,
     after_all: Option<Cursor>,

@@ -1,68 +1,51 @@
-//! What the server carries now, and what it has turned away: counted where it happens, told by `GetStatus` and once
-//! a minute by the log.
-
-use std::sync::atomic::{AtomicU64, Ordering};
+//! What the server carries, and what it has rejected: counted where it happens, reported by `GetStatus` and once a
+//! minute in the log.
 
 use crate::authn::capacity::UsageCount;
 use crate::service::concurrency_limit::ConcurrencyLimit;
+use crate::service::event_counter::EventCounter;
 
 /// What the server carries.
 #[derive(Debug, Default)]
 pub struct ServerLoad {
-    /// Requests under way.
+    /// Requests in flight.
     pub requests: UsageCount,
-    /// How many of them there may be, so that they are answered in time.
+    /// The adaptive limit of requests in flight.
     pub pressure: ConcurrencyLimit,
-    /// Bytes of request bodies.
+    /// Bytes of request bodies in memory.
     pub body_bytes: UsageCount,
     /// Connections.
     pub connections: UsageCount,
-    /// Connections through which nobody known has asked.
+    /// Connections on which no known caller has sent a request.
     pub strangers: UsageCount,
     /// Health watches.
     pub health_watches: UsageCount,
-    /// Requests of known callers that found no place.
+    /// Requests of known callers that exceeded a limit.
     pub requests_refused: EventCounter,
-    /// Requests of those who may not ask.
+    /// Requests of callers without the right to the RPC.
     pub not_entitled: EventCounter,
-    /// Messages for whose bytes there was no room.
+    /// Messages whose bytes exceeded the budget.
     pub bodies_refused: EventCounter,
     /// Messages that did not arrive in time.
     pub bodies_late: EventCounter,
-    /// Connections for which there was no room.
+    /// Connections that exceeded the limit.
     pub connections_refused: EventCounter,
-    /// Strangers' connections that were closed to make room.
+    /// Connections of unknown callers that were closed to make room.
     pub connections_pushed_out: EventCounter,
-    /// Connections that were silent for too long.
+    /// Connections that were closed for inactivity.
     pub connections_silent: EventCounter,
     /// Calls of health and reflection that were refused or ended to make room.
     pub public_calls_refused: EventCounter,
 }
 
-/// How often something has happened.
-#[derive(Debug, Default)]
-pub struct EventCounter(AtomicU64);
-
-impl EventCounter {
-    /// Once more.
-    pub fn add(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// How often.
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// Everything that was turned away so far.
+/// The numbers of everything rejected so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RejectionCounts {
     /// Requests of known callers that found no place.
     pub requests: u64,
-    /// Requests of known callers for which there was no time.
+    /// Requests of known callers that the adaptive limit rejected.
     pub shed: u64,
-    /// Requests whose deadline was over before their turn came.
+    /// Requests whose deadline passed before they were decided.
     pub expired: u64,
     /// Requests of those who may not ask.
     pub not_entitled: u64,
@@ -81,8 +64,8 @@ pub struct RejectionCounts {
 }
 
 impl ServerLoad {
-    /// What was turned away so far.
-    pub fn turned_away(&self) -> RejectionCounts {
+    /// The numbers of rejections so far.
+    pub fn rejections(&self) -> RejectionCounts {
         RejectionCounts {
             requests: self.requests_refused.get(),
             shed: self.pressure.shed.get(),
@@ -99,7 +82,7 @@ impl ServerLoad {
 }
 
 impl RejectionCounts {
-    /// Whether anybody should hear of it. Connections end because they are silent every day.
+    /// Whether it is worth a log line. Inactive connections end every day and are not.
     pub fn is_notable(self) -> bool {
         let silent = self.silent;
         self != Self {
@@ -108,7 +91,7 @@ impl RejectionCounts {
         }
     }
 
-    /// What was turned away since.
+    /// The rejections since an earlier count.
     pub fn since(self, earlier: Self) -> Self {
         Self {
             requests: self.requests.saturating_sub(earlier.requests),

@@ -1,4 +1,4 @@
-//! How long the service waits, and how much it remembers.
+//! Timeouts and capacities of the service.
 
 use std::time::Duration;
 
@@ -8,27 +8,27 @@ use crate::service::idempotency::KeyLimits;
 /// How long the service waits, and how much it remembers.
 #[derive(Debug, Clone)]
 pub struct ServiceSettings {
-    /// How long a demand for a later revision may wait before it is denied with `STALE`.
+    /// How long a request waits for the revision it demands before it is denied with `STALE`.
     pub stale_wait: Duration,
-    /// How long the challenge of a deny is good for.
+    /// The validity of the challenge of a deny.
     pub approval_valid_for: Duration,
-    /// Most sessions that are remembered at once.
+    /// The most sessions in memory.
     pub sessions: usize,
-    /// How long a session must be silent before it may be forgotten.
+    /// How long a session must be silent before it may be evicted.
     pub session_idle: Duration,
-    /// Most tasks, delegations and pairs of an agent and a person whose labels are remembered at once.
+    /// The most tasks, delegations and pairs of actor and root with labels in memory.
     pub carriers: usize,
-    /// How long what an agent has read for a person counts wherever that is not shed.
-    pub pair_for: Duration,
-    /// Most places whose labels are remembered at once, what contains them included.
-    pub places: usize,
-    /// How long the labels of what was written to a place count there.
+    /// The lifetime of labels of a pair of actor and root.
+    pub pair_label_ttl: Duration,
+    /// The most resources with labels in memory, those that contain them included.
+    pub labeled_resources: usize,
+    /// The lifetime of labels of a resource.
     pub resource_label_ttl: Duration,
-    /// Most actors, and pairs of an actor and a tool, that are counted at once.
-    pub counted: usize,
-    /// Most idempotency keys that are remembered at once.
-    pub keys: KeyLimits,
-    /// How long a definition that is not the pinned one is remembered after a list has shown it.
+    /// The most actors, and pairs of an actor with a tool or a root, with usage in memory.
+    pub usage_entries: usize,
+    /// The most idempotency keys.
+    pub idempotency_keys: KeyLimits,
+    /// The lifetime of a shown definition that differs from the pinned one.
     pub definition_ttl: Duration,
 }
 
@@ -40,13 +40,13 @@ impl Default for ServiceSettings {
             sessions: 1_000_000,
             session_idle: Duration::from_secs(24 * 3_600),
             carriers: 1_000_000,
-            pair_for: Duration::from_secs(60 * 60),
-            places: 1_000_000,
+            pair_label_ttl: Duration::from_secs(60 * 60),
+            labeled_resources: 1_000_000,
             resource_label_ttl: Duration::from_secs(30 * 24 * 3_600),
-            counted: 1_000_000,
-            keys: KeyLimits {
-                all: 1_000_000,
-                caller: 250_000,
+            usage_entries: 1_000_000,
+            idempotency_keys: KeyLimits {
+                total: 1_000_000,
+                per_caller: 250_000,
             },
             definition_ttl: Duration::from_secs(15 * 60),
         }

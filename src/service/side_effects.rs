@@ -1,8 +1,7 @@
-//! What an allowed call uses up and leaves behind: taken in memory first, then written, then answered.
+//! Side effects of an allowed call: committed in memory first, then written, then the response leaves.
 //!
-//! Order: the session, what else remembers labels, the budget, the approval. Each step either holds or denies; what an earlier step
-//! took is not given back, so a call that loses a race costs its session or task a little and gains
-//! nothing.
+//! Order: the session, other carriers of labels, the budget, the approval. Each step holds or denies. What an earlier
+//! step took is not given back, so a call that loses a race costs its session or task a little and gains nothing.
 
 use std::time::SystemTime;
 
@@ -16,8 +15,8 @@ use crate::domain::request::call_context::{CallContext, OperationKind};
 use crate::domain::request::definition::DefinitionDigests;
 use crate::domain::schema;
 use crate::service::call_carriers::CallCarriers;
-use crate::service::decisions::{RequestMeta, Service};
 use crate::service::generation::Generation;
+use crate::service::request::RequestMeta;
 use crate::service::settings::ServiceSettings;
 use crate::store::carrier_labels::{CarrierLabels, LabelCapacityError};
 use crate::store::quotas::{BudgetSpend, Quotas};
@@ -28,23 +27,23 @@ use crate::store::store::{Pruned, StoreError, StoreWrite, StoredState};
 use crate::store::usage::UsageLedger;
 use callgate_engine::cedar::EntityUID;
 
-/// What has happened so far and changes with every call.
+/// The facts that change with every call.
 pub struct LiveFacts {
     /// Sessions.
     pub sessions: Sessions,
-    /// Labels of what else carries them.
-    pub memory: CarrierLabels,
-    /// Labels of what was written where.
-    pub places: ResourceLabels,
-    /// Counts.
+    /// Labels of tasks, delegations and pairs.
+    pub carrier_labels: CarrierLabels,
+    /// Labels of resources that calls wrote to.
+    pub resource_labels: ResourceLabels,
+    /// Usage.
     pub usage: UsageLedger,
     /// Budgets and uses of approvals.
-    pub meters: Quotas,
-    /// What lists have shown of tools.
+    pub quotas: Quotas,
+    /// Definitions that lists have shown.
     pub definitions: ShownDefinitions,
 }
 
-/// What has happened so far, as one decision sees it.
+/// The facts that one decision observed.
 pub struct Observed<'c> {
     carriers: CallCarriers<'c>,
     carried: CarriedLabels,
@@ -57,7 +56,7 @@ pub struct Observed<'c> {
 }
 
 impl Observed<'_> {
-    /// As the decision takes it.
+    /// The history for the decision.
     pub fn history(&self) -> History<'_> {
         History {
             session: self.session.as_ref(),
@@ -71,30 +70,37 @@ impl Observed<'_> {
     }
 }
 
-/// How taking the effects of an allow went.
+/// The result of committing the side effects of an allow.
 pub enum Commit {
-    /// All taken; nothing has to be written before the answer.
+    /// All are committed; nothing has to be written before the response.
     Applied,
-    /// All taken; the answer waits until this is written.
+    /// All are committed in memory; the response waits until this is written.
     NeedsWrite(Vec<StoreWrite>),
-    /// The session has changed since it was seen: decide again.
+    /// The session has changed since it was observed: decide again.
     Conflict,
-    /// Somebody else was quicker.
+    /// A concurrent call took what was left.
     Denied(Reason),
 }
 
 impl LiveFacts {
-    /// What a store held of it.
+    /// Restores the facts of a store.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Damaged`] if usage cannot be read.
     pub fn restore(
         settings: &ServiceSettings,
         loaded: &mut StoredState,
     ) -> Result<Self, StoreError> {
         let facts = Self {
             sessions: Sessions::new(settings.sessions, settings.session_idle),
-            memory: CarrierLabels::new(settings.carriers, settings.pair_for),
-            places: ResourceLabels::new(settings.places, settings.resource_label_ttl),
-            usage: UsageLedger::new(settings.counted),
-            meters: Quotas::new(),
+            carrier_labels: CarrierLabels::new(settings.carriers, settings.pair_label_ttl),
+            resource_labels: ResourceLabels::new(
+                settings.labeled_resources,
+                settings.resource_label_ttl,
+            ),
+            usage: UsageLedger::new(settings.usage_entries),
+            quotas: Quotas::new(),
             definitions: ShownDefinitions::new(settings.definition_ttl),
         };
         facts.sessions.restore(std::mem::take(&mut loaded.sessions));
@@ -103,27 +109,27 @@ impl LiveFacts {
         facts.definitions.restore(shown);
         let labels = std::mem::take(&mut loaded.labels).into_iter();
         let (places, labels) = labels.partition(|it| it.carrier.as_ref().is_resource());
-        facts.places.restore(places);
-        facts.memory.restore(labels);
+        facts.resource_labels.restore(places);
+        facts.carrier_labels.restore(labels);
         facts.usage.restore(std::mem::take(&mut loaded.usage))?;
         let uses = std::mem::take(&mut loaded.approval_uses);
         facts
-            .meters
+            .quotas
             .restore(uses, std::mem::take(&mut loaded.task_spent));
         let lost = std::mem::take(&mut loaded.task_lost);
-        facts.meters.restore_lost(lost);
+        facts.quotas.restore_lost(lost);
         Ok(facts)
     }
 
-    /// Looks at everything that concerns a call.
-    pub fn look<'c>(
+    /// Observes all facts that concern a call.
+    pub fn observe<'c>(
         &self,
         ask: &RequestMeta<'_>,
         generation: &'c Generation,
         call: &'c CallContext,
         now: SystemTime,
     ) -> Observed<'c> {
-        let carriers = CallCarriers::of(&generation.authority, call);
+        let carriers = CallCarriers::new(&generation.authority, call);
         let session = call.workflow.session_id.as_ref();
         let task = call.workflow.task_id.as_ref();
         let task = task.and_then(|id| generation.authority.tasks.get(id));
@@ -135,14 +141,14 @@ impl LiveFacts {
             self.usage.view(actor, carriers.root(), tool.as_ref(), now)
         };
         Observed {
-            carried: carriers.look(&self.memory, &generation.snapshot, now),
+            carried: carriers.labels(&self.carrier_labels, &generation.snapshot, now),
             session: session.map(|id| self.sessions.get(id)),
-            // Counting is cheap, but looking at counts that no policy reads is cheaper still.
+            // Skip usage that no policy reads.
             usage: generation.snapshot.reads_context("usage").then(usage),
-            calls_left: budget.map(|(id, budget)| self.meters.calls_left(id, budget)),
-            tool_calls_left: tool_budget.map(|(id, most)| self.meters.calls_left(&id, most)),
+            calls_left: budget.map(|(id, budget)| self.quotas.calls_left(id, budget)),
+            tool_calls_left: tool_budget.map(|(id, most)| self.quotas.calls_left(&id, most)),
             approval_uses: (call.approval_ids.iter())
-                .map(|id| self.meters.approval_uses(id))
+                .map(|id| self.quotas.approval_uses(id))
                 .collect(),
             definition: self.definition_of(ask, call, now),
             carriers,
@@ -162,11 +168,11 @@ impl LiveFacts {
             gateway: ask.gateway(),
             tool: tool_of(call)?,
         };
-        self.definitions.of(&place, now)
+        self.definitions.get(&place, now)
     }
 
-    /// Takes the effects of an allow.
-    pub fn take(
+    /// Commits the side effects of an allow.
+    pub fn commit(
         &self,
         seen: &Observed<'_>,
         call: &CallContext,
@@ -174,42 +180,42 @@ impl LiveFacts {
         now: SystemTime,
     ) -> Commit {
         let mut writes = Vec::new();
-        let found = self.places.of(&effects.targets, now);
+        let found = self.resource_labels.labels_of(&effects.targets, now);
         let yields = effects.added_labels(found.as_deref());
         let session = call.workflow.session_id.as_ref().zip(seen.session.as_ref());
-        // Looking at lists leaves nothing behind.
+        // Listing has no side effects on the session.
         let leaves_something = effects.tool.is_some() || !yields.is_empty();
         if let Some((id, seen)) = session.filter(|_| leaves_something) {
             let next = seen.after(effects.tool.as_ref(), &yields);
             if next.is_full() {
-                return Commit::Denied(no_room("no more can be remembered of this session"));
+                return Commit::Denied(overloaded("no more can be remembered of this session"));
             }
             match self.sessions.advance(id, seen.version, next, now) {
                 Ok(advanced) => writes.extend(advanced.write(id, now)),
                 Err(AdvanceError::Conflict(_)) => return Commit::Conflict,
                 Err(AdvanceError::Full) => {
-                    return Commit::Denied(no_room("no more sessions can be remembered"));
+                    return Commit::Denied(overloaded("no more sessions can be remembered"));
                 }
             }
         }
-        // Not before: a call whose session has changed is decided again, and its own labels are nothing that was there.
-        let brought = seen.carriers.bring(&self.memory, &yields, now);
+        // Only now: a call with a conflict is decided again, and must not see its own labels then.
+        let brought = seen.carriers.add_labels(&self.carrier_labels, &yields, now);
         let marked = || self.mark(effects, found.as_deref(), now);
         match brought.and_then(|brought| Ok((brought, marked()?))) {
             Ok((brought, marked)) => writes.extend(brought.into_iter().chain(marked)),
             Err(LabelCapacityError) => {
-                return Commit::Denied(no_room("no more labels can be remembered"));
+                return Commit::Denied(overloaded("no more labels can be remembered"));
             }
         }
         let task = call.workflow.task_id.as_ref();
         for (counter, most) in effects.tool_budget.iter().chain(&effects.budget) {
-            match self.meters.spend(counter, *most) {
+            match self.quotas.spend(counter, *most) {
                 BudgetSpend::Spent => {}
                 BudgetSpend::Reserve { spent } => writes.push(StoreWrite::TaskSpent {
                     id: counter.clone(),
                     spent,
                     is_exact: false,
-                    lost: self.meters.at_risk(counter),
+                    lost: self.quotas.at_risk(counter),
                 }),
                 BudgetSpend::Exhausted => {
                     let task = task.unwrap_or(counter);
@@ -222,7 +228,7 @@ impl LiveFacts {
             }
         }
         if let Some((approval, max)) = &effects.approval {
-            let Some(uses) = self.meters.use_approval(approval, *max) else {
+            let Some(uses) = self.quotas.use_approval(approval, *max) else {
                 let message = format!("approval `{approval}` has been used");
                 return Commit::Denied(Reason::new(ReasonCode::ApprovalInvalid, message));
             };
@@ -231,10 +237,10 @@ impl LiveFacts {
                 uses,
             });
         }
-        // What no policy reads is not counted.
+        // Usage that no policy reads is not counted.
         if seen.usage.is_some() {
             let actor = &call.subject.entity;
-            self.usage.allowed(actor, effects.tool.as_ref(), now);
+            self.usage.count_allowed(actor, effects.tool.as_ref(), now);
         }
         if writes.is_empty() {
             Commit::Applied
@@ -245,8 +251,8 @@ impl LiveFacts {
 }
 
 impl LiveFacts {
-    /// Marks what a call writes to with everything that may be in it: what its work has read, what the tool brings, and
-    /// what was in any of its targets.
+    /// Adds to each target of a write the labels of everything that may be in it: of what its work has read, of the
+    /// tool, and of any of its targets.
     fn mark(
         &self,
         effects: &SideEffects,
@@ -261,74 +267,70 @@ impl LiveFacts {
         let mut writes = Vec::new();
         if !all.items().is_empty() {
             for target in &effects.targets {
-                writes.extend(self.places.mark(target, all.items(), now)?);
+                writes.extend(self.resource_labels.add(target, all.items(), now)?);
             }
         }
         Ok(writes)
     }
 
-    /// How many tasks, delegations, pairs and places have labels.
-    pub fn remembered(&self) -> usize {
-        self.memory.len() + self.places.len()
+    /// The number of tasks, delegations, pairs and resources with labels.
+    pub fn carriers_with_labels(&self) -> usize {
+        self.carrier_labels.len() + self.resource_labels.len()
     }
 
-    /// What was written needs not be written again.
-    pub fn settled(&self, writes: &[StoreWrite]) {
+    /// Notes that the store has made these writes.
+    pub fn mark_written(&self, writes: &[StoreWrite]) {
         for write in writes {
             match write {
-                StoreWrite::SessionLabels { id, labels, .. } => self.sessions.settled(id, labels),
+                StoreWrite::SessionLabels { id, labels, .. } => {
+                    self.sessions.mark_written(id, labels)
+                }
                 StoreWrite::Labels {
                     carrier, labels, ..
-                } if carrier.as_ref().is_resource() => self.places.settled(carrier, labels),
+                } if carrier.as_ref().is_resource() => {
+                    self.resource_labels.mark_written(carrier, labels)
+                }
                 StoreWrite::Labels {
                     carrier, labels, ..
-                } => self.memory.settled(carrier, labels),
-                StoreWrite::TaskSpent { id, spent, .. } => self.meters.settled(id, *spent),
+                } => self.carrier_labels.mark_written(carrier, labels),
+                StoreWrite::TaskSpent { id, spent, .. } => self.quotas.mark_written(id, *spent),
                 _ => {}
             }
         }
     }
 
-    /// Counts a denied call, if some policy reads counts.
-    pub fn denied(&self, seen: &Observed<'_>, call: &CallContext, now: SystemTime) {
+    /// Counts a denied call, if some policy reads usage.
+    pub fn count_denial(&self, seen: &Observed<'_>, call: &CallContext, now: SystemTime) {
         if seen.usage.is_none() {
             return;
         }
         let root = seen.carriers.root();
-        self.usage.denied(&call.subject.entity, root, now);
+        self.usage.count_denied(&call.subject.entity, root, now);
     }
 
-    /// Takes over what a change of authority, written and in service, means for what is remembered.
-    pub fn changed(&self, change: &Change, at: SystemTime) {
+    /// Applies a change of authority that is written and in service.
+    pub fn apply_change(&self, change: &Change, at: SystemTime) {
         match change {
             Change::SessionEnded { session } => self.sessions.end(session, at),
             Change::Task(task) if task.closed_at.is_some() => {
-                self.memory.end(LabelCarrierRef::Task(&task.id));
+                self.carrier_labels.remove(LabelCarrierRef::Task(&task.id));
             }
             _ => {}
         }
     }
 
-    /// What the store has pruned is forgotten here, too.
+    /// Forgets what the store has pruned.
     pub fn forget(&self, gone: &Pruned) {
-        self.meters.forget(&gone.approvals, &gone.tasks);
+        self.quotas.forget(&gone.approvals, &gone.tasks);
         let tasks = gone.tasks.iter().map(LabelCarrierRef::Task);
         let delegations = gone.delegations.iter().map(LabelCarrierRef::Delegation);
         for carrier in tasks.chain(delegations) {
-            self.memory.end(carrier);
+            self.carrier_labels.remove(carrier);
         }
     }
 }
 
-impl Service {
-    /// What is left of a task's budget; `None` if it has none.
-    pub fn calls_left(&self, task: &crate::domain::authority::task::Task) -> Option<u64> {
-        let budget = task.call_budget?;
-        Some(self.facts().meters.calls_left(&task.id, budget))
-    }
-}
-
-fn no_room(message: &str) -> Reason {
+fn overloaded(message: &str) -> Reason {
     Reason::new(ReasonCode::Overloaded, message)
 }
 

@@ -1,26 +1,26 @@
-//! What calls have brought into the work that they belong to, by what carries it, in memory.
+//! Labels of tasks, delegations and pairs of actor and root, in memory.
 //!
-//! Sessions keep their own labels ([`crate::store::sessions`]). Here they are kept with tasks, with stored delegations,
-//! and with who acts for whom: for the latter a bounded time, counted from the last call that brought a label.
+//! Sessions keep their own labels ([`crate::state::sessions`]). Labels of a task or of a stored delegation are kept as
+//! long as that is. Labels of a pair, an actor and the root it acts for, count for a bounded time after the last call
+//! that added them.
 //!
-//! # When an answer may leave
+//! # When a response may leave
 //!
-//! [`Memory::bring`] returns what has to be written before the answer: labels that are new, and those that another call
-//! added a moment ago and nobody has reported as written ([`Memory::settled`]). A call that brings nothing writes nothing:
-//! what it was decided on came from calls that may not have been answered yet, and only ever made it stricter.
+//! [`CarrierLabels::add`] returns what has to be written before the response: labels that are new, and labels of
+//! concurrent calls whose write has not been reported yet ([`CarrierLabels::mark_written`]). A call that adds no label
+//! writes nothing: it may have been decided on labels that are not on disk yet, which only made the decision stricter.
 //!
-//! A pair's label counts from the last time it was brought, which is not written each time. What is written is a moment a
-//! quarter of the time ahead, and nothing more before it has passed. After a restart a label counts from there: a little
-//! too long, never too short.
+//! A label of a pair counts from the last time it was added, which is not written each time. Instead a moment a
+//! quarter of the lifetime ahead is written, and nothing more before that moment has passed. After a restart the label
+//! counts from the written moment: up to a quarter too long, never too short.
 //!
-//! # What is forgotten
+//! # Retention
 //!
-//! A pair's labels once their time is over, a task's with the task, a delegation's when it is pruned. Nothing else: where
-//! there is no room for one carrier more, [`Full`] says that the call must not be allowed.
+//! A pair's labels are dropped once their time has passed, a task's with the task, a delegation's when it is pruned.
+//! Nothing is evicted: without room for one more carrier [`LabelCapacityError`] says that the call must be denied.
 
-use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use callgate_engine::cedar::EntityUID;
@@ -30,88 +30,85 @@ use smol_str::SmolStr;
 
 use crate::domain::authority::labels::{LabelCarrier, LabelCarrierRef, Labels};
 use crate::domain::authority::session::MAX_LABELS;
-use crate::store::lock;
+use crate::store::sharded::Sharded;
 use crate::store::store::{LabelTimes, StoreWrite, StoredLabel};
 
 #[cfg(test)]
 #[path = "carrier_labels_tests.rs"]
 mod tests;
 
-/// Labels by what carries them.
+/// Labels by carrier.
 #[derive(Debug)]
 pub struct CarrierLabels {
-    shards: Box<[Mutex<Shard>]>,
-    hasher: RandomState,
-    /// The most carriers of one shard.
+    shards: Sharded<Shard>,
+    /// The capacity of one shard, in carriers.
     room: usize,
-    /// How long a label of a pair counts.
+    /// The lifetime of a label of a pair.
     pair_for: Duration,
-    /// Carriers with labels. Where there are none, nobody has to look.
+    /// The number of carriers with labels. With none, lookups are skipped.
     kept: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
 struct Shard {
     slots: HashMap<LabelCarrier, Slot, RandomState>,
-    /// When it was last looked for pairs whose time is over.
+    /// The time of the last sweep of expired pairs.
     swept_at: Option<SystemTime>,
 }
 
 #[derive(Debug)]
 struct Slot {
     labels: Arc<Labels>,
-    /// Of each label, in the same order.
+    /// The state of each label, in the order of `labels`.
     marks: Vec<LabelState>,
 }
 
-/// When a label was brought.
+/// When a label was last added.
 #[derive(Debug, Clone, Copy)]
 struct LabelState {
     /// By any call.
     any: LabelStamp,
-    /// By a call outside of what Callgate has issued.
+    /// By a call without a task or a vouched session: one that no issued context accounts for.
     loose: Option<LabelStamp>,
-    /// Whether what has to be written is written.
+    /// Whether the store holds it.
     is_settled: bool,
 }
 
-/// A moment, and what stands for it in the store.
+/// A moment, and the moment that the store holds in its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct LabelStamp {
     at: SystemTime,
-    /// Never before `at`.
+    /// The moment in the store, never earlier than `at`.
     through: SystemTime,
 }
 
-/// Which labels of a pair count.
+/// Which labels of a pair a decision sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LabelWindow {
     /// All.
     All,
-    /// Those that calls outside of what Callgate has issued have brought since then.
+    /// Labels that calls without a task or a vouched session have added since then.
     UnattributedSince(SystemTime),
 }
 
-/// There is no room for what a call brings.
+/// There is no room for the labels of a call, which must be denied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LabelCapacityError;
 
 impl CarrierLabels {
-    /// Room for about this many carriers. A label of a pair counts for `pair_for` after it was brought.
+    /// Capacity for about `capacity` carriers. A label of a pair counts for `pair_for` after it was last added.
     pub fn new(capacity: usize, pair_for: Duration) -> Self {
-        // Few carriers would be spread unevenly.
-        let shards = (capacity / 1_024).clamp(1, 64).next_power_of_two();
+        let shards = Sharded::for_capacity(capacity);
         Self {
-            shards: (0..shards).map(|_| Mutex::default()).collect(),
-            hasher: RandomState::default(),
-            room: capacity.div_ceil(shards),
+            room: shards.share_of(capacity),
+            shards,
             pair_for,
             kept: AtomicUsize::new(0),
         }
     }
 
-    /// Every label of a task or a delegation.
-    pub fn of(&self, carrier: LabelCarrierRef<'_>) -> Option<Arc<Labels>> {
+    /// The labels of a task or a delegation.
+    pub fn get(&self, carrier: LabelCarrierRef<'_>) -> Option<Arc<Labels>> {
         let shard = self.shard(carrier);
         shard
             .slots
@@ -119,19 +116,19 @@ impl CarrierLabels {
             .map(|slot| Arc::clone(&slot.labels))
     }
 
-    /// The labels of a pair that count.
-    pub fn lately(
+    /// The labels of a pair that a decision sees.
+    pub fn recent_of_pair(
         &self,
         actor: &EntityUID,
         root: Option<&EntityUID>,
         counts: LabelWindow,
         now: SystemTime,
     ) -> Option<Arc<Labels>> {
-        self.counted(LabelCarrierRef::Pair { actor, root }, counts, now)
+        self.recent(LabelCarrierRef::Pair { actor, root }, counts, now)
     }
 
-    /// The labels of what keeps them for a time, as far as they count.
-    pub fn counted(
+    /// The labels of a carrier with a bounded lifetime, as far as they have not expired.
+    pub fn recent(
         &self,
         carrier: LabelCarrierRef<'_>,
         counts: LabelWindow,
@@ -156,9 +153,13 @@ impl CarrierLabels {
         (!left.is_empty()).then(|| Arc::new(Labels::new(left)))
     }
 
-    /// Adds labels, and says what to write before the answer leaves. `is_loose` says that the call belongs to nothing that
-    /// Callgate has issued.
-    pub fn bring(
+    /// Adds labels, and returns what must be written before the response. `is_loose` says that the call has neither a
+    /// task nor a vouched session.
+    ///
+    /// # Errors
+    ///
+    /// [`LabelCapacityError`] if there is no room for one more carrier.
+    pub fn add(
         &self,
         carrier: LabelCarrierRef<'_>,
         labels: &[SmolStr],
@@ -171,7 +172,7 @@ impl CarrierLabels {
         };
         let mut shard = self.shard(carrier);
         if !shard.slots.contains_key(&carrier) {
-            // What stands for all that has no room has one of its own.
+            // The carrier that stands for everything without room always has room itself.
             if carrier != LabelCarrierRef::AnyResource && !self.has_room(&mut shard, now) {
                 return Err(LabelCapacityError);
             }
@@ -203,8 +204,8 @@ impl CarrierLabels {
         }))
     }
 
-    /// This is written. Only for what [`Memory::bring`] returned, and once the store said so.
-    pub fn settled(&self, carrier: &LabelCarrier, written: &[LabelTimes]) {
+    /// Notes that the store has written labels that [`CarrierLabels::add`] returned.
+    pub fn mark_written(&self, carrier: &LabelCarrier, written: &[LabelTimes]) {
         let carrier = carrier.as_ref();
         let mut shard = self.shard(carrier);
         let Some(slot) = shard.slots.get_mut(&carrier) else {
@@ -221,21 +222,21 @@ impl CarrierLabels {
         }
     }
 
-    /// A task or a delegation is no more.
-    pub fn end(&self, carrier: LabelCarrierRef<'_>) {
+    /// Removes a task or a delegation.
+    pub fn remove(&self, carrier: LabelCarrierRef<'_>) {
         if self.shard(carrier).slots.remove(&carrier).is_some() {
             self.kept.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
-    /// Forgets pairs whose time is over.
+    /// Drops pairs whose labels have all expired.
     pub fn sweep(&self, now: SystemTime) {
-        for shard in &self.shards {
-            self.sweep_shard(&mut lock(shard), now);
+        for mut shard in self.shards.each() {
+            self.sweep_shard(&mut shard, now);
         }
     }
 
-    /// Takes over what a store holds. For the start, before anything else.
+    /// Restores what a store holds. Only at the start.
     pub fn restore(&self, stored: Vec<StoredLabel>) {
         for stored in stored {
             let mut shard = self.shard(stored.carrier.as_ref());
@@ -255,17 +256,17 @@ impl CarrierLabels {
         }
     }
 
-    /// How many carriers have labels.
+    /// The number of carriers with labels.
     pub fn len(&self) -> usize {
         self.kept.load(Ordering::Relaxed)
     }
 
-    /// Whether none has.
+    /// Whether no carrier has labels.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// By how much more than it has to be a pair's time is written.
+    /// How far ahead of a pair's last addition the store is written.
     fn ahead(&self) -> Duration {
         self.pair_for / 4
     }
@@ -279,7 +280,7 @@ impl CarrierLabels {
         if shard.slots.len() < self.room {
             return true;
         }
-        // Looking through all of them is only worth it if the time of some can be over since.
+        // Sweep the shard only if a pair can have expired since the last sweep.
         let looked = shard.swept_at.and_then(|at| at.checked_add(self.ahead()));
         if looked.is_none_or(|next| next <= now) {
             self.sweep_shard(shard, now);
@@ -299,9 +300,7 @@ impl CarrierLabels {
     }
 
     fn shard(&self, carrier: LabelCarrierRef<'_>) -> MutexGuard<'_, Shard> {
-        // The upper bits: the map within looks at the lower ones.
-        let hash = self.hasher.hash_one(carrier) >> 32;
-        lock(&self.shards[hash as usize & (self.shards.len() - 1)])
+        self.shards.lock(&carrier)
     }
 }
 
@@ -332,7 +331,7 @@ impl Slot {
         self.marks = marks;
     }
 
-    /// Notes that a label is brought now.
+    /// Adds a label, or renews it.
     fn mark(
         &mut self,
         label: &SmolStr,
@@ -377,7 +376,7 @@ impl Slot {
 }
 
 impl LabelStamp {
-    /// The same at a later moment, and whether what is written still stands for it.
+    /// Moves the stamp to a later moment. Returns whether the written moment still covers it.
     fn renew(&mut self, new: Self) -> bool {
         self.at = self.at.max(new.at);
         if self.at <= self.through {

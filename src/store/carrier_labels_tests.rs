@@ -63,18 +63,16 @@ fn a_task_keeps_its_labels_until_it_ends() {
     let task = LabelCarrierRef::Task(&one);
     assert!(memory.is_empty());
     memory
-        .bring(task, &names(&["private"]), false, at(0))
+        .add(task, &names(&["private"]), false, at(0))
         .unwrap();
-    memory
-        .bring(task, &names(&["secret"]), false, at(9))
-        .unwrap();
-    assert_eq!(sorted(memory.of(task)), names(&["private", "secret"]));
-    assert!(memory.of(LabelCarrierRef::Task(&other)).is_none());
-    assert!(memory.of(LabelCarrierRef::Delegation(&one)).is_none());
+    memory.add(task, &names(&["secret"]), false, at(9)).unwrap();
+    assert_eq!(sorted(memory.get(task)), names(&["private", "secret"]));
+    assert!(memory.get(LabelCarrierRef::Task(&other)).is_none());
+    assert!(memory.get(LabelCarrierRef::Delegation(&one)).is_none());
     memory.sweep(at(1_000_000));
     assert_eq!(memory.len(), 1, "time takes nothing from a task");
-    memory.end(task);
-    assert!(memory.of(task).is_none() && memory.is_empty());
+    memory.remove(task);
+    assert!(memory.get(task).is_none() && memory.is_empty());
 }
 
 #[test]
@@ -85,12 +83,12 @@ fn what_a_pair_has_read_counts_for_its_time() {
         actor: &agent,
         root: Some(&sam),
     };
-    let lately = |counts, now| sorted(memory.lately(&agent, Some(&sam), counts, at(now)));
+    let lately = |counts, now| sorted(memory.recent_of_pair(&agent, Some(&sam), counts, at(now)));
     memory
-        .bring(pair, &names(&["untrusted"]), true, at(0))
+        .add(pair, &names(&["untrusted"]), true, at(0))
         .unwrap();
     memory
-        .bring(pair, &names(&["private"]), false, at(10))
+        .add(pair, &names(&["private"]), false, at(10))
         .unwrap();
     assert_eq!(
         lately(LabelWindow::All, 3_600),
@@ -99,13 +97,13 @@ fn what_a_pair_has_read_counts_for_its_time() {
     assert_eq!(lately(LabelWindow::All, 3_601), names(&["private"]));
     // Reading again starts the time anew.
     memory
-        .bring(pair, &names(&["private"]), false, at(3_610))
+        .add(pair, &names(&["private"]), false, at(3_610))
         .unwrap();
     assert_eq!(lately(LabelWindow::All, 7_210), names(&["private"]));
     assert_eq!(lately(LabelWindow::All, 7_211), [""; 0]);
     assert!(
         memory
-            .lately(&agent, None, LabelWindow::All, at(10))
+            .recent_of_pair(&agent, None, LabelWindow::All, at(10))
             .is_none()
     );
     memory.sweep(at(7_211));
@@ -122,19 +120,19 @@ fn loose_labels_count_from_a_moment_on() {
     };
     let since = |from, now| {
         let counts = LabelWindow::UnattributedSince(at(from));
-        sorted(memory.lately(&agent, Some(&sam), counts, at(now)))
+        sorted(memory.recent_of_pair(&agent, Some(&sam), counts, at(now)))
     };
     memory
-        .bring(pair, &names(&["untrusted"]), true, at(10))
+        .add(pair, &names(&["untrusted"]), true, at(10))
         .unwrap();
     memory
-        .bring(pair, &names(&["private"]), false, at(20))
+        .add(pair, &names(&["private"]), false, at(20))
         .unwrap();
     assert_eq!(since(10, 30), names(&["untrusted"]));
     assert_eq!(since(11, 30), [""; 0]);
     // The same label in a task does not make it loose at that time, nor less loose at the earlier one.
     memory
-        .bring(pair, &names(&["untrusted"]), false, at(40))
+        .add(pair, &names(&["untrusted"]), false, at(40))
         .unwrap();
     assert_eq!(since(10, 50), names(&["untrusted"]));
     assert_eq!(since(11, 50), [""; 0]);
@@ -146,15 +144,15 @@ fn what_nobody_has_reported_as_written_is_written_again() {
     let memory = memory();
     let id = "t".into();
     let task = LabelCarrierRef::Task(&id);
-    let bring = |labels: &[&'static str]| memory.bring(task, &names(labels), false, at(0)).unwrap();
+    let bring = |labels: &[&'static str]| memory.add(task, &names(labels), false, at(0)).unwrap();
     let (carrier, first) = parts(bring(&["private"]));
     assert_eq!(parts(bring(&["private"])).1, first);
     let (_, both) = parts(bring(&["private", "secret"]));
     assert_eq!(both.len(), 2);
-    memory.settled(&carrier, &first);
+    memory.mark_written(&carrier, &first);
     let (_, left) = parts(bring(&["private", "secret"]));
     assert_eq!(left, both[1..]);
-    memory.settled(&carrier, &left);
+    memory.mark_written(&carrier, &left);
     assert!(bring(&["private", "secret"]).is_none());
     assert!(bring(&[]).is_none());
 }
@@ -167,15 +165,15 @@ fn a_pair_is_written_once_in_a_while() {
         actor: &agent,
         root: Some(&sam),
     };
-    let bring = |now| memory.bring(pair, &names(&["x"]), true, at(now)).unwrap();
+    let bring = |now| memory.add(pair, &names(&["x"]), true, at(now)).unwrap();
     let (carrier, written) = parts(bring(0));
     assert_eq!(written[0].through, at(900));
-    memory.settled(&carrier, &written);
+    memory.mark_written(&carrier, &written);
     assert!(bring(1).is_none() && bring(900).is_none());
     let (_, later) = parts(bring(901));
     assert_eq!(later[0].through, at(1_801));
     // What was written of an earlier moment is not what has to be written now.
-    memory.settled(&carrier, &written);
+    memory.mark_written(&carrier, &written);
     assert_eq!(parts(bring(902)).1, later);
 }
 
@@ -188,7 +186,7 @@ fn what_does_not_fit_is_refused_and_never_forgotten() {
         actor: &agent,
         root: Some(&sam),
     };
-    let bring = |carrier, now| memory.bring(carrier, &names(&["x"]), false, at(now));
+    let bring = |carrier, now| memory.add(carrier, &names(&["x"]), false, at(now));
     bring(pair, 0).unwrap();
     bring(LabelCarrierRef::Task(&one), 0).unwrap();
     assert!(matches!(
@@ -202,11 +200,11 @@ fn what_does_not_fit_is_refused_and_never_forgotten() {
     assert_eq!(memory.len(), 2);
     assert!(
         memory
-            .lately(&agent, Some(&sam), LabelWindow::All, at(3_602))
+            .recent_of_pair(&agent, Some(&sam), LabelWindow::All, at(3_602))
             .is_none()
     );
     let many: Vec<SmolStr> = (0..MAX_LABELS).map(|n| n.to_string().into()).collect();
-    let full = memory.bring(LabelCarrierRef::Task(&one), &many, false, at(0));
+    let full = memory.add(LabelCarrierRef::Task(&one), &many, false, at(0));
     assert_eq!(
         full.unwrap_err(),
         LabelCapacityError,
@@ -214,7 +212,7 @@ fn what_does_not_fit_is_refused_and_never_forgotten() {
     );
     assert!(
         memory
-            .of(LabelCarrierRef::Task(&one))
+            .get(LabelCarrierRef::Task(&one))
             .unwrap()
             .items()
             .contains(&"x".into())
@@ -271,11 +269,11 @@ proptest! {
                     let is_pair = carrier > 1;
                     let brought = [labels[label].clone()];
                     let loose = is_loose && is_pair;
-                    let write = memory.bring(carriers[carrier].as_ref(), &brought, loose, at(now));
+                    let write = memory.add(carriers[carrier].as_ref(), &brought, loose, at(now));
                     let write = write.unwrap().map(|write| parts(Some(write)));
                     let has_to_wait = write.is_some();
                     if let (Some((carrier, rows)), true) = (write, is_written) {
-                        memory.settled(&carrier, &rows);
+                        memory.mark_written(&carrier, &rows);
                         disk.push((carrier, rows));
                     }
                     if is_written || !has_to_wait {
@@ -293,12 +291,12 @@ proptest! {
             }
             for ((carrier, label), (any, loose)) in &answered {
                 let LabelCarrier::Pair { actor, root } = &carriers[*carrier] else {
-                    let known = sorted(memory.of(carriers[*carrier].as_ref()));
+                    let known = sorted(memory.get(carriers[*carrier].as_ref()));
                     prop_assert!(known.contains(&labels[*label]));
                     continue;
                 };
                 let known = |counts| {
-                    let known = memory.lately(actor, root.as_ref(), counts, at(now));
+                    let known = memory.recent_of_pair(actor, root.as_ref(), counts, at(now));
                     sorted(known).contains(&labels[*label])
                 };
                 prop_assert!(known(LabelWindow::All) || now - any > 3_600);

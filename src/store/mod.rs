@@ -1,25 +1,20 @@
-//! Durable control data and live facts, ordered by revision.
+//! The store: durable control data and live facts, ordered by revision.
 //!
-//! Start at [`store::Store`], what any database has to do. [`writer`] is the one thread that writes;
-//! [`sqlite`] is the embedded default. [`sessions`], [`memory`], [`usage`] and [`meters`] are the facts that
-//! change with every call: they live in memory, and what must not be lost is written before the answer.
-//! [`definitions`] is what lists have shown of tools.
+//! Start at [`store::Store`], the trait of a database. [`writer`] is the thread that writes, [`sqlite`] the embedded
+//! default. [`sessions`], [`carrier_labels`], [`resource_labels`], [`usage`] and [`quotas`] hold the facts that change
+//! with every call: they live in memory, and what must not be lost is written before the response.
+//! [`shown_definitions`] holds tool definitions that lists have shown. `sharded` spreads what is in memory over
+//! several locks.
 //!
-//! Invariant: no decisions. Whether a call may happen is asked elsewhere; here it is only written down.
+//! Invariant: no decisions. Whether a call is allowed is decided elsewhere; here it is only written down.
 
 pub mod carrier_labels;
 pub mod quotas;
 pub mod resource_labels;
 pub mod sessions;
+mod sharded;
 pub mod shown_definitions;
 pub mod sqlite;
 pub mod store;
 pub mod usage;
 pub mod writer;
-
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-/// One part of what lives in memory. Whatever panicked while it was held, all that is in it is as it was before or after.
-fn lock<T>(shard: &Mutex<T>) -> MutexGuard<'_, T> {
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
-}

@@ -49,17 +49,6 @@ fn an_approval_of_several_uses_counts_each_once() {
 }
 
 #[test]
-fn a_use_that_was_given_back_can_be_had_again() {
-    let meters = Quotas::new();
-    assert_eq!(meters.use_approval(&ID, 1), Some(1));
-    meters.give_use_back(&ID);
-    assert_eq!(meters.use_approval(&ID, 1), Some(1));
-    assert_eq!(meters.use_approval(&ID, 1), None);
-    meters.give_use_back("unknown");
-    assert_eq!(meters.approval_uses("unknown"), 0);
-}
-
-#[test]
 fn no_call_is_answered_on_a_block_that_is_not_written() {
     let meters = Quotas::new();
     // Blocks of 4.
@@ -67,12 +56,12 @@ fn no_call_is_answered_on_a_block_that_is_not_written() {
     let pending = BudgetSpend::Reserve { spent: 4 };
     assert_eq!(meters.spend(&ID, budget), pending);
     assert_eq!(meters.spend(&ID, budget), pending, "not yet written");
-    meters.settled(&ID, 4);
+    meters.mark_written(&ID, 4);
     assert_eq!(meters.spend(&ID, budget), BudgetSpend::Spent);
     assert_eq!(meters.spend(&ID, budget), BudgetSpend::Spent);
     assert_eq!(meters.spend(&ID, budget), BudgetSpend::Reserve { spent: 8 });
     // The first block is reported again; that says nothing of the second.
-    meters.settled(&ID, 4);
+    meters.mark_written(&ID, 4);
     assert_eq!(meters.spend(&ID, budget), BudgetSpend::Reserve { spent: 8 });
     assert_eq!(meters.calls_left(&ID, budget), 58);
 }
@@ -102,7 +91,7 @@ fn budgets_are_never_overspent_by_threads() {
                 }
                 BudgetSpend::Reserve { spent } => {
                     written.fetch_max(spent, Ordering::SeqCst);
-                    meters.settled(&ID, spent);
+                    meters.mark_written(&ID, spent);
                     got += 1;
                 }
             }
@@ -133,7 +122,7 @@ fn what_was_not_spent_is_given_back_at_the_end() {
     };
     assert_eq!(id, ID);
     // A reservation that is reported late, and a call that comes late.
-    meters.settled(&ID, 64);
+    meters.mark_written(&ID, 64);
     assert_eq!(meters.spend(&ID, 1_024), BudgetSpend::Exhausted);
 }
 
@@ -150,7 +139,7 @@ fn a_hundred_crashes_lose_a_sixteenth_of_a_budget_at_most() {
                     BudgetSpend::Spent => answered += 1,
                     BudgetSpend::Reserve { spent } => {
                         (durable, lost) = (spent, meters.at_risk(&ID));
-                        meters.settled(&ID, spent);
+                        meters.mark_written(&ID, spent);
                         answered += 1;
                     }
                     BudgetSpend::Exhausted => {}
@@ -196,7 +185,6 @@ fn the_counters_of_its_tools_go_with_a_task() {
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Call,
-    Refused,
     Written,
     WriteFailed,
     Crash,
@@ -211,7 +199,6 @@ proptest! {
         budget in 1..200u64,
         steps in proptest::collection::vec(prop_oneof![
             20 => Just(Step::Call),
-            2 => Just(Step::Refused),
             8 => Just(Step::Written),
             1 => Just(Step::WriteFailed),
             1 => Just(Step::Crash),
@@ -229,12 +216,9 @@ proptest! {
                     BudgetSpend::Reserve { spent } => under_way.push_back(spent),
                     BudgetSpend::Exhausted => {}
                 },
-                Step::Refused => if meters.spend(&ID, budget) != BudgetSpend::Exhausted {
-                    meters.give_call_back(&ID);
-                },
                 Step::Written => if let Some(spent) = under_way.pop_front() {
                     durable = durable.max(spent);
-                    meters.settled(&ID, spent);
+                    meters.mark_written(&ID, spent);
                     answered += 1;
                 },
                 Step::WriteFailed => { under_way.pop_front(); },
@@ -242,7 +226,7 @@ proptest! {
                     if matches!(step, Step::Restart) {
                         for spent in under_way.drain(..) {
                             durable = durable.max(spent);
-                            meters.settled(&ID, spent);
+                            meters.mark_written(&ID, spent);
                             answered += 1;
                         }
                         for write in meters.release() {

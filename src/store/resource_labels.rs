@@ -1,10 +1,10 @@
-//! What was written where, by labels: a file that was written after reading what strangers wrote is what strangers wrote.
+//! Labels of resources that calls have written to: a file written after reading untrusted text is untrusted itself.
 //!
-//! Start at [`Places::of`]. A place has the labels of every call that wrote to it, to what contains it or to what lies
-//! within it, for a bounded time after the last of them. Nothing takes them away earlier: a call that writes to a part of
-//! a file says nothing of the rest.
+//! Start at [`ResourceLabels::labels_of`]. A resource has the labels of every call that wrote to it, to what contains
+//! it or to anything within it, for a bounded time after the last of them. No call removes them earlier: writing a
+//! part of a file says nothing about the rest.
 //!
-//! Nothing is forgotten to make room. Where there is none for one more, what it would have kept counts for every place.
+//! Nothing is evicted. Without room for one more resource, its labels count for every resource.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -20,18 +20,18 @@ use crate::store::store::{LabelTimes, StoreWrite, StoredLabel};
 #[path = "resource_labels_tests.rs"]
 mod tests;
 
-/// Labels by place.
+/// Labels by resource.
 #[derive(Debug)]
 pub struct ResourceLabels(CarrierLabels);
 
 impl ResourceLabels {
-    /// Room for about this many places. A label counts for `kept_for` after it was brought.
+    /// Capacity for about `capacity` resources. A label counts for `kept_for` after it was last added.
     pub fn new(capacity: usize, kept_for: Duration) -> Self {
         Self(CarrierLabels::new(capacity, kept_for))
     }
 
-    /// The labels of everything that these contain, are or lie in.
-    pub fn of<'t>(
+    /// The labels of the targets, of what they contain and of what contains them.
+    pub fn labels_of<'t>(
         &self,
         targets: impl IntoIterator<Item = &'t Target>,
         now: SystemTime,
@@ -39,7 +39,7 @@ impl ResourceLabels {
         if self.0.is_empty() {
             return None;
         }
-        let of = |carrier| self.0.counted(carrier, LabelWindow::All, now);
+        let of = |carrier| self.0.recent(carrier, LabelWindow::All, now);
         let mut found = Vec::new();
         for target in targets {
             let uid = target.uid();
@@ -52,8 +52,12 @@ impl ResourceLabels {
         union(&found)
     }
 
-    /// Something with these labels was written there. Returns what has to be written before the answer.
-    pub fn mark(
+    /// Adds the labels of a call that writes to the target. Returns what must be written before the response.
+    ///
+    /// # Errors
+    ///
+    /// [`LabelCapacityError`] if there is no room for the resource nor for the carrier that stands for all.
+    pub fn add(
         &self,
         target: &Target,
         labels: &[SmolStr],
@@ -66,44 +70,37 @@ impl ResourceLabels {
             .map(LabelCarrierRef::WithinResource);
         let mut writes = Vec::new();
         for carrier in std::iter::once(LabelCarrierRef::Resource(target.uid())).chain(within) {
-            let brought = self.0.bring(carrier, labels, false, now);
+            let brought = self.0.add(carrier, labels, false, now);
             let brought = brought.or_else(|LabelCapacityError| {
-                self.0
-                    .bring(LabelCarrierRef::AnyResource, labels, false, now)
+                self.0.add(LabelCarrierRef::AnyResource, labels, false, now)
             });
             writes.extend(brought?);
         }
         Ok(writes)
     }
 
-    /// As [`Memory::settled`].
-    pub fn settled(&self, carrier: &LabelCarrier, written: &[LabelTimes]) {
-        self.0.settled(carrier, written);
+    /// As [`CarrierLabels::mark_written`].
+    pub fn mark_written(&self, carrier: &LabelCarrier, written: &[LabelTimes]) {
+        self.0.mark_written(carrier, written);
     }
 
-    /// Takes over what a store holds. For the start, before anything else.
+    /// Restores what a store holds. Only at the start.
     pub fn restore(&self, stored: Vec<StoredLabel>) {
         self.0.restore(stored);
     }
 
-    /// Forgets labels whose time is over.
+    /// Drops expired labels.
     pub fn sweep(&self, now: SystemTime) {
         self.0.sweep(now);
     }
 
-    /// How many places have labels, what contains them included.
+    /// The number of resources with labels, those that contain them included.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether none has.
+    /// Whether no resource has labels.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
-    }
-
-    /// Whether there was no room for one, so that every place has labels.
-    pub fn is_saturated(&self, now: SystemTime) -> bool {
-        let everywhere = LabelCarrierRef::AnyResource;
-        self.0.counted(everywhere, LabelWindow::All, now).is_some()
     }
 }

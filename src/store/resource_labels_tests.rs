@@ -29,13 +29,13 @@ fn now() -> SystemTime {
 fn places() -> ResourceLabels {
     let places = ResourceLabels::new(1_000, 30 * DAY);
     places
-        .mark(&at("/srv/a/notes.md"), &["untrusted".into()], now())
+        .add(&at("/srv/a/notes.md"), &["untrusted".into()], now())
         .unwrap();
     places
 }
 
 fn of(places: &ResourceLabels, text: &str, now: SystemTime) -> Vec<String> {
-    names(places.of([&at(text)], now))
+    names(places.labels_of([&at(text)], now))
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn labels_count_for_their_time_after_the_last_write() {
     let places = places();
     let later = now() + 29 * DAY;
     places
-        .mark(&at("/srv/a/notes.md"), &["private".into()], later)
+        .add(&at("/srv/a/notes.md"), &["private".into()], later)
         .unwrap();
     assert_eq!(of(&places, "/srv/a", later), ["private", "untrusted"]);
     assert_eq!(of(&places, "/srv/a", later + 2 * DAY), ["private"]);
@@ -74,28 +74,31 @@ fn labels_count_for_their_time_after_the_last_write() {
     assert!(places.is_empty());
 }
 
+fn is_saturated(places: &ResourceLabels, now: SystemTime) -> bool {
+    let any = LabelCarrierRef::AnyResource;
+    places.0.recent(any, LabelWindow::All, now).is_some()
+}
+
 #[test]
 fn without_room_every_place_counts() {
     let places = ResourceLabels::new(4, 30 * DAY);
     for file in ["/a/1", "/b/2", "/c/3", "/d/4"] {
-        let written = places
-            .mark(&at(file), &["untrusted".into()], now())
-            .unwrap();
+        let written = places.add(&at(file), &["untrusted".into()], now()).unwrap();
         assert!(!written.is_empty(), "{file}");
     }
-    assert!(places.is_saturated(now()));
+    assert!(is_saturated(&places, now()));
     assert_eq!(
         of(&places, "https://elsewhere.example", now()),
         ["untrusted"]
     );
-    assert!(!places.is_saturated(now() + 31 * DAY));
+    assert!(!is_saturated(&places, now() + 31 * DAY));
 }
 
 #[test]
 fn what_is_written_to_the_store_comes_back() {
     let places = ResourceLabels::new(1_000, 30 * DAY);
     let labels = ["untrusted".into()];
-    let writes = places.mark(&at("/srv/a"), &labels, now()).unwrap();
+    let writes = places.add(&at("/srv/a"), &labels, now()).unwrap();
     assert_eq!(writes.len(), 3, "the place, /srv and /");
     let mut stored = Vec::new();
     for write in &writes {
@@ -105,7 +108,7 @@ fn what_is_written_to_the_store_comes_back() {
         else {
             panic!("{write:?}");
         };
-        places.settled(carrier, labels);
+        places.mark_written(carrier, labels);
         for brought in labels {
             stored.push(StoredLabel {
                 carrier: carrier.clone(),
@@ -115,7 +118,7 @@ fn what_is_written_to_the_store_comes_back() {
     }
     assert!(
         places
-            .mark(&at("/srv/a"), &labels, now())
+            .add(&at("/srv/a"), &labels, now())
             .unwrap()
             .is_empty()
     );

@@ -1,29 +1,27 @@
-//! What sessions have seen and done, in memory.
+//! Sessions in memory: their labels, call counts and recent tools.
 //!
-//! A decision takes a session as it is with [`Sessions::get`], and if it allows, puts what comes after
-//! with [`Sessions::advance`]. That works only if nothing happened in between, so two calls of one session
-//! cannot both be decided on what was before either of them: the later one is decided again.
+//! A decision reads a session with [`Sessions::get`]. If it allows, the state after the call is put with
+//! [`Sessions::advance`], which fails if the session has changed in between. So two calls of one session are never
+//! both decided on the same state: the later one is decided again.
 //!
-//! # When an answer may leave
+//! # When a response may leave
 //!
-//! Labels must survive a crash. An allow rests on two kinds of them: those that its own call adds, and
-//! those that other calls added a moment ago and that are in memory, but perhaps not yet on the disk.
-//! [`Advanced::labels`] holds both: every label of the session that nobody has reported as written.
-//! Whoever got it writes them all ([`Advanced::write`]), reports that with [`Sessions::settled`], and
-//! answers then. So no answer waits for the write of another, a write that failed is made up for by the
-//! next call, and ordinarily, as labels rarely are new, there is nothing to write.
+//! Labels must survive a crash. An allow depends on the labels that its own call adds, and on those that concurrent
+//! calls added and that may not be on disk yet. [`SessionUpdate::labels`] holds both: every label of the session whose
+//! write has not been reported. The caller writes them all ([`SessionUpdate::write`]), reports that with
+//! [`Sessions::mark_written`], and responds then. So no response waits for the write of another, the next call makes
+//! up for a failed write, and as labels are rarely new there usually is nothing to write.
 //!
-//! Counts, tools and last steps are written behind, from [`Sessions::dirty`].
+//! Counts, tools and last steps are written in the background, from [`Sessions::dirty`].
 //!
-//! # What is forgotten
+//! # Retention
 //!
-//! A session is silent from its last allowed call on. One that is silent for longer than the idle time
-//! may be dropped when room is needed; then it begins anew. An ended one is never dropped for room, only
-//! by [`Sessions::forget`]; and that it was ended stays known after that, by 16 bytes of a hash of its id.
+//! A session is silent since its last allowed call. One that has been silent for longer than the idle time may be
+//! evicted when room is needed; then it starts anew. An ended session is never evicted for room, only by
+//! [`Sessions::forget`]. That it has ended stays known after that, by 16 bytes of a hash of its id.
 
-use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use foldhash::fast::RandomState;
@@ -32,63 +30,62 @@ use sha2::{Digest, Sha256};
 use smol_str::SmolStr;
 
 use crate::domain::authority::session::{CedarSet, Session};
-use crate::store::lock;
+use crate::store::sharded::Sharded;
 use crate::store::store::{StoreWrite, StoredSession};
 
 #[cfg(test)]
 #[path = "sessions_tests.rs"]
 mod tests;
 
-/// Sessions that can be ended for good in all: some 100 MiB. One more is refused.
+/// Sessions that may be ended for good: about 100 MiB of hashes. One more is rejected.
 const MAX_ENDED: usize = 4_000_000;
 
 /// Sessions by id.
 #[derive(Debug)]
 pub struct Sessions {
-    shards: Box<[Mutex<Shard>]>,
-    hasher: RandomState,
-    /// The most sessions of one shard.
+    shards: Sharded<Shard>,
+    /// The capacity of one shard, in sessions.
     room: usize,
     idle: Duration,
-    /// Hashes of the ids of those that were ended for good, forgotten or not.
+    /// Hashes of the ids of ended sessions, also of those that are otherwise forgotten.
     ended: RwLock<HashSet<u128, RandomState>>,
-    /// The version given last. No two states of any sessions get the same one, so one that was dropped
-    /// and began anew is not taken for what it was.
+    /// The last version given out. Versions are unique among all sessions, so a session that was evicted and started
+    /// anew is never mistaken for its earlier self.
     version: AtomicU64,
-    /// Those that were ended and never began.
+    /// Sessions that were ended before their first call.
     unbegun: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
 struct Shard {
     sessions: HashMap<SmolStr, Slot, RandomState>,
-    /// Those with something to write behind.
+    /// Sessions with changes to write in the background.
     dirty: Vec<SmolStr>,
-    /// No session that may be dropped was silent before this.
+    /// No session that may be evicted has been silent since before this moment.
     silent_since: Option<SystemTime>,
 }
 
 #[derive(Debug)]
 struct Slot {
     session: Session,
-    /// Labels that nobody has reported as written.
+    /// Labels whose write has not been reported.
     unsettled: Vec<SmolStr>,
     is_dirty: bool,
-    /// When it was changed last.
+    /// The time of the last change.
     at: SystemTime,
 }
 
-/// A session has come further.
+/// The result of a successful [`Sessions::advance`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionUpdate {
-    /// Its version now.
+    /// The new version.
     pub version: u64,
-    /// The labels to write before the answer. Empty ordinarily.
+    /// The labels to write before the response. Usually empty.
     pub labels: Vec<SmolStr>,
 }
 
 impl SessionUpdate {
-    /// What to write before the answer, if anything.
+    /// The write that must precede the response, if there is one.
     pub fn write(&self, id: &SmolStr, at: SystemTime) -> Option<StoreWrite> {
         let labels = self.labels.clone();
         let id = id.clone();
@@ -96,25 +93,23 @@ impl SessionUpdate {
     }
 }
 
-/// Why a session did not come further.
+/// Why a session was not advanced.
 #[derive(Debug, Clone)]
 pub enum AdvanceError {
-    /// It changed since it was looked at. This is what it is now; decide again.
+    /// The session has changed since it was read. This is its current state; decide again.
     Conflict(Session),
-    /// There is no room for one more session.
+    /// The capacity for sessions is used up.
     Full,
 }
 
 impl Sessions {
-    /// Room for about this many sessions. When it is needed, those that were silent for longer than
-    /// `idle` make room.
+    /// Capacity for about `capacity` sessions. Sessions that have been silent for longer than `idle` make room when it
+    /// is needed.
     pub fn new(capacity: usize, idle: Duration) -> Self {
-        // Few sessions would be spread unevenly.
-        let shards = (capacity / 1_024).clamp(1, 64).next_power_of_two();
+        let shards = Sharded::for_capacity(capacity);
         Self {
-            shards: (0..shards).map(|_| Mutex::default()).collect(),
-            hasher: RandomState::default(),
-            room: capacity.div_ceil(shards),
+            room: shards.share_of(capacity),
+            shards,
             idle,
             ended: RwLock::default(),
             version: AtomicU64::new(0),
@@ -122,8 +117,8 @@ impl Sessions {
         }
     }
 
-    /// The session as it is; a new one, version 0, if it is not known. A new one is only remembered once
-    /// something happens in it.
+    /// The current state of a session; a new one with version 0 if it is unknown. A new one is kept only after its
+    /// first change.
     pub fn get(&self, id: &str) -> Session {
         if let Some(slot) = self.shard(id).sessions.get(id) {
             return slot.session.clone();
@@ -133,22 +128,25 @@ impl Sessions {
         session
     }
 
-    /// Whether it was ended for good, however long ago.
+    /// Whether the session was ended, at any time in the past.
     pub fn has_ended(&self, id: &str) -> bool {
         let ended = self.ended.read().unwrap_or_else(PoisonError::into_inner);
         !ended.is_empty() && ended.contains(&hash_of(id))
     }
 
-    /// Whether one more can be remembered as ended; of one that has ended already, always.
+    /// Whether the session may be ended: there is room to remember that, or it has ended already.
     pub fn can_end(&self, id: &str) -> bool {
         let ended = self.ended.read().unwrap_or_else(PoisonError::into_inner);
         ended.len() < MAX_ENDED || ended.contains(&hash_of(id))
     }
 
-    /// Replaces the session by `next` (its version is given here), if it still has the version that the
-    /// decision saw.
+    /// Replaces the session by `next`, whose version is assigned here, if it still has the version that the decision
+    /// saw. The labels in the [`SessionUpdate`] must be written before the response leaves.
     ///
-    /// Before the answer leaves, what [`Advanced`] names has to be written.
+    /// # Errors
+    ///
+    /// [`AdvanceError::Conflict`] if the session has changed meanwhile, [`AdvanceError::Full`] if there is no room for
+    /// it.
     pub fn advance(
         &self,
         id: &SmolStr,
@@ -190,16 +188,15 @@ impl Sessions {
         })
     }
 
-    /// These labels of the session are written. To be called for what [`Advanced`] named, and only once
-    /// the store said so.
-    pub fn settled(&self, id: &str, labels: &[SmolStr]) {
+    /// Notes that the store has written labels of the session: those that a [`SessionUpdate`] named.
+    pub fn mark_written(&self, id: &str, labels: &[SmolStr]) {
         if let Some(slot) = self.shard(id).sessions.get_mut(id) {
             slot.unsettled.retain(|label| !labels.contains(label));
         }
     }
 
-    /// Ends a session, known or not; whatever was decided on what it was does not advance it. For a
-    /// change that is written already, so there is always room.
+    /// Ends a session, known or not. Decisions that read an earlier state fail to advance it. Called for a change that
+    /// is already written, so there is always room.
     pub fn end(&self, id: &SmolStr, now: SystemTime) {
         let version = self.next_version();
         let mut shard = self.shard(id);
@@ -213,21 +210,20 @@ impl Sessions {
         self.note_ended(id);
     }
 
-    /// Whether anything is remembered of it.
+    /// Whether the session is in memory.
     pub fn is_known(&self, id: &str) -> bool {
         self.shard(id).sessions.contains_key(id)
     }
 
-    /// How many were ended that never began.
+    /// How many sessions were ended before their first call.
     pub fn ended_unbegun(&self) -> usize {
         self.unbegun.load(Ordering::Relaxed)
     }
 
-    /// What changed since this was asked last, to be written behind.
+    /// The background writes for all changes since the last call.
     pub fn dirty(&self) -> Vec<StoreWrite> {
         let mut changed = Vec::new();
-        for shard in &self.shards {
-            let mut shard = lock(shard);
+        for mut shard in self.shards.each() {
             for id in std::mem::take(&mut shard.dirty) {
                 if let Some(slot) = shard.sessions.get_mut(&id) {
                     slot.is_dirty = false;
@@ -245,7 +241,7 @@ impl Sessions {
         changed.into_iter().map(write).collect()
     }
 
-    /// Takes over what a store holds. For the start, before anything else.
+    /// Restores what a store holds. Only at the start.
     pub fn restore(&self, stored: Vec<StoredSession>) {
         for stored in stored {
             let mut session = Session::new();
@@ -270,12 +266,11 @@ impl Sessions {
         }
     }
 
-    /// Forgets the sessions that nothing happened in since then, ended ones too. Has to come before the
-    /// store forgets them, and a minute more of them: what is kept here must be kept there, and that is
-    /// written a little later.
+    /// Forgets sessions without a change since `before`, ended ones too. Memory must forget them before the store
+    /// does, and with a margin of a minute: whatever is in memory must also be in the store, which is written a little
+    /// later.
     pub fn forget(&self, before: SystemTime) {
-        for shard in &self.shards {
-            let mut shard = lock(shard);
+        for mut shard in self.shards.each() {
             shard.sessions.retain(|_, slot| {
                 let stays = slot.at >= before;
                 if !stays && slot.is_unbegun() {
@@ -286,7 +281,7 @@ impl Sessions {
         }
     }
 
-    /// Takes over which sessions a store knows to be ended. For the start.
+    /// Restores which sessions have ended. Only at the start.
     pub fn restore_ended(&self, ids: &[SmolStr]) {
         for id in ids {
             self.note_ended(id);
@@ -298,13 +293,12 @@ impl Sessions {
         ended.insert(hash_of(id));
     }
 
-    /// How many sessions are known.
+    /// How many sessions are in memory.
     pub fn len(&self) -> usize {
-        let shards = self.shards.iter();
-        shards.map(|shard| lock(shard).sessions.len()).sum()
+        self.shards.each().map(|shard| shard.sessions.len()).sum()
     }
 
-    /// Whether none is known.
+    /// Whether no session is in memory.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -314,14 +308,12 @@ impl Sessions {
     }
 
     fn shard(&self, id: &str) -> MutexGuard<'_, Shard> {
-        // The upper bits: the map within looks at the lower ones.
-        let hash = self.hasher.hash_one(id) >> 32;
-        lock(&self.shards[hash as usize & (self.shards.len() - 1)])
+        self.shards.lock(id)
     }
 }
 
 impl Slot {
-    /// Ended before anything happened in it.
+    /// Whether the session was ended before its first call.
     fn is_unbegun(&self) -> bool {
         let session = &self.session;
         session.is_ended && session.calls == 0 && session.labels.items().is_empty()
@@ -329,13 +321,13 @@ impl Slot {
 }
 
 impl Shard {
-    /// Whether there is room for one more session, or room can be made.
+    /// Whether there is room for one more session, evicting idle ones if necessary.
     fn has_room(&mut self, room: usize, idle: Duration, now: SystemTime) -> bool {
         if self.sessions.len() < room {
             return true;
         }
         let is_idle = |at: SystemTime| at.checked_add(idle).is_some_and(|until| until < now);
-        // Looking through all of them is only worth it if one can have become idle since.
+        // Scan the shard only if a session can have become idle since the last scan.
         if self.silent_since.is_some_and(|at| !is_idle(at)) {
             return false;
         }
@@ -346,7 +338,7 @@ impl Shard {
         self.sessions.len() < room
     }
 
-    /// The session, which is about to change.
+    /// The slot of a session that is about to change.
     fn touch(&mut self, id: &SmolStr, now: SystemTime) -> &mut Slot {
         let slot = self.sessions.entry_ref(id).or_insert_with(|| Slot {
             session: Session::new(),
@@ -363,7 +355,7 @@ impl Shard {
     }
 }
 
-/// Half of SHA-256: what is ended stays so under a name that nobody else's session shares.
+/// The first half of SHA-256 of an id: collisions are infeasible, so no other session can be taken for an ended one.
 fn hash_of(id: &str) -> u128 {
     let digest = Sha256::digest(id.as_bytes());
     digest

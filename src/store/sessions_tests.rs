@@ -66,12 +66,12 @@ fn every_answer_waits_for_all_labels_that_are_not_written() {
     assert_eq!(third.labels, labels(&["private", "untrusted"]));
     let write = third.write(&ID, at(0)).unwrap();
     assert!(matches!(write, StoreWrite::SessionLabels { labels, .. } if labels.len() == 2));
-    sessions.settled(&ID, &first.labels);
+    sessions.mark_written(&ID, &first.labels);
     assert_eq!(
         call(&sessions, &ID, &[], at(0)).labels,
         labels(&["untrusted"])
     );
-    sessions.settled(&ID, &third.labels);
+    sessions.mark_written(&ID, &third.labels);
     let settled = call(&sessions, &ID, &["private"], at(0));
     assert!(settled.labels.is_empty() && settled.write(&ID, at(0)).is_none());
 }

@@ -1,9 +1,9 @@
-//! Definitions of tools that are not the pinned ones, as servers showed them last through each gateway.
+//! Tool definitions that differ from the pinned ones, as last shown by each server through each gateway.
 //!
-//! A gateway that passes lists on sees what a server says of its tools; a gateway that passes a call on does
-//! not. So what a list shows is kept until another list through the same gateway shows the pinned definition again, or
-//! until nobody has shown it for a while, and calls through that gateway are held against it. Only what differs is kept:
-//! usually there is nothing to look through. It is written, so that a restart forgets nothing of it.
+//! A gateway that passes on a list sees what a server says of its tools; a gateway that passes on a call does not. So
+//! what a list shows is kept until a later list through the same gateway shows the pinned definition, or until the
+//! definition's lifetime is over, and calls through that gateway are checked against it. Only definitions that differ
+//! are kept, so the map is usually empty. It is stored, so that a restart does not lose it.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -18,10 +18,10 @@ use crate::domain::authority::form;
 use crate::domain::request::definition::{self, DefinitionDigests};
 use crate::store::store::{StoreWrite, StoredDefinition};
 
-/// Tools that are remembered. Beyond that the oldest are forgotten.
+/// The most definitions that are kept. Beyond that the oldest are dropped.
 const MOST: usize = 10_000;
 
-/// Definitions by gateway and tool.
+/// Changed definitions by gateway and tool.
 #[derive(Debug)]
 pub struct ShownDefinitions {
     changed: ArcSwap<All>,
@@ -30,7 +30,7 @@ pub struct ShownDefinitions {
 
 type All = HashMap<GatewayTool, ChangedDefinition, RandomState>;
 
-/// Through which gateway a tool was shown.
+/// A tool, as seen through one gateway.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct GatewayTool {
     /// The gateway.
@@ -39,19 +39,19 @@ pub struct GatewayTool {
     pub tool: EntityUID,
 }
 
-/// A definition that is not the pinned one.
+/// A definition that differs from the pinned one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangedDefinition {
-    /// What it could be pinned by.
+    /// Its digests.
     pub digests: DefinitionDigests,
-    /// The parts that differ; none if the registration does not tell.
+    /// The parts that differ; empty if the registration does not hold digests of the parts.
     pub fields: Vec<&'static str>,
-    /// When it was shown last.
+    /// When a list last showed it.
     pub at: SystemTime,
 }
 
 impl ShownDefinitions {
-    /// Those that are shown from now on; each is remembered this long.
+    /// An empty map. Each definition is kept for `keep` after it was last shown.
     pub fn new(keep: Duration) -> Self {
         Self {
             changed: ArcSwap::default(),
@@ -59,19 +59,19 @@ impl ShownDefinitions {
         }
     }
 
-    /// What was shown last of a tool, if that was lately and not the pinned definition.
-    pub fn of(&self, place: &GatewayTool, now: SystemTime) -> Option<DefinitionDigests> {
+    /// The digests of the definition shown last, if it is recent and not the pinned one.
+    pub fn get(&self, place: &GatewayTool, now: SystemTime) -> Option<DefinitionDigests> {
         let all = self.changed.load();
         let changed = all.get(place).filter(|it| self.is_kept(it, now))?;
         Some(changed.digests.clone())
     }
 
-    /// Whether nothing differs.
+    /// Whether no definition differs.
     pub fn is_empty(&self) -> bool {
         self.changed.load().is_empty()
     }
 
-    /// All that differ, by gateway and tool.
+    /// All definitions that differ, sorted by gateway and tool.
     pub fn all(&self, now: SystemTime) -> Vec<(GatewayTool, ChangedDefinition)> {
         let all = self.changed.load();
         let kept = all.iter().filter(|(_, changed)| self.is_kept(changed, now));
@@ -83,9 +83,9 @@ impl ShownDefinitions {
         kept
     }
 
-    /// A list has shown these registered tools: each as it is pinned (`None`) or as something else. What it shows both
-    /// ways counts as something else. Returns what to write.
-    pub fn shown(
+    /// Records the registered tools that a list has shown: as pinned (`None`), or as something else. A tool that is
+    /// shown both ways counts as changed. Returns what to write.
+    pub fn record(
         &self,
         tools: &[(GatewayTool, Option<ChangedDefinition>)],
         now: SystemTime,
@@ -111,7 +111,7 @@ impl ShownDefinitions {
         self.writes(&before, &self.changed.load())
     }
 
-    /// Takes over what a store holds. For the start, before anything else.
+    /// Restores what a store holds. Only at the start.
     pub fn restore(&self, stored: Vec<(SmolStr, EntityUID, StoredDefinition)>) {
         let restored = stored.into_iter().map(|(gateway, tool, shown)| {
             let fields = shown.fields.iter();
@@ -129,8 +129,8 @@ impl ShownDefinitions {
         self.changed.store(Arc::new(all));
     }
 
-    /// What has become of each that a list changes. What is shown again as before is written a quarter of its time
-    /// ahead, and not again before that has passed.
+    /// The writes for what a list has changed. A definition that is shown again is written a quarter of its lifetime
+    /// ahead, and not again before that moment has passed.
     fn writes(&self, before: &All, after: &All) -> Vec<StoreWrite> {
         let mut writes = Vec::new();
         for place in before.keys().filter(|place| !after.contains_key(*place)) {

@@ -12,88 +12,90 @@ use crate::domain::authority::form;
 use crate::domain::authority::labels::LabelCarrier;
 use crate::domain::authority::state::Authority;
 
-/// A database. One writer owns it; decisions never wait for it to read.
+/// A database, owned by one writer. Decisions never wait for it to read.
 ///
-/// Only as wide as a second implementation needs: everything is loaded at once, written in order, and
-/// told again by revision. `tests/it/store.rs` is what every store has to pass.
+/// Only as wide as a second implementation needs: everything is loaded at once, written in order, and read again by
+/// revision. `tests/it/store.rs` holds the cases that every store must pass.
 pub trait Store: Send {
-    /// Everything there is. That no two servers write to it is for the store to make sure of before.
+    /// Everything in the store. The store must have made sure before that no other server writes to it.
     fn load(&mut self) -> Result<StoredState, StoreError>;
 
-    /// Writes all of it or nothing. What it returned `Ok` for survives the process and the machine.
+    /// Writes all of it or nothing. After `Ok` it survives a crash of the process and of the machine.
     ///
-    /// An [`Write::Entry`] whose revision is not the next one is refused with
-    /// [`StoreError::OutOfOrder`].
+    /// # Errors
+    ///
+    /// [`StoreError::OutOfOrder`] for a [`StoreWrite::Entry`] whose revision is not the next one, and any error of
+    /// writing.
     fn commit(&mut self, writes: &[StoreWrite]) -> Result<(), StoreError>;
 
-    /// Whether what is written now is what the next start will read. Cheap; asked about once a second.
+    /// Checks that writes go to what the next start will read. Cheap; called once a second.
     fn check(&mut self) -> Result<(), StoreError> {
         Ok(())
     }
 
-    /// The entries after a revision, in order, at most `limit`. Old ones may have been forgotten: then the
-    /// first is not the next one, and whoever asked has to load everything again.
+    /// At most `limit` entries after a revision, in order. Old ones may have been pruned: then the first is not the
+    /// next one, and the reader has to load everything again.
     fn entries_after(
         &mut self,
         revision: u64,
         limit: usize,
     ) -> Result<Vec<ChangeRecord>, StoreError>;
 
-    /// Forgets some of what ended before these moments, see [`Retention`]: as much as is done in a few
-    /// milliseconds, so that writes do not wait long. To be called again until nothing is left.
+    /// Removes some of what ended before these moments, see [`Retention`]: as much as takes a few milliseconds, so
+    /// that writes do not wait long. Call it again until nothing is left.
     fn prune(&mut self, before: &Retention) -> Result<Pruned, StoreError>;
 }
 
-/// One thing to write.
+/// One write.
 #[derive(Debug, Clone)]
 pub enum StoreWrite {
-    /// A change under its revision, and the id that its asker was told.
+    /// A change with its revision, and the id that was returned for it.
     Entry {
-        /// The change and what is kept about it.
+        /// The change and its record.
         entry: ChangeRecord,
-        /// What it made or changed, so that a repeated request gets the same answer.
+        /// The id of what it made or changed, which a repeated request gets again.
         id: SmolStr,
     },
-    /// An approval has been used that often. A smaller number never replaces a greater one.
+    /// The number of uses of an approval. A smaller number never replaces a greater one.
     ApprovalUsed {
-        /// Which.
+        /// The id.
         id: SmolStr,
-        /// How often in all.
+        /// The total number of uses.
         uses: u32,
     },
-    /// At most that many calls of a task's budget have been used. A smaller number never replaces a
-    /// greater one, unless `is_exact`: then it is what the task has really used, as no more is reserved.
+    /// The most calls of a task's budget that may have been used. A smaller number never replaces a greater one,
+    /// unless `is_exact`: then it is the number used, and no more are reserved.
     TaskSpent {
-        /// Which.
+        /// The id.
         id: SmolStr,
-        /// How many in all.
+        /// The total number of calls.
         spent: u64,
-        /// Whether it replaces whatever was written before.
+        /// Whether it replaces any earlier number.
         is_exact: bool,
-        /// How many of them crashes may have lost by then, at most.
+        /// How many of them crashes may have lost, at most.
         lost: u64,
     },
     /// Labels that are new to a session.
     SessionLabels {
-        /// Which.
+        /// The id.
         id: SmolStr,
         /// The new ones.
         labels: Vec<SmolStr>,
-        /// When.
+        /// The time.
         at: SystemTime,
     },
-    /// Labels of what carries them beside a session. Earlier moments never replace later ones.
+    /// Labels of another carrier than a session. Earlier moments never replace later ones.
     Labels {
-        /// Whose.
+        /// The carrier.
         carrier: LabelCarrier,
-        /// Which.
+        /// The id.
         labels: Vec<LabelTimes>,
-        /// When.
+        /// The time.
         at: SystemTime,
     },
-    /// What else is known of a session. Says nothing of its labels.
+    /// The state of a session except its labels.
     Session {
-        /// Which.
+        /// The id.
         id: SmolStr,
         /// Allowed calls.
         calls: u64,
@@ -101,30 +103,30 @@ pub enum StoreWrite {
         tools: Vec<EntityUID>,
         /// The last of them, the latest last.
         last: Vec<EntityUID>,
-        /// When.
+        /// The time.
         at: SystemTime,
     },
-    /// How much one actor has used one tool, or was denied for one root; `None` for what is counted of the actor alone.
+    /// Usage of one tool by one actor, or denials of an actor for one root; `None` for the actor's own counts.
     Usage {
-        /// Who.
+        /// The actor.
         actor: EntityUID,
-        /// What, or for whom.
+        /// The tool, or the root it was denied for.
         tool: Option<EntityUID>,
-        /// The counters, as [`crate::store::usage`] writes them.
+        /// The counters, as `usage` encodes them.
         counters: Vec<u8>,
-        /// When.
+        /// The time.
         at: SystemTime,
     },
-    /// Callgate's time has come this far. An earlier one never replaces a later one.
+    /// The time of the service. An earlier one never replaces a later one.
     Clock(SystemTime),
-    /// No later moment than this is told before the next of these: where time starts after a crash. An earlier one
-    /// replaces a later one.
+    /// The time lease: no later moment is used before the next lease is written, so time starts here after a crash. An
+    /// earlier one replaces a later one.
     Lease(SystemTime),
-    /// A tool was shown with a definition that is not the pinned one, or with the pinned one again (`None`).
+    /// A list has shown a tool with another definition than the pinned one, or with the pinned one again (`None`).
     ToolShown {
         /// Through which gateway.
         gateway: SmolStr,
-        /// Which.
+        /// The id.
         tool: EntityUID,
         /// What it was shown as.
         shown: Option<StoredDefinition>,
@@ -132,7 +134,7 @@ pub enum StoreWrite {
 }
 
 impl StoreWrite {
-    /// When what it says happened, if it says so. Time has come at least this far.
+    /// The moment of the event, if the write has one. Time has come at least this far.
     pub fn at(&self) -> Option<SystemTime> {
         match self {
             Self::Entry { entry, .. } => Some(entry.at),
@@ -154,42 +156,42 @@ impl StoreWrite {
 pub struct StoredState {
     /// The last revision; 0 before the first.
     pub revision: u64,
-    /// How far time has come: the latest moment of anything written. `None` before the first.
+    /// The latest moment of anything written. `None` before the first write.
     pub clock: Option<SystemTime>,
-    /// What no moment was told after, see [`Write::Lease`].
+    /// The time lease, see [`StoreWrite::Lease`].
     pub lease: Option<SystemTime>,
-    /// The digest of the directory that was in service last.
+    /// The digest of the bundle that was in service last.
     pub bundle_digest: Option<SmolStr>,
-    /// Entities that were put, in Cedar's JSON form.
+    /// Entities that were put over the control API, in Cedar's JSON form.
     pub entities: Vec<(EntityUID, Arc<str>)>,
     /// Delegations, tasks and approvals.
     pub authority: Authority,
-    /// Requests that must not be carried out twice.
+    /// Idempotency keys of earlier requests.
     pub keys: Vec<StoredKey>,
-    /// How often approvals were used.
+    /// The number of uses of each approval.
     pub approval_uses: Vec<(SmolStr, u32)>,
-    /// How many calls of their budgets tasks have used, at most.
+    /// The most calls that each task may have used.
     pub task_spent: Vec<(SmolStr, u64)>,
-    /// How many of them crashes may have lost so far, at most.
+    /// The most calls that crashes may have lost of each task.
     pub task_lost: Vec<(SmolStr, u64)>,
     /// Sessions.
     pub sessions: Vec<StoredSession>,
-    /// Sessions that were ended for good, those among them of which nothing else is known any more.
+    /// Ended sessions, also those of which nothing else is kept.
     pub ended_sessions: Vec<SmolStr>,
-    /// Tools that were shown with other definitions than the pinned ones, with the gateways.
+    /// Tools whose shown definition differs from the pinned one, by gateway.
     pub shown_tools: Vec<(SmolStr, EntityUID, StoredDefinition)>,
-    /// Labels of what carries them beside sessions.
+    /// Labels of other carriers than sessions.
     pub labels: Vec<StoredLabel>,
     /// Usage, as it was written.
     pub usage: Vec<StoredUsage>,
 }
 
-/// A definition that is not the pinned one, as it is written.
+/// A definition that differs from the pinned one, as stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredDefinition {
-    /// The digest of what is pinned of it.
+    /// The digest of its pinned parts.
     pub pinned: SmolStr,
-    /// The digest over all of it.
+    /// The digest of the whole definition.
     pub whole: SmolStr,
     /// The parts that differ.
     pub fields: Vec<SmolStr>,
@@ -201,22 +203,22 @@ pub struct StoredDefinition {
 /// A request that was carried out under an idempotency key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredKey {
-    /// The caller whose key it is.
+    /// The caller that used the key.
     pub caller: SmolStr,
     /// The key.
     pub text: SmolStr,
-    /// SHA-256 over what was asked.
+    /// SHA-256 of the request.
     pub request: [u8; 32],
     /// The revision it got.
     pub revision: u64,
     /// What it made or changed.
     pub id: SmolStr,
-    /// When.
+    /// The time.
     pub at: SystemTime,
 }
 
 impl StoredKey {
-    /// The key of a request, if it came under one, with what it got.
+    /// The key of a request with its result; `None` if the request had no key.
     pub fn of(asked: &ChangeOrigin, revision: u64, id: SmolStr, at: SystemTime) -> Option<Self> {
         let key = asked.key.as_ref()?;
         Some(Self {
@@ -230,7 +232,7 @@ impl StoredKey {
     }
 }
 
-/// A session, as it was written.
+/// A session, as stored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredSession {
     /// Its id.
@@ -249,30 +251,30 @@ pub struct StoredSession {
     pub at: SystemTime,
 }
 
-/// When a label was brought, as it is written.
+/// When a label was last added to a carrier, as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LabelTimes {
     /// The label.
     pub label: SmolStr,
-    /// Not later than this.
+    /// By any call: not later than this.
     pub through: SystemTime,
-    /// By a call outside of what Callgate has issued: not later than this. `None` if there was no such call.
+    /// By a call without a task or a vouched session: not later than this. `None` if there was none.
     pub loose_through: Option<SystemTime>,
 }
 
 /// One label of one carrier.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredLabel {
-    /// Whose.
+    /// The carrier.
     pub carrier: LabelCarrier,
-    /// Which, and when.
+    /// The label and its times.
     pub brought: LabelTimes,
 }
 
 /// Usage, as it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredUsage {
-    /// Who.
+    /// The actor.
     pub actor: EntityUID,
     /// What, or for whom; `None` for what is counted of the actor alone.
     pub tool: Option<EntityUID>,
@@ -282,24 +284,24 @@ pub struct StoredUsage {
     pub at: SystemTime,
 }
 
-/// How long what has ended is kept. Ended means: a delegation revoked or expired, a task closed or
-/// overdue, an approval rejected or expired, a session ended or silent, all before `ended`. Delegations
-/// and approvals of a task also end with it. A task goes last, so that nothing outlives its task.
+/// Until when ended records are kept. Ended means: a delegation revoked or expired, a task closed or overdue, an
+/// approval rejected or expired, a session ended or silent, all before `ended`. Delegations and approvals of a task
+/// also end with it. A task is removed last, so that nothing outlives its task.
 #[derive(Debug, Clone, Copy)]
 pub struct Retention {
-    /// Delegations, tasks, approvals and sessions that ended before this: longer ago than the time after
-    /// which a silent session may begin anew, or one would lose its labels too soon.
+    /// Delegations, tasks, approvals and sessions that ended before this are removed. It must be longer ago than the
+    /// idle time of a session, which would lose its labels too soon otherwise.
     pub ended: SystemTime,
-    /// Idempotency keys, usage and labels of pairs from before this: more than a day ago, or usage would be counted
-    /// short.
+    /// Idempotency keys, usage and labels of pairs from before this are removed. It must be more than a day ago, or
+    /// usage would be counted too low.
     pub recent: SystemTime,
-    /// Labels of places that were brought before this: no longer ago than they count.
+    /// Labels of resources that were last added before this are removed: no longer ago than they count.
     pub places: SystemTime,
-    /// Changes from before this. The newest is always kept.
+    /// Changes from before this are removed. The newest is always kept.
     pub changes: SystemTime,
 }
 
-/// What one step of pruning took away, so that memory can forget the same.
+/// What one step of pruning removed, so that memory can forget the same.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pruned {
     /// Delegations.
@@ -308,44 +310,44 @@ pub struct Pruned {
     pub tasks: Vec<SmolStr>,
     /// Approvals.
     pub approvals: Vec<SmolStr>,
-    /// Whether there may be more.
+    /// Whether there may be more to remove.
     pub is_partial: bool,
 }
 
-/// Why a store did not do what it should. Shared by everybody whose writes failed together.
+/// Why a store failed. Cloned for every caller whose writes failed together.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// It cannot be opened.
     #[error("the store {place} cannot be opened: {why}")]
     Open {
-        /// Where it is.
+        /// The path.
         place: String,
-        /// Why.
+        /// The reason.
         why: String,
     },
     /// It was written by a newer program.
     #[error("the store {place} has version {found}; this program knows versions up to {known}")]
     TooNew {
-        /// Where it is.
+        /// The path.
         place: String,
         /// The version of its tables.
         found: u32,
         /// The newest that is known.
         known: u32,
     },
-    /// Something in it makes no sense.
+    /// Its content is invalid.
     #[error("the store is damaged: {0}")]
     Damaged(String),
-    /// It did not answer.
+    /// It cannot be read.
     #[error("the store cannot be read: {0}")]
     Read(String),
-    /// Its files were removed, replaced or cut while it was open.
+    /// Its files were removed, replaced or truncated while it was open.
     #[error("STORE_LOST: {0}; nothing is written until a restart")]
     Lost(String),
-    /// It did not write.
+    /// It cannot be written.
     #[error("the store did not write: {0}")]
     Write(String),
-    /// A change did not come in order.
+    /// The revision of a change is not the next one.
     #[error("revision {found} does not follow {last}")]
     OutOfOrder {
         /// The last revision written.
@@ -353,10 +355,10 @@ pub enum StoreError {
         /// The one to write.
         found: u64,
     },
-    /// More waits to be written than is good.
+    /// The queue of writes is full.
     #[error("the store is too slow: too many writes wait")]
     Busy,
-    /// The thread that writes has ended.
+    /// The writer has ended.
     #[error("the store is closed")]
     Closed,
 }

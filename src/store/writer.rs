@@ -1,12 +1,10 @@
-//! The one thread that writes.
+//! The thread that owns the store and makes all writes.
 //!
-//! Whoever writes hands over what is to be written and a function to be told. What has piled up
-//! meanwhile becomes one commit: the disk is waited for once for all of it, which is what makes many
-//! small durable writes cheap.
+//! A caller hands over writes and a callback. Whatever has been submitted in the meantime becomes one commit, so all
+//! of it waits for the disk once, which makes many small durable writes cheap.
 //!
-//! Order is everything here: writes reach the store in the order in which they were submitted, and their
-//! callers are told in that order. What may be lost for a second has a queue of its own,
-//! [`Writer::submit_behind`], so that nobody waits for it.
+//! Writes reach the store in the order of submission, and callbacks run in that order. Writes that may be lost for a
+//! second have a queue of their own, [`Writer::submit_behind`], so that nobody waits for them.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,17 +21,17 @@ mod tests;
 
 /// The most submissions in one commit.
 const GROUP: usize = 256;
-/// The most that wait; one more is refused.
+/// The most submissions in the queue; one more is rejected.
 const WAITING: usize = 65_536;
-/// The most writes of those that nobody waits for in one commit: a few milliseconds.
+/// The most background writes in one commit: a few milliseconds.
 const BEHIND: usize = 512;
-/// The most submissions of those that wait.
+/// The most background submissions in their queue.
 const BEHIND_WAITING: usize = 16;
 
 type WriteCallback<T> = Box<dyn FnOnce(Result<T, StoreError>) + Send>;
 type StoreAccess = Box<dyn FnOnce(Result<&mut dyn Store, StoreError>) + Send>;
 
-/// The way to the thread that owns the store. Dropping it writes what waits and ends the thread.
+/// A handle to the thread that owns the store. Dropping it writes what is queued and ends the thread.
 #[derive(Debug)]
 pub struct Writer {
     queue: Arc<Queue>,
@@ -41,7 +39,7 @@ pub struct Writer {
     health: watch::Receiver<Option<StoreError>>,
 }
 
-/// What waits for the thread.
+/// The queues of the thread.
 #[derive(Default)]
 struct Queue {
     waiting: Mutex<WriterQueues>,
@@ -51,15 +49,15 @@ struct Queue {
 #[derive(Default)]
 struct WriterQueues {
     jobs: VecDeque<Job>,
-    /// What nobody waits for.
+    /// Background writes.
     behind: VecDeque<BackgroundWrite>,
-    /// Nothing more is taken.
+    /// No more submissions are accepted.
     is_closed: bool,
 }
 
 enum Job {
     Write(Submission),
-    /// Something else to do with the store, once everything before it is written.
+    /// Other access to the store, after everything before it is written.
     Access(StoreAccess),
     Prune(Retention, Pruned, WriteCallback<Pruned>),
 }
@@ -69,22 +67,26 @@ struct Submission {
     done: WriteCallback<()>,
 }
 
-/// Writes without hurry, as far as they are not written yet.
+/// A background submission, as far as it is not written yet.
 struct BackgroundWrite {
     writes: VecDeque<StoreWrite>,
-    /// How it went so far.
+    /// The first error, if any.
     result: Result<(), StoreError>,
     done: WriteCallback<()>,
 }
 
-/// What the thread does next.
+/// The next work of the thread.
 struct WriterBatch {
     jobs: VecDeque<Job>,
     behind: Option<BackgroundWrite>,
 }
 
 impl Writer {
-    /// Hands the store to a thread of its own.
+    /// Starts the thread that owns the store.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Write`] if no thread can be started.
     pub fn start(store: Box<dyn Store>) -> Result<Self, StoreError> {
         let queue = Arc::new(Queue::default());
         let mine = Arc::clone(&queue);
@@ -100,11 +102,13 @@ impl Writer {
         })
     }
 
-    /// Writes all of it or nothing, together with what others write at the same time. `done` is told on
-    /// the store's thread, so it should only pass the word on; in the order of submission.
+    /// Writes all of it or nothing, in one commit with concurrent submissions. `done` runs on the store's thread, in
+    /// the order of submission, so it should only pass the result on. Never waits.
     ///
-    /// Never waits. Refuses, and does not call `done`, if too much waits ([`StoreError::Busy`]) or the
-    /// writer was closed.
+    /// # Errors
+    ///
+    /// [`StoreError::Busy`] if the queue is full and [`StoreError::Closed`] after [`Writer::close`]; `done` is not
+    /// called then.
     pub fn submit(
         &self,
         writes: Vec<StoreWrite>,
@@ -114,11 +118,13 @@ impl Writer {
         self.queue.put(Job::Write(Submission { writes, done }))
     }
 
-    /// Writes what may be lost for a second: some of it after each commit of what is submitted, so that
-    /// nobody waits long for it. It is not one transaction, and comes before or after anything else;
-    /// among themselves, such submissions keep their order. `done` gets the first error, if any.
+    /// Writes in the background what may be lost for a second: some of it after each commit of the other queue. It is
+    /// not one transaction and has no order relative to other submissions; among themselves, background submissions
+    /// keep their order. `done` gets the first error, if any.
     ///
-    /// Refuses like [`Writer::submit`], if many such submissions wait.
+    /// # Errors
+    ///
+    /// As [`Writer::submit`], with a queue of its own.
     pub fn submit_behind(
         &self,
         writes: Vec<StoreWrite>,
@@ -135,10 +141,12 @@ impl Writer {
         })
     }
 
-    /// Does something with the store on its thread, after everything submitted before. What is submitted
-    /// later waits for it, so it should be short. It gets an error instead of the store if that broke.
+    /// Runs `work` with the store on its thread, after everything submitted before. Later submissions wait for it, so
+    /// it should be short. It gets an error instead of the store if that has failed for good.
     ///
-    /// Refuses like [`Writer::submit`].
+    /// # Errors
+    ///
+    /// As [`Writer::submit`].
     pub fn access(
         &self,
         work: impl FnOnce(Result<&mut dyn Store, StoreError>) + Send + 'static,
@@ -146,10 +154,12 @@ impl Writer {
         self.queue.put(Job::Access(Box::new(work)))
     }
 
-    /// Prunes the store in small steps, with other writes between them. `done` gets all that went;
-    /// if the writer is closed meanwhile, what went until then.
+    /// Prunes the store in small steps, with other writes between them. `done` gets all that was removed; if the
+    /// writer is closed meanwhile, what was removed until then.
     ///
-    /// Refuses like [`Writer::submit`].
+    /// # Errors
+    ///
+    /// As [`Writer::submit`].
     pub fn prune(
         &self,
         before: Retention,
@@ -159,24 +169,24 @@ impl Writer {
         self.queue.put(Job::Prune(before, Pruned::default(), done))
     }
 
-    /// Why the last commit failed; `None` if it did not. Something is committed every second.
+    /// The error of the last commit; `None` if it succeeded. There is a commit every second.
     pub fn health(&self) -> watch::Receiver<Option<StoreError>> {
         self.health.clone()
     }
 
-    /// How many submissions wait.
+    /// The number of queued submissions.
     pub fn waiting(&self) -> usize {
         self.queue.lock().jobs.len()
     }
 
-    /// Takes no more, writes what waits, and returns once the store is closed.
+    /// Accepts no more submissions, writes what is queued, and returns once the store is closed.
     pub fn close(&self) {
         self.queue.close();
         let thread = self.thread.lock();
         if let Some(thread) = thread.unwrap_or_else(PoisonError::into_inner).take() {
-            // From a `done` it would wait for itself; the thread ends without being waited for.
+            // Called from a callback it would wait for itself; then the thread ends without being joined.
             if thread.thread().id() != thread::current().id() {
-                // It catches the panics of others, and has none of its own to tell.
+                // The thread catches panics of callbacks and has none of its own to report.
                 let _ = thread.join();
             }
         }
@@ -201,7 +211,7 @@ impl std::fmt::Debug for Queue {
 
 impl Queue {
     fn lock(&self) -> MutexGuard<'_, WriterQueues> {
-        // Nothing can panic while it is held.
+        // Nothing panics while it is locked.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -212,7 +222,7 @@ impl Queue {
         })
     }
 
-    /// Adds something, unless it is closed or there is no room.
+    /// Adds work, unless the queue is closed or full.
     fn add(&self, add: impl FnOnce(&mut WriterQueues) -> Option<()>) -> Result<(), StoreError> {
         let mut waiting = self.lock();
         if waiting.is_closed {
@@ -233,7 +243,7 @@ impl Queue {
         self.came.notify_one();
     }
 
-    /// Waits for something to do; nothing once it is closed and empty.
+    /// Waits for work; `None` once the queue is closed and empty.
     fn next(&self) -> Option<WriterBatch> {
         let mut waiting = self.lock();
         loop {
@@ -253,12 +263,12 @@ impl Queue {
     }
 }
 
-/// The store on its thread.
+/// The state of the thread.
 struct Worker<'q> {
     store: Box<dyn Store>,
     queue: &'q Queue,
     told: watch::Sender<Option<StoreError>>,
-    /// The store panicked. Nothing is known of what it holds in memory, so it is not asked again.
+    /// The store has panicked. Its state in memory is unknown, so it is not used again.
     is_broken: bool,
 }
 
@@ -296,7 +306,7 @@ impl Worker<'_> {
         self.write(group);
     }
 
-    /// Some of it; the rest is next in its queue.
+    /// Writes a part of a background submission; the rest goes back to the front of its queue.
     fn write_behind(&mut self, mut behind: BackgroundWrite) {
         let count = behind.writes.len().min(BEHIND);
         let writes: Vec<StoreWrite> = behind.writes.drain(..count).collect();
@@ -309,7 +319,8 @@ impl Worker<'_> {
         }
     }
 
-    /// One commit for all; if that fails, each by itself, so that none suffers from another.
+    /// Makes one commit of all submissions. If it fails, each is committed by itself, so that none fails because of
+    /// another.
     fn write(&mut self, group: Vec<Submission>) {
         match group.len() {
             0 => {}
@@ -348,7 +359,7 @@ impl Worker<'_> {
             return Ok(());
         }
         let result = self.guarded(|store| store.commit(writes));
-        // Out of order is a matter of what was planned, not of the store.
+        // An out-of-order revision is an error of the planner, not of the store.
         let fault = match &result {
             Err(StoreError::OutOfOrder { .. }) => return result,
             other => other.as_ref().err(),
@@ -367,7 +378,7 @@ impl Worker<'_> {
         if self.is_broken {
             return tell_caught(|| work(Err(StoreError::Closed)));
         }
-        // A panic in here may have been the store's. Whoever waits finds its channel closed.
+        // The panic may have come from the store. Callers see that their channel is closed.
         let _ = self.guarded(|store| {
             work(Ok(store));
             Ok(())
@@ -383,16 +394,16 @@ impl Worker<'_> {
         gone.tasks.extend(step.tasks);
         gone.approvals.extend(step.approvals);
         gone.is_partial = step.is_partial;
-        // The rest can wait for the next start.
+        // The rest is pruned after the next start.
         if !step.is_partial || self.queue.is_closed() {
             return tell(done, Ok(gone));
         }
-        // Accepted once, so it has a place however many wait.
+        // It was accepted before, so it is queued again however full the queue is.
         let rest = Job::Prune(before, gone, done);
         self.queue.lock().jobs.push_back(rest);
     }
 
-    /// A panic of the store is its end, not that of whoever waits for an answer.
+    /// Runs `work` and turns a panic of the store into an error. The store is not used after that.
     fn guarded<T>(
         &mut self,
         work: impl FnOnce(&mut dyn Store) -> Result<T, StoreError>,
@@ -413,7 +424,7 @@ fn tell<T>(done: WriteCallback<T>, result: Result<T, StoreError>) {
     tell_caught(|| done(result));
 }
 
-/// A panic of one who is told must not keep the others from being told.
+/// Runs a callback. A panic in it must not keep others from running.
 fn tell_caught(tell: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(tell)).is_err() {
         tracing::error!("a panic after a write");

@@ -18,7 +18,7 @@ use callgate::proto::v1;
 use callgate::proto::v1::authorize_stream_response::Outcome;
 use callgate::service::batch::BatchItem;
 use callgate::service::deadline::{Deadline, ServiceError};
-use callgate::service::decisions::{ParcRequest, RequestMeta};
+use callgate::service::request::{ParcRequest, RequestMeta};
 use callgate::service::search::{SearchError, SearchRequest, SearchTarget};
 use callgate_engine::cedar::Context;
 use serde_json::{Value as Json, json};
@@ -213,12 +213,12 @@ async fn nothing_of_several_is_decided_once_the_deadline_is_over() {
         SearchTarget::Resource(TYPES.server.clone()),
     ] {
         let search = SearchRequest {
-            sought,
+            target: sought,
             principal: None,
             action: None,
             resource: None,
             after: None,
-            most: 10,
+            page_size: 10,
             candidates: 10,
             trace: TraceContext::default(),
         };
@@ -230,7 +230,7 @@ async fn nothing_of_several_is_decided_once_the_deadline_is_over() {
         let found = service.search(over, &search, ask);
         assert_eq!(
             found.expect_err("late"),
-            SearchError::Unanswered(ServiceError::DeadlineExceeded)
+            SearchError::Service(ServiceError::DeadlineExceeded)
         );
         assert_eq!(asked.get(), 0);
         assert!(service.search(late(Deadline::NONE), &search, ask).is_ok());

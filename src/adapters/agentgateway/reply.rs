@@ -15,7 +15,7 @@ use crate::proto::agentgateway::ext_mcp::mcp_response_result::Result as OfRespon
 use crate::proto::agentgateway::ext_mcp::{
     AuthorizationError, HeaderMutation, McpHeader, McpRequestResult, McpResponseResult, Pass,
 };
-use crate::service::decisions::Response;
+use crate::service::request::Response;
 
 /// The reply to an allowed request. There is at least one response.
 pub(super) fn allowed(answers: &[Response<Verdict>]) -> McpRequestResult {

@@ -27,7 +27,8 @@ use crate::proto::agentgateway::ext_mcp::{
     McpRequest, McpRequestResult, McpResponse, McpResponseResult,
 };
 use crate::service::deadline::ServiceError;
-use crate::service::decisions::{RequestMeta, Response as ServiceResponse, Service};
+use crate::service::decisions::Service;
+use crate::service::request::{RequestMeta, Response as ServiceResponse};
 
 /// The name of this adapter in metrics, logs and traces.
 pub const ADAPTER: &str = "ext_mcp";

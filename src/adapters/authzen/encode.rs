@@ -11,7 +11,7 @@ use crate::adapters::authzen::parse::action_name;
 use crate::adapters::decision_metadata;
 use crate::adapters::input::field_error::FieldError;
 use crate::domain::decide::verdict::{Challenge, Reason, Verdict};
-use crate::service::decisions::Response;
+use crate::service::request::Response;
 use crate::service::search::SearchHit;
 
 const OBLIGATIONS: &str = "obligations";

@@ -29,8 +29,8 @@ use crate::domain::decide::verdict::Decision;
 use crate::domain::request::call_context::TraceContext;
 use crate::service::batch::BatchItem;
 use crate::service::deadline::{Deadline, ServiceError};
-use crate::service::decisions::RequestMeta;
 use crate::service::generation::Generation;
+use crate::service::request::RequestMeta;
 use callgate_engine::obligation;
 
 /// The name of this adapter in metrics, logs and traces.

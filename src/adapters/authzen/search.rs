@@ -13,7 +13,7 @@ use crate::adapters::input::field_error::{FieldError, FieldProblem};
 use crate::adapters::input::json_fields::optional_object;
 use crate::adapters::transport::http::rejection::HttpRejection;
 use crate::service::deadline::ServiceError;
-use crate::service::decisions::ParcRequest;
+use crate::service::request::ParcRequest;
 use crate::service::search::{EntityPage, SearchError, SearchRequest, SearchTarget};
 
 const CONTEXT: &str = "context";
@@ -44,12 +44,12 @@ impl Authzen {
             return Ok(results(Vec::new(), page::again(page.after, print)));
         }
         let search = SearchRequest {
-            sought: parts.sought.clone(),
+            target: parts.sought.clone(),
             principal: parts.principal.clone(),
             action: parts.action.clone(),
             resource: parts.resource.clone(),
             after: page.after,
-            most: page.most,
+            page_size: page.most,
             candidates: limits.search_candidates as usize,
             trace: admitted.trace.clone(),
         };
@@ -60,7 +60,7 @@ impl Authzen {
         let answer = self.adapter.service.search(ask, &search, question);
         let EntityPage { hits, next } = match answer {
             Ok(answer) => answer.value,
-            Err(SearchError::Unanswered(why)) => return Err(why.into()),
+            Err(SearchError::Service(why)) => return Err(why.into()),
             Err(SearchError::Question(invalid)) => return Err(invalid.into()),
             Err(SearchError::PlaceGone(_)) => return Err(HttpRejection::OtherPage),
         };

@@ -14,7 +14,7 @@ use crate::domain::decide::verdict::{
     Challenge, Decision, PrincipalVerdict, Reason, ReasonCode, TargetSummary, Verdict,
 };
 use crate::proto::v1;
-use crate::service::decisions::Response;
+use crate::service::request::Response;
 use smol_str::SmolStr;
 
 /// How much of what is behind a verdict is disclosed.

@@ -17,7 +17,7 @@ use crate::adapters::mcp::server_set::ServerSet;
 use crate::adapters::subject::conversation::Conversation;
 use crate::adapters::transport::grpc_rejection::GrpcRejection;
 use crate::config::limits::Limits;
-use crate::service::decisions::RequestMeta;
+use crate::service::request::RequestMeta;
 
 /// An allowed request whose response is awaited.
 pub(super) struct AllowedRequest {

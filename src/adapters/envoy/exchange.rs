@@ -16,7 +16,7 @@ use crate::adapters::envoy::request::{HttpRequest, RequestError};
 use crate::adapters::envoy::sse::EventSplitter;
 use crate::adapters::mcp::methods::{self, MethodKind, Sender};
 use crate::adapters::mcp::request::mirrored_headers::HeaderFields;
-use crate::service::decisions::RequestMeta;
+use crate::service::request::RequestMeta;
 
 /// A message of Envoy.
 #[derive(Debug)]

@@ -21,7 +21,7 @@ use crate::config::http::ToolhiveConfig as Settings;
 use crate::domain::decide::listing;
 use crate::domain::request::call_context::TraceContext;
 use crate::service::deadline::Deadline;
-use crate::service::decisions::RequestMeta;
+use crate::service::request::RequestMeta;
 
 /// The name of this adapter in metrics, logs and traces.
 pub const ADAPTER: &str = "toolhive";

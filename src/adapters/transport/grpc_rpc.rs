@@ -15,7 +15,7 @@ use crate::authn::capacity::{CapacityPermit, UsageCount};
 use crate::config::limits::Limits;
 use crate::domain::request::call_context::TraceContext;
 use crate::service::deadline::Deadline;
-use crate::service::decisions::RequestMeta;
+use crate::service::request::RequestMeta;
 
 /// An admitted RPC without its message.
 pub(in crate::adapters) struct AdmittedRpc {

@@ -282,13 +282,13 @@ fn open_service(args: &Args, config: &Config, recorder: Recorder) -> anyhow::Res
         approval_valid_for: Duration::from_secs(limits.approval_valid_seconds.into()),
         sessions: limits.sessions as usize,
         carriers: limits.carriers as usize,
-        pair_for: Duration::from_secs(60 * u64::from(config.memory.pair_minutes)),
-        keys: KeyLimits {
-            all: limits.idempotency_keys as usize,
-            caller: limits.idempotency_keys_per_caller as usize,
+        pair_label_ttl: Duration::from_secs(60 * u64::from(config.memory.pair_minutes)),
+        idempotency_keys: KeyLimits {
+            total: limits.idempotency_keys as usize,
+            per_caller: limits.idempotency_keys_per_caller as usize,
         },
-        counted: limits.usage_entries as usize,
-        places: limits.places as usize,
+        usage_entries: limits.usage_entries as usize,
+        labeled_resources: limits.places as usize,
         resource_label_ttl: 24 * hours(config.memory.place_days),
         session_idle: hours(config.state.session_idle_hours),
         definition_ttl: Duration::from_secs(u64::from(limits.changed_definition_minutes) * 60),
@@ -304,7 +304,7 @@ fn keep(service: &Arc<Service>, config: &Config) -> JoinHandle<()> {
         ended: hours(config.state.keep_ended_hours),
         changes: 24 * hours(config.state.keep_changes_days),
     };
-    tokio::spawn(async move { service.keep(keep).await })
+    tokio::spawn(async move { service.run_maintenance(keep).await })
 }
 
 fn hours(count: u32) -> Duration {

@@ -1,8 +1,8 @@
-//! The write side of the service: one order for all changes, and none in service before it is durable.
+//! The write side of the service: one order of all changes, none of which is in service before it is durable.
 //!
-//! A change is planned against the newest state, changes under way included, gets the next revision, and
-//! goes to the writer. Once written it goes into service, in the same order. If writing fails, what
-//! was planned on top of it fails as well; only what takes something away is in service nevertheless (`unwritten`).
+//! A change is planned against the newest state, changes in flight included, gets the next revision, and goes to the
+//! writer. Once written it goes into service, in the same order. If its write fails, so does everything planned on top
+//! of it; only restrictions take force nevertheless (`restrictions`).
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -12,8 +12,8 @@ use smol_str::SmolStr;
 use tokio::sync::{broadcast, oneshot, watch};
 
 use crate::domain::authority::change::{Change, ChangeOrigin, ChangeRecord};
-use crate::domain::authority::state::{Authority, ExpiredRecord};
-use crate::service::generation::{Generation, LoadedBundle, StoredEntityError};
+use crate::domain::authority::state::ExpiredRecord;
+use crate::service::generation::{Generation, LoadedBundle};
 use crate::service::idempotency::{IdempotencyKeys, KeyLimits, KeyLookup};
 use crate::service::planning_queues::PlanningQueues;
 use crate::service::side_effects::LiveFacts;
@@ -21,63 +21,25 @@ use crate::store::store::{StoreError, StoreWrite, StoredKey, StoredState};
 use crate::store::writer::Writer;
 use crate::telemetry::record::recorder::Recorder;
 
+mod change;
+mod head;
+mod repeated;
+mod restrictions;
+mod unwritten;
+
+pub use change::{CommittedChange, PlannedChange, RESTRICTIONS, WriteError};
+use head::{Head, RestoredState};
+use unwritten::{RESTRICTIONS_FIRST, UnwrittenChange, UnwrittenChanges, WriteResult};
+
 /// How many changes a watcher may lag behind before it has to read them from the store.
 const CHANGES_KEPT: usize = 4_096;
-/// How much of what is over is taken away in one step: a millisecond or two, in which no write begins.
+/// The most ended records that are removed in one step: a millisecond or two, in which no write is planned.
 const FORGOTTEN_AT_ONCE: usize = 512;
-/// How often a step is tried while changes are under way, and how long apart.
+/// The attempts of one step while changes are in flight, and the pause between them.
 const FORGET_ATTEMPTS: usize = 50;
 const FORGET_PAUSE: Duration = Duration::from_millis(20);
 
-/// A change, planned.
-#[derive(Debug, Clone)]
-pub struct PlannedChange {
-    /// What was asked for, e.g. `GrantDelegation`.
-    pub verb: &'static str,
-    /// What changes.
-    pub change: Change,
-    /// What it makes or changes, for the answer of a repeated request.
-    pub id: SmolStr,
-}
-
-/// A change that is durable and in service.
-#[derive(Debug, Clone)]
-pub struct CommittedChange {
-    /// Its revision.
-    pub revision: u64,
-    /// What it made or changed.
-    pub id: SmolStr,
-    /// A generation that has it.
-    pub generation: Arc<Generation>,
-    /// Whether it survives a crash. What takes something away is in service at once, even if it cannot be written; then
-    /// it is written as soon as it can be, under a later revision.
-    pub is_durable: bool,
-}
-
-/// Why a change was not made. Nothing of it is in service.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum WriteError<E> {
-    /// No directory is loaded.
-    #[error("no policies are loaded")]
-    NotReady,
-    /// It was planned and found wrong.
-    #[error("the change is refused")]
-    Rejected(E),
-    /// The idempotency key was used for another request.
-    #[error("the idempotency key was used for another request")]
-    KeyReused,
-    /// No more idempotency keys can be remembered.
-    #[error("{0}")]
-    TooManyKeys(String),
-    /// An entity that does not fit.
-    #[error(transparent)]
-    StoredEntity(#[from] StoredEntityError),
-    /// The store did not write.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// What is in service, and the order in which it changes.
+/// The generation in service, and the order of its changes.
 pub struct Ledger {
     live: ArcSwapOption<Generation>,
     revisions: watch::Sender<u64>,
@@ -90,43 +52,24 @@ pub struct Ledger {
     turns: PlanningQueues,
 }
 
-/// What became of a request at first sight.
+/// The state of a write after planning.
 enum PendingWrite {
-    /// It was carried out before.
+    /// The request was carried out before.
     Repeated(StoredKey),
-    /// It is on its way to the store.
+    /// The change is submitted to the store.
     Submitted(
         SmolStr,
         Arc<Generation>,
         oneshot::Receiver<Result<WriteResult, StoreError>>,
     ),
-    /// It is so already, since this attempt and revision at the latest.
+    /// The change would change nothing since this attempt and revision.
     Unchanged(SmolStr, Arc<Generation>, u64),
-    /// It is in service, and not written.
+    /// The change is in service and not written.
     InMemory(SmolStr, Arc<Generation>),
 }
 
-/// The newest state, changes under way included.
-struct Head {
-    generation: Option<Arc<Generation>>,
-    revision: u64,
-    /// Goes up whenever the newest state falls back to what is in service.
-    attempt: u64,
-    /// What the store held at the start; of use until the first directory is in service.
-    loaded: Option<RestoredState>,
-    keys: IdempotencyKeys,
-}
-
-/// What the store held at the start, as far as generations are made of it.
-struct RestoredState {
-    revision: u64,
-    authority: Authority,
-    entities: Vec<(callgate_engine::cedar::EntityUID, Arc<str>)>,
-    digest: Option<SmolStr>,
-}
-
 impl Ledger {
-    /// A ledger over what a store held.
+    /// A ledger over the content of a store.
     pub fn new(
         loaded: &mut StoredState,
         writer: Writer,
@@ -163,19 +106,18 @@ impl Ledger {
         self.live.load_full()
     }
 
-    /// The newest revision in service, now and whenever it changes; 0 before the first.
+    /// The newest revision in service, and each later one; 0 before the first.
     pub fn revisions(&self) -> watch::Receiver<u64> {
         self.revisions.subscribe()
     }
 
-    /// Every change from now on, in order.
+    /// All changes from now on, in order.
     pub fn changes(&self) -> broadcast::Receiver<Arc<ChangeRecord>> {
         self.changes.subscribe()
     }
 
-    /// Forgets keys, and what of authority has been over since before a moment. Looks through everything, and then takes
-    /// away a little at a time, between changes; where changes never rest, the rest is left until the next time. Never
-    /// call it on a request.
+    /// Drops keys and ended records of authority from before a moment. Scans everything, then removes a little at a
+    /// time, between changes; if changes never pause, the rest is left for the next time. Never call it on a request.
     pub fn forget(&self, before: SystemTime) {
         self.head().keys.forget(before);
         let Some(live) = self.live() else { return };
@@ -186,7 +128,7 @@ impl Ledger {
                 if attempt > 0 {
                     std::thread::sleep(FORGET_PAUSE);
                 }
-                self.forget_some(some, before)
+                self.remove_ended(some, before)
             });
             if !is_done {
                 return;
@@ -194,8 +136,8 @@ impl Ledger {
         }
     }
 
-    /// Whether no change was under way, so that it could be done.
-    fn forget_some(&self, ended: &[ExpiredRecord], before: SystemTime) -> bool {
+    /// Removes some records, unless changes are in flight. Returns whether it is done.
+    fn remove_ended(&self, ended: &[ExpiredRecord], before: SystemTime) -> bool {
         let mut head = self.head();
         let (Some(newest), Some(live)) = (head.generation.clone(), self.live()) else {
             return true;
@@ -207,19 +149,24 @@ impl Ledger {
             authority: newest.authority.without(ended, before),
             ..Generation::clone(&newest)
         });
-        // The writer puts changes into service, and none is under way.
+        // Only the writer puts changes into service, and none is in flight.
         self.live.store(Some(Arc::clone(&next)));
         head.generation = Some(next);
         true
     }
 
-    /// The thread that writes.
+    /// The writer.
     pub fn writer(&self) -> &Writer {
         &self.writer
     }
 
-    /// Puts a directory into service and returns its revision. One that is what the store says was in
-    /// service last keeps the revision. Waits for the store; never call it on a request.
+    /// Puts a bundle into service and returns its revision. The bundle that was in service last according to the store
+    /// keeps its revision. Waits for the store; never call it on a request.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::StoredEntity`] if a stored entity does not fit the bundle, [`WriteError::Store`] if it is not
+    /// written.
     pub fn publish(
         self: &Arc<Self>,
         load: LoadedBundle,
@@ -235,11 +182,11 @@ impl Ledger {
                     .as_ref()
                     .is_some_and(|loaded| loaded.digest.as_ref() == Some(&digest));
             let revision = head.revision + u64::from(!is_known);
-            let next = Arc::new(head.with(load, revision)?);
+            let next = Arc::new(head.with_bundle(load, revision)?);
             next.warn_of_shadowed();
             if is_known {
-                head.take(&next);
-                self.put(&next);
+                head.advance(&next);
+                self.publish_generation(&next);
                 return Ok(revision);
             }
             let entry = ChangeRecord {
@@ -256,38 +203,46 @@ impl Ledger {
                 },
             };
             self.submit(&next, entry, digest, head.attempt, false, move |result| {
-                // Nobody waits any more only if the publisher is gone.
+                // The receiver is gone only if the publisher is.
                 let _ = done.send(result.map(|_| ()));
             })?;
-            head.take(&next);
+            head.advance(&next);
             revision
         };
         written.recv().map_err(|_| StoreError::Closed)??;
         Ok(revision)
     }
 
-    /// Plans a change against the newest state, writes it and puts it into service. `plan` runs while
-    /// no other change is planned, so it must not wait for anything.
+    /// Plans a change against the newest state, writes it and puts it into service. `plan` runs while no other change
+    /// is planned, so it must not block.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`]; nothing of the change is in service then.
     pub async fn write<E>(
         self: &Arc<Self>,
         asked: ChangeOrigin,
         now: SystemTime,
         plan: impl FnOnce(&Generation) -> Result<PlannedChange, E>,
     ) -> Result<CommittedChange, WriteError<E>> {
-        let turn = self.turns.usual.lock().await;
+        let turn = self.turns.ordinary.lock().await;
         let begun = self.begin(asked, now, plan);
         drop(turn);
         self.finish(begun?).await
     }
 
-    /// The same for what takes something away, ahead of everything else that waits.
+    /// The same for a restriction, ahead of all other waiting writes.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`]; nothing of the change is in service then.
     pub async fn write_restriction<E>(
         self: &Arc<Self>,
         asked: ChangeOrigin,
         now: SystemTime,
         plan: impl FnOnce(&Generation) -> Result<PlannedChange, E>,
     ) -> Result<CommittedChange, WriteError<E>> {
-        let turn = self.turns.first.lock().await;
+        let turn = self.turns.restrictions.lock().await;
         let begun = self.begin(asked, now, plan);
         drop(turn);
         self.finish(begun?).await
@@ -315,7 +270,7 @@ impl Ledger {
         }
     }
 
-    /// Plans a change and hands it over, or finds that it was asked for before.
+    /// Plans a change and submits it, or finds that it was requested before.
     fn begin<E>(
         self: &Arc<Self>,
         asked: ChangeOrigin,
@@ -325,32 +280,32 @@ impl Ledger {
         let (done, written) = oneshot::channel();
         let mut head = self.head();
         let generation = head.generation.clone().ok_or(WriteError::NotReady)?;
-        match head.keys.look(&asked) {
+        match head.keys.lookup(&asked) {
             KeyLookup::New => {}
             KeyLookup::Repeated(known) => return Ok(PendingWrite::Repeated(known)),
             KeyLookup::Reused => return Err(WriteError::KeyReused),
             KeyLookup::Full(message) => return Err(WriteError::TooManyKeys(message)),
         }
         let plan = plan(&generation).map_err(WriteError::Rejected)?;
-        // Under a key it is written nevertheless, so that the key is known.
-        if asked.key.is_none() && self.is_so(&generation, &plan.change) {
+        // With an idempotency key it is written nevertheless, so that the key is stored.
+        if asked.key.is_none() && self.is_unchanged(&generation, &plan.change) {
             return Ok(match self.unwritten.is_empty() {
                 true => PendingWrite::Unchanged(plan.id, generation, head.attempt),
                 false => PendingWrite::InMemory(plan.id, generation),
             });
         }
         if !self.unwritten.is_empty() {
-            if !plan.takes_away() {
+            if !plan.is_restriction() {
                 return Err(StoreError::Write(RESTRICTIONS_FIRST.to_owned()).into());
             }
-            let waiting = UnwrittenChange::of(plan, asked, now);
+            let waiting = UnwrittenChange::new(plan, asked, now);
             let id = waiting.id.clone();
-            let generation = self.take_away(&mut head, waiting)?;
+            let generation = self.apply_restriction(&mut head, waiting)?;
             return Ok(PendingWrite::InMemory(id, generation));
         }
-        let takes_away = plan.takes_away();
+        let is_restriction = plan.is_restriction();
         let revision = head.revision + 1;
-        let next = Arc::new(generation.after(&plan.change, revision)?);
+        let next = Arc::new(generation.with_change(&plan.change, revision)?);
         let known = StoredKey::of(&asked, revision, plan.id.clone(), now);
         let entry = ChangeRecord {
             revision,
@@ -359,20 +314,20 @@ impl Ledger {
             change: plan.change,
             asker: asked,
         };
-        // Handed over under the lock, so that the order of revisions is the order of writing.
+        // Submitted under the lock, so that the order of revisions is the order of writes.
         let attempt = head.attempt;
         self.submit(
             &next,
             entry,
             plan.id.clone(),
             attempt,
-            takes_away,
+            is_restriction,
             move |result| {
-                // Nobody waits any more if the request is gone; the change is made all the same.
+                // The receiver is gone if the request is; the change is made all the same.
                 let _ = done.send(result);
             },
         )?;
-        head.take(&next);
+        head.advance(&next);
         if let Some(known) = known {
             head.keys.remember(known);
         }
@@ -385,7 +340,7 @@ impl Ledger {
         entry: ChangeRecord,
         id: SmolStr,
         attempt: u64,
-        takes_away: bool,
+        is_restriction: bool,
         done: impl FnOnce(Result<WriteResult, StoreError>) + Send + 'static,
     ) -> Result<(), StoreError> {
         let (ledger, next) = (Arc::clone(self), Arc::clone(next));
@@ -398,11 +353,11 @@ impl Ledger {
                         Ok(WriteResult::Written)
                     }
                     Err(error) => {
-                        ledger.fall_back(&error, attempt);
-                        let waiting = UnwrittenChange::again(written, named);
-                        match takes_away {
+                        ledger.roll_back(&error, attempt);
+                        let waiting = UnwrittenChange::from_record(written, named);
+                        match is_restriction {
                             true => {
-                                let taken = ledger.take_away(&mut ledger.head(), waiting);
+                                let taken = ledger.apply_restriction(&mut ledger.head(), waiting);
                                 taken.map(WriteResult::InMemory)
                             }
                             false => Err(error),
@@ -413,18 +368,18 @@ impl Ledger {
             })
     }
 
-    /// A change is written: into service with it.
+    /// Puts a written change into service.
     fn apply_written(&self, next: &Arc<Generation>, entry: ChangeRecord) {
-        self.facts.changed(&entry.change, entry.at);
-        self.put(next);
-        // Nobody may be watching.
+        self.facts.apply_change(&entry.change, entry.at);
+        self.publish_generation(next);
+        // There may be no watcher.
         let _ = self.changes.send(Arc::new(entry));
     }
 
-    fn put(&self, next: &Arc<Generation>) {
+    fn publish_generation(&self, next: &Arc<Generation>) {
         let snapshot = &next.snapshot;
         self.revisions.send_modify(|newest| {
-            // Written in order, so this is always the newer one; were it not, the newer one stays.
+            // Writes are in order, so this is always newer; were it not, the newer one would stay.
             if next.revision() >= *newest {
                 self.live.store(Some(self.unwritten.applied_to(next)));
                 *newest = next.revision();
@@ -437,11 +392,11 @@ impl Ledger {
         );
     }
 
-    /// A change was not written: what was planned on top of it is not to be built on.
+    /// Rolls planning back to the generation in service after a failed write.
     ///
-    /// What was planned on top of it is on its way already and will fail for its revision, behind what is
-    /// planned anew. Only the first failure of an attempt turns back; the others must not undo the next.
-    fn fall_back(&self, error: &StoreError, attempt: u64) {
+    /// Changes planned on top of it are already submitted and will fail for their revision, behind what is planned
+    /// anew. Only the first failure of an attempt rolls back; later ones must not undo the next attempt.
+    fn roll_back(&self, error: &StoreError, attempt: u64) {
         tracing::error!(%error, "a change could not be written and is not made");
         let mut head = self.head();
         if head.attempt != attempt {
@@ -455,41 +410,14 @@ impl Ledger {
             (None, None) => 0,
         };
         let newest = head.revision;
-        head.keys.fall_back(newest);
+        head.keys.roll_back(newest);
     }
 
     fn head(&self) -> std::sync::MutexGuard<'_, Head> {
-        // What a panic left behind was never handed to the writer.
+        // State left by a panic was never submitted to the writer.
         self.head.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-impl Head {
-    /// This is the newest state now.
-    fn take(&mut self, next: &Arc<Generation>) {
-        self.revision = next.revision();
-        self.generation = Some(Arc::clone(next));
-    }
-
-    fn with(&self, load: LoadedBundle, revision: u64) -> Result<Generation, StoredEntityError> {
-        match (&self.generation, &self.loaded) {
-            (Some(generation), _) => generation.with(load, revision),
-            (None, Some(restored)) => {
-                let entities = restored.entities.iter().cloned().collect();
-                Generation::new(load, restored.authority.clone(), entities, revision)
-            }
-            (None, None) => {
-                Generation::new(load, Authority::default(), Default::default(), revision)
-            }
-        }
-    }
-}
-
-mod repeated;
-mod unwritten;
-
-pub use unwritten::RESTRICTIONS;
-use unwritten::{RESTRICTIONS_FIRST, UnwrittenChange, UnwrittenChanges, WriteResult};
 
 #[cfg(test)]
 mod tests;

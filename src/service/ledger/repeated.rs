@@ -1,4 +1,4 @@
-//! Changes that were asked for before, or are so already.
+//! Requests that were carried out before, and changes that would change nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,11 +10,11 @@ use crate::service::generation::Generation;
 use crate::service::ledger::{CommittedChange, Ledger, WriteError};
 use crate::store::store::{StoreError, StoredKey};
 
-/// How long a repeated request waits for the first one that is still under way.
+/// How long a repeated request waits for the first one if that is in flight.
 const REPEAT_WAIT: Duration = Duration::from_secs(5);
 
 impl Ledger {
-    /// The answer of a request that was carried out before, once its change is in service.
+    /// The result of a request that was carried out before, once its change is in service.
     pub(super) async fn repeat<E>(
         &self,
         known: StoredKey,
@@ -33,15 +33,15 @@ impl Ledger {
         }
     }
 
-    /// Whether a change would change nothing: asking again and again then costs no row.
-    pub(super) fn is_so(&self, generation: &Generation, change: &Change) -> bool {
+    /// Whether a change would change nothing. Then it costs no row however often it is requested.
+    pub(super) fn is_unchanged(&self, generation: &Generation, change: &Change) -> bool {
         match change {
             Change::SessionEnded { session } => self.facts.sessions.get(session).is_ended,
-            change => generation.has(change),
+            change => generation.contains_change(change),
         }
     }
 
-    /// The answer to what was so already, once that is in service.
+    /// The result of a change that would change nothing, once the state it was compared with is in service.
     pub(super) async fn unchanged<E>(
         &self,
         id: SmolStr,
@@ -52,7 +52,7 @@ impl Ledger {
         let mut revisions = self.revisions();
         let arrived = revisions.wait_for(|newest| *newest >= revision);
         let in_time = tokio::time::timeout(REPEAT_WAIT, arrived).await;
-        // What fell back may have been what it was so by.
+        // The state it was compared with may have been rolled back.
         let stands = self.head().attempt == attempt;
         match (in_time, self.live()) {
             (Ok(Ok(_)), Some(generation)) if stands => Ok(CommittedChange {

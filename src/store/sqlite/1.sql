@@ -64,7 +64,9 @@ CREATE TABLE approval_uses (
 
 CREATE TABLE task_spent (
     id     TEXT PRIMARY KEY,
-    spent  INTEGER NOT NULL
+    spent  INTEGER NOT NULL,
+    -- The most calls of the budget that crashes may have lost so far.
+    lost   INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 CREATE TABLE sessions (
@@ -99,4 +101,41 @@ CREATE INDEX usage_by_at ON usage (at);
 CREATE TABLE meta (
     name   TEXT PRIMARY KEY,
     value  TEXT NOT NULL
+) STRICT;
+
+-- What calls have brought, by what carries it beside the session: `task` and `delegation` with the id, `pair` with the
+-- names of who acts and for whom, as JSON. `through` is the last moment at which the label may have been brought;
+-- `loose_through` the same for calls outside of what Callgate has issued, if there were any.
+CREATE TABLE labels (
+    kind           TEXT NOT NULL,
+    carrier        TEXT NOT NULL,
+    label          TEXT NOT NULL,
+    through        INTEGER NOT NULL,
+    loose_through  INTEGER,
+    PRIMARY KEY (kind, carrier, label)
+) STRICT;
+CREATE INDEX labels_of_pairs ON labels (through) WHERE kind = 'pair';
+-- Places have labels, too: the kind `place`, with `is` and the place, `in` and what contains it, or `all`.
+CREATE INDEX labels_of_places ON labels (through) WHERE kind = 'place';
+
+-- What is stopped until somebody lifts it.
+CREATE TABLE stops (
+    type    TEXT NOT NULL,
+    id      TEXT NOT NULL,
+    body    TEXT NOT NULL,
+    PRIMARY KEY (type, id)
+) STRICT;
+
+-- Sessions that were ended for good. They stay after everything else of the session is forgotten.
+CREATE TABLE ended_sessions (
+    id  TEXT PRIMARY KEY
+) STRICT, WITHOUT ROWID;
+
+-- Definitions of tools, by the gateway through which they were shown, that are not the pinned ones.
+CREATE TABLE changed_tools (
+    gateway  TEXT NOT NULL,
+    type     TEXT NOT NULL,
+    id       TEXT NOT NULL,
+    body     TEXT NOT NULL,
+    PRIMARY KEY (gateway, type, id)
 ) STRICT;

@@ -1,8 +1,8 @@
-//! Whether the files that are written are still the ones that the next start will read.
+//! Checks that the files being written are the ones that the next start will read.
 //!
-//! A file that is removed, replaced or cut short takes writes as before: they succeed, and are lost. So before and after
-//! each commit the names are looked up again. What was lost once stays lost until a restart: nobody knows what is in the
-//! files that came in its place.
+//! A file that was removed, replaced or truncated accepts writes as before: they succeed and are lost. So the paths
+//! are looked up before and after each commit. After a loss the store stays failed until a restart, as the content of
+//! the files at those paths is unknown.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -18,23 +18,27 @@ pub(super) struct FileGuard {
     store: WatchedFile,
     log: WatchedFile,
     marker: MarkerFile,
-    /// What was found to be lost.
+    /// The loss that was found.
     lost: Option<String>,
 }
 
-/// One file, as it was last seen.
+/// A file, as last seen.
 #[derive(Debug)]
 struct WatchedFile {
     path: PathBuf,
     what: &'static str,
-    /// Device and inode; `None` until it is there for the first time.
+    /// Device and inode; `None` until the file exists for the first time.
     is: Option<(u64, u64)>,
-    /// Neither file ever becomes shorter while a server has it open.
+    /// The size when last seen. Neither file ever shrinks while a server has it open.
     bytes: u64,
 }
 
 impl FileGuard {
     /// Starts to watch a store that is open and has been written to.
+    ///
+    /// # Errors
+    ///
+    /// Any error of reading the files' metadata or of writing the marker.
     pub(super) fn start(path: &Path, mark: &StoreMark) -> std::io::Result<Self> {
         let marker = MarkerFile::put(path, mark)?;
         let mut guard = Self {
@@ -50,7 +54,11 @@ impl FileGuard {
         Ok(guard)
     }
 
-    /// Fails if the files are not the ones that were opened.
+    /// Compares the files with those that were opened.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Lost`] if they differ.
     pub(super) fn check(&mut self) -> Result<(), StoreError> {
         if self.lost.is_none()
             && let Err(why) = self.look()
@@ -68,10 +76,14 @@ impl FileGuard {
         }
     }
 
-    /// So many commits are on the disk; fails if they are in files that are gone.
+    /// Notes how many commits are on disk.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Lost`] if they went to files that are gone.
     pub(super) fn committed(&mut self, commits: u64) -> Result<(), StoreError> {
         self.check()?;
-        // It is committed: a marker that says less only notices less.
+        // The commit is durable. A marker that lags behind only detects less.
         if let Err(error) = self.marker.note(&self.path, commits) {
             tracing::error!(%error, "the marker of the store is not written");
         }
@@ -98,7 +110,7 @@ impl WatchedFile {
         let (what, path) = (self.what, self.path.display());
         let found = match fs::metadata(&self.path) {
             Ok(found) => found,
-            // A log that was never written is not there yet.
+            // A log that was never written does not exist yet.
             Err(_) if self.is.is_none() && what != "the file" => return Ok(()),
             Err(error) => return Err(format!("{what} `{path}` is gone: {error}")),
         };

@@ -1,24 +1,24 @@
-//! The marker beside a store: that there is one, which, and how many commits it has acknowledged.
+//! The marker file beside a store: that there is a store, its id, and how many commits it has acknowledged.
 //!
-//! It is one line, written over in place after each commit and before anybody is told. Nobody waits for the disk for it:
-//! what it says is never more than what the store had on the disk, and it outlives the process. So a store that comes
-//! back with fewer commits than its marker has lost something, and a marker without a store says that there was one.
+//! It is one line, overwritten in place after each commit and before the commit is reported. It is not synced to disk:
+//! it never says more than the store has on disk, and it outlives the process. So a store with fewer commits than its
+//! marker has lost some, and a marker without a store says that there was one.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// A marker is one line of this many bytes at most.
+/// The most bytes of a marker, which is one line.
 const MOST_BYTES: u64 = 256;
 const HEAD: &str = "callgate-store";
 
-/// What a marker says.
+/// The content of a marker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct StoreMark {
-    /// Which store.
+    /// The id of the store.
     pub(super) id: String,
-    /// How many commits it has acknowledged at least.
+    /// The number of commits that it has acknowledged at least.
     pub(super) commits: u64,
 }
 
@@ -31,7 +31,11 @@ pub(super) struct MarkerFile {
 }
 
 impl StoreMark {
-    /// What is beside the store at this path; `None` if nothing is.
+    /// The marker beside the store at this path; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// Any error of reading it, and `InvalidData` if it is no marker.
     pub(super) fn read(store: &Path) -> io::Result<Option<Self>> {
         let path = path_of(store);
         let text = match fs::metadata(&path) {
@@ -55,13 +59,17 @@ impl StoreMark {
     }
 
     fn line(id: &str, commits: u64) -> String {
-        // Always as long, as it is written over in place.
+        // The length is constant, as the line is overwritten in place.
         format!("{HEAD} {id} {commits:020}\n")
     }
 }
 
 impl MarkerFile {
-    /// Puts a marker beside the store, in place of one that is there.
+    /// Writes a marker beside the store, replacing one that exists.
+    ///
+    /// # Errors
+    ///
+    /// Any error of creating or writing it.
     pub(super) fn put(store: &Path, mark: &StoreMark) -> io::Result<Self> {
         let path = path_of(store);
         let mut fresh = path.clone().into_os_string();
@@ -80,7 +88,11 @@ impl MarkerFile {
         })
     }
 
-    /// So many commits are on the disk.
+    /// Notes how many commits are on disk.
+    ///
+    /// # Errors
+    ///
+    /// Any error of writing the marker.
     pub(super) fn note(&mut self, store: &Path, commits: u64) -> io::Result<()> {
         let opened = self.file.metadata()?;
         let is_there = fs::metadata(&self.path)
@@ -99,19 +111,19 @@ impl MarkerFile {
     }
 }
 
-/// Where the marker of a store lies.
+/// The path of the marker of a store.
 pub(super) fn path_of(store: &Path) -> PathBuf {
     beside(store, ".id")
 }
 
-/// A file whose name is the store's and something more.
+/// The store's path with a suffix.
 pub(super) fn beside(store: &Path, more: &str) -> PathBuf {
     let mut path = store.as_os_str().to_owned();
     path.push(more);
     path.into()
 }
 
-/// A new name is on the disk once its folder is.
+/// Syncs the folder of a file, which makes a new name durable.
 pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = path.parent().filter(|folder| *folder != Path::new(""));
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()

@@ -1,8 +1,7 @@
-//! The embedded store: one SQLite file, one server.
+//! The embedded store: one SQLite file, used by one server.
 //!
-//! The file is locked as long as it is open, so a second server finds out when it starts. Writes go to
-//! the log beside it (`-wal`) and are on the disk when a commit returns; SQLite moves them into the file
-//! by itself.
+//! The file stays locked while it is open, so a second server fails at its start. Writes go to the write-ahead log
+//! (`-wal`) and are on disk when a commit returns; SQLite moves them into the file by itself.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -30,50 +29,57 @@ mod tests;
 #[derive(Debug)]
 pub struct SqliteStore {
     connection: Connection,
-    /// How far the file has come, so that a commit need not ask.
+    /// The progress of the file, so that a commit need not read it.
     reached: StoreProgress,
-    /// Watches its files; `None` if it has none.
+    /// Watches its files; `None` for a store in memory.
     guard: Option<guard::FileGuard>,
 }
 
-/// What to do where the store that there was is missing, damaged or older than it should be. A store that is as it was
-/// left is opened, whatever this says.
+/// What to do if the store is missing, damaged or older than its marker says. A store that is as it was left is opened
+/// in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnLoss {
-    /// Refuse to open it.
+    /// Do not open it.
     #[default]
     Refuse,
-    /// Set aside what is there and begin with nothing.
+    /// Rename what is there and start with an empty store.
     StartFresh,
-    /// Go on with what is there, if it can be read at all.
+    /// Continue with what is there, if it can be read at all.
     Continue,
 }
 
-/// How far a store has come.
+/// The progress of a store.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct StoreProgress {
     revision: u64,
     clock: Option<SystemTime>,
-    /// How many commits were made.
+    /// The number of commits.
     commits: u64,
 }
 
 impl SqliteStore {
-    /// Opens the file, creates it if there is none (readable by its owner only, as is what SQLite puts
-    /// beside it), and brings its tables up to date.
+    /// Opens the file and brings its tables up to date. A missing file is created, readable by its owner only, as are
+    /// the files that SQLite puts beside it.
     ///
-    /// Fails at once if another process has it open, if it is no store of Callgate, or if a newer program
-    /// wrote it; and if it has lost something since it was open last.
+    /// # Errors
+    ///
+    /// [`StoreError::Open`] if another process has it open or it is no store of Callgate, [`StoreError::TooNew`] if a
+    /// newer program wrote it, [`StoreError::Lost`] or [`StoreError::Damaged`] if it has lost something since it was
+    /// last open.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         Self::open_or(path, OnLoss::Refuse)
     }
 
-    /// The same, with a word on what to do if something is lost.
+    /// As [`SqliteStore::open`], with a choice of what to do after a loss.
+    ///
+    /// # Errors
+    ///
+    /// As [`SqliteStore::open`], as far as `on_loss` does not say otherwise.
     pub fn open_or(path: &Path, on_loss: OnLoss) -> Result<Self, StoreError> {
         start::open(path, on_loss)
     }
 
-    /// Opens the file as it is.
+    /// Opens the file as it is, without comparing it with its marker.
     fn open_file(path: &Path) -> Result<Self, StoreError> {
         let place = path.display().to_string();
         let fail = |why: String| StoreError::Open {
@@ -95,7 +101,11 @@ impl SqliteStore {
         Self::start(connection, &place)
     }
 
-    /// A store that is gone with the process: for tests, and for a server that is to remember nothing.
+    /// A store that ends with the process: for tests, and for a server that keeps nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Open`] if SQLite cannot create it.
     pub fn in_memory() -> Result<Self, StoreError> {
         let place = "in memory";
         let connection = Connection::open_in_memory().map_err(|error| StoreError::Open {
@@ -159,8 +169,8 @@ impl Store for SqliteStore {
     }
 }
 
-/// Makes an empty file that only its owner may read, unless there is a file. Never opens one that is
-/// there: closing it again would let go of the locks that this process has on it.
+/// Creates an empty file that only its owner may read, unless there is a file. Never opens an existing one: closing it
+/// again would release the locks that this process holds on it.
 fn create(path: &Path) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -174,21 +184,21 @@ fn create(path: &Path) -> io::Result<()> {
     marker::sync_folder(path)
 }
 
-/// Locks the file and says how it is to be written. Returns the journal mode that it got.
+/// Locks the file and sets how it is written. Returns the journal mode that SQLite chose.
 fn set_up(connection: &Connection) -> rusqlite::Result<String> {
     connection.busy_timeout(Duration::ZERO)?;
-    // Before anything is read, or SQLite would share the log with others through a `-shm` file.
+    // Set before anything is read: otherwise SQLite would share the log with other processes through a `-shm` file.
     connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     let mode = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "cell_size_check", true)?;
-    // Takes the lock now, whatever SQLite would have put off.
+    // Takes the lock now, which SQLite would otherwise postpone.
     connection.execute_batch("BEGIN EXCLUSIVE; COMMIT")?;
     Ok(mode)
 }
 
-/// What an operator can do something with.
+/// The error in terms of what an operator can change.
 fn explain(error: &rusqlite::Error) -> String {
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
@@ -204,12 +214,12 @@ fn write_error(error: rusqlite::Error) -> StoreError {
     StoreError::Write(error.to_string())
 }
 
-/// A number as SQLite holds it. Nothing that is counted gets beyond what it can hold.
+/// A number as SQLite holds it. No count exceeds its range.
 fn number(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// A moment as it is written down.
+/// A moment in milliseconds since the Unix epoch.
 fn moment(at: SystemTime) -> i64 {
     number(form::millis(at))
 }

@@ -1,4 +1,4 @@
-//! Forgetting what has long been over, a few rows at a time.
+//! Removes records that ended long ago, a few rows at a time.
 
 use rusqlite::{Connection, params};
 use smol_str::SmolStr;
@@ -6,10 +6,10 @@ use smol_str::SmolStr;
 use crate::store::sqlite::moment;
 use crate::store::store::{Pruned, Retention};
 
-/// The most rows that one statement takes away in one step.
+/// The most rows that one statement removes in one step.
 pub(super) const ROWS: usize = 500;
 
-/// Takes away up to `rows` rows of each kind.
+/// Removes up to `rows` rows of each kind.
 pub(super) fn step(
     connection: &Connection,
     before: &Retention,
@@ -29,7 +29,7 @@ pub(super) fn step(
     )?;
     let approvals = step.lent("approvals", ended)?;
     step.each("DELETE FROM approval_uses WHERE id = ?1", &approvals)?;
-    // After what belongs to them: without its task, a row would not be found again.
+    // Tasks last: records that belong to a task are found through it.
     let tasks = step.take(
         "DELETE FROM tasks WHERE id IN (SELECT id FROM tasks WHERE ends_at < ?1
             AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.task = tasks.id)
@@ -37,7 +37,7 @@ pub(super) fn step(
          RETURNING id",
         ended,
     )?;
-    // With the counters of its tools, `<task>/<tool>`: `0` is what comes after `/`.
+    // The counters of a task's tools, `<task>/<tool>`, go with it. `0` is the character after `/`.
     step.each(
         "DELETE FROM task_spent WHERE id = ?1 OR (id > ?1 || '/' AND id < ?1 || '0')",
         &tasks,
@@ -71,7 +71,7 @@ pub(super) fn step(
             (SELECT rowid FROM labels WHERE kind = 'place' AND through < ?1 LIMIT ?2)",
         moment(before.places),
     )?;
-    // Time goes up with the revision, so the oldest are the first.
+    // Time increases with the revision, so the oldest come first.
     step.delete(
         "DELETE FROM change_log WHERE revision IN (SELECT revision FROM
             (SELECT revision, at FROM change_log
@@ -95,7 +95,7 @@ struct Step<'c> {
 }
 
 impl Step<'_> {
-    /// What ended by itself, and what ended with its task.
+    /// Removes delegations or approvals that have ended by themselves or with their task.
     fn lent(&mut self, table: &str, ended: i64) -> rusqlite::Result<Vec<SmolStr>> {
         let mut ids = self.take(
             &format!(
@@ -115,7 +115,7 @@ impl Step<'_> {
         Ok(ids)
     }
 
-    /// Takes rows away and says which.
+    /// Removes rows and returns their ids.
     fn take(&mut self, sql: &str, before: i64) -> rusqlite::Result<Vec<SmolStr>> {
         let mut statement = self.connection.prepare(sql)?;
         let mut rows = statement.query(params![before, self.rows as i64])?;

@@ -1,4 +1,4 @@
-//! From rows to what they stand for.
+//! Reads rows into domain values.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crate::store::store::{
     LabelTimes, StoreError, StoredKey, StoredLabel, StoredSession, StoredState, StoredUsage,
 };
 
-/// How far the file has come.
+/// The progress of the file.
 pub(super) fn reached(connection: &Connection) -> Result<StoreProgress, StoreError> {
     let mut reached = StoreProgress::default();
     each(
@@ -36,19 +36,19 @@ pub(super) fn reached(connection: &Connection) -> Result<StoreProgress, StoreErr
             Ok(())
         },
     )?;
-    if let Some(millis) = noted(connection, "clock")? {
+    if let Some(millis) = meta_value(connection, "clock")? {
         let millis = millis.parse().ok().and_then(form::from_millis);
         let clock = millis.ok_or_else(|| StoreError::Damaged("the time in `meta`".to_owned()))?;
         reached.clock = Some(clock);
     }
-    if let Some(commits) = noted(connection, "commits")? {
+    if let Some(commits) = meta_value(connection, "commits")? {
         let damaged = |_| StoreError::Damaged("the number of commits in `meta`".to_owned());
         reached.commits = commits.parse().map_err(damaged)?;
     }
     Ok(reached)
 }
 
-/// Everything there is.
+/// Everything in the store.
 pub(super) fn load(
     connection: &Connection,
     reached: StoreProgress,
@@ -58,7 +58,7 @@ pub(super) fn load(
         revision: reached.revision,
         clock: reached.clock,
         lease: lease(connection)?,
-        bundle_digest: noted(connection, "bundle_digest")?,
+        bundle_digest: meta_value(connection, "bundle_digest")?,
         entities: entities(connection, &mut names)?,
         authority: authority(connection)?,
         keys: keys(connection)?,
@@ -66,7 +66,7 @@ pub(super) fn load(
             let uses = u32::try_from(count(row, 1)?);
             Ok((
                 text(row, 0)?.into(),
-                uses.map_err(|_| strange(row, 1, "not a count of uses"))?,
+                uses.map_err(|_| invalid_column(row, 1, "not a count of uses"))?,
             ))
         })?,
         task_spent: all(connection, "SELECT id, spent FROM task_spent", |row| {
@@ -113,11 +113,11 @@ pub(super) fn entries_after(
 }
 
 fn entry(row: &Row<'_>, names: &mut TypeNameCache) -> Result<ChangeRecord, StoreError> {
-    let principal = match maybe_text(row, 4)? {
+    let principal = match optional_text(row, 4)? {
         Some(_) => Some(names.uid(row, 4)?),
         None => None,
     };
-    let key = match maybe_text(row, 6)? {
+    let key = match optional_text(row, 6)? {
         Some(text) => Some(IdempotencyKey {
             text: text.into(),
             request: hash(row, 7)?,
@@ -222,7 +222,7 @@ fn labels(connection: &Connection) -> Result<Vec<StoredLabel>, StoreError> {
                 let mut both = uids(row, 1)?.into_iter();
                 match (both.next(), both.next(), both.next()) {
                     (Some(actor), root, None) => LabelCarrier::Pair { actor, root },
-                    _ => return Err(strange(row, 1, "not who acts and for whom")),
+                    _ => return Err(invalid_column(row, 1, "not who acts and for whom")),
                 }
             }
             "place" => {
@@ -231,10 +231,10 @@ fn labels(connection: &Connection) -> Result<Vec<StoredLabel>, StoreError> {
                     Some(("is", name)) => LabelCarrier::Resource(place(name)),
                     Some(("in", name)) => LabelCarrier::WithinResource(place(name)),
                     None if text(row, 1)? == "all" => LabelCarrier::AnyResource,
-                    _ => return Err(strange(row, 1, "no place")),
+                    _ => return Err(invalid_column(row, 1, "no place")),
                 }
             }
-            _ => return Err(strange(row, 0, "no kind of carrier")),
+            _ => return Err(invalid_column(row, 0, "no kind of carrier")),
         };
         let loose = cell(row, 4, |value| value.as_i64_or_null())?;
         Ok(StoredLabel {
@@ -265,7 +265,7 @@ fn usage(
 }
 
 fn lease(connection: &Connection) -> Result<Option<SystemTime>, StoreError> {
-    let Some(millis) = noted(connection, "lease")? else {
+    let Some(millis) = meta_value(connection, "lease")? else {
         return Ok(None);
     };
     let lease = millis.parse().ok().and_then(form::from_millis);
@@ -274,8 +274,11 @@ fn lease(connection: &Connection) -> Result<Option<SystemTime>, StoreError> {
         .ok_or_else(|| StoreError::Damaged("the lease of time in `meta`".to_owned()))
 }
 
-/// A value of which there is one.
-pub(super) fn noted(connection: &Connection, name: &str) -> Result<Option<SmolStr>, StoreError> {
+/// A value of the `meta` table.
+pub(super) fn meta_value(
+    connection: &Connection,
+    name: &str,
+) -> Result<Option<SmolStr>, StoreError> {
     let mut found = None;
     each(
         connection,
@@ -289,7 +292,7 @@ pub(super) fn noted(connection: &Connection, name: &str) -> Result<Option<SmolSt
     Ok(found)
 }
 
-/// Does something with every row.
+/// Calls a function with every row.
 fn each(
     connection: &Connection,
     sql: &str,
@@ -304,7 +307,7 @@ fn each(
     Ok(())
 }
 
-/// What every row stands for.
+/// Reads every row into a value.
 fn all<T>(
     connection: &Connection,
     sql: &str,
@@ -327,8 +330,8 @@ fn read_error(error: rusqlite::Error) -> StoreError {
     }
 }
 
-/// A value that is not what its column should hold.
-fn strange(row: &Row<'_>, column: usize, why: impl std::fmt::Display) -> StoreError {
+/// The error for a value that its column should not hold.
+fn invalid_column(row: &Row<'_>, column: usize, why: impl std::fmt::Display) -> StoreError {
     let name = row.as_ref().column_name(column).unwrap_or("?");
     let first = match row
         .get_ref(0)
@@ -346,14 +349,14 @@ fn cell<'r, T>(
     read: impl FnOnce(rusqlite::types::ValueRef<'r>) -> Result<T, FromSqlError>,
 ) -> Result<T, StoreError> {
     let value = row.get_ref(column).map_err(read_error)?;
-    read(value).map_err(|error| strange(row, column, error))
+    read(value).map_err(|error| invalid_column(row, column, error))
 }
 
 fn text<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r str, StoreError> {
     cell(row, column, |value| value.as_str())
 }
 
-fn maybe_text<'r>(row: &'r Row<'_>, column: usize) -> Result<Option<&'r str>, StoreError> {
+fn optional_text<'r>(row: &'r Row<'_>, column: usize) -> Result<Option<&'r str>, StoreError> {
     cell(row, column, |value| value.as_str_or_null())
 }
 
@@ -365,40 +368,40 @@ fn hash(row: &Row<'_>, column: usize) -> Result<[u8; 32], StoreError> {
     let bytes = bytes(row, column)?;
     bytes
         .try_into()
-        .map_err(|_| strange(row, column, "not 32 bytes"))
+        .map_err(|_| invalid_column(row, column, "not 32 bytes"))
 }
 
 fn count(row: &Row<'_>, column: usize) -> Result<u64, StoreError> {
     let number = cell(row, column, |value| value.as_i64())?;
-    u64::try_from(number).map_err(|_| strange(row, column, "less than nothing"))
+    u64::try_from(number).map_err(|_| invalid_column(row, column, "less than nothing"))
 }
 
 fn moment(row: &Row<'_>, column: usize) -> Result<SystemTime, StoreError> {
-    form::from_millis(count(row, column)?).ok_or_else(|| strange(row, column, "no moment"))
+    form::from_millis(count(row, column)?).ok_or_else(|| invalid_column(row, column, "no moment"))
 }
 
 fn body<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<T, StoreError> {
-    serde_json::from_str(text(row, column)?).map_err(|error| strange(row, column, error))
+    serde_json::from_str(text(row, column)?).map_err(|error| invalid_column(row, column, error))
 }
 
 fn uids(row: &Row<'_>, column: usize) -> Result<Vec<EntityUID>, StoreError> {
     let mut json = serde_json::Deserializer::from_str(text(row, column)?);
-    form::uids::deserialize(&mut json).map_err(|error| strange(row, column, error))
+    form::uids::deserialize(&mut json).map_err(|error| invalid_column(row, column, error))
 }
 
-/// The types of entities seen so far; parsing one costs more than reading a row.
+/// Entity types seen so far: parsing one costs more than reading a row.
 #[derive(Default)]
 struct TypeNameCache(HashMap<String, EntityType>);
 
 impl TypeNameCache {
-    /// The name whose type is in this column and whose id is in the next.
+    /// The entity whose type is in this column and whose id is in the next one.
     fn uid(&mut self, row: &Row<'_>, column: usize) -> Result<EntityUID, StoreError> {
         let ty = text(row, column)?;
         let ty = match self.0.get(ty) {
             Some(known) => known.clone(),
             None => {
                 let parsed = EntityType::from_normalized_str(ty)
-                    .map_err(|error| strange(row, column, error))?;
+                    .map_err(|error| invalid_column(row, column, error))?;
                 self.0.insert(ty.to_owned(), parsed.clone());
                 parsed
             }

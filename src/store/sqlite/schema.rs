@@ -1,23 +1,22 @@
-//! The tables, and how they got there.
+//! The tables of the store and their migrations.
 
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::store::sqlite::explain;
 use crate::store::store::StoreError;
 
-/// What makes each version out of the one before. Never changed once released, only added to.
-const MIGRATIONS: [&str; 5] = [
-    include_str!("1.sql"),
-    include_str!("2.sql"),
-    include_str!("3.sql"),
-    include_str!("4.sql"),
-    include_str!("5.sql"),
-];
+/// The statements that make each version from the one before. A released one is never changed.
+const MIGRATIONS: [&str; 1] = [include_str!("1.sql")];
 
-/// Says in the file's header that it is Callgate's: `Clgt`.
+/// The application id in the file's header, which marks a store of Callgate: `Clgt`.
 const APPLICATION_ID: i32 = 0x436c_6774;
 
-/// Brings the tables up to date.
+/// Applies the missing migrations.
+///
+/// # Errors
+///
+/// [`StoreError::Open`] if the file is of another program or cannot be written, [`StoreError::TooNew`] if a newer
+/// program wrote it.
 pub(super) fn migrate(connection: &mut Connection, place: &str) -> Result<(), StoreError> {
     let fail = |error: rusqlite::Error| StoreError::Open {
         place: place.to_owned(),
@@ -50,7 +49,7 @@ pub(super) fn migrate(connection: &mut Connection, place: &str) -> Result<(), St
     Ok(())
 }
 
-/// One step, wholly or not at all.
+/// Applies one migration in a transaction.
 fn apply(connection: &mut Connection, version: i32, sql: &str) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute_batch(sql)?;

@@ -1,4 +1,4 @@
-//! Opening a store that may have lost something since it was open last.
+//! Opens a store and checks whether it has lost something since it was last open.
 
 use std::fs;
 use std::io;
@@ -14,12 +14,12 @@ use crate::store::sqlite::marker::{StoreMark, beside, path_of};
 use crate::store::sqlite::{OnLoss, SqliteStore, explain, read, write_error};
 use crate::store::store::{Store, StoreError};
 
-/// A check that takes longer is told of.
+/// A check that takes longer is logged.
 const LONG: Duration = Duration::from_secs(1);
-/// What a store leaves beside itself.
+/// The suffixes of the files of a store.
 const PARTS: [&str; 4] = ["", "-wal", "-journal", "-shm"];
 
-/// Opens a store, unless there was another or it was further.
+/// Opens a store, unless its marker names another store or more commits.
 pub(super) fn open(path: &Path, on_loss: OnLoss) -> Result<SqliteStore, StoreError> {
     let fail = |error: io::Error| open_error(path, error.to_string());
     let mark = match StoreMark::read(path) {
@@ -48,7 +48,7 @@ pub(super) fn open(path: &Path, on_loss: OnLoss) -> Result<SqliteStore, StoreErr
 /// Why a store is not opened.
 struct OpenError {
     error: StoreError,
-    /// What it held is lost, wholly or in part. Otherwise it is only out of reach.
+    /// Whether its content is lost, at least in part. Otherwise it is only unreachable.
     is_loss: bool,
 }
 
@@ -79,7 +79,7 @@ fn look(path: &Path, mark: Option<&StoreMark>, on_loss: OnLoss) -> Result<Sqlite
     let Some(mark) = mark else {
         return Ok(store);
     };
-    let id = read::noted(&store.connection, "store_id").map_err(|error| OpenError {
+    let id = read::meta_value(&store.connection, "store_id").map_err(|error| OpenError {
         error,
         is_loss: true,
     })?;
@@ -105,9 +105,9 @@ fn look(path: &Path, mark: Option<&StoreMark>, on_loss: OnLoss) -> Result<Sqlite
     )))
 }
 
-/// Gives the store its name if it has none, and watches its files from now on.
+/// Gives the store an id if it has none, and starts to watch its files.
 fn begin(mut store: SqliteStore, path: &Path) -> Result<SqliteStore, StoreError> {
-    let known = read::noted(&store.connection, "store_id")?;
+    let known = read::meta_value(&store.connection, "store_id")?;
     let id = match known {
         Some(id) => id.to_string(),
         None => {
@@ -127,7 +127,7 @@ fn begin(mut store: SqliteStore, path: &Path) -> Result<SqliteStore, StoreError>
     Ok(store)
 }
 
-/// A file of somebody else says the same as one of ours whose beginning is lost.
+/// SQLite reports the same for a foreign file and for a store whose first page is lost.
 fn is_damaged(error: &StoreError) -> bool {
     match error {
         StoreError::Damaged(_) => true,
@@ -136,7 +136,7 @@ fn is_damaged(error: &StoreError) -> bool {
     }
 }
 
-/// Looks for damage before anything is relied on.
+/// Checks the file for damage before anything is read from it.
 pub(super) fn quick_check(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     let begun = Instant::now();
     let found: rusqlite::Result<String> =
@@ -157,7 +157,7 @@ pub(super) fn quick_check(connection: &Connection, path: &Path) -> Result<(), St
     )))
 }
 
-/// Nothing is deleted: it gets another name.
+/// Renames the files of a store. Nothing is deleted.
 fn set_aside(path: &Path) -> io::Result<()> {
     let now = form::millis(SystemTime::now());
     for part in PARTS {

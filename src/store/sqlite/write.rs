@@ -1,4 +1,4 @@
-//! From writes to rows, within one transaction.
+//! Writes rows within one transaction.
 
 use std::collections::HashMap;
 use std::time::SystemTime;
@@ -17,7 +17,7 @@ use crate::domain::authority::task::Task;
 use crate::store::sqlite::{StoreProgress, moment, number, write_error};
 use crate::store::store::{LabelTimes, StoreError, StoreWrite, StoredDefinition};
 
-/// Writes all of it. Returns how far the store comes by that.
+/// Makes all writes. Returns the progress of the store after them.
 pub(super) fn all(
     connection: &Connection,
     writes: &[StoreWrite],
@@ -50,7 +50,7 @@ pub(super) fn all(
     Ok(reached)
 }
 
-/// The rows of one transaction. A statement is prepared once for all of it.
+/// The statements of one transaction, each prepared once.
 struct Rows<'c> {
     connection: &'c Connection,
     prepared: HashMap<&'static str, Statement<'c>>,
@@ -211,7 +211,7 @@ impl<'c> Rows<'c> {
                     params![ty, id],
                 )
             }
-            // The one way in which a start comes to be earlier than before.
+            // Only a repair of the clock moves the start of time back.
             Change::ClockRepaired { to, .. } => self.note("lease", &moment(*to).to_string()),
             Change::SessionEnded { session } => {
                 self.run(
@@ -364,7 +364,7 @@ impl<'c> Rows<'c> {
         )
     }
 
-    /// Sets a value of which there is one.
+    /// Sets a value of the `meta` table.
     fn note(&mut self, name: &str, value: &str) -> Result<(), StoreError> {
         self.run(
             "INSERT INTO meta (name, value) VALUES (?1, ?2)
@@ -383,7 +383,7 @@ fn columns(uid: &EntityUID) -> (String, String) {
     (uid.entity_type().to_string(), id.to_owned())
 }
 
-/// What kind of carrier it is, and its name among those.
+/// The kind of a carrier, and its name within the kind.
 fn carrier_columns(carrier: &LabelCarrier) -> Result<(&'static str, String), StoreError> {
     Ok(match carrier {
         LabelCarrier::Task(id) => ("task", id.to_string()),
@@ -402,7 +402,7 @@ fn carrier_columns(carrier: &LabelCarrier) -> Result<(&'static str, String), Sto
     })
 }
 
-/// Every place is an `Mcp::Resource`.
+/// The name of a resource, whose type is always `Mcp::Resource`.
 fn place_name(place: &EntityUID) -> &str {
     place.eid().as_ref()
 }

@@ -1,12 +1,14 @@
-//! Counts over sliding windows, and the bytes in which they are written down.
+//! Counts over sliding windows, and their byte encoding.
 //!
-//! A ring holds as many buckets as its window is long, and the one that is running. An event of time *t*
-//! lies in bucket *t / width*, and counts as long as that bucket is in the ring: at least for the whole
-//! window, at most for one bucket longer.
+//! A ring holds the buckets of its window and the running one. An event at time *t* falls into bucket *t / width* and
+//! counts as long as that bucket is in the ring: at least for the whole window, at most one bucket longer.
 
 use crate::domain::authority::usage::WindowCounts;
 
-/// The first byte of what is written. Another one is another form.
+/// Seconds since the Unix epoch: buckets need no finer unit.
+pub(super) type Seconds = u64;
+
+/// The version of the encoding, its first byte.
 const FORM: u8 = 1;
 
 /// Twelve buckets of five seconds and the running one.
@@ -27,11 +29,11 @@ pub(super) struct Counters {
 /// A count over `BUCKETS - 1` buckets of `WIDTH` seconds, and the running one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Ring<const BUCKETS: usize, const WIDTH: u64> {
-    /// The bucket that is running, counted from the epoch.
+    /// The number of the running bucket since the epoch.
     newest: u64,
-    /// Bucket *n* is at *n* modulo their number.
+    /// The counts; bucket *n* is at index *n* modulo `BUCKETS`.
     counts: [u32; BUCKETS],
-    /// Their sum: looked at with every call, and then no more than a number.
+    /// The sum of the counts, which every call reads.
     total: u64,
 }
 
@@ -52,7 +54,7 @@ impl Counters {
 }
 
 impl<const BUCKETS: usize, const WIDTH: u64> Ring<BUCKETS, WIDTH> {
-    /// Counts one more at that time, which may be a little before the latest.
+    /// Counts an event, which may be a little earlier than the latest one.
     pub(super) fn add(&mut self, at: u64) {
         self.advance(at);
         if let Some(count) = self.place(at).map(|place| &mut self.counts[place])
@@ -63,7 +65,7 @@ impl<const BUCKETS: usize, const WIDTH: u64> Ring<BUCKETS, WIDTH> {
         }
     }
 
-    /// Counts one less at that time, if it still counts.
+    /// Removes an event, if it still counts.
     pub(super) fn take_away(&mut self, at: u64) {
         if let Some(count) = self.place(at).map(|place| &mut self.counts[place])
             && let Some(less) = count.checked_sub(1)
@@ -78,14 +80,14 @@ impl<const BUCKETS: usize, const WIDTH: u64> Ring<BUCKETS, WIDTH> {
         self.total
     }
 
-    /// Where the bucket of that time is, if it is in the ring.
+    /// The index of the bucket of a time, if it is in the ring.
     fn place(&self, at: u64) -> Option<usize> {
         let bucket = at / WIDTH;
         let age = self.newest.checked_sub(bucket)?;
         (age < BUCKETS as u64).then_some((bucket % BUCKETS as u64) as usize)
     }
 
-    /// Empties what comes to lie between the newest bucket and now.
+    /// Clears the buckets between the newest one and now.
     fn advance(&mut self, now: u64) {
         let bucket = now / WIDTH;
         if bucket <= self.newest {
@@ -134,7 +136,7 @@ impl<const BUCKETS: usize, const WIDTH: u64> Default for Ring<BUCKETS, WIDTH> {
     }
 }
 
-/// As bytes. An actor's own have denials.
+/// Encodes counters. Those of an actor have denials.
 pub(super) fn write(allowed: &Counters, denied: Option<&Hour>) -> Vec<u8> {
     let mut bytes = vec![FORM];
     allowed.minute.write(&mut bytes);
@@ -146,7 +148,7 @@ pub(super) fn write(allowed: &Counters, denied: Option<&Hour>) -> Vec<u8> {
     bytes
 }
 
-/// From bytes. Without denials they are zero.
+/// Decodes counters. Without denials those are zero.
 pub(super) fn read(bytes: &[u8]) -> Option<(Counters, Hour)> {
     let mut bytes = bytes.strip_prefix(&[FORM])?;
     let allowed = Counters {
@@ -161,7 +163,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<(Counters, Hour)> {
     bytes.is_empty().then_some((allowed, denied))
 }
 
-/// Seven bits a byte, the lowest first; the upper bit says that more follow.
+/// Encodes a number as LEB128.
 fn write_number(mut number: u64, bytes: &mut Vec<u8>) {
     while number >= 0x80 {
         bytes.push(number as u8 | 0x80);

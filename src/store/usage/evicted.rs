@@ -1,14 +1,14 @@
-//! What had to be forgotten for want of room, so that nobody who may have been forgotten is counted too short.
+//! The maximum of everything that was evicted, so that no evicted actor or tool is counted too low.
 
 use crate::domain::authority::usage::{Usage, WindowCounts};
-use crate::store::usage::Seconds;
+use crate::store::usage::counters::Seconds;
 
-/// How long what is counted in a minute, an hour and a day can count, the running bucket included.
+/// How long a count in a minute, an hour or a day can last in its window, the running bucket included, in seconds.
 const MINUTE: Seconds = 65;
 const HOUR: Seconds = 65 * 60;
 const DAY: Seconds = 25 * 3_600;
 
-/// The most that anything that was forgotten had counted, and when it was.
+/// The highest counts of anything evicted, and the time of the last eviction.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct EvictedUsage {
     at: Option<Seconds>,
@@ -17,7 +17,7 @@ pub(super) struct EvictedUsage {
 }
 
 impl EvictedUsage {
-    /// This is forgotten now.
+    /// Adds an entry that is evicted now.
     pub(super) fn add(&mut self, counted: WindowCounts, distinct: u64, now: Seconds) {
         let before = self.counted(now);
         self.most = WindowCounts {
@@ -29,7 +29,7 @@ impl EvictedUsage {
         self.at = Some(self.at.map_or(now, |at| at.max(now)));
     }
 
-    /// What somebody had before that is only known since then, at most.
+    /// The most that an entry first seen at `known_since` may have had before it was evicted.
     pub(super) fn before(&self, known_since: Option<Seconds>, now: Seconds) -> Option<Usage> {
         let at = self.at?;
         (known_since.is_none_or(|since| since >= at)).then(|| Usage {
@@ -68,7 +68,7 @@ impl EvictedUsage {
     }
 }
 
-/// Both together.
+/// The sum of two counts, by window.
 pub(super) fn sum(one: WindowCounts, other: WindowCounts) -> WindowCounts {
     WindowCounts {
         minute: one.minute + other.minute,

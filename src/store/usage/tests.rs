@@ -92,11 +92,11 @@ proptest! {
             let time = at(0) + Duration::from_millis(now);
             match event {
                 Event::Allowed { actor, tool } => {
-                    ledger.allowed(&actors[actor], Some(&tools[tool]), time);
+                    ledger.count_allowed(&actors[actor], Some(&tools[tool]), time);
                     allowed.push((actor, tool, now));
                 }
                 Event::Denied { actor } => {
-                    ledger.denied(&actors[actor], None, time);
+                    ledger.count_denied(&actors[actor], None, time);
                     denied.push((actor, now));
                 }
                 Event::Restart => {
@@ -167,7 +167,7 @@ fn an_actor_nobody_knows_has_used_nothing() {
 #[test]
 fn a_call_without_a_tool_counts_for_the_actor_alone() {
     let ledger = UsageLedger::new(10);
-    ledger.allowed(&agent("a"), None, at(0));
+    ledger.count_allowed(&agent("a"), None, at(0));
     let seen = ledger.view(&agent("a"), None, Some(&tool_uid("s", "t")), at(1));
     assert_eq!((seen.actor.minute, seen.tool.minute), (1, 0));
     assert_eq!((seen.is_first_use, seen.distinct_tools), (true, 0));
@@ -178,9 +178,9 @@ fn only_what_changed_is_written_again() {
     let ledger = UsageLedger::new(10);
     let (a, b) = (agent("a"), agent("b"));
     let t = tool_uid("s", "t");
-    ledger.allowed(&a, Some(&t), at(0));
-    ledger.allowed(&a, Some(&t), at(0));
-    ledger.denied(&b, None, at(0));
+    ledger.count_allowed(&a, Some(&t), at(0));
+    ledger.count_allowed(&a, Some(&t), at(0));
+    ledger.count_denied(&b, None, at(0));
     let mut names: Vec<_> = stored(ledger.dirty())
         .into_iter()
         .map(|stored| (stored.actor, stored.tool))
@@ -189,7 +189,7 @@ fn only_what_changed_is_written_again() {
     let expected = [(a.clone(), None), (a.clone(), Some(t)), (b, None)];
     assert_eq!(names, expected);
     assert!(ledger.dirty().is_empty());
-    ledger.denied(&a, None, at(0));
+    ledger.count_denied(&a, None, at(0));
     assert_eq!(stored(ledger.dirty())[0].tool, None);
 }
 
@@ -200,10 +200,10 @@ fn a_full_ledger_drops_what_was_used_longest_ago() {
     let a = agent("a");
     // One entry for the actor and three for tools.
     for (seconds, tool) in (0..).zip(&tools[..3]) {
-        ledger.allowed(&a, Some(tool), at(seconds));
+        ledger.count_allowed(&a, Some(tool), at(seconds));
     }
-    ledger.allowed(&a, Some(&tools[0]), at(3));
-    ledger.allowed(&a, Some(&tools[3]), at(4));
+    ledger.count_allowed(&a, Some(&tools[0]), at(3));
+    ledger.count_allowed(&a, Some(&tools[3]), at(4));
     assert_eq!(ledger.len(), 4);
     let seen = |tool: usize| ledger.view(&a, None, Some(&tools[tool]), at(4));
     assert!(seen(1).is_first_use, "it was used longest ago");
@@ -221,15 +221,15 @@ fn what_may_have_been_dropped_counts_too_long_rather_than_too_short() {
         (seen.actor.day, seen.tool.day, seen.distinct_tools)
     };
     for _ in 0..7 {
-        ledger.allowed(&a, Some(&t), at(0));
+        ledger.count_allowed(&a, Some(&t), at(0));
     }
-    ledger.allowed(&b, Some(&t), at(10));
-    ledger.allowed(&agent("c"), Some(&t), at(20));
+    ledger.count_allowed(&b, Some(&t), at(10));
+    ledger.count_allowed(&agent("c"), Some(&t), at(20));
     // It was dropped, and what it did is not forgotten. Nor is it for whoever came since, but for who was there.
     assert_eq!(counted(&ledger, &a, 20), (7, 7, 1));
     assert_eq!(counted(&ledger, &agent("c"), 20), (8, 8, 2));
     assert_eq!(counted(&ledger, &b, 20), (1, 1, 1));
-    ledger.allowed(&a, Some(&t), at(30));
+    ledger.count_allowed(&a, Some(&t), at(30));
     assert!(counted(&ledger, &a, 30).0 >= 8);
     // After a day nothing of it counts.
     assert_eq!(counted(&ledger, &agent("d"), 31 + DAY + HOUR), (0, 0, 0));
@@ -239,11 +239,11 @@ fn what_may_have_been_dropped_counts_too_long_rather_than_too_short() {
 fn names_that_are_only_denied_leave_room_for_others() {
     let ledger = UsageLedger::new(10);
     for name in 0..100 {
-        ledger.denied(&agent(&name.to_string()), None, at(0));
+        ledger.count_denied(&agent(&name.to_string()), None, at(0));
     }
     assert_eq!(ledger.len(), 5);
-    ledger.allowed(&agent("a"), Some(&tool_uid("s", "t")), at(0));
-    ledger.denied(&agent("a"), None, at(0));
+    ledger.count_allowed(&agent("a"), Some(&tool_uid("s", "t")), at(0));
+    ledger.count_denied(&agent("a"), None, at(0));
     assert_eq!(
         ledger.view(&agent("a"), None, None, at(0)).recent_denials,
         1
@@ -254,8 +254,8 @@ fn names_that_are_only_denied_leave_room_for_others() {
 fn what_is_forgotten_was_never_used() {
     let ledger = UsageLedger::new(10);
     let (a, t) = (agent("a"), tool_uid("s", "t"));
-    ledger.allowed(&a, Some(&t), at(0));
-    ledger.allowed(&agent("b"), Some(&t), at(10));
+    ledger.count_allowed(&a, Some(&t), at(0));
+    ledger.count_allowed(&agent("b"), Some(&t), at(10));
     ledger.forget(at(10));
     assert!(ledger.view(&a, None, Some(&t), at(10)).is_first_use);
     assert!(
@@ -269,7 +269,7 @@ fn what_is_forgotten_was_never_used() {
 #[test]
 fn bytes_that_are_no_counters_are_an_error() {
     let ledger = UsageLedger::new(10);
-    ledger.allowed(&agent("a"), None, at(0));
+    ledger.count_allowed(&agent("a"), None, at(0));
     let whole = stored(ledger.dirty()).remove(0);
     let read = |counters: &[u8]| {
         let stored = StoredUsage {
@@ -295,9 +295,9 @@ fn denials_count_for_the_one_they_were_for() {
     let a = agent("a");
     let [sam, kim] = ["sam", "kim"].map(|name| entity_uid(&TYPES.user, name));
     for _ in 0..3 {
-        ledger.denied(&a, Some(&sam), at(0));
+        ledger.count_denied(&a, Some(&sam), at(0));
     }
-    ledger.denied(&a, None, at(0));
+    ledger.count_denied(&a, None, at(0));
     let denials = |ledger: &UsageLedger, root| ledger.view(&a, root, None, at(1)).recent_denials;
     let all =
         |ledger: &UsageLedger| [Some(&sam), Some(&kim), None].map(|root| denials(ledger, root));
@@ -307,7 +307,7 @@ fn denials_count_for_the_one_they_were_for() {
     assert_eq!(all(&again), [3, 0, 1]);
     assert_eq!(again.len(), 2);
     // Nor do they look like tools.
-    again.allowed(&a, Some(&tool_uid("s", "t")), at(1));
+    again.count_allowed(&a, Some(&tool_uid("s", "t")), at(1));
     assert_eq!(again.view(&a, None, None, at(1)).distinct_tools, 1);
     again.forget(at(1));
     assert_eq!((again.len(), all(&again)), (2, [0, 0, 1]));
@@ -318,8 +318,8 @@ fn people_for_whom_something_is_only_denied_leave_room() {
     let ledger = UsageLedger::new(10);
     for name in 0..100 {
         let person = entity_uid(&TYPES.user, name.to_string());
-        ledger.denied(&agent("a"), Some(&person), at(0));
+        ledger.count_denied(&agent("a"), Some(&person), at(0));
     }
     assert_eq!(ledger.len(), 5);
-    ledger.allowed(&agent("b"), Some(&tool_uid("s", "t")), at(0));
+    ledger.count_allowed(&agent("b"), Some(&tool_uid("s", "t")), at(0));
 }

@@ -334,7 +334,7 @@ impl<F: FnMut(KeyValue)> Attributes<'_, F> {
             let id: &str = call.subject.entity.eid().as_ref();
             self.put("gen_ai.agent.id", id.to_owned());
         }
-        if let Some(lent) = OnBehalfOf::of(call, decision) {
+        if let Some(lent) = OnBehalfOf::from_call(call, decision) {
             self.put("callgate.delegation.root", self.redaction.entity(lent.root));
             // The number of links from the root to the subject, as in policies.
             self.count("callgate.delegation.depth", lent.depth);
@@ -419,7 +419,8 @@ pub fn log_fields<'a>(record: &DecisionRecord<'a>, redaction: &Redaction) -> Log
             _ => None,
         },
         subject: redaction.entity(&call.subject.entity),
-        on_behalf_of: OnBehalfOf::of(call, record.decision).map(|lent| redaction.entity(lent.root)),
+        on_behalf_of: OnBehalfOf::from_call(call, record.decision)
+            .map(|lent| redaction.entity(lent.root)),
     }
 }
 

@@ -1,23 +1,22 @@
-//! What lists lose on their way to a client, in the log: so many lines a minute, and then how many more there were.
+//! Log lines for entries that were removed from a list for another reason than a policy.
 //!
-//! Start at [`Log::note`]. A list comes as often as a client asks for it, so a server whose tools have changed would fill
-//! the log otherwise.
+//! Start at [`FilteredEntryLog::note`]. A client may ask for a list as often as it likes, so the lines of a minute are
+//! limited and the others are counted.
 
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use crate::domain::request::visible::shown;
 use crate::telemetry::export::log_queue::with_record_count;
+use crate::telemetry::record::line_window::LineWindow;
 
-/// Lines within one [`WINDOW`].
+/// Lines in one minute.
 const LINES: u32 = 30;
-/// How long those are counted together.
-const WINDOW: Duration = Duration::from_secs(60);
 
-/// One entry that a list lost, not by policy.
+/// An entry that was removed from a list, and not by a policy.
 #[derive(Debug, Clone, Copy)]
 pub struct FilteredEntry<'a> {
-    /// The front door.
+    /// The adapter the list passed through.
     pub adapter: &'static str,
     /// The gateway that asked.
     pub gateway: &'a str,
@@ -25,80 +24,68 @@ pub struct FilteredEntry<'a> {
     pub server: Option<&'a str>,
     /// The entry's name, if it could be read.
     pub name: &'a str,
-    /// Why.
+    /// Why it was removed.
     pub why: &'a str,
     /// The parts of the definition that differ from what is pinned, if that is why and it is known.
     pub fields: &'a [&'static str],
 }
 
-/// Writes them, within bounds.
+/// Logs filtered entries, at most [`LINES`] of them in a minute.
 #[derive(Debug, Default)]
-pub(crate) struct FilteredEntryLog(Mutex<FilteredEntryWindow>);
-
-#[derive(Debug, Default)]
-struct FilteredEntryWindow {
-    since: Option<SystemTime>,
-    lines: u32,
-    unsaid: u64,
-}
+pub(super) struct FilteredEntryLog(Mutex<LineWindow>);
 
 impl FilteredEntryLog {
-    /// Logs one, unless the minute is full.
-    pub(crate) fn note(&self, left: &FilteredEntry<'_>, now: SystemTime) {
-        let Some(unsaid) = self.may_say(now) else {
+    /// Logs one entry, unless the lines of this minute are used up. The first line of a minute says how many entries
+    /// had none in the one before.
+    pub(super) fn note(&self, entry: &FilteredEntry<'_>, now: Instant) {
+        let Some(unsaid) = self.admit(now) else {
             return;
         };
         with_record_count(unsaid.saturating_add(1), || {
             tracing::warn!(
                 target: "callgate::list",
-                adapter = left.adapter,
-                gateway = left.gateway,
-                server = left.server,
-                name = shown(left.name),
-                why = left.why,
-                fields = (!left.fields.is_empty()).then(|| left.fields.join(",")),
+                adapter = entry.adapter,
+                gateway = entry.gateway,
+                server = entry.server,
+                name = shown(entry.name),
+                why = entry.why,
+                fields = (!entry.fields.is_empty()).then(|| entry.fields.join(",")),
                 unsaid = (unsaid > 0).then_some(unsaid),
                 "an entry was left out of a list"
             );
         });
     }
 
-    /// Logs how many had no line in a minute that is over, or so far if there is no later.
-    pub(crate) fn tell(&self, now: SystemTime, is_end: bool) {
-        let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if counted.unsaid == 0 || !(is_end || counted.is_over(now)) {
+    /// Logs how many entries had no line, once their minute is over, or at once if `is_end`.
+    pub(super) fn flush(&self, now: Instant, is_end: bool) {
+        let unsaid = {
+            let mut window = self.window();
+            match is_end || window.is_over(now) {
+                true => window.end(),
+                false => 0,
+            }
+        };
+        if unsaid == 0 {
             return;
         }
-        let unsaid = std::mem::take(&mut counted.unsaid);
-        drop(counted);
         with_record_count(unsaid, || {
             tracing::warn!(target: "callgate::list", unsaid, "more entries were left out of lists");
         });
     }
 
-    /// Whether there is room for a line, and how many had none since the last one.
-    fn may_say(&self, now: SystemTime) -> Option<u64> {
-        let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if counted.is_over(now) {
-            counted.since = Some(now);
-            counted.lines = 0;
-        }
-        if counted.lines == LINES {
-            counted.unsaid = counted.unsaid.saturating_add(1);
-            return None;
-        }
-        counted.lines += 1;
-        Some(std::mem::take(&mut counted.unsaid))
+    /// Whether there is room for a line, and how many entries had none in the minute before.
+    fn admit(&self, now: Instant) -> Option<u64> {
+        let mut window = self.window();
+        let unsaid = match window.is_over(now) {
+            true => window.end(),
+            false => 0,
+        };
+        window.admit(LINES, now).then_some(unsaid)
     }
-}
 
-impl FilteredEntryWindow {
-    fn is_over(&self, now: SystemTime) -> bool {
-        match self.since.map(|since| now.duration_since(since)) {
-            Some(Ok(age)) => age >= WINDOW,
-            // A clock that was put back begins anew.
-            None | Some(Err(_)) => true,
-        }
+    fn window(&self) -> MutexGuard<'_, LineWindow> {
+        // The counts are valid also after a panic while they were locked.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

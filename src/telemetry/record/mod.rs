@@ -5,6 +5,7 @@
 
 pub mod decision_mapping;
 pub mod filtered_entries;
+pub mod line_window;
 pub mod metrics;
 pub mod recorder;
 pub(crate) mod repeat_keys;

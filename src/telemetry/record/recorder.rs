@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use opentelemetry::Context;
 use opentelemetry::metrics::Meter;
@@ -250,7 +250,7 @@ impl Recorder {
         for (turned_away, repeated) in inner.turned_away.over(now, is_end) {
             turned_away.tell(repeated);
         }
-        inner.left_out.tell(SystemTime::now(), is_end);
+        inner.left_out.flush(now, is_end);
         if inner.sink.as_ref().is_some_and(LogQueue::is_reporting) {
             return;
         }
@@ -258,9 +258,9 @@ impl Recorder {
         teller.tell(&inner.live.losses, now, is_end);
     }
 
-    /// Logs an entry that was filtered out of a list, not by policy, at a bounded rate.
-    pub fn filtered_entry(&self, left: &FilteredEntry<'_>, now: SystemTime) {
-        self.inner.left_out.note(left, now);
+    /// Logs an entry that was filtered out of a list, not by policy. The lines of a minute are limited.
+    pub fn filtered_entry(&self, entry: &FilteredEntry<'_>) {
+        self.inner.left_out.note(entry, Instant::now());
     }
 
     /// Counts a request as in flight until the guard is dropped.

@@ -1,18 +1,18 @@
-//! Log lines that say the same again and again: so many a minute, and then one that says how many more there were.
+//! Limits log lines that repeat: so many of each kind a minute, and then one with the number of the others.
 //!
-//! Start at [`Repeats::may_say`], asked before each line, and [`Repeats::over`], which gives what is to be told of the
-//! others.
+//! Start at [`RepeatLimiter::may_say`], asked before each line, and [`RepeatLimiter::over`], which returns the numbers of
+//! suppressed lines.
 //!
-//! Invariant: every line asked for is either allowed or counted, and every count comes out of [`Repeats::over`] once. As
-//! many keys are kept apart as [`KEYS`]; whatever comes beyond them is counted together.
+//! Invariant: every line is either admitted or counted, and every count is returned once. [`KEYS`] kinds are kept apart;
+//! further ones are counted together.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// How long lines are counted together.
-const WINDOW: Duration = Duration::from_secs(60);
+use crate::telemetry::record::line_window::LineWindow;
+
 /// Keys that are kept apart.
 const KEYS: usize = 4_096;
 
@@ -25,16 +25,9 @@ pub trait RepeatKey: Hash + Eq {
 /// Counts lines by what they say.
 #[derive(Debug)]
 pub struct RepeatLimiter<K> {
-    windows: Mutex<HashMap<K, RepeatWindow>>,
+    windows: Mutex<HashMap<K, LineWindow>>,
     /// Lines of one key within one window; `None` for all.
     lines: Option<u32>,
-}
-
-#[derive(Debug)]
-struct RepeatWindow {
-    since: Instant,
-    lines: u32,
-    repeated: u64,
 }
 
 impl<K> Default for RepeatLimiter<K> {
@@ -52,7 +45,7 @@ impl<K> RepeatLimiter<K> {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<K, RepeatWindow>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<K, LineWindow>> {
         self.windows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -69,26 +62,14 @@ impl<K: RepeatKey> RepeatLimiter<K> {
             true => key.shared(),
             false => key,
         };
-        let window = windows.entry(key).or_insert(RepeatWindow {
-            since: now,
-            lines: 0,
-            repeated: 0,
-        });
-        if window.lines < limit {
-            window.lines += 1;
-            return true;
-        }
-        window.repeated = window.repeated.saturating_add(1);
-        false
+        windows.entry(key).or_default().admit(limit, now)
     }
 
     /// What was counted in windows that are over by now, or in all of them if there is no later. They begin anew.
     pub fn over(&self, now: Instant, is_end: bool) -> Vec<(K, u64)> {
-        let is_over =
-            |window: &RepeatWindow| is_end || now.saturating_duration_since(window.since) >= WINDOW;
         let mut windows = self.lock();
-        let over = windows.extract_if(|_, window| is_over(window));
-        let counted = over.map(|(key, window)| (key, window.repeated));
+        let over = windows.extract_if(|_, window| is_end || window.is_over(now));
+        let counted = over.map(|(key, window)| (key, window.suppressed()));
         counted.filter(|(_, repeated)| *repeated > 0).collect()
     }
 }

@@ -19,7 +19,8 @@ use callgate::domain::request::call_context::{
 };
 use callgate::domain::schema::AccessLevel;
 use callgate::service::deadline::Deadline;
-use callgate::service::decisions::{RequestMeta, Service};
+use callgate::service::decisions::Service;
+use callgate::service::request::RequestMeta;
 use callgate::service::settings::ServiceSettings;
 use callgate::telemetry::record::recorder::Recorder;
 use callgate_engine::cedar::EntityUID;

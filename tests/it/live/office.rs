@@ -16,8 +16,9 @@ use callgate::domain::request::call_context::{ActorChain, CallContext, Operation
 use callgate::domain::schema::{self, AccessLevel, TYPES};
 use callgate::service::clock::Clock;
 use callgate::service::deadline::Deadline;
-use callgate::service::decisions::{RequestMeta, Service};
+use callgate::service::decisions::Service;
 use callgate::service::generation::LoadedBundle;
+use callgate::service::request::RequestMeta;
 use callgate::service::settings::ServiceSettings;
 use callgate::store::sqlite::SqliteStore;
 use callgate::store::store::Store;

@@ -85,7 +85,7 @@ async fn a_changed_tool_stays_changed_after_a_crash() {
     };
     let shown = |changed: Option<ChangedDefinition>| {
         let definitions = &office.service.facts().definitions;
-        let writes = definitions.shown(&[(place.clone(), changed)], office.now());
+        let writes = definitions.record(&[(place.clone(), changed)], office.now());
         let (done, written) = std::sync::mpsc::channel();
         let writer = office.service.ledger().writer();
         let count = writes.len();

@@ -6,7 +6,7 @@ use callgate::adapters::callgate_v1::encode::{self, Disclosure};
 use callgate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
 use callgate::proto::v1;
 use callgate::proto::v1::authorization_server::Authorization as _;
-use callgate::service::decisions::Response;
+use callgate::service::request::Response;
 use prost_types::Timestamp;
 use serde_json::Value as Json;
 use tokio::task::JoinSet;

@@ -294,7 +294,7 @@ pub(super) fn status(
 }
 
 fn server_load(load: &ServerLoad, limits: &Limits) -> v1::ServerLoad {
-    let turned_away = load.turned_away();
+    let turned_away = load.rejections();
     v1::ServerLoad {
         requests: count(load.requests.get()),
         most_requests: limits.concurrent_requests.into(),
@@ -317,7 +317,7 @@ fn server_load(load: &ServerLoad, limits: &Limits) -> v1::ServerLoad {
 
 fn overload(load: &ServerLoad, limits: &Limits) -> v1::Overload {
     let configured = limits.concurrent_requests as usize;
-    let turned_away = load.turned_away();
+    let turned_away = load.rejections();
     v1::Overload {
         limit: count(load.pressure.limit(configured)),
         is_limited: load.pressure.is_reduced(configured),
@@ -347,18 +347,18 @@ pub(super) fn stop(stop: &Stop) -> v1::Stop {
 
 fn directory(directory: &BundleStatus) -> v1::DirectoryStatus {
     let names = |names: &[Arc<str>]| names.iter().map(|it| it.to_string()).collect();
-    let fault = directory.fault.as_ref();
+    let fault = directory.failure.as_ref();
     v1::DirectoryStatus {
-        faults: fault.map_or_else(Vec::new, |fault| fault.told.clone()),
+        faults: fault.map_or_else(Vec::new, |fault| fault.diagnostics.clone()),
         fault_count: fault.map_or(0, |fault| count(fault.count)),
         failed_at: fault.map(|fault| timestamp(fault.at)),
         failures: fault.map_or(0, |fault| fault.attempts),
         looked_at: Some(timestamp(directory.valid_at)),
         revision: directory.revision,
         is_watched: directory.is_watched,
-        came: names(&directory.last.came),
+        came: names(&directory.last.added),
         changed: names(&directory.last.changed),
-        went: names(&directory.last.went),
+        went: names(&directory.last.removed),
     }
 }
 
@@ -397,7 +397,7 @@ pub(super) fn change(
             },
         }),
         Change::EntityGone { uid } => Wire::EntityDeleted(entity_ref(uid)),
-        Change::Grant(it) => Wire::Delegation(delegation(past.grant(it))),
+        Change::Grant(it) => Wire::Delegation(delegation(past.delegation(it))),
         Change::Task(it) => Wire::Task(task(past.task(it, entry.verb == OPEN_TASK))),
         Change::Approval(it) => Wire::Approval(approval(past.approval(it), rights)),
         Change::SessionEnded { session } => Wire::SessionEnded(session.to_string()),

@@ -74,7 +74,7 @@ impl ControlApi {
         let (caller, query) = self.shared.read(request, rpc, parse)?;
         let reader = Arc::clone(&caller);
         let list = move |control: &Control| list(control, &query, &reader.rights);
-        let listed = self.shared.control.apart(list).await;
+        let listed = self.shared.control.run_blocking(list).await;
         Ok(Response::new(listed.map_err(status_for(&caller))?))
     }
 

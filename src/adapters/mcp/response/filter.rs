@@ -20,7 +20,8 @@ use crate::domain::request::call_context::{CallContext, Initiator, Operation, Op
 use crate::domain::request::definition::ToolDefinition;
 use crate::domain::request::json_text::tolerant;
 use crate::service::deadline::ServiceError;
-use crate::service::decisions::{RequestMeta, Response, Service};
+use crate::service::decisions::Service;
+use crate::service::request::{RequestMeta, Response};
 use crate::telemetry::record::filtered_entries::FilteredEntry;
 
 /// JSON levels around the part that `limits.json_depth` bounds: a message and its result.
@@ -386,7 +387,7 @@ impl MessageFilter<'_> {
             fields: &[],
         };
         let recorder = self.service.recorder();
-        recorder.filtered_entry(&left, self.service.now());
+        recorder.filtered_entry(&left);
     }
 
     /// Attributes the entries of a list to servers. An ambiguous entry appears once for each server that may offer it;

@@ -1,0 +1,82 @@
+//! What every request to the service states, and what every response says besides its verdict.
+
+use callgate_engine::AssertedEntity;
+use callgate_engine::cedar::{Context, EntityUID};
+use smol_str::SmolStr;
+use uuid::Uuid;
+
+use crate::authn::caller::Caller;
+use crate::domain::decide::verdict::Reason;
+use crate::domain::request::call_context::TraceContext;
+use crate::service::deadline::Deadline;
+
+/// What every request states about itself.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestMeta<'a> {
+    /// The caller: the enforcement point that asks.
+    pub caller: &'a Caller,
+    /// The adapter it came through, e.g. `grpc`.
+    pub adapter: &'static str,
+    /// Decide from this revision or a later one.
+    pub at_least_revision: u64,
+    /// Decide without side effects.
+    pub is_dry_run: bool,
+    /// The deadline of the response.
+    pub deadline: Deadline,
+    /// The caller's id of the request, for the log.
+    pub request_id: Option<&'a str>,
+}
+
+impl RequestMeta<'_> {
+    /// The gateway that shown definitions are kept for. Without configured callers all are the same one; then each
+    /// adapter is a gateway.
+    pub fn gateway(&self) -> SmolStr {
+        match &*self.caller.id {
+            Caller::LOCAL => smol_str::format_smolstr!("{}/{}", Caller::LOCAL, self.adapter),
+            id => SmolStr::new(id),
+        }
+    }
+}
+
+/// A response and its origin.
+#[derive(Debug, Clone)]
+pub struct Response<T> {
+    /// The verdict, or the result of a filter.
+    pub value: T,
+    /// The id of the decision in traces and logs.
+    pub decision_id: Uuid,
+    /// The revision it was decided at.
+    pub revision: u64,
+    /// The number of policies in service.
+    pub policies_total: u32,
+}
+
+impl<T> Response<T> {
+    pub(super) fn map<U>(self, change: impl FnOnce(T) -> U) -> Response<U> {
+        Response {
+            value: change(self.value),
+            decision_id: self.decision_id,
+            revision: self.revision,
+            policies_total: self.policies_total,
+        }
+    }
+}
+
+/// Cedar's own request, a principal, action, resource and context, for anything that is not an MCP call.
+#[derive(Debug, Clone)]
+pub struct ParcRequest {
+    /// The principal.
+    pub principal: EntityUID,
+    /// The action.
+    pub action: EntityUID,
+    /// The resource.
+    pub resource: EntityUID,
+    /// The context.
+    pub context: Context,
+    /// What the caller asserts of principal and resource, where nothing stored says otherwise.
+    pub asserted: Vec<AssertedEntity>,
+    /// Why it is denied whatever the policies say: it names something that no policy can name.
+    pub denied: Option<Reason>,
+    /// The caller's trace.
+    pub trace: TraceContext,
+}
