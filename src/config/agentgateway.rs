@@ -1,4 +1,4 @@
-//! `[ext_mcp]`: how agentgateway's `ExtMcp` is read. Reloaded.
+//! `[ext_mcp]`: how to read requests of agentgateway's `ExtMcp`. Reloaded.
 
 use serde::Deserialize;
 
@@ -63,7 +63,7 @@ pub enum AgentgatewayIdentitySource {
         /// Whether the claims go to the decision; the caller needs `assert_claims`.
         #[serde(default)]
         claims: bool,
-        /// Whose requests it counts for; empty means every caller's.
+        /// The callers it applies to; empty means all.
         #[serde(default)]
         callers: Vec<String>,
     },
@@ -77,7 +77,7 @@ pub enum AgentgatewayIdentitySource {
         /// Whether the gateway has verified them cryptographically.
         #[serde(default)]
         verified: bool,
-        /// Whose requests it counts for; empty means every caller's.
+        /// The callers it applies to; empty means all.
         #[serde(default)]
         callers: Vec<String>,
     },
@@ -102,7 +102,7 @@ impl Default for AgentgatewayConfig {
 }
 
 impl AgentgatewayConfig {
-    /// Every key that is named, with the path of its setting.
+    /// Every configured metadata key, with the path of its setting.
     pub fn keys(&self) -> Vec<(String, &str)> {
         let mut keys = Vec::new();
         for (name, key) in [
@@ -135,13 +135,13 @@ impl AgentgatewayConfig {
 }
 
 impl AgentgatewayIdentitySource {
-    /// Whether it counts for what this caller asks.
+    /// Whether it applies to requests of this caller.
     pub fn counts_for(&self, caller: &str) -> bool {
         let callers = self.callers();
         callers.is_empty() || callers.iter().any(|it| it == caller)
     }
 
-    /// Whose questions it counts for; empty means every caller's.
+    /// The callers it applies to; empty means all.
     pub fn callers(&self) -> &[String] {
         match self {
             Self::Jwt { callers, .. } | Self::Keys { callers, .. } => callers,

@@ -1,4 +1,4 @@
-//! `[bundle]`: how much a directory may leave open, and which names come from elsewhere.
+//! `[bundle]`: strictness, and names that are defined outside of the bundle.
 
 use serde::Deserialize;
 
@@ -32,7 +32,7 @@ impl KnownNames {
     /// The longest name, in bytes.
     const MAX_NAME_BYTES: usize = 1_024;
 
-    /// What is wrong, each with the path of its field.
+    /// Checks the names; each error with the path of its field.
     pub(super) fn faults(&self) -> Vec<(String, String)> {
         let lists = [
             ("entities", &self.entities),

@@ -1,6 +1,8 @@
-//! `[[callers]]`: the enforcement points that may ask, how they prove who they are, and their rights.
+//! `[[callers]]`: the enforcement points, their credentials and their rights.
 
 use serde::Deserialize;
+
+pub use crate::authn::rights::RpcSelector;
 
 /// One enforcement point. It proves who it is with any one of its tokens or certificate names.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -37,11 +39,11 @@ pub struct RightsConfig {
     /// The RPCs it may use, by name; `"*"` means every one of `Authorization`, `"Control/*"` every one of
     /// `Control`. What other protocols offer has to be named, e.g. `"authzen.Evaluation"`.
     pub rpcs: Vec<RpcSelector>,
-    /// Whether the subjects it names count as who they say they are.
+    /// Whether its assertions of subjects' identities are trusted.
     pub assert_identity: bool,
-    /// Whether the delegation chains it passes on count.
+    /// Whether its assertions of delegation chains are trusted.
     pub assert_delegation: bool,
-    /// Whether the claims it passes on count.
+    /// Whether its assertions of claims are trusted.
     pub assert_claims: bool,
     /// Whether the properties of subjects and resources that it sends count, where nothing stored says
     /// otherwise.
@@ -54,97 +56,6 @@ pub struct RightsConfig {
     pub people_in_person: bool,
     /// Whether it may see the policies and errors behind a decision.
     pub explain: bool,
-}
-
-/// The name of an RPC, or of all RPCs of one service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub enum RpcSelector {
-    /// Every RPC of `Authorization`, and none of `Control`: who may ask may not therefore change anything.
-    /// No other protocol either: what a caller may do does not grow with what the server offers.
-    #[serde(rename = "*")]
-    Authorization,
-    /// Every RPC of `Control`.
-    #[serde(rename = "Control/*")]
-    Control,
-    /// `Authorize`.
-    Authorize,
-    /// `AuthorizeBatch`.
-    AuthorizeBatch,
-    /// `AuthorizeStream`.
-    AuthorizeStream,
-    /// `FilterTools`.
-    FilterTools,
-    /// `IsAuthorized`.
-    IsAuthorized,
-    /// `PutEntity`.
-    PutEntity,
-    /// `GetEntity`.
-    GetEntity,
-    /// `ListEntities`.
-    ListEntities,
-    /// `DeleteEntity`.
-    DeleteEntity,
-    /// `RegisterTool`.
-    RegisterTool,
-    /// `PinTool`.
-    PinTool,
-    /// `GrantDelegation`.
-    GrantDelegation,
-    /// `NarrowDelegation`.
-    NarrowDelegation,
-    /// `RevokeDelegation`.
-    RevokeDelegation,
-    /// `ListDelegations`.
-    ListDelegations,
-    /// `OpenTask`.
-    OpenTask,
-    /// `AdvanceTask`.
-    AdvanceTask,
-    /// `CloseTask`.
-    CloseTask,
-    /// `ListTasks`.
-    ListTasks,
-    /// `RequestApproval`.
-    RequestApproval,
-    /// `ApproveCall`.
-    ApproveCall,
-    /// `RejectCall`.
-    RejectCall,
-    /// `ListApprovals`.
-    ListApprovals,
-    /// `WatchApprovals`.
-    WatchApprovals,
-    /// `EndSession`.
-    EndSession,
-    /// `StopEntity`.
-    StopEntity,
-    /// `ResumeEntity`.
-    ResumeEntity,
-    /// `RepairClock`.
-    RepairClock,
-    /// `GetStatus`.
-    GetStatus,
-    /// `WatchChanges`.
-    WatchChanges,
-    /// Envoy's external authorization. No star includes it: this door takes who acts out of the requests
-    /// it is asked about, so it is opened to Envoy by name and to nobody else by accident.
-    #[serde(rename = "ext_authz.Check")]
-    ExtAuthzCheck,
-    /// Envoy's external processing. No star includes it, for the same reason.
-    #[serde(rename = "ext_proc.Process")]
-    ExtProcProcess,
-    /// Both questions of agentgateway's `ExtMcp`. Opened by name for the same reason.
-    #[serde(rename = "ext_mcp.Check")]
-    ExtMcpCheck,
-    /// AuthZEN, access evaluation: one question or several.
-    #[serde(rename = "authzen.Evaluation")]
-    AuthzenEvaluation,
-    /// AuthZEN, search for subjects, resources and actions.
-    #[serde(rename = "authzen.Search")]
-    AuthzenSearch,
-    /// The HTTP decision point of ToolHive.
-    #[serde(rename = "toolhive.Decision")]
-    ToolhiveDecision,
 }
 
 /// Reads 64 hexadecimal digits.

@@ -1,4 +1,4 @@
-//! Which claims of a token become facts about the one whom they are about, for one call.
+//! `[claims]`: claims of a token that become groups and tags of its subject for one call.
 
 use serde::Deserialize;
 
@@ -41,12 +41,12 @@ pub struct AttributeClaim {
 }
 
 impl ClaimMapping {
-    /// Whether no claim counts.
+    /// Whether no claim is mapped.
     pub fn is_empty(&self) -> bool {
         self.groups.is_empty() && self.attributes.is_empty()
     }
 
-    /// Every claim that is named, with the path of its entry.
+    /// Every mapped claim, with the path of its entry.
     pub fn named(&self) -> impl Iterator<Item = (String, &str)> {
         let groups = self.groups.iter().enumerate();
         let groups = groups.map(|(at, it)| (format!("claims.groups[{at}]"), it.claim.as_str()));
@@ -57,7 +57,7 @@ impl ClaimMapping {
     }
 }
 
-/// What is wrong with the name of a claim.
+/// Checks the name of a claim.
 pub(super) fn fault_of_name(name: &str) -> Option<String> {
     if name.is_empty() {
         return Some("is empty".to_owned());

@@ -1,4 +1,4 @@
-//! `[[authzen.mcp]]`: whose questions to AuthZEN are about calls of MCP, and how they are read.
+//! `[[authzen.mcp]]`: AuthZEN requests that are MCP calls, and how to read them.
 
 use std::collections::BTreeMap;
 
@@ -72,12 +72,12 @@ impl Default for CoazConfig {
 }
 
 impl CoazConfig {
-    /// Whether it counts for what this caller asks.
+    /// Whether it applies to requests of this caller.
     pub fn counts_for(&self, caller: &str) -> bool {
         self.callers.is_empty() || self.callers.iter().any(|it| it == caller)
     }
 
-    /// Every text that is a name of something, by its setting.
+    /// Every configured name, with its setting.
     pub fn names(&self) -> Vec<(String, &str)> {
         let mut names = Vec::new();
         for (field, name) in [

@@ -1,5 +1,4 @@
-//! `[envoy]`: how requests that Envoy asks about are read, by external authorization and by external
-//! processing alike. Reloaded.
+//! `[envoy]`: how to read requests of Envoy's external authorization and external processing. Reloaded.
 
 use serde::Deserialize;
 
@@ -58,7 +57,7 @@ pub enum EnvoyIdentitySource {
     Spiffe {
         /// What comes before the name of the agent, e.g. `spiffe://example.org/agent/`.
         prefix: String,
-        /// Whose requests it counts for; empty means every caller's.
+        /// The callers it applies to; empty means all.
         #[serde(default)]
         callers: Vec<String>,
     },
@@ -73,7 +72,7 @@ pub enum EnvoyIdentitySource {
         /// Whether the claims go to the decision; the caller needs `assert_claims`.
         #[serde(default)]
         claims: bool,
-        /// Whose requests it counts for; empty means every caller's.
+        /// The callers it applies to; empty means all.
         #[serde(default)]
         callers: Vec<String>,
     },
@@ -87,7 +86,7 @@ pub enum EnvoyIdentitySource {
         /// Whether whoever writes the headers has verified them cryptographically.
         #[serde(default)]
         verified: bool,
-        /// Whose requests it counts for; empty means every caller's.
+        /// The callers it applies to; empty means all.
         #[serde(default)]
         callers: Vec<String>,
     },
@@ -126,13 +125,13 @@ impl Default for EnvoyConfig {
 }
 
 impl EnvoyIdentitySource {
-    /// Whether it counts for what this caller asks.
+    /// Whether it applies to requests of this caller.
     pub fn counts_for(&self, caller: &str) -> bool {
         let callers = self.callers();
         callers.is_empty() || callers.iter().any(|it| it == caller)
     }
 
-    /// Whose questions it counts for; empty means every caller's.
+    /// The callers it applies to; empty means all.
     pub fn callers(&self) -> &[String] {
         match self {
             Self::Spiffe { callers, .. }
@@ -143,7 +142,7 @@ impl EnvoyIdentitySource {
 }
 
 impl EnvoyConfig {
-    /// Every header that is named, with the path of its setting.
+    /// Every configured header, with the path of its setting.
     pub fn headers(&self) -> Vec<(String, &str)> {
         let mut headers = vec![("envoy.session_header".to_owned(), &*self.session_header)];
         for (name, header) in [

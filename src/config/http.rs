@@ -1,4 +1,4 @@
-//! `[authzen]` and `[toolhive]`: the protocols over plain HTTP.
+//! `[authzen]` and `[toolhive]`: the adapters over plain HTTP.
 
 use std::collections::BTreeMap;
 

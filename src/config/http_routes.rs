@@ -1,4 +1,4 @@
-//! `[[envoy.routes]]`: plain HTTP requests that stand for calls of registered tools.
+//! `[[envoy.routes]]`: plain HTTP requests that are calls of registered tools.
 
 use std::collections::BTreeSet;
 
@@ -91,7 +91,7 @@ fn segment(text: &str) -> Option<PathSegment> {
 }
 
 impl HttpRouteConfig {
-    /// What is wrong beyond the shape: the field, and a sentence.
+    /// Checks beyond the syntax: the field, and what is wrong with it.
     pub fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
         let method = &self.method;
@@ -116,7 +116,7 @@ impl HttpRouteConfig {
         faults
     }
 
-    /// Whether two routes are for the very same requests.
+    /// Whether two routes match exactly the same requests.
     pub fn is_for_same(&self, other: &Self) -> bool {
         let host = |route: &Self| route.host.as_ref().map(|it| it.to_ascii_lowercase());
         let is_same = |pair: (&PathSegment, &PathSegment)| match pair {

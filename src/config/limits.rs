@@ -1,7 +1,6 @@
-//! `[limits]`: a bound on everything that comes from outside.
+//! `[limits]`: limits on everything that comes from outside.
 //!
-//! Every limit has a default, a range, a unit in its name where it has one, and says when a change
-//! takes effect.
+//! Every limit has a default, a range, a unit in its name where it has one, and says when a change takes effect.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -11,7 +10,7 @@ use serde::Deserialize;
 /// Makes [`Limits`], its defaults and its ranges from one table.
 macro_rules! limits {
     ($($(#[doc = $doc:literal])+ $name:ident: $default:literal in $low:literal..=$high:literal;)+) => {
-        /// A bound on everything that comes from outside.
+        /// Limits on everything that comes from outside.
         #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
         #[serde(deny_unknown_fields, default)]
         pub struct Limits {
@@ -25,7 +24,7 @@ macro_rules! limits {
         }
 
         impl Limits {
-            /// Each limit: its name, its value and the range it must be in.
+            /// Name, value and valid range of each limit.
             pub fn table(&self) -> Vec<(&'static str, u32, RangeInclusive<u32>)> {
                 vec![$((stringify!($name), self.$name, $low..=$high),)+]
             }
@@ -172,7 +171,7 @@ impl Limits {
         usize::try_from(of_all / 100).unwrap_or(usize::MAX).max(1)
     }
 
-    /// The limits that a running server does not change.
+    /// The limits that need a restart to change.
     pub fn fixed_at_start(&self) -> [u32; 20] {
         [
             self.message_bytes,

@@ -57,7 +57,7 @@ pub enum ClientCertificate {
     Optional,
 }
 
-/// A TCP address that cannot be listened on as things are.
+/// A TCP address that needs TLS.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "would offer decisions in cleartext on `{0}`: set `[tls]` with `cert` and `key`, or listen on a loopback \
@@ -66,13 +66,13 @@ pub enum ClientCertificate {
 pub struct CleartextBeyondLoopback(pub SocketAddr);
 
 impl ListenConfig {
-    /// The address of a server that is not configured.
+    /// The default gRPC address.
     pub const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 50051);
 
-    /// The HTTP address of a server that is not configured.
+    /// The default HTTP address.
     pub const DEFAULT_HTTP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8180);
 
-    /// Refuses an address that other machines can reach, unless there is TLS.
+    /// Rejects an address that other machines can reach, unless there is TLS.
     pub fn check_address(
         address: SocketAddr,
         has_tls: bool,

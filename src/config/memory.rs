@@ -1,4 +1,4 @@
-//! `[memory]`: for how long what was read stays known where no task and no trusted session bounds it.
+//! `[memory]`: retention of labels where no task and no trusted session bounds it.
 
 use serde::Deserialize;
 

@@ -1,10 +1,9 @@
-//! `callgate.toml`: what the server listens on, whom it trusts, and every limit.
+//! `callgate.toml`: listeners, callers, adapters and limits.
 //!
-//! Start at [`Config`]. [`Config::from_toml`] reads the text and reports every fault with its place;
-//! a missing file is [`Config::default`]. Each section has a module of its own, and says whether a
-//! change takes effect on reload or on restart.
+//! Start at [`Config`]. [`Config::from_toml`] parses the text and reports every error with its place; a missing file is
+//! [`Config::default`]. Each section has a module of its own and says whether a change takes effect on reload or on restart.
 //!
-//! Invariant: a leaf. Plain values with their defaults and their checks; it starts nothing.
+//! Invariant: plain values with defaults and validation; it starts nothing.
 
 pub mod agentgateway;
 pub mod bundle;
@@ -153,7 +152,7 @@ impl Config {
         }
     }
 
-    /// A remark on the field of this path, at its place in the text of a configuration.
+    /// An error or warning about the setting at a path, located in the text of a configuration.
     pub fn place(text: &str, file_name: &str, field: &str, said: &str) -> ConfigError {
         TomlDocument::new(text, file_name).fault(field, said)
     }

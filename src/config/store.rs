@@ -1,4 +1,4 @@
-//! `[state]`: where live authority is kept, and for how long.
+//! `[state]`: the store of delegations, tasks, approvals and sessions, and retention.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! `[telemetry]`: where traces and metrics go, and what they may show.
+//! `[telemetry]`: export of traces and metrics, and redaction.
 
 use std::path::PathBuf;
 

@@ -34,10 +34,10 @@ fn a_new_connection_closes_the_oldest_silent_stranger() {
 fn who_has_something_under_way_is_closed_last() {
     let (gate, _) = gate(8, 25);
     let (first, second) = (enter(&gate), enter(&gate));
-    let asked = ConnectionRequest::through(first.standing());
+    let asked = ConnectionRequest::new(first.standing());
     let third = enter(&gate);
     assert!(second.standing().is_closed() && !first.standing().is_closed());
-    let also = ConnectionRequest::through(third.standing());
+    let also = ConnectionRequest::new(third.standing());
     let _fourth = enter(&gate);
     assert!(first.standing().is_closed() && !third.standing().is_closed());
     drop((asked, also));
@@ -49,7 +49,7 @@ fn the_known_are_never_closed_and_fill_the_gate() {
     let known: Vec<_> = (0..4)
         .map(|_| {
             let pass = enter(&gate);
-            pass.standing().prove();
+            pass.standing().mark_authenticated();
             pass
         })
         .collect();
@@ -64,7 +64,7 @@ fn the_known_are_never_closed_and_fill_the_gate() {
 fn a_stranger_makes_room_for_a_new_connection_when_all_the_rest_is_known() {
     let (gate, _) = gate(2, 100);
     let known = enter(&gate);
-    known.standing().prove();
+    known.standing().mark_authenticated();
     let stranger = enter(&gate);
     let new = enter(&gate);
     assert!(stranger.standing().is_closed());

@@ -213,7 +213,7 @@ impl<S> LoadShed<S> {
         let deadline = arrived + given;
         // Whoever makes many decisions in a row looks at it between them.
         head.extensions.insert(Deadline::at(deadline.into_std()));
-        let asked = standing.as_ref().map(ConnectionRequest::through);
+        let asked = standing.as_ref().map(ConnectionRequest::new);
         let admitted = match (self.admit)(&mut head) {
             Ok(admitted) => admitted,
             Err(refused) => {
@@ -231,7 +231,7 @@ impl<S> LoadShed<S> {
         }
         let limit = self.most(&limits, yields);
         self.recorder.request_limit(self.most(&limits, true));
-        let bound = CapacityLimit::of(limit, limits.caller_share_percent, &caller.held);
+        let bound = CapacityLimit::new(limit, limits.caller_share_percent, &caller.held);
         let place = CapacityPermit::one(&self.load.requests, &caller.held.requests, bound);
         let place = place.map_err(|full| {
             let refusal = self.full(full, &caller, &limits, limit);

@@ -162,7 +162,7 @@ impl PublicCalls {
             number,
             _watch: watch,
             _on_connection: on_connection,
-            _asked: peer.map(|it| ConnectionRequest::through(it.standing())),
+            _asked: peer.map(|it| ConnectionRequest::new(it.standing())),
         };
         Ok((ticket, end))
     }

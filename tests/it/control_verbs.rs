@@ -274,7 +274,7 @@ fn what_is_lent_can_be_narrowed_and_taken_back() {
 fn a_task_goes_from_step_to_step_and_ends() {
     let desk = Desk::new();
     let open = "task open --as user:alice --agent helper --user alice --purpose tidy --budget 5 --for 1h \
-        --step gather:effect=read,server=notes --step write:effect=write,tool=notes/add_note";
+        --step gather:access=read,server=notes --step write:access=write,tool=notes/add_note";
     let opened = desk.json(0, open);
     let id = text_of(&opened["task"]["id"]);
     assert_eq!(opened["task"]["step"], "gather");

@@ -86,7 +86,7 @@ pub fn admit(
     let rpc = rpc(head.uri.path()).ok_or(GrpcRejection::NoSuchMethod)?;
     let authorization = headers::authorization(&head.headers)?;
     let peer = peer(&head.extensions);
-    let asked = peer.map(|peer| Arc::new(ConnectionRequest::through(peer.standing())));
+    let asked = peer.map(|peer| Arc::new(ConnectionRequest::new(peer.standing())));
     let mut entrance = AdmittedCaller::open(doorkeeper, authorization.cloned(), peer.cloned())?;
     entrance.may(rpc)?;
     if let Some(name) = headers::repeated(&head.headers) {
@@ -177,7 +177,7 @@ impl AdmittedCaller {
         limit: u32,
     ) -> Result<CapacityPermit, CapacityError> {
         let held = &self.caller.held;
-        let bound = CapacityLimit::of(limit as usize, limits.caller_share_percent, held);
+        let bound = CapacityLimit::new(limit as usize, limits.caller_share_percent, held);
         CapacityPermit::one(all, own(held), bound)
     }
 
@@ -201,7 +201,7 @@ pub fn over_share(
 ) -> GrpcRejection {
     GrpcRejection::Share {
         caller: caller.id.to_string(),
-        share: CapacityLimit::of(limit, limits.caller_share_percent, &caller.held).share,
+        share: CapacityLimit::new(limit, limits.caller_share_percent, &caller.held).share,
         of,
     }
 }

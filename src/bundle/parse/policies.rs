@@ -1,4 +1,4 @@
-//! Policies and templates of every `*.cedar` file, under the ids that answers will name.
+//! Parses the policies and templates of `*.cedar` files and assigns their ids.
 //!
 //! Start at [`collect`].
 
@@ -21,16 +21,16 @@ use crate::domain::request::visible::has_invisible;
 pub const MAX_POLICIES: usize = 500_000;
 /// The longest policy id, in bytes.
 const MAX_ID_BYTES: usize = 256;
-/// As much of an annotation's name as is compared with those that have a meaning.
+/// Longer names of annotations are not compared with the known ones.
 const MAX_NAME_CHARS: usize = 32;
-/// Annotations with a meaning; others are the team's own.
+/// Annotations that Callgate interprets; others pass unchecked.
 const KNOWN: [&str; 6] = ["id", "owner", "controls", "reason", "obligation", "mode"];
 
 /// How an obligation can be written.
 const OBLIGATION_HELP: &str = "write names, `log:full`, or JSON with `type` and `properties`, and an `id` if you like: \
     {\"type\": \"step-up\", \"properties\": {\"acr_value\": \"urn:example:loa:3\"}}";
 
-/// Where a policy is written, and what is known of it before it is evaluated.
+/// The place of a policy and its annotations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyEntry {
     /// Its id in the set.
@@ -39,11 +39,11 @@ pub struct PolicyEntry {
     pub file: Arc<str>,
     /// The line it begins on, from 1.
     pub line: u32,
-    /// Who answers for it (`@owner`).
+    /// The accountable owner (`@owner`).
     pub owner: Option<String>,
-    /// Permit or forbid.
+    /// Whether its effect is `forbid`.
     pub is_forbid: bool,
-    /// Whether it is a template, which decides nothing until it is linked.
+    /// Whether it is a template, which applies only once linked.
     pub is_template: bool,
     /// `@mode("shadow")`.
     pub is_shadow: bool,
@@ -52,19 +52,19 @@ pub struct PolicyEntry {
 /// Every policy of the bundle.
 #[derive(Debug, Default)]
 pub struct Policies {
-    /// Cedar's set.
+    /// All policies, templates and links.
     pub set: PolicySet,
-    /// What and where they are, in the order of files and lines.
+    /// The same by place, ordered by file and line.
     pub entries: Vec<PolicyEntry>,
-    /// Spans by id, for faults found later.
+    /// Index of the source, offset and length of each policy, by id.
     places: HashMap<String, (usize, usize, usize)>,
     sources: Vec<SourceFile>,
-    /// What each id of an obligation stands for, and where that is written first.
+    /// Each obligation by its id, and the place of its first use.
     obligations: HashMap<Box<str>, (Obligation, String)>,
 }
 
 impl Policies {
-    /// The file a policy or template stands in, and its span.
+    /// The source of a policy or template, with the offset and length of its text in bytes.
     pub fn place(&self, id: &str) -> Option<(SourceText<'_>, usize, usize)> {
         let (source, offset, length) = self.places.get(id)?;
         self.sources
@@ -91,7 +91,7 @@ pub fn collect<'a>(
                 policies.sources.push(source.clone());
                 let mut templates: Vec<&Template> = set.all_templates().collect();
                 templates.sort_by_key(|template| template.loc().map_or(0, Loc::start));
-                // Counting from the top for every policy would take long for a long file.
+                // Continue counting lines from the previous policy: counting from the top is quadratic.
                 let (mut line, mut counted) = (1, 0);
                 for (position, template) in templates.into_iter().enumerate() {
                     let start = template.loc().map_or(counted, Loc::start);
@@ -201,7 +201,7 @@ impl Policies {
 }
 
 impl Policies {
-    /// An id stands for one obligation, wherever it is written: an answer may have both.
+    /// Checks that an id stands for one obligation throughout the bundle, since one response may carry both.
     fn add_obligations(&mut self, text: &str, place: String, mut fault: impl FnMut(String)) {
         for obligation in obligation::read(text).unwrap_or_default() {
             match self.obligations.get(&obligation.id) {
@@ -221,7 +221,7 @@ impl Policies {
 
 type Annotated<'a> = HashMap<&'a str, (&'a str, Option<&'a Loc>)>;
 
-/// A wrong mode would enforce what was meant to be watched, or the other way round; a misspelt name
+/// Checks the known annotations: a wrong `@mode` would enforce a shadow policy or the reverse, and a misspelt name
 /// would silently lose an owner or a control.
 fn check_annotations<'a>(
     origin: SourceText<'_>,
@@ -278,7 +278,7 @@ fn check_annotations<'a>(
     annotations
 }
 
-/// Reads what an annotation obliges to. A key twice is a fault here as in every file.
+/// Parses an `@obligation`; a duplicate key is a fault, as in every JSON of a bundle.
 fn obligations(origin: SourceText<'_>, value: &str) -> Result<(), String> {
     obligation::read(value)?;
     if value.trim_start().starts_with(['{', '[']) {
@@ -291,7 +291,7 @@ fn obligations(origin: SourceText<'_>, value: &str) -> Result<(), String> {
     }
 }
 
-/// The known annotation that a name is one or two slips away from.
+/// The known annotation within an edit distance of two.
 fn near_miss(name: &str) -> Option<&'static str> {
     let lower: String = name.to_lowercase().chars().take(MAX_NAME_CHARS).collect();
     let reach = |known: &str| if known.len() <= 4 { 1 } else { 2 };
@@ -300,7 +300,7 @@ fn near_miss(name: &str) -> Option<&'static str> {
     })
 }
 
-/// A whole policy under carets says less than its first line.
+/// Length of the first line of a span: a caret under a whole policy is of no help.
 pub(crate) fn first_line(text: &str, offset: usize, length: usize) -> usize {
     let span = text.get(offset..offset + length).unwrap_or_default();
     span.find('\n').unwrap_or(length)

@@ -17,7 +17,7 @@ pub(super) fn server(
     faults: &mut Vec<BundleDiagnostic>,
 ) {
     let mut say = |field: &str, message: String| {
-        faults.push(json::fault_at(
+        faults.push(json::diagnostic_at(
             origin,
             &[Step::Key("server"), Step::Key(field)],
             message,
@@ -48,7 +48,7 @@ pub(super) fn server(
     }
 }
 
-/// Why one of these is no label; `None` if all are.
+/// Checks labels; the error message for the first invalid one.
 pub fn label_error(labels: &[String]) -> Option<String> {
     let is_label = |label: &&String| {
         let allowed = |c: char| {
@@ -71,7 +71,7 @@ pub(super) fn tool(
     check_targets(origin, name, entry, faults);
     let mut say = |field: &str, message: String| {
         let path = [Step::Key("tools"), Step::Key(name), Step::Key(field)];
-        faults.push(json::fault_at(origin, &path, message));
+        faults.push(json::diagnostic_at(origin, &path, message));
     };
     for (field, digest) in [
         ("digest", &entry.digest),
@@ -132,7 +132,7 @@ pub(super) fn tool(
     }
 }
 
-/// Each fault at the field that it is about, or at the whole entry if that is a name alone.
+/// Locates each fault at its field, or at the whole entry if the entry is a bare name.
 fn check_targets(
     origin: SourceText<'_>,
     name: &str,
@@ -155,7 +155,7 @@ fn check_targets(
         if !list.get(found.index).is_some_and(is_bare) {
             path.push(Step::Key(field));
         }
-        faults.push(json::fault_at(
+        faults.push(json::diagnostic_at(
             origin,
             &path,
             format!("`{field}`: {message}"),

@@ -1,7 +1,7 @@
-//! `tools/<server>.json`: what a server's tools may do, in the words of the people who answer for it.
+//! Parses `tools/<server>.json`: the registration of a server and its tools.
 //!
-//! Start at [`Registration`]. It is what an import writes, what a person edits and confirms, and what
-//! becomes the entities `Mcp::Server` and `Mcp::Tool` (see `docs/registrations.md`).
+//! Start at [`parse`]. An import writes the file, a person edits and confirms it, and it becomes the entities `Mcp::Server`
+//! and `Mcp::Tool` (see `docs/registrations.md`).
 
 mod check;
 
@@ -30,7 +30,7 @@ pub const MAX_DESCRIPTION_BYTES: usize = 16 * 1024;
 /// The most labels, groups or tags of one entry.
 pub const MAX_LIST: usize = 256;
 
-/// A server and its tools.
+/// One server's registration: the content of `tools/<server>.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Registration {
@@ -46,15 +46,15 @@ pub struct Registration {
 pub struct ServerEntry {
     /// Its name; the file is called `<name>.json`.
     pub name: String,
-    /// The person who answers for it: `Mcp::User::"<owner>"`.
+    /// The accountable owner, `Mcp::User::"<owner>"`.
     pub owner: String,
-    /// Whether it is in use; `false` is the kill switch.
+    /// Whether the server is in use; `false` is the kill switch.
     #[serde(default = "yes")]
     pub active: bool,
     /// Where it runs, e.g. `production`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<String>,
-    /// Labels that its resources and prompts bring into a session; `untrusted` if absent.
+    /// Labels that reading its resources and prompts adds to a session; `untrusted` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub yields: Option<Vec<String>>,
     /// Groups it belongs to: `Mcp::Group::"<group>"`.
@@ -69,38 +69,39 @@ pub struct ServerEntry {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ToolEntry {
-    /// What calling it does.
+    /// The access level of a call.
     pub access: AccessLevel,
-    /// Whether a person stands behind this entry.
+    /// Whether a person has confirmed this entry.
     pub status: ConfirmationStatus,
-    /// Labels that its results bring into a session.
+    /// Labels that its results add to a session.
     pub yields: Vec<String>,
-    /// Whether it can carry data out.
+    /// Whether a call can send data out.
     pub egress: bool,
-    /// How sensitive what it touches is.
+    /// Sensitivity of the data it reads or writes.
     pub sensitivity: Sensitivity,
-    /// The person who answers for it; the server's owner if absent.
+    /// The accountable owner; the server's owner if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
-    /// The pinned definition, `sha256:<hex>`.
+    /// Digest of the pinned definition, `sha256:<hex>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// Its parts, to tell which one a server has changed: `description:<hex> title:<hex> …`.
+    /// Digest of each part of the definition, `description:<hex> title:<hex> …`, to report which part a server has
+    /// changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest_parts: Option<String>,
-    /// The definition that was pinned before the server changed it.
+    /// Digest of the definition that was pinned before the server changed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_digest: Option<String>,
-    /// What the pinned definition says of the tool, cut short, with what nobody sees as escapes.
+    /// The pinned definition's description, truncated to [`MAX_DESCRIPTION_BYTES`], invisible characters escaped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// What there is to compare with of the definition of `previous_digest`.
+    /// What is kept of the definition of `previous_digest`, for comparison.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_definition: Option<Box<PreviousDefinition>>,
-    /// The arguments that name the resources acted upon.
+    /// The arguments that name the resources a call acts upon.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub target_arguments: Vec<TargetArgumentForm>,
-    /// Whether policies may look at its arguments, as `context.input`.
+    /// Whether policies can read its arguments as `context.input`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub typed: bool,
     /// Groups it belongs to, besides its server.
@@ -109,65 +110,65 @@ pub struct ToolEntry {
     /// Tags, each a set of strings.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, Vec<String>>,
-    /// Why an import proposed what it proposed, by field; for the person who confirms.
+    /// The reasons for an import's proposal, by field, for the person who confirms it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub why: BTreeMap<String, String>,
-    /// The shape of its arguments.
+    /// JSON Schema of its arguments, reduced to names, types and what is required.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_schema: Option<Json>,
-    /// The arguments in the order in which people read them; as `input_schema` has them if it says nothing.
+    /// The order in which arguments are displayed; that of `input_schema` if empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub argument_order: Vec<SmolStr>,
 }
 
-/// A definition that somebody stood behind before the server changed it.
+/// The last confirmed definition of a tool that its server has changed since.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PreviousDefinition {
     /// Its description.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// The shape of its arguments.
+    /// JSON Schema of its arguments, reduced to names, types and what is required.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_schema: Option<Json>,
-    /// Its parts.
+    /// Digest of each of its parts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest_parts: Option<String>,
 }
 
-/// What calling a tool does.
+/// What a call of a tool can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AccessLevel {
-    /// It looks.
+    /// Reads only.
     Read,
-    /// It changes something that can be changed back.
+    /// Changes something reversibly.
     Write,
-    /// It changes what must not be changed lightly, or nobody knows.
+    /// Changes something irreversibly, changes permissions, or is unclassified.
     Admin,
 }
 
-/// Whether a person stands behind an entry.
+/// Whether a person has confirmed an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ConfirmationStatus {
-    /// An import's guess; the tool counts as admin.
+    /// Proposed by an import; the tool counts as admin.
     Proposed,
     /// A person has read and confirmed it.
     Confirmed,
 }
 
-/// How sensitive what a tool touches is.
+/// Sensitivity of the data a tool reads or writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Sensitivity {
-    /// Anyone may see it.
+    /// Anyone.
     Public,
-    /// Everyone in the company may see it.
+    /// Everyone in the organization.
     Internal,
-    /// Some may see it.
+    /// A restricted group.
     Confidential,
-    /// Few may see it.
+    /// Named people only.
     Restricted,
 }
 
@@ -197,7 +198,7 @@ impl ConfirmationStatus {
 }
 
 impl Sensitivity {
-    /// All of them, from the least on.
+    /// All levels, in ascending order.
     pub const ALL: [Self; 4] = [
         Self::Public,
         Self::Internal,
@@ -229,13 +230,13 @@ impl fmt::Display for ConfirmationStatus {
 }
 
 impl ToolEntry {
-    /// If it is typed, the arguments that have no Cedar type, and why.
+    /// If the tool is typed: the arguments that have no Cedar type, and why.
     pub fn left_out(&self) -> Vec<UntypedArgument> {
         let schema = self.input_schema.as_ref().filter(|_| self.typed);
-        schema.map_or_else(Vec::new, |it| TypedInput::of(it).left_out)
+        schema.map_or_else(Vec::new, |it| TypedInput::from_schema(it).left_out)
     }
 
-    /// The effect that counts: what nobody has confirmed is admin.
+    /// The access level in force: an unconfirmed tool counts as admin.
     pub fn effective_access(&self) -> AccessLevel {
         match self.status {
             ConfirmationStatus::Confirmed => self.access,
@@ -244,7 +245,7 @@ impl ToolEntry {
     }
 }
 
-/// Why a name cannot be a server's; `None` if it can.
+/// Checks the name of a server; the error message if it is invalid.
 pub fn server_name_error(name: &str) -> Option<String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let is_fine =
@@ -257,7 +258,7 @@ pub fn server_name_error(name: &str) -> Option<String> {
     ))
 }
 
-/// Why a name cannot be a tool's; `None` if it can.
+/// Checks the name of a tool; the error message if it is invalid.
 pub fn tool_name_error(name: &str) -> Option<String> {
     if name.is_empty() {
         return Some("a tool without a name".to_owned());
@@ -273,7 +274,8 @@ pub fn is_digest(text: &str) -> bool {
         .is_some_and(|hex| hex.len() == 64 && hex.chars().all(is_hex))
 }
 
-/// Parses a file. Each entry is read by itself, so that one that is wrong does not hide the others.
+/// Parses a registration file. Entries are parsed independently, so that an invalid one does not hide faults in
+/// others.
 pub fn parse(source: &SourceFile, faults: &mut Vec<BundleDiagnostic>) -> Option<Registration> {
     let before = faults.len();
     let registration = parse_text(source.origin(), faults)?;
@@ -284,12 +286,12 @@ pub fn parse(source: &SourceFile, faults: &mut Vec<BundleDiagnostic>) -> Option<
             name = registration.server.name,
             stem = source.stem
         );
-        faults.push(json::fault_at(source.origin(), &path, message));
+        faults.push(json::diagnostic_at(source.origin(), &path, message));
     }
     (faults.len() == before).then_some(registration)
 }
 
-/// Parses a registration that may not have a file of its own yet.
+/// Parses the text of a registration without checking the name of its file.
 pub fn parse_text(
     origin: SourceText<'_>,
     faults: &mut Vec<BundleDiagnostic>,
@@ -298,7 +300,7 @@ pub fn parse_text(
     let parsed = match json::parse(origin) {
         Ok(Json::Object(object)) => object,
         Ok(_) => {
-            faults.push(json::fault_at(
+            faults.push(json::diagnostic_at(
                 origin,
                 &[],
                 "a registration is an object with `server` and `tools`",
@@ -315,14 +317,14 @@ pub fn parse_text(
         .filter(|key| !matches!(key.as_str(), "server" | "tools"))
     {
         let message = format!("unknown field `{key}`, expected `server` or `tools`");
-        faults.push(json::fault_at(origin, &[Step::Key(key)], message));
+        faults.push(json::diagnostic_at(origin, &[Step::Key(key)], message));
     }
     let server: Option<ServerEntry> = member(origin, &parsed, &["server"], faults);
     let mut tools = BTreeMap::new();
     match parsed.get("tools") {
         Some(Json::Object(entries)) => {
             if entries.len() > MAX_TOOLS {
-                faults.push(json::fault_at(
+                faults.push(json::diagnostic_at(
                     origin,
                     &[Step::Key("tools")],
                     format!("more than {MAX_TOOLS} tools"),
@@ -333,7 +335,7 @@ pub fn parse_text(
             for name in entries.keys() {
                 let path = [Step::Key("tools"), Step::Key(name)];
                 if let Some(message) = tool_name_error(name) {
-                    faults.push(json::fault_at(origin, &path, message));
+                    faults.push(json::diagnostic_at(origin, &path, message));
                 }
                 let entry = member::<ToolEntry>(origin, entries, &["tools", name], faults);
                 if let Some(mut entry) = entry {
@@ -347,16 +349,16 @@ pub fn parse_text(
         }
         Some(_) => {
             let message = "`tools` is an object of entries by tool name";
-            faults.push(json::fault_at(origin, &[Step::Key("tools")], message));
+            faults.push(json::diagnostic_at(origin, &[Step::Key("tools")], message));
         }
-        None => faults.push(json::fault_at(origin, &[], "missing field `tools`")),
+        None => faults.push(json::diagnostic_at(origin, &[], "missing field `tools`")),
     }
     let server = server?;
     check::server(origin, &server, faults);
     (faults.len() == before).then_some(Registration { server, tools })
 }
 
-/// Reads one member by serde, and puts its complaints at the field they are about.
+/// Deserializes one member and locates serde's error at the field that caused it.
 fn member<T: for<'de> Deserialize<'de>>(
     origin: SourceText<'_>,
     object: &Map<String, Json>,
@@ -367,7 +369,7 @@ fn member<T: for<'de> Deserialize<'de>>(
     let mut steps: Vec<Step<'_>> = path.iter().map(|key| Step::Key(key)).collect();
     let Some(value) = object.get(name) else {
         steps.pop();
-        faults.push(json::fault_at(
+        faults.push(json::diagnostic_at(
             origin,
             &steps,
             format!("missing field `{name}`"),
@@ -378,7 +380,7 @@ fn member<T: for<'de> Deserialize<'de>>(
         Ok(entry) => Some(entry),
         Err(error) => {
             let message = error.to_string();
-            let field = culprit::<T>(value);
+            let field = offending_field::<T>(value);
             if let Some(field) = &field {
                 steps.push(Step::Key(field));
             }
@@ -386,14 +388,14 @@ fn member<T: for<'de> Deserialize<'de>>(
                 .as_ref()
                 .filter(|field| !message.contains(&format!("`{field}`")))
                 .map_or_else(|| message.clone(), |field| format!("`{field}`: {message}"));
-            faults.push(json::fault_at(origin, &steps, message));
+            faults.push(json::diagnostic_at(origin, &steps, message));
             None
         }
     }
 }
 
-/// The field that a complaint is about: the one without which it would be another.
-fn culprit<T: for<'de> Deserialize<'de>>(value: &Json) -> Option<String> {
+/// The field that caused an error: the one without which the error is a different one.
+fn offending_field<T: for<'de> Deserialize<'de>>(value: &Json) -> Option<String> {
     let object = value.as_object()?;
     let complaint = T::deserialize(value).err()?.to_string();
     if complaint.starts_with("missing field") {
@@ -411,7 +413,7 @@ fn culprit<T: for<'de> Deserialize<'de>>(value: &Json) -> Option<String> {
 }
 
 impl Registration {
-    /// The server and its tools in Cedar's entity format, each with the path of its entry in the file.
+    /// The server and its tools as entities in Cedar's JSON format, each with the path of its entry in the file.
     pub fn entities(&self) -> Vec<(Vec<&str>, Json)> {
         let server = &self.server;
         let mut attrs = json!({"owner": user(&server.owner), "active": server.active});

@@ -1,4 +1,4 @@
-//! `callgate import tools`: from a server's `tools/list` to its registration.
+//! `callgate import tools`: imports a server's `tools/list` result into its registration.
 
 mod review;
 
@@ -20,7 +20,7 @@ use crate::cli::file;
 use crate::cli::output::{Exit, Output};
 use crate::cli::render::{count, printable};
 
-/// The largest list.
+/// Bytes of a tool list.
 const MAX_LIST_BYTES: u64 = 64 << 20;
 
 /// Brings in what other programs know
@@ -101,10 +101,10 @@ impl Args {
     }
 }
 
-/// Imports and prints.
+/// Imports the list and prints the report.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let What::Tools(args) = &args.what;
-    // The name becomes part of a path.
+    // The name becomes part of a path, so check it first.
     if let Some(message) = server_name_error(&args.server) {
         bail!(message);
     }
@@ -151,7 +151,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         file::replace(&target, &imported.to_json()?)?;
     }
     let target = target.display().to_string();
-    let text = Text {
+    let text = ImportText {
         imported: &imported,
         target: &target,
         is_dry_run: args.dry_run,
@@ -167,7 +167,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Pairs of a pattern and an effect.
+/// Parses pairs of a pattern and an access level.
 fn settings(words: &[String]) -> anyhow::Result<Vec<(String, AccessLevel)>> {
     let mut settings = Vec::new();
     for pair in words.chunks(2) {
@@ -224,13 +224,13 @@ fn read_list(path: &Path) -> anyhow::Result<String> {
     Ok(text)
 }
 
-struct Text<'a> {
+struct ImportText<'a> {
     imported: &'a ToolImport,
     target: &'a str,
     is_dry_run: bool,
 }
 
-impl fmt::Display for Text<'_> {
+impl fmt::Display for ImportText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let imported = self.imported;
         let width = imported

@@ -28,7 +28,7 @@ fn a_target_argument_is_a_name_and_what_else_is_said() {
 
 #[test]
 fn a_step_has_a_name_an_effect_and_something_it_covers() {
-    let read = step("gather:effect=read,tool=github/get_issue,server=git,group=a,target=/srv/app")
+    let read = step("gather:access=read,tool=github/get_issue,server=git,group=a,target=/srv/app")
         .expect("a step");
     assert_eq!(read.name, "gather");
     let scope = read.scope.expect("a scope");
@@ -39,16 +39,16 @@ fn a_step_has_a_name_an_effect_and_something_it_covers() {
         [["git"], ["a"], ["/srv/app"]]
     );
     for (text, wanted) in [
-        ("gather", "NAME:effect"),
-        (":effect=read,server=git", "NAME:effect"),
+        ("gather", "NAME:access"),
+        (":access=read,server=git", "NAME:access"),
         ("gather:", "`` is not NAME=VALUE"),
-        ("gather:effect=read", "names no `tool`"),
+        ("gather:access=read", "names no `tool`"),
         ("gather:server=git", "`access` is missing"),
-        ("gather:effect=all,server=git", "none of read, write, admin"),
-        ("gather:effect=read,effect=write,server=git", "twice"),
-        ("gather:effect=read,tool=git", "SERVER/TOOL"),
-        ("gather:effect=read,budget=3", "`budget` is none of"),
-        ("gather:effect=read,server=", "`server=` is not"),
+        ("gather:access=all,server=git", "none of read, write, admin"),
+        ("gather:access=read,access=write,server=git", "twice"),
+        ("gather:access=read,tool=git", "SERVER/TOOL"),
+        ("gather:access=read,budget=3", "`budget` is none of"),
+        ("gather:access=read,server=", "`server=` is not"),
     ] {
         let said = step(text).expect_err(text);
         assert!(said.contains(wanted), "{text}: {said}");

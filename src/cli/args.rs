@@ -1,11 +1,11 @@
-//! What people type for times, scopes, steps and states.
+//! Arguments shared by control commands: times, scopes, steps and statuses.
 
 use std::time::{Duration, SystemTime};
 
 use anyhow::bail;
 use prost_types::Timestamp;
 
-use crate::cli::{name, render};
+use crate::cli::{render, value_parser};
 use crate::proto::v1;
 
 /// Which calls are covered.
@@ -43,7 +43,7 @@ pub struct ExpiryArgs {
 }
 
 impl ScopeArgs {
-    /// The scope, if anything is said of it.
+    /// The scope, if any flag is given.
     pub fn scope(&self) -> anyhow::Result<Option<v1::Scope>> {
         let scope = v1::Scope {
             tools: self.tools.clone(),
@@ -64,7 +64,7 @@ impl ScopeArgs {
         Ok(Some(scope))
     }
 
-    /// The same with these tools, unless it names whole servers or groups: these may cover them.
+    /// Adds tools to the scope, unless it names servers or groups, which may contain them.
     pub fn with_tools(&self, uses: &[v1::ToolUse]) -> Self {
         let mut with = self.clone();
         if self.servers.is_empty() && self.groups.is_empty() {
@@ -75,7 +75,7 @@ impl ScopeArgs {
         with
     }
 
-    /// The scope, of which something must be said.
+    /// The scope; an error if no flag is given.
     pub fn required(&self) -> anyhow::Result<v1::Scope> {
         match self.scope()? {
             Some(scope) => Ok(scope),
@@ -85,7 +85,7 @@ impl ScopeArgs {
 }
 
 impl ExpiryArgs {
-    /// When it ends, if anything is said of it, in whole seconds.
+    /// The expiry, if given, in whole seconds.
     pub fn at(&self, now: SystemTime) -> anyhow::Result<Option<Timestamp>> {
         let Some(lasting) = self.lasting else {
             return Ok(self.until);
@@ -100,7 +100,7 @@ impl ExpiryArgs {
         }
     }
 
-    /// What to type in place of a duration for the same end again.
+    /// The flag that repeats the same expiry in place of a duration.
     pub fn instead(&self, at: Option<&Timestamp>) -> String {
         match (self.lasting, at) {
             (Some(_), Some(at)) => {
@@ -110,7 +110,7 @@ impl ExpiryArgs {
         }
     }
 
-    /// When it ends, of which something must be said.
+    /// The expiry; an error if not given.
     pub fn required(&self, now: SystemTime) -> anyhow::Result<Timestamp> {
         match self.at(now)? {
             Some(end) => Ok(end),
@@ -122,7 +122,7 @@ impl ExpiryArgs {
 /// The end of the year 9999.
 const LAST_SECOND: i64 = 253_402_300_799;
 
-/// Reads a time in UTC.
+/// Parses a time in UTC (RFC 3339).
 pub fn moment(text: &str) -> Result<Timestamp, String> {
     match humantime::parse_rfc3339(text) {
         Ok(at) => Ok(at.into()),
@@ -130,7 +130,7 @@ pub fn moment(text: &str) -> Result<Timestamp, String> {
     }
 }
 
-/// Reads an effect.
+/// Parses an access level.
 pub fn access(text: &str) -> Result<v1::AccessLevel, String> {
     state(
         text,
@@ -140,7 +140,7 @@ pub fn access(text: &str) -> Result<v1::AccessLevel, String> {
     )
 }
 
-/// Reads how a delegation stands.
+/// Parses the status of a delegation.
 pub fn delegation_status(text: &str) -> Result<v1::DelegationStatus, String> {
     state(
         text,
@@ -150,7 +150,7 @@ pub fn delegation_status(text: &str) -> Result<v1::DelegationStatus, String> {
     )
 }
 
-/// Reads how a task stands.
+/// Parses the status of a task.
 pub fn task_status(text: &str) -> Result<v1::TaskStatus, String> {
     state(
         text,
@@ -160,7 +160,7 @@ pub fn task_status(text: &str) -> Result<v1::TaskStatus, String> {
     )
 }
 
-/// Reads how an approval stands.
+/// Parses the status of an approval.
 pub fn approval_status(text: &str) -> Result<v1::ApprovalStatus, String> {
     state(
         text,
@@ -184,12 +184,12 @@ fn state<T>(
 }
 
 fn tool_path(text: &str) -> Result<String, String> {
-    name::tool(text).map(|_| text.to_owned())
+    value_parser::tool(text).map(|_| text.to_owned())
 }
 
-/// Reads a step: its name, a colon, and its scope as `NAME=VALUE` between commas.
+/// Parses a step: `NAME:` and its scope as comma-separated `NAME=VALUE`.
 pub fn step(text: &str) -> Result<v1::TaskStep, String> {
-    const FORM: &str = "it must be NAME:effect=EFFECT,tool=SERVER/TOOL,…";
+    const FORM: &str = "it must be NAME:access=LEVEL,tool=SERVER/TOOL,…";
     let (name, rest) = text.split_once(':').ok_or(FORM)?;
     if name.is_empty() {
         return Err(FORM.to_owned());
@@ -201,7 +201,7 @@ pub fn step(text: &str) -> Result<v1::TaskStep, String> {
             .filter(|(_, value)| !value.is_empty())
             .ok_or_else(|| format!("`{part}` is not NAME=VALUE: {FORM}"))?;
         match key {
-            "effect" if scope.access != 0 => return Err("`access` is given twice".to_owned()),
+            "access" if scope.access != 0 => return Err("`access` is given twice".to_owned()),
             "access" => scope.access = access(value)?.into(),
             "tool" => scope.tools.push(tool_path(value)?),
             "server" => scope.servers.push(value.to_owned()),
@@ -209,7 +209,7 @@ pub fn step(text: &str) -> Result<v1::TaskStep, String> {
             "target" => scope.targets.push(value.to_owned()),
             _ => {
                 return Err(format!(
-                    "`{key}` is none of effect, tool, server, group, target"
+                    "`{key}` is none of access, tool, server, group, target"
                 ));
             }
         }
@@ -226,7 +226,7 @@ pub fn step(text: &str) -> Result<v1::TaskStep, String> {
     })
 }
 
-/// Reads what a tool is for: the tool, a colon, and `NAME=VALUE` between commas.
+/// Parses terms of use of a tool: `SERVER/TOOL:` and comma-separated `NAME=VALUE`.
 pub fn tool_use(text: &str) -> Result<v1::ToolUse, String> {
     const FORM: &str = "it must be SERVER/TOOL:target=PLACE,max=N,argument.NAME=VALUE";
     let (tool, rest) = text.split_once(':').ok_or(FORM)?;
@@ -264,7 +264,7 @@ pub fn tool_use(text: &str) -> Result<v1::ToolUse, String> {
     Ok(read)
 }
 
-/// Reads a target argument: where it is, and after a colon what else is said of it, between commas.
+/// Parses a target argument: its path, and after a colon comma-separated properties.
 pub fn target_argument(text: &str) -> Result<v1::TargetArgument, String> {
     const FORM: &str = "it must be ARGUMENT:kind=KIND,base=BASE,role=ROLE,optional";
     let (argument, rest) = match text.split_once(':') {
@@ -302,5 +302,5 @@ pub fn target_argument(text: &str) -> Result<v1::TargetArgument, String> {
 }
 
 #[cfg(test)]
-#[path = "given_tests.rs"]
+#[path = "args_tests.rs"]
 mod tests;
