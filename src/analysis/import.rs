@@ -304,7 +304,7 @@ pub(in crate::analysis) fn line(name: &str, change: ToolChange, entry: &ToolEntr
         access: entry.access,
         status: entry.status,
         why: why.filter(|_| entry.status == ConfirmationStatus::Proposed),
-        left_out: entry.left_out(),
+        left_out: UntypedArgument::of_tool(entry),
     }
 }
 

@@ -293,7 +293,7 @@ fn summaries(registrations: &[(&SourceFile, Registration)]) -> Vec<ToolSummary> 
             access: tool.access,
             status: tool.status,
             is_changed: tool.previous_digest.is_some(),
-            left_out: tool.left_out(),
+            left_out: UntypedArgument::of_tool(tool),
         };
         registration.tools.iter().map(summary).collect::<Vec<_>>()
     };

@@ -20,4 +20,5 @@ pub mod authority;
 #[cfg(test)]
 pub(crate) mod fixtures;
 pub mod registration;
+pub mod registration_entry;
 pub mod schema;

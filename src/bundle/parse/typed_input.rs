@@ -10,6 +10,7 @@ use std::cell::{Cell, RefCell};
 use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 
+use crate::domain::registration_entry::ToolEntry;
 use crate::domain::request::target::json_schema::{JsonTypes, SchemaLocation};
 
 /// Nesting depth of objects and lists.
@@ -37,6 +38,14 @@ pub struct UntypedArgument {
     pub argument: String,
     /// The reason, in words.
     pub reason: &'static str,
+}
+
+impl UntypedArgument {
+    /// If the tool is typed: its arguments that have no Cedar type, and why.
+    pub fn of_tool(tool: &ToolEntry) -> Vec<Self> {
+        let schema = tool.input_schema.as_ref().filter(|_| tool.typed);
+        schema.map_or_else(Vec::new, |it| TypedInput::from_schema(it).left_out)
+    }
 }
 
 impl TypedInput {
