@@ -71,6 +71,10 @@ pub struct UnconfirmedTool {
 
 /// Compiles a directory as a server would and reports on it. `config` replaces the directory's configuration;
 /// `is_strict` makes every warning a fault even if the configuration does not.
+///
+/// # Errors
+///
+/// All faults of the bundle; its warnings as well if strict.
 pub fn check(
     dir: &Path,
     config: Option<&Path>,

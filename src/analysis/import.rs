@@ -136,6 +136,10 @@ pub enum ImportError {
 }
 
 /// Parses a `tools/list` result and merges it into an existing registration.
+///
+/// # Errors
+///
+/// If the list cannot be parsed, the registration is another server's, or a name or pattern matches no tool.
 pub fn import(
     list: SourceText<'_>,
     existing: Option<Registration>,
@@ -156,7 +160,7 @@ pub fn import(
     }
     let listed = tool_list::parse(list).map_err(|faults| {
         let nothing = || {
-            BundleError::one(BundleDiagnostic::for_file(
+            BundleError::single(BundleDiagnostic::for_file(
                 list.file,
                 "the list could not be read",
             ))
@@ -164,15 +168,7 @@ pub fn import(
         BundleError::from_diagnostics(faults).unwrap_or_else(nothing)
     })?;
     let prefixes = Prefixes::from_tools(&choices.server, &listed);
-    let set = choices.set.iter().map(|(pattern, _)| pattern);
-    for pattern in choices.confirm.iter().chain(&choices.typed).chain(set) {
-        if !listed
-            .iter()
-            .any(|tool| ToolPattern(pattern).means(&tool.name))
-        {
-            return Err(ImportError::NoSuchTool(pattern.clone()));
-        }
-    }
+    choices.check_patterns(&listed)?;
     let (server, mut known) = match existing {
         Some(registration) => (registration.server, registration.tools),
         None => (new_server(&choices.server), BTreeMap::new()),
@@ -187,21 +183,9 @@ pub fn import(
     let mut tools = BTreeMap::new();
     let mut report = Vec::new();
     let mut definitions = BTreeMap::new();
-    let is_meant = |patterns: &BTreeSet<String>, name: &str| {
-        patterns
-            .iter()
-            .any(|pattern| ToolPattern(pattern).means(name))
-    };
     for tool in listed {
         let (change, mut entry) = merge(&tool, &prefixes, known.remove(&tool.name));
-        entry.typed |= is_meant(&choices.typed, &tool.name);
-        let mut set = choices.set.iter().rev();
-        if let Some((_, access)) = set.find(|(it, _)| ToolPattern(it).means(&tool.name)) {
-            set_access(&mut entry, *access);
-        }
-        if is_meant(&choices.confirm, &tool.name) {
-            confirm(&mut entry);
-        }
+        choices.apply(&tool.name, &mut entry);
         report.push(line(&tool.name, change, &entry));
         tools.insert(tool.name.clone(), entry);
         definitions.insert(tool.name.clone(), tool);
@@ -217,6 +201,35 @@ pub fn import(
         tools: report,
         listed: definitions,
     })
+}
+
+impl ImportOptions {
+    /// Every name or pattern has to match a listed tool.
+    fn check_patterns(&self, listed: &[ListedTool]) -> Result<(), ImportError> {
+        let set = self.set.iter().map(|(pattern, _)| pattern);
+        for pattern in self.confirm.iter().chain(&self.typed).chain(set) {
+            let mut names = listed.iter().map(|tool| tool.name.as_str());
+            if !names.any(|name| ToolPattern(pattern).means(name)) {
+                return Err(ImportError::NoSuchTool(pattern.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(&self, name: &str, entry: &mut ToolEntry) {
+        let is_meant = |patterns: &BTreeSet<String>| {
+            let mut patterns = patterns.iter();
+            patterns.any(|pattern| ToolPattern(pattern).means(name))
+        };
+        entry.typed |= is_meant(&self.typed);
+        let mut set = self.set.iter().rev();
+        if let Some((_, access)) = set.find(|(it, _)| ToolPattern(it).means(name)) {
+            set_access(entry, *access);
+        }
+        if is_meant(&self.confirm) {
+            confirm(entry);
+        }
+    }
 }
 
 fn new_server(name: &str) -> ServerEntry {
@@ -310,6 +323,10 @@ pub(in crate::analysis) fn line(name: &str, change: ToolChange, entry: &ToolEntr
 
 impl ToolImport {
     /// The content of the registration file.
+    ///
+    /// # Errors
+    ///
+    /// If serialization fails, which valid registrations do not.
     pub fn to_json(&self) -> Result<String, serde_json::Error> {
         serde_json::to_string_pretty(&self.registration).map(|text| text + "\n")
     }

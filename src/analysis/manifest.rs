@@ -19,6 +19,10 @@ pub struct Manifest {
 }
 
 /// Builds the manifest of a directory; an existing one is ignored.
+///
+/// # Errors
+///
+/// If the directory or one of its files cannot be read.
 pub fn build(dir: &Path) -> Result<Manifest, BundleError> {
     let digests = files::digests(dir)?;
     Ok(Manifest {

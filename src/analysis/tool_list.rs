@@ -58,6 +58,10 @@ impl ListedTool {
 }
 
 /// Reads `{"tools": […]}`, with or without `serverInfo`, or the JSON-RPC response around it.
+///
+/// # Errors
+///
+/// All faults of the list.
 pub fn parse(origin: SourceText<'_>) -> Result<Vec<ListedTool>, Vec<BundleDiagnostic>> {
     // Compute digests as for lists that servers send later.
     let held = tolerant(origin.text.as_bytes());

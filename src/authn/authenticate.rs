@@ -138,6 +138,10 @@ impl Authenticator {
     /// Authenticates a request.
     ///
     /// All presented credentials must match: an invalid token is rejected even with a valid certificate.
+    ///
+    /// # Errors
+    ///
+    /// If a presented credential is malformed or unknown, credentials belong to different callers, or there are none.
     pub fn authenticate(
         &self,
         evidence: PresentedCredentials<'_>,

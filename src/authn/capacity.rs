@@ -78,11 +78,13 @@ impl CapacityLimit {
 }
 
 /// Exhausted capacity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CapacityError {
     /// The whole capacity is in use.
+    #[error("the whole capacity is in use")]
     All,
     /// The caller uses its share.
+    #[error("the caller uses its share of the capacity")]
     Share,
 }
 
@@ -105,6 +107,10 @@ impl CapacityPermit {
     }
 
     /// A permit for one unit.
+    ///
+    /// # Errors
+    ///
+    /// If the limit or the caller's share is exhausted.
     pub fn one(
         all: &UsageCount,
         own: &UsageCount,
@@ -116,6 +122,10 @@ impl CapacityPermit {
     }
 
     /// Acquires `amount` more units.
+    ///
+    /// # Errors
+    ///
+    /// If the limit or the caller's share would be exceeded; nothing is acquired then.
     pub fn grow(&mut self, amount: usize, bound: CapacityLimit) -> Result<(), CapacityError> {
         if !self.own.add_up_to(amount, bound.share) {
             return Err(CapacityError::Share);

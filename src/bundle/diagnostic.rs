@@ -263,7 +263,7 @@ impl BundleError {
     }
 
     /// An error with a single fault.
-    pub fn one(fault: BundleDiagnostic) -> Self {
+    pub fn single(fault: BundleDiagnostic) -> Self {
         Self {
             list: vec![fault],
             left_out: 0,

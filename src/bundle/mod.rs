@@ -25,7 +25,7 @@ use crate::bundle::diagnostic::{BundleDiagnostic, BundleError};
 use crate::bundle::files::manifest::FileDigests;
 use crate::bundle::files::{BundleFiles, FileKind, SourceFile};
 use crate::bundle::parse::entities::CollectedEntities;
-use crate::bundle::parse::policies::PolicyEntry;
+use crate::bundle::parse::policies::{Policies, PolicyEntry};
 use crate::bundle::parse::registration::{AccessLevel, ConfirmationStatus, Registration};
 use crate::bundle::parse::typed_input::UntypedArgument;
 use crate::bundle::parse::{entities, policies, registration, schema, template_links};
@@ -114,16 +114,28 @@ struct CheckedBundle {
 }
 
 /// Reads and compiles a directory.
+///
+/// # Errors
+///
+/// All faults, if the directory cannot be read or the bundle is invalid.
 pub fn load(dir: &Path) -> Result<Bundle, BundleError> {
     compile(&files::read(dir)?)
 }
 
 /// Compiles files. Warnings are faults if the configuration is strict.
+///
+/// # Errors
+///
+/// All faults of the bundle.
 pub fn compile(files: &BundleFiles) -> Result<Bundle, BundleError> {
     compile_with(files, false)
 }
 
 /// Compiles files with every warning a fault, whatever the configuration says.
+///
+/// # Errors
+///
+/// All faults and warnings of the bundle.
 pub fn compile_strictly(files: &BundleFiles) -> Result<Bundle, BundleError> {
     compile_with(files, true)
 }
@@ -148,7 +160,7 @@ fn compile_with(files: &BundleFiles, is_strict: bool) -> Result<Bundle, BundleEr
             .collected
             .diagnostic_at_entity(uid, error.to_string());
         let anywhere = || BundleDiagnostic::for_file(&Arc::from("<entities>"), error.to_string());
-        BundleError::one(fault.unwrap_or_else(anywhere))
+        BundleError::single(fault.unwrap_or_else(anywhere))
     })?;
     Ok(Bundle {
         snapshot,
@@ -213,31 +225,18 @@ fn check(files: &BundleFiles, is_strict: bool) -> Result<CheckedBundle, BundleEr
         return Err(faults);
     }
     let (Some(merged), Some(level)) = (merged, level) else {
-        return Err(BundleError::one(BundleDiagnostic::for_file(
+        return Err(BundleError::single(BundleDiagnostic::for_file(
             &Arc::from("<bundle>"),
             "the bundle could not be checked",
         )));
     };
     diagnostic::order(&mut warnings);
-    let templates = policies
-        .entries
-        .iter()
-        .filter(|entry| entry.is_template)
-        .count();
     let counts = BundleCounts {
-        files: files.sources.len(),
-        schema_fragments: files.of_kind(FileKind::Schema).count() + 1,
-        policies: policies.entries.len() - templates,
-        templates,
+        typed_tools: merged.typed_actions,
         links: links.len(),
         entities: collected.written(),
-        servers: registrations.len(),
-        tools: registrations
-            .iter()
-            .map(|(_, registration)| registration.tools.len())
-            .sum(),
-        typed_tools: merged.typed_actions,
         level,
+        ..count(files, &registrations, &policies)
     };
     Ok(CheckedBundle {
         policies: policies.set,
@@ -250,6 +249,26 @@ fn check(files: &BundleFiles, is_strict: bool) -> Result<CheckedBundle, BundleEr
         entries: policies.entries,
         tools: summaries(&registrations),
     })
+}
+
+/// The numbers that files, registrations and policies tell.
+fn count(
+    files: &BundleFiles,
+    registrations: &[(&SourceFile, Registration)],
+    policies: &Policies,
+) -> BundleCounts {
+    let entries = policies.entries.iter();
+    let templates = entries.filter(|entry| entry.is_template).count();
+    let tools = registrations.iter().map(|(_, it)| it.tools.len());
+    BundleCounts {
+        files: files.sources.len(),
+        schema_fragments: files.of_kind(FileKind::Schema).count() + 1,
+        policies: policies.entries.len() - templates,
+        templates,
+        servers: registrations.len(),
+        tools: tools.sum(),
+        ..BundleCounts::default()
+    }
 }
 
 /// The configuration, or its defaults if it has faults, which compiling reports.

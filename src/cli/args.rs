@@ -44,6 +44,10 @@ pub struct ExpiryArgs {
 
 impl ScopeArgs {
     /// The scope, if any flag is given.
+    ///
+    /// # Errors
+    ///
+    /// If the scope names no tool, server or group, or has no access level.
     pub fn scope(&self) -> anyhow::Result<Option<v1::Scope>> {
         let scope = v1::Scope {
             tools: self.tools.clone(),
@@ -76,6 +80,10 @@ impl ScopeArgs {
     }
 
     /// The scope; an error if no flag is given.
+    ///
+    /// # Errors
+    ///
+    /// If no flag of the scope is given, or as for [`Self::scope`].
     pub fn required(&self) -> anyhow::Result<v1::Scope> {
         match self.scope()? {
             Some(scope) => Ok(scope),
@@ -86,6 +94,10 @@ impl ScopeArgs {
 
 impl ExpiryArgs {
     /// The expiry, if given, in whole seconds.
+    ///
+    /// # Errors
+    ///
+    /// If the expiry lies beyond the year 9999.
     pub fn at(&self, now: SystemTime) -> anyhow::Result<Option<Timestamp>> {
         let Some(lasting) = self.lasting else {
             return Ok(self.until);
@@ -111,6 +123,10 @@ impl ExpiryArgs {
     }
 
     /// The expiry; an error if not given.
+    ///
+    /// # Errors
+    ///
+    /// If no flag of the expiry is given, or as for [`Self::at`].
     pub fn required(&self, now: SystemTime) -> anyhow::Result<Timestamp> {
         match self.at(now)? {
             Some(end) => Ok(end),
@@ -123,6 +139,10 @@ impl ExpiryArgs {
 const LAST_SECOND: i64 = 253_402_300_799;
 
 /// Parses a time in UTC (RFC 3339).
+///
+/// # Errors
+///
+/// If it is not a time in UTC.
 pub fn moment(text: &str) -> Result<Timestamp, String> {
     match humantime::parse_rfc3339(text) {
         Ok(at) => Ok(at.into()),
@@ -131,6 +151,10 @@ pub fn moment(text: &str) -> Result<Timestamp, String> {
 }
 
 /// Parses an access level.
+///
+/// # Errors
+///
+/// If it is not `read`, `write` or `admin`.
 pub fn access(text: &str) -> Result<v1::AccessLevel, String> {
     state(
         text,
@@ -141,6 +165,10 @@ pub fn access(text: &str) -> Result<v1::AccessLevel, String> {
 }
 
 /// Parses the status of a delegation.
+///
+/// # Errors
+///
+/// If it is not a status.
 pub fn delegation_status(text: &str) -> Result<v1::DelegationStatus, String> {
     state(
         text,
@@ -151,6 +179,10 @@ pub fn delegation_status(text: &str) -> Result<v1::DelegationStatus, String> {
 }
 
 /// Parses the status of a task.
+///
+/// # Errors
+///
+/// If it is not a status.
 pub fn task_status(text: &str) -> Result<v1::TaskStatus, String> {
     state(
         text,
@@ -161,6 +193,10 @@ pub fn task_status(text: &str) -> Result<v1::TaskStatus, String> {
 }
 
 /// Parses the status of an approval.
+///
+/// # Errors
+///
+/// If it is not a status.
 pub fn approval_status(text: &str) -> Result<v1::ApprovalStatus, String> {
     state(
         text,
@@ -188,6 +224,10 @@ fn tool_path(text: &str) -> Result<String, String> {
 }
 
 /// Parses a step: `NAME:` and its scope as comma-separated `NAME=VALUE`.
+///
+/// # Errors
+///
+/// If the text does not have that form.
 pub fn step(text: &str) -> Result<v1::TaskStep, String> {
     const FORM: &str = "it must be NAME:access=LEVEL,tool=SERVER/TOOL,…";
     let (name, rest) = text.split_once(':').ok_or(FORM)?;
@@ -227,6 +267,10 @@ pub fn step(text: &str) -> Result<v1::TaskStep, String> {
 }
 
 /// Parses terms of use of a tool: `SERVER/TOOL:` and comma-separated `NAME=VALUE`.
+///
+/// # Errors
+///
+/// If the text does not have that form.
 pub fn tool_use(text: &str) -> Result<v1::ToolUse, String> {
     const FORM: &str = "it must be SERVER/TOOL:target=PLACE,max=N,argument.NAME=VALUE";
     let (tool, rest) = text.split_once(':').ok_or(FORM)?;
@@ -265,6 +309,10 @@ pub fn tool_use(text: &str) -> Result<v1::ToolUse, String> {
 }
 
 /// Parses a target argument: its path, and after a colon comma-separated properties.
+///
+/// # Errors
+///
+/// If the text does not have that form.
 pub fn target_argument(text: &str) -> Result<v1::TargetArgument, String> {
     const FORM: &str = "it must be ARGUMENT:kind=KIND,base=BASE,role=ROLE,optional";
     let (argument, rest) = match text.split_once(':') {

@@ -74,6 +74,10 @@ pub struct CallArgs {
 
 impl CallArgs {
     /// The call context to be sent.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, or a flag is invalid.
     pub fn context(&self) -> anyhow::Result<v1::CallContext> {
         match &self.file {
             Some(path) => {
@@ -192,6 +196,10 @@ impl CallArgs {
 }
 
 /// Reads a file, or standard input for `-`. Returns the text and the name for messages.
+///
+/// # Errors
+///
+/// If it cannot be read, is not UTF-8, or exceeds [`MAX_FILE_BYTES`].
 pub fn read_text(path: &Path) -> anyhow::Result<(String, String)> {
     let mut text = String::new();
     let is_stdin = path.as_os_str() == "-";

@@ -87,6 +87,10 @@ pub struct RpcError {
 
 impl ServerConnection {
     /// Connects to a server.
+    ///
+    /// # Errors
+    ///
+    /// If the address or a credential is invalid, or the server cannot be reached.
     pub async fn connect(endpoint: &str, credentials: &ClientCredentials) -> anyhow::Result<Self> {
         Ok(Self {
             authorization: credentials.header()?,
@@ -149,6 +153,10 @@ impl ClientCredentials {
 }
 
 /// The server's address from the environment, if set.
+///
+/// # Errors
+///
+/// If the variable is not UTF-8.
 pub fn endpoint_of_environment() -> anyhow::Result<Option<String>> {
     match std::env::var(ENDPOINT_VARIABLE) {
         Ok(endpoint) => Ok(Some(endpoint)),
@@ -158,6 +166,10 @@ pub fn endpoint_of_environment() -> anyhow::Result<Option<String>> {
 }
 
 /// Runs a future to completion on a new runtime.
+///
+/// # Errors
+///
+/// The error of the future, or if the runtime cannot start.
 pub fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -7,6 +7,10 @@ use std::path::Path;
 use anyhow::Context;
 
 /// Replaces a file atomically: a watching server sees either the old content or the new.
+///
+/// # Errors
+///
+/// If the file cannot be written or renamed.
 pub fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(dir).with_context(|| format!("cannot create `{}`", dir.display()))?;

@@ -51,7 +51,7 @@ From nothing to the first decision:
 Then, with a server running, for one piece of work:
 
   callgate task open --as user:sam --agent support --user sam --purpose triage --for 2h
-  callgate delegation delegation --as user:sam --to support --server github --access read --for 2h
+  callgate delegation grant --as user:sam --to support --server github --access read --for 2h
   callgate approval watch                                         which calls wait for a person?
   callgate stop agent:support --as user:ines --reason leaking     out of service, at once
   callgate changes                                                who changed what?";

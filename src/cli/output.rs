@@ -48,6 +48,10 @@ impl From<Exit> for ExitCode {
 
 impl Output {
     /// Prints a response.
+    ///
+    /// # Errors
+    ///
+    /// If stdout cannot be written.
     pub fn answer(self, text: &impl fmt::Display, json: &impl Serialize) -> anyhow::Result<()> {
         let mut out = io::stdout().lock();
         let written = match self {
@@ -63,6 +67,10 @@ impl Output {
 
     /// Prints one item of a stream and flushes; JSON is one document a line. Returns `false` once the reader has
     /// closed the pipe.
+    ///
+    /// # Errors
+    ///
+    /// If stdout cannot be written, a closed pipe excepted.
     pub fn next(self, text: &impl fmt::Display, json: &impl Serialize) -> anyhow::Result<bool> {
         let mut out = io::stdout().lock();
         let written = match self {
@@ -77,6 +85,10 @@ impl Output {
     }
 
     /// Prints the faults of a bundle.
+    ///
+    /// # Errors
+    ///
+    /// If stdout cannot be written.
     pub fn faults(self, faults: &BundleError) -> anyhow::Result<Exit> {
         match self {
             Self::Text => eprintln!("{}", lines(faults)),

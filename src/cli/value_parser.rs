@@ -27,6 +27,10 @@ pub fn entity_ref(of_type: &str, id: &str) -> EntityRef {
 }
 
 /// Parses `user:sam`, `agent:support`, `group:staff` … or a uid `Mcp::User::"sam"`.
+///
+/// # Errors
+///
+/// If the text has neither form.
 pub fn entity(text: &str) -> Result<EntityRef, String> {
     let said = || {
         format!(
@@ -40,22 +44,38 @@ pub fn entity(text: &str) -> Result<EntityRef, String> {
 }
 
 /// Parses an agent: its id, or any form that [`entity`] accepts.
+///
+/// # Errors
+///
+/// If the text is empty, or has a type but is invalid.
 pub fn agent(text: &str) -> Result<EntityRef, String> {
     or_id(text, "Mcp::Agent")
 }
 
 /// Parses a user: the id, or any form that [`entity`] accepts.
+///
+/// # Errors
+///
+/// If the text is empty, or has a type but is invalid.
 pub fn user(text: &str) -> Result<EntityRef, String> {
     or_id(text, "Mcp::User")
 }
 
 /// Parses an entity type: a short name such as `user`, or the full name.
+///
+/// # Errors
+///
+/// Never: an unknown type is left to the server.
 pub fn kind(text: &str) -> Result<String, String> {
     let known = KINDS.iter().find(|(short, _)| *short == text);
     Ok(known.map_or(text, |(_, whole)| whole).to_owned())
 }
 
 /// Parses `<server>/<tool>`.
+///
+/// # Errors
+///
+/// If the text does not have that form.
 pub fn tool(text: &str) -> Result<(String, String), String> {
     match text.split_once('/') {
         Some((server, tool)) if !server.is_empty() && !tool.is_empty() => {
@@ -68,6 +88,10 @@ pub fn tool(text: &str) -> Result<(String, String), String> {
 }
 
 /// Parses `NAME=VALUE`; the value is JSON, or else a string.
+///
+/// # Errors
+///
+/// If the text does not have that form.
 pub fn with_value(text: &str) -> Result<(String, Json), String> {
     let (name, value) = in_two(text)?;
     let value = serde_json::from_str(value).unwrap_or_else(|_| Json::String(value.to_owned()));
@@ -75,12 +99,20 @@ pub fn with_value(text: &str) -> Result<(String, Json), String> {
 }
 
 /// Parses `NAME=VALUE`; the value is a string.
+///
+/// # Errors
+///
+/// If the text does not have that form.
 pub fn with_text(text: &str) -> Result<(String, String), String> {
     let (name, value) = in_two(text)?;
     Ok((name.to_owned(), value.to_owned()))
 }
 
 /// Parses `NAME=ENTITY`.
+///
+/// # Errors
+///
+/// If the text does not have that form.
 pub fn with_entity(text: &str) -> Result<(String, EntityRef), String> {
     let (name, value) = in_two(text)?;
     Ok((name.to_owned(), entity(value)?))

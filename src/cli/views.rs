@@ -222,6 +222,10 @@ pub fn approval_status(it: &v1::Approval) -> String {
 }
 
 /// An entity.
+///
+/// # Errors
+///
+/// If the entity has no JSON form.
 pub fn stored_entity(it: &v1::Entity) -> anyhow::Result<Details> {
     let title = it.uid.as_ref().map(entity).unwrap_or_default();
     let mut facts = Details::new(title)

@@ -84,7 +84,7 @@ fn an_approval_shows_the_call_and_a_delegation_its_scope() {
         "delegation d\n  \
          status    not yet\n  \
          groups    g\n  \
-         effect    admin at most\n  \
+         access    admin at most\n  \
          targets   /srv\n  \
          lends on  2 times\n"
     );
@@ -143,7 +143,7 @@ fn a_person_sees_what_decides_and_nothing_hides() {
              for       Mcp::User::\"sam\"\n  \
              set off   by a server\n  \
              tool      mail/send\\u{{200b}}\n  \
-             effect    write\n  \
+             access    write\n  \
              argument  to: [\"x@acme.example\"]\n  \
              argument  body: \"{body}… (102 more characters: `--full` shows all)\n  \
              argument  \"a: b\": 1\n  \

@@ -115,7 +115,7 @@ impl Loader {
             .trial
             .map(|_| TrialCompiler::new(&bundle::settings(&files).reload));
         if let Some(trial) = trial {
-            trial.of(&files).map_err(BundleError::one)?;
+            trial.of(&files).map_err(BundleError::single)?;
         }
         bundle::compile(&files)
     }
@@ -167,7 +167,7 @@ impl Loader {
             return LoadResult::KnownFault { is_whole };
         }
         if let Some(Err(fault)) = self.trial.map(|trial| trial.of(&files)) {
-            return LoadResult::Failed(BundleError::one(fault));
+            return LoadResult::Failed(BundleError::single(fault));
         }
         match bundle::compile(&files) {
             Ok(bundle) => LoadResult::Loaded(Box::new(bundle)),
@@ -223,7 +223,7 @@ fn key(files: &BundleFiles) -> Arc<str> {
 }
 
 fn broken(message: String) -> BundleError {
-    BundleError::one(BundleDiagnostic::for_file(&Arc::from("<bundle>"), message))
+    BundleError::single(BundleDiagnostic::for_file(&Arc::from("<bundle>"), message))
 }
 
 /// One of the loads under way.

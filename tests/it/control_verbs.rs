@@ -226,7 +226,7 @@ fn a_tool_is_registered_and_pinned() {
 #[test]
 fn what_is_lent_can_be_narrowed_and_taken_back() {
     let desk = Desk::new();
-    let delegation = "delegation delegation --to helper --server notes --access write --for 2h";
+    let delegation = "delegation grant --to helper --server notes --access write --for 2h";
     desk.told(2, &format!("{delegation} --as user:bob"));
     let granted = desk.json(
         0,
@@ -252,7 +252,7 @@ fn what_is_lent_can_be_narrowed_and_taken_back() {
     );
     for part in [
         format!("delegation {id}\n  status    active\n"),
-        "  tools     notes/list_notes\n  effect    read at most\n".to_owned(),
+        "  tools     notes/list_notes\n  access    read at most\n".to_owned(),
         "  lends on  1 time\n".to_owned(),
     ] {
         assert!(narrowed.contains(&part), "{part} not in {narrowed}");
@@ -345,7 +345,7 @@ fn a_deny_says_what_to_type_and_a_person_says_yes_once() {
     );
     for part in [
         "  status    pending\n",
-        "  tool      notes/share_note\n  effect    write\n  argument  note: 7\n  asks      test.sharing-needs-a-word\n",
+        "  tool      notes/share_note\n  access    write\n  argument  note: 7\n  asks      test.sharing-needs-a-word\n",
         "  status    approved\n",
         "  by        Mcp::User::\"alice\"\n  comment   fine\n",
     ] {

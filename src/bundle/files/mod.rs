@@ -49,12 +49,20 @@ impl ReadError {
 
 /// Reads a directory once its files have stopped changing. A file that cannot be read is a fault in
 /// [`BundleFiles::faults`], so that the others are still checked.
+///
+/// # Errors
+///
+/// If the directory cannot be listed, or its files keep changing for [`PATIENCE`].
 pub fn read(dir: &Path) -> Result<BundleFiles, BundleError> {
     read_rested(dir, SHORTEST_REST, PATIENCE).map_err(ReadError::into_bundle_error)
 }
 
 /// Reads a directory once nothing in it has changed for `rest`, and waits for that at most `patience`. The result is a
 /// consistent state: nothing was written, replaced, added or removed while it was read.
+///
+/// # Errors
+///
+/// If the directory cannot be listed, or its files keep changing for `patience`.
 pub fn read_rested(
     dir: &Path,
     rest: Duration,
@@ -80,7 +88,7 @@ pub fn read_rested(
             let fault = BundleDiagnostic::for_file(&shown, message).with_help(
                 "put a finished directory in its place: switch a link to it with a rename",
             );
-            return Err(ReadError::Changing(BundleError::one(fault)));
+            return Err(ReadError::Changing(BundleError::single(fault)));
         }
     }
 }
@@ -91,6 +99,10 @@ pub fn listing(dir: &Path) -> Option<DirectoryListing> {
 }
 
 /// Digest of every file of a directory except its manifest, whether or not it is part of the bundle.
+///
+/// # Errors
+///
+/// If the directory or one of its files cannot be read.
 pub fn digests(dir: &Path) -> Result<FileDigests, BundleError> {
     let mut walk = DirectoryWalk::new(dir)?;
     // The existing manifest is about to be replaced.

@@ -76,7 +76,7 @@ impl DirectoryWalk {
         let fail = |message: String| {
             let fault = BundleDiagnostic::for_file(&shown, message)
                 .with_help("name a directory that holds `*.cedar` files");
-            BundleError::one(fault)
+            BundleError::single(fault)
         };
         // Resolve the root once: a link that is switched meanwhile cannot mix two directories.
         let root = dir

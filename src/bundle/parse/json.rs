@@ -19,6 +19,10 @@ pub enum Step<'a> {
 }
 
 /// Parses a whole file; a duplicate key in an object is a fault.
+///
+/// # Errors
+///
+/// If the text is not JSON, nests too deep, or has a duplicate key.
 pub fn parse(origin: SourceText<'_>) -> Result<Json, BundleDiagnostic> {
     let text = origin.text.strip_prefix('\u{feff}').unwrap_or(origin.text);
     let mut deserializer = serde_json::Deserializer::from_str(text);

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use callgate_engine::cedar::{
-    Annotation, AnyId, Effect, Loc, PolicyID, PolicySet, Template, parse_policyset,
+    Annotation, AnyId, Effect, Loc, PolicyID, PolicySet, StaticPolicy, Template, parse_policyset,
 };
 use callgate_engine::obligation::{self, Obligation};
 
@@ -157,24 +157,12 @@ impl Policies {
             _ => format!("{}#{}", source.stem, position + 1),
         };
         let is_template = template.slots().next().is_some();
-        if let Some((earlier, earlier_offset, earlier_length)) = self.place(&id) {
-            let message = |other: &BundleDiagnostic| {
-                format!(
-                    "the policy id `{id}` is used twice, also in `{}` line {}",
-                    other.file,
-                    other.line.unwrap_or(0)
-                )
-            };
-            let length = first_line(earlier.text, earlier_offset, earlier_length);
-            let here = whole(String::new());
-            let there = BundleDiagnostic::at(earlier, earlier_offset, length, message(&here));
-            let here_too = whole(message(&there));
-            faults.push(here_too);
-            faults.push(there);
-            return;
+        if let Some(earlier) = self.place(&id) {
+            let length = first_line(origin.text, offset, length);
+            return report_duplicate_id(&id, earlier, (origin, offset, length), faults);
         }
         let named = template.new_id(PolicyID::from_string(&id));
-        let added = match callgate_engine::cedar::StaticPolicy::try_from(named.clone()) {
+        let added = match StaticPolicy::try_from(named.clone()) {
             Ok(policy) => self.set.add_static(policy),
             Err(_) => self.set.add_template(named),
         };
@@ -220,6 +208,25 @@ impl Policies {
 }
 
 type Annotated<'a> = HashMap<&'a str, (&'a str, Option<&'a Loc>)>;
+
+/// Reports an id at both places that use it; each message names the other place.
+fn report_duplicate_id(
+    id: &str,
+    (earlier, earlier_offset, earlier_length): (SourceText<'_>, usize, usize),
+    (origin, offset, length): (SourceText<'_>, usize, usize),
+    faults: &mut Vec<BundleDiagnostic>,
+) {
+    let earlier_length = first_line(earlier.text, earlier_offset, earlier_length);
+    let at = |message| BundleDiagnostic::at(origin, offset, length, message);
+    let message = |other: &BundleDiagnostic| {
+        let (file, line) = (&other.file, other.line.unwrap_or(0));
+        format!("the policy id `{id}` is used twice, also in `{file}` line {line}")
+    };
+    let here = at(String::new());
+    let there = BundleDiagnostic::at(earlier, earlier_offset, earlier_length, message(&here));
+    faults.push(at(message(&there)));
+    faults.push(there);
+}
 
 /// Checks the known annotations: a wrong `@mode` would enforce a shadow policy or the reverse, and a misspelt name
 /// would silently lose an owner or a control.

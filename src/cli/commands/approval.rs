@@ -160,6 +160,10 @@ struct Watch {
 }
 
 /// Sends the request and prints the response.
+///
+/// # Errors
+///
+/// If an argument is invalid, or the request fails.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let (ask, is_full) = (&args.ask, args.full);
     match &args.verb {

@@ -92,6 +92,10 @@ Examples:
 Exit codes: 0 allowed, 1 error, 2 denied, 3 the directory has faults.";
 
 /// Sends the request and prints the response.
+///
+/// # Errors
+///
+/// If the call is invalid, the bundle cannot be read, or the server does not answer.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let request = v1::AuthorizeRequest {
         call_context: Some(Box::new(args.call.context()?)),

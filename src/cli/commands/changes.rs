@@ -27,6 +27,10 @@ Examples:
 Exit codes: 0 interrupted, 1 error.";
 
 /// Follows the changes and prints them.
+///
+/// # Errors
+///
+/// If an argument is invalid, or the request fails.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let asked = v1::WatchChangesRequest {
         after_revision: args.after,

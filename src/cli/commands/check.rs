@@ -42,6 +42,10 @@ Examples:
 Exit codes: 0 in order, 1 error, 3 faults.";
 
 /// Checks the directory and prints the report.
+///
+/// # Errors
+///
+/// If the report cannot be printed.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let report = match check::check(&args.dir, args.config.as_deref(), args.strict) {
         Ok(report) => report,

@@ -42,6 +42,10 @@ struct Repair {
 }
 
 /// Sends the request and prints the response.
+///
+/// # Errors
+///
+/// If an argument is invalid, or the request fails.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let Verb::Repair(it) = &args.verb;
     let asked = v1::RepairClockRequest {

@@ -28,15 +28,15 @@ pub struct Args {
 const EXAMPLES: &str = "\
 Examples:
   Sam lends reading issues for two hours:
-    callgate delegation delegation --as user:sam --to support --tool github/get_issue \\
+    callgate delegation grant --as user:sam --to support --tool github/get_issue \\
         --access read --for 2h
 
   Everything in a group, in one place, for one task, to be lent on once:
-    callgate delegation delegation --as user:sam --to support --group messaging --access write \\
+    callgate delegation grant --as user:sam --to support --group messaging --access write \\
         --target /srv/app --task task-1 --max-redelegations 1 --until 2030-01-31T15:00:00Z
 
   The agent lends on what it was lent:
-    callgate delegation delegation --as agent:support --to helper --parent delegation-1 \\
+    callgate delegation grant --as agent:support --to helper --parent delegation-1 \\
         --tool github/get_issue --access read --for 10m
 
   callgate delegation narrow delegation-1 --as user:sam --for 10m
@@ -141,6 +141,10 @@ struct List {
 }
 
 /// Sends the request and prints the response.
+///
+/// # Errors
+///
+/// If an argument is invalid, or the request fails.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let ask = &args.ask;
     match &args.verb {

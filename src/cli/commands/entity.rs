@@ -109,6 +109,10 @@ struct Delete {
 }
 
 /// Sends the request and prints the response.
+///
+/// # Errors
+///
+/// If an argument is invalid, or the request fails.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let ask = &args.ask;
     match &args.verb {

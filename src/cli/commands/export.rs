@@ -58,6 +58,10 @@ impl Args {
 }
 
 /// Prints the mappings.
+///
+/// # Errors
+///
+/// If no tool of the server is registered.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let What::Coaz(args) = &args.what;
     let bundle = match bundle::load(&args.dir) {

@@ -32,6 +32,10 @@ Examples:
 Exit codes: 0 written, 1 error, 3 the directory has faults.";
 
 /// Writes the manifest and prints a summary.
+///
+/// # Errors
+///
+/// If the manifest cannot be written.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let made = match manifest::build(&args.dir) {
         Ok(made) => made,

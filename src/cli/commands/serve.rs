@@ -133,6 +133,10 @@ impl Args {
 }
 
 /// Serves until stopped.
+///
+/// # Errors
+///
+/// If the server cannot start or fails.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let loader = Loader::new(&args.dir).with_config(args.config.as_deref());
     let bundle = match loader.with_trial(&ReloadConfig::default()).first() {
@@ -186,15 +190,7 @@ async fn serve(args: &Args, bundle: Bundle, logging: &Logging) -> anyhow::Result
         claims: config.claims.clone(),
         policy_set_digest: Arc::clone(&digest),
     })?;
-    for listener in &listeners {
-        let protocol = if listener.is_http() { "http" } else { "grpc" };
-        tracing::info!(
-            address = listener.address(),
-            protocol,
-            revision,
-            "listening"
-        );
-    }
+    log_listeners(&listeners, revision);
     let recorder = telemetry.recorder();
     let loader = Loader::new(&args.dir).with_config(args.config.as_deref());
     let reloader = Reloader::new(
@@ -222,11 +218,7 @@ async fn serve(args: &Args, bundle: Bundle, logging: &Logging) -> anyhow::Result
     let served = server::serve(listeners, setup, stop).await;
     reloading.abort();
     keeping.abort();
-    let closing = tokio::task::spawn_blocking(move || service.close());
-    match tokio::time::timeout(FLUSH, closing).await {
-        Ok(closed) => closed?,
-        Err(_) => tracing::error!("the store does not answer; it is left as it is"),
-    }
+    close(service).await?;
     recorder.finish();
     // Before the last export of metrics, which includes the number of lost log lines.
     let given_up = tokio::task::block_in_place(|| logging.drain());
@@ -234,6 +226,30 @@ async fn serve(args: &Args, bundle: Bundle, logging: &Logging) -> anyhow::Result
     tracing::info!("stopped");
     served?;
     Ok(given_up)
+}
+
+fn log_listeners(listeners: &[Listener], revision: u64) {
+    for listener in listeners {
+        let protocol = if listener.is_http() { "http" } else { "grpc" };
+        tracing::info!(
+            address = listener.address(),
+            protocol,
+            revision,
+            "listening"
+        );
+    }
+}
+
+/// Closes the store, unless that takes longer than [`FLUSH`].
+async fn close(service: Arc<Service>) -> anyhow::Result<()> {
+    let closing = tokio::task::spawn_blocking(move || service.close());
+    match tokio::time::timeout(FLUSH, closing).await {
+        Ok(closed) => Ok(closed?),
+        Err(_) => {
+            tracing::error!("the store does not answer; it is left as it is");
+            Ok(())
+        }
+    }
 }
 
 /// Raises the limit on open files and lowers `connections` to fit it.

@@ -38,6 +38,10 @@ struct End {
 }
 
 /// Sends the request and prints the response.
+///
+/// # Errors
+///
+/// If an argument is invalid, or the request fails.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let Verb::End(it) = &args.verb;
     let asked = v1::EndSessionRequest {

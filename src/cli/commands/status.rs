@@ -21,6 +21,10 @@ Examples:
 Exit codes: 0 done, 1 error or something is wrong with the store, 3 the directory has faults.";
 
 /// Sends the request and prints the response.
+///
+/// # Errors
+///
+/// If an argument is invalid, or the request fails.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let asked = v1::GetStatusRequest {};
     let answer = args

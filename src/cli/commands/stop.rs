@@ -49,6 +49,10 @@ Examples:
 Exit codes: 0 done, 1 error, 2 denied.";
 
 /// Stops an entity and prints the result.
+///
+/// # Errors
+///
+/// If the request fails.
 pub fn stop(it: &StopArgs) -> anyhow::Result<Exit> {
     let asked = v1::StopEntityRequest {
         actor: it.write.actor(),
@@ -65,6 +69,10 @@ pub fn stop(it: &StopArgs) -> anyhow::Result<Exit> {
 }
 
 /// Lifts a stop and prints the result.
+///
+/// # Errors
+///
+/// If the request fails.
 pub fn resume(it: &ResumeArgs) -> anyhow::Result<Exit> {
     let asked = v1::ResumeEntityRequest {
         actor: it.write.actor(),

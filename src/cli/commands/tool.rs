@@ -88,6 +88,10 @@ struct Pin {
 }
 
 /// Sends the request and prints the response.
+///
+/// # Errors
+///
+/// If an argument is invalid, or the request fails.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let ask = &args.ask;
     match &args.verb {

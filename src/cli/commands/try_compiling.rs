@@ -22,6 +22,10 @@ Examples:
   callgate try-compiling --memory-mib 4096 --seconds 60    what the server starts, with the files on stdin";
 
 /// Compiles the bundle on stdin. The exit status is the only output.
+///
+/// # Errors
+///
+/// If compiling does not end normally.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let input = std::io::stdin().lock();
     trial::run_trial(input, args.memory_mib, args.seconds).context("compiling did not end well")?;

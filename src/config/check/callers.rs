@@ -129,7 +129,7 @@ fn is_spiffe_id(id: &str) -> bool {
         && path.chars().all(is_path)
 }
 
-/// The agents behind ToolHive: each is a name, and its caller may say for whom it acts.
+/// Checks the agents of ToolHive requests: valid names, and callers that may assert identities.
 pub(super) fn toolhive_agents(config: &Config, faults: &mut ConfigErrors<'_>) {
     let agent = config.toolhive.agent.as_deref();
     let of_all = agent.map(|agent| ("toolhive.agent".to_owned(), agent));

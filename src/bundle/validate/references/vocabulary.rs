@@ -68,7 +68,7 @@ impl Vocabulary {
     /// The message for an unknown word.
     pub(super) fn unknown_word_message(self, word: &str) -> String {
         match self {
-            Self::AccessLevel => format!("`{word}` is not an effect"),
+            Self::AccessLevel => format!("`{word}` is not an access level"),
             Self::Sensitivity => format!("`{word}` is not a sensitivity"),
             Self::Kind => format!("`{word}` is not a kind of target"),
             Self::Initiator => format!("`{word}` is not an initiator"),

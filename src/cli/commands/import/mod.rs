@@ -37,7 +37,7 @@ enum What {
 
 /// Turns a server's `tools/list` result into its registration
 ///
-/// Every tool gets its definition's digest and a proposal: its effect (read, write or admin), what its
+/// Every tool gets its definition's digest and a proposal: its access level (read, write or admin), what its
 /// results bring into a session, whether it can carry data out. Proposals come from names, arguments and
 /// the server's hints, and err on the side of suspicion. Until a person confirms an entry, the tool
 /// counts as admin: edit its `status` in the file, or name it with --confirm.
@@ -102,6 +102,10 @@ impl Args {
 }
 
 /// Imports the list and prints the report.
+///
+/// # Errors
+///
+/// If an argument is invalid, or a file cannot be read or written.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let What::Tools(args) = &args.what;
     // The name becomes part of a path, so check it first.
@@ -172,13 +176,15 @@ fn settings(words: &[String]) -> anyhow::Result<Vec<(String, AccessLevel)>> {
     let mut settings = Vec::new();
     for pair in words.chunks(2) {
         let [pattern, access] = pair else {
-            bail!("--set takes a name or pattern, and an effect");
+            bail!("--set takes a name or pattern, and an access level");
         };
         let access = match access.as_str() {
             "read" => AccessLevel::Read,
             "write" => AccessLevel::Write,
             "admin" => AccessLevel::Admin,
-            other => bail!("--set {pattern}: `{other}` is not an effect: read, write or admin"),
+            other => {
+                bail!("--set {pattern}: `{other}` is not an access level: read, write or admin")
+            }
         };
         settings.push((pattern.clone(), access));
     }

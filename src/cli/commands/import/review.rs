@@ -184,7 +184,7 @@ fn entry_lines(entry: &ToolEntry, out: &mut impl Write) -> io::Result<()> {
         labels => printables(labels),
     };
     let egress = if entry.egress { "yes" } else { "no" };
-    writeln!(out, "  effect    {}{}", entry.access, why("access"))?;
+    writeln!(out, "  access    {}{}", entry.access, why("access"))?;
     writeln!(out, "  labels    {labels}{}", why("yields"))?;
     writeln!(out, "  egress    {egress}{}", why("egress"))?;
     writeln!(
