@@ -20,7 +20,7 @@ const EDGES: [(&str, &[&str]); 16] = [
     ("analysis", &["bundle"]),
     ("bundle", &["domain"]),
     ("domain", &[]),
-    ("config", &[]),
+    ("config", &["authn"]),
     ("authn", &[]),
     ("proto", &[]),
 ];
