@@ -35,7 +35,7 @@ pub struct CallArgs {
     scope: Vec<String>,
     /// A delegation known to the server that the call relies on: the last of its chain, or all of them
     /// from the person on (may be repeated)
-    #[arg(long = "grant", value_name = "ID", requires = "agent")]
+    #[arg(long = "delegation", value_name = "ID", requires = "agent")]
     delegations: Vec<String>,
     /// The MCP server
     #[arg(long, value_name = "NAME", required_unless_present = "file")]
