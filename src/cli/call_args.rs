@@ -199,7 +199,7 @@ impl CallArgs {
 ///
 /// # Errors
 ///
-/// If it cannot be read, is not UTF-8, or exceeds [`MAX_FILE_BYTES`].
+/// If it cannot be read, is not UTF-8, or exceeds `MAX_FILE_BYTES`.
 pub fn read_text(path: &Path) -> anyhow::Result<(String, String)> {
     let mut text = String::new();
     let is_stdin = path.as_os_str() == "-";
