@@ -33,7 +33,7 @@ pub struct ListedTool {
     pub description: String,
     /// Digest of the definition as pinned, `sha256:<hex>`.
     pub digest: String,
-    /// Digests of its parts ([`Definition::parts`]).
+    /// Digests of its parts ([`ToolDefinition::parts`]).
     pub digest_parts: String,
     /// `sha256:<hex>` over the canonical JSON of the whole definition, the earlier form of pins.
     pub whole_digest: String,

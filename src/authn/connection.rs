@@ -174,7 +174,7 @@ impl ConnectionState {
     }
 
     /// Records a cancelled request. Authenticated callers cancel whenever their own clients do; more than
-    /// [`MAX_CANCELLED_REQUESTS`] of an unauthenticated client are an attack and close the connection.
+    /// `MAX_CANCELLED_REQUESTS` of an unauthenticated client are an attack and close the connection.
     pub fn note_cancelled(&self) {
         if self.is_unauthenticated()
             && self.cancelled.fetch_add(1, Ordering::AcqRel) >= MAX_CANCELLED_REQUESTS

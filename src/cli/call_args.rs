@@ -35,7 +35,7 @@ pub struct CallArgs {
     scope: Vec<String>,
     /// A delegation known to the server that the call relies on: the last of its chain, or all of them
     /// from the person on (may be repeated)
-    #[arg(long = "grant", value_name = "ID", requires = "agent")]
+    #[arg(long = "delegation", value_name = "ID", requires = "agent")]
     delegations: Vec<String>,
     /// The MCP server
     #[arg(long, value_name = "NAME", required_unless_present = "file")]
@@ -199,7 +199,7 @@ impl CallArgs {
 ///
 /// # Errors
 ///
-/// If it cannot be read, is not UTF-8, or exceeds [`MAX_FILE_BYTES`].
+/// If it cannot be read, is not UTF-8, or exceeds `MAX_FILE_BYTES`.
 pub fn read_text(path: &Path) -> anyhow::Result<(String, String)> {
     let mut text = String::new();
     let is_stdin = path.as_os_str() == "-";

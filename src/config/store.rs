@@ -9,7 +9,7 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields, default)]
 pub struct StoreConfig {
     /// The database file, relative to the configuration file. It is created on the first start. Absent:
-    /// [`State::DEFAULT_FILE`] in the working directory.
+    /// [`StoreConfig::DEFAULT_FILE`] in the working directory.
     pub file: Option<PathBuf>,
     /// Hours for which ended delegations, tasks and approvals can still be listed; 1 to 87,600.
     pub keep_ended_hours: u32,

@@ -19,7 +19,7 @@ pub(crate) use crate::analysis::propose::words::Prefixes;
 use crate::analysis::tool_list::ListedTool;
 use crate::bundle::parse::registration::{ConfirmationStatus, ToolEntry};
 
-/// Proposes an entry. Its status is always [`Status::Proposed`].
+/// Proposes an entry. Its status is always [`ConfirmationStatus::Proposed`].
 pub(crate) fn propose(tool: &ListedTool, prefixes: &Prefixes) -> ToolEntry {
     let named = ParsedToolName::parse(&tool.name, prefixes);
     let arguments = Arguments::from_tool(tool);

@@ -1,8 +1,8 @@
 //! The Cedar type of `context.input` for a tool's JSON Schema.
 //!
-//! Start at [`TypedInput::from_schema`]. Schemas are read by [`Place`], which follows local `$ref`s and combinations: a union
-//! of objects becomes one object with all members, and what can be null is optional. What Cedar cannot express has no
-//! attribute, is listed in [`TypedInput::left_out`] with the reason, and shows up in `context.arguments.untyped`. A number is
+//! Start at [`TypedInput::from_schema`]. Schemas are read by [`SchemaLocation`], which follows local `$ref`s and
+//! combinations: a union of objects becomes one object with all members, and what can be null is optional. What Cedar
+//! cannot express has no attribute, is listed in [`TypedInput::left_out`] with the reason, and shows up in `context.arguments.untyped`. A number is
 //! a `decimal`; a call with more than four decimal places is rejected, never rounded.
 
 use std::cell::{Cell, RefCell};
