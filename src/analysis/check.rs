@@ -1,4 +1,4 @@
-//! Checks a directory and says what is in it.
+//! Checks a directory and summarizes its contents.
 //!
 //! Start at [`check`].
 
@@ -13,41 +13,41 @@ use crate::bundle::parse::registration::{AccessLevel, ConfirmationStatus};
 use crate::bundle::parse::typed_input::UntypedArgument;
 use crate::bundle::{self, Bundle, BundleCounts};
 
-/// What a directory holds, and what its readers should know.
+/// Contents of a bundle, and what needs attention.
 #[derive(Debug, Clone, Serialize)]
 pub struct BundleReport {
     /// `sha256:<hex>` over all files.
     pub digest: String,
-    /// How much there is of everything.
+    /// Numbers of files, policies, entities and tools.
     pub counts: BundleCounts,
     /// The policies of each file.
     pub concerns: Vec<PolicyFileReport>,
-    /// How many policies each owner answers for; what nobody owns is under `None`.
+    /// Number of policies by owner.
     pub owners: BTreeMap<String, usize>,
     /// Policies without an owner, by id.
     pub unowned: Vec<String>,
-    /// Policies that are watched but not enforced, by id.
+    /// Shadow policies, which are evaluated but not enforced, by id.
     pub shadow: Vec<String>,
-    /// How many confirmed tools have each effect.
+    /// Number of confirmed tools by access level.
     pub effects: BTreeMap<String, usize>,
-    /// Tools that await a person and count as admin until then.
+    /// Tools that await confirmation and count as admin until then.
     pub unconfirmed: Vec<UnconfirmedTool>,
     /// Typed tools with arguments that have no Cedar type.
     pub partly_typed: Vec<PartlyTypedTool>,
-    /// What deserves a second look.
+    /// Warnings.
     pub warnings: Vec<BundleDiagnostic>,
 }
 
-/// A typed tool with arguments that policies can say nothing of.
+/// A typed tool with arguments that policies cannot read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PartlyTypedTool {
     /// `<server>/<tool>`.
     pub tool: String,
-    /// Those arguments, and why.
+    /// The arguments without a Cedar type, with the reason.
     pub left_out: Vec<UntypedArgument>,
 }
 
-/// One file of policies.
+/// Number of policies in one file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PolicyFileReport {
     /// The file.
@@ -58,19 +58,23 @@ pub struct PolicyFileReport {
     pub forbids: usize,
 }
 
-/// A tool that nobody has confirmed.
+/// An unconfirmed tool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct UnconfirmedTool {
     /// `<server>/<tool>`.
     pub tool: String,
-    /// What was proposed.
+    /// The proposed access level.
     pub proposed_access: AccessLevel,
-    /// Whether it had been confirmed before its server changed it.
+    /// Whether it was confirmed before its server changed it.
     pub is_changed: bool,
 }
 
-/// Loads a directory as a server would, with the configuration from a file of its own if one is named, and reports
-/// on it. If it is strict, so is this; `is_strict` makes it so in any case.
+/// Compiles a directory as a server would and reports on it. `config` replaces the directory's configuration;
+/// `is_strict` makes every warning a fault even if the configuration does not.
+///
+/// # Errors
+///
+/// All faults of the bundle; its warnings as well if strict.
 pub fn check(
     dir: &Path,
     config: Option<&Path>,

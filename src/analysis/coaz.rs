@@ -1,5 +1,5 @@
-//! The mappings by which an enforcement point of AuthZEN (COAZ-MCP) asks about registered tools: which server it is,
-//! and with all arguments. What it would ask by default has neither.
+//! COAZ-MCP mappings, by which an AuthZEN enforcement point sends the server and all arguments of a call. The default
+//! mapping sends neither.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ pub const MEMBER: &str = "x-authzen-mapping";
 /// The declared mapping of each tool, by server and name.
 pub type Mappings = BTreeMap<String, BTreeMap<String, Json>>;
 
-/// Those of a directory's tools, or of one server's.
+/// The mappings of a bundle's tools, or of one server's.
 pub fn mappings(tools: &[ToolSummary], server: Option<&str>) -> Mappings {
     let mut mappings = Mappings::new();
     let wanted = tools
@@ -26,7 +26,7 @@ pub fn mappings(tools: &[ToolSummary], server: Option<&str>) -> Mappings {
     mappings
 }
 
-/// A call without arguments has none, which is not the same as one whose arguments are not told.
+/// A call without arguments is distinct from one whose arguments are not sent.
 fn mapping(server: &str) -> Json {
     json!({"evaluation": {
         "subject": {"type": "identity", "id": "$token.sub"},

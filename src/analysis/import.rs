@@ -1,6 +1,6 @@
-//! From a server's `tools/list` to its registration, again and again as the server changes.
+//! Merges a server's `tools/list` result into its registration.
 //!
-//! Start at [`import`]. A definition that changed loses its confirmation; what people wrote stays.
+//! Start at [`import`]. A changed definition loses its confirmation; other edits are kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,34 +11,34 @@ use crate::analysis::tool_list::{self, ListedTool};
 use crate::bundle::diagnostic::{BundleDiagnostic, BundleError, SourceText};
 use crate::bundle::parse::registration::{
     AccessLevel, ConfirmationStatus, PreviousDefinition, Registration, ServerEntry, ToolEntry,
-    server_name_error,
 };
 use crate::bundle::parse::typed_input::UntypedArgument;
+use crate::domain::ids::{NameError, check_server_name};
 
-/// The owner of a server that nobody has claimed yet.
+/// The owner of a newly imported server.
 pub const UNASSIGNED: &str = "unassigned";
 
-/// What the person who imports has decided.
+/// Options of an import.
 #[derive(Debug, Clone, Default)]
 pub struct ImportOptions {
-    /// The server's name here. Names that servers give themselves are not evidence.
+    /// The name to register the server under; the name that a server reports is not trusted.
     pub server: String,
-    /// Who answers for it; `None` keeps what the registration says.
+    /// The accountable owner; `None` keeps the registered one.
     pub owner: Option<String>,
-    /// Tools whose entries the person has read and stands behind: names or patterns ([`Pattern`]).
+    /// Tools to confirm: names or patterns ([`ToolPattern`]).
     pub confirm: BTreeSet<String>,
-    /// Tools whose arguments policies may look at: names or patterns.
+    /// Tools whose arguments policies can read: names or patterns.
     pub typed: BTreeSet<String>,
-    /// What tools do, by the person's own judgement: names or patterns, the last one that is meant counts.
+    /// Access levels to set, by name or pattern; the last match counts.
     pub set: Vec<(String, AccessLevel)>,
 }
 
-/// Names of tools: `*` stands for any text and `?` for any character. A name that is written out is meant in any case.
+/// A pattern of tool names: `*` matches any text, `?` any character. A literal name always matches itself.
 #[derive(Debug, Clone, Copy)]
 pub struct ToolPattern<'p>(pub &'p str);
 
 impl ToolPattern<'_> {
-    /// Whether it means this tool.
+    /// Whether the pattern matches a name.
     pub fn means(self, name: &str) -> bool {
         if self.0 == name {
             return true;
@@ -46,7 +46,7 @@ impl ToolPattern<'_> {
         let (pattern, name): (Vec<char>, Vec<char>) =
             (self.0.chars().collect(), name.chars().collect());
         let (mut at, mut place) = (0, 0);
-        // Where the last star was, and how much of the name it stands for.
+        // Position of the last star, and how many characters it matches.
         let mut star: Option<(usize, usize)> = None;
         while let Some(c) = name.get(place) {
             match (pattern.get(at), star) {
@@ -70,79 +70,83 @@ impl ToolPattern<'_> {
     }
 }
 
-/// What became of one tool.
+/// How an import changed one tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ToolChange {
-    /// It was not registered.
+    /// It was not registered before.
     Added,
-    /// Its definition is another than the pinned one.
+    /// Its definition differs from the pinned one.
     Changed,
-    /// Nothing.
+    /// Neither.
     Unchanged,
     /// The server no longer offers it.
     Removed,
 }
 
-/// One line of an import's report.
+/// The result of an import for one tool.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ToolReport {
     /// The tool.
     pub name: String,
-    /// What became of it.
+    /// How it changed.
     pub change: ToolChange,
-    /// Its effect, as registered now.
+    /// Its registered access level.
     pub access: AccessLevel,
-    /// Whether a person stands behind that.
+    /// Whether a person has confirmed it.
     pub status: ConfirmationStatus,
-    /// Why the effect was proposed, or what changed.
+    /// The reason for the proposed access level, or what changed.
     pub why: Option<String>,
-    /// Arguments that policies can say nothing of, if the tool is typed.
+    /// If the tool is typed: the arguments that policies cannot read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<UntypedArgument>,
 }
 
-/// The new registration and what is different about it.
+/// The result of an import.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ToolImport {
     /// The registration.
     pub registration: Registration,
     /// Every tool, by name.
     pub tools: Vec<ToolReport>,
-    /// The tools as their server describes them.
+    /// The definitions in the server's list, by name.
     pub listed: BTreeMap<String, ListedTool>,
 }
 
-/// Why nothing was imported.
+/// Failure of an import.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// The server's name cannot be used.
     #[error("{0}")]
-    ServerName(String),
+    ServerName(NameError),
     /// The existing registration is another server's.
     #[error("the registration is for server `{found}`, not `{wanted}`")]
     OtherServer {
-        /// What it says.
+        /// The name in the registration.
         found: String,
-        /// What was asked for.
+        /// The name given.
         wanted: String,
     },
-    /// A tool that was named is not in the list, or a pattern means none.
+    /// A name or pattern matches no listed tool.
     #[error("the server lists no tool `{0}`")]
     NoSuchTool(String),
-    /// The list itself.
+    /// The list cannot be parsed.
     #[error(transparent)]
     List(#[from] BundleError),
 }
 
-/// Reads a list and merges it into what is registered.
+/// Parses a `tools/list` result and merges it into an existing registration.
+///
+/// # Errors
+///
+/// If the list cannot be parsed, the registration is another server's, or a name or pattern matches no tool.
 pub fn import(
     list: SourceText<'_>,
     existing: Option<Registration>,
     choices: &ImportOptions,
 ) -> Result<ToolImport, ImportError> {
-    if let Some(message) = server_name_error(&choices.server) {
-        return Err(ImportError::ServerName(message));
+    if let Err(error) = check_server_name(&choices.server) {
+        return Err(ImportError::ServerName(error));
     }
     if let Some(other) = existing
         .as_ref()
@@ -156,23 +160,15 @@ pub fn import(
     }
     let listed = tool_list::parse(list).map_err(|faults| {
         let nothing = || {
-            BundleError::one(BundleDiagnostic::for_file(
+            BundleError::single(BundleDiagnostic::for_file(
                 list.file,
                 "the list could not be read",
             ))
         };
         BundleError::from_diagnostics(faults).unwrap_or_else(nothing)
     })?;
-    let prefixes = Prefixes::of(&choices.server, &listed);
-    let set = choices.set.iter().map(|(pattern, _)| pattern);
-    for pattern in choices.confirm.iter().chain(&choices.typed).chain(set) {
-        if !listed
-            .iter()
-            .any(|tool| ToolPattern(pattern).means(&tool.name))
-        {
-            return Err(ImportError::NoSuchTool(pattern.clone()));
-        }
-    }
+    let prefixes = Prefixes::from_tools(&choices.server, &listed);
+    choices.check_patterns(&listed)?;
     let (server, mut known) = match existing {
         Some(registration) => (registration.server, registration.tools),
         None => (new_server(&choices.server), BTreeMap::new()),
@@ -187,21 +183,9 @@ pub fn import(
     let mut tools = BTreeMap::new();
     let mut report = Vec::new();
     let mut definitions = BTreeMap::new();
-    let is_meant = |patterns: &BTreeSet<String>, name: &str| {
-        patterns
-            .iter()
-            .any(|pattern| ToolPattern(pattern).means(name))
-    };
     for tool in listed {
         let (change, mut entry) = merge(&tool, &prefixes, known.remove(&tool.name));
-        entry.typed |= is_meant(&choices.typed, &tool.name);
-        let mut set = choices.set.iter().rev();
-        if let Some((_, access)) = set.find(|(it, _)| ToolPattern(it).means(&tool.name)) {
-            set_access(&mut entry, *access);
-        }
-        if is_meant(&choices.confirm, &tool.name) {
-            confirm(&mut entry);
-        }
+        choices.apply(&tool.name, &mut entry);
         report.push(line(&tool.name, change, &entry));
         tools.insert(tool.name.clone(), entry);
         definitions.insert(tool.name.clone(), tool);
@@ -217,6 +201,35 @@ pub fn import(
         tools: report,
         listed: definitions,
     })
+}
+
+impl ImportOptions {
+    /// Every name or pattern has to match a listed tool.
+    fn check_patterns(&self, listed: &[ListedTool]) -> Result<(), ImportError> {
+        let set = self.set.iter().map(|(pattern, _)| pattern);
+        for pattern in self.confirm.iter().chain(&self.typed).chain(set) {
+            let mut names = listed.iter().map(|tool| tool.name.as_str());
+            if !names.any(|name| ToolPattern(pattern).means(name)) {
+                return Err(ImportError::NoSuchTool(pattern.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(&self, name: &str, entry: &mut ToolEntry) {
+        let is_meant = |patterns: &BTreeSet<String>| {
+            let mut patterns = patterns.iter();
+            patterns.any(|pattern| ToolPattern(pattern).means(name))
+        };
+        entry.typed |= is_meant(&self.typed);
+        let mut set = self.set.iter().rev();
+        if let Some((_, access)) = set.find(|(it, _)| ToolPattern(it).means(name)) {
+            set_access(entry, *access);
+        }
+        if is_meant(&self.confirm) {
+            confirm(entry);
+        }
+    }
 }
 
 fn new_server(name: &str) -> ServerEntry {
@@ -241,10 +254,10 @@ fn merge(
     };
     let is_pinned = |digest: &str| entry.digest.as_deref() == Some(digest);
     if is_pinned(&tool.digest) || is_pinned(&tool.whole_digest) {
-        // It is what somebody stood behind; only how that is written down may be new.
+        // The definition is the pinned one; only its stored form may be outdated.
         entry.digest = Some(tool.digest.clone());
         entry.digest_parts = Some(tool.digest_parts.clone());
-        entry.description = described(tool);
+        entry.description = tool.stored_description();
         return (ToolChange::Unchanged, entry);
     }
     let fresh = propose::propose(tool, prefixes);
@@ -257,7 +270,7 @@ fn merge(
     }
     entry.why.insert("status".to_owned(), note);
     entry.status = ConfirmationStatus::Proposed;
-    // The last definition somebody stood behind is the one to compare with.
+    // Keep the last confirmed definition for comparison.
     let pinned = entry.previous_digest.take().or(entry.digest.take());
     entry.previous_digest = pinned;
     if entry.previous_definition.is_none() {
@@ -275,12 +288,7 @@ fn merge(
     (ToolChange::Changed, entry)
 }
 
-/// What is kept of a description; `None` if there is none.
-pub(in crate::analysis) fn described(tool: &ListedTool) -> Option<String> {
-    (!tool.description.is_empty()).then(|| tool.description.clone())
-}
-
-/// What a person says that a tool does.
+/// Sets the access level on behalf of a person.
 pub(in crate::analysis) fn set_access(entry: &mut ToolEntry, access: AccessLevel) {
     if entry.access != access {
         entry.access = access;
@@ -293,7 +301,7 @@ pub(in crate::analysis) fn confirm(entry: &mut ToolEntry) {
     entry.status = ConfirmationStatus::Confirmed;
     entry.previous_digest = None;
     entry.previous_definition = None;
-    // The reasons for a guess that somebody has answered for.
+    // The reasons of the proposal are obsolete once confirmed.
     entry.why.clear();
 }
 
@@ -309,17 +317,21 @@ pub(in crate::analysis) fn line(name: &str, change: ToolChange, entry: &ToolEntr
         access: entry.access,
         status: entry.status,
         why: why.filter(|_| entry.status == ConfirmationStatus::Proposed),
-        left_out: entry.left_out(),
+        left_out: UntypedArgument::of_tool(entry),
     }
 }
 
 impl ToolImport {
-    /// The registration as its file holds it.
+    /// The content of the registration file.
+    ///
+    /// # Errors
+    ///
+    /// If serialization fails, which valid registrations do not.
     pub fn to_json(&self) -> Result<String, serde_json::Error> {
         serde_json::to_string_pretty(&self.registration).map(|text| text + "\n")
     }
 
-    /// How many tools underwent a change.
+    /// Number of tools with this change.
     pub fn count(&self, change: ToolChange) -> usize {
         self.tools
             .iter()
@@ -327,7 +339,7 @@ impl ToolImport {
             .count()
     }
 
-    /// How many tools await a person.
+    /// Number of tools that await confirmation.
     pub fn awaiting(&self) -> usize {
         let awaits = |tool: &&ToolReport| {
             tool.change != ToolChange::Removed && tool.status == ConfirmationStatus::Proposed

@@ -1,4 +1,4 @@
-//! The manifest of a directory: what `manifest.sha256` has to hold for the files that are there.
+//! Computes the content of `manifest.sha256` for a directory.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::bundle::diagnostic::BundleError;
 use crate::bundle::files;
 use crate::bundle::files::manifest;
 
-/// A manifest that is to be written.
+/// A manifest to be written.
 #[derive(Debug, Clone, Serialize)]
 pub struct Manifest {
     /// How many files it lists.
@@ -18,8 +18,12 @@ pub struct Manifest {
     pub text: String,
 }
 
-/// The manifest of a directory as it is. The one that is there is not looked at.
-pub fn of(dir: &Path) -> Result<Manifest, BundleError> {
+/// Builds the manifest of a directory; an existing one is ignored.
+///
+/// # Errors
+///
+/// If the directory or one of its files cannot be read.
+pub fn build(dir: &Path) -> Result<Manifest, BundleError> {
     let digests = files::digests(dir)?;
     Ok(Manifest {
         files: digests.len(),

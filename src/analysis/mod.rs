@@ -1,9 +1,10 @@
-//! What people who write policies do: check a directory, import a server's tools, export what others ask by.
+//! Operations on a bundle before it is served: check it, import a server's tools, export mappings for other enforcement
+//! points.
 //!
-//! Start at [`check`], [`import`] and [`coaz`]; [`manifest`] lists what belongs to a directory. The command line calls these
-//! and prints what they return.
+//! Start at [`check`], [`import`] and [`coaz`]; [`manifest`] computes the manifest of a directory. The command line calls
+//! these and prints their results.
 //!
-//! Invariant: no printing. Results are values that serialize.
+//! Invariant: no printing. Results are serializable values.
 
 pub mod check;
 pub mod coaz;

@@ -1,6 +1,6 @@
-//! What a person should see of a proposal before standing behind it, and what such a person may decide.
+//! Prepares proposals for review, and applies a reviewer's decisions.
 //!
-//! Start at [`Review::of`]. Texts come from the server that is looked at: what nobody sees in them is shown as escapes.
+//! Start at [`ToolReview::pending`]. Texts come from the server under review: invisible characters are escaped.
 
 use std::collections::BTreeMap;
 
@@ -10,23 +10,23 @@ use crate::analysis::import::{ToolChange, ToolImport, confirm, line, set_access}
 use crate::bundle::parse::registration::{AccessLevel, ConfirmationStatus, ToolEntry};
 use crate::domain::request::visible::{escaped, escaped_lines, folded, has_invisible};
 
-/// Lines of a schema or a description that are shown.
+/// Displayed lines of a schema or a description.
 const MAX_LINES: usize = 400;
 
-/// One proposal, ready to be shown.
+/// A proposal to be reviewed, ready for display.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ToolReview {
     /// The tool.
     pub name: String,
-    /// Whether it is new, or has another definition than the one that was confirmed.
+    /// Whether it is new, or its definition differs from the confirmed one.
     pub change: ToolChange,
-    /// What is odd about it, the oddest first.
+    /// Suspicious properties, the most suspicious first.
     pub flags: Vec<String>,
-    /// What its server says of it.
+    /// The server's description, by lines.
     pub description: Vec<String>,
-    /// The schema of its arguments, as JSON.
+    /// The schema of its arguments, as lines of JSON.
     pub schema: Vec<String>,
-    /// What is different in description and schema since somebody stood behind it.
+    /// Differences from the last confirmed description and schema.
     pub differences: Vec<Difference>,
 }
 
@@ -35,28 +35,28 @@ pub struct ToolReview {
 pub struct Difference {
     /// Which part.
     pub part: String,
-    /// Lines that are no longer there.
+    /// Removed lines.
     pub before: Vec<String>,
-    /// Lines that are new.
+    /// Added lines.
     pub after: Vec<String>,
 }
 
-/// What a person decides about one proposal.
+/// A reviewer's decision about one proposal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReviewDecision {
-    /// Stand behind the entry as it is now.
+    /// Confirm the entry.
     Confirm,
-    /// It does something else than was proposed.
+    /// Set the access level.
     Access(AccessLevel),
-    /// Its results bring these labels into a session.
+    /// Set the labels that its results add to a session.
     Yields(Vec<String>),
-    /// Whether it carries anything out.
+    /// Set whether a call can send data out.
     Egress(bool),
 }
 
 impl ToolReview {
-    /// Everything that awaits a person, by name.
-    pub fn of(imported: &ToolImport) -> Vec<Self> {
+    /// All proposals that await a review, by name.
+    pub fn pending(imported: &ToolImport) -> Vec<Self> {
         let alike = look_alikes(imported);
         let tools = imported.tools.iter();
         let awaiting = tools.filter(|it| {
@@ -81,7 +81,7 @@ impl ToolReview {
 }
 
 impl ToolImport {
-    /// Does what a person has decided. `false` if there is no such tool.
+    /// Applies a decision. Returns `false` if there is no such tool.
     pub fn decide(&mut self, name: &str, decision: ReviewDecision) -> bool {
         let Some(entry) = self.registration.tools.get_mut(name) else {
             return false;
@@ -113,7 +113,7 @@ fn pretty(schema: &serde_json::Value) -> String {
     }
 }
 
-/// The lines of a text, so many at most.
+/// The first [`MAX_LINES`] lines of a text.
 fn lines(text: &str) -> Vec<String> {
     let all = text.lines().count();
     let mut lines: Vec<String> = text
@@ -151,7 +151,7 @@ fn flags(
         };
         flags.push(format!("the name has {letters}"));
     }
-    // In a description they are escapes already.
+    // Descriptions are escaped already.
     if entry
         .description
         .as_deref()
@@ -165,7 +165,7 @@ fn flags(
     flags
 }
 
-/// Names that somebody takes for one another, whatever they are written with.
+/// Groups of names that look alike.
 fn look_alikes(imported: &ToolImport) -> BTreeMap<String, Vec<String>> {
     let names = || imported.tools.iter().map(|tool| &tool.name);
     let mut looks: BTreeMap<String, Vec<&String>> = BTreeMap::new();
@@ -191,7 +191,7 @@ fn look_alikes(imported: &ToolImport) -> BTreeMap<String, Vec<String>> {
     alike
 }
 
-/// A name as it looks to a hurried reader: the same for all letters that look alike, without marks between words.
+/// The skeleton of a name: look-alike letters are replaced by one, separators removed.
 fn look(name: &str) -> String {
     let looks: String = skeleton(name).collect();
     let looks = looks.to_lowercase();
@@ -218,7 +218,7 @@ fn differences(entry: &ToolEntry) -> Vec<Difference> {
         ),
     ];
     differences.retain(|it| !it.before.is_empty() || !it.after.is_empty());
-    // What is different, but not kept to be compared.
+    // The part differs, but its earlier content was not kept.
     let parts = |parts: &Option<String>| -> BTreeMap<String, String> {
         let parts = parts.as_deref().unwrap_or_default().split_whitespace();
         let pairs = parts.filter_map(|part| part.split_once(':'));
@@ -247,7 +247,7 @@ fn differences(entry: &ToolEntry) -> Vec<Difference> {
     differences
 }
 
-/// The lines that two texts do not begin and end with in common.
+/// The differing lines of two texts, without their common prefix and suffix.
 fn difference(part: &str, before: &str, after: &str) -> Difference {
     let (before, after) = (lines(before), lines(after));
     let same = |pair: &(&String, &String)| pair.0 == pair.1;

@@ -23,7 +23,7 @@ fn imported(tools: &Json, existing: Option<Registration>, confirm: &[&str]) -> T
 }
 
 fn flags_of(tools: &Json, name: &str) -> Vec<String> {
-    let reviews = ToolReview::of(&imported(tools, None, &[]));
+    let reviews = ToolReview::pending(&imported(tools, None, &[]));
     let review = reviews.into_iter().find(|it| it.name == name);
     review.expect("a proposal").flags
 }
@@ -56,7 +56,7 @@ fn what_nobody_sees_is_marked() {
         {"name": "a", "description": "Reads\u{200b} it\u{202e}"},
         {"name": "b", "inputSchema": {"properties": {"x": {"type": "string", "description": "also\u{e0041} send"}}}},
     ]);
-    let reviews = ToolReview::of(&imported(&tools, None, &[]));
+    let reviews = ToolReview::pending(&imported(&tools, None, &[]));
     assert_eq!(reviews[0].description, ["Reads\\u{200b} it\\u{202e}"]);
     assert!(reviews[0].flags[0].contains("description has characters that nobody sees"));
     assert!(reviews[1].flags[0].contains("schema has characters that nobody sees"));
@@ -79,10 +79,10 @@ fn a_changed_definition_is_shown_before_and_after() {
     };
     let before = json!([{"name": "get_a", "title": "A", "description": "Reads a.\nNothing else.", "inputSchema": schema(&["path"])}]);
     let confirmed = imported(&before, None, &["get_a"]);
-    assert_eq!(ToolReview::of(&confirmed), []);
+    assert_eq!(ToolReview::pending(&confirmed), []);
     let after = json!([{"name": "get_a", "title": "B", "description": "Reads a.\nAnd sends it.", "inputSchema": schema(&["path", "to"])}]);
     let mut changed = imported(&after, Some(confirmed.registration), &[]);
-    let reviews = ToolReview::of(&changed);
+    let reviews = ToolReview::pending(&changed);
     let differences = &reviews[0].differences;
     assert_eq!(reviews[0].change, ToolChange::Changed);
     assert_eq!(differences[0].before, ["Nothing else."]);
@@ -93,7 +93,7 @@ fn a_changed_definition_is_shown_before_and_after() {
     let third = json!([{"name": "get_a", "description": "Third."}]);
     let again = imported(&third, Some(changed.registration.clone()), &[]);
     assert_eq!(
-        ToolReview::of(&again)[0].differences[0].before,
+        ToolReview::pending(&again)[0].differences[0].before,
         ["Reads a.", "Nothing else."]
     );
     assert!(changed.decide("get_a", ReviewDecision::Confirm));

@@ -1,6 +1,6 @@
-//! A server's answer to `tools/list`, as any server may give it.
+//! Parses a server's `tools/list` result.
 //!
-//! Start at [`parse`]. What is not understood is left alone.
+//! Start at [`parse`]. Unknown members are ignored.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -10,31 +10,32 @@ use smol_str::SmolStr;
 
 use crate::bundle::diagnostic::{BundleDiagnostic, SourceText};
 use crate::bundle::parse::json::{self, Step};
-use crate::bundle::parse::registration::{MAX_DESCRIPTION_BYTES, MAX_TOOLS, tool_name_error};
+use crate::bundle::parse::registration::{MAX_DESCRIPTION_BYTES, MAX_TOOLS};
+use crate::domain::ids::check_tool_name;
 use crate::domain::request::argument_order;
 use crate::domain::request::definition::ToolDefinition;
 use crate::domain::request::json_text::tolerant;
 use crate::domain::request::visible::escaped_lines;
 
-/// Objects and lists within each other, in the shape that is kept of a tool's arguments.
+/// Nesting depth of the reduced schema.
 const MAX_SHAPE_DEPTH: usize = 8;
-/// Schemas within the schema of one tool.
+/// Subschemas of one tool's schema.
 const MAX_SHAPES: usize = 2_048;
-/// Properties of one object in that shape.
+/// Properties of one object in the reduced schema.
 const MAX_SHAPE_PROPERTIES: usize = 256;
 
-/// One tool as its server describes it.
+/// A tool's definition in `tools/list`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ListedTool {
     /// Its name.
     pub name: String,
-    /// What it says of itself, cut to [`MAX_DESCRIPTION_BYTES`], with what nobody sees as escapes.
+    /// Its description, truncated to [`MAX_DESCRIPTION_BYTES`], invisible characters escaped.
     pub description: String,
-    /// The definition as it is pinned, `sha256:<hex>`.
+    /// Digest of the definition as pinned, `sha256:<hex>`.
     pub digest: String,
-    /// The parts of that ([`Definition::parts`]).
+    /// Digests of its parts ([`ToolDefinition::parts`]).
     pub digest_parts: String,
-    /// `sha256:<hex>` over the canonical JSON of the whole definition, as pins once were.
+    /// `sha256:<hex>` over the canonical JSON of the whole definition, the earlier form of pins.
     pub whole_digest: String,
     /// `annotations.readOnlyHint`.
     pub read_only_hint: Option<bool>,
@@ -42,17 +43,28 @@ pub struct ListedTool {
     pub destructive_hint: Option<bool>,
     /// `annotations.openWorldHint`.
     pub open_world_hint: Option<bool>,
-    /// The shape of its arguments: names, types and which are required, nothing else.
+    /// The reduced schema of its arguments: names, types and which are required.
     pub shape: Json,
-    /// Its arguments in the order of the definition; empty if that is by name.
+    /// Its arguments in the order of the definition; empty if that is alphabetical.
     pub argument_order: Vec<SmolStr>,
-    /// The whole schema of its arguments, as the server wrote it.
+    /// The full schema of its arguments.
     pub schema: Json,
 }
 
+impl ListedTool {
+    /// The description to store in a registration; `None` if empty.
+    pub(crate) fn stored_description(&self) -> Option<String> {
+        (!self.description.is_empty()).then(|| self.description.clone())
+    }
+}
+
 /// Reads `{"tools": […]}`, with or without `serverInfo`, or the JSON-RPC response around it.
+///
+/// # Errors
+///
+/// All faults of the list.
 pub fn parse(origin: SourceText<'_>) -> Result<Vec<ListedTool>, Vec<BundleDiagnostic>> {
-    // Digested as the lists are that servers show later.
+    // Compute digests as for lists that servers send later.
     let held = tolerant(origin.text.as_bytes());
     let held = SourceText {
         text: std::str::from_utf8(&held).unwrap_or(origin.text),
@@ -62,11 +74,11 @@ pub fn parse(origin: SourceText<'_>) -> Result<Vec<ListedTool>, Vec<BundleDiagno
     let (path, list) = find_list(&document).ok_or_else(|| {
         let message =
             "there is no list of tools: expected an object with `tools`, or with `result.tools`";
-        vec![json::fault_at(origin, &[], message).narrow()]
+        vec![json::diagnostic_at(origin, &[], message).narrow()]
     })?;
     if list.len() > MAX_TOOLS {
         return Err(vec![
-            json::fault_at(origin, path, format!("more than {MAX_TOOLS} tools")).narrow(),
+            json::diagnostic_at(origin, path, format!("more than {MAX_TOOLS} tools")).narrow(),
         ]);
     }
     let mut faults = Vec::new();
@@ -83,12 +95,12 @@ pub fn parse(origin: SourceText<'_>) -> Result<Vec<ListedTool>, Vec<BundleDiagno
         });
         match read {
             Ok(tool) => tools.push(tool),
-            Err(message) => faults.push(json::fault_at(origin, &steps, message).narrow()),
+            Err(message) => faults.push(json::diagnostic_at(origin, &steps, message).narrow()),
         }
     }
     if let Some(cursor) = next_cursor(&document) {
         let message = format!("the list is not complete: it goes on at cursor `{cursor}`");
-        let fault = json::fault_at(origin, path, message).narrow();
+        let fault = json::diagnostic_at(origin, path, message).narrow();
         faults.push(fault.with_help("fetch all pages of `tools/list` and join their `tools`"));
     }
     if faults.is_empty() {
@@ -96,7 +108,7 @@ pub fn parse(origin: SourceText<'_>) -> Result<Vec<ListedTool>, Vec<BundleDiagno
             .iter_mut()
             .zip(argument_order::tool_list_orders(origin.text))
         {
-            // What is not in order is put by name.
+            // Sorted by name unless ordered.
             if !order.is_sorted() {
                 tool.argument_order = order;
             }
@@ -132,9 +144,7 @@ fn read_tool(definition: &Json) -> Result<ListedTool, String> {
     let object = definition.as_object().ok_or("a tool is an object")?;
     let name = object.get("name").ok_or("a tool without `name`")?;
     let name = name.as_str().ok_or("a tool's `name` is text")?.to_owned();
-    if let Some(message) = tool_name_error(&name) {
-        return Err(message);
-    }
+    check_tool_name(&name).map_err(|error| error.to_string())?;
     let hint = |name: &str| object.get("annotations")?.get(name)?.as_bool();
     let pin = ToolDefinition::from_json(object, &name)?;
     Ok(ListedTool {
@@ -147,7 +157,7 @@ fn read_tool(definition: &Json) -> Result<ListedTool, String> {
         shape: {
             let root = object.get("inputSchema").unwrap_or(&Json::Null);
             let left = Cell::new(MAX_SHAPES);
-            Shaper { root, left }.shape(root, 0)
+            SchemaReducer { root, left }.shape(root, 0)
         },
         argument_order: Vec::new(),
         description: object
@@ -159,9 +169,9 @@ fn read_tool(definition: &Json) -> Result<ListedTool, String> {
     })
 }
 
-/// A description as it is kept: what nobody sees is an escape, and a long one is cut short.
+/// A description with invisible characters escaped, truncated to [`MAX_DESCRIPTION_BYTES`].
 fn kept(text: &str) -> String {
-    // No more than this is looked at: an escape only makes a text longer.
+    // Escaping only lengthens a text, so a longer prefix is never needed.
     let beginning = cut(text, MAX_DESCRIPTION_BYTES);
     cut(&escaped_lines(beginning), MAX_DESCRIPTION_BYTES).to_owned()
 }
@@ -174,15 +184,15 @@ fn cut(text: &str, bytes: usize) -> &str {
     text.get(..end).unwrap_or(text)
 }
 
-/// What decisions need of a JSON Schema: names, types, what is required, and how schemas are combined. Descriptions,
-/// defaults and the like stay with the server: a registration is read by people.
-struct Shaper<'s> {
+/// Reduces a JSON Schema to what decisions need: names, types, what is required, and combinations. Descriptions and
+/// defaults are dropped to keep registrations readable.
+struct SchemaReducer<'s> {
     root: &'s Json,
-    /// How many schemas may still be looked at: what refers to itself would go on for ever.
+    /// Subschemas left of [`MAX_SHAPES`]: a schema that refers to itself has no end.
     left: Cell<usize>,
 }
 
-impl Shaper<'_> {
+impl SchemaReducer<'_> {
     fn shape(&self, schema: &Json, depth: usize) -> Json {
         let is_within = depth <= MAX_SHAPE_DEPTH && self.left.get() > 0;
         let Some(object) = schema.as_object().filter(|_| is_within) else {
@@ -211,7 +221,7 @@ impl Shaper<'_> {
         Json::Object(kept)
     }
 
-    /// The members of an object: which there are, which there have to be, and whether there may be others.
+    /// The members of an object: declared, required, and whether others are allowed.
     fn members(&self, object: &Map<String, Json>, depth: usize, kept: &mut Map<String, Json>) {
         let required = object.get("required").and_then(Json::as_array);
         let required = required
@@ -239,7 +249,7 @@ impl Shaper<'_> {
     }
 }
 
-/// The type or types that a schema names.
+/// The `type` of a schema.
 fn type_of(object: &Map<String, Json>, depth: usize) -> Option<Json> {
     let of_strings = |list: &Json| {
         let list = list.as_array();

@@ -115,7 +115,7 @@ fn the_shape_keeps_what_typing_needs() {
     });
     let shape = |schema: &Json| {
         let left = Cell::new(MAX_SHAPES);
-        let shaper = Shaper { root: schema, left };
+        let shaper = SchemaReducer { root: schema, left };
         shaper.shape(schema, 0)
     };
     assert_eq!(shape(&schema), expected);

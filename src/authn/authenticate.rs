@@ -1,4 +1,4 @@
-//! From what a request shows to the caller that sent it.
+//! Authentication of callers by bearer token and client certificate.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,11 +10,11 @@ use subtle::ConstantTimeEq;
 use crate::authn::caller::Caller;
 use crate::authn::certificate::PeerName;
 
-/// SHA-256 of a bearer token. The token itself is never kept.
+/// SHA-256 of a bearer token; the token itself is not kept. Compared in constant time.
 #[derive(Clone, Copy)]
 pub struct TokenDigest([u8; 32]);
 
-/// How a caller proves who it is: any one of these will do.
+/// The configured credentials of a caller, each sufficient by itself.
 #[derive(Debug, Clone, Default)]
 pub struct CallerCredentials {
     /// Digests of its bearer tokens.
@@ -23,7 +23,7 @@ pub struct CallerCredentials {
     pub names: Vec<PeerName>,
 }
 
-/// What a request shows.
+/// The credentials presented with a request.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PresentedCredentials<'a> {
     /// The value of the `authorization` header.
@@ -32,7 +32,7 @@ pub struct PresentedCredentials<'a> {
     pub names: &'a [PeerName],
 }
 
-/// Why nobody is who the request says. The messages are safe to send.
+/// Failed authentication. The messages are safe to send to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AuthenticationError {
     /// Neither a token nor a certificate with a name.
@@ -40,16 +40,16 @@ pub enum AuthenticationError {
         "this server answers configured callers only: send `authorization: Bearer <token>` or a client certificate"
     )]
     NoCredentials,
-    /// Two `authorization` headers. Which of them counts would be anybody's guess.
+    /// Two `authorization` headers, which would be ambiguous.
     #[error("the `authorization` header comes twice: send it once")]
     Repeated,
     /// An `authorization` header that is not a bearer token.
     #[error("the `authorization` header is not `Bearer <token>`")]
     NotBearer,
-    /// A token that no caller has.
+    /// A token of no configured caller.
     #[error("the bearer token belongs to no configured caller")]
     UnknownToken,
-    /// A certificate whose names no caller has.
+    /// A certificate without a name of a configured caller.
     #[error("the client certificate names no configured caller")]
     UnknownCertificate,
     /// A token of one caller with the certificate of another, or a certificate with names of two.
@@ -69,12 +69,12 @@ pub struct Authenticator {
 }
 
 impl TokenDigest {
-    /// The digest of a token.
-    pub fn of(token: &[u8]) -> Self {
+    /// Hashes a token.
+    pub fn from_token(token: &[u8]) -> Self {
         Self(Sha256::digest(token).into())
     }
 
-    /// A digest that was computed elsewhere.
+    /// A digest computed elsewhere.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
@@ -87,7 +87,7 @@ impl fmt::Debug for TokenDigest {
 }
 
 impl Authenticator {
-    /// Knows exactly these callers; with none of them, it refuses everyone.
+    /// An authenticator of these callers; without any, it rejects every request.
     pub fn new(entries: impl IntoIterator<Item = (Caller, CallerCredentials)>) -> Self {
         let mut this = Self {
             callers: Vec::new(),
@@ -109,14 +109,14 @@ impl Authenticator {
         this
     }
 
-    /// Takes everyone for the one local caller. Only for listeners that nobody else can reach.
+    /// Treats every request as the local caller's. Only for listeners that other machines cannot reach.
     pub fn local(caller: Caller) -> Self {
         let mut this = Self::new([]);
         this.local = Some(Arc::new(caller));
         this
     }
 
-    /// Takes over what callers of the same names hold from who was in force before.
+    /// Keeps the usage of callers with unchanged ids from the previous authenticator.
     pub(super) fn carry_over(&mut self, before: &Self) {
         let earlier = before.callers.iter().chain(&before.local);
         let earlier: HashMap<&str, &Caller> = earlier.map(|it| (&*it.id, &**it)).collect();
@@ -130,14 +130,18 @@ impl Authenticator {
         }
     }
 
-    /// Whether it takes everyone for the local caller.
+    /// Whether it treats every request as the local caller's.
     pub fn is_local(&self) -> bool {
         self.local.is_some()
     }
 
-    /// The caller that the evidence proves.
+    /// Authenticates a request.
     ///
-    /// Everything shown must fit: a wrong token is refused even beside a good certificate.
+    /// All presented credentials must match: an invalid token is rejected even with a valid certificate.
+    ///
+    /// # Errors
+    ///
+    /// If a presented credential is malformed or unknown, credentials belong to different callers, or there are none.
     pub fn authenticate(
         &self,
         evidence: PresentedCredentials<'_>,
@@ -173,8 +177,8 @@ impl Authenticator {
         if !scheme.eq_ignore_ascii_case(b"bearer ") || token.is_empty() {
             return Err(AuthenticationError::NotBearer);
         }
-        let shown = TokenDigest::of(token);
-        // Every digest is compared in full, so that the time taken tells nothing about any of them.
+        let shown = TokenDigest::from_token(token);
+        // Compare every digest in full, so that timing reveals nothing.
         let mut found = None;
         for (digest, index) in &self.tokens {
             if digest.0.ct_eq(&shown.0).into() {

@@ -15,14 +15,17 @@ fn authenticator() -> Authenticator {
         (
             caller("edge"),
             CallerCredentials {
-                tokens: vec![TokenDigest::of(b"old"), TokenDigest::of(b"new")],
+                tokens: vec![
+                    TokenDigest::from_token(b"old"),
+                    TokenDigest::from_token(b"new"),
+                ],
                 names: vec![PeerName::Uri("spiffe://example.org/edge".into())],
             },
         ),
         (
             caller("mesh"),
             CallerCredentials {
-                tokens: vec![TokenDigest::of(b"mesh-token")],
+                tokens: vec![TokenDigest::from_token(b"mesh-token")],
                 names: vec![PeerName::Dns("mesh.example.org".into())],
             },
         ),
@@ -135,7 +138,7 @@ fn without_callers_nobody_is_let_in_and_local_lets_everyone_in() {
 #[test]
 fn a_digest_never_shows_itself() {
     assert_eq!(
-        format!("{:?}", TokenDigest::of(b"secret")),
+        format!("{:?}", TokenDigest::from_token(b"secret")),
         "TokenDigest(..)"
     );
 }

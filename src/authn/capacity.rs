@@ -1,24 +1,24 @@
-//! Places: how many of a kind are taken, by all and by one caller.
+//! Capacity in use: of the whole server, and by each caller.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// How many are taken. Its clones count together.
+/// A shared usage count; clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct UsageCount(Arc<AtomicUsize>);
 
 impl UsageCount {
-    /// How many are taken now.
+    /// The current count.
     pub fn get(&self) -> usize {
         self.0.load(Ordering::Acquire)
     }
 
-    /// Whether both count together.
+    /// Whether both are clones of one count.
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Takes some, unless that would be more than `limit`.
+    /// Adds `amount` unless the count would exceed `limit`. Returns whether it was added.
     pub fn add_up_to(&self, amount: usize, limit: usize) -> bool {
         let before = self.0.fetch_add(amount, Ordering::AcqRel);
         let fits = before
@@ -30,44 +30,44 @@ impl UsageCount {
         fits
     }
 
-    /// Takes some.
+    /// Adds `amount`.
     pub fn add(&self, amount: usize) {
         self.0.fetch_add(amount, Ordering::AcqRel);
     }
 
-    /// Gives some back.
+    /// Subtracts `amount`.
     pub fn sub(&self, amount: usize) {
         self.0.fetch_sub(amount, Ordering::AcqRel);
     }
 }
 
-/// What one caller holds. A reload of the callers keeps it.
+/// The capacity in use by one caller, kept across reloads of the callers.
 #[derive(Debug, Clone, Default)]
 pub struct CallerUsage {
-    /// Requests under way.
+    /// Requests in flight.
     pub requests: UsageCount,
     /// Bytes of request bodies.
     pub bytes: UsageCount,
-    /// Open streams of questions and answers.
+    /// Open `AuthorizeStream` streams.
     pub streams: UsageCount,
     /// Open watches.
     pub watches: UsageCount,
-    /// Whether there are other callers to leave room for.
+    /// Whether there are other callers, for whom capacity is reserved.
     pub has_others: bool,
 }
 
-/// How many there may be.
+/// A capacity and the share of it that one caller may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CapacityLimit {
-    /// Of all callers together.
+    /// Limit of all callers together.
     pub limit: usize,
-    /// Of one caller.
+    /// Limit of one caller.
     pub share: usize,
 }
 
 impl CapacityLimit {
-    /// So many in all, of which one caller may have `percent` while there are others, and one in any case.
-    pub fn of(limit: usize, percent: u32, held: &CallerUsage) -> Self {
+    /// `limit` in all, of which one caller may use `percent` while there are others, but at least 1.
+    pub fn new(limit: usize, percent: u32, held: &CallerUsage) -> Self {
         let percent = usize::try_from(percent).unwrap_or(100);
         let share = match held.has_others {
             true => (limit.saturating_mul(percent) / 100).max(1),
@@ -77,16 +77,18 @@ impl CapacityLimit {
     }
 }
 
-/// Why nothing is left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Exhausted capacity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CapacityError {
-    /// All of them are taken.
+    /// The whole capacity is in use.
+    #[error("the whole capacity is in use")]
     All,
-    /// The caller has its share.
+    /// The caller uses its share.
+    #[error("the caller uses its share of the capacity")]
     Share,
 }
 
-/// Places that are taken until this is dropped.
+/// Capacity in use until this is dropped.
 #[derive(Debug)]
 pub struct CapacityPermit {
     all: UsageCount,
@@ -95,7 +97,7 @@ pub struct CapacityPermit {
 }
 
 impl CapacityPermit {
-    /// None yet.
+    /// A permit for nothing yet.
     pub fn none(all: &UsageCount, own: &UsageCount) -> Self {
         Self {
             all: all.clone(),
@@ -104,7 +106,11 @@ impl CapacityPermit {
         }
     }
 
-    /// One place.
+    /// A permit for one unit.
+    ///
+    /// # Errors
+    ///
+    /// If the limit or the caller's share is exhausted.
     pub fn one(
         all: &UsageCount,
         own: &UsageCount,
@@ -115,7 +121,11 @@ impl CapacityPermit {
         Ok(taken)
     }
 
-    /// Takes more.
+    /// Acquires `amount` more units.
+    ///
+    /// # Errors
+    ///
+    /// If the limit or the caller's share would be exceeded; nothing is acquired then.
     pub fn grow(&mut self, amount: usize, bound: CapacityLimit) -> Result<(), CapacityError> {
         if !self.own.add_up_to(amount, bound.share) {
             return Err(CapacityError::Share);
@@ -128,7 +138,7 @@ impl CapacityPermit {
         Ok(())
     }
 
-    /// Gives back all but so many.
+    /// Releases all but `amount` units.
     pub fn shrink_to(&mut self, amount: usize) {
         let over = self.amount.saturating_sub(amount);
         self.all.sub(over);

@@ -11,7 +11,7 @@ fn held(has_others: bool) -> CallerUsage {
 fn one_caller_leaves_room_for_others() {
     let all = UsageCount::default();
     let (greedy, modest) = (held(true), held(true));
-    let bound = CapacityLimit::of(4, 75, &greedy);
+    let bound = CapacityLimit::new(4, 75, &greedy);
     let taken: Vec<_> = (0..3)
         .map(|_| CapacityPermit::one(&all, &greedy.requests, bound).expect("a place"))
         .collect();
@@ -26,10 +26,10 @@ fn one_caller_leaves_room_for_others() {
 
 #[test]
 fn a_share_is_at_least_one_place_and_all_of_them_for_who_is_alone() {
-    assert_eq!(CapacityLimit::of(1, 75, &held(true)).share, 1);
-    assert_eq!(CapacityLimit::of(100, 1, &held(true)).share, 1);
-    assert_eq!(CapacityLimit::of(100, 75, &held(true)).share, 75);
-    assert_eq!(CapacityLimit::of(100, 75, &held(false)).share, 100);
+    assert_eq!(CapacityLimit::new(1, 75, &held(true)).share, 1);
+    assert_eq!(CapacityLimit::new(100, 1, &held(true)).share, 1);
+    assert_eq!(CapacityLimit::new(100, 75, &held(true)).share, 75);
+    assert_eq!(CapacityLimit::new(100, 75, &held(false)).share, 100);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The names in a client certificate.
+//! Names in client certificates.
 
 use std::sync::{Arc, OnceLock};
 
@@ -16,7 +16,7 @@ pub enum PeerName {
     Dns(String),
 }
 
-/// The other end of one connection. Its names are read once, on the first request.
+/// The peer of a connection. The names in its certificate are parsed once, on the first request.
 #[derive(Debug, Clone, Default)]
 pub struct Peer {
     names: Arc<OnceLock<Vec<PeerName>>>,
@@ -24,7 +24,7 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// The other end of a connection.
+    /// The peer of a connection.
     pub fn new(standing: Arc<ConnectionState>) -> Self {
         Self {
             names: Arc::default(),
@@ -32,12 +32,12 @@ impl Peer {
         }
     }
 
-    /// How the connection stands.
+    /// The state of the connection.
     pub fn standing(&self) -> &Arc<ConnectionState> {
         &self.standing
     }
 
-    /// The names, if they have been read.
+    /// The names, if they have been parsed.
     pub fn names_read(&self) -> &[PeerName] {
         self.names.get().map_or(&[], Vec::as_slice)
     }

@@ -1,4 +1,4 @@
-//! How a connection stands: whether anybody known has asked through it, and since when it is silent.
+//! State of a connection: whether a caller has authenticated on it, and how long it has been idle.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -8,36 +8,36 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::authn::capacity::{CallerUsage, UsageCount};
 
-const STRANGER: u8 = 0;
-const KNOWN: u8 = 1;
-const GONE: u8 = 2;
+const UNAUTHENTICATED: u8 = 0;
+const AUTHENTICATED: u8 = 1;
+const CLOSED: u8 = 2;
 
-/// Requests that a stranger may take back before they are answered.
-const TAKEN_BACK: u32 = 128;
+/// Requests that an unauthenticated client may cancel on one connection.
+const MAX_CANCELLED_REQUESTS: u32 = 128;
 
-/// One connection. It is a stranger's until a request of a known caller has come through it.
+/// One connection, unauthenticated until a caller authenticates a request on it.
 #[derive(Debug)]
 pub struct ConnectionState {
     state: AtomicU8,
     connections: UsageCount,
-    strangers: UsageCount,
+    unauthenticated: UsageCount,
     opened: Instant,
-    /// Requests, and how many of them are under way.
+    /// Requests in total, and in flight.
     asked: AtomicU64,
     under_way: AtomicUsize,
     /// Milliseconds from `opened` to the end of the last request.
     last: AtomicU64,
     public_calls: UsageCount,
-    /// What the first known caller holds, and whether it was not the only one.
+    /// Usage of the first authenticated caller, and whether there were several callers.
     held: OnceLock<CallerUsage>,
     has_several: AtomicBool,
-    taken_back: AtomicU32,
-    /// Microseconds from `opened` to when something was there to read, plus one; 0 while there is nothing.
+    cancelled: AtomicU32,
+    /// Microseconds from `opened` to when unread input arrived, plus one; 0 without unread input.
     reading: AtomicU64,
     closed: CancellationToken,
 }
 
-/// How long a connection may be silent.
+/// Idle timeouts of a connection.
 #[derive(Debug, Clone, Copy)]
 pub struct IdleTimeouts {
     /// Before its first request.
@@ -53,14 +53,14 @@ impl Default for ConnectionState {
 }
 
 impl ConnectionState {
-    /// A connection that has just come, counted among these.
-    pub fn new(connections: &UsageCount, strangers: &UsageCount) -> Self {
+    /// A new connection, counted in `connections` and `unauthenticated`.
+    pub fn new(connections: &UsageCount, unauthenticated: &UsageCount) -> Self {
         connections.add(1);
-        strangers.add(1);
+        unauthenticated.add(1);
         Self {
-            state: AtomicU8::new(STRANGER),
+            state: AtomicU8::new(UNAUTHENTICATED),
             connections: connections.clone(),
-            strangers: strangers.clone(),
+            unauthenticated: unauthenticated.clone(),
             opened: Instant::now(),
             asked: AtomicU64::new(0),
             under_way: AtomicUsize::new(0),
@@ -68,84 +68,87 @@ impl ConnectionState {
             public_calls: UsageCount::default(),
             held: OnceLock::new(),
             has_several: AtomicBool::new(false),
-            taken_back: AtomicU32::new(0),
+            cancelled: AtomicU32::new(0),
             reading: AtomicU64::new(0),
             closed: CancellationToken::new(),
         }
     }
 
-    /// The caller that holds this has asked through it.
+    /// Marks the connection as authenticated by the caller with this usage.
     pub fn mark_authenticated_as(&self, held: &CallerUsage) {
         let first = self.held.get_or_init(|| held.clone());
         if !first.requests.is_same(&held.requests) {
             self.has_several.store(true, Ordering::Release);
         }
-        self.prove();
+        self.mark_authenticated();
     }
 
-    /// What its caller holds, if there is one and no other.
+    /// The usage of its caller, if there is exactly one.
     pub fn held(&self) -> Option<&CallerUsage> {
         let has_several = self.has_several.load(Ordering::Acquire);
         self.held.get().filter(|_| !has_several)
     }
 
-    /// A known caller has asked through it.
-    pub fn prove(&self) {
-        if self.state.load(Ordering::Acquire) != STRANGER {
+    /// Marks the connection as authenticated.
+    pub fn mark_authenticated(&self) {
+        if self.state.load(Ordering::Acquire) != UNAUTHENTICATED {
             return;
         }
-        let proved =
-            self.state
-                .compare_exchange(STRANGER, KNOWN, Ordering::AcqRel, Ordering::Acquire);
+        let proved = self.state.compare_exchange(
+            UNAUTHENTICATED,
+            AUTHENTICATED,
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        );
         if proved.is_ok() {
-            self.strangers.sub(1);
+            self.unauthenticated.sub(1);
         }
     }
 
-    /// Whether nobody known has asked through it.
+    /// Whether no caller has authenticated on it.
     pub fn is_unauthenticated(&self) -> bool {
-        self.state.load(Ordering::Acquire) == STRANGER
+        self.state.load(Ordering::Acquire) == UNAUTHENTICATED
     }
 
-    /// Counts it no longer.
+    /// Removes it from the counts.
     pub fn leave(&self) {
-        match self.state.swap(GONE, Ordering::AcqRel) {
-            STRANGER => {
-                self.strangers.sub(1);
+        match self.state.swap(CLOSED, Ordering::AcqRel) {
+            UNAUTHENTICATED => {
+                self.unauthenticated.sub(1);
                 self.connections.sub(1);
             }
-            KNOWN => self.connections.sub(1),
+            AUTHENTICATED => self.connections.sub(1),
             _ => {}
         }
     }
 
-    /// Ends it.
+    /// Closes it.
     pub fn close(&self) {
         self.leave();
         self.closed.cancel();
     }
 
-    /// Whether it is to end.
+    /// Whether it is being closed.
     pub fn is_closed(&self) -> bool {
         self.closed.is_cancelled()
     }
 
-    /// Completes once it is to end.
+    /// Completes once it is being closed.
     pub fn closing(&self) -> WaitForCancellationFutureOwned {
         self.closed.clone().cancelled_owned()
     }
 
-    /// Whether a request is under way.
+    /// Whether a request is in flight.
     pub fn is_busy(&self) -> bool {
         self.under_way.load(Ordering::Acquire) > 0
     }
 
-    /// Calls of health and reflection through it.
+    /// Number of health and reflection calls on it.
     pub fn public_calls(&self) -> &UsageCount {
         &self.public_calls
     }
 
-    /// Something was there to read.
+    /// Records that input is available.
     pub fn note_read(&self) {
         if self.reading.load(Ordering::Acquire) == 0 {
             let since = self.since_opened().saturating_add(1);
@@ -153,12 +156,12 @@ impl ConnectionState {
         }
     }
 
-    /// Nothing more is there to read.
+    /// Records that all input has been read.
     pub fn note_all_read(&self) {
         self.reading.store(0, Ordering::Release);
     }
 
-    /// For how long there was always something to read: what is read now may have come that long ago.
+    /// Time for which unread input has been available: an upper bound of the age of what is read now.
     pub fn behind(&self) -> Duration {
         match self.reading.load(Ordering::Acquire) {
             0 => Duration::ZERO,
@@ -170,16 +173,17 @@ impl ConnectionState {
         u64::try_from(self.opened.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
-    /// A request was taken back before it was answered. Known callers do that whenever their own callers give up; of a
-    /// stranger it is an attack, and too many of them end the connection.
+    /// Records a cancelled request. Authenticated callers cancel whenever their own clients do; more than
+    /// `MAX_CANCELLED_REQUESTS` of an unauthenticated client are an attack and close the connection.
     pub fn note_cancelled(&self) {
-        if self.is_unauthenticated() && self.taken_back.fetch_add(1, Ordering::AcqRel) >= TAKEN_BACK
+        if self.is_unauthenticated()
+            && self.cancelled.fetch_add(1, Ordering::AcqRel) >= MAX_CANCELLED_REQUESTS
         {
             self.close();
         }
     }
 
-    /// When it will have been silent for too long; `None` if it has been.
+    /// When the idle timeout expires; `None` if it has expired.
     pub fn idle_deadline(&self, patience: IdleTimeouts) -> Option<Instant> {
         let now = Instant::now();
         let until = if self.is_busy() {
@@ -200,13 +204,13 @@ impl ConnectionState {
     }
 }
 
-/// A request under way through a connection, until this is dropped.
+/// A request in flight on a connection, until this is dropped.
 #[derive(Debug)]
 pub struct ConnectionRequest(Arc<ConnectionState>);
 
 impl ConnectionRequest {
-    /// A request has come.
-    pub fn through(standing: &Arc<ConnectionState>) -> Self {
+    /// Counts a request.
+    pub fn new(standing: &Arc<ConnectionState>) -> Self {
         standing.under_way.fetch_add(1, Ordering::AcqRel);
         standing.asked.fetch_add(1, Ordering::AcqRel);
         Self(Arc::clone(standing))

@@ -10,8 +10,8 @@ fn a_connection_counts_as_a_strangers_until_somebody_known_asks() {
     let (connections, strangers) = (UsageCount::default(), UsageCount::default());
     let standing = ConnectionState::new(&connections, &strangers);
     assert_eq!((connections.get(), strangers.get()), (1, 1));
-    standing.prove();
-    standing.prove();
+    standing.mark_authenticated();
+    standing.mark_authenticated();
     assert_eq!((connections.get(), strangers.get()), (1, 0));
     standing.close();
     standing.leave();
@@ -23,7 +23,7 @@ fn who_leaves_as_a_stranger_is_counted_out_once() {
     let (connections, strangers) = (UsageCount::default(), UsageCount::default());
     let standing = ConnectionState::new(&connections, &strangers);
     standing.close();
-    standing.prove();
+    standing.mark_authenticated();
     standing.leave();
     assert!(standing.is_closed());
     assert_eq!((connections.get(), strangers.get()), (0, 0));
@@ -38,7 +38,7 @@ fn silence_is_measured_from_the_last_request() {
         standing.idle_deadline(PATIENCE).is_none(),
         "never asked anything"
     );
-    let asked = ConnectionRequest::through(&standing);
+    let asked = ConnectionRequest::new(&standing);
     assert!(standing.is_busy() && standing.idle_deadline(PATIENCE).is_some());
     drop(asked);
     assert!(!standing.is_busy() && standing.idle_deadline(PATIENCE).is_some());

@@ -1,11 +1,11 @@
-//! Who is asking, and what that caller may ask about.
+//! Authentication of callers, and their rights.
 //!
-//! A *caller* is an enforcement point: a gateway, a proxy, a sidecar. It is not the agent the
-//! question is about. Start at [`authenticate::Authenticator`], which turns [`authenticate::Evidence`]
-//! into a [`caller::Caller`]; [`reloadable_authenticator::Doorkeeper`] lets it be swapped while requests come in.
-//! [`places`] count what callers hold, [`standing`] tells of a connection whether anybody known has asked through it.
+//! A *caller* is an enforcement point: a gateway, a proxy, a sidecar. It is not the agent a request is about. Start at
+//! [`authenticate::Authenticator`], which turns [`authenticate::PresentedCredentials`] into a [`caller::Caller`];
+//! [`reloadable_authenticator`] replaces it on reload. [`rights`] lists the RPCs and what a caller may do, [`capacity`] counts
+//! what callers use, [`connection`] tracks whether a connection has authenticated.
 //!
-//! Invariant: a leaf. Nothing here knows of policies, calls or wire formats.
+//! Invariant: a leaf. No knowledge of policies, calls or wire formats.
 
 pub mod authenticate;
 pub mod caller;
@@ -13,3 +13,4 @@ pub mod capacity;
 pub mod certificate;
 pub mod connection;
 pub mod reloadable_authenticator;
+pub mod rights;

@@ -1,4 +1,4 @@
-//! The authenticator in force, which a reload swaps.
+//! The authenticator in force, replaced on reload.
 
 use std::sync::Arc;
 
@@ -6,13 +6,13 @@ use arc_swap::{ArcSwap, Guard};
 
 use crate::authn::authenticate::Authenticator;
 
-/// Holds the authenticator in force. Requests see either the old one or the new one, whole.
+/// The authenticator in force. A replacement is atomic.
 pub struct ReloadableAuthenticator {
     current: ArcSwap<Authenticator>,
 }
 
 impl ReloadableAuthenticator {
-    /// Starts with one authenticator.
+    /// Starts with an authenticator.
     pub fn new(authenticator: Authenticator) -> Self {
         Self {
             current: ArcSwap::from_pointee(authenticator),
@@ -24,7 +24,7 @@ impl ReloadableAuthenticator {
         self.current.load()
     }
 
-    /// Puts another one in force. Open streams are asked for their credentials again.
+    /// Replaces the authenticator. Callers of open streams are authenticated again.
     pub fn replace(&self, mut authenticator: Authenticator) {
         authenticator.carry_over(&self.current.load());
         self.current.store(Arc::new(authenticator));

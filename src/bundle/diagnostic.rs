@@ -1,7 +1,8 @@
-//! What is wrong with a bundle, and where: file, line, column, the source line and a caret.
+//! Diagnostics of a bundle with file, line, column and an excerpt of the source.
 //!
-//! Start at [`Faults`]. Faults are collected, never thrown one at a time, so that one run of
-//! `callgate check` shows everything that has to be mended.
+//! Start at [`BundleError`]. Diagnostics are collected, so that one run of `callgate check` reports all of them. They are
+//! rendered here rather than by `miette`: one line per diagnostic that editors and CI can parse, invisible characters made
+//! visible, long lines cut around the caret.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,30 +12,30 @@ use serde::{Serialize, Serializer};
 
 use crate::domain::request::visible::{escaped, escaped_lines, is_invisible};
 
-/// The longest part of a source line that is shown.
+/// Characters of a source line that are displayed.
 const MAX_SHOWN_CHARS: usize = 120;
-/// How many faults are kept; the rest is counted.
+/// Faults that are kept; the rest is only counted.
 const MAX_FAULTS: usize = 500;
 
-/// One thing that is wrong, or that deserves a second look.
+/// One fault or warning, with its place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BundleDiagnostic {
-    /// The file, as the user would type it.
+    /// The file, as given on the command line.
     pub file: Arc<str>,
-    /// The line, from 1; `None` if it is about the whole file.
+    /// The line, from 1; `None` for the whole file.
     pub line: Option<u32>,
     /// The column in characters, from 1.
     pub column: Option<u32>,
-    /// What is wrong.
+    /// What is wrong, lower case and without a full stop.
     pub message: String,
-    /// What to do about it.
+    /// How to fix it.
     pub help: Option<String>,
-    /// The line itself, for people.
+    /// The source line, for the text form only.
     #[serde(skip)]
     excerpt: Option<Excerpt>,
 }
 
-/// A source line, and which part of it is meant.
+/// A source line and the part to underline, in characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Excerpt {
     text: String,
@@ -42,24 +43,24 @@ struct Excerpt {
     caret_chars: usize,
 }
 
-/// Everything that is wrong with a bundle, ordered by place.
+/// The faults of a bundle, ordered by place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BundleError {
     list: Vec<BundleDiagnostic>,
     left_out: usize,
 }
 
-/// A text and the name it is known by: the place faults point into.
+/// A text and its name, for locating diagnostics.
 #[derive(Debug, Clone, Copy)]
 pub struct SourceText<'a> {
-    /// The file, as the user would type it.
+    /// The file, as given on the command line.
     pub file: &'a Arc<str>,
     /// Its content.
     pub text: &'a str,
 }
 
 impl BundleDiagnostic {
-    /// A fault of a file as a whole.
+    /// A diagnostic about a whole file.
     pub fn for_file(file: &Arc<str>, message: impl Into<String>) -> Self {
         Self {
             file: Arc::clone(file),
@@ -71,7 +72,7 @@ impl BundleDiagnostic {
         }
     }
 
-    /// A fault at a span of bytes. A span that is not one of the text's is moved to where it could be.
+    /// A diagnostic at a span of bytes; a span beyond the text is clamped.
     pub fn at(
         origin: SourceText<'_>,
         offset: usize,
@@ -95,7 +96,7 @@ impl BundleDiagnostic {
         fault
     }
 
-    /// A fault at a line and column counted from 1, as parsers of JSON report them.
+    /// A diagnostic at a line and column, both from 1, as JSON parsers report them.
     pub fn at_line(
         origin: SourceText<'_>,
         line: usize,
@@ -117,7 +118,7 @@ impl BundleDiagnostic {
         )
     }
 
-    /// Adds what to do about it.
+    /// Adds how to fix it.
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
@@ -129,7 +130,7 @@ impl BundleDiagnostic {
         self
     }
 
-    /// Points at the first character only, where the whole would cover several lines.
+    /// Underlines the first character only, for spans of several lines.
     pub fn narrow(mut self) -> Self {
         if let Some(excerpt) = &mut self.excerpt {
             excerpt.caret_chars = 1;
@@ -137,7 +138,7 @@ impl BundleDiagnostic {
         self
     }
 
-    /// What a diagnostic of Cedar's says, at the place in `origin` it points to.
+    /// Converts a diagnostic of Cedar, located in `origin` by its first label.
     pub fn from_diagnostic(origin: SourceText<'_>, diagnostic: &dyn Diagnostic) -> Self {
         let labels: Vec<_> = diagnostic.labels().into_iter().flatten().collect();
         let message = full_message(diagnostic);
@@ -183,21 +184,21 @@ impl BundleDiagnostic {
         Ok(())
     }
 
-    /// The fault as a warning, for people.
+    /// Displays the diagnostic as a warning.
     pub fn as_warning(&self) -> impl fmt::Display + '_ {
-        Worded {
+        SeverityDisplay {
             fault: self,
             word: "warning",
         }
     }
 }
 
-struct Worded<'a> {
+struct SeverityDisplay<'a> {
     fault: &'a BundleDiagnostic,
     word: &'static str,
 }
 
-impl fmt::Display for Worded<'_> {
+impl fmt::Display for SeverityDisplay<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.fault.write(f, self.word)
     }
@@ -211,7 +212,7 @@ impl fmt::Display for BundleDiagnostic {
 
 impl Excerpt {
     fn new(line: &str, caret_start: usize, caret_chars: usize) -> Self {
-        // A tab would move the caret, and so would an escape.
+        // Replace tabs and invisible characters, which would misalign the underline.
         let clean: Vec<char> = line
             .chars()
             .map(|c| match c {
@@ -253,7 +254,7 @@ impl Excerpt {
 }
 
 impl BundleError {
-    /// Orders the faults by place and drops repetitions; `None` if nothing is wrong.
+    /// Sorts faults by place and removes duplicates; `None` for an empty list.
     pub fn from_diagnostics(mut list: Vec<BundleDiagnostic>) -> Option<Self> {
         order(&mut list);
         let left_out = list.len().saturating_sub(MAX_FAULTS);
@@ -261,26 +262,26 @@ impl BundleError {
         (!list.is_empty()).then_some(Self { list, left_out })
     }
 
-    /// A single fault.
-    pub fn one(fault: BundleDiagnostic) -> Self {
+    /// An error with a single fault.
+    pub fn single(fault: BundleDiagnostic) -> Self {
         Self {
             list: vec![fault],
             left_out: 0,
         }
     }
 
-    /// The faults, by place.
+    /// The faults, ordered by place.
     pub fn iter(&self) -> impl Iterator<Item = &BundleDiagnostic> {
         self.list.iter()
     }
 
-    /// How many there are, those left out included. Never zero.
+    /// Number of faults, those beyond the limit included; at least 1.
     pub fn count(&self) -> usize {
         self.list.len() + self.left_out
     }
 }
 
-/// Orders by place and drops repetitions.
+/// Sorts diagnostics by place and removes duplicates.
 pub(crate) fn order(list: &mut Vec<BundleDiagnostic>) {
     list.sort_by(|a, b| {
         let key = |fault: &BundleDiagnostic| (fault.line, fault.column);
@@ -313,7 +314,7 @@ impl Serialize for BundleError {
     }
 }
 
-/// Cedar says the essential part of some errors only in their sources.
+/// A message with those of its sources: Cedar puts the essential part of some errors there.
 fn full_message(diagnostic: &dyn Diagnostic) -> String {
     let mut message = diagnostic.to_string();
     let mut source = std::error::Error::source(diagnostic);

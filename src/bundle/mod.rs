@@ -1,26 +1,17 @@
-//! A directory of policies, schema, entities and registrations: compiled into one snapshot, or all its
-//! faults with their places.
+//! Compiles a directory of policies, schema, entities and registrations into one snapshot, or reports all its faults
+//! with their places.
 //!
-//! Start at [`load`]. [`files`] finds (`walk`) and reads ([`listing`] tells whether anything changed meanwhile, [`manifest`]
-//! whether all is there), one module per kind of file parses
-//! ([`schema`], [`policies`], [`links`], [`entities`], [`registration`]), [`nesting`] and `chains` bound what parsers and Cedar would recurse through, [`validate`] checks policies
-//! against the schema ([`verdicts`] asks Cedar), `names` holds the names in them and `gateways` those of the
-//! configuration against what there is, [`fault`] says what is wrong and where, [`workers`] shares out what takes long.
+//! Start at [`load`]. Three stages: [`files`] reads the directory, [`parse`] parses each kind of file and merges the
+//! schema, [`validate`] checks policies against the schema and every name against what is defined. Each stage appends to
+//! one list of [`diagnostic`]s. [`parallel`] runs the expensive parts on all processors.
 //!
-//! Invariant: no network, no running server, no clock: the same files give the same bundle, and a bundle
-//! with a fault in it gives no snapshot at all.
+//! Invariant: no network, no running server, no clock. The same files give the same bundle, and a bundle with a fault
+//! gives no snapshot.
 
-pub mod parse;
-use crate::bundle::parse::entities;
-use crate::bundle::parse::policies;
-use crate::bundle::parse::registration;
-use crate::bundle::parse::schema;
-use crate::bundle::parse::template_links;
-use crate::bundle::validate::gateway_config;
-use crate::bundle::validate::references;
 pub mod diagnostic;
 pub mod files;
 pub mod parallel;
+pub mod parse;
 pub mod validate;
 
 use std::path::Path;
@@ -34,17 +25,19 @@ use crate::bundle::diagnostic::{BundleDiagnostic, BundleError};
 use crate::bundle::files::manifest::FileDigests;
 use crate::bundle::files::{BundleFiles, FileKind, SourceFile};
 use crate::bundle::parse::entities::CollectedEntities;
-use crate::bundle::parse::policies::PolicyEntry;
+use crate::bundle::parse::policies::{Policies, PolicyEntry};
 use crate::bundle::parse::registration::{AccessLevel, ConfirmationStatus, Registration};
 use crate::bundle::parse::typed_input::UntypedArgument;
+use crate::bundle::parse::{entities, policies, registration, schema, template_links};
 use crate::bundle::validate::references::KnownEntities;
 use crate::bundle::validate::tool_types::ToolTypes;
+use crate::bundle::validate::{gateway_config, references};
 use crate::config::Config;
 
-/// Compiling recurses: threads that do it have so much stack, in a trial as in the server.
+/// Stack of the threads that compile, in the trial process and in the server: compiling recurses.
 pub const COMPILE_STACK_BYTES: usize = 64 << 20;
 
-/// A compiled directory.
+/// A compiled bundle.
 #[derive(Debug, Clone)]
 pub struct Bundle {
     /// Policies, entities and schema, not yet published (revision 0).
@@ -55,9 +48,9 @@ pub struct Bundle {
     pub files: FileDigests,
     /// `callgate.toml`, or its defaults.
     pub config: Config,
-    /// What deserves a second look.
+    /// Warnings.
     pub warnings: Vec<BundleDiagnostic>,
-    /// How much there is of everything.
+    /// Numbers of files, policies, entities and tools.
     pub counts: BundleCounts,
     /// The policies, by file and line.
     pub policies: Vec<PolicyEntry>,
@@ -65,50 +58,50 @@ pub struct Bundle {
     pub tools: Vec<ToolSummary>,
 }
 
-/// How much a bundle holds of everything.
+/// Numbers of files, policies, entities and tools in a bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct BundleCounts {
     /// Files read.
     pub files: usize,
     /// Schema fragments, the embedded one included.
     pub schema_fragments: usize,
-    /// Policies that stand by themselves.
+    /// Static policies.
     pub policies: usize,
     /// Templates.
     pub templates: usize,
     /// Links of templates.
     pub links: usize,
-    /// Entities that are written down, registrations included, actions not.
+    /// Entities defined in files, registrations included, actions excluded.
     pub entities: usize,
     /// Registered servers.
     pub servers: usize,
     /// Registered tools.
     pub tools: usize,
-    /// Tools with an action of their own.
+    /// Typed tools, each with its own action.
     pub typed_tools: usize,
-    /// The most dereferences a policy makes.
+    /// The highest dereference level of a policy (Cedar RFC 76).
     pub level: u32,
 }
 
-/// A registered tool, as far as a report needs it.
+/// Summary of a registered tool, for reports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ToolSummary {
     /// Its server.
     pub server: String,
-    /// Its name there.
+    /// Its name on that server.
     pub name: String,
-    /// The effect it is registered with.
+    /// Its registered access level.
     pub access: AccessLevel,
-    /// Whether a person stands behind that.
+    /// Whether a person has confirmed it.
     pub status: ConfirmationStatus,
-    /// Whether the server changed it after it was confirmed.
+    /// Whether the server has changed its definition since it was confirmed.
     pub is_changed: bool,
-    /// If it is typed, the arguments that policies can say nothing of.
+    /// If it is typed: the arguments that policies cannot read.
     pub left_out: Vec<UntypedArgument>,
 }
 
-/// Everything that goes into a snapshot, checked.
-struct Checked {
+/// The validated parts of a bundle.
+struct CheckedBundle {
     policies: PolicySet,
     collected: CollectedEntities,
     schema: Arc<ValidatorSchema>,
@@ -121,21 +114,33 @@ struct Checked {
 }
 
 /// Reads and compiles a directory.
+///
+/// # Errors
+///
+/// All faults, if the directory cannot be read or the bundle is invalid.
 pub fn load(dir: &Path) -> Result<Bundle, BundleError> {
     compile(&files::read(dir)?)
 }
 
-/// Compiles what was read. Warnings are faults if the configuration says so.
+/// Compiles files. Warnings are faults if the configuration is strict.
+///
+/// # Errors
+///
+/// All faults of the bundle.
 pub fn compile(files: &BundleFiles) -> Result<Bundle, BundleError> {
-    built(files, false)
+    compile_with(files, false)
 }
 
-/// The same, with every warning a fault whatever the configuration says.
+/// Compiles files with every warning a fault, whatever the configuration says.
+///
+/// # Errors
+///
+/// All faults and warnings of the bundle.
 pub fn compile_strictly(files: &BundleFiles) -> Result<Bundle, BundleError> {
-    built(files, true)
+    compile_with(files, true)
 }
 
-fn built(files: &BundleFiles, is_strict: bool) -> Result<Bundle, BundleError> {
+fn compile_with(files: &BundleFiles, is_strict: bool) -> Result<Bundle, BundleError> {
     let mut checked = check(files, is_strict)?;
     let entities = std::mem::take(&mut checked.collected.entities);
     let parts = SnapshotParts {
@@ -155,7 +160,7 @@ fn built(files: &BundleFiles, is_strict: bool) -> Result<Bundle, BundleError> {
             .collected
             .diagnostic_at_entity(uid, error.to_string());
         let anywhere = || BundleDiagnostic::for_file(&Arc::from("<entities>"), error.to_string());
-        BundleError::one(fault.unwrap_or_else(anywhere))
+        BundleError::single(fault.unwrap_or_else(anywhere))
     })?;
     Ok(Bundle {
         snapshot,
@@ -170,21 +175,25 @@ fn built(files: &BundleFiles, is_strict: bool) -> Result<Bundle, BundleError> {
 }
 
 /// Parses and validates every file, and collects the faults of all of them.
-fn check(files: &BundleFiles, is_strict: bool) -> Result<Checked, BundleError> {
+fn check(files: &BundleFiles, is_strict: bool) -> Result<CheckedBundle, BundleError> {
     let mut faults = files.faults.clone();
     let mut warnings = files.warnings.clone();
     let config = read_config(files, &mut faults);
     let registrations = read_registrations(files, &mut faults);
     let merged = schema::merge(
-        files.of(FileKind::Schema),
+        files.of_kind(FileKind::Schema),
         &registrations,
         &mut faults,
         &mut warnings,
     );
-    let mut policies = policies::collect(files.of(FileKind::Policies), &mut faults, &mut warnings);
-    let links = template_links::collect(files.of(FileKind::Links), &mut policies, &mut faults);
+    let mut policies = policies::collect(
+        files.of_kind(FileKind::Policies),
+        &mut faults,
+        &mut warnings,
+    );
+    let links = template_links::collect(files.of_kind(FileKind::Links), &mut policies, &mut faults);
     let schema = merged.as_ref().map(|merged| &*merged.schema);
-    let sources = files.of(FileKind::Entities);
+    let sources = files.of_kind(FileKind::Entities);
     let collected = entities::collect(sources, &registrations, schema, &mut faults);
     let max_level = config.schema.max_dereference_level;
     let tools = ToolTypes::new(&registrations);
@@ -216,33 +225,20 @@ fn check(files: &BundleFiles, is_strict: bool) -> Result<Checked, BundleError> {
         return Err(faults);
     }
     let (Some(merged), Some(level)) = (merged, level) else {
-        return Err(BundleError::one(BundleDiagnostic::for_file(
+        return Err(BundleError::single(BundleDiagnostic::for_file(
             &Arc::from("<bundle>"),
             "the bundle could not be checked",
         )));
     };
     diagnostic::order(&mut warnings);
-    let templates = policies
-        .entries
-        .iter()
-        .filter(|entry| entry.is_template)
-        .count();
     let counts = BundleCounts {
-        files: files.sources.len(),
-        schema_fragments: files.of(FileKind::Schema).count() + 1,
-        policies: policies.entries.len() - templates,
-        templates,
+        typed_tools: merged.typed_actions,
         links: links.len(),
         entities: collected.written(),
-        servers: registrations.len(),
-        tools: registrations
-            .iter()
-            .map(|(_, registration)| registration.tools.len())
-            .sum(),
-        typed_tools: merged.typed_actions,
         level,
+        ..count(files, &registrations, &policies)
     };
-    Ok(Checked {
+    Ok(CheckedBundle {
         policies: policies.set,
         collected,
         schema: merged.schema,
@@ -255,13 +251,33 @@ fn check(files: &BundleFiles, is_strict: bool) -> Result<Checked, BundleError> {
     })
 }
 
-/// The configuration as it stands there, or its defaults if it has faults: those are told when it is compiled.
+/// The numbers that files, registrations and policies tell.
+fn count(
+    files: &BundleFiles,
+    registrations: &[(&SourceFile, Registration)],
+    policies: &Policies,
+) -> BundleCounts {
+    let entries = policies.entries.iter();
+    let templates = entries.filter(|entry| entry.is_template).count();
+    let tools = registrations.iter().map(|(_, it)| it.tools.len());
+    BundleCounts {
+        files: files.sources.len(),
+        schema_fragments: files.of_kind(FileKind::Schema).count() + 1,
+        policies: policies.entries.len() - templates,
+        templates,
+        servers: registrations.len(),
+        tools: tools.sum(),
+        ..BundleCounts::default()
+    }
+}
+
+/// The configuration, or its defaults if it has faults, which compiling reports.
 pub fn settings(files: &BundleFiles) -> Config {
     read_config(files, &mut Vec::new())
 }
 
 fn read_config(files: &BundleFiles, faults: &mut Vec<BundleDiagnostic>) -> Config {
-    let Some(source) = files.of(FileKind::Config).next() else {
+    let Some(source) = files.of_kind(FileKind::Config).next() else {
         return Config::default();
     };
     Config::from_toml(&source.text, &source.file).unwrap_or_else(|found| {
@@ -281,7 +297,7 @@ fn read_registrations<'a>(
     files: &'a BundleFiles,
     faults: &mut Vec<BundleDiagnostic>,
 ) -> Vec<(&'a SourceFile, Registration)> {
-    let sources = files.of(FileKind::Registration);
+    let sources = files.of_kind(FileKind::Registration);
     sources
         .filter_map(|source| Some((source, registration::parse(source, faults)?)))
         .collect()
@@ -296,7 +312,7 @@ fn summaries(registrations: &[(&SourceFile, Registration)]) -> Vec<ToolSummary> 
             access: tool.access,
             status: tool.status,
             is_changed: tool.previous_digest.is_some(),
-            left_out: tool.left_out(),
+            left_out: UntypedArgument::of_tool(tool),
         };
         registration.tools.iter().map(summary).collect::<Vec<_>>()
     };

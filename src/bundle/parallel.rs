@@ -1,4 +1,4 @@
-//! Work on all processors.
+//! Runs jobs on all processors.
 //!
 //! Start at [`map_parallel`].
 
@@ -9,7 +9,7 @@ use std::thread;
 
 use crate::bundle::COMPILE_STACK_BYTES;
 
-/// Does all jobs, and gives their results in the order of the jobs. `is_much` says whether that is worth
+/// Runs all jobs and returns their results in the order of the jobs. `is_much` says whether the work justifies
 /// threads.
 pub fn map_parallel<J: Send, R: Send>(
     jobs: Vec<J>,
@@ -21,7 +21,7 @@ pub fn map_parallel<J: Send, R: Send>(
         return jobs.into_iter().map(work).collect();
     }
     let queue = Mutex::new(jobs.into_iter().enumerate());
-    // Nobody panics with the queue in hand.
+    // No code that holds this lock can panic.
     let take = || queue.lock().ok().and_then(|mut queue| queue.next());
     let drain = || {
         let done = std::iter::from_fn(take).map(|(place, job)| (place, work(job)));
@@ -37,7 +37,7 @@ pub fn map_parallel<J: Send, R: Send>(
             .into_iter()
             .map(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)));
         let mut done: Vec<(usize, R)> = joined.flatten().collect();
-        // Where the system has no thread left, this one does the work.
+        // Without a free thread the current one does the work.
         done.extend(drain());
         done
     });

@@ -1,4 +1,4 @@
-//! The description of one call: from flags or from a file to `callgate.v1.CallContext`.
+//! Arguments that describe a call: from flags or a file to `callgate.v1.CallContext`.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use serde_json::{Map, Value as Json};
 
-use crate::cli::name;
+use crate::cli::value_parser;
 use crate::proto::v1::operation::Kind;
 use crate::proto::{json, v1};
 
-/// The largest file with a call.
+/// Bytes of a file with a call.
 const MAX_FILE_BYTES: u64 = 4 << 20;
 
 /// The call.
@@ -35,7 +35,7 @@ pub struct CallArgs {
     scope: Vec<String>,
     /// A delegation known to the server that the call relies on: the last of its chain, or all of them
     /// from the person on (may be repeated)
-    #[arg(long = "grant", value_name = "ID", requires = "agent")]
+    #[arg(long = "delegation", value_name = "ID", requires = "agent")]
     delegations: Vec<String>,
     /// The MCP server
     #[arg(long, value_name = "NAME", required_unless_present = "file")]
@@ -44,7 +44,7 @@ pub struct CallArgs {
     #[arg(long, value_name = "NAME")]
     tool: Option<String>,
     /// An argument of the tool; the value is JSON, or else a string (may be repeated)
-    #[arg(long = "arg", value_name = "NAME=VALUE", requires = "tool", value_parser = name::with_value)]
+    #[arg(long = "arg", value_name = "NAME=VALUE", requires = "tool", value_parser = value_parser::with_value)]
     args: Vec<(String, Json)>,
     /// All arguments of the tool, as one JSON object
     #[arg(long, value_name = "JSON", requires = "tool", conflicts_with = "args")]
@@ -73,7 +73,11 @@ pub struct CallArgs {
 }
 
 impl CallArgs {
-    /// The call as it is sent.
+    /// The call context to be sent.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, or a flag is invalid.
     pub fn context(&self) -> anyhow::Result<v1::CallContext> {
         match &self.file {
             Some(path) => {
@@ -85,7 +89,7 @@ impl CallArgs {
         }
     }
 
-    /// The flag, if one is given, that names something which only a running server knows.
+    /// The first flag given that refers to the state of a server.
     pub fn needs_a_server(&self) -> Option<&'static str> {
         let given = [
             ("--delegation", !self.delegations.is_empty()),
@@ -98,8 +102,14 @@ impl CallArgs {
     }
 
     fn flags_as_call(&self) -> anyhow::Result<v1::CallContext> {
-        let person = self.user.as_deref().map(|id| name::of("User", id));
-        let agent = self.agent.as_deref().map(|id| name::of("Agent", id));
+        let person = self
+            .user
+            .as_deref()
+            .map(|id| value_parser::entity_ref("User", id));
+        let agent = self
+            .agent
+            .as_deref()
+            .map(|id| value_parser::entity_ref("Agent", id));
         let (subject, root) = match (agent, person) {
             (Some(agent), root) => (agent, root),
             (None, Some(person)) => (person, None),
@@ -118,7 +128,11 @@ impl CallArgs {
             delegation: (root.is_some() || !self.delegations.is_empty()).then(|| v1::Delegation {
                 verified: verified && root.is_some(),
                 root,
-                actors: self.actor.iter().map(|id| name::of("Agent", id)).collect(),
+                actors: self
+                    .actor
+                    .iter()
+                    .map(|id| value_parser::entity_ref("Agent", id))
+                    .collect(),
                 scopes: self.scope.clone(),
                 delegation_ids: self.delegations.clone(),
                 ..v1::Delegation::default()
@@ -181,7 +195,11 @@ impl CallArgs {
     }
 }
 
-/// Reads a file, or standard input for `-`. Also gives its name for messages.
+/// Reads a file, or standard input for `-`. Returns the text and the name for messages.
+///
+/// # Errors
+///
+/// If it cannot be read, is not UTF-8, or exceeds `MAX_FILE_BYTES`.
 pub fn read_text(path: &Path) -> anyhow::Result<(String, String)> {
     let mut text = String::new();
     let is_stdin = path.as_os_str() == "-";

@@ -1,6 +1,6 @@
-//! How a verb reaches a running server: where it is, what to show it, and what its refusals mean.
+//! Connection to a running server: address, credentials, and the meaning of failed requests.
 //!
-//! Start at [`Server::reach`].
+//! Start at [`ServerConnection::connect`].
 
 use std::env::VarError;
 use std::fmt;
@@ -19,18 +19,18 @@ use crate::proto::v1;
 use crate::proto::v1::authorization_client::AuthorizationClient;
 use crate::proto::v1::control_client::ControlClient;
 
-/// Where a server listens that is not configured.
+/// The default address of a server.
 pub const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:50051";
-/// The variable that names the server where no flag does.
+/// Environment variable with the address of the server; flags take precedence.
 pub const ENDPOINT_VARIABLE: &str = "CALLGATE_ENDPOINT";
-/// How long a server may take to answer.
+/// Timeout of a connection and of a unary request.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// How the address of a server may begin.
+/// Supported schemes of a server's address.
 const SCHEMES: [&str; 3] = ["http://", "https://", "unix:"];
-/// The largest answer. A page of approvals carries the arguments of each.
+/// Bytes of one response. A page of approvals contains the arguments of each.
 const MAX_ANSWER_BYTES: usize = 256 << 20;
 
-/// What to show a server, and by what to know it.
+/// Credentials of the client, and how to verify the server.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct ClientCredentials {
     /// The bearer token to show
@@ -74,44 +74,48 @@ pub struct ServerConnection {
     authorization: Option<MetadataValue<Ascii>>,
 }
 
-/// A status in place of an answer.
+/// A failed request.
 #[derive(Debug, thiserror::Error)]
 pub struct RpcError {
-    /// Whether a change was asked for.
+    /// Whether the request was a write.
     pub is_change: bool,
-    /// What the server said.
+    /// The status returned by the server.
     pub status: Box<Status>,
-    /// What to do about it, if there is something.
+    /// What to do about it, if anything.
     pub hint: Option<String>,
 }
 
 impl ServerConnection {
-    /// Connects.
-    pub async fn reach(endpoint: &str, credentials: &ClientCredentials) -> anyhow::Result<Self> {
+    /// Connects to a server.
+    ///
+    /// # Errors
+    ///
+    /// If the address or a credential is invalid, or the server cannot be reached.
+    pub async fn connect(endpoint: &str, credentials: &ClientCredentials) -> anyhow::Result<Self> {
         Ok(Self {
             authorization: credentials.header()?,
             channel: connect(endpoint, credentials).await?,
         })
     }
 
-    /// The side that answers questions.
+    /// A client of `callgate.v1.Authorization`.
     pub fn authorization(&self) -> AuthorizationClient<Channel> {
         AuthorizationClient::new(self.channel.clone())
     }
 
-    /// The side that takes changes.
+    /// A client of `callgate.v1.Control`.
     pub fn control(&self) -> ControlClient<Channel> {
         ControlClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
-    /// A request that has to be answered soon.
+    /// A request with the default timeout.
     pub fn request<T>(&self, message: T) -> Request<T> {
         let mut request = self.lasting_request(message);
         request.set_timeout(TIMEOUT);
         request
     }
 
-    /// A request whose answers may go on for ever.
+    /// A request without timeout, for streams.
     pub fn lasting_request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         if let Some(header) = &self.authorization {
@@ -123,8 +127,8 @@ impl ServerConnection {
 }
 
 impl ClientCredentials {
-    /// Whether anything is given that only a server can make use of. A token may come from the
-    /// environment, so it says nothing.
+    /// Whether a flag is given that only applies to a server. The token does not count, since it may come from the
+    /// environment.
     pub fn name_a_server(&self) -> bool {
         self.ca.is_some() || self.cert.is_some() || self.token_file.is_some()
     }
@@ -148,7 +152,11 @@ impl ClientCredentials {
     }
 }
 
-/// The server that the environment names.
+/// The server's address from the environment, if set.
+///
+/// # Errors
+///
+/// If the variable is not UTF-8.
 pub fn endpoint_of_environment() -> anyhow::Result<Option<String>> {
     match std::env::var(ENDPOINT_VARIABLE) {
         Ok(endpoint) => Ok(Some(endpoint)),
@@ -157,7 +165,11 @@ pub fn endpoint_of_environment() -> anyhow::Result<Option<String>> {
     }
 }
 
-/// Runs a client to its end.
+/// Runs a future to completion on a new runtime.
+///
+/// # Errors
+///
+/// The error of the future, or if the runtime cannot start.
 pub fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -200,7 +212,7 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
 }
 
 impl RpcError {
-    /// A question that was not answered.
+    /// A failed read.
     pub fn question(status: Status) -> Self {
         Self {
             is_change: false,
@@ -209,7 +221,7 @@ impl RpcError {
         }
     }
 
-    /// A change that was not made. `again` tells how to ask for it again without making it twice.
+    /// A failed write. `again` tells how to retry it without applying it twice.
     pub fn change(status: Status, again: String) -> Self {
         let mut refused = Self {
             is_change: true,
@@ -222,7 +234,7 @@ impl RpcError {
         refused
     }
 
-    /// Whether the server understood and said no: who asks may not do this.
+    /// Whether the write was denied by policy.
     pub fn is_deny(&self) -> bool {
         self.is_change && self.status.code() == Code::PermissionDenied
     }
@@ -235,7 +247,7 @@ impl RpcError {
         }
     }
 
-    /// Whether a change may have been made all the same.
+    /// Whether the write may have been applied nevertheless.
     fn is_open(&self) -> bool {
         !matches!(
             self.status.code(),
@@ -251,7 +263,7 @@ impl RpcError {
         )
     }
 
-    /// Everything about it, for programs.
+    /// The error as JSON.
     pub fn json(&self) -> Json {
         let mut it = json!({
             "ok": false,
@@ -276,7 +288,7 @@ impl RpcError {
         it
     }
 
-    /// The reasons that came with the status.
+    /// The reasons in the status details.
     fn reasons(&self) -> Vec<v1::Reason> {
         let details = tonic_types::pb::Status::decode(self.status.details());
         let details = details.map_or_else(|_| Vec::new(), |status| status.details);

@@ -1,10 +1,8 @@
-//! The verbs of the write side: one file a noun. Each turns its arguments into one request of
-//! `callgate.v1.Control`, sends it to a running server, and shows the answer.
+//! Shared arguments of the control commands, and their client of `callgate.v1.Control`.
 //!
-//! Start at [`Ask`], which every one of them has, and [`Write`], which those that change something have.
-//! [`given`] reads what people type, [`views`] shows what there is.
+//! Start at [`ControlArgs`], which every control command has, and [`WriteArgs`], which those have that write.
 //!
-//! Invariant: nothing is decided here, and nothing is looked at that the server does not check again.
+//! Invariant: no decisions; the server checks everything again.
 
 use std::fmt::Display;
 
@@ -15,12 +13,12 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use crate::cli::connect::{self, ClientCredentials, DEFAULT_ENDPOINT, RpcError, ServerConnection};
-use crate::cli::name;
 use crate::cli::output::{Exit, Output};
+use crate::cli::value_parser;
 use crate::proto::v1::control_client::ControlClient;
 use crate::proto::{json, v1};
 
-/// Says that what was taken away would not survive a crash yet.
+/// Warns that a revocation is in force but not yet durable.
 pub fn warn_if(not_durable: bool) {
     if not_durable {
         eprintln!(
@@ -30,10 +28,10 @@ pub fn warn_if(not_durable: bool) {
     }
 }
 
-/// The client of the write side.
+/// A client of `callgate.v1.Control`.
 type Control = ControlClient<Channel>;
 
-/// Which server is asked, and how its answer is shown.
+/// The server to contact, and the output format.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "The server")]
 pub struct ControlArgs {
@@ -61,18 +59,18 @@ pub struct ControlArgs {
     pub output: Output,
 }
 
-/// Who asks for a change, and under which key.
+/// The author of a write, and its idempotency key.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Who asks")]
 pub struct WriteArgs {
     /// On whose behalf the change is asked for: `user:sam`, `agent:support` or a whole name
-    #[arg(long = "as", value_name = "NAME", value_parser = name::entity)]
+    #[arg(long = "as", value_name = "NAME", value_parser = value_parser::entity)]
     actor: v1::EntityRef,
     #[command(flatten)]
     pub(crate) once: IdempotencyArgs,
 }
 
-/// The key that makes a repeated request one request.
+/// The idempotency key of a request.
 #[derive(Debug, clap::Args)]
 pub struct IdempotencyArgs {
     /// Names this request: sent again under the same key, the change is made once
@@ -102,7 +100,7 @@ impl WriteArgs {
 }
 
 impl IdempotencyArgs {
-    /// How to ask again. `instead` says what must then be typed in place of something else.
+    /// How to retry. `instead` lists the flags to replace.
     pub(crate) fn again(&self, instead: &str) -> String {
         let key = &self.key;
         format!("Ask again with the same words and `--key {key}`{instead}: it will be made once.")
@@ -110,7 +108,7 @@ impl IdempotencyArgs {
 }
 
 impl ControlArgs {
-    /// Sends a change and gives the answer. `again` is for when nobody knows whether it was made.
+    /// Sends a write and returns the response. `again` tells how to retry if the outcome is unknown.
     pub(crate) fn change<Q, R>(
         &self,
         again: String,
@@ -121,7 +119,7 @@ impl ControlArgs {
             .map_err(|status| RpcError::change(status, again).into())
     }
 
-    /// Sends a question and gives the answer.
+    /// Sends a read and returns the response.
     pub(crate) fn question<Q, R>(
         &self,
         asked: Q,
@@ -137,13 +135,13 @@ impl ControlArgs {
         send: impl AsyncFnOnce(&mut Control, Request<Q>) -> Result<Response<R>, Status>,
     ) -> anyhow::Result<Result<R, Status>> {
         connect::block_on(async {
-            let server = ServerConnection::reach(&self.endpoint, &self.credentials).await?;
+            let server = ServerConnection::connect(&self.endpoint, &self.credentials).await?;
             let answer = send(&mut server.control(), server.request(asked)).await;
             Ok(answer.map(Response::into_inner))
         })
     }
 
-    /// Prints the answer, the message of this name.
+    /// Prints the response, a protocol message of this name.
     pub(crate) fn answer<R: Message>(
         &self,
         text: &impl Display,
@@ -154,7 +152,7 @@ impl ControlArgs {
         Ok(Exit::Done)
     }
 
-    /// Prints what comes, as it comes, until nobody reads or somebody interrupts.
+    /// Prints the items of a stream until it ends, the reader closes the pipe, or the user interrupts.
     pub(crate) fn follow<Q, R: Message>(
         &self,
         asked: Q,
@@ -163,7 +161,7 @@ impl ControlArgs {
         text: impl Fn(&R) -> String,
     ) -> anyhow::Result<Exit> {
         connect::block_on(async {
-            let server = ServerConnection::reach(&self.endpoint, &self.credentials).await?;
+            let server = ServerConnection::connect(&self.endpoint, &self.credentials).await?;
             let followed = async {
                 let asked = server.lasting_request(asked);
                 let mut answers = send(&mut server.control(), asked)
@@ -188,13 +186,12 @@ impl ControlArgs {
         })
     }
 
-    /// Asks for page after page until there are enough items. `page` sends for one, and takes its items
-    /// out of the answer; the last answer is handed back.
+    /// Requests pages until there are enough items. `page` requests one.
     pub(crate) fn pages<T>(
         &self,
         limit: u32,
-        mut page: impl FnMut(u32, String) -> anyhow::Result<Page<T>>,
-    ) -> anyhow::Result<Page<T>> {
+        mut page: impl FnMut(u32, String) -> anyhow::Result<ListPage<T>>,
+    ) -> anyhow::Result<ListPage<T>> {
         let mut all = page(limit.min(PAGE), String::new())?;
         while !all.next.is_empty() && all.items.len() < limit as usize {
             let rest = limit - u32::try_from(all.items.len()).unwrap_or(limit);
@@ -207,18 +204,18 @@ impl ControlArgs {
     }
 }
 
-/// Items that are asked for at once.
+/// Items requested per page.
 const PAGE: u32 = 100;
 
-/// Some items of a list.
-pub(crate) struct Page<T> {
+/// One page of a list.
+pub(crate) struct ListPage<T> {
     pub(crate) items: Vec<T>,
-    /// Leads to the items after these; empty if there are none.
+    /// Token of the next page; empty on the last.
     pub(crate) next: String,
     pub(crate) revision: u64,
 }
 
-/// How much of a list is wanted.
+/// The most items to list.
 #[derive(Debug, clap::Args)]
 pub struct LimitArgs {
     /// Show at most this many

@@ -1,4 +1,4 @@
-//! Files that verbs write.
+//! Atomic replacement of files.
 
 use std::fs;
 use std::io::Write as _;
@@ -6,7 +6,11 @@ use std::path::Path;
 
 use anyhow::Context;
 
-/// A running server may be watching: it sees the old file or the new one, never half of one.
+/// Replaces a file atomically: a watching server sees either the old content or the new.
+///
+/// # Errors
+///
+/// If the file cannot be written or renamed.
 pub fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(dir).with_context(|| format!("cannot create `{}`", dir.display()))?;
@@ -19,7 +23,7 @@ pub fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
         })
         .and_then(|()| fs::rename(&unfinished, path));
     if result.is_err() {
-        // What is left over is hidden, and this process may not remove it either.
+        // A leftover temporary file is hidden from the bundle.
         let _ = fs::remove_file(&unfinished);
     }
     result.with_context(|| format!("cannot write `{}`", path.display()))

@@ -1,34 +1,28 @@
-//! The command line: one file per verb, and those that change a running server in [`control`]. Each parses its arguments, calls a room below, prints, and
-//! says how it went.
+//! The command line: one file per command in [`commands`].
 //!
-//! Start at [`main`].
+//! Start at [`main`]. A command parses its arguments, calls another room, prints, and returns an [`Exit`]. [`control`] has the
+//! shared arguments and the client of commands that contact a running server; [`connect`] connects to it.
 //!
-//! Invariant: no logic worth testing elsewhere. What a verb does can be done without it.
+//! Invariant: no logic of its own. Everything a command does is available in the library.
 
-pub mod commands;
-pub mod given;
-pub mod views;
-use crate::cli::commands::authorize;
-use crate::cli::commands::check;
-use crate::cli::commands::export;
-use crate::cli::commands::import;
-use crate::cli::commands::manifest;
-use crate::cli::commands::serve;
-use crate::cli::commands::try_compiling;
+pub mod args;
 pub mod call_args;
+pub mod commands;
 pub mod connect;
 pub mod control;
 mod file;
-pub mod name;
 pub mod output;
 pub mod render;
+pub mod value_parser;
+pub mod views;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 use crate::cli::commands::{
-    approval, changes, clock, delegation, entity, session, status, stop, task, tool,
+    approval, authorize, changes, check, clock, delegation, entity, export, import, manifest,
+    serve, session, status, stop, task, tool, try_compiling,
 };
 use crate::cli::output::{Exit, Output};
 use crate::reload::trial;
@@ -117,9 +111,9 @@ pub fn main() -> ExitCode {
     result.unwrap_or_else(|error| output.error(&error)).into()
 }
 
-/// Help goes to stdout and is no error. A mistake is exit 1: 2 means that a call was denied.
+/// Prints help or a usage error. Usage errors exit with 1, since 2 means that a call was denied.
 fn usage(error: &clap::Error) -> ExitCode {
-    // There is nobody to tell if the terminal is gone.
+    // Failure to print cannot be reported.
     let _ = error.print();
     let exit = if error.use_stderr() {
         Exit::Error

@@ -1,4 +1,4 @@
-//! How every verb answers: text for people, JSON for programs, and the exit code.
+//! Output of commands: text, JSON, and the exit status.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -12,7 +12,7 @@ use crate::bundle::diagnostic::BundleError;
 use crate::cli::connect::RpcError;
 use crate::domain::request::visible::escaped_lines;
 
-/// The form of the answer.
+/// Output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Output {
     /// For people.
@@ -22,12 +22,12 @@ pub enum Output {
     Json,
 }
 
-/// How the process ends.
+/// Exit status of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// Done, or allowed.
+    /// Success, or the call was allowed.
     Done,
-    /// Something went wrong.
+    /// An error occurred.
     Error,
     /// The call was denied.
     Denied,
@@ -47,7 +47,11 @@ impl From<Exit> for ExitCode {
 }
 
 impl Output {
-    /// Prints an answer.
+    /// Prints a response.
+    ///
+    /// # Errors
+    ///
+    /// If stdout cannot be written.
     pub fn answer(self, text: &impl fmt::Display, json: &impl Serialize) -> anyhow::Result<()> {
         let mut out = io::stdout().lock();
         let written = match self {
@@ -55,14 +59,18 @@ impl Output {
             Self::Json => writeln!(out, "{}", serde_json::to_string_pretty(json)?),
         };
         match written {
-            // A reader such as `head` that has seen enough is no error.
+            // A closed pipe, e.g. `| head`, is not an error.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             written => Ok(written?),
         }
     }
 
-    /// Prints one of many answers, each as soon as it is there: JSON is one document a line. Says whether
-    /// anybody still reads.
+    /// Prints one item of a stream and flushes; JSON is one document a line. Returns `false` once the reader has
+    /// closed the pipe.
+    ///
+    /// # Errors
+    ///
+    /// If stdout cannot be written, a closed pipe excepted.
     pub fn next(self, text: &impl fmt::Display, json: &impl Serialize) -> anyhow::Result<bool> {
         let mut out = io::stdout().lock();
         let written = match self {
@@ -76,7 +84,11 @@ impl Output {
         }
     }
 
-    /// Prints the faults of a directory.
+    /// Prints the faults of a bundle.
+    ///
+    /// # Errors
+    ///
+    /// If stdout cannot be written.
     pub fn faults(self, faults: &BundleError) -> anyhow::Result<Exit> {
         match self {
             Self::Text => eprintln!("{}", lines(faults)),
@@ -85,7 +97,7 @@ impl Output {
         Ok(Exit::Faults)
     }
 
-    /// Prints what went wrong, with its causes. That a change was denied is no error, but an answer.
+    /// Prints an error with its causes. A denied write is not an error and ends with [`Exit::Denied`].
     pub fn error(self, error: &anyhow::Error) -> Exit {
         let refused = error.downcast_ref::<RpcError>();
         let is_deny = refused.is_some_and(RpcError::is_deny);
@@ -94,7 +106,7 @@ impl Output {
                 eprintln!("denied: {}", lines(refused));
             }
             (Self::Text, _) => eprintln!("error: {}", lines(&with_causes(error))),
-            // Nobody is left to tell if this cannot be written either.
+            // Nothing else can report a failure to write this.
             (Self::Json, Some(refused)) => drop(self.answer(&"", &refused.json())),
             (Self::Json, None) => {
                 let message = with_causes(error);
@@ -105,13 +117,13 @@ impl Output {
     }
 }
 
-/// What goes to a terminal. Whatever a verb prints, nothing in it moves the cursor or hides; names and values of others
-/// are escaped one by one before, so that none of them begins a line.
+/// Escapes control and invisible characters for the terminal. Untrusted names and values are escaped individually
+/// before, so that none of them starts a line.
 fn lines(text: &impl fmt::Display) -> String {
     escaped_lines(&text.to_string()).into_owned()
 }
 
-/// An error and its causes in one line. Many a library repeats a cause in its own words: once will do.
+/// An error and its causes in one line, without causes that the message already contains.
 pub(super) fn with_causes(error: &anyhow::Error) -> String {
     let mut text = error.to_string();
     for cause in error.chain().skip(1) {

@@ -1,4 +1,4 @@
-//! How things of the protocol look to people: one fact a line, labels in one column.
+//! Text form of protocol messages: one labelled value a line.
 
 use std::fmt::{self, Write};
 use std::time::SystemTime;
@@ -8,24 +8,24 @@ use prost_types::Timestamp;
 use crate::domain::request::visible::{escaped, has_invisible, is_invisible};
 use crate::proto::v1;
 
-/// Characters of a long text that are shown at first.
+/// Characters of a long text that are displayed unless in full.
 const FOLDED_CHARS: usize = 200;
 
-/// A title with facts below it, each on a line of its own.
+/// A title with labelled values below it, one per line.
 #[derive(Debug, Clone)]
 pub struct Details {
     text: String,
 }
 
 impl Details {
-    /// Nothing but a title.
+    /// Starts with a title.
     pub fn new(title: impl fmt::Display) -> Self {
         Self {
             text: format!("{}\n", printable(&title.to_string())),
         }
     }
 
-    /// One more fact. What says nothing is left out.
+    /// Adds a value; an empty one is left out.
     pub fn fact(mut self, label: &str, value: impl fmt::Display) -> Self {
         let value = printable(&value.to_string());
         if !value.is_empty() {
@@ -34,7 +34,7 @@ impl Details {
         self
     }
 
-    /// One more fact, if there is one.
+    /// Adds a value if present.
     pub fn maybe(self, label: &str, value: Option<impl fmt::Display>) -> Self {
         match value {
             Some(value) => self.fact(label, value),
@@ -42,7 +42,7 @@ impl Details {
         }
     }
 
-    /// The revision that an answer names.
+    /// Adds the revision of a response.
     pub fn revision(self, revision: u64) -> Self {
         self.fact("revision", revision)
     }
@@ -60,19 +60,19 @@ pub fn entity(uid: &v1::EntityRef) -> String {
     printable(&format!("{}::\"{id}\"", uid.r#type))
 }
 
-/// Several of them.
+/// A list of entities.
 pub fn entities(uids: &[v1::EntityRef]) -> String {
     let shown: Vec<String> = uids.iter().map(entity).collect();
     shown.join(", ")
 }
 
-/// One reason of a deny, on lines of its own.
+/// One reason of a deny.
 pub fn reason(reason: &v1::Reason) -> String {
     let code = reason.code().as_str_name();
     let code = code.strip_prefix("REASON_CODE_").unwrap_or(code);
     let mut text = format!("  because   {} ({code})\n", printable(&reason.message));
     let mut more = |line: String| {
-        // Writing to a string does not fail.
+        // Writing to a `String` is infallible.
         let _ = writeln!(text, "            {}", printable(&line));
     };
     if let Some(principal) = &reason.principal {
@@ -95,7 +95,7 @@ pub fn moment(at: &Timestamp) -> String {
     }
 }
 
-/// The name of an enumeration's value as a person would say it: `TASK_STATUS_OPEN` is `open`.
+/// The display name of an enum value: `TASK_STATUS_OPEN` is `open`.
 pub fn word(name: &str, prefix: &str) -> String {
     let name = name.strip_prefix(prefix).unwrap_or(name);
     name.to_ascii_lowercase().replace('_', " ")
@@ -110,18 +110,18 @@ pub fn count(count: usize, noun: &str) -> String {
     }
 }
 
-/// Others choose names and texts: a terminal must not act on them, and a person must see all of them. One line.
+/// Escapes untrusted text for one line of a terminal: control and invisible characters become visible.
 pub fn printable(text: &str) -> String {
     escaped(text).into_owned()
 }
 
-/// Several of them in one line, with commas between.
+/// Escapes several texts and joins them with commas.
 pub fn printables<T: AsRef<str>>(texts: &[T]) -> String {
     let shown: Vec<String> = texts.iter().map(|it| printable(it.as_ref())).collect();
     shown.join(", ")
 }
 
-/// The beginning of a long text, and how much of it is not shown.
+/// Truncates a long text and appends the number of hidden characters.
 pub fn folded(text: &str, is_full: bool) -> String {
     let shown = printable(text);
     let more = shown.chars().count().saturating_sub(FOLDED_CHARS);
@@ -133,8 +133,7 @@ pub fn folded(text: &str, is_full: bool) -> String {
     format!("{beginning}… ({more}: `--full` shows all)")
 }
 
-/// A word as a shell takes it. One with characters that nobody sees has them as escapes, which take the `$'…'` of POSIX
-/// (2024), bash, ksh and zsh.
+/// Quotes a word for a shell. Invisible characters are escaped with `$'…'` (POSIX 2024, bash, ksh, zsh).
 pub fn quoted(word: &str) -> String {
     if has_invisible(word) {
         return format!(

@@ -1,4 +1,4 @@
-//! How delegations, tasks, approvals and entities look to people.
+//! Text form of delegations, tasks, approvals, entities and changes.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -30,7 +30,7 @@ pub fn delegation(it: &v1::StoredDelegation) -> Details {
         .maybe("revoked", it.revoked_at.as_ref().map(moment))
 }
 
-/// How a delegation stands.
+/// The status of a delegation.
 pub fn delegation_status(it: &v1::StoredDelegation) -> String {
     word(it.status().as_str_name(), "DELEGATION_STATUS_")
 }
@@ -74,7 +74,7 @@ pub fn task(it: &v1::Task) -> Details {
         .maybe("closed", it.closed_at.as_ref().map(moment))
 }
 
-/// What a tool is for, in one line.
+/// Terms of use of a tool within a task, in one line.
 fn tool_use(it: &v1::ToolUse) -> String {
     let targets = it.targets.iter().map(|place| format!("on {place}"));
     let arguments = it.arguments.iter();
@@ -87,12 +87,12 @@ fn tool_use(it: &v1::ToolUse) -> String {
     format!("{}: {}", it.tool, parts.join(", "))
 }
 
-/// How a task stands.
+/// The status of a task.
 pub fn task_status(it: &v1::Task) -> String {
     word(it.status().as_str_name(), "TASK_STATUS_")
 }
 
-/// An approval, and the call it is for.
+/// An approval with the call that it is for.
 pub fn approval(it: &v1::Approval, is_full: bool) -> Details {
     let tool = if it.tool.is_empty() {
         it.server.clone()
@@ -123,7 +123,7 @@ pub fn approval(it: &v1::Approval, is_full: bool) -> Details {
         .maybe("used", uses(it))
 }
 
-/// What is approved: every argument on a line of its own, and what goes back to the server.
+/// The approved call: one line per argument, and what is sent back to the server.
 fn call(facts: Details, it: &v1::Approval, is_full: bool) -> Details {
     let order = it.circumstances.as_ref();
     let order = order.map_or(&[] as &[String], |so| &so.argument_order);
@@ -147,7 +147,7 @@ fn call(facts: Details, it: &v1::Approval, is_full: bool) -> Details {
     }
 }
 
-/// The members of an object, each on a line of its own, as they are written; those of `order` first.
+/// The members of a JSON object verbatim, one per line, those in `order` first.
 fn members(facts: Details, label: &str, json: &[u8], order: &[String], is_full: bool) -> Details {
     if json.is_empty() {
         return facts;
@@ -179,7 +179,7 @@ fn members(facts: Details, label: &str, json: &[u8], order: &[String], is_full: 
         .fold(facts, |facts, line| facts.fact(label, line))
 }
 
-/// What was so when the approval was asked for.
+/// The circumstances at the time of the request.
 fn circumstances(facts: Details, so: &v1::ApprovalCircumstances, is_full: bool) -> Details {
     let acts_on = so.targets.iter().map(entity);
     let facts = acts_on.fold(facts, |facts, target| {
@@ -216,18 +216,22 @@ fn uses(it: &v1::Approval) -> Option<String> {
     (it.uses > 0).then(|| format!("{} of {}", it.used, count(it.uses as usize, "time")))
 }
 
-/// How an approval stands.
+/// The status of an approval.
 pub fn approval_status(it: &v1::Approval) -> String {
     word(it.status().as_str_name(), "APPROVAL_STATUS_")
 }
 
 /// An entity.
+///
+/// # Errors
+///
+/// If the entity has no JSON form.
 pub fn stored_entity(it: &v1::Entity) -> anyhow::Result<Details> {
     let title = it.uid.as_ref().map(entity).unwrap_or_default();
     let mut facts = Details::new(title)
         .fact("source", source(it.source()))
         .fact("in", entities(&it.parents));
-    // The protocol's own JSON is how a Struct is best read.
+    // Protobuf's JSON form is the most readable one of a Struct.
     let json = json::write("Entity", it)?;
     for (label, part) in [("attribute", "attributes"), ("tag", "tags")] {
         let values = json.get(part).and_then(Json::as_object);
@@ -247,7 +251,7 @@ fn source(source: v1::EntitySource) -> &'static str {
     }
 }
 
-/// Several things, and how many they are.
+/// A list of items with their number.
 pub fn list(items: &[impl Display], noun: &str, has_more: bool, revision: u64) -> String {
     let mut text: String = items.iter().map(|item| format!("{item}\n")).collect();
     let more = if has_more {
@@ -260,7 +264,7 @@ pub fn list(items: &[impl Display], noun: &str, has_more: bool, revision: u64) -
     text
 }
 
-/// What a change did.
+/// One change in one line.
 pub fn change(it: &v1::WatchChangesResponse) -> String {
     use v1::watch_changes_response::Change;
     match &it.change {

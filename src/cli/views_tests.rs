@@ -1,5 +1,5 @@
 use super::*;
-use crate::cli::given;
+use crate::cli::args;
 
 fn at(seconds: i64) -> Option<prost_types::Timestamp> {
     Some(prost_types::Timestamp { seconds, nanos: 0 })
@@ -14,7 +14,7 @@ fn uid(kind: &str, id: &str) -> Option<v1::EntityRef> {
 
 #[test]
 fn a_task_says_what_is_left_and_where_it_is() {
-    let step = |text| given::step(text).expect("a step");
+    let step = |text| args::step(text).expect("a step");
     let task = v1::Task {
         id: "t".to_owned(),
         agent: uid("Agent", "support"),
@@ -73,7 +73,7 @@ fn an_approval_shows_the_call_and_a_delegation_its_scope() {
     let delegation = v1::StoredDelegation {
         id: "d".to_owned(),
         status: v1::DelegationStatus::NotYet.into(),
-        scope: given::step("x:access=admin,group=g,target=/srv")
+        scope: args::step("x:access=admin,group=g,target=/srv")
             .expect("a step")
             .scope,
         max_redelegations: 2,

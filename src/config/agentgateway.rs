@@ -1,19 +1,19 @@
-//! `[ext_mcp]`: how agentgateway's `ExtMcp` is read. Reloaded.
+//! `[ext_mcp]`: how to read requests of agentgateway's `ExtMcp`. Reloaded.
 
 use serde::Deserialize;
 
-/// How the calls that agentgateway asks about become calls here. Everything about who asks comes out of the
-/// metadata that its configuration makes of a request (`metadata`, expressions in CEL), because an answer of a
-/// server comes with nothing else. By default nobody is known, so everything is denied.
+/// How requests of agentgateway are read. Identities come from the metadata that its configuration computes for a
+/// request (`metadata`, in CEL), since responses carry nothing else. Without an identity source every request is
+/// denied.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AgentgatewayConfig {
-    /// Where identities come from, the first that a request has counts.
+    /// Identity sources; the first one present in a request counts.
     pub identity: Vec<AgentgatewayIdentitySource>,
     /// The key of the metadata with the session's name.
     pub session_key: String,
-    /// Whether no client can choose that name: the gateway makes it of something that was verified. A name that is not
-    /// vouched for adds what its session has read, and sheds nothing.
+    /// Whether the gateway derives that name from something verified, so that no client can choose it. An unvouched
+    /// name adds the labels of its session and never removes any.
     pub session_vouched: bool,
     /// The key with the task's name; none by default.
     pub task_key: Option<String>,
@@ -23,15 +23,14 @@ pub struct AgentgatewayConfig {
     pub delegations_key: Option<String>,
     /// The key with the client's address.
     pub source_key: String,
-    /// How the gateway names what it merges from several targets.
+    /// How the gateway prefixes names that it merges from several targets.
     pub prefix_mode: PrefixMode,
-    /// The servers that the gateway knows by more than their address, e.g. by TLS: what they ask by themselves
-    /// is believed to be theirs.
+    /// The servers that the gateway authenticates, e.g. by TLS: requests that they initiate are attributed to them.
     pub verified_servers: Vec<String>,
-    /// Whether completions pass, about which the gateway asks only when the server has answered.
+    /// Whether completions are allowed, which the gateway checks only after the server has answered.
     pub pass_completions: bool,
-    /// Whether what answers `resources/subscribe` and `subscriptions/listen` passes. Some versions of the gateway ask
-    /// about them only when the server has answered, and then nobody has seen what is subscribed to.
+    /// Whether responses to `resources/subscribe` and `subscriptions/listen` are allowed. Some versions of the gateway
+    /// check only the response, which does not name what is subscribed to.
     pub pass_subscriptions: bool,
 }
 
@@ -39,16 +38,16 @@ pub struct AgentgatewayConfig {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PrefixMode {
-    /// Names have their target's in front if there are several targets.
+    /// Names have their target's prefix if there are several targets.
     #[default]
     Conditional,
-    /// They always have.
+    /// Names always have the prefix.
     Always,
-    /// They never have; then nobody can tell whose the entries of a merged list are, and it comes out empty.
+    /// Names never have the prefix. Entries of a merged list cannot be attributed then, so it is empty.
     Never,
 }
 
-/// One source of identities.
+/// An identity source.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, tag = "from", rename_all = "lowercase")]
 pub enum AgentgatewayIdentitySource {
@@ -60,24 +59,24 @@ pub enum AgentgatewayIdentitySource {
         /// A claim that names the agent where there is no `act`, e.g. `azp`.
         #[serde(default)]
         agent_claim: Option<String>,
-        /// Whether the claims go to the decision; the caller needs `assert_claims`.
+        /// Whether to pass the claims on; the caller needs `assert_claims`.
         #[serde(default)]
         claims: bool,
-        /// Whose requests it counts for; empty means every caller's.
+        /// The callers it applies to; empty means all.
         #[serde(default)]
         callers: Vec<String>,
     },
-    /// Names, each under a key of its own.
+    /// Metadata keys with the names.
     Keys {
         /// The key with the name of the agent.
         agent: String,
-        /// The key with the name of the person for whom it acts.
+        /// The key with the name of the user for whom it acts.
         #[serde(default)]
         person: Option<String>,
         /// Whether the gateway has verified them cryptographically.
         #[serde(default)]
         verified: bool,
-        /// Whose requests it counts for; empty means every caller's.
+        /// The callers it applies to; empty means all.
         #[serde(default)]
         callers: Vec<String>,
     },
@@ -102,7 +101,7 @@ impl Default for AgentgatewayConfig {
 }
 
 impl AgentgatewayConfig {
-    /// Every key that is named, with the path of its setting.
+    /// Every configured metadata key, with the path of its setting.
     pub fn keys(&self) -> Vec<(String, &str)> {
         let mut keys = Vec::new();
         for (name, key) in [
@@ -135,13 +134,13 @@ impl AgentgatewayConfig {
 }
 
 impl AgentgatewayIdentitySource {
-    /// Whether it counts for what this caller asks.
+    /// Whether it applies to requests of this caller.
     pub fn counts_for(&self, caller: &str) -> bool {
         let callers = self.callers();
         callers.is_empty() || callers.iter().any(|it| it == caller)
     }
 
-    /// Whose questions it counts for; empty means every caller's.
+    /// The callers it applies to; empty means all.
     pub fn callers(&self) -> &[String] {
         match self {
             Self::Jwt { callers, .. } | Self::Keys { callers, .. } => callers,

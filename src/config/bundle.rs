@@ -1,28 +1,28 @@
-//! `[bundle]`: how much a directory may leave open, and which names come from elsewhere.
+//! `[bundle]`: strictness, and names that are defined outside of the bundle.
 
 use serde::Deserialize;
 
-/// How much a directory may leave open. Reloaded.
+/// Strictness, and names defined outside of the bundle. Reloaded.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BundleConfig {
-    /// Whether what is otherwise a warning is a fault, with which the directory does not go into service.
+    /// Whether warnings are faults, which keep a bundle out of service.
     pub strict: bool,
-    /// Names that policies may use although nothing in the directory has them.
+    /// Names that policies may use without a definition in the bundle.
     pub known: KnownNames,
 }
 
-/// Names that come from elsewhere. In each `*` stands for any text.
+/// Names defined outside of the bundle. `*` matches any text.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct KnownNames {
-    /// Entities, e.g. `Mcp::Tool::"notion/*"`: what is registered or put while the server runs.
+    /// Entities, e.g. `Mcp::Tool::"notion/*"`, that are stored through the control API.
     pub entities: Vec<String>,
     /// Labels of sessions.
     pub labels: Vec<String>,
     /// Roles of targets.
     pub roles: Vec<String>,
-    /// Methods by which callers say that they have verified an identity.
+    /// Methods of identity verification.
     pub methods: Vec<String>,
 }
 
@@ -32,7 +32,7 @@ impl KnownNames {
     /// The longest name, in bytes.
     const MAX_NAME_BYTES: usize = 1_024;
 
-    /// What is wrong, each with the path of its field.
+    /// Checks the names; each error with the path of its field.
     pub(super) fn faults(&self) -> Vec<(String, String)> {
         let lists = [
             ("entities", &self.entities),

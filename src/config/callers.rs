@@ -1,8 +1,10 @@
-//! `[[callers]]`: the enforcement points that may ask, how they prove who they are, and their rights.
+//! `[[callers]]`: the enforcement points, their credentials and their rights.
 
 use serde::Deserialize;
 
-/// One enforcement point. It proves who it is with any one of its tokens or certificate names.
+pub use crate::authn::rights::RpcSelector;
+
+/// One enforcement point. Any one of its tokens or certificate names authenticates it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CallerConfig {
@@ -18,133 +20,40 @@ pub struct CallerConfig {
     /// Other subject alternative names of its client certificate: `dns:<name>` or `uri:<uri>`.
     #[serde(default)]
     pub tls_san: Vec<String>,
-    /// Whether each of its calls has to name a person; absent means what the setting of the same name at the top of
-    /// the file says.
+    /// Whether each of its calls must name a user; absent means the top-level setting of the same name.
     #[serde(default)]
     pub require_delegation: Option<bool>,
-    /// The agent that acts through this caller if it is ToolHive, which tells of none; absent means `toolhive.agent`.
+    /// The agent of its ToolHive requests, which name none; absent means `toolhive.agent`.
     #[serde(default)]
     pub toolhive_agent: Option<String>,
-    /// What it may ask, and what of its word counts. The default is nothing.
+    /// Its rights; none by default.
     #[serde(default)]
     pub rights: RightsConfig,
 }
 
-/// What a caller may ask, and what of its word counts.
+/// Rights of a caller: the RPCs it may use, and which of its assertions are trusted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RightsConfig {
-    /// The RPCs it may use, by name; `"*"` means every one of `Authorization`, `"Control/*"` every one of
-    /// `Control`. What other protocols offer has to be named, e.g. `"authzen.Evaluation"`.
+    /// The RPCs it may use, by name; `"*"` means every RPC of `Authorization`, `"Control/*"` every RPC of `Control`.
+    /// Those of other adapters must be named, e.g. `"authzen.Evaluation"`.
     pub rpcs: Vec<RpcSelector>,
-    /// Whether the subjects it names count as who they say they are.
+    /// Whether its assertions of subjects' identities are trusted.
     pub assert_identity: bool,
-    /// Whether the delegation chains it passes on count.
+    /// Whether its assertions of delegation chains are trusted.
     pub assert_delegation: bool,
-    /// Whether the claims it passes on count.
+    /// Whether its assertions of claims are trusted.
     pub assert_claims: bool,
-    /// Whether the properties of subjects and resources that it sends count, where nothing stored says
-    /// otherwise.
+    /// Whether its assertions of properties of subjects and resources are trusted, where nothing stored contradicts
+    /// them.
     pub assert_properties: bool,
-    /// Whether the sessions that it names in `callgate.v1` are its own to name, and no client's: then what was read in
-    /// another one does not count.
+    /// Whether it chooses session ids in `callgate.v1` itself, rather than its clients: then labels of its other
+    /// sessions do not count.
     pub vouch_sessions: bool,
-    /// Whether the people whom it takes from tokens without an agent act themselves, with no agent behind them. Off,
-    /// they are judged like agents.
+    /// Whether users in tokens without an agent act in person. Otherwise they are treated like agents.
     pub people_in_person: bool,
     /// Whether it may see the policies and errors behind a decision.
     pub explain: bool,
-}
-
-/// The name of an RPC, or of all RPCs of one service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub enum RpcSelector {
-    /// Every RPC of `Authorization`, and none of `Control`: who may ask may not therefore change anything.
-    /// No other protocol either: what a caller may do does not grow with what the server offers.
-    #[serde(rename = "*")]
-    Authorization,
-    /// Every RPC of `Control`.
-    #[serde(rename = "Control/*")]
-    Control,
-    /// `Authorize`.
-    Authorize,
-    /// `AuthorizeBatch`.
-    AuthorizeBatch,
-    /// `AuthorizeStream`.
-    AuthorizeStream,
-    /// `FilterTools`.
-    FilterTools,
-    /// `IsAuthorized`.
-    IsAuthorized,
-    /// `PutEntity`.
-    PutEntity,
-    /// `GetEntity`.
-    GetEntity,
-    /// `ListEntities`.
-    ListEntities,
-    /// `DeleteEntity`.
-    DeleteEntity,
-    /// `RegisterTool`.
-    RegisterTool,
-    /// `PinTool`.
-    PinTool,
-    /// `GrantDelegation`.
-    GrantDelegation,
-    /// `NarrowDelegation`.
-    NarrowDelegation,
-    /// `RevokeDelegation`.
-    RevokeDelegation,
-    /// `ListDelegations`.
-    ListDelegations,
-    /// `OpenTask`.
-    OpenTask,
-    /// `AdvanceTask`.
-    AdvanceTask,
-    /// `CloseTask`.
-    CloseTask,
-    /// `ListTasks`.
-    ListTasks,
-    /// `RequestApproval`.
-    RequestApproval,
-    /// `ApproveCall`.
-    ApproveCall,
-    /// `RejectCall`.
-    RejectCall,
-    /// `ListApprovals`.
-    ListApprovals,
-    /// `WatchApprovals`.
-    WatchApprovals,
-    /// `EndSession`.
-    EndSession,
-    /// `StopEntity`.
-    StopEntity,
-    /// `ResumeEntity`.
-    ResumeEntity,
-    /// `RepairClock`.
-    RepairClock,
-    /// `GetStatus`.
-    GetStatus,
-    /// `WatchChanges`.
-    WatchChanges,
-    /// Envoy's external authorization. No star includes it: this door takes who acts out of the requests
-    /// it is asked about, so it is opened to Envoy by name and to nobody else by accident.
-    #[serde(rename = "ext_authz.Check")]
-    ExtAuthzCheck,
-    /// Envoy's external processing. No star includes it, for the same reason.
-    #[serde(rename = "ext_proc.Process")]
-    ExtProcProcess,
-    /// Both questions of agentgateway's `ExtMcp`. Opened by name for the same reason.
-    #[serde(rename = "ext_mcp.Check")]
-    ExtMcpCheck,
-    /// AuthZEN, access evaluation: one question or several.
-    #[serde(rename = "authzen.Evaluation")]
-    AuthzenEvaluation,
-    /// AuthZEN, search for subjects, resources and actions.
-    #[serde(rename = "authzen.Search")]
-    AuthzenSearch,
-    /// The HTTP decision point of ToolHive.
-    #[serde(rename = "toolhive.Decision")]
-    ToolhiveDecision,
 }
 
 /// Reads 64 hexadecimal digits.

@@ -1,4 +1,4 @@
-//! Which claims of a token become facts about the one whom they are about, for one call.
+//! `[claims]`: claims of a token that become groups and tags of its subject for one call.
 
 use serde::Deserialize;
 
@@ -7,7 +7,7 @@ const MAX_NAME_BYTES: usize = 512;
 /// Most dots in the name of a claim: each may be a step into an object.
 const MAX_DOTS: usize = 16;
 
-/// The mapping; empty by default, so that no claim counts.
+/// The mapping; empty by default, which ignores all claims.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClaimMapping {
@@ -17,7 +17,7 @@ pub struct ClaimMapping {
     pub attributes: Vec<AttributeClaim>,
 }
 
-/// A claim that makes whom it is about a member of `Mcp::Group::"<prefix><value>"` for this one call.
+/// A claim that makes its subject a member of `Mcp::Group::"<prefix><value>"` for one call.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GroupClaim {
@@ -25,12 +25,12 @@ pub struct GroupClaim {
     /// one. A claim in an object is named by its path, e.g. `realm_access.roles`; a claim that has the whole name,
     /// dots included, comes first.
     pub claim: String,
-    /// Put before each value, so that a claim cannot name a stored group by accident.
+    /// Prefix of each value, so that a claim cannot name a stored group by accident.
     #[serde(default = "GroupClaim::default_prefix")]
     pub prefix: String,
 }
 
-/// A claim that becomes a tag of whom it is about, unless the stored entity has that tag.
+/// A claim that becomes a tag of its subject, unless the stored entity has that tag.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AttributeClaim {
@@ -41,12 +41,12 @@ pub struct AttributeClaim {
 }
 
 impl ClaimMapping {
-    /// Whether no claim counts.
+    /// Whether no claim is mapped.
     pub fn is_empty(&self) -> bool {
         self.groups.is_empty() && self.attributes.is_empty()
     }
 
-    /// Every claim that is named, with the path of its entry.
+    /// Every mapped claim, with the path of its entry.
     pub fn named(&self) -> impl Iterator<Item = (String, &str)> {
         let groups = self.groups.iter().enumerate();
         let groups = groups.map(|(at, it)| (format!("claims.groups[{at}]"), it.claim.as_str()));
@@ -57,7 +57,7 @@ impl ClaimMapping {
     }
 }
 
-/// What is wrong with the name of a claim.
+/// Checks the name of a claim.
 pub(super) fn fault_of_name(name: &str) -> Option<String> {
     if name.is_empty() {
         return Some("is empty".to_owned());

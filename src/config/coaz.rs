@@ -1,32 +1,32 @@
-//! `[[authzen.mcp]]`: whose questions to AuthZEN are about calls of MCP, and how they are read.
+//! `[[authzen.mcp]]`: AuthZEN requests that are MCP calls, and how to read them.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-/// How an enforcement point of the binding COAZ-MCP is read.
+/// How to read requests of a COAZ-MCP enforcement point.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CoazConfig {
-    /// Whose questions it counts for; empty means every caller's. The first entry that counts is the one.
+    /// The callers it applies to; empty means all. The first applicable entry counts.
     pub callers: Vec<String>,
-    /// The server that all of them are about, by its registered name.
+    /// The registered name of the server of all requests.
     pub server: Option<String>,
-    /// Where else a question says which server it is about. One of the two has to be set.
+    /// Where else a request names the server. One of the two must be set.
     pub server_from: Option<ServerFrom>,
     /// Registered servers by the audience of the tokens that are for them (`aud`).
     pub audiences: BTreeMap<String, String>,
-    /// What the type of a subject may be called; it is a person in any case.
+    /// Accepted types of a subject, which is always a user.
     pub subject_types: Vec<String>,
-    /// The agent that acts through these callers, where `context.agent` does not say.
+    /// The agent of requests without `context.agent`.
     pub agent: Option<String>,
-    /// Methods of MCP by other names that callers have for them, e.g. `"tool_call.execute"` for `tools/call`.
+    /// MCP methods by callers' own names for them, e.g. `"tool_call.execute"` for `tools/call`.
     pub actions: BTreeMap<String, String>,
     /// Types of resources by other names, e.g. `"mcp_tool"` for `tool`.
     pub resources: BTreeMap<String, String>,
-    /// Whether a call has to come with its arguments, unless its tool has none: what is not told cannot be judged.
+    /// Whether a call must include its arguments, unless its tool has none.
     pub require_arguments: bool,
-    /// Whether a question about a call that lacks what its tool requires counts as one about an entry of a list.
+    /// Whether a call without required arguments is about a list entry.
     pub lists: bool,
     /// The member of `context` with the session's name; none by default.
     pub session_key: Option<String>,
@@ -38,7 +38,7 @@ pub struct CoazConfig {
     pub delegations_key: Option<String>,
 }
 
-/// Where a question says which server it is about.
+/// Where a request names the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ServerFrom {
@@ -72,12 +72,12 @@ impl Default for CoazConfig {
 }
 
 impl CoazConfig {
-    /// Whether it counts for what this caller asks.
+    /// Whether it applies to requests of this caller.
     pub fn counts_for(&self, caller: &str) -> bool {
         self.callers.is_empty() || self.callers.iter().any(|it| it == caller)
     }
 
-    /// Every text that is a name of something, by its setting.
+    /// Every configured name, with its setting.
     pub fn names(&self) -> Vec<(String, &str)> {
         let mut names = Vec::new();
         for (field, name) in [

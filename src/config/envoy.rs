@@ -1,30 +1,27 @@
-//! `[envoy]`: how requests that Envoy asks about are read, by external authorization and by external
-//! processing alike. Reloaded.
+//! `[envoy]`: how to read requests of Envoy's external authorization and external processing. Reloaded.
 
 use serde::Deserialize;
 
 use crate::config::http_routes::HttpRouteConfig;
 
-/// How the requests that Envoy asks about become calls. By default nobody is known and nothing is MCP, so
-/// everything is denied.
+/// How requests of Envoy become calls. Without identity sources and routes every request is denied.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EnvoyConfig {
-    /// Where identities come from, the first that a request has counts.
+    /// Identity sources; the first one present in a request counts.
     pub identity: Vec<EnvoyIdentitySource>,
-    /// Which requests go to which server. A route's context extension `callgate.server` comes first.
+    /// The server of each request. A route's context extension `callgate.server` takes precedence.
     pub servers: Vec<ServerRoute>,
-    /// Which requests of plain HTTP stand for calls of which tools.
+    /// Plain HTTP requests that are calls of tools.
     pub routes: Vec<HttpRouteConfig>,
-    /// The servers that Envoy reaches over connections that prove who they are (TLS). What those ask for by
-    /// themselves is believed to be theirs.
+    /// The servers that Envoy authenticates (TLS): requests that they initiate are attributed to them.
     pub verified_servers: Vec<String>,
-    /// Whether what Envoy's MCP filter has found may stand in for the body.
+    /// Whether the metadata of Envoy's MCP filter may replace the body.
     pub body: BodyRequirement,
     /// The header with the session's name.
     pub session_header: String,
-    /// Whether no client can choose that name: Envoy makes it of something that was verified, and takes away what clients
-    /// send. A name that is not vouched for adds what its session has read, and sheds nothing.
+    /// Whether Envoy derives that name from something verified and removes what clients send. An unvouched name adds
+    /// the labels of its session and never removes any.
     pub session_vouched: bool,
     /// The header with the task's name; none by default.
     pub task_header: Option<String>,
@@ -32,7 +29,7 @@ pub struct EnvoyConfig {
     pub approval_header: Option<String>,
     /// The header with the names of stored delegations, separated by commas; none by default.
     pub delegation_header: Option<String>,
-    /// Whether a client's replies to a server pass, which carry what the server asked for.
+    /// Whether clients' replies to requests of servers are allowed.
     pub pass_replies: bool,
     /// The HTTP status of a denied request: 200, so that clients see its JSON-RPC error, or 403.
     pub denied_status: u16,
@@ -42,23 +39,23 @@ pub struct EnvoyConfig {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BodyRequirement {
-    /// The body decides; what the MCP filter has found must agree with it.
+    /// The body is required; the MCP filter's metadata must agree with it.
     #[default]
     Required,
-    /// Without a body the MCP filter's word counts. It stops reading early, so a second key of the same
-    /// name further on escapes it, and it takes no arguments along unless told to.
+    /// Without a body the MCP filter's metadata counts. The filter stops parsing early, so it misses a later duplicate
+    /// key, and omits arguments unless configured.
     Optional,
 }
 
-/// One source of identities.
+/// An identity source.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, tag = "from", rename_all = "lowercase")]
 pub enum EnvoyIdentitySource {
     /// The SPIFFE id of the client certificate that Envoy has verified.
     Spiffe {
-        /// What comes before the name of the agent, e.g. `spiffe://example.org/agent/`.
+        /// Prefix of the agent's name, e.g. `spiffe://example.org/agent/`.
         prefix: String,
-        /// Whose requests it counts for; empty means every caller's.
+        /// The callers it applies to; empty means all.
         #[serde(default)]
         callers: Vec<String>,
     },
@@ -70,30 +67,30 @@ pub enum EnvoyIdentitySource {
         /// A claim that names the agent where there is no `act`, e.g. `azp`.
         #[serde(default)]
         agent_claim: Option<String>,
-        /// Whether the claims go to the decision; the caller needs `assert_claims`.
+        /// Whether to pass the claims on; the caller needs `assert_claims`.
         #[serde(default)]
         claims: bool,
-        /// Whose requests it counts for; empty means every caller's.
+        /// The callers it applies to; empty means all.
         #[serde(default)]
         callers: Vec<String>,
     },
-    /// Headers. Envoy has to take away what clients send under these names.
+    /// Headers, which Envoy must remove from clients' requests.
     Header {
         /// The header with the name of the agent.
         agent: String,
-        /// The header with the name of the person for whom it acts.
+        /// The header with the name of the user for whom it acts.
         #[serde(default)]
         person: Option<String>,
-        /// Whether whoever writes the headers has verified them cryptographically.
+        /// Whether the writer of the headers has verified them cryptographically.
         #[serde(default)]
         verified: bool,
-        /// Whose requests it counts for; empty means every caller's.
+        /// The callers it applies to; empty means all.
         #[serde(default)]
         callers: Vec<String>,
     },
 }
 
-/// Requests that go to one server.
+/// Requests routed to one server.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServerRoute {
@@ -126,13 +123,13 @@ impl Default for EnvoyConfig {
 }
 
 impl EnvoyIdentitySource {
-    /// Whether it counts for what this caller asks.
+    /// Whether it applies to requests of this caller.
     pub fn counts_for(&self, caller: &str) -> bool {
         let callers = self.callers();
         callers.is_empty() || callers.iter().any(|it| it == caller)
     }
 
-    /// Whose questions it counts for; empty means every caller's.
+    /// The callers it applies to; empty means all.
     pub fn callers(&self) -> &[String] {
         match self {
             Self::Spiffe { callers, .. }
@@ -143,7 +140,7 @@ impl EnvoyIdentitySource {
 }
 
 impl EnvoyConfig {
-    /// Every header that is named, with the path of its setting.
+    /// Every configured header, with the path of its setting.
     pub fn headers(&self) -> Vec<(String, &str)> {
         let mut headers = vec![("envoy.session_header".to_owned(), &*self.session_header)];
         for (name, header) in [

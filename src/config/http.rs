@@ -1,4 +1,4 @@
-//! `[authzen]` and `[toolhive]`: the protocols over plain HTTP.
+//! `[authzen]` and `[toolhive]`: the adapters over plain HTTP.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ pub struct AuthzenConfig {
     pub context: bool,
     /// Entity types by the names that callers have for them, e.g. `"mcp-server"` for `Mcp::Server`.
     pub types: BTreeMap<String, String>,
-    /// Whose questions are about calls of MCP.
+    /// Callers whose requests are MCP calls.
     pub mcp: Vec<CoazConfig>,
 }
 
@@ -25,13 +25,13 @@ pub struct AuthzenConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ToolhiveConfig {
-    /// The entity type of whom the `sub` claim names.
+    /// The entity type of the `sub` claim.
     pub subject_type: String,
-    /// The agent that acts through ToolHive, which tells of none (it drops `act`): whom `sub` names is then the one for
-    /// whom it acts. Without it `sub` is who acts. `toolhive_agent` of a caller comes first.
+    /// The agent that acts through ToolHive, which drops `act`; `sub` is then the user for whom it acts. Without it
+    /// `sub` is the actor. `toolhive_agent` of a caller takes precedence.
     pub agent: Option<String>,
-    /// Whether a question without arguments about a tool that requires some counts as one about an entry of a list, as
-    /// ToolHive asks about those. Off unless ToolHive sends arguments (`include_args`): otherwise every call comes so.
+    /// Whether a request without arguments for a tool that requires some is about a list entry, as ToolHive filters
+    /// lists. Only safe if ToolHive sends arguments (`include_args`): otherwise every call lacks them.
     pub lists: bool,
 }
 

@@ -1,10 +1,10 @@
-//! `[[envoy.routes]]`: plain HTTP requests that stand for calls of registered tools.
+//! `[[envoy.routes]]`: plain HTTP requests that are calls of registered tools.
 
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-/// Requests of plain HTTP that stand for calls of one tool.
+/// Plain HTTP requests that are calls of one tool.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HttpRouteConfig {
@@ -19,29 +19,29 @@ pub struct HttpRouteConfig {
     pub server: String,
     /// The name of its tool.
     pub tool: String,
-    /// The keys that a query may have. Each that it has is an argument.
+    /// Allowed keys of the query, each of which is an argument.
     #[serde(default)]
     pub query: Vec<String>,
 }
 
-/// The form of a path: segments that are as they are, and segments `{name}`, each of which is an argument.
+/// A path pattern: literal segments, and segments `{name}`, each of which is an argument.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct PathPattern {
     segments: Vec<PathSegment>,
 }
 
-/// What stands between two slashes.
+/// One segment of a path pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PathSegment {
-    /// This text.
+    /// A literal text.
     Exact(String),
-    /// Any text; it is the argument of this name.
+    /// Any text, which becomes the argument of this name.
     Argument(String),
 }
 
 impl PathPattern {
-    /// From the first slash on. The path `/` has none.
+    /// The segments; `/` has none.
     pub fn segments(&self) -> &[PathSegment] {
         &self.segments
     }
@@ -91,7 +91,7 @@ fn segment(text: &str) -> Option<PathSegment> {
 }
 
 impl HttpRouteConfig {
-    /// What is wrong beyond the shape: the field, and a sentence.
+    /// Checks beyond the syntax: the field, and what is wrong with it.
     pub fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
         let method = &self.method;
@@ -116,7 +116,7 @@ impl HttpRouteConfig {
         faults
     }
 
-    /// Whether two routes are for the very same requests.
+    /// Whether two routes match exactly the same requests.
     pub fn is_for_same(&self, other: &Self) -> bool {
         let host = |route: &Self| route.host.as_ref().map(|it| it.to_ascii_lowercase());
         let is_same = |pair: (&PathSegment, &PathSegment)| match pair {

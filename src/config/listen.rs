@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::config::toml_document::one_or_many;
 
-/// Where to listen. Each is one address or a list of them.
+/// Listeners. Each setting is one address or a list.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ListenConfig {
@@ -20,7 +20,7 @@ pub struct ListenConfig {
     /// Paths of Unix sockets.
     #[serde(deserialize_with = "one_or_many")]
     pub unix: Vec<PathBuf>,
-    /// Who may open the Unix sockets, as file permissions in octal. The default is their owner alone.
+    /// Permissions of the Unix sockets, in octal. By default only the owner can connect.
     pub unix_mode: SocketMode,
 }
 
@@ -29,8 +29,7 @@ pub struct ListenConfig {
 #[serde(try_from = "String")]
 pub struct SocketMode(pub u32);
 
-/// The server's certificate, and whose client certificates it accepts. Paths are relative to the
-/// configuration file.
+/// The server's certificate, and the authorities of client certificates. Paths are relative to the configuration file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TlsConfig {
@@ -41,23 +40,23 @@ pub struct TlsConfig {
     /// The certificate authorities, PEM, that sign the callers' certificates.
     #[serde(default)]
     pub client_ca: Option<PathBuf>,
-    /// Whether a caller may come without a certificate (and then needs a token).
+    /// Whether a client certificate is required.
     #[serde(default)]
     pub client_certificate: ClientCertificate,
 }
 
-/// Whether callers must show a certificate, where `client_ca` is set.
+/// Whether a client certificate is required, if `client_ca` is set.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ClientCertificate {
-    /// No connection without one.
+    /// Connections without one are rejected.
     #[default]
     Required,
-    /// A token will do.
+    /// A token suffices.
     Optional,
 }
 
-/// A TCP address that cannot be listened on as things are.
+/// A TCP address that needs TLS.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "would offer decisions in cleartext on `{0}`: set `[tls]` with `cert` and `key`, or listen on a loopback \
@@ -66,13 +65,17 @@ pub enum ClientCertificate {
 pub struct CleartextBeyondLoopback(pub SocketAddr);
 
 impl ListenConfig {
-    /// The address of a server that is not configured.
+    /// The default gRPC address.
     pub const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 50051);
 
-    /// The HTTP address of a server that is not configured.
+    /// The default HTTP address.
     pub const DEFAULT_HTTP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8180);
 
-    /// Refuses an address that other machines can reach, unless there is TLS.
+    /// Rejects an address that other machines can reach, unless there is TLS.
+    ///
+    /// # Errors
+    ///
+    /// If the address is not a loopback address and there is no TLS.
     pub fn check_address(
         address: SocketAddr,
         has_tls: bool,

@@ -1,10 +1,9 @@
-//! `callgate.toml`: what the server listens on, whom it trusts, and every limit.
+//! `callgate.toml`: listeners, callers, adapters and limits.
 //!
-//! Start at [`Config`]. [`Config::from_toml`] reads the text and reports every fault with its place;
-//! a missing file is [`Config::default`]. Each section has a module of its own, and says whether a
-//! change takes effect on reload or on restart.
+//! Start at [`Config`]. [`Config::from_toml`] parses the text and reports every error with its place; a missing file is
+//! [`Config::default`]. Each section has a module of its own and says whether a change takes effect on reload or on restart.
 //!
-//! Invariant: a leaf. Plain values with their defaults and their checks; it starts nothing.
+//! Invariant: plain values with defaults and validation; it starts nothing.
 
 pub mod agentgateway;
 pub mod bundle;
@@ -43,24 +42,23 @@ use crate::config::toml_document::TomlDocument;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Whether each call has to name a person: as the one who acts, or at the root of the delegation. A caller may have
-    /// a setting of its own. Reloaded.
+    /// Whether each call must name a user, as the actor or as the root of the delegation. Callers can override it.
+    /// Reloaded.
     pub require_delegation: bool,
-    /// Where to listen. Changes need a restart.
+    /// Listeners. Restart.
     pub listen: ListenConfig,
-    /// The server's certificate, and whose client certificates it accepts. Changes need a restart.
+    /// TLS. Restart.
     pub tls: Option<TlsConfig>,
-    /// The enforcement points that may ask. Reloaded; but once there are callers, taking all of them
-    /// away lets nobody in until a restart.
+    /// The enforcement points. Reloaded; but if all are removed, every request is rejected until a restart.
     pub callers: Vec<CallerConfig>,
-    /// Says that there are to be no callers: whoever reaches the server on its machine may ask everything. A server
-    /// that has neither does not start. Changes need a restart.
+    /// Whether to serve without callers: every client on the machine has all rights. A server with neither this nor
+    /// callers does not start. Restart.
     pub without_callers: bool,
     /// Which claims become facts. Reloaded.
     pub claims: ClaimMapping,
-    /// How requests that Envoy asks about are read. Reloaded.
+    /// How to read requests of Envoy. Reloaded.
     pub envoy: EnvoyConfig,
-    /// How agentgateway's `ExtMcp` is read. Reloaded.
+    /// How to read requests of agentgateway's `ExtMcp`. Reloaded.
     pub ext_mcp: AgentgatewayConfig,
     /// OpenID AuthZEN. Changes need a restart.
     pub authzen: AuthzenConfig,
@@ -68,9 +66,9 @@ pub struct Config {
     pub toolhive: ToolhiveConfig,
     /// Limits on everything that comes from outside. Each says when a change takes effect.
     pub limits: Limits,
-    /// For how long what was read stays known. Changes need a restart.
+    /// Retention of labels. Restart.
     pub memory: MemoryConfig,
-    /// Where live authority is kept, and for how long. Changes need a restart.
+    /// The store, and retention. Restart.
     pub state: StoreConfig,
     /// Whether the directory is watched. Changes need a restart.
     pub reload: ReloadConfig,
@@ -78,21 +76,21 @@ pub struct Config {
     pub telemetry: TelemetryConfig,
     /// How policies are validated. Reloaded.
     pub schema: SchemaConfig,
-    /// How much the directory may leave open. Reloaded.
+    /// Strictness, and names defined outside of the bundle. Reloaded.
     pub bundle: BundleConfig,
 }
 
-/// How changes of the directory are noticed.
+/// Reloading of the directory.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReloadConfig {
-    /// Whether changed files are loaded by themselves; SIGHUP always loads them.
+    /// Whether changes are loaded automatically; SIGHUP always reloads.
     pub watch: bool,
-    /// How long the directory must be quiet before it is loaded.
+    /// How long the directory must be unchanged before it is loaded.
     pub debounce_ms: u64,
-    /// How long one load may take, from reading to compiling; it is given up then, and tried again later.
+    /// Time limit of one load, from reading to compiling; it is retried later.
     pub deadline_ms: u64,
-    /// MiB of address space that compiling may take, where it is tried first in a process of its own.
+    /// MiB of address space of the trial process that compiles first.
     pub memory_mib: u64,
 }
 
@@ -100,8 +98,8 @@ pub struct ReloadConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SchemaConfig {
-    /// How many dereferences a policy may make (`principal.owner.manager` has two). Every one costs
-    /// each decision a wider look at the entities.
+    /// Dereferences that a policy may make (`principal.owner.manager` has two). Each level makes every decision visit
+    /// more entities.
     pub max_dereference_level: u32,
 }
 
@@ -117,7 +115,7 @@ impl Default for ReloadConfig {
 }
 
 impl ReloadConfig {
-    /// How long one load may take.
+    /// Time limit of one load.
     pub fn deadline(&self) -> std::time::Duration {
         std::time::Duration::from_millis(self.deadline_ms)
     }
@@ -139,6 +137,10 @@ impl Config {
     ///
     /// A text that is not TOML, or does not have the shape of [`Config`], has one fault. Otherwise
     /// every value is checked and every fault reported.
+    ///
+    /// # Errors
+    ///
+    /// All errors of the configuration.
     pub fn from_toml(text: &str, file_name: &str) -> Result<Self, Vec<ConfigError>> {
         let document = TomlDocument::new(text, file_name);
         let config: Self = match toml::from_str(text) {
@@ -153,7 +155,7 @@ impl Config {
         }
     }
 
-    /// A remark on the field of this path, at its place in the text of a configuration.
+    /// An error or warning about the setting at a path, located in the text of a configuration.
     pub fn place(text: &str, file_name: &str, field: &str, said: &str) -> ConfigError {
         TomlDocument::new(text, file_name).fault(field, said)
     }

@@ -1,4 +1,4 @@
-//! `[telemetry]`: where traces and metrics go, and what they may show.
+//! `[telemetry]`: export of traces and metrics, and redaction.
 
 use std::path::PathBuf;
 
@@ -16,13 +16,13 @@ pub struct TelemetryConfig {
     pub endpoint: Option<String>,
     /// The service's name in traces; wins over `OTEL_SERVICE_NAME`. The default is `callgate`.
     pub service_name: Option<String>,
-    /// Which decisions are logged at INFO, one line each; the others are logged at DEBUG.
+    /// Decisions logged at INFO, one line each; others are logged at DEBUG.
     pub decision_log: DecisionLog,
-    /// Log lines a minute of denies, and of refusals, that say the same; one line then stands for the others.
+    /// Equal log lines of denies, and of rejections, per minute; further ones are summarized in one line.
     pub lines_per_minute: u32,
     /// Sensitive facts that may be exported as they are.
     pub clear: CleartextFields,
-    /// What becomes of tool arguments.
+    /// Export of tool arguments.
     pub arguments: ArgumentExport,
 }
 
@@ -39,7 +39,7 @@ impl Default for TelemetryConfig {
     }
 }
 
-/// Which decisions are logged.
+/// Selection of logged decisions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DecisionLog {
@@ -48,11 +48,11 @@ pub enum DecisionLog {
     Denied,
     /// Every one.
     All,
-    /// None; spans and metrics still tell of them.
+    /// None; spans and metrics still report them.
     None,
 }
 
-/// Sensitive facts: a keyed digest is exported in place of each that is not opened here.
+/// Sensitive attributes that are exported in the clear; all others are exported as keyed digests.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CleartextFields {
@@ -66,8 +66,7 @@ pub struct CleartextFields {
     pub addresses: bool,
 }
 
-/// What becomes of tool arguments: a keyed digest over their canonical JSON, by which equal
-/// arguments can be recognised.
+/// Export of tool arguments: a keyed digest over their canonical JSON, by which equal arguments can be recognized.
 ///
 /// The same key makes the digests of all other sensitive facts. Without a key from here or from the
 /// variable `CALLGATE_TELEMETRY_KEY`, every process draws one of its own: equal values then have equal

@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::*;
+use crate::authn::rights::Rpc;
 use crate::config::callers::{RightsConfig, RpcSelector};
 use crate::config::listen::{ClientCertificate, SocketMode};
 use crate::config::telemetry::DecisionLog;
@@ -117,7 +118,10 @@ max_dereference_level = 5
     assert_eq!(
         config.callers[0].rights,
         RightsConfig {
-            rpcs: vec![RpcSelector::Authorize, RpcSelector::FilterTools],
+            rpcs: vec![
+                RpcSelector::One(Rpc::Authorize),
+                RpcSelector::One(Rpc::FilterTools)
+            ],
             assert_identity: true,
             explain: true,
             ..RightsConfig::default()

@@ -1,4 +1,4 @@
-//! From the path of a field to its place in the text, and back.
+//! Locates settings in the text of a TOML file by their path, and back.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::config::error::ConfigError;
 
-/// A text with its parsed tree, which knows where every value stands.
+/// A text with its parsed tree and the span of every value.
 pub(super) struct TomlDocument<'a> {
     text: &'a str,
     file: Arc<str>,
@@ -24,7 +24,7 @@ impl<'a> TomlDocument<'a> {
         }
     }
 
-    /// The fault of a text that cannot be read into the model.
+    /// The error of a text that does not deserialize.
     pub(super) fn syntax_fault(&self, error: &toml::de::Error) -> ConfigError {
         let span = error.span().unwrap_or(0..0);
         let field = self.path_at(span.start).unwrap_or_default();
@@ -34,16 +34,16 @@ impl<'a> TomlDocument<'a> {
         } else {
             format!("`{field}`: {said}")
         };
-        self.fault_at(span, field, message)
+        self.error_at(span, field, message)
     }
 
-    /// A fault of the value at `path`, or of the nearest thing around it that the text has.
+    /// An error located at the value at `path`, or at its nearest existing ancestor.
     pub(super) fn fault(&self, path: &str, said: impl AsRef<str>) -> ConfigError {
         let span = self.locate(path).unwrap_or(0..0);
-        self.fault_at(span, path.to_owned(), format!("`{path}` {}", said.as_ref()))
+        self.error_at(span, path.to_owned(), format!("`{path}` {}", said.as_ref()))
     }
 
-    fn fault_at(&self, span: Range<usize>, field: String, message: String) -> ConfigError {
+    fn error_at(&self, span: Range<usize>, field: String, message: String) -> ConfigError {
         let before = self.text.get(..span.start).unwrap_or(self.text);
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         ConfigError {
@@ -56,7 +56,7 @@ impl<'a> TomlDocument<'a> {
         }
     }
 
-    /// Where the value at a path such as `callers[1].rights.rpcs` stands.
+    /// The span of the value at a path such as `callers[1].rights.rpcs`.
     fn locate(&self, path: &str) -> Option<Range<usize>> {
         let mut found = None;
         let mut table = self.tree.as_ref().map(Spanned::get_ref);
@@ -66,7 +66,7 @@ impl<'a> TomlDocument<'a> {
                 break;
             };
             found = Some(match value.get_ref() {
-                // A table's own span is its header or nothing; its key is what people look for.
+                // The span of a table is its header or empty; use the key instead.
                 DeValue::Table(_) => key.span(),
                 _ => value.span(),
             });
@@ -131,7 +131,7 @@ fn in_value(value: &DeValue<'_>, at: usize, path: &mut String) -> bool {
     }
 }
 
-/// Reads one string or a list of strings, each into a `T`.
+/// Deserializes one string or a list of strings, each parsed into a `T`.
 pub(super) fn one_or_many<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: serde::Deserializer<'de>,

@@ -1,6 +1,7 @@
 //! Tools: register, pin a definition.
 
-use callgate_engine::cedar::EntityUID;
+use std::collections::BTreeMap;
+
 use serde::Deserialize as _;
 use serde_json::{Value as Json, json};
 use smol_str::SmolStr;
@@ -9,7 +10,8 @@ use crate::control::entities::{plan_entity, planned, refuse_of_bundle};
 use crate::control::error::ControlError;
 use crate::control::requester::WriteRequester;
 use crate::control::write::{Control, GovernContext, WriteContext, WriteReceipt};
-use crate::domain::ids::{MAX_TOOL_NAME_BYTES, NameError, check_label};
+use crate::domain::ids::{MAX_TOOL_NAME_BYTES, NameError, check_tool_name};
+use crate::domain::registration_entry::{ConfirmationStatus, Sensitivity, ToolEntry};
 use crate::domain::request::argument_order;
 use crate::domain::request::definition::ToolDefinition as Pin;
 use crate::domain::request::target;
@@ -17,9 +19,6 @@ use crate::domain::request::target::argument::TargetArgumentForm;
 use crate::domain::request::target::check::TargetArgumentError;
 use crate::domain::request::visible::shown;
 use crate::domain::schema::{self, AccessLevel};
-
-/// The levels of sensitivity.
-const SENSITIVITIES: [&str; 4] = ["public", "internal", "confidential", "restricted"];
 
 /// A tool as a person registers it.
 #[derive(Debug, Clone)]
@@ -84,21 +83,15 @@ impl Control {
         let pinned = pin.clone();
         let plan = move |context: &WriteContext<'_>| {
             let pin = pin?;
-            check_tool(&new)?;
-            let schema = new
-                .definition
-                .as_ref()
-                .and_then(|it| it.json.get("inputSchema"));
-            check_targets(&new.target_arguments, schema)?;
+            let entry = new.entry(pin.as_ref())?;
             check_server(context, &new.server)?;
             let uid = schema::tool_uid(&new.server, &new.tool);
-            let json = entity_of(&uid, &new, pin.as_ref());
+            let mut json = entry.to_entity(&new.server, &new.tool, &new.owner);
+            // Stored entities are parsed without a schema, which needs the explicit form of references.
+            let owner = json["attrs"]["owner"].take();
+            json["attrs"]["owner"] = json!({"__entity": owner});
             let change = plan_entity(context, &uid, &json, "tool")?;
-            context.govern(
-                "edit_entities",
-                &context.gateway(),
-                GovernContext::default(),
-            )?;
+            context.govern("edit_entities", &context.gateway(), GovernContext::default())?;
             Ok(planned("RegisterTool", &uid, change))
         };
         let written = self.write("RegisterTool", author, plan).await?;
@@ -172,25 +165,7 @@ fn pin_of(
     Pin::from_json(definition, tool).map_err(|said| invalid(format!("cannot be pinned: {said}")))
 }
 
-fn check_tool(new: &NewTool) -> Result<(), ControlError> {
-    if new.tool.len() > MAX_TOOL_NAME_BYTES {
-        let message = format!("is longer than {MAX_TOOL_NAME_BYTES} bytes");
-        return Err(ControlError::invalid("tool", message));
-    }
-    if !SENSITIVITIES.contains(&new.sensitivity.as_str()) {
-        let (given, known) = (shown(&new.sensitivity), SENSITIVITIES.join("`, `"));
-        let message = format!("`{given}` is not one of `{known}`");
-        return Err(ControlError::invalid("sensitivity", message));
-    }
-    let labels = &new.yields;
-    if let Some(index) = labels.iter().position(|label| check_label(label).is_err()) {
-        let message = NameError::Label(shown(&labels[index])).to_string();
-        return Err(ControlError::invalid(format!("yields[{index}]"), message));
-    }
-    Ok(())
-}
-
-/// Rejects target arguments that do not fit the pinned schema.
+/// Refuses target arguments that cannot work with the schema that is pinned.
 fn check_targets(list: &[TargetArgumentForm], schema: Option<&Json>) -> Result<(), ControlError> {
     match target::check::check(list, schema).into_iter().next() {
         None => Ok(()),
@@ -231,34 +206,46 @@ fn write_pin(attrs: &mut Json, pin: &Pin, definition: &ToolDefinition) {
     }
 }
 
-/// The entity that the same registration in a bundle would become. A person requests it, so it counts as confirmed.
-fn entity_of(uid: &EntityUID, new: &NewTool, pin: Option<&Pin>) -> Json {
-    let texts = |list: &[SmolStr]| {
-        list.iter()
-            .map(|text| json!(text.as_str()))
-            .collect::<Json>()
-    };
-    let named = |ty: &str, id: &str| json!({"type": ty, "id": id});
-    let mut attrs = json!({
-        "access": new.access.as_str(),
-        "confirmed": true,
-        "yields": texts(&new.yields),
-        "egress": new.egress,
-        "sensitivity": new.sensitivity.as_str(),
-        "owner": {"__entity": named("Mcp::User", &new.owner)},
-    });
-    if let (Some(pin), Some(definition)) = (pin, &new.definition) {
-        write_pin(&mut attrs, pin, definition);
+impl NewTool {
+    /// The entry that a registration file would have. A person asks for it, so it is confirmed.
+    fn entry(&self, pin: Option<&Pin>) -> Result<ToolEntry, ControlError> {
+        if let Err(error) = check_tool_name(&self.tool) {
+            let message = match error {
+                NameError::EmptyTool => "is empty".to_owned(),
+                _ => format!("is longer than {MAX_TOOL_NAME_BYTES} bytes"),
+            };
+            return Err(ControlError::invalid("tool", message));
+        }
+        let Some(sensitivity) = Sensitivity::from_name(&self.sensitivity) else {
+            let known = Sensitivity::ALL.map(Sensitivity::as_str).join("`, `");
+            let message = format!("`{}` is not one of `{known}`", shown(&self.sensitivity));
+            return Err(ControlError::invalid("sensitivity", message));
+        };
+        let texts = |list: &[SmolStr]| list.iter().map(SmolStr::to_string).collect();
+        let definition = self.definition.as_ref();
+        let entry = ToolEntry {
+            access: self.access,
+            status: ConfirmationStatus::Confirmed,
+            yields: texts(&self.yields),
+            egress: self.egress,
+            sensitivity,
+            owner: Some(self.owner.to_string()),
+            digest: pin.map(|pin| pin.digests().pinned().to_string()),
+            digest_parts: pin.map(Pin::parts),
+            previous_digest: None,
+            description: None,
+            previous_definition: None,
+            target_arguments: self.target_arguments.clone(),
+            typed: false,
+            groups: texts(&self.groups),
+            tags: BTreeMap::new(),
+            why: BTreeMap::new(),
+            input_schema: definition.and_then(|it| it.json.get("inputSchema").cloned()),
+            argument_order: definition.map_or_else(Vec::new, |it| it.argument_order.clone()),
+        };
+        match entry.errors().into_iter().next() {
+            None => Ok(entry),
+            Some(error) => Err(ControlError::invalid(error.path(), error.message)),
+        }
     }
-    if !new.target_arguments.is_empty() {
-        attrs["target_arguments"] = new
-            .target_arguments
-            .iter()
-            .map(TargetArgumentForm::attribute)
-            .collect();
-    }
-    let mut parents = vec![named("Mcp::Server", &new.server)];
-    parents.extend(new.groups.iter().map(|group| named("Mcp::Group", group)));
-    let id: &str = uid.eid().as_ref();
-    json!({"uid": named("Mcp::Tool", id), "attrs": attrs, "parents": parents, "tags": {}})
 }

@@ -22,4 +22,5 @@ pub mod hierarchy;
 pub mod ids;
 pub mod reason;
 pub mod registration;
+pub mod registration_entry;
 pub mod schema;

@@ -1,5 +1,6 @@
 //! The names of the `Mcp` schema, created once: parsing a name costs more than a lookup.
 
+use std::fmt;
 use std::sync::LazyLock;
 
 use callgate_engine::cedar::{Eid, EntityType, EntityUID};
@@ -99,6 +100,12 @@ impl AccessLevel {
             Self::Write => "reverse_call_write",
             Self::Admin => "reverse_call_admin",
         })
+    }
+}
+
+impl fmt::Display for AccessLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
     }
 }
 

@@ -148,7 +148,7 @@ impl Loader {
             .map(|_| TrialCompiler::new(&bundle::settings(&files).reload));
         if let Some(trial) = trial {
             let suspects = self.suspects(&files, None, stage);
-            trial.compile(&files, &suspects).map_err(BundleError::one)?;
+            trial.compile(&files, &suspects).map_err(BundleError::single)?;
         }
         bundle::compile(&files)
     }
@@ -211,7 +211,7 @@ impl Loader {
         }
         let suspects = self.suspects(&files, known.files.as_ref(), stage);
         if let Some(Err(fault)) = self.trial.map(|trial| trial.compile(&files, &suspects)) {
-            return LoadResult::Failed(BundleError::one(fault));
+            return LoadResult::Failed(BundleError::single(fault));
         }
         match bundle::compile(&files) {
             Ok(bundle) => LoadResult::Loaded(Box::new(bundle)),
@@ -259,13 +259,13 @@ impl Loader {
             At::Looking => broken(message),
             At::Reading(file) => {
                 let message = format!("{message}; it was at reading this file");
-                BundleError::one(BundleDiagnostic::for_file(file, message))
+                BundleError::single(BundleDiagnostic::for_file(file, message))
             }
             At::Compiling(changed) => match changed.as_slice() {
-                [file] => BundleError::one(BundleDiagnostic::for_file(file, message)),
+                [file] => BundleError::single(BundleDiagnostic::for_file(file, message)),
                 several => {
                     let help = format!("it was at compiling; what changed: {}", listed(several));
-                    BundleError::one(whole(message).with_help(help))
+                    BundleError::single(whole(message).with_help(help))
                 }
             },
         }
@@ -281,7 +281,7 @@ fn key(files: &BundleFiles) -> Arc<str> {
 }
 
 fn broken(message: String) -> BundleError {
-    BundleError::one(whole(message))
+    BundleError::single(whole(message))
 }
 
 /// A diagnostic of no particular file.

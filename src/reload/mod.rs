@@ -284,7 +284,7 @@ impl Reloader {
         };
         self.again.try_again();
         let fault = BundleDiagnostic::for_file(&Arc::from("<store>"), why);
-        self.faulty(&BundleError::one(fault), None)
+        self.faulty(&BundleError::single(fault), None)
     }
 
     fn published(

@@ -2,7 +2,7 @@ use super::*;
 use crate::bundle::diagnostic::{BundleDiagnostic, BundleError};
 
 fn broken() -> LoadResult {
-    LoadResult::Failed(BundleError::one(BundleDiagnostic::for_file(
+    LoadResult::Failed(BundleError::single(BundleDiagnostic::for_file(
         &"a".into(),
         "unreadable",
     )))

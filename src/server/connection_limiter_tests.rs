@@ -34,10 +34,10 @@ fn a_new_connection_closes_the_oldest_silent_stranger() {
 fn who_has_something_under_way_is_closed_last() {
     let (limiter, _) = limiter(8, 25);
     let (first, second) = (enter(&limiter), enter(&limiter));
-    let asked = ConnectionRequest::through(first.connection());
+    let asked = ConnectionRequest::new(first.connection());
     let third = enter(&limiter);
     assert!(second.connection().is_closed() && !first.connection().is_closed());
-    let also = ConnectionRequest::through(third.connection());
+    let also = ConnectionRequest::new(third.connection());
     let _fourth = enter(&limiter);
     assert!(first.connection().is_closed() && !third.connection().is_closed());
     drop((asked, also));
@@ -49,7 +49,7 @@ fn the_known_are_never_closed_and_fill_the_gate() {
     let known: Vec<_> = (0..4)
         .map(|_| {
             let pass = enter(&limiter);
-            pass.connection().prove();
+            pass.connection().mark_authenticated();
             pass
         })
         .collect();
@@ -64,7 +64,7 @@ fn the_known_are_never_closed_and_fill_the_gate() {
 fn a_stranger_makes_room_for_a_new_connection_when_all_the_rest_is_known() {
     let (limiter, _) = limiter(2, 100);
     let known = enter(&limiter);
-    known.connection().prove();
+    known.connection().mark_authenticated();
     let stranger = enter(&limiter);
     let new = enter(&limiter);
     assert!(stranger.connection().is_closed());

@@ -69,7 +69,7 @@ impl<S> EarlyLoadShed<S> {
         let limit = self.load.pressure.limit(configured);
         let percent = limits.caller_share_percent;
         let has_share = |held: &CallerUsage| {
-            held.requests.get() >= CapacityLimit::of(limit, percent, held).share
+            held.requests.get() >= CapacityLimit::new(limit, percent, held).share
         };
         let connection = connection.filter(|it| limit < configured && !it.is_unauthenticated())?;
         let longest = Duration::from_millis(limits.deadline_ms.into());

@@ -103,7 +103,7 @@ async fn a_refusal_says_when_to_ask_again() {
     let load = Arc::new(ServerLoad::default());
     let mut front = front(Answers, &load);
     let known = Peer::default();
-    known.standing().prove();
+    known.standing().mark_authenticated();
     overload(&load);
     load.requests.add(100);
     let Ok(response) = front.call(request(AUTHORIZE, &known)).await;
@@ -128,7 +128,7 @@ async fn a_caller_that_has_its_share_leaves_room_for_others() {
     from_both.standing().mark_authenticated_as(&busy);
     from_both.standing().mark_authenticated_as(&other);
     overload(&load);
-    let share = CapacityLimit::of(70, Limits::default().caller_share_percent, &busy);
+    let share = CapacityLimit::new(70, Limits::default().caller_share_percent, &busy);
     let mut taken = CapacityPermit::none(&load.requests, &busy.requests);
     taken.grow(share.share, share).expect("a share");
     let refused = code(&mut front, AUTHORIZE, &from_busy).await;
@@ -143,7 +143,7 @@ fn a_stranger_that_takes_back_what_it_asks_is_closed_and_a_caller_is_not() {
     let load = Arc::new(ServerLoad::default());
     let mut front = front(Never, &load);
     let (stranger, known) = (Peer::default(), Peer::default());
-    known.standing().prove();
+    known.standing().mark_authenticated();
     for peer in [&stranger, &known] {
         for _ in 0..200 {
             drop(front.call(request(AUTHORIZE, peer)));

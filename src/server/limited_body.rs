@@ -119,7 +119,7 @@ impl LimitedBody {
     fn take_permits(&mut self, data: &[u8]) -> Result<(), GrpcRejection> {
         let limits = self.limits.load();
         let limit = limits.body_bytes();
-        let bound = CapacityLimit::of(limit, limits.caller_share_percent, &self.caller.held);
+        let bound = CapacityLimit::new(limit, limits.caller_share_percent, &self.caller.held);
         let permit = self.permit.as_mut().map(|it| it.grow(data.len(), bound));
         match permit {
             None | Some(Ok(())) => {}

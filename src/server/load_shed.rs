@@ -184,7 +184,7 @@ impl<S> LoadShed<S> {
         let deadline = arrived + given;
         // Batches check it between their decisions.
         head.extensions.insert(Deadline::at(deadline.into_std()));
-        let asked = connection.as_ref().map(ConnectionRequest::through);
+        let asked = connection.as_ref().map(ConnectionRequest::new);
         let admitted = match (self.admit)(&mut head) {
             Ok(admitted) => admitted,
             Err(refused) => {
@@ -203,7 +203,7 @@ impl<S> LoadShed<S> {
         let limit = self.request_limit(&limits, yields);
         self.recorder
             .request_limit(self.request_limit(&limits, true));
-        let bound = CapacityLimit::of(limit, limits.caller_share_percent, &caller.held);
+        let bound = CapacityLimit::new(limit, limits.caller_share_percent, &caller.held);
         let permit = CapacityPermit::one(&self.load.requests, &caller.held.requests, bound);
         let permit = permit.map_err(|full| {
             let rejection = self.capacity_rejection(full, &caller, &limits, limit);

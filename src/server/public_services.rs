@@ -162,7 +162,7 @@ impl PublicCalls {
             number,
             _watch: watch,
             _on_connection: on_connection,
-            _connection_request: peer.map(|it| ConnectionRequest::through(it.standing())),
+            _connection_request: peer.map(|it| ConnectionRequest::new(it.standing())),
         };
         Ok((permit, end))
     }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::authn::authenticate::{Authenticator, CallerCredentials, TokenDigest};
-use crate::authn::caller::{Caller, Rights, Rpc, RpcSet};
+use crate::authn::caller::{Caller, Rights};
 use crate::authn::capacity::CallerUsage;
 use crate::authn::certificate::PeerName;
 use crate::authn::reloadable_authenticator::ReloadableAuthenticator;
 use crate::config::Config;
 use crate::config::agentgateway::AgentgatewayConfig;
-use crate::config::callers::{CallerConfig, RightsConfig, RpcSelector, parse_sha256};
+use crate::config::callers::{CallerConfig, RightsConfig, parse_sha256};
 use crate::config::envoy::EnvoyConfig;
 use crate::config::limits::Limits;
 
@@ -86,9 +86,8 @@ fn rights(entry: &RightsConfig, require_delegation: bool) -> Rights {
         rpcs: entry
             .rpcs
             .iter()
-            .flat_map(|name| rpcs(*name))
-            .copied()
-            .collect::<RpcSet>(),
+            .flat_map(|selector| selector.rpcs())
+            .collect(),
         assert_identity: entry.assert_identity,
         assert_delegation: entry.assert_delegation,
         assert_claims: entry.assert_claims,
@@ -96,49 +95,6 @@ fn rights(entry: &RightsConfig, require_delegation: bool) -> Rights {
         people_in_person: entry.people_in_person,
         assert_properties: entry.assert_properties,
         explain: entry.explain,
-    }
-}
-
-fn rpcs(name: RpcSelector) -> &'static [Rpc] {
-    match name {
-        RpcSelector::Authorization => &Rpc::AUTHORIZATION,
-        RpcSelector::Control => &Rpc::CONTROL,
-        RpcSelector::Authorize => &[Rpc::Authorize],
-        RpcSelector::AuthorizeBatch => &[Rpc::AuthorizeBatch],
-        RpcSelector::AuthorizeStream => &[Rpc::AuthorizeStream],
-        RpcSelector::FilterTools => &[Rpc::FilterTools],
-        RpcSelector::IsAuthorized => &[Rpc::IsAuthorized],
-        RpcSelector::PutEntity => &[Rpc::PutEntity],
-        RpcSelector::GetEntity => &[Rpc::GetEntity],
-        RpcSelector::ListEntities => &[Rpc::ListEntities],
-        RpcSelector::DeleteEntity => &[Rpc::DeleteEntity],
-        RpcSelector::RegisterTool => &[Rpc::RegisterTool],
-        RpcSelector::PinTool => &[Rpc::PinTool],
-        RpcSelector::GrantDelegation => &[Rpc::GrantDelegation],
-        RpcSelector::NarrowDelegation => &[Rpc::NarrowDelegation],
-        RpcSelector::RevokeDelegation => &[Rpc::RevokeDelegation],
-        RpcSelector::ListDelegations => &[Rpc::ListDelegations],
-        RpcSelector::OpenTask => &[Rpc::OpenTask],
-        RpcSelector::AdvanceTask => &[Rpc::AdvanceTask],
-        RpcSelector::CloseTask => &[Rpc::CloseTask],
-        RpcSelector::ListTasks => &[Rpc::ListTasks],
-        RpcSelector::RequestApproval => &[Rpc::RequestApproval],
-        RpcSelector::ApproveCall => &[Rpc::ApproveCall],
-        RpcSelector::RejectCall => &[Rpc::RejectCall],
-        RpcSelector::ListApprovals => &[Rpc::ListApprovals],
-        RpcSelector::WatchApprovals => &[Rpc::WatchApprovals],
-        RpcSelector::EndSession => &[Rpc::EndSession],
-        RpcSelector::StopEntity => &[Rpc::StopEntity],
-        RpcSelector::ResumeEntity => &[Rpc::ResumeEntity],
-        RpcSelector::RepairClock => &[Rpc::RepairClock],
-        RpcSelector::GetStatus => &[Rpc::GetStatus],
-        RpcSelector::WatchChanges => &[Rpc::WatchChanges],
-        RpcSelector::ExtAuthzCheck => &[Rpc::ExtAuthzCheck],
-        RpcSelector::ExtProcProcess => &[Rpc::ExtProcProcess],
-        RpcSelector::ExtMcpCheck => &[Rpc::ExtMcpCheck],
-        RpcSelector::AuthzenEvaluation => &[Rpc::AuthzenEvaluation],
-        RpcSelector::AuthzenSearch => &[Rpc::AuthzenSearch],
-        RpcSelector::ToolhiveDecision => &[Rpc::ToolhiveDecision],
     }
 }
 

@@ -2,6 +2,7 @@ use prost_reflect::DescriptorPool;
 
 use super::*;
 use crate::authn::authenticate::{AuthenticationError, PresentedCredentials};
+use crate::authn::rights::{Rpc, RpcSet};
 use crate::proto::v1;
 
 const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";

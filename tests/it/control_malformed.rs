@@ -45,11 +45,11 @@ const GRANTS: &[Spoil<v1::GrantDelegationRequest>] = &[
     (|it| it.scope = None, "`scope` is required"),
     (
         |it| it.scope.as_mut().unwrap().access = 0,
-        "`scope.effect` is required",
+        "`scope.access` is required",
     ),
     (
         |it| it.scope.as_mut().unwrap().access = 9,
-        "`scope.effect` 9 is not a value that is known here",
+        "`scope.access` 9 is not a value that is known here",
     ),
     (
         |it| it.scope.as_mut().unwrap().tools = vec!["git/log".into(), "log".into()],
@@ -120,7 +120,7 @@ const TASKS: &[Spoil<v1::OpenTaskRequest>] = &[
     ),
     (
         |it| it.steps[0].scope.as_mut().unwrap().access = 0,
-        "`steps[0].scope.effect` is required",
+        "`steps[0].scope.access` is required",
     ),
     (
         |it| it.steps = vec![it.steps[0].clone(); 65],
@@ -171,7 +171,7 @@ async fn what_every_request_needs_is_asked_for() {
         pin_tool: v1::PinToolRequest { actor: actor.clone(), ..Default::default() } => "`definition_json` is required";
         narrow_delegation: v1::NarrowDelegationRequest { actor: actor.clone(), ..Default::default() } => "`id` is required";
         narrow_delegation: v1::NarrowDelegationRequest { actor: actor.clone(), id: "g".into(),
-            scope: scope(&[], v1::AccessLevel::Unspecified), ..Default::default() } => "`scope.effect` is required";
+            scope: scope(&[], v1::AccessLevel::Unspecified), ..Default::default() } => "`scope.access` is required";
         revoke_delegation: v1::RevokeDelegationRequest { actor: actor.clone(), ..Default::default() } => "`id` is required";
         list_delegations: v1::ListDelegationsRequest { status: 99, ..Default::default() } => "`status` 99 is not";
         list_delegations: v1::ListDelegationsRequest { from: entity("", "x"), ..Default::default() } => "`from.type` is required";

@@ -148,7 +148,10 @@ fn many_tools_are_judged_at_once() {
             ["--set", "none-*", "read"],
             "the server lists no tool `none-*`",
         ),
-        (["--set", "API-*", "reads"], "`reads` is not an effect"),
+        (
+            ["--set", "API-*", "reads"],
+            "`reads` is not an access level",
+        ),
     ] {
         let ran = import(&workplace, &wrong, "");
         assert_eq!(ran.code, 1);

@@ -92,7 +92,7 @@ pub fn admit(
     let rpc = rpc(head.uri.path()).ok_or(GrpcRejection::NoSuchMethod)?;
     let authorization = headers::authorization(&head.headers)?;
     let peer = peer(&head.extensions);
-    let asked = peer.map(|peer| Arc::new(ConnectionRequest::through(peer.standing())));
+    let asked = peer.map(|peer| Arc::new(ConnectionRequest::new(peer.standing())));
     let mut admitted = AdmittedCaller::open(doorkeeper, authorization.cloned(), peer.cloned())?;
     admission::require_right(&admitted.caller, rpc)?;
     admission::check_headers(&head.headers)?;
@@ -182,7 +182,7 @@ impl AdmittedCaller {
         exhausted: GrpcRejection,
     ) -> Result<CapacityPermit, GrpcRejection> {
         let held = &self.caller.held;
-        let bound = CapacityLimit::of(limit as usize, limits.caller_share_percent, held);
+        let bound = CapacityLimit::new(limit as usize, limits.caller_share_percent, held);
         CapacityPermit::one(slots, own(held), bound).map_err(|error| match error {
             CapacityError::All => exhausted,
             CapacityError::Share => over_share(&self.caller, limits, limit as usize, setting),
@@ -199,7 +199,7 @@ pub fn over_share(
 ) -> GrpcRejection {
     GrpcRejection::Share {
         caller: caller.id.to_string(),
-        share: CapacityLimit::of(limit, limits.caller_share_percent, &caller.held).share,
+        share: CapacityLimit::new(limit, limits.caller_share_percent, &caller.held).share,
         of,
     }
 }

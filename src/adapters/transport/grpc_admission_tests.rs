@@ -13,7 +13,7 @@ fn doorkeeper(rpcs: &[Rpc]) -> ReloadableAuthenticator {
         held: CallerUsage::default(),
     };
     let credentials = CallerCredentials {
-        tokens: vec![TokenDigest::of(b"t")],
+        tokens: vec![TokenDigest::from_token(b"t")],
         names: Vec::new(),
     };
     ReloadableAuthenticator::new(Authenticator::new([(caller, credentials)]))
@@ -142,7 +142,7 @@ fn a_reload_is_noticed_and_keeps_what_is_held() {
             held: CallerUsage::default(),
         },
         CallerCredentials {
-            tokens: vec![TokenDigest::of(b"t")],
+            tokens: vec![TokenDigest::from_token(b"t")],
             names: Vec::new(),
         },
     )]));

@@ -1,6 +1,6 @@
-//! What a call does, as far as a tool's name, arguments and hints tell.
+//! Proposes a tool's access level from its name, arguments and hints.
 //!
-//! Start at [`Verdict::of`]. It only gets worse: what its name says is where it starts.
+//! Start at [`AccessProposal`]. The name gives the initial level; everything else can only raise it.
 
 use crate::analysis::propose::arguments::{Arguments, Router};
 use crate::analysis::propose::lexicon::{
@@ -11,21 +11,21 @@ use crate::analysis::propose::words::{ParsedToolName, split};
 use crate::analysis::tool_list::ListedTool;
 use crate::bundle::parse::registration::AccessLevel;
 
-/// What a call does, and why that is thought.
+/// The proposed access level and its reason.
 #[derive(Debug)]
 pub(super) struct AccessProposal {
     pub(super) access: AccessLevel,
     pub(super) reason: String,
-    /// Whether a call can be what an argument says it is.
+    /// Whether an argument selects the operation.
     pub(super) is_router: bool,
-    /// Whether nothing comes back but that it was done.
+    /// Whether the result carries no data.
     pub(super) is_silent: bool,
 }
 
 impl AccessProposal {
-    /// Judges a tool.
-    pub(super) fn of(tool: &ListedTool, named: &ParsedToolName, arguments: &Arguments) -> Self {
-        let (access, reason) = of_name(named);
+    /// Proposes the access level of a tool.
+    pub(super) fn new(tool: &ListedTool, named: &ParsedToolName, arguments: &Arguments) -> Self {
+        let (access, reason) = level_of_name(named);
         let mut verdict = Self {
             access,
             reason,
@@ -58,7 +58,7 @@ impl AccessProposal {
             }
             Some(Router::OneOf(argument, choices)) => {
                 for choice in choices {
-                    let (access, _) = of_name(&ParsedToolName::alone(choice));
+                    let (access, _) = level_of_name(&ParsedToolName::unprefixed(choice));
                     self.raise(access, || format!("`{argument}` can be `{choice}`"));
                 }
             }
@@ -94,10 +94,10 @@ impl AccessProposal {
         }
     }
 
-    /// What a server says of its tool counts only if it makes it look worse.
+    /// Takes the server's hints into account, which can only raise the level.
     fn hold_against_server(&mut self, tool: &ListedTool, named: &ParsedToolName) {
         let says = self.reason.clone();
-        let leader = Leader::of(&named.own);
+        let leader = LeadingVerb::find(&named.own);
         let is_leader = |verb: &str| leader.as_ref().is_some_and(|it| it.word == verb);
         let first = split(
             tool.description
@@ -136,16 +136,16 @@ impl AccessProposal {
     }
 }
 
-/// The first verb of a name.
-struct Leader<'n> {
+/// The first verb of a tool's name.
+struct LeadingVerb<'n> {
     at: usize,
     word: &'n str,
-    /// Whether only nouns that are known come before it.
+    /// Whether only known nouns and modifiers precede it.
     leads: bool,
 }
 
-impl<'n> Leader<'n> {
-    fn of(words: &'n [String]) -> Option<Self> {
+impl<'n> LeadingVerb<'n> {
+    fn find(words: &'n [String]) -> Option<Self> {
         let is_verb = |word: &str| READ.has(word) || WRITE.has(word) || ADMIN.has(word);
         let at = words.iter().position(|word| is_verb(word))?;
         let before = words.iter().take(at);
@@ -155,7 +155,7 @@ impl<'n> Leader<'n> {
         Some(Self { at, word, leads })
     }
 
-    /// Whether it is a verb that only looks, with what comes after it.
+    /// Whether the verb reads only, in the context of the words after it.
     fn reads(&self, words: &[String]) -> bool {
         let next = words.get(self.at + 1).map_or("", String::as_str);
         match self.word {
@@ -168,16 +168,16 @@ impl<'n> Leader<'n> {
     }
 }
 
-/// What a name says: it reads only if a verb that reads leads it, and no other verb is in it.
-fn of_name(named: &ParsedToolName) -> (AccessLevel, String) {
+/// The level by name: `read` only if a reading verb leads and no other verb follows.
+fn level_of_name(named: &ParsedToolName) -> (AccessLevel, String) {
     let words = &named.own;
-    let leader = Leader::of(words);
+    let leader = LeadingVerb::find(words);
     let reading = leader.as_ref().filter(|it| it.leads && it.reads(words));
     let is_joined = words.iter().any(|word| JOINTS.has(word));
     let is_noun = |at: usize, word: &str| {
         let next = words.get(at + 1).map_or("", String::as_str);
         let is_request = matches!(word, "merge" | "pull") && matches!(next, "request" | "requests");
-        let behind = |it: &Leader<'_>| at > it.at;
+        let behind = |it: &LeadingVerb<'_>| at > it.at;
         let is_screenshot = reading.is_some_and(|it| it.word == "take" && at <= it.at + 1);
         is_request
             || is_screenshot
@@ -209,8 +209,8 @@ fn of_name(named: &ParsedToolName) -> (AccessLevel, String) {
             let reason = format!("`{}` leads the name, and no other verb is in it", verb.word);
             (AccessLevel::Read, reason)
         }
-        (_, Some(word), _) => of_write(named, word),
-        (None, None, Some(verb)) if verb.leads => of_write(named, verb.word),
+        (_, Some(word), _) => level_of_writing_verb(named, word),
+        (None, None, Some(verb)) if verb.leads => level_of_writing_verb(named, verb.word),
         (None, None, Some(verb)) => {
             let first = words.first().map_or("", String::as_str);
             let reason = format!(
@@ -226,8 +226,8 @@ fn of_name(named: &ParsedToolName) -> (AccessLevel, String) {
     }
 }
 
-/// What changes something changes more than that if it is about who may do what.
-fn of_write(named: &ParsedToolName, verb: &str) -> (AccessLevel, String) {
+/// The level of a writing verb: `admin` if the name is about permissions or global settings.
+fn level_of_writing_verb(named: &ParsedToolName, verb: &str) -> (AccessLevel, String) {
     let words = &named.own;
     let says = format!("the name says `{verb}`");
     let opens = |pair: &[String]| match pair {
@@ -252,7 +252,7 @@ fn of_write(named: &ParsedToolName, verb: &str) -> (AccessLevel, String) {
 }
 
 fn is_silent(named: &ParsedToolName, arguments: &Arguments) -> bool {
-    let Some(leader) = Leader::of(&named.own) else {
+    let Some(leader) = LeadingVerb::find(&named.own) else {
         return false;
     };
     let is_noun = EITHER.has(leader.word) && !arguments.puts();

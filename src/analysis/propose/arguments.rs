@@ -1,6 +1,6 @@
-//! What a tool's arguments say of it: whether a call can be anything, changes something by the way, or goes somewhere.
+//! What a tool's arguments reveal: operations that an argument selects, side effects, and destinations.
 //!
-//! Start at [`Arguments::of`].
+//! Start at [`Arguments`].
 
 use serde_json::Value as Json;
 
@@ -12,9 +12,9 @@ use crate::analysis::propose::words::split;
 use crate::analysis::tool_list::ListedTool;
 use crate::domain::request::target::json_schema::{JsonTypes, SchemaLocation};
 
-/// Objects and lists within one another that are looked into.
+/// Nesting depth of objects and lists that are inspected.
 const MAX_DEPTH: usize = 3;
-/// Most arguments that are looked at.
+/// Arguments of one tool that are inspected.
 const MAX_ARGUMENTS: usize = 512;
 
 /// One argument, at any depth.
@@ -22,12 +22,12 @@ const MAX_ARGUMENTS: usize = 512;
 pub(super) struct Argument {
     /// Its name as the schema has it.
     pub(super) name: String,
-    /// Its words.
+    /// The words of its name.
     pub(super) words: Vec<String>,
     types: JsonTypes,
-    /// The texts that it can be, if the schema lists them.
+    /// The values of an `enum` of texts.
     choices: Option<Vec<String>>,
-    /// An object of which the schema names no member.
+    /// Whether it is an object without declared members.
     is_free_form: bool,
 }
 
@@ -35,22 +35,22 @@ pub(super) struct Argument {
 #[derive(Debug)]
 pub(super) struct Arguments {
     pub(super) list: Vec<Argument>,
-    /// The schema names no argument and allows any.
+    /// Whether the schema declares no argument but allows any.
     is_open: bool,
 }
 
-/// How a call comes to be what an argument says.
+/// What an argument that selects the operation allows.
 #[derive(Debug)]
 pub(super) enum Router<'a> {
-    /// Anything.
+    /// Any operation, with the reason.
     Anything(String),
-    /// One of these.
+    /// One of these operations: the argument and its values.
     OneOf(&'a str, &'a [String]),
 }
 
 impl Arguments {
     /// Reads the schema of a tool.
-    pub(super) fn of(tool: &ListedTool) -> Self {
+    pub(super) fn from_tool(tool: &ListedTool) -> Self {
         let mut list = Vec::new();
         collect(&SchemaLocation::top(&tool.schema), 0, &mut list);
         let more = tool.schema.get("additionalProperties");
@@ -63,13 +63,13 @@ impl Arguments {
         list.find(|it| it.types.has(types) && names.has(&it.words.join("_")))
     }
 
-    /// Whether any has one of these words in its name.
+    /// The first word of an argument's name that is in a list.
     pub(super) fn word(&self, words: WordList) -> Option<&str> {
         let mut list = self.list.iter();
         list.find_map(|it| words.first(&it.words))
     }
 
-    /// What makes the tool a way to do other things; the worst comes first.
+    /// Whether an argument selects the operation, the least bounded first.
     pub(super) fn router(&self) -> Option<Router<'_>> {
         let text = JsonTypes::STRING;
         let anything = |argument: &Argument, why: &str| {
@@ -105,7 +105,7 @@ impl Arguments {
         Some(Router::OneOf(&argument.name, choices))
     }
 
-    /// A query in a language that its tool may choose.
+    /// An argument with a query in an unspecified language.
     pub(super) fn query(&self) -> Option<&str> {
         let mut list = self.list.iter();
         let query = list.find(|it| {
@@ -114,7 +114,7 @@ impl Arguments {
         query.map(|it| it.name.as_str())
     }
 
-    /// A switch that makes a call change something, or a place where it puts what it found.
+    /// An argument that gives a reading call a side effect: a switch, or an output path.
     pub(super) fn side_effect(&self) -> Option<String> {
         self.list.iter().find_map(|it| {
             let first = it.words.first()?;
@@ -130,7 +130,7 @@ impl Arguments {
         })
     }
 
-    /// An object that can have any members, where arguments are expected.
+    /// A free-form object that passes arguments on.
     pub(super) fn free_form(&self) -> Option<&str> {
         let mut list = self.list.iter();
         let found = list.find(|it| {
@@ -139,18 +139,18 @@ impl Arguments {
         found.map(|it| it.name.as_str())
     }
 
-    /// Whether an argument holds a program.
+    /// Whether an argument contains a program.
     pub(super) fn runs_commands(&self) -> bool {
         self.named(RUNS, JsonTypes::STRING.or(JsonTypes::ARRAY))
             .is_some()
     }
 
-    /// Whether an argument brings along what is put somewhere.
+    /// Whether an argument contains content to be stored.
     pub(super) fn puts(&self) -> bool {
         self.named(PUT, JsonTypes::ANY).is_some()
     }
 
-    /// An argument that says where a call goes to.
+    /// An argument with a destination.
     pub(super) fn destination(&self) -> Option<&str> {
         let leads_out = |it: &&Argument| WHERE_TO.first(&it.words).is_some();
         let mut list = self.list.iter();
@@ -163,7 +163,7 @@ impl Arguments {
         found.choices.is_none().then_some(found.name.as_str())
     }
 
-    /// Whether an argument says which kind of thing is looked at, among all kinds there are.
+    /// An argument that selects among all kinds of cluster resources.
     pub(super) fn any_kind(&self) -> Option<&str> {
         let is_kind =
             |it: &&Argument| matches!(it.words.join("_").as_str(), "resource_type" | "kind");

@@ -1,7 +1,7 @@
-//! What a tool's results bring into a session, whether a call carries anything out, and how sensitive that is.
+//! Proposes labels, egress and sensitivity.
 //!
-//! Start at [`yields`]. What reads brings in everything unless its name says otherwise. That a server calls itself closed
-//! changes nothing: it would.
+//! Start at [`yields`]. A reading tool adds all labels unless its name says otherwise. A `false` `openWorldHint` changes
+//! nothing, since a malicious server would send it too.
 
 use crate::analysis::propose::access::AccessProposal;
 use crate::analysis::propose::arguments::Arguments;
@@ -13,10 +13,10 @@ use crate::analysis::propose::words::ParsedToolName;
 use crate::analysis::tool_list::ListedTool;
 use crate::bundle::parse::registration::{AccessLevel, Sensitivity};
 
-/// A label or a judgement, and why.
+/// A proposed value and its reason.
 pub(super) type Reasoned<T> = (T, String);
 
-/// The labels that results bring into a session.
+/// Proposes the labels that results add to a session.
 pub(super) fn yields(
     tool: &ListedTool,
     named: &ParsedToolName,
@@ -50,7 +50,7 @@ pub(super) fn yields(
     labels
 }
 
-/// Whether every word but the verb that leads says that the tool tells of itself, or computes.
+/// Whether every word but the leading verb is about the tool itself or pure computation.
 fn tells_of_itself(named: &ParsedToolName) -> bool {
     let words = named.own.as_slice();
     let rest = match words.split_first() {
@@ -61,7 +61,7 @@ fn tells_of_itself(named: &ParsedToolName) -> bool {
     rest.iter().all(says) && rest.iter().any(|word| ITSELF.has(word))
 }
 
-/// Why what it brings may hold secrets.
+/// The reason why results may contain secrets.
 fn secret(
     named: &ParsedToolName,
     arguments: &Arguments,
@@ -113,7 +113,7 @@ fn secret(
     }
 }
 
-/// Why a call may carry something out; `None` if nothing says that.
+/// The reason why a call may send data out; `None` if there is none.
 pub(super) fn egress(
     tool: &ListedTool,
     named: &ParsedToolName,
@@ -144,7 +144,7 @@ pub(super) fn egress(
     ))
 }
 
-/// How sensitive what it touches is.
+/// Sensitivity of the data it reads or writes.
 pub(super) fn sensitivity(
     named: &ParsedToolName,
     arguments: &Arguments,

@@ -1,25 +1,25 @@
-//! The words that proposals go by.
+//! The word lists of proposals.
 //!
-//! A word that is in none of these lists says nothing, and what says nothing is suspicious. So a missing word costs a
-//! person a glance, and a wrong one may cost more: `open`, `resolve`, `take` and `load` do not count as reading.
+//! An unlisted word counts as suspicious. So a missing word costs a reviewer a glance, while a wrong one can cost more:
+//! `open`, `resolve`, `take` and `load` do not count as reading.
 
-/// Words of one kind, in one text.
+/// A list of words, separated by spaces.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct WordList(&'static str);
 
 impl WordList {
-    /// Whether the word is one of them.
+    /// Whether the list contains the word.
     pub(super) fn has(self, word: &str) -> bool {
         self.0.split_ascii_whitespace().any(|own| own == word)
     }
 
-    /// The first of these words that is one of them.
+    /// The first of these words that the list contains.
     pub(super) fn first(self, words: &[String]) -> Option<&str> {
         words.iter().map(String::as_str).find(|word| self.has(word))
     }
 }
 
-/// Verbs that only look, and nouns that stand for such a verb (`git_status`).
+/// Verbs that only read, and nouns that stand for one (`git_status`).
 pub(super) const READ: WordList = WordList(
     "analyse analyze browse calculate can cat check compare compute count crawl describe detect details diff discover du \
      enumerate estimate exists explain fetch find get glob grep has help history identify info inspect is list logs look \
@@ -69,7 +69,7 @@ pub(super) const ADMIN: WordList = WordList(
      uninstall unlink unprovision unpublish unseal unshare share void wipe wire withdraw zap",
 );
 
-/// Words that are a verb in one place and a noun in another: behind a verb that reads, and joined by nothing, a noun.
+/// Words that are nouns after a reading verb and verbs otherwise.
 pub(super) const EITHER: WordList = WordList(
     "alert annotate answer archive backup block bookmark branch build cache call capture change charge chat command \
      comment commit connect draft email embed end exchange export feed filter flag focus follow force fork format \
@@ -81,13 +81,13 @@ pub(super) const EITHER: WordList = WordList(
      translate trigger type use vote wait watch work wire bill stake terminal",
 );
 
-/// What joins two verbs.
+/// Words that join two verbs.
 pub(super) const JOINTS: WordList = WordList("also and but n or plus then");
 
-/// Words that say how many, and not what.
+/// Words about quantity.
 pub(super) const MODIFIERS: WordList = WordList("all batch bulk multi multiple my");
 
-/// Nouns that may stand before a verb that reads (`directory_tree`, `web_search`), none of which is a verb.
+/// Nouns, never verbs, that may precede a reading verb (`directory_tree`, `web_search`).
 pub(super) const NOUNS: WordList = WordList(
     "account accounts article articles browser calendar calendars channel channels cluster collection collections \
      column columns container containers content contents customer customers database databases dataset datasets \
@@ -98,7 +98,7 @@ pub(super) const NOUNS: WordList = WordList(
      wiki wikipedia workflow workspace",
 );
 
-/// Verbs after which nothing comes back but that it was done.
+/// Verbs whose result carries no data.
 pub(super) const SILENT: WordList = WordList(
     "add append archive assign block cancel cleanup close comment commit copy create delete destroy disable enable favorite \
      fork insert invite kill label like link lock log mark move mute notify pin post publish push put react remove \
@@ -106,24 +106,24 @@ pub(super) const SILENT: WordList = WordList(
      unfollow unlink unlock unpin unstar unsubscribe upload write",
 );
 
-/// Words of what a tool tells of itself or computes: nobody else has a hand in it.
+/// Words about the tool itself or pure computation, which no third party influences.
 pub(super) const ITSELF: WordList = WordList(
     "alive capabilities clock current date echo health heartbeat now number numbers ping random sum \
      time timestamp timezone timezones utc uuid version",
 );
 
-/// Words of what everybody can see, outside.
+/// Words about public sources.
 pub(super) const PUBLIC: WordList = WordList(
     "arxiv bing duckduckgo forecast internet news public pubmed weather web website wikipedia",
 );
 
-/// Words of what is had from others, so that what is asked for goes to them.
+/// Words about external services, to which the query is sent.
 pub(super) const ELSEWHERE: WordList = WordList(
     "arxiv bing crawl crypto currency duckduckgo exchange forecast google http image images internet maps navigate news paper papers \
      pubmed public scrape stock translate url video videos weather web website wikipedia youtube",
 );
 
-/// Words of what belongs to the company, so that it is not public and a search for it stays with it.
+/// Words about internal data, which is not public and whose queries stay inside.
 pub(super) const INSIDE: WordList = WordList(
     "account accounts agile alert alerts attachment attachments attendees audit backlog balance bank billing board boards \
      bookings branch branches bucket buckets build builds calendar calendars call calls candidate candidates card cards \
@@ -142,30 +142,30 @@ pub(super) const INSIDE: WordList = WordList(
      vault vaults version versions volume volumes wiki workflow workflows workspace workspaces worklog",
 );
 
-/// Words of what reaches out, or is told to somebody.
+/// Words about sending or contacting somebody.
 pub(super) const SENDING: WordList = WordList(
     "broadcast browse click comment crawl dispatch download email export fetch forward http invite mail message navigate \
      notify ping post publish push reply request respond scrape send share sms submit tweet upload webhook",
 );
 
-/// Words of where secrets are kept and what they are.
+/// Words about secrets and their stores.
 pub(super) const SECRET: WordList = WordList(
     "1password bitwarden certificate certificates cookie cookies credential credentials dotenv doppler env \
      infisical kubeconfig keepass keychain keyring keystore lastpass mnemonic otp passkey passphrase password passwords pem secret \
      secretmanager secrets secretsmanager ssh token tokens totp vault vaults wallet",
 );
 
-/// What makes a `key` one that opens something.
+/// Words that make `key` a secret.
 pub(super) const OPENING: WordList =
     WordList("access api deploy encryption kms license private secret service signing ssh");
 
-/// Words of what only some may see.
+/// Words about confidential data.
 pub(super) const CONFIDENTIAL: WordList = WordList(
     "account accounts bank billing calendar contact contacts customer customers database db email emails employee employees inbox \
      invoice mail mailbox messages patient patients payment payments payroll profile query salary sql users",
 );
 
-/// What changes who may do what, or how everything behaves, when it is changed.
+/// Words about permissions and global settings: changing these is `admin`.
 pub(super) const POWERS: WordList = WordList(
     "access acl acls admin admins billing collaborator collaborators config configuration dns domain firewall guardrail iam \
      member members membership mfa owner owners ownership payment permission permissions policies policy privilege \
@@ -173,11 +173,11 @@ pub(super) const POWERS: WordList = WordList(
      webhooks",
 );
 
-/// Tools that steer machines: whatever they change, they can change everything.
+/// Words about infrastructure, where any change can change everything.
 pub(super) const INFRASTRUCTURE: WordList =
     WordList("ansible aws az docker gcloud helm k8s kubectl kubernetes terraform vault");
 
-/// Arguments that hold a text in a language of its own, so that the call can be whatever it says.
+/// Arguments with a program or a query, so that the call is unbounded.
 pub(super) const PROGRAMS: WordList = WordList(
     "aggregation bash bash_command cli_args cmd cmds code code_snippet command command_line commands cypher cypher_query \
      eval expr expression gql graphql graphql_query gremlin hcl javascript js js_code kql manifest manifests mutation \
@@ -185,70 +185,70 @@ pub(super) const PROGRAMS: WordList = WordList(
      shell_command soql snippet source_code sparql sql sql_query sql_statement statement statements yaml",
 );
 
-/// Arguments that choose what a call does.
+/// Arguments that select the operation.
 pub(super) const CHOOSERS: WordList = WordList(
     "action api_method cmd command function http_method method op operation operation_id sub_command subcommand verb",
 );
 
-/// Arguments that choose what a call does if it also has the arguments of that.
+/// Arguments that select the operation if its arguments are passed on as well.
 pub(super) const CALLED: WordList = WordList(
     "actor endpoint function_name operation_name service skill tool tool_id tool_name tool_slug",
 );
 
-/// Arguments that hold the arguments of something else.
+/// Arguments with the arguments of another operation.
 pub(super) const PASSED_ON: WordList = WordList(
     "args arguments body data input inputs json kwargs options parameters params payload request variables",
 );
 
-/// Arguments that are searched for or asked, in free text.
+/// Arguments with free text to search for or ask.
 pub(super) const FREE_TEXT: WordList = WordList(
     "content input instruction instructions intent keyword keywords message phrase prompt q query question search \
      search_query search_term symbol term terms text topic",
 );
 
-/// Arguments that say where a call goes to.
+/// Arguments with a destination.
 pub(super) const WHERE_TO: WordList = WordList(
     "domain domains endpoint host hostname recipient recipients url urls webhook website websites",
 );
 
-/// Switches that make a call that reads change something.
+/// Switches that give a reading call a side effect.
 pub(super) const SWITCHES: WordList = WordList(
     "apply archive clear commit create delete download execute fix force mark move notify overwrite persist purge remove \
      reset save send store submit update write",
 );
 
-/// How arguments begin that say where something is written.
+/// First words of arguments with an output path.
 pub(super) const OUTPUTS: WordList = WordList("dest destination download export out output save");
 
-/// How they end.
+/// Last words of arguments with a path.
 pub(super) const FILES: WordList = WordList("dir directory file filename filepath folder path");
 
-/// Arguments that bring along what is put somewhere.
+/// Arguments with content to be stored.
 pub(super) const PUT: WordList =
     WordList("body comment content data description emoji message note reaction text title value");
 
-/// What is shown to a person rather than told to the caller.
+/// Words about what is displayed to a person.
 pub(super) const SHOWN: WordList = WordList("alert dialog message notification popup toast window");
 
-/// What a machine answers to a ping; people are disturbed by one.
+/// Objects of `ping` that are machines, not people.
 pub(super) const PINGED: WordList =
     WordList("address database db endpoint host ip server service url");
 
-/// Words of arguments that name a secret to be read.
+/// Arguments that name a secret to read.
 pub(super) const SECRET_NAMES: WordList = WordList("credential credentials secret secrets vault");
 
-/// Words of what runs programs.
+/// Words about running programs.
 pub(super) const RUNNING: WordList = WordList(
     "bash code command commands console exec execute powershell process processes python run script shell spawn terminal",
 );
 
-/// Arguments that hold a program, rather than a question to a database.
+/// Arguments with a program, rather than a database query.
 pub(super) const RUNS: WordList = WordList(
     "bash bash_command cli_args cmd cmds code code_snippet command command_line commands javascript js js_code powershell \
      program python python_code run_command script scripts shell shell_command snippet source_code",
 );
 
-/// Verbs that add, or act as a person at a screen does. A server that calls them destructive says it of all it has.
+/// Verbs that add something or operate a user interface, for which `destructiveHint` is ignored.
 pub(super) const GENTLE: WordList = WordList(
     "add append attach click close comment copy create drag fill fork handle hover link navigate open post press reply resize \
      scroll select send type upload zoom",

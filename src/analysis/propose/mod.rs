@@ -1,7 +1,7 @@
-//! A first guess at what a tool does, from its name, its arguments and its server's hints.
+//! Proposes a registration entry for a tool from its name, its arguments and its server's hints.
 //!
-//! Start at [`propose`]. The guess errs on the side of suspicion: what a server says of its tool, in hints and
-//! descriptions, can make it look worse but never better, and what nobody can tell is admin.
+//! Start at [`propose`]. Proposals are conservative: hints and descriptions, which the server controls, can raise the access
+//! level but never lower it, and what cannot be classified is `admin`.
 
 mod access;
 mod arguments;
@@ -12,7 +12,6 @@ mod words;
 
 use std::collections::BTreeMap;
 
-use crate::analysis::import::described;
 use crate::analysis::propose::access::AccessProposal;
 use crate::analysis::propose::arguments::Arguments;
 use crate::analysis::propose::words::ParsedToolName;
@@ -20,11 +19,11 @@ pub(crate) use crate::analysis::propose::words::Prefixes;
 use crate::analysis::tool_list::ListedTool;
 use crate::bundle::parse::registration::{ConfirmationStatus, ToolEntry};
 
-/// Proposes an entry. Its status is always [`Status::Proposed`].
+/// Proposes an entry. Its status is always [`ConfirmationStatus::Proposed`].
 pub(crate) fn propose(tool: &ListedTool, prefixes: &Prefixes) -> ToolEntry {
-    let named = ParsedToolName::of(&tool.name, prefixes);
-    let arguments = Arguments::of(tool);
-    let verdict = AccessProposal::of(tool, &named, &arguments);
+    let named = ParsedToolName::parse(&tool.name, prefixes);
+    let arguments = Arguments::from_tool(tool);
+    let verdict = AccessProposal::new(tool, &named, &arguments);
     let mut why = BTreeMap::new();
     let yields = labels::yields(tool, &named, &arguments, &verdict);
     if !yields.is_empty() {
@@ -59,7 +58,7 @@ pub(crate) fn propose(tool: &ListedTool, prefixes: &Prefixes) -> ToolEntry {
         digest: Some(tool.digest.clone()),
         digest_parts: Some(tool.digest_parts.clone()),
         previous_digest: None,
-        description: described(tool),
+        description: tool.stored_description(),
         previous_definition: None,
         target_arguments,
         typed: false,

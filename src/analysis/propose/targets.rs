@@ -1,6 +1,6 @@
-//! Which arguments look like they name what a call acts upon.
+//! Proposes the arguments that name a call's targets.
 //!
-//! Start at [`propose`]. What is proposed passes [`check`], which has the last word on every entry.
+//! Start at [`propose`]. Every proposal passes [`check`].
 
 use serde_json::Value as Json;
 
@@ -10,12 +10,12 @@ use crate::domain::request::target::argument::TargetArgumentForm;
 use crate::domain::request::target::check::check;
 use crate::domain::request::target::json_schema::{JsonTypes, SchemaLocation};
 
-/// Objects and lists within one another that are looked into.
+/// Nesting depth of objects and lists that are inspected.
 const MAX_DEPTH: usize = 4;
-/// Most proposals for one tool.
+/// TargetProposals for one tool.
 const MAX_PROPOSED: usize = 32;
 
-/// Arguments that hold a path, alone or in a list.
+/// Arguments with a path, alone or in a list.
 const PATHS: [&str; 18] = [
     "absolute_path",
     "dir",
@@ -36,7 +36,7 @@ const PATHS: [&str; 18] = [
     "target_path",
     "working_directory",
 ];
-/// Arguments that hold a path to which others are relative.
+/// Arguments with a path to which others are relative.
 const BASES: [&str; 6] = [
     "cwd",
     "repo_dir",
@@ -45,11 +45,11 @@ const BASES: [&str; 6] = [
     "workdir",
     "working_directory",
 ];
-/// Arguments that hold a URL.
+/// Arguments with a URL.
 const URLS: [&str; 5] = ["url", "urls", "webhook", "webhook_url", "target_url"];
-/// Arguments that hold a mail address.
+/// Arguments with an email address.
 const EMAILS: [&str; 4] = ["email", "emails", "email_address", "email_addresses"];
-/// Arguments that name something of which only the look tells what it is, and what part it plays.
+/// Arguments that name a target whose kind is detected from the value, and their roles.
 const OTHERS: [(&str, Option<&str>); 13] = [
     ("attendees", Some("recipient")),
     ("bcc", Some("recipient")),
@@ -66,10 +66,10 @@ const OTHERS: [(&str, Option<&str>); 13] = [
     ("files", None),
 ];
 
-/// The target arguments that a tool's schema suggests. They are held against what a registration keeps of it.
+/// The target arguments that a tool's schema suggests, checked against the reduced schema of the registration.
 pub(super) fn propose(tool: &ListedTool) -> Vec<TargetArgumentForm> {
     let top = SchemaLocation::top(&tool.schema);
-    let mut proposals = Proposals {
+    let mut proposals = TargetProposals {
         kept: &tool.shape,
         base: base_in(&top),
         is_in_a_repository: ["repo", "repository"]
@@ -81,7 +81,7 @@ pub(super) fn propose(tool: &ListedTool) -> Vec<TargetArgumentForm> {
     proposals.list
 }
 
-/// The argument that other paths are relative to, if there is one and every call has it.
+/// The required argument to which other paths are relative, if there is one.
 fn base_in(top: &SchemaLocation<'_>) -> Option<String> {
     let names = top.members();
     let mut names = names.into_iter();
@@ -94,18 +94,18 @@ fn words(name: &str) -> String {
     split(name).join("_")
 }
 
-struct Proposals<'s> {
+struct TargetProposals<'s> {
     kept: &'s Json,
     base: Option<String>,
-    /// Paths within a repository elsewhere are not paths of this machine.
+    /// Whether paths are relative to a remote repository, not to this machine.
     is_in_a_repository: bool,
     list: Vec<TargetArgumentForm>,
 }
 
-impl Proposals<'_> {
+impl TargetProposals<'_> {
     fn look_into(&mut self, place: &SchemaLocation<'_>, outer: &str, depth: usize) {
         for name in place.members() {
-            // A name with such a mark in it cannot be written as a path to an argument.
+            // Argument paths cannot express names with these characters.
             if name.contains(['.', '[', ']']) || depth > MAX_DEPTH {
                 continue;
             }
@@ -147,7 +147,7 @@ impl Proposals<'_> {
         if kind.is_none() && role.is_none() && !is_path || self.list.len() >= MAX_PROPOSED {
             return;
         }
-        // What every call names `files` beside a repository is relative to it.
+        // `files` beside a repository argument is relative to it.
         let is_relative = words == "files" && self.base.is_some();
         let kind = kind.or(is_relative.then_some("path"));
         if words == "files" && kind.is_none() {

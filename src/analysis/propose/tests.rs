@@ -418,7 +418,7 @@ fn a_prefix_that_many_verbs_follow_names_the_server_and_not_an_action() {
     .iter()
     .map(|name| listed(json!({"name": name})))
     .collect();
-    let prefixes = Prefixes::of("wiki", &tools);
+    let prefixes = Prefixes::from_tools("wiki", &tools);
     let effects: Vec<AccessLevel> = tools
         .iter()
         .map(|tool| propose(tool, &prefixes).access)

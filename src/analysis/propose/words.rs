@@ -1,18 +1,18 @@
-//! The words of a tool's name, and which of them only say whose tool it is.
+//! The words of a tool's name, and the prefixes that do not describe the operation.
 //!
-//! Start at [`Named::of`].
+//! Start at [`ParsedToolName`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::analysis::propose::lexicon::{ADMIN, MODIFIERS, READ, WRITE};
 use crate::analysis::tool_list::ListedTool;
 
-/// How many different verbs follow a prefix that names a group of tools.
+/// Distinct verbs that must follow a common prefix.
 const VERBS_OF_A_PREFIX: usize = 3;
-/// The words of such a prefix.
+/// Words of a common prefix.
 const MAX_PREFIX: usize = 2;
 
-/// `getUserProfile`, `get-user_profile`, `get.user/profile` and `GETUserProfile` have the same words.
+/// Splits a name into lower-case words: `getUserProfile`, `get-user_profile` and `GETUserProfile` give the same.
 pub(in crate::analysis) fn split(name: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut previous = ' ';
@@ -41,7 +41,7 @@ pub(super) fn is_verb(word: &str) -> bool {
     READ.has(word) || WRITE.has(word) || ADMIN.has(word)
 }
 
-/// What names begin with that says nothing of what a tool does.
+/// Prefixes of tool names that name the server or a group, not the operation.
 #[derive(Debug, Default)]
 pub(crate) struct Prefixes {
     server: Vec<String>,
@@ -49,8 +49,8 @@ pub(crate) struct Prefixes {
 }
 
 impl Prefixes {
-    /// Those of one server: the words of its name, and what comes before at least three different verbs.
-    pub(in crate::analysis) fn of(server: &str, tools: &[ListedTool]) -> Self {
+    /// The prefixes of one server: the words of its name, and prefixes of at least three distinct verbs.
+    pub(in crate::analysis) fn from_tools(server: &str, tools: &[ListedTool]) -> Self {
         let mut verbs: BTreeMap<Vec<String>, BTreeSet<String>> = BTreeMap::new();
         for tool in tools {
             let words = split(&tool.name);
@@ -71,7 +71,7 @@ impl Prefixes {
         }
     }
 
-    /// How many words at the beginning only say whose tool it is. One word is always left, and none of them is a verb.
+    /// Length of the prefix of a name, in words. It contains no verb, and at least one word remains.
     fn length(&self, words: &[String]) -> usize {
         let mut length = 0;
         for end in 1..words.len() {
@@ -90,25 +90,25 @@ impl Prefixes {
     }
 }
 
-/// A tool's name.
+/// The words of a tool's name.
 #[derive(Debug)]
 pub(super) struct ParsedToolName {
-    /// All of its words.
+    /// All words.
     pub(super) all: Vec<String>,
-    /// Those of its server's name as well.
+    /// All words, and those of the server's name.
     pub(super) with_server: Vec<String>,
-    /// Those that say what it does.
+    /// The words without prefixes and modifiers.
     pub(super) own: Vec<String>,
 }
 
 impl ParsedToolName {
-    /// Reads a name that nothing comes before.
-    pub(super) fn alone(name: &str) -> Self {
-        Self::of(name, &Prefixes::default())
+    /// Parses a name without prefixes.
+    pub(super) fn unprefixed(name: &str) -> Self {
+        Self::parse(name, &Prefixes::default())
     }
 
-    /// Reads a name. What a gateway put in front of it, up to the last `/` or `__`, is not its own.
-    pub(super) fn of(name: &str, prefixes: &Prefixes) -> Self {
+    /// Parses a name. What precedes the last `/` or `__` is a gateway's prefix.
+    pub(super) fn parse(name: &str, prefixes: &Prefixes) -> Self {
         let all = split(name);
         let last = name.rsplit('/').next().unwrap_or(name);
         let last = last.rsplit("__").next().unwrap_or(last);

@@ -1,4 +1,4 @@
-//! What a directory holds at one moment, without what its files say: enough to tell whether it has changed since.
+//! The files of a directory with their metadata, to detect changes without reading contents.
 
 use std::collections::BTreeMap;
 use std::fs::Metadata;
@@ -6,19 +6,19 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-/// The files of a bundle by their names, and where its directory really is. Two listings are equal if nothing was
-/// written, replaced, added or taken away between them.
+/// The files of a bundle by path, and the resolved path of its directory. Two listings are equal if nothing was
+/// written, replaced, added or removed between them.
 #[derive(Debug, Clone)]
 pub struct DirectoryListing {
     root: PathBuf,
-    files: BTreeMap<String, Stamp>,
-    /// When something in the directory was last changed, as far as the file system says.
+    files: BTreeMap<String, FileStamp>,
+    /// Latest change in the directory according to the file system.
     newest: Option<SystemTime>,
 }
 
-/// What changes when a file is written or replaced. The time of the last change of its inode (`ctime`) cannot be set.
+/// Metadata that changes when a file is written or replaced; `ctime` cannot be set by users.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Stamp {
+struct FileStamp {
     resolved: PathBuf,
     device: u64,
     inode: u64,
@@ -28,14 +28,14 @@ struct Stamp {
 }
 
 impl PartialEq for DirectoryListing {
-    /// When a directory was changed does not count: what is not part of the bundle may come and go.
+    /// Ignores the change times of directories: files outside of the bundle may come and go.
     fn eq(&self, other: &Self) -> bool {
         (&self.root, &self.files) == (&other.root, &other.files)
     }
 }
 
 impl DirectoryListing {
-    /// Nothing yet of a directory that is really here.
+    /// An empty listing of the directory at this resolved path.
     pub fn new(root: &Path) -> Self {
         Self {
             root: root.to_owned(),
@@ -44,10 +44,10 @@ impl DirectoryListing {
         }
     }
 
-    /// A file of the bundle, by its name in the directory, and where it really is.
+    /// Adds a file of the bundle by its path in the directory, with its resolved path.
     pub fn file(&mut self, name: &str, resolved: &Path, metadata: &Metadata) {
         self.time_of(metadata);
-        let stamp = Stamp {
+        let stamp = FileStamp {
             resolved: resolved.to_owned(),
             device: metadata.dev(),
             inode: metadata.ino(),
@@ -58,7 +58,7 @@ impl DirectoryListing {
         self.files.insert(name.to_owned(), stamp);
     }
 
-    /// A file or a directory that was looked at.
+    /// Takes the change time of a visited file or directory into account.
     pub fn time_of(&mut self, metadata: &Metadata) {
         let seconds = u64::try_from(metadata.ctime()).ok();
         let changed = seconds.and_then(|seconds| {
@@ -68,7 +68,7 @@ impl DirectoryListing {
         self.newest = self.newest.max(changed);
     }
 
-    /// For how long nothing has changed; nothing if the file system's clock is ahead.
+    /// Time since the last change; zero if the file system's clock is ahead of `now`.
     pub fn rested_for(&self, now: SystemTime) -> Duration {
         let since = self.newest.map(|newest| now.duration_since(newest));
         since.and_then(Result::ok).unwrap_or_default()

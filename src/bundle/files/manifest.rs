@@ -1,7 +1,6 @@
 //! `manifest.sha256`: the digests that the files of a directory must have, if the directory has one.
 //!
-//! It has the form in which `sha256sum` writes and `sha256sum --check` reads. Files whose names begin with a dot, and
-//! what editors leave behind, are not looked at here as elsewhere.
+//! The format is that of `sha256sum`. Hidden files and temporary files of editors are skipped, as everywhere in a bundle.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,33 +10,33 @@ use crate::bundle::diagnostic::{BundleDiagnostic, SourceText};
 use crate::config::callers::parse_sha256;
 use crate::domain::request::canonical;
 
-/// Its name, at the top of the directory.
+/// Its file name, at the top of the directory.
 pub const NAME: &str = "manifest.sha256";
 
-/// SHA-256 of each file, by its name in the directory.
+/// SHA-256 of each file, by its path in the directory.
 pub type FileDigests = BTreeMap<Arc<str>, [u8; 32]>;
 
-/// What a manifest holds: the digest and the line of each name.
-struct Entries<'t>(BTreeMap<&'t str, (usize, [u8; 32])>);
+/// Line number and digest of each file, by its path.
+struct ManifestEntries<'t>(BTreeMap<&'t str, (usize, [u8; 32])>);
 
-/// The manifest of these files.
+/// Formats the manifest of these files.
 pub fn text(digests: &FileDigests) -> String {
     let mut text = String::new();
     for (name, digest) in digests {
-        // Writing to a string does not fail.
+        // Writing to a `String` is infallible.
         let _ = writeln!(text, "{}  {name}", canonical::hex(digest));
     }
     text
 }
 
-/// Holds the files against the manifest: all of them, and no others, have to be in it as they are.
+/// Compares the files with the manifest: both must list the same files with the same digests.
 pub fn check(
     origin: SourceText<'_>,
     digests: &FileDigests,
     shown: impl Fn(&str) -> Arc<str>,
 ) -> Vec<BundleDiagnostic> {
     let mut faults = Vec::new();
-    let entries = Entries::read(origin, &mut faults);
+    let entries = ManifestEntries::read(origin, &mut faults);
     for (name, digest) in digests {
         let message = match entries.0.get(&**name) {
             Some((_, listed)) if listed == digest => continue,
@@ -55,7 +54,7 @@ pub fn check(
     faults
 }
 
-impl<'t> Entries<'t> {
+impl<'t> ManifestEntries<'t> {
     fn read(origin: SourceText<'t>, faults: &mut Vec<BundleDiagnostic>) -> Self {
         let mut entries = BTreeMap::new();
         for (line, text) in (1..).zip(origin.text.lines()) {
@@ -75,7 +74,7 @@ impl<'t> Entries<'t> {
     }
 }
 
-/// `<64 hex digits>`, two spaces or a space and a star, and a name.
+/// Parses a line: 64 hexadecimal digits, two spaces or a space and `*`, and a path.
 fn entry(text: &str) -> Result<(&str, [u8; 32]), &'static str> {
     const FORM: &str =
         "this is no line as `sha256sum` writes it: 64 hexadecimal digits, two spaces and a name";

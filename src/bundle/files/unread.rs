@@ -1,32 +1,32 @@
-//! Files that are not read although somebody may think so.
+//! Warnings about files that are not read but look as if they should be.
 //!
-//! Start at [`remark`]. A policy in a file that nobody reads forbids nothing, and nobody is told by any answer: so a
-//! name that differs from one that is read only by its letters' case is a fault, and whatever else looks like one is
-//! pointed out. What editors and mounted volumes leave beside a file says nothing while the file itself is there.
+//! Start at [`remark`]. A policy in an unread file never forbids anything, without any error. So a name that differs only in
+//! case from one that is read is a fault, and other similar names are warnings. Backup files of editors and of mounted
+//! volumes are ignored while the original exists.
 
 use std::path::Path;
 
-use crate::bundle::files::walk::kind_of;
+use crate::bundle::files::source::FileKind;
 
-/// The directories of JSON files.
+/// Directories whose JSON files are read.
 const ROOMS: [&str; 3] = ["entities", "tools", "links"];
-/// Extensions of what people write instead of JSON.
+/// Extensions used by mistake for `.json`.
 const NOT_JSON: [&str; 8] = [
     "json5", "jsonc", "jsonl", "ndjson", "yaml", "yml", "toml", "csv",
 ];
-/// Extensions of what people write instead of TOML.
+/// Extensions used by mistake for `.toml`.
 const NOT_TOML: [&str; 6] = ["tml", "conf", "cfg", "ini", "yaml", "yml"];
-/// How far an extension or a directory may be from one that is read and still be meant as that.
+/// Largest edit distance of a misspelt extension or directory.
 const SLIPS: usize = 2;
-/// Shorter words are too close to anything.
+/// Words with fewer bytes are not compared: they are close to everything.
 const MIN_WORD: usize = 4;
 
-/// What there is to say of a file that is not read.
+/// A diagnostic about a file that is not read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::bundle) struct UnreadFile {
-    /// Whether it can only have been meant.
+    /// Whether it is a fault rather than a warning: the file can only have been meant to be read.
     pub is_fault: bool,
-    /// What to do about it.
+    /// How to fix it.
     pub help: String,
 }
 
@@ -46,20 +46,24 @@ impl UnreadFile {
     }
 }
 
-/// Whether files and directories of this name are passed over: hidden ones, and what editors leave while they save.
+/// Whether files and directories of this name are skipped: hidden ones, and temporary files of editors.
 pub(in crate::bundle) fn is_set_aside(name: &str) -> bool {
     name.starts_with(['.', '#']) || name.ends_with(['~', '#'])
 }
 
-/// What there is to say of a file that is not read; `None` if nobody would expect it to be. `has` tells whether the
-/// directory around it holds a file of a name.
+/// The diagnostic about a file that is not read; `None` if nobody would expect it to be. `has` tells whether its
+/// directory contains a file of a name.
 pub(in crate::bundle) fn remark(relative: &Path, has: impl Fn(&str) -> bool) -> Option<UnreadFile> {
     let name = relative.file_name()?.to_str()?;
     let named = |name: &str| relative.with_file_name(name);
     if is_set_aside(name) {
         let is_litter = name.starts_with(".#") || name.starts_with("._");
         let meant = name.trim_matches(['.', '#', '~']);
-        if is_litter || meant.is_empty() || has(meant) || kind_of(&named(meant)).is_none() {
+        if is_litter
+            || meant.is_empty()
+            || has(meant)
+            || FileKind::from_path(&named(meant)).is_none()
+        {
             return None;
         }
         return UnreadFile::warning(format!(
@@ -67,7 +71,7 @@ pub(in crate::bundle) fn remark(relative: &Path, has: impl Fn(&str) -> bool) -> 
         ));
     }
     let lower = relative.to_str()?.to_lowercase();
-    if kind_of(Path::new(&lower)).is_some() {
+    if FileKind::from_path(Path::new(&lower)).is_some() {
         return UnreadFile::fault(format!(
             "names are read in lower case only: call it `{lower}`"
         ));
@@ -76,7 +80,7 @@ pub(in crate::bundle) fn remark(relative: &Path, has: impl Fn(&str) -> bool) -> 
     of_place(lower).or_else(|| of_name(lower))
 }
 
-/// What is wrong with where a JSON or TOML file lies.
+/// Checks the directory of a JSON or TOML file.
 fn of_place(lower: &Path) -> Option<UnreadFile> {
     let name = lower.file_name()?.to_str()?;
     let folders: Vec<&str> = lower
@@ -111,7 +115,7 @@ fn of_place(lower: &Path) -> Option<UnreadFile> {
     }
 }
 
-/// What is wrong with an extension.
+/// Checks the extension of a file.
 fn of_name(lower: &Path) -> Option<UnreadFile> {
     let name = lower.file_name()?.to_str()?;
     let in_room = lower

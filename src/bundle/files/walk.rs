@@ -1,27 +1,31 @@
-//! Through a directory and everything below it: which files are there, what kind each is, and what they hold.
+//! Lists a directory recursively, classifies its files and reads them.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::OFlags;
 use sha2::{Digest, Sha256};
 
 use crate::bundle::diagnostic::{BundleDiagnostic, BundleError, SourceText};
 use crate::bundle::files::listing::DirectoryListing;
 use crate::bundle::files::manifest::{self, FileDigests};
-use crate::bundle::files::unread;
-use crate::bundle::files::{
-    BundleFiles, FileKind, MAX_DEPTH, MAX_ENTRIES, MAX_FILE_BYTES, MAX_TOTAL_BYTES, SourceFile,
+use crate::bundle::files::source::{
+    BundleFiles, FileKind, SourceFile, as_text, plain, read_bounded,
 };
-use crate::config::Config;
+use crate::bundle::files::unread;
 use crate::domain::request::canonical;
 
-/// Files that are no part of a bundle have digests as well.
+/// Bytes of all files.
+pub const MAX_TOTAL_BYTES: u64 = 512 << 20;
+/// Files and directories visited.
+pub const MAX_ENTRIES: usize = 20_000;
+/// Depth of nested directories.
+pub const MAX_DEPTH: usize = 8;
+
+/// Adds the digests of files that are not part of the bundle.
 pub(crate) fn add_others(
     root: &Path,
     shown_root: &Path,
@@ -48,33 +52,33 @@ pub(crate) fn add_others(
     }
 }
 
-/// A walk through a directory: what is there, before any of it is read.
+/// The contents of a directory before any file is read.
 pub(crate) struct DirectoryWalk {
     shown_root: PathBuf,
     pub(crate) root: PathBuf,
     visited: HashSet<PathBuf>,
     found: Vec<(String, FileKind)>,
-    /// Files that are no part of a bundle.
+    /// Files that are not part of the bundle.
     pub(crate) others: Vec<String>,
     pub(crate) has_manifest: bool,
     pub(crate) listing: DirectoryListing,
     entries: usize,
     faults: Vec<BundleDiagnostic>,
     warnings: Vec<BundleDiagnostic>,
-    /// The paths of what [`Walk::warnings`] are about.
+    /// Paths of the files with a warning, which count towards the digest.
     pointed_out: Vec<String>,
 }
 
 impl DirectoryWalk {
-    /// Looks through a directory.
-    pub(crate) fn of(dir: &Path) -> Result<Self, BundleError> {
+    /// Lists a directory recursively.
+    pub(crate) fn new(dir: &Path) -> Result<Self, BundleError> {
         let shown: Arc<str> = Arc::from(dir.display().to_string());
         let fail = |message: String| {
             let fault = BundleDiagnostic::for_file(&shown, message)
                 .with_help("name a directory that holds `*.cedar` files");
-            BundleError::one(fault)
+            BundleError::single(fault)
         };
-        // Resolved once: a link that is switched meanwhile leads to another load, and never into this one.
+        // Resolve the root once: a link that is switched meanwhile cannot mix two directories.
         let root = dir
             .canonicalize()
             .map_err(|error| fail(format!("cannot read the directory: {}", plain(&error))))?;
@@ -158,7 +162,7 @@ impl DirectoryWalk {
         }
     }
 
-    /// Points out a file that looks as if it were read.
+    /// Reports a file that is not read but looks as if it should be.
     fn unread(&mut self, relative: &Path, beside: &[OsString]) {
         let has = |name: &str| beside.iter().any(|other| other == name);
         let Some(found) = unread::remark(relative, has) else {
@@ -179,7 +183,7 @@ impl DirectoryWalk {
         let full = self.root.join(relative);
         let resolved = match full.canonicalize() {
             Ok(resolved) => resolved,
-            // Gone between listing and reading: an editor saved; the watcher will call again.
+            // Removed between listing and reading, as editors do when saving; the watcher reloads.
             Err(error) if error.kind() == io::ErrorKind::NotFound && !full.is_symlink() => return,
             Err(error) => {
                 return self.fault(
@@ -188,7 +192,7 @@ impl DirectoryWalk {
                 );
             }
         };
-        let kind = kind_of(relative);
+        let kind = FileKind::from_path(relative);
         if resolved.is_dir() {
             if !resolved.starts_with(&self.root) {
                 return self.fault(relative, "the link leads out of the directory");
@@ -226,7 +230,7 @@ impl DirectoryWalk {
         }
     }
 
-    /// Reads what was found, and tells of each file before.
+    /// Reads the files found; calls `reading` with the name of each before it is opened.
     pub(crate) fn finish(mut self, reading: &dyn Fn(&Arc<str>)) -> BundleFiles {
         let mut found = std::mem::take(&mut self.found);
         found.sort_by(|a, b| a.0.cmp(&b.0));
@@ -255,7 +259,7 @@ impl DirectoryWalk {
             }
             let own = Sha256::digest(&bytes).into();
             digests.insert(Arc::from(relative.as_str()), own);
-            // Lengths go first, so that no two sets of files look the same.
+            // Length prefixes make the digest's input unambiguous.
             for part in [relative.as_bytes(), &bytes] {
                 digest.update((part.len() as u64).to_be_bytes());
                 digest.update(part);
@@ -316,83 +320,8 @@ impl DirectoryWalk {
     }
 }
 
-/// What a file holds; `None` if it is not part of a bundle.
-pub(crate) fn kind_of(relative: &Path) -> Option<FileKind> {
-    let name = relative.file_name()?.to_str()?;
-    let room = relative
-        .parent()
-        .and_then(|parent| parent.iter().next())
-        .and_then(|room| room.to_str());
-    match (Path::new(name).extension()?.to_str()?, room) {
-        ("cedarschema", _) => Some(FileKind::Schema),
-        ("cedar", _) => Some(FileKind::Policies),
-        ("json", _) if name.ends_with(".links.json") => Some(FileKind::Links),
-        ("json", Some("links")) => Some(FileKind::Links),
-        ("json", Some("entities")) => Some(FileKind::Entities),
-        ("json", Some("tools")) => Some(FileKind::Registration),
-        ("toml", None) if name == Config::FILE_NAME => Some(FileKind::Config),
-        _ => None,
-    }
-}
-
-/// A path with `/` between its parts, whatever the system writes.
+/// A path with `/` as separator on every system.
 fn slashed(relative: &Path) -> String {
     let parts: Vec<_> = relative.iter().map(|part| part.to_string_lossy()).collect();
     parts.join("/")
-}
-
-/// The text of a file. A byte order mark is none of it, and parsers differ in what they make of one.
-pub(crate) fn as_text(file: &Arc<str>, bytes: Vec<u8>) -> Result<String, BundleDiagnostic> {
-    let text = String::from_utf8(bytes).map_err(|error| not_text(file, error.as_bytes()))?;
-    match text.strip_prefix('\u{feff}') {
-        Some(rest) => {
-            let origin = SourceText { file, text: rest };
-            let fault =
-                BundleDiagnostic::at(origin, 0, 1, "the file begins with a byte order mark");
-            Err(fault.with_help("save it as UTF-8 without one"))
-        }
-        None => Ok(text),
-    }
-}
-
-pub(crate) fn read_bounded(path: &Path) -> Result<Vec<u8>, String> {
-    let cannot = |error: io::Error| format!("cannot read the file: {}", plain(&error));
-    // A pipe or a device would block or never end; opening one would, too.
-    let flags = OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = File::options()
-        .read(true)
-        .custom_flags(flags.bits().cast_signed())
-        .open(path);
-    let file = file.map_err(cannot)?;
-    if !file.metadata().map_err(cannot)?.is_file() {
-        return Err("this is not a regular file".to_owned());
-    }
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(cannot)?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(format!("the file is larger than {MAX_FILE_BYTES} bytes"));
-    }
-    Ok(bytes)
-}
-
-pub(crate) fn not_text(file: &Arc<str>, bytes: &[u8]) -> BundleDiagnostic {
-    let valid = bytes
-        .utf8_chunks()
-        .next()
-        .map(|chunk| chunk.valid())
-        .unwrap_or_default();
-    let text = format!("{valid}\u{fffd}");
-    let origin = SourceText { file, text: &text };
-    BundleDiagnostic::at(origin, valid.len(), 1, "this byte is not UTF-8 text")
-}
-
-/// The operating system's words without the error number.
-fn plain(error: &io::Error) -> String {
-    let text = error.to_string();
-    let bare = text
-        .rfind(" (os error")
-        .map_or(text.as_str(), |at| &text[..at]);
-    bare.to_lowercase()
 }

@@ -1,6 +1,6 @@
-//! JSON as a bundle takes it: no key twice, nesting bounded, and every value's place can be found again.
+//! JSON of a bundle: duplicate keys are rejected, nesting is bounded, and values can be located.
 //!
-//! Start at [`parse`]; [`offset_of`] finds the byte where a value stands.
+//! Start at [`parse`]; [`offset_of`] finds the byte offset of a value.
 
 use std::fmt;
 
@@ -18,7 +18,11 @@ pub enum Step<'a> {
     Index(usize),
 }
 
-/// Parses a whole file; a key that occurs twice in one object is a fault.
+/// Parses a whole file; a duplicate key in an object is a fault.
+///
+/// # Errors
+///
+/// If the text is not JSON, nests too deep, or has a duplicate key.
 pub fn parse(origin: SourceText<'_>) -> Result<Json, BundleDiagnostic> {
     let text = origin.text.strip_prefix('\u{feff}').unwrap_or(origin.text);
     let mut deserializer = serde_json::Deserializer::from_str(text);
@@ -26,7 +30,7 @@ pub fn parse(origin: SourceText<'_>) -> Result<Json, BundleDiagnostic> {
         .deserialize(&mut deserializer)
         .and_then(|json| deserializer.end().map(|()| json));
     parsed.map_err(|error| {
-        // serde_json puts the place into the message as well; it is shown once, as the place.
+        // Strip the place that serde_json appends to its message.
         let message = error.to_string();
         let bare = message
             .rfind(" at line ")
@@ -40,7 +44,7 @@ pub fn parse(origin: SourceText<'_>) -> Result<Json, BundleDiagnostic> {
     })
 }
 
-/// Where the value at `path` begins, in a text that [`parse`] accepted; as far as the path exists.
+/// Byte offset of the value at `path`, or of its deepest existing ancestor, in a text that [`parse`] accepted.
 pub fn offset_of(text: &str, path: &[Step<'_>]) -> usize {
     let mut cursor = Cursor {
         bytes: text.as_bytes(),
@@ -59,8 +63,8 @@ pub fn offset_of(text: &str, path: &[Step<'_>]) -> usize {
     cursor.at
 }
 
-/// A fault at the value that `path` leads to.
-pub fn fault_at(
+/// A fault located at the value at `path`.
+pub fn diagnostic_at(
     origin: SourceText<'_>,
     path: &[Step<'_>],
     message: impl Into<String>,
@@ -101,7 +105,7 @@ impl Cursor<'_> {
         self.at = self.at.min(self.bytes.len());
     }
 
-    /// Moves behind the value that begins here.
+    /// Skips the value at the cursor.
     fn skip_value(&mut self) {
         let mut depth = 0usize;
         while let Some(byte) = self.peek() {
@@ -125,7 +129,7 @@ impl Cursor<'_> {
         }
     }
 
-    /// Moves to the value that `step` leads to; stays if there is none.
+    /// Moves to the child at `step`; returns `false` without moving if there is none.
     fn enter(&mut self, text: &str, step: Step<'_>) -> bool {
         let start = self.at;
         let expected = if matches!(step, Step::Key(_)) {
@@ -169,7 +173,7 @@ impl Cursor<'_> {
     }
 }
 
-/// Builds a [`Json`] and refuses an object that has a key twice.
+/// Deserializes a [`Json`] and rejects duplicate keys.
 struct Strict;
 
 impl<'de> DeserializeSeed<'de> for Strict {

@@ -100,6 +100,6 @@ proptest! {
     fn no_text_panics(text in ".{0,60}", key in ".{0,3}", index in 0usize..3) {
         let _ = parse_text(&text);
         let file = Arc::from("x");
-        let _ = fault_at(SourceText { file: &file, text: &text }, &[Step::Key(&key), Step::Index(index)], "m");
+        let _ = diagnostic_at(SourceText { file: &file, text: &text }, &[Step::Key(&key), Step::Index(index)], "m");
     }
 }

@@ -1,4 +1,10 @@
-//! Reads each kind of file of a bundle into typed values, within limits, with the place of every fault.
+//! Parses each kind of file in a bundle; what is invalid becomes diagnostics.
+//!
+//! [`schema`] merges the schema fragments, [`policies`] and [`template_links`] build the policy set, [`entities`] and
+//! [`registration`] the entities, and [`typed_input`] types the arguments of tools. [`json`] rejects duplicate keys and
+//! locates values. [`nesting`] and `schema_limits` bound the input of Cedar's recursive parsers and validators.
+//!
+//! Invariant: no file access.
 
 pub mod entities;
 pub mod json;

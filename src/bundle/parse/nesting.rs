@@ -1,27 +1,27 @@
-//! How deep a text of Cedar nests, found before a parser sees it: parsers, type checkers and evaluators recurse, and a
-//! stack that overflows ends the process.
+//! Limits on the nesting of Cedar text, checked before parsing: parsers, type checkers and evaluators recurse, and a stack
+//! overflow ends the process.
 //!
-//! Start at [`find_excess`]. It reads tokens, no grammar: what it counts is never less than what a parser builds.
+//! Start at [`find_excess`]. It scans tokens without a grammar and never counts less than a parser nests.
 
 use crate::bundle::diagnostic::{BundleDiagnostic, SourceText};
 
-/// Brackets, `if`s and signs within each other.
+/// Nested brackets, `if`s and unary operators.
 pub const MAX_NESTING: usize = 64;
-/// `if`s within each other: each may double what the type checker does.
+/// Nested `if`s: each can double the work of the type checker.
 pub const MAX_IFS: usize = 16;
-/// Operators, members, calls and clauses on the way from a whole policy to its innermost part.
+/// Height of a policy's syntax tree, in operators, member accesses, calls and clauses.
 pub const MAX_HEIGHT: usize = 1_000;
 
-/// What is written in a text.
+/// The language of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Language {
-    /// Policies.
+    /// Cedar policies.
     Policies,
-    /// A schema.
+    /// A Cedar schema.
     Schema,
 }
 
-/// The first place at which a text nests too deep, if there is one.
+/// The first place at which a text exceeds a limit.
 pub fn find_excess(origin: SourceText<'_>, language: Language) -> Option<BundleDiagnostic> {
     let mut scanner = Scanner {
         bytes: origin.text.as_bytes(),
@@ -35,18 +35,18 @@ pub fn find_excess(origin: SourceText<'_>, language: Language) -> Option<BundleD
     };
     let (at, excess) = scanner.run()?;
     let (message, help) = match excess {
-        Excess::Nesting => (
+        ExceededLimit::Nesting => (
             format!("this nests deeper than {MAX_NESTING} levels of brackets, `if` and signs"),
             match language {
                 Language::Policies => "split the policy, or compare with an attribute or a group",
                 Language::Schema => "give the inner type a name of its own",
             },
         ),
-        Excess::Ifs => (
+        ExceededLimit::Ifs => (
             format!("more than {MAX_IFS} `if` stand within each other"),
             "write one policy for each case",
         ),
-        Excess::Height => (
+        ExceededLimit::Height => (
             format!("more than {MAX_HEIGHT} operators, members and clauses build on each other"),
             "split the policy, or write a set: `[...].contains(...)`",
         ),
@@ -54,28 +54,28 @@ pub fn find_excess(origin: SourceText<'_>, language: Language) -> Option<BundleD
     Some(BundleDiagnostic::at(origin, at, 1, message).with_help(help))
 }
 
-enum Excess {
+enum ExceededLimit {
     Nesting,
     Ifs,
     Height,
 }
 
-/// What is open between two brackets, since the last comma.
+/// State between two brackets, since the last comma.
 #[derive(Default)]
 struct Frame {
-    /// `&&`, `||` and clauses. Each may be one level of the tree, above what is between them.
+    /// `&&`, `||` and clauses, each at most one level of the tree above its operands.
     logical: usize,
-    /// Operators, members and calls since the last of those. Each may be one level of the tree.
+    /// Operators, member accesses and calls since then, each at most one level of the tree.
     operators: usize,
-    /// The height of the tallest of the parts before the last of those.
+    /// Height of the tallest operand before the last of those.
     between: usize,
-    /// `if`s, each of which may hold the next.
+    /// Open `if`s, each of which may contain the next.
     ifs: usize,
-    /// Signs before the bracket, open as long as it is.
+    /// Unary operators before the bracket.
     signs: usize,
-    /// The height of the tallest bracket that was closed here.
+    /// Height of the tallest closed bracket.
     tallest: usize,
-    /// The height of the tallest of the parts before the last comma.
+    /// Height of the tallest part before the last comma.
     before: usize,
 }
 
@@ -92,7 +92,7 @@ impl Frame {
         self.logical += 1;
     }
 
-    /// Begins the next part. Says how many `if`s ended.
+    /// Begins the next part. Returns the number of `if`s that ended.
     fn next_part(&mut self) -> usize {
         self.before = self.height();
         (self.logical, self.between) = (0, 0);
@@ -105,33 +105,33 @@ struct Scanner<'t> {
     bytes: &'t [u8],
     at: usize,
     is_schema: bool,
-    /// Whether a bracket or a sign here would follow a value.
+    /// Whether the previous token ends an operand.
     is_after_operand: bool,
-    /// `!` and `-` one after the other.
+    /// Consecutive `!` and `-`.
     signs: usize,
     /// Brackets and `if`s that are open.
     nesting: usize,
     /// How many of those are `if`s.
     ifs: usize,
-    /// Never empty: the first is the statement.
+    /// Open brackets; the first is the statement itself, so never empty.
     frames: Vec<Frame>,
 }
 
 impl Scanner<'_> {
-    fn run(&mut self) -> Option<(usize, Excess)> {
+    fn run(&mut self) -> Option<(usize, ExceededLimit)> {
         while let Some(&byte) = self.bytes.get(self.at) {
             let begun = self.at;
             self.at += 1;
             self.token(byte, begun);
             if self.nesting + self.signs > MAX_NESTING {
-                return Some((begun, Excess::Nesting));
+                return Some((begun, ExceededLimit::Nesting));
             }
             if self.ifs > MAX_IFS {
-                return Some((begun, Excess::Ifs));
+                return Some((begun, ExceededLimit::Ifs));
             }
             let is_high = !self.is_schema && self.frame().height() > MAX_HEIGHT;
             if is_high {
-                return Some((begun, Excess::Height));
+                return Some((begun, ExceededLimit::Height));
             }
         }
         None
@@ -218,7 +218,7 @@ impl Scanner<'_> {
     }
 
     fn open(&mut self, byte: u8) {
-        // A call, an index, or in a schema a parameter.
+        // A call or an index; in a schema, a type parameter.
         if self.is_after_operand && byte != b'{' {
             self.frame().operators += 1;
         }
@@ -232,7 +232,7 @@ impl Scanner<'_> {
     }
 
     fn close(&mut self, byte: u8) {
-        // The statement itself has no bracket; the parser complains of one too many.
+        // The statement has no bracket of its own; the parser reports an unmatched one.
         if self.frames.len() > 1
             && let Some(closed) = self.frames.pop()
         {
@@ -257,7 +257,7 @@ impl Scanner<'_> {
         self.signs = 0;
     }
 
-    /// Policies end here, whatever they left open.
+    /// Resets the state at `;`, which ends a policy.
     fn end_of_statement(&mut self) {
         self.next_part();
         if self.frames.len() == 1 {

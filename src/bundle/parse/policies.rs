@@ -1,4 +1,4 @@
-//! Policies and templates of every `*.cedar` file, under the ids that answers will name.
+//! Parses the policies and templates of `*.cedar` files and assigns their ids.
 //!
 //! Start at [`collect`].
 
@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use callgate_engine::cedar::{
-    Annotation, AnyId, Effect, Loc, PolicyID, PolicySet, Template, parse_policyset,
+    Annotation, AnyId, Effect, Loc, PolicyID, PolicySet, StaticPolicy, Template, parse_policyset,
 };
 use callgate_engine::obligation::{self, Obligation};
 
@@ -21,16 +21,16 @@ use crate::domain::request::visible::has_invisible;
 pub const MAX_POLICIES: usize = 500_000;
 /// The longest policy id, in bytes.
 const MAX_ID_BYTES: usize = 256;
-/// As much of an annotation's name as is compared with those that have a meaning.
+/// Longer names of annotations are not compared with the known ones.
 const MAX_NAME_CHARS: usize = 32;
-/// Annotations with a meaning; others are the team's own.
+/// Annotations that Callgate interprets; others pass unchecked.
 const KNOWN: [&str; 6] = ["id", "owner", "controls", "reason", "obligation", "mode"];
 
 /// How an obligation can be written.
 const OBLIGATION_HELP: &str = "write names, `log:full`, or JSON with `type` and `properties`, and an `id` if you like: \
     {\"type\": \"step-up\", \"properties\": {\"acr_value\": \"urn:example:loa:3\"}}";
 
-/// Where a policy is written, and what is known of it before it is evaluated.
+/// The place of a policy and its annotations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyEntry {
     /// Its id in the set.
@@ -39,11 +39,11 @@ pub struct PolicyEntry {
     pub file: Arc<str>,
     /// The line it begins on, from 1.
     pub line: u32,
-    /// Who answers for it (`@owner`).
+    /// The accountable owner (`@owner`).
     pub owner: Option<String>,
-    /// Permit or forbid.
+    /// Whether its effect is `forbid`.
     pub is_forbid: bool,
-    /// Whether it is a template, which decides nothing until it is linked.
+    /// Whether it is a template, which applies only once linked.
     pub is_template: bool,
     /// `@mode("shadow")`.
     pub is_shadow: bool,
@@ -52,19 +52,19 @@ pub struct PolicyEntry {
 /// Every policy of the bundle.
 #[derive(Debug, Default)]
 pub struct Policies {
-    /// Cedar's set.
+    /// All policies, templates and links.
     pub set: PolicySet,
-    /// What and where they are, in the order of files and lines.
+    /// The same by place, ordered by file and line.
     pub entries: Vec<PolicyEntry>,
-    /// Spans by id, for faults found later.
+    /// Index of the source, offset and length of each policy, by id.
     places: HashMap<String, (usize, usize, usize)>,
     sources: Vec<SourceFile>,
-    /// What each id of an obligation stands for, and where that is written first.
+    /// Each obligation by its id, and the place of its first use.
     obligations: HashMap<Box<str>, (Obligation, String)>,
 }
 
 impl Policies {
-    /// The file a policy or template stands in, and its span.
+    /// The source of a policy or template, with the offset and length of its text in bytes.
     pub fn place(&self, id: &str) -> Option<(SourceText<'_>, usize, usize)> {
         let (source, offset, length) = self.places.get(id)?;
         self.sources
@@ -91,7 +91,7 @@ pub fn collect<'a>(
                 policies.sources.push(source.clone());
                 let mut templates: Vec<&Template> = set.all_templates().collect();
                 templates.sort_by_key(|template| template.loc().map_or(0, Loc::start));
-                // Counting from the top for every policy would take long for a long file.
+                // Continue counting lines from the previous policy: counting from the top is quadratic.
                 let (mut line, mut counted) = (1, 0);
                 for (position, template) in templates.into_iter().enumerate() {
                     let start = template.loc().map_or(counted, Loc::start);
@@ -157,24 +157,12 @@ impl Policies {
             _ => format!("{}#{}", source.stem, position + 1),
         };
         let is_template = template.slots().next().is_some();
-        if let Some((earlier, earlier_offset, earlier_length)) = self.place(&id) {
-            let message = |other: &BundleDiagnostic| {
-                format!(
-                    "the policy id `{id}` is used twice, also in `{}` line {}",
-                    other.file,
-                    other.line.unwrap_or(0)
-                )
-            };
-            let length = first_line(earlier.text, earlier_offset, earlier_length);
-            let here = whole(String::new());
-            let there = BundleDiagnostic::at(earlier, earlier_offset, length, message(&here));
-            let here_too = whole(message(&there));
-            faults.push(here_too);
-            faults.push(there);
-            return;
+        if let Some(earlier) = self.place(&id) {
+            let length = first_line(origin.text, offset, length);
+            return report_duplicate_id(&id, earlier, (origin, offset, length), faults);
         }
         let named = template.new_id(PolicyID::from_string(&id));
-        let added = match callgate_engine::cedar::StaticPolicy::try_from(named.clone()) {
+        let added = match StaticPolicy::try_from(named.clone()) {
             Ok(policy) => self.set.add_static(policy),
             Err(_) => self.set.add_template(named),
         };
@@ -201,7 +189,7 @@ impl Policies {
 }
 
 impl Policies {
-    /// An id stands for one obligation, wherever it is written: an answer may have both.
+    /// Checks that an id stands for one obligation throughout the bundle, since one response may carry both.
     fn add_obligations(&mut self, text: &str, place: String, mut fault: impl FnMut(String)) {
         for obligation in obligation::read(text).unwrap_or_default() {
             match self.obligations.get(&obligation.id) {
@@ -221,7 +209,26 @@ impl Policies {
 
 type Annotated<'a> = HashMap<&'a str, (&'a str, Option<&'a Loc>)>;
 
-/// A wrong mode would enforce what was meant to be watched, or the other way round; a misspelt name
+/// Reports an id at both places that use it; each message names the other place.
+fn report_duplicate_id(
+    id: &str,
+    (earlier, earlier_offset, earlier_length): (SourceText<'_>, usize, usize),
+    (origin, offset, length): (SourceText<'_>, usize, usize),
+    faults: &mut Vec<BundleDiagnostic>,
+) {
+    let earlier_length = first_line(earlier.text, earlier_offset, earlier_length);
+    let at = |message| BundleDiagnostic::at(origin, offset, length, message);
+    let message = |other: &BundleDiagnostic| {
+        let (file, line) = (&other.file, other.line.unwrap_or(0));
+        format!("the policy id `{id}` is used twice, also in `{file}` line {line}")
+    };
+    let here = at(String::new());
+    let there = BundleDiagnostic::at(earlier, earlier_offset, earlier_length, message(&here));
+    faults.push(at(message(&there)));
+    faults.push(there);
+}
+
+/// Checks the known annotations: a wrong `@mode` would enforce a shadow policy or the reverse, and a misspelt name
 /// would silently lose an owner or a control.
 fn check_annotations<'a>(
     origin: SourceText<'_>,
@@ -278,7 +285,7 @@ fn check_annotations<'a>(
     annotations
 }
 
-/// Reads what an annotation obliges to. A key twice is a fault here as in every file.
+/// Parses an `@obligation`; a duplicate key is a fault, as in every JSON of a bundle.
 fn obligations(origin: SourceText<'_>, value: &str) -> Result<(), String> {
     obligation::read(value)?;
     if value.trim_start().starts_with(['{', '[']) {
@@ -291,7 +298,7 @@ fn obligations(origin: SourceText<'_>, value: &str) -> Result<(), String> {
     }
 }
 
-/// The known annotation that a name is one or two slips away from.
+/// The known annotation within an edit distance of two.
 fn near_miss(name: &str) -> Option<&'static str> {
     let lower: String = name.to_lowercase().chars().take(MAX_NAME_CHARS).collect();
     let reach = |known: &str| if known.len() <= 4 { 1 } else { 2 };
@@ -300,7 +307,7 @@ fn near_miss(name: &str) -> Option<&'static str> {
     })
 }
 
-/// A whole policy under carets says less than its first line.
+/// Length of the first line of a span: a caret under a whole policy is of no help.
 pub(crate) fn first_line(text: &str, offset: usize, length: usize) -> usize {
     let span = text.get(offset..offset + length).unwrap_or_default();
     span.find('\n').unwrap_or(length)

@@ -1,5 +1,4 @@
-//! One schema from many fragments: the embedded `Mcp` schema, the directory's own, and the typed
-//! actions that registrations ask for.
+//! Merges the embedded `Mcp` schema, the schema files of the bundle, and the actions of typed tools into one schema.
 //!
 //! Start at [`merge`].
 
@@ -23,25 +22,25 @@ use crate::domain::schema::SCHEMA;
 
 /// The namespace that the embedded schema defines.
 const NAMESPACE: &str = "Mcp";
-/// How the embedded schema is named in faults.
+/// The name of the embedded schema in diagnostics.
 const EMBEDDED: &str = "<callgate>/mcp.cedarschema";
 
 /// The merged schema.
 #[derive(Debug, Clone)]
 pub struct MergedSchema {
-    /// What policies and entities are checked against.
+    /// The schema that policies and entities are validated against.
     pub schema: Arc<ValidatorSchema>,
-    /// How many tools have an action of their own.
+    /// Number of typed tools, each with its own action.
     pub typed_actions: usize,
 }
 
-struct Part {
+struct SchemaFragment {
     file: Arc<str>,
     text: Arc<str>,
     fragment: Fragment<RawName>,
 }
 
-/// Merges every fragment; `None` if that was not possible, with the faults that say why.
+/// Merges all fragments; `None` if that fails, with the reasons in `faults`.
 pub fn merge<'a>(
     sources: impl Iterator<Item = &'a SourceFile>,
     registrations: &[(&SourceFile, Registration)],
@@ -51,7 +50,7 @@ pub fn merge<'a>(
     let before = faults.len();
     let embedded_file: Arc<str> = Arc::from(EMBEDDED);
     let embedded_text: Arc<str> = Arc::from(SCHEMA);
-    let mut parts: Vec<Part> = parse(&embedded_file, &embedded_text, faults, warnings)
+    let mut parts: Vec<SchemaFragment> = parse(&embedded_file, &embedded_text, faults, warnings)
         .into_iter()
         .collect();
     let model = parts
@@ -107,15 +106,15 @@ pub fn merge<'a>(
     None
 }
 
-/// A fault if what the fragments define makes too much work together.
-fn chained(parts: &[Part]) -> Option<BundleDiagnostic> {
+/// Reports fragments that exceed the schema limits.
+fn chained(parts: &[SchemaFragment]) -> Option<BundleDiagnostic> {
     let fragments = parts
         .iter()
         .map(|part| serde_json::to_value(&part.fragment));
     let fragments: Result<Vec<Json>, _> = fragments.collect();
     match fragments {
         Ok(fragments) => {
-            let (index, message) = schema_limits::too_much(&fragments)?;
+            let (index, message) = schema_limits::find_excess(&fragments)?;
             let file = &parts.get(index)?.file;
             Some(BundleDiagnostic::for_file(file, message))
         }
@@ -131,7 +130,7 @@ fn parse(
     text: &Arc<str>,
     faults: &mut Vec<BundleDiagnostic>,
     warnings: &mut Vec<BundleDiagnostic>,
-) -> Option<Part> {
+) -> Option<SchemaFragment> {
     let origin = SourceText { file, text };
     if let Some(fault) = nesting::find_excess(origin, Language::Schema) {
         faults.push(fault);
@@ -141,7 +140,7 @@ fn parse(
         Ok((fragment, found)) => {
             warnings
                 .extend(found.map(|warning| BundleDiagnostic::from_diagnostic(origin, &warning)));
-            Some(Part {
+            Some(SchemaFragment {
                 file: Arc::clone(file),
                 text: Arc::clone(text),
                 fragment,
@@ -154,7 +153,7 @@ fn parse(
     }
 }
 
-/// A parser may have more than one complaint about a file.
+/// Reports every error of the parser.
 pub(crate) fn every_diagnostic(
     origin: SourceText<'_>,
     error: &dyn Diagnostic,
@@ -170,7 +169,7 @@ pub(crate) fn every_diagnostic(
     faults
 }
 
-/// What a fragment defines, by its name and the place of its definition.
+/// The definitions of a fragment, with their places.
 fn definitions(fragment: &Fragment<RawName>) -> impl Iterator<Item = (String, Option<&Loc>)> {
     fragment.0.iter().flat_map(|(namespace, definition)| {
         let qualify = move |name: &dyn std::fmt::Display| match namespace {
@@ -207,7 +206,7 @@ fn definitions(fragment: &Fragment<RawName>) -> impl Iterator<Item = (String, Op
     })
 }
 
-fn report_redefinitions(parts: &[Part], faults: &mut Vec<BundleDiagnostic>) {
+fn report_redefinitions(parts: &[SchemaFragment], faults: &mut Vec<BundleDiagnostic>) {
     let mut seen: HashMap<String, Vec<(usize, Option<&Loc>)>> = HashMap::new();
     for (index, part) in parts.iter().enumerate() {
         for (name, loc) in definitions(&part.fragment) {
@@ -217,7 +216,7 @@ fn report_redefinitions(parts: &[Part], faults: &mut Vec<BundleDiagnostic>) {
     for (name, places) in seen.into_iter().filter(|(_, places)| places.len() > 1) {
         for (index, loc) in &places {
             let part = &parts[*index];
-            // The embedded schema is not the user's to change.
+            // The embedded schema cannot be redefined.
             if &*part.file == EMBEDDED {
                 continue;
             }
@@ -241,7 +240,7 @@ fn report_redefinitions(parts: &[Part], faults: &mut Vec<BundleDiagnostic>) {
     }
 }
 
-/// One fragment with the typed actions, built from the embedded definition of `call_<effect>`.
+/// A fragment with the actions of typed tools, derived from the embedded `call_<level>` actions.
 fn typed_fragment(
     model: &Json,
     registrations: &[(&SourceFile, Registration)],
@@ -268,12 +267,12 @@ fn typed_actions(
             let Some(input_schema) = tool.input_schema.as_ref().filter(|_| tool.typed) else {
                 continue;
             };
-            // What nobody has confirmed is admin, under whichever action it is asked about.
+            // An unconfirmed tool counts as admin under every action.
             let group = format!("call_{}", tool.effective_access());
             let base = &model[NAMESPACE]["actions"][&group];
             let mut applies_to = base.get("appliesTo")?.clone();
             let mut context = resolve_record(model, applies_to.get("context")?)?;
-            let mut input = TypedInput::of(input_schema).record;
+            let mut input = TypedInput::from_schema(input_schema).record;
             input["required"] = json!(true);
             context
                 .get_mut("attributes")?
@@ -287,7 +286,7 @@ fn typed_actions(
     Some(actions)
 }
 
-/// Follows a context that is given by the name of a common type.
+/// Resolves a context that is declared by the name of a common type.
 fn resolve_record(model: &Json, context: &Json) -> Option<Json> {
     if context.get("attributes").is_some() {
         return Some(context.clone());
@@ -300,8 +299,8 @@ fn resolve_record(model: &Json, context: &Json) -> Option<Json> {
     record.get("attributes").map(|_| record.clone())
 }
 
-/// The file whose text a diagnostic of the merged schema points into.
-fn placed(parts: &[Part], error: &dyn Diagnostic) -> BundleDiagnostic {
+/// The file that a diagnostic of the merged schema refers to.
+fn placed(parts: &[SchemaFragment], error: &dyn Diagnostic) -> BundleDiagnostic {
     let whole = |code: &dyn miette::SourceCode| {
         let contents = code.read_span(&(0..0).into(), 0, usize::MAX).ok()?;
         std::str::from_utf8(contents.data()).ok().map(str::to_owned)
@@ -319,7 +318,7 @@ fn placed(parts: &[Part], error: &dyn Diagnostic) -> BundleDiagnostic {
             error,
         ),
         None => {
-            // Cedar does not say where; the first of the directory's own files is the likeliest.
+            // Cedar gives no place; assume the first schema file of the directory.
             let file = parts
                 .get(1)
                 .or(parts.first())
@@ -331,10 +330,10 @@ fn placed(parts: &[Part], error: &dyn Diagnostic) -> BundleDiagnostic {
     }
 }
 
-/// A complaint about a generated action belongs to the registration that asked for it.
+/// An error in a generated action belongs to the registration that caused it.
 fn locate_in_registrations(
     registrations: &[(&SourceFile, Registration)],
-    parts: &[Part],
+    parts: &[SchemaFragment],
     error: &dyn Diagnostic,
 ) -> BundleDiagnostic {
     let message = error.to_string();
@@ -359,7 +358,7 @@ fn locate_in_registrations(
                 Step::Key(tool),
                 Step::Key("input_schema"),
             ];
-            json::fault_at(source.origin(), &path, message)
+            json::diagnostic_at(source.origin(), &path, message)
         }
         None => placed(parts, error),
     }

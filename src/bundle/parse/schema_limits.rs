@@ -1,32 +1,32 @@
-//! How much work the types and actions of a schema make, found before Cedar does it: it works out all ancestors of each,
-//! and writes every common type out in full wherever it is used.
+//! Limits on the work that a schema makes: Cedar computes all ancestors of every type and action, and inlines common types
+//! wherever they are used.
 //!
-//! Start at [`too_much`].
+//! Start at [`find_excess`].
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::{Map, Value as Json};
 
-/// Pairs of an entity type or action and an ancestor of it.
+/// Pairs of an entity type or action and one of its ancestors, in the whole schema.
 pub const MAX_ANCESTORS: usize = 100_000;
-/// Entity types or actions one above the other.
+/// Depth of the hierarchies of entity types and of actions.
 pub const MAX_GENERATIONS: usize = 64;
-/// Types within types, once names are written out.
+/// Nesting depth of a type with all common types inlined.
 pub const MAX_TYPE_DEPTH: usize = 64;
-/// Types that all uses of names come to, once they are written out.
+/// Types in the whole schema with all common types inlined.
 pub const MAX_TYPE_PARTS: u64 = 1_000_000;
 
-/// What is too much in fragments of a schema, in Cedar's JSON form; what to say, and the fragment it is said of.
-pub fn too_much(fragments: &[Json]) -> Option<(usize, String)> {
-    let mut types = Types::default();
-    let mut parents = Parents::default();
+/// The first limit that schema fragments (in Cedar's JSON form) exceed: the index of the fragment, and a message.
+pub fn find_excess(fragments: &[Json]) -> Option<(usize, String)> {
+    let mut types = CommonTypes::default();
+    let mut parents = TypeHierarchy::default();
     for (index, fragment) in fragments.iter().enumerate() {
         for (namespace, definition) in fragment.as_object().into_iter().flatten() {
             types.collect(index, namespace, definition);
             parents.collect(index, namespace, definition);
         }
     }
-    types.too_much().or_else(|| parents.too_much())
+    types.find_excess().or_else(|| parents.find_excess())
 }
 
 fn members<'j>(definition: &'j Json, name: &str) -> impl Iterator<Item = (&'j String, &'j Json)> {
@@ -42,13 +42,13 @@ fn qualified(namespace: &str, name: &str) -> String {
     }
 }
 
-/// What entity types and actions are in.
+/// Direct parents of entity types and actions, with the fragment that declares them.
 #[derive(Default)]
-struct Parents {
+struct TypeHierarchy {
     of: BTreeMap<String, (usize, BTreeSet<String>)>,
 }
 
-impl Parents {
+impl TypeHierarchy {
     fn collect(&mut self, index: usize, namespace: &str, definition: &Json) {
         for (name, entity) in members(definition, "entityTypes") {
             let listed = entity.get("memberOfTypes").and_then(Json::as_array);
@@ -70,7 +70,8 @@ impl Parents {
         }
     }
 
-    /// How many generations are above this one; `None` if too many. What is its own ancestor is left to Cedar.
+    /// Length of the longest chain of ancestors; `None` beyond [`MAX_GENERATIONS`]. Cycles are left to Cedar to
+    /// report.
     fn generations<'s>(
         &'s self,
         name: &'s str,
@@ -96,7 +97,7 @@ impl Parents {
         (most <= MAX_GENERATIONS).then_some(most)
     }
 
-    fn too_much(&self) -> Option<(usize, String)> {
+    fn find_excess(&self) -> Option<(usize, String)> {
         let mut known = HashMap::new();
         for (name, (index, _)) in &self.of {
             if self
@@ -136,28 +137,28 @@ impl Parents {
     }
 }
 
-/// Common types by their names, and what uses them.
+/// Common types by name, and every type that uses them.
 #[derive(Default)]
-struct Types<'j> {
+struct CommonTypes<'j> {
     common: HashMap<String, (usize, &'j str, &'j Json)>,
     uses: Vec<(usize, &'j str, &'j Json)>,
 }
 
-/// What is known of names so far, and which are being written out.
+/// Sizes computed so far, and the common types being expanded.
 #[derive(Default)]
-struct Progress<'s> {
-    known: HashMap<&'s str, Size>,
+struct TypeSizes<'s> {
+    known: HashMap<&'s str, TypeSize>,
     open: Vec<&'s str>,
 }
 
-/// What a type comes to once the names in it are written out.
+/// TypeSize of a type with all common types inlined.
 #[derive(Debug, Clone, Copy)]
-struct Size {
+struct TypeSize {
     parts: u64,
     depth: usize,
 }
 
-impl<'j> Types<'j> {
+impl<'j> CommonTypes<'j> {
     fn collect(&mut self, index: usize, namespace: &'j str, definition: &'j Json) {
         for (name, common) in members(definition, "commonTypes") {
             let name = qualified(namespace, name);
@@ -173,8 +174,8 @@ impl<'j> Types<'j> {
         self.uses.extend(uses.map(|used| (index, namespace, used)));
     }
 
-    fn too_much(&self) -> Option<(usize, String)> {
-        let mut progress = Progress::default();
+    fn find_excess(&self) -> Option<(usize, String)> {
+        let mut progress = TypeSizes::default();
         let mut parts = 0u64;
         let common = self.common.values().copied();
         for (index, namespace, used) in common.chain(self.uses.iter().copied()) {
@@ -195,19 +196,19 @@ impl<'j> Types<'j> {
         None
     }
 
-    /// `None` if it nests too deep.
+    /// TypeSize of a type; `None` beyond [`MAX_TYPE_DEPTH`].
     fn size<'s>(
         &'s self,
         namespace: &str,
         used: &'s Json,
         depth: usize,
-        progress: &mut Progress<'s>,
-    ) -> Option<Size> {
+        progress: &mut TypeSizes<'s>,
+    ) -> Option<TypeSize> {
         if depth > MAX_TYPE_DEPTH {
             return None;
         }
-        let mut size = Size { parts: 1, depth: 1 };
-        let mut add = |inner: Size| {
+        let mut size = TypeSize { parts: 1, depth: 1 };
+        let mut add = |inner: TypeSize| {
             size.parts = size.parts.saturating_add(inner.parts);
             size.depth = size.depth.max(inner.depth + 1);
         };
@@ -226,7 +227,7 @@ impl<'j> Types<'j> {
                 add(*inner);
                 continue;
             }
-            // Cedar says it better if a type holds itself.
+            // Cedar reports types that contain themselves.
             if progress.open.contains(&key) {
                 continue;
             }

@@ -23,9 +23,9 @@ fn built_up(count: usize, attributes: usize) -> Json {
 
 #[test]
 fn types_are_bounded_as_they_are_written_out() {
-    assert_eq!(too_much(&[built_up(30, 1)]), None);
-    assert_eq!(too_much(&[built_up(15, 2)]), None);
-    let said = |fragment: Json| too_much(&[fragment]).map(|(_, said)| said);
+    assert_eq!(find_excess(&[built_up(30, 1)]), None);
+    assert_eq!(find_excess(&[built_up(15, 2)]), None);
+    let said = |fragment: Json| find_excess(&[fragment]).map(|(_, said)| said);
     let deep = said(built_up(10_000, 1)).expect("too deep");
     assert!(deep.contains("deeper than 64"), "{deep}");
     let wide = said(built_up(30, 2)).expect("too much");
@@ -36,7 +36,7 @@ fn types_are_bounded_as_they_are_written_out() {
 fn a_type_that_holds_itself_is_left_to_cedar() {
     let itself = json!({"type": "Record", "attributes": {"a": {"type": "T"}}});
     let fragment = types(std::iter::once(("T".to_owned(), itself)));
-    assert_eq!(too_much(&[fragment]), None);
+    assert_eq!(find_excess(&[fragment]), None);
 }
 
 #[test]
@@ -50,8 +50,8 @@ fn ancestors_of_types_and_actions_are_bounded() {
             .collect();
         json!({"Shop": {"entityTypes": entities, "actions": {}}})
     };
-    assert_eq!(too_much(&[chain(60)]), None);
-    let (at, said) = too_much(&[chain(3), chain(10_000)]).expect("too many");
+    assert_eq!(find_excess(&[chain(60)]), None);
+    let (at, said) = find_excess(&[chain(3), chain(10_000)]).expect("too many");
     assert_eq!(at, 1);
     assert!(said.contains("more than 64 generations"), "{said}");
     let wide: Map<_, _> = (0..2_000)
@@ -60,7 +60,7 @@ fn ancestors_of_types_and_actions_are_bounded() {
             (format!("E{at}"), json!({"memberOfTypes": above}))
         })
         .collect();
-    let (_, said) = too_much(&[json!({"": {"entityTypes": wide}})]).expect("too many");
+    let (_, said) = find_excess(&[json!({"": {"entityTypes": wide}})]).expect("too many");
     assert!(said.contains("more than 100000 ancestors"), "{said}");
     let actions: Map<_, _> = (0..10_000)
         .map(|at| {
@@ -71,5 +71,5 @@ fn ancestors_of_types_and_actions_are_bounded() {
         })
         .collect();
     let actions = json!({"Shop": {"entityTypes": {}, "actions": actions}});
-    assert!(too_much(&[actions]).is_some());
+    assert!(find_excess(&[actions]).is_some());
 }

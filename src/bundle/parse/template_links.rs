@@ -1,4 +1,4 @@
-//! Template links: `links/*.json` and `*.links.json`, each a list of
+//! Parses template links: `links/*.json` and `*.links.json`, each a list of
 //! `{"template": ID, "id": ID, "principal": {"type", "id"}, "resource": {"type", "id"}}`.
 //!
 //! Start at [`collect`].
@@ -14,28 +14,28 @@ use crate::bundle::files::SourceFile;
 use crate::bundle::parse::json::{self, Step};
 use crate::bundle::parse::policies::{MAX_POLICIES, Policies};
 
-/// One link.
+/// One link in its file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Link {
+struct TemplateLink {
     template: String,
     id: String,
-    principal: Option<Uid>,
-    resource: Option<Uid>,
+    principal: Option<LinkedEntity>,
+    resource: Option<LinkedEntity>,
 }
 
-/// An entity, by type and id.
+/// An entity reference in a link.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Uid {
+struct LinkedEntity {
     r#type: String,
     id: String,
 }
 
-/// Where a link stands: the file and the element.
+/// The file and the index of each link, by id.
 pub type LinkPlaces<'a> = HashMap<String, (&'a SourceFile, usize)>;
 
-/// Links templates of `policies`.
+/// Links the templates of `policies`.
 pub fn collect<'a>(
     sources: impl Iterator<Item = &'a SourceFile>,
     policies: &mut Policies,
@@ -48,13 +48,17 @@ pub fn collect<'a>(
             Ok(Json::Array(list)) => {
                 for (index, element) in list.iter().enumerate() {
                     if let Err(message) = add(element, policies, &places) {
-                        faults.push(json::fault_at(origin, &[Step::Index(index)], message));
+                        faults.push(json::diagnostic_at(origin, &[Step::Index(index)], message));
                     } else if let Some(id) = element.get("id").and_then(Json::as_str) {
                         places.insert(id.to_owned(), (source, index));
                     }
                 }
             }
-            Ok(_) => faults.push(json::fault_at(origin, &[], "template links are a list")),
+            Ok(_) => faults.push(json::diagnostic_at(
+                origin,
+                &[],
+                "template links are a list",
+            )),
             Err(fault) => faults.push(fault),
         }
     }
@@ -62,7 +66,7 @@ pub fn collect<'a>(
 }
 
 fn add(element: &Json, policies: &mut Policies, places: &LinkPlaces<'_>) -> Result<(), String> {
-    let link = Link::deserialize(element).map_err(|error| error.to_string())?;
+    let link = TemplateLink::deserialize(element).map_err(|error| error.to_string())?;
     if places.len() >= MAX_POLICIES {
         return Err(format!("the bundle holds more than {MAX_POLICIES} links"));
     }
@@ -106,7 +110,7 @@ fn add(element: &Json, policies: &mut Policies, places: &LinkPlaces<'_>) -> Resu
     linked.map(|_| ()).map_err(|error| error.to_string())
 }
 
-impl Uid {
+impl LinkedEntity {
     fn parse(&self) -> Result<EntityUID, String> {
         let name = self
             .r#type

@@ -1,48 +1,57 @@
-//! From a tool's JSON Schema to the Cedar type of its `context.input`.
+//! The Cedar type of `context.input` for a tool's JSON Schema.
 //!
-//! Start at [`Typed::of`]. What a schema says is read by [`Place`], so `$ref` within it and combinations are followed: a
-//! union of objects is one object with the members of all, and what may be null is optional. What Cedar cannot say has no
-//! attribute, with the reason in [`Typed::left_out`], and shows up in `context.arguments.untyped`. A number is a
-//! `decimal`: a call whose number has more than Cedar's four places is refused, never rounded.
+//! Start at [`TypedInput::from_schema`]. Schemas are read by [`SchemaLocation`], which follows local `$ref`s and
+//! combinations: a union of objects becomes one object with all members, and what can be null is optional. What Cedar
+//! cannot express has no attribute, is listed in [`TypedInput::left_out`] with the reason, and shows up in `context.arguments.untyped`. A number is
+//! a `decimal`; a call with more than four decimal places is rejected, never rounded.
 
 use std::cell::{Cell, RefCell};
 
 use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 
+use crate::domain::registration_entry::ToolEntry;
 use crate::domain::request::target::json_schema::{JsonTypes, SchemaLocation};
 
-/// Objects and lists within one another.
+/// Nesting depth of objects and lists.
 const MAX_DEPTH: usize = 4;
 /// Properties of one object.
 const MAX_PROPERTIES: usize = 128;
 /// Properties of all objects of one tool.
 const MAX_ATTRIBUTES: usize = 2_048;
-/// Most reasons that are told of one tool.
+/// Untyped arguments reported for one tool.
 const MAX_LEFT_OUT: usize = 256;
 
-/// What policies may say of a tool's arguments.
+/// The Cedar type of a tool's arguments.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TypedInput {
     /// The Cedar record, in the JSON form of Cedar's schemas.
     pub record: Json,
-    /// What has no attribute in it.
+    /// The arguments without a Cedar type.
     pub left_out: Vec<UntypedArgument>,
 }
 
 /// An argument that has no Cedar type.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct UntypedArgument {
-    /// Where, e.g. `files[].meta`.
+    /// Path of the argument, e.g. `files[].meta`.
     pub argument: String,
-    /// Why.
+    /// The reason, in words.
     pub reason: &'static str,
+}
+
+impl UntypedArgument {
+    /// If the tool is typed: its arguments that have no Cedar type, and why.
+    pub fn of_tool(tool: &ToolEntry) -> Vec<Self> {
+        let schema = tool.input_schema.as_ref().filter(|_| tool.typed);
+        schema.map_or_else(Vec::new, |it| TypedInput::from_schema(it).left_out)
+    }
 }
 
 impl TypedInput {
     /// Reads a schema.
-    pub fn of(input_schema: &Json) -> Self {
-        let typer = Typer {
+    pub fn from_schema(input_schema: &Json) -> Self {
+        let typer = InputTyper {
             left: Cell::new(MAX_ATTRIBUTES),
             left_out: RefCell::new(Vec::new()),
         };
@@ -58,13 +67,13 @@ impl TypedInput {
     }
 }
 
-struct Typer {
-    /// How many properties there may still be: what refers to itself would have any number.
+struct InputTyper {
+    /// Properties left of [`MAX_ATTRIBUTES`]: a schema that refers to itself has no end.
     left: Cell<usize>,
     left_out: RefCell<Vec<UntypedArgument>>,
 }
 
-impl Typer {
+impl InputTyper {
     fn leave_out(&self, argument: &str, reason: &'static str) {
         let mut list = self.left_out.borrow_mut();
         if list.len() < MAX_LEFT_OUT {

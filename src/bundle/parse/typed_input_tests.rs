@@ -35,7 +35,7 @@ fn what_both_languages_mean_alike_is_taken_over() {
             },
         }
     });
-    assert_eq!(TypedInput::of(&schema).record, expected);
+    assert_eq!(TypedInput::from_schema(&schema).record, expected);
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn what_may_be_null_is_optional() {
         "both": {"type": "String", "required": false},
         "sure": {"type": "Bool", "required": true},
     }});
-    let typed = TypedInput::of(&schema);
+    let typed = TypedInput::from_schema(&schema);
     assert_eq!((typed.record, typed.left_out), (expected, vec![]));
 }
 
@@ -90,7 +90,7 @@ fn references_unions_of_objects_and_lists_of_objects_are_typed() {
             "space": {"type": "Long", "required": false},
         }},
     }});
-    let typed = TypedInput::of(&schema);
+    let typed = TypedInput::from_schema(&schema);
     assert_eq!((typed.record, typed.left_out), (expected, vec![]));
 }
 
@@ -111,7 +111,7 @@ fn what_cedar_cannot_say_is_left_out_with_its_reason() {
             "true": true,
         }
     });
-    let typed = TypedInput::of(&schema);
+    let typed = TypedInput::from_schema(&schema);
     let options = json!({"type": "Record", "attributes": {}, "required": false});
     assert_eq!(
         typed.record,
@@ -137,7 +137,7 @@ fn what_cedar_cannot_say_is_left_out_with_its_reason() {
     }
     assert_eq!(told.len(), 11);
     let nothing = json!({"type": "Record", "attributes": {}});
-    assert_eq!(TypedInput::of(&json!(null)).record, nothing);
+    assert_eq!(TypedInput::from_schema(&json!(null)).record, nothing);
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn a_schema_that_refers_to_itself_comes_to_an_end() {
     for index in 0..40 {
         properties.insert(format!("p{index}"), json!({"$ref": "#"}));
     }
-    let typed = TypedInput::of(&json!({"type": "object", "properties": properties}));
+    let typed = TypedInput::from_schema(&json!({"type": "object", "properties": properties}));
     assert!(typed.record.to_string().len() < 1 << 20);
     assert_eq!(typed.left_out.len(), MAX_LEFT_OUT);
 }
@@ -157,7 +157,7 @@ fn nesting_is_bounded() {
     for _ in 0..20 {
         schema = json!({"type": "object", "properties": {"x": schema}});
     }
-    let text = TypedInput::of(&schema).record.to_string();
+    let text = TypedInput::from_schema(&schema).record.to_string();
     assert_eq!(text.matches("\"x\"").count(), MAX_DEPTH);
 }
 
@@ -171,7 +171,7 @@ proptest! {
         for name in names.iter().map(String::as_str).chain([reserved]) {
             properties.insert(name.to_owned(), json!({"type": "string"}));
         }
-        let input = TypedInput::of(&json!({"properties": properties})).record;
+        let input = TypedInput::from_schema(&json!({"properties": properties})).record;
         let schema = json!({"": {"entityTypes": {"T": {}}, "actions": {"a/b": {"appliesTo": {
             "principalTypes": ["T"], "resourceTypes": ["T"], "context": input,
         }}}}});

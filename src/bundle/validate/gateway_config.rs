@@ -1,6 +1,6 @@
-//! What `callgate.toml` says of gateways, held against what is registered: a name that nothing has denies
-//! everything that is asked under it.
+//! Checks names in the gateway sections of `callgate.toml`: requests for an unregistered server or tool are denied.
 
+use crate::authn::rights::Rpc;
 use crate::bundle::diagnostic::BundleDiagnostic;
 use crate::bundle::files::{BundleFiles, FileKind};
 use crate::bundle::validate::references::KnownEntities;
@@ -8,15 +8,15 @@ use crate::config::callers::{CallerConfig, RpcSelector};
 use crate::config::{Config, agentgateway, envoy};
 use crate::domain::schema;
 
-/// Warns of servers and tools that nobody has registered here, and of gateways whose requests nobody can be
-/// known to make. Another process may still register what is missing, so none of it is a fault.
+/// Warns about unregistered servers and tools, and about gateways without an identity source. These are warnings,
+/// since the missing registrations may come through the control API.
 pub(crate) fn warn(
     config: &Config,
     files: &BundleFiles,
     known: &KnownEntities<'_>,
     warnings: &mut Vec<BundleDiagnostic>,
 ) {
-    let Some(source) = files.of(FileKind::Config).next() else {
+    let Some(source) = files.of_kind(FileKind::Config).next() else {
         return;
     };
     let mut said: Vec<(String, String)> = Vec::new();
@@ -66,7 +66,7 @@ pub(crate) fn warn(
     }));
 }
 
-/// Mapped claims that reach no decision, because whoever reads tokens does not pass them on, or may not.
+/// A claim mapping that no decision uses, because no identity source passes claims on or no caller may assert them.
 fn unused_claims(config: &Config) -> Option<(String, String)> {
     let (field, _) = config.claims.named().next()?;
     let said = |said: &str| Some((format!("{field}.claim"), said.to_owned()));
@@ -92,24 +92,25 @@ fn unused_claims(config: &Config) -> Option<(String, String)> {
     None
 }
 
-/// Whether a caller names claims in its questions, rather than have them read from the requests it asks about.
+/// Whether a caller sends claims itself, rather than in tokens that an adapter reads.
 fn passes_claims_itself(caller: &CallerConfig) -> bool {
-    use RpcSelector::{
-        AuthzenEvaluation, AuthzenSearch, ExtAuthzCheck, ExtMcpCheck, ExtProcProcess,
+    let reads_tokens = |selector: &RpcSelector| {
+        matches!(
+            selector,
+            RpcSelector::One(
+                Rpc::AuthzenEvaluation
+                    | Rpc::AuthzenSearch
+                    | Rpc::ExtAuthzCheck
+                    | Rpc::ExtMcpCheck
+                    | Rpc::ExtProcProcess
+            )
+        )
     };
-    let others = [
-        AuthzenEvaluation,
-        AuthzenSearch,
-        ExtAuthzCheck,
-        ExtMcpCheck,
-        ExtProcProcess,
-    ];
     let rights = &caller.rights;
-    rights.assert_claims && rights.rpcs.iter().any(|rpc| !others.contains(rpc))
+    rights.assert_claims && !rights.rpcs.iter().all(reads_tokens)
 }
 
-/// Every server of `[envoy]` that requests are sent to, with the field around its name, and the tool if it is
-/// one.
+/// Every server that `[envoy]` routes to, with the path of its setting, and the tool of a route to a tool.
 fn names(config: &Config) -> impl Iterator<Item = (String, &str, Option<&str>)> {
     let servers = config.envoy.servers.iter().enumerate();
     let servers = servers.map(|(at, it)| (format!("envoy.servers[{at}]"), &*it.server, None));

@@ -1,9 +1,10 @@
-//! Strict validation, and how far policies look (Cedar RFC 76).
+//! Checks of parsed policies: strict validation, dereference levels (Cedar RFC 76), and undefined names.
 //!
-//! Start at [`validate`]. [`untyped`] helps with arguments that policies do not see.
+//! Start at [`validate`]. [`policy_validator`] runs Cedar's validator, [`tool_types`] explains policies over arguments of
+//! untyped tools. `references` checks names in policies and entities, `gateway_config` those in the configuration.
 //!
-//! Invariant: whatever Cedar says of a policy is told with the policy's id, file, line and column. What can
-//! never apply to a request is a fault: a `forbid` that never forbids looks as if it did.
+//! Invariant: every error of Cedar is reported with the policy's id, file, line and column. A policy that can never
+//! apply is a fault: a `forbid` that never forbids looks as if it did.
 
 pub(crate) mod gateway_config;
 pub mod policy_validator;
@@ -23,12 +24,12 @@ use crate::bundle::parse::template_links::LinkPlaces;
 use crate::bundle::validate::policy_validator::{PolicyValidator, ValidationFindings};
 use crate::bundle::validate::tool_types::ToolTypes;
 
-/// What to do about a policy of which Cedar says no more than that.
+/// The help for a policy that Cedar finds impossible.
 const NEVER_APPLIES: &str =
     "take the policy away, or mend its scope and conditions: no call is ever decided by it";
 
-/// Checks every policy, template and link against the schema, and finds the smallest level of
-/// dereference at which all of them pass. `None` if some do not pass at `max_level`.
+/// Validates every policy, template and link against the schema, and finds the smallest dereference level (Cedar RFC
+/// 76) at which all pass. `None` if some do not pass at `max_level`.
 pub fn validate(
     schema: &ValidatorSchema,
     policies: &Policies,
@@ -40,10 +41,10 @@ pub fn validate(
 ) -> Option<u32> {
     let judge = PolicyValidator::new(schema, &policies.set);
     let before = faults.len();
-    // Typing costs by far the most, so the first pass is made at the level that most policies need; later
-    // passes see only what looked further.
+    // Type checking dominates the cost, so the first pass uses the level that most policies need, and later passes
+    // validate only the policies that exceeded it.
     let mut level = max_level.min(1);
-    let teller = Teller {
+    let teller = ValidationReporter {
         policies,
         links,
         tools,
@@ -56,7 +57,7 @@ pub fn validate(
         let further = judge.these(&beyond, level).errors;
         let too_far = further
             .iter()
-            .filter(|error| matches!(level_violation(error), Some(Violation::TooFar)));
+            .filter(|error| matches!(level_violation(error), Some(LevelViolation::TooFar)));
         beyond = too_far.map(|error| policy_of(error).clone()).collect();
     }
     for id in beyond {
@@ -78,7 +79,8 @@ pub fn validate(
     Some(level)
 }
 
-/// Cedar types a policy once for every action it may apply to, and repeats one mistake for each.
+/// Merges diagnostics that differ only in the action: Cedar type-checks a policy once per action and repeats each
+/// error.
 fn once_per_place(mut found: Vec<BundleDiagnostic>) -> Vec<BundleDiagnostic> {
     diagnostic::order(&mut found);
     let mut groups: Vec<(String, BundleDiagnostic, usize)> = Vec::new();
@@ -105,7 +107,7 @@ fn is_same_place(a: &BundleDiagnostic, b: &BundleDiagnostic) -> bool {
     (&a.file, a.line, a.column) == (&b.file, b.line, b.column)
 }
 
-/// A message with the names of its actions taken out.
+/// A message without the names of actions.
 fn without_actions(message: &str) -> String {
     let mut parts = message.split("Action::\"");
     let mut general = parts.next().unwrap_or_default().to_owned();
@@ -116,22 +118,22 @@ fn without_actions(message: &str) -> String {
     general
 }
 
-enum Violation {
+enum LevelViolation {
     TooFar,
     Never,
 }
 
-fn level_violation(error: &ValidationError) -> Option<Violation> {
+fn level_violation(error: &ValidationError) -> Option<LevelViolation> {
     let ValidationError::EntityDerefLevelViolation(violation) = error else {
         return None;
     };
     Some(match violation.violation_kind {
-        EntityDerefViolationKind::MaximumLevelExceeded { .. } => Violation::TooFar,
-        EntityDerefViolationKind::LiteralDerefTarget => Violation::Never,
+        EntityDerefViolationKind::MaximumLevelExceeded { .. } => LevelViolation::TooFar,
+        EntityDerefViolationKind::LiteralDerefTarget => LevelViolation::Never,
     })
 }
 
-/// The policy that an error is about. Not every message names it.
+/// The policy that an error refers to; not every message names it.
 fn policy_of(error: &ValidationError) -> &PolicyID {
     match error {
         ValidationError::UnrecognizedEntityType(it) => &it.policy_id,
@@ -154,7 +156,7 @@ fn policy_of(error: &ValidationError) -> &PolicyID {
     }
 }
 
-/// The policy that a warning is about, and whether it says that the policy never applies.
+/// The policy that a warning refers to, and whether the warning says that the policy never applies.
 fn policy_of_warning(warning: &ValidationWarning) -> (&PolicyID, bool) {
     match warning {
         ValidationWarning::MixedScriptString(it) => (&it.policy_id, false),
@@ -167,15 +169,15 @@ fn policy_of_warning(warning: &ValidationWarning) -> (&PolicyID, bool) {
     }
 }
 
-/// Puts what Cedar says at its place.
-struct Teller<'a> {
+/// Converts Cedar's errors and warnings to located diagnostics.
+struct ValidationReporter<'a> {
     policies: &'a Policies,
     links: &'a LinkPlaces<'a>,
     tools: &'a ToolTypes<'a>,
 }
 
-impl Teller<'_> {
-    /// Tells what makes policies unusable. Gives those that may pass at a higher level.
+impl ValidationReporter<'_> {
+    /// Reports errors. Returns the policies that may pass at a higher level.
     fn tell_errors(
         &self,
         said: &ValidationFindings,
@@ -186,11 +188,11 @@ impl Teller<'_> {
         for error in &said.errors {
             let id = policy_of(error);
             let help = match level_violation(error) {
-                Some(Violation::TooFar) => {
+                Some(LevelViolation::TooFar) => {
                     beyond.insert(id.clone());
                     continue;
                 }
-                Some(Violation::Never) => Some(
+                Some(LevelViolation::Never) => Some(
                     "bind the fact to principal, resource or context instead of naming its entity"
                         .to_owned(),
                 ),
@@ -206,13 +208,13 @@ impl Teller<'_> {
         beyond
     }
 
-    /// Tells what deserves a second look. Gives the faults of policies that never apply.
+    /// Reports warnings. Returns the faults of policies that never apply.
     fn tell_warnings(
         &self,
         said: &ValidationFindings,
         warnings: &mut Vec<BundleDiagnostic>,
     ) -> Vec<BundleDiagnostic> {
-        // What is wrong with a policy is why it never applies, and where no action fits its scope it is false as well.
+        // Report one cause per policy: an error or an inapplicable scope also makes the policy impossible.
         let mut wrong: HashSet<&PolicyID> = said.errors.iter().map(policy_of).collect();
         let is_unfit =
             |it: &ValidationWarning| matches!(it, ValidationWarning::InvalidActionApplication(_));
@@ -276,7 +278,7 @@ impl Teller<'_> {
         }
         match self.links.get(id) {
             Some((source, index)) => {
-                json::fault_at(source.origin(), &[Step::Index(*index)], message)
+                json::diagnostic_at(source.origin(), &[Step::Index(*index)], message)
             }
             None => BundleDiagnostic::for_file(&std::sync::Arc::from("<policies>"), message),
         }

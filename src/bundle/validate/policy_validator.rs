@@ -1,12 +1,10 @@
-//! What Cedar's validator says of many policies, without asking it about requests that a policy's scope
-//! rules out.
+//! Runs Cedar's validator over many policies without the requests that a policy's scope excludes.
 //!
-//! Start at [`Judge`]. Cedar types a policy once for every pair of principal and resource that any action of
-//! the schema applies to. For the actions outside of a policy's scope it finds `action == …` false, looks no
-//! further and has nothing to say. So each policy is typed against a schema with all the names of the whole
-//! one, in which only the actions of its scope apply to anything.
+//! Start at [`PolicyValidator`]. Cedar type-checks a policy once per pair of principal and resource type of every action in
+//! the schema. For actions outside of a policy's scope the scope itself is false and Cedar reports nothing. So each policy
+//! is validated against a schema with all names, in which only the actions of its scope apply to anything.
 //!
-//! Invariant: errors and warnings are those of one `Validator` with the whole schema over the whole set.
+//! Invariant: errors and warnings equal those of one `Validator` with the whole schema over the whole set.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,40 +17,39 @@ use callgate_engine::cedar::{
 
 use crate::bundle::parallel::map_parallel;
 
-/// Sets smaller than this are not worth a thread.
+/// Policies from which on validation is parallel.
 const SHARED_OUT: usize = 128;
-/// So many policies of one scope are typed at a time: enough to be worth a schema of their own, few enough
-/// that all processors end at about the same time.
+/// Policies per job: enough to amortize building a narrowed schema, few enough to balance the load of all processors.
 const BATCH: usize = 64;
 
-/// What the validator has to say.
+/// Errors and warnings of the validator.
 #[derive(Debug, Default)]
 pub struct ValidationFindings {
-    /// What makes a policy unusable at the level asked for.
+    /// Errors at the requested level.
     pub errors: Vec<ValidationError>,
-    /// What deserves a second look.
+    /// Warnings.
     pub warnings: Vec<ValidationWarning>,
 }
 
-/// Judges the policies of a set.
+/// Validates the policies of a set.
 pub struct PolicyValidator<'a> {
     set: &'a PolicySet,
     links: HashMap<&'a PolicyID, Vec<&'a Policy>>,
     whole: Validator,
 }
 
-/// The actions that a scope names.
+/// Actions that a scope names.
 pub(crate) type ScopedActions<'a> = BTreeSet<&'a EntityUID>;
 
-/// Policies that are typed against the same schema.
-struct Batch<'a> {
-    /// `None` for the whole schema.
+/// Policies that are validated against the same schema.
+struct PolicyBatch<'a> {
+    /// The actions that apply; `None` for the whole schema.
     named: Option<ScopedActions<'a>>,
     templates: Vec<&'a Template>,
 }
 
 impl<'a> PolicyValidator<'a> {
-    /// A judge of `set`.
+    /// A validator of `set` against `schema`.
     pub fn new(schema: &ValidatorSchema, set: &'a PolicySet) -> Self {
         let mut links: HashMap<&PolicyID, Vec<&Policy>> = HashMap::new();
         for link in set.policies().filter(|policy| !policy.is_static()) {
@@ -65,12 +62,12 @@ impl<'a> PolicyValidator<'a> {
         }
     }
 
-    /// Judges the whole set: policies, templates and links.
+    /// Validates the whole set: policies, templates and links.
     pub fn all(&self, level: u32) -> ValidationFindings {
         self.judge(self.set.all_templates(), level)
     }
 
-    /// Judges these policies and templates, with their links.
+    /// Validates these policies and templates, with their links.
     pub fn these(&self, ids: &BTreeSet<PolicyID>, level: u32) -> ValidationFindings {
         self.judge(ids.iter().filter_map(|id| self.set.get_template(id)), level)
     }
@@ -80,8 +77,8 @@ impl<'a> PolicyValidator<'a> {
         templates: impl Iterator<Item = &'a Template>,
         level: u32,
     ) -> ValidationFindings {
-        // At level 0 a scope's own `in` is too far. A policy with a mistake in it may show that only in a
-        // request of another action.
+        // At level 0 the scope's own `in` is an error, which may show only in a request of an action outside of the
+        // scope.
         let batches = match level {
             0 => in_batches(None, templates.collect()),
             _ => self.batches(templates),
@@ -101,14 +98,14 @@ impl<'a> PolicyValidator<'a> {
         verdicts
     }
 
-    /// Whether nothing in the set looks away from the request at all. Only of a set without mistakes.
+    /// Whether every policy passes at level 0. Correct only for a set that has no errors.
     pub fn fits_level_zero(&self) -> bool {
         let looks_away = AtomicBool::new(false);
         each(self.batches(self.set.all_templates()), |batch| {
             let narrow = self.narrow(&batch);
             let validator = narrow.as_ref().unwrap_or(&self.whole);
             for template in &batch.templates {
-                // The first that does ends the search.
+                // The first error ends the search.
                 if looks_away.load(Ordering::Relaxed) {
                     return;
                 }
@@ -122,7 +119,7 @@ impl<'a> PolicyValidator<'a> {
         !looks_away.into_inner()
     }
 
-    fn batches(&self, templates: impl Iterator<Item = &'a Template>) -> Vec<Batch<'a>> {
+    fn batches(&self, templates: impl Iterator<Item = &'a Template>) -> Vec<PolicyBatch<'a>> {
         let mut by_names: BTreeMap<ScopedActions<'a>, Vec<&'a Template>> = BTreeMap::new();
         for template in templates {
             let named = template.action_constraint().iter_euids().collect();
@@ -138,14 +135,13 @@ impl<'a> PolicyValidator<'a> {
             others.extend(whole);
             narrow_batches.extend(in_batches(Some(named), narrow));
         }
-        // Those that take longest come first, so that no processor is left alone with them.
+        // Longest jobs first, to balance the load.
         let mut batches = in_batches(None, others);
         batches.extend(narrow_batches);
         batches
     }
 
-    /// The types of principals that may do any of these actions. None if Cedar has something to say of the
-    /// names themselves, which it does in every request of the schema.
+    /// The principal types of these actions; empty if a name itself is invalid, which Cedar reports in every request.
     fn principals(&self, named: &ScopedActions<'_>) -> HashSet<&EntityType> {
         let schema = self.whole.schema();
         let types: BTreeSet<&EntityType> = named.iter().map(|uid| uid.entity_type()).collect();
@@ -163,7 +159,7 @@ impl<'a> PolicyValidator<'a> {
             .collect()
     }
 
-    /// Whether one of the principals gets past the scope, so that a request with it shows all of the scope.
+    /// Whether a principal of these types can match the scope, so that a request with it covers the whole scope.
     fn can_match(&self, template: &Template, principals: &HashSet<&EntityType>) -> bool {
         let may_be_in = |member: &EntityType, group: &EntityReference| match group {
             EntityReference::EUID(group) => {
@@ -189,8 +185,8 @@ impl<'a> PolicyValidator<'a> {
         )
     }
 
-    /// The schema of a batch: every name of the whole, and nothing that other actions apply to.
-    fn narrow(&self, batch: &Batch<'_>) -> Option<Validator> {
+    /// A validator for a batch: all names of the schema, but only the batch's actions apply to anything.
+    fn narrow(&self, batch: &PolicyBatch<'_>) -> Option<Validator> {
         let schema = self.whole.schema();
         let meant = meant(schema, batch.named.as_ref()?);
         let actions = schema.action_ids().map(|action| {
@@ -210,11 +206,11 @@ impl<'a> PolicyValidator<'a> {
         Some(Validator::new(narrow))
     }
 
-    /// A set of just these policies and templates, with their links.
+    /// The set of these policies and templates, with their links.
     fn subset(&self, templates: &[&Template]) -> PolicySet {
         let mut chosen = PolicySet::new();
         for template in templates {
-            // All ids were unique in the larger set.
+            // Ids are unique in the larger set.
             let _ = match StaticPolicy::try_from((*template).clone()) {
                 Ok(policy) => chosen.add_static(policy),
                 Err(_) => chosen.add_template((*template).clone()),
@@ -227,8 +223,7 @@ impl<'a> PolicyValidator<'a> {
     }
 }
 
-/// The actions that a scope matches: those that it names, and what is in them. For `==` that is more than it
-/// matches, and never less.
+/// The named actions and their descendants: for `==` a superset of what the scope matches.
 pub(crate) fn meant<'s>(
     schema: &'s ValidatorSchema,
     named: &ScopedActions<'_>,
@@ -242,16 +237,19 @@ pub(crate) fn meant<'s>(
 fn in_batches<'a>(
     named: Option<ScopedActions<'a>>,
     templates: Vec<&'a Template>,
-) -> Vec<Batch<'a>> {
-    let batch = |templates: &[&'a Template]| Batch {
+) -> Vec<PolicyBatch<'a>> {
+    let batch = |templates: &[&'a Template]| PolicyBatch {
         named: named.clone(),
         templates: templates.to_vec(),
     };
     templates.chunks(BATCH).map(batch).collect()
 }
 
-/// Does the work of all batches, on all processors if it is much.
-fn each<'a, R: Send>(batches: Vec<Batch<'a>>, work: impl Fn(Batch<'a>) -> R + Sync) -> Vec<R> {
+/// Runs a job per batch, in parallel from [`SHARED_OUT`] policies on.
+fn each<'a, R: Send>(
+    batches: Vec<PolicyBatch<'a>>,
+    work: impl Fn(PolicyBatch<'a>) -> R + Sync,
+) -> Vec<R> {
     let policies: usize = batches.iter().map(|batch| batch.templates.len()).sum();
     map_parallel(batches, policies >= SHARED_OUT, work)
 }

@@ -1,8 +1,8 @@
-//! What to do about a policy that looks at arguments which it does not see.
+//! Explains errors of policies that read arguments of untyped tools.
 //!
-//! Start at [`Tools::help`]. A policy sees a tool's arguments as `context.input` under the tool's own action, and
-//! there is such an action only for a tool that is registered with `"typed": true`: whoever forgets that reads of an
-//! unknown action or attribute, which says nothing of the registration.
+//! Start at [`ToolTypes::help`]. Policies read a tool's arguments as `context.input` under the tool's own action, which exists
+//! only if the tool is registered with `"typed": true`. Otherwise Cedar reports an unknown action or attribute, which does
+//! not point to the registration.
 
 use std::collections::HashMap;
 
@@ -17,32 +17,32 @@ use crate::bundle::files::SourceFile;
 use crate::bundle::parse::registration::{AccessLevel, Registration};
 use crate::domain::schema::TYPES;
 
-/// The attribute of the context that holds a tool's arguments.
+/// The context attribute that holds a tool's arguments.
 const INPUT: &str = "input";
 
-/// The registered tools, as far as policies see their arguments.
+/// The registered tools: which are typed, and their access levels.
 #[derive(Debug)]
 pub struct ToolTypes<'a> {
     /// By `<server>/<tool>`.
-    tools: HashMap<String, Registered<'a>>,
+    tools: HashMap<String, ToolType<'a>>,
 }
 
 #[derive(Debug)]
-struct Registered<'a> {
+struct ToolType<'a> {
     file: &'a str,
     is_typed: bool,
     access: AccessLevel,
 }
 
 impl<'a> ToolTypes<'a> {
-    /// Those of the registrations.
+    /// Collects the tools of all registrations.
     pub fn new(registrations: &[(&'a SourceFile, Registration)]) -> Self {
         let mut tools = HashMap::new();
         for (source, registration) in registrations {
             let source: &'a SourceFile = source;
             for (name, tool) in &registration.tools {
                 let id = format!("{}/{name}", registration.server.name);
-                let registered = Registered {
+                let registered = ToolType {
                     file: &source.file,
                     is_typed: tool.typed,
                     access: tool.effective_access(),
@@ -53,17 +53,17 @@ impl<'a> ToolTypes<'a> {
         Self { tools }
     }
 
-    /// Whether a tool has an action of its own.
+    /// Whether a tool is typed and so has its own action.
     pub fn is_typed(&self, id: &str) -> bool {
         self.tools.get(id).is_some_and(|it| it.is_typed)
     }
 
-    /// The effect that a registered tool counts with.
+    /// The access level in force of a registered tool.
     pub fn access(&self, id: &str) -> Option<AccessLevel> {
         self.tools.get(id).map(|it| it.access)
     }
 
-    /// What to do about an error, if it comes of a tool that is not typed.
+    /// The help for an error that an untyped tool causes.
     pub fn help(&self, error: &ValidationError, template: &Template) -> Option<String> {
         match error {
             ValidationError::UnrecognizedActionId(it) => {
@@ -86,7 +86,7 @@ impl<'a> ToolTypes<'a> {
         }
     }
 
-    /// What to do about a policy that never applies, if it tests for arguments.
+    /// The help for a policy that never applies, if it tests for arguments.
     pub fn help_for_impossible(&self, template: &Template) -> Option<String> {
         let mut parts = template
             .non_scope_constraints()
@@ -97,7 +97,7 @@ impl<'a> ToolTypes<'a> {
             .then(|| self.help_for_input(template))
     }
 
-    /// What to do about `context.input` where there is none.
+    /// The help for `context.input` where the context has none.
     pub fn help_for_input(&self, template: &Template) -> String {
         let named = match template.resource_constraint().as_inner() {
             PrincipalOrResourceConstraint::Eq(EntityReference::EUID(uid))

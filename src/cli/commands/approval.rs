@@ -1,13 +1,13 @@
-//! `callgate approval`: a person's yes to exactly one call.
+//! `callgate approval`: approvals of single calls.
 
 use anyhow::bail;
 use prost_types::Timestamp;
 
 use crate::cli::call_args::CallArgs;
-use crate::cli::control::{ControlArgs, IdempotencyArgs, LimitArgs, Page, WriteArgs, warn_if};
-use crate::cli::name;
+use crate::cli::control::{ControlArgs, IdempotencyArgs, LimitArgs, ListPage, WriteArgs, warn_if};
 use crate::cli::output::Exit;
-use crate::cli::{given, views};
+use crate::cli::value_parser;
+use crate::cli::{args, views};
 use crate::proto::v1;
 
 /// Asks for approvals of calls, gives them, and refuses them
@@ -42,7 +42,7 @@ Exit codes: 0 done, 1 error, 2 denied.";
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
-    Request(Box<AskFor>),
+    Request(Box<RequestArgs>),
     Approve(Approve),
     Reject(Reject),
     Revoke(Revoke),
@@ -55,7 +55,7 @@ enum Verb {
 /// The call is described as for `callgate authorize`. Its subject asks.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-struct AskFor {
+struct RequestArgs {
     #[command(flatten)]
     call: CallArgs,
     /// The digest that came with the deny; without one the server makes a new one
@@ -67,7 +67,7 @@ struct AskFor {
     )]
     challenge: Option<String>,
     /// When that challenge ends
-    #[arg(long, value_name = "TIME", requires = "challenge", value_parser = given::moment, help_heading = "The challenge")]
+    #[arg(long, value_name = "TIME", requires = "challenge", value_parser = args::moment, help_heading = "The challenge")]
     expires: Option<Timestamp>,
     #[command(flatten, next_help_heading = "Who asks")]
     once: IdempotencyArgs,
@@ -123,16 +123,16 @@ struct Revoke {
 #[derive(Debug, clap::Args)]
 struct Filter {
     /// Only of calls by this agent: its id, or any name
-    #[arg(long, value_name = "AGENT", value_parser = name::agent)]
+    #[arg(long, value_name = "AGENT", value_parser = value_parser::agent)]
     agent: Option<v1::EntityRef>,
     /// Only of calls for this person: the id, or any name
-    #[arg(long, value_name = "USER", value_parser = name::user)]
+    #[arg(long, value_name = "USER", value_parser = value_parser::user)]
     user: Option<v1::EntityRef>,
     /// Only of calls in this task
     #[arg(long, value_name = "ID")]
     task: Option<String>,
     /// Only those that stand so: pending, approved, rejected, expired, used or task-over
-    #[arg(long, value_name = "STATUS", value_parser = given::approval_status)]
+    #[arg(long, value_name = "STATUS", value_parser = args::approval_status)]
     status: Option<v1::ApprovalStatus>,
 }
 
@@ -159,7 +159,11 @@ struct Watch {
     filter: Filter,
 }
 
-/// Asks, and prints the answer.
+/// Sends the request and prints the response.
+///
+/// # Errors
+///
+/// If an argument is invalid, or the request fails.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let (ask, is_full) = (&args.ask, args.full);
     match &args.verb {
@@ -196,7 +200,7 @@ fn shown(approval: Option<&v1::Approval>, revision: u64, is_full: bool) -> Strin
     shown.map_or_else(String::new, |it| it.revision(revision).to_string())
 }
 
-/// Nobody should say yes to what they have not seen: without a digest, what is approved is shown first.
+/// Approves a call. Without a digest the approval is shown before, so that nobody approves an unseen call.
 fn reject(ask: &ControlArgs, it: &Reject, is_full: bool) -> anyhow::Result<Exit> {
     let asked = v1::RejectCallRequest {
         actor: it.write.actor(),
@@ -216,7 +220,7 @@ fn approve(ask: &ControlArgs, it: &Approve, is_full: bool) -> anyhow::Result<Exi
         Some(digest) => digest.clone(),
         None => {
             let found = by_id(ask, &it.id)?;
-            // Programs get one document; the call is in it.
+            // JSON output is one document, which contains the call.
             if ask.output == crate::cli::output::Output::Text {
                 ask.output
                     .next(&format!("{}\n", views::approval(&found, is_full)), &())?;
@@ -262,7 +266,7 @@ fn list(ask: &ControlArgs, it: &List, is_full: bool) -> anyhow::Result<Exit> {
             page_token,
         };
         let answer = ask.question(asked, async |to, it| to.list_approvals(it).await)?;
-        Ok(Page {
+        Ok(ListPage {
             items: answer.approvals,
             next: answer.next_page_token,
             revision: answer.revision,
@@ -282,7 +286,7 @@ fn list(ask: &ControlArgs, it: &List, is_full: bool) -> anyhow::Result<Exit> {
     ask.answer(&text, "ListApprovalsResponse", &answer)
 }
 
-impl AskFor {
+impl RequestArgs {
     fn request(&self) -> anyhow::Result<v1::RequestApprovalRequest> {
         let challenge = self.challenge.clone().map(|digest| v1::ApprovalChallenge {
             digest,

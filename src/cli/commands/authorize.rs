@@ -1,4 +1,4 @@
-//! `callgate authorize`: one call, decided here or by a running server.
+//! `callgate authorize`: decides one call, locally or by a running server.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ pub struct Args {
     #[command(flatten)]
     call: CallArgs,
     #[command(flatten)]
-    place: Place,
+    place: DecisionPointArgs,
     /// Also tell how each person and agent involved fared
     #[arg(long, help_heading = "The answer")]
     explain: bool,
@@ -51,7 +51,7 @@ pub struct Args {
 /// Who decides.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Who decides")]
-struct Place {
+struct DecisionPointArgs {
     /// This directory, `./policies` unless a server is named; wins over `CALLGATE_ENDPOINT`
     #[arg(long, value_name = "DIR", conflicts_with = "endpoint")]
     policies: Option<PathBuf>,
@@ -63,7 +63,7 @@ struct Place {
     credentials: ClientCredentials,
 }
 
-/// Where policies are if nobody says otherwise.
+/// The default bundle directory.
 const DIRECTORY: &str = "./policies";
 
 const EXAMPLES: &str = "\
@@ -91,7 +91,11 @@ Examples:
 
 Exit codes: 0 allowed, 1 error, 2 denied, 3 the directory has faults.";
 
-/// Asks, and prints the answer.
+/// Sends the request and prints the response.
+///
+/// # Errors
+///
+/// If the call is invalid, the bundle cannot be read, or the server does not answer.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let request = v1::AuthorizeRequest {
         call_context: Some(Box::new(args.call.context()?)),
@@ -112,12 +116,12 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             }
         }
     };
-    // That the question was not answered is no answer: a gateway denies, a person is told.
+    // An unanswered question is an error, not a deny.
     let response = answered.map_err(|status| worded(&status))?;
     let challenge = response.approval.as_ref();
-    let text = Text {
+    let text = AuthorizeText {
         response: &response,
-        // A directory remembers nothing, so there is nobody to ask.
+        // Without a server there is no state to refer to.
         next: challenge.filter(|_| endpoint.is_some()).map(next_command),
     };
     let json = json::write("AuthorizeResponse", &response)?;
@@ -128,8 +132,8 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     })
 }
 
-impl Place {
-    /// The server to ask, if one is to be asked. A directory that is named wins over the environment.
+impl DecisionPointArgs {
+    /// The server's address, if a server decides. A directory given by a flag takes precedence over the environment.
     fn server(&self) -> anyhow::Result<Option<String>> {
         match (&self.endpoint, &self.policies) {
             (Some(endpoint), _) => Ok(Some(endpoint.clone())),
@@ -185,7 +189,7 @@ async fn ask_server(
     credentials: &ClientCredentials,
     request: v1::AuthorizeRequest,
 ) -> anyhow::Result<Result<v1::AuthorizeResponse, Status>> {
-    let server = ServerConnection::reach(endpoint, credentials).await?;
+    let server = ServerConnection::connect(endpoint, credentials).await?;
     let request = server.request(request);
     let answer = server.authorization().authorize(request).await;
     Ok(answer.map(tonic::Response::into_inner))
@@ -199,15 +203,15 @@ fn worded(status: &Status) -> anyhow::Error {
     )
 }
 
-/// The command that asks for the approval: this one's description of the call, with the challenge.
+/// The command that requests the approval: the flags of this call and the challenge.
 fn next_command(challenge: &v1::ApprovalChallenge) -> String {
     let after_the_verb: Vec<String> = std::env::args().skip(2).collect();
     request_instead(&after_the_verb, challenge)
 }
 
-/// Turns the words after `callgate authorize` into those of `callgate approval request`.
+/// Converts the arguments of `callgate authorize` to those of `callgate approval request`.
 pub(crate) fn request_instead(typed: &[String], challenge: &v1::ApprovalChallenge) -> String {
-    /// Flags that ask for a form of the answer, or that nobody wants to see repeated.
+    /// Flags about the output, and flags with secrets.
     const WITH_A_VALUE: [&str; 2] = ["--output", "--token"];
     let mut command = vec!["callgate approval request".to_owned()];
     let mut words = typed.iter();
@@ -228,14 +232,14 @@ pub(crate) fn request_instead(typed: &[String], challenge: &v1::ApprovalChalleng
     command.join(" ")
 }
 
-/// The answer for people.
-struct Text<'a> {
+/// The response as text.
+struct AuthorizeText<'a> {
     response: &'a v1::AuthorizeResponse,
-    /// What to type next.
+    /// The suggested next command.
     next: Option<String>,
 }
 
-impl fmt::Display for Text<'_> {
+impl fmt::Display for AuthorizeText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let response = self.response;
         writeln!(f, "{}", outcome(response.decision()))?;
@@ -335,7 +339,7 @@ fn explain(f: &mut fmt::Formatter<'_>, explanation: &v1::Explanation) -> fmt::Re
     Ok(())
 }
 
-/// An obligation: its name, and what there is to it beyond that.
+/// An obligation: its type and its properties.
 fn provided(obligation: &v1::Obligation) -> String {
     let id = printable(&obligation.id);
     let properties = obligation.properties.as_ref();

@@ -1,4 +1,4 @@
-//! `callgate changes`: what was changed, in order, and what is being changed.
+//! `callgate changes`: lists and follows changes.
 
 use crate::cli::control::ControlArgs;
 use crate::cli::output::Exit;
@@ -26,7 +26,11 @@ Examples:
 
 Exit codes: 0 interrupted, 1 error.";
 
-/// Asks, and prints what comes.
+/// Follows the changes and prints them.
+///
+/// # Errors
+///
+/// If an argument is invalid, or the request fails.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let asked = v1::WatchChangesRequest {
         after_revision: args.after,

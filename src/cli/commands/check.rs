@@ -1,4 +1,4 @@
-//! `callgate check`: is everything in a directory in order?
+//! `callgate check`: checks a directory.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -41,7 +41,11 @@ Examples:
 
 Exit codes: 0 in order, 1 error, 3 faults.";
 
-/// Checks and prints.
+/// Checks the directory and prints the report.
+///
+/// # Errors
+///
+/// If the report cannot be printed.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let report = match check::check(&args.dir, args.config.as_deref(), args.strict) {
         Ok(report) => report,
@@ -49,11 +53,11 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     };
     let dir = args.dir.display().to_string();
     args.output.answer(
-        &Text {
+        &CheckText {
             dir: &dir,
             report: &report,
         },
-        &Json {
+        &CheckJson {
             ok: true,
             report: &report,
         },
@@ -62,18 +66,18 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 #[derive(Serialize)]
-struct Json<'a> {
+struct CheckJson<'a> {
     ok: bool,
     #[serde(flatten)]
     report: &'a BundleReport,
 }
 
-struct Text<'a> {
+struct CheckText<'a> {
     dir: &'a str,
     report: &'a BundleReport,
 }
 
-impl fmt::Display for Text<'_> {
+impl fmt::Display for CheckText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let BundleReport { counts, .. } = self.report;
         for warning in &self.report.warnings {
@@ -129,7 +133,7 @@ impl fmt::Display for Text<'_> {
     }
 }
 
-impl Text<'_> {
+impl CheckText<'_> {
     fn kinds_of_tools(&self) -> String {
         let effects = self.report.effects.iter();
         let mut kinds: Vec<(&str, usize)> = effects.map(|(access, n)| (&**access, *n)).collect();
@@ -192,7 +196,7 @@ impl Text<'_> {
     }
 }
 
-/// What there is to say of the policies beside their number.
+/// Details of the policies.
 fn of_templates(counts: &BundleCounts) -> String {
     match (counts.policies, counts.templates, counts.links) {
         (0, 0, 0) => ", so everything is denied".to_owned(),

@@ -1,4 +1,4 @@
-//! `callgate clock`: Callgate's time, set right.
+//! `callgate clock`: repairs the server's clock.
 
 use crate::cli::control::{ControlArgs, WriteArgs};
 use crate::cli::output::Exit;
@@ -41,7 +41,11 @@ struct Repair {
     write: WriteArgs,
 }
 
-/// Asks, and prints the answer.
+/// Sends the request and prints the response.
+///
+/// # Errors
+///
+/// If an argument is invalid, or the request fails.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let Verb::Repair(it) = &args.verb;
     let asked = v1::RepairClockRequest {

@@ -1,14 +1,14 @@
-//! `callgate delegation`: what is lent to whom.
+//! `callgate delegation`: creates, narrows, revokes and lists delegations.
 
 use std::time::SystemTime;
 
 use anyhow::bail;
 use prost_types::Timestamp;
 
-use crate::cli::control::{ControlArgs, LimitArgs, Page, WriteArgs, warn_if};
-use crate::cli::given::{self, ExpiryArgs, ScopeArgs};
-use crate::cli::name;
+use crate::cli::args::{self, ExpiryArgs, ScopeArgs};
+use crate::cli::control::{ControlArgs, LimitArgs, ListPage, WriteArgs, warn_if};
 use crate::cli::output::Exit;
+use crate::cli::value_parser;
 use crate::cli::views;
 use crate::proto::v1;
 
@@ -59,14 +59,14 @@ enum Verb {
 #[command(group = clap::ArgGroup::new("end").args(["lasting", "until"]).required(true))]
 struct Grant {
     /// The agent that may act: its id, or any name
-    #[arg(long, value_name = "AGENT", value_parser = name::agent)]
+    #[arg(long, value_name = "AGENT", value_parser = value_parser::agent)]
     to: v1::EntityRef,
     #[command(flatten)]
     scope: ScopeArgs,
     #[command(flatten)]
     end: ExpiryArgs,
     /// Not before this time in UTC, e.g. `2030-01-31T15:00:00Z`
-    #[arg(long, value_name = "TIME", value_parser = given::moment, help_heading = "How long")]
+    #[arg(long, value_name = "TIME", value_parser = args::moment, help_heading = "How long")]
     not_before: Option<Timestamp>,
     /// The task it is for; it ends with the task
     #[arg(long, value_name = "ID", help_heading = "How long")]
@@ -122,16 +122,16 @@ struct Revoke {
 #[command(after_help = EXAMPLES)]
 struct List {
     /// Only what this person or agent lent: a person's id, or any name
-    #[arg(long, value_name = "NAME", value_parser = name::user)]
+    #[arg(long, value_name = "NAME", value_parser = value_parser::user)]
     from: Option<v1::EntityRef>,
     /// Only what was lent to this agent: its id, or any name
-    #[arg(long, value_name = "AGENT", value_parser = name::agent)]
+    #[arg(long, value_name = "AGENT", value_parser = value_parser::agent)]
     to: Option<v1::EntityRef>,
     /// Only what is for this task
     #[arg(long, value_name = "ID")]
     task: Option<String>,
     /// Only what stands so: active, not-yet, expired, revoked or task-over
-    #[arg(long, value_name = "STATUS", value_parser = given::delegation_status)]
+    #[arg(long, value_name = "STATUS", value_parser = args::delegation_status)]
     status: Option<v1::DelegationStatus>,
     /// Only this one
     #[arg(long, value_name = "ID")]
@@ -140,7 +140,11 @@ struct List {
     limit: LimitArgs,
 }
 
-/// Asks, and prints the answer.
+/// Sends the request and prints the response.
+///
+/// # Errors
+///
+/// If an argument is invalid, or the request fails.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let ask = &args.ask;
     match &args.verb {
@@ -198,7 +202,7 @@ fn list(ask: &ControlArgs, it: &List) -> anyhow::Result<Exit> {
             page_token,
         };
         let answer = ask.question(asked, async |to, it| to.list_delegations(it).await)?;
-        Ok(Page {
+        Ok(ListPage {
             items: answer.delegations,
             next: answer.next_page_token,
             revision: answer.revision,

@@ -1,4 +1,4 @@
-//! `callgate entity`: entities that are put into a running server.
+//! `callgate entity`: stored entities of a running server.
 
 use std::path::PathBuf;
 
@@ -6,10 +6,10 @@ use anyhow::{Context, bail};
 use serde_json::{Map, Value as Json, json};
 
 use crate::cli::call_args::read_text;
-use crate::cli::control::{ControlArgs, LimitArgs, Page, WriteArgs};
-use crate::cli::name;
+use crate::cli::control::{ControlArgs, LimitArgs, ListPage, WriteArgs};
 use crate::cli::output::Exit;
 use crate::cli::render::{Details, entity};
+use crate::cli::value_parser;
 use crate::cli::views;
 use crate::proto::v1;
 
@@ -56,22 +56,22 @@ enum Verb {
 #[command(verbatim_doc_comment)]
 struct Put {
     /// The entity: `user:kim`, `agent:scout`, `group:staff` or a whole name
-    #[arg(required_unless_present = "file", conflicts_with = "file", value_parser = name::entity)]
+    #[arg(required_unless_present = "file", conflicts_with = "file", value_parser = value_parser::entity)]
     uid: Option<v1::EntityRef>,
     /// Read the entity from this file in Cedar's JSON form; `-` is standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = ["attr", "refs", "parents", "tags"])]
     file: Option<PathBuf>,
     /// An attribute; the value is JSON, or else a string (may be repeated)
-    #[arg(long, value_name = "NAME=VALUE", value_parser = name::with_value)]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = value_parser::with_value)]
     attr: Vec<(String, Json)>,
     /// An attribute that is another entity (may be repeated)
-    #[arg(long = "ref", value_name = "NAME=ENTITY", value_parser = name::with_entity)]
+    #[arg(long = "ref", value_name = "NAME=ENTITY", value_parser = value_parser::with_entity)]
     refs: Vec<(String, v1::EntityRef)>,
     /// An entity that this one is in (may be repeated)
-    #[arg(long = "parent", value_name = "ENTITY", value_parser = name::entity)]
+    #[arg(long = "parent", value_name = "ENTITY", value_parser = value_parser::entity)]
     parents: Vec<v1::EntityRef>,
     /// One value of a tag, which is a set of strings (may be repeated)
-    #[arg(long = "tag", value_name = "NAME=TEXT", value_parser = name::with_text)]
+    #[arg(long = "tag", value_name = "NAME=TEXT", value_parser = value_parser::with_text)]
     tags: Vec<(String, String)>,
     #[command(flatten)]
     write: WriteArgs,
@@ -82,7 +82,7 @@ struct Put {
 #[command(after_help = EXAMPLES)]
 struct Get {
     /// The entity: `user:kim` or a whole name
-    #[arg(value_parser = name::entity)]
+    #[arg(value_parser = value_parser::entity)]
     uid: v1::EntityRef,
 }
 
@@ -91,7 +91,7 @@ struct Get {
 #[command(after_help = EXAMPLES)]
 struct List {
     /// Only this type: `user`, `agent` or a whole name
-    #[arg(long = "type", value_name = "TYPE", value_parser = name::kind)]
+    #[arg(long = "type", value_name = "TYPE", value_parser = value_parser::kind)]
     of_type: Option<String>,
     #[command(flatten)]
     limit: LimitArgs,
@@ -102,13 +102,17 @@ struct List {
 #[command(after_help = EXAMPLES)]
 struct Delete {
     /// The entity: `user:kim` or a whole name
-    #[arg(value_parser = name::entity)]
+    #[arg(value_parser = value_parser::entity)]
     uid: v1::EntityRef,
     #[command(flatten)]
     write: WriteArgs,
 }
 
-/// Asks, and prints the answer.
+/// Sends the request and prints the response.
+///
+/// # Errors
+///
+/// If an argument is invalid, or the request fails.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let ask = &args.ask;
     match &args.verb {
@@ -162,7 +166,7 @@ fn list(ask: &ControlArgs, it: &List) -> anyhow::Result<Exit> {
             page_token,
         };
         let answer = ask.question(asked, async |to, it| to.list_entities(it).await)?;
-        Ok(Page {
+        Ok(ListPage {
             items: answer.entities,
             next: answer.next_page_token,
             revision: answer.revision,
@@ -180,7 +184,7 @@ fn list(ask: &ControlArgs, it: &List) -> anyhow::Result<Exit> {
 }
 
 impl Put {
-    /// The entity from the file or the flags.
+    /// Builds the entity from the file or the flags.
     fn entity(&self) -> anyhow::Result<v1::Entity> {
         let json = match &self.file {
             Some(path) => {
@@ -224,13 +228,13 @@ impl Put {
     }
 }
 
-/// The protocol's form of Cedar's: `attrs` is `attributes`, and names go without their escape.
+/// Converts Cedar's JSON form to the protocol's: `attrs` becomes `attributes`, entity references lose `__entity`.
 fn from_cedar(json: Json) -> anyhow::Result<Json> {
     let Json::Object(mut entity) = json else {
         bail!("it is not one JSON object");
     };
     let plain = |name: Json| match name {
-        // Whatever stands beside the escape is not passed over.
+        // Members beside `__entity` are not dropped.
         Json::Object(mut it) if it.len() == 1 => it.remove("__entity").unwrap_or(Json::Object(it)),
         other => other,
     };

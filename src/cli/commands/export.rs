@@ -1,4 +1,4 @@
-//! `callgate export coaz`: what enforcement points of AuthZEN have to be told about registered tools.
+//! `callgate export coaz`: prints COAZ-MCP mappings of registered tools.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -58,6 +58,10 @@ impl Args {
 }
 
 /// Prints the mappings.
+///
+/// # Errors
+///
+/// If no tool of the server is registered.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let What::Coaz(args) = &args.what;
     let bundle = match bundle::load(&args.dir) {
@@ -68,13 +72,13 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     if let (true, Some(server)) = (mappings.is_empty(), &args.server) {
         bail!("no tool of a server `{}` is registered", printable(server));
     }
-    args.output.answer(&Text(&mappings), &mappings)?;
+    args.output.answer(&MappingsText(&mappings), &mappings)?;
     Ok(Exit::Done)
 }
 
-struct Text<'a>(&'a Mappings);
+struct MappingsText<'a>(&'a Mappings);
 
-impl fmt::Display for Text<'_> {
+impl fmt::Display for MappingsText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = serde_json::to_string_pretty(self.0).map_err(|_| fmt::Error)?;
         writeln!(f, "{text}")

@@ -1,4 +1,4 @@
-//! `callgate manifest`: lists the files of a directory with their digests, so that half a copy is never loaded.
+//! `callgate manifest`: writes `manifest.sha256`, so that an incomplete copy is never loaded.
 
 use std::path::PathBuf;
 
@@ -31,9 +31,13 @@ Examples:
 
 Exit codes: 0 written, 1 error, 3 the directory has faults.";
 
-/// Writes, and says what.
+/// Writes the manifest and prints a summary.
+///
+/// # Errors
+///
+/// If the manifest cannot be written.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let made = match manifest::of(&args.dir) {
+    let made = match manifest::build(&args.dir) {
         Ok(made) => made,
         Err(faults) => return args.output.faults(&faults),
     };

@@ -1,4 +1,4 @@
-//! The commands of `callgate`, one file each.
+//! One file per command.
 
 pub mod approval;
 pub mod authorize;

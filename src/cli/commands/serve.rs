@@ -1,4 +1,4 @@
-//! `callgate serve`: the decision service.
+//! `callgate serve`: runs the decision service.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -33,11 +33,11 @@ use crate::store::sqlite::{OnLoss, SqliteStore};
 use crate::telemetry::record::recorder::Recorder;
 use crate::telemetry::setup::{LogFormat, Logging, Telemetry, start_logging};
 
-/// How long spans and metrics that wait may take to go out at the end.
+/// Time limit for exporting pending spans and metrics at shutdown.
 const FLUSH: Duration = Duration::from_secs(5);
-/// How long threads may take to end once everything is said.
+/// Time limit for threads to end at shutdown.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// Evaluating deeply nested policies needs more stack than a thread has by default.
+/// Stack of worker threads: evaluating deeply nested policies exceeds the default.
 const STACK_BYTES: usize = 8 << 20;
 
 /// Answers questions about calls, over gRPC
@@ -91,7 +91,7 @@ pub struct Args {
     pub output: Output,
 }
 
-/// What log lines look like.
+/// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Format {
     /// Text on a terminal, JSON otherwise.
@@ -127,14 +127,18 @@ impl Args {
         }
     }
 
-    /// Where relative paths in the configuration start.
+    /// The directory that relative paths in the configuration refer to.
     fn base(&self) -> &Path {
         let beside = self.config.as_deref().and_then(Path::parent);
         beside.unwrap_or(&self.dir)
     }
 }
 
-/// Serves until it is told to stop.
+/// Serves until stopped.
+///
+/// # Errors
+///
+/// If the server cannot start or fails.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let loader = Loader::new(&args.dir).with_config(args.config.as_deref());
     let bundle = match loader.with_trial(&ReloadConfig::default()).first() {
@@ -149,18 +153,18 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         .build()
         .context("the runtime cannot start")?;
     let served = runtime.block_on(serve(args, bundle, &logging));
-    // What still hangs, a load or a write, is left behind.
+    // Abandons a load or a write that still blocks.
     runtime.shutdown_timeout(LAST_WORDS);
     let unwritten = logging.finish();
     let given_up = served?;
-    // Nobody reads the log, so its end is told by the exit code alone.
+    // The log has failed, so the exit status alone reports it.
     Ok(match given_up.saturating_add(unwritten) {
         0 => Exit::Done,
         _ => Exit::Error,
     })
 }
 
-/// Serves, and says how many lines of the log could not be written.
+/// Serves; returns the number of log lines that could not be written.
 async fn serve(args: &Args, bundle: Bundle, logging: &Logging) -> anyhow::Result<usize> {
     let Bundle {
         snapshot,
@@ -188,15 +192,7 @@ async fn serve(args: &Args, bundle: Bundle, logging: &Logging) -> anyhow::Result
         claims: config.claims.clone(),
         policy_set_digest: Arc::clone(&digest),
     })?;
-    for listener in &listeners {
-        let protocol = if listener.is_http() { "http" } else { "grpc" };
-        tracing::info!(
-            address = listener.address(),
-            protocol,
-            revision,
-            "listening"
-        );
-    }
+    log_listeners(&listeners, revision);
     let recorder = telemetry.recorder();
     let loader = Loader::new(&args.dir).with_config(args.config.as_deref());
     let reloader = Reloader::new(
@@ -224,13 +220,9 @@ async fn serve(args: &Args, bundle: Bundle, logging: &Logging) -> anyhow::Result
     let served = server::serve(listeners, setup, stop).await;
     reloading.abort();
     keeping.abort();
-    let closing = tokio::task::spawn_blocking(move || service.close());
-    match tokio::time::timeout(FLUSH, closing).await {
-        Ok(closed) => closed?,
-        Err(_) => tracing::error!("the store does not answer; it is left as it is"),
-    }
+    close(service).await?;
     recorder.finish();
-    // Before the metrics go out for the last time, so that they tell what of the log was lost.
+    // Before the last export of metrics, which includes the number of lost log lines.
     let given_up = tokio::task::block_in_place(|| logging.drain());
     telemetry.shutdown(FLUSH).await;
     tracing::info!("stopped");
@@ -238,7 +230,31 @@ async fn serve(args: &Args, bundle: Bundle, logging: &Logging) -> anyhow::Result
     Ok(given_up)
 }
 
-/// As many descriptors as the system gives, and no more connections than they allow.
+fn log_listeners(listeners: &[Listener], revision: u64) {
+    for listener in listeners {
+        let protocol = if listener.is_http() { "http" } else { "grpc" };
+        tracing::info!(
+            address = listener.address(),
+            protocol,
+            revision,
+            "listening"
+        );
+    }
+}
+
+/// Closes the store, unless that takes longer than [`FLUSH`].
+async fn close(service: Arc<Service>) -> anyhow::Result<()> {
+    let closing = tokio::task::spawn_blocking(move || service.close());
+    match tokio::time::timeout(FLUSH, closing).await {
+        Ok(closed) => Ok(closed?),
+        Err(_) => {
+            tracing::error!("the store does not answer; it is left as it is");
+            Ok(())
+        }
+    }
+}
+
+/// Raises the limit on open files and lowers `connections` to fit it.
 fn fit_to_descriptors(doors: &ReloadableConfig, config: &Config) -> Option<u64> {
     let open_files = file_descriptors::raise_limit();
     let fitted = file_descriptors::fit_connections(&config.limits, open_files);
@@ -254,7 +270,8 @@ fn fit_to_descriptors(doors: &ReloadableConfig, config: &Config) -> Option<u64> 
     open_files
 }
 
-/// A configuration that was lost must not open the server to its whole machine: that has to be said.
+/// Rejects a configuration without callers unless that is explicit: a lost configuration must not open the server to
+/// the whole machine.
 fn check_callers(args: &Args, config: &Config) -> anyhow::Result<()> {
     if !config.callers.is_empty() || config.without_callers || args.without_callers {
         return Ok(());
@@ -270,7 +287,7 @@ fn check_callers(args: &Args, config: &Config) -> anyhow::Result<()> {
     )
 }
 
-/// Opens the store and the service over it.
+/// Opens the store and the service.
 fn open_service(args: &Args, config: &Config, recorder: Recorder) -> anyhow::Result<Service> {
     let configured = || config.state.path(args.base());
     let file = args.state.clone().unwrap_or_else(configured);
@@ -297,7 +314,7 @@ fn open_service(args: &Args, config: &Config, recorder: Recorder) -> anyhow::Res
     Ok(Service::open(settings, recorder, store, clock)?)
 }
 
-/// Writes behind, and forgets what is over, until it is aborted.
+/// Runs background maintenance until aborted.
 fn keep(service: &Arc<Service>, config: &Config) -> JoinHandle<()> {
     let service = Arc::clone(service);
     let keep = RetentionPeriods {
@@ -311,7 +328,7 @@ fn hours(count: u32) -> Duration {
     Duration::from_secs(u64::from(count) * 3_600)
 }
 
-/// Whether the last attempt to load the directory found no fault.
+/// Watches whether the last load succeeded.
 fn is_good(reloader: &Reloader) -> watch::Receiver<bool> {
     let (good, is_good) = watch::channel(true);
     let mut status = reloader.status();
@@ -324,7 +341,7 @@ fn is_good(reloader: &Reloader) -> watch::Receiver<bool> {
     is_good
 }
 
-/// Loads the directory again whenever it changes or somebody asks, callers and limits included.
+/// Reloads the directory, callers and limits included, on changes and on SIGHUP.
 fn reload(
     reloader: Reloader,
     doors: ReloadableConfig,
@@ -353,7 +370,7 @@ fn reload(
     })
 }
 
-/// Binds what the command line names, or else what the configuration names.
+/// Binds the addresses of the command line, or else of the configuration.
 async fn bind(args: &Args, config: &Config) -> anyhow::Result<Vec<Listener>> {
     let is_silent = args.listen.is_empty() && args.unix.is_empty();
     let (addresses, paths, https) = if is_silent && args.http.is_empty() {
@@ -386,8 +403,7 @@ fn load_tls(base: &Path, config: &Config) -> anyhow::Result<Option<tls::ServerTl
     Ok(loaded.transpose()?)
 }
 
-/// Completes on SIGTERM or SIGINT. From then on the process has so long, and what it takes to flush; then it ends,
-/// whatever hangs.
+/// Completes on SIGTERM or SIGINT. The process then ends after `drain` and the time to flush, whatever still blocks.
 fn stop_signal(drain: Duration) -> anyhow::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be awaited")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be awaited")?;
@@ -396,7 +412,7 @@ fn stop_signal(drain: Duration) -> anyhow::Result<impl Future<Output = ()>> {
     drop(signal(too_large).context("SIGXFSZ cannot be handled")?);
     let stopped = CancellationToken::new();
     let told = stopped.clone();
-    // A task of its own: what waits for the signal may be the one that hangs.
+    // A separate task, since the one that waits for the signal may block.
     tokio::spawn(async move {
         tokio::select! {
             _ = terminate.recv() => {}

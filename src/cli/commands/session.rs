@@ -1,4 +1,4 @@
-//! `callgate session`: sessions of agents.
+//! `callgate session`: ends sessions.
 
 use crate::cli::control::{ControlArgs, WriteArgs, warn_if};
 use crate::cli::output::Exit;
@@ -37,7 +37,11 @@ struct End {
     write: WriteArgs,
 }
 
-/// Asks, and prints the answer.
+/// Sends the request and prints the response.
+///
+/// # Errors
+///
+/// If an argument is invalid, or the request fails.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let Verb::End(it) = &args.verb;
     let asked = v1::EndSessionRequest {

@@ -1,4 +1,4 @@
-//! `callgate status`: what is in service.
+//! `callgate status`: the status of a running server.
 
 use crate::cli::control::ControlArgs;
 use crate::cli::output::Exit;
@@ -20,7 +20,11 @@ Examples:
 
 Exit codes: 0 done, 1 error or something is wrong with the store, 3 the directory has faults.";
 
-/// Asks, and prints the answer.
+/// Sends the request and prints the response.
+///
+/// # Errors
+///
+/// If an argument is invalid, or the request fails.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let asked = v1::GetStatusRequest {};
     let answer = args
@@ -37,7 +41,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     })
 }
 
-/// Tools whose calls are denied because a list has shown another definition, and what differs.
+/// Tools that are denied because a list showed a changed definition, with the changed parts.
 fn changed(tools: &[v1::ChangedTool]) -> String {
     let one = |it: &v1::ChangedTool| {
         let parts = match it.fields.as_slice() {
@@ -52,7 +56,7 @@ fn changed(tools: &[v1::ChangedTool]) -> String {
 
 const MIB: u64 = 1 << 20;
 
-/// What the server carries, each with what it may.
+/// Current load with its limits.
 fn load(it: &v1::ServerLoad) -> String {
     format!(
         "{} of {} requests, {} of {} MiB of bodies, {} of {} connections, {} of {} by strangers",
@@ -67,7 +71,7 @@ fn load(it: &v1::ServerLoad) -> String {
     )
 }
 
-/// How many requests may be under way where that is less than configured, and what found no time since the start.
+/// The adaptive concurrency limit where it is below the configured one, and requests shed since the start.
 fn overload(it: &v1::Overload) -> String {
     let limit = match it.is_limited {
         true => format!("{} requests at once are answered in time", it.limit),
@@ -86,7 +90,7 @@ fn overload(it: &v1::Overload) -> String {
     told.join(", ")
 }
 
-/// What the server has turned away since its start.
+/// Requests rejected since the start.
 fn turned_away(it: &v1::ServerLoad) -> String {
     let counts = [
         (
@@ -117,7 +121,7 @@ fn stopped(stops: &[v1::Stop]) -> String {
     stops.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
-/// What is on disk, as far as it is not what is in service.
+/// The state of the directory where it differs from the bundle in service.
 fn directory(facts: Details, it: Option<&v1::DirectoryStatus>) -> Details {
     let Some(it) = it else {
         return facts;
@@ -152,7 +156,7 @@ fn directory(facts: Details, it: Option<&v1::DirectoryStatus>) -> Details {
     }
 }
 
-/// What telemetry lost since the start.
+/// Telemetry lost since the start.
 fn lost(losses: &[v1::TelemetryLoss]) -> String {
     let one =
         |it: &v1::TelemetryLoss| format!("{} {} {} {}", it.signal, it.kind, it.reason, it.count);

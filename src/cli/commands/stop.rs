@@ -1,9 +1,9 @@
-//! `callgate stop` and `callgate resume`: what is taken out of service at once, and put back.
+//! `callgate stop` and `callgate resume`: takes entities out of service and back.
 
 use crate::cli::control::{ControlArgs, WriteArgs, warn_if};
-use crate::cli::name;
 use crate::cli::output::Exit;
 use crate::cli::render::{Details, entity};
+use crate::cli::value_parser;
 use crate::proto::v1;
 
 /// Takes an agent, a person, a server or a tool out of service at once
@@ -17,7 +17,7 @@ pub struct StopArgs {
     #[command(flatten)]
     pub ask: ControlArgs,
     /// What to stop: `agent:support`, `user:kim`, `server:github`, `tool:github/get_issue` or a whole name
-    #[arg(value_parser = name::entity)]
+    #[arg(value_parser = value_parser::entity)]
     uid: v1::EntityRef,
     /// Why; whoever is denied is told
     #[arg(long, value_name = "TEXT")]
@@ -33,7 +33,7 @@ pub struct ResumeArgs {
     #[command(flatten)]
     pub ask: ControlArgs,
     /// What was stopped: `agent:support` or a whole name
-    #[arg(value_parser = name::entity)]
+    #[arg(value_parser = value_parser::entity)]
     uid: v1::EntityRef,
     #[command(flatten)]
     write: WriteArgs,
@@ -48,7 +48,11 @@ Examples:
 
 Exit codes: 0 done, 1 error, 2 denied.";
 
-/// Stops, and says so.
+/// Stops an entity and prints the result.
+///
+/// # Errors
+///
+/// If the request fails.
 pub fn stop(it: &StopArgs) -> anyhow::Result<Exit> {
     let asked = v1::StopEntityRequest {
         actor: it.write.actor(),
@@ -64,7 +68,11 @@ pub fn stop(it: &StopArgs) -> anyhow::Result<Exit> {
     ask.answer(&text, "StopEntityResponse", &answer)
 }
 
-/// Lifts a stop, and says so.
+/// Lifts a stop and prints the result.
+///
+/// # Errors
+///
+/// If the request fails.
 pub fn resume(it: &ResumeArgs) -> anyhow::Result<Exit> {
     let asked = v1::ResumeEntityRequest {
         actor: it.write.actor(),

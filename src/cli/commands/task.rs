@@ -1,11 +1,11 @@
-//! `callgate task`: privilege for one piece of work.
+//! `callgate task`: opens, advances, closes and lists tasks.
 
 use std::time::SystemTime;
 
-use crate::cli::control::{ControlArgs, LimitArgs, Page, WriteArgs, warn_if};
-use crate::cli::given::{self, ExpiryArgs, ScopeArgs};
-use crate::cli::name;
+use crate::cli::args::{self, ExpiryArgs, ScopeArgs};
+use crate::cli::control::{ControlArgs, LimitArgs, ListPage, WriteArgs, warn_if};
 use crate::cli::output::Exit;
+use crate::cli::value_parser;
 use crate::cli::views;
 use crate::proto::v1;
 
@@ -28,7 +28,7 @@ Examples:
   callgate task open --as user:sam --agent support --user sam --purpose triage \\
       --server github --access write --budget 20 --for 2h
 
-  In steps. Each has a name, then its own scope: effect, and any number of tool, server, group, target:
+  In steps. Each has a name, then its own scope: access, and any number of tool, server, group, target:
     callgate task open --as user:sam --agent support --user sam --purpose triage --for 2h \\
         --step gather:access=read,server=github,server=git \\
         --step answer:access=write,tool=github/add_issue_comment
@@ -59,10 +59,10 @@ enum Verb {
 #[command(group = clap::ArgGroup::new("end").args(["lasting", "until"]).required(true))]
 struct Open {
     /// The agent that works: its id, or any name
-    #[arg(long, value_name = "AGENT", value_parser = name::agent)]
+    #[arg(long, value_name = "AGENT", value_parser = value_parser::agent)]
     agent: v1::EntityRef,
     /// The person it works for: the id, or any name
-    #[arg(long, value_name = "USER", value_parser = name::user)]
+    #[arg(long, value_name = "USER", value_parser = value_parser::user)]
     user: v1::EntityRef,
     /// What the work is
     #[arg(long, value_name = "TEXT")]
@@ -71,11 +71,11 @@ struct Open {
     scope: ScopeArgs,
     /// A step, in order: NAME:access=LEVEL,tool=SERVER/TOOL,server=NAME,group=NAME,target=PLACE (may be
     /// repeated)
-    #[arg(long = "step", value_name = "STEP", value_parser = given::step, help_heading = "What is covered")]
+    #[arg(long = "step", value_name = "STEP", value_parser = args::step, help_heading = "What is covered")]
     steps: Vec<v1::TaskStep>,
     /// What a tool is for: SERVER/TOOL:target=PLACE,max=N,argument.NAME=VALUE (may be repeated, as may its parts but
     /// for max). It may act upon these places only, be called so often, and have one of these values, JSON or text
-    #[arg(long = "use", value_name = "USE", value_parser = given::tool_use, help_heading = "What is covered")]
+    #[arg(long = "use", value_name = "USE", value_parser = args::tool_use, help_heading = "What is covered")]
     uses: Vec<v1::ToolUse>,
     /// A place that the person has named, to read from (may be repeated): a URL, a host, a mail address, a path
     #[arg(long = "read", value_name = "PLACE", help_heading = "What is covered")]
@@ -122,13 +122,13 @@ struct Close {
 #[command(after_help = EXAMPLES)]
 struct List {
     /// Only of this agent: its id, or any name
-    #[arg(long, value_name = "AGENT", value_parser = name::agent)]
+    #[arg(long, value_name = "AGENT", value_parser = value_parser::agent)]
     agent: Option<v1::EntityRef>,
     /// Only for this person: the id, or any name
-    #[arg(long, value_name = "USER", value_parser = name::user)]
+    #[arg(long, value_name = "USER", value_parser = value_parser::user)]
     user: Option<v1::EntityRef>,
     /// Only those that stand so: open, closed or overdue
-    #[arg(long, value_name = "STATUS", value_parser = given::task_status)]
+    #[arg(long, value_name = "STATUS", value_parser = args::task_status)]
     status: Option<v1::TaskStatus>,
     /// Only this one
     #[arg(long, value_name = "ID")]
@@ -137,7 +137,11 @@ struct List {
     limit: LimitArgs,
 }
 
-/// Asks, and prints the answer.
+/// Sends the request and prints the response.
+///
+/// # Errors
+///
+/// If an argument is invalid, or the request fails.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let ask = &args.ask;
     match &args.verb {
@@ -195,7 +199,7 @@ fn list(ask: &ControlArgs, it: &List) -> anyhow::Result<Exit> {
             page_token,
         };
         let answer = ask.question(asked, async |to, it| to.list_tasks(it).await)?;
-        Ok(Page {
+        Ok(ListPage {
             items: answer.tasks,
             next: answer.next_page_token,
             revision: answer.revision,
@@ -212,7 +216,7 @@ fn list(ask: &ControlArgs, it: &List) -> anyhow::Result<Exit> {
 }
 
 impl Open {
-    /// The places, each once.
+    /// The places without duplicates.
     fn places(&self) -> Vec<v1::TaskPlace> {
         let mut places: Vec<v1::TaskPlace> = Vec::new();
         let named = self.read.iter().map(|place| (place, true));

@@ -1,13 +1,13 @@
-//! `callgate tool`: tools that are registered with a running server.
+//! `callgate tool`: registers tools with a running server.
 
 use std::path::PathBuf;
 
+use crate::cli::args;
 use crate::cli::call_args::read_text;
 use crate::cli::control::{ControlArgs, WriteArgs};
-use crate::cli::given;
-use crate::cli::name;
 use crate::cli::output::Exit;
 use crate::cli::render::Details;
+use crate::cli::value_parser;
 use crate::proto::v1;
 
 /// Registers tools with a running server, and pins their definitions
@@ -42,10 +42,10 @@ enum Verb {
 #[command(after_help = EXAMPLES)]
 struct Register {
     /// The tool
-    #[arg(value_name = "SERVER/TOOL", value_parser = name::tool)]
+    #[arg(value_name = "SERVER/TOOL", value_parser = value_parser::tool)]
     tool: (String, String),
     /// What a call does at most: read, write or admin
-    #[arg(long, value_name = "LEVEL", value_parser = given::access)]
+    #[arg(long, value_name = "LEVEL", value_parser = args::access)]
     access: v1::AccessLevel,
     /// The person who answers for it: the id, or `user:` and the id
     #[arg(long, value_name = "USER", value_parser = person)]
@@ -64,7 +64,7 @@ struct Register {
     groups: Vec<String>,
     /// An argument that names what is acted upon, e.g. `path:kind=path` or
     /// `files[].path:kind=path,base=repo_path,role=source,optional` (may be repeated)
-    #[arg(long = "target-argument", value_name = "ARGUMENT", value_parser = given::target_argument)]
+    #[arg(long = "target-argument", value_name = "ARGUMENT", value_parser = args::target_argument)]
     target_arguments: Vec<v1::TargetArgument>,
     /// Pin the definition in this file, as in `tools/list`; `-` is standard input
     #[arg(long, value_name = "FILE")]
@@ -78,7 +78,7 @@ struct Register {
 #[command(after_help = EXAMPLES)]
 struct Pin {
     /// The tool
-    #[arg(value_name = "SERVER/TOOL", value_parser = name::tool)]
+    #[arg(value_name = "SERVER/TOOL", value_parser = value_parser::tool)]
     tool: (String, String),
     /// The file with the definition, as in `tools/list`; `-` is standard input
     #[arg(long, value_name = "FILE")]
@@ -87,7 +87,11 @@ struct Pin {
     write: WriteArgs,
 }
 
-/// Asks, and prints the answer.
+/// Sends the request and prints the response.
+///
+/// # Errors
+///
+/// If an argument is invalid, or the request fails.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let ask = &args.ask;
     match &args.verb {
@@ -108,9 +112,9 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     }
 }
 
-/// The protocol names the owner by the id alone.
+/// The protocol identifies the owner by the id alone.
 fn person(text: &str) -> Result<String, String> {
-    match name::user(text)? {
+    match value_parser::user(text)? {
         it if it.r#type == "Mcp::User" => Ok(it.id),
         it => Err(format!("it is a `{}`, not a person", it.r#type)),
     }

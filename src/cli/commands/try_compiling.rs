@@ -1,4 +1,4 @@
-//! `callgate try-compiling`: what the server starts to compile a directory somewhere else first. Not for people.
+//! `callgate try-compiling`: compiles a bundle in a separate process on behalf of the server. Internal.
 
 use anyhow::Context;
 
@@ -21,7 +21,11 @@ const EXAMPLES: &str = "\
 Examples:
   callgate try-compiling --memory-mib 4096 --seconds 60    what the server starts, with the files on stdin";
 
-/// Compiles. How that ended says the exit status, and nothing else is said.
+/// Compiles the bundle on stdin. The exit status is the only output.
+///
+/// # Errors
+///
+/// If compiling does not end normally.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let input = std::io::stdin().lock();
     trial::run_trial(input, args.memory_mib, args.seconds).context("compiling did not end well")?;

@@ -1,15 +1,15 @@
-//! The checks of `[[callers]]`: each can prove who it is, and is nobody else.
+//! Validation of `[[callers]]`: every caller has credentials, and no two share one.
 
 use std::collections::HashMap;
 
-use super::Faults;
+use super::ConfigErrors;
 use crate::config::Config;
 use crate::config::callers::{CallerConfig, parse_sha256};
 
 const MAX_CALLERS: usize = 1_000;
 const MAX_CALLER_ID_BYTES: usize = 128;
 
-pub(super) fn check(config: &Config, faults: &mut Faults<'_>) {
+pub(super) fn check(config: &Config, faults: &mut ConfigErrors<'_>) {
     if config.callers.len() > MAX_CALLERS {
         let count = config.callers.len();
         faults.add(
@@ -48,7 +48,7 @@ pub(super) fn check(config: &Config, faults: &mut Faults<'_>) {
     }
 }
 
-fn caller_id(index: usize, caller: &CallerConfig, faults: &mut Faults<'_>) {
+fn caller_id(index: usize, caller: &CallerConfig, faults: &mut ConfigErrors<'_>) {
     let field = format!("callers[{index}].id");
     if caller.id.is_empty() {
         faults.add(field, "is empty");
@@ -59,19 +59,19 @@ fn caller_id(index: usize, caller: &CallerConfig, faults: &mut Faults<'_>) {
     }
 }
 
-/// The well-formed credentials of a caller, normalised so that duplicates show, with their fields.
+/// The valid credentials of a caller, normalized for comparison, with their fields.
 fn caller_credentials(
     index: usize,
     caller: &CallerConfig,
     has_client_ca: bool,
-    faults: &mut Faults<'_>,
+    faults: &mut ConfigErrors<'_>,
 ) -> Vec<(String, String)> {
     let mut credentials = Vec::new();
     for (at, token) in caller.token_sha256.iter().enumerate() {
         let field = format!("callers[{index}].token_sha256[{at}]");
         match parse_sha256(token) {
             Some(_) => credentials.push((field, token.to_ascii_lowercase())),
-            // Perhaps somebody put the token itself here: never repeat it.
+            // Never repeat the value: it may be the token itself.
             None => faults.add(field, "is not a SHA-256 digest, 64 hexadecimal digits"),
         }
     }
@@ -129,8 +129,8 @@ fn is_spiffe_id(id: &str) -> bool {
         && path.chars().all(is_path)
 }
 
-/// The agents behind ToolHive: each is a name, and its caller may say for whom it acts.
-pub(super) fn toolhive_agents(config: &Config, faults: &mut Faults<'_>) {
+/// Checks the agents of ToolHive requests: valid names, and callers that may assert identities.
+pub(super) fn toolhive_agents(config: &Config, faults: &mut ConfigErrors<'_>) {
     let agent = config.toolhive.agent.as_deref();
     let of_all = agent.map(|agent| ("toolhive.agent".to_owned(), agent));
     let of_callers = config.callers.iter().enumerate().filter_map(|(index, it)| {

@@ -1,6 +1,6 @@
-//! The checks of `[[authzen.mcp]]`: each entry says which server is meant, and no caller has two.
+//! Validation of `[[authzen.mcp]]`: every entry determines a server, and no caller has two entries.
 
-use super::{Faults, sources_callers};
+use super::{ConfigErrors, sources_callers};
 use crate::config::callers::CallerConfig;
 use crate::config::coaz::{CoazConfig, ServerFrom};
 
@@ -8,7 +8,7 @@ const MAX_ENTRIES: usize = 1_000;
 const MAX_NAMES: usize = 1_000;
 const MAX_NAME_BYTES: usize = 1_024;
 
-pub(super) fn check(entries: &[CoazConfig], known: &[CallerConfig], faults: &mut Faults<'_>) {
+pub(super) fn check(entries: &[CoazConfig], known: &[CallerConfig], faults: &mut ConfigErrors<'_>) {
     if entries.len() > MAX_ENTRIES {
         let count = entries.len();
         let said = format!("has {count} entries, but at most {MAX_ENTRIES} are allowed");
@@ -52,7 +52,7 @@ pub(super) fn check(entries: &[CoazConfig], known: &[CallerConfig], faults: &mut
     }
 }
 
-fn servers(field: &str, entry: &CoazConfig, faults: &mut Faults<'_>) {
+fn servers(field: &str, entry: &CoazConfig, faults: &mut ConfigErrors<'_>) {
     match (&entry.server, entry.server_from) {
         (Some(_), Some(_)) => faults.add(
             format!("{field}.server_from"),

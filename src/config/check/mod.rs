@@ -1,4 +1,4 @@
-//! The checks that need more than one value, or more than its type.
+//! Validation beyond the types of single values.
 
 mod callers;
 mod coaz;
@@ -23,15 +23,15 @@ const LOAD_MEMORY_MIB: std::ops::RangeInclusive<u64> = 512..=1_048_576;
 const MAX_LINES_PER_MINUTE: u32 = 1_000_000;
 const MAX_KEEP_ENDED_HOURS: u32 = 87_600;
 const MAX_KEEP_CHANGES_DAYS: u32 = 3_650;
-/// What is written of pairs is kept for little more than a day.
+/// The store keeps labels of pairs for little more than a day.
 const MAX_PAIR_MINUTES: u32 = 1_440;
-/// The longest that what was written to a place may count.
+/// Longest retention of a place's labels.
 const MAX_PLACE_DAYS: u32 = 365;
 const MAX_SESSION_IDLE_HOURS: u32 = 8_760;
 
-/// Every fault of a configuration that has the right shape.
+/// All errors of a configuration that deserializes.
 pub(super) fn faults(config: &Config, document: &TomlDocument<'_>) -> Vec<ConfigError> {
-    let mut faults = Faults {
+    let mut faults = ConfigErrors {
         document,
         found: Vec::new(),
     };
@@ -59,18 +59,18 @@ pub(super) fn faults(config: &Config, document: &TomlDocument<'_>) -> Vec<Config
     faults.found
 }
 
-struct Faults<'a> {
+struct ConfigErrors<'a> {
     document: &'a TomlDocument<'a>,
     found: Vec<ConfigError>,
 }
 
-impl Faults<'_> {
+impl ConfigErrors<'_> {
     fn add(&mut self, path: impl AsRef<str>, said: impl AsRef<str>) {
         self.found.push(self.document.fault(path.as_ref(), said));
     }
 }
 
-fn reload(reload: &ReloadConfig, faults: &mut Faults<'_>) {
+fn reload(reload: &ReloadConfig, faults: &mut ConfigErrors<'_>) {
     if reload.debounce_ms > MAX_DEBOUNCE_MS {
         let given = reload.debounce_ms;
         faults.add(
@@ -93,7 +93,7 @@ fn reload(reload: &ReloadConfig, faults: &mut Faults<'_>) {
     }
 }
 
-fn listeners(config: &Config, faults: &mut Faults<'_>) {
+fn listeners(config: &Config, faults: &mut ConfigErrors<'_>) {
     let Config {
         listen,
         tls,
@@ -146,7 +146,7 @@ fn listeners(config: &Config, faults: &mut Faults<'_>) {
     }
 }
 
-fn http(config: &Config, faults: &mut Faults<'_>) {
+fn http(config: &Config, faults: &mut ConfigErrors<'_>) {
     if let Some(text) = &config.authzen.url {
         let is_base = url::Url::parse(text).is_ok_and(|url| {
             url.scheme() == "https"
@@ -182,7 +182,7 @@ fn is_entity_type(name: &str) -> bool {
     })
 }
 
-fn claim_mapping(config: &Config, faults: &mut Faults<'_>) {
+fn claim_mapping(config: &Config, faults: &mut ConfigErrors<'_>) {
     for (field, name) in config.claims.named() {
         if let Some(said) = claims::fault_of_name(name) {
             faults.add(format!("{field}.claim"), said);
@@ -211,7 +211,7 @@ fn claim_mapping(config: &Config, faults: &mut Faults<'_>) {
     }
 }
 
-fn servers(settings: &EnvoyConfig, faults: &mut Faults<'_>) {
+fn servers(settings: &EnvoyConfig, faults: &mut ConfigErrors<'_>) {
     for (index, route) in settings.servers.iter().enumerate() {
         let field = format!("envoy.servers[{index}]");
         if !route.path.starts_with('/') || route.path.contains(['?', '#']) {
@@ -232,7 +232,7 @@ fn servers(settings: &EnvoyConfig, faults: &mut Faults<'_>) {
     }
 }
 
-fn envoy(settings: &EnvoyConfig, known: &[CallerConfig], faults: &mut Faults<'_>) {
+fn envoy(settings: &EnvoyConfig, known: &[CallerConfig], faults: &mut ConfigErrors<'_>) {
     for (field, header) in settings.headers() {
         if http::HeaderName::try_from(header).is_err() {
             faults.add(field, format!("`{header}` is not the name of a header"));
@@ -280,7 +280,7 @@ fn envoy(settings: &EnvoyConfig, known: &[CallerConfig], faults: &mut Faults<'_>
     }
 }
 
-fn ext_mcp(settings: &AgentgatewayConfig, known: &[CallerConfig], faults: &mut Faults<'_>) {
+fn ext_mcp(settings: &AgentgatewayConfig, known: &[CallerConfig], faults: &mut ConfigErrors<'_>) {
     for (field, key) in settings.keys() {
         if key.is_empty() {
             faults.add(field, "is empty");
@@ -297,12 +297,12 @@ fn ext_mcp(settings: &AgentgatewayConfig, known: &[CallerConfig], faults: &mut F
     }
 }
 
-/// The callers that a source of identities names have to be there.
+/// Checks that the callers of an identity source exist.
 fn sources_callers(
     field: &str,
     callers: &[String],
     known: &[CallerConfig],
-    faults: &mut Faults<'_>,
+    faults: &mut ConfigErrors<'_>,
 ) {
     for (at, caller) in callers.iter().enumerate() {
         if !known.iter().any(|entry| entry.id == *caller) {
@@ -312,7 +312,7 @@ fn sources_callers(
     }
 }
 
-fn limits(limits: &Limits, faults: &mut Faults<'_>) {
+fn limits(limits: &Limits, faults: &mut ConfigErrors<'_>) {
     for (name, value, range) in limits.table() {
         if !range.contains(&value) {
             let (low, high) = range.into_inner();
@@ -350,7 +350,7 @@ fn limits(limits: &Limits, faults: &mut Faults<'_>) {
     }
 }
 
-fn memory(memory: &MemoryConfig, faults: &mut Faults<'_>) {
+fn memory(memory: &MemoryConfig, faults: &mut ConfigErrors<'_>) {
     for (name, given, most) in [
         ("memory.pair_minutes", memory.pair_minutes, MAX_PAIR_MINUTES),
         ("memory.place_days", memory.place_days, MAX_PLACE_DAYS),
@@ -361,7 +361,7 @@ fn memory(memory: &MemoryConfig, faults: &mut Faults<'_>) {
     }
 }
 
-fn state(state: &StoreConfig, faults: &mut Faults<'_>) {
+fn state(state: &StoreConfig, faults: &mut ConfigErrors<'_>) {
     if state
         .file
         .as_ref()
@@ -395,7 +395,7 @@ fn state(state: &StoreConfig, faults: &mut Faults<'_>) {
     }
 }
 
-fn telemetry(telemetry: &TelemetryConfig, faults: &mut Faults<'_>) {
+fn telemetry(telemetry: &TelemetryConfig, faults: &mut ConfigErrors<'_>) {
     if let Some(endpoint) = &telemetry.endpoint {
         let is_http =
             url::Url::parse(endpoint).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));

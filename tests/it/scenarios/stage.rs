@@ -183,7 +183,7 @@ fn gateways() -> Vec<(Caller, CallerCredentials)> {
             require_delegation: false,
         };
         let credentials = CallerCredentials {
-            tokens: vec![TokenDigest::of(id.as_bytes())],
+            tokens: vec![TokenDigest::from_token(id.as_bytes())],
             names: Vec::new(),
         };
         let id = id.into();

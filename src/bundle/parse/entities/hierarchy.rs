@@ -1,4 +1,4 @@
-//! How far up the hierarchy of entities goes: every decision may walk all of it.
+//! Limits of the entity hierarchy, since a decision may visit all ancestors.
 
 use std::collections::HashMap;
 
@@ -6,13 +6,13 @@ use callgate_engine::cedar::{Entity, EntityUID};
 
 use crate::domain::hierarchy::MAX_GENERATIONS;
 
-/// The first entity with too many generations above it. One that is its own ancestor is found elsewhere.
-pub(super) fn too_many(entities: &[Entity]) -> Option<&EntityUID> {
+/// The first entity whose chain of ancestors exceeds [`MAX_GENERATIONS`]. Cycles are reported elsewhere.
+pub(super) fn find_too_deep(entities: &[Entity]) -> Option<&EntityUID> {
     let by_uid: HashMap<&EntityUID, &Entity> = entities
         .iter()
         .map(|entity| (entity.uid(), entity))
         .collect();
-    let mut above = Above {
+    let mut above = AncestorDepths {
         by_uid,
         known: HashMap::new(),
         open: Vec::new(),
@@ -21,14 +21,14 @@ pub(super) fn too_many(entities: &[Entity]) -> Option<&EntityUID> {
     uids.find(|uid| above.generations(uid).is_none())
 }
 
-struct Above<'e> {
+struct AncestorDepths<'e> {
     by_uid: HashMap<&'e EntityUID, &'e Entity>,
     known: HashMap<&'e EntityUID, usize>,
-    /// Those whose parents are looked at, never more than [`MAX_GENERATIONS`].
+    /// The chain under inspection, at most [`MAX_GENERATIONS`] long.
     open: Vec<&'e EntityUID>,
 }
 
-impl<'e> Above<'e> {
+impl<'e> AncestorDepths<'e> {
     fn generations(&mut self, uid: &'e EntityUID) -> Option<usize> {
         if let Some(generations) = self.known.get(uid) {
             return Some(*generations);

@@ -1,4 +1,4 @@
-//! What an entity consists of in JSON.
+//! The members of an entity in JSON.
 //!
 //! Start at [`unknown`].
 
@@ -11,10 +11,10 @@ const ENTITY: [&str; 4] = ["uid", "attrs", "parents", "tags"];
 const UID: [&str; 2] = ["type", "id"];
 const ESCAPED: [&str; 1] = ["__entity"];
 
-/// A member that is not known: where it is, what is wrong, and what may have been meant.
+/// An unknown member: its path, the message, and a suggestion.
 type Unknown<'a> = (Vec<Step<'a>>, String, Option<String>);
 
-/// The first member of an entity, or of its name and its parents' names, that is not known there.
+/// The first unknown member of an entity, its uid or its parents' uids.
 pub(super) fn unknown(entity: &Json) -> Option<Unknown<'_>> {
     let entity = entity.as_object()?;
     if let Some(found) = among(entity, &ENTITY, "an entity") {
@@ -33,7 +33,7 @@ pub(super) fn unknown(entity: &Json) -> Option<Unknown<'_>> {
     })
 }
 
-/// The first unknown member of an entity's name, with or without its escape.
+/// The first unknown member of a uid, with or without `__entity`.
 fn of_name(name: &Json) -> Option<Unknown<'_>> {
     let name = name.as_object()?;
     let Some(escaped) = name.get("__entity") else {

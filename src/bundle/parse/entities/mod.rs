@@ -1,6 +1,6 @@
-//! Entities: of `entities/*.json`, of the registrations, and the schema's own actions.
+//! Parses entities: `entities/*.json`, those of registrations, and the schema's actions.
 //!
-//! Start at [`collect`]. `members` knows what an entity consists of, [`generations`] how far up it may go.
+//! Start at [`collect`]. `members` reports unknown members, [`hierarchy`] bounds the depth.
 
 pub mod hierarchy;
 mod members;
@@ -23,45 +23,45 @@ use crate::domain::hierarchy::{MAX_GENERATIONS, MAX_PARENTS};
 
 /// The most entities of a bundle.
 pub const MAX_ENTITIES: usize = 5_000_000;
-/// Finding a place costs a walk through its file: after this many of a kind, the rest is left out.
+/// Locating a fault scans its file, so at most this many are reported.
 const MAX_TOLD: usize = 200;
 
-/// Files with fewer entities than this are not worth a thread.
+/// Entities of one file from which on parsing is parallel.
 const SHARED_OUT: usize = 512;
-/// So many are parsed at a time.
+/// Entities per parallel job.
 const BATCH: usize = 256;
 
-/// Every entity, and where it is written.
+/// All entities of a bundle and the place each is defined at.
 #[derive(Debug, Default)]
 pub struct CollectedEntities {
     /// The entities, with direct parents.
     pub entities: Vec<Entity>,
-    places: HashMap<EntityUID, Place>,
+    places: HashMap<EntityUID, EntityLocation>,
 }
 
-/// Where an entity is written.
+/// The place an entity is defined at.
 #[derive(Debug, Clone)]
-struct Place {
+struct EntityLocation {
     source: SourceFile,
-    path: Path,
+    path: EntityPath,
 }
 
 #[derive(Debug, Clone)]
-enum Path {
+enum EntityPath {
     Element(usize),
     Members(Vec<String>),
 }
 
-impl Place {
+impl EntityLocation {
     fn steps(&self) -> Vec<Step<'_>> {
         match &self.path {
-            Path::Element(index) => vec![Step::Index(*index)],
-            Path::Members(keys) => keys.iter().map(|key| Step::Key(key)).collect(),
+            EntityPath::Element(index) => vec![Step::Index(*index)],
+            EntityPath::Members(keys) => keys.iter().map(|key| Step::Key(key)).collect(),
         }
     }
 
     fn fault(&self, message: impl Into<String>) -> BundleDiagnostic {
-        json::fault_at(self.source.origin(), &self.steps(), message).narrow()
+        json::diagnostic_at(self.source.origin(), &self.steps(), message).narrow()
     }
 
     fn shown(&self) -> String {
@@ -71,22 +71,22 @@ impl Place {
 }
 
 impl CollectedEntities {
-    /// How many entities are written down, the schema's actions left out.
+    /// Number of entities defined in files; the schema's actions do not count.
     pub fn written(&self) -> usize {
         self.places.len()
     }
 
-    /// Whether an entity is written down.
+    /// Whether a file defines the entity.
     pub fn has(&self, uid: &EntityUID) -> bool {
         self.places.contains_key(uid)
     }
 
-    /// The file that an entity is written in, if it is written.
+    /// The file that defines an entity, if one does.
     pub fn file_of(&self, uid: &EntityUID) -> Option<&str> {
         self.places.get(uid).map(|place| &*place.source.file)
     }
 
-    /// A fault at an attribute of an entity, or at the entity if it is not an attribute there.
+    /// A fault located at an attribute of an entity, or at the entity if the attribute is not in the file.
     pub fn diagnostic_at_attribute(
         &self,
         uid: &EntityUID,
@@ -95,13 +95,13 @@ impl CollectedEntities {
     ) -> Option<BundleDiagnostic> {
         let place = self.places.get(uid)?;
         let mut steps = place.steps();
-        if matches!(place.path, Path::Element(_)) {
+        if matches!(place.path, EntityPath::Element(_)) {
             steps.extend([Step::Key("attrs"), Step::Key(attribute)]);
         }
-        Some(json::fault_at(place.source.origin(), &steps, message))
+        Some(json::diagnostic_at(place.source.origin(), &steps, message))
     }
 
-    /// A fault at the place of an entity; `None` if it is not written anywhere.
+    /// A fault located at an entity; `None` if no file defines it.
     pub fn diagnostic_at_entity(
         &self,
         uid: &EntityUID,
@@ -111,14 +111,15 @@ impl CollectedEntities {
     }
 }
 
-/// Parses and checks every entity. Without a schema (because it has faults itself) only the form is checked.
+/// Parses every entity and validates it against the schema; without one (because the schema itself is invalid) only
+/// the form is checked.
 pub fn collect<'a>(
     sources: impl Iterator<Item = &'a SourceFile>,
     registrations: &[(&'a SourceFile, Registration)],
     schema: Option<&ValidatorSchema>,
     faults: &mut Vec<BundleDiagnostic>,
 ) -> CollectedEntities {
-    let mut reader = Reader {
+    let mut reader = EntityCollector {
         core: schema.map(CoreSchema::new),
         collected: CollectedEntities::default(),
         faults,
@@ -126,10 +127,10 @@ pub fn collect<'a>(
     };
     for (source, registration) in registrations {
         for (path, json) in registration.entities() {
-            let path = Path::Members(path.into_iter().map(str::to_owned).collect());
+            let path = EntityPath::Members(path.into_iter().map(str::to_owned).collect());
             let parsed = reader.parser().parse(json);
             let source = (*source).clone();
-            reader.take(Place { source, path }, parsed);
+            reader.take(EntityLocation { source, path }, parsed);
         }
     }
     for source in sources {
@@ -137,23 +138,23 @@ pub fn collect<'a>(
             Ok(Json::Array(list)) => {
                 reader.members(source, &list);
                 for (index, parsed) in reader.parse_all(list).into_iter().enumerate() {
-                    let place = Place {
+                    let place = EntityLocation {
                         source: source.clone(),
-                        path: Path::Element(index),
+                        path: EntityPath::Element(index),
                     };
                     reader.take(place, parsed);
                 }
             }
-            Ok(_) => {
-                reader
-                    .faults
-                    .push(json::fault_at(source.origin(), &[], "entities are a list"))
-            }
+            Ok(_) => reader.faults.push(json::diagnostic_at(
+                source.origin(),
+                &[],
+                "entities are a list",
+            )),
             Err(fault) => reader.faults.push(fault),
         }
     }
     let mut collected = reader.collected;
-    if let Some(uid) = hierarchy::too_many(&collected.entities) {
+    if let Some(uid) = hierarchy::find_too_deep(&collected.entities) {
         let message = format!("more than {MAX_GENERATIONS} generations stand above `{uid}`");
         faults.extend(collected.diagnostic_at_entity(uid, message));
     }
@@ -168,21 +169,21 @@ pub fn collect<'a>(
     collected
 }
 
-struct Reader<'s, 'f> {
+struct EntityCollector<'s, 'f> {
     core: Option<CoreSchema<'s>>,
     collected: CollectedEntities,
     faults: &'f mut Vec<BundleDiagnostic>,
     told: usize,
 }
 
-impl Reader<'_, '_> {
-    fn parser(&self) -> Parser<'_> {
-        Parser {
+impl EntityCollector<'_, '_> {
+    fn parser(&self) -> EntityParser<'_> {
+        EntityParser {
             core: self.core.as_ref(),
         }
     }
 
-    /// Faults of members that no entity has: Cedar passes over them, and with them over what they say.
+    /// Reports unknown members, which Cedar would silently ignore.
     fn members(&mut self, source: &SourceFile, list: &[Json]) {
         for (index, entity) in list.iter().enumerate() {
             if self.told >= MAX_TOLD {
@@ -190,13 +191,13 @@ impl Reader<'_, '_> {
             }
             if let Some((mut path, message, help)) = members::unknown(entity) {
                 path.insert(0, Step::Index(index));
-                let fault = json::fault_at(source.origin(), &path, message);
+                let fault = json::diagnostic_at(source.origin(), &path, message);
                 self.tell(help.into_iter().fold(fault, BundleDiagnostic::with_help));
             }
         }
     }
 
-    /// Parses the entities of a file, on all processors if they are many.
+    /// Parses the entities of a file, in parallel from [`SHARED_OUT`] on.
     fn parse_all(&self, mut list: Vec<Json>) -> Vec<Result<Entity, String>> {
         let is_much = list.len() >= SHARED_OUT;
         let mut batches = Vec::new();
@@ -212,7 +213,7 @@ impl Reader<'_, '_> {
         parsed.into_iter().flatten().collect()
     }
 
-    fn take(&mut self, place: Place, parsed: Result<Entity, String>) {
+    fn take(&mut self, place: EntityLocation, parsed: Result<Entity, String>) {
         if self.collected.entities.len() >= MAX_ENTITIES {
             if self.collected.entities.len() == MAX_ENTITIES && self.faults.is_empty() {
                 self.faults.push(place.fault(format!(
@@ -241,7 +242,7 @@ impl Reader<'_, '_> {
         self.faults.push(fault);
     }
 
-    fn keep(&mut self, place: Place, entity: Entity) {
+    fn keep(&mut self, place: EntityLocation, entity: Entity) {
         if let Some(earlier) = self.collected.places.get(entity.uid()) {
             let uid = entity.uid();
             let here = place.fault(format!(
@@ -261,11 +262,11 @@ impl Reader<'_, '_> {
     }
 }
 
-struct Parser<'a> {
+struct EntityParser<'a> {
     core: Option<&'a CoreSchema<'a>>,
 }
 
-impl Parser<'_> {
+impl EntityParser<'_> {
     fn parse(&self, json: Json) -> Result<Entity, String> {
         let extensions = Extensions::all_available();
         let tc = TCComputation::ComputeNow;
@@ -287,7 +288,7 @@ impl Parser<'_> {
     }
 }
 
-/// Cedar says the essential part of an error in its sources.
+/// An error with its sources: Cedar puts the essential part there.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

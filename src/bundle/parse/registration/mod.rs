@@ -1,261 +1,31 @@
-//! `tools/<server>.json`: what a server's tools may do, in the words of the people who answer for it.
+//! Parses `tools/<server>.json`: the registration of a server and its tools.
 //!
-//! Start at [`Registration`]. It is what an import writes, what a person edits and confirms, and what
-//! becomes the entities `Mcp::Server` and `Mcp::Tool` (see `docs/registrations.md`).
-
-mod check;
-
-pub use check::label_error;
-
-pub use crate::domain::ids::is_digest;
+//! Start at [`parse`]. An import writes the file, a person edits and confirms it, and it becomes the entities `Mcp::Server`
+//! and `Mcp::Tool` (see `docs/registrations.md`).
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value as Json, json};
-use smol_str::SmolStr;
+use serde::Deserialize;
+use serde_json::{Map, Value as Json};
 
 use crate::bundle::diagnostic::{BundleDiagnostic, SourceText};
 use crate::bundle::files::SourceFile;
 use crate::bundle::parse::json::{self, Step};
-use crate::bundle::parse::typed_input::{TypedInput, UntypedArgument};
-use crate::domain::ids::{check_server_name, check_tool_name};
+use crate::domain::ids::check_tool_name;
 use crate::domain::request::argument_order;
 use crate::domain::request::target::argument::TargetArgumentForm;
 
-/// The most tools of one server.
+pub use crate::domain::registration_entry::{
+    ConfirmationStatus, EntryError, MAX_DESCRIPTION_BYTES, MAX_LIST, PreviousDefinition,
+    Registration, Sensitivity, ServerEntry, ToolEntry,
+};
+pub use crate::domain::schema::AccessLevel;
+
+/// Tools of one server.
 pub const MAX_TOOLS: usize = 10_000;
-/// The longest description of a tool, in bytes.
-pub const MAX_DESCRIPTION_BYTES: usize = 16 * 1024;
-/// The most labels, groups or tags of one entry.
-pub const MAX_LIST: usize = 256;
 
-/// A server and its tools.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Registration {
-    /// The server.
-    pub server: ServerEntry,
-    /// The tools, by the name the server gives them.
-    pub tools: BTreeMap<String, ToolEntry>,
-}
-
-/// A server.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ServerEntry {
-    /// Its name; the file is called `<name>.json`.
-    pub name: String,
-    /// The person who answers for it: `Mcp::User::"<owner>"`.
-    pub owner: String,
-    /// Whether it is in use; `false` is the kill switch.
-    #[serde(default = "yes")]
-    pub active: bool,
-    /// Where it runs, e.g. `production`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub environment: Option<String>,
-    /// Labels that its resources and prompts bring into a session; `untrusted` if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub yields: Option<Vec<String>>,
-    /// Groups it belongs to: `Mcp::Group::"<group>"`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub groups: Vec<String>,
-    /// Tags, each a set of strings.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub tags: BTreeMap<String, Vec<String>>,
-}
-
-/// A tool.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ToolEntry {
-    /// What calling it does.
-    pub access: AccessLevel,
-    /// Whether a person stands behind this entry.
-    pub status: ConfirmationStatus,
-    /// Labels that its results bring into a session.
-    pub yields: Vec<String>,
-    /// Whether it can carry data out.
-    pub egress: bool,
-    /// How sensitive what it touches is.
-    pub sensitivity: Sensitivity,
-    /// The person who answers for it; the server's owner if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub owner: Option<String>,
-    /// The pinned definition, `sha256:<hex>`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub digest: Option<String>,
-    /// Its parts, to tell which one a server has changed: `description:<hex> title:<hex> …`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub digest_parts: Option<String>,
-    /// The definition that was pinned before the server changed it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub previous_digest: Option<String>,
-    /// What the pinned definition says of the tool, cut short, with what nobody sees as escapes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub description: Option<String>,
-    /// What there is to compare with of the definition of `previous_digest`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub previous_definition: Option<Box<PreviousDefinition>>,
-    /// The arguments that name the resources acted upon.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub target_arguments: Vec<TargetArgumentForm>,
-    /// Whether policies may look at its arguments, as `context.input`.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub typed: bool,
-    /// Groups it belongs to, besides its server.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub groups: Vec<String>,
-    /// Tags, each a set of strings.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub tags: BTreeMap<String, Vec<String>>,
-    /// Why an import proposed what it proposed, by field; for the person who confirms.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub why: BTreeMap<String, String>,
-    /// The shape of its arguments.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub input_schema: Option<Json>,
-    /// The arguments in the order in which people read them; as `input_schema` has them if it says nothing.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub argument_order: Vec<SmolStr>,
-}
-
-/// A definition that somebody stood behind before the server changed it.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PreviousDefinition {
-    /// Its description.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub description: Option<String>,
-    /// The shape of its arguments.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub input_schema: Option<Json>,
-    /// Its parts.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub digest_parts: Option<String>,
-}
-
-/// What calling a tool does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AccessLevel {
-    /// It looks.
-    Read,
-    /// It changes something that can be changed back.
-    Write,
-    /// It changes what must not be changed lightly, or nobody knows.
-    Admin,
-}
-
-/// Whether a person stands behind an entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ConfirmationStatus {
-    /// An import's guess; the tool counts as admin.
-    Proposed,
-    /// A person has read and confirmed it.
-    Confirmed,
-}
-
-/// How sensitive what a tool touches is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Sensitivity {
-    /// Anyone may see it.
-    Public,
-    /// Everyone in the company may see it.
-    Internal,
-    /// Some may see it.
-    Confidential,
-    /// Few may see it.
-    Restricted,
-}
-
-fn yes() -> bool {
-    true
-}
-
-impl AccessLevel {
-    /// The word in files, attributes and action names.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Write => "write",
-            Self::Admin => "admin",
-        }
-    }
-}
-
-impl ConfirmationStatus {
-    /// The word in files.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Proposed => "proposed",
-            Self::Confirmed => "confirmed",
-        }
-    }
-}
-
-impl Sensitivity {
-    /// All of them, from the least on.
-    pub const ALL: [Self; 4] = [
-        Self::Public,
-        Self::Internal,
-        Self::Confidential,
-        Self::Restricted,
-    ];
-
-    /// The word in files and attributes.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Public => "public",
-            Self::Internal => "internal",
-            Self::Confidential => "confidential",
-            Self::Restricted => "restricted",
-        }
-    }
-}
-
-impl fmt::Display for AccessLevel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl fmt::Display for ConfirmationStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl ToolEntry {
-    /// If it is typed, the arguments that have no Cedar type, and why.
-    pub fn left_out(&self) -> Vec<UntypedArgument> {
-        let schema = self.input_schema.as_ref().filter(|_| self.typed);
-        schema.map_or_else(Vec::new, |it| TypedInput::of(it).left_out)
-    }
-
-    /// The effect that counts: what nobody has confirmed is admin.
-    pub fn effective_access(&self) -> AccessLevel {
-        match self.status {
-            ConfirmationStatus::Confirmed => self.access,
-            ConfirmationStatus::Proposed => AccessLevel::Admin,
-        }
-    }
-}
-
-/// Why a name cannot be a server's; `None` if it can.
-pub fn server_name_error(name: &str) -> Option<String> {
-    check_server_name(name).err().map(|error| error.to_string())
-}
-
-/// Why a name cannot be a tool's; `None` if it can.
-pub fn tool_name_error(name: &str) -> Option<String> {
-    check_tool_name(name).err().map(|error| error.to_string())
-}
-
-/// Parses a file. Each entry is read by itself, so that one that is wrong does not hide the others.
+/// Parses a registration file. Entries are parsed independently, so that an invalid one does not hide faults in
+/// others.
 pub fn parse(source: &SourceFile, faults: &mut Vec<BundleDiagnostic>) -> Option<Registration> {
     let before = faults.len();
     let registration = parse_text(source.origin(), faults)?;
@@ -266,12 +36,12 @@ pub fn parse(source: &SourceFile, faults: &mut Vec<BundleDiagnostic>) -> Option<
             name = registration.server.name,
             stem = source.stem
         );
-        faults.push(json::fault_at(source.origin(), &path, message));
+        faults.push(json::diagnostic_at(source.origin(), &path, message));
     }
     (faults.len() == before).then_some(registration)
 }
 
-/// Parses a registration that may not have a file of its own yet.
+/// Parses the text of a registration without checking the name of its file.
 pub fn parse_text(
     origin: SourceText<'_>,
     faults: &mut Vec<BundleDiagnostic>,
@@ -280,7 +50,7 @@ pub fn parse_text(
     let parsed = match json::parse(origin) {
         Ok(Json::Object(object)) => object,
         Ok(_) => {
-            faults.push(json::fault_at(
+            faults.push(json::diagnostic_at(
                 origin,
                 &[],
                 "a registration is an object with `server` and `tools`",
@@ -297,14 +67,14 @@ pub fn parse_text(
         .filter(|key| !matches!(key.as_str(), "server" | "tools"))
     {
         let message = format!("unknown field `{key}`, expected `server` or `tools`");
-        faults.push(json::fault_at(origin, &[Step::Key(key)], message));
+        faults.push(json::diagnostic_at(origin, &[Step::Key(key)], message));
     }
     let server: Option<ServerEntry> = member(origin, &parsed, &["server"], faults);
     let mut tools = BTreeMap::new();
     match parsed.get("tools") {
         Some(Json::Object(entries)) => {
             if entries.len() > MAX_TOOLS {
-                faults.push(json::fault_at(
+                faults.push(json::diagnostic_at(
                     origin,
                     &[Step::Key("tools")],
                     format!("more than {MAX_TOOLS} tools"),
@@ -314,31 +84,37 @@ pub fn parse_text(
             let mut orders = argument_order::registration_orders(origin.text);
             for name in entries.keys() {
                 let path = [Step::Key("tools"), Step::Key(name)];
-                if let Some(message) = tool_name_error(name) {
-                    faults.push(json::fault_at(origin, &path, message));
+                if let Err(error) = check_tool_name(name) {
+                    faults.push(json::diagnostic_at(origin, &path, error.to_string()));
+                }
+                if entries[name].get("effect").is_some() {
+                    let path = [path.as_slice(), &[Step::Key("effect")]].concat();
+                    let message = "unknown field `effect`: it is called `access`";
+                    faults.push(json::diagnostic_at(origin, &path, message));
+                    continue;
                 }
                 let entry = member::<ToolEntry>(origin, entries, &["tools", name], faults);
                 if let Some(mut entry) = entry {
                     if entry.argument_order.is_empty() {
                         entry.argument_order = orders.remove(name).unwrap_or_default();
                     }
-                    check::tool(origin, name, &entry, faults);
+                    check_tool(origin, name, &entry, faults);
                     tools.insert(name.clone(), entry);
                 }
             }
         }
         Some(_) => {
             let message = "`tools` is an object of entries by tool name";
-            faults.push(json::fault_at(origin, &[Step::Key("tools")], message));
+            faults.push(json::diagnostic_at(origin, &[Step::Key("tools")], message));
         }
-        None => faults.push(json::fault_at(origin, &[], "missing field `tools`")),
+        None => faults.push(json::diagnostic_at(origin, &[], "missing field `tools`")),
     }
     let server = server?;
-    check::server(origin, &server, faults);
+    check_server(origin, &server, faults);
     (faults.len() == before).then_some(Registration { server, tools })
 }
 
-/// Reads one member by serde, and puts its complaints at the field they are about.
+/// Deserializes one member and locates serde's error at the field that caused it.
 fn member<T: for<'de> Deserialize<'de>>(
     origin: SourceText<'_>,
     object: &Map<String, Json>,
@@ -349,7 +125,7 @@ fn member<T: for<'de> Deserialize<'de>>(
     let mut steps: Vec<Step<'_>> = path.iter().map(|key| Step::Key(key)).collect();
     let Some(value) = object.get(name) else {
         steps.pop();
-        faults.push(json::fault_at(
+        faults.push(json::diagnostic_at(
             origin,
             &steps,
             format!("missing field `{name}`"),
@@ -360,7 +136,7 @@ fn member<T: for<'de> Deserialize<'de>>(
         Ok(entry) => Some(entry),
         Err(error) => {
             let message = error.to_string();
-            let field = culprit::<T>(value);
+            let field = offending_field::<T>(value);
             if let Some(field) = &field {
                 steps.push(Step::Key(field));
             }
@@ -368,14 +144,14 @@ fn member<T: for<'de> Deserialize<'de>>(
                 .as_ref()
                 .filter(|field| !message.contains(&format!("`{field}`")))
                 .map_or_else(|| message.clone(), |field| format!("`{field}`: {message}"));
-            faults.push(json::fault_at(origin, &steps, message));
+            faults.push(json::diagnostic_at(origin, &steps, message));
             None
         }
     }
 }
 
-/// The field that a complaint is about: the one without which it would be another.
-fn culprit<T: for<'de> Deserialize<'de>>(value: &Json) -> Option<String> {
+/// The field that caused an error: the one without which the error is a different one.
+fn offending_field<T: for<'de> Deserialize<'de>>(value: &Json) -> Option<String> {
     let object = value.as_object()?;
     let complaint = T::deserialize(value).err()?.to_string();
     if complaint.starts_with("missing field") {
@@ -392,69 +168,33 @@ fn culprit<T: for<'de> Deserialize<'de>>(value: &Json) -> Option<String> {
     .cloned()
 }
 
-impl Registration {
-    /// The server and its tools in Cedar's entity format, each with the path of its entry in the file.
-    pub fn entities(&self) -> Vec<(Vec<&str>, Json)> {
-        let server = &self.server;
-        let mut attrs = json!({"owner": user(&server.owner), "active": server.active});
-        set(&mut attrs, "environment", server.environment.as_ref());
-        set(&mut attrs, "yields", server.yields.as_ref());
-        let mut list = vec![(
-            vec!["server"],
-            json!({
-                "uid": uid("Mcp::Server", &server.name),
-                "attrs": attrs,
-                "parents": groups(&server.groups),
-                "tags": server.tags,
-            }),
-        )];
-        for (name, tool) in &self.tools {
-            let mut attrs = json!({
-                "access": tool.access.as_str(),
-                "confirmed": tool.status == ConfirmationStatus::Confirmed,
-                "yields": tool.yields,
-                "egress": tool.egress,
-                "sensitivity": tool.sensitivity.as_str(),
-                "owner": user(tool.owner.as_ref().unwrap_or(&server.owner)),
-            });
-            set(&mut attrs, "digest", tool.digest.as_ref());
-            set(&mut attrs, "digest_parts", tool.digest_parts.as_ref());
-            let schema = tool.input_schema.as_ref();
-            let schema = schema.map(|it| argument_order::schema_text(it, &tool.argument_order));
-            set(&mut attrs, "input_schema", schema);
-            if !tool.target_arguments.is_empty() {
-                let list = tool
-                    .target_arguments
-                    .iter()
-                    .map(TargetArgumentForm::attribute);
-                attrs["target_arguments"] = list.collect();
+fn check_server(origin: SourceText<'_>, server: &ServerEntry, faults: &mut Vec<BundleDiagnostic>) {
+    faults.extend(server.errors().into_iter().map(|error| {
+        let path = [Step::Key("server"), Step::Key(error.field)];
+        json::diagnostic_at(origin, &path, error.message)
+    }));
+}
+
+fn check_tool(
+    origin: SourceText<'_>,
+    name: &str,
+    entry: &ToolEntry,
+    faults: &mut Vec<BundleDiagnostic>,
+) {
+    faults.extend(entry.errors().into_iter().map(|error| {
+        let mut path = vec![Step::Key("tools"), Step::Key(name), Step::Key(error.field)];
+        let mut message = error.message;
+        if let (Some(index), Some(member)) = (error.index, error.member) {
+            path.push(Step::Index(index));
+            // An entry that is a name alone has no members in the text.
+            let is_bare = |it: &TargetArgumentForm| *it == TargetArgumentForm::named(&*it.argument);
+            if !entry.target_arguments.get(index).is_some_and(is_bare) {
+                path.push(Step::Key(member));
             }
-            let mut parents = vec![uid("Mcp::Server", &server.name)];
-            parents.extend(groups(&tool.groups));
-            let id = format!("{}/{name}", server.name);
-            let entity = json!({"uid": uid("Mcp::Tool", &id), "attrs": attrs, "parents": parents, "tags": tool.tags});
-            list.push((vec!["tools", name], entity));
+            message = format!("`{member}`: {message}");
         }
-        list
-    }
-}
-
-fn set(attrs: &mut Json, name: &str, value: Option<impl Serialize>) {
-    if let (Some(value), Some(attrs)) = (value, attrs.as_object_mut()) {
-        attrs.insert(name.to_owned(), json!(value));
-    }
-}
-
-fn uid(kind: &str, id: &str) -> Json {
-    json!({"type": kind, "id": id})
-}
-
-fn user(id: &str) -> Json {
-    uid("Mcp::User", id)
-}
-
-fn groups(names: &[String]) -> Vec<Json> {
-    names.iter().map(|name| uid("Mcp::Group", name)).collect()
+        json::diagnostic_at(origin, &path, message)
+    }));
 }
 
 #[cfg(test)]

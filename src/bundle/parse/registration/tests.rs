@@ -1,6 +1,9 @@
 use std::sync::Arc;
 
+use serde_json::json;
+
 use super::*;
+use crate::domain::ids::check_server_name;
 
 fn source(text: &str) -> SourceFile {
     SourceFile {
@@ -161,10 +164,10 @@ fn other_shapes_are_faults() {
 #[test]
 fn names_of_servers_fit_into_paths_and_ids() {
     for name in ["git", "mcp-server.v2_x", "9p"] {
-        assert_eq!(server_name_error(name), None);
+        assert_eq!(check_server_name(name), Ok(()));
     }
     for name in ["", "a/b", "..", "-x", "a b", "ä", &"x".repeat(65)] {
-        assert!(server_name_error(name).is_some(), "{name}");
+        assert!(check_server_name(name).is_err(), "{name}");
     }
 }
 
@@ -173,4 +176,23 @@ fn what_nobody_confirmed_is_admin() {
     let text = r#"{"access": "read", "status": "proposed", "yields": [], "egress": false, "sensitivity": "public"}"#;
     let entry: ToolEntry = serde_json::from_str(text).expect("an entry");
     assert_eq!(entry.effective_access(), AccessLevel::Admin);
+}
+
+#[test]
+fn the_former_name_of_access_is_told() {
+    let entry = r#"{"effect": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"}"#;
+    let text = format!("{{{SERVER}, \"tools\": {{\"git_log\": {entry}}}}}");
+    let told = faults(&text);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].1.contains("it is called `access`"), "{told:?}");
+}
+
+#[test]
+fn an_empty_label_is_refused_and_the_api_names_its_place() {
+    let entry = r#"{"access": "read", "status": "confirmed", "yields": ["private", ""], "egress": false,
+        "sensitivity": "internal"}"#;
+    let text = format!("{{{SERVER}, \"tools\": {{\"git_log\": {entry}}}}}");
+    assert_eq!(faults(&text).len(), 1);
+    let entry: ToolEntry = serde_json::from_str(entry).expect("an entry");
+    assert_eq!(entry.errors()[0].path(), "yields[1]");
 }

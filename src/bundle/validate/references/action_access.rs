@@ -1,7 +1,7 @@
-//! A policy for one tool under actions that no call of that tool is asked about.
+//! Policies for one tool under actions that its calls never use.
 //!
-//! Start at [`never`]. The registered effect chooses the action: a `forbid` of `call_write` never forbids a tool that
-//! is registered as `read`.
+//! Start at [`unmatched_access`]. The registered access level selects the action: a `forbid` of `call_write` never applies to
+//! a tool that is registered as `read`.
 
 use callgate_engine::cedar::{
     ActionConstraint, EntityReference, EntityUID, PrincipalOrResourceConstraint, Template,
@@ -12,8 +12,8 @@ use crate::bundle::validate::references::value_sources::PolicyScopes;
 use crate::bundle::validate::tool_types::ToolTypes;
 use crate::domain::schema::{self, TYPES};
 
-/// Why no call of the tool that a policy names is asked about under its actions, and what to do.
-pub(super) fn never(
+/// The message and help for a policy that names one tool under actions that no call of that tool uses.
+pub(super) fn unmatched_access(
     template: &Template,
     tools: &ToolTypes<'_>,
     scopes: &mut PolicyScopes<'_>,
@@ -31,7 +31,7 @@ pub(super) fn never(
     }
     let id = id_of(tool);
     let access = tools.access(id)?;
-    let actions = scopes.of(template).actions;
+    let actions = scopes.scope_of(template).actions;
     let is_asked = |action: &&EntityUID| {
         let name = id_of(action);
         let ending = |start: &str| name.strip_prefix(start);
@@ -41,7 +41,7 @@ pub(super) fn never(
         match ending("call_").or_else(|| ending("reverse_call_")) {
             Some("tool") => false,
             Some(of) => of == access.as_str(),
-            // Another tool's own action is not asked about either.
+            // Another tool's own action does not apply either.
             None => name == id || tools.access(name).is_none(),
         }
     };

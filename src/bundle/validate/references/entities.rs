@@ -1,4 +1,4 @@
-//! The names in entities: of parents, of entities in attributes and tags, and words of which no others are possible.
+//! Checks names in entities: parents, references in attributes and tags, and words of closed vocabularies.
 //!
 //! Start at [`check`].
 
@@ -13,15 +13,15 @@ use crate::bundle::validate::references::known_entities::KnownEntities;
 use crate::bundle::validate::references::known_words::{KnownWords, each_word};
 use crate::bundle::validate::references::vocabulary::of_attribute;
 
-/// An entity with a name in it that nothing has: the entity, where in it, and for how many others of its file that is so.
-struct Slip<'a> {
+/// A reference to an undefined entity, and the number of further entities of the same file that have it.
+struct UnknownReference<'a> {
     entity: &'a EntityUID,
     word: &'a str,
     uid: &'a EntityUID,
     more: usize,
 }
 
-/// Tells every parent and every reference that nobody has defined, and every word that its attribute does not take.
+/// Reports undefined parents and references (warnings), and words outside a closed vocabulary (faults).
 pub(super) fn check(
     collected: &CollectedEntities,
     known: &KnownEntities<'_>,
@@ -29,7 +29,7 @@ pub(super) fn check(
     faults: &mut Vec<BundleDiagnostic>,
     warnings: &mut Vec<BundleDiagnostic>,
 ) {
-    let mut slips = Slips::default();
+    let mut slips = UnknownReferences::default();
     for entity in &collected.entities {
         let Some(file) = collected.file_of(entity.uid()) else {
             continue;
@@ -49,7 +49,7 @@ pub(super) fn check(
             }
         }
     }
-    for Slip {
+    for UnknownReference {
         entity,
         word,
         uid,
@@ -68,20 +68,20 @@ pub(super) fn check(
     closed_words(collected, words, faults);
 }
 
-/// One file tends to repeat a slip of the pen, all tools of a server for one, so it is told once a file.
+/// Undefined references, each reported once per file: files tend to repeat them.
 #[derive(Default)]
-struct Slips<'a> {
-    list: Vec<Slip<'a>>,
+struct UnknownReferences<'a> {
+    list: Vec<UnknownReference<'a>>,
     seen: HashMap<(&'a str, &'a str, &'a EntityUID), usize>,
 }
 
-impl<'a> Slips<'a> {
+impl<'a> UnknownReferences<'a> {
     fn add(&mut self, file: &'a str, entity: &'a EntityUID, word: &'a str, uid: &'a EntityUID) {
         match self.seen.get(&(file, word, uid)) {
             Some(&index) => self.list[index].more += 1,
             None if self.list.len() < MAX_TOLD => {
                 self.seen.insert((file, word, uid), self.list.len());
-                self.list.push(Slip {
+                self.list.push(UnknownReference {
                     entity,
                     word,
                     uid,
@@ -113,7 +113,10 @@ fn closed_words(
                     return;
                 }
                 told += 1;
-                let message = format!("the `{name}` of `{uid}`: {}", vocabulary.refusal(word));
+                let message = format!(
+                    "the `{name}` of `{uid}`: {}",
+                    vocabulary.unknown_word_message(word)
+                );
                 let fault = collected.diagnostic_at_attribute(uid, name, message);
                 faults.extend(fault.map(|it| it.with_help(words.help(vocabulary, word))));
             });

@@ -1,6 +1,6 @@
-//! Which entities there are, and which one may have been meant by a name that nothing has.
+//! Which entities can exist, and suggestions for undefined ones.
 //!
-//! Start at [`Known::has`].
+//! Start at [`KnownEntities::has`].
 
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
@@ -14,9 +14,9 @@ use crate::config::Config;
 use crate::domain::request::target::{self, TargetError};
 use crate::domain::schema::{self, TYPES};
 
-/// The most names that unknown ones are compared with, all in all.
+/// Comparisons for suggestions in one compilation.
 const MAX_COMPARISONS: usize = 2_000_000;
-/// Longer names are not compared.
+/// Longer names get no suggestion.
 const MAX_COMPARED_CHARS: usize = 256;
 
 /// The entities that policies may name.
@@ -24,7 +24,7 @@ pub(crate) struct KnownEntities<'a> {
     collected: &'a CollectedEntities,
     by_type: HashMap<&'a EntityType, Vec<&'a str>>,
     gateways: HashSet<&'a str>,
-    /// What groups from claims begin with.
+    /// Prefixes of the groups that claims assign.
     prefixes: Vec<&'a str>,
     configured: Vec<Pattern>,
     comparisons_left: Cell<usize>,
@@ -59,12 +59,12 @@ impl<'a> KnownEntities<'a> {
         }
     }
 
-    /// Whether there is such an entity, or may be one that no directory writes down.
+    /// Whether the entity is defined, or may exist without being defined in files.
     pub(in crate::bundle) fn has(&self, uid: &EntityUID) -> bool {
         self.collected.has(uid) || self.comes_from_elsewhere(uid) || self.is_configured(uid)
     }
 
-    /// The canonical name of what a name means as a target: of a server's id as that, of anything else by its look.
+    /// The canonical name of a target: a server's id as such, anything else by its detected kind.
     fn canonical(&self, id: &str) -> Result<String, TargetError> {
         if let Some((server, rest)) = id.split_once(':')
             && self.collected.has(&schema::server_uid(&server.into()))
@@ -98,21 +98,21 @@ impl<'a> KnownEntities<'a> {
             return self.prefixes.iter().any(|prefix| id.starts_with(prefix));
         }
         if *ty == TYPES.prompt {
-            // Servers say themselves which prompts they have.
+            // Prompts are listed by servers, not defined in files.
             let server = id
                 .split_once('/')
                 .map(|(server, _)| schema::server_uid(&server.into()));
             return server.is_some_and(|server| self.has(&server));
         }
         if *ty == TYPES.resource {
-            // What calls act upon has its canonical name, and need not be written down.
+            // Targets have canonical names and need no definition.
             return id.contains(':') && self.canonical(id).is_ok_and(|name| name == id);
         }
-        // Of the team's own types, those of which nothing is written down come with the calls.
+        // Entities of a custom type without any definition come with the requests.
         !is_ours(ty) && !self.by_type.contains_key(ty)
     }
 
-    /// What to do about a name that nothing has.
+    /// The help for an undefined entity.
     pub(in crate::bundle) fn help(&self, uid: &EntityUID) -> String {
         let id = id_of(uid);
         if *uid.entity_type() == TYPES.resource && id.contains(':') {
@@ -131,7 +131,7 @@ impl<'a> KnownEntities<'a> {
         }
     }
 
-    /// The entity that may have been meant.
+    /// The most similar defined entity.
     pub(in crate::bundle) fn meant(&self, uid: &EntityUID) -> Option<EntityUID> {
         let (ty, id) = (uid.entity_type(), id_of(uid));
         let names = self.by_type.get(ty).map(Vec::as_slice).unwrap_or_default();
@@ -144,7 +144,7 @@ impl<'a> KnownEntities<'a> {
         if let Some(name) = nearest(id, names.iter().copied().chain(gateways)) {
             return Some(of_type(name));
         }
-        // A tool without its server.
+        // The name of a tool without its server.
         let is_part = |name: &&&str| name.split_once('/').is_some_and(|(_, tool)| tool == id);
         if *ty == TYPES.tool
             && let Some(name) = names.iter().find(is_part)
@@ -166,7 +166,7 @@ impl<'a> KnownEntities<'a> {
     }
 }
 
-/// Whether a type is one of the embedded schema.
+/// Whether the embedded schema declares a type.
 fn is_ours(ty: &EntityType) -> bool {
     let types = &*TYPES;
     let ours = [
@@ -183,7 +183,7 @@ fn is_ours(ty: &EntityType) -> bool {
     ours.contains(&ty)
 }
 
-/// The id of an entity, as it is.
+/// The id of an entity, unescaped.
 pub(super) fn id_of(uid: &EntityUID) -> &str {
     uid.eid().as_ref()
 }
@@ -193,7 +193,7 @@ fn plain(uid: &EntityUID) -> String {
     format!("{}::\"{}\"", uid.entity_type(), id_of(uid))
 }
 
-/// The name that another is a slip of the pen away from.
+/// The most similar name within an edit distance of 1 to 3, by length.
 pub(crate) fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     let length = name.chars().count();
     if length > MAX_COMPARED_CHARS {

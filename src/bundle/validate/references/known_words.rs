@@ -1,7 +1,6 @@
-//! Which words there are: those that are always there, those that something in the directory brings, and those that
-//! the configuration names.
+//! The known words of each vocabulary: built in, defined by the bundle, or configured.
 //!
-//! Start at [`Words::has`].
+//! Start at [`KnownWords::has`].
 
 use std::collections::BTreeSet;
 
@@ -12,24 +11,24 @@ use crate::bundle::validate::references::known_entities::nearest;
 use crate::bundle::validate::references::vocabulary::{Vocabulary, of_attribute};
 use crate::config::bundle::KnownNames;
 
-/// The words of all vocabularies.
+/// The known words of every vocabulary.
 #[derive(Debug)]
 pub(super) struct KnownWords {
-    labels: Brought,
-    roles: Brought,
-    methods: Brought,
+    labels: VocabularyWords,
+    roles: VocabularyWords,
+    methods: VocabularyWords,
 }
 
-/// What comes to the words that are always there.
+/// Words of one vocabulary besides the built-in ones.
 #[derive(Debug, Default)]
-struct Brought {
+struct VocabularyWords {
     found: BTreeSet<String>,
     configured: Vec<Pattern>,
 }
 
 impl KnownWords {
     pub(super) fn new(collected: &CollectedEntities, known: &KnownNames) -> Self {
-        let of = |names: &[String]| Brought {
+        let of = |names: &[String]| VocabularyWords {
             found: BTreeSet::new(),
             configured: names.iter().map(|name| pattern(name)).collect(),
         };
@@ -59,7 +58,7 @@ impl KnownWords {
         words
     }
 
-    fn brought(&self, vocabulary: Vocabulary) -> Option<&Brought> {
+    fn brought(&self, vocabulary: Vocabulary) -> Option<&VocabularyWords> {
         match vocabulary {
             Vocabulary::Label => Some(&self.labels),
             Vocabulary::Role => Some(&self.roles),
@@ -68,28 +67,29 @@ impl KnownWords {
         }
     }
 
-    /// Every word of a vocabulary that has a name of its own.
+    /// Every known word of a vocabulary, patterns excluded.
     fn all(&self, vocabulary: Vocabulary) -> Vec<&str> {
         let brought = self.brought(vocabulary).into_iter();
         let found = brought.flat_map(|it| it.found.iter().map(String::as_str));
         vocabulary.built_in().into_iter().chain(found).collect()
     }
 
-    /// Whether a word is one of a vocabulary.
+    /// Whether a vocabulary contains a word.
     pub(super) fn has(&self, vocabulary: Vocabulary, word: &str) -> bool {
-        let is_configured = |it: &Brought| it.configured.iter().any(|it| it.wildcard_match(word));
+        let is_configured =
+            |it: &VocabularyWords| it.configured.iter().any(|it| it.wildcard_match(word));
         self.all(vocabulary).contains(&word) || self.brought(vocabulary).is_some_and(is_configured)
     }
 
-    /// Whether some word of a vocabulary may match a pattern.
+    /// Whether a word of a vocabulary can match a pattern.
     pub(super) fn has_like(&self, vocabulary: Vocabulary, pattern: &Pattern) -> bool {
-        let is_configured = |it: &Brought| !it.configured.is_empty();
+        let is_configured = |it: &VocabularyWords| !it.configured.is_empty();
         let mut all = self.all(vocabulary).into_iter();
         all.any(|word| pattern.wildcard_match(word))
             || self.brought(vocabulary).is_some_and(is_configured)
     }
 
-    /// What to write in place of a word that is none.
+    /// The help for an unknown word.
     pub(super) fn help(&self, vocabulary: Vocabulary, word: &str) -> String {
         let all = self.all(vocabulary);
         let meant = nearest(word, all.iter().copied());
@@ -108,7 +108,7 @@ impl KnownWords {
     }
 }
 
-/// A name of the configuration, in which `*` stands for any text.
+/// Parses a configured name, in which `*` matches any text.
 pub(super) fn pattern(name: &str) -> Pattern {
     let element = |c| match c {
         '*' => PatternElem::Wildcard,
@@ -117,7 +117,7 @@ pub(super) fn pattern(name: &str) -> Pattern {
     name.chars().map(element).collect()
 }
 
-/// Each text of an attribute, with the steps into it.
+/// Calls `tell` with each text in an attribute's value and its path.
 pub(super) fn each_word(path: &str, value: &Value, tell: &mut impl FnMut(&str, &str)) {
     match value.value_kind() {
         ValueKind::Lit(Literal::String(word)) => tell(path, word),

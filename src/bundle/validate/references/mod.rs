@@ -1,12 +1,12 @@
-//! Names that policies and entities use and nothing has: a `forbid` for a tool, a group or a label with a slip of the
-//! pen in it never forbids, and no answer tells.
+//! Undefined names in policies and entities: a `forbid` with a misspelt tool, group or label never forbids, without any
+//! error.
 //!
-//! Start at [`check`]. `known` knows which entities there are, `words` the words of attributes, `vocabulary` which
-//! attribute takes which, `places` where an expression of a policy gets its value from; `policies` and `entities` hold
-//! the files against them, `effects` the actions of a policy against what its tool is registered as.
+//! Start at [`check`]. `known_entities` tells which entities can exist, `known_words` which words, `vocabulary` which
+//! attribute has which vocabulary, `value_sources` which attributes an expression reads. `policies` and `entities` check the
+//! files, `action_access` compares a policy's actions with its tool's access level.
 //!
-//! Invariant: what no directory can extend (`read`, `write`, `admin` …) is a fault if it is wrong. What another process
-//! may bring is a warning, unless `[bundle]` in the configuration names it, and a fault where warnings are.
+//! Invariant: an unknown word of a closed vocabulary (`read`, `write`, `admin` …) is a fault. A name that the control API
+//! can define later is a warning unless `bundle.known` lists it, and a fault in strict mode.
 
 mod action_access;
 mod entities;
@@ -27,25 +27,25 @@ use crate::config::Config;
 
 pub(crate) use crate::bundle::validate::references::known_entities::{KnownEntities, nearest};
 
-/// The most of a kind that is told: who misspells a name tends to do so everywhere.
+/// Diagnostics reported per severity.
 const MAX_TOLD: usize = 200;
 
-/// What is held against what.
+/// The inputs of the check.
 #[derive(Clone, Copy)]
 pub(crate) struct ReferenceCheck<'a> {
-    /// Everything that exists.
+    /// All entities.
     pub collected: &'a CollectedEntities,
     /// Every policy and template.
     pub policies: &'a Policies,
-    /// Where links stand.
+    /// Places of links.
     pub links: &'a LinkPlaces<'a>,
     /// The registered tools.
     pub tools: &'a ToolTypes<'a>,
-    /// What the configuration adds.
+    /// The configuration, which can add known names.
     pub config: &'a Config,
 }
 
-/// Tells every name that nothing has. Without a schema (because it has faults itself) policies are not looked into.
+/// Reports undefined names. Without a schema (because it has faults itself) policies are skipped.
 pub(crate) fn check(
     scene: ReferenceCheck<'_>,
     known: &KnownEntities<'_>,

@@ -1,4 +1,4 @@
-//! The names in policies, templates and links.
+//! Checks names in policies, templates and links.
 //!
 //! Start at [`check`].
 
@@ -15,14 +15,14 @@ use crate::bundle::validate::references::value_sources::{PolicyScope, PolicyScop
 use crate::bundle::validate::references::vocabulary::Vocabulary;
 use crate::bundle::validate::references::{MAX_TOLD, ReferenceCheck, action_access};
 
-/// What is wrong, and what may be.
+/// Diagnostics about the names in policies.
 #[derive(Debug, Default)]
 pub(super) struct ReferenceFindings {
     pub faults: Vec<BundleDiagnostic>,
     pub warnings: Vec<BundleDiagnostic>,
 }
 
-/// Tells every name in policies, templates and links that nothing has.
+/// Reports undefined names in policies, templates and links.
 pub(super) fn check<'a>(
     scene: ReferenceCheck<'a>,
     known: &KnownEntities<'_>,
@@ -37,7 +37,7 @@ pub(super) fn check<'a>(
         if said.faults.len() >= MAX_TOLD && said.warnings.len() >= MAX_TOLD {
             break;
         }
-        let mut reader = Reader {
+        let mut reader = PolicyReferenceCheck {
             scene,
             known,
             words,
@@ -53,7 +53,9 @@ pub(super) fn check<'a>(
         {
             reader.part(part, &mut scopes);
         }
-        if let Some((message, help)) = action_access::never(template, scene.tools, &mut scopes) {
+        if let Some((message, help)) =
+            action_access::unmatched_access(template, scene.tools, &mut scopes)
+        {
             reader.warn(template.loc(), &message, help);
         }
     }
@@ -61,7 +63,7 @@ pub(super) fn check<'a>(
     said
 }
 
-/// Names that links fill in.
+/// Checks the entities that fill the slots of links.
 fn links(
     scene: ReferenceCheck<'_>,
     known: &KnownEntities<'_>,
@@ -80,7 +82,7 @@ fn links(
             let message = format!("for policy `{id}`, {}", unknown_entity(uid));
             let slot = slot.to_string();
             let path = [Step::Index(*index), Step::Key(slot.trim_start_matches('?'))];
-            let fault = json::fault_at(source.origin(), &path, message);
+            let fault = json::diagnostic_at(source.origin(), &path, message);
             warnings.push(fault.with_help(known.help(uid)));
         }
     }
@@ -90,18 +92,18 @@ fn unknown_entity(uid: &EntityUID) -> String {
     format!("`{uid}` is not defined")
 }
 
-/// Reads one policy.
-struct Reader<'r, 'a> {
+/// Checks one policy.
+struct PolicyReferenceCheck<'r, 'a> {
     scene: ReferenceCheck<'a>,
     known: &'r KnownEntities<'r>,
     words: &'r KnownWords,
     template: &'r Template,
-    /// Worked out for policies that need it.
+    /// Computed on first use.
     scope: Option<PolicyScope<'a>>,
     said: &'r mut ReferenceFindings,
 }
 
-impl<'a> Reader<'_, 'a> {
+impl<'a> PolicyReferenceCheck<'_, 'a> {
     fn at(&self, loc: Option<&Loc>, message: &str) -> Option<BundleDiagnostic> {
         let id = self.template.id();
         let (origin, start, length) = self.scene.policies.place(id.as_ref())?;
@@ -144,7 +146,7 @@ impl<'a> Reader<'_, 'a> {
         self.warn(loc, &unknown_entity(uid), self.known.help(uid));
     }
 
-    /// One part of the conditions.
+    /// Checks one subexpression of the conditions.
     fn part(&mut self, part: &Expr, scopes: &mut PolicyScopes<'a>) {
         match part.expr_kind() {
             ExprKind::Lit(Literal::EntityUID(uid)) => {
@@ -178,10 +180,10 @@ impl<'a> Reader<'_, 'a> {
 
     fn scope(&mut self, scopes: &mut PolicyScopes<'a>) -> &PolicyScope<'a> {
         let template = self.template;
-        self.scope.get_or_insert_with(|| scopes.of(template))
+        self.scope.get_or_insert_with(|| scopes.scope_of(template))
     }
 
-    /// Texts that values of these places are compared with.
+    /// Checks the texts that values of these sources are compared with.
     fn compared(&mut self, places: &[ValueSource<'a>], with: &Expr) {
         if places.is_empty() {
             return;
@@ -194,7 +196,7 @@ impl<'a> Reader<'_, 'a> {
                     let help = words.help(vocabulary, word);
                     self.refuse(
                         vocabulary,
-                        &vocabulary.refusal(word),
+                        &vocabulary.unknown_word_message(word),
                         help,
                         with.source_loc(),
                     );
@@ -231,7 +233,12 @@ impl<'a> Reader<'_, 'a> {
         };
         let text = pattern.to_string();
         let help = words.help(vocabulary, &text);
-        self.refuse(vocabulary, &vocabulary.refusal(&text), help, loc);
+        self.refuse(
+            vocabulary,
+            &vocabulary.unknown_word_message(&text),
+            help,
+            loc,
+        );
     }
 
     fn refuse(&mut self, of: Vocabulary, message: &str, help: String, loc: Option<&Loc>) {
@@ -242,7 +249,7 @@ impl<'a> Reader<'_, 'a> {
         self.said.faults.extend(fault.map(|it| it.with_help(help)));
     }
 
-    /// A test for an attribute that is nowhere is false, and says nothing.
+    /// Checks `has`: a test for an attribute that no type declares is false without an error.
     fn tested(
         &mut self,
         mut places: Vec<ValueSource<'a>>,
@@ -271,7 +278,7 @@ impl<'a> Reader<'_, 'a> {
     }
 }
 
-/// The vocabulary that a word is not in, if no place takes it.
+/// The vocabulary that lacks a word, if no source accepts it.
 fn vocabulary(places: &[ValueSource<'_>], has: impl Fn(Vocabulary) -> bool) -> Option<Vocabulary> {
     let mut refusing = None;
     for place in places {
@@ -288,7 +295,7 @@ fn compares(op: BinaryOp) -> bool {
     matches!(op, Eq | Contains | ContainsAll | ContainsAny)
 }
 
-/// Whether an expression is a text, or consists of some.
+/// Whether an expression is a text or a set of texts.
 fn holds_text(expr: &Expr) -> bool {
     match expr.expr_kind() {
         ExprKind::Lit(Literal::String(_)) => true,

@@ -1,7 +1,7 @@
-//! Where an expression of a policy gets its value from: which attribute of which types of entities, which fact.
+//! The sources of an expression's value: attributes of entity types, and parts of the context.
 //!
-//! Start at [`Scopes::of`] and [`Scope::places`]. An expression may have several places, as `resource.sensitivity` has
-//! where tools and files are meant. Nothing is inferred from conditions, so there may be more than can be.
+//! Start at [`PolicyScopes::scope_of`] and [`PolicyScope::places`]. An expression can have several sources: the resource in
+//! `resource.sensitivity` may be a tool or a file. Conditions are not analysed, so sources are a superset.
 
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
@@ -16,30 +16,30 @@ use crate::bundle::validate::references::vocabulary::{Vocabulary, of_attribute, 
 use crate::bundle::validate::tool_types::ToolTypes;
 use crate::domain::schema::TYPES;
 
-/// Facts that every context of the embedded schema has, and no other is likely to.
+/// Attributes that identify a context of the embedded schema.
 const FACTS: [&str; 3] = ["initiator", "identity", "environment"];
 
-/// What is known of the actions that scopes name, worked out once for each.
+/// Computes the scopes of policies; the actions of each action constraint are computed once.
 pub(super) struct PolicyScopes<'s> {
     schema: &'s ValidatorSchema,
     tools: &'s ToolTypes<'s>,
     seen: HashMap<(bool, BTreeSet<EntityUID>), Rc<MatchingActions<'s>>>,
 }
 
-/// The actions that a scope means.
+/// The actions that an action constraint matches.
 pub(super) struct MatchingActions<'s> {
-    /// Those actions.
+    /// The actions.
     pub all: Vec<&'s EntityUID>,
     principals: BTreeSet<&'s EntityType>,
     resources: BTreeSet<&'s EntityType>,
-    /// Their contexts, and whether each is one of the embedded schema. Of a tool's own action only if nothing else is
-    /// meant: but for `input` it is that of other calls.
+    /// Their contexts, and whether each is of the embedded schema. The context of a tool's own action is left out if
+    /// other actions match: except for `input` it equals theirs.
     contexts: Vec<(bool, &'s Type)>,
-    /// Whether some tool's own action is among them.
+    /// Whether a typed tool's own action is among them.
     has_input: bool,
 }
 
-/// What a policy is about.
+/// The requests that a policy's scope matches.
 pub(super) struct PolicyScope<'s> {
     schema: &'s ValidatorSchema,
     /// The actions.
@@ -48,17 +48,17 @@ pub(super) struct PolicyScope<'s> {
     resources: Vec<&'s EntityType>,
 }
 
-/// Where a value comes from.
+/// A source of a value: an attribute of an entity type, or a part of the context.
 #[derive(Debug, Clone)]
 pub(super) struct ValueSource<'s> {
-    owner: Owner<'s>,
-    /// The steps from there, joined by dots.
+    owner: SourceOwner<'s>,
+    /// The attributes from the owner on, joined by dots.
     path: String,
-    at: At<'s>,
+    at: SourceType<'s>,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Owner<'s> {
+enum SourceOwner<'s> {
     Entity(&'s EntityType),
     Facts,
     Else,
@@ -66,7 +66,7 @@ enum Owner<'s> {
 
 /// What is there.
 #[derive(Debug, Clone, Copy)]
-enum At<'s> {
+enum SourceType<'s> {
     Entity(&'s EntityType),
     Value(&'s Type),
 }
@@ -80,8 +80,8 @@ impl<'s> PolicyScopes<'s> {
         }
     }
 
-    /// What a policy is about.
-    pub(super) fn of(&mut self, template: &Template) -> PolicyScope<'s> {
+    /// The requests that a policy's scope matches.
+    pub(super) fn scope_of(&mut self, template: &Template) -> PolicyScope<'s> {
         let actions = self.actions(template.action_constraint());
         let principals = narrowed(
             &actions.principals,
@@ -157,7 +157,7 @@ impl<'s> PolicyScopes<'s> {
 }
 
 impl<'s> PolicyScope<'s> {
-    /// Where the value of an expression may come from; empty if that is nothing with attributes or words.
+    /// The possible sources of an expression's value; empty if it has none with attributes or a vocabulary.
     pub(super) fn places(&self, expr: &Expr) -> Vec<ValueSource<'s>> {
         let of_types = |types: &[&'s EntityType]| {
             let place = |ty: &&'s EntityType| ValueSource::entity(ty);
@@ -169,9 +169,13 @@ impl<'s> PolicyScope<'s> {
             ExprKind::Var(Var::Context) => {
                 let contexts = self.actions.contexts.iter();
                 let place = |(is_ours, ty): &(bool, &'s Type)| ValueSource {
-                    owner: if *is_ours { Owner::Facts } else { Owner::Else },
+                    owner: if *is_ours {
+                        SourceOwner::Facts
+                    } else {
+                        SourceOwner::Else
+                    },
                     path: String::new(),
-                    at: At::Value(ty),
+                    at: SourceType::Value(ty),
                 };
                 contexts.map(place).collect()
             }
@@ -189,14 +193,14 @@ impl<'s> PolicyScope<'s> {
         }
     }
 
-    /// From places to an attribute, where there is one. Elements of a set are where the set is.
+    /// The sources of an attribute of values. An element of a set has the source of the set.
     pub(super) fn step(&self, places: &[ValueSource<'s>], attr: &str) -> Vec<ValueSource<'s>> {
         let mut found: Vec<ValueSource<'s>> = Vec::new();
         for place in places {
             let Some(next) = self.one_step(place, attr) else {
                 continue;
             };
-            // The contexts of many actions are alike.
+            // Many actions have equal contexts.
             let is_known = |other: &ValueSource<'s>| {
                 other.vocabulary() == next.vocabulary()
                     && other.path == next.path
@@ -213,12 +217,12 @@ impl<'s> PolicyScope<'s> {
         if let Some(entity) = place.as_entity() {
             let attribute = self.schema.get_entity_type(entity)?.attr(attr)?;
             return Some(ValueSource {
-                owner: Owner::Entity(entity),
+                owner: SourceOwner::Entity(entity),
                 path: attr.to_owned(),
-                at: At::Value(&attribute.attr_type),
+                at: SourceType::Value(&attribute.attr_type),
             });
         }
-        let At::Value(Type::Record { attrs, .. }) = place.element() else {
+        let SourceType::Value(Type::Record { attrs, .. }) = place.element() else {
             return None;
         };
         let attribute = attrs.get_attr(attr)?;
@@ -229,11 +233,11 @@ impl<'s> PolicyScope<'s> {
         Some(ValueSource {
             owner: place.owner,
             path,
-            at: At::Value(&attribute.attr_type),
+            at: SourceType::Value(&attribute.attr_type),
         })
     }
 
-    /// The attributes that there are at places, if it is certain that there are no others.
+    /// All attributes that values of these sources can have; `None` if there may be others.
     pub(super) fn attributes(&self, places: &[ValueSource<'s>]) -> Option<BTreeSet<&'s str>> {
         let mut names = BTreeSet::new();
         for place in places {
@@ -246,7 +250,7 @@ impl<'s> PolicyScope<'s> {
                 continue;
             }
             match place.at {
-                At::Value(Type::Record {
+                SourceType::Value(Type::Record {
                     attrs,
                     open_attributes: OpenTag::ClosedAttributes,
                 }) => names.extend(attrs.keys().map(|name| name.as_str())),
@@ -263,46 +267,46 @@ impl<'s> PolicyScope<'s> {
 impl<'s> ValueSource<'s> {
     fn entity(ty: &'s EntityType) -> Self {
         Self {
-            owner: Owner::Entity(ty),
+            owner: SourceOwner::Entity(ty),
             path: String::new(),
-            at: At::Entity(ty),
+            at: SourceType::Entity(ty),
         }
     }
 
-    /// The words that are taken there; `None` if any are.
+    /// The vocabulary of the value; `None` if any text is valid.
     pub(super) fn vocabulary(&self) -> Option<Vocabulary> {
         match self.owner {
-            Owner::Entity(ty) => of_attribute(ty, &self.path),
-            Owner::Facts => of_context(&self.path),
-            Owner::Else => None,
+            SourceOwner::Entity(ty) => of_attribute(ty, &self.path),
+            SourceOwner::Facts => of_context(&self.path),
+            SourceOwner::Else => None,
         }
     }
 
     fn is_context(&self) -> bool {
-        self.path.is_empty() && !matches!(self.at, At::Entity(_))
+        self.path.is_empty() && !matches!(self.at, SourceType::Entity(_))
     }
 
     fn as_entity(&self) -> Option<&'s EntityType> {
         match self.at {
-            At::Entity(ty) => Some(ty),
-            At::Value(Type::Entity(EntityKind::Entity(lub))) => lub.get_single_entity(),
-            At::Value(_) => None,
+            SourceType::Entity(ty) => Some(ty),
+            SourceType::Value(Type::Entity(EntityKind::Entity(lub))) => lub.get_single_entity(),
+            SourceType::Value(_) => None,
         }
     }
 
-    fn element(&self) -> At<'s> {
+    fn element(&self) -> SourceType<'s> {
         match self.at {
-            At::Value(Type::Set {
+            SourceType::Value(Type::Set {
                 element_type: Some(element),
-            }) => At::Value(element),
+            }) => SourceType::Value(element),
             at => at,
         }
     }
 
     fn is_at_same(&self, other: &Self) -> bool {
         match (self.at, other.at) {
-            (At::Entity(a), At::Entity(b)) => a == b,
-            (At::Value(a), At::Value(b)) => std::ptr::eq(a, b) || a == b,
+            (SourceType::Entity(a), SourceType::Entity(b)) => a == b,
+            (SourceType::Value(a), SourceType::Value(b)) => std::ptr::eq(a, b) || a == b,
             _ => false,
         }
     }
@@ -315,7 +319,7 @@ fn has_facts(context: &Type) -> bool {
     FACTS.iter().all(|fact| attrs.get_attr(fact).is_some())
 }
 
-/// The types that get past a scope.
+/// The types that pass a principal or resource constraint.
 fn narrowed<'s>(
     types: &BTreeSet<&'s EntityType>,
     constraint: &PrincipalOrResourceConstraint,

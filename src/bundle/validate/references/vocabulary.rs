@@ -1,4 +1,4 @@
-//! Which attribute takes which words: the one table.
+//! The vocabularies, and the table of the attributes that have one.
 //!
 //! Start at [`of_attribute`] and [`of_context`].
 
@@ -8,38 +8,38 @@ use crate::bundle::parse::registration::{AccessLevel, Sensitivity};
 use crate::domain::request::target::TargetKind;
 use crate::domain::schema::TYPES;
 
-/// A set of words that an attribute takes.
+/// A set of words that are valid values of an attribute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Vocabulary {
-    /// What calling a tool does.
+    /// What a call of a tool can do.
     AccessLevel,
-    /// How sensitive something is.
+    /// `public`, `internal` …
     Sensitivity,
-    /// What sort of thing a target is.
+    /// Kinds of targets.
     Kind,
-    /// Who set a call off.
+    /// Who initiated a call.
     Initiator,
-    /// Where a delegation comes from.
+    /// Sources of delegations.
     Source,
-    /// What a client answers to.
+    /// What a client can answer.
     Answer,
-    /// How much of a conversation a server asks to have included.
+    /// `includeContext` of a sampling request.
     Inclusion,
-    /// What calls bring into a session.
+    /// Labels of sessions.
     Label,
-    /// What part a target plays.
+    /// Roles of targets.
     Role,
-    /// How an identity was verified.
+    /// Methods of identity verification.
     Method,
 }
 
-/// Labels that Callgate itself knows.
+/// Built-in labels.
 pub(super) const LABELS: [&str; 3] = ["untrusted", "private", "secret"];
-/// What the front doors put as the method of an identity, and what callers that verify by themselves usually do.
+/// Methods that adapters set, and common ones of callers that verify identities themselves.
 pub(super) const METHODS: [&str; 7] = ["jwt", "spiffe", "mtls", "tls", "header", "oidc", "none"];
 
 impl Vocabulary {
-    /// The words that are always there.
+    /// The built-in words.
     pub(super) fn built_in(self) -> Vec<&'static str> {
         match self {
             Self::AccessLevel => [AccessLevel::Read, AccessLevel::Write, AccessLevel::Admin]
@@ -60,15 +60,15 @@ impl Vocabulary {
         }
     }
 
-    /// Whether a directory, or whoever calls, can bring words of its own.
+    /// Whether bundles or callers can add words.
     pub(super) fn is_open(self) -> bool {
         matches!(self, Self::Label | Self::Role | Self::Method)
     }
 
-    /// Why a word is none of these.
-    pub(super) fn refusal(self, word: &str) -> String {
+    /// The message for an unknown word.
+    pub(super) fn unknown_word_message(self, word: &str) -> String {
         match self {
-            Self::AccessLevel => format!("`{word}` is not an effect"),
+            Self::AccessLevel => format!("`{word}` is not an access level"),
             Self::Sensitivity => format!("`{word}` is not a sensitivity"),
             Self::Kind => format!("`{word}` is not a kind of target"),
             Self::Initiator => format!("`{word}` is not an initiator"),
@@ -81,7 +81,7 @@ impl Vocabulary {
         }
     }
 
-    /// The list of the configuration that can name more of them.
+    /// The configuration setting that adds words.
     pub(super) fn setting(self) -> Option<&'static str> {
         match self {
             Self::Label => Some("bundle.known.labels"),
@@ -92,7 +92,7 @@ impl Vocabulary {
     }
 }
 
-/// The words of an attribute of entities; steps into it are joined by dots.
+/// The vocabulary of an entity attribute; `path` is dotted.
 pub(super) fn of_attribute(ty: &EntityType, path: &str) -> Option<Vocabulary> {
     let of_tool = || match path {
         "access" => Some(Vocabulary::AccessLevel),
@@ -118,7 +118,7 @@ pub(super) fn of_attribute(ty: &EntityType, path: &str) -> Option<Vocabulary> {
     }
 }
 
-/// The words of a fact; steps are joined by dots.
+/// The vocabulary of a context attribute; `path` is dotted.
 pub(super) fn of_context(path: &str) -> Option<Vocabulary> {
     Some(match path {
         "initiator" => Vocabulary::Initiator,

@@ -1,4 +1,4 @@
-//! `callgate import tools`: from a server's `tools/list` to its registration.
+//! `callgate import tools`: imports a server's `tools/list` result into its registration.
 
 mod review;
 
@@ -13,14 +13,13 @@ use serde_json::json;
 
 use crate::analysis::import::{self, ImportError, ImportOptions, ToolChange, ToolImport};
 use crate::bundle::diagnostic::{BundleError, SourceText};
-use crate::bundle::parse::registration::{
-    self, AccessLevel, ConfirmationStatus, Registration, server_name_error,
-};
+use crate::bundle::parse::registration::{self, AccessLevel, ConfirmationStatus, Registration};
 use crate::cli::file;
 use crate::cli::output::{Exit, Output};
 use crate::cli::render::{count, printable};
+use crate::domain::ids::check_server_name;
 
-/// The largest list.
+/// Bytes of a tool list.
 const MAX_LIST_BYTES: u64 = 64 << 20;
 
 /// Brings in what other programs know
@@ -37,7 +36,7 @@ enum What {
 
 /// Turns a server's `tools/list` result into its registration
 ///
-/// Every tool gets its definition's digest and a proposal: its effect (read, write or admin), what its
+/// Every tool gets its definition's digest and a proposal: its access level (read, write or admin), what its
 /// results bring into a session, whether it can carry data out. Proposals come from names, arguments and
 /// the server's hints, and err on the side of suspicion. Until a person confirms an entry, the tool
 /// counts as admin: edit its `status` in the file, or name it with --confirm.
@@ -101,12 +100,16 @@ impl Args {
     }
 }
 
-/// Imports and prints.
+/// Imports the list and prints the report.
+///
+/// # Errors
+///
+/// If an argument is invalid, or a file cannot be read or written.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let What::Tools(args) = &args.what;
-    // The name becomes part of a path.
-    if let Some(message) = server_name_error(&args.server) {
-        bail!(message);
+    // The name becomes part of a path, so check it first.
+    if let Err(error) = check_server_name(&args.server) {
+        bail!(error);
     }
     let target = args
         .policies
@@ -151,7 +154,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         file::replace(&target, &imported.to_json()?)?;
     }
     let target = target.display().to_string();
-    let text = Text {
+    let text = ImportText {
         imported: &imported,
         target: &target,
         is_dry_run: args.dry_run,
@@ -167,12 +170,12 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Pairs of a pattern and an effect.
+/// Parses pairs of a pattern and an access level.
 fn settings(words: &[String]) -> anyhow::Result<Vec<(String, AccessLevel)>> {
     let mut settings = Vec::new();
     for pair in words.chunks(2) {
         let [pattern, access] = pair else {
-            bail!("--set takes a name or pattern, and an effect");
+            bail!("--set takes a name or pattern, and an access level");
         };
         let access = match access.as_str() {
             "read" => AccessLevel::Read,
@@ -226,13 +229,13 @@ fn read_list(path: &Path) -> anyhow::Result<String> {
     Ok(text)
 }
 
-struct Text<'a> {
+struct ImportText<'a> {
     imported: &'a ToolImport,
     target: &'a str,
     is_dry_run: bool,
 }
 
-impl fmt::Display for Text<'_> {
+impl fmt::Display for ImportText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let imported = self.imported;
         let width = imported

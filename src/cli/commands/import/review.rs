@@ -1,17 +1,18 @@
-//! `callgate import tools --review`: the proposals one by one, and what a person decides about each.
+//! `callgate import tools --review`: interactive review of proposals.
 //!
-//! It speaks on stderr, so that stdout is the answer alone.
+//! It prompts on stderr, so that stdout contains only the response.
 
 use std::io::{self, BufRead, Read, Write};
 
 use crate::analysis::import::{ToolChange, ToolImport};
 use crate::analysis::review::{ReviewDecision, ToolReview};
-use crate::bundle::parse::registration::{AccessLevel, ToolEntry, label_error};
+use crate::bundle::parse::registration::{AccessLevel, ToolEntry};
 use crate::cli::render::{count, printable, printables};
+use crate::domain::ids::check_label;
 
-/// The longest line that is listened to.
+/// Bytes of one input line.
 const MAX_LINE_BYTES: u64 = 4_096;
-/// Lines of a schema that are shown at first.
+/// Lines of a schema that are displayed initially.
 const FEW_LINES: usize = 40;
 
 const HELP: &str = "  a                       confirm it as it stands
@@ -23,9 +24,9 @@ const HELP: &str = "  a                       confirm it as it stands
   q                       leave this and all others as proposals
 ";
 
-/// What a line of the person's means.
+/// A reviewer's command.
 #[derive(Debug, PartialEq, Eq)]
-enum Said {
+enum ReviewCommand {
     Decide(ReviewDecision),
     Schema,
     Skip,
@@ -34,13 +35,13 @@ enum Said {
     Unclear(String),
 }
 
-/// Asks about every proposal. What is said before the input ends counts.
+/// Reviews every proposal interactively. Decisions made before the input ends are kept.
 pub fn review(
     imported: &mut ToolImport,
     input: &mut impl BufRead,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    let reviews = ToolReview::of(imported);
+    let reviews = ToolReview::pending(imported);
     let all = reviews.len();
     if all == 0 {
         return writeln!(out, "nothing awaits a review");
@@ -61,7 +62,7 @@ pub fn review(
     Ok(())
 }
 
-/// Asks about one until it is confirmed or left. `false` ends the review.
+/// Reviews one proposal until it is confirmed or skipped. Returns `false` to end the review.
 fn ask(
     imported: &mut ToolImport,
     review: &ToolReview,
@@ -77,8 +78,8 @@ fn ask(
         let Some(line) = line(input)? else {
             return Ok(false);
         };
-        match understood(&line) {
-            Said::Decide(decision) => {
+        match parse_command(&line) {
+            ReviewCommand::Decide(decision) => {
                 let is_done = decision == ReviewDecision::Confirm;
                 imported.decide(&review.name, decision);
                 if is_done {
@@ -89,16 +90,16 @@ fn ask(
                     entry_lines(entry, out)?;
                 }
             }
-            Said::Schema => print(out, "  ", &review.schema)?,
-            Said::Skip => return Ok(true),
-            Said::Quit => return Ok(false),
-            Said::Help => write!(out, "{HELP}")?,
-            Said::Unclear(why) => writeln!(out, "{why}")?,
+            ReviewCommand::Schema => print(out, "  ", &review.schema)?,
+            ReviewCommand::Skip => return Ok(true),
+            ReviewCommand::Quit => return Ok(false),
+            ReviewCommand::Help => write!(out, "{HELP}")?,
+            ReviewCommand::Unclear(why) => writeln!(out, "{why}")?,
         }
     }
 }
 
-/// One line, without its end; `None` if there is none, or it is too long to be meant.
+/// Reads a line without its end; `None` at the end of input or beyond [`MAX_LINE_BYTES`].
 fn line(input: &mut impl BufRead) -> io::Result<Option<String>> {
     let mut bytes = Vec::new();
     let mut limited = input.take(MAX_LINE_BYTES);
@@ -110,33 +111,33 @@ fn line(input: &mut impl BufRead) -> io::Result<Option<String>> {
     Ok(Some(String::from_utf8_lossy(&bytes).trim().to_owned()))
 }
 
-fn understood(line: &str) -> Said {
+fn parse_command(line: &str) -> ReviewCommand {
     let mut words = line.split_whitespace();
     let (first, rest) = (words.next().unwrap_or_default(), words.collect::<Vec<_>>());
     match (first, rest.as_slice()) {
-        ("a" | "accept" | "confirm", []) => Said::Decide(ReviewDecision::Confirm),
-        ("read", []) => Said::Decide(ReviewDecision::Access(AccessLevel::Read)),
-        ("write", []) => Said::Decide(ReviewDecision::Access(AccessLevel::Write)),
-        ("admin", []) => Said::Decide(ReviewDecision::Access(AccessLevel::Admin)),
-        ("labels", ["none"]) => Said::Decide(ReviewDecision::Yields(Vec::new())),
+        ("a" | "accept" | "confirm", []) => ReviewCommand::Decide(ReviewDecision::Confirm),
+        ("read", []) => ReviewCommand::Decide(ReviewDecision::Access(AccessLevel::Read)),
+        ("write", []) => ReviewCommand::Decide(ReviewDecision::Access(AccessLevel::Write)),
+        ("admin", []) => ReviewCommand::Decide(ReviewDecision::Access(AccessLevel::Admin)),
+        ("labels", ["none"]) => ReviewCommand::Decide(ReviewDecision::Yields(Vec::new())),
         ("labels", [_, ..]) => labels(&rest),
-        ("egress", ["yes"]) => Said::Decide(ReviewDecision::Egress(true)),
-        ("egress", ["no"]) => Said::Decide(ReviewDecision::Egress(false)),
-        ("schema", []) => Said::Schema,
-        ("s" | "skip", []) => Said::Skip,
-        ("q" | "quit", []) => Said::Quit,
-        ("?" | "help", []) => Said::Help,
-        _ => Said::Unclear(format!("`{}` says nothing here; try `?`", printable(line))),
+        ("egress", ["yes"]) => ReviewCommand::Decide(ReviewDecision::Egress(true)),
+        ("egress", ["no"]) => ReviewCommand::Decide(ReviewDecision::Egress(false)),
+        ("schema", []) => ReviewCommand::Schema,
+        ("s" | "skip", []) => ReviewCommand::Skip,
+        ("q" | "quit", []) => ReviewCommand::Quit,
+        ("?" | "help", []) => ReviewCommand::Help,
+        _ => ReviewCommand::Unclear(format!("`{}` says nothing here; try `?`", printable(line))),
     }
 }
 
-fn labels(words: &[&str]) -> Said {
+fn labels(words: &[&str]) -> ReviewCommand {
     let names = words.iter().flat_map(|word| word.split(','));
     let names = names.filter(|name| !name.is_empty()).map(str::to_owned);
     let names: Vec<String> = names.collect();
-    match label_error(&names) {
-        Some(fault) => Said::Unclear(printable(&fault)),
-        None => Said::Decide(ReviewDecision::Yields(names)),
+    match names.iter().try_for_each(|name| check_label(name)) {
+        Err(error) => ReviewCommand::Unclear(printable(&error.to_string())),
+        Ok(()) => ReviewCommand::Decide(ReviewDecision::Yields(names)),
     }
 }
 

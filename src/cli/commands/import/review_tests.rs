@@ -2,8 +2,8 @@ use super::*;
 
 #[test]
 fn what_is_said_is_understood_or_told() {
-    let decided = |line: &str| match understood(line) {
-        Said::Decide(decision) => Some(decision),
+    let decided = |line: &str| match parse_command(line) {
+        ReviewCommand::Decide(decision) => Some(decision),
         _ => None,
     };
     assert_eq!(decided("a"), Some(ReviewDecision::Confirm));
@@ -31,7 +31,10 @@ fn what_is_said_is_understood_or_told() {
         "labels Bad!",
         "Read",
     ] {
-        assert!(matches!(understood(line), Said::Unclear(_)), "{line}");
+        assert!(
+            matches!(parse_command(line), ReviewCommand::Unclear(_)),
+            "{line}"
+        );
     }
 }
 

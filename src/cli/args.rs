@@ -1,11 +1,11 @@
-//! What people type for times, scopes, steps and states.
+//! Arguments shared by control commands: times, scopes, steps and statuses.
 
 use std::time::{Duration, SystemTime};
 
 use anyhow::bail;
 use prost_types::Timestamp;
 
-use crate::cli::{name, render};
+use crate::cli::{render, value_parser};
 use crate::proto::v1;
 
 /// Which calls are covered.
@@ -43,7 +43,11 @@ pub struct ExpiryArgs {
 }
 
 impl ScopeArgs {
-    /// The scope, if anything is said of it.
+    /// The scope, if any flag is given.
+    ///
+    /// # Errors
+    ///
+    /// If the scope names no tool, server or group, or has no access level.
     pub fn scope(&self) -> anyhow::Result<Option<v1::Scope>> {
         let scope = v1::Scope {
             tools: self.tools.clone(),
@@ -64,7 +68,7 @@ impl ScopeArgs {
         Ok(Some(scope))
     }
 
-    /// The same with these tools, unless it names whole servers or groups: these may cover them.
+    /// Adds tools to the scope, unless it names servers or groups, which may contain them.
     pub fn with_tools(&self, uses: &[v1::ToolUse]) -> Self {
         let mut with = self.clone();
         if self.servers.is_empty() && self.groups.is_empty() {
@@ -75,7 +79,11 @@ impl ScopeArgs {
         with
     }
 
-    /// The scope, of which something must be said.
+    /// The scope; an error if no flag is given.
+    ///
+    /// # Errors
+    ///
+    /// If no flag of the scope is given, or as for [`Self::scope`].
     pub fn required(&self) -> anyhow::Result<v1::Scope> {
         match self.scope()? {
             Some(scope) => Ok(scope),
@@ -85,7 +93,11 @@ impl ScopeArgs {
 }
 
 impl ExpiryArgs {
-    /// When it ends, if anything is said of it, in whole seconds.
+    /// The expiry, if given, in whole seconds.
+    ///
+    /// # Errors
+    ///
+    /// If the expiry lies beyond the year 9999.
     pub fn at(&self, now: SystemTime) -> anyhow::Result<Option<Timestamp>> {
         let Some(lasting) = self.lasting else {
             return Ok(self.until);
@@ -100,7 +112,7 @@ impl ExpiryArgs {
         }
     }
 
-    /// What to type in place of a duration for the same end again.
+    /// The flag that repeats the same expiry in place of a duration.
     pub fn instead(&self, at: Option<&Timestamp>) -> String {
         match (self.lasting, at) {
             (Some(_), Some(at)) => {
@@ -110,7 +122,11 @@ impl ExpiryArgs {
         }
     }
 
-    /// When it ends, of which something must be said.
+    /// The expiry; an error if not given.
+    ///
+    /// # Errors
+    ///
+    /// If no flag of the expiry is given, or as for [`Self::at`].
     pub fn required(&self, now: SystemTime) -> anyhow::Result<Timestamp> {
         match self.at(now)? {
             Some(end) => Ok(end),
@@ -122,7 +138,11 @@ impl ExpiryArgs {
 /// The end of the year 9999.
 const LAST_SECOND: i64 = 253_402_300_799;
 
-/// Reads a time in UTC.
+/// Parses a time in UTC (RFC 3339).
+///
+/// # Errors
+///
+/// If it is not a time in UTC.
 pub fn moment(text: &str) -> Result<Timestamp, String> {
     match humantime::parse_rfc3339(text) {
         Ok(at) => Ok(at.into()),
@@ -130,7 +150,11 @@ pub fn moment(text: &str) -> Result<Timestamp, String> {
     }
 }
 
-/// Reads an effect.
+/// Parses an access level.
+///
+/// # Errors
+///
+/// If it is not `read`, `write` or `admin`.
 pub fn access(text: &str) -> Result<v1::AccessLevel, String> {
     state(
         text,
@@ -140,7 +164,11 @@ pub fn access(text: &str) -> Result<v1::AccessLevel, String> {
     )
 }
 
-/// Reads how a delegation stands.
+/// Parses the status of a delegation.
+///
+/// # Errors
+///
+/// If it is not a status.
 pub fn delegation_status(text: &str) -> Result<v1::DelegationStatus, String> {
     state(
         text,
@@ -150,7 +178,11 @@ pub fn delegation_status(text: &str) -> Result<v1::DelegationStatus, String> {
     )
 }
 
-/// Reads how a task stands.
+/// Parses the status of a task.
+///
+/// # Errors
+///
+/// If it is not a status.
 pub fn task_status(text: &str) -> Result<v1::TaskStatus, String> {
     state(
         text,
@@ -160,7 +192,11 @@ pub fn task_status(text: &str) -> Result<v1::TaskStatus, String> {
     )
 }
 
-/// Reads how an approval stands.
+/// Parses the status of an approval.
+///
+/// # Errors
+///
+/// If it is not a status.
 pub fn approval_status(text: &str) -> Result<v1::ApprovalStatus, String> {
     state(
         text,
@@ -184,10 +220,14 @@ fn state<T>(
 }
 
 fn tool_path(text: &str) -> Result<String, String> {
-    name::tool(text).map(|_| text.to_owned())
+    value_parser::tool(text).map(|_| text.to_owned())
 }
 
-/// Reads a step: its name, a colon, and its scope as `NAME=VALUE` between commas.
+/// Parses a step: `NAME:` and its scope as comma-separated `NAME=VALUE`.
+///
+/// # Errors
+///
+/// If the text does not have that form.
 pub fn step(text: &str) -> Result<v1::TaskStep, String> {
     const FORM: &str = "it must be NAME:access=LEVEL,tool=SERVER/TOOL,…";
     let (name, rest) = text.split_once(':').ok_or(FORM)?;
@@ -226,7 +266,11 @@ pub fn step(text: &str) -> Result<v1::TaskStep, String> {
     })
 }
 
-/// Reads what a tool is for: the tool, a colon, and `NAME=VALUE` between commas.
+/// Parses terms of use of a tool: `SERVER/TOOL:` and comma-separated `NAME=VALUE`.
+///
+/// # Errors
+///
+/// If the text does not have that form.
 pub fn tool_use(text: &str) -> Result<v1::ToolUse, String> {
     const FORM: &str = "it must be SERVER/TOOL:target=PLACE,max=N,argument.NAME=VALUE";
     let (tool, rest) = text.split_once(':').ok_or(FORM)?;
@@ -264,7 +308,11 @@ pub fn tool_use(text: &str) -> Result<v1::ToolUse, String> {
     Ok(read)
 }
 
-/// Reads a target argument: where it is, and after a colon what else is said of it, between commas.
+/// Parses a target argument: its path, and after a colon comma-separated properties.
+///
+/// # Errors
+///
+/// If the text does not have that form.
 pub fn target_argument(text: &str) -> Result<v1::TargetArgument, String> {
     const FORM: &str = "it must be ARGUMENT:kind=KIND,base=BASE,role=ROLE,optional";
     let (argument, rest) = match text.split_once(':') {
@@ -302,5 +350,5 @@ pub fn target_argument(text: &str) -> Result<v1::TargetArgument, String> {
 }
 
 #[cfg(test)]
-#[path = "given_tests.rs"]
+#[path = "args_tests.rs"]
 mod tests;

@@ -1,11 +1,11 @@
-//! How people name things on the command line: `user:sam`, `github/get_issue`, `repo=shop`.
+//! Value parsers for the command line: `user:sam`, `github/get_issue`, `repo=shop`.
 
 use callgate_engine::cedar::EntityUID;
 use serde_json::Value as Json;
 
 use crate::proto::v1::EntityRef;
 
-/// The short names of types, and the types.
+/// Short names of entity types.
 const KINDS: [(&str, &str); 9] = [
     ("user", "Mcp::User"),
     ("agent", "Mcp::Agent"),
@@ -18,15 +18,19 @@ const KINDS: [(&str, &str); 9] = [
     ("gateway", "Mcp::Gateway"),
 ];
 
-/// The entity of a type.
-pub fn of(of_type: &str, id: &str) -> EntityRef {
+/// An entity reference.
+pub fn entity_ref(of_type: &str, id: &str) -> EntityRef {
     EntityRef {
         r#type: of_type.to_owned(),
         id: id.to_owned(),
     }
 }
 
-/// Reads `user:sam`, `agent:support`, `group:staff` … or the whole name `Mcp::User::"sam"`.
+/// Parses `user:sam`, `agent:support`, `group:staff` … or a uid `Mcp::User::"sam"`.
+///
+/// # Errors
+///
+/// If the text has neither form.
 pub fn entity(text: &str) -> Result<EntityRef, String> {
     let said = || {
         format!(
@@ -39,23 +43,39 @@ pub fn entity(text: &str) -> Result<EntityRef, String> {
     }
 }
 
-/// Reads an agent: its id, or any name that [`entity`] reads.
+/// Parses an agent: its id, or any form that [`entity`] accepts.
+///
+/// # Errors
+///
+/// If the text is empty, or has a type but is invalid.
 pub fn agent(text: &str) -> Result<EntityRef, String> {
     or_id(text, "Mcp::Agent")
 }
 
-/// Reads a person: the id, or any name that [`entity`] reads.
+/// Parses a user: the id, or any form that [`entity`] accepts.
+///
+/// # Errors
+///
+/// If the text is empty, or has a type but is invalid.
 pub fn user(text: &str) -> Result<EntityRef, String> {
     or_id(text, "Mcp::User")
 }
 
-/// Reads a type: `user`, or its whole name.
+/// Parses an entity type: a short name such as `user`, or the full name.
+///
+/// # Errors
+///
+/// Never: an unknown type is left to the server.
 pub fn kind(text: &str) -> Result<String, String> {
     let known = KINDS.iter().find(|(short, _)| *short == text);
     Ok(known.map_or(text, |(_, whole)| whole).to_owned())
 }
 
-/// Reads `<server>/<tool>`.
+/// Parses `<server>/<tool>`.
+///
+/// # Errors
+///
+/// If the text does not have that form.
 pub fn tool(text: &str) -> Result<(String, String), String> {
     match text.split_once('/') {
         Some((server, tool)) if !server.is_empty() && !tool.is_empty() => {
@@ -67,20 +87,32 @@ pub fn tool(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// Reads `NAME=VALUE`; the value is JSON, or else a string.
+/// Parses `NAME=VALUE`; the value is JSON, or else a string.
+///
+/// # Errors
+///
+/// If the text does not have that form.
 pub fn with_value(text: &str) -> Result<(String, Json), String> {
     let (name, value) = in_two(text)?;
     let value = serde_json::from_str(value).unwrap_or_else(|_| Json::String(value.to_owned()));
     Ok((name.to_owned(), value))
 }
 
-/// Reads `NAME=VALUE`; the value is a string.
+/// Parses `NAME=VALUE`; the value is a string.
+///
+/// # Errors
+///
+/// If the text does not have that form.
 pub fn with_text(text: &str) -> Result<(String, String), String> {
     let (name, value) = in_two(text)?;
     Ok((name.to_owned(), value.to_owned()))
 }
 
-/// Reads `NAME=ENTITY`.
+/// Parses `NAME=ENTITY`.
+///
+/// # Errors
+///
+/// If the text does not have that form.
 pub fn with_entity(text: &str) -> Result<(String, EntityRef), String> {
     let (name, value) = in_two(text)?;
     Ok((name.to_owned(), entity(value)?))
@@ -94,28 +126,28 @@ fn in_two(text: &str) -> Result<(&str, &str), String> {
     Ok((name, value))
 }
 
-/// Nothing if the text does not look like a name with a type; `Some(None)` if it does but is not one.
+/// Parses a typed name. `None` if the text has no type; `Some(None)` if it has one but is invalid.
 fn recognised(text: &str) -> Option<Option<EntityRef>> {
     if let Some((kind, id)) = text.split_once(':')
         && let Some((_, whole)) = KINDS.iter().find(|(short, _)| *short == kind)
     {
-        return Some((!id.is_empty()).then(|| of(whole, id)));
+        return Some((!id.is_empty()).then(|| entity_ref(whole, id)));
     }
     if !text.contains("::\"") {
         return None;
     }
     let uid = text.parse::<EntityUID>().ok();
-    Some(uid.map(|uid| of(&uid.entity_type().to_string(), uid.eid().as_ref())))
+    Some(uid.map(|uid| entity_ref(&uid.entity_type().to_string(), uid.eid().as_ref())))
 }
 
 fn or_id(text: &str, whole: &str) -> Result<EntityRef, String> {
     match recognised(text) {
         Some(_) => entity(text),
         None if text.is_empty() => Err("the id is empty".to_owned()),
-        None => Ok(of(whole, text)),
+        None => Ok(entity_ref(whole, text)),
     }
 }
 
 #[cfg(test)]
-#[path = "name_tests.rs"]
+#[path = "value_parser_tests.rs"]
 mod tests;

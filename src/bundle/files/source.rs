@@ -1,0 +1,202 @@
+//! One file of a bundle: its kind and its text, read within limits.
+//!
+//! Start at [`SourceFile`] and [`BundleFiles`].
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::fs::OFlags;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::bundle::diagnostic::{BundleDiagnostic, SourceText};
+use crate::bundle::files::manifest::FileDigests;
+use crate::config::Config;
+use crate::domain::request::canonical;
+
+/// Bytes of one file.
+pub const MAX_FILE_BYTES: u64 = 64 << 20;
+
+/// The kind of a file, by its name and directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FileKind {
+    /// `*.cedarschema`
+    Schema,
+    /// `*.cedar`
+    Policies,
+    /// `links/*.json` and `*.links.json`
+    Links,
+    /// `entities/*.json`
+    Entities,
+    /// `tools/<server>.json`
+    Registration,
+    /// `callgate.toml`
+    Config,
+}
+
+/// One file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SourceFile {
+    /// What it holds.
+    pub kind: FileKind,
+    /// Its path as given on the command line.
+    pub file: Arc<str>,
+    /// Its name without directory and extension.
+    pub stem: Arc<str>,
+    /// Its content.
+    pub text: Arc<str>,
+}
+
+/// Everything read from a directory.
+#[derive(Debug, Clone, Default)]
+pub struct BundleFiles {
+    /// The files, ordered by path.
+    pub sources: Vec<SourceFile>,
+    /// Faults of files that could not be read.
+    pub faults: Vec<BundleDiagnostic>,
+    /// Warnings about files that are not read but look as if they should be.
+    pub warnings: Vec<BundleDiagnostic>,
+    /// `sha256:<hex>` over names and contents of all files.
+    pub digest: Arc<str>,
+    /// Digest of each file that is read, by its path in the directory.
+    pub digests: FileDigests,
+}
+
+impl FileKind {
+    /// The kind of a file, by its path in the directory; `None` if it is not part of a bundle.
+    pub(crate) fn from_path(relative: &Path) -> Option<Self> {
+        let name = relative.file_name()?.to_str()?;
+        let room = relative
+            .parent()
+            .and_then(|parent| parent.iter().next())
+            .and_then(|room| room.to_str());
+        match (Path::new(name).extension()?.to_str()?, room) {
+            ("cedarschema", _) => Some(Self::Schema),
+            ("cedar", _) => Some(Self::Policies),
+            ("json", _) if name.ends_with(".links.json") => Some(Self::Links),
+            ("json", Some("links")) => Some(Self::Links),
+            ("json", Some("entities")) => Some(Self::Entities),
+            ("json", Some("tools")) => Some(Self::Registration),
+            ("toml", None) if name == Config::FILE_NAME => Some(Self::Config),
+            _ => None,
+        }
+    }
+}
+
+impl SourceFile {
+    /// The name and text of this file, for locating diagnostics.
+    pub fn origin(&self) -> SourceText<'_> {
+        SourceText {
+            file: &self.file,
+            text: &self.text,
+        }
+    }
+}
+
+impl BundleFiles {
+    /// Files that another process has read; without digests.
+    pub fn from_sources(sources: Vec<SourceFile>) -> Self {
+        Self {
+            sources,
+            ..Self::default()
+        }
+    }
+
+    /// The files of one kind.
+    pub fn of_kind(&self, kind: FileKind) -> impl Iterator<Item = &SourceFile> {
+        self.sources
+            .iter()
+            .filter(move |source| source.kind == kind)
+    }
+
+    /// Replaces the configuration by a file that need not be in the directory.
+    pub fn with_config(mut self, path: &Path) -> Self {
+        self.sources
+            .retain(|source| source.kind != FileKind::Config);
+        self.digests.remove(Config::FILE_NAME);
+        let file: Arc<str> = Arc::from(path.display().to_string());
+        let text = read_bounded(path)
+            .map_err(|message| BundleDiagnostic::for_file(&file, message))
+            .and_then(|bytes| as_text(&file, bytes));
+        match text {
+            Ok(text) => {
+                let mut digest = Sha256::new();
+                digest.update(self.digest.as_bytes());
+                digest.update(&text);
+                self.digest = Arc::from(format!("sha256:{}", canonical::hex(&digest.finalize())));
+                let own = Sha256::digest(&text).into();
+                self.digests.insert(Arc::clone(&file), own);
+                let stem = Arc::from(path.file_stem().unwrap_or_default().to_string_lossy());
+                let text = Arc::from(text);
+                let kind = FileKind::Config;
+                self.sources.push(SourceFile {
+                    kind,
+                    file,
+                    stem,
+                    text,
+                });
+            }
+            Err(fault) => self.faults.push(fault),
+        }
+        self
+    }
+}
+
+/// Decodes the text of a file. A byte order mark is a fault, since parsers treat it differently.
+pub(crate) fn as_text(file: &Arc<str>, bytes: Vec<u8>) -> Result<String, BundleDiagnostic> {
+    let text = String::from_utf8(bytes).map_err(|error| not_text(file, error.as_bytes()))?;
+    match text.strip_prefix('\u{feff}') {
+        Some(rest) => {
+            let origin = SourceText { file, text: rest };
+            let fault =
+                BundleDiagnostic::at(origin, 0, 1, "the file begins with a byte order mark");
+            Err(fault.with_help("save it as UTF-8 without one"))
+        }
+        None => Ok(text),
+    }
+}
+
+pub(crate) fn read_bounded(path: &Path) -> Result<Vec<u8>, String> {
+    let cannot = |error: io::Error| format!("cannot read the file: {}", plain(&error));
+    // `NONBLOCK`: opening a pipe or a device could block.
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::options()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path);
+    let file = file.map_err(cannot)?;
+    if !file.metadata().map_err(cannot)?.is_file() {
+        return Err("this is not a regular file".to_owned());
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(cannot)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(format!("the file is larger than {MAX_FILE_BYTES} bytes"));
+    }
+    Ok(bytes)
+}
+
+pub(crate) fn not_text(file: &Arc<str>, bytes: &[u8]) -> BundleDiagnostic {
+    let valid = bytes
+        .utf8_chunks()
+        .next()
+        .map(|chunk| chunk.valid())
+        .unwrap_or_default();
+    let text = format!("{valid}\u{fffd}");
+    let origin = SourceText { file, text: &text };
+    BundleDiagnostic::at(origin, valid.len(), 1, "this byte is not UTF-8 text")
+}
+
+/// The operating system's message without the error number.
+pub(crate) fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    let bare = text
+        .rfind(" (os error")
+        .map_or(text.as_str(), |at| &text[..at]);
+    bare.to_lowercase()
+}
