@@ -91,7 +91,11 @@ impl Control {
             let owner = json["attrs"]["owner"].take();
             json["attrs"]["owner"] = json!({"__entity": owner});
             let change = plan_entity(context, &uid, &json, "tool")?;
-            context.govern("edit_entities", &context.gateway(), GovernContext::default())?;
+            context.govern(
+                "edit_entities",
+                &context.gateway(),
+                GovernContext::default(),
+            )?;
             Ok(planned("RegisterTool", &uid, change))
         };
         let written = self.write("RegisterTool", author, plan).await?;

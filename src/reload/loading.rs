@@ -148,7 +148,9 @@ impl Loader {
             .map(|_| TrialCompiler::new(&bundle::settings(&files).reload));
         if let Some(trial) = trial {
             let suspects = self.suspects(&files, None, stage);
-            trial.compile(&files, &suspects).map_err(BundleError::single)?;
+            trial
+                .compile(&files, &suspects)
+                .map_err(BundleError::single)?;
         }
         bundle::compile(&files)
     }
