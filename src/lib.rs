@@ -9,27 +9,28 @@
 //! use std::path::Path;
 //! use std::time::SystemTime;
 //!
-//! use callgate::call::context::{Delegation, Operation, Subject};
-//! use callgate::call::decide::{Asker, decide};
-//! use callgate::call::model::{TYPES, entity};
+//! use callgate::authn::caller::Caller;
 //! use callgate::config::claims::ClaimMapping;
-//! use callgate::identity::caller::Caller;
-//! use callgate::{CallContext, Decision, Snapshot, bundle};
+//! use callgate::domain::decide::call::decide;
+//! use callgate::domain::decide::inputs::Requester;
+//! use callgate::domain::request::call_context::{ActorChain, Operation, Subject};
+//! use callgate::domain::schema::{TYPES, entity_uid};
+//! use callgate::{CallContext, Snapshot, Verdict, bundle};
 //!
 //! let snapshot: Snapshot = bundle::load(Path::new("policies")).expect("no faults").snapshot;
 //!
 //! let arguments = serde_json::json!({"owner": "acme", "repo": "shop", "issue_number": 7});
 //! let arguments = arguments.as_object().cloned().unwrap_or_default();
 //! let mut call = CallContext::new(
-//!     Subject::verified(entity(&TYPES.agent, "support"), "jwt"),
+//!     Subject::verified(entity_uid(&TYPES.agent, "support"), "jwt"),
 //!     Operation::call_tool("github", "get_issue", arguments),
 //! );
-//! call.delegation = Some(Delegation::verified_from(entity(&TYPES.user, "sam")));
+//! call.delegation = Some(ActorChain::verified_from(entity_uid(&TYPES.user, "sam")));
 //!
 //! let caller = Caller::local();
-//! let asker = Asker { caller: &caller, claims: &ClaimMapping::default() };
-//! let decision: Decision = decide(&snapshot, &call, asker, SystemTime::now());
-//! assert!(decision.is_allow(), "{:?}", decision.reasons);
+//! let requester = Requester { caller: &caller, claims: &ClaimMapping::default() };
+//! let verdict: Verdict = decide(&snapshot, &call, requester, SystemTime::now());
+//! assert!(verdict.is_allow(), "{:?}", verdict.reasons);
 //! ```
 //!
 //! Deciding is pure: nothing is counted, consumed or put on record. That is what the server adds.

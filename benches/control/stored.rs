@@ -63,7 +63,7 @@ fn fill(file: &Path) -> Result<(), Fault> {
     for first in (0..DELEGATIONS).step_by(GROUP) {
         let writes: Vec<StoreWrite> = (first..first + GROUP)
             .map(|number| {
-                let id = format!("grant-{}", uuid::Uuid::from_u128(number as u128));
+                let id = format!("delegation-{}", uuid::Uuid::from_u128(number as u128));
                 let delegation = facts::grant(&id, now + Duration::from_millis(number as u64));
                 StoreWrite::Entry {
                     entry: ChangeRecord {

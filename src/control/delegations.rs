@@ -186,6 +186,7 @@ fn plan_delegation(
     new: NewDelegation,
 ) -> Result<PlannedChange, ControlError> {
     let snapshot = &context.generation.snapshot;
+    context.check_actor()?;
     context.check_agent(&new.to, "to")?;
     if new.to == *context.actor() {
         let message = "is the actor itself: nobody lends to itself";
@@ -195,7 +196,7 @@ fn plan_delegation(
     scopes::check_known(&new.scope, snapshot, "scope")?;
     check_max_redelegations(context, new.max_redelegations)?;
     let delegation = Delegation {
-        id: context.next_id("grant"),
+        id: context.next_id("delegation"),
         from: context.actor().clone(),
         to: new.to,
         scope: new.scope,

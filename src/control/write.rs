@@ -265,6 +265,16 @@ impl<'s> WriteContext<'s> {
         Ok(())
     }
 
+    /// Rejects an actor that is neither a user nor an agent.
+    pub(super) fn check_actor(&self) -> Result<(), ControlError> {
+        let ty = self.actor().entity_type();
+        if *ty != TYPES.user && *ty != TYPES.agent {
+            let message = "is neither a user nor an agent";
+            return Err(ControlError::invalid("actor.entity", message));
+        }
+        Ok(())
+    }
+
     /// Asks Cedar whether the actor may perform a `govern` action on a resource.
     pub(super) fn govern(
         &self,
@@ -272,11 +282,7 @@ impl<'s> WriteContext<'s> {
         resource: &EntityUID,
         about: GovernContext<'_>,
     ) -> Result<(), ControlError> {
-        let ty = self.actor().entity_type();
-        if *ty != TYPES.user && *ty != TYPES.agent {
-            let message = "is neither a user nor an agent";
-            return Err(ControlError::invalid("actor.entity", message));
-        }
+        self.check_actor()?;
         let governing = GovernRequest {
             actor: &self.author.actor,
             action,

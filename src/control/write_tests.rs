@@ -242,7 +242,7 @@ fn ids_sort_by_the_order_in_which_they_were_made() {
     let ids = IdGenerator::default();
     let now = SystemTime::now();
     let made: Vec<SmolStr> = (0..1_000).map(|_| ids.next("grant", now)).collect();
-    assert!(made.is_sorted() && made[0].starts_with("grant-"));
+    assert!(made.is_sorted() && made[0].starts_with("delegation-"));
     let later = ids.next("grant", now + Duration::from_millis(1));
     assert!(made[999] < later);
 }

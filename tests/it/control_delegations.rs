@@ -53,7 +53,7 @@ async fn what_is_lent_is_as_it_was_asked_for() {
     let answer = answer.expect("a delegation").into_inner();
     assert_eq!(answer.revision, 2);
     let lent = answer.delegation.unwrap();
-    assert!(lent.id.starts_with("grant-"), "{}", lent.id);
+    assert!(lent.id.starts_with("delegation-"), "{}", lent.id);
     let expected = v1::StoredDelegation {
         id: lent.id.clone(),
         from: entity("Mcp::User", "sam"),

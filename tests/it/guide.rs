@@ -12,7 +12,7 @@ const GUIDE: &str = include_str!("../../docs/live-authority.md");
 /// Where the guide's server listens.
 const ADDRESS: &str = "127.0.0.1:50051";
 /// How ids begin.
-const KINDS: [&str; 3] = ["task-", "grant-", "appr-"];
+const KINDS: [&str; 3] = ["task-", "delegation-", "appr-"];
 /// A UUID as text.
 const UUID: usize = 36;
 

@@ -45,7 +45,7 @@ pub struct Case {
     it: String,
     user: Option<String>,
     agent: Option<String>,
-    read_server: Option<String>,
+    from_server: Option<String>,
     for_user: Option<String>,
     #[serde(default)]
     via: Vec<String>,
@@ -178,7 +178,7 @@ impl Case {
     }
 
     fn subject(&self) -> EntityUID {
-        match (&self.user, &self.agent, &self.read_server) {
+        match (&self.user, &self.agent, &self.from_server) {
             (Some(user), None, None) => uid("User", user),
             (None, Some(agent), None) => uid("Agent", agent),
             (None, None, Some(server)) => uid("Server", server),
@@ -244,7 +244,7 @@ impl Case {
     }
 
     fn context(&self) -> CallContext {
-        let initiator = if self.read_server.is_some() {
+        let initiator = if self.from_server.is_some() {
             Initiator::Server
         } else {
             Initiator::Client
@@ -252,7 +252,7 @@ impl Case {
         let server = self
             .server
             .clone()
-            .or_else(|| self.read_server.clone())
+            .or_else(|| self.from_server.clone())
             .unwrap_or_default();
         CallContext {
             subject: self.who(),

@@ -336,10 +336,10 @@ fn a_receiver_gets_metrics() {
     assert_eq!(gauge("callgate.policies").as_deref(), Some("3"));
     let refused = metrics
         .iter()
-        .find(|metric| metric["name"] == "callgate.refusals")
+        .find(|metric| metric["name"] == "callgate.rejections")
         .map(|metric| &metric["sum"]["dataPoints"][0])
         .expect("a malformed question is counted");
-    let why = attribute(refused, "callgate.refusal");
+    let why = attribute(refused, "callgate.rejection");
     assert_eq!(why.as_deref(), Some("malformed"));
     assert!(receiver.spans().is_empty(), "OTEL_TRACES_EXPORTER=none");
 }

@@ -77,7 +77,7 @@ Examples:
         --server github --tool get_issue
 
   In a task, on the strength of a delegation, with an approval:
-    callgate authorize --endpoint http://127.0.0.1:50051 --agent support --delegation grant-1 \\
+    callgate authorize --endpoint http://127.0.0.1:50051 --agent support --delegation delegation-1 \\
         --task task-1 --approval approval-1 --server github --tool close_issue
 
   A call from a file, every principal explained, for a program:

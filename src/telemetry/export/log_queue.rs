@@ -103,7 +103,7 @@ impl LineClass {
         match target {
             "callgate::decision" => Self::Of(RecordKind::Decision),
             "callgate::control" => Self::Of(RecordKind::Control),
-            "callgate::rejection" => Self::Of(RecordKind::Refusal),
+            "callgate::rejection" => Self::Of(RecordKind::Rejection),
             "callgate::list" => Self::Of(RecordKind::List),
             "callgate::losses" => Self::Report,
             _ => Self::Of(RecordKind::Other),
@@ -209,7 +209,7 @@ impl QueuedLines {
     fn has_room(&self, line: &LogLine, room: QueueLimits) -> bool {
         let with_spare = |limit: usize| limit.saturating_add(limit * room.spare_percent / 100);
         let (lines, bytes) = match line.place.kind() {
-            RecordKind::Decision | RecordKind::Refusal | RecordKind::List => {
+            RecordKind::Decision | RecordKind::Rejection | RecordKind::List => {
                 (room.lines, room.bytes)
             }
             RecordKind::Control | RecordKind::Other => {

@@ -120,7 +120,7 @@ fn what_finds_the_queue_full_is_counted_by_kind_and_the_rest_is_written() {
         bench.lost(),
         [
             (RecordKind::Decision, LossReason::QueueFull, 5),
-            (RecordKind::Refusal, LossReason::QueueFull, 7),
+            (RecordKind::Rejection, LossReason::QueueFull, 7),
             (RecordKind::Other, LossReason::QueueFull, 2),
         ],
         "a flood leaves room for a few others"

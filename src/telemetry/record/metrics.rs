@@ -113,7 +113,7 @@ impl Metrics {
                 .with_description("Attempts to load the bundle")
                 .build(),
             rejections: meter
-                .u64_counter("callgate.refusals")
+                .u64_counter("callgate.rejections")
                 .with_unit("{request}")
                 .with_description("Requests rejected without a decision")
                 .build(),
@@ -159,7 +159,7 @@ impl Metrics {
     pub fn rejection(&self, adapter: &'static str, why: RejectionKind) {
         let labels = [
             KeyValue::new("callgate.adapter", adapter),
-            KeyValue::new("callgate.refusal", why.as_str()),
+            KeyValue::new("callgate.rejection", why.as_str()),
         ];
         self.rejections.add(1, &labels);
     }

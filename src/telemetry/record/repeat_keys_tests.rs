@@ -183,7 +183,7 @@ proptest! {
         let in_log = stand_for(&lines, "callgate::decision");
         prop_assert_eq!(in_log + bench.lost(RecordKind::Decision), denied);
         let in_log = stand_for(&lines, "callgate::rejection");
-        prop_assert_eq!(in_log + bench.lost(RecordKind::Refusal), refused);
+        prop_assert_eq!(in_log + bench.lost(RecordKind::Rejection), refused);
         let reports = lines.iter().filter(|line| line["target"] == "callgate::losses");
         let told: u64 = reports.map(|line| line["count"].as_u64().unwrap()).sum();
         let lost: u64 = bench.live.losses.all().iter().map(|it| it.count).sum();

@@ -290,7 +290,7 @@ impl Player {
     fn check_discretion(&self, answer: &v1::AuthorizeResponse) -> Result<(), String> {
         let text = wire::shown(answer).to_string();
         let policies = self.stage.world.policies.iter();
-        let delegations = self.ids.values().filter(|id| id.starts_with("grant-"));
+        let delegations = self.ids.values().filter(|id| id.starts_with("delegation-"));
         if let Some(name) = policies
             .chain(delegations)
             .find(|name| text.contains(&***name))
