@@ -94,6 +94,51 @@ fn every_link_leads_to_a_file_and_to_a_heading_in_it() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
+/// The steps of the walks are table rows that begin with a number: `path` → `function`, once or more.
+#[test]
+fn the_walks_lead_through_functions_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("ARCHITECTURE.md")).expect("the document");
+    let (mut faults, mut steps) = (Vec::new(), 0);
+    for row in text.lines() {
+        let mut cells = row.split('|').skip(1);
+        let number = cells.next().unwrap_or_default().trim();
+        if number.parse::<u8>().is_err() {
+            continue;
+        }
+        let step = cells.next().unwrap_or_default();
+        let quoted: Vec<&str> = step.split('`').skip(1).step_by(2).collect();
+        for (at, name) in quoted.iter().enumerate() {
+            if !name.contains('/') {
+                continue;
+            }
+            steps += 1;
+            let path = match name.starts_with("crates/") {
+                true => root.join(name),
+                false => root.join("src").join(name),
+            };
+            let is_file = name.ends_with(".rs");
+            let source = if is_file {
+                fs::read_to_string(&path).unwrap_or_default()
+            } else {
+                String::new()
+            };
+            let function = quoted.get(at + 1).filter(|next| !next.contains('/'));
+            let function = function.map(|it| it.rsplit("::").next().unwrap_or(it));
+            let is_there = match (is_file, function) {
+                (false, _) => path.is_dir(),
+                (true, None) => path.is_file(),
+                (true, Some(function)) => source.contains(&format!("fn {function}")),
+            };
+            if !is_there {
+                faults.push(format!("{number}: {name} {function:?}"));
+            }
+        }
+    }
+    assert!(steps > 20, "only {steps} steps");
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
 #[test]
 fn anchors_are_those_of_github() {
     let text = "# One\n## The `[x]` of Envoy, twice\n```sh\n# no heading\n```\n";

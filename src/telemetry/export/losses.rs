@@ -31,7 +31,7 @@ pub enum RecordKind {
     /// A control write.
     Control,
     /// A rejected request.
-    Refusal,
+    Rejection,
     /// An entry filtered out of a list.
     List,
     /// Anything else.
@@ -99,7 +99,7 @@ impl RecordKind {
     pub(crate) const ALL: [Self; 5] = [
         Self::Decision,
         Self::Control,
-        Self::Refusal,
+        Self::Rejection,
         Self::List,
         Self::Other,
     ];
@@ -109,7 +109,7 @@ impl RecordKind {
         match self {
             Self::Decision => "decision",
             Self::Control => "control",
-            Self::Refusal => "refusal",
+            Self::Rejection => "rejection",
             Self::List => "list",
             Self::Other => "other",
         }
