@@ -8,8 +8,8 @@ use callgate::domain::authority::change::{Change, ChangeOrigin, ChangeRecord};
 use callgate::service::clock::SystemClock;
 use callgate::service::decisions::Service;
 use callgate::service::settings::ServiceSettings;
+use callgate::store::backend::{Store, StoreWrite};
 use callgate::store::sqlite::SqliteStore;
-use callgate::store::store::{Store, StoreWrite};
 use callgate::telemetry::record::recorder::Recorder;
 
 use crate::{Fault, company, facts, live_bytes, median, metric, scratch};

@@ -18,7 +18,7 @@ use crate::control::write::Control;
 use crate::domain::authority::approval::{Approval, ApprovalStatus};
 use crate::domain::authority::change::{Change, ChangeRecord};
 use crate::service::generation::Generation;
-use crate::store::store::StoreError;
+use crate::store::backend::StoreError;
 
 /// How many past changes are read at a time.
 const PAGE: usize = 256;

@@ -28,7 +28,7 @@ use crate::domain::schema::{self, TYPES};
 use crate::service::decisions::Service;
 use crate::service::generation::Generation;
 use crate::service::ledger::{CommittedChange, PlannedChange, RESTRICTIONS, WriteError};
-use crate::store::store::StoreError;
+use crate::store::backend::StoreError;
 
 /// The most concurrent lists and counts. They run on blocking threads and must not occupy more of the machine than
 /// this.

@@ -11,8 +11,8 @@ use crate::domain::request::call_context::{Subject, TraceContext};
 use crate::service::clock::SystemClock;
 use crate::service::generation::LoadedBundle;
 use crate::service::settings::ServiceSettings;
+use crate::store::backend::{Pruned, Retention, Store, StoreError, StoreWrite, StoredState};
 use crate::store::sqlite::SqliteStore;
-use crate::store::store::{Pruned, Retention, Store, StoreError, StoreWrite, StoredState};
 use crate::telemetry::export::log_queue::{LogQueue, QueueLimits};
 use crate::telemetry::record::recorder::{Recorder, RecorderParts};
 
@@ -241,9 +241,9 @@ async fn there_is_a_limit_to_writes_under_way() {
 fn ids_sort_by_the_order_in_which_they_were_made() {
     let ids = IdGenerator::default();
     let now = SystemTime::now();
-    let made: Vec<SmolStr> = (0..1_000).map(|_| ids.next("grant", now)).collect();
+    let made: Vec<SmolStr> = (0..1_000).map(|_| ids.next("delegation", now)).collect();
     assert!(made.is_sorted() && made[0].starts_with("delegation-"));
-    let later = ids.next("grant", now + Duration::from_millis(1));
+    let later = ids.next("delegation", now + Duration::from_millis(1));
     assert!(made[999] < later);
 }
 

@@ -16,8 +16,8 @@ use crate::domain::authority::state::Authority;
 use crate::domain::authority::task::Task;
 use crate::domain::request::call_context::CallContext;
 use crate::domain::schema::TYPES;
+use crate::store::backend::StoreWrite;
 use crate::store::carrier_labels::{CarrierLabels, LabelCapacityError, LabelWindow};
-use crate::store::store::StoreWrite;
 
 /// The context attributes that show labels of other carriers than the session.
 const LABEL_ATTRIBUTES: [&str; 4] = ["labels", "task", "delegation", "recent"];

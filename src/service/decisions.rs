@@ -26,8 +26,8 @@ use crate::service::ledger::{Ledger, WriteError};
 use crate::service::request::{ParcRequest, RequestMeta, Response};
 use crate::service::settings::ServiceSettings;
 use crate::service::side_effects::{Commit, LiveFacts};
+use crate::store::backend::{Store, StoreError, StoreWrite};
 use crate::store::sqlite::SqliteStore;
-use crate::store::store::{Store, StoreError, StoreWrite};
 use crate::store::writer::Writer;
 use crate::telemetry::record::recorder::Recorder;
 

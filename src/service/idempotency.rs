@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use smol_str::SmolStr;
 
 use crate::domain::authority::change::ChangeOrigin;
-use crate::store::store::StoredKey;
+use crate::store::backend::StoredKey;
 
 #[cfg(test)]
 #[path = "idempotency_tests.rs"]

@@ -2,7 +2,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::domain::authority::change::{ChangeOrigin, IdempotencyKey};
 use crate::service::idempotency::{IdempotencyKeys, KeyLimits, KeyLookup};
-use crate::store::store::StoredKey;
+use crate::store::backend::StoredKey;
 
 fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)

@@ -11,7 +11,7 @@ use crate::domain::decide::inputs::Requester;
 use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
 use crate::service::generation::Generation;
 use crate::service::request::RequestMeta;
-use crate::store::store::{StoreError, StoreWrite};
+use crate::store::backend::{StoreError, StoreWrite};
 
 /// A request in flight: what is needed to record its response.
 pub(super) struct InFlightRequest<'a> {

@@ -12,8 +12,8 @@ use crate::service::decisions::Service;
 use crate::service::generation::Generation;
 use crate::service::in_flight::InFlightRequest;
 use crate::service::request::{RequestMeta, Response};
+use crate::store::backend::StoreWrite;
 use crate::store::shown_definitions::{ChangedDefinition, GatewayTool};
-use crate::store::store::StoreWrite;
 use crate::telemetry::record::filtered_entries::FilteredEntry;
 
 fn lacks_arguments(generation: &Generation, call: &CallContext) -> bool {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::service::decisions::Service;
-use crate::store::store::{Pruned, Retention, StoreError, StoreWrite};
+use crate::store::backend::{Pruned, Retention, StoreError, StoreWrite};
 
 /// The interval of background writes.
 pub const FLUSH_EVERY: Duration = Duration::from_secs(1);

@@ -18,12 +18,12 @@ use crate::service::call_carriers::CallCarriers;
 use crate::service::generation::Generation;
 use crate::service::request::RequestMeta;
 use crate::service::settings::ServiceSettings;
+use crate::store::backend::{Pruned, StoreError, StoreWrite, StoredState};
 use crate::store::carrier_labels::{CarrierLabels, LabelCapacityError};
 use crate::store::quotas::{BudgetSpend, Quotas};
 use crate::store::resource_labels::ResourceLabels;
 use crate::store::sessions::{AdvanceError, Sessions};
 use crate::store::shown_definitions::{GatewayTool, ShownDefinitions};
-use crate::store::store::{Pruned, StoreError, StoreWrite, StoredState};
 use crate::store::usage::UsageLedger;
 use callgate_engine::cedar::EntityUID;
 

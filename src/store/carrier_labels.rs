@@ -30,8 +30,8 @@ use smol_str::SmolStr;
 
 use crate::domain::authority::labels::{LabelCarrier, LabelCarrierRef, Labels};
 use crate::domain::authority::session::MAX_LABELS;
+use crate::store::backend::{LabelTimes, StoreWrite, StoredLabel};
 use crate::store::sharded::Sharded;
-use crate::store::store::{LabelTimes, StoreWrite, StoredLabel};
 
 #[cfg(test)]
 #[path = "carrier_labels_tests.rs"]

@@ -1,6 +1,6 @@
 //! The store: durable control data and live facts, ordered by revision.
 //!
-//! Start at [`store::Store`], the trait of a database. [`writer`] is the thread that writes, [`sqlite`] the embedded
+//! Start at [`backend::Store`], the trait of a database. [`writer`] is the thread that writes, [`sqlite`] the embedded
 //! default. [`sessions`], [`carrier_labels`], [`resource_labels`], [`usage`] and [`quotas`] hold the facts that change
 //! with every call: they live in memory, and what must not be lost is written before the response.
 //! [`shown_definitions`] holds tool definitions that lists have shown. `sharded` spreads what is in memory over
@@ -8,6 +8,7 @@
 //!
 //! Invariant: no decisions. Whether a call is allowed is decided elsewhere; here it is only written down.
 
+pub mod backend;
 pub mod carrier_labels;
 pub mod quotas;
 pub mod resource_labels;
@@ -15,6 +16,5 @@ pub mod sessions;
 mod sharded;
 pub mod shown_definitions;
 pub mod sqlite;
-pub mod store;
 pub mod usage;
 pub mod writer;

@@ -19,8 +19,8 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use smol_str::SmolStr;
 
+use crate::store::backend::StoreWrite;
 use crate::store::sharded::Sharded;
-use crate::store::store::StoreWrite;
 
 #[cfg(test)]
 #[path = "quotas_tests.rs"]

@@ -13,8 +13,8 @@ use smol_str::SmolStr;
 
 use crate::domain::authority::labels::{LabelCarrier, LabelCarrierRef, Labels, union};
 use crate::domain::request::target::Target;
+use crate::store::backend::{LabelTimes, StoreWrite, StoredLabel};
 use crate::store::carrier_labels::{CarrierLabels, LabelCapacityError, LabelWindow};
-use crate::store::store::{LabelTimes, StoreWrite, StoredLabel};
 
 #[cfg(test)]
 #[path = "resource_labels_tests.rs"]

@@ -1,6 +1,6 @@
 use super::*;
 use crate::domain::request::target;
-use crate::store::store::StoreWrite;
+use crate::store::backend::StoreWrite;
 
 const DAY: Duration = Duration::from_secs(86_400);
 

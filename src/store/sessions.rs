@@ -30,8 +30,8 @@ use sha2::{Digest, Sha256};
 use smol_str::SmolStr;
 
 use crate::domain::authority::session::{CedarSet, Session};
+use crate::store::backend::{StoreWrite, StoredSession};
 use crate::store::sharded::Sharded;
-use crate::store::store::{StoreWrite, StoredSession};
 
 #[cfg(test)]
 #[path = "sessions_tests.rs"]

@@ -16,7 +16,7 @@ use smol_str::SmolStr;
 
 use crate::domain::authority::form;
 use crate::domain::request::definition::{self, DefinitionDigests};
-use crate::store::store::{StoreWrite, StoredDefinition};
+use crate::store::backend::{StoreWrite, StoredDefinition};
 
 /// The most definitions that are kept. Beyond that the oldest are dropped.
 const MOST: usize = 10_000;

@@ -13,7 +13,7 @@ use std::thread::{self, JoinHandle};
 
 use tokio::sync::watch;
 
-use crate::store::store::{Pruned, Retention, Store, StoreError, StoreWrite};
+use crate::store::backend::{Pruned, Retention, Store, StoreError, StoreWrite};
 
 #[cfg(test)]
 #[path = "writer_tests.rs"]

@@ -4,7 +4,7 @@ use smol_str::SmolStr;
 
 use super::*;
 use crate::domain::authority::change::ChangeRecord;
-use crate::store::store::StoredState;
+use crate::store::backend::StoredState;
 
 type Commits = Arc<Mutex<Vec<Vec<String>>>>;
 

@@ -15,11 +15,11 @@ use callgate::domain::authority::scope::Scope;
 use callgate::domain::authority::stop::Stop;
 use callgate::domain::authority::task::{Task, TaskStep};
 use callgate::domain::schema::{AccessLevel, TYPES, entity_uid, server_uid, tool_uid};
-use callgate::store::sqlite::SqliteStore;
-use callgate::store::store::{
+use callgate::store::backend::{
     LabelTimes, Pruned, Retention, Store, StoreError, StoreWrite, StoredKey, StoredSession,
     StoredState, StoredUsage,
 };
+use callgate::store::sqlite::SqliteStore;
 use callgate_engine::cedar::EntityUID;
 use proptest::prelude::*;
 use smol_str::SmolStr;

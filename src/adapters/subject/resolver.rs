@@ -150,12 +150,12 @@ impl<A: Attributes> Resolver<'_, A> {
     ) -> Result<ResolvedSubject, SubjectError> {
         for source in sources {
             let resolved = match source {
-                IdentitySource::Certificate { prefix } => self.from_certificate(prefix),
+                IdentitySource::Certificate { prefix } => self.certificate_subject(prefix),
                 IdentitySource::Token {
                     key,
                     agent_claim,
                     passes_claims,
-                } => self.from_token(
+                } => self.token_subject(
                     key,
                     ClaimRules {
                         agent_claim,
@@ -167,7 +167,7 @@ impl<A: Attributes> Resolver<'_, A> {
                     agent,
                     user,
                     is_verified,
-                } => self.from_names(agent, user, is_verified),
+                } => self.named_subject(agent, user, is_verified),
             };
             if let Some(resolved) = resolved.map_err(SubjectError::Identity)? {
                 return Ok(resolved);
@@ -176,7 +176,7 @@ impl<A: Attributes> Resolver<'_, A> {
         Err(SubjectError::Unidentified)
     }
 
-    fn from_certificate(&self, prefix: &str) -> Result<Option<ResolvedSubject>, &'static str> {
+    fn certificate_subject(&self, prefix: &str) -> Result<Option<ResolvedSubject>, &'static str> {
         let uri = self.attributes.certificate_uri();
         if uri.is_empty() {
             return Ok(None);
@@ -192,7 +192,7 @@ impl<A: Attributes> Resolver<'_, A> {
         }))
     }
 
-    fn from_token(
+    fn token_subject(
         &self,
         key: &str,
         rules: ClaimRules<'_>,
@@ -203,7 +203,7 @@ impl<A: Attributes> Resolver<'_, A> {
             .transpose()
     }
 
-    fn from_names(
+    fn named_subject(
         &self,
         agent: &str,
         user: Option<&str>,

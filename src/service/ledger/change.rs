@@ -6,7 +6,7 @@ use smol_str::SmolStr;
 
 use crate::domain::authority::change::Change;
 use crate::service::generation::{Generation, StoredEntityError};
-use crate::store::store::StoreError;
+use crate::store::backend::StoreError;
 
 /// Verbs of restrictions: writes that only remove permissions. They never wait behind other writes.
 pub const RESTRICTIONS: [&str; 6] = [

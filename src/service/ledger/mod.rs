@@ -17,7 +17,7 @@ use crate::service::generation::{Generation, LoadedBundle};
 use crate::service::idempotency::{IdempotencyKeys, KeyLimits, KeyLookup};
 use crate::service::planning_queues::PlanningQueues;
 use crate::service::side_effects::LiveFacts;
-use crate::store::store::{StoreError, StoreWrite, StoredKey, StoredState};
+use crate::store::backend::{StoreError, StoreWrite, StoredKey, StoredState};
 use crate::store::writer::Writer;
 use crate::telemetry::record::recorder::Recorder;
 

@@ -8,7 +8,7 @@ use smol_str::SmolStr;
 use crate::domain::authority::change::Change;
 use crate::service::generation::Generation;
 use crate::service::ledger::{CommittedChange, Ledger, WriteError};
-use crate::store::store::{StoreError, StoredKey};
+use crate::store::backend::{StoreError, StoredKey};
 
 /// How long a repeated request waits for the first one if that is in flight.
 const REPEAT_WAIT: Duration = Duration::from_secs(5);

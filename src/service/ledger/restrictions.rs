@@ -8,7 +8,7 @@ use crate::service::generation::Generation;
 use crate::service::ledger::Ledger;
 use crate::service::ledger::head::Head;
 use crate::service::ledger::unwritten::{MAX_UNWRITTEN, UnwrittenChange};
-use crate::store::store::{StoreError, StoredKey};
+use crate::store::backend::{StoreError, StoredKey};
 
 impl Ledger {
     /// The number of restrictions in service that are not written.

@@ -7,8 +7,8 @@ use crate::domain::schema::{self, TYPES};
 use crate::service::clock::SystemClock;
 use crate::service::decisions::Service;
 use crate::service::settings::ServiceSettings;
+use crate::store::backend::{Pruned, Retention, Store};
 use crate::store::sqlite::SqliteStore;
-use crate::store::store::{Pruned, Retention, Store};
 
 /// A store that fails when it is told to.
 struct Faulty {

@@ -14,7 +14,7 @@ use smol_str::SmolStr;
 use crate::domain::authority::change::{Change, ChangeOrigin, ChangeRecord};
 use crate::service::generation::Generation;
 use crate::service::ledger::change::PlannedChange;
-use crate::store::store::StoredKey;
+use crate::store::backend::StoredKey;
 
 /// The most unwritten restrictions; one more is rejected.
 pub(super) const MAX_UNWRITTEN: usize = 10_000;

@@ -8,8 +8,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::store::backend::StoreError;
 use crate::store::sqlite::marker::{MarkerFile, StoreMark, beside};
-use crate::store::store::StoreError;
 
 /// Watches the files of an open store.
 #[derive(Debug)]

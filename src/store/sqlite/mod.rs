@@ -12,7 +12,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use crate::domain::authority::change::ChangeRecord;
 use crate::domain::authority::form;
-use crate::store::store::{Pruned, Retention, Store, StoreError, StoreWrite, StoredState};
+use crate::store::backend::{Pruned, Retention, Store, StoreError, StoreWrite, StoredState};
 
 mod guard;
 mod marker;

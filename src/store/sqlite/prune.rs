@@ -3,8 +3,8 @@
 use rusqlite::{Connection, params};
 use smol_str::SmolStr;
 
+use crate::store::backend::{Pruned, Retention};
 use crate::store::sqlite::moment;
-use crate::store::store::{Pruned, Retention};
 
 /// The most rows that one statement removes in one step.
 pub(super) const ROWS: usize = 500;

@@ -19,10 +19,10 @@ use crate::domain::authority::state::Authority;
 use crate::domain::authority::stop::Stop;
 use crate::domain::authority::task::Task;
 use crate::domain::schema::{self, TYPES};
-use crate::store::sqlite::{StoreProgress, number};
-use crate::store::store::{
+use crate::store::backend::{
     LabelTimes, StoreError, StoredKey, StoredLabel, StoredSession, StoredState, StoredUsage,
 };
+use crate::store::sqlite::{StoreProgress, number};
 
 /// The progress of the file.
 pub(super) fn reached(connection: &Connection) -> Result<StoreProgress, StoreError> {

@@ -2,8 +2,8 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
+use crate::store::backend::StoreError;
 use crate::store::sqlite::explain;
-use crate::store::store::StoreError;
 
 /// The statements that make each version from the one before. A released one is never changed.
 const MIGRATIONS: [&str; 1] = [include_str!("1.sql")];

@@ -9,10 +9,10 @@ use rusqlite::Connection;
 use uuid::Uuid;
 
 use crate::domain::authority::form;
+use crate::store::backend::{Store, StoreError};
 use crate::store::sqlite::guard::FileGuard;
 use crate::store::sqlite::marker::{StoreMark, beside, path_of};
 use crate::store::sqlite::{OnLoss, SqliteStore, explain, read, write_error};
-use crate::store::store::{Store, StoreError};
 
 /// A check that takes longer is logged.
 const LONG: Duration = Duration::from_secs(1);

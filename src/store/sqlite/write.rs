@@ -14,8 +14,8 @@ use crate::domain::authority::delegation::Delegation;
 use crate::domain::authority::form;
 use crate::domain::authority::labels::LabelCarrier;
 use crate::domain::authority::task::Task;
+use crate::store::backend::{LabelTimes, StoreError, StoreWrite, StoredDefinition};
 use crate::store::sqlite::{StoreProgress, moment, number, write_error};
-use crate::store::store::{LabelTimes, StoreError, StoreWrite, StoredDefinition};
 
 /// Makes all writes. Returns the progress of the store after them.
 pub(super) fn all(

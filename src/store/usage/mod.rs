@@ -26,8 +26,8 @@ use callgate_engine::cedar::EntityUID;
 use crate::domain::authority::form;
 use crate::domain::authority::usage::{Usage, WindowCounts};
 use crate::domain::schema::TYPES;
+use crate::store::backend::{StoreError, StoreWrite, StoredUsage};
 use crate::store::sharded::Sharded;
-use crate::store::store::{StoreError, StoreWrite, StoredUsage};
 
 mod counters;
 mod evicted;

@@ -13,8 +13,8 @@ use callgate::control::tasks::NewTask;
 use callgate::domain::authority::change::{ChangeRecord, IdempotencyKey};
 use callgate::domain::decide::verdict::{ReasonCode, Verdict};
 use callgate::domain::schema::AccessLevel;
+use callgate::store::backend::{Pruned, Retention, Store, StoreError, StoreWrite, StoredState};
 use callgate::store::sqlite::SqliteStore;
-use callgate::store::store::{Pruned, Retention, Store, StoreError, StoreWrite, StoredState};
 use smol_str::SmolStr;
 
 use crate::live::office::{Office, agent, call, for_person, from_delegation_ids, person, tools};

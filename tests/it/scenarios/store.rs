@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use callgate::domain::authority::change::ChangeRecord;
+use callgate::store::backend::{Pruned, Retention, Store, StoreError, StoreWrite, StoredState};
 use callgate::store::sqlite::SqliteStore;
-use callgate::store::store::{Pruned, Retention, Store, StoreError, StoreWrite, StoredState};
 
 /// SQLite, and whether it fails.
 pub struct Moody {
