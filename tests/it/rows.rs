@@ -95,7 +95,7 @@ pub struct Case {
     approved_by: Option<String>,
     /// The policies that let them approve it.
     #[serde(default)]
-    approve_request: BTreeSet<String>,
+    approving: BTreeSet<String>,
     /// The agent that authority is lent to, or for which a task is opened.
     to: Option<String>,
     /// The most that is lent.
@@ -173,7 +173,7 @@ impl Case {
     /// The policies that it names.
     pub fn policies(&self) -> impl Iterator<Item = &str> {
         self.policies
-            .union(&self.approve_request)
+            .union(&self.approving)
             .map(String::as_str)
     }
 
@@ -363,13 +363,13 @@ impl Case {
             .challenge
             .unwrap_or_else(|| panic!("`{}` asks for no approval", self.it));
         let approver = Subject::verified(uid("User", approver), "jwt");
-        let approve_request = approve(&world, &challenge.call, &approver, asker, now());
-        if !approve_request.is_allow() {
-            return approve_request;
+        let approving = approve(&world, &challenge.call, &approver, asker, now());
+        if !approving.is_allow() {
+            return approving;
         }
         assert_eq!(
-            determining_policies(&approve_request),
-            self.approve_request,
+            determining_policies(&approving),
+            self.approving,
             "{}",
             self.it
         );
