@@ -172,9 +172,7 @@ pub fn task(id: &str, agent: EntityUID, person: EntityUID, tools: &[String]) -> 
 impl Case {
     /// The policies that it names.
     pub fn policies(&self) -> impl Iterator<Item = &str> {
-        self.policies
-            .union(&self.approving)
-            .map(String::as_str)
+        self.policies.union(&self.approving).map(String::as_str)
     }
 
     fn subject(&self) -> EntityUID {
