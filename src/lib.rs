@@ -2,8 +2,8 @@
 //! happen: now, for this person, with these arguments.
 //!
 //! Most people run it as a server: `callgate serve`. The same decision in process needs three types:
-//! [`Snapshot`], compiled policies and entities; [`CallContext`], the question; [`Decision`], the
-//! answer. [`bundle::load`] compiles a directory, [`domain::decide::decide`] decides:
+//! [`Snapshot`], compiled policies and entities; [`CallContext`], the question; [`Verdict`], the
+//! answer. [`bundle::load`] compiles a directory, [`domain::decide::call::decide`] decides:
 //!
 //! ```
 //! use std::path::Path;

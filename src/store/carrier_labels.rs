@@ -1,6 +1,6 @@
 //! Labels of tasks, delegations and pairs of actor and root, in memory.
 //!
-//! Sessions keep their own labels ([`crate::state::sessions`]). Labels of a task or of a stored delegation are kept as
+//! Sessions keep their own labels ([`crate::store::sessions`]). Labels of a task or of a stored delegation are kept as
 //! long as that is. Labels of a pair, an actor and the root it acts for, count for a bounded time after the last call
 //! that added them.
 //!

@@ -1,6 +1,6 @@
 //! Reads the files of a bundle.
 //!
-//! Start at [`read`]; [`read_rested`] waits until the files stop changing. `walk` lists and reads a directory, [`listing`]
+//! Start at [`read`]; [`read_rested`] waits until the files stop changing. `walk` lists and reads a directory, [`mod@listing`]
 //! detects changes, [`manifest`] checks digests, `unread` warns about files that look like a part of the bundle but are not.
 //!
 //! Invariant: nothing outside of the directory is read, whatever its links say. Everything read counts towards the digest,

@@ -63,7 +63,7 @@ pub struct ApprovedCall {
     /// The digest of the pinned definition, if one is pinned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub definition: Option<SmolStr>,
-    /// The arguments, as [canonical](crate::domain::request::canonical) JSON.
+    /// The arguments, as [canonical] JSON.
     pub arguments: String,
     /// The client responses, as canonical JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -167,7 +167,7 @@ struct DigestedCall<'a> {
 }
 
 impl ApprovedCall {
-    /// The digest of the call and its expiry: `sha256:<hex>` over [canonical](canonical) JSON.
+    /// The digest of the call and its expiry: `sha256:<hex>` over [canonical] JSON.
     pub fn digest(&self, expires_at: SystemTime) -> SmolStr {
         let digested = DigestedCall {
             call: self,

@@ -186,7 +186,7 @@ fn may_approve(evaluator: &RequestEvaluator<'_>, approver: &EntityUID) -> bool {
 ///
 /// # Errors
 ///
-/// [`ReasonCode::ContextInvalid`] if the stored claims are malformed.
+/// [`CONTEXT_INVALID`](crate::domain::reason::ReasonCode::ContextInvalid) if the stored claims are malformed.
 pub fn may_still_approve(
     evaluator: &RequestEvaluator<'_>,
     approval: &Approval,
