@@ -26,7 +26,7 @@ fuzz_target!(|input: &[u8]| {
         return;
     };
     let (kind, file) = KINDS[usize::from(*first) % KINDS.len()];
-    let told = |compiled: Result<bundle::Bundle, bundle::fault::BundleError>| match compiled {
+    let told = |compiled: Result<bundle::Bundle, bundle::diagnostic::BundleError>| match compiled {
         Ok(bundle) => bundle.warnings,
         Err(faults) => faults.iter().cloned().collect(),
     };

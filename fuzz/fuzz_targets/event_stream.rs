@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 #[allow(dead_code, unreachable_pub)]
 mod events;
 
-use events::{Event, Splitter, TooLong};
+use events::{EventSplitter, ServerSentEvent, TooLong};
 
 const LIMIT: usize = 4_096;
 
@@ -27,7 +27,7 @@ fuzz_target!(|input: (u16, &[u8])| {
     let passed: Vec<u8> = found.concat();
     assert!(stream.starts_with(&passed), "bytes in their order");
     for raw in found {
-        let Ok(event) = Event::read(raw.clone()) else {
+        let Ok(event) = ServerSentEvent::read(raw.clone()) else {
             continue;
         };
         assert_eq!(event.raw, raw);
@@ -35,14 +35,14 @@ fuzz_target!(|input: (u16, &[u8])| {
         assert_eq!(event.data, data_by_the_standard(text));
         if event.is_plain && !event.data.is_empty() {
             let written = event.with_data(&event.data);
-            let again = Event::read(written).expect("what is written is an event");
+            let again = ServerSentEvent::read(written).expect("what is written is an event");
             assert_eq!(again.data, event.data);
         }
     }
 });
 
 fn split(pieces: &[&[u8]]) -> Result<Vec<Bytes>, TooLong> {
-    let mut splitter = Splitter::new(LIMIT);
+    let mut splitter = EventSplitter::new(LIMIT);
     let mut found = Vec::new();
     for piece in pieces {
         found.extend(splitter.push(piece)?);

@@ -13,50 +13,45 @@ use callgate::{config, domain};
 // Paths of files within inline modules count from a folder of the module's name, unless that is said to be this one.
 #[path = "."]
 mod adapters {
-    #[path = "."]
-    pub mod envoy {
+    pub mod mcp {
         pub mod request {
-            /// As much of a request as the matcher looks at.
-            pub struct HttpRequest {
-                pub method: String,
-                pub path: String,
-                pub host: String,
-                pub headers: NoHeaders,
-            }
+            pub mod mirrored_headers {
+                /// A request without headers.
+                #[derive(Debug)]
+                pub struct HeaderFields;
 
-            pub struct NoHeaders;
-
-            impl NoHeaders {
-                pub fn has(&self, _name: &str) -> bool {
-                    false
+                impl HeaderFields {
+                    pub fn has(&self, _name: &str) -> bool {
+                        false
+                    }
                 }
             }
         }
+    }
 
-        #[path = "../../src/adapters/http_routes/matcher.rs"]
-        #[allow(dead_code)]
-        mod plain;
+    #[path = "../../src/adapters/http_routes/matcher.rs"]
+    #[allow(dead_code)]
+    mod matcher;
 
-        use callgate::domain::request::call_context::Operation;
-        use callgate::config::limits::Limits;
-        use callgate::config::http_routes::HttpRouteConfig;
+    use callgate::config::http_routes::HttpRouteConfig;
+    use callgate::config::limits::Limits;
+    use callgate::domain::request::call_context::Operation;
 
-        pub fn operation(path: &str, routes: &[HttpRouteConfig]) -> Option<Operation> {
-            let request = request::HttpRequest {
-                method: "GET".to_owned(),
-                path: path.to_owned(),
-                host: "api.example.org".to_owned(),
-                headers: request::NoHeaders,
-            };
-            plain::operation(&request, routes, &Limits::default())
-                .ok()
-                .flatten()
-        }
+    pub fn operation(path: &str, routes: &[HttpRouteConfig]) -> Option<Operation> {
+        let request = matcher::RequestTarget {
+            method: "GET",
+            host: "api.example.org",
+            path,
+            headers: &mcp::request::mirrored_headers::HeaderFields,
+        };
+        matcher::operation(request, routes, &Limits::default())
+            .ok()
+            .flatten()
     }
 }
 
-fn routes() -> Vec<config::routes::HttpRouteConfig> {
-    let route = |path: &str| config::routes::HttpRouteConfig {
+fn routes() -> Vec<config::http_routes::HttpRouteConfig> {
+    let route = |path: &str| config::http_routes::HttpRouteConfig {
         host: None,
         method: "GET".to_owned(),
         path: path.to_owned().try_into().expect("a pattern"),
@@ -70,10 +65,10 @@ fn routes() -> Vec<config::routes::HttpRouteConfig> {
 }
 
 fuzz_target!(|path: &str| {
-    let Some(operation) = adapters::envoy::operation(path, &routes()) else {
+    let Some(operation) = adapters::operation(path, &routes()) else {
         return;
     };
-    let domain::context::OperationKind::CallTool(call) = operation.kind else {
+    let domain::request::call_context::OperationKind::CallTool(call) = operation.kind else {
         panic!("a route stands for a call");
     };
     let base = Url::parse("http://api.example.org").expect("a URL");

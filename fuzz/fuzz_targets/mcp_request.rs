@@ -5,7 +5,7 @@
 
 use callgate::adapters::mcp::message::{self, ClientMessage};
 use callgate::adapters::mcp::methods::Sender;
-use callgate::adapters::mcp::request::operations::{MessageIntent, self};
+use callgate::adapters::mcp::request::{intent::MessageIntent, operations};
 use callgate::config::limits::Limits;
 use libfuzzer_sys::fuzz_target;
 use serde_json::json;

@@ -5,8 +5,8 @@
 use std::borrow::Cow;
 
 use callgate::adapters::mcp::message::{self, ServerMessage};
-use callgate::domain::request::json_text::{inexact_number, tolerant};
 use callgate::config::limits::Limits;
+use callgate::domain::request::json_text::{inexact_number, tolerant};
 use libfuzzer_sys::fuzz_target;
 
 #[path = "../../tests/it/one_reading/panel.rs"]

@@ -3,8 +3,8 @@
 #![no_main]
 
 use callgate::adapters::mcp::message::{self, ClientMessage};
-use callgate::domain::request::arguments::ArgumentSchema;
 use callgate::config::limits::Limits;
+use callgate::domain::request::arguments::ArgumentSchema;
 use libfuzzer_sys::fuzz_target;
 
 #[path = "../../tests/it/one_reading/panel.rs"]

@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use callgate::domain::request::target::{Target, TargetKind, self};
+use callgate::domain::request::target::{self, Target, TargetKind};
 use libfuzzer_sys::fuzz_target;
 
 const SERVER: &str = "files";
@@ -26,10 +26,14 @@ fn check(target: &Target) {
         );
     }
     let again = match target.kind {
-        TargetKind::Path | TargetKind::Url | TargetKind::Email | TargetKind::Uri => target::parse_one(SERVER, name),
+        TargetKind::Path | TargetKind::Url | TargetKind::Email | TargetKind::Uri => {
+            target::parse_one(SERVER, name)
+        }
         // The name of a server's own thing begins with the server's.
         TargetKind::Uuid | TargetKind::Id => {
-            let own = name.strip_prefix(SERVER).and_then(|it| it.strip_prefix(':'));
+            let own = name
+                .strip_prefix(SERVER)
+                .and_then(|it| it.strip_prefix(':'));
             let own = own.unwrap_or_else(|| panic!("{name:?} is none of {SERVER}"));
             target::parse_one_as(SERVER, target.kind, own)
         }
