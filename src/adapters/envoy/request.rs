@@ -15,26 +15,26 @@ use crate::config::envoy::EnvoyConfig;
 
 /// An HTTP request of a client, with Envoy's attributes.
 #[derive(Debug)]
-pub(crate) struct HttpRequest {
-    pub(crate) method: String,
-    pub(crate) path: String,
-    pub(crate) host: String,
-    pub(crate) headers: HeaderFields,
+pub(in crate::adapters) struct HttpRequest {
+    pub(in crate::adapters) method: String,
+    pub(in crate::adapters) path: String,
+    pub(in crate::adapters) host: String,
+    pub(in crate::adapters) headers: HeaderFields,
     /// The complete body, or why it is missing.
-    pub(crate) body: Result<Bytes, RequestError>,
+    pub(in crate::adapters) body: Result<Bytes, RequestError>,
     /// The server that Envoy's route names; empty for none.
-    pub(crate) server: Option<String>,
+    pub(in crate::adapters) server: Option<String>,
     /// The URI in the client certificate; empty without one.
-    pub(crate) principal: String,
+    pub(in crate::adapters) principal: String,
     /// The client's IP address, if it has one.
-    pub(crate) source: Result<Option<IpAddr>, RequestError>,
+    pub(in crate::adapters) source: Result<Option<IpAddr>, RequestError>,
     /// Dynamic metadata of earlier filters, by namespace.
-    pub(crate) metadata: HashMap<String, Struct>,
+    pub(in crate::adapters) metadata: HashMap<String, Struct>,
 }
 
 /// Why a request cannot be read. The text is safe to send.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum RequestError {
+pub(in crate::adapters) enum RequestError {
     #[error(transparent)]
     Twice(#[from] RepeatedHeaderError),
     #[error("the body is cut: let Envoy pass on all of it")]

@@ -31,7 +31,7 @@ use crate::proto::v1::{authorization_server, control_server};
 /// An admitted caller, with the credentials it presented.
 #[derive(Clone)]
 pub struct AdmittedCaller {
-    doorkeeper: Arc<ReloadableAuthenticator>,
+    reloadable: Arc<ReloadableAuthenticator>,
     authenticator: Arc<Authenticator>,
     caller: Arc<Caller>,
     authorization: Option<HeaderValue>,
@@ -86,14 +86,14 @@ pub fn peer(extensions: &http::Extensions) -> Option<&Peer> {
 /// Returns a rejection if the path is unknown, the caller cannot be authenticated, it lacks the right, or a
 /// header is repeated.
 pub fn admit(
-    doorkeeper: &Arc<ReloadableAuthenticator>,
+    reloadable: &Arc<ReloadableAuthenticator>,
     head: &Parts,
 ) -> Result<(AdmittedCaller, Rpc), GrpcRejection> {
     let rpc = rpc(head.uri.path()).ok_or(GrpcRejection::NoSuchMethod)?;
     let authorization = headers::authorization(&head.headers)?;
     let peer = peer(&head.extensions);
     let asked = peer.map(|peer| Arc::new(ConnectionRequest::new(peer.standing())));
-    let mut admitted = AdmittedCaller::open(doorkeeper, authorization.cloned(), peer.cloned())?;
+    let mut admitted = AdmittedCaller::open(reloadable, authorization.cloned(), peer.cloned())?;
     admission::require_right(&admitted.caller, rpc)?;
     admission::check_headers(&head.headers)?;
     admitted._asked = asked;
@@ -106,12 +106,12 @@ pub fn admit(
 ///
 /// Returns a rejection if the caller cannot be authenticated.
 pub fn admit_in_process<T>(
-    doorkeeper: &Arc<ReloadableAuthenticator>,
+    reloadable: &Arc<ReloadableAuthenticator>,
     request: &mut Request<T>,
 ) -> Result<(), GrpcRejection> {
     let shown = request.metadata().get("authorization");
     let shown = shown.and_then(|it| HeaderValue::from_bytes(it.as_encoded_bytes()).ok());
-    let admitted = AdmittedCaller::open(doorkeeper, shown, None)?;
+    let admitted = AdmittedCaller::open(reloadable, shown, None)?;
     request.extensions_mut().insert(admitted);
     Ok(())
 }
@@ -129,17 +129,17 @@ pub(in crate::adapters) fn take_admission(
 
 impl AdmittedCaller {
     fn open(
-        doorkeeper: &Arc<ReloadableAuthenticator>,
+        reloadable: &Arc<ReloadableAuthenticator>,
         authorization: Option<HeaderValue>,
         peer: Option<Peer>,
     ) -> Result<Self, GrpcRejection> {
-        let authenticator = Guard::into_inner(doorkeeper.current());
+        let authenticator = Guard::into_inner(reloadable.current());
         let caller = authenticator.authenticate(PresentedCredentials {
             authorization: authorization.as_ref().map(HeaderValue::as_bytes),
             names: peer.as_ref().map_or(&[], Peer::names_read),
         })?;
         Ok(Self {
-            doorkeeper: Arc::clone(doorkeeper),
+            reloadable: Arc::clone(reloadable),
             authenticator,
             caller,
             authorization,
@@ -158,7 +158,7 @@ impl AdmittedCaller {
         &mut self,
         rpc: Rpc,
     ) -> Result<&Arc<Caller>, GrpcRejection> {
-        let current = self.doorkeeper.current();
+        let current = self.reloadable.current();
         if !Arc::ptr_eq(&self.authenticator, &current) {
             let evidence = PresentedCredentials {
                 authorization: self.authorization.as_ref().map(HeaderValue::as_bytes),

@@ -2,7 +2,7 @@ use super::*;
 use crate::authn::authenticate::{AuthenticationError as Unknown, CallerCredentials, TokenDigest};
 use crate::authn::caller::Rights;
 
-fn doorkeeper(rpcs: &[Rpc]) -> ReloadableAuthenticator {
+fn reloadable(rpcs: &[Rpc]) -> ReloadableAuthenticator {
     let caller = Caller {
         id: Arc::from("edge"),
         rights: Rights {
@@ -32,8 +32,8 @@ const AUTHORIZE: &str = "/callgate.v1.Authorization/Authorize";
 const TOKEN: (&str, &str) = ("authorization", "Bearer t");
 
 fn refusal(path: &str, headers: &[(&'static str, &'static str)]) -> Option<GrpcRejection> {
-    let doorkeeper = Arc::new(doorkeeper(&[Rpc::Authorize]));
-    admit(&doorkeeper, &head(path, headers)).err()
+    let reloadable = Arc::new(reloadable(&[Rpc::Authorize]));
+    admit(&reloadable, &head(path, headers)).err()
 }
 
 #[test]
@@ -125,13 +125,13 @@ fn what_has_not_been_let_in_is_nobodys() {
 
 #[test]
 fn a_reload_is_noticed_and_keeps_what_is_held() {
-    let doorkeeper = Arc::new(doorkeeper(&[Rpc::Authorize]));
-    let admitted = admit(&doorkeeper, &head(AUTHORIZE, &[TOKEN]));
+    let reloadable = Arc::new(reloadable(&[Rpc::Authorize]));
+    let admitted = admit(&reloadable, &head(AUTHORIZE, &[TOKEN]));
     let Ok((mut entrance, _)) = admitted else {
         panic!("let in")
     };
     entrance.caller().held.requests.add(3);
-    doorkeeper.replace(Authenticator::new([(
+    reloadable.replace(Authenticator::new([(
         Caller {
             id: Arc::from("edge"),
             rights: Rights {
@@ -148,6 +148,6 @@ fn a_reload_is_noticed_and_keeps_what_is_held() {
     )]));
     let again = entrance.reauthenticate(Rpc::Authorize).expect("still may");
     assert_eq!(again.held.requests.get(), 3);
-    doorkeeper.replace(Authenticator::new([]));
+    reloadable.replace(Authenticator::new([]));
     assert!(entrance.reauthenticate(Rpc::Authorize).is_err());
 }

@@ -167,7 +167,7 @@ async fn ask_here(
         config,
         ..
     } = bundle;
-    let doorkeeper = Arc::new(ReloadableAuthenticator::new(reloadable::local(&config)));
+    let reloadable = Arc::new(ReloadableAuthenticator::new(reloadable::local(&config)));
     let unavailable = |error: &dyn std::error::Error| Status::unavailable(error.to_string());
     let service = Service::in_memory(ServiceSettings::default(), Recorder::default());
     let service = Arc::new(service.map_err(|error| unavailable(&error))?);
@@ -180,7 +180,7 @@ async fn ask_here(
     let limits: Arc<ArcSwap<Limits>> = Arc::new(ArcSwap::from_pointee(config.limits));
     let rpcs = Authorization::new(service, limits, CancellationToken::new());
     let mut request = Request::new(request);
-    grpc_admission::admit_in_process(&doorkeeper, &mut request)?;
+    grpc_admission::admit_in_process(&reloadable, &mut request)?;
     Ok(rpcs.authorize(request).await?.into_inner())
 }
 

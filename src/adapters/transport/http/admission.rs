@@ -41,21 +41,21 @@ pub struct HttpAdapter {
     pub limits: Arc<ArcSwap<Limits>>,
     /// Parsed entity type names.
     pub types: EntityTypeCache,
-    doorkeeper: Arc<ReloadableAuthenticator>,
+    reloadable: Arc<ReloadableAuthenticator>,
 }
 
 impl HttpAdapter {
     /// Creates the shared state of an adapter.
     pub fn new(
         service: Arc<Service>,
-        doorkeeper: Arc<ReloadableAuthenticator>,
+        reloadable: Arc<ReloadableAuthenticator>,
         limits: Arc<ArcSwap<Limits>>,
     ) -> Self {
         Self {
             service,
             limits,
             types: EntityTypeCache::default(),
-            doorkeeper,
+            reloadable,
         }
     }
 
@@ -69,17 +69,17 @@ impl HttpAdapter {
         let shown = headers::authorization(&head.headers)?;
         let authorization = shown.map(Shown::of).transpose()?;
         let names = peer(&head.extensions).map_or(&[][..], Peer::names_read);
-        let doorkeeper = self.doorkeeper.current();
-        if doorkeeper.is_local() && !host(head).is_some_and(|host| is_loopback(&host)) {
+        let reloadable = self.reloadable.current();
+        if reloadable.is_local() && !host(head).is_some_and(|host| is_loopback(&host)) {
             return Err(HttpRejection::ForeignHost);
         }
         let known = |shown: Option<&Shown<'_>>| {
-            let caller = doorkeeper.authenticate(PresentedCredentials {
+            let caller = reloadable.authenticate(PresentedCredentials {
                 authorization: shown.map(|it| it.header.as_ref()),
                 names,
             })?;
             let user = shown.and_then(|it| it.user.as_deref());
-            if user.is_some_and(|user| *user != *caller.id) && !doorkeeper.is_local() {
+            if user.is_some_and(|user| *user != *caller.id) && !reloadable.is_local() {
                 return Err(authenticate::AuthenticationError::Conflict);
             }
             Ok(caller)
