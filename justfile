@@ -38,7 +38,7 @@ lint:
 
 # Write generated documentation anew.
 docs:
-    CALLGATE_UPDATE_DOCS=1 cargo test --test it -- policy_reference
+    CALLGATE_UPDATE_DOCS=1 cargo test --test it -- policies::reference
 
 # The shape of the code: sizes, names used twice, circles.
 shape:

@@ -15,7 +15,7 @@ use crate::domain::authority::state::Authority;
 /// A database, owned by one writer. Decisions never wait for it to read.
 ///
 /// Only as wide as a second implementation needs: everything is loaded at once, written in order, and read again by
-/// revision. `tests/it/store.rs` holds the cases that every store must pass.
+/// revision. `tests/it/store/suite.rs` holds the cases that every store must pass.
 pub trait Store: Send {
     /// Everything in the store. The store must have made sure before that no other server writes to it.
     fn load(&mut self) -> Result<StoredState, StoreError>;

@@ -28,7 +28,7 @@ use smol_str::SmolStr;
 
 use crate::agentdojo::prompt;
 use crate::agentdojo::suite::{Call, Sequence, Suite};
-use crate::rows::uid;
+use crate::policies::rows::uid;
 
 const AGENT: &str = "assistant";
 const PERSON: &str = "emma";

@@ -11,7 +11,7 @@ use callgate::domain::authority::terms::{AllowedValues, KnownResource, TaskTerms
 use serde_json::{Value as Json, json};
 
 use crate::agentdojo::suite::Suite;
-use crate::rows::uid;
+use crate::policies::rows::uid;
 
 /// Punctuation around a word that is no part of its name.
 const AROUND: [char; 13] = [

@@ -8,7 +8,7 @@ use callgate::service::generation::LoadedBundle;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 
-use crate::parts::fetched;
+use crate::support::parts::fetched;
 
 /// A suite as the benchmark has it.
 #[derive(Debug, Deserialize)]

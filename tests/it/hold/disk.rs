@@ -11,9 +11,9 @@ use callgate::proto::v1;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tonic::Code;
 
-use crate::crash::company::{Doors, by_delegation, in_session, is_allow, why};
-use crate::harness::{Bundle, Server};
 use crate::hold::faults::{lend, revoke};
+use crate::store::crash::company::{Doors, by_delegation, in_session, is_allow, why};
+use crate::support::process::{Bundle, Server};
 
 /// A small file system of its own.
 struct Disk(PathBuf);
@@ -136,7 +136,7 @@ fn run(bundle: &Bundle, fill: impl FnOnce(&Server), room: impl FnOnce(&Server)) 
 #[test]
 #[ignore = "needs the right to mount a tmpfs"]
 fn a_full_disk_gives_nothing_and_goes_on_once_there_is_room() {
-    let bundle = crate::crash::company::bundle();
+    let bundle = crate::store::crash::company::bundle();
     let disk = Disk::mount(&bundle.folder().join("disk"));
     let file = disk.0.join("callgate.db");
     let settings = format!("[state]\nfile = {:?}\n", file.display().to_string());
@@ -147,7 +147,7 @@ fn a_full_disk_gives_nothing_and_goes_on_once_there_is_room() {
 /// The same where files may not grow: a write beyond the limit would end a program that does not expect that.
 #[test]
 fn a_limit_on_the_size_of_files_is_a_full_disk() {
-    let bundle = crate::crash::company::bundle();
+    let bundle = crate::store::crash::company::bundle();
     let limit = |server: &Server, most: Option<u64>| {
         let pid = Pid::from_raw(server.pid().cast_signed());
         let limit = Rlimit {

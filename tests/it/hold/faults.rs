@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
-use crate::crash::company::{
+use crate::store::crash::company::{
     Doors, actor, agent, by_delegation, in_session, is_allow, moment_in, scope, user,
 };
-use crate::harness::{Bundle, Server, wait_for};
+use crate::support::process::{Bundle, Server, wait_for};
 use callgate::proto::v1;
 
 const FORBID: &str = "@id(\"kill-switch\") forbid (principal, action, resource);\n";
@@ -94,7 +94,7 @@ fn reads(server: &Server) -> bool {
 fn a_file_whose_reading_never_ends_is_named_and_what_was_in_service_answers() {
     let faults = Faults::new();
     let settings = "[reload]\ndeadline_ms = 1000\n";
-    let bundle = with_settings(crate::crash::company::bundle(), settings);
+    let bundle = with_settings(crate::store::crash::company::bundle(), settings);
     let server = faults.server(&bundle);
     assert!(reads(&server));
     faults.set("hung-reads", true);
@@ -132,7 +132,7 @@ fn where_the_system_has_no_watches_changes_are_looked_for_and_watches_tried_agai
     for fault in ["no-watches", "no-inotify"] {
         let faults = Faults::new();
         faults.set(fault, true);
-        let bundle = crate::crash::company::bundle();
+        let bundle = crate::store::crash::company::bundle();
         let server = faults.server(&bundle);
         told(&server, "the system tells of no changes");
         assert!(
@@ -171,7 +171,7 @@ fn trial_of(server: &Server) -> Option<u32> {
 
 #[test]
 fn a_compiling_process_that_is_killed_is_told_with_the_file_that_changed() {
-    let bundle = crate::crash::company::bundle();
+    let bundle = crate::store::crash::company::bundle();
     let server = Server::start(&bundle, &[]);
     let policy = "permit (principal, action, resource) when { context.identity.verified };\n";
     let many: String = (0..20_000)
@@ -211,7 +211,7 @@ fn a_compiling_process_that_is_killed_is_told_with_the_file_that_changed() {
 #[test]
 fn a_sync_that_fails_gives_nothing_and_takes_away_at_once() {
     let faults = Faults::new();
-    let bundle = crate::crash::company::bundle();
+    let bundle = crate::store::crash::company::bundle();
     let server = faults.server(&bundle);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let (kept, revoked) = runtime.block_on(async {

@@ -6,8 +6,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tonic::{Code, Request};
 
-use crate::serving::{Running, call, start};
-use crate::transport::{two_callers, with_token};
+use crate::grpc::transport::{two_callers, with_token};
+use crate::support::in_process::{Running, call, start};
 
 fn twice<T>(mut request: Request<T>, name: &'static str, value: &str) -> Request<T> {
     for _ in 0..2 {

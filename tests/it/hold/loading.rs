@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
-use crate::harness::{Bundle, Server, callgate, wait_for};
 use crate::hold::attack::{self, Target};
+use crate::support::process::{Bundle, Server, callgate, wait_for};
 
 const FORBID: &str = "@id(\"kill-switch\") forbid (principal, action, resource);\n";
 

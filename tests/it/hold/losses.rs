@@ -13,8 +13,8 @@ use callgate::proto::v1::operation::Kind;
 use serde_json::Value as Json;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::harness::{Bundle, callgate, wait_for};
 use crate::hold::collector::{Collector, Mood};
+use crate::support::process::{Bundle, callgate, wait_for};
 
 const BATCH: usize = 50;
 

@@ -13,9 +13,9 @@ use tokio::task::JoinSet;
 use tonic::Request;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::harness::{Bundle, Server};
 use crate::hold::attack::{SETTINGS, TOKEN, question};
 use crate::hold::flood::{HeldDown, channels, flood, saturate};
+use crate::support::process::{Bundle, Server};
 
 const DEADLINE: Duration = Duration::from_millis(500);
 

@@ -2,8 +2,8 @@
 
 use std::process::Output;
 
-use crate::harness::{Bundle, Server};
 use crate::hold::attack;
+use crate::support::process::{Bundle, Server};
 
 fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::certificates::{Authority, connect, start_tls};
+use crate::grpc::certificates::{Authority, connect, start_tls};
+use crate::grpc::transport::{two_callers, with_token};
 use crate::hold::attack::silent;
-use crate::serving::{Running, call, start};
-use crate::transport::{two_callers, with_token};
+use crate::support::in_process::{Running, call, start};
 
 const LIMITS: &str = "[limits]\nfirst_request_ms = 300\nidle_ms = 1000\nconnections = 16\n";
 

@@ -15,7 +15,7 @@ use smol_str::{SmolStr, format_smolstr};
 use tonic::Code;
 
 use crate::control::{World, actor, assert_refused, by, person};
-use crate::serving::{call_for, context, entity};
+use crate::support::in_process::{call_for, context, entity};
 
 /// An agent calls a tool for `sam`.
 fn question(agent: &str, tool: &str, number: u32) -> v1::AuthorizeRequest {

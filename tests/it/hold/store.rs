@@ -12,9 +12,9 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use crate::crash::company::{Doors, actor, agent, in_session, moment_in, scope, user, why};
-use crate::crash::load::Dice;
-use crate::harness::{Bundle, Server};
+use crate::store::crash::company::{Doors, actor, agent, in_session, moment_in, scope, user, why};
+use crate::store::crash::load::Dice;
+use crate::support::process::{Bundle, Server};
 
 /// How soon damage has to be noticed.
 const SOON: Duration = Duration::from_millis(1_500);
@@ -82,7 +82,7 @@ fn start(bundle: &Bundle) -> Result<Server, String> {
 fn damage_is_noticed_within_a_second_and_told_at_the_next_start() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     for (what, damage) in DAMAGES {
-        let bundle = crate::crash::company::bundle();
+        let bundle = crate::store::crash::company::bundle();
         let server = Server::start(&bundle, &[]);
         runtime.block_on(async {
             let mut doors = Doors::of(&server).await;
@@ -139,7 +139,7 @@ fn damage_is_noticed_within_a_second_and_told_at_the_next_start() {
 
 #[test]
 fn a_new_store_begins_only_where_that_is_said() {
-    let bundle = crate::crash::company::bundle();
+    let bundle = crate::store::crash::company::bundle();
     let (status, log) = Server::start(&bundle, &[]).stop();
     assert!(status.success());
     assert!(log.contains("a new one begins"), "{log}");
@@ -168,7 +168,7 @@ fn nothing_that_was_ended_comes_back_without_a_word() {
     println!("CALLGATE_CRASH_SEED={seed}");
     let mut dice = Dice(seed);
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let mut bundle = crate::crash::company::bundle();
+    let mut bundle = crate::store::crash::company::bundle();
     let mut ended: Vec<String> = Vec::new();
     let (mut told, mut held) = (0, 0);
     for kill in 0..kills {
@@ -188,7 +188,7 @@ fn nothing_that_was_ended_comes_back_without_a_word() {
                     "{said}"
                 );
                 told += 1;
-                bundle = crate::crash::company::bundle();
+                bundle = crate::store::crash::company::bundle();
                 ended.clear();
                 Server::start(&bundle, &[])
             }

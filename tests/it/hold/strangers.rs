@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::harness::{Bundle, Server};
 use crate::hold::attack::{self, Fared, Target, begin, connected, gateway, resident_kib};
+use crate::support::process::{Bundle, Server};
 
 /// What strangers may add to what the server occupies, a debug build and all of it included.
 const MOST_KIB: u64 = 200 * 1_024;

@@ -3,8 +3,8 @@
 use callgate::proto::envoy::processing::processing_response::Response;
 use serde_json::{Value as Json, json};
 
-use crate::authzen::EVALUATION;
-use crate::ext_proc::Exchange;
+use crate::envoy::ext_proc::Exchange;
+use crate::http::authzen::EVALUATION;
 use crate::one_reading::results::listing;
 use crate::one_reading::world::{Doors, Said, start};
 

@@ -6,10 +6,10 @@ use callgate::proto::v1;
 use callgate::proto::v1::control_client::ControlClient;
 use serde_json::Value as Json;
 
-use crate::command::Workplace;
 use crate::one_reading::results::{Passage, passage};
 use crate::one_reading::world::{Doors, start};
-use crate::serving::entity;
+use crate::support::command::Workplace;
+use crate::support::in_process::entity;
 
 /// What a number, or a text, in a schema can be.
 const ODD: [&str; 18] = [

@@ -4,8 +4,8 @@ use callgate::proto::agentgateway::ext_mcp::McpResponse;
 use callgate::proto::agentgateway::ext_mcp::mcp_response_result::Result as OfResponse;
 use serde_json::{Value as Json, json};
 
-use crate::ext_mcp::structure;
-use crate::ext_proc::Exchange;
+use crate::agentgateway::ext_mcp::structure;
+use crate::envoy::ext_proc::Exchange;
 use crate::one_reading::panel::{self, Tree};
 use crate::one_reading::world::{Doors, start};
 

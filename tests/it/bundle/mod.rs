@@ -1,0 +1,12 @@
+//! Directories: what `check` and `import` say of them, and how a server takes them up.
+
+pub mod check;
+pub mod directory_status;
+pub mod fuzz;
+pub mod import;
+pub mod import_review;
+pub mod judgements;
+pub mod names;
+pub mod pins;
+pub mod reload;
+pub mod type_faults;

@@ -1,0 +1,4 @@
+//! The verbs of the command line, as a person runs them.
+
+pub mod hostile_names;
+pub mod verbs;

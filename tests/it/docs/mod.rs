@@ -1,0 +1,5 @@
+//! What the documents say is true.
+
+pub mod documents;
+pub mod guide;
+pub mod readme;

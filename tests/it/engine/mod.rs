@@ -1,0 +1,3 @@
+//! Cedar's own decisions against the engine.
+
+pub mod corpus;

@@ -1,0 +1,4 @@
+//! What real gateways send, and what the pages about them say.
+
+pub mod pages;
+pub mod recorded;

@@ -1,0 +1,425 @@
+//! Whose the claims of a token are, at every door, with what real gateways send: a person's own are the person's, an
+//! agent has those in its `act`, and nobody is left out for whom an agent acts.
+
+use std::collections::HashMap;
+
+use callgate::proto::agentgateway::ext_mcp::McpRequest;
+use callgate::proto::agentgateway::ext_mcp::mcp_request_result::Result as Outcome;
+use callgate::proto::envoy::auth::authorization_client::AuthorizationClient;
+use callgate::proto::envoy::auth::{
+    AttributeContext, CheckRequest, HttpRequest, Metadata, Request,
+};
+use callgate::proto::v1;
+use serde_json::{Value as Json, json};
+
+use crate::agentgateway::ext_mcp::{authorization, client, structure};
+use crate::support::in_process::{Running, call, context, entity, start_empty};
+use crate::support::plain_http::{load, post};
+
+const AGENTGATEWAY: &str = include_str!("../gateways/agentgateway.json");
+const ENVOY: &str = include_str!("../gateways/envoy.json");
+const TOOLHIVE: &str = include_str!("../gateways/toolhive.json");
+
+const CONFIG: &str = r#"
+[ext_mcp]
+[[ext_mcp.identity]]
+from = "jwt"
+key = "jwt"
+claims = true
+
+[envoy]
+servers = [{ path = "/mcp", server = "git" }]
+[[envoy.identity]]
+from = "jwt"
+payload = "jwt_payload"
+claims = true
+"#;
+
+/// Who is behind ToolHive.
+const BARE: &str = "[toolhive]\nagent = \"bare\"\n";
+
+const POLICIES: &str = r#"
+@id("writers") permit (principal in Mcp::Group::"claim:writers", action, resource);
+@id("editors") permit (principal in Mcp::Group::"role:editors", action, resource);
+@id("scope") permit (principal in Mcp::Group::"scope:mcp:write", action == Mcp::Action::"list_tools", resource);
+@id("helper") permit (principal == Mcp::Agent::"helper", action, resource);
+@id("ana") permit (principal == Mcp::User::"ana", action, resource);
+@id("no-agents-at-night") @reason("agents rest")
+forbid (principal == Mcp::Agent::"sleeper", action, resource);
+"#;
+
+const MAPPING: &str = r#"
+[[claims.groups]]
+claim = "groups"
+[[claims.groups]]
+claim = "realm_access.roles"
+prefix = "role:"
+[[claims.groups]]
+claim = "scope"
+prefix = "scope:"
+"#;
+
+fn people() -> String {
+    let agent = |name: &str| {
+        let owner = json!({"__entity": {"type": "Mcp::User", "id": "ana"}});
+        json!({"uid": {"type": "Mcp::Agent", "id": name}, "attrs": {"owner": owner, "active": true}, "parents": []})
+    };
+    let person =
+        |name: &str| json!({"uid": {"type": "Mcp::User", "id": name}, "attrs": {}, "parents": []});
+    let all = [
+        agent("bare"),
+        agent("helper"),
+        agent("sleeper"),
+        person("ana"),
+        person("dora"),
+    ];
+    json!(all).to_string()
+}
+
+async fn start(config: &str) -> Running {
+    let tool = json!({"access": "write", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal"});
+    let git = json!({"server": {"name": "git", "owner": "ana"}, "tools": {"commit": tool}});
+    let files = [
+        ("callgate.toml", MAPPING.to_owned()),
+        ("all.cedar", POLICIES.to_owned()),
+        ("entities/people.json", people()),
+        ("tools/git.json", git.to_string()),
+    ];
+    let running = start_empty(config, &[]).await;
+    running.service.publish(load(&files)).expect("a revision");
+    running
+}
+
+fn read(fixture: &str) -> Json {
+    serde_json::from_str(fixture).expect("JSON")
+}
+
+/// The token of the fixtures with other members, or without those that are null.
+fn token(other: &Json) -> Json {
+    let mut token = read(AGENTGATEWAY)["jwt"].take();
+    for (name, value) in other.as_object().expect("an object") {
+        token[name] = value.clone();
+    }
+    token
+        .as_object_mut()
+        .expect("an object")
+        .retain(|_, value| !value.is_null());
+    token
+}
+
+/// The reason through agentgateway, or `allow`.
+async fn by_agentgateway(server: &Running, token: &Json, method: &str) -> String {
+    let mut metadata = read(AGENTGATEWAY);
+    metadata["jwt"] = token.clone();
+    let params = json!({"name": "commit", "arguments": {"message": "done"}});
+    let request = McpRequest {
+        service_names: vec!["git".to_owned()],
+        method: method.to_owned(),
+        metadata_context: Some(structure(&metadata)),
+        mcp_request: (method == "tools/call").then(|| params.to_string().into()),
+        headers: Vec::new(),
+    };
+    let answer = client(server).await.check_request(request).await;
+    match answer.expect("an answer").into_inner().result {
+        Some(Outcome::Error(error)) => match authorization(&error)["reason"].as_str() {
+            Some(reason) => reason.to_owned(),
+            None => error.reason.clone(),
+        },
+        _ => "allow".to_owned(),
+    }
+}
+
+/// The same through Envoy.
+async fn by_envoy(server: &Running, token: &Json) -> String {
+    let mut payload = read(ENVOY);
+    payload["jwt_payload"] = token.clone();
+    let body = json!({
+        "jsonrpc": "2.0", "id": 1, "method": "tools/call",
+        "params": {"name": "commit", "arguments": {"message": "done"}},
+    });
+    let http = HttpRequest {
+        method: "POST".to_owned(),
+        path: "/mcp".to_owned(),
+        host: "gateway.example.org".to_owned(),
+        size: -1,
+        headers: HashMap::from([("content-type".to_owned(), "application/json".to_owned())]),
+        raw_body: body.to_string().into(),
+        ..HttpRequest::default()
+    };
+    let metadata = HashMap::from([(
+        "envoy.filters.http.jwt_authn".to_owned(),
+        structure(&payload),
+    )]);
+    let attributes = Some(AttributeContext {
+        request: Some(Request { http: Some(http) }),
+        metadata_context: Some(Metadata {
+            filter_metadata: metadata,
+        }),
+        ..AttributeContext::default()
+    });
+    let mut client = AuthorizationClient::new(server.channel().await);
+    let answer = client.check(CheckRequest { attributes }).await;
+    let answer = answer.expect("an answer").into_inner();
+    let told = answer.dynamic_metadata.as_ref().expect("a decision");
+    let reasons = told.fields.get("reasons").map(|it| format!("{it:?}"));
+    match answer.status.is_some_and(|it| it.code == 0) {
+        true => "allow".to_owned(),
+        false => {
+            let codes = [
+                "NO_PERMIT",
+                "DELEGATOR_DENIED",
+                "CONTEXT_MISSING",
+                "CONTEXT_INVALID",
+                "FORBIDDEN",
+                "DELEGATION_EXPIRED",
+                "DELEGATION_OUT_OF_SCOPE",
+            ];
+            let reasons = reasons.unwrap_or_default();
+            let code = codes.iter().find(|code| reasons.contains(*code));
+            code.unwrap_or_else(|| panic!("{reasons}")).to_string()
+        }
+    }
+}
+
+/// The same natively, with the claims where they belong.
+async fn natively(server: &Running, token: &Json) -> String {
+    let mut token = token.clone();
+    let act = token.as_object_mut().and_then(|it| it.remove("act"));
+    let mut request = call("commit");
+    let asked = context(&mut request);
+    let subject = asked.subject.as_mut().expect("somebody");
+    let sub = token["sub"].as_str().expect("a name").to_owned();
+    match act {
+        None => {
+            subject.entity = entity("User", &sub);
+            subject.claims = Some(structure(&token));
+            asked.delegation = None;
+        }
+        Some(act) => {
+            subject.entity = entity("Agent", act["sub"].as_str().expect("a name"));
+            subject.claims = Some(structure(&act));
+            asked.delegation = Some(v1::Delegation {
+                root: entity("User", &sub),
+                verified: true,
+                root_claims: Some(structure(&token)),
+                ..v1::Delegation::default()
+            });
+        }
+    }
+    let answer = server.client().await.authorize(request).await;
+    let answer = answer.expect("an answer").into_inner();
+    match answer.reasons.first() {
+        None => "allow".to_owned(),
+        Some(reason) => reason
+            .code()
+            .as_str_name()
+            .trim_start_matches("REASON_CODE_")
+            .to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn a_persons_claims_are_the_persons_and_an_agents_are_in_act() {
+    let server = start(CONFIG).await;
+    for (what, other, expected) in [
+        (
+            "as recorded: the agent has no right",
+            json!({}),
+            "NO_PERMIT",
+        ),
+        (
+            "the person has one by her claims, and the agent its own",
+            json!({"sub": "dora", "act": {"sub": "helper"}}),
+            "allow",
+        ),
+        (
+            "the person has none without them",
+            json!({"sub": "dora", "act": {"sub": "helper"}, "groups": null, "realm_access": null}),
+            "DELEGATOR_DENIED",
+        ),
+        (
+            "what is said of the agent is not the person's",
+            json!({"sub": "dora", "act": {"sub": "bare", "groups": ["writers"]}, "groups": null, "realm_access": null}),
+            "DELEGATOR_DENIED",
+        ),
+        (
+            "each has its own",
+            json!({"sub": "dora", "act": {"sub": "bare", "groups": ["writers"]}}),
+            "allow",
+        ),
+        (
+            "one between them has none",
+            json!({"act": {"sub": "helper", "act": {"sub": "bare"}}}),
+            "DELEGATOR_DENIED",
+        ),
+        (
+            "a claim in an object",
+            json!({"sub": "dora", "act": null, "groups": null}),
+            "allow",
+        ),
+        (
+            "a name with a space is one name",
+            json!({"sub": "dora", "act": null, "groups": "not writers", "realm_access": null}),
+            "NO_PERMIT",
+        ),
+        (
+            "a text is one group",
+            json!({"sub": "dora", "act": null, "groups": "writers", "realm_access": null}),
+            "allow",
+        ),
+        (
+            "a group that is no text",
+            json!({"sub": "dora", "act": {"sub": "helper"}, "groups": [7]}),
+            "CONTEXT_INVALID",
+        ),
+    ] {
+        let token = token(&other);
+        assert_eq!(
+            by_agentgateway(&server, &token, "tools/call").await,
+            expected,
+            "agentgateway: {what}"
+        );
+        assert_eq!(by_envoy(&server, &token).await, expected, "Envoy: {what}");
+        if token["act"]["act"].is_null() {
+            assert_eq!(natively(&server, &token).await, expected, "native: {what}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_act_toolhives_caller_is_the_person_unless_an_agent_is_configured() {
+    let allow = |server: Running, question: Json| async move {
+        let reply = post(&server, "/toolhive/decision", &question).await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        reply.json()["allow"].as_bool().expect("a boolean")
+    };
+    let question = |sub: &str| {
+        let mut question = read(TOOLHIVE);
+        question["principal"]["sub"] = json!(sub);
+        question
+    };
+    assert!(allow(start("").await, question("ana")).await);
+    // The agent has no right, whatever the person's token says.
+    assert!(!allow(start(BARE).await, question("ana")).await);
+    let behind = |agent: &str| format!("[toolhive]\nagent = \"{agent}\"\n");
+    assert!(allow(start(&behind("helper")).await, question("dora")).await);
+    assert!(!allow(start(&behind("sleeper")).await, question("ana")).await);
+    assert!(!allow(start(&behind("ghost")).await, question("ana")).await);
+    let mut without = question("dora");
+    without["principal"]["groups"] = json!([]);
+    assert!(!allow(start(&behind("helper")).await, without).await);
+    // ToolHive's other name for `scope` is known.
+    let mut list = question("dora");
+    list["principal"]["groups"] = json!(null);
+    list["operation"] = json!("mcp:tool:list");
+    list["resource"] = json!("mrn:mcp:git:tool:");
+    list["context"] = json!({});
+    assert!(allow(start("").await, list).await);
+}
+
+#[tokio::test]
+async fn a_call_that_has_to_name_a_person_names_one() {
+    let server = start(&format!("require_delegation = true\n{CONFIG}")).await;
+    let keys = "[[ext_mcp.identity]]\nfrom = \"keys\"\nagent = \"agent\"\nperson = \"person\"\nverified = true\n";
+    let by_keys = start(&format!("require_delegation = true\n{keys}")).await;
+    for method in ["tools/call", "tools/list", "initialize"] {
+        let params = json!({"name": "commit", "arguments": {}});
+        let asked = |metadata: Json| McpRequest {
+            service_names: vec!["git".to_owned()],
+            method: method.to_owned(),
+            metadata_context: Some(structure(&metadata)),
+            mcp_request: (method == "tools/call").then(|| params.to_string().into()),
+            headers: Vec::new(),
+        };
+        let mut client = client(&by_keys).await;
+        let alone = client
+            .check_request(asked(json!({"agent": "helper"})))
+            .await;
+        let alone = alone.expect("an answer").into_inner().result;
+        let Some(Outcome::Error(error)) = alone else {
+            panic!("{method}: {alone:?}");
+        };
+        assert_eq!(
+            authorization(&error)["reason"],
+            "CONTEXT_MISSING",
+            "{method}"
+        );
+        let both = json!({"agent": "helper", "person": "ana"});
+        let both = client.check_request(asked(both)).await;
+        let both = both.expect("an answer").into_inner().result;
+        assert!(
+            !matches!(both, Some(Outcome::Error(_))),
+            "{method}: {both:?}"
+        );
+    }
+    // A person who acts is one.
+    let person = token(&json!({"act": null}));
+    assert_eq!(
+        by_agentgateway(&server, &person, "tools/call").await,
+        "allow"
+    );
+    assert_eq!(by_envoy(&server, &person).await, "allow");
+
+    // A gateway that forgets both, identity and delegation.
+    let mut request = call("commit");
+    let asked = context(&mut request);
+    asked.delegation = None;
+    let subject = asked.subject.as_mut().expect("somebody");
+    subject.entity = entity("Agent", "helper");
+    subject.identity = None;
+    let answer = server.client().await.authorize(request.clone()).await;
+    let answer = answer.expect("an answer").into_inner();
+    assert_eq!(answer.decision(), v1::Decision::Deny);
+    assert_eq!(answer.reasons[0].code(), v1::ReasonCode::ContextMissing);
+    assert_eq!(answer.reasons[0].missing, ["delegation"]);
+    // An agent at the root is no person.
+    context(&mut request).delegation = Some(v1::Delegation {
+        root: entity("Agent", "bare"),
+        verified: true,
+        ..v1::Delegation::default()
+    });
+    let answer = server.client().await.authorize(request.clone()).await;
+    let answer = answer.expect("an answer").into_inner();
+    assert_eq!(answer.reasons[0].missing, ["delegation.root"]);
+    context(&mut request).delegation = Some(v1::Delegation {
+        root: entity("User", "ana"),
+        verified: true,
+        ..v1::Delegation::default()
+    });
+    let answer = server.client().await.authorize(request).await;
+    let answer = answer.expect("an answer").into_inner();
+    assert_eq!(answer.decision(), v1::Decision::Allow, "{answer:?}");
+}
+
+#[tokio::test]
+async fn clocks_may_be_off_by_as_much_as_is_configured() {
+    let now = std::time::SystemTime::now();
+    let now = now
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("after 1970")
+        .as_secs();
+    for (skew, times, expected) in [
+        (60, json!({"exp": now - 30}), "allow"),
+        (0, json!({"exp": now - 30}), "DELEGATION_EXPIRED"),
+        (60, json!({"exp": now - 90}), "DELEGATION_EXPIRED"),
+        (60, json!({"nbf": now + 30}), "allow"),
+        (0, json!({"nbf": now + 30}), "DELEGATION_OUT_OF_SCOPE"),
+        (60, json!({"nbf": now + 90}), "DELEGATION_OUT_OF_SCOPE"),
+    ] {
+        let config = format!("{CONFIG}\n[limits]\nclock_skew_seconds = {skew}\n");
+        let server = start(&config).await;
+        let mut token = token(&json!({"act": {"sub": "helper"}}));
+        for (name, at) in times.as_object().expect("an object") {
+            token[name] = at.clone();
+        }
+        assert_eq!(
+            by_agentgateway(&server, &token, "tools/call").await,
+            expected,
+            "{skew} {times}"
+        );
+        assert_eq!(by_envoy(&server, &token).await, expected, "{skew} {times}");
+        // So it is where a person acts herself.
+        token.as_object_mut().expect("an object").remove("act");
+        assert_eq!(by_envoy(&server, &token).await, expected, "{skew} {times}");
+    }
+}

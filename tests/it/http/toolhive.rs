@@ -1,0 +1,111 @@
+//! ToolHive's decision point: what it says of questions that it cannot decide.
+
+use serde_json::{Value as Json, json};
+
+use crate::support::in_process::{start, start_with};
+use crate::support::plain_http::post;
+
+const TOOLHIVE: &str = "/toolhive/decision";
+
+fn toolhive(subject: &str, operation: &str, resource: &str, args: &Json) -> Json {
+    let (feature, verb) = operation["mcp:".len()..]
+        .split_once(':')
+        .expect("two words");
+    let id = resource.splitn(5, ':').nth(4).expect("a name");
+    json!({
+        "principal": {"sub": subject, "groups": ["x"]}, "operation": operation, "resource": resource,
+        "context": {"mcp": {"feature": feature, "operation": verb, "resource_id": id, "args": args}},
+    })
+}
+
+#[tokio::test]
+async fn toolhive_hears_no_for_what_is_not_known_and_an_error_for_what_cannot_be_read() {
+    let server = start("").await;
+    let mut question = toolhive("ana", "mcp:tool:call", "mrn:mcp:git:tool:log", &json!({}));
+    assert_eq!(
+        post(&server, TOOLHIVE, &question).await.json(),
+        json!({"allow": true})
+    );
+    let probe = format!("{TOOLHIVE}?probe=true");
+    assert_eq!(
+        post(&server, &probe, &question).await.json(),
+        json!({"allow": true})
+    );
+    for operation in ["mcp::list", "mcp:tool:delete", "sampling:create"] {
+        question["operation"] = json!(operation);
+        let reply = post(&server, TOOLHIVE, &question).await;
+        assert_eq!(
+            (reply.status, reply.json()),
+            (200, json!({"allow": false})),
+            "{operation}"
+        );
+    }
+    question["operation"] = json!("mcp:tool:call");
+    question["context"]["mcp"]["resource_id"] = json!("purge");
+    let reply = post(&server, TOOLHIVE, &question).await;
+    assert_eq!(reply.status, 400);
+    assert!(
+        reply
+            .message()
+            .starts_with("`context.mcp.resource_id` says something else")
+    );
+}
+
+/// As ToolHive sends it for each tool of a list, and for a call without arguments.
+const NAMED_ALONE: &str = r#"{"context":{"mcp":{"feature":"tool","operation":"call","resource_id":"NAME"}},"operation":"mcp:tool:call","principal":{"mannotations":{},"sub":"ana"},"resource":"mrn:mcp:files:tool:NAME"}"#;
+
+/// One tool that requires its target, one that does not, one that no policy permits.
+const FILES: &str = r#"{
+  "server": {"name": "files", "owner": "ana"},
+  "tools": {
+    "read_text_file": {"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
+      "target_arguments": ["path"],
+      "input_schema": {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}},
+    "list_directory": {"access": "read", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
+      "target_arguments": [{"argument": "path", "optional": true}],
+      "input_schema": {"type": "object", "properties": {"path": {"type": "string"}}}},
+    "write_file": {"access": "admin", "status": "confirmed", "yields": [], "egress": false, "sensitivity": "internal",
+      "target_arguments": ["path"],
+      "input_schema": {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}}
+  }
+}"#;
+
+const LOOKS: &str = r#"@id("looks") forbid (principal, action in Mcp::Action::"call_read", resource in Mcp::Server::"files")
+unless { context has target && !(context.target in Mcp::Resource::"file:///etc") };"#;
+
+#[tokio::test]
+async fn a_tool_that_requires_arguments_and_comes_without_any_is_an_entry_of_a_list_if_so_configured()
+ {
+    let files = [("tools/files.json", FILES), ("files.cedar", LOOKS)];
+    for (config, shows) in [
+        // ToolHive's own default is to leave arguments out, so that every call would look like an entry.
+        ("", false),
+        ("[toolhive]\nlists = false\n", false),
+        ("[toolhive]\nlists = true\n", true),
+    ] {
+        let server = start_with(config, &files).await;
+        let ask = async |name: &str, args: Option<Json>| {
+            let mut question: Json =
+                serde_json::from_str(&NAMED_ALONE.replace("NAME", name)).expect("JSON");
+            if let Some(args) = args {
+                question["context"]["mcp"]["args"] = args;
+            }
+            let reply = post(&server, TOOLHIVE, &question).await;
+            assert_eq!(reply.status, 200);
+            reply.json()["allow"] == json!(true)
+        };
+        assert_eq!(ask("read_text_file", None).await, shows);
+        // A server may act upon something of its own choice, so the call itself is decided.
+        assert!(
+            !ask("list_directory", None).await,
+            "the target could be left out"
+        );
+        assert!(!ask("write_file", None).await, "nobody may");
+        assert!(
+            !ask("read_text_file", Some(json!({}))).await,
+            "arguments, and the target is not among them"
+        );
+        assert!(ask("read_text_file", Some(json!({"path": "/srv/a"}))).await);
+        assert!(!ask("read_text_file", Some(json!({"path": "/etc/passwd"}))).await);
+    }
+}
