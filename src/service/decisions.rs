@@ -414,6 +414,7 @@ impl Service {
             history,
             named_approvers: &generation.named_approvers,
             valid_for: self.settings.approval_valid_for,
+            observer: None,
         }
     }
 

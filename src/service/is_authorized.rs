@@ -1,100 +1,26 @@
-//! Decides a principal, action, resource and context by Callgate's rule: any error denies.
+//! Decides a principal, action, resource and context with the generation in service.
 
-use callgate_engine::cedar::EntityUID;
-use callgate_engine::{Overlay, Query, RequestError, Snapshot};
-use smol_str::SmolStr;
-
-use crate::domain::decide::cedar_request::CedarRequest;
-use crate::domain::decide::combine;
-use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
-use crate::domain::schema::{self, TYPES};
+use crate::domain::decide::inputs::DecisionInputs;
+use crate::domain::decide::parc::{Parc, decide_parc};
+use crate::domain::decide::verdict::Verdict;
 use crate::service::generation::Generation;
 use crate::service::request::ParcRequest;
 
 /// Decides one request.
 pub(super) fn decide(generation: &Generation, question: &ParcRequest) -> Verdict {
-    let snapshot = &generation.snapshot;
-    let ParcRequest {
-        principal,
-        action,
-        resource,
-        context,
-        asserted,
-        denied,
-        ..
-    } = question;
-    if let Some(reason) = denied {
+    if let Some(reason) = &question.denied {
         return Verdict::deny(reason.clone());
     }
-    let server = tool_server(resource);
-    let named = [principal, resource].into_iter().chain(&server);
-    if let Err(reason) = generation.authority.verify_not_stopped(named) {
-        return Verdict::deny(reason);
-    }
-    let checked = snapshot
-        .check_scope(principal, action, resource)
-        .and_then(|()| snapshot.check_context(action, context));
-    if let Err(fault) = checked {
-        return Verdict::deny(reason_from(fault, principal));
-    }
-    let overlays: Result<Vec<Overlay>, RequestError> =
-        asserted.iter().map(|it| snapshot.overlay(it)).collect();
-    let overlays = match overlays {
-        Ok(overlays) => overlays,
-        Err(fault) => return Verdict::deny(reason_from(fault, principal)),
+    let inputs = DecisionInputs {
+        authority: &generation.authority,
+        ..DecisionInputs::from(&generation.snapshot)
     };
-    let query = Query {
-        action,
-        resource,
-        context,
-        overlays: &overlays,
-        unknown: &[],
+    let parc = Parc {
+        principal: &question.principal,
+        action: &question.action,
+        resource: &question.resource,
+        context: &question.context,
+        asserted: &question.asserted,
     };
-    let evaluation = snapshot.evaluate(&query, principal);
-    let has_errors = !evaluation.errors.is_empty();
-    let plan = CedarRequest::new(action.clone(), resource.clone());
-    let mut decision = combine::combine(principal, &plan, vec![(principal.clone(), evaluation)]);
-    if has_errors {
-        name_unknown_entity(snapshot, question, &mut decision);
-    }
-    decision
-}
-
-/// The server of a tool, by the tool's id.
-fn tool_server(resource: &EntityUID) -> Option<EntityUID> {
-    let id: &str = resource.eid().as_ref();
-    let (server, _) = id.split_once('/')?;
-    let is_tool = *resource.entity_type() == TYPES.tool;
-    is_tool.then(|| schema::server_uid(&SmolStr::new(server)))
-}
-
-/// A policy that reads a required attribute fails if the entity does not exist: then the reason names the entity
-/// rather than the policy.
-fn name_unknown_entity(snapshot: &Snapshot, question: &ParcRequest, decision: &mut Verdict) {
-    let is_unknown = |uid: &EntityUID| {
-        !snapshot.contains(uid) && !question.asserted.iter().any(|it| it.uid == *uid)
-    };
-    let (principal, resource) = (&question.principal, &question.resource);
-    let failed = |it: &&mut Reason| it.code == ReasonCode::EvaluationError;
-    for reason in decision.reasons.iter_mut().filter(failed) {
-        if is_unknown(principal) {
-            reason.code = ReasonCode::SubjectUnknown;
-            reason.message = format!("`{principal}` is not known");
-        } else if is_unknown(resource) {
-            reason.message =
-                format!("`{resource}` is not known, and a policy that applies reads of it");
-        }
-    }
-}
-
-/// A caller that asks in Cedar's terms gets the reason in Cedar's terms.
-fn reason_from(fault: RequestError, principal: &EntityUID) -> Reason {
-    let (code, missing) = match &fault {
-        RequestError::ContextMissing(missing) => (ReasonCode::ContextMissing, missing.clone()),
-        RequestError::Invalid(_) => (ReasonCode::ContextInvalid, Vec::new()),
-    };
-    let mut reason = Reason::new(code, fault.to_string());
-    reason.principal = Some(principal.clone());
-    reason.missing = missing;
-    reason
+    decide_parc(&inputs, &parc)
 }

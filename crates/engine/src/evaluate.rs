@@ -219,7 +219,7 @@ impl Snapshot {
 }
 
 impl Query<'_> {
-    fn to_request(self, principal: &EntityUID, context: Context) -> Request {
+    pub(crate) fn to_request(self, principal: &EntityUID, context: Context) -> Request {
         Request::new_unchecked(
             EntityUIDEntry::known(principal.clone(), None),
             EntityUIDEntry::known(self.action.clone(), None),

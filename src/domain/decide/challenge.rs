@@ -17,7 +17,7 @@ use crate::domain::decide::evaluate::{
     PrincipalEvaluations, RequestEntities, RequestEvaluator, check_scopes,
 };
 use crate::domain::decide::facts::approval::ApprovalFacts;
-use crate::domain::decide::inputs::Requester;
+use crate::domain::decide::inputs::{DecisionInputs, Requester};
 use crate::domain::decide::verdict::Challenge;
 use crate::domain::reason::Reason;
 use crate::domain::request::call_context::{CallContext, OperationKind};
@@ -61,6 +61,12 @@ pub fn describe(
 
 /// The challenge of a denied call, if an approval would turn the deny into an allow.
 pub fn find(evaluator: &RequestEvaluator<'_>, principals: &[&EntityUID]) -> Option<Challenge> {
+    // What is only tried out is not shown.
+    let inputs = unobserved(evaluator.inputs);
+    let evaluator = &RequestEvaluator {
+        inputs: &inputs,
+        ..*evaluator
+    };
     let RequestEvaluator {
         inputs, request, ..
     } = evaluator;
@@ -99,6 +105,13 @@ pub fn find(evaluator: &RequestEvaluator<'_>, principals: &[&EntityUID]) -> Opti
         call,
         circumstances: circumstances(evaluator, approval_policies(&without, &with)),
     })
+}
+
+fn unobserved<'w>(inputs: &DecisionInputs<'w>) -> DecisionInputs<'w> {
+    DecisionInputs {
+        observer: None,
+        ..*inputs
+    }
 }
 
 /// What the approver sees beside the call.
@@ -201,7 +214,9 @@ pub fn may_still_approve(
     };
     let mut entities = approver.with_entities(evaluator.entities);
     entities.add_claims(&word.by, &word.claims, requester)?;
+    let inputs = unobserved(evaluator.inputs);
     let assumed = RequestEvaluator {
+        inputs: &inputs,
         entities: &entities,
         ..*evaluator
     };

@@ -16,6 +16,7 @@ use crate::domain::decide::facts::approval::ApprovalFacts;
 use crate::domain::decide::facts::inputs::ContextInputs;
 use crate::domain::decide::inputs::DecisionInputs;
 use crate::domain::decide::inputs::Requester;
+use crate::domain::decide::observe::{EvaluationObserver, ObservedEvaluation};
 use crate::domain::decide::verify::VerifiedEvidence;
 use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::request::call_context::{CallContext, Subject};
@@ -82,6 +83,9 @@ impl<'a> RequestEvaluator<'a> {
                 unknown,
             };
             let evaluations = snapshot.evaluate_each(&query, principals);
+            if let Some(observer) = self.inputs.observer {
+                show(observer, snapshot, &query, principals, &evaluations);
+            }
             evaluated.extend(principals.iter().map(|&uid| uid.clone()).zip(evaluations));
         }
         Ok(evaluated)
@@ -126,6 +130,23 @@ impl<'a> RequestEvaluator<'a> {
             answers: self.call.operation.answers.as_deref(),
             now: self.now,
         }
+    }
+}
+
+fn show(
+    observer: &dyn EvaluationObserver,
+    snapshot: &Snapshot,
+    query: &Query<'_>,
+    principals: &[&EntityUID],
+    evaluations: &[PolicyEvaluation],
+) {
+    for (principal, result) in principals.iter().zip(evaluations) {
+        observer.evaluated(ObservedEvaluation {
+            snapshot,
+            query,
+            principal,
+            result,
+        });
     }
 }
 
