@@ -22,7 +22,7 @@ use clap::{Parser, Subcommand};
 
 use crate::cli::commands::{
     approval, authorize, changes, check, clock, delegation, entity, export, import, manifest,
-    serve, session, status, stop, task, tool, try_compiling,
+    serve, session, status, stop, task, test, tool, try_compiling,
 };
 use crate::cli::output::{Exit, Output};
 use crate::reload::trial;
@@ -44,6 +44,7 @@ From nothing to the first decision:
 
   callgate import tools list.json --server git                    register a server's tools
   callgate check                                                  is everything in order?
+  callgate test                                                   does it decide as it should?
   callgate authorize --agent release --server git --tool git_log --arg repo_path=/srv/app
                                                                   decide one call, and say why
   callgate serve                                                  decide for gateways, over gRPC
@@ -57,13 +58,14 @@ Then, with a server running, for one piece of work:
   callgate changes                                                who changed what?";
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done or allowed, 1 error, 2 denied, 3 the directory has faults.";
+Exit codes: 0 done or allowed, 1 error, 2 denied or a test failed, 3 the directory has faults.";
 
 #[derive(Debug, Subcommand)]
 enum Verb {
     Serve(serve::Args),
     Authorize(Box<authorize::Args>),
     Check(check::Args),
+    Test(test::Args),
     Import(import::Args),
     Export(export::Args),
     Manifest(manifest::Args),
@@ -92,6 +94,7 @@ pub fn main() -> ExitCode {
         Verb::Serve(args) => (args.output, serve::run(&args)),
         Verb::Authorize(args) => (args.output, authorize::run(&args)),
         Verb::Check(args) => (args.output, check::run(&args)),
+        Verb::Test(args) => (args.output(), test::run(&args)),
         Verb::Import(args) => (args.output(), import::run(&args)),
         Verb::Export(args) => (args.output(), export::run(&args)),
         Verb::Manifest(args) => (args.output, manifest::run(&args)),
