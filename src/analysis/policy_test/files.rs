@@ -62,7 +62,7 @@ pub fn read(path: &Path) -> Result<Vec<ParsedFile>, BundleError> {
     }
 }
 
-/// Only letters of these names: a fault names them rather than taking YAML by another name for no test.
+/// Lists the test files. YAML by another name is a fault rather than no test.
 fn list(dir: &Path, depth: usize, paths: &mut Vec<PathBuf>) -> Result<(), String> {
     if depth > MAX_DEPTH {
         return Err(format!("directories nest deeper than {MAX_DEPTH}"));
@@ -97,11 +97,8 @@ fn parse(path: &Path) -> Result<ParsedFile, BundleDiagnostic> {
         return Err(fault(format!("the file exceeds {MAX_FILE_BYTES} bytes")));
     }
     let text = std::fs::read_to_string(path).map_err(cannot)?;
-    parse_text(&file, &text).map(|form| ParsedFile {
-        file: Arc::clone(&file),
-        text: text.clone(),
-        form,
-    })
+    let form = parse_text(&file, &text)?;
+    Ok(ParsedFile { file, text, form })
 }
 
 /// Parses the text of a file. An unknown or repeated key is a fault.

@@ -7,57 +7,24 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use callgate_engine::cedar::{
-    ActionConstraint, Effect, PolicyID, PolicySet, PrincipalConstraint,
-    PrincipalOrResourceConstraint, ResourceConstraint, StaticPolicy, Template, ValidatorSchema,
-};
+use callgate_engine::cedar::{PolicyID, PolicySet, StaticPolicy, Template, ValidatorSchema};
 use callgate_engine::{Reach, Snapshot};
 use serde::Serialize;
 
-use crate::analysis::clauses::{ClauseKind, ClauseTree, Edit, NodeId, NodeKind};
 use crate::analysis::equivalence::{self, Equivalence};
-use crate::analysis::policy_test::prepare::PreparedCase;
+use crate::analysis::policy_test::mutate::mutants::{Mutant, mutants_of};
+use crate::analysis::policy_test::prepare::{PreparedCase, PreparedFile};
 use crate::analysis::policy_test::run;
 use crate::analysis::policy_test::{TestedBundle, World};
 use crate::bundle::Bundle;
 use crate::bundle::diagnostic::BundleError;
 use crate::bundle::parallel::map_parallel;
 use crate::bundle::validate::policy_validator::PolicyValidator;
+use crate::domain::decide::observe::{EvaluationObserver, ObservedEvaluation};
 
-/// What is changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MutationKind {
-    /// The whole policy is taken away.
-    PolicyRemoved,
-    /// A permit becomes a forbid, or the reverse.
-    EffectFlipped,
-    /// Principal, action or resource may be any.
-    ScopeWidened,
-    /// A condition is negated.
-    ConditionNegated,
-    /// A condition is left out of its `&&` or `||`.
-    ConditionDropped,
-    /// A `when` with several conditions is left out.
-    WhenDropped,
-    /// An `unless` is left out.
-    UnlessEmptied,
-}
+mod mutants;
 
-impl MutationKind {
-    /// In words.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::PolicyRemoved => "policy removed",
-            Self::EffectFlipped => "effect flipped",
-            Self::ScopeWidened => "scope widened",
-            Self::ConditionNegated => "condition negated",
-            Self::ConditionDropped => "condition dropped",
-            Self::WhenDropped => "`when` dropped",
-            Self::UnlessEmptied => "`unless` emptied",
-        }
-    }
-}
+pub use mutants::MutationKind;
 
 /// What became of a mutant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -115,16 +82,6 @@ impl MutationReport {
     pub fn count(&self, is_meant: impl Fn(&Fate) -> bool) -> usize {
         self.mutants.iter().filter(|it| is_meant(&it.fate)).count()
     }
-}
-
-/// A mutant before it was tested.
-struct Mutant<'a> {
-    template: &'a Template,
-    kind: MutationKind,
-    line: u32,
-    part: String,
-    /// What stands in the place of the policy; `None`: nothing.
-    changed: Option<Template>,
 }
 
 /// Mutates every policy whose id contains `only`, and runs the tests with each mutant. All tests have to pass without.
@@ -242,143 +199,6 @@ fn add(set: &mut PolicySet, template: &Template) {
     };
 }
 
-/// All changes of one policy.
-fn mutants_of(template: &Template, line: u32) -> Vec<Mutant<'_>> {
-    let mut mutants = Vec::new();
-    let mut push = |kind, line, part: String, changed| {
-        mutants.push(Mutant {
-            template,
-            kind,
-            line,
-            part,
-            changed,
-        });
-    };
-    push(MutationKind::PolicyRemoved, line, String::new(), None);
-    let flipped = match template.effect() {
-        Effect::Permit => Effect::Forbid,
-        Effect::Forbid => Effect::Permit,
-    };
-    let own = Parts::from_template(template);
-    let changed = Parts {
-        effect: flipped,
-        ..own.clone()
-    };
-    push(
-        MutationKind::EffectFlipped,
-        line,
-        flipped.to_string(),
-        Some(changed.build(template)),
-    );
-    for (part, changed) in own.widened() {
-        push(
-            MutationKind::ScopeWidened,
-            line,
-            part,
-            Some(changed.build(template)),
-        );
-    }
-    let tree = ClauseTree::from_policy(template);
-    for (kind, node, edit) in edits(&tree) {
-        let place = tree.node(node).place.as_ref();
-        let changed = Parts {
-            condition: tree.to_expr(&|id| (id == node).then_some(edit)),
-            ..own.clone()
-        };
-        let at = place.map_or(line, |place| place.line);
-        let part = place.map_or_else(String::new, |place| place.text.clone());
-        push(kind, at, part, Some(changed.build(template)));
-    }
-    mutants
-}
-
-/// The changes of the clauses.
-fn edits(tree: &ClauseTree) -> Vec<(MutationKind, NodeId, Edit)> {
-    let mut edits = Vec::new();
-    for (id, node) in tree.conditions() {
-        edits.push((MutationKind::ConditionNegated, id, Edit::Negate));
-        let is_operand = node.parent.is_some_and(|parent| {
-            matches!(tree.node(parent).kind, NodeKind::All(_) | NodeKind::Any(_))
-        });
-        if is_operand {
-            edits.push((MutationKind::ConditionDropped, id, Edit::Drop));
-        }
-    }
-    for clause in &tree.clauses {
-        let kind = match clause.kind {
-            ClauseKind::When => MutationKind::WhenDropped,
-            ClauseKind::Unless => MutationKind::UnlessEmptied,
-        };
-        edits.push((kind, clause.body, Edit::Drop));
-    }
-    edits
-}
-
-/// The parts of a policy that mutants change.
-#[derive(Clone)]
-struct Parts {
-    effect: Effect,
-    principal: PrincipalConstraint,
-    action: ActionConstraint,
-    resource: ResourceConstraint,
-    condition: Option<callgate_engine::cedar::Expr>,
-}
-
-impl Parts {
-    fn from_template(template: &Template) -> Self {
-        Self {
-            effect: template.effect(),
-            principal: template.principal_constraint().clone(),
-            action: template.action_constraint().clone(),
-            resource: template.resource_constraint().clone(),
-            condition: template.non_scope_constraints().cloned(),
-        }
-    }
-
-    /// Each part of the scope made any, with what it was.
-    fn widened(&self) -> Vec<(String, Self)> {
-        let mut widened = Vec::new();
-        let is_any = |constraint: &PrincipalOrResourceConstraint| {
-            *constraint == PrincipalOrResourceConstraint::Any
-        };
-        if !is_any(self.principal.as_inner()) {
-            let changed = Self {
-                principal: PrincipalConstraint::any(),
-                ..self.clone()
-            };
-            widened.push((self.principal.to_string(), changed));
-        }
-        if self.action != ActionConstraint::Any {
-            let changed = Self {
-                action: ActionConstraint::Any,
-                ..self.clone()
-            };
-            widened.push((self.action.to_string(), changed));
-        }
-        if !is_any(self.resource.as_inner()) {
-            let changed = Self {
-                resource: ResourceConstraint::any(),
-                ..self.clone()
-            };
-            widened.push((self.resource.to_string(), changed));
-        }
-        widened
-    }
-
-    fn build(self, of: &Template) -> Template {
-        Template::new(
-            of.id().clone(),
-            of.loc().cloned(),
-            of.annotations_arc().as_ref().clone(),
-            self.effect,
-            self.principal,
-            self.action,
-            self.resource,
-            self.condition,
-        )
-    }
-}
-
 /// The tests, and which of them evaluate which policy.
 struct Tests<'a> {
     tested: &'a TestedBundle,
@@ -408,8 +228,8 @@ fn relevant(tested: &TestedBundle, worlds: &[World]) -> Vec<Vec<(usize, BTreeSet
 #[derive(Debug, Default)]
 struct CandidateObserver(std::cell::RefCell<BTreeSet<PolicyID>>);
 
-impl crate::domain::decide::observe::EvaluationObserver for CandidateObserver {
-    fn evaluated(&self, seen: crate::domain::decide::observe::ObservedEvaluation<'_>) {
+impl EvaluationObserver for CandidateObserver {
+    fn evaluated(&self, seen: ObservedEvaluation<'_>) {
         if let Some(request) = seen.snapshot.materialize(seen.query, seen.principal) {
             let ids = request.candidates.iter();
             let ids = ids.map(|it| it.policy.template().id().clone());
@@ -457,7 +277,7 @@ impl Tests<'_> {
     fn killer<'c>(
         &self,
         snapshot: &Snapshot,
-        file: &super::prepare::PreparedFile,
+        file: &PreparedFile,
         mut cases: impl Iterator<Item = &'c PreparedCase>,
     ) -> Result<Option<&'c PreparedCase>, BundleError> {
         let world = World::new(snapshot, file)?;

@@ -65,12 +65,16 @@ pub(super) enum Question {
     /// A change of authority.
     Govern(Box<GovernQuestion>),
     /// Cedar's own request.
-    Parc {
-        principal: EntityUID,
-        action: EntityUID,
-        resource: EntityUID,
-        context: Context,
-    },
+    Parc(Box<ParcQuestion>),
+}
+
+/// Cedar's own request.
+#[derive(Debug)]
+pub(super) struct ParcQuestion {
+    pub(super) principal: EntityUID,
+    pub(super) action: EntityUID,
+    pub(super) resource: EntityUID,
+    pub(super) context: Context,
 }
 
 /// A change of authority.

@@ -131,17 +131,12 @@ pub fn run(
     let verdict = match &case.question {
         Question::Call(call) => return decide_call(case, &inputs, call, requester),
         Question::Govern(question) => decide_change(case, &inputs, question, requester),
-        Question::Parc {
-            principal,
-            action,
-            resource,
-            context,
-        } => {
+        Question::Parc(question) => {
             let parc = Parc {
-                principal,
-                action,
-                resource,
-                context,
+                principal: &question.principal,
+                action: &question.action,
+                resource: &question.resource,
+                context: &question.context,
                 asserted: &[],
             };
             decide_parc(&inputs, &parc)

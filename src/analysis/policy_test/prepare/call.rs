@@ -9,7 +9,9 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::analysis::policy_test::form::{CallForm, CallKind, Case, GovernForm, RequestForm};
 use crate::analysis::policy_test::prepare::live::scope;
-use crate::analysis::policy_test::prepare::{CaseFault, GovernQuestion, Question, Resolver};
+use crate::analysis::policy_test::prepare::{
+    CaseFault, GovernQuestion, ParcQuestion, Question, Resolver,
+};
 use crate::domain::authority::delegation::Delegation;
 use crate::domain::request::call_context::{
     ActorChain, CallContext, Environment, Identity, Initiator, Operation, OperationKind, Sampling,
@@ -57,13 +59,13 @@ impl Resolver<'_> {
             // What does not conform is denied by the decision.
             ContextJsonParser::new(None::<&ContextSchema>, extensions).from_json_value(fields)
         });
-        Ok(Question::Parc {
+        Ok(Question::Parc(Box::new(ParcQuestion {
             principal: uid("principal", &form.principal)?,
             resource: uid("resource", &form.resource)?,
             action,
             context: context
                 .map_err(|error| CaseFault::new("request.context", error.to_string()))?,
-        })
+        })))
     }
 }
 
