@@ -76,7 +76,7 @@ tests:
     session: fresh
     want: allow
     policies: [write.small]
-    obligations: [log]
+    obligations: [log:full]
   - name: too much
     user: ana
     call: git/commit
@@ -136,7 +136,7 @@ tests:
         "- want: allow\n+ want: deny\n",
         "- policies: write.small\n",
         "does not apply to Mcp::User::\"ana\"",
-        "line 17: `context.usage.last_hour < 10` is false   [context.usage.last_hour = 12]",
+        "line 16: `context.usage.last_hour < 10` is false   [context.usage.last_hour = 12]",
     ] {
         assert!(lines.contains(part), "{part:?} in\n{lines}");
     }
@@ -304,7 +304,7 @@ fn changes_that_no_test_notices_survive() {
     assert_eq!(dropped[0].0, "context has usage");
     assert_eq!(*dropped[0].1, Fate::Invalid);
     assert!(is_killed(dropped[1].1), "{dropped:?}");
-    // Of reading, `read.staff` is not about other actions: nothing tells that this one is about writing alone.
+    // No test asks for another action with usage counted.
     let survivors: Vec<_> = report.survivors().map(|it| it.part.as_str()).collect();
     assert!(survivors.len() <= 1, "{survivors:?}");
     // A file without the test of a secret lets more pass.
