@@ -143,7 +143,8 @@ impl Segment {
             return Err(self.undo(error));
         }
         self.length += frames.len() as u64;
-        self.check().inspect_err(|_| self.withdraw(frames.len() as u64))
+        self.check()
+            .inspect_err(|_| self.withdraw(frames.len() as u64))
     }
 
     /// Takes frames back that were appended to a file that is not what it was: wherever it comes to light again, it must
@@ -229,6 +230,13 @@ fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).append(true).mode(MODE);
     options
+}
+
+/// A file that becomes one of the log under another name. What is there under this name is replaced.
+pub fn create_partial(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(MODE);
+    options.open(path)
 }
 
 /// Makes the names in a folder survive a loss of power.
