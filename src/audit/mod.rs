@@ -6,3 +6,4 @@
 
 pub mod control_record;
 pub mod decision_record;
+pub mod tree;
