@@ -1,9 +1,16 @@
-//! Records of decisions and of control writes.
+//! The decision log: records of decisions, control writes and outcomes, and the files they are kept in.
 //!
-//! Start at [`decision_record::DecisionRecord`]; [`control_record::ControlRecord`] is the same for writes.
+//! Start at [`decision_record::DecisionRecord`]; [`control_record::ControlRecord`] is the same for writes. On disk:
+//! [`record`] is an envelope, [`frame`] how envelopes follow one another, [`segment`] a file that is written,
+//! [`log_files`] the names of the files, [`reader`] reads them all.
 //!
 //! Invariant: no policy logic. A record states what happened; it decides nothing.
 
 pub mod control_record;
 pub mod decision_record;
+pub mod frame;
+pub mod log_files;
+pub mod reader;
+pub mod record;
+pub mod segment;
 pub mod tree;
