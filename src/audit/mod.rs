@@ -2,15 +2,22 @@
 //!
 //! Start at [`decision_record::DecisionRecord`]; [`control_record::ControlRecord`] is the same for writes. On disk:
 //! [`record`] is an envelope, [`frame`] how envelopes follow one another, [`segment`] a file that is written,
-//! [`log_files`] the names of the files, [`reader`] reads them all.
+//! [`log_files`] the names of the files, [`reader`] reads them all. [`tree`] is the Merkle tree over the envelopes,
+//! [`verify`] holds log and tree against each other. [`filter`] and [`find`] choose records, [`json`] and [`export`] write
+//! them for others.
 //!
 //! Invariant: no policy logic. A record states what happened; it decides nothing.
 
 pub mod control_record;
 pub mod decision_record;
+pub mod export;
+pub mod filter;
+pub mod find;
 pub mod frame;
+pub mod json;
 pub mod log_files;
 pub mod reader;
 pub mod record;
 pub mod segment;
 pub mod tree;
+pub mod verify;
