@@ -1,7 +1,5 @@
 //! Chooses records: by who, what, why and when.
 
-use std::time::SystemTime;
-
 use crate::audit::record::schema::{ControlWrite, Decision, Policy, Reason, Verdict, record};
 use crate::audit::record::{Record, schema};
 
@@ -53,14 +51,6 @@ pub struct Filter {
     pub since: Option<u64>,
     /// Before: nanoseconds since 1970.
     pub until: Option<u64>,
-}
-
-/// Nanoseconds since 1970; 0 for what is before.
-pub fn nanos(at: SystemTime) -> u64 {
-    let since = at.duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| {
-        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
-    })
 }
 
 impl Filter {
