@@ -14,11 +14,13 @@ use crate::audit::capsule::{CapsuleError, CapsuleKey, CapsuleSealer, capsule_ind
 use crate::audit::envelope;
 use crate::audit::frame::{self, FRAME_HEADER, MAX_CAPSULE, MAX_RECORD};
 use crate::audit::log_files::{self, CAPSULES, SEGMENTS};
+use crate::audit::log_tree::{self, LogTreeError};
 use crate::audit::reader::{LogError, LogReader};
 use crate::audit::record::index_of;
 use crate::audit::record::schema::Notice;
 use crate::audit::record::schema::notice::Kind;
 use crate::audit::segment::{AppendError, Repair, Segment};
+use crate::audit::tree::thread::TreeThread;
 
 /// The file that is locked by the process that writes the log.
 const LOCK: &str = "lock";
@@ -54,6 +56,9 @@ pub enum OpenError {
     /// The key of the capsules.
     #[error(transparent)]
     Capsule(#[from] CapsuleError),
+    /// The tree over the records.
+    #[error(transparent)]
+    Tree(#[from] LogTreeError),
 }
 
 /// Why a batch is not written.
@@ -94,6 +99,8 @@ pub struct LogOutput {
     notices: Vec<(SystemTime, Notice)>,
     /// Reused for frames of notices and capsules.
     scratch: Vec<u8>,
+    /// The tree over the records; `None` in a log that goes on without one.
+    tree: Option<TreeThread>,
     _lock: File,
 }
 
@@ -138,6 +145,7 @@ impl LogOutput {
             first: 0,
             notices: Vec::new(),
             scratch: Vec::new(),
+            tree: None,
             _lock: lock,
         };
         output.recover_segments()?;
@@ -148,6 +156,16 @@ impl LogOutput {
     /// The index of the next record.
     pub fn next(&self) -> u64 {
         self.next
+    }
+
+    /// The index of the first record that is still there.
+    pub fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// Takes the tree, to which every record is appended from now on.
+    pub fn set_tree(&mut self, tree: TreeThread) {
+        self.tree = Some(tree);
     }
 
     /// Adds a notice that the next batch writes first.
@@ -245,6 +263,12 @@ impl LogOutput {
             return Err(error.into());
         }
         self.next += count;
+        if let Some(tree) = &self.tree
+            && let Err(error) = tree.append(log_tree::leaves(frames))
+        {
+            tracing::error!(%error, "the decision log goes on without its tree");
+            self.tree = None;
+        }
         Ok(())
     }
 

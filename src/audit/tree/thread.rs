@@ -27,6 +27,26 @@ pub struct TreeState {
     pub fault: Option<String>,
 }
 
+/// Tells the state of a tree.
+#[derive(Debug, Clone, Default)]
+pub struct TreeWatch(Arc<Mutex<TreeState>>);
+
+impl TreeWatch {
+    /// Of a log that goes on without a tree.
+    pub fn without_tree(fault: String) -> Self {
+        Self(Arc::new(Mutex::new(TreeState {
+            signed: 0,
+            fault: Some(fault),
+        })))
+    }
+
+    /// The last checkpoint, and whether it could be written.
+    pub fn state(&self) -> TreeState {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.clone()
+    }
+}
+
 /// The thread with its tree. Dropping it writes a last checkpoint and ends the thread.
 #[derive(Debug)]
 pub struct TreeThread {
@@ -76,10 +96,9 @@ impl TreeThread {
         }
     }
 
-    /// The last checkpoint, and whether it could be written.
-    pub fn state(&self) -> TreeState {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.clone()
+    /// Tells the state, also once the thread belongs to another.
+    pub fn watch(&self) -> TreeWatch {
+        TreeWatch(Arc::clone(&self.state))
     }
 }
 

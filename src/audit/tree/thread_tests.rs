@@ -17,7 +17,7 @@ impl Leaves for Nothing {
         0
     }
 
-    fn each_from(&mut self, _: u64, _: &mut dyn FnMut(TreeHash)) -> io::Result<()> {
+    fn each_from(&mut self, _: u64, _: &mut dyn FnMut(Option<TreeHash>)) -> io::Result<()> {
         Ok(())
     }
 }
@@ -60,7 +60,7 @@ fn checkpoints_follow_traffic_and_the_last_one_covers_everything() {
     for count in 1..=300 {
         thread.append(vec![TreeHash::leaf(b"x"); 3]).expect("taken");
         if count % 100 == 0 {
-            wait(|| thread.state().signed == 3 * count);
+            wait(|| thread.watch().state().signed == 3 * count);
             assert_eq!(signed(&dir), 3 * count);
         }
     }
@@ -87,11 +87,11 @@ fn a_checkpoint_that_fails_is_told_and_tried_again() {
     let thread =
         TreeThread::start(tree, Duration::from_millis(10), Box::new(sync)).expect("a thread");
     thread.append(vec![TreeHash::leaf(b"x")]).expect("taken");
-    wait(|| thread.state().fault.as_deref() == Some("no space"));
+    wait(|| thread.watch().state().fault.as_deref() == Some("no space"));
     assert_eq!(signed(&dir), 0);
     is_full.store(false, Ordering::Relaxed);
     wait(|| {
-        thread.state()
+        thread.watch().state()
             == TreeState {
                 signed: 1,
                 fault: None,

@@ -17,12 +17,12 @@ pub trait Leaves {
     /// The index after the last record.
     fn end(&self) -> u64;
 
-    /// Passes the leaf hashes of the records from `start` on, in order, to `each`.
+    /// Passes the leaf hashes of the records from `start` on, in order, to `each`; `None` for a record that is lost.
     ///
     /// # Errors
     ///
     /// If a record cannot be read.
-    fn each_from(&mut self, start: u64, each: &mut dyn FnMut(TreeHash)) -> io::Result<()>;
+    fn each_from(&mut self, start: u64, each: &mut dyn FnMut(Option<TreeHash>)) -> io::Result<()>;
 }
 
 /// Why a tree cannot be continued. All but [`TreeError::Io`] mean that log and tree do not belong together: somebody
@@ -114,7 +114,7 @@ impl TreeWriter {
             Ok(frontier) if frontier.root() == checkpoint.root => {
                 check_last_records(&writer.dir, signed, records)?;
                 writer.frontier = frontier;
-                records.each_from(signed, &mut |leaf| writer.append(leaf))?;
+                records.each_from(signed, &mut |leaf| writer.append_found(leaf))?;
             }
             found => writer.rebuild(&checkpoint, records, found.err())?,
         }
@@ -127,6 +127,12 @@ impl TreeWriter {
         let full = &mut self.full;
         self.frontier
             .push(leaf, |id, hashes| full.push((id, hashes)));
+    }
+
+    /// Appends a record that was found at the start. One that is lost before a checkpoint covers it has the leaf of an empty
+    /// entry, which no record has.
+    fn append_found(&mut self, leaf: Option<TreeHash>) {
+        self.append(leaf.unwrap_or_else(|| TreeHash::leaf(&[])));
     }
 
     /// The number of leaves.
@@ -189,7 +195,7 @@ impl TreeWriter {
         }
         let mut root = (checkpoint.size == 0).then(TreeHash::empty_root);
         records.each_from(0, &mut |leaf| {
-            self.append(leaf);
+            self.append_found(leaf);
             if self.size() == checkpoint.size {
                 root = Some(self.frontier.root());
             }
@@ -236,7 +242,8 @@ fn check_last_records(
     let mut index = start;
     let mut other = None;
     records.each_from(start, &mut |leaf| {
-        if index < size && tree.leaf(index).ok() != Some(leaf) {
+        let is_other = leaf.is_some_and(|leaf| tree.leaf(index).ok() != Some(leaf));
+        if index < size && is_other {
             other.get_or_insert(index);
         }
         index += 1;

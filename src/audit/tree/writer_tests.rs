@@ -6,6 +6,7 @@ use crate::audit::tree::merkle;
 struct Log {
     first: u64,
     leaves: Vec<TreeHash>,
+    lost: Vec<u64>,
 }
 
 impl Leaves for Log {
@@ -17,9 +18,10 @@ impl Leaves for Log {
         self.leaves.len() as u64
     }
 
-    fn each_from(&mut self, start: u64, each: &mut dyn FnMut(TreeHash)) -> io::Result<()> {
+    fn each_from(&mut self, start: u64, each: &mut dyn FnMut(Option<TreeHash>)) -> io::Result<()> {
         let start = usize::try_from(start.max(self.first)).expect("small");
-        self.leaves.iter().skip(start).for_each(|leaf| each(*leaf));
+        let leaves = self.leaves.iter().zip(0..).skip(start);
+        leaves.for_each(|(leaf, index)| each((!self.lost.contains(&index)).then_some(*leaf)));
         Ok(())
     }
 }
@@ -39,6 +41,7 @@ impl Desk {
         let log = Log {
             first: 0,
             leaves: Vec::new(),
+            lost: Vec::new(),
         };
         Self { dir, log }
     }
@@ -227,4 +230,17 @@ fn removed_records_are_no_fault() {
     desk.log.first = 590;
     let tree = desk.open().expect("a tree");
     assert_eq!(tree.size(), 605);
+}
+
+#[test]
+fn a_lost_record_has_the_leaf_that_was_signed_or_none() {
+    let mut desk = Desk::with(300, 4);
+    // One that a checkpoint covers, one that none covers.
+    desk.log.lost = vec![290, 301];
+    let mut tree = desk.open().expect("a tree");
+    tree.checkpoint(|| Ok(())).expect("written");
+    let mut read = TreeReader::new(desk.dir(), 304);
+    assert_eq!(read.leaf(290).expect("a leaf"), desk.log.leaves[290]);
+    assert_eq!(read.leaf(301).expect("a leaf"), TreeHash::leaf(&[]));
+    assert_eq!(read.leaf(303).expect("a leaf"), desk.log.leaves[303]);
 }
