@@ -32,3 +32,8 @@ pub mod segment;
 pub mod tree;
 pub mod verify;
 pub mod wire;
+
+// Logs as they are written, which integration tests use too.
+#[cfg(test)]
+#[path = "../../tests/it/evidence/fixtures.rs"]
+pub mod fixtures;
