@@ -76,14 +76,15 @@ impl Filter {
     }
 
     fn has_operation(&self, kind: &record::Kind) -> bool {
-        let (server, tool) = match kind {
-            record::Kind::Decision(it) => (it.server.as_str(), it.tool.as_str()),
-            _ => ("", ""),
+        let (servers, tool) = match kind {
+            record::Kind::Decision(it) => (std::slice::from_ref(&it.server), it.tool.as_str()),
+            record::Kind::Outcome(it) => (it.servers.as_slice(), ""),
+            _ => (&[][..], ""),
         };
         let is_tool = |(of_server, name): &(Option<String>, String)| {
-            name == tool && of_server.as_deref().is_none_or(|it| it == server)
+            name == tool && of_server.as_ref().is_none_or(|it| servers.contains(it))
         };
-        any_of(&self.servers, |it| it == server) && any_of(&self.tools, is_tool)
+        any_of(&self.servers, |it| servers.contains(it)) && any_of(&self.tools, is_tool)
     }
 
     fn has_reasons(&self, kind: &record::Kind) -> bool {
@@ -115,14 +116,15 @@ impl Filter {
 
     fn has_ids(&self, kind: &record::Kind) -> bool {
         let none = Decision::default();
-        let (decision, id, trace) = match kind {
-            record::Kind::Decision(it) => (it, &it.id, &it.trace_id),
-            record::Kind::Outcome(it) => (&none, &it.decision_id, &none.trace_id),
-            record::Kind::Write(it) => (&none, &none.id, &it.trace_id),
-            record::Kind::Notice(_) => (&none, &none.id, &none.trace_id),
+        let (session, task) = (&none.session_id, &none.task_id);
+        let (session, task, id, trace) = match kind {
+            record::Kind::Decision(it) => (&it.session_id, &it.task_id, &it.id, &it.trace_id),
+            record::Kind::Outcome(it) => (&it.session_id, task, &it.decision_id, &none.trace_id),
+            record::Kind::Write(it) => (session, task, &none.id, &it.trace_id),
+            record::Kind::Notice(_) => (session, task, &none.id, &none.trace_id),
         };
-        any_of(&self.sessions, |it| *it == decision.session_id)
-            && any_of(&self.tasks, |it| *it == decision.task_id)
+        any_of(&self.sessions, |it| it == session)
+            && any_of(&self.tasks, |it| it == task)
             && any_of(&self.decision_ids, |it| *it == *id)
             && any_of(&self.trace_ids, |it| *it == *trace)
     }

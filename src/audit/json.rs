@@ -63,6 +63,7 @@ impl Object {
 /// A UUID in its usual form; other bytes in hexadecimal.
 pub fn uuid(bytes: &[u8]) -> String {
     match Uuid::from_slice(bytes) {
+        _ if bytes.is_empty() => String::new(),
         Ok(id) => id.hyphenated().to_string(),
         Err(_) => hex(bytes),
     }
@@ -255,6 +256,9 @@ fn outcome_body(it: &Outcome) -> Value {
         .texts("labels", &it.labels)
         .put("caller", it.caller.as_str())
         .put("adapter", it.adapter.as_str())
+        .put("operation", it.operation.as_str())
+        .texts("servers", &it.servers)
+        .put("session_id", it.session_id.as_str())
         .end()
 }
 

@@ -183,6 +183,9 @@ fn write(row: &mut Row, it: &ControlWrite) {
 fn outcome(row: &mut Row, it: &Outcome) {
     row.text("kind", "outcome");
     row.text("decision_id", json::uuid(&it.decision_id));
+    row.text("operation", &it.operation);
+    row.text("server", it.servers.join(" "));
+    row.text("session_id", &it.session_id);
     row.text("adapter", &it.adapter);
     row.text("caller", &it.caller);
     row.text("labels", it.labels.join(" "));

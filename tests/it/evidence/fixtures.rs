@@ -190,6 +190,15 @@ pub fn records() -> Vec<Record> {
         labels: texts(&["untrusted"]),
         caller: "envoy".to_owned(),
         adapter: "ext_proc".to_owned(),
+        ..Outcome::default()
+    };
+    let anonymous = Outcome {
+        decision_id: Vec::new().into(),
+        status: outcome::Status::Withheld.into(),
+        operation: "tools/call".to_owned(),
+        servers: texts(&["git"]),
+        session_id: "session-2".to_owned(),
+        ..outcome.clone()
     };
     let grant = ControlWrite {
         verb: "GrantDelegation".to_owned(),
@@ -245,6 +254,7 @@ pub fn records() -> Vec<Record> {
         record::Kind::Decision(hostile),
         record::Kind::Decision(list),
         record::Kind::Notice(dropped),
+        record::Kind::Outcome(anonymous),
     ];
     numbered(kinds)
 }

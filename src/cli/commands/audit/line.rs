@@ -174,7 +174,12 @@ fn outcome(parts: &mut Parts, it: &Outcome) {
     };
     parts.push((style, "result".to_owned()));
     parts.push((Style::Plain, outcome_text(it)));
-    parts.push((Style::Faint, format!("of {}", json::uuid(&it.decision_id))));
+    let of = match it.decision_id.is_empty() {
+        false => json::uuid(&it.decision_id),
+        // The adapter was not told which decision it was.
+        true => format!("{} {}", it.operation, printables(&it.servers)),
+    };
+    parts.push((Style::Faint, format!("of {of}")));
 }
 
 fn notice(parts: &mut Parts, it: &Notice) {
