@@ -30,7 +30,7 @@ fn each_condition_chooses() {
                 kinds: vec![Kind::Write, Kind::Outcome],
                 ..base()
             },
-            vec![4, 6, 7],
+            vec![4, 6, 7, 11],
         ),
         (principal("Mcp::Agent::\"support\""), vec![2]),
         (principal("Mcp::Agent::\"planner\""), vec![2]),
@@ -132,7 +132,7 @@ fn each_condition_chooses() {
                 since: Some(START + 9 * 1_500_000_000),
                 ..base()
             },
-            vec![9, 10],
+            vec![9, 10, 11],
         ),
         (
             Filter {

@@ -14,13 +14,12 @@ use crate::audit::capsule::{CapsuleError, CapsuleKey, CapsuleSealer, capsule_ind
 use crate::audit::envelope;
 use crate::audit::frame::{self, FRAME_HEADER, MAX_CAPSULE, MAX_RECORD};
 use crate::audit::log_files::{self, CAPSULES, SEGMENTS};
-use crate::audit::log_tree::{self, LogTreeError};
+use crate::audit::log_tree::{LogTree, LogTreeError};
 use crate::audit::reader::{LogError, LogReader};
 use crate::audit::record::index_of;
 use crate::audit::record::schema::Notice;
 use crate::audit::record::schema::notice::Kind;
 use crate::audit::segment::{AppendError, Repair, Segment};
-use crate::audit::tree::thread::TreeThread;
 
 /// The file that is locked by the process that writes the log.
 const LOCK: &str = "lock";
@@ -100,7 +99,7 @@ pub struct LogOutput {
     /// Reused for frames of notices and capsules.
     scratch: Vec<u8>,
     /// The tree over the records; `None` in a log that goes on without one.
-    tree: Option<TreeThread>,
+    tree: Option<LogTree>,
     _lock: File,
 }
 
@@ -164,7 +163,7 @@ impl LogOutput {
     }
 
     /// Takes the tree, to which every record is appended from now on.
-    pub fn set_tree(&mut self, tree: TreeThread) {
+    pub fn set_tree(&mut self, tree: LogTree) {
         self.tree = Some(tree);
     }
 
@@ -266,11 +265,12 @@ impl LogOutput {
             }
             return Err(error.into());
         }
+        let first = self.next;
         self.next += count;
-        if let Some(tree) = &self.tree
-            && let Err(error) = tree.append(log_tree::leaves(frames))
+        if let Some(tree) = &mut self.tree
+            && let Err(error) = tree.append(first, frames)
         {
-            tracing::error!(%error, "the decision log goes on without its tree");
+            tracing::error!(%error, "the decision log goes on without its tree until the next start");
             self.tree = None;
         }
         Ok(())

@@ -10,9 +10,9 @@ use crate::audit::log_files::{self, SEGMENTS, TREE};
 use crate::audit::reader::{LogError, LogReader};
 use crate::audit::tree::hash::TreeHash;
 use crate::audit::tree::key_file::{self, KeyError};
-use crate::audit::tree::thread::{CHECKPOINT_INTERVAL, TreeThread};
+use crate::audit::tree::thread::{CHECKPOINT_INTERVAL, TreeThread, TreeWatch};
 use crate::audit::tree::tile_dir::TileDir;
-use crate::audit::tree::writer::{Leaves, TreeError, TreeWriter};
+use crate::audit::tree::writer::{Leaves, TreeError, TreeWriter, no_record};
 use crate::config::audit::AuditConfig;
 
 /// Why the log has no tree.
@@ -29,6 +29,44 @@ pub enum LogTreeError {
     Thread(io::Error),
 }
 
+/// The tree of a log, and which record its next leaf is for.
+#[derive(Debug)]
+pub struct LogTree {
+    thread: TreeThread,
+    log: LogReader,
+    next: u64,
+}
+
+impl LogTree {
+    /// Tells the state of the tree.
+    pub fn watch(&self) -> TreeWatch {
+        self.thread.watch()
+    }
+
+    /// Appends frames that are written, whose first record has this index. Records before it that nobody appended, since
+    /// their write seemed to have failed, are read from the log.
+    ///
+    /// # Errors
+    ///
+    /// If those cannot be read, or the thread of the tree has ended.
+    pub fn append(&mut self, first: u64, frames: &[u8]) -> io::Result<()> {
+        let mut leaves = Vec::new();
+        if self.next < first {
+            let mut records = SegmentLeaves {
+                log: self.log.clone(),
+                first: self.next,
+                end: first,
+            };
+            records.each_from(self.next, &mut |leaf| {
+                leaves.push(leaf.unwrap_or_else(no_record))
+            })?;
+        }
+        each_payload(frames, |payload| leaves.push(TreeHash::leaf(payload)));
+        self.next += leaves.len() as u64;
+        self.thread.append(leaves)
+    }
+}
+
 /// Continues the tree of a log that has the records from `first` up to, not including, `next`.
 ///
 /// # Errors
@@ -38,7 +76,7 @@ pub fn start(
     directory: &Path,
     config: &AuditConfig,
     (first, next): (u64, u64),
-) -> Result<TreeThread, LogTreeError> {
+) -> Result<LogTree, LogTreeError> {
     let tree = directory.join(TREE);
     let origin = config.origin.clone().unwrap_or_else(default_origin);
     let key = key_file::signing_key(
@@ -52,24 +90,25 @@ pub fn start(
         first,
         end: next,
     };
+    let log = records.log.clone();
     let writer = TreeWriter::open(TileDir::new(tree), key, &mut records)?;
     let mut synced = first;
     let segments = directory.join(SEGMENTS);
     let sync = move || sync_from(&segments, &mut synced);
-    TreeThread::start(writer, CHECKPOINT_INTERVAL, Box::new(sync)).map_err(LogTreeError::Thread)
+    let thread = TreeThread::start(writer, CHECKPOINT_INTERVAL, Box::new(sync));
+    let thread = thread.map_err(LogTreeError::Thread)?;
+    Ok(LogTree { thread, log, next })
 }
 
-/// The leaf hashes of frames that are written.
-pub fn leaves(frames: &[u8]) -> Vec<TreeHash> {
-    let mut leaves = Vec::new();
+/// Passes the payload of each frame to `each`.
+fn each_payload(frames: &[u8], mut each: impl FnMut(&[u8])) {
     let mut rest = frames;
     while let Some((head, tail)) = rest.split_first_chunk::<FRAME_HEADER>() {
         let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
         let (payload, after) = tail.split_at(length.min(tail.len()));
-        leaves.push(TreeHash::leaf(payload));
+        each(payload);
         rest = after;
     }
-    leaves
 }
 
 /// Syncs the files from the one that was the last at the previous call on.

@@ -129,10 +129,9 @@ impl TreeWriter {
             .push(leaf, |id, hashes| full.push((id, hashes)));
     }
 
-    /// Appends a record that was found at the start. One that is lost before a checkpoint covers it has the leaf of an empty
-    /// entry, which no record has.
+    /// Appends a record that was found at the start.
     fn append_found(&mut self, leaf: Option<TreeHash>) {
-        self.append(leaf.unwrap_or_else(|| TreeHash::leaf(&[])));
+        self.append(leaf.unwrap_or_else(no_record));
     }
 
     /// The number of leaves.
@@ -205,6 +204,11 @@ impl TreeWriter {
             false => Err(TreeError::Root(told)),
         }
     }
+}
+
+/// The leaf of a record that is lost before a checkpoint covers it: that of an empty entry, which no record has.
+pub fn no_record() -> TreeHash {
+    TreeHash::leaf(&[])
 }
 
 /// The right edge of the tree of `size` leaves, from its tiles.

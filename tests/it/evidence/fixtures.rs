@@ -224,7 +224,7 @@ pub fn records() -> Vec<Record> {
     let hostile = Decision {
         tool: HOSTILE.to_owned(),
         server: "=cmd|' /C calc'!A0".to_owned(),
-        subject: format!("Mcp::Agent::\"{HOSTILE}\""),
+        subject: format!("Mcp::Agent::\"{}\"", HOSTILE.escape_debug()),
         task_id: HOSTILE.to_owned(),
         ..allowed(5)
     };
