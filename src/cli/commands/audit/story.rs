@@ -29,11 +29,7 @@ impl Story<'_> {
         match &self.record.message.kind {
             Some(record::Kind::Decision(decision)) => self.decision(decision).to_string(),
             // The other kinds are told in a line.
-            _ => format!(
-                "{}{}",
-                Paint::plain().line(&self.record.message),
-                self.proof(Details::new("record"))
-            ),
+            _ => self.proof(Details::new(told(self.record))).to_string(),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::audit::tree::tile_dir::read_text;
 use crate::audit::verify::{self as verification, Report, Request};
 use crate::cli::commands::audit::args::{LogArgs, verifying_key};
 use crate::cli::output::{Exit, Output};
-use crate::cli::render::printable;
+use crate::cli::render::{count, printable};
 
 /// Finds every changed, removed, reordered or cut record, and says where
 ///
@@ -125,10 +125,8 @@ fn text(report: &Report) -> String {
         ));
     }
     if report.older_checkpoints > 0 {
-        line(format!(
-            "  extends {} older checkpoints",
-            report.older_checkpoints
-        ));
+        let older = count(report.older_checkpoints, "older checkpoint");
+        line(format!("  extends {older}"));
     }
     text
 }
