@@ -1,6 +1,7 @@
 //! One file per command.
 
 pub mod approval;
+pub mod audit;
 pub mod authorize;
 pub mod changes;
 pub mod check;
