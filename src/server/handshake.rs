@@ -15,7 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use crate::domain::request::visible::shown;
 use crate::server::listen::{Connection, Incoming};
-use crate::telemetry::error_chain::with_causes;
+use crate::domain::error_chain::with_causes;
 use crate::telemetry::record::line_window::LineWindow;
 
 /// Encrypted connections that wait to be served.

@@ -7,7 +7,8 @@ use crate::domain::request::call_context::CallContext;
 use crate::service::deadline::ServiceError;
 use crate::service::decisions::{PendingResponse, Progress, Service};
 use crate::service::generation::Generation;
-use crate::service::request::{ParcRequest, RequestMeta, Response};
+use crate::domain::decide::is_authorized::ParcRequest;
+use crate::service::request::{RequestMeta, Response};
 
 /// One request.
 #[derive(Debug, Clone)]

@@ -21,9 +21,9 @@ use crate::service::generation::{Generation, LoadedBundle};
 use crate::service::in_flight::{
     CommitReceipt, InFlightRequest, TentativeVerdict, decision_id, settle, stale_reason,
 };
-use crate::service::is_authorized;
 use crate::service::ledger::{Ledger, WriteError};
-use crate::service::request::{ParcRequest, RequestMeta, Response};
+use crate::domain::decide::is_authorized::{self, ParcRequest};
+use crate::service::request::{RequestMeta, Response};
 use crate::service::settings::ServiceSettings;
 use crate::service::side_effects::{Commit, LiveFacts};
 use crate::store::backend::{Store, StoreError, StoreWrite};
@@ -330,7 +330,7 @@ impl Service {
         let decision = match stale {
             Some(reason) => Verdict::deny(reason),
             None => pending.guarded(Verdict::deny, |generation, _| {
-                is_authorized::decide(generation, &question)
+                is_authorized::decide(&generation.snapshot, &generation.authority, &question)
             }),
         };
         let question = RecordedRequest::Cedar {

@@ -23,7 +23,6 @@ pub mod decisions;
 pub mod event_counter;
 pub mod generation;
 pub mod idempotency;
-mod is_authorized;
 pub mod ledger;
 pub mod maintenance;
 pub mod side_effects;

@@ -1,13 +1,9 @@
 //! What every request to the service states, and what every response says besides its verdict.
 
-use callgate_engine::AssertedEntity;
-use callgate_engine::cedar::{Context, EntityUID};
 use smol_str::SmolStr;
 use uuid::Uuid;
 
 use crate::authn::caller::Caller;
-use crate::domain::decide::verdict::Reason;
-use crate::domain::request::call_context::TraceContext;
 use crate::service::deadline::Deadline;
 
 /// What every request states about itself.
@@ -60,23 +56,4 @@ impl<T> Response<T> {
             policies_total: self.policies_total,
         }
     }
-}
-
-/// Cedar's own request, a principal, action, resource and context, for anything that is not an MCP call.
-#[derive(Debug, Clone)]
-pub struct ParcRequest {
-    /// The principal.
-    pub principal: EntityUID,
-    /// The action.
-    pub action: EntityUID,
-    /// The resource.
-    pub resource: EntityUID,
-    /// The context.
-    pub context: Context,
-    /// What the caller asserts of principal and resource, where nothing stored says otherwise.
-    pub asserted: Vec<AssertedEntity>,
-    /// Why it is denied whatever the policies say: it names something that no policy can name.
-    pub denied: Option<Reason>,
-    /// The caller's trace.
-    pub trace: TraceContext,
 }

@@ -11,8 +11,8 @@ use crate::domain::request::call_context::TraceContext;
 use crate::service::deadline::ServiceError;
 use crate::service::decisions::Service;
 use crate::service::in_flight::InFlightRequest;
-use crate::service::is_authorized;
-use crate::service::request::{ParcRequest, RequestMeta, Response};
+use crate::domain::decide::is_authorized::{self, ParcRequest};
+use crate::service::request::{RequestMeta, Response};
 
 /// What to search for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,7 +96,7 @@ impl Service {
         question: &ParcRequest,
     ) -> Response<Verdict> {
         let decision = pending.guarded(Verdict::deny, |generation, _| {
-            is_authorized::decide(generation, question)
+            is_authorized::decide(&generation.snapshot, &generation.authority, question)
         });
         let asked = RecordedRequest::Cedar {
             principal: &question.principal,
@@ -131,7 +131,7 @@ impl Service {
                 let allowed = |candidate: &EntityUID| {
                     looked_at += 1;
                     let question = question(snapshot, candidate).map_err(SearchError::Question)?;
-                    let decision = question.map(|it| is_authorized::decide(generation, &it));
+                    let decision = question.map(|it| is_authorized::decide(&generation.snapshot, &generation.authority, &it));
                     Ok(decision.filter(Verdict::is_allow))
                 };
                 let in_time = |_: &(EntityUID, Cursor)| !ask.deadline.is_over();

@@ -119,6 +119,22 @@ impl PackedEntity {
         )
     }
 
+    /// Passes every entity in its attributes and tags.
+    pub(crate) fn for_each_reference(
+        &self,
+        interner: &Interner,
+        each: &mut impl FnMut(EntityUID),
+    ) {
+        let attributes = self.attributes.iter().map(|(_, value)| value);
+        for value in attributes.chain(self.tags.iter().map(|(_, value)| value)) {
+            match value {
+                PackedValue::Entity(key) => each(key.unpack(interner)),
+                PackedValue::Shared(value) => references_in(value, each),
+                PackedValue::Bool(_) | PackedValue::Long(_) | PackedValue::String(_) => {}
+            }
+        }
+    }
+
     /// Cedar's form of an attribute's value.
     pub(crate) fn attribute(&self, interner: &Interner, name: &str) -> Option<Value> {
         let number = interner.attribute_number(name)?;
@@ -179,6 +195,16 @@ impl ValuePool {
         let value = Arc::new(value);
         self.0.insert(Arc::clone(&value));
         value
+    }
+}
+
+/// Passes every entity in a value. Stored values nest as deeply as the parser of entities lets them.
+fn references_in(value: &Value, each: &mut impl FnMut(EntityUID)) {
+    match &value.value {
+        ValueKind::Lit(Literal::EntityUID(uid)) => each(EntityUID::clone(uid)),
+        ValueKind::Set(set) => set.iter().for_each(|value| references_in(value, each)),
+        ValueKind::Record(record) => record.values().for_each(|value| references_in(value, each)),
+        ValueKind::Lit(_) | ValueKind::ExtensionValue(_) => {}
     }
 }
 

@@ -51,6 +51,15 @@ impl StoredEntity<'_> {
         self.packed.attribute(self.interner, name)
     }
 
+    /// Passes every entity that it refers to: its direct parents, and those in its attributes and tags. One may come
+    /// several times.
+    pub fn for_each_reference(&self, mut each: impl FnMut(EntityUID)) {
+        for parent in &self.packed.parents {
+            each(parent.unpack(self.interner));
+        }
+        self.packed.for_each_reference(self.interner, &mut each);
+    }
+
     /// Its direct parents.
     pub fn parents(&self) -> impl Iterator<Item = EntityUID> {
         let parents = self.packed.parents.iter();

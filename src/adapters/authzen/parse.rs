@@ -21,7 +21,7 @@ use crate::adapters::input::nulls::without_nulls;
 use crate::config::limits::Limits;
 use crate::domain::decide::verdict::{Reason, ReasonCode};
 use crate::domain::request::call_context::TraceContext;
-use crate::service::request::ParcRequest;
+use crate::domain::decide::is_authorized::ParcRequest;
 
 /// The entity type that stands for a type that is no Cedar name.
 const NAMELESS: &str = "Authzen::Nameless";

@@ -1,7 +1,7 @@
 //! From a request to one verdict.
 //!
 //! Start at [`call::decide`], the decision on a call; [`govern`] decides changes of authority and [`listing`]
-//! filters lists. In order: [`inputs`] (what a decision reads), [`verify`] (is the evidence valid?),
+//! filters lists, and [`is_authorized`] decides Cedar's own requests. In order: [`inputs`] (what a decision reads), [`verify`] (is the evidence valid?),
 //! [`cedar_request`] (which action, on which resource), [`facts`] and [`tool_input`] (what policies see),
 //! [`evaluate`] (every principal and target), [`combine`] (all have to allow), [`challenge`] (would an approval
 //! help?), [`verdict`].
@@ -14,6 +14,7 @@ pub mod evaluate;
 pub mod facts;
 pub mod govern;
 pub mod inputs;
+pub mod is_authorized;
 pub mod listing;
 pub mod tool_input;
 pub mod verdict;

@@ -30,7 +30,7 @@ use tonic_prost::ProstCodec;
 use tonic_types::StatusExt;
 
 use crate::telemetry::env::{EnvLookup, ExportSignal, signal_variable};
-use crate::telemetry::error_chain::with_causes;
+use crate::domain::error_chain::with_causes;
 use crate::telemetry::export::otlp_encoder::{self, ReverseEncoder};
 
 /// The RPC.

@@ -27,7 +27,7 @@ use crate::domain::request::call_context::{
     TraceContext, Workflow,
 };
 use crate::proto::v1;
-use crate::service::request::ParcRequest;
+use crate::domain::decide::is_authorized::ParcRequest;
 
 type Claims = Map<String, Json>;
 
