@@ -18,6 +18,7 @@ pub mod http_routes;
 pub mod limits;
 pub mod listen;
 pub mod memory;
+pub mod observe;
 pub mod store;
 pub mod telemetry;
 mod toml_document;
@@ -34,6 +35,7 @@ use crate::config::http::{AuthzenConfig, ToolhiveConfig};
 use crate::config::limits::Limits;
 use crate::config::listen::{ListenConfig, TlsConfig};
 use crate::config::memory::MemoryConfig;
+use crate::config::observe::ObserveConfig;
 use crate::config::store::StoreConfig;
 use crate::config::telemetry::TelemetryConfig;
 use crate::config::toml_document::TomlDocument;
@@ -70,6 +72,8 @@ pub struct Config {
     pub memory: MemoryConfig,
     /// The store, and retention. Restart.
     pub state: StoreConfig,
+    /// What is decided and recorded, but not enforced. Reloaded.
+    pub observe: ObserveConfig,
     /// Whether the directory is watched. Changes need a restart.
     pub reload: ReloadConfig,
     /// Traces, metrics and the decision log. Changes need a restart.

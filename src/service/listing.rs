@@ -73,7 +73,8 @@ impl Service {
                 );
                 let world = self.decision_inputs(generation, seen.history());
                 let in_time = offered.iter().take_while(|_| !ask.deadline.is_over());
-                listing::filter(world, call, in_time, asker, pending.started_at)
+                let verdicts = listing::filter(world, call, in_time, asker, pending.started_at)?;
+                Ok(verdicts.into_iter().map(|it| it.hidden).collect::<Vec<HiddenReason>>())
             }),
         };
         if filtered

@@ -70,6 +70,7 @@ pub fn policy(id: &str) -> Arc<PolicyInfo> {
         reason: Some("ask the release team".into()),
         obligations: vec![Arc::new(Obligation::custom("log:full"))],
         is_shadow: false,
+        is_always_enforced: false,
         is_forbid: false,
     })
 }

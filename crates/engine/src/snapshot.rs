@@ -36,6 +36,8 @@ struct Rules {
     reach: Reach,
     /// The context attributes that any policy reads.
     reads: ContextUse,
+    /// Whether some forbid is marked as always enforced.
+    has_always_enforced: bool,
 }
 
 /// A stored entity, in packed form.
@@ -118,6 +120,8 @@ impl Snapshot {
         }
         let rules = Rules {
             reads: ContextUse::union(policies.iter().map(|compiled| &compiled.context)),
+            has_always_enforced: (policies.iter())
+                .any(|it| it.info.is_always_enforced && it.info.is_forbid),
             policies,
             index,
             actions,
@@ -226,6 +230,11 @@ impl Snapshot {
         named.sort();
         named.dedup();
         named
+    }
+
+    /// Whether some forbid is marked `@mode("enforce")`.
+    pub fn has_always_enforced(&self) -> bool {
+        self.rules.has_always_enforced
     }
 
     /// The schema, if the snapshot has one.

@@ -19,6 +19,7 @@ fn policy(id: &str) -> Arc<PolicyInfo> {
             .map(|name| Arc::new(Obligation::custom(name)))
             .to_vec(),
         is_shadow: false,
+        is_always_enforced: false,
         is_forbid: true,
     })
 }

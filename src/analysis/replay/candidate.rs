@@ -6,7 +6,7 @@ use std::sync::Arc;
 use callgate_engine::Snapshot;
 use callgate_engine::cedar::EntityUID;
 
-use crate::audit::capsule::{Capsule, CapsuleError, CapsuleRequest, StoredForms};
+use crate::audit::capsule_content::{Capsule, CapsuleContentError, CapsuleRequest, StoredForms};
 use crate::bundle::Bundle;
 use crate::config::claims::ClaimMapping;
 use crate::domain::authority::labels;
@@ -43,7 +43,7 @@ struct WithStored {
 pub enum Obstacle {
     /// The capsule cannot be read.
     #[error("the capsule cannot be read: {0}")]
-    Capsule(#[from] CapsuleError),
+    Capsule(#[from] CapsuleContentError),
     /// A policy of the candidate reads usage, which was not looked up.
     #[error("a policy reads `context.usage`, which no policy read when it was decided")]
     NoUsage,

@@ -19,7 +19,7 @@ use smol_str::SmolStr;
 
 use crate::analysis::replay::candidate::{Candidate, Obstacle, Replayer};
 use crate::analysis::replay::report::{ReplayReport, Tally};
-use crate::audit::capsule::Capsule;
+use crate::audit::capsule_content::Capsule;
 use crate::domain::decide::verdict::Verdict;
 use crate::domain::reason::ReasonCode;
 

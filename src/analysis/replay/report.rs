@@ -8,7 +8,7 @@ use smol_str::SmolStr;
 
 use crate::analysis::replay::candidate::{Candidate, Obstacle};
 use crate::analysis::replay::{RecordedDecision, Replayed};
-use crate::audit::capsule::{Capsule, CapsuleRequest};
+use crate::audit::capsule_content::{Capsule, CapsuleRequest};
 use crate::domain::decide::verdict::Verdict;
 use crate::domain::request::call_context::{CallContext, OperationKind};
 

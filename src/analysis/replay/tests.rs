@@ -7,9 +7,9 @@ use callgate_engine::cedar::EntityUID;
 use serde_json::json;
 
 use super::*;
-use crate::audit::capsule::MissingFacts;
-use crate::audit::capsule::encode::{CallCapsule, DecidedWith};
-use crate::audit::capsule::entities::{ReachableEntities, StoredLookup};
+use crate::audit::capsule_content::MissingFacts;
+use crate::audit::capsule_content::encode::{CallCapsule, DecidedWith};
+use crate::audit::capsule_content::entities::{ReachableEntities, StoredLookup};
 use crate::authn::caller::Caller;
 use crate::config::claims::{ClaimMapping, GroupClaim};
 use crate::domain::authority::approval::{Approval, ApprovalDecision};

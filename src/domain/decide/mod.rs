@@ -4,7 +4,7 @@
 //! filters lists, and [`is_authorized`] decides Cedar's own requests. In order: [`inputs`] (what a decision reads), [`verify`] (is the evidence valid?),
 //! [`cedar_request`] (which action, on which resource), [`facts`] and [`tool_input`] (what policies see),
 //! [`evaluate`] (every principal and target), [`combine`] (all have to allow), [`challenge`] (would an approval
-//! help?), [`verdict`].
+//! help?), [`verdict`]. [`observe`] says which denies observe mode may waive.
 
 pub mod call;
 pub mod cedar_request;
@@ -16,6 +16,7 @@ pub mod govern;
 pub mod inputs;
 pub mod is_authorized;
 pub mod listing;
+pub mod observe;
 pub mod tool_input;
 pub mod verdict;
 pub mod verify;

@@ -7,7 +7,7 @@ use callgate_engine::AssertedEntity;
 use callgate_engine::cedar::{Context, Value};
 use smol_str::SmolStr;
 
-use super::binary::{CapsuleError, Reader};
+use super::binary::{CapsuleContentError, Reader};
 use super::entities::StoredForms;
 use super::{Capsule, CapsuleHistory, CapsuleRequest, MAX_BYTES, MissingFacts, VERSION, slice};
 use crate::authn::caller::{Caller, Rights};
@@ -28,15 +28,15 @@ impl Capsule {
     ///
     /// # Errors
     ///
-    /// [`CapsuleError`] for bytes that are damaged, too many, or of another version.
-    pub fn decode(bytes: &[u8]) -> Result<Self, CapsuleError> {
+    /// [`CapsuleContentError`] for bytes that are damaged, too many, or of another version.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CapsuleContentError> {
         if bytes.len() > MAX_BYTES {
-            return Err(CapsuleError::TooLarge(bytes.len()));
+            return Err(CapsuleContentError::TooLarge(bytes.len()));
         }
         let mut bytes = Reader::new(bytes);
         match bytes.byte()? {
             VERSION => {}
-            other => return Err(CapsuleError::Version(other)),
+            other => return Err(CapsuleContentError::Version(other)),
         }
         let capsule = Self {
             policy_set_digest: bytes.short()?,
@@ -52,7 +52,7 @@ impl Capsule {
             request: match bytes.byte()? {
                 0 => CapsuleRequest::Call(read_call(&mut bytes)?, read_history(&mut bytes)?),
                 1 => CapsuleRequest::Cedar(read_cedar(&mut bytes)?),
-                _ => return Err(CapsuleError::Bad("kind of request")),
+                _ => return Err(CapsuleContentError::Bad("kind of request")),
             },
         };
         bytes.end()?;
@@ -60,7 +60,7 @@ impl Capsule {
     }
 }
 
-fn read_caller(bytes: &mut Reader<'_>) -> Result<Caller, CapsuleError> {
+fn read_caller(bytes: &mut Reader<'_>) -> Result<Caller, CapsuleContentError> {
     let id = Arc::from(bytes.text()?);
     let bits = bytes.byte()?;
     let bit = |at: u32| bits & (1 << at) != 0;
@@ -82,7 +82,7 @@ fn read_caller(bytes: &mut Reader<'_>) -> Result<Caller, CapsuleError> {
     })
 }
 
-fn read_call(bytes: &mut Reader<'_>) -> Result<CallContext, CapsuleError> {
+fn read_call(bytes: &mut Reader<'_>) -> Result<CallContext, CapsuleContentError> {
     Ok(CallContext {
         subject: Subject {
             entity: bytes.uid()?,
@@ -100,15 +100,15 @@ fn read_call(bytes: &mut Reader<'_>) -> Result<CallContext, CapsuleError> {
     })
 }
 
-fn read_address(bytes: &mut Reader<'_>) -> Result<IpAddr, CapsuleError> {
+fn read_address(bytes: &mut Reader<'_>) -> Result<IpAddr, CapsuleContentError> {
     let octets = bytes.bytes()?;
     let four = <[u8; 4]>::try_from(octets).map(IpAddr::from);
     let sixteen = || <[u8; 16]>::try_from(octets).map(IpAddr::from);
     four.or_else(|_| sixteen())
-        .map_err(|_| CapsuleError::Bad("address"))
+        .map_err(|_| CapsuleContentError::Bad("address"))
 }
 
-fn read_identity(bytes: &mut Reader<'_>) -> Result<Identity, CapsuleError> {
+fn read_identity(bytes: &mut Reader<'_>) -> Result<Identity, CapsuleContentError> {
     Ok(Identity {
         method: bytes.maybe(Reader::short)?,
         verified: bytes.bool()?,
@@ -118,7 +118,7 @@ fn read_identity(bytes: &mut Reader<'_>) -> Result<Identity, CapsuleError> {
     })
 }
 
-fn read_chain(bytes: &mut Reader<'_>) -> Result<ActorChain, CapsuleError> {
+fn read_chain(bytes: &mut Reader<'_>) -> Result<ActorChain, CapsuleContentError> {
     Ok(ActorChain {
         root: bytes.maybe(Reader::uid)?,
         actors: bytes.uids()?,
@@ -131,13 +131,13 @@ fn read_chain(bytes: &mut Reader<'_>) -> Result<ActorChain, CapsuleError> {
     })
 }
 
-fn read_operation(bytes: &mut Reader<'_>) -> Result<Operation, CapsuleError> {
+fn read_operation(bytes: &mut Reader<'_>) -> Result<Operation, CapsuleContentError> {
     Ok(Operation {
         initiator: match bytes.byte()? {
             0 => Initiator::Client,
             1 => Initiator::Server,
             2 => Initiator::Ui,
-            _ => return Err(CapsuleError::Bad("initiator")),
+            _ => return Err(CapsuleContentError::Bad("initiator")),
         },
         server: bytes.short()?,
         kind: read_kind(bytes)?,
@@ -153,7 +153,7 @@ fn read_operation(bytes: &mut Reader<'_>) -> Result<Operation, CapsuleError> {
     })
 }
 
-fn read_kind(bytes: &mut Reader<'_>) -> Result<OperationKind, CapsuleError> {
+fn read_kind(bytes: &mut Reader<'_>) -> Result<OperationKind, CapsuleContentError> {
     Ok(match bytes.byte()? {
         // No decision reads which method it was.
         0 => OperationKind::Connect {
@@ -199,11 +199,11 @@ fn read_kind(bytes: &mut Reader<'_>) -> Result<OperationKind, CapsuleError> {
             url: bytes.text()?.to_owned(),
         },
         13 => OperationKind::ListRoots,
-        _ => return Err(CapsuleError::Bad("operation")),
+        _ => return Err(CapsuleContentError::Bad("operation")),
     })
 }
 
-fn read_workflow(bytes: &mut Reader<'_>) -> Result<Workflow, CapsuleError> {
+fn read_workflow(bytes: &mut Reader<'_>) -> Result<Workflow, CapsuleContentError> {
     Ok(Workflow {
         session_id: bytes.maybe(Reader::short)?,
         is_session_vouched: bytes.bool()?,
@@ -214,7 +214,7 @@ fn read_workflow(bytes: &mut Reader<'_>) -> Result<Workflow, CapsuleError> {
     })
 }
 
-fn read_history(bytes: &mut Reader<'_>) -> Result<CapsuleHistory, CapsuleError> {
+fn read_history(bytes: &mut Reader<'_>) -> Result<CapsuleHistory, CapsuleContentError> {
     Ok(CapsuleHistory {
         session: bytes.maybe(read_session)?,
         carried: bytes.maybe(|bytes| {
@@ -232,11 +232,11 @@ fn read_history(bytes: &mut Reader<'_>) -> Result<CapsuleHistory, CapsuleError> 
     })
 }
 
-fn read_labels(bytes: &mut Reader<'_>) -> Result<Arc<Labels>, CapsuleError> {
+fn read_labels(bytes: &mut Reader<'_>) -> Result<Arc<Labels>, CapsuleContentError> {
     Ok(Arc::new(Labels::new(bytes.texts()?)))
 }
 
-fn read_session(bytes: &mut Reader<'_>) -> Result<Session, CapsuleError> {
+fn read_session(bytes: &mut Reader<'_>) -> Result<Session, CapsuleContentError> {
     let mut session = Session::new();
     session.is_ended = bytes.bool()?;
     session.calls = bytes.number()?;
@@ -245,7 +245,7 @@ fn read_session(bytes: &mut Reader<'_>) -> Result<Session, CapsuleError> {
     Ok(session.with_last_tools(&bytes.uids()?))
 }
 
-fn read_usage(bytes: &mut Reader<'_>) -> Result<Usage, CapsuleError> {
+fn read_usage(bytes: &mut Reader<'_>) -> Result<Usage, CapsuleContentError> {
     let counts = |bytes: &mut Reader<'_>| {
         Ok(WindowCounts {
             minute: bytes.number()?,
@@ -262,7 +262,7 @@ fn read_usage(bytes: &mut Reader<'_>) -> Result<Usage, CapsuleError> {
     })
 }
 
-fn read_cedar(bytes: &mut Reader<'_>) -> Result<ParcRequest, CapsuleError> {
+fn read_cedar(bytes: &mut Reader<'_>) -> Result<ParcRequest, CapsuleContentError> {
     Ok(ParcRequest {
         principal: bytes.uid()?,
         action: bytes.uid()?,
@@ -279,6 +279,6 @@ fn read_cedar(bytes: &mut Reader<'_>) -> Result<ParcRequest, CapsuleError> {
     })
 }
 
-fn read_named(bytes: &mut Reader<'_>) -> Result<(SmolStr, Value), CapsuleError> {
+fn read_named(bytes: &mut Reader<'_>) -> Result<(SmolStr, Value), CapsuleContentError> {
     Ok((bytes.short()?, bytes.value()?))
 }

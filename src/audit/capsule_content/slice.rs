@@ -6,7 +6,7 @@ use std::sync::Arc;
 use callgate_engine::cedar::EntityUID;
 use smol_str::SmolStr;
 
-use super::binary::{CapsuleError, Reader, Writer};
+use super::binary::{CapsuleContentError, Reader, Writer};
 use crate::domain::authority::approval::Approval;
 use crate::domain::authority::chain::MAX_LINKS;
 use crate::domain::authority::delegation::Delegation;
@@ -99,7 +99,7 @@ impl<'a> AuthoritySlice<'a> {
 }
 
 /// Reads what [`AuthoritySlice::write`] has written.
-pub(super) fn read(bytes: &mut Reader<'_>) -> Result<Authority, CapsuleError> {
+pub(super) fn read(bytes: &mut Reader<'_>) -> Result<Authority, CapsuleContentError> {
     let mut authority = Authority::default();
     for it in bytes.list(|bytes| bytes.json::<Delegation>("delegation"))? {
         authority.delegations.insert_mut(Arc::new(it));

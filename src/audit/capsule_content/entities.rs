@@ -9,7 +9,7 @@ use std::sync::Arc;
 use callgate_engine::Snapshot;
 use callgate_engine::cedar::EntityUID;
 
-use super::binary::{CapsuleError, Reader, Writer};
+use super::binary::{CapsuleContentError, Reader, Writer};
 use super::slice::AuthoritySlice;
 use crate::authn::caller::Caller;
 use crate::domain::authority::state::Authority;
@@ -142,7 +142,7 @@ impl<'a> ReachableEntities<'a> {
 }
 
 impl StoredForms {
-    pub(super) fn read(bytes: &mut Reader<'_>) -> Result<Self, CapsuleError> {
+    pub(super) fn read(bytes: &mut Reader<'_>) -> Result<Self, CapsuleContentError> {
         Ok(Self(bytes.bytes()?.to_vec()))
     }
 
@@ -150,8 +150,8 @@ impl StoredForms {
     ///
     /// # Errors
     ///
-    /// [`CapsuleError`] if the bytes are damaged.
-    pub fn entities(&self) -> Result<Vec<(EntityUID, &str)>, CapsuleError> {
+    /// [`CapsuleContentError`] if the bytes are damaged.
+    pub fn entities(&self) -> Result<Vec<(EntityUID, &str)>, CapsuleContentError> {
         let mut bytes = Reader::new(&self.0);
         let entities = bytes.list(|bytes| Ok((bytes.uid()?, bytes.text()?)))?;
         bytes.end()?;

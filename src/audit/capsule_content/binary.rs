@@ -25,7 +25,7 @@ pub(super) const MAX_DEPTH: usize = 128;
 
 /// Why bytes are not a capsule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CapsuleError {
+pub enum CapsuleContentError {
     /// The bytes end early.
     #[error("the capsule ends early")]
     Short,
@@ -225,35 +225,35 @@ impl<'b> Reader<'b> {
     }
 
     /// Checks that everything has been read.
-    pub(super) fn end(self) -> Result<(), CapsuleError> {
+    pub(super) fn end(self) -> Result<(), CapsuleContentError> {
         match self.left.len() {
             0 => Ok(()),
-            left => Err(CapsuleError::Long(left)),
+            left => Err(CapsuleContentError::Long(left)),
         }
     }
 
-    fn take(&mut self, length: usize) -> Result<&'b [u8], CapsuleError> {
+    fn take(&mut self, length: usize) -> Result<&'b [u8], CapsuleContentError> {
         let (taken, left) = self
             .left
             .split_at_checked(length)
-            .ok_or(CapsuleError::Short)?;
+            .ok_or(CapsuleContentError::Short)?;
         self.left = left;
         Ok(taken)
     }
 
-    pub(super) fn byte(&mut self) -> Result<u8, CapsuleError> {
+    pub(super) fn byte(&mut self) -> Result<u8, CapsuleContentError> {
         Ok(self.take(1)?[0])
     }
 
-    pub(super) fn bool(&mut self) -> Result<bool, CapsuleError> {
+    pub(super) fn bool(&mut self) -> Result<bool, CapsuleContentError> {
         match self.byte()? {
             0 => Ok(false),
             1 => Ok(true),
-            _ => Err(CapsuleError::Bad("boolean")),
+            _ => Err(CapsuleContentError::Bad("boolean")),
         }
     }
 
-    pub(super) fn number(&mut self) -> Result<u64, CapsuleError> {
+    pub(super) fn number(&mut self) -> Result<u64, CapsuleContentError> {
         let mut number = 0_u64;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -266,59 +266,59 @@ impl<'b> Reader<'b> {
                 return Ok(number);
             }
         }
-        Err(CapsuleError::Bad("number"))
+        Err(CapsuleContentError::Bad("number"))
     }
 
-    pub(super) fn signed(&mut self) -> Result<i64, CapsuleError> {
+    pub(super) fn signed(&mut self) -> Result<i64, CapsuleContentError> {
         let number = self.number()?;
         Ok((number >> 1) as i64 ^ -((number & 1) as i64))
     }
 
-    pub(super) fn small<T: TryFrom<u64>>(&mut self) -> Result<T, CapsuleError> {
-        T::try_from(self.number()?).map_err(|_| CapsuleError::Bad("number"))
+    pub(super) fn small<T: TryFrom<u64>>(&mut self) -> Result<T, CapsuleContentError> {
+        T::try_from(self.number()?).map_err(|_| CapsuleContentError::Bad("number"))
     }
 
-    pub(super) fn bytes(&mut self) -> Result<&'b [u8], CapsuleError> {
+    pub(super) fn bytes(&mut self) -> Result<&'b [u8], CapsuleContentError> {
         let length = self.small()?;
         self.take(length)
     }
 
-    pub(super) fn text(&mut self) -> Result<&'b str, CapsuleError> {
-        std::str::from_utf8(self.bytes()?).map_err(|_| CapsuleError::Bad("text"))
+    pub(super) fn text(&mut self) -> Result<&'b str, CapsuleContentError> {
+        std::str::from_utf8(self.bytes()?).map_err(|_| CapsuleContentError::Bad("text"))
     }
 
-    pub(super) fn short(&mut self) -> Result<SmolStr, CapsuleError> {
+    pub(super) fn short(&mut self) -> Result<SmolStr, CapsuleContentError> {
         Ok(SmolStr::new(self.text()?))
     }
 
     pub(super) fn maybe<T>(
         &mut self,
-        read: impl FnOnce(&mut Self) -> Result<T, CapsuleError>,
-    ) -> Result<Option<T>, CapsuleError> {
+        read: impl FnOnce(&mut Self) -> Result<T, CapsuleContentError>,
+    ) -> Result<Option<T>, CapsuleContentError> {
         self.bool()?.then(|| read(self)).transpose()
     }
 
     pub(super) fn list<T>(
         &mut self,
-        mut read: impl FnMut(&mut Self) -> Result<T, CapsuleError>,
-    ) -> Result<Vec<T>, CapsuleError> {
+        mut read: impl FnMut(&mut Self) -> Result<T, CapsuleContentError>,
+    ) -> Result<Vec<T>, CapsuleContentError> {
         let length: usize = self.small()?;
         // Each item has at least one byte.
         if length > self.left.len() {
-            return Err(CapsuleError::Short);
+            return Err(CapsuleContentError::Short);
         }
         (0..length).map(|_| read(self)).collect()
     }
 
-    pub(super) fn texts(&mut self) -> Result<Vec<SmolStr>, CapsuleError> {
+    pub(super) fn texts(&mut self) -> Result<Vec<SmolStr>, CapsuleContentError> {
         self.list(Self::short)
     }
 
-    pub(super) fn time(&mut self) -> Result<SystemTime, CapsuleError> {
+    pub(super) fn time(&mut self) -> Result<SystemTime, CapsuleContentError> {
         let is_before = self.bool()?;
         let (seconds, nanos): (u64, u32) = (self.number()?, self.small()?);
         if nanos >= 1_000_000_000 {
-            return Err(CapsuleError::Bad("time"));
+            return Err(CapsuleContentError::Bad("time"));
         }
         let since = Duration::new(seconds, nanos);
         let epoch = SystemTime::UNIX_EPOCH;
@@ -326,27 +326,27 @@ impl<'b> Reader<'b> {
             true => epoch.checked_sub(since),
             false => epoch.checked_add(since),
         };
-        at.ok_or(CapsuleError::Bad("time"))
+        at.ok_or(CapsuleContentError::Bad("time"))
     }
 
-    pub(super) fn uid(&mut self) -> Result<EntityUID, CapsuleError> {
+    pub(super) fn uid(&mut self) -> Result<EntityUID, CapsuleContentError> {
         let ty = match self.byte()? {
             0 => EntityType::from_normalized_str(self.text()?)
-                .map_err(|_| CapsuleError::Bad("entity type"))?,
+                .map_err(|_| CapsuleContentError::Bad("entity type"))?,
             number => known_types()
                 .get(usize::from(number) - 1)
                 .map(|ty| EntityType::clone(ty))
-                .ok_or(CapsuleError::Bad("entity type"))?,
+                .ok_or(CapsuleContentError::Bad("entity type"))?,
         };
         let id = self.short()?;
         Ok(EntityUID::from_components(ty, Eid::new(id), None))
     }
 
-    pub(super) fn uids(&mut self) -> Result<Vec<EntityUID>, CapsuleError> {
+    pub(super) fn uids(&mut self) -> Result<Vec<EntityUID>, CapsuleContentError> {
         self.list(Self::uid)
     }
 
-    pub(super) fn json_text(&mut self) -> Result<&'b [u8], CapsuleError> {
+    pub(super) fn json_text(&mut self) -> Result<&'b [u8], CapsuleContentError> {
         let length = self.take(4)?;
         let length = u32::from_le_bytes(length.try_into().unwrap_or_default());
         self.take(length as usize)
@@ -355,18 +355,18 @@ impl<'b> Reader<'b> {
     pub(super) fn json<T: DeserializeOwned>(
         &mut self,
         what: &'static str,
-    ) -> Result<T, CapsuleError> {
-        serde_json::from_slice(self.json_text()?).map_err(|_| CapsuleError::Bad(what))
+    ) -> Result<T, CapsuleContentError> {
+        serde_json::from_slice(self.json_text()?).map_err(|_| CapsuleContentError::Bad(what))
     }
 
-    pub(super) fn object(&mut self) -> Result<serde_json::Map<String, Json>, CapsuleError> {
+    pub(super) fn object(&mut self) -> Result<serde_json::Map<String, Json>, CapsuleContentError> {
         self.json("JSON object")
     }
 
     /// A Cedar value.
-    pub(super) fn value(&mut self) -> Result<Value, CapsuleError> {
+    pub(super) fn value(&mut self) -> Result<Value, CapsuleContentError> {
         if self.depth == MAX_DEPTH {
-            return Err(CapsuleError::Bad("value, which nests too deeply"));
+            return Err(CapsuleContentError::Bad("value, which nests too deeply"));
         }
         self.depth += 1;
         let value = self.value_within();
@@ -374,7 +374,7 @@ impl<'b> Reader<'b> {
         value
     }
 
-    fn value_within(&mut self) -> Result<Value, CapsuleError> {
+    fn value_within(&mut self) -> Result<Value, CapsuleContentError> {
         Ok(match self.byte()? {
             0 => Value::new(false, None),
             1 => Value::new(true, None),
@@ -388,15 +388,15 @@ impl<'b> Reader<'b> {
             }
             7 => {
                 let name = Name::from_normalized_str(self.text()?)
-                    .map_err(|_| CapsuleError::Bad("function"))?;
+                    .map_err(|_| CapsuleContentError::Bad("function"))?;
                 let arguments = self.list(Self::value)?;
                 let function = Extensions::all_available().func(&name);
                 match function.map(|function| function.call(&arguments)) {
                     Ok(Ok(PartialValue::Value(value))) => value,
-                    _ => return Err(CapsuleError::Bad("value")),
+                    _ => return Err(CapsuleContentError::Bad("value")),
                 }
             }
-            _ => return Err(CapsuleError::Bad("value")),
+            _ => return Err(CapsuleContentError::Bad("value")),
         })
     }
 }

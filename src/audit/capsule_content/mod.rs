@@ -30,14 +30,14 @@ use crate::domain::decide::is_authorized::ParcRequest;
 use crate::domain::request::call_context::CallContext;
 use crate::domain::request::definition::DefinitionDigests;
 
-pub use binary::CapsuleError;
+pub use binary::CapsuleContentError;
 pub use entities::StoredForms;
 
 /// The version of the encoding. A change of the encoding is a new version.
 pub const VERSION: u8 = 1;
 
 /// The most bytes of a capsule; a decision that would need more has none.
-pub const MAX_BYTES: usize = 8 << 20;
+pub const MAX_BYTES: usize = 4 << 20;
 
 /// A decoded capsule.
 #[derive(Debug)]
