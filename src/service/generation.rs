@@ -6,13 +6,15 @@ use std::sync::Arc;
 use callgate_engine::Snapshot;
 use callgate_engine::cedar::EntityUID;
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
+use smol_str::SmolStr;
 
+use crate::audit::capsule_content::entities::StoredLookup;
 use crate::config::claims::ClaimMapping;
 use crate::domain::authority::change::Change;
 use crate::domain::authority::state::Authority;
 use crate::domain::entity_json::parse_entity;
 use crate::domain::registration::RegisteredTools;
-use crate::domain::schema;
+use crate::domain::schema::{self, TYPES};
 use crate::service::claim_warnings::ClaimWarnings;
 
 /// The content of one loaded bundle, which goes into service as one unit.
@@ -130,6 +132,21 @@ impl StoredEntities {
     /// Stored entities that the bundle defines as well.
     pub fn shadowed(&self) -> impl Iterator<Item = &EntityUID> {
         self.all.keys().filter(|uid| self.is_in_bundle(uid))
+    }
+}
+
+impl StoredLookup for StoredEntities {
+    fn stored(&self, uid: &EntityUID) -> Option<&Arc<str>> {
+        self.all.get(uid)
+    }
+
+    fn resources(&self, most: usize) -> Option<Vec<EntityUID>> {
+        // Uids sort by their types.
+        let first = schema::entity_uid(&TYPES.resource, SmolStr::default());
+        let resources = self.after(Some(&first)).map(|(uid, _)| uid);
+        let resources = resources.take_while(|uid| *uid.entity_type() == TYPES.resource);
+        let resources: Vec<EntityUID> = resources.take(most + 1).cloned().collect();
+        (resources.len() <= most).then_some(resources)
     }
 }
 

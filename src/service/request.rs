@@ -3,7 +3,10 @@
 use smol_str::SmolStr;
 use uuid::Uuid;
 
+use crate::audit::decision_record::RecordedRequest;
 use crate::authn::caller::Caller;
+use crate::domain::decide::is_authorized::ParcRequest;
+use crate::domain::decide::verdict::Decision;
 use crate::service::deadline::Deadline;
 
 /// What every request states about itself.
@@ -45,6 +48,21 @@ pub struct Response<T> {
     pub revision: u64,
     /// The number of policies in service.
     pub policies_total: u32,
+    /// Of a request that is only observed: the decision that would have been enforced. The verdict is an allow then, with
+    /// the reasons that it would have been denied for.
+    pub observed: Option<Decision>,
+}
+
+impl ParcRequest {
+    /// What a record says of it.
+    pub(super) fn recorded(&self) -> RecordedRequest<'_> {
+        RecordedRequest::Cedar {
+            principal: &self.principal,
+            action: &self.action,
+            resource: &self.resource,
+            trace: &self.trace,
+        }
+    }
 }
 
 impl<T> Response<T> {
@@ -54,6 +72,7 @@ impl<T> Response<T> {
             decision_id: self.decision_id,
             revision: self.revision,
             policies_total: self.policies_total,
+            observed: self.observed,
         }
     }
 }

@@ -12,7 +12,7 @@
 pub(crate) mod env;
 pub mod export;
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 pub mod record;
 pub mod redact;
 pub mod setup;

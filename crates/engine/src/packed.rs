@@ -12,6 +12,7 @@ use smol_str::SmolStr;
 
 use crate::interner::{AttrNo, Interner};
 use crate::key::EntityKey;
+use crate::value::for_each_entity;
 
 /// One entity.
 #[derive(Debug)]
@@ -129,7 +130,7 @@ impl PackedEntity {
         for value in attributes.chain(self.tags.iter().map(|(_, value)| value)) {
             match value {
                 PackedValue::Entity(key) => each(key.unpack(interner)),
-                PackedValue::Shared(value) => references_in(value, each),
+                PackedValue::Shared(value) => for_each_entity(value, &mut |uid: &EntityUID| each(uid.clone())),
                 PackedValue::Bool(_) | PackedValue::Long(_) | PackedValue::String(_) => {}
             }
         }
@@ -195,16 +196,6 @@ impl ValuePool {
         let value = Arc::new(value);
         self.0.insert(Arc::clone(&value));
         value
-    }
-}
-
-/// Passes every entity in a value. Stored values nest as deeply as the parser of entities lets them.
-fn references_in(value: &Value, each: &mut impl FnMut(EntityUID)) {
-    match &value.value {
-        ValueKind::Lit(Literal::EntityUID(uid)) => each(EntityUID::clone(uid)),
-        ValueKind::Set(set) => set.iter().for_each(|value| references_in(value, each)),
-        ValueKind::Record(record) => record.values().for_each(|value| references_in(value, each)),
-        ValueKind::Lit(_) | ValueKind::ExtensionValue(_) => {}
     }
 }
 

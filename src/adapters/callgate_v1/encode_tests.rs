@@ -64,6 +64,8 @@ fn denied() -> Response<Verdict> {
         decision_id: Uuid::from_u128(7),
         revision: 9,
         policies_total: 12,
+
+        observed: None,
     }
 }
 

@@ -13,6 +13,8 @@ fn deny(code: ReasonCode, message: &str) -> Response<Verdict> {
         decision_id: Uuid::nil(),
         revision: 3,
         policies_total: 1,
+
+        observed: None,
     }
 }
 

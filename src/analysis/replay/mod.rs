@@ -60,10 +60,11 @@ pub enum RecordedCapsule {
 
 /// The codes of decisions that were not made from what a capsule holds: the state was too old, there was too much to
 /// do, the store did not write, or the program failed.
-pub const NOT_EVALUATED: [ReasonCode; 4] = [
+pub const NOT_EVALUATED: [ReasonCode; 5] = [
     ReasonCode::Stale,
     ReasonCode::Overloaded,
     ReasonCode::StoreUnavailable,
+    ReasonCode::AuditUnavailable,
     ReasonCode::Internal,
 ];
 

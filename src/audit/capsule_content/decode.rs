@@ -211,6 +211,7 @@ fn read_workflow(bytes: &mut Reader<'_>) -> Result<Workflow, CapsuleContentError
         step: bytes.maybe(Reader::short)?,
         purpose: bytes.maybe(Reader::short)?,
         request_id: None,
+        parent_decision_id: None,
     })
 }
 

@@ -289,8 +289,9 @@ fn write_workflow(out: &mut Writer, workflow: &Workflow) {
         task_id,
         step,
         purpose,
-        // For traces alone.
+        // For traces and records alone.
         request_id: _,
+        parent_decision_id: _,
     } = workflow;
     write_maybe_text(out, session_id.as_ref());
     out.bool(*is_session_vouched);

@@ -3,7 +3,7 @@
 //! Callgate's rule holds for it as well: any error denies.
 
 use callgate_engine::cedar::{Context, EntityUID};
-use callgate_engine::{AssertedEntity, Overlay, Query, RequestError, Snapshot};
+use callgate_engine::{AssertedEntity, Overlay, Query, RequestError, Snapshot, for_each_entity};
 use smol_str::SmolStr;
 
 use crate::domain::authority::state::Authority;
@@ -33,6 +33,19 @@ pub struct ParcRequest {
 }
 
 impl ParcRequest {
+    /// Every entity that the request names: in its parts, its context and what is asserted.
+    pub fn named_entities(&self) -> Vec<EntityUID> {
+        let mut named = vec![self.principal.clone(), self.resource.clone()];
+        named.extend(self.asserted.iter().map(|it| it.uid.clone()));
+        let mut each = |uid: &EntityUID| named.push(uid.clone());
+        if let Context::Value(values) = &self.context {
+            values.values().for_each(|value| for_each_entity(value, &mut each));
+        }
+        let asserted = self.asserted.iter().flat_map(|it| &it.attributes);
+        asserted.for_each(|(_, value)| for_each_entity(value, &mut each));
+        named
+    }
+
     /// The entities whose stop denies the request: principal and resource, and the server of a tool.
     pub fn stoppable(&self) -> Vec<EntityUID> {
         let named = [self.principal.clone(), self.resource.clone()];

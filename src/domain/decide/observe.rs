@@ -155,6 +155,26 @@ pub fn waive_request(
     }
 }
 
+/// Asks whether a list may be shown although its evidence fails. Which entries a forbid marked `@mode("enforce")` hides
+/// is not known then, so none is shown if there is such a forbid.
+///
+/// # Errors
+///
+/// [`Hold`] if the deny holds.
+pub fn waive_list(
+    snapshot: &Snapshot,
+    authority: &Authority,
+    call: &CallContext,
+    verdict: &Verdict,
+) -> Result<(), Hold> {
+    check_codes(verdict)?;
+    check_stops(authority, call, &VerifiedEvidence::default())?;
+    match snapshot.has_always_enforced() {
+        true => Err(Hold::AlwaysEnforced(None)),
+        false => Ok(()),
+    }
+}
+
 fn check_codes(verdict: &Verdict) -> Result<(), Hold> {
     match verdict.reasons.iter().find(|it| !is_waivable(it.code)) {
         Some(reason) if reason.code == ReasonCode::Stopped => {
