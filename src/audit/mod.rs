@@ -12,6 +12,7 @@
 pub mod archive;
 pub mod capsule;
 pub mod capsule_content;
+pub mod capsule_reader;
 pub mod control_record;
 pub mod decision_record;
 pub mod envelope;

@@ -44,6 +44,9 @@ pub enum Obstacle {
     /// The capsule cannot be read.
     #[error("the capsule cannot be read: {0}")]
     Capsule(#[from] CapsuleContentError),
+    /// The capsule does not open.
+    #[error("{0}")]
+    Sealed(String),
     /// A policy of the candidate reads usage, which was not looked up.
     #[error("a policy reads `context.usage`, which no policy read when it was decided")]
     NoUsage,

@@ -1,17 +1,18 @@
 //! Replay: recorded decisions, made again with another bundle.
 //!
 //! Start at [`replay`]. A [`candidate::Candidate`] is the bundle; [`report`] groups what comes out differently;
-//! [`observed`] proposes what to register and permit for calls that were let through in observe mode.
+//! [`log`] reads the decisions of a decision log; [`observed`] proposes what to register and permit for calls that were let through in observe mode.
 //!
 //! Invariant: nothing is guessed. A record whose capsule is gone, damaged, or without a fact that the candidate reads
 //! is counted as such.
 
 pub mod candidate;
+pub mod log;
 pub mod observed;
 pub mod report;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::SystemTime;
 
@@ -19,6 +20,7 @@ use smol_str::SmolStr;
 
 use crate::analysis::replay::candidate::{Candidate, Obstacle, Replayer};
 use crate::analysis::replay::report::{ReplayReport, Tally};
+use crate::audit::capsule::{CapsuleError, CapsuleKey};
 use crate::audit::capsule_content::Capsule;
 use crate::domain::decide::verdict::Verdict;
 use crate::domain::reason::ReasonCode;
@@ -54,8 +56,39 @@ pub struct RecordedDecision {
 pub enum RecordedCapsule {
     /// The encoded capsule.
     Kept(Vec<u8>),
+    /// The capsule as the decision log keeps it.
+    Sealed(SealedCapsule),
     /// There is none: none was written, or it was dropped.
     Gone,
+    /// None is written for lists and searches.
+    List,
+}
+
+/// A capsule that is encrypted. It is opened where it is replayed, so that several are opened at once.
+#[derive(Debug, Clone)]
+pub struct SealedCapsule {
+    /// The key of the log.
+    pub key: Arc<CapsuleKey>,
+    /// The frames of the record; the one that the digest is of counts.
+    pub frames: Vec<Vec<u8>>,
+    /// The digest in the record.
+    pub digest: Vec<u8>,
+}
+
+impl SealedCapsule {
+    fn open(&self) -> Result<Option<Vec<u8>>, CapsuleError> {
+        let mut failed = None;
+        for frame in &self.frames {
+            match self.key.open(frame) {
+                Ok((_, bytes)) if self.key.digest(&bytes)[..] == self.digest => {
+                    return Ok(Some(bytes));
+                }
+                Ok(_) => {}
+                Err(error) => failed = Some(error),
+            }
+        }
+        failed.map_or(Ok(None), Err)
+    }
 }
 
 /// The codes of decisions that were not made from what a capsule holds: the state was too old, there was too much to
@@ -108,6 +141,8 @@ pub(in crate::analysis::replay) enum Replayed {
     NotEvaluated,
     /// There is no capsule.
     Gone,
+    /// It is about a list or a search.
+    List,
     /// The capsule cannot be used.
     Obstacle(Obstacle),
 }
@@ -175,8 +210,19 @@ fn replay_one(replayer: &mut Replayer<'_>, record: &RecordedDecision) -> Replaye
     if !record.was_evaluated() {
         return Replayed::NotEvaluated;
     }
-    let RecordedCapsule::Kept(bytes) = &record.capsule else {
-        return Replayed::Gone;
+    let opened;
+    let bytes = match &record.capsule {
+        RecordedCapsule::Kept(bytes) => bytes,
+        RecordedCapsule::Gone => return Replayed::Gone,
+        RecordedCapsule::List => return Replayed::List,
+        RecordedCapsule::Sealed(sealed) => match sealed.open() {
+            Ok(Some(bytes)) => {
+                opened = bytes;
+                &opened
+            }
+            Ok(None) => return Replayed::Gone,
+            Err(error) => return Replayed::Obstacle(Obstacle::Sealed(error.to_string())),
+        },
     };
     let capsule = match Capsule::decode(bytes) {
         Ok(capsule) => capsule,

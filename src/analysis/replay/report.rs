@@ -45,6 +45,8 @@ pub struct ReplayReport {
 pub struct NotReplayed {
     /// Their capsule is gone, or none was written.
     pub no_capsule: u64,
+    /// They are about lists and searches, which have none.
+    pub lists: u64,
     /// They were denied without an evaluation: stale, overloaded, store unavailable, failed.
     pub not_evaluated: u64,
     /// Their capsule lacks what the candidate reads, by what it is.
@@ -144,7 +146,10 @@ impl Tally {
             Replayed::Verdict(capsule, verdict) => self.compare(record, &capsule, &verdict),
             Replayed::NotEvaluated => out.not_evaluated += 1,
             Replayed::Gone => out.no_capsule += 1,
-            Replayed::Obstacle(Obstacle::Capsule(_) | Obstacle::Failed) => out.failed += 1,
+            Replayed::List => out.lists += 1,
+            Replayed::Obstacle(Obstacle::Capsule(_) | Obstacle::Sealed(_) | Obstacle::Failed) => {
+                out.failed += 1;
+            }
             Replayed::Obstacle(why) => *out.incomplete.entry(why.to_string()).or_default() += 1,
         }
     }
@@ -186,6 +191,7 @@ impl Tally {
         add_counts(&mut self.same_bundle, other.same_bundle);
         let out = &mut self.not_replayed;
         out.no_capsule += other.not_replayed.no_capsule;
+        out.lists += other.not_replayed.lists;
         out.not_evaluated += other.not_replayed.not_evaluated;
         out.failed += other.not_replayed.failed;
         add_counts(&mut out.incomplete, other.not_replayed.incomplete);
