@@ -151,7 +151,11 @@ impl AuditLog {
             path: directory.to_owned(),
             error,
         };
-        std::fs::create_dir_all(directory).map_err(failed)?;
+        // Its parent has to be there: a name that is mistyped makes no log elsewhere.
+        match std::fs::create_dir(directory) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            made => made.map_err(failed)?,
+        }
         let key = match config.capsules {
             true => Some(CapsuleKey::read_or_create(key_file)?),
             false => None,

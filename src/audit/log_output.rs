@@ -215,7 +215,7 @@ impl LogOutput {
         }
         let told = self.notices.len();
         let count = finish(&mut frames, self.next);
-        let appended = self.append(&frames, count);
+        let appended = self.append(&mut frames, count);
         self.scratch = frames;
         appended?;
         // A replaced file may have added one meanwhile.
@@ -223,7 +223,7 @@ impl LogOutput {
         Ok(())
     }
 
-    fn append(&mut self, frames: &[u8], count: u64) -> Result<(), WriteError> {
+    fn append(&mut self, frames: &mut [u8], count: u64) -> Result<(), WriteError> {
         let is_synced = self.settings.is_synced;
         let Some(segment) = &mut self.segments.current else {
             return Err(AppendError::Replaced("there is no file").into());
@@ -231,8 +231,12 @@ impl LogOutput {
         let appended = append_and_sync(segment, frames, is_synced);
         let appended = match appended {
             Err(AppendError::Replaced(why)) => {
+                let before = self.next;
                 self.abandon_segment(why);
-                // The same frames, as their indices are still free. The notice of what is lost follows them.
+                if self.next != before {
+                    finish(frames, self.next);
+                }
+                // The notice of what is lost follows them.
                 let segment = self.segments.begin(self.next).map_err(WriteError::Create)?;
                 append_and_sync(segment, frames, is_synced)
             }
@@ -331,6 +335,8 @@ impl LogOutput {
         if from < self.next {
             lost.push((from, self.next - 1));
         }
+        // Records that were not acknowledged and are there nevertheless keep their indices.
+        self.next = self.next.max(next);
         tracing::error!(
             why,
             file = %path.display(),

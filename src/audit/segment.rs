@@ -143,7 +143,20 @@ impl Segment {
             return Err(self.undo(error));
         }
         self.length += frames.len() as u64;
-        self.check()
+        self.check().inspect_err(|_| self.withdraw(frames.len() as u64))
+    }
+
+    /// Takes frames back that were appended to a file that is not what it was: wherever it comes to light again, it must
+    /// not hold records whose indices are used for others.
+    fn withdraw(&self, bytes: u64) {
+        let Ok(found) = self.file.metadata() else {
+            return;
+        };
+        // What another process wrote behind them stays; then they do too, and their indices with them.
+        if found.len() <= self.length && found.len() >= bytes {
+            // If it fails, the file is searched for them.
+            let _ = self.file.set_len(found.len() - bytes);
+        }
     }
 
     /// Makes what was appended survive a loss of power.
@@ -177,15 +190,6 @@ impl Segment {
             Ok(named) if named.ino() == open.ino() && named.dev() == open.dev() => Ok(()),
             Ok(_) => Err(AppendError::Replaced("another file has its name")),
             Err(_) => Err(AppendError::Replaced("the file was moved")),
-        }
-    }
-
-    /// Takes frames back that were just appended, as what belongs to them failed.
-    pub fn take_back(&mut self, frames: &[u8]) -> Result<(), AppendError> {
-        self.length = self.length.saturating_sub(frames.len() as u64);
-        match self.file.set_len(self.length) {
-            Ok(()) => Ok(()),
-            Err(_) => Err(AppendError::Replaced("a failed write could not be undone")),
         }
     }
 

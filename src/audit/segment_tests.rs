@@ -151,15 +151,15 @@ fn what_was_done_to_an_open_file_is_noticed_before_the_append_is_acknowledged() 
 }
 
 #[test]
-fn an_append_can_be_taken_back() {
+fn a_file_that_was_moved_keeps_nothing_that_was_not_acknowledged() {
     let directory = tempfile::tempdir().unwrap();
     let (mut segment, ends) = write(directory.path(), &texts(3));
-    let next = frame(3, "next");
-    segment.append(&next).unwrap();
-    segment.take_back(&next).unwrap();
-    assert_eq!(segment.length(), ends[2]);
-    segment.append(&frame(3, "other")).unwrap();
-    assert_eq!(read(directory.path()).0, [0, 1, 2, 3]);
+    let elsewhere = directory.path().join("elsewhere");
+    fs::rename(segment.path(), &elsewhere).unwrap();
+    assert!(segment.append(&frame(3, "next")).is_err());
+    assert_eq!(fs::metadata(&elsewhere).unwrap().len(), ends[2]);
+    fs::rename(&elsewhere, segment.path()).unwrap();
+    assert_eq!(read(directory.path()).0, [0, 1, 2]);
 }
 
 #[test]

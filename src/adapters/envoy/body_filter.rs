@@ -58,7 +58,7 @@ impl AllowedRequest {
             origins: ServerSet::one(query.server),
             is_endless,
             is_plain: query.is_plain,
-            outcome: outcome.filter(|_| awaited.is_some() || query.is_plain),
+            outcome,
             awaited: awaited.map(|(id, method)| PendingRequest { id, method }),
         }
     }

@@ -200,10 +200,12 @@ impl Exchange {
         let (verdict, question) = self.adapter.verdict(ask, true, http).await?;
         Ok(vec![match (verdict, question) {
             (CheckResult::Allowed(mut passes), Some(question)) => {
-                let outcome = passes
-                    .decision
-                    .take()
-                    .map(|decision| PendingOutcome::new(&self.adapter.service, ask, decision));
+                // Notifications and responses of the client have none.
+                let is_request = question.id.is_some() && question.method.is_some();
+                let decision = passes.decision.take();
+                let decision = decision.filter(|_| is_request || question.is_plain);
+                let outcome =
+                    decision.map(|it| PendingOutcome::new(&self.adapter.service, ask, it));
                 let method = question.method.as_deref();
                 let method = method.and_then(|name| methods::request(Sender::Client, name));
                 let is_subscribed = method.is_some_and(|it| it.kind == MethodKind::Listen);

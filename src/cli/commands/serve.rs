@@ -184,10 +184,12 @@ async fn serve(args: &Args, bundle: Bundle, logging: &Logging) -> anyhow::Result
     check_callers(args, &config)?;
     let listeners = bind(args, &config).await?;
     let tls = load_tls(args.base(), &config)?;
+    let store = open_store(args, &config)?;
+    // Beside the store, which says first if it belongs to another server.
     let audit = open_audit(args, &config)?;
     let telemetry = Telemetry::start(&config.telemetry, args.base(), logging, audit.clone())?;
     let recorder = telemetry.recorder();
-    let service = Arc::new(open_service(args, &config, recorder)?);
+    let service = Arc::new(open_service(&config, recorder, store)?);
     let doors = ReloadableConfig::new(&config);
     let open_files = fit_to_descriptors(&doors, &config);
     if doors.authenticator.current().is_local() {
@@ -322,11 +324,20 @@ fn open_audit(args: &Args, config: &Config) -> anyhow::Result<Option<AuditLog>> 
     Ok(log)
 }
 
-/// Opens the store and the service.
-fn open_service(args: &Args, config: &Config, recorder: Recorder) -> anyhow::Result<Service> {
+/// Opens the store.
+fn open_store(args: &Args, config: &Config) -> anyhow::Result<Box<SqliteStore>> {
     let file = args.database(config);
-    let store = Box::new(SqliteStore::open_or(&file, args.on_loss())?);
+    let store = SqliteStore::open_or(&file, args.on_loss())?;
     tracing::info!(file = %file.display(), "the store is open");
+    Ok(Box::new(store))
+}
+
+/// Opens the service over a store.
+fn open_service(
+    config: &Config,
+    recorder: Recorder,
+    store: Box<SqliteStore>,
+) -> anyhow::Result<Service> {
     let limits = &config.limits;
     let settings = ServiceSettings {
         stale_wait: Duration::from_millis(limits.stale_wait_ms.into()),
