@@ -115,7 +115,9 @@ impl Service {
         };
         let passes = decision.is_allow()
             || (is_observed && self.waives_list(&pending.generation, call, &decision));
-        let shown = verdicts.iter().map(|it| it.hidden.filter(|_| !is_observed || it.is_held));
+        let shown = verdicts
+            .iter()
+            .map(|it| it.hidden.filter(|_| !is_observed || it.is_held));
         let shown: Vec<HiddenReason> = shown.collect();
         let verdicts: Vec<HiddenReason> = verdicts.iter().map(|it| it.hidden).collect();
         if decision.is_allow() {

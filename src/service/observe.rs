@@ -125,8 +125,11 @@ impl Service {
         pending.guarded(Decided::denied, |generation, _| {
             let (snapshot, authority) = (&generation.snapshot, &generation.authority);
             let verdict = is_authorized::decide(snapshot, authority, question);
-            let waived =
-                || passing(observe::waive_request(snapshot, authority, question, &verdict));
+            let waived = || {
+                passing(observe::waive_request(
+                    snapshot, authority, question, &verdict,
+                ))
+            };
             let passes = verdict.is_allow() || (is_observed && waived().is_some());
             Decided {
                 is_enforced: !(is_observed && passes),

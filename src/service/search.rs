@@ -114,7 +114,9 @@ impl Service {
                 let allowed = |candidate: &EntityUID| {
                     looked_at += 1;
                     let question = question(snapshot, candidate).map_err(SearchError::Question)?;
-                    let decision = question.map(|it| is_authorized::decide(&generation.snapshot, &generation.authority, &it));
+                    let decision = question.map(|it| {
+                        is_authorized::decide(&generation.snapshot, &generation.authority, &it)
+                    });
                     Ok(decision.filter(Verdict::is_allow))
                 };
                 let in_time = |_: &(EntityUID, Cursor)| !ask.deadline.is_over();

@@ -121,16 +121,14 @@ impl PackedEntity {
     }
 
     /// Passes every entity in its attributes and tags.
-    pub(crate) fn for_each_reference(
-        &self,
-        interner: &Interner,
-        each: &mut impl FnMut(EntityUID),
-    ) {
+    pub(crate) fn for_each_reference(&self, interner: &Interner, each: &mut impl FnMut(EntityUID)) {
         let attributes = self.attributes.iter().map(|(_, value)| value);
         for value in attributes.chain(self.tags.iter().map(|(_, value)| value)) {
             match value {
                 PackedValue::Entity(key) => each(key.unpack(interner)),
-                PackedValue::Shared(value) => for_each_entity(value, &mut |uid: &EntityUID| each(uid.clone())),
+                PackedValue::Shared(value) => {
+                    for_each_entity(value, &mut |uid: &EntityUID| each(uid.clone()))
+                }
                 PackedValue::Bool(_) | PackedValue::Long(_) | PackedValue::String(_) => {}
             }
         }

@@ -71,7 +71,9 @@ pub fn for_each_entity(value: &Value, each: &mut dyn FnMut(&EntityUID)) {
         ValueKind::Lit(Literal::EntityUID(uid)) => each(uid),
         ValueKind::Set(set) => set.iter().for_each(|value| for_each_entity(value, each)),
         ValueKind::Record(record) => {
-            record.values().for_each(|value| for_each_entity(value, each));
+            record
+                .values()
+                .for_each(|value| for_each_entity(value, each));
         }
         ValueKind::Lit(_) | ValueKind::ExtensionValue(_) => {}
     }

@@ -196,7 +196,11 @@ fn recorded(
         at,
         is_allow: decision.verdict == Verdict::Allow as i32,
         is_enforced: !decision.is_observed,
-        codes: decision.reasons.iter().map(|it| SmolStr::new(&it.code)).collect(),
+        codes: decision
+            .reasons
+            .iter()
+            .map(|it| SmolStr::new(&it.code))
+            .collect(),
         policies: policies.map(|it| SmolStr::new(&it.id)).collect(),
         capsule,
     }

@@ -125,7 +125,15 @@ pub fn propose<I: Iterator<Item = RecordedDecision>>(
         let observed = records.filter(|record| !record.is_enforced && !record.is_allow);
         let mut found = Findings::default();
         let add = |_: &RecordedDecision, result, own: &mut Findings| own.add(result);
-        for_each(candidate, observed, workers, add, &mut |_| {}, &mut found, Findings::merge);
+        for_each(
+            candidate,
+            observed,
+            workers,
+            add,
+            &mut |_| {},
+            &mut found,
+            Findings::merge,
+        );
         Ok::<_, ProposeError>(found)
     };
     let bundle = bundle::compile(files)?;
@@ -137,7 +145,12 @@ pub fn propose<I: Iterator<Item = RecordedDecision>>(
     };
     let mut proposed = files.clone();
     let is_registered = |server: &SmolStr| bundle.snapshot.contains(&schema::server_uid(server));
-    register(&first.unknown_tools, is_registered, &mut proposed, &mut proposal)?;
+    register(
+        &first.unknown_tools,
+        is_registered,
+        &mut proposed,
+        &mut proposal,
+    )?;
     let second = pass(&Candidate::from_bundle(&bundle::compile(&proposed)?))?;
     proposal.permits = second.missing.len();
     proposal.policies = policy_text(&second.missing);
@@ -210,7 +223,9 @@ impl Findings {
         if is_room || self.unknown_tools.contains_key(&key) {
             let arguments = self.unknown_tools.entry(key).or_default();
             for (name, value) in &tool.arguments {
-                arguments.entry(name.clone()).or_insert_with(|| shape(value));
+                arguments
+                    .entry(name.clone())
+                    .or_insert_with(|| shape(value));
             }
         }
     }
@@ -298,7 +313,9 @@ fn register(
     for (server, tools) in servers {
         let mut own = files.sources.iter_mut();
         let own = own.find(|it| it.kind == FileKind::Registration && *it.stem == **server);
-        let known = own.as_deref().and_then(|it| registration::parse(it, &mut Vec::new()));
+        let known = own
+            .as_deref()
+            .and_then(|it| registration::parse(it, &mut Vec::new()));
         if known.is_none() && is_registered(server) {
             // It is registered in another way; a second registration would be a fault.
             continue;
@@ -332,17 +349,27 @@ fn register(
 }
 
 /// The entry of a tool of which only calls are known. Nothing is pinned: its server's list says what there is to pin.
-fn entry(server: &str, tool: &str, arguments: &Map<String, Json>) -> Result<ToolEntry, ProposeError> {
+fn entry(
+    server: &str,
+    tool: &str,
+    arguments: &Map<String, Json>,
+) -> Result<ToolEntry, ProposeError> {
     let list = json!({ "tools": [{
         "name": tool,
         "inputSchema": { "type": "object", "properties": arguments },
     }] });
     let text = list.to_string();
     let file: Arc<str> = "<observed calls>".into();
-    let origin = SourceText { file: &file, text: &text };
+    let origin = SourceText {
+        file: &file,
+        text: &text,
+    };
     let listed = tool_list::parse(origin).map_err(|faults| {
         let faults = BundleError::from_diagnostics(faults);
-        faults.map_or_else(|| ProposeError::Records("a tool cannot be read".into()), Into::into)
+        faults.map_or_else(
+            || ProposeError::Records("a tool cannot be read".into()),
+            Into::into,
+        )
     })?;
     let prefixes = Prefixes::from_tools(server, &listed);
     let Some(listed) = listed.first() else {

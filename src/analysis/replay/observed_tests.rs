@@ -21,7 +21,10 @@ const POLICIES: &str = r#"
 "#;
 
 fn source(kind: FileKind, file: &str, text: String) -> SourceFile {
-    let stem = file.rsplit('/').next().and_then(|name| name.split('.').next());
+    let stem = file
+        .rsplit('/')
+        .next()
+        .and_then(|name| name.split('.').next());
     SourceFile {
         kind,
         file: file.into(),
@@ -45,7 +48,11 @@ fn files() -> BundleFiles {
     BundleFiles::from_sources(vec![
         source(FileKind::Policies, "a.cedar", POLICIES.to_owned()),
         source(FileKind::Entities, "entities/a.json", entities.to_string()),
-        source(FileKind::Registration, "tools/notes.json", registration.to_string()),
+        source(
+            FileKind::Registration,
+            "tools/notes.json",
+            registration.to_string(),
+        ),
     ])
 }
 
@@ -55,11 +62,18 @@ fn observed(files: &BundleFiles, calls: &[(&str, &str, &str)]) -> Vec<RecordedDe
     let entities = ReachableEntities::default();
     let record = |(index, (who, server, tool)): (usize, &(&str, &str, &str))| {
         let arguments = json!({ "path": "/a", "deep": { "x": [1] } });
-        let operation = Operation::call_tool(*server, *tool, arguments.as_object().cloned().expect("an object"));
+        let operation = Operation::call_tool(
+            *server,
+            *tool,
+            arguments.as_object().cloned().expect("an object"),
+        );
         let mut call = CallContext::new(Subject::verified(agent(who), "jwt"), operation);
         call.delegation = Some(ActorChain::verified_from(person("alice")));
         let inputs = DecisionInputs::from(&bundle.snapshot);
-        let requester = Requester { caller: &caller, claims: &bundle.config.claims };
+        let requester = Requester {
+            caller: &caller,
+            claims: &bundle.config.claims,
+        };
         let now = SystemTime::now();
         let verdict = call::decide(inputs, &call, requester, now);
         let with = DecidedWith {
@@ -69,14 +83,23 @@ fn observed(files: &BundleFiles, calls: &[(&str, &str, &str)]) -> Vec<RecordedDe
             authority: &authority,
             entities: &entities,
         };
-        let capsule = CallCapsule { with, call: &call, history: inputs.history, missing: MissingFacts::default() };
+        let capsule = CallCapsule {
+            with,
+            call: &call,
+            history: inputs.history,
+            missing: MissingFacts::default(),
+        };
         RecordedDecision {
             index: index as u64,
             decision_id: index.to_string(),
             at: now,
             is_allow: verdict.is_allow(),
             is_enforced: false,
-            codes: verdict.reasons.iter().map(|it| it.code.as_str().into()).collect(),
+            codes: verdict
+                .reasons
+                .iter()
+                .map(|it| it.code.as_str().into())
+                .collect(),
             policies: Vec::new(),
             capsule: RecordedCapsule::Kept(capsule.encode().expect("it fits")),
         }
@@ -103,21 +126,43 @@ fn what_is_proposed_allows_what_was_observed_and_leaves_the_rest_to_a_person() {
     let proposal = propose(&files, || Ok(records.clone().into_iter()), 1).expect("a proposal");
     assert_eq!((proposal.would_be_denied, proposal.allowed_already), (7, 0));
     assert_eq!((proposal.allowed, proposal.tools), (4, 2), "{proposal:#?}");
-    let left: Vec<_> = proposal.left.iter().map(|(code, it)| (code.as_str(), it.count)).collect();
-    assert_eq!(left, [("FORBIDDEN", 1), ("SERVER_UNKNOWN", 1), ("SUBJECT_UNKNOWN", 1)]);
+    let left: Vec<_> = proposal
+        .left
+        .iter()
+        .map(|(code, it)| (code.as_str(), it.count))
+        .collect();
+    assert_eq!(
+        left,
+        [
+            ("FORBIDDEN", 1),
+            ("SERVER_UNKNOWN", 1),
+            ("SUBJECT_UNKNOWN", 1)
+        ]
+    );
 
     // Applied as a person would apply it, no call that was proposed for is denied any more.
     let mut applied = files.clone();
-    applied.sources.retain(|it| it.kind != FileKind::Registration);
+    applied
+        .sources
+        .retain(|it| it.kind != FileKind::Registration);
     for (name, text) in &proposal.registrations {
-        applied.sources.push(source(FileKind::Registration, name, text.clone()));
+        applied
+            .sources
+            .push(source(FileKind::Registration, name, text.clone()));
     }
     let text = proposal.policies.clone();
-    applied.sources.push(source(FileKind::Policies, POLICY_FILE, text));
+    applied
+        .sources
+        .push(source(FileKind::Policies, POLICY_FILE, text));
     let candidate = Candidate::from_bundle(&bundle::compile(&applied).expect("it compiles"));
     let report = replay(&candidate, records.into_iter(), 1, |_| {});
     assert_eq!(report.flipped, 4, "{report:#?}");
-    assert!(report.flips.iter().all(|group| group.becomes.decision == "allow"));
+    assert!(
+        report
+            .flips
+            .iter()
+            .all(|group| group.becomes.decision == "allow")
+    );
     insta::assert_snapshot!(proposal.policies);
 }
 

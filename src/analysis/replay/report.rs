@@ -274,7 +274,10 @@ fn root<'c>(capsule: &'c Capsule, call: &'c CallContext) -> Option<&'c EntityUID
     if let Some(root) = &chain.root {
         return Some(root);
     }
-    let mut link = capsule.authority.delegations.get(chain.delegation_ids.last()?)?;
+    let mut link = capsule
+        .authority
+        .delegations
+        .get(chain.delegation_ids.last()?)?;
     // Chains are short; a longer one is broken and has no root.
     for _ in 0..crate::domain::authority::chain::MAX_LINKS {
         match &link.parent {

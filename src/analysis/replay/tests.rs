@@ -291,12 +291,13 @@ fn random_call(random: &mut Random) -> CallContext {
         _ => json!({ "title": "see https://example.org/x", "milestone": { "name": "ü" } }),
     };
     let mut call = tool_call(server, tool, arguments);
-    let agents = ["helper", "helper", "helper", "planner", "late", "stray", "unknown"];
+    let agents = [
+        "helper", "helper", "helper", "planner", "late", "stray", "unknown",
+    ];
     call.subject = Subject::verified(agent(random.pick(&agents)), "jwt");
     match random.below(12) {
         0 => {
-            call.operation =
-                Operation::new(Initiator::Client, "github", OperationKind::ListTools);
+            call.operation = Operation::new(Initiator::Client, "github", OperationKind::ListTools);
         }
         1 => {
             call.subject.entity = schema::server_uid(&"github".into());
@@ -478,7 +479,10 @@ fn decisions(count: usize, bundle: &Bundle, stored: &Stored) -> Vec<(Case, Recor
     // The random calls reach what the test is about.
     let allowed = made.iter().filter(|(_, it)| it.is_allow).count();
     assert!(approved > count / 200, "{approved} approved");
-    assert!(allowed > count / 20 && allowed < count * 9 / 10, "{allowed} allowed");
+    assert!(
+        allowed > count / 20 && allowed < count * 9 / 10,
+        "{allowed} allowed"
+    );
     made
 }
 
@@ -495,7 +499,11 @@ fn ten_thousand_decisions_flip_nothing_on_the_same_policies_and_exactly_what_bru
 
     let report = replay(&bundle.candidate, records(&made), 2, |_| {});
     assert_eq!(report.records, 10_000);
-    assert_eq!((report.same, report.flipped, report.other_reason), (10_000, 0, 0), "{report:#?}");
+    assert_eq!(
+        (report.same, report.flipped, report.other_reason),
+        (10_000, 0, 0),
+        "{report:#?}"
+    );
     assert_eq!(report.not_replayed, report::NotReplayed::default());
 
     let made = &made[..2_000];
@@ -600,15 +608,30 @@ fn facts_that_were_not_looked_up_are_told() {
         };
         record.capsule = RecordedCapsule::Kept(capsule.encode().expect("it fits"));
         let records = std::iter::once(record.clone());
-        replay(&bundle.candidate, records, 1, |_| {}).not_replayed.incomplete
+        replay(&bundle.candidate, records, 1, |_| {})
+            .not_replayed
+            .incomplete
     };
     for missing in [
-        MissingFacts { usage: true, ..MissingFacts::default() },
-        MissingFacts { labels: true, ..MissingFacts::default() },
-        MissingFacts { entities: true, ..MissingFacts::default() },
+        MissingFacts {
+            usage: true,
+            ..MissingFacts::default()
+        },
+        MissingFacts {
+            labels: true,
+            ..MissingFacts::default()
+        },
+        MissingFacts {
+            entities: true,
+            ..MissingFacts::default()
+        },
     ] {
         let incomplete = told(missing, &mut record);
-        assert_eq!(incomplete.values().sum::<u64>(), 1, "{missing:?}: {incomplete:?}");
+        assert_eq!(
+            incomplete.values().sum::<u64>(),
+            1,
+            "{missing:?}: {incomplete:?}"
+        );
     }
 }
 
@@ -619,12 +642,22 @@ fn measured() {
     let bundle = Bundle::new(&POLICIES.join("\n"), &stored);
     let made = decisions(20_000, &bundle, &stored);
     let begun = Instant::now();
-    let bytes: usize = made.iter().map(|(case, _)| case.capsule(&bundle, &stored).len()).sum();
-    eprintln!("encode {:?} each, {} bytes each", begun.elapsed() / 20_000, bytes / 20_000);
+    let bytes: usize = made
+        .iter()
+        .map(|(case, _)| case.capsule(&bundle, &stored).len())
+        .sum();
+    eprintln!(
+        "encode {:?} each, {} bytes each",
+        begun.elapsed() / 20_000,
+        bytes / 20_000
+    );
     for workers in [1, 2] {
         let begun = Instant::now();
         let report = replay(&bundle.candidate, records(&made), workers, |_| {});
         let rate = 20_000.0 / begun.elapsed().as_secs_f64();
-        eprintln!("replay {rate:.0} decisions/s on {workers} threads, {} flips", report.flipped);
+        eprintln!(
+            "replay {rate:.0} decisions/s on {workers} threads, {} flips",
+            report.flipped
+        );
     }
 }

@@ -228,7 +228,8 @@ fn read_history(bytes: &mut Reader<'_>) -> Result<CapsuleHistory, CapsuleContent
         usage: bytes.maybe(read_usage)?,
         calls_left: bytes.maybe(Reader::number)?,
         tool_calls_left: bytes.maybe(Reader::number)?,
-        definition: bytes.maybe(|bytes| Ok(DefinitionDigests::new(bytes.short()?, bytes.short()?)))?,
+        definition: bytes
+            .maybe(|bytes| Ok(DefinitionDigests::new(bytes.short()?, bytes.short()?)))?,
         approval_uses: bytes.list(Reader::small)?,
     })
 }

@@ -96,7 +96,10 @@ impl CedarCapsule<'_> {
         out.list(context.iter(), write_named);
         out.list(request.asserted.iter(), |out, it| {
             out.uid(&it.uid);
-            out.list(it.attributes.iter().map(|(name, it)| (name, it)), write_named);
+            out.list(
+                it.attributes.iter().map(|(name, it)| (name, it)),
+                write_named,
+            );
         });
         finish(out)
     }
@@ -147,15 +150,21 @@ fn write_call(out: &mut Writer, call: &CallContext) {
     let subject = &call.subject;
     out.uid(&subject.entity);
     write_identity(out, &subject.identity);
-    out.maybe((!subject.claims.is_empty()).then_some(&subject.claims), Writer::json);
+    out.maybe(
+        (!subject.claims.is_empty()).then_some(&subject.claims),
+        Writer::json,
+    );
     out.maybe(call.delegation.as_ref(), write_chain);
     write_operation(out, &call.operation);
     write_workflow(out, &call.workflow);
     out.texts(&call.approval_ids);
-    out.maybe(call.environment.source_address, |out, address| match address {
-        IpAddr::V4(address) => out.bytes(&address.octets()),
-        IpAddr::V6(address) => out.bytes(&address.octets()),
-    });
+    out.maybe(
+        call.environment.source_address,
+        |out, address| match address {
+            IpAddr::V4(address) => out.bytes(&address.octets()),
+            IpAddr::V6(address) => out.bytes(&address.octets()),
+        },
+    );
 }
 
 fn write_identity(out: &mut Writer, identity: &Identity) {

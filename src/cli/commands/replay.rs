@@ -8,15 +8,15 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use serde::Serialize;
 use smol_str::SmolStr;
 
 use crate::analysis::replay::candidate::Candidate;
 use crate::analysis::replay::log::LogSource;
 use crate::analysis::replay::observed::{self, POLICY_FILE, Proposal, ProposeError};
-use crate::analysis::replay::report::{FlipGroup, OutcomeKey, ReplayReport};
 use crate::analysis::replay::replay;
+use crate::analysis::replay::report::{FlipGroup, OutcomeKey, ReplayReport};
 use crate::bundle;
 use crate::bundle::files;
 use crate::cli::output::{Exit, Output};
@@ -82,8 +82,9 @@ fn moment(text: &str) -> Result<SystemTime, String> {
         let since = SystemTime::now().checked_sub(ago);
         return since.ok_or_else(|| "is too long ago".to_owned());
     }
-    humantime::parse_rfc3339_weak(text)
-        .map_err(|_| "is neither a time such as 2026-11-27T08:00:00Z nor a duration such as 24h".to_owned())
+    humantime::parse_rfc3339_weak(text).map_err(|_| {
+        "is neither a time such as 2026-11-27T08:00:00Z nor a duration such as 24h".to_owned()
+    })
 }
 
 fn share(text: &str) -> Result<f64, String> {
@@ -113,7 +114,9 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     };
     let source = args.source(&bundle.config)?;
     if !source.has_key() {
-        eprintln!("warning: there is no capsule key, so no decision can be replayed: name it with `--key`");
+        eprintln!(
+            "warning: there is no capsule key, so no decision can be replayed: name it with `--key`"
+        );
     }
     let workers = thread::available_parallelism().map_or(1, NonZero::get);
     if args.observed {
@@ -135,7 +138,8 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     };
     args.output.answer(&shown, &shown)?;
     if report.replayed == 0 {
-        bail!("no decision could be replayed");
+        eprintln!("error: no decision could be replayed");
+        return Ok(Exit::Error);
     }
     Ok(match report.flipped {
         0 => Exit::Done,
@@ -151,7 +155,9 @@ impl Args {
         let log = self.log.clone().unwrap_or_else(configured);
         let key = self.key.clone().unwrap_or_else(|| match &self.log {
             // The key lies with the log, unless the configuration says where.
-            Some(log) if config.audit.capsule_key_file.is_none() => config.audit.key_path(base, log),
+            Some(log) if config.audit.capsule_key_file.is_none() => {
+                config.audit.key_path(base, log)
+            }
             _ => config.audit.key_path(base, &log),
         });
         let source = LogSource::open(&log, &key).map_err(anyhow::Error::msg);
@@ -257,7 +263,10 @@ struct Shown<'a> {
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let report = self.report;
-        let decisions = count(usize::try_from(report.records).unwrap_or(usize::MAX), "decision");
+        let decisions = count(
+            usize::try_from(report.records).unwrap_or(usize::MAX),
+            "decision",
+        );
         let dir = printable(self.dir);
         writeln!(f, "replayed {} of {decisions} with {dir}", report.replayed)?;
         writeln!(f, "  same       {}", report.same)?;
@@ -271,7 +280,11 @@ impl fmt::Display for Shown<'_> {
             self.not_replayed(f)?;
         }
         if self.unreadable > 0 {
-            writeln!(f, "  {} of the log could not be read", places(self.unreadable))?;
+            writeln!(
+                f,
+                "  {} of the log could not be read",
+                places(self.unreadable)
+            )?;
         }
         writeln!(f, "  candidate  {}", report.candidate)?;
         for group in &report.flips {
@@ -313,7 +326,9 @@ impl fmt::Display for GroupText<'_> {
         let (was, becomes) = (outcome(&group.was), outcome(&group.becomes));
         writeln!(f, "{} x  {was}  ->  {becomes}", group.count)?;
         let listed = |list: &[(String, u64)], total: usize| {
-            let each = list.iter().map(|(name, count)| format!("{} {count}", printable(name)));
+            let each = list
+                .iter()
+                .map(|(name, count)| format!("{} {count}", printable(name)));
             let mut text = each.collect::<Vec<_>>().join(", ");
             if total > list.len() {
                 // Writing to a text cannot fail.
@@ -321,8 +336,16 @@ impl fmt::Display for GroupText<'_> {
             }
             text
         };
-        writeln!(f, "  for       {}", listed(&group.parties, group.parties_total))?;
-        writeln!(f, "  calls     {}", listed(&group.operations, group.operations_total))?;
+        writeln!(
+            f,
+            "  for       {}",
+            listed(&group.parties, group.parties_total)
+        )?;
+        writeln!(
+            f,
+            "  calls     {}",
+            listed(&group.operations, group.operations_total)
+        )?;
         writeln!(f, "  examples  {}", group.examples.join(", "))
     }
 }
@@ -330,7 +353,10 @@ impl fmt::Display for GroupText<'_> {
 /// `deny FORBIDDEN by no_leaks`.
 fn outcome(key: &OutcomeKey) -> String {
     let code = key.code.iter().map(SmolStr::as_str);
-    let mut words: Vec<String> = std::iter::once(key.decision).chain(code).map(Into::into).collect();
+    let mut words: Vec<String> = std::iter::once(key.decision)
+        .chain(code)
+        .map(Into::into)
+        .collect();
     if !key.policies.is_empty() {
         let policies: Vec<String> = key.policies.iter().map(|id| printable(id)).collect();
         words.push(format!("by {}", policies.join(", ")));
@@ -346,11 +372,27 @@ struct ShownProposal<'a> {
 impl fmt::Display for ShownProposal<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let proposal = self.proposal;
-        writeln!(f, "observed calls that would have been denied  {}", proposal.would_be_denied)?;
-        writeln!(f, "  allowed by the directory as it is  {}", proposal.allowed_already)?;
-        writeln!(f, "  allowed with what is proposed      {}", proposal.allowed)?;
+        writeln!(
+            f,
+            "observed calls that would have been denied  {}",
+            proposal.would_be_denied
+        )?;
+        writeln!(
+            f,
+            "  allowed by the directory as it is  {}",
+            proposal.allowed_already
+        )?;
+        writeln!(
+            f,
+            "  allowed with what is proposed      {}",
+            proposal.allowed
+        )?;
         if proposal.not_replayed > 0 {
-            writeln!(f, "  not replayed                       {}", proposal.not_replayed)?;
+            writeln!(
+                f,
+                "  not replayed                       {}",
+                proposal.not_replayed
+            )?;
         }
         let left: u64 = proposal.left.values().map(|left| left.count).sum();
         writeln!(f, "  left to you                        {left}")?;

@@ -216,7 +216,13 @@ async fn serve(args: &Args, bundle: Bundle, logging: &Logging) -> anyhow::Result
     );
     let reloader = reloader.with_files(files);
     let bundle_is_good = is_good(&reloader);
-    let reloading = reload(reloader, Arc::clone(&service), doors.clone(), &config, open_files);
+    let reloading = reload(
+        reloader,
+        Arc::clone(&service),
+        doors.clone(),
+        &config,
+        open_files,
+    );
     let setup = ServerParts {
         service: Arc::clone(&service),
         authenticator: doors.authenticator,

@@ -157,7 +157,11 @@ fn observed(it: &v1::ObserveStatus) -> String {
     };
     match what.is_empty() {
         true => String::new(),
-        false => format!("NOT ENFORCED: {}; {} denies waived", what.join(", "), it.waived),
+        false => format!(
+            "NOT ENFORCED: {}; {} denies waived",
+            what.join(", "),
+            it.waived
+        ),
     }
 }
 

@@ -39,7 +39,9 @@ impl ParcRequest {
         named.extend(self.asserted.iter().map(|it| it.uid.clone()));
         let mut each = |uid: &EntityUID| named.push(uid.clone());
         if let Context::Value(values) = &self.context {
-            values.values().for_each(|value| for_each_entity(value, &mut each));
+            values
+                .values()
+                .for_each(|value| for_each_entity(value, &mut each));
         }
         let asserted = self.asserted.iter().flat_map(|it| &it.attributes);
         asserted.for_each(|(_, value)| for_each_entity(value, &mut each));
@@ -49,7 +51,10 @@ impl ParcRequest {
     /// The entities whose stop denies the request: principal and resource, and the server of a tool.
     pub fn stoppable(&self) -> Vec<EntityUID> {
         let named = [self.principal.clone(), self.resource.clone()];
-        named.into_iter().chain(tool_server(&self.resource)).collect()
+        named
+            .into_iter()
+            .chain(tool_server(&self.resource))
+            .collect()
     }
 }
 

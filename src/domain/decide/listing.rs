@@ -163,7 +163,9 @@ impl ListFilter<'_> {
         let is_subject = *principal == &call.subject.entity;
         Err(ListedVerdict {
             hidden: Some(combine::code_of(evaluation, is_subject)),
-            is_held: evaluations.iter().any(|it| it.always_enforced().next().is_some()),
+            is_held: evaluations
+                .iter()
+                .any(|it| it.always_enforced().next().is_some()),
         })
     }
 

@@ -112,13 +112,18 @@ pub fn waive(
     }
     let request = relaxed_request(inputs, call, requester);
     let is_undecided = verdict.principals.is_empty() && inputs.snapshot.has_always_enforced();
-    relaxed(inputs, call, requester, (&evidence, request), now, |it| {
-        match it.evaluate_forbids().filter(|_| is_undecided) {
+    relaxed(
+        inputs,
+        call,
+        requester,
+        (&evidence, request),
+        now,
+        |it| match it.evaluate_forbids().filter(|_| is_undecided) {
             Some(evaluations) => check_forbids(&evaluations),
             None if is_undecided => Err(Hold::AlwaysEnforced(None)),
             None => Ok(()),
-        }
-    })
+        },
+    )
     .unwrap_or_else(|_| match is_undecided {
         true => Err(Hold::AlwaysEnforced(None)),
         false => Ok(unknown_effects(call)),
@@ -187,7 +192,9 @@ fn check_codes(verdict: &Verdict) -> Result<(), Hold> {
 }
 
 fn check_forbids(evaluations: &[PolicyEvaluation]) -> Result<(), Hold> {
-    let mut applying = evaluations.iter().flat_map(PolicyEvaluation::always_enforced);
+    let mut applying = evaluations
+        .iter()
+        .flat_map(PolicyEvaluation::always_enforced);
     match applying.next() {
         Some(policy) => Err(Hold::AlwaysEnforced(Some(policy.id.clone()))),
         None => Ok(()),
@@ -232,7 +239,9 @@ fn relaxed_evidence<'c>(
     now: SystemTime,
 ) -> VerifiedEvidence<'c> {
     let authority = inputs.authority;
-    let verified = DelegationChain::from_call(authority, call, now).ok().flatten();
+    let verified = DelegationChain::from_call(authority, call, now)
+        .ok()
+        .flatten();
     let named = || {
         let stated = call.delegation.as_ref()?;
         let last = stated.delegation_ids.last();
@@ -266,7 +275,9 @@ fn about_tool(inputs: &DecisionInputs<'_>, call: &CallContext, tool: &ToolCall) 
     let server = &call.operation.server;
     let uid = schema::tool_uid(server, &tool.tool);
     let registered = inputs.tool(&uid);
-    let access = registered.as_ref().map_or(AccessLevel::Admin, |it| it.access);
+    let access = registered
+        .as_ref()
+        .map_or(AccessLevel::Admin, |it| it.access);
     let action = match call.operation.initiator {
         Initiator::Server => access.reverse_call_action(),
         Initiator::Client | Initiator::Ui => access.call_action(),
@@ -319,7 +330,12 @@ impl Relaxed<'_> {
         let (snapshot, request) = (self.evaluator.inputs.snapshot, self.evaluator.request);
         check_scopes(snapshot, &self.principals, request).ok()?;
         let evaluated = self.evaluator.evaluate(&self.principals, None, &[]).ok()?;
-        Some(evaluated.into_iter().map(|(_, evaluation)| evaluation).collect())
+        Some(
+            evaluated
+                .into_iter()
+                .map(|(_, evaluation)| evaluation)
+                .collect(),
+        )
     }
 }
 
@@ -371,9 +387,7 @@ fn relaxed(
 /// What a call leaves behind of which no request can be built.
 fn unknown_effects(call: &CallContext) -> SideEffects {
     let tool = match &call.operation.kind {
-        OperationKind::CallTool(tool) => {
-            Some(schema::tool_uid(&call.operation.server, &tool.tool))
-        }
+        OperationKind::CallTool(tool) => Some(schema::tool_uid(&call.operation.server, &tool.tool)),
         _ => None,
     };
     SideEffects {

@@ -57,11 +57,17 @@ fn default_denies_forbids_unknown_tools_and_failed_evidence_are_waived() {
     for (call, wanted) in [
         (&unpermitted, ReasonCode::NoPermit),
         (&unknown_tool(), ReasonCode::ToolUnknown),
-        (&tool_call("nowhere", "x", json!({})), ReasonCode::ServerUnknown),
+        (
+            &tool_call("nowhere", "x", json!({})),
+            ReasonCode::ServerUnknown,
+        ),
         (&expired, ReasonCode::DelegationExpired),
         (&no_task, ReasonCode::TaskClosed),
         (&ghost, ReasonCode::SubjectUnknown),
-        (&tool_call("files", "read", json!({ "path": 1 })), ReasonCode::ContextInvalid),
+        (
+            &tool_call("files", "read", json!({ "path": 1 })),
+            ReasonCode::ContextInvalid,
+        ),
     ] {
         let (verdict, waived) = ask(PERMITS, call, &authority);
         assert_eq!(code(&verdict), wanted);
@@ -119,7 +125,8 @@ fn a_forbid_marked_enforce_holds_also_where_evidence_fails_first() {
     expired.subject.identity.expires_at = Some(SystemTime::UNIX_EPOCH);
     assert_eq!(held(&applies, &expired), by_policy);
     // About what an unregistered tool counts as.
-    let of_admin = enforced(r#"forbid (principal, action == Mcp::Action::"call_admin", resource);"#);
+    let of_admin =
+        enforced(r#"forbid (principal, action == Mcp::Action::"call_admin", resource);"#);
     assert_eq!(held(&of_admin, &unknown_tool()), by_policy);
     let of_server = enforced(r#"forbid (principal, action, resource in Mcp::Server::"github");"#);
     assert_eq!(held(&of_server, &unknown_tool()), by_policy);
@@ -137,7 +144,10 @@ fn a_forbid_marked_enforce_that_cannot_be_evaluated_holds() {
     );
     let (verdict, waived) = ask(&policies, &unknown_tool(), &Authority::default());
     assert_eq!(code(&verdict), ReasonCode::ToolUnknown);
-    assert_eq!(waived.err(), Some(Hold::AlwaysEnforced(Some("held".into()))));
+    assert_eq!(
+        waived.err(),
+        Some(Hold::AlwaysEnforced(Some("held".into())))
+    );
 }
 
 #[test]

@@ -112,12 +112,16 @@ impl Metrics {
             shadow_policies: meter
                 .u64_counter("callgate.shadow.policies")
                 .with_unit("{decision}")
-                .with_description("Decisions that a policy in shadow mode would have changed, by its id")
+                .with_description(
+                    "Decisions that a policy in shadow mode would have changed, by its id",
+                )
                 .build(),
             observed: meter
                 .u64_counter("callgate.observed")
                 .with_unit("{decision}")
-                .with_description("Denies that were not enforced, as observe mode let the requests pass")
+                .with_description(
+                    "Denies that were not enforced, as observe mode let the requests pass",
+                )
                 .build(),
             reloads: meter
                 .u64_counter("callgate.reloads")
