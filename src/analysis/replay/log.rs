@@ -171,7 +171,7 @@ impl LogDecisions {
             Ok(frames) if !frames.is_empty() => RecordedCapsule::Sealed(SealedCapsule {
                 key: Arc::clone(key),
                 frames,
-                digest: decision.capsule_digest.clone(),
+                digest: decision.capsule_digest.to_vec(),
             }),
             Ok(_) => RecordedCapsule::Gone,
             Err(_) => {
