@@ -152,7 +152,7 @@ impl AuditLog {
             error,
         };
         // Its parent has to be there: a name that is mistyped makes no log elsewhere.
-        match std::fs::create_dir(directory) {
+        match log_files::folder_builder().create(directory) {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             made => made.map_err(failed)?,
         }

@@ -124,7 +124,7 @@ impl LogOutput {
         };
         let (segments, capsules) = (directory.join(SEGMENTS), directory.join(CAPSULES));
         for folder in [&segments, &capsules] {
-            fs::create_dir_all(folder).map_err(failed)?;
+            log_files::create_folder(folder).map_err(failed)?;
         }
         let lock = lock(directory)?;
         let mut output = Self {
@@ -457,7 +457,7 @@ impl Rolling {
 
     /// Begins the file of this index. One that has its name and is not written any more is set aside.
     fn begin(&mut self, first: u64) -> io::Result<&mut Segment> {
-        fs::create_dir_all(&self.folder)?;
+        log_files::create_folder(&self.folder)?;
         let created = match Segment::create(&self.folder, first) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 let path = self.folder.join(log_files::name(first));
