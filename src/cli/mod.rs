@@ -21,8 +21,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::cli::commands::{
-    approval, audit, authorize, changes, check, clock, delegation, entity, export, import,
-    manifest, serve, session, status, stop, task, tool, try_compiling,
+    approval, audit, authorize, changes, check, clock, delegation, entity, export, import, manifest, replay, serve, session, status, stop, task, tool, try_compiling,
 };
 use crate::cli::output::{Exit, Output};
 use crate::reload::trial;
@@ -58,7 +57,8 @@ Then, with a server running, for one piece of work:
   callgate audit tail -f                                          what is decided right now?";
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done or allowed, 1 error, 2 denied, 3 the directory has faults.";
+Exit codes: 0 done or allowed, 1 error, 2 denied, 3 the directory has faults,
+4 replayed decisions come out differently.";
 
 #[derive(Debug, Subcommand)]
 enum Verb {
@@ -68,6 +68,7 @@ enum Verb {
     Import(import::Args),
     Export(export::Args),
     Manifest(manifest::Args),
+    Replay(Box<replay::Args>),
     Entity(Box<entity::Args>),
     Tool(Box<tool::Args>),
     Delegation(Box<delegation::Args>),
@@ -97,6 +98,7 @@ pub fn main() -> ExitCode {
         Verb::Import(args) => (args.output(), import::run(&args)),
         Verb::Export(args) => (args.output(), export::run(&args)),
         Verb::Manifest(args) => (args.output, manifest::run(&args)),
+        Verb::Replay(args) => (args.output, replay::run(&args)),
         Verb::Entity(args) => (args.ask.output, entity::run(&args)),
         Verb::Tool(args) => (args.ask.output, tool::run(&args)),
         Verb::Delegation(args) => (args.ask.output, delegation::run(&args)),

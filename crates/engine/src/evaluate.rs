@@ -74,6 +74,13 @@ impl PolicyEvaluation {
         has_permit && self.forbids.is_empty() && self.errors.is_empty()
     }
 
+    /// The forbids marked `@mode("enforce")` that are satisfied, or that could not be evaluated.
+    pub fn always_enforced(&self) -> impl Iterator<Item = &Arc<PolicyInfo>> {
+        let failed = self.errors.iter().map(|error| &error.policy);
+        let forbids = self.forbids.iter().chain(failed);
+        forbids.filter(|policy| policy.is_always_enforced && policy.is_forbid)
+    }
+
     /// The shadow policies that would have changed the decision, had they been enforced.
     pub fn shadow_flips(&self) -> &[Arc<PolicyInfo>] {
         if self.is_allow() {

@@ -85,3 +85,4 @@ pub use overlay::{AssertedEntity, Overlay};
 pub use policy::PolicyInfo;
 pub use reach::Reach;
 pub use snapshot::{Snapshot, SnapshotParts, StoredEntity};
+pub use value::for_each_entity;

@@ -12,6 +12,7 @@ use smol_str::SmolStr;
 
 use crate::interner::{AttrNo, Interner};
 use crate::key::EntityKey;
+use crate::value::for_each_entity;
 
 /// One entity.
 #[derive(Debug)]
@@ -117,6 +118,20 @@ impl PackedEntity {
                 .iter()
                 .map(|(name, value)| (name.clone(), value.unpack(interner).into())),
         )
+    }
+
+    /// Passes every entity in its attributes and tags.
+    pub(crate) fn for_each_reference(&self, interner: &Interner, each: &mut impl FnMut(EntityUID)) {
+        let attributes = self.attributes.iter().map(|(_, value)| value);
+        for value in attributes.chain(self.tags.iter().map(|(_, value)| value)) {
+            match value {
+                PackedValue::Entity(key) => each(key.unpack(interner)),
+                PackedValue::Shared(value) => {
+                    for_each_entity(value, &mut |uid: &EntityUID| each(uid.clone()))
+                }
+                PackedValue::Bool(_) | PackedValue::Long(_) | PackedValue::String(_) => {}
+            }
+        }
     }
 
     /// Cedar's form of an attribute's value.

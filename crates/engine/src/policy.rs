@@ -29,6 +29,8 @@ pub struct PolicyInfo {
     pub obligations: Vec<Arc<Obligation>>,
     /// `@mode("shadow")`: evaluated and reported, never enforced.
     pub is_shadow: bool,
+    /// `@mode("enforce")`: marked as one that is enforced even where others are only observed.
+    pub is_always_enforced: bool,
     /// Whether it is a `forbid`.
     pub is_forbid: bool,
 }
@@ -115,13 +117,15 @@ impl PolicyInfo {
         };
         let obligations = annotation("obligation").map(|text| obligation::read_unchecked(&text));
         let obligations = obligations.unwrap_or_default();
+        let mode = annotation("mode");
         Self {
             id: SmolStr::new(policy.id().as_ref()),
             owner: annotation("owner"),
             controls: list("controls"),
             reason: annotation("reason"),
             obligations: obligations.into_iter().map(Arc::new).collect(),
-            is_shadow: annotation("mode").is_some_and(|mode| &*mode == "shadow"),
+            is_shadow: mode.as_deref() == Some("shadow"),
+            is_always_enforced: mode.as_deref() == Some("enforce"),
             is_forbid: policy.effect() == Effect::Forbid,
         }
     }

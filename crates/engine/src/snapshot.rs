@@ -36,6 +36,8 @@ struct Rules {
     reach: Reach,
     /// The context attributes that any policy reads.
     reads: ContextUse,
+    /// Whether some forbid is marked as always enforced.
+    has_always_enforced: bool,
 }
 
 /// A stored entity, in packed form.
@@ -49,6 +51,15 @@ impl StoredEntity<'_> {
     /// The value of an attribute, unpacked.
     pub fn attribute(&self, name: &str) -> Option<Value> {
         self.packed.attribute(self.interner, name)
+    }
+
+    /// Passes every entity that it refers to: its direct parents, and those in its attributes and tags. One may come
+    /// several times.
+    pub fn for_each_reference(&self, mut each: impl FnMut(EntityUID)) {
+        for parent in &self.packed.parents {
+            each(parent.unpack(self.interner));
+        }
+        self.packed.for_each_reference(self.interner, &mut each);
     }
 
     /// Its direct parents.
@@ -109,6 +120,8 @@ impl Snapshot {
         }
         let rules = Rules {
             reads: ContextUse::union(policies.iter().map(|compiled| &compiled.context)),
+            has_always_enforced: (policies.iter())
+                .any(|it| it.info.is_always_enforced && it.info.is_forbid),
             policies,
             index,
             actions,
@@ -217,6 +230,11 @@ impl Snapshot {
         named.sort();
         named.dedup();
         named
+    }
+
+    /// Whether some forbid is marked `@mode("enforce")`.
+    pub fn has_always_enforced(&self) -> bool {
+        self.rules.has_always_enforced
     }
 
     /// The schema, if the snapshot has one.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use smol_str::SmolStr;
 
-use crate::cedar::{Literal, Set, Value, ValueKind};
+use crate::cedar::{EntityUID, Literal, Set, Value, ValueKind};
 use crate::context::{AttributeRef, ContextSource};
 use crate::key::EntityRef;
 use crate::packed::PackedValueRef;
@@ -62,5 +62,19 @@ impl<'a> ValueRef<'a> {
             PackedValueRef::Entity(key) => Self::Entity(EntityRef::Stored(key)),
             PackedValueRef::Shared(value) => Self::from_value(value),
         }
+    }
+}
+
+/// Passes every entity in a value. Values nest as deeply as the parser that made them lets them.
+pub fn for_each_entity(value: &Value, each: &mut dyn FnMut(&EntityUID)) {
+    match &value.value {
+        ValueKind::Lit(Literal::EntityUID(uid)) => each(uid),
+        ValueKind::Set(set) => set.iter().for_each(|value| for_each_entity(value, each)),
+        ValueKind::Record(record) => {
+            record
+                .values()
+                .for_each(|value| for_each_entity(value, each));
+        }
+        ValueKind::Lit(_) | ValueKind::ExtensionValue(_) => {}
     }
 }

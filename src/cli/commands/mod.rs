@@ -11,6 +11,7 @@ pub mod entity;
 pub mod export;
 pub mod import;
 pub mod manifest;
+pub mod replay;
 pub mod serve;
 pub mod session;
 pub mod status;

@@ -132,7 +132,7 @@ fn combine(evaluator: &RequestEvaluator<'_>, evaluations: PrincipalEvaluations) 
 }
 
 /// The side effects of the call if it is allowed.
-fn effects(evaluator: &RequestEvaluator<'_>) -> SideEffects {
+pub(super) fn effects(evaluator: &RequestEvaluator<'_>) -> SideEffects {
     let RequestEvaluator {
         call,
         evidence,
