@@ -16,7 +16,7 @@ use crate::scope::{ANY, ScopeNo, ScopeNumbers};
 use crate::view::EntityView;
 
 /// As many policies as apply to most requests, with some to spare.
-const USUAL_CANDIDATES: usize = 64;
+pub(crate) const USUAL_CANDIDATES: usize = 64;
 
 /// A policy's position in the snapshot's list.
 pub(crate) type PolicyNo = u32;
@@ -74,14 +74,14 @@ impl PolicyIndex {
         self.numbers.matching(entity.key(), entity.ancestor_keys())
     }
 
-    /// Every policy whose scope matches, each once, in order.
+    /// Adds every policy whose scope matches to an empty list, each once, in order.
     pub(crate) fn candidates(
         &self,
         principals: &[ScopeNo],
         actions: &[ScopeNo],
         resources: &[ScopeNo],
-    ) -> Vec<PolicyNo> {
-        let mut found = Vec::with_capacity(USUAL_CANDIDATES);
+        found: &mut Vec<PolicyNo>,
+    ) {
         for number in principals {
             let Some(by_resource) = self.by_principal.get(number) else {
                 continue;
@@ -90,7 +90,7 @@ impl PolicyIndex {
             if by_resource.len() < resources.len() {
                 for (resource, bucket) in by_resource {
                     if resources.contains(resource) {
-                        bucket.collect(actions, &mut found);
+                        bucket.collect(actions, found);
                     }
                 }
             } else {
@@ -98,13 +98,12 @@ impl PolicyIndex {
                     .iter()
                     .filter_map(|resource| by_resource.get(resource))
                 {
-                    bucket.collect(actions, &mut found);
+                    bucket.collect(actions, found);
                 }
             }
         }
         found.sort_unstable();
         found.dedup();
-        found
     }
 }
 

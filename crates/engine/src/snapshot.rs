@@ -84,13 +84,13 @@ impl Snapshot {
         E: IntoIterator<Item = Entity>,
     {
         let with_literals = parts.reach == Reach::Unbounded;
-        let policies = policy::compile(&parts.policies, with_literals);
         let mut action_uids = Vec::new();
         let mut entities = EntityStore::build(parts.entities.into_iter().inspect(|entity| {
             if entity.uid().is_action() {
                 action_uids.push(entity.uid().clone());
             }
         }))?;
+        let policies = policy::compile(&parts.policies, with_literals, entities.interner_mut());
         let index = PolicyIndex::build(&policies, entities.interner_mut());
         let unpacked = action_uids
             .iter()

@@ -5,7 +5,8 @@ use std::cell::OnceCell;
 use smol_str::SmolStr;
 
 use crate::actions::Actions;
-use crate::cedar::{Entity, EntityType, Value};
+use crate::cedar::{EntityType, Value};
+use crate::condition::AttributeName;
 use crate::key::{EntityKey, EntityKeyRef, EntityRef};
 use crate::overlay::Overlay;
 use crate::packed::PackedEntity;
@@ -25,29 +26,27 @@ pub(crate) struct RequestView<'a> {
 pub(crate) struct EntityView<'a> {
     pub(crate) uid: EntityRef<'a>,
     request: RequestView<'a>,
+    /// `None` for an entity of a type that no stored entity and no policy mentions.
+    key: Option<EntityKeyRef<'a>>,
     packed: Option<&'a PackedEntity>,
     overlay: Option<&'a Overlay>,
-    action: Option<&'a Entity>,
     ancestors: OnceCell<Vec<EntityRef<'a>>>,
 }
 
 impl<'a> RequestView<'a> {
     pub(crate) fn entity(self, uid: EntityRef<'a>) -> EntityView<'a> {
-        let action = match uid {
-            EntityRef::Given(uid) => self.actions.get(uid).map(|action| action.entity.as_ref()),
-            EntityRef::Stored(_) => None,
-        };
+        let key = self.key_of(uid);
         EntityView {
             uid,
             request: self,
-            packed: self
-                .key_of(uid)
-                .and_then(|key| self.store.find_key(key.ty, key.eid)),
+            key,
+            packed: key.and_then(|key| self.store.find_key(key.ty, key.eid)),
             overlay: self
                 .overlays
                 .iter()
-                .find(|overlay| self.is_same(uid, EntityRef::Given(&overlay.uid))),
-            action,
+                .find(|overlay| self.is_same(uid, EntityRef::Given(&overlay.uid)))
+                // No request adds to an action.
+                .filter(|overlay| self.actions.get(&overlay.uid).is_none()),
             ancestors: OnceCell::new(),
         }
     }
@@ -64,14 +63,7 @@ impl<'a> RequestView<'a> {
         }
     }
 
-    pub(crate) fn type_of(self, uid: EntityRef<'a>) -> &'a EntityType {
-        match uid {
-            EntityRef::Stored(key) => self.type_of_key(key),
-            EntityRef::Given(uid) => uid.entity_type(),
-        }
-    }
-
-    /// `None` for a uid of a type that no stored entity and no scope mentions.
+    /// `None` for a uid of a type that no stored entity and no policy mentions.
     fn key_of(self, uid: EntityRef<'a>) -> Option<EntityKeyRef<'a>> {
         match uid {
             EntityRef::Stored(key) => Some(key.borrow()),
@@ -86,13 +78,11 @@ impl<'a> RequestView<'a> {
 
 impl<'a> EntityView<'a> {
     /// An attribute. A stored one wins over one of the overlay.
-    pub(crate) fn attribute(&self, name: &str) -> Option<ValueRef<'a>> {
-        let number = self.request.store.interner().attribute_number(name);
+    pub(crate) fn attribute(&self, attribute: &AttributeName) -> Option<ValueRef<'a>> {
         let stored = self
             .packed
-            .zip(number)
-            .and_then(|(packed, number)| packed.attribute_value(number));
-        let added = || find(&self.overlay?.attributes, name);
+            .and_then(|packed| packed.attribute_value(attribute.number));
+        let added = || find(&self.overlay?.attributes, &attribute.name);
         stored.map(ValueRef::from_packed).or_else(added)
     }
 
@@ -113,7 +103,7 @@ impl<'a> EntityView<'a> {
     }
 
     pub(crate) fn key(&self) -> Option<EntityKeyRef<'a>> {
-        self.request.key_of(self.uid)
+        self.key
     }
 
     /// The keys of the ancestors that have one.
@@ -125,9 +115,6 @@ impl<'a> EntityView<'a> {
     fn ancestors(&self) -> &[EntityRef<'a>] {
         self.ancestors.get_or_init(|| {
             let store = self.request.store;
-            if let Some(action) = self.action {
-                return action.ancestors().map(EntityRef::Given).collect();
-            }
             let mut ancestors: Vec<EntityRef<'a>> = Vec::new();
             if let Some(packed) = self.packed {
                 ancestors.extend(store.lineage(&packed.parents).map(EntityRef::Stored));
