@@ -11,6 +11,7 @@ use hashbrown::HashMap;
 
 use crate::cedar::ActionConstraint;
 use crate::interner::Interner;
+use crate::key::KeyHasher;
 use crate::policy::CompiledPolicy;
 use crate::scope::{ANY, ScopeNo, ScopeNumbers};
 use crate::view::EntityView;
@@ -22,7 +23,7 @@ pub(crate) const USUAL_CANDIDATES: usize = 64;
 pub(crate) type PolicyNo = u32;
 
 /// The index over all scopes: principal, then resource, then action.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct PolicyIndex {
     numbers: ScopeNumbers,
     by_principal: HashMap<ScopeNo, HashMap<ScopeNo, Bucket, RandomState>, RandomState>,
@@ -34,8 +35,15 @@ struct Bucket(Vec<(ScopeNo, PolicyNo)>);
 
 impl PolicyIndex {
     /// Indexes the policies. `interner` receives the names that their scopes mention.
-    pub(crate) fn build(policies: &[CompiledPolicy], interner: &mut Interner) -> Self {
-        let mut index = Self::default();
+    pub(crate) fn build(
+        policies: &[CompiledPolicy],
+        hasher: KeyHasher,
+        interner: &mut Interner,
+    ) -> Self {
+        let mut index = Self {
+            numbers: ScopeNumbers::new(hasher),
+            by_principal: HashMap::default(),
+        };
         for (position, compiled) in policies.iter().enumerate() {
             index.insert(compiled, position as PolicyNo, interner);
         }

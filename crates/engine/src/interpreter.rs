@@ -304,7 +304,7 @@ impl<'v, 'a> Interpreter<'v, 'a> {
         match (name, self.known(name)) {
             (EntityRef::Stored(key), _) => key.ty == number,
             // The type of the condition has a number, so an entity without one is of another type.
-            (_, Some(view)) => view.key().is_some_and(|key| key.ty == number),
+            (_, Some(view)) => view.key().is_some_and(|hashed| hashed.key.ty == number),
             (EntityRef::Given(uid), None) => uid.entity_type() == ty,
         }
     }

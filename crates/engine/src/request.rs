@@ -1,7 +1,9 @@
 //! Holds a request against the schema: whether it conforms and, if not, what is missing or wrong.
 
+use crate::actions::Difference;
 use crate::cedar::{Context, EntityUID, Extensions, RequestSchema, Type};
 use crate::conformance::{find_missing, is_record_of, is_value_of};
+use crate::context::ContextSource;
 use crate::error::RequestError;
 use crate::overlay::{AssertedEntity, Overlay};
 use crate::snapshot::Snapshot;
@@ -84,6 +86,35 @@ impl Snapshot {
             return Err(RequestError::Invalid(error.to_string()));
         }
         Err(RequestError::ContextMissing(missing))
+    }
+
+    /// Checks a context of which it is known that it conforms to what another action declares: only the
+    /// attributes that `action` declares otherwise, or that one of the two does not declare, are looked at.
+    /// What this comes to is worked out once for each action.
+    ///
+    /// `context` has to conform to what `like` declares, but for attributes that only `action` declares.
+    /// Without a schema every context passes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Snapshot::check_context`].
+    pub fn check_context_like(
+        &self,
+        action: &EntityUID,
+        like: &EntityUID,
+        context: &dyn ContextSource,
+    ) -> Result<(), RequestError> {
+        let Some(schema) = self.schema() else {
+            return Ok(());
+        };
+        let conforms = |differences: &[Difference]| {
+            let mut differences = differences.iter();
+            differences.all(|difference| difference.allows(schema, context))
+        };
+        match self.action(action).and_then(|known| known.differences(like, schema)) {
+            Some(differences) if conforms(differences) => Ok(()),
+            _ => self.check_context(action, &context.to_context()),
+        }
     }
 
     /// The overlay of an asserted entity. Attributes that the schema does not declare are left out, as no

@@ -91,7 +91,7 @@ impl Snapshot {
             }
         }))?;
         let policies = policy::compile(&parts.policies, with_literals, entities.interner_mut());
-        let index = PolicyIndex::build(&policies, entities.interner_mut());
+        let index = PolicyIndex::build(&policies, entities.hasher().clone(), entities.interner_mut());
         let unpacked = action_uids
             .iter()
             .filter_map(|uid| entities.unpack(uid, &[]));
@@ -192,7 +192,7 @@ impl Snapshot {
             return false;
         };
         let mut lineage = self.entities.lineage(&packed.parents);
-        lineage.any(|key| key.ty == wanted.ty && *key.eid == *wanted.eid)
+        lineage.any(|key| wanted.is(key))
     }
 
     /// Whether an action is known.

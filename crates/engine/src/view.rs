@@ -7,7 +7,7 @@ use smol_str::SmolStr;
 use crate::actions::Actions;
 use crate::cedar::{EntityType, Value};
 use crate::condition::AttributeName;
-use crate::key::{EntityKey, EntityKeyRef, EntityRef};
+use crate::key::{EntityKey, EntityRef, HashedKey};
 use crate::overlay::Overlay;
 use crate::packed::PackedEntity;
 use crate::store::EntityStore;
@@ -27,10 +27,16 @@ pub(crate) struct EntityView<'a> {
     pub(crate) uid: EntityRef<'a>,
     request: RequestView<'a>,
     /// `None` for an entity of a type that no stored entity and no policy mentions.
-    key: Option<EntityKeyRef<'a>>,
+    key: Option<HashedKey<'a>>,
     packed: Option<&'a PackedEntity>,
     overlay: Option<&'a Overlay>,
-    ancestors: OnceCell<Vec<EntityRef<'a>>>,
+    ancestors: OnceCell<Vec<Ancestor<'a>>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Ancestor<'a> {
+    uid: EntityRef<'a>,
+    key: Option<HashedKey<'a>>,
 }
 
 impl<'a> RequestView<'a> {
@@ -40,7 +46,7 @@ impl<'a> RequestView<'a> {
             uid,
             request: self,
             key,
-            packed: key.and_then(|key| self.store.find_key(key.ty, key.eid)),
+            packed: key.and_then(|key| self.store.find_key(key)),
             overlay: self
                 .overlays
                 .iter()
@@ -64,9 +70,9 @@ impl<'a> RequestView<'a> {
     }
 
     /// `None` for a uid of a type that no stored entity and no policy mentions.
-    fn key_of(self, uid: EntityRef<'a>) -> Option<EntityKeyRef<'a>> {
+    fn key_of(self, uid: EntityRef<'a>) -> Option<HashedKey<'a>> {
         match uid {
-            EntityRef::Stored(key) => Some(key.borrow()),
+            EntityRef::Stored(key) => Some(self.store.hasher().hashed(key.borrow())),
             EntityRef::Given(uid) => self.store.key_of(uid),
         }
     }
@@ -99,37 +105,42 @@ impl<'a> EntityView<'a> {
             || self
                 .ancestors()
                 .iter()
-                .any(|ancestor| self.request.is_same(*ancestor, other))
+                .any(|ancestor| self.request.is_same(ancestor.uid, other))
     }
 
-    pub(crate) fn key(&self) -> Option<EntityKeyRef<'a>> {
+    pub(crate) fn key(&self) -> Option<HashedKey<'a>> {
         self.key
     }
 
     /// The keys of the ancestors that have one.
-    pub(crate) fn ancestor_keys(&self) -> impl Iterator<Item = EntityKeyRef<'a>> {
-        let ancestors = self.ancestors().iter();
-        ancestors.filter_map(|ancestor| self.request.key_of(*ancestor))
+    pub(crate) fn ancestor_keys(&self) -> impl Iterator<Item = HashedKey<'a>> {
+        self.ancestors().iter().filter_map(|ancestor| ancestor.key)
     }
 
-    fn ancestors(&self) -> &[EntityRef<'a>] {
+    fn ancestors(&self) -> &[Ancestor<'a>] {
         self.ancestors.get_or_init(|| {
-            let store = self.request.store;
-            let mut ancestors: Vec<EntityRef<'a>> = Vec::new();
+            let mut ancestors = Vec::new();
             if let Some(packed) = self.packed {
-                ancestors.extend(store.lineage(&packed.parents).map(EntityRef::Stored));
+                ancestors.extend(self.above(packed));
             }
-            for parent in self
-                .overlay
-                .into_iter()
-                .flat_map(|overlay| &overlay.parents)
-            {
-                ancestors.push(EntityRef::Given(parent));
-                if let Some(packed) = store.find(parent) {
-                    ancestors.extend(store.lineage(&packed.parents).map(EntityRef::Stored));
+            let added = self.overlay.map_or(&[] as &[_], |overlay| &overlay.parents);
+            for parent in added {
+                let (uid, store) = (EntityRef::Given(parent), self.request.store);
+                let key = store.key_of(parent);
+                ancestors.push(Ancestor { uid, key });
+                if let Some(packed) = key.and_then(|key| store.find_key(key)) {
+                    ancestors.extend(self.above(packed));
                 }
             }
             ancestors
+        })
+    }
+
+    fn above(&self, packed: &'a PackedEntity) -> impl Iterator<Item = Ancestor<'a>> {
+        let lineage = self.request.store.lineage(&packed.parents);
+        lineage.hashed().map(|(key, hashed)| Ancestor {
+            uid: EntityRef::Stored(key),
+            key: Some(hashed),
         })
     }
 }
