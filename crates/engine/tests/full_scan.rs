@@ -127,7 +127,7 @@ fn entity_expr() -> impl Strategy<Value = String> {
 
 fn atom() -> impl Strategy<Value = String> {
     let entity = entity_expr;
-    prop_oneof![
+    let shapes = prop_oneof![
         (entity(), any_uid()).prop_map(|(e, uid)| format!("{e} in {uid}")),
         (entity(), entity()).prop_map(|(a, b)| format!("{a} in {b}")),
         (entity(), entity()).prop_map(|(a, b)| format!("{a} == {b}")),
@@ -159,8 +159,8 @@ fn atom() -> impl Strategy<Value = String> {
         Just("[principal, resource.owner].contains(context.rec.u)".to_owned()),
         Just("action == Action::\"a0\"".to_owned()),
         Just("action in Action::\"ag\"".to_owned()),
-        8 => select(VALUES.to_vec()).prop_map(str::to_owned),
-    ]
+    ];
+    prop_oneof![3 => shapes, 1 => select(VALUES.to_vec()).prop_map(str::to_owned)]
 }
 
 /// Sets, records and extension values, with and without parts that depend on the request.
