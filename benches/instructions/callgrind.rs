@@ -58,37 +58,41 @@ fn baseline() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/instructions/baseline.txt")
 }
 
-fn compiler() -> Result<String, String> {
+/// What counts depend on besides the program: they are compared only if it is the same.
+fn conditions() -> Result<String, String> {
     let output = Command::new("rustc").arg("--version").output();
     let output = output.map_err(|error| format!("rustc: {error}"))?;
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    let compiler = String::from_utf8_lossy(&output.stdout);
+    let profile = match cfg!(debug_assertions) {
+        true => "not optimised",
+        false => "optimised",
+    };
+    let processor = std::env::consts::ARCH;
+    Ok(format!("{}, {processor}, {profile}", compiler.trim()))
 }
 
 /// Writes the counts as the new baseline.
 pub fn write(counts: &Counts) -> Result<(), String> {
     let mut text = String::from("# Instructions of one decision: benches/README.md.\n");
     // Writing to a string cannot fail.
-    let _ = writeln!(text, "compiler {}", compiler()?);
-    let _ = writeln!(text, "processor {}", std::env::consts::ARCH);
+    let _ = writeln!(text, "by {}", conditions()?);
     for (kind, count) in Kind::ALL.into_iter().zip(counts) {
         let _ = writeln!(text, "{} {count}", kind.name());
     }
     fs::write(baseline(), text).map_err(|error| error.to_string())
 }
 
-/// Fails if a decision takes over [`TOLERANCE`] percent more than the baseline says. Counts of another compiler or
-/// processor are not comparable, which is said and is no failure.
+/// Fails if a decision takes over [`TOLERANCE`] percent more than the baseline says. Counts of another
+/// compiler, processor or profile are not comparable, which is said and is no failure.
 pub fn check(counts: &Counts) -> Result<(), String> {
     let text = fs::read_to_string(baseline()).map_err(|error| error.to_string())?;
     let value = |name: &str| {
         let rest = |line: &str| Some(line.strip_prefix(name)?.strip_prefix(' ')?.to_owned());
         text.lines().find_map(rest)
     };
-    let (compiler, processor) = (compiler()?, std::env::consts::ARCH);
-    if value("compiler").as_deref() != Some(&*compiler)
-        || value("processor").as_deref() != Some(processor)
-    {
-        println!("SKIPPED: the baseline is not of {compiler} on {processor}");
+    let conditions = conditions()?;
+    if value("by").as_deref() != Some(&*conditions) {
+        println!("SKIPPED: the baseline was not counted by {conditions}");
         return Ok(());
     }
     let mut faults = String::new();
@@ -97,14 +101,17 @@ pub fn check(counts: &Counts) -> Result<(), String> {
         let known: Option<u64> = value(name).and_then(|text| text.parse().ok());
         let known = known.ok_or_else(|| format!("the baseline does not say `{name}`"))?;
         if *count * 100 > known * (100 + TOLERANCE) {
-            let _ = writeln!(faults, "`{name}` takes {count} instructions, the baseline says {known}");
+            let _ = writeln!(
+                faults,
+                "`{name}` takes {count} instructions, the baseline says {known}"
+            );
         }
     }
     match faults.is_empty() {
         true => Ok(()),
         false => Err(format!(
             "{faults}A change that is worth that is made together with the baseline: \
-             cargo bench --profile counted --bench instructions -- --write"
+             cargo test --bench instructions -- --write"
         )),
     }
 }

@@ -200,7 +200,15 @@ fn agent(id: &str) -> EntityUID {
 
 fn call(kind: Kind) -> CallContext {
     let message = |text: &str| json!({ "channel_id": "C04SUPPORT", "text": text });
-    let post = |text: &str| ("support", "sam", "slack", "slack_post_message", message(text));
+    let post = |text: &str| {
+        (
+            "support",
+            "sam",
+            "slack",
+            "slack_post_message",
+            message(text),
+        )
+    };
     let (subject, root, server, tool, arguments): (_, _, _, _, Json) = match kind {
         Kind::TypedWrite | Kind::DeniedWrite => post("We are on it, and will be back at noon."),
         Kind::Challenge => post("Sign in again at www.larkwood-login.example"),

@@ -1,13 +1,13 @@
 //! How many instructions and allocations one decision takes: `cargo bench --bench instructions`.
 //!
-//! Time depends on the machine and on whatever else it does; the number of instructions does not. The calls of
-//! [`kinds`] are decided under Valgrind's callgrind, which has to be installed, over the shipped policies.
+//! Time depends on the machine and on whatever else it does; the number of instructions hardly does. The calls
+//! of [`kinds`] are decided under Valgrind's callgrind, which has to be installed, over the shipped policies.
 //!
 //! ```text
-//! cargo bench --profile counted --bench instructions               # print
-//! cargo bench --profile counted --bench instructions -- --check    # hold against baseline.txt
-//! cargo bench --profile counted --bench instructions -- --write    # write baseline.txt
-//! cargo bench --profile counted --bench instructions -- --allocations   # without Valgrind
+//! cargo bench --bench instructions                     # print, optimised
+//! cargo bench --bench instructions -- --allocations    # without Valgrind
+//! cargo test --bench instructions -- --check           # hold against baseline.txt, not optimised
+//! cargo test --bench instructions -- --write           # write baseline.txt
 //! ```
 
 #![allow(unsafe_code)] // An allocator that counts.

@@ -26,6 +26,8 @@ pub(crate) struct Action {
     pub(crate) principals: Vec<EntityType>,
     /// The same of resource types.
     pub(crate) resources: Vec<EntityType>,
+    /// What its context may have, by the schema.
+    pub(crate) context: Option<Attributes>,
     /// The scopes that the action matches. No request can add to them.
     pub(crate) scopes: Vec<ScopeNo>,
     /// What differs from the first action that it was compared with.
@@ -77,6 +79,7 @@ impl Action {
         let principals = schema.and_then(|schema| schema.principals_for_action(uid));
         let resources = schema.and_then(|schema| schema.resources_for_action(uid));
         Self {
+            context: schema.and_then(|schema| record_type(schema, uid)).cloned(),
             principals: principals
                 .into_iter()
                 .flatten()
@@ -103,7 +106,7 @@ impl Action {
         schema: &ValidatorSchema,
     ) -> Option<&[Difference]> {
         let compare = || {
-            let own = record_type(schema, self.entity.uid());
+            let own = self.context.as_ref();
             let differences = own.zip(record_type(schema, like));
             (
                 like.clone(),

@@ -127,9 +127,8 @@ impl Compiler<'_> {
             }
             ExprKind::Set(items) => self.set(items, depth),
             ExprKind::Record(fields) => {
-                let mut field = |(name, value): (&SmolStr, &Expr)| {
-                    (name.clone(), self.node(value, depth))
-                };
+                let mut field =
+                    |(name, value): (&SmolStr, &Expr)| (name.clone(), self.node(value, depth));
                 let fields = fields.iter().map(&mut field).collect();
                 self.record(fields)
             }

@@ -8,8 +8,8 @@ use crate::cedar::{
     TCComputation,
 };
 use crate::context::ContextSource;
+use crate::index::USUAL_CANDIDATES;
 use crate::interpreter::{Interpreter, RequestVariables};
-use crate::index::{PolicyNo, USUAL_CANDIDATES};
 use crate::key::EntityRef;
 use crate::overlay::Overlay;
 use crate::policy::{CompiledPolicy, PolicyInfo};
@@ -181,40 +181,42 @@ impl Snapshot {
         let mut candidates = Vec::with_capacity(USUAL_CANDIDATES);
         let mut evaluations = Vec::with_capacity(principals.len());
         for principal in principals {
-            let principal = view.entity(EntityRef::Given(principal));
-            let scopes = self.index().scopes_matching(&principal);
+            let principal_view = view.entity(EntityRef::Given(principal));
+            let scopes = self.index().scopes_matching(&principal_view);
             candidates.clear();
             self.index()
                 .candidates(&scopes, &actions, &resources, &mut candidates);
             let variables = RequestVariables {
                 view,
-                principal: &principal,
+                principal: &principal_view,
                 action: &action,
                 resource: &resource,
                 context: query.context,
                 scratch: &scratch,
             };
-            evaluations.push(self.evaluate_candidates(query, &variables, &candidates, open_to));
+            let candidates = candidates.iter().map(|number| self.policy(*number));
+            evaluations
+                .push(self.evaluate_policies(query, principal, &variables, candidates, open_to));
         }
         evaluations
     }
 
-    /// Evaluates the policies that can apply to one principal.
-    fn evaluate_candidates<'a>(
+    /// Evaluates the policies that can apply to one principal, whose view is among the variables.
+    fn evaluate_policies<'a>(
         &'a self,
         query: &Query<'_>,
+        principal: &EntityUID,
         variables: &RequestVariables<'_, 'a>,
-        candidates: &[PolicyNo],
+        policies: impl ExactSizeIterator<Item = &'a CompiledPolicy>,
         open_to: Option<&str>,
     ) -> PolicyEvaluation {
         let mut evaluation = PolicyEvaluation {
-            policies_evaluated: candidates.len() as u32,
+            policies_evaluated: policies.len() as u32,
             ..PolicyEvaluation::default()
         };
         let mut openness = open_to.map(Openness::new);
         let mut left_to_cedar = Vec::new();
-        for number in candidates {
-            let compiled = self.policy(*number);
+        for compiled in policies {
             match compiled.interpret(variables, query) {
                 Some(outcome) => {
                     if let Some(openness) = &mut openness {
@@ -225,9 +227,7 @@ impl Snapshot {
                 None => left_to_cedar.push(compiled),
             }
         }
-        if !left_to_cedar.is_empty()
-            && let EntityRef::Given(principal) = variables.principal.uid
-        {
+        if !left_to_cedar.is_empty() {
             let outcomes = self.evaluate_by_cedar(query, principal, &left_to_cedar);
             for (compiled, outcome) in left_to_cedar.into_iter().zip(outcomes) {
                 if let Some(openness) = &mut openness {

@@ -77,8 +77,9 @@ pub(crate) fn compile(
         let condition = policy.non_scope_constraints_arc();
         CompiledPolicy {
             info: Arc::new(PolicyInfo::from_policy(policy)),
-            context: condition
-                .map_or(ContextUse::none(), |condition| ContextUse::from_condition(condition)),
+            context: condition.map_or(ContextUse::none(), |condition| {
+                ContextUse::from_condition(condition)
+            }),
             literals: condition
                 .filter(|_| with_literals)
                 .map(|condition| literals_of(condition))

@@ -4,7 +4,10 @@ use super::*;
 
 fn compile_one(text: &str) -> CompiledPolicy {
     let set = parse_policyset(text).expect("a policy");
-    compile(&set, true, &mut Interner::default()).into_iter().next().expect("one policy")
+    compile(&set, true, &mut Interner::default())
+        .into_iter()
+        .next()
+        .expect("one policy")
 }
 
 #[test]

@@ -49,9 +49,8 @@ impl ByEntity {
         }
         *last += 1;
         let hash = hashed.hash;
-        self.0.insert_unique(hash, (key, *last), |(key, _)| {
-            hasher.hash(key.ty, &key.eid)
-        });
+        self.0
+            .insert_unique(hash, (key, *last), |(key, _)| hasher.hash(key.ty, &key.eid));
         *last
     }
 }

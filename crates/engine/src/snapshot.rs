@@ -91,7 +91,11 @@ impl Snapshot {
             }
         }))?;
         let policies = policy::compile(&parts.policies, with_literals, entities.interner_mut());
-        let index = PolicyIndex::build(&policies, entities.hasher().clone(), entities.interner_mut());
+        let index = PolicyIndex::build(
+            &policies,
+            entities.hasher().clone(),
+            entities.interner_mut(),
+        );
         let unpacked = action_uids
             .iter()
             .filter_map(|uid| entities.unpack(uid, &[]));

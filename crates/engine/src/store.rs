@@ -267,7 +267,13 @@ impl<'s> Lineage<'s> {
         std::iter::from_fn(move || {
             let (key, hash) = rest.step()?;
             let borrowed = key.borrow();
-            Some((key, HashedKey { key: borrowed, hash }))
+            Some((
+                key,
+                HashedKey {
+                    key: borrowed,
+                    hash,
+                },
+            ))
         })
     }
 
@@ -296,7 +302,8 @@ impl<'s> Lineage<'s> {
         let is_new = match &mut self.index {
             Some(index) => index.insert(key),
             None => {
-                let is_it = |&(known, of_known): &(&EntityKey, u64)| of_known == hash && known == key;
+                let is_it =
+                    |&(known, of_known): &(&EntityKey, u64)| of_known == hash && known == key;
                 !self.seen.iter().any(is_it)
             }
         };

@@ -70,13 +70,8 @@ pub fn read(
 }
 
 fn declared_input<'s>(snapshot: &'s Snapshot, action: &EntityUID) -> Option<&'s Attributes> {
-    let context = snapshot.schema()?.context_type(action)?;
-    let input = attributes(context)?.get_attr("input")?;
-    attributes(&input.attr_type)
-}
-
-fn attributes(ty: &Type) -> Option<&Attributes> {
-    match ty {
+    let input = snapshot.context_attributes(action)?.get_attr("input")?;
+    match &*input.attr_type {
         Type::Record { attrs, .. } => Some(attrs),
         _ => None,
     }
