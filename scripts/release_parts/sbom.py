@@ -30,24 +30,34 @@ def metadata(root: Path, triple: str, features: str) -> dict:
     return json.loads(done.stdout)
 
 
-def linked(resolved: dict) -> tuple[dict[str, dict], dict[str, list[str]], str]:
-    """The packages that end up in the binary, what each depends on, and which is the binary's own."""
-    packages = {it["id"]: it for it in resolved["packages"]}
-    nodes = {it["id"]: it for it in resolved["resolve"]["nodes"]}
-    # The root is named: a workspace has several members.
-    root = next(id for id in resolved["workspace_members"] if packages[id]["name"] == "callgate")
-    depends: dict[str, list[str]] = {}
-    open_ids = [root]
-    while open_ids:
-        id = open_ids.pop()
-        if id in depends:
-            continue
-        # What runs at build time or in tests is in no binary. A procedural macro runs at build time too, but is an
-        # ordinary dependency, and is listed: what it writes is in the binary.
-        normal = [it["pkg"] for it in nodes[id]["deps"] if any(kind["kind"] is None for kind in it["dep_kinds"])]
-        depends[id] = sorted(set(normal))
-        open_ids.extend(depends[id])
-    return {id: packages[id] for id in depends}, depends, root
+def tree(root: Path, triple: str, features: str) -> list[tuple[int, str]]:
+    """What is linked in, with its depth below the binary. `cargo metadata` alone would tell of more: it adds up the features
+    that tests ask for. A procedural macro is listed, since what it writes is in the binary; what runs at build time is not."""
+    command = ["cargo", "tree", "--locked", "--package", "callgate", "--target", triple, "--features", features]
+    command += ["--edges", "normal", "--prefix", "depth", "--format", " {p}"]
+    done = subprocess.run([*command, "--offline"], cwd=root, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise UnfitBinary(f"`cargo tree` failed: {done.stderr.strip()}")
+    lines = (line.split(" ", 1) for line in done.stdout.splitlines() if line)
+    # `name v1.2.3 (proc-macro) (*)`; the star marks what was told before, with all below it.
+    return [(int(depth), "@".join(package.split()[:2]).replace("@v", "@", 1)) for depth, package in lines]
+
+
+def resolve(root: Path, triple: str, features: str) -> dict:
+    """What is linked in, and what each part of it depends on."""
+    known = {f"{it['name']}@{it['version']}": it for it in metadata(root, triple, features)["packages"]}
+    depends: dict[str, set[str]] = {}
+    above: list[str] = []
+    for depth, name in tree(root, triple, features):
+        if name not in known:
+            raise UnfitBinary(f"cargo tells nothing of `{name}`")
+        depends.setdefault(name, set())
+        del above[depth:]
+        if above:
+            depends[above[-1]].add(name)
+        above.append(name)
+    own = next(it for it in depends if it.startswith("callgate@"))
+    return {"packages": {it: known[it] for it in sorted(depends)}, "depends": depends, "own": own}
 
 
 def purl(package: dict) -> str:
@@ -82,18 +92,18 @@ def component(package: dict, known: dict[tuple[str, str], str]) -> dict:
 
 def bill(root: Path, binary: Binary, digest: str, resolved: dict, epoch: int, system: list[dict] | None = None) -> dict:
     """The bill for a binary. `system` are components that come beside the crates, such as an image's libraries."""
-    packages, depends, own = linked(resolved)
+    packages, depends, own = resolved["packages"], resolved["depends"], resolved["own"]
     known = checksums(root)
     main = component(packages[own], known) | {
         "type": "application",
         "description": packages[own]["description"],
         "hashes": [{"alg": "SHA-256", "content": digest}],
     }
-    others = sorted((it for id, it in packages.items() if id != own), key=lambda it: (it["name"], it["version"]))
+    others = [it for name, it in packages.items() if name != own]
     system = system or []
     dependencies = [
-        {"ref": purl(packages[id]), "dependsOn": sorted(purl(packages[it]) for it in depends[id])}
-        for id in sorted(depends, key=lambda id: purl(packages[id]))
+        {"ref": purl(packages[name]), "dependsOn": sorted(purl(packages[it]) for it in depends[name])}
+        for name in sorted(depends)
     ]
     for entry in dependencies:
         if entry["ref"] == purl(packages[own]):
@@ -117,17 +127,17 @@ def bill(root: Path, binary: Binary, digest: str, resolved: dict, epoch: int, sy
 
 def licences(resolved: dict) -> str:
     """The texts of all licences of what is linked in, each text once, with the crates that it is of."""
-    packages, _, own = linked(resolved)
     texts: dict[str, list[str]] = {}
     without = []
-    for id, package in sorted(packages.items(), key=lambda it: (it[1]["name"], it[1]["version"])):
+    for package in resolved["packages"].values():
+        # Without a source it is Callgate's own.
+        if package.get("source") is None:
+            continue
         name = f"{package['name']} {package['version']} ({package.get('license') or 'see its licence file'})"
         folder = Path(package["manifest_path"]).parent
-        found = sorted(
-            it for it in folder.iterdir() if it.is_file() and it.name.lower().startswith(LICENCE_FILES)
-        ) if folder.is_dir() else []
-        if id == own or package.get("source") is None:
-            continue
+        # What wraps a library in C has its source, and licence, further down.
+        paths = folder.rglob("*") if package["name"].endswith("-sys") else folder.iterdir()
+        found = sorted(it for it in paths if it.name.lower().startswith(LICENCE_FILES) and it.is_file())
         if not found:
             without.append(name)
         for path in found:

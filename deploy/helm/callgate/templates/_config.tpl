@@ -22,6 +22,15 @@ key = "/etc/callgate/tls/tls.key"
 client_ca = {{ printf "/etc/callgate/client-ca/%s" .Values.tls.clientCa.key | toJson }}
 client_certificate = {{ .Values.tls.clientCertificate | toJson }}
 {{- end }}
+{{- if eq .Values.state.kind "postgresql" }}
+
+[state]
+url = {{ .Values.state.postgresql.url | toJson }}
+{{- if .Values.state.postgresql.existingSecret }}
+password_file = "/etc/callgate/database/password"
+{{- end }}
+max_staleness_ms = {{ int .Values.state.postgresql.maxStalenessMs }}
+{{- end }}
 {{ range .Values.callers }}
 [[callers]]
 id = {{ .id | toJson }}

@@ -89,8 +89,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- if gt (int (include "callgate.mostReplicas" .)) 1 -}}
 {{- fail "replicas: one SQLite database has one server; more replicas need state.kind: postgresql" -}}
 {{- end -}}
-{{- else if not .Values.state.postgresql.existingSecret -}}
-{{- fail "state.postgresql.existingSecret: name the secret that has the address" -}}
+{{- else if not .Values.state.postgresql.url -}}
+{{- fail "state.postgresql.url: say where the database is" -}}
+{{- else if regexMatch "^[a-z]+://[^/@]*:[^/@]*@" .Values.state.postgresql.url -}}
+{{- fail "state.postgresql.url: a password belongs into a secret: state.postgresql.existingSecret" -}}
 {{- end -}}
 {{- if and .Values.serviceMonitor.enabled (not .Values.admin.enabled) -}}
 {{- fail "serviceMonitor: only the admin listener can be scraped: set admin.enabled" -}}

@@ -12,9 +12,6 @@
 - {name: CALLGATE_TELEMETRY_KEY, valueFrom: {secretKeyRef: {name: {{ .existingSecret }}, key: {{ .key }}}}}
 {{- end }}
 {{- end }}
-{{- if eq .Values.state.kind "postgresql" }}
-- {name: CALLGATE_STATE, valueFrom: {secretKeyRef: {name: {{ .Values.state.postgresql.existingSecret }}, key: {{ .Values.state.postgresql.key }}}}}
-{{- end }}
 {{- with .Values.extraEnv }}
 {{ toYaml . }}
 {{- end }}
