@@ -26,10 +26,9 @@ USER = 65532
 AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
 POLICIES = "/etc/callgate/policies"
 STATE = "/var/lib/callgate/callgate.db"
-SOCKET = "/run/callgate/callgate.sock"
-#: What asks the server in the same container whether it serves.
-HEALTH = ["/usr/bin/callgate", "health", "--endpoint", f"unix:{SOCKET}"]
-#: What `docker run` serves without arguments. The socket is for the health command; TCP is `[listen]`'s to say.
+#: What asks the server in the same container whether it serves: on the loopback as by default, or where CALLGATE_ENDPOINT says.
+HEALTH = ["/usr/bin/callgate", "health"]
+#: What `docker run` serves without arguments. Where it listens is `[listen]`'s to say.
 SERVE = ["serve", POLICIES, "--state", STATE, "--log-format", "json"]
 
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
@@ -141,7 +140,7 @@ def config(binary: Binary, layers: list[bytes], epoch: int, revision: str) -> di
             "User": f"{USER}:{USER}",
             "Env": ["PATH=/usr/bin", f"SSL_CERT_FILE={AUTHORITIES}"],
             "Entrypoint": ["/usr/bin/callgate"],
-            "Cmd": [*SERVE, "--unix", SOCKET],
+            "Cmd": SERVE,
             "WorkingDir": "/var/lib/callgate",
             "ExposedPorts": {"50051/tcp": {}, "8180/tcp": {}},
             "Volumes": {"/var/lib/callgate": {}},

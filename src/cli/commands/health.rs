@@ -27,7 +27,12 @@ pub struct Args {
     )]
     endpoint: String,
     /// Ask about one part: `callgate.bundle` or `callgate.store`. By default about the server as a whole
-    #[arg(long, value_name = "NAME", default_value = "")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "",
+        hide_default_value = true
+    )]
     service: String,
     #[command(flatten)]
     credentials: ClientCredentials,
