@@ -21,7 +21,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::cli::commands::{
-    approval, audit, authorize, changes, check, clock, delegation, entity, export, import, manifest, replay, serve, session, status, stop, task, tool, try_compiling,
+    approval, audit, authorize, changes, check, clock, delegation, entity, export, health, import,
+    manifest, replay, serve, session, status, stop, task, tool, try_compiling,
 };
 use crate::cli::output::{Exit, Output};
 use crate::reload::trial;
@@ -80,6 +81,7 @@ enum Verb {
     Clock(Box<clock::Args>),
     Audit(Box<audit::Args>),
     Status(Box<status::Args>),
+    Health(Box<health::Args>),
     Changes(Box<changes::Args>),
     #[command(name = trial::VERB, hide = true)]
     TryCompiling(try_compiling::Args),
@@ -110,6 +112,7 @@ pub fn main() -> ExitCode {
         Verb::Clock(args) => (args.ask.output, clock::run(&args)),
         Verb::Audit(args) => (args.output(), audit::run(&args)),
         Verb::Status(args) => (args.ask.output, status::run(&args)),
+        Verb::Health(args) => (args.output, health::run(&args)),
         Verb::Changes(args) => (args.ask.output, changes::run(&args)),
         Verb::TryCompiling(args) => (Output::default(), try_compiling::run(&args)),
     };

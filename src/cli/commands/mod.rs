@@ -9,6 +9,7 @@ pub mod clock;
 pub mod delegation;
 pub mod entity;
 pub mod export;
+pub mod health;
 pub mod import;
 pub mod manifest;
 pub mod replay;
