@@ -1,9 +1,10 @@
 //! Operations on a bundle before it is served: check it, import a server's tools, export mappings for other enforcement
 //! points.
 //!
-//! Start at [`check`], [`import`] and [`coaz`]; [`manifest`] computes the manifest of a directory. [`clauses`] splits
-//! policies into single conditions and evaluates them; [`policy_test`] runs the tests beside the policies, and asks
-//! [`equivalence`] which changes of a policy no test can notice. The command line calls these and prints their results.
+//! Start at [`check`], [`import`] and [`coaz`]; [`manifest`] computes the manifest of a directory, [`replay`] makes
+//! recorded decisions again. [`clauses`] splits policies into single conditions and evaluates them; [`policy_test`] runs the
+//! tests beside the policies, and asks [`equivalence`] which changes of a policy no test can notice. The command line calls
+//! these and prints their results.
 //!
 //! Invariant: no printing. Results are serializable values.
 
@@ -15,5 +16,6 @@ pub mod import;
 pub mod manifest;
 pub mod policy_test;
 pub mod propose;
+pub mod replay;
 pub mod review;
 pub mod tool_list;

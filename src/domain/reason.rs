@@ -77,13 +77,15 @@ pub enum ReasonCode {
     Overloaded,
     /// The side effects of the call could not be stored.
     StoreUnavailable,
+    /// The decision could not be put on record.
+    AuditUnavailable,
     /// An internal failure.
     Internal,
 }
 
 impl ReasonCode {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::NoPermit,
         Self::Forbidden,
         Self::EvaluationError,
@@ -109,6 +111,7 @@ impl ReasonCode {
         Self::Stale,
         Self::Overloaded,
         Self::StoreUnavailable,
+        Self::AuditUnavailable,
         Self::Internal,
     ];
 
@@ -140,6 +143,7 @@ impl ReasonCode {
             Self::Stale => "STALE",
             Self::Overloaded => "OVERLOADED",
             Self::StoreUnavailable => "STORE_UNAVAILABLE",
+            Self::AuditUnavailable => "AUDIT_UNAVAILABLE",
             Self::Internal => "INTERNAL",
         }
     }

@@ -7,11 +7,13 @@ use arc_swap::ArcSwapOption;
 use smol_str::SmolStr;
 use tokio::sync::oneshot;
 
-use crate::audit::decision_record::{DecisionRecord, RecordedRequest};
+use crate::audit::decision_record::RecordedRequest;
 use crate::authn::caller::Caller;
 use crate::domain::authority::task::Task;
 use crate::domain::decide::call;
 use crate::domain::decide::inputs::{DecisionInputs, History};
+use crate::domain::decide::is_authorized::ParcRequest;
+use crate::domain::decide::observe::is_waivable;
 use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
 use crate::domain::request::call_context::CallContext;
 use crate::service::bundle_status::BundleStatus;
@@ -19,11 +21,12 @@ use crate::service::clock::{Clock, MonotonicClock, SystemClock};
 use crate::service::deadline::{Deadline, ServiceError};
 use crate::service::generation::{Generation, LoadedBundle};
 use crate::service::in_flight::{
-    CommitReceipt, InFlightRequest, TentativeVerdict, decision_id, settle, stale_reason,
+    CommitReceipt, InFlightRequest, TentativeVerdict, settle, stale_reason,
 };
-use crate::service::is_authorized;
 use crate::service::ledger::{Ledger, WriteError};
-use crate::service::request::{ParcRequest, RequestMeta, Response};
+use crate::service::observe::ObserveState;
+use crate::service::recording::{AwaitedRecord, Decided};
+use crate::service::request::{RequestMeta, Response};
 use crate::service::settings::ServiceSettings;
 use crate::service::side_effects::{Commit, LiveFacts};
 use crate::store::backend::{Store, StoreError, StoreWrite};
@@ -43,6 +46,7 @@ pub struct Service {
     settings: ServiceSettings,
     recorder: Recorder,
     bundle_status: ArcSwapOption<BundleStatus>,
+    pub(super) observe: ObserveState,
 }
 
 /// A response, or what it has to wait for.
@@ -68,7 +72,9 @@ enum PendingStage<'a> {
     /// For the revision that it demands.
     Revision(RequestMeta<'a>),
     /// For its side effects to be written.
-    Commit(InFlightRequest<'a>, Verdict, CommitReceipt),
+    Commit(InFlightRequest<'a>, Decided, CommitReceipt),
+    /// For its record.
+    Record(AwaitedRecord<'a>),
 }
 
 impl Service {
@@ -105,6 +111,7 @@ impl Service {
             settings,
             recorder,
             bundle_status: ArcSwapOption::empty(),
+            observe: ObserveState::default(),
         })
     }
 
@@ -229,7 +236,13 @@ impl Service {
             match waiting {
                 PendingStage::Commit(pending, decision, writing) => {
                     let decision = settle(decision, writing).await;
-                    return Ok(self.record(&pending, RecordedRequest::Call(call), decision));
+                    let question = RecordedRequest::Call(call);
+                    waiting = PendingStage::Record(self.begin_record(pending, question, decision));
+                }
+                PendingStage::Record(awaited) => {
+                    return Ok(self
+                        .finish_record(awaited, RecordedRequest::Call(call))
+                        .await);
                 }
                 PendingStage::Revision(ask) => {
                     let (pending, stale) = self.pin_generation(ask).await?;
@@ -313,7 +326,7 @@ impl Service {
             request_id: None,
         };
         let pending = self.start_request(ask, self.live().ok_or(ServiceError::NotReady)?);
-        Ok(self.decide(&pending, call).decision)
+        Ok(self.decide(&pending, call).decision.verdict)
     }
 
     /// Decides a principal, action, resource and context. Any policy error denies.
@@ -328,18 +341,12 @@ impl Service {
     ) -> Result<Response<Verdict>, ServiceError> {
         let (pending, stale) = self.pin_generation(ask).await?;
         let decision = match stale {
-            Some(reason) => Verdict::deny(reason),
-            None => pending.guarded(Verdict::deny, |generation, _| {
-                is_authorized::decide(generation, &question)
-            }),
+            Some(reason) => Decided::denied(reason),
+            None => self.decide_request(&pending, &question),
         };
-        let question = RecordedRequest::Cedar {
-            principal: &question.principal,
-            action: &question.action,
-            resource: &question.resource,
-            trace: &question.trace,
-        };
-        Ok(self.record(&pending, question, decision))
+        let question = question.recorded();
+        let awaited = self.begin_record(pending, question, decision);
+        Ok(self.finish_record(awaited, question).await)
     }
 
     /// Decides a call, and responds unless something has to be written first.
@@ -353,15 +360,17 @@ impl Service {
             Some(reason) => TentativeVerdict::denied(reason),
             None => self.decide(&pending, call),
         };
-        if made.writes.is_empty() {
-            return Progress::Ready(self.record(
-                &pending,
-                RecordedRequest::Call(call),
-                made.decision,
-            ));
-        }
-        let writing = self.submit_writes(made.writes);
-        let waiting = PendingStage::Commit(pending, made.decision, writing);
+        let waiting = if made.writes.is_empty() {
+            let question = RecordedRequest::Call(call);
+            let awaited = self.begin_record(pending, question, made.decision);
+            if awaited.is_ready() {
+                return Progress::Ready(self.respond(awaited, question));
+            }
+            PendingStage::Record(awaited)
+        } else {
+            let writing = self.submit_writes(made.writes);
+            PendingStage::Commit(pending, made.decision, writing)
+        };
         Progress::Pending(PendingResponse(Box::new(waiting)))
     }
 
@@ -375,26 +384,43 @@ impl Service {
             generation
                 .claim_warnings
                 .warn_missing(&generation.claims, call, caller);
+            let is_observed = self.observes(&pending.ask, Some(&call.operation.server));
             for _ in 0..MAX_ATTEMPTS {
                 let seen = self.facts.observe(&pending.ask, generation, call, sure);
                 let world = self.decision_inputs(generation, seen.history());
-                let decision = call::decide(world, call, asker, now);
-                if pending.ask.is_dry_run {
-                    return TentativeVerdict::unwritten(decision);
-                }
-                if !decision.is_allow() {
-                    self.facts.count_denial(&seen, call, sure);
-                    return TentativeVerdict::unwritten(decision);
-                }
-                match self.facts.commit(&seen, call, &decision.effects, sure) {
-                    Commit::Applied => return TentativeVerdict::unwritten(decision),
-                    Commit::NeedsWrite(writes) => return TentativeVerdict { decision, writes },
-                    Commit::Conflict => {}
+                let verdict = call::decide(world, call, asker, now);
+                let effects =
+                    self.effects_of_passing(&world, call, asker, &verdict, pending, is_observed);
+                let committed = match &effects {
+                    _ if pending.ask.is_dry_run => Commit::Applied,
+                    Some(effects) => self.facts.commit(&seen, call, effects, sure),
+                    None => {
+                        self.facts.count_denial(&seen, call, sure);
+                        Commit::Applied
+                    }
+                };
+                let is_enforced = !(is_observed && effects.is_some());
+                let made = |writes| TentativeVerdict {
+                    writes,
+                    decision: Decided {
+                        is_enforced,
+                        capsule: self.capsule_of_call(pending, generation, call, &seen),
+                        verdict,
+                    },
+                };
+                return match committed {
+                    Commit::Conflict => continue,
+                    Commit::Applied => made(Vec::new()),
+                    Commit::NeedsWrite(writes) => made(writes),
                     Commit::Denied(reason) => {
                         self.facts.count_denial(&seen, call, sure);
-                        return TentativeVerdict::denied(reason);
+                        // The race was lost after the decision, so no capsule would give this verdict.
+                        TentativeVerdict::unwritten(Decided {
+                            is_enforced: !(is_observed && is_waivable(reason.code)),
+                            ..Decided::denied(reason)
+                        })
                     }
-                }
+                };
             }
             let message = "too many calls of this session at once";
             TentativeVerdict::denied(Reason::new(ReasonCode::Overloaded, message))
@@ -467,34 +493,5 @@ impl Service {
         }
         let stale = stale_reason(ask.at_least_revision, generation.revision());
         Ok((self.start_request(ask, generation), stale))
-    }
-
-    pub(super) fn record(
-        &self,
-        pending: &InFlightRequest<'_>,
-        question: RecordedRequest<'_>,
-        decision: Verdict,
-    ) -> Response<Verdict> {
-        let decision_id = decision_id(pending.started_at);
-        let snapshot = &pending.generation.snapshot;
-        self.recorder.record(&DecisionRecord {
-            decision_id,
-            caller: &pending.ask.caller.id,
-            adapter: pending.ask.adapter,
-            request_id: pending.ask.request_id,
-            question,
-            decision: &decision,
-            revision: snapshot.revision(),
-            policy_set_digest: &pending.generation.policy_set_digest,
-            is_dry_run: pending.ask.is_dry_run,
-            started_at: pending.started_at,
-            took: pending.clock.elapsed(),
-        });
-        Response {
-            value: decision,
-            decision_id,
-            revision: snapshot.revision(),
-            policies_total: snapshot.policy_count() as u32,
-        }
     }
 }

@@ -3,8 +3,8 @@
 //! Start at [`decisions::Service`]. [`request`] is what requests and responses have in common, [`generation`]
 //! everything of one revision, [`ledger`] the order of revisions, [`side_effects`] what allowed calls use up and leave
 //! behind, [`call_carriers`] which tasks, delegations and pairs carry the labels of a call, [`maintenance`] background
-//! writes and pruning, [`clock`] the one clock, [`deadline`] the deadline of a request. `listing` filters lists,
-//! [`search`] asks Cedar about many entities, [`batch`] decides several requests from one generation. [`server_load`]
+//! writes and pruning, [`clock`] the one clock, [`deadline`] the deadline of a request. `recording` puts decisions on record, `listing` filters lists,
+//! [`search`] asks Cedar about many entities, [`batch`] decides several requests from one generation. [`observe`] lets pass what is only observed. [`server_load`]
 //! counts what the server carries, [`concurrency_limit`] adapts how much it accepts, and [`bundle_status`] is the
 //! state of the bundle on disk.
 //!
@@ -23,9 +23,9 @@ pub mod decisions;
 pub mod event_counter;
 pub mod generation;
 pub mod idempotency;
-mod is_authorized;
 pub mod ledger;
 pub mod maintenance;
+pub mod observe;
 pub mod side_effects;
 
 pub mod batch;
@@ -34,6 +34,7 @@ pub mod concurrency_limit;
 mod in_flight;
 mod listing;
 mod planning_queues;
+mod recording;
 pub mod request;
 pub mod search;
 pub mod server_load;

@@ -9,10 +9,10 @@ pub use cedar_policy as api;
 pub use cedar_policy_core::FromNormalizedStr;
 pub use cedar_policy_core::ast::{
     ActionConstraint, Annotation, AnyId, BinaryOp, Context, Effect, Eid, Entity, EntityReference,
-    EntityType, EntityUID, Expr, ExprBuilder, ExprKind, Literal, Name, PartialValue, Pattern,
-    PatternElem, Policy, PolicyID, PolicySet, PrincipalConstraint, PrincipalOrResourceConstraint,
-    Request, ResourceConstraint, SlotEnv, SlotId, StaticPolicy, Template, UnaryOp, Value,
-    ValueKind, Var,
+    EntityType, EntityUID, Expr, ExprBuilder, ExprKind, ExtensionFunction, Literal, Name,
+    PartialValue, Pattern, PatternElem, Policy, PolicyID, PolicySet, PrincipalConstraint,
+    PrincipalOrResourceConstraint, Request, ResourceConstraint, SlotEnv, SlotId, StaticPolicy,
+    Template, UnaryOp, Value, ValueKind, Var,
 };
 pub(crate) use cedar_policy_core::ast::{EntityUIDEntry, RequestSchema, Set};
 pub use cedar_policy_core::authorizer::Authorizer;
@@ -22,6 +22,7 @@ pub use cedar_policy_core::entities::{
     ContextJsonParser, Entities, EntityJsonParser, NoEntitiesSchema, TCComputation,
 };
 pub use cedar_policy_core::evaluator::Evaluator;
+pub(crate) use cedar_policy_core::evaluator::binary_relation;
 pub use cedar_policy_core::expr_builder::ExprBuilder as BuildExpr;
 pub use cedar_policy_core::extensions::Extensions;
 pub use cedar_policy_core::parser::{Loc, parse_policyset};

@@ -67,7 +67,8 @@ impl Snapshot {
             self.index()
                 .scopes_matching(&view.entity(EntityRef::Given(uid)))
         });
-        let numbers = self.index().candidates(&p, &a, &r);
+        let mut numbers = Vec::new();
+        self.index().candidates(&p, &a, &r, &mut numbers);
         let compiled: Vec<_> = numbers.into_iter().map(|no| self.policy(no)).collect();
         let known = [principal, query.action, query.resource]
             .into_iter()

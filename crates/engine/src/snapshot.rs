@@ -36,6 +36,8 @@ struct Rules {
     reach: Reach,
     /// The context attributes that any policy reads.
     reads: ContextUse,
+    /// Whether some forbid is marked as always enforced.
+    has_always_enforced: bool,
 }
 
 impl Rules {
@@ -46,7 +48,11 @@ impl Rules {
         schema: Option<Arc<ValidatorSchema>>,
         reach: Reach,
     ) -> Self {
-        let index = PolicyIndex::build(&policies, entities.interner_mut());
+        let index = PolicyIndex::build(
+            &policies,
+            entities.hasher().clone(),
+            entities.interner_mut(),
+        );
         let unpacked = action_uids
             .iter()
             .filter_map(|uid| entities.unpack(uid, &[]));
@@ -64,6 +70,8 @@ impl Rules {
         }
         Self {
             reads: ContextUse::union(policies.iter().map(|compiled| &compiled.context)),
+            has_always_enforced: (policies.iter())
+                .any(|it| it.info.is_always_enforced && it.info.is_forbid),
             policies,
             index,
             actions,
@@ -84,6 +92,15 @@ impl StoredEntity<'_> {
     /// The value of an attribute, unpacked.
     pub fn attribute(&self, name: &str) -> Option<Value> {
         self.packed.attribute(self.interner, name)
+    }
+
+    /// Passes every entity that it refers to: its direct parents, and those in its attributes and tags. One may come
+    /// several times.
+    pub fn for_each_reference(&self, mut each: impl FnMut(EntityUID)) {
+        for parent in &self.packed.parents {
+            each(parent.unpack(self.interner));
+        }
+        self.packed.for_each_reference(self.interner, &mut each);
     }
 
     /// Its direct parents.
@@ -119,13 +136,13 @@ impl Snapshot {
         E: IntoIterator<Item = Entity>,
     {
         let with_literals = parts.reach == Reach::Unbounded;
-        let policies = policy::compile(&parts.policies, with_literals);
         let mut action_uids = Vec::new();
         let mut entities = EntityStore::build(parts.entities.into_iter().inspect(|entity| {
             if entity.uid().is_action() {
                 action_uids.push(entity.uid().clone());
             }
         }))?;
+        let policies = policy::compile(&parts.policies, with_literals, entities.interner_mut());
         let rules = Rules::new(
             policies,
             &mut entities,
@@ -145,8 +162,9 @@ impl Snapshot {
     ///
     /// `reach` has to be proven for these policies, as in [`SnapshotParts::reach`].
     pub fn with_policies(&self, policies: &PolicySet, reach: Reach) -> Self {
-        let policies = policy::compile(policies, reach == Reach::Unbounded);
         let mut entities = self.entities.clone();
+        let with_literals = reach == Reach::Unbounded;
+        let policies = policy::compile(policies, with_literals, entities.interner_mut());
         let action_uids: Vec<EntityUID> = self.action_uids().cloned().collect();
         let schema = self.rules.schema.clone();
         let rules = Rules::new(policies, &mut entities, &action_uids, schema, reach);
@@ -227,7 +245,7 @@ impl Snapshot {
             return false;
         };
         let mut lineage = self.entities.lineage(&packed.parents);
-        lineage.any(|key| key.ty == wanted.ty && *key.eid == *wanted.eid)
+        lineage.any(|key| wanted.is(key))
     }
 
     /// Whether an action is known.
@@ -252,6 +270,11 @@ impl Snapshot {
         named.sort();
         named.dedup();
         named
+    }
+
+    /// Whether some forbid is marked `@mode("enforce")`.
+    pub fn has_always_enforced(&self) -> bool {
+        self.rules.has_always_enforced
     }
 
     /// The schema, if the snapshot has one.

@@ -256,10 +256,10 @@ fn collect_paths<'e>(expr: &'e Expr, paths: &mut Vec<&'e Expr>) {
             false => collect_paths(inner, paths),
         },
         // Of `x has y` the value is the outcome itself.
+        ExprKind::HasAttr { expr: inner, .. } | ExprKind::ExtHasAttr { expr: inner, .. }
+            if is_path(inner) => {}
         ExprKind::HasAttr { expr: inner, .. } | ExprKind::ExtHasAttr { expr: inner, .. } => {
-            if !is_path(inner) {
-                collect_paths(inner, paths);
-            }
+            collect_paths(inner, paths);
         }
         ExprKind::Like { expr, .. } | ExprKind::Is { expr, .. } => collect_paths(expr, paths),
         ExprKind::UnaryApp { arg, .. } => collect_paths(arg, paths),

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::analysis::clauses::{ClauseTree, NodeId, Truth};
 use crate::bundle::Bundle;
-use crate::domain::decide::observe::{EvaluationObserver, ObservedEvaluation};
+use crate::domain::decide::observer::{EvaluationObserver, ObservedEvaluation};
 
 /// The coverage of all policies.
 #[derive(Debug, Serialize)]

@@ -20,7 +20,7 @@ use crate::bundle::Bundle;
 use crate::bundle::diagnostic::BundleError;
 use crate::bundle::parallel::map_parallel;
 use crate::bundle::validate::policy_validator::PolicyValidator;
-use crate::domain::decide::observe::{EvaluationObserver, ObservedEvaluation};
+use crate::domain::decide::observer::{EvaluationObserver, ObservedEvaluation};
 
 mod mutants;
 

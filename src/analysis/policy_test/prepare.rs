@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use callgate_engine::cedar::{Context, Entity, EntityUID};
+use callgate_engine::cedar::{Entity, EntityUID};
 
 use crate::analysis::policy_test::files::ParsedFile;
 use crate::analysis::policy_test::form::{
@@ -17,6 +17,7 @@ use crate::domain::authority::session::Session;
 use crate::domain::authority::state::Authority;
 use crate::domain::authority::task::Task;
 use crate::domain::authority::usage::Usage;
+use crate::domain::decide::is_authorized::ParcRequest;
 use crate::domain::reason::ReasonCode;
 use crate::domain::request::call_context::{CallContext, Subject};
 
@@ -65,16 +66,7 @@ pub(super) enum Question {
     /// A change of authority.
     Govern(Box<GovernQuestion>),
     /// Cedar's own request.
-    Parc(Box<ParcQuestion>),
-}
-
-/// Cedar's own request.
-#[derive(Debug)]
-pub(super) struct ParcQuestion {
-    pub(super) principal: EntityUID,
-    pub(super) action: EntityUID,
-    pub(super) resource: EntityUID,
-    pub(super) context: Context,
+    Parc(Box<ParcRequest>),
 }
 
 /// A change of authority.

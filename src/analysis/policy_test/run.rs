@@ -18,8 +18,8 @@ use crate::domain::authority::state::Authority;
 use crate::domain::decide::call::decide;
 use crate::domain::decide::govern::{GovernRequest, approve, govern};
 use crate::domain::decide::inputs::{DecisionInputs, History, Requester};
-use crate::domain::decide::observe::EvaluationObserver;
-use crate::domain::decide::parc::{Parc, decide_parc};
+use crate::domain::decide::is_authorized;
+use crate::domain::decide::observer::EvaluationObserver;
 use crate::domain::decide::verdict::{Challenge, Decision, Verdict};
 use crate::domain::request::call_context::{CallContext, Subject};
 use crate::domain::schema::{self, TYPES};
@@ -132,14 +132,8 @@ pub fn run(
         Question::Call(call) => return decide_call(case, &inputs, call, requester),
         Question::Govern(question) => decide_change(case, &inputs, question, requester),
         Question::Parc(question) => {
-            let parc = Parc {
-                principal: &question.principal,
-                action: &question.action,
-                resource: &question.resource,
-                context: &question.context,
-                asserted: &[],
-            };
-            decide_parc(&inputs, &parc)
+            let authority = &live.authority;
+            is_authorized::decide_observed(&world.snapshot, authority, question, observer)
         }
     };
     CaseOutcome {

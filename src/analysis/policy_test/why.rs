@@ -11,7 +11,7 @@ use crate::analysis::policy_test::World;
 use crate::analysis::policy_test::prepare::PreparedCase;
 use crate::analysis::policy_test::run::{self, CaseOutcome};
 use crate::bundle::Bundle;
-use crate::domain::decide::observe::{EvaluationObserver, ObservedEvaluation};
+use crate::domain::decide::observer::{EvaluationObserver, ObservedEvaluation};
 
 /// The most lines about one case.
 const MAX_LINES: usize = 60;

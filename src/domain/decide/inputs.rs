@@ -13,7 +13,7 @@ use crate::domain::authority::labels::{self, CarriedLabels, Labels};
 use crate::domain::authority::session::Session;
 use crate::domain::authority::state::Authority;
 use crate::domain::authority::usage::Usage;
-use crate::domain::decide::observe::EvaluationObserver;
+use crate::domain::decide::observer::EvaluationObserver;
 use crate::domain::reason::{Reason, ReasonCode};
 use crate::domain::registration::{RegisteredTool, RegisteredTools};
 use crate::domain::request::definition::DefinitionDigests;

@@ -9,13 +9,12 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::analysis::policy_test::form::{CallForm, CallKind, Case, GovernForm, RequestForm};
 use crate::analysis::policy_test::prepare::live::scope;
-use crate::analysis::policy_test::prepare::{
-    CaseFault, GovernQuestion, ParcQuestion, Question, Resolver,
-};
+use crate::analysis::policy_test::prepare::{CaseFault, GovernQuestion, Question, Resolver};
 use crate::domain::authority::delegation::Delegation;
+use crate::domain::decide::is_authorized::ParcRequest;
 use crate::domain::request::call_context::{
     ActorChain, CallContext, Environment, Identity, Initiator, Operation, OperationKind, Sampling,
-    Subject, ToolCall, Workflow,
+    Subject, ToolCall, TraceContext, Workflow,
 };
 use crate::domain::request::client_responses::ClientResponses;
 use crate::domain::schema::{self, AccessLevel, TYPES};
@@ -55,16 +54,21 @@ impl Resolver<'_> {
         let extensions = Extensions::all_available();
         let fields = Json::Object(form.context.clone());
         let typed = ContextJsonParser::new(expected.as_ref(), extensions);
-        let context = typed.from_json_value(fields.clone()).or_else(|_| {
+        let untyped = ContextJsonParser::new(None::<&ContextSchema>, extensions);
+        let context = match typed.from_json_value(fields.clone()) {
+            Ok(context) => Ok(context),
             // What does not conform is denied by the decision.
-            ContextJsonParser::new(None::<&ContextSchema>, extensions).from_json_value(fields)
-        });
-        Ok(Question::Parc(Box::new(ParcQuestion {
+            Err(_) => untyped.from_json_value(fields),
+        };
+        Ok(Question::Parc(Box::new(ParcRequest {
             principal: uid("principal", &form.principal)?,
             resource: uid("resource", &form.resource)?,
             action,
             context: context
                 .map_err(|error| CaseFault::new("request.context", error.to_string()))?,
+            asserted: Vec::new(),
+            denied: None,
+            trace: TraceContext::default(),
         })))
     }
 }
