@@ -15,6 +15,7 @@ use crate::audit::capsule::{CapsuleError, CapsuleKey, CapsuleSealer, capsule_ind
 use crate::audit::envelope;
 use crate::audit::frame::{self, MAX_CAPSULE, MAX_RECORD};
 use crate::audit::log_files::{self, CAPSULES, SEGMENTS};
+use crate::audit::log_tree::{LogTree, LogTreeError};
 use crate::audit::reader::{LogError, LogReader};
 use crate::audit::record::index_of;
 use crate::audit::record::schema::Notice;
@@ -56,6 +57,9 @@ pub enum OpenError {
     /// The key of the capsules.
     #[error(transparent)]
     Capsule(#[from] CapsuleError),
+    /// The tree over the records.
+    #[error(transparent)]
+    Tree(#[from] LogTreeError),
 }
 
 /// Why a batch is not written.
@@ -97,6 +101,8 @@ pub struct LogOutput {
     notices_written: u64,
     /// Reused for frames of notices and capsules.
     scratch: Vec<u8>,
+    /// The tree over the records; `None` in a log that goes on without one.
+    tree: Option<LogTree>,
     _lock: File,
 }
 
@@ -133,6 +139,7 @@ impl LogOutput {
             notices: Vec::new(),
             notices_written: 0,
             scratch: Vec::new(),
+            tree: None,
             _lock: lock,
         };
         output.recover_segments()?;
@@ -143,6 +150,16 @@ impl LogOutput {
     /// The index of the next record.
     pub fn next(&self) -> u64 {
         self.next
+    }
+
+    /// The index of the first record that is still there.
+    pub fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// Takes the tree, to which every record is appended from now on.
+    pub fn set_tree(&mut self, tree: LogTree) {
+        self.tree = Some(tree);
     }
 
     /// Adds a notice that the next batch writes first.
@@ -257,7 +274,14 @@ impl LogOutput {
             }
             return Err(error.into());
         }
+        let first = self.next;
         self.next += count;
+        if let Some(tree) = &mut self.tree
+            && let Err(error) = tree.append(first, frames)
+        {
+            tracing::error!(%error, "the decision log goes on without its tree until the next start");
+            self.tree = None;
+        }
         Ok(())
     }
 
