@@ -15,11 +15,10 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::oneshot;
 
 use crate::audit::archive::{self, Retention};
+use crate::audit::batch::{BatchCapsule, push_unfinished};
 use crate::audit::capsule::CapsuleKey;
 use crate::audit::log_files::{self, CAPSULES, SEGMENTS};
-use crate::audit::log_output::{
-    BatchCapsule, LogOutput, OpenError, OutputSettings, push_unfinished,
-};
+use crate::audit::log_output::{LogOutput, OpenError, OutputSettings};
 use crate::audit::log_tree;
 use crate::audit::log_writer::LogWriter;
 use crate::audit::record::schema::Notice;
