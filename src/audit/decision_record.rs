@@ -23,8 +23,10 @@ pub struct DecisionRecord<'a> {
     pub request_id: Option<&'a str>,
     /// The request.
     pub question: RecordedRequest<'a>,
-    /// The verdict.
+    /// The verdict; if it is not enforced, as it would have been.
     pub decision: &'a Verdict,
+    /// Whether the response is the verdict. In observe mode it is allow, whatever the verdict.
+    pub is_enforced: bool,
     /// The revision it was made at.
     pub revision: u64,
     /// The digest of the policy set, `sha256:<hex>`.

@@ -147,6 +147,7 @@ impl Fields<'_, '_> {
         self.wire.uint(38, took.unwrap_or(u64::MAX));
         self.trace([39, 40], record.question.trace());
         self.wire.bytes(41, capsule_digest);
+        self.wire.flag(42, !record.is_enforced);
     }
 
     /// Fields 10 to 24.

@@ -4,7 +4,7 @@
 //! [`outcome_record::OutcomeRecord`] for what became of a call. [`envelope`] encodes them ([`wire`] is how), and
 //! [`log::AuditLog`] takes them: a thread writes them ([`log_output`]) and feeds the tree ([`log_tree`]), another compresses and removes files that are closed
 //! ([`archive`]). On disk: [`record`] is an envelope, [`frame`] how envelopes follow one another, [`segment`] a file that is
-//! written, [`capsule`] what belongs to an envelope and is encrypted, [`log_files`] the names of the files, [`reader`]
+//! written, [`capsule`] what belongs to an envelope and is encrypted ([`capsule_content`] is what it holds), [`log_files`] the names of the files, [`reader`]
 //! reads them all. [`tree`] is the Merkle tree over the envelopes, [`verify`] holds log and tree against each other.
 //! [`filter`] and [`find`] choose records, [`json`] and [`export`] write them for others.
 //!
@@ -13,6 +13,8 @@
 pub mod archive;
 pub mod batch;
 pub mod capsule;
+pub mod capsule_content;
+pub mod capsule_reader;
 pub mod control_record;
 pub mod decision_record;
 pub mod envelope;

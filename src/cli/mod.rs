@@ -21,8 +21,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::cli::commands::{
-    approval, audit, authorize, changes, check, clock, delegation, entity, export, import,
-    manifest, serve, session, status, stop, task, tool, try_compiling,
+    approval, audit, authorize, changes, check, clock, delegation, entity, export, health, import,
+    manifest, replay, serve, session, status, stop, task, tool, try_compiling,
 };
 use crate::cli::output::{Exit, Output};
 use crate::reload::trial;
@@ -58,7 +58,8 @@ Then, with a server running, for one piece of work:
   callgate audit tail -f                                          what is decided right now?";
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done or allowed, 1 error, 2 denied, 3 the directory has faults.";
+Exit codes: 0 done or allowed, 1 error, 2 denied, 3 the directory has faults,
+4 replayed decisions come out differently.";
 
 #[derive(Debug, Subcommand)]
 enum Verb {
@@ -68,6 +69,7 @@ enum Verb {
     Import(import::Args),
     Export(export::Args),
     Manifest(manifest::Args),
+    Replay(Box<replay::Args>),
     Entity(Box<entity::Args>),
     Tool(Box<tool::Args>),
     Delegation(Box<delegation::Args>),
@@ -79,6 +81,7 @@ enum Verb {
     Clock(Box<clock::Args>),
     Audit(Box<audit::Args>),
     Status(Box<status::Args>),
+    Health(Box<health::Args>),
     Changes(Box<changes::Args>),
     #[command(name = trial::VERB, hide = true)]
     TryCompiling(try_compiling::Args),
@@ -97,6 +100,7 @@ pub fn main() -> ExitCode {
         Verb::Import(args) => (args.output(), import::run(&args)),
         Verb::Export(args) => (args.output(), export::run(&args)),
         Verb::Manifest(args) => (args.output, manifest::run(&args)),
+        Verb::Replay(args) => (args.output, replay::run(&args)),
         Verb::Entity(args) => (args.ask.output, entity::run(&args)),
         Verb::Tool(args) => (args.ask.output, tool::run(&args)),
         Verb::Delegation(args) => (args.ask.output, delegation::run(&args)),
@@ -108,6 +112,7 @@ pub fn main() -> ExitCode {
         Verb::Clock(args) => (args.ask.output, clock::run(&args)),
         Verb::Audit(args) => (args.output(), audit::run(&args)),
         Verb::Status(args) => (args.ask.output, status::run(&args)),
+        Verb::Health(args) => (args.output, health::run(&args)),
         Verb::Changes(args) => (args.ask.output, changes::run(&args)),
         Verb::TryCompiling(args) => (Output::default(), try_compiling::run(&args)),
     };

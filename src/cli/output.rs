@@ -33,6 +33,8 @@ pub enum Exit {
     Denied,
     /// The directory has faults.
     Faults,
+    /// Decisions come out differently.
+    Flips,
 }
 
 impl From<Exit> for ExitCode {
@@ -42,6 +44,7 @@ impl From<Exit> for ExitCode {
             Exit::Error => 1,
             Exit::Denied => 2,
             Exit::Faults => 3,
+            Exit::Flips => 4,
         })
     }
 }

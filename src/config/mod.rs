@@ -19,6 +19,7 @@ pub mod http_routes;
 pub mod limits;
 pub mod listen;
 pub mod memory;
+pub mod observe;
 pub mod store;
 pub mod telemetry;
 mod toml_document;
@@ -36,6 +37,7 @@ use crate::config::http::{AuthzenConfig, ToolhiveConfig};
 use crate::config::limits::Limits;
 use crate::config::listen::{ListenConfig, TlsConfig};
 use crate::config::memory::MemoryConfig;
+use crate::config::observe::ObserveConfig;
 use crate::config::store::StoreConfig;
 use crate::config::telemetry::TelemetryConfig;
 use crate::config::toml_document::TomlDocument;
@@ -74,6 +76,8 @@ pub struct Config {
     pub state: StoreConfig,
     /// The decision log. Changes need a restart.
     pub audit: AuditConfig,
+    /// What is decided and recorded, but not enforced. Reloaded.
+    pub observe: ObserveConfig,
     /// Whether the directory is watched. Changes need a restart.
     pub reload: ReloadConfig,
     /// Traces, metrics and log lines. Changes need a restart.

@@ -13,6 +13,7 @@ use crate::domain::authority::approval::ApprovalStatus;
 use crate::domain::authority::stop::Stop;
 use crate::domain::authority::task::TaskStatus;
 use crate::service::bundle_status::BundleStatus;
+use crate::service::observe::ObserveStatus;
 use crate::store::shown_definitions::{ChangedDefinition, GatewayTool};
 use crate::telemetry::export::losses::Loss;
 
@@ -61,6 +62,8 @@ pub struct ServiceStatus {
     pub store_fault: Option<String>,
     /// The number of restrictions in force that are not written.
     pub unwritten: usize,
+    /// What is only observed.
+    pub observe: ObserveStatus,
     /// The fault of the clock, if any.
     pub clock_fault: Option<String>,
     /// The state of the decision log; `None` if there is none.
@@ -113,6 +116,7 @@ impl Control {
                 now: view.now,
                 store_fault,
                 unwritten: self.service.ledger().unwritten(),
+                observe: self.service.observe_status(),
                 clock_fault: self.service.clock().check(),
                 audit: self.service.recorder().audit().map(AuditLog::status),
             })

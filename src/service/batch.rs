@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
+use crate::domain::decide::is_authorized::ParcRequest;
 use crate::domain::decide::verdict::{Decision, Reason, Verdict};
 use crate::domain::request::call_context::CallContext;
 use crate::service::deadline::ServiceError;
 use crate::service::decisions::{PendingResponse, Progress, Service};
 use crate::service::generation::Generation;
-use crate::service::is_authorized;
 use crate::service::listing::PendingList;
 use crate::service::recording::AwaitedRecord;
-use crate::service::request::{ParcRequest, RequestMeta, Response};
+use crate::service::request::{RequestMeta, Response};
 
 /// One request.
 #[derive(Debug, Clone)]
@@ -108,9 +108,7 @@ impl Service {
         let pending = self.start_request(ask, generation);
         let call = match question {
             BatchItem::Cedar(question) => {
-                let decision = pending.guarded(Verdict::deny, |generation, _| {
-                    is_authorized::decide(generation, &question)
-                });
+                let decision = self.decide_request(&pending, &question);
                 let awaited = self.begin_record(pending, question.recorded(), decision);
                 return Ok(BatchProgress::Cedar(awaited, question));
             }

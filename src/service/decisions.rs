@@ -12,6 +12,8 @@ use crate::authn::caller::Caller;
 use crate::domain::authority::task::Task;
 use crate::domain::decide::call;
 use crate::domain::decide::inputs::{DecisionInputs, History};
+use crate::domain::decide::is_authorized::ParcRequest;
+use crate::domain::decide::observe::is_waivable;
 use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
 use crate::domain::request::call_context::CallContext;
 use crate::service::bundle_status::BundleStatus;
@@ -21,10 +23,10 @@ use crate::service::generation::{Generation, LoadedBundle};
 use crate::service::in_flight::{
     CommitReceipt, InFlightRequest, TentativeVerdict, settle, stale_reason,
 };
-use crate::service::is_authorized;
 use crate::service::ledger::{Ledger, WriteError};
-use crate::service::recording::AwaitedRecord;
-use crate::service::request::{ParcRequest, RequestMeta, Response};
+use crate::service::observe::ObserveState;
+use crate::service::recording::{AwaitedRecord, Decided};
+use crate::service::request::{RequestMeta, Response};
 use crate::service::settings::ServiceSettings;
 use crate::service::side_effects::{Commit, LiveFacts};
 use crate::store::backend::{Store, StoreError, StoreWrite};
@@ -44,6 +46,7 @@ pub struct Service {
     settings: ServiceSettings,
     recorder: Recorder,
     bundle_status: ArcSwapOption<BundleStatus>,
+    pub(super) observe: ObserveState,
 }
 
 /// A response, or what it has to wait for.
@@ -69,7 +72,7 @@ enum PendingStage<'a> {
     /// For the revision that it demands.
     Revision(RequestMeta<'a>),
     /// For its side effects to be written.
-    Commit(InFlightRequest<'a>, Verdict, CommitReceipt),
+    Commit(InFlightRequest<'a>, Decided, CommitReceipt),
     /// For its record.
     Record(AwaitedRecord<'a>),
 }
@@ -108,6 +111,7 @@ impl Service {
             settings,
             recorder,
             bundle_status: ArcSwapOption::empty(),
+            observe: ObserveState::default(),
         })
     }
 
@@ -322,7 +326,7 @@ impl Service {
             request_id: None,
         };
         let pending = self.start_request(ask, self.live().ok_or(ServiceError::NotReady)?);
-        Ok(self.decide(&pending, call).decision)
+        Ok(self.decide(&pending, call).decision.verdict)
     }
 
     /// Decides a principal, action, resource and context. Any policy error denies.
@@ -337,10 +341,8 @@ impl Service {
     ) -> Result<Response<Verdict>, ServiceError> {
         let (pending, stale) = self.pin_generation(ask).await?;
         let decision = match stale {
-            Some(reason) => Verdict::deny(reason),
-            None => pending.guarded(Verdict::deny, |generation, _| {
-                is_authorized::decide(generation, &question)
-            }),
+            Some(reason) => Decided::denied(reason),
+            None => self.decide_request(&pending, &question),
         };
         let question = question.recorded();
         let awaited = self.begin_record(pending, question, decision);
@@ -382,26 +384,43 @@ impl Service {
             generation
                 .claim_warnings
                 .warn_missing(&generation.claims, call, caller);
+            let is_observed = self.observes(&pending.ask, Some(&call.operation.server));
             for _ in 0..MAX_ATTEMPTS {
                 let seen = self.facts.observe(&pending.ask, generation, call, sure);
                 let world = self.decision_inputs(generation, seen.history());
-                let decision = call::decide(world, call, asker, now);
-                if pending.ask.is_dry_run {
-                    return TentativeVerdict::unwritten(decision);
-                }
-                if !decision.is_allow() {
-                    self.facts.count_denial(&seen, call, sure);
-                    return TentativeVerdict::unwritten(decision);
-                }
-                match self.facts.commit(&seen, call, &decision.effects, sure) {
-                    Commit::Applied => return TentativeVerdict::unwritten(decision),
-                    Commit::NeedsWrite(writes) => return TentativeVerdict { decision, writes },
-                    Commit::Conflict => {}
+                let verdict = call::decide(world, call, asker, now);
+                let effects =
+                    self.effects_of_passing(&world, call, asker, &verdict, pending, is_observed);
+                let committed = match &effects {
+                    _ if pending.ask.is_dry_run => Commit::Applied,
+                    Some(effects) => self.facts.commit(&seen, call, effects, sure),
+                    None => {
+                        self.facts.count_denial(&seen, call, sure);
+                        Commit::Applied
+                    }
+                };
+                let is_enforced = !(is_observed && effects.is_some());
+                let made = |writes| TentativeVerdict {
+                    writes,
+                    decision: Decided {
+                        is_enforced,
+                        capsule: self.capsule_of_call(pending, generation, call, &seen),
+                        verdict,
+                    },
+                };
+                return match committed {
+                    Commit::Conflict => continue,
+                    Commit::Applied => made(Vec::new()),
+                    Commit::NeedsWrite(writes) => made(writes),
                     Commit::Denied(reason) => {
                         self.facts.count_denial(&seen, call, sure);
-                        return TentativeVerdict::denied(reason);
+                        // The race was lost after the decision, so no capsule would give this verdict.
+                        TentativeVerdict::unwritten(Decided {
+                            is_enforced: !(is_observed && is_waivable(reason.code)),
+                            ..Decided::denied(reason)
+                        })
                     }
-                }
+                };
             }
             let message = "too many calls of this session at once";
             TentativeVerdict::denied(Reason::new(ReasonCode::Overloaded, message))

@@ -8,8 +8,9 @@ use tokio::sync::oneshot;
 use uuid::{NoContext, Timestamp, Uuid};
 
 use crate::domain::decide::inputs::Requester;
-use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
+use crate::domain::decide::verdict::{Reason, ReasonCode};
 use crate::service::generation::Generation;
+use crate::service::recording::Decided;
 use crate::service::request::RequestMeta;
 use crate::store::backend::{StoreError, StoreWrite};
 
@@ -23,7 +24,7 @@ pub(super) struct InFlightRequest<'a> {
 
 /// A verdict, and what has to be written before it is final.
 pub(super) struct TentativeVerdict {
-    pub(super) decision: Verdict,
+    pub(super) decision: Decided,
     pub(super) writes: Vec<StoreWrite>,
 }
 
@@ -56,7 +57,7 @@ impl InFlightRequest<'_> {
 }
 
 impl TentativeVerdict {
-    pub(super) fn unwritten(decision: Verdict) -> Self {
+    pub(super) fn unwritten(decision: Decided) -> Self {
         Self {
             decision,
             writes: Vec::new(),
@@ -64,12 +65,12 @@ impl TentativeVerdict {
     }
 
     pub(super) fn denied(reason: Reason) -> Self {
-        Self::unwritten(Verdict::deny(reason))
+        Self::unwritten(Decided::denied(reason))
     }
 }
 
-/// Waits for the write of an allow. If it fails, the call is denied.
-pub(super) async fn settle(decision: Verdict, writing: CommitReceipt) -> Verdict {
+/// Waits for the write of what a call leaves behind. If it fails, the call is denied.
+pub(super) async fn settle(decision: Decided, writing: CommitReceipt) -> Decided {
     let why = match writing.await {
         Ok(Ok(())) => return decision,
         Ok(Err(error)) => error.to_string(),
@@ -77,7 +78,7 @@ pub(super) async fn settle(decision: Verdict, writing: CommitReceipt) -> Verdict
     };
     tracing::error!(why, "a call was denied because the store did not write");
     let message = "what this call would use up could not be written down";
-    Verdict::deny(Reason::new(ReasonCode::StoreUnavailable, message))
+    Decided::denied(Reason::new(ReasonCode::StoreUnavailable, message))
 }
 
 /// A UUID version 7 of a moment. The library's own clock orders ids within a millisecond behind a lock that all

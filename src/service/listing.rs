@@ -3,7 +3,8 @@
 use smol_str::SmolStr;
 
 use crate::audit::decision_record::RecordedRequest;
-use crate::domain::decide::listing::{self, HiddenReason, ListedItem};
+use crate::domain::decide::listing::{self, HiddenReason, ListedItem, ListedVerdict};
+use crate::domain::decide::observe;
 use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
 use crate::domain::request::call_context::{CallContext, OperationKind};
 use crate::domain::schema;
@@ -11,7 +12,8 @@ use crate::service::deadline::ServiceError;
 use crate::service::decisions::Service;
 use crate::service::generation::Generation;
 use crate::service::in_flight::InFlightRequest;
-use crate::service::recording::AwaitedRecord;
+use crate::service::observe::passing;
+use crate::service::recording::{AwaitedRecord, Decided};
 use crate::service::request::{RequestMeta, Response};
 use crate::store::backend::StoreWrite;
 use crate::store::shown_definitions::{ChangedDefinition, GatewayTool};
@@ -40,7 +42,10 @@ fn lacks_arguments(generation: &Generation, call: &CallContext) -> bool {
 /// A filtered list whose record is on its way into the log.
 pub(super) struct PendingList<'a> {
     awaited: AwaitedRecord<'a>,
+    /// As decided.
     verdicts: Vec<HiddenReason>,
+    /// As answered: in observe mode, more is shown.
+    shown: Vec<HiddenReason>,
 }
 
 /// What a record says of a list.
@@ -100,18 +105,40 @@ impl Service {
         {
             return Err(ServiceError::DeadlineExceeded);
         }
+        let is_observed = self.observes(&ask, Some(&call.operation.server));
         let (decision, verdicts) = match filtered {
             Ok(verdicts) => (Verdict::allow_unconditionally(), verdicts),
             Err(reason) => {
-                let hidden = Some(reason.code);
+                let hidden = ListedVerdict::from(reason.code);
                 (Verdict::deny(reason), vec![hidden; offered.len()])
             }
         };
+        let passes = decision.is_allow()
+            || (is_observed && self.waives_list(&pending.generation, call, &decision));
+        let shown = verdicts
+            .iter()
+            .map(|it| it.hidden.filter(|_| !is_observed || it.is_held));
+        let shown: Vec<HiddenReason> = shown.collect();
+        let verdicts: Vec<HiddenReason> = verdicts.iter().map(|it| it.hidden).collect();
         if decision.is_allow() {
             self.remember(&pending, &call.operation.server, offered, &verdicts);
         }
-        let awaited = self.begin_record(pending, recorded(call, &verdicts), decision);
-        Ok(PendingList { awaited, verdicts })
+        let decided = Decided {
+            is_enforced: !(is_observed && passes),
+            ..Decided::enforced(decision)
+        };
+        let awaited = self.begin_record(pending, recorded(call, &verdicts), decided);
+        Ok(PendingList {
+            awaited,
+            verdicts,
+            shown,
+        })
+    }
+
+    /// Whether a list whose evidence fails is shown in observe mode.
+    fn waives_list(&self, generation: &Generation, call: &CallContext, verdict: &Verdict) -> bool {
+        let (snapshot, authority) = (&generation.snapshot, &generation.authority);
+        passing(observe::waive_list(snapshot, authority, call, verdict)).is_some()
     }
 
     /// Waits until the record of a list is written. If it cannot be, every entry is hidden.
@@ -120,12 +147,16 @@ impl Service {
         list: PendingList<'_>,
         call: &CallContext,
     ) -> Response<Vec<HiddenReason>> {
-        let PendingList { awaited, verdicts } = list;
+        let PendingList {
+            awaited,
+            verdicts,
+            shown,
+        } = list;
         let answer = self.finish_record(awaited, recorded(call, &verdicts)).await;
         let hidden = answer.value.reasons.first().map(|reason| reason.code);
         answer.map(|decision| match decision.is_allow() {
-            true => verdicts,
-            false => vec![hidden; verdicts.len()],
+            true => shown,
+            false => vec![hidden; shown.len()],
         })
     }
 

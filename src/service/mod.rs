@@ -4,7 +4,7 @@
 //! everything of one revision, [`ledger`] the order of revisions, [`side_effects`] what allowed calls use up and leave
 //! behind, [`call_carriers`] which tasks, delegations and pairs carry the labels of a call, [`maintenance`] background
 //! writes and pruning, [`clock`] the one clock, [`deadline`] the deadline of a request. `recording` puts decisions on record, `listing` filters lists,
-//! [`search`] asks Cedar about many entities, [`batch`] decides several requests from one generation. [`server_load`]
+//! [`search`] asks Cedar about many entities, [`batch`] decides several requests from one generation. [`observe`] lets pass what is only observed. [`server_load`]
 //! counts what the server carries, [`concurrency_limit`] adapts how much it accepts, and [`bundle_status`] is the
 //! state of the bundle on disk.
 //!
@@ -23,9 +23,9 @@ pub mod decisions;
 pub mod event_counter;
 pub mod generation;
 pub mod idempotency;
-mod is_authorized;
 pub mod ledger;
 pub mod maintenance;
+pub mod observe;
 pub mod side_effects;
 
 pub mod batch;

@@ -10,7 +10,6 @@
 //! Invariant: no decisions, and no argument in the clear unless the configuration names it.
 
 pub(crate) mod env;
-pub mod error_chain;
 pub mod export;
 #[cfg(test)]
 pub(crate) mod fixtures;

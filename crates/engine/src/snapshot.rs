@@ -36,6 +36,8 @@ struct Rules {
     reach: Reach,
     /// The context attributes that any policy reads.
     reads: ContextUse,
+    /// Whether some forbid is marked as always enforced.
+    has_always_enforced: bool,
 }
 
 /// A stored entity, in packed form.
@@ -49,6 +51,15 @@ impl StoredEntity<'_> {
     /// The value of an attribute, unpacked.
     pub fn attribute(&self, name: &str) -> Option<Value> {
         self.packed.attribute(self.interner, name)
+    }
+
+    /// Passes every entity that it refers to: its direct parents, and those in its attributes and tags. One may come
+    /// several times.
+    pub fn for_each_reference(&self, mut each: impl FnMut(EntityUID)) {
+        for parent in &self.packed.parents {
+            each(parent.unpack(self.interner));
+        }
+        self.packed.for_each_reference(self.interner, &mut each);
     }
 
     /// Its direct parents.
@@ -84,14 +95,18 @@ impl Snapshot {
         E: IntoIterator<Item = Entity>,
     {
         let with_literals = parts.reach == Reach::Unbounded;
-        let policies = policy::compile(&parts.policies, with_literals);
         let mut action_uids = Vec::new();
         let mut entities = EntityStore::build(parts.entities.into_iter().inspect(|entity| {
             if entity.uid().is_action() {
                 action_uids.push(entity.uid().clone());
             }
         }))?;
-        let index = PolicyIndex::build(&policies, entities.interner_mut());
+        let policies = policy::compile(&parts.policies, with_literals, entities.interner_mut());
+        let index = PolicyIndex::build(
+            &policies,
+            entities.hasher().clone(),
+            entities.interner_mut(),
+        );
         let unpacked = action_uids
             .iter()
             .filter_map(|uid| entities.unpack(uid, &[]));
@@ -109,6 +124,8 @@ impl Snapshot {
         }
         let rules = Rules {
             reads: ContextUse::union(policies.iter().map(|compiled| &compiled.context)),
+            has_always_enforced: (policies.iter())
+                .any(|it| it.info.is_always_enforced && it.info.is_forbid),
             policies,
             index,
             actions,
@@ -192,7 +209,7 @@ impl Snapshot {
             return false;
         };
         let mut lineage = self.entities.lineage(&packed.parents);
-        lineage.any(|key| key.ty == wanted.ty && *key.eid == *wanted.eid)
+        lineage.any(|key| wanted.is(key))
     }
 
     /// Whether an action is known.
@@ -217,6 +234,11 @@ impl Snapshot {
         named.sort();
         named.dedup();
         named
+    }
+
+    /// Whether some forbid is marked `@mode("enforce")`.
+    pub fn has_always_enforced(&self) -> bool {
+        self.rules.has_always_enforced
     }
 
     /// The schema, if the snapshot has one.

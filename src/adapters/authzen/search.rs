@@ -12,8 +12,8 @@ use crate::adapters::authzen::{encode, page};
 use crate::adapters::input::field_error::{FieldError, FieldProblem};
 use crate::adapters::input::json_fields::optional_object;
 use crate::adapters::transport::http::rejection::HttpRejection;
+use crate::domain::decide::is_authorized::ParcRequest;
 use crate::service::deadline::ServiceError;
-use crate::service::request::ParcRequest;
 use crate::service::search::{EntityPage, SearchError, SearchRequest, SearchTarget};
 
 const CONTEXT: &str = "context";

@@ -13,6 +13,8 @@ fn deny(code: ReasonCode, message: &str) -> Response<Verdict> {
         decision_id: Uuid::nil(),
         revision: 3,
         policies_total: 1,
+
+        observed: None,
     }
 }
 
@@ -72,6 +74,7 @@ fn an_obligation_with_more_to_say_than_its_name_is_told_in_full() {
         reason: None,
         obligations: read.into_iter().map(Arc::new).collect(),
         is_shadow: false,
+        is_always_enforced: false,
         is_forbid: false,
     })];
     let passes = decision_metadata::allowed(&[answer]);

@@ -197,6 +197,8 @@ async fn serve(args: &Args, bundle: Bundle, logging: &Logging) -> anyhow::Result
             "no `[[callers]]` are configured: whoever reaches this server on its machine is the caller `local` with every right, names itself as it likes and may approve as anybody"
         );
     }
+    // Before the first request, so that none is enforced that should only be observed, or the reverse.
+    service.set_observe(&config.observe);
     let revision = service.publish(LoadedBundle {
         snapshot,
         claims: config.claims.clone(),
@@ -214,7 +216,13 @@ async fn serve(args: &Args, bundle: Bundle, logging: &Logging) -> anyhow::Result
     );
     let reloader = reloader.with_files(files);
     let bundle_is_good = is_good(&reloader);
-    let reloading = reload(reloader, doors.clone(), &config, open_files);
+    let reloading = reload(
+        reloader,
+        Arc::clone(&service),
+        doors.clone(),
+        &config,
+        open_files,
+    );
     let setup = ServerParts {
         service: Arc::clone(&service),
         authenticator: doors.authenticator,
@@ -387,6 +395,7 @@ fn is_good(reloader: &Reloader) -> watch::Receiver<bool> {
 /// Reloads the directory, callers and limits included, on changes and on SIGHUP.
 fn reload(
     reloader: Reloader,
+    service: Arc<Service>,
     doors: ReloadableConfig,
     config: &Config,
     open_files: Option<u64>,
@@ -395,6 +404,7 @@ fn reload(
     let started_with = config.clone();
     let reloader = reloader.on_publish(move |config| {
         doors.apply(config);
+        service.set_observe(&config.observe);
         let fitted = file_descriptors::fit_connections(&config.limits, open_files);
         doors.limits.store(Arc::new(fitted));
         let waiting = config.needs_restart(&started_with);

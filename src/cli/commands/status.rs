@@ -159,6 +159,24 @@ fn audit(it: &v1::AuditStatus) -> String {
     held + &lacking + &failing + &tree
 }
 
+/// What is not enforced.
+fn observed(it: &v1::ObserveStatus) -> String {
+    let callers = it.callers.iter().map(|id| format!("caller {id}"));
+    let servers = it.servers.iter().map(|name| format!("server {name}"));
+    let what: Vec<String> = match it.service {
+        true => vec!["the whole service".to_owned()],
+        false => callers.chain(servers).collect(),
+    };
+    match what.is_empty() {
+        true => String::new(),
+        false => format!(
+            "NOT ENFORCED: {}; {} denies waived",
+            what.join(", "),
+            it.waived
+        ),
+    }
+}
+
 fn stopped(stops: &[v1::Stop]) -> String {
     let one = |it: &v1::Stop| {
         let uid = it.uid.as_ref().map(entity).unwrap_or_default();
@@ -251,6 +269,10 @@ fn text(it: &v1::GetStatusResponse) -> Details {
         .fact(
             "overload",
             it.overload.as_ref().map(overload).unwrap_or_default(),
+        )
+        .fact(
+            "observed",
+            it.observe.as_ref().map(observed).unwrap_or_default(),
         )
         .fact("stopped", stopped(&it.stopped))
         .fact("lost", lost(&it.telemetry_losses));

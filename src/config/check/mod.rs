@@ -2,6 +2,7 @@
 
 mod callers;
 mod coaz;
+mod observe;
 
 use crate::config::agentgateway::AgentgatewayConfig;
 use crate::config::audit::AuditConfig;
@@ -58,6 +59,7 @@ pub(super) fn faults(config: &Config, document: &TomlDocument<'_>) -> Vec<Config
         );
     }
     reload(&config.reload, &mut faults);
+    observe::check(config, &mut faults);
     faults.found
 }
 

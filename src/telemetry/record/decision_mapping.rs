@@ -240,6 +240,10 @@ impl<F: FnMut(KeyValue)> Attributes<'_, F> {
         if record.is_dry_run {
             self.put("callgate.dry_run", true);
         }
+        // Only said where it is not: in observe mode.
+        if !record.is_enforced {
+            self.put("callgate.enforced", false);
+        }
         if let Some(first) = decision.reasons.first() {
             self.put("callgate.reason", first.code.as_str());
             self.texts(

@@ -376,7 +376,10 @@ impl Recorder {
 
     fn log(&self, record: &DecisionRecord<'_>, trace_id: Option<TraceId>) {
         let is_for_info = match self.inner.decision_log {
-            DecisionLog::Denied => !record.decision.is_allow(),
+            // What a shadow policy would have changed is logged as well: somebody waits for it.
+            DecisionLog::Denied => {
+                !record.decision.is_allow() || !record.decision.shadow.is_empty()
+            }
             DecisionLog::All => true,
             DecisionLog::None => false,
         };
@@ -389,7 +392,8 @@ impl Recorder {
             return;
         }
         let fields = decision_mapping::log_fields(record, &self.inner.redaction);
-        let is_repeatable = is_for_info && !record.decision.is_allow();
+        let is_flip = !record.decision.shadow.is_empty();
+        let is_repeatable = is_for_info && (!record.decision.is_allow() || is_flip);
         let key = || DenyKey::of(record, &fields);
         if !is_repeatable || self.inner.denied.may_say(key, Instant::now()) {
             log_decision(record, &fields, is_for_info, trace_id);
@@ -423,6 +427,8 @@ fn log_decision(
                 caller = &**record.caller,
                 adapter = record.adapter,
                 revision = record.revision,
+                // Only said where it is not: in observe mode.
+                enforced = (!record.is_enforced).then_some(false),
                 dry_run = record.is_dry_run.then_some(true),
                 took_us = u64::try_from(record.took.as_micros()).unwrap_or(u64::MAX),
                 decision_id = %record.decision_id,

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use callgate::authn::caller::Caller;
 use callgate::config::limits::Limits;
+use callgate::domain::decide::is_authorized::ParcRequest;
 use callgate::domain::decide::listing::ListedItem;
 use callgate::domain::request::call_context::Initiator;
 use callgate::domain::request::call_context::{
@@ -18,7 +19,7 @@ use callgate::proto::v1;
 use callgate::proto::v1::authorize_stream_response::Outcome;
 use callgate::service::batch::BatchItem;
 use callgate::service::deadline::{Deadline, ServiceError};
-use callgate::service::request::{ParcRequest, RequestMeta};
+use callgate::service::request::RequestMeta;
 use callgate::service::search::{SearchError, SearchRequest, SearchTarget};
 use callgate_engine::cedar::Context;
 use serde_json::{Value as Json, json};

@@ -387,6 +387,7 @@ impl Player {
                 decision_id: Uuid::nil(),
                 revision: self.stage.revision(),
                 policies_total: 0,
+                observed: None,
             };
             let is_wanted = is_entitled;
             encode::authorize(

@@ -34,6 +34,7 @@ use crate::domain::schema::AccessLevel;
 use crate::proto::v1;
 use crate::service::bundle_status::BundleStatus;
 use crate::service::generation::Generation;
+use crate::service::observe::ObserveStatus;
 use crate::service::server_load::ServerLoad;
 use crate::store::shown_definitions::{ChangedDefinition, GatewayTool};
 use crate::telemetry::export::losses::Loss;
@@ -293,6 +294,16 @@ pub(super) fn status(
         clock_fault: status.clock_fault.unwrap_or_default(),
         overload: Some(overload(load, limits)),
         audit: Some(audit(status.audit)),
+        observe: Some(observe(&status.observe)),
+    }
+}
+
+fn observe(it: &ObserveStatus) -> v1::ObserveStatus {
+    v1::ObserveStatus {
+        service: it.config.service,
+        callers: it.config.callers.clone(),
+        servers: it.config.servers.clone(),
+        waived: it.waived,
     }
 }
 

@@ -1,19 +1,65 @@
-//! Decides a principal, action, resource and context by Callgate's rule: any error denies.
+//! Cedar's own request (principal, action, resource and context: PARC), and the decision on it.
+//!
+//! Callgate's rule holds for it as well: any error denies.
 
-use callgate_engine::cedar::EntityUID;
-use callgate_engine::{Overlay, Query, RequestError, Snapshot};
+use callgate_engine::cedar::{Context, EntityUID};
+use callgate_engine::{AssertedEntity, Overlay, Query, RequestError, Snapshot, for_each_entity};
 use smol_str::SmolStr;
 
+use crate::domain::authority::state::Authority;
 use crate::domain::decide::cedar_request::CedarRequest;
 use crate::domain::decide::combine;
 use crate::domain::decide::verdict::{Reason, ReasonCode, Verdict};
+use crate::domain::request::call_context::TraceContext;
 use crate::domain::schema::{self, TYPES};
-use crate::service::generation::Generation;
-use crate::service::request::ParcRequest;
+
+/// Cedar's own request, a principal, action, resource and context, for anything that is not an MCP call.
+#[derive(Debug, Clone)]
+pub struct ParcRequest {
+    /// The principal.
+    pub principal: EntityUID,
+    /// The action.
+    pub action: EntityUID,
+    /// The resource.
+    pub resource: EntityUID,
+    /// The context.
+    pub context: Context,
+    /// What the caller asserts of principal and resource, where nothing stored says otherwise.
+    pub asserted: Vec<AssertedEntity>,
+    /// Why it is denied whatever the policies say: it names something that no policy can name.
+    pub denied: Option<Reason>,
+    /// The caller's trace.
+    pub trace: TraceContext,
+}
+
+impl ParcRequest {
+    /// Every entity that the request names: in its parts, its context and what is asserted.
+    pub fn named_entities(&self) -> Vec<EntityUID> {
+        let mut named = vec![self.principal.clone(), self.resource.clone()];
+        named.extend(self.asserted.iter().map(|it| it.uid.clone()));
+        let mut each = |uid: &EntityUID| named.push(uid.clone());
+        if let Context::Value(values) = &self.context {
+            values
+                .values()
+                .for_each(|value| for_each_entity(value, &mut each));
+        }
+        let asserted = self.asserted.iter().flat_map(|it| &it.attributes);
+        asserted.for_each(|(_, value)| for_each_entity(value, &mut each));
+        named
+    }
+
+    /// The entities whose stop denies the request: principal and resource, and the server of a tool.
+    pub fn stoppable(&self) -> Vec<EntityUID> {
+        let named = [self.principal.clone(), self.resource.clone()];
+        named
+            .into_iter()
+            .chain(tool_server(&self.resource))
+            .collect()
+    }
+}
 
 /// Decides one request.
-pub(super) fn decide(generation: &Generation, question: &ParcRequest) -> Verdict {
-    let snapshot = &generation.snapshot;
+pub fn decide(snapshot: &Snapshot, authority: &Authority, question: &ParcRequest) -> Verdict {
     let ParcRequest {
         principal,
         action,
@@ -26,9 +72,9 @@ pub(super) fn decide(generation: &Generation, question: &ParcRequest) -> Verdict
     if let Some(reason) = denied {
         return Verdict::deny(reason.clone());
     }
-    let server = tool_server(resource);
-    let named = [principal, resource].into_iter().chain(&server);
-    if let Err(reason) = generation.authority.verify_not_stopped(named) {
+    if !authority.stops.is_empty()
+        && let Err(reason) = authority.verify_not_stopped(&question.stoppable())
+    {
         return Verdict::deny(reason);
     }
     let checked = snapshot
