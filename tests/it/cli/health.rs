@@ -10,9 +10,9 @@ fn ask(bundle: &Bundle, server: &Server, more: &[&str]) -> (Option<i32>, String)
 }
 
 fn said(output: &Output) -> (Option<i32>, String) {
-    let text =
-        String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr).as_ref();
-    (output.status.code(), text.into_owned())
+    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.push_str(&String::from_utf8_lossy(&output.stderr));
+    (output.status.code(), text)
 }
 
 #[test]
