@@ -15,13 +15,14 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::oneshot;
 
 use crate::audit::archive::{self, Retention};
+use crate::audit::batch::{BatchCapsule, push_unfinished};
 use crate::audit::capsule::CapsuleKey;
 use crate::audit::log_files::{self, CAPSULES, SEGMENTS};
-use crate::audit::log_output::{
-    BatchCapsule, LogOutput, OpenError, OutputSettings, push_unfinished,
-};
+use crate::audit::log_output::{LogOutput, OpenError, OutputSettings};
+use crate::audit::log_tree;
 use crate::audit::log_writer::LogWriter;
 use crate::audit::record::schema::Notice;
+use crate::audit::tree::thread::{TreeState, TreeWatch};
 use crate::config::audit::{AuditConfig, LogMode, OnLogFailure};
 
 /// How long the thread waits for records before it looks after its files.
@@ -41,6 +42,7 @@ pub(super) struct Shared {
     directory: PathBuf,
     max_queue: usize,
     key: Option<CapsuleKey>,
+    tree: TreeWatch,
     queue: Mutex<Queue>,
     came: Condvar,
     next: AtomicU64,
@@ -90,6 +92,8 @@ pub struct LogStatus {
     pub queued: u64,
     /// Since when it cannot be written.
     pub failure: Option<Failure>,
+    /// How far the tree over the records is signed, and what is wrong with it.
+    pub tree: TreeState,
 }
 
 /// What a response has to wait for.
@@ -165,13 +169,15 @@ impl AuditLog {
             segment_age: config.segment_age(),
             is_synced: config.mode == LogMode::Synced,
         };
-        let output = LogOutput::open(directory, settings, key.clone())?;
+        let mut output = LogOutput::open(directory, settings, key.clone())?;
+        let tree = continue_tree(&mut output, directory, config)?;
         let shared = Arc::new(Shared {
             mode: config.mode,
             on_failure: config.on_failure,
             directory: directory.to_owned(),
             max_queue: config.queue_bytes(),
             key,
+            tree,
             queue: Mutex::default(),
             came: Condvar::new(),
             next: AtomicU64::new(output.next()),
@@ -263,6 +269,7 @@ impl AuditLog {
             unrecorded: self.unrecorded(),
             queued: shared.lock().records,
             failure: shared.failure().clone(),
+            tree: shared.tree.state(),
         }
     }
 
@@ -297,6 +304,27 @@ impl AuditLog {
                 tracing::error!("a thread of the decision log panicked");
             }
         }
+    }
+}
+
+/// Continues the tree over the records. If log and tree do not belong together, the log goes on without one or not at all, as
+/// configured.
+fn continue_tree(
+    output: &mut LogOutput,
+    directory: &Path,
+    config: &AuditConfig,
+) -> Result<TreeWatch, OpenError> {
+    match log_tree::start(directory, config, (output.first(), output.next())) {
+        Ok(tree) => {
+            let watch = tree.watch();
+            output.set_tree(tree);
+            Ok(watch)
+        }
+        Err(error) if config.on_failure == OnLogFailure::Degrade => {
+            tracing::error!(%error, "the decision log goes on without its tree: nothing proves its records");
+            Ok(TreeWatch::without_tree(error.to_string()))
+        }
+        Err(error) => Err(error.into()),
     }
 }
 

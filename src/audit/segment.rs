@@ -143,21 +143,24 @@ impl Segment {
             return Err(self.undo(error));
         }
         self.length += frames.len() as u64;
-        self.check()
-            .inspect_err(|_| self.withdraw(frames.len() as u64))
+        let checked = self.check();
+        if checked.is_err() {
+            self.withdraw(frames.len() as u64);
+        }
+        checked
     }
 
     /// Takes frames back that were appended to a file that is not what it was: wherever it comes to light again, it must
     /// not hold records whose indices are used for others.
-    fn withdraw(&self, bytes: u64) {
-        let Ok(found) = self.file.metadata() else {
-            return;
-        };
+    fn withdraw(&mut self, bytes: u64) {
+        let found = self.file.metadata().map(|it| it.len());
         // What another process wrote behind them stays; then they do too, and their indices with them.
-        if found.len() <= self.length && found.len() >= bytes {
+        let whole = |found: &u64| (bytes..=self.length).contains(found);
+        if let Some(found) = found.ok().filter(whole) {
             // If it fails, the file is searched for them.
-            let _ = self.file.set_len(found.len() - bytes);
+            let _ = self.file.set_len(found - bytes);
         }
+        self.length -= bytes;
     }
 
     /// Makes what was appended survive a loss of power.

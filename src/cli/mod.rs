@@ -21,8 +21,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::cli::commands::{
-    approval, authorize, changes, check, clock, delegation, entity, export, import, manifest,
-    replay, serve, session, status, stop, task, tool, try_compiling,
+    approval, audit, authorize, changes, check, clock, delegation, entity, export, health, import,
+    manifest, replay, serve, session, status, stop, task, tool, try_compiling,
 };
 use crate::cli::output::{Exit, Output};
 use crate::reload::trial;
@@ -54,7 +54,8 @@ Then, with a server running, for one piece of work:
   callgate delegation grant --as user:sam --to support --server github --access read --for 2h
   callgate approval watch                                         which calls wait for a person?
   callgate stop agent:support --as user:ines --reason leaking     out of service, at once
-  callgate changes                                                who changed what?";
+  callgate changes                                                who changed what?
+  callgate audit tail -f                                          what is decided right now?";
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done or allowed, 1 error, 2 denied, 3 the directory has faults,
@@ -78,7 +79,9 @@ enum Verb {
     Stop(Box<stop::StopArgs>),
     Resume(Box<stop::ResumeArgs>),
     Clock(Box<clock::Args>),
+    Audit(Box<audit::Args>),
     Status(Box<status::Args>),
+    Health(Box<health::Args>),
     Changes(Box<changes::Args>),
     #[command(name = trial::VERB, hide = true)]
     TryCompiling(try_compiling::Args),
@@ -107,7 +110,9 @@ pub fn main() -> ExitCode {
         Verb::Stop(args) => (args.ask.output, stop::stop(&args)),
         Verb::Resume(args) => (args.ask.output, stop::resume(&args)),
         Verb::Clock(args) => (args.ask.output, clock::run(&args)),
+        Verb::Audit(args) => (args.output(), audit::run(&args)),
         Verb::Status(args) => (args.ask.output, status::run(&args)),
+        Verb::Health(args) => (args.output, health::run(&args)),
         Verb::Changes(args) => (args.ask.output, changes::run(&args)),
         Verb::TryCompiling(args) => (Output::default(), try_compiling::run(&args)),
     };

@@ -87,6 +87,21 @@ impl Output {
         }
     }
 
+    /// Prints text that may hold colours and flushes. Everything untrusted in it is escaped before. Returns `false` once the
+    /// reader has closed the pipe.
+    ///
+    /// # Errors
+    ///
+    /// If stdout cannot be written, a closed pipe excepted.
+    pub fn painted(self, text: &str) -> anyhow::Result<bool> {
+        let mut out = io::stdout().lock();
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Prints the faults of a bundle.
     ///
     /// # Errors

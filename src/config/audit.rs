@@ -33,6 +33,13 @@ pub struct AuditConfig {
     /// The file with the key that encrypts them: 64 hexadecimal digits. Relative to the configuration file; absent:
     /// `capsule.key` in the directory of the log. It is made, for its owner alone, if it is not there.
     pub capsule_key_file: Option<PathBuf>,
+    /// The identity of the log in its checkpoints, e.g. `callgate.example.com/eu`: 1 to 255 bytes without spaces and `+`.
+    /// Absent: `callgate/<host>`, or the name of the key that is there. A key keeps its name.
+    pub origin: Option<String>,
+    /// The file with the key that signs checkpoints: an Ed25519 key in the encoding of signed notes,
+    /// `PRIVATE+KEY+<origin>+<hash>+<base64>`. Relative to the configuration file; absent: `tree/key` in the directory of the
+    /// log, which is made, for its owner alone, if it is not there.
+    pub signing_key_file: Option<PathBuf>,
     /// MiB of records that may wait to be written; 1 to 1,024.
     pub queue_mib: u32,
 }
@@ -95,6 +102,13 @@ impl AuditConfig {
         }
     }
 
+    /// The same configuration, with the key that signs checkpoints found from a configuration file in `base`.
+    pub fn with_signing_key_in(&self, base: &Path) -> Self {
+        let mut audit = self.clone();
+        audit.signing_key_file = audit.signing_key_file.map(|file| base.join(file));
+        audit
+    }
+
     /// Bytes after which a file is closed.
     pub fn segment_bytes(&self) -> u64 {
         mib(self.segment_mib)
@@ -143,6 +157,8 @@ impl Default for AuditConfig {
             keep_capsules_days: 30,
             keep_capsules_mib: 20_480,
             capsule_key_file: None,
+            origin: None,
+            signing_key_file: None,
             queue_mib: 32,
         }
     }

@@ -198,7 +198,7 @@ impl ValuePool {
 }
 
 /// Drops source locations: each keeps the whole text it points into alive.
-fn without_locations(kind: ValueKind) -> Value {
+pub(crate) fn without_locations(kind: ValueKind) -> Value {
     let kind = match kind {
         ValueKind::Set(set) => ValueKind::Set(Set::new(
             set.iter()

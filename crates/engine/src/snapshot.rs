@@ -95,14 +95,18 @@ impl Snapshot {
         E: IntoIterator<Item = Entity>,
     {
         let with_literals = parts.reach == Reach::Unbounded;
-        let policies = policy::compile(&parts.policies, with_literals);
         let mut action_uids = Vec::new();
         let mut entities = EntityStore::build(parts.entities.into_iter().inspect(|entity| {
             if entity.uid().is_action() {
                 action_uids.push(entity.uid().clone());
             }
         }))?;
-        let index = PolicyIndex::build(&policies, entities.interner_mut());
+        let policies = policy::compile(&parts.policies, with_literals, entities.interner_mut());
+        let index = PolicyIndex::build(
+            &policies,
+            entities.hasher().clone(),
+            entities.interner_mut(),
+        );
         let unpacked = action_uids
             .iter()
             .filter_map(|uid| entities.unpack(uid, &[]));
@@ -205,7 +209,7 @@ impl Snapshot {
             return false;
         };
         let mut lineage = self.entities.lineage(&packed.parents);
-        lineage.any(|key| key.ty == wanted.ty && *key.eid == *wanted.eid)
+        lineage.any(|key| wanted.is(key))
     }
 
     /// Whether an action is known.

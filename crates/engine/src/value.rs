@@ -1,6 +1,7 @@
 //! Borrowed values: what conditions are evaluated on.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use smol_str::SmolStr;
 
@@ -17,7 +18,7 @@ pub(crate) enum ValueRef<'a> {
     String(&'a str),
     Entity(EntityRef<'a>),
     Set(&'a Set),
-    Record(&'a BTreeMap<SmolStr, Value>),
+    Record(&'a Arc<BTreeMap<SmolStr, Value>>),
     /// The context, or a record in it that makes its attributes on demand. Only attribute access is
     /// supported.
     Source(&'a dyn ContextSource),

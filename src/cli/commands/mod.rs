@@ -1,6 +1,7 @@
 //! One file per command.
 
 pub mod approval;
+pub mod audit;
 pub mod authorize;
 pub mod changes;
 pub mod check;
@@ -8,6 +9,7 @@ pub mod clock;
 pub mod delegation;
 pub mod entity;
 pub mod export;
+pub mod health;
 pub mod import;
 pub mod manifest;
 pub mod replay;

@@ -314,7 +314,7 @@ fn check_callers(args: &Args, config: &Config) -> anyhow::Result<()> {
 
 /// Opens the decision log, beside the database unless the configuration says otherwise.
 fn open_audit(args: &Args, config: &Config) -> anyhow::Result<Option<AuditLog>> {
-    let audit = &config.audit;
+    let audit = &config.audit.with_signing_key_in(args.base());
     let directory = audit.path(args.base(), &args.database(config));
     let key = audit.key_path(args.base(), &directory);
     let log = AuditLog::open(&directory, &key, audit)?;

@@ -152,7 +152,11 @@ fn audit(it: &v1::AuditStatus) -> String {
             it.fault
         ),
     };
-    held + &lacking + &failing
+    let tree = match it.tree_fault.as_str() {
+        "" => format!("; {} of them signed", it.signed_records),
+        fault => format!("; NO NEW CHECKPOINT: {fault}"),
+    };
+    held + &lacking + &failing + &tree
 }
 
 /// What is not enforced.

@@ -115,6 +115,16 @@ fn audit(audit: &AuditConfig, faults: &mut ConfigErrors<'_>) {
         ),
         ("audit.queue_mib", audit.queue_mib, 1..=1_024),
     ];
+    let is_origin = |origin: &str| {
+        (1..=255).contains(&origin.len())
+            && !origin.contains(|c: char| c.is_whitespace() || c.is_control() || c == '+')
+    };
+    if audit.origin.as_deref().is_some_and(|it| !is_origin(it)) {
+        faults.add(
+            "audit.origin",
+            "must have 1 to 255 bytes, and no space, no `+` and no control character",
+        );
+    }
     for (field, given, range) in bounded {
         if !range.contains(&given) {
             let (low, high) = (range.start(), range.end());

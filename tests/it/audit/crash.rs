@@ -11,6 +11,7 @@ use callgate::audit::record::schema::notice::Kind;
 use tokio::runtime::Runtime;
 
 use crate::audit::log_reading::{Contents, directory};
+use crate::evidence::witness::Witness;
 use crate::hold::faults::lend;
 use crate::store::crash::company::{self, Doors, in_session, is_gone};
 use crate::store::crash::load::Dice;
@@ -86,11 +87,16 @@ fn killed(mode: &str) -> (Arc<Acknowledged>, Contents) {
     );
     let mut dice = Dice(getrandom::u64().unwrap());
     let told = Arc::new(Acknowledged::default());
+    // The tree is consistent with every checkpoint that anybody saw, whenever the server was killed.
+    let mut witness = Witness::default();
     for _ in 0..crashes() {
         live_and_die(&bundle, &told, &mut dice);
+        witness.look(&directory(&bundle));
     }
     let (status, log) = Server::start(&bundle, &[]).stop();
     assert!(status.success(), "{log}");
+    let report = witness.look(&directory(&bundle));
+    assert_eq!(report.uncovered, 0, "a clean stop signs everything");
     let contents = Contents::read(&directory(&bundle));
     assert_eq!(contents.lost, []);
     assert_eq!(contents.told(Kind::Lost), Vec::<&_>::new());

@@ -324,6 +324,8 @@ fn audit(log: Option<LogStatus>) -> v1::AuditStatus {
         bytes: log.bytes,
         capsule_bytes: log.capsule_bytes,
         unrecorded: log.unrecorded,
+        signed_records: log.tree.signed,
+        tree_fault: log.tree.fault.unwrap_or_default(),
         queued: log.queued,
         failing_since: since,
         fault,
