@@ -156,6 +156,7 @@ fn decision(it: &Decision) -> Value {
         .put("caller", it.caller.as_str())
         .put("request_id", it.request_id.as_str())
         .put("is_dry_run", it.is_dry_run)
+        .put("is_observed", it.is_observed)
         .put("operation", it.operation.as_str())
         .put("initiator", it.initiator.as_str())
         .put("server", it.server.as_str())

@@ -182,3 +182,7 @@ impl Leaves for SegmentLeaves {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "log_tree_tests.rs"]
+mod tests;

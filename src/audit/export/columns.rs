@@ -33,7 +33,7 @@ pub enum Cell {
 use Type::{Number, Text, Time};
 
 /// The columns, in their order.
-pub const COLUMNS: [(&str, Type); 43] = [
+pub const COLUMNS: [(&str, Type); 44] = [
     ("index", Number),
     ("at", Time),
     ("kind", Text),
@@ -56,6 +56,7 @@ pub const COLUMNS: [(&str, Type); 43] = [
     ("caller", Text),
     ("request_id", Text),
     ("is_dry_run", Text),
+    ("is_observed", Text),
     ("revision", Number),
     ("policy_set_digest", Text),
     ("codes", Text),
@@ -145,6 +146,7 @@ fn decision(row: &mut Row, it: &Decision) {
     row.text("caller", &it.caller);
     row.text("request_id", &it.request_id);
     row.text("is_dry_run", if it.is_dry_run { "true" } else { "" });
+    row.text("is_observed", if it.is_observed { "true" } else { "" });
     row.number("revision", it.revision);
     row.text("policy_set_digest", hex(&it.policy_set_digest));
     reasons(row, &it.reasons);

@@ -178,12 +178,14 @@ struct VerdictIds {
 
 fn verdict(it: &Decision) -> VerdictIds {
     let is_allow = it.verdict() == Verdict::Allow;
-    let (action, action_name) = match (it.is_dry_run, is_allow) {
+    // Of a dry run nothing comes, and what is observed passes whatever was decided.
+    let is_without_effect = it.is_dry_run || it.is_observed;
+    let (action, action_name) = match (is_without_effect, is_allow) {
         (true, _) => (3, "Observed"),
         (false, true) => (1, "Allowed"),
         (false, false) => (2, "Denied"),
     };
-    let (disposition, disposition_name) = match (it.is_dry_run, is_allow) {
+    let (disposition, disposition_name) = match (is_without_effect, is_allow) {
         (true, _) => (17, "Logged"),
         (false, true) => (1, "Allowed"),
         (false, false) if !it.challenge.is_empty() => (23, "Challenge"),

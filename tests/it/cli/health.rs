@@ -10,9 +10,8 @@ fn ask(bundle: &Bundle, server: &Server, more: &[&str]) -> (Option<i32>, String)
 }
 
 fn said(output: &Output) -> (Option<i32>, String) {
-    let text =
-        String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr).as_ref();
-    (output.status.code(), text.into_owned())
+    let text = [&output.stdout, &output.stderr].map(|it| String::from_utf8_lossy(it));
+    (output.status.code(), text.concat())
 }
 
 #[test]

@@ -126,6 +126,49 @@ fn go_checks_proofs_and_that_a_log_extends_an_older_checkpoint() {
     );
 }
 
+/// The commands in `docs/audit-evidence.md`.
+#[test]
+#[ignore = "needs openssl and xxd"]
+fn a_proof_is_checked_with_openssl_as_told() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/audit-evidence.md");
+    let page = fs::read_to_string(page).expect("a page");
+    let commands = page
+        .split("```bash\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next());
+    let workplace = Workplace::new(&[]);
+    write_log(&workplace.path().join("audit"), &many(700), 100);
+    workplace.write("log.pub", workplace.read("audit/tree/key.pub"));
+    let check = || {
+        let mut bash = Command::new("bash");
+        bash.args(["-c", commands.expect("commands")]);
+        let output = bash
+            .current_dir(workplace.path())
+            .output()
+            .expect("bash runs");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    for index in ["0", "255", "256", "512", "699"] {
+        let ran = workplace.run(&["audit", "prove", index, "--to", "decision.tlog-proof"]);
+        assert_eq!(ran.code, 0, "{}", ran.transcript());
+        let said = check();
+        assert!(
+            said.contains("the record is in the tree"),
+            "{index}: {said}"
+        );
+        assert!(
+            said.contains("Signature Verified Successfully"),
+            "{index}: {said}"
+        );
+    }
+    let proof = workplace.read("decision.tlog-proof");
+    workplace.write(
+        "decision.tlog-proof",
+        proof.replace("index 699", "index 698"),
+    );
+    assert!(!check().contains("the record is in the tree"));
+}
+
 #[test]
 #[ignore = "needs the published OCSF schema"]
 fn exported_events_are_valid_in_the_published_ocsf_schema() {

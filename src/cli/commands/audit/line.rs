@@ -132,6 +132,9 @@ fn decision(parts: &mut Parts, it: &Decision) {
     if it.is_dry_run {
         parts.push((Style::Odd, "dry run".to_owned()));
     }
+    if it.is_observed {
+        parts.push((Style::Odd, "observed: it was allowed".to_owned()));
+    }
     if !it.task_id.is_empty() {
         parts.push((Style::Faint, format!("task {}", printable(&it.task_id))));
     }

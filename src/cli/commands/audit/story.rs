@@ -35,7 +35,11 @@ impl Story<'_> {
 
     fn decision(&self, it: &Decision) -> Details {
         let verdict = json::verdict(it.verdict()).to_ascii_uppercase();
-        let dry_run = if it.is_dry_run { ", a dry run" } else { "" };
+        let dry_run = match (it.is_dry_run, it.is_observed) {
+            (true, _) => ", a dry run",
+            (false, true) => ", observed: it was allowed",
+            (false, false) => "",
+        };
         let took =
             humantime::format_duration(std::time::Duration::from_micros(it.took_nanos / 1_000));
         let mut story = Details::new(format!("{verdict} {}{dry_run}", line::operation(it)))

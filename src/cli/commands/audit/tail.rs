@@ -4,13 +4,17 @@ use std::collections::VecDeque;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
+use crate::audit::filter::Filter;
 use crate::audit::find::FoundRecord;
+use crate::audit::log_files::{self, SEGMENTS};
 use crate::audit::reader::LogError;
 use crate::cli::commands::audit::args::{FilterArgs, LogArgs, warn_of};
 use crate::cli::commands::audit::line::Paint;
 use crate::cli::commands::audit::query::print;
 use crate::cli::output::{Exit, Output};
 
+/// The most faults of a file that are told.
+const MAX_FAULTS: usize = 100;
 /// How often the log is looked at.
 const INTERVAL: Duration = Duration::from_millis(100);
 
@@ -62,30 +66,7 @@ impl Args {
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let (output, paint) = (args.output(), Paint::for_stdout());
     let filter = args.filter.filter();
-    let mut kept: VecDeque<FoundRecord> = VecDeque::new();
-    let mut next = args.log.open()?.first_index()?;
-    // The log may begin after this was read: what follows is found by its index.
-    let faults = {
-        let reader = args.log.open()?;
-        let mut faults = Vec::new();
-        for item in reader.iter_from(next) {
-            match item {
-                Ok(stored) => {
-                    next = stored.index + 1;
-                    if let Ok(message) = stored.decode()
-                        && filter.matches(&message)
-                    {
-                        kept.push_back(FoundRecord { stored, message });
-                        if kept.len() as u64 > u64::from(args.last) {
-                            kept.pop_front();
-                        }
-                    }
-                }
-                Err(error) => faults.push(error),
-            }
-        }
-        faults
-    };
+    let Last { kept, next, faults } = last(&args.log, &filter, args.last as usize)?;
     warn_of(&faults);
     for found in &kept {
         if !print(output, paint, found)? {
@@ -109,4 +90,55 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         }
     }
     Ok(Exit::Done)
+}
+
+/// The end of a log.
+#[derive(Default)]
+struct Last {
+    /// The last records that match, in order.
+    kept: VecDeque<FoundRecord>,
+    /// The index after the last record.
+    next: u64,
+    /// What could not be read.
+    faults: Vec<LogError>,
+}
+
+/// Reads a log from its end, file by file, until enough records match.
+fn last(log: &LogArgs, filter: &Filter, count: usize) -> anyhow::Result<Last> {
+    let reader = log.open()?;
+    let mut last = Last::default();
+    let mut end = u64::MAX;
+    for file in log_files::list(&log.directory.join(SEGMENTS))?.iter().rev() {
+        let mut found = VecDeque::new();
+        last.next = last.next.max(file.first);
+        for item in reader.iter_from(file.first) {
+            match item {
+                Ok(stored) if stored.index >= end => break,
+                Ok(stored) => {
+                    last.next = last.next.max(stored.index + 1);
+                    if let Ok(message) = stored.decode()
+                        && filter.matches(&message)
+                    {
+                        found.push_back(FoundRecord { stored, message });
+                        if found.len() + last.kept.len() > count {
+                            found.pop_front();
+                        }
+                    }
+                }
+                Err(error) => {
+                    last.faults.push(error);
+                    if last.faults.len() >= MAX_FAULTS {
+                        break;
+                    }
+                }
+            }
+        }
+        end = file.first;
+        found.append(&mut last.kept);
+        last.kept = found;
+        if last.kept.len() >= count {
+            break;
+        }
+    }
+    Ok(last)
 }
