@@ -52,8 +52,13 @@ class Binary:
 
     @property
     def libc_name(self) -> str:
-        """The last part of names: `musl` if it runs anywhere, else `gnu2.34` for what it needs."""
+        """The last part of names: `static` if it runs anywhere, else `gnu2.34` for what it needs."""
         return "static" if self.glibc is None else "gnu{}.{}".format(*self.glibc)
+
+    @property
+    def triple(self) -> str:
+        """Rust's name of the target that it was built for."""
+        return f"{self.rust}-unknown-linux-{'musl' if self.is_static else 'gnu'}"
 
     @property
     def target(self) -> str:

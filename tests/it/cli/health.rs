@@ -10,9 +10,8 @@ fn ask(bundle: &Bundle, server: &Server, more: &[&str]) -> (Option<i32>, String)
 }
 
 fn said(output: &Output) -> (Option<i32>, String) {
-    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
-    text.push_str(&String::from_utf8_lossy(&output.stderr));
-    (output.status.code(), text)
+    let text = [&output.stdout, &output.stderr].map(|it| String::from_utf8_lossy(it));
+    (output.status.code(), text.concat())
 }
 
 #[test]

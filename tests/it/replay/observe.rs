@@ -1,10 +1,18 @@
 //! Observe mode: every adapter allows, says so, and records what would have been decided.
 
 use callgate::audit::record::schema::Verdict;
+use callgate::proto::agentgateway::ext_mcp::mcp_request_result::Result as OfRequest;
+use callgate::proto::agentgateway::ext_mcp::{McpHeader, McpRequest};
+use callgate::proto::envoy::auth::authorization_client::AuthorizationClient as EnvoyClient;
+use callgate::proto::envoy::auth::check_response::HttpResponse;
+use callgate::proto::envoy::auth::{AttributeContext, CheckRequest, HttpRequest, Request};
 use callgate::proto::v1;
 use callgate::proto::v1::control_client::ControlClient;
+use prost_types::Struct;
+use prost_types::value::Kind;
 use serde_json::json;
 
+use crate::agentgateway::ext_mcp;
 use crate::audit::log_reading::Contents;
 use crate::replay::stage::Stage;
 use crate::support::in_process::{call, call_for, entity};
@@ -16,8 +24,20 @@ without_callers = true
 [observe]
 service = true
 
-[toolhive]
-agent = "coder"
+[envoy]
+servers = [{ path = "/mcp", server = "git" }]
+
+[[envoy.identity]]
+from = "header"
+agent = "x-agent"
+verified = true
+
+[ext_mcp]
+
+[[ext_mcp.identity]]
+from = "keys"
+agent = "agent"
+verified = true
 "#;
 
 const ENFORCED: &str = r#"
@@ -115,7 +135,7 @@ async fn what_would_be_denied_is_allowed_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn authzen_toolhive_and_agentgateway_say_so_too() {
+async fn authzen_and_toolhive_say_so_too() {
     let stage = Stage::new(OBSERVED, &[]).await;
     let evaluation = json!({
         "subject": {"type": "Mcp::User", "id": "ana"},
@@ -128,6 +148,79 @@ async fn authzen_toolhive_and_agentgateway_say_so_too() {
     assert_eq!(said["context"]["enforced"], false, "{said}");
     assert_eq!(said["context"]["observed_decision"], "deny", "{said}");
     assert!(said["context"]["reason"].is_string(), "{said}");
+
+    let question = json!({
+        "principal": {"sub": "ana"}, "operation": "mcp:tool:call", "resource": "mrn:mcp:git:tool:purge",
+        "context": {"mcp": {"feature": "tool", "operation": "call", "resource_id": "purge", "args": {}}},
+    });
+    let reply = post(&stage.server, "/toolhive/decision", &question).await;
+    assert_eq!(reply.json(), json!({"allow": true}));
+    assert_eq!(reply.header("x-callgate-enforced"), Some("false"));
+}
+
+/// Whether metadata says that nothing is enforced, and what would have been.
+fn says_so(metadata: Option<&Struct>) -> bool {
+    let fields = metadata.map(|it| &it.fields);
+    let kind = |name: &str| fields?.get(name)?.kind.clone();
+    kind("enforced") == Some(Kind::BoolValue(false))
+        && kind("observed_decision") == Some(Kind::StringValue("deny".into()))
+        && kind("decision") == Some(Kind::StringValue("allow".into()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gateways_hear_it_in_headers_and_metadata() {
+    let stage = Stage::new(OBSERVED, &[]).await;
+    let params = json!({"name": "purge", "arguments": {}});
+
+    let mut client = ext_mcp::client(&stage.server).await;
+    let request = McpRequest {
+        service_names: vec!["git".into()],
+        method: "tools/call".into(),
+        metadata_context: Some(ext_mcp::structure(&json!({"agent": "coder"}))),
+        mcp_request: Some(params.to_string().into()),
+        headers: Vec::new(),
+    };
+    let answer = client.check_request(request).await.unwrap().into_inner();
+    assert!(
+        matches!(answer.result, Some(OfRequest::Pass(_))),
+        "{answer:?}"
+    );
+    let headers = answer.header_mutation.as_ref().expect("headers");
+    let is_said = |it: &McpHeader| it.key == "x-callgate-enforced" && &*it.value == b"false";
+    assert!(headers.set.iter().any(is_said), "{answer:?}");
+    assert!(says_so(answer.metadata.as_ref()), "{answer:?}");
+
+    let mut client = EnvoyClient::new(stage.server.channel().await);
+    let message = json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params});
+    let headers = [("x-agent", "coder"), ("content-type", "application/json")];
+    let http = HttpRequest {
+        method: "POST".into(),
+        path: "/mcp".into(),
+        host: "gateway.example.org".into(),
+        size: -1,
+        headers: headers
+            .map(|(name, value)| (name.into(), value.into()))
+            .into(),
+        raw_body: message.to_string().into_bytes().into(),
+        ..HttpRequest::default()
+    };
+    let attributes = AttributeContext {
+        request: Some(Request { http: Some(http) }),
+        ..AttributeContext::default()
+    };
+    let attributes = Some(attributes);
+    let answer = client
+        .check(CheckRequest { attributes })
+        .await
+        .unwrap()
+        .into_inner();
+    let Some(HttpResponse::OkResponse(passed)) = &answer.http_response else {
+        panic!("{answer:?}");
+    };
+    let headers = passed.headers.iter().filter_map(|it| it.header.as_ref());
+    let mut named = headers.filter(|it| it.key == "x-callgate-enforced");
+    assert!(named.next().is_some(), "{answer:?}");
+    assert!(says_so(answer.dynamic_metadata.as_ref()), "{answer:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
