@@ -51,14 +51,13 @@ pub fn lint(files: &BundleFiles, bundle: &Bundle) -> Vec<Lint> {
     let mut found = policies::find(&policies);
     found.extend(registered::find(&policies, &registrations));
     found.extend(registered::unused(files, &policies));
+    found.extend(unknown(files, allowed));
     let mut lints: Vec<Lint> = Vec::new();
     for code in Code::ALL {
-        if allowed.iter().any(|name| name == code.as_str()) {
-            continue;
-        }
+        let is_allowed = allowed.iter().any(|name| name == code.as_str());
         let of = found.iter().filter(|(found, _)| *found == code);
         let mut places: Vec<BundleDiagnostic> = of.map(|(_, place)| place.clone()).collect();
-        if places.is_empty() {
+        if is_allowed || places.is_empty() {
             continue;
         }
         crate::bundle::diagnostic::order(&mut places);
@@ -71,6 +70,24 @@ pub fn lint(files: &BundleFiles, bundle: &Bundle) -> Vec<Lint> {
         });
     }
     lints
+}
+
+/// Names in `allow` of `[bundle]` that are no lint.
+fn unknown(files: &BundleFiles, allowed: &[String]) -> Vec<(Code, BundleDiagnostic)> {
+    let Some(source) = files.of_kind(FileKind::Config).next() else {
+        return Vec::new();
+    };
+    let names = allowed.iter();
+    names
+        .filter(|name| Code::from_name(name).is_none())
+        .map(|name| {
+            let said = format!("`bundle.allow`: there is no lint `{name}`");
+            (
+                Code::UnknownLint,
+                BundleDiagnostic::for_file(&source.file, said),
+            )
+        })
+        .collect()
 }
 
 #[cfg(test)]

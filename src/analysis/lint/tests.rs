@@ -129,6 +129,9 @@ fn tools_and_groups() {
         ("callgate.toml", allow),
     ];
     assert_eq!(found(&with), []);
+    let config = ("callgate.toml", "[bundle]\nallow = [\"wide\"]\n");
+    let unknown = (Code::UnknownLint, "callgate.toml:0 x1".to_owned());
+    assert_eq!(found(&[config]), [unknown]);
 }
 
 #[test]
