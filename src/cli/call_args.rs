@@ -85,6 +85,9 @@ impl CallArgs {
     ///
     /// If the file cannot be read, or a flag is invalid.
     pub fn context(&self) -> anyhow::Result<v1::CallContext> {
+        if self.cedar.is_some() {
+            bail!("`--cedar` is answered by `callgate authorize`, from a directory");
+        }
         match &self.file {
             Some(path) => {
                 let (text, name) = read_text(path)?;

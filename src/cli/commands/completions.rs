@@ -17,9 +17,9 @@ pub struct Args {
 
 const EXAMPLES: &str = "\
 Examples:
-  callgate completions bash > /etc/bash_completion.d/callgate
-  callgate completions zsh > \"${fpath[1]}/_callgate\"
-  callgate completions fish > ~/.config/fish/completions/callgate.fish";
+  callgate completions bash    to be written to /etc/bash_completion.d/callgate
+  callgate completions zsh     to be written to _callgate in a directory of $fpath
+  callgate completions fish    to be written to ~/.config/fish/completions/callgate.fish";
 
 /// Prints the script.
 ///

@@ -27,7 +27,7 @@ pub struct Args {
 const EXAMPLES: &str = "\
 Examples:
   callgate schema --out .vscode/callgate.cedarschema   for Cedar's editor extension
-  callgate schema | cedar validate --policies reading.cedar --schema /dev/stdin
+  callgate schema policies --json                      Cedar's JSON form
 
 In the editor's settings: \"cedar.schemaFile\": \".vscode/callgate.cedarschema\".
 
