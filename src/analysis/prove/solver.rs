@@ -13,13 +13,17 @@ use crate::domain::decide::verdict::{Decision, Verdict};
 /// The compiler to formulas, with its solver.
 pub type Compiler = CedarSymCompiler<LocalSolver>;
 
+/// How long the solver may take over one question, in milliseconds.
+const LIMIT: &str = "--tlimit-per=60000";
+
 /// Starts a solver. Has to be called within a Tokio runtime.
 ///
 /// # Errors
 ///
 /// If there is none, with how to get one.
 pub fn start() -> Result<Compiler, String> {
-    let solver = LocalSolver::cvc5().map_err(|error| {
+    // For each question: a limit of the whole process would end it in the midst of many.
+    let solver = LocalSolver::cvc5_with_args([LIMIT]).map_err(|error| {
         // The cause, "No such file or directory" for example, is in the source.
         let cause = std::error::Error::source(&error).map(ToString::to_string);
         let error = cause.unwrap_or_else(|| error.to_string());
