@@ -359,9 +359,9 @@ impl Worker<'_> {
             return Ok(());
         }
         let result = self.guarded(|store| store.commit(writes));
-        // An out-of-order revision is an error of the planner, not of the store.
+        // A write that does not fit what is there is no fault of the store.
         let fault = match &result {
-            Err(StoreError::OutOfOrder { .. }) => return result,
+            Err(error) if error.is_conflict() => return result,
             other => other.as_ref().err(),
         };
         self.told.send_if_modified(|told| {
